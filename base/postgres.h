@@ -1,0 +1,93 @@
+// The Postgres session, for every room's *_postgres.cpp. The only face of libpqxx outside base/postgres*.cpp and those files.
+//
+// Errors: UNAVAILABLE the connection is broken or the statement timed out; ABORTED serialization failure, deadlock or lock timeout
+// (try the transaction again); UNKNOWN the connection broke during COMMIT (ask, never repeat blindly); ALREADY_EXISTS unique violation;
+// FAILED_PRECONDITION foreign-key or check violation; PERMISSION_DENIED; INTERNAL everything else. Messages name the statement's
+// purpose and SQLSTATE, never parameters, hosts or passwords.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/companion.h"
+#include "base/status.h"
+
+namespace tollgate::base {
+
+struct PostgresOptions {
+  std::string url;                                  // libpq URI or key=value string.
+  std::string application_name = "tollgate";
+  std::chrono::milliseconds connect_timeout{2000};
+  std::chrono::milliseconds statement_timeout{5000};
+  std::chrono::milliseconds lock_timeout{2000};
+  std::string role;                                 // SET ROLE after connecting; empty = as logged in.
+};
+
+// A result: rows of optional text in Postgres's output form; bytea columns are read with Bytes().
+class Rows {
+ public:
+  std::size_t size() const { return rows_.size(); }
+  bool empty() const { return rows_.empty(); }
+  bool IsNull(std::size_t row, std::size_t column) const { return !rows_[row][column].has_value(); }
+  const std::string& Text(std::size_t row, std::size_t column) const;   // Dies on NULL.
+  std::int64_t Int(std::size_t row, std::size_t column) const;          // Dies on NULL or no number.
+  bool Bool(std::size_t row, std::size_t column) const { return Text(row, column) == "t"; }
+  std::string Bytes(std::size_t row, std::size_t column) const;         // Decodes bytea's hex form.
+  std::int64_t affected() const { return affected_; }
+
+  std::vector<std::vector<std::optional<std::string>>> rows_;  // Filled by Session.
+  std::int64_t affected_ = 0;
+};
+
+using Params = std::vector<Value>;
+
+// One array parameter of `type` ("int8", "bytea", "uuid", "text"), for unnest($1::type[]).
+Value ArrayOf(const std::vector<Value>& items);
+
+// One connection; one thread at a time. Never reconnects by itself: when broken() make a new one.
+class Session {
+ public:
+  static absl::StatusOr<std::unique_ptr<Session>> Connect(const PostgresOptions& options);
+  virtual ~Session() = default;
+
+  // One statement in its own transaction. Prepared on first use by its text: keep the text constant. `purpose` is for messages.
+  virtual absl::StatusOr<Rows> Run(std::string_view purpose, const std::string& sql, const Params& params = {}) = 0;
+  // Many statements, no parameters, one transaction (migrations).
+  virtual absl::Status RunScript(std::string_view purpose, const std::string& sql) = 0;
+  // Runs `body` inside one transaction: commits when it returns OK, else rolls back. Run() within it takes part.
+  virtual absl::Status InTransaction(std::string_view purpose, const std::function<absl::Status(Session&)>& body) = 0;
+
+  virtual bool broken() const = 0;
+  // Asks the server to end what runs on this connection; from another thread. Best effort.
+  virtual void Cancel() = 0;
+};
+
+// A few sessions, each with a thread of its own, behind one bounded queue. Thread-safe.
+class SessionPool {
+ public:
+  struct Options {
+    PostgresOptions postgres;
+    int sessions = 2;
+    int queue_max = 1000;                         // RESOURCE_EXHAUSTED beyond.
+    std::chrono::milliseconds queue_timeout{2000};  // UNAVAILABLE for a job that waited longer.
+  };
+  using Job = std::function<void(absl::StatusOr<Session*>)>;  // Called once on a pool thread; an error means there is no session.
+
+  explicit SessionPool(Options options);
+  ~SessionPool();  // Finishes what is queued with CANCELLED, joins.
+
+  absl::Status Submit(Job job);
+  // Runs `body` on a pool thread and waits. Not from I/O threads.
+  absl::Status RunAndWait(const std::function<absl::Status(Session&)>& body);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tollgate::base

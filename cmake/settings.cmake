@@ -1,0 +1,20 @@
+# How everything is compiled. Presets choose the build type and the sanitizer.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+
+set(TOLLGATE_SANITIZE "" CACHE STRING "Sanitizers to build with: empty, address or thread")
+set_property(CACHE TOLLGATE_SANITIZE PROPERTY STRINGS "" address thread)
+
+add_compile_options(-pthread -Wall -Wextra -Werror -Wno-missing-field-initializers)
+add_link_options(-pthread -fuse-ld=mold)
+include_directories(${CMAKE_SOURCE_DIR})
+if(TOLLGATE_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -Wno-maybe-uninitialized)
+  add_link_options(-fsanitize=address,undefined)
+elseif(TOLLGATE_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread -Wno-tsan)
+  add_link_options(-fsanitize=thread)
+endif()

@@ -1,0 +1,34 @@
+// Identity: from a credential to who calls. Pure and quick: it reads the snapshot, never the database. Thread-safe.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "gateway/directory/snapshot.h"
+
+namespace tollgate::identity {
+
+// Who calls, after authentication.
+struct Principal {
+  std::shared_ptr<const directory::Snapshot> snapshot;  // Keeps `place` alive.
+  directory::Place place;
+};
+
+class Identity {
+ public:
+  // `pepper`: 32 bytes or more, never in the database. `allow_dev_keys`: true in `tollgate dev` only.
+  Identity(std::string pepper, bool allow_dev_keys);
+  ~Identity();
+
+  // UNAUTHENTICATED (reason INVALID_API_KEY) for a missing, malformed, unknown, revoked or expired credential: one answer for all,
+  // in the same time. PERMISSION_DENIED when the key is good but its org, team or project is blocked or stopped.
+  absl::StatusOr<Principal> Authenticate(const std::shared_ptr<const directory::Snapshot>& snapshot, std::string_view bearer, base::WallTime now) const;
+
+ private:
+  std::string pepper_;
+  bool allow_dev_keys_;
+};
+
+}  // namespace tollgate::identity

@@ -1,0 +1,97 @@
+// One call, as the front ends hand it to the pipeline, and the reply, as the pipeline hands it back. Front ends only translate between
+// these and their wire; they decide nothing.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "base/uuid.h"
+#include "gateway/async/await.h"
+#include "tollgate/v1/inference.pb.h"
+
+namespace tollgate::pipeline {
+
+enum class Surface { kGrpc, kHttp };
+
+// What every call carries, whatever it asks for.
+struct Caller {
+  std::string bearer;                                    // The credential as it came; empty if none.
+  std::string source;                                    // Peer address without port.
+  Surface surface = Surface::kGrpc;
+  base::RequestId request_id;                            // Made by the front end; also `x-request-id`.
+  std::optional<std::chrono::steady_clock::time_point> deadline;  // The caller's; the pipeline caps it.
+  std::string client_request_id;                         // At most 128 bytes.
+  std::uint32_t retry_count = 0;                         // x-stainless-retry-count.
+  std::chrono::steady_clock::time_point received;        // When the front end had it whole.
+};
+
+// Set by a front end when its client has gone: decoding stops within one step. Any thread.
+class Cancellation {
+ public:
+  void Cancel();
+  bool cancelled() const { return cancelled_.load(std::memory_order_acquire); }
+  // Calls `wake` once, on Cancel (at once if it was). Replaces an earlier one; an empty function removes it.
+  void OnCancel(std::function<void()> wake);
+
+ private:
+  std::atomic<bool> cancelled_{false};
+  std::mutex mu_;
+  std::function<void()> wake_;
+};
+
+// Limits in force for the caller, for x-ratelimit-* headers; the strictest scope of each.
+struct RateLimits {
+  struct One {
+    std::int64_t limit = 0;
+    std::int64_t remaining = 0;
+    std::int64_t reset_ms = 0;
+  };
+  std::optional<One> requests;
+  std::optional<One> tokens;
+};
+
+// Known before the first byte of a reply.
+struct ReplyHead {
+  std::string model;
+  std::int64_t created_s = 0;
+  RateLimits limits;
+  std::int32_t log_id = 0;                                // Of the REQUEST record.
+  std::int64_t record_index = 0;
+};
+
+// Takes a stream's pieces. One call at a time, from the pipeline's coroutine. A failed write means that the client has gone.
+class StreamWriter {
+ public:
+  virtual ~StreamWriter() = default;
+  virtual async::Awaitable<absl::Status> Begin(const ReplyHead& head) = 0;  // Once, before the first Write.
+  virtual async::Awaitable<absl::Status> Write(std::string text) = 0;
+};
+
+struct Reply {
+  ReplyHead head;
+  std::string text;                  // Unary: the whole output. Stream: text that travels with the end (may be empty).
+  tollgate::v1::ChatEnd end;
+  std::int64_t overhead_us = 0;      // Time in Tollgate without the engine.
+};
+
+// A refused or broken call: the status (base::DetailOf has the machine-readable part) and what headers need.
+struct Failure {
+  absl::Status status;
+  std::optional<ReplyHead> head;     // Present when a record of it exists: position and limits.
+  RateLimits limits;
+};
+
+template <typename T>
+using Outcome = std::variant<T, Failure>;
+
+}  // namespace tollgate::pipeline

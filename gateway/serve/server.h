@@ -1,0 +1,47 @@
+// Server: Tollgate's parts put together, in order of need, and taken down in reverse. What `tollgate serve` and `tollgate dev` run.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+#include "tollgate/v1/config.pb.h"
+
+namespace tollgate::serve {
+
+struct ServerOptions {
+  bool dev = false;          // Allows keys and secrets made by `tollgate dev`; `serve` refuses them.
+  std::string build;         // Version of this program, for records.
+};
+
+// The ports in use (they differ from the configuration where that says 0). 0 = that listener is off.
+struct Ports {
+  int grpc = 0;
+  int http = 0;
+  int admin_grpc = 0;
+  int probes = 0;
+};
+
+class Server {
+ public:
+  // Starts everything, or says what is wrong and how to mend it: database, migrations, secrets, model files, ports. Returns when ready to serve.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const tollgate::v1::Config& config, const ServerOptions& options);
+  ~Server();  // Drains with the configured deadline if that was not done.
+
+  Ports ports() const;
+
+  // Not ready → no new requests → running streams finish, or end with a record at the deadline → journal empty → everything joined.
+  void Drain();
+
+  // Returns when Drain was asked for by SIGTERM/SIGINT (installed by RunUntilSignal) or the server cannot go on (its log was taken by another
+  // owner): then the status says so.
+  absl::Status RunUntilSignal();
+
+ private:
+  struct Impl;
+  explicit Server(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tollgate::serve
