@@ -18,7 +18,7 @@ struct Money {
 // "0.15", "12", "-3.000000001". More than nine decimals, a second point or an overflow is INVALID_ARGUMENT.
 absl::StatusOr<Money> ParseMoney(std::string_view text);
 
-// The shortest exact form with at least two decimals: "0.15", "12.00", "0.000000150".
+// The shortest exact form with at least two decimals: "0.15", "12.00", "0.00000015".
 std::string FormatMoney(Money amount);
 
 // price is for `per` units: count * price / per, rounded half up to one nano. OUT_OF_RANGE if it does not fit.

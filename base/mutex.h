@@ -5,12 +5,13 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "absl/base/thread_annotations.h"  // GUARDED_BY
+
 #if defined(__clang__)
 #define TG_ATTRIBUTE(x) __attribute__((x))
 #else
 #define TG_ATTRIBUTE(x)
 #endif
-#define GUARDED_BY(x) TG_ATTRIBUTE(guarded_by(x))
 #define REQUIRES(...) TG_ATTRIBUTE(requires_capability(__VA_ARGS__))
 #define EXCLUDES(...) TG_ATTRIBUTE(locks_excluded(__VA_ARGS__))
 

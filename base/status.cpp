@@ -1,3 +1,5 @@
+// Statuses are built from std::string_view here, so that no room needs abseil's string_view.
+// Tested by tests/base/status_test.cpp.
 #include "base/status.h"
 
 #include <cstdio>

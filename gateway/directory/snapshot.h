@@ -7,7 +7,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
@@ -16,6 +15,7 @@
 #include "metering/books.h"
 #include "metering/quotas.h"
 #include "policy/policy_set.h"
+#include "tollgate/v1/record.pb.h"
 
 namespace tollgate::directory {
 
@@ -25,18 +25,21 @@ struct Org {
   base::OrgId id;
   std::string name;
   bool blocked = false;
+  bool stopped = false;                      // By an emergency stop.
 };
 struct Team {  // The tenant.
   base::TeamId id;
   base::OrgId org;
   std::string name;
   bool blocked = false;
+  bool stopped = false;                      // By an emergency stop.
 };
 struct Project {
   base::ProjectId id;
   base::TeamId team;
   std::string name;
   bool blocked = false;
+  bool stopped = false;                      // By an emergency stop.
 };
 struct Key {
   base::KeyId id;
@@ -52,20 +55,25 @@ struct Key {
   bool dev = false;                          // Made by `tollgate dev`; `serve` refuses it.
 };
 
+// One org with everything under it (gateway/directory/shard.h).
+struct Shard;
+
 // Where a key stands. Pointers live as long as the snapshot.
 struct Place {
   const Org* org = nullptr;
   const Team* team = nullptr;
   const Project* project = nullptr;
   const Key* key = nullptr;
+  const Shard* shard = nullptr;
 };
 
-// One org with everything under it.
-struct Shard;
+// Which shard a key is in; and what belongs to no org: prices, stops of models and of everything.
+struct KeyIndex;
+struct Installation;
 
 class Snapshot {
  public:
-  // The key with this public id; nullopt if there is none (revoked and expired keys are found: the caller decides).
+  // The key with this public id; nullopt if there is none. Revoked and expired keys are found too: the caller decides.
   std::optional<Place> FindKey(std::string_view public_id) const;
   // The same by row id: for running requests that check whether their authority still stands.
   std::optional<Place> FindKey(const base::KeyId& id) const;
@@ -80,26 +88,24 @@ class Snapshot {
   // The policies in force for the org. Never null.
   const std::shared_ptr<const policy::PolicySet>& Policies(const Place& place) const;
 
-  // The price of a model at `now`; NOT_FOUND (with the remedy) if it has none: an unpriced model is refused, never free.
-  absl::StatusOr<metering::PinnedPrice> PriceOf(std::string_view model, base::WallTime now) const;
+  // The price of a model at `now`; FAILED_PRECONDITION (MODEL_UNPRICED, with the remedy) if it has none: an unpriced model is never free.
+  absl::StatusOr<v1::PinnedPrice> PriceOf(std::string_view model, base::WallTime now) const;
 
   // The quota rules in force.
   const std::shared_ptr<const metering::QuotaRules>& Quotas() const { return quotas_; }
 
   std::int64_t version() const { return version_; }              // Rises with each change.
-  base::MonoTime loaded_at() const { return loaded_at_; }        // When it was last confirmed against the database.
+  base::MonoTime loaded_at() const { return loaded_at_; }        // When it was read.
 
   const std::vector<std::shared_ptr<const Shard>>& shards() const { return shards_; }
+  const Installation& installation() const { return *installation_; }
 
  private:
   friend class SnapshotBuilder;
   std::vector<std::shared_ptr<const Shard>> shards_;
-  std::unordered_map<std::string, std::pair<const Shard*, std::size_t>> by_public_id_;
-  std::unordered_map<base::KeyId, std::pair<const Shard*, std::size_t>, base::UuidHash> by_key_id_;
+  std::shared_ptr<const KeyIndex> keys_;
+  std::shared_ptr<const Installation> installation_;
   std::shared_ptr<const metering::QuotaRules> quotas_;
-  std::shared_ptr<const metering::PriceBook> prices_;
-  std::vector<std::string> stopped_models_;
-  bool everything_stopped_ = false;
   std::int64_t version_ = 0;
   base::MonoTime loaded_at_{};
 };

@@ -5,25 +5,22 @@
 
 #include <memory>
 
-#include "gateway/pipeline/call.h"
+#include "gateway/pipeline/chat_service.h"
 #include "gateway/pipeline/collaborators.h"
 
 namespace tollgate::pipeline {
 
-class Pipeline {
+class Pipeline final : public ChatService {
  public:
+  // Starts counting refusals on record, on collaborators.io.
   explicit Pipeline(Collaborators collaborators);
-  ~Pipeline();
+  ~Pipeline() override;  // REQUIRES: no call is running.
 
-  // Answers a chat request. `writer` null: unary, the output is in Reply.text. Else: pieces go to the writer, and what is left comes with the
-  // Reply. `cancellation` is shared with the front end, which cancels when its client goes away. After the first Write a failure is a Failure too:
-  // the front end ends its stream with the error.
   async::Awaitable<Outcome<Reply>> Chat(const Caller& caller, const tollgate::v1::ChatRequest& request, StreamWriter* writer,
-                                        std::shared_ptr<Cancellation> cancellation);
-
-  async::Awaitable<Outcome<tollgate::v1::CountTokensReply>> CountTokens(const Caller& caller, const tollgate::v1::CountTokensRequest& request);
-
-  async::Awaitable<Outcome<tollgate::v1::ListModelsReply>> ListModels(const Caller& caller);
+                                        std::shared_ptr<Cancellation> cancellation) override;
+  async::Awaitable<Outcome<tollgate::v1::CountTokensReply>> CountTokens(const Caller& caller,
+                                                                        const tollgate::v1::CountTokensRequest& request) override;
+  async::Awaitable<Outcome<tollgate::v1::ListModelsReply>> ListModels(const Caller& caller) override;
 
   // No new requests from now on (UNAVAILABLE, with a retry hint). Calls back when none is running. Any thread.
   void CloseGate(std::function<void()> when_empty);
@@ -32,6 +29,18 @@ class Pipeline {
   void EndAll();
 
   std::int64_t running() const;
+
+  // Puts the refusals counted so far on record. For an orderly stop.
+  void FlushRefusals();
+
+  // Since the start, for metrics.
+  struct Counts {
+    std::int64_t requests = 0;      // Calls of Chat.
+    std::int64_t answered = 0;      // Ended with a reply.
+    std::int64_t failed = 0;        // Ended with an error, refusals included.
+    std::int64_t overhead_us = 0;   // Sum over the answered.
+  };
+  Counts counts() const;
 
  private:
   struct Impl;

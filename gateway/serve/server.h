@@ -8,6 +8,10 @@
 #include "base/status.h"
 #include "tollgate/v1/config.pb.h"
 
+namespace tollgate::admin {
+class Changes;
+}
+
 namespace tollgate::serve {
 
 struct ServerOptions {
@@ -30,6 +34,9 @@ class Server {
   ~Server();  // Drains with the configured deadline if that was not done.
 
   Ports ports() const;
+
+  // Changes to the directory, made by this process itself (`tollgate dev` sets up its sample company with it).
+  admin::Changes& changes();
 
   // Not ready → no new requests → running streams finish, or end with a record at the deadline → journal empty → everything joined.
   void Drain();

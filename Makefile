@@ -1,0 +1,46 @@
+# What Tollgate can do for you, in one word each. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help run demo test bench soak format clean
+SHELL := /bin/bash
+export PATH := $(CURDIR)/build/setup/bin:$(PATH)
+
+# $(call build,PRESET,TARGETS): configures once, then builds; Ninja configures again by itself when the build's files change.
+define build
+	@[ -e build/$(1)/build.ninja ] || { echo "configuring build/$(1)"; cmake --preset $(1) >build/$(1)-configure.log 2>&1 || { cat build/$(1)-configure.log; exit 1; }; }
+	@ninja -C build/$(1) $(2)
+endef
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+run: ## Set up this machine, build, and start Tollgate with a model, a database and a sample company
+	@scripts/setup
+	$(call build,dev,tollgate)
+	@exec build/dev/bin/tollgate dev
+
+demo: ## Walk through what Tollgate does, against `make run` or a Tollgate of its own
+	@scripts/setup
+	$(call build,dev,tollgate)
+	@exec build/dev/bin/tollgate demo
+
+test: ## Set up, build and run every test
+	@scripts/setup --tests
+	@scripts/test
+
+bench: ## Measure: all benchmarks, or one with BENCH=name; prints `name value unit`
+	@scripts/setup --tests
+	@scripts/bench $(BENCH)
+
+soak: ## Repeat the randomised faults 200 times, and run the unit tests under ThreadSanitizer (long)
+	@scripts/setup --tests
+	$(call build,tsan,unit_tests)
+	@mkdir -p build/soak && echo 'include("$(CURDIR)/build/tsan/unit_tests.cmake")' >build/soak/CTestTestfile.cmake
+	@TSAN_OPTIONS="halt_on_error=1" ctest --test-dir build/soak --output-on-failure --no-tests=error --timeout 3600
+	@TOLLGATE_LOOPS=$${TOLLGATE_LOOPS:-200} scripts/test --timeout 7200
+
+format: ## Format the C++ sources as .clang-format says
+	@command -v clang-format >/dev/null || { echo "clang-format is not installed: apt-get install clang-format"; exit 1; }
+	@git ls-files '*.h' '*.cpp' | xargs clang-format -i
+
+clean: ## Remove what was built; the per-user cache of libllama and the model stays
+	@rm -rf build/dev build/asan build/tsan build/release build/tests build/soak build/*-configure.log

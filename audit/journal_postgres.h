@@ -1,0 +1,84 @@
+// PostgresJournal: the Journal over Postgres, with one writer thread and one connection for records, and one of each for keys.
+//
+// Open takes this instance's log (see "Ownership"), closes what a predecessor left open, appends START and returns ready to serve.
+// Postgres may go away at any time after that: appends are then refused by their deadlines, and service returns unaided.
+//
+// Ownership: the log's claim lapses `claim` after its last renewal, by Postgres's clock; the writer renews it. An instance that
+// restarts with its own state directory takes its log back at once (the file lock proves its predecessor dead). Any instance adopts
+// the logs of others whose claims have lapsed. An owner that was overtaken is fenced: nothing it sends is written, health() is kLost.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "audit/journal.h"
+#include "audit/recovery.h"
+#include "base/clock.h"
+#include "base/uuid.h"
+
+namespace tollgate::audit {
+
+struct JournalOptions {
+  std::string postgres_url;
+  std::string keys_url;                         // Its own database. Empty: no entry may carry a key.
+  std::string role = "tollgate_writer";         // SET ROLE on the records' connection; empty = as logged in.
+  std::string keys_role = "tollgate_keys";
+  std::string state_dir;                        // Holds the file lock and the last acknowledged size. Made if missing.
+  std::string build;                            // For START and STOP records.
+
+  // Bounds. A refused entry costs its caller an UNAVAILABLE, never memory.
+  std::size_t queue_rows_max = 20'000;
+  std::size_t queue_bytes_max = 256u << 20;
+  std::chrono::milliseconds queue_age_max{5000};    // Entries that are not terminal never wait longer.
+  std::size_t batch_rows_max = 512;
+  std::size_t batch_bytes_max = 4u << 20;
+
+  std::chrono::milliseconds claim{10'000};          // How long a silent owner keeps its log.
+  std::chrono::milliseconds adopt_poll{1000};       // How often others' claims are looked at.
+  std::chrono::milliseconds adopt_patience{3000};   // A lapsed claim must stay so for as long: nobody is robbed after a common stall.
+  std::chrono::milliseconds statement_timeout{5000};
+  std::chrono::milliseconds connect_timeout{2000};
+  std::chrono::milliseconds stop_timeout{5000};
+
+  RecoveryCallbacks recovery;
+  const base::Clock* clock = nullptr;               // Stamps records; null = SystemClock(). Waits use the steady clock.
+};
+
+// Totals since Open, for metrics.
+struct JournalStats {
+  std::int64_t rows = 0;             // Durable records.
+  std::int64_t batches = 0;
+  std::int64_t commit_us = 0;        // Sum over batches, from sending to the answer.
+  std::int64_t commit_us_max = 0;    // Largest since the last call of stats().
+  std::int64_t refused = 0;          // Entries answered UNAVAILABLE or DEADLINE_EXCEEDED.
+  std::int64_t quarantined = 0;      // Entries that were bad by themselves.
+  std::int64_t reconnects = 0;
+  std::int64_t in_doubt = 0;         // Batches whose fate the head had to tell.
+  std::int64_t late_closed = 0;      // REQUESTs that the journal itself had to close.
+  std::int64_t adopted_logs = 0;
+  std::int64_t recovered_requests = 0;
+  std::int64_t queue_rows = 0;       // Now.
+  std::int64_t queue_bytes = 0;
+  std::int64_t open_requests = 0;    // REQUESTs without a terminal record, now.
+};
+
+class PostgresJournal : public Journal {
+ public:
+  // FAILED_PRECONDITION: another process holds the state directory; the role may change records; a setting loses commits; the
+  // schema is missing (run `tollgate migrate`). DATA_LOSS: the database has fewer records than were acknowledged: it was rolled back.
+  // UNAVAILABLE: Postgres cannot be reached. Blocks; seconds at most beside the recovery itself.
+  static absl::StatusOr<std::unique_ptr<PostgresJournal>> Open(JournalOptions options);
+
+  // Appends STOP once nothing is queued or open, lets the log go, joins. What is still queued after `stop_timeout` is answered
+  // UNAVAILABLE. Called by the destructor if need be. Append after Stop is UNAVAILABLE.
+  virtual void Stop() = 0;
+
+  virtual base::InstanceId instance() const = 0;  // Stays the same while the state directory lives.
+  virtual std::int32_t log_id() const = 0;
+  virtual std::int64_t epoch() const = 0;         // Fencing number of this ownership: leases are held under (instance, epoch).
+  virtual JournalStats stats() = 0;
+};
+
+}  // namespace tollgate::audit

@@ -1,0 +1,36 @@
+// The middle of the key hierarchy, in memory: a tenant-day key and the request keys under it. Internal to audit/.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "audit/seal.h"
+#include "base/clock.h"
+
+namespace tollgate::audit {
+
+// A team's key of one day, in clear. Immutable; wiped when it goes.
+struct DayKey {
+  DayKey(base::TeamId team, std::int64_t day, const base::Uuid& id, std::string key, std::string subject_key)
+      : team(team), day(day), id(id), key(std::move(key)), subject_key(std::move(subject_key)) {}
+  ~DayKey() {
+    base::Wipe(key);
+    base::Wipe(subject_key);
+  }
+  DayKey(const DayKey&) = delete;
+  DayKey& operator=(const DayKey&) = delete;
+
+  const base::TeamId team;
+  const std::int64_t day;  // Days since 1970-01-01, UTC.
+  const base::Uuid id;
+  std::string key;
+  std::string subject_key;
+};
+
+std::int64_t DayOf(base::WallTime t);
+std::string DayText(std::int64_t day);  // "2026-11-25"
+
+std::shared_ptr<const RequestKey> NewKeyUnder(const DayKey& day, base::RequestId request);
+absl::StatusOr<std::shared_ptr<const RequestKey>> OpenKeyUnder(const DayKey& day, KeyRow row);  // DATA_LOSS
+
+}  // namespace tollgate::audit

@@ -1,0 +1,106 @@
+// ON CONFLICT DO NOTHING makes repetition harmless, so what is in doubt is sent again. Keys whose callers have given up are dropped before each
+// attempt; a key that is stored without its record opens nothing and harms nothing.
+// Tested by tests/audit/journal_faults_test.cpp.
+#include "audit/key_writer.h"
+
+#include <algorithm>
+
+#include "audit/ownership.h"
+#include "base/diagnostics.h"
+
+namespace tollgate::audit {
+namespace {
+
+constexpr std::size_t kBatch = 512;
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<KeyWriter>> KeyWriter::Start(base::PostgresOptions postgres, JournalQueue& queue) {
+  std::unique_ptr<KeyWriter> writer(new KeyWriter(std::move(postgres), queue));
+  TG_ASSIGN(writer->session_, base::Session::Connect(writer->postgres_));
+  TG_ASSIGN(const auto schema, writer->session_->Run("look for the keys schema", "SELECT to_regclass('keys.request') IS NOT NULL"));
+  if (!schema.Bool(0, 0)) return base::FailedPrecondition("the keys database has no keys schema: run `tollgate migrate`");
+  if (auto id = SystemIdentifier(*writer->session_); id.ok()) writer->system_identifier_ = *id;
+  writer->thread_ = std::thread([w = writer.get()] { w->Run(); });
+  return writer;
+}
+
+KeyWriter::~KeyWriter() {
+  {
+    base::Lock lock(mu_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void KeyWriter::Add(const PendingPtr& pending) {
+  base::Lock lock(mu_);
+  waiting_.push_back(pending);
+  changed_.notify_one();
+}
+
+bool KeyWriter::Pause(std::chrono::milliseconds time) {
+  base::Lock lock(mu_);
+  return !changed_.wait_for(lock.native(), time, [this] { return stopping_; });
+}
+
+void KeyWriter::Run() {
+  while (true) {
+    std::vector<PendingPtr> group;
+    {
+      base::Lock lock(mu_);
+      changed_.wait(lock.native(), [this] { return stopping_ || !waiting_.empty(); });
+      if (stopping_) return;
+      const auto end = waiting_.begin() + static_cast<std::ptrdiff_t>(std::min(waiting_.size(), kBatch));
+      group.assign(waiting_.begin(), end);
+      waiting_.erase(waiting_.begin(), end);
+    }
+    Store(group);
+  }
+}
+
+void KeyWriter::Store(std::vector<PendingPtr>& group) {
+  std::chrono::milliseconds pause{50};
+  bool troubled = false;
+  while (true) {
+    queue_.DropUnwanted(group);
+    if (group.empty()) break;
+    const absl::Status status = Insert(group);
+    const bool passing = absl::IsUnavailable(status) || absl::IsAborted(status) || absl::IsUnknown(status) || absl::IsDeadlineExceeded(status);
+    if (status.ok() || !passing) {
+      queue_.KeysStored(group, status);
+      if (!status.ok()) base::Error("audit", "keys were refused: {}", base::Message(status));
+      break;
+    }
+    if (!troubled) base::Warn("audit", "the keys database: {}", base::Message(status));
+    troubled = true;
+    queue_.SetTrouble(true, "the keys database: " + base::Message(status));
+    if (!Pause(pause)) return;
+    pause = std::min(2 * pause, std::chrono::milliseconds(1000));
+  }
+  // With nothing stored it is not known to be well again; the next key tells.
+  if (troubled) base::Info("audit", "the keys database: no key waits any more");
+  queue_.SetTrouble(true, "");
+}
+
+absl::Status KeyWriter::Insert(const std::vector<PendingPtr>& group) {
+  static const std::string kSql =
+      "INSERT INTO keys.request (request_id, tenant_day, wrapped, subject) "
+      "SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::bytea[]) ON CONFLICT DO NOTHING";
+  if (session_ == nullptr || session_->broken()) {
+    session_.reset();
+    TG_ASSIGN(session_, base::Session::Connect(postgres_));
+  }
+  std::vector<base::Value> requests, days, wrapped, subjects;
+  for (const PendingPtr& pending : group) {
+    const KeyRow& key = *pending->key;
+    requests.emplace_back(key.request.ToString());
+    days.emplace_back(key.tenant_day.ToString());
+    wrapped.emplace_back(base::Blob{key.wrapped});
+    subjects.push_back(key.subject.empty() ? base::Value() : base::Value(base::Blob{key.subject}));
+  }
+  return session_->Run("store keys", kSql, {base::ArrayOf(requests), base::ArrayOf(days), base::ArrayOf(wrapped), base::ArrayOf(subjects)}).status();
+}
+
+}  // namespace tollgate::audit

@@ -1,0 +1,42 @@
+// KeyWriter: stores the wrapped keys of requests in the keys database, in batches, beside the journal's own writing. Internal to audit/.
+// One thread and one connection. Storing is idempotent, so a broken connection is simply tried again.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <thread>
+
+#include "audit/journal_queue.h"
+#include "base/postgres.h"
+
+namespace tollgate::audit {
+
+class KeyWriter {
+ public:
+  // Tells `queue` what was stored. UNAVAILABLE … as Session::Connect.
+  static absl::StatusOr<std::unique_ptr<KeyWriter>> Start(base::PostgresOptions postgres, JournalQueue& queue);
+  ~KeyWriter();  // Drops what waits, joins.
+
+  void Add(const PendingPtr& pending);  // pending->key is set. Any thread.
+  const std::string& system_identifier() const { return system_identifier_; }
+
+ private:
+  KeyWriter(base::PostgresOptions postgres, JournalQueue& queue) : postgres_(std::move(postgres)), queue_(queue) {}
+  void Run();
+  void Store(std::vector<PendingPtr>& group);
+  absl::Status Insert(const std::vector<PendingPtr>& group);
+  bool Pause(std::chrono::milliseconds time);  // False when stopping.
+
+  const base::PostgresOptions postgres_;
+  JournalQueue& queue_;
+  std::string system_identifier_;
+  std::unique_ptr<base::Session> session_;  // The thread's.
+  base::Mutex mu_;
+  std::condition_variable changed_;
+  std::deque<PendingPtr> waiting_ GUARDED_BY(mu_);
+  bool stopping_ GUARDED_BY(mu_) = false;
+  std::thread thread_;
+};
+
+}  // namespace tollgate::audit

@@ -1,0 +1,77 @@
+// Keys: root key -> tenant key -> tenant-day key -> request key. Each is stored only wrapped by the one before, in the keys
+// database; the root key is never stored. Destroying a row destroys everything below it.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "audit/seal.h"
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/status.h"
+#include "base/uuid.h"
+
+namespace tollgate::audit {
+
+// The installation's root key, from a file of 64 hex digits. Lines that start with '#' are comments; "# tollgate dev" marks a key that
+// `tollgate dev` made. Immutable; copies are wiped.
+class RootKey {
+ public:
+  // FAILED_PRECONDITION if others may read the file; INVALID_ARGUMENT if it holds no key. Messages name the path, never the key.
+  static absl::StatusOr<RootKey> Load(const std::string& path);
+  static absl::Status Create(const std::string& path, bool dev);  // A fresh random key, mode 0600. ALREADY_EXISTS if there is a file.
+  static RootKey FromBytes(std::string bytes);                    // 32 bytes; for tests.
+
+  RootKey(const RootKey&) = default;
+  RootKey& operator=(const RootKey&) = default;
+  ~RootKey() { base::Wipe(bytes_); }
+
+  // A 32-byte key for one purpose, independent of every other: "source-hmac", "directory-mac", "api-key-pepper" …
+  std::string Derive(std::string_view purpose) const;
+  const std::string& secret() const { return bytes_; }
+  bool made_by_dev() const { return dev_; }
+  std::string id() const;  // 16 hex digits that name this key and tell nothing of it.
+
+ private:
+  explicit RootKey(std::string bytes, bool dev) : bytes_(std::move(bytes)), dev_(dev) {}
+  std::string bytes_;
+  bool dev_ = false;
+};
+
+// Thread-safe.
+class Keys {
+ public:
+  using Done = std::function<void(absl::StatusOr<std::shared_ptr<const RequestKey>>)>;
+  virtual ~Keys() = default;
+
+  // A fresh key for a new request; its row() must go with the request's first record. When the team's key of the day is in memory
+  // (all but a team's first request of a day) `done` is called before this returns; otherwise on a thread of Keys, by `deadline`.
+  // UNAVAILABLE: the keys database cannot be reached. FAILED_PRECONDITION: the team's keys were destroyed.
+  virtual void NewRequestKey(base::TeamId team, base::RequestId request, std::chrono::steady_clock::time_point deadline, Done done) = 0;
+
+  // The stored key of an earlier request, for reading. Blocks: not from I/O threads.
+  // NOT_FOUND: there is none, or it was destroyed: the content cannot be read by anyone any more.
+  virtual absl::StatusOr<std::shared_ptr<const RequestKey>> Find(base::TeamId team, base::RequestId request) = 0;
+
+  // A caller's address, or another source, under the installation's key: the form in which records hold it.
+  virtual base::Digest SourceHmac(std::string_view source) const = 0;
+};
+
+struct PostgresKeysOptions {
+  std::string url;                                // The keys database.
+  std::string role = "tollgate_keys";
+  std::chrono::milliseconds statement_timeout{3000};
+  std::size_t cached_teams_max = 100'000;
+  const base::Clock* clock = nullptr;             // Names the day; null = SystemClock().
+};
+
+// Connects and checks that the root key is the one this database's keys were made under (FAILED_PRECONDITION if not).
+absl::StatusOr<std::unique_ptr<Keys>> OpenPostgresKeys(const RootKey& root, PostgresKeysOptions options);
+
+// Keeps everything in memory: tests, and tools that only seal.
+std::unique_ptr<Keys> MakeMemoryKeys(const RootKey& root, const base::Clock* clock = nullptr);
+
+}  // namespace tollgate::audit

@@ -1,0 +1,219 @@
+// A team's key of the day is made or loaded once, by one job on a session of its own, and kept; all that ask meanwhile wait for that
+// job. After that a request key is pure computation. Rows are made with ON CONFLICT DO NOTHING and then read back, so that instances
+// which race agree on the row that won.
+// Tested by tests/audit/keys_postgres_test.cpp.
+#include <map>
+#include <unordered_map>
+
+#include <fmt/format.h>
+
+#include "audit/key_chain.h"
+#include "audit/keys.h"
+#include "audit/wrap.h"
+#include "base/mutex.h"
+#include "base/postgres.h"
+
+namespace tollgate::audit {
+namespace {
+
+using DayKeyPtr = std::shared_ptr<const DayKey>;
+
+base::SessionPool::Options PoolOptions(const PostgresKeysOptions& options) {
+  base::SessionPool::Options pool;
+  pool.postgres.url = options.url;
+  pool.postgres.application_name = "tollgate keys";
+  pool.postgres.role = options.role;
+  pool.postgres.statement_timeout = options.statement_timeout;
+  pool.sessions = 2;
+  return pool;
+}
+
+struct TenantKey {
+  std::int64_t version = 0;
+  std::string key;
+};
+
+absl::Status Destroyed() {
+  return base::FailedPrecondition("the team's keys were destroyed: nothing can be recorded for it any more; use another team");
+}
+
+class PostgresKeys final : public Keys {
+ public:
+  PostgresKeys(const RootKey& root, PostgresKeysOptions options)
+      : root_(root), source_key_(root.Derive("source-hmac")), options_(std::move(options)),
+        clock_(options_.clock != nullptr ? *options_.clock : base::SystemClock()), sessions_(PoolOptions(options_)) {}
+
+  absl::Status CheckRoot();
+  void NewRequestKey(base::TeamId team, base::RequestId request, std::chrono::steady_clock::time_point deadline, Done done) override;
+  absl::StatusOr<std::shared_ptr<const RequestKey>> Find(base::TeamId team, base::RequestId request) override;
+  base::Digest SourceHmac(std::string_view source) const override { return base::HmacSha256(source_key_, source); }
+
+ private:
+  struct Waiter {
+    base::RequestId request;
+    std::chrono::steady_clock::time_point deadline;
+    Done done;
+  };
+
+  DayKeyPtr Cached(base::TeamId team, std::int64_t day) REQUIRES(mu_);
+  void Loaded(base::TeamId team, const absl::StatusOr<DayKeyPtr>& day);
+  absl::StatusOr<TenantKey> Tenant(base::Session& session, base::TeamId team);
+  absl::StatusOr<TenantKey> TenantOfVersion(base::Session& session, base::TeamId team, std::int64_t version);
+  absl::StatusOr<DayKeyPtr> Load(base::Session& session, base::TeamId team, std::int64_t day);
+
+  const RootKey root_;
+  const std::string source_key_;
+  const PostgresKeysOptions options_;
+  const base::Clock& clock_;
+  base::Mutex mu_;
+  std::map<base::TeamId, DayKeyPtr> days_ GUARDED_BY(mu_);
+  std::map<base::TeamId, std::vector<Waiter>> waiting_ GUARDED_BY(mu_);
+  base::SessionPool sessions_;  // Last: its threads use all of the above.
+};
+
+absl::Status PostgresKeys::CheckRoot() {
+  return sessions_.RunAndWait([this](base::Session& session) -> absl::Status {
+    TG_ASSIGN(const auto known, session.Run("read root keys", "SELECT id, check_value FROM keys.root"));
+    if (known.empty()) {
+      const std::string check = Wrap(root_.secret(), "TGKR", std::string(kKeyBytes, '\0'));
+      return session.Run("note the root key", "INSERT INTO keys.root (id, check_value) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                         {root_.id(), base::Blob{check}}).status();
+    }
+    for (std::size_t i = 0; i < known.size(); ++i) {
+      if (known.Text(i, 0) == root_.id() && Unwrap(root_.secret(), "TGKR", known.Bytes(i, 1)).ok()) return absl::OkStatus();
+    }
+    return base::FailedPrecondition(fmt::format(
+        "the root key {} is not the one that this keys database was made under ({}): give the right file as keys.root_key_file", root_.id(), known.Text(0, 0)));
+  });
+}
+
+DayKeyPtr PostgresKeys::Cached(base::TeamId team, std::int64_t day) {
+  const auto found = days_.find(team);
+  return found != days_.end() && found->second->day == day ? found->second : nullptr;
+}
+
+void PostgresKeys::NewRequestKey(base::TeamId team, base::RequestId request, std::chrono::steady_clock::time_point deadline, Done done) {
+  const std::int64_t day = DayOf(clock_.Wall());
+  DayKeyPtr cached;
+  bool first = false;
+  {
+    base::Lock lock(mu_);
+    cached = Cached(team, day);
+    if (cached == nullptr) {
+      auto& waiters = waiting_[team];
+      first = waiters.empty();
+      waiters.push_back({request, deadline, std::move(done)});
+    }
+  }
+  if (cached != nullptr) return done(NewKeyUnder(*cached, request));
+  if (!first) return;
+  const absl::Status queued = sessions_.Submit([this, team, day](absl::StatusOr<base::Session*> session) {
+    if (!session.ok()) return Loaded(team, base::Annotate(session.status(), "the keys database"));
+    Loaded(team, Load(**session, team, day));
+  });
+  if (!queued.ok()) Loaded(team, base::Unavailable("the keys database is too slow: nothing was routed; try again in a few seconds"));
+}
+
+void PostgresKeys::Loaded(base::TeamId team, const absl::StatusOr<DayKeyPtr>& day) {
+  std::vector<Waiter> waiters;
+  {
+    base::Lock lock(mu_);
+    if (const auto found = waiting_.find(team); found != waiting_.end()) {
+      waiters = std::move(found->second);
+      waiting_.erase(found);
+    }
+    if (day.ok()) {
+      if (days_.size() >= options_.cached_teams_max) days_.clear();
+      days_[team] = *day;
+    }
+  }
+  const auto now = std::chrono::steady_clock::now();
+  for (Waiter& waiter : waiters) {
+    if (!day.ok()) {
+      waiter.done(day.status());
+    } else if (now > waiter.deadline) {
+      waiter.done(base::Unavailable("the keys database is too slow: nothing was routed; try again"));
+    } else {
+      waiter.done(NewKeyUnder(**day, waiter.request));
+    }
+  }
+}
+
+absl::StatusOr<TenantKey> PostgresKeys::TenantOfVersion(base::Session& session, base::TeamId team, std::int64_t version) {
+  TG_ASSIGN(const auto rows, session.Run("read a tenant key", "SELECT wrapped, root_id FROM keys.tenant WHERE team_id = $1::uuid AND version = $2::int4",
+                                         {team.ToString(), version}));
+  if (rows.empty() || rows.IsNull(0, 0)) return Destroyed();
+  auto key = Unwrap(root_.secret(), TenantAad(team, static_cast<std::uint32_t>(version)), rows.Bytes(0, 0));
+  if (!key.ok()) return base::Annotate(key.status(), fmt::format("the tenant key of team {} does not open under this root key", team.ToString()));
+  return TenantKey{version, *std::move(key)};
+}
+
+absl::StatusOr<TenantKey> PostgresKeys::Tenant(base::Session& session, base::TeamId team) {
+  static const std::string kLatest = "SELECT max(version) FROM keys.tenant WHERE team_id = $1::uuid";
+  TG_ASSIGN(const auto latest, session.Run("find the tenant key", kLatest, {team.ToString()}));
+  if (!latest.IsNull(0, 0)) return TenantOfVersion(session, team, latest.Int(0, 0));
+  const std::string wrapped = Wrap(root_.secret(), TenantAad(team, 1), base::RandomBytes(kKeyBytes));
+  TG_RETURN_IF_ERROR(session.Run("make a tenant key",
+                                 "INSERT INTO keys.tenant (team_id, version, root_id, wrapped) VALUES ($1::uuid, 1, $2, $3) ON CONFLICT DO NOTHING",
+                                 {team.ToString(), root_.id(), base::Blob{wrapped}}).status());
+  return TenantOfVersion(session, team, 1);
+}
+
+absl::StatusOr<DayKeyPtr> PostgresKeys::Load(base::Session& session, base::TeamId team, std::int64_t day) {
+  static const std::string kFind = "SELECT id, tenant_version, wrapped FROM keys.tenant_day WHERE team_id = $1::uuid AND day = $2::date";
+  const std::string date = DayText(day);
+  TG_ASSIGN(auto rows, session.Run("find the day's key", kFind, {team.ToString(), date}));
+  if (rows.empty()) {
+    TG_ASSIGN(TenantKey tenant, Tenant(session, team));
+    const base::Uuid id = base::Uuid::NewV7();
+    const std::string wrapped = Wrap(tenant.key, DayAad(team, id), base::RandomBytes(kKeyBytes));
+    base::Wipe(tenant.key);
+    TG_RETURN_IF_ERROR(session.Run("make the day's key",
+                                   "INSERT INTO keys.tenant_day (id, team_id, day, tenant_version, wrapped) "
+                                   "VALUES ($1::uuid, $2::uuid, $3::date, $4::int4, $5) ON CONFLICT DO NOTHING",
+                                   {id.ToString(), team.ToString(), date, tenant.version, base::Blob{wrapped}}).status());
+    TG_ASSIGN(rows, session.Run("find the day's key", kFind, {team.ToString(), date}));
+  }
+  if (rows.empty() || rows.IsNull(0, 2)) return Destroyed();
+  TG_ASSIGN(const base::Uuid id, base::Uuid::Parse(rows.Text(0, 0)));
+  TG_ASSIGN(TenantKey tenant, TenantOfVersion(session, team, rows.Int(0, 1)));
+  auto key = Unwrap(tenant.key, DayAad(team, id), rows.Bytes(0, 2));
+  std::string subject_key = SubjectKey(tenant.key);
+  base::Wipe(tenant.key);
+  if (!key.ok()) return base::Annotate(key.status(), "the day's key does not open under its tenant key");
+  return std::make_shared<const DayKey>(team, day, id, *std::move(key), std::move(subject_key));
+}
+
+absl::StatusOr<std::shared_ptr<const RequestKey>> PostgresKeys::Find(base::TeamId team, base::RequestId request) {
+  static const std::string kFind =
+      "SELECT r.wrapped, r.subject, d.id, d.wrapped, d.tenant_version FROM keys.request r JOIN keys.tenant_day d ON d.id = r.tenant_day "
+      "WHERE r.request_id = $1::uuid AND d.team_id = $2::uuid";
+  std::shared_ptr<const RequestKey> found;
+  TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& session) -> absl::Status {
+    TG_ASSIGN(const auto rows, session.Run("find a request's key", kFind, {request.ToString(), team.ToString()}));
+    if (rows.empty()) return base::NotFound("there is no key for this request: its content was never sealed, or was erased");
+    if (rows.IsNull(0, 0) || rows.IsNull(0, 3)) return base::NotFound("the key was destroyed: nobody can read this content any more");
+    TG_ASSIGN(const base::Uuid id, base::Uuid::Parse(rows.Text(0, 2)));
+    auto tenant = TenantOfVersion(session, team, rows.Int(0, 4));
+    if (absl::IsFailedPrecondition(tenant.status())) return base::NotFound("the team's keys were destroyed: nobody can read this content any more");
+    TG_RETURN_IF_ERROR(tenant.status());
+    auto day_key = Unwrap(tenant->key, DayAad(team, id), rows.Bytes(0, 3));
+    std::string subject_key = SubjectKey(tenant->key);
+    base::Wipe(tenant->key);
+    if (!day_key.ok()) return base::Annotate(day_key.status(), "the day's key does not open under its tenant key");
+    const DayKey day(team, 0, id, *std::move(day_key), std::move(subject_key));
+    TG_ASSIGN(found, OpenKeyUnder(day, KeyRow{request, id, rows.Bytes(0, 0), rows.IsNull(0, 1) ? "" : rows.Bytes(0, 1)}));
+    return absl::OkStatus();
+  }));
+  return found;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Keys>> OpenPostgresKeys(const RootKey& root, PostgresKeysOptions options) {
+  auto keys = std::make_unique<PostgresKeys>(root, std::move(options));
+  TG_RETURN_IF_ERROR(base::Annotate(keys->CheckRoot(), "the keys database"));
+  return keys;
+}
+
+}  // namespace tollgate::audit

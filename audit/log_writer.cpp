@@ -1,0 +1,79 @@
+// The head tells everything. A batch moves it from i to i + n or does not happen; so after a lost connection the head at i + n means
+// committed and at i means not. Reading it is not enough: the old backend may hold the statement still unread in its socket, and run
+// it after we have told callers that nothing was written. Raising `fence` in the same UPDATE that reads the head closes that: the row lock
+// waits for a COMMIT in flight, and a straggler finds another fence and stores nothing.
+// Tested by tests/audit/log_writer_test.cpp.
+#include "audit/log_writer.h"
+
+#include <fmt/format.h>
+
+namespace tollgate::audit {
+
+LogWriter::LogWriter(base::PostgresOptions postgres, std::chrono::milliseconds claim, const Head& head)
+    : postgres_(std::move(postgres)), claim_(claim), head_(head) {}
+
+LogWriter::Result LogWriter::Lost() {
+  session_.reset();
+  return {Fate::kLost, base::FailedPrecondition(fmt::format("log {} was taken by another instance", head_.log_id))};
+}
+
+LogWriter::Result LogWriter::Attach() {
+  static const std::string kAttach =
+      "UPDATE audit.log_head SET fence = fence + 1, expires_at = now() + $3::int8 * interval '1 millisecond' "
+      "WHERE log_id = $1::int2 AND epoch = $2::int8 RETURNING fence, next_index";
+  session_.reset();
+  auto session = base::Session::Connect(postgres_);
+  if (!session.ok()) return {Fate::kNothing, session.status()};
+  const auto rows = (*session)->Run("attach to the log", kAttach, {std::int64_t{head_.log_id}, head_.epoch, std::int64_t{claim_.count()}});
+  if (!rows.ok()) return {Fate::kNothing, rows.status()};
+  session_ = *std::move(session);
+  return Attached(*rows);
+}
+
+LogWriter::Result LogWriter::Attached(const base::Rows& rows) {
+  if (rows.empty()) return Lost();
+  head_.fence = rows.Int(0, 0);
+  const std::int64_t next = rows.Int(0, 1);
+  const std::int64_t doubt = std::exchange(doubt_, 0);
+  if (next == head_.next_index) return {Fate::kNothing, absl::OkStatus()};
+  if (doubt == 0 || next != head_.next_index + doubt) return Lost();  // Somebody wrote under our epoch: it is not ours any more.
+  head_.next_index = next;
+  return {Fate::kDone, absl::OkStatus()};
+}
+
+LogWriter::Result LogWriter::Commit(std::span<const EncodedRow* const> rows, std::int64_t open_from) {
+  const auto statement = statements_.Build(head_, open_from, claim_, rows);
+  const auto stored = session_->Run("store records", *statement.sql, statement.params);
+  if (stored.ok()) {
+    if (stored->Int(0, 0) != 1) return Lost();
+    head_.next_index += static_cast<std::int64_t>(rows.size());
+    return {Fate::kDone, absl::OkStatus()};
+  }
+  if (absl::IsUnknown(stored.status()) || session_->broken()) {
+    doubt_ = static_cast<std::int64_t>(rows.size());
+    session_.reset();
+    return {Fate::kInDoubt, stored.status()};
+  }
+  const bool passing = absl::IsUnavailable(stored.status()) || absl::IsAborted(stored.status());
+  return {passing ? Fate::kNothing : Fate::kRejected, stored.status()};
+}
+
+LogWriter::Result LogWriter::Renew() {
+  static const std::string kRenew =
+      "UPDATE audit.log_head SET expires_at = now() + $4::int8 * interval '1 millisecond' "
+      "WHERE log_id = $1::int2 AND epoch = $2::int8 AND fence = $3::int8 RETURNING 1";
+  const auto rows = session_->Run("renew the log's claim", kRenew, {std::int64_t{head_.log_id}, head_.epoch, head_.fence, std::int64_t{claim_.count()}});
+  if (!rows.ok()) {
+    if (session_->broken() || absl::IsUnknown(rows.status())) session_.reset();
+    return {Fate::kNothing, rows.status()};
+  }
+  return rows->empty() ? Lost() : Result{Fate::kDone, absl::OkStatus()};
+}
+
+absl::Status LogWriter::Release() {
+  static const std::string kRelease =
+      "UPDATE audit.log_head SET released = true, expires_at = now() WHERE log_id = $1::int2 AND epoch = $2::int8 AND fence = $3::int8";
+  return session_->Run("release the log", kRelease, {std::int64_t{head_.log_id}, head_.epoch, head_.fence}).status();
+}
+
+}  // namespace tollgate::audit

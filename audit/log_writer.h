@@ -1,0 +1,59 @@
+// LogWriter: one owner's pen on one log. Sends batches, and after a broken connection finds out exactly what became of the last one.
+// Internal to audit/. One thread; every call blocks on the database, bounded by the session's time limits.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <span>
+
+#include "audit/batch.h"
+#include "base/postgres.h"
+
+namespace tollgate::audit {
+
+class LogWriter {
+ public:
+  // What became of a batch, or of the attempt to attach.
+  enum class Fate {
+    kDone,      // Committed; attached.
+    kNothing,   // Nothing was written; may be tried again.
+    kRejected,  // Nothing was written, for something in the batch itself.
+    kInDoubt,   // Attach() will tell.
+    kLost,      // Another owner has the log. Final.
+  };
+  struct Result {
+    Fate fate;
+    absl::Status status;  // Why, where it is not kDone.
+  };
+
+  // `head` as claimed: epoch and next_index count, the fence is raised at each Attach.
+  LogWriter(base::PostgresOptions postgres, std::chrono::milliseconds claim, const Head& head);
+
+  bool attached() const { return session_ != nullptr && !session_->broken(); }
+  bool in_doubt() const { return doubt_ != 0; }
+  const Head& head() const { return head_; }  // next_index: where the next batch starts.
+  base::Session& session() { return *session_; }  // While attached.
+
+  // Connects and raises the fence, which waits for a commit still in flight and shuts out any later one. kDone: attached, and the
+  // batch in doubt, if there was one, was committed. kNothing with OK: attached, and it was not. kNothing with an error: not attached.
+  Result Attach();
+  // Never kInDoubt → kDone by itself: Attach. REQUIRES: attached, nothing in doubt.
+  Result Commit(std::span<const EncodedRow* const> rows, std::int64_t open_from);
+  // Renews the claim. kDone, kNothing (the connection may be gone) or kLost.
+  Result Renew();
+  // Gives the log up for any instance to go on with. REQUIRES: attached.
+  absl::Status Release();
+
+ private:
+  Result Attached(const base::Rows& rows);
+  Result Lost();
+
+  const base::PostgresOptions postgres_;
+  const std::chrono::milliseconds claim_;
+  Head head_;
+  std::int64_t doubt_ = 0;  // Rows of the batch in doubt.
+  std::unique_ptr<base::Session> session_;
+  BatchStatements statements_;
+};
+
+}  // namespace tollgate::audit

@@ -1,0 +1,51 @@
+// A Merkle tree grown leaf by leaf is the list of its perfect subtrees' roots, largest first: their sizes are the bits of the leaf count.
+// Appending a leaf merges equal sizes from the right, as a carry does; the root folds the list from the right (RFC 6962 §2.1).
+// Tested by tests/audit/merkle_test.cpp.
+#include "audit/merkle.h"
+
+#include <string>
+
+namespace tollgate::audit {
+namespace {
+
+void AppendBigEndian(std::string& out, std::uint64_t value, int bytes) {
+  for (int i = bytes - 1; i >= 0; --i) out.push_back(static_cast<char>(value >> (8 * i)));
+}
+
+}  // namespace
+
+base::Digest HashLeaf(std::string_view data) { return base::Sha256(std::string_view("\0", 1), data); }
+
+base::Digest HashChildren(const base::Digest& left, const base::Digest& right) {
+  std::string bytes("\1");
+  bytes.append(base::View(left));
+  bytes.append(base::View(right));
+  return base::Sha256(bytes);
+}
+
+base::Digest RecordLeaf(std::int32_t log_id, std::int64_t index, std::string_view record_bytes) {
+  std::string head("\0TGL1", 5);
+  AppendBigEndian(head, static_cast<std::uint32_t>(log_id), 4);
+  AppendBigEndian(head, static_cast<std::uint64_t>(index), 8);
+  AppendBigEndian(head, record_bytes.size(), 4);
+  return base::Sha256(head, record_bytes);
+}
+
+void MerkleTree::Append(const base::Digest& leaf) {
+  base::Digest node = leaf;
+  for (std::int64_t size = size_; size & 1; size >>= 1) {
+    node = HashChildren(peaks_.back(), node);
+    peaks_.pop_back();
+  }
+  peaks_.push_back(node);
+  ++size_;
+}
+
+base::Digest MerkleTree::Root() const {
+  if (peaks_.empty()) return base::Sha256("");
+  base::Digest root = peaks_.back();
+  for (std::size_t i = peaks_.size() - 1; i-- > 0;) root = HashChildren(peaks_[i], root);
+  return root;
+}
+
+}  // namespace tollgate::audit

@@ -1,0 +1,197 @@
+// The head keeps `open_from`, the lowest index that an open request can have, so that only the log's young end is read: first kinds and
+// request ids in chunks, then the messages of the requests that are still open and of their last segments.
+// A takeover may die at any point and be done again by somebody else: what it has closed is terminal and is not found again.
+// Tested by tests/audit/recovery_test.cpp.
+#include "audit/open_requests.h"
+
+#include <algorithm>
+#include <map>
+#include <thread>
+
+#include <fmt/format.h>
+
+namespace tollgate::audit {
+namespace {
+
+constexpr std::int64_t kChunk = 20'000;
+constexpr std::size_t kCloseChunk = 256;
+
+struct Seen {
+  std::int64_t request_index = 0;
+  std::int64_t segment_index = -1;
+  std::int64_t segments = 0;
+  std::int64_t attempt = 1;
+};
+
+void Note(const base::Rows& rows, std::map<std::string, Seen>& open) {
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto kind = static_cast<v1::RecordKind>(rows.Int(i, 1));
+    const std::string& request = rows.Text(i, 2);
+    if (kind == v1::RECORD_KIND_REQUEST) {
+      open[request] = Seen{rows.Int(i, 0), -1, 0, std::max<std::int64_t>(1, rows.Int(i, 3))};
+    } else if (IsTerminal(kind)) {
+      open.erase(request);
+    } else if (const auto found = open.find(request); found != open.end()) {
+      found->second.segment_index = rows.Int(i, 0);
+      ++found->second.segments;
+      found->second.attempt = std::max(found->second.attempt, rows.Int(i, 3));
+    }
+  }
+}
+
+absl::StatusOr<std::map<std::int64_t, v1::Record>> Messages(base::Session& session, std::int32_t log_id, const std::vector<std::int64_t>& indices) {
+  static const std::string kSql = "SELECT leaf_index, message FROM audit.record WHERE log_id = $1::int2 AND leaf_index = ANY($2::int8[])";
+  std::map<std::int64_t, v1::Record> out;
+  for (std::size_t at = 0; at < indices.size(); at += 1000) {
+    std::vector<base::Value> wanted(indices.begin() + static_cast<std::ptrdiff_t>(at),
+                                    indices.begin() + static_cast<std::ptrdiff_t>(std::min(indices.size(), at + 1000)));
+    TG_ASSIGN(const auto rows, session.Run("read open requests", kSql, {std::int64_t{log_id}, base::ArrayOf(wanted)}));
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if (!out[rows.Int(i, 0)].ParseFromString(rows.Bytes(i, 1))) {
+        return base::DataLoss(fmt::format("record {}/{} is no message of this format: run `tollgate audit verify`", log_id, rows.Int(i, 0)));
+      }
+    }
+  }
+  return out;
+}
+
+OpenRequest OpenOf(std::int32_t log_id, const Seen& seen, const std::map<std::int64_t, v1::Record>& messages) {
+  OpenRequest out;
+  out.position = {log_id, seen.request_index};
+  out.request = messages.at(seen.request_index);
+  out.attempt = static_cast<std::uint32_t>(seen.attempt);
+  out.segments = seen.segments;
+  if (seen.segment_index >= 0) {
+    const auto& segment = messages.at(seen.segment_index).segment_body();
+    out.output_tokens = segment.output_tokens();
+    out.delivered_bytes = segment.offset() + segment.size();
+  }
+  return out;
+}
+
+absl::StatusOr<EncodedRow> AbortRow(const OpenRequest& open, const TakeoverOptions& options) {
+  const auto mono_us = std::chrono::duration_cast<std::chrono::microseconds>(options.clock->Mono().time_since_epoch()).count();
+  Entry entry;
+  entry.record = RecoveredAbort(open, base::ToMicros(options.clock->Wall()), mono_us);
+  if (options.callbacks->settle) {
+    TG_ASSIGN(entry.companions, options.callbacks->settle(open, *entry.record.mutable_end()));
+  }
+  return Encode(std::move(entry), *options.clock);
+}
+
+}  // namespace
+
+v1::Record RecoveredAbort(const OpenRequest& open, std::int64_t wall_us, std::int64_t mono_us) {
+  const v1::Record& request = open.request;
+  v1::Record record;
+  record.set_kind(v1::RECORD_KIND_ABORT);
+  record.set_wall_us(wall_us);
+  record.set_mono_us(mono_us);
+  record.set_request_id(request.request_id());
+  record.set_attempt(open.attempt);
+  record.set_org_id(request.org_id());
+  record.set_team_id(request.team_id());
+  record.set_project_id(request.project_id());
+  record.set_key_id(request.key_id());
+  record.set_end_user_hmac(request.end_user_hmac());
+  v1::EndBody& end = *record.mutable_end();
+  end.set_reason("RECOVERED");
+  end.set_recovered(true);
+  end.set_delivered_bytes(open.delivered_bytes);
+  end.set_total_us(std::max<std::int64_t>(0, wall_us - request.wall_us()));
+  if (open.segments > 0) {
+    end.mutable_tokens()->set_input(request.request().input_tokens());
+    end.mutable_tokens()->set_output(open.output_tokens);
+    end.mutable_tokens()->set_delivered(open.output_tokens);
+  } else {
+    end.mutable_tokens();
+  }
+  *end.mutable_price() = request.request().price();
+  return record;
+}
+
+absl::StatusOr<std::vector<OpenRequest>> FindOpenRequests(base::Session& session, const Head& head, std::int64_t open_from,
+                                                          const std::function<absl::Status()>& keep_alive) {
+  static const std::string kSql =
+      "SELECT leaf_index, kind, request_id, attempt FROM audit.record WHERE log_id = $1::int2 AND leaf_index >= $2::int8 AND leaf_index < $3::int8 "
+      "AND kind IN (1, 2, 3, 4, 5) ORDER BY leaf_index";
+  std::map<std::string, Seen> open;
+  for (std::int64_t at = open_from; at < head.next_index; at += kChunk) {
+    const std::int64_t end = std::min(head.next_index, at + kChunk);
+    TG_ASSIGN(const auto rows, session.Run("look for open requests", kSql, {std::int64_t{head.log_id}, at, end}));
+    Note(rows, open);
+    TG_RETURN_IF_ERROR(keep_alive());
+  }
+  std::vector<std::int64_t> indices;
+  for (const auto& [request, seen] : open) {
+    indices.push_back(seen.request_index);
+    if (seen.segment_index >= 0) indices.push_back(seen.segment_index);
+  }
+  TG_ASSIGN(const auto messages, Messages(session, head.log_id, indices));
+  std::vector<OpenRequest> out;
+  for (const auto& [request, seen] : open) {
+    if (!messages.contains(seen.request_index) || (seen.segment_index >= 0 && !messages.contains(seen.segment_index))) {
+      return base::DataLoss(fmt::format("a record of request {} is missing: run `tollgate audit verify`", request));
+    }
+    out.push_back(OpenOf(head.log_id, seen, messages));
+  }
+  std::sort(out.begin(), out.end(), [](const OpenRequest& a, const OpenRequest& b) { return a.position < b.position; });
+  return out;
+}
+
+Entry InstanceRecord(v1::RecordKind kind, base::InstanceId instance, std::int64_t epoch, const std::string& build) {
+  Entry entry;
+  entry.record.set_kind(kind);
+  v1::InstanceBody& body = *entry.record.mutable_instance();
+  body.set_instance_id(instance.Bytes());
+  body.set_epoch(epoch);
+  body.set_build(build);
+  return entry;
+}
+
+absl::Status CommitSurely(LogWriter& writer, std::span<const EncodedRow* const> rows, std::int64_t open_from, std::chrono::steady_clock::time_point deadline) {
+  std::chrono::milliseconds pause{50};
+  while (true) {
+    LogWriter::Result result{LogWriter::Fate::kNothing, absl::OkStatus()};
+    if (!writer.attached()) {
+      const bool doubt = writer.in_doubt();
+      result = writer.Attach();
+      if (doubt && result.fate == LogWriter::Fate::kDone) return absl::OkStatus();
+    }
+    if (result.fate != LogWriter::Fate::kLost && writer.attached()) {
+      result = writer.Commit(rows, open_from);
+      if (result.fate == LogWriter::Fate::kDone) return absl::OkStatus();
+    }
+    if (result.fate == LogWriter::Fate::kLost || result.fate == LogWriter::Fate::kRejected) return result.status;
+    if (std::chrono::steady_clock::now() + pause > deadline) return base::Unavailable(base::Message(result.status));
+    std::this_thread::sleep_for(pause);
+    pause = std::min(2 * pause, std::chrono::milliseconds(1000));
+  }
+}
+
+absl::StatusOr<std::int64_t> TakeOver(LogWriter& writer, const Claim& claim, const TakeoverOptions& options) {
+  const Head at_claim = writer.head();
+  if (const auto attached = writer.Attach(); attached.fate != LogWriter::Fate::kNothing || !attached.status.ok()) return attached.status;
+  const auto keep_alive = [&writer] { return writer.Renew().status; };
+  TG_ASSIGN(const auto open, FindOpenRequests(writer.session(), at_claim, claim.open_from, keep_alive));
+
+  TG_ASSIGN(EncodedRow start, Encode(InstanceRecord(v1::RECORD_KIND_START, options.instance, at_claim.epoch, options.build), *options.clock));
+  std::vector<EncodedRow> rows;
+  rows.push_back(std::move(start));
+  for (std::size_t i = 0; i <= open.size(); ++i) {
+    if (rows.size() >= kCloseChunk || (i == open.size() && !rows.empty())) {
+      std::vector<const EncodedRow*> batch;
+      for (const EncodedRow& row : rows) batch.push_back(&row);
+      const std::int64_t first_open = i < open.size() ? open[i].position.index : writer.head().next_index + static_cast<std::int64_t>(rows.size());
+      TG_RETURN_IF_ERROR(CommitSurely(writer, batch, first_open, options.deadline));
+      rows.clear();
+    }
+    if (i == open.size()) break;
+    TG_ASSIGN(EncodedRow row, AbortRow(open[i], options));
+    rows.push_back(std::move(row));
+  }
+  if (options.callbacks->taken) TG_RETURN_IF_ERROR(options.callbacks->taken(claim.previous, at_claim.epoch));
+  return static_cast<std::int64_t>(open.size());
+}
+
+}  // namespace tollgate::audit

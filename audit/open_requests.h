@@ -1,0 +1,38 @@
+// Finding and closing what a dead owner left open. Internal to audit/.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "audit/log_writer.h"
+#include "audit/ownership.h"
+#include "audit/recovery.h"
+#include "base/clock.h"
+
+namespace tollgate::audit {
+
+// The REQUESTs from `open_from` on that have no terminal record, oldest first. `keep_alive` is called between chunks.
+absl::StatusOr<std::vector<OpenRequest>> FindOpenRequests(base::Session& session, const Head& head, std::int64_t open_from,
+                                                          const std::function<absl::Status()>& keep_alive);
+
+struct TakeoverOptions {
+  base::PostgresOptions postgres;
+  std::chrono::milliseconds claim{10'000};
+  std::chrono::steady_clock::time_point deadline;  // Gives up with UNAVAILABLE.
+  base::InstanceId instance;                       // Who takes over.
+  std::string build;
+  const RecoveryCallbacks* callbacks = nullptr;
+  const base::Clock* clock = nullptr;
+};
+
+// Appends START, an ABORT for each open request (with its companions), then tells `callbacks->taken`. Leaves the writer attached.
+// Gives how many were closed. Any failure may be answered by claiming again and starting over: what is closed stays closed.
+absl::StatusOr<std::int64_t> TakeOver(LogWriter& writer, const Claim& claim, const TakeoverOptions& options);
+
+// A START or STOP record.
+Entry InstanceRecord(v1::RecordKind kind, base::InstanceId instance, std::int64_t epoch, const std::string& build);
+
+// Commits, however often the connection breaks, until `deadline`. For takeovers and the last record, not for the queue.
+absl::Status CommitSurely(LogWriter& writer, std::span<const EncodedRow* const> rows, std::int64_t open_from, std::chrono::steady_clock::time_point deadline);
+
+}  // namespace tollgate::audit

@@ -1,0 +1,46 @@
+// Whose log is whose: claiming, taking back, adopting. And what a database must be like before anything is written to it.
+// Internal to audit/. Every call is one or two statements on the given session (role tollgate_writer).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "audit/batch.h"
+#include "base/postgres.h"
+#include "base/uuid.h"
+
+namespace tollgate::audit {
+
+struct Claim {
+  Head head;
+  std::int64_t open_from = 0;
+  base::InstanceId previous;  // Who wrote it before: what that one held is dead.
+};
+
+// A log whose claim has lapsed.
+struct Lapsed {
+  std::int32_t log_id = 0;
+  std::int64_t epoch = 0;
+  auto operator<=>(const Lapsed&) const = default;
+};
+
+// This instance's own log, at once: the caller holds the file lock that proves the predecessor dead. Nothing if it has another owner by now.
+absl::StatusOr<std::optional<Claim>> TakeBack(base::Session& session, std::int32_t log_id, base::InstanceId instance, std::chrono::milliseconds claim);
+// A released log, or a new one.
+absl::StatusOr<Claim> TakeFree(base::Session& session, base::InstanceId instance, std::chrono::milliseconds claim);
+absl::StatusOr<std::vector<Lapsed>> FindLapsed(base::Session& session, std::int32_t own_log);
+// Nothing if its owner came back or another was quicker. The row goes on naming the dead instance until the log is taken by a new owner.
+absl::StatusOr<std::optional<Claim>> Adopt(base::Session& session, const Lapsed& lapsed, std::chrono::milliseconds claim);
+
+// Where the head stands, if there is such a log.
+absl::StatusOr<std::optional<std::int64_t>> NextIndex(base::Session& session, std::int32_t log_id);
+
+// FAILED_PRECONDITION, naming what to change: a role that may change records, a setting that loses commits, a standby, no schema.
+absl::Status CheckDatabase(base::Session& session);
+// Makes partitions for the days to come; gives the rows that lie in the default partition (should be none).
+absl::StatusOr<std::int64_t> MakePartitions(base::Session& session);
+absl::StatusOr<std::string> SystemIdentifier(base::Session& session);
+
+}  // namespace tollgate::audit

@@ -1,0 +1,89 @@
+// Reader: looks into the audit log, within what the viewer may see. Postgres enforces it (row-level security), not only this code.
+// All calls block on the database: use threads that may. Thread-safe.
+//
+// Reading content is itself recorded: a VIEW record is durable before a byte of content is returned.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "audit/journal.h"
+#include "audit/keys.h"
+#include "audit/record.h"
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/postgres.h"
+#include "base/status.h"
+#include "base/uuid.h"
+
+namespace tollgate::audit {
+
+// Who looks, and how far they may see. Records that belong to no team (START, some ADMIN) are only in kAll, or by their org in kOrg.
+struct Viewer {
+  enum class Sees { kTeam, kOrg, kAll };
+  std::string actor;      // A key's public id; goes into VIEW records.
+  Sees sees = Sees::kTeam;
+  base::Uuid id;          // The team or org.
+  base::OrgId org;        // The viewer's own, team and key: where the VIEW record is filed. May be none.
+  base::TeamId team;
+  base::KeyId key;
+};
+
+// What to list. Absent = any. Times are half open: from <= wall time < to.
+struct ListFilter {
+  std::optional<base::WallTime> from;
+  std::optional<base::WallTime> to;
+  std::optional<base::OrgId> org;
+  std::optional<base::TeamId> team;
+  std::optional<base::ProjectId> project;
+  std::optional<base::KeyId> key;
+  std::optional<base::RequestId> request;
+  std::vector<v1::RecordKind> kinds;
+  std::optional<std::int32_t> log_id;
+  std::optional<std::int64_t> index_from;   // Inclusive; with log_id.
+  std::optional<std::int64_t> index_to;     // Exclusive.
+  bool oldest_first = false;                // By wall time, then position. Default: newest first.
+  int limit = 50;                           // 1 to 1000 rows a page.
+  std::string cursor;                       // Page::next of the page before; empty = the first page.
+};
+
+struct Row {
+  Position position;
+  v1::Record record;
+  base::Digest leaf{};      // The leaf hash as stored.
+  bool has_content = false;
+};
+
+struct Page {
+  std::vector<Row> rows;
+  std::string next;  // Empty: that was the last page.
+};
+
+class Reader {
+ public:
+  // `sessions` connects with the role tollgate_reader. `keys` and `journal` are for OpenContent and may be null without it.
+  Reader(base::SessionPool& sessions, Keys* keys, Journal* journal) : sessions_(sessions), keys_(keys), journal_(journal) {}
+
+  // INVALID_ARGUMENT: a bad cursor, limit or range.
+  absl::StatusOr<Page> List(const Viewer& viewer, const ListFilter& filter);
+
+  // Every record of one request, in the order of the log. NOT_FOUND: there is none that the viewer may see.
+  absl::StatusOr<std::vector<Row>> Show(const Viewer& viewer, base::RequestId request);
+
+  // The content of one record. `reason` is required and is kept. NOT_FOUND: no such record, it has no content, or its key was
+  // destroyed. DATA_LOSS: what is stored is not what was recorded. The journal's errors, if the VIEW cannot be recorded.
+  absl::StatusOr<v1::SealedContent> OpenContent(const Viewer& viewer, Position position, const std::string& reason);
+
+ private:
+  base::SessionPool& sessions_;
+  Keys* keys_;
+  Journal* journal_;
+};
+
+// "REQUEST" and back; INVALID_ARGUMENT names the kinds there are.
+std::string KindName(v1::RecordKind kind);
+absl::StatusOr<v1::RecordKind> ParseKind(std::string_view name);
+
+}  // namespace tollgate::audit

@@ -1,0 +1,52 @@
+// What goes into the audit log: an Entry, and where it came to stand: a Position.
+// Bytes on disk: audit/FORMAT.md. Value types; one thread at a time.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/companion.h"
+#include "base/uuid.h"
+#include "tollgate/v1/record.pb.h"
+
+namespace tollgate::audit {
+
+// A record's place: the log (one for each instance) and the dense index in it, from 0.
+struct Position {
+  std::int32_t log_id = 0;
+  std::int64_t index = 0;
+  auto operator<=>(const Position&) const = default;
+  std::string ToString() const { return std::to_string(log_id) + "/" + std::to_string(index); }  // "3/1507"
+};
+
+// Content as it is stored, and what the leaf says of it. Made by Seal (audit/seal.h).
+struct Sealed {
+  std::string stored;
+  v1::ContentCommitment commitment;
+};
+
+// A request's wrapped data key, for the keys database. Useless without the root key. RequestKey::row() makes it.
+struct KeyRow {
+  base::RequestId request;
+  base::Uuid tenant_day;
+  std::string wrapped;
+  std::string subject;  // The end user's HMAC, by which erasure finds the key. Empty: the journal copies the record's.
+};
+
+// One record to append.
+struct Entry {
+  v1::Record record;                         // `version`, `wall_us`, `mono_us` are set where 0, `content` from `sealed`.
+  std::optional<Sealed> content;
+  std::optional<KeyRow> key;                 // With the first record of a request that has content: REQUEST, or a DENY without one.
+  std::vector<base::Companion> companions;   // Rows of the same transaction.
+};
+
+// FINAL, ABORT, DENY: the last record of a request.
+constexpr bool IsTerminal(v1::RecordKind kind) {
+  return kind == v1::RECORD_KIND_FINAL || kind == v1::RECORD_KIND_ABORT || kind == v1::RECORD_KIND_DENY;
+}
+
+}  // namespace tollgate::audit

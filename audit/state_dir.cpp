@@ -1,0 +1,89 @@
+// journal.lock is held by flock: the kernel lets go of it when the process dies, however it dies. journal.state is one line of fixed width,
+// rewritten in place, so that each write is whole to any later reader of the same host.
+// Tested by tests/audit/state_dir_test.cpp.
+#include "audit/state_dir.h"
+
+#include <charconv>
+#include <cstdio>
+#include <filesystem>
+#include <sstream>
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "base/diagnostics.h"
+#include "base/encoding.h"
+
+namespace tollgate::audit {
+namespace {
+
+constexpr std::string_view kMagic = "tollgate-journal-1";
+
+absl::Status Damaged(const std::string& file) {
+  return base::FailedPrecondition(fmt::format("{} is damaged: restore it, or move it away to start with a log of its own", file));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<StateDir>> StateDir::Open(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  const std::string lock_file = path + "/journal.lock";
+  const int lock = ::open(lock_file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (lock < 0) return base::FailedPrecondition(fmt::format("the state directory {} cannot be written to: check its owner and mode", path));
+  if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    ::close(lock);
+    return base::FailedPrecondition(fmt::format("another process holds the state directory {}: stop it, or give this one a directory of its own", path));
+  }
+  std::unique_ptr<StateDir> state(new StateDir(path, lock));
+  TG_RETURN_IF_ERROR(state->Load());
+  return state;
+}
+
+StateDir::~StateDir() {
+  if (file_ >= 0) ::close(file_);
+  ::close(lock_);
+}
+
+absl::Status StateDir::Load() {
+  const std::string file = path_ + "/journal.state";
+  if (!std::filesystem::exists(file)) {
+    instance_ = base::InstanceId::New();
+    return absl::OkStatus();
+  }
+  TG_ASSIGN(const std::string text, base::ReadFile(file));
+  std::istringstream in(text);
+  std::string magic, instance;
+  std::int64_t log_id = 0;
+  if (!(in >> magic >> instance >> log_id >> acknowledged_) || magic != kMagic || log_id < 1 || log_id > INT16_MAX || acknowledged_ < 0) return Damaged(file);
+  const auto id = base::Uuid::Parse(instance);
+  if (!id.ok()) return Damaged(file);
+  instance_ = base::InstanceId(*id);
+  log_id_ = static_cast<std::int32_t>(log_id);
+  return absl::OkStatus();
+}
+
+std::string StateDir::Text(std::int64_t size) const { return fmt::format("{} {} {:5} {:19}\n", kMagic, instance_.ToString(), log_id_.value_or(0), size); }
+
+absl::Status StateDir::SetLog(std::int32_t log_id, std::int64_t size) {
+  log_id_ = log_id;
+  acknowledged_ = size;
+  const std::string file = path_ + "/journal.state";
+  TG_RETURN_IF_ERROR(base::WriteFileAtomically(file, Text(size), 0600));
+  if (file_ >= 0) ::close(file_);
+  file_ = ::open(file.c_str(), O_WRONLY | O_CLOEXEC);
+  if (file_ < 0) return base::FailedPrecondition(fmt::format("{} cannot be written to: check its owner and mode", file));
+  return absl::OkStatus();
+}
+
+void StateDir::Acknowledged(std::int64_t size) {
+  const std::string text = Text(size);
+  if (::pwrite(file_, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
+    base::Warn("audit", "the state directory {} cannot be written to: a rolled-back database might not be noticed", path_);
+  }
+}
+
+}  // namespace tollgate::audit

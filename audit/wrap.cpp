@@ -1,0 +1,31 @@
+// Every wrapped key names in its associated data what it is and whose: a row moved to another team, day or request does not open.
+// Tested by tests/audit/keys_test.cpp.
+#include "audit/wrap.h"
+
+#include "base/crypto.h"
+
+namespace tollgate::audit {
+
+std::string BigEndian32(std::uint32_t value) {
+  std::string out(4, '\0');
+  for (int i = 0; i < 4; ++i) out[i] = static_cast<char>(value >> (24 - 8 * i));
+  return out;
+}
+
+std::string Wrap(std::string_view key, std::string_view aad, std::string_view secret) {
+  std::string nonce = base::RandomBytes(kNonceBytes);
+  return nonce + base::AesGcmSeal(key, nonce, aad, secret);
+}
+
+absl::StatusOr<std::string> Unwrap(std::string_view key, std::string_view aad, std::string_view wrapped) {
+  if (wrapped.size() < kNonceBytes) return base::DataLoss("a stored key is cut short");
+  return base::AesGcmOpen(key, wrapped.substr(0, kNonceBytes), aad, wrapped.substr(kNonceBytes));
+}
+
+std::string TenantAad(base::TeamId team, std::uint32_t version) { return "TGKT" + team.Bytes() + BigEndian32(version); }
+std::string DayAad(base::TeamId team, const base::Uuid& row) { return "TGKD" + team.Bytes() + row.Bytes(); }
+std::string RequestAad(base::TeamId team, base::RequestId request) { return "TGKQ" + team.Bytes() + request.Bytes(); }
+
+std::string SubjectKey(std::string_view tenant_key) { return base::HkdfSha256(tenant_key, "", "tollgate end user v1", kKeyBytes); }
+
+}  // namespace tollgate::audit

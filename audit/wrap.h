@@ -1,0 +1,27 @@
+// Wrapping one key under another, and the derivations of audit/FORMAT.md. Internal to audit/.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "base/uuid.h"
+
+namespace tollgate::audit {
+
+inline constexpr std::size_t kKeyBytes = 32;
+inline constexpr std::size_t kNonceBytes = 12;
+
+std::string BigEndian32(std::uint32_t value);
+
+// nonce ‖ ciphertext ‖ tag.
+std::string Wrap(std::string_view key, std::string_view aad, std::string_view secret);
+absl::StatusOr<std::string> Unwrap(std::string_view key, std::string_view aad, std::string_view wrapped);  // DATA_LOSS
+
+std::string TenantAad(base::TeamId team, std::uint32_t version);
+std::string DayAad(base::TeamId team, const base::Uuid& row);
+std::string RequestAad(base::TeamId team, base::RequestId request);
+std::string SubjectKey(std::string_view tenant_key);  // For end users' HMACs.
+
+}  // namespace tollgate::audit

@@ -1,0 +1,243 @@
+// A session over libpqxx 6.4, whose exceptions end in this file.
+//
+// Outside InTransaction a statement is sent by itself and commits by itself: one round trip. A connection lost while it ran leaves a
+// statement that writes in doubt (UNKNOWN) and one that only reads plainly undone (UNAVAILABLE). Inside InTransaction only a loss during
+// COMMIT is in doubt, which libpqxx reports apart.
+//
+// Two clocks limit a statement: Postgres's statement_timeout, and, in case the server cannot keep it (stopped, or its host gone), a
+// SocketDeadline one second later that breaks the connection. libpqxx would quietly reconnect after a break and lose the session's
+// settings: that is switched off.
+// Tested by tests/base/postgres_test.cpp and tests/base/postgres_faults_test.cpp.
+#include "base/postgres.h"
+
+#include <atomic>
+#include <unordered_map>
+
+#include <poll.h>
+
+#include <fmt/format.h>
+#include <pqxx/pqxx>
+
+#include "base/diagnostics.h"
+#include "base/postgres_errors.h"
+#include "base/postgres_params.h"
+#include "base/postgres_watchdog.h"
+
+namespace tollgate::base {
+namespace {
+
+constexpr std::size_t kPreparedMax = 256;
+constexpr std::chrono::milliseconds kGrace{1000};
+
+// Keeps the server's notices from standard error, and remembers the one that puts a commit in doubt: a cancelled wait for a standby.
+class Notices final : public pqxx::errorhandler {
+ public:
+  using errorhandler::errorhandler;
+  bool operator()(const char message[]) noexcept override {
+    if (std::string_view(message).find("synchronous replication") != std::string_view::npos) in_doubt_ = true;
+    return false;
+  }
+  bool TakeInDoubt() { return std::exchange(in_doubt_, false); }
+
+ private:
+  bool in_doubt_ = false;
+};
+
+bool IsUri(std::string_view url) { return url.starts_with("postgresql://") || url.starts_with("postgres://"); }
+
+// The caller's URL with our limits on connecting; the last of two settings counts.
+std::string WithLimits(const PostgresOptions& options) {
+  const auto seconds = std::max<long>(2, (options.connect_timeout.count() + 999) / 1000);  // libpq's least is 2.
+  const auto lost_ms = (options.statement_timeout + kGrace).count();
+  if (!IsUri(options.url)) return fmt::format("{} connect_timeout={} tcp_user_timeout={}", options.url, seconds, lost_ms);
+  const char mark = options.url.find('?') == std::string::npos ? '?' : '&';
+  return fmt::format("{}{}connect_timeout={}&tcp_user_timeout={}", options.url, mark, seconds, lost_ms);
+}
+
+Rows ReadRows(const pqxx::result& result) {
+  Rows rows;
+  rows.affected_ = static_cast<std::int64_t>(result.affected_rows());
+  rows.rows_.reserve(result.size());
+  for (const auto& line : result) {
+    auto& out = rows.rows_.emplace_back();
+    out.reserve(line.size());
+    for (const auto& field : line) {
+      if (field.is_null()) {
+        out.emplace_back(std::nullopt);
+      } else {
+        out.emplace_back(std::in_place, field.c_str(), field.size());
+      }
+    }
+  }
+  return rows;
+}
+
+class PqxxSession final : public Session {
+ public:
+  PqxxSession(const PostgresOptions& options, const std::string& url) : options_(options), connection_(url), notices_(connection_) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    connection_.inhibit_reactivation(true);
+#pragma GCC diagnostic pop
+    connection_.set_verbosity(pqxx::connection_base::terse);
+    backend_ = connection_.backendpid();
+  }
+
+  absl::Status Begin();
+  absl::StatusOr<Rows> Run(std::string_view purpose, const std::string& sql, const Params& params) override;
+  absl::Status RunScript(std::string_view purpose, const std::string& sql) override;
+  absl::Status InTransaction(std::string_view purpose, const std::function<absl::Status(Session&)>& body) override;
+  bool broken() const override;
+  void Cancel() override;
+
+ private:
+  std::chrono::milliseconds Limit() const { return options_.statement_timeout + kGrace; }
+  // Runs `call`, turning what libpqxx throws into a status. `commits`: whether a lost connection leaves a commit in doubt.
+  template <typename Call>
+  absl::Status Guarded(std::string_view purpose, bool commits, const Call& call);
+  pqxx::result Execute(pqxx::transaction_base& work, const std::string& sql, const std::vector<std::optional<std::string>>& params);
+  absl::Status Finish(std::string_view purpose, pqxx::work& work, const absl::Status& outcome);
+
+  const PostgresOptions options_;
+  pqxx::connection connection_;
+  Notices notices_;
+  int backend_ = 0;
+  std::unordered_map<std::string, std::string> prepared_;  // SQL text to name.
+  pqxx::work* work_ = nullptr;                             // Inside InTransaction.
+  absl::Status first_failure_;                             // Of a statement inside InTransaction: Postgres then answers COMMIT by rolling back.
+};
+
+template <typename Call>
+absl::Status PqxxSession::Guarded(std::string_view purpose, bool commits, const Call& call) {
+  if (!connection_.is_open()) return BrokenError(purpose, false);
+  const SocketDeadline deadline(connection_.sock(), Limit());
+  try {
+    call();
+    if (notices_.TakeInDoubt() && commits) return BrokenError(purpose, true);
+    return absl::OkStatus();
+  } catch (const pqxx::in_doubt_error&) {
+    return BrokenError(purpose, true);
+  } catch (const pqxx::statement_completion_unknown&) {
+    return SqlError(purpose, "40003", "");
+  } catch (const pqxx::deadlock_detected&) {
+    return SqlError(purpose, "40P01", "");
+  } catch (const pqxx::transaction_rollback&) {
+    return SqlError(purpose, "40001", "");
+  } catch (const pqxx::too_many_connections&) {
+    return SqlError(purpose, "53300", "");
+  } catch (const pqxx::broken_connection&) {
+    return BrokenError(purpose, commits);
+  } catch (const pqxx::plpgsql_error& e) {
+    return SqlError(purpose, e.sqlstate().empty() ? "P0001" : e.sqlstate(), e.what());
+  } catch (const pqxx::sql_error& e) {
+    // A polite shutdown ends the transaction before it commits; any other lost connection is in doubt.
+    if (!connection_.is_open() && e.sqlstate() != "57P01") return BrokenError(purpose, commits);
+    return SqlError(purpose, e.sqlstate(), e.what());
+  } catch (const std::exception& e) {
+    if (!connection_.is_open()) return BrokenError(purpose, commits);
+    return Internal(fmt::format("{}: the Postgres client failed", purpose));
+  }
+}
+
+absl::Status PqxxSession::Begin() {
+  static const std::string kSettings =
+      "SELECT set_config('application_name', $1, false), set_config('statement_timeout', $2, false), set_config('lock_timeout', $3, false), "
+      "set_config('client_encoding', 'UTF8', false), set_config('DateStyle', 'ISO, YMD', false), set_config('TimeZone', 'UTC', false), "
+      "set_config('bytea_output', 'hex', false), set_config('client_min_messages', 'warning', false)";
+  const auto ms = [](std::chrono::milliseconds t) { return std::to_string(t.count()); };
+  TG_RETURN_IF_ERROR(Guarded("connect", false, [&] {
+    pqxx::nontransaction work(connection_);
+    work.exec_params(kSettings, options_.application_name, ms(options_.statement_timeout), ms(options_.lock_timeout));
+  }));
+  if (options_.role.empty()) return absl::OkStatus();
+  return Guarded(fmt::format("take the role {}", options_.role), false, [&] {
+    pqxx::nontransaction work(connection_);
+    work.exec_params("SELECT set_config('role', $1, false)", options_.role);
+  });
+}
+
+pqxx::result PqxxSession::Execute(pqxx::transaction_base& work, const std::string& sql, const std::vector<std::optional<std::string>>& params) {
+  const auto arguments = pqxx::prepare::make_dynamic_params(params);
+  auto found = prepared_.find(sql);
+  if (found == prepared_.end()) {
+    // A caller that makes new texts for ever must not fill the server's memory.
+    if (prepared_.size() >= kPreparedMax) return work.exec_params(sql, arguments);
+    found = prepared_.emplace(sql, fmt::format("tg{}", prepared_.size())).first;
+    connection_.prepare(found->second, sql);
+  }
+  return work.exec_prepared(found->second, arguments);
+}
+
+absl::StatusOr<Rows> PqxxSession::Run(std::string_view purpose, const std::string& sql, const Params& params) {
+  const auto texts = TextParams(params);
+  if (!texts.ok()) return Annotate(texts.status(), purpose);
+  Rows rows;
+  const bool alone = work_ == nullptr;
+  const absl::Status outcome = Guarded(purpose, alone && !OnlyReads(sql), [&] {
+    if (!alone) {
+      rows = ReadRows(Execute(*work_, sql, *texts));
+      return;
+    }
+    pqxx::nontransaction work(connection_);
+    rows = ReadRows(Execute(work, sql, *texts));
+  });
+  if (!outcome.ok() && !alone && first_failure_.ok()) first_failure_ = outcome;
+  TG_RETURN_IF_ERROR(outcome);
+  return rows;
+}
+
+absl::Status PqxxSession::RunScript(std::string_view purpose, const std::string& sql) {
+  TG_CHECK(work_ == nullptr, "a script runs in a transaction of its own");
+  return InTransaction(purpose, [&](Session&) { return Guarded(purpose, false, [&] { work_->exec(sql); }); });
+}
+
+absl::Status PqxxSession::InTransaction(std::string_view purpose, const std::function<absl::Status(Session&)>& body) {
+  TG_CHECK(work_ == nullptr, "a transaction inside a transaction");
+  std::optional<pqxx::work> work;
+  TG_RETURN_IF_ERROR(Guarded(purpose, false, [&] { work.emplace(connection_); }));
+  work_ = &*work;
+  first_failure_ = absl::OkStatus();
+  absl::Status outcome = body(*this);
+  work_ = nullptr;
+  if (outcome.ok()) outcome = first_failure_;
+  return Finish(purpose, *work, outcome);
+}
+
+absl::Status PqxxSession::Finish(std::string_view purpose, pqxx::work& work, const absl::Status& outcome) {
+  if (outcome.ok()) return Guarded(purpose, true, [&] { work.commit(); });
+  const absl::Status undone = Guarded(purpose, false, [&] { work.abort(); });
+  if (!undone.ok() && connection_.is_open()) Warn("base", "{}", Message(undone));
+  return outcome;
+}
+
+bool PqxxSession::broken() const {
+  if (!connection_.is_open()) return true;
+  // Between statements nothing else can tell that the server has gone away.
+  pollfd peer{connection_.sock(), POLLRDHUP, 0};
+  return ::poll(&peer, 1, 0) > 0 && (peer.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0;
+}
+
+void PqxxSession::Cancel() {
+  // Through a session of its own, because libpq's own request to cancel has no deadline.
+  PostgresOptions options = options_;
+  options.statement_timeout = std::chrono::milliseconds(1000);
+  auto helper = Session::Connect(options);
+  absl::Status asked = helper.status();
+  if (helper.ok()) asked = (*helper)->Run("cancel a statement", "SELECT pg_cancel_backend($1::int)", {std::int64_t{backend_}}).status();
+  if (!asked.ok()) Warn("base", "a statement could not be cancelled: {}", Message(asked));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Session>> Session::Connect(const PostgresOptions& options) {
+  std::unique_ptr<PqxxSession> session;
+  try {
+    session = std::make_unique<PqxxSession>(options, WithLimits(options));
+  } catch (const std::exception& e) {
+    return ConnectError(e.what());
+  }
+  TG_RETURN_IF_ERROR(session->Begin());
+  return session;
+}
+
+}  // namespace tollgate::base

@@ -1,0 +1,121 @@
+// Changes: every change to the directory, for the admin API, `tollgate migrate` and `tollgate dev`.
+//
+// Each change is one transaction under the directory's lock: what stands is read and verified, an ADMIN record with the new row's digest is
+// appended to the audit log, then the row is written with that record's id and position and its MAC. In force on every instance within a
+// second (DirectoryOptions::poll_interval). A change that would change nothing makes no record.
+//
+// Calls block (a few milliseconds; at most `deadline`): use threads that may. Thread-safe.
+//
+// Errors: INVALID_ARGUMENT a bad name or value · NOT_FOUND · ALREADY_EXISTS · FAILED_PRECONDITION not migrated, or makes no sense now ·
+// DATA_LOSS a row that was changed outside Tollgate is in the way · UNAVAILABLE Postgres or the journal cannot take it: nothing was changed.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "audit/journal.h"
+#include "base/clock.h"
+#include "base/money.h"
+#include "base/postgres.h"
+#include "gateway/directory/rows.h"
+#include "gateway/directory/snapshot.h"
+
+namespace tollgate::admin {
+
+struct ChangesOptions {
+  base::PostgresOptions postgres;                     // `role` is normally "tollgate_directory".
+  std::string mac_key;                                // audit::RootKey::Derive("directory-mac").
+  std::string pepper;                                 // The same that Identity has.
+  std::chrono::milliseconds deadline{5000};           // For one change, its record included.
+  std::function<void(std::int64_t version)> on_change;  // After each commit; for PostgresDirectory::Poke. May be empty.
+};
+
+// Who changes something.
+struct Actor {
+  std::string name;        // A key's public id, or "cli:USER".
+  base::KeyId key;         // None for the command line.
+};
+
+// A scope by names; the deepest that is given is meant. `key` is a public id and needs no team or project.
+struct ScopeNames {
+  std::string org, team, project, key;
+};
+
+// A row as it stands after the change (directory/rows.h names the columns).
+struct Changed {
+  directory::Row row;
+  std::int64_t version = 0;  // Of the directory, with this change in it.
+  bool changed = true;       // False: it stood so already.
+};
+struct CreatedKey {
+  directory::Row row;
+  std::int64_t version = 0;
+  std::string secret;        // The key's text; exists nowhere else.
+};
+
+struct NewKey {
+  std::string name, owner;
+  std::vector<directory::Role> roles = {directory::Role::kMember};
+  std::optional<std::int64_t> expires_us;
+  bool dev = false;
+};
+struct NewPrice {
+  std::string model;
+  base::Money input, cached_input, output;  // For 1,000 tokens.
+  std::string currency = "EUR";
+  std::int64_t effective_from_us = 0;       // 0 = now.
+};
+struct StopTarget {
+  enum class Kind { kEverything, kModel, kScope } kind = Kind::kScope;
+  std::string model;
+  ScopeNames scope;
+};
+
+class Changes {
+ public:
+  Changes(ChangesOptions options, audit::Journal& journal, const base::Clock& clock);
+  ~Changes();
+
+  absl::StatusOr<Changed> CreateOrg(const Actor& actor, const std::string& org);
+  absl::StatusOr<Changed> CreateTeam(const Actor& actor, const std::string& org, const std::string& team);
+  absl::StatusOr<Changed> CreateProject(const Actor& actor, const std::string& org, const std::string& team, const std::string& project);
+  absl::StatusOr<Changed> SetBlocked(const Actor& actor, const ScopeNames& scope, bool blocked, const std::string& reason);
+
+  absl::StatusOr<CreatedKey> CreateKey(const Actor& actor, const ScopeNames& project, const NewKey& key);
+  absl::StatusOr<CreatedKey> RotateKey(const Actor& actor, const std::string& public_id, std::chrono::seconds overlap);
+  absl::StatusOr<Changed> RevokeKey(const Actor& actor, const std::string& public_id, const std::string& reason);
+
+  absl::StatusOr<Changed> GrantModel(const Actor& actor, const ScopeNames& scope, const std::string& model);
+  absl::StatusOr<Changed> RevokeGrant(const Actor& actor, const ScopeNames& scope, const std::string& model);
+  absl::StatusOr<std::int64_t> ClearGrants(const Actor& actor, const ScopeNames& scope);  // How many lines the list had.
+
+  // Stores a version unless `yaml` is the newest one's text. INVALID_ARGUMENT is the compiler's: name:line:column: what, remedy.
+  absl::StatusOr<Changed> PutPolicy(const Actor& actor, const std::string& org, const std::string& name, const std::string& yaml);
+  // Puts a version in force; 0 = none. The row is the binding's.
+  absl::StatusOr<Changed> ActivatePolicy(const Actor& actor, const std::string& org, const std::string& name, std::int64_t version);
+
+  // `meter`: "requests", "tokens", "concurrent". `window`: "minute", "hour", "day", "month"; "none" for concurrent.
+  absl::StatusOr<Changed> SetQuota(const Actor& actor, const ScopeNames& scope, const std::string& meter, const std::string& window, std::int64_t amount);
+  absl::StatusOr<Changed> RemoveQuota(const Actor& actor, const ScopeNames& scope, const std::string& meter, const std::string& window);
+
+  // The row is the new line of the price book. The same price as the one in force makes none.
+  absl::StatusOr<Changed> SetPrice(const Actor& actor, const NewPrice& price);
+
+  absl::StatusOr<Changed> Stop(const Actor& actor, const StopTarget& target, const std::string& reason);
+  absl::StatusOr<Changed> LiftStop(const Actor& actor, const StopTarget& target, const std::string& reason);
+
+  // The first owner's key, if the installation has no key yet: makes org "tollgate", team "operators", project "admin" and a key with the role
+  // owner in it. nullopt if there is any key.
+  absl::StatusOr<std::optional<CreatedKey>> Bootstrap(const Actor& actor, const std::string& owner, bool dev);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tollgate::admin

@@ -1,0 +1,136 @@
+// CLI11 parses; each command's callback runs at once after its parse and leaves its exit code in the context. Options of the whole program
+// are accepted behind any command ("fallthrough"), so that `tollgate key list --json` works as written.
+//
+// Tested by tests/gateway/cli/cli_test.cpp.
+#include "gateway/cli/cli.h"
+
+#include <algorithm>
+#include <iostream>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <google/protobuf/util/json_util.h>
+
+#include "gateway/cli/context.h"
+
+namespace tollgate::cli {
+namespace {
+constexpr const char* kAbout =
+    "Tollgate: a governance gateway for self-hosted language models.\n"
+    "It answers chat requests over gRPC and OpenAI's HTTP API under identity, policy, audit and quotas.";
+
+void AddGlobals(CLI::App& app, Globals& globals) {
+  app.add_option("--admin", globals.admin, "HOST:PORT of the admin listener; else TOLLGATE_ADMIN, the running `tollgate dev`, 127.0.0.1:8083")->group("Common options");
+  app.add_option("--api", globals.api, "HOST:PORT of the gRPC API; else TOLLGATE_API, the running `tollgate dev`, 127.0.0.1:8081")->group("Common options");
+  app.add_option("--key", globals.key, "API key; else TOLLGATE_KEY, or a key of the running `tollgate dev`")->group("Common options");
+  app.add_option("--org", globals.org, "Org that is meant; else the key's own")->group("Common options");
+  app.add_option("--folder", globals.folder, "Folder of `tollgate dev`")->capture_default_str()->group("Common options");
+  app.add_option("--timeout", globals.timeout_s, "Seconds to wait for an answer")->capture_default_str()->check(CLI::Range(1, 86400))->group("Common options");
+  app.add_flag("--json", globals.json, "Print the reply as JSON, for scripts")->group("Common options");
+}
+
+std::unique_ptr<CLI::App> MakeApp(Context& context) {
+  auto app = std::make_unique<CLI::App>(kAbout, "tollgate");
+  app->set_help_flag("-h,--help", "Say what this does, with examples");
+  app->set_version_flag("--version", "tollgate " + context.programs.version);
+  app->get_formatter()->column_width(34);
+  app->require_subcommand(1);
+  app->fallthrough();
+  AddGlobals(*app, context.globals);
+  AddLocalCommands(*app, context);
+  AddConfigCommands(*app, context);
+  AddTenantCommands(*app, context);
+  AddKeyCommands(*app, context);
+  AddQuotaCommands(*app, context);
+  AddPriceCommands(*app, context);
+  AddStopCommands(*app, context);
+  AddPolicyCommands(*app, context);
+  AddAuditCommands(*app, context);
+  AddUsageCommands(*app, context);
+  AddModelCommands(*app, context);
+  AddChatCommand(*app, context);
+  Teach(*app, "", {"tollgate dev                              # a whole sample company with a real model, on this machine",
+                   "tollgate demo                             # the whole story against it, step by step",
+                   "tollgate chat \"Why is the sky blue?\"",
+                   "tollgate audit list --since 1h            # what was asked and answered, on record",
+                   "tollgate usage report --by team           # what it costs"});
+  return app;
+}
+
+// The command that was being parsed when the line turned out wrong: the deepest one that was named.
+const CLI::App* Deepest(const CLI::App* app) {
+  for (auto below = app->get_subcommands(); !below.empty(); below = app->get_subcommands()) app = below.back();
+  return app;
+}
+
+std::string FullName(const CLI::App* app) {
+  return app->get_parent() == nullptr ? app->get_name() : FullName(app->get_parent()) + " " + app->get_name();
+}
+
+std::string HelpOf(const CLI::App* app) {
+  const CLI::App* parent = app->get_parent();
+  std::string text = app->help(parent == nullptr ? "" : FullName(parent));
+  while (text.ends_with("\n\n")) text.pop_back();
+  return text;
+}
+
+void ManualOf(const CLI::App* app, std::string& out) {
+  std::string help = HelpOf(app);
+  while (help.starts_with('\n')) help.erase(0, 1);
+  out += fmt::format("\n## `{}`\n\n```text\n{}```\n", FullName(app), help);
+  for (const CLI::App* below : app->get_subcommands([](const CLI::App*) { return true; })) ManualOf(below, out);
+}
+}  // namespace
+
+void Context::PrintJson(const google::protobuf::Message& reply) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  options.always_print_primitive_fields = true;
+  options.preserve_proto_field_names = true;
+  std::string text;
+  const auto status = google::protobuf::util::MessageToJsonString(reply, &text, options);
+  TG_CHECK(status.ok(), "a reply can be printed as JSON");
+  out() << text;
+}
+
+void Teach(CLI::App& command, const std::string& more, const std::vector<std::string>& examples) {
+  std::string text = more.empty() ? "" : more + "\n\n";
+  text += examples.size() == 1 ? "Example:\n" : "Examples:\n";
+  for (const std::string& example : examples) text += "  " + example + "\n";
+  if (command.get_parent() != nullptr) text += "\nOptions for every command: tollgate --help";
+  command.footer(text);
+}
+
+int Run(const std::vector<std::string>& args, const Programs& programs, const Streams& streams) {
+  Context context{programs, streams, base::SystemClock()};
+  const std::unique_ptr<CLI::App> app = MakeApp(context);
+  std::vector<std::string> reversed(args.rbegin(), args.rend());  // As CLI11 wants them.
+  try {
+    if (args.empty()) return streams.out << HelpOf(app.get()), kUsage;
+    app->parse(reversed);
+  } catch (const CLI::CallForHelp&) {
+    streams.out << HelpOf(Deepest(app.get()));
+    return kDone;
+  } catch (const CLI::CallForVersion& version) {
+    streams.out << version.what() << "\n";
+    return kDone;
+  } catch (const CLI::ParseError& error) {
+    const CLI::App* at = Deepest(app.get());
+    streams.err << "tollgate: " << error.what() << "\nSee: " << FullName(at) << " --help\n";
+    return kUsage;
+  }
+  return context.exit_code;
+}
+
+std::string Manual() {
+  const Programs none{};
+  Context context{none, Streams{std::cin, std::cout, std::cerr}, base::SystemClock()};
+  std::string out =
+      "# The command line\n\n"
+      "Made from the program's own help: each command's `--help` prints the same. Exit codes: 0 done, 1 refused, blocked or found wrong,\n"
+      "2 the command line makes no sense, 3 nothing answers, or not now.\n";
+  ManualOf(MakeApp(context).get(), out);
+  return out;
+}
+
+}  // namespace tollgate::cli

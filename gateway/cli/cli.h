@@ -1,0 +1,67 @@
+// The command line of `tollgate`: parses, talks to a running instance over gRPC, prints tables for people and JSON for scripts.
+//
+// What starts or changes things in this process (serve, dev, demo, migrate) is handed in, so that this room knows no server.
+// Exit codes: 0 done · 1 refused, blocked or found wrong · 2 the command line makes no sense · 3 nothing answers, or not now.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <iosfwd>
+#include <string>
+#include <vector>
+
+namespace tollgate::cli {
+
+inline constexpr int kDone = 0;
+inline constexpr int kRefused = 1;
+inline constexpr int kUsage = 2;
+inline constexpr int kUnavailable = 3;
+
+struct ServeCommand {
+  std::string config_path = "tollgate.yaml";
+};
+
+struct DevCommand {
+  std::string folder = "var/dev";  // Everything that lasts: cluster, keys, state.
+  std::string model_file;          // Empty = the model that set-up installed.
+  bool scripted = false;           // No model: answers by rote.
+  int http_port = 8080;            // 0 = any free port, for each of these.
+  int grpc_port = 8081;
+  int admin_port = 8083;
+  int probes_port = 8084;
+  bool verbose = false;            // Diagnostics of the server too.
+};
+
+struct DemoCommand {
+  std::string folder = "var/dev";
+  bool scripted = false;           // When it has to start its own.
+};
+
+struct MigrateCommand {
+  std::string config_path = "tollgate.yaml";
+  std::string owner;               // Whom the first key belongs to; empty = the operating system's user.
+};
+
+// Each prints what it has to say itself and returns an exit code.
+struct Programs {
+  std::function<int(const ServeCommand&)> serve;
+  std::function<int(const DevCommand&)> dev;
+  std::function<int(const DemoCommand&)> demo;
+  std::function<int(const MigrateCommand&)> migrate;
+  std::string version;
+};
+
+struct Streams {
+  std::istream& in;
+  std::ostream& out;
+  std::ostream& err;
+  bool interactive = false;        // `in` is a terminal.
+};
+
+// Runs one command line; `args` without the program's name. Returns the exit code.
+int Run(const std::vector<std::string>& args, const Programs& programs, const Streams& streams);
+
+// docs/cli.md: the help of every command.
+std::string Manual();
+
+}  // namespace tollgate::cli

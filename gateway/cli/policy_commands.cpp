@@ -1,0 +1,215 @@
+// policy: check, test, put, activate, list, show. A file named "-" is standard input.
+//
+// Tested by tests/gateway/cli/remote_test.cpp.
+#include <istream>
+#include <iterator>
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "base/encoding.h"
+#include "gateway/cli/remote.h"
+#include "gateway/cli/words.h"
+#include "tollgate/v1/policy.grpc.pb.h"
+
+namespace tollgate::cli {
+namespace {
+using v1::Policy;
+
+struct Options {
+  std::string file;
+  std::string name;
+  std::string input;
+  std::string output;
+  std::string team;
+  std::string project;
+  std::string key;
+  std::string model;
+  std::int64_t version = 0;
+  bool store_only = false;
+};
+
+std::optional<std::string> ReadText(Context& context, const std::string& file) {
+  if (file == "-") return std::string(std::istreambuf_iterator<char>(context.streams.in), std::istreambuf_iterator<char>());
+  auto text = base::ReadFile(file);
+  if (text.ok()) return *std::move(text);
+  context.Fail(kUsage, base::Message(text.status()));
+  return std::nullopt;
+}
+
+// "acme" for "policies/acme.yaml".
+std::string StemOf(const std::string& file) {
+  const std::size_t slash = file.rfind('/');
+  const std::string base = slash == std::string::npos ? file : file.substr(slash + 1);
+  return base.substr(0, base.find('.'));
+}
+
+std::optional<v1::CheckPolicyReply> AskCheck(Context& context, const Options& options) {
+  v1::CheckPolicyRequest request;
+  request.set_org(context.globals.org);
+  if (!options.file.empty()) {
+    const auto yaml = ReadText(context, options.file);
+    if (!yaml) return std::nullopt;
+    request.set_yaml(*yaml);
+  }
+  if (!options.input.empty()) {
+    v1::ChatMessage& message = *request.add_messages();
+    message.set_role(v1::ROLE_USER);
+    message.add_parts(options.input);
+  }
+  request.set_output(options.output);
+  request.set_team(options.team);
+  request.set_project(options.project);
+  request.set_key(options.key);
+  request.set_model(options.model);
+  return Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Check, request);
+}
+
+void Check(Context& context, const Options& options) {
+  const auto reply = AskCheck(context, options);
+  if (!reply) return;
+  if (context.globals.json) return context.PrintJson(*reply);
+  Table table({"rule", "does", "what"});
+  for (const auto& rule : reply->rules()) table.Add({rule.id(), rule.action(), rule.summary()});
+  context.Print(table.Text("no rules: everything is allowed"));
+  context.Print(fmt::format("good: {} rules\n", reply->rules_size()));
+}
+
+std::string Outcome(const v1::PolicyOutcome& outcome, std::string_view direction, const std::string& used) {
+  std::string text = fmt::format("{}: {}", direction, outcome.action());
+  if (outcome.rule_ids_size() > 0) text += fmt::format(" by {}", fmt::join(outcome.rule_ids(), ", "));
+  text += "\n";
+  if (outcome.action() != "block") text += fmt::format("  becomes: {}\n", used);
+  return text;
+}
+
+void Test(Context& context, const Options& options) {
+  if (options.input.empty() && options.output.empty()) return context.Fail(kUsage, "nothing to try: give --input TEXT or --output TEXT");
+  const auto reply = AskCheck(context, options);
+  if (!reply) return;
+  const bool blocked = reply->input().action() == "block" || reply->output().action() == "block";
+  if (blocked) context.exit_code = kRefused;
+  if (context.globals.json) return context.PrintJson(*reply);
+  std::string used;
+  for (const auto& message : reply->messages_used()) {
+    for (const std::string& part : message.parts()) used += part;
+  }
+  if (reply->has_input()) context.Print(Outcome(reply->input(), "input", used));
+  if (reply->has_output()) context.Print(Outcome(reply->output(), "output", reply->output_used()));
+  Table table({"direction", "rule", "does", "> message", "field", "> from", "> to", "because"});
+  for (const auto& found : reply->findings()) {
+    table.Add({found.direction(), found.rule_id(), found.action(), std::to_string(found.message()), found.field(), std::to_string(found.begin()),
+               std::to_string(found.end()), found.because()});
+  }
+  context.Print(table.Text("no rule matched"));
+}
+
+void PrintStored(Context& context, const v1::StoredPolicy& policy) {
+  if (context.globals.json) return context.PrintJson(policy);
+  const std::string force = policy.version_in_force() == 0 ? "none is in force" : fmt::format("version {} is in force", policy.version_in_force());
+  context.Print(fmt::format("policy {} of {}: version {} stored, {} (record {})\n", policy.name(), policy.org(), policy.version(), force, policy.record()));
+}
+
+void Put(Context& context, const Options& options) {
+  const auto yaml = ReadText(context, options.file);
+  if (!yaml) return;
+  v1::PutPolicyRequest request;
+  request.set_org(context.globals.org);
+  request.set_name(options.name.empty() ? StemOf(options.file) : options.name);
+  if (request.name().empty()) return context.Fail(kUsage, "standard input has no name: give --name");
+  request.set_yaml(*yaml);
+  request.set_store_only(options.store_only);
+  const auto policy = Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Put, request);
+  if (policy) PrintStored(context, *policy);
+}
+
+void Activate(Context& context, const Options& options) {
+  v1::ActivatePolicyRequest request;
+  request.set_org(context.globals.org);
+  request.set_name(options.name);
+  request.set_version(options.version);
+  const auto policy = Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Activate, request);
+  if (policy) PrintStored(context, *policy);
+}
+
+void List(Context& context) {
+  v1::ListPoliciesRequest request;
+  request.set_org(context.globals.org);
+  const auto reply = AskAll<Policy>(context, Listener::kAdmin, &Policy::Stub::List, request, [](const auto& r) { return r.policies_size(); });
+  if (!reply) return;
+  if (context.globals.json) return context.PrintJson(*reply);
+  Table table({"org", "policy", "> newest", "> in force", "stored (UTC)", "sha256", "record"});
+  for (const auto& policy : reply->policies()) {
+    table.Add({policy.org(), policy.name(), std::to_string(policy.version()), policy.version_in_force() == 0 ? "none" : std::to_string(policy.version_in_force()),
+               ShowTime(policy.created_us()), policy.sha256().substr(0, 12), policy.record()});
+  }
+  context.Print(table.Text("no policies: everything is allowed; put one: tollgate policy put FILE"));
+}
+
+void Show(Context& context, const Options& options) {
+  v1::ShowPolicyRequest request;
+  request.set_org(context.globals.org);
+  request.set_name(options.name);
+  request.set_version(options.version);
+  const auto policy = Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Show, request);
+  if (!policy) return;
+  if (context.globals.json) return context.PrintJson(*policy);
+  context.Print(policy->yaml() + (policy->yaml().ends_with('\n') ? "" : "\n"));
+}
+
+void AddTrying(CLI::App& group, Context& context) {
+  auto* check = group.add_subcommand("check", "Compile a policy and list its rules; stores nothing");
+  const auto check_options = std::make_shared<Options>();
+  check->add_option("FILE", check_options->file, "YAML file, or - for standard input")->required();
+  check->callback([&context, check_options] { Check(context, *check_options); });
+  Teach(*check, "What is wrong is told with its line and column.", {"tollgate policy check acme.yaml"});
+
+  auto* test = group.add_subcommand("test", "Run a text through a policy; stores and records nothing");
+  const auto o = std::make_shared<Options>();
+  test->add_option("FILE", o->file, "YAML file, or - for standard input; else the policies in force");
+  test->add_option("--input", o->input, "A prompt");
+  test->add_option("--output", o->output, "A reply");
+  test->add_option("--team", o->team, "As if it came from this team");
+  test->add_option("--project", o->project, "… from this project");
+  test->add_option("--key-id", o->key, "… by this key");
+  test->add_option("--model", o->model, "… for this model");
+  test->callback([&context, o] { Test(context, *o); });
+  Teach(*test, "Exit code 1 if the text is blocked.",
+        {"tollgate policy test --input \"my card is 4111 1111 1111 1111\"", "tollgate policy test acme.yaml --output \"write to ann@acme.example\" --team support"});
+}
+}  // namespace
+
+void AddPolicyCommands(CLI::App& app, Context& context) {
+  auto* group = app.add_subcommand("policy", "Policies: what may be asked and answered")->require_subcommand(1);
+  Teach(*group, "The language: docs/policy.md.", {"tollgate policy check acme.yaml", "tollgate policy put acme.yaml", "tollgate policy list"});
+  AddTrying(*group, context);
+
+  auto* put = group->add_subcommand("put", "Store a new version and put it in force");
+  const auto put_options = std::make_shared<Options>();
+  put->add_option("FILE", put_options->file, "YAML file, or - for standard input")->required();
+  put->add_option("--name", put_options->name, "Its name; else the file's, without what follows the first dot");
+  put->add_flag("--store-only", put_options->store_only, "Leave in force what is in force");
+  put->callback([&context, put_options] { Put(context, *put_options); });
+  Teach(*put, "", {"tollgate policy put acme.yaml", "tollgate policy put draft.yaml --name acme --store-only"});
+
+  auto* activate = group->add_subcommand("activate", "Put a stored version in force");
+  const auto activate_options = std::make_shared<Options>();
+  activate->add_option("NAME", activate_options->name, "Name of the policy")->required();
+  activate->add_option("VERSION", activate_options->version, "The version; 0 takes the policy out of force")->required()->check(CLI::NonNegativeNumber);
+  activate->callback([&context, activate_options] { Activate(context, *activate_options); });
+  Teach(*activate, "", {"tollgate policy activate acme 3", "tollgate policy activate acme 0"});
+
+  auto* list = group->add_subcommand("list", "The policies of an org");
+  list->callback([&context] { List(context); });
+  Teach(*list, "", {"tollgate policy list"});
+
+  auto* show = group->add_subcommand("show", "The text of a version");
+  const auto show_options = std::make_shared<Options>();
+  show->add_option("NAME", show_options->name, "Name of the policy")->required();
+  show->add_option("--policy-version", show_options->version, "The version; else the one in force")->check(CLI::PositiveNumber);
+  show->callback([&context, show_options] { Show(context, *show_options); });
+  Teach(*show, "", {"tollgate policy show acme > acme.yaml"});
+}
+
+}  // namespace tollgate::cli

@@ -1,0 +1,124 @@
+// One function per body, and one that chooses. Every text comes from the record, which holds no content.
+//
+// Tested by tests/gateway/cli/words_test.cpp.
+#include "gateway/cli/record_words.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/encoding.h"
+#include "base/money.h"
+#include "base/uuid.h"
+#include "gateway/cli/words.h"
+
+namespace tollgate::cli {
+namespace {
+std::string Lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
+std::string VerdictWords(const v1::Verdict& verdict) {
+  if (verdict.action().empty()) return "not inspected";
+  std::string text = verdict.action();
+  std::vector<std::string> rules;
+  for (const auto& rule : verdict.rules()) rules.push_back(rule.count() > 1 ? fmt::format("{} x{}", rule.rule_id(), rule.count()) : rule.rule_id());
+  if (!rules.empty()) text += fmt::format(" by {}", fmt::join(rules, ", "));
+  return text;
+}
+
+std::string PriceWords(const v1::PinnedPrice& price) {
+  const auto money = [](std::int64_t nanos) { return base::FormatMoney(base::Money{nanos}); };
+  return fmt::format("version {}: {} in, {} out, {} for 1,000 tokens", price.version(), money(price.input_nanos_per_1000()), money(price.output_nanos_per_1000()), price.currency());
+}
+
+std::string RequestSummary(const v1::RequestBody& body) {
+  return fmt::format("{}, {} tokens in, {}{}, {}", body.model(), ShowCount(body.input_tokens()), body.surface(), body.stream() ? " stream" : "", VerdictWords(body.input_verdict()));
+}
+
+std::string RequestDetails(const v1::RequestBody& body) {
+  std::string out = fmt::format("    model {}{} over {}{}\n", body.model(), body.model_requested() == body.model() ? "" : " (asked as " + body.model_requested() + ")", body.surface(),
+                                body.stream() ? ", streamed" : "");
+  out += fmt::format("    prompt: {} tokens, {}\n", ShowCount(body.input_tokens()), VerdictWords(body.input_verdict()));
+  out += fmt::format("    reserved {} tokens, at most {} out\n", ShowCount(body.reserved_tokens()), ShowCount(body.max_output_tokens()));
+  if (body.has_price()) out += fmt::format("    price {}\n", PriceWords(body.price()));
+  if (!body.client_request_id().empty()) out += fmt::format("    client's id {}\n", body.client_request_id());
+  return out + fmt::format("    policy {}, build {}\n", base::HexEncode(body.policy_digest()).substr(0, 12), body.build());
+}
+
+std::string EndSummary(const v1::EndBody& body) {
+  return fmt::format("{}, {} in, {} out, {}, {} {}{}", body.reason(), ShowCount(body.tokens().input()), ShowCount(body.tokens().output()), VerdictWords(body.output_verdict()),
+                     base::FormatMoney(base::Money{body.amount_nanos()}), body.price().currency(), body.recovered() ? ", recovered" : "");
+}
+
+std::string EndDetails(const v1::EndBody& body) {
+  std::string out = fmt::format("    ended: {}{}\n", body.reason(), body.recovered() ? ", closed after its instance died" : "");
+  out += fmt::format("    tokens: {} in, {} out, {} delivered\n", ShowCount(body.tokens().input()), ShowCount(body.tokens().output()), ShowCount(body.tokens().delivered()));
+  out += fmt::format("    output: {}, {} bytes delivered\n", VerdictWords(body.output_verdict()), ShowCount(body.delivered_bytes()));
+  out += fmt::format("    charged {} {}\n", base::FormatMoney(base::Money{body.amount_nanos()}), body.price().currency());
+  return out + fmt::format("    first token after {:.1f} ms, end after {:.1f} ms\n", static_cast<double>(body.first_token_us()) / 1e3, static_cast<double>(body.total_us()) / 1e3);
+}
+
+std::string OtherSummary(const v1::Record& record) {
+  switch (record.body_case()) {
+    case v1::Record::kDeny: return fmt::format("{}, {}, {}", record.deny().model_requested(), record.deny().reason(), VerdictWords(record.deny().input_verdict()));
+    case v1::Record::kSegmentBody: return fmt::format("segment {}, {} bytes, {} tokens so far", record.segment(), record.segment_body().size(), record.segment_body().output_tokens());
+    case v1::Record::kView: return fmt::format("{} read {}/{}: {}", record.view().actor(), record.view().log_id(), record.view().index(), record.view().reason());
+    case v1::Record::kAdmin: return fmt::format("{} by {}: {}", record.admin().action(), record.admin().actor(), record.admin().summary());
+    case v1::Record::kRefused: return fmt::format("{} x{}", record.refused().reason(), record.refused().count());
+    case v1::Record::kInstance: return fmt::format("epoch {}, build {}", record.instance().epoch(), record.instance().build());
+    case v1::Record::kErase: return fmt::format("{} keys destroyed by {}: {}", record.erase().keys_destroyed(), record.erase().actor(), record.erase().reason());
+    default: return "";
+  }
+}
+}  // namespace
+
+std::string KindWord(v1::RecordKind kind) {
+  const std::string& name = v1::RecordKind_Name(kind);
+  return name.empty() ? std::to_string(static_cast<int>(kind)) : Lower(name.substr(std::string_view("RECORD_KIND_").size()));
+}
+
+std::optional<v1::RecordKind> KindOf(std::string_view word) {
+  for (int kind = 1; kind <= v1::RecordKind_MAX; ++kind) {
+    if (KindWord(static_cast<v1::RecordKind>(kind)) == Lower(std::string(word))) return static_cast<v1::RecordKind>(kind);
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string> KindWords() {
+  std::vector<std::string> words;
+  for (int kind = 1; kind <= v1::RecordKind_MAX; ++kind) words.push_back(KindWord(static_cast<v1::RecordKind>(kind)));
+  return words;
+}
+
+std::string RoleWord(v1::Role role) {
+  const std::string& name = v1::Role_Name(role);
+  return name.starts_with("ROLE_") ? Lower(name.substr(5)) : "unknown";
+}
+
+std::string ShowPosition(const v1::RecordPosition& position) { return fmt::format("{}/{}", position.log_id(), position.index()); }
+
+std::string ShowPlace(const v1::StoredRecord& stored) {
+  if (stored.org().empty()) return "-";
+  std::string text = stored.org();
+  if (!stored.team().empty()) text += "/" + stored.team();
+  if (!stored.project().empty()) text += "/" + stored.project();
+  return text;
+}
+
+std::string Summary(const v1::Record& record) {
+  if (record.has_request()) return RequestSummary(record.request());
+  if (record.has_end()) return EndSummary(record.end());
+  return OtherSummary(record);
+}
+
+std::string Details(const v1::Record& record) {
+  std::string out;
+  if (const auto id = base::Uuid::FromBytes(record.request_id()); id.ok()) out += fmt::format("    request {}\n", id->ToString());
+  if (record.has_request()) return out + RequestDetails(record.request());
+  if (record.has_end()) return out + EndDetails(record.end());
+  return out + "    " + OtherSummary(record) + "\n";
+}
+
+}  // namespace tollgate::cli

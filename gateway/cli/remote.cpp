@@ -1,0 +1,127 @@
+// A channel of gRPC keeps trying to connect for ever; a person wants to know at once. So the first refusal of a connection ends the wait.
+// Error details come as google.rpc.Status in the trailer that grpc++ hands over as error_details().
+//
+// Tested by tests/gateway/cli/remote_test.cpp.
+#include "gateway/cli/remote.h"
+
+#include <cstdlib>
+
+#include <fmt/format.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <grpcpp/support/channel_arguments.h>
+
+#include "gateway/cli/dev_files.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+
+namespace tollgate::cli {
+namespace {
+std::string Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// What a details message adds to the text; empty if nothing.
+std::string DetailWords(const google::protobuf::Any& detail) {
+  google::rpc::ErrorInfo info;
+  google::rpc::RetryInfo retry;
+  google::rpc::BadRequest bad;
+  std::string out;
+  if (detail.UnpackTo(&info)) {
+    out = "\n  reason: " + info.reason();
+    const auto rules = info.metadata().find("rules");
+    if (rules != info.metadata().end() && !rules->second.empty()) out += "\n  rules: " + rules->second;
+  } else if (detail.UnpackTo(&retry)) {
+    const double seconds = static_cast<double>(retry.retry_delay().seconds()) + retry.retry_delay().nanos() / 1e9;
+    out = fmt::format("\n  try again in: {:.3g} s", seconds);
+  } else if (detail.UnpackTo(&bad)) {
+    for (const auto& violation : bad.field_violations()) out += "\n  field: " + violation.field();
+  }
+  return out;
+}
+}  // namespace
+
+Target FindTarget(const Globals& globals, Listener listener) {
+  const bool admin = listener == Listener::kAdmin;
+  Target target;
+  target.address = admin ? globals.admin : globals.api;
+  target.from = admin ? "--admin" : "--api";
+  if (target.address.empty()) {
+    target.from = admin ? "TOLLGATE_ADMIN" : "TOLLGATE_API";
+    target.address = Environment(target.from.c_str());
+  }
+  const auto dev = ReadDevEndpoints(globals.folder);
+  const std::string dev_address = dev.ok() ? fmt::format("127.0.0.1:{}", admin ? dev->admin_port : dev->grpc_port) : "";
+  if (target.address.empty() && dev.ok()) {
+    target.from = globals.folder;
+    target.address = dev_address;
+  }
+  if (target.address.empty()) {
+    target.from = "the default";
+    target.address = admin ? "127.0.0.1:8083" : "127.0.0.1:8081";
+  }
+  target.key = globals.key.empty() ? Environment("TOLLGATE_KEY") : globals.key;
+  if (target.key.empty() && target.address == dev_address) {
+    const auto keys = ReadDevKeys(globals.folder);
+    if (keys.ok()) target.key = SecretOf(*keys, admin ? "owner" : "web");
+  }
+  return target;
+}
+
+absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const Target& target, std::chrono::milliseconds timeout) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(64 << 20);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  auto channel = grpc::CreateCustomChannel(target.address, grpc::InsecureChannelCredentials(), arguments);
+  const auto deadline = std::chrono::system_clock::now() + timeout;
+  for (auto state = channel->GetState(true); state != GRPC_CHANNEL_READY; state = channel->GetState(true)) {
+    const bool refused = state == GRPC_CHANNEL_TRANSIENT_FAILURE || state == GRPC_CHANNEL_SHUTDOWN;
+    if (refused || !channel->WaitForStateChange(state, deadline)) {
+      return base::Unavailable(fmt::format("nothing answers at {} (from {}); start Tollgate with `tollgate dev`, or name the address of a running one with {}",
+                                           target.address, target.from, "--admin or --api, TOLLGATE_ADMIN or TOLLGATE_API"));
+    }
+  }
+  return channel;
+}
+
+std::string Describe(const grpc::Status& status) {
+  std::string text = status.error_message().empty() ? fmt::format("the call failed with gRPC status {}", static_cast<int>(status.error_code())) : status.error_message();
+  if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) text += " (--timeout sets how long to wait)";
+  google::rpc::Status details;
+  if (!status.error_details().empty() && details.ParseFromString(status.error_details())) {
+    for (const auto& detail : details.details()) text += DetailWords(detail);
+  }
+  return text;
+}
+
+int ExitCodeOf(const grpc::Status& status) {
+  switch (status.error_code()) {
+    case grpc::StatusCode::OK: return kDone;
+    case grpc::StatusCode::UNAVAILABLE:
+    case grpc::StatusCode::DEADLINE_EXCEEDED:
+    case grpc::StatusCode::UNKNOWN: return kUnavailable;
+    default: return kRefused;
+  }
+}
+
+std::optional<Line> Open(Context& context, Listener listener) {
+  const Target target = FindTarget(context.globals, listener);
+  auto channel = Connect(target, std::chrono::seconds(5));
+  if (!channel.ok()) {
+    context.Fail(kUnavailable, base::Message(channel.status()));
+    return std::nullopt;
+  }
+  if (target.key.empty()) {
+    context.Fail(kUsage, "no key: give one with --key or TOLLGATE_KEY (`tollgate dev` keeps the ones it made in var/dev/keys.json)");
+    return std::nullopt;
+  }
+  return Line{*channel, target.key};
+}
+
+void Prepare(grpc::ClientContext& call, const std::string& key, int timeout_s) {
+  call.AddMetadata("authorization", "Bearer " + key);
+  call.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(timeout_s));
+}
+
+}  // namespace tollgate::cli

@@ -1,0 +1,84 @@
+// Remote: a call to the instance's admin or API listener, and what to say when it fails. Room-internal, and for `tollgate demo`.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/support/status.h>
+
+#include "gateway/cli/context.h"
+
+namespace tollgate::cli {
+
+enum class Listener { kAdmin, kApi };
+
+// Where to call and with what.
+struct Target {
+  std::string address;   // HOST:PORT
+  std::string key;       // Empty: none was found.
+  std::string from;      // Where the address came from, for messages.
+};
+
+// Option, then environment (TOLLGATE_ADMIN, TOLLGATE_API, TOLLGATE_KEY), then the files of `tollgate dev`, then 127.0.0.1:8083 or :8081. A dev
+// key is taken only for the address that `tollgate dev` listens at.
+Target FindTarget(const Globals& globals, Listener listener);
+
+// A connected channel; UNAVAILABLE, in words for people, when nothing listens there.
+absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const Target& target, std::chrono::milliseconds timeout);
+
+// The error in words, with what its details say: reason, rules, when to try again, which field.
+std::string Describe(const grpc::Status& status);
+int ExitCodeOf(const grpc::Status& status);
+
+// Channel and credentials for one command; nullopt after the failure was told.
+struct Line {
+  std::shared_ptr<grpc::Channel> channel;
+  std::string key;
+};
+std::optional<Line> Open(Context& context, Listener listener);
+
+void Prepare(grpc::ClientContext& call, const std::string& key, int timeout_s);
+
+// Calls one unary method. nullopt after the failure was told.
+//   auto reply = Ask<v1::Directory>(context, Listener::kAdmin, &v1::Directory::Stub::CreateTeam, request);
+template <typename Service, typename Request, typename Reply>
+std::optional<Reply> Ask(Context& context, Listener listener,
+                         grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Reply*), const Request& request) {
+  const auto line = Open(context, listener);
+  if (!line) return std::nullopt;
+  const auto stub = Service::NewStub(line->channel);
+  grpc::ClientContext call;
+  Prepare(call, line->key, context.globals.timeout_s);
+  Reply reply;
+  const grpc::Status status = ((*stub).*method)(&call, request, &reply);
+  if (status.ok()) return reply;
+  context.Fail(ExitCodeOf(status), Describe(status));
+  return std::nullopt;
+}
+
+// The same for a list in pages: asks until the last page and joins them, at most `rows_max` rows as `count` counts them.
+template <typename Service, typename Request, typename Reply, typename Count>
+std::optional<Reply> AskAll(Context& context, Listener listener,
+                            grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Reply*), Request request, Count count,
+                            int rows_max = 1'000'000) {
+  std::optional<Reply> all;
+  for (;;) {
+    auto page = Ask<Service>(context, listener, method, request);
+    if (!page) return std::nullopt;
+    const std::string next = page->next_page_token();
+    page->clear_next_page_token();
+    if (all) {
+      all->MergeFrom(*page);
+    } else {
+      all = std::move(page);
+    }
+    if (next.empty() || count(*all) >= rows_max) return all;
+    request.set_page_token(next);
+  }
+}
+
+}  // namespace tollgate::cli

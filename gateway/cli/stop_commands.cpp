@@ -1,0 +1,106 @@
+// stop: the emergency stop, and its lift.
+//
+// Tested by tests/gateway/cli/remote_test.cpp.
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "gateway/cli/remote.h"
+#include "gateway/cli/words.h"
+#include "tollgate/v1/system.grpc.pb.h"
+
+namespace tollgate::cli {
+namespace {
+using v1::System;
+
+struct Options {
+  std::string name;
+  std::string reason;
+  bool lift = false;
+};
+
+std::string ShowTarget(const v1::StopTarget& target) {
+  if (target.everything()) return "everything";
+  if (target.has_scope()) return ShowScope(target.scope());
+  return "model " + target.model();
+}
+
+void Print(Context& context, const v1::EmergencyStop& stop) {
+  if (context.globals.json) return context.PrintJson(stop);
+  context.Print(fmt::format("{} {} (record {}); in force everywhere within a second\n", ShowTarget(stop.target()), stop.in_force() ? "is stopped" : "may run again", stop.record()));
+}
+
+void Act(Context& context, const v1::StopTarget& target, const Options& options) {
+  if (options.lift) {
+    v1::LiftStopRequest request;
+    *request.mutable_target() = target;
+    request.set_reason(options.reason);
+    const auto stop = Ask<System>(context, Listener::kAdmin, &System::Stub::LiftStop, request);
+    if (stop) Print(context, *stop);
+    return;
+  }
+  v1::StopRequest request;
+  *request.mutable_target() = target;
+  request.set_reason(options.reason);
+  const auto stop = Ask<System>(context, Listener::kAdmin, &System::Stub::Stop, request);
+  if (stop) Print(context, *stop);
+}
+
+void List(Context& context) {
+  const auto reply = Ask<System>(context, Listener::kAdmin, &System::Stub::ListStops, v1::ListStopsRequest());
+  if (!reply) return;
+  if (context.globals.json) return context.PrintJson(*reply);
+  Table table({"stopped", "since (UTC)", "reason", "record"});
+  for (const auto& stop : reply->stops()) table.Add({ShowTarget(stop.target()), ShowTime(stop.since_us()), stop.reason(), stop.record()});
+  context.Print(table.Text("nothing is stopped"));
+}
+
+std::shared_ptr<Options> AddKind(CLI::App& group, const char* kind, const std::string& about, const char* place, const std::string& sample,
+                                 std::function<void(const Options&)> run) {
+  auto* command = group.add_subcommand(kind, about);
+  const auto options = std::make_shared<Options>();
+  if (place != nullptr) command->add_option(place, options->name, std::string("Which ") + kind)->required();
+  command->add_option("--reason", options->reason, "Why, for the record and for those who are refused")->required();
+  command->add_flag("--lift", options->lift, "Let it run again");
+  command->callback([options, run = std::move(run)] { run(*options); });
+  Teach(*command, "", {fmt::format("tollgate stop {} --reason \"unsafe answers, incident 12\"", sample), fmt::format("tollgate stop {} --lift --reason \"cleared\"", sample)});
+  return options;
+}
+}  // namespace
+
+void AddStopCommands(CLI::App& app, Context& context) {
+  auto* group = app.add_subcommand("stop", "Emergency stop: refuse new requests and end running ones within a second")->require_subcommand(1);
+  Teach(*group, "", {"tollgate stop everything --reason \"incident 12\"", "tollgate stop model smollm2 --lift --reason \"cleared\"", "tollgate stop list"});
+  AddKind(*group, "everything", "All requests of the whole installation", nullptr, "everything", [&context](const Options& options) {
+    v1::StopTarget target;
+    target.set_everything(true);
+    Act(context, target, options);
+  });
+  AddKind(*group, "model", "One model, for everyone", "MODEL", "model smollm2", [&context](const Options& options) {
+    v1::StopTarget target;
+    target.set_model(options.name);
+    Act(context, target, options);
+  });
+  AddKind(*group, "org", "One org", "ORG", "org acme", [&context](const Options& options) {
+    v1::StopTarget target;
+    target.mutable_scope()->set_org(options.name);
+    Act(context, target, options);
+  });
+  const auto scope = [&context](const Options& options, bool project) {
+    const auto place = context.Take(ParsePlace(options.name, project));
+    if (!place) return;
+    v1::StopTarget target;
+    target.mutable_scope()->set_org(context.globals.org);
+    target.mutable_scope()->set_team(place->team);
+    target.mutable_scope()->set_project(place->project);
+    Act(context, target, options);
+  };
+  AddKind(*group, "team", "One team", "TEAM", "team search", [scope](const Options& options) { scope(options, false); });
+  AddKind(*group, "project", "One project", "TEAM/PROJECT", "project search/web", [scope](const Options& options) { scope(options, true); });
+  auto* list = group->add_subcommand("list", "The stops in force");
+  list->callback([&context] { List(context); });
+  Teach(*list, "", {"tollgate stop list"});
+}
+
+}  // namespace tollgate::cli

@@ -1,0 +1,158 @@
+// usage: the report (the bill) and the proof that it is right.
+//
+// Tested by tests/gateway/cli/remote_test.cpp.
+#include <map>
+#include <memory>
+#include <sstream>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "base/money.h"
+#include "gateway/cli/remote.h"
+#include "gateway/cli/scope_options.h"
+#include "gateway/cli/words.h"
+#include "tollgate/v1/usage.grpc.pb.h"
+
+namespace tollgate::cli {
+namespace {
+using v1::Usage;
+
+struct Options {
+  std::string by = "team";
+  std::string from;
+  std::string to;
+  std::string team;
+  std::string project;
+  std::string model;
+};
+
+const std::map<std::string, v1::UsageGroup>& Groups() {
+  static const std::map<std::string, v1::UsageGroup> groups = {{"org", v1::USAGE_GROUP_ORG}, {"team", v1::USAGE_GROUP_TEAM},   {"project", v1::USAGE_GROUP_PROJECT},
+                                                               {"key", v1::USAGE_GROUP_KEY}, {"model", v1::USAGE_GROUP_MODEL}, {"day", v1::USAGE_GROUP_DAY}};
+  return groups;
+}
+
+absl::StatusOr<std::vector<std::string>> ParseGroups(const std::string& text) {
+  std::vector<std::string> groups;
+  std::istringstream words(text);
+  for (std::string word; std::getline(words, word, ',');) {
+    if (!Groups().contains(word)) return base::InvalidArgument(fmt::format("--by knows org, team, project, key, model and day, not \"{}\"", word));
+    groups.push_back(word);
+  }
+  return groups;
+}
+
+const std::string& Column(const v1::UsageLine& line, const std::string& group) {
+  if (group == "org") return line.org();
+  if (group == "team") return line.team();
+  if (group == "project") return line.project();
+  if (group == "key") return line.key();
+  if (group == "model") return line.model();
+  return line.day();
+}
+
+// The sums of a report, by currency.
+void AddTotals(const v1::UsageReportReply& reply, std::size_t groups, Table& table) {
+  struct Sum { std::int64_t requests = 0, input = 0, output = 0, nanos = 0; };
+  std::map<std::string, Sum> sums;
+  for (const auto& line : reply.lines()) {
+    Sum& sum = sums[line.currency()];
+    sum.requests += line.requests();
+    sum.input += line.tokens().input();
+    sum.output += line.tokens().output();
+    sum.nanos += line.amount_nanos();
+  }
+  for (const auto& [currency, sum] : sums) {
+    std::vector<std::string> cells(groups, "");
+    if (groups > 0) cells[0] = "total";
+    for (const std::int64_t count : {sum.requests, sum.input, sum.output}) cells.push_back(ShowCount(count));
+    cells.push_back(base::FormatMoney(base::Money{sum.nanos}));
+    cells.push_back(currency);
+    table.Add(std::move(cells));
+  }
+}
+
+void Report(Context& context, const Options& options) {
+  const auto groups = context.Take(ParseGroups(options.by));
+  if (!groups) return;
+  v1::UsageReportRequest request;
+  for (const std::string& group : *groups) request.add_group_by(Groups().at(group));
+  for (const auto& [text, set] : {std::pair(options.from, &v1::UsageReportRequest::set_from_us), std::pair(options.to, &v1::UsageReportRequest::set_to_us)}) {
+    if (text.empty()) continue;
+    const auto at = context.Take(ParseTime(text, context.clock.Wall()));
+    if (!at) return;
+    (request.*set)(*at);
+  }
+  request.set_org(context.globals.org);
+  request.set_team(options.team);
+  request.set_project(options.project);
+  request.set_model(options.model);
+  const auto reply = Ask<Usage>(context, Listener::kAdmin, &Usage::Stub::Report, request);
+  if (!reply) return;
+  if (context.globals.json) return context.PrintJson(*reply);
+  std::vector<std::string> heads = *groups;
+  for (const char* head : {"> requests", "> input tokens", "> output tokens", "> amount", "currency"}) heads.push_back(head);
+  Table table(heads);
+  for (const auto& line : reply->lines()) {
+    std::vector<std::string> cells;
+    for (const std::string& group : *groups) cells.push_back(Column(line, group));
+    for (const std::int64_t count : {line.requests(), line.tokens().input(), line.tokens().output()}) cells.push_back(ShowCount(count));
+    cells.push_back(line.amount());
+    cells.push_back(line.currency());
+    table.Add(std::move(cells));
+  }
+  if (reply->lines_size() > 1) AddTotals(*reply, groups->size(), table);
+  context.Print(fmt::format("usage from {} to {} UTC\n", ShowTime(reply->from_us()), ShowTime(reply->to_us())));
+  context.Print(table.Text("nothing was used in this time"));
+}
+
+void Reconcile(Context& context, const Options& options) {
+  v1::ReconcileRequest request;
+  for (const auto& [text, set] : {std::pair(options.from, &v1::ReconcileRequest::set_from_us), std::pair(options.to, &v1::ReconcileRequest::set_to_us)}) {
+    if (text.empty()) continue;
+    const auto at = context.Take(ParseTime(text, context.clock.Wall()));
+    if (!at) return;
+    (request.*set)(*at);
+  }
+  const auto reply = Ask<Usage>(context, Listener::kAdmin, &Usage::Stub::Reconcile, request);
+  if (!reply) return;
+  if (!reply->ok()) context.exit_code = kRefused;
+  if (context.globals.json) return context.PrintJson(*reply);
+  Table table({"source", "> rows", "> tokens"});
+  table.Add({"terminal records", ShowCount(reply->records()), ShowCount(reply->record_tokens())});
+  table.Add({"usage", ShowCount(reply->usages()), ShowCount(reply->usage_tokens())});
+  table.Add({"ledger", ShowCount(reply->transfers()), ShowCount(reply->transfer_tokens())});
+  context.Print(table.Text(""));
+  context.Print(fmt::format("{} requests in flight\n", ShowCount(reply->in_flight())));
+  context.Print(reply->ok() ? "records, usage and ledger agree to the token\n" : fmt::format("first difference: {}\n", reply->first_difference()));
+}
+
+void AddPeriod(CLI::App& command, Options& options) {
+  command.add_option("--from", options.from, "From this time on: 2026-11-01, 24h; else the start of the month (UTC)");
+  command.add_option("--to", options.to, "Until before this time; else now");
+}
+}  // namespace
+
+void AddUsageCommands(CLI::App& app, Context& context) {
+  auto* group = app.add_subcommand("usage", "Usage and bills")->require_subcommand(1);
+  Teach(*group, "", {"tollgate usage report --by team,model", "tollgate usage reconcile"});
+
+  auto* report = group->add_subcommand("report", "Tokens and money, in groups");
+  const auto report_options = std::make_shared<Options>();
+  report->add_option("--by", report_options->by, "Groups, outermost first: org, team, project, key, model, day")->capture_default_str();
+  AddPeriod(*report, *report_options);
+  report->add_option("--team", report_options->team, "Only this team");
+  report->add_option("--project", report_options->project, "Only this project of --team")->needs("--team");
+  report->add_option("--model", report_options->model, "Only this model");
+  report->callback([&context, report_options] { Report(context, *report_options); });
+  Teach(*report, "", {"tollgate usage report --by team", "tollgate usage report --by day,model --from 2026-11-01 --to 2026-12-01 --json"});
+
+  auto* reconcile = group->add_subcommand("reconcile", "Prove that records, usage and ledger agree, to the token");
+  const auto reconcile_options = std::make_shared<Options>();
+  AddPeriod(*reconcile, *reconcile_options);
+  reconcile->callback([&context, reconcile_options] { Reconcile(context, *reconcile_options); });
+  Teach(*reconcile, "Exit code 1, and the first difference, if they do not.", {"tollgate usage reconcile", "tollgate usage reconcile --from 2026-11-01"});
+}
+
+}  // namespace tollgate::cli

@@ -1,0 +1,157 @@
+// Loading is three steps: yaml-cpp parses, Reader copies by reflection and complains, and here come defaults, required fields and the few
+// checks between fields. yaml-cpp's exceptions end in Parse.
+//
+// Tested by tests/gateway/config/config_test.cpp.
+#include "gateway/config/config.h"
+
+#include <charconv>
+#include <filesystem>
+#include <map>
+
+#include <fmt/format.h>
+#include <yaml-cpp/yaml.h>
+
+#include "base/encoding.h"
+#include "gateway/config/reader.h"
+#include "gateway/config/schema.h"
+
+namespace tollgate::config {
+namespace {
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+constexpr std::size_t kFileBytesMax = 1 << 20;
+
+void SetDefault(const Field& field, const std::string& text, Message& out) {
+  const Reflection& reflection = *out.GetReflection();
+  std::int64_t number = 0;
+  std::from_chars(text.data(), text.data() + text.size(), number);
+  switch (field.cpp_type()) {
+    case Field::CPPTYPE_BOOL: return reflection.SetBool(&out, &field, text == "true");
+    case Field::CPPTYPE_INT32: return reflection.SetInt32(&out, &field, static_cast<std::int32_t>(number));
+    case Field::CPPTYPE_INT64: return reflection.SetInt64(&out, &field, number);
+    default: return reflection.SetString(&out, &field, text);
+  }
+}
+
+void Fill(const std::string& path, Message& out) {
+  const Descriptor& type = *out.GetDescriptor();
+  const Reflection& reflection = *out.GetReflection();
+  for (int i = 0; i < type.field_count(); ++i) {
+    const Field& field = *type.field(i);
+    const std::string field_path = path.empty() ? field.name() : path + "." + field.name();
+    if (field.is_repeated()) {
+      for (int j = 0; j < reflection.FieldSize(out, &field); ++j) Fill(field_path, *reflection.MutableRepeatedMessage(&out, &field, j));
+    } else if (field.cpp_type() == Field::CPPTYPE_MESSAGE) {
+      Fill(field_path, *reflection.MutableMessage(&out, &field));
+    } else if (!reflection.HasField(out, &field) && !SettingOf(field).required()) {
+      SetDefault(field, DefaultOf(field, field_path), out);
+    }
+  }
+}
+
+void CheckRequired(const std::string& path, const Message& message, Reader& reader) {
+  const Descriptor& type = *message.GetDescriptor();
+  const Reflection& reflection = *message.GetReflection();
+  for (int i = 0; i < type.field_count(); ++i) {
+    const Field& field = *type.field(i);
+    const std::string field_path = path.empty() ? field.name() : path + "." + field.name();
+    if (field.is_repeated()) {
+      for (int j = 0; j < reflection.FieldSize(message, &field); ++j) {
+        CheckRequired(fmt::format("{}[{}]", field_path, j), reflection.GetRepeatedMessage(message, &field, j), reader);
+      }
+    } else if (field.cpp_type() == Field::CPPTYPE_MESSAGE) {
+      CheckRequired(field_path, reflection.GetMessage(message, &field), reader);
+    } else if (SettingOf(field).required() && !reflection.HasField(message, &field)) {
+      reader.Complain(field_path, fmt::format("{} is missing; {}", field_path, SettingOf(field).about()));
+    }
+  }
+}
+
+void CheckModels(const tollgate::v1::Config& config, Reader& reader) {
+  std::map<std::string, int> names;
+  for (int i = 0; i < config.pool().models_size(); ++i) {
+    const auto& model = config.pool().models(i);
+    const std::string path = fmt::format("pool.models[{}]", i);
+    if (model.engine() == "llama" && model.file().empty()) {
+      reader.Complain(path, fmt::format("{}.file is missing; engine llama needs the path of a GGUF file", path));
+    }
+    if (const auto [at, fresh] = names.emplace(model.name(), i); !fresh && !model.name().empty()) {
+      reader.Complain(path + ".name", fmt::format("{}.name is \"{}\", as pool.models[{}] has it already; names must differ", path, model.name(), at->second));
+    }
+  }
+}
+
+void CheckListeners(const tollgate::v1::Config& config, Reader& reader) {
+  const auto& l = config.listeners();
+  std::map<int, std::string> used;
+  const std::pair<const char*, const tollgate::v1::Config::Listener*> all[] = {
+      {"listeners.grpc", &l.grpc()}, {"listeners.http", &l.http()}, {"listeners.admin_grpc", &l.admin_grpc()}, {"listeners.probes", &l.probes()}};
+  for (const auto& [name, listener] : all) {
+    if (!listener->enabled() || listener->port() == 0) continue;
+    const auto [at, fresh] = used.emplace(listener->port(), name);
+    if (!fresh) reader.Complain(std::string(name) + ".port", fmt::format("{}.port is {}, as that of {}; each listener needs a port of its own", name, listener->port(), at->second));
+  }
+}
+
+void CheckBetweenFields(const tollgate::v1::Config& config, Reader& reader) {
+  CheckModels(config, reader);
+  CheckListeners(config, reader);
+  const auto& requests = config.requests();
+  if (requests.deadline_default_ms() > requests.deadline_max_ms()) {
+    reader.Complain("requests.deadline_default_ms", fmt::format("requests.deadline_default_ms is {}, more than requests.deadline_max_ms, {}; lower the one or raise the other",
+                                                                requests.deadline_default_ms(), requests.deadline_max_ms()));
+  }
+  const auto& journal = config.journal();
+  if (journal.batch_records_max() > journal.queue_records_max()) {
+    reader.Complain("journal.batch_records_max", fmt::format("journal.batch_records_max is {}, more than journal.queue_records_max, {}; a batch cannot be larger than the queue",
+                                                             journal.batch_records_max(), journal.queue_records_max()));
+  }
+  if (config.directory_poll_ms() * 2 > config.directory_stale_max_ms()) {
+    reader.Complain("directory_poll_ms", fmt::format("directory_poll_ms is {}; it must be at most half of directory_stale_max_ms, {}, or the directory goes stale between two looks",
+                                                     config.directory_poll_ms(), config.directory_stale_max_ms()));
+  }
+}
+}  // namespace
+
+void FillDefaults(tollgate::v1::Config& config) { Fill("", config); }
+
+tollgate::v1::Config Defaults() {
+  tollgate::v1::Config config;
+  FillDefaults(config);
+  return config;
+}
+
+absl::StatusOr<tollgate::v1::Config> Parse(std::string_view yaml, const std::string& name, const std::string& folder) {
+  if (yaml.size() > kFileBytesMax) return base::InvalidArgument(fmt::format("{}:1:1: the file has {} bytes; at most {} are read", name, yaml.size(), kFileBytesMax));
+  tollgate::v1::Config config;
+  Reader reader(name, folder);
+  try {
+    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(yaml));
+    if (documents.empty() || (documents.size() == 1 && documents[0].IsNull())) {
+      return base::InvalidArgument(fmt::format("{}:1:1: the file is empty; `tollgate config example` prints one to start from", name));
+    }
+    if (documents.size() > 1) return base::InvalidArgument(fmt::format("{}:1:1: the file holds {} YAML documents; keep one", name, documents.size()));
+    reader.ReadSection(documents[0], "", config);
+  } catch (const YAML::Exception& error) {
+    return base::InvalidArgument(fmt::format("{}:{}:{}: this is not YAML: {}", name, std::max(error.mark.line, 0) + 1, std::max(error.mark.column, 0) + 1, error.msg));
+  }
+  if (reader.problems().empty()) {
+    FillDefaults(config);
+    CheckRequired("", config, reader);
+    CheckBetweenFields(config, reader);
+  }
+  if (!reader.problems().empty()) return base::InvalidArgument(fmt::format("{}", fmt::join(reader.problems(), "\n")));
+  return config;
+}
+
+absl::StatusOr<tollgate::v1::Config> Load(const std::string& path) {
+  const auto text = base::ReadFile(path);
+  if (!text.ok()) {
+    return base::NotFound(fmt::format("cannot read {}; name the configuration with --config, or make one: tollgate config example > tollgate.yaml", path));
+  }
+  std::error_code ignored;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, ignored);
+  return Parse(*text, path, absolute.parent_path().string());
+}
+
+}  // namespace tollgate::config

@@ -1,0 +1,187 @@
+// One pass over the YAML tree, the schema's descriptors beside it. Nothing stops at the first problem: whoever mends a file wants to see
+// them all. Each path's place in the text is kept, so that checks between fields can name a line too.
+//
+// yaml-cpp keeps a repeated key of a map as two entries; both are seen here and the second is a problem (a reader that takes the first and
+// one that takes the last would differ). Its exceptions end in config.cpp, which calls the parser; the calls here are on nodes whose kind
+// was asked before, which do not throw.
+//
+// Tested by tests/gateway/config/config_test.cpp.
+#include "gateway/config/reader.h"
+
+#include <cerrno>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <regex>
+#include <set>
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <yaml-cpp/yaml.h>
+
+#include "base/encoding.h"
+
+namespace tollgate::config {
+namespace {
+Place PlaceOf(const YAML::Node& node) { return {std::max(node.Mark().line, 0), std::max(node.Mark().column, 0)}; }
+
+std::vector<std::string> FieldNames(const Descriptor& type) {
+  std::vector<std::string> names;
+  for (int i = 0; i < type.field_count(); ++i) names.push_back(type.field(i)->name());
+  return names;
+}
+
+std::string Join(std::string_view path, std::string_view name) { return path.empty() ? std::string(name) : fmt::format("{}.{}", path, name); }
+}  // namespace
+
+void Reader::ComplainAt(Place place, const std::string& problem) {
+  problems_.push_back(fmt::format("{}:{}:{}: {}", name_, place.line + 1, place.column + 1, problem));
+}
+
+void Reader::Complain(std::string_view path, const std::string& problem) {
+  std::string_view at = path;
+  while (!at.empty() && !places_.contains(at)) {
+    const std::size_t dot = at.find_last_of(".[");
+    at = dot == std::string_view::npos ? std::string_view() : at.substr(0, dot);
+  }
+  const auto found = places_.find(at);
+  ComplainAt(found == places_.end() ? Place() : found->second, problem);
+}
+
+void Reader::ReadSection(const YAML::Node& node, std::string_view path, google::protobuf::Message& out) {
+  const Descriptor& type = *out.GetDescriptor();
+  if (!node.IsMap()) {
+    const std::string what = path.empty() ? "the file" : std::string(path);
+    ComplainAt(PlaceOf(node), fmt::format("{} must be a section of `name: value` lines with the fields {}", what, fmt::join(FieldNames(type), ", ")));
+    return;
+  }
+  std::set<std::string> seen;
+  for (const auto& entry : node) {
+    if (!entry.first.IsScalar()) {
+      ComplainAt(PlaceOf(entry.first), "a field's name must be a plain word");
+      continue;
+    }
+    const std::string key = entry.first.Scalar();
+    const std::string field_path = Join(path, key);
+    const Field* field = type.FindFieldByName(key);
+    if (field == nullptr) {
+      const std::string near = Nearest(key, FieldNames(type));
+      const std::string hint = near.empty() ? fmt::format("known here: {}", fmt::join(FieldNames(type), ", ")) : fmt::format("did you mean {}?", near);
+      ComplainAt(PlaceOf(entry.first), fmt::format("unknown field {}; {}", field_path, hint));
+      continue;
+    }
+    if (!seen.insert(key).second) {
+      ComplainAt(PlaceOf(entry.first), fmt::format("{} is set twice; keep one", field_path));
+      continue;
+    }
+    places_[field_path] = PlaceOf(entry.first);
+    ReadField(entry.second, field_path, *field, out);
+  }
+}
+
+void Reader::ReadField(const YAML::Node& node, const std::string& path, const Field& field, google::protobuf::Message& out) {
+  if (field.is_repeated()) return ReadList(node, path, field, out);
+  if (node.IsNull()) return Complain(path, fmt::format("{} has no value; give it one ({}) or remove the line", path, TypeWords(field)));
+  if (field.cpp_type() == Field::CPPTYPE_MESSAGE) return ReadSection(node, path, *out.GetReflection()->MutableMessage(&out, &field));
+  if (!node.IsScalar()) return Complain(path, fmt::format("{} must be one value: {}", path, TypeWords(field)));
+  const bool quoted = node.Tag() == "!";
+  if (field.cpp_type() == Field::CPPTYPE_STRING) return ReadText(node.Scalar(), path, field, out);
+  if (field.cpp_type() != Field::CPPTYPE_BOOL) return ReadNumber(node.Scalar(), quoted, path, field, out);
+  if (quoted || (node.Scalar() != "true" && node.Scalar() != "false")) {
+    return Complain(path, fmt::format("{} must be true or false; it is \"{}\"", path, node.Scalar()));
+  }
+  out.GetReflection()->SetBool(&out, &field, node.Scalar() == "true");
+}
+
+void Reader::ReadList(const YAML::Node& node, const std::string& path, const Field& field, google::protobuf::Message& out) {
+  if (node.IsNull()) return;
+  if (!node.IsSequence()) return Complain(path, fmt::format("{} must be a list: one `- ` for each entry", path));
+  for (std::size_t i = 0; i < node.size(); ++i) {
+    const std::string entry_path = fmt::format("{}[{}]", path, i);
+    places_[entry_path] = PlaceOf(node[i]);
+    ReadSection(node[i], entry_path, *out.GetReflection()->AddMessage(&out, &field));
+  }
+}
+
+void Reader::ReadNumber(const std::string& text, bool quoted, const std::string& path, const Field& field, google::protobuf::Message& out) {
+  const tollgate::v1::Setting& setting = SettingOf(field);
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (quoted || error == std::errc::invalid_argument || end != text.data() + text.size()) {
+    return Complain(path, fmt::format("{} must be a whole number from {} to {}, written in digits alone; it is \"{}\"", path, setting.min(), setting.max(), text));
+  }
+  if (error != std::errc() || value < setting.min() || value > setting.max()) {
+    return Complain(path, fmt::format("{} is {}; it must be from {} to {}", path, text, setting.min(), setting.max()));
+  }
+  if (field.cpp_type() == Field::CPPTYPE_INT32) return out.GetReflection()->SetInt32(&out, &field, static_cast<std::int32_t>(value));
+  out.GetReflection()->SetInt64(&out, &field, value);
+}
+
+void Reader::ReadText(std::string text, const std::string& path, const Field& field, google::protobuf::Message& out) {
+  const tollgate::v1::Setting& setting = SettingOf(field);
+  if (!base::IsValidUtf8(text) || text.find('\0') != std::string::npos) return Complain(path, fmt::format("{} is not plain UTF-8 text", path));
+  if (setting.one_of_size() > 0 && std::find(setting.one_of().begin(), setting.one_of().end(), text) == setting.one_of().end()) {
+    return Complain(path, fmt::format("{} is \"{}\"; it must be {}", path, text, fmt::join(setting.one_of(), " or ")));
+  }
+  if (!setting.pattern().empty() && !std::regex_match(text, std::regex(setting.pattern()))) {
+    return Complain(path, fmt::format("{} is \"{}\"; it must be {}", path, text, setting.pattern_words()));
+  }
+  if (setting.required() && text.empty()) return Complain(path, fmt::format("{} is empty; {}", path, setting.about()));
+  if (setting.secret() && !ReadSecret(text, path)) return;
+  if ((setting.file() || setting.path()) && !text.empty()) text = Resolve(text);
+  if (setting.file() && !CheckFile(text, path, setting.secret_file())) return;
+  out.GetReflection()->SetString(&out, &field, std::move(text));
+}
+
+bool Reader::ReadSecret(std::string& text, const std::string& path) {
+  if (text.starts_with("file:")) {
+    const std::string file = Resolve(text.substr(5));
+    if (!CheckFile(file, path, true)) return false;
+    auto read = base::ReadFile(file);
+    if (!read.ok()) return Complain(path, base::Message(read.status())), false;
+    text = *read;
+    while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
+    if (text.empty()) return Complain(path, fmt::format("{} is empty; put the URL into it", file)), false;
+    return true;
+  }
+  if (text.starts_with("env:")) {
+    const std::string variable = text.substr(4);
+    const char* value = std::getenv(variable.c_str());
+    if (value == nullptr || *value == '\0') {
+      return Complain(path, fmt::format("the environment has no {}; set it, or write file:PATH", variable)), false;
+    }
+    text = value;
+    return true;
+  }
+  static const std::regex clear_password("://[^/@]*:[^/@]+@|(^|[ ?&])password *=");
+  if (std::regex_search(text, clear_password)) {
+    return Complain(path, fmt::format("{} holds a password in the clear; put the whole URL into a file that only Tollgate reads and write file:PATH here", path)), false;
+  }
+  return true;
+}
+
+std::string Reader::Resolve(const std::string& file) const {
+  const std::filesystem::path given(file);
+  return given.is_absolute() || folder_.empty() ? file : (std::filesystem::path(folder_) / given).lexically_normal().string();
+}
+
+bool Reader::CheckFile(const std::string& file, const std::string& path, bool secret) {
+  struct stat info {};
+  if (::stat(file.c_str(), &info) != 0) {
+    Complain(path, fmt::format("{} names {}, which {}; correct the path{}", path, file, errno == ENOENT ? "does not exist" : std::strerror(errno),
+                               secret ? ", or make the file: openssl rand -hex 32" : ""));
+    return false;
+  }
+  if (!S_ISREG(info.st_mode)) return Complain(path, fmt::format("{} names {}, which is not a file", path, file)), false;
+  if (::access(file.c_str(), R_OK) != 0) {
+    return Complain(path, fmt::format("{} names {}, which this user may not read; give it to the user that runs Tollgate", path, file)), false;
+  }
+  if (secret && (info.st_mode & S_IRWXO) != 0) {
+    return Complain(path, fmt::format("{} names {}, which anybody may read; chmod 600 {}", path, file, file)), false;
+  }
+  return true;
+}
+
+}  // namespace tollgate::config

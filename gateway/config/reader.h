@@ -1,0 +1,52 @@
+// Reader: a YAML document into a message by reflection, collecting what is wrong with it. Only for this room's files.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <google/protobuf/message.h>
+
+#include "gateway/config/schema.h"
+
+namespace YAML {
+class Node;
+}
+
+namespace tollgate::config {
+
+struct Place {
+  int line = 0;  // From 0, as yaml-cpp counts.
+  int column = 0;
+};
+
+class Reader {
+ public:
+  Reader(std::string name, std::string folder) : name_(std::move(name)), folder_(std::move(folder)) {}
+
+  // Reads `node` into `out`. `path` is the section's dotted path, empty for the whole.
+  void ReadSection(const YAML::Node& node, std::string_view path, google::protobuf::Message& out);
+
+  // Adds a problem at the field or section with this path, or the nearest section around it.
+  void Complain(std::string_view path, const std::string& problem);
+  void ComplainAt(Place place, const std::string& problem);
+
+  const std::vector<std::string>& problems() const { return problems_; }
+
+ private:
+  void ReadField(const YAML::Node& node, const std::string& path, const Field& field, google::protobuf::Message& out);
+  void ReadList(const YAML::Node& node, const std::string& path, const Field& field, google::protobuf::Message& out);
+  void ReadNumber(const std::string& text, bool quoted, const std::string& path, const Field& field, google::protobuf::Message& out);
+  void ReadText(std::string text, const std::string& path, const Field& field, google::protobuf::Message& out);
+  bool ReadSecret(std::string& text, const std::string& path);
+  std::string Resolve(const std::string& file) const;
+  bool CheckFile(const std::string& file, const std::string& path, bool secret);
+
+  const std::string name_;
+  const std::string folder_;
+  std::map<std::string, Place, std::less<>> places_;
+  std::vector<std::string> problems_;
+};
+
+}  // namespace tollgate::config

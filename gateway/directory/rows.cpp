@@ -1,0 +1,133 @@
+// The canonical form is a list of length-prefixed strings, so that no two rows share one: a label, the table, the id, then name, type and value
+// of every column that is not NULL. The MAC adds what the ADMIN record cannot hold yet when it is written: its own position, and the version.
+// Tested by tests/gateway/directory/rows_test.cpp.
+#include "gateway/directory/rows.h"
+
+#include <fmt/format.h>
+
+#include "base/status.h"
+
+namespace tollgate::directory {
+namespace {
+
+const std::array<TableSpec, kTables>& Specs() {
+  static const auto& specs = *new std::array<TableSpec, kTables>{{
+      {Table::kOrg, "directory.org", {{"name", "text"}, {"blocked", "bool"}}},
+      {Table::kTeam, "directory.team", {{"org", "uuid"}, {"name", "text"}, {"blocked", "bool"}}},
+      {Table::kProject, "directory.project", {{"org", "uuid"}, {"team", "uuid"}, {"name", "text"}, {"blocked", "bool"}}},
+      {Table::kKey,
+       "directory.key",
+       {{"org", "uuid"}, {"project", "uuid"}, {"public_id", "text"}, {"name", "text"}, {"owner", "text"}, {"secret_hmac", "bytea"},
+        {"roles", "text"}, {"created_us", "int8"}, {"expires_us", "int8"}, {"revoked_us", "int8"}, {"dev", "bool"}, {"predecessor", "uuid"}}},
+      {Table::kPolicy,
+       "directory.policy",
+       {{"org", "uuid"}, {"name", "text"}, {"policy_version", "int8"}, {"sha256", "bytea"}, {"yaml", "text"}, {"created_us", "int8"}}},
+      {Table::kPolicyBinding, "directory.policy_binding", {{"org", "uuid"}, {"name", "text"}, {"policy_version", "int8"}, {"mode", "text"}}},
+      {Table::kModelGrant,
+       "directory.model_grant",
+       {{"org", "uuid"}, {"scope_kind", "text"}, {"scope_id", "uuid"}, {"model", "text"}, {"state", "text"}}},
+      {Table::kQuota,
+       "directory.quota",
+       {{"org", "uuid"}, {"scope_kind", "text"}, {"scope_id", "uuid"}, {"meter", "text"}, {"period", "text"}, {"amount", "int8"},
+        {"removed", "bool"}}},
+      {Table::kStop,
+       "directory.stop",
+       {{"org", "uuid"}, {"scope_kind", "text"}, {"scope_id", "uuid"}, {"model", "text"}, {"reason", "text"}, {"since_us", "int8"},
+        {"lifted", "bool"}}},
+      {Table::kPrice,
+       "metering.price",
+       {{"price_version", "int8"}, {"model", "text"}, {"effective_from_us", "int8"}, {"input_nanos", "int8"}, {"cached_input_nanos", "int8"},
+        {"output_nanos", "int8"}, {"currency", "text"}}},
+  }};
+  return specs;
+}
+
+std::size_t IndexOf(Table table, std::string_view column) {
+  const auto& columns = SpecOf(table).columns;
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    if (columns[i].name == column) return i;
+  }
+  base::Die(__FILE__, __LINE__, fmt::format("{} has no column {}", SpecOf(table).name, column));
+}
+
+void AppendNumber(std::string& out, std::uint64_t number) {
+  for (int shift = 56; shift >= 0; shift -= 8) out.push_back(static_cast<char>(number >> shift));
+}
+
+void AppendString(std::string& out, std::string_view text) {
+  AppendNumber(out, text.size());
+  out += text;
+}
+
+std::string Canonical(const Row& row) {
+  std::string out;
+  AppendString(out, "tollgate-directory-row-1");
+  AppendString(out, SpecOf(row.table).name);
+  AppendString(out, row.id.Bytes());
+  const auto& columns = SpecOf(row.table).columns;
+  TG_CHECK(columns.size() == row.values.size(), "a row with other columns than its table");
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    const base::Value& value = row.values[i];
+    if (std::holds_alternative<std::monostate>(value)) continue;
+    AppendString(out, columns[i].name);
+    AppendString(out, columns[i].type);
+    if (const auto* number = std::get_if<std::int64_t>(&value)) {
+      AppendString(out, std::to_string(*number));
+    } else if (const auto* blob = std::get_if<base::Blob>(&value)) {
+      AppendString(out, blob->bytes);
+    } else {
+      AppendString(out, std::get<std::string>(value));
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+const TableSpec& SpecOf(Table table) { return Specs()[static_cast<std::size_t>(table)]; }
+
+bool Row::IsNull(std::string_view column) const { return std::holds_alternative<std::monostate>(values[IndexOf(table, column)]); }
+const std::string& Row::Text(std::string_view column) const { return std::get<std::string>(values[IndexOf(table, column)]); }
+std::int64_t Row::Int(std::string_view column) const { return std::get<std::int64_t>(values[IndexOf(table, column)]); }
+const std::string& Row::Bytes(std::string_view column) const { return std::get<base::Blob>(values[IndexOf(table, column)]).bytes; }
+
+base::Uuid Row::Id(std::string_view column) const {
+  if (IsNull(column)) return base::Uuid();
+  const auto id = base::Uuid::Parse(Text(column));
+  return id.ok() ? *id : base::Uuid();
+}
+
+void Row::Set(std::string_view column, base::Value value) { values[IndexOf(table, column)] = std::move(value); }
+
+Row NewRow(Table table) {
+  Row row;
+  row.table = table;
+  row.id = base::Uuid::NewV7();
+  row.values.resize(SpecOf(table).columns.size());
+  return row;
+}
+
+base::Digest RowDigest(const Row& row) { return base::Sha256(Canonical(row)); }
+
+base::Digest RowMac(std::string_view key, const Row& row) {
+  std::string bytes = Canonical(row);
+  AppendNumber(bytes, static_cast<std::uint64_t>(row.version));
+  AppendString(bytes, row.admin_record.Bytes());
+  AppendNumber(bytes, static_cast<std::uint64_t>(row.admin_log_id));
+  AppendNumber(bytes, static_cast<std::uint64_t>(row.admin_index));
+  return base::HmacSha256(key, bytes);
+}
+
+base::Digest HeadMac(std::string_view key, std::int64_t version, const base::Digest& set) {
+  std::string bytes;
+  AppendString(bytes, "tollgate-directory-head-1");
+  AppendNumber(bytes, static_cast<std::uint64_t>(version));
+  AppendString(bytes, base::View(set));
+  return base::HmacSha256(key, bytes);
+}
+
+void Toggle(base::Digest& set, const base::Digest& row_mac) {
+  for (std::size_t i = 0; i < set.size(); ++i) set[i] ^= row_mac[i];
+}
+
+}  // namespace tollgate::directory

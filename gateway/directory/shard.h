@@ -1,0 +1,59 @@
+// The inside of a snapshot: what SnapshotBuilder makes and Snapshot looks up. For the directory and the admin API's lists.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/crypto.h"
+#include "gateway/directory/rows.h"
+#include "gateway/directory/snapshot.h"
+
+namespace tollgate::directory {
+
+// One org with everything under it. Immutable once built; the vectors never move, so pointers into them stay good.
+struct Shard {
+  Org org;
+  std::vector<Team> teams;
+  std::vector<Project> projects;
+  std::vector<Key> keys;
+  std::vector<Place> places;                                                          // By index in `keys`.
+  std::unordered_map<std::string, std::size_t> by_public_id;
+  std::unordered_map<base::KeyId, std::size_t, base::UuidHash> by_key_id;
+  std::unordered_map<base::Uuid, std::set<std::string, std::less<>>, base::UuidHash> allowed;  // Scope with an allow-list -> models on it.
+  std::vector<metering::QuotaRule> quotas;
+  std::shared_ptr<const policy::PolicySet> policies;                                  // Never null.
+  std::string policy_problem;                                                         // Not empty: a policy in force no longer compiles; nothing may run.
+  std::unordered_map<base::Uuid, std::string, base::UuidHash> stop_reasons;           // Org, team or project that is stopped -> why.
+  base::Digest policies_key{};                                                        // Of the sources that `policies` was compiled from.
+  std::array<std::vector<std::shared_ptr<const Row>>, kTables> rows;                  // Everything of the org, by table; ordered by id.
+};
+
+// Public ids and row ids of keys -> slot of the shard. In buckets, so that a new key copies one bucket and not all of them.
+struct KeyIndex {
+  static constexpr std::size_t kBuckets = 256;
+  using ByPublicId = std::unordered_map<std::string, std::size_t>;
+  using ById = std::unordered_map<base::KeyId, std::size_t, base::UuidHash>;
+  std::array<std::shared_ptr<const ByPublicId>, kBuckets> by_public_id;
+  std::array<std::shared_ptr<const ById>, kBuckets> by_key_id;
+
+  static std::size_t BucketOf(std::string_view public_id) { return std::hash<std::string_view>()(public_id) % kBuckets; }
+  static std::size_t BucketOf(const base::KeyId& id) { return base::UuidHash()(id) % kBuckets; }
+};
+
+// What belongs to no org.
+struct Installation {
+  bool everything_stopped = false;
+  std::string everything_reason;
+  std::vector<std::pair<std::string, std::string>> stopped_models;                    // Name, reason.
+  std::shared_ptr<const metering::PriceBook> prices;
+  std::vector<std::shared_ptr<const Row>> stop_rows;
+  std::vector<std::shared_ptr<const Row>> price_rows;                                 // By version.
+};
+
+}  // namespace tollgate::directory

@@ -1,0 +1,111 @@
+// Lookups only: a key is found through its bucket's slot and then in its shard, so that a changed org replaces one pointer of the root.
+// MayRun follows pointers and looks at two short lists, mostly empty: it is asked five times a second for every running request.
+// Tested by tests/gateway/directory/snapshot_test.cpp.
+#include "gateway/directory/snapshot.h"
+
+#include <fmt/format.h>
+
+#include "base/error_detail.h"
+#include "gateway/directory/shard.h"
+
+namespace tollgate::directory {
+namespace {
+
+absl::Status Refuse(absl::StatusCode code, std::string_view reason, const std::string& subject, std::string_view message) {
+  base::ErrorDetail detail;
+  detail.reason = std::string(reason);
+  detail.may_retry = false;
+  detail.subject = subject;
+  return base::WithDetail(base::MakeStatus(code, message), detail);
+}
+
+absl::Status Blocked(std::string_view kind, std::string_view reason, const std::string& name) {
+  return Refuse(absl::StatusCode::kPermissionDenied, reason, fmt::format("{} {}", kind, name),
+                fmt::format("{} {} is blocked; ask an administrator of your organisation to lift the block", kind, name));
+}
+
+absl::Status Stopped(const std::string& subject, const std::string& why) {
+  const std::string because = why.empty() ? std::string() : fmt::format(": {}", why);
+  return Refuse(absl::StatusCode::kPermissionDenied, "EMERGENCY_STOP", subject,
+                fmt::format("an emergency stop of {} is in force{}; it ends when an operator lifts it (tollgate stop … --lift)", subject, because));
+}
+
+std::string WhyStopped(const Shard& shard, const base::Uuid& id) {
+  const auto it = shard.stop_reasons.find(id);
+  return it == shard.stop_reasons.end() ? std::string() : it->second;
+}
+
+}  // namespace
+
+std::optional<Place> Snapshot::FindKey(std::string_view public_id) const {
+  const auto& bucket = keys_->by_public_id[KeyIndex::BucketOf(public_id)];
+  if (bucket == nullptr) return std::nullopt;
+  const auto slot = bucket->find(std::string(public_id));
+  if (slot == bucket->end()) return std::nullopt;
+  const Shard& shard = *shards_[slot->second];
+  const auto found = shard.by_public_id.find(slot->first);
+  if (found == shard.by_public_id.end()) return std::nullopt;
+  return shard.places[found->second];
+}
+
+std::optional<Place> Snapshot::FindKey(const base::KeyId& id) const {
+  const auto& bucket = keys_->by_key_id[KeyIndex::BucketOf(id)];
+  if (bucket == nullptr) return std::nullopt;
+  const auto slot = bucket->find(id);
+  if (slot == bucket->end()) return std::nullopt;
+  const Shard& shard = *shards_[slot->second];
+  const auto found = shard.by_key_id.find(id);
+  if (found == shard.by_key_id.end()) return std::nullopt;
+  return shard.places[found->second];
+}
+
+absl::Status Snapshot::MayRun(const Place& place, std::string_view model, base::WallTime now) const {
+  const std::int64_t now_us = base::ToMicros(now);
+  const Key& key = *place.key;
+  if (key.revoked_us.has_value()) {  // Whatever this machine's clock says.
+    return Refuse(absl::StatusCode::kUnauthenticated, "KEY_REVOKED", {}, "the API key has been revoked; ask whoever gave it to you for a new one");
+  }
+  if (key.expires_us.has_value() && *key.expires_us <= now_us) {
+    return Refuse(absl::StatusCode::kUnauthenticated, "KEY_EXPIRED", {}, "the API key has expired; ask whoever gave it to you for a new one");
+  }
+  if (place.org->blocked) return Blocked("org", "ORG_BLOCKED", place.org->name);
+  if (place.team->blocked) return Blocked("team", "TEAM_BLOCKED", place.team->name);
+  if (place.project->blocked) return Blocked("project", "PROJECT_BLOCKED", place.project->name);
+  if (installation_->everything_stopped) return Stopped("everything", installation_->everything_reason);
+  if (place.org->stopped || place.team->stopped || place.project->stopped) {
+    const Shard& shard = *place.shard;
+    if (place.org->stopped) return Stopped("org " + place.org->name, WhyStopped(shard, place.org->id.value));
+    if (place.team->stopped) return Stopped("team " + place.team->name, WhyStopped(shard, place.team->id.value));
+    return Stopped("project " + place.project->name, WhyStopped(shard, place.project->id.value));
+  }
+  if (!place.shard->policy_problem.empty()) {
+    return Refuse(absl::StatusCode::kUnavailable, "POLICY_UNUSABLE", "org " + place.org->name,
+                  fmt::format("a policy of org {} cannot be used ({}); ask its policy author to put a corrected version in force", place.org->name,
+                              place.shard->policy_problem));
+  }
+  if (model.empty()) return absl::OkStatus();
+  for (const auto& [name, why] : installation_->stopped_models) {
+    if (name == model) return Stopped("model " + name, why);
+  }
+  return absl::OkStatus();
+}
+
+bool Snapshot::MayUse(const Place& place, std::string_view model) const {
+  const auto& allowed = place.shard->allowed;
+  if (allowed.empty()) return true;
+  for (const base::Uuid& scope : {place.org->id.value, place.team->id.value, place.project->id.value, place.key->id.value}) {
+    const auto list = allowed.find(scope);
+    if (list != allowed.end() && !list->second.contains(model)) return false;
+  }
+  return true;
+}
+
+const std::shared_ptr<const policy::PolicySet>& Snapshot::Policies(const Place& place) const {
+  return place.shard->policies;
+}
+
+absl::StatusOr<v1::PinnedPrice> Snapshot::PriceOf(std::string_view model, base::WallTime now) const {
+  return installation_->prices->PriceAt(model, now);
+}
+
+}  // namespace tollgate::directory

@@ -1,0 +1,178 @@
+// Rows are kept by table and id, grouped by org. Apply verifies everything before it takes anything: each row's MAC, then the set (the MACs of
+// the rows that change are toggled out and in, and the result must be what the head says: a row that was removed or put back to an older state
+// shows here), then the head's own MAC. Build rebuilds the shards of the orgs that were touched and copies the root: a vector of pointers.
+// Tested by tests/gateway/directory/snapshot_test.cpp.
+#include "gateway/directory/snapshot_builder.h"
+
+#include <map>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "gateway/directory/shard.h"
+#include "gateway/directory/shard_builder.h"
+
+namespace tollgate::directory {
+namespace {
+
+constexpr std::string_view kRemedy =
+    "it was changed outside Tollgate, or the root key is another one; restore the directory schema from a backup, or put the right root key in place";
+
+std::size_t Slot(Table table) { return static_cast<std::size_t>(table); }
+
+base::Uuid OrgOf(const Row& row) {
+  if (row.table == Table::kOrg) return row.id;
+  if (row.table == Table::kPrice) return base::Uuid();
+  return row.Id("org");
+}
+
+}  // namespace
+
+struct SnapshotBuilder::State {
+  struct Org {
+    OrgRows rows;
+    std::size_t slot = 0;
+    std::shared_ptr<const Shard> shard;
+  };
+  struct NewKey {
+    std::string public_id;
+    base::KeyId id;
+    std::size_t slot;
+  };
+
+  std::string mac_key;
+  Head head;
+  std::array<std::unordered_map<base::Uuid, std::shared_ptr<const Row>, base::UuidHash>, kTables> all;
+  std::map<base::Uuid, Org> orgs;
+  OrgRows global;
+  // What the next Build has to do.
+  std::set<base::Uuid> touched;
+  std::vector<NewKey> new_keys;
+  bool installation_touched = true;
+  bool quotas_touched = true;
+  // What the last Build made.
+  std::vector<std::shared_ptr<const Shard>> shards;
+  std::shared_ptr<const KeyIndex> keys = std::make_shared<KeyIndex>();
+  std::shared_ptr<const Installation> installation;
+  std::shared_ptr<const metering::QuotaRules> quotas;
+
+  absl::Status Verify(std::span<const Row> changed, const Head& next) const;
+  void Take(const Row& row);
+  void IndexNewKeys();
+};
+
+absl::Status SnapshotBuilder::State::Verify(std::span<const Row> changed, const Head& next) const {
+  if (next.version < head.version) {
+    return base::DataLoss(fmt::format("directory: version {} was in force and the database is at {}: it was rolled back; restore the newest state, "
+                                      "or restart every instance if going back is meant", head.version, next.version));
+  }
+  base::Digest set = head.set;
+  for (const Row& row : changed) {
+    if (!base::ConstantTimeEqual(base::View(RowMac(mac_key, row)), base::View(row.mac))) {
+      return base::DataLoss(fmt::format("directory: row {} of {} does not verify: {}", row.id.ToString(), SpecOf(row.table).name, kRemedy));
+    }
+    const auto& known = all[Slot(row.table)];
+    if (const auto old = known.find(row.id); old != known.end()) Toggle(set, old->second->mac);
+    Toggle(set, row.mac);
+  }
+  if (set != next.set) {
+    return base::DataLoss(fmt::format("directory: the rows of version {} are not the ones that were written: a row is missing or an older one was put "
+                                      "back; {}", next.version, kRemedy));
+  }
+  if (next.version == 0) return absl::OkStatus();  // Empty: there is no row, as the set says.
+  if (!base::ConstantTimeEqual(base::View(HeadMac(mac_key, next.version, next.set)), base::View(next.mac))) {
+    return base::DataLoss(fmt::format("directory: directory.head does not verify: {}", kRemedy));
+  }
+  return absl::OkStatus();
+}
+
+void SnapshotBuilder::State::Take(const Row& row) {
+  auto shared = std::make_shared<const Row>(row);
+  auto& known = all[Slot(row.table)][row.id];
+  const bool is_new = known == nullptr;
+  known = shared;
+  const base::Uuid org_id = OrgOf(row);
+  if (org_id.IsNone()) {
+    global[Slot(row.table)][row.id] = std::move(shared);
+    installation_touched = true;
+    return;
+  }
+  auto [org, first] = orgs.try_emplace(org_id);
+  if (first) {
+    org->second.slot = shards.size();
+    shards.push_back(nullptr);
+  }
+  if (row.table == Table::kKey && is_new) new_keys.push_back({row.Text("public_id"), base::KeyId(row.id), org->second.slot});
+  if (row.table == Table::kQuota) quotas_touched = true;
+  org->second.rows[Slot(row.table)][row.id] = std::move(shared);
+  touched.insert(org_id);
+}
+
+void SnapshotBuilder::State::IndexNewKeys() {
+  if (new_keys.empty()) return;
+  auto next = std::make_shared<KeyIndex>(*keys);
+  std::map<std::size_t, std::shared_ptr<KeyIndex::ByPublicId>> by_public_id;  // Buckets copied so far.
+  std::map<std::size_t, std::shared_ptr<KeyIndex::ById>> by_id;
+  for (const NewKey& key : new_keys) {
+    const std::size_t p = KeyIndex::BucketOf(key.public_id);
+    auto& names = by_public_id[p];
+    if (names == nullptr) names = next->by_public_id[p] ? std::make_shared<KeyIndex::ByPublicId>(*next->by_public_id[p]) : std::make_shared<KeyIndex::ByPublicId>();
+    (*names)[key.public_id] = key.slot;
+    const std::size_t i = KeyIndex::BucketOf(key.id);
+    auto& ids = by_id[i];
+    if (ids == nullptr) ids = next->by_key_id[i] ? std::make_shared<KeyIndex::ById>(*next->by_key_id[i]) : std::make_shared<KeyIndex::ById>();
+    (*ids)[key.id] = key.slot;
+  }
+  for (auto& [bucket, names] : by_public_id) next->by_public_id[bucket] = std::move(names);
+  for (auto& [bucket, ids] : by_id) next->by_key_id[bucket] = std::move(ids);
+  keys = std::move(next);
+  new_keys.clear();
+}
+
+SnapshotBuilder::SnapshotBuilder(std::string mac_key) : state_(std::make_unique<State>()) { state_->mac_key = std::move(mac_key); }
+SnapshotBuilder::~SnapshotBuilder() { base::Wipe(state_->mac_key); }
+
+std::int64_t SnapshotBuilder::version() const { return state_->head.version; }
+bool SnapshotBuilder::Has(Table table, const base::Uuid& id) const { return state_->all[Slot(table)].contains(id); }
+
+absl::Status SnapshotBuilder::Apply(std::span<const Row> changed, const Head& head) {
+  TG_RETURN_IF_ERROR(state_->Verify(changed, head));
+  for (const Row& row : changed) state_->Take(row);
+  state_->head = head;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<const Snapshot>> SnapshotBuilder::Build(base::MonoTime loaded_at) {
+  State& s = *state_;
+  while (!s.touched.empty()) {
+    State::Org& org = s.orgs.at(*s.touched.begin());
+    TG_ASSIGN(org.shard, BuildShard(org.rows, org.shard.get()));
+    s.shards[org.slot] = org.shard;
+    s.touched.erase(s.touched.begin());
+  }
+  if (s.installation_touched) {
+    TG_ASSIGN(s.installation, BuildInstallation(s.global));
+    s.installation_touched = false;
+  }
+  if (s.quotas_touched) {
+    std::vector<metering::QuotaRule> rules;
+    for (const auto& shard : s.shards) rules.insert(rules.end(), shard->quotas.begin(), shard->quotas.end());
+    auto made = metering::QuotaRules::Make(std::move(rules));
+    if (!made.ok()) return base::DataLoss(fmt::format("directory: the quotas make no sense: {}; restore directory.quota from a backup", base::Message(made.status())));
+    s.quotas = *std::move(made);
+    s.quotas_touched = false;
+  }
+  s.IndexNewKeys();
+  auto snapshot = std::make_shared<Snapshot>();
+  snapshot->shards_ = s.shards;
+  snapshot->keys_ = s.keys;
+  snapshot->installation_ = s.installation;
+  snapshot->quotas_ = s.quotas;
+  snapshot->version_ = s.head.version;
+  snapshot->loaded_at_ = loaded_at;
+  return std::shared_ptr<const Snapshot>(std::move(snapshot));
+}
+
+}  // namespace tollgate::directory

@@ -1,0 +1,16 @@
+// Messages to and from gRPC's byte buffers, so that a malformed request is ours to refuse. (gRPC's own callback handlers answer UNIMPLEMENTED.)
+#pragma once
+
+#include <google/protobuf/message.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include "base/status.h"
+
+namespace tollgate::grpc_front {
+
+// INVALID_ARGUMENT when the bytes are not such a message, or a string in it is not UTF-8.
+absl::Status ParseBytes(const ::grpc::ByteBuffer& bytes, google::protobuf::Message& message);
+
+::grpc::ByteBuffer ToBytes(const google::protobuf::Message& message);
+
+}  // namespace tollgate::grpc_front

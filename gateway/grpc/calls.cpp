@@ -1,0 +1,272 @@
+// A reactor holds itself alive until OnDone; its coroutine holds it too. The coroutine calls Finish exactly once, at its end, and OnDone comes
+// after that and after all operations, so neither can touch the other's remains. Reactions do next to nothing: OnCancel sets the call's
+// cancellation, OnWriteDone resumes the coroutine on its own strand. The last chunk travels together with the status.
+// Tested by tests/gateway/grpc/grpc_front_test.cpp.
+#include "gateway/grpc/calls.h"
+
+#include <fmt/format.h>
+#include <grpcpp/server_context.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <exception>
+#include <string>
+#include <utility>
+
+#include "gateway/grpc/bytes.h"
+#include "gateway/grpc/grpc_status.h"
+
+namespace tollgate::grpc_front {
+namespace {
+
+namespace v1 = tollgate::v1;
+using pipeline::Failure;
+using pipeline::Outcome;
+using pipeline::Reply;
+using pipeline::ReplyHead;
+
+// The trailers of a call. Before Finish.
+class Trailers {
+ public:
+  explicit Trailers(::grpc::CallbackServerContext* rpc) : rpc_(rpc) {}
+
+  void Id(const pipeline::Caller& caller) { Add("x-request-id", caller.request_id.ToString()); }
+  void Record(std::int32_t log, std::int64_t index) { Add("x-tollgate-record", fmt::format("{}/{}", log, index)); }
+  void Limits(const pipeline::RateLimits& limits) {
+    if (limits.requests) One("requests", *limits.requests);
+    if (limits.tokens) One("tokens", *limits.tokens);
+  }
+  void Of(const Reply& reply) {
+    Record(reply.end.record().log_id(), reply.end.record().index());
+    Limits(reply.head.limits);
+    Add("x-tollgate-overhead-ms", fmt::format("{}.{:03}", reply.overhead_us / 1000, reply.overhead_us % 1000));
+  }
+  void Of(const Failure& failure) {
+    if (failure.head) Record(failure.head->log_id, failure.head->record_index);
+    Limits(failure.limits);
+  }
+
+ private:
+  void Add(const std::string& name, const std::string& value) { rpc_->AddTrailingMetadata(name, value); }
+  void One(std::string_view what, const pipeline::RateLimits::One& one) {
+    Add(fmt::format("x-ratelimit-limit-{}", what), std::to_string(one.limit));
+    Add(fmt::format("x-ratelimit-remaining-{}", what), std::to_string(one.remaining));
+    Add(fmt::format("x-ratelimit-reset-{}", what), fmt::format("{}ms", one.reset_ms));
+  }
+
+  ::grpc::CallbackServerContext* rpc_;
+};
+
+void TakeClientId(const v1::ChatRequest& request, pipeline::Caller& caller) {
+  if (!request.client_request_id().empty()) caller.client_request_id = request.client_request_id();
+}
+
+// Runs `self->Run()` on a strand of its own; counts it in and out.
+template <typename Call>
+void Spawn(CallContext& shared, std::shared_ptr<Call> self) {
+  shared.gate.Enter();
+  auto* raw = self.get();
+  boost::asio::co_spawn(shared.new_strand(), raw->Run(), [&shared, self = std::move(self)](std::exception_ptr error) mutable {
+    TG_CHECK(error == nullptr, "a call's coroutine threw");
+    self.reset();
+    shared.gate.Leave();
+  });
+}
+
+class UnaryCall : public ::grpc::ServerUnaryReactor, public std::enable_shared_from_this<UnaryCall> {
+ public:
+  UnaryCall(CallContext& shared, ::grpc::CallbackServerContext* rpc, const ::grpc::ByteBuffer* request, ::grpc::ByteBuffer* reply)
+      : shared_(shared), rpc_(rpc), request_(request), reply_(reply), caller_(CallerOf(*rpc)) {}
+
+  ::grpc::ServerUnaryReactor* Begin() {
+    self_ = shared_from_this();
+    Spawn(shared_, self_);
+    return this;
+  }
+
+  async::Awaitable<void> Run() {
+    const ::grpc::Status status = co_await Answer();
+    Trailers(rpc_).Id(caller_);
+    Finish(status);
+  }
+
+  void OnCancel() override { cancellation_->Cancel(); }
+  void OnDone() override { self_.reset(); }
+
+ protected:
+  // Fills reply_ and the trailers but for the id.
+  virtual async::Awaitable<::grpc::Status> Answer() = 0;
+
+  ::grpc::Status Fail(const Failure& failure) {
+    Trailers(rpc_).Of(failure);
+    return ToGrpcStatus(failure.status);
+  }
+
+  CallContext& shared_;
+  ::grpc::CallbackServerContext* const rpc_;
+  const ::grpc::ByteBuffer* const request_;
+  ::grpc::ByteBuffer* const reply_;
+  pipeline::Caller caller_;
+  const std::shared_ptr<pipeline::Cancellation> cancellation_ = std::make_shared<pipeline::Cancellation>();
+
+ private:
+  std::shared_ptr<UnaryCall> self_;  // Until OnDone.
+};
+
+class ChatCall final : public UnaryCall {
+  using UnaryCall::UnaryCall;
+
+ public:
+  async::Awaitable<::grpc::Status> Answer() override {
+    v1::ChatRequest request;
+    const absl::Status parsed = ParseBytes(*request_, request);
+    if (!parsed.ok()) co_return ToGrpcStatus(parsed);
+    TakeClientId(request, caller_);
+    Outcome<Reply> outcome = co_await shared_.chat.Chat(caller_, request, nullptr, cancellation_);
+    if (const Failure* failure = std::get_if<Failure>(&outcome)) co_return Fail(*failure);
+    Reply& reply = std::get<Reply>(outcome);
+    v1::ChatReply message;
+    message.set_id(caller_.request_id.ToString());
+    message.set_model(reply.head.model);
+    message.set_created(reply.head.created_s);
+    message.set_text(std::move(reply.text));
+    Trailers(rpc_).Of(reply);
+    message.mutable_end()->Swap(&reply.end);
+    *reply_ = ToBytes(message);
+    co_return ::grpc::Status::OK;
+  }
+};
+
+class CountCall final : public UnaryCall {
+  using UnaryCall::UnaryCall;
+
+ public:
+  async::Awaitable<::grpc::Status> Answer() override {
+    v1::CountTokensRequest request;
+    const absl::Status parsed = ParseBytes(*request_, request);
+    if (!parsed.ok()) co_return ToGrpcStatus(parsed);
+    Outcome<v1::CountTokensReply> outcome = co_await shared_.chat.CountTokens(caller_, request);
+    if (const Failure* failure = std::get_if<Failure>(&outcome)) co_return Fail(*failure);
+    *reply_ = ToBytes(std::get<v1::CountTokensReply>(outcome));
+    co_return ::grpc::Status::OK;
+  }
+};
+
+class ListCall final : public UnaryCall {
+  using UnaryCall::UnaryCall;
+
+ public:
+  async::Awaitable<::grpc::Status> Answer() override {
+    v1::ListModelsRequest request;
+    const absl::Status parsed = ParseBytes(*request_, request);
+    if (!parsed.ok()) co_return ToGrpcStatus(parsed);
+    Outcome<v1::ListModelsReply> outcome = co_await shared_.chat.ListModels(caller_);
+    if (const Failure* failure = std::get_if<Failure>(&outcome)) co_return Fail(*failure);
+    *reply_ = ToBytes(std::get<v1::ListModelsReply>(outcome));
+    co_return ::grpc::Status::OK;
+  }
+};
+
+class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
+                         public pipeline::StreamWriter,
+                         public std::enable_shared_from_this<StreamCall> {
+ public:
+  StreamCall(CallContext& shared, ::grpc::CallbackServerContext* rpc, const ::grpc::ByteBuffer* request)
+      : shared_(shared), rpc_(rpc), request_(request), caller_(CallerOf(*rpc)) {}
+
+  ::grpc::ServerWriteReactor<::grpc::ByteBuffer>* Start() {
+    self_ = shared_from_this();
+    Spawn(shared_, self_);
+    return this;
+  }
+
+  async::Awaitable<void> Run() {
+    Trailers trailers(rpc_);
+    trailers.Id(caller_);
+    v1::ChatRequest request;
+    const absl::Status parsed = ParseBytes(*request_, request);
+    if (!parsed.ok()) {
+      Finish(ToGrpcStatus(parsed));
+      co_return;
+    }
+    TakeClientId(request, caller_);
+    Outcome<Reply> outcome = co_await shared_.chat.Chat(caller_, request, this, cancellation_);
+    if (const Failure* failure = std::get_if<Failure>(&outcome)) {
+      trailers.Of(*failure);
+      Finish(ToGrpcStatus(failure->status));
+      co_return;
+    }
+    Reply& reply = std::get<Reply>(outcome);
+    trailers.Of(reply);
+    v1::ChatChunk last = Chunk(reply.head, std::move(reply.text));
+    last.mutable_end()->Swap(&reply.end);
+    bytes_ = ToBytes(last);
+    StartWriteAndFinish(&bytes_, ::grpc::WriteOptions(), ::grpc::Status::OK);
+  }
+
+  async::Awaitable<absl::Status> Begin(const ReplyHead& head) override {
+    head_ = head;
+    co_return absl::OkStatus();
+  }
+
+  async::Awaitable<absl::Status> Write(std::string text) override {
+    bytes_ = ToBytes(Chunk(head_, std::move(text)));
+    auto start = [this](auto done) {
+      write_done_ = std::move(done);
+      StartWrite(&bytes_);
+    };
+    const bool written = co_await async::Callback<bool>(start);
+    if (written) co_return absl::OkStatus();
+    cancellation_->Cancel();
+    co_return base::Cancelled("the client went away");
+  }
+
+  void OnWriteDone(bool ok) override {
+    if (auto done = std::exchange(write_done_, nullptr)) done(ok);
+  }
+  void OnCancel() override { cancellation_->Cancel(); }
+  void OnDone() override { self_.reset(); }
+
+ private:
+  v1::ChatChunk Chunk(const ReplyHead& head, std::string text) {
+    v1::ChatChunk chunk;
+    chunk.set_id(caller_.request_id.ToString());
+    chunk.set_model(head.model);
+    chunk.set_created(head.created_s);
+    chunk.set_text(std::move(text));
+    return chunk;
+  }
+
+  CallContext& shared_;
+  ::grpc::CallbackServerContext* const rpc_;
+  const ::grpc::ByteBuffer* const request_;
+  pipeline::Caller caller_;
+  const std::shared_ptr<pipeline::Cancellation> cancellation_ = std::make_shared<pipeline::Cancellation>();
+  ReplyHead head_;
+  ::grpc::ByteBuffer bytes_;                 // The write in flight.
+  std::function<void(bool)> write_done_;     // Set before StartWrite, taken by OnWriteDone.
+  std::shared_ptr<StreamCall> self_;         // Until OnDone.
+};
+
+}  // namespace
+
+::grpc::ServerUnaryReactor* StartChat(CallContext& shared, ::grpc::CallbackServerContext* rpc, const ::grpc::ByteBuffer* request,
+                                      ::grpc::ByteBuffer* reply) {
+  return std::make_shared<ChatCall>(shared, rpc, request, reply)->Begin();
+}
+
+::grpc::ServerUnaryReactor* StartCount(CallContext& shared, ::grpc::CallbackServerContext* rpc, const ::grpc::ByteBuffer* request,
+                                       ::grpc::ByteBuffer* reply) {
+  return std::make_shared<CountCall>(shared, rpc, request, reply)->Begin();
+}
+
+::grpc::ServerUnaryReactor* StartList(CallContext& shared, ::grpc::CallbackServerContext* rpc, const ::grpc::ByteBuffer* request,
+                                      ::grpc::ByteBuffer* reply) {
+  return std::make_shared<ListCall>(shared, rpc, request, reply)->Begin();
+}
+
+::grpc::ServerWriteReactor<::grpc::ByteBuffer>* StartChatStream(CallContext& shared, ::grpc::CallbackServerContext* rpc,
+                                                                const ::grpc::ByteBuffer* request) {
+  return std::make_shared<StreamCall>(shared, rpc, request)->Start();
+}
+
+}  // namespace tollgate::grpc_front

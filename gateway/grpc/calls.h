@@ -1,0 +1,33 @@
+// One object a running call: the bridge between gRPC's reactions and a coroutine on a strand of ours.
+#pragma once
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <functional>
+#include <memory>
+
+#include "gateway/grpc/gate.h"
+#include "gateway/pipeline/chat_service.h"
+
+namespace tollgate::grpc_front {
+
+// What every call of a front end shares; outlives them.
+struct CallContext {
+  pipeline::ChatService& chat;
+  std::function<boost::asio::any_io_executor()> new_strand;
+  Gate gate;  // Counts the coroutines.
+};
+
+// Each starts a call and returns its reactor, which deletes itself when gRPC is done with it.
+::grpc::ServerUnaryReactor* StartChat(CallContext& shared, ::grpc::CallbackServerContext* rpc, const ::grpc::ByteBuffer* request,
+                                      ::grpc::ByteBuffer* reply);
+::grpc::ServerUnaryReactor* StartCount(CallContext& shared, ::grpc::CallbackServerContext* rpc, const ::grpc::ByteBuffer* request,
+                                       ::grpc::ByteBuffer* reply);
+::grpc::ServerUnaryReactor* StartList(CallContext& shared, ::grpc::CallbackServerContext* rpc, const ::grpc::ByteBuffer* request,
+                                      ::grpc::ByteBuffer* reply);
+::grpc::ServerWriteReactor<::grpc::ByteBuffer>* StartChatStream(CallContext& shared, ::grpc::CallbackServerContext* rpc,
+                                                                const ::grpc::ByteBuffer* request);
+
+}  // namespace tollgate::grpc_front

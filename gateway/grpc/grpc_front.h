@@ -1,0 +1,41 @@
+// The API over gRPC: tollgate.v1 Inference, Tokens and Models, with health and (optional) reflection. It translates between the wire and
+// pipeline::ChatService and decides nothing.
+//
+// Trailers: x-request-id always; x-tollgate-record (LOG/INDEX of the request's last record) and x-ratelimit-* where known;
+// x-tollgate-overhead-ms on success. Errors: see grpc_status.h. A malformed message is INVALID_ARGUMENT.
+// Caller.deadline is the call's; a cancelled call cancels the pipeline's. A stream has one write in flight, so a slow reader holds one piece.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+
+#include "base/status.h"
+#include "gateway/grpc/grpc_server.h"
+#include "gateway/pipeline/chat_service.h"
+
+namespace tollgate::grpc_front {
+
+// Thread-safe but for Start and Shutdown (one thread).
+class GrpcFront {
+ public:
+  // Binds and serves. `io` and `chat` must outlive it; calls run as coroutines on strands of `io`.
+  static absl::StatusOr<std::unique_ptr<GrpcFront>> Start(GrpcServerOptions options, net::IoThreads& io, pipeline::ChatService& chat);
+  // Shutdown()s at once.
+  ~GrpcFront();
+
+  void SetServing(bool serving);                       // Health.
+  void StopAccepting();                                // The port closes; the rest goes on.
+  // As GrpcServer::Shutdown. When it returns, no coroutine of this front end is in `chat` any more.
+  void Shutdown(std::chrono::milliseconds deadline);
+
+  std::uint16_t port() const;
+  const net::Listener& listener() const;
+
+ private:
+  struct Impl;
+  explicit GrpcFront(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tollgate::grpc_front

@@ -1,0 +1,143 @@
+// absl's codes are gRPC's numbers, so the status is a cast; the rest is google.rpc.Status with the details that base::ErrorDetail asks for.
+// Tested by tests/gateway/grpc/grpc_front_test.cpp.
+#include "gateway/grpc/grpc_status.h"
+
+#include <chrono>
+#include <cstdlib>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/error_detail.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+
+namespace tollgate::grpc_front {
+namespace {
+
+std::string_view NameOf(absl::StatusCode code) {
+  switch (code) {
+    case absl::StatusCode::kOk: return "OK";
+    case absl::StatusCode::kCancelled: return "CANCELLED";
+    case absl::StatusCode::kUnknown: return "UNKNOWN";
+    case absl::StatusCode::kInvalidArgument: return "INVALID_ARGUMENT";
+    case absl::StatusCode::kDeadlineExceeded: return "DEADLINE_EXCEEDED";
+    case absl::StatusCode::kNotFound: return "NOT_FOUND";
+    case absl::StatusCode::kAlreadyExists: return "ALREADY_EXISTS";
+    case absl::StatusCode::kPermissionDenied: return "PERMISSION_DENIED";
+    case absl::StatusCode::kUnauthenticated: return "UNAUTHENTICATED";
+    case absl::StatusCode::kResourceExhausted: return "RESOURCE_EXHAUSTED";
+    case absl::StatusCode::kFailedPrecondition: return "FAILED_PRECONDITION";
+    case absl::StatusCode::kAborted: return "ABORTED";
+    case absl::StatusCode::kOutOfRange: return "OUT_OF_RANGE";
+    case absl::StatusCode::kUnimplemented: return "UNIMPLEMENTED";
+    case absl::StatusCode::kUnavailable: return "UNAVAILABLE";
+    case absl::StatusCode::kDataLoss: return "DATA_LOSS";
+    default: return "INTERNAL";
+  }
+}
+
+std::string Join(const std::vector<std::string>& words) {
+  std::string out;
+  for (const std::string& word : words) {
+    if (!out.empty()) out += ',';
+    out += word;
+  }
+  return out;
+}
+
+void AddDetails(const absl::Status& status, const base::ErrorDetail& detail, google::rpc::Status& out) {
+  google::rpc::ErrorInfo info;
+  info.set_reason(detail.reason.empty() ? std::string(NameOf(status.code())) : detail.reason);
+  info.set_domain("tollgate");
+  if (!detail.rule_ids.empty()) (*info.mutable_metadata())["rules"] = Join(detail.rule_ids);
+  if (!detail.subject.empty()) (*info.mutable_metadata())["subject"] = detail.subject;
+  if (!detail.may_retry) (*info.mutable_metadata())["retry"] = "false";
+  out.add_details()->PackFrom(info);
+  if (detail.retry_after_ms) {
+    google::rpc::RetryInfo retry;
+    retry.mutable_retry_delay()->set_seconds(*detail.retry_after_ms / 1000);
+    retry.mutable_retry_delay()->set_nanos(static_cast<int>(*detail.retry_after_ms % 1000) * 1'000'000);
+    out.add_details()->PackFrom(retry);
+  }
+  if (status.code() == absl::StatusCode::kResourceExhausted && !detail.subject.empty()) {
+    google::rpc::QuotaFailure quota;
+    auto* violation = quota.add_violations();
+    violation->set_subject(detail.subject);
+    violation->set_description(base::Message(status));
+    out.add_details()->PackFrom(quota);
+  }
+  if (!detail.param.empty()) {
+    google::rpc::BadRequest bad;
+    auto* violation = bad.add_field_violations();
+    violation->set_field(detail.param);
+    violation->set_description(base::Message(status));
+    out.add_details()->PackFrom(bad);
+  }
+}
+
+// The one value of a metadata key; nothing where there is none or more than one.
+std::optional<std::string_view> One(const ::grpc::ServerContextBase& context, const char* key) {
+  const auto [first, last] = context.client_metadata().equal_range(key);
+  if (first == last || std::next(first) != last) return std::nullopt;
+  return std::string_view(first->second.data(), first->second.size());
+}
+
+bool StartsWithBearer(std::string_view value) {
+  constexpr std::string_view kScheme = "bearer ";
+  if (value.size() < kScheme.size()) return false;
+  for (std::size_t i = 0; i < kScheme.size(); ++i) {
+    const char c = value[i] >= 'A' && value[i] <= 'Z' ? static_cast<char>(value[i] + 32) : value[i];
+    if (c != kScheme[i]) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+::grpc::Status ToGrpcStatus(const absl::Status& status) {
+  if (status.ok()) return ::grpc::Status::OK;
+  google::rpc::Status rich;
+  rich.set_code(static_cast<int>(status.code()));
+  rich.set_message(base::Message(status));
+  AddDetails(status, base::DetailOf(status).value_or(base::ErrorDetail{}), rich);
+  return ::grpc::Status(static_cast<::grpc::StatusCode>(status.code()), rich.message(), rich.SerializeAsString());
+}
+
+std::string BearerOf(const ::grpc::ServerContextBase& context) {
+  const auto value = One(context, "authorization");
+  if (!value || !StartsWithBearer(*value)) return "";
+  return std::string(value->substr(7));
+}
+
+std::string SourceOf(const ::grpc::ServerContextBase& context) {
+  // "ipv4:127.0.0.1:5000", "ipv6:%5B::1%5D:5000" (brackets as they are in older releases).
+  std::string peer = context.peer();
+  std::string_view rest = peer;
+  if (const auto colon = rest.find(':'); colon != std::string_view::npos) rest.remove_prefix(colon + 1);
+  if (const auto colon = rest.rfind(':'); colon != std::string_view::npos) rest = rest.substr(0, colon);
+  if (rest.starts_with("%5B") && rest.ends_with("%5D")) rest = rest.substr(3, rest.size() - 6);
+  if (rest.starts_with('[') && rest.ends_with(']')) rest = rest.substr(1, rest.size() - 2);
+  if (rest.starts_with("::ffff:")) rest.remove_prefix(7);
+  return std::string(rest);
+}
+
+pipeline::Caller CallerOf(const ::grpc::ServerContextBase& context) {
+  pipeline::Caller caller;
+  caller.bearer = BearerOf(context);
+  caller.source = SourceOf(context);
+  caller.surface = pipeline::Surface::kGrpc;
+  caller.request_id = base::RequestId::New();
+  caller.received = std::chrono::steady_clock::now();
+  const auto deadline = context.deadline();
+  if (deadline != std::chrono::system_clock::time_point::max()) {
+    const auto left = deadline - std::chrono::system_clock::now();
+    if (left < std::chrono::hours(24 * 365)) caller.deadline = caller.received + left;
+  }
+  if (const auto id = One(context, "x-client-request-id")) caller.client_request_id = std::string(id->substr(0, 128));
+  return caller;
+}
+
+}  // namespace tollgate::grpc_front

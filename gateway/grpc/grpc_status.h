@@ -1,0 +1,30 @@
+// absl::Status to the wire: gRPC's status with google.rpc.Status in `grpc-status-details-bin`, one way for every service, and what every call
+// carries as metadata.
+//
+// Details: always ErrorInfo (domain "tollgate"; reason of base::ErrorDetail, or the code's name; metadata `rules` with the policy rules' ids and
+// `subject` with the scope, where present; `retry` = "false" where the same call would fail again); RetryInfo where waiting helps; QuotaFailure
+// for RESOURCE_EXHAUSTED with a subject; BadRequest where a field is at fault.
+#pragma once
+
+#include <string>
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/status.h>
+
+#include "base/status.h"
+#include "gateway/pipeline/call.h"
+
+namespace tollgate::grpc_front {
+
+::grpc::Status ToGrpcStatus(const absl::Status& status);
+
+// The credential of metadata `authorization: Bearer …`; empty if there is none, another scheme, or more than one.
+std::string BearerOf(const ::grpc::ServerContextBase& context);
+
+// The peer's address without port.
+std::string SourceOf(const ::grpc::ServerContextBase& context);
+
+// All of it: bearer, source, deadline, x-client-request-id, a new request id; received = now.
+pipeline::Caller CallerOf(const ::grpc::ServerContextBase& context);
+
+}  // namespace tollgate::grpc_front

@@ -1,0 +1,46 @@
+// The bodies of successful answers, in OpenAI's form, to the byte. Pure; thread-safe.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "gateway/pipeline/call.h"
+#include "tollgate/v1/inference.pb.h"
+
+namespace tollgate::http_front {
+
+// What every completion object repeats.
+struct CompletionHead {
+  std::string id;                    // "chatcmpl-<request id>".
+  std::string model;
+  std::int64_t created_s = 0;
+  std::string system_fingerprint;
+};
+
+// {"id":…,"object":"chat.completion",…}
+std::string CompletionBody(const CompletionHead& head, const pipeline::Reply& reply);
+
+// The server-sent events of one stream, each "data: …\n\n". With `include_usage` every chunk has "usage":null and UsageEvent comes last.
+class ChunkEvents {
+ public:
+  ChunkEvents(CompletionHead head, bool include_usage);
+
+  std::string Role() const;                                                   // The first: {"role":"assistant","content":""}.
+  std::string Text(std::string_view text) const;
+  std::string Finish(tollgate::v1::FinishReason reason) const;
+  std::string Usage(const tollgate::v1::TokenCounts& usage) const;            // choices: []; empty without include_usage.
+
+ private:
+  std::string Event(std::string_view delta, std::string_view finish_reason) const;
+
+  std::string prefix_;     // Up to "choices":.
+  std::string suffix_;     // After choices.
+};
+
+inline constexpr std::string_view kDoneEvent = "data: [DONE]\n\n";
+inline constexpr std::string_view kKeepAliveComment = ": keep-alive\n\n";
+
+std::string ModelBody(const tollgate::v1::Model& model);
+std::string ModelListBody(const tollgate::v1::ListModelsReply& models);
+
+}  // namespace tollgate::http_front

@@ -1,0 +1,269 @@
+// One table, a row a field: how it is read. A field without a row is unknown and refused. What is accepted without effect is so by design, and its
+// row says why.
+// Tested by tests/gateway/http/chat_request_test.cpp.
+#include "gateway/http/chat_request.h"
+
+#include <boost/json/monotonic_resource.hpp>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "gateway/http/fields.h"
+#include "gateway/http/messages.h"
+#include "gateway/http/strict_json.h"
+
+namespace tollgate::http_front {
+namespace {
+
+namespace json = boost::json;
+
+// What is gathered while fields are read in whatever order they come.
+struct Reading {
+  ChatCompletionRequest out;
+  bool has_messages = false;
+  bool has_stream_options = false;
+  std::string user;
+  std::string safety_identifier;
+};
+
+std::string_view View(json::string_view s) { return {s.data(), s.size()}; }
+
+using Name = std::string_view;
+using Value = const json::value&;
+using Read = absl::Status (*)(Name, Value, Reading&);
+
+absl::Status ReadModel(Name name, Value value, Reading& r) {
+  TG_ASSIGN(*r.out.chat.mutable_model(), ReadString(name, value));
+  return absl::OkStatus();
+}
+
+absl::Status ReadMessagesField(Name, Value value, Reading& r) {
+  r.has_messages = true;
+  return ReadMessages(value, r.out.chat);
+}
+
+absl::Status ReadStream(Name name, Value value, Reading& r) {
+  TG_ASSIGN(r.out.stream, ReadBool(name, value));
+  return absl::OkStatus();
+}
+
+absl::Status ReadStreamOptions(Name name, Value value, Reading& r) {
+  if (!value.is_object()) return WrongType(name, "an object", value);
+  r.has_stream_options = true;
+  for (const auto& field : value.get_object()) {
+    const std::string param = fmt::format("stream_options.{}", View(field.key()));
+    if (field.key() == "include_usage") {
+      TG_ASSIGN(r.out.include_usage, ReadBool(param, field.value()));
+    } else if (field.key() == "include_obfuscation") {
+      // Padding against traffic analysis is the server's choice; Tollgate sends none.
+      TG_RETURN_IF_ERROR(ReadBool(param, field.value()).status());
+    } else {
+      return UnknownField(param);
+    }
+  }
+  return absl::OkStatus();
+}
+
+// max_tokens and max_completion_tokens may both come; the larger one is reserved and in force.
+absl::Status ReadMaxTokens(Name name, Value value, Reading& r) {
+  TG_ASSIGN(const std::int64_t tokens, ReadInteger(name, value, 1, INT32_MAX));
+  if (tokens > r.out.chat.max_tokens()) r.out.chat.set_max_tokens(static_cast<std::int32_t>(tokens));
+  return absl::OkStatus();
+}
+
+template <void (v1::Sampling::*set)(double)>
+absl::Status ReadSampling(Name name, Value value, Reading& r) {
+  TG_ASSIGN(const double number, ReadNumber(name, value));
+  (r.out.chat.mutable_sampling()->*set)(number);
+  return absl::OkStatus();
+}
+
+absl::Status ReadTopK(Name name, Value value, Reading& r) {
+  TG_ASSIGN(const std::int64_t k, ReadInteger(name, value, 0, INT32_MAX));
+  r.out.chat.mutable_sampling()->set_top_k(static_cast<std::int32_t>(k));
+  return absl::OkStatus();
+}
+
+// OpenAI's seed is any 64-bit integer; negative ones keep their bits.
+absl::Status ReadSeed(Name name, Value value, Reading& r) {
+  if (value.is_uint64()) {
+    r.out.chat.mutable_sampling()->set_seed(value.get_uint64());
+    return absl::OkStatus();
+  }
+  TG_ASSIGN(const std::int64_t seed, ReadInteger(name, value, INT64_MIN, INT64_MAX));
+  r.out.chat.mutable_sampling()->set_seed(static_cast<std::uint64_t>(seed));
+  return absl::OkStatus();
+}
+
+absl::Status ReadStop(Name name, Value value, Reading& r) {
+  if (value.is_string()) {
+    TG_ASSIGN(*r.out.chat.add_stop(), ReadString(name, value));
+    return absl::OkStatus();
+  }
+  if (!value.is_array()) return WrongType(name, "a string or an array of strings", value);
+  const json::array& stops = value.get_array();
+  for (std::size_t i = 0; i < stops.size(); ++i) {
+    TG_ASSIGN(*r.out.chat.add_stop(), ReadString(fmt::format("stop[{}]", i), stops[i]));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadN(Name name, Value value, Reading&) {
+  TG_ASSIGN(const std::int64_t n, ReadInteger(name, value, 1, 128));
+  if (n == 1) return absl::OkStatus();
+  return Refuse("UNSUPPORTED_VALUE", name, "Unsupported value: 'n' must be 1. Send the request several times for several answers.");
+}
+
+absl::Status ReadLogprobs(Name name, Value value, Reading&) {
+  TG_ASSIGN(const bool on, ReadBool(name, value));
+  if (!on) return absl::OkStatus();
+  return Refuse("UNSUPPORTED_VALUE", name, "Unsupported value: 'logprobs' must be false: alternatives would show what policy holds back.");
+}
+
+absl::Status ReadUser(Name name, Value value, Reading& r) {
+  TG_ASSIGN(r.user, ReadString(name, value));
+  return absl::OkStatus();
+}
+
+absl::Status ReadSafetyIdentifier(Name name, Value value, Reading& r) {
+  TG_ASSIGN(r.safety_identifier, ReadString(name, value));
+  return absl::OkStatus();
+}
+
+// The caller's own labels: checked as OpenAI does and without effect on the answer.
+absl::Status ReadMetadata(Name name, Value value, Reading&) {
+  if (!value.is_object()) return WrongType(name, "an object of strings", value);
+  if (value.get_object().size() > 16) return Refuse("INVALID_VALUE", name, "Invalid 'metadata': at most 16 pairs are allowed.");
+  for (const auto& field : value.get_object()) {
+    TG_ASSIGN(const std::string text, ReadString("metadata", field.value()));
+    if (field.key().size() > 64 || text.size() > 512) {
+      return Refuse("INVALID_VALUE", name, "Invalid 'metadata': a key has at most 64 bytes and a value at most 512.");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadStore(Name name, Value value, Reading&) {
+  TG_ASSIGN(const bool on, ReadBool(name, value));
+  if (!on) return absl::OkStatus();
+  return Refuse("UNSUPPORTED_VALUE", name, "Unsupported value: 'store' must be false. The audit keeps every request; completions cannot be fetched later.");
+}
+
+absl::Status ReadServiceTier(Name name, Value value, Reading&) {
+  TG_ASSIGN(const std::string tier, ReadString(name, value));
+  if (tier == "auto" || tier == "default") return absl::OkStatus();
+  return Refuse("UNSUPPORTED_VALUE", name, "Unsupported value: 'service_tier' must be auto or default.");
+}
+
+// A hint at what to keep warm. Tollgate's prefix cache is keyed by tenant and needs none.
+absl::Status ReadHint(Name name, Value value, Reading&) { return ReadString(name, value).status(); }
+
+absl::Status ReadResponseFormat(Name name, Value value, Reading&) {
+  if (!value.is_object()) return WrongType(name, "an object", value);
+  const json::value* type_value = value.get_object().if_contains("type");
+  if (!type_value) return Refuse("MISSING_REQUIRED_PARAMETER", "response_format.type", "Missing required parameter: 'response_format.type'.");
+  TG_ASSIGN(const std::string type, ReadString("response_format.type", *type_value));
+  if (type != "text") {
+    return Refuse("UNSUPPORTED_VALUE", "response_format.type", "Unsupported value: 'response_format.type' must be text; ask for JSON in the prompt.");
+  }
+  for (const auto& field : value.get_object()) {
+    if (field.key() != "type") return UnknownField(fmt::format("response_format.{}", View(field.key())));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadModalities(Name name, Value value, Reading&) {
+  const bool text_only = value.is_array() && value.get_array().size() == 1 && value.get_array()[0].is_string() && value.get_array()[0].get_string() == "text";
+  if (text_only) return absl::OkStatus();
+  return Refuse("UNSUPPORTED_VALUE", name, "Unsupported value: 'modalities' must be [\"text\"].");
+}
+
+// Known fields that say nothing while they are empty, and are refused else.
+absl::Status RefuseUnlessEmpty(Name name, Value value, Reading&) {
+  if (value.is_array() && value.get_array().empty()) return absl::OkStatus();
+  if (value.is_object() && value.get_object().empty()) return absl::OkStatus();
+  return Unsupported(name, "Tollgate does not build it yet: leave it out.");
+}
+
+absl::Status RefuseField(Name name, Value, Reading&) { return Unsupported(name, "Tollgate does not build it yet: leave it out."); }
+
+struct Row {
+  std::string_view name;
+  Read read;
+};
+
+constexpr Row kFields[] = {
+    {"model", ReadModel},
+    {"messages", ReadMessagesField},
+    {"stream", ReadStream},
+    {"stream_options", ReadStreamOptions},
+    {"max_tokens", ReadMaxTokens},
+    {"max_completion_tokens", ReadMaxTokens},
+    {"temperature", ReadSampling<&v1::Sampling::set_temperature>},
+    {"top_p", ReadSampling<&v1::Sampling::set_top_p>},
+    {"top_k", ReadTopK},                                                        // Vendor fields, as vLLM and llama-server name them.
+    {"min_p", ReadSampling<&v1::Sampling::set_min_p>},
+    {"repeat_penalty", ReadSampling<&v1::Sampling::set_repeat_penalty>},
+    {"presence_penalty", ReadSampling<&v1::Sampling::set_presence_penalty>},
+    {"frequency_penalty", ReadSampling<&v1::Sampling::set_frequency_penalty>},
+    {"seed", ReadSeed},
+    {"stop", ReadStop},
+    {"n", ReadN},
+    {"logprobs", ReadLogprobs},
+    {"user", ReadUser},
+    {"safety_identifier", ReadSafetyIdentifier},
+    {"metadata", ReadMetadata},
+    {"store", ReadStore},
+    {"service_tier", ReadServiceTier},
+    {"prompt_cache_key", ReadHint},
+    {"response_format", ReadResponseFormat},
+    {"modalities", ReadModalities},
+    {"logit_bias", RefuseUnlessEmpty},
+    {"tools", RefuseUnlessEmpty},
+    {"functions", RefuseUnlessEmpty},
+    {"tool_choice", RefuseField},
+    {"function_call", RefuseField},
+    {"parallel_tool_calls", RefuseField},
+    {"top_logprobs", RefuseField},
+    {"reasoning_effort", RefuseField},
+    {"verbosity", RefuseField},
+    {"audio", RefuseField},
+    {"prediction", RefuseField},
+    {"web_search_options", RefuseField},
+    {"moderation", RefuseField},
+    {"prompt_cache_retention", RefuseField},
+};
+
+absl::Status ReadField(Name name, Value value, Reading& reading) {
+  for (const Row& row : kFields) {
+    if (row.name != name) continue;
+    if (value.is_null()) return absl::OkStatus();
+    return row.read(name, value, reading);
+  }
+  return UnknownField(name);
+}
+
+absl::Status Missing(Name name) { return Refuse("MISSING_REQUIRED_PARAMETER", name, fmt::format("Missing required parameter: '{}'.", name)); }
+
+}  // namespace
+
+absl::StatusOr<ChatCompletionRequest> ParseChatCompletion(std::string_view body) {
+  json::monotonic_resource memory;
+  TG_ASSIGN(const json::value root, ParseStrictJson(body, &memory));
+  if (!root.is_object()) return Refuse("INVALID_TYPE", "", "The request body must be a JSON object.");
+  Reading reading;
+  for (const auto& field : root.get_object()) TG_RETURN_IF_ERROR(ReadField(View(field.key()), field.value(), reading));
+  if (reading.out.chat.model().empty()) return Missing("model");
+  if (!reading.has_messages) return Missing("messages");
+  if (reading.has_stream_options && !reading.out.stream) {
+    return Refuse("INVALID_VALUE", "stream_options", "The 'stream_options' parameter is only allowed when 'stream' is true.");
+  }
+  // safety_identifier replaces user.
+  std::string& end_user = reading.safety_identifier.empty() ? reading.user : reading.safety_identifier;
+  reading.out.chat.set_end_user(std::move(end_user));
+  return std::move(reading.out);
+}
+
+}  // namespace tollgate::http_front

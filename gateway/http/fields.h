@@ -1,0 +1,25 @@
+// Reading one JSON field into a typed value, or a refusal that names it.
+#pragma once
+
+#include <boost/json/value.hpp>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace tollgate::http_front {
+
+// `code` is OpenAI's, in upper case; `param` is the field's path.
+absl::Status Refuse(std::string_view code, std::string_view param, std::string_view message);
+
+absl::Status UnknownField(std::string_view param);
+absl::Status Unsupported(std::string_view param, std::string_view remedy);       // The field is known and not built.
+absl::Status WrongType(std::string_view param, std::string_view wanted, const boost::json::value& got);
+
+absl::StatusOr<bool> ReadBool(std::string_view param, const boost::json::value& value);
+absl::StatusOr<double> ReadNumber(std::string_view param, const boost::json::value& value);
+absl::StatusOr<std::int64_t> ReadInteger(std::string_view param, const boost::json::value& value, std::int64_t least, std::int64_t most);
+absl::StatusOr<std::string> ReadString(std::string_view param, const boost::json::value& value);
+
+}  // namespace tollgate::http_front

@@ -1,0 +1,101 @@
+// Boost.JSON's parser drives a handler of ours, which builds the value on Boost's own stack and keeps the keys of the objects that are open, so
+// that an object's end can look for a repeated one. The parser itself refuses invalid UTF-8 (also in escapes) and too deep nesting.
+// Tested by tests/gateway/http/strict_json_test.cpp.
+#include "gateway/http/strict_json.h"
+
+#include <algorithm>
+#include <boost/json/basic_parser_impl.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/value_stack.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "base/error_detail.h"
+
+namespace tollgate::http_front {
+namespace {
+
+namespace json = boost::json;
+using Error = json::error_code;
+
+// The names are Boost.JSON's.
+struct Handler {
+  static constexpr std::size_t max_object_size = json::object::max_size();
+  static constexpr std::size_t max_array_size = json::array::max_size();
+  static constexpr std::size_t max_key_size = json::string::max_size();
+  static constexpr std::size_t max_string_size = json::string::max_size();
+
+  bool on_document_begin(Error&) { return true; }
+  bool on_document_end(Error&) { return true; }
+  bool on_object_begin(Error&) { return true; }
+  bool on_object_end(std::size_t n, Error& error) {
+    const auto first = keys.end() - static_cast<std::ptrdiff_t>(n);
+    std::sort(first, keys.end());
+    const auto twice = std::adjacent_find(first, keys.end());
+    if (twice != keys.end()) {
+      duplicate = std::move(*twice);
+      error = make_error_code(boost::system::errc::invalid_argument);
+      return false;
+    }
+    keys.erase(first, keys.end());
+    stack.push_object(n);
+    return true;
+  }
+  bool on_array_begin(Error&) { return true; }
+  bool on_array_end(std::size_t n, Error&) { stack.push_array(n); return true; }
+  bool on_key_part(json::string_view s, std::size_t, Error&) { stack.push_chars(s); key.append(s.data(), s.size()); return true; }
+  bool on_key(json::string_view s, std::size_t, Error&) {
+    stack.push_key(s);
+    key.append(s.data(), s.size());
+    keys.push_back(std::exchange(key, {}));
+    return true;
+  }
+  bool on_string_part(json::string_view s, std::size_t, Error&) { stack.push_chars(s); return true; }
+  bool on_string(json::string_view s, std::size_t, Error&) { stack.push_string(s); return true; }
+  bool on_number_part(json::string_view, Error&) { return true; }
+  bool on_int64(std::int64_t i, json::string_view, Error&) { stack.push_int64(i); return true; }
+  bool on_uint64(std::uint64_t u, json::string_view, Error&) { stack.push_uint64(u); return true; }
+  bool on_double(double d, json::string_view, Error&) { stack.push_double(d); return true; }
+  bool on_bool(bool b, Error&) { stack.push_bool(b); return true; }
+  bool on_null(Error&) { stack.push_null(); return true; }
+  bool on_comment_part(json::string_view, Error&) { return true; }
+  bool on_comment(json::string_view, Error&) { return true; }
+
+  json::value_stack stack;
+  std::string key;                 // The part of a key read so far.
+  std::vector<std::string> keys;   // Of the objects that are open, innermost last.
+  std::string duplicate;
+};
+
+absl::Status Bad(std::string message) {
+  return base::WithDetail(base::InvalidArgument(message), {.reason = "INVALID_JSON", .may_retry = false});
+}
+
+std::string Why(const Error& error) {
+  if (error == json::error::too_deep) return fmt::format("it is nested deeper than {} levels", kJsonDepthMax);
+  if (error == json::error::incomplete) return "it ends too early";
+  if (error == json::error::extra_data) return "text follows after the value";
+  return error.message();
+}
+
+}  // namespace
+
+absl::StatusOr<json::value> ParseStrictJson(std::string_view text, const json::storage_ptr& storage) {
+  json::parse_options options;
+  options.max_depth = kJsonDepthMax;
+  json::basic_parser<Handler> parser(options);
+  parser.handler().stack.reset(storage);
+  Error error;
+  const std::size_t read = parser.write_some(false, text.data(), text.size(), error);
+  if (!parser.handler().duplicate.empty() || (error && error.category() == boost::system::generic_category())) {
+    return Bad(fmt::format("the request body names the key \"{}\" twice in one object; send it once", parser.handler().duplicate.substr(0, 64)));
+  }
+  if (!error && read < text.size()) error = json::error::extra_data;
+  if (error) return Bad(fmt::format("the request body is not valid JSON: {} (at byte {})", Why(error), read));
+  return parser.handler().stack.release();
+}
+
+}  // namespace tollgate::http_front

@@ -1,0 +1,26 @@
+#include "gateway/pipeline/call.h"
+
+namespace tollgate::pipeline {
+
+void Cancellation::Cancel() {
+  std::function<void()> wake;
+  {
+    std::lock_guard lock(mu_);
+    cancelled_.store(true, std::memory_order_release);
+    wake = std::exchange(wake_, nullptr);
+  }
+  if (wake) wake();
+}
+
+void Cancellation::OnCancel(std::function<void()> wake) {
+  {
+    std::lock_guard lock(mu_);
+    if (!cancelled() || !wake) {
+      wake_ = std::move(wake);
+      return;
+    }
+  }
+  wake();
+}
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,28 @@
+// What a front end calls: the pipeline, or a fake of it in tests. Each call is one coroutine; await it on a strand. It never blocks the
+// awaiting thread, and it decides everything: front ends only translate.
+#pragma once
+
+#include <memory>
+
+#include "gateway/pipeline/call.h"
+#include "tollgate/v1/inference.pb.h"
+
+namespace tollgate::pipeline {
+
+class ChatService {
+ public:
+  virtual ~ChatService() = default;
+
+  // Answers a chat request. `caller` and `request` outlive the call. `writer` null: unary, the output is in Reply.text. Else: pieces go to the
+  // writer, and what is left comes with the Reply. `cancellation` is shared with the front end, which cancels when its client goes away.
+  // After the first Write a failure is a Failure too: the front end ends its stream with the error.
+  virtual async::Awaitable<Outcome<Reply>> Chat(const Caller& caller, const tollgate::v1::ChatRequest& request, StreamWriter* writer,
+                                                std::shared_ptr<Cancellation> cancellation) = 0;
+
+  virtual async::Awaitable<Outcome<tollgate::v1::CountTokensReply>> CountTokens(const Caller& caller,
+                                                                                const tollgate::v1::CountTokensRequest& request) = 0;
+
+  virtual async::Awaitable<Outcome<tollgate::v1::ListModelsReply>> ListModels(const Caller& caller) = 0;
+};
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,58 @@
+// What the pipeline works with. All of it outlives the pipeline.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <chrono>
+#include <string>
+
+#include "gateway/pipeline/prompt.h"
+
+namespace tollgate::audit {
+class Journal;
+class Keys;
+}  // namespace tollgate::audit
+namespace tollgate::base {
+class Clock;
+}
+namespace tollgate::directory {
+class Directory;
+}
+namespace tollgate::identity {
+class Identity;
+}
+namespace tollgate::inference {
+class Pool;
+}
+namespace tollgate::metering {
+class Quotas;
+}
+
+namespace tollgate::pipeline {
+
+struct PipelineOptions {
+  std::chrono::milliseconds append_timeout{5000};       // How long a request waits for its record to be durable.
+  std::chrono::milliseconds deadline_default{120'000};  // For callers that name none.
+  std::chrono::milliseconds deadline_max{600'000};
+  std::chrono::milliseconds segment{100};               // A stream's output goes on record and out this often.
+  std::chrono::milliseconds authority_check{200};       // How often a running request asks whether it may go on.
+  std::int64_t running_max = 1024;                      // Requests under way; UNAVAILABLE beyond.
+  std::int64_t extension_tokens = 64;                   // Quota is taken in such steps while decoding.
+  std::int64_t cpu_pool_bytes = 64 << 10;               // Prompts from this size are worked on by `cpu`.
+  PromptLimits limits;
+  std::string build;                                    // For records.
+};
+
+struct Collaborators {
+  const base::Clock* clock = nullptr;
+  directory::Directory* directory = nullptr;
+  const identity::Identity* identity = nullptr;
+  metering::Quotas* quotas = nullptr;
+  audit::Journal* journal = nullptr;
+  audit::Keys* keys = nullptr;
+  inference::Pool* pool = nullptr;
+  boost::asio::any_io_executor io;                      // For the pipeline's own timers.
+  boost::asio::any_io_executor cpu;                     // For long computations.
+  PipelineOptions options;
+};
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,183 @@
+// The gate around the requests: who is inside, how many may be, and how they are sent home.
+// Tested by tests/gateway/pipeline/pipeline_test.cpp.
+#include "gateway/pipeline/pipeline.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <fmt/format.h>
+#include <list>
+
+#include "audit/keys.h"
+#include "base/encoding.h"
+#include "base/error_detail.h"
+#include "base/mutex.h"
+#include "gateway/pipeline/request.h"
+#include "inference/pool.h"
+
+namespace tollgate::pipeline {
+
+namespace v1 = tollgate::v1;
+
+struct Pipeline::Impl {
+  explicit Impl(Collaborators c)
+      : with(std::move(c)), refusals(std::make_shared<Refusals>(*with.journal, *with.clock)), started_s(StartedSeconds(*with.clock)) {}
+
+  static std::int64_t StartedSeconds(const base::Clock& clock) { return base::ToMicros(clock.Wall()) / 1'000'000; }
+
+  Collaborators with;
+  std::shared_ptr<Refusals> refusals;
+  std::int64_t started_s;
+  std::shared_ptr<boost::asio::steady_timer> flush_timer;
+  std::atomic<bool> shutting_down{false};
+  std::atomic<std::int64_t> requests{0}, answered{0}, failed{0}, overhead_us{0};
+
+  mutable base::Mutex mu;
+  bool closed GUARDED_BY(mu) = false;
+  std::list<std::function<void()>> running GUARDED_BY(mu);  // A wake-up for each request inside.
+  std::function<void()> when_empty GUARDED_BY(mu);
+
+  using Place = std::list<std::function<void()>>::iterator;
+
+  absl::StatusOr<Place> Enter(std::function<void()> wake) {
+    base::Lock lock(mu);
+    if (closed) {
+      return base::WithDetail(base::Unavailable("this instance is shutting down; send the request again"),
+                              {.reason = "SHUTTING_DOWN", .retry_after_ms = 1000});
+    }
+    if (static_cast<std::int64_t>(running.size()) >= with.options.running_max) {
+      return base::WithDetail(base::Unavailable(fmt::format("{} requests are under way, which is the most this instance takes; try again in a second",
+                                                            running.size())),
+                              {.reason = "OVERLOADED", .retry_after_ms = 1000});
+    }
+    return running.insert(running.end(), std::move(wake));
+  }
+
+  void Leave(Place place) {
+    std::function<void()> empty;
+    {
+      base::Lock lock(mu);
+      running.erase(place);
+      if (closed && running.empty()) empty = std::exchange(when_empty, nullptr);
+    }
+    if (empty) empty();
+  }
+
+  static async::Awaitable<void> FlushEverySecond(std::shared_ptr<Refusals> refusals, std::shared_ptr<boost::asio::steady_timer> timer) {
+    for (;;) {
+      timer->expires_after(std::chrono::seconds(1));
+      boost::system::error_code error;
+      co_await timer->async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, error));
+      if (error) co_return;
+      refusals->Flush(false);
+    }
+  }
+
+  // A call that is refused before it is a request.
+  Failure Refuse(const Caller& caller, absl::Status status, const directory::Place& place) {
+    const auto detail = base::DetailOf(status);
+    refusals->Count(place, std::string(base::View(with.keys->SourceHmac(caller.source))), detail ? detail->reason : "REFUSED");
+    return Failure{.status = std::move(status)};
+  }
+};
+
+Pipeline::Pipeline(Collaborators collaborators) : impl_(std::make_unique<Impl>(std::move(collaborators))) {
+  impl_->flush_timer = std::make_shared<boost::asio::steady_timer>(impl_->with.io);
+  boost::asio::co_spawn(impl_->with.io, Impl::FlushEverySecond(impl_->refusals, impl_->flush_timer), boost::asio::detached);
+}
+
+Pipeline::~Pipeline() {
+  boost::asio::post(impl_->with.io, [timer = impl_->flush_timer] { timer->cancel(); });
+}
+
+async::Awaitable<Outcome<Reply>> Pipeline::Chat(const Caller& caller, const v1::ChatRequest& request, StreamWriter* writer,
+                                                std::shared_ptr<Cancellation> cancellation) {
+  Impl& impl = *impl_;
+  impl.requests += 1;
+  const auto executor = co_await boost::asio::this_coro::executor;
+  async::Event event(executor);
+  auto place = impl.Enter(event.Notifier());
+  if (!place.ok()) {
+    impl.failed += 1;
+    co_return impl.Refuse(caller, place.status(), {});
+  }
+  cancellation->OnCancel(event.Notifier());
+  Outcome<Reply> outcome;
+  {
+    Request work(impl.with, *impl.refusals, caller, request, writer, *cancellation, impl.shutting_down, event);
+    outcome = co_await work.Run();
+  }
+  cancellation->OnCancel(nullptr);
+  if (const Reply* reply = std::get_if<Reply>(&outcome)) {
+    impl.answered += 1;
+    impl.overhead_us += reply->overhead_us;
+  } else {
+    impl.failed += 1;
+  }
+  impl.Leave(*place);
+  co_return outcome;
+}
+
+async::Awaitable<Outcome<v1::CountTokensReply>> Pipeline::CountTokens(const Caller& caller, const v1::CountTokensRequest& request) {
+  Impl& impl = *impl_;
+  auto principal = Authenticate(impl.with, caller);
+  if (!principal.ok()) co_return impl.Refuse(caller, principal.status(), {});
+  absl::Status valid = Validate(request, impl.with.options.limits);
+  if (!valid.ok()) co_return impl.Refuse(caller, std::move(valid), principal->place);
+  auto model = Resolve(impl.with, *principal, request.model());
+  if (!model.ok()) co_return impl.Refuse(caller, model.status(), principal->place);
+  auto tokens = impl.with.pool->Render(model->name, ToTurns(ToPolicy(request.messages())));
+  if (!tokens.ok()) co_return impl.Refuse(caller, tokens.status(), principal->place);
+  v1::CountTokensReply reply;
+  reply.set_tokens(static_cast<std::int64_t>(tokens->size()));
+  co_return reply;
+}
+
+async::Awaitable<Outcome<v1::ListModelsReply>> Pipeline::ListModels(const Caller& caller) {
+  Impl& impl = *impl_;
+  auto principal = Authenticate(impl.with, caller);
+  if (!principal.ok()) co_return impl.Refuse(caller, principal.status(), {});
+  v1::ListModelsReply reply;
+  for (const inference::ModelInfo& model : impl.with.pool->models()) {
+    if (!principal->snapshot->MayUse(principal->place, model.name)) continue;
+    v1::Model* out = reply.add_models();
+    out->set_name(model.name);
+    out->set_created(impl.started_s);
+    out->set_context_tokens(model.context_tokens);
+    out->set_sha256(base::HexEncode(base::View(model.sha256)));
+    out->set_licence(model.licence);
+  }
+  co_return reply;
+}
+
+void Pipeline::CloseGate(std::function<void()> when_empty) {
+  {
+    base::Lock lock(impl_->mu);
+    impl_->closed = true;
+    if (!impl_->running.empty()) {
+      impl_->when_empty = std::move(when_empty);
+      return;
+    }
+  }
+  when_empty();
+}
+
+void Pipeline::EndAll() {
+  impl_->shutting_down = true;
+  base::Lock lock(impl_->mu);
+  for (const auto& wake : impl_->running) wake();
+}
+
+std::int64_t Pipeline::running() const {
+  base::Lock lock(impl_->mu);
+  return static_cast<std::int64_t>(impl_->running.size());
+}
+
+void Pipeline::FlushRefusals() { impl_->refusals->Flush(true); }
+
+Pipeline::Counts Pipeline::counts() const {
+  return {impl_->requests.load(), impl_->answered.load(), impl_->failed.load(), impl_->overhead_us.load()};
+}
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,156 @@
+// Everything a caller can get wrong in a request's fields is refused here, by name and with the bound, before anything is counted or kept.
+// Tested by tests/gateway/pipeline/prompt_test.cpp.
+#include "gateway/pipeline/prompt.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "base/encoding.h"
+#include "base/error_detail.h"
+
+namespace tollgate::pipeline {
+namespace {
+
+namespace v1 = tollgate::v1;
+
+absl::Status Bad(std::string_view param, std::string_view what) {
+  return base::WithDetail(base::InvalidArgument(fmt::format("{}: {}", param, what)),
+                          {.reason = "INVALID_REQUEST", .param = std::string(param), .may_retry = false});
+}
+
+absl::Status CheckText(std::string_view param, std::string_view text, std::size_t bytes_max) {
+  if (text.size() > bytes_max) return Bad(param, fmt::format("is {} bytes long; at most {} are allowed", text.size(), bytes_max));
+  if (!base::IsValidUtf8(text)) return Bad(param, "is not valid UTF-8");
+  return absl::OkStatus();
+}
+
+absl::Status CheckNumber(std::string_view param, bool present, double value, double least, double most, bool least_excluded) {
+  if (!present) return absl::OkStatus();
+  const bool low = least_excluded ? !(value > least) : !(value >= least);
+  if (std::isnan(value) || low || !(value <= most))
+    return Bad(param, fmt::format("must be {} {} and at most {}", least_excluded ? "greater than" : "at least", least, most));
+  return absl::OkStatus();
+}
+
+absl::Status CheckSampling(const v1::Sampling& s) {
+  TG_RETURN_IF_ERROR(CheckNumber("temperature", s.has_temperature(), s.temperature(), 0, 2, false));
+  TG_RETURN_IF_ERROR(CheckNumber("top_p", s.has_top_p(), s.top_p(), 0, 1, true));
+  TG_RETURN_IF_ERROR(CheckNumber("top_k", s.has_top_k(), s.top_k(), 0, 1'000'000, false));
+  TG_RETURN_IF_ERROR(CheckNumber("min_p", s.has_min_p(), s.min_p(), 0, 1, false));
+  TG_RETURN_IF_ERROR(CheckNumber("presence_penalty", s.has_presence_penalty(), s.presence_penalty(), -2, 2, false));
+  TG_RETURN_IF_ERROR(CheckNumber("frequency_penalty", s.has_frequency_penalty(), s.frequency_penalty(), -2, 2, false));
+  return CheckNumber("repeat_penalty", s.has_repeat_penalty(), s.repeat_penalty(), 0, 2, true);
+}
+
+absl::Status CheckMessages(const google::protobuf::RepeatedPtrField<v1::ChatMessage>& messages, const PromptLimits& limits) {
+  if (messages.empty()) return Bad("messages", "must hold at least one message");
+  if (messages.size() > limits.messages_max)
+    return Bad("messages", fmt::format("holds {} messages; at most {} are allowed", messages.size(), limits.messages_max));
+  std::size_t bytes = 0;
+  for (int i = 0; i < messages.size(); ++i) {
+    const v1::ChatMessage& m = messages[i];
+    const std::string at = fmt::format("messages[{}]", i);
+    if (m.role() < v1::ROLE_SYSTEM || m.role() > v1::ROLE_TOOL) return Bad(at + ".role", "must be system, user, assistant or tool");
+    TG_RETURN_IF_ERROR(CheckText(at + ".name", m.name(), 64));
+    bytes += m.name().size();
+    for (const std::string& part : m.parts()) {
+      if (!base::IsValidUtf8(part)) return Bad(at + ".content", "is not valid UTF-8");
+      bytes += part.size();
+    }
+  }
+  if (bytes > static_cast<std::size_t>(limits.prompt_bytes_max))
+    return Bad("messages", fmt::format("hold {} bytes of text; at most {} are allowed", bytes, limits.prompt_bytes_max));
+  return absl::OkStatus();
+}
+
+absl::Status CheckModel(const std::string& model) {
+  if (model.empty()) return Bad("model", "is missing; GET /v1/models (or Models.List) names those you may use");
+  return CheckText("model", model, 128);
+}
+
+}  // namespace
+
+absl::Status Validate(const v1::ChatRequest& request, const PromptLimits& limits) {
+  TG_RETURN_IF_ERROR(CheckModel(request.model()));
+  TG_RETURN_IF_ERROR(CheckMessages(request.messages(), limits));
+  if (request.max_tokens() < 0) return Bad("max_tokens", "must not be negative");
+  TG_RETURN_IF_ERROR(CheckSampling(request.sampling()));
+  if (request.stop_size() > 4) return Bad("stop", fmt::format("holds {} strings; at most 4 are allowed", request.stop_size()));
+  for (const std::string& stop : request.stop()) {
+    if (stop.empty()) return Bad("stop", "must not hold an empty string");
+    TG_RETURN_IF_ERROR(CheckText("stop", stop, 128));
+  }
+  TG_RETURN_IF_ERROR(CheckText("end_user", request.end_user(), 256));
+  return CheckText("client_request_id", request.client_request_id(), 128);
+}
+
+absl::Status Validate(const v1::CountTokensRequest& request, const PromptLimits& limits) {
+  TG_RETURN_IF_ERROR(CheckModel(request.model()));
+  return CheckMessages(request.messages(), limits);
+}
+
+std::vector<policy::Message> ToPolicy(const google::protobuf::RepeatedPtrField<v1::ChatMessage>& messages) {
+  std::vector<policy::Message> out;
+  out.reserve(messages.size());
+  for (const v1::ChatMessage& m : messages) {
+    policy::Message message;
+    switch (m.role()) {
+      case v1::ROLE_SYSTEM: message.role = policy::Role::kSystem; break;
+      case v1::ROLE_ASSISTANT: message.role = policy::Role::kAssistant; break;
+      case v1::ROLE_TOOL: message.role = policy::Role::kTool; break;
+      default: message.role = policy::Role::kUser; break;
+    }
+    message.name = m.name();
+    message.parts.assign(m.parts().begin(), m.parts().end());
+    out.push_back(std::move(message));
+  }
+  return out;
+}
+
+std::vector<inference::Turn> ToTurns(std::span<const policy::Message> messages) {
+  std::vector<inference::Turn> out;
+  out.reserve(messages.size());
+  for (const policy::Message& m : messages) {
+    inference::Turn turn;
+    switch (m.role) {
+      case policy::Role::kSystem: turn.role = "system"; break;
+      case policy::Role::kUser: turn.role = "user"; break;
+      case policy::Role::kAssistant: turn.role = "assistant"; break;
+      case policy::Role::kTool: turn.role = "tool"; break;
+    }
+    turn.name = m.name;
+    for (const std::string& part : m.parts) turn.text += part;
+    out.push_back(std::move(turn));
+  }
+  return out;
+}
+
+void ToProto(std::span<const policy::Message> messages, google::protobuf::RepeatedPtrField<v1::ChatMessage>* out) {
+  for (const policy::Message& m : messages) {
+    v1::ChatMessage* message = out->Add();
+    switch (m.role) {
+      case policy::Role::kSystem: message->set_role(v1::ROLE_SYSTEM); break;
+      case policy::Role::kUser: message->set_role(v1::ROLE_USER); break;
+      case policy::Role::kAssistant: message->set_role(v1::ROLE_ASSISTANT); break;
+      case policy::Role::kTool: message->set_role(v1::ROLE_TOOL); break;
+    }
+    message->set_name(m.name);
+    for (const std::string& part : m.parts) message->add_parts(part);
+  }
+}
+
+inference::SamplingParams ToSampling(const v1::Sampling& s, std::uint64_t seed) {
+  inference::SamplingParams out;
+  out.temperature = s.has_temperature() ? s.temperature() : 1.0;
+  out.top_p = s.has_top_p() ? s.top_p() : 1.0;
+  out.top_k = s.has_top_k() ? s.top_k() : 0;
+  out.min_p = s.has_min_p() ? s.min_p() : 0.0;
+  out.presence_penalty = s.has_presence_penalty() ? s.presence_penalty() : 0.0;
+  out.frequency_penalty = s.has_frequency_penalty() ? s.frequency_penalty() : 0.0;
+  out.repeat_penalty = s.has_repeat_penalty() ? s.repeat_penalty() : 1.0;
+  out.seed = s.has_seed() ? s.seed() : seed;
+  return out;
+}
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,31 @@
+// A chat request checked, and turned into what policy and the pool take. Pure; thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/status.h"
+#include "inference/pool.h"
+#include "policy/verdict.h"
+#include "tollgate/v1/inference.pb.h"
+
+namespace tollgate::pipeline {
+
+struct PromptLimits {
+  std::int64_t messages_max = 1000;
+  std::int64_t prompt_bytes_max = 2 << 20;   // All texts and names together.
+};
+
+// INVALID_ARGUMENT naming field, value and bound (detail.param = the field), or OK.
+absl::Status Validate(const tollgate::v1::ChatRequest& request, const PromptLimits& limits);
+absl::Status Validate(const tollgate::v1::CountTokensRequest& request, const PromptLimits& limits);
+
+std::vector<policy::Message> ToPolicy(const google::protobuf::RepeatedPtrField<tollgate::v1::ChatMessage>& messages);
+std::vector<inference::Turn> ToTurns(std::span<const policy::Message> messages);
+void ToProto(std::span<const policy::Message> messages, google::protobuf::RepeatedPtrField<tollgate::v1::ChatMessage>* out);
+
+// With every default filled in; `seed` is used where the request names none.
+inference::SamplingParams ToSampling(const tollgate::v1::Sampling& sampling, std::uint64_t seed);
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,34 @@
+// The records of one request, made from what the pipeline knows. Pure. What each field means stands in proto/tollgate/v1/record.proto.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/uuid.h"
+#include "gateway/directory/snapshot.h"
+#include "gateway/pipeline/call.h"
+#include "inference/types.h"
+#include "policy/verdict.h"
+#include "tollgate/v1/record.pb.h"
+
+namespace tollgate::pipeline {
+
+// Who a record concerns; the start of every record of a request.
+struct RecordIdentity {
+  base::RequestId request;
+  directory::Place place;
+  std::string end_user_hmac;      // Empty: none named.
+};
+
+tollgate::v1::Record NewRecord(tollgate::v1::RecordKind kind, const RecordIdentity& who);
+
+// The verdict as it is stored: spans, never text.
+tollgate::v1::Verdict ToProto(const policy::Verdict& verdict);
+// The verdict as callers get it.
+tollgate::v1::PolicyOutcome ToOutcome(const policy::Verdict& verdict);
+tollgate::v1::SamplingInForce ToProto(const inference::SamplingParams& sampling);
+
+std::string_view Name(Surface surface);  // "grpc", "http"
+
+}  // namespace tollgate::pipeline

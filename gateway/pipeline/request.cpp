@@ -1,0 +1,184 @@
+// Run() is the request. What can be refused cheaply is refused first; nothing is kept, counted or computed for a caller who is not known.
+// From the REQUEST record on there is exactly one way out, End(), which appends the one terminal record with usage and ledger (P3, P4).
+// Tested by tests/gateway/pipeline/request_test.cpp.
+#include "gateway/pipeline/request.h"
+
+#include <fmt/format.h>
+
+#include <random>
+
+#include "audit/journal.h"
+#include "audit/keys.h"
+#include "base/clock.h"
+#include "base/error_detail.h"
+#include "gateway/async/run_on.h"
+#include "gateway/pipeline/prompt.h"
+#include "inference/pool.h"
+
+namespace tollgate::pipeline {
+
+namespace v1 = tollgate::v1;
+using std::chrono::steady_clock;
+
+namespace {
+
+std::uint64_t RandomSeed() {
+  std::random_device device;
+  return (static_cast<std::uint64_t>(device()) << 32) | device();
+}
+
+std::size_t BytesOf(const v1::ChatRequest& call) {
+  std::size_t bytes = 0;
+  for (const v1::ChatMessage& message : call.messages())
+    for (const std::string& part : message.parts()) bytes += part.size();
+  return bytes;
+}
+
+}  // namespace
+
+Request::Request(const Collaborators& with, Refusals& refusals, const Caller& caller, const v1::ChatRequest& call, StreamWriter* writer,
+                 Cancellation& cancellation, const std::atomic<bool>& shutting_down, async::Event& event)
+    : with_(with), refusals_(refusals), caller_(caller), call_(call), writer_(writer), cancellation_(cancellation),
+      shutting_down_(shutting_down), event_(event) {
+  const auto now = steady_clock::now();
+  deadline_ = std::min(caller.deadline.value_or(now + with.options.deadline_default), now + with.options.deadline_max);
+  who_.request = caller.request_id;
+}
+
+async::Awaitable<Outcome<Reply>> Request::Run() {
+  absl::Status status = Admit();
+  if (!status.ok()) co_return Refuse(std::move(status));
+  status = co_await Inspect();
+  if (!status.ok()) co_return Refuse(std::move(status));
+  status = co_await MakeKey();
+  if (!status.ok()) co_return Refuse(std::move(status));
+  if (inspection_.verdict.action == policy::Action::kBlock) co_return co_await Deny();
+  status = co_await Reserve();
+  if (!status.ok()) co_return Refuse(std::move(status));
+  status = co_await Record();
+  if (!status.ok()) co_return Refuse(std::move(status));
+  co_return co_await Generate();
+}
+
+absl::Status Request::Admit() {
+  TG_ASSIGN(principal_, Authenticate(with_, caller_));
+  who_.place = principal_->place;
+  scopes_ = ScopesOf(who_.place);
+  TG_RETURN_IF_ERROR(Validate(call_, with_.options.limits));
+  TG_ASSIGN(model_, Resolve(with_, *principal_, call_.model()));
+  TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
+  sampling_ = ToSampling(call_.sampling(), RandomSeed());
+  TG_ASSIGN(admission_, with_.quotas->Admit(scopes_));
+  return absl::OkStatus();
+}
+
+// Policy, then the exact tokens of the prompt as it will be used.
+async::Awaitable<absl::Status> Request::Inspect() {
+  auto work = [this]() -> absl::Status {
+    const std::vector<policy::Message> prompt = ToPolicy(call_.messages());
+    TG_ASSIGN(inspection_, principal_->snapshot->Policies(who_.place)->Inspect(SubjectOf(), prompt));
+    if (inspection_.verdict.action == policy::Action::kBlock) return absl::OkStatus();
+    TG_ASSIGN(prompt_tokens_, with_.pool->Render(model_.name, ToTurns(inspection_.prompt)));
+    return absl::OkStatus();
+  };
+  absl::Status status;
+  if (static_cast<std::int64_t>(BytesOf(call_)) < with_.options.cpu_pool_bytes) {
+    status = work();
+  } else {
+    status = co_await async::RunOn(with_.cpu, work);
+  }
+  if (!status.ok() || inspection_.verdict.action == policy::Action::kBlock) co_return status;
+  const auto input = static_cast<std::int64_t>(prompt_tokens_.size());
+  const std::int64_t room = model_.context_tokens - input;
+  if (room < 1) {
+    co_return base::WithDetail(
+        base::InvalidArgument(fmt::format("messages: the prompt is {} tokens long and {} takes {} in all, output included; shorten it", input,
+                                          model_.name, model_.context_tokens)),
+        {.reason = "CONTEXT_LENGTH_EXCEEDED", .param = "messages", .may_retry = false});
+  }
+  max_tokens_ = call_.max_tokens() > 0 ? std::min<std::int64_t>(call_.max_tokens(), room) : room;
+  co_return absl::OkStatus();
+}
+
+async::Awaitable<absl::Status> Request::Reserve() {
+  const auto input = static_cast<std::int64_t>(prompt_tokens_.size());
+  const std::int64_t first = std::min(max_tokens_, with_.options.extension_tokens);
+  auto reserve = [&](auto done) { with_.quotas->Reserve(admission_, input, first, std::move(done)); };
+  absl::StatusOr<metering::Reservation> held =
+      co_await async::Callback<absl::StatusOr<metering::Reservation>>(reserve);
+  TG_CO_ASSIGN(reservation_, std::move(held));
+  co_return absl::OkStatus();
+}
+
+async::Awaitable<absl::Status> Request::MakeKey() {
+  const auto patience = steady_clock::now() + with_.options.append_timeout;
+  auto make = [&](auto done) { with_.keys->NewRequestKey(who_.place.team->id, who_.request, patience, std::move(done)); };
+  using Key = absl::StatusOr<std::shared_ptr<const audit::RequestKey>>;
+  Key key = co_await async::Callback<Key>(make);
+  TG_CO_ASSIGN(key_, std::move(key));
+  if (!call_.end_user().empty()) {
+    const base::Digest hmac = key_->EndUserHmac(call_.end_user());
+    who_.end_user_hmac = std::string(base::View(hmac));
+  }
+  co_return absl::OkStatus();
+}
+
+// P1: nothing is routed before this is durable.
+async::Awaitable<absl::Status> Request::Record() {
+  request_record_ = NewRecord(v1::RECORD_KIND_REQUEST, who_);
+  request_record_.set_wall_us(base::ToMicros(with_.clock->Wall()));
+  v1::RequestBody* body = request_record_.mutable_request();
+  body->set_model_requested(call_.model());
+  body->set_model(model_.name);
+  body->set_model_sha256(std::string(base::View(model_.sha256)));
+  body->set_surface(std::string(Name(caller_.surface)));
+  body->set_stream(writer_ != nullptr);
+  body->set_input_tokens(static_cast<std::int64_t>(prompt_tokens_.size()));
+  body->set_max_output_tokens(max_tokens_);
+  *body->mutable_sampling() = ToProto(sampling_);
+  body->set_policy_digest(std::string(base::View(principal_->snapshot->Policies(who_.place)->digest())));
+  *body->mutable_input_verdict() = ToProto(inspection_.verdict);
+  *body->mutable_price() = price_;
+  body->set_reserved_tokens(reservation_.tokens());
+  body->set_deadline_us(caller_.deadline ? request_record_.wall_us() + std::chrono::duration_cast<std::chrono::microseconds>(
+                                                                           deadline_ - steady_clock::now()).count()
+                                         : 0);
+  body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
+  body->set_retry_count(caller_.retry_count);
+  body->set_build(with_.options.build);
+  body->set_source_hmac(std::string(base::View(with_.keys->SourceHmac(caller_.source))));
+  metering::FillHolds(reservation_, body);
+  v1::SealedContent content;
+  *content.mutable_prompt() = call_.messages();
+  if (inspection_.changed) ToProto(inspection_.prompt, content.mutable_prompt_used());
+  audit::Entry entry{.record = request_record_, .content = audit::Seal(*key_, {v1::RECORD_KIND_REQUEST, 1, 0}, content), .key = key_->row()};
+  TG_CO_ASSIGN(const audit::Position position, co_await Append(std::move(entry)));
+  reservation_.MarkRecorded();
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(with_.clock->Wall().time_since_epoch());
+  head_ = {model_.name, seconds.count(), LimitsOf(*with_.quotas, scopes_), position.log_id, position.index};
+  co_return absl::OkStatus();
+}
+
+async::Awaitable<Outcome<Reply>> Request::Generate() {
+  inference::SequenceRequest sequence{.model = model_.name,
+                                      .prompt_tokens = prompt_tokens_,
+                                      .sampling = sampling_,
+                                      .stop = {call_.stop().begin(), call_.stop().end()},
+                                      .max_tokens = max_tokens_,
+                                      .allowance = reservation_.output_tokens(),
+                                      .tenant = who_.place.team->id,
+                                      .key = who_.place.key->id,
+                                      .deadline = deadline_};
+  auto tokens = with_.pool->Submit(std::move(sequence));
+  if (!tokens.ok()) {
+    Ending ending{.kind = v1::RECORD_KIND_ABORT, .reason = "POOL_REFUSED", .status = tokens.status()};
+    co_return co_await End(std::move(ending), nullptr);
+  }
+  const RelayContext context{with_, caller_, *principal_, who_, model_.name, static_cast<std::int64_t>(prompt_tokens_.size()), *key_,
+                             cancellation_, shutting_down_, event_, deadline_, head_, writer_};
+  Relay relay(context, *std::move(tokens), principal_->snapshot->Policies(who_.place)->OpenOutput(SubjectOf()), reservation_);
+  Ending ending = co_await relay.Run();
+  co_return co_await End(std::move(ending), &relay);
+}
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,87 @@
+// The way of one request, top to bottom: Run() in request.cpp reads as the list in docs/architecture.md. One object, one coroutine, one request.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "audit/record.h"
+#include "audit/seal.h"
+#include "gateway/async/event.h"
+#include "gateway/identity/identity.h"
+#include "gateway/pipeline/call.h"
+#include "gateway/pipeline/collaborators.h"
+#include "gateway/pipeline/records.h"
+#include "gateway/pipeline/refusals.h"
+#include "gateway/pipeline/relay.h"
+#include "metering/quotas.h"
+#include "policy/policy_set.h"
+#include "tollgate/v1/record.pb.h"
+
+namespace tollgate::pipeline {
+
+// The four scopes that limit a place: key, project, team, org.
+std::vector<metering::Scope> ScopesOf(const directory::Place& place);
+
+// Limits in force, as headers want them.
+RateLimits LimitsOf(metering::Quotas& quotas, std::span<const metering::Scope> scopes);
+
+// Who calls, if the directory can say and the key may use models. On failure `place` tells as much as is known.
+absl::StatusOr<identity::Principal> Authenticate(const Collaborators& with, const Caller& caller);
+
+// The model of this name, if it is loaded and the principal may use it. NOT_FOUND (MODEL_NOT_FOUND) or PERMISSION_DENIED (MODEL_NOT_GRANTED).
+absl::StatusOr<inference::ModelInfo> Resolve(const Collaborators& with, const identity::Principal& principal, const std::string& model);
+
+class Request {
+ public:
+  Request(const Collaborators& with, Refusals& refusals, const Caller& caller, const tollgate::v1::ChatRequest& call, StreamWriter* writer,
+          Cancellation& cancellation, const std::atomic<bool>& shutting_down, async::Event& event);
+
+  async::Awaitable<Outcome<Reply>> Run();
+
+ private:
+  absl::Status Admit();                                     // Steps 1 to 5.
+  async::Awaitable<absl::Status> Inspect();                 // Steps 6 and 7.
+  async::Awaitable<absl::Status> Reserve();                 // Step 8.
+  async::Awaitable<absl::Status> MakeKey();
+  async::Awaitable<absl::Status> Record();                  // Step 9.
+  async::Awaitable<Outcome<Reply>> Generate();              // Steps 11 to 14.
+  async::Awaitable<Outcome<Reply>> Deny();
+  async::Awaitable<Outcome<Reply>> End(Ending ending, const Relay* relay);
+  tollgate::v1::EndBody EndBodyOf(const Ending& ending, const Relay* relay) const;
+  Outcome<Reply> Refuse(absl::Status status);
+  Failure FailureOf(absl::Status status, std::optional<audit::Position> position) const;
+  async::Awaitable<absl::StatusOr<audit::Position>> Append(audit::Entry entry);
+  policy::Subject SubjectOf() const;
+  std::int64_t MicrosSinceReceipt() const;
+
+  const Collaborators& with_;
+  Refusals& refusals_;
+  const Caller& caller_;
+  const tollgate::v1::ChatRequest& call_;
+  StreamWriter* const writer_;
+  Cancellation& cancellation_;
+  const std::atomic<bool>& shutting_down_;
+  async::Event& event_;
+
+  std::chrono::steady_clock::time_point deadline_;
+  std::optional<identity::Principal> principal_;
+  std::vector<metering::Scope> scopes_;
+  RecordIdentity who_;
+  inference::ModelInfo model_;
+  tollgate::v1::PinnedPrice price_;
+  metering::Admission admission_;
+  policy::Inspection inspection_;
+  std::vector<std::int32_t> prompt_tokens_;
+  inference::SamplingParams sampling_;
+  std::int64_t max_tokens_ = 0;
+  metering::Reservation reservation_;
+  std::shared_ptr<const audit::RequestKey> key_;
+  tollgate::v1::Record request_record_;
+  ReplyHead head_;
+};
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,209 @@
+// How requests end: refused before they were admitted, denied by policy, or with their one terminal record.
+// Tested by tests/gateway/pipeline/request_test.cpp.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "audit/journal.h"
+#include "audit/keys.h"
+#include "base/clock.h"
+#include "base/diagnostics.h"
+#include "base/error_detail.h"
+#include "gateway/directory/directory.h"
+#include "gateway/identity/permissions.h"
+#include "gateway/pipeline/request.h"
+#include "inference/pool.h"
+#include "metering/books.h"
+
+namespace tollgate::pipeline {
+
+namespace v1 = tollgate::v1;
+using std::chrono::steady_clock;
+
+namespace {
+
+std::string ReasonOf(const absl::Status& status) {
+  const auto detail = base::DetailOf(status);
+  return detail && !detail->reason.empty() ? detail->reason : std::string(absl::StatusCodeToString(status.code()));
+}
+
+absl::Status Blocked(const policy::Verdict& verdict) {
+  base::ErrorDetail detail{.reason = "POLICY_BLOCKED", .may_retry = false};
+  std::string because;
+  for (const policy::RuleOutcome& rule : verdict.rules) {
+    if (rule.action != policy::Action::kBlock) continue;
+    detail.rule_ids.push_back(rule.rule_id);
+    if (because.empty()) because = rule.because;
+  }
+  return base::WithDetail(base::PermissionDenied(fmt::format("the prompt was blocked by policy rule {}{}{}", fmt::join(detail.rule_ids, ", "),
+                                                             because.empty() ? "" : ": ", because)),
+                          detail);
+}
+
+// The text that goes out with the end, and the raw output that did not go out as it was.
+v1::SealedContent ContentOf(const Ending& ending, const Relay& relay) {
+  v1::SealedContent content;
+  if (ending.status.ok()) content.set_text(relay.text());
+  auto add = [&](const std::string& rule_id, std::int64_t offset, const std::string& text) {
+    v1::RawSpan* raw = content.add_raw();
+    raw->set_rule_id(rule_id);
+    raw->set_offset(offset);
+    raw->set_text(text);
+  };
+  for (const policy::RawSpan& span : relay.filter().raw()) add(span.rule_id, span.offset, span.bytes);
+  const std::string tail = relay.UndeliveredRaw();
+  if (!tail.empty()) add("", relay.undelivered_offset(), tail);
+  return content;
+}
+
+}  // namespace
+
+std::vector<metering::Scope> ScopesOf(const directory::Place& place) {
+  using Kind = metering::Scope::Kind;
+  return {{Kind::kKey, place.key->id.value, place.key->name},
+          {Kind::kProject, place.project->id.value, place.project->name},
+          {Kind::kTeam, place.team->id.value, place.team->name},
+          {Kind::kOrg, place.org->id.value, place.org->name}};
+}
+
+RateLimits LimitsOf(metering::Quotas& quotas, std::span<const metering::Scope> scopes) {
+  const metering::Remaining remaining = quotas.RemainingOf(scopes);
+  auto one = [](const std::optional<metering::Remaining::Meter>& meter) -> std::optional<RateLimits::One> {
+    if (!meter) return std::nullopt;
+    return RateLimits::One{meter->limit, meter->remaining, meter->reset.count()};
+  };
+  return {one(remaining.requests), one(remaining.tokens)};
+}
+
+absl::StatusOr<identity::Principal> Authenticate(const Collaborators& with, const Caller& caller) {
+  TG_ASSIGN(auto snapshot, with.directory->InForce());
+  TG_ASSIGN(identity::Principal principal, with.identity->Authenticate(snapshot, caller.bearer, with.clock->Wall()));
+  if (identity::ReachOf(*principal.place.key, identity::Permission::kUseModels) == identity::Reach::kNone) {
+    return base::WithDetail(base::PermissionDenied("this key has no role that may use models; ask for a key with the role member"),
+                            {.reason = "ROLE_NOT_GRANTED", .may_retry = false});
+  }
+  return principal;
+}
+
+absl::StatusOr<inference::ModelInfo> Resolve(const Collaborators& with, const identity::Principal& principal, const std::string& model) {
+  const auto models = with.pool->models();
+  const auto found = std::find_if(models.begin(), models.end(), [&](const inference::ModelInfo& m) { return m.name == model; });
+  if (found == models.end()) {
+    return base::WithDetail(base::NotFound(fmt::format("there is no model {}; GET /v1/models (or Models.List) names those you may use", model)),
+                            {.reason = "MODEL_NOT_FOUND", .param = "model", .may_retry = false});
+  }
+  if (!principal.snapshot->MayUse(principal.place, model)) {
+    return base::WithDetail(base::PermissionDenied(fmt::format("this key may not use model {}; ask an administrator to grant it", model)),
+                            {.reason = "MODEL_NOT_GRANTED", .param = "model", .may_retry = false});
+  }
+  TG_RETURN_IF_ERROR(principal.snapshot->MayRun(principal.place, model, with.clock->Wall()));
+  return *found;
+}
+
+policy::Subject Request::SubjectOf() const {
+  const directory::Place& place = who_.place;
+  return {place.org->name, place.team->name, place.project->name, place.key->name, model_.name};
+}
+
+std::int64_t Request::MicrosSinceReceipt() const {
+  return std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - caller_.received).count();
+}
+
+async::Awaitable<absl::StatusOr<audit::Position>> Request::Append(audit::Entry entry) {
+  const auto patience = steady_clock::now() + with_.options.append_timeout;
+  auto append = [&](auto done) { with_.journal->Append(std::move(entry), patience, std::move(done)); };
+  co_return co_await async::Callback<absl::StatusOr<audit::Position>>(append);
+}
+
+Failure Request::FailureOf(absl::Status status, std::optional<audit::Position> position) const {
+  Failure failure{.status = std::move(status)};
+  if (principal_) failure.limits = LimitsOf(*with_.quotas, scopes_);
+  if (position) {
+    failure.head = head_;
+    failure.head->model = model_.name;
+    failure.head->log_id = position->log_id;
+    failure.head->record_index = position->index;
+  }
+  return failure;
+}
+
+// Before admission: counted, not recorded one by one.
+Outcome<Reply> Request::Refuse(absl::Status status) {
+  refusals_.Count(who_.place, std::string(base::View(with_.keys->SourceHmac(caller_.source))), ReasonOf(status));
+  return FailureOf(std::move(status), std::nullopt);
+}
+
+// Policy said no: the prompt is on record, nothing is routed.
+async::Awaitable<Outcome<Reply>> Request::Deny() {
+  audit::Entry entry{.record = NewRecord(v1::RECORD_KIND_DENY, who_)};
+  v1::DenyBody* body = entry.record.mutable_deny();
+  body->set_model_requested(call_.model());
+  body->set_surface(std::string(Name(caller_.surface)));
+  body->set_policy_digest(std::string(base::View(principal_->snapshot->Policies(who_.place)->digest())));
+  *body->mutable_input_verdict() = ToProto(inspection_.verdict);
+  body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
+  body->set_reason("POLICY_BLOCKED");
+  v1::SealedContent content;
+  *content.mutable_prompt() = call_.messages();
+  entry.content = audit::Seal(*key_, {v1::RECORD_KIND_DENY, 1, 0}, content);
+  entry.key = key_->row();
+  absl::StatusOr<audit::Position> position = co_await Append(std::move(entry));
+  if (!position.ok()) co_return Refuse(position.status());
+  co_return FailureOf(Blocked(inspection_.verdict), *position);
+}
+
+v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
+  v1::EndBody end;
+  end.set_finish_reason(ending.finish);
+  end.set_reason(ending.reason);
+  *end.mutable_price() = price_;
+  end.set_total_us(MicrosSinceReceipt());
+  if (relay == nullptr) return end;
+  *end.mutable_tokens() = relay->Tokens();
+  *end.mutable_output_verdict() = ToProto(relay->filter().verdict());
+  const bool all = ending.status.ok();
+  end.set_delivered_bytes(relay->released_bytes() + (all ? static_cast<std::int64_t>(relay->text().size()) : 0));
+  end.set_first_token_us(relay->first_token_us());
+  if (!all && writer_ == nullptr) end.mutable_tokens()->set_delivered(0);
+  return end;
+}
+
+// P3, P4: the one terminal record, and what was used, in one transaction.
+async::Awaitable<Outcome<Reply>> Request::End(Ending ending, const Relay* relay) {
+  audit::Entry entry{.record = NewRecord(ending.kind, who_)};
+  const base::WallTime now = with_.clock->Wall();
+  entry.record.set_wall_us(base::ToMicros(now));
+  v1::EndBody end = EndBodyOf(ending, relay);
+  const directory::Place& place = who_.place;
+  const metering::UsageNames names{place.org->name, place.team->name, place.project->name, place.key->name};
+  auto amount = metering::AmountOf(price_, end.tokens());
+  auto companions = metering::Settlement(request_record_, names, now, end.tokens());
+  if (!amount.ok() || !companions.ok()) {
+    base::Error("pipeline", "request {} cannot be settled: {}", who_.request.ToString(),
+                base::Message(amount.ok() ? companions.status() : amount.status()));
+    TG_CHECK(false, "a request's tokens do not make a bill");
+  }
+  end.set_amount_nanos(amount->nanos);
+  *entry.record.mutable_end() = end;
+  entry.companions = *std::move(companions);
+  if (relay != nullptr) entry.content = audit::Seal(*key_, {ending.kind, 1, 0}, ContentOf(ending, *relay));
+  absl::StatusOr<audit::Position> position = co_await Append(std::move(entry));
+  // Late is not lost: the journal keeps a terminal record until it is written, and its usage with it.
+  if (position.ok() || absl::IsDeadlineExceeded(position.status())) with_.quotas->Settle(reservation_, end.tokens());
+  if (!position.ok()) co_return FailureOf(ending.status.ok() ? position.status() : std::move(ending.status), std::nullopt);
+  if (!ending.status.ok()) co_return FailureOf(std::move(ending.status), *position);
+  Reply reply{.head = head_, .text = relay->text()};
+  reply.head.limits = LimitsOf(*with_.quotas, scopes_);
+  reply.end.set_finish_reason(end.finish_reason());
+  *reply.end.mutable_usage() = end.tokens();
+  *reply.end.mutable_input_policy() = ToOutcome(inspection_.verdict);
+  *reply.end.mutable_output_policy() = ToOutcome(relay->filter().verdict());
+  reply.end.mutable_record()->set_log_id(position->log_id);
+  reply.end.mutable_record()->set_index(position->index);
+  reply.end.set_quota_reached(ending.quota_reached);
+  const auto engine_us = std::chrono::duration_cast<std::chrono::microseconds>(relay->engine_time()).count();
+  reply.overhead_us = std::max<std::int64_t>(0, MicrosSinceReceipt() - engine_us);
+  co_return reply;
+}
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,117 @@
+// What remembers: the directory first (recovery needs names), then keys and journal, then quotas over the journal's epoch.
+// Tested by tests/e2e, which start the program.
+#include <fmt/format.h>
+
+#include "base/diagnostics.h"
+#include "gateway/migrate/migrator.h"
+#include "gateway/serve/parts.h"
+#include "metering/books.h"
+
+namespace tollgate::serve {
+
+namespace v1 = tollgate::v1;
+using std::chrono::milliseconds;
+
+base::PostgresOptions PostgresFor(const v1::Config& config, const std::string& role) {
+  const auto& p = config.postgres();
+  return {.url = p.url(),
+          .connect_timeout = milliseconds(p.connect_timeout_ms()),
+          .statement_timeout = milliseconds(p.statement_timeout_ms()),
+          .lock_timeout = milliseconds(p.lock_timeout_ms()),
+          .role = role};
+}
+
+namespace {
+
+constexpr milliseconds kReportTimeout{60'000};
+
+absl::Status CheckDatabases(const v1::Config& config) {
+  base::PostgresOptions main = PostgresFor(config, "");
+  TG_ASSIGN(auto session, base::Session::Connect(main));
+  TG_RETURN_IF_ERROR(migrate::CheckMigrated(*session, migrate::MainMigrations()));
+  base::PostgresOptions keys = main;
+  keys.url = config.postgres().keys_url();
+  TG_ASSIGN(auto keys_session, base::Session::Connect(keys));
+  TG_RETURN_IF_ERROR(migrate::CheckMigrated(*keys_session, migrate::KeysMigrations()));
+  const std::string identify = "SELECT system_identifier::text FROM pg_control_system()";
+  auto main_cluster = session->Run("compare clusters", identify);
+  auto keys_cluster = keys_session->Run("compare clusters", identify);
+  if (main_cluster.ok() && keys_cluster.ok() && main_cluster->Text(0, 0) == keys_cluster->Text(0, 0)) {
+    base::Warn("serve", "postgres.url and postgres.keys_url reach one Postgres cluster: its backups hold keys and content together, and will "
+                        "outlive an erasure");
+  }
+  return absl::OkStatus();
+}
+
+// Usage and ledger rows of a request that a dead instance left open.
+audit::SettleOpen SettleWith(const directory::PostgresDirectory& directory) {
+  return [&directory](const audit::OpenRequest& open, v1::EndBody& end) -> absl::StatusOr<std::vector<base::Companion>> {
+    metering::UsageNames names;
+    TG_ASSIGN(const base::Uuid key, base::Uuid::FromBytes(open.request.key_id()));
+    if (auto snapshot = directory.InForce(); snapshot.ok()) {
+      if (auto place = (*snapshot)->FindKey(base::KeyId(key)))
+        names = {place->org->name, place->team->name, place->project->name, place->key->name};
+    }
+    TG_ASSIGN(const base::Money amount, metering::AmountOf(open.request.request().price(), end.tokens()));
+    end.set_amount_nanos(amount.nanos);
+    return metering::Settlement(open.request, names, base::SystemClock().Wall(), end.tokens());
+  };
+}
+
+audit::LogTaken ReturnLeasesWith(const v1::Config& config) {
+  return [options = PostgresFor(config, "tollgate_writer")](base::InstanceId owner, std::int64_t epoch) mutable -> absl::Status {
+    options.statement_timeout = kReportTimeout;
+    TG_ASSIGN(auto session, base::Session::Connect(options));
+    return metering::ReturnLeases(*session, owner, epoch).status();
+  };
+}
+
+absl::Status OpenJournal(Parts& parts) {
+  const v1::Config& config = parts.config;
+  const auto& j = config.journal();
+  audit::JournalOptions options;
+  options.postgres_url = config.postgres().url();
+  options.keys_url = config.postgres().keys_url();
+  options.role = config.postgres().role();
+  options.state_dir = config.state_dir();
+  options.build = parts.build;
+  options.queue_rows_max = static_cast<std::size_t>(j.queue_records_max());
+  options.queue_bytes_max = static_cast<std::size_t>(j.queue_bytes_max());
+  options.queue_age_max = milliseconds(j.queue_age_max_ms());
+  options.batch_rows_max = static_cast<std::size_t>(j.batch_records_max());
+  options.batch_bytes_max = static_cast<std::size_t>(j.batch_bytes_max());
+  options.statement_timeout = milliseconds(config.postgres().statement_timeout_ms());
+  options.connect_timeout = milliseconds(config.postgres().connect_timeout_ms());
+  options.recovery = {SettleWith(*parts.directory), ReturnLeasesWith(config)};
+  TG_ASSIGN(parts.journal, audit::PostgresJournal::Open(std::move(options)));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status BuildData(Parts& parts) {
+  const v1::Config& config = parts.config;
+  TG_ASSIGN(InstallationSecrets secrets, ReadSecrets(config.secrets(), parts.dev));
+  parts.secrets = std::make_unique<InstallationSecrets>(std::move(secrets));
+  TG_RETURN_IF_ERROR(CheckDatabases(config));
+  directory::DirectoryOptions directory{.postgres = PostgresFor(config, "tollgate_directory"),
+                                        .mac_key = parts.secrets->directory_mac_key,
+                                        .poll_interval = milliseconds(config.directory_poll_ms()),
+                                        .stale_max = milliseconds(config.directory_stale_max_ms())};
+  TG_ASSIGN(parts.directory, directory::PostgresDirectory::Open(std::move(directory), base::SystemClock()));
+  audit::PostgresKeysOptions keys{.url = config.postgres().keys_url(),
+                                  .statement_timeout = milliseconds(config.postgres().statement_timeout_ms())};
+  TG_ASSIGN(parts.keys, audit::OpenPostgresKeys(parts.secrets->root, std::move(keys)));
+  TG_RETURN_IF_ERROR(OpenJournal(parts));
+  metering::PostgresLeasesOptions leases{.postgres = PostgresFor(config, config.postgres().role()),
+                                         .holder = {parts.journal->instance(), parts.journal->epoch()}};
+  parts.leases = std::make_unique<metering::PostgresLeases>(base::SystemClock(), std::move(leases));
+  parts.quotas = std::make_unique<metering::Quotas>(base::SystemClock(), *parts.leases);
+  parts.directory->OnChange([quotas = parts.quotas.get()](const std::shared_ptr<const directory::Snapshot>& snapshot) {
+    quotas->SetRules(snapshot->Quotas());
+  });
+  parts.quotas->StartTicking();
+  return absl::OkStatus();
+}
+
+}  // namespace tollgate::serve

@@ -1,0 +1,105 @@
+// What computes and decides. Tested by tests/e2e, which start the program.
+#include <boost/asio/io_context.hpp>
+#include <fmt/format.h>
+
+#include "base/encoding.h"
+#include "gateway/serve/parts.h"
+#include "tollgate/v1/system.pb.h"
+
+namespace tollgate::serve {
+
+namespace v1 = tollgate::v1;
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr milliseconds kReportTimeout{60'000};
+
+absl::StatusOr<inference::ModelOptions> ModelFrom(const v1::Config::Model& m) {
+  inference::ModelOptions model;
+  model.name = m.name();
+  model.engine = m.engine() == "scripted" ? inference::EngineKind::kScripted : inference::EngineKind::kLlama;
+  model.file = m.file();
+  model.licence = m.licence();
+  model.slots = m.slots();
+  model.context_tokens = m.context_tokens();
+  model.threads = m.threads();
+  model.queue_sequences_max = m.queue_max();
+  model.queue_timeout = milliseconds(m.queue_timeout_ms());
+  if (!m.sha256().empty()) {
+    TG_ASSIGN(const std::string bytes, base::HexDecode(m.sha256()));
+    base::Digest digest{};
+    std::copy(bytes.begin(), bytes.end(), digest.begin());
+    model.sha256 = digest;
+  } else if (!m.file().empty()) {
+    TG_ASSIGN(model.sha256, inference::DigestOfFile(m.file()));
+  }
+  return model;
+}
+
+pipeline::PipelineOptions PipelineFrom(const v1::Config& config, const std::string& build) {
+  const auto& r = config.requests();
+  pipeline::PipelineOptions options;
+  options.append_timeout = milliseconds(config.journal().append_timeout_ms());
+  options.deadline_default = milliseconds(r.deadline_default_ms());
+  options.deadline_max = milliseconds(r.deadline_max_ms());
+  options.segment = milliseconds(config.segment_ms());
+  options.running_max = r.running_max();
+  options.limits = {r.messages_max(), r.body_bytes_max()};
+  options.build = build;
+  return options;
+}
+
+void BuildAdmin(Parts& parts) {
+  const v1::Config& config = parts.config;
+  admin::ChangesOptions changes{.postgres = PostgresFor(config, "tollgate_directory"),
+                                .mac_key = parts.secrets->directory_mac_key,
+                                .pepper = parts.secrets->pepper,
+                                .on_change = [directory = parts.directory.get()](std::int64_t) { directory->Poke(); }};
+  parts.changes = std::make_unique<admin::Changes>(std::move(changes), *parts.journal, base::SystemClock());
+  admin::AdminOptions options{.threads = config.postgres().sessions(),
+                              .audit_postgres = PostgresFor(config, "tollgate_reader"),
+                              .verify_postgres = PostgresFor(config, "tollgate_verifier"),
+                              .usage_postgres = PostgresFor(config, "tollgate_reader")};
+  options.verify_postgres.statement_timeout = kReportTimeout;
+  options.usage_postgres.statement_timeout = kReportTimeout;
+  admin::AdminCollaborators with{.identity = parts.identity.get(),
+                                 .directory = parts.directory.get(),
+                                 .changes = parts.changes.get(),
+                                 .journal = parts.journal.get(),
+                                 .keys = parts.keys.get(),
+                                 .clock = &base::SystemClock(),
+                                 .fill_status = [&parts](v1::StatusReply& status) { FillStatus(parts, status); }};
+  parts.admin = std::make_unique<admin::AdminServices>(std::move(options), std::move(with));
+}
+
+}  // namespace
+
+absl::Status BuildEngine(Parts& parts) {
+  const v1::Config& config = parts.config;
+  inference::PoolOptions pool;
+  pool.backends_dir = config.pool().backends_dir();
+  for (const v1::Config::Model& m : config.pool().models()) {
+    TG_ASSIGN(inference::ModelOptions model, ModelFrom(m));
+    pool.models.push_back(std::move(model));
+  }
+  TG_ASSIGN(parts.pool, inference::Pool::Create(std::move(pool)));
+  parts.identity = std::make_unique<identity::Identity>(parts.secrets->pepper, parts.dev);
+  parts.cpu = std::make_unique<boost::asio::thread_pool>(config.cpu_threads());
+  parts.io = std::make_unique<net::IoThreads>(config.io_threads());
+  pipeline::Collaborators with{.clock = &base::SystemClock(),
+                               .directory = parts.directory.get(),
+                               .identity = parts.identity.get(),
+                               .quotas = parts.quotas.get(),
+                               .journal = parts.journal.get(),
+                               .keys = parts.keys.get(),
+                               .pool = parts.pool.get(),
+                               .io = parts.io->context().get_executor(),
+                               .cpu = parts.cpu->get_executor(),
+                               .options = PipelineFrom(config, parts.build)};
+  parts.pipeline = std::make_unique<pipeline::Pipeline>(std::move(with));
+  BuildAdmin(parts);
+  return absl::OkStatus();
+}
+
+}  // namespace tollgate::serve

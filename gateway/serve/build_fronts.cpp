@@ -1,0 +1,115 @@
+// What listens, and what it tells of the rest. Tested by tests/e2e, which start the program.
+#include <fmt/format.h>
+
+#include "base/clock.h"
+#include "gateway/serve/metrics.h"
+#include "gateway/serve/parts.h"
+#include "tollgate/v1/system.pb.h"
+
+namespace tollgate::serve {
+
+namespace v1 = tollgate::v1;
+
+namespace {
+
+net::ListenerOptions ListenerFrom(const char* name, const v1::Config::Listener& l) {
+  net::ListenerOptions options;
+  options.name = name;
+  options.address = l.address();
+  options.port = static_cast<std::uint16_t>(l.port());
+  options.connections_max = l.connections_max();
+  options.connections_per_source_max = l.connections_per_source_max();
+  return options;
+}
+
+grpc_front::GrpcServerOptions GrpcFrom(const char* name, const v1::Config& config, const v1::Config::Listener& l) {
+  grpc_front::GrpcServerOptions options;
+  options.listener = ListenerFrom(name, l);
+  options.reflection = config.grpc().reflection();
+  options.message_bytes_max = static_cast<int>(config.requests().body_bytes_max());
+  options.concurrent_streams_max = config.grpc().streams_per_connection_max();
+  options.memory_bytes_max = config.grpc().memory_bytes_max();
+  return options;
+}
+
+http_front::HttpOptions HttpFrom(const char* name, const v1::Config& config, const v1::Config::Listener& l) {
+  const auto& h = config.http();
+  http_front::HttpOptions options;
+  options.listener = ListenerFrom(name, l);
+  options.body_bytes_max = config.requests().body_bytes_max();
+  options.header_timeout_ms = static_cast<int>(h.header_timeout_ms());
+  options.body_timeout_ms = static_cast<int>(h.body_timeout_ms());
+  options.idle_timeout_ms = static_cast<int>(h.idle_timeout_ms());
+  options.write_timeout_ms = static_cast<int>(h.write_timeout_ms());
+  options.comment_ms = static_cast<int>(h.keep_alive_comment_ms());
+  options.cpu_threads = config.cpu_threads();
+  return options;
+}
+
+}  // namespace
+
+absl::Status BuildFronts(Parts& parts) {
+  const auto& l = parts.config.listeners();
+  const http_front::Probes probes{[&parts] { return NotReady(parts); }, [&parts] { return Metrics(parts); }};
+  if (l.admin_grpc().enabled()) {
+    parts.admin_server = std::make_unique<grpc_front::GrpcServer>(GrpcFrom("admin", parts.config, l.admin_grpc()), *parts.io);
+    for (const auto& [name, service] : parts.admin->services()) parts.admin_server->AddService(name, service);
+    TG_RETURN_IF_ERROR(parts.admin_server->Start());
+  }
+  if (l.probes().enabled()) {
+    TG_ASSIGN(parts.probes, http_front::ProbesFront::Start(HttpFrom("probes", parts.config, l.probes()), *parts.io, probes));
+  }
+  if (l.grpc().enabled()) {
+    TG_ASSIGN(parts.grpc, grpc_front::GrpcFront::Start(GrpcFrom("grpc", parts.config, l.grpc()), *parts.io, *parts.pipeline));
+  }
+  if (l.http().enabled()) {
+    const http_front::Probes ready_only{probes.not_ready, nullptr};
+    TG_ASSIGN(parts.http, http_front::HttpFront::Start(HttpFrom("http", parts.config, l.http()), *parts.io, *parts.pipeline, ready_only));
+  }
+  return absl::OkStatus();
+}
+
+std::vector<std::string> NotReady(const Parts& parts) {
+  std::vector<std::string> reasons;
+  const audit::Health journal = parts.journal->health();
+  if (journal.state != audit::Health::State::kGood) reasons.push_back("journal: " + journal.reason);
+  if (auto snapshot = parts.directory->InForce(); !snapshot.ok()) reasons.push_back("directory: " + base::Message(snapshot.status()));
+  if (!parts.quotas->Ready()) reasons.push_back("quotas: leases cannot be had from Postgres");
+  if (parts.pool->models().empty()) reasons.push_back("pool: no model is configured");
+  return reasons;
+}
+
+std::string Metrics(const Parts& parts) {
+  Measurements now;
+  now.build = parts.build;
+  now.ready = NotReady(parts).empty();
+  now.running = parts.pipeline->running();
+  now.requests = parts.pipeline->counts();
+  now.journal = parts.journal->stats();
+  now.directory_age_ms = parts.directory->age().count();
+  if (auto snapshot = parts.directory->InForce(); snapshot.ok()) now.directory_version = (*snapshot)->version();
+  now.replicas = parts.pool->stats();
+  if (parts.grpc) now.connections_grpc = parts.grpc->listener().open();
+  if (parts.http) now.connections_http = parts.http->listener().open();
+  return MetricsText(now);
+}
+
+void FillStatus(const Parts& parts, v1::StatusReply& status) {
+  status.set_build(parts.build);
+  status.set_instance_id(parts.journal->instance().ToString());
+  status.set_started_us(base::ToMicros(parts.started));
+  status.set_log_id(parts.journal->log_id());
+  const audit::Health journal = parts.journal->health();
+  status.set_journal(journal.state == audit::Health::State::kGood ? "good" : journal.reason);
+  status.set_running(parts.pipeline->running());
+  for (const inference::ReplicaStats& replica : parts.pool->stats()) {
+    v1::ModelStatus* model = status.add_models();
+    model->set_name(replica.model);
+    model->set_running(replica.running);
+    model->set_queued(replica.waiting);
+    model->set_slots(replica.slots);
+  }
+  for (const std::string& reason : NotReady(parts)) status.add_not_ready(reason);
+}
+
+}  // namespace tollgate::serve

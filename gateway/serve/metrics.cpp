@@ -1,0 +1,99 @@
+// Tested by tests/gateway/serve/metrics_test.cpp.
+#include "gateway/serve/metrics.h"
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+namespace tollgate::serve {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+class Families {
+ public:
+  void Counter(const char* name, const char* help, double value, std::vector<ClientMetric::Label> labels = {}) {
+    ClientMetric metric;
+    metric.counter.value = value;
+    Add(name, help, MetricType::Counter, std::move(metric), std::move(labels));
+  }
+  void Gauge(const char* name, const char* help, double value, std::vector<ClientMetric::Label> labels = {}) {
+    ClientMetric metric;
+    metric.gauge.value = value;
+    Add(name, help, MetricType::Gauge, std::move(metric), std::move(labels));
+  }
+  std::string Text() const { return prometheus::TextSerializer().Serialize(families_); }
+
+ private:
+  void Add(const char* name, const char* help, MetricType type, ClientMetric metric, std::vector<ClientMetric::Label> labels) {
+    metric.label = std::move(labels);
+    for (MetricFamily& family : families_) {
+      if (family.name == name) {
+        family.metric.push_back(std::move(metric));
+        return;
+      }
+    }
+    families_.push_back({name, help, type, {std::move(metric)}});
+  }
+  std::vector<MetricFamily> families_;
+};
+
+void AddJournal(Families& out, const audit::JournalStats& j) {
+  out.Counter("tollgate_journal_records_total", "Audit records that are durable.", static_cast<double>(j.rows));
+  out.Counter("tollgate_journal_batches_total", "Commits of the journal.", static_cast<double>(j.batches));
+  out.Counter("tollgate_journal_commit_seconds_total", "Time in commits of the journal.", static_cast<double>(j.commit_us) / 1e6);
+  out.Counter("tollgate_journal_refused_total", "Records refused because Postgres was away, slow or full.", static_cast<double>(j.refused));
+  out.Counter("tollgate_journal_quarantined_total", "Records that could not be written for a fault of their own.", static_cast<double>(j.quarantined));
+  out.Counter("tollgate_journal_reconnects_total", "Connections to Postgres that were made anew.", static_cast<double>(j.reconnects));
+  out.Counter("tollgate_journal_in_doubt_total", "Commits whose fate had to be asked of the log's head.", static_cast<double>(j.in_doubt));
+  out.Counter("tollgate_journal_adopted_logs_total", "Logs of dead instances that this one closed.", static_cast<double>(j.adopted_logs));
+  out.Counter("tollgate_journal_recovered_requests_total", "Requests that a dead owner left open and that were closed.",
+              static_cast<double>(j.recovered_requests));
+  out.Gauge("tollgate_journal_queue_records", "Records that wait to be written.", static_cast<double>(j.queue_rows));
+  out.Gauge("tollgate_journal_queue_bytes", "Bytes of records that wait to be written.", static_cast<double>(j.queue_bytes));
+  out.Gauge("tollgate_journal_open_requests", "Requests on record without a terminal record.", static_cast<double>(j.open_requests));
+}
+
+void AddReplica(Families& out, const inference::ReplicaStats& r) {
+  const std::vector<ClientMetric::Label> model{{"model", r.model}};
+  out.Gauge("tollgate_pool_slots", "Sequences that can run at once.", r.slots, model);
+  out.Gauge("tollgate_pool_running", "Sequences that hold a slot.", r.running, model);
+  out.Gauge("tollgate_pool_parked", "Sequences that wait for quota or for their reader.", r.parked, model);
+  out.Gauge("tollgate_pool_waiting", "Sequences that wait for a slot.", r.waiting, model);
+  out.Gauge("tollgate_pool_kv_tokens", "Tokens in context.", static_cast<double>(r.kv_tokens_used), model);
+  out.Gauge("tollgate_pool_kv_tokens_max", "Tokens that fit in context.", static_cast<double>(r.kv_tokens_total), model);
+  out.Gauge("tollgate_pool_fairness_gap_tokens", "Most and least served of the tenants that wait, apart by.",
+            static_cast<double>(r.fairness_gap_tokens), model);
+  out.Counter("tollgate_pool_steps_total", "Decode steps.", static_cast<double>(r.steps), model);
+  out.Counter("tollgate_pool_step_seconds_total", "Time in decode steps.", static_cast<double>(r.step_micros) / 1e6, model);
+  out.Counter("tollgate_pool_prompt_tokens_total", "Prompt tokens worked through.", static_cast<double>(r.prompt_tokens), model);
+  out.Counter("tollgate_pool_output_tokens_total", "Tokens decoded.", static_cast<double>(r.output_tokens), model);
+  out.Counter("tollgate_pool_sequences_total", "Sequences that ended.", static_cast<double>(r.sequences), model);
+  out.Counter("tollgate_pool_refused_total", "Sequences refused by a full queue.", static_cast<double>(r.refused), model);
+  out.Counter("tollgate_pool_failed_total", "Sequences that the engine failed on.", static_cast<double>(r.failed), model);
+}
+
+}  // namespace
+
+std::string MetricsText(const Measurements& now) {
+  Families out;
+  out.Gauge("tollgate_build_info", "1; the label has the build.", 1, {{"build", now.build}});
+  out.Gauge("tollgate_ready", "1 when /readyz says so.", now.ready ? 1 : 0);
+  out.Gauge("tollgate_requests_running", "Requests under way.", static_cast<double>(now.running));
+  out.Counter("tollgate_requests_total", "Chat requests.", static_cast<double>(now.requests.requests));
+  out.Counter("tollgate_requests_answered_total", "Chat requests that ended with a reply.", static_cast<double>(now.requests.answered));
+  out.Counter("tollgate_requests_failed_total", "Chat requests that ended with an error, refusals included.",
+              static_cast<double>(now.requests.failed));
+  out.Counter("tollgate_overhead_seconds_total", "Time of answered requests outside of the engine.",
+              static_cast<double>(now.requests.overhead_us) / 1e6);
+  out.Gauge("tollgate_directory_age_seconds", "Since the directory was last confirmed.", static_cast<double>(now.directory_age_ms) / 1e3);
+  out.Gauge("tollgate_directory_version", "Version of the directory in force.", static_cast<double>(now.directory_version));
+  out.Gauge("tollgate_connections", "Open connections.", static_cast<double>(now.connections_grpc), {{"surface", "grpc"}});
+  out.Gauge("tollgate_connections", "Open connections.", static_cast<double>(now.connections_http), {{"surface", "http"}});
+  AddJournal(out, now.journal);
+  for (const inference::ReplicaStats& replica : now.replicas) AddReplica(out, replica);
+  return out.Text();
+}
+
+}  // namespace tollgate::serve

@@ -1,0 +1,65 @@
+// The parts of a running server, declared in order of need: each is built after those above it and destroyed before them.
+#pragma once
+
+#include <boost/asio/thread_pool.hpp>
+#include <memory>
+#include <string>
+
+#include "audit/journal_postgres.h"
+#include "audit/keys.h"
+#include "base/postgres.h"
+#include "gateway/admin/admin_services.h"
+#include "gateway/admin/changes.h"
+#include "gateway/directory/directory_postgres.h"
+#include "gateway/grpc/grpc_front.h"
+#include "gateway/grpc/grpc_server.h"
+#include "gateway/http/http_front.h"
+#include "gateway/identity/identity.h"
+#include "gateway/net/io_threads.h"
+#include "gateway/pipeline/pipeline.h"
+#include "gateway/serve/secrets.h"
+#include "inference/pool.h"
+#include "metering/leases_postgres.h"
+#include "metering/quotas.h"
+#include "tollgate/v1/config.pb.h"
+
+namespace tollgate::serve {
+
+struct Parts {
+  tollgate::v1::Config config;
+  bool dev = false;
+  std::string build;
+  base::WallTime started;
+  std::unique_ptr<InstallationSecrets> secrets;
+  std::unique_ptr<directory::PostgresDirectory> directory;
+  std::unique_ptr<audit::Keys> keys;
+  std::unique_ptr<audit::PostgresJournal> journal;
+  std::unique_ptr<metering::PostgresLeases> leases;
+  std::unique_ptr<metering::Quotas> quotas;
+  std::unique_ptr<inference::Pool> pool;
+  std::unique_ptr<identity::Identity> identity;
+  std::unique_ptr<boost::asio::thread_pool> cpu;
+  std::unique_ptr<net::IoThreads> io;
+  std::unique_ptr<pipeline::Pipeline> pipeline;
+  std::unique_ptr<admin::Changes> changes;
+  std::unique_ptr<admin::AdminServices> admin;
+  std::unique_ptr<grpc_front::GrpcServer> admin_server;
+  std::unique_ptr<grpc_front::GrpcFront> grpc;
+  std::unique_ptr<http_front::HttpFront> http;
+  std::unique_ptr<http_front::ProbesFront> probes;
+};
+
+// The database session settings for one role.
+base::PostgresOptions PostgresFor(const tollgate::v1::Config& config, const std::string& role);
+
+// Each builds its share of `parts`, in this order; an error names the remedy.
+absl::Status BuildData(Parts& parts);        // Secrets, directory, keys, journal, quotas.
+absl::Status BuildEngine(Parts& parts);      // Pool, identity, pipeline, changes, admin services.
+absl::Status BuildFronts(Parts& parts);      // Listeners.
+
+// Why the instance is not ready, for people; empty: it is.
+std::vector<std::string> NotReady(const Parts& parts);
+std::string Metrics(const Parts& parts);
+void FillStatus(const Parts& parts, tollgate::v1::StatusReply& status);
+
+}  // namespace tollgate::serve

@@ -1,0 +1,128 @@
+// Start builds the parts in order of need, Drain takes the traffic away in reverse: ports, then requests, then what they work with.
+// Tested by tests/e2e, which start the program.
+#include "gateway/serve/server.h"
+
+#include <fmt/format.h>
+#include <pthread.h>
+#include <signal.h>
+
+#include <future>
+
+#include "base/diagnostics.h"
+#include "gateway/serve/parts.h"
+
+namespace tollgate::serve {
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr milliseconds kLookInterval{500};   // How often RunUntilSignal looks at the journal's health.
+constexpr milliseconds kEndPatience{5000};   // For requests that were told to end.
+
+sigset_t StopSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  return set;
+}
+
+// Stop signals are taken by RunUntilSignal alone, so every thread that starts later must have them blocked.
+void SetSignals() {
+  const sigset_t set = StopSignals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+void SetDiagnostics(const tollgate::v1::Config::Diagnostics& config) {
+  const std::string& level = config.level();
+  base::SetDiagnosticsLevel(level == "debug"  ? base::Level::kDebug
+                            : level == "warn" ? base::Level::kWarn
+                            : level == "error" ? base::Level::kError
+                                               : base::Level::kInfo);
+  base::SetDiagnosticsJson(config.json());
+}
+
+}  // namespace
+
+struct Server::Impl {
+  Parts parts;
+  bool drained = false;
+};
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const tollgate::v1::Config& config, const ServerOptions& options) {
+  SetSignals();
+  SetDiagnostics(config.diagnostics());
+  std::unique_ptr<Server> server(new Server(std::make_unique<Impl>()));
+  Parts& parts = server->impl_->parts;
+  parts.config = config;
+  parts.dev = options.dev;
+  parts.build = options.build;
+  parts.started = base::SystemClock().Wall();
+  TG_RETURN_IF_ERROR(BuildData(parts));
+  TG_RETURN_IF_ERROR(BuildEngine(parts));
+  TG_RETURN_IF_ERROR(BuildFronts(parts));
+  const Ports ports = server->ports();
+  base::Info("serve", "ready: grpc {}, http {}, admin {}, probes {}; log {}, epoch {}", ports.grpc, ports.http, ports.admin_grpc, ports.probes,
+             parts.journal->log_id(), parts.journal->epoch());
+  return server;
+}
+
+Server::~Server() { Drain(); }
+
+Ports Server::ports() const {
+  const Parts& parts = impl_->parts;
+  return {parts.grpc ? parts.grpc->port() : 0, parts.http ? parts.http->port() : 0, parts.admin_server ? parts.admin_server->port() : 0,
+          parts.probes ? parts.probes->port() : 0};
+}
+
+admin::Changes& Server::changes() { return *impl_->parts.changes; }
+
+void Server::Drain() {
+  if (std::exchange(impl_->drained, true)) return;
+  Parts& parts = impl_->parts;
+  const auto deadline = steady_clock::now() + milliseconds(parts.config.drain_ms());
+  if (parts.grpc) parts.grpc->SetServing(false);
+  if (parts.grpc) parts.grpc->StopAccepting();
+  if (parts.http) parts.http->StopAccepting();
+  if (parts.pipeline) {
+    auto empty = std::make_shared<std::promise<void>>();
+    auto emptied = empty->get_future();
+    parts.pipeline->CloseGate([empty] { empty->set_value(); });
+    if (const auto running = parts.pipeline->running(); running > 0)
+      base::Info("serve", "draining: {} requests under way, at most {} ms", running, parts.config.drain_ms());
+    if (emptied.wait_until(deadline) != std::future_status::ready) {
+      parts.pipeline->EndAll();
+      emptied.wait_for(kEndPatience);
+    }
+    parts.pipeline->FlushRefusals();
+  }
+  if (parts.grpc) parts.grpc->Shutdown(kLookInterval);
+  if (parts.http) parts.http->Shutdown(kLookInterval);
+  if (parts.admin_server) parts.admin_server->Shutdown(kLookInterval);
+  if (parts.probes) parts.probes->Shutdown(kLookInterval);
+  if (parts.io) parts.io->Stop();
+  if (parts.cpu) parts.cpu->join();
+  if (parts.pool) parts.pool->Drain(steady_clock::now());
+  if (parts.quotas) parts.quotas->Close(milliseconds(1000));
+  if (parts.journal) parts.journal->Stop();
+}
+
+absl::Status Server::RunUntilSignal() {
+  const sigset_t set = StopSignals();
+  const timespec interval{0, std::chrono::nanoseconds(kLookInterval).count()};
+  for (;;) {
+    const int signal = sigtimedwait(&set, nullptr, &interval);
+    if (signal == SIGINT || signal == SIGTERM) return absl::OkStatus();
+    const audit::Health health = impl_->parts.journal->health();
+    if (health.state == audit::Health::State::kLost) {
+      return base::Aborted(fmt::format("this instance can record nothing any more ({}): it ends, and can be started again", health.reason));
+    }
+  }
+}
+
+}  // namespace tollgate::serve

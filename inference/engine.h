@@ -1,0 +1,75 @@
+// Engine: what a replica drives. One interface for libllama in this process, for the scripted engine, and fit for an engine in a child
+// process or an upstream fleet: everything that crosses it is small plain data, the engine samples on its own side, and a step may give
+// no token, one or several for a sequence.
+//
+// A slot is empty, or holds one sequence. Open puts a sequence in; Step works on the slots it is told to; Rewind takes tokens back;
+// Close empties. The engine keeps the prompt, the output and the sampler's state of each open slot.
+//
+// Threads: Info and Render from any thread; Interrupt from any thread; the rest from the replica's thread alone.
+// What a later option needs beside these (adapters, a grammar, logit bias, logprobs wanted) is a field of EngineSequence; what it
+// gives is a field of EngineOutput.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "base/uuid.h"
+#include "inference/types.h"
+
+namespace tollgate::inference {
+
+struct EngineSequence {
+  std::span<const std::int32_t> prompt_tokens;  // Each in [0, vocab_tokens). Copied.
+  SamplingParams sampling;                      // In range.
+  base::TeamId tenant;                          // The salt of whatever the engine caches: nothing crosses tenants.
+};
+
+// What Open found. cached_tokens: how many of the prompt's first tokens need no work, always fewer than all.
+struct EngineOpened {
+  std::int64_t cached_tokens = 0;
+};
+
+// One slot's part in a step. While its prompt is not worked through: `prompt_tokens` > 0, the next so many; when they are the last, the
+// first output token comes with the same step. After that: 0, and the step decodes one more token.
+struct EngineWork {
+  int slot = 0;
+  std::int64_t prompt_tokens = 0;
+  std::int64_t output_tokens_max = 1;  // An engine that chooses several tokens in a step gives no more than these.
+};
+
+// A token that was chosen, or why the slot can go no further. Several may stand for one slot, in order.
+struct EngineOutput {
+  int slot = 0;
+  std::int32_t token = -1;
+  std::string_view bytes;   // The token's text, perhaps part of a code point. Valid until the next call.
+  bool ends = false;        // The model ended its turn with this token.
+  absl::Status status;      // Not OK: this slot failed; nothing else here counts. Close it.
+};
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+
+  virtual const ModelInfo& Info() const = 0;                // Constant.
+  virtual std::int64_t step_tokens_max() const = 0;         // The sum over a step's work (a decode counts 1) must not exceed it.
+
+  virtual absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const = 0;
+
+  virtual absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) = 0;  // REQUIRES: empty, the prompt fits.
+
+  // Works once on all of `work` (each slot at most once, not empty, within step_tokens_max) and appends to `outputs`. Not OK: the whole
+  // step failed; each of its slots must be closed, the others are unharmed.
+  virtual absl::Status Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) = 0;
+
+  // Takes back output tokens until `output_tokens` remain; the next token will be none of `banned`. UNIMPLEMENTED where the model cannot.
+  virtual absl::Status Rewind(int slot, std::int64_t output_tokens, std::span<const std::int32_t> banned) = 0;
+
+  virtual void Close(int slot) = 0;  // Empties the slot and frees its context. Never fails.
+
+  virtual void Interrupt() = 0;      // Makes a step that is running, and all later ones, fail soon. For shutting down.
+};
+
+}  // namespace tollgate::inference

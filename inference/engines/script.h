@@ -1,0 +1,51 @@
+// A script: what the scripted engine answers to a prompt. Directives stand at the start of a line of the last user turn, and are obeyed in
+// order; with none, the reply is the turn's own text. One output token is one word with the white space after it.
+//
+//   !say TEXT      TEXT. In it: \n line break, \t tab, \\ backslash, \| ends a token inside of a word.
+//   !tokens N      N tokens "word ".
+//   !pace_ms N     From here on, N milliseconds between tokens, by the pool's clock.
+//   !fail          The engine fails on this sequence.
+//   !abort         The process aborts.
+//   !hang          No more tokens, for ever.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tollgate::inference {
+
+struct ScriptEvent {
+  enum Kind { kToken, kFail, kAbort, kHang, kEnd } kind = kEnd;
+  std::string_view bytes;                // Of the script; valid as long as it.
+  std::chrono::milliseconds pace{0};     // Since the token before.
+  bool ends = false;                     // Nothing comes after this token.
+};
+
+class Script {
+ public:
+  // Lines that are no sound directive count as text; of N, at most 10,000,000.
+  static Script Parse(std::string_view user_text);
+
+  ScriptEvent Next();
+  void Restart() { at_ = 0; given_ = 0; }
+
+ private:
+  struct Step {
+    ScriptEvent::Kind kind;
+    std::string text;       // The token.
+    std::int64_t times = 1;
+    std::chrono::milliseconds pace{0};
+  };
+
+  void AddWords(std::string_view text, std::chrono::milliseconds pace);
+  void AddSaid(std::string_view text, std::chrono::milliseconds pace);
+
+  std::vector<Step> steps_;
+  std::size_t at_ = 0;          // The step that is under way,
+  std::int64_t given_ = 0;      // and how often it was given.
+};
+
+}  // namespace tollgate::inference

@@ -1,0 +1,221 @@
+// How it works. Prompt tokens hold their own bytes (see Encode), so that the engine reads the script back from the tokens alone, as a real
+// engine has only them. A sequence whose next token is not due yet gives nothing in a step; a step that has nothing to give waits a moment
+// for the first that is due, so that a paced or hung sequence neither blocks the others nor spins.
+//
+// Tested by tests/inference/script_engine_test.cpp.
+#include "inference/engines/script_engine.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <optional>
+#include <utility>
+
+#include "base/crypto.h"
+#include "base/mutex.h"
+#include "inference/chat_format.h"
+#include "inference/engines/script.h"
+
+namespace tollgate::inference {
+namespace {
+
+using std::chrono::microseconds;
+
+// Ids: up to four ASCII bytes other than NUL, seven bits each, the first lowest; or kBytes | count << 24 | up to three bytes; or kControl + n.
+constexpr std::int32_t kBytes = 1 << 28;
+constexpr std::int32_t kControl = 1 << 29;
+constexpr std::int32_t kVocab = 1 << 30;
+enum Control : std::int32_t { kBegin, kEndTurn, kSystem, kUser, kAssistant, kTool, kNewTurn, kReply };
+constexpr microseconds kWaitMax = std::chrono::milliseconds(2);  // A slice of waiting: how late a clock that tests move may be seen.
+
+bool IsPlain(char c) { return c > 0; }
+
+void Encode(std::string_view text, std::vector<std::int32_t>& tokens) {
+  while (!text.empty()) {
+    std::size_t plain = 0;
+    while (plain < std::min<std::size_t>(4, text.size()) && IsPlain(text[plain])) ++plain;
+    std::int32_t token = 0;
+    std::size_t used = plain;
+    if (plain > 0) {
+      for (std::size_t i = 0; i < plain; ++i) token |= static_cast<std::int32_t>(text[i]) << (7 * i);
+    } else {
+      while (used < std::min<std::size_t>(3, text.size()) && !IsPlain(text[used])) ++used;
+      for (std::size_t i = 0; i < used; ++i) token |= static_cast<std::int32_t>(static_cast<unsigned char>(text[i])) << (8 * i);
+      token |= kBytes | static_cast<std::int32_t>(used) << 24;
+    }
+    tokens.push_back(token);
+    text.remove_prefix(used);
+  }
+}
+
+void Decode(std::int32_t token, std::string& text) {
+  if (token >= kBytes) {
+    const int count = (token >> 24) & 3;
+    for (int i = 0; i < count; ++i) text.push_back(static_cast<char>((token >> (8 * i)) & 0xFF));
+    return;
+  }
+  for (; token > 0; token >>= 7) text.push_back(static_cast<char>(token & 0x7F));
+}
+
+Control RoleToken(std::string_view role) {
+  if (role == "system") return kSystem;
+  if (role == "user") return kUser;
+  if (role == "assistant") return kAssistant;
+  return kTool;
+}
+
+std::string LastUserText(std::span<const std::int32_t> prompt) {
+  std::string text;
+  bool user = false;
+  for (const std::int32_t token : prompt) {
+    if (token < kControl) {
+      if (user) Decode(token, text);
+      continue;
+    }
+    if (token == kControl + kUser) {
+      user = true;
+      text.clear();
+    } else if (token == kControl + kEndTurn) {
+      user = false;
+    }
+  }
+  return text;
+}
+
+std::int32_t OutputToken(std::string_view bytes) {
+  std::uint32_t hash = 2166136261U;
+  for (const char c : bytes) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619U;
+  return static_cast<std::int32_t>(hash % static_cast<std::uint32_t>(kBytes));
+}
+
+struct Slot {
+  Script script;
+  std::int64_t prompt_left = 0;
+  base::MonoTime last;                    // When it gave its last token.
+  std::optional<ScriptEvent> next;        // Drawn from the script, not given yet.
+  std::vector<std::int32_t> banned;
+};
+
+class ScriptedEngine final : public Engine {
+ public:
+  ScriptedEngine(const ModelOptions& model, const base::Clock& clock)
+      : clock_(clock), slots_(static_cast<std::size_t>(model.slots)), step_tokens_max_(std::max<std::int64_t>(model.step_tokens_max, model.slots + 16)) {
+    info_.name = model.name;
+    info_.engine = "scripted";
+    info_.sha256 = base::Sha256("tollgate scripted engine 1");
+    info_.licence = model.licence;
+    info_.architecture = "scripted";
+    info_.chat_template = "scripted";
+    info_.engine_build = "scripted 1";
+    info_.context_tokens = model.context_tokens;
+    info_.vocab_tokens = kVocab;
+    info_.slots = model.slots;
+  }
+
+  const ModelInfo& Info() const override { return info_; }
+  std::int64_t step_tokens_max() const override { return step_tokens_max_; }
+
+  absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override {
+    TG_RETURN_IF_ERROR(CheckTurns(turns));
+    std::vector<std::int32_t> tokens;
+    for (const Turn& turn : turns) {
+      for (const Control control : {kBegin, RoleToken(turn.role)}) tokens.push_back(kControl + control);
+      Encode(turn.text, tokens);
+      for (const Control control : {kEndTurn, kNewTurn}) tokens.push_back(kControl + control);
+    }
+    for (const Control control : {kBegin, kAssistant, kReply}) tokens.push_back(kControl + control);
+    return tokens;
+  }
+
+  absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override {
+    Slot& opened = slots_[slot].emplace();
+    opened.script = Script::Parse(LastUserText(sequence.prompt_tokens));
+    opened.prompt_left = static_cast<std::int64_t>(sequence.prompt_tokens.size());
+    opened.last = clock_.Mono();
+    return EngineOpened{};
+  }
+
+  absl::Status Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) override {
+    base::MonoTime first_due = base::MonoTime::max();
+    bool progress = false;
+    const base::MonoTime now = clock_.Mono();
+    for (const EngineWork& item : work) {
+      Slot& slot = *slots_[item.slot];
+      slot.prompt_left -= item.prompt_tokens;
+      progress = progress || item.prompt_tokens > 0;
+      if (slot.prompt_left > 0) continue;
+      first_due = std::min(first_due, Give(item.slot, slot, now, outputs));
+    }
+    if (outputs.empty() && !progress) WaitFor(first_due);
+    return interrupted_.load(std::memory_order_acquire) ? base::Unavailable("the engine is shutting down") : absl::OkStatus();
+  }
+
+  absl::Status Rewind(int slot, std::int64_t output_tokens, std::span<const std::int32_t> banned) override {
+    Slot& rewound = *slots_[slot];
+    rewound.script.Restart();
+    for (std::int64_t i = 0; i < output_tokens; ++i) rewound.script.Next();
+    rewound.next.reset();
+    rewound.banned.assign(banned.begin(), banned.end());
+    return absl::OkStatus();
+  }
+
+  void Close(int slot) override { slots_[slot].reset(); }
+
+  void Interrupt() override {
+    {
+      base::Lock lock(mu_);
+      interrupted_.store(true, std::memory_order_release);
+    }
+    cv_.notify_all();
+  }
+
+ private:
+  // Gives the slot's next token if it is due. Returns when it is, if not now.
+  base::MonoTime Give(int index, Slot& slot, base::MonoTime now, std::vector<EngineOutput>& outputs) {
+    if (!slot.next) slot.next = slot.script.Next();
+    const ScriptEvent event = *slot.next;
+    if (event.kind == ScriptEvent::kHang) return base::MonoTime::max();
+    if (event.pace.count() > 0 && now < slot.last + event.pace) return slot.last + event.pace;
+    if (event.kind == ScriptEvent::kAbort) std::abort();
+    EngineOutput& output = outputs.emplace_back();
+    output.slot = index;
+    if (event.kind == ScriptEvent::kFail) {
+      output.status = base::Internal("the engine failed, as the script told it to");
+      return now;
+    }
+    slot.next.reset();
+    slot.last = now;
+    output.bytes = event.bytes;
+    output.token = OutputToken(event.bytes);
+    output.ends = event.ends || event.kind == ScriptEvent::kEnd;
+    if (std::find(slot.banned.begin(), slot.banned.end(), output.token) != slot.banned.end()) {
+      output.bytes = "other ";
+      output.token = OutputToken(output.bytes);
+    }
+    slot.banned.clear();
+    return now;
+  }
+
+  void WaitFor(base::MonoTime due) {
+    const auto left = due == base::MonoTime::max() ? kWaitMax : std::chrono::duration_cast<microseconds>(due - clock_.Mono());
+    base::Lock lock(mu_);
+    cv_.wait_for(lock.native(), std::clamp(left, microseconds(1), kWaitMax), [this] { return interrupted_.load(std::memory_order_acquire); });
+  }
+
+  const base::Clock& clock_;
+  ModelInfo info_;
+  std::vector<std::optional<Slot>> slots_;  // Replica's thread only.
+  std::int64_t step_tokens_max_;
+  base::Mutex mu_;
+  std::condition_variable cv_;
+  std::atomic<bool> interrupted_{false};
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> MakeScriptedEngine(const ModelOptions& model, const base::Clock& clock) {
+  return std::make_unique<ScriptedEngine>(model, clock);
+}
+
+}  // namespace tollgate::inference

@@ -1,0 +1,301 @@
+// How it works. Callers put sequences into an inbox and wake the thread; everything else happens on the replica's thread, in turns: take in
+// what is new, end what must end, see which parked sequences may go on, fill free slots in the fair queue's order, plan a step (each
+// decoding sequence one token, then prompts in chunks within the budget), run it, hand out what it gave. Nothing in a turn waits but the
+// engine's step and, when there is no work, the waker. The clock is injected: waits are cut short so that a clock that tests move is seen.
+//
+// A sequence that ends frees its slot, and the counts that stats() shows, before its consumer is told, so that a consumer that has seen the
+// end finds the room it left.
+//
+// Submit and what checks requests are in replica_submit.cpp.
+// Tested by tests/inference/pool_test.cpp.
+#include "inference/replica.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/diagnostics.h"
+#include "base/error_detail.h"
+
+namespace tollgate::inference {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+constexpr microseconds kPoll = milliseconds(10);   // How late a deadline in the queue or of a parked sequence may be seen.
+constexpr microseconds kIdle = std::chrono::seconds(1);
+
+}  // namespace
+
+void Replica::Run() {
+  while (!stopping_.load(std::memory_order_acquire)) {
+    now_ = clock_.Mono();
+    woken_ = waker_->Poll() || woken_;
+    if (woken_) Collect();
+    Sweep();
+    if (woken_) Resume();
+    CloseEnded();
+    woken_ = false;
+    Admit();
+    Plan();
+    if (work_.empty()) {
+      CloseEnded();
+      Publish();
+      Wait();
+      continue;
+    }
+    Step();
+    CloseEnded();
+    Publish();
+  }
+  EndAll();
+}
+
+void Replica::Collect() {
+  std::vector<std::unique_ptr<Sequence>> arrived;
+  {
+    base::Lock lock(mu_);
+    arrived.swap(inbox_);
+  }
+  for (auto& sequence : arrived) queue_.Push(std::move(sequence), now_);
+}
+
+std::optional<EndReason> Replica::Due(const Sequence& sequence) const {
+  if (sequence.stream->cancelled()) return sequence.stream->cancel_reason();
+  if (sequence.request.deadline && now_ >= *sequence.request.deadline) return EndReason::kDeadline;
+  return std::nullopt;
+}
+
+void Replica::Sweep() {
+  if (running_ > 0) {
+    for (auto& sequence : slots_) {
+      if (sequence == nullptr || sequence->closing) continue;
+      if (const auto reason = Due(*sequence)) End(*sequence, *reason, StatusOf(*reason, sequence->decoded));
+    }
+  }
+  if (queue_.size() > 0 && (woken_ || now_ - swept_at_ >= kPoll)) SweepQueue();
+}
+
+void Replica::SweepQueue() {
+  swept_at_ = now_;
+  const auto late = [this](const Sequence& sequence) { return Due(sequence).has_value() || now_ >= sequence.queue_deadline; };
+  queue_.Remove(late, [this](std::unique_ptr<Sequence> sequence) {
+    const EndReason reason = Due(*sequence).value_or(EndReason::kQueueTimeout);
+    EndWaiting(std::move(sequence), reason);
+  });
+}
+
+void Replica::Resume() {
+  for (auto& sequence : slots_) {
+    if (sequence != nullptr && sequence->parked && !sequence->closing) ParkOrEnd(*sequence);
+  }
+}
+
+void Replica::Admit() {
+  while (running_ < model_.slots && queue_.size() > 0) {
+    const bool last_slot = model_.slots >= 4 && running_ == model_.slots - 1;
+    std::unique_ptr<Sequence> sequence = queue_.Pop(last_slot, now_);
+    if (sequence == nullptr) return;
+    Open(std::move(sequence));
+  }
+}
+
+void Replica::Open(std::unique_ptr<Sequence> sequence) {
+  const auto free = std::find(slots_.begin(), slots_.end(), nullptr);
+  TG_CHECK(free != slots_.end(), "a sequence was let in without a free slot");
+  sequence->slot = static_cast<int>(free - slots_.begin());
+  sequence->end.started_at = now_;
+  const SequenceRequest& request = sequence->request;
+  const auto opened = engine_->Open(sequence->slot, {request.prompt_tokens, request.sampling, request.tenant});
+  *free = std::move(sequence);
+  Sequence& seated = **free;
+  ++running_;
+  if (!opened.ok()) {
+    End(seated, EndReason::kEngineFailed, opened.status());
+    return;
+  }
+  seated.end.cached_input_tokens = opened->cached_tokens;
+  seated.end.input_tokens_evaluated = opened->cached_tokens;
+  seated.prompt_left = seated.end.input_tokens - opened->cached_tokens;
+}
+
+void Replica::Plan() {
+  work_.clear();
+  if (running_ == 0) return;
+  prompts_.clear();
+  for (auto& sequence : slots_) {
+    if (sequence == nullptr || sequence->closing || sequence->parked) continue;
+    if (sequence->prompt_left > 0) {
+      prompts_.push_back(sequence.get());
+      continue;
+    }
+    const std::int64_t limit = std::min(sequence->output_limit, sequence->control.allowance);
+    work_.push_back({sequence->slot, 0, limit - sequence->decoded});
+  }
+  if (prompts_.empty()) return;
+  std::sort(prompts_.begin(), prompts_.end(), [](const Sequence* a, const Sequence* b) {
+    return a->account->served != b->account->served ? a->account->served < b->account->served : a->slot < b->slot;
+  });
+  std::int64_t left = budget_.PromptTokens(static_cast<std::int64_t>(work_.size()));
+  for (Sequence* sequence : prompts_) {
+    if (left == 0) return;
+    const std::int64_t chunk = std::min(left, sequence->prompt_left);
+    work_.push_back({sequence->slot, chunk, std::min(sequence->output_limit, sequence->control.allowance)});
+    left -= chunk;
+  }
+}
+
+void Replica::Step() {
+  outputs_.clear();
+  const absl::Status status = engine_->Step(work_, outputs_);
+  const base::MonoTime after = clock_.Mono();
+  const auto took = std::chrono::duration_cast<microseconds>(after - now_);
+  if (!status.ok()) {
+    if (stopping_.load(std::memory_order_acquire)) return;
+    for (const EngineWork& work : work_) Fail(work, status);
+    return;
+  }
+  std::int64_t prompt_tokens = 0;
+  std::int64_t decoding = 0;
+  for (const EngineWork& work : work_) {
+    Sequence& sequence = *slots_[work.slot];
+    prompt_tokens += work.prompt_tokens;
+    decoding += work.prompt_tokens == 0 ? 1 : 0;
+    sequence.prompt_left -= work.prompt_tokens;
+    sequence.end.input_tokens_evaluated += work.prompt_tokens;
+  }
+  budget_.Ran(prompt_tokens, decoding, took);
+  ++stats_.steps;
+  stats_.step_micros += took.count();
+  stats_.prompt_tokens += prompt_tokens;
+  now_ = after;
+  for (const EngineOutput& output : outputs_) {
+    Sequence* sequence = slots_[output.slot].get();
+    if (sequence != nullptr && !sequence->closing) Take(*sequence, output);
+  }
+}
+
+void Replica::Fail(const EngineWork& work, const absl::Status& status) {
+  base::Warn("inference", "model {}: a step failed: {}", model_.name, base::Message(status));
+  End(*slots_[work.slot], EndReason::kEngineFailed, status);
+}
+
+void Replica::Take(Sequence& sequence, const EngineOutput& output) {
+  if (!output.status.ok()) {
+    End(sequence, EndReason::kEngineFailed, output.status);
+    return;
+  }
+  ++sequence.decoded;
+  ++stats_.output_tokens;
+  if (!sequence.end.first_token_at) sequence.end.first_token_at = now_;
+  FairQueue::ChargeOutput(*sequence.account, 1);
+  text_.clear();
+  const bool met = sequence.text.Append(output.bytes, text_);
+  sequence.control = sequence.stream->Push(text_, sequence.decoded, sequence.text.delivered());
+  if (met || output.ends) {
+    End(sequence, EndReason::kStop, absl::OkStatus());
+  } else if (sequence.decoded >= sequence.output_limit) {
+    End(sequence, EndReason::kLength, absl::OkStatus());
+  } else if (sequence.decoded >= sequence.control.allowance || !sequence.control.has_room) {
+    ParkOrEnd(sequence);
+  }
+}
+
+void Replica::ParkOrEnd(Sequence& sequence) {
+  sequence.control = sequence.stream->Park(sequence.decoded);
+  const bool met = sequence.decoded >= sequence.control.allowance;
+  sequence.parked = met || !sequence.control.has_room;
+  if (met && sequence.control.allowance_final) End(sequence, EndReason::kAllowance, absl::OkStatus());
+}
+
+void Replica::End(Sequence& sequence, EndReason reason, const absl::Status& status) {
+  if (sequence.closing) return;
+  sequence.closing = true;
+  if (reason != EndReason::kCancelled) {
+    text_.clear();
+    sequence.text.Finish(text_);
+    if (!text_.empty()) sequence.stream->Push(text_, sequence.decoded, sequence.text.delivered());
+  }
+  sequence.end.stop_index = sequence.text.stop_index();
+  sequence.end.reason = reason;
+  sequence.end.status = status;
+  sequence.end.tokens_decoded = sequence.decoded;
+  sequence.end.tokens_delivered = sequence.text.delivered();
+  sequence.end.ended_at = now_;
+  if (reason == EndReason::kEngineFailed) ++stats_.failed;
+}
+
+void Replica::CloseEnded() {
+  if (running_ == 0) return;
+  for (auto& sequence : slots_) {
+    if (sequence == nullptr || !sequence->closing) continue;
+    engine_->Close(sequence->slot);
+    FairQueue::Release(*sequence->account);
+    --running_;
+    ++stats_.sequences;
+    const auto held = std::chrono::duration_cast<milliseconds>(sequence->end.ended_at - *sequence->end.started_at).count();
+    service_ms_.store((service_ms_.load(std::memory_order_relaxed) * 7 + held) / 8, std::memory_order_relaxed);
+    ended_.push_back(std::move(sequence));
+  }
+  if (ended_.empty()) return;
+  Publish();
+  Leave(static_cast<int>(ended_.size()));
+  for (auto& sequence : ended_) sequence->stream->Finish(std::move(sequence->end));
+  ended_.clear();
+}
+
+void Replica::EndWaiting(std::unique_ptr<Sequence> sequence, EndReason reason) {
+  sequence->end.reason = reason;
+  sequence->end.status = StatusOf(reason, 0);
+  sequence->end.ended_at = now_;
+  ++stats_.sequences;
+  Publish();
+  Leave(1);
+  sequence->stream->Finish(std::move(sequence->end));
+}
+
+void Replica::EndAll() {
+  now_ = clock_.Mono();
+  Collect();
+  for (auto& sequence : slots_) {
+    if (sequence != nullptr) End(*sequence, EndReason::kShutdown, StatusOf(EndReason::kShutdown, sequence->decoded));
+  }
+  CloseEnded();
+  queue_.Remove([](const Sequence&) { return true; },
+                [this](std::unique_ptr<Sequence> sequence) { EndWaiting(std::move(sequence), EndReason::kShutdown); });
+  Publish();
+}
+
+void Replica::Publish() {
+  stats_.running = running_;
+  stats_.waiting = queue_.size();
+  stats_.parked = 0;
+  stats_.kv_tokens_used = 0;
+  for (const auto& sequence : slots_) {
+    if (sequence == nullptr) continue;
+    stats_.parked += sequence->parked ? 1 : 0;
+    stats_.kv_tokens_used += sequence->end.input_tokens_evaluated + sequence->decoded;
+  }
+  if (queue_.size() == 0 || stats_.steps % 16 == 0) stats_.fairness_gap_tokens = queue_.GapTokens();
+  base::Lock lock(mu_);
+  stats_.refused = published_.refused;
+  published_ = stats_;
+}
+
+void Replica::Wait() {
+  const microseconds limit = running_ > 0 || queue_.size() > 0 ? kPoll : kIdle;
+  woken_ = waker_->Wait(limit);
+}
+
+void Replica::Leave(int sequences) {
+  base::Lock lock(mu_);
+  inside_ -= sequences;
+  if (inside_ == 0) idle_cv_.notify_all();
+}
+
+}  // namespace tollgate::inference

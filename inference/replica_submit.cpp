@@ -1,0 +1,195 @@
+// How it works. What callers of a replica do: start it, check and queue a request, stop it. A request is checked wholly here, on the caller's
+// thread, so that the engine sees nothing out of range. The bound on the queue counts everything inside beyond the slots, so that a burst
+// that the slots can take is not refused because the replica's thread has not looked yet.
+//
+// Tested by tests/inference/pool_test.cpp.
+#include <pthread.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <future>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/diagnostics.h"
+#include "base/encoding.h"
+#include "base/error_detail.h"
+#include "inference/replica.h"
+#include "inference/sampler.h"
+
+namespace tollgate::inference {
+namespace {
+
+constexpr std::size_t kStopsMax = 16;
+constexpr std::size_t kStopBytesMax = 256;
+
+// Niceness is a thread's own on Linux; the threads an engine starts inherit it.
+void LowerPriority(int nice) {
+  const auto thread = static_cast<id_t>(syscall(SYS_gettid));
+  if (nice > 0 && setpriority(PRIO_PROCESS, thread, std::min(getpriority(PRIO_PROCESS, thread) + nice, 19)) != 0) {
+    base::Warn("inference", "the replica's thread keeps its priority: setpriority failed");
+  }
+}
+
+absl::Status CheckStops(const std::vector<std::string>& stops) {
+  if (stops.size() > kStopsMax) return base::InvalidArgument(fmt::format("stop has {} strings; at most {} are allowed", stops.size(), kStopsMax));
+  for (const std::string& stop : stops) {
+    if (stop.empty() || stop.size() > kStopBytesMax) {
+      return base::InvalidArgument(fmt::format("a stop string has {} bytes; 1 to {} are allowed", stop.size(), kStopBytesMax));
+    }
+    if (!base::IsValidUtf8(stop)) return base::InvalidArgument("a stop string is not UTF-8");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Refuse(absl::StatusCode code, std::string_view message, std::string reason, std::string param) {
+  base::ErrorDetail detail;
+  detail.reason = std::move(reason);
+  detail.param = std::move(param);
+  detail.may_retry = false;
+  return base::WithDetail(base::MakeStatus(code, message), detail);
+}
+
+}  // namespace
+
+Replica::Replica(const ModelOptions& model, const base::Clock& clock)
+    : model_(model), clock_(clock), budget_(model.step_tokens_max, model.step_target), slots_(static_cast<std::size_t>(model.slots)) {
+  stats_.model = model.name;
+  stats_.slots = model.slots;
+  stats_.kv_tokens_total = model.slots * model.context_tokens;
+  published_ = stats_;
+}
+
+absl::StatusOr<std::unique_ptr<Replica>> Replica::Start(const ModelOptions& model, const base::Clock& clock, int nice, const Factory& factory) {
+  std::unique_ptr<Replica> replica(new Replica(model, clock));
+  std::promise<absl::Status> ready;
+  auto started = ready.get_future();
+  replica->thread_ = std::thread([self = replica.get(), nice, &factory, &ready] {
+    pthread_setname_np(pthread_self(), "replica");
+    LowerPriority(nice);
+    auto engine = factory();
+    if (!engine.ok()) {
+      ready.set_value(engine.status());
+      return;
+    }
+    self->engine_ = *std::move(engine);
+    self->budget_ = StepBudget(self->engine_->step_tokens_max(), self->model_.step_target);
+    ready.set_value(absl::OkStatus());
+    self->Run();
+  });
+  if (absl::Status status = started.get(); !status.ok()) {
+    replica->thread_.join();
+    return status;
+  }
+  return replica;
+}
+
+Replica::~Replica() { Stop(); }
+
+absl::Status Replica::Check(const SequenceRequest& request) const {
+  const ModelInfo& info = engine_->Info();
+  const auto input = static_cast<std::int64_t>(request.prompt_tokens.size());
+  if (input == 0) return base::InvalidArgument("the prompt has no tokens");
+  for (const std::int32_t token : request.prompt_tokens) {
+    if (token < 0 || token >= info.vocab_tokens) return base::InvalidArgument(fmt::format("prompt token {} is not one of the model's {}", token, info.vocab_tokens));
+  }
+  const std::int64_t output = std::max<std::int64_t>(request.max_tokens, 1);
+  if (request.max_tokens < 0) return Refuse(absl::StatusCode::kInvalidArgument, "max_tokens must not be negative", "INVALID_VALUE", "max_tokens");
+  if (input > info.context_tokens || output > info.context_tokens - input) {
+    const std::string message = fmt::format("the prompt has {} tokens and max_tokens asks for {}, {} together; model {} has a context of {}: shorten the prompt or lower max_tokens",
+                                            input, output, input + output, model_.name, info.context_tokens);
+    return Refuse(absl::StatusCode::kInvalidArgument, message, "CONTEXT_LENGTH_EXCEEDED", "messages");
+  }
+  if (request.allowance < 1) return base::InvalidArgument("the allowance must be at least 1 token");
+  TG_RETURN_IF_ERROR(CheckSampling(request.sampling));
+  return CheckStops(request.stop);
+}
+
+absl::StatusOr<std::shared_ptr<TokenStream>> Replica::Submit(SequenceRequest request) {
+  TG_RETURN_IF_ERROR(Check(request));
+  auto sequence = std::make_unique<Sequence>(std::move(request));
+  const SequenceRequest& kept = sequence->request;
+  const auto input = static_cast<std::int64_t>(kept.prompt_tokens.size());
+  const std::int64_t room = engine_->Info().context_tokens - input;
+  sequence->output_limit = kept.max_tokens == 0 ? room : kept.max_tokens;
+  sequence->end.input_tokens = input;
+  sequence->end.submitted_at = clock_.Mono();
+  sequence->queue_deadline = sequence->end.submitted_at + model_.queue_timeout;
+  sequence->control = {kept.allowance, kept.allowance_final, true};
+  sequence->stream = std::make_shared<StreamState>(waker_, model_.stream_buffer_bytes, kept.allowance, kept.allowance_final);
+  auto stream = std::make_shared<TokenStream>(sequence->stream);
+  {
+    base::Lock lock(mu_);
+    if (closed_) return StatusOf(EndReason::kShutdown, 0);
+    if (inside_ >= model_.slots + model_.queue_sequences_max) {
+      ++published_.refused;
+      base::ErrorDetail detail;
+      detail.reason = "QUEUE_FULL";
+      detail.retry_after_ms = RetryAfterMs();
+      return base::WithDetail(base::ResourceExhausted(fmt::format("model {} has {} sequences running and {} waiting, all it may hold; try again in {} ms", model_.name,
+                                                                  model_.slots, model_.queue_sequences_max, *detail.retry_after_ms)), detail);
+    }
+    ++inside_;
+    inbox_.push_back(std::move(sequence));
+  }
+  waker_->Wake();
+  return stream;
+}
+
+// When about half of what waits will have been served.
+std::int64_t Replica::RetryAfterMs() const {
+  const std::int64_t half = service_ms_.load(std::memory_order_relaxed) * (model_.queue_sequences_max / 2 + 1) / model_.slots;
+  return std::clamp<std::int64_t>(half, 100, 60'000);
+}
+
+absl::Status Replica::StatusOf(EndReason reason, std::int64_t decoded) const {
+  base::ErrorDetail detail;
+  switch (reason) {
+    case EndReason::kCancelled:
+      return base::Cancelled("the request was cancelled");
+    case EndReason::kDeadline:
+      return base::DeadlineExceeded(fmt::format("the deadline passed after {} output tokens; allow more time or ask for fewer tokens", decoded));
+    case EndReason::kQueueTimeout:
+      detail.reason = "QUEUE_TIMEOUT";
+      detail.retry_after_ms = RetryAfterMs();
+      return base::WithDetail(base::Unavailable(fmt::format("model {} had no free slot for {} ms; try again in {} ms", model_.name, model_.queue_timeout.count(),
+                                                            *detail.retry_after_ms)), detail);
+    case EndReason::kShutdown:
+      detail.reason = "SHUTTING_DOWN";
+      detail.retry_after_ms = 1000;
+      return base::WithDetail(base::Unavailable("the server is shutting down; try again in 1000 ms"), detail);
+    default:
+      return absl::OkStatus();
+  }
+}
+
+ReplicaStats Replica::stats() const {
+  base::Lock lock(mu_);
+  ReplicaStats stats = published_;
+  stats.waiting = std::max(stats.waiting, inside_ - stats.running);
+  return stats;
+}
+
+void Replica::StopAdmission() {
+  base::Lock lock(mu_);
+  closed_ = true;
+}
+
+bool Replica::WaitIdle(std::chrono::milliseconds limit) {
+  base::Lock lock(mu_);
+  return idle_cv_.wait_for(lock.native(), limit, [this] { return inside_ == 0; });
+}
+
+void Replica::Stop() {
+  StopAdmission();
+  stopping_.store(true, std::memory_order_release);
+  if (!thread_.joinable()) return;
+  if (engine_ != nullptr) engine_->Interrupt();
+  waker_->Wake();
+  thread_.join();
+}
+
+}  // namespace tollgate::inference

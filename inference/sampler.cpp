@@ -1,0 +1,248 @@
+// How it works. Greedy is one pass for the maximum. Otherwise: weights e^((l - max) / T) by a polynomial that the compiler turns into
+// vector code; min_p is then a threshold on the weight. top_k and top_p never sort the vocabulary: weights are counted into bins of equal
+// width in log space (the exponent and first bits of the float), the bins are walked from the heaviest until the cut falls inside one, and
+// only that bin's candidates are ordered. Ties go to the lower id. The draw is a hash of (seed, position): no state to rewind.
+//
+// Presence and frequency penalties look at the output, the repeat penalty at prompt and output, as OpenAI and vLLM define them.
+//
+// Tested by tests/inference/sampler_test.cpp.
+#include "inference/sampler.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include <fmt/format.h>
+
+namespace tollgate::inference {
+namespace {
+
+using Candidate = SamplerScratch::Candidate;
+
+absl::Status OutOfRange(const char* field, double value, const char* range) {
+  return base::InvalidArgument(fmt::format("{} is {}; it must be {}", field, value, range));
+}
+
+// Uniform in (0, 1): splitmix64 of seed and position.
+double Draw(std::uint64_t seed, std::int64_t position) {
+  std::uint64_t z = seed + 0x9E3779B97F4A7C15ULL * (static_cast<std::uint64_t>(position) + 1);
+  for (int round = 0; round < 2; ++round) {
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
+    z ^= z >> 31;
+  }
+  return (static_cast<double>(z >> 11) + 0.5) * 0x1.0p-53;
+}
+
+// e^x for x <= 0, relative error under 3e-7; 0 below the smallest normal float.
+inline float ExpOfNegative(float x) {
+  constexpr float kRounder = 12582912.0F;  // 1.5 * 2^23: adding it leaves the nearest whole number in the low bits.
+  const float clamped = x < -87.0F ? -87.0F : x;
+  const float shifted = clamped * 1.44269504088896F + kRounder;
+  const float whole = shifted - kRounder;
+  const float r = clamped - whole * 0.693359375F + whole * 2.12194440e-4F;
+  float p = 1.9875691500e-4F;
+  p = p * r + 1.3981999507e-3F;
+  p = p * r + 8.3334519073e-3F;
+  p = p * r + 4.1665795894e-2F;
+  p = p * r + 1.6666665459e-1F;
+  p = p * r + 5.0000001201e-1F;
+  p = p * r * r + r + 1.0F;
+  const float power = std::bit_cast<float>((std::bit_cast<std::uint32_t>(shifted) - 0x4B400000U + 127U) << 23);
+  return x < -87.0F ? 0.0F : p * power;
+}
+
+// Sixteen partial maxima, so that the loop becomes vector code without changing what NaN does: it is never greater.
+float MaxOf(std::span<const float> values) {
+  constexpr std::size_t kLanes = 16;
+  std::array<float, kLanes> lanes;
+  lanes.fill(-std::numeric_limits<float>::infinity());
+  std::size_t i = 0;
+  for (; i + kLanes <= values.size(); i += kLanes) {
+    for (std::size_t j = 0; j < kLanes; ++j) lanes[j] = values[i + j] > lanes[j] ? values[i + j] : lanes[j];
+  }
+  for (; i < values.size(); ++i) lanes[0] = values[i] > lanes[0] ? values[i] : lanes[0];
+  return *std::max_element(lanes.begin(), lanes.end());
+}
+
+double SumOf(std::span<const float> values) {
+  constexpr std::size_t kLanes = 16;
+  constexpr std::size_t kBlock = 1024;  // Floats summed as floats; blocks as doubles.
+  double total = 0;
+  std::size_t i = 0;
+  while (i + kLanes <= values.size()) {
+    std::array<float, kLanes> lanes{};
+    const std::size_t end = std::min(values.size() - values.size() % kLanes, i + kBlock);
+    for (; i < end; i += kLanes) {
+      for (std::size_t j = 0; j < kLanes; ++j) lanes[j] += values[i + j];
+    }
+    for (const float lane : lanes) total += lane;
+  }
+  for (; i < values.size(); ++i) total += values[i];
+  return total;
+}
+
+bool Heavier(const Candidate& a, const Candidate& b) { return a.weight != b.weight ? a.weight > b.weight : a.token < b.token; }
+
+// Bins of weights in (0, 1]: the float's exponent and two bits of its mantissa, the heaviest first.
+constexpr int kBins = 512;
+inline int BinOf(float weight) {
+  const auto bits = std::bit_cast<std::uint32_t>(weight) >> 21;
+  constexpr std::uint32_t kOne = 0x3F800000U >> 21;
+  return static_cast<int>(bits >= kOne ? 0 : kOne - bits);
+}
+
+// Reduces `scratch.weights` to the heaviest `top_k`, then to the smallest set of at least `top_p` of their mass. Leaves them in
+// `scratch.candidates` and returns their mass.
+double Nucleus(SamplerScratch& scratch, std::int64_t top_k, double top_p, double total) {
+  std::array<std::uint32_t, kBins> counts{};
+  std::array<double, kBins> mass{};
+  for (const float w : scratch.weights) {
+    if (w <= 0) continue;
+    const int bin = BinOf(w);
+    ++counts[bin];
+    mass[bin] += w;
+  }
+  // The last bin that can matter: the one in which both cuts could still fall.
+  int last = 0;
+  std::int64_t count = 0;
+  double sum = 0;
+  const double wanted = top_k > 0 ? std::numeric_limits<double>::infinity() : top_p * total;
+  for (; last < kBins; ++last) {
+    count += counts[last];
+    sum += mass[last];
+    if ((top_k > 0 && count >= top_k) || sum >= wanted) break;
+  }
+  last = std::min(last, kBins - 1);
+  auto& kept = scratch.candidates;
+  kept.clear();
+  for (std::size_t i = 0; i < scratch.weights.size(); ++i) {
+    const float w = scratch.weights[i];
+    if (w > 0 && BinOf(w) <= last) kept.push_back({w, static_cast<std::int32_t>(i)});
+  }
+  // Those in the last bin decide where the cut is; order only them. For top_k the mass is known only after the cut.
+  const auto edge = std::partition(kept.begin(), kept.end(), [last](const Candidate& c) { return BinOf(c.weight) < last; });
+  std::sort(edge, kept.end(), Heavier);
+  if (top_k > 0) {
+    if (static_cast<std::int64_t>(kept.size()) > top_k) kept.resize(static_cast<std::size_t>(top_k));
+    double mass_kept = 0;
+    for (const Candidate& c : kept) mass_kept += c.weight;
+    if (top_p >= 1) return mass_kept;
+    std::sort(kept.begin(), kept.end(), Heavier);
+    double cumulative = 0;
+    std::size_t size = 0;
+    while (size < kept.size() && cumulative < top_p * mass_kept) cumulative += kept[size++].weight;
+    kept.resize(std::max<std::size_t>(size, 1));
+    return size == 0 ? kept[0].weight : cumulative;
+  }
+  double cumulative = 0;
+  for (auto it = kept.begin(); it != edge; ++it) cumulative += it->weight;
+  auto it = edge;
+  while (it != kept.end() && (cumulative < wanted || it == kept.begin())) cumulative += (it++)->weight;
+  kept.erase(it, kept.end());
+  return cumulative;
+}
+
+std::int32_t PickFromAll(std::span<const float> weights, double target) {
+  std::int32_t last = -1;
+  constexpr std::size_t kBlock = 256;
+  for (std::size_t i = 0; i < weights.size(); i += kBlock) {
+    const auto block = weights.subspan(i, std::min(kBlock, weights.size() - i));
+    const double sum = SumOf(block);
+    if (sum < target) {
+      target -= sum;
+      continue;
+    }
+    for (std::size_t j = 0; j < block.size(); ++j) {
+      if (block[j] <= 0) continue;
+      last = static_cast<std::int32_t>(i + j);
+      target -= block[j];
+      if (target <= 0) return last;
+    }
+  }
+  if (last >= 0) return last;
+  return static_cast<std::int32_t>(std::max_element(weights.begin(), weights.end()) - weights.begin());
+}
+
+std::int32_t PickFrom(std::span<const Candidate> candidates, double target) {
+  for (const Candidate& c : candidates) {
+    target -= c.weight;
+    if (target <= 0) return c.token;
+  }
+  return candidates.back().token;
+}
+
+}  // namespace
+
+absl::Status CheckSampling(const SamplingParams& p) {
+  if (!(p.temperature >= 0 && p.temperature <= 2)) return OutOfRange("temperature", p.temperature, "between 0 and 2");
+  if (!(p.top_p > 0 && p.top_p <= 1)) return OutOfRange("top_p", p.top_p, "greater than 0 and at most 1");
+  if (p.top_k < 0) return OutOfRange("top_k", p.top_k, "0 (all) or more");
+  if (!(p.min_p >= 0 && p.min_p <= 1)) return OutOfRange("min_p", p.min_p, "between 0 and 1");
+  if (!(p.presence_penalty >= -2 && p.presence_penalty <= 2)) return OutOfRange("presence_penalty", p.presence_penalty, "between -2 and 2");
+  if (!(p.frequency_penalty >= -2 && p.frequency_penalty <= 2)) return OutOfRange("frequency_penalty", p.frequency_penalty, "between -2 and 2");
+  if (!(p.repeat_penalty > 0 && p.repeat_penalty <= 2)) return OutOfRange("repeat_penalty", p.repeat_penalty, "greater than 0 and at most 2");
+  return absl::OkStatus();
+}
+
+Sampler::Sampler(const SamplingParams& params, std::span<const std::int32_t> prompt_tokens)
+    : params_(params), penalties_(params.presence_penalty != 0 || params.frequency_penalty != 0 || params.repeat_penalty != 1) {
+  if (params.repeat_penalty == 1) return;
+  prompt_tokens_.assign(prompt_tokens.begin(), prompt_tokens.end());
+  std::sort(prompt_tokens_.begin(), prompt_tokens_.end());
+  prompt_tokens_.erase(std::unique(prompt_tokens_.begin(), prompt_tokens_.end()), prompt_tokens_.end());
+}
+
+void Sampler::Accept(std::int32_t token) {
+  banned_.clear();
+  if (penalties_) ++output_counts_[token];
+}
+
+void Sampler::TakeBack(std::int32_t token) {
+  const auto it = output_counts_.find(token);
+  if (it != output_counts_.end() && --it->second == 0) output_counts_.erase(it);
+}
+
+void Sampler::Penalise(std::span<float> logits) const {
+  const auto repeat = static_cast<float>(params_.repeat_penalty);
+  const auto weaken = [&](std::int32_t token) { logits[token] = logits[token] > 0 ? logits[token] / repeat : logits[token] * repeat; };
+  if (repeat != 1) {
+    for (const std::int32_t token : prompt_tokens_) weaken(token);
+  }
+  for (const auto& [token, count] : output_counts_) {
+    if (repeat != 1 && !std::binary_search(prompt_tokens_.begin(), prompt_tokens_.end(), token)) weaken(token);
+    logits[token] -= static_cast<float>(params_.presence_penalty + params_.frequency_penalty * count);
+  }
+  for (const std::int32_t token : banned_) logits[token] = -std::numeric_limits<float>::infinity();
+}
+
+absl::StatusOr<std::int32_t> Sampler::Sample(std::span<const float> logits, std::int64_t position, SamplerScratch& scratch) const {
+  if (!plain()) {
+    scratch.logits.assign(logits.begin(), logits.end());
+    Penalise(scratch.logits);
+    logits = scratch.logits;
+  }
+  const float max = MaxOf(logits);
+  if (!std::isfinite(max)) return base::Internal("the model gave no finite logit; its weights may be damaged: check the file's sha256");
+  if (params_.temperature == 0 || params_.top_k == 1) {
+    return static_cast<std::int32_t>(std::find(logits.begin(), logits.end(), max) - logits.begin());
+  }
+  const auto scale = static_cast<float>(1.0 / std::max(params_.temperature, 1e-4));
+  scratch.weights.resize(logits.size());
+  for (std::size_t i = 0; i < logits.size(); ++i) scratch.weights[i] = ExpOfNegative((logits[i] - max) * scale);
+  if (params_.min_p > 0) {
+    const auto least = static_cast<float>(params_.min_p);
+    for (float& w : scratch.weights) w = w < least ? 0.0F : w;
+  }
+  const double total = SumOf(scratch.weights);
+  if (!std::isfinite(total)) return base::Internal("the model gave logits that are not numbers; its weights may be damaged: check the file's sha256");
+  const double draw = Draw(params_.seed, position);
+  if (params_.top_k == 0 && params_.top_p >= 1) return PickFromAll(scratch.weights, draw * total);
+  const bool every = params_.top_k >= static_cast<std::int64_t>(logits.size());
+  const double mass = Nucleus(scratch, every ? 0 : params_.top_k, params_.top_p, total);
+  return PickFrom(scratch.candidates, draw * mass);
+}
+
+}  // namespace tollgate::inference

@@ -1,0 +1,46 @@
+// StepBudget: how many prompt tokens may go into a step, so that sequences that are decoding wait about `target` for their next token.
+// Learns what a prompt token costs from the steps that were run. One thread.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+
+namespace tollgate::inference {
+
+class StepBudget {
+ public:
+  StepBudget(std::int64_t step_tokens_max, std::chrono::microseconds target)
+      : max_(step_tokens_max), target_us_(static_cast<double>(target.count())) {}
+
+  // Prompt tokens for a step that decodes `decoding` sequences beside them. With none to disturb, a step may take four times the target.
+  std::int64_t PromptTokens(std::int64_t decoding) const {
+    const std::int64_t room = std::max<std::int64_t>(max_ - decoding, 0);
+    if (prompt_us_ <= 0) return std::min(room, kFirst);
+    const double spare = decoding == 0 ? 4 * target_us_ : target_us_ - decode_us_;
+    const double fit = std::clamp(spare / prompt_us_, 0.0, static_cast<double>(max_));
+    return std::min(room, std::max(static_cast<std::int64_t>(fit), kLeast));
+  }
+
+  void Ran(std::int64_t prompt_tokens, std::int64_t decoding, std::chrono::microseconds took) {
+    const auto us = static_cast<double>(took.count());
+    if (prompt_tokens == 0) {
+      Mix(decode_us_, us);
+    } else if (prompt_tokens >= kLeast) {
+      const double own = std::max(us - (decoding > 0 ? decode_us_ : 0.0), us * 0.1);
+      Mix(prompt_us_, std::max(own / static_cast<double>(prompt_tokens), 1e-3));
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kFirst = 64;  // Before anything is known.
+  static constexpr std::int64_t kLeast = 16;  // A prompt always gets on.
+  static void Mix(double& mean, double sample) { mean = mean <= 0 ? sample : 0.8 * mean + 0.2 * sample; }
+
+  std::int64_t max_;
+  double target_us_;
+  double prompt_us_ = 0;  // A prompt token.
+  double decode_us_ = 0;  // A step that only decodes.
+};
+
+}  // namespace tollgate::inference

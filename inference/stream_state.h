@@ -1,0 +1,87 @@
+// StreamState: what the pool and one TokenStream share, and Waker, by which a consumer wakes the replica. Internal to the room.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/mutex.h"
+#include "inference/token_stream.h"
+
+namespace tollgate::inference {
+
+// Wakes a replica's thread. Shared, so that a stream may outlive its replica.
+class Waker {
+ public:
+  void Wake();
+  // Waits until woken, at most `limit` of real time. True if woken.
+  bool Wait(std::chrono::microseconds limit);
+  // True if woken since the last Wait or Poll.
+  bool Poll() { return woken_.load(std::memory_order_relaxed) && woken_.exchange(false, std::memory_order_acq_rel); }
+
+ private:
+  base::Mutex mu_;
+  std::condition_variable cv_;
+  std::atomic<bool> woken_{false};
+};
+
+// What the consumer lets the sequence do.
+struct StreamControl {
+  std::int64_t allowance = 0;
+  bool allowance_final = false;
+  bool has_room = true;
+};
+
+class StreamState {
+ public:
+  StreamState(std::shared_ptr<Waker> waker, std::int64_t buffer_bytes, std::int64_t allowance, bool allowance_final)
+      : waker_(std::move(waker)), buffer_bytes_(buffer_bytes), allowance_(allowance), allowance_final_(allowance_final) {}
+
+  // The consumer's side: as TokenStream says.
+  Taken Take(Piece& piece);
+  void NotifyOnce(std::function<void()> callback);
+  void Allow(std::int64_t total, bool final);
+  void Cancel(EndReason reason);
+  void Forget();  // The consumer is gone: cancel, drop the callback.
+  std::int64_t tokens_decoded() const { return decoded_now_.load(std::memory_order_relaxed); }
+  const StreamEnd& end() const;
+
+  // The replica's side.
+  // Adds what one step gave (text may be empty) and says what the sequence may do next.
+  StreamControl Push(std::string_view text, std::int64_t decoded, std::int64_t delivered);
+  // The sequence cannot go on until Allow (`allowance_met`) or Take: the consumer will wake the replica. Returns the control read under the
+  // same lock: if it lets the sequence go on after all, nothing was parked.
+  StreamControl Park(std::int64_t decoded);
+  void Finish(StreamEnd end);
+  bool cancelled() const { return cancelled_.load(std::memory_order_acquire); }
+  EndReason cancel_reason() const { return cancel_reason_.load(std::memory_order_acquire); }
+
+ private:
+  bool Takeable() const REQUIRES(mu_) { return !text_.empty() || ended_ || parked_news_; }
+  StreamControl Control() const REQUIRES(mu_) {
+    return {allowance_, allowance_final_, static_cast<std::int64_t>(text_.size()) < buffer_bytes_};
+  }
+
+  const std::shared_ptr<Waker> waker_;
+  const std::int64_t buffer_bytes_;
+  std::atomic<bool> cancelled_{false};
+  std::atomic<EndReason> cancel_reason_{EndReason::kCancelled};
+  std::atomic<std::int64_t> decoded_now_{0};
+
+  mutable base::Mutex mu_;
+  std::string text_ GUARDED_BY(mu_);               // Not yet taken.
+  std::int64_t decoded_ GUARDED_BY(mu_) = 0;       // As of the last push.
+  std::int64_t delivered_ GUARDED_BY(mu_) = 0;
+  std::int64_t allowance_ GUARDED_BY(mu_);
+  bool allowance_final_ GUARDED_BY(mu_);
+  bool parked_ GUARDED_BY(mu_) = false;            // The replica waits to be woken for this sequence.
+  bool parked_news_ GUARDED_BY(mu_) = false;       // kParked has not been given yet.
+  bool ended_ GUARDED_BY(mu_) = false;
+  StreamEnd end_ GUARDED_BY(mu_);
+  std::function<void()> callback_ GUARDED_BY(mu_);
+};
+
+}  // namespace tollgate::inference

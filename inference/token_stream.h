@@ -1,0 +1,85 @@
+// TokenStream: the output of one sequence, as the pool makes it and one consumer takes it.
+//
+// The pool decodes ahead of the consumer by at most the model's stream_buffer_bytes of text; a consumer that does not take parks its own
+// sequence and no other. Taking costs a short lock and never waits.
+//
+//   for (;;) switch (stream->Take(piece)) {
+//     case Taken::kPiece:  Use(piece); break;                            // Text; whole code points.
+//     case Taken::kParked: stream->Allow(more, no_more_after); break;    // Nothing to take until Allow (or an end).
+//     case Taken::kEmpty:  stream->NotifyOnce(resume); return;           // Called when there is something.
+//     case Taken::kEnd:    Settle(stream->end()); return;
+//   }
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "inference/types.h"
+
+namespace tollgate::inference {
+
+class StreamState;  // What the pool keeps of it.
+
+struct Piece {
+  std::string text;                    // Valid UTF-8, whole code points; no byte of a stop string that was met is ever in it.
+  std::int64_t tokens_decoded = 0;     // Total decoded so far; this is what is billed.
+  std::int64_t tokens_delivered = 0;   // Of those, how many lie wholly in this piece and those before it.
+};
+
+enum class Taken { kPiece, kParked, kEmpty, kEnd };
+
+// How the sequence ended. Counts are final and exact.
+struct StreamEnd {
+  EndReason reason = EndReason::kStop;
+  absl::Status status;                           // As EndReason says. For people: no content.
+  std::int64_t input_tokens = 0;                 // Of the prompt.
+  std::int64_t input_tokens_evaluated = 0;       // Of those, how many the engine had worked through.
+  std::int64_t cached_input_tokens = 0;          // Of those, how many came from this tenant's own prefix cache.
+  std::int64_t tokens_decoded = 0;               // The token that ended the model's turn counts as one.
+  std::int64_t tokens_delivered = 0;             // As in the last piece taken or still to be taken.
+  int stop_index = -1;                           // Which of the request's stop strings was met; -1: none.
+  base::MonoTime submitted_at;
+  std::optional<base::MonoTime> started_at;      // When it got a slot.
+  std::optional<base::MonoTime> first_token_at;
+  base::MonoTime ended_at;
+};
+
+// Made by Pool::Submit. Take, Allow, Cancel and NotifyOnce may be called from any thread, one consumer at a time. May outlive the pool.
+class TokenStream {
+ public:
+  explicit TokenStream(std::shared_ptr<StreamState> state);
+  ~TokenStream();  // Cancels, and forgets the callback.
+  TokenStream(const TokenStream&) = delete;
+  TokenStream& operator=(const TokenStream&) = delete;
+
+  // Takes all the text that is there, as one piece. kParked is given once for each time the allowance is met. After kEnd, always kEnd.
+  Taken Take(Piece& piece);
+
+  // `callback` is called once, when Take would give something other than kEmpty: at once, on the calling thread, if that is so now; else
+  // from the replica's thread, where it must only hand over (post to a strand). A second NotifyOnce replaces a callback that has not run.
+  // One that has started may still be running when the stream is destroyed: let it own what it uses.
+  void NotifyOnce(std::function<void()> callback);
+
+  // Lets the sequence decode until `total_output_tokens` tokens stand in its output, counted from its start. Never lowers an earlier
+  // allowance. `final`: the sequence ends there with kAllowance instead of parking.
+  void Allow(std::int64_t total_output_tokens, bool final);
+
+  // Ends the sequence before its next step. Its end then comes as kEnd, with what had been decoded. If the engine itself hangs, the end
+  // waits for it: bound your wait. `reason` kCancelled or kDeadline.
+  void Cancel(EndReason reason = EndReason::kCancelled);
+
+  std::int64_t tokens_decoded() const;  // So far, those whose text is still held included.
+
+  // REQUIRES: Take has given kEnd.
+  const StreamEnd& end() const;
+
+ private:
+  std::shared_ptr<StreamState> state_;
+};
+
+}  // namespace tollgate::inference

@@ -1,0 +1,62 @@
+// What callers of the pool speak: turns, sampling, models. Plain values.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/crypto.h"
+
+namespace tollgate::inference {
+
+// One turn of a conversation. `role` is "system", "user", "assistant" or "tool"; anything else is refused by Render. `name` is given to
+// templates that have a place for it and ignored by others. All text is text: nothing in it can become a control token.
+struct Turn {
+  std::string role;
+  std::string name;
+  std::string text;
+};
+
+// How tokens are chosen. Applied in this order: penalties, temperature, min_p, top_k, top_p.
+// Submit refuses values outside of the ranges, naming the field.
+struct SamplingParams {
+  double temperature = 1.0;        // 0 to 2; 0 = greedy: the likeliest token, the lowest id on a tie.
+  double top_p = 1.0;              // 0 < top_p <= 1.
+  std::int32_t top_k = 0;          // 0 = all.
+  double min_p = 0.0;              // 0 to 1, share of the likeliest token's probability.
+  double presence_penalty = 0.0;   // -2 to 2, once for a token that stands in the output.
+  double frequency_penalty = 0.0;  // -2 to 2, for each time it stands there.
+  double repeat_penalty = 1.0;     // 0 < p <= 2, for tokens of prompt and output; 1 = none.
+  std::uint64_t seed = 0;          // The caller draws it, so that it can be recorded.
+};
+
+// A model that is loaded.
+struct ModelInfo {
+  std::string name;
+  std::string engine;                // "llama" or "scripted".
+  base::Digest sha256{};             // Of the weights' file; of the engine's own description where there is no file.
+  std::string licence;               // SPDX name, as configured.
+  std::string architecture;          // As the file says: "llama", "deepseek2" …
+  std::string chat_template;         // How turns are rendered: "chatml", "scripted" …
+  std::string engine_build;          // Library and backend, for records and diagnostics.
+  std::int64_t context_tokens = 0;   // Guaranteed to one sequence: prompt + output.
+  std::int64_t vocab_tokens = 0;
+  std::int64_t size_bytes = 0;       // Of the weights' file.
+  int slots = 0;                     // Sequences that run side by side.
+};
+
+// Why a sequence ended. In brackets: the status that StreamEnd carries.
+enum class EndReason {
+  kStop,          // The model ended its turn, or a stop string was met. [OK]
+  kLength,        // max_tokens or the context was reached. [OK]
+  kAllowance,     // The final allowance was used up, to the token. [OK]
+  kCancelled,     // Cancel, or the stream was dropped. [CANCELLED]
+  kDeadline,      // The request's deadline passed: in queue, prompt or output. [DEADLINE_EXCEEDED]
+  kQueueTimeout,  // Waited longer for a slot than the model's queue_timeout. [UNAVAILABLE, with a retry hint]
+  kEngineFailed,  // The engine failed on this sequence. [UNAVAILABLE or INTERNAL]
+  kShutdown,      // The pool was drained or destroyed. [UNAVAILABLE]
+};
+
+std::string_view Name(EndReason reason);  // "stop", "length", "allowance", "cancelled" …
+
+}  // namespace tollgate::inference

@@ -1,0 +1,246 @@
+// The lease side of Quotas: one exchange with the store at a time, for all buckets that want one.
+//
+// An answer is absolute (what the store has granted to this holder in all), so available = granted - held - spent whatever happened to
+// the exchanges before it; one that got no answer leaves its buckets `unsure`, to be asked about again, and what it gave back in limbo,
+// not spendable. Calls that wait are tried again after each answer, in order of arrival; each is refused only when the store has said
+// that nothing is left.
+//
+// Tested by tests/metering/quotas_test.cpp and tests/metering/quotas_property_test.cpp.
+#include <algorithm>
+#include <utility>
+
+#include "metering/quota_refusals.h"
+#include "metering/quotas_core.h"
+
+namespace tollgate::metering {
+namespace {
+
+using std::chrono::milliseconds;
+constexpr milliseconds kSweepEvery{1'000};
+constexpr milliseconds kRenewAfter{1'000};
+constexpr milliseconds kClockAfter{30'000};  // With no lease to renew, the database's time is still asked.
+constexpr std::int64_t kDemandSeconds = 2;
+
+}  // namespace
+
+void Quotas::Core::Wait(Waiter waiter, base::MonoTime now, After& after) {
+  waiter.deadline = now + options.lease_wait;
+  waiting.push_back(std::move(waiter));
+  StartExchange(now, true, after);
+}
+
+// Tries every waiting call again.
+void Quotas::Core::RunWaiters(base::MonoTime now, After& after) {
+  for (Bucket* b : queue) b->wanted = 0;
+  std::deque<Waiter> still;
+  for (Waiter& w : waiting) {
+    if (w.admission != nullptr) {
+      auto result = std::make_shared<absl::StatusOr<Reservation>>();
+      if (TryReserve(w.admission, w.input, w.output, now, result.get())) {
+        after.push_back([done = std::move(w.reserved), result] { done(std::move(*result)); });
+        continue;
+      }
+    } else {
+      absl::StatusOr<Extension> result;
+      if (TryExtend(*w.reservation, w.want, now, &result)) {
+        after.push_back([done = std::move(w.extended), result = std::move(result)] { done(result); });
+        continue;
+      }
+    }
+    still.push_back(std::move(w));
+  }
+  waiting.swap(still);
+}
+
+void Quotas::Core::FailWaiters(const std::function<bool(const Waiter&)>& which, const absl::Status& status, After& after) {
+  std::deque<Waiter> still;
+  for (Waiter& w : waiting) {
+    if (!which(w)) {
+      still.push_back(std::move(w));
+    } else if (w.admission != nullptr) {
+      after.push_back([done = std::move(w.reserved), status] { done(status); });
+    } else {
+      after.push_back([done = std::move(w.extended), status] { done(status); });
+    }
+  }
+  waiting.swap(still);
+}
+
+// The ask of one bucket. What it holds beyond need is a guess: two seconds of demand, doubled while it runs dry within a second.
+LeaseAsk Quotas::Core::AskFor(Bucket& b, base::MonoTime now) {
+  LeaseAsk ask{.quota = b.rule->id, .meter = b.rule->meter, .window = b.window, .amount = b.rule->amount};
+  ask.need = std::clamp<std::int64_t>(b.wanted + b.pending - b.available, 0, b.rule->amount);
+  const bool dry = b.known && now - b.asked_at < kRenewAfter && b.available < b.target / 2;
+  b.target = std::min(std::max(2 * ask.need, dry ? b.target * 2 : b.target), b.rule->amount);
+  if (b.give == 0 && !b.retired) ask.want = std::max<std::int64_t>(b.target - b.available, 0);
+  ask.give = std::exchange(b.give, 0);
+  ask.close = b.retired && b.refs == 0 && b.available <= 0;
+  b.wanted = 0;
+  b.asked_at = now;
+  b.in_flight = true;
+  b.closing = ask.close;
+  return ask;
+}
+
+// Starts an exchange if there is anything to ask (or to renew) and none is under way.
+void Quotas::Core::StartExchange(base::MonoTime now, bool renew, After& after) {
+  if (in_flight || fenced || now < down_until || (queue.empty() && !renew)) return;
+  const std::size_t n = std::min(queue.size(), options.asks_max);
+  flight.assign(queue.begin(), queue.begin() + n);
+  queue.erase(queue.begin(), queue.begin() + n);
+  flight_asks.clear();
+  for (Bucket* b : flight) {
+    b->queued = false;
+    flight_asks.push_back(AskFor(*b, now));
+  }
+  in_flight = true;
+  after.push_back([this, now, asks = flight_asks]() mutable {
+    leases.Exchange(std::move(asks), [this, now](absl::StatusOr<LeaseReply> reply) { OnReply(now, std::move(reply)); });
+  });
+}
+
+void Quotas::Core::Apply(Bucket& b, const LeaseAsk& ask, const LeaseState& state, base::MonoTime now) {
+  b.in_flight = false;
+  b.unsure = false;
+  if (b.closing && state.granted == 0) b.spent = 0;  // The lease is forgotten, and with it what was spent of it.
+  b.closing = false;
+  b.available = state.granted - b.held - b.spent - b.give;
+  b.debited = state.debited;
+  b.known = true;
+  b.known_at = now;
+  if (state.debited > b.rule->amount && b.available > 0) {  // The rule was lowered: only what is left of the new amount may be spent.
+    b.give += std::exchange(b.available, 0);
+    Queue(b);
+  }
+  if (ask.close && state.granted == 0 && b.retired && b.refs == 0 && !b.queued) buckets.erase(BucketKey{b.rule->id, b.window.start});
+}
+
+void Quotas::Core::OnReply(base::MonoTime sent, absl::StatusOr<LeaseReply> reply) {
+  After after;
+  {
+    base::Lock lock(mu);
+    const base::MonoTime now = clock.Mono();
+    const std::vector<Bucket*> asked = std::exchange(flight, {});
+    if (reply.ok()) {
+      TG_CHECK(reply->leases.size() == asked.size(), "a lease store answered another number of leases than was asked");
+      db_time = reply->database_time;
+      db_at = reply->taken_at;
+      clock_known = true;
+      holders = reply->holders;
+      spend_until = sent + options.lease_ttl;
+      sent_at = sent;
+      for (std::size_t i = 0; i < asked.size(); ++i) Apply(*asked[i], flight_asks[i], reply->leases[i], now);
+      RunWaiters(now, after);
+    } else {
+      if (reply.status().code() == absl::StatusCode::kFailedPrecondition) fenced = true;
+      down_until = now + options.recheck;
+      for (Bucket* b : asked) {
+        b->in_flight = false;
+        b->unsure = true;
+        Queue(*b);
+      }
+      FailWaiters([](const Waiter&) { return true; }, fenced ? LeasesLost() : StoreAway(), after);
+    }
+    in_flight = false;
+    StartExchange(now, !waiting.empty(), after);
+    changed.notify_all();  // Under the lock: the destructor may be what waits.
+  }
+  for (auto& call : after) call();
+}
+
+void Quotas::Core::SweepOne(Bucket& b, base::MonoTime now) {
+  if (b.in_flight) return;
+  if (b.unsure) return Queue(b);
+  if (b.retired) {
+    if (b.available > 0 && b.refs == 0) b.give += std::exchange(b.available, 0);
+    if (b.refs == 0 || b.give > 0) Queue(b);
+    return;
+  }
+  const double seconds = std::chrono::duration<double>(now - b.rate_since).count();
+  if (seconds < 0.9) return;
+  const auto demand = static_cast<std::int64_t>(kDemandSeconds * static_cast<double>(b.drawn) / seconds);
+  b.target = std::max(demand, b.target / 2);
+  b.drawn = 0;
+  b.rate_since = now;
+  if (holders > 1 && b.known && now - b.known_at >= kSweepEvery && b.available > 2 * b.target) {
+    b.give += b.available - b.target;
+    b.available = b.target;
+    Queue(b);
+  }
+}
+
+// Once a second: windows that ended, demand that changed, leases that nobody needs here.
+void Quotas::Core::Sweep(base::MonoTime now) {
+  next_sweep = now + kSweepEvery;
+  std::erase_if(graveyard, [](const auto& state) { return state->running == 0; });
+  if (clock_known) {
+    const base::WallTime wall = DatabaseTime(now);
+    for (auto& [id, state] : rules) {
+      if (state->current != nullptr && !state->current->window.Holds(wall)) Retire(*state);
+    }
+  }
+  std::erase_if(buckets, [](const auto& entry) {
+    const Bucket& b = *entry.second;
+    return b.retired && b.refs == 0 && !b.known && !b.unsure && !b.queued && !b.in_flight;
+  });
+  for (auto& [key, b] : buckets) SweepOne(*b, now);
+}
+
+void Quotas::Core::Tick() {
+  After after;
+  {
+    base::Lock lock(mu);
+    const base::MonoTime now = clock.Mono();
+    FailWaiters([&](const Waiter& w) { return w.deadline <= now; }, StoreSlow(), after);
+    if (now >= next_sweep) Sweep(now);
+    const auto renew_after = buckets.empty() ? kClockAfter : kRenewAfter;
+    StartExchange(now, !clock_known || now - sent_at >= renew_after, after);
+  }
+  for (auto& call : after) call();
+}
+
+// New rules: a rule that stays keeps its state; a lowered one gives its lease back, so that the next one is cut to the new amount.
+void Quotas::Core::SwapRules(const QuotaRules& next) {
+  std::unordered_map<base::Uuid, std::unique_ptr<RuleState>, base::UuidHash> kept;
+  std::unordered_map<base::Uuid, std::pair<RuleState*, std::int64_t>, base::UuidHash> edited;  // With the old amount.
+  by_scope.clear();
+  for (const QuotaRule& rule : next.all()) {
+    std::unique_ptr<RuleState> state;
+    const auto old = rules.find(rule.id);
+    if (old != rules.end()) {
+      const QuotaRule& was = *old->second->rule;
+      if (was.scope.kind == rule.scope.kind && was.scope.id == rule.scope.id && was.meter == rule.meter && was.window == rule.window) {
+        state = std::move(old->second);
+        rules.erase(old);
+        if (was.amount != rule.amount || was.scope.name != rule.scope.name) {
+          edited[rule.id] = {state.get(), was.amount};
+          state->rule = std::make_shared<const QuotaRule>(rule);
+        }
+      }
+    }
+    if (state == nullptr) {
+      state = std::make_unique<RuleState>();
+      state->rule = std::make_shared<const QuotaRule>(rule);
+    }
+    by_scope[ScopeKey{rule.scope.kind, rule.scope.id}].push_back(state.get());
+    kept[rule.id] = std::move(state);
+  }
+  for (auto& [id, state] : rules) {
+    Retire(*state);
+    if (state->running > 0) graveyard.push_back(std::move(state));
+  }
+  rules = std::move(kept);
+  ++generation;
+  if (edited.empty()) return;
+  for (auto& [key, b] : buckets) {
+    const auto found = edited.find(key.quota);
+    if (found == edited.end()) continue;
+    const auto& [state, was] = found->second;
+    b->rule = state->rule;
+    if (state->rule->amount >= was) continue;
+    if (b->available > 0) b->give += std::exchange(b->available, 0);
+    Queue(*b);
+  }
+}
+
+}  // namespace tollgate::metering

@@ -1,0 +1,280 @@
+// The spending side of Quotas: every function here runs under the mutex, looks at all scopes first and then takes from all or none.
+//
+// Tested by tests/metering/quotas_test.cpp and tests/metering/quotas_property_test.cpp.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/diagnostics.h"
+#include "metering/quota_refusals.h"
+#include "metering/quotas_core.h"
+
+namespace tollgate::metering {
+
+// The store said that nothing is left, and not long ago.
+bool Quotas::Core::Exhausted(const Bucket& b, base::MonoTime now) const {
+  return b.known && b.debited >= b.rule->amount && now - b.known_at < options.recheck;
+}
+
+absl::Status Quotas::Core::Refusal(const Bucket& b, base::MonoTime now, std::int64_t need) const {
+  return WindowSpent(*b.rule, b.window, DatabaseTime(now), b.debited - b.available, need);
+}
+
+// Why nothing may be spent at all, if so: an OK status means that asking the store will help.
+std::optional<absl::Status> Quotas::Core::CannotSpend(base::MonoTime now) const {
+  if (fenced) return LeasesLost();
+  if (now < spend_until) return std::nullopt;
+  return now < down_until ? StoreAway() : absl::OkStatus();
+}
+
+void Quotas::Core::Queue(Bucket& b) {
+  if (b.queued) return;
+  b.queued = true;
+  queue.push_back(&b);
+}
+
+void Quotas::Core::Retire(RuleState& state) {
+  if (state.current == nullptr) return;
+  state.current->retired = true;
+  state.current = nullptr;
+}
+
+// The bucket of the window that is open now. A clock that stepped back finds the old one again.
+Bucket* Quotas::Core::Current(RuleState& state, base::WallTime wall, base::MonoTime now) {
+  if (state.current != nullptr && state.current->window.Holds(wall)) return state.current;
+  Retire(state);
+  const WindowSpan window = WindowAt(state.rule->window, wall);
+  auto& slot = buckets[BucketKey{state.rule->id, window.start}];
+  if (slot == nullptr) {
+    slot = std::make_unique<Bucket>();
+    slot->rate_since = now;
+  }
+  slot->rule = state.rule;
+  slot->window = window;
+  slot->retired = false;
+  state.current = slot.get();
+  return state.current;
+}
+
+void Quotas::Core::Draw(Bucket& b, std::int64_t n) {
+  b.available -= n;
+  b.held += n;
+  b.drawn += n;
+  if (b.available < b.target / 2 && !(b.known && b.debited >= b.rule->amount)) Queue(b);
+}
+
+// Finds the rules that bind an admission, anew when they were swapped.
+void Quotas::Core::Resolve(Admission::Impl& admission) {
+  if (admission.generation == generation) return;
+  admission.generation = generation;
+  admission.token_rules.clear();
+  for (const ScopeKey& key : admission.scopes) {
+    const auto found = by_scope.find(key);
+    if (found == by_scope.end()) continue;
+    for (RuleState* state : found->second) {
+      if (state->rule->meter == Meter::kTokens) admission.token_rules.push_back(state);
+    }
+  }
+}
+
+absl::StatusOr<Admission> Quotas::Core::Admit(std::span<const Scope> scopes, base::MonoTime now) {
+  if (stopping) return Stopping();
+  auto impl = std::make_shared<Admission::Impl>();
+  impl->core = this;
+  bool may_spend = true;
+  for (const Scope& scope : scopes) {
+    const ScopeKey key{scope.kind, scope.id};
+    impl->scopes.push_back(key);
+    const auto found = by_scope.find(key);
+    if (found == by_scope.end()) continue;
+    for (RuleState* state : found->second) {
+      const QuotaRule& rule = *state->rule;
+      if (rule.meter == Meter::kConcurrent) {
+        if (state->running >= rule.amount) return TooManyRunning(rule, state->running);
+        impl->slots.push_back(state);
+        continue;
+      }
+      if (!clock_known) return fenced ? LeasesLost() : StoreAway();
+      if (rule.meter == Meter::kTokens) {
+        impl->token_rules.push_back(state);
+        continue;
+      }
+      if (const auto cannot = CannotSpend(now)) {
+        if (!cannot->ok()) return *cannot;
+        may_spend = false;
+      }
+      Bucket* bucket = Current(*state, DatabaseTime(now), now);
+      if (rule.amount == 0 || (bucket->available < 1 && Exhausted(*bucket, now))) return Refusal(*bucket, now, 1);
+      impl->requests.push_back({bucket, false});
+    }
+  }
+  impl->generation = generation;
+  for (RuleState* state : impl->slots) ++state->running;
+  for (RequestUnit& unit : impl->requests) {
+    ++unit.bucket->refs;
+    unit.taken = may_spend && unit.bucket->available >= 1;
+    if (unit.taken) {
+      Draw(*unit.bucket, 1);
+    } else {  // Reserve takes it, when a lease has come.
+      ++unit.bucket->pending;
+      Queue(*unit.bucket);
+    }
+  }
+  return Admission(std::move(impl));
+}
+
+// Decides a Reserve, or returns false: it has to wait for the store, which is then told what is wanted.
+bool Quotas::Core::TryReserve(const std::shared_ptr<Admission::Impl>& admission, std::int64_t input, std::int64_t output,
+                              base::MonoTime now, absl::StatusOr<Reservation>* result) {
+  if (stopping || admission->dropped) {
+    *result = stopping ? Stopping() : base::Cancelled("the request ended while it waited for quota");
+    return true;
+  }
+  Resolve(*admission);
+  if (!admission->token_rules.empty() && !clock_known) {
+    *result = StoreAway();
+    return true;
+  }
+  const std::int64_t need = input + std::min<std::int64_t>(output, 1);
+  Few<std::pair<Bucket*, std::int64_t>> wants;  // What each bucket must have at least.
+  if (!admission->token_rules.empty()) {
+    const base::WallTime wall = DatabaseTime(now);
+    for (RuleState* state : admission->token_rules) wants.push_back({Current(*state, wall, now), need});
+  }
+  const std::size_t token_buckets = wants.size();
+  for (const RequestUnit& unit : admission->requests) {
+    if (!unit.taken) wants.push_back({unit.bucket, 1});
+  }
+  bool wait = false;
+  const Bucket* strictest = nullptr;
+  std::int64_t strictest_need = 0;
+  const auto cannot = wants.empty() ? std::nullopt : CannotSpend(now);
+  for (const auto& [b, least] : wants) {
+    const bool never = least > b->rule->amount;
+    const bool spent = !never && b->available < least && Exhausted(*b, now);
+    if ((never || spent) && (strictest == nullptr || b->window.end > strictest->window.end)) {
+      strictest = b;
+      strictest_need = least;
+    }
+    wait = wait || b->available < least;
+  }
+  if (cannot && !cannot->ok()) {
+    *result = *cannot;
+    return true;
+  }
+  if (strictest != nullptr) {
+    *result = Refusal(*strictest, now, strictest_need);
+    return true;
+  }
+  if (wait || cannot) {
+    if (now < down_until) {
+      *result = StoreAway();
+      return true;
+    }
+    for (std::size_t i = 0; i < token_buckets; ++i) {
+      wants[i].first->wanted += input + output;
+      Queue(*wants[i].first);
+    }
+    for (std::size_t i = token_buckets; i < wants.size(); ++i) Queue(*wants[i].first);  // Asked for as `pending`.
+    return false;
+  }
+  auto impl = std::make_shared<Reservation::Impl>();
+  std::int64_t granted = output;
+  for (std::size_t i = 0; i < token_buckets; ++i) {
+    granted = std::min(granted, wants[i].first->available - input);
+    impl->buckets.push_back(wants[i].first);
+  }
+  impl->core = this;
+  impl->admission = admission;
+  impl->output = granted;
+  impl->tokens = input + granted;
+  for (Bucket* b : impl->buckets) {
+    ++b->refs;
+    Draw(*b, impl->tokens);
+  }
+  for (RequestUnit& unit : admission->requests) {
+    if (unit.taken) continue;
+    unit.taken = true;
+    --unit.bucket->pending;
+    Draw(*unit.bucket, 1);
+  }
+  ++admission->open;
+  *result = Reservation(std::move(impl));
+  return true;
+}
+
+bool Quotas::Core::TryExtend(Reservation::Impl& reservation, std::int64_t want, base::MonoTime now, absl::StatusOr<Extension>* result) {
+  if (reservation.state != Reservation::State::kHeld) {
+    *result = base::Cancelled("the reservation was closed");
+    return true;
+  }
+  std::int64_t granted = want;
+  const Bucket* limit = nullptr;  // The tightest of those of which nothing more can be had.
+  for (const Bucket* b : reservation.buckets) {
+    if (b->available >= granted || !Exhausted(*b, now)) continue;
+    granted = std::max<std::int64_t>(b->available, 0);
+    limit = b;
+  }
+  const auto cannot = reservation.buckets.empty() ? std::nullopt : CannotSpend(now);
+  const bool lacks = std::any_of(reservation.buckets.begin(), reservation.buckets.end(), [&](const Bucket* b) { return b->available < granted; });
+  if (cannot || (lacks && granted > 0)) {
+    if (now < down_until || (cannot && !cannot->ok())) {
+      *result = cannot && !cannot->ok() ? *cannot : StoreAway();
+      return true;
+    }
+    for (Bucket* b : reservation.buckets) {
+      b->wanted += want;
+      if (cannot || b->available < want) Queue(*b);
+    }
+    return false;
+  }
+  for (Bucket* b : reservation.buckets) Draw(*b, granted);
+  reservation.tokens += granted;
+  reservation.output += granted;
+  *result = Extension{granted, limit == nullptr ? "" : LabelOf(limit->rule->scope)};
+  return true;
+}
+
+void Quotas::Core::Finish(Reservation::Impl& reservation, Reservation::State state, std::int64_t used) {
+  if (reservation.state != Reservation::State::kHeld) return;
+  reservation.state = state;
+  if (used > reservation.tokens) {
+    base::Error("metering", "{} tokens were used where {} were reserved; the rest is taken from what comes next", used, reservation.tokens);
+  }
+  for (Bucket* b : reservation.buckets) {
+    b->held -= reservation.tokens;
+    b->spent += used;
+    b->available += reservation.tokens - used;
+    --b->refs;
+  }
+  reservation.buckets.clear();
+  Admission::Impl& admission = *reservation.admission;
+  if (state != Reservation::State::kReleased) admission.counted = true;
+  --admission.open;
+  if (admission.dropped) CloseUnits(admission);
+}
+
+void Quotas::Core::DropAdmission(Admission::Impl& admission) {
+  admission.dropped = true;
+  for (RuleState* state : admission.slots) --state->running;
+  admission.slots.clear();
+  CloseUnits(admission);
+}
+
+// Spends or gives back the request units once nothing can change about it.
+void Quotas::Core::CloseUnits(Admission::Impl& admission) {
+  if (admission.open > 0) return;
+  for (const RequestUnit& unit : admission.requests) {
+    Bucket& b = *unit.bucket;
+    if (unit.taken) {
+      --b.held;
+      (admission.counted ? b.spent : b.available) += 1;
+    } else {
+      --b.pending;
+    }
+    --b.refs;
+  }
+  admission.requests.clear();
+}
+
+}  // namespace tollgate::metering

@@ -1,0 +1,63 @@
+// Reports over usage and ledger, and the proof that they agree with the records. Read-only; each call is one session's work for as long
+// as the query takes: not for I/O threads. Roles: tollgate_reader (rows that its tenant settings allow) or tollgate_verifier (all).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/money.h"
+#include "base/postgres.h"
+#include "base/status.h"
+#include "base/uuid.h"
+
+namespace tollgate::metering {
+
+enum class ReportBy { kOrg, kTeam, kProject, kKey, kModel, kDay };
+absl::StatusOr<ReportBy> ParseReportBy(std::string_view name);  // "org", "team", "project", "key", "model", "day"
+
+struct ReportFilter {
+  base::WallTime from;  // Inclusive, by the terminal record's wall time.
+  base::WallTime to;    // Exclusive.
+  std::optional<base::Uuid> org;
+  std::optional<base::Uuid> team;
+  std::optional<base::Uuid> project;
+  std::optional<base::Uuid> key;
+  std::string model;    // Empty = all.
+};
+
+struct ReportRow {
+  std::string id;       // The group: a uuid, a model's name, or a day as 2026-11-25 (UTC).
+  std::string name;     // Its latest name.
+  std::string currency; // Groups are apart by currency; amounts of two are never added.
+  std::int64_t attempts = 0;
+  std::int64_t requests = 0;
+  std::int64_t input_tokens = 0;         // Cached ones included.
+  std::int64_t cached_input_tokens = 0;
+  std::int64_t output_tokens = 0;
+  std::int64_t delivered_tokens = 0;
+  base::Money amount;
+};
+
+// Groups in order of amount, largest first (days: in order of time). At most 10,000.
+absl::StatusOr<std::vector<ReportRow>> UsageReport(base::Session& session, ReportBy by, const ReportFilter& filter);
+
+struct Reconciliation {
+  std::int64_t records = 0;      // FINAL and ABORT in the period.
+  std::int64_t usages = 0;
+  std::int64_t transfers = 0;
+  std::int64_t record_tokens = 0;
+  std::int64_t usage_tokens = 0;
+  std::int64_t transfer_tokens = 0;
+  std::int64_t differences = 0;
+  std::string first_difference;  // For people: which request, what each side says. Empty = they agree to the token and the nano.
+};
+
+// Compares every terminal record of [from, to) with its usage row and its transfer, recomputes the amount from the pinned price, and
+// looks for usage and transfers that no record has. Reads in steps of a few thousand rows; memory stays flat.
+absl::StatusOr<Reconciliation> Reconcile(base::Session& session, base::WallTime from, base::WallTime to);
+
+}  // namespace tollgate::metering

@@ -1,0 +1,74 @@
+// A trie over byte classes (one for each byte that occurs in some word, one for all others), then one breadth-first pass that fills the
+// missing edges from the failure state's row: a full automaton, one load a byte.
+//
+// Tested by tests/policy/aho_corasick_test.cpp.
+#include "policy/aho_corasick.h"
+
+namespace tollgate::policy {
+namespace {
+constexpr std::size_t kTableEntriesMax = 64u << 20;
+}
+
+absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& words) {
+  AhoCorasick out;
+  for (const std::string& word : words) {
+    for (const char c : word) {
+      std::uint16_t& its_class = out.class_[static_cast<std::uint8_t>(c)];
+      if (its_class == 0) its_class = static_cast<std::uint16_t>(out.classes_++);
+    }
+  }
+  for (int c = 'A'; c <= 'Z'; ++c) out.class_[static_cast<std::size_t>(c)] = out.class_[static_cast<std::size_t>(c) + 32];
+
+  const std::size_t k = out.classes_;
+  const auto add_state = [&](std::uint32_t depth) {
+    out.next_.resize(out.next_.size() + k, kNone);
+    out.depth_.push_back(depth);
+    out.first_word_.push_back(kNone);
+    return static_cast<State>(out.depth_.size() - 1);
+  };
+  add_state(0);
+  out.next_word_.assign(words.size(), kNone);
+  for (std::uint32_t index = 0; index < words.size(); ++index) {
+    State at = kStart;
+    for (const char c : words[index]) {
+      const std::size_t edge = at * k + out.class_[static_cast<std::uint8_t>(c)];
+      if (out.next_[edge] == kNone) {
+        if (out.next_.size() + k > kTableEntriesMax) return base::ResourceExhausted("the word lists are too large; split them over several rules sets or shorten them");
+        const State fresh = add_state(out.depth_[at] + 1);
+        out.next_[edge] = fresh;
+      }
+      at = out.next_[edge];
+    }
+    out.next_word_[index] = out.first_word_[at];
+    out.first_word_[at] = index;
+  }
+
+  const std::size_t states = out.depth_.size();
+  out.ending_.assign(states, kNone);
+  out.shorter_.assign(states, kNone);
+  std::vector<State> failure(states, kStart), queue;
+  queue.reserve(states);
+  for (std::size_t c = 0; c < k; ++c) {
+    State& to = out.next_[c];
+    if (to == kNone) to = kStart;
+    else queue.push_back(to);
+  }
+  for (std::size_t head = 0; head < queue.size(); ++head) {
+    const State at = queue[head], fail = failure[at];
+    out.shorter_[at] = out.ending_[fail];
+    out.ending_[at] = out.first_word_[at] != kNone ? at : out.ending_[fail];
+    for (std::size_t c = 0; c < k; ++c) {
+      State& to = out.next_[at * k + c];
+      const State through = out.next_[fail * k + c];
+      if (to == kNone) {
+        to = through;
+      } else {
+        failure[to] = through;
+        queue.push_back(to);
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace tollgate::policy

@@ -1,0 +1,91 @@
+// PolicySet: the compiled policies of a scope. Text in, verdict out; no I/O, no clock, no tenant data.
+//
+// Compile once, share for ever: immutable, any thread may call anything. A reload compiles a new one and swaps the pointer; whoever
+// holds the old one finishes with it. The language: docs/policy.md.
+//
+// Cost: Compile some milliseconds (run it off the I/O threads); Inspect about 20 µs per 2 KB of ordinary text with 20 rules, linear in
+// the text whatever it holds.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/crypto.h"
+#include "base/status.h"
+#include "policy/stream_filter.h"
+#include "policy/verdict.h"
+
+namespace tollgate::policy {
+
+// One policy file. `name` is what errors call it.
+struct PolicySource {
+  std::string name;
+  std::string yaml;
+};
+
+// What a verdict waits for and policy cannot know by itself: a guard model's opinion, an embedding, an external detector. Gateway
+// answers by `id` and calls Decide. No rule of today's language asks any.
+struct Question {
+  std::string id;
+  std::string rule_id;
+  std::string detector;  // "guard_model", "topic", "external"
+  std::string input;     // The text to judge.
+};
+struct Answer {
+  std::string id;
+  bool hit = false;
+  std::string failure;  // Not empty: nobody could answer; the rule then acts as if hit.
+};
+
+struct Inspection {
+  Verdict verdict;
+  bool changed = false;         // `prompt` differs from what was given.
+  std::vector<Message> prompt;  // As it is to be used: redacted. After a block: as given, and not to be used.
+  std::vector<Question> questions;
+};
+
+struct Filtered {
+  std::string text;  // What may be released. After a block: what came before the hit.
+  bool blocked = false;
+  Verdict verdict;
+  std::vector<RawSpan> raw;
+};
+
+// For listings. `where` and `detect` are one-line summaries; `tests` how many ship with the rule.
+struct RuleDescription {
+  std::string policy, id, where, detect, because, severity;
+  Action action = Action::kAllow;
+  int tests = 0;
+  std::int64_t hold_bytes_max = 0;  // The most a stream can be held for this rule; 0 if it does not act on output.
+};
+
+class PolicySet {
+ public:
+  // Compiles all sources into one set and runs the tests that they carry. INVALID_ARGUMENT names the place and the remedy:
+  // "acme.yaml:12:7: unknown field 'detct'; did you mean 'detect'?". No sources: a set that allows everything.
+  static absl::StatusOr<std::shared_ptr<const PolicySet>> Compile(std::span<const PolicySource> sources);
+
+  virtual ~PolicySet() = default;
+
+  // Judges a prompt: every part and name of every message. INVALID_ARGUMENT if a text is not valid UTF-8 or longer than 1 GiB.
+  virtual absl::StatusOr<Inspection> Inspect(const Subject& subject, std::span<const Message> prompt) const = 0;
+
+  // The verdict once the inspection's questions are answered. INVALID_ARGUMENT if an answer is missing or not asked for.
+  virtual absl::StatusOr<Verdict> Decide(const Inspection& inspection, std::span<const Answer> answers) const = 0;
+
+  // A filter for one reply, alive as long as its owner wants. Never null.
+  virtual std::unique_ptr<StreamFilter> OpenOutput(const Subject& subject) const = 0;
+
+  // The same judgement on a complete reply. Errors as Inspect.
+  virtual absl::StatusOr<Filtered> FilterWhole(const Subject& subject, std::string_view reply) const = 0;
+
+  // SHA-256 over the sources' names and texts, in order: what the record pins.
+  virtual const base::Digest& digest() const = 0;
+
+  virtual std::vector<RuleDescription> Describe() const = 0;
+};
+
+}  // namespace tollgate::policy

@@ -1,0 +1,121 @@
+// Numbers with a checksum or a structure: cards, IBAN, SSN.
+//
+// A card candidate is the longest run of digit groups; the number may end earlier, at a group's end ("4111 1111 1111 1111 12/27"), so
+// lengths are tried from long to short. An IBAN's length is its country's, whatever capital letters follow.
+//
+// Tested by tests/policy/validators_test.cpp.
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "policy/validators.h"
+#include "policy/validators_internal.h"
+
+namespace tollgate::policy {
+namespace {
+
+// Issuer identification ranges (first six digits) and the lengths their numbers have.
+struct Issuer {
+  int from, to, shortest, longest;
+};
+constexpr std::array<Issuer, 15> kIssuers = {{
+    {400000, 499999, 13, 19}, {510000, 559999, 16, 16}, {222100, 272099, 16, 16}, {340000, 349999, 15, 15}, {370000, 379999, 15, 15},
+    {601100, 601199, 16, 19}, {644000, 659999, 16, 19}, {622126, 622925, 16, 19}, {352800, 358999, 16, 19}, {300000, 305999, 14, 19},
+    {360000, 369999, 14, 19}, {380000, 399999, 14, 19}, {620000, 629999, 16, 19}, {220000, 220499, 16, 19}, {500000, 509999, 16, 19}}};
+
+bool IssuedWithLength(std::string_view digits) {
+  const int head = std::stoi(std::string(digits.substr(0, 6)));
+  const auto length = static_cast<int>(digits.size());
+  return std::any_of(kIssuers.begin(), kIssuers.end(), [&](const Issuer& issuer) {
+    if (head < issuer.from || head > issuer.to || length < issuer.shortest || length > issuer.longest) return false;
+    return issuer.from != 400000 || length == 13 || length == 16 || length == 19;
+  });
+}
+
+struct Country {
+  char code[3];
+  std::uint8_t length;
+};
+constexpr Country kIbanCountries[] = {
+    {"AD", 24}, {"AE", 23}, {"AL", 28}, {"AT", 20}, {"AZ", 28}, {"BA", 20}, {"BE", 16}, {"BG", 22}, {"BH", 22}, {"BI", 27}, {"BR", 29},
+    {"BY", 28}, {"CH", 21}, {"CR", 22}, {"CY", 28}, {"CZ", 24}, {"DE", 22}, {"DJ", 27}, {"DK", 18}, {"DO", 28}, {"EE", 20}, {"EG", 29},
+    {"ES", 24}, {"FI", 18}, {"FK", 18}, {"FO", 18}, {"FR", 27}, {"GB", 22}, {"GE", 22}, {"GI", 23}, {"GL", 18}, {"GR", 27}, {"GT", 28},
+    {"HR", 21}, {"HU", 28}, {"IE", 22}, {"IL", 23}, {"IQ", 23}, {"IS", 26}, {"IT", 27}, {"JO", 30}, {"KW", 30}, {"KZ", 20}, {"LB", 28},
+    {"LC", 32}, {"LI", 21}, {"LT", 20}, {"LU", 20}, {"LV", 21}, {"LY", 25}, {"MC", 27}, {"MD", 24}, {"ME", 22}, {"MK", 19}, {"MN", 20},
+    {"MR", 27}, {"MT", 31}, {"MU", 30}, {"NI", 28}, {"NL", 18}, {"NO", 15}, {"OM", 23}, {"PK", 24}, {"PL", 28}, {"PS", 29}, {"PT", 25},
+    {"QA", 29}, {"RO", 24}, {"RS", 22}, {"RU", 33}, {"SA", 24}, {"SC", 31}, {"SD", 18}, {"SE", 24}, {"SI", 19}, {"SK", 24}, {"SM", 27},
+    {"SO", 23}, {"ST", 25}, {"SV", 28}, {"TL", 23}, {"TN", 24}, {"TR", 26}, {"UA", 29}, {"VA", 22}, {"VG", 24}, {"XK", 20}, {"YE", 30}};
+
+char Upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; }
+
+bool PassesMod97(std::string_view iban) {
+  int rest = 0;
+  for (std::size_t i = 0; i < iban.size(); ++i) {
+    const char c = iban[(i + 4) % iban.size()];
+    const int value = IsDigit(c) ? c - '0' : c - 'A' + 10;
+    rest = (rest * (value > 9 ? 100 : 10) + value) % 97;
+  }
+  return rest == 1;
+}
+
+}  // namespace
+
+bool PassesLuhn(std::string_view digits) {
+  int sum = 0;
+  bool twice = false;
+  for (auto c = digits.rbegin(); c != digits.rend(); ++c, twice = !twice) {
+    const int value = (*c - '0') * (twice ? 2 : 1);
+    sum += value > 9 ? value - 9 : value;
+  }
+  return sum % 10 == 0;
+}
+
+std::size_t AcceptCard(std::string_view text, std::size_t begin, std::size_t end) {
+  if (Before(text, begin) == '.' && IsDigit(Before(text, begin, 2))) return 0;  // The fraction of a number.
+  std::string digits;
+  std::array<std::size_t, 20> at{};
+  for (std::size_t i = begin; i < end && digits.size() < 19; ++i) {
+    if (!IsDigit(text[i])) continue;
+    at[digits.size()] = i;
+    digits += text[i];
+  }
+  if (digits.find_first_not_of(digits[0]) == std::string::npos) return 0;
+  for (std::size_t length = digits.size(); length >= 13; --length) {
+    if (length < digits.size() && at[length] == at[length - 1] + 1) continue;  // Would end inside a group.
+    const std::string_view number = std::string_view(digits).substr(0, length);
+    if (IssuedWithLength(number) && PassesLuhn(number)) return at[length - 1] + 1;
+  }
+  return 0;
+}
+
+std::size_t AcceptIban(std::string_view text, std::size_t begin, std::size_t end) {
+  const char code[3] = {Upper(text[begin]), Upper(text[begin + 1]), '\0'};
+  const auto country = std::find_if(std::begin(kIbanCountries), std::end(kIbanCountries),
+                                    [&](const Country& c) { return std::string_view(c.code) == code; });
+  if (country == std::end(kIbanCountries)) return 0;
+  std::string iban;
+  for (std::size_t i = begin; i < end; ++i) {
+    if (!IsWordByte(text[i])) continue;
+    iban += Upper(text[i]);
+    if (iban.size() < country->length) continue;
+    const bool goes_on = i + 1 < end && IsWordByte(text[i + 1]);
+    return !goes_on && PassesMod97(iban) ? i + 1 : 0;
+  }
+  return 0;
+}
+
+std::size_t AcceptSsn(std::string_view text, std::size_t begin, std::size_t end) {
+  const char before = Before(text, begin);
+  if ((before == '-' || before == '.' || before == '/') && IsDigit(Before(text, begin, 2))) return 0;
+  std::string digits;
+  for (std::size_t i = begin; i < end; ++i) {
+    if (IsDigit(text[i])) digits += text[i];
+  }
+  const std::string_view all = digits, area = all.substr(0, 3);
+  if (area == "000" || area == "666" || area[0] == '9' || all.substr(3, 2) == "00" || all.substr(5) == "0000") return 0;
+  if (all == "078051120" || all == "219099999") return 0;  // Printed in advertisements, never valid.
+  const bool dashed = text[begin + 3] == '-' && text[begin + 6] == '-';
+  return dashed || HasContextWord(text, begin, SsnContext()) ? end : 0;
+}
+
+}  // namespace tollgate::policy

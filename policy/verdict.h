@@ -1,0 +1,68 @@
+// What policy works on and what it answers. Plain values: copy them freely, store them, compare them.
+//
+// Offsets are bytes. A message's text is its parts joined with nothing between, because a value that is split over two parts is
+// still that value; spans of "text" count from the start of the joined text.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace tollgate::policy {
+
+// In order of strictness: where rules disagree about the same bytes, the greater acts. An allow rule is an exception: what it covers
+// is neither redacted nor blocked by another rule.
+enum class Action : std::uint8_t { kAllow, kFlag, kRedact, kBlock };
+const char* ActionName(Action action);  // "allow", "flag", "redact", "block"
+
+enum class Role : std::uint8_t { kSystem, kUser, kAssistant, kTool };
+const char* RoleName(Role role);  // "system", "user", "assistant", "tool"
+
+// Whom and what a call is about: names, for `where`. Empty = not known; a rule that names some of that kind then does not act.
+struct Subject {
+  std::string org, team, project, key, model;
+};
+
+struct Message {
+  Role role = Role::kUser;
+  std::string name;                // The author's name, scanned as the text is.
+  std::vector<std::string> parts;  // Text parts in order.
+};
+
+// Where a rule hit, in what was given to Inspect. On output: message 0, field "text", offsets into the raw reply.
+struct Span {
+  std::uint32_t message = 0;
+  const char* field = "text";  // "text" or "name"; static storage.
+  std::int64_t begin = 0, end = 0;
+  bool operator==(const Span& other) const;
+};
+
+// One rule that hit. `because` is the sentence for the caller; never the matched text.
+struct RuleOutcome {
+  static constexpr std::size_t kSpansMax = 64;
+
+  std::string rule_id;
+  Action action = Action::kAllow;
+  std::string because;
+  std::vector<Span> spans;  // The first kSpansMax; `count` says how many there were.
+  std::int64_t count = 0;
+  bool operator==(const RuleOutcome&) const = default;
+};
+
+// Data, not an error. `rules` in the order of the policy; empty when nothing hit.
+struct Verdict {
+  Action action = Action::kAllow;  // The strictest of `rules`.
+  std::vector<RuleOutcome> rules;
+  std::vector<std::string> not_scanned;  // What no rule looked at, by name ("image"). An explicit value: absent means scanned.
+  bool operator==(const Verdict&) const = default;
+};
+
+// Raw text that did not go out as it was: redacted, or from a block's first byte on. For the sealed part of the record only.
+struct RawSpan {
+  std::string rule_id;
+  std::int64_t offset = 0;  // In the raw reply.
+  std::string bytes;
+  bool operator==(const RawSpan&) const = default;
+};
+
+}  // namespace tollgate::policy

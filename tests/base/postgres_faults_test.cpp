@@ -1,0 +1,105 @@
+// The session while Postgres is killed, stopped and frozen.
+#include <chrono>
+#include <thread>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "base/postgres.h"
+#include "tests/support/postgres_cluster.h"
+
+using namespace tollgate::base;
+using tollgate::test::PostgresCluster;
+
+namespace {
+
+struct Fixture {
+  PostgresCluster& cluster = PostgresCluster::Shared();
+  std::string url = cluster.NewDatabase();
+  std::unique_ptr<Session> session = cluster.Connect(url);
+
+  // Ends the session's backend from another session while it runs `sql`.
+  absl::Status EndDuring(const char* function, const std::string& sql) {
+    const std::int64_t backend = session->Run("pid", "SELECT pg_backend_pid()")->Int(0, 0);
+    std::thread killer([&] {
+      auto other = cluster.Connect(url);
+      while (!other->Run("wait", "SELECT state = 'active' AND wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $1", {backend})->Bool(0, 0)) {
+        std::this_thread::yield();
+      }
+      CHECK(other->Run("end", std::string("SELECT ") + function + "($1::int)", {backend}).ok());
+    });
+    const absl::Status outcome = session->Run("sleep", sql).status();
+    killer.join();
+    return outcome;
+  }
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(Fixture, "A session that an administrator ends is UNAVAILABLE and broken") {
+  CHECK(EndDuring("pg_terminate_backend", "SELECT pg_sleep(30)").code() == absl::StatusCode::kUnavailable);
+  CHECK(session->broken());
+  CHECK(session->Run("again", "SELECT 1").status().code() == absl::StatusCode::kUnavailable);
+  CHECK(session->InTransaction("again", [](Session&) { return absl::OkStatus(); }).code() == absl::StatusCode::kUnavailable);
+}
+
+TEST_CASE_METHOD(Fixture, "A cancelled statement is UNAVAILABLE, and the session goes on") {
+  CHECK(EndDuring("pg_cancel_backend", "SELECT pg_sleep(30)").code() == absl::StatusCode::kUnavailable);
+  CHECK_FALSE(session->broken());
+}
+
+TEST_CASE_METHOD(Fixture, "Cancel ends what runs, from another thread") {
+  const std::int64_t backend = session->Run("pid", "SELECT pg_backend_pid()")->Int(0, 0);
+  std::thread canceller([&] {
+    auto other = cluster.Connect(url);
+    while (!other->Run("wait", "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $1 AND wait_event IS NOT NULL UNION ALL SELECT false", {backend})->Bool(0, 0)) {
+      std::this_thread::yield();
+    }
+    session->Cancel();
+  });
+  CHECK(session->Run("sleep", "SELECT pg_sleep(4)").status().code() == absl::StatusCode::kUnavailable);
+  canceller.join();
+  CHECK(session->Run("next", "SELECT 1").ok());
+}
+
+TEST_CASE_METHOD(Fixture, "A write that was on its way when Postgres was killed is in doubt; a read is not") {
+  for (const bool write : {true, false}) {
+    auto victim = cluster.Connect(url);
+    REQUIRE(victim->RunScript("schema", "CREATE TABLE IF NOT EXISTS w (n int8)").ok());
+    std::thread killer([&] {
+      auto other = cluster.Connect(url);
+      while (other->Run("wait", "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")->Int(0, 0) == 0) std::this_thread::yield();
+      other.reset();
+      cluster.Kill9();
+    });
+    const absl::Status outcome = victim->Run("work", write ? "INSERT INTO w SELECT 1 FROM pg_sleep(30)" : "SELECT pg_sleep(30)").status();
+    killer.join();
+    CHECK(outcome.code() == (write ? absl::StatusCode::kUnknown : absl::StatusCode::kUnavailable));
+    CHECK(victim->broken());
+    cluster.Start();
+  }
+}
+
+TEST_CASE_METHOD(Fixture, "While Postgres is down nothing connects, and the reason names no host") {
+  cluster.Stop();
+  CHECK(session->broken());
+  const auto refused = Session::Connect(cluster.Options(url));
+  CHECK(refused.status().code() == absl::StatusCode::kUnavailable);
+  CHECK(Message(refused.status()).find("Postgres cannot be reached") == 0);
+  CHECK(Message(refused.status()).find("/tmp") == std::string::npos);
+  cluster.Start();
+  CHECK(cluster.Connect(url)->Run("read", "SELECT 1").ok());
+}
+
+TEST_CASE_METHOD(Fixture, "A frozen Postgres holds a caller no longer than the statement's limit and a second") {
+  auto options = cluster.Options(url);
+  options.statement_timeout = std::chrono::milliseconds(200);
+  auto limited = *Session::Connect(options);
+  cluster.SigStop();
+  const auto start = std::chrono::steady_clock::now();
+  CHECK(limited->Run("read", "SELECT 1").status().code() == absl::StatusCode::kUnavailable);
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(30));
+  CHECK(limited->broken());
+  CHECK(Session::Connect(options).status().code() == absl::StatusCode::kUnavailable);
+  cluster.SigCont();
+  CHECK(cluster.Connect(url)->Run("read", "SELECT 1").ok());
+}

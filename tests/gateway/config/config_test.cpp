@@ -1,0 +1,185 @@
+// What tollgate.yaml may say, and the refusal that everything else gets: its line, its column and the remedy.
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <catch2/matchers/catch_matchers.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/encoding.h"
+#include "gateway/config/config.h"
+
+using namespace tollgate;
+
+namespace {
+// A folder with the files that a good configuration names.
+class Folder {
+ public:
+  Folder() {
+    std::string name = (std::filesystem::temp_directory_path() / "tg-config-XXXXXX").string();
+    REQUIRE(::mkdtemp(name.data()) != nullptr);
+    path_ = name;
+    Write("root", std::string(64, 'a'), 0600);
+    Write("pepper", std::string(64, 'b'), 0600);
+    Write("url", "postgresql://u:geheim@db/x\n", 0600);
+    Write("open", std::string(64, 'c'), 0644);
+    Write("model.gguf", "GGUF", 0644);
+  }
+  ~Folder() { std::filesystem::remove_all(path_); }
+  const std::string& path() const { return path_; }
+  void Write(const std::string& name, const std::string& text, unsigned mode) {
+    REQUIRE(base::WriteFileAtomically(path_ + "/" + name, text, mode).ok());
+    REQUIRE(::chmod((path_ + "/" + name).c_str(), mode) == 0);
+  }
+
+ private:
+  std::string path_;
+};
+
+const std::string kGood =
+    "postgres:\n"                       // 1
+    "  url: host=/tmp dbname=a\n"       // 2
+    "  keys_url: host=/tmp dbname=b\n"  // 3
+    "secrets:\n"                        // 4
+    "  root_key_file: root\n"           // 5
+    "  pepper_file: pepper\n";          // 6
+
+std::string Refusal(const std::string& yaml) {
+  const Folder folder;
+  const auto config = config::Parse(yaml, "t.yaml", folder.path());
+  return config.ok() ? "accepted" : base::Message(config.status());
+}
+}  // namespace
+
+TEST_CASE("A short file is enough: everything else has a default") {
+  const Folder folder;
+  const auto config = config::Parse(kGood, "t.yaml", folder.path());
+  INFO(config.status().ToString());
+  REQUIRE(config.ok());
+  CHECK(config->listeners().grpc().port() == 8081);
+  CHECK(config->listeners().http().port() == 8080);
+  CHECK(config->listeners().admin_grpc().port() == 8083);
+  CHECK(config->listeners().probes().port() == 8084);
+  CHECK(config->listeners().grpc().address() == "127.0.0.1");
+  CHECK(config->listeners().grpc().enabled());
+  CHECK(config->directory_stale_max_ms() == 5000);
+  CHECK(config->segment_ms() == 100);
+  CHECK_FALSE(config->grpc().reflection());
+  CHECK(config->requests().body_bytes_max() == 4 << 20);
+  CHECK(config->secrets().root_key_file() == folder.path() + "/root");
+  CHECK(config->state_dir() == "/var/lib/tollgate");
+  CHECK(config->pool().models_size() == 0);
+}
+
+TEST_CASE("Values are taken as they are written") {
+  const Folder folder;
+  const auto config = config::Parse(kGood +
+                                        "listeners:\n  grpc: {port: 0, address: '::'}\n  probes: {enabled: false}\n"
+                                        "pool:\n  models:\n    - {name: m, file: model.gguf, slots: 3}\n    - {name: s, engine: scripted}\n"
+                                        "diagnostics: {level: debug, json: true}\n",
+                                    "t.yaml", folder.path());
+  INFO(config.status().ToString());
+  REQUIRE(config.ok());
+  CHECK(config->listeners().grpc().port() == 0);
+  CHECK(config->listeners().grpc().address() == "::");
+  CHECK_FALSE(config->listeners().probes().enabled());
+  REQUIRE(config->pool().models_size() == 2);
+  CHECK(config->pool().models(0).file() == folder.path() + "/model.gguf");
+  CHECK(config->pool().models(0).slots() == 3);
+  CHECK(config->pool().models(0).context_tokens() == 2048);
+  CHECK(config->pool().models(1).engine() == "scripted");
+  CHECK(config->diagnostics().json());
+}
+
+struct Row {
+  const char* what;
+  std::string yaml;
+  const char* refusal;  // What the message must begin with or hold.
+};
+
+TEST_CASE("What is wrong is refused with its place and the remedy") {
+  const auto row = GENERATE(values<Row>({
+      {"unknown section", kGood + "listener:\n  grpc: {}\n", "t.yaml:7:1: unknown field listener; did you mean listeners?"},
+      {"unknown field", kGood + "pool:\n  models:\n    - name: m\n      engine: scripted\n      slot: 3\n", "t.yaml:11:7: unknown field pool.models[0].slot; did you mean slots?"},
+      {"field far from any", kGood + "zzzzzzzzzz: 1\n", "t.yaml:7:1: unknown field zzzzzzzzzz; known here: listeners, postgres"},
+      {"tls is not a field", kGood + "listeners:\n  grpc:\n    tls_certificate_file: x\n", "t.yaml:9:5: unknown field listeners.grpc.tls_certificate_file; known here: enabled"},
+      {"text for a number", kGood + "segment_ms: soon\n", "t.yaml:7:1: segment_ms must be a whole number from 1 to 10000, written in digits alone; it is \"soon\""},
+      {"quoted number", kGood + "segment_ms: \"100\"\n", "t.yaml:7:1: segment_ms must be a whole number"},
+      {"number with a unit", kGood + "segment_ms: 100ms\n", "t.yaml:7:1: segment_ms must be a whole number"},
+      {"fraction", kGood + "segment_ms: 1.5\n", "t.yaml:7:1: segment_ms must be a whole number"},
+      {"under the bound", kGood + "segment_ms: 0\n", "t.yaml:7:1: segment_ms is 0; it must be from 1 to 10000"},
+      {"over the bound", kGood + "listeners:\n  http:\n    port: 65536\n", "t.yaml:9:5: listeners.http.port is 65536; it must be from 0 to 65535"},
+      {"beyond 64 bits", kGood + "segment_ms: 99999999999999999999\n", "segment_ms is 99999999999999999999; it must be from 1 to 10000"},
+      {"a word for a switch", kGood + "grpc: {reflection: yes}\n", "t.yaml:7:8: grpc.reflection must be true or false; it is \"yes\""},
+      {"a list for a section", kGood + "pool: [1]\n", "pool must be a section of `name: value` lines with the fields models, backends_dir"},
+      {"a section for a list", kGood + "pool: {models: {a: 1}}\n", "t.yaml:7:8: pool.models must be a list: one `- ` for each entry"},
+      {"a section for a value", kGood + "segment_ms: {a: 1}\n", "t.yaml:7:1: segment_ms must be one value"},
+      {"no value", kGood + "state_dir:\n", "t.yaml:7:1: state_dir has no value"},
+      {"not one of the words", kGood + "diagnostics: {level: loud}\n", "diagnostics.level is \"loud\"; it must be debug or info or warn or error"},
+      {"not an address", kGood + "listeners: {grpc: {address: localhost}}\n", "it must be a numeric IPv4 or IPv6 address"},
+      {"twice", kGood + "segment_ms: 1\nsegment_ms: 2\n", "t.yaml:8:1: segment_ms is set twice; keep one"},
+      {"same port", kGood + "listeners: {grpc: {port: 9000}, http: {port: 9000}}\n", "listeners.http.port is 9000, as that of listeners.grpc"},
+      {"default over most", kGood + "requests: {deadline_max_ms: 1000}\n", "requests.deadline_default_ms is 120000, more than requests.deadline_max_ms, 1000"},
+      {"model without a file", kGood + "pool:\n  models:\n    - name: m\n", "t.yaml:9:7: pool.models[0].file is missing"},
+      {"model without a name", kGood + "pool:\n  models:\n    - engine: scripted\n", "t.yaml:9:7: pool.models[0].name is missing"},
+      {"model twice", kGood + "pool:\n  models:\n    - {name: m, engine: scripted}\n    - {name: m, engine: scripted}\n", "t.yaml:10:8: pool.models[1].name is \"m\", as pool.models[0]"},
+      {"model's digest", kGood + "pool:\n  models:\n    - {name: m, engine: scripted, sha256: abc}\n", "it must be 64 hexadecimal digits"},
+      {"missing file", kGood + "pool:\n  models:\n    - {name: m, file: gone.gguf}\n", "gone.gguf, which does not exist"},
+      {"folder for a file", kGood + "pool:\n  models:\n    - {name: m, file: /tmp}\n", "names /tmp, which is not a file"},
+      {"required field", "postgres:\n  url: host=/tmp\nsecrets:\n  root_key_file: root\n  pepper_file: pepper\n", "t.yaml:1:1: postgres.keys_url is missing"},
+      {"required section", "state_dir: /tmp\n", "t.yaml:1:1: secrets.root_key_file is missing"},
+      {"open secret", "secrets:\n  root_key_file: open\n", "which anybody may read; chmod 600"},
+      {"missing secret", "secrets:\n  root_key_file: nope\n", "does not exist; correct the path, or make the file: openssl rand -hex 32"},
+      {"password in a URL", "postgres:\n  url: postgresql://u:geheim@db/x\n", "t.yaml:2:3: postgres.url holds a password in the clear"},
+      {"password in a string", "postgres:\n  url: host=db password=geheim\n", "holds a password in the clear"},
+      {"unset variable", "postgres:\n  url: env:TG_TEST_NOT_SET\n", "the environment has no TG_TEST_NOT_SET"},
+      {"poll slower than stale", kGood + "directory_poll_ms: 4000\n", "it must be at most half of directory_stale_max_ms"},
+      {"not YAML", "a: [1\nb: }", "this is not YAML"},
+      {"two documents", kGood + "---\n" + kGood, "the file holds 2 YAML documents; keep one"},
+      {"empty", "", "t.yaml:1:1: the file is empty; `tollgate config example`"},
+      {"a mere word", "hello", "t.yaml:1:1: the file must be a section"},
+  }));
+  INFO(row.what);
+  CHECK_THAT(Refusal(row.yaml), Catch::Matchers::ContainsSubstring(row.refusal));
+}
+
+TEST_CASE("Every problem is told, not the first alone") {
+  const std::string refusal = Refusal(kGood + "segment_ms: 0\ndrain_ms: x\nnonsense_field: 1\n");
+  CHECK_THAT(refusal, Catch::Matchers::ContainsSubstring("t.yaml:7:1:"));
+  CHECK_THAT(refusal, Catch::Matchers::ContainsSubstring("t.yaml:8:1:"));
+  CHECK_THAT(refusal, Catch::Matchers::ContainsSubstring("t.yaml:9:1:"));
+}
+
+TEST_CASE("A password never comes back in a refusal or a dump") {
+  CHECK_THAT(Refusal("postgres:\n  url: postgresql://u:geheim@db/x\n"), !Catch::Matchers::ContainsSubstring("geheim"));
+  const Folder folder;
+  const auto config = config::Parse("postgres:\n  url: file:url\n  keys_url: file:url\nsecrets:\n  root_key_file: root\n  pepper_file: pepper\n", "t.yaml", folder.path());
+  INFO(config.status().ToString());
+  REQUIRE(config.ok());
+  CHECK(config->postgres().url() == "postgresql://u:geheim@db/x");
+  CHECK_THAT(config::Dump(*config), !Catch::Matchers::ContainsSubstring("geheim"));
+}
+
+TEST_CASE("A URL may come from the environment") {
+  ::setenv("TG_TEST_URL", "host=/tmp dbname=env", 1);
+  const Folder folder;
+  const auto config = config::Parse("postgres:\n  url: env:TG_TEST_URL\n  keys_url: host=/tmp\nsecrets:\n  root_key_file: root\n  pepper_file: pepper\n", "t.yaml", folder.path());
+  REQUIRE(config.ok());
+  CHECK(config->postgres().url() == "host=/tmp dbname=env");
+}
+
+TEST_CASE("A file that is not there says how to make one") {
+  const auto config = config::Load("/nonexistent/tollgate.yaml");
+  CHECK(config.status().code() == absl::StatusCode::kNotFound);
+  CHECK_THAT(base::Message(config.status()), Catch::Matchers::ContainsSubstring("tollgate config example"));
+}
+
+TEST_CASE("Hostile text ends in a refusal") {
+  const auto yaml = GENERATE(values<std::string>({std::string(5000, '['), std::string(200000, '{'), std::string("\xff\xfe\x00x", 4), "a: &a [*a]", "? [a]\n: b",
+                                                  "postgres: &p\n  url: *p\n", std::string(2 << 20, 'x'), "%YAML 9.9\n--- a", "!!binary x", "state_dir: \"\\0\""}));
+  CHECK(Refusal(yaml) != "accepted");
+}

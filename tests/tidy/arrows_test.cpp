@@ -1,0 +1,135 @@
+// Who may include whom (the arrows of docs/architecture.md), and which room may see which library (its fences).
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include <catch2/catch_test_macros.hpp>
+#include <fmt/format.h>
+
+#include "tests/tidy/source_tree.h"
+
+using namespace tollgate::tidy;
+
+namespace {
+
+// Each room and those it may include beside itself. `proto` is what protoc makes: "tollgate/v1/….pb.h".
+const std::map<std::string, std::set<std::string>> kArrows = [] {
+  const std::set<std::string> low = {"proto", "base"};
+  std::map<std::string, std::set<std::string>> arrows = {
+      {"base", {"proto"}}, {"policy", low}, {"audit", low}, {"metering", low}, {"inference", low}};
+  const std::set<std::string> four = {"proto", "base", "policy", "audit", "metering", "inference"};
+  // Inside the gateway: each room, then those below it. Top rooms compose what stands under them.
+  const std::vector<std::pair<std::string, std::vector<std::string>>> inner = {
+      {"async", {}},
+      {"net", {"async"}},
+      {"config", {}},
+      {"directory", {"async"}},
+      {"identity", {"async", "directory"}},
+      {"migrate", {"async", "directory", "identity"}},
+      {"pipeline", {"async", "net", "directory", "identity"}},
+      {"grpc", {"async", "net", "pipeline", "identity", "directory"}},
+      {"http", {"async", "net", "pipeline", "identity", "directory"}},
+      {"admin", {"async", "net", "pipeline", "identity", "directory", "grpc"}},
+      {"serve", {"async", "net", "pipeline", "identity", "directory", "grpc", "http", "admin", "config", "migrate"}},
+      {"dev", {"async", "net", "pipeline", "identity", "directory", "grpc", "http", "admin", "config", "migrate", "serve"}},
+      {"cli", {"async", "net", "pipeline", "identity", "directory", "grpc", "http", "admin", "config", "migrate", "serve", "dev"}}};
+  std::set<std::string> all = four;
+  for (const auto& [room, below] : inner) {
+    std::set<std::string>& allowed = arrows["gateway/" + room] = four;
+    for (const std::string& name : below) allowed.insert("gateway/" + name);
+    all.insert("gateway/" + room);
+  }
+  arrows["gateway"] = all;  // main.cpp
+  return arrows;
+}();
+
+// Which paths may include a library's headers: files that start with, or hold, one of these.
+struct Fence {
+  std::string library;
+  std::vector<std::string> headers;  // Prefixes of the included path.
+  std::vector<std::string> starts;
+  std::vector<std::string> holds;
+};
+const std::vector<Fence> kFences = {
+    {"grpc++", {"grpcpp/", "grpc/", "grpc++/"}, {"gateway/"}, {}},
+    {"Boost.Beast", {"boost/beast"}, {"gateway/"}, {}},
+    {"Boost.Asio", {"boost/asio"}, {"gateway/"}, {}},
+    {"RE2", {"re2/"}, {"policy/"}, {}},
+    {"libpqxx", {"pqxx"}, {"base/postgres"}, {"_postgres.cpp"}},
+    {"libpq", {"libpq-fe.h", "postgresql/"}, {}, {}},
+    {"libllama", {"llama.h", "ggml", "llama-", "common.h", "chat.h"}, {"inference/engines/llama"}, {}},
+    {"CUDA", {"cuda", "nvml"}, {"inference/cuda"}, {}},
+    {"OpenSSL", {"openssl/"}, {"base/", "audit/", "gateway/"}, {}},
+    {"yaml-cpp", {"yaml-cpp/"}, {"policy/", "gateway/config/", "gateway/dev/", "gateway/cli/"}, {}},
+    {"CLI11", {"CLI/"}, {"gateway/cli/"}, {}},
+    {"spdlog", {"spdlog/"}, {"base/diagnostics"}, {}},
+    {"prometheus-cpp", {"prometheus/"}, {"gateway/"}, {}},
+    {"libcurl", {"curl/"}, {"gateway/", "inference/engines/"}, {}},
+};
+
+// Generated headers come from proto/; other quoted paths that are no room of ours are a library's.
+std::string RoomOfInclude(const std::string& path) {
+  if (path.starts_with("tollgate/v1/") || path.starts_with("google/rpc/")) return "proto";
+  const std::string room = RoomOf(path);
+  return kArrows.contains(room) || room == "tests" ? room : "";
+}
+
+bool OutOf(const Fence& fence, const SourceFile& file) {
+  if (file.path.starts_with("tests/")) return false;
+  return std::none_of(fence.starts.begin(), fence.starts.end(), [&](const auto& s) { return file.path.starts_with(s); }) &&
+         std::none_of(fence.holds.begin(), fence.holds.end(), [&](const auto& s) { return file.path.find(s) != std::string::npos; });
+}
+
+}  // namespace
+
+TEST_CASE("Rooms include only the rooms below them") {
+  std::vector<std::string> broken;
+  for (const SourceFile& file : Tree()) {
+    if (!file.IsCode() || file.path.starts_with("tests/") || file.path.starts_with("clients/")) continue;
+    const std::string room = RoomOf(file.path);
+    const auto allowed = kArrows.find(room);
+    if (allowed == kArrows.end()) {
+      broken.push_back(fmt::format("{}:1: the room {} has no line in this test's table of arrows", file.path, room));
+      continue;
+    }
+    for (const Include& include : IncludesOf(file)) {
+      const std::string target = RoomOfInclude(include.path);
+      if (target.empty() || target == room || allowed->second.contains(target)) continue;
+      broken.push_back(fmt::format("{}:{}: {} may not include {} ({})", file.path, include.line, room, target, include.path));
+    }
+  }
+  INFO(Report(broken));
+  CHECK(broken.empty());
+}
+
+TEST_CASE("Libraries stay behind their fences") {
+  std::vector<std::string> broken;
+  for (const SourceFile& file : Tree()) {
+    if (!file.IsCode()) continue;
+    for (const Include& include : IncludesOf(file)) {
+      for (const Fence& fence : kFences) {
+        const bool hit = std::any_of(fence.headers.begin(), fence.headers.end(), [&](const auto& h) { return include.path.starts_with(h); });
+        if (hit && RoomOfInclude(include.path).empty() && OutOf(fence, file)) {
+          broken.push_back(fmt::format("{}:{}: {} is not for this file ({})", file.path, include.line, fence.library, include.path));
+        }
+      }
+    }
+  }
+  INFO(Report(broken));
+  CHECK(broken.empty());
+}
+
+TEST_CASE("Our own headers are included in quotes, by their path from the root, and exist") {
+  std::vector<std::string> broken;
+  for (const SourceFile& file : Tree()) {
+    if (!file.IsCode()) continue;
+    for (const Include& include : IncludesOf(file)) {
+      const std::string target = RoomOfInclude(include.path);
+      if (target.empty() || target == "proto") continue;
+      if (!include.quoted) broken.push_back(fmt::format("{}:{}: write \"{}\" in quotes", file.path, include.line, include.path));
+      if (!Exists(include.path)) broken.push_back(fmt::format("{}:{}: there is no {}", file.path, include.line, include.path));
+    }
+  }
+  INFO(Report(broken));
+  CHECK(broken.empty());
+}
