@@ -10,7 +10,7 @@
 // Tested by tests/base/postgres_test.cpp and tests/base/postgres_faults_test.cpp.
 #include "base/postgres.h"
 
-#include <atomic>
+#include <type_traits>
 #include <unordered_map>
 
 #include <poll.h>
@@ -72,6 +72,26 @@ Rows ReadRows(const pqxx::result& result) {
   return rows;
 }
 
+// libpqxx drops the SQLSTATE of some kinds of error and keeps only its own class for them.
+std::string_view StateOf(const pqxx::sql_error& e) {
+  if (!e.sqlstate().empty()) return e.sqlstate();
+  const auto is = [&]<typename T>(std::type_identity<T>) { return dynamic_cast<const T*>(&e) != nullptr; };
+  if (is(std::type_identity<pqxx::unique_violation>())) return "23505";
+  if (is(std::type_identity<pqxx::integrity_constraint_violation>())) return "23000";
+  if (is(std::type_identity<pqxx::insufficient_privilege>())) return "42501";
+  if (is(std::type_identity<pqxx::undefined_table>())) return "42P01";
+  if (is(std::type_identity<pqxx::undefined_column>())) return "42703";
+  if (is(std::type_identity<pqxx::undefined_function>())) return "42883";
+  if (is(std::type_identity<pqxx::syntax_error>())) return "42601";
+  if (is(std::type_identity<pqxx::disk_full>())) return "53100";
+  if (is(std::type_identity<pqxx::out_of_memory>())) return "53200";
+  if (is(std::type_identity<pqxx::insufficient_resources>())) return "53000";
+  if (is(std::type_identity<pqxx::feature_not_supported>())) return "0A000";
+  if (is(std::type_identity<pqxx::data_exception>())) return "22000";
+  if (is(std::type_identity<pqxx::plpgsql_error>())) return "P0001";
+  return "";
+}
+
 class PqxxSession final : public Session {
  public:
   PqxxSession(const PostgresOptions& options, const std::string& url) : options_(options), connection_(url), notices_(connection_) {
@@ -127,12 +147,10 @@ absl::Status PqxxSession::Guarded(std::string_view purpose, bool commits, const 
     return SqlError(purpose, "53300", "");
   } catch (const pqxx::broken_connection&) {
     return BrokenError(purpose, commits);
-  } catch (const pqxx::plpgsql_error& e) {
-    return SqlError(purpose, e.sqlstate().empty() ? "P0001" : e.sqlstate(), e.what());
   } catch (const pqxx::sql_error& e) {
     // A polite shutdown ends the transaction before it commits; any other lost connection is in doubt.
     if (!connection_.is_open() && e.sqlstate() != "57P01") return BrokenError(purpose, commits);
-    return SqlError(purpose, e.sqlstate(), e.what());
+    return SqlError(purpose, StateOf(e), e.what());
   } catch (const std::exception& e) {
     if (!connection_.is_open()) return BrokenError(purpose, commits);
     return Internal(fmt::format("{}: the Postgres client failed", purpose));

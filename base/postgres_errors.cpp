@@ -1,5 +1,5 @@
 // SQLSTATE to status, one table. The first line of a server message is kept for the classes whose messages are made of the statement's
-// own text or of names in the schema (42 syntax and names, 23 constraints, 55 object state, P0 raised by our functions …), which is what
+// own text or of names in the schema (42 syntax and names, 23 constraints, 55 object state, P0 and TG raised by our own functions …), which is what
 // whoever mends it needs; class 22 quotes the offending value and is dropped, as are details and hints of every class.
 // Tested by tests/base/postgres_errors_test.cpp.
 #include "base/postgres_errors.h"
@@ -40,7 +40,7 @@ constexpr std::array kCodes = {
 };
 
 bool MayShow(std::string_view sqlstate) {
-  static constexpr std::array<std::string_view, 7> kClasses = {"0A", "23", "25", "42", "55", "P0", "3D"};
+  static constexpr std::array<std::string_view, 8> kClasses = {"0A", "23", "25", "3D", "42", "55", "P0", "TG"};
   return std::any_of(kClasses.begin(), kClasses.end(), [&](std::string_view c) { return sqlstate.starts_with(c); });
 }
 

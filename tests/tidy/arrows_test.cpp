@@ -98,8 +98,7 @@ TEST_CASE("Rooms include only the rooms below them") {
       broken.push_back(fmt::format("{}:{}: {} may not include {} ({})", file.path, include.line, room, target, include.path));
     }
   }
-  INFO(Report(broken));
-  CHECK(broken.empty());
+  CHECK(Report(broken) == 0);
 }
 
 TEST_CASE("Libraries stay behind their fences") {
@@ -115,8 +114,7 @@ TEST_CASE("Libraries stay behind their fences") {
       }
     }
   }
-  INFO(Report(broken));
-  CHECK(broken.empty());
+  CHECK(Report(broken) == 0);
 }
 
 TEST_CASE("Our own headers are included in quotes, by their path from the root, and exist") {
@@ -130,6 +128,5 @@ TEST_CASE("Our own headers are included in quotes, by their path from the root, 
       if (!Exists(include.path)) broken.push_back(fmt::format("{}:{}: there is no {}", file.path, include.line, include.path));
     }
   }
-  INFO(Report(broken));
-  CHECK(broken.empty());
+  CHECK(Report(broken) == 0);
 }

@@ -164,6 +164,9 @@ std::vector<Function> FunctionsOf(const SourceFile& file) {
   return out;
 }
 
-std::string Report(const std::vector<std::string>& broken) { return fmt::format("{} broken:\n{}", broken.size(), fmt::join(broken, "\n")); }
+std::size_t Report(const std::vector<std::string>& broken) {
+  for (const std::string& line : broken) fmt::print(stderr, "{}\n", line);
+  return broken.size();
+}
 
 }  // namespace tollgate::tidy

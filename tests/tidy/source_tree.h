@@ -49,7 +49,7 @@ std::vector<Function> FunctionsOf(const SourceFile& file);
 // The code without comments and without what stands in quotes, line by line, so that brackets in them do not count.
 std::vector<std::string> BareLines(const SourceFile& file);
 
-// One text of "path:line: rule" lines, for a failure's message.
-std::string Report(const std::vector<std::string>& broken);
+// Prints each "path:line: rule" on a line of its own, which a failed check would wrap; returns how many there are.
+std::size_t Report(const std::vector<std::string>& broken);
 
 }  // namespace tollgate::tidy

@@ -1,0 +1,222 @@
+// Each method is one body for Changer::Run: find, check, decide whether anything changes, write. The rules (grants, policies, quotas, prices,
+// stops) are in changes_rules.cpp. Tested by tests/gateway/admin/changes_test.cpp.
+#include "gateway/admin/changes.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "gateway/admin/changes_impl.h"
+#include "gateway/directory/names.h"
+#include "gateway/identity/api_key.h"
+
+namespace tollgate::admin {
+
+using directory::Row;
+using directory::Table;
+
+Changes::Changes(ChangesOptions options, audit::Journal& journal, const base::Clock& clock)
+    : impl_(std::make_unique<Impl>(std::move(options), journal, clock)) {}
+Changes::~Changes() = default;
+
+absl::StatusOr<Changed> Changes::Impl::One(const Actor& actor, const std::function<absl::Status(Transaction&, Changed&)>& body) {
+  Changed result;
+  TG_ASSIGN(result.version, changer.Run(actor, [&](Transaction& t) -> absl::Status {
+    TG_RETURN_IF_ERROR(body(t, result));
+    result.changed = t.changed();
+    return absl::OkStatus();
+  }));
+  return result;
+}
+
+absl::StatusOr<Changed> Changes::CreateOrg(const Actor& actor, const std::string& org) {
+  TG_RETURN_IF_ERROR(directory::CheckName("org name", org));
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(const auto old, t.Find(Table::kOrg, "name = $1::text", {org}));
+    if (old.has_value()) return base::AlreadyExists(fmt::format("there is an org '{}' already", org));
+    return impl_->MakeOrg(t, org, out.row);
+  });
+}
+
+absl::Status Changes::Impl::MakeOrg(Transaction& t, const std::string& org, Row& row) {
+  row = directory::NewRow(Table::kOrg);
+  row.Set("name", org);
+  row.Set("blocked", std::string("f"));
+  return t.Write(row, nullptr, {"org.create", "created org " + org, row.id, {}, {}});
+}
+
+absl::StatusOr<Changed> Changes::CreateTeam(const Actor& actor, const std::string& org, const std::string& team) {
+  TG_RETURN_IF_ERROR(directory::CheckName("team name", team));
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(const FoundScope in, t.FindScope({org, {}, {}, {}}));
+    TG_ASSIGN(const auto old, t.Find(Table::kTeam, "org = $1::uuid AND name = $2::text", {in.org.ToString(), team}));
+    if (old.has_value()) return base::AlreadyExists(fmt::format("there is a team '{}/{}' already", org, team));
+    return impl_->MakeTeam(t, in.row, team, out.row);
+  });
+}
+
+absl::Status Changes::Impl::MakeTeam(Transaction& t, const Row& org, const std::string& team, Row& row) {
+  row = directory::NewRow(Table::kTeam);
+  row.Set("org", org.id.ToString());
+  row.Set("name", team);
+  row.Set("blocked", std::string("f"));
+  return t.Write(row, nullptr, {"team.create", fmt::format("created team {}/{}", org.Text("name"), team), org.id, row.id, {}});
+}
+
+absl::StatusOr<Changed> Changes::CreateProject(const Actor& actor, const std::string& org, const std::string& team, const std::string& project) {
+  TG_RETURN_IF_ERROR(directory::CheckName("project name", project));
+  if (team.empty()) return base::InvalidArgument("a project needs a team: name it");
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(const FoundScope in, t.FindScope({org, team, {}, {}}));
+    TG_ASSIGN(const auto old, t.Find(Table::kProject, "team = $1::uuid AND name = $2::text", {in.team.ToString(), project}));
+    if (old.has_value()) return base::AlreadyExists(fmt::format("there is a project '{}/{}/{}' already", org, team, project));
+    return impl_->MakeProject(t, in.row, project, out.row);
+  });
+}
+
+absl::Status Changes::Impl::MakeProject(Transaction& t, const Row& team, const std::string& project, Row& row) {
+  row = directory::NewRow(Table::kProject);
+  row.Set("org", team.Text("org"));
+  row.Set("team", team.id.ToString());
+  row.Set("name", project);
+  row.Set("blocked", std::string("f"));
+  return t.Write(row, nullptr, {"project.create", fmt::format("created project {} in team {}", project, team.Text("name")), team.Id("org"), team.id, row.id});
+}
+
+absl::StatusOr<Changed> Changes::SetBlocked(const Actor& actor, const ScopeNames& scope, bool blocked, const std::string& reason) {
+  TG_RETURN_IF_ERROR(CheckReason(reason));
+  if (!scope.key.empty()) return base::InvalidArgument("a key is not blocked but revoked");
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(FoundScope found, t.FindScope(scope));
+    out.row = found.row;
+    if (out.row.Bool("blocked") == blocked) return absl::OkStatus();
+    out.row.Set("blocked", std::string(blocked ? "t" : "f"));
+    const std::string action = fmt::format("{}.{}", metering::NameOf(found.kind), blocked ? "block" : "unblock");
+    return t.Write(out.row, &found.row, {action, fmt::format("{} {}: {}", blocked ? "blocked" : "unblocked", found.text, reason), found.org, found.team, found.project});
+  });
+}
+
+absl::Status Changes::Impl::MakeKey(Transaction& t, const FoundScope& in, const NewKey& wanted, const base::Uuid& predecessor, CreatedKey& out) {
+  const identity::ApiKey key = identity::MintApiKey(wanted.dev ? identity::Environment::kDev : identity::Environment::kLive);
+  Row& row = out.row;
+  row = directory::NewRow(Table::kKey);
+  row.Set("org", in.org.ToString());
+  row.Set("project", in.project.ToString());
+  row.Set("public_id", key.public_id);
+  row.Set("name", wanted.name);
+  row.Set("owner", wanted.owner);
+  row.Set("secret_hmac", base::Blob{std::string(base::View(identity::SecretHmac(changer.options().pepper, key.secret)))});
+  row.Set("roles", directory::JoinRoles(wanted.roles));
+  row.Set("created_us", t.now_us());
+  if (wanted.expires_us.has_value()) row.Set("expires_us", *wanted.expires_us);
+  row.Set("dev", std::string(wanted.dev ? "t" : "f"));
+  if (!predecessor.IsNone()) row.Set("predecessor", predecessor.ToString());
+  out.secret = identity::FormatApiKey(key);
+  const std::string summary = fmt::format("{} key {} ({}) with roles {} for {}", predecessor.IsNone() ? "created" : "rotated in", key.public_id, wanted.name,
+                                          row.Text("roles"), wanted.owner);
+  return t.Write(row, nullptr, {predecessor.IsNone() ? "key.create" : "key.rotate", summary, in.org, in.team, in.project});
+}
+
+absl::StatusOr<CreatedKey> Changes::CreateKey(const Actor& actor, const ScopeNames& project, const NewKey& key) {
+  TG_RETURN_IF_ERROR(directory::CheckName("key name", key.name));
+  TG_RETURN_IF_ERROR(CheckText("owner", key.owner, 128));
+  if (key.owner.empty()) return base::InvalidArgument("a key needs an owner: the person it belongs to");
+  if (key.roles.empty()) return base::InvalidArgument("a key needs a role: member, for requests to models");
+  if (project.project.empty()) return base::InvalidArgument("a key belongs to a project: name org, team and project");
+  CreatedKey result;
+  TG_ASSIGN(result.version, impl_->changer.Run(actor, [&](Transaction& t) -> absl::Status {
+    TG_ASSIGN(const FoundScope in, t.FindScope({project.org, project.team, project.project, {}}));
+    if (key.expires_us.has_value() && *key.expires_us <= t.now_us()) return base::InvalidArgument("the key would have expired already: name a later time");
+    TG_ASSIGN(const auto namesakes, t.FindAll(Table::kKey, "project = $1::uuid AND name = $2::text", {in.project.ToString(), key.name}));
+    for (const Row& other : namesakes) {
+      const bool dead = !other.IsNull("revoked_us") || (!other.IsNull("expires_us") && other.Int("expires_us") <= t.now_us());
+      if (!dead) return base::AlreadyExists(fmt::format("the project has a key '{}' already ({}); rotate or revoke that one, or take another name", key.name, other.Text("public_id")));
+    }
+    return impl_->MakeKey(t, in, key, {}, result);
+  }));
+  return result;
+}
+
+absl::StatusOr<CreatedKey> Changes::RotateKey(const Actor& actor, const std::string& public_id, std::chrono::seconds overlap) {
+  if (overlap < std::chrono::seconds(0) || overlap > std::chrono::days(30)) return base::InvalidArgument("overlap: use 0 seconds to 30 days");
+  CreatedKey result;
+  TG_ASSIGN(result.version, impl_->changer.Run(actor, [&](Transaction& t) -> absl::Status {
+    TG_ASSIGN(const FoundScope old, t.FindKey(public_id));
+    if (!old.row.IsNull("revoked_us")) return base::FailedPrecondition(fmt::format("key {} is revoked: make a new one", public_id));
+    if (!old.row.IsNull("expires_us") && old.row.Int("expires_us") <= t.now_us()) {
+      return base::FailedPrecondition(fmt::format("key {} has expired: make a new one", public_id));
+    }
+    NewKey next;
+    next.name = old.row.Text("name");
+    next.owner = old.row.Text("owner");
+    TG_ASSIGN(next.roles, directory::SplitRoles(old.row.Text("roles")));
+    next.dev = old.row.Bool("dev");
+    if (!old.row.IsNull("expires_us")) next.expires_us = t.now_us() + (old.row.Int("expires_us") - old.row.Int("created_us"));
+    TG_RETURN_IF_ERROR(impl_->MakeKey(t, old, next, old.row.id, result));
+    TG_RETURN_IF_ERROR(impl_->CopyRules(t, old, result.row));
+    Row ending = old.row;
+    const std::int64_t ends_us = t.now_us() + std::chrono::microseconds(overlap).count();
+    if (overlap.count() == 0) {
+      ending.Set("revoked_us", t.now_us());
+    } else {
+      ending.Set("expires_us", old.row.IsNull("expires_us") ? ends_us : std::min(ends_us, old.row.Int("expires_us")));
+    }
+    const std::string summary = fmt::format("rotated out key {}: {} follows it", public_id, result.row.Text("public_id"));
+    return t.Write(ending, &old.row, {"key.rotate", summary, old.org, old.team, old.project});
+  }));
+  return result;
+}
+
+// What is said of a key itself holds for its successor: the allow-list and the limits (which count anew).
+absl::Status Changes::Impl::CopyRules(Transaction& t, const FoundScope& old, const Row& successor) {
+  for (const Table table : {Table::kModelGrant, Table::kQuota}) {
+    TG_ASSIGN(const auto rules, t.FindAll(table, "scope_kind = 'key' AND scope_id = $1::uuid", {old.row.id.ToString()}));
+    for (const Row& rule : rules) {
+      Row copy = directory::NewRow(table);
+      copy.values = rule.values;
+      copy.Set("scope_id", successor.id.ToString());
+      const std::string summary = fmt::format("key {} takes over what was set for {}", successor.Text("public_id"), old.row.Text("public_id"));
+      TG_RETURN_IF_ERROR(t.Write(copy, nullptr, {table == Table::kQuota ? "quota.set" : "grant.add", summary, old.org, old.team, old.project}));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Changed> Changes::RevokeKey(const Actor& actor, const std::string& public_id, const std::string& reason) {
+  TG_RETURN_IF_ERROR(CheckReason(reason));
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(const FoundScope found, t.FindKey(public_id));
+    out.row = found.row;
+    if (!out.row.IsNull("revoked_us")) return absl::OkStatus();
+    out.row.Set("revoked_us", t.now_us());
+    return t.Write(out.row, &found.row, {"key.revoke", fmt::format("revoked key {}: {}", public_id, reason), found.org, found.team, found.project});
+  });
+}
+
+absl::StatusOr<std::optional<CreatedKey>> Changes::Bootstrap(const Actor& actor, const std::string& owner, bool dev) {
+  TG_RETURN_IF_ERROR(CheckText("owner", owner, 128));
+  if (owner.empty()) return base::InvalidArgument("the first key needs an owner: the person it belongs to");
+  CreatedKey result;
+  bool made = false;
+  TG_ASSIGN(result.version, impl_->changer.Run(actor, [&](Transaction& t) -> absl::Status {
+    made = false;
+    TG_ASSIGN(const auto any, t.Find(Table::kKey, "id = (SELECT id FROM directory.key LIMIT 1)", {}));
+    if (any.has_value()) return absl::OkStatus();
+    TG_ASSIGN(const auto org_there, t.Find(Table::kOrg, "name = 'tollgate'", {}));
+    if (org_there.has_value()) return base::FailedPrecondition("there is an org 'tollgate' but no key: the directory was made by something else");
+    Row org, team, project;
+    TG_RETURN_IF_ERROR(impl_->MakeOrg(t, "tollgate", org));
+    TG_RETURN_IF_ERROR(impl_->MakeTeam(t, org, "operators", team));
+    TG_RETURN_IF_ERROR(impl_->MakeProject(t, team, "admin", project));
+    FoundScope in;
+    in.org = org.id;
+    in.team = team.id;
+    in.project = project.id;
+    made = true;
+    return impl_->MakeKey(t, in, {"first-owner", owner, {directory::Role::kOwner}, std::nullopt, dev}, {}, result);
+  }));
+  if (!made) return std::optional<CreatedKey>();
+  return std::optional<CreatedKey>(std::move(result));
+}
+
+}  // namespace tollgate::admin

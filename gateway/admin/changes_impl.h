@@ -1,0 +1,27 @@
+// The inside of Changes, shared by its two files.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "gateway/admin/changes.h"
+#include "gateway/admin/transaction.h"
+
+namespace tollgate::admin {
+
+struct Changes::Impl {
+  Impl(ChangesOptions options, audit::Journal& journal, const base::Clock& clock) : changer(std::move(options), journal, clock) {}
+
+  absl::StatusOr<Changed> One(const Actor& actor, const std::function<absl::Status(Transaction&, Changed&)>& body);
+  absl::Status MakeOrg(Transaction& t, const std::string& org, directory::Row& row);
+  absl::Status MakeTeam(Transaction& t, const directory::Row& org, const std::string& team, directory::Row& row);
+  absl::Status MakeProject(Transaction& t, const directory::Row& team, const std::string& project, directory::Row& row);
+  absl::Status MakeKey(Transaction& t, const FoundScope& in, const NewKey& wanted, const base::Uuid& predecessor, CreatedKey& out);
+  absl::Status CopyRules(Transaction& t, const FoundScope& old, const directory::Row& successor);
+  absl::Status SetGrant(Transaction& t, const ScopeNames& scope, const std::string& model, const std::string& state, Changed& out);
+
+  Changer changer;
+};
+
+}  // namespace tollgate::admin

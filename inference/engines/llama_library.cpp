@@ -1,0 +1,81 @@
+// How it works. libllama's log and ggml's abort callback are process-wide: warnings and errors go to diagnostics, the rest nowhere, and the
+// reason for an abort is written before the process ends (no debugger is forked for a backtrace). Backends are loaded from one folder;
+// ggml picks the best one for the processor.
+//
+// Tested by tests/inference/model_test.cpp.
+#include "inference/engines/llama_library.h"
+
+#include <cstdlib>
+#include <mutex>
+#include <string_view>
+
+#include <fmt/format.h>
+#include <ggml-backend.h>
+#include <ggml-cpu.h>
+
+#include "base/diagnostics.h"
+
+namespace tollgate::inference {
+namespace {
+
+void Log(ggml_log_level level, const char* text, void*) {
+  if (level != GGML_LOG_LEVEL_WARN && level != GGML_LOG_LEVEL_ERROR) return;
+  std::string_view line(text);
+  while (!line.empty() && (line.back() == '\n' || line.back() == ' ')) line.remove_suffix(1);
+  if (line.empty()) return;
+  base::Diagnose(level == GGML_LOG_LEVEL_ERROR ? base::Level::kError : base::Level::kWarn, "llama", line);
+}
+
+void Aborting(const char* reason) { base::Error("llama", "libllama ends the process: {}", reason); }
+
+ggml_backend_dev_t Processor() { return ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU); }
+
+absl::Status Start(const std::string& dir) {
+  ::setenv("GGML_NO_BACKTRACE", "1", 0);
+  llama_log_set(Log, nullptr);
+  ggml_set_abort_callback(Aborting);
+  llama_backend_init();
+  ggml_backend_load_all_from_path(dir.c_str());
+  if (Processor() == nullptr) {
+    return base::FailedPrecondition(fmt::format("no compute backend for this processor in {}: set inference.backends_dir to the folder with libggml-cpu-*.so", dir));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status StartLlama(const std::string& dir) {
+  static std::once_flag once;
+  static absl::Status* outcome = nullptr;
+  std::call_once(once, [&dir] { outcome = new absl::Status(Start(dir.empty() ? TOLLGATE_LLAMA_BACKENDS : dir)); });
+  return *outcome;
+}
+
+std::string LlamaBuild() {
+  std::string build = fmt::format("llama {}", llama_version());
+  for (std::size_t i = 0; i < ggml_backend_dev_count(); ++i) {
+    const auto device = ggml_backend_dev_get(i);
+    build += fmt::format(", {} {}", ggml_backend_dev_name(device), ggml_backend_dev_description(device));
+  }
+  return build;
+}
+
+std::unique_ptr<LlamaThreads> LlamaThreads::Attach(llama_context* context, int threads) {
+  auto* registry = ggml_backend_dev_backend_reg(Processor());
+  auto* make = reinterpret_cast<decltype(ggml_threadpool_new)*>(ggml_backend_reg_get_proc_address(registry, "ggml_threadpool_new"));
+  if (make == nullptr) return nullptr;
+  ggml_threadpool_params params = ggml_threadpool_params_default(threads);
+  ggml_threadpool_t pool = make(&params);
+  if (pool == nullptr) return nullptr;
+  llama_attach_threadpool(context, pool, nullptr);
+  return std::unique_ptr<LlamaThreads>(new LlamaThreads(context, pool));
+}
+
+LlamaThreads::~LlamaThreads() {
+  llama_detach_threadpool(context_);
+  auto* registry = ggml_backend_dev_backend_reg(Processor());
+  auto* release = reinterpret_cast<decltype(ggml_threadpool_free)*>(ggml_backend_reg_get_proc_address(registry, "ggml_threadpool_free"));
+  if (release != nullptr) release(pool_);
+}
+
+}  // namespace tollgate::inference

@@ -1,0 +1,41 @@
+// What is done once for libllama in a process, and owners for what it hands out.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <llama.h>
+
+#include "base/status.h"
+
+namespace tollgate::inference {
+
+// Starts libllama and loads the backends in `dir`; later calls return the first one's outcome. FAILED_PRECONDITION if there is no device.
+absl::Status StartLlama(const std::string& dir);
+
+// Library version and the device that computes, for records: "llama 0.5.0-dev, CPU …".
+std::string LlamaBuild();
+
+struct LlamaModelFree {
+  void operator()(llama_model* model) const { llama_model_free(model); }
+};
+struct LlamaContextFree {
+  void operator()(llama_context* context) const { llama_free(context); }
+};
+using LlamaModel = std::unique_ptr<llama_model, LlamaModelFree>;
+using LlamaContext = std::unique_ptr<llama_context, LlamaContextFree>;
+
+// A pool of `threads` threads that computes for one context, at the caller's priority. Detach it (destroy it) before the context.
+class LlamaThreads {
+ public:
+  static std::unique_ptr<LlamaThreads> Attach(llama_context* context, int threads);  // Null if the backend has none: it makes its own.
+  ~LlamaThreads();
+
+ private:
+  LlamaThreads(llama_context* context, ggml_threadpool_t pool) : context_(context), pool_(pool) {}
+
+  llama_context* context_;
+  ggml_threadpool_t pool_;
+};
+
+}  // namespace tollgate::inference

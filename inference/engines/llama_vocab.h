@@ -1,0 +1,46 @@
+// LlamaVocab: the tokens of a model: text to tokens and back, and the layout of a conversation as tokens. Immutable, any thread.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/status.h"
+#include "inference/chat_format.h"
+
+struct llama_model;
+struct llama_vocab;
+
+namespace tollgate::inference {
+
+class LlamaVocab {
+ public:
+  // FAILED_PRECONDITION if a control token that the format needs is not one token of the vocabulary.
+  static absl::StatusOr<LlamaVocab> Make(const llama_model* model, ChatFormat format);
+
+  absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const;
+
+  std::int64_t tokens() const { return static_cast<std::int64_t>(ends_.size()); }
+  std::string_view Bytes(std::int32_t token) const;  // Of a control token: none.
+  bool EndsTurn(std::int32_t token) const { return end_of_turn_[static_cast<std::size_t>(token)]; }
+  const ChatFormat& format() const { return format_; }
+
+ private:
+  LlamaVocab(const llama_vocab* vocab, ChatFormat format) : vocab_(vocab), format_(std::move(format)) {}
+  absl::Status AddPieces();
+  absl::Status AddControls();
+  absl::Status Tokenize(std::string_view text, std::vector<std::int32_t>& tokens) const;
+
+  const llama_vocab* vocab_;                                 // Of the model, which outlives this.
+  ChatFormat format_;
+  std::string bytes_;                                        // Of all tokens, one after the other.
+  std::vector<std::uint32_t> ends_;                          // Where each one's end in bytes_.
+  std::vector<bool> end_of_turn_;
+  std::unordered_map<std::string, std::int32_t> controls_;   // Those the format needs.
+  bool begins_ = false;                                      // Every prompt opens with the model's begin token.
+};
+
+}  // namespace tollgate::inference

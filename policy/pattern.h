@@ -1,0 +1,109 @@
+// One compiled pattern: finds its matches in a text that is complete, or that still grows.
+//
+// Matches are leftmost-longest and do not overlap; a validator may shorten or reject them. A text that grows is a window: its first byte
+// is the window's, and what was cut off before it is at least kLeftContextBytes + 4 bytes away from where a search begins (or nothing was).
+// Immutable; any thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "policy/regex_facts.h"
+#include "policy/validators.h"
+
+namespace re2 {
+class RE2;
+}
+
+namespace tollgate::policy {
+
+// Something found: absolute byte offsets in the text.
+struct Hit {
+  std::int64_t begin = 0, end = 0;
+  std::uint32_t rule = 0;      // Index in the policy set.
+  std::uint32_t source = 0;    // Pattern or keyword list, unique in its program: the hit that a continuation belongs to.
+  bool continuation = false;   // More of a capped hit that went on; begins where it ended.
+};
+
+struct PatternSpec {
+  std::string label;  // Of its placeholder; empty: the rule's default.
+  RegexNode regex;
+  Validator validator = nullptr;
+  int digits_min = 0;
+  std::int64_t cap = 0;                  // Bytes at which an unbounded pattern counts as a hit; 0: the pattern is bounded.
+  bool needs_phone_context = false;
+};
+
+class Pattern {
+ public:
+  static constexpr std::int64_t kWidthMax = 16384;
+
+  // INVALID_ARGUMENT: matches the empty string, is unbounded without a cap (or has one without being), or is too large.
+  static absl::StatusOr<std::shared_ptr<const Pattern>> Compile(PatternSpec spec);
+  ~Pattern();
+
+  // The state of one pass over one text.
+  struct Scan {
+    std::int64_t next = 0;    // Where the next match may begin, absolute.
+    bool swallowing = false;  // A capped hit goes on while bytes could belong to its unbounded part.
+  };
+
+  // The window: `text` begins at absolute offset `base`.
+  struct Window {
+    std::string_view text;
+    std::int64_t base = 0;
+    std::int64_t end() const { return base + static_cast<std::int64_t>(text.size()); }
+  };
+
+  // Finds matches that begin before `decided` (all such are final), adds them to `out` as begin/end, and moves `scan`.
+  void Find(const Window& window, std::int64_t decided, Scan& scan, std::vector<Hit>& out) const;
+
+  // For a capped pattern, as the text reaches window.end(): matches that are final by now, and what reached the cap. `at_end`: the text is
+  // complete. `searching` false: known to hold no match (a literal is missing), only the cap is looked at. `swallow`: go on after the cap.
+  void FindCapped(const Window& window, bool at_end, bool searching, bool swallow, Scan& scan, std::vector<Hit>& out) const;
+
+  // Where the longest suffix of the window that could still become a match begins, not before `from`; window.end() if there is none.
+  std::int64_t LiveStart(const Window& window, std::int64_t from) const;
+
+  std::int64_t cap() const { return spec_.cap; }
+  std::int64_t hold_max() const { return spec_.cap > 0 ? 2 * spec_.cap : width_.max; }
+  const PatternSpec& spec() const { return spec_; }
+  const std::string& loosened_prefixes() const { return loosened_prefixes_; }
+  const std::vector<std::string>& literals() const { return literals_; }
+  const std::vector<ByteSet>& required_bytes() const { return required_bytes_; }
+
+ private:
+  explicit Pattern(PatternSpec spec);
+  bool Search(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end) const;
+  bool Accept(const Window& window, std::size_t begin, std::size_t end, Scan& scan, std::vector<Hit>& out) const;
+
+  PatternSpec spec_;
+  Width width_;
+  std::unique_ptr<re2::RE2> matcher_, live_;
+  std::string loosened_prefixes_;
+  std::vector<std::string> literals_;
+  std::vector<ByteSet> required_bytes_;
+  ByteSet swallowed_;
+};
+
+// A search for the earliest live start of many patterns at once.
+class LiveSearch {
+ public:
+  // `prefixes`: what Pattern::loosened_prefixes gave. INVALID_ARGUMENT if they are too large together.
+  static absl::StatusOr<std::unique_ptr<const LiveSearch>> Compile(const std::vector<std::string>& prefixes);
+  ~LiveSearch();
+  std::int64_t LiveStart(const Pattern::Window& window, std::int64_t from) const;
+
+ private:
+  LiveSearch();
+  std::vector<std::unique_ptr<re2::RE2>> parts_;
+};
+
+// The first offset at or after the next multiple of `cap` behind `after` that begins a code point, if the window reaches it; else -1.
+std::int64_t NextCheckpoint(const Pattern::Window& window, std::int64_t after, std::int64_t cap);
+
+}  // namespace tollgate::policy
