@@ -145,8 +145,9 @@ void JournalQueue::FailAll(const absl::Status& status) {
     closed_ = true;
     while (!unanswered_.empty()) {
       const PendingPtr pending = unanswered_.begin()->second;
+      const bool doubt = pending->stage == Pending::Stage::kSent && pending->row.kind != v1::RECORD_KIND_REQUEST;
       Leave(pending, Pending::Stage::kDropped);
-      Answer(pending, status, answers);
+      Answer(pending, doubt ? base::DeadlineExceeded(base::Message(status) + "; this record may have been written") : status, answers);
     }
     queue_.clear();
     changed_.notify_all();

@@ -26,9 +26,7 @@ struct Viewer {
   std::string actor;      // A key's public id; goes into VIEW records.
   Sees sees = Sees::kTeam;
   base::Uuid id;          // The team or org.
-  base::OrgId org;        // The viewer's own, team and key: where the VIEW record is filed. May be none.
-  base::TeamId team;
-  base::KeyId key;
+  base::KeyId key;        // The viewer's own; may be none. A VIEW is filed under it and under the tenant whose record was read.
 };
 
 // What to list. Absent = any. Times are half open: from <= wall time < to.

@@ -30,8 +30,8 @@ struct VerifyReport {
   std::string problem;                 // What is wrong there: "leaf hash differs from the stored bytes", "record is missing" …
 };
 
-// Reads in chunks, memory bounded. `session` has the role tollgate_verifier, or tollgate_reader seeing all. A log that does not
-// verify is an OK report with `good` false; an error means that verification could not be done.
+// Reads in chunks, memory bounded. `session` has the role tollgate_verifier: one that sees less finds records missing. A log that does
+// not verify is an OK report with `good` false; an error means that verification could not be done. NOT_FOUND: no such log.
 absl::StatusOr<VerifyReport> VerifyLog(base::Session& session, std::int32_t log_id, const VerifyOptions& options = {});
 
 // All logs there are, ascending.

@@ -1,9 +1,13 @@
 // The Postgres session, for every room's *_postgres.cpp. The only face of libpqxx outside base/postgres*.cpp and those files.
 //
 // Errors: UNAVAILABLE the connection is broken or the statement timed out; ABORTED serialization failure, deadlock or lock timeout
-// (try the transaction again); UNKNOWN the connection broke during COMMIT (ask, never repeat blindly); ALREADY_EXISTS unique violation;
-// FAILED_PRECONDITION foreign-key or check violation; PERMISSION_DENIED; INTERNAL everything else. Messages name the statement's
-// purpose and SQLSTATE, never parameters, hosts or passwords.
+// (try the transaction again); UNKNOWN the connection broke during COMMIT, or during a statement that Run sent by itself and that is
+// more than a SELECT (ask, never repeat blindly); ALREADY_EXISTS unique violation; FAILED_PRECONDITION foreign-key or check violation;
+// PERMISSION_DENIED; INVALID_ARGUMENT a text with a zero byte, or a URL that cannot be read; INTERNAL everything else. Messages name the
+// statement's purpose and SQLSTATE, never parameters, hosts or passwords.
+//
+// Deadlines: a call returns within statement_timeout and one second also when the server is frozen or its host is gone (the connection
+// is then broken); connecting within connect_timeout, in whole seconds and at least two.
 #pragma once
 
 #include <chrono>
@@ -55,15 +59,18 @@ class Session {
   static absl::StatusOr<std::unique_ptr<Session>> Connect(const PostgresOptions& options);
   virtual ~Session() = default;
 
-  // One statement in its own transaction. Prepared on first use by its text: keep the text constant. `purpose` is for messages.
+  // One statement in its own transaction, one round trip. Prepared on first use by its text: keep the text constant. `purpose` is for
+  // messages. A function that writes, called by SELECT, belongs into InTransaction, lest a lost connection look like a failed read.
   virtual absl::StatusOr<Rows> Run(std::string_view purpose, const std::string& sql, const Params& params = {}) = 0;
   // Many statements, no parameters, one transaction (migrations).
   virtual absl::Status RunScript(std::string_view purpose, const std::string& sql) = 0;
-  // Runs `body` inside one transaction: commits when it returns OK, else rolls back. Run() within it takes part.
+  // Runs `body` inside one transaction: commits when it returns OK, else rolls back. Run() within it takes part; once one of its
+  // statements has failed, the whole fails with that, whatever the body returns.
   virtual absl::Status InTransaction(std::string_view purpose, const std::function<absl::Status(Session&)>& body) = 0;
 
+  // True once the connection is lost; between statements also when the server has closed it since.
   virtual bool broken() const = 0;
-  // Asks the server to end what runs on this connection; from another thread. Best effort.
+  // Asks the server to end what runs on this connection; from another thread. Best effort; takes up to a few seconds.
   virtual void Cancel() = 0;
 };
 

@@ -33,7 +33,9 @@ absl::Status Away(std::string_view text) {
 
 }  // namespace
 
-std::string LabelOf(const Scope& scope) { return fmt::format("{} {}", NameOf(scope.kind), scope.name.empty() ? scope.id.ToString() : scope.name); }
+std::string LabelOf(const Scope& scope) {
+  return fmt::format("{} {}", NameOf(scope.kind), scope.name.empty() ? scope.id.ToString() : scope.name);
+}
 
 absl::Status WindowSpent(const QuotaRule& rule, const WindowSpan& window, base::WallTime now, std::int64_t used, std::int64_t need) {
   const std::string who = LabelOf(rule.scope);
@@ -53,9 +55,9 @@ absl::Status WindowSpent(const QuotaRule& rule, const WindowSpan& window, base::
   detail.retry_after_ms = wait.count();
   detail.may_retry = rule.window == Window::kMinute && wait <= kRetryMax;
   const std::string more = used < rule.amount ? fmt::format(" and this request needs {}", Grouped(need)) : "";
-  return base::WithDetail(base::ResourceExhausted(fmt::format("{} has used {} of {} {}{}; resets {}", who, Grouped(used), Grouped(rule.amount),
-                                                              unit, more, base::FormatRfc3339(window.end))),
-                          detail);
+  const std::string text = fmt::format("{} has used {} of {} {}{}; resets {}", who, Grouped(used), Grouped(rule.amount), unit, more,
+                                       base::FormatRfc3339(window.end));
+  return base::WithDetail(base::ResourceExhausted(text), detail);
 }
 
 absl::Status TooManyRunning(const QuotaRule& rule, std::int64_t running) {

@@ -70,6 +70,13 @@ struct RuleState {
 template <typename T, std::size_t N = 8>
 using Few = absl::InlinedVector<T, N>;
 
+// What a Reserve needs of one bucket.
+struct Want {
+  Bucket* bucket = nullptr;
+  std::int64_t least = 0;
+  bool tokens = false;  // Else a request.
+};
+
 struct RequestUnit {
   Bucket* bucket = nullptr;
   bool taken = false;
@@ -127,6 +134,8 @@ struct Quotas::Core {
   void Draw(Bucket& b, std::int64_t n);
   void Resolve(Admission::Impl& admission);
   absl::StatusOr<Admission> Admit(std::span<const Scope> scopes, base::MonoTime now);
+  Few<Want> WantsOf(const Admission::Impl& admission, std::int64_t least, base::MonoTime now);
+  Reservation Take(const std::shared_ptr<Admission::Impl>& admission, const Few<Want>& wants, std::int64_t input, std::int64_t output);
   bool TryReserve(const std::shared_ptr<Admission::Impl>& admission, std::int64_t input, std::int64_t output, base::MonoTime now,
                   absl::StatusOr<Reservation>* result);
   bool TryExtend(Reservation::Impl& reservation, std::int64_t want, base::MonoTime now, absl::StatusOr<Extension>* result);

@@ -123,71 +123,32 @@ absl::StatusOr<Admission> Quotas::Core::Admit(std::span<const Scope> scopes, bas
   return Admission(std::move(impl));
 }
 
-// Decides a Reserve, or returns false: it has to wait for the store, which is then told what is wanted.
-bool Quotas::Core::TryReserve(const std::shared_ptr<Admission::Impl>& admission, std::int64_t input, std::int64_t output,
-                              base::MonoTime now, absl::StatusOr<Reservation>* result) {
-  if (stopping || admission->dropped) {
-    *result = stopping ? Stopping() : base::Cancelled("the request ended while it waited for quota");
-    return true;
-  }
-  Resolve(*admission);
-  if (!admission->token_rules.empty() && !clock_known) {
-    *result = StoreAway();
-    return true;
-  }
-  const std::int64_t need = input + std::min<std::int64_t>(output, 1);
-  Few<std::pair<Bucket*, std::int64_t>> wants;  // What each bucket must have at least.
-  if (!admission->token_rules.empty()) {
+// What a Reserve must find: `least` in each token bucket, and one in each bucket that the admission still owes a request to.
+Few<Want> Quotas::Core::WantsOf(const Admission::Impl& admission, std::int64_t least, base::MonoTime now) {
+  Few<Want> wants;
+  if (!admission.token_rules.empty()) {
     const base::WallTime wall = DatabaseTime(now);
-    for (RuleState* state : admission->token_rules) wants.push_back({Current(*state, wall, now), need});
+    for (RuleState* state : admission.token_rules) wants.push_back({Current(*state, wall, now), least, true});
   }
-  const std::size_t token_buckets = wants.size();
-  for (const RequestUnit& unit : admission->requests) {
-    if (!unit.taken) wants.push_back({unit.bucket, 1});
+  for (const RequestUnit& unit : admission.requests) {
+    if (!unit.taken) wants.push_back({unit.bucket, 1, false});
   }
-  bool wait = false;
-  const Bucket* strictest = nullptr;
-  std::int64_t strictest_need = 0;
-  const auto cannot = wants.empty() ? std::nullopt : CannotSpend(now);
-  for (const auto& [b, least] : wants) {
-    const bool never = least > b->rule->amount;
-    const bool spent = !never && b->available < least && Exhausted(*b, now);
-    if ((never || spent) && (strictest == nullptr || b->window.end > strictest->window.end)) {
-      strictest = b;
-      strictest_need = least;
-    }
-    wait = wait || b->available < least;
-  }
-  if (cannot && !cannot->ok()) {
-    *result = *cannot;
-    return true;
-  }
-  if (strictest != nullptr) {
-    *result = Refusal(*strictest, now, strictest_need);
-    return true;
-  }
-  if (wait || cannot) {
-    if (now < down_until) {
-      *result = StoreAway();
-      return true;
-    }
-    for (std::size_t i = 0; i < token_buckets; ++i) {
-      wants[i].first->wanted += input + output;
-      Queue(*wants[i].first);
-    }
-    for (std::size_t i = token_buckets; i < wants.size(); ++i) Queue(*wants[i].first);  // Asked for as `pending`.
-    return false;
-  }
+  return wants;
+}
+
+// Takes what TryReserve found to be there: input, and as much of the output as all have.
+Reservation Quotas::Core::Take(const std::shared_ptr<Admission::Impl>& admission, const Few<Want>& wants, std::int64_t input,
+                               std::int64_t output) {
   auto impl = std::make_shared<Reservation::Impl>();
-  std::int64_t granted = output;
-  for (std::size_t i = 0; i < token_buckets; ++i) {
-    granted = std::min(granted, wants[i].first->available - input);
-    impl->buckets.push_back(wants[i].first);
+  for (const Want& want : wants) {
+    if (!want.tokens) continue;
+    output = std::min(output, want.bucket->available - input);
+    impl->buckets.push_back(want.bucket);
   }
   impl->core = this;
   impl->admission = admission;
-  impl->output = granted;
-  impl->tokens = input + granted;
+  impl->output = output;
+  impl->tokens = input + output;
   for (Bucket* b : impl->buckets) {
     ++b->refs;
     Draw(*b, impl->tokens);
@@ -199,8 +160,40 @@ bool Quotas::Core::TryReserve(const std::shared_ptr<Admission::Impl>& admission,
     Draw(*unit.bucket, 1);
   }
   ++admission->open;
-  *result = Reservation(std::move(impl));
-  return true;
+  return Reservation(std::move(impl));
+}
+
+// Decides a Reserve, or returns false: it has to wait for the store, which is then told what is wanted.
+bool Quotas::Core::TryReserve(const std::shared_ptr<Admission::Impl>& admission, std::int64_t input, std::int64_t output,
+                              base::MonoTime now, absl::StatusOr<Reservation>* result) {
+  const auto decide = [&](absl::StatusOr<Reservation> with) {
+    *result = std::move(with);
+    return true;
+  };
+  if (stopping) return decide(Stopping());
+  if (admission->dropped) return decide(base::Cancelled("the request ended while it waited for quota"));
+  Resolve(*admission);
+  if (!admission->token_rules.empty() && !clock_known) return decide(StoreAway());
+  const Few<Want> wants = WantsOf(*admission, input + std::min<std::int64_t>(output, 1), now);
+  const auto cannot = wants.empty() ? std::nullopt : CannotSpend(now);
+  if (cannot && !cannot->ok()) return decide(*cannot);
+  bool wait = cannot.has_value();
+  const Want* strictest = nullptr;  // Of those that refuse, the one that refuses longest.
+  for (const Want& want : wants) {
+    const Bucket& b = *want.bucket;
+    if (b.available >= want.least) continue;
+    wait = true;
+    const bool refuses = want.least > b.rule->amount || Exhausted(b, now);
+    if (refuses && (strictest == nullptr || b.window.end > strictest->bucket->window.end)) strictest = &want;
+  }
+  if (strictest != nullptr) return decide(Refusal(*strictest->bucket, now, strictest->least));
+  if (!wait) return decide(Take(admission, wants, input, output));
+  if (now < down_until) return decide(StoreAway());
+  for (const Want& want : wants) {
+    if (want.tokens) want.bucket->wanted += input + output;  // A request is asked for as `pending`.
+    Queue(*want.bucket);
+  }
+  return false;
 }
 
 bool Quotas::Core::TryExtend(Reservation::Impl& reservation, std::int64_t want, base::MonoTime now, absl::StatusOr<Extension>* result) {
@@ -216,7 +209,8 @@ bool Quotas::Core::TryExtend(Reservation::Impl& reservation, std::int64_t want, 
     limit = b;
   }
   const auto cannot = reservation.buckets.empty() ? std::nullopt : CannotSpend(now);
-  const bool lacks = std::any_of(reservation.buckets.begin(), reservation.buckets.end(), [&](const Bucket* b) { return b->available < granted; });
+  const auto is_short = [&](const Bucket* b) { return b->available < granted; };
+  const bool lacks = std::any_of(reservation.buckets.begin(), reservation.buckets.end(), is_short);
   if (cannot || (lacks && granted > 0)) {
     if (now < down_until || (cannot && !cannot->ok())) {
       *result = cannot && !cannot->ok() ? *cannot : StoreAway();

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "gateway/admin/changes_impl.h"
+#include "gateway/admin/text.h"
 #include "gateway/directory/names.h"
 #include "gateway/identity/api_key.h"
 

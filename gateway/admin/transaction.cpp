@@ -4,25 +4,15 @@
 // Tested by tests/gateway/admin/changes_test.cpp.
 #include "gateway/admin/transaction.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
 
-#include "base/encoding.h"
+#include "gateway/admin/text.h"
 #include "gateway/directory/row_postgres.h"
 
 namespace tollgate::admin {
 
 using directory::Row;
 using directory::Table;
-
-absl::Status CheckText(std::string_view what, std::string_view text, std::size_t bytes_max) {
-  const bool control = std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; });
-  if (text.size() <= bytes_max && !control && base::IsValidUtf8(text)) return absl::OkStatus();
-  return base::InvalidArgument(fmt::format("{}: use at most {} bytes of UTF-8 without control characters", what, bytes_max));
-}
-
-absl::Status CheckReason(std::string_view reason) { return CheckText("reason", reason, 500); }
 
 Transaction::Transaction(base::Session& session, directory::Head head, const ChangesOptions& options, audit::Journal& journal, const base::Clock& clock,
                          const Actor& actor, std::chrono::steady_clock::time_point deadline)
@@ -44,12 +34,6 @@ absl::StatusOr<std::optional<Row>> Transaction::Find(Table table, const std::str
   TG_ASSIGN(std::vector<Row> rows, FindAll(table, where, params));
   if (rows.empty()) return std::optional<Row>();
   return std::optional<Row>(std::move(rows.front()));
-}
-
-absl::StatusOr<std::vector<Row>> Transaction::FindPrices() {
-  TG_ASSIGN(std::vector<Row> rows, directory::ReadPrices(session_));
-  for (const Row& row : rows) TG_RETURN_IF_ERROR(Verified(row));
-  return rows;
 }
 
 absl::StatusOr<Row> Transaction::One(Table table, const std::string& where, const base::Params& params, std::string_view what, const std::string& name) {
@@ -105,8 +89,6 @@ absl::StatusOr<FoundScope> Transaction::FindScope(const ScopeNames& names) {
 
 absl::Status Transaction::Write(Row& row, const Row* before, const Note& note) {
   row.version = head_.version + 1;
-  const bool price = row.table == Table::kPrice;
-  if (price) row.version = 0;
   const base::Uuid record_id = base::Uuid::NewV7();
   audit::Entry entry;
   v1::Record& record = entry.record;
@@ -125,7 +107,7 @@ absl::Status Transaction::Write(Row& row, const Row* before, const Note& note) {
   body.set_summary(note.summary);
   auto position = audit::AppendAndWait(journal_, std::move(entry), deadline_);
   if (!position.ok()) return base::Annotate(position.status(), "the change could not be recorded, so it was not made");
-  if (!price) row.admin_record = record_id;
+  row.admin_record = record_id;
   row.admin_log_id = position->log_id;
   row.admin_index = position->index;
   row.mac = directory::RowMac(options_.mac_key, row);

@@ -35,7 +35,6 @@ class Transaction {
   // Verified rows. `where` as for directory::ReadRows.
   absl::StatusOr<std::vector<directory::Row>> FindAll(directory::Table table, const std::string& where, const base::Params& params);
   absl::StatusOr<std::optional<directory::Row>> Find(directory::Table table, const std::string& where, const base::Params& params);
-  absl::StatusOr<std::vector<directory::Row>> FindPrices();
 
   // NOT_FOUND names what is missing.
   absl::StatusOr<FoundScope> FindScope(const ScopeNames& names);
@@ -80,8 +79,5 @@ class Changer {
   const base::Clock& clock_;
   base::SessionPool pool_;
 };
-
-absl::Status CheckReason(std::string_view reason);                  // At most 500 bytes of UTF-8 without control characters.
-absl::Status CheckText(std::string_view what, std::string_view text, std::size_t bytes_max);
 
 }  // namespace tollgate::admin

@@ -3,7 +3,6 @@
 // Tested by tests/gateway/cli/remote_test.cpp.
 #include <map>
 #include <memory>
-#include <sstream>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -24,6 +23,7 @@ struct Options {
   std::string to;
   std::string team;
   std::string project;
+  std::string key;
   std::string model;
 };
 
@@ -33,28 +33,11 @@ const std::map<std::string, v1::UsageGroup>& Groups() {
   return groups;
 }
 
-absl::StatusOr<std::vector<std::string>> ParseGroups(const std::string& text) {
-  std::vector<std::string> groups;
-  std::istringstream words(text);
-  for (std::string word; std::getline(words, word, ',');) {
-    if (!Groups().contains(word)) return base::InvalidArgument(fmt::format("--by knows org, team, project, key, model and day, not \"{}\"", word));
-    groups.push_back(word);
-  }
-  return groups;
-}
-
-const std::string& Column(const v1::UsageLine& line, const std::string& group) {
-  if (group == "org") return line.org();
-  if (group == "team") return line.team();
-  if (group == "project") return line.project();
-  if (group == "key") return line.key();
-  if (group == "model") return line.model();
-  return line.day();
-}
-
 // The sums of a report, by currency.
-void AddTotals(const v1::UsageReportReply& reply, std::size_t groups, Table& table) {
-  struct Sum { std::int64_t requests = 0, input = 0, output = 0, nanos = 0; };
+void AddTotals(const v1::UsageReportReply& reply, Table& table) {
+  struct Sum {
+    std::int64_t requests = 0, input = 0, output = 0, nanos = 0;
+  };
   std::map<std::string, Sum> sums;
   for (const auto& line : reply.lines()) {
     Sum& sum = sums[line.currency()];
@@ -64,8 +47,7 @@ void AddTotals(const v1::UsageReportReply& reply, std::size_t groups, Table& tab
     sum.nanos += line.amount_nanos();
   }
   for (const auto& [currency, sum] : sums) {
-    std::vector<std::string> cells(groups, "");
-    if (groups > 0) cells[0] = "total";
+    std::vector<std::string> cells{"total"};
     for (const std::int64_t count : {sum.requests, sum.input, sum.output}) cells.push_back(ShowCount(count));
     cells.push_back(base::FormatMoney(base::Money{sum.nanos}));
     cells.push_back(currency);
@@ -74,10 +56,8 @@ void AddTotals(const v1::UsageReportReply& reply, std::size_t groups, Table& tab
 }
 
 void Report(Context& context, const Options& options) {
-  const auto groups = context.Take(ParseGroups(options.by));
-  if (!groups) return;
   v1::UsageReportRequest request;
-  for (const std::string& group : *groups) request.add_group_by(Groups().at(group));
+  request.set_group_by(Groups().at(options.by));
   for (const auto& [text, set] : {std::pair(options.from, &v1::UsageReportRequest::set_from_us), std::pair(options.to, &v1::UsageReportRequest::set_to_us)}) {
     if (text.empty()) continue;
     const auto at = context.Take(ParseTime(text, context.clock.Wall()));
@@ -87,22 +67,20 @@ void Report(Context& context, const Options& options) {
   request.set_org(context.globals.org);
   request.set_team(options.team);
   request.set_project(options.project);
+  request.set_key(options.key);
   request.set_model(options.model);
   const auto reply = Ask<Usage>(context, Listener::kAdmin, &Usage::Stub::Report, request);
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
-  std::vector<std::string> heads = *groups;
-  for (const char* head : {"> requests", "> input tokens", "> output tokens", "> amount", "currency"}) heads.push_back(head);
-  Table table(heads);
+  Table table({options.by, "> requests", "> input tokens", "> output tokens", "> amount", "currency"});
   for (const auto& line : reply->lines()) {
-    std::vector<std::string> cells;
-    for (const std::string& group : *groups) cells.push_back(Column(line, group));
+    std::vector<std::string> cells{line.name()};
     for (const std::int64_t count : {line.requests(), line.tokens().input(), line.tokens().output()}) cells.push_back(ShowCount(count));
     cells.push_back(line.amount());
     cells.push_back(line.currency());
     table.Add(std::move(cells));
   }
-  if (reply->lines_size() > 1) AddTotals(*reply, groups->size(), table);
+  if (reply->lines_size() > 1) AddTotals(*reply, table);
   context.Print(fmt::format("usage from {} to {} UTC\n", ShowTime(reply->from_us()), ShowTime(reply->to_us())));
   context.Print(table.Text("nothing was used in this time"));
 }
@@ -124,8 +102,8 @@ void Reconcile(Context& context, const Options& options) {
   table.Add({"usage", ShowCount(reply->usages()), ShowCount(reply->usage_tokens())});
   table.Add({"ledger", ShowCount(reply->transfers()), ShowCount(reply->transfer_tokens())});
   context.Print(table.Text(""));
-  context.Print(fmt::format("{} requests in flight\n", ShowCount(reply->in_flight())));
-  context.Print(reply->ok() ? "records, usage and ledger agree to the token\n" : fmt::format("first difference: {}\n", reply->first_difference()));
+  context.Print(reply->ok() ? "records, usage and ledger agree, to the token and the nano-unit\n"
+                            : fmt::format("{} requests differ; the first: {}\n", ShowCount(reply->differences()), reply->first_difference()));
 }
 
 void AddPeriod(CLI::App& command, Options& options) {
@@ -136,17 +114,18 @@ void AddPeriod(CLI::App& command, Options& options) {
 
 void AddUsageCommands(CLI::App& app, Context& context) {
   auto* group = app.add_subcommand("usage", "Usage and bills")->require_subcommand(1);
-  Teach(*group, "", {"tollgate usage report --by team,model", "tollgate usage reconcile"});
+  Teach(*group, "", {"tollgate usage report --by team", "tollgate usage reconcile"});
 
   auto* report = group->add_subcommand("report", "Tokens and money, in groups");
   const auto report_options = std::make_shared<Options>();
-  report->add_option("--by", report_options->by, "Groups, outermost first: org, team, project, key, model, day")->capture_default_str();
+  report->add_option("--by", report_options->by, "One line for each org, team, project, key, model or day")->capture_default_str()->check(CLI::IsMember({"org", "team", "project", "key", "model", "day"}));
   AddPeriod(*report, *report_options);
   report->add_option("--team", report_options->team, "Only this team");
   report->add_option("--project", report_options->project, "Only this project of --team")->needs("--team");
+  report->add_option("--key-id", report_options->key, "Only this key, by its id");
   report->add_option("--model", report_options->model, "Only this model");
   report->callback([&context, report_options] { Report(context, *report_options); });
-  Teach(*report, "", {"tollgate usage report --by team", "tollgate usage report --by day,model --from 2026-11-01 --to 2026-12-01 --json"});
+  Teach(*report, "", {"tollgate usage report --by team", "tollgate usage report --by day --team search --from 2026-11-01 --to 2026-12-01 --json"});
 
   auto* reconcile = group->add_subcommand("reconcile", "Prove that records, usage and ledger agree, to the token");
   const auto reconcile_options = std::make_shared<Options>();

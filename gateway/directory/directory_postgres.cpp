@@ -97,13 +97,8 @@ absl::Status PostgresDirectory::Impl::Load() {
     TG_RETURN_IF_ERROR(s.Run("read the directory as of one moment", kIsolate).status());
     TG_ASSIGN(head, ReadHead(s, false));
     for (int table = 0; table < kTables; ++table) {
-      if (static_cast<Table>(table) == Table::kPrice) continue;
       TG_ASSIGN(std::vector<Row> some, ReadRows(s, static_cast<Table>(table), "version > $1::int8", {builder.version()}));
       std::move(some.begin(), some.end(), std::back_inserter(rows));
-    }
-    TG_ASSIGN(std::vector<Row> prices, ReadPrices(s));
-    for (Row& price : prices) {
-      if (!builder.Has(Table::kPrice, price.id)) rows.push_back(std::move(price));
     }
     return absl::OkStatus();
   });

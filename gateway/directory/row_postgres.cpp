@@ -4,8 +4,6 @@
 
 #include <fmt/format.h>
 
-#include "metering/usage_postgres.h"
-
 namespace tollgate::directory {
 namespace {
 
@@ -63,16 +61,6 @@ base::Params ParamsOf(const Row& row) {
   return params;
 }
 
-absl::Status InsertPriceRow(base::Session& session, const Row& row) {
-  metering::PriceRow line;
-  line.price = {row.Int("price_version"), row.Text("model"), base::FromMicros(row.Int("effective_from_us")), row.Int("input_nanos"),
-                row.Int("cached_input_nanos"), row.Int("output_nanos"), row.Text("currency")};
-  line.admin_log = row.admin_log_id;
-  line.admin_index = row.admin_index;
-  line.mac = std::string(base::View(row.mac));
-  return metering::InsertPrice(session, line);
-}
-
 }  // namespace
 
 absl::StatusOr<Head> ReadHead(base::Session& session, bool lock) {
@@ -102,29 +90,7 @@ absl::StatusOr<std::vector<Row>> ReadRows(base::Session& session, Table table, c
   return result;
 }
 
-absl::StatusOr<std::vector<Row>> ReadPrices(base::Session& session) {
-  TG_ASSIGN(const std::vector<metering::PriceRow> lines, metering::ListPrices(session));
-  std::vector<Row> result;
-  for (const auto& line : lines) {
-    Row row = NewRow(Table::kPrice);
-    row.id = PriceRowId(line.price.version);
-    row.admin_log_id = line.admin_log;
-    row.admin_index = line.admin_index;
-    if (!CopyDigest(line.mac, row.mac)) return Malformed(Table::kPrice);
-    row.Set("price_version", line.price.version);
-    row.Set("model", line.price.model);
-    row.Set("effective_from_us", base::ToMicros(line.price.effective_from));
-    row.Set("input_nanos", line.price.input_nanos_per_1000);
-    row.Set("cached_input_nanos", line.price.cached_input_nanos_per_1000);
-    row.Set("output_nanos", line.price.output_nanos_per_1000);
-    row.Set("currency", line.price.currency);
-    result.push_back(std::move(row));
-  }
-  return result;
-}
-
 absl::Status InsertRow(base::Session& session, const Row& row) {
-  if (row.table == Table::kPrice) return InsertPriceRow(session, row);
   std::string sql = fmt::format("INSERT INTO {} ({}", SpecOf(row.table).name, kShape);
   std::string values = "$1::uuid, $2::int8, $3::uuid, $4::int4, $5::int8, $6::bytea";
   std::size_t number = kShapeColumns;
@@ -152,12 +118,6 @@ absl::Status WriteHead(base::Session& session, const Head& head) {
                                                {head.version, base::Blob{std::string(base::View(head.set))}, base::Blob{std::string(base::View(head.mac))}}));
   if (rows.affected() != 1) return base::DataLoss("directory: directory.head is not there; restore the directory schema from a backup");
   return absl::OkStatus();
-}
-
-base::Uuid PriceRowId(std::int64_t version) {
-  std::array<std::uint8_t, 16> bytes{};
-  for (int i = 0; i < 8; ++i) bytes[15 - i] = static_cast<std::uint8_t>(static_cast<std::uint64_t>(version) >> (8 * i));
-  return base::Uuid(bytes);
 }
 
 }  // namespace tollgate::directory

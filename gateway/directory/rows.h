@@ -3,7 +3,7 @@
 //
 // A row's canonical form is its table, its id and every column that is not NULL, by name: a column that is added later, and is NULL, changes
 // no old MAC. Rows are never deleted: what ends is marked, so a row that is missing was removed by somebody else.
-// Lines of the price book (metering.price) are rows too: immutable, with an id made of the price's version, no record id, version 0.
+// Lines of the price book (metering.price) are rows as the others, and never change.
 #pragma once
 
 #include <array>

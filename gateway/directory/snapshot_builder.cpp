@@ -135,7 +135,6 @@ SnapshotBuilder::SnapshotBuilder(std::string mac_key) : state_(std::make_unique<
 SnapshotBuilder::~SnapshotBuilder() { base::Wipe(state_->mac_key); }
 
 std::int64_t SnapshotBuilder::version() const { return state_->head.version; }
-bool SnapshotBuilder::Has(Table table, const base::Uuid& id) const { return state_->all[Slot(table)].contains(id); }
 
 absl::Status SnapshotBuilder::Apply(std::span<const Row> changed, const Head& head) {
   TG_RETURN_IF_ERROR(state_->Verify(changed, head));

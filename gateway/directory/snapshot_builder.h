@@ -27,7 +27,6 @@ class SnapshotBuilder {
   absl::StatusOr<std::shared_ptr<const Snapshot>> Build(base::MonoTime loaded_at);
 
   std::int64_t version() const;
-  bool Has(Table table, const base::Uuid& id) const;  // Whether a row of this id was taken.
 
  private:
   struct State;

@@ -65,9 +65,15 @@ class LlamaEngine final : public Engine {
     llama_set_abort_callback(context_.get(), [](void* self) { return static_cast<LlamaEngine*>(self)->interrupted(); }, this);
   }
 
-  void UseThreads(int threads) {
+  // Gives the context its threads and puts one token through the model: that pages the weights in, and fails here rather than on the first
+  // request.
+  absl::Status Start(int threads) {
     llama_set_n_threads(context_.get(), threads, threads);
     threads_ = LlamaThreads::Attach(context_.get(), threads);
+    batch_.Add(0, 0, 0, true);
+    TG_RETURN_IF_ERROR(Decode());
+    llama_memory_clear(llama_get_memory(context_.get()), true);
+    return absl::OkStatus();
   }
 
   const ModelInfo& Info() const override { return info_; }
@@ -240,16 +246,6 @@ LlamaContext MakeContext(llama_model* weights, const ModelOptions& model, int st
   return LlamaContext(llama_init_from_model(weights, params));
 }
 
-// One token through the model: pages the weights in, and fails here rather than on the first request.
-absl::Status WarmUp(llama_context* context) {
-  Batch batch(1);
-  batch.Add(0, 0, 0, true);
-  const int code = llama_decode(context, batch.raw);
-  llama_synchronize(context);
-  llama_memory_clear(llama_get_memory(context), true);
-  return code == 0 ? absl::OkStatus() : base::FailedPrecondition(fmt::format("the model cannot decode: code {}", code));
-}
-
 absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInfo info, ChatFormat format) {
   LlamaModel weights = LoadWeights(model.file);
   if (weights == nullptr) return base::FailedPrecondition(fmt::format("libllama cannot load {}; its lines above say why", model.file));
@@ -272,7 +268,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
   TG_ASSIGN(LlamaVocab vocab, LlamaVocab::Make(weights.get(), std::move(format)));
   info.vocab_tokens = vocab.tokens();
   auto engine = std::make_unique<LlamaEngine>(std::move(info), std::move(weights), std::move(context), std::move(vocab), step_tokens_max);
-  engine->UseThreads(model.threads > 0 ? model.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
+  TG_RETURN_IF_ERROR(engine->Start(model.threads > 0 ? model.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()))));
   return engine;
 }
 

@@ -147,7 +147,7 @@ DECLARE
   alive int8;
   a record;
   mine int8;
-  balance int8;
+  total int8;
   take int8;
 BEGIN
   SELECT * INTO h FROM metering.holder WHERE instance_id = p_instance AND epoch = p_epoch FOR UPDATE;
@@ -163,17 +163,17 @@ BEGIN
   FOR a IN SELECT * FROM unnest(p_quota, p_meter, p_start, p_end, p_amount, p_need, p_want, p_give, p_close) WITH ORDINALITY
              AS u (quota, meter, start, stop, amount, need, want, give, close, n) ORDER BY quota, start LOOP
     INSERT INTO metering.balance VALUES (a.quota, a.start, a.stop, 0) ON CONFLICT DO NOTHING;
-    SELECT b.debited INTO balance FROM metering.balance b WHERE b.quota_id = a.quota AND b.window_start_us = a.start FOR UPDATE;
+    SELECT b.debited INTO total FROM metering.balance b WHERE b.quota_id = a.quota AND b.window_start_us = a.start FOR UPDATE;
     SELECT l.granted INTO mine FROM metering.lease l
       WHERE l.instance_id = p_instance AND l.epoch = p_epoch AND l.quota_id = a.quota AND l.window_start_us = a.start;
     mine := coalesce(mine, 0);
     IF p_seq > h.seq THEN
       take := -least(a.give, mine);
-      take := take + least(greatest(a.amount - balance - take, 0), greatest(a.need, least(a.want, greatest(a.amount - balance - take, 0) / (2 * alive))));
+      take := take + least(greatest(a.amount - total - take, 0), greatest(a.need, least(a.want, greatest(a.amount - total - take, 0) / (2 * alive))));
       mine := mine + take;
-      balance := balance + take;
+      total := total + take;
       IF take <> 0 THEN
-        UPDATE metering.balance b SET debited = balance WHERE b.quota_id = a.quota AND b.window_start_us = a.start;
+        UPDATE metering.balance b SET debited = total WHERE b.quota_id = a.quota AND b.window_start_us = a.start;
       END IF;
       IF a.close THEN
         DELETE FROM metering.lease l WHERE l.instance_id = p_instance AND l.epoch = p_epoch AND l.quota_id = a.quota AND l.window_start_us = a.start;
@@ -186,7 +186,7 @@ BEGIN
     END IF;
     ord := a.n;
     granted := mine;
-    debited := balance;
+    debited := total;
     RETURN NEXT;
   END LOOP;
 END $$;

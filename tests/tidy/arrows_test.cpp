@@ -25,11 +25,11 @@ const std::map<std::string, std::set<std::string>> kArrows = [] {
       {"config", {}},
       {"directory", {"async"}},
       {"identity", {"async", "directory"}},
-      {"migrate", {"async", "directory", "identity"}},
       {"pipeline", {"async", "net", "directory", "identity"}},
       {"grpc", {"async", "net", "pipeline", "identity", "directory"}},
       {"http", {"async", "net", "pipeline", "identity", "directory"}},
       {"admin", {"async", "net", "pipeline", "identity", "directory", "grpc"}},
+      {"migrate", {"async", "identity", "directory", "admin"}},
       {"serve", {"async", "net", "pipeline", "identity", "directory", "grpc", "http", "admin", "config", "migrate"}},
       {"dev", {"async", "net", "pipeline", "identity", "directory", "grpc", "http", "admin", "config", "migrate", "serve"}},
       {"cli", {"async", "net", "pipeline", "identity", "directory", "grpc", "http", "admin", "config", "migrate", "serve", "dev"}}};

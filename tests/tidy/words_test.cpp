@@ -42,7 +42,8 @@ TEST_CASE("No file holds unfinished work or a path of one machine") {
   CHECK(Report(broken) == 0);
 }
 
-// A comment speaks for the group of lines under it, up to a blank line; an option `about:` is a comment too.
+// A comment speaks for the group of lines under it, up to a blank line, and a message's comment for its first group; an option `about:` is a
+// comment too.
 bool IsDocumented(const SourceFile& file, std::size_t at) {
   for (std::size_t i = at; i < at + 3 && i < file.lines.size(); ++i) {
     if (file.lines[i].find("about:") != std::string::npos) return true;
@@ -51,7 +52,8 @@ bool IsDocumented(const SourceFile& file, std::size_t at) {
   for (std::size_t i = at + 1; i-- > 0;) {
     const std::string& line = file.lines[i];
     if (line.find("//") != std::string::npos) return true;
-    if (line.empty() || (i != at && line.ends_with("{"))) return false;
+    if (line.empty()) return false;
+    if (i != at && line.ends_with("{")) return i > 0 && file.lines[i - 1].find("//") != std::string::npos;
   }
   return false;
 }

@@ -76,6 +76,10 @@ TEST_CASE("docs/configuration.md holds the reference that the schema makes") {
   REQUIRE(at != std::string::npos);
   const std::string wanted = config::ReferenceMarkdown();
   const bool same = page->substr(at + marker.size()) == wanted;
-  if (!same) WARN("put this behind the marker in docs/configuration.md:\n" << wanted);
+  if (!same) {
+    const std::string path = std::string(TOLLGATE_BINARY_DIR) + "/configuration.md";
+    REQUIRE(base::WriteFileAtomically(path, page->substr(0, at + marker.size()) + wanted, 0644).ok());
+    WARN("review " << path << " and copy it to docs/configuration.md");
+  }
   CHECK(same);
 }

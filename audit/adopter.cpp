@@ -1,0 +1,88 @@
+// A claim may lapse without a death: when Postgres itself stood still, every claim has lapsed at the moment it goes on. So a lapse must be seen
+// twice, `patience` apart, by an adopter whose own looks went through in between; a living owner has renewed by then.
+// Tested by tests/audit/recovery_test.cpp.
+#include "audit/adopter.h"
+
+#include "base/diagnostics.h"
+
+namespace tollgate::audit {
+namespace {
+
+constexpr std::chrono::seconds kTakeoverTime{60};
+
+}  // namespace
+
+Adopter::Adopter(Options options) : options_(std::move(options)), thread_([this] { Run(); }) {}
+
+Adopter::~Adopter() {
+  {
+    base::Lock lock(mu_);
+    stopping_ = true;
+    wake_.notify_all();
+  }
+  thread_.join();
+}
+
+bool Adopter::stopping() const {
+  base::Lock lock(mu_);
+  return stopping_;
+}
+
+void Adopter::Run() {
+  bool troubled = false;
+  while (true) {
+    {
+      base::Lock lock(mu_);
+      if (wake_.wait_for(lock.native(), options_.poll, [this] { return stopping_; })) return;
+    }
+    const absl::Status status = Look();
+    if (!status.ok() && !troubled) base::Warn("audit", "other instances' logs cannot be looked after: {}", base::Message(status));
+    troubled = !status.ok();
+  }
+}
+
+absl::Status Adopter::Look() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - last_look_ > 3 * options_.poll + std::chrono::seconds(1)) seen_.clear();
+  if (session_ == nullptr || session_->broken()) {
+    session_.reset();
+    seen_.clear();
+    TG_ASSIGN(session_, base::Session::Connect(options_.takeover.postgres));
+  }
+  TG_ASSIGN(const auto lapsed, FindLapsed(*session_, options_.own_log));
+  last_look_ = std::chrono::steady_clock::now();
+  std::map<Lapsed, std::chrono::steady_clock::time_point> seen;
+  for (const Lapsed& log : lapsed) {
+    const auto before = seen_.find(log);
+    seen[log] = before != seen_.end() ? before->second : last_look_;
+  }
+  seen_ = std::move(seen);
+  for (const auto& [log, since] : std::map(seen_)) {
+    if (last_look_ - since < options_.patience) continue;
+    seen_.erase(log);
+    if (stopping()) return absl::OkStatus();
+    TG_RETURN_IF_ERROR(AdoptOne(log));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Adopter::AdoptOne(const Lapsed& lapsed) {
+  TakeoverOptions takeover = options_.takeover;
+  takeover.deadline = std::chrono::steady_clock::now() + kTakeoverTime;
+  TG_ASSIGN(const auto claim, Adopt(*session_, lapsed, takeover.claim));
+  if (!claim) return absl::OkStatus();
+  base::Info("audit", "log {}: its owner is gone; adopting it", lapsed.log_id);
+  LogWriter writer(takeover.postgres, takeover.claim, claim->head);
+  TG_ASSIGN(const std::int64_t closed, TakeOver(writer, *claim, takeover));
+  TG_ASSIGN(const EncodedRow stop,
+            Encode(InstanceRecord(v1::RECORD_KIND_STOP, takeover.instance, claim->head.epoch, takeover.build), *takeover.clock));
+  const EncodedRow* const last[] = {&stop};
+  TG_RETURN_IF_ERROR(CommitSurely(writer, last, writer.head().next_index + 1, takeover.deadline));
+  TG_RETURN_IF_ERROR(writer.Release());
+  ++adopted_logs_;
+  recovered_requests_ += closed;
+  base::Info("audit", "log {}: {} open requests closed, log released", lapsed.log_id, closed);
+  return absl::OkStatus();
+}
+
+}  // namespace tollgate::audit

@@ -1,0 +1,48 @@
+// Adopter: looks after logs whose owners have died: takes them over, closes what is open, lets them go. Internal to audit/. A thread of its own.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <thread>
+
+#include "audit/open_requests.h"
+#include "base/mutex.h"
+
+namespace tollgate::audit {
+
+class Adopter {
+ public:
+  struct Options {
+    TakeoverOptions takeover;                 // Its deadline is set for each takeover.
+    std::int32_t own_log = 0;
+    std::chrono::milliseconds poll{1000};
+    std::chrono::milliseconds patience{3000};
+  };
+
+  explicit Adopter(Options options);
+  ~Adopter();  // Joins; a takeover under way is finished or given up within its session's time limits.
+
+  std::int64_t adopted_logs() const { return adopted_logs_; }
+  std::int64_t recovered_requests() const { return recovered_requests_; }
+
+ private:
+  void Run();
+  absl::Status Look();
+  absl::Status AdoptOne(const Lapsed& lapsed);
+  bool stopping() const;
+
+  const Options options_;
+  std::atomic<std::int64_t> adopted_logs_{0};
+  std::atomic<std::int64_t> recovered_requests_{0};
+  std::unique_ptr<base::Session> session_;  // The thread's.
+  std::map<Lapsed, std::chrono::steady_clock::time_point> seen_;
+  std::chrono::steady_clock::time_point last_look_{};
+  mutable base::Mutex mu_;
+  std::condition_variable wake_;
+  bool stopping_ GUARDED_BY(mu_) = false;
+  std::thread thread_;
+};
+
+}  // namespace tollgate::audit

@@ -1,0 +1,213 @@
+// Five threads share the work: whoever appends serialises; the writer (record_writer.h) commits; the key writer (key_writer.h) stores wrapped
+// keys at the same time; a watch answers what is overdue, because the writer may be waiting on a server that does not answer; the
+// adopter (adopter.h) looks after logs of the dead. They meet in the queue (journal_queue.h), which holds the only lock.
+// Tested by tests/audit/journal_postgres_test.cpp and tests/audit/journal_faults_test.cpp.
+#include "audit/journal_postgres.h"
+
+#include <fmt/format.h>
+
+#include "audit/adopter.h"
+#include "audit/journal_queue.h"
+#include "audit/key_writer.h"
+#include "audit/ownership.h"
+#include "audit/record_writer.h"
+#include "audit/state_dir.h"
+#include "base/diagnostics.h"
+
+namespace tollgate::audit {
+namespace {
+
+constexpr std::chrono::milliseconds kWatchTick{10};
+constexpr std::chrono::milliseconds kSilenceMax{1000};
+constexpr std::chrono::seconds kTakeoverTime{60};
+
+base::PostgresOptions SessionOptions(const JournalOptions& options, const std::string& url, const std::string& role, const char* name) {
+  base::PostgresOptions postgres;
+  postgres.url = url;
+  postgres.role = role;
+  postgres.application_name = name;
+  postgres.statement_timeout = options.statement_timeout;
+  postgres.connect_timeout = options.connect_timeout;
+  return postgres;
+}
+
+class Opened final : public PostgresJournal {
+ public:
+  explicit Opened(JournalOptions options)
+      : options_(std::move(options)), clock_(options_.clock != nullptr ? *options_.clock : base::SystemClock()),
+        queue_({options_.queue_rows_max, options_.queue_bytes_max, options_.queue_age_max}) {}
+  ~Opened() override { Stop(); }
+
+  absl::Status Start();
+  void Append(Entry entry, std::chrono::steady_clock::time_point deadline, Done done) override;
+  Health health() const override;
+  void Stop() override;
+  base::InstanceId instance() const override { return state_->instance(); }
+  std::int32_t log_id() const override { return log_id_; }
+  std::int64_t epoch() const override { return epoch_; }
+  JournalStats stats() override;
+
+ private:
+  absl::StatusOr<Claim> ClaimLog(base::Session& session);
+  TakeoverOptions Takeover(const base::PostgresOptions& postgres) const;
+  void StartThreads(LogWriter log, const base::PostgresOptions& postgres);
+
+  const JournalOptions options_;
+  const base::Clock& clock_;
+  JournalQueue queue_;
+  std::unique_ptr<StateDir> state_;
+  std::int32_t log_id_ = 0;
+  std::int64_t epoch_ = 0;
+  std::int64_t recovered_ = 0;
+  std::unique_ptr<KeyWriter> keys_;
+  std::unique_ptr<RecordWriter> writer_;
+  std::unique_ptr<Adopter> adopter_;
+  std::thread watch_;
+  bool stopped_ = false;
+};
+
+absl::StatusOr<Claim> Opened::ClaimLog(base::Session& session) {
+  if (const auto log = state_->log_id()) {
+    TG_ASSIGN(const auto next, NextIndex(session, *log));
+    if (next.value_or(0) < state_->acknowledged()) {
+      return base::DataLoss(fmt::format(
+          "log {} holds {} records in the database, but {} were acknowledged: the database was rolled back, or is another one. Restore a newer backup; "
+          "or, to accept the loss, move {} away", *log, next.value_or(0), state_->acknowledged(), options_.state_dir));
+    }
+    TG_ASSIGN(const auto claim, TakeBack(session, *log, state_->instance(), options_.claim));
+    if (claim) return *claim;
+    base::Warn("audit", "log {} has another owner by now: taking another one", *log);
+  }
+  return TakeFree(session, state_->instance(), options_.claim);
+}
+
+TakeoverOptions Opened::Takeover(const base::PostgresOptions& postgres) const {
+  TakeoverOptions takeover;
+  takeover.postgres = postgres;
+  takeover.claim = options_.claim;
+  takeover.deadline = std::chrono::steady_clock::now() + kTakeoverTime;
+  takeover.instance = state_->instance();
+  takeover.build = options_.build;
+  takeover.callbacks = &options_.recovery;
+  takeover.clock = &clock_;
+  return takeover;
+}
+
+absl::Status Opened::Start() {
+  TG_ASSIGN(state_, StateDir::Open(options_.state_dir));
+  const auto postgres = SessionOptions(options_, options_.postgres_url, options_.role, "tollgate journal");
+  std::string cluster;
+  std::optional<Claim> claim;
+  {
+    TG_ASSIGN(const auto session, base::Session::Connect(postgres));
+    TG_RETURN_IF_ERROR(CheckDatabase(*session));
+    TG_ASSIGN(const std::int64_t strays, MakePartitions(*session));
+    if (strays > 0) base::Warn("audit", "{} records lie in the default partition: was the clock wrong?", strays);
+    if (auto id = SystemIdentifier(*session); id.ok()) cluster = *id;
+    if (!options_.keys_url.empty()) {
+      TG_ASSIGN(keys_, KeyWriter::Start(SessionOptions(options_, options_.keys_url, options_.keys_role, "tollgate journal keys"), queue_));
+      if (!cluster.empty() && cluster == keys_->system_identifier()) {
+        base::Warn("audit", "records and keys lie in one Postgres cluster: its backups will outlive an erasure; give keys a cluster of its own in production");
+      }
+    }
+    TG_ASSIGN(claim, ClaimLog(*session));
+  }
+  log_id_ = claim->head.log_id;
+  epoch_ = claim->head.epoch;
+  TG_RETURN_IF_ERROR(state_->SetLog(log_id_, claim->head.next_index));
+  LogWriter log(postgres, options_.claim, claim->head);
+  TG_ASSIGN(recovered_, TakeOver(log, *claim, Takeover(postgres)));
+  state_->Acknowledged(log.head().next_index);
+  if (recovered_ > 0) base::Info("audit", "log {}: {} requests that were left open are closed", log_id_, recovered_);
+  StartThreads(std::move(log), postgres);
+  return absl::OkStatus();
+}
+
+void Opened::StartThreads(LogWriter log, const base::PostgresOptions& postgres) {
+  RecordWriter::Options writer;
+  writer.rows_max = options_.batch_rows_max;
+  writer.bytes_max = options_.batch_bytes_max;
+  writer.renew_every = options_.claim / 4;
+  writer.instance = state_->instance();
+  writer.build = options_.build;
+  writer.settle = options_.recovery.settle;
+  writer.clock = &clock_;
+  writer_ = std::make_unique<RecordWriter>(std::move(writer), std::move(log), queue_, *state_);
+  watch_ = std::thread([this] {
+    while (queue_.Expire(kWatchTick)) {
+    }
+  });
+  Adopter::Options adopter;
+  adopter.takeover = Takeover(postgres);
+  adopter.own_log = log_id_;
+  adopter.poll = options_.adopt_poll;
+  adopter.patience = options_.adopt_patience;
+  adopter_ = std::make_unique<Adopter>(std::move(adopter));
+}
+
+void Opened::Append(Entry entry, std::chrono::steady_clock::time_point deadline, Done done) {
+  auto pending = std::make_shared<Pending>();
+  pending->key = std::move(entry.key);
+  if (pending->key && pending->key->subject.empty()) pending->key->subject = entry.record.end_user_hmac();
+  if (pending->key && keys_ == nullptr) return done(base::InvalidArgument("record: it carries a key, but the journal has no keys database"));
+  auto row = Encode(std::move(entry), clock_);
+  if (!row.ok()) return done(row.status());
+  pending->row = *std::move(row);
+  pending->bytes = pending->row.bytes();
+  pending->enqueued = std::chrono::steady_clock::now();
+  const bool kept = IsTerminal(pending->row.kind) && pending->row.kind != v1::RECORD_KIND_DENY;
+  pending->deadline = kept ? deadline : std::min(deadline, pending->enqueued + options_.queue_age_max);
+  pending->done = std::move(done);
+  if (queue_.Add(pending) && pending->key) keys_->Add(pending);
+}
+
+Health Opened::health() const {
+  if (writer_->lost()) return {Health::State::kLost, "another owner has taken this instance's log"};
+  if (std::string trouble = queue_.trouble(); !trouble.empty()) return {Health::State::kRefusing, std::move(trouble)};
+  if (const auto silence = writer_->silence(); silence > kSilenceMax) {
+    return {Health::State::kRefusing, fmt::format("Postgres has not answered for {} ms", silence.count())};
+  }
+  return {};
+}
+
+void Opened::Stop() {
+  if (std::exchange(stopped_, true)) return;
+  adopter_.reset();
+  const auto deadline = std::chrono::steady_clock::now() + options_.stop_timeout;
+  if (writer_ != nullptr) writer_->Finish(deadline);
+  queue_.FailAll(base::Unavailable("this instance has shut down: nothing more is recorded here; try another"));
+  queue_.Stop();
+  if (watch_.joinable()) watch_.join();
+  keys_.reset();
+}
+
+JournalStats Opened::stats() {
+  JournalStats out;
+  WriterCounters& writer = writer_->counters();
+  out.rows = writer.rows;
+  out.batches = writer.batches;
+  out.commit_us = writer.commit_us;
+  out.commit_us_max = writer.commit_us_max.exchange(0);
+  out.quarantined = writer.quarantined;
+  out.reconnects = writer.reconnects;
+  out.in_doubt = writer.in_doubt;
+  out.late_closed = writer.late_closed;
+  out.open_requests = writer.open_requests;
+  out.adopted_logs = adopter_ != nullptr ? adopter_->adopted_logs() : 0;
+  out.recovered_requests = recovered_ + (adopter_ != nullptr ? adopter_->recovered_requests() : 0);
+  const auto counts = queue_.counts();
+  out.queue_rows = counts.rows;
+  out.queue_bytes = counts.bytes;
+  out.refused = counts.refused;
+  return out;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<PostgresJournal>> PostgresJournal::Open(JournalOptions options) {
+  auto journal = std::make_unique<Opened>(std::move(options));
+  TG_RETURN_IF_ERROR(base::Annotate(journal->Start(), "audit journal"));
+  return journal;
+}
+
+}  // namespace tollgate::audit

@@ -1,0 +1,229 @@
+// Each call is one transaction: what the viewer may see is set with SET LOCAL, and the policies of audit.record do the rest. Pages go by (wall time,
+// log, index), which a cursor names. Without a lower bound the newest partitions are tried first.
+// Tested by tests/audit/reader_test.cpp.
+#include "audit/reader.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include <fmt/format.h>
+
+#include "audit/key_chain.h"
+
+namespace tollgate::audit {
+namespace {
+
+constexpr std::string_view kPrefix = "RECORD_KIND_";
+constexpr std::chrono::seconds kViewTime{5};
+constexpr char kColumns[] = "log_id, leaf_index, message, leaf_hash, content IS NOT NULL";
+
+absl::Status See(base::Session& session, const Viewer& viewer) {
+  static const std::string kSql = "SELECT set_config('tollgate.all', $1, true), set_config('tollgate.org', $2, true), set_config('tollgate.team', $3, true)";
+  const std::string id = viewer.id.ToString();
+  return session.Run("set what the viewer sees", kSql,
+                     {std::string(viewer.sees == Viewer::Sees::kAll ? "on" : ""), viewer.sees == Viewer::Sees::kOrg ? id : std::string(),
+                      viewer.sees == Viewer::Sees::kTeam ? id : std::string()}).status();
+}
+
+absl::StatusOr<Row> RowOf(const base::Rows& rows, std::size_t i) {
+  Row row;
+  row.position = {static_cast<std::int32_t>(rows.Int(i, 0)), rows.Int(i, 1)};
+  if (!row.record.ParseFromString(rows.Bytes(i, 2))) {
+    return base::DataLoss(fmt::format("record {} is no message of this format: run `tollgate audit verify`", row.position.ToString()));
+  }
+  const std::string leaf = rows.Bytes(i, 3);
+  if (leaf.size() == row.leaf.size()) std::copy(leaf.begin(), leaf.end(), row.leaf.begin());
+  row.has_content = rows.Bool(i, 4);
+  return row;
+}
+
+// The WHERE of a list, built as it goes; every value is a parameter.
+class Where {
+ public:
+  void Add(std::string_view condition, base::Value value) {
+    params_.push_back(std::move(value));
+    Text(fmt::format(fmt::runtime(condition), fmt::arg("p", fmt::format("${}", params_.size()))));
+  }
+  void Text(std::string_view condition) { sql_ += fmt::format("{}{}", sql_.empty() ? " WHERE " : " AND ", condition); }
+  std::string Param(base::Value value) {
+    params_.push_back(std::move(value));
+    return fmt::format("${}", params_.size());
+  }
+  const std::string& sql() const { return sql_; }
+  const base::Params& params() const { return params_; }
+
+ private:
+  std::string sql_;
+  base::Params params_;
+};
+
+template <typename Id>
+void AddId(Where& where, const char* condition, const std::optional<Id>& id) {
+  if (id) where.Add(condition, id->ToString());
+}
+
+struct Cursor {
+  std::int64_t wall_us = 0, log_id = 0, index = 0;
+};
+
+absl::StatusOr<Cursor> ParseCursor(const std::string& text) {
+  Cursor cursor;
+  std::int64_t* const parts[] = {&cursor.wall_us, &cursor.log_id, &cursor.index};
+  const char* at = text.data();
+  const char* const end = text.data() + text.size();
+  for (std::size_t i = 0; i < 3; ++i) {
+    const auto [next, error] = std::from_chars(at, end, *parts[i]);
+    const bool last = i == 2;
+    if (error != std::errc() || (last ? next != end : next == end || *next != '.')) return base::InvalidArgument("the page token is not one that this service gave");
+    at = next + 1;
+  }
+  return cursor;
+}
+
+absl::Status AddFilter(const ListFilter& filter, Where& where) {
+  if (filter.from) {
+    where.Add("wall_us >= {p}::int8", base::ToMicros(*filter.from));
+    where.Add("day >= {p}::date", DayText(DayOf(*filter.from)));
+  }
+  if (filter.to) {
+    where.Add("wall_us < {p}::int8", base::ToMicros(*filter.to));
+    where.Add("day <= {p}::date", DayText(DayOf(*filter.to)));
+  }
+  AddId(where, "org_id = {p}::uuid", filter.org);
+  AddId(where, "team_id = {p}::uuid", filter.team);
+  AddId(where, "project_id = {p}::uuid", filter.project);
+  AddId(where, "key_id = {p}::uuid", filter.key);
+  AddId(where, "request_id = {p}::uuid", filter.request);
+  if (!filter.kinds.empty()) {
+    std::vector<base::Value> kinds;
+    for (const auto kind : filter.kinds) kinds.emplace_back(std::int64_t{kind});
+    where.Add("kind = ANY({p}::int2[])", base::ArrayOf(kinds));
+  }
+  if (filter.log_id) where.Add("log_id = {p}::int2", std::int64_t{*filter.log_id});
+  if ((filter.index_from || filter.index_to) && !filter.log_id) return base::InvalidArgument("a range of indices needs the log");
+  if (filter.index_from) where.Add("leaf_index >= {p}::int8", *filter.index_from);
+  if (filter.index_to) where.Add("leaf_index < {p}::int8", *filter.index_to);
+  if (filter.cursor.empty()) return absl::OkStatus();
+  TG_ASSIGN(const Cursor cursor, ParseCursor(filter.cursor));
+  where.Add(filter.oldest_first ? "day >= {p}::date" : "day <= {p}::date", DayText(DayOf(base::FromMicros(cursor.wall_us))));
+  const std::string wall = where.Param(cursor.wall_us), log = where.Param(cursor.log_id), index = where.Param(cursor.index);
+  where.Text(fmt::format("(wall_us, log_id, leaf_index) {} ({}::int8, {}::int2, {}::int8)", filter.oldest_first ? ">" : "<", wall, log, index));
+  return absl::OkStatus();
+}
+
+// Newest first and without a lower bound, a few days usually fill the page.
+absl::StatusOr<base::Rows> Query(base::Session& session, const ListFilter& filter, const Where& where) {
+  const char* const order = filter.oldest_first ? "ASC" : "DESC";
+  const std::string tail = fmt::format(" ORDER BY wall_us {0}, log_id {0}, leaf_index {0} LIMIT {1}", order, filter.limit + 1);
+  const std::string select = fmt::format("SELECT {} FROM audit.record{}", kColumns, where.sql());
+  if (!filter.oldest_first && !filter.from && !filter.request && filter.cursor.empty() && !filter.to) {
+    const std::string recent = fmt::format("{}{} day >= (now() AT TIME ZONE 'UTC')::date - 1", select, where.sql().empty() ? " WHERE" : " AND");
+    TG_ASSIGN(auto rows, session.Run("list records", recent + tail, where.params()));
+    if (rows.size() > static_cast<std::size_t>(filter.limit)) return rows;
+  }
+  return session.Run("list records", select + tail, where.params());
+}
+
+}  // namespace
+
+absl::StatusOr<Page> Reader::List(const Viewer& viewer, const ListFilter& filter) {
+  if (filter.limit < 1 || filter.limit > 1000) return base::InvalidArgument("the page size must be 1 to 1000");
+  Where where;
+  TG_RETURN_IF_ERROR(AddFilter(filter, where));
+  Page page;
+  TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& pooled) {
+    return pooled.InTransaction("list records", [&](base::Session& session) -> absl::Status {
+      TG_RETURN_IF_ERROR(See(session, viewer));
+      TG_ASSIGN(const auto rows, Query(session, filter, where));
+      const std::size_t shown = std::min(rows.size(), static_cast<std::size_t>(filter.limit));
+      page.rows.clear();
+      for (std::size_t i = 0; i < shown; ++i) {
+        TG_ASSIGN(Row row, RowOf(rows, i));
+        page.rows.push_back(std::move(row));
+      }
+      if (rows.size() > shown) {
+        const Row& last = page.rows.back();
+        page.next = fmt::format("{}.{}.{}", last.record.wall_us(), last.position.log_id, last.position.index);
+      }
+      return absl::OkStatus();
+    });
+  }));
+  return page;
+}
+
+absl::StatusOr<std::vector<Row>> Reader::Show(const Viewer& viewer, base::RequestId request) {
+  static const std::string kSql = fmt::format("SELECT {} FROM audit.record WHERE request_id = $1::uuid ORDER BY log_id, leaf_index", kColumns);
+  std::vector<Row> out;
+  TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& pooled) {
+    return pooled.InTransaction("show a request", [&](base::Session& session) -> absl::Status {
+      TG_RETURN_IF_ERROR(See(session, viewer));
+      TG_ASSIGN(const auto rows, session.Run("show a request", kSql, {request.ToString()}));
+      out.clear();
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        TG_ASSIGN(Row row, RowOf(rows, i));
+        out.push_back(std::move(row));
+      }
+      return absl::OkStatus();
+    });
+  }));
+  if (out.empty()) return base::NotFound(fmt::format("there is no record of request {} that you may see", request.ToString()));
+  // Who viewed it may be in another instance's log; that comes after the story itself.
+  std::stable_partition(out.begin(), out.end(), [](const Row& row) { return row.record.kind() != v1::RECORD_KIND_VIEW; });
+  return out;
+}
+
+absl::StatusOr<v1::SealedContent> Reader::OpenContent(const Viewer& viewer, Position position, const std::string& reason) {
+  if (reason.empty()) return base::InvalidArgument("reading content needs a reason, which is kept with who read it");
+  if (keys_ == nullptr || journal_ == nullptr) return base::FailedPrecondition("content cannot be opened here: there are no keys or no journal");
+  static const std::string kSql = "SELECT message, content FROM audit.record WHERE log_id = $1::int2 AND leaf_index = $2::int8";
+  v1::Record record;
+  std::string stored;
+  TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& pooled) {
+    return pooled.InTransaction("read a record", [&](base::Session& session) -> absl::Status {
+      TG_RETURN_IF_ERROR(See(session, viewer));
+      TG_ASSIGN(const auto rows, session.Run("read a record", kSql, {std::int64_t{position.log_id}, position.index}));
+      if (rows.empty()) return base::NotFound(fmt::format("there is no record {} that you may see", position.ToString()));
+      if (rows.IsNull(0, 1)) return base::NotFound(fmt::format("record {} has no content", position.ToString()));
+      if (!record.ParseFromString(rows.Bytes(0, 0))) return base::DataLoss(fmt::format("record {} is no message of this format", position.ToString()));
+      stored = rows.Bytes(0, 1);
+      return absl::OkStatus();
+    });
+  }));
+  TG_ASSIGN(const auto team, base::Uuid::FromBytes(record.team_id()));
+  TG_ASSIGN(const auto request, base::Uuid::FromBytes(record.request_id()));
+  TG_ASSIGN(const auto key, keys_->Find(base::TeamId(team), base::RequestId(request)));
+
+  Entry view;
+  view.record.set_kind(v1::RECORD_KIND_VIEW);
+  view.record.set_request_id(record.request_id());
+  view.record.set_org_id(record.org_id());
+  view.record.set_team_id(record.team_id());
+  view.record.set_project_id(record.project_id());
+  if (!viewer.key.IsNone()) view.record.set_key_id(viewer.key.Bytes());
+  v1::ViewBody& body = *view.record.mutable_view();
+  body.set_actor(viewer.actor);
+  body.set_reason(reason);
+  body.set_log_id(position.log_id);
+  body.set_index(position.index);
+  TG_RETURN_IF_ERROR(AppendAndWait(*journal_, std::move(view), std::chrono::steady_clock::now() + kViewTime).status());
+  return OpenSealed(*key, record, stored);
+}
+
+std::string KindName(v1::RecordKind kind) {
+  const std::string& name = v1::RecordKind_Name(kind);
+  return name.starts_with(kPrefix) ? name.substr(kPrefix.size()) : fmt::format("KIND_{}", static_cast<int>(kind));
+}
+
+absl::StatusOr<v1::RecordKind> ParseKind(std::string_view name) {
+  std::string upper(name);
+  std::transform(upper.begin(), upper.end(), upper.begin(), [](unsigned char c) { return static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c); });
+  std::string known;
+  for (int i = v1::RECORD_KIND_REQUEST; i <= v1::RecordKind_MAX; ++i) {
+    const auto kind = static_cast<v1::RecordKind>(i);
+    if (KindName(kind) == upper) return kind;
+    known += fmt::format("{}{}", known.empty() ? "" : ", ", KindName(kind));
+  }
+  return base::InvalidArgument(fmt::format("there is no kind \"{}\"; there are {}", name, known));
+}
+
+}  // namespace tollgate::audit

@@ -1,0 +1,332 @@
+// There is no linger timer: a batch is whatever has queued while the last one was being committed. A group is tried until its fate is known:
+// committed, or rejected for something in it (then it is halved until the bad row stands alone), or dropped because nobody waits for it any
+// more. A group in doubt is never changed or dropped before the head has told what became of it.
+//
+// What is open is known here and only here: a REQUEST opens, a terminal record closes, and anything that does not fit is refused. The lowest open
+// index goes into the head with each batch, so that whoever takes the log over reads only its young end.
+// Tested by tests/audit/journal_postgres_test.cpp and tests/audit/journal_faults_test.cpp.
+#include "audit/record_writer.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "audit/key_chain.h"
+#include "audit/open_requests.h"
+#include "audit/ownership.h"
+#include "base/diagnostics.h"
+
+namespace tollgate::audit {
+namespace {
+
+using Fate = LogWriter::Fate;
+constexpr std::chrono::milliseconds kFirstPause{20};
+constexpr std::chrono::milliseconds kLongestPause{1000};
+
+std::int64_t NowUs() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+absl::Status LostStatus() {
+  return base::Unavailable("this instance's audit log was taken by another owner: nothing can be recorded here; the process must be restarted");
+}
+
+}  // namespace
+
+RecordWriter::RecordWriter(Options options, LogWriter log, JournalQueue& queue, StateDir& state)
+    : options_(std::move(options)), log_(std::move(log)), queue_(queue), state_(state),
+      partitions_day_(DayOf(options_.clock->Wall())), thread_([this] { Run(); }) {}
+
+RecordWriter::~RecordWriter() {
+  if (thread_.joinable()) Finish(std::chrono::steady_clock::now());
+}
+
+void RecordWriter::Finish(TimePoint deadline) {
+  {
+    base::Lock lock(mu_);
+    give_up_ = deadline;
+    wake_.notify_all();
+  }
+  queue_.Close();
+  thread_.join();
+}
+
+std::chrono::milliseconds RecordWriter::silence() const {
+  const std::int64_t sent = sent_at_us_;
+  return std::chrono::milliseconds(sent == 0 ? 0 : (NowUs() - sent) / 1000);
+}
+
+bool RecordWriter::Pause(std::chrono::milliseconds time) {
+  base::Lock lock(mu_);
+  const auto now = std::chrono::steady_clock::now();
+  const auto until = now + time;
+  wake_.wait_until(lock.native(), until, [&] { return give_up_ < until; });
+  return std::chrono::steady_clock::now() < give_up_;
+}
+
+void RecordWriter::Run() {
+  TimePoint heartbeat = std::chrono::steady_clock::now() + options_.renew_every;
+  while (!lost_) {
+    std::vector<PendingPtr> batch = queue_.Take(options_.rows_max, options_.bytes_max, heartbeat);
+    if (!batch.empty()) WriteBatch(std::move(batch));
+    CloseLate();
+    if (lost_ || abandoned_) return;
+    if (queue_.closed()) {
+      if (queue_.empty() && late_.empty()) break;
+      if (!Pause(kFirstPause)) return;
+    }
+    if (std::chrono::steady_clock::now() < heartbeat) continue;
+    Heartbeat();
+    heartbeat = std::chrono::steady_clock::now() + options_.renew_every;
+  }
+  Stop();
+}
+
+std::vector<PendingPtr> RecordWriter::Screened(std::vector<PendingPtr> batch) {
+  queue_.DropAnswered(batch);
+  std::set<base::Uuid> touched;  // Opened or closed by this batch.
+  std::erase_if(batch, [&](const PendingPtr& pending) {
+    const EncodedRow& row = pending->row;
+    const bool open = open_.contains(row.request);
+    absl::Status bad;
+    if (row.kind == v1::RECORD_KIND_REQUEST) {
+      if (open || !touched.insert(row.request).second) bad = base::AlreadyExists("this request is on record already");
+    } else if (IsTerminal(row.kind)) {
+      const bool fits = open || row.kind == v1::RECORD_KIND_DENY;
+      if (!fits || !touched.insert(row.request).second) bad = base::FailedPrecondition("this request has its terminal record already, or never began");
+    } else if (row.kind == v1::RECORD_KIND_SEGMENT && (!open || touched.contains(row.request))) {
+      bad = base::FailedPrecondition("this request has its terminal record already, or never began");
+    }
+    if (!bad.ok()) queue_.Fail(pending, bad);
+    return !bad.ok();
+  });
+  return batch;
+}
+
+void RecordWriter::WriteBatch(std::vector<PendingPtr> batch) {
+  std::vector<std::vector<PendingPtr>> groups;  // The next one last.
+  groups.push_back(Screened(std::move(batch)));
+  std::chrono::milliseconds pause = kFirstPause;
+  while (!groups.empty()) {
+    std::vector<PendingPtr>& group = groups.back();
+    const std::int64_t first_index = log_.head().next_index;
+    switch (group.empty() ? Next::kGone : Attempt(group)) {
+      case Next::kDone:
+        Stored(group, first_index);
+        [[fallthrough]];
+      case Next::kGone:
+        groups.pop_back();
+        pause = kFirstPause;
+        break;
+      case Next::kRejected: {
+        const std::vector<PendingPtr> whole = std::move(group);
+        const auto middle = whole.begin() + static_cast<std::ptrdiff_t>(whole.size() / 2);
+        groups.back().assign(middle, whole.end());
+        groups.emplace_back(whole.begin(), middle);
+        break;
+      }
+      case Next::kAgain:
+        if (!Pause(pause)) {  // Out of time: whoever waits is told by the queue's end.
+          abandoned_ = true;
+          return;
+        }
+        pause = std::min(2 * pause, kLongestPause);
+        break;
+    }
+    if (lost_) return;
+  }
+}
+
+RecordWriter::Next RecordWriter::AttachFor(std::vector<PendingPtr>& group) {
+  const bool doubt = log_.in_doubt();
+  const auto result = log_.Attach();
+  if (result.fate == Fate::kLost) {
+    Lose();
+    return Next::kGone;
+  }
+  if (!log_.attached()) {
+    Trouble(result.status);
+    return Next::kAgain;
+  }
+  ++counters_.reconnects;
+  if (doubt && result.fate == Fate::kDone) return Next::kDone;
+  queue_.DropAnswered(group);
+  return group.empty() ? Next::kGone : Next::kAgain;
+}
+
+RecordWriter::Next RecordWriter::Attempt(std::vector<PendingPtr>& group) {
+  if (!log_.attached()) {
+    const Next next = AttachFor(group);
+    if (next != Next::kAgain || !log_.attached()) return next;
+  }
+  std::vector<const EncodedRow*> rows;
+  rows.reserve(group.size());
+  for (const PendingPtr& pending : group) rows.push_back(&pending->row);
+  const std::int64_t began = NowUs();
+  sent_at_us_ = began;
+  const auto result = log_.Commit(rows, OpenFrom(group));
+  sent_at_us_ = 0;
+  switch (result.fate) {
+    case Fate::kDone: {
+      const std::int64_t took = NowUs() - began;
+      ++counters_.batches;
+      counters_.commit_us += took;
+      if (took > counters_.commit_us_max) counters_.commit_us_max = took;
+      return Next::kDone;
+    }
+    case Fate::kLost:
+      Lose();
+      return Next::kGone;
+    case Fate::kInDoubt:
+      ++counters_.in_doubt;
+      Trouble(result.status);
+      return Next::kAgain;
+    case Fate::kNothing:
+      Trouble(result.status);
+      queue_.DropAnswered(group);
+      return group.empty() ? Next::kGone : Next::kAgain;
+    case Fate::kRejected:
+      break;
+  }
+  if (group.size() > 1) return Next::kRejected;
+  ++counters_.quarantined;
+  base::Error("audit", "a {} record was refused by the database: {}", v1::RecordKind_Name(group[0]->row.kind), base::Message(result.status));
+  queue_.Fail(group[0], base::Annotate(result.status, "the record was refused by the database"));
+  return Next::kGone;
+}
+
+std::int64_t RecordWriter::OpenFrom(const std::vector<PendingPtr>& group) const {
+  std::set<std::int64_t> closing;
+  std::int64_t first_new = log_.head().next_index + static_cast<std::int64_t>(group.size());
+  for (std::size_t i = group.size(); i-- > 0;) {
+    const EncodedRow& row = group[i]->row;
+    if (row.kind == v1::RECORD_KIND_REQUEST) first_new = log_.head().next_index + static_cast<std::int64_t>(i);
+    if (!IsTerminal(row.kind)) continue;
+    if (const auto found = open_.find(row.request); found != open_.end()) closing.insert(found->second);
+  }
+  const auto oldest = std::find_if(open_indices_.begin(), open_indices_.end(), [&](std::int64_t index) { return !closing.contains(index); });
+  return oldest != open_indices_.end() ? *oldest : first_new;
+}
+
+void RecordWriter::Stored(const std::vector<PendingPtr>& group, std::int64_t first_index) {
+  Well();
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    const EncodedRow& row = group[i]->row;
+    const std::int64_t index = first_index + static_cast<std::int64_t>(i);
+    if (row.kind == v1::RECORD_KIND_REQUEST) {
+      open_.emplace(row.request, index);
+      open_indices_.insert(index);
+    } else if (const auto found = open_.find(row.request); IsTerminal(row.kind) && found != open_.end()) {
+      open_indices_.erase(found->second);
+      open_.erase(found);
+    }
+  }
+  counters_.rows += static_cast<std::int64_t>(group.size());
+  counters_.open_requests = static_cast<std::int64_t>(open_.size());
+  state_.Acknowledged(log_.head().next_index);
+  queue_.Durable(group, log_.head().log_id, first_index);
+}
+
+PendingPtr RecordWriter::LateAbort(const Pending& request) {
+  OpenRequest open;
+  open.position = request.position;
+  TG_CHECK(open.request.ParseFromString(request.row.message), "a record that was serialised here does not parse");
+  Entry entry;
+  const auto mono_us = std::chrono::duration_cast<std::chrono::microseconds>(options_.clock->Mono().time_since_epoch()).count();
+  entry.record = RecoveredAbort(open, base::ToMicros(options_.clock->Wall()), mono_us);
+  entry.record.mutable_end()->set_reason("JOURNAL_TIMEOUT");
+  entry.record.mutable_end()->set_recovered(false);
+  if (options_.settle) {
+    auto companions = options_.settle(open, *entry.record.mutable_end());
+    if (!companions.ok()) {
+      base::Error("audit", "request {} cannot be settled: {}", request.row.request.ToString(), base::Message(companions.status()));
+      return nullptr;
+    }
+    entry.companions = *std::move(companions);
+  }
+  auto row = Encode(std::move(entry), *options_.clock);
+  TG_CHECK(row.ok(), "the journal's own record cannot be stored");
+  auto pending = std::make_shared<Pending>();
+  pending->row = *std::move(row);
+  pending->bytes = pending->row.bytes();
+  pending->enqueued = std::chrono::steady_clock::now();
+  pending->deadline = Journal::kNoDeadline;
+  return pending;
+}
+
+void RecordWriter::CloseLate() {
+  for (PendingPtr& request : queue_.TakeLate()) late_.push_back(std::move(request));
+  if (late_.empty() || lost_) return;
+  std::vector<PendingPtr> batch, kept;
+  for (PendingPtr& request : late_) {
+    if (!open_.contains(request->row.request)) continue;  // Its caller closed it after all.
+    PendingPtr abort = LateAbort(*request);
+    if (abort == nullptr) {
+      kept.push_back(request);
+    } else {
+      ++counters_.late_closed;
+      batch.push_back(std::move(abort));
+    }
+  }
+  late_ = std::move(kept);
+  if (!batch.empty()) WriteBatch(std::move(batch));
+}
+
+void RecordWriter::Heartbeat() {
+  if (!log_.attached()) {
+    std::vector<PendingPtr> nothing;
+    AttachFor(nothing);
+    if (log_.attached()) Well();
+    return;
+  }
+  const auto result = log_.Renew();
+  if (result.fate == Fate::kLost) return Lose();
+  if (result.fate != Fate::kDone) return Trouble(result.status);
+  Well();
+  const std::int64_t today = DayOf(options_.clock->Wall());
+  if (today == partitions_day_) return;
+  const auto strays = MakePartitions(log_.session());
+  if (!strays.ok()) return base::Warn("audit", "partitions could not be made: {}", base::Message(strays.status()));
+  partitions_day_ = today;
+  if (*strays > 0) base::Warn("audit", "{} records lie in the default partition: was the clock wrong?", *strays);
+}
+
+void RecordWriter::Stop() {
+  if (!open_.empty()) {
+    base::Warn("audit", "log {}: {} requests are still open; whoever takes the log over closes them", log_.head().log_id, open_.size());
+    return;
+  }
+  const auto stop = Encode(InstanceRecord(v1::RECORD_KIND_STOP, options_.instance, log_.head().epoch, options_.build), *options_.clock);
+  TG_CHECK(stop.ok(), "the journal's own record cannot be stored");
+  const EncodedRow* const last[] = {&*stop};
+  TimePoint deadline;
+  {
+    base::Lock lock(mu_);
+    deadline = give_up_;
+  }
+  absl::Status status = CommitSurely(log_, last, log_.head().next_index + 1, deadline);
+  if (status.ok()) {
+    state_.Acknowledged(log_.head().next_index);
+    status = log_.Release();
+  }
+  if (!status.ok()) base::Warn("audit", "log {} was left without a STOP record: {}", log_.head().log_id, base::Message(status));
+}
+
+void RecordWriter::Trouble(const absl::Status& status) {
+  if (!troubled_) base::Warn("audit", "records cannot be written: {}", base::Message(status));
+  troubled_ = true;
+  queue_.SetTrouble(false, base::Message(status));
+}
+
+void RecordWriter::Well() {
+  if (troubled_) base::Info("audit", "records can be written again");
+  if (std::exchange(troubled_, false)) queue_.SetTrouble(false, "");
+}
+
+void RecordWriter::Lose() {
+  lost_ = true;
+  base::Error("audit", "log {} was taken by another owner: this process can record nothing more and must end", log_.head().log_id);
+  queue_.FailAll(LostStatus());
+}
+
+}  // namespace tollgate::audit

@@ -1,0 +1,83 @@
+// RecordWriter: the writer thread of the journal. Takes batches from the queue and gets each of them stored, refused or dropped, through
+// broken connections and bad rows, in order. Internal to audit/.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <set>
+#include <thread>
+#include <unordered_map>
+
+#include "audit/journal_queue.h"
+#include "audit/log_writer.h"
+#include "audit/recovery.h"
+#include "audit/state_dir.h"
+
+namespace tollgate::audit {
+
+struct WriterCounters {
+  std::atomic<std::int64_t> rows{0}, batches{0}, commit_us{0}, commit_us_max{0}, quarantined{0}, reconnects{0}, in_doubt{0}, late_closed{0}, open_requests{0};
+};
+
+class RecordWriter {
+ public:
+  struct Options {
+    std::size_t rows_max = 512;
+    std::size_t bytes_max = 4u << 20;
+    std::chrono::milliseconds renew_every{2500};
+    base::InstanceId instance;
+    std::string build;
+    SettleOpen settle;
+    const base::Clock* clock = nullptr;
+  };
+
+  // `log` is attached, nothing is open in it.
+  RecordWriter(Options options, LogWriter log, JournalQueue& queue, StateDir& state);
+  ~RecordWriter();
+
+  // Writes what is queued, then STOP, and lets the log go; gives up at `deadline`. Joins. Once.
+  void Finish(TimePoint deadline);
+
+  bool lost() const { return lost_; }
+  std::chrono::milliseconds silence() const;  // How long the batch under way has been under way.
+  WriterCounters& counters() { return counters_; }
+
+ private:
+  enum class Next { kDone, kAgain, kRejected, kGone };
+
+  void Run();
+  void WriteBatch(std::vector<PendingPtr> batch);
+  std::vector<PendingPtr> Screened(std::vector<PendingPtr> batch);
+  Next Attempt(std::vector<PendingPtr>& group);
+  Next AttachFor(std::vector<PendingPtr>& group);
+  void Stored(const std::vector<PendingPtr>& group, std::int64_t first_index);
+  std::int64_t OpenFrom(const std::vector<PendingPtr>& group) const;
+  void CloseLate();
+  PendingPtr LateAbort(const Pending& request);
+  void Heartbeat();
+  void Stop();
+  void Trouble(const absl::Status& status);
+  void Well();
+  void Lose();
+  bool Pause(std::chrono::milliseconds time);
+
+  const Options options_;
+  LogWriter log_;
+  JournalQueue& queue_;
+  StateDir& state_;
+  WriterCounters counters_;
+  std::unordered_map<base::Uuid, std::int64_t, base::UuidHash> open_;  // REQUESTs without a terminal record, and their indices.
+  std::set<std::int64_t> open_indices_;
+  std::vector<PendingPtr> late_;                                       // Durable REQUESTs that are still to be closed.
+  bool troubled_ = false;
+  bool abandoned_ = false;                                             // A batch was given up at the end; its fate is not known here.
+  std::int64_t partitions_day_ = 0;
+  std::atomic<bool> lost_{false};
+  std::atomic<std::int64_t> sent_at_us_{0};                            // 0 = nothing under way.
+  mutable base::Mutex mu_;
+  std::condition_variable wake_;
+  TimePoint give_up_ GUARDED_BY(mu_) = TimePoint::max();
+  std::thread thread_;
+};
+
+}  // namespace tollgate::audit

@@ -1,0 +1,75 @@
+// What is out of reach is answered as if it did not exist, so that names of other orgs cannot be probed.
+// Tested by tests/gateway/admin/services_test.cpp.
+#include "gateway/admin/caller.h"
+
+#include <fmt/format.h>
+
+#include "base/diagnostics.h"
+#include "base/error_detail.h"
+#include "gateway/admin/text.h"
+#include "gateway/directory/names.h"
+
+namespace tollgate::admin {
+namespace {
+
+absl::Status Denied(const directory::Key& key, identity::Permission permission, bool installation) {
+  base::ErrorDetail detail;
+  detail.reason = "ROLE_LACKS_PERMISSION";
+  detail.may_retry = false;
+  return base::WithDetail(base::PermissionDenied(fmt::format("key {} has the roles {}, which do not give {}{}; use a key with a role that does", key.public_id,
+                                                             directory::JoinRoles(key.roles), identity::PermissionName(permission),
+                                                             installation ? " over the whole installation" : "")),
+                          detail);
+}
+
+}  // namespace
+
+absl::StatusOr<Caller> Caller::Admit(Desk& desk, std::string_view method, std::string_view bearer) {
+  const auto permission = identity::PermissionOf(method);
+  if (!permission.has_value()) return base::PermissionDenied("this call is not in the table of permissions; nobody may make it");
+  TG_ASSIGN(const auto snapshot, desk.with.directory->InForce());
+  TG_ASSIGN(identity::Principal who, desk.with.identity->AuthenticateAdmin(snapshot, bearer, desk.with.clock->Wall()));
+  Caller caller(desk, std::move(who), *permission);
+  TG_RETURN_IF_ERROR(caller.Need(*permission));
+  return caller;
+}
+
+absl::Status Caller::Need(identity::Permission permission, bool installation) const {
+  const identity::Reach least = installation ? identity::Reach::kInstallation : identity::Reach::kOrg;
+  if (ReachOf(permission) >= least) return absl::OkStatus();
+  return Denied(*place().key, permission, installation);
+}
+
+absl::StatusOr<const directory::Shard*> Caller::ShardOf(const std::string& org) const {
+  if (org.empty() || org == place().org->name) return place().shard;
+  if (SeesAll()) {
+    for (const auto& shard : snapshot().shards()) {
+      if (shard->org.name == org) return shard.get();
+    }
+  }
+  TG_RETURN_IF_ERROR(CheckText("org", org, 63));
+  return base::NotFound(fmt::format("there is no org '{}'", org));
+}
+
+absl::StatusOr<directory::Place> Caller::KeyPlace(const std::string& public_id) const {
+  const auto found = snapshot().FindKey(public_id);
+  if (found.has_value() && (SeesAll() || found->org->id == place().org->id)) return *found;
+  TG_RETURN_IF_ERROR(CheckText("key", public_id, 64));
+  return base::NotFound(fmt::format("there is no key '{}'", public_id));
+}
+
+absl::StatusOr<ScopeNames> Caller::Names(const v1::ScopeRef& scope) const {
+  if (!scope.key().empty() && scope.org().empty()) {
+    TG_ASSIGN(const directory::Place key, KeyPlace(scope.key()));
+    return ScopeNames{key.org->name, {}, {}, scope.key()};
+  }
+  TG_ASSIGN(const directory::Shard* shard, ShardOf(scope.org()));
+  return ScopeNames{shard->org.name, scope.team(), scope.project(), scope.key()};
+}
+
+void Caller::Await(std::int64_t version) const {
+  const absl::Status taken = desk_->with.directory->WaitFor(version, std::chrono::milliseconds(1000));
+  if (!taken.ok()) base::Warn("admin", "{}", base::Message(taken));
+}
+
+}  // namespace tollgate::admin

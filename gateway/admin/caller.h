@@ -1,0 +1,61 @@
+// Caller: who makes an admin call, how far its key reaches, and the tools that handlers share. One for each call; one thread.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "audit/reader.h"
+#include "base/postgres.h"
+#include "gateway/admin/admin_services.h"
+#include "gateway/directory/shard.h"
+#include "gateway/identity/permissions.h"
+#include "tollgate/v1/directory.pb.h"
+
+namespace tollgate::admin {
+
+// What all calls work with. Lives as long as the services.
+struct Desk {
+  AdminCollaborators with;
+  base::SessionPool& usage;
+  base::SessionPool& verify;
+  audit::Reader& reader;
+};
+
+class Caller {
+ public:
+  // Authenticates, and checks the permission that `method` needs. UNAUTHENTICATED, PERMISSION_DENIED, or UNAVAILABLE (directory).
+  static absl::StatusOr<Caller> Admit(Desk& desk, std::string_view method, std::string_view bearer);
+
+  Desk& desk() const { return *desk_; }
+  const directory::Snapshot& snapshot() const { return *who_.snapshot; }
+  const directory::Place& place() const { return who_.place; }
+  Actor actor() const { return {who_.place.key->public_id, who_.place.key->id}; }
+
+  identity::Reach ReachOf(identity::Permission permission) const { return identity::ReachOf(*who_.place.key, permission); }
+  bool SeesAll() const { return ReachOf(permission_) == identity::Reach::kInstallation; }  // By this call's permission.
+
+  // PERMISSION_DENIED unless the key has `permission`, over the whole installation if asked for.
+  absl::Status Need(identity::Permission permission, bool installation = false) const;
+
+  // The org that a call is about; empty = the caller's own. NOT_FOUND for one that does not exist or is out of reach: no difference.
+  absl::StatusOr<const directory::Shard*> ShardOf(const std::string& org) const;
+
+  // The key's place, within reach. NOT_FOUND as above.
+  absl::StatusOr<directory::Place> KeyPlace(const std::string& public_id) const;
+
+  // The names of a scope with the org filled in, within reach.
+  absl::StatusOr<ScopeNames> Names(const v1::ScopeRef& scope) const;
+
+  // Waits until this instance has taken up a change, so that the caller's next call sees it; not for ever.
+  void Await(std::int64_t version) const;
+
+ private:
+  Caller(Desk& desk, identity::Principal who, identity::Permission permission) : desk_(&desk), who_(std::move(who)), permission_(permission) {}
+
+  Desk* desk_;
+  identity::Principal who_;
+  identity::Permission permission_;
+};
+
+}  // namespace tollgate::admin

@@ -1,0 +1,295 @@
+// The part of Changes that sets rules: allow-lists, policies, limits, prices, emergency stops. As in changes.cpp, each method is one body.
+// Tested by tests/gateway/admin/changes_test.cpp.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "gateway/admin/changes_impl.h"
+#include "gateway/admin/text.h"
+#include "gateway/directory/names.h"
+#include "metering/books.h"
+#include "policy/policy_set.h"
+
+namespace tollgate::admin {
+
+using directory::Row;
+using directory::Table;
+
+namespace {
+
+constexpr const char* kOneRule = "scope_kind = $1::text AND scope_id = $2::uuid";
+
+base::Uuid IdOf(const FoundScope& scope) { return scope.row.id; }
+std::string KindOf(const FoundScope& scope) { return std::string(metering::NameOf(scope.kind)); }
+
+Note NoteOf(const FoundScope& scope, std::string action, std::string summary) {
+  return {std::move(action), std::move(summary), scope.org, scope.team, scope.project};
+}
+
+void SetScope(Row& row, const FoundScope& scope) {
+  row.Set("org", scope.org.ToString());
+  row.Set("scope_kind", KindOf(scope));
+  row.Set("scope_id", IdOf(scope).ToString());
+}
+
+}  // namespace
+
+absl::Status Changes::Impl::SetGrant(Transaction& t, const ScopeNames& scope, const std::string& model, const std::string& state, Changed& out) {
+  TG_ASSIGN(const FoundScope found, t.FindScope(scope));
+  TG_ASSIGN(const auto old, t.Find(Table::kModelGrant, fmt::format("{} AND model = $3::text", kOneRule), {KindOf(found), IdOf(found).ToString(), model}));
+  const bool grant = state == "granted";
+  if (old.has_value()) {
+    out.row = *old;
+    if (old->Text("state") == state) return absl::OkStatus();
+  } else {
+    out.row = directory::NewRow(Table::kModelGrant);
+    SetScope(out.row, found);
+    out.row.Set("model", model);
+  }
+  if (!grant && (!old.has_value() || old->Text("state") != "granted")) {
+    return base::NotFound(fmt::format("model '{}' is not on the allow-list of {}", model, found.text));
+  }
+  out.row.Set("state", state);
+  const std::string summary = fmt::format("{} model {} {} the allow-list of {}", grant ? "put" : "took", model, grant ? "on" : "off", found.text);
+  return t.Write(out.row, old.has_value() ? &*old : nullptr, NoteOf(found, grant ? "grant.add" : "grant.revoke", summary));
+}
+
+absl::StatusOr<Changed> Changes::GrantModel(const Actor& actor, const ScopeNames& scope, const std::string& model) {
+  TG_RETURN_IF_ERROR(directory::CheckModelName(model));
+  return impl_->One(actor, [&](Transaction& t, Changed& out) { return impl_->SetGrant(t, scope, model, "granted", out); });
+}
+
+absl::StatusOr<Changed> Changes::RevokeGrant(const Actor& actor, const ScopeNames& scope, const std::string& model) {
+  TG_RETURN_IF_ERROR(directory::CheckModelName(model));
+  return impl_->One(actor, [&](Transaction& t, Changed& out) { return impl_->SetGrant(t, scope, model, "revoked", out); });
+}
+
+absl::StatusOr<std::int64_t> Changes::ClearGrants(const Actor& actor, const ScopeNames& scope) {
+  std::int64_t cleared = 0;
+  const auto run = impl_->changer.Run(actor, [&](Transaction& t) -> absl::Status {
+    cleared = 0;
+    TG_ASSIGN(const FoundScope found, t.FindScope(scope));
+    TG_ASSIGN(const auto rows, t.FindAll(Table::kModelGrant, fmt::format("{} AND state <> 'cleared'", kOneRule), {KindOf(found), IdOf(found).ToString()}));
+    for (const Row& old : rows) {
+      Row row = old;
+      row.Set("state", std::string("cleared"));
+      TG_RETURN_IF_ERROR(t.Write(row, &old, NoteOf(found, "grant.clear", fmt::format("removed the allow-list of {} (model {})", found.text, old.Text("model")))));
+      if (old.Text("state") == "granted") ++cleared;
+    }
+    return absl::OkStatus();
+  });
+  TG_RETURN_IF_ERROR(run.status());
+  return cleared;
+}
+
+absl::StatusOr<Changed> Changes::PutPolicy(const Actor& actor, const std::string& org, const std::string& name, const std::string& yaml) {
+  TG_RETURN_IF_ERROR(directory::CheckName("policy name", name));
+  if (yaml.size() > 1 << 20) return base::InvalidArgument("a policy's text is at most 1 MiB");
+  const policy::PolicySource source{name, yaml};
+  TG_RETURN_IF_ERROR(policy::PolicySet::Compile({&source, 1}).status());
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(const FoundScope in, t.FindScope({org, {}, {}, {}}));
+    TG_ASSIGN(const auto versions, t.FindAll(Table::kPolicy, "org = $1::uuid AND name = $2::text", {in.org.ToString(), name}));
+    std::int64_t newest = 0;
+    for (const Row& row : versions) {
+      if (row.Int("policy_version") < newest) continue;
+      newest = row.Int("policy_version");
+      out.row = row;
+    }
+    if (newest > 0 && out.row.Text("yaml") == yaml) return absl::OkStatus();
+    out.row = directory::NewRow(Table::kPolicy);
+    out.row.Set("org", in.org.ToString());
+    out.row.Set("name", name);
+    out.row.Set("policy_version", newest + 1);
+    out.row.Set("sha256", base::Blob{std::string(base::View(base::Sha256(yaml)))});
+    out.row.Set("yaml", yaml);
+    out.row.Set("created_us", t.now_us());
+    return t.Write(out.row, nullptr, NoteOf(in, "policy.put", fmt::format("stored policy {} version {} of org {}", name, newest + 1, org)));
+  });
+}
+
+absl::StatusOr<Changed> Changes::ActivatePolicy(const Actor& actor, const std::string& org, const std::string& name, std::int64_t version) {
+  TG_RETURN_IF_ERROR(directory::CheckName("policy name", name));
+  if (version < 0) return base::InvalidArgument("version: use 0 or more");
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(const FoundScope in, t.FindScope({org, {}, {}, {}}));
+    const std::string org_id = in.org.ToString();
+    TG_ASSIGN(const auto old, t.Find(Table::kPolicyBinding, "org = $1::uuid AND name = $2::text", {org_id, name}));
+    if (version > 0) {
+      TG_ASSIGN(const auto row, t.Find(Table::kPolicy, "org = $1::uuid AND name = $2::text AND policy_version = $3::int8", {org_id, name, version}));
+      if (!row.has_value()) return base::NotFound(fmt::format("org {} has no policy '{}' version {}", org, name, version));
+      const policy::PolicySource source{name, row->Text("yaml")};
+      TG_RETURN_IF_ERROR(policy::PolicySet::Compile({&source, 1}).status());
+    } else if (!old.has_value()) {
+      return base::NotFound(fmt::format("policy '{}' of org {} is not in force", name, org));
+    }
+    if (old.has_value()) {
+      out.row = *old;
+      if (old->Int("policy_version") == version) return absl::OkStatus();
+    } else {
+      out.row = directory::NewRow(Table::kPolicyBinding);
+      out.row.Set("org", org_id);
+      out.row.Set("name", name);
+      out.row.Set("mode", std::string("enforce"));
+    }
+    out.row.Set("policy_version", version);
+    const std::string summary = version > 0 ? fmt::format("put policy {} version {} in force for org {}", name, version, org)
+                                            : fmt::format("took policy {} out of force for org {}", name, org);
+    return t.Write(out.row, old.has_value() ? &*old : nullptr, NoteOf(in, "policy.activate", summary));
+  });
+}
+
+namespace {
+
+absl::StatusOr<metering::QuotaRule> RuleOf(const FoundScope& scope, const std::string& meter, const std::string& window, std::int64_t amount) {
+  metering::QuotaRule rule;
+  rule.id = base::Uuid::NewV7();
+  rule.scope = {scope.kind, IdOf(scope), scope.text};
+  TG_ASSIGN(rule.meter, metering::ParseMeter(meter));
+  TG_ASSIGN(rule.window, metering::ParseWindow(window));
+  rule.amount = amount;
+  TG_RETURN_IF_ERROR(metering::Validate(rule));
+  return rule;
+}
+
+constexpr const char* kOneQuota = "scope_kind = $1::text AND scope_id = $2::uuid AND meter = $3::text AND period = $4::text";
+
+}  // namespace
+
+absl::StatusOr<Changed> Changes::SetQuota(const Actor& actor, const ScopeNames& scope, const std::string& meter, const std::string& window,
+                                          std::int64_t amount) {
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(const FoundScope found, t.FindScope(scope));
+    TG_RETURN_IF_ERROR(RuleOf(found, meter, window, amount).status());
+    TG_ASSIGN(const auto old, t.Find(Table::kQuota, kOneQuota, {KindOf(found), IdOf(found).ToString(), meter, window}));
+    if (old.has_value()) {
+      out.row = *old;
+      if (!old->Bool("removed") && old->Int("amount") == amount) return absl::OkStatus();
+    } else {
+      out.row = directory::NewRow(Table::kQuota);
+      SetScope(out.row, found);
+      out.row.Set("meter", meter);
+      out.row.Set("period", window);
+    }
+    out.row.Set("amount", amount);
+    out.row.Set("removed", std::string("f"));
+    const std::string summary = fmt::format("set {} per {} of {} to {}", meter, window, found.text, amount);
+    return t.Write(out.row, old.has_value() ? &*old : nullptr, NoteOf(found, "quota.set", summary));
+  });
+}
+
+absl::StatusOr<Changed> Changes::RemoveQuota(const Actor& actor, const ScopeNames& scope, const std::string& meter, const std::string& window) {
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(const FoundScope found, t.FindScope(scope));
+    TG_RETURN_IF_ERROR(RuleOf(found, meter, window, 0).status());
+    TG_ASSIGN(const auto old, t.Find(Table::kQuota, kOneQuota, {KindOf(found), IdOf(found).ToString(), meter, window}));
+    if (!old.has_value() || old->Bool("removed")) return base::NotFound(fmt::format("{} has no limit on {} per {}", found.text, meter, window));
+    out.row = *old;
+    out.row.Set("removed", std::string("t"));
+    return t.Write(out.row, &*old, NoteOf(found, "quota.remove", fmt::format("removed the limit on {} per {} of {}", meter, window, found.text)));
+  });
+}
+
+absl::StatusOr<Changed> Changes::SetPrice(const Actor& actor, const NewPrice& wanted) {
+  TG_RETURN_IF_ERROR(directory::CheckModelName(wanted.model));
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    if (wanted.effective_from_us != 0 && wanted.effective_from_us < t.now_us() - 60'000'000) {
+      return base::InvalidArgument("effective_from: a price cannot count from a time in the past; leave it out for now");
+    }
+    const std::int64_t from_us = wanted.effective_from_us == 0 ? t.now_us() : wanted.effective_from_us;
+    TG_ASSIGN(const auto lines, t.FindAll(Table::kPrice, "true", {}));
+    const Row* in_force = nullptr;  // The line that counts at from_us: the latest effective one, of two with one time the higher version.
+    std::int64_t newest = 0;
+    for (const Row& line : lines) {
+      newest = std::max(newest, line.Int("price_version"));
+      if (line.Text("model") != wanted.model || line.Int("effective_from_us") > from_us) continue;
+      const auto rank = [](const Row& row) { return std::pair(row.Int("effective_from_us"), row.Int("price_version")); };
+      if (in_force == nullptr || rank(*in_force) < rank(line)) in_force = &line;
+    }
+    out.row = directory::NewRow(Table::kPrice);
+    out.row.Set("price_version", newest + 1);
+    out.row.Set("model", wanted.model);
+    out.row.Set("effective_from_us", from_us);
+    out.row.Set("input_nanos", wanted.input.nanos);
+    out.row.Set("cached_input_nanos", wanted.cached_input.nanos);
+    out.row.Set("output_nanos", wanted.output.nanos);
+    out.row.Set("currency", wanted.currency);
+    TG_RETURN_IF_ERROR(metering::Validate({newest + 1, wanted.model, base::FromMicros(from_us), wanted.input.nanos, wanted.cached_input.nanos,
+                                           wanted.output.nanos, wanted.currency}));
+    if (in_force != nullptr && in_force->Int("input_nanos") == wanted.input.nanos && in_force->Int("cached_input_nanos") == wanted.cached_input.nanos &&
+        in_force->Int("output_nanos") == wanted.output.nanos && in_force->Text("currency") == wanted.currency) {
+      out.row = *in_force;
+      return absl::OkStatus();
+    }
+    const std::string summary = fmt::format("set the price of {} from {}: {} input, {} cached input, {} output, {} for 1,000 tokens", wanted.model,
+                                            base::FormatRfc3339(base::FromMicros(from_us)), base::FormatMoney(wanted.input),
+                                            base::FormatMoney(wanted.cached_input), base::FormatMoney(wanted.output), wanted.currency);
+    return t.Write(out.row, nullptr, {"price.set", summary, {}, {}, {}});
+  });
+}
+
+namespace {
+
+// The stop's row as it stands or would be new, and words for it.
+struct FoundStop {
+  std::optional<Row> old;
+  Row row;
+  Note note;
+  std::string text;
+};
+
+absl::StatusOr<FoundStop> FindStop(Transaction& t, const StopTarget& target) {
+  FoundStop stop;
+  stop.row = directory::NewRow(Table::kStop);
+  if (target.kind == StopTarget::Kind::kEverything) {
+    stop.text = "everything";
+    stop.row.Set("scope_kind", std::string("everything"));
+    TG_ASSIGN(stop.old, t.Find(Table::kStop, "scope_kind = 'everything'", {}));
+  } else if (target.kind == StopTarget::Kind::kModel) {
+    TG_RETURN_IF_ERROR(directory::CheckModelName(target.model));
+    stop.text = "model " + target.model;
+    stop.row.Set("scope_kind", std::string("model"));
+    stop.row.Set("model", target.model);
+    TG_ASSIGN(stop.old, t.Find(Table::kStop, "scope_kind = 'model' AND model = $1::text", {target.model}));
+  } else {
+    if (!target.scope.key.empty()) return base::InvalidArgument("a key is not stopped but revoked");
+    TG_ASSIGN(const FoundScope found, t.FindScope(target.scope));
+    stop.text = found.text;
+    SetScope(stop.row, found);
+    stop.note = NoteOf(found, {}, {});
+    TG_ASSIGN(stop.old, t.Find(Table::kStop, kOneRule, {KindOf(found), IdOf(found).ToString()}));
+  }
+  return stop;
+}
+
+}  // namespace
+
+absl::StatusOr<Changed> Changes::Stop(const Actor& actor, const StopTarget& target, const std::string& reason) {
+  TG_RETURN_IF_ERROR(CheckReason(reason));
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(FoundStop stop, FindStop(t, target));
+    out.row = stop.old.has_value() ? *stop.old : stop.row;
+    if (stop.old.has_value() && !stop.old->Bool("lifted")) return absl::OkStatus();
+    out.row.Set("reason", reason);
+    out.row.Set("since_us", t.now_us());
+    out.row.Set("lifted", std::string("f"));
+    stop.note.action = "stop";
+    stop.note.summary = fmt::format("emergency stop of {}: {}", stop.text, reason);
+    return t.Write(out.row, stop.old.has_value() ? &*stop.old : nullptr, stop.note);
+  });
+}
+
+absl::StatusOr<Changed> Changes::LiftStop(const Actor& actor, const StopTarget& target, const std::string& reason) {
+  TG_RETURN_IF_ERROR(CheckReason(reason));
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(FoundStop stop, FindStop(t, target));
+    if (!stop.old.has_value() || stop.old->Bool("lifted")) return base::NotFound(fmt::format("there is no emergency stop of {}", stop.text));
+    out.row = *stop.old;
+    out.row.Set("lifted", std::string("t"));
+    stop.note.action = "stop.lift";
+    stop.note.summary = fmt::format("lifted the emergency stop of {}: {}", stop.text, reason);
+    return t.Write(out.row, &*stop.old, stop.note);
+  });
+}
+
+}  // namespace tollgate::admin

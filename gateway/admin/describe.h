@@ -1,0 +1,36 @@
+// Rows and places of the directory as messages of the API. Pure.
+#pragma once
+
+#include <string>
+
+#include "gateway/admin/changes.h"
+#include "gateway/directory/shard.h"
+#include "tollgate/v1/directory.pb.h"
+#include "tollgate/v1/policy.pb.h"
+#include "tollgate/v1/system.pb.h"
+
+namespace tollgate::admin {
+
+std::string RecordOf(const directory::Row& row);  // "LOG/INDEX"
+
+v1::Org DescribeOrg(const directory::Row& row);
+v1::Team DescribeTeam(const directory::Row& row, const std::string& org);
+v1::Project DescribeProject(const directory::Row& row, const std::string& org, const std::string& team);
+v1::Key DescribeKey(const directory::Row& row, const ScopeNames& project);
+v1::ScopeRef DescribeScope(const ScopeNames& names);
+v1::Grant DescribeGrant(const directory::Row& row, const ScopeNames& scope);
+v1::Quota DescribeQuota(const directory::Row& row, const ScopeNames& scope);
+v1::Price DescribePrice(const directory::Row& row);
+v1::StoredPolicy DescribePolicy(const directory::Row& row, const std::string& org, std::int64_t in_force, bool with_text);
+v1::EmergencyStop DescribeStop(const directory::Row& row, const ScopeNames& scope);
+
+// The names of a scope of the shard by its row id; only the org's if there is no such scope.
+ScopeNames NamesOf(const directory::Shard& shard, const base::Uuid& scope);
+
+// What a quota counts, as the directory stores it: "requests", "minute". INVALID_ARGUMENT for unspecified or unfitting ones.
+struct MeterWords {
+  std::string meter, window;
+};
+absl::StatusOr<MeterWords> WordsOf(v1::QuotaMeter meter, v1::QuotaWindow window);
+
+}  // namespace tollgate::admin

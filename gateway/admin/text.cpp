@@ -1,0 +1,20 @@
+// One loop. Tested by tests/gateway/admin/changes_test.cpp.
+#include "gateway/admin/text.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/encoding.h"
+
+namespace tollgate::admin {
+
+absl::Status CheckText(std::string_view what, std::string_view text, std::size_t bytes_max) {
+  const bool control = std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+  if (text.size() <= bytes_max && !control && base::IsValidUtf8(text)) return absl::OkStatus();
+  return base::InvalidArgument(fmt::format("{}: use at most {} bytes of UTF-8 without control characters", what, bytes_max));
+}
+
+absl::Status CheckReason(std::string_view reason) { return CheckText("reason", reason, 500); }
+
+}  // namespace tollgate::admin

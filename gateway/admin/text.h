@@ -1,0 +1,15 @@
+// Checks on free text that comes with changes. Pure.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace tollgate::admin {
+
+// INVALID_ARGUMENT, naming `what`, unless it is at most `bytes_max` bytes of UTF-8 without control characters.
+absl::Status CheckText(std::string_view what, std::string_view text, std::size_t bytes_max);
+absl::Status CheckReason(std::string_view reason);  // "reason", 500 bytes.
+
+}  // namespace tollgate::admin

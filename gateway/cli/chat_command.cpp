@@ -1,0 +1,180 @@
+// chat: one prompt, or a conversation when standard input is a terminal. The text goes to standard output as it comes; what is said about it
+// (-v) and why it ended early go to standard error.
+//
+// Tested by tests/gateway/cli/remote_test.cpp.
+#include <istream>
+#include <iterator>
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "gateway/cli/remote.h"
+#include "gateway/cli/words.h"
+#include "tollgate/v1/inference.grpc.pb.h"
+
+namespace tollgate::cli {
+namespace {
+struct Options {
+  std::vector<std::string> words;
+  std::string model;
+  std::string system;
+  std::string end_user;
+  int max_tokens = 0;
+  std::optional<double> temperature;
+  std::optional<double> top_p;
+  std::optional<std::uint64_t> seed;
+  std::vector<std::string> stop;
+  bool verbose = false;
+  bool whole = false;
+};
+
+std::string PolicyWords(const v1::PolicyOutcome& outcome) {
+  std::string text = outcome.action().empty() ? "allow" : outcome.action();
+  if (outcome.rule_ids_size() > 0) text += fmt::format(" by {}", fmt::join(outcome.rule_ids(), ", "));
+  return text;
+}
+
+std::string Trailer(const grpc::ClientContext& call, const char* name) {
+  const auto& trailers = call.GetServerTrailingMetadata();
+  const auto found = trailers.find(name);
+  return found == trailers.end() ? "" : std::string(found->second.data(), found->second.size());
+}
+
+// Says how the reply ended; a reply that policy or a quota cut is not "done".
+int Ended(Context& context, const Options& options, const v1::ChatEnd& end, const std::string& id) {
+  if (end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER) context.err() << fmt::format("[policy ended the reply: {}]\n", PolicyWords(end.output_policy()));
+  if (!end.quota_reached().empty()) context.err() << fmt::format("[a quota ended the reply: {}]\n", end.quota_reached());
+  if (options.verbose) {
+    context.err() << fmt::format("request {}\ntokens  {} in, {} out, {} delivered\ninput   {}\noutput  {}\nrecord  {}/{} (tollgate audit show {})\n", id, end.usage().input(),
+                                 end.usage().output(), end.usage().delivered(), PolicyWords(end.input_policy()), PolicyWords(end.output_policy()), end.record().log_id(),
+                                 end.record().index(), id);
+  }
+  return end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER || !end.quota_reached().empty() ? kRefused : kDone;
+}
+
+int Failed(Context& context, const Options& options, const grpc::Status& status, const grpc::ClientContext& call) {
+  context.err() << "tollgate: " << Describe(status) << "\n";
+  const std::string record = Trailer(call, "x-tollgate-record");
+  if (options.verbose && !record.empty()) context.err() << fmt::format("record  {} (tollgate audit show {})\n", record, record);
+  return ExitCodeOf(status);
+}
+
+// Asks once and prints the reply; adds it to the conversation. Returns the exit code.
+int Turn(Context& context, const Options& options, const Line& line, v1::ChatRequest& request) {
+  const auto stub = v1::Inference::NewStub(line.channel);
+  grpc::ClientContext call;
+  Prepare(call, line.key, std::max(context.globals.timeout_s, 300));
+  std::string text;
+  v1::ChatEnd end;
+  std::string id;
+  grpc::Status status;
+  if (options.whole || context.globals.json) {
+    v1::ChatReply reply;
+    status = stub->Chat(&call, request, &reply);
+    if (!status.ok()) return Failed(context, options, status, call);
+    if (context.globals.json) return context.PrintJson(reply), kDone;
+    context.Print(reply.text());
+    text = reply.text(), end = reply.end(), id = reply.id();
+  } else {
+    const auto reader = stub->ChatStream(&call, request);
+    for (v1::ChatChunk chunk; reader->Read(&chunk);) {
+      text += chunk.text();
+      context.out() << chunk.text() << std::flush;
+      id = chunk.id();
+      if (chunk.has_end()) end = chunk.end();
+    }
+    status = reader->Finish();
+  }
+  if (!text.empty() && !text.ends_with('\n')) context.Print("\n");
+  if (!status.ok()) return Failed(context, options, status, call);
+  v1::ChatMessage& answer = *request.add_messages();
+  answer.set_role(v1::ROLE_ASSISTANT);
+  answer.add_parts(text);
+  return Ended(context, options, end, id);
+}
+
+// The first model that the key may use.
+std::optional<std::string> AnyModel(Context& context) {
+  const auto reply = Ask<v1::Models>(context, Listener::kApi, &v1::Models::Stub::List, v1::ListModelsRequest());
+  if (!reply) return std::nullopt;
+  if (reply->models_size() > 0) return reply->models(0).name();
+  context.Fail(kRefused, "the key may use no model; ask for one: tollgate models grant MODEL --team TEAM");
+  return std::nullopt;
+}
+
+std::optional<v1::ChatRequest> MakeRequest(Context& context, const Options& options) {
+  v1::ChatRequest request;
+  if (options.model.empty()) {
+    const auto model = AnyModel(context);
+    if (!model) return std::nullopt;
+    request.set_model(*model);
+  } else {
+    request.set_model(options.model);
+  }
+  request.set_max_tokens(options.max_tokens);
+  request.set_end_user(options.end_user);
+  if (options.temperature) request.mutable_sampling()->set_temperature(*options.temperature);
+  if (options.top_p) request.mutable_sampling()->set_top_p(*options.top_p);
+  if (options.seed) request.mutable_sampling()->set_seed(*options.seed);
+  for (const std::string& stop : options.stop) request.add_stop(stop);
+  if (!options.system.empty()) {
+    v1::ChatMessage& message = *request.add_messages();
+    message.set_role(v1::ROLE_SYSTEM);
+    message.add_parts(options.system);
+  }
+  return request;
+}
+
+void AddUser(v1::ChatRequest& request, const std::string& text) {
+  v1::ChatMessage& message = *request.add_messages();
+  message.set_role(v1::ROLE_USER);
+  message.add_parts(text);
+}
+
+void Converse(Context& context, const Options& options, const Line& line, v1::ChatRequest request) {
+  context.err() << fmt::format("talking to {}; an empty line or Ctrl-D ends it\n", request.model());
+  std::string text;
+  while (context.err() << "> " << std::flush, std::getline(context.streams.in, text) && !text.empty()) {
+    const int messages = request.messages_size();
+    AddUser(request, text);
+    context.exit_code = Turn(context, options, line, request);
+    // A refused turn is not part of the conversation, or it would be refused again with each that follows.
+    if (context.exit_code != kDone) request.mutable_messages()->DeleteSubrange(messages, request.messages_size() - messages);
+  }
+}
+
+void Chat(Context& context, const Options& options) {
+  auto request = MakeRequest(context, options);
+  if (!request) return;
+  const auto line = Open(context, Listener::kApi);
+  if (!line) return;
+  std::string prompt = fmt::format("{}", fmt::join(options.words, " "));
+  if (prompt.empty() && context.streams.interactive) return Converse(context, options, *line, *std::move(request));
+  if (prompt.empty() || prompt == "-") prompt.assign(std::istreambuf_iterator<char>(context.streams.in), std::istreambuf_iterator<char>());
+  if (prompt.empty()) return context.Fail(kUsage, "nothing to ask: give a prompt, or text on standard input");
+  AddUser(*request, prompt);
+  context.exit_code = Turn(context, options, *line, *request);
+}
+}  // namespace
+
+void AddChatCommand(CLI::App& app, Context& context) {
+  auto* chat = app.add_subcommand("chat", "Ask a model, and watch the answer come");
+  const auto o = std::make_shared<Options>();
+  chat->add_option("PROMPT", o->words, "What to ask; - or nothing: standard input, or a conversation at a terminal");
+  chat->add_option("-m,--model", o->model, "The model; else the first that the key may use");
+  chat->add_option("-s,--system", o->system, "Instructions that stand before the conversation");
+  chat->add_option("--max-tokens", o->max_tokens, "At most this many tokens of output; else what context and quotas allow")->check(CLI::NonNegativeNumber);
+  chat->add_option("--temperature", o->temperature, "0 = always the likeliest token; else 1")->check(CLI::Range(0.0, 2.0));
+  chat->add_option("--top-p", o->top_p, "Only the likeliest tokens that make up this share")->check(CLI::Range(0.0, 1.0));
+  chat->add_option("--seed", o->seed, "Makes the answer repeatable");
+  chat->add_option("--stop", o->stop, "Ends the output; may be given up to four times")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  chat->add_option("--end-user", o->end_user, "The person behind the application; only an HMAC of it is kept");
+  chat->add_flag("--whole", o->whole, "Wait for the whole answer in place of a stream");
+  chat->add_flag("-v,--verbose", o->verbose, "Also tokens, what policy did, and the record");
+  chat->callback([&context, o] { Chat(context, *o); });
+  Teach(*chat, "Exit code 1 if policy or a quota refused or cut the answer.",
+        {"tollgate chat \"Why is the sky blue?\" -v", "tollgate chat --max-tokens 50 --temperature 0 \"Count to ten.\"", "git diff | tollgate chat -s \"Review this change.\" -", "tollgate chat"});
+}
+
+}  // namespace tollgate::cli

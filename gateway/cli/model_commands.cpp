@@ -1,0 +1,108 @@
+// models: what the key may use (API listener), and the allow-lists that say so (admin listener).
+//
+// Tested by tests/gateway/cli/remote_test.cpp.
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "gateway/cli/remote.h"
+#include "gateway/cli/scope_options.h"
+#include "gateway/cli/words.h"
+#include "tollgate/v1/directory.grpc.pb.h"
+#include "tollgate/v1/inference.grpc.pb.h"
+
+namespace tollgate::cli {
+namespace {
+using v1::Directory;
+
+struct Options {
+  std::string model;
+  ScopeOptions scope;
+};
+
+void List(Context& context) {
+  const auto reply = Ask<v1::Models>(context, Listener::kApi, &v1::Models::Stub::List, v1::ListModelsRequest());
+  if (!reply) return;
+  if (context.globals.json) return context.PrintJson(*reply);
+  Table table({"model", "> context tokens", "licence", "sha256"});
+  for (const auto& model : reply->models()) table.Add({model.name(), ShowCount(model.context_tokens()), model.licence(), model.sha256().substr(0, 16)});
+  context.Print(table.Text("the key may use no model"));
+}
+
+void PrintGrant(Context& context, const v1::Grant& grant) {
+  if (context.globals.json) return context.PrintJson(grant);
+  context.Print(fmt::format("{} is {} the allow-list of {} (record {})\n", grant.model(), grant.granted() ? "on" : "off", ShowScope(grant.scope()), grant.record()));
+}
+
+void Grant(Context& context, const Options& options, bool granted) {
+  const auto scope = context.Take(options.scope.Read(context.globals.org));
+  if (!scope) return;
+  std::optional<v1::Grant> grant;
+  if (granted) {
+    v1::GrantModelRequest request;
+    *request.mutable_scope() = *scope;
+    request.set_model(options.model);
+    grant = Ask<Directory>(context, Listener::kAdmin, &Directory::Stub::GrantModel, request);
+  } else {
+    v1::RevokeGrantRequest request;
+    *request.mutable_scope() = *scope;
+    request.set_model(options.model);
+    grant = Ask<Directory>(context, Listener::kAdmin, &Directory::Stub::RevokeGrant, request);
+  }
+  if (grant) PrintGrant(context, *grant);
+}
+
+void Clear(Context& context, const Options& options) {
+  const auto scope = context.Take(options.scope.Read(context.globals.org));
+  if (!scope) return;
+  v1::ClearGrantsRequest request;
+  *request.mutable_scope() = *scope;
+  const auto reply = Ask<Directory>(context, Listener::kAdmin, &Directory::Stub::ClearGrants, request);
+  if (!reply) return;
+  if (context.globals.json) return context.PrintJson(*reply);
+  context.Print(fmt::format("the allow-list of {} is gone ({} lines)\n", ShowScope(*scope), reply->removed()));
+}
+
+void ListGrants(Context& context) {
+  v1::ListGrantsRequest request;
+  request.set_org(context.globals.org);
+  const auto reply = AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListGrants, request, [](const auto& r) { return r.grants_size(); });
+  if (!reply) return;
+  if (context.globals.json) return context.PrintJson(*reply);
+  Table table({"scope", "model", "state", "record"});
+  for (const auto& grant : reply->grants()) table.Add({ShowScope(grant.scope()), grant.model(), grant.granted() ? "allowed" : "taken off", grant.record()});
+  context.Print(table.Text("no allow-lists: every key may use every model"));
+}
+}  // namespace
+
+void AddModelCommands(CLI::App& app, Context& context) {
+  auto* group = app.add_subcommand("models", "The models, and who may use which")->require_subcommand(1);
+  Teach(*group, "", {"tollgate models list", "tollgate models grant smollm2 --team search"});
+
+  auto* list = group->add_subcommand("list", "The models that the key may use");
+  list->callback([&context] { List(context); });
+  Teach(*list, "", {"tollgate models list --json"});
+
+  for (const bool granted : {true, false}) {
+    auto* command = group->add_subcommand(granted ? "grant" : "revoke", granted ? "Put a model on a scope's allow-list" : "Take a model off a scope's allow-list; the list stays");
+    const auto options = std::make_shared<Options>();
+    command->add_option("MODEL", options->model, "Name of the model")->required();
+    options->scope.AddTo(*command, "whose list it is");
+    command->callback([&context, options, granted] { Grant(context, *options, granted); });
+    Teach(*command, "A scope with a list may use only what is on it, and only what every scope above allows.",
+          {fmt::format("tollgate models {} smollm2 --team search", granted ? "grant" : "revoke")});
+  }
+
+  auto* clear = group->add_subcommand("clear", "Remove a scope's allow-list: it may use what the scopes above allow");
+  const auto clear_options = std::make_shared<Options>();
+  clear_options->scope.AddTo(*clear, "whose list it is");
+  clear->callback([&context, clear_options] { Clear(context, *clear_options); });
+  Teach(*clear, "", {"tollgate models clear --team search"});
+
+  auto* grants = group->add_subcommand("grants", "The allow-lists of an org");
+  grants->callback([&context] { ListGrants(context); });
+  Teach(*grants, "", {"tollgate models grants"});
+}
+
+}  // namespace tollgate::cli

@@ -1,0 +1,32 @@
+// The routes under /v1. Translates an Exchange to pipeline::ChatService and back.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <string>
+
+#include "base/clock.h"
+#include "gateway/http/exchange.h"
+#include "gateway/http/http_front.h"
+
+namespace tollgate::http_front {
+
+class Api {
+ public:
+  // `cpu`: where bodies above 64 KiB are parsed.
+  Api(pipeline::ChatService& chat, Probes probes, boost::asio::any_io_executor cpu, std::string system_fingerprint)
+      : chat_(chat), probes_(std::move(probes)), cpu_(std::move(cpu)), system_fingerprint_(std::move(system_fingerprint)) {}
+
+  async::Awaitable<void> Handle(Exchange& exchange);
+
+ private:
+  async::Awaitable<void> Chat(Exchange& exchange);
+  async::Awaitable<void> ListModels(Exchange& exchange);
+  async::Awaitable<void> GetModel(Exchange& exchange, std::string name);
+
+  pipeline::ChatService& chat_;
+  const Probes probes_;
+  const boost::asio::any_io_executor cpu_;
+  const std::string system_fingerprint_;
+};
+
+}  // namespace tollgate::http_front

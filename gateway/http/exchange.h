@@ -1,0 +1,42 @@
+// One HTTP request and its answer, as handlers see it; Beast stays behind it.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "gateway/http/error_reply.h"
+#include "gateway/pipeline/call.h"
+
+namespace tollgate::http_front {
+
+// Valid while the handler runs, on its connection's strand. A handler answers once: Respond, or BeginStream … EndStream.
+class Exchange {
+ public:
+  virtual ~Exchange() = default;
+
+  virtual std::string_view method() const = 0;
+  virtual std::string_view target() const = 0;                                          // As sent: path and query.
+  virtual std::optional<std::string_view> Header(std::string_view name) const = 0;      // Nothing when absent or sent more than once.
+  virtual const std::string& body() const = 0;
+  virtual const std::string& source() const = 0;                                        // Peer address without port.
+  virtual std::chrono::steady_clock::time_point received() const = 0;                   // When the request was whole.
+  virtual const std::shared_ptr<pipeline::Cancellation>& cancellation() const = 0;      // Cancelled when the client goes away.
+
+  // The whole answer. `content_type` empty: none.
+  virtual async::Awaitable<void> Respond(int status, std::string_view content_type, const Headers& headers, std::string body) = 0;
+
+  // An answer piece by piece. False: the client has gone, and cancellation() is set. While a stream is quiet, keep-alive comments go out.
+  virtual async::Awaitable<bool> BeginStream(const Headers& headers, std::string first) = 0;
+  virtual async::Awaitable<bool> Send(std::string data) = 0;
+  // `close`: the connection ends with the answer.
+  virtual async::Awaitable<void> EndStream(std::string last, bool close) = 0;
+};
+
+// Answers `exchange`. Must not throw.
+using Handler = std::function<async::Awaitable<void>(Exchange& exchange)>;
+
+}  // namespace tollgate::http_front

@@ -1,0 +1,65 @@
+// Composition: a server, its handler, and the small pool on which large bodies are parsed.
+// Tested by tests/gateway/http/http_front_test.cpp.
+#include "gateway/http/http_front.h"
+
+#include <algorithm>
+#include <boost/asio/thread_pool.hpp>
+#include <utility>
+
+#include "gateway/http/api.h"
+#include "gateway/http/http_server.h"
+#include "gateway/http/probes.h"
+
+namespace tollgate::http_front {
+
+struct HttpFront::Impl {
+  Impl(const HttpOptions& options, pipeline::ChatService& chat, Probes probes)
+      : cpu(static_cast<std::size_t>(std::max(1, options.cpu_threads))), api(chat, std::move(probes), cpu.get_executor(), options.system_fingerprint) {}
+
+  boost::asio::thread_pool cpu;
+  Api api;
+  std::unique_ptr<HttpServer> server;
+};
+
+HttpFront::HttpFront(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+HttpFront::~HttpFront() { Shutdown(std::chrono::milliseconds(0)); }
+
+absl::StatusOr<std::unique_ptr<HttpFront>> HttpFront::Start(HttpOptions options, net::IoThreads& io, pipeline::ChatService& chat, Probes probes,
+                                                            const base::Clock& clock) {
+  probes.metrics = nullptr;  // They name tenants: not on the API's listener.
+  auto impl = std::make_unique<Impl>(options, chat, std::move(probes));
+  Api* api = &impl->api;
+  TG_ASSIGN(impl->server, HttpServer::Start(std::move(options), io, clock, [api](Exchange& exchange) { return api->Handle(exchange); }));
+  return std::unique_ptr<HttpFront>(new HttpFront(std::move(impl)));
+}
+
+void HttpFront::StopAccepting() { impl_->server->StopAccepting(); }
+void HttpFront::Shutdown(std::chrono::milliseconds deadline) { impl_->server->Shutdown(deadline); }
+std::uint16_t HttpFront::port() const { return impl_->server->listener().port(); }
+const net::Listener& HttpFront::listener() const { return impl_->server->listener(); }
+
+struct ProbesFront::Impl {
+  Probes probes;
+  std::unique_ptr<HttpServer> server;
+
+  async::Awaitable<void> Handle(Exchange& exchange) {
+    const bool answered = co_await AnswerProbe(exchange, probes);
+    if (!answered) co_await AnswerUnknown(exchange, "");
+  }
+};
+
+ProbesFront::ProbesFront(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ProbesFront::~ProbesFront() { Shutdown(std::chrono::milliseconds(0)); }
+
+absl::StatusOr<std::unique_ptr<ProbesFront>> ProbesFront::Start(HttpOptions options, net::IoThreads& io, Probes probes) {
+  auto impl = std::make_unique<Impl>();
+  impl->probes = std::move(probes);
+  Impl* raw = impl.get();
+  TG_ASSIGN(impl->server, HttpServer::Start(std::move(options), io, base::SystemClock(), [raw](Exchange& exchange) { return raw->Handle(exchange); }));
+  return std::unique_ptr<ProbesFront>(new ProbesFront(std::move(impl)));
+}
+
+void ProbesFront::Shutdown(std::chrono::milliseconds deadline) { impl_->server->Shutdown(deadline); }
+std::uint16_t ProbesFront::port() const { return impl_->server->listener().port(); }
+
+}  // namespace tollgate::http_front

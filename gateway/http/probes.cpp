@@ -1,0 +1,73 @@
+// Liveness says that this thread runs; readiness asks the callback, and names the reasons.
+// Tested by tests/gateway/http/http_front_test.cpp.
+#include "gateway/http/probes.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "gateway/http/json_out.h"
+
+namespace tollgate::http_front {
+namespace {
+
+constexpr std::string_view kJson = "application/json";
+
+std::string NotReadyBody(const std::vector<std::string>& reasons) {
+  std::string out = R"({"status":"not ready","reasons":[)";
+  for (std::size_t i = 0; i < reasons.size(); ++i) {
+    if (i > 0) out += ',';
+    AppendJsonString(out, reasons[i]);
+  }
+  out += "]}";
+  return out;
+}
+
+async::Awaitable<void> AnswerReady(Exchange& exchange, const Probes& probes) {
+  std::vector<std::string> reasons;
+  if (probes.not_ready) reasons = probes.not_ready();
+  Headers headers;
+  if (!reasons.empty()) headers.emplace_back("retry-after", "1");
+  std::string body = reasons.empty() ? R"({"status":"ready"})" : NotReadyBody(reasons);
+  co_await exchange.Respond(reasons.empty() ? 200 : 503, kJson, headers, std::move(body));
+}
+
+}  // namespace
+
+std::string_view PathOf(std::string_view target) { return target.substr(0, target.find('?')); }
+
+async::Awaitable<bool> AnswerProbe(Exchange& exchange, const Probes& probes) {
+  const Headers none;
+  const std::string_view path = PathOf(exchange.target());
+  const bool health = path == "/healthz" || path == "/livez" || path == "/health";
+  const bool ready = path == "/readyz";
+  const bool metrics = path == "/metrics" && probes.metrics != nullptr;
+  if (!health && !ready && !metrics) co_return false;
+  if (exchange.method() != "GET" && exchange.method() != "HEAD") {
+    co_await AnswerUnknown(exchange, "GET, HEAD");
+  } else if (health) {
+    co_await exchange.Respond(200, kJson, none, R"({"status":"ok"})");
+  } else if (ready) {
+    co_await AnswerReady(exchange, probes);
+  } else {
+    co_await exchange.Respond(200, "text/plain; version=0.0.4; charset=utf-8", none, probes.metrics());
+  }
+  co_return true;
+}
+
+async::Awaitable<void> AnswerUnknown(Exchange& exchange, std::string_view allow) {
+  ErrorReply reply;
+  if (allow.empty()) {
+    reply = PlainError(404, "unknown_url",
+                       fmt::format("Unknown request URL: {} {}. Check the URL for typos; the API lives under /v1.", exchange.method(),
+                                   PathOf(exchange.target()).substr(0, 200)));
+  } else {
+    reply = PlainError(405, "method_not_allowed", fmt::format("{} is not allowed for {}; use {}.", exchange.method(), PathOf(exchange.target()).substr(0, 200), allow));
+    reply.headers.emplace_back("allow", allow);
+  }
+  co_await exchange.Respond(reply.http_status, kJson, reply.headers, std::move(reply.body));
+}
+
+}  // namespace tollgate::http_front

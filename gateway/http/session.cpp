@@ -1,0 +1,374 @@
+// All on the connection's strand. One coroutine reads a request, runs the handler, and starts over; what a client pipelines waits in the buffer.
+//
+// Leaving clients: while a handler runs, the socket is watched for readability. End of file or an error means that the client has gone, and sets
+// the cancellation. Data is a pipelined request: it goes to the buffer, as far as that has room; a client that fills it is watched no more until
+// its turn comes, and a failing write tells then.
+//
+// Timeouts: each state of the connection sets a deadline, a plain number, and the server's Tick looks at it. Nothing arms a timer per request.
+// Writes are one at a time: a keep-alive comment and the handler's write wait for each other.
+// Tested by tests/gateway/http/http_front_test.cpp.
+#include "gateway/http/session.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <exception>
+#include <utility>
+
+#include "gateway/http/chat_reply.h"
+#include "gateway/http/response_head.h"
+
+namespace tollgate::http_front {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using asio::ip::tcp;
+using Error = boost::system::error_code;
+using Mono = std::chrono::steady_clock;
+using Strand = asio::strand<asio::io_context::executor_type>;
+using Socket = asio::basic_stream_socket<tcp, Strand>;
+using Timer = asio::basic_waitable_timer<Mono, asio::wait_traits<Mono>, Strand>;
+
+constexpr std::size_t kReadBytes = 8 * 1024;
+constexpr std::size_t kBodyReadBytes = 64 * 1024;
+constexpr std::size_t kAheadBytesMax = 64 * 1024;         // Of pipelined requests, while one runs.
+constexpr std::size_t kLingerBytesMax = 64 * 1024 * 1024;
+constexpr std::chrono::milliseconds kLinger{2000};
+constexpr std::int64_t kNever = INT64_MAX;
+
+std::int64_t Ns(Mono::time_point t) { return std::chrono::duration_cast<std::chrono::nanoseconds>(t.time_since_epoch()).count(); }
+
+class BeastSession final : public Session, public Exchange, public std::enable_shared_from_this<BeastSession> {
+ public:
+  BeastSession(Socket socket, net::Accepted connection, const SessionContext& context)
+      : context_(context), source_(std::move(connection.source)), slot_(std::move(connection.slot)), socket_(std::move(socket)),
+        write_ended_(socket_.get_executor(), Mono::time_point::max()),
+        buffer_(static_cast<std::size_t>(context.options.header_bytes_max) + kAheadBytesMax + kBodyReadBytes) {}
+
+  // Session.
+  void Start() override;
+  void Tick(Mono::time_point now) override;
+  void Drain() override;
+  void Cut() override;
+
+  // Exchange.
+  std::string_view method() const override { return View(parser_->get().method_string()); }
+  std::string_view target() const override { return View(parser_->get().target()); }
+  std::optional<std::string_view> Header(std::string_view name) const override;
+  const std::string& body() const override { return parser_->get().body(); }
+  const std::string& source() const override { return source_; }
+  Mono::time_point received() const override { return received_; }
+  const std::shared_ptr<pipeline::Cancellation>& cancellation() const override { return cancellation_; }
+  async::Awaitable<void> Respond(int status, std::string_view content_type, const Headers& headers, std::string body) override;
+  async::Awaitable<bool> BeginStream(const Headers& headers, std::string first) override;
+  async::Awaitable<bool> Send(std::string data) override;
+  async::Awaitable<void> EndStream(std::string last, bool close) override;
+
+ private:
+  static std::string_view View(beast::string_view s) { return {s.data(), s.size()}; }
+
+  async::Awaitable<void> Run();
+  async::Awaitable<bool> ReadRequest();           // False: nothing more to serve.
+  async::Awaitable<bool> Feed(std::size_t bytes); // Gives the parser more; false: the connection ended or the request was refused.
+  async::Awaitable<bool> ReadSome(std::size_t bytes);
+  async::Awaitable<void> Reject(Error error);
+  async::Awaitable<void> Linger();
+  async::Awaitable<bool> Write(std::string bytes);
+  async::Awaitable<void> WriteComment();
+  void Watch();
+  void OnReadable();
+  void ClientGone();
+  void Close();
+  void SetDeadline(std::int64_t ms) { deadline_ns_ = Ns(Mono::now()) + ms * 1'000'000; }
+  void ClearDeadline() { deadline_ns_ = kNever; }
+  void CommentLater() { comment_ns_ = Ns(Mono::now()) + std::int64_t{context_.options.comment_ms} * 1'000'000; }
+  std::string Framed(std::string_view data) const { return http_1_0_ ? std::string(data) : FormatChunk(data); }
+
+  const SessionContext& context_;
+  const std::string source_;
+  const std::shared_ptr<void> slot_;
+  std::atomic<std::int64_t> deadline_ns_{kNever};
+  std::atomic<std::int64_t> comment_ns_{kNever};       // kNever: no stream is open.
+  // Strand only:
+  Socket socket_;
+  Timer write_ended_;                                  // Cancelled when a write ends, to wake who waits for it.
+  beast::flat_buffer buffer_;
+  std::optional<http::request_parser<http::string_body>> parser_;
+  std::shared_ptr<pipeline::Cancellation> cancellation_ = std::make_shared<pipeline::Cancellation>();
+  Mono::time_point received_{};
+  bool idle_ = false;                                  // Waiting for a request's first byte.
+  bool busy_ = false;                                  // A handler runs.
+  bool watching_ = false;
+  bool writing_ = false;
+  bool keep_alive_ = true;
+  bool draining_ = false;
+  bool http_1_0_ = false;
+  bool gone_ = false;
+  bool answered_ = false;
+};
+
+void BeastSession::Start() {
+  asio::co_spawn(socket_.get_executor(), Run(), [self = shared_from_this()](std::exception_ptr error) {
+    TG_CHECK(error == nullptr, "an HTTP session's coroutine threw");
+    self->Close();
+    self->context_.on_end(self.get());
+  });
+}
+
+void BeastSession::Tick(Mono::time_point now) {
+  const std::int64_t now_ns = Ns(now);
+  if (now_ns >= deadline_ns_) {
+    asio::post(socket_.get_executor(), [self = shared_from_this()] {
+      if (Ns(Mono::now()) < self->deadline_ns_) return;  // It moved on meanwhile.
+      self->ClientGone();
+      self->Close();
+    });
+  } else if (now_ns >= comment_ns_) {
+    asio::post(socket_.get_executor(), [self = shared_from_this()] {
+      if (self->writing_ || Ns(Mono::now()) < self->comment_ns_) return;
+      asio::co_spawn(self->socket_.get_executor(), self->WriteComment(), [self](std::exception_ptr) {});
+    });
+  }
+}
+
+void BeastSession::Drain() {
+  asio::post(socket_.get_executor(), [self = shared_from_this()] {
+    self->draining_ = true;
+    if (self->idle_) self->Close();
+  });
+}
+
+void BeastSession::Cut() {
+  asio::post(socket_.get_executor(), [self = shared_from_this()] {
+    self->draining_ = true;
+    self->ClientGone();
+    self->Close();
+  });
+}
+
+std::optional<std::string_view> BeastSession::Header(std::string_view name) const {
+  const auto [first, last] = parser_->get().equal_range(beast::string_view(name.data(), name.size()));
+  if (first == last || std::next(first) != last) return std::nullopt;
+  return View(first->value());
+}
+
+async::Awaitable<void> BeastSession::Run() {
+  while (co_await ReadRequest()) {
+    received_ = Mono::now();
+    cancellation_ = std::make_shared<pipeline::Cancellation>();
+    http_1_0_ = parser_->get().version() < 11;
+    keep_alive_ = parser_->get().keep_alive();
+    answered_ = false;
+    busy_ = true;
+    ClearDeadline();
+    Watch();
+    co_await context_.handler(*this);
+    TG_CHECK(answered_, "a handler ended without an answer");
+    busy_ = false;
+    if (gone_ || !keep_alive_ || draining_) break;
+  }
+  if (!gone_ && socket_.is_open()) co_await Linger();
+}
+
+async::Awaitable<bool> BeastSession::ReadRequest() {
+  parser_.emplace();
+  parser_->header_limit(static_cast<std::uint32_t>(context_.options.header_bytes_max));
+  parser_->body_limit(static_cast<std::uint64_t>(context_.options.body_bytes_max));
+  if (draining_) co_return false;
+  if (buffer_.size() == 0) {
+    if (buffer_.capacity() > kReadBytes) buffer_.shrink_to_fit();
+    SetDeadline(context_.options.idle_timeout_ms);
+    idle_ = true;
+    const bool read = co_await ReadSome(kReadBytes);
+    idle_ = false;
+    if (!read) co_return false;
+  }
+  SetDeadline(context_.options.header_timeout_ms);
+  while (!parser_->is_header_done()) {
+    const bool fed = co_await Feed(kReadBytes);
+    if (!fed) co_return false;
+  }
+  if (parser_->is_done()) co_return true;
+  if (beast::iequals(parser_->get()[http::field::expect], "100-continue") && buffer_.size() == 0) {
+    const bool written = co_await Write("HTTP/1.1 100 Continue\r\n\r\n");
+    if (!written) co_return false;
+  }
+  SetDeadline(context_.options.body_timeout_ms);
+  parser_->eager(true);
+  while (!parser_->is_done()) {
+    const bool fed = co_await Feed(kBodyReadBytes);
+    if (!fed) co_return false;
+  }
+  co_return true;
+}
+
+async::Awaitable<bool> BeastSession::Feed(std::size_t bytes) {
+  if (buffer_.size() > 0) {
+    Error error;
+    const std::size_t used = parser_->put(buffer_.data(), error);
+    buffer_.consume(used);
+    if (!error) co_return true;
+    if (error != http::error::need_more) {
+      co_await Reject(error);
+      co_return false;
+    }
+  }
+  const bool read = co_await ReadSome(bytes);
+  co_return read;
+}
+
+async::Awaitable<bool> BeastSession::ReadSome(std::size_t bytes) {
+  const auto space = buffer_.prepare(std::min(bytes, buffer_.max_size() - buffer_.size()));
+  const auto [error, count] = co_await socket_.async_read_some(space, asio::as_tuple(asio::use_awaitable));
+  buffer_.commit(count);
+  if (error || count == 0) {
+    gone_ = true;
+    co_return false;
+  }
+  co_return true;
+}
+
+async::Awaitable<void> BeastSession::Reject(Error error) {
+  keep_alive_ = false;
+  ErrorReply reply = PlainError(400, "bad_request", "The request is not valid HTTP/1.1; send it with a common HTTP client.");
+  if (error == http::error::body_limit) {
+    reply = PlainError(413, "request_too_large",
+                       "The request body is larger than " + std::to_string(context_.options.body_bytes_max) + " bytes; send a shorter prompt.");
+  } else if (error == http::error::header_limit) {
+    reply = PlainError(431, "headers_too_large",
+                       "The request's headers are larger than " + std::to_string(context_.options.header_bytes_max) + " bytes; send fewer.");
+  }
+  co_await Respond(reply.http_status, "application/json", reply.headers, reply.body);
+}
+
+// The answer must reach a client that is still sending: close our side, and read what comes for a moment.
+async::Awaitable<void> BeastSession::Linger() {
+  Error ignored;
+  socket_.shutdown(tcp::socket::shutdown_send, ignored);
+  SetDeadline(kLinger.count());
+  std::size_t total = 0;
+  buffer_.consume(buffer_.size());
+  while (total < kLingerBytesMax) {
+    const auto [error, count] = co_await socket_.async_read_some(buffer_.prepare(kReadBytes), asio::as_tuple(asio::use_awaitable));
+    if (error || count == 0) break;
+    total += count;
+  }
+}
+
+async::Awaitable<bool> BeastSession::Write(std::string bytes) {
+  while (writing_) co_await write_ended_.async_wait(asio::as_tuple(asio::use_awaitable));
+  if (gone_) co_return false;
+  writing_ = true;
+  SetDeadline(context_.options.write_timeout_ms);
+  const auto [error, count] = co_await asio::async_write(socket_, asio::buffer(bytes), asio::as_tuple(asio::use_awaitable));
+  writing_ = false;
+  write_ended_.cancel();
+  ClearDeadline();
+  if (comment_ns_ != kNever) CommentLater();
+  if (error || count != bytes.size()) ClientGone();
+  co_return !gone_;
+}
+
+async::Awaitable<void> BeastSession::WriteComment() {
+  while (writing_) co_await write_ended_.async_wait(asio::as_tuple(asio::use_awaitable));
+  if (comment_ns_ != kNever) co_await Write(Framed(kKeepAliveComment));
+}
+
+async::Awaitable<void> BeastSession::Respond(int status, std::string_view content_type, const Headers& headers, std::string body) {
+  answered_ = true;
+  keep_alive_ = keep_alive_ && !draining_;
+  const bool head_only = parser_->is_header_done() && method() == "HEAD";
+  std::string bytes = FormatHead({.status = status, .content_type = content_type, .content_length = body.size(), .http_1_0 = http_1_0_,
+                                  .keep_alive = keep_alive_},
+                                 headers, context_.clock.Wall());
+  if (!head_only) bytes += body;
+  co_await Write(std::move(bytes));
+}
+
+async::Awaitable<bool> BeastSession::BeginStream(const Headers& headers, std::string first) {
+  keep_alive_ = keep_alive_ && !draining_ && !http_1_0_;
+  std::string bytes = FormatHead({.status = 200, .content_type = "text/event-stream", .content_length = std::nullopt, .http_1_0 = http_1_0_,
+                                  .keep_alive = keep_alive_},
+                                 headers, context_.clock.Wall());
+  bytes += Framed(first);
+  CommentLater();
+  const bool written = co_await Write(std::move(bytes));
+  co_return written;
+}
+
+async::Awaitable<bool> BeastSession::Send(std::string data) {
+  const bool written = co_await Write(Framed(data));
+  co_return written;
+}
+
+async::Awaitable<void> BeastSession::EndStream(std::string last, bool close) {
+  answered_ = true;
+  comment_ns_ = kNever;
+  if (close) keep_alive_ = false;
+  std::string bytes = Framed(last);
+  if (!http_1_0_) bytes += "0\r\n\r\n";
+  co_await Write(std::move(bytes));
+}
+
+void BeastSession::Watch() {
+  if (watching_ || !socket_.is_open()) return;
+  watching_ = true;
+  socket_.async_wait(Socket::wait_read, [self = shared_from_this()](Error error) {
+    self->watching_ = false;
+    if (!self->busy_) return;  // The reader has taken over, and sees what this saw.
+    if (error) return self->ClientGone();
+    self->OnReadable();
+  });
+}
+
+void BeastSession::OnReadable() {
+  if (buffer_.size() >= kAheadBytesMax) return;
+  const auto space = buffer_.prepare(kReadBytes);
+  const ssize_t count = recv(socket_.native_handle(), space.data(), space.size(), MSG_DONTWAIT);
+  if (count == 0 || (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) return ClientGone();
+  if (count > 0) buffer_.commit(static_cast<std::size_t>(count));
+  Watch();
+}
+
+void BeastSession::ClientGone() {
+  gone_ = true;
+  cancellation_->Cancel();
+}
+
+void BeastSession::Close() {
+  Error ignored;
+  socket_.close(ignored);
+}
+
+}  // namespace
+
+std::shared_ptr<Session> MakeSession(asio::io_context& io, net::Accepted connection, const SessionContext& context) {
+  const int fd = connection.fd;
+  const bool v6 = connection.source.find(':') != std::string::npos;
+  Socket socket(asio::make_strand(io));
+  Error error;
+  socket.assign(v6 ? tcp::v6() : tcp::v4(), fd, error);
+  if (error) {
+    ::close(fd);
+    return nullptr;
+  }
+  socket.non_blocking(true, error);
+  return std::make_shared<BeastSession>(std::move(socket), std::move(connection), context);
+}
+
+}  // namespace tollgate::http_front

@@ -1,0 +1,180 @@
+// A settlement is a pure function of the REQUEST record and the final counts, so that a crash's recovery, which has nothing else, makes the
+// same rows as the request itself would have. Every price is at least a nano a token: an amount of tokens is never 0, and a transfer exists
+// exactly where there were tokens.
+//
+// Tested by tests/metering/books_test.cpp.
+#include "metering/books.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/error_detail.h"
+#include "tollgate/v1/record.pb.h"
+
+namespace tollgate::metering {
+namespace {
+
+constexpr std::int64_t kPer = 1'000;  // Prices are for 1,000 tokens.
+constexpr std::string_view kPlatform = "platform";
+constexpr std::size_t kModelMax = 200;
+
+base::Value IdValue(const std::string& bytes) {
+  if (bytes.empty()) return std::monostate{};
+  const auto id = base::Uuid::FromBytes(bytes);
+  if (!id.ok()) return std::monostate{};
+  return id->ToString();
+}
+
+std::string HoldBytes(const v1::RequestBody& body) {
+  std::string out;
+  for (const v1::QuotaHold& hold : body.holds()) {
+    if (hold.quota_id().size() != 16) continue;
+    out += hold.quota_id();
+    const auto start = static_cast<std::uint64_t>(hold.window_start_us());
+    for (int shift = 56; shift >= 0; shift -= 8) out += static_cast<char>(start >> shift);
+  }
+  return out;
+}
+
+std::string AccountOf(const v1::Record& request) {
+  const auto team = base::Uuid::FromBytes(request.team_id());
+  return fmt::format("team/{}", team.ok() ? team->ToString() : "none");
+}
+
+std::int64_t AttemptOf(const v1::Record& request) { return std::max<std::uint32_t>(request.attempt(), 1); }
+
+base::Companion TransferRow(const v1::Record& request, const std::string& id, base::WallTime at, base::Money amount,
+                            const v1::TokenCounts& tokens) {
+  const v1::PinnedPrice& price = request.request().price();
+  return {&TransferTable(),
+          {id, AttemptOf(request), std::int64_t{0}, std::string("usage"), base::ToMicros(at), amount.nanos, std::int64_t{price.version()},
+           std::int64_t{tokens.input() - tokens.cached_input()}, std::int64_t{tokens.cached_input()},
+           std::int64_t{tokens.output()}, IdValue(request.org_id()), IdValue(request.team_id()), price.currency(), AccountOf(request),
+           std::string(kPlatform)}};
+}
+
+}  // namespace
+
+absl::Status Validate(const Price& price) {
+  if (price.version < 1) return base::InvalidArgument(fmt::format("price version {} is below 1", price.version));
+  if (price.model.empty() || price.model.size() > kModelMax) {
+    return base::InvalidArgument(fmt::format("a price needs the name of its model, of at most {} bytes", kModelMax));
+  }
+  const std::pair<std::string_view, std::int64_t> rates[] = {{"input", price.input_nanos_per_1000},
+                                                             {"cached input", price.cached_input_nanos_per_1000},
+                                                             {"output", price.output_nanos_per_1000}};
+  for (const auto& [kind, nanos] : rates) {
+    if (nanos < Price::kNanosMin || nanos > Price::kNanosMax) {
+      return base::InvalidArgument(fmt::format("the {} price of {} is {} for 1,000 tokens; it must be from {} to {}: no token is free",
+                                               kind, price.model, base::FormatMoney({nanos}), base::FormatMoney({Price::kNanosMin}),
+                                               base::FormatMoney({Price::kNanosMax})));
+    }
+  }
+  const bool iso = price.currency.size() == 3 &&
+                   std::all_of(price.currency.begin(), price.currency.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+  if (!iso) return base::InvalidArgument(fmt::format("the currency of {} must be three capitals, as EUR", price.model));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<const PriceBook>> PriceBook::Make(std::vector<Price> prices) {
+  auto book = std::make_shared<PriceBook>();
+  std::set<std::int64_t> versions;
+  for (Price& price : prices) {
+    TG_RETURN_IF_ERROR(Validate(price));
+    if (!versions.insert(price.version).second) return base::InvalidArgument(fmt::format("two prices have the version {}", price.version));
+    book->by_model_[price.model].push_back(std::move(price));
+  }
+  for (auto& [model, list] : book->by_model_) {
+    std::sort(list.begin(), list.end(), [](const Price& a, const Price& b) {
+      return std::pair(a.effective_from, a.version) < std::pair(b.effective_from, b.version);
+    });
+  }
+  return std::shared_ptr<const PriceBook>(std::move(book));
+}
+
+absl::StatusOr<v1::PinnedPrice> PriceBook::PriceAt(std::string_view model, base::WallTime at) const {
+  const auto found = by_model_.find(model);
+  const Price* price = nullptr;
+  if (found != by_model_.end()) {
+    for (const Price& p : found->second) {
+      if (p.effective_from <= at) price = &p;
+    }
+  }
+  if (price == nullptr) {
+    return base::WithDetail(
+        base::FailedPrecondition(fmt::format("model {} has no price in force; set one: tollgate prices set {}", model, model)),
+        {.reason = "MODEL_UNPRICED", .param = "model", .may_retry = false});
+  }
+  v1::PinnedPrice pinned;
+  pinned.set_version(price->version);
+  pinned.set_input_nanos_per_1000(price->input_nanos_per_1000);
+  pinned.set_cached_input_nanos_per_1000(price->cached_input_nanos_per_1000);
+  pinned.set_output_nanos_per_1000(price->output_nanos_per_1000);
+  pinned.set_currency(price->currency);
+  return pinned;
+}
+
+absl::StatusOr<base::Money> AmountOf(const v1::PinnedPrice& price, const v1::TokenCounts& tokens) {
+  if (tokens.input() < 0 || tokens.cached_input() < 0 || tokens.output() < 0 || tokens.delivered() < 0 ||
+      tokens.cached_input() > tokens.input() || tokens.delivered() > tokens.output()) {
+    return base::Internal(fmt::format("token counts that cannot be: input {}, cached {}, output {}, delivered {}", tokens.input(),
+                                      tokens.cached_input(), tokens.output(), tokens.delivered()));
+  }
+  TG_ASSIGN(const base::Money input, base::PriceOf(tokens.input() - tokens.cached_input(), {price.input_nanos_per_1000()}, kPer));
+  TG_ASSIGN(const base::Money cached, base::PriceOf(tokens.cached_input(), {price.cached_input_nanos_per_1000()}, kPer));
+  TG_ASSIGN(const base::Money output, base::PriceOf(tokens.output(), {price.output_nanos_per_1000()}, kPer));
+  TG_ASSIGN(const base::Money prompt, base::Add(input, cached));
+  return base::Add(prompt, output);
+}
+
+absl::StatusOr<std::vector<base::Companion>> Settlement(const v1::Record& request, const UsageNames& names, base::WallTime at,
+                                                        const v1::TokenCounts& tokens) {
+  const v1::RequestBody& body = request.request();
+  const auto id = base::Uuid::FromBytes(request.request_id());
+  if (!request.has_request() || !id.ok()) return base::Internal("a settlement needs the REQUEST record");
+  if (body.price().version() < 1) return base::Internal("a REQUEST record without a pinned price cannot be settled");
+  TG_ASSIGN(const base::Money amount, AmountOf(body.price(), tokens));
+  std::vector<base::Companion> rows;
+  const bool held = body.has_holder();
+  rows.push_back(
+      {&UsageTable(),
+       {id->ToString(), AttemptOf(request), base::ToMicros(at), IdValue(request.org_id()), IdValue(request.team_id()),
+        IdValue(request.project_id()), IdValue(request.key_id()), std::int64_t{tokens.input()}, std::int64_t{tokens.cached_input()},
+        std::int64_t{tokens.output()}, std::int64_t{tokens.delivered()}, std::int64_t{body.price().version()}, amount.nanos,
+        held ? IdValue(body.holder().instance_id()) : base::Value(),
+        held ? base::Value(std::int64_t{body.holder().epoch()}) : base::Value(), body.price().currency(), body.model(), names.org,
+        names.team, names.project, names.key,
+        request.end_user_hmac().empty() ? base::Value() : base::Value(base::Blob{request.end_user_hmac()}),
+        base::Blob{HoldBytes(body)}}});
+  if (amount.nanos > 0) rows.push_back(TransferRow(request, id->ToString(), at, amount, tokens));
+  return rows;
+}
+
+const base::CompanionTable& UsageTable() {
+  static const base::CompanionTable& table = *new base::CompanionTable{
+      "metering.usage",
+      {{"request_id", "uuid"},      {"attempt", "int4"},          {"at_us", "int8"},          {"org_id", "uuid"},
+       {"team_id", "uuid"},         {"project_id", "uuid"},       {"key_id", "uuid"},         {"input_tokens", "int8"},
+       {"cached_input_tokens", "int8"}, {"output_tokens", "int8"}, {"delivered_tokens", "int8"}, {"price_version", "int8"},
+       {"amount_nanos", "int8"},    {"instance_id", "uuid"},      {"epoch", "int8"},          {"currency", "text"},
+       {"model", "text"},           {"org_name", "text"},         {"team_name", "text"},      {"project_name", "text"},
+       {"key_name", "text"},        {"end_user_hmac", "bytea"},   {"holds", "bytea"}},
+      "log_id",
+      "leaf_index"};
+  return table;
+}
+
+const base::CompanionTable& TransferTable() {
+  static const base::CompanionTable& table = *new base::CompanionTable{
+      "metering.transfer",
+      {{"request_id", "uuid"},   {"attempt", "int4"},      {"entry", "int4"},        {"kind", "text"},
+       {"at_us", "int8"},        {"amount_nanos", "int8"}, {"price_version", "int8"}, {"input_tokens", "int8"},
+       {"cached_input_tokens", "int8"}, {"output_tokens", "int8"}, {"org_id", "uuid"}, {"team_id", "uuid"},
+       {"currency", "text"},     {"debit", "text"},        {"credit", "text"}}};
+  return table;
+}
+
+}  // namespace tollgate::metering

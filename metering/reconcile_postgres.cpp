@@ -1,0 +1,137 @@
+// The proof of promise P4, in three passes: every terminal record, page by page in the order of the logs, with the usage row and the charge
+// that belong to it; usage rows whose record is not there; transfers whose usage is not there. The record's message is the truth: the other
+// sides must repeat its counts, and its amount must follow from its counts and its price.
+//
+// Tested by tests/metering/usage_postgres_test.cpp.
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "metering/books.h"
+#include "metering/usage_postgres.h"
+#include "tollgate/v1/record.pb.h"
+
+namespace tollgate::metering {
+namespace {
+
+constexpr std::int64_t kPage = 2'000;
+
+// Columns 3 to 11: usage; 12 to 16: its charge; NULL where there is none.
+const std::string kRecords =
+    "SELECT r.log_id, r.leaf_index, r.message, u.log_id, u.leaf_index, u.input_tokens, u.cached_input_tokens, u.output_tokens, "
+    "u.delivered_tokens, u.amount_nanos, u.price_version, u.currency, t.input_tokens, t.cached_input_tokens, t.output_tokens, "
+    "t.amount_nanos, t.price_version FROM audit.record r LEFT JOIN metering.usage u ON u.request_id = r.request_id AND u.attempt = greatest(r.attempt, 1) "
+    "LEFT JOIN metering.transfer t ON t.request_id = r.request_id AND t.attempt = greatest(r.attempt, 1) AND t.entry = 0 "
+    "WHERE r.kind IN (4, 5) AND r.wall_us >= $1::int8 AND r.wall_us < $2::int8 "
+    "AND r.day BETWEEN date '1970-01-01' + ($1::int8 / 86400000000)::int4 AND date '1970-01-01' + ($2::int8 / 86400000000)::int4 "
+    "AND (r.log_id, r.leaf_index) > ($3::int2, $4::int8) ORDER BY r.log_id, r.leaf_index LIMIT $5::int8";
+const std::string kOrphanUsage =
+    "SELECT count(*), coalesce(sum(input_tokens + output_tokens), 0)::int8, min(request_id::text) FROM metering.usage u "
+    "WHERE at_us >= $1::int8 AND at_us < $2::int8 AND NOT EXISTS (SELECT FROM audit.record r WHERE r.log_id = u.log_id "
+    "AND r.leaf_index = u.leaf_index AND r.request_id = u.request_id AND r.kind IN (4, 5))";
+const std::string kOrphanTransfer =
+    "SELECT count(*), coalesce(sum(input_tokens + cached_input_tokens + output_tokens), 0)::int8, min(request_id::text) "
+    "FROM metering.transfer t WHERE at_us >= $1::int8 AND at_us < $2::int8 AND NOT EXISTS (SELECT FROM metering.usage u WHERE u.request_id = t.request_id "
+    "AND u.attempt = t.attempt)";
+
+std::string Counts(std::int64_t input, std::int64_t cached, std::int64_t output, std::int64_t amount) {
+  return fmt::format("input {} (cached {}), output {}, amount {}", input, cached, output, base::FormatMoney({amount}));
+}
+
+void Differ(Reconciliation& sum, std::string text) {
+  if (sum.differences++ == 0) sum.first_difference = std::move(text);
+}
+
+// What is wrong with the usage row of a record, if anything.
+std::string UsageDifference(const base::Rows& rows, std::size_t r, const v1::EndBody& end) {
+  const v1::TokenCounts& tokens = end.tokens();
+  if (rows.IsNull(r, 3)) return tokens.input() + tokens.output() == 0 ? "" : "there is no usage row";
+  if (rows.Int(r, 3) != rows.Int(r, 0) || rows.Int(r, 4) != rows.Int(r, 1)) {
+    return fmt::format("the usage row belongs to record {}/{}", rows.Int(r, 3), rows.Int(r, 4));
+  }
+  if (rows.Int(r, 5) != tokens.input() || rows.Int(r, 6) != tokens.cached_input() || rows.Int(r, 7) != tokens.output() ||
+      rows.Int(r, 8) != tokens.delivered() || rows.Int(r, 9) != end.amount_nanos()) {
+    return fmt::format("the usage row says {}", Counts(rows.Int(r, 5), rows.Int(r, 6), rows.Int(r, 7), rows.Int(r, 9)));
+  }
+  if (rows.Int(r, 10) != end.price().version() || rows.Text(r, 11) != end.price().currency()) {
+    return fmt::format("the usage row has price version {} in {}", rows.Int(r, 10), rows.Text(r, 11));
+  }
+  return "";
+}
+
+std::string TransferDifference(const base::Rows& rows, std::size_t r, const v1::EndBody& end) {
+  const v1::TokenCounts& tokens = end.tokens();
+  const bool charged = tokens.input() + tokens.output() > 0;
+  if (rows.IsNull(r, 12)) return charged ? "there is no transfer" : "";
+  if (!charged) return "there is a transfer without tokens";
+  if (rows.Int(r, 12) != tokens.input() - tokens.cached_input() || rows.Int(r, 13) != tokens.cached_input() ||
+      rows.Int(r, 14) != tokens.output() || rows.Int(r, 15) != end.amount_nanos()) {
+    const std::int64_t input = rows.Int(r, 12) + rows.Int(r, 13);
+    return fmt::format("the transfer says {}", Counts(input, rows.Int(r, 13), rows.Int(r, 14), rows.Int(r, 15)));
+  }
+  if (rows.Int(r, 16) != end.price().version()) return fmt::format("the transfer has price version {}", rows.Int(r, 16));
+  return "";
+}
+
+void Compare(const base::Rows& rows, std::size_t r, Reconciliation& sum) {
+  ++sum.records;
+  v1::Record record;
+  if (!record.ParseFromString(rows.Bytes(r, 2)) || !record.has_end()) {
+    return Differ(sum, fmt::format("record {}/{} cannot be read", rows.Int(r, 0), rows.Int(r, 1)));
+  }
+  const v1::EndBody& end = record.end();
+  sum.record_tokens += end.tokens().input() + end.tokens().output();
+  if (!rows.IsNull(r, 3)) {
+    ++sum.usages;
+    sum.usage_tokens += rows.Int(r, 5) + rows.Int(r, 7);
+  }
+  if (!rows.IsNull(r, 12)) {
+    ++sum.transfers;
+    sum.transfer_tokens += rows.Int(r, 12) + rows.Int(r, 13) + rows.Int(r, 14);
+  }
+  std::string what = UsageDifference(rows, r, end);
+  if (what.empty()) what = TransferDifference(rows, r, end);
+  if (what.empty()) {
+    const auto amount = AmountOf(end.price(), end.tokens());
+    if (!amount.ok()) what = base::Message(amount.status());
+    if (amount.ok() && amount->nanos != end.amount_nanos()) what = fmt::format("by its price it costs {}", base::FormatMoney(*amount));
+  }
+  if (what.empty()) return;
+  const auto id = base::Uuid::FromBytes(record.request_id());
+  Differ(sum, fmt::format("request {}, record {}/{}: the record says {}; {}", id.ok() ? id->ToString() : "without id", rows.Int(r, 0),
+                          rows.Int(r, 1),
+                          Counts(end.tokens().input(), end.tokens().cached_input(), end.tokens().output(), end.amount_nanos()), what));
+}
+
+}  // namespace
+
+absl::StatusOr<Reconciliation> Reconcile(base::Session& session, base::WallTime from, base::WallTime to) {
+  if (from >= to) return base::InvalidArgument("the period to reconcile ends after it begins");
+  Reconciliation sum;
+  const std::int64_t from_us = base::ToMicros(from), to_us = base::ToMicros(to);
+  std::int64_t log = -1, index = -1;
+  while (true) {
+    TG_ASSIGN(const base::Rows rows, session.Run("reconcile records", kRecords, {from_us, to_us, log, index, kPage}));
+    for (std::size_t r = 0; r < rows.size(); ++r) Compare(rows, r, sum);
+    if (static_cast<std::int64_t>(rows.size()) < kPage) break;
+    log = rows.Int(rows.size() - 1, 0);
+    index = rows.Int(rows.size() - 1, 1);
+  }
+  TG_ASSIGN(const base::Rows usage, session.Run("reconcile usage", kOrphanUsage, {from_us, to_us}));
+  if (const std::int64_t n = usage.Int(0, 0); n > 0) {
+    sum.usages += n;
+    sum.usage_tokens += usage.Int(0, 1);
+    Differ(sum, fmt::format("request {}: there is a usage row but no record that ends it", usage.Text(0, 2)));
+    sum.differences += n - 1;
+  }
+  TG_ASSIGN(const base::Rows transfers, session.Run("reconcile transfers", kOrphanTransfer, {from_us, to_us}));
+  if (const std::int64_t n = transfers.Int(0, 0); n > 0) {
+    sum.transfers += n;
+    sum.transfer_tokens += transfers.Int(0, 1);
+    Differ(sum, fmt::format("request {}: there is a transfer but no usage row", transfers.Text(0, 2)));
+    sum.differences += n - 1;
+  }
+  return sum;
+}
+
+}  // namespace tollgate::metering

@@ -1,0 +1,79 @@
+// Reports: one statement a grouping, summed by Postgres over the range index on time. A group's name is the one it had last, found without
+// keeping the rows: the largest of (time, name) as text of fixed width.
+//
+// Tested by tests/metering/usage_postgres_test.cpp.
+#include "metering/usage_postgres.h"
+
+#include <array>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace tollgate::metering {
+namespace {
+
+struct Grouping {
+  std::string_view name;
+  ReportBy by;
+  std::string_view id;     // SQL.
+  std::string_view label;  // SQL.
+};
+
+constexpr std::array<Grouping, 6> kGroupings{{{"org", ReportBy::kOrg, "org_id::text", "org_name"},
+                                              {"team", ReportBy::kTeam, "team_id::text", "team_name"},
+                                              {"project", ReportBy::kProject, "project_id::text", "project_name"},
+                                              {"key", ReportBy::kKey, "key_id::text", "key_name"},
+                                              {"model", ReportBy::kModel, "model", "model"},
+                                              {"day", ReportBy::kDay, "(date '1970-01-01' + (at_us / 86400000000)::int4)::text", "''"}}};
+
+std::string TextOf(const Grouping& g) {
+  return fmt::format(
+      "SELECT coalesce({}, ''), substr(max((lpad(at_us::text, 20, '0') || {}) COLLATE \"C\"), 21), currency, count(*), "
+      "count(DISTINCT request_id), sum(input_tokens)::int8, sum(cached_input_tokens)::int8, sum(output_tokens)::int8, "
+      "sum(delivered_tokens)::int8, sum(amount_nanos)::int8 FROM metering.usage "
+      "WHERE at_us >= $1::int8 AND at_us < $2::int8 AND ($3::uuid IS NULL OR org_id = $3::uuid) "
+      "AND ($4::uuid IS NULL OR team_id = $4::uuid) AND ($5::uuid IS NULL OR project_id = $5::uuid) "
+      "AND ($6::uuid IS NULL OR key_id = $6::uuid) AND ($7::text IS NULL OR model = $7::text) "
+      "GROUP BY 1, currency ORDER BY {} LIMIT 10000",
+      g.id, g.label, g.by == ReportBy::kDay ? "1, currency" : "sum(amount_nanos) DESC, 1, currency");
+}
+
+base::Value IdOrNull(const std::optional<base::Uuid>& id) { return id ? base::Value(id->ToString()) : base::Value(); }
+
+}  // namespace
+
+absl::StatusOr<ReportBy> ParseReportBy(std::string_view name) {
+  for (const Grouping& g : kGroupings) {
+    if (g.name == name) return g.by;
+  }
+  return base::InvalidArgument(fmt::format("a report is by org, team, project, key, model or day, not by \"{}\"", name.substr(0, 40)));
+}
+
+absl::StatusOr<std::vector<ReportRow>> UsageReport(base::Session& session, ReportBy by, const ReportFilter& filter) {
+  if (filter.from >= filter.to) return base::InvalidArgument("a report's period ends after it begins");
+  std::string sql;
+  for (const Grouping& g : kGroupings) {
+    if (g.by == by) sql = TextOf(g);
+  }
+  const base::Params params{base::ToMicros(filter.from), base::ToMicros(filter.to), IdOrNull(filter.org), IdOrNull(filter.team),
+                            IdOrNull(filter.project), IdOrNull(filter.key),
+                            filter.model.empty() ? base::Value() : base::Value(filter.model)};
+  TG_ASSIGN(const base::Rows rows, session.Run("usage report", sql, params));
+  std::vector<ReportRow> report;
+  report.reserve(rows.size());
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    report.push_back({.id = rows.Text(r, 0),
+                      .name = rows.Text(r, 1),
+                      .currency = rows.Text(r, 2),
+                      .attempts = rows.Int(r, 3),
+                      .requests = rows.Int(r, 4),
+                      .input_tokens = rows.Int(r, 5),
+                      .cached_input_tokens = rows.Int(r, 6),
+                      .output_tokens = rows.Int(r, 7),
+                      .delivered_tokens = rows.Int(r, 8),
+                      .amount = {rows.Int(r, 9)}});
+  }
+  return report;
+}
+
+}  // namespace tollgate::metering

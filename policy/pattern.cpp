@@ -1,0 +1,191 @@
+// RE2 runs what the tree prints, in UTF-8 mode (so a match never ends inside a code point) and leftmost-longest.
+//
+// The live suffix. P is the pattern's prefix closure (regex_facts.h). RE2 runs (?:P)\z on a window's tail: because the pattern is
+// anchored at its end, only the reverse automaton runs, from the end of the text, and stops at the first byte that no prefix can have
+// before it. Its cost is the length of the suffix it finds. A match that begins before that suffix is final: nothing that follows can
+// make it longer, or make an earlier one.
+//
+// The cap. An unbounded pattern is looked at when the text reaches each checkpoint, a multiple of its cap: a suffix that has been live
+// for at least the cap counts as a hit. Checkpoints are places in the text, not in time, so pieces do not matter. After such a hit the
+// bytes that the unbounded part could consume belong to it too ("swallowing"): the tail of a key longer than the cap does not get out.
+//
+// Running out of memory. RE2 falls back from its automaton to a slower machine by itself and never answers "no match" for it; what can
+// fail is compilation, forwards or reverse, which is checked here, when the policy is compiled.
+//
+// Tested by tests/policy/pattern_test.cpp.
+#include "policy/pattern.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <re2/re2.h>
+
+namespace tollgate::policy {
+namespace {
+
+constexpr std::int64_t kRetryInsideMax = 256;  // A rejected candidate this narrow is searched again from its second character.
+constexpr std::int64_t kMatcherMemory = 16 << 20, kLiveMemory = 64 << 20;
+
+absl::StatusOr<std::unique_ptr<re2::RE2>> CompileRe2(const std::string& pattern, std::int64_t memory) {
+  re2::RE2::Options options;
+  options.set_encoding(re2::RE2::Options::EncodingUTF8);
+  options.set_longest_match(true);
+  options.set_log_errors(false);
+  options.set_never_capture(true);
+  options.set_max_mem(memory);
+  auto out = std::make_unique<re2::RE2>(re2::StringPiece(pattern.data(), pattern.size()), options);
+  if (!out->ok() || out->ReverseProgramSize() < 0) {
+    return base::InvalidArgument("the pattern is too large to run; use smaller repeats {n,m} or split it");
+  }
+  return out;
+}
+
+bool Match(const re2::RE2& re, std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end) {
+  if (from > text.size()) return false;
+  re2::StringPiece found;
+  const re2::StringPiece all(text.data(), text.size());
+  if (!re.Match(all, from, text.size(), re2::RE2::UNANCHORED, &found, 1)) return false;
+  begin = static_cast<std::size_t>(found.data() - text.data());
+  end = begin + found.size();
+  return true;
+}
+
+bool InsideCodePoint(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
+
+}  // namespace
+
+Pattern::Pattern(PatternSpec spec) : spec_(std::move(spec)) {}
+Pattern::~Pattern() = default;
+
+absl::StatusOr<std::shared_ptr<const Pattern>> Pattern::Compile(PatternSpec spec) {
+  std::shared_ptr<Pattern> out(new Pattern(std::move(spec)));
+  const RegexNode& tree = out->spec_.regex;
+  out->width_ = WidthOf(tree);
+  const bool unbounded = out->width_.max == RegexNode::kUnbounded;
+  if (out->width_.min == 0) return base::InvalidArgument("the pattern matches the empty text; require at least one character, with + instead of *");
+  if (unbounded && out->spec_.cap == 0) {
+    return base::InvalidArgument("the pattern is unbounded, so a stream could be held for ever; bound its repeats, as in {0,64}, or set `cap: BYTES`, at which it counts as a hit");
+  }
+  if (!unbounded && out->spec_.cap != 0) return base::InvalidArgument("the pattern is bounded and needs no `cap`; remove it");
+  if (out->width_.max > kWidthMax) {
+    return base::InvalidArgument(fmt::format("the pattern matches up to {} bytes; at most {} may be held: use smaller repeats", out->width_.max, kWidthMax));
+  }
+  TG_ASSIGN(out->matcher_, CompileRe2(PrintRegex(tree), kMatcherMemory));
+  out->loosened_prefixes_ = PrintPrefixes(tree, true);
+  const std::string prefixes = unbounded ? PrintPrefixes(tree, false) : out->loosened_prefixes_;
+  TG_ASSIGN(out->live_, CompileRe2("(?:" + prefixes + ")\\z", kMatcherMemory));
+  out->literals_ = RequiredLiterals(tree);
+  out->required_bytes_ = RequiredBytes(tree);
+  out->swallowed_ = UnboundedBytes(tree);
+  return std::shared_ptr<const Pattern>(std::move(out));
+}
+
+bool Pattern::Search(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end) const {
+  return Match(*matcher_, text, from, begin, end);
+}
+
+bool Pattern::Accept(const Window& window, std::size_t begin, std::size_t end, Scan& scan, std::vector<Hit>& out) const {
+  const std::size_t accepted = spec_.validator == nullptr ? end : spec_.validator(window.text, begin, end);
+  if (accepted != 0) {
+    out.push_back({window.base + static_cast<std::int64_t>(begin), window.base + static_cast<std::int64_t>(accepted)});
+    scan.next = window.base + static_cast<std::int64_t>(accepted);
+    return true;
+  }
+  std::size_t next = end;
+  if (width_.max != RegexNode::kUnbounded && width_.max <= kRetryInsideMax) {
+    next = begin + 1;
+    while (next < end && InsideCodePoint(window.text[next])) ++next;
+  }
+  scan.next = window.base + static_cast<std::int64_t>(next);
+  return false;
+}
+
+void Pattern::Find(const Window& window, std::int64_t decided, Scan& scan, std::vector<Hit>& out) const {
+  std::size_t begin = 0, end = 0;
+  while (scan.next < decided && Search(window.text, static_cast<std::size_t>(scan.next - window.base), begin, end)) {
+    if (window.base + static_cast<std::int64_t>(begin) >= decided) break;
+    Accept(window, begin, end, scan, out);
+  }
+  scan.next = std::max(scan.next, std::min(decided, window.end()));
+}
+
+void Pattern::FindCapped(const Window& window, bool at_end, bool searching, bool swallow, Scan& scan, std::vector<Hit>& out) const {
+  if (scan.swallowing) {
+    auto at = static_cast<std::size_t>(scan.next - window.base);
+    const std::size_t from = at;
+    while (at < window.text.size() && swallowed_[static_cast<unsigned char>(window.text[at])]) ++at;
+    scan.next = window.base + static_cast<std::int64_t>(at);
+    if (at > from) out.push_back({window.base + static_cast<std::int64_t>(from), scan.next, 0, 0, true});
+    scan.swallowing = at == window.text.size();
+    if (scan.swallowing) return;
+  }
+  std::int64_t live = at_end ? window.end() + 1 : LiveStart(window, scan.next);
+  std::size_t begin = 0, end = 0;
+  while (searching && live > scan.next && Search(window.text, static_cast<std::size_t>(scan.next - window.base), begin, end)) {
+    if (window.base + static_cast<std::int64_t>(begin) >= live) break;
+    Accept(window, begin, end, scan, out);
+    if (live < scan.next) live = LiveStart(window, scan.next);
+  }
+  const bool checkpoint = !at_end && window.end() == NextCheckpoint(window, window.end() - spec_.cap, spec_.cap);
+  if (checkpoint && window.end() - live >= spec_.cap) {
+    out.push_back({live, window.end()});
+    scan.next = window.end();
+    scan.swallowing = swallow;
+  }
+  scan.next = std::max(scan.next, std::min(live, window.end()));
+}
+
+std::int64_t Pattern::LiveStart(const Window& window, std::int64_t from) const {
+  if (spec_.cap == 0) from = std::max(from, window.end() - width_.max);
+  from = std::max(from, window.base);
+  std::size_t begin = 0, end = 0;
+  auto at = static_cast<std::size_t>(from - window.base);
+  while (at < window.text.size() && InsideCodePoint(window.text[at])) ++at;
+  if (!Match(*live_, window.text, at, begin, end)) return window.end();
+  return window.base + static_cast<std::int64_t>(begin);
+}
+
+LiveSearch::LiveSearch() = default;
+LiveSearch::~LiveSearch() = default;
+
+absl::StatusOr<std::unique_ptr<const LiveSearch>> LiveSearch::Compile(const std::vector<std::string>& prefixes) {
+  std::unique_ptr<LiveSearch> out(new LiveSearch);
+  std::vector<std::pair<std::size_t, std::size_t>> ranges;
+  if (!prefixes.empty()) ranges.emplace_back(0, prefixes.size());
+  while (!ranges.empty()) {
+    const auto [first, last] = ranges.back();
+    ranges.pop_back();
+    std::string joined;
+    for (std::size_t i = first; i < last; ++i) joined += (joined.empty() ? "(?:" : "|") + prefixes[i];
+    auto compiled = CompileRe2(joined + ")\\z", kLiveMemory);
+    if (compiled.ok()) {
+      out->parts_.push_back(*std::move(compiled));
+    } else if (last - first == 1) {
+      return compiled.status();
+    } else {  // Too large together: halve.
+      ranges.emplace_back(first, (first + last) / 2);
+      ranges.emplace_back((first + last) / 2, last);
+    }
+  }
+  return std::unique_ptr<const LiveSearch>(std::move(out));
+}
+
+std::int64_t LiveSearch::LiveStart(const Pattern::Window& window, std::int64_t from) const {
+  std::int64_t least = window.end();
+  for (const auto& part : parts_) {
+    std::size_t begin = 0, end = 0;
+    if (Match(*part, window.text, static_cast<std::size_t>(from - window.base), begin, end)) {
+      least = std::min(least, window.base + static_cast<std::int64_t>(begin));
+    }
+  }
+  return least;
+}
+
+std::int64_t NextCheckpoint(const Pattern::Window& window, std::int64_t after, std::int64_t cap) {
+  after = std::max<std::int64_t>(after, 0);
+  std::int64_t at = (after / cap + 1) * cap;
+  while (at < window.end() && at >= window.base && InsideCodePoint(window.text[static_cast<std::size_t>(at - window.base)])) ++at;
+  return at <= window.end() ? at : -1;
+}
+
+}  // namespace tollgate::policy

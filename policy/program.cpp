@@ -1,0 +1,174 @@
+// One pass of an Aho-Corasick automaton over the literals that patterns require tells which patterns are worth running at all; most are
+// not. Patterns of numbers are run only where there are enough digits. What is left runs RE2, one pattern at a time: over everything at
+// once RE2::Set is slower (it builds states for all rules on text it has not seen) and tells no spans.
+//
+// Tested by tests/policy/program_test.cpp.
+#include "policy/program.h"
+
+#include <algorithm>
+#include <map>
+
+#include "policy/fold.h"
+#include "policy/validators.h"
+
+namespace tollgate::policy {
+namespace {
+
+bool Names(const std::vector<std::string>& list, const std::string& name) {
+  return list.empty() || std::find(list.begin(), list.end(), name) != list.end();
+}
+
+// The longest run of ASCII in a word: gate words are compared without folding other letters.
+std::string AsciiStem(std::string_view word) {
+  std::string best, run;
+  for (const char c : word) {
+    if (static_cast<signed char>(c) >= 0) run += c;
+    else run.clear();
+    if (run.size() > best.size()) best = run;
+  }
+  return best;
+}
+
+std::string Placeholder(const Rule& rule, const std::string& label) {
+  if (!rule.replacement.empty()) return rule.replacement;
+  return "[" + (label.empty() ? "REDACTED" : label) + "]";
+}
+
+}  // namespace
+
+bool Scope::Covers(const Subject& subject) const {
+  return Names(orgs, subject.org) && Names(teams, subject.team) && Names(projects, subject.project) && Names(keys, subject.key) &&
+         Names(models, subject.model);
+}
+
+Program::Group& Program::GroupFor(const Scope& scope) {
+  for (auto& group : groups_) {
+    if (group->scope == scope) return *group;
+  }
+  groups_.push_back(std::make_unique<Group>());
+  groups_.back()->scope = scope;
+  return *groups_.back();
+}
+
+absl::Status Program::AddGates() {
+  std::map<std::string, std::vector<std::uint32_t>> words;
+  for (std::uint32_t index = 0; index < sources_.size(); ++index) {
+    Source& source = sources_[index];
+    if (source.pattern == nullptr) continue;
+    for (const std::string& literal : source.pattern->literals()) words[literal].push_back(index);
+    if (source.pattern->spec().needs_phone_context) {
+      for (const std::string_view word : PhoneContext()) words[AsciiStem(word)].push_back(index);
+      words["+"].push_back(index);
+    }
+    source.gated = source.pattern->spec().needs_phone_context || !source.pattern->literals().empty();
+  }
+  std::vector<std::string> list;
+  for (auto& [word, sources] : words) {
+    list.push_back(word);
+    gate_sources_.push_back(std::move(sources));
+  }
+  TG_ASSIGN(gates_, AhoCorasick::Build(list));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Rule> rules, bool output) {
+  std::unique_ptr<Program> out(new Program(rules));
+  std::map<Group*, std::vector<Keyword>> keywords;
+  std::map<Group*, std::vector<std::string>> prefixes;
+  for (std::uint32_t index = 0; index < rules.size(); ++index) {
+    const Rule& rule = rules[index];
+    if (output ? !rule.output : !rule.input) continue;
+    Group& group = out->GroupFor(rule.scope);
+    for (const auto& pattern : rule.patterns) {
+      group.sources.push_back(static_cast<std::uint32_t>(out->sources_.size()));
+      out->sources_.push_back({index, pattern, Placeholder(rule, pattern->spec().label), false});
+      prefixes[&group].push_back(pattern->loosened_prefixes());
+    }
+    if (rule.keywords.empty()) continue;
+    group.sources.push_back(static_cast<std::uint32_t>(out->sources_.size()));
+    const auto source = static_cast<std::uint32_t>(out->sources_.size());
+    out->sources_.push_back({index, nullptr, Placeholder(rule, ""), false});
+    for (const std::string& word : rule.keywords) keywords[&group].push_back({word, source, rule.whole_word, rule.ignore_case});
+  }
+  TG_RETURN_IF_ERROR(out->AddGates());
+  for (auto& group : out->groups_) {
+    TG_ASSIGN(group->keywords, KeywordIndex::Build(std::move(keywords[group.get()])));
+    if (output && !prefixes[group.get()].empty()) {
+      TG_ASSIGN(group->live, LiveSearch::Compile(prefixes[group.get()]));
+    }
+  }
+  return std::unique_ptr<const Program>(std::move(out));
+}
+
+Program::Selection Program::Select(const Subject& subject, Role role) const {
+  Selection out;
+  out.sources.assign(sources_.size(), 0);
+  for (const auto& group : groups_) {
+    if (!group->scope.Covers(subject)) continue;
+    bool acts = false;
+    for (const std::uint32_t index : group->sources) {
+      if ((rules_[sources_[index].rule].roles & (1u << static_cast<unsigned>(role))) == 0) continue;
+      acts = true;
+      out.sources[index] = 1;
+      if (sources_[index].pattern != nullptr) out.patterns.push_back(index);
+    }
+    if (acts) out.groups.push_back(group.get());
+  }
+  std::sort(out.patterns.begin(), out.patterns.end());
+  return out;
+}
+
+bool Program::HitBefore(const Hit& a, const Hit& b) const {
+  if (a.begin != b.begin) return a.begin < b.begin;
+  if (a.continuation != b.continuation) return a.continuation;
+  const bool block_a = rules_[a.rule].action == Action::kBlock, block_b = rules_[b.rule].action == Action::kBlock;
+  if (block_a != block_b) return block_a;
+  return a.source != b.source ? a.source < b.source : a.end < b.end;
+}
+
+void Program::Finish(std::vector<Hit>& hits) const {
+  for (Hit& hit : hits) hit.rule = sources_[hit.source].rule;
+  std::sort(hits.begin(), hits.end(), [this](const Hit& a, const Hit& b) { return HitBefore(a, b); });
+}
+
+std::vector<Hit> Program::FindAll(std::string_view text, const Selection& selection) const {
+  std::vector<Hit> hits;
+  if (selection.empty() || text.empty()) return hits;
+  std::vector<char> armed(sources_.size(), 0);
+  AhoCorasick::State state = AhoCorasick::kStart;
+  std::int64_t digits = 0;
+  for (const char c : text) {
+    digits += c >= '0' && c <= '9' ? 1 : 0;
+    state = gates_.Next(state, c);
+    if (!gates_.EndsWord(state)) continue;
+    gates_.ForEachEnding(state, [&](std::uint32_t word) {
+      for (const std::uint32_t source : gate_sources_[word]) armed[source] = 1;
+    });
+  }
+  const Pattern::Window window{text, 0};
+  for (const std::uint32_t index : selection.patterns) {
+    const Pattern& pattern = *sources_[index].pattern;
+    const bool searching = (armed[index] || !sources_[index].gated) && digits >= pattern.spec().digits_min;
+    const std::size_t first = hits.size();
+    Pattern::Scan scan;
+    if (pattern.cap() == 0) {
+      if (searching) pattern.Find(window, INT64_MAX, scan, hits);
+    } else {
+      for (std::int64_t at = 0; (at = NextCheckpoint(window, at, pattern.cap())) >= 0;) {
+        pattern.FindCapped({text.substr(0, static_cast<std::size_t>(at)), 0}, false, searching, Swallows(sources_[index]), scan, hits);
+      }
+      if (searching || scan.swallowing) pattern.FindCapped(window, true, searching, Swallows(sources_[index]), scan, hits);
+    }
+    for (std::size_t i = first; i < hits.size(); ++i) hits[i].source = index;
+  }
+  for (const Group* group : selection.groups) {
+    if (group->keywords.empty()) continue;
+    KeywordScan scan(group->keywords, selection.sources);
+    scan.Read(window, 0);
+    scan.Take(window, INT64_MAX, true, hits);
+  }
+  Finish(hits);
+  return hits;
+}
+
+}  // namespace tollgate::policy

@@ -1,0 +1,72 @@
+// Program: all rules of one direction, arranged for scanning. Immutable; any thread.
+//
+// A source is one detector of one rule: a pattern, or a keyword list. Rules with the same scope form a group, so that a subject is held
+// only for the rules that concern it.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "policy/aho_corasick.h"
+#include "policy/keyword_scan.h"
+#include "policy/pattern.h"
+#include "policy/rule.h"
+
+namespace tollgate::policy {
+
+class Program {
+ public:
+  struct Source {
+    std::uint32_t rule = 0;
+    std::shared_ptr<const Pattern> pattern;  // Null for a keyword list.
+    std::string placeholder;
+    bool gated = false;                      // Needs a gate word, in the match or kLeftContextBytes before it.
+  };
+  struct Group {
+    Scope scope;
+    std::vector<std::uint32_t> sources;
+    KeywordIndex keywords;
+    std::unique_ptr<const LiveSearch> live;  // Output only; null if there are no patterns.
+  };
+  // Which sources act, for one subject (and role).
+  struct Selection {
+    std::vector<char> sources;            // By source.
+    std::vector<const Group*> groups;     // Those with an active source.
+    std::vector<std::uint32_t> patterns;  // Active sources with a pattern.
+    bool empty() const { return groups.empty(); }
+  };
+
+  // `rules` must outlive the program. Errors name no place: sizes of all rules together.
+  static absl::StatusOr<std::unique_ptr<const Program>> Build(std::span<const Rule> rules, bool output);
+
+  Selection Select(const Subject& subject, Role role) const;
+
+  // All hits of a complete text, ordered by HitBefore.
+  std::vector<Hit> FindAll(std::string_view text, const Selection& selection) const;
+
+  // Order in which hits are judged: by begin; what goes on before what begins; a block before others; then as in the policy.
+  bool HitBefore(const Hit& a, const Hit& b) const;
+  void Finish(std::vector<Hit>& hits) const;  // Fills in the rules and sorts.
+
+  const std::vector<Source>& sources() const { return sources_; }
+  std::span<const Rule> rules() const { return rules_; }
+  const AhoCorasick& gates() const { return gates_; }
+  const std::vector<std::uint32_t>& gated_by(std::uint32_t word) const { return gate_sources_[word]; }
+  bool Swallows(const Source& source) const { return rules_[source.rule].action == Action::kRedact; }
+
+ private:
+  explicit Program(std::span<const Rule> rules) : rules_(rules) {}
+  Group& GroupFor(const Scope& scope);
+  absl::Status AddGates();
+
+  std::span<const Rule> rules_;
+  std::vector<Source> sources_;
+  std::vector<std::unique_ptr<Group>> groups_;
+  AhoCorasick gates_;
+  std::vector<std::vector<std::uint32_t>> gate_sources_;  // By gate word.
+};
+
+}  // namespace tollgate::policy

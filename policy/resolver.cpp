@@ -1,0 +1,94 @@
+// Everything hangs on order: hits are judged by where they begin, so whatever a decision at some place needs has been seen by then. An
+// allow hit that covers a hit begins no later than it; a redaction that overlaps another extends the last edit; a block cuts it.
+//
+// Tested by tests/policy/resolver_test.cpp.
+#include "policy/resolver.h"
+
+#include <algorithm>
+
+namespace tollgate::policy {
+
+const char* ActionName(Action action) {
+  static constexpr const char* kNames[] = {"allow", "flag", "redact", "block"};
+  return kNames[static_cast<std::size_t>(action)];
+}
+
+const char* RoleName(Role role) {
+  static constexpr const char* kNames[] = {"system", "user", "assistant", "tool"};
+  return kNames[static_cast<std::size_t>(role)];
+}
+
+bool Span::operator==(const Span& other) const {
+  return message == other.message && begin == other.begin && end == other.end && std::string_view(field) == other.field;
+}
+
+void Tally::Add(std::uint32_t rule, const Span& span) {
+  if (counts_[rule]++ < static_cast<std::int64_t>(RuleOutcome::kSpansMax)) spans_[rule].push_back(span);
+}
+
+Verdict Tally::ToVerdict() const {
+  Verdict out;
+  for (std::size_t i = 0; i < rules_.size(); ++i) {
+    if (counts_[i] == 0) continue;
+    out.action = std::max(out.action, rules_[i].action);
+    out.rules.push_back({rules_[i].id, rules_[i].action, rules_[i].because, spans_[i], counts_[i]});
+  }
+  return out;
+}
+
+Resolver::Resolver(const Program& program, Tally& tally, bool stop_at_block, Place place)
+    : program_(program), tally_(tally), stop_at_block_(stop_at_block), place_(place), exempt_(program.sources().size(), 0) {}
+
+bool Resolver::Exempt(const Hit& hit) const {
+  return std::any_of(allowed_.begin(), allowed_.end(), [&](const Hit& a) { return a.begin <= hit.begin && a.end >= hit.end; });
+}
+
+void Resolver::Redact(const Hit& hit) {
+  if (!edits_.empty() && (hit.begin < edits_.back().end || (hit.continuation && hit.begin == edits_.back().end))) {
+    edits_.back().end = std::max(edits_.back().end, hit.end);
+  } else if (!hit.continuation) {
+    edits_.push_back({hit.begin, hit.end, hit.source});
+  }
+}
+
+void Resolver::Judge(std::span<const Hit> hits, std::int64_t decided) {
+  const auto action_of = [&](const Hit& hit) { return program_.rules()[hit.rule].action; };
+  for (const Hit& hit : hits) {
+    if (action_of(hit) == Action::kAllow) allowed_.push_back(hit);
+  }
+  for (const Hit& hit : hits) {
+    if (blocked_ && stop_at_block_) break;
+    const Action action = action_of(hit);
+    if (hit.continuation) {
+      if (!exempt_[hit.source]) Redact(hit);
+      continue;
+    }
+    if (action != Action::kAllow) {
+      std::erase_if(allowed_, [&](const Hit& a) { return a.end <= hit.begin; });
+      exempt_[hit.source] = Exempt(hit);
+      if (exempt_[hit.source]) continue;
+    }
+    tally_.Add(hit.rule, {place_.message, place_.field, hit.begin, hit.end});
+    if (action == Action::kRedact) Redact(hit);
+    if (action != Action::kBlock || blocked_) continue;
+    blocked_ = true;
+    block_begin_ = hit.begin;
+    block_rule_ = hit.rule;
+    if (stop_at_block_ && !edits_.empty()) edits_.back().end = std::min(edits_.back().end, hit.begin);
+  }
+  std::erase_if(allowed_, [&](const Hit& a) { return a.end <= decided; });
+}
+
+std::string ApplyEdits(const Program& program, std::string_view text, std::span<const Resolver::Edit> edits) {
+  std::string out;
+  std::size_t at = 0;
+  for (const Resolver::Edit& edit : edits) {
+    out += text.substr(at, static_cast<std::size_t>(edit.begin) - at);
+    out += program.sources()[edit.source].placeholder;
+    at = static_cast<std::size_t>(edit.end);
+  }
+  out += text.substr(at);
+  return out;
+}
+
+}  // namespace tollgate::policy

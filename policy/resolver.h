@@ -1,0 +1,74 @@
+// Resolver: from hits to decisions. What every rule found comes in, in order; what is to be replaced, and where a block begins, comes out.
+//
+// - A hit that lies inside a hit of an allow rule is dropped.
+// - Redactions that overlap become one edit, with the placeholder of the one that begins first (then: of the first in the policy).
+// - Where `stop_at_block`, the first block ends everything: hits that begin later do not count.
+// Takes batches, so that a stream can judge what is decided; the batches' union gives the same as all at once. One pass, one thread.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "policy/program.h"
+#include "policy/verdict.h"
+
+namespace tollgate::policy {
+
+// Counts hits by rule and makes the verdict.
+class Tally {
+ public:
+  explicit Tally(std::span<const Rule> rules) : rules_(rules), counts_(rules.size()), spans_(rules.size()) {}
+  void Add(std::uint32_t rule, const Span& span);
+  Verdict ToVerdict() const;
+
+ private:
+  std::span<const Rule> rules_;
+  std::vector<std::int64_t> counts_;
+  std::vector<std::vector<Span>> spans_;
+};
+
+class Resolver {
+ public:
+  struct Edit {
+    std::int64_t begin = 0, end = 0;
+    std::uint32_t source = 0;
+  };
+  // Where the text that is judged lies, for the spans of the verdict.
+  struct Place {
+    std::uint32_t message = 0;
+    const char* field = "text";
+  };
+
+  Resolver(const Program& program, Tally& tally, bool stop_at_block, Place place = {});
+
+  // `hits`: all that begin before `decided` and were not given before, ordered by Program::HitBefore.
+  void Judge(std::span<const Hit> hits, std::int64_t decided);
+
+  const std::vector<Edit>& edits() const { return edits_; }  // Ascending, disjoint. The last may grow while batches come.
+  bool blocked() const { return blocked_; }
+  std::int64_t block_begin() const { return block_begin_; }
+  std::uint32_t block_rule() const { return block_rule_; }
+
+ private:
+  bool Exempt(const Hit& hit) const;
+  void Redact(const Hit& hit);
+
+  const Program& program_;
+  Tally& tally_;
+  const bool stop_at_block_;
+  const Place place_;
+  std::vector<Hit> allowed_;
+  std::vector<char> exempt_;  // By source: its last hit was dropped, and so is what continues it.
+  std::vector<Edit> edits_;
+  bool blocked_ = false;
+  std::int64_t block_begin_ = 0;
+  std::uint32_t block_rule_ = 0;
+};
+
+// `text` with the edits made; edits are relative to `text` and inside it.
+std::string ApplyEdits(const Program& program, std::string_view text, std::span<const Resolver::Edit> edits);
+
+}  // namespace tollgate::policy

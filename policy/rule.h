@@ -1,0 +1,47 @@
+// A rule, read and compiled: what the YAML says, in the engine's terms. Inside policy/ only.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "policy/pattern.h"
+#include "policy/verdict.h"
+
+namespace tollgate::policy {
+
+// Names of `where`; an empty list means all.
+struct Scope {
+  std::vector<std::string> orgs, teams, projects, keys, models;
+  bool Covers(const Subject& subject) const;
+  bool operator==(const Scope&) const = default;
+};
+
+// A test that ships with a rule.
+struct RuleTest {
+  int line = 0, column = 0;
+  std::string text;
+  bool output = false;                           // Direction.
+  Role role = Role::kUser;
+  std::vector<std::string> expect, expect_not;   // Rule ids.
+  bool has_result = false;
+  std::string result;                            // The text that comes out.
+};
+
+struct Rule {
+  std::string policy;  // The source's name.
+  int line = 0, column = 0;
+  std::string id, because, severity, where, detect;  // The last two: summaries for listings.
+  Action action = Action::kFlag;
+  Scope scope;
+  std::uint8_t roles = 0xFF;  // Bit 1 << Role.
+  bool input = true, output = true;
+  std::string replacement;    // Given by the rule; empty: the detector's own placeholder.
+  std::vector<std::shared_ptr<const Pattern>> patterns;
+  std::vector<std::string> keywords;
+  bool whole_word = true, ignore_case = true;
+  std::vector<RuleTest> tests;
+};
+
+}  // namespace tollgate::policy
