@@ -34,9 +34,9 @@ bench: ## Measure: all benchmarks, or one with BENCH=name; prints `name value un
 soak: ## Repeat the randomised faults 200 times, and run the unit tests under ThreadSanitizer (long)
 	@scripts/setup --tests
 	$(call build,tsan,unit_tests)
-	@mkdir -p build/soak && echo 'include("$(CURDIR)/build/tsan/unit_tests.cmake")' >build/soak/CTestTestfile.cmake
-	@TSAN_OPTIONS="halt_on_error=1" ctest --test-dir build/soak --output-on-failure --no-tests=error --timeout 3600
-	@TOLLGATE_LOOPS=$${TOLLGATE_LOOPS:-200} scripts/test --timeout 7200
+	@mkdir -p build/soak && printf 'set(test_seconds 7200)\ninclude("%s")\n' "$(CURDIR)/build/tsan/unit_tests.cmake" >build/soak/CTestTestfile.cmake
+	@TSAN_OPTIONS="halt_on_error=1" ctest --test-dir build/soak --output-on-failure --no-tests=error
+	@TOLLGATE_LOOPS=$${TOLLGATE_LOOPS:-200} TOLLGATE_TEST_SECONDS=7200 scripts/test
 
 format: ## Format the C++ sources as .clang-format says
 	@command -v clang-format >/dev/null || { echo "clang-format is not installed: apt-get install clang-format"; exit 1; }

@@ -122,8 +122,8 @@ void Quotas::SetRules(std::shared_ptr<const QuotaRules> rules) {
   After after;
   {
     base::Lock lock(core_->mu);
-    core_->SwapRules(*rules);
     const base::MonoTime now = core_->clock.Mono();
+    core_->SwapRules(*rules, now);
     core_->StartExchange(now, !core_->clock_known, after);
   }
   Run(after);

@@ -153,7 +153,7 @@ struct Quotas::Core {
   void OnReply(base::MonoTime sent, absl::StatusOr<LeaseReply> reply);
   void Sweep(base::MonoTime now);
   void SweepOne(Bucket& b, base::MonoTime now);
-  void SwapRules(const QuotaRules& rules);
+  void SwapRules(const QuotaRules& rules, base::MonoTime now);
   void Tick();
 
   const base::Clock& clock;

@@ -200,7 +200,8 @@ void Quotas::Core::Tick() {
 }
 
 // New rules: a rule that stays keeps its state; a lowered one gives its lease back, so that the next one is cut to the new amount.
-void Quotas::Core::SwapRules(const QuotaRules& next) {
+// A window that is over keeps the amount it ended with, unless that was lowered.
+void Quotas::Core::SwapRules(const QuotaRules& next, base::MonoTime now) {
   std::unordered_map<base::Uuid, std::unique_ptr<RuleState>, base::UuidHash> kept;
   std::unordered_map<base::Uuid, std::pair<RuleState*, std::int64_t>, base::UuidHash> edited;  // With the old amount.
   by_scope.clear();
@@ -236,6 +237,7 @@ void Quotas::Core::SwapRules(const QuotaRules& next) {
     const auto found = edited.find(key.quota);
     if (found == edited.end()) continue;
     const auto& [state, was] = found->second;
+    if (state->rule->amount >= was && !b->window.Holds(DatabaseTime(now))) continue;
     b->rule = state->rule;
     if (state->rule->amount >= was) continue;
     if (b->available > 0) b->give += std::exchange(b->available, 0);

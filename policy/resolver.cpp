@@ -36,7 +36,7 @@ Verdict Tally::ToVerdict() const {
   return out;
 }
 
-Resolver::Resolver(const Program& program, Tally& tally, bool stop_at_block, Place place)
+Resolver::Resolver(const Program& program, Tally& tally, bool stop_at_block, TextPlace place)
     : program_(program), tally_(tally), stop_at_block_(stop_at_block), place_(place), exempt_(program.sources().size(), 0) {}
 
 bool Resolver::Exempt(const Hit& hit) const {

@@ -30,19 +30,19 @@ class Tally {
   std::vector<std::vector<Span>> spans_;
 };
 
+// Where the text that is judged lies, for the spans of the verdict.
+struct TextPlace {
+  std::uint32_t message = 0;
+  const char* field = "text";
+};
+
 class Resolver {
  public:
   struct Edit {
     std::int64_t begin = 0, end = 0;
     std::uint32_t source = 0;
   };
-  // Where the text that is judged lies, for the spans of the verdict.
-  struct Place {
-    std::uint32_t message = 0;
-    const char* field = "text";
-  };
-
-  Resolver(const Program& program, Tally& tally, bool stop_at_block, Place place = {});
+  Resolver(const Program& program, Tally& tally, bool stop_at_block, TextPlace place = {});
 
   // `hits`: all that begin before `decided` and were not given before, ordered by Program::HitBefore.
   void Judge(std::span<const Hit> hits, std::int64_t decided);
@@ -59,7 +59,7 @@ class Resolver {
   const Program& program_;
   Tally& tally_;
   const bool stop_at_block_;
-  const Place place_;
+  const TextPlace place_;
   std::vector<Hit> allowed_;
   std::vector<char> exempt_;  // By source: its last hit was dropped, and so is what continues it.
   std::vector<Edit> edits_;

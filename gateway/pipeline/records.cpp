@@ -1,4 +1,4 @@
-// Tested by tests/gateway/pipeline/records_test.cpp.
+// Tested by tests/gateway/pipeline/request_test.cpp.
 #include "gateway/pipeline/records.h"
 
 #include <cmath>

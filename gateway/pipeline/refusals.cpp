@@ -1,4 +1,4 @@
-// Tested by tests/gateway/pipeline/refusals_test.cpp.
+// Tested by tests/gateway/pipeline/pipeline_test.cpp.
 #include "gateway/pipeline/refusals.h"
 
 namespace tollgate::pipeline {

@@ -56,7 +56,7 @@ inline Taken Hear(TokenStream& stream, Heard& heard) {
       signal->cv.notify_one();
     });
     std::unique_lock lock(signal->mu);
-    REQUIRE(signal->cv.wait_for(lock, std::chrono::seconds(30), [&] { return signal->set; }));
+    TG_CHECK(signal->cv.wait_for(lock, std::chrono::seconds(30), [&] { return signal->set; }), "a stream said nothing for half a minute");
   }
 }
 
@@ -81,7 +81,7 @@ inline ModelOptions Scripted(int slots = 4) {
   model.name = "script";
   model.engine = EngineKind::kScripted;
   model.slots = slots;
-  model.context_tokens = 4096;
+  model.context_tokens = 1 << 16;
   return model;
 }
 

@@ -31,8 +31,8 @@ const std::map<std::string, std::set<std::string>> kArrows = [] {
       {"admin", {"async", "net", "pipeline", "identity", "directory", "grpc"}},
       {"migrate", {"async", "identity", "directory", "admin"}},
       {"serve", {"async", "net", "pipeline", "identity", "directory", "grpc", "http", "admin", "config", "migrate"}},
-      {"dev", {"async", "net", "pipeline", "identity", "directory", "grpc", "http", "admin", "config", "migrate", "serve"}},
-      {"cli", {"async", "net", "pipeline", "identity", "directory", "grpc", "http", "admin", "config", "migrate", "serve", "dev"}}};
+      {"cli", {"async", "net", "pipeline", "identity", "directory", "grpc", "http", "admin", "config", "migrate", "serve"}},
+      {"dev", {"async", "net", "pipeline", "identity", "directory", "grpc", "http", "admin", "config", "migrate", "serve", "cli"}}};
   std::set<std::string> all = four;
   for (const auto& [room, below] : inner) {
     std::set<std::string>& allowed = arrows["gateway/" + room] = four;

@@ -1,0 +1,183 @@
+// The database itself keeps orgs apart (row-level security by the viewer); the names in a filter are looked up within the caller's reach as well.
+// Content is opened record by record, each after its own VIEW record.
+// Tested by tests/gateway/admin/services_test.cpp.
+#include <fmt/format.h>
+
+#include "audit/verify.h"
+#include "gateway/admin/describe.h"
+#include "gateway/admin/handlers.h"
+#include "gateway/admin/text.h"
+
+namespace tollgate::admin {
+
+using directory::Shard;
+using identity::Permission;
+
+namespace {
+
+// Sees the whole installation only with that reach and without an org in the filter.
+audit::Viewer ViewerOf(const Caller& caller, const Shard* shard) {
+  audit::Viewer viewer;
+  viewer.actor = caller.place().key->public_id;
+  viewer.key = caller.place().key->id;
+  if (shard == nullptr) {
+    viewer.sees = audit::Viewer::Sees::kAll;
+  } else {
+    viewer.sees = audit::Viewer::Sees::kOrg;
+    viewer.id = shard->org.id.value;
+  }
+  return viewer;
+}
+
+// Null = all orgs.
+absl::StatusOr<const Shard*> ScopeOf(const Caller& caller, const std::string& org) {
+  if (org.empty() && caller.SeesAll()) return static_cast<const Shard*>(nullptr);
+  return caller.ShardOf(org);
+}
+
+const Shard* ShardById(const directory::Snapshot& snapshot, const std::string& org_id) {
+  for (const auto& shard : snapshot.shards()) {
+    if (shard->org.id.Bytes() == org_id) return shard.get();
+  }
+  return nullptr;
+}
+
+v1::StoredRecord Describe(const Caller& caller, const audit::Row& row) {
+  v1::StoredRecord out;
+  out.mutable_position()->set_log_id(row.position.log_id);
+  out.mutable_position()->set_index(row.position.index);
+  *out.mutable_record() = row.record;
+  out.set_leaf_hash(std::string(base::View(row.leaf)));
+  out.set_content_stored(row.has_content);
+  const v1::Record& record = row.record;
+  if (const Shard* shard = record.org_id().empty() ? nullptr : ShardById(caller.snapshot(), record.org_id())) {
+    out.set_org(shard->org.name);
+    for (const std::string* id : {&record.team_id(), &record.project_id()}) {
+      const auto uuid = base::Uuid::FromBytes(*id);
+      if (!uuid.ok()) continue;
+      const ScopeNames names = NamesOf(*shard, *uuid);
+      if (!names.team.empty()) out.set_team(names.team);
+      if (!names.project.empty()) out.set_project(names.project);
+    }
+  }
+  if (const auto key = base::Uuid::FromBytes(record.key_id()); key.ok()) {
+    const auto place = caller.snapshot().FindKey(base::KeyId(*key));
+    if (place.has_value()) out.set_key(place->key->public_id);
+  }
+  return out;
+}
+
+absl::Status FilterByNames(const Caller& caller, const v1::ListRecordsRequest& request, const Shard* shard, audit::ListFilter& filter) {
+  if (!request.key().empty()) {
+    TG_ASSIGN(const directory::Place key, caller.KeyPlace(request.key()));
+    filter.key = key.key->id;
+  }
+  if (request.team().empty()) {
+    if (request.project().empty()) return absl::OkStatus();
+    return base::InvalidArgument("project: name its team too");
+  }
+  const Shard& in = shard == nullptr ? *caller.place().shard : *shard;
+  for (const directory::Team& team : in.teams) {
+    if (team.name == request.team()) filter.team = team.id;
+  }
+  if (!filter.team.has_value()) return base::NotFound("there is no such team in the org");
+  if (request.project().empty()) return absl::OkStatus();
+  for (const directory::Project& project : in.projects) {
+    if (project.team == *filter.team && project.name == request.project()) filter.project = project.id;
+  }
+  if (!filter.project.has_value()) return base::NotFound("there is no such project in the team");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<base::RequestId> RequestOf(const std::string& text) {
+  const auto id = base::Uuid::Parse(text);
+  if (!id.ok()) return base::InvalidArgument("request_id: use the UUID that came as x-request-id");
+  return base::RequestId(*id);
+}
+
+}  // namespace
+
+absl::Status ListRecords(const Caller& caller, const v1::ListRecordsRequest& request, v1::ListRecordsReply& reply) {
+  TG_ASSIGN(const Shard* shard, ScopeOf(caller, request.org()));
+  audit::ListFilter filter;
+  TG_RETURN_IF_ERROR(FilterByNames(caller, request, shard, filter));
+  for (const int kind : request.kinds()) filter.kinds.push_back(static_cast<v1::RecordKind>(kind));
+  if (!request.request_id().empty()) {
+    TG_ASSIGN(filter.request, RequestOf(request.request_id()));
+  }
+  if (request.from_us() != 0) filter.from = base::FromMicros(request.from_us());
+  if (request.to_us() != 0) filter.to = base::FromMicros(request.to_us());
+  if (request.page_size() < 0 || request.page_size() > 500) return base::InvalidArgument("page_size: use 1 to 500, or 0 for 50");
+  filter.limit = request.page_size() == 0 ? 50 : request.page_size();
+  filter.cursor = request.page_token();
+  TG_ASSIGN(const audit::Page page, caller.desk().reader.List(ViewerOf(caller, shard), filter));
+  for (const audit::Row& row : page.rows) *reply.add_records() = Describe(caller, row);
+  reply.set_next_page_token(page.next);
+  return absl::OkStatus();
+}
+
+absl::Status ShowRecord(const Caller& caller, const v1::ShowRecordRequest& request, v1::ShowRecordReply& reply) {
+  TG_ASSIGN(const Shard* shard, ScopeOf(caller, {}));
+  audit::Viewer viewer = ViewerOf(caller, shard);
+  if (request.with_content()) {
+    TG_RETURN_IF_ERROR(caller.Need(Permission::kReadContent));
+    TG_RETURN_IF_ERROR(CheckReason(request.reason()));
+    if (request.reason().empty()) return base::InvalidArgument("reason: say why the content is read; it goes on record");
+  }
+  audit::Reader& reader = caller.desk().reader;
+  std::vector<audit::Row> rows;
+  if (request.what_case() == v1::ShowRecordRequest::kRequestId) {
+    TG_ASSIGN(const base::RequestId id, RequestOf(request.request_id()));
+    TG_ASSIGN(rows, reader.Show(viewer, id));
+  } else if (request.what_case() == v1::ShowRecordRequest::kPosition) {
+    audit::ListFilter filter;
+    filter.log_id = request.position().log_id();
+    filter.index_from = request.position().index();
+    filter.index_to = request.position().index() + 1;
+    TG_ASSIGN(audit::Page page, reader.List(viewer, filter));
+    rows = std::move(page.rows);
+    if (rows.empty()) return base::NotFound(fmt::format("there is no record {}/{}", request.position().log_id(), request.position().index()));
+  } else {
+    return base::InvalidArgument("name a request_id or a position");
+  }
+  for (const audit::Row& row : rows) {
+    v1::StoredRecord& out = *reply.add_records();
+    out = Describe(caller, row);
+    if (!request.with_content() || !row.has_content) continue;
+    auto content = reader.OpenContent(viewer, row.position, request.reason());
+    if (content.ok()) {
+      *out.mutable_content() = *std::move(content);
+    } else if (absl::IsNotFound(content.status()) || absl::IsDataLoss(content.status())) {
+      out.set_content_missing(base::Message(content.status()));
+    } else {
+      return content.status();
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status VerifyLogs(const Caller& caller, const v1::VerifyLogRequest& request, v1::VerifyLogReply& reply) {
+  TG_RETURN_IF_ERROR(caller.Need(Permission::kVerifyAudit, true));
+  return caller.desk().verify.RunAndWait([&](base::Session& session) -> absl::Status {
+    std::vector<std::int32_t> logs;
+    if (request.has_log_id()) {
+      logs.push_back(request.log_id());
+    } else {
+      TG_ASSIGN(logs, audit::ListLogs(session));
+    }
+    reply.set_ok(true);
+    for (const std::int32_t log : logs) {
+      TG_ASSIGN(const audit::VerifyReport report, audit::VerifyLog(session, log));
+      v1::VerifiedLog& out = *reply.add_logs();
+      out.set_log_id(report.log_id);
+      out.set_size(report.size);
+      out.set_root(std::string(base::View(report.root)));
+      out.set_problem(report.problem);
+      out.set_first_bad_index(report.bad_index.value_or(-1));
+      if (!report.good) reply.set_ok(false);
+    }
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace tollgate::admin

@@ -1,0 +1,59 @@
+// What each admin call does, apart from gRPC: caller and request in, reply out. All block; worker threads only.
+#pragma once
+
+#include "gateway/admin/caller.h"
+#include "tollgate/v1/audit.pb.h"
+#include "tollgate/v1/directory.pb.h"
+#include "tollgate/v1/policy.pb.h"
+#include "tollgate/v1/system.pb.h"
+#include "tollgate/v1/usage.pb.h"
+
+namespace tollgate::admin {
+
+// Directory: tenants and keys (directory_tenants.cpp).
+absl::Status CreateOrg(const Caller& caller, const v1::CreateOrgRequest& request, v1::Org& reply);
+absl::Status ListOrgs(const Caller& caller, const v1::ListOrgsRequest& request, v1::ListOrgsReply& reply);
+absl::Status CreateTeam(const Caller& caller, const v1::CreateTeamRequest& request, v1::Team& reply);
+absl::Status ListTeams(const Caller& caller, const v1::ListTeamsRequest& request, v1::ListTeamsReply& reply);
+absl::Status CreateProject(const Caller& caller, const v1::CreateProjectRequest& request, v1::Project& reply);
+absl::Status ListProjects(const Caller& caller, const v1::ListProjectsRequest& request, v1::ListProjectsReply& reply);
+absl::Status SetBlocked(const Caller& caller, const v1::SetBlockedRequest& request, v1::SetBlockedReply& reply);
+absl::Status CreateKey(const Caller& caller, const v1::CreateKeyRequest& request, v1::CreateKeyReply& reply);
+absl::Status ListKeys(const Caller& caller, const v1::ListKeysRequest& request, v1::ListKeysReply& reply);
+absl::Status RotateKey(const Caller& caller, const v1::RotateKeyRequest& request, v1::CreateKeyReply& reply);
+absl::Status RevokeKey(const Caller& caller, const v1::RevokeKeyRequest& request, v1::Key& reply);
+
+// Directory: rules (directory_rules.cpp).
+absl::Status GrantModel(const Caller& caller, const v1::GrantModelRequest& request, v1::Grant& reply);
+absl::Status RevokeGrant(const Caller& caller, const v1::RevokeGrantRequest& request, v1::Grant& reply);
+absl::Status ClearGrants(const Caller& caller, const v1::ClearGrantsRequest& request, v1::ClearGrantsReply& reply);
+absl::Status ListGrants(const Caller& caller, const v1::ListGrantsRequest& request, v1::ListGrantsReply& reply);
+absl::Status SetQuota(const Caller& caller, const v1::SetQuotaRequest& request, v1::Quota& reply);
+absl::Status RemoveQuota(const Caller& caller, const v1::RemoveQuotaRequest& request, v1::Quota& reply);
+absl::Status ListQuotas(const Caller& caller, const v1::ListQuotasRequest& request, v1::ListQuotasReply& reply);
+absl::Status SetPrice(const Caller& caller, const v1::SetPriceRequest& request, v1::Price& reply);
+absl::Status ListPrices(const Caller& caller, const v1::ListPricesRequest& request, v1::ListPricesReply& reply);
+
+// policy_handlers.cpp
+absl::Status CheckPolicy(const Caller& caller, const v1::CheckPolicyRequest& request, v1::CheckPolicyReply& reply);
+absl::Status PutPolicy(const Caller& caller, const v1::PutPolicyRequest& request, v1::StoredPolicy& reply);
+absl::Status ActivatePolicy(const Caller& caller, const v1::ActivatePolicyRequest& request, v1::StoredPolicy& reply);
+absl::Status ListPolicies(const Caller& caller, const v1::ListPoliciesRequest& request, v1::ListPoliciesReply& reply);
+absl::Status ShowPolicy(const Caller& caller, const v1::ShowPolicyRequest& request, v1::StoredPolicy& reply);
+
+// audit_handlers.cpp
+absl::Status ListRecords(const Caller& caller, const v1::ListRecordsRequest& request, v1::ListRecordsReply& reply);
+absl::Status ShowRecord(const Caller& caller, const v1::ShowRecordRequest& request, v1::ShowRecordReply& reply);
+absl::Status VerifyLogs(const Caller& caller, const v1::VerifyLogRequest& request, v1::VerifyLogReply& reply);
+
+// usage_handlers.cpp
+absl::Status ReportUsage(const Caller& caller, const v1::UsageReportRequest& request, v1::UsageReportReply& reply);
+absl::Status ReconcileUsage(const Caller& caller, const v1::ReconcileRequest& request, v1::ReconcileReply& reply);
+
+// system_handlers.cpp
+absl::Status Status(const Caller& caller, const v1::StatusRequest& request, v1::StatusReply& reply);
+absl::Status StopNow(const Caller& caller, const v1::StopRequest& request, v1::EmergencyStop& reply);
+absl::Status LiftStop(const Caller& caller, const v1::LiftStopRequest& request, v1::EmergencyStop& reply);
+absl::Status ListStops(const Caller& caller, const v1::ListStopsRequest& request, v1::ListStopsReply& reply);
+
+}  // namespace tollgate::admin

@@ -1,0 +1,186 @@
+// Check compiles and runs in memory; the text under test goes nowhere else. Put and Activate are Changes.
+// Tested by tests/gateway/admin/services_test.cpp.
+#include <map>
+
+#include <fmt/format.h>
+
+#include "gateway/admin/describe.h"
+#include "gateway/admin/handlers.h"
+#include "gateway/admin/page.h"
+#include "policy/policy_set.h"
+
+namespace tollgate::admin {
+
+using directory::Row;
+using directory::Shard;
+using directory::Table;
+using identity::Permission;
+
+namespace {
+
+const std::vector<std::shared_ptr<const Row>>& RowsOf(const Shard& shard, Table table) { return shard.rows[static_cast<std::size_t>(table)]; }
+
+std::int64_t InForceOf(const Shard& shard, const std::string& name) {
+  for (const auto& row : RowsOf(shard, Table::kPolicyBinding)) {
+    if (row->Text("name") == name) return row->Int("policy_version");
+  }
+  return 0;
+}
+
+// Text that somebody wants to try is at most as long as a request may be.
+constexpr std::size_t kTextMax = 4 << 20;
+
+absl::StatusOr<std::vector<policy::Message>> MessagesOf(const v1::CheckPolicyRequest& request) {
+  std::vector<policy::Message> messages;
+  for (const v1::ChatMessage& m : request.messages()) {
+    policy::Message message;
+    switch (m.role()) {
+      case v1::ROLE_SYSTEM: message.role = policy::Role::kSystem; break;
+      case v1::ROLE_USER:
+      case v1::ROLE_UNSPECIFIED: message.role = policy::Role::kUser; break;
+      case v1::ROLE_ASSISTANT: message.role = policy::Role::kAssistant; break;
+      case v1::ROLE_TOOL: message.role = policy::Role::kTool; break;
+      default: return base::InvalidArgument("messages: unknown role");
+    }
+    message.name = m.name();
+    message.parts.assign(m.parts().begin(), m.parts().end());
+    messages.push_back(std::move(message));
+  }
+  return messages;
+}
+
+v1::Role RoleOf(policy::Role role) {
+  switch (role) {
+    case policy::Role::kSystem: return v1::ROLE_SYSTEM;
+    case policy::Role::kUser: return v1::ROLE_USER;
+    case policy::Role::kAssistant: return v1::ROLE_ASSISTANT;
+    case policy::Role::kTool: return v1::ROLE_TOOL;
+  }
+  return v1::ROLE_UNSPECIFIED;
+}
+
+void FillOutcome(const policy::Verdict& verdict, const char* direction, v1::PolicyOutcome& outcome, v1::CheckPolicyReply& reply) {
+  outcome.set_action(policy::ActionName(verdict.action));
+  std::int64_t redactions = 0;
+  for (const policy::RuleOutcome& rule : verdict.rules) {
+    outcome.add_rule_ids(rule.rule_id);
+    if (rule.action == policy::Action::kRedact) redactions += rule.count;
+    for (const policy::Span& span : rule.spans) {
+      v1::RuleFinding& finding = *reply.add_findings();
+      finding.set_rule_id(rule.rule_id);
+      finding.set_action(policy::ActionName(rule.action));
+      finding.set_direction(direction);
+      finding.set_message(static_cast<std::int32_t>(span.message));
+      finding.set_field(span.field);
+      finding.set_begin(span.begin);
+      finding.set_end(span.end);
+      finding.set_because(rule.because);
+    }
+  }
+  outcome.set_redactions(redactions);
+}
+
+absl::Status RunOnMessages(const policy::PolicySet& set, const policy::Subject& subject, const v1::CheckPolicyRequest& request, v1::CheckPolicyReply& reply) {
+  if (request.messages().empty()) return absl::OkStatus();
+  TG_ASSIGN(const std::vector<policy::Message> messages, MessagesOf(request));
+  TG_ASSIGN(const policy::Inspection inspection, set.Inspect(subject, messages));
+  FillOutcome(inspection.verdict, "input", *reply.mutable_input(), reply);
+  for (const policy::Message& m : inspection.changed ? inspection.prompt : messages) {
+    v1::ChatMessage& out = *reply.add_messages_used();
+    out.set_role(RoleOf(m.role));
+    out.set_name(m.name);
+    for (const std::string& part : m.parts) out.add_parts(part);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status CheckPolicy(const Caller& caller, const v1::CheckPolicyRequest& request, v1::CheckPolicyReply& reply) {
+  if (request.ByteSizeLong() > kTextMax) return base::InvalidArgument("at most 4 MiB of policy and text can be checked at once");
+  TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
+  std::shared_ptr<const policy::PolicySet> set = shard->policies;
+  if (!request.yaml().empty()) {
+    const policy::PolicySource source{"policy", request.yaml()};
+    TG_ASSIGN(set, policy::PolicySet::Compile({&source, 1}));
+  } else if (!shard->policy_problem.empty()) {
+    return base::FailedPrecondition(shard->policy_problem);
+  }
+  for (const policy::RuleDescription& rule : set->Describe()) {
+    v1::PolicyRule& out = *reply.add_rules();
+    out.set_id(rule.id);
+    out.set_action(policy::ActionName(rule.action));
+    out.set_summary(fmt::format("{}; {}{}{}", rule.detect, rule.where, rule.because.empty() ? "" : "; ", rule.because));
+  }
+  const policy::Subject subject{shard->org.name, request.team(), request.project(), request.key(), request.model()};
+  TG_RETURN_IF_ERROR(RunOnMessages(*set, subject, request, reply));
+  if (request.output().empty()) return absl::OkStatus();
+  TG_ASSIGN(const policy::Filtered filtered, set->FilterWhole(subject, request.output()));
+  FillOutcome(filtered.verdict, "output", *reply.mutable_output(), reply);
+  reply.set_output_used(filtered.text);
+  return absl::OkStatus();
+}
+
+absl::Status PutPolicy(const Caller& caller, const v1::PutPolicyRequest& request, v1::StoredPolicy& reply) {
+  if (!request.store_only()) TG_RETURN_IF_ERROR(caller.Need(Permission::kActivatePolicy));
+  TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
+  Changes& changes = *caller.desk().with.changes;
+  TG_ASSIGN(const Changed stored, changes.PutPolicy(caller.actor(), shard->org.name, request.name(), request.yaml()));
+  std::int64_t version = stored.version;
+  std::int64_t in_force = InForceOf(*shard, request.name());
+  if (!request.store_only()) {
+    in_force = stored.row.Int("policy_version");
+    TG_ASSIGN(const Changed bound, changes.ActivatePolicy(caller.actor(), shard->org.name, request.name(), in_force));
+    version = bound.version;
+  }
+  caller.Await(version);
+  reply = DescribePolicy(stored.row, shard->org.name, in_force, false);
+  return absl::OkStatus();
+}
+
+absl::Status ActivatePolicy(const Caller& caller, const v1::ActivatePolicyRequest& request, v1::StoredPolicy& reply) {
+  TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
+  TG_ASSIGN(const Changed bound, caller.desk().with.changes->ActivatePolicy(caller.actor(), shard->org.name, request.name(), request.version()));
+  caller.Await(bound.version);
+  for (const auto& row : RowsOf(*shard, Table::kPolicy)) {
+    if (row->Text("name") == request.name() && row->Int("policy_version") == request.version()) {
+      reply = DescribePolicy(*row, shard->org.name, request.version(), false);
+      return absl::OkStatus();
+    }
+  }
+  reply.set_org(shard->org.name);
+  reply.set_name(request.name());
+  reply.set_version_in_force(request.version());
+  reply.set_record(RecordOf(bound.row));
+  return absl::OkStatus();
+}
+
+absl::Status ListPolicies(const Caller& caller, const v1::ListPoliciesRequest& request, v1::ListPoliciesReply& reply) {
+  TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
+  std::map<std::string, const Row*> newest;
+  for (const auto& row : RowsOf(*shard, Table::kPolicy)) {
+    const Row*& best = newest[row->Text("name")];
+    if (best == nullptr || best->Int("policy_version") < row->Int("policy_version")) best = row.get();
+  }
+  std::vector<std::pair<std::string, const Row*>> policies(newest.begin(), newest.end());
+  const auto emit = [&](const Row* row) { *reply.add_policies() = DescribePolicy(*row, shard->org.name, InForceOf(*shard, row->Text("name")), false); };
+  TG_ASSIGN(*reply.mutable_next_page_token(), Paged(std::move(policies), request.page_size(), request.page_token(), emit));
+  return absl::OkStatus();
+}
+
+absl::Status ShowPolicy(const Caller& caller, const v1::ShowPolicyRequest& request, v1::StoredPolicy& reply) {
+  TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
+  const std::int64_t in_force = InForceOf(*shard, request.name());
+  const std::int64_t wanted = request.version() != 0 ? request.version() : in_force;
+  const Row* found = nullptr;
+  for (const auto& row : RowsOf(*shard, Table::kPolicy)) {
+    if (row->Text("name") != request.name()) continue;
+    if (wanted != 0 && row->Int("policy_version") != wanted) continue;
+    if (found == nullptr || found->Int("policy_version") < row->Int("policy_version")) found = row.get();
+  }
+  if (found == nullptr) return base::NotFound("there is no such policy or version; list them with Policy.List");
+  reply = DescribePolicy(*found, shard->org.name, in_force, true);
+  return absl::OkStatus();
+}
+
+}  // namespace tollgate::admin

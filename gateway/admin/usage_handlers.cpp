@@ -1,0 +1,132 @@
+// Reports run with the reader's role, which sees only the rows of the org that the transaction names; reconciling needs them all and runs with the
+// verifier's. Tested by tests/gateway/admin/services_test.cpp.
+#include <fmt/format.h>
+
+#include "gateway/admin/describe.h"
+#include "gateway/admin/handlers.h"
+#include "metering/usage_postgres.h"
+
+namespace tollgate::admin {
+
+using directory::Shard;
+
+namespace {
+
+struct Period {
+  base::WallTime from, to;
+};
+
+absl::StatusOr<Period> PeriodOf(const Caller& caller, std::int64_t from_us, std::int64_t to_us) {
+  const base::WallTime now = caller.desk().with.clock->Wall();
+  Period period;
+  period.from = from_us == 0 ? metering::WindowAt(metering::Window::kMonth, now).start : base::FromMicros(from_us);
+  period.to = to_us == 0 ? now : base::FromMicros(to_us);
+  if (period.from > period.to) return base::InvalidArgument("from_us: is after to_us");
+  return period;
+}
+
+metering::ReportBy GroupOf(v1::UsageGroup group) {
+  switch (group) {
+    case v1::USAGE_GROUP_ORG: return metering::ReportBy::kOrg;
+    case v1::USAGE_GROUP_PROJECT: return metering::ReportBy::kProject;
+    case v1::USAGE_GROUP_KEY: return metering::ReportBy::kKey;
+    case v1::USAGE_GROUP_MODEL: return metering::ReportBy::kModel;
+    case v1::USAGE_GROUP_DAY: return metering::ReportBy::kDay;
+    default: return metering::ReportBy::kTeam;
+  }
+}
+
+absl::Status FilterByNames(const Caller& caller, const v1::UsageReportRequest& request, const Shard* shard, metering::ReportFilter& filter) {
+  if (shard != nullptr) filter.org = shard->org.id.value;
+  filter.model = request.model();
+  if (!request.key().empty()) {
+    TG_ASSIGN(const directory::Place key, caller.KeyPlace(request.key()));
+    filter.key = key.key->id.value;
+  }
+  if (request.team().empty()) {
+    if (request.project().empty()) return absl::OkStatus();
+    return base::InvalidArgument("project: name its team too");
+  }
+  const Shard& in = shard == nullptr ? *caller.place().shard : *shard;
+  for (const directory::Team& team : in.teams) {
+    if (team.name == request.team()) filter.team = team.id.value;
+  }
+  if (!filter.team.has_value()) return base::NotFound("there is no such team in the org");
+  if (request.project().empty()) return absl::OkStatus();
+  for (const directory::Project& project : in.projects) {
+    if (project.team.value == *filter.team && project.name == request.project()) filter.project = project.id.value;
+  }
+  if (!filter.project.has_value()) return base::NotFound("there is no such project in the team");
+  return absl::OkStatus();
+}
+
+v1::UsageLine Describe(const Caller& caller, v1::UsageGroup group, const metering::ReportRow& row) {
+  v1::UsageLine out;
+  out.set_id(row.id);
+  out.set_name(row.name);
+  if (group == v1::USAGE_GROUP_KEY) {
+    const auto id = base::Uuid::Parse(row.id);
+    const auto place = id.ok() ? caller.snapshot().FindKey(base::KeyId(*id)) : std::nullopt;
+    if (place.has_value()) out.set_name(place->key->public_id);
+  }
+  out.set_requests(row.requests);
+  out.set_attempts(row.attempts);
+  out.mutable_tokens()->set_input(row.input_tokens);
+  out.mutable_tokens()->set_cached_input(row.cached_input_tokens);
+  out.mutable_tokens()->set_output(row.output_tokens);
+  out.mutable_tokens()->set_delivered(row.delivered_tokens);
+  out.set_amount(base::FormatMoney(row.amount));
+  out.set_amount_nanos(row.amount.nanos);
+  out.set_currency(row.currency);
+  return out;
+}
+
+}  // namespace
+
+absl::Status ReportUsage(const Caller& caller, const v1::UsageReportRequest& request, v1::UsageReportReply& reply) {
+  const bool all = request.org().empty() && caller.SeesAll();
+  const Shard* shard = nullptr;
+  if (!all) {
+    TG_ASSIGN(shard, caller.ShardOf(request.org()));
+  }
+  TG_ASSIGN(const Period period, PeriodOf(caller, request.from_us(), request.to_us()));
+  metering::ReportFilter filter;
+  filter.from = period.from;
+  filter.to = period.to;
+  TG_RETURN_IF_ERROR(FilterByNames(caller, request, shard, filter));
+  std::vector<metering::ReportRow> rows;
+  const auto report = [&](base::Session& session) -> absl::Status {
+    const std::string name = all ? "tollgate.all" : "tollgate.org";
+    const std::string value = all ? "on" : shard->org.id.ToString();
+    TG_RETURN_IF_ERROR(session.Run("say who looks", "SELECT set_config($1::text, $2::text, true)", {name, value}).status());
+    TG_ASSIGN(rows, metering::UsageReport(session, GroupOf(request.group_by()), filter));
+    return absl::OkStatus();
+  };
+  TG_RETURN_IF_ERROR(caller.desk().usage.RunAndWait([&](base::Session& session) { return session.InTransaction("report usage", report); }));
+  for (const metering::ReportRow& row : rows) *reply.add_lines() = Describe(caller, request.group_by(), row);
+  reply.set_from_us(base::ToMicros(period.from));
+  reply.set_to_us(base::ToMicros(period.to));
+  return absl::OkStatus();
+}
+
+absl::Status ReconcileUsage(const Caller& caller, const v1::ReconcileRequest& request, v1::ReconcileReply& reply) {
+  TG_RETURN_IF_ERROR(caller.Need(identity::Permission::kReconcile, true));
+  TG_ASSIGN(const Period period, PeriodOf(caller, request.from_us(), request.to_us()));
+  metering::Reconciliation found;
+  TG_RETURN_IF_ERROR(caller.desk().verify.RunAndWait([&](base::Session& session) -> absl::Status {
+    TG_ASSIGN(found, metering::Reconcile(session, period.from, period.to));
+    return absl::OkStatus();
+  }));
+  reply.set_ok(found.differences == 0);
+  reply.set_records(found.records);
+  reply.set_usages(found.usages);
+  reply.set_transfers(found.transfers);
+  reply.set_record_tokens(found.record_tokens);
+  reply.set_usage_tokens(found.usage_tokens);
+  reply.set_transfer_tokens(found.transfer_tokens);
+  reply.set_differences(found.differences);
+  reply.set_first_difference(found.first_difference);
+  return absl::OkStatus();
+}
+
+}  // namespace tollgate::admin

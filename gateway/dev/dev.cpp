@@ -1,0 +1,180 @@
+// One step after the other: folder and lock, Postgres, schema, secrets, server, company, banner. The stop signals are blocked from the first
+// line, so that Ctrl-C ends the program between two steps and never in the middle of one; helper programs get them unblocked.
+//
+// Tested by tests/e2e, which start the program.
+#include "gateway/dev/dev.h"
+
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <iostream>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <pwd.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "audit/keys.h"
+#include "base/encoding.h"
+#include "gateway/cli/dev_files.h"
+#include "gateway/config/config.h"
+#include "gateway/dev/banner.h"
+#include "gateway/dev/cluster.h"
+#include "gateway/dev/company.h"
+#include "gateway/migrate/migrator.h"
+#include "gateway/serve/server.h"
+
+namespace tollgate::dev {
+namespace fs = std::filesystem;
+using std::chrono::steady_clock;
+namespace {
+
+sigset_t StopSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  return set;
+}
+
+bool Interrupted() {
+  sigset_t pending;
+  return sigpending(&pending) == 0 && (sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1);
+}
+
+absl::Status GoOn() { return Interrupted() ? base::Cancelled("interrupted") : absl::OkStatus(); }
+
+void Say(const std::string& text) { std::cout << text << "\n" << std::flush; }
+
+std::string UserName() {
+  const passwd* entry = getpwuid(geteuid());
+  return entry == nullptr ? std::to_string(geteuid()) : entry->pw_name;
+}
+
+// As it can be typed here: relative where that is shorter.
+std::string ProgramName() {
+  std::error_code error;
+  const fs::path self = fs::read_symlink("/proc/self/exe", error);
+  const fs::path near = fs::relative(self, error);
+  return !error && near.string().size() < self.string().size() && !near.string().starts_with("../..") ? near.string() : self.string();
+}
+
+struct ModelChoice {
+  std::string name;
+  std::string file;  // Empty: scripted.
+};
+
+absl::StatusOr<ModelChoice> ChooseModel(const cli::DevCommand& command) {
+  if (command.scripted) return ModelChoice{"scripted", ""};
+  ModelChoice choice;
+  choice.file = command.model_file;
+  if (const char* chosen = std::getenv("TOLLGATE_MODEL"); choice.file.empty() && chosen != nullptr) choice.file = chosen;
+  if (choice.file.empty()) choice.file = TOLLGATE_DEFAULT_MODEL;
+  if (access(choice.file.c_str(), R_OK) != 0) {
+    return base::NotFound(fmt::format("there is no model at {}; run scripts/setup, name a GGUF file with --model, or start with --scripted", choice.file));
+  }
+  choice.file = fs::absolute(choice.file).string();
+  for (const char c : fs::path(choice.file).stem().string()) choice.name += std::isalnum(static_cast<unsigned char>(c)) ? static_cast<char>(std::tolower(c)) : '-';
+  if (choice.name.starts_with("smollm2-135m")) choice.name = "smollm2";
+  return choice;
+}
+
+// One `tollgate dev` per folder. The lock goes with the process, however it ends.
+absl::Status Lock(const std::string& folder) {
+  const std::string path = folder + "/lock";
+  const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (file < 0) return base::FailedPrecondition(fmt::format("cannot write to {}: {}; choose another folder with --folder", folder, std::strerror(errno)));
+  if (flock(file, LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
+  const auto other = cli::ReadDevEndpoints(folder);
+  return base::FailedPrecondition(fmt::format("another `tollgate dev`{} uses {}; end it first, or choose another folder with --folder",
+                                              other.ok() ? fmt::format(" (process {})", other->pid) : "", folder));
+}
+
+absl::Status EnsureSecret(const std::string& path) { return access(path.c_str(), F_OK) == 0 ? absl::OkStatus() : audit::RootKey::Create(path, true); }
+
+absl::Status PrepareDatabases(Cluster& cluster) {
+  const std::pair<const char*, std::span<const migrate::Migration>> databases[] = {{"tollgate", migrate::MainMigrations()}, {"tollgate_keys", migrate::KeysMigrations()}};
+  for (const auto& [name, migrations] : databases) {
+    TG_RETURN_IF_ERROR(cluster.EnsureDatabase(name));
+    base::PostgresOptions options;
+    options.url = cluster.Url(name);
+    options.statement_timeout = std::chrono::minutes(1);
+    TG_ASSIGN(const migrate::Report report, migrate::Migrate(options, migrations));
+    if (!report.applied.empty()) Say(fmt::format("  database {}: {} migrations applied", name, report.applied.size()));
+  }
+  return absl::OkStatus();
+}
+
+v1::Config Configure(const cli::DevCommand& command, const std::string& folder, const Cluster& cluster, const ModelChoice& model) {
+  v1::Config config = config::Defaults();
+  config.mutable_listeners()->mutable_http()->set_port(command.http_port);
+  config.mutable_listeners()->mutable_grpc()->set_port(command.grpc_port);
+  config.mutable_listeners()->mutable_admin_grpc()->set_port(command.admin_port);
+  config.mutable_listeners()->mutable_probes()->set_port(command.probes_port);
+  config.mutable_postgres()->set_url(cluster.Url("tollgate"));
+  config.mutable_postgres()->set_keys_url(cluster.Url("tollgate_keys"));
+  config.mutable_secrets()->set_root_key_file(folder + "/root_key");
+  config.mutable_secrets()->set_pepper_file(folder + "/pepper");
+  config.set_state_dir(folder + "/state");
+  config.set_drain_ms(10000);
+  config.mutable_grpc()->set_reflection(true);
+  config.mutable_diagnostics()->set_level(command.verbose ? "info" : "error");
+  v1::Config::Model& entry = *config.mutable_pool()->add_models();
+  entry.set_name(model.name);
+  entry.set_engine(model.file.empty() ? "scripted" : "llama");
+  entry.set_file(model.file);
+  entry.set_licence(model.file.empty() ? "" : "Apache-2.0");
+  config::FillDefaults(config);
+  return config;
+}
+
+absl::Status Run(const cli::DevCommand& command, const std::string& version) {
+  const auto began = steady_clock::now();
+  TG_ASSIGN(const ModelChoice model, ChooseModel(command));
+  const std::string folder = fs::weakly_canonical(fs::absolute(command.folder)).string();
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) return base::FailedPrecondition(fmt::format("cannot make the folder {}: {}; choose another with --folder", folder, error.message()));
+  TG_RETURN_IF_ERROR(Lock(folder));
+  Say("Postgres: starting a private cluster");
+  TG_ASSIGN(const std::unique_ptr<Cluster> cluster, Cluster::Start(folder));
+  Say(fmt::format("  {} {}", cluster->made() ? "made" : cluster->adopted() ? "took over the running one at" : "started", cluster->data_folder()));
+  TG_RETURN_IF_ERROR(GoOn());
+  TG_RETURN_IF_ERROR(PrepareDatabases(*cluster));
+  TG_RETURN_IF_ERROR(EnsureSecret(folder + "/root_key"));
+  TG_RETURN_IF_ERROR(EnsureSecret(folder + "/pepper"));
+  TG_RETURN_IF_ERROR(GoOn());
+  Say(fmt::format("model {}: {}", model.name, model.file.empty() ? "answers by rote" : "loading " + model.file));
+  const v1::Config config = Configure(command, folder, *cluster, model);
+  TG_ASSIGN(const std::unique_ptr<serve::Server> server, serve::Server::Start(config, {.dev = true, .build = version}));
+  TG_RETURN_IF_ERROR(GoOn());
+  TG_ASSIGN(const std::vector<cli::DevKey> keys, MakeCompany(server->changes(), {model.name, folder, "cli:" + UserName()}));
+  const serve::Ports ports = server->ports();
+  const cli::DevEndpoints endpoints{ports.http, ports.grpc, ports.admin_grpc, ports.probes, model.name, getpid()};
+  TG_RETURN_IF_ERROR(cli::WriteDevEndpoints(folder, endpoints));
+  const double seconds = std::chrono::duration<double>(steady_clock::now() - began).count();
+  std::cout << Banner({endpoints, keys, ProgramName(), command.folder, command.folder == cli::DevCommand().folder, seconds}) << std::flush;
+  const absl::Status ended = server->RunUntilSignal();
+  cli::RemoveDevEndpoints(folder);
+  Say(ended.ok() ? "ending: running requests may finish (at most 10 s)" : "ending: " + base::Message(ended));
+  server->Drain();
+  TG_RETURN_IF_ERROR(cluster->Stop());
+  Say("ended; the next start finds everything as it was");
+  return ended;
+}
+}  // namespace
+
+int RunDev(const cli::DevCommand& command, const std::string& version) {
+  const sigset_t set = StopSignals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  const absl::Status status = Run(command, version);
+  if (status.ok() || status.code() == absl::StatusCode::kCancelled) return cli::kDone;
+  std::cerr << "tollgate: " << base::Message(status) << "\n";
+  return status.code() == absl::StatusCode::kUnavailable ? cli::kUnavailable : cli::kRefused;
+}
+
+}  // namespace tollgate::dev

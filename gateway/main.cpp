@@ -1,0 +1,14 @@
+// tollgate: see cli/cli.h for the command line, programs.cpp for what its commands start, pipeline/request.h for what the program is about.
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include <unistd.h>
+
+#include "gateway/programs.h"
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> args(argv + 1, argv + argc);
+  const tollgate::cli::Streams streams{std::cin, std::cout, std::cerr, isatty(STDIN_FILENO) == 1};
+  return tollgate::cli::Run(args, tollgate::MakePrograms(), streams);
+}

@@ -1,0 +1,92 @@
+// serve and migrate are a configuration, one call, and the words for how it went.
+//
+// Tested by tests/e2e, which start the program.
+#include "gateway/programs.h"
+
+#include <iostream>
+
+#include <fmt/format.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include "gateway/config/config.h"
+#include "gateway/dev/demo.h"
+#include "gateway/dev/dev.h"
+#include "gateway/migrate/first_owner.h"
+#include "gateway/migrate/migrator.h"
+#include "gateway/serve/secrets.h"
+#include "gateway/serve/server.h"
+
+namespace tollgate {
+namespace {
+
+int Fail(const absl::Status& status) {
+  std::cerr << "tollgate: " << base::Message(status) << "\n";
+  return status.code() == absl::StatusCode::kUnavailable ? cli::kUnavailable : cli::kRefused;
+}
+
+int Serve(const cli::ServeCommand& command) {
+  const auto config = config::Load(command.config_path);
+  if (!config.ok()) return Fail(config.status());
+  const auto server = serve::Server::Start(*config, {.dev = false, .build = TOLLGATE_VERSION});
+  if (!server.ok()) return Fail(server.status());
+  const absl::Status ended = (*server)->RunUntilSignal();
+  (*server)->Drain();
+  return ended.ok() ? cli::kDone : Fail(ended);
+}
+
+std::string UserName() {
+  const passwd* entry = getpwuid(geteuid());
+  return entry == nullptr ? std::to_string(geteuid()) : entry->pw_name;
+}
+
+absl::Status MigrateOne(const char* what, const v1::Config& config, const std::string& url, std::span<const migrate::Migration> migrations) {
+  base::PostgresOptions options;
+  options.url = url;
+  options.connect_timeout = std::chrono::milliseconds(config.postgres().connect_timeout_ms());
+  options.statement_timeout = std::chrono::hours(1);
+  options.lock_timeout = std::chrono::minutes(5);
+  const auto report = migrate::Migrate(options, migrations);
+  if (!report.ok()) return base::Annotate(report.status(), fmt::format("database of {}", what));
+  std::cerr << fmt::format("{}: {} applied, {} were there\n", what, report->applied.size(), report->already);
+  for (const std::string& name : report->applied) std::cerr << "  " << name << "\n";
+  return absl::OkStatus();
+}
+
+absl::Status MigrateAll(const v1::Config& config, const std::string& owner) {
+  TG_RETURN_IF_ERROR(MigrateOne("records, directory and usage", config, config.postgres().url(), migrate::MainMigrations()));
+  TG_RETURN_IF_ERROR(MigrateOne("content keys", config, config.postgres().keys_url(), migrate::KeysMigrations()));
+  TG_ASSIGN(const serve::InstallationSecrets secrets, serve::ReadSecrets(config.secrets(), false));
+  const std::string user = UserName();
+  TG_ASSIGN(const auto key, migrate::MakeFirstOwner({.postgres_url = config.postgres().url(),
+                                                     .keys_url = config.postgres().keys_url(),
+                                                     .state_dir = config.state_dir() + "/migrate",
+                                                     .mac_key = secrets.directory_mac_key,
+                                                     .pepper = secrets.pepper,
+                                                     .actor = "cli:" + user,
+                                                     .owner = owner.empty() ? user : owner,
+                                                     .build = TOLLGATE_VERSION}));
+  if (!key) return absl::OkStatus();
+  std::cerr << "the first key, role owner: keep it safe, it is shown this once\n";
+  std::cout << *key << "\n";
+  return absl::OkStatus();
+}
+
+int Migrate(const cli::MigrateCommand& command) {
+  const auto config = config::Load(command.config_path);
+  if (!config.ok()) return Fail(config.status());
+  const absl::Status status = MigrateAll(*config, command.owner);
+  return status.ok() ? cli::kDone : Fail(status);
+}
+
+}  // namespace
+
+cli::Programs MakePrograms() {
+  return {.serve = Serve,
+          .dev = [](const cli::DevCommand& command) { return dev::RunDev(command, TOLLGATE_VERSION); },
+          .demo = [](const cli::DemoCommand& command) { return dev::RunDemo(command); },
+          .migrate = Migrate,
+          .version = TOLLGATE_VERSION};
+}
+
+}  // namespace tollgate

@@ -1,0 +1,183 @@
+// Compiling reads every source into rules, arranges them in two programs (input and output; a rule may be in both), and then runs the
+// tests that the sources carry on the finished set, exactly as requests will meet it.
+//
+// A prompt is judged text by text: every message's name and the text that its parts make together. An edit that stays inside one part is
+// made there; one that runs over parts leaves the message with a single part, for no way of cutting the placeholder would be right.
+//
+// Tested by tests/policy/policy_set_test.cpp and tests/policy/rule_yaml_test.cpp.
+#include "policy/policy_set.h"
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "base/encoding.h"
+#include "policy/output_filter.h"
+#include "policy/policy_tests.h"
+#include "policy/program.h"
+#include "policy/resolver.h"
+#include "policy/rule_yaml.h"
+
+namespace tollgate::policy {
+namespace {
+
+constexpr std::size_t kRulesMax = 2000;
+constexpr std::size_t kTextBytesMax = std::size_t{1} << 30;
+
+base::Digest DigestOf(std::span<const PolicySource> sources) {
+  std::string all;
+  for (const PolicySource& source : sources) all += fmt::format("{}:{}{}:{}", source.name.size(), source.name, source.yaml.size(), source.yaml);
+  return base::Sha256(all);
+}
+
+// The message's parts with the edits of its joined text made.
+void EditParts(const Program& program, const std::string& text, std::span<const Resolver::Edit> edits, Message& message) {
+  std::vector<Resolver::Edit> left(edits.begin(), edits.end());
+  std::vector<std::string> parts;
+  std::int64_t begin = 0;
+  std::size_t next = 0;
+  for (const std::string& part : message.parts) {
+    const std::int64_t end = begin + static_cast<std::int64_t>(part.size());
+    std::vector<Resolver::Edit> own;
+    for (; next < left.size() && left[next].begin < end; ++next) {
+      if (left[next].end > end) {
+        message.parts = {ApplyEdits(program, text, edits)};
+        return;
+      }
+      own.push_back({left[next].begin - begin, left[next].end - begin, left[next].source});
+    }
+    parts.push_back(own.empty() ? part : ApplyEdits(program, part, own));
+    begin = end;
+  }
+  message.parts = std::move(parts);
+}
+
+class CompiledPolicies final : public PolicySet, public std::enable_shared_from_this<CompiledPolicies> {
+ public:
+  static absl::StatusOr<std::shared_ptr<const CompiledPolicies>> Make(std::span<const PolicySource> sources) {
+    auto out = std::make_shared<CompiledPolicies>();
+    out->digest_ = DigestOf(sources);
+    std::set<std::string> ids;
+    for (const PolicySource& source : sources) {
+      const std::size_t first = out->rules_.size();
+      TG_RETURN_IF_ERROR(ReadPolicy(source, out->rules_));
+      for (std::size_t i = first; i < out->rules_.size(); ++i) {
+        const Rule& rule = out->rules_[i];
+        if (!ids.insert(rule.id).second) {
+          return PolicyError(source.name, rule.line, rule.column, fmt::format("a second rule with id '{}'; ids are unique over all policies in force together", rule.id));
+        }
+      }
+      if (out->rules_.size() > kRulesMax) return base::InvalidArgument(fmt::format("{}: more than {} rules in force together; merge some", source.name, kRulesMax));
+    }
+    TG_ASSIGN(out->input_, Program::Build(out->rules_, false));
+    TG_ASSIGN(out->output_, Program::Build(out->rules_, true));
+    TG_RETURN_IF_ERROR(RunRuleTests(*out, out->rules_));
+    return std::shared_ptr<const CompiledPolicies>(std::move(out));
+  }
+
+  absl::StatusOr<Inspection> Inspect(const Subject& subject, std::span<const Message> prompt) const override {
+    Inspection out;
+    out.prompt.assign(prompt.begin(), prompt.end());
+    Tally tally(rules_);
+    std::array<std::unique_ptr<Program::Selection>, 4> selections;  // By role.
+    bool blocked = false;
+    for (std::size_t i = 0; i < prompt.size(); ++i) {
+      auto& selection = selections[static_cast<std::size_t>(prompt[i].role)];
+      if (selection == nullptr) selection = std::make_unique<Program::Selection>(input_->Select(subject, prompt[i].role));
+      Message& message = out.prompt[i];
+      std::string text;
+      for (const std::string& part : message.parts) text += part;
+      const auto place = static_cast<std::uint32_t>(i);
+      TG_ASSIGN(const Judged name, Judge(message.name, *selection, {place, "name"}, tally));
+      TG_ASSIGN(const Judged body, Judge(text, *selection, {place, "text"}, tally));
+      blocked = blocked || name.blocked || body.blocked;
+      out.changed = out.changed || !name.edits.empty() || !body.edits.empty();
+      if (!name.edits.empty()) message.name = ApplyEdits(*input_, message.name, name.edits);
+      if (!body.edits.empty()) EditParts(*input_, text, body.edits, message);
+    }
+    out.verdict = tally.ToVerdict();
+    if (blocked) {
+      out.changed = false;
+      out.prompt.assign(prompt.begin(), prompt.end());
+    }
+    return out;
+  }
+
+  absl::StatusOr<Verdict> Decide(const Inspection& inspection, std::span<const Answer> answers) const override {
+    for (const Question& question : inspection.questions) {
+      const bool answered = std::any_of(answers.begin(), answers.end(), [&](const Answer& a) { return a.id == question.id; });
+      if (!answered) return base::InvalidArgument(fmt::format("question '{}' of rule '{}' is not answered; answer it or report its failure", question.id, question.rule_id));
+    }
+    if (answers.size() != inspection.questions.size()) return base::InvalidArgument("an answer to a question that was not asked; pass one for each question");
+    Verdict out = inspection.verdict;
+    for (const Answer& answer : answers) {
+      if (!answer.hit && answer.failure.empty()) continue;
+      const auto question = std::find_if(inspection.questions.begin(), inspection.questions.end(), [&](const Question& q) { return q.id == answer.id; });
+      if (question == inspection.questions.end()) return base::InvalidArgument("an answer to a question that was not asked; pass one for each question");
+      const auto rule = std::find_if(rules_.begin(), rules_.end(), [&](const Rule& r) { return r.id == question->rule_id; });
+      if (rule == rules_.end()) return base::InvalidArgument("a question of another policy; decide with the one that inspected");
+      out.action = std::max(out.action, rule->action);
+      out.rules.push_back({rule->id, rule->action, rule->because, {}, 1});
+    }
+    return out;
+  }
+
+  std::unique_ptr<StreamFilter> OpenOutput(const Subject& subject) const override {
+    return MakeOutputFilter(shared_from_this(), *output_, subject);
+  }
+
+  absl::StatusOr<Filtered> FilterWhole(const Subject& subject, std::string_view reply) const override {
+    if (reply.size() > kTextBytesMax) return base::InvalidArgument("the reply is longer than 1 GiB; filter it as a stream");
+    return FilterComplete(*output_, subject, reply);
+  }
+
+  const base::Digest& digest() const override { return digest_; }
+
+  std::vector<RuleDescription> Describe() const override {
+    std::vector<RuleDescription> out;
+    for (const Rule& rule : rules_) {
+      RuleDescription row{rule.policy, rule.id, rule.where, rule.detect, rule.because, rule.severity, rule.action, static_cast<int>(rule.tests.size()), 0};
+      if (rule.output) {
+        for (const auto& pattern : rule.patterns) row.hold_bytes_max = std::max(row.hold_bytes_max, pattern->hold_max());
+        for (const std::string& word : rule.keywords) row.hold_bytes_max = std::max(row.hold_bytes_max, static_cast<std::int64_t>(word.size()));
+      }
+      out.push_back(std::move(row));
+    }
+    return out;
+  }
+
+ private:
+  struct Judged {
+    std::vector<Resolver::Edit> edits;
+    bool blocked = false;
+  };
+
+  absl::StatusOr<Judged> Judge(const std::string& text, const Program::Selection& selection, TextPlace place, Tally& tally) const {
+    Judged out;
+    if (text.empty()) return out;
+    if (text.size() > kTextBytesMax || !base::IsValidUtf8(text)) {
+      const char* what = text.size() > kTextBytesMax ? "longer than 1 GiB; shorten it" : "not valid UTF-8; send UTF-8 text";
+      return base::InvalidArgument(fmt::format("the {} of message {} is {}", place.field, place.message, what));
+    }
+    if (selection.empty()) return out;
+    Resolver resolver(*input_, tally, /*stop_at_block=*/false, place);
+    resolver.Judge(input_->FindAll(text, selection), static_cast<std::int64_t>(text.size()));
+    out.edits = resolver.edits();
+    out.blocked = resolver.blocked();
+    return out;
+  }
+
+  std::vector<Rule> rules_;
+  std::unique_ptr<const Program> input_, output_;
+  base::Digest digest_{};
+};
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const PolicySet>> PolicySet::Compile(std::span<const PolicySource> sources) {
+  TG_ASSIGN(auto out, CompiledPolicies::Make(sources));
+  return std::shared_ptr<const PolicySet>(std::move(out));
+}
+
+}  // namespace tollgate::policy

@@ -1,0 +1,72 @@
+// A test meets the set as a request of the rule's own scope would: the first name of each list in its `where`. On output it is also run
+// byte by byte through a stream, so that no policy goes in force whose stream and whole text disagree on its own examples.
+//
+// Tested by tests/policy/rule_yaml_test.cpp.
+#include "policy/policy_tests.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/encoding.h"
+#include "policy/rule_yaml.h"
+
+namespace tollgate::policy {
+namespace {
+
+struct Outcome {
+  std::string text;
+  Verdict verdict;
+};
+
+std::string First(const std::vector<std::string>& names) { return names.empty() ? "" : names.front(); }
+
+absl::StatusOr<Outcome> Run(const PolicySet& policies, const Subject& subject, const RuleTest& test) {
+  if (!test.output) {
+    const Message message{test.role, "", {test.text}};
+    TG_ASSIGN(Inspection inspection, policies.Inspect(subject, {&message, 1}));
+    return Outcome{inspection.verdict.action == Action::kBlock ? "" : inspection.prompt[0].parts[0], std::move(inspection.verdict)};
+  }
+  TG_ASSIGN(Filtered whole, policies.FilterWhole(subject, test.text));
+  const auto stream = policies.OpenOutput(subject);
+  std::string streamed;
+  for (std::size_t at = 0; at < test.text.size();) {
+    std::size_t length = 1;
+    while (at + length < test.text.size() && (static_cast<unsigned char>(test.text[at + length]) & 0xC0) == 0x80) ++length;
+    TG_ASSIGN(const std::string out, stream->Push(std::string_view(test.text).substr(at, length)));
+    streamed += out;
+    at += length;
+  }
+  TG_ASSIGN(const std::string rest, stream->Finish());
+  if (streamed + rest != whole.text) return base::Internal("the stream and the whole text differ; report this policy");
+  return Outcome{std::move(whole.text), std::move(whole.verdict)};
+}
+
+bool DidHit(const Verdict& verdict, const std::string& id) {
+  return std::any_of(verdict.rules.begin(), verdict.rules.end(), [&](const RuleOutcome& outcome) { return outcome.rule_id == id; });
+}
+
+}  // namespace
+
+absl::Status RunRuleTests(const PolicySet& policies, std::span<const Rule> rules) {
+  for (const Rule& rule : rules) {
+    const Subject subject{First(rule.scope.orgs), First(rule.scope.teams), First(rule.scope.projects), First(rule.scope.keys), First(rule.scope.models)};
+    for (const RuleTest& test : rule.tests) {
+      const auto fail = [&](std::string_view what) {
+        return PolicyError(rule.policy, test.line, test.column, fmt::format("a test of rule '{}' fails: {}; mend the rule or the test", rule.id, what));
+      };
+      auto outcome = Run(policies, subject, test);
+      if (!outcome.ok()) return fail(base::Message(outcome.status()));
+      for (const std::string& id : test.expect) {
+        if (!DidHit(outcome->verdict, id)) return fail(fmt::format("'{}' was expected to hit and did not", id));
+      }
+      for (const std::string& id : test.expect_not) {
+        if (DidHit(outcome->verdict, id)) return fail(fmt::format("'{}' hit and was not expected to", id));
+      }
+      if (test.has_result && outcome->text != test.result) return fail(fmt::format("the text that comes out is \"{}\"", outcome->text));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace tollgate::policy

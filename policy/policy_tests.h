@@ -1,0 +1,15 @@
+// Runs the tests that ship with rules, on the compiled set.
+#pragma once
+
+#include <span>
+
+#include "base/status.h"
+#include "policy/policy_set.h"
+#include "policy/rule.h"
+
+namespace tollgate::policy {
+
+// The first test that fails, as INVALID_ARGUMENT with its place and what happened instead.
+absl::Status RunRuleTests(const PolicySet& policies, std::span<const Rule> rules);
+
+}  // namespace tollgate::policy

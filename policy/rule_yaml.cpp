@@ -1,0 +1,273 @@
+// Field by field, so that every refusal can say where and what to write instead. A detector becomes patterns or a keyword list here;
+// nothing behind this file knows where they came from.
+//
+// Tested by tests/policy/rule_yaml_test.cpp.
+#include "policy/rule_yaml.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "policy/catalog.h"
+#include "policy/yaml_reader.h"
+
+namespace tollgate::policy {
+namespace {
+
+constexpr std::size_t kSourceBytesMax = 8 << 20;
+constexpr std::size_t kKeywordBytesMax = 256;
+constexpr std::size_t kSentenceBytesMax = 500;
+
+using Fields = YamlReader::Fields;
+
+bool IsId(std::string_view id) {
+  return !id.empty() && id.size() <= 64 && id.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789._-") == std::string_view::npos;
+}
+
+class PolicyReader {
+ public:
+  PolicyReader(const PolicySource& source, std::vector<Rule>& rules) : source_(source), yaml_(source.name), rules_(rules) {}
+
+  absl::Status Read() {
+    const YAML::Node root = YAML::Load(source_.yaml);
+    if (!root.IsDefined() || root.IsNull()) return PolicyError(source_.name, 1, 1, "the policy is empty; write version, name and rules");
+    TG_ASSIGN(Fields top, yaml_.Map(root, "a policy", {"version", "name", "description", "rules"}));
+    for (const char* field : {"version", "name", "rules"}) {
+      if (!top.contains(field)) return yaml_.Wrong(root, fmt::format("'{}' is missing; a policy needs version, name and rules", field));
+    }
+    TG_RETURN_IF_ERROR(yaml_.Int(top["version"], "version", 1, 1).status());
+    TG_RETURN_IF_ERROR(yaml_.Text(top["name"], "name").status());
+    if (!top["rules"].IsSequence()) return yaml_.Wrong(top["rules"], "'rules' is a list; begin each rule with '- id: …'");
+    for (const auto& node : top["rules"]) {
+      Rule rule;
+      TG_RETURN_IF_ERROR(ReadRule(node, rule));
+      rules_.push_back(std::move(rule));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status ReadRule(const YAML::Node& node, Rule& rule) {
+    TG_ASSIGN(Fields fields, yaml_.Map(node, "a rule", {"id", "where", "detect", "do", "because", "cap", "severity", "replacement", "tests"}));
+    for (const char* field : {"id", "detect", "do"}) {
+      if (!fields.contains(field)) return yaml_.Wrong(node, fmt::format("'{}' is missing; a rule needs id, detect and do", field));
+    }
+    rule.policy = source_.name;
+    rule.line = node.Mark().line + 1;
+    rule.column = node.Mark().column + 1;
+    TG_ASSIGN(rule.id, yaml_.Text(fields["id"], "id"));
+    if (!IsId(rule.id)) return yaml_.Wrong(fields["id"], "'id' is 1 to 64 of a-z, 0-9, '.', '_' and '-', as in pii.card");
+    TG_ASSIGN(const std::size_t action, yaml_.OneOf(fields["do"], "do", {"allow", "flag", "redact", "block"}));
+    rule.action = static_cast<Action>(action);
+    TG_RETURN_IF_ERROR(ReadWords(fields, rule));
+    if (fields.contains("where")) TG_RETURN_IF_ERROR(ReadWhere(fields["where"], rule));
+    Summarise(rule);
+    std::int64_t cap = 0;
+    if (fields.contains("cap")) {
+      TG_ASSIGN(cap, yaml_.Int(fields["cap"], "cap", 16, Pattern::kWidthMax / 2));
+    }
+    TG_RETURN_IF_ERROR(ReadDetect(fields["detect"], cap, rule));
+    if (cap > 0 && rule.patterns.empty()) return yaml_.Wrong(fields["cap"], "'cap' is for an unbounded regex; remove it");
+    return fields.contains("tests") ? ReadTests(fields["tests"], rule) : absl::OkStatus();
+  }
+
+  absl::Status ReadWords(Fields& fields, Rule& rule) {
+    rule.because = fmt::format("Your organisation's policy (rule {}) applies to this text.", rule.id);
+    if (fields.contains("because")) {
+      TG_ASSIGN(rule.because, yaml_.Text(fields["because"], "because"));
+      if (rule.because.empty() || rule.because.size() > kSentenceBytesMax) return yaml_.Wrong(fields["because"], "'because' is a sentence of at most 500 bytes");
+    }
+    rule.severity = "medium";
+    if (fields.contains("severity")) {
+      TG_RETURN_IF_ERROR(yaml_.OneOf(fields["severity"], "severity", {"info", "low", "medium", "high", "critical"}).status());
+      rule.severity = fields["severity"].Scalar();
+    }
+    if (!fields.contains("replacement")) return absl::OkStatus();
+    if (rule.action != Action::kRedact) return yaml_.Wrong(fields["replacement"], "'replacement' is for 'do: redact'; remove it");
+    TG_ASSIGN(rule.replacement, yaml_.Text(fields["replacement"], "replacement"));
+    if (rule.replacement.empty() || rule.replacement.size() > kKeywordBytesMax) return yaml_.Wrong(fields["replacement"], "'replacement' is 1 to 256 bytes, as in \"[CARD]\"");
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadWhere(const YAML::Node& node, Rule& rule) {
+    TG_ASSIGN(Fields fields, yaml_.Map(node, "'where'", {"direction", "roles", "org", "team", "project", "key", "model"}));
+    if (fields.contains("direction")) {
+      TG_ASSIGN(const std::size_t direction, yaml_.OneOf(fields["direction"], "direction", {"both", "input", "output"}));
+      rule.input = direction != 2;
+      rule.output = direction != 1;
+    }
+    if (fields.contains("roles")) {
+      rule.roles = 0;
+      const YAML::Node& roles = fields["roles"];
+      TG_RETURN_IF_ERROR(yaml_.Texts(roles, "roles").status());
+      const auto add = [&](const YAML::Node& role) -> absl::Status {
+        TG_ASSIGN(const std::size_t which, yaml_.OneOf(role, "roles", {"system", "user", "assistant", "tool"}));
+        rule.roles = static_cast<std::uint8_t>(rule.roles | 1u << which);
+        return absl::OkStatus();
+      };
+      if (roles.IsScalar()) TG_RETURN_IF_ERROR(add(roles));
+      if (roles.IsSequence()) {
+        for (const auto& role : roles) TG_RETURN_IF_ERROR(add(role));
+      }
+      const bool assistant = (rule.roles & (1u << static_cast<unsigned>(Role::kAssistant))) != 0;
+      if (!rule.input && !assistant) return yaml_.Wrong(roles, "output is written by the assistant; add assistant to 'roles', or remove it");
+      rule.output = rule.output && assistant;
+    }
+    const std::pair<const char*, std::vector<std::string>*> lists[] = {{"org", &rule.scope.orgs}, {"team", &rule.scope.teams},
+        {"project", &rule.scope.projects}, {"key", &rule.scope.keys}, {"model", &rule.scope.models}};
+    for (const auto& [field, list] : lists) {
+      if (!fields.contains(field)) continue;
+      TG_ASSIGN(*list, yaml_.Texts(fields[field], field));
+      std::sort(list->begin(), list->end());
+    }
+    return absl::OkStatus();
+  }
+
+  static void Summarise(Rule& rule) {
+    rule.where = rule.input && rule.output ? "both" : rule.input ? "input" : "output";
+    if ((rule.roles & 0xF) != 0xF) {
+      for (int role = 0; role < 4; ++role) {
+        if (rule.roles & (1 << role)) rule.where += fmt::format(" {}", RoleName(static_cast<Role>(role)));
+      }
+    }
+    const std::pair<const char*, const std::vector<std::string>*> lists[] = {{"org", &rule.scope.orgs}, {"team", &rule.scope.teams},
+        {"project", &rule.scope.projects}, {"key", &rule.scope.keys}, {"model", &rule.scope.models}};
+    for (const auto& [name, list] : lists) {
+      if (!list->empty()) rule.where += fmt::format(" {}={}", name, fmt::join(*list, "|"));
+    }
+  }
+
+  absl::Status ReadDetect(const YAML::Node& node, std::int64_t cap, Rule& rule) {
+    TG_ASSIGN(Fields fields, yaml_.Map(node, "'detect'", {"regex", "keywords", "personal_data", "secrets", "whole_word", "ignore_case"}));
+    std::vector<std::string> kinds;
+    for (const char* kind : {"regex", "keywords", "personal_data", "secrets"}) {
+      if (fields.contains(kind)) kinds.emplace_back(kind);
+    }
+    if (kinds.size() != 1) return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, personal_data and secrets; write one rule for each");
+    const std::string& kind = kinds[0];
+    if (fields.contains("whole_word")) {
+      if (kind != "keywords") return yaml_.Wrong(fields["whole_word"], "'whole_word' is for keywords; in a regex write \\b");
+      TG_ASSIGN(rule.whole_word, yaml_.Bool(fields["whole_word"], "whole_word"));
+    }
+    rule.ignore_case = kind == "keywords";
+    if (fields.contains("ignore_case")) {
+      if (kind != "keywords" && kind != "regex") return yaml_.Wrong(fields["ignore_case"], "'ignore_case' is for keywords and regex; remove it");
+      TG_ASSIGN(rule.ignore_case, yaml_.Bool(fields["ignore_case"], "ignore_case"));
+    }
+    if (cap > 0 && kind != "regex") return yaml_.Wrong(node, "'cap' is for an unbounded regex; remove it");
+    if (kind == "keywords") return ReadKeywords(fields[kind], rule);
+    if (kind == "regex") return ReadRegex(fields[kind], cap, rule);
+    return ReadBuiltIns(fields[kind], kind, rule);
+  }
+
+  absl::Status ReadKeywords(const YAML::Node& node, Rule& rule) {
+    TG_ASSIGN(rule.keywords, yaml_.Texts(node, "keywords"));
+    for (std::size_t i = 0; i < rule.keywords.size(); ++i) {
+      const std::string& word = rule.keywords[i];
+      const bool blank = word.find_first_not_of(" \t\r\n") == std::string::npos;
+      if (blank || word.size() > kKeywordBytesMax) return yaml_.Wrong(node.IsSequence() ? node[i] : node, "a keyword is 1 to 256 bytes and not blank");
+    }
+    rule.detect = fmt::format("{} keyword{}", rule.keywords.size(), rule.keywords.size() == 1 ? "" : "s");
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadRegex(const YAML::Node& node, std::int64_t cap, Rule& rule) {
+    TG_ASSIGN(const std::vector<std::string> patterns, yaml_.Texts(node, "regex"));
+    for (std::size_t i = 0; i < patterns.size(); ++i) {
+      const YAML::Node& at = node.IsSequence() ? node[i] : node;
+      auto tree = ParseRegex(patterns[i], rule.ignore_case);
+      if (!tree.ok()) return yaml_.Wrong(at, "regex: " + base::Message(tree.status()));
+      const bool unbounded = WidthOf(*tree).max == RegexNode::kUnbounded;
+      auto pattern = Pattern::Compile({"", *std::move(tree), nullptr, 0, patterns.size() > 1 && !unbounded ? 0 : cap});
+      if (!pattern.ok()) return yaml_.Wrong(at, "regex: " + base::Message(pattern.status()));
+      rule.patterns.push_back(*std::move(pattern));
+    }
+    rule.detect = fmt::format("regex {}", patterns[0].substr(0, 60));
+    if (patterns.size() > 1) rule.detect += fmt::format(" and {} more", patterns.size() - 1);
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadBuiltIns(const YAML::Node& node, const std::string& kind, Rule& rule) {
+    const std::span<const BuiltIn> catalog = kind == "secrets" ? Secrets() : PersonalData();
+    TG_ASSIGN(std::vector<std::string> names, yaml_.Texts(node, kind));
+    rule.detect = fmt::format("{}: {}", kind, fmt::join(names, ", "));
+    std::vector<std::string_view> known = {"all"};
+    for (const BuiltIn& entry : catalog) known.emplace_back(entry.name);
+    if (names.size() == 1 && names[0] == "all") names.assign(known.begin() + 1, known.end());
+    for (const std::string& name : names) {
+      const BuiltIn* entry = FindBuiltIn(catalog, name);
+      if (entry == nullptr) {
+        const std::string_view near = NearestWord(name, known);
+        return yaml_.Wrong(node, near.empty() ? fmt::format("unknown {} detector '{}'; there are {}", kind, name, fmt::join(known, ", "))
+                                              : fmt::format("unknown {} detector '{}'; did you mean '{}'?", kind, name, near));
+      }
+      auto tree = ParseRegex(entry->regex, false);
+      if (!tree.ok()) return base::Annotate(tree.status(), entry->name);
+      auto pattern = Pattern::Compile({entry->label, *std::move(tree), entry->validator, entry->digits_min, entry->cap, entry->needs_phone_context});
+      if (!pattern.ok()) return base::Annotate(pattern.status(), entry->name);
+      rule.patterns.push_back(*std::move(pattern));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadTests(const YAML::Node& node, Rule& rule) {
+    if (!node.IsSequence()) return yaml_.Wrong(node, "'tests' is a list; begin each with '- text: …'");
+    for (const auto& item : node) {
+      TG_ASSIGN(Fields fields, yaml_.Map(item, "a test", {"note", "text", "direction", "role", "expect", "expect_not", "result"}));
+      if (!fields.contains("text")) return yaml_.Wrong(item, "'text' is missing; a test needs it");
+      RuleTest test;
+      test.line = item.Mark().line + 1;
+      test.column = item.Mark().column + 1;
+      TG_ASSIGN(test.text, yaml_.Text(fields["text"], "text"));
+      test.output = !rule.input;
+      if (fields.contains("direction")) {
+        TG_ASSIGN(const std::size_t direction, yaml_.OneOf(fields["direction"], "direction", {"input", "output"}));
+        test.output = direction == 1;
+      }
+      if (fields.contains("role")) {
+        TG_ASSIGN(const std::size_t role, yaml_.OneOf(fields["role"], "role", {"system", "user", "assistant", "tool"}));
+        test.role = static_cast<Role>(role);
+      } else if ((rule.roles & (1u << static_cast<unsigned>(Role::kUser))) == 0) {
+        for (unsigned role = 0; role < 4; ++role) {
+          if (rule.roles & (1u << role)) test.role = static_cast<Role>(role);
+        }
+      }
+      if (fields.contains("expect")) {
+        TG_ASSIGN(test.expect, yaml_.Texts(fields["expect"], "expect"));
+      }
+      if (fields.contains("expect_not")) {
+        TG_ASSIGN(test.expect_not, yaml_.Texts(fields["expect_not"], "expect_not"));
+      }
+      if (test.expect.empty() && test.expect_not.empty()) test.expect = {rule.id};
+      test.has_result = fields.contains("result");
+      if (test.has_result) {
+        TG_ASSIGN(test.result, yaml_.Text(fields["result"], "result"));
+      }
+      rule.tests.push_back(std::move(test));
+    }
+    return absl::OkStatus();
+  }
+
+  const PolicySource& source_;
+  const YamlReader yaml_;
+  std::vector<Rule>& rules_;
+};
+
+}  // namespace
+
+absl::Status PolicyError(const std::string& name, int line, int column, std::string_view what) {
+  return base::InvalidArgument(fmt::format("{}:{}:{}: {}", name, line, column, what));
+}
+
+absl::Status ReadPolicy(const PolicySource& source, std::vector<Rule>& rules) {
+  if (source.yaml.size() > kSourceBytesMax) return PolicyError(source.name, 1, 1, "a policy file is at most 8 MiB; split it");
+  try {
+    return PolicyReader(source, rules).Read();
+  } catch (const YAML::Exception& error) {
+    return PolicyError(source.name, std::max(error.mark.line, 0) + 1, std::max(error.mark.column, 0) + 1,
+                       fmt::format("not well-formed YAML: {}; check indentation, and quote values that hold : or #", error.msg));
+  }
+}
+
+}  // namespace tollgate::policy

@@ -1,0 +1,18 @@
+// Reads a policy file into rules. The only place that knows the YAML; docs/policy.md describes it.
+#pragma once
+
+#include <vector>
+
+#include "base/status.h"
+#include "policy/policy_set.h"
+#include "policy/rule.h"
+
+namespace tollgate::policy {
+
+// Appends the rules of one source, compiled. INVALID_ARGUMENT: "name:line:column: what; remedy".
+absl::Status ReadPolicy(const PolicySource& source, std::vector<Rule>& rules);
+
+// "name:line:column: what", as every error of a policy begins.
+absl::Status PolicyError(const std::string& name, int line, int column, std::string_view what);
+
+}  // namespace tollgate::policy

@@ -1,0 +1,110 @@
+// Tested by tests/policy/rule_yaml_test.cpp.
+#include "policy/yaml_reader.h"
+
+#include <algorithm>
+#include <charconv>
+#include <numeric>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/encoding.h"
+#include "policy/rule_yaml.h"
+
+namespace tollgate::policy {
+namespace {
+
+std::size_t EditDistance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), 0u);
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({substituted, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+std::string_view NearestWord(std::string_view word, const std::vector<std::string_view>& known) {
+  std::string_view best;
+  std::size_t least = 1 + word.size() / 3;
+  for (const std::string_view candidate : known) {
+    const std::size_t distance = word.size() > 40 ? least : EditDistance(word, candidate);
+    if (distance <= least && (best.empty() || distance < least)) {
+      least = distance;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+absl::Status YamlReader::Wrong(const YAML::Mark& at, std::string_view what) const { return PolicyError(source_, at.line + 1, at.column + 1, what); }
+absl::Status YamlReader::Wrong(const YAML::Node& at, std::string_view what) const { return Wrong(at.Mark(), what); }
+
+absl::StatusOr<YamlReader::Fields> YamlReader::Map(const YAML::Node& node, std::string_view what, std::initializer_list<std::string_view> known) const {
+  const std::vector<std::string_view> names(known);
+  if (!node.IsMap()) return Wrong(node, fmt::format("{} is a mapping with the fields {}", what, fmt::join(names, ", ")));
+  Fields out;
+  for (const auto& entry : node) {
+    if (!entry.first.IsScalar()) return Wrong(entry.first, fmt::format("a field's name is a word; {} has the fields {}", what, fmt::join(names, ", ")));
+    const std::string& name = entry.first.Scalar();
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+      const std::string_view near = NearestWord(name, names);
+      if (!near.empty()) return Wrong(entry.first, fmt::format("unknown field '{}'; did you mean '{}'?", name, near));
+      return Wrong(entry.first, fmt::format("unknown field '{}'; {} has the fields {}", name, what, fmt::join(names, ", ")));
+    }
+    if (!out.emplace(name, entry.second).second) return Wrong(entry.first, fmt::format("'{}' is given twice; keep one", name));
+  }
+  return out;
+}
+
+absl::StatusOr<std::string> YamlReader::Text(const YAML::Node& node, std::string_view field) const {
+  if (!node.IsScalar()) return Wrong(node, fmt::format("'{}' is a single value; write it on one line, in quotes if it holds : or #", field));
+  if (!base::IsValidUtf8(node.Scalar())) return Wrong(node, fmt::format("'{}' is not valid UTF-8", field));
+  return node.Scalar();
+}
+
+absl::StatusOr<std::vector<std::string>> YamlReader::Texts(const YAML::Node& node, std::string_view field) const {
+  std::vector<std::string> out;
+  if (node.IsScalar()) {
+    TG_ASSIGN(out.emplace_back(), Text(node, field));
+    return out;
+  }
+  if (!node.IsSequence() || node.size() == 0) return Wrong(node, fmt::format("'{}' is a value or a list with at least one, as in [a, b]", field));
+  out.reserve(node.size());
+  for (const auto& item : node) {
+    TG_ASSIGN(std::string text, Text(item, field));
+    out.push_back(std::move(text));
+  }
+  return out;
+}
+
+absl::StatusOr<bool> YamlReader::Bool(const YAML::Node& node, std::string_view field) const {
+  TG_ASSIGN(const std::size_t which, OneOf(node, field, {"false", "true"}));
+  return which == 1;
+}
+
+absl::StatusOr<std::int64_t> YamlReader::Int(const YAML::Node& node, std::string_view field, std::int64_t least, std::int64_t most) const {
+  TG_ASSIGN(const std::string text, Text(node, field));
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < least || value > most) {
+    return Wrong(node, fmt::format("'{}' is a whole number from {} to {}", field, least, most));
+  }
+  return value;
+}
+
+absl::StatusOr<std::size_t> YamlReader::OneOf(const YAML::Node& node, std::string_view field, const std::vector<std::string_view>& words) const {
+  TG_ASSIGN(const std::string text, Text(node, field));
+  const auto found = std::find(words.begin(), words.end(), text);
+  if (found == words.end()) return Wrong(node, fmt::format("'{}' is one of {}", field, fmt::join(words, ", ")));
+  return static_cast<std::size_t>(found - words.begin());
+}
+
+}  // namespace tollgate::policy

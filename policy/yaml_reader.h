@@ -1,0 +1,43 @@
+// A thin layer over yaml-cpp: mappings with known fields only, and errors that name line and column. Inside policy/ only.
+#pragma once
+
+#include <initializer_list>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <yaml-cpp/yaml.h>
+
+#include "base/status.h"
+
+namespace tollgate::policy {
+
+// May throw YAML::Exception; whoever owns the outermost call catches it.
+class YamlReader {
+ public:
+  explicit YamlReader(std::string source) : source_(std::move(source)) {}
+
+  absl::Status Wrong(const YAML::Node& at, std::string_view what) const;
+  absl::Status Wrong(const YAML::Mark& at, std::string_view what) const;
+
+  // Refuses anything but a mapping, unknown fields (with the nearest known one) and fields given twice. `what` names it: "a rule".
+  using Fields = std::map<std::string, YAML::Node>;
+  absl::StatusOr<Fields> Map(const YAML::Node& node, std::string_view what, std::initializer_list<std::string_view> known) const;
+
+  absl::StatusOr<std::string> Text(const YAML::Node& node, std::string_view field) const;             // Any scalar but null, valid UTF-8.
+  absl::StatusOr<std::vector<std::string>> Texts(const YAML::Node& node, std::string_view field) const;  // A scalar or a list of them.
+  absl::StatusOr<bool> Bool(const YAML::Node& node, std::string_view field) const;
+  absl::StatusOr<std::int64_t> Int(const YAML::Node& node, std::string_view field, std::int64_t least, std::int64_t most) const;
+
+  // The index of the scalar in `words`; the error lists them.
+  absl::StatusOr<std::size_t> OneOf(const YAML::Node& node, std::string_view field, const std::vector<std::string_view>& words) const;
+
+ private:
+  std::string source_;
+};
+
+// The word of `known` nearest to `word`, if it is near enough to be meant; else empty.
+std::string_view NearestWord(std::string_view word, const std::vector<std::string_view>& known);
+
+}  // namespace tollgate::policy

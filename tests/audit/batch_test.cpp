@@ -1,0 +1,104 @@
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+#include <functional>
+
+#include "audit/batch.h"
+#include "audit/merkle.h"
+#include "base/encoding.h"
+
+namespace tollgate::audit {
+namespace {
+
+const base::CompanionTable kNotes{"test.note", {{"request_id", "uuid"}, {"amount", "int8"}, {"text", "text"}, {"raw", "bytea"}}, "log_id", "leaf_index"};
+const base::CompanionTable kPlain{"test.plain", {{"n", "int8"}}};
+
+Entry RequestEntry() {
+  Entry entry;
+  entry.record.set_kind(v1::RECORD_KIND_REQUEST);
+  entry.record.set_request_id(base::RequestId::New().Bytes());
+  return entry;
+}
+
+TEST_CASE("An entry is stamped, checked and serialised once") {
+  base::ManualClock clock;
+  Entry entry = RequestEntry();
+  entry.record.set_team_id(base::TeamId::New().Bytes());
+  const auto row = Encode(std::move(entry), clock);
+  REQUIRE(row.ok());
+  v1::Record record;
+  REQUIRE(record.ParseFromString(row->message));
+  CHECK(record.version() == 1);
+  CHECK(record.wall_us() == base::ToMicros(clock.Wall()));
+  CHECK(record.mono_us() == 1'000'000);
+  CHECK(row->team.Bytes() == record.team_id());
+  CHECK(row->org.IsNone());
+  CHECK_FALSE(row->content.has_value());
+}
+
+TEST_CASE("A commitment comes only from sealed content") {
+  Entry entry = RequestEntry();
+  entry.record.mutable_content()->set_size(99);
+  const auto row = Encode(std::move(entry), base::SystemClock());
+  v1::Record record;
+  REQUIRE(record.ParseFromString(row->message));
+  CHECK_FALSE(record.has_content());
+}
+
+TEST_CASE("Entries that could never be stored are refused") {
+  const struct {
+    const char* what;
+    std::function<void(Entry&)> change;
+  } rows[] = {
+      {"no kind", [](Entry& e) { e.record.clear_kind(); }},
+      {"no request", [](Entry& e) { e.record.clear_request_id(); }},
+      {"a short id", [](Entry& e) { e.record.set_team_id("short"); }},
+      {"a huge attempt", [](Entry& e) { e.record.set_attempt(0xffffffffu); }},
+      {"a companion without a table", [](Entry& e) { e.companions.push_back({nullptr, {}}); }},
+      {"a companion with too few values", [](Entry& e) { e.companions.push_back({&kPlain, {}}); }},
+  };
+  for (const auto& row : rows) {
+    INFO(row.what);
+    Entry entry = RequestEntry();
+    row.change(entry);
+    CHECK(absl::IsInvalidArgument(Encode(std::move(entry), base::SystemClock()).status()));
+  }
+}
+
+TEST_CASE("The statement's text depends only on the set of companion tables") {
+  BatchStatements statements;
+  EncodedRow bare = *Encode(RequestEntry(), base::SystemClock());
+  Entry with = RequestEntry();
+  with.companions.push_back({&kNotes, {base::RequestId::New().ToString(), std::int64_t{5}, std::string("a \"b\" \\ c"), base::Blob{std::string("\0\xff", 2)}}});
+  with.companions.push_back({&kPlain, {std::monostate()}});
+  with.companions.push_back({&kPlain, {std::int64_t{7}}});
+  EncodedRow full = *Encode(std::move(with), base::SystemClock());
+  const Head head{3, 2, 9, 100};
+  const EncodedRow* const one[] = {&bare};
+  const EncodedRow* const two[] = {&bare, &full};
+  const EncodedRow* const three[] = {&full, &full, &bare};
+
+  const auto a = statements.Build(head, 100, std::chrono::seconds(10), one);
+  const auto b = statements.Build(head, 100, std::chrono::seconds(10), two);
+  const auto c = statements.Build(head, 100, std::chrono::seconds(10), three);
+  CHECK(a.sql != b.sql);
+  CHECK(b.sql == c.sql);
+  CHECK(a.params.size() == 7 + 14);
+  CHECK(b.params.size() == 7 + 14 + 5 + 2);
+  CHECK(std::get<std::int64_t>(b.params[4]) == 2);
+  CHECK(std::get<std::int64_t>(b.params[6]) == 100);
+  CHECK(std::get<std::string>(b.params[7]) == "{100,101}");
+  const std::string leaf = base::HexEncode(base::View(RecordLeaf(3, 101, full.message)));
+  CHECK(std::get<std::string>(b.params[7 + 11]).find("\\\\x" + leaf + "}") != std::string::npos);
+  CHECK(b.sql->find("INSERT INTO test.note (request_id, amount, text, raw, log_id, leaf_index)") != std::string::npos);
+  const auto Has = [&b](const std::string& text) {
+    return std::any_of(b.params.begin(), b.params.end(), [&](const base::Value& v) { return std::holds_alternative<std::string>(v) && std::get<std::string>(v) == text; });
+  };
+  CHECK(Has("{\"a \\\"b\\\" \\\\ c\"}"));
+  CHECK(Has("{\\\\x00ff}"));
+  CHECK(Has("{NULL,7}"));
+  CHECK(Has("{101,101}"));
+}
+
+}  // namespace
+}  // namespace tollgate::audit

@@ -1,0 +1,88 @@
+#include <catch2/catch_test_macros.hpp>
+
+#include <functional>
+
+#include "audit/keys.h"
+#include "audit/seal.h"
+
+namespace tollgate::audit {
+namespace {
+
+std::shared_ptr<const RequestKey> NewKey(Keys& keys, base::TeamId team, base::RequestId request) {
+  std::shared_ptr<const RequestKey> key;
+  keys.NewRequestKey(team, request, std::chrono::steady_clock::time_point::max(), [&key](auto result) { key = *result; });
+  return key;
+}
+
+struct World {
+  std::unique_ptr<Keys> keys = MakeMemoryKeys(RootKey::FromBytes(std::string(32, 'r')));
+  base::TeamId team = base::TeamId::New();
+  base::RequestId request = base::RequestId::New();
+  std::shared_ptr<const RequestKey> key = NewKey(*keys, team, request);
+  v1::SealedContent content;
+  Sealed sealed;
+  v1::Record record;
+
+  World() {
+    content.set_text("the canary sings");
+    sealed = Seal(*key, {v1::RECORD_KIND_SEGMENT, 1, 4}, content);
+    record.set_kind(v1::RECORD_KIND_SEGMENT);
+    record.set_attempt(1);
+    record.set_segment(4);
+    *record.mutable_content() = sealed.commitment;
+  }
+};
+
+TEST_CASE("What was sealed opens, and shows nothing of the text") {
+  World w;
+  CHECK(w.sealed.stored.find("canary") == std::string::npos);
+  CHECK(w.sealed.commitment.size() == static_cast<std::int64_t>(w.content.ByteSizeLong()));
+  const auto opened = OpenSealed(*w.key, w.record, w.sealed.stored);
+  REQUIRE(opened.ok());
+  CHECK(opened->text() == "the canary sings");
+  CHECK(Seal(*w.key, {v1::RECORD_KIND_SEGMENT, 1, 4}, w.content).stored != w.sealed.stored);
+}
+
+TEST_CASE("Content that was moved, changed or recommitted does not open") {
+  World w;
+  const auto Rehash = [](World& world) {
+    world.record.mutable_content()->set_ciphertext_sha256(std::string(base::View(base::Sha256(world.sealed.stored))));
+  };
+  const struct {
+    const char* what;
+    std::function<void(World&)> change;
+  } rows[] = {
+      {"another segment", [](World& x) { x.record.set_segment(5); }},
+      {"another attempt", [](World& x) { x.record.set_attempt(2); }},
+      {"another kind", [](World& x) { x.record.set_kind(v1::RECORD_KIND_FINAL); }},
+      {"another request's key", [](World& x) { x.key = NewKey(*x.keys, x.team, base::RequestId::New()); }},
+      {"another team's key", [](World& x) { x.key = NewKey(*x.keys, base::TeamId::New(), x.request); }},
+      {"a flipped bit", [](World& x) { x.sealed.stored[20] ^= 1; }},
+      {"a flipped bit, hash mended", [&](World& x) { x.sealed.stored[20] ^= 1; Rehash(x); }},
+      {"cut short, hash mended", [&](World& x) { x.sealed.stored.resize(8); Rehash(x); }},
+      {"another text's commitment", [](World& x) {
+         v1::SealedContent other;
+         other.set_text("another text....");
+         x.record.mutable_content()->set_keyed_commitment(Seal(*x.key, {v1::RECORD_KIND_SEGMENT, 1, 4}, other).commitment.keyed_commitment());
+       }},
+      {"another size", [](World& x) { x.record.mutable_content()->set_size(3); }},
+  };
+  for (const auto& row : rows) {
+    INFO(row.what);
+    World x;
+    row.change(x);
+    CHECK(absl::IsDataLoss(OpenSealed(*x.key, x.record, x.sealed.stored).status()));
+  }
+}
+
+TEST_CASE("An end user's HMAC is the same for all requests of a team, and another for each team") {
+  World w;
+  const auto again = NewKey(*w.keys, w.team, base::RequestId::New());
+  const auto other = NewKey(*w.keys, base::TeamId::New(), base::RequestId::New());
+  CHECK(w.key->EndUserHmac("anna") == again->EndUserHmac("anna"));
+  CHECK(w.key->EndUserHmac("anna") != w.key->EndUserHmac("bert"));
+  CHECK(w.key->EndUserHmac("anna") != other->EndUserHmac("anna"));
+}
+
+}  // namespace
+}  // namespace tollgate::audit

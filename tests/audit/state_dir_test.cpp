@@ -1,0 +1,43 @@
+#include <catch2/catch_test_macros.hpp>
+
+#include "audit/state_dir.h"
+#include "base/encoding.h"
+#include "tests/support/temp_dir.h"
+
+namespace tollgate::audit {
+namespace {
+
+TEST_CASE("A state directory has one holder, and remembers instance, log and size") {
+  test::TempDir dir;
+  base::InstanceId instance;
+  {
+    auto state = StateDir::Open(dir.File("state"));
+    REQUIRE(state.ok());
+    instance = (*state)->instance();
+    CHECK_FALSE((*state)->log_id().has_value());
+    REQUIRE((*state)->SetLog(7, 100).ok());
+    (*state)->Acknowledged(105);
+    (*state)->Acknowledged(1'000'000'000'000);
+    CHECK(absl::IsFailedPrecondition(StateDir::Open(dir.File("state")).status()));
+  }
+  const auto again = StateDir::Open(dir.File("state"));
+  REQUIRE(again.ok());
+  CHECK((*again)->instance() == instance);
+  CHECK((*again)->log_id() == 7);
+  CHECK((*again)->acknowledged() == 1'000'000'000'000);
+}
+
+TEST_CASE("A damaged state file refuses the start and names itself") {
+  for (const char* text : {"", "rubbish", "tollgate-journal-1 not-a-uuid 1 5", "tollgate-journal-1 0190a1b2-0000-7000-8000-000000000001 0 5",
+                           "tollgate-journal-1 0190a1b2-0000-7000-8000-000000000001 1 -5"}) {
+    INFO(text);
+    test::TempDir dir;
+    REQUIRE(base::WriteFileAtomically(dir.File("journal.state"), text, 0600).ok());
+    const auto state = StateDir::Open(dir.path());
+    REQUIRE(absl::IsFailedPrecondition(state.status()));
+    CHECK(base::Message(state.status()).find("journal.state") != std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace tollgate::audit

@@ -1,0 +1,207 @@
+// pool: what the pool adds to libllama. Our Pool against a bare llama_decode loop of the same batch shape, on the same model, threads and
+// token counts, in the same process, interleaved (A B B A). A ratio of 1 means that the scheduler, the sampler and the streams cost nothing.
+//
+//   pool.greedy.clientsN.ratio   both greedy
+//   pool.sampled.clientsN.ratio  ours temperature 1, top_p 1; the loop greedy
+//
+// TOLLGATE_BENCH_PAIRS (default 4: 8 runs of each side), TOLLGATE_BENCH_TOKENS (default 48 a client).
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+#include <ggml-backend.h>
+#include <ggml-cpu.h>
+#include <llama.h>
+
+#include "inference/pool.h"
+
+namespace tollgate::inference {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+int FromEnvironment(const char* name, int otherwise) {
+  const char* text = std::getenv(name);
+  return text != nullptr ? std::atoi(text) : otherwise;
+}
+
+double Seconds(Clock::time_point since) { return std::chrono::duration<double>(Clock::now() - since).count(); }
+
+[[noreturn]] void Fail(const std::string& why) {
+  fmt::print(stderr, "pool_bench: {}\n", why);
+  std::exit(1);
+}
+
+const std::string kFile = std::string(TOLLGATE_SOURCE_DIR) + "/build/setup/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+constexpr int kContext = 512;
+
+// The bare side: one batch a step, one token a sequence, the likeliest next.
+class BareLoop {
+ public:
+  BareLoop(int clients, int threads) : clients_(clients) {
+    llama_model_params model_params = llama_model_default_params();
+    model_ = llama_model_load_from_file(kFile.c_str(), model_params);
+    llama_context_params params = llama_context_default_params();
+    params.n_ctx = static_cast<std::uint32_t>(kContext * clients);
+    params.n_batch = params.n_ubatch = 512;
+    params.n_seq_max = static_cast<std::uint32_t>(clients);
+    params.n_outputs_max = params.n_seq_max;
+    params.kv_unified = false;
+    params.no_perf = true;
+    params.n_threads = params.n_threads_batch = threads;
+    if (model_ != nullptr) context_ = llama_init_from_model(model_, params);
+    if (context_ == nullptr) Fail("libllama cannot load " + kFile);
+    vocab_ = llama_vocab_n_tokens(llama_model_get_vocab(model_));
+    batch_ = llama_batch_init(512, 0, 1);
+    auto* registry = ggml_backend_dev_backend_reg(ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU));
+    auto* make = reinterpret_cast<decltype(ggml_threadpool_new)*>(ggml_backend_reg_get_proc_address(registry, "ggml_threadpool_new"));
+    ggml_threadpool_params threadpool = ggml_threadpool_params_default(threads);
+    llama_attach_threadpool(context_, make(&threadpool), nullptr);
+  }
+
+  double Run(const std::vector<std::int32_t>& prompt, int tokens) {
+    const auto start = Clock::now();
+    std::vector<std::int32_t> next(static_cast<std::size_t>(clients_));
+    for (int c = 0; c < clients_; ++c) {
+      batch_.n_tokens = 0;
+      for (std::size_t i = 0; i < prompt.size(); ++i) Add(prompt[i], static_cast<int>(i), c, i + 1 == prompt.size());
+      Decode();
+      next[static_cast<std::size_t>(c)] = Greedy(batch_.n_tokens - 1);
+    }
+    for (int t = 1; t < tokens; ++t) {
+      batch_.n_tokens = 0;
+      for (int c = 0; c < clients_; ++c) Add(next[static_cast<std::size_t>(c)], static_cast<int>(prompt.size()) + t - 1, c, true);
+      Decode();
+      for (int c = 0; c < clients_; ++c) next[static_cast<std::size_t>(c)] = Greedy(c);
+    }
+    const double took = Seconds(start);
+    llama_memory_clear(llama_get_memory(context_), false);
+    return took;
+  }
+
+ private:
+  void Add(std::int32_t token, int position, int sequence, bool output) {
+    const int i = batch_.n_tokens++;
+    batch_.token[i] = token;
+    batch_.pos[i] = position;
+    batch_.n_seq_id[i] = 1;
+    batch_.seq_id[i][0] = sequence;
+    batch_.logits[i] = output ? 1 : 0;
+  }
+  void Decode() {
+    if (llama_decode(context_, batch_) != 0) Fail("llama_decode failed");
+    llama_synchronize(context_);
+  }
+  std::int32_t Greedy(int row) {
+    const float* logits = llama_get_logits_ith(context_, row);
+    return static_cast<std::int32_t>(std::max_element(logits, logits + vocab_) - logits);
+  }
+
+  int clients_;
+  int vocab_ = 0;
+  llama_model* model_ = nullptr;
+  llama_context* context_ = nullptr;
+  llama_batch batch_{};
+};
+
+// Our side: as many streams, submitted together, each taken by the event until its end.
+double RunPool(Pool& pool, const std::vector<std::int32_t>& prompt, int clients, int tokens, double temperature) {
+  const auto start = Clock::now();
+  std::vector<std::thread> consumers;
+  for (int c = 0; c < clients; ++c) {
+    SequenceRequest request;
+    request.model = "smollm2";
+    request.prompt_tokens = prompt;
+    request.sampling.temperature = temperature;
+    request.sampling.seed = static_cast<std::uint64_t>(c);
+    request.max_tokens = tokens;
+    request.allowance = tokens;
+    auto stream = pool.Submit(std::move(request));
+    if (!stream.ok()) Fail(base::Message(stream.status()));
+    consumers.emplace_back([stream = *std::move(stream)] {
+      for (Piece piece;;) {
+        const Taken taken = stream->Take(piece);
+        if (taken == Taken::kEnd) return;
+        if (taken != Taken::kEmpty) continue;
+        const auto ready = std::make_shared<std::atomic<bool>>(false);
+        stream->NotifyOnce([ready] {
+          ready->store(true);
+          ready->notify_one();
+        });
+        ready->wait(false);
+      }
+    });
+  }
+  for (std::thread& consumer : consumers) consumer.join();
+  return Seconds(start);
+}
+
+struct Spread {
+  double median;
+  double percent;
+};
+Spread Of(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const double median = values[values.size() / 2];
+  return {median, 100 * (values[values.size() * 3 / 4] - values[values.size() / 4]) / median};
+}
+
+void Measure(int clients, int threads, int pairs, int tokens) {
+  PoolOptions options;
+  ModelOptions& model = options.models.emplace_back();
+  model.name = "smollm2";
+  model.file = kFile;
+  const auto digest = DigestOfFile(kFile);
+  if (!digest.ok()) Fail(base::Message(digest.status()));
+  model.sha256 = *digest;
+  model.slots = clients;
+  model.context_tokens = kContext;
+  model.threads = threads;
+  options.replica_nice = 0;
+  auto pool = Pool::Create(std::move(options));
+  if (!pool.ok()) Fail(base::Message(pool.status()));
+  BareLoop bare(clients, threads);
+  // A prompt after which the model does not end its turn soon: both sides run to the last token.
+  const Turn turn{"user", "", "Write a very long story about a river, with every detail you can think of."};
+  const auto prompt = (*pool)->Render("smollm2", std::span(&turn, 1));
+  if (!prompt.ok()) Fail(base::Message(prompt.status()));
+
+  for (const bool sampled : {false, true}) {
+    const double temperature = sampled ? 1 : 0;
+    RunPool(**pool, *prompt, clients, tokens / 2, temperature);
+    bare.Run(*prompt, tokens / 2);
+    std::vector<double> ratios;
+    std::vector<double> rates;
+    for (int pair = 0; pair < pairs; ++pair) {
+      const double b1 = bare.Run(*prompt, tokens);
+      const double p1 = RunPool(**pool, *prompt, clients, tokens, temperature);
+      const double p2 = RunPool(**pool, *prompt, clients, tokens, temperature);
+      const double b2 = bare.Run(*prompt, tokens);
+      ratios.push_back(b1 / p1);
+      ratios.push_back(b2 / p2);
+      rates.push_back(clients * tokens / p1);
+      rates.push_back(clients * tokens / p2);
+    }
+    const Spread ratio = Of(ratios);
+    const std::string name = fmt::format("pool.{}.clients{}", sampled ? "sampled" : "greedy", clients);
+    fmt::print("{}.ratio {:.3f} ratio spread {:.1f}%{}\n", name, ratio.median, ratio.percent, ratio.percent > 15 ? " unstable" : "");
+    fmt::print("{}.tokens_per_second {:.1f} tokens/s\n", name, Of(rates).median);
+    std::fflush(stdout);
+  }
+}
+
+}  // namespace
+}  // namespace tollgate::inference
+
+int main() {
+  using namespace tollgate::inference;
+  const int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  const int pairs = FromEnvironment("TOLLGATE_BENCH_PAIRS", 4);
+  const int tokens = FromEnvironment("TOLLGATE_BENCH_TOKENS", 48);
+  for (const int clients : {1, 4, 8, 16}) Measure(clients, threads, pairs, tokens);
+}

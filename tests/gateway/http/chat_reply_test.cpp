@@ -1,0 +1,94 @@
+#include "gateway/http/chat_reply.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "gateway/http/json_out.h"
+
+using namespace tollgate::http_front;
+namespace pipeline = tollgate::pipeline;
+namespace v1 = tollgate::v1;
+
+namespace {
+
+pipeline::Reply SampleReply() {
+  pipeline::Reply reply;
+  reply.text = "Hello \"world\"\n\u00e9";
+  reply.end.set_finish_reason(v1::FINISH_REASON_STOP);
+  reply.end.mutable_usage()->set_input(12);
+  reply.end.mutable_usage()->set_cached_input(4);
+  reply.end.mutable_usage()->set_output(5);
+  return reply;
+}
+
+const CompletionHead kHead{.id = "chatcmpl-1", .model = "smollm2", .created_s = 1790000000, .system_fingerprint = "fp_x"};
+
+constexpr char kUsage[] =
+    R"({"prompt_tokens":12,"completion_tokens":5,"total_tokens":17,"prompt_tokens_details":{"cached_tokens":4,"audio_tokens":0},)"
+    R"("completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}})";
+
+std::string Chunk(const std::string& choices, const std::string& tail) {
+  return R"(data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1790000000,"model":"smollm2","system_fingerprint":"fp_x","choices":)" +
+         choices + tail + "}\n\n";
+}
+
+}  // namespace
+
+TEST_CASE("A completion is OpenAI's object to the byte") {
+  CHECK(CompletionBody(kHead, SampleReply()) ==
+        std::string(R"({"id":"chatcmpl-1","object":"chat.completion","created":1790000000,"model":"smollm2","choices":[{"index":0,)") +
+            R"("message":{"role":"assistant","content":"Hello \"world\"\né","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],"usage":)" +
+            kUsage + R"(,"system_fingerprint":"fp_x"})");
+}
+
+TEST_CASE("Finish reasons have OpenAI's names") {
+  pipeline::Reply reply = SampleReply();
+  reply.end.set_finish_reason(v1::FINISH_REASON_LENGTH);
+  CHECK(CompletionBody(kHead, reply).find(R"("finish_reason":"length")") != std::string::npos);
+  reply.end.set_finish_reason(v1::FINISH_REASON_CONTENT_FILTER);
+  CHECK(CompletionBody(kHead, reply).find(R"("finish_reason":"content_filter")") != std::string::npos);
+}
+
+TEST_CASE("Chunks are OpenAI's events to the byte") {
+  const ChunkEvents plain(kHead, false);
+  CHECK(plain.Role() == Chunk(R"([{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}])", ""));
+  CHECK(plain.Text("a\"b") == Chunk(R"([{"index":0,"delta":{"content":"a\"b"},"logprobs":null,"finish_reason":null}])", ""));
+  CHECK(plain.Finish(v1::FINISH_REASON_LENGTH) == Chunk(R"([{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}])", ""));
+  CHECK(plain.Usage(SampleReply().end.usage()).empty());
+}
+
+TEST_CASE("With include_usage every chunk has a null usage and one more has the counts and no choices") {
+  const ChunkEvents events(kHead, true);
+  CHECK(events.Text("x") == Chunk(R"([{"index":0,"delta":{"content":"x"},"logprobs":null,"finish_reason":null}])", R"(,"usage":null)"));
+  CHECK(events.Usage(SampleReply().end.usage()) == Chunk("[]", std::string(R"(,"usage":)") + kUsage));
+}
+
+TEST_CASE("Models are OpenAI's objects") {
+  v1::ListModelsReply models;
+  models.add_models()->set_name("a/b");
+  models.mutable_models(0)->set_created(7);
+  models.add_models()->set_name("c");
+  CHECK(ModelBody(models.models(0)) == R"({"id":"a/b","object":"model","created":7,"owned_by":"tollgate"})");
+  CHECK(ModelListBody(models) ==
+        R"({"object":"list","data":[{"id":"a/b","object":"model","created":7,"owned_by":"tollgate"},{"id":"c","object":"model","created":0,"owned_by":"tollgate"}]})");
+  CHECK(ModelListBody({}) == R"({"object":"list","data":[]})");
+}
+
+TEST_CASE("JSON strings escape what must be escaped and repair what is not UTF-8") {
+  struct Row {
+    std::string text;
+    std::string json;
+  };
+  const Row rows[] = {
+      {"", R"("")"},
+      {"plain", R"("plain")"},
+      {std::string("\0\x01\x1f\x7f", 4), "\"\\u0000\\u0001\\u001f\x7f\""},
+      {"\b\f\n\r\t\"\\/", R"("\b\f\n\r\t\"\\/")"},
+      {"\u20ac\U0001F600", "\"\u20ac\U0001F600\""},
+      {"a\xff\xe2\x82z", "\"a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz\""},
+  };
+  for (const Row& row : rows) {
+    std::string out;
+    AppendJsonString(out, row.text);
+    CHECK(out == row.json);
+  }
+}

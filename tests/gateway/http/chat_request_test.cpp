@@ -1,0 +1,178 @@
+#include "gateway/http/chat_request.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <string>
+
+#include "base/error_detail.h"
+
+using tollgate::http_front::ParseChatCompletion;
+namespace base = tollgate::base;
+namespace v1 = tollgate::v1;
+
+namespace {
+
+// A valid request with `more` fields after the two required ones.
+std::string With(const std::string& more) {
+  return R"({"model":"m","messages":[{"role":"user","content":"hi"}])" + (more.empty() ? "" : "," + more) + "}";
+}
+
+std::string WithMessages(const std::string& messages) { return R"({"model":"m","messages":)" + messages + "}"; }
+
+}  // namespace
+
+TEST_CASE("Every supported field arrives in the ChatRequest") {
+  const auto request = ParseChatCompletion(R"({
+    "model":"smollm2","stream":true,"stream_options":{"include_usage":true,"include_obfuscation":false},
+    "messages":[
+      {"role":"system","content":"be kind"},
+      {"role":"developer","content":[{"type":"text","text":"and"},{"type":"text","text":" brief"}]},
+      {"role":"user","name":"ann","content":"hi"},
+      {"role":"assistant","content":"ho","refusal":null,"tool_calls":null,"function_call":null,"audio":null,"annotations":[]}],
+    "max_tokens":5,"max_completion_tokens":9,"temperature":0.5,"top_p":1,"top_k":40,"min_p":0.05,"repeat_penalty":1.1,
+    "presence_penalty":-1,"frequency_penalty":0.25,"seed":-1,"stop":["a","b"],"n":1,"logprobs":false,"user":"u","safety_identifier":"s",
+    "metadata":{"k":"v"},"store":false,"service_tier":"auto","prompt_cache_key":"x","response_format":{"type":"text"},"modalities":["text"],
+    "tools":[],"logit_bias":{},"tool_choice":null,"reasoning_effort":null,"top_logprobs":null})");
+  REQUIRE(request.ok());
+  CHECK(request->stream);
+  CHECK(request->include_usage);
+  const v1::ChatRequest& chat = request->chat;
+  CHECK(chat.model() == "smollm2");
+  REQUIRE(chat.messages_size() == 4);
+  CHECK(chat.messages(0).role() == v1::ROLE_SYSTEM);
+  CHECK(chat.messages(1).role() == v1::ROLE_SYSTEM);
+  REQUIRE(chat.messages(1).parts_size() == 2);
+  CHECK(chat.messages(1).parts(1) == " brief");
+  CHECK(chat.messages(2).name() == "ann");
+  CHECK(chat.messages(3).role() == v1::ROLE_ASSISTANT);
+  CHECK(chat.max_tokens() == 9);
+  CHECK(chat.sampling().temperature() == 0.5);
+  CHECK(chat.sampling().top_p() == 1.0);
+  CHECK(chat.sampling().top_k() == 40);
+  CHECK(chat.sampling().min_p() == 0.05);
+  CHECK(chat.sampling().repeat_penalty() == 1.1);
+  CHECK(chat.sampling().presence_penalty() == -1.0);
+  CHECK(chat.sampling().frequency_penalty() == 0.25);
+  CHECK(chat.sampling().seed() == ~0ull);
+  REQUIRE(chat.stop_size() == 2);
+  CHECK(chat.end_user() == "s");
+}
+
+TEST_CASE("Absent and null fields stay absent") {
+  const auto request = ParseChatCompletion(With(R"("temperature":null,"stop":null,"stream":null,"max_tokens":null,"user":null)"));
+  REQUIRE(request.ok());
+  CHECK_FALSE(request->stream);
+  CHECK_FALSE(request->chat.sampling().has_temperature());
+  CHECK_FALSE(request->chat.has_sampling());
+  CHECK(request->chat.max_tokens() == 0);
+  CHECK(request->chat.stop_size() == 0);
+  CHECK(request->chat.end_user().empty());
+}
+
+TEST_CASE("The larger of max_tokens and max_completion_tokens counts, in whatever order they come") {
+  CHECK(ParseChatCompletion(With(R"("max_completion_tokens":10000,"max_tokens":1)"))->chat.max_tokens() == 10000);
+  CHECK(ParseChatCompletion(With(R"("max_tokens":7,"max_completion_tokens":3)"))->chat.max_tokens() == 7);
+}
+
+TEST_CASE("A stop string may come alone") {
+  const auto request = ParseChatCompletion(With(R"("stop":"END")"));
+  REQUIRE(request.ok());
+  REQUIRE(request->chat.stop_size() == 1);
+  CHECK(request->chat.stop(0) == "END");
+}
+
+TEST_CASE("What cannot be honoured is refused by name") {
+  struct Row {
+    std::string body;
+    std::string reason;
+    std::string param;
+  };
+  const Row rows[] = {
+      {"[]", "INVALID_TYPE", ""},
+      {"{", "INVALID_JSON", ""},
+      {R"({"messages":[{"role":"user","content":"hi"}]})", "MISSING_REQUIRED_PARAMETER", "model"},
+      {R"({"model":null,"messages":[{"role":"user","content":"hi"}]})", "MISSING_REQUIRED_PARAMETER", "model"},
+      {R"({"model":"m"})", "MISSING_REQUIRED_PARAMETER", "messages"},
+      {R"({"model":5,"messages":[]})", "INVALID_TYPE", "model"},
+      {WithMessages("[]"), "INVALID_VALUE", "messages"},
+      {WithMessages("{}"), "INVALID_TYPE", "messages"},
+      {WithMessages("[1]"), "INVALID_TYPE", "messages[0]"},
+      {WithMessages(R"([{"content":"x"}])"), "MISSING_REQUIRED_PARAMETER", "messages[0].role"},
+      {WithMessages(R"([{"role":"user"}])"), "MISSING_REQUIRED_PARAMETER", "messages[0].content"},
+      {WithMessages(R"([{"role":"assistant","content":null}])"), "MISSING_REQUIRED_PARAMETER", "messages[0].content"},
+      {WithMessages(R"([{"role":"god","content":"x"}])"), "INVALID_VALUE", "messages[0].role"},
+      {WithMessages(R"([{"role":"tool","content":"x","tool_call_id":"1"}])"), "UNSUPPORTED_VALUE", "messages[0].role"},
+      {WithMessages(R"([{"role":"user","content":"x"},{"role":"user","content":7}])"), "INVALID_TYPE", "messages[1].content"},
+      {WithMessages(R"([{"role":"user","content":[]}])"), "INVALID_VALUE", "messages[0].content"},
+      {WithMessages(R"([{"role":"user","content":["x"]}])"), "INVALID_TYPE", "messages[0].content[0]"},
+      {WithMessages(R"([{"role":"user","content":[{"text":"x"}]}])"), "MISSING_REQUIRED_PARAMETER", "messages[0].content[0].type"},
+      {WithMessages(R"([{"role":"user","content":[{"type":"text"}]}])"), "MISSING_REQUIRED_PARAMETER", "messages[0].content[0].text"},
+      {WithMessages(R"([{"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}}]}])"), "UNSUPPORTED_VALUE", "messages[0].content[0].type"},
+      {WithMessages(R"([{"role":"user","content":[{"type":"input_audio","input_audio":{}}]}])"), "UNSUPPORTED_VALUE", "messages[0].content[0].type"},
+      {WithMessages(R"([{"role":"user","content":[{"type":"file","file":{}}]}])"), "UNSUPPORTED_VALUE", "messages[0].content[0].type"},
+      {WithMessages(R"([{"role":"user","content":[{"type":"text","text":"x","cache_control":{}}]}])"), "UNKNOWN_PARAMETER", "messages[0].content[0].cache_control"},
+      {WithMessages(R"([{"role":"user","content":"x","weight":1}])"), "UNKNOWN_PARAMETER", "messages[0].weight"},
+      {WithMessages(R"([{"role":"assistant","content":"x","tool_calls":[{}]}])"), "UNSUPPORTED_PARAMETER", "messages[0].tool_calls"},
+      {WithMessages(R"([{"role":"assistant","content":"x","refusal":"no"}])"), "UNSUPPORTED_PARAMETER", "messages[0].refusal"},
+      {With(R"("stream":"yes")"), "INVALID_TYPE", "stream"},
+      {With(R"("stream_options":{"include_usage":true})"), "INVALID_VALUE", "stream_options"},
+      {With(R"("stream":true,"stream_options":{"x":true})"), "UNKNOWN_PARAMETER", "stream_options.x"},
+      {With(R"("max_tokens":0)"), "INVALID_VALUE", "max_tokens"},
+      {With(R"("max_tokens":1.5)"), "INVALID_TYPE", "max_tokens"},
+      {With(R"("max_completion_tokens":99999999999)"), "INVALID_VALUE", "max_completion_tokens"},
+      {With(R"("max_completion_tokens":18446744073709551615)"), "INVALID_VALUE", "max_completion_tokens"},
+      {With(R"("temperature":"hot")"), "INVALID_TYPE", "temperature"},
+      {With(R"("top_k":-1)"), "INVALID_VALUE", "top_k"},
+      {With(R"("seed":1.5)"), "INVALID_TYPE", "seed"},
+      {With(R"("stop":[1])"), "INVALID_TYPE", "stop[0]"},
+      {With(R"("stop":{})"), "INVALID_TYPE", "stop"},
+      {With(R"("n":2)"), "UNSUPPORTED_VALUE", "n"},
+      {With(R"("n":0)"), "INVALID_VALUE", "n"},
+      {With(R"("logprobs":true)"), "UNSUPPORTED_VALUE", "logprobs"},
+      {With(R"("top_logprobs":2)"), "UNSUPPORTED_PARAMETER", "top_logprobs"},
+      {With(R"("logit_bias":{"50256":-100})"), "UNSUPPORTED_PARAMETER", "logit_bias"},
+      {With(R"("tools":[{"type":"function"}])"), "UNSUPPORTED_PARAMETER", "tools"},
+      {With(R"("functions":[{}])"), "UNSUPPORTED_PARAMETER", "functions"},
+      {With(R"("tool_choice":"auto")"), "UNSUPPORTED_PARAMETER", "tool_choice"},
+      {With(R"("function_call":"auto")"), "UNSUPPORTED_PARAMETER", "function_call"},
+      {With(R"("parallel_tool_calls":true)"), "UNSUPPORTED_PARAMETER", "parallel_tool_calls"},
+      {With(R"("response_format":{"type":"json_object"})"), "UNSUPPORTED_VALUE", "response_format.type"},
+      {With(R"("response_format":{"type":"json_schema","json_schema":{}})"), "UNSUPPORTED_VALUE", "response_format.type"},
+      {With(R"("response_format":{"type":"text","x":1})"), "UNKNOWN_PARAMETER", "response_format.x"},
+      {With(R"("modalities":["text","audio"])"), "UNSUPPORTED_VALUE", "modalities"},
+      {With(R"("audio":{"voice":"x"})"), "UNSUPPORTED_PARAMETER", "audio"},
+      {With(R"("prediction":{})"), "UNSUPPORTED_PARAMETER", "prediction"},
+      {With(R"("web_search_options":{})"), "UNSUPPORTED_PARAMETER", "web_search_options"},
+      {With(R"("reasoning_effort":"low")"), "UNSUPPORTED_PARAMETER", "reasoning_effort"},
+      {With(R"("verbosity":"low")"), "UNSUPPORTED_PARAMETER", "verbosity"},
+      {With(R"("moderation":{})"), "UNSUPPORTED_PARAMETER", "moderation"},
+      {With(R"("store":true)"), "UNSUPPORTED_VALUE", "store"},
+      {With(R"("service_tier":"priority")"), "UNSUPPORTED_VALUE", "service_tier"},
+      {With(R"("metadata":{"a":1})"), "INVALID_TYPE", "metadata"},
+      {With(R"("metadata":[])"), "INVALID_TYPE", "metadata"},
+      {With(R"("user":1)"), "INVALID_TYPE", "user"},
+      {With(R"("cache_salt":"x")"), "UNKNOWN_PARAMETER", "cache_salt"},
+      {With(R"("priority":1)"), "UNKNOWN_PARAMETER", "priority"},
+      {With(R"("lora":null)"), "UNKNOWN_PARAMETER", "lora"},
+      {With(R"("Model":"m")"), "UNKNOWN_PARAMETER", "Model"},
+      {With(R"("temperature":1,"temperature":2)"), "INVALID_JSON", ""},
+  };
+  for (const Row& row : rows) {
+    INFO(row.body);
+    const auto request = ParseChatCompletion(row.body);
+    REQUIRE_FALSE(request.ok());
+    INFO(base::Message(request.status()));
+    CHECK(request.status().code() == absl::StatusCode::kInvalidArgument);
+    const auto detail = base::DetailOf(request.status());
+    REQUIRE(detail.has_value());
+    CHECK(detail->reason == row.reason);
+    CHECK(detail->param == row.param);
+    CHECK_FALSE(detail->may_retry);
+    if (!row.param.empty()) CHECK(base::Message(request.status()).find(row.param.substr(0, row.param.find('['))) != std::string::npos);
+  }
+}
+
+TEST_CASE("An unknown field's name is cut before it is repeated") {
+  const auto request = ParseChatCompletion(With("\"" + std::string(5000, 'x') + "\":1"));
+  REQUIRE_FALSE(request.ok());
+  CHECK(base::Message(request.status()).size() < 200);
+}

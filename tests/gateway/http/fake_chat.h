@@ -1,0 +1,132 @@
+// A pipeline that tests script: what it answers is a function; what it was asked is kept.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error_detail.h"
+#include "gateway/pipeline/chat_service.h"
+
+namespace tollgate::testing {
+
+namespace v1 = tollgate::v1;
+
+struct Asked {
+  pipeline::Caller caller;
+  v1::ChatRequest request;
+  pipeline::StreamWriter* writer = nullptr;
+  std::shared_ptr<pipeline::Cancellation> cancellation;
+};
+
+inline pipeline::ReplyHead SampleHead() {
+  pipeline::ReplyHead head;
+  head.model = "smollm2";
+  head.created_s = 1'790'000'000;
+  head.limits.requests = {.limit = 60, .remaining = 59, .reset_ms = 1500};
+  head.log_id = 3;
+  head.record_index = 41;
+  return head;
+}
+
+inline pipeline::Reply SampleReply(std::string text) {
+  pipeline::Reply reply;
+  reply.head = SampleHead();
+  reply.text = std::move(text);
+  reply.end.set_finish_reason(v1::FINISH_REASON_STOP);
+  reply.end.mutable_usage()->set_input(12);
+  reply.end.mutable_usage()->set_output(5);
+  reply.end.mutable_record()->set_log_id(3);
+  reply.end.mutable_record()->set_index(42);
+  reply.overhead_us = 1234;
+  return reply;
+}
+
+inline pipeline::Failure SampleFailure(absl::Status status) {
+  pipeline::Failure failure{.status = std::move(status), .head = SampleHead(), .limits = {}};
+  failure.limits.tokens = {.limit = 100, .remaining = 0, .reset_ms = 360'000};
+  return failure;
+}
+
+// Suspends until the call is cancelled.
+inline async::Awaitable<void> UntilCancelled(std::shared_ptr<pipeline::Cancellation> cancellation) {
+  auto start = [&cancellation](auto done) { cancellation->OnCancel([done] { done(true); }); };
+  co_await async::Callback<bool>(start);
+}
+
+class FakeChat final : public pipeline::ChatService {
+ public:
+  using Chatting = std::function<async::Awaitable<pipeline::Outcome<pipeline::Reply>>(Asked)>;
+
+  // Unary: the text "Hello". A stream: "Hel" written, "lo" with the end.
+  FakeChat() : chatting_(&FakeChat::Hello) {}
+
+  void Answer(Chatting chatting) {
+    const std::lock_guard lock(mu_);
+    chatting_ = std::move(chatting);
+  }
+  void Fail(absl::Status status) {
+    Answer([status](Asked) -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> { co_return SampleFailure(status); });
+  }
+  void FailModels(absl::Status status) {
+    const std::lock_guard lock(mu_);
+    models_status_ = std::move(status);
+  }
+  Asked last() const {
+    const std::lock_guard lock(mu_);
+    return last_;
+  }
+  int running() const { return running_; }
+
+  async::Awaitable<pipeline::Outcome<pipeline::Reply>> Chat(const pipeline::Caller& caller, const v1::ChatRequest& request,
+                                                            pipeline::StreamWriter* writer,
+                                                            std::shared_ptr<pipeline::Cancellation> cancellation) override {
+    Chatting chatting;
+    Asked asked{caller, request, writer, cancellation};
+    {
+      const std::lock_guard lock(mu_);
+      last_ = asked;
+      chatting = chatting_;
+    }
+    ++running_;
+    auto outcome = co_await chatting(std::move(asked));
+    --running_;
+    co_return outcome;
+  }
+
+  async::Awaitable<pipeline::Outcome<v1::CountTokensReply>> CountTokens(const pipeline::Caller&, const v1::CountTokensRequest& request) override {
+    v1::CountTokensReply reply;
+    reply.set_tokens(request.messages_size() * 7);
+    co_return reply;
+  }
+
+  async::Awaitable<pipeline::Outcome<v1::ListModelsReply>> ListModels(const pipeline::Caller& caller) override {
+    const std::lock_guard lock(mu_);
+    last_.caller = caller;
+    if (!models_status_.ok()) co_return SampleFailure(models_status_);
+    v1::ListModelsReply reply;
+    reply.add_models()->set_name("smollm2");
+    reply.add_models()->set_name("org/model b");
+    co_return reply;
+  }
+
+ private:
+  static async::Awaitable<pipeline::Outcome<pipeline::Reply>> Hello(Asked asked) {
+    if (asked.writer == nullptr) co_return SampleReply("Hello");
+    const absl::Status begun = co_await asked.writer->Begin(SampleHead());
+    const absl::Status written = co_await asked.writer->Write("Hel");
+    if (!begun.ok() || !written.ok()) co_return pipeline::Failure{.status = written, .head = SampleHead(), .limits = {}};
+    co_return SampleReply("lo");
+  }
+
+  mutable std::mutex mu_;
+  Chatting chatting_;
+  Asked last_;
+  absl::Status models_status_;
+  std::atomic<int> running_{0};
+};
+
+}  // namespace tollgate::testing

@@ -1,0 +1,164 @@
+#include "gateway/net/listener.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <condition_variable>
+#include <mutex>
+#include <vector>
+
+#include "../http/raw_client.h"
+#include "gateway/net/io_threads.h"
+
+using namespace tollgate;
+using tollgate::testing::RawClient;
+
+namespace {
+
+// Keeps what it is handed.
+class Taker {
+ public:
+  net::Listener::Handler Handler() {
+    return [this](net::Accepted connection) {
+      const std::lock_guard lock(mu_);
+      taken_.push_back(std::move(connection));
+      changed_.notify_all();
+    };
+  }
+  bool AwaitTaken(std::size_t count) {
+    std::unique_lock lock(mu_);
+    return changed_.wait_for(lock, std::chrono::seconds(30), [&] { return taken_.size() >= count; });
+  }
+  std::string source(std::size_t i) {
+    const std::lock_guard lock(mu_);
+    return taken_[i].source;
+  }
+  void CloseAll() {
+    const std::lock_guard lock(mu_);
+    for (const auto& connection : taken_) close(connection.fd);
+    taken_.clear();
+  }
+  ~Taker() { CloseAll(); }
+
+ private:
+  std::mutex mu_;
+  std::condition_variable changed_;
+  std::vector<net::Accepted> taken_;
+};
+
+std::unique_ptr<net::Listener> Bind(net::ListenerOptions options, net::IoThreads& io) {
+  auto listener = net::Listener::Bind(options, io);
+  REQUIRE(listener.ok());
+  return *std::move(listener);
+}
+
+// Lowers the process's limit and takes every descriptor that is left.
+class Exhausted {
+ public:
+  Exhausted() {
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &before_) == 0);
+    rlimit low = before_;
+    low.rlim_cur = 256;
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &low) == 0);
+    for (int fd = open("/dev/null", O_RDONLY); fd >= 0; fd = open("/dev/null", O_RDONLY)) fillers_.push_back(fd);
+    REQUIRE(errno == EMFILE);
+  }
+  ~Exhausted() {
+    for (const int fd : fillers_) close(fd);
+    setrlimit(RLIMIT_NOFILE, &before_);
+  }
+
+ private:
+  rlimit before_{};
+  std::vector<int> fillers_;
+};
+
+}  // namespace
+
+TEST_CASE("Connections are handed over with their source, and the port closes on Stop") {
+  net::IoThreads io(1);
+  Taker taker;
+  auto listener = Bind({.name = "test"}, io);
+  listener->Start(taker.Handler());
+  REQUIRE(listener->port() != 0);
+  RawClient client(listener->port());
+  REQUIRE(taker.AwaitTaken(1));
+  CHECK(taker.source(0) == "127.0.0.1");
+  CHECK(listener->accepted() == 1);
+  listener->Stop();
+  CHECK_FALSE(RawClient().Connect(listener->port()));
+}
+
+TEST_CASE("An IPv6 listener gives IPv6 and mapped IPv4 sources") {
+  net::IoThreads io(1);
+  Taker taker;
+  auto bound = net::Listener::Bind({.name = "test", .address = "::"}, io);
+  if (!bound.ok()) SKIP("no IPv6 on this machine");
+  (*bound)->Start(taker.Handler());
+  RawClient client((*bound)->port());
+  REQUIRE(taker.AwaitTaken(1));
+  CHECK(taker.source(0) == "127.0.0.1");
+}
+
+TEST_CASE("An address that is no address refuses the start and says what one looks like") {
+  net::IoThreads io(1);
+  const auto listener = net::Listener::Bind({.name = "grpc", .address = "localhost"}, io);
+  REQUIRE_FALSE(listener.ok());
+  CHECK(base::Message(listener.status()) == "listener grpc: \"localhost\" is not a numeric IPv4 or IPv6 address, for example 127.0.0.1");
+}
+
+TEST_CASE("Beyond a limit newcomers are closed at once, and a place that is freed is given again") {
+  for (const bool watch : {false, true}) {
+    for (const bool total : {false, true}) {
+      INFO("watch " << watch << " total " << total);
+      net::IoThreads io(1);
+      Taker taker;
+      net::ListenerOptions options{.name = "test", .watch_descriptors = watch};
+      (total ? options.connections_max : options.connections_per_source_max) = 2;
+      auto listener = Bind(options, io);
+      listener->Start(taker.Handler());
+      RawClient a(listener->port()), b(listener->port());
+      REQUIRE(taker.AwaitTaken(2));
+      RawClient c(listener->port());
+      CHECK(c.AtEnd());
+      CHECK(listener->refused() == 1);
+      CHECK(listener->open() == 2);
+      taker.CloseAll();
+      CHECK(listener->open() == 0);
+      RawClient d(listener->port());
+      CHECK(taker.AwaitTaken(1));
+      CHECK(listener->open() == 1);
+    }
+  }
+}
+
+TEST_CASE("With every descriptor taken newcomers are closed instead of left hanging, and service returns unaided") {
+  net::IoThreads io(1);
+  Taker taker;
+  auto listener = Bind({.name = "test", .descriptors_reserved = 0}, io);
+  listener->Start(taker.Handler());
+  std::vector<RawClient> before(8), after(8);   // Their sockets exist; connecting needs no more descriptors.
+  {
+    const Exhausted exhausted;
+    for (RawClient& client : before) {
+      REQUIRE(client.Connect(listener->port()));
+      CHECK(client.AtEnd());
+    }
+    CHECK(listener->refused() == 8);
+    CHECK(listener->accepted() == 0);
+  }
+  for (RawClient& client : after) REQUIRE(client.Connect(listener->port()));
+  CHECK(taker.AwaitTaken(8));
+}
+
+TEST_CASE("The last descriptors are left to the rest of the program") {
+  net::IoThreads io(1);
+  Taker taker;
+  auto listener = Bind({.name = "test", .descriptors_reserved = 100'000'000}, io);
+  listener->Start(taker.Handler());
+  RawClient client(listener->port());
+  CHECK(client.AtEnd());
+  CHECK(listener->refused() == 1);
+}

@@ -1,0 +1,80 @@
+#include <catch2/catch_test_macros.hpp>
+
+#include "base/error_detail.h"
+#include "gateway/pipeline/refusals.h"
+#include "tests/gateway/pipeline/world.h"
+
+using namespace tollgate;
+namespace v1 = tollgate::v1;
+using pipeline::Failure;
+using pipeline::Reply;
+
+TEST_CASE("A closed gate refuses newcomers, lets those inside finish, and says when it is empty") {
+  test::World world;
+  auto cancellation = std::make_shared<pipeline::Cancellation>();
+  auto running = world.Start(world.Ask("!hang"), nullptr, cancellation);
+  while (world.journal.size() == 0) std::this_thread::yield();
+  std::promise<void> empty;
+  world.pipe().CloseGate([&] { empty.set_value(); });
+  auto emptied = empty.get_future();
+  CHECK(emptied.wait_for(std::chrono::milliseconds(5)) == std::future_status::timeout);
+  const auto refused = world.Chat(world.Ask("hello"));
+  CHECK(std::get<Failure>(refused).status.code() == absl::StatusCode::kUnavailable);
+  CHECK(base::DetailOf(std::get<Failure>(refused).status)->reason == "SHUTTING_DOWN");
+
+  world.pipe().EndAll();
+  const auto outcome = running.get();
+  CHECK(std::get<Failure>(outcome).status.code() == absl::StatusCode::kUnavailable);
+  emptied.get();
+  CHECK(world.pipe().running() == 0);
+  CHECK(world.journal.Of(v1::RECORD_KIND_ABORT).at(0).record.end().reason() == "SHUTDOWN");
+  world.CheckBooks();
+}
+
+TEST_CASE("More requests than the instance takes are refused with a hint") {
+  test::World world;
+  world.options.running_max = 1;
+  auto cancellation = std::make_shared<pipeline::Cancellation>();
+  auto running = world.Start(world.Ask("!hang"), nullptr, cancellation);
+  while (world.journal.size() == 0) std::this_thread::yield();
+  const auto refused = world.Chat(world.Ask("hello"));
+  const auto detail = base::DetailOf(std::get<Failure>(refused).status);
+  REQUIRE(detail);
+  CHECK(detail->reason == "OVERLOADED");
+  CHECK(detail->retry_after_ms.has_value());
+  cancellation->Cancel();
+  running.get();
+  CHECK(std::holds_alternative<Reply>(world.Chat(world.Ask("hello"))));
+}
+
+TEST_CASE("Refusals become one record for each who, reason and second, within a bound") {
+  base::ManualClock clock;
+  test::FakeJournal journal;
+  pipeline::Refusals refusals(journal, clock, 2);
+  for (int i = 0; i < 1000; ++i) refusals.Count({}, "source-a", "INVALID_API_KEY");
+  refusals.Count({}, "source-b", "INVALID_API_KEY");
+  for (int i = 0; i < 5; ++i) refusals.Count({}, "source-" + std::to_string(i), "INVALID_API_KEY");
+  refusals.Flush(false);
+  CHECK(journal.size() == 0);  // The second is not over.
+  clock.Advance(std::chrono::seconds(1));
+  refusals.Flush(false);
+  std::int64_t counted = 0;
+  std::int64_t others = 0;
+  for (const auto& entry : journal.entries()) {
+    counted += entry.record.refused().count();
+    if (entry.record.refused().reason() == "OTHER") others += entry.record.refused().count();
+  }
+  CHECK(journal.size() == 3);
+  CHECK(counted == 1006);
+  CHECK(others == 5);
+
+  SECTION("what cannot be written is kept for the next time") {
+    journal.SetFault([](const audit::Entry&) { return base::Unavailable("away"); });
+    refusals.Count({}, "source-a", "RATE_LIMITED");
+    refusals.Flush(true);
+    CHECK(journal.size() == 3);
+    journal.SetFault(nullptr);
+    refusals.Flush(true);
+    CHECK(journal.size() == 4);
+  }
+}

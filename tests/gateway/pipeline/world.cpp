@@ -1,0 +1,259 @@
+#include "tests/gateway/pipeline/world.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "base/error_detail.h"
+#include "gateway/directory/snapshot_builder.h"
+#include "gateway/identity/api_key.h"
+
+namespace tollgate::test {
+
+namespace v1 = tollgate::v1;
+using directory::Table;
+
+namespace {
+
+const std::string kMacKey(32, 'm');
+const std::string kPepper(32, 'p');
+
+std::string Bool(bool on) { return on ? "t" : "f"; }
+
+}  // namespace
+
+async::Awaitable<absl::Status> RecordingWriter::Begin(const pipeline::ReplyHead&) {
+  ++begins;
+  co_return absl::OkStatus();
+}
+
+async::Awaitable<absl::Status> RecordingWriter::Write(std::string piece) {
+  if (writes >= fail_from_write) co_return base::Cancelled("gone");
+  text += piece;
+  const int write = writes++;
+  if (on_write) on_write(write);
+  co_return absl::OkStatus();
+}
+
+World::World(const std::string& policy_yaml)
+    : keys_(audit::MakeMemoryKeys(audit::RootKey::FromBytes(std::string(32, 'r')))),
+      leases_(lease_store_, clock, {base::InstanceId::New(), 1}) {
+  directory::Row org = directory::NewRow(Table::kOrg);
+  org.Set("name", std::string("acme"));
+  org.Set("blocked", Bool(false));
+  directory::Row team = directory::NewRow(Table::kTeam);
+  team.Set("org", org.id.ToString());
+  team.Set("name", std::string("search"));
+  team.Set("blocked", Bool(false));
+  directory::Row project = directory::NewRow(Table::kProject);
+  project.Set("org", org.id.ToString());
+  project.Set("team", team.id.ToString());
+  project.Set("name", std::string("web"));
+  project.Set("blocked", Bool(false));
+  const identity::ApiKey api_key = identity::MintApiKey(identity::Environment::kLive);
+  key_text = identity::FormatApiKey(api_key);
+  directory::Row key = directory::NewRow(Table::kKey);
+  key.Set("org", org.id.ToString());
+  key.Set("project", project.id.ToString());
+  key.Set("public_id", api_key.public_id);
+  key.Set("name", std::string("web-key"));
+  key.Set("owner", std::string("ada"));
+  key.Set("secret_hmac", base::Blob{std::string(base::View(identity::SecretHmac(kPepper, api_key.secret)))});
+  key.Set("roles", std::string("member"));
+  key.Set("created_us", base::ToMicros(clock.Wall()));
+  key.Set("dev", Bool(false));
+  directory::Row price = directory::NewRow(Table::kPrice);
+  price.Set("price_version", std::int64_t{1});
+  price.Set("model", std::string("script"));
+  price.Set("effective_from_us", std::int64_t{0});
+  price.Set("input_nanos", std::int64_t{1000});
+  price.Set("cached_input_nanos", std::int64_t{1000});
+  price.Set("output_nanos", std::int64_t{2000});
+  price.Set("currency", std::string("EUR"));
+  org_ = org.id, team_ = team.id, project_ = project.id, key_ = key.id;
+  for (directory::Row* row : {&org, &team, &project, &key, &price}) Add(std::move(*row));
+  if (!policy_yaml.empty()) {
+    directory::Row policy = directory::NewRow(Table::kPolicy);
+    policy.Set("org", org_.ToString());
+    policy.Set("name", std::string("house"));
+    policy.Set("policy_version", std::int64_t{1});
+    policy.Set("sha256", base::Blob{std::string(base::View(base::Sha256(policy_yaml)))});
+    policy.Set("yaml", policy_yaml);
+    policy.Set("created_us", std::int64_t{0});
+    directory::Row binding = directory::NewRow(Table::kPolicyBinding);
+    binding.Set("org", org_.ToString());
+    binding.Set("name", std::string("house"));
+    binding.Set("policy_version", std::int64_t{1});
+    binding.Set("mode", std::string("enforce"));
+    Add(std::move(policy));
+    Add(std::move(binding));
+  }
+  quotas_ = std::make_unique<metering::Quotas>(clock, leases_);
+  identity_ = std::make_unique<identity::Identity>(kPepper, false);
+  inference::PoolOptions pool;
+  pool.models.push_back({.name = "script", .engine = inference::EngineKind::kScripted, .context_tokens = 4096});
+  auto made = inference::Pool::Create(std::move(pool));
+  REQUIRE(made.ok());
+  pool_ = *std::move(made);
+  Publish();
+}
+
+World::~World() {
+  pipeline_.reset();
+  work_.reset();
+  io_.stop();
+  if (thread_.joinable()) thread_.join();
+  cpu_.join();
+}
+
+void World::Add(directory::Row row) {
+  std::erase_if(rows_, [&](const directory::Row& old) { return old.table == row.table && old.id == row.id; });
+  row.version = row.table == Table::kPrice ? 0 : version_ + 1;
+  row.mac = directory::RowMac(kMacKey, row);
+  rows_.push_back(std::move(row));
+}
+
+void World::Publish() {
+  ++version_;
+  directory::SnapshotBuilder builder(kMacKey);
+  directory::Head head{.version = version_};
+  for (const directory::Row& row : rows_) directory::Toggle(head.set, row.mac);
+  head.mac = directory::HeadMac(kMacKey, head.version, head.set);
+  const absl::Status applied = builder.Apply(rows_, head);
+  INFO(base::Message(applied));
+  REQUIRE(applied.ok());
+  auto snapshot = builder.Build(clock.Mono());
+  REQUIRE(snapshot.ok());
+  quotas_->SetRules((*snapshot)->Quotas());
+  for (int i = 0; i < 3; ++i) quotas_->Tick();
+  directory.Set(*snapshot);
+}
+
+void World::SetQuota(const std::string& meter, const std::string& window, std::int64_t amount) {
+  directory::Row quota = directory::NewRow(Table::kQuota);
+  quota.Set("org", org_.ToString());
+  quota.Set("scope_kind", std::string("team"));
+  quota.Set("scope_id", team_.ToString());
+  quota.Set("meter", meter);
+  quota.Set("period", window);
+  quota.Set("amount", amount);
+  quota.Set("removed", Bool(false));
+  Add(std::move(quota));
+  Publish();
+}
+
+void World::RevokeKey() {
+  directory::Row key = *std::find_if(rows_.begin(), rows_.end(), [](const auto& row) { return row.table == Table::kKey; });
+  key.Set("revoked_us", base::ToMicros(clock.Wall()));
+  Add(std::move(key));
+  Publish();
+}
+
+void World::BlockTeam() {
+  directory::Row team = *std::find_if(rows_.begin(), rows_.end(), [](const auto& row) { return row.table == Table::kTeam; });
+  team.Set("blocked", Bool(true));
+  Add(std::move(team));
+  Publish();
+}
+
+void World::StopModel() {
+  directory::Row stop = directory::NewRow(Table::kStop);
+  stop.Set("scope_kind", std::string("model"));
+  stop.Set("model", std::string("script"));
+  stop.Set("reason", std::string("it misbehaves"));
+  stop.Set("since_us", base::ToMicros(clock.Wall()));
+  stop.Set("lifted", Bool(false));
+  Add(std::move(stop));
+  Publish();
+}
+
+void World::GrantOnly(const std::string& model) {
+  directory::Row grant = directory::NewRow(Table::kModelGrant);
+  grant.Set("org", org_.ToString());
+  grant.Set("scope_kind", std::string("team"));
+  grant.Set("scope_id", team_.ToString());
+  grant.Set("model", model);
+  grant.Set("state", std::string("granted"));
+  Add(std::move(grant));
+  Publish();
+}
+
+pipeline::Caller World::NewCaller() const {
+  pipeline::Caller caller;
+  caller.bearer = key_text;
+  caller.source = "192.0.2.7";
+  caller.request_id = base::RequestId::New();
+  caller.received = std::chrono::steady_clock::now();
+  return caller;
+}
+
+v1::ChatRequest World::Ask(const std::string& user_text) const {
+  v1::ChatRequest request;
+  request.set_model("script");
+  v1::ChatMessage* message = request.add_messages();
+  message->set_role(v1::ROLE_USER);
+  message->add_parts(user_text);
+  return request;
+}
+
+pipeline::Pipeline& World::pipe() {
+  if (!pipeline_) {
+    pipeline::Collaborators with{.clock = &clock, .directory = &directory, .identity = identity_.get(), .quotas = quotas_.get(),
+                                 .journal = &journal, .keys = keys_.get(), .pool = pool_.get(), .io = io_.get_executor(),
+                                 .cpu = cpu_.get_executor(), .options = options};
+    pipeline_ = std::make_unique<pipeline::Pipeline>(std::move(with));
+    thread_ = std::thread([this] { io_.run(); });
+  }
+  return *pipeline_;
+}
+
+pipeline::Outcome<pipeline::Reply> World::ChatAs(const pipeline::Caller& caller, const v1::ChatRequest& request, pipeline::StreamWriter* writer,
+                                                 std::shared_ptr<pipeline::Cancellation> cancellation) {
+  if (!cancellation) cancellation = std::make_shared<pipeline::Cancellation>();
+  pipeline::Pipeline& pipeline = pipe();
+  auto call = [&]() -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
+    co_return co_await pipeline.Chat(caller, request, writer, cancellation);
+  };
+  return boost::asio::co_spawn(boost::asio::make_strand(io_), call, boost::asio::use_future).get();
+}
+
+pipeline::Outcome<pipeline::Reply> World::Chat(const v1::ChatRequest& request, pipeline::StreamWriter* writer) {
+  return ChatAs(NewCaller(), request, writer);
+}
+
+std::future<pipeline::Outcome<pipeline::Reply>> World::Start(const v1::ChatRequest& request, pipeline::StreamWriter* writer,
+                                                             std::shared_ptr<pipeline::Cancellation> cancellation) {
+  pipe();
+  return std::async(std::launch::async, [this, request, writer, cancellation] { return ChatAs(NewCaller(), request, writer, cancellation); });
+}
+
+v1::SealedContent World::Content(const audit::Entry& entry) const {
+  auto request = base::Uuid::FromBytes(entry.record.request_id());
+  REQUIRE(request.ok());
+  auto key = keys_->Find(base::TeamId(team_), base::RequestId(*request));
+  REQUIRE(key.ok());
+  auto content = audit::OpenSealed(**key, entry.record, entry.content->stored);
+  INFO(base::Message(content.status()));
+  REQUIRE(content.ok());
+  return *content;
+}
+
+std::string World::Kinds() const {
+  std::string out;
+  for (const audit::Entry& entry : journal.entries()) {
+    if (!out.empty()) out += ' ';
+    out += v1::RecordKind_Name(entry.record.kind()).substr(std::string("RECORD_KIND_").size());
+  }
+  return out;
+}
+
+void World::CheckBooks() const {
+  CHECK(journal.open_requests() == 0);
+  for (const audit::Entry& entry : journal.entries()) {
+    if (!entry.record.has_end()) continue;
+    const v1::TokenCounts& tokens = entry.record.end().tokens();
+    const bool used = tokens.input() + tokens.output() > 0;
+    CHECK(entry.companions.size() == (used ? 2u : 1u));  // Usage, and a transfer where something was used.
+    CHECK(entry.record.end().amount_nanos() == tokens.input() + 2 * tokens.output());
+  }
+}
+
+}  // namespace tollgate::test

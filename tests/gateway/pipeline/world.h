@@ -1,0 +1,116 @@
+// A small company in memory with everything the pipeline works with, and a caller: tests of the pipeline say what they change about it.
+#pragma once
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_future.hpp>
+#include <future>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "audit/keys.h"
+#include "audit/seal.h"
+#include "gateway/directory/directory.h"
+#include "gateway/directory/rows.h"
+#include "gateway/identity/identity.h"
+#include "gateway/pipeline/pipeline.h"
+#include "inference/pool.h"
+#include "metering/quotas.h"
+#include "tests/support/fake_journal.h"
+#include "tests/support/fake_leases.h"
+
+namespace tollgate::test {
+
+class FakeDirectory final : public directory::Directory {
+ public:
+  absl::StatusOr<std::shared_ptr<const directory::Snapshot>> InForce() const override {
+    base::Lock lock(mu_);
+    return answer_;
+  }
+  void Set(absl::StatusOr<std::shared_ptr<const directory::Snapshot>> answer) {
+    base::Lock lock(mu_);
+    answer_ = std::move(answer);
+  }
+
+ private:
+  mutable base::Mutex mu_;
+  absl::StatusOr<std::shared_ptr<const directory::Snapshot>> answer_ GUARDED_BY(mu_) = base::Unavailable("no snapshot yet");
+};
+
+// What a client on a stream got.
+class RecordingWriter final : public pipeline::StreamWriter {
+ public:
+  async::Awaitable<absl::Status> Begin(const pipeline::ReplyHead& head) override;
+  async::Awaitable<absl::Status> Write(std::string text) override;
+
+  std::string text;
+  int begins = 0;
+  int writes = 0;
+  int fail_from_write = 1 << 30;            // The client is gone from this write on (0 = the first).
+  std::function<void(int write)> on_write;  // After each.
+};
+
+class World {
+ public:
+  // `policy_yaml` empty: no policy. Model "script" costs 1 nano-unit per input and 2 per output token.
+  explicit World(const std::string& policy_yaml = "");
+  ~World();
+
+  // Adds a limit of the team and puts it in force.
+  void SetQuota(const std::string& meter, const std::string& window, std::int64_t amount);
+  void RevokeKey();
+  void BlockTeam();
+  void StopModel();
+  void GrantOnly(const std::string& model);
+
+  pipeline::Caller NewCaller() const;
+  tollgate::v1::ChatRequest Ask(const std::string& user_text) const;
+
+  // Runs a call to its end.
+  pipeline::Outcome<pipeline::Reply> Chat(const tollgate::v1::ChatRequest& request, pipeline::StreamWriter* writer = nullptr);
+  pipeline::Outcome<pipeline::Reply> ChatAs(const pipeline::Caller& caller, const tollgate::v1::ChatRequest& request,
+                                            pipeline::StreamWriter* writer = nullptr, std::shared_ptr<pipeline::Cancellation> cancellation = nullptr);
+  // Starts a call.
+  std::future<pipeline::Outcome<pipeline::Reply>> Start(const tollgate::v1::ChatRequest& request, pipeline::StreamWriter* writer,
+                                                        std::shared_ptr<pipeline::Cancellation> cancellation);
+
+  // What was sealed with an entry.
+  tollgate::v1::SealedContent Content(const audit::Entry& entry) const;
+  // The journal's kinds in order: "REQUEST SEGMENT FINAL".
+  std::string Kinds() const;
+  // P3 and P4 hold for everything on record, and nothing is held any more.
+  void CheckBooks() const;
+
+  std::string key_text;
+  base::ManualClock clock;
+  FakeJournal journal;
+  FakeDirectory directory;
+  pipeline::PipelineOptions options;
+  // Builds the pipeline over what is there; called by the first Chat if need be.
+  pipeline::Pipeline& pipe();
+
+ private:
+  void Add(directory::Row row);
+  void Publish();
+
+  std::vector<directory::Row> rows_;
+  std::int64_t version_ = 0;
+  base::Uuid org_, team_, project_, key_;
+  std::unique_ptr<audit::Keys> keys_;
+  FakeLeaseStore lease_store_;
+  FakeLeases leases_;
+  std::unique_ptr<metering::Quotas> quotas_;
+  std::unique_ptr<identity::Identity> identity_;
+  std::unique_ptr<inference::Pool> pool_;
+  boost::asio::io_context io_;
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{io_.get_executor()};
+  boost::asio::thread_pool cpu_{1};
+  std::unique_ptr<pipeline::Pipeline> pipeline_;
+  std::thread thread_;
+};
+
+}  // namespace tollgate::test

@@ -1,0 +1,257 @@
+// Random histories of several instances over one store: requests at every stage, lost answers, pauses, crashes and adoptions, windows that
+// roll, rules that change. After each step no window has more used and held than its rule ever allowed; at the end every lease is home.
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+#include <list>
+#include <map>
+#include <random>
+
+#include "metering/quotas.h"
+#include "tests/support/fake_leases.h"
+#include "tests/support/random.h"
+#include "tollgate/v1/record.pb.h"
+
+namespace tollgate::metering {
+namespace {
+
+using namespace std::chrono_literals;
+using Key = test::FakeLeaseStore::Key;
+
+struct Request {
+  Admission admission;
+  Reservation reservation;
+  std::vector<Hold> holds;
+  std::int64_t input = 0, segment_output = 0;  // The latter: on record.
+  std::int64_t held = 0;                       // As the test knows it.
+  bool reserved = false, recorded = false, extending = false, failed = false;
+};
+
+struct Instance {
+  Instance(const base::Clock& clock, test::FakeLeaseStore& store, Holder holder) : leases(store, clock, holder, true), quotas(clock, leases) {}
+  ~Instance() {
+    while (leases.Deliver(test::FakeLeases::Answer::kLostBefore)) {
+    }
+  }
+  test::FakeLeases leases;
+  Quotas quotas;
+  std::list<std::shared_ptr<Request>> requests;
+  std::list<Request> orphans;  // Recorded requests that were dropped: open in the log until it is adopted.
+  bool fenced = false;
+};
+
+class Simulation {
+ public:
+  Simulation(std::uint64_t seed, int instances) : random_(seed) {
+    const Scope org{Scope::Kind::kOrg, base::Uuid::NewV7(), "acme"}, team{Scope::Kind::kTeam, base::Uuid::NewV7(), "search"};
+    scopes_ = {team, org};
+    rules_ = {{base::Uuid::NewV7(), org, Meter::kTokens, Window::kMonth, 4000},
+              {base::Uuid::NewV7(), team, Meter::kTokens, Window::kMinute, 700},
+              {base::Uuid::NewV7(), team, Meter::kRequests, Window::kMinute, 25},
+              {base::Uuid::NewV7(), team, Meter::kConcurrent, Window::kNone, 40}};
+    store_.SetHolders(instances);
+    for (int i = 0; i < instances; ++i) Start({base::InstanceId::New(), 1});
+  }
+
+  void Run(int steps) {
+    for (int i = 0; i < steps; ++i) {
+      Step();
+      Check();
+    }
+    Finish();
+  }
+
+ private:
+  std::int64_t Any(std::int64_t n) { return static_cast<std::int64_t>(random_() % static_cast<std::uint64_t>(n)); }
+
+  void Start(const Holder& holder) {
+    instances_.push_back(std::make_unique<Instance>(clock_, store_, holder));
+    instances_.back()->quotas.SetRules(*QuotaRules::Make(rules_));
+  }
+
+  void Step() {
+    Instance& at = *instances_[static_cast<std::size_t>(Any(static_cast<std::int64_t>(instances_.size())))];
+    const std::int64_t dice = Any(100);
+    if (dice < 22) return Begin(at);
+    if (dice < 52) return Touch(at);
+    if (dice < 75) return static_cast<void>(at.leases.Deliver(Any(12) == 0 ? Lost() : test::FakeLeases::Answer::kDone));
+    if (dice < 87) return at.quotas.Tick();
+    if (dice < 96) return clock_.Advance(std::chrono::milliseconds(Any(700)));
+    if (dice < 97) return clock_.Advance(std::chrono::seconds(Any(Any(20) == 0 ? 86'400 * 20 : 40)));
+    if (dice < 99) return Edit();
+    if (Any(3) == 0) return Adopt(at);
+  }
+
+  test::FakeLeases::Answer Lost() {
+    return Any(2) == 0 ? test::FakeLeases::Answer::kLostBefore : test::FakeLeases::Answer::kLostAfter;
+  }
+
+  void Begin(Instance& at) {
+    auto admission = at.quotas.Admit(scopes_);
+    if (!admission.ok()) return;
+    auto request = std::make_shared<Request>();
+    request->admission = *std::move(admission);
+    request->input = Any(60);
+    at.requests.push_back(request);
+    at.quotas.Reserve(request->admission, request->input, Any(20), [request](absl::StatusOr<Reservation> r) {
+      request->failed = !r.ok();
+      if (!r.ok()) return;
+      request->reservation = *std::move(r);
+      request->reserved = true;
+      request->held = request->reservation.tokens();
+      request->holds = request->reservation.holds();
+    });
+  }
+
+  // Something happens to one of the instance's requests.
+  void Touch(Instance& at) {
+    std::erase_if(at.requests, [](const auto& r) { return r->failed; });
+    if (at.requests.empty()) return;
+    const auto it = std::next(at.requests.begin(), Any(static_cast<std::int64_t>(at.requests.size())));
+    const std::shared_ptr<Request> request = *it;
+    if (!request->reserved) {  // It waits; perhaps its client goes away.
+      if (Any(10) == 0) at.requests.erase(it);
+      return;
+    }
+    const std::int64_t dice = Any(10);
+    if (!request->recorded) {
+      if (dice < 7 && !at.fenced) {  // A fenced instance records nothing.
+        request->reservation.MarkRecorded();
+        request->recorded = true;
+      } else {
+        if (dice == 9) at.quotas.Release(request->reservation);
+        at.requests.erase(it);
+      }
+      return;
+    }
+    if (dice < 5 && !request->extending) {
+      request->extending = true;
+      at.quotas.Extend(request->reservation, 1 + Any(40), [request](absl::StatusOr<Extension> e) {
+        request->extending = false;
+        if (e.ok()) request->held += e->granted;
+      });
+    } else if (dice < 7) {
+      if (!at.fenced) request->segment_output = Any(request->held - request->input + 1);
+    } else if (dice < 9) {
+      if (!at.fenced) Settle(at, *request, request->held - request->input - Any(request->held - request->input - request->segment_output + 1));
+      at.requests.erase(it);
+    } else {  // Its terminal record could not be written: the adopter will.
+      at.orphans.push_back({.holds = request->holds, .input = request->input, .segment_output = request->segment_output, .held = request->held});
+      at.requests.erase(it);
+    }
+  }
+
+  void Settle(Instance& at, Request& request, std::int64_t output) {
+    Record(at.leases.holder(), request.holds, request.input + output);
+    v1::TokenCounts used;
+    used.set_input(request.input);
+    used.set_output(output);
+    at.quotas.Settle(request.reservation, used);
+    REQUIRE(request.reservation.state() == Reservation::State::kSettled);
+  }
+
+  // The usage row.
+  void Record(const Holder& holder, const std::vector<Hold>& holds, std::int64_t tokens) {
+    for (const Hold& hold : holds) {
+      const std::int64_t n = MeterOf(hold.quota) == Meter::kTokens ? tokens : 1;
+      used_[{hold.quota, hold.window_start}] += n;
+      used_by_[holder][{hold.quota, hold.window_start}] += n;
+    }
+  }
+
+  Meter MeterOf(const base::Uuid& quota) const {
+    return std::find_if(rules_.begin(), rules_.end(), [&](const QuotaRule& r) { return r.id == quota; })->meter;
+  }
+
+  void Edit() {
+    QuotaRule& rule = rules_[static_cast<std::size_t>(Any(3))];
+    rule.amount = std::max<std::int64_t>(0, rule.amount * (50 + Any(120)) / 100 + Any(20));
+    for (const auto& instance : instances_) instance->quotas.SetRules(*QuotaRules::Make(rules_));
+  }
+
+  // The instance is dead, or cut off, and its log adopted: open requests are settled at their last segment, its leases come home. A new
+  // life starts; the old one may go on for a while without effect.
+  void Adopt(Instance& at) {
+    if (at.fenced) return;
+    at.fenced = true;
+    const Holder holder = at.leases.holder();
+    for (const auto& r : at.requests) {
+      if (r->recorded && !r->failed) Record(holder, r->holds, r->segment_output == 0 ? 0 : r->input + r->segment_output);
+    }
+    for (const Request& r : at.orphans) Record(holder, r.holds, r.segment_output == 0 ? 0 : r.input + r.segment_output);
+    at.orphans.clear();
+    store_.ReturnLeases(holder, used_by_[holder]);
+    Start({holder.instance, holder.epoch + 1});
+  }
+
+  void Check() {
+    for (const QuotaRule& rule : rules_) {
+      if (rule.window == Window::kNone) continue;
+      std::int64_t& most = most_[{rule.id, WindowAt(rule.window, clock_.Wall()).start}];
+      most = std::max(most, rule.amount);
+    }
+    std::map<Key, std::int64_t> committed = used_;  // Used, or held by whoever still can use it.
+    for (const auto& instance : instances_) {
+      if (instance->fenced) continue;
+      for (const auto& r : instance->requests) AddHeld(*r, committed);
+      for (const Request& r : instance->orphans) AddHeld(r, committed);
+    }
+    const auto balances = store_.balances();
+    for (const auto& [key, n] : committed) {
+      REQUIRE(n <= balances.at(key));
+    }
+    for (const auto& [key, debited] : balances) {
+      REQUIRE(debited >= 0);
+      REQUIRE(debited <= most_[key]);
+    }
+  }
+
+  void AddHeld(const Request& r, std::map<Key, std::int64_t>& committed) const {
+    for (const Hold& hold : r.holds) committed[{hold.quota, hold.window_start}] += MeterOf(hold.quota) == Meter::kTokens ? r.held : 1;
+  }
+
+  void Finish() {
+    for (const auto& instance : instances_) {
+      for (const auto& r : instance->requests) {
+        if (r->recorded && !r->failed && !instance->fenced) Settle(*instance, *r, r->segment_output);
+      }
+      instance->requests.clear();
+    }
+    const std::size_t lives = instances_.size();
+    for (std::size_t i = 0; i < lives; ++i) Adopt(*instances_[i]);
+    Check();
+    for (const auto& [key, debited] : store_.balances()) {
+      const auto found = used_.find(key);
+      const std::int64_t used = found == used_.end() ? 0 : found->second;
+      REQUIRE(debited >= used);
+      const WindowSpan window = WindowAt(WindowOf(key.quota), key.start);
+      if (window.Holds(clock_.Wall())) REQUIRE(debited == used);  // Nothing is stranded in a window that goes on.
+    }
+  }
+
+  Window WindowOf(const base::Uuid& quota) const {
+    return std::find_if(rules_.begin(), rules_.end(), [&](const QuotaRule& r) { return r.id == quota; })->window;
+  }
+
+  std::mt19937_64 random_;
+  base::ManualClock clock_{std::chrono::sys_days(std::chrono::year(2026) / 11 / 25) + 22h};
+  test::FakeLeaseStore store_;
+  std::vector<Scope> scopes_;
+  std::vector<QuotaRule> rules_;
+  std::map<Key, std::int64_t> most_;  // The largest amount in force while the window was open.
+  std::map<Key, std::int64_t> used_;
+  std::map<Holder, std::map<Key, std::int64_t>> used_by_;
+  std::vector<std::unique_ptr<Instance>> instances_;
+};
+
+TEST_CASE("No history of instances, faults, crashes and edits spends more than a window has, and every lease comes home") {
+  const std::uint64_t seed = test::Seed();
+  for (int i = 0; i < 4 * test::Loops(); ++i) {
+    const std::uint64_t run = seed + static_cast<std::uint64_t>(i);
+    INFO("TOLLGATE_SEED=" << run);
+    Simulation(run, 1 + i % 4).Run(1500);
+  }
+}
+
+}  // namespace
+}  // namespace tollgate::metering

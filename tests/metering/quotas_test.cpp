@@ -1,0 +1,387 @@
+#include <catch2/catch_test_macros.hpp>
+
+#include <atomic>
+#include <future>
+#include <thread>
+
+#include "base/error_detail.h"
+#include "metering/quotas.h"
+#include "tests/support/fake_leases.h"
+#include "tollgate/v1/record.pb.h"
+
+namespace tollgate::metering {
+namespace {
+
+using namespace std::chrono_literals;
+using State = Reservation::State;
+
+const Scope kOrg{Scope::Kind::kOrg, base::Uuid::NewV7(), "acme"};
+const Scope kTeam{Scope::Kind::kTeam, base::Uuid::NewV7(), "search"};
+const Scope kKey{Scope::Kind::kKey, base::Uuid::NewV7(), "app"};
+const std::vector<Scope> kScopes{kKey, kTeam, kOrg};
+
+QuotaRule Rule(const Scope& scope, Meter meter, Window window, std::int64_t amount) {
+  return {base::Uuid::NewV7(), scope, meter, window, amount};
+}
+
+v1::TokenCounts Used(std::int64_t input, std::int64_t output) {
+  v1::TokenCounts used;
+  used.set_input(input);
+  used.set_output(output);
+  return used;
+}
+
+// One instance over a store of its own, at 2026-11-25T22:00:00Z.
+struct Fixture {
+  explicit Fixture(std::vector<QuotaRule> rules, bool queued = false) : leases(store, clock, holder, queued), quotas(clock, leases) {
+    SetRules(std::move(rules));
+    while (leases.Deliver()) {
+    }
+    quotas.Tick();
+  }
+  ~Fixture() {
+    while (leases.Deliver(test::FakeLeases::Answer::kLostBefore)) {
+    }
+  }
+  void SetRules(std::vector<QuotaRule> rules) {
+    auto made = QuotaRules::Make(std::move(rules));
+    REQUIRE(made.ok());
+    quotas.SetRules(*made);
+  }
+  absl::StatusOr<Admission> Admit() { return quotas.Admit(kScopes); }
+  absl::StatusOr<Reservation> Reserve(Admission& admission, std::int64_t input, std::int64_t output) {
+    absl::StatusOr<Reservation> result = base::Unknown("not called");
+    quotas.Reserve(admission, input, output, [&](absl::StatusOr<Reservation> r) { result = std::move(r); });
+    return result;
+  }
+  absl::StatusOr<Extension> Extend(Reservation& reservation, std::int64_t want) {
+    absl::StatusOr<Extension> result = base::Unknown("not called");
+    quotas.Extend(reservation, want, [&](absl::StatusOr<Extension> e) { result = std::move(e); });
+    return result;
+  }
+  // A whole request; its status, or OK when it was served.
+  absl::Status Serve(std::int64_t input, std::int64_t output) {
+    TG_ASSIGN(Admission admission, Admit());
+    TG_ASSIGN(Reservation reservation, Reserve(admission, input, output));
+    reservation.MarkRecorded();
+    quotas.Settle(reservation, Used(input, reservation.output_tokens()));
+    return absl::OkStatus();
+  }
+  void Advance(std::chrono::microseconds by) {
+    clock.Advance(by);
+    quotas.Tick();
+  }
+
+  base::ManualClock clock{std::chrono::sys_days(std::chrono::year(2026) / 11 / 25) + 22h};
+  test::FakeLeaseStore store;
+  Holder holder{base::InstanceId::New(), 1};
+  test::FakeLeases leases;
+  Quotas quotas;
+};
+
+TEST_CASE("A stream ends at the very last token that the quota has") {
+  Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, 1000)});
+  auto admission = f.Admit();
+  REQUIRE(admission.ok());
+  auto reservation = f.Reserve(*admission, 100, 64);
+  REQUIRE(reservation.ok());
+  CHECK(reservation->tokens() == 164);
+  CHECK(reservation->output_tokens() == 64);
+  std::int64_t output = 64;
+  while (true) {
+    const auto more = f.Extend(*reservation, 64);
+    REQUIRE(more.ok());
+    output += more->granted;
+    CHECK(more->limited_by == (more->granted < 64 ? "team search" : ""));
+    if (more->granted < 64) break;
+  }
+  CHECK(output == 900);
+  CHECK(f.Extend(*reservation, 64)->granted == 0);
+  f.quotas.Settle(*reservation, Used(100, 900));
+  CHECK(reservation->state() == State::kSettled);
+  const absl::Status refused = f.Serve(1, 1);
+  CHECK(base::Message(refused) == "team search has used 1,000 of 1,000 tokens; resets 2026-12-01T00:00:00Z");
+}
+
+TEST_CASE("A prompt is reserved wholly or not at all, and its output as far as there is any") {
+  Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, 100)});
+  auto admission = f.Admit();
+  CHECK(base::DetailOf(f.Reserve(*admission, 100, 64).status())->may_retry == false);  // No room for one token of output.
+  auto reservation = f.Reserve(*admission, 95, 64);
+  REQUIRE(reservation.ok());
+  CHECK(reservation->output_tokens() == 5);
+  auto second = f.Admit();
+  const auto refused = f.Reserve(*second, 10, 64);
+  CHECK(base::Message(refused.status()) == "team search has used 100 of 100 tokens; resets 2026-12-01T00:00:00Z");
+  f.quotas.Settle(*reservation, Used(60, 0));
+  CHECK(base::Message(f.Reserve(*second, 40, 1).status()) ==
+        "team search has used 60 of 100 tokens and this request needs 41; resets 2026-12-01T00:00:00Z");
+  CHECK(f.Reserve(*second, 39, 64)->tokens() == 40);
+}
+
+TEST_CASE("All scopes are debited or none, and the one that refuses longest is named") {
+  Fixture f({Rule(kKey, Meter::kTokens, Window::kMinute, 1000), Rule(kTeam, Meter::kTokens, Window::kMonth, 300),
+             Rule(kOrg, Meter::kTokens, Window::kDay, 200)});
+  REQUIRE(f.Serve(150, 10).ok());
+  auto admission = f.Admit();
+  CHECK(base::Message(f.Reserve(*admission, 50, 1).status()) ==
+        "org acme has used 160 of 200 tokens and this request needs 51; resets 2026-11-26T00:00:00Z");
+  const Remaining left = f.quotas.RemainingOf(kScopes);
+  CHECK(left.tokens->scope == "org acme");
+  CHECK(left.tokens->limit == 200);
+  CHECK(left.tokens->remaining == 40);
+  CHECK(left.tokens->reset == 2h);
+  CHECK(!left.requests.has_value());
+  CHECK(f.quotas.RemainingOf(std::vector<Scope>{kKey}).tokens->remaining == 840);
+  f.SetRules({Rule(kKey, Meter::kTokens, Window::kMinute, 10), Rule(kTeam, Meter::kTokens, Window::kMonth, 10)});
+  CHECK(f.Serve(5, 5).ok());
+  CHECK(base::DetailOf(f.Serve(5, 5))->subject == "team search");
+}
+
+TEST_CASE("Requests per minute are exact, and a refused or dropped request gives its count back") {
+  Fixture f({Rule(kKey, Meter::kRequests, Window::kMinute, 3), Rule(kTeam, Meter::kTokens, Window::kMonth, 1000)});
+  { auto dropped = f.Admit(); REQUIRE(dropped.ok()); }
+  {
+    auto refused = f.Admit();
+    CHECK(!f.Reserve(*refused, 5000, 1).ok());
+  }
+  {
+    auto released = f.Admit();
+    auto reservation = f.Reserve(*released, 1, 1);
+    REQUIRE(reservation.ok());
+    f.quotas.Release(*reservation);
+    CHECK(reservation->state() == State::kReleased);
+  }
+  for (int i = 0; i < 3; ++i) CHECK(f.Serve(1, 1).ok());
+  const absl::Status fourth = f.Serve(1, 1);
+  CHECK(base::Message(fourth) == "key app has used 3 of 3 requests; resets 2026-11-25T22:01:00Z");
+  CHECK(base::DetailOf(fourth)->retry_after_ms == 60'000);
+  f.Advance(60s);
+  CHECK(f.Serve(1, 1).ok());
+  CHECK(f.quotas.RemainingOf(kScopes).requests->remaining == 2);
+}
+
+TEST_CASE("A second attempt of a request counts its tokens again, not the request") {
+  Fixture f({Rule(kKey, Meter::kRequests, Window::kMinute, 2), Rule(kTeam, Meter::kTokens, Window::kMonth, 1000)});
+  {
+    auto admission = f.Admit();
+    auto first = f.Reserve(*admission, 10, 10);
+    f.quotas.Settle(*first, Used(10, 3));
+    auto second = f.Reserve(*admission, 10, 10);
+    f.quotas.Settle(*second, Used(10, 10));
+  }
+  CHECK(f.quotas.RemainingOf(kScopes).requests->remaining == 1);
+  CHECK(f.quotas.RemainingOf(kScopes).tokens->remaining == 1000 - 33);
+}
+
+TEST_CASE("Concurrency comes back when the admission goes") {
+  Fixture f({Rule(kKey, Meter::kConcurrent, Window::kNone, 2)});
+  auto a = f.Admit();
+  auto b = f.Admit();
+  REQUIRE((a.ok() && b.ok()));
+  CHECK(base::Message(f.Admit().status()) == "key app has 2 of 2 requests running; try again when one has ended");
+  a = base::Unknown("gone");
+  auto c = f.Admit();
+  CHECK(c.ok());
+  f.SetRules({});  // The rule goes while two run under it.
+  CHECK(f.Admit().ok());
+}
+
+TEST_CASE("A reservation closes once") {
+  Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, 1000)});
+  auto admission = f.Admit();
+  auto reservation = f.Reserve(*admission, 100, 64);
+  f.quotas.Settle(*reservation, Used(100, 10));
+  f.quotas.Settle(*reservation, Used(100, 64));
+  f.quotas.Release(*reservation);
+  CHECK(reservation->state() == State::kSettled);
+  CHECK(f.quotas.RemainingOf(kScopes).tokens->remaining == 890);
+  CHECK(f.Extend(*reservation, 1).status().code() == absl::StatusCode::kCancelled);
+}
+
+TEST_CASE("Dropped before its record is durable a reservation is released, after it its tokens stay counted") {
+  Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, 1000)});
+  { auto admission = f.Admit(); auto reservation = f.Reserve(*admission, 100, 64); }
+  CHECK(f.quotas.RemainingOf(kScopes).tokens->remaining == 1000);
+  {
+    auto admission = f.Admit();
+    auto reservation = f.Reserve(*admission, 100, 64);
+    reservation->MarkRecorded();
+  }
+  CHECK(f.quotas.RemainingOf(kScopes).tokens->remaining == 836);
+}
+
+TEST_CASE("A reservation stays in its window; the next window starts whole") {
+  const QuotaRule rule = Rule(kTeam, Meter::kTokens, Window::kMinute, 100);
+  Fixture f({rule});
+  f.clock.Advance(59s);
+  auto admission = f.Admit();
+  auto reservation = f.Reserve(*admission, 50, 10);
+  REQUIRE(reservation.ok());
+  v1::RequestBody body;
+  FillHolds(*reservation, &body);
+  REQUIRE(body.holds_size() == 1);
+  CHECK(body.holds(0).quota_id() == rule.id.Bytes());
+  CHECK(body.holder().epoch() == 1);
+  const base::WallTime start = base::FromMicros(body.holds(0).window_start_us());
+  CHECK(base::FormatRfc3339(start) == "2026-11-25T22:00:00Z");
+  f.Advance(2s);
+  CHECK(f.quotas.RemainingOf(kScopes).tokens->remaining == 100);
+  CHECK(f.Extend(*reservation, 100)->granted == 40);  // What was left of the old window.
+  CHECK(f.Serve(90, 10).ok());                        // The new one.
+  f.quotas.Settle(*reservation, Used(50, 50));
+  for (int i = 0; i < 5; ++i) f.Advance(1s);
+  CHECK((f.store.balances()[{rule.id, start}]) == 100);
+}
+
+TEST_CASE("Editing an amount keeps what was used") {
+  QuotaRule rule = Rule(kTeam, Meter::kTokens, Window::kMonth, 1000);
+  Fixture f({rule});
+  REQUIRE(f.Serve(490, 10).ok());
+  rule.amount = 2000;
+  f.SetRules({rule});
+  CHECK(f.quotas.RemainingOf(kScopes).tokens->remaining == 1500);
+  rule.amount = 600;
+  f.SetRules({rule});
+  CHECK(f.Serve(90, 20).ok());  // 90 and 10 of the 20.
+  CHECK(base::Message(f.Serve(1, 1)) == "team search has used 600 of 600 tokens; resets 2026-12-01T00:00:00Z");
+  rule.amount = 200;
+  f.SetRules({rule});
+  CHECK(base::Message(f.Serve(1, 1)) == "team search has used 600 of 200 tokens; resets 2026-12-01T00:00:00Z");
+  f.SetRules({});
+  CHECK(f.Serve(10'000, 1).ok());
+  rule.amount = 610;
+  f.SetRules({rule});
+  CHECK(f.Serve(9, 5).ok());  // Taken up again where it stood.
+  CHECK(!f.Serve(1, 1).ok());
+}
+
+TEST_CASE("With the store away leases are spent until they expire, then everything is refused, and it comes back unaided") {
+  Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, 100'000)});
+  auto admission = f.Admit();
+  auto running = f.Reserve(*admission, 100, 100);
+  REQUIRE(running.ok());
+  REQUIRE(f.Serve(1000, 1000).ok());
+  f.leases.SetAway(true);
+  CHECK(f.Serve(1, 1).ok());  // The lease holds more than was asked.
+  for (int i = 0; i < 6; ++i) f.Advance(1s);
+  const absl::Status refused = f.Serve(1, 1);
+  CHECK(refused.code() == absl::StatusCode::kUnavailable);
+  CHECK(base::DetailOf(refused)->reason == "QUOTA_UNAVAILABLE");
+  CHECK(f.Extend(*running, 64).status().code() == absl::StatusCode::kUnavailable);
+  f.leases.SetAway(false);
+  for (int i = 0; i < 2; ++i) f.Advance(1s);
+  CHECK(f.Serve(1, 1).ok());
+  CHECK(f.Extend(*running, 64)->granted == 64);
+  f.quotas.Settle(*running, Used(100, 164));
+  CHECK(f.quotas.RemainingOf(kScopes).tokens->remaining == 100'000 - 2000 - 2 - 2 - 264);  // Neither spent twice nor lost.
+}
+
+TEST_CASE("A call that waits too long for a lease is refused, and one whose request has gone is cancelled") {
+  Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, 1000)}, true);
+  auto admission = f.Admit();
+  std::optional<absl::Status> late, gone;
+  f.quotas.Reserve(*admission, 1, 1, [&](absl::StatusOr<Reservation> r) { late = r.status(); });
+  CHECK(!late.has_value());
+  f.Advance(1s);
+  REQUIRE(late.has_value());
+  CHECK(late->code() == absl::StatusCode::kUnavailable);
+  while (f.leases.Deliver()) {
+  }
+  f.quotas.Reserve(*admission, 900, 1, [&](absl::StatusOr<Reservation> r) { gone = r.status(); });
+  admission = base::Unknown("gone");
+  while (f.leases.Deliver()) {
+  }
+  REQUIRE(gone.has_value());
+  CHECK(gone->code() == absl::StatusCode::kCancelled);
+}
+
+TEST_CASE("An instance whose log was adopted spends no more") {
+  Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, 1000)});
+  REQUIRE(f.Serve(10, 10).ok());
+  f.store.ReturnLeases(f.holder, {});
+  f.Advance(1s);
+  f.Advance(1s);
+  CHECK(f.Serve(10, 10).code() == absl::StatusCode::kUnavailable);
+  CHECK(!f.quotas.Ready());
+}
+
+TEST_CASE("An orderly stop gives every unspent lease back") {
+  const QuotaRule rule = Rule(kTeam, Meter::kTokens, Window::kMonth, 1'000'000);
+  Fixture f({rule, Rule(kKey, Meter::kRequests, Window::kMinute, 600)});
+  REQUIRE(f.Serve(100, 10).ok());
+  f.quotas.Close(1s);
+  CHECK(f.store.leased(f.holder) == 110 + 1);
+  CHECK(f.Admit().status().code() == absl::StatusCode::kUnavailable);
+}
+
+TEST_CASE("With a healthy lease a request makes no call to the store") {
+  Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, 1'000'000'000), Rule(kKey, Meter::kRequests, Window::kMinute, 1'000'000)});
+  for (int i = 0; i < 2000; ++i) REQUIRE(f.Serve(10, 10).ok());  // Demand becomes known.
+  for (int i = 0; i < 3; ++i) f.Advance(1s);
+  const int before = f.store.exchanges();
+  for (int i = 0; i < 200; ++i) REQUIRE(f.Serve(10, 10).ok());
+  CHECK(f.store.exchanges() == before);
+}
+
+TEST_CASE("An idle instance lets go of what another one wants") {
+  const QuotaRule rule = Rule(kTeam, Meter::kTokens, Window::kMonth, 1000);
+  Fixture f({rule});
+  f.store.SetHolders(2);
+  test::FakeLeases other_leases(f.store, f.clock, {base::InstanceId::New(), 1});
+  Quotas other(f.clock, other_leases);
+  other.SetRules(*QuotaRules::Make({rule}));
+  REQUIRE(f.Serve(300, 50).ok());
+  std::int64_t served = 350;
+  for (int i = 0; i < 20; ++i) {
+    f.Advance(1s);
+    other.Tick();
+    while (true) {
+      auto admission = other.Admit(kScopes);
+      REQUIRE(admission.ok());
+      std::int64_t got = 0;
+      other.Reserve(*admission, 9, 1, [&](absl::StatusOr<Reservation> r) {
+        if (!r.ok()) return;
+        got = r->tokens();
+        r->MarkRecorded();
+      });
+      if (got == 0) break;
+      served += got;
+    }
+  }
+  CHECK(served <= 1000);
+  CHECK(served > 1000 - 10);
+}
+
+TEST_CASE("200 threads against one budget spend it to the last request and never more") {
+  constexpr std::int64_t kBudget = 50'000;
+  constexpr std::int64_t kRequests = 4'000;
+  Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, kBudget), Rule(kOrg, Meter::kRequests, Window::kMonth, kRequests)});
+  std::atomic<std::int64_t> tokens = 0, requests = 0;
+  const auto client = [&] {
+    while (true) {
+      auto admission = f.quotas.Admit(kScopes);
+      if (!admission.ok()) return;
+      std::promise<absl::StatusOr<Reservation>> reserved;
+      f.quotas.Reserve(*admission, 7, 4, [&](absl::StatusOr<Reservation> r) { reserved.set_value(std::move(r)); });
+      auto reservation = reserved.get_future().get();
+      if (!reservation.ok()) return;
+      std::promise<absl::StatusOr<Extension>> extended;
+      f.quotas.Extend(*reservation, 5, [&](absl::StatusOr<Extension> e) { extended.set_value(std::move(e)); });
+      if (!extended.get_future().get().ok()) return;
+      tokens += reservation->tokens();
+      ++requests;
+      f.quotas.Settle(*reservation, Used(7, reservation->output_tokens()));
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 200; ++i) threads.emplace_back(client);
+  for (auto& thread : threads) thread.join();
+  CHECK(requests <= kRequests);
+  CHECK(tokens <= kBudget);
+  CHECK(tokens > kBudget - 8);
+  CHECK(f.quotas.RemainingOf(kScopes).tokens->remaining == kBudget - tokens);
+}
+
+}  // namespace
+}  // namespace tollgate::metering
