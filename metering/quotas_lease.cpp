@@ -74,7 +74,7 @@ LeaseAsk Quotas::Core::AskFor(Bucket& b, base::MonoTime now) {
   b.target = std::min(std::max(2 * ask.need, dry ? b.target * 2 : b.target), b.rule->amount);
   if (b.give == 0 && !b.retired) ask.want = std::max<std::int64_t>(b.target - b.available, 0);
   ask.give = std::exchange(b.give, 0);
-  ask.close = b.retired && b.refs == 0 && b.available <= 0;
+  ask.close = b.retired && b.refs == 0 && b.available <= 0 && !b.unsure;  // Unsure, there may be more to give back.
   b.wanted = 0;
   b.asked_at = now;
   b.in_flight = true;
@@ -203,7 +203,7 @@ void Quotas::Core::Tick() {
 // A window that is over keeps the amount it ended with, unless that was lowered.
 void Quotas::Core::SwapRules(const QuotaRules& next, base::MonoTime now) {
   std::unordered_map<base::Uuid, std::unique_ptr<RuleState>, base::UuidHash> kept;
-  std::unordered_map<base::Uuid, std::pair<RuleState*, std::int64_t>, base::UuidHash> edited;  // With the old amount.
+  std::unordered_map<base::Uuid, RuleState*, base::UuidHash> edited;
   by_scope.clear();
   for (const QuotaRule& rule : next.all()) {
     std::unique_ptr<RuleState> state;
@@ -214,7 +214,7 @@ void Quotas::Core::SwapRules(const QuotaRules& next, base::MonoTime now) {
         state = std::move(old->second);
         rules.erase(old);
         if (was.amount != rule.amount || was.scope.name != rule.scope.name) {
-          edited[rule.id] = {state.get(), was.amount};
+          edited[rule.id] = state.get();
           state->rule = std::make_shared<const QuotaRule>(rule);
         }
       }
@@ -236,10 +236,10 @@ void Quotas::Core::SwapRules(const QuotaRules& next, base::MonoTime now) {
   for (auto& [key, b] : buckets) {
     const auto found = edited.find(key.quota);
     if (found == edited.end()) continue;
-    const auto& [state, was] = found->second;
-    if (state->rule->amount >= was && !b->window.Holds(DatabaseTime(now))) continue;
-    b->rule = state->rule;
-    if (state->rule->amount >= was) continue;
+    const std::int64_t was = b->rule->amount, is = found->second->rule->amount;
+    if (is >= was && !b->window.Holds(DatabaseTime(now))) continue;
+    b->rule = found->second->rule;
+    if (is >= was) continue;
     if (b->available > 0) b->give += std::exchange(b->available, 0);
     Queue(*b);
   }

@@ -1,5 +1,6 @@
 // A notification is posted to the coroutine's executor, sets a flag there and cancels the timer that the coroutine waits on: no lock, since
 // flag and timer are touched on that executor alone.
+// Tested by tests/gateway/pipeline/pipeline_test.cpp.
 #include "gateway/async/event.h"
 
 #include <boost/asio/redirect_error.hpp>

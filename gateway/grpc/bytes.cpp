@@ -1,4 +1,5 @@
 // One slice is the rule for small messages and is parsed in place; several are joined first.
+//
 // Tested by tests/gateway/grpc/grpc_front_test.cpp.
 #include "gateway/grpc/bytes.h"
 
@@ -23,9 +24,10 @@ absl::Status ParseBytes(const ::grpc::ByteBuffer& bytes, google::protobuf::Messa
     parsed = message.ParseFromString(joined);
   }
   if (parsed) return absl::OkStatus();
-  return base::WithDetail(base::InvalidArgument(fmt::format("the request is not a {}, or a string in it is not UTF-8; build it from the .proto",
-                                                            message.GetDescriptor()->full_name())),
-                          {.reason = "INVALID_REQUEST", .may_retry = false});
+  return base::WithDetail(
+      base::InvalidArgument(fmt::format("the request is not a {}, or a string in it is not UTF-8; build it from the .proto",
+                                        message.GetDescriptor()->full_name())),
+      {.reason = "INVALID_REQUEST", .may_retry = false});
 }
 
 ::grpc::ByteBuffer ToBytes(const google::protobuf::Message& message) {

@@ -1,4 +1,5 @@
-// Messages to and from gRPC's byte buffers, so that a malformed request is ours to refuse. (gRPC's own callback handlers answer UNIMPLEMENTED.)
+// Messages to and from gRPC's byte buffers, so that a malformed request is ours to refuse. (gRPC's own callback handlers answer
+// UNIMPLEMENTED.)
 #pragma once
 
 #include <google/protobuf/message.h>

@@ -1,6 +1,7 @@
-// A reactor holds itself alive until OnDone; its coroutine holds it too. The coroutine calls Finish exactly once, at its end, and OnDone comes
-// after that and after all operations, so neither can touch the other's remains. Reactions do next to nothing: OnCancel sets the call's
-// cancellation, OnWriteDone resumes the coroutine on its own strand. The last chunk travels together with the status.
+// A reactor holds itself alive until OnDone; its coroutine holds it too. The coroutine calls Finish exactly once, at its end, and OnDone
+// comes after that and after all operations, so neither can touch the other's remains. Reactions do next to nothing: OnCancel sets the
+// call's cancellation, OnWriteDone resumes the coroutine on its own strand. The last chunk travels together with the status.
+//
 // Tested by tests/gateway/grpc/grpc_front_test.cpp.
 #include "gateway/grpc/calls.h"
 
@@ -242,9 +243,9 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
   pipeline::Caller caller_;
   const std::shared_ptr<pipeline::Cancellation> cancellation_ = std::make_shared<pipeline::Cancellation>();
   ReplyHead head_;
-  ::grpc::ByteBuffer bytes_;                 // The write in flight.
-  std::function<void(bool)> write_done_;     // Set before StartWrite, taken by OnWriteDone.
-  std::shared_ptr<StreamCall> self_;         // Until OnDone.
+  ::grpc::ByteBuffer bytes_;              // The write in flight.
+  std::function<void(bool)> write_done_;  // Set before StartWrite, taken by OnWriteDone.
+  std::shared_ptr<StreamCall> self_;      // Until OnDone.
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
 // The services are the generated ones in their raw form (byte buffers in and out), each a line that starts a call; calls.cpp is the bridge.
+//
 // Tested by tests/gateway/grpc/grpc_front_test.cpp.
 #include "gateway/grpc/grpc_front.h"
 
@@ -24,8 +25,12 @@ using RawModels = v1::Models::WithRawCallbackMethod_List<v1::Models::Service>;
 class InferenceService final : public RawInference {
  public:
   explicit InferenceService(CallContext& calls) : calls_(calls) {}
-  ::grpc::ServerUnaryReactor* Chat(Context* rpc, const Bytes* request, Bytes* reply) override { return StartChat(calls_, rpc, request, reply); }
-  ::grpc::ServerWriteReactor<Bytes>* ChatStream(Context* rpc, const Bytes* request) override { return StartChatStream(calls_, rpc, request); }
+  ::grpc::ServerUnaryReactor* Chat(Context* rpc, const Bytes* request, Bytes* reply) override {
+    return StartChat(calls_, rpc, request, reply);
+  }
+  ::grpc::ServerWriteReactor<Bytes>* ChatStream(Context* rpc, const Bytes* request) override {
+    return StartChatStream(calls_, rpc, request);
+  }
 
  private:
   CallContext& calls_;
@@ -34,7 +39,9 @@ class InferenceService final : public RawInference {
 class TokensService final : public RawTokens {
  public:
   explicit TokensService(CallContext& calls) : calls_(calls) {}
-  ::grpc::ServerUnaryReactor* Count(Context* rpc, const Bytes* request, Bytes* reply) override { return StartCount(calls_, rpc, request, reply); }
+  ::grpc::ServerUnaryReactor* Count(Context* rpc, const Bytes* request, Bytes* reply) override {
+    return StartCount(calls_, rpc, request, reply);
+  }
 
  private:
   CallContext& calls_;
@@ -43,7 +50,9 @@ class TokensService final : public RawTokens {
 class ModelsService final : public RawModels {
  public:
   explicit ModelsService(CallContext& calls) : calls_(calls) {}
-  ::grpc::ServerUnaryReactor* List(Context* rpc, const Bytes* request, Bytes* reply) override { return StartList(calls_, rpc, request, reply); }
+  ::grpc::ServerUnaryReactor* List(Context* rpc, const Bytes* request, Bytes* reply) override {
+    return StartList(calls_, rpc, request, reply);
+  }
 
  private:
   CallContext& calls_;
@@ -53,7 +62,8 @@ class ModelsService final : public RawModels {
 
 struct GrpcFront::Impl {
   Impl(GrpcServerOptions options, net::IoThreads& io, pipeline::ChatService& chat)
-      : calls{chat, [&io] { return boost::asio::any_io_executor(boost::asio::make_strand(io.context())); }, {}}, server(std::move(options), io) {
+      : calls{chat, [&io] { return boost::asio::any_io_executor(boost::asio::make_strand(io.context())); }, {}},
+        server(std::move(options), io) {
     server.AddService("tollgate.v1.Inference", &inference);
     server.AddService("tollgate.v1.Tokens", &tokens);
     server.AddService("tollgate.v1.Models", &models);

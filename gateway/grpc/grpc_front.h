@@ -3,7 +3,8 @@
 //
 // Trailers: x-request-id always; x-tollgate-record (LOG/INDEX of the request's last record) and x-ratelimit-* where known;
 // x-tollgate-overhead-ms on success. Errors: see grpc_status.h. A malformed message is INVALID_ARGUMENT.
-// Caller.deadline is the call's; a cancelled call cancels the pipeline's. A stream has one write in flight, so a slow reader holds one piece.
+// Caller.deadline is the call's; a cancelled call cancels the pipeline's. A stream has one write in flight, so a slow reader holds one
+// piece.
 #pragma once
 
 #include <chrono>
@@ -24,8 +25,8 @@ class GrpcFront {
   // Shutdown()s at once.
   ~GrpcFront();
 
-  void SetServing(bool serving);                       // Health.
-  void StopAccepting();                                // The port closes; the rest goes on.
+  void SetServing(bool serving);  // Health.
+  void StopAccepting();           // The port closes; the rest goes on.
   // As GrpcServer::Shutdown. When it returns, no coroutine of this front end is in `chat` any more.
   void Shutdown(std::chrono::milliseconds deadline);
 

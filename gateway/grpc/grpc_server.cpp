@@ -1,10 +1,11 @@
-// The gRPC library is built without a listening port: it is handed sockets that our listener accepted (an external connection acceptor), because
-// Debian's gRPC 1.51 stops accepting for good after one EMFILE.
+// The gRPC library is built without a listening port: it is handed sockets that our listener accepted (an external connection acceptor),
+// because Debian's gRPC 1.51 stops accepting for good after one EMFILE.
 //
-// Reflection is a plugin that registers itself for every server of the process as soon as its library is linked. The option below takes that
-// one away from this server and adds one of its own where reflection is wanted, so that it is there once or not at all.
+// Reflection is a plugin that registers itself for every server of the process as soon as its library is linked. The option below takes
+// that one away from this server and adds one of its own where reflection is wanted, so that it is there once or not at all.
 //
 // Health is gRPC's own service; its Watch streams never end by themselves, which is why Shutdown needs a deadline.
+//
 // Tested by tests/gateway/grpc/grpc_server_test.cpp.
 #include "gateway/grpc/grpc_server.h"
 
@@ -101,7 +102,8 @@ absl::Status GrpcServer::Start() {
   impl_->acceptor = builder.experimental().AddExternalConnectionAcceptor(Type::FROM_FD, ::grpc::InsecureServerCredentials());
   impl_->server = builder.BuildAndStart();
   if (!impl_->server) {
-    return base::Internal(fmt::format("listener {}: the gRPC library refused to start; its reason is on standard error", impl_->options.listener.name));
+    return base::Internal(
+        fmt::format("listener {}: the gRPC library refused to start; its reason is on standard error", impl_->options.listener.name));
   }
   SetServing(true);
   impl_->listener->Start([acceptor = impl_->acceptor](net::Accepted connection) {

@@ -25,17 +25,17 @@ class Service;
 namespace tollgate::grpc_front {
 
 struct GrpcServerOptions {
-  net::ListenerOptions listener;                  // watch_descriptors is set by the server.
-  bool reflection = false;                        // grpc.reflection.v1alpha.ServerReflection; where false it is not there at all.
-  int message_bytes_max = 4 * 1024 * 1024;        // Of one request; beyond it RESOURCE_EXHAUSTED.
-  int metadata_bytes_max = 16 * 1024;             // Of one request's headers.
-  int concurrent_streams_max = 256;               // On one connection; more wait at the client.
-  std::int64_t memory_bytes_max = 256ll << 20;    // gRPC's buffers, all connections together.
-  int handshake_timeout_ms = 10'000;              // From accept to the HTTP/2 settings.
-  int idle_timeout_ms = 30 * 60 * 1000;           // A connection without calls is closed.
-  int keepalive_ms = 60'000;                      // The server pings a quiet connection.
-  int keepalive_timeout_ms = 20'000;              // No answer to a ping: the connection is dead, its calls are cancelled.
-  int client_ping_min_ms = 10'000;                // Clients that ping more often are sent away (too_many_pings).
+  net::ListenerOptions listener;                // watch_descriptors is set by the server.
+  bool reflection = false;                      // grpc.reflection.v1alpha.ServerReflection; where false it is not there at all.
+  int message_bytes_max = 4 * 1024 * 1024;      // Of one request; beyond it RESOURCE_EXHAUSTED.
+  int metadata_bytes_max = 16 * 1024;           // Of one request's headers.
+  int concurrent_streams_max = 256;             // On one connection; more wait at the client.
+  std::int64_t memory_bytes_max = 256ll << 20;  // gRPC's buffers, all connections together.
+  int handshake_timeout_ms = 10'000;            // From accept to the HTTP/2 settings.
+  int idle_timeout_ms = 30 * 60 * 1000;         // A connection without calls is closed.
+  int keepalive_ms = 60'000;                    // The server pings a quiet connection.
+  int keepalive_timeout_ms = 20'000;            // No answer to a ping: the connection is dead, its calls are cancelled.
+  int client_ping_min_ms = 10'000;              // Clients that ping more often are sent away (too_many_pings).
 };
 
 // Start and Shutdown from one thread; the rest from any.
@@ -63,7 +63,7 @@ class GrpcServer {
   // reactions to finish. Blocks. End the calls before, so that none ends as a bare CANCELLED.
   void Shutdown(std::chrono::milliseconds deadline);
 
-  std::uint16_t port() const;          // After Start.
+  std::uint16_t port() const;  // After Start.
   const net::Listener& listener() const;
 
  private:

@@ -1,4 +1,5 @@
 // absl's codes are gRPC's numbers, so the status is a cast; the rest is google.rpc.Status with the details that base::ErrorDetail asks for.
+//
 // Tested by tests/gateway/grpc/grpc_front_test.cpp.
 #include "gateway/grpc/grpc_status.h"
 

@@ -1,9 +1,9 @@
-// absl::Status to the wire: gRPC's status with google.rpc.Status in `grpc-status-details-bin`, one way for every service, and what every call
-// carries as metadata.
+// absl::Status to the wire: gRPC's status with google.rpc.Status in `grpc-status-details-bin`, one way for every service, and what every
+// call carries as metadata.
 //
-// Details: always ErrorInfo (domain "tollgate"; reason of base::ErrorDetail, or the code's name; metadata `rules` with the policy rules' ids and
-// `subject` with the scope, where present; `retry` = "false" where the same call would fail again); RetryInfo where waiting helps; QuotaFailure
-// for RESOURCE_EXHAUSTED with a subject; BadRequest where a field is at fault.
+// Details: always ErrorInfo (domain "tollgate"; reason of base::ErrorDetail, or the code's name; metadata `rules` with the policy rules'
+// ids and `subject` with the scope, where present; `retry` = "false" where the same call would fail again); RetryInfo where waiting helps;
+// QuotaFailure for RESOURCE_EXHAUSTED with a subject; BadRequest where a field is at fault.
 #pragma once
 
 #include <string>

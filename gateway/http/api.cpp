@@ -1,5 +1,6 @@
-// Each route: make the Caller, translate, await the pipeline, translate back. What headers every answer carries is in Answer; what a stream looks
-// like is in SseWriter.
+// Each route: make the Caller, translate, await the pipeline, translate back. What headers every answer carries is in Answer; what a stream
+// looks like is in SseWriter.
+//
 // Tested by tests/gateway/http/http_front_test.cpp.
 #include "gateway/http/api.h"
 
@@ -118,7 +119,10 @@ class Answer {
 };
 
 CompletionHead HeadOf(const pipeline::Caller& caller, const ReplyHead& head, const std::string& system_fingerprint) {
-  return {.id = "chatcmpl-" + caller.request_id.ToString(), .model = head.model, .created_s = head.created_s, .system_fingerprint = system_fingerprint};
+  return {.id = "chatcmpl-" + caller.request_id.ToString(),
+          .model = head.model,
+          .created_s = head.created_s,
+          .system_fingerprint = system_fingerprint};
 }
 
 // A stream as server-sent events. Before Begin nothing is sent, so that a refusal can still be a status.
@@ -277,7 +281,8 @@ async::Awaitable<void> Api::GetModel(Exchange& exchange, std::string name) {
     co_return;
   }
   const absl::Status missing = base::WithDetail(
-      base::NotFound(fmt::format("The model `{}` does not exist, or your key may not use it; GET /v1/models names those it may.", name.substr(0, 128))),
+      base::NotFound(fmt::format("The model `{}` does not exist, or your key may not use it; GET /v1/models names those it may.",
+                                 name.substr(0, 128))),
       {.reason = "MODEL_NOT_FOUND", .param = "model", .may_retry = false});
   co_await answer.Fail(missing);
 }

@@ -1,4 +1,5 @@
 // Written by hand, so that the order of the fields and each null are OpenAI's.
+//
 // Tested by tests/gateway/http/chat_reply_test.cpp.
 #include "gateway/http/chat_reply.h"
 

@@ -11,7 +11,7 @@ namespace tollgate::http_front {
 
 // What every completion object repeats.
 struct CompletionHead {
-  std::string id;                    // "chatcmpl-<request id>".
+  std::string id;  // "chatcmpl-<request id>".
   std::string model;
   std::int64_t created_s = 0;
   std::string system_fingerprint;
@@ -25,16 +25,16 @@ class ChunkEvents {
  public:
   ChunkEvents(CompletionHead head, bool include_usage);
 
-  std::string Role() const;                                                   // The first: {"role":"assistant","content":""}.
+  std::string Role() const;  // The first: {"role":"assistant","content":""}.
   std::string Text(std::string_view text) const;
   std::string Finish(tollgate::v1::FinishReason reason) const;
-  std::string Usage(const tollgate::v1::TokenCounts& usage) const;            // choices: []; empty without include_usage.
+  std::string Usage(const tollgate::v1::TokenCounts& usage) const;  // choices: []; empty without include_usage.
 
  private:
   std::string Event(std::string_view delta, std::string_view finish_reason) const;
 
-  std::string prefix_;     // Up to "choices":.
-  std::string suffix_;     // After choices.
+  std::string prefix_;  // Up to "choices":.
+  std::string suffix_;  // After choices.
 };
 
 inline constexpr std::string_view kDoneEvent = "data: [DONE]\n\n";

@@ -1,5 +1,6 @@
-// One table, a row a field: how it is read. A field without a row is unknown and refused. What is accepted without effect is so by design, and its
-// row says why.
+// One table, a row a field: how it is read. A field without a row is unknown and refused. What is accepted without effect is so by design,
+// and its row says why.
+//
 // Tested by tests/gateway/http/chat_request_test.cpp.
 #include "gateway/http/chat_request.h"
 
@@ -148,7 +149,8 @@ absl::Status ReadMetadata(Name name, Value value, Reading&) {
 absl::Status ReadStore(Name name, Value value, Reading&) {
   TG_ASSIGN(const bool on, ReadBool(name, value));
   if (!on) return absl::OkStatus();
-  return Refuse("UNSUPPORTED_VALUE", name, "Unsupported value: 'store' must be false. The audit keeps every request; completions cannot be fetched later.");
+  return Refuse("UNSUPPORTED_VALUE", name,
+                "Unsupported value: 'store' must be false. The audit keeps every request; completions cannot be fetched later.");
 }
 
 absl::Status ReadServiceTier(Name name, Value value, Reading&) {
@@ -163,10 +165,12 @@ absl::Status ReadHint(Name name, Value value, Reading&) { return ReadString(name
 absl::Status ReadResponseFormat(Name name, Value value, Reading&) {
   if (!value.is_object()) return WrongType(name, "an object", value);
   const json::value* type_value = value.get_object().if_contains("type");
-  if (!type_value) return Refuse("MISSING_REQUIRED_PARAMETER", "response_format.type", "Missing required parameter: 'response_format.type'.");
+  if (!type_value)
+    return Refuse("MISSING_REQUIRED_PARAMETER", "response_format.type", "Missing required parameter: 'response_format.type'.");
   TG_ASSIGN(const std::string type, ReadString("response_format.type", *type_value));
   if (type != "text") {
-    return Refuse("UNSUPPORTED_VALUE", "response_format.type", "Unsupported value: 'response_format.type' must be text; ask for JSON in the prompt.");
+    return Refuse("UNSUPPORTED_VALUE", "response_format.type",
+                  "Unsupported value: 'response_format.type' must be text; ask for JSON in the prompt.");
   }
   for (const auto& field : value.get_object()) {
     if (field.key() != "type") return UnknownField(fmt::format("response_format.{}", View(field.key())));
@@ -175,7 +179,8 @@ absl::Status ReadResponseFormat(Name name, Value value, Reading&) {
 }
 
 absl::Status ReadModalities(Name name, Value value, Reading&) {
-  const bool text_only = value.is_array() && value.get_array().size() == 1 && value.get_array()[0].is_string() && value.get_array()[0].get_string() == "text";
+  const bool text_only =
+      value.is_array() && value.get_array().size() == 1 && value.get_array()[0].is_string() && value.get_array()[0].get_string() == "text";
   if (text_only) return absl::OkStatus();
   return Refuse("UNSUPPORTED_VALUE", name, "Unsupported value: 'modalities' must be [\"text\"].");
 }
@@ -203,7 +208,7 @@ constexpr Row kFields[] = {
     {"max_completion_tokens", ReadMaxTokens},
     {"temperature", ReadSampling<&v1::Sampling::set_temperature>},
     {"top_p", ReadSampling<&v1::Sampling::set_top_p>},
-    {"top_k", ReadTopK},                                                        // Vendor fields, as vLLM and llama-server name them.
+    {"top_k", ReadTopK},  // Vendor fields, as vLLM and llama-server name them.
     {"min_p", ReadSampling<&v1::Sampling::set_min_p>},
     {"repeat_penalty", ReadSampling<&v1::Sampling::set_repeat_penalty>},
     {"presence_penalty", ReadSampling<&v1::Sampling::set_presence_penalty>},
@@ -245,7 +250,9 @@ absl::Status ReadField(Name name, Value value, Reading& reading) {
   return UnknownField(name);
 }
 
-absl::Status Missing(Name name) { return Refuse("MISSING_REQUIRED_PARAMETER", name, fmt::format("Missing required parameter: '{}'.", name)); }
+absl::Status Missing(Name name) {
+  return Refuse("MISSING_REQUIRED_PARAMETER", name, fmt::format("Missing required parameter: '{}'.", name));
+}
 
 }  // namespace
 

@@ -1,5 +1,6 @@
-// The reason in base::ErrorDetail decides first, then absl's code. Codes that OpenAI's clients know keep OpenAI's names; others are the reason in
-// lower case.
+// The reason in base::ErrorDetail decides first, then absl's code. Codes that OpenAI's clients know keep OpenAI's names; others are the
+// reason in lower case.
+//
 // Tested by tests/gateway/http/error_reply_test.cpp.
 #include "gateway/http/error_reply.h"
 
@@ -24,7 +25,7 @@ constexpr std::int64_t kDefaultRetryMs = 1000;  // Of a 503 whose maker gave no 
 struct Class {
   int http_status;
   std::string_view type;
-  std::string_view code;   // Empty: the reason in lower case, or null where there is none.
+  std::string_view code;  // Empty: the reason in lower case, or null where there is none.
 };
 
 // Reasons with names and statuses of their own.

@@ -1,5 +1,5 @@
-// A failure in OpenAI's form: HTTP status, {"error":{message,type,param,code}} and the headers that steer a client's retries. Pure; thread-safe.
-// README.md has the table.
+// A failure in OpenAI's form: HTTP status, {"error":{message,type,param,code}} and the headers that steer a client's retries. Pure;
+// thread-safe. README.md has the table.
 #pragma once
 
 #include <string>
@@ -15,8 +15,8 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 
 struct ErrorReply {
   int http_status = 500;
-  std::string body;      // JSON.
-  Headers headers;       // Retry-After, retry-after-ms, x-should-retry, WWW-Authenticate: those that apply.
+  std::string body;  // JSON.
+  Headers headers;   // Retry-After, retry-after-ms, x-should-retry, WWW-Authenticate: those that apply.
 };
 
 ErrorReply ToErrorReply(const absl::Status& status);

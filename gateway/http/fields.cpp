@@ -1,4 +1,6 @@
-// Texts follow OpenAI's where it has one, because people search for them. Names of unknown fields come from the caller: they are cut to 64 bytes.
+// Texts follow OpenAI's where it has one, because people search for them. Names of unknown fields come from the caller: they are cut to 64
+// bytes.
+//
 // Tested by tests/gateway/http/chat_request_test.cpp.
 #include "gateway/http/fields.h"
 
@@ -43,7 +45,8 @@ absl::Status Unsupported(std::string_view param, std::string_view remedy) {
 }
 
 absl::Status WrongType(std::string_view param, std::string_view wanted, const boost::json::value& got) {
-  return Refuse("INVALID_TYPE", param, fmt::format("Invalid type for '{}': expected {}, but got {} instead.", param, wanted, KindName(got)));
+  return Refuse("INVALID_TYPE", param,
+                fmt::format("Invalid type for '{}': expected {}, but got {} instead.", param, wanted, KindName(got)));
 }
 
 absl::StatusOr<bool> ReadBool(std::string_view param, const boost::json::value& value) {

@@ -14,7 +14,7 @@ namespace tollgate::http_front {
 absl::Status Refuse(std::string_view code, std::string_view param, std::string_view message);
 
 absl::Status UnknownField(std::string_view param);
-absl::Status Unsupported(std::string_view param, std::string_view remedy);       // The field is known and not built.
+absl::Status Unsupported(std::string_view param, std::string_view remedy);  // The field is known and not built.
 absl::Status WrongType(std::string_view param, std::string_view wanted, const boost::json::value& got);
 
 absl::StatusOr<bool> ReadBool(std::string_view param, const boost::json::value& value);

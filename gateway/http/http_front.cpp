@@ -1,4 +1,5 @@
 // Composition: a server, its handler, and the small pool on which large bodies are parsed.
+//
 // Tested by tests/gateway/http/http_front_test.cpp.
 #include "gateway/http/http_front.h"
 
@@ -14,7 +15,8 @@ namespace tollgate::http_front {
 
 struct HttpFront::Impl {
   Impl(const HttpOptions& options, pipeline::ChatService& chat, Probes probes)
-      : cpu(static_cast<std::size_t>(std::max(1, options.cpu_threads))), api(chat, std::move(probes), cpu.get_executor(), options.system_fingerprint) {}
+      : cpu(static_cast<std::size_t>(std::max(1, options.cpu_threads))),
+        api(chat, std::move(probes), cpu.get_executor(), options.system_fingerprint) {}
 
   boost::asio::thread_pool cpu;
   Api api;
@@ -24,8 +26,8 @@ struct HttpFront::Impl {
 HttpFront::HttpFront(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HttpFront::~HttpFront() { Shutdown(std::chrono::milliseconds(0)); }
 
-absl::StatusOr<std::unique_ptr<HttpFront>> HttpFront::Start(HttpOptions options, net::IoThreads& io, pipeline::ChatService& chat, Probes probes,
-                                                            const base::Clock& clock) {
+absl::StatusOr<std::unique_ptr<HttpFront>> HttpFront::Start(HttpOptions options, net::IoThreads& io, pipeline::ChatService& chat,
+                                                            Probes probes, const base::Clock& clock) {
   probes.metrics = nullptr;  // They name tenants: not on the API's listener.
   auto impl = std::make_unique<Impl>(options, chat, std::move(probes));
   Api* api = &impl->api;
@@ -55,7 +57,8 @@ absl::StatusOr<std::unique_ptr<ProbesFront>> ProbesFront::Start(HttpOptions opti
   auto impl = std::make_unique<Impl>();
   impl->probes = std::move(probes);
   Impl* raw = impl.get();
-  TG_ASSIGN(impl->server, HttpServer::Start(std::move(options), io, base::SystemClock(), [raw](Exchange& exchange) { return raw->Handle(exchange); }));
+  TG_ASSIGN(impl->server,
+            HttpServer::Start(std::move(options), io, base::SystemClock(), [raw](Exchange& exchange) { return raw->Handle(exchange); }));
   return std::unique_ptr<ProbesFront>(new ProbesFront(std::move(impl)));
 }
 

@@ -1,9 +1,9 @@
-// The API over HTTP/1.1, as OpenAI's: POST /v1/chat/completions (plain and SSE), GET /v1/models and /v1/models/{model}, GET /healthz (also /livez,
-// /health) and /readyz. And the probes' listener: GET /metrics, /healthz, /readyz. Both translate and decide nothing.
+// The API over HTTP/1.1, as OpenAI's: POST /v1/chat/completions (plain and SSE), GET /v1/models and /v1/models/{model}, GET /healthz (also
+// /livez, /health) and /readyz. And the probes' listener: GET /metrics, /healthz, /readyz. Both translate and decide nothing.
 //
-// Bytes, errors and headers: gateway/http/README.md. Connections are kept alive; pipelined requests are answered in order. A client that closes
-// its side of the connection while its request runs has gone: the call is cancelled. A slow reader holds one piece: the pipeline waits for it,
-// at most write_timeout_ms.
+// Bytes, errors and headers: gateway/http/README.md. Connections are kept alive; pipelined requests are answered in order. A client that
+// closes its side of the connection while its request runs has gone: the call is cancelled. A slow reader holds one piece: the pipeline
+// waits for it, at most write_timeout_ms.
 #pragma once
 
 #include <chrono>
@@ -22,15 +22,15 @@ namespace tollgate::http_front {
 
 struct HttpOptions {
   net::ListenerOptions listener;
-  std::int64_t header_bytes_max = 16 * 1024;        // Beyond it 431.
-  std::int64_t body_bytes_max = 4 * 1024 * 1024;    // Beyond it 413, before it is read.
-  int header_timeout_ms = 10'000;                   // From a request's first byte (or a connection's start) to its headers' end.
-  int body_timeout_ms = 30'000;                     // From the headers' end to the body's.
-  int idle_timeout_ms = 75'000;                     // Between requests on a kept-alive connection.
-  int write_timeout_ms = 60'000;                    // For one write to be taken by the client.
-  int comment_ms = 15'000;                          // On a quiet stream, a `: keep-alive` comment is sent this often.
-  int cpu_threads = 1;                              // Parse bodies above 64 KiB, off the I/O threads.
-  std::string system_fingerprint = "fp_tollgate";   // In every completion.
+  std::int64_t header_bytes_max = 16 * 1024;       // Beyond it 431.
+  std::int64_t body_bytes_max = 4 * 1024 * 1024;   // Beyond it 413, before it is read.
+  int header_timeout_ms = 10'000;                  // From a request's first byte (or a connection's start) to its headers' end.
+  int body_timeout_ms = 30'000;                    // From the headers' end to the body's.
+  int idle_timeout_ms = 75'000;                    // Between requests on a kept-alive connection.
+  int write_timeout_ms = 60'000;                   // For one write to be taken by the client.
+  int comment_ms = 15'000;                         // On a quiet stream, a `: keep-alive` comment is sent this often.
+  int cpu_threads = 1;                             // Parse bodies above 64 KiB, off the I/O threads.
+  std::string system_fingerprint = "fp_tollgate";  // In every completion.
 };
 
 // What the probes answer. Called on I/O threads, from several at once; must be quick.
@@ -43,15 +43,15 @@ struct Probes {
 class HttpFront {
  public:
   // Binds and serves. `io`, `chat` and `clock` must outlive it; requests run as coroutines on strands of `io`.
-  static absl::StatusOr<std::unique_ptr<HttpFront>> Start(HttpOptions options, net::IoThreads& io, pipeline::ChatService& chat, Probes probes,
-                                                          const base::Clock& clock = base::SystemClock());
+  static absl::StatusOr<std::unique_ptr<HttpFront>> Start(HttpOptions options, net::IoThreads& io, pipeline::ChatService& chat,
+                                                          Probes probes, const base::Clock& clock = base::SystemClock());
   // Shutdown()s at once.
   ~HttpFront();
 
   // The port closes, idle connections close, running requests go on; each answer from now on ends its connection.
   void StopAccepting();
-  // StopAccepting, waits at most `deadline` for running requests, cancels those left, closes everything and waits until no coroutine of this
-  // front end is in `chat` any more. Blocks; not from an I/O thread.
+  // StopAccepting, waits at most `deadline` for running requests, cancels those left, closes everything and waits until no coroutine of
+  // this front end is in `chat` any more. Blocks; not from an I/O thread.
   void Shutdown(std::chrono::milliseconds deadline);
 
   std::uint16_t port() const;

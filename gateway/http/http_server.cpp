@@ -1,4 +1,6 @@
-// Sessions stand in one table; each takes itself out as the last thing it does. One timer looks at every session's deadline a few times a second.
+// Sessions stand in one table; each takes itself out as the last thing it does. One timer looks at every session's deadline a few times a
+// second.
+//
 // Tested by tests/gateway/http/http_front_test.cpp.
 #include "gateway/http/http_server.h"
 
@@ -57,7 +59,9 @@ void TickLater(std::shared_ptr<Table> table, std::chrono::milliseconds every) {
 
 struct HttpServer::Impl {
   Impl(HttpOptions o, net::IoThreads& threads, const base::Clock& clock, Handler handler)
-      : options(std::move(o)), io(threads), table(std::make_shared<Table>(threads.context())),
+      : options(std::move(o)),
+        io(threads),
+        table(std::make_shared<Table>(threads.context())),
         context{options, clock, std::move(handler), [this](Session* session) { OnEnd(session); }} {}
 
   void OnConnection(net::Accepted connection) {
@@ -96,7 +100,8 @@ struct HttpServer::Impl {
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HttpServer::~HttpServer() { Shutdown(std::chrono::milliseconds(0)); }
 
-absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(HttpOptions options, net::IoThreads& io, const base::Clock& clock, Handler handler) {
+absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(HttpOptions options, net::IoThreads& io, const base::Clock& clock,
+                                                              Handler handler) {
   auto impl = std::make_unique<Impl>(std::move(options), io, clock, std::move(handler));
   TG_ASSIGN(impl->listener, net::Listener::Bind(impl->options.listener, io));
   Impl* raw = impl.get();

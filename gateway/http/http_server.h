@@ -14,11 +14,12 @@ namespace tollgate::http_front {
 // Thread-safe but for Start and Shutdown (one thread).
 class HttpServer {
  public:
-  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(HttpOptions options, net::IoThreads& io, const base::Clock& clock, Handler handler);
+  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(HttpOptions options, net::IoThreads& io, const base::Clock& clock,
+                                                           Handler handler);
   ~HttpServer();
 
-  void StopAccepting();                                // Idle connections close; others end with their answer.
-  void Shutdown(std::chrono::milliseconds deadline);   // As HttpFront::Shutdown.
+  void StopAccepting();                               // Idle connections close; others end with their answer.
+  void Shutdown(std::chrono::milliseconds deadline);  // As HttpFront::Shutdown.
   const net::Listener& listener() const;
 
  private:

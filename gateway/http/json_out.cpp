@@ -1,4 +1,5 @@
 // Runs of plain bytes are copied whole; only quotes, backslashes and control characters are escaped, so UTF-8 stays as it is.
+//
 // Tested by tests/gateway/http/chat_reply_test.cpp.
 #include "gateway/http/json_out.h"
 

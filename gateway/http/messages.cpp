@@ -1,5 +1,6 @@
-// Clients send back what a reply's message held, so an assistant's message may carry refusal, tool_calls, function_call, audio and annotations as
-// long as they say nothing (null, or an empty array of annotations).
+// Clients send back what a reply's message held, so an assistant's message may carry refusal, tool_calls, function_call, audio and
+// annotations as long as they say nothing (null, or an empty array of annotations).
+//
 // Tested by tests/gateway/http/chat_request_test.cpp.
 #include "gateway/http/messages.h"
 
@@ -24,7 +25,8 @@ absl::StatusOr<v1::Role> ReadRole(const std::string& param, const json::value& v
   if (role == "user") return v1::ROLE_USER;
   if (role == "assistant") return v1::ROLE_ASSISTANT;
   if (role == "tool" || role == "function") {
-    return Refuse("UNSUPPORTED_VALUE", param, fmt::format("Unsupported value: '{}' is '{}'. Tools are not built: leave out tool messages.", param, role));
+    return Refuse("UNSUPPORTED_VALUE", param,
+                  fmt::format("Unsupported value: '{}' is '{}'. Tools are not built: leave out tool messages.", param, role));
   }
   return Refuse("INVALID_VALUE", param, fmt::format("Invalid '{}': must be system, developer, user or assistant.", param));
 }
@@ -93,7 +95,8 @@ absl::Status ReadMessage(const std::string& at, const json::value& value, v1::Ch
     }
   }
   if (!has_role) return Refuse("MISSING_REQUIRED_PARAMETER", at + ".role", fmt::format("Missing required parameter: '{}.role'.", at));
-  if (!has_content) return Refuse("MISSING_REQUIRED_PARAMETER", at + ".content", fmt::format("Missing required parameter: '{}.content'.", at));
+  if (!has_content)
+    return Refuse("MISSING_REQUIRED_PARAMETER", at + ".content", fmt::format("Missing required parameter: '{}.content'.", at));
   return absl::OkStatus();
 }
 
@@ -103,7 +106,8 @@ absl::Status ReadMessages(const json::value& value, v1::ChatRequest& chat) {
   if (!value.is_array()) return WrongType("messages", "an array of messages", value);
   const json::array& messages = value.get_array();
   if (messages.empty()) return Refuse("INVALID_VALUE", "messages", "Invalid 'messages': the array is empty; send at least one message.");
-  for (std::size_t i = 0; i < messages.size(); ++i) TG_RETURN_IF_ERROR(ReadMessage(fmt::format("messages[{}]", i), messages[i], *chat.add_messages()));
+  for (std::size_t i = 0; i < messages.size(); ++i)
+    TG_RETURN_IF_ERROR(ReadMessage(fmt::format("messages[{}]", i), messages[i], *chat.add_messages()));
   return absl::OkStatus();
 }
 

@@ -1,4 +1,5 @@
 // Liveness says that this thread runs; readiness asks the callback, and names the reasons.
+//
 // Tested by tests/gateway/http/http_front_test.cpp.
 #include "gateway/http/probes.h"
 
@@ -64,7 +65,9 @@ async::Awaitable<void> AnswerUnknown(Exchange& exchange, std::string_view allow)
                        fmt::format("Unknown request URL: {} {}. Check the URL for typos; the API lives under /v1.", exchange.method(),
                                    PathOf(exchange.target()).substr(0, 200)));
   } else {
-    reply = PlainError(405, "method_not_allowed", fmt::format("{} is not allowed for {}; use {}.", exchange.method(), PathOf(exchange.target()).substr(0, 200), allow));
+    reply =
+        PlainError(405, "method_not_allowed",
+                   fmt::format("{} is not allowed for {}; use {}.", exchange.method(), PathOf(exchange.target()).substr(0, 200), allow));
     reply.headers.emplace_back("allow", allow);
   }
   co_await exchange.Respond(reply.http_status, kJson, reply.headers, std::move(reply.body));

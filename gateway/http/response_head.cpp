@@ -1,4 +1,5 @@
 // Header values here are numbers, ids and texts of ours; none comes from a client unchecked, so nothing can inject a line.
+//
 // Tested by tests/gateway/http/error_reply_test.cpp and tests/gateway/http/http_front_test.cpp.
 #include "gateway/http/response_head.h"
 

@@ -13,9 +13,9 @@ namespace tollgate::http_front {
 
 struct ResponseHead {
   int status = 200;
-  std::string_view content_type;                       // Empty: no such header.
-  std::optional<std::size_t> content_length;           // Absent: a stream.
-  bool http_1_0 = false;                               // The request's version: a stream then ends with the connection instead of being chunked.
+  std::string_view content_type;              // Empty: no such header.
+  std::optional<std::size_t> content_length;  // Absent: a stream.
+  bool http_1_0 = false;                      // The request's version: a stream then ends with the connection instead of being chunked.
   bool keep_alive = true;
 };
 

@@ -1,11 +1,13 @@
-// All on the connection's strand. One coroutine reads a request, runs the handler, and starts over; what a client pipelines waits in the buffer.
+// All on the connection's strand. One coroutine reads a request, runs the handler, and starts over; what a client pipelines waits in the
+// buffer.
 //
-// Leaving clients: while a handler runs, the socket is watched for readability. End of file or an error means that the client has gone, and sets
-// the cancellation. Data is a pipelined request: it goes to the buffer, as far as that has room; a client that fills it is watched no more until
-// its turn comes, and a failing write tells then.
+// Leaving clients: while a handler runs, the socket is watched for readability. End of file or an error means that the client has gone, and
+// sets the cancellation. Data is a pipelined request: it goes to the buffer, as far as that has room; a client that fills it is watched no
+// more until its turn comes, and a failing write tells then.
 //
-// Timeouts: each state of the connection sets a deadline, a plain number, and the server's Tick looks at it. Nothing arms a timer per request.
-// Writes are one at a time: a keep-alive comment and the handler's write wait for each other.
+// Timeouts: each state of the connection sets a deadline, a plain number, and the server's Tick looks at it. Nothing arms a timer per
+// request. Writes are one at a time: a keep-alive comment and the handler's write wait for each other.
+//
 // Tested by tests/gateway/http/http_front_test.cpp.
 #include "gateway/http/session.h"
 
@@ -46,7 +48,7 @@ using Timer = asio::basic_waitable_timer<Mono, asio::wait_traits<Mono>, Strand>;
 
 constexpr std::size_t kReadBytes = 8 * 1024;
 constexpr std::size_t kBodyReadBytes = 64 * 1024;
-constexpr std::size_t kAheadBytesMax = 64 * 1024;         // Of pipelined requests, while one runs.
+constexpr std::size_t kAheadBytesMax = 64 * 1024;  // Of pipelined requests, while one runs.
 constexpr std::size_t kLingerBytesMax = 64 * 1024 * 1024;
 constexpr std::chrono::milliseconds kLinger{2000};
 constexpr std::int64_t kNever = INT64_MAX;
@@ -56,7 +58,10 @@ std::int64_t Ns(Mono::time_point t) { return std::chrono::duration_cast<std::chr
 class BeastSession final : public Session, public Exchange, public std::enable_shared_from_this<BeastSession> {
  public:
   BeastSession(Socket socket, net::Accepted connection, const SessionContext& context)
-      : context_(context), source_(std::move(connection.source)), slot_(std::move(connection.slot)), socket_(std::move(socket)),
+      : context_(context),
+        source_(std::move(connection.source)),
+        slot_(std::move(connection.slot)),
+        socket_(std::move(socket)),
         write_ended_(socket_.get_executor(), Mono::time_point::max()),
         buffer_(static_cast<std::size_t>(context.options.header_bytes_max) + kAheadBytesMax + kBodyReadBytes) {}
 
@@ -83,8 +88,8 @@ class BeastSession final : public Session, public Exchange, public std::enable_s
   static std::string_view View(beast::string_view s) { return {s.data(), s.size()}; }
 
   async::Awaitable<void> Run();
-  async::Awaitable<bool> ReadRequest();           // False: nothing more to serve.
-  async::Awaitable<bool> Feed(std::size_t bytes); // Gives the parser more; false: the connection ended or the request was refused.
+  async::Awaitable<bool> ReadRequest();            // False: nothing more to serve.
+  async::Awaitable<bool> Feed(std::size_t bytes);  // Gives the parser more; false: the connection ended or the request was refused.
   async::Awaitable<bool> ReadSome(std::size_t bytes);
   async::Awaitable<void> Reject(Error error);
   async::Awaitable<void> Linger();
@@ -103,16 +108,16 @@ class BeastSession final : public Session, public Exchange, public std::enable_s
   const std::string source_;
   const std::shared_ptr<void> slot_;
   std::atomic<std::int64_t> deadline_ns_{kNever};
-  std::atomic<std::int64_t> comment_ns_{kNever};       // kNever: no stream is open.
+  std::atomic<std::int64_t> comment_ns_{kNever};  // kNever: no stream is open.
   // Strand only:
   Socket socket_;
-  Timer write_ended_;                                  // Cancelled when a write ends, to wake who waits for it.
+  Timer write_ended_;  // Cancelled when a write ends, to wake who waits for it.
   beast::flat_buffer buffer_;
   std::optional<http::request_parser<http::string_body>> parser_;
   std::shared_ptr<pipeline::Cancellation> cancellation_ = std::make_shared<pipeline::Cancellation>();
   Mono::time_point received_{};
-  bool idle_ = false;                                  // Waiting for a request's first byte.
-  bool busy_ = false;                                  // A handler runs.
+  bool idle_ = false;  // Waiting for a request's first byte.
+  bool busy_ = false;  // A handler runs.
   bool watching_ = false;
   bool writing_ = false;
   bool keep_alive_ = true;
@@ -247,11 +252,13 @@ async::Awaitable<void> BeastSession::Reject(Error error) {
   keep_alive_ = false;
   ErrorReply reply = PlainError(400, "bad_request", "The request is not valid HTTP/1.1; send it with a common HTTP client.");
   if (error == http::error::body_limit) {
-    reply = PlainError(413, "request_too_large",
-                       "The request body is larger than " + std::to_string(context_.options.body_bytes_max) + " bytes; send a shorter prompt.");
+    reply =
+        PlainError(413, "request_too_large",
+                   "The request body is larger than " + std::to_string(context_.options.body_bytes_max) + " bytes; send a shorter prompt.");
   } else if (error == http::error::header_limit) {
-    reply = PlainError(431, "headers_too_large",
-                       "The request's headers are larger than " + std::to_string(context_.options.header_bytes_max) + " bytes; send fewer.");
+    reply =
+        PlainError(431, "headers_too_large",
+                   "The request's headers are larger than " + std::to_string(context_.options.header_bytes_max) + " bytes; send fewer.");
   }
   co_await Respond(reply.http_status, "application/json", reply.headers, reply.body);
 }
@@ -293,16 +300,19 @@ async::Awaitable<void> BeastSession::Respond(int status, std::string_view conten
   answered_ = true;
   keep_alive_ = keep_alive_ && !draining_;
   const bool head_only = parser_->is_header_done() && method() == "HEAD";
-  std::string bytes = FormatHead({.status = status, .content_type = content_type, .content_length = body.size(), .http_1_0 = http_1_0_,
-                                  .keep_alive = keep_alive_},
-                                 headers, context_.clock.Wall());
+  std::string bytes = FormatHead(
+      {.status = status, .content_type = content_type, .content_length = body.size(), .http_1_0 = http_1_0_, .keep_alive = keep_alive_},
+      headers, context_.clock.Wall());
   if (!head_only) bytes += body;
   co_await Write(std::move(bytes));
 }
 
 async::Awaitable<bool> BeastSession::BeginStream(const Headers& headers, std::string first) {
   keep_alive_ = keep_alive_ && !draining_ && !http_1_0_;
-  std::string bytes = FormatHead({.status = 200, .content_type = "text/event-stream", .content_length = std::nullopt, .http_1_0 = http_1_0_,
+  std::string bytes = FormatHead({.status = 200,
+                                  .content_type = "text/event-stream",
+                                  .content_length = std::nullopt,
+                                  .http_1_0 = http_1_0_,
                                   .keep_alive = keep_alive_},
                                  headers, context_.clock.Wall());
   bytes += Framed(first);

@@ -27,9 +27,10 @@ class Session {
  public:
   virtual ~Session() = default;
   virtual void Start() = 0;
-  virtual void Tick(std::chrono::steady_clock::time_point now) = 0;  // Enforces the timeouts and sends keep-alive comments; called regularly.
-  virtual void Drain() = 0;                                          // Ends now if idle, else with the answer that is running.
-  virtual void Cut() = 0;                                            // Cancels what runs and closes.
+  virtual void Tick(
+      std::chrono::steady_clock::time_point now) = 0;  // Enforces the timeouts and sends keep-alive comments; called regularly.
+  virtual void Drain() = 0;                            // Ends now if idle, else with the answer that is running.
+  virtual void Cut() = 0;                              // Cancels what runs and closes.
 };
 
 // Takes over the connection's descriptor.

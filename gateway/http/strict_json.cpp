@@ -1,5 +1,7 @@
-// Boost.JSON's parser drives a handler of ours, which builds the value on Boost's own stack and keeps the keys of the objects that are open, so
-// that an object's end can look for a repeated one. The parser itself refuses invalid UTF-8 (also in escapes) and too deep nesting.
+// Boost.JSON's parser drives a handler of ours, which builds the value on Boost's own stack and keeps the keys of the objects that are
+// open, so that an object's end can look for a repeated one. The parser itself refuses invalid UTF-8 (also in escapes) and too deep
+// nesting.
+//
 // Tested by tests/gateway/http/strict_json_test.cpp.
 #include "gateway/http/strict_json.h"
 
@@ -45,28 +47,56 @@ struct Handler {
     return true;
   }
   bool on_array_begin(Error&) { return true; }
-  bool on_array_end(std::size_t n, Error&) { stack.push_array(n); return true; }
-  bool on_key_part(json::string_view s, std::size_t, Error&) { stack.push_chars(s); key.append(s.data(), s.size()); return true; }
+  bool on_array_end(std::size_t n, Error&) {
+    stack.push_array(n);
+    return true;
+  }
+  bool on_key_part(json::string_view s, std::size_t, Error&) {
+    stack.push_chars(s);
+    key.append(s.data(), s.size());
+    return true;
+  }
   bool on_key(json::string_view s, std::size_t, Error&) {
     stack.push_key(s);
     key.append(s.data(), s.size());
     keys.push_back(std::exchange(key, {}));
     return true;
   }
-  bool on_string_part(json::string_view s, std::size_t, Error&) { stack.push_chars(s); return true; }
-  bool on_string(json::string_view s, std::size_t, Error&) { stack.push_string(s); return true; }
+  bool on_string_part(json::string_view s, std::size_t, Error&) {
+    stack.push_chars(s);
+    return true;
+  }
+  bool on_string(json::string_view s, std::size_t, Error&) {
+    stack.push_string(s);
+    return true;
+  }
   bool on_number_part(json::string_view, Error&) { return true; }
-  bool on_int64(std::int64_t i, json::string_view, Error&) { stack.push_int64(i); return true; }
-  bool on_uint64(std::uint64_t u, json::string_view, Error&) { stack.push_uint64(u); return true; }
-  bool on_double(double d, json::string_view, Error&) { stack.push_double(d); return true; }
-  bool on_bool(bool b, Error&) { stack.push_bool(b); return true; }
-  bool on_null(Error&) { stack.push_null(); return true; }
+  bool on_int64(std::int64_t i, json::string_view, Error&) {
+    stack.push_int64(i);
+    return true;
+  }
+  bool on_uint64(std::uint64_t u, json::string_view, Error&) {
+    stack.push_uint64(u);
+    return true;
+  }
+  bool on_double(double d, json::string_view, Error&) {
+    stack.push_double(d);
+    return true;
+  }
+  bool on_bool(bool b, Error&) {
+    stack.push_bool(b);
+    return true;
+  }
+  bool on_null(Error&) {
+    stack.push_null();
+    return true;
+  }
   bool on_comment_part(json::string_view, Error&) { return true; }
   bool on_comment(json::string_view, Error&) { return true; }
 
   json::value_stack stack;
-  std::string key;                 // The part of a key read so far.
-  std::vector<std::string> keys;   // Of the objects that are open, innermost last.
+  std::string key;                // The part of a key read so far.
+  std::vector<std::string> keys;  // Of the objects that are open, innermost last.
   std::string duplicate;
 };
 
@@ -91,7 +121,8 @@ absl::StatusOr<json::value> ParseStrictJson(std::string_view text, const json::s
   Error error;
   const std::size_t read = parser.write_some(false, text.data(), text.size(), error);
   if (!parser.handler().duplicate.empty() || (error && error.category() == boost::system::generic_category())) {
-    return Bad(fmt::format("the request body names the key \"{}\" twice in one object; send it once", parser.handler().duplicate.substr(0, 64)));
+    return Bad(
+        fmt::format("the request body names the key \"{}\" twice in one object; send it once", parser.handler().duplicate.substr(0, 64)));
   }
   if (!error && read < text.size()) error = json::error::extra_data;
   if (error) return Bad(fmt::format("the request body is not valid JSON: {} (at byte {})", Why(error), read));

@@ -1,5 +1,5 @@
-// JSON as a gateway must read it: one meaning a text. Beside the grammar it refuses duplicate keys (readers differ on which one wins), invalid
-// UTF-8, lone surrogates, and nesting deeper than a bound.
+// JSON as a gateway must read it: one meaning a text. Beside the grammar it refuses duplicate keys (readers differ on which one wins),
+// invalid UTF-8, lone surrogates, and nesting deeper than a bound.
 #pragma once
 
 #include <boost/json/storage_ptr.hpp>

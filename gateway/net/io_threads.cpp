@@ -1,5 +1,6 @@
-// One io_context, a work guard so that run() stays, N threads in run(). Handlers must not throw: an exception that gets this far is a broken
-// invariant and ends the program with its text.
+// One io_context, a work guard so that run() stays, N threads in run(). Handlers must not throw: an exception that gets this far is a
+// broken invariant and ends the program with its text.
+//
 // Tested by tests/gateway/net/listener_test.cpp.
 #include "gateway/net/io_threads.h"
 

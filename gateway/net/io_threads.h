@@ -21,8 +21,8 @@ class IoThreads {
   // Valid until this object dies. Coroutines run on strands of its executor. Include <boost/asio/io_context.hpp> to use it.
   boost::asio::io_context& context();
 
-  // Lets no more handlers run and joins the threads; what still waits is destroyed with the context. Call it after the front ends stopped and
-  // while what their coroutines use still lives. Twice is fine. Not from an I/O thread.
+  // Lets no more handlers run and joins the threads; what still waits is destroyed with the context. Call it after the front ends stopped
+  // and while what their coroutines use still lives. Twice is fine. Not from an I/O thread.
   void Stop();
 
  private:

@@ -1,9 +1,10 @@
-// The acceptor waits for readability and then accepts by hand (accept4), because Asio's own accept gives no say when descriptors run out. All
-// uses of the acceptor and each call of the handler happen under one mutex, so that Stop() means stopped.
+// The acceptor waits for readability and then accepts by hand (accept4), because Asio's own accept gives no say when descriptors run out.
+// All uses of the acceptor and each call of the handler happen under one mutex, so that Stop() means stopped.
 //
-// Out of descriptors: close the spare one, accept into its place, close the newcomer, open the spare again. Should another thread snatch the freed
-// descriptor in between, wait a moment and go on: the newcomer stays in the backlog. The kernel's readiness is level-triggered here (each
-// async_wait re-arms it), so that nothing that waits is forgotten.
+// Out of descriptors: close the spare one, accept into its place, close the newcomer, open the spare again. Should another thread snatch
+// the freed descriptor in between, wait a moment and go on: the newcomer stays in the backlog. The kernel's readiness is level-triggered
+// here (each async_wait re-arms it), so that nothing that waits is forgotten.
+//
 // Tested by tests/gateway/net/listener_test.cpp.
 #include "gateway/net/listener.h"
 
@@ -66,7 +67,10 @@ int OpenSpare() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
 
 struct Listener::Impl : std::enable_shared_from_this<Listener::Impl> {
   Impl(const ListenerOptions& o, IoThreads& io)
-      : options(o), acceptor(io.context()), pause(io.context()), places(std::make_shared<Places>(o.connections_max, o.connections_per_source_max)) {}
+      : options(o),
+        acceptor(io.context()),
+        pause(io.context()),
+        places(std::make_shared<Places>(o.connections_max, o.connections_per_source_max)) {}
   ~Impl() {
     if (spare >= 0) close(spare);
   }
@@ -81,8 +85,8 @@ struct Listener::Impl : std::enable_shared_from_this<Listener::Impl> {
   void Refuse(int fd, std::string_view why) REQUIRES(mu);
   bool ShortOfDescriptors(int fd) const;
 
-  const ListenerOptions options;                                          // Constant after construction.
-  std::uint16_t port = 0;                                                 // Constant after Bind.
+  const ListenerOptions options;  // Constant after construction.
+  std::uint16_t port = 0;         // Constant after Bind.
   std::atomic<std::int64_t> accepted{0};
   std::atomic<std::int64_t> refused{0};
   base::Mutex mu;
@@ -99,8 +103,8 @@ absl::Status Listener::Impl::Bind() {
   Error error;
   const auto address = asio::ip::make_address(options.address, error);
   if (error) {
-    return base::InvalidArgument(fmt::format("listener {}: \"{}\" is not a numeric IPv4 or IPv6 address, for example 127.0.0.1", options.name,
-                                             options.address));
+    return base::InvalidArgument(
+        fmt::format("listener {}: \"{}\" is not a numeric IPv4 or IPv6 address, for example 127.0.0.1", options.name, options.address));
   }
   const asio::ip::tcp::endpoint endpoint(address, options.port);
   const base::Lock lock(mu);
@@ -110,8 +114,9 @@ absl::Status Listener::Impl::Bind() {
   if (!error) acceptor.listen(options.backlog, error);
   if (!error) acceptor.non_blocking(true, error);
   if (error) {
-    return base::FailedPrecondition(fmt::format("listener {}: cannot listen on {}:{}: {}; stop the program that holds the port, or configure another",
-                                                options.name, options.address, options.port, error.message()));
+    return base::FailedPrecondition(
+        fmt::format("listener {}: cannot listen on {}:{}: {}; stop the program that holds the port, or configure another", options.name,
+                    options.address, options.port, error.message()));
   }
   port = acceptor.local_endpoint(error).port();
   spare = OpenSpare();
@@ -146,7 +151,8 @@ void Listener::Impl::OnReady(const Error& error) {
       continue;
     }
     if (errno == ENOBUFS || errno == ENOMEM) return WaitAWhile();
-    // EMFILE is reported before the kernel looks whether anyone waits. Everything else concerns the one connection that went away before it was accepted.
+    // EMFILE is reported before the kernel looks whether anyone waits. Everything else concerns the one connection that went away before it
+    // was accepted.
   }
   Wait();
 }
@@ -169,7 +175,8 @@ bool Listener::Impl::ShortOfDescriptors(int fd) const {
 }
 
 void Listener::Impl::Welcome(int fd, const sockaddr_storage& peer) {
-  if (ShortOfDescriptors(fd)) return Refuse(fd, "the process is short of descriptors; raise its limit (ulimit -n) or lower connections_max");
+  if (ShortOfDescriptors(fd))
+    return Refuse(fd, "the process is short of descriptors; raise its limit (ulimit -n) or lower connections_max");
   Accepted connection{.fd = fd, .source = SourceOf(peer), .slot = nullptr};
   bool placed = false;
   if (options.watch_descriptors) {

@@ -24,13 +24,13 @@ struct Accepted {
 };
 
 struct ListenerOptions {
-  std::string name;                          // For diagnostics: "grpc", "http", "probes".
-  std::string address = "127.0.0.1";         // Numeric IPv4 or IPv6.
-  std::uint16_t port = 0;                    // 0: any free one; see port().
-  int backlog = 1024;                        // Connections that the kernel keeps waiting.
-  int connections_max = 10'000;              // At once, in total.
-  int connections_per_source_max = 4'096;    // At once, from one address.
-  int descriptors_reserved = 32;             // Of the process's limit: newcomers are closed when fewer than these are left.
+  std::string name;                        // For diagnostics: "grpc", "http", "probes".
+  std::string address = "127.0.0.1";       // Numeric IPv4 or IPv6.
+  std::uint16_t port = 0;                  // 0: any free one; see port().
+  int backlog = 1024;                      // Connections that the kernel keeps waiting.
+  int connections_max = 10'000;            // At once, in total.
+  int connections_per_source_max = 4'096;  // At once, from one address.
+  int descriptors_reserved = 32;           // Of the process's limit: newcomers are closed when fewer than these are left.
   // False: a connection ends when its slot is destroyed. True: it ends when its descriptor is closed, by whomever (gRPC); slot is null.
   bool watch_descriptors = false;
 };
@@ -48,13 +48,14 @@ class Listener {
   // `handler` is called on an I/O thread, for one connection at a time; it must not block or throw. Once.
   void Start(Handler handler);
 
-  // No new connections: the port closes. When it returns, the handler neither runs nor will run. Open connections stay. Not from the handler.
+  // No new connections: the port closes. When it returns, the handler neither runs nor will run. Open connections stay. Not from the
+  // handler.
   void Stop();
 
-  std::uint16_t port() const;       // The one bound.
-  std::int64_t open() const;        // Connections that hold a place.
-  std::int64_t accepted() const;    // Handed over, since the start.
-  std::int64_t refused() const;     // Closed at once for a limit or for want of descriptors, since the start.
+  std::uint16_t port() const;     // The one bound.
+  std::int64_t open() const;      // Connections that hold a place.
+  std::int64_t accepted() const;  // Handed over, since the start.
+  std::int64_t refused() const;   // Closed at once for a limit or for want of descriptors, since the start.
 
  private:
   struct Impl;

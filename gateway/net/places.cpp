@@ -1,6 +1,7 @@
-// gRPC owns the descriptors it is given and does not say when it closes them. A socket is recognised by (descriptor, device, inode): when the
-// number names another file, or none, the connection is over. One fstat a connection, done only when a place is wanted and none is free, at most
-// every 20 ms, so that a flood at the limit costs no more than that.
+// gRPC owns the descriptors it is given and does not say when it closes them. A socket is recognised by (descriptor, device, inode): when
+// the number names another file, or none, the connection is over. One fstat a connection, done only when a place is wanted and none is
+// free, at most every 20 ms, so that a flood at the limit costs no more than that.
+//
 // Tested by tests/gateway/net/listener_test.cpp.
 #include "gateway/net/places.h"
 

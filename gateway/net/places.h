@@ -19,8 +19,8 @@ class Places : public std::enable_shared_from_this<Places> {
   // A place that is free again when the pointer's last copy dies; null when none is free.
   std::shared_ptr<void> Take(const std::string& source);
 
-  // A place that is free again once `fd`, open now, is closed by whomever; false when none is free. Closing is noticed when places run short
-  // and by open().
+  // A place that is free again once `fd`, open now, is closed by whomever; false when none is free. Closing is noticed when places run
+  // short and by open().
   bool TakeWhileOpen(int fd, const std::string& source);
 
   std::int64_t open();

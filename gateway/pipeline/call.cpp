@@ -1,3 +1,5 @@
+// A wake-up that comes while it is being replaced is not lost: flag and function change under one lock.
+// Tested by tests/gateway/pipeline/pipeline_test.cpp.
 #include "gateway/pipeline/call.h"
 
 namespace tollgate::pipeline {

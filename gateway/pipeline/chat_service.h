@@ -13,9 +13,9 @@ class ChatService {
  public:
   virtual ~ChatService() = default;
 
-  // Answers a chat request. `caller` and `request` outlive the call. `writer` null: unary, the output is in Reply.text. Else: pieces go to the
-  // writer, and what is left comes with the Reply. `cancellation` is shared with the front end, which cancels when its client goes away.
-  // After the first Write a failure is a Failure too: the front end ends its stream with the error.
+  // Answers a chat request. `caller` and `request` outlive the call. `writer` null: unary, the output is in Reply.text. Else: pieces go to
+  // the writer, and what is left comes with the Reply. `cancellation` is shared with the front end, which cancels when its client goes
+  // away. After the first Write a failure is a Failure too: the front end ends its stream with the error.
   virtual async::Awaitable<Outcome<Reply>> Chat(const Caller& caller, const tollgate::v1::ChatRequest& request, StreamWriter* writer,
                                                 std::shared_ptr<Cancellation> cancellation) = 0;
 

@@ -100,7 +100,8 @@ TEST_CASE("Very long and odd texts are tokenised") {
 
 TEST_CASE("Eight sequences decode side by side, each its own") {
   Pool& pool = Shared();
-  const std::vector<std::pair<std::string, std::string>> asked = {{"What is the capital of France?", "Paris"}, {"What is the capital of Italy?", "Rome"}};
+  const std::vector<std::pair<std::string, std::string>> asked = {{"What is the capital of France? Answer in one sentence.", "Paris"},
+                                                                  {"What is the capital of Italy? Answer in one sentence.", "Rome"}};
   std::vector<std::shared_ptr<TokenStream>> streams;
   for (std::size_t i = 0; i < 8; ++i) streams.push_back(Submit(pool, Greedy(pool, asked[i % 2].first, 12)));
   for (std::size_t i = 0; i < 8; ++i) {
@@ -164,7 +165,7 @@ TEST_CASE("Cancelling frees the slot and its cache at once") {
   CHECK(heard.end.reason == EndReason::kCancelled);
   CHECK(pool->stats()[0].running == 0);
   CHECK(pool->stats()[0].kv_tokens_used == 0);
-  CHECK(HearAll(*Submit(*pool, Greedy(*pool, "What is the capital of France?", 12))).text.find("Paris") != std::string::npos);
+  CHECK(HearAll(*Submit(*pool, Greedy(*pool, "What is the capital of France? Answer in one sentence.", 12))).text.find("Paris") != std::string::npos);
 }
 
 TEST_CASE("A pool that is destroyed while it decodes ends its streams") {

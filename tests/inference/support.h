@@ -1,4 +1,4 @@
-// What the pool's tests share: a small language for pools, requests and streams. Waits end by an event; a wait that lasts half a minute fails
+// What the pool's tests share: a small language for pools, requests and streams. Waits end by an event; a wait that lasts for minutes fails
 // the test.
 #pragma once
 
@@ -56,7 +56,7 @@ inline Taken Hear(TokenStream& stream, Heard& heard) {
       signal->cv.notify_one();
     });
     std::unique_lock lock(signal->mu);
-    TG_CHECK(signal->cv.wait_for(lock, std::chrono::seconds(30), [&] { return signal->set; }), "a stream said nothing for half a minute");
+    TG_CHECK(signal->cv.wait_for(lock, std::chrono::minutes(3), [&] { return signal->set; }), "a stream said nothing for three minutes");
   }
 }
 
@@ -69,7 +69,7 @@ inline Heard HearAll(TokenStream& stream) {
 // Waits until `condition` holds of the first model's stats.
 template <typename Condition>
 void Until(const Pool& pool, Condition condition) {
-  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::minutes(3);
   while (!condition(pool.stats()[0])) {
     REQUIRE(std::chrono::steady_clock::now() < give_up);
     std::this_thread::yield();

@@ -249,7 +249,7 @@ TEST_CASE("No history of instances, faults, crashes and edits spends more than a
   for (int i = 0; i < 4 * test::Loops(); ++i) {
     const std::uint64_t run = seed + static_cast<std::uint64_t>(i);
     INFO("TOLLGATE_SEED=" << run);
-    Simulation(run, 1 + i % 4).Run(1500);
+    Simulation(run, 1 + static_cast<int>(run % 4)).Run(1500);
   }
 }
 

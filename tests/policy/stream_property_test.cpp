@@ -1,6 +1,9 @@
 // P7 as a property: for every kind of rule, any text in any pieces gives the bytes, the verdict and the raw spans that the whole text
 // gives, and what is out at any moment begins the filtered whole.
 #include <algorithm>
+#include <array>
+#include <functional>
+#include <utility>
 
 #include "tests/policy/policy_support.h"
 

@@ -73,7 +73,8 @@ class GenericCall : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteB
   }
   bool AwaitMessages(std::size_t count) {
     std::unique_lock lock(mu_);
-    return changed_.wait_for(lock, std::chrono::seconds(30), [&] { return reply_.messages.size() >= count || done_; }) && reply_.messages.size() >= count;
+    return changed_.wait_for(lock, std::chrono::seconds(30), [&] { return reply_.messages.size() >= count || done_; }) &&
+           reply_.messages.size() >= count;
   }
   GenericReply Await() {
     std::unique_lock lock(mu_);
@@ -93,7 +94,8 @@ class GenericCall : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteB
   bool done_ = false;
 };
 
-inline GenericReply CallGeneric(std::shared_ptr<grpc::Channel> channel, const std::string& method, const std::string& request, std::size_t most = 1000) {
+inline GenericReply CallGeneric(std::shared_ptr<grpc::Channel> channel, const std::string& method, const std::string& request,
+                                std::size_t most = 1000) {
   GenericCall call(std::move(channel), method, request, most);
   return call.Await();
 }

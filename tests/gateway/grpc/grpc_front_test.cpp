@@ -146,8 +146,12 @@ TEST_CASE("A gRPC stream has its pieces in order and its end in the last chunk")
 
 TEST_CASE("A failure is its status with google.rpc details, in unary calls and streams") {
   Fixture f;
-  f.chat.Fail(base::WithDetail(base::ResourceExhausted("team search has used 2,000 of 2,000 tokens"),
-                               {.reason = "RATE_LIMITED", .param = "messages", .retry_after_ms = 1500, .may_retry = true, .rule_ids = {"a", "b"}, .subject = "team search"}));
+  f.chat.Fail(base::WithDetail(base::ResourceExhausted("team search has used 2,000 of 2,000 tokens"), {.reason = "RATE_LIMITED",
+                                                                                                       .param = "messages",
+                                                                                                       .retry_after_ms = 1500,
+                                                                                                       .may_retry = true,
+                                                                                                       .rule_ids = {"a", "b"},
+                                                                                                       .subject = "team search"}));
   for (const bool stream : {false, true}) {
     grpc::ClientContext context;
     grpc::Status status;
@@ -200,7 +204,8 @@ TEST_CASE("Every code keeps its number and has an ErrorInfo") {
     REQUIRE(rich.details(0).UnpackTo(&info));
     CHECK_FALSE(info.reason().empty());
   }
-  const grpc::Status spent = grpc_front::ToGrpcStatus(base::WithDetail(base::ResourceExhausted("x"), {.reason = "QUOTA_SPENT", .may_retry = false}));
+  const grpc::Status spent =
+      grpc_front::ToGrpcStatus(base::WithDetail(base::ResourceExhausted("x"), {.reason = "QUOTA_SPENT", .may_retry = false}));
   google::rpc::Status rich;
   google::rpc::ErrorInfo info;
   REQUIRE(rich.ParseFromString(spent.error_details()));
@@ -345,7 +350,8 @@ TEST_CASE("Calls that the pipeline ends at a drain end with its words") {
     CHECK(begun.ok());
     started.Set();
     go.Wait();
-    co_return SampleFailure(base::WithDetail(base::Unavailable("the server is shutting down; send the request again"), {.reason = "SHUTDOWN", .retry_after_ms = 1000}));
+    co_return SampleFailure(base::WithDetail(base::Unavailable("the server is shutting down; send the request again"),
+                                             {.reason = "SHUTDOWN", .retry_after_ms = 1000}));
   });
   grpc::ClientContext context;
   auto reader = f.inference->ChatStream(&context, SampleRequest());

@@ -123,7 +123,7 @@ TEST_CASE("Reflection is there once where it is on, and not at all where it is o
   grpc_front::GrpcServerOptions on;
   on.reflection = true;
   Fixture with(on), without;
-  const std::string list_services("\x3a\x00", 2);   // ServerReflectionRequest{list_services: ""}.
+  const std::string list_services("\x3a\x00", 2);  // ServerReflectionRequest{list_services: ""}.
   const GenericReply listed = CallGeneric(with.channel, kReflection, list_services, 1);
   REQUIRE(listed.messages.size() == 1);
   CHECK(listed.messages[0].find("tollgate.v1.Models") != std::string::npos);
@@ -160,7 +160,7 @@ TEST_CASE("Connections beyond the limit are closed, and a place is free again wh
   CHECK(f.ListWorks());
   RawClient second(f.server.port());
   CHECK(second.AtEnd());
-  f.channel.reset();   // Its connection closes; the server notices in its own time.
+  f.channel.reset();  // Its connection closes; the server notices in its own time.
   f.channel = NewChannel(f.server.port());
   CHECK(f.ListWorks());
 }

@@ -34,10 +34,11 @@ std::string Chunk(const std::string& choices, const std::string& tail) {
 }  // namespace
 
 TEST_CASE("A completion is OpenAI's object to the byte") {
-  CHECK(CompletionBody(kHead, SampleReply()) ==
-        std::string(R"({"id":"chatcmpl-1","object":"chat.completion","created":1790000000,"model":"smollm2","choices":[{"index":0,)") +
-            R"("message":{"role":"assistant","content":"Hello \"world\"\né","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],"usage":)" +
-            kUsage + R"(,"system_fingerprint":"fp_x"})");
+  CHECK(
+      CompletionBody(kHead, SampleReply()) ==
+      std::string(R"({"id":"chatcmpl-1","object":"chat.completion","created":1790000000,"model":"smollm2","choices":[{"index":0,)") +
+          R"("message":{"role":"assistant","content":"Hello \"world\"\né","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],"usage":)" +
+          kUsage + R"(,"system_fingerprint":"fp_x"})");
 }
 
 TEST_CASE("Finish reasons have OpenAI's names") {
@@ -50,7 +51,8 @@ TEST_CASE("Finish reasons have OpenAI's names") {
 
 TEST_CASE("Chunks are OpenAI's events to the byte") {
   const ChunkEvents plain(kHead, false);
-  CHECK(plain.Role() == Chunk(R"([{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}])", ""));
+  CHECK(plain.Role() ==
+        Chunk(R"([{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}])", ""));
   CHECK(plain.Text("a\"b") == Chunk(R"([{"index":0,"delta":{"content":"a\"b"},"logprobs":null,"finish_reason":null}])", ""));
   CHECK(plain.Finish(v1::FINISH_REASON_LENGTH) == Chunk(R"([{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}])", ""));
   CHECK(plain.Usage(SampleReply().end.usage()).empty());
@@ -68,8 +70,9 @@ TEST_CASE("Models are OpenAI's objects") {
   models.mutable_models(0)->set_created(7);
   models.add_models()->set_name("c");
   CHECK(ModelBody(models.models(0)) == R"({"id":"a/b","object":"model","created":7,"owned_by":"tollgate"})");
-  CHECK(ModelListBody(models) ==
-        R"({"object":"list","data":[{"id":"a/b","object":"model","created":7,"owned_by":"tollgate"},{"id":"c","object":"model","created":0,"owned_by":"tollgate"}]})");
+  CHECK(
+      ModelListBody(models) ==
+      R"({"object":"list","data":[{"id":"a/b","object":"model","created":7,"owned_by":"tollgate"},{"id":"c","object":"model","created":0,"owned_by":"tollgate"}]})");
   CHECK(ModelListBody({}) == R"({"object":"list","data":[]})");
 }
 

@@ -22,24 +22,78 @@ TEST_CASE("Each failure has its status, type, code and retry headers") {
     base::ErrorDetail detail;
     int http;
     std::string type;
-    std::string wire_code;      // JSON.
+    std::string wire_code;  // JSON.
     std::string should_retry;
-    std::string retry_after;    // Empty: absent.
+    std::string retry_after;  // Empty: absent.
   };
   const Row rows[] = {
-      {Code::kInvalidArgument, {.reason = "INVALID_VALUE", .param = "n", .may_retry = false}, 400, "invalid_request_error", R"("invalid_value")", "false", ""},
+      {Code::kInvalidArgument,
+       {.reason = "INVALID_VALUE", .param = "n", .may_retry = false},
+       400,
+       "invalid_request_error",
+       R"("invalid_value")",
+       "false",
+       ""},
       {Code::kInvalidArgument, {}, 400, "invalid_request_error", "null", "false", ""},
-      {Code::kUnauthenticated, {.reason = "INVALID_API_KEY", .may_retry = false}, 401, "invalid_request_error", R"("invalid_api_key")", "false", ""},
-      {Code::kPermissionDenied, {.reason = "POLICY_BLOCKED", .may_retry = false}, 403, "policy_violation", R"("content_filter")", "false", ""},
-      {Code::kPermissionDenied, {.reason = "MODEL_NOT_GRANTED", .may_retry = false}, 403, "invalid_request_error", R"("model_not_granted")", "false", ""},
-      {Code::kNotFound, {.reason = "MODEL_NOT_FOUND", .may_retry = false}, 404, "invalid_request_error", R"("model_not_found")", "false", ""},
+      {Code::kUnauthenticated,
+       {.reason = "INVALID_API_KEY", .may_retry = false},
+       401,
+       "invalid_request_error",
+       R"("invalid_api_key")",
+       "false",
+       ""},
+      {Code::kPermissionDenied,
+       {.reason = "POLICY_BLOCKED", .may_retry = false},
+       403,
+       "policy_violation",
+       R"("content_filter")",
+       "false",
+       ""},
+      {Code::kPermissionDenied,
+       {.reason = "MODEL_NOT_GRANTED", .may_retry = false},
+       403,
+       "invalid_request_error",
+       R"("model_not_granted")",
+       "false",
+       ""},
+      {Code::kNotFound,
+       {.reason = "MODEL_NOT_FOUND", .may_retry = false},
+       404,
+       "invalid_request_error",
+       R"("model_not_found")",
+       "false",
+       ""},
       {Code::kAlreadyExists, {.reason = "IDEMPOTENCY_CONFLICT"}, 409, "invalid_request_error", R"("idempotency_conflict")", "false", ""},
       {Code::kResourceExhausted, {.reason = "REQUEST_TOO_LARGE"}, 413, "invalid_request_error", R"("request_too_large")", "false", ""},
       {Code::kFailedPrecondition, {}, 422, "invalid_request_error", "null", "false", ""},
-      {Code::kResourceExhausted, {.reason = "RATE_LIMITED", .retry_after_ms = 1500}, 429, "rate_limit_exceeded", R"("rate_limit_exceeded")", "true", "2"},
-      {Code::kResourceExhausted, {.reason = "QUOTA_SPENT", .may_retry = false}, 429, "insufficient_quota", R"("insufficient_quota")", "false", ""},
-      {Code::kResourceExhausted, {.reason = "QUEUE_FULL", .retry_after_ms = 250}, 429, "rate_limit_exceeded", R"("queue_full")", "true", "1"},
-      {Code::kUnavailable, {.reason = "AUDIT_UNAVAILABLE", .retry_after_ms = 3000}, 503, "server_error", R"("audit_unavailable")", "true", "3"},
+      {Code::kResourceExhausted,
+       {.reason = "RATE_LIMITED", .retry_after_ms = 1500},
+       429,
+       "rate_limit_exceeded",
+       R"("rate_limit_exceeded")",
+       "true",
+       "2"},
+      {Code::kResourceExhausted,
+       {.reason = "QUOTA_SPENT", .may_retry = false},
+       429,
+       "insufficient_quota",
+       R"("insufficient_quota")",
+       "false",
+       ""},
+      {Code::kResourceExhausted,
+       {.reason = "QUEUE_FULL", .retry_after_ms = 250},
+       429,
+       "rate_limit_exceeded",
+       R"("queue_full")",
+       "true",
+       "1"},
+      {Code::kUnavailable,
+       {.reason = "AUDIT_UNAVAILABLE", .retry_after_ms = 3000},
+       503,
+       "server_error",
+       R"("audit_unavailable")",
+       "true",
+       "3"},
       {Code::kUnavailable, {}, 503, "server_error", "null", "true", "1"},
       {Code::kDeadlineExceeded, {}, 504, "server_error", R"("deadline_exceeded")", "true", ""},
       {Code::kInternal, {}, 500, "server_error", "null", "true", ""},
@@ -51,7 +105,8 @@ TEST_CASE("Each failure has its status, type, code and retry headers") {
     const ErrorReply reply = ToErrorReply(base::WithDetail(base::MakeStatus(row.code, "say \"why\""), row.detail));
     CHECK(reply.http_status == row.http);
     const std::string param = row.detail.param.empty() ? "null" : "\"" + row.detail.param + "\"";
-    CHECK(reply.body == R"({"error":{"message":"say \"why\"","type":")" + row.type + R"(","param":)" + param + R"(,"code":)" + row.wire_code + "}}");
+    CHECK(reply.body ==
+          R"({"error":{"message":"say \"why\"","type":")" + row.type + R"(","param":)" + param + R"(,"code":)" + row.wire_code + "}}");
     auto headers = Map(reply.headers);
     CHECK(headers["x-should-retry"] == row.should_retry);
     CHECK(headers["retry-after"] == row.retry_after);
@@ -76,8 +131,8 @@ TEST_CASE("Reset times are written as OpenAI writes them") {
     std::int64_t ms;
     std::string text;
   };
-  const Row rows[] = {{-5, "0ms"}, {0, "0ms"}, {12, "12ms"}, {1000, "1s"}, {1500, "1.5s"}, {8640, "8.64s"}, {360000, "6m0s"}, {90061, "1m30.061s"},
-                      {3600000, "1h0m0s"}, {86400000, "24h0m0s"}};
+  const Row rows[] = {{-5, "0ms"},     {0, "0ms"},       {12, "12ms"},         {1000, "1s"},        {1500, "1.5s"},
+                      {8640, "8.64s"}, {360000, "6m0s"}, {90061, "1m30.061s"}, {3600000, "1h0m0s"}, {86400000, "24h0m0s"}};
   for (const Row& row : rows) CHECK(FormatReset(row.ms) == row.text);
 }
 

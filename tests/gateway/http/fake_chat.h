@@ -97,7 +97,8 @@ class FakeChat final : public pipeline::ChatService {
     co_return outcome;
   }
 
-  async::Awaitable<pipeline::Outcome<v1::CountTokensReply>> CountTokens(const pipeline::Caller&, const v1::CountTokensRequest& request) override {
+  async::Awaitable<pipeline::Outcome<v1::CountTokensReply>> CountTokens(const pipeline::Caller&,
+                                                                        const v1::CountTokensRequest& request) override {
     v1::CountTokensReply reply;
     reply.set_tokens(request.messages_size() * 7);
     co_return reply;

@@ -100,7 +100,7 @@ TEST_CASE("A client that does not read holds up its own stream alone, and is cut
   Signal ended;
   f.chat.Answer([&](Asked asked) -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
     absl::Status status = co_await asked.writer->Begin(SampleHead());
-    for (int i = 0; i < 16 * 1024 && status.ok(); ++i) {   // 1 GiB, were it taken.
+    for (int i = 0; i < 16 * 1024 && status.ok(); ++i) {  // 1 GiB, were it taken.
       status = co_await asked.writer->Write(std::string(64 * 1024, 'x'));
       if (status.ok()) written_bytes += 64 * 1024;
     }
@@ -114,7 +114,7 @@ TEST_CASE("A client that does not read holds up its own stream alone, and is cut
   REQUIRE(reader.ReadUntil("\r\n\r\n", head));
   CHECK(f.Alive());
   CHECK(ended.Wait());
-  CHECK(written_bytes < 64 * 1024 * 1024);   // What kernel buffers hold, far from 1 GiB.
+  CHECK(written_bytes < 64 * 1024 * 1024);  // What kernel buffers hold, far from 1 GiB.
   CHECK(f.Alive());
 }
 
@@ -145,14 +145,14 @@ TEST_CASE("Bodies up to the limit pass, and one byte more is 413 before it is re
   whole.Send(Request("POST", kChat, at_limit));
   CHECK(whole.Read().status == 200);
 
-  RawClient declared(f.front->port());   // Sends no byte of the body.
+  RawClient declared(f.front->port());  // Sends no byte of the body.
   declared.Send("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 65537\r\n\r\n");
   const RawResponse refused = declared.Read();
   CHECK(refused.status == 413);
   CHECK(refused.body.find("larger than 65536 bytes") != std::string::npos);
   CHECK(refused.body.find("request_too_large") != std::string::npos);
 
-  RawClient sending(f.front->port());    // Sends all of it all the same, and still gets the answer.
+  RawClient sending(f.front->port());  // Sends all of it all the same, and still gets the answer.
   sending.Send(Request("POST", kChat, std::string(3'000'000, ' ')));
   CHECK(sending.Read().status == 413);
 
@@ -166,7 +166,8 @@ TEST_CASE("Bodies up to the limit pass, and one byte more is 413 before it is re
 TEST_CASE("A client that asks first is told to continue") {
   Fixture f;
   RawClient client(f.front->port());
-  client.Send("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: " + std::to_string(sizeof kUnary - 1) + "\r\n\r\n");
+  client.Send("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: " +
+              std::to_string(sizeof kUnary - 1) + "\r\n\r\n");
   std::string interim;
   REQUIRE(client.ReadUntil("\r\n\r\n", interim));
   CHECK(interim == "HTTP/1.1 100 Continue\r\n\r\n");
@@ -243,7 +244,7 @@ TEST_CASE("Draining closes idle connections, lets the running answer end, and re
   Signal started, go;
   f.chat.Answer([&](Asked) -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
     started.Set();
-    go.Wait();   // Holds one I/O thread; the other serves.
+    go.Wait();  // Holds one I/O thread; the other serves.
     co_return SampleReply("done");
   });
   RawClient idle(f.front->port());

@@ -39,8 +39,8 @@ std::string Id(const FakeChat& chat) { return chat.last().caller.request_id.ToSt
 
 std::string Chunk(const std::string& id, const std::string& choices, const std::string& usage) {
   return "data: {\"id\":\"chatcmpl-" + id +
-         R"(","object":"chat.completion.chunk","created":1790000000,"model":"smollm2","system_fingerprint":"fp_tollgate","choices":)" + choices + usage +
-         "}\n\n";
+         R"(","object":"chat.completion.chunk","created":1790000000,"model":"smollm2","system_fingerprint":"fp_tollgate","choices":)" +
+         choices + usage + "}\n\n";
 }
 
 }  // namespace
@@ -60,7 +60,8 @@ TEST_CASE("A plain completion carries the caller in and OpenAI's object and head
   CHECK(asked.caller.retry_count == 2);
   CHECK(asked.writer == nullptr);
   CHECK(asked.request.messages(0).parts(0) == "hi");
-  CHECK(response.body.starts_with(R"({"id":"chatcmpl-)" + Id(f.chat) + R"(","object":"chat.completion","created":1790000000,"model":"smollm2",)"));
+  CHECK(response.body.starts_with(R"({"id":"chatcmpl-)" + Id(f.chat) +
+                                  R"(","object":"chat.completion","created":1790000000,"model":"smollm2",)"));
   CHECK(response.body.find(R"("content":"Hello")") != std::string::npos);
   auto headers = response.headers;
   CHECK(headers["content-type"] == "application/json");
@@ -89,14 +90,16 @@ TEST_CASE("A stream is OpenAI's events, to the byte") {
     const std::string id = Id(f.chat);
     const std::string null_usage = usage ? R"(,"usage":null)" : "";
     std::string expected =
-        Chunk(id, R"([{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}])", null_usage) +
+        Chunk(id, R"([{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}])",
+              null_usage) +
         Chunk(id, R"([{"index":0,"delta":{"content":"Hel"},"logprobs":null,"finish_reason":null}])", null_usage) +
         Chunk(id, R"([{"index":0,"delta":{"content":"lo"},"logprobs":null,"finish_reason":null}])", null_usage) +
         Chunk(id, R"([{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}])", null_usage);
     if (usage) {
-      expected += Chunk(id, "[]",
-                        R"(,"usage":{"prompt_tokens":12,"completion_tokens":5,"total_tokens":17,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},)"
-                        R"("completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}})");
+      expected += Chunk(
+          id, "[]",
+          R"(,"usage":{"prompt_tokens":12,"completion_tokens":5,"total_tokens":17,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},)"
+          R"("completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}})");
     }
     CHECK(response.body == expected + "data: [DONE]\n\n");
   }
@@ -118,7 +121,9 @@ TEST_CASE("A refusal before the first byte is a status, with limits and record, 
   for (const char* body : {kUnary, kStream}) {
     const RawResponse response = f.Ask(Request("POST", kChat, body));
     CHECK(response.status == 429);
-    CHECK(response.body == R"({"error":{"message":"team search has used 100 of 100 tokens","type":"insufficient_quota","param":null,"code":"insufficient_quota"}})");
+    CHECK(
+        response.body ==
+        R"({"error":{"message":"team search has used 100 of 100 tokens","type":"insufficient_quota","param":null,"code":"insufficient_quota"}})");
     auto headers = response.headers;
     CHECK(headers["x-should-retry"] == "false");
     CHECK(headers["x-tollgate-record"] == "3/41");
@@ -142,8 +147,9 @@ TEST_CASE("A failure after the first byte is an error event, no [DONE], and the 
   const RawResponse response = client.Read();
   CHECK(response.status == 200);
   CHECK(response.complete);
-  CHECK(response.body.ends_with(
-      "\n\ndata: {\"error\":{\"message\":\"the server is shutting down; send the request again\",\"type\":\"server_error\",\"param\":null,\"code\":null}}\n\n"));
+  CHECK(
+      response.body.ends_with("\n\ndata: {\"error\":{\"message\":\"the server is shutting down; send the request "
+                              "again\",\"type\":\"server_error\",\"param\":null,\"code\":null}}\n\n"));
   CHECK(response.body.find("[DONE]") == std::string::npos);
   CHECK(client.AtEnd());
 }
@@ -158,13 +164,15 @@ TEST_CASE("Requests that cannot be translated are refused before the pipeline se
   const Row rows[] = {
       {Request("POST", kChat, "{"), 400, "not valid JSON"},
       {Request("POST", kChat), 400, "not valid JSON"},
-      {Request("POST", kChat, R"({"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{}]})"), 400, R"("param":"tools","code":"unsupported_parameter")"},
+      {Request("POST", kChat, R"({"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{}]})"), 400,
+       R"("param":"tools","code":"unsupported_parameter")"},
       {Request("GET", kChat), 405, "use POST"},
       {Request("DELETE", "/v1/models"), 405, "use GET"},
       {Request("GET", "/v1/nothing?x=1"), 404, "Unknown request URL: GET /v1/nothing."},
       {Request("GET", "/"), 404, "unknown_url"},
       {Request("GET", "/metrics"), 404, "unknown_url"},
-      {"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 2\r\n\r\n{}", 415, "application/json"},
+      {"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 2\r\n\r\n{}",
+       415, "application/json"},
   };
   for (const Row& row : rows) {
     INFO(row.request);
@@ -181,7 +189,8 @@ TEST_CASE("Requests that cannot be translated are refused before the pipeline se
 
 TEST_CASE("A credential that is missing, doubled or of another scheme reaches the pipeline as none") {
   Fixture f;
-  for (const std::string header : {"", "Authorization: Basic eDp5\r\n", "Authorization: Bearer a\r\nAuthorization: Bearer b\r\n", "Authorization: Bearer\r\n"}) {
+  for (const std::string header :
+       {"", "Authorization: Basic eDp5\r\n", "Authorization: Bearer a\r\nAuthorization: Bearer b\r\n", "Authorization: Bearer\r\n"}) {
     f.Ask("GET /v1/models HTTP/1.1\r\nHost: x\r\n" + header + "\r\n");
     CHECK(f.chat.last().caller.bearer.empty());
   }
@@ -206,7 +215,12 @@ TEST_CASE("Models are listed and found, also by an encoded name") {
 TEST_CASE("Health, readiness and metrics answer on their listeners") {
   std::vector<std::string> reasons;
   std::mutex mu;
-  const http_front::Probes probes{.not_ready = [&] { const std::lock_guard lock(mu); return reasons; }, .metrics = [] { return std::string("tollgate_up 1\n"); }};
+  const http_front::Probes probes{.not_ready =
+                                      [&] {
+                                        const std::lock_guard lock(mu);
+                                        return reasons;
+                                      },
+                                  .metrics = [] { return std::string("tollgate_up 1\n"); }};
   Fixture f({}, probes);
   net::IoThreads io(1);
   auto started = http_front::ProbesFront::Start({}, io, probes);
@@ -221,12 +235,18 @@ TEST_CASE("Health, readiness and metrics answer on their listeners") {
     }
     client.Send(Request("GET", "/readyz"));
     CHECK(client.Read().body == R"({"status":"ready"})");
-    { const std::lock_guard lock(mu); reasons = {"no model is loaded", "the journal's database is down"}; }
+    {
+      const std::lock_guard lock(mu);
+      reasons = {"no model is loaded", "the journal's database is down"};
+    }
     client.Send(Request("GET", "/readyz"));
     const RawResponse not_ready = client.Read();
     CHECK(not_ready.status == 503);
     CHECK(not_ready.body == R"({"status":"not ready","reasons":["no model is loaded","the journal's database is down"]})");
-    { const std::lock_guard lock(mu); reasons.clear(); }
+    {
+      const std::lock_guard lock(mu);
+      reasons.clear();
+    }
     client.Send(Request("POST", "/healthz", "{}"));
     CHECK(client.Read().status == 405);
   }
@@ -267,7 +287,8 @@ TEST_CASE("HTTP/1.0 gets an unframed stream and the connection's end") {
 TEST_CASE("A large body is parsed on the CPU pool and answered the same") {
   Fixture f;
   const std::string text(300'000, 'x');
-  const RawResponse response = f.Ask(Request("POST", kChat, R"({"model":"smollm2","messages":[{"role":"user","content":")" + text + R"("}]})"));
+  const RawResponse response =
+      f.Ask(Request("POST", kChat, R"({"model":"smollm2","messages":[{"role":"user","content":")" + text + R"("}]})"));
   CHECK(response.status == 200);
   CHECK(f.chat.last().request.messages(0).parts(0) == text);
 }

@@ -20,9 +20,9 @@ namespace tollgate::testing {
 
 struct RawResponse {
   int status = 0;
-  std::map<std::string, std::string> headers;   // Lower-case names.
-  std::string body;                             // Chunks joined.
-  bool complete = false;                        // False: the connection ended before the body did.
+  std::map<std::string, std::string> headers;  // Lower-case names.
+  std::string body;                            // Chunks joined.
+  bool complete = false;                       // False: the connection ended before the body did.
 };
 
 class RawClient {
@@ -140,7 +140,8 @@ class RawClient {
 
 // A request with a body, or without one when it is empty.
 inline std::string Request(std::string_view method, std::string_view target, std::string_view body = "", std::string_view headers = "") {
-  std::string out = std::string(method) + " " + std::string(target) + " HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer tg_test\r\n" + std::string(headers);
+  std::string out =
+      std::string(method) + " " + std::string(target) + " HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer tg_test\r\n" + std::string(headers);
   if (!body.empty()) out += "Content-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) + "\r\n";
   return out + "\r\n" + std::string(body);
 }

@@ -58,6 +58,4 @@ TEST_CASE("A text that readers could take differently is refused and says why") 
   }
 }
 
-TEST_CASE("Depth 32 is still read") {
-  CHECK(ParseStrictJson(std::string(32, '[') + std::string(32, ']'), {}).ok());
-}
+TEST_CASE("Depth 32 is still read") { CHECK(ParseStrictJson(std::string(32, '[') + std::string(32, ']'), {}).ok()); }

@@ -139,7 +139,7 @@ TEST_CASE("With every descriptor taken newcomers are closed instead of left hang
   Taker taker;
   auto listener = Bind({.name = "test", .descriptors_reserved = 0}, io);
   listener->Start(taker.Handler());
-  std::vector<RawClient> before(8), after(8);   // Their sockets exist; connecting needs no more descriptors.
+  std::vector<RawClient> before(8), after(8);  // Their sockets exist; connecting needs no more descriptors.
   {
     const Exhausted exhausted;
     for (RawClient& client : before) {

@@ -1,0 +1,128 @@
+#include <catch2/catch_test_macros.hpp>
+
+#include <future>
+
+#include "audit/key_chain.h"
+#include "tests/audit/fixture.h"
+
+namespace tollgate::audit {
+namespace {
+
+const RootKey kRoot = RootKey::FromBytes(std::string(32, 'r'));
+
+struct Bed : AuditFixture {
+  base::ManualClock clock;
+  std::unique_ptr<base::Session> keys_sql = cluster.Connect(keys_url);
+
+  std::unique_ptr<Keys> OpenKeys() {
+    PostgresKeysOptions options;
+    options.url = keys_url;
+    options.clock = &clock;
+    auto keys = OpenPostgresKeys(kRoot, options);
+    REQUIRE(keys.ok());
+    return *std::move(keys);
+  }
+  absl::StatusOr<std::shared_ptr<const RequestKey>> New(Keys& keys, base::RequestId request = base::RequestId::New()) {
+    std::promise<absl::StatusOr<std::shared_ptr<const RequestKey>>> promise;
+    keys.NewRequestKey(team, request, Journal::kNoDeadline, [&](auto result) { promise.set_value(std::move(result)); });
+    return promise.get_future().get();
+  }
+  void Store(const KeyRow& row) {
+    REQUIRE(keys_sql->Run("store", "INSERT INTO keys.request (request_id, tenant_day, wrapped) VALUES ($1::uuid, $2::uuid, $3)",
+                          {row.request.ToString(), row.tenant_day.ToString(), base::Blob{row.wrapped}}).ok());
+  }
+};
+
+TEST_CASE_METHOD(Bed, "Two instances agree on a team's key of the day, and each can open what the other sealed") {
+  auto a = OpenKeys(), b = OpenKeys();
+  const auto from_a = *New(*a), from_b = *New(*b);
+  CHECK(from_a->row().tenant_day == from_b->row().tenant_day);
+  CHECK(from_a->secret() != from_b->secret());
+  CHECK(from_a->EndUserHmac("anna") == from_b->EndUserHmac("anna"));
+  Store(from_a->row());
+  const auto found = b->Find(team, from_a->request());
+  REQUIRE(found.ok());
+  CHECK((*found)->secret() == from_a->secret());
+  CHECK(absl::IsNotFound(b->Find(base::TeamId::New(), from_a->request()).status()));
+  CHECK(absl::IsNotFound(b->Find(team, base::RequestId::New()).status()));
+}
+
+TEST_CASE_METHOD(Bed, "A day's key comes once from the database and then from memory; the next day has its own") {
+  auto keys = OpenKeys();
+  const auto today = (*New(*keys))->row().tenant_day;
+  keys_sql->Run("spy", "TRUNCATE keys.tenant_day").IgnoreError();
+  CHECK((*New(*keys))->row().tenant_day == today);
+  clock.Advance(std::chrono::hours(24));
+  CHECK((*New(*keys))->row().tenant_day != today);
+}
+
+TEST_CASE_METHOD(Bed, "Many that ask at once for a new team share one day's key") {
+  auto keys = OpenKeys();
+  std::vector<std::promise<base::Uuid>> promises(50);
+  for (auto& promise : promises) {
+    keys->NewRequestKey(team, base::RequestId::New(), Journal::kNoDeadline, [&promise](auto key) { promise.set_value(key.ok() ? (*key)->row().tenant_day : base::Uuid()); });
+  }
+  const base::Uuid first = promises[0].get_future().get();
+  CHECK_FALSE(first.IsNone());
+  for (std::size_t i = 1; i < promises.size(); ++i) CHECK(promises[i].get_future().get() == first);
+  CHECK(keys_sql->Run("count", "SELECT count(*) FROM keys.tenant_day")->Int(0, 0) == 1);
+}
+
+TEST_CASE_METHOD(Bed, "Destroyed keys open nothing more, at each level") {
+  const struct {
+    const char* statement;
+    bool stops_new;
+  } rows[] = {{"UPDATE keys.request SET wrapped = NULL, destroyed_at = now()", false},
+              {"UPDATE keys.tenant_day SET wrapped = NULL, destroyed_at = now()", true},
+              {"UPDATE keys.tenant SET wrapped = NULL, destroyed_at = now()", true},
+              {"DELETE FROM keys.request", false}};
+  for (const auto& row : rows) {
+    INFO(row.statement);
+    team = base::TeamId::New();
+    const auto key = *New(*OpenKeys());
+    Store(key->row());
+    REQUIRE(keys_sql->RunScript("destroy", row.statement).ok());
+    auto keys = OpenKeys();
+    CHECK(absl::IsNotFound(keys->Find(team, key->request()).status()));
+    CHECK(New(*keys).ok() != row.stops_new);
+  }
+}
+
+TEST_CASE_METHOD(Bed, "Another root key is refused at the start") {
+  (void)OpenKeys();
+  PostgresKeysOptions options;
+  options.url = keys_url;
+  const auto keys = OpenPostgresKeys(RootKey::FromBytes(std::string(32, 'x')), options);
+  CHECK(absl::IsFailedPrecondition(keys.status()));
+  CHECK(base::Message(keys.status()).find("root_key_file") != std::string::npos);
+}
+
+TEST_CASE_METHOD(Bed, "With the keys database gone a new team is refused, a known team goes on") {
+  auto keys = OpenKeys();
+  REQUIRE(New(*keys).ok());
+  cluster.Stop();
+  CHECK(New(*keys).ok());
+  team = base::TeamId::New();
+  const auto refused = New(*keys);
+  CHECK(absl::IsUnavailable(refused.status()));
+  cluster.Start();
+  absl::StatusOr<std::shared_ptr<const RequestKey>> back = New(*keys);
+  while (!back.ok()) back = New(*keys);
+  CHECK(back.ok());
+}
+
+TEST_CASE_METHOD(Bed, "No key lies in the clear in the keys database") {
+  auto keys = OpenKeys();
+  const auto key = *New(*keys);
+  Store(key->row());
+  for (const char* table : {"request", "tenant_day", "tenant", "root"}) {
+    const auto rows = keys_sql->Run("dump", std::string("SELECT t::text FROM keys.") + table + " t");
+    for (std::size_t i = 0; i < rows->size(); ++i) {
+      const std::string& text = rows->Text(i, 0);
+      CHECK(text.find(base::Blob{key->secret()}.bytes) == std::string::npos);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tollgate::audit

@@ -1,0 +1,122 @@
+#include <catch2/catch_test_macros.hpp>
+
+#include <thread>
+
+#include "audit/log_writer.h"
+#include "audit/ownership.h"
+#include "tests/audit/fixture.h"
+
+namespace tollgate::audit {
+namespace {
+
+using Fate = LogWriter::Fate;
+
+struct Bed : AuditFixture {
+  base::PostgresOptions postgres = [this] {
+    base::PostgresOptions options = cluster.Options(url);
+    options.role = "tollgate_writer";
+    options.statement_timeout = std::chrono::milliseconds(500);
+    return options;
+  }();
+  Claim claim = *TakeFree(*As("tollgate_writer"), base::InstanceId::New(), std::chrono::seconds(10));
+  EncodedRow row = *Encode(Make(v1::RECORD_KIND_ADMIN, {}), base::SystemClock());
+  const EncodedRow* rows[2] = {&row, &row};
+
+  LogWriter Writer() { return LogWriter(postgres, std::chrono::seconds(10), claim.head); }
+};
+
+TEST_CASE_METHOD(Bed, "Batches move the head, and only from where it stands") {
+  LogWriter writer = Writer();
+  CHECK_FALSE(writer.attached());
+  REQUIRE(writer.Attach().status.ok());
+  CHECK(writer.Commit(rows, 0).fate == Fate::kDone);
+  CHECK(writer.Commit(rows, 0).fate == Fate::kDone);
+  CHECK(writer.head().next_index == 4);
+  CHECK(Int("SELECT count(*) FROM audit.record") == 4);
+  Do("UPDATE audit.log_head SET next_index = 5");
+  CHECK(writer.Commit(rows, 0).fate == Fate::kLost);
+  CHECK(Int("SELECT count(*) FROM audit.record") == 4);
+}
+
+TEST_CASE_METHOD(Bed, "A second connection under the same epoch shuts the first one out") {
+  LogWriter first = Writer(), second = Writer();
+  REQUIRE(first.Attach().status.ok());
+  REQUIRE(second.Attach().status.ok());
+  CHECK(first.Commit(rows, 0).fate == Fate::kLost);
+  CHECK(second.Commit(rows, 0).fate == Fate::kDone);
+  CHECK(Int("SELECT count(*) FROM audit.record") == 2);
+}
+
+TEST_CASE_METHOD(Bed, "A batch in doubt is found committed, or found not to be, and a straggler stores nothing") {
+  LogWriter writer = Writer();
+  REQUIRE(writer.Attach().status.ok());
+  // The server freezes, the client's time limit breaks the connection, and the server goes on with what it had got.
+  cluster.SigStop();
+  const auto frozen = writer.Commit(rows, 0);
+  cluster.SigCont();
+  REQUIRE(frozen.fate == Fate::kInDoubt);
+  CHECK(writer.in_doubt());
+  const auto told = writer.Attach();
+  REQUIRE(told.status.ok());
+  CHECK_FALSE(writer.in_doubt());
+  const std::int64_t stored = Int("SELECT count(*) FROM audit.record");
+  CHECK(stored == (told.fate == Fate::kDone ? 2 : 0));
+  CHECK(writer.head().next_index == stored);
+  CHECK(writer.Commit(rows, 0).fate == Fate::kDone);
+  CHECK(Int("SELECT count(*) FROM audit.record") == stored + 2);
+}
+
+TEST_CASE_METHOD(Bed, "A commit still in flight on the old connection is waited for") {
+  // A trigger holds the commit back while the client has given up.
+  Do("CREATE FUNCTION test.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2.5); RETURN NULL; END $$; "
+     "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON test.note DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION test.slow()");
+  postgres.statement_timeout = std::chrono::milliseconds(20);
+  postgres.lock_timeout = std::chrono::seconds(10);
+  Entry entry = Make(v1::RECORD_KIND_ADMIN, {});
+  entry.companions.push_back(Note(base::RequestId::New(), 1));
+  row = *Encode(std::move(entry), base::SystemClock());
+  LogWriter writer = Writer();
+  REQUIRE(writer.Attach().status.ok());
+  REQUIRE(writer.session().Run("no limit", "SELECT set_config('statement_timeout', '0', false)").ok());
+  CHECK(writer.Commit(std::span(rows, 1), 0).fate == Fate::kInDoubt);
+  LogWriter::Result told{Fate::kNothing, base::Unavailable("")};
+  while (!told.status.ok()) told = writer.Attach();
+  CHECK(told.fate == Fate::kDone);
+  CHECK(writer.head().next_index == 1);
+  CHECK(Int("SELECT count(*) FROM audit.record") == 1);
+}
+
+TEST_CASE_METHOD(Bed, "A bad row rejects the batch, a passing trouble does not") {
+  Entry bad = Make(v1::RECORD_KIND_ADMIN, {});
+  bad.companions.push_back(Note(base::RequestId::New(), -1));
+  const EncodedRow poisoned = *Encode(std::move(bad), base::SystemClock());
+  const EncodedRow* const mixed[] = {&row, &poisoned};
+  LogWriter writer = Writer();
+  REQUIRE(writer.Attach().status.ok());
+  CHECK(writer.Commit(mixed, 0).fate == Fate::kRejected);
+  CHECK(writer.attached());
+  auto other = cluster.Connect(url);
+  REQUIRE(other->InTransaction("hold", [&](base::Session& session) -> absl::Status {
+    TG_RETURN_IF_ERROR(session.Run("lock", "LOCK TABLE audit.record IN ACCESS EXCLUSIVE MODE").status());
+    CHECK(writer.Commit(rows, 0).fate == Fate::kNothing);
+    return absl::OkStatus();
+  }).ok());
+  CHECK(writer.Commit(rows, 0).fate == Fate::kDone);
+}
+
+TEST_CASE_METHOD(Bed, "The claim is renewed by batches and by Renew, and lost with the epoch") {
+  LogWriter writer = Writer();
+  REQUIRE(writer.Attach().status.ok());
+  Do("UPDATE audit.log_head SET expires_at = now() - interval '1 hour'");
+  CHECK(writer.Renew().fate == Fate::kDone);
+  CHECK(Int("SELECT count(*) FROM audit.log_head WHERE expires_at > now()") == 1);
+  Do("UPDATE audit.log_head SET expires_at = now() - interval '1 hour'");
+  CHECK(writer.Commit(rows, 0).fate == Fate::kDone);
+  CHECK(Int("SELECT count(*) FROM audit.log_head WHERE expires_at > now()") == 1);
+  Do("UPDATE audit.log_head SET epoch = epoch + 1");
+  CHECK(writer.Renew().fate == Fate::kLost);
+  CHECK(writer.Attach().fate == Fate::kLost);
+}
+
+}  // namespace
+}  // namespace tollgate::audit

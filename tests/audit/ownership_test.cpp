@@ -1,0 +1,96 @@
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+
+#include <set>
+#include <thread>
+
+#include "audit/ownership.h"
+#include "tests/audit/fixture.h"
+
+namespace tollgate::audit {
+namespace {
+
+constexpr std::chrono::milliseconds kClaim{10'000};
+
+TEST_CASE_METHOD(AuditFixture, "Instances that start together get logs of their own") {
+  std::vector<std::thread> threads;
+  std::vector<std::int32_t> logs(8);
+  for (std::size_t i = 0; i < logs.size(); ++i) {
+    threads.emplace_back([&, i] {
+      base::PostgresOptions options = cluster.Options(url);
+      options.role = "tollgate_writer";
+      auto session = base::Session::Connect(options);
+      if (!session.ok()) return;
+      const auto claim = TakeFree(**session, base::InstanceId::New(), kClaim);
+      if (claim.ok()) logs[i] = claim->head.log_id;
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  CHECK(std::set(logs.begin(), logs.end()).size() == logs.size());
+  CHECK(*std::min_element(logs.begin(), logs.end()) == 1);
+}
+
+TEST_CASE_METHOD(AuditFixture, "A log goes only to who may have it, and each takeover raises the epoch") {
+  auto session = As("tollgate_writer");
+  const auto mine = base::InstanceId::New(), other = base::InstanceId::New();
+  const Claim first = *TakeFree(*session, mine, kClaim);
+  const std::int32_t log = first.head.log_id;
+
+  CHECK_FALSE(TakeBack(*session, log, other, kClaim)->has_value());
+  CHECK_FALSE(TakeBack(*session, log + 1, mine, kClaim)->has_value());
+  CHECK((*TakeBack(*session, log, mine, kClaim))->head.epoch == first.head.epoch + 1);
+
+  CHECK(FindLapsed(*session, 0)->empty());
+  Do("UPDATE audit.log_head SET expires_at = now() - interval '1 second'");
+  CHECK(FindLapsed(*session, log)->empty());
+  const auto lapsed = *FindLapsed(*session, 0);
+  REQUIRE(lapsed.size() == 1);
+  CHECK(lapsed[0] == Lapsed{log, first.head.epoch + 1});
+
+  SECTION("its owner comes back first") {
+    REQUIRE(TakeBack(*session, log, mine, kClaim)->has_value());
+    CHECK_FALSE(Adopt(*session, lapsed[0], kClaim)->has_value());
+  }
+  SECTION("one adopter gets it, and the row still names the dead") {
+    const auto adopted = *Adopt(*session, lapsed[0], kClaim);
+    REQUIRE(adopted.has_value());
+    CHECK(adopted->previous == mine);
+    CHECK(adopted->head.epoch == first.head.epoch + 2);
+    CHECK_FALSE(Adopt(*session, lapsed[0], kClaim)->has_value());
+  }
+  SECTION("a released log is free for anybody and lapses for nobody") {
+    Do("UPDATE audit.log_head SET released = true");
+    CHECK(FindLapsed(*session, 0)->empty());
+    const auto taken = TakeFree(*session, other, kClaim);
+    REQUIRE(taken.ok());
+    CHECK(taken->head.log_id == log);
+    CHECK(taken->head.epoch == first.head.epoch + 2);
+    CHECK_FALSE(TakeBack(*session, log, mine, kClaim)->has_value());
+  }
+}
+
+TEST_CASE_METHOD(AuditFixture, "The database check wants the writer's role and durable settings") {
+  CHECK(CheckDatabase(*As("tollgate_writer")).ok());
+  CHECK(absl::IsFailedPrecondition(CheckDatabase(sql())));
+  Do("CREATE ROLE audit_test_wide NOLOGIN; GRANT tollgate_writer TO audit_test_wide; GRANT UPDATE ON audit.record TO audit_test_wide");
+  const absl::Status wide = CheckDatabase(*As("audit_test_wide"));
+  CHECK(base::Message(wide).find("may change records") != std::string::npos);
+  Do("REVOKE ALL ON audit.record FROM audit_test_wide; DROP ROLE audit_test_wide");
+  auto session = As("tollgate_writer");
+  REQUIRE(session->Run("weaken", "SELECT set_config('synchronous_commit', 'local', false)").ok());
+  CHECK(base::Message(CheckDatabase(*session)).find("synchronous_commit = local") != std::string::npos);
+}
+
+TEST_CASE_METHOD(AuditFixture, "Partitions are made ahead, once, and a stray row in the default partition is told and never in the way") {
+  auto session = As("tollgate_writer");
+  CHECK(*MakePartitions(*session) == 0);
+  CHECK(Int("SELECT count(*) FROM pg_inherits WHERE inhparent = 'audit.record'::regclass") >= 10);
+  Do("INSERT INTO audit.record (log_id, leaf_index, wall_us, day, attempt, segment, kind, leaf_hash, message) "
+     "VALUES (1, 0, 0, now()::date + 9, 0, 0, 10, '', '')");
+  CHECK(*MakePartitions(*session) == 1);
+  CHECK(session->Run("many", "SELECT audit.make_partitions(20)").ok());
+}
+
+}  // namespace
+}  // namespace tollgate::audit

@@ -1,0 +1,140 @@
+#include <catch2/catch_test_macros.hpp>
+
+#include <future>
+#include <set>
+
+#include "audit/reader.h"
+#include "tests/audit/fixture.h"
+
+namespace tollgate::audit {
+namespace {
+
+struct Bed : AuditFixture {
+  std::unique_ptr<PostgresJournal> journal = Open();
+  std::unique_ptr<Keys> keys = [this] {
+    PostgresKeysOptions options;
+    options.url = keys_url;
+    return *OpenPostgresKeys(RootKey::FromBytes(std::string(32, 'r')), options);
+  }();
+  base::SessionPool sessions{[this] {
+    base::SessionPool::Options options;
+    options.postgres = cluster.Options(url);
+    options.postgres.role = "tollgate_reader";
+    options.sessions = 1;
+    return options;
+  }()};
+  Reader reader{sessions, keys.get(), journal.get()};
+  Viewer all{"key-7", Viewer::Sees::kAll, {}, base::KeyId::New()};
+
+  Position Sealed(base::RequestId request, const std::string& text) {
+    std::promise<std::shared_ptr<const RequestKey>> promise;
+    keys->NewRequestKey(team, request, Journal::kNoDeadline, [&](auto result) { promise.set_value(*result); });
+    const auto request_key = promise.get_future().get();
+    Entry entry = Make(v1::RECORD_KIND_REQUEST, request);
+    v1::SealedContent content;
+    content.add_prompt()->add_parts(text);
+    entry.content = Seal(*request_key, {v1::RECORD_KIND_REQUEST, 0, 0}, content);
+    entry.key = request_key->row();
+    return *Append(*journal, std::move(entry));
+  }
+};
+
+TEST_CASE_METHOD(Bed, "Lists filter, and pages join without gap or repeat, in both directions") {
+  const auto other = base::TeamId::New();
+  for (int i = 0; i < 25; ++i) {
+    Entry entry = Make(i % 5 == 0 ? v1::RECORD_KIND_VIEW : v1::RECORD_KIND_ADMIN, {});
+    if (i % 2 == 1) entry.record.set_team_id(other.Bytes());
+    entry.record.set_wall_us(base::ToMicros(base::SystemClock().Wall()) - 1'000'000 * (i / 4));  // Some share their time.
+    REQUIRE(Append(*journal, std::move(entry)).ok());
+  }
+  for (const bool oldest_first : {false, true}) {
+    ListFilter filter;
+    filter.limit = 7;
+    filter.oldest_first = oldest_first;
+    std::vector<Position> seen;
+    std::int64_t last = oldest_first ? 0 : INT64_MAX;
+    do {
+      const auto page = reader.List(all, filter);
+      REQUIRE(page.ok());
+      for (const Row& row : page->rows) {
+        seen.push_back(row.position);
+        CHECK((oldest_first ? row.record.wall_us() >= last : row.record.wall_us() <= last));
+        last = row.record.wall_us();
+      }
+      filter.cursor = page->next;
+    } while (!filter.cursor.empty());
+    CHECK(seen.size() == 26);
+    CHECK(std::set(seen.begin(), seen.end()).size() == 26);
+  }
+  const auto Count = [&](const Viewer& viewer, const std::function<void(ListFilter&)>& set) {
+    ListFilter filter;
+    set(filter);
+    const auto page = reader.List(viewer, filter);
+    REQUIRE(page.ok());
+    return page->rows.size();
+  };
+  const auto now = base::SystemClock().Wall();
+  CHECK(Count(all, [&](ListFilter& f) { f.team = other; }) == 12);
+  CHECK(Count(all, [&](ListFilter& f) { f.org = org; }) == 25);
+  CHECK(Count(all, [&](ListFilter& f) { f.project = project; f.key = key; }) == 25);
+  CHECK(Count(all, [&](ListFilter& f) { f.kinds = {v1::RECORD_KIND_VIEW, v1::RECORD_KIND_START}; }) == 6);
+  CHECK(Count(all, [&](ListFilter& f) { f.log_id = journal->log_id(); f.index_from = 3; f.index_to = 8; }) == 5);
+  CHECK(Count(all, [&](ListFilter& f) { f.to = now - std::chrono::hours(1); }) == 0);
+  CHECK(Count(all, [&](ListFilter& f) { f.from = now - std::chrono::hours(1); f.to = now + std::chrono::hours(1); }) == 26);
+  CHECK(Count({"x", Viewer::Sees::kTeam, other.value, {}}, [](ListFilter&) {}) == 12);
+  CHECK(Count({"x", Viewer::Sees::kOrg, org.value, {}}, [](ListFilter&) {}) == 25);
+  CHECK(Count({"x", Viewer::Sees::kTeam, base::Uuid::NewV7(), {}}, [&](ListFilter& f) { f.team = other; }) == 0);
+}
+
+TEST_CASE_METHOD(Bed, "Bad filters are refused") {
+  const std::function<void(ListFilter&)> rows[] = {
+      [](ListFilter& f) { f.limit = 0; }, [](ListFilter& f) { f.limit = 1001; }, [](ListFilter& f) { f.cursor = "x"; }, [](ListFilter& f) { f.cursor = "1.2"; },
+      [](ListFilter& f) { f.cursor = "1.2.3.4"; }, [](ListFilter& f) { f.cursor = "1.2.3'"; }, [](ListFilter& f) { f.index_from = 3; }};
+  for (const auto& row : rows) {
+    ListFilter filter;
+    row(filter);
+    CHECK(absl::IsInvalidArgument(reader.List(all, filter).status()));
+  }
+}
+
+TEST_CASE_METHOD(Bed, "Content is opened only after a VIEW record, and the story shows who looked") {
+  const auto request = base::RequestId::New();
+  const Position position = Sealed(request, "the canary sings");
+  CHECK(absl::IsInvalidArgument(reader.OpenContent(all, position, "").status()));
+  CHECK(Int("SELECT count(*) FROM audit.record WHERE kind = 6") == 0);
+  const auto content = reader.OpenContent(all, position, "complaint 12");
+  REQUIRE(content.ok());
+  CHECK(content->prompt(0).parts(0) == "the canary sings");
+
+  const auto story = reader.Show({"x", Viewer::Sees::kTeam, team.value, {}}, request);
+  REQUIRE(story.ok());
+  REQUIRE(story->size() == 2);
+  CHECK((*story)[0].has_content);
+  CHECK((*story)[1].record.view().actor() == "key-7");
+  CHECK((*story)[1].record.view().reason() == "complaint 12");
+  CHECK((*story)[1].record.view().index() == position.index);
+  CHECK(absl::IsNotFound(reader.Show({"x", Viewer::Sees::kTeam, base::Uuid::NewV7(), {}}, request).status()));
+  CHECK(absl::IsNotFound(reader.OpenContent({"x", Viewer::Sees::kTeam, base::Uuid::NewV7(), {}}, position, "no business").status()));
+  CHECK(absl::IsNotFound(reader.OpenContent(all, {position.log_id, 0}, "START has none").status()));
+  CHECK(Int("SELECT count(*) FROM audit.record WHERE kind = 6") == 1);
+
+  REQUIRE(cluster.Connect(keys_url)->RunScript("erase", "UPDATE keys.request SET wrapped = NULL").ok());
+  const auto erased = reader.OpenContent(all, position, "too late");
+  CHECK(absl::IsNotFound(erased.status()));
+  CHECK(base::Message(erased.status()).find("destroyed") != std::string::npos);
+}
+
+TEST_CASE_METHOD(Bed, "Without its VIEW record no content is shown") {
+  const Position position = Sealed(base::RequestId::New(), "secret");
+  Do("UPDATE audit.log_head SET epoch = epoch + 1");
+  CHECK(absl::IsUnavailable(reader.OpenContent(all, position, "why not").status()));
+}
+
+TEST_CASE("Kinds have names, and bad names are told the good ones") {
+  CHECK(KindName(v1::RECORD_KIND_REQUEST) == "REQUEST");
+  CHECK(*ParseKind("final") == v1::RECORD_KIND_FINAL);
+  CHECK(base::Message(ParseKind("x").status()).find("REQUEST, DENY, SEGMENT") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace tollgate::audit

@@ -1,0 +1,174 @@
+#include <catch2/catch_test_macros.hpp>
+
+#include <atomic>
+
+#include "audit/open_requests.h"
+#include "audit/verify.h"
+#include "tests/audit/fixture.h"
+
+namespace tollgate::audit {
+namespace {
+
+struct Dead : AuditFixture {
+  base::InstanceId instance = base::InstanceId::New();
+  Claim claim = *TakeFree(*As("tollgate_writer"), instance, std::chrono::seconds(10));
+  std::vector<Entry> entries;
+
+  // What an instance wrote before it died, with a claim that has lapsed.
+  void Wrote(std::vector<Entry> written, std::int64_t open_from = 0) {
+    base::PostgresOptions postgres = cluster.Options(url);
+    postgres.role = "tollgate_writer";
+    LogWriter writer(postgres, std::chrono::seconds(10), claim.head);
+    REQUIRE(writer.Attach().status.ok());
+    std::vector<EncodedRow> rows;
+    for (Entry& entry : written) rows.push_back(*Encode(std::move(entry), base::SystemClock()));
+    std::vector<const EncodedRow*> batch;
+    for (const EncodedRow& row : rows) batch.push_back(&row);
+    REQUIRE(writer.Commit(batch, open_from).fate == LogWriter::Fate::kDone);
+    Do("UPDATE audit.log_head SET expires_at = now() - interval '1 second'");
+  }
+  JournalOptions Quick(const std::string& state) {
+    JournalOptions options = Options(state);
+    options.adopt_poll = std::chrono::milliseconds(20);
+    options.adopt_patience = std::chrono::milliseconds(50);
+    return options;
+  }
+  v1::Record AbortOf(base::RequestId request) {
+    const auto rows = sql().Run("read", "SELECT message FROM audit.record WHERE kind = 5 AND request_id = $1::uuid", {request.ToString()});
+    REQUIRE(rows.ok());
+    REQUIRE(rows->size() == 1);
+    v1::Record record;
+    REQUIRE(record.ParseFromString(rows->Bytes(0, 0)));
+    return record;
+  }
+};
+
+TEST_CASE_METHOD(Dead, "A dead instance's log is adopted: open requests are closed as of their last segment, leases come home, the log is let go") {
+  const auto streamed = base::RequestId::New(), silent = base::RequestId::New(), finished = base::RequestId::New();
+  std::vector<Entry> written;
+  written.push_back(Make(v1::RECORD_KIND_REQUEST, streamed));
+  written.back().record.mutable_request()->mutable_price()->set_version(42);
+  written.push_back(Make(v1::RECORD_KIND_REQUEST, finished));
+  written.push_back(Segment(streamed, 1, 4));
+  written.push_back(Make(v1::RECORD_KIND_REQUEST, silent));
+  written.push_back(Segment(streamed, 2, 9));
+  written.push_back(Make(v1::RECORD_KIND_FINAL, finished));
+  Wrote(std::move(written));
+
+  JournalOptions options = Quick("b");
+  std::atomic<int> taken{0}, settled{0};
+  options.recovery.settle = [&](const OpenRequest& open, v1::EndBody& end) -> absl::StatusOr<std::vector<base::Companion>> {
+    ++settled;
+    end.set_amount_nanos(1000 + end.tokens().output());
+    return std::vector<base::Companion>{Note(base::RequestId(*base::Uuid::FromBytes(open.request.request_id())), end.tokens().output())};
+  };
+  options.recovery.taken = [&](base::InstanceId owner, std::int64_t epoch) {
+    if (owner == instance && epoch == claim.head.epoch + 1) ++taken;
+    return absl::OkStatus();
+  };
+  auto journal = Open(options);
+  Await("SELECT count(*) FROM audit.log_head WHERE released", 1);
+  CHECK(taken == 1);
+  CHECK(settled == 2);
+
+  const v1::Record abort = AbortOf(streamed);
+  CHECK(abort.end().reason() == "RECOVERED");
+  CHECK(abort.end().recovered());
+  CHECK(abort.attempt() == 1);
+  CHECK(abort.team_id() == team.Bytes());
+  CHECK(abort.end().tokens().input() == 11);
+  CHECK(abort.end().tokens().output() == 9);
+  CHECK(abort.end().delivered_bytes() == 20);
+  CHECK(abort.end().price().version() == 42);
+  CHECK(abort.end().amount_nanos() == 1009);
+  CHECK(AbortOf(silent).end().tokens().output() == 0);
+  CHECK(AbortOf(silent).end().tokens().input() == 0);
+  CHECK(Int("SELECT sum(amount) FROM test.note") == 9);
+  CHECK(Int("SELECT kind FROM audit.record WHERE log_id = " + std::to_string(claim.head.log_id) + " ORDER BY leaf_index DESC LIMIT 1") == v1::RECORD_KIND_STOP);
+  CHECK(VerifyLog(*As("tollgate_verifier"), claim.head.log_id)->good);
+  CHECK(journal->stats().adopted_logs == 1);
+  CHECK(journal->stats().recovered_requests == 2);
+}
+
+TEST_CASE_METHOD(Dead, "A takeover that fails half-way is done again; each request still gets one terminal record") {
+  std::vector<Entry> written;
+  for (int i = 0; i < 600; ++i) written.push_back(Make(v1::RECORD_KIND_REQUEST, base::RequestId::New()));
+  Wrote(std::move(written));
+  JournalOptions options = Quick("b");
+  options.claim = std::chrono::milliseconds(500);
+  std::atomic<int> calls{0}, taken{0};
+  options.recovery.settle = [&](const OpenRequest&, v1::EndBody&) -> absl::StatusOr<std::vector<base::Companion>> {
+    if (++calls == 400) return base::Unavailable("not now");
+    return std::vector<base::Companion>();
+  };
+  options.recovery.taken = [&](base::InstanceId owner, std::int64_t) {
+    if (owner != instance) return absl::OkStatus();
+    return ++taken == 1 ? base::Unavailable("not now") : absl::OkStatus();
+  };
+  auto journal = Open(options);
+  Await("SELECT count(*) FROM audit.log_head WHERE released", 1);
+  CHECK(taken == 2);
+  CHECK(Int("SELECT count(*) FROM audit.record WHERE kind = 5") == 600);
+  CHECK(Int("SELECT count(DISTINCT request_id) FROM audit.record WHERE kind = 5") == 600);
+}
+
+TEST_CASE_METHOD(AuditFixture, "A restart closes what the process left open, at once") {
+  const auto request = base::RequestId::New();
+  JournalOptions options = Options();
+  std::int64_t epoch = 0;
+  base::InstanceId taken_from;
+  options.recovery.taken = [&](base::InstanceId owner, std::int64_t at) {
+    taken_from = owner;
+    epoch = at;
+    return absl::OkStatus();
+  };
+  {
+    auto journal = Open(options);
+    REQUIRE(Append(*journal, v1::RECORD_KIND_REQUEST, request).ok());
+    REQUIRE(Append(*journal, Segment(request, 1, 3)).ok());
+  }
+  CHECK(Text("SELECT released FROM audit.log_head") == "f");
+  auto journal = Open(options);
+  CHECK(Int("SELECT count(*) FROM audit.record WHERE kind = 5") == 1);
+  CHECK(journal->stats().recovered_requests == 1);
+  CHECK(taken_from == journal->instance());
+  CHECK(epoch == journal->epoch());
+  CHECK(absl::IsFailedPrecondition(Append(*journal, v1::RECORD_KIND_FINAL, request).status()));
+  CHECK(Int("SELECT open_from FROM audit.log_head") == Int("SELECT next_index FROM audit.log_head"));
+}
+
+TEST_CASE_METHOD(AuditFixture, "Living instances leave each other alone, also after Postgres stood still for longer than their claims") {
+  JournalOptions options = Options("a");
+  options.claim = std::chrono::milliseconds(1000);
+  options.adopt_poll = std::chrono::milliseconds(100);
+  options.adopt_patience = std::chrono::milliseconds(2000);
+  auto a = Open(options);
+  options.state_dir = dir.File("b");
+  auto b = Open(options);
+  cluster.SigStop();
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(2500);
+  while (std::chrono::steady_clock::now() < until) CHECK_FALSE(Append(*a, Make(v1::RECORD_KIND_VIEW, base::RequestId::New()), std::chrono::milliseconds(100)).ok());
+  cluster.SigCont();
+  CHECK(Append(*a, Make(v1::RECORD_KIND_ADMIN, {})).ok());
+  CHECK(Append(*b, Make(v1::RECORD_KIND_ADMIN, {})).ok());
+  Await("SELECT count(*) FROM audit.log_head WHERE expires_at > now()", 2);
+  CHECK(Append(*a, Make(v1::RECORD_KIND_ADMIN, {})).ok());
+  CHECK(Append(*b, Make(v1::RECORD_KIND_ADMIN, {})).ok());
+  CHECK(a->stats().adopted_logs + b->stats().adopted_logs == 0);
+}
+
+TEST_CASE_METHOD(Dead, "Only the log's young end is read: a request before open_from is not looked for") {
+  const auto old_request = base::RequestId::New(), young = base::RequestId::New();
+  std::vector<Entry> written;
+  written.push_back(Make(v1::RECORD_KIND_REQUEST, old_request));
+  written.push_back(Make(v1::RECORD_KIND_REQUEST, young));
+  Wrote(std::move(written), 1);
+  auto session = As("tollgate_writer");
+  const auto open = FindOpenRequests(*session, {claim.head.log_id, 1, 1, 2}, 1, [] { return absl::OkStatus(); });
+  REQUIRE(open.ok());
+  REQUIRE(open->size() == 1);
+  CHECK((*open)[0].request.request_id() == young.Bytes());
+}
+
+}  // namespace
+}  // namespace tollgate::audit

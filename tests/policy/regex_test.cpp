@@ -1,0 +1,169 @@
+#include <random>
+
+#include "policy/fold.h"
+#include "policy/pattern.h"
+#include "policy/regex_facts.h"
+#include "tests/policy/policy_support.h"
+
+namespace tollgate::policy {
+namespace {
+
+RegexNode MustParse(const std::string& regex, bool ignore_case = false) {
+  auto tree = ParseRegex(regex, ignore_case);
+  INFO(regex << ": " << base::Message(tree.status()));
+  REQUIRE(tree.ok());
+  return *std::move(tree);
+}
+
+std::shared_ptr<const Pattern> MustCompilePattern(const std::string& regex, std::int64_t cap = 0) {
+  auto pattern = Pattern::Compile({"", MustParse(regex), nullptr, 0, cap});
+  INFO(regex << ": " << base::Message(pattern.status()));
+  REQUIRE(pattern.ok());
+  return *std::move(pattern);
+}
+
+// The matches of a regex in a text, as "begin-end …".
+std::string Matches(const std::string& regex, const std::string& text, bool ignore_case = false) {
+  const Width width = WidthOf(MustParse(regex, ignore_case));
+  auto pattern = Pattern::Compile({"", MustParse(regex, ignore_case), nullptr, 0, width.max == RegexNode::kUnbounded ? 4096 : 0});
+  INFO(regex << ": " << base::Message(pattern.status()));
+  REQUIRE(pattern.ok());
+  std::vector<Hit> hits;
+  Pattern::Scan scan;
+  (*pattern)->Find({text, 0}, INT64_MAX, scan, hits);
+  std::string out;
+  for (const Hit& hit : hits) out += (out.empty() ? "" : " ") + std::to_string(hit.begin) + "-" + std::to_string(hit.end);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("The syntax means what RE2 means by it, leftmost-longest") {
+  struct Row {
+    const char *regex, *text, *matches;
+  };
+  const Row rows[] = {
+      {"abc", "xabcabc", "1-4 4-7"},
+      {"a|ab|abc", "abcd", "0-3"},
+      {"a.c", "abc a\nc", "0-3"},
+      {"(?s)a.c", "a\nc", "0-3"},
+      {"[a-c]+", "xabcdab", "1-4 5-7"},
+      {"[^a-c]", "abx\n", "2-3 3-4"},
+      {"[]a]", "]a", "0-1 1-2"},
+      {"[a\\]-]", "]-b", "0-1 1-2"},
+      {"\\d{2,3}", "1 12 1234", "2-4 5-8"},
+      {"x{2}", "xxx", "0-2"},
+      {"x{,2}", "x{,2}", "0-5"},
+      {"a{1,2}b?", "aaab", "0-2 2-4"},
+      {"\\w+", "caf\xC3\xA9 x", "0-3 6-7"},
+      {"\\bfoo\\b", "foo food foo", "0-3 9-12"},
+      {"^a", "aa", "0-1"},
+      {"(?m)^a", "a\na", "0-1 2-3"},
+      {"a$", "a\na", "2-3"},
+      {"(?m)a$", "a\na", "0-1 2-3"},
+      {"\\x41\\x{e9}", "A\xC3\xA9", "0-3"},
+      {"caf.", "caf\xC3\xA9", "0-5"},
+      {"[\xC3\xA0-\xC3\xBF]", "x\xC3\xA9", "1-3"},
+      {"(?i)stra\xC3\x9F" "e", "STRA\xC3\x9F" "E", "0-7"},
+      {"(?i)\xC3\xA9t\xC3\xA9", "\xC3\x89T\xC3\x89", "0-5"},
+      {"(?i:a)b", "Ab AB", "0-2"},
+      {"a(?i)b|c", "aB C", "0-2 3-4"},
+      {"(?P<year>\\d{4})", "2026", "0-4"},
+      {"[[:digit:][:upper:]]{2}", "A1 a1", "0-2"},
+      {"\\.\\*", ".*", "0-2"},
+      {"\\S\\s\\D", "a b1", "0-3"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.regex << " in " << row.text);
+    CHECK(Matches(row.regex, row.text) == row.matches);
+  }
+  CHECK(Matches("[^k]", "Kk", true).empty());
+}
+
+TEST_CASE("What is not supported is refused with the place and a remedy") {
+  struct Row {
+    const char *regex, *says;
+  };
+  const Row rows[] = {
+      {"a*?", "lazy quantifiers"}, {"a++", "possessive"},        {"(?=a)", "look-around"}, {"(?<!a)b", "look-around"}, {"(a)\\1", "back-references"},
+      {"\\p{L}", "\\p{L}"},        {"(a", "add ')'"},            {"a)", "unmatched ')'"},  {"[a", "add ']'"},          {"*a", "nothing to repeat"},
+      {"a**", "repeat of a repeat"}, {"a{5,2}", "n <= m"},       {"a{2000}", "at most 1000"}, {"[b-a]", "lower to the higher"}, {"\\", "cannot end"},
+      {"(?x)a", "flags are i, m and s"}, {"\\q", "unknown escape"}, {"[[:foo:]]", "POSIX"}, {"\\C", "unknown escape"}, {"\\Qa\\E", "unknown escape"}};
+  for (const Row& row : rows) {
+    INFO(row.regex);
+    const auto tree = ParseRegex(row.regex, false);
+    REQUIRE_FALSE(tree.ok());
+    CHECK(base::Message(tree.status()).find(row.says) != std::string::npos);
+    CHECK(base::Message(tree.status()).starts_with("at character "));
+  }
+  CHECK_FALSE(ParseRegex(std::string(5000, 'a'), false).ok());
+  CHECK_FALSE(ParseRegex(std::string(60, '(') + std::string(60, ')'), false).ok());
+}
+
+TEST_CASE("Widths, required literals and bytes are derived from the tree") {
+  const auto width = [](const char* regex) {
+    const Width w = WidthOf(MustParse(regex));
+    return std::to_string(w.min) + ".." + std::to_string(w.max);
+  };
+  CHECK(width("abc?") == "2..3");
+  CHECK(width("(?:a|bcd){2,3}") == "2..9");
+  CHECK(width("a+") == "1..-1");
+  CHECK(width("\xC3\xA9.") == "3..6");
+  CHECK(width("\\b$") == "0..0");
+
+  const auto literals = [](const char* regex) {
+    std::string out;
+    for (const std::string& word : RequiredLiterals(MustParse(regex))) out += word + " ";
+    return out;
+  };
+  CHECK(literals("\\bAKIA[A-Z]{16}") == "akia ");
+  CHECK(literals("gh[pso]_[a-z]{3}") == "gho_ ghp_ ghs_ ");
+  CHECK(literals("(?:foo|barbar)\\d+") == "barbar foo ");
+  CHECK(literals("\\d+@\\d+") == "@ ");
+  CHECK(literals("a?b*").empty());
+  CHECK(literals("(?:foo|\\d+)").empty());
+  CHECK(literals("(?:secret)+") == "secret ");
+
+  CHECK(UnboundedBytes(MustParse("ab*[0-9]+c"))['b']);
+  CHECK(UnboundedBytes(MustParse("ab*[0-9]+c"))['7']);
+  CHECK_FALSE(UnboundedBytes(MustParse("ab*[0-9]+c"))['a']);
+  CHECK(RequiredBytes(MustParse("[A-Z]{3}-\\d+")).front()['-']);
+}
+
+TEST_CASE("The live suffix is exactly what some continuation makes a match") {
+  const std::uint64_t seed = TestSeed();
+  INFO("TOLLGATE_SEED=" << seed);
+  std::mt19937_64 random(seed);
+  // Unbounded patterns use the exact closure; alphabet a, b, '-'.
+  const char* const patterns[] = {"ab+", "a(?:b|-)*a", "\\ba+b", "a+\\b-", "(?:ab){2}b*-", "a?b?-+", "(?m)^ab*-", "b+\\B", "a{2,3}b*(?:-a)?", "(?:a|b-)+a\\b"};
+  const std::string alphabet = "ab-";
+  for (const char* regex : patterns) {
+    const auto pattern = MustCompilePattern(regex, 16);
+    for (int round = 0; round < 60; ++round) {
+      std::string text;
+      for (std::size_t n = 1 + random() % 7; n > 0; --n) text += alphabet[random() % 3];
+      // By brute force: from where can some continuation of at most 4 characters match across the end?
+      std::size_t live = text.size();
+      for (std::size_t from = 0; from < text.size() && live == text.size(); ++from) {
+        for (int code = 0; code < 3 * 3 * 3 * 3 * 5; ++code) {
+          std::string longer = text;
+          for (int i = 0, rest = code / 5; i < code % 5; ++i, rest /= 3) longer += alphabet[static_cast<std::size_t>(rest % 3)];
+          std::vector<Hit> hits;
+          Pattern::Scan scan;
+          scan.next = static_cast<std::int64_t>(from);
+          pattern->Find({longer, 0}, static_cast<std::int64_t>(from) + 1, scan, hits);
+          if (!hits.empty() && hits[0].end >= static_cast<std::int64_t>(text.size())) live = from;
+          if (live != text.size()) break;
+        }
+      }
+      INFO(regex << " after \"" << text << "\"");
+      // What ends a match at the text's end is held too: its right edge is not known yet.
+      CHECK(pattern->LiveStart({text, 0}, 0) <= static_cast<std::int64_t>(live));
+      const std::string closed = "(?:" + PrintPrefixes(MustParse(regex), false) + ")";
+      CHECK(closed.size() > 4);
+      if (std::string(regex).find('\\') == std::string::npos) CHECK(pattern->LiveStart({text, 0}, 0) == static_cast<std::int64_t>(live));
+    }
+  }
+}
+
+}  // namespace tollgate::policy
