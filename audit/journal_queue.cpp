@@ -55,6 +55,7 @@ bool JournalQueue::Add(const PendingPtr& pending) {
     } else if (!room && (!IsTerminal(kind) || kind == v1::RECORD_KIND_DENY)) {
       Answer(pending, Refusal(kind, "the audit log's queue is full"), answers);
     } else {
+      pending->counted = true;
       counts_.rows += 1;
       counts_.bytes += static_cast<std::int64_t>(pending->bytes);
       if (unanswered_.empty()) watch_.notify_one();
@@ -86,7 +87,7 @@ std::vector<PendingPtr> JournalQueue::Take(std::size_t rows_max, std::size_t byt
 }
 
 void JournalQueue::Leave(const PendingPtr& pending, Pending::Stage stage) {
-  if (pending->stage == Pending::Stage::kQueued || pending->stage == Pending::Stage::kSent) {
+  if (std::exchange(pending->counted, false)) {
     counts_.rows -= 1;
     counts_.bytes -= static_cast<std::int64_t>(pending->bytes);
   }

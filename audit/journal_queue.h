@@ -33,6 +33,7 @@ struct Pending {
   Stage stage = Stage::kQueued;
   bool key_stored = false;
   bool answered = false;
+  bool counted = false;    // Takes room in the queue; the journal's own records do not.
   std::uint64_t id = 0;
   Position position;
   Journal::Done done;

@@ -92,11 +92,15 @@ class Answer {
   }
 
   async::Awaitable<void> Fail(const Failure& failure) {
-    ErrorReply error = ToErrorReply(failure.status);
     if (failure.head) Record(failure.head->log_id, failure.head->record_index);
     Limits(failure.limits);
+    const ErrorReply error = ToErrorReply(failure.status);
+    co_await Fail(error);
+  }
+
+  async::Awaitable<void> Fail(const ErrorReply& error) {
     headers_.insert(headers_.end(), error.headers.begin(), error.headers.end());
-    co_await Send(error.http_status, std::move(error.body));
+    co_await Send(error.http_status, error.body);
   }
 
   Headers StreamHeaders(const ReplyHead& head) {
@@ -221,8 +225,8 @@ async::Awaitable<void> Api::Chat(Exchange& exchange) {
   const pipeline::Caller caller = CallerOf(exchange);
   Answer answer(exchange, caller);
   if (const absl::Status type = CheckContentType(exchange); !type.ok()) {
-    ErrorReply error = PlainError(415, "unsupported_media_type", base::Message(type));
-    co_await exchange.Respond(error.http_status, kJson, error.headers, std::move(error.body));
+    const ErrorReply error = PlainError(415, "unsupported_media_type", base::Message(type));
+    co_await answer.Fail(error);
     co_return;
   }
   absl::StatusOr<ChatCompletionRequest> request = base::Internal("not parsed");

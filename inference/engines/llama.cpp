@@ -233,10 +233,13 @@ LlamaModel LoadWeights(const std::string& path) {
   return LlamaModel(llama_model_load_from_file(path.c_str(), params));
 }
 
+// libllama gives each sequence whole blocks of 256 tokens.
+std::int64_t CacheTokens(const ModelOptions& model) { return (model.context_tokens + 255) / 256 * 256 * model.slots; }
+
 LlamaContext MakeContext(llama_model* weights, const ModelOptions& model, int step_tokens_max) {
   llama_context_params params = llama_context_default_params();
   const auto slots = static_cast<std::uint32_t>(model.slots);
-  params.n_ctx = static_cast<std::uint32_t>((model.context_tokens + 255) / 256 * 256) * slots;
+  params.n_ctx = static_cast<std::uint32_t>(CacheTokens(model));
   params.n_batch = static_cast<std::uint32_t>(step_tokens_max);
   params.n_ubatch = std::min<std::uint32_t>(params.n_batch, 512);
   params.n_seq_max = slots;
@@ -255,7 +258,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
   if (static_cast<std::size_t>(model.slots) > llama_max_parallel_sequences()) {
     return base::InvalidArgument(fmt::format("slots is {}; libllama runs at most {} sequences", model.slots, llama_max_parallel_sequences()));
   }
-  const int step_tokens_max = std::max(model.step_tokens_max, model.slots + 16);
+  const int step_tokens_max = static_cast<int>(std::min<std::int64_t>(std::max(model.step_tokens_max, model.slots + 16), CacheTokens(model)));
   LlamaContext context = MakeContext(weights.get(), model, step_tokens_max);
   if (context == nullptr) {
     return base::FailedPrecondition(fmt::format("no memory for {} slots of {} tokens: lower slots or context_tokens", model.slots, model.context_tokens));

@@ -24,6 +24,7 @@ class Clients {
   Clients(AuditFixture& fixture, PostgresJournal& journal, int count) : fixture_(fixture), journal_(journal) {
     for (int i = 0; i < count; ++i) threads_.emplace_back([this] { Run(); });
   }
+  ~Clients() { Stop(); }
   void Stop() {
     stop_ = true;
     for (auto& thread : threads_) thread.join();

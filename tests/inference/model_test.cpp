@@ -22,7 +22,7 @@ using test::Until;
 
 const std::string kFile = std::string(TOLLGATE_SOURCE_DIR) + "/build/setup/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 
-ModelOptions Smol(int slots = 8, std::int64_t context_tokens = 512) {
+ModelOptions Smol(int slots = 8, std::int64_t context_tokens = 256) {
   ModelOptions model;
   model.name = "smollm2";
   model.file = kFile;
@@ -53,7 +53,7 @@ TEST_CASE("The model says what it is") {
   CHECK(info.architecture == "llama");
   CHECK(info.chat_template == "chatml");
   CHECK(info.vocab_tokens == 49152);
-  CHECK(info.context_tokens == 512);
+  CHECK(info.context_tokens == 256);
   CHECK(info.size_bytes > 90'000'000);
   CHECK(info.engine_build.starts_with("llama "));
 }
@@ -131,16 +131,16 @@ TEST_CASE("A seed repeats a sampled answer, another seed gives another") {
 TEST_CASE("A context overflow is refused with the numbers; the last token that fits is served") {
   Pool& pool = Shared();
   SequenceRequest long_one = Greedy(pool, "word");
-  long_one.prompt_tokens.resize(512, 198);
+  long_one.prompt_tokens.resize(256, 198);
   const auto refused = pool.Submit(std::move(long_one));
   CHECK(refused.status().code() == absl::StatusCode::kInvalidArgument);
-  CHECK(base::Message(refused.status()).find("context of 512") != std::string::npos);
-  for (const std::size_t size : {511, 510, 509}) {
+  CHECK(base::Message(refused.status()).find("context of 256") != std::string::npos);
+  for (const std::size_t size : {255, 253}) {
     SequenceRequest request = Greedy(pool, "word", 0);
     request.prompt_tokens.resize(size, 198);
     const Heard heard = HearAll(*Submit(pool, std::move(request)));
     CHECK((heard.end.reason == EndReason::kLength || heard.end.reason == EndReason::kStop));
-    CHECK(heard.end.tokens_decoded <= static_cast<std::int64_t>(512 - size));
+    CHECK(heard.end.tokens_decoded <= static_cast<std::int64_t>(256 - size));
   }
 }
 
@@ -148,7 +148,7 @@ TEST_CASE("Any token of the vocabulary may stand in a prompt, and none beyond it
   Pool& pool = Shared();
   std::mt19937_64 random(test::Seed());
   SequenceRequest request = Greedy(pool, "x", 1);
-  for (int i = 0; i < 200; ++i) request.prompt_tokens.push_back(static_cast<std::int32_t>(random() % 49152));
+  for (int i = 0; i < 100; ++i) request.prompt_tokens.push_back(static_cast<std::int32_t>(random() % 49152));
   CHECK(HearAll(*Submit(pool, std::move(request))).end.tokens_decoded == 1);
   SequenceRequest beyond = Greedy(pool, "x", 1);
   beyond.prompt_tokens.push_back(49152);

@@ -37,10 +37,8 @@ class FakeLeaseStore {
       debited += take;
       mine += take - give;
       reply.leases.push_back({mine, debited});
-      if (ask.close) {
-        leases_[holder].erase({ask.quota, ask.window.start});
-        reply.leases.back().granted = 0;
-      }
+      if (ask.close) reply.leases.back().granted = 0;
+      if (ask.close || mine == 0) leases_[holder].erase({ask.quota, ask.window.start});
     }
     return reply;
   }

@@ -177,7 +177,7 @@ TEST_CASE("Policies in force are compiled for their org alone; one that no longe
                                               {"policy_version", std::int64_t{1}},
                                               {"mode", std::string("enforce")}});
   };
-  policy(world.acme, "version: 1\nname: baseline\nrules:\n  - id: falcon\n    where: {direction: both}\n    detect: {keywords: [falcon]}\n    do: block\n");
+  policy(world.acme, "version: 1\nname: baseline\nrules:\n  - id: falcon\n    detect: {keywords: [falcon]}\n    do: block\n");
   policy(world.globex, "this: is no policy");
   const auto snapshot = world.Built();
   const auto acme = *snapshot->FindKey("acmekey1");

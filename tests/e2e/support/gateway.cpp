@@ -1,0 +1,40 @@
+#include "tests/e2e/support/gateway.h"
+
+#include <signal.h>
+
+#include <regex>
+#include <stdexcept>
+
+#include "tests/e2e/support/http_client.h"
+
+namespace tollgate::e2e {
+
+std::unique_ptr<Process> Gateway::Launch(const Installation& installation, const InstanceOptions& options, const Spawning& how) {
+  const std::string config = installation.Configure(options);
+  return std::make_unique<Process>(std::vector<std::string>{TollgateBinary(), "serve", "--config", config}, how);
+}
+
+Gateway::Gateway(const Installation& installation, const InstanceOptions& options, const Spawning& how) : process_(Launch(installation, options, how)) {
+  const bool said = process_->WaitForErr("ready: grpc", milliseconds(60'000));
+  const std::string text = process_->Err();
+  static const std::regex line(R"(ready: grpc (\d+), http (\d+), admin (\d+), probes (\d+))");
+  std::smatch match;
+  if (!said || !std::regex_search(text, match, line)) throw std::runtime_error("tollgate serve did not come up:\n" + text);
+  grpc_ = std::stoi(match[1]);
+  http_ = std::stoi(match[2]);
+  admin_ = std::stoi(match[3]);
+  probes_ = std::stoi(match[4]);
+  if (!Eventually([this] { return Ready(); }, milliseconds(30'000))) {
+    throw std::runtime_error("tollgate serve is not ready: " + Get(probes_, "/readyz").body + "\n" + process_->Err());
+  }
+}
+
+int Gateway::Stop(milliseconds patience) {
+  process_->Signal(SIGTERM);
+  return process_->Wait(patience).value_or(-1);
+}
+
+bool Gateway::Ready() const { return Get(probes_, "/readyz").status == 200; }
+std::string Gateway::Metrics() const { return Get(probes_, "/metrics").body; }
+
+}  // namespace tollgate::e2e

@@ -1,0 +1,124 @@
+// The template is migrated by the real program, under a login that owns the databases and is no superuser, as an operator would.
+#include "tests/e2e/support/installation.h"
+
+#include <sys/stat.h>
+
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "base/crypto.h"
+#include "base/encoding.h"
+#include "tests/e2e/support/process.h"
+
+namespace tollgate::e2e {
+namespace {
+
+constexpr char kLogin[] = "tollgate";
+
+void Check(const absl::Status& status) { TG_CHECK(status.ok(), base::Message(status)); }
+
+std::string DatabaseOf(const std::string& url) {
+  const auto begin = url.find("///") + 3;
+  return url.substr(begin, url.find('?') - begin);
+}
+
+// A database that is nobody's, to work from.
+const std::string& AnyUrl() {
+  static const std::string url = test::PostgresCluster::Shared().NewDatabase();
+  return url;
+}
+
+std::string NewFrom(const std::string& source) {
+  static int made = 0;
+  base::PostgresOptions options = test::PostgresCluster::Shared().Options(AnyUrl());
+  options.statement_timeout = std::chrono::seconds(120);
+  auto admin = base::Session::Connect(options);
+  Check(admin.status());
+  const std::string name = fmt::format("e2e_{}", ++made);
+  Check((*admin)->Run("copy a database", fmt::format("CREATE DATABASE {} TEMPLATE {} OWNER {}", name, source, kLogin)).status());
+  std::string url = options.url;
+  url.replace(url.find("///") + 3, DatabaseOf(url).size(), name);
+  return url;
+}
+
+void WriteSecret(const std::string& path) {
+  Check(base::WriteFileAtomically(path, base::HexEncode(base::RandomBytes(32)) + "\n", 0600));
+}
+
+std::string BasicConfig(const std::string& main_url, const std::string& keys_url, const std::string& secrets, const std::string& state) {
+  return fmt::format(
+      "state_dir: {}\n"
+      "postgres:\n  url: {}\n  keys_url: {}\n"
+      "secrets:\n  root_key_file: {}/root_key\n  pepper_file: {}/pepper\n",
+      state, main_url, keys_url, secrets, secrets);
+}
+
+// What every installation of this process is a copy of.
+struct Template {
+  Template() {
+    test::PostgresCluster& cluster = test::PostgresCluster::Shared();
+    Check(cluster.Connect(AnyUrl())->Run("make the login", fmt::format("CREATE ROLE {} LOGIN CREATEROLE", kLogin)).status());
+    const std::string main_url = NewFrom("template0");
+    const std::string keys_url = NewFrom("template0");
+    WriteSecret(secrets.File("root_key"));
+    WriteSecret(secrets.File("pepper"));
+    const std::string config = secrets.File("migrate.yaml");
+    const std::string text =
+        BasicConfig(cluster.UrlAs(main_url, kLogin), cluster.UrlAs(keys_url, kLogin), secrets.path(), secrets.File("state"));
+    Check(base::WriteFileAtomically(config, text, 0644));
+    const Finished migrated = RunTollgate({"migrate", "--config", config, "--owner", "olga@example.com"}, milliseconds(120'000));
+    TG_CHECK(migrated.code == 0, "tollgate migrate failed: " + migrated.err);
+    owner_key = migrated.out.substr(0, migrated.out.find('\n'));
+    TG_CHECK(owner_key.starts_with("tg_live_"), "tollgate migrate did not print the first key: " + migrated.out + migrated.err);
+    main_database = DatabaseOf(main_url);
+    keys_database = DatabaseOf(keys_url);
+  }
+
+  test::TempDir secrets;
+  std::string main_database;
+  std::string keys_database;
+  std::string owner_key;
+};
+
+const Template& Made() {
+  static const Template made;
+  return made;
+}
+
+}  // namespace
+
+Installation::Installation() {
+  const Template& made = Made();
+  main_url_ = NewFrom(made.main_database);
+  keys_url_ = NewFrom(made.keys_database);
+}
+
+Installation::~Installation() = default;
+
+const std::string& Installation::owner_key() const { return Made().owner_key; }
+
+std::string Installation::Configure(const InstanceOptions& options) const {
+  std::map<std::string, std::map<std::string, std::string>> sections;
+  for (const char* listener : {"grpc", "http", "admin_grpc", "probes"}) sections["listeners"][listener] = "{ port: 0 }";
+  sections["postgres"] = {{"url", cluster().UrlAs(main_url_, kLogin)}, {"keys_url", cluster().UrlAs(keys_url_, kLogin)}};
+  sections["secrets"] = {{"root_key_file", Made().secrets.File("root_key")}, {"pepper_file", Made().secrets.File("pepper")}};
+  sections[""] = {{"state_dir", dir_.File("state_" + options.state)}, {"directory_poll_ms", "50"}, {"segment_ms", "20"}, {"drain_ms", "8000"}};
+  for (const auto& [field, value] : options.extra) {
+    const auto dot = field.rfind('.');
+    sections[dot == std::string::npos ? "" : field.substr(0, dot)][field.substr(dot == std::string::npos ? 0 : dot + 1)] = value;
+  }
+  std::string text;
+  for (const auto& [section, fields] : sections) {
+    if (!section.empty()) text += section + ":\n";
+    for (const auto& [field, value] : fields) text += fmt::format("{}{}: {}\n", section.empty() ? "" : "  ", field, value);
+  }
+  text += fmt::format("pool:\n  models:\n    - name: {}\n      engine: {}\n      slots: {}\n      context_tokens: {}\n      queue_max: {}\n", options.model_name,
+                      options.model_file.empty() ? "scripted" : "llama", options.slots, options.context_tokens, options.queue_max);
+  if (!options.model_file.empty()) text += "      file: " + options.model_file + "\n";
+  const std::string path = dir_.File("config_" + options.state + ".yaml");
+  Check(base::WriteFileAtomically(path, text, 0644));
+  return path;
+}
+
+}  // namespace tollgate::e2e

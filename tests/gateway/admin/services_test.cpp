@@ -1,0 +1,358 @@
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <grpcpp/grpcpp.h>
+
+#include "audit/journal_postgres.h"
+#include "audit/keys.h"
+#include "gateway/admin/admin_services.h"
+#include "tests/gateway/admin/installation.h"
+#include "tests/support/temp_dir.h"
+#include "tollgate/v1/audit.grpc.pb.h"
+#include "tollgate/v1/directory.grpc.pb.h"
+#include "tollgate/v1/policy.grpc.pb.h"
+#include "tollgate/v1/system.grpc.pb.h"
+#include "tollgate/v1/usage.grpc.pb.h"
+
+using namespace tollgate;
+using directory::Role;
+using grpc::StatusCode;
+using test::Installation;
+using test::Must;
+using test::PostgresCluster;
+
+namespace {
+
+// The admin services on a port of their own, over two orgs, with a key for each role in acme and an admin's in globex.
+struct World {
+  World() {
+    keys_url = PostgresCluster::Shared().NewDatabase({"migrations/keys"});
+    audit::JournalOptions options;
+    options.postgres_url = in.url;
+    options.keys_url = keys_url;
+    options.state_dir = dir.File("state");
+    options.build = "test";
+    journal = Must(audit::PostgresJournal::Open(options));
+    in.changes = in.MakeChanges(*journal);
+    texts["first"] = Must(in.changes->Bootstrap(in.cli, "root@example", false))->secret;
+    in.MakeOrg("acme");
+    in.MakeOrg("globex");
+    for (const auto& [name, role] : {std::pair("owner", Role::kOwner), std::pair("admin", Role::kAdmin), std::pair("author", Role::kPolicyAuthor),
+                                     std::pair("auditor", Role::kAuditor), std::pair("finance", Role::kFinance), std::pair("operator", Role::kOperator),
+                                     std::pair("member", Role::kMember)}) {
+      texts[name] = in.MakeKey("acme", name, {role});
+    }
+    texts["globex"] = in.MakeKey("globex", "admin", {Role::kAdmin});
+    directory = in.OpenDirectory();
+    root_keys = Must(audit::OpenPostgresKeys(audit::RootKey::FromBytes(std::string(32, 'r')), {.url = keys_url}));
+    admin::AdminOptions admin_options;
+    admin_options.audit_postgres = in.As("tollgate_reader");
+    admin_options.verify_postgres = in.As("tollgate_verifier");
+    admin_options.usage_postgres = in.As("tollgate_reader");
+    services = std::make_unique<admin::AdminServices>(
+        admin_options, admin::AdminCollaborators{&identity, directory.get(), in.changes.get(), journal.get(), root_keys.get(), &base::SystemClock(),
+                                                 [](v1::StatusReply& status) { status.set_build("test"); }});
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    for (const auto& [name, service] : services->services()) builder.RegisterService(service);
+    server = builder.BuildAndStart();
+    channel = grpc::CreateChannel("127.0.0.1:" + std::to_string(port), grpc::InsecureChannelCredentials());
+  }
+  ~World() { server->Shutdown(); }
+
+  // One call as the holder of a key; "" = without credential.
+  template <typename Stub, typename Request, typename Reply>
+  grpc::Status Call(const std::string& as, Stub stub, grpc::Status (Stub::element_type::*method)(grpc::ClientContext*, const Request&, Reply*),
+                    const Request& request, Reply& reply) {
+    grpc::ClientContext context;
+    if (!as.empty()) context.AddMetadata("authorization", "Bearer " + (texts.contains(as) ? texts[as] : as));
+    return (stub.get()->*method)(&context, request, &reply);
+  }
+  template <typename Request, typename Reply>
+  grpc::Status Directory(const std::string& as, grpc::Status (v1::Directory::Stub::*method)(grpc::ClientContext*, const Request&, Reply*),
+                         const Request& request, Reply& reply) {
+    return Call(as, v1::Directory::NewStub(channel), method, request, reply);
+  }
+
+  Installation in;
+  test::TempDir dir;
+  std::string keys_url;
+  std::unique_ptr<audit::PostgresJournal> journal;
+  std::map<std::string, std::string> texts;
+  std::unique_ptr<directory::PostgresDirectory> directory;
+  std::unique_ptr<audit::Keys> root_keys;
+  identity::Identity identity{in.pepper, false};
+  std::unique_ptr<admin::AdminServices> services;
+  int port = 0;
+  std::unique_ptr<grpc::Server> server;
+  std::shared_ptr<grpc::Channel> channel;
+};
+
+}  // namespace
+
+TEST_CASE("Every admin call wants a credential and a role that fits") {
+  World world;
+  v1::ListTeamsReply teams;
+  CHECK(world.Directory("", &v1::Directory::Stub::ListTeams, v1::ListTeamsRequest(), teams).error_code() == StatusCode::UNAUTHENTICATED);
+  CHECK(world.Directory("tg_live_nonsense", &v1::Directory::Stub::ListTeams, v1::ListTeamsRequest(), teams).error_code() == StatusCode::UNAUTHENTICATED);
+  CHECK(world.Directory("member", &v1::Directory::Stub::ListTeams, v1::ListTeamsRequest(), teams).error_code() == StatusCode::PERMISSION_DENIED);
+  CHECK(world.Directory("admin", &v1::Directory::Stub::ListTeams, v1::ListTeamsRequest(), teams).ok());
+  CHECK(teams.teams_size() == 1);
+
+  v1::Org org;
+  v1::CreateOrgRequest create;
+  create.set_name("initech");
+  CHECK(world.Directory("admin", &v1::Directory::Stub::CreateOrg, create, org).error_code() == StatusCode::PERMISSION_DENIED);
+  CHECK(world.Directory("first", &v1::Directory::Stub::CreateOrg, create, org).ok());
+  CHECK(org.name() == "initech");
+  CHECK(world.Directory("first", &v1::Directory::Stub::CreateOrg, create, org).error_code() == StatusCode::ALREADY_EXISTS);
+
+  v1::ListPricesReply prices;
+  v1::Price price;
+  v1::SetPriceRequest set;
+  set.set_model("smollm2");
+  set.set_input_per_1000("0.001");
+  set.set_output_per_1000("0.002");
+  CHECK(world.Directory("admin", &v1::Directory::Stub::SetPrice, set, price).error_code() == StatusCode::PERMISSION_DENIED);
+  CHECK(world.Directory("operator", &v1::Directory::Stub::SetPrice, set, price).ok());
+  CHECK(world.Directory("finance", &v1::Directory::Stub::ListPrices, v1::ListPricesRequest(), prices).ok());
+  CHECK(prices.prices_size() == 1);
+}
+
+TEST_CASE("What was changed is seen by the next call, and a revoked key is out at once") {
+  World world;
+  v1::CreateTeamRequest create;
+  create.set_name("support");
+  v1::Team team;
+  REQUIRE(world.Directory("admin", &v1::Directory::Stub::CreateTeam, create, team).ok());
+  CHECK(team.org() == "acme");
+  CHECK(team.record().find('/') != std::string::npos);
+  v1::ListTeamsReply teams;
+  REQUIRE(world.Directory("admin", &v1::Directory::Stub::ListTeams, v1::ListTeamsRequest(), teams).ok());
+  REQUIRE(teams.teams_size() == 2);
+  CHECK(teams.teams(0).name() == "search");
+  CHECK(teams.teams(1).name() == "support");
+
+  v1::RevokeKeyRequest revoke;
+  revoke.set_public_id(world.in.IdOf("acme/finance"));
+  v1::Key key;
+  v1::ListPricesReply prices;
+  CHECK(world.Directory("finance", &v1::Directory::Stub::ListPrices, v1::ListPricesRequest(), prices).ok());
+  REQUIRE(world.Directory("admin", &v1::Directory::Stub::RevokeKey, revoke, key).ok());
+  CHECK(key.revoked_us() > 0);
+  CHECK(world.Directory("finance", &v1::Directory::Stub::ListPrices, v1::ListPricesRequest(), prices).error_code() == StatusCode::UNAUTHENTICATED);
+}
+
+TEST_CASE("Two orgs never see each other") {
+  World world;
+  v1::ListOrgsReply orgs;
+  REQUIRE(world.Directory("globex", &v1::Directory::Stub::ListOrgs, v1::ListOrgsRequest(), orgs).ok());
+  REQUIRE(orgs.orgs_size() == 1);
+  CHECK(orgs.orgs(0).name() == "globex");
+  REQUIRE(world.Directory("first", &v1::Directory::Stub::ListOrgs, v1::ListOrgsRequest(), orgs).ok());
+  CHECK(orgs.orgs_size() == 3);
+
+  const std::string acme_key = world.in.IdOf("acme/app");
+  v1::ListKeysRequest list;
+  list.set_org("acme");
+  v1::ListKeysReply keys;
+  const grpc::Status there = world.Directory("globex", &v1::Directory::Stub::ListKeys, list, keys);
+  list.set_org("nosuchorg");
+  const grpc::Status nowhere = world.Directory("globex", &v1::Directory::Stub::ListKeys, list, keys);
+  CHECK(there.error_code() == StatusCode::NOT_FOUND);
+  CHECK(nowhere.error_code() == StatusCode::NOT_FOUND);
+
+  v1::RevokeKeyRequest revoke;
+  revoke.set_public_id(acme_key);
+  v1::Key key;
+  CHECK(world.Directory("globex", &v1::Directory::Stub::RevokeKey, revoke, key).error_code() == StatusCode::NOT_FOUND);
+  v1::RotateKeyRequest rotate;
+  rotate.set_public_id(acme_key);
+  v1::CreateKeyReply created;
+  CHECK(world.Directory("globex", &v1::Directory::Stub::RotateKey, rotate, created).error_code() == StatusCode::NOT_FOUND);
+  v1::GrantModelRequest grant;
+  grant.mutable_scope()->set_key(acme_key);
+  grant.set_model("smollm2");
+  v1::Grant granted;
+  CHECK(world.Directory("globex", &v1::Directory::Stub::GrantModel, grant, granted).error_code() == StatusCode::NOT_FOUND);
+  grant.mutable_scope()->set_org("globex");
+  CHECK(world.Directory("globex", &v1::Directory::Stub::GrantModel, grant, granted).error_code() == StatusCode::NOT_FOUND);
+  grant.mutable_scope()->set_org("acme");
+  CHECK(world.Directory("globex", &v1::Directory::Stub::GrantModel, grant, granted).error_code() == StatusCode::NOT_FOUND);
+
+  v1::StopRequest stop;
+  stop.mutable_target()->mutable_scope()->set_org("acme");
+  v1::EmergencyStop stopped;
+  CHECK(world.Call("globex", v1::System::NewStub(world.channel), &v1::System::Stub::Stop, stop, stopped).error_code() == StatusCode::NOT_FOUND);
+  v1::ShowPolicyRequest show;
+  show.set_org("acme");
+  v1::StoredPolicy policy;
+  CHECK(world.Call("globex", v1::Policy::NewStub(world.channel), &v1::Policy::Stub::Show, show, policy).error_code() == StatusCode::NOT_FOUND);
+}
+
+TEST_CASE("Nobody makes, rotates or revokes a key that reaches further than their own") {
+  World world;
+  v1::CreateKeyRequest create;
+  create.set_team("search");
+  create.set_project("web");
+  create.set_name("new");
+  create.add_roles("owner");
+  v1::CreateKeyReply created;
+  CHECK(world.Directory("admin", &v1::Directory::Stub::CreateKey, create, created).error_code() == StatusCode::PERMISSION_DENIED);
+  create.clear_roles();
+  create.add_roles("policy_author");
+  REQUIRE(world.Directory("admin", &v1::Directory::Stub::CreateKey, create, created).ok());
+  CHECK(created.secret().starts_with("tg_live_"));
+  CHECK(created.key().owner() == "ann@acme.example");
+  v1::RotateKeyRequest rotate;
+  rotate.set_public_id(world.in.IdOf("acme/owner"));
+  CHECK(world.Directory("admin", &v1::Directory::Stub::RotateKey, rotate, created).error_code() == StatusCode::PERMISSION_DENIED);
+  v1::RevokeKeyRequest revoke;
+  revoke.set_public_id(world.in.IdOf("acme/owner"));
+  v1::Key key;
+  CHECK(world.Directory("admin", &v1::Directory::Stub::RevokeKey, revoke, key).error_code() == StatusCode::PERMISSION_DENIED);
+}
+
+TEST_CASE("Lists come in pages that join up") {
+  World world;
+  for (int i = 0; i < 7; ++i) Must(world.in.changes->CreateTeam(world.in.cli, "acme", "t" + std::to_string(i)));
+  REQUIRE(world.directory->WaitFor(world.in.last_version, std::chrono::seconds(5)).ok());
+  std::vector<std::string> names;
+  v1::ListTeamsRequest request;
+  request.set_page_size(3);
+  int pages = 0;
+  do {
+    v1::ListTeamsReply reply;
+    REQUIRE(world.Directory("admin", &v1::Directory::Stub::ListTeams, request, reply).ok());
+    for (const auto& team : reply.teams()) names.push_back(team.name());
+    request.set_page_token(reply.next_page_token());
+    ++pages;
+  } while (!request.page_token().empty());
+  CHECK(pages == 3);
+  CHECK(names == std::vector<std::string>{"search", "t0", "t1", "t2", "t3", "t4", "t5", "t6"});
+  v1::ListTeamsReply reply;
+  request.set_page_token("zz");
+  CHECK(world.Directory("admin", &v1::Directory::Stub::ListTeams, request, reply).error_code() == StatusCode::INVALID_ARGUMENT);
+  request.set_page_size(-1);
+  CHECK(world.Directory("admin", &v1::Directory::Stub::ListTeams, request, reply).error_code() == StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_CASE("An emergency stop refuses requests at once, and never the call that lifts it") {
+  World world;
+  auto stub = [&] { return v1::System::NewStub(world.channel); };
+  v1::StopRequest stop;
+  stop.mutable_target()->set_everything(true);
+  stop.set_reason("a leak");
+  v1::EmergencyStop stopped;
+  CHECK(world.Call("admin", stub(), &v1::System::Stub::Stop, stop, stopped).error_code() == StatusCode::PERMISSION_DENIED);
+  REQUIRE(world.Call("operator", stub(), &v1::System::Stub::Stop, stop, stopped).ok());
+  CHECK(stopped.in_force());
+  const auto now = base::SystemClock().Wall();
+  CHECK_FALSE(world.identity.Authenticate(Must(world.directory->InForce()), world.texts["member"], now).ok());
+  v1::StatusReply status;
+  REQUIRE(world.Call("member", stub(), &v1::System::Stub::Status, v1::StatusRequest(), status).ok());
+  CHECK(status.build() == "test");
+  CHECK(status.org() == "acme");
+  REQUIRE(status.stops_size() == 1);
+  CHECK(status.stops(0).reason() == "a leak");
+  v1::LiftStopRequest lift;
+  lift.mutable_target()->set_everything(true);
+  REQUIRE(world.Call("operator", stub(), &v1::System::Stub::LiftStop, lift, stopped).ok());
+  CHECK(world.identity.Authenticate(Must(world.directory->InForce()), world.texts["member"], now).ok());
+}
+
+TEST_CASE("A policy is tried, stored, put in force and shown") {
+  World world;
+  auto stub = [&] { return v1::Policy::NewStub(world.channel); };
+  const std::string yaml = "version: 1\nname: baseline\nrules:\n  - id: mail\n    detect: {personal_data: [email]}\n    do: redact\n";
+  v1::CheckPolicyRequest check;
+  check.set_yaml(yaml);
+  check.add_messages()->add_parts("write to bob@example.com");
+  check.set_output("or to eve@example.com");
+  v1::CheckPolicyReply checked;
+  REQUIRE(world.Call("author", stub(), &v1::Policy::Stub::Check, check, checked).ok());
+  CHECK(checked.rules_size() == 1);
+  CHECK(checked.input().action() == "redact");
+  CHECK(checked.input().redactions() == 1);
+  CHECK(checked.messages_used(0).parts(0) == "write to [EMAIL]");
+  CHECK(checked.output_used() == "or to [EMAIL]");
+  CHECK(checked.findings_size() == 2);
+  check.set_yaml("rules: 7");
+  CHECK(world.Call("author", stub(), &v1::Policy::Stub::Check, check, checked).error_code() == StatusCode::INVALID_ARGUMENT);
+
+  v1::PutPolicyRequest put;
+  put.set_name("baseline");
+  put.set_yaml(yaml);
+  v1::StoredPolicy stored;
+  CHECK(world.Call("auditor", stub(), &v1::Policy::Stub::Put, put, stored).error_code() == StatusCode::PERMISSION_DENIED);
+  REQUIRE(world.Call("author", stub(), &v1::Policy::Stub::Put, put, stored).ok());
+  CHECK(stored.version() == 1);
+  CHECK(stored.version_in_force() == 1);
+  v1::ShowPolicyRequest show;
+  show.set_name("baseline");
+  REQUIRE(world.Call("auditor", stub(), &v1::Policy::Stub::Show, show, stored).ok());
+  CHECK(stored.yaml() == yaml);
+  // In force: Check without a text runs it.
+  check.clear_yaml();
+  checked.Clear();
+  REQUIRE(world.Call("author", stub(), &v1::Policy::Stub::Check, check, checked).ok());
+  CHECK(checked.output_used() == "or to [EMAIL]");
+  v1::ActivatePolicyRequest off;
+  off.set_name("baseline");
+  REQUIRE(world.Call("author", stub(), &v1::Policy::Stub::Activate, off, stored).ok());
+  v1::ListPoliciesReply listed;
+  REQUIRE(world.Call("author", stub(), &v1::Policy::Stub::List, v1::ListPoliciesRequest(), listed).ok());
+  REQUIRE(listed.policies_size() == 1);
+  CHECK(listed.policies(0).version_in_force() == 0);
+}
+
+TEST_CASE("The audit log is read within one's org, and verifies") {
+  World world;
+  auto stub = [&] { return v1::Audit::NewStub(world.channel); };
+  v1::ListRecordsRequest request;
+  request.set_page_size(500);
+  v1::ListRecordsReply mine;
+  CHECK(world.Call("member", stub(), &v1::Audit::Stub::List, request, mine).error_code() == StatusCode::PERMISSION_DENIED);
+  REQUIRE(world.Call("auditor", stub(), &v1::Audit::Stub::List, request, mine).ok());
+  REQUIRE(mine.records_size() > 0);
+  for (const auto& record : mine.records()) CHECK(record.org() == "acme");
+  v1::ListRecordsReply all;
+  REQUIRE(world.Call("first", stub(), &v1::Audit::Stub::List, request, all).ok());
+  CHECK(all.records_size() > mine.records_size());
+  request.set_org("globex");
+  CHECK(world.Call("auditor", stub(), &v1::Audit::Stub::List, request, mine).error_code() == StatusCode::NOT_FOUND);
+
+  v1::ShowRecordRequest show;
+  for (const auto& record : all.records()) {
+    if (record.org() == "globex") *show.mutable_position() = record.position();
+  }
+  REQUIRE(show.has_position());
+  v1::ShowRecordReply shown;
+  CHECK(world.Call("auditor", stub(), &v1::Audit::Stub::Show, show, shown).error_code() == StatusCode::NOT_FOUND);
+  REQUIRE(world.Call("first", stub(), &v1::Audit::Stub::Show, show, shown).ok());
+  CHECK(shown.records(0).leaf_hash().size() == 32);
+  show.set_with_content(true);
+  CHECK(world.Call("first", stub(), &v1::Audit::Stub::Show, show, shown).error_code() == StatusCode::INVALID_ARGUMENT);  // No reason.
+
+  v1::VerifyLogReply verified;
+  CHECK(world.Call("auditor", stub(), &v1::Audit::Stub::Verify, v1::VerifyLogRequest(), verified).error_code() == StatusCode::PERMISSION_DENIED);
+  REQUIRE(world.Call("operator", stub(), &v1::Audit::Stub::Verify, v1::VerifyLogRequest(), verified).ok());
+  CHECK(verified.ok());
+  CHECK(verified.logs_size() == 1);
+}
+
+TEST_CASE("Usage is reported within one's org; reconciling is for the installation") {
+  World world;
+  auto stub = [&] { return v1::Usage::NewStub(world.channel); };
+  v1::UsageReportReply report;
+  REQUIRE(world.Call("finance", stub(), &v1::Usage::Stub::Report, v1::UsageReportRequest(), report).ok());
+  CHECK(report.lines_size() == 0);
+  CHECK(report.to_us() > report.from_us());
+  v1::UsageReportRequest other;
+  other.set_org("globex");
+  CHECK(world.Call("finance", stub(), &v1::Usage::Stub::Report, other, report).error_code() == StatusCode::NOT_FOUND);
+  REQUIRE(world.Call("first", stub(), &v1::Usage::Stub::Report, other, report).ok());
+  v1::ReconcileReply reconciled;
+  CHECK(world.Call("finance", stub(), &v1::Usage::Stub::Reconcile, v1::ReconcileRequest(), reconciled).error_code() == StatusCode::PERMISSION_DENIED);
+  REQUIRE(world.Call("operator", stub(), &v1::Usage::Stub::Reconcile, v1::ReconcileRequest(), reconciled).ok());
+  CHECK(reconciled.ok());
+}

@@ -1,0 +1,165 @@
+#include "gateway/directory/directory_postgres.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+#include "gateway/directory/row_postgres.h"
+#include "tests/gateway/admin/installation.h"
+
+using namespace tollgate;
+using namespace std::chrono_literals;
+using directory::PostgresDirectory;
+using test::Installation;
+using test::Must;
+using test::PostgresCluster;
+
+namespace {
+
+// How an org's key stands for requests: "" = it may run, else the refusal's text.
+std::string Stands(const directory::Snapshot& snapshot, const std::string& public_id, const std::string& model = "smollm2") {
+  const auto place = snapshot.FindKey(public_id);
+  if (!place.has_value()) return "unknown key";
+  return base::Message(snapshot.MayRun(*place, model, base::SystemClock().Wall()));
+}
+
+}  // namespace
+
+TEST_CASE("An empty directory opens, and what is made then comes into force by itself, on every store") {
+  Installation in;
+  const auto one = in.OpenDirectory();
+  const auto two = in.OpenDirectory();
+  CHECK(Must(one->InForce())->version() == 0);
+  in.MakeOrg("acme");
+  for (const auto* store : {one.get(), two.get()}) {
+    REQUIRE(const_cast<PostgresDirectory*>(store)->WaitFor(in.last_version, 5s).ok());
+    CHECK(Stands(*Must(store->InForce()), in.IdOf("acme/app")).empty());
+  }
+  Must(in.changes->RevokeKey(in.cli, in.IdOf("acme/app"), "it leaked"));
+  for (const auto* store : {one.get(), two.get()}) {
+    REQUIRE(const_cast<PostgresDirectory*>(store)->WaitFor(in.last_version, 5s).ok());
+    CHECK(Stands(*Must(store->InForce()), in.IdOf("acme/app")).find("revoked") != std::string::npos);
+  }
+}
+
+TEST_CASE("A change is announced without anyone asking for it") {
+  Installation in;
+  in.MakeOrg("acme");
+  const auto store = in.OpenDirectory();
+  std::mutex mu;
+  std::condition_variable changed;
+  std::int64_t seen = -1;
+  int calls = 0;
+  store->OnChange([&](const std::shared_ptr<const directory::Snapshot>& snapshot) {
+    std::lock_guard lock(mu);
+    seen = snapshot->version();
+    ++calls;
+    changed.notify_all();
+  });
+  CHECK(calls == 1);
+  CHECK(seen == in.last_version);
+  Must(in.changes->Stop(in.cli, {admin::StopTarget::Kind::kEverything, {}, {}}, "fire drill"));
+  std::unique_lock lock(mu);
+  REQUIRE(changed.wait_for(lock, 10s, [&] { return seen == in.last_version; }));
+  CHECK(Stands(*Must(store->InForce()), in.IdOf("acme/app")).find("fire drill") != std::string::npos);
+}
+
+TEST_CASE("A row that was changed outside Tollgate refuses the snapshot and names itself") {
+  struct Case {
+    std::string sql, says;
+  };
+  const auto row = GENERATE(values<Case>({
+      {"UPDATE directory.key SET roles = 'owner'", "directory.key does not verify"},
+      {"UPDATE directory.org SET name = 'evil' WHERE name = 'acme'", "directory.org does not verify"},
+      {"UPDATE directory.team SET mac = set_byte(mac, 3, get_byte(mac, 3) # 1)", "directory.team does not verify"},
+      {"UPDATE directory.project SET admin_index = admin_index + 1", "directory.project does not verify"},
+      {"UPDATE directory.head SET version = version + 1", "directory.head does not verify"},
+      {"UPDATE directory.head SET set_xor = set_byte(set_xor, 0, get_byte(set_xor, 0) # 1)", "a row is missing"},
+      {"ALTER TABLE directory.model_grant DISABLE TRIGGER ALL; DELETE FROM directory.model_grant", "a row is missing"},
+      {"UPDATE directory.key SET version = version, revoked_us = NULL, mac = (SELECT mac FROM saved)", "directory.key does not verify"},
+  }));
+  Installation in;
+  in.MakeOrg("acme");
+  Must(in.changes->GrantModel(in.cli, {"acme", {}, {}, {}}, "smollm2"));
+  in.Sql("CREATE TABLE saved AS SELECT * FROM directory.key");
+  Must(in.changes->RevokeKey(in.cli, in.IdOf("acme/app"), "it leaked"));
+  CHECK(PostgresDirectory::Open(in.DirectoryOptions(), base::SystemClock()).ok());
+  in.Sql(row.sql);
+  INFO(row.sql);
+  const auto refused = PostgresDirectory::Open(in.DirectoryOptions(), base::SystemClock());
+  CHECK(absl::IsDataLoss(refused.status()));
+  INFO(refused.status());
+  CHECK(base::Message(refused.status()).find(row.says) != std::string::npos);
+}
+
+TEST_CASE("A key's older state, put back whole with its own MAC, is refused") {
+  Installation in;
+  in.MakeOrg("acme");
+  in.Sql("CREATE TABLE saved AS SELECT * FROM directory.key");
+  Must(in.changes->RevokeKey(in.cli, in.IdOf("acme/app"), "it leaked"));
+  in.Sql("UPDATE directory.key k SET version = s.version, admin_record = s.admin_record, admin_log_id = s.admin_log_id, admin_index = s.admin_index, "
+         "mac = s.mac, revoked_us = s.revoked_us FROM saved s WHERE s.id = k.id");
+  const auto refused = PostgresDirectory::Open(in.DirectoryOptions(), base::SystemClock());
+  CHECK(absl::IsDataLoss(refused.status()));
+  CHECK(base::Message(refused.status()).find("an older one was put back") != std::string::npos);
+}
+
+TEST_CASE("A running store keeps the last good snapshot until it is too old, then refuses, then mends itself") {
+  Installation in;
+  in.MakeOrg("acme");
+  auto options = in.DirectoryOptions();
+  options.poll_interval = 20ms;
+  base::ManualClock clock;
+  const auto store = Must(PostgresDirectory::Open(options, clock));
+  in.Sql("CREATE TABLE saved AS SELECT * FROM directory.head; UPDATE directory.head SET version = version + 1");
+  while (store->health().ok()) std::this_thread::yield();
+  CHECK(absl::IsDataLoss(store->health()));
+  CHECK(store->InForce().ok());
+  clock.Advance(5s + 1us);
+  const auto stale = store->InForce();
+  CHECK(absl::IsUnavailable(stale.status()));
+  CHECK(base::Message(stale.status()).find("does not verify") != std::string::npos);
+  in.Sql("UPDATE directory.head SET version = (SELECT version FROM saved)");
+  while (!store->health().ok()) std::this_thread::yield();
+  CHECK(store->InForce().ok());
+  CHECK(store->age() <= 5s);
+}
+
+TEST_CASE("With Postgres away the snapshot serves until it is too old; when Postgres is back so is the store") {
+  Installation in;
+  in.MakeOrg("acme");
+  auto options = in.DirectoryOptions();
+  options.poll_interval = 20ms;
+  base::ManualClock clock;
+  const auto store = Must(PostgresDirectory::Open(options, clock));
+  PostgresCluster::Shared().Stop();
+  while (store->health().ok()) std::this_thread::yield();
+  CHECK(store->InForce().ok());
+  clock.Advance(6s);
+  const auto stale = store->InForce();
+  CHECK(absl::IsUnavailable(stale.status()));
+  CHECK(base::Message(stale.status()).find("check Postgres") != std::string::npos);
+  PostgresCluster::Shared().Start();
+  while (!store->health().ok()) std::this_thread::yield();
+  CHECK(store->InForce().ok());
+}
+
+TEST_CASE("A database without the schema says what to run") {
+  directory::DirectoryOptions options;
+  options.postgres = PostgresCluster::Shared().Options(PostgresCluster::Shared().NewDatabase());
+  options.mac_key = std::string(32, 'm');
+  const auto refused = PostgresDirectory::Open(options, base::SystemClock());
+  CHECK(absl::IsFailedPrecondition(refused.status()));
+  CHECK(base::Message(refused.status()).find("tollgate migrate") != std::string::npos);
+}
+
+TEST_CASE("Another root key opens nothing") {
+  Installation in;
+  in.MakeOrg("acme");
+  auto options = in.DirectoryOptions();
+  options.mac_key = std::string(32, 'x');
+  CHECK(absl::IsDataLoss(PostgresDirectory::Open(options, base::SystemClock()).status()));
+}
