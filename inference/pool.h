@@ -35,7 +35,7 @@ struct ModelOptions {
   std::string licence;
   int slots = 8;                                        // 1 to 256 sequences side by side.
   std::int64_t context_tokens = 2048;                   // For each slot, 16 to what the model was trained for.
-  int threads = 0;                                      // 0 = one a core.
+  int threads = 0;                                      // 0 = one a core but one, which is left to everything else.
   int step_tokens_max = 512;                            // Most tokens in one step, 16 to 4096.
   std::chrono::milliseconds step_target{100};           // Prompt chunks beside running sequences are cut so that a step takes about this.
   int queue_sequences_max = 256;                        // 0 to 100,000 waiting for a slot.

@@ -99,8 +99,9 @@ absl::Status Replica::Check(const SequenceRequest& request) const {
   const std::int64_t output = std::max<std::int64_t>(request.max_tokens, 1);
   if (request.max_tokens < 0) return Refuse(absl::StatusCode::kInvalidArgument, "max_tokens must not be negative", "INVALID_VALUE", "max_tokens");
   if (input > info.context_tokens || output > info.context_tokens - input) {
-    const std::string message = fmt::format("the prompt has {} tokens and max_tokens asks for {}, {} together; model {} has a context of {}: shorten the prompt or lower max_tokens",
-                                            input, output, input + output, model_.name, info.context_tokens);
+    const std::string message =
+        fmt::format("the prompt has {} tokens and max_tokens asks for {}; together model {} has a context of {}: shorten the prompt or lower max_tokens",
+                    input, output, model_.name, info.context_tokens);
     return Refuse(absl::StatusCode::kInvalidArgument, message, "CONTEXT_LENGTH_EXCEEDED", "messages");
   }
   if (request.allowance < 1) return base::InvalidArgument("the allowance must be at least 1 token");

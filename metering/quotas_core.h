@@ -52,6 +52,7 @@ struct Bucket {
   std::int64_t drawn = 0;      // Since rate_since.
   base::MonoTime rate_since;
   base::MonoTime asked_at;
+  base::MonoTime fragment_after;
   std::int64_t target = 0;     // What to hold: about two seconds of demand.
   bool queued = false;         // In Core::queue.
   bool in_flight = false;
@@ -136,6 +137,7 @@ struct Quotas::Core {
   absl::StatusOr<Admission> Admit(std::span<const Scope> scopes, base::MonoTime now);
   Few<Want> WantsOf(const Admission::Impl& admission, std::int64_t least, base::MonoTime now);
   Reservation Take(const std::shared_ptr<Admission::Impl>& admission, const Few<Want>& wants, std::int64_t input, std::int64_t output);
+  void GiveFragment(Bucket& b, std::int64_t least, base::MonoTime now);
   bool TryReserve(const std::shared_ptr<Admission::Impl>& admission, std::int64_t input, std::int64_t output, base::MonoTime now,
                   absl::StatusOr<Reservation>* result);
   bool TryExtend(Reservation::Impl& reservation, std::int64_t want, base::MonoTime now, absl::StatusOr<Extension>* result);
@@ -149,7 +151,7 @@ struct Quotas::Core {
   void FailWaiters(const std::function<bool(const Waiter&)>& which, const absl::Status& status, After& after);
   void StartExchange(base::MonoTime now, bool renew, After& after);
   LeaseAsk AskFor(Bucket& b, base::MonoTime now);
-  void Apply(Bucket& b, const LeaseAsk& ask, const LeaseState& state, base::MonoTime now);
+  void Apply(Bucket& b, const LeaseState& state, base::MonoTime now);
   void OnReply(base::MonoTime sent, absl::StatusOr<LeaseReply> reply);
   void Sweep(base::MonoTime now);
   void SweepOne(Bucket& b, base::MonoTime now);
@@ -169,7 +171,6 @@ struct Quotas::Core {
   std::vector<Bucket*> queue GUARDED_BY(mu);  // Want an exchange.
   std::deque<Waiter> waiting GUARDED_BY(mu);  // In order of arrival.
   std::vector<Bucket*> flight GUARDED_BY(mu);
-  std::vector<LeaseAsk> flight_asks GUARDED_BY(mu);
   bool in_flight GUARDED_BY(mu) = false;
   bool clock_known GUARDED_BY(mu) = false;
   base::WallTime db_time GUARDED_BY(mu);

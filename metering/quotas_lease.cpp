@@ -69,7 +69,8 @@ void Quotas::Core::FailWaiters(const std::function<bool(const Waiter&)>& which, 
 // The ask of one bucket. What it holds beyond need is a guess: two seconds of demand, doubled while it runs dry within a second.
 LeaseAsk Quotas::Core::AskFor(Bucket& b, base::MonoTime now) {
   LeaseAsk ask{.quota = b.rule->id, .meter = b.rule->meter, .window = b.window, .amount = b.rule->amount};
-  ask.need = std::clamp<std::int64_t>(b.wanted + b.pending - b.available, 0, b.rule->amount);
+  const std::int64_t wanted = b.wanted + b.pending;
+  if (wanted > 0) ask.need = std::clamp<std::int64_t>(wanted - b.available, 0, b.rule->amount);
   const bool dry = b.known && now - b.asked_at < kRenewAfter && b.available < b.target / 2;
   b.target = std::min(std::max(2 * ask.need, dry ? b.target * 2 : b.target), b.rule->amount);
   if (b.give == 0 && !b.retired) ask.want = std::max<std::int64_t>(b.target - b.available, 0);
@@ -78,7 +79,7 @@ LeaseAsk Quotas::Core::AskFor(Bucket& b, base::MonoTime now) {
   b.wanted = 0;
   b.asked_at = now;
   b.in_flight = true;
-  b.closing = ask.close;
+  b.closing = ask.close || (b.closing && b.unsure);
   return ask;
 }
 
@@ -88,22 +89,22 @@ void Quotas::Core::StartExchange(base::MonoTime now, bool renew, After& after) {
   const std::size_t n = std::min(queue.size(), options.asks_max);
   flight.assign(queue.begin(), queue.begin() + n);
   queue.erase(queue.begin(), queue.begin() + n);
-  flight_asks.clear();
+  std::vector<LeaseAsk> asks;
   for (Bucket* b : flight) {
     b->queued = false;
-    flight_asks.push_back(AskFor(*b, now));
+    asks.push_back(AskFor(*b, now));
   }
   in_flight = true;
-  after.push_back([this, now, asks = flight_asks]() mutable {
+  after.push_back([this, now, asks = std::move(asks)]() mutable {
     leases.Exchange(std::move(asks), [this, now](absl::StatusOr<LeaseReply> reply) { OnReply(now, std::move(reply)); });
   });
 }
 
-void Quotas::Core::Apply(Bucket& b, const LeaseAsk& ask, const LeaseState& state, base::MonoTime now) {
+void Quotas::Core::Apply(Bucket& b, const LeaseState& state, base::MonoTime now) {
   b.in_flight = false;
   b.unsure = false;
-  if (b.closing && state.granted == 0) b.spent = 0;  // The lease is forgotten, and with it what was spent of it.
-  b.closing = false;
+  const bool closed = std::exchange(b.closing, false) && state.granted == 0;
+  if (closed) b.spent = 0;  // The lease is forgotten, and with it what was spent of it.
   b.available = state.granted - b.held - b.spent - b.give;
   b.debited = state.debited;
   b.known = true;
@@ -112,7 +113,7 @@ void Quotas::Core::Apply(Bucket& b, const LeaseAsk& ask, const LeaseState& state
     b.give += std::exchange(b.available, 0);
     Queue(b);
   }
-  if (ask.close && state.granted == 0 && b.retired && b.refs == 0 && !b.queued) buckets.erase(BucketKey{b.rule->id, b.window.start});
+  if (closed && b.retired && b.refs == 0 && !b.queued) buckets.erase(BucketKey{b.rule->id, b.window.start});
 }
 
 void Quotas::Core::OnReply(base::MonoTime sent, absl::StatusOr<LeaseReply> reply) {
@@ -129,7 +130,7 @@ void Quotas::Core::OnReply(base::MonoTime sent, absl::StatusOr<LeaseReply> reply
       holders = reply->holders;
       spend_until = sent + options.lease_ttl;
       sent_at = sent;
-      for (std::size_t i = 0; i < asked.size(); ++i) Apply(*asked[i], flight_asks[i], reply->leases[i], now);
+      for (std::size_t i = 0; i < asked.size(); ++i) Apply(*asked[i], reply->leases[i], now);
       RunWaiters(now, after);
     } else {
       if (reply.status().code() == absl::StatusCode::kFailedPrecondition) fenced = true;

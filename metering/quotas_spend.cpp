@@ -2,6 +2,7 @@
 //
 // Tested by tests/metering/quotas_test.cpp and tests/metering/quotas_property_test.cpp.
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -10,6 +11,11 @@
 #include "metering/quotas_core.h"
 
 namespace tollgate::metering {
+namespace {
+
+constexpr std::chrono::milliseconds kFragmentEvery{1'000};
+
+}  // namespace
 
 // The store said that nothing is left, and not long ago.
 bool Quotas::Core::Exhausted(const Bucket& b, base::MonoTime now) const {
@@ -163,6 +169,14 @@ Reservation Quotas::Core::Take(const std::shared_ptr<Admission::Impl>& admission
   return Reservation(std::move(impl));
 }
 
+// What is too little here may be enough together with what another instance has too little of.
+void Quotas::Core::GiveFragment(Bucket& b, std::int64_t least, base::MonoTime now) {
+  if (holders < 2 || b.available <= 0 || b.available >= least || !Exhausted(b, now) || now < b.fragment_after) return;
+  b.fragment_after = now + kFragmentEvery;
+  b.give += std::exchange(b.available, 0);
+  Queue(b);
+}
+
 // Decides a Reserve, or returns false: it has to wait for the store, which is then told what is wanted.
 bool Quotas::Core::TryReserve(const std::shared_ptr<Admission::Impl>& admission, std::int64_t input, std::int64_t output,
                               base::MonoTime now, absl::StatusOr<Reservation>* result) {
@@ -186,7 +200,11 @@ bool Quotas::Core::TryReserve(const std::shared_ptr<Admission::Impl>& admission,
     const bool refuses = want.least > b.rule->amount || Exhausted(b, now);
     if (refuses && (strictest == nullptr || b.window.end > strictest->bucket->window.end)) strictest = &want;
   }
-  if (strictest != nullptr) return decide(Refusal(*strictest->bucket, now, strictest->least));
+  if (strictest != nullptr) {
+    const absl::Status refusal = Refusal(*strictest->bucket, now, strictest->least);
+    for (const Want& want : wants) GiveFragment(*want.bucket, want.least, now);
+    return decide(refusal);
+  }
   if (!wait) return decide(Take(admission, wants, input, output));
   if (now < down_until) return decide(StoreAway());
   for (const Want& want : wants) {

@@ -84,6 +84,13 @@ bool LooksLikeUuid(std::string_view value) {
   return true;
 }
 
+bool HasDigitsJustBefore(std::string_view text, std::size_t end) {
+  for (std::size_t back = 1; back <= 12 && IsWordByte(Before(text, end, back)); ++back) {
+    if (IsDigit(Before(text, end, back))) return true;
+  }
+  return false;
+}
+
 bool LooksRandom(std::string_view value, double bits_min) {
   bool digit = false;
   for (const char c : value) digit = digit || IsDigit(c);
@@ -132,6 +139,7 @@ std::size_t AcceptEmail(std::string_view text, std::size_t begin, std::size_t en
 std::size_t AcceptPhone(std::string_view text, std::size_t begin, std::size_t end) {
   const std::string_view all = text.substr(begin, end - begin);
   if (IsWordByte(Before(text, begin)) || Before(text, begin) == '.' || Before(text, begin) == '#') return 0;
+  if (Before(text, begin) == '-' && HasDigitsJustBefore(text, begin - 1)) return 0;  // The tail of a longer identifier.
   std::size_t digits = 0, dots = 0, opened = 0, closed = 0;
   for (const char c : all) {
     digits += IsDigit(c) ? 1 : 0;

@@ -1,6 +1,6 @@
-// Each method is one line: its handler, its name. Serve puts the call on a worker, which admits the caller, runs the handler and finishes the
-// reactor; gRPC keeps request and reply alive until then. The only file of this room that compiles against the services.
-// Tested by tests/gateway/admin/services_test.cpp.
+// Each method is one line: its handler, its name. Serve puts the call on a worker, which admits the caller, runs the handler and finishes
+// the reactor; gRPC keeps request and reply alive until then. The only file of this room that compiles against the services. Tested by
+// tests/gateway/admin/services_test.cpp.
 #include "gateway/admin/admin_services.h"
 
 #include <grpcpp/grpcpp.h>
@@ -33,7 +33,8 @@ class Counter {
   Counter(Desk& desk, Workers& workers) : desk_(desk), workers_(workers) {}
 
   template <typename Request, typename Reply>
-  Reactor* Serve(Context* context, const Request* request, Reply* reply, const char* method, absl::Status (*handler)(const Caller&, const Request&, Reply&)) {
+  Reactor* Serve(Context* context, const Request* request, Reply* reply, const char* method,
+                 absl::Status (*handler)(const Caller&, const Request&, Reply&)) {
     Reactor* reactor = context->DefaultReactor();
     const std::string bearer = grpc_front::BearerOf(*context);
     const absl::Status taken = workers_.Submit([this, reactor, request, reply, method, handler, bearer] {
@@ -222,7 +223,8 @@ struct AdminServices::Impl {
   SystemService system{counter};
 };
 
-AdminServices::AdminServices(AdminOptions options, AdminCollaborators collaborators) : impl_(std::make_unique<Impl>(options, std::move(collaborators))) {}
+AdminServices::AdminServices(AdminOptions options, AdminCollaborators collaborators)
+    : impl_(std::make_unique<Impl>(options, std::move(collaborators))) {}
 AdminServices::~AdminServices() = default;
 
 std::vector<std::pair<std::string_view, grpc::Service*>> AdminServices::services() {

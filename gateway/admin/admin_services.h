@@ -1,7 +1,7 @@
 // AdminServices: the gRPC services Directory, Audit, Usage, Policy and System of tollgate.v1, to be mounted on the admin listener's server.
 //
-// Each call is authenticated by its `authorization` metadata and checked against identity/permissions.h, on one of a few worker threads of its
-// own; gRPC's threads only move messages. Two orgs never see each other: what is outside the caller's reach does not exist for it.
+// Each call is authenticated by its `authorization` metadata and checked against identity/permissions.h, on one of a few worker threads of
+// its own; gRPC's threads only move messages. Two orgs never see each other: what is outside the caller's reach does not exist for it.
 #pragma once
 
 #include <functional>
@@ -28,11 +28,11 @@ class StatusReply;
 namespace tollgate::admin {
 
 struct AdminOptions {
-  int threads = 2;                                      // Calls that run at once.
-  int queue_max = 200;                                  // Calls that wait; RESOURCE_EXHAUSTED beyond.
-  base::PostgresOptions audit_postgres;                 // Reads the audit log; `role` "tollgate_reader".
-  base::PostgresOptions verify_postgres;                // Verifies it; `role` "tollgate_verifier". A long statement_timeout.
-  base::PostgresOptions usage_postgres;                 // Reports; `role` "tollgate_reader".
+  int threads = 2;                        // Calls that run at once.
+  int queue_max = 200;                    // Calls that wait; RESOURCE_EXHAUSTED beyond.
+  base::PostgresOptions audit_postgres;   // Reads the audit log; `role` "tollgate_reader".
+  base::PostgresOptions verify_postgres;  // Verifies it; `role` "tollgate_verifier". A long statement_timeout.
+  base::PostgresOptions usage_postgres;   // Reports; `role` "tollgate_reader".
 };
 
 // Must outlive the services.
@@ -40,10 +40,10 @@ struct AdminCollaborators {
   const identity::Identity* identity = nullptr;
   directory::PostgresDirectory* directory = nullptr;
   Changes* changes = nullptr;
-  audit::Journal* journal = nullptr;                    // For VIEW records.
-  audit::Keys* keys = nullptr;                          // To open content.
+  audit::Journal* journal = nullptr;  // For VIEW records.
+  audit::Keys* keys = nullptr;        // To open content.
   const base::Clock* clock = nullptr;
-  std::function<void(v1::StatusReply&)> fill_status;    // Everything but directory, stops and caller. Any thread; quick.
+  std::function<void(v1::StatusReply&)> fill_status;  // Everything but directory, stops and caller. Any thread; quick.
 };
 
 class AdminServices {

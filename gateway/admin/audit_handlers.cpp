@@ -1,6 +1,5 @@
-// The database itself keeps orgs apart (row-level security by the viewer); the names in a filter are looked up within the caller's reach as well.
-// Content is opened record by record, each after its own VIEW record.
-// Tested by tests/gateway/admin/services_test.cpp.
+// The database itself keeps orgs apart (row-level security by the viewer); the names in a filter are looked up within the caller's reach as
+// well. Content is opened record by record, each after its own VIEW record. Tested by tests/gateway/admin/services_test.cpp.
 #include <fmt/format.h>
 
 #include "audit/verify.h"
@@ -136,7 +135,8 @@ absl::Status ShowRecord(const Caller& caller, const v1::ShowRecordRequest& reque
     filter.index_to = request.position().index() + 1;
     TG_ASSIGN(audit::Page page, reader.List(viewer, filter));
     rows = std::move(page.rows);
-    if (rows.empty()) return base::NotFound(fmt::format("there is no record {}/{}", request.position().log_id(), request.position().index()));
+    if (rows.empty())
+      return base::NotFound(fmt::format("there is no record {}/{}", request.position().log_id(), request.position().index()));
   } else {
     return base::InvalidArgument("name a request_id or a position");
   }

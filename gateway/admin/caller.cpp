@@ -16,10 +16,11 @@ absl::Status Denied(const directory::Key& key, identity::Permission permission, 
   base::ErrorDetail detail;
   detail.reason = "ROLE_LACKS_PERMISSION";
   detail.may_retry = false;
-  return base::WithDetail(base::PermissionDenied(fmt::format("key {} has the roles {}, which do not give {}{}; use a key with a role that does", key.public_id,
-                                                             directory::JoinRoles(key.roles), identity::PermissionName(permission),
-                                                             installation ? " over the whole installation" : "")),
-                          detail);
+  return base::WithDetail(
+      base::PermissionDenied(fmt::format("key {} has the roles {}, which do not give {}{}; use a key with a role that does", key.public_id,
+                                         directory::JoinRoles(key.roles), identity::PermissionName(permission),
+                                         installation ? " over the whole installation" : "")),
+      detail);
 }
 
 }  // namespace

@@ -51,7 +51,8 @@ class Caller {
   void Await(std::int64_t version) const;
 
  private:
-  Caller(Desk& desk, identity::Principal who, identity::Permission permission) : desk_(&desk), who_(std::move(who)), permission_(permission) {}
+  Caller(Desk& desk, identity::Principal who, identity::Permission permission)
+      : desk_(&desk), who_(std::move(who)), permission_(permission) {}
 
   Desk* desk_;
   identity::Principal who_;

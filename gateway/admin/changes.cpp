@@ -1,5 +1,5 @@
-// Each method is one body for Changer::Run: find, check, decide whether anything changes, write. The rules (grants, policies, quotas, prices,
-// stops) are in changes_rules.cpp. Tested by tests/gateway/admin/changes_test.cpp.
+// Each method is one body for Changer::Run: find, check, decide whether anything changes, write. The rules (grants, policies, quotas,
+// prices, stops) are in changes_rules.cpp. Tested by tests/gateway/admin/changes_test.cpp.
 #include "gateway/admin/changes.h"
 
 #include <algorithm>
@@ -64,7 +64,8 @@ absl::Status Changes::Impl::MakeTeam(Transaction& t, const Row& org, const std::
   return t.Write(row, nullptr, {"team.create", fmt::format("created team {}/{}", org.Text("name"), team), org.id, row.id, {}});
 }
 
-absl::StatusOr<Changed> Changes::CreateProject(const Actor& actor, const std::string& org, const std::string& team, const std::string& project) {
+absl::StatusOr<Changed> Changes::CreateProject(const Actor& actor, const std::string& org, const std::string& team,
+                                               const std::string& project) {
   TG_RETURN_IF_ERROR(directory::CheckName("project name", project));
   if (team.empty()) return base::InvalidArgument("a project needs a team: name it");
   return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
@@ -81,7 +82,9 @@ absl::Status Changes::Impl::MakeProject(Transaction& t, const Row& team, const s
   row.Set("team", team.id.ToString());
   row.Set("name", project);
   row.Set("blocked", std::string("f"));
-  return t.Write(row, nullptr, {"project.create", fmt::format("created project {} in team {}", project, team.Text("name")), team.Id("org"), team.id, row.id});
+  return t.Write(
+      row, nullptr,
+      {"project.create", fmt::format("created project {} in team {}", project, team.Text("name")), team.Id("org"), team.id, row.id});
 }
 
 absl::StatusOr<Changed> Changes::SetBlocked(const Actor& actor, const ScopeNames& scope, bool blocked, const std::string& reason) {
@@ -93,11 +96,14 @@ absl::StatusOr<Changed> Changes::SetBlocked(const Actor& actor, const ScopeNames
     if (out.row.Bool("blocked") == blocked) return absl::OkStatus();
     out.row.Set("blocked", std::string(blocked ? "t" : "f"));
     const std::string action = fmt::format("{}.{}", metering::NameOf(found.kind), blocked ? "block" : "unblock");
-    return t.Write(out.row, &found.row, {action, fmt::format("{} {}: {}", blocked ? "blocked" : "unblocked", found.text, reason), found.org, found.team, found.project});
+    return t.Write(
+        out.row, &found.row,
+        {action, fmt::format("{} {}: {}", blocked ? "blocked" : "unblocked", found.text, reason), found.org, found.team, found.project});
   });
 }
 
-absl::Status Changes::Impl::MakeKey(Transaction& t, const FoundScope& in, const NewKey& wanted, const base::Uuid& predecessor, CreatedKey& out) {
+absl::Status Changes::Impl::MakeKey(Transaction& t, const FoundScope& in, const NewKey& wanted, const base::Uuid& predecessor,
+                                    CreatedKey& out) {
   const identity::ApiKey key = identity::MintApiKey(wanted.dev ? identity::Environment::kDev : identity::Environment::kLive);
   Row& row = out.row;
   row = directory::NewRow(Table::kKey);
@@ -113,8 +119,8 @@ absl::Status Changes::Impl::MakeKey(Transaction& t, const FoundScope& in, const 
   row.Set("dev", std::string(wanted.dev ? "t" : "f"));
   if (!predecessor.IsNone()) row.Set("predecessor", predecessor.ToString());
   out.secret = identity::FormatApiKey(key);
-  const std::string summary = fmt::format("{} key {} ({}) with roles {} for {}", predecessor.IsNone() ? "created" : "rotated in", key.public_id, wanted.name,
-                                          row.Text("roles"), wanted.owner);
+  const std::string summary = fmt::format("{} key {} ({}) with roles {} for {}", predecessor.IsNone() ? "created" : "rotated in",
+                                          key.public_id, wanted.name, row.Text("roles"), wanted.owner);
   return t.Write(row, nullptr, {predecessor.IsNone() ? "key.create" : "key.rotate", summary, in.org, in.team, in.project});
 }
 
@@ -127,11 +133,14 @@ absl::StatusOr<CreatedKey> Changes::CreateKey(const Actor& actor, const ScopeNam
   CreatedKey result;
   TG_ASSIGN(result.version, impl_->changer.Run(actor, [&](Transaction& t) -> absl::Status {
     TG_ASSIGN(const FoundScope in, t.FindScope({project.org, project.team, project.project, {}}));
-    if (key.expires_us.has_value() && *key.expires_us <= t.now_us()) return base::InvalidArgument("the key would have expired already: name a later time");
+    if (key.expires_us.has_value() && *key.expires_us <= t.now_us())
+      return base::InvalidArgument("the key would have expired already: name a later time");
     TG_ASSIGN(const auto namesakes, t.FindAll(Table::kKey, "project = $1::uuid AND name = $2::text", {in.project.ToString(), key.name}));
     for (const Row& other : namesakes) {
       const bool dead = !other.IsNull("revoked_us") || (!other.IsNull("expires_us") && other.Int("expires_us") <= t.now_us());
-      if (!dead) return base::AlreadyExists(fmt::format("the project has a key '{}' already ({}); rotate or revoke that one, or take another name", key.name, other.Text("public_id")));
+      if (!dead)
+        return base::AlreadyExists(fmt::format("the project has a key '{}' already ({}); rotate or revoke that one, or take another name",
+                                               key.name, other.Text("public_id")));
     }
     return impl_->MakeKey(t, in, key, {}, result);
   }));
@@ -139,7 +148,8 @@ absl::StatusOr<CreatedKey> Changes::CreateKey(const Actor& actor, const ScopeNam
 }
 
 absl::StatusOr<CreatedKey> Changes::RotateKey(const Actor& actor, const std::string& public_id, std::chrono::seconds overlap) {
-  if (overlap < std::chrono::seconds(0) || overlap > std::chrono::days(30)) return base::InvalidArgument("overlap: use 0 seconds to 30 days");
+  if (overlap < std::chrono::seconds(0) || overlap > std::chrono::days(30))
+    return base::InvalidArgument("overlap: use 0 seconds to 30 days");
   CreatedKey result;
   TG_ASSIGN(result.version, impl_->changer.Run(actor, [&](Transaction& t) -> absl::Status {
     TG_ASSIGN(const FoundScope old, t.FindKey(public_id));
@@ -176,8 +186,10 @@ absl::Status Changes::Impl::CopyRules(Transaction& t, const FoundScope& old, con
       Row copy = directory::NewRow(table);
       copy.values = rule.values;
       copy.Set("scope_id", successor.id.ToString());
-      const std::string summary = fmt::format("key {} takes over what was set for {}", successor.Text("public_id"), old.row.Text("public_id"));
-      TG_RETURN_IF_ERROR(t.Write(copy, nullptr, {table == Table::kQuota ? "quota.set" : "grant.add", summary, old.org, old.team, old.project}));
+      const std::string summary =
+          fmt::format("key {} takes over what was set for {}", successor.Text("public_id"), old.row.Text("public_id"));
+      TG_RETURN_IF_ERROR(
+          t.Write(copy, nullptr, {table == Table::kQuota ? "quota.set" : "grant.add", summary, old.org, old.team, old.project}));
     }
   }
   return absl::OkStatus();
@@ -190,7 +202,8 @@ absl::StatusOr<Changed> Changes::RevokeKey(const Actor& actor, const std::string
     out.row = found.row;
     if (!out.row.IsNull("revoked_us")) return absl::OkStatus();
     out.row.Set("revoked_us", t.now_us());
-    return t.Write(out.row, &found.row, {"key.revoke", fmt::format("revoked key {}: {}", public_id, reason), found.org, found.team, found.project});
+    return t.Write(out.row, &found.row,
+                   {"key.revoke", fmt::format("revoked key {}: {}", public_id, reason), found.org, found.team, found.project});
   });
 }
 
@@ -204,7 +217,8 @@ absl::StatusOr<std::optional<CreatedKey>> Changes::Bootstrap(const Actor& actor,
     TG_ASSIGN(const auto any, t.Find(Table::kKey, "id = (SELECT id FROM directory.key LIMIT 1)", {}));
     if (any.has_value()) return absl::OkStatus();
     TG_ASSIGN(const auto org_there, t.Find(Table::kOrg, "name = 'tollgate'", {}));
-    if (org_there.has_value()) return base::FailedPrecondition("there is an org 'tollgate' but no key: the directory was made by something else");
+    if (org_there.has_value())
+      return base::FailedPrecondition("there is an org 'tollgate' but no key: the directory was made by something else");
     Row org, team, project;
     TG_RETURN_IF_ERROR(impl_->MakeOrg(t, "tollgate", org));
     TG_RETURN_IF_ERROR(impl_->MakeTeam(t, org, "operators", team));

@@ -7,7 +7,8 @@
 // Calls block (a few milliseconds; at most `deadline`): use threads that may. Thread-safe.
 //
 // Errors: INVALID_ARGUMENT a bad name or value · NOT_FOUND · ALREADY_EXISTS · FAILED_PRECONDITION not migrated, or makes no sense now ·
-// DATA_LOSS a row that was changed outside Tollgate is in the way · UNAVAILABLE Postgres or the journal cannot take it: nothing was changed.
+// DATA_LOSS a row that was changed outside Tollgate is in the way · UNAVAILABLE Postgres or the journal cannot take it: nothing was
+// changed.
 #pragma once
 
 #include <chrono>
@@ -28,17 +29,17 @@
 namespace tollgate::admin {
 
 struct ChangesOptions {
-  base::PostgresOptions postgres;                     // `role` is normally "tollgate_directory".
-  std::string mac_key;                                // audit::RootKey::Derive("directory-mac").
-  std::string pepper;                                 // The same that Identity has.
-  std::chrono::milliseconds deadline{5000};           // For one change, its record included.
+  base::PostgresOptions postgres;                       // `role` is normally "tollgate_directory".
+  std::string mac_key;                                  // audit::RootKey::Derive("directory-mac").
+  std::string pepper;                                   // The same that Identity has.
+  std::chrono::milliseconds deadline{5000};             // For one change, its record included.
   std::function<void(std::int64_t version)> on_change;  // After each commit; for PostgresDirectory::Poke. May be empty.
 };
 
 // Who changes something.
 struct Actor {
-  std::string name;        // A key's public id, or "cli:USER".
-  base::KeyId key;         // None for the command line.
+  std::string name;  // A key's public id, or "cli:USER".
+  base::KeyId key;   // None for the command line.
 };
 
 // A scope by names; the deepest that is given is meant. `key` is a public id and needs no team or project.
@@ -55,7 +56,7 @@ struct Changed {
 struct CreatedKey {
   directory::Row row;
   std::int64_t version = 0;
-  std::string secret;        // The key's text; exists nowhere else.
+  std::string secret;  // The key's text; exists nowhere else.
 };
 
 struct NewKey {
@@ -68,7 +69,7 @@ struct NewPrice {
   std::string model;
   base::Money input, cached_input, output;  // For 1,000 tokens.
   std::string currency = "EUR";
-  std::int64_t effective_from_us = 0;       // 0 = now.
+  std::int64_t effective_from_us = 0;  // 0 = now.
 };
 struct StopTarget {
   enum class Kind { kEverything, kModel, kScope } kind = Kind::kScope;
@@ -100,7 +101,8 @@ class Changes {
   absl::StatusOr<Changed> ActivatePolicy(const Actor& actor, const std::string& org, const std::string& name, std::int64_t version);
 
   // `meter`: "requests", "tokens", "concurrent". `window`: "minute", "hour", "day", "month"; "none" for concurrent.
-  absl::StatusOr<Changed> SetQuota(const Actor& actor, const ScopeNames& scope, const std::string& meter, const std::string& window, std::int64_t amount);
+  absl::StatusOr<Changed> SetQuota(const Actor& actor, const ScopeNames& scope, const std::string& meter, const std::string& window,
+                                   std::int64_t amount);
   absl::StatusOr<Changed> RemoveQuota(const Actor& actor, const ScopeNames& scope, const std::string& meter, const std::string& window);
 
   // The row is the new line of the price book. The same price as the one in force makes none.
@@ -109,8 +111,8 @@ class Changes {
   absl::StatusOr<Changed> Stop(const Actor& actor, const StopTarget& target, const std::string& reason);
   absl::StatusOr<Changed> LiftStop(const Actor& actor, const StopTarget& target, const std::string& reason);
 
-  // The first owner's key, if the installation has no key yet: makes org "tollgate", team "operators", project "admin" and a key with the role
-  // owner in it. nullopt if there is any key.
+  // The first owner's key, if the installation has no key yet: makes org "tollgate", team "operators", project "admin" and a key with the
+  // role owner in it. nullopt if there is any key.
   absl::StatusOr<std::optional<CreatedKey>> Bootstrap(const Actor& actor, const std::string& owner, bool dev);
 
  private:

@@ -34,9 +34,11 @@ void SetScope(Row& row, const FoundScope& scope) {
 
 }  // namespace
 
-absl::Status Changes::Impl::SetGrant(Transaction& t, const ScopeNames& scope, const std::string& model, const std::string& state, Changed& out) {
+absl::Status Changes::Impl::SetGrant(Transaction& t, const ScopeNames& scope, const std::string& model, const std::string& state,
+                                     Changed& out) {
   TG_ASSIGN(const FoundScope found, t.FindScope(scope));
-  TG_ASSIGN(const auto old, t.Find(Table::kModelGrant, fmt::format("{} AND model = $3::text", kOneRule), {KindOf(found), IdOf(found).ToString(), model}));
+  TG_ASSIGN(const auto old,
+            t.Find(Table::kModelGrant, fmt::format("{} AND model = $3::text", kOneRule), {KindOf(found), IdOf(found).ToString(), model}));
   const bool grant = state == "granted";
   if (old.has_value()) {
     out.row = *old;
@@ -50,7 +52,8 @@ absl::Status Changes::Impl::SetGrant(Transaction& t, const ScopeNames& scope, co
     return base::NotFound(fmt::format("model '{}' is not on the allow-list of {}", model, found.text));
   }
   out.row.Set("state", state);
-  const std::string summary = fmt::format("{} model {} {} the allow-list of {}", grant ? "put" : "took", model, grant ? "on" : "off", found.text);
+  const std::string summary =
+      fmt::format("{} model {} {} the allow-list of {}", grant ? "put" : "took", model, grant ? "on" : "off", found.text);
   return t.Write(out.row, old.has_value() ? &*old : nullptr, NoteOf(found, grant ? "grant.add" : "grant.revoke", summary));
 }
 
@@ -69,11 +72,13 @@ absl::StatusOr<std::int64_t> Changes::ClearGrants(const Actor& actor, const Scop
   const auto run = impl_->changer.Run(actor, [&](Transaction& t) -> absl::Status {
     cleared = 0;
     TG_ASSIGN(const FoundScope found, t.FindScope(scope));
-    TG_ASSIGN(const auto rows, t.FindAll(Table::kModelGrant, fmt::format("{} AND state <> 'cleared'", kOneRule), {KindOf(found), IdOf(found).ToString()}));
+    TG_ASSIGN(const auto rows,
+              t.FindAll(Table::kModelGrant, fmt::format("{} AND state <> 'cleared'", kOneRule), {KindOf(found), IdOf(found).ToString()}));
     for (const Row& old : rows) {
       Row row = old;
       row.Set("state", std::string("cleared"));
-      TG_RETURN_IF_ERROR(t.Write(row, &old, NoteOf(found, "grant.clear", fmt::format("removed the allow-list of {} (model {})", found.text, old.Text("model")))));
+      TG_RETURN_IF_ERROR(t.Write(
+          row, &old, NoteOf(found, "grant.clear", fmt::format("removed the allow-list of {} (model {})", found.text, old.Text("model")))));
       if (old.Text("state") == "granted") ++cleared;
     }
     return absl::OkStatus();
@@ -116,7 +121,8 @@ absl::StatusOr<Changed> Changes::ActivatePolicy(const Actor& actor, const std::s
     const std::string org_id = in.org.ToString();
     TG_ASSIGN(const auto old, t.Find(Table::kPolicyBinding, "org = $1::uuid AND name = $2::text", {org_id, name}));
     if (version > 0) {
-      TG_ASSIGN(const auto row, t.Find(Table::kPolicy, "org = $1::uuid AND name = $2::text AND policy_version = $3::int8", {org_id, name, version}));
+      TG_ASSIGN(const auto row,
+                t.Find(Table::kPolicy, "org = $1::uuid AND name = $2::text AND policy_version = $3::int8", {org_id, name, version}));
       if (!row.has_value()) return base::NotFound(fmt::format("org {} has no policy '{}' version {}", org, name, version));
       const policy::PolicySource source{name, row->Text("yaml")};
       TG_RETURN_IF_ERROR(policy::PolicySet::Compile({&source, 1}).status());
@@ -141,7 +147,8 @@ absl::StatusOr<Changed> Changes::ActivatePolicy(const Actor& actor, const std::s
 
 namespace {
 
-absl::StatusOr<metering::QuotaRule> RuleOf(const FoundScope& scope, const std::string& meter, const std::string& window, std::int64_t amount) {
+absl::StatusOr<metering::QuotaRule> RuleOf(const FoundScope& scope, const std::string& meter, const std::string& window,
+                                           std::int64_t amount) {
   metering::QuotaRule rule;
   rule.id = base::Uuid::NewV7();
   rule.scope = {scope.kind, IdOf(scope), scope.text};
@@ -178,15 +185,18 @@ absl::StatusOr<Changed> Changes::SetQuota(const Actor& actor, const ScopeNames& 
   });
 }
 
-absl::StatusOr<Changed> Changes::RemoveQuota(const Actor& actor, const ScopeNames& scope, const std::string& meter, const std::string& window) {
+absl::StatusOr<Changed> Changes::RemoveQuota(const Actor& actor, const ScopeNames& scope, const std::string& meter,
+                                             const std::string& window) {
   return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
     TG_ASSIGN(const FoundScope found, t.FindScope(scope));
     TG_RETURN_IF_ERROR(RuleOf(found, meter, window, 0).status());
     TG_ASSIGN(const auto old, t.Find(Table::kQuota, kOneQuota, {KindOf(found), IdOf(found).ToString(), meter, window}));
-    if (!old.has_value() || old->Bool("removed")) return base::NotFound(fmt::format("{} has no limit on {} per {}", found.text, meter, window));
+    if (!old.has_value() || old->Bool("removed"))
+      return base::NotFound(fmt::format("{} has no limit on {} per {}", found.text, meter, window));
     out.row = *old;
     out.row.Set("removed", std::string("t"));
-    return t.Write(out.row, &*old, NoteOf(found, "quota.remove", fmt::format("removed the limit on {} per {} of {}", meter, window, found.text)));
+    return t.Write(out.row, &*old,
+                   NoteOf(found, "quota.remove", fmt::format("removed the limit on {} per {} of {}", meter, window, found.text)));
   });
 }
 
@@ -214,15 +224,16 @@ absl::StatusOr<Changed> Changes::SetPrice(const Actor& actor, const NewPrice& wa
     out.row.Set("cached_input_nanos", wanted.cached_input.nanos);
     out.row.Set("output_nanos", wanted.output.nanos);
     out.row.Set("currency", wanted.currency);
-    TG_RETURN_IF_ERROR(metering::Validate({newest + 1, wanted.model, base::FromMicros(from_us), wanted.input.nanos, wanted.cached_input.nanos,
-                                           wanted.output.nanos, wanted.currency}));
-    if (in_force != nullptr && in_force->Int("input_nanos") == wanted.input.nanos && in_force->Int("cached_input_nanos") == wanted.cached_input.nanos &&
-        in_force->Int("output_nanos") == wanted.output.nanos && in_force->Text("currency") == wanted.currency) {
+    TG_RETURN_IF_ERROR(metering::Validate({newest + 1, wanted.model, base::FromMicros(from_us), wanted.input.nanos,
+                                           wanted.cached_input.nanos, wanted.output.nanos, wanted.currency}));
+    if (in_force != nullptr && in_force->Int("input_nanos") == wanted.input.nanos &&
+        in_force->Int("cached_input_nanos") == wanted.cached_input.nanos && in_force->Int("output_nanos") == wanted.output.nanos &&
+        in_force->Text("currency") == wanted.currency) {
       out.row = *in_force;
       return absl::OkStatus();
     }
-    const std::string summary = fmt::format("set the price of {} from {}: {} input, {} cached input, {} output, {} for 1,000 tokens", wanted.model,
-                                            base::FormatRfc3339(base::FromMicros(from_us)), base::FormatMoney(wanted.input),
+    const std::string summary = fmt::format("set the price of {} from {}: {} input, {} cached input, {} output, {} for 1,000 tokens",
+                                            wanted.model, base::FormatRfc3339(base::FromMicros(from_us)), base::FormatMoney(wanted.input),
                                             base::FormatMoney(wanted.cached_input), base::FormatMoney(wanted.output), wanted.currency);
     return t.Write(out.row, nullptr, {"price.set", summary, {}, {}, {}});
   });
@@ -283,7 +294,8 @@ absl::StatusOr<Changed> Changes::LiftStop(const Actor& actor, const StopTarget& 
   TG_RETURN_IF_ERROR(CheckReason(reason));
   return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
     TG_ASSIGN(FoundStop stop, FindStop(t, target));
-    if (!stop.old.has_value() || stop.old->Bool("lifted")) return base::NotFound(fmt::format("there is no emergency stop of {}", stop.text));
+    if (!stop.old.has_value() || stop.old->Bool("lifted"))
+      return base::NotFound(fmt::format("there is no emergency stop of {}", stop.text));
     out.row = *stop.old;
     out.row.Set("lifted", std::string("t"));
     stop.note.action = "stop.lift";

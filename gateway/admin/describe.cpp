@@ -161,7 +161,8 @@ ScopeNames NamesOf(const directory::Shard& shard, const base::Uuid& scope) {
     names.project = project.name;
     names.team = team_name(project.team);
   }
-  if (const auto key = shard.by_key_id.find(base::KeyId(scope)); key != shard.by_key_id.end()) names.key = shard.keys[key->second].public_id;
+  if (const auto key = shard.by_key_id.find(base::KeyId(scope)); key != shard.by_key_id.end())
+    names.key = shard.keys[key->second].public_id;
   return names;
 }
 

@@ -1,5 +1,5 @@
-// Changes go through Changes and wait until this instance has taken them up; lists read the snapshot in force, which holds only rows that verified.
-// Tested by tests/gateway/admin/services_test.cpp.
+// Changes go through Changes and wait until this instance has taken them up; lists read the snapshot in force, which holds only rows that
+// verified. Tested by tests/gateway/admin/services_test.cpp.
 #include <fmt/format.h>
 
 #include "gateway/admin/describe.h"
@@ -16,7 +16,9 @@ using identity::Permission;
 
 namespace {
 
-const std::vector<std::shared_ptr<const Row>>& RowsOf(const Shard& shard, Table table) { return shard.rows[static_cast<std::size_t>(table)]; }
+const std::vector<std::shared_ptr<const Row>>& RowsOf(const Shard& shard, Table table) {
+  return shard.rows[static_cast<std::size_t>(table)];
+}
 
 Changes& ChangesOf(const Caller& caller) { return *caller.desk().with.changes; }
 
@@ -120,7 +122,8 @@ absl::Status CreateKey(const Caller& caller, const v1::CreateKeyRequest& request
   }
   for (const directory::Role role : key.roles) TG_RETURN_IF_ERROR(identity::MayGive(*caller.place().key, role));
   constexpr std::int64_t kTenYears = 10ll * 366 * 86'400;
-  if (request.expires_in_s() < 0 || request.expires_in_s() > kTenYears) return base::InvalidArgument("expires_in_s: use 0 (never) to ten years");
+  if (request.expires_in_s() < 0 || request.expires_in_s() > kTenYears)
+    return base::InvalidArgument("expires_in_s: use 0 (never) to ten years");
   if (request.expires_in_s() > 0) key.expires_us = base::ToMicros(caller.desk().with.clock->Wall()) + request.expires_in_s() * 1'000'000;
   const ScopeNames project{shard->org.name, request.team(), request.project(), {}};
   TG_ASSIGN(CreatedKey made, ChangesOf(caller).CreateKey(caller.actor(), project, key));
@@ -143,7 +146,8 @@ absl::Status ListKeys(const Caller& caller, const v1::ListKeysRequest& request, 
     const bool dead = place.key->revoked_us.has_value() || (place.key->expires_us.has_value() && *place.key->expires_us <= now_us);
     if (dead && !request.include_dead()) continue;
     const ScopeNames project = ProjectOf(place);
-    keys.emplace_back(fmt::format("{}/{}/{}/{}", project.team, project.project, place.key->name, place.key->public_id), std::pair(row.get(), project));
+    keys.emplace_back(fmt::format("{}/{}/{}/{}", project.team, project.project, place.key->name, place.key->public_id),
+                      std::pair(row.get(), project));
   }
   const auto emit = [&reply](const auto& key) { *reply.add_keys() = DescribeKey(*key.first, key.second); };
   TG_ASSIGN(*reply.mutable_next_page_token(), Paged(std::move(keys), request.page_size(), request.page_token(), emit));

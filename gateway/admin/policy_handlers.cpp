@@ -18,7 +18,9 @@ using identity::Permission;
 
 namespace {
 
-const std::vector<std::shared_ptr<const Row>>& RowsOf(const Shard& shard, Table table) { return shard.rows[static_cast<std::size_t>(table)]; }
+const std::vector<std::shared_ptr<const Row>>& RowsOf(const Shard& shard, Table table) {
+  return shard.rows[static_cast<std::size_t>(table)];
+}
 
 std::int64_t InForceOf(const Shard& shard, const std::string& name) {
   for (const auto& row : RowsOf(shard, Table::kPolicyBinding)) {
@@ -80,7 +82,8 @@ void FillOutcome(const policy::Verdict& verdict, const char* direction, v1::Poli
   outcome.set_redactions(redactions);
 }
 
-absl::Status RunOnMessages(const policy::PolicySet& set, const policy::Subject& subject, const v1::CheckPolicyRequest& request, v1::CheckPolicyReply& reply) {
+absl::Status RunOnMessages(const policy::PolicySet& set, const policy::Subject& subject, const v1::CheckPolicyRequest& request,
+                           v1::CheckPolicyReply& reply) {
   if (request.messages().empty()) return absl::OkStatus();
   TG_ASSIGN(const std::vector<policy::Message> messages, MessagesOf(request));
   TG_ASSIGN(const policy::Inspection inspection, set.Inspect(subject, messages));
@@ -140,7 +143,8 @@ absl::Status PutPolicy(const Caller& caller, const v1::PutPolicyRequest& request
 
 absl::Status ActivatePolicy(const Caller& caller, const v1::ActivatePolicyRequest& request, v1::StoredPolicy& reply) {
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  TG_ASSIGN(const Changed bound, caller.desk().with.changes->ActivatePolicy(caller.actor(), shard->org.name, request.name(), request.version()));
+  TG_ASSIGN(const Changed bound,
+            caller.desk().with.changes->ActivatePolicy(caller.actor(), shard->org.name, request.name(), request.version()));
   caller.Await(bound.version);
   for (const auto& row : RowsOf(*shard, Table::kPolicy)) {
     if (row->Text("name") == request.name() && row->Int("policy_version") == request.version()) {
@@ -163,7 +167,9 @@ absl::Status ListPolicies(const Caller& caller, const v1::ListPoliciesRequest& r
     if (best == nullptr || best->Int("policy_version") < row->Int("policy_version")) best = row.get();
   }
   std::vector<std::pair<std::string, const Row*>> policies(newest.begin(), newest.end());
-  const auto emit = [&](const Row* row) { *reply.add_policies() = DescribePolicy(*row, shard->org.name, InForceOf(*shard, row->Text("name")), false); };
+  const auto emit = [&](const Row* row) {
+    *reply.add_policies() = DescribePolicy(*row, shard->org.name, InForceOf(*shard, row->Text("name")), false);
+  };
   TG_ASSIGN(*reply.mutable_next_page_token(), Paged(std::move(policies), request.page_size(), request.page_token(), emit));
   return absl::OkStatus();
 }

@@ -1,7 +1,7 @@
-// The directory's head is locked first, so that changes of all instances come one after another and each sees what the one before wrote; the lock
-// is held while the ADMIN record is made durable (a group commit: a few milliseconds). A record whose row was not written after all (the
-// transaction failed) stays in the log as the attempt that it was; a row without its record cannot be.
-// Tested by tests/gateway/admin/changes_test.cpp.
+// The directory's head is locked first, so that changes of all instances come one after another and each sees what the one before wrote;
+// the lock is held while the ADMIN record is made durable (a group commit: a few milliseconds). A record whose row was not written after
+// all (the transaction failed) stays in the log as the attempt that it was; a row without its record cannot be. Tested by
+// tests/gateway/admin/changes_test.cpp.
 #include "gateway/admin/transaction.h"
 
 #include <fmt/format.h>
@@ -14,14 +14,20 @@ namespace tollgate::admin {
 using directory::Row;
 using directory::Table;
 
-Transaction::Transaction(base::Session& session, directory::Head head, const ChangesOptions& options, audit::Journal& journal, const base::Clock& clock,
-                         const Actor& actor, std::chrono::steady_clock::time_point deadline)
-    : session_(session), head_(head), options_(options), journal_(journal), actor_(actor), deadline_(deadline), now_us_(base::ToMicros(clock.Wall())) {}
+Transaction::Transaction(base::Session& session, directory::Head head, const ChangesOptions& options, audit::Journal& journal,
+                         const base::Clock& clock, const Actor& actor, std::chrono::steady_clock::time_point deadline)
+    : session_(session),
+      head_(head),
+      options_(options),
+      journal_(journal),
+      actor_(actor),
+      deadline_(deadline),
+      now_us_(base::ToMicros(clock.Wall())) {}
 
 absl::Status Transaction::Verified(const Row& row) const {
   if (base::ConstantTimeEqual(base::View(directory::RowMac(options_.mac_key, row)), base::View(row.mac))) return absl::OkStatus();
-  return base::DataLoss(fmt::format("row {} of {} does not verify: it was changed outside Tollgate; restore it from a backup first", row.id.ToString(),
-                                    directory::SpecOf(row.table).name));
+  return base::DataLoss(fmt::format("row {} of {} does not verify: it was changed outside Tollgate; restore it from a backup first",
+                                    row.id.ToString(), directory::SpecOf(row.table).name));
 }
 
 absl::StatusOr<std::vector<Row>> Transaction::FindAll(Table table, const std::string& where, const base::Params& params) {
@@ -36,7 +42,8 @@ absl::StatusOr<std::optional<Row>> Transaction::Find(Table table, const std::str
   return std::optional<Row>(std::move(rows.front()));
 }
 
-absl::StatusOr<Row> Transaction::One(Table table, const std::string& where, const base::Params& params, std::string_view what, const std::string& name) {
+absl::StatusOr<Row> Transaction::One(Table table, const std::string& where, const base::Params& params, std::string_view what,
+                                     const std::string& name) {
   TG_ASSIGN(std::optional<Row> row, Find(table, where, params));
   if (!row.has_value()) return base::NotFound(fmt::format("there is no {} '{}'", what, name));
   return *std::move(row);
@@ -75,13 +82,15 @@ absl::StatusOr<FoundScope> Transaction::FindScope(const ScopeNames& names) {
     return base::InvalidArgument("a project is named without its team: name the team too");
   }
   found.kind = metering::Scope::Kind::kTeam;
-  TG_ASSIGN(found.row, One(Table::kTeam, "org = $1::uuid AND name = $2::text", {org.id.ToString(), names.team}, "team", names.org + "/" + names.team));
+  TG_ASSIGN(found.row,
+            One(Table::kTeam, "org = $1::uuid AND name = $2::text", {org.id.ToString(), names.team}, "team", names.org + "/" + names.team));
   found.team = found.row.id;
   found.text = fmt::format("team {}/{}", names.org, names.team);
   if (names.project.empty()) return found;
   found.kind = metering::Scope::Kind::kProject;
   const std::string path = fmt::format("{}/{}/{}", names.org, names.team, names.project);
-  TG_ASSIGN(found.row, One(Table::kProject, "team = $1::uuid AND name = $2::text", {found.team.ToString(), names.project}, "project", path));
+  TG_ASSIGN(found.row,
+            One(Table::kProject, "team = $1::uuid AND name = $2::text", {found.team.ToString(), names.project}, "project", path));
   found.project = found.row.id;
   found.text = "project " + path;
   return found;
@@ -147,7 +156,8 @@ absl::StatusOr<std::int64_t> Changer::Run(const Actor& actor, const std::functio
     return session.InTransaction("change the directory", [&](base::Session& s) -> absl::Status {
       TG_ASSIGN(const directory::Head head, directory::ReadHead(s, true));
       if (head.version > 0 && base::View(directory::HeadMac(options_.mac_key, head.version, head.set)) != base::View(head.mac)) {
-        return base::DataLoss("directory.head does not verify: it was changed outside Tollgate, or the root key is another one; nothing was changed");
+        return base::DataLoss(
+            "directory.head does not verify: it was changed outside Tollgate, or the root key is another one; nothing was changed");
       }
       Transaction transaction(s, head, options_, journal_, clock_, actor, deadline);
       TG_RETURN_IF_ERROR(body(transaction));
@@ -161,7 +171,8 @@ absl::StatusOr<std::int64_t> Changer::Run(const Actor& actor, const std::functio
     status = pool_.RunAndWait(once);
   } while (absl::IsAborted(status) && std::chrono::steady_clock::now() < deadline);
   if (absl::IsUnknown(status)) {
-    return base::Unknown("the connection to Postgres broke while the change was being committed: look whether it was made before trying again");
+    return base::Unknown(
+        "the connection to Postgres broke while the change was being committed: look whether it was made before trying again");
   }
   TG_RETURN_IF_ERROR(status);
   if (changed && options_.on_change) options_.on_change(version);

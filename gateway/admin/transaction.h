@@ -15,22 +15,22 @@ namespace tollgate::admin {
 // A scope that was found.
 struct FoundScope {
   metering::Scope::Kind kind = metering::Scope::Kind::kOrg;
-  directory::Row row;                     // The scope's own.
-  base::Uuid org, team, project, key;     // As deep as it goes.
-  std::string text;                       // "team acme/search"
+  directory::Row row;                  // The scope's own.
+  base::Uuid org, team, project, key;  // As deep as it goes.
+  std::string text;                    // "team acme/search"
 };
 
 // What an ADMIN record says beside the row.
 struct Note {
-  std::string action;                     // "key.revoke"
-  std::string summary;                    // For people; never a secret.
-  base::Uuid org, team, project;          // Whom it concerns: who of them may see the record.
+  std::string action;             // "key.revoke"
+  std::string summary;            // For people; never a secret.
+  base::Uuid org, team, project;  // Whom it concerns: who of them may see the record.
 };
 
 class Transaction {
  public:
-  Transaction(base::Session& session, directory::Head head, const ChangesOptions& options, audit::Journal& journal, const base::Clock& clock,
-              const Actor& actor, std::chrono::steady_clock::time_point deadline);
+  Transaction(base::Session& session, directory::Head head, const ChangesOptions& options, audit::Journal& journal,
+              const base::Clock& clock, const Actor& actor, std::chrono::steady_clock::time_point deadline);
 
   // Verified rows. `where` as for directory::ReadRows.
   absl::StatusOr<std::vector<directory::Row>> FindAll(directory::Table table, const std::string& where, const base::Params& params);
@@ -51,7 +51,8 @@ class Transaction {
 
  private:
   absl::Status Verified(const directory::Row& row) const;
-  absl::StatusOr<directory::Row> One(directory::Table table, const std::string& where, const base::Params& params, std::string_view what, const std::string& name);
+  absl::StatusOr<directory::Row> One(directory::Table table, const std::string& where, const base::Params& params, std::string_view what,
+                                     const std::string& name);
 
   base::Session& session_;
   directory::Head head_;

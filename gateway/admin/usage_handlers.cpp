@@ -1,5 +1,5 @@
-// Reports run with the reader's role, which sees only the rows of the org that the transaction names; reconciling needs them all and runs with the
-// verifier's. Tested by tests/gateway/admin/services_test.cpp.
+// Reports run with the reader's role, which sees only the rows of the org that the transaction names; reconciling needs them all and runs
+// with the verifier's. Tested by tests/gateway/admin/services_test.cpp.
 #include <fmt/format.h>
 
 #include "gateway/admin/describe.h"
@@ -36,7 +36,8 @@ metering::ReportBy GroupOf(v1::UsageGroup group) {
   }
 }
 
-absl::Status FilterByNames(const Caller& caller, const v1::UsageReportRequest& request, const Shard* shard, metering::ReportFilter& filter) {
+absl::Status FilterByNames(const Caller& caller, const v1::UsageReportRequest& request, const Shard* shard,
+                           metering::ReportFilter& filter) {
   if (shard != nullptr) filter.org = shard->org.id.value;
   filter.model = request.model();
   if (!request.key().empty()) {

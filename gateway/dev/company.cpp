@@ -11,7 +11,7 @@
 
 #include "base/encoding.h"
 #include "gateway/admin/changes.h"
-#include "gateway/dev/sample_policy.h"
+#include "gateway/dev/sample_policies.h"
 
 namespace tollgate::dev {
 namespace {
@@ -58,7 +58,7 @@ class Maker {
   absl::StatusOr<std::vector<cli::DevKey>> Run() {
     TG_RETURN_IF_ERROR(Owner());
     TG_RETURN_IF_ERROR(Once("tenants", [this] { return Tenants(); }));
-    TG_RETURN_IF_ERROR(Once("policy", [this] { return Policy(); }));
+    TG_RETURN_IF_ERROR(Once("policies", [this] { return Policies(); }));
     TG_RETURN_IF_ERROR(Once("quotas", [this] { return Quotas(); }));
     TG_RETURN_IF_ERROR(Once("price " + company_.model, [this] { return Price(); }));
     for (const KeyPlan& plan : Keys()) TG_RETURN_IF_ERROR(MakeKey(plan));
@@ -99,9 +99,13 @@ class Maker {
     return absl::OkStatus();
   }
 
-  absl::Status Policy() {
-    TG_ASSIGN(const auto stored, changes_.PutPolicy(actor_, kOrg, kOrg, std::string(SamplePolicy())));
-    return changes_.ActivatePolicy(actor_, kOrg, kOrg, 1).status();
+  absl::Status Policies() {
+    for (const SamplePolicy& policy : SamplePolicies()) {
+      const std::string name(policy.name);
+      TG_RETURN_IF_ERROR(changes_.PutPolicy(actor_, kOrg, name, std::string(policy.yaml)).status());
+      TG_RETURN_IF_ERROR(changes_.ActivatePolicy(actor_, kOrg, name, 1).status());
+    }
+    return absl::OkStatus();
   }
 
   absl::Status Quotas() {

@@ -1,8 +1,8 @@
-// One thread owns the session and the builder. Each round: read the head; if its version is new, read in one repeatable-read transaction the head
-// again and every row with a later version, apply, build, swap. A round that finds nothing new confirms the snapshot that is in force. After an
-// error the session is made anew if it broke, and the next round tries again; the snapshot in force is then not confirmed and grows stale.
-// Rows that do not verify are refused round after round, so the state mends itself once they are put right.
-// Tested by tests/gateway/directory/directory_postgres_test.cpp.
+// One thread owns the session and the builder. Each round: read the head; if its version is new, read in one repeatable-read transaction
+// the head again and every row with a later version, apply, build, swap. A round that finds nothing new confirms the snapshot that is in
+// force. After an error the session is made anew if it broke, and the next round tries again; the snapshot in force is then not confirmed
+// and grows stale. Rows that do not verify are refused round after round, so the state mends itself once they are put right. Tested by
+// tests/gateway/directory/directory_postgres_test.cpp.
 #include "gateway/directory/directory_postgres.h"
 
 #include <algorithm>
@@ -155,7 +155,8 @@ absl::StatusOr<std::shared_ptr<const Snapshot>> PostgresDirectory::InForce() con
   const bool bad = !impl_->last.ok() && !absl::IsUnavailable(impl_->last);
   const std::string_view why = bad ? "what the database holds does not verify; an operator must look at the diagnostics of this instance"
                                    : "its database cannot be reached; ask the operator to check Postgres";
-  return base::WithDetail(base::Unavailable(fmt::format("the directory of keys and policies cannot be confirmed: {}; nothing was routed, try again in 2 s", why)),
+  return base::WithDetail(base::Unavailable(fmt::format(
+                              "the directory of keys and policies cannot be confirmed: {}; nothing was routed, try again in 2 s", why)),
                           detail);
 }
 
@@ -179,7 +180,8 @@ void PostgresDirectory::Poke() {
 absl::Status PostgresDirectory::WaitFor(std::int64_t version, std::chrono::milliseconds at_most) {
   Poke();
   base::Lock lock(impl_->mu);
-  const bool there = impl_->changed.wait_for(lock.native(), at_most, [&] { return impl_->in_force != nullptr && impl_->in_force->version() >= version; });
+  const bool there =
+      impl_->changed.wait_for(lock.native(), at_most, [&] { return impl_->in_force != nullptr && impl_->in_force->version() >= version; });
   if (there) return absl::OkStatus();
   return base::DeadlineExceeded("the change is stored, but this instance has not taken it up yet");
 }

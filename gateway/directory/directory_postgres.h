@@ -1,8 +1,8 @@
 // PostgresDirectory: keeps the snapshot in force level with Postgres. A thread of its own asks for the directory's version every
 // `poll_interval`, reads what changed, verifies it, and swaps the snapshot: a change by any process is in force within a second.
 //
-// A row that does not verify makes the snapshot refused: the last good one serves until it is older than `stale_max`, then InForce says why not.
-// Thread-safe.
+// A row that does not verify makes the snapshot refused: the last good one serves until it is older than `stale_max`, then InForce says why
+// not. Thread-safe.
 #pragma once
 
 #include <chrono>
@@ -16,11 +16,11 @@
 namespace tollgate::directory {
 
 struct DirectoryOptions {
-  base::PostgresOptions postgres;                       // `role` is normally "tollgate_directory".
-  std::string mac_key;                                  // audit::RootKey::Derive("directory-mac").
-  std::chrono::milliseconds poll_interval{200};         // 10 to 250.
-  std::chrono::milliseconds stale_max{5000};            // directory_stale_max_ms.
-  std::chrono::milliseconds first_load_max{10000};      // How long Open waits for the first snapshot.
+  base::PostgresOptions postgres;                   // `role` is normally "tollgate_directory".
+  std::string mac_key;                              // audit::RootKey::Derive("directory-mac").
+  std::chrono::milliseconds poll_interval{200};     // 10 to 250.
+  std::chrono::milliseconds stale_max{5000};        // directory_stale_max_ms.
+  std::chrono::milliseconds first_load_max{10000};  // How long Open waits for the first snapshot.
 };
 
 class PostgresDirectory final : public Directory {

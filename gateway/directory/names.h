@@ -19,7 +19,7 @@ absl::Status CheckModelName(std::string_view model);
 // "owner", "admin", "policy_author", "approver", "auditor", "finance", "operator", "member".
 std::string_view RoleName(Role role);
 absl::StatusOr<Role> ParseRole(std::string_view name);
-std::string JoinRoles(const std::vector<Role>& roles);                     // "admin,member", in the order of Role, without repeats.
+std::string JoinRoles(const std::vector<Role>& roles);  // "admin,member", in the order of Role, without repeats.
 absl::StatusOr<std::vector<Role>> SplitRoles(std::string_view text);
 
 }  // namespace tollgate::directory

@@ -55,7 +55,11 @@ absl::StatusOr<Row> Decode(Table table, const base::Rows& rows, std::size_t at) 
 }
 
 base::Params ParamsOf(const Row& row) {
-  base::Params params = {row.id.ToString(), row.version, row.admin_record.ToString(), std::int64_t{row.admin_log_id}, row.admin_index,
+  base::Params params = {row.id.ToString(),
+                         row.version,
+                         row.admin_record.ToString(),
+                         std::int64_t{row.admin_log_id},
+                         row.admin_index,
                          base::Blob{std::string(base::View(row.mac))}};
   params.insert(params.end(), row.values.begin(), row.values.end());
   return params;
@@ -114,8 +118,9 @@ absl::Status UpdateRow(base::Session& session, const Row& row) {
 
 absl::Status WriteHead(base::Session& session, const Head& head) {
   static const std::string kSql = "UPDATE directory.head SET version = $1::int8, set_xor = $2::bytea, mac = $3::bytea";
-  TG_ASSIGN(const base::Rows rows, session.Run("write the directory's head", kSql,
-                                               {head.version, base::Blob{std::string(base::View(head.set))}, base::Blob{std::string(base::View(head.mac))}}));
+  TG_ASSIGN(const base::Rows rows,
+            session.Run("write the directory's head", kSql,
+                        {head.version, base::Blob{std::string(base::View(head.set))}, base::Blob{std::string(base::View(head.mac))}}));
   if (rows.affected() != 1) return base::DataLoss("directory: directory.head is not there; restore the directory schema from a backup");
   return absl::OkStatus();
 }

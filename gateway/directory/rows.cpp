@@ -1,6 +1,6 @@
-// The canonical form is a list of length-prefixed strings, so that no two rows share one: a label, the table, the id, then name, type and value
-// of every column that is not NULL. The MAC adds what the ADMIN record cannot hold yet when it is written: its own position, and the version.
-// Tested by tests/gateway/directory/rows_test.cpp.
+// The canonical form is a list of length-prefixed strings, so that no two rows share one: a label, the table, the id, then name, type and
+// value of every column that is not NULL. The MAC adds what the ADMIN record cannot hold yet when it is written: its own position, and the
+// version. Tested by tests/gateway/directory/rows_test.cpp.
 #include "gateway/directory/rows.h"
 
 #include <fmt/format.h>
@@ -17,27 +17,54 @@ const std::array<TableSpec, kTables>& Specs() {
       {Table::kProject, "directory.project", {{"org", "uuid"}, {"team", "uuid"}, {"name", "text"}, {"blocked", "bool"}}},
       {Table::kKey,
        "directory.key",
-       {{"org", "uuid"}, {"project", "uuid"}, {"public_id", "text"}, {"name", "text"}, {"owner", "text"}, {"secret_hmac", "bytea"},
-        {"roles", "text"}, {"created_us", "int8"}, {"expires_us", "int8"}, {"revoked_us", "int8"}, {"dev", "bool"}, {"predecessor", "uuid"}}},
+       {{"org", "uuid"},
+        {"project", "uuid"},
+        {"public_id", "text"},
+        {"name", "text"},
+        {"owner", "text"},
+        {"secret_hmac", "bytea"},
+        {"roles", "text"},
+        {"created_us", "int8"},
+        {"expires_us", "int8"},
+        {"revoked_us", "int8"},
+        {"dev", "bool"},
+        {"predecessor", "uuid"}}},
       {Table::kPolicy,
        "directory.policy",
        {{"org", "uuid"}, {"name", "text"}, {"policy_version", "int8"}, {"sha256", "bytea"}, {"yaml", "text"}, {"created_us", "int8"}}},
-      {Table::kPolicyBinding, "directory.policy_binding", {{"org", "uuid"}, {"name", "text"}, {"policy_version", "int8"}, {"mode", "text"}}},
+      {Table::kPolicyBinding,
+       "directory.policy_binding",
+       {{"org", "uuid"}, {"name", "text"}, {"policy_version", "int8"}, {"mode", "text"}}},
       {Table::kModelGrant,
        "directory.model_grant",
        {{"org", "uuid"}, {"scope_kind", "text"}, {"scope_id", "uuid"}, {"model", "text"}, {"state", "text"}}},
       {Table::kQuota,
        "directory.quota",
-       {{"org", "uuid"}, {"scope_kind", "text"}, {"scope_id", "uuid"}, {"meter", "text"}, {"period", "text"}, {"amount", "int8"},
+       {{"org", "uuid"},
+        {"scope_kind", "text"},
+        {"scope_id", "uuid"},
+        {"meter", "text"},
+        {"period", "text"},
+        {"amount", "int8"},
         {"removed", "bool"}}},
       {Table::kStop,
        "directory.stop",
-       {{"org", "uuid"}, {"scope_kind", "text"}, {"scope_id", "uuid"}, {"model", "text"}, {"reason", "text"}, {"since_us", "int8"},
+       {{"org", "uuid"},
+        {"scope_kind", "text"},
+        {"scope_id", "uuid"},
+        {"model", "text"},
+        {"reason", "text"},
+        {"since_us", "int8"},
         {"lifted", "bool"}}},
       {Table::kPrice,
        "metering.price",
-       {{"price_version", "int8"}, {"model", "text"}, {"effective_from_us", "int8"}, {"input_nanos", "int8"}, {"cached_input_nanos", "int8"},
-        {"output_nanos", "int8"}, {"currency", "text"}}},
+       {{"price_version", "int8"},
+        {"model", "text"},
+        {"effective_from_us", "int8"},
+        {"input_nanos", "int8"},
+        {"cached_input_nanos", "int8"},
+        {"output_nanos", "int8"},
+        {"currency", "text"}}},
   }};
   return specs;
 }

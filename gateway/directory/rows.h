@@ -1,9 +1,9 @@
 // Rows of the directory as they lie in Postgres, and the two things that make them trustworthy: each row's MAC, and a MAC over the set of
 // all rows, both under a key that Postgres never holds: audit::RootKey::Derive("directory-mac"). Pure.
 //
-// A row's canonical form is its table, its id and every column that is not NULL, by name: a column that is added later, and is NULL, changes
-// no old MAC. Rows are never deleted: what ends is marked, so a row that is missing was removed by somebody else.
-// Lines of the price book (metering.price) are rows as the others, and never change.
+// A row's canonical form is its table, its id and every column that is not NULL, by name: a column that is added later, and is NULL,
+// changes no old MAC. Rows are never deleted: what ends is marked, so a row that is missing was removed by somebody else. Lines of the
+// price book (metering.price) are rows as the others, and never change.
 #pragma once
 
 #include <array>
@@ -25,7 +25,7 @@ inline constexpr int kTables = 10;
 // Columns of a table beside id, version, admin_record, admin_log_id, admin_index and mac. Types are Postgres's.
 struct TableSpec {
   Table table;
-  const char* name;                          // "directory.team"
+  const char* name;  // "directory.team"
   std::vector<base::CompanionColumn> columns;
 };
 const TableSpec& SpecOf(Table table);
@@ -33,10 +33,10 @@ const TableSpec& SpecOf(Table table);
 struct Row {
   Table table = Table::kOrg;
   base::Uuid id;
-  std::int64_t version = 0;                  // The directory's version that wrote it.
-  std::vector<base::Value> values;           // By TableSpec::columns; text except bytea (Blob) and int8. A bool is "t" or "f".
-  base::Uuid admin_record;                   // The ADMIN record that came before it …
-  std::int32_t admin_log_id = 0;             // … and where that stands.
+  std::int64_t version = 0;         // The directory's version that wrote it.
+  std::vector<base::Value> values;  // By TableSpec::columns; text except bytea (Blob) and int8. A bool is "t" or "f".
+  base::Uuid admin_record;          // The ADMIN record that came before it …
+  std::int32_t admin_log_id = 0;    // … and where that stands.
   std::int64_t admin_index = 0;
   base::Digest mac{};
 
@@ -46,7 +46,7 @@ struct Row {
   std::int64_t Int(std::string_view column) const;
   bool Bool(std::string_view column) const { return Text(column) == "t"; }
   const std::string& Bytes(std::string_view column) const;
-  base::Uuid Id(std::string_view column) const;   // None if NULL.
+  base::Uuid Id(std::string_view column) const;  // None if NULL.
   void Set(std::string_view column, base::Value value);
 };
 

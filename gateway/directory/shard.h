@@ -22,16 +22,16 @@ struct Shard {
   std::vector<Team> teams;
   std::vector<Project> projects;
   std::vector<Key> keys;
-  std::vector<Place> places;                                                          // By index in `keys`.
+  std::vector<Place> places;  // By index in `keys`.
   std::unordered_map<std::string, std::size_t> by_public_id;
   std::unordered_map<base::KeyId, std::size_t, base::UuidHash> by_key_id;
   std::unordered_map<base::Uuid, std::set<std::string, std::less<>>, base::UuidHash> allowed;  // Scope with an allow-list -> models on it.
   std::vector<metering::QuotaRule> quotas;
-  std::shared_ptr<const policy::PolicySet> policies;                                  // Never null.
-  std::string policy_problem;                                                         // Not empty: a policy in force no longer compiles; nothing may run.
-  std::unordered_map<base::Uuid, std::string, base::UuidHash> stop_reasons;           // Org, team or project that is stopped -> why.
-  base::Digest policies_key{};                                                        // Of the sources that `policies` was compiled from.
-  std::array<std::vector<std::shared_ptr<const Row>>, kTables> rows;                  // Everything of the org, by table; ordered by id.
+  std::shared_ptr<const policy::PolicySet> policies;  // Never null.
+  std::string policy_problem;                         // Not empty: a policy in force no longer compiles; nothing may run.
+  std::unordered_map<base::Uuid, std::string, base::UuidHash> stop_reasons;  // Org, team or project that is stopped -> why.
+  base::Digest policies_key{};                                               // Of the sources that `policies` was compiled from.
+  std::array<std::vector<std::shared_ptr<const Row>>, kTables> rows;         // Everything of the org, by table; ordered by id.
 };
 
 // Public ids and row ids of keys -> slot of the shard. In buckets, so that a new key copies one bucket and not all of them.
@@ -50,10 +50,10 @@ struct KeyIndex {
 struct Installation {
   bool everything_stopped = false;
   std::string everything_reason;
-  std::vector<std::pair<std::string, std::string>> stopped_models;                    // Name, reason.
+  std::vector<std::pair<std::string, std::string>> stopped_models;  // Name, reason.
   std::shared_ptr<const metering::PriceBook> prices;
   std::vector<std::shared_ptr<const Row>> stop_rows;
-  std::vector<std::shared_ptr<const Row>> price_rows;                                 // By version.
+  std::vector<std::shared_ptr<const Row>> price_rows;  // By version.
 };
 
 }  // namespace tollgate::directory

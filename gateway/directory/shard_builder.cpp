@@ -13,10 +13,13 @@ namespace {
 using ById = std::unordered_map<base::Uuid, std::size_t, base::UuidHash>;
 
 absl::Status MakesNoSense(const Row& row, std::string_view why) {
-  return base::DataLoss(fmt::format("directory: row {} of {} makes no sense: {}; restore it from a backup", row.id.ToString(), SpecOf(row.table).name, why));
+  return base::DataLoss(
+      fmt::format("directory: row {} of {} makes no sense: {}; restore it from a backup", row.id.ToString(), SpecOf(row.table).name, why));
 }
 
-const std::map<base::Uuid, std::shared_ptr<const Row>>& Of(const OrgRows& rows, Table table) { return rows[static_cast<std::size_t>(table)]; }
+const std::map<base::Uuid, std::shared_ptr<const Row>>& Of(const OrgRows& rows, Table table) {
+  return rows[static_cast<std::size_t>(table)];
+}
 
 absl::Status AddTeams(const OrgRows& rows, Shard& shard, ById& by_id) {
   shard.teams.reserve(Of(rows, Table::kTeam).size());
@@ -148,8 +151,8 @@ absl::Status AddPolicies(const OrgRows& rows, Shard& shard, const Shard* before)
   auto compiled = policy::PolicySet::Compile(sources);
   if (!compiled.ok()) {
     shard.policy_problem = base::Message(compiled.status());
-    base::Error("directory", "org {}: a policy in force does not compile with this version of Tollgate; its requests are refused: {}", shard.org.name,
-                shard.policy_problem);
+    base::Error("directory", "org {}: a policy in force does not compile with this version of Tollgate; its requests are refused: {}",
+                shard.org.name, shard.policy_problem);
     compiled = policy::PolicySet::Compile({});
     TG_RETURN_IF_ERROR(compiled.status());
   }
@@ -202,11 +205,13 @@ absl::StatusOr<std::shared_ptr<const Installation>> BuildInstallation(const OrgR
   std::vector<metering::Price> prices;
   for (const auto& [id, row] : Of(rows, Table::kPrice)) {
     installation->price_rows.push_back(row);
-    prices.push_back({row->Int("price_version"), row->Text("model"), base::FromMicros(row->Int("effective_from_us")), row->Int("input_nanos"),
-                      row->Int("cached_input_nanos"), row->Int("output_nanos"), row->Text("currency")});
+    prices.push_back({row->Int("price_version"), row->Text("model"), base::FromMicros(row->Int("effective_from_us")),
+                      row->Int("input_nanos"), row->Int("cached_input_nanos"), row->Int("output_nanos"), row->Text("currency")});
   }
   auto book = metering::PriceBook::Make(std::move(prices));
-  if (!book.ok()) return base::DataLoss(fmt::format("directory: the price book makes no sense: {}; restore metering.price from a backup", base::Message(book.status())));
+  if (!book.ok())
+    return base::DataLoss(
+        fmt::format("directory: the price book makes no sense: {}; restore metering.price from a backup", base::Message(book.status())));
   installation->prices = *std::move(book);
   return std::shared_ptr<const Installation>(std::move(installation));
 }

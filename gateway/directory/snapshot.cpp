@@ -26,8 +26,9 @@ absl::Status Blocked(std::string_view kind, std::string_view reason, const std::
 
 absl::Status Stopped(const std::string& subject, const std::string& why) {
   const std::string because = why.empty() ? std::string() : fmt::format(": {}", why);
-  return Refuse(absl::StatusCode::kPermissionDenied, "EMERGENCY_STOP", subject,
-                fmt::format("an emergency stop of {} is in force{}; it ends when an operator lifts it (tollgate stop … --lift)", subject, because));
+  return Refuse(
+      absl::StatusCode::kPermissionDenied, "EMERGENCY_STOP", subject,
+      fmt::format("an emergency stop of {} is in force{}; it ends when an operator lifts it (tollgate stop … --lift)", subject, because));
 }
 
 std::string WhyStopped(const Shard& shard, const base::Uuid& id) {
@@ -63,10 +64,12 @@ absl::Status Snapshot::MayRun(const Place& place, std::string_view model, base::
   const std::int64_t now_us = base::ToMicros(now);
   const Key& key = *place.key;
   if (key.revoked_us.has_value()) {  // Whatever this machine's clock says.
-    return Refuse(absl::StatusCode::kUnauthenticated, "KEY_REVOKED", {}, "the API key has been revoked; ask whoever gave it to you for a new one");
+    return Refuse(absl::StatusCode::kUnauthenticated, "KEY_REVOKED", {},
+                  "the API key has been revoked; ask whoever gave it to you for a new one");
   }
   if (key.expires_us.has_value() && *key.expires_us <= now_us) {
-    return Refuse(absl::StatusCode::kUnauthenticated, "KEY_EXPIRED", {}, "the API key has expired; ask whoever gave it to you for a new one");
+    return Refuse(absl::StatusCode::kUnauthenticated, "KEY_EXPIRED", {},
+                  "the API key has expired; ask whoever gave it to you for a new one");
   }
   if (place.org->blocked) return Blocked("org", "ORG_BLOCKED", place.org->name);
   if (place.team->blocked) return Blocked("team", "TEAM_BLOCKED", place.team->name);
@@ -80,8 +83,8 @@ absl::Status Snapshot::MayRun(const Place& place, std::string_view model, base::
   }
   if (!place.shard->policy_problem.empty()) {
     return Refuse(absl::StatusCode::kUnavailable, "POLICY_UNUSABLE", "org " + place.org->name,
-                  fmt::format("a policy of org {} cannot be used ({}); ask its policy author to put a corrected version in force", place.org->name,
-                              place.shard->policy_problem));
+                  fmt::format("a policy of org {} cannot be used ({}); ask its policy author to put a corrected version in force",
+                              place.org->name, place.shard->policy_problem));
   }
   if (model.empty()) return absl::OkStatus();
   for (const auto& [name, why] : installation_->stopped_models) {
@@ -100,9 +103,7 @@ bool Snapshot::MayUse(const Place& place, std::string_view model) const {
   return true;
 }
 
-const std::shared_ptr<const policy::PolicySet>& Snapshot::Policies(const Place& place) const {
-  return place.shard->policies;
-}
+const std::shared_ptr<const policy::PolicySet>& Snapshot::Policies(const Place& place) const { return place.shard->policies; }
 
 absl::StatusOr<v1::PinnedPrice> Snapshot::PriceOf(std::string_view model, base::WallTime now) const {
   return installation_->prices->PriceAt(model, now);

@@ -25,34 +25,34 @@ struct Org {
   base::OrgId id;
   std::string name;
   bool blocked = false;
-  bool stopped = false;                      // By an emergency stop.
+  bool stopped = false;  // By an emergency stop.
 };
 struct Team {  // The tenant.
   base::TeamId id;
   base::OrgId org;
   std::string name;
   bool blocked = false;
-  bool stopped = false;                      // By an emergency stop.
+  bool stopped = false;  // By an emergency stop.
 };
 struct Project {
   base::ProjectId id;
   base::TeamId team;
   std::string name;
   bool blocked = false;
-  bool stopped = false;                      // By an emergency stop.
+  bool stopped = false;  // By an emergency stop.
 };
 struct Key {
   base::KeyId id;
   base::ProjectId project;
-  std::string public_id;                     // The 8 characters in the key's text.
+  std::string public_id;  // The 8 characters in the key's text.
   std::string name;
-  std::string owner;                         // The person it belongs to.
-  base::Digest secret_hmac{};                // HMAC-SHA-256(pepper, secret).
+  std::string owner;           // The person it belongs to.
+  base::Digest secret_hmac{};  // HMAC-SHA-256(pepper, secret).
   std::vector<Role> roles;
   std::int64_t created_us = 0;
   std::optional<std::int64_t> expires_us;
   std::optional<std::int64_t> revoked_us;
-  bool dev = false;                          // Made by `tollgate dev`; `serve` refuses it.
+  bool dev = false;  // Made by `tollgate dev`; `serve` refuses it.
 };
 
 // One org with everything under it (gateway/directory/shard.h).
@@ -94,8 +94,8 @@ class Snapshot {
   // The quota rules in force.
   const std::shared_ptr<const metering::QuotaRules>& Quotas() const { return quotas_; }
 
-  std::int64_t version() const { return version_; }              // Rises with each change.
-  base::MonoTime loaded_at() const { return loaded_at_; }        // When it was read.
+  std::int64_t version() const { return version_; }        // Rises with each change.
+  base::MonoTime loaded_at() const { return loaded_at_; }  // When it was read.
 
   const std::vector<std::shared_ptr<const Shard>>& shards() const { return shards_; }
   const Installation& installation() const { return *installation_; }

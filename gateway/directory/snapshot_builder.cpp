@@ -1,7 +1,7 @@
-// Rows are kept by table and id, grouped by org. Apply verifies everything before it takes anything: each row's MAC, then the set (the MACs of
-// the rows that change are toggled out and in, and the result must be what the head says: a row that was removed or put back to an older state
-// shows here), then the head's own MAC. Build rebuilds the shards of the orgs that were touched and copies the root: a vector of pointers.
-// Tested by tests/gateway/directory/snapshot_test.cpp.
+// Rows are kept by table and id, grouped by org. Apply verifies everything before it takes anything: each row's MAC, then the set (the MACs
+// of the rows that change are toggled out and in, and the result must be what the head says: a row that was removed or put back to an older
+// state shows here), then the head's own MAC. Build rebuilds the shards of the orgs that were touched and copies the root: a vector of
+// pointers. Tested by tests/gateway/directory/snapshot_test.cpp.
 #include "gateway/directory/snapshot_builder.h"
 
 #include <map>
@@ -18,7 +18,8 @@ namespace tollgate::directory {
 namespace {
 
 constexpr std::string_view kRemedy =
-    "it was changed outside Tollgate, or the root key is another one; restore the directory schema from a backup, or put the right root key in place";
+    "it was changed outside Tollgate, or the root key is another one; restore the directory schema from a backup, or put the right root "
+    "key in place";
 
 std::size_t Slot(Table table) { return static_cast<std::size_t>(table); }
 
@@ -26,6 +27,13 @@ base::Uuid OrgOf(const Row& row) {
   if (row.table == Table::kOrg) return row.id;
   if (row.table == Table::kPrice) return base::Uuid();
   return row.Id("org");
+}
+
+// The bucket to write to: a copy of the one in force, made on first use.
+template <typename Bucket>
+Bucket& CopyOnce(std::shared_ptr<Bucket>& copy, const std::shared_ptr<const Bucket>& in_force) {
+  if (copy == nullptr) copy = in_force == nullptr ? std::make_shared<Bucket>() : std::make_shared<Bucket>(*in_force);
+  return *copy;
 }
 
 }  // namespace
@@ -65,8 +73,10 @@ struct SnapshotBuilder::State {
 
 absl::Status SnapshotBuilder::State::Verify(std::span<const Row> changed, const Head& next) const {
   if (next.version < head.version) {
-    return base::DataLoss(fmt::format("directory: version {} was in force and the database is at {}: it was rolled back; restore the newest state, "
-                                      "or restart every instance if going back is meant", head.version, next.version));
+    return base::DataLoss(
+        fmt::format("directory: version {} was in force and the database is at {}: it was rolled back; restore the newest state, "
+                    "or restart every instance if going back is meant",
+                    head.version, next.version));
   }
   base::Digest set = head.set;
   for (const Row& row : changed) {
@@ -78,8 +88,10 @@ absl::Status SnapshotBuilder::State::Verify(std::span<const Row> changed, const 
     Toggle(set, row.mac);
   }
   if (set != next.set) {
-    return base::DataLoss(fmt::format("directory: the rows of version {} are not the ones that were written: a row is missing or an older one was put "
-                                      "back; {}", next.version, kRemedy));
+    return base::DataLoss(
+        fmt::format("directory: the rows of version {} are not the ones that were written: a row is missing or an older one was put "
+                    "back; {}",
+                    next.version, kRemedy));
   }
   if (next.version == 0) return absl::OkStatus();  // Empty: there is no row, as the set says.
   if (!base::ConstantTimeEqual(base::View(HeadMac(mac_key, next.version, next.set)), base::View(next.mac))) {
@@ -117,13 +129,9 @@ void SnapshotBuilder::State::IndexNewKeys() {
   std::map<std::size_t, std::shared_ptr<KeyIndex::ById>> by_id;
   for (const NewKey& key : new_keys) {
     const std::size_t p = KeyIndex::BucketOf(key.public_id);
-    auto& names = by_public_id[p];
-    if (names == nullptr) names = next->by_public_id[p] ? std::make_shared<KeyIndex::ByPublicId>(*next->by_public_id[p]) : std::make_shared<KeyIndex::ByPublicId>();
-    (*names)[key.public_id] = key.slot;
     const std::size_t i = KeyIndex::BucketOf(key.id);
-    auto& ids = by_id[i];
-    if (ids == nullptr) ids = next->by_key_id[i] ? std::make_shared<KeyIndex::ById>(*next->by_key_id[i]) : std::make_shared<KeyIndex::ById>();
-    (*ids)[key.id] = key.slot;
+    CopyOnce(by_public_id[p], next->by_public_id[p])[key.public_id] = key.slot;
+    CopyOnce(by_id[i], next->by_key_id[i])[key.id] = key.slot;
   }
   for (auto& [bucket, names] : by_public_id) next->by_public_id[bucket] = std::move(names);
   for (auto& [bucket, ids] : by_id) next->by_key_id[bucket] = std::move(ids);
@@ -159,7 +167,9 @@ absl::StatusOr<std::shared_ptr<const Snapshot>> SnapshotBuilder::Build(base::Mon
     std::vector<metering::QuotaRule> rules;
     for (const auto& shard : s.shards) rules.insert(rules.end(), shard->quotas.begin(), shard->quotas.end());
     auto made = metering::QuotaRules::Make(std::move(rules));
-    if (!made.ok()) return base::DataLoss(fmt::format("directory: the quotas make no sense: {}; restore directory.quota from a backup", base::Message(made.status())));
+    if (!made.ok())
+      return base::DataLoss(
+          fmt::format("directory: the quotas make no sense: {}; restore directory.quota from a backup", base::Message(made.status())));
     s.quotas = *std::move(made);
     s.quotas_touched = false;
   }

@@ -18,12 +18,12 @@ class SnapshotBuilder {
   explicit SnapshotBuilder(std::string mac_key);
   ~SnapshotBuilder();
 
-  // Takes rows that are new or changed, and the head as it stands with them. DATA_LOSS, naming table and row, if a row's MAC, the set or the
-  // head does not verify, or the head went back: then nothing is taken.
+  // Takes rows that are new or changed, and the head as it stands with them. DATA_LOSS, naming table and row, if a row's MAC, the set or
+  // the head does not verify, or the head went back: then nothing is taken.
   absl::Status Apply(std::span<const Row> changed, const Head& head);
 
-  // A snapshot of all rows. Shards that no change touched are those of the snapshot before. DATA_LOSS names a row that makes no sense (a team
-  // without org). An org whose policy no longer compiles is in it, and may run nothing.
+  // A snapshot of all rows. Shards that no change touched are those of the snapshot before. DATA_LOSS names a row that makes no sense (a
+  // team without org). An org whose policy no longer compiles is in it, and may run nothing.
   absl::StatusOr<std::shared_ptr<const Snapshot>> Build(base::MonoTime loaded_at);
 
   std::int64_t version() const;

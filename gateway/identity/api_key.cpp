@@ -1,5 +1,5 @@
-// Fixed widths, so parsing is arithmetic on positions. 43 base-62 digits hold 256 bits (62^43 > 2^256), 6 hold 32. The checksum covers the text
-// before it and its underscore. Tested by tests/gateway/identity/api_key_test.cpp.
+// Fixed widths, so parsing is arithmetic on positions. 43 base-62 digits hold 256 bits (62^43 > 2^256), 6 hold 32. The checksum covers the
+// text before it and its underscore. Tested by tests/gateway/identity/api_key_test.cpp.
 #include "gateway/identity/api_key.h"
 
 #include <algorithm>
@@ -16,7 +16,8 @@ constexpr std::string_view kLive = "tg_live_", kDev = "tg_dev_";
 constexpr std::string_view kForm = "an API key looks like tg_live_…, copied whole as it was shown when it was made";
 
 bool Alphanumeric(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); });
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); });
 }
 
 std::string ChecksumOf(std::string_view text) {
@@ -39,8 +40,10 @@ absl::StatusOr<ApiKey> ParseApiKey(std::string_view text) {
   const std::string_view secret = text.substr(prefix + kIdWidth + 1, kSecretWidth);
   const std::string_view checksum = text.substr(text.size() - kChecksumWidth);
   if (text[prefix + kIdWidth] != '_' || text[text.size() - kChecksumWidth - 1] != '_') return Malformed("its parts are not joined by '_'");
-  if (!Alphanumeric(id) || !Alphanumeric(secret) || !Alphanumeric(checksum)) return Malformed("it has a character that is no letter or digit");
-  if (ChecksumOf(text.substr(0, text.size() - kChecksumWidth - 1)) != checksum) return Malformed("its checksum is wrong: a character was changed");
+  if (!Alphanumeric(id) || !Alphanumeric(secret) || !Alphanumeric(checksum))
+    return Malformed("it has a character that is no letter or digit");
+  if (ChecksumOf(text.substr(0, text.size() - kChecksumWidth - 1)) != checksum)
+    return Malformed("its checksum is wrong: a character was changed");
   return ApiKey{live ? Environment::kLive : Environment::kDev, std::string(id), std::string(secret)};
 }
 

@@ -1,6 +1,6 @@
-// One path for all: a credential that does not parse or is not known is compared with a dummy, so that the answer takes as long as for a wrong
-// secret. Whether the key lives is looked at after the comparison only. The text of the refusal never depends on the reason.
-// Tested by tests/gateway/identity/identity_test.cpp.
+// One path for all: a credential that does not parse or is not known is compared with a dummy, so that the answer takes as long as for a
+// wrong secret. Whether the key lives is looked at after the comparison only. The text of the refusal never depends on the reason. Tested
+// by tests/gateway/identity/identity_test.cpp.
 #include "gateway/identity/identity.h"
 
 #include <fmt/format.h>
@@ -20,14 +20,16 @@ absl::Status InvalidKey() {
   base::ErrorDetail detail;
   detail.reason = "INVALID_API_KEY";
   detail.may_retry = false;
-  return base::WithDetail(base::Unauthenticated("the API key is missing or not valid; send a key that is in force as `Authorization: Bearer tg_…`"), detail);
+  return base::WithDetail(
+      base::Unauthenticated("the API key is missing or not valid; send a key that is in force as `Authorization: Bearer tg_…`"), detail);
 }
 
 absl::Status Blocked(std::string_view kind, std::string_view reason, const std::string& name) {
   base::ErrorDetail detail;
   detail.reason = std::string(reason);
   detail.may_retry = false;
-  return base::WithDetail(base::PermissionDenied(fmt::format("{} {} is blocked; an owner of the installation can lift the block", kind, name)), detail);
+  return base::WithDetail(
+      base::PermissionDenied(fmt::format("{} {} is blocked; an owner of the installation can lift the block", kind, name)), detail);
 }
 
 bool ReachesOverInstallation(const directory::Key& key) {
@@ -45,7 +47,8 @@ Identity::Identity(std::string pepper, bool allow_dev_keys) : pepper_(std::move(
 
 Identity::~Identity() { base::Wipe(pepper_); }
 
-absl::StatusOr<Principal> Identity::Recognise(const std::shared_ptr<const directory::Snapshot>& snapshot, std::string_view bearer, base::WallTime now) const {
+absl::StatusOr<Principal> Identity::Recognise(const std::shared_ptr<const directory::Snapshot>& snapshot, std::string_view bearer,
+                                              base::WallTime now) const {
   const absl::StatusOr<ApiKey> parsed = ParseApiKey(bearer);
   const std::string_view id = parsed.ok() ? std::string_view(parsed->public_id) : kDummyId;
   const std::string_view secret = parsed.ok() ? std::string_view(parsed->secret) : kDummySecret;

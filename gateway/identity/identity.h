@@ -24,14 +24,17 @@ class Identity {
 
   // For requests to models. UNAUTHENTICATED (reason INVALID_API_KEY) for a missing, malformed, unknown, revoked or expired credential: one
   // answer for all, in the same time. Snapshot::MayRun's refusal when the key is good but may run nothing now (blocked, stopped …).
-  absl::StatusOr<Principal> Authenticate(const std::shared_ptr<const directory::Snapshot>& snapshot, std::string_view bearer, base::WallTime now) const;
+  absl::StatusOr<Principal> Authenticate(const std::shared_ptr<const directory::Snapshot>& snapshot, std::string_view bearer,
+                                         base::WallTime now) const;
 
   // For the admin API. The same but for what refuses a good key: emergency stops and unusable policies do not (somebody must lift and mend
   // them), a block does unless one of the key's roles reaches over the whole installation.
-  absl::StatusOr<Principal> AuthenticateAdmin(const std::shared_ptr<const directory::Snapshot>& snapshot, std::string_view bearer, base::WallTime now) const;
+  absl::StatusOr<Principal> AuthenticateAdmin(const std::shared_ptr<const directory::Snapshot>& snapshot, std::string_view bearer,
+                                              base::WallTime now) const;
 
  private:
-  absl::StatusOr<Principal> Recognise(const std::shared_ptr<const directory::Snapshot>& snapshot, std::string_view bearer, base::WallTime now) const;
+  absl::StatusOr<Principal> Recognise(const std::shared_ptr<const directory::Snapshot>& snapshot, std::string_view bearer,
+                                      base::WallTime now) const;
 
   std::string pepper_;
   bool allow_dev_keys_;

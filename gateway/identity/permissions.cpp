@@ -15,6 +15,7 @@ using directory::Role;
 constexpr Reach o = Reach::kOrg, A = Reach::kInstallation, x = Reach::kNone;  // own org, All of the installation, not at all
 
 // One row a role, one column a permission, as in enum Permission.
+// clang-format off
 constexpr std::array<RolePermissions, 8> kRoles = {{
     //                      use read orgs team keys grnt quot pric rPol wPol aPol aud  cont vrfy usge rcnc sys  stop stopAll
     {Role::kOwner,        {{o,  A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A}}},
@@ -26,6 +27,7 @@ constexpr std::array<RolePermissions, 8> kRoles = {{
     {Role::kOperator,     {{x,  A,   x,   x,   x,   x,   x,   A,   x,   x,   x,   x,   x,   A,   x,   A,   A,   A,   A}}},
     {Role::kMember,       {{o,  x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   o,   x,   x}}},
 }};
+// clang-format on
 
 constexpr CallPermission kCalls[] = {
     {"/tollgate.v1.Inference/Chat", Permission::kUseModels},
@@ -69,9 +71,9 @@ constexpr CallPermission kCalls[] = {
 };
 
 constexpr std::array<std::string_view, kPermissions> kNames = {
-    "use_models",   "read_directory", "manage_orgs",     "manage_teams", "manage_keys",  "manage_grants", "manage_quotas",
-    "manage_prices", "read_policy",   "write_policy",    "activate_policy", "read_audit", "read_content", "verify_audit",
-    "read_usage",   "reconcile",      "read_system",     "stop",         "stop_everything"};
+    "use_models",  "read_directory", "manage_orgs",     "manage_teams", "manage_keys",  "manage_grants", "manage_quotas", "manage_prices",
+    "read_policy", "write_policy",   "activate_policy", "read_audit",   "read_content", "verify_audit",  "read_usage",    "reconcile",
+    "read_system", "stop",           "stop_everything"};
 
 }  // namespace
 
@@ -84,7 +86,9 @@ std::optional<Permission> PermissionOf(std::string_view method) {
   return row->permission;
 }
 
-Reach ReachOf(Role role, Permission permission) { return kRoles[static_cast<std::size_t>(role)].reach[static_cast<std::size_t>(permission)]; }
+Reach ReachOf(Role role, Permission permission) {
+  return kRoles[static_cast<std::size_t>(role)].reach[static_cast<std::size_t>(permission)];
+}
 
 Reach ReachOf(const directory::Key& key, Permission permission) {
   Reach reach = Reach::kNone;
@@ -100,9 +104,10 @@ absl::Status MayGive(const directory::Key& giver, Role role) {
     detail.reason = "ROLE_TOO_FAR";
     detail.param = "roles";
     detail.may_retry = false;
-    return base::WithDetail(base::PermissionDenied(fmt::format("a key with the roles {} may not give the role {}: that one reaches further in {}; ask an owner",
-                                                               directory::JoinRoles(giver.roles), directory::RoleName(role), PermissionName(permission))),
-                            detail);
+    return base::WithDetail(
+        base::PermissionDenied(fmt::format("a key with the roles {} may not give the role {}: that one reaches further in {}; ask an owner",
+                                           directory::JoinRoles(giver.roles), directory::RoleName(role), PermissionName(permission))),
+        detail);
   }
   return absl::OkStatus();
 }

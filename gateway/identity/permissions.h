@@ -11,25 +11,25 @@
 namespace tollgate::identity {
 
 enum class Permission {
-  kUseModels,          // Chat, count tokens, list models.
-  kReadDirectory,      // Orgs, teams, projects, keys, allow-lists, quotas, prices.
-  kManageOrgs,         // Make and block orgs.
-  kManageTeams,        // Make and block teams and projects.
-  kManageKeys,         // Make, rotate and revoke keys.
-  kManageGrants,       // Model allow-lists.
+  kUseModels,      // Chat, count tokens, list models.
+  kReadDirectory,  // Orgs, teams, projects, keys, allow-lists, quotas, prices.
+  kManageOrgs,     // Make and block orgs.
+  kManageTeams,    // Make and block teams and projects.
+  kManageKeys,     // Make, rotate and revoke keys.
+  kManageGrants,   // Model allow-lists.
   kManageQuotas,
-  kManagePrices,       // The installation's price book.
-  kReadPolicy,         // Read and try policies.
-  kWritePolicy,        // Store versions.
-  kActivatePolicy,     // Put versions in and out of force.
-  kReadAudit,          // Records without content.
-  kReadContent,        // Content, with a reason, on record.
+  kManagePrices,    // The installation's price book.
+  kReadPolicy,      // Read and try policies.
+  kWritePolicy,     // Store versions.
+  kActivatePolicy,  // Put versions in and out of force.
+  kReadAudit,       // Records without content.
+  kReadContent,     // Content, with a reason, on record.
   kVerifyAudit,
   kReadUsage,
   kReconcile,
   kReadSystem,
-  kStop,               // Emergency stops of scopes.
-  kStopEverything,     // Emergency stops of models and of everything.
+  kStop,            // Emergency stops of scopes.
+  kStopEverything,  // Emergency stops of models and of everything.
 };
 inline constexpr int kPermissions = 19;
 

@@ -1,5 +1,5 @@
 // A journal of its own, opened for these few records and closed: the first key is on record like every later change.
-// Tested by tests/gateway/admin/changes_test.cpp.
+// Tested by tests/gateway/admin/first_owner_test.cpp.
 #include "gateway/migrate/first_owner.h"
 
 #include "audit/journal_postgres.h"

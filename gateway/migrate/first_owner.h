@@ -11,13 +11,13 @@ namespace tollgate::migrate {
 struct FirstOwnerOptions {
   std::string postgres_url;
   std::string keys_url;
-  std::string state_dir;      // A folder of its own for the journal that records the change; `tollgate migrate` uses STATE_DIR/migrate.
-  std::string mac_key;        // audit::RootKey::Derive("directory-mac")
+  std::string state_dir;  // A folder of its own for the journal that records the change; `tollgate migrate` uses STATE_DIR/migrate.
+  std::string mac_key;    // audit::RootKey::Derive("directory-mac")
   std::string pepper;
-  std::string actor;          // "cli:USER"
-  std::string owner;          // The person it belongs to.
+  std::string actor;  // "cli:USER"
+  std::string owner;  // The person it belongs to.
   std::string build;
-  bool dev = false;           // Makes a dev key, which `serve` refuses.
+  bool dev = false;  // Makes a dev key, which `serve` refuses.
 };
 
 // The key's text, shown once; nullopt if the installation has keys already. Opens a journal of its own for the ADMIN records and closes it.

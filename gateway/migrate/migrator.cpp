@@ -1,7 +1,6 @@
-// Everything happens on one session under one advisory lock, taken for the session because each migration is a transaction of its own. A migration
-// and its line in public.tollgate_migration are written in that transaction: both or neither. Before anything is applied, what was applied before is
-// compared name by name and digest by digest.
-// Tested by tests/gateway/directory/migrator_test.cpp.
+// Everything happens on one session under one advisory lock, taken for the session because each migration is a transaction of its own. A
+// migration and its line in public.tollgate_migration are written in that transaction: both or neither. Before anything is applied, what
+// was applied before is compared name by name and digest by digest. Tested by tests/gateway/directory/migrator_test.cpp.
 #include "gateway/migrate/migrator.h"
 
 #include <map>
@@ -35,18 +34,22 @@ absl::Status Compare(const Applied& applied, std::span<const Migration> migratio
       if (m.name == name) ours = &m;
     }
     if (ours == nullptr) {
-      return base::FailedPrecondition(fmt::format("the database has migration {}, which this program does not know: it is of a newer version; run that one", name));
+      return base::FailedPrecondition(
+          fmt::format("the database has migration {}, which this program does not know: it is of a newer version; run that one", name));
     }
     if (DigestOf(*ours) != digest) {
-      return base::FailedPrecondition(fmt::format("migration {} was applied with another text than this program has: use the program that made this database, "
-                                                  "or another database; nothing was changed", name));
+      return base::FailedPrecondition(
+          fmt::format("migration {} was applied with another text than this program has: use the program that made this database, "
+                      "or another database; nothing was changed",
+                      name));
     }
   }
   bool missing = false;
   for (const Migration& m : migrations) {
     const bool there = applied.contains(m.name);
     if (missing && there) {
-      return base::FailedPrecondition(fmt::format("migration {} was applied before an earlier one; restore the database from a backup", m.name));
+      return base::FailedPrecondition(
+          fmt::format("migration {} was applied before an earlier one; restore the database from a backup", m.name));
     }
     missing = missing || !there;
   }
@@ -63,7 +66,8 @@ absl::Status MakeTable(base::Session& session) {
 
 absl::Status ApplyOne(base::Session& session, const Migration& migration) {
   // The name and the digest are our own: letters, digits, '_' and '.'.
-  const std::string script = fmt::format("{}\nINSERT INTO public.tollgate_migration (name, sha256) VALUES ('{}', '{}');\n", migration.sql, migration.name, DigestOf(migration));
+  const std::string script = fmt::format("{}\nINSERT INTO public.tollgate_migration (name, sha256) VALUES ('{}', '{}');\n", migration.sql,
+                                         migration.name, DigestOf(migration));
   const absl::Status status = session.RunScript(fmt::format("apply migration {}", migration.name), script);
   if (status.ok()) return status;
   return base::Annotate(status, fmt::format("migration {} failed, and was undone", migration.name));
@@ -101,11 +105,13 @@ absl::StatusOr<Report> Migrate(const base::PostgresOptions& postgres, std::span<
 absl::Status CheckMigrated(base::Session& session, std::span<const Migration> migrations) {
   const auto there = session.Run("look for the table of migrations", "SELECT to_regclass('public.tollgate_migration') IS NOT NULL");
   TG_RETURN_IF_ERROR(there.status());
-  if (!there->Bool(0, 0)) return base::FailedPrecondition("the database is empty: run `tollgate migrate` once with the rights of its owner");
+  if (!there->Bool(0, 0))
+    return base::FailedPrecondition("the database is empty: run `tollgate migrate` once with the rights of its owner");
   TG_ASSIGN(const Applied applied, ReadApplied(session));
   TG_RETURN_IF_ERROR(Compare(applied, migrations));
   for (const Migration& m : migrations) {
-    if (!applied.contains(m.name)) return base::FailedPrecondition(fmt::format("migration {} is not applied: run `tollgate migrate`", m.name));
+    if (!applied.contains(m.name))
+      return base::FailedPrecondition(fmt::format("migration {} is not applied: run `tollgate migrate`", m.name));
   }
   return absl::OkStatus();
 }

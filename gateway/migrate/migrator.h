@@ -31,8 +31,8 @@ struct Report {
 // FAILED_PRECONDITION, with nothing applied: an applied file has changed since, or the database is newer than this program.
 absl::StatusOr<Report> Migrate(const base::PostgresOptions& postgres, std::span<const Migration> migrations);
 
-// OK if every migration is applied and none has changed. FAILED_PRECONDITION names the first that is missing and says to run `tollgate migrate`.
-// For `serve`; needs only SELECT on public.tollgate_migration.
+// OK if every migration is applied and none has changed. FAILED_PRECONDITION names the first that is missing and says to run `tollgate
+// migrate`. For `serve`; needs only SELECT on public.tollgate_migration.
 absl::Status CheckMigrated(base::Session& session, std::span<const Migration> migrations);
 
 }  // namespace tollgate::migrate

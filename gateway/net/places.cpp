@@ -19,7 +19,7 @@ constexpr std::chrono::milliseconds kSweepEvery{20};
 std::shared_ptr<void> Places::Take(const std::string& source) {
   const base::Lock lock(mu_);
   if (!TakeLocked(source)) return nullptr;
-  return std::shared_ptr<void>(nullptr, [self = shared_from_this(), source](void*) {
+  return std::shared_ptr<void>(this, [self = shared_from_this(), source](void*) {
     const base::Lock release_lock(self->mu_);
     self->ReleaseLocked(source);
   });

@@ -65,6 +65,10 @@ class LlamaEngine final : public Engine {
     llama_set_abort_callback(context_.get(), [](void* self) { return static_cast<LlamaEngine*>(self)->interrupted(); }, this);
   }
 
+  ~LlamaEngine() override {
+    if (interrupted()) LlamaInterrupted(false);
+  }
+
   // Gives the context its threads and puts one token through the model: that pages the weights in, and fails here rather than on the first
   // request.
   absl::Status Start(int threads) {
@@ -94,7 +98,9 @@ class LlamaEngine final : public Engine {
     slots_[slot].reset();
   }
 
-  void Interrupt() override { interrupted_.store(true, std::memory_order_release); }
+  void Interrupt() override {
+    if (!interrupted_.exchange(true, std::memory_order_acq_rel)) LlamaInterrupted(true);
+  }
 
  private:
   struct Wanted {
@@ -271,7 +277,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
   TG_ASSIGN(LlamaVocab vocab, LlamaVocab::Make(weights.get(), std::move(format)));
   info.vocab_tokens = vocab.tokens();
   auto engine = std::make_unique<LlamaEngine>(std::move(info), std::move(weights), std::move(context), std::move(vocab), step_tokens_max);
-  TG_RETURN_IF_ERROR(engine->Start(model.threads > 0 ? model.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()))));
+  TG_RETURN_IF_ERROR(engine->Start(model.threads > 0 ? model.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()) - 1)));
   return engine;
 }
 

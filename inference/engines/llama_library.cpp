@@ -1,10 +1,12 @@
 // How it works. libllama's log and ggml's abort callback are process-wide: warnings and errors go to diagnostics, the rest nowhere, and the
-// reason for an abort is written before the process ends (no debugger is forked for a backtrace). Backends are loaded from one folder;
+// reason for an abort is written before the process ends (no debugger is forked for a backtrace). What libllama reports because we
+// interrupted it is no news to anyone. Backends are loaded from one folder;
 // ggml picks the best one for the processor.
 //
 // Tested by tests/inference/model_test.cpp.
 #include "inference/engines/llama_library.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <mutex>
 #include <string_view>
@@ -18,8 +20,11 @@
 namespace tollgate::inference {
 namespace {
 
+std::atomic<int> interrupted_engines{0};
+
 void Log(ggml_log_level level, const char* text, void*) {
   if (level != GGML_LOG_LEVEL_WARN && level != GGML_LOG_LEVEL_ERROR) return;
+  if (interrupted_engines.load(std::memory_order_relaxed) > 0) return;
   std::string_view line(text);
   while (!line.empty() && (line.back() == '\n' || line.back() == ' ')) line.remove_suffix(1);
   if (line.empty()) return;
@@ -50,6 +55,8 @@ absl::Status StartLlama(const std::string& dir) {
   std::call_once(once, [&dir] { outcome = new absl::Status(Start(dir.empty() ? TOLLGATE_LLAMA_BACKENDS : dir)); });
   return *outcome;
 }
+
+void LlamaInterrupted(bool begins) { interrupted_engines.fetch_add(begins ? 1 : -1, std::memory_order_relaxed); }
 
 std::string LlamaBuild() {
   std::string build = fmt::format("llama {}", llama_version());

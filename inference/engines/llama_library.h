@@ -16,6 +16,9 @@ absl::Status StartLlama(const std::string& dir);
 // Library version and the device that computes, for records: "llama 0.5.0-dev, CPU …".
 std::string LlamaBuild();
 
+// An engine was interrupted, or one that had been is gone: between the two libllama's complaints are not reported.
+void LlamaInterrupted(bool begins);
+
 struct LlamaModelFree {
   void operator()(llama_model* model) const { llama_model_free(model); }
 };

@@ -13,6 +13,7 @@ CREATE TABLE directory.head (
   set_xor bytea NOT NULL CHECK (length(set_xor) = 32),
   mac bytea NOT NULL CHECK (length(mac) = 32)
 );
+INSERT INTO directory.head (version, set_xor, mac) VALUES (0, decode(repeat('00', 32), 'hex'), decode(repeat('00', 32), 'hex'));
 
 -- A table for columns that all rows have; the others are made LIKE it.
 CREATE TABLE directory.row_shape (
@@ -147,6 +148,7 @@ DROP TABLE directory.row_shape;
 
 GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA directory TO tollgate_directory;
 REVOKE UPDATE ON directory.policy FROM tollgate_directory;
+REVOKE INSERT ON directory.head FROM tollgate_directory;
 GRANT SELECT ON ALL TABLES IN SCHEMA directory TO tollgate_verifier;
 
 CREATE FUNCTION directory.refuse() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -88,7 +88,8 @@ TEST_CASE_METHOD(Bed, "Every kind of tampering is found at its first index") {
       {"DELETE FROM audit.record WHERE leaf_index = 11", 11, "record is missing"},
       {"DELETE FROM audit.record WHERE leaf_index = 0", 0, "record is missing"},
       {"DELETE FROM audit.record WHERE leaf_index = 11; UPDATE audit.log_head SET next_index = 11, open_from = 11", -1, ""},
-      {"UPDATE audit.record SET leaf_index = CASE leaf_index WHEN 4 THEN 9 ELSE 4 END WHERE leaf_index IN (4, 9)", 4, "leaf hash differs from the stored bytes"},
+      {"UPDATE audit.record SET leaf_index = 99 WHERE leaf_index = 4; UPDATE audit.record SET leaf_index = 4 WHERE leaf_index = 9; "
+       "UPDATE audit.record SET leaf_index = 9 WHERE leaf_index = 99", 4, "leaf hash differs from the stored bytes"},
       {"INSERT INTO audit.record SELECT leaf_index, wall_us, day + 1, attempt, segment, log_id, kind, request_id, org_id, team_id, project_id, key_id, leaf_hash, message, content "
        "FROM audit.record WHERE leaf_index = 6", 7, "index appears twice"},
       {"UPDATE audit.log_head SET next_index = 11, open_from = 0", 11, "a record lies beyond the log's head"},

@@ -4,7 +4,8 @@
 //   pool.greedy.clientsN.ratio   both greedy
 //   pool.sampled.clientsN.ratio  ours temperature 1, top_p 1; the loop greedy
 //
-// TOLLGATE_BENCH_PAIRS (default 4: 8 runs of each side), TOLLGATE_BENCH_TOKENS (default 48 a client).
+// TOLLGATE_BENCH_PAIRS (default 4: 8 runs of each side), TOLLGATE_BENCH_TOKENS (default 48 a client),
+// TOLLGATE_BENCH_THREADS (default as the pool's: one a core but one).
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -200,7 +201,7 @@ void Measure(int clients, int threads, int pairs, int tokens) {
 
 int main() {
   using namespace tollgate::inference;
-  const int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  const int threads = FromEnvironment("TOLLGATE_BENCH_THREADS", std::max(1, static_cast<int>(std::thread::hardware_concurrency()) - 1));
   const int pairs = FromEnvironment("TOLLGATE_BENCH_PAIRS", 4);
   const int tokens = FromEnvironment("TOLLGATE_BENCH_TOKENS", 48);
   for (const int clients : {1, 4, 8, 16}) Measure(clients, threads, pairs, tokens);

@@ -30,6 +30,7 @@ ModelOptions Smol(int slots = 8, std::int64_t context_tokens = 256) {
   REQUIRE(digest.ok());
   model.sha256 = *digest;
   model.slots = slots;
+  model.threads = 1;  // Threads of libllama wait for each other by spinning: on a busy machine one is faster than two.
   model.context_tokens = context_tokens;
   return model;
 }

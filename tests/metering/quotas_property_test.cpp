@@ -16,7 +16,8 @@ namespace tollgate::metering {
 namespace {
 
 using namespace std::chrono_literals;
-using Key = test::FakeLeaseStore::Key;
+using FakeStore = test::FakeLeaseStore;
+using Key = FakeStore::Key;
 
 struct Request {
   Admission admission;
@@ -196,9 +197,9 @@ class Simulation {
       for (const auto& r : instance->requests) AddHeld(*r, committed);
       for (const Request& r : instance->orphans) AddHeld(r, committed);
     }
-    const auto balances = store_.balances();
+    auto balances = store_.balances();
     for (const auto& [key, n] : committed) {
-      REQUIRE(n <= balances.at(key));
+      REQUIRE(n <= balances[key]);
     }
     for (const auto& [key, debited] : balances) {
       REQUIRE(debited >= 0);
@@ -250,6 +251,73 @@ TEST_CASE("No history of instances, faults, crashes and edits spends more than a
     const std::uint64_t run = seed + static_cast<std::uint64_t>(i);
     INFO("TOLLGATE_SEED=" << run);
     Simulation(run, 1 + static_cast<int>(run % 4)).Run(1500);
+  }
+}
+
+// The other half of P8. Instances die now and then, and their leases come home.
+TEST_CASE("When demand is enough a budget is spent but for less than one extension step, by however many instances") {
+  const std::uint64_t seed = test::Seed();
+  for (int i = 0; i < 2 * test::Loops(); ++i) {
+    const std::uint64_t run = seed + static_cast<std::uint64_t>(i);
+    INFO("TOLLGATE_SEED=" << run);
+    std::mt19937_64 random(run);
+    const auto any = [&](std::int64_t n) { return static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(n)); };
+    base::ManualClock clock;
+    test::FakeLeaseStore store;
+    const Scope team{Scope::Kind::kTeam, base::Uuid::NewV7(), "search"};
+    const std::int64_t budget = 500 + any(20'000), step = 64;
+    const auto rules = *QuotaRules::Make({{base::Uuid::NewV7(), team, Meter::kTokens, Window::kMonth, budget}});
+    const Key key{rules->all()[0].id, WindowAt(Window::kMonth, clock.Wall()).start};
+    struct Node {
+      Node(FakeStore& store, const base::Clock& clock) : leases(store, clock, {base::InstanceId::New(), 1}), quotas(clock, leases) {}
+      test::FakeLeases leases;
+      Quotas quotas;
+      std::int64_t used = 0;
+    };
+    std::vector<std::unique_ptr<Node>> nodes;
+    const auto add = [&] {
+      nodes.push_back(std::make_unique<Node>(store, clock));
+      nodes.back()->quotas.SetRules(rules);
+    };
+    const std::int64_t count = 1 + any(8);
+    store.SetHolders(static_cast<int>(count));
+    while (static_cast<std::int64_t>(nodes.size()) < count) add();
+    std::int64_t used = 0;
+    int idle_rounds = 0;
+    while (idle_rounds < 40) {
+      const std::int64_t before = used;
+      for (auto& node : nodes) {
+        for (std::int64_t n = any(6); n >= 0; --n) {
+          auto admission = node->quotas.Admit(std::vector<Scope>{team});
+          REQUIRE(admission.ok());
+          const std::int64_t input = 1 + any(step - 1);
+          std::int64_t got = 0;
+          node->quotas.Reserve(*admission, input, 1 + any(step), [&](absl::StatusOr<Reservation> r) {
+            if (!r.ok()) return;
+            const std::int64_t output = any(2) == 0 ? r->output_tokens() : any(r->output_tokens() + 1);
+            v1::TokenCounts tokens;
+            tokens.set_input(input);
+            tokens.set_output(output);
+            node->quotas.Settle(*r, tokens);
+            got = input + output;
+          });
+          used += got;
+          node->used += got;
+        }
+      }
+      if (any(30) == 0) {
+        auto& dead = nodes[static_cast<std::size_t>(any(count))];
+        store.ReturnLeases(dead->leases.holder(), {{key, dead->used}});
+        dead = nullptr;
+        std::erase(nodes, nullptr);
+        add();
+      }
+      clock.Advance(std::chrono::milliseconds(300));
+      for (auto& node : nodes) node->quotas.Tick();
+      idle_rounds = used == before ? idle_rounds + 1 : 0;
+    }
+    REQUIRE(used <= budget);
+    REQUIRE(used > budget - step);
   }
 }
 

@@ -1,0 +1,163 @@
+#include <catch2/catch_test_macros.hpp>
+
+#include "metering/usage_postgres.h"
+#include "tests/metering/rows.h"
+#include "tests/support/postgres_cluster.h"
+
+namespace tollgate::metering {
+namespace {
+
+using namespace std::chrono_literals;
+using Cluster = test::PostgresCluster;
+
+const base::WallTime kDay = std::chrono::sys_days(std::chrono::year(2026) / 11 / 25);
+
+struct Fixture {
+  std::string url = Cluster::Shared().NewDatabase({"migrations/main"});
+  std::unique_ptr<base::Session> session = Cluster::Shared().Connect(url);
+  std::int64_t index = 0;
+
+  v1::Record Serve(const Who& who, base::WallTime at, const v1::TokenCounts& tokens, const std::string& model = "smollm2") {
+    return metering::Serve(*session, who, at, tokens, index++, model);
+  }
+  Reconciliation Reconcile(base::WallTime from = kDay, base::WallTime to = kDay + 24h) {
+    base::PostgresOptions options = Cluster::Shared().Options(url);
+    options.role = "tollgate_verifier";
+    auto verifier = base::Session::Connect(options);
+    REQUIRE(verifier.ok());
+    const auto result = metering::Reconcile(**verifier, from, to);
+    REQUIRE(result.status().ToString() == "OK");
+    return *result;
+  }
+};
+
+std::string Text(const std::vector<ReportRow>& rows) {
+  std::string out;
+  for (const ReportRow& r : rows) {
+    out += fmt::format("{} {}/{} in {} ({}) out {} ({}) {} {}\n", r.name.empty() ? r.id : r.name, r.attempts, r.requests, r.input_tokens,
+                       r.cached_input_tokens, r.output_tokens, r.delivered_tokens, base::FormatMoney(r.amount), r.currency);
+  }
+  return out;
+}
+
+TEST_CASE("A usage report sums by what is asked, within its period and filters") {
+  Fixture f;
+  Who search, support;
+  support.org = search.org;
+  support.names = {"acme", "support", "helpdesk", "bot"};
+  f.Serve(search, kDay, CountsOf(1'000, 400, 200, 150));
+  f.Serve(search, kDay + 1h, CountsOf(1'000, 0, 0, 0));
+  f.Serve(support, kDay + 23h, CountsOf(10, 0, 10, 10), "llama");
+  f.Serve(support, kDay + 24h, CountsOf(7, 0, 7, 7));
+  f.Serve(search, kDay + 25h, CountsOf(0, 0, 0, 0));
+  search.names.team = "search-new";
+  f.Serve(search, kDay + 26h, CountsOf(1, 0, 1, 1));
+
+  const auto report = [&](ReportBy by, ReportFilter filter) {
+    const auto rows = UsageReport(*f.session, by, filter);
+    REQUIRE(rows.status().ToString() == "OK");
+    return Text(*rows);
+  };
+  const ReportFilter day{.from = kDay, .to = kDay + 24h}, both{.from = kDay, .to = kDay + 48h};
+  CHECK(report(ReportBy::kTeam, day) ==
+        "search 2/2 in 2000 (400) out 200 (150) 0.00039 EUR\n"
+        "support 1/1 in 10 (0) out 10 (10) 0.0000075 EUR\n");
+  CHECK(report(ReportBy::kTeam, both) ==
+        "search-new 4/4 in 2001 (400) out 201 (151) 0.00039075 EUR\n"
+        "support 2/2 in 17 (0) out 17 (17) 0.00001275 EUR\n");
+  CHECK(report(ReportBy::kDay, both) ==
+        "2026-11-25 3/3 in 2010 (400) out 210 (160) 0.0003975 EUR\n"
+        "2026-11-26 3/3 in 8 (0) out 8 (8) 0.000006 EUR\n");
+  CHECK(report(ReportBy::kModel, day) ==
+        "smollm2 2/2 in 2000 (400) out 200 (150) 0.00039 EUR\n"
+        "llama 1/1 in 10 (0) out 10 (10) 0.0000075 EUR\n");
+  CHECK(report(ReportBy::kOrg, day) == "acme 3/3 in 2010 (400) out 210 (160) 0.0003975 EUR\n");
+  CHECK(report(ReportBy::kProject, {.from = kDay, .to = kDay + 24h, .team = support.team}) ==
+        "helpdesk 1/1 in 10 (0) out 10 (10) 0.0000075 EUR\n");
+  CHECK(report(ReportBy::kKey, {.from = kDay, .to = kDay + 48h, .key = support.key, .model = "smollm2"}) ==
+        "bot 1/1 in 7 (0) out 7 (7) 0.00000525 EUR\n");
+  CHECK(report(ReportBy::kKey, {.from = kDay - 48h, .to = kDay}) == "");
+  CHECK(UsageReport(*f.session, ReportBy::kKey, {.from = kDay, .to = kDay}).status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(base::Message(ParseReportBy("tag").status()) == "a report is by org, team, project, key, model or day, not by \"tag\"");
+}
+
+TEST_CASE("Records, usage and ledger that agree reconcile to the token") {
+  Fixture f;
+  const Who who;
+  for (int i = 0; i < 100; ++i) f.Serve(who, kDay + std::chrono::minutes(i), CountsOf(i, i / 3, i % 7, 0));
+  f.Serve(who, kDay + 24h, CountsOf(1000, 0, 0, 0));
+  const Reconciliation r = f.Reconcile();
+  CHECK(r.first_difference == "");
+  CHECK(r.differences == 0);
+  CHECK(r.records == 100);
+  CHECK(r.usages == 100);
+  CHECK(r.transfers == 99);  // The first had no tokens.
+  CHECK(r.record_tokens == 4950 + 295);
+  CHECK(r.usage_tokens == r.record_tokens);
+  CHECK(r.transfer_tokens == r.record_tokens);
+}
+
+TEST_CASE("More records than a page reconcile") {
+  Fixture f;
+  const Who who;
+  for (int i = 0; i < 2'100; ++i) f.Serve(who, kDay + std::chrono::seconds(i), CountsOf(1, 0, 1, 1));
+  const Reconciliation r = f.Reconcile();
+  CHECK(r.records == 2'100);
+  CHECK(r.first_difference == "");
+  CHECK(r.transfer_tokens == 4'200);
+}
+
+TEST_CASE("A planted difference is found and said") {
+  struct Row {
+    const char* sql;  // Run by the superuser with the triggers off.
+    std::string says;
+    std::int64_t differences = 1;
+  };
+  const Row rows[] = {
+      {"UPDATE metering.usage SET output_tokens = output_tokens + 1 WHERE leaf_index = 3", "the usage row says input 10 (cached 2), output 6"},
+      {"UPDATE metering.usage SET cached_input_tokens = 3 WHERE leaf_index = 3", "the usage row says input 10 (cached 3)"},
+      {"UPDATE metering.usage SET amount_nanos = amount_nanos - 1 WHERE leaf_index = 3", "amount 0.000004349"},
+      {"UPDATE metering.usage SET price_version = 2 WHERE leaf_index = 3", "the usage row has price version 2 in EUR"},
+      {"UPDATE metering.usage SET leaf_index = 77 WHERE leaf_index = 3", "the usage row belongs to record 1/77", 2},
+      {"DELETE FROM metering.usage WHERE leaf_index = 3", "there is no usage row", 2},
+      {"UPDATE metering.transfer SET input_tokens = input_tokens + 1 WHERE request_id = (SELECT request_id FROM metering.usage WHERE leaf_index = 3)",
+       "the transfer says input 11"},
+      {"UPDATE metering.transfer SET amount_nanos = 1 WHERE request_id = (SELECT request_id FROM metering.usage WHERE leaf_index = 3)",
+       "the transfer says input 10 (cached 2), output 5, amount 0.000000001"},
+      {"DELETE FROM metering.transfer WHERE request_id = (SELECT request_id FROM metering.usage WHERE leaf_index = 3)", "there is no transfer"},
+      {"DELETE FROM audit.record WHERE leaf_index = 3", "there is a usage row but no record that ends it"},
+      {"DELETE FROM audit.record WHERE leaf_index = 3; DELETE FROM metering.usage WHERE leaf_index = 3", "there is a transfer but no usage row"},
+      {"UPDATE audit.record SET message = '\\x00ff' WHERE leaf_index = 3", "record 1/3 cannot be read"},
+  };
+  for (const Row& row : rows) {
+    Fixture f;
+    const Who who;
+    for (int i = 0; i < 6; ++i) f.Serve(who, kDay + std::chrono::minutes(i), CountsOf(10, 2, 5, 5));
+    REQUIRE(f.session->RunScript("plant", fmt::format("SET session_replication_role = replica; {}; RESET session_replication_role", row.sql)).ToString() == "OK");
+    const Reconciliation r = f.Reconcile();
+    INFO(row.sql << "\n" << r.first_difference);
+    CHECK(r.differences == row.differences);
+    CHECK(r.first_difference.find(row.says) != std::string::npos);
+  }
+}
+
+TEST_CASE("An amount that does not follow from the price in the record is found") {
+  Fixture f;
+  const Who who;
+  const v1::Record request = RequestOf(who);
+  v1::Record end = FinalOf(request, kDay, CountsOf(10, 0, 5, 5));
+  auto rows = Settlement(request, who.names, kDay, CountsOf(10, 0, 5, 5));
+  REQUIRE(rows.ok());
+  end.mutable_end()->set_amount_nanos(1);
+  for (auto& row : *rows) {
+    for (std::size_t i = 0; i < row.values.size(); ++i) {
+      if (std::string(row.table->columns[i].name) == "amount_nanos") row.values[i] = std::int64_t{1};
+    }
+    REQUIRE(InsertCompanion(*f.session, row, 1, 0).ok());
+  }
+  InsertRecord(*f.session, end, 1, 0);
+  CHECK(f.Reconcile().first_difference.find("by its price it costs 0.0000045") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace tollgate::metering

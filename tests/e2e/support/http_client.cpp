@@ -85,7 +85,7 @@ bool HttpConnection::ReadToEnd() {
   }
 }
 
-HttpReply HttpConnection::Read() {
+HttpReply HttpConnection::ReadHead() {
   HttpReply reply;
   if (!ReadUntil("\r\n\r\n")) return reply;
   const std::size_t head_end = wire_.find("\r\n\r\n", at_) + 4;
@@ -101,26 +101,36 @@ HttpReply HttpConnection::Read() {
     reply.headers[name] = value < end ? head.substr(value, end - value) : "";
     line = end + 2;
   }
+  return reply;
+}
+
+bool HttpConnection::ReadChunk(std::string& data) {
+  data.clear();
+  if (ReadUntil("\r\n")) {
+    const std::size_t length = std::strtoull(wire_.c_str() + at_, nullptr, 16);
+    at_ = wire_.find("\r\n", at_) + 2;
+    const bool whole = Fill(length + 2);
+    data = wire_.substr(at_, length);
+    at_ += whole ? length + 2 : wire_.size() - at_;
+    if (whole) return length > 0;
+  }
+  Close();
+  return false;
+}
+
+HttpReply HttpConnection::Read() {
+  HttpReply reply = ReadHead();
+  if (reply.status == 0) return reply;
   if (reply.headers.contains("content-length")) {
     const std::size_t length = std::strtoull(reply.headers["content-length"].c_str(), nullptr, 10);
     reply.complete = Fill(length);
     reply.body = wire_.substr(at_, length);
     at_ += reply.body.size();
   } else if (reply.headers["transfer-encoding"] == "chunked") {
-    while (ReadUntil("\r\n")) {
-      const std::size_t length = std::strtoull(wire_.c_str() + at_, nullptr, 16);
-      at_ = wire_.find("\r\n", at_) + 2;
-      if (!Fill(length + 2)) {
-        reply.body += wire_.substr(at_);
-        break;
-      }
-      reply.body += wire_.substr(at_, length);
-      at_ += length + 2;
-      if (length == 0) {
-        reply.complete = true;
-        break;
-      }
-    }
+    std::string data;
+    while (ReadChunk(data)) reply.body += data;
+    reply.body += data;
+    reply.complete = connected();
   } else {
     reply.complete = ReadToEnd();
     reply.body = wire_.substr(at_);

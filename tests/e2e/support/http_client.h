@@ -31,6 +31,8 @@ class HttpConnection {
   // Reads until `text` has come, counted from what was not consumed yet; false at the end of connection or wait.
   bool ReadUntil(std::string_view text);
   HttpReply Read();                            // One whole answer.
+  HttpReply ReadHead();                        // Of an answer in chunks, which then come one by one;
+  bool ReadChunk(std::string& data);           // false: the last one was read (then empty), or the connection broke (then not connected).
   bool ReadToEnd();                            // False: the wait ended first.
   void Close();                                // In order.
   void Reset();                                // With RST.
@@ -43,7 +45,7 @@ class HttpConnection {
 
   int fd_ = -1;
   std::string wire_;
-  std::size_t at_ = 0;                         // What of it Read has consumed.
+  std::size_t at_ = 0;                         // What of it was consumed.
 };
 
 std::string JsonQuote(std::string_view text);  // With the quotes.

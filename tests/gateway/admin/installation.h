@@ -48,7 +48,9 @@ struct Installation {
     options.mac_key = mac_key;
     return options;
   }
-  std::unique_ptr<directory::PostgresDirectory> OpenDirectory() { return Must(directory::PostgresDirectory::Open(DirectoryOptions(), base::SystemClock())); }
+  std::unique_ptr<directory::PostgresDirectory> OpenDirectory() {
+    return Must(directory::PostgresDirectory::Open(DirectoryOptions(), base::SystemClock()));
+  }
 
   // org, team search, project web, a key for it; the key's text.
   std::string MakeOrg(const std::string& org, std::vector<directory::Role> roles = {directory::Role::kMember}) {
@@ -58,7 +60,8 @@ struct Installation {
     return MakeKey(org, "app", std::move(roles));
   }
   std::string MakeKey(const std::string& org, const std::string& name, std::vector<directory::Role> roles) {
-    auto made = Must(changes->CreateKey(cli, {org, "search", "web", {}}, {name, "ann@" + org + ".example", std::move(roles), std::nullopt, false}));
+    auto made =
+        Must(changes->CreateKey(cli, {org, "search", "web", {}}, {name, "ann@" + org + ".example", std::move(roles), std::nullopt, false}));
     public_ids[org + "/" + name] = made.row.Text("public_id");
     return made.secret;
   }

@@ -1,6 +1,6 @@
+#include <grpcpp/grpcpp.h>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
-#include <grpcpp/grpcpp.h>
 
 #include "audit/journal_postgres.h"
 #include "audit/keys.h"
@@ -36,9 +36,10 @@ struct World {
     texts["first"] = Must(in.changes->Bootstrap(in.cli, "root@example", false))->secret;
     in.MakeOrg("acme");
     in.MakeOrg("globex");
-    for (const auto& [name, role] : {std::pair("owner", Role::kOwner), std::pair("admin", Role::kAdmin), std::pair("author", Role::kPolicyAuthor),
-                                     std::pair("auditor", Role::kAuditor), std::pair("finance", Role::kFinance), std::pair("operator", Role::kOperator),
-                                     std::pair("member", Role::kMember)}) {
+    for (const auto& [name, role] :
+         {std::pair("owner", Role::kOwner), std::pair("admin", Role::kAdmin), std::pair("author", Role::kPolicyAuthor),
+          std::pair("auditor", Role::kAuditor), std::pair("finance", Role::kFinance), std::pair("operator", Role::kOperator),
+          std::pair("member", Role::kMember)}) {
       texts[name] = in.MakeKey("acme", name, {role});
     }
     texts["globex"] = in.MakeKey("globex", "admin", {Role::kAdmin});
@@ -49,8 +50,8 @@ struct World {
     admin_options.verify_postgres = in.As("tollgate_verifier");
     admin_options.usage_postgres = in.As("tollgate_reader");
     services = std::make_unique<admin::AdminServices>(
-        admin_options, admin::AdminCollaborators{&identity, directory.get(), in.changes.get(), journal.get(), root_keys.get(), &base::SystemClock(),
-                                                 [](v1::StatusReply& status) { status.set_build("test"); }});
+        admin_options, admin::AdminCollaborators{&identity, directory.get(), in.changes.get(), journal.get(), root_keys.get(),
+                                                 &base::SystemClock(), [](v1::StatusReply& status) { status.set_build("test"); }});
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     for (const auto& [name, service] : services->services()) builder.RegisterService(service);
@@ -61,8 +62,9 @@ struct World {
 
   // One call as the holder of a key; "" = without credential.
   template <typename Stub, typename Request, typename Reply>
-  grpc::Status Call(const std::string& as, Stub stub, grpc::Status (Stub::element_type::*method)(grpc::ClientContext*, const Request&, Reply*),
-                    const Request& request, Reply& reply) {
+  grpc::Status Call(const std::string& as, Stub stub,
+                    grpc::Status (Stub::element_type::*method)(grpc::ClientContext*, const Request&, Reply*), const Request& request,
+                    Reply& reply) {
     grpc::ClientContext context;
     if (!as.empty()) context.AddMetadata("authorization", "Bearer " + (texts.contains(as) ? texts[as] : as));
     return (stub.get()->*method)(&context, request, &reply);
@@ -93,8 +95,10 @@ TEST_CASE("Every admin call wants a credential and a role that fits") {
   World world;
   v1::ListTeamsReply teams;
   CHECK(world.Directory("", &v1::Directory::Stub::ListTeams, v1::ListTeamsRequest(), teams).error_code() == StatusCode::UNAUTHENTICATED);
-  CHECK(world.Directory("tg_live_nonsense", &v1::Directory::Stub::ListTeams, v1::ListTeamsRequest(), teams).error_code() == StatusCode::UNAUTHENTICATED);
-  CHECK(world.Directory("member", &v1::Directory::Stub::ListTeams, v1::ListTeamsRequest(), teams).error_code() == StatusCode::PERMISSION_DENIED);
+  CHECK(world.Directory("tg_live_nonsense", &v1::Directory::Stub::ListTeams, v1::ListTeamsRequest(), teams).error_code() ==
+        StatusCode::UNAUTHENTICATED);
+  CHECK(world.Directory("member", &v1::Directory::Stub::ListTeams, v1::ListTeamsRequest(), teams).error_code() ==
+        StatusCode::PERMISSION_DENIED);
   CHECK(world.Directory("admin", &v1::Directory::Stub::ListTeams, v1::ListTeamsRequest(), teams).ok());
   CHECK(teams.teams_size() == 1);
 
@@ -139,7 +143,8 @@ TEST_CASE("What was changed is seen by the next call, and a revoked key is out a
   CHECK(world.Directory("finance", &v1::Directory::Stub::ListPrices, v1::ListPricesRequest(), prices).ok());
   REQUIRE(world.Directory("admin", &v1::Directory::Stub::RevokeKey, revoke, key).ok());
   CHECK(key.revoked_us() > 0);
-  CHECK(world.Directory("finance", &v1::Directory::Stub::ListPrices, v1::ListPricesRequest(), prices).error_code() == StatusCode::UNAUTHENTICATED);
+  CHECK(world.Directory("finance", &v1::Directory::Stub::ListPrices, v1::ListPricesRequest(), prices).error_code() ==
+        StatusCode::UNAUTHENTICATED);
 }
 
 TEST_CASE("Two orgs never see each other") {
@@ -182,11 +187,13 @@ TEST_CASE("Two orgs never see each other") {
   v1::StopRequest stop;
   stop.mutable_target()->mutable_scope()->set_org("acme");
   v1::EmergencyStop stopped;
-  CHECK(world.Call("globex", v1::System::NewStub(world.channel), &v1::System::Stub::Stop, stop, stopped).error_code() == StatusCode::NOT_FOUND);
+  CHECK(world.Call("globex", v1::System::NewStub(world.channel), &v1::System::Stub::Stop, stop, stopped).error_code() ==
+        StatusCode::NOT_FOUND);
   v1::ShowPolicyRequest show;
   show.set_org("acme");
   v1::StoredPolicy policy;
-  CHECK(world.Call("globex", v1::Policy::NewStub(world.channel), &v1::Policy::Stub::Show, show, policy).error_code() == StatusCode::NOT_FOUND);
+  CHECK(world.Call("globex", v1::Policy::NewStub(world.channel), &v1::Policy::Stub::Show, show, policy).error_code() ==
+        StatusCode::NOT_FOUND);
 }
 
 TEST_CASE("Nobody makes, rotates or revokes a key that reaches further than their own") {
@@ -334,7 +341,8 @@ TEST_CASE("The audit log is read within one's org, and verifies") {
   CHECK(world.Call("first", stub(), &v1::Audit::Stub::Show, show, shown).error_code() == StatusCode::INVALID_ARGUMENT);  // No reason.
 
   v1::VerifyLogReply verified;
-  CHECK(world.Call("auditor", stub(), &v1::Audit::Stub::Verify, v1::VerifyLogRequest(), verified).error_code() == StatusCode::PERMISSION_DENIED);
+  CHECK(world.Call("auditor", stub(), &v1::Audit::Stub::Verify, v1::VerifyLogRequest(), verified).error_code() ==
+        StatusCode::PERMISSION_DENIED);
   REQUIRE(world.Call("operator", stub(), &v1::Audit::Stub::Verify, v1::VerifyLogRequest(), verified).ok());
   CHECK(verified.ok());
   CHECK(verified.logs_size() == 1);
@@ -352,7 +360,8 @@ TEST_CASE("Usage is reported within one's org; reconciling is for the installati
   CHECK(world.Call("finance", stub(), &v1::Usage::Stub::Report, other, report).error_code() == StatusCode::NOT_FOUND);
   REQUIRE(world.Call("first", stub(), &v1::Usage::Stub::Report, other, report).ok());
   v1::ReconcileReply reconciled;
-  CHECK(world.Call("finance", stub(), &v1::Usage::Stub::Reconcile, v1::ReconcileRequest(), reconciled).error_code() == StatusCode::PERMISSION_DENIED);
+  CHECK(world.Call("finance", stub(), &v1::Usage::Stub::Reconcile, v1::ReconcileRequest(), reconciled).error_code() ==
+        StatusCode::PERMISSION_DENIED);
   REQUIRE(world.Call("operator", stub(), &v1::Usage::Stub::Reconcile, v1::ReconcileRequest(), reconciled).ok());
   CHECK(reconciled.ok());
 }

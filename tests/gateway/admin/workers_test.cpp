@@ -12,11 +12,13 @@ TEST_CASE("Jobs run, and those that find the queue full are refused at once") {
   {
     Workers workers(1, 2);
     std::promise<void> go, running;
-    REQUIRE(workers.Submit([&, gate = go.get_future().share()] {
-      running.set_value();
-      gate.wait();
-      ++done;
-    }).ok());
+    REQUIRE(workers
+                .Submit([&, gate = go.get_future().share()] {
+                  running.set_value();
+                  gate.wait();
+                  ++done;
+                })
+                .ok());
     running.get_future().wait();
     CHECK(workers.Submit([&] { ++done; }).ok());
     CHECK(workers.Submit([&] { ++done; }).ok());

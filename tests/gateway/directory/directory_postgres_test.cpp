@@ -100,8 +100,10 @@ TEST_CASE("A key's older state, put back whole with its own MAC, is refused") {
   in.MakeOrg("acme");
   in.Sql("CREATE TABLE saved AS SELECT * FROM directory.key");
   Must(in.changes->RevokeKey(in.cli, in.IdOf("acme/app"), "it leaked"));
-  in.Sql("UPDATE directory.key k SET version = s.version, admin_record = s.admin_record, admin_log_id = s.admin_log_id, admin_index = s.admin_index, "
-         "mac = s.mac, revoked_us = s.revoked_us FROM saved s WHERE s.id = k.id");
+  in.Sql(
+      "UPDATE directory.key k SET version = s.version, admin_record = s.admin_record, admin_log_id = s.admin_log_id, admin_index = "
+      "s.admin_index, "
+      "mac = s.mac, revoked_us = s.revoked_us FROM saved s WHERE s.id = k.id");
   const auto refused = PostgresDirectory::Open(in.DirectoryOptions(), base::SystemClock());
   CHECK(absl::IsDataLoss(refused.status()));
   CHECK(base::Message(refused.status()).find("an older one was put back") != std::string::npos);

@@ -17,7 +17,8 @@ base::PostgresOptions OptionsOf(const std::string& url) { return PostgresCluster
 }  // namespace
 
 TEST_CASE("The program carries every migration, byte for byte") {
-  for (const auto& [folder, migrations] : {std::pair(std::string("main"), migrate::MainMigrations()), std::pair(std::string("keys"), migrate::KeysMigrations())}) {
+  for (const auto& [folder, migrations] :
+       {std::pair(std::string("main"), migrate::MainMigrations()), std::pair(std::string("keys"), migrate::KeysMigrations())}) {
     REQUIRE_FALSE(migrations.empty());
     for (const Migration& m : migrations) {
       const auto file = base::ReadFile(std::string(TOLLGATE_SOURCE_DIR) + "/migrations/" + folder + "/" + std::string(m.name));

@@ -9,7 +9,8 @@ using directory::Role;
 TEST_CASE("Names are short, lower case and plain") {
   for (const char* good : {"a", "acme", "team-7", "0", "a-b-c"}) CHECK(directory::CheckName("team name", good).ok());
   CHECK(directory::CheckName("team name", std::string(63, 'a')).ok());
-  const std::string bad = GENERATE(values<std::string>({"", "-a", "a-", "A", "a b", "a_b", "a/b", "ä", "a\n", std::string(64, 'a'), std::string("a\0b", 3)}));
+  const std::string bad =
+      GENERATE(values<std::string>({"", "-a", "a-", "A", "a b", "a_b", "a/b", "ä", "a\n", std::string(64, 'a'), std::string("a\0b", 3)}));
   const auto refused = directory::CheckName("team name", bad);
   CHECK(absl::IsInvalidArgument(refused));
   CHECK(base::Message(refused).starts_with("team name: use 1 to 63"));

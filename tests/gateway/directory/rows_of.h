@@ -29,6 +29,7 @@ class Company {
     macs_[row.id] = row.mac;
     head.version = row.version;
     head.mac = HeadMac(kMacKey, head.version, head.set);
+    std::erase_if(changed, [&row](const Row& older) { return older.id == row.id; });  // A reader sees the newest state only.
     changed.push_back(row);
     return row;
   }
@@ -39,7 +40,8 @@ class Company {
   Row Project(const Row& team, const std::string& name) {
     return Add(Table::kProject, {{"org", team.Text("org")}, {"team", team.id.ToString()}, {"name", name}, {"blocked", std::string("f")}});
   }
-  Row Key(const Row& project, const std::string& public_id, const base::Digest& hmac = {}, const std::string& roles = "member", bool dev = false) {
+  Row Key(const Row& project, const std::string& public_id, const base::Digest& hmac = {}, const std::string& roles = "member",
+          bool dev = false) {
     return Add(Table::kKey, {{"org", project.Text("org")},
                              {"project", project.id.ToString()},
                              {"public_id", public_id},
@@ -50,7 +52,8 @@ class Company {
                              {"created_us", std::int64_t{1}},
                              {"dev", std::string(dev ? "t" : "f")}});
   }
-  Row Grant(const Row& org, const std::string& kind, const base::Uuid& scope, const std::string& model, const std::string& state = "granted") {
+  Row Grant(const Row& org, const std::string& kind, const base::Uuid& scope, const std::string& model,
+            const std::string& state = "granted") {
     return Add(Table::kModelGrant,
                {{"org", org.id.ToString()}, {"scope_kind", kind}, {"scope_id", scope.ToString()}, {"model", model}, {"state", state}});
   }

@@ -44,7 +44,10 @@ TEST_CASE("A MAC changes with each thing that it covers, and with the key") {
   with([](Row& r) { r.admin_log_id = 1; });
   with([](Row& r) { r.admin_index = 10; });
   // A value that moves into the next column.
-  with([](Row& r) { r.Set("name", base::Value()); r.Set("owner", std::string("web")); });
+  with([](Row& r) {
+    r.Set("name", base::Value());
+    r.Set("owner", std::string("web"));
+  });
   for (const Row& row : changed) CHECK(RowMac(kMacKey, row) != good);
 }
 

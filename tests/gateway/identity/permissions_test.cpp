@@ -3,8 +3,8 @@
 #include <map>
 #include <set>
 
-#include <catch2/catch_test_macros.hpp>
 #include <google/protobuf/descriptor.h>
+#include <catch2/catch_test_macros.hpp>
 
 #include "base/error_detail.h"
 #include "gateway/directory/names.h"
@@ -22,11 +22,12 @@ using identity::Reach;
 
 namespace {
 
-// The table as people read it: '-' no, 'o' own org, 'A' the whole installation. Order: use, read directory, orgs, teams, keys, grants, quotas,
-// prices, read policy, write policy, activate policy, audit, content, verify, usage, reconcile, system, stop, stop everything.
+// The table as people read it: '-' no, 'o' own org, 'A' the whole installation. Order: use, read directory, orgs, teams, keys, grants,
+// quotas, prices, read policy, write policy, activate policy, audit, content, verify, usage, reconcile, system, stop, stop everything.
 const std::map<std::string, std::string> kTable = {
-    {"owner", "oAAAAAAAAAAAAAAAAAA"},   {"admin", "oo-oooo-oooo--o-oo-"}, {"policy_author", "oo------ooo--------"}, {"approver", "-o------o-o--------"},
-    {"auditor", "-o------o--oo-o----"}, {"finance", "-o------------o----"}, {"operator", "-A-----A-----A-AAAA"},      {"member", "o---------------o--"},
+    {"owner", "oAAAAAAAAAAAAAAAAAA"},    {"admin", "oo-oooo-oooo--o-oo-"},   {"policy_author", "oo------ooo--------"},
+    {"approver", "-o------o-o--------"}, {"auditor", "-o------o--oo-o----"}, {"finance", "-o------------o----"},
+    {"operator", "-A-----A-----A-AAAA"}, {"member", "o---------------o--"},
 };
 
 char Letter(Reach reach) { return reach == Reach::kNone ? '-' : reach == Reach::kOrg ? 'o' : 'A'; }
@@ -58,8 +59,9 @@ TEST_CASE("Each role may do what the table says, and there is a row for each") {
 
 TEST_CASE("Every call of every service is in the table once, and nothing else is") {
   std::set<std::string> declared;
-  for (const auto* file : {v1::ChatRequest::descriptor()->file(), v1::Org::descriptor()->file(), v1::StoredPolicy::descriptor()->file(),
-                           v1::StoredRecord::descriptor()->file(), v1::UsageLine::descriptor()->file(), v1::StatusReply::descriptor()->file()}) {
+  for (const auto* file :
+       {v1::ChatRequest::descriptor()->file(), v1::Org::descriptor()->file(), v1::StoredPolicy::descriptor()->file(),
+        v1::StoredRecord::descriptor()->file(), v1::UsageLine::descriptor()->file(), v1::StatusReply::descriptor()->file()}) {
     for (int s = 0; s < file->service_count(); ++s) {
       for (int m = 0; m < file->service(s)->method_count(); ++m) {
         declared.insert("/" + file->service(s)->full_name() + "/" + file->service(s)->method(m)->name());

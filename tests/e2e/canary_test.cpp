@@ -1,0 +1,179 @@
+// One secret, planted in prompts and outputs on every surface, under rules that redact or block it, cut into tokens in every way; then every
+// byte that left the program is searched for it.
+#include <catch2/catch_test_macros.hpp>
+
+#include <fmt/format.h>
+
+#include "base/encoding.h"
+#include "tests/e2e/support/admin.h"
+#include "tests/e2e/support/ask.h"
+#include "tests/e2e/support/books.h"
+#include "tests/e2e/support/http_client.h"
+#include "tests/e2e/support/wire_tap.h"
+
+namespace {
+
+using namespace tollgate::e2e;
+namespace base = tollgate::base;
+
+// Letters that no id, header or JSON of ours can hold: on HTTP already one of their bytes gives a leak away.
+const std::vector<std::string> kGreek = {"Ϟ", "Ϡ", "Ϣ", "Ϥ", "Ϧ", "Ϩ", "Ϫ"};
+// Found by a regex, which must wait for its end.
+const std::vector<std::string> kCode = {"Z", "Q", "~", "J", "X", "V", "K", "~", "7", "3"};
+
+std::string Join(const std::vector<std::string>& parts, const std::string& between = "", std::size_t from = 0, std::size_t to = SIZE_MAX) {
+  std::string out;
+  for (std::size_t i = from; i < std::min(to, parts.size()); ++i) out += (i > from ? between : "") + parts[i];
+  return out;
+}
+
+std::string RulesFor(const std::string& team, const std::string& action) {
+  const std::string replacement = action == "redact" ? "    replacement: \"[GONE]\"\n" : "";
+  return fmt::format(
+      "  - id: {0}.greek\n    where:\n      team: {0}\n    detect:\n      keywords: [{2}]\n    do: {1}\n{3}"
+      "  - id: {0}.code\n    where:\n      team: {0}\n    detect:\n      regex: 'ZQ~[A-Z]{{4,8}}~[0-9]{{2}}'\n    do: {1}\n{3}",
+      team, action, Join(kGreek), replacement);
+}
+
+// How a canary is cut into tokens: "\|" stands between two. At least one cut, so that the prompt itself does not hold it.
+std::vector<std::string> Chunkings(const std::vector<std::string>& canary) {
+  std::vector<std::string> out = {Join(canary, "\\|")};
+  for (std::size_t cut = 1; cut < canary.size(); cut += 2) out.push_back(Join(canary, "", 0, cut) + "\\|" + Join(canary, "", cut));
+  return out;
+}
+
+// What must not be found: the canary in every form that a program might write it in, and each part of it that could not be chance.
+std::vector<std::string> Forms(const std::vector<std::string>& canary) {
+  const std::string whole = Join(canary);
+  std::string percent, escaped;
+  for (const unsigned char c : whole) percent += fmt::format("%{:02X}", c);
+  for (const std::string& letter : canary) {
+    const bool greek = letter.size() == 2;
+    escaped += greek ? fmt::format("\\u{:04x}", (letter[0] & 0x1F) << 6 | (letter[1] & 0x3F)) : letter;
+  }
+  std::vector<std::string> forms = {whole, percent, escaped, base::HexEncode(whole)};
+  for (std::size_t shift = 0; shift < 3; ++shift) forms.push_back(base::Base64Encode(whole.substr(shift)).substr(0, whole.size()));
+  for (std::size_t i = 0; i + 4 <= canary.size(); ++i) forms.push_back(Join(canary, "", i, i + 4));
+  return forms;
+}
+
+std::string Leak(const std::string& bytes, const std::vector<std::string>& canary) {
+  for (const std::string& form : Forms(canary)) {
+    if (const auto at = bytes.find(form); at != std::string::npos) return fmt::format("found {} at byte {}", base::HexEncode(form), at);
+  }
+  return "";
+}
+
+struct World {
+  World() : admin(gateway, installation.owner_key()) {
+    keys["red"] = MakeCompany(admin).key;
+    admin.MakeProject("blue", "app");
+    keys["blue"] = admin.MakeKey("blue", "app", "blue").secret();
+    admin.PutPolicy("version: 1\nname: test\nrules:\n" + RulesFor("red", "redact") + RulesFor("blue", "block"));
+    REQUIRE(Eventually([&] { return Ask(PortsOf(gateway), Surface::kHttpPlain, {.key = keys["blue"], .prompt = Join(kGreek)}).code == 403; }));
+  }
+  Installation installation;
+  Gateway gateway{installation};
+  Admin admin;
+  WireTap grpc{gateway.grpc_port()};
+  WireTap http{gateway.http_port()};
+  Ports ports{grpc.port(), http.port()};
+  std::map<std::string, std::string> keys;
+
+  void CheckAll() {
+    const std::string stored = installation.Sql()
+                                   ->Run("search", "SELECT count(*) FROM audit.record WHERE position('\\xcf9ecfa0cfa2cfa4'::bytea IN message) > 0 "
+                                                   "OR position('\\xcf9ecfa0cfa2cfa4'::bytea IN content) > 0")
+                                   ->Text(0, 0);
+    CHECK(stored == "0");
+    const std::string metrics = gateway.Metrics();
+    CHECK(gateway.Stop() == 0);
+    const std::pair<const char*, std::string> places[] = {
+        {"gRPC wire", grpc.bytes()}, {"HTTP wire", http.bytes()}, {"diagnostics", gateway.process().Err() + gateway.process().Out()}, {"metrics", metrics}};
+    for (const auto& [place, bytes] : places) {
+      INFO(place);
+      REQUIRE_FALSE(bytes.empty());
+      CHECK(Leak(bytes, kGreek).empty());
+      CHECK(Leak(bytes, kCode).empty());
+    }
+    CHECK(http.bytes().find('\xCF') == std::string::npos);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("A secret in the output leaves on no surface, however it is cut into tokens") {
+  World world;
+  for (const Surface surface : kSurfaces) {
+    for (const bool code : {false, true}) {
+      for (const std::string& cut : Chunkings(code ? kCode : kGreek)) {
+        for (const char* pace : {"", "!pace_ms 25\n"}) {
+          if (*pace != 0 && cut.find("\\|") != cut.rfind("\\|") && !IsStream(surface)) continue;  // Slow, and of use on streams only.
+          const Question redacted{.key = world.keys["red"], .prompt = fmt::format("{}!say before {} after", pace, cut)};
+          const Answer red = Ask(world.ports, surface, redacted);
+          INFO(Name(surface) << " " << redacted.prompt << " -> " << red.code << " " << red.message);
+          CHECK(red.done);
+          CHECK(red.text == "before [GONE] after");
+          CHECK(red.finish == "stop");
+          CHECK(red.text.find('\xCF') == std::string::npos);
+
+          Question blocked = redacted;
+          blocked.key = world.keys["blue"];
+          const Answer blue = Ask(world.ports, surface, blocked);
+          INFO("blocked: " << blue.code << " " << blue.message << " " << blue.text);
+          CHECK(blue.done);
+          CHECK(blue.finish == "content_filter");
+          CHECK(blue.text == "before ");
+        }
+      }
+    }
+  }
+  world.CheckAll();
+  CHECK(Books(world.installation).Check().empty());
+}
+
+TEST_CASE("A secret in the prompt reaches neither the model nor any surface, wherever in the prompt it stands") {
+  World world;
+  for (const auto& canary : {kGreek, kCode}) {
+    const std::string secret = Join(canary);
+    for (const Surface surface : kSurfaces) {
+      INFO(Name(surface));
+      const Answer red = Ask(world.ports, surface, {.key = world.keys["red"], .prompt = "before " + secret + " after"});
+      CHECK(red.text == "before [GONE] after");  // The scripted engine says what it was told.
+      const Answer blue = Ask(world.ports, surface, {.key = world.keys["blue"], .prompt = "before " + secret + " after"});
+      CHECK(blue.code == (IsGrpc(surface) ? 7 : 403));
+      CHECK(blue.reason == (IsGrpc(surface) ? "POLICY_BLOCKED" : "content_filter"));
+      CHECK(blue.text.empty());
+      const Answer system = Ask(world.ports, surface, {.key = world.keys["blue"], .prompt = "hello", .system = "Say " + secret + " now."});
+      CHECK(system.code == (IsGrpc(surface) ? 7 : 403));
+    }
+    // Parts that only together hold it, and a name.
+    const std::string half = Join(canary, "", 0, 3), rest = Join(canary, "", 3);
+    const std::string bodies[] = {
+        fmt::format(R"({{"model":"scripted","messages":[{{"role":"user","content":[{{"type":"text","text":{}}},{{"type":"text","text":{}}}]}}]}})", JsonQuote(half),
+                    JsonQuote(rest)),
+        fmt::format(R"({{"model":"scripted","messages":[{{"role":"user","name":{},"content":"hello"}}]}})", JsonQuote(secret)),
+        fmt::format(R"({{"model":"scripted","messages":[{{"role":"user","content":{}}},{{"role":"assistant","content":"what?"}},{{"role":"user","content":"hello"}}]}})",
+                    JsonQuote(secret))};
+    for (const std::string& body : bodies) {
+      INFO(body);
+      HttpConnection connection(world.ports.http);
+      connection.Send(Post("/v1/chat/completions", world.keys["blue"], body));
+      const HttpReply reply = connection.Read();
+      CHECK(reply.status == 403);
+      CHECK(JsonAt(reply.body, "error.code") == "content_filter");
+    }
+  }
+  world.CheckAll();
+}
+
+TEST_CASE("What only begins like a secret is delivered whole") {
+  World world;
+  for (const Surface surface : kSurfaces) {
+    INFO(Name(surface));
+    const Answer answer = Ask(world.ports, surface, {.key = world.keys["blue"], .prompt = "!say ZQ~JX\\|VK~\\|7 and ϞϠ\\|Ϣ\\|Ϥ then ZQ~"});
+    CHECK(answer.done);
+    CHECK(answer.finish == "stop");
+    CHECK(answer.text == "ZQ~JXVK~7 and ϞϠϢϤ then ZQ~");
+  }
+}

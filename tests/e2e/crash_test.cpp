@@ -1,0 +1,264 @@
+// kill -9 at every step of a request's way, then a restart, or another instance that takes over: each REQUEST has one terminal record, what
+// was told to clients is on record, usage equals records equals ledger, and nothing stays reserved.
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <future>
+#include <optional>
+#include <random>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "tests/e2e/support/admin.h"
+#include "tests/e2e/support/ask.h"
+#include "tests/e2e/support/books.h"
+#include "tests/e2e/support/http_client.h"
+#include "tests/support/random.h"
+
+namespace {
+
+using namespace tollgate::e2e;
+namespace base = tollgate::base;
+namespace v1 = tollgate::v1;
+namespace test = tollgate::test;
+
+// A table that nobody can write to while this stands: what the program is about to do there waits.
+class Lock {
+ public:
+  Lock(const Installation& installation, const std::string& table) : looker_(installation.Sql()) {
+    std::promise<bool> taken;
+    auto is_taken = taken.get_future();
+    holder_ = std::jthread([this, &taken, session = installation.Sql(), table] {
+      bool told = false;
+      const absl::Status status = session->InTransaction("hold a lock", [&](base::Session& inside) -> absl::Status {
+        const auto locked = inside.Run("lock", fmt::format("LOCK TABLE {} IN SHARE MODE", table));
+        told = true;
+        taken.set_value(locked.ok());
+        release_.get_future().wait();
+        return locked.status();
+      });
+      if (!told) taken.set_value(status.ok());
+    });
+    REQUIRE(is_taken.get());
+  }
+  ~Lock() { release_.set_value(); }
+
+  // That a statement of the program waits for it.
+  bool Bites() {
+    return Eventually([this] {
+      const auto rows = looker_->Run("look", "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'");
+      return rows.ok() && rows->Int(0, 0) > 0;
+    });
+  }
+
+ private:
+  std::unique_ptr<base::Session> looker_;
+  std::promise<void> release_;
+  std::jthread holder_;
+};
+
+struct World {
+  World() {
+    gateway.emplace(installation);
+    Admin admin(*gateway, installation.owner_key());
+    key = MakeCompany(admin).key;
+    admin.SetQuota(ScopeOf("red"), v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_MONTH, 50'000'000);
+    admin.SetQuota(ScopeOf("red", "app"), v1::QUOTA_METER_REQUESTS, v1::QUOTA_WINDOW_MONTH, 1'000'000);
+    admin.SetQuota(ScopeOf(""), v1::QUOTA_METER_CONCURRENT, v1::QUOTA_WINDOW_UNSPECIFIED, 1000);
+    REQUIRE(Eventually([&] { return Ask(PortsOf(*gateway), Surface::kHttpPlain, {.key = key, .prompt = "hello"}).headers.contains("x-ratelimit-limit-tokens"); }));
+  }
+  Ports ports() const { return PortsOf(*gateway); }
+  void Restart() {
+    gateway.reset();
+    gateway.emplace(installation);
+  }
+  void FinalChecks() {
+    Books books(installation);
+    CHECK(books.Check() == "");
+    CHECK(Reconcile(*gateway, installation.owner_key()) == "");
+    CHECK(gateway->Stop() == 0);
+    CHECK(books.CheckBalances() == "");
+    CHECK(books.Check() == "");
+  }
+  Installation installation;
+  std::optional<Gateway> gateway;
+  std::string key;
+};
+
+struct Step {
+  const char* name;
+  Surface surface;
+  const char* prompt;
+  const char* lock_before;      // Before it asks.
+  std::size_t text_bytes;       // Then it waits for so much text …
+  int requests;                 // … and for so many more REQUEST records …
+  const char* lock_after;       // … then locks this …
+  const char* reason;           // … kills, restarts, and expects this end; "" = no request is on record.
+};
+
+// On audit.record the journal waits; on metering.balance the leases do.
+constexpr Step kSteps[] = {
+    {"reserving", Surface::kHttpPlain, "hello", "metering.balance", 0, 0, "", ""},
+    {"before the REQUEST is durable", Surface::kGrpcUnary, "hello", "audit.record", 0, 0, "", "RECOVERED"},
+    {"routed, before the first token", Surface::kGrpcStream, "!hang", "", 0, 1, "", "RECOVERED"},
+    {"unary, decoding", Surface::kHttpPlain, "!pace_ms 2\n!tokens 100000", "", 0, 1, "", "RECOVERED"},
+    {"after the first segment", Surface::kHttpStream, "!say one two \n!hang", "", 3, 1, "", "RECOVERED"},
+    {"in the middle of segments", Surface::kGrpcStream, "!pace_ms 1\n!tokens 100000", "", 300, 1, "", "RECOVERED"},
+    {"before the last segment", Surface::kHttpStream, "!say one \n!pace_ms 400\n!say two", "", 3, 1, "audit.record", "RECOVERED"},
+    {"settling a unary reply", Surface::kGrpcUnary, "!pace_ms 400\n!say one", "", 0, 1, "audit.record", "RECOVERED"},
+    {"after the answer", Surface::kHttpPlain, "hello", "", 0, 1, "", "STOP"},
+};
+
+}  // namespace
+
+TEST_CASE("kill -9 at each step of a request leaves nothing open, unbilled or reserved") {
+  World world;
+  for (const Step& step : kSteps) {
+    DYNAMIC_SECTION(step.name) {
+      Books books(world.installation);
+      const std::int64_t before = books.Requests();
+      std::optional<Lock> lock;
+      // A lease that is at hand needs no database: ask for more than is.
+      Question question{.key = world.key, .prompt = step.prompt, .patience = milliseconds(20'000)};
+      if (step.lock_before == std::string("metering.balance")) {
+        Admin admin(*world.gateway, world.installation.owner_key());
+        admin.SetQuota(ScopeOf("red"), v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_DAY, 40'000'000);
+        REQUIRE(Eventually([&] { return Ask(world.ports(), Surface::kHttpPlain, {.key = "", .prompt = "x"}).code == 401; }));
+      }
+      if (*step.lock_before != 0) lock.emplace(world.installation, step.lock_before);
+      std::atomic<std::size_t> got{0};
+      std::atomic<bool> answered{false};
+      question.on_text = [&got](const std::string& text) {
+        got = text.size();
+        return true;
+      };
+      Answer answer;
+      std::jthread asking([&] {
+        answer = Ask(world.ports(), step.surface, question);
+        answered = true;
+      });
+      REQUIRE(Eventually([&] { return got >= step.text_bytes; }));
+      REQUIRE(Eventually([&] { return books.Requests() >= before + step.requests; }));
+      if (*step.lock_after != 0) lock.emplace(world.installation, step.lock_after);
+      if (lock) REQUIRE(lock->Bites());
+      if (step.reason == std::string("STOP")) REQUIRE(Eventually([&] { return answered.load(); }));
+      world.gateway->Kill9();
+      lock.reset();
+      asking.join();
+      world.Restart();
+      REQUIRE(Eventually([&] { return books.Open() == 0; }));
+      CHECK(books.Check() == "");
+      if (answer.done) CHECK(step.reason == std::string("STOP"));
+      // A statement that stood in a lock may be carried out by Postgres although its sender is dead; or not.
+      const std::int64_t made = books.Requests() - before;
+      CHECK((made == 1 || (made == 0 && step.requests == 0)));
+      if (made == 1) CHECK(books.Reasons().back() == step.reason);
+      Admin admin(*world.gateway, world.installation.owner_key());
+      CHECK(CheckAcknowledged(admin, books, {answer}) == "");
+      if (!answer.text.empty() && !answer.done) {
+        const Story story = StoryOf(admin, answer.request_id);
+        CHECK(story.end.recovered());
+        CHECK(story.end.tokens().output() > 0);
+      }
+      CHECK(Ask(world.ports(), step.surface, {.key = world.key, .prompt = "hello"}).text == "hello");
+      world.FinalChecks();
+    }
+  }
+}
+
+TEST_CASE("A request whose body has not come is nobody's when the program dies") {
+  World world;
+  Books books(world.installation);
+  const std::int64_t before = books.Requests();
+  HttpConnection connection(world.ports().http);
+  const std::string request = PostChat({.key = world.key, .prompt = "hello"});
+  connection.Send(request.substr(0, request.size() - 10));
+  world.gateway->Kill9();
+  world.Restart();
+  CHECK(books.Requests() == before);
+  world.FinalChecks();
+}
+
+TEST_CASE("kill -9 at any moment under load, again and again, loses nothing that was told") {
+  World world;
+  const std::uint64_t seed = test::Seed();
+  INFO("TOLLGATE_SEED=" << seed);
+  std::mt19937_64 random(seed);
+  const char* prompts[] = {"hello", "one two three four", "!pace_ms 1\n!tokens 30", "!pace_ms 5\n!tokens 20", "!tokens 300", "!pace_ms 2\n!say a\\|b\\|c d\n!tokens 5\n!fail"};
+  std::vector<Answer> all;
+  const int loops = test::Loops();
+  for (int loop = 0; loop < loops; ++loop) {
+    const std::uint64_t pick = random();
+    Load load(world.ports(), 4, [&](int thread, int number) {
+      const std::uint64_t n = pick + static_cast<std::uint64_t>(thread) * 7 + static_cast<std::uint64_t>(number);
+      return std::pair(kSurfaces[n % 4], Question{.key = world.key, .prompt = prompts[n / 4 % std::size(prompts)], .patience = milliseconds(10'000)});
+    });
+    std::this_thread::sleep_for(milliseconds(random() % 250));
+    world.gateway->Kill9();
+    load.Stop();
+    const std::vector<Answer> answers = load.answers();
+    all.insert(all.end(), answers.begin(), answers.end());
+    world.Restart();
+    Books books(world.installation);
+    REQUIRE(Eventually([&] { return books.Open() == 0; }));
+    const std::string wrong = books.Check();
+    INFO("loop " << loop);
+    REQUIRE(wrong == "");
+  }
+  Books books(world.installation);
+  Admin admin(*world.gateway, world.installation.owner_key());
+  std::shuffle(all.begin(), all.end(), random);
+  CHECK(CheckAcknowledged(admin, books, all, 80) == "");
+  const auto done = std::count_if(all.begin(), all.end(), [](const Answer& a) { return a.done; });
+  WARN(fmt::format("{} kills, {} requests on record, {} whole answers", loops, books.Requests(), done));
+  CHECK(done > loops);
+  world.FinalChecks();
+}
+
+TEST_CASE("What a dead instance left open, a living one closes within 30 seconds") {
+  World world;
+  Gateway other(world.installation, {.state = "b"});
+  Books books(world.installation);
+  const std::int64_t before = books.Requests();
+  std::vector<std::jthread> asking;
+  std::vector<Answer> answers(4);
+  for (int i = 0; i < 4; ++i) {
+    asking.emplace_back([&, i] { answers[i] = Ask(world.ports(), kSurfaces[i], {.key = world.key, .prompt = "!pace_ms 1\n!tokens 20\n!hang", .patience = milliseconds(30'000)}); });
+  }
+  REQUIRE(Eventually([&] { return books.Requests() == before + 4; }));
+  std::this_thread::sleep_for(milliseconds(100));
+  world.gateway->Kill9();
+  asking.clear();
+  CHECK(books.Open() == 4);
+  CHECK(Ask(PortsOf(other), Surface::kHttpStream, {.key = world.key, .prompt = "hello"}).text == "hello");
+  const auto start = std::chrono::steady_clock::now();
+  CHECK(Eventually([&] { return books.Open() == 0; }, milliseconds(30'000)));
+  WARN(fmt::format("adopted after {:.1f} s", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()));
+  Admin admin(other, world.installation.owner_key());
+  CHECK(CheckAcknowledged(admin, books, answers) == "");
+  CHECK(books.Check() == "");
+  CHECK(Reconcile(other, world.installation.owner_key()) == "");
+  CHECK(Eventually([&] { return books.Count("SELECT count(DISTINCT instance_id) FROM metering.lease") <= 1; }));
+  CHECK(other.Stop() == 0);
+  CHECK(books.CheckBalances() == "");
+}
+
+TEST_CASE("SIGTERM under load ends with every record written") {
+  World world;
+  Load load(world.ports(), 8, [&](int thread, int number) {
+    return std::pair(kSurfaces[(thread + number) % 4], Question{.key = world.key, .prompt = number % 2 == 0 ? "one two three" : "!pace_ms 2\n!tokens 50"});
+  });
+  REQUIRE(Eventually([&] { return load.answered() > 40; }));
+  CHECK(world.gateway->Stop() == 0);
+  load.Stop();
+  Books books(world.installation);
+  CHECK(books.Open() == 0);
+  CHECK(books.Check() == "");
+  CHECK(books.CheckBalances() == "");
+  world.Restart();
+  Admin admin(*world.gateway, world.installation.owner_key());
+  CHECK(CheckAcknowledged(admin, books, load.answers()) == "");
+  world.FinalChecks();
+}

@@ -1,0 +1,247 @@
+// Quotas end to end: to the token, over many calls at once, over two instances, and given back when a request comes to nothing.
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+#include <atomic>
+#include <optional>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "tests/e2e/support/admin.h"
+#include "tests/e2e/support/ask.h"
+#include "tests/e2e/support/books.h"
+#include "tests/e2e/support/http_client.h"
+
+namespace {
+
+using namespace tollgate::e2e;
+namespace v1 = tollgate::v1;
+
+constexpr std::int64_t kStep = 64;  // Tokens by which a running request extends its reservation.
+
+struct World {
+  World() : admin(gateway, installation.owner_key()), company(MakeCompany(admin)) {
+    REQUIRE(Eventually([&] { return Say("hello").done; }));
+  }
+  Answer Say(const std::string& prompt, Surface surface = Surface::kHttpPlain, const std::string& key = "") {
+    return Ask(ports, surface, {.key = key.empty() ? company.key : key, .prompt = prompt});
+  }
+  // A team of its own with a key, so that nothing else counts.
+  std::string Team(const std::string& team) {
+    admin.MakeProject(team, "app");
+    return admin.MakeKey(team, "app", team).secret();
+  }
+  void Limit(const std::string& team, const std::string& key, v1::QuotaMeter meter, v1::QuotaWindow window, std::int64_t amount) {
+    admin.SetQuota(ScopeOf(team), meter, window, amount);
+    const char* header = meter == v1::QUOTA_METER_REQUESTS ? "x-ratelimit-limit-requests" : "x-ratelimit-limit-tokens";
+    const auto in_force = [&] { return Ask(ports, Surface::kHttpPlain, {.key = key, .prompt = "x", .model = "none"}).headers.contains(header); };
+    if (meter != v1::QUOTA_METER_CONCURRENT) REQUIRE(Eventually(in_force));
+  }
+  std::int64_t Used(const std::string& team) { return Books(installation).Count(fmt::format("SELECT coalesce(sum(input_tokens + output_tokens), 0)::int8 FROM metering.usage WHERE team_name = '{}'", team)); }
+
+  Installation installation;
+  Gateway gateway{installation};
+  Ports ports = PortsOf(gateway);
+  Admin admin;
+  Company company;
+};
+
+// Calls at once, from a thread each.
+std::vector<Answer> AtOnce(int calls, const std::function<Answer(int)>& ask) {
+  std::vector<Answer> answers(static_cast<std::size_t>(calls));
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < calls; ++i) threads.emplace_back([&, i] { answers[static_cast<std::size_t>(i)] = ask(i); });
+  threads.clear();
+  return answers;
+}
+
+}  // namespace
+
+TEST_CASE("A stream ends at the exact token of its budget, and the next request is told when it resets") {
+  World world;
+  int n = 0;
+  for (const Surface surface : kSurfaces) {
+    for (const std::int64_t budget : {80, 100, 200}) {
+      const std::string team = fmt::format("team{}", ++n);
+      const std::string key = world.Team(team);
+      REQUIRE(Eventually([&] { return world.Say("x", Surface::kHttpPlain, key).code != 401; }));
+      const std::int64_t already = world.Used(team);
+      world.Limit(team, key, v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_MONTH, budget);
+      const Answer answer = world.Say("!tokens 5000", surface, key);
+      INFO(Name(surface) << ", " << budget << " tokens: " << answer.code << " " << answer.message << " " << answer.input << "+" << answer.output);
+      CHECK(answer.done);
+      CHECK(answer.finish == "length");
+      CHECK(answer.input + answer.output == budget);
+      CHECK(answer.text.size() == 5 * static_cast<std::size_t>(answer.output));
+      if (IsGrpc(surface)) CHECK(answer.quota_reached.find(team) != std::string::npos);
+      CHECK(world.Used(team) - already == budget);
+      const Answer next = world.Say("hello", surface, key);
+      CHECK(next.code == (IsGrpc(surface) ? 8 : 429));
+      CHECK(next.reason == (IsGrpc(surface) ? "QUOTA_SPENT" : "insufficient_quota"));
+      CHECK(next.message.find("team " + team + " has used") != std::string::npos);
+      CHECK(next.message.find("resets 20") != std::string::npos);
+      if (!IsGrpc(surface)) CHECK(next.headers.at("x-should-retry") == "false");
+    }
+  }
+  CHECK(world.gateway.Stop() == 0);
+  Books books(world.installation);
+  CHECK(books.Check() == "");
+  CHECK(books.CheckBalances() == "");
+}
+
+TEST_CASE("Fifty calls at once use a budget of N to the last step and never past it") {
+  World world;
+  const std::string key = world.Team("crowd");
+  REQUIRE(Eventually([&] { return world.Say("x", Surface::kHttpPlain, key).code != 401; }));
+  const std::int64_t budget = 2500;
+  const std::int64_t already = world.Used("crowd");
+  world.Limit("crowd", key, v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_MONTH, budget);
+  const auto answers = AtOnce(50, [&](int i) { return world.Say(i % 2 == 0 ? "!tokens 100" : "!pace_ms 1\n!tokens 100", kSurfaces[i % 4], key); });
+  std::int64_t sum = 0;
+  for (const Answer& answer : answers) sum += answer.input + answer.output;
+  const std::int64_t used = world.Used("crowd") - already;
+  CHECK(sum == used);
+  CHECK(used <= budget);
+  // What is left over is less than the least that a request must reserve: its prompt and one step.
+  CHECK(used > budget - kStep - 30);
+  CHECK(world.gateway.Stop() == 0);
+  CHECK(Books(world.installation).CheckBalances() == "");
+}
+
+TEST_CASE("Two instances share one budget and do not overshoot it") {
+  World world;
+  Gateway second(world.installation, {.state = "b"});
+  const std::string key = world.Team("shared");
+  for (const Gateway* gateway : {&world.gateway, &second}) {
+    REQUIRE(Eventually([&] { return Ask(PortsOf(*gateway), Surface::kHttpPlain, {.key = key, .prompt = "x"}).done; }));
+  }
+  const std::int64_t budget = 4000;
+  const std::int64_t already = world.Used("shared");
+  world.Limit("shared", key, v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_MONTH, budget);
+  REQUIRE(Eventually([&] { return Ask(PortsOf(second), Surface::kHttpPlain, {.key = key, .prompt = "x", .model = "none"}).headers.contains("x-ratelimit-limit-tokens"); }));
+  const auto answers = AtOnce(30, [&](int i) {
+    Answer last;
+    for (int k = 0; k < 8; ++k) last = Ask(PortsOf((i + k) % 2 == 0 ? world.gateway : second), kSurfaces[(i + k) % 4], {.key = key, .prompt = "!tokens 60"});
+    return last;
+  });
+  const std::int64_t used = world.Used("shared") - already;
+  CHECK(used <= budget);
+  CHECK(used > budget - 4 * (kStep + 30));
+  for (const Answer& answer : answers) CHECK((answer.code == 429 || answer.code == 8 || answer.done));
+  CHECK(second.Stop() == 0);
+  CHECK(world.gateway.Stop() == 0);
+  Books books(world.installation);
+  CHECK(books.CheckBalances() == "");
+  CHECK(books.Check() == "");
+}
+
+TEST_CASE("Requests per minute: exactly as many as allowed, then a wait that is told") {
+  World world;
+  const std::string key = world.Team("rpm");
+  REQUIRE(Eventually([&] { return world.Say("x", Surface::kHttpPlain, key).code != 401; }));
+  auto sql = world.installation.Sql();
+  // Not across the turn of a minute: all in one window.
+  REQUIRE(Eventually([&] { return sql->Run("clock", "SELECT extract(second FROM clock_timestamp())::int")->Int(0, 0) < 45; }, milliseconds(30'000)));
+  world.Limit("rpm", key, v1::QUOTA_METER_REQUESTS, v1::QUOTA_WINDOW_MINUTE, 5);
+  const auto answers = AtOnce(16, [&](int i) { return world.Say("hello", kSurfaces[i % 4], key); });
+  int done = 0;
+  for (const Answer& answer : answers) {
+    done += answer.done ? 1 : 0;
+    if (answer.done) continue;
+    CHECK((answer.code == 429 || answer.code == 8));
+    CHECK((answer.reason == "RATE_LIMITED" || answer.reason == "rate_limit_exceeded"));
+    if (answer.code != 429) continue;
+    const int wait = std::stoi(answer.headers.at("retry-after"));
+    CHECK((wait >= 1 && wait <= 60));
+    CHECK(answer.headers.at("x-should-retry") == "true");
+    CHECK(answer.headers.at("x-ratelimit-remaining-requests") == "0");
+    CHECK(answer.headers.at("x-ratelimit-limit-requests") == "5");
+  }
+  CHECK(done == 5);
+}
+
+TEST_CASE("Concurrent requests: as many as allowed, and a place comes back however a request ends") {
+  World world;
+  const std::string key = world.Team("narrow");
+  REQUIRE(Eventually([&] { return world.Say("x", Surface::kHttpPlain, key).done; }));
+  world.Limit("narrow", key, v1::QUOTA_METER_CONCURRENT, v1::QUOTA_WINDOW_UNSPECIFIED, 2);
+  REQUIRE(Eventually([&] {
+    std::atomic<bool> leave{false};
+    std::vector<std::jthread> holding;
+    for (int i = 0; i < 2; ++i) {
+      holding.emplace_back([&] { Ask(world.ports, Surface::kHttpStream, {.key = key, .prompt = "!pace_ms 20\n!tokens 1000", .on_text = [&](const std::string&) { return !leave; }}); });
+    }
+    Books books(world.installation);
+    const bool both = Eventually([&] { return books.Open() == 2; });
+    const Answer third = world.Say("hello", Surface::kHttpPlain, key);
+    leave = true;
+    return both && third.code == 429;
+  }));
+  const char* endings[] = {"hello", "!say a b\n!fail", "!pace_ms 5\n!tokens 20"};
+  for (int round = 0; round < 6; ++round) {
+    INFO("round " << round);
+    // The places of the round before are free again within moments.
+    REQUIRE(Eventually([&] { return world.Say("hello", Surface::kHttpPlain, key).done; }));
+    std::atomic<int> running{0};
+    std::atomic<bool> leave{false};
+    std::vector<std::jthread> holding;
+    std::vector<Answer> held(2);
+    for (std::size_t i = 0; i < 2; ++i) {
+      holding.emplace_back([&, i] {
+        bool counted = false;
+        held[i] = Ask(world.ports, i == 0 ? Surface::kGrpcStream : Surface::kHttpStream,
+                      {.key = key, .prompt = "!pace_ms 20\n!tokens 1000", .on_text = [&](const std::string&) {
+                         if (!std::exchange(counted, true)) ++running;
+                         return !leave;
+                       }});
+      });
+    }
+    REQUIRE(Eventually([&] { return running == 2; }));
+    for (const Surface surface : kSurfaces) {
+      const Answer third = world.Say("hello", surface, key);
+      CHECK(third.code == (IsGrpc(surface) ? 8 : 429));
+      CHECK(third.message.find("running") != std::string::npos);
+      if (!IsGrpc(surface)) CHECK(third.headers.at("x-should-retry") == "true");
+    }
+    leave = true;
+    holding.clear();
+    REQUIRE(Eventually([&] { return world.Say(endings[round % 3], kSurfaces[round % 4], key).code != 429; }));
+  }
+  CHECK(Eventually([&] { return Books(world.installation).Open() == 0; }));
+}
+
+TEST_CASE("What is left falls with use, in headers and trailers, and a key's own quota holds from the moment it is set") {
+  World world;
+  const v1::CreateKeyReply key = world.admin.MakeKey("red", "app", "limited");
+  world.admin.SetQuota(ScopeOf("", "", key.key().public_id()), v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_MONTH, 5000);
+  REQUIRE(Eventually([&] { return world.Say("hello", Surface::kHttpPlain, key.secret()).headers.contains("x-ratelimit-limit-tokens"); }));
+  std::int64_t left = 5001;
+  for (int i = 0; i < 8; ++i) {
+    const Answer answer = world.Say("one two three", kSurfaces[i % 4], key.secret());
+    REQUIRE(answer.done);
+    INFO(Name(kSurfaces[i % 4]) << " left " << answer.headers["x-ratelimit-remaining-tokens"]);
+    CHECK(answer.headers["x-ratelimit-limit-tokens"] == "5000");
+    const std::int64_t now = std::stoll("0" + answer.headers["x-ratelimit-remaining-tokens"]);
+    CHECK(now < left);
+    left = now;
+  }
+  // Denied and failed requests do not use it up.
+  for (int i = 0; i < 5; ++i) CHECK(Ask(world.ports, Surface::kHttpPlain, {.key = key.secret(), .prompt = "x", .model = "none"}).code == 404);
+  const Answer last = world.Say("one", Surface::kHttpPlain, key.secret());
+  CHECK(std::stoll("0" + last.headers.at("x-ratelimit-remaining-tokens")) > left - 100);
+}
+
+TEST_CASE("A model without a price is refused, never free") {
+  Installation installation;
+  Gateway gateway(installation, {.model_name = "unpriced"});
+  Admin admin(gateway, installation.owner_key());
+  const std::string key = MakeCompany(admin, "scripted").key;
+  REQUIRE(Eventually([&] { return Ask(PortsOf(gateway), Surface::kHttpPlain, {.key = key, .prompt = "x", .model = "unpriced"}).code != 401; }));
+  for (const Surface surface : kSurfaces) {
+    const Answer answer = Ask(PortsOf(gateway), surface, {.key = key, .prompt = "hello", .model = "unpriced"});
+    CHECK_FALSE(answer.done);
+    CHECK(answer.message.find("tollgate prices set unpriced") != std::string::npos);
+  }
+  CHECK(Books(installation).Requests() == 0);
+}

@@ -1,0 +1,241 @@
+#include "tests/e2e/support/ask.h"
+
+#include <atomic>
+#include <mutex>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+#include "tests/e2e/support/admin.h"
+#include "tests/e2e/support/http_client.h"
+#include "tollgate/v1/inference.grpc.pb.h"
+
+namespace tollgate::e2e {
+namespace {
+
+std::string FinishName(v1::FinishReason reason) {
+  switch (reason) {
+    case v1::FINISH_REASON_STOP: return "stop";
+    case v1::FINISH_REASON_LENGTH: return "length";
+    case v1::FINISH_REASON_CONTENT_FILTER: return "content_filter";
+    default: return "";
+  }
+}
+
+std::string WithoutPrefix(std::string id) { return id.starts_with("chatcmpl-") ? id.substr(9) : id; }
+
+v1::ChatRequest RequestOf(const Question& question) {
+  v1::ChatRequest request;
+  request.set_model(question.model);
+  if (!question.system.empty()) {
+    auto* system = request.add_messages();
+    system->set_role(v1::ROLE_SYSTEM);
+    system->add_parts(question.system);
+  }
+  auto* user = request.add_messages();
+  user->set_role(v1::ROLE_USER);
+  user->add_parts(question.prompt);
+  request.set_max_tokens(static_cast<std::int32_t>(question.max_tokens));
+  return request;
+}
+
+void TakeEnd(const v1::ChatEnd& end, Answer& answer) {
+  answer.finish = FinishName(end.finish_reason());
+  answer.input = end.usage().input();
+  answer.output = end.usage().output();
+  answer.quota_reached = end.quota_reached();
+}
+
+void TakeStatus(const grpc::Status& status, const grpc::ClientContext& context, Answer& answer) {
+  answer.code = status.error_code();
+  answer.message = status.error_message();
+  answer.seen += status.error_message() + "\n" + status.error_details() + "\n";
+  google::rpc::Status rich;
+  google::rpc::ErrorInfo info;
+  if (rich.ParseFromString(status.error_details())) {
+    answer.seen += rich.DebugString();
+    for (const auto& detail : rich.details()) {
+      if (!detail.UnpackTo(&info)) continue;
+      answer.reason = info.reason();
+      answer.seen += info.DebugString();
+    }
+  }
+  for (const auto* headers : {&context.GetServerInitialMetadata(), &context.GetServerTrailingMetadata()}) {
+    for (const auto& [name, value] : *headers) {
+      answer.headers[std::string(name.data(), name.size())] = std::string(value.data(), value.size());
+      answer.seen += std::string(name.data(), name.size()) + ": " + std::string(value.data(), value.size()) + "\n";
+    }
+  }
+  if (answer.request_id.empty()) answer.request_id = answer.headers["x-request-id"];
+}
+
+Answer AskGrpc(int port, const Question& question, bool stream) {
+  Answer answer;
+  const auto stub = v1::Inference::NewStub(ChannelTo(port));
+  grpc::ClientContext context;
+  if (!question.key.empty()) context.AddMetadata("authorization", "Bearer " + question.key);
+  context.set_deadline(std::chrono::system_clock::now() + question.patience);
+  const v1::ChatRequest request = RequestOf(question);
+  if (!stream) {
+    v1::ChatReply reply;
+    const grpc::Status status = stub->Chat(&context, request, &reply);
+    TakeStatus(status, context, answer);
+    if (!status.ok()) return answer;
+    answer.seen += reply.SerializeAsString();
+    answer.done = true;
+    answer.text = reply.text();
+    answer.request_id = WithoutPrefix(reply.id());
+    TakeEnd(reply.end(), answer);
+    return answer;
+  }
+  const auto reader = stub->ChatStream(&context, request);
+  v1::ChatChunk chunk;
+  bool ended = false;
+  while (reader->Read(&chunk)) {
+    answer.seen += chunk.SerializeAsString();
+    answer.text += chunk.text();
+    answer.request_id = WithoutPrefix(chunk.id());
+    if (chunk.has_end()) {
+      ended = true;
+      TakeEnd(chunk.end(), answer);
+    }
+    if (question.on_text && !question.on_text(answer.text)) context.TryCancel();
+  }
+  const grpc::Status status = reader->Finish();
+  TakeStatus(status, context, answer);
+  answer.done = ended && status.ok();
+  return answer;
+}
+
+void TakeHttpError(const std::string& body, Answer& answer) {
+  answer.message = JsonAt(body, "error.message");
+  answer.reason = JsonAt(body, "error.code");
+}
+
+void TakeEvent(const std::string& event, Answer& answer) {
+  if (event == "[DONE]") {
+    answer.done = true;
+    return;
+  }
+  if (!JsonAt(event, "error.message").empty()) return TakeHttpError(event, answer);
+  answer.text += JsonAt(event, "choices.0.delta.content");
+  if (const std::string finish = JsonAt(event, "choices.0.finish_reason"); !finish.empty()) answer.finish = finish;
+  if (const std::string tokens = JsonAt(event, "usage.prompt_tokens"); !tokens.empty()) {
+    answer.input = std::stoll(tokens);
+    answer.output = std::stoll(JsonAt(event, "usage.completion_tokens"));
+  }
+}
+
+void ReadStream(HttpConnection& connection, const Question& question, Answer& answer) {
+  std::string body;
+  std::string data;
+  while (connection.ReadChunk(data)) {
+    body += data;
+    for (std::size_t end = body.find("\n\n"); end != std::string::npos; end = body.find("\n\n")) {
+      if (body.starts_with("data: ")) TakeEvent(body.substr(6, end - 6), answer);
+      body.erase(0, end + 2);
+    }
+    if (question.on_text && !question.on_text(answer.text)) return connection.Reset();
+  }
+  answer.done = answer.done && connection.connected();
+}
+
+Answer AskHttp(int port, const Question& question, bool stream) {
+  Answer answer;
+  HttpConnection connection(port, question.patience);
+  const HttpAsk ask{.key = question.key,
+                    .model = question.model,
+                    .prompt = question.prompt,
+                    .stream = stream,
+                    .max_tokens = question.max_tokens,
+                    .system = question.system,
+                    .more_headers = "Connection: close\r\n"};
+  if (!connection.connected()) return answer;
+  connection.Send(PostChat(ask));
+  const bool head_came = connection.ReadUntil("\r\n\r\n");
+  if (!head_came) return answer;
+  const bool is_stream = connection.wire().find("text/event-stream") != std::string::npos;
+  const HttpReply reply = is_stream ? connection.ReadHead() : connection.Read();
+  answer.code = reply.status;
+  answer.headers = reply.headers;
+  if (const auto id = reply.headers.find("x-request-id"); id != reply.headers.end()) answer.request_id = id->second;
+  if (is_stream) {
+    ReadStream(connection, question, answer);
+  } else if (reply.status != 200) {
+    TakeHttpError(reply.body, answer);
+  } else {
+    answer.done = reply.complete;
+    answer.text = JsonAt(reply.body, "choices.0.message.content");
+    answer.finish = JsonAt(reply.body, "choices.0.finish_reason");
+    if (reply.complete) {
+      answer.input = std::stoll("0" + JsonAt(reply.body, "usage.prompt_tokens"));
+      answer.output = std::stoll("0" + JsonAt(reply.body, "usage.completion_tokens"));
+    }
+  }
+  answer.seen = connection.wire();
+  return answer;
+}
+
+}  // namespace
+
+const char* Name(Surface surface) {
+  switch (surface) {
+    case Surface::kGrpcUnary: return "gRPC unary";
+    case Surface::kGrpcStream: return "gRPC stream";
+    case Surface::kHttpPlain: return "HTTP plain";
+    default: return "HTTP stream";
+  }
+}
+
+Ports PortsOf(const Gateway& gateway) { return {gateway.grpc_port(), gateway.http_port()}; }
+
+Answer Ask(const Ports& ports, Surface surface, const Question& question) {
+  return IsGrpc(surface) ? AskGrpc(ports.grpc, question, IsStream(surface)) : AskHttp(ports.http, question, IsStream(surface));
+}
+
+struct Load::Impl {
+  std::atomic<bool> stop{false};
+  std::mutex mu;
+  std::vector<Answer> answers;
+  std::vector<std::jthread> threads;
+};
+
+Load::Load(const Ports& ports, int threads, Next next) : impl_(std::make_unique<Impl>()) {
+  for (int thread = 0; thread < threads; ++thread) {
+    impl_->threads.emplace_back([impl = impl_.get(), ports, thread, next] {
+      for (int number = 0; !impl->stop; ++number) {
+        const auto [surface, question] = next(thread, number);
+        Answer answer = Ask(ports, surface, question);
+        const bool refused = answer.code == -1 || answer.code == grpc::StatusCode::UNAVAILABLE;
+        {
+          std::lock_guard lock(impl->mu);
+          impl->answers.push_back(std::move(answer));
+        }
+        if (refused) std::this_thread::sleep_for(std::chrono::milliseconds(10));  // Nobody is there: do not spin.
+      }
+    });
+  }
+}
+
+Load::~Load() { Stop(); }
+
+void Load::Stop() {
+  impl_->stop = true;
+  impl_->threads.clear();
+}
+
+std::vector<Answer> Load::answers() const {
+  std::lock_guard lock(impl_->mu);
+  return impl_->answers;
+}
+
+int Load::answered() const {
+  std::lock_guard lock(impl_->mu);
+  int count = 0;
+  for (const Answer& answer : impl_->answers) count += answer.done ? 1 : 0;
+  return count;
+}
+
+}  // namespace tollgate::e2e

@@ -1,0 +1,106 @@
+// What the journal does with companions and records, for tests that have no journal.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <catch2/catch_test_macros.hpp>
+#include <fmt/format.h>
+
+#include "base/companion.h"
+#include "base/postgres.h"
+#include "metering/books.h"
+#include "metering/quotas.h"
+#include "tollgate/v1/record.pb.h"
+
+namespace tollgate::metering {
+
+inline absl::Status InsertCompanion(base::Session& session, const base::Companion& row, std::int64_t log_id, std::int64_t index) {
+  std::string names, values;
+  base::Params params;
+  for (std::size_t i = 0; i < row.values.size(); ++i) {
+    const auto& column = row.table->columns[i];
+    names += fmt::format("{}{}", i == 0 ? "" : ", ", column.name);
+    values += fmt::format("{}${}::{}", i == 0 ? "" : ", ", i + 1, column.type);
+    params.push_back(row.values[i]);
+  }
+  if (row.table->log_id_column != nullptr) {
+    names += fmt::format(", {}, {}", row.table->log_id_column, row.table->leaf_index_column);
+    values += fmt::format(", {}, {}", log_id, index);
+  }
+  return session.Run("insert companion", fmt::format("INSERT INTO {} ({}) VALUES ({})", row.table->name, names, values), params).status();
+}
+
+struct Who {
+  base::Uuid org = base::Uuid::NewV7(), team = base::Uuid::NewV7(), project = base::Uuid::NewV7(), key = base::Uuid::NewV7();
+  UsageNames names{"acme", "search", "web", "app"};
+};
+
+inline v1::Record RequestOf(const Who& who, const std::string& model = "smollm2") {
+  v1::Record r;
+  r.set_version(1);
+  r.set_kind(v1::RECORD_KIND_REQUEST);
+  r.set_request_id(base::Uuid::NewV7().Bytes());
+  r.set_attempt(1);
+  r.set_org_id(who.org.Bytes());
+  r.set_team_id(who.team.Bytes());
+  r.set_project_id(who.project.Bytes());
+  r.set_key_id(who.key.Bytes());
+  r.mutable_request()->set_model(model);
+  auto* price = r.mutable_request()->mutable_price();
+  price->set_version(1);
+  price->set_input_nanos_per_1000(150'000);
+  price->set_cached_input_nanos_per_1000(75'000);
+  price->set_output_nanos_per_1000(600'000);
+  price->set_currency("EUR");
+  return r;
+}
+
+inline v1::TokenCounts CountsOf(std::int64_t input, std::int64_t cached, std::int64_t output, std::int64_t delivered) {
+  v1::TokenCounts t;
+  t.set_input(input);
+  t.set_cached_input(cached);
+  t.set_output(output);
+  t.set_delivered(delivered);
+  return t;
+}
+
+// The FINAL of a request, at `at`.
+inline v1::Record FinalOf(const v1::Record& request, base::WallTime at, const v1::TokenCounts& tokens) {
+  v1::Record r = request;
+  r.set_kind(v1::RECORD_KIND_FINAL);
+  r.set_wall_us(base::ToMicros(at));
+  r.clear_request();
+  auto* end = r.mutable_end();
+  *end->mutable_tokens() = tokens;
+  *end->mutable_price() = request.request().price();
+  const auto amount = AmountOf(end->price(), tokens);
+  REQUIRE(amount.ok());
+  end->set_amount_nanos(amount->nanos);
+  return r;
+}
+
+inline void InsertRecord(base::Session& session, const v1::Record& record, std::int64_t log_id, std::int64_t index) {
+  const auto request = base::Uuid::FromBytes(record.request_id());
+  const auto row = session.Run("insert record",
+                               "INSERT INTO audit.record (log_id, leaf_index, wall_us, day, attempt, segment, kind, request_id, leaf_hash, message) "
+                               "VALUES ($1::int2, $2::int8, $3::int8, date '1970-01-01' + ($3::int8 / 86400000000)::int4, $4::int4, 0, $5::int2, "
+                               "$6::uuid, '\\x00', $7::bytea)",
+                               {log_id, index, std::int64_t{record.wall_us()}, std::int64_t{record.attempt()}, std::int64_t{record.kind()},
+                                request->ToString(), base::Blob{record.SerializeAsString()}});
+  REQUIRE(row.status().ToString() == "OK");
+}
+
+// A whole request as it ends in the database: its FINAL, its usage, its transfer.
+inline v1::Record Serve(base::Session& session, const Who& who, base::WallTime at, const v1::TokenCounts& tokens, std::int64_t index,
+                        const std::string& model = "smollm2") {
+  const v1::Record request = RequestOf(who, model);
+  const v1::Record end = FinalOf(request, at, tokens);
+  InsertRecord(session, end, 1, index);
+  const auto rows = Settlement(request, who.names, at, tokens);
+  REQUIRE(rows.ok());
+  for (const auto& row : *rows) REQUIRE(InsertCompanion(session, row, 1, index).ToString() == "OK");
+  return end;
+}
+
+}  // namespace tollgate::metering

@@ -1,0 +1,71 @@
+#include "policy/keyword_scan.h"
+#include "tests/policy/policy_support.h"
+
+namespace tollgate::policy {
+namespace {
+
+// "begin-end:source …"
+std::string Scan(std::vector<Keyword> keywords, const std::string& text, std::size_t sources = 4) {
+  const auto index = KeywordIndex::Build(std::move(keywords));
+  REQUIRE(index.ok());
+  const std::vector<char> active(sources, 1);
+  KeywordScan scan(*index, active);
+  std::vector<Hit> hits;
+  scan.Read({text, 0}, 0);
+  scan.Take({text, 0}, INT64_MAX, true, hits);
+  std::string out;
+  for (const Hit& hit : hits) out += (out.empty() ? "" : " ") + std::to_string(hit.begin) + "-" + std::to_string(hit.end) + ":" + std::to_string(hit.source);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("Keywords are whole words in any case unless the list says otherwise") {
+  CHECK(Scan({{"falcon", 0}}, "Falcon, FALCON; falconry gyrfalcon _falcon falcon") == "0-6:0 8-14:0 42-48:0");
+  CHECK(Scan({{"falcon", 0, false, true}}, "falconry gyrFalcon") == "0-6:0 12-18:0");
+  CHECK(Scan({{"Falcon", 0, true, false}}, "falcon Falcon") == "7-13:0");
+  CHECK(Scan({{"c++", 0}}, "c++ c++11 xc++ (C++)") == "0-3:0 16-19:0");
+  CHECK(Scan({{"\u00e9toile", 0}}, "\u00c9TOILE \u00e9toil\u00e9") == "0-7:0");
+  CHECK(Scan({{"\u65e5\u672c", 0}}, "\u79c1\u306f\u65e5\u672c\u306b") == "6-12:0");
+  CHECK(Scan({{"falcon", 0}}, "\u201cfalcon\u201d caf\u00e9falcon falcon\u00e9") == "3-9:0");
+}
+
+TEST_CASE("Occurrences overlap, but one inside another of the same list is not counted again") {
+  CHECK(Scan({{"new york", 0}, {"york times", 0}}, "new york times") == "0-8:0 4-14:0");
+  CHECK(Scan({{"new york", 0}, {"new york times", 0}, {"york", 0}}, "new york times") == "0-14:0");
+  CHECK(Scan({{"new york times", 0}, {"york", 1}}, "new york times") == "0-14:0 4-8:1");
+  CHECK(Scan({{"card", 0}, {"card", 1}}, "card") .size() == 11);
+}
+
+TEST_CASE("In a stream an occurrence waits for its right edge, and the live start says so") {
+  const auto index = KeywordIndex::Build({{"falcon", 0}});
+  REQUIRE(index.ok());
+  const std::vector<char> active(1, 1);
+  KeywordScan scan(*index, active);
+  std::string text = "a falcon";
+  std::vector<Hit> hits;
+  scan.Read({text, 0}, 0);
+  CHECK(scan.LiveStart({text, 0}) == 2);
+  scan.Take({text, 0}, scan.LiveStart({text, 0}), false, hits);
+  CHECK(hits.empty());
+  text += ".";
+  scan.Read({text, 0}, 8);
+  CHECK(scan.LiveStart({text, 0}) == 9);
+  scan.Take({text, 0}, 9, false, hits);
+  REQUIRE(hits.size() == 1);
+  CHECK(hits[0].begin == 2);
+}
+
+TEST_CASE("Lists that do not act give nothing") {
+  const auto index = KeywordIndex::Build({{"falcon", 0}, {"falcon", 1}});
+  REQUIRE(index.ok());
+  const std::vector<char> active = {0, 1};
+  KeywordScan scan(*index, active);
+  std::vector<Hit> hits;
+  scan.Read({"falcon", 0}, 0);
+  scan.Take({"falcon", 0}, INT64_MAX, true, hits);
+  REQUIRE(hits.size() == 1);
+  CHECK(hits[0].source == 1);
+}
+
+}  // namespace tollgate::policy

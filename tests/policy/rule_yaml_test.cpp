@@ -1,0 +1,89 @@
+#include "tests/policy/policy_support.h"
+
+namespace tollgate::policy {
+namespace {
+
+const std::string kHead = "version: 1\nname: t\nrules:\n";
+
+}  // namespace
+
+TEST_CASE("A policy that is wrong is refused with line, column and remedy") {
+  struct Row {
+    std::string yaml, says;
+  };
+  const std::string detect = "    detect: {keywords: [x]}\n", act = "    do: block\n", id = "  - id: a\n";
+  const Row rows[] = {
+      {"", "test.yaml:1:1: the policy is empty"},
+      {"rules: [", "test.yaml:1:9: not well-formed YAML"},
+      {"- a", "test.yaml:1:1: a policy is a mapping"},
+      {"version: 1\nname: t\n", "test.yaml:1:1: 'rules' is missing"},
+      {"version: 2\nname: t\nrules: []\n", "test.yaml:1:10: 'version' is a whole number from 1 to 1"},
+      {"version: 1\nname: t\nrules: 5\n", "test.yaml:3:8: 'rules' is a list"},
+      {"version: 1\nname: t\nrule: []\n", "test.yaml:3:1: unknown field 'rule'; did you mean 'rules'?"},
+      {"version: 1\nversion: 1\nname: t\nrules: []\n", "test.yaml:2:1: 'version' is given twice"},
+      {kHead + id + "    detct: {}\n" + act, "test.yaml:5:5: unknown field 'detct'; did you mean 'detect'?"},
+      {kHead + id + detect, "test.yaml:4:5: 'do' is missing"},
+      {kHead + "  - id: A b\n" + detect + act, "test.yaml:4:9: 'id' is 1 to 64 of"},
+      {kHead + id + detect + "    do: delete\n", "test.yaml:6:9: 'do' is one of allow, flag, redact, block"},
+      {kHead + id + "    detect: {}\n" + act, "test.yaml:5:13: 'detect' has exactly one of"},
+      {kHead + id + "    detect: {keywords: [x], regex: x}\n" + act, "'detect' has exactly one of"},
+      {kHead + id + "    detect: {keywords: []}\n" + act, "test.yaml:5:24: 'keywords' is a value or a list"},
+      {kHead + id + "    detect: {keywords: ['  ']}\n" + act, "test.yaml:5:25: a keyword is 1 to 256 bytes"},
+      {kHead + id + "    detect: {keywords: [x], whole_word: maybe}\n" + act, "'whole_word' is one of false, true"},
+      {kHead + id + "    detect: {regex: x, whole_word: true}\n" + act, "in a regex write \\b"},
+      {kHead + id + "    detect: {secrets: jwt, ignore_case: true}\n" + act, "'ignore_case' is for keywords and regex"},
+      {kHead + id + "    detect: {personal_data: emial}\n" + act, "test.yaml:5:29: unknown personal_data detector 'emial'; did you mean 'email'?"},
+      {kHead + id + "    detect: {secrets: zzz}\n" + act, "there are all, aws_access_key"},
+      {kHead + id + "    detect: {regex: 'a(b'}\n" + act, "test.yaml:5:21: regex: at character 4: a group is not closed; add ')'"},
+      {kHead + id + "    detect: {regex: 'a*?'}\n" + act, "lazy quantifiers are not supported"},
+      {kHead + id + "    detect: {regex: 'a+'}\n" + act, "set `cap: BYTES`"},
+      {kHead + id + "    detect: {regex: ['a', 'b*']}\n" + act, "test.yaml:5:27: regex: the pattern matches the empty text"},
+      {kHead + id + "    detect: {regex: 'a+'}\n    cap: 5\n" + act, "test.yaml:6:10: 'cap' is a whole number from 16 to 8192"},
+      {kHead + id + "    detect: {regex: 'a'}\n    cap: 50\n" + act, "needs no `cap`"},
+      {kHead + id + detect + "    cap: 50\n" + act, "'cap' is for an unbounded regex"},
+      {kHead + id + detect + act + "    replacement: x\n", "'replacement' is for 'do: redact'"},
+      {kHead + id + detect + act + "    severity: huge\n", "'severity' is one of info"},
+      {kHead + id + detect + act + "    because: ''\n", "'because' is a sentence"},
+      {kHead + id + detect + act + "    where: {tema: x}\n", "test.yaml:7:13: unknown field 'tema'; did you mean 'team'?"},
+      {kHead + id + detect + act + "    where: {direction: in}\n", "'direction' is one of both, input, output"},
+      {kHead + id + detect + act + "    where: {roles: [user, bot]}\n", "'roles' is one of system"},
+      {kHead + id + detect + act + "    where: {direction: output, roles: user}\n", "output is written by the assistant"},
+      {kHead + id + detect + act + "    where: [x]\n", "'where' is a mapping with the fields direction, roles"},
+      {kHead + id + detect + act + "    tests: {text: x}\n", "'tests' is a list"},
+      {kHead + id + detect + act + "    tests:\n      - expect: a\n", "test.yaml:8:9: 'text' is missing"},
+      {kHead + id + detect + act + "    tests:\n      - text: y\n", "test.yaml:8:9: a test of rule 'a' fails: 'a' was expected to hit and did not; mend the rule or the test"},
+      {kHead + id + detect + act + "    tests:\n      - {text: x, expect_not: a}\n", "'a' hit and was not expected to"},
+      {kHead + id + detect + act + id + detect + act, "test.yaml:7:5: a second rule with id 'a'"},
+  };
+  for (const Row& row : rows) {
+    const std::string error = CompileError(row.yaml);
+    INFO(error);
+    INFO("expected: " << row.says);
+    CHECK(error.find(row.says) != std::string::npos);
+  }
+}
+
+TEST_CASE("Ids are unique over all sources together") {
+  const std::vector<PolicySource> sources = {{"one", OneRule("{keywords: x}", "flag")}, {"two", OneRule("{keywords: y}", "flag")}};
+  const auto compiled = PolicySet::Compile(sources);
+  REQUIRE_FALSE(compiled.ok());
+  CHECK(base::Message(compiled.status()).starts_with("two:4:5: a second rule with id 'r'"));
+}
+
+TEST_CASE("Tests that ship with a rule run in its own scope, in both directions") {
+  MustCompile(OneRule("{keywords: x}", "redact",
+                      "    where: {team: [search], roles: [tool, assistant]}\n    tests:\n      - {text: a x b, result: 'a [REDACTED] b'}\n"
+                      "      - {text: a x b, direction: output, result: 'a [REDACTED] b'}\n      - {text: a x, role: user, expect_not: r}\n"));
+  const std::string error = CompileError(OneRule("{keywords: x}", "redact", "    tests:\n      - {text: a x b, result: 'a b'}\n"));
+  CHECK(error.find("the text that comes out is \"a [REDACTED] b\"") != std::string::npos);
+}
+
+TEST_CASE("Hostile YAML is refused or bounded") {
+  CHECK(CompileError(std::string(9 << 20, '#')).find("at most 8 MiB") != std::string::npos);
+  CHECK_FALSE(CompileError(std::string(20'000, '[')).empty());
+  CHECK_FALSE(CompileError(kHead + std::string(5'000, ' ') + "- " + std::string(3'000, '{')).empty());
+  CHECK_FALSE(CompileError("version: 1\nname: &a [*a]\nrules: []\n").empty());
+  CHECK_FALSE(CompileError(std::string("version: 1\nname: t\nrules: []\n\0\x01\x02", 33)).empty());
+}
+
+}  // namespace tollgate::policy

@@ -1,0 +1,123 @@
+#include "tests/policy/policy_support.h"
+
+namespace tollgate::policy {
+namespace {
+
+std::string Push(StreamFilter& filter, std::string_view text) {
+  auto out = filter.Push(text);
+  REQUIRE(out.ok());
+  return *out;
+}
+
+std::string Finish(StreamFilter& filter) {
+  auto out = filter.Finish();
+  REQUIRE(out.ok());
+  return *out;
+}
+
+}  // namespace
+
+TEST_CASE("Only what could still become a match is held") {
+  const auto policies = MustCompile(OneRule("{personal_data: email}", "redact"));
+  const auto filter = policies->OpenOutput({});
+  CHECK(Push(*filter, "Hello ") == "Hello ");
+  CHECK(Push(*filter, "wor").empty());
+  CHECK(filter->held_bytes() == 3);
+  CHECK(Push(*filter, "ld ") == "world ");
+  CHECK(Push(*filter, "jane@").empty());
+  CHECK(Push(*filter, "example").empty());
+  CHECK(Push(*filter, ".com").empty());
+  CHECK(filter->held_bytes() == 16);
+  CHECK(Push(*filter, " and") == "[EMAIL] ");
+  CHECK(Finish(*filter) == "and");
+  CHECK(filter->held_bytes() == 0);
+  REQUIRE(filter->raw().size() == 1);
+  CHECK(filter->raw()[0] == RawSpan{"r", 12, "jane@example.com"});
+  CHECK(filter->verdict().action == Action::kRedact);
+  CHECK(filter->verdict().rules[0].count == 1);
+}
+
+TEST_CASE("A block releases what came before, and nothing after it ever") {
+  const auto policies = MustCompile(OneRule("{keywords: [project falcon]}", "block", "    because: Not announced.\n"));
+  const auto filter = policies->OpenOutput({});
+  CHECK(Push(*filter, "It is Project") == "It is ");
+  CHECK(Push(*filter, " Falcon").empty());
+  CHECK_FALSE(filter->blocked());
+  CHECK(Push(*filter, ", I").empty());
+  CHECK(filter->blocked());
+  CHECK(filter->decided_bytes() == 6);
+  CHECK(filter->held_bytes() == 0);
+  CHECK(Push(*filter, " think").empty());
+  CHECK(Finish(*filter).empty());
+  CHECK(filter->pushed_bytes() == 29);
+  REQUIRE(filter->raw().size() == 1);
+  CHECK(filter->raw()[0] == RawSpan{"r", 6, "Project Falcon, I think"});
+  REQUIRE(filter->verdict().rules.size() == 1);
+  CHECK(filter->verdict().rules[0].because == "Not announced.");
+  CHECK(filter->verdict().action == Action::kBlock);
+}
+
+TEST_CASE("A match at the very end is decided by the end") {
+  const auto policies = MustCompile(OneRule("{keywords: [falcon]}", "redact"));
+  const auto filter = policies->OpenOutput({});
+  CHECK(Push(*filter, "a falcon") == "a ");
+  CHECK(Finish(*filter) == "[REDACTED]");
+}
+
+TEST_CASE("A capped rule redacts at its cap and swallows the rest of the run") {
+  const auto policies = MustCompile(OneRule("{regex: 'key=[a-z]+'}", "redact", "    cap: 32\n    replacement: '***'\n"));
+  const std::string text = "the key=" + std::string(500, 'q') + "; done";
+  const Filtered whole = MustFilter(*policies, text);
+  CHECK(whole.text == "the ***; done");
+  CHECK(whole.verdict.rules[0].count == 1);
+  const Streamed streamed = StreamInPieces(*policies, text, whole.text, [] { return std::size_t{3}; });
+  CHECK(streamed.text == whole.text);
+  CHECK(streamed.held_max <= 64 + 3);
+  REQUIRE(streamed.raw.size() == 1);
+  CHECK(streamed.raw[0].bytes == "key=" + std::string(500, 'q'));
+}
+
+TEST_CASE("No byte of a planted canary is ever out, whatever the pieces") {
+  const auto policies = MustCompile("version: 1\nname: t\nrules:\n  - {id: c, detect: {regex: 'CANARY-[0-9]{6}'}, do: redact}\n  - {id: s, detect: {keywords: [stopword]}, do: block}\n");
+  for (std::size_t n = 1; n < 20; ++n) {
+    const std::string text = "ok CANARY-123456 CANARY-12345x CANARY-654321\u00e9 stopword CANARY-111111";
+    const Filtered whole = MustFilter(*policies, text);
+    CHECK(whole.text == "ok [REDACTED] CANARY-12345x [REDACTED]\u00e9 ");
+    CheckStream(*policies, text, whole, [&] { return n; });
+  }
+}
+
+TEST_CASE("Pieces that are not whole UTF-8 close the filter") {
+  const auto policies = MustCompile(OneRule("{keywords: [falcon]}", "redact"));
+  const auto filter = policies->OpenOutput({});
+  CHECK(Push(*filter, "caf\u00e9 ") == "caf\u00e9 ");
+  CHECK(filter->Push("\xC3").status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(filter->Push("x").status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK_FALSE(filter->Finish().ok());
+}
+
+TEST_CASE("Nothing is pushed after the end") {
+  const auto policies = MustCompile(OneRule("{keywords: [falcon]}", "redact"));
+  const auto filter = policies->OpenOutput({});
+  CHECK(Finish(*filter).empty());
+  CHECK(filter->Push("x").status().code() == absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_CASE("Without rules for the subject everything passes at once") {
+  const auto policies = MustCompile("version: 1\nname: t\nrules:\n  - {id: c, where: {team: a}, detect: {personal_data: email}, do: redact}\n");
+  const auto filter = policies->OpenOutput({"", "b", "", "", ""});
+  CHECK(Push(*filter, "jane@exa") == "jane@exa");
+  CHECK(filter->held_bytes() == 0);
+  CHECK(Finish(*filter).empty());
+  const auto scoped = policies->OpenOutput({"", "a", "", "", ""});
+  CHECK(Push(*scoped, "jane@exa").empty());
+}
+
+TEST_CASE("A filter outlives the set that opened it") {
+  auto policies = MustCompile(OneRule("{personal_data: email}", "redact"));
+  const auto filter = policies->OpenOutput({});
+  policies.reset();
+  CHECK(Push(*filter, "jane@example.com ") == "[EMAIL] ");
+}
+
+}  // namespace tollgate::policy
