@@ -128,10 +128,12 @@ class BeastSession final : public Session, public Exchange, public std::enable_s
 };
 
 void BeastSession::Start() {
-  asio::co_spawn(socket_.get_executor(), Run(), [self = shared_from_this()](std::exception_ptr error) {
-    TG_CHECK(error == nullptr, "an HTTP session's coroutine threw");
-    self->Close();
-    self->context_.on_end(self.get());
+  asio::post(socket_.get_executor(), [self = shared_from_this()] {  // Not within the listener's call.
+    asio::co_spawn(self->socket_.get_executor(), self->Run(), [self](std::exception_ptr error) {
+      TG_CHECK(error == nullptr, "an HTTP session's coroutine threw");
+      self->Close();
+      self->context_.on_end(self.get());
+    });
   });
 }
 
@@ -173,7 +175,9 @@ std::optional<std::string_view> BeastSession::Header(std::string_view name) cons
 }
 
 async::Awaitable<void> BeastSession::Run() {
-  while (co_await ReadRequest()) {
+  for (;;) {
+    const bool more = co_await ReadRequest();
+    if (!more) break;
     received_ = Mono::now();
     cancellation_ = std::make_shared<pipeline::Cancellation>();
     http_1_0_ = parser_->get().version() < 11;

@@ -97,7 +97,7 @@ TEST_CASE("A key that is wrong in any way is refused in the same words on every 
       INFO(Name(surface) << " with a key of " << key.size() << " bytes: " << answer.message);
       CHECK(answer.code == (IsGrpc(surface) ? 16 : 401));
       CHECK(answer.reason == (IsGrpc(surface) ? "INVALID_API_KEY" : "invalid_api_key"));
-      if (!IsGrpc(surface)) CHECK(answer.headers.at("x-should-retry") == "false");
+      if (!IsGrpc(surface)) CHECK(answer.header("x-should-retry") == "false");
       if (words.empty()) words = answer.message;
       CHECK(answer.message == words);
       CHECK(answer.text.empty());

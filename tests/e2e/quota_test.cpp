@@ -81,7 +81,7 @@ TEST_CASE("A stream ends at the exact token of its budget, and the next request 
       CHECK(next.reason == (IsGrpc(surface) ? "QUOTA_SPENT" : "insufficient_quota"));
       CHECK(next.message.find("team " + team + " has used") != std::string::npos);
       CHECK(next.message.find("resets 20") != std::string::npos);
-      if (!IsGrpc(surface)) CHECK(next.headers.at("x-should-retry") == "false");
+      if (!IsGrpc(surface)) CHECK(next.header("x-should-retry") == "false");
     }
   }
   CHECK(world.gateway.Stop() == 0);
@@ -152,11 +152,11 @@ TEST_CASE("Requests per minute: exactly as many as allowed, then a wait that is 
     CHECK((answer.code == 429 || answer.code == 8));
     CHECK((answer.reason == "RATE_LIMITED" || answer.reason == "rate_limit_exceeded"));
     if (answer.code != 429) continue;
-    const int wait = std::stoi(answer.headers.at("retry-after"));
+    const int wait = std::stoi("0" + answer.header("retry-after"));
     CHECK((wait >= 1 && wait <= 60));
-    CHECK(answer.headers.at("x-should-retry") == "true");
-    CHECK(answer.headers.at("x-ratelimit-remaining-requests") == "0");
-    CHECK(answer.headers.at("x-ratelimit-limit-requests") == "5");
+    CHECK(answer.header("x-should-retry") == "true");
+    CHECK(answer.header("x-ratelimit-remaining-requests") == "0");
+    CHECK(answer.header("x-ratelimit-limit-requests") == "5");
   }
   CHECK(done == 5);
 }
@@ -202,7 +202,7 @@ TEST_CASE("Concurrent requests: as many as allowed, and a place comes back howev
       const Answer third = world.Say("hello", surface, key);
       CHECK(third.code == (IsGrpc(surface) ? 8 : 429));
       CHECK(third.message.find("running") != std::string::npos);
-      if (!IsGrpc(surface)) CHECK(third.headers.at("x-should-retry") == "true");
+      if (!IsGrpc(surface)) CHECK(third.header("x-should-retry") == "true");
     }
     leave = true;
     holding.clear();
@@ -220,16 +220,16 @@ TEST_CASE("What is left falls with use, in headers and trailers, and a key's own
   for (int i = 0; i < 8; ++i) {
     const Answer answer = world.Say("one two three", kSurfaces[i % 4], key.secret());
     REQUIRE(answer.done);
-    INFO(Name(kSurfaces[i % 4]) << " left " << answer.headers["x-ratelimit-remaining-tokens"]);
-    CHECK(answer.headers["x-ratelimit-limit-tokens"] == "5000");
-    const std::int64_t now = std::stoll("0" + answer.headers["x-ratelimit-remaining-tokens"]);
+    INFO(Name(kSurfaces[i % 4]) << " left " << answer.header("x-ratelimit-remaining-tokens"));
+    CHECK(answer.header("x-ratelimit-limit-tokens") == "5000");
+    const std::int64_t now = std::stoll("0" + answer.header("x-ratelimit-remaining-tokens"));
     CHECK(now < left);
     left = now;
   }
   // Denied and failed requests do not use it up.
   for (int i = 0; i < 5; ++i) CHECK(Ask(world.ports, Surface::kHttpPlain, {.key = key.secret(), .prompt = "x", .model = "none"}).code == 404);
   const Answer last = world.Say("one", Surface::kHttpPlain, key.secret());
-  CHECK(std::stoll("0" + last.headers.at("x-ratelimit-remaining-tokens")) > left - 100);
+  CHECK(std::stoll("0" + last.header("x-ratelimit-remaining-tokens")) > left - 100);
 }
 
 TEST_CASE("A model without a price is refused, never free") {

@@ -28,7 +28,7 @@ TEST_CASE("A pattern that could not be held is refused with the remedy") {
   CHECK(says(Make("\\b")).find("empty text") != std::string::npos);
   CHECK(says(Make("a+")).find("cap") != std::string::npos);
   CHECK(says(Make("a{1,4}", 64)).find("remove it") != std::string::npos);
-  CHECK(says(Make("(?:(?:a{0,900}b){2}){10}")).find("too large") != std::string::npos);
+  CHECK(says(Make("(?:a{1,40}){1,40}")).find("too large") != std::string::npos);
   CHECK(says(Make(".{1000}.{1000}.{1000}.{1000}.{1000}")).find("smaller repeats") != std::string::npos);
 }
 
@@ -78,7 +78,7 @@ TEST_CASE("A validator may shorten a match, and a narrow candidate that it rejec
   REQUIRE(hits.size() == 2);
   CHECK(hits[0].begin == 2);
   CHECK(hits[0].end == 5);
-  CHECK(hits[1].begin == 5 + 1);
+  CHECK(hits[1].begin == 5);
 }
 
 TEST_CASE("Checkpoints are multiples of the cap, moved to the next code point") {

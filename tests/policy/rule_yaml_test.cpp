@@ -14,7 +14,7 @@ TEST_CASE("A policy that is wrong is refused with line, column and remedy") {
   const std::string detect = "    detect: {keywords: [x]}\n", act = "    do: block\n", id = "  - id: a\n";
   const Row rows[] = {
       {"", "test.yaml:1:1: the policy is empty"},
-      {"rules: [", "test.yaml:1:9: not well-formed YAML"},
+      {"rules: [", "test.yaml:1:1: not well-formed YAML"},
       {"- a", "test.yaml:1:1: a policy is a mapping"},
       {"version: 1\nname: t\n", "test.yaml:1:1: 'rules' is missing"},
       {"version: 2\nname: t\nrules: []\n", "test.yaml:1:10: 'version' is a whole number from 1 to 1"},

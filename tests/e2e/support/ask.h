@@ -48,6 +48,7 @@ struct Answer {
   std::int64_t input = 0;
   std::int64_t output = 0;
   std::map<std::string, std::string> headers;  // HTTP's, or gRPC's trailers.
+  std::string header(const std::string& name) const { const auto at = headers.find(name); return at == headers.end() ? "" : at->second; }
   std::string seen;                            // Everything the client was shown, as bytes: HTTP's wire; of gRPC, messages, status and trailers.
 };
 
