@@ -16,6 +16,13 @@
 
 namespace tollgate::audit {
 
+// A companion's values as they travel: in binary form where the column's type allows (nothing = NULL), else as they came.
+struct EncodedCompanion {
+  const base::CompanionTable* table = nullptr;
+  std::vector<std::optional<std::string>> cells;
+  std::vector<base::Value> texts;  // For columns of types that have no binary form here; one per column, unset for the others.
+};
+
 struct EncodedRow {
   v1::RecordKind kind = v1::RECORD_KIND_UNSPECIFIED;
   std::uint32_t attempt = 0;
@@ -24,7 +31,7 @@ struct EncodedRow {
   base::Uuid request, org, team, project, key;  // None = NULL.
   std::string message;
   std::optional<std::string> content;
-  std::vector<base::Companion> companions;
+  std::vector<EncodedCompanion> companions;
 
   std::size_t bytes() const;  // About what it weighs in memory.
 };

@@ -115,7 +115,7 @@ class PqxxSession final : public Session {
   // Runs `call`, turning what libpqxx throws into a status. `commits`: whether a lost connection leaves a commit in doubt.
   template <typename Call>
   absl::Status Guarded(std::string_view purpose, bool commits, const Call& call);
-  pqxx::result Execute(pqxx::transaction_base& work, const std::string& sql, const std::vector<std::optional<std::string>>& params);
+  pqxx::result Execute(pqxx::transaction_base& work, const std::string& sql, const WireParams& params);
   absl::Status Finish(std::string_view purpose, pqxx::work& work, const absl::Status& outcome);
 
   const PostgresOptions options_;
@@ -174,30 +174,34 @@ absl::Status PqxxSession::Begin() {
   });
 }
 
-pqxx::result PqxxSession::Execute(pqxx::transaction_base& work, const std::string& sql, const std::vector<std::optional<std::string>>& params) {
-  const auto arguments = pqxx::prepare::make_dynamic_params(params);
+pqxx::result PqxxSession::Execute(pqxx::transaction_base& work, const std::string& sql, const WireParams& params) {
+  std::vector<pqxx::binarystring> binaries;
+  binaries.reserve(params.binaries.size());
+  for (const std::string* bytes : params.binaries) binaries.emplace_back(*bytes);
+  const auto texts = pqxx::prepare::make_dynamic_params(params.texts);
+  const auto arguments = pqxx::prepare::make_dynamic_params(binaries);
   auto found = prepared_.find(sql);
   if (found == prepared_.end()) {
     // A caller that makes new texts for ever must not fill the server's memory.
-    if (prepared_.size() >= kPreparedMax) return work.exec_params(sql, arguments);
+    if (prepared_.size() >= kPreparedMax) return work.exec_params(sql, texts, arguments);
     found = prepared_.emplace(sql, fmt::format("tg{}", prepared_.size())).first;
     connection_.prepare(found->second, sql);
   }
-  return work.exec_prepared(found->second, arguments);
+  return work.exec_prepared(found->second, texts, arguments);
 }
 
 absl::StatusOr<Rows> PqxxSession::Run(std::string_view purpose, const std::string& sql, const Params& params) {
-  const auto texts = TextParams(params);
-  if (!texts.ok()) return Annotate(texts.status(), purpose);
+  const auto wire = ToWire(params);
+  if (!wire.ok()) return Annotate(wire.status(), purpose);
   Rows rows;
   const bool alone = work_ == nullptr;
   const absl::Status outcome = Guarded(purpose, alone && !OnlyReads(sql), [&] {
     if (!alone) {
-      rows = ReadRows(Execute(*work_, sql, *texts));
+      rows = ReadRows(Execute(*work_, sql, *wire));
       return;
     }
     pqxx::nontransaction work(connection_);
-    rows = ReadRows(Execute(work, sql, *texts));
+    rows = ReadRows(Execute(work, sql, *wire));
   });
   if (!outcome.ok() && !alone && first_failure_.ok()) first_failure_ = outcome;
   TG_RETURN_IF_ERROR(outcome);

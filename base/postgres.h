@@ -48,6 +48,7 @@ class Rows {
   std::int64_t affected_ = 0;
 };
 
+// Blobs after all other parameters travel in Postgres's binary form: as they are for bytea, and any other type may be given so.
 using Params = std::vector<Value>;
 
 // One array parameter of `type` ("int8", "bytea", "uuid", "text"), for unnest($1::type[]).

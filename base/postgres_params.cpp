@@ -1,5 +1,6 @@
-// Everything travels as text: integers in decimal, bytea in hex ("\x00ff"), arrays as the literal {"a",NULL,"\\x00"} with every element
-// in quotes, so that no element can be taken for NULL or for syntax.
+// Parameters travel as text: integers in decimal, bytea in hex ("\x00ff"), arrays as the literal {"a",NULL,"\\x00"} with every element
+// in quotes, so that no element can be taken for NULL or for syntax. Only Blobs at the end of the list travel as they are, because
+// libpqxx takes parameters in sequences of one kind each.
 // Tested by tests/base/postgres_params_test.cpp.
 #include "base/postgres_params.h"
 
@@ -38,7 +39,7 @@ void AppendElement(std::string& out, const Value& item) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::optional<std::string>>> TextParams(const std::vector<Value>& params) {
+absl::StatusOr<std::vector<std::optional<std::string>>> TextParams(std::span<const Value> params) {
   std::vector<std::optional<std::string>> out;
   out.reserve(params.size());
   for (const Value& value : params) {
@@ -55,6 +56,15 @@ absl::StatusOr<std::vector<std::optional<std::string>>> TextParams(const std::ve
     }
   }
   return out;
+}
+
+absl::StatusOr<WireParams> ToWire(const std::vector<Value>& params) {
+  std::size_t tail = params.size();
+  while (tail > 0 && std::holds_alternative<Blob>(params[tail - 1])) --tail;
+  WireParams wire;
+  TG_ASSIGN(wire.texts, TextParams(std::span(params).first(tail)));
+  for (const Value& value : std::span(params).subspan(tail)) wire.binaries.push_back(&std::get<Blob>(value).bytes);
+  return wire;
 }
 
 Value ArrayOf(const std::vector<Value>& items) {

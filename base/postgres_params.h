@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,13 @@
 namespace tollgate::base {
 
 // The text form of each parameter; NULL is nothing. INVALID_ARGUMENT for a text that holds a zero byte, which Postgres cannot store.
-absl::StatusOr<std::vector<std::optional<std::string>>> TextParams(const std::vector<Value>& params);
+absl::StatusOr<std::vector<std::optional<std::string>>> TextParams(std::span<const Value> params);
+
+// Parameters as they are sent: the Blobs that end the list in binary form, all before them as text. Points into `params`.
+struct WireParams {
+  std::vector<std::optional<std::string>> texts;
+  std::vector<const std::string*> binaries;
+};
+absl::StatusOr<WireParams> ToWire(const std::vector<Value>& params);
 
 }  // namespace tollgate::base

@@ -20,9 +20,13 @@ constexpr std::chrono::milliseconds kRetryStore{1'000};
 
 // 1234567 -> 1,234,567
 std::string Grouped(std::int64_t n) {
-  std::string text = std::to_string(n);
-  const std::size_t sign = n < 0 ? 1 : 0;
-  for (std::size_t at = text.size(); at > sign + 3;) text.insert(at -= 3, ",");
+  const std::string digits = std::to_string(n);
+  std::string text;
+  for (std::size_t i = 0; i < digits.size(); ++i) {
+    const std::size_t left = digits.size() - i;
+    if (left % 3 == 0 && i > 0 && digits[i - 1] != '-') text += ',';
+    text += digits[i];
+  }
   return text;
 }
 

@@ -33,7 +33,8 @@ absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& w
     for (const char c : words[index]) {
       const std::size_t edge = at * k + out.class_[static_cast<std::uint8_t>(c)];
       if (out.next_[edge] == kNone) {
-        if (out.next_.size() + k > kTableEntriesMax) return base::ResourceExhausted("the word lists are too large; split them over several rules sets or shorten them");
+        if (out.next_.size() + k > kTableEntriesMax)
+          return base::ResourceExhausted("the word lists are too large; split them over several rules sets or shorten them");
         const State fresh = add_state(out.depth_[at] + 1);
         out.next_[edge] = fresh;
       }
@@ -50,8 +51,10 @@ absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& w
   queue.reserve(states);
   for (std::size_t c = 0; c < k; ++c) {
     State& to = out.next_[c];
-    if (to == kNone) to = kStart;
-    else queue.push_back(to);
+    if (to == kNone)
+      to = kStart;
+    else
+      queue.push_back(to);
   }
   for (std::size_t head = 0; head < queue.size(); ++head) {
     const State at = queue[head], fail = failure[at];

@@ -21,7 +21,9 @@ class AhoCorasick {
   static absl::StatusOr<AhoCorasick> Build(const std::vector<std::string>& words);
 
   bool empty() const { return depth_.size() <= 1; }
-  State Next(State state, char byte) const { return next_[static_cast<std::size_t>(state) * classes_ + class_[static_cast<std::uint8_t>(byte)]]; }
+  State Next(State state, char byte) const {
+    return next_[static_cast<std::size_t>(state) * classes_ + class_[static_cast<std::uint8_t>(byte)]];
+  }
 
   // Bytes of the longest suffix of what was read that begins some word.
   std::uint32_t Depth(State state) const { return depth_[state]; }

@@ -31,8 +31,10 @@ constexpr BuiltIn kPersonalData[] = {
 constexpr BuiltIn kSecrets[] = {
     {"aws_access_key", "AWS_ACCESS_KEY", "\\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\\b", nullptr, 0, 0, false},
     {"aws_secret_key", "AWS_SECRET_KEY",
-     "(?i:aws.?secret.?(?:access.?)?key|secretaccesskey)[\"']?[ \\t]{0,3}(?:=>|[:=])[ \\t]{0,3}[\"']?[A-Za-z0-9/+]{40}", AcceptAssignedKey, 1, 0, false},
-    {"github_token", "GITHUB_TOKEN", "\\b(?:gh[pousr]_[A-Za-z0-9]{36,80}|github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59})\\b", nullptr, 0, 0, false},
+     "(?i:aws.?secret.?(?:access.?)?key|secretaccesskey)[\"']?[ \\t]{0,3}(?:=>|[:=])[ \\t]{0,3}[\"']?[A-Za-z0-9/+]{40}", AcceptAssignedKey,
+     1, 0, false},
+    {"github_token", "GITHUB_TOKEN", "\\b(?:gh[pousr]_[A-Za-z0-9]{36,80}|github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59})\\b", nullptr, 0, 0,
+     false},
     {"gitlab_token", "GITLAB_TOKEN", "\\bgl(?:pat|dt|rt|cbt|ptt|ft|soat)-[A-Za-z0-9_-]{20,64}", nullptr, 0, 0, false},
     {"google_api_key", "GOOGLE_API_KEY", "\\bAIza[0-9A-Za-z_-]{35}", nullptr, 0, 0, false},
     {"slack_token", "SLACK_TOKEN", "\\b(?:xox[abeoprs]|xapp)-[0-9]{1,14}-[A-Za-z0-9-]{10,160}", nullptr, 1, 0, false},
@@ -52,7 +54,8 @@ constexpr BuiltIn kSecrets[] = {
      "-----BEGIN " TG_KEY_HEADER "(?:[A-Za-z0-9+/=\\s:,.\\\\]|-[A-Za-z0-9])*(?:-----END " TG_KEY_HEADER ")?", nullptr, 0, 4096, false},
     {"jwt", "JWT", "\\beyJ[A-Za-z0-9_-]{8,}\\.eyJ[A-Za-z0-9_-]{8,}\\.[A-Za-z0-9_-]{16,}", nullptr, 0, 2048, false},
     {"tollgate_key", "TOLLGATE_KEY", "\\btg_[a-z]{2,8}_[A-Za-z0-9]{6,12}_[A-Za-z0-9_-]{20,80}", nullptr, 0, 0, false},
-    {"url_credentials", "URL_CREDENTIALS", "\\b[a-z][a-z0-9+]{2,15}://[A-Za-z0-9._~%!$&*+=-]{0,64}:[A-Za-z0-9._~%!$&*+=-]{3,100}@[A-Za-z0-9.-]{1,100}", nullptr, 0, 0, false},
+    {"url_credentials", "URL_CREDENTIALS",
+     "\\b[a-z][a-z0-9+]{2,15}://[A-Za-z0-9._~%!$&*+=-]{0,64}:[A-Za-z0-9._~%!$&*+=-]{3,100}@[A-Za-z0-9.-]{1,100}", nullptr, 0, 0, false},
     {"generic_api_key", "API_KEY",
      "(?i:api.?key|access.?key|secret.?key|auth.?token|access.?token|client.?secret|app.?secret|secret|token|passwd|password)"
      "[\"'`]?[ \\t]{0,3}(?:=>|[:=])[ \\t]{0,3}[\"'`]?[A-Za-z0-9_./+~=-]{16,200}",

@@ -106,8 +106,8 @@ bool IsWordCodePoint(char32_t c) {
   if (c < 0x80) return In(c, '0', '9') || In(c, 'a', 'z') || In(c, 'A', 'Z') || c == '_';
   if (c < 0xC0) return c == 0xAA || c == 0xB5 || c == 0xBA;
   if (c < 0x300) return c != 0xD7 && c != 0xF7 && !In(c, 0x2B9, 0x2FF);
-  if (In(c, 0x300, 0x36F)) return true;                       // Combining marks belong to the letter before them.
-  if (In(c, 0x370, 0xDFF)) return c != 0x37E && c != 0x387;   // Greek … Sinhala.
+  if (In(c, 0x300, 0x36F)) return true;                      // Combining marks belong to the letter before them.
+  if (In(c, 0x370, 0xDFF)) return c != 0x37E && c != 0x387;  // Greek … Sinhala.
   if (In(c, 0x10A0, 0x177F) || In(c, 0x1800, 0x18AF)) return !In(c, 0x1360, 0x1368);
   return In(c, 0x1C80, 0x1CBF) || In(c, 0x1D00, 0x1FFF) || In(c, 0x2C00, 0x2DFF) || In(c, 0xA640, 0xA7FF) || In(c, 0xAC00, 0xD7AF) ||
          In(c, 0xFF10, 0xFF19) || In(c, 0xFF21, 0xFF3A) || In(c, 0xFF41, 0xFF5A);

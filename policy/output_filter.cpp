@@ -20,7 +20,7 @@ namespace tollgate::policy {
 namespace {
 
 constexpr std::int64_t kKeptLeftBytes = kLeftContextBytes + 64;
-constexpr std::int64_t kTrimBytes = 2048;
+constexpr std::int64_t kTrimBytes = 512;
 constexpr std::int64_t kAskExactlyAboveBytes = 48;
 
 class OutputFilter final : public StreamFilter {
@@ -234,17 +234,17 @@ class OutputFilter final : public StreamFilter {
   const Program::Selection selection_;
   Tally tally_;
   Resolver resolver_;
-  std::vector<Pattern::Scan> scans_;      // By source.
-  std::vector<std::int64_t> gate_seen_;   // By source: where its last gate word ended.
+  std::vector<Pattern::Scan> scans_;     // By source.
+  std::vector<std::int64_t> gate_seen_;  // By source: where its last gate word ended.
   AhoCorasick::State gate_state_ = AhoCorasick::kStart;
   std::vector<std::unique_ptr<KeywordScan>> keywords_;
   std::vector<std::uint32_t> capped_;
   std::uint32_t holder_ = UINT32_MAX;
 
-  std::string text_;            // Raw bytes from base_ to pushed_.
+  std::string text_;  // Raw bytes from base_ to pushed_.
   std::int64_t base_ = 0, decided_ = 0, pushed_ = 0;
-  std::vector<Hit> found_;      // Not judged yet.
-  std::size_t edit_ = 0;        // The first edit not passed.
+  std::vector<Hit> found_;  // Not judged yet.
+  std::size_t edit_ = 0;    // The first edit not passed.
   std::vector<RawSpan> raw_;
   Verdict verdict_;
   bool blocked_ = false, finished_ = false;
@@ -271,7 +271,8 @@ absl::StatusOr<Filtered> FilterComplete(const Program& program, const Subject& s
     const std::string_view bytes = reply.substr(static_cast<std::size_t>(edit.begin), static_cast<std::size_t>(edit.end - edit.begin));
     out.raw.push_back({program.rules()[program.sources()[edit.source].rule].id, edit.begin, std::string(bytes)});
   }
-  if (out.blocked) out.raw.push_back({program.rules()[resolver.block_rule()].id, resolver.block_begin(), std::string(reply.substr(kept.size()))});
+  if (out.blocked)
+    out.raw.push_back({program.rules()[resolver.block_rule()].id, resolver.block_begin(), std::string(reply.substr(kept.size()))});
   out.verdict = tally.ToVerdict();
   return out;
 }

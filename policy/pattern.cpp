@@ -62,13 +62,17 @@ absl::StatusOr<std::shared_ptr<const Pattern>> Pattern::Compile(PatternSpec spec
   const RegexNode& tree = out->spec_.regex;
   out->width_ = WidthOf(tree);
   const bool unbounded = out->width_.max == RegexNode::kUnbounded;
-  if (out->width_.min == 0) return base::InvalidArgument("the pattern matches the empty text; require at least one character, with + instead of *");
+  if (out->width_.min == 0)
+    return base::InvalidArgument("the pattern matches the empty text; require at least one character, with + instead of *");
   if (unbounded && out->spec_.cap == 0) {
-    return base::InvalidArgument("the pattern is unbounded, so a stream could be held for ever; bound its repeats, as in {0,64}, or set `cap: BYTES`, at which it counts as a hit");
+    return base::InvalidArgument(
+        "the pattern is unbounded, so a stream could be held for ever; bound its repeats, as in {0,64}, or set `cap: BYTES`, at which it "
+        "counts as a hit");
   }
   if (!unbounded && out->spec_.cap != 0) return base::InvalidArgument("the pattern is bounded and needs no `cap`; remove it");
   if (out->width_.max > kWidthMax) {
-    return base::InvalidArgument(fmt::format("the pattern matches up to {} bytes; at most {} may be held: use smaller repeats", out->width_.max, kWidthMax));
+    return base::InvalidArgument(
+        fmt::format("the pattern matches up to {} bytes; at most {} may be held: use smaller repeats", out->width_.max, kWidthMax));
   }
   TG_ASSIGN(out->matcher_, CompileRe2(PrintRegex(tree), kMatcherMemory));
   out->loosened_prefixes_ = PrintPrefixes(tree, true);

@@ -24,9 +24,9 @@ namespace tollgate::policy {
 // Something found: absolute byte offsets in the text.
 struct Hit {
   std::int64_t begin = 0, end = 0;
-  std::uint32_t rule = 0;      // Index in the policy set.
-  std::uint32_t source = 0;    // Pattern or keyword list, unique in its program: the hit that a continuation belongs to.
-  bool continuation = false;   // More of a capped hit that went on; begins where it ended.
+  std::uint32_t rule = 0;     // Index in the policy set.
+  std::uint32_t source = 0;   // Pattern or keyword list, unique in its program: the hit that a continuation belongs to.
+  bool continuation = false;  // More of a capped hit that went on; begins where it ended.
 };
 
 struct PatternSpec {
@@ -34,7 +34,7 @@ struct PatternSpec {
   RegexNode regex;
   Validator validator = nullptr;
   int digits_min = 0;
-  std::int64_t cap = 0;                  // Bytes at which an unbounded pattern counts as a hit; 0: the pattern is bounded.
+  std::int64_t cap = 0;  // Bytes at which an unbounded pattern counts as a hit; 0: the pattern is bounded.
   bool needs_phone_context = false;
 };
 

@@ -27,7 +27,8 @@ constexpr std::size_t kTextBytesMax = std::size_t{1} << 30;
 
 base::Digest DigestOf(std::span<const PolicySource> sources) {
   std::string all;
-  for (const PolicySource& source : sources) all += fmt::format("{}:{}{}:{}", source.name.size(), source.name, source.yaml.size(), source.yaml);
+  for (const PolicySource& source : sources)
+    all += fmt::format("{}:{}{}:{}", source.name.size(), source.name, source.yaml.size(), source.yaml);
   return base::Sha256(all);
 }
 
@@ -65,10 +66,12 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
       for (std::size_t i = first; i < out->rules_.size(); ++i) {
         const Rule& rule = out->rules_[i];
         if (!ids.insert(rule.id).second) {
-          return PolicyError(source.name, rule.line, rule.column, fmt::format("a second rule with id '{}'; ids are unique over all policies in force together", rule.id));
+          return PolicyError(source.name, rule.line, rule.column,
+                             fmt::format("a second rule with id '{}'; ids are unique over all policies in force together", rule.id));
         }
       }
-      if (out->rules_.size() > kRulesMax) return base::InvalidArgument(fmt::format("{}: more than {} rules in force together; merge some", source.name, kRulesMax));
+      if (out->rules_.size() > kRulesMax)
+        return base::InvalidArgument(fmt::format("{}: more than {} rules in force together; merge some", source.name, kRulesMax));
     }
     TG_ASSIGN(out->input_, Program::Build(out->rules_, false));
     TG_ASSIGN(out->output_, Program::Build(out->rules_, true));
@@ -107,14 +110,19 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
   absl::StatusOr<Verdict> Decide(const Inspection& inspection, std::span<const Answer> answers) const override {
     for (const Question& question : inspection.questions) {
       const bool answered = std::any_of(answers.begin(), answers.end(), [&](const Answer& a) { return a.id == question.id; });
-      if (!answered) return base::InvalidArgument(fmt::format("question '{}' of rule '{}' is not answered; answer it or report its failure", question.id, question.rule_id));
+      if (!answered)
+        return base::InvalidArgument(
+            fmt::format("question '{}' of rule '{}' is not answered; answer it or report its failure", question.id, question.rule_id));
     }
-    if (answers.size() != inspection.questions.size()) return base::InvalidArgument("an answer to a question that was not asked; pass one for each question");
+    if (answers.size() != inspection.questions.size())
+      return base::InvalidArgument("an answer to a question that was not asked; pass one for each question");
     Verdict out = inspection.verdict;
     for (const Answer& answer : answers) {
       if (!answer.hit && answer.failure.empty()) continue;
-      const auto question = std::find_if(inspection.questions.begin(), inspection.questions.end(), [&](const Question& q) { return q.id == answer.id; });
-      if (question == inspection.questions.end()) return base::InvalidArgument("an answer to a question that was not asked; pass one for each question");
+      const auto question =
+          std::find_if(inspection.questions.begin(), inspection.questions.end(), [&](const Question& q) { return q.id == answer.id; });
+      if (question == inspection.questions.end())
+        return base::InvalidArgument("an answer to a question that was not asked; pass one for each question");
       const auto rule = std::find_if(rules_.begin(), rules_.end(), [&](const Rule& r) { return r.id == question->rule_id; });
       if (rule == rules_.end()) return base::InvalidArgument("a question of another policy; decide with the one that inspected");
       out.action = std::max(out.action, rule->action);
@@ -137,10 +145,12 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
   std::vector<RuleDescription> Describe() const override {
     std::vector<RuleDescription> out;
     for (const Rule& rule : rules_) {
-      RuleDescription row{rule.policy, rule.id, rule.where, rule.detect, rule.because, rule.severity, rule.action, static_cast<int>(rule.tests.size()), 0};
+      RuleDescription row{
+          rule.policy, rule.id, rule.where, rule.detect, rule.because, rule.severity, rule.action, static_cast<int>(rule.tests.size()), 0};
       if (rule.output) {
         for (const auto& pattern : rule.patterns) row.hold_bytes_max = std::max(row.hold_bytes_max, pattern->hold_max());
-        for (const std::string& word : rule.keywords) row.hold_bytes_max = std::max(row.hold_bytes_max, static_cast<std::int64_t>(word.size()));
+        for (const std::string& word : rule.keywords)
+          row.hold_bytes_max = std::max(row.hold_bytes_max, static_cast<std::int64_t>(word.size()));
       }
       out.push_back(std::move(row));
     }

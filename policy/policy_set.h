@@ -3,7 +3,7 @@
 // Compile once, share for ever: immutable, any thread may call anything. A reload compiles a new one and swaps the pointer; whoever
 // holds the old one finishes with it. The language: docs/policy.md.
 //
-// Cost: Compile some milliseconds (run it off the I/O threads); Inspect about 20 µs per 2 KB of ordinary text with 20 rules, linear in
+// Cost: Compile some milliseconds (run it off the I/O threads); Inspect about 30 µs per 2 KB of ordinary text with 20 rules, linear in
 // the text whatever it holds.
 #pragma once
 

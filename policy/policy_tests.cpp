@@ -50,10 +50,12 @@ bool DidHit(const Verdict& verdict, const std::string& id) {
 
 absl::Status RunRuleTests(const PolicySet& policies, std::span<const Rule> rules) {
   for (const Rule& rule : rules) {
-    const Subject subject{First(rule.scope.orgs), First(rule.scope.teams), First(rule.scope.projects), First(rule.scope.keys), First(rule.scope.models)};
+    const Subject subject{First(rule.scope.orgs), First(rule.scope.teams), First(rule.scope.projects), First(rule.scope.keys),
+                          First(rule.scope.models)};
     for (const RuleTest& test : rule.tests) {
       const auto fail = [&](std::string_view what) {
-        return PolicyError(rule.policy, test.line, test.column, fmt::format("a test of rule '{}' fails: {}; mend the rule or the test", rule.id, what));
+        return PolicyError(rule.policy, test.line, test.column,
+                           fmt::format("a test of rule '{}' fails: {}; mend the rule or the test", rule.id, what));
       };
       auto outcome = Run(policies, subject, test);
       if (!outcome.ok()) return fail(base::Message(outcome.status()));

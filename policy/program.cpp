@@ -22,8 +22,10 @@ bool Names(const std::vector<std::string>& list, const std::string& name) {
 std::string AsciiStem(std::string_view word) {
   std::string best, run;
   for (const char c : word) {
-    if (static_cast<signed char>(c) >= 0) run += c;
-    else run.clear();
+    if (static_cast<signed char>(c) >= 0)
+      run += c;
+    else
+      run.clear();
     if (run.size() > best.size()) best = run;
   }
   return best;

@@ -23,7 +23,7 @@ class Program {
     std::uint32_t rule = 0;
     std::shared_ptr<const Pattern> pattern;  // Null for a keyword list.
     std::string placeholder;
-    bool gated = false;                      // Needs a gate word, in the match or kLeftContextBytes before it.
+    bool gated = false;  // Needs a gate word, in the match or kLeftContextBytes before it.
   };
   struct Group {
     Scope scope;

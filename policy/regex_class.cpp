@@ -25,10 +25,16 @@ struct Posix {
   std::vector<CodeRange> ranges;
 };
 const std::vector<Posix>& PosixClasses() {
-  static const std::vector<Posix> classes = {
-      {"alnum", {{'0', '9'}, {'A', 'Z'}, {'a', 'z'}}}, {"alpha", {{'A', 'Z'}, {'a', 'z'}}}, {"digit", kDigit},
-      {"lower", {{'a', 'z'}}}, {"upper", {{'A', 'Z'}}}, {"space", {{'\t', '\r'}, {' ', ' '}}}, {"blank", {{'\t', '\t'}, {' ', ' '}}},
-      {"punct", {{'!', '/'}, {':', '@'}, {'[', '`'}, {'{', '~'}}}, {"word", kWord}, {"xdigit", {{'0', '9'}, {'A', 'F'}, {'a', 'f'}}}};
+  static const std::vector<Posix> classes = {{"alnum", {{'0', '9'}, {'A', 'Z'}, {'a', 'z'}}},
+                                             {"alpha", {{'A', 'Z'}, {'a', 'z'}}},
+                                             {"digit", kDigit},
+                                             {"lower", {{'a', 'z'}}},
+                                             {"upper", {{'A', 'Z'}}},
+                                             {"space", {{'\t', '\r'}, {' ', ' '}}},
+                                             {"blank", {{'\t', '\t'}, {' ', ' '}}},
+                                             {"punct", {{'!', '/'}, {':', '@'}, {'[', '`'}, {'{', '~'}}},
+                                             {"word", kWord},
+                                             {"xdigit", {{'0', '9'}, {'A', 'F'}, {'a', 'f'}}}};
   return classes;
 }
 
@@ -42,8 +48,10 @@ std::vector<CodeRange> NormaliseRanges(std::vector<CodeRange> ranges) {
   std::sort(ranges.begin(), ranges.end(), [](const CodeRange& a, const CodeRange& b) { return a.lo < b.lo; });
   std::vector<CodeRange> out;
   for (const CodeRange& range : ranges) {
-    if (!out.empty() && range.lo <= out.back().hi + 1) out.back().hi = std::max(out.back().hi, range.hi);
-    else out.push_back(range);
+    if (!out.empty() && range.lo <= out.back().hi + 1)
+      out.back().hi = std::max(out.back().hi, range.hi);
+    else
+      out.push_back(range);
   }
   return out;
 }
@@ -85,7 +93,8 @@ absl::StatusOr<char32_t> ClassReader::Hex() {
     const char c = static_cast<char>(std::tolower(static_cast<unsigned char>(Peek())));
     value = value * 16 + static_cast<char32_t>(c <= '9' ? c - '0' : c - 'a' + 10);
   }
-  if (digits == 0 || (!braced && digits != 2) || value > kLast || (braced && Peek() != '}')) return Wrong("a character code is \\x41 or \\x{20AC}");
+  if (digits == 0 || (!braced && digits != 2) || value > kLast || (braced && Peek() != '}'))
+    return Wrong("a character code is \\x41 or \\x{20AC}");
   if (braced) ++at_;
   return value;
 }
@@ -102,16 +111,20 @@ absl::StatusOr<ClassItem> ClassReader::EscapeItem() {
   };
   switch (c) {
     case '\0': return Wrong("a pattern cannot end in '\\'; write \\\\ for the character itself");
-    case 'd': case 'D': return set(kDigit, c == 'D');
-    case 'w': case 'W': return set(kWord, c == 'W');
-    case 's': case 'S': return set(kSpace, c == 'S');
+    case 'd':
+    case 'D': return set(kDigit, c == 'D');
+    case 'w':
+    case 'W': return set(kWord, c == 'W');
+    case 's':
+    case 'S': return set(kSpace, c == 'S');
     case 'n': return one('\n');
     case 't': return one('\t');
     case 'r': return one('\r');
     case 'f': return one('\f');
     case 'v': return one('\v');
     case 'a': return one('\a');
-    case 'p': case 'P': return Wrong("Unicode classes such as \\p{L} are not supported; list ranges such as [A-Za-zÀ-ÿ]");
+    case 'p':
+    case 'P': return Wrong("Unicode classes such as \\p{L} are not supported; list ranges such as [A-Za-zÀ-ÿ]");
     case 'x': {
       at_ += 2;
       TG_ASSIGN(const char32_t code, Hex());
@@ -120,7 +133,8 @@ absl::StatusOr<ClassItem> ClassReader::EscapeItem() {
     default: break;
   }
   if (c >= '0' && c <= '9') return Wrong("back-references and octal codes are not supported; write \\x41 for a character code");
-  if (std::isalpha(static_cast<unsigned char>(c)) || static_cast<unsigned char>(c) >= 0x80) return Wrong("unknown escape; write the character without '\\'");
+  if (std::isalpha(static_cast<unsigned char>(c)) || static_cast<unsigned char>(c) >= 0x80)
+    return Wrong("unknown escape; write the character without '\\'");
   return one(static_cast<char32_t>(c));
 }
 
@@ -155,7 +169,8 @@ absl::StatusOr<std::vector<CodeRange>> ClassReader::Bracket(bool ignore_case) {
     if (!item.is_class && Peek() == '-' && Peek(1) != ']' && Peek(1) != '\0') {
       ++at_;
       TG_ASSIGN(ClassItem to, Item());
-      if (to.is_class || to.ranges[0].lo < item.ranges[0].lo) return Wrong("a range in a class runs from the lower to the higher character");
+      if (to.is_class || to.ranges[0].lo < item.ranges[0].lo)
+        return Wrong("a range in a class runs from the lower to the higher character");
       item.ranges[0].hi = to.ranges[0].lo;
     }
     ranges.insert(ranges.end(), item.ranges.begin(), item.ranges.end());

@@ -23,8 +23,8 @@ struct ClassItem {
 class ClassReader {
  public:
   ClassReader(std::string_view pattern, std::size_t at) : in_(pattern), at_(at) {}
-  absl::StatusOr<ClassItem> EscapeItem();                               // At '\'.
-  absl::StatusOr<std::vector<CodeRange>> Bracket(bool ignore_case);     // At '['; negation applied.
+  absl::StatusOr<ClassItem> EscapeItem();                            // At '\'.
+  absl::StatusOr<std::vector<CodeRange>> Bracket(bool ignore_case);  // At '['; negation applied.
   std::size_t position() const { return at_; }
 
  private:

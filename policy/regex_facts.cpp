@@ -113,8 +113,10 @@ Literals LiteralsOf(const RegexNode& node) {
       bool all = true;
       for (const RegexNode& kid : node.kids) {
         const Literals part = LiteralsOf(kid);
-        if (out.exact && part.exact) out.exact->insert(out.exact->end(), part.exact->begin(), part.exact->end());
-        else out.exact.reset();
+        if (out.exact && part.exact)
+          out.exact->insert(out.exact->end(), part.exact->begin(), part.exact->end());
+        else
+          out.exact.reset();
         all = all && !part.required.empty();
         out.required.insert(out.required.end(), part.required.begin(), part.required.end());
       }
@@ -197,9 +199,7 @@ std::string PrintPrefixes(const RegexNode& node, bool loosened) {
 Width WidthOf(const RegexNode& node) {
   Width out;
   switch (node.kind) {
-    case RegexNode::Kind::kSet:
-      out = {Utf8Length(node.set.front().lo), Utf8Length(node.set.back().hi)};
-      return out;
+    case RegexNode::Kind::kSet: out = {Utf8Length(node.set.front().lo), Utf8Length(node.set.back().hi)}; return out;
     case RegexNode::Kind::kAssert: return out;
     case RegexNode::Kind::kAlternate: out.min = INT64_MAX; [[fallthrough]];
     case RegexNode::Kind::kConcat:
@@ -207,17 +207,22 @@ Width WidthOf(const RegexNode& node) {
         const Width part = WidthOf(kid);
         const bool adds = node.kind == RegexNode::Kind::kConcat;
         out.min = adds ? out.min + part.min : std::min(out.min, part.min);
-        if (part.max == RegexNode::kUnbounded || out.max == RegexNode::kUnbounded) out.max = RegexNode::kUnbounded;
-        else out.max = std::min<std::int64_t>(adds ? out.max + part.max : std::max(out.max, part.max), INT32_MAX);
+        if (part.max == RegexNode::kUnbounded || out.max == RegexNode::kUnbounded)
+          out.max = RegexNode::kUnbounded;
+        else
+          out.max = std::min<std::int64_t>(adds ? out.max + part.max : std::max(out.max, part.max), INT32_MAX);
       }
       return out;
     case RegexNode::Kind::kRepeat: break;
   }
   const Width part = WidthOf(node.kids[0]);
   out.min = part.min * node.min;
-  if (part.max == 0 || node.max == 0) out.max = 0;
-  else if (part.max == RegexNode::kUnbounded || node.max == RegexNode::kUnbounded) out.max = RegexNode::kUnbounded;
-  else out.max = std::min<std::int64_t>(part.max * node.max, INT32_MAX);
+  if (part.max == 0 || node.max == 0)
+    out.max = 0;
+  else if (part.max == RegexNode::kUnbounded || node.max == RegexNode::kUnbounded)
+    out.max = RegexNode::kUnbounded;
+  else
+    out.max = std::min<std::int64_t>(part.max * node.max, INT32_MAX);
   return out;
 }
 

@@ -140,12 +140,12 @@ class Parser {
     switch (Peek()) {
       case '(': ++at_; return Group(depth);
       case '[': return Class();
-      case '.':
-        ++at_;
-        return flags_.dot_newline ? Set({{0, 0x10FFFF}}) : Set({{0, '\n' - 1}, {'\n' + 1, 0x10FFFF}});
+      case '.': ++at_; return flags_.dot_newline ? Set({{0, 0x10FFFF}}) : Set({{0, '\n' - 1}, {'\n' + 1, 0x10FFFF}});
       case '^': ++at_; return Assertion(flags_.multi_line ? "(?m:^)" : "\\A");
       case '$': ++at_; return Assertion(flags_.multi_line ? "(?m:$)" : "\\z");
-      case '*': case '+': case '?': return Wrong("nothing to repeat; write \\ before the character to mean itself");
+      case '*':
+      case '+':
+      case '?': return Wrong("nothing to repeat; write \\ before the character to mean itself");
       case '\\': return Escape();
       default: break;
     }
@@ -199,14 +199,21 @@ class Parser {
     bool repeated = false;
     while (!End()) {
       std::pair<int, int> count;
-      if (Take("*")) count = {0, RegexNode::kUnbounded};
-      else if (Take("+")) count = {1, RegexNode::kUnbounded};
-      else if (Take("?")) count = {0, 1};
-      else if (Peek() != '{') break;
-      else if (auto counted = Count()) count = *counted;
-      else break;
+      if (Take("*"))
+        count = {0, RegexNode::kUnbounded};
+      else if (Take("+"))
+        count = {1, RegexNode::kUnbounded};
+      else if (Take("?"))
+        count = {0, 1};
+      else if (Peek() != '{')
+        break;
+      else if (auto counted = Count())
+        count = *counted;
+      else
+        break;
       if (repeated) return Wrong("a repeat of a repeat; put the inner one in a group (?:…)");
-      if (Peek() == '?') return Wrong("lazy quantifiers are not supported, matches are leftmost-longest; use a negated class such as [^\"]*");
+      if (Peek() == '?')
+        return Wrong("lazy quantifiers are not supported, matches are leftmost-longest; use a negated class such as [^\"]*");
       if (Peek() == '+') return Wrong("possessive quantifiers are not supported; put the inner repeat in a group (?:…)");
       const bool unbounded = count.second == RegexNode::kUnbounded;
       if (count.first > kRepeatMax || count.second > kRepeatMax) return Wrong("a repeat is at most 1000");

@@ -23,11 +23,11 @@ struct RegexNode {
   enum class Kind { kSet, kAssert, kConcat, kAlternate, kRepeat };
   static constexpr int kUnbounded = -1;
 
-  Kind kind = Kind::kConcat;     // A concatenation of nothing is the empty pattern.
-  std::vector<CodeRange> set;    // kSet: one code point of these; sorted, disjoint.
-  std::string assertion;         // kAssert, as printed.
-  std::vector<RegexNode> kids;   // The others; one for kRepeat.
-  int min = 0, max = kUnbounded; // kRepeat
+  Kind kind = Kind::kConcat;      // A concatenation of nothing is the empty pattern.
+  std::vector<CodeRange> set;     // kSet: one code point of these; sorted, disjoint.
+  std::string assertion;          // kAssert, as printed.
+  std::vector<RegexNode> kids;    // The others; one for kRepeat.
+  int min = 0, max = kUnbounded;  // kRepeat
 };
 
 // INVALID_ARGUMENT says what, at which character (from 1), and what to write instead.

@@ -22,11 +22,11 @@ struct Scope {
 struct RuleTest {
   int line = 0, column = 0;
   std::string text;
-  bool output = false;                           // Direction.
+  bool output = false;  // Direction.
   Role role = Role::kUser;
-  std::vector<std::string> expect, expect_not;   // Rule ids.
+  std::vector<std::string> expect, expect_not;  // Rule ids.
   bool has_result = false;
-  std::string result;                            // The text that comes out.
+  std::string result;  // The text that comes out.
 };
 
 struct Rule {
@@ -37,7 +37,7 @@ struct Rule {
   Scope scope;
   std::uint8_t roles = 0xFF;  // Bit 1 << Role.
   bool input = true, output = true;
-  std::string replacement;    // Given by the rule; empty: the detector's own placeholder.
+  std::string replacement;  // Given by the rule; empty: the detector's own placeholder.
   std::vector<std::shared_ptr<const Pattern>> patterns;
   std::vector<std::string> keywords;
   bool whole_word = true, ignore_case = true;

@@ -49,7 +49,8 @@ class PolicyReader {
 
  private:
   absl::Status ReadRule(const YAML::Node& node, Rule& rule) {
-    TG_ASSIGN(Fields fields, yaml_.Map(node, "a rule", {"id", "where", "detect", "do", "because", "cap", "severity", "replacement", "tests"}));
+    TG_ASSIGN(Fields fields,
+              yaml_.Map(node, "a rule", {"id", "where", "detect", "do", "because", "cap", "severity", "replacement", "tests"}));
     for (const char* field : {"id", "detect", "do"}) {
       if (!fields.contains(field)) return yaml_.Wrong(node, fmt::format("'{}' is missing; a rule needs id, detect and do", field));
     }
@@ -76,7 +77,8 @@ class PolicyReader {
     rule.because = fmt::format("Your organisation's policy (rule {}) applies to this text.", rule.id);
     if (fields.contains("because")) {
       TG_ASSIGN(rule.because, yaml_.Text(fields["because"], "because"));
-      if (rule.because.empty() || rule.because.size() > kSentenceBytesMax) return yaml_.Wrong(fields["because"], "'because' is a sentence of at most 500 bytes");
+      if (rule.because.empty() || rule.because.size() > kSentenceBytesMax)
+        return yaml_.Wrong(fields["because"], "'because' is a sentence of at most 500 bytes");
     }
     rule.severity = "medium";
     if (fields.contains("severity")) {
@@ -86,7 +88,8 @@ class PolicyReader {
     if (!fields.contains("replacement")) return absl::OkStatus();
     if (rule.action != Action::kRedact) return yaml_.Wrong(fields["replacement"], "'replacement' is for 'do: redact'; remove it");
     TG_ASSIGN(rule.replacement, yaml_.Text(fields["replacement"], "replacement"));
-    if (rule.replacement.empty() || rule.replacement.size() > kKeywordBytesMax) return yaml_.Wrong(fields["replacement"], "'replacement' is 1 to 256 bytes, as in \"[CARD]\"");
+    if (rule.replacement.empty() || rule.replacement.size() > kKeywordBytesMax)
+      return yaml_.Wrong(fields["replacement"], "'replacement' is 1 to 256 bytes, as in \"[CARD]\"");
     return absl::OkStatus();
   }
 
@@ -111,11 +114,15 @@ class PolicyReader {
         for (const auto& role : roles) TG_RETURN_IF_ERROR(add(role));
       }
       const bool assistant = (rule.roles & (1u << static_cast<unsigned>(Role::kAssistant))) != 0;
-      if (!rule.input && !assistant) return yaml_.Wrong(roles, "output is written by the assistant; add assistant to 'roles', or remove it");
+      if (!rule.input && !assistant)
+        return yaml_.Wrong(roles, "output is written by the assistant; add assistant to 'roles', or remove it");
       rule.output = rule.output && assistant;
     }
-    const std::pair<const char*, std::vector<std::string>*> lists[] = {{"org", &rule.scope.orgs}, {"team", &rule.scope.teams},
-        {"project", &rule.scope.projects}, {"key", &rule.scope.keys}, {"model", &rule.scope.models}};
+    const std::pair<const char*, std::vector<std::string>*> lists[] = {{"org", &rule.scope.orgs},
+                                                                       {"team", &rule.scope.teams},
+                                                                       {"project", &rule.scope.projects},
+                                                                       {"key", &rule.scope.keys},
+                                                                       {"model", &rule.scope.models}};
     for (const auto& [field, list] : lists) {
       if (!fields.contains(field)) continue;
       TG_ASSIGN(*list, yaml_.Texts(fields[field], field));
@@ -131,8 +138,11 @@ class PolicyReader {
         if (rule.roles & (1 << role)) rule.where += fmt::format(" {}", RoleName(static_cast<Role>(role)));
       }
     }
-    const std::pair<const char*, const std::vector<std::string>*> lists[] = {{"org", &rule.scope.orgs}, {"team", &rule.scope.teams},
-        {"project", &rule.scope.projects}, {"key", &rule.scope.keys}, {"model", &rule.scope.models}};
+    const std::pair<const char*, const std::vector<std::string>*> lists[] = {{"org", &rule.scope.orgs},
+                                                                             {"team", &rule.scope.teams},
+                                                                             {"project", &rule.scope.projects},
+                                                                             {"key", &rule.scope.keys},
+                                                                             {"model", &rule.scope.models}};
     for (const auto& [name, list] : lists) {
       if (!list->empty()) rule.where += fmt::format(" {}={}", name, fmt::join(*list, "|"));
     }
@@ -144,7 +154,8 @@ class PolicyReader {
     for (const char* kind : {"regex", "keywords", "personal_data", "secrets"}) {
       if (fields.contains(kind)) kinds.emplace_back(kind);
     }
-    if (kinds.size() != 1) return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, personal_data and secrets; write one rule for each");
+    if (kinds.size() != 1)
+      return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, personal_data and secrets; write one rule for each");
     const std::string& kind = kinds[0];
     if (fields.contains("whole_word")) {
       if (kind != "keywords") return yaml_.Wrong(fields["whole_word"], "'whole_word' is for keywords; in a regex write \\b");
@@ -152,7 +163,8 @@ class PolicyReader {
     }
     rule.ignore_case = kind == "keywords";
     if (fields.contains("ignore_case")) {
-      if (kind != "keywords" && kind != "regex") return yaml_.Wrong(fields["ignore_case"], "'ignore_case' is for keywords and regex; remove it");
+      if (kind != "keywords" && kind != "regex")
+        return yaml_.Wrong(fields["ignore_case"], "'ignore_case' is for keywords and regex; remove it");
       TG_ASSIGN(rule.ignore_case, yaml_.Bool(fields["ignore_case"], "ignore_case"));
     }
     if (cap > 0 && kind != "regex") return yaml_.Wrong(node, "'cap' is for an unbounded regex; remove it");
@@ -166,7 +178,8 @@ class PolicyReader {
     for (std::size_t i = 0; i < rule.keywords.size(); ++i) {
       const std::string& word = rule.keywords[i];
       const bool blank = word.find_first_not_of(" \t\r\n") == std::string::npos;
-      if (blank || word.size() > kKeywordBytesMax) return yaml_.Wrong(node.IsSequence() ? node[i] : node, "a keyword is 1 to 256 bytes and not blank");
+      if (blank || word.size() > kKeywordBytesMax)
+        return yaml_.Wrong(node.IsSequence() ? node[i] : node, "a keyword is 1 to 256 bytes and not blank");
     }
     rule.detect = fmt::format("{} keyword{}", rule.keywords.size(), rule.keywords.size() == 1 ? "" : "s");
     return absl::OkStatus();
@@ -204,7 +217,8 @@ class PolicyReader {
       }
       auto tree = ParseRegex(entry->regex, false);
       if (!tree.ok()) return base::Annotate(tree.status(), entry->name);
-      auto pattern = Pattern::Compile({entry->label, *std::move(tree), entry->validator, entry->digits_min, entry->cap, entry->needs_phone_context});
+      auto pattern =
+          Pattern::Compile({entry->label, *std::move(tree), entry->validator, entry->digits_min, entry->cap, entry->needs_phone_context});
       if (!pattern.ok()) return base::Annotate(pattern.status(), entry->name);
       rule.patterns.push_back(*std::move(pattern));
     }

@@ -8,8 +8,8 @@
 //   while (piece) { TG_ASSIGN(auto text, filter->Push(piece)); Send(text); if (filter->blocked()) break; }
 //   TG_ASSIGN(auto rest, filter->Finish()); Send(rest);
 //
-// Pieces are whole UTF-8 code points; so is what comes out. One filter per choice and channel; one thread at a time. Cost: about a
-// microsecond per token and a few kilobytes. It keeps its rules alive: a policy that is replaced meanwhile does not change it.
+// Pieces are whole UTF-8 code points; so is what comes out. One filter per choice and channel; one thread at a time. Cost: less
+// than a microsecond per token, and a few kilobytes. It keeps its rules alive: a policy that is replaced meanwhile does not change it.
 //
 // Errors: INVALID_ARGUMENT for a piece that is not whole, valid UTF-8; FAILED_PRECONDITION for Push after Finish. After an error the
 // filter lets nothing out any more: end the reply.

@@ -15,12 +15,12 @@ inline constexpr std::size_t kLeftContextBytes = 64;
 
 using Validator = std::size_t (*)(std::string_view text, std::size_t begin, std::size_t end);
 
-std::size_t AcceptEmail(std::string_view text, std::size_t begin, std::size_t end);   // Not file@2x.png, not git@host.
-std::size_t AcceptCard(std::string_view text, std::size_t begin, std::size_t end);    // Issuer ranges, lengths, Luhn.
-std::size_t AcceptIban(std::string_view text, std::size_t begin, std::size_t end);    // Country's length, mod 97.
-std::size_t AcceptSsn(std::string_view text, std::size_t begin, std::size_t end);     // Area, group, serial; context unless dashed.
-std::size_t AcceptPhone(std::string_view text, std::size_t begin, std::size_t end);   // +E.164, or a context word to the left.
-std::size_t AcceptIp(std::string_view text, std::size_t begin, std::size_t end);      // Octets or groups; not a version number.
+std::size_t AcceptEmail(std::string_view text, std::size_t begin, std::size_t end);        // Not file@2x.png, not git@host.
+std::size_t AcceptCard(std::string_view text, std::size_t begin, std::size_t end);         // Issuer ranges, lengths, Luhn.
+std::size_t AcceptIban(std::string_view text, std::size_t begin, std::size_t end);         // Country's length, mod 97.
+std::size_t AcceptSsn(std::string_view text, std::size_t begin, std::size_t end);          // Area, group, serial; context unless dashed.
+std::size_t AcceptPhone(std::string_view text, std::size_t begin, std::size_t end);        // +E.164, or a context word to the left.
+std::size_t AcceptIp(std::string_view text, std::size_t begin, std::size_t end);           // Octets or groups; not a version number.
 std::size_t AcceptAssignedKey(std::string_view text, std::size_t begin, std::size_t end);  // name = value: entropy, no placeholder.
 std::size_t AcceptMixedToken(std::string_view text, std::size_t begin, std::size_t end);   // Holds a digit and a letter, high entropy.
 

@@ -16,14 +16,16 @@
 namespace tollgate::policy {
 namespace {
 
-constexpr std::string_view kPhoneContext[] = {
-    "phone",  "phones",  "telephone", "tel",  "mobile", "cell",    "cellphone", "call",    "called",   "calling",   "fax",   "whatsapp", "sms",
-    "dial",   "hotline", "telefon",   "handy", "mobil", "telefono", "teléfono", "móvil",   "téléphone", "rufnummer", "ring",  "voicemail"};
+constexpr std::string_view kPhoneContext[] = {"phone",     "phones",    "telephone", "tel",      "mobile",   "cell",     "cellphone",
+                                              "call",      "called",    "calling",   "fax",      "whatsapp", "sms",      "dial",
+                                              "hotline",   "telefon",   "handy",     "mobil",    "telefono", "teléfono", "móvil",
+                                              "téléphone", "rufnummer", "ring",      "voicemail"};
 constexpr std::string_view kSsnContext[] = {"ssn", "ssns", "ss", "social security", "social-security", "soc sec", "taxpayer"};
-constexpr std::string_view kVersionContext[] = {"version", "ver", "v", "release", "rev", "revision", "section", "chapter", "clause", "build",
-                                                "firmware", "driver", "update", "upgrade", "package", "oid"};
+constexpr std::string_view kVersionContext[] = {"version", "ver",   "v",        "release", "rev",    "revision", "section", "chapter",
+                                                "clause",  "build", "firmware", "driver",  "update", "upgrade",  "package", "oid"};
 constexpr std::string_view kFileEndings[] = {"png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", "json", "html", "map", "py"};
-constexpr std::string_view kPlaceholders[] = {"example", "placeholder", "changeme", "your", "xxxx", "1234567890", "dummy", "redacted", "process.env", "os.environ", "getenv"};
+constexpr std::string_view kPlaceholders[] = {"example", "placeholder", "changeme",    "your",       "xxxx",  "1234567890",
+                                              "dummy",   "redacted",    "process.env", "os.environ", "getenv"};
 
 template <typename List>
 bool Among(const List& list, std::string_view word) {
@@ -50,7 +52,8 @@ std::size_t AcceptIpv4(std::string_view text, std::size_t begin, std::size_t end
   if (groups != 4 || before == '.' || before == '-' || before == '/') return 0;
   // "version 1.2.3.4": the word right before the number.
   std::size_t word_end = begin;
-  while (word_end > 0 && (text[word_end - 1] == ' ' || text[word_end - 1] == ':' || text[word_end - 1] == '=') && begin - word_end < 3) --word_end;
+  while (word_end > 0 && (text[word_end - 1] == ' ' || text[word_end - 1] == ':' || text[word_end - 1] == '=') && begin - word_end < 3)
+    --word_end;
   std::size_t word = word_end;
   while (word > 0 && IsLetter(text[word - 1]) && word_end - word < 16) --word;
   return Among(kVersionContext, LowerCase(text.substr(word, word_end - word))) ? 0 : end;
@@ -63,9 +66,12 @@ std::size_t AcceptIpv6(std::string_view text, std::size_t begin, std::size_t end
   bool digit = false;
   for (std::size_t i = 0; i < address.size();) {
     if (address[i] == ':') {
-      if (i + 1 < address.size() && address[i + 1] == ':') ++gaps, i += 2;
-      else if (i + 1 == address.size()) return 0;  // A colon of the sentence, or no address at all.
-      else ++i;
+      if (i + 1 < address.size() && address[i + 1] == ':')
+        ++gaps, i += 2;
+      else if (i + 1 == address.size())
+        return 0;  // A colon of the sentence, or no address at all.
+      else
+        ++i;
       if (i < address.size() && address[i] == ':') return 0;
       continue;
     }
@@ -148,7 +154,7 @@ std::size_t AcceptPhone(std::string_view text, std::size_t begin, std::size_t en
     closed += c == ')' ? 1 : 0;
   }
   if (digits < 7 || digits > 15 || opened > 1 || closed > opened) return 0;
-  if (dots == 3 && all.find_first_not_of("0123456789.") == std::string_view::npos) return 0;                        // An IP address.
+  if (dots == 3 && all.find_first_not_of("0123456789.") == std::string_view::npos) return 0;                            // An IP address.
   if (all.size() >= 10 && all[4] == '-' && all[7] == '-' && (all[0] == '1' || all[0] == '2') && opened == 0) return 0;  // A date.
   if (all[0] == '+') return digits >= 8 && all.find_first_of("123456789") == all.find_first_of("0123456789") ? end : 0;
   return HasContextWord(text, begin, PhoneContext()) ? end : 0;

@@ -1,3 +1,5 @@
+// Every helper checks the kind of a node before it reads it, so that yaml-cpp throws only where the text itself is broken.
+//
 // Tested by tests/policy/rule_yaml_test.cpp.
 #include "policy/yaml_reader.h"
 
@@ -44,15 +46,19 @@ std::string_view NearestWord(std::string_view word, const std::vector<std::strin
   return best;
 }
 
-absl::Status YamlReader::Wrong(const YAML::Mark& at, std::string_view what) const { return PolicyError(source_, at.line + 1, at.column + 1, what); }
+absl::Status YamlReader::Wrong(const YAML::Mark& at, std::string_view what) const {
+  return PolicyError(source_, at.line + 1, at.column + 1, what);
+}
 absl::Status YamlReader::Wrong(const YAML::Node& at, std::string_view what) const { return Wrong(at.Mark(), what); }
 
-absl::StatusOr<YamlReader::Fields> YamlReader::Map(const YAML::Node& node, std::string_view what, std::initializer_list<std::string_view> known) const {
+absl::StatusOr<YamlReader::Fields> YamlReader::Map(const YAML::Node& node, std::string_view what,
+                                                   std::initializer_list<std::string_view> known) const {
   const std::vector<std::string_view> names(known);
   if (!node.IsMap()) return Wrong(node, fmt::format("{} is a mapping with the fields {}", what, fmt::join(names, ", ")));
   Fields out;
   for (const auto& entry : node) {
-    if (!entry.first.IsScalar()) return Wrong(entry.first, fmt::format("a field's name is a word; {} has the fields {}", what, fmt::join(names, ", ")));
+    if (!entry.first.IsScalar())
+      return Wrong(entry.first, fmt::format("a field's name is a word; {} has the fields {}", what, fmt::join(names, ", ")));
     const std::string& name = entry.first.Scalar();
     if (std::find(names.begin(), names.end(), name) == names.end()) {
       const std::string_view near = NearestWord(name, names);
@@ -65,7 +71,8 @@ absl::StatusOr<YamlReader::Fields> YamlReader::Map(const YAML::Node& node, std::
 }
 
 absl::StatusOr<std::string> YamlReader::Text(const YAML::Node& node, std::string_view field) const {
-  if (!node.IsScalar()) return Wrong(node, fmt::format("'{}' is a single value; write it on one line, in quotes if it holds : or #", field));
+  if (!node.IsScalar())
+    return Wrong(node, fmt::format("'{}' is a single value; write it on one line, in quotes if it holds : or #", field));
   if (!base::IsValidUtf8(node.Scalar())) return Wrong(node, fmt::format("'{}' is not valid UTF-8", field));
   return node.Scalar();
 }
@@ -76,7 +83,8 @@ absl::StatusOr<std::vector<std::string>> YamlReader::Texts(const YAML::Node& nod
     TG_ASSIGN(out.emplace_back(), Text(node, field));
     return out;
   }
-  if (!node.IsSequence() || node.size() == 0) return Wrong(node, fmt::format("'{}' is a value or a list with at least one, as in [a, b]", field));
+  if (!node.IsSequence() || node.size() == 0)
+    return Wrong(node, fmt::format("'{}' is a value or a list with at least one, as in [a, b]", field));
   out.reserve(node.size());
   for (const auto& item : node) {
     TG_ASSIGN(std::string text, Text(item, field));
@@ -100,7 +108,8 @@ absl::StatusOr<std::int64_t> YamlReader::Int(const YAML::Node& node, std::string
   return value;
 }
 
-absl::StatusOr<std::size_t> YamlReader::OneOf(const YAML::Node& node, std::string_view field, const std::vector<std::string_view>& words) const {
+absl::StatusOr<std::size_t> YamlReader::OneOf(const YAML::Node& node, std::string_view field,
+                                              const std::vector<std::string_view>& words) const {
   TG_ASSIGN(const std::string text, Text(node, field));
   const auto found = std::find(words.begin(), words.end(), text);
   if (found == words.end()) return Wrong(node, fmt::format("'{}' is one of {}", field, fmt::join(words, ", ")));

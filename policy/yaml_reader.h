@@ -25,7 +25,7 @@ class YamlReader {
   using Fields = std::map<std::string, YAML::Node>;
   absl::StatusOr<Fields> Map(const YAML::Node& node, std::string_view what, std::initializer_list<std::string_view> known) const;
 
-  absl::StatusOr<std::string> Text(const YAML::Node& node, std::string_view field) const;             // Any scalar but null, valid UTF-8.
+  absl::StatusOr<std::string> Text(const YAML::Node& node, std::string_view field) const;  // Any scalar but null, valid UTF-8.
   absl::StatusOr<std::vector<std::string>> Texts(const YAML::Node& node, std::string_view field) const;  // A scalar or a list of them.
   absl::StatusOr<bool> Bool(const YAML::Node& node, std::string_view field) const;
   absl::StatusOr<std::int64_t> Int(const YAML::Node& node, std::string_view field, std::int64_t least, std::int64_t most) const;

@@ -1,6 +1,7 @@
 // Each method is one line: its handler, its name. Serve puts the call on a worker, which admits the caller, runs the handler and finishes
-// the reactor; gRPC keeps request and reply alive until then. The only file of this room that compiles against the services. Tested by
-// tests/gateway/admin/services_test.cpp.
+// the reactor; gRPC keeps request and reply alive until then. The only file of this room that compiles against the services.
+//
+// Tested by tests/gateway/admin/services_test.cpp.
 #include "gateway/admin/admin_services.h"
 
 #include <grpcpp/grpcpp.h>

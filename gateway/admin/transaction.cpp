@@ -1,7 +1,8 @@
 // The directory's head is locked first, so that changes of all instances come one after another and each sees what the one before wrote;
 // the lock is held while the ADMIN record is made durable (a group commit: a few milliseconds). A record whose row was not written after
-// all (the transaction failed) stays in the log as the attempt that it was; a row without its record cannot be. Tested by
-// tests/gateway/admin/changes_test.cpp.
+// all (the transaction failed) stays in the log as the attempt that it was; a row without its record cannot be.
+//
+// Tested by tests/gateway/admin/changes_test.cpp.
 #include "gateway/admin/transaction.h"
 
 #include <fmt/format.h>

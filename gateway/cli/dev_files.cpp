@@ -58,12 +58,12 @@ absl::Status WriteDevKeys(const std::string& folder, const std::vector<DevKey>& 
 absl::StatusOr<DevEndpoints> ReadDevEndpoints(const std::string& folder) {
   TG_ASSIGN(const json::object object, ReadObject(EndpointsPath(folder)));
   return DevEndpoints{IntOf(object, "http_port"), IntOf(object, "grpc_port"), IntOf(object, "admin_port"), IntOf(object, "probes_port"),
-                      TextOf(object, "model"), IntOf(object, "pid")};
+                      TextOf(object, "model"), TextOf(object, "org"), IntOf(object, "pid")};
 }
 
 absl::Status WriteDevEndpoints(const std::string& folder, const DevEndpoints& at) {
   const json::object object{{"http_port", at.http_port}, {"grpc_port", at.grpc_port}, {"admin_port", at.admin_port},
-                            {"probes_port", at.probes_port}, {"model", at.model}, {"pid", at.pid}};
+                            {"probes_port", at.probes_port}, {"model", at.model}, {"org", at.org}, {"pid", at.pid}};
   return base::WriteFileAtomically(EndpointsPath(folder), json::serialize(object) + "\n", 0644);
 }
 

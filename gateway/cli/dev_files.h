@@ -22,6 +22,7 @@ struct DevEndpoints {
   int admin_port = 0;
   int probes_port = 0;
   std::string model;    // Name of the model that is served.
+  std::string org;      // The sample company.
   int pid = 0;
 };
 

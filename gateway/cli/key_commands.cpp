@@ -40,7 +40,7 @@ void Create(Context& context, const Options& options) {
   const auto place = context.Take(ParsePlace(options.place, true));
   if (!place) return;
   v1::CreateKeyRequest request;
-  request.set_org(context.globals.org);
+  request.set_org(OrgOf(context.globals));
   request.set_team(place->team);
   request.set_project(place->project);
   request.set_name(options.name);
@@ -63,7 +63,7 @@ std::string StateOf(const v1::Key& key, std::int64_t now_us) {
 
 void List(Context& context, const Options& options) {
   v1::ListKeysRequest request;
-  request.set_org(context.globals.org);
+  request.set_org(OrgOf(context.globals));
   request.set_include_dead(options.all);
   if (!options.place.empty()) {
     const auto place = context.Take(ParsePlace(options.place, false));

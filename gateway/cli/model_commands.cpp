@@ -36,7 +36,7 @@ void PrintGrant(Context& context, const v1::Grant& grant) {
 }
 
 void Grant(Context& context, const Options& options, bool granted) {
-  const auto scope = context.Take(options.scope.Read(context.globals.org));
+  const auto scope = context.Take(options.scope.Read(OrgOf(context.globals)));
   if (!scope) return;
   std::optional<v1::Grant> grant;
   if (granted) {
@@ -54,7 +54,7 @@ void Grant(Context& context, const Options& options, bool granted) {
 }
 
 void Clear(Context& context, const Options& options) {
-  const auto scope = context.Take(options.scope.Read(context.globals.org));
+  const auto scope = context.Take(options.scope.Read(OrgOf(context.globals)));
   if (!scope) return;
   v1::ClearGrantsRequest request;
   *request.mutable_scope() = *scope;
@@ -66,7 +66,7 @@ void Clear(Context& context, const Options& options) {
 
 void ListGrants(Context& context) {
   v1::ListGrantsRequest request;
-  request.set_org(context.globals.org);
+  request.set_org(OrgOf(context.globals));
   const auto reply = AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListGrants, request, [](const auto& r) { return r.grants_size(); });
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);

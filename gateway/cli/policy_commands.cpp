@@ -47,7 +47,7 @@ std::string StemOf(const std::string& file) {
 
 std::optional<v1::CheckPolicyReply> AskCheck(Context& context, const Options& options) {
   v1::CheckPolicyRequest request;
-  request.set_org(context.globals.org);
+  request.set_org(OrgOf(context.globals));
   if (!options.file.empty()) {
     const auto yaml = ReadText(context, options.file);
     if (!yaml) return std::nullopt;
@@ -115,7 +115,7 @@ void Put(Context& context, const Options& options) {
   const auto yaml = ReadText(context, options.file);
   if (!yaml) return;
   v1::PutPolicyRequest request;
-  request.set_org(context.globals.org);
+  request.set_org(OrgOf(context.globals));
   request.set_name(options.name.empty() ? StemOf(options.file) : options.name);
   if (request.name().empty()) return context.Fail(kUsage, "standard input has no name: give --name");
   request.set_yaml(*yaml);
@@ -126,7 +126,7 @@ void Put(Context& context, const Options& options) {
 
 void Activate(Context& context, const Options& options) {
   v1::ActivatePolicyRequest request;
-  request.set_org(context.globals.org);
+  request.set_org(OrgOf(context.globals));
   request.set_name(options.name);
   request.set_version(options.version);
   const auto policy = Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Activate, request);
@@ -135,7 +135,7 @@ void Activate(Context& context, const Options& options) {
 
 void List(Context& context) {
   v1::ListPoliciesRequest request;
-  request.set_org(context.globals.org);
+  request.set_org(OrgOf(context.globals));
   const auto reply = AskAll<Policy>(context, Listener::kAdmin, &Policy::Stub::List, request, [](const auto& r) { return r.policies_size(); });
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
@@ -149,7 +149,7 @@ void List(Context& context) {
 
 void Show(Context& context, const Options& options) {
   v1::ShowPolicyRequest request;
-  request.set_org(context.globals.org);
+  request.set_org(OrgOf(context.globals));
   request.set_name(options.name);
   request.set_version(options.version);
   const auto policy = Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Show, request);

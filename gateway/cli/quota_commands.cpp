@@ -30,7 +30,7 @@ void PrintQuota(Context& context, const v1::Quota& quota, const char* what) {
 void Set(Context& context, const Options& options) {
   const auto limit = context.Take(ParseLimit(options.limit));
   if (!limit) return;
-  auto scope = context.Take(options.scope.Read(context.globals.org));
+  auto scope = context.Take(options.scope.Read(OrgOf(context.globals)));
   if (!scope) return;
   v1::SetQuotaRequest request;
   *request.mutable_scope() = *std::move(scope);
@@ -44,7 +44,7 @@ void Set(Context& context, const Options& options) {
 void Remove(Context& context, const Options& options) {
   const auto limit = context.Take(ParseLimit(options.limit));
   if (!limit) return;
-  auto scope = context.Take(options.scope.Read(context.globals.org));
+  auto scope = context.Take(options.scope.Read(OrgOf(context.globals)));
   if (!scope) return;
   v1::RemoveQuotaRequest request;
   *request.mutable_scope() = *std::move(scope);
@@ -64,11 +64,11 @@ bool Bears(const v1::ScopeRef& limit, const v1::ScopeRef& scope) {
 
 void List(Context& context, const Options* only) {
   v1::ListQuotasRequest request;
-  request.set_org(context.globals.org);
+  request.set_org(OrgOf(context.globals));
   auto reply = AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListQuotas, request, [](const auto& r) { return r.quotas_size(); });
   if (!reply) return;
   if (only != nullptr) {
-    const auto scope = context.Take(only->scope.Read(context.globals.org));
+    const auto scope = context.Take(only->scope.Read(OrgOf(context.globals)));
     if (!scope) return;
     auto& quotas = *reply->mutable_quotas();
     quotas.erase(std::remove_if(quotas.begin(), quotas.end(), [&](const v1::Quota& quota) { return !Bears(quota.scope(), *scope); }), quotas.end());

@@ -65,9 +65,12 @@ Target FindTarget(const Globals& globals, Listener listener) {
   if (target.key.empty() && target.address == dev_address) {
     const auto keys = ReadDevKeys(globals.folder);
     if (keys.ok()) target.key = SecretOf(*keys, admin ? "owner" : "web");
+    if (!target.key.empty()) target.dev_org = dev->org;
   }
   return target;
 }
+
+std::string OrgOf(const Globals& globals) { return globals.org.empty() ? FindTarget(globals, Listener::kAdmin).dev_org : globals.org; }
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const Target& target, std::chrono::milliseconds timeout) {
   grpc::ChannelArguments arguments;

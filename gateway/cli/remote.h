@@ -21,11 +21,15 @@ struct Target {
   std::string address;   // HOST:PORT
   std::string key;       // Empty: none was found.
   std::string from;      // Where the address came from, for messages.
+  std::string dev_org;   // The sample company, if the key is one that `tollgate dev` made.
 };
 
 // Option, then environment (TOLLGATE_ADMIN, TOLLGATE_API, TOLLGATE_KEY), then the files of `tollgate dev`, then 127.0.0.1:8083 or :8081. A dev
 // key is taken only for the address that `tollgate dev` listens at.
 Target FindTarget(const Globals& globals, Listener listener);
+
+// The org that a change or a list of the directory is about: --org, or the sample company when the key is `tollgate dev`'s; empty = the key's own.
+std::string OrgOf(const Globals& globals);
 
 // A connected channel; UNAVAILABLE, in words for people, when nothing listens there.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const Target& target, std::chrono::milliseconds timeout);

@@ -91,7 +91,7 @@ void AddStopCommands(CLI::App& app, Context& context) {
     const auto place = context.Take(ParsePlace(options.name, project));
     if (!place) return;
     v1::StopTarget target;
-    target.mutable_scope()->set_org(context.globals.org);
+    target.mutable_scope()->set_org(OrgOf(context.globals));
     target.mutable_scope()->set_team(place->team);
     target.mutable_scope()->set_project(place->project);
     Act(context, target, options);

@@ -33,7 +33,7 @@ void CreateOrg(Context& context, const Options& options) {
 
 void CreateTeam(Context& context, const Options& options) {
   v1::CreateTeamRequest request;
-  request.set_org(context.globals.org);
+  request.set_org(OrgOf(context.globals));
   request.set_name(options.name);
   const auto team = Ask<Directory>(context, Listener::kAdmin, &Directory::Stub::CreateTeam, request);
   if (!team) return;
@@ -45,7 +45,7 @@ void CreateProject(Context& context, const Options& options) {
   const auto place = context.Take(ParsePlace(options.name, true));
   if (!place) return;
   v1::CreateProjectRequest request;
-  request.set_org(context.globals.org);
+  request.set_org(OrgOf(context.globals));
   request.set_team(place->team);
   request.set_name(place->project);
   const auto project = Ask<Directory>(context, Listener::kAdmin, &Directory::Stub::CreateProject, request);
@@ -65,7 +65,7 @@ void ListOrgs(Context& context) {
 
 void ListTeams(Context& context) {
   v1::ListTeamsRequest request;
-  request.set_org(context.globals.org);
+  request.set_org(OrgOf(context.globals));
   const auto reply = AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListTeams, request, [](const auto& r) { return r.teams_size(); });
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
@@ -76,7 +76,7 @@ void ListTeams(Context& context) {
 
 void ListProjects(Context& context, const Options& options) {
   v1::ListProjectsRequest request;
-  request.set_org(context.globals.org);
+  request.set_org(OrgOf(context.globals));
   request.set_team(options.team);
   const auto reply = AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListProjects, request, [](const auto& r) { return r.projects_size(); });
   if (!reply) return;
@@ -91,7 +91,7 @@ constexpr const char* kNames[] = {"org", "team", "project"};
 
 void SetBlocked(Context& context, Kind kind, const Options& options, bool blocked) {
   v1::SetBlockedRequest request;
-  request.mutable_scope()->set_org(kind == Kind::kOrg ? options.name : context.globals.org);
+  request.mutable_scope()->set_org(kind == Kind::kOrg ? options.name : OrgOf(context.globals));
   if (kind != Kind::kOrg) {
     const auto place = context.Take(ParsePlace(options.name, kind == Kind::kProject));
     if (!place) return;

@@ -150,18 +150,18 @@ absl::Status Run(const cli::DevCommand& command, const std::string& version) {
   TG_RETURN_IF_ERROR(GoOn());
   Say(fmt::format("model {}: {}", model.name, model.file.empty() ? "answers by rote" : "loading " + model.file));
   const v1::Config config = Configure(command, folder, *cluster, model);
-  TG_ASSIGN(const std::unique_ptr<serve::Server> server, serve::Server::Start(config, {.dev = true, .build = version}));
+  TG_ASSIGN(std::unique_ptr<serve::Server> server, serve::Server::Start(config, {.dev = true, .build = version}));
   TG_RETURN_IF_ERROR(GoOn());
   TG_ASSIGN(const std::vector<cli::DevKey> keys, MakeCompany(server->changes(), {model.name, folder, "cli:" + UserName()}));
   const serve::Ports ports = server->ports();
-  const cli::DevEndpoints endpoints{ports.http, ports.grpc, ports.admin_grpc, ports.probes, model.name, getpid()};
+  const cli::DevEndpoints endpoints{ports.http, ports.grpc, ports.admin_grpc, ports.probes, model.name, kOrg, getpid()};
   TG_RETURN_IF_ERROR(cli::WriteDevEndpoints(folder, endpoints));
   const double seconds = std::chrono::duration<double>(steady_clock::now() - began).count();
   std::cout << Banner({endpoints, keys, ProgramName(), command.folder, command.folder == cli::DevCommand().folder, seconds}) << std::flush;
   const absl::Status ended = server->RunUntilSignal();
   cli::RemoveDevEndpoints(folder);
   Say(ended.ok() ? "ending: running requests may finish (at most 10 s)" : "ending: " + base::Message(ended));
-  server->Drain();
+  server.reset();  // Drains, and lets go of the database before it is stopped.
   TG_RETURN_IF_ERROR(cluster->Stop());
   Say("ended; the next start finds everything as it was");
   return ended;

@@ -1,8 +1,9 @@
 // One thread owns the session and the builder. Each round: read the head; if its version is new, read in one repeatable-read transaction
 // the head again and every row with a later version, apply, build, swap. A round that finds nothing new confirms the snapshot that is in
 // force. After an error the session is made anew if it broke, and the next round tries again; the snapshot in force is then not confirmed
-// and grows stale. Rows that do not verify are refused round after round, so the state mends itself once they are put right. Tested by
-// tests/gateway/directory/directory_postgres_test.cpp.
+// and grows stale. Rows that do not verify are refused round after round, so the state mends itself once they are put right.
+//
+// Tested by tests/gateway/directory/directory_postgres_test.cpp.
 #include "gateway/directory/directory_postgres.h"
 
 #include <algorithm>

@@ -1,6 +1,7 @@
 // One path for all: a credential that does not parse or is not known is compared with a dummy, so that the answer takes as long as for a
-// wrong secret. Whether the key lives is looked at after the comparison only. The text of the refusal never depends on the reason. Tested
-// by tests/gateway/identity/identity_test.cpp.
+// wrong secret. Whether the key lives is looked at after the comparison only. The text of the refusal never depends on the reason.
+//
+// Tested by tests/gateway/identity/identity_test.cpp.
 #include "gateway/identity/identity.h"
 
 #include <fmt/format.h>

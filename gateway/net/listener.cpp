@@ -193,8 +193,8 @@ void Listener::Impl::Welcome(int fd, const sockaddr_storage& peer) {
 }
 
 void Listener::Impl::Refuse(int fd, std::string_view why) {
-  close(fd);
   refused.fetch_add(1, std::memory_order_relaxed);
+  close(fd);
   const auto now = std::chrono::steady_clock::now();
   if (warned != decltype(warned){} && now - warned < kWarnEvery) return;
   warned = now;

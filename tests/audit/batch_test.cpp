@@ -10,7 +10,7 @@
 namespace tollgate::audit {
 namespace {
 
-const base::CompanionTable kNotes{"test.note", {{"request_id", "uuid"}, {"amount", "int8"}, {"text", "text"}, {"raw", "bytea"}}, "log_id", "leaf_index"};
+const base::CompanionTable kNotes{"test.note", {{"request_id", "uuid"}, {"amount", "int8"}, {"text", "text"}, {"raw", "bytea"}, {"share", "numeric"}}, "log_id", "leaf_index"};
 const base::CompanionTable kPlain{"test.plain", {{"n", "int8"}}};
 
 Entry RequestEntry() {
@@ -69,7 +69,7 @@ TEST_CASE("The statement's text depends only on the set of companion tables") {
   BatchStatements statements;
   EncodedRow bare = *Encode(RequestEntry(), base::SystemClock());
   Entry with = RequestEntry();
-  with.companions.push_back({&kNotes, {base::RequestId::New().ToString(), std::int64_t{5}, std::string("a \"b\" \\ c"), base::Blob{std::string("\0\xff", 2)}}});
+  with.companions.push_back({&kNotes, {base::RequestId::New().ToString(), std::int64_t{5}, std::string("a \"b\" \\ c"), base::Blob{std::string("\0\xff", 2)}, std::string("0.5")}});
   with.companions.push_back({&kPlain, {std::monostate()}});
   with.companions.push_back({&kPlain, {std::int64_t{7}}});
   EncodedRow full = *Encode(std::move(with), base::SystemClock());
@@ -84,20 +84,35 @@ TEST_CASE("The statement's text depends only on the set of companion tables") {
   CHECK(a.sql != b.sql);
   CHECK(b.sql == c.sql);
   CHECK(a.params.size() == 7 + 14);
-  CHECK(b.params.size() == 7 + 14 + 5 + 2);
+  CHECK(b.params.size() == 7 + 14 + 6 + 2);
   CHECK(std::get<std::int64_t>(b.params[4]) == 2);
   CHECK(std::get<std::int64_t>(b.params[6]) == 100);
-  CHECK(std::get<std::string>(b.params[7]) == "{100,101}");
-  const std::string leaf = base::HexEncode(base::View(RecordLeaf(3, 101, full.message)));
-  CHECK(std::get<std::string>(b.params[7 + 11]).find("\\\\x" + leaf + "}") != std::string::npos);
-  CHECK(b.sql->find("INSERT INTO test.note (request_id, amount, text, raw, log_id, leaf_index)") != std::string::npos);
-  const auto Has = [&b](const std::string& text) {
-    return std::any_of(b.params.begin(), b.params.end(), [&](const base::Value& v) { return std::holds_alternative<std::string>(v) && std::get<std::string>(v) == text; });
+  CHECK(std::get<std::string>(b.params[7]) == "{\"0.5\"}");  // Text arrays come first.
+  const auto Bytes = [&b](std::size_t i) { return std::get<base::Blob>(b.params[i]).bytes; };
+  const std::string header("\0\0\0\1\0\0\0\0\0\0\0\x14\0\0\0\2\0\0\0\1", 20);  // One dimension, no NULL, int8, two of them, from 1.
+  CHECK(Bytes(8) == header + std::string("\0\0\0\x8\0\0\0\0\0\0\0\x64\0\0\0\x8\0\0\0\0\0\0\0\x65", 24));
+  CHECK(Bytes(8 + 11).ends_with(base::View(RecordLeaf(3, 101, full.message))));
+  CHECK(Bytes(8 + 13).substr(0, 16) == std::string("\0\0\0\1\0\0\0\1\0\0\0\x11\0\0\0\2", 16));  // Contents: two NULLs.
+  CHECK(b.sql->find("INSERT INTO test.note (request_id, amount, text, raw, share, log_id, leaf_index)") != std::string::npos);
+}
+
+TEST_CASE("Companion values that do not fit their columns are refused at the door") {
+  const base::CompanionTable small{"test.small", {{"n", "int2"}}}, raw{"test.raw", {{"b", "bytea"}}}, id{"test.id", {{"u", "uuid"}}};
+  const struct {
+    const base::CompanionTable* table;
+    base::Value value;
+    bool fits;
+  } rows[] = {
+      {&small, std::int64_t{32767}, true}, {&small, std::int64_t{32768}, false}, {&small, std::int64_t{-32769}, false}, {&small, std::string("1"), false},
+      {&raw, base::Blob{"x"}, true},       {&raw, std::string("x"), false},      {&id, std::string("x"), false},        {&id, base::RequestId::New().ToString(), true},
+      {&id, std::monostate(), true},       {&kPlain, std::int64_t{INT64_MIN}, true},
   };
-  CHECK(Has("{\"a \\\"b\\\" \\\\ c\"}"));
-  CHECK(Has("{\\\\x00ff}"));
-  CHECK(Has("{NULL,7}"));
-  CHECK(Has("{101,101}"));
+  for (const auto& row : rows) {
+    INFO(row.table->name);
+    Entry entry = RequestEntry();
+    entry.companions.push_back({row.table, {row.value}});
+    CHECK(Encode(std::move(entry), base::SystemClock()).ok() == row.fits);
+  }
 }
 
 }  // namespace

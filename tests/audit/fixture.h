@@ -15,7 +15,7 @@ namespace tollgate::audit {
 
 using Result = absl::StatusOr<Position>;
 
-extern const base::CompanionTable kNotes;  // test.note(request_id uuid, amount int8 CHECK (amount >= 0), log_id, leaf_index)
+extern const base::CompanionTable kNotes;  // test.note(request_id uuid, amount int8 CHECK (amount >= 0), day date, raw bytea, log_id, leaf_index)
 
 class AuditFixture {
  public:

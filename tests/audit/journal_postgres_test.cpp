@@ -26,6 +26,7 @@ TEST_CASE_METHOD(AuditFixture, "Records stand densely in the order of their appe
             "' AND org_id = '" + org.ToString() + "' AND project_id = '" + project.ToString() + "'") == 3);
   CHECK(Int("SELECT attempt * 100 + segment FROM audit.record WHERE leaf_index = 2") == 101);
   CHECK(Int("SELECT amount * 1000 + leaf_index FROM test.note n JOIN audit.log_head h ON n.log_id = h.log_id") == 7003);
+  CHECK(Int("SELECT count(*) FROM test.note WHERE day = '2026-11-25' AND raw = 'raw' AND request_id = '" + request.ToString() + "'") == 1);
   const auto row = sql().Run("read", "SELECT message, leaf_hash FROM audit.record WHERE leaf_index = 3");
   CHECK(row->Bytes(0, 1) == base::View(RecordLeaf(journal->log_id(), 3, row->Bytes(0, 0))));
 }

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <random>
 #include <string>
 #include <vector>
@@ -13,7 +14,16 @@
 namespace {
 
 using namespace tollgate::policy;
-using Clock = std::chrono::steady_clock;
+
+// The thread's own processor time: what a call costs, whatever else the machine does.
+struct Clock {
+  using duration = std::chrono::nanoseconds;
+  static duration now() {
+    timespec t{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return std::chrono::seconds(t.tv_sec) + duration(t.tv_nsec);
+  }
+};
 
 const char* const kPolicy = R"(
 version: 1
@@ -46,7 +56,9 @@ std::size_t Below(std::size_t n) { return std::uniform_int_distribution<std::siz
 const std::string& Pick(const std::vector<std::string>& from) { return from[Below(from.size())]; }
 
 std::string Word() {
-  static const std::vector<std::string> syllables = {"an", "be", "con", "de", "er", "fi", "gra", "ho", "in", "ka", "lo", "men", "no", "or", "pre", "qui", "re", "sta", "ti", "un", "ver", "wa", "ter", "ing", "ly", "tion"};
+  static const std::vector<std::string> syllables = {"an", "be", "con", "de", "er",  "fi",  "gra", "ho",  "in",
+                                                     "ka", "lo", "men", "no", "or",  "pre", "qui", "re",  "sta",
+                                                     "ti", "un", "ver", "wa", "ter", "ing", "ly",  "tion"};
   std::string out;
   for (std::size_t n = 1 + Below(3); n > 0; --n) out += Pick(syllables);
   return out;
@@ -73,8 +85,13 @@ std::string Prose(std::size_t bytes) {
 std::string Code(std::size_t bytes) {
   std::string out;
   while (out.size() < bytes) {
-    const std::vector<std::string> lines = {"  const auto " + Word() + "_" + Word() + " = " + Word() + "." + Word() + "(" + Digits(2) + ");\n", "  if (" + Word() + "->" + Word() + " != nullptr) return " + Word() + "::" + Word() + "(0x" + Digits(4) + ");\n",
-                                            "def " + Word() + "(self, " + Word() + "='" + Word() + "'):\n", "    // " + Word() + " " + Word() + " " + Word() + "\n", "    \"" + Word() + "-" + Word() + "\": [" + Digits(3) + ", " + Digits(1) + "." + Digits(2) + "],\n", "#include <" + Word() + "/" + Word() + ".h>\n"};
+    const std::vector<std::string> lines = {
+        "  const auto " + Word() + "_" + Word() + " = " + Word() + "." + Word() + "(" + Digits(2) + ");\n",
+        "  if (" + Word() + "->" + Word() + " != nullptr) return " + Word() + "::" + Word() + "(0x" + Digits(4) + ");\n",
+        "def " + Word() + "(self, " + Word() + "='" + Word() + "'):\n",
+        "    // " + Word() + " " + Word() + " " + Word() + "\n",
+        "    \"" + Word() + "-" + Word() + "\": [" + Digits(3) + ", " + Digits(1) + "." + Digits(2) + "],\n",
+        "#include <" + Word() + "/" + Word() + ".h>\n"};
     out += Pick(lines);
   }
   return out;
@@ -83,7 +100,13 @@ std::string Code(std::size_t bytes) {
 std::string Personal(std::size_t bytes) {
   std::string out;
   while (out.size() < bytes) {
-    const std::vector<std::string> items = {Word() + "." + Word() + "@" + Word() + ".com", "4111 1111 1111 1111", "phone (" + Digits(3) + ") " + Digits(3) + "-" + Digits(4), "192.168." + Digits(2) + ".7", "536-22-" + Digits(4), "order " + Digits(8), "GB82 WEST 1234 5698 7654 32"};
+    const std::vector<std::string> items = {Word() + "." + Word() + "@" + Word() + ".com",
+                                            "4111 1111 1111 1111",
+                                            "phone (" + Digits(3) + ") " + Digits(3) + "-" + Digits(4),
+                                            "192.168." + Digits(2) + ".7",
+                                            "536-22-" + Digits(4),
+                                            "order " + Digits(8),
+                                            "GB82 WEST 1234 5698 7654 32"};
     out += Prose(20 + Below(60)) + " " + Pick(items) + " ";
   }
   return out;

@@ -100,7 +100,11 @@ TEST_CASE("Records, usage and ledger that agree reconcile to the token") {
 TEST_CASE("More records than a page reconcile") {
   Fixture f;
   const Who who;
-  for (int i = 0; i < 2'100; ++i) f.Serve(who, kDay + std::chrono::seconds(i), CountsOf(1, 0, 1, 1));
+  const absl::Status served = f.session->InTransaction("serve", [&](base::Session& session) {
+    for (int i = 0; i < 2'100; ++i) Serve(session, who, kDay + std::chrono::seconds(i), CountsOf(1, 0, 1, 1), i);
+    return absl::OkStatus();
+  });
+  REQUIRE(served.ToString() == "OK");
   const Reconciliation r = f.Reconcile();
   CHECK(r.records == 2'100);
   CHECK(r.first_difference == "");

@@ -39,16 +39,17 @@ TEST_CASE("Secrets are found by the form their issuers publish") {
   for (const Row& row : rows) {
     INFO(row.text);
     CHECK(Found(*policies, row.text) == row.out);
-    CHECK(Found(*policies, "x " + row.text + ",").starts_with("x [" ) == !row.text.starts_with("a "));
+    CHECK(Found(*policies, "x " + row.text + ",").starts_with("x [") == !row.text.starts_with("a "));
   }
 }
 
 TEST_CASE("What only resembles a secret is left alone") {
   const auto policies = MustCompile(OneRule("{secrets: all}", "redact"));
-  for (const char* text : {
-           "AKIAIOSFODNN7EXAMPL", "TAKIAIOSFODNN7EXAMPLE", "ghp_short", "the token bucket algorithm", "password: hunter2", "token=00000000000000000000",
-           "api_key = your_api_key_goes_here", "api_key: 550e8400-e29b-41d4-a716-446655440000", "-----BEGIN PUBLIC KEY-----\nMIIB", "https://example.com:8080/path@2x",
-           "sk-learn is a library; sk_test is a prefix", "eyJ is how a JSON object begins in base64", "secret: this-is-a-sentence", "SKU 0123456789", "hf_hub_download(repo_id)"}) {
+  for (const char* text :
+       {"AKIAIOSFODNN7EXAMPL", "TAKIAIOSFODNN7EXAMPLE", "ghp_short", "the token bucket algorithm", "password: hunter2",
+        "token=00000000000000000000", "api_key = your_api_key_goes_here", "api_key: 550e8400-e29b-41d4-a716-446655440000",
+        "-----BEGIN PUBLIC KEY-----\nMIIB", "https://example.com:8080/path@2x", "sk-learn is a library; sk_test is a prefix",
+        "eyJ is how a JSON object begins in base64", "secret: this-is-a-sentence", "SKU 0123456789", "hf_hub_download(repo_id)"}) {
     INFO(text);
     CHECK(Found(*policies, text) == text);
   }

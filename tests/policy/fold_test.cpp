@@ -7,15 +7,23 @@ TEST_CASE("Folding keeps every offset and brings the cases of a letter together"
   struct Row {
     const char *text, *folded;
   };
-  const Row rows[] = {{"ABC xyz_9", "abc xyz_9"}, {"\u00c9TOILE", "\u00e9toile"}, {"\u0416\u0423\u041a", "\u0436\u0443\u043a"}, {"\u03a3\u03a9", "\u03c3\u03c9"},
-                      {"\u03c2", "\u03c3"}, {"\u0178", "\u00ff"}, {"\u0150\u0141", "\u0151\u0142"}, {"\u00d7\u00f7", "\u00d7\u00f7"}, {"\u65e5\u672cA", "\u65e5\u672ca"}};
+  const Row rows[] = {{"ABC xyz_9", "abc xyz_9"},
+                      {"\u00c9TOILE", "\u00e9toile"},
+                      {"\u0416\u0423\u041a", "\u0436\u0443\u043a"},
+                      {"\u03a3\u03a9", "\u03c3\u03c9"},
+                      {"\u03c2", "\u03c3"},
+                      {"\u0178", "\u00ff"},
+                      {"\u0150\u0141", "\u0151\u0142"},
+                      {"\u00d7\u00f7", "\u00d7\u00f7"},
+                      {"\u65e5\u672cA", "\u65e5\u672ca"}};
   for (const Row& row : rows) CHECK(FoldCase(row.text) == row.folded);
   for (char32_t c = 1; c < 0x10000; ++c) {
     if (c >= 0xD800 && c < 0xE000) continue;
     std::string text, folded;
     AppendUtf8(c, text);
     AppendUtf8(FoldCodePoint(c), folded);
-    if (text.size() != folded.size() || FoldCase(text) != folded || FoldCodePoint(FoldCodePoint(c)) != FoldCodePoint(c)) FAIL("code point " << static_cast<unsigned>(c));
+    if (text.size() != folded.size() || FoldCase(text) != folded || FoldCodePoint(FoldCodePoint(c)) != FoldCodePoint(c))
+      FAIL("code point " << static_cast<unsigned>(c));
   }
 }
 
@@ -36,8 +44,11 @@ TEST_CASE("Code points are decoded forwards and backwards") {
 }
 
 TEST_CASE("Letters of spaced scripts are part of words; punctuation and unspaced scripts are not") {
-  for (const char32_t c : {U'a', U'Z', U'0', U'_', U'\u00e9', U'\u0436', U'\u03c9', U'\u05d0', U'\u0627', U'\uac00', U'\uff21'}) CHECK(IsWordCodePoint(c));
-  for (const char32_t c : {U' ', U'-', U'.', U'\u00a0', U'\u201c', U'\u2014', U'\u20ac', U'\u3002', U'\u65e5', U'\u3042', U'\U0001F600', U'\u00d7'}) CHECK_FALSE(IsWordCodePoint(c));
+  for (const char32_t c : {U'a', U'Z', U'0', U'_', U'\u00e9', U'\u0436', U'\u03c9', U'\u05d0', U'\u0627', U'\uac00', U'\uff21'})
+    CHECK(IsWordCodePoint(c));
+  for (const char32_t c :
+       {U' ', U'-', U'.', U'\u00a0', U'\u201c', U'\u2014', U'\u20ac', U'\u3002', U'\u65e5', U'\u3042', U'\U0001F600', U'\u00d7'})
+    CHECK_FALSE(IsWordCodePoint(c));
 }
 
 }  // namespace tollgate::policy

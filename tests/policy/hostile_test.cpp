@@ -14,9 +14,34 @@ std::string Repeat(std::string_view piece, std::size_t bytes) {
 }
 
 const std::vector<std::string>& HostilePieces() {
-  static const std::vector<std::string> pieces = {"a",        "1",      "@",          "a@",       "a@a.",   "1.",  "1:",     "4111 1111 1111 1111 ", "-----BEGIN PRIVATE KEY-----\n", "eyJaaaaaaaaaaa.",
-                                                  "AB12 ",    "phone ", "+1",         "\u200b",   "\u00e9", "(",   "token=", "AKIA",                 "x@y.co ",                       "falcon ",
-                                                  "fal",      "sk_live_", "xoxb-1-",  "\U0001F600", "-",    "0-",  "::1 ",   "key=aaaaaaaaaaaaaaaaaaaaaaaaaa"};
+  static const std::vector<std::string> pieces = {"a",
+                                                  "1",
+                                                  "@",
+                                                  "a@",
+                                                  "a@a.",
+                                                  "1.",
+                                                  "1:",
+                                                  "4111 1111 1111 1111 ",
+                                                  "-----BEGIN PRIVATE KEY-----\n",
+                                                  "eyJaaaaaaaaaaa.",
+                                                  "AB12 ",
+                                                  "phone ",
+                                                  "+1",
+                                                  "\u200b",
+                                                  "\u00e9",
+                                                  "(",
+                                                  "token=",
+                                                  "AKIA",
+                                                  "x@y.co ",
+                                                  "falcon ",
+                                                  "fal",
+                                                  "sk_live_",
+                                                  "xoxb-1-",
+                                                  "\U0001F600",
+                                                  "-",
+                                                  "0-",
+                                                  "::1 ",
+                                                  "key=aaaaaaaaaaaaaaaaaaaaaaaaaa"};
   return pieces;
 }
 

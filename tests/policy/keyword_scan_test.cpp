@@ -14,7 +14,8 @@ std::string Scan(std::vector<Keyword> keywords, const std::string& text, std::si
   scan.Read({text, 0}, 0);
   scan.Take({text, 0}, INT64_MAX, true, hits);
   std::string out;
-  for (const Hit& hit : hits) out += (out.empty() ? "" : " ") + std::to_string(hit.begin) + "-" + std::to_string(hit.end) + ":" + std::to_string(hit.source);
+  for (const Hit& hit : hits)
+    out += (out.empty() ? "" : " ") + std::to_string(hit.begin) + "-" + std::to_string(hit.end) + ":" + std::to_string(hit.source);
   return out;
 }
 
@@ -34,7 +35,7 @@ TEST_CASE("Occurrences overlap, but one inside another of the same list is not c
   CHECK(Scan({{"new york", 0}, {"york times", 0}}, "new york times") == "0-8:0 4-14:0");
   CHECK(Scan({{"new york", 0}, {"new york times", 0}, {"york", 0}}, "new york times") == "0-14:0");
   CHECK(Scan({{"new york times", 0}, {"york", 1}}, "new york times") == "0-14:0 4-8:1");
-  CHECK(Scan({{"card", 0}, {"card", 1}}, "card") .size() == 11);
+  CHECK(Scan({{"card", 0}, {"card", 1}}, "card").size() == 11);
 }
 
 TEST_CASE("In a stream an occurrence waits for its right edge, and the live start says so") {

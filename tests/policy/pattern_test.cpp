@@ -18,7 +18,9 @@ std::shared_ptr<const Pattern> Must(const std::string& regex, std::int64_t cap =
   return *std::move(made);
 }
 
-std::int64_t Live(const std::string& regex, const std::string& text, std::int64_t cap = 0) { return Must(regex, cap)->LiveStart({text, 0}, 0); }
+std::int64_t Live(const std::string& regex, const std::string& text, std::int64_t cap = 0) {
+  return Must(regex, cap)->LiveStart({text, 0}, 0);
+}
 
 }  // namespace
 

@@ -119,7 +119,8 @@ TEST_CASE("Answers decide questions; a set that asks none wants none") {
 }
 
 TEST_CASE("Rules are listed with what they do") {
-  const auto policies = MustCompile(OneRule("{regex: 'a[0-9]{1,5}'}", "redact", "    where: {team: [x, a], direction: output}\n    severity: high\n    because: Because.\n"));
+  const auto policies = MustCompile(OneRule("{regex: 'a[0-9]{1,5}'}", "redact",
+                                            "    where: {team: [x, a], direction: output}\n    severity: high\n    because: Because.\n"));
   const auto rows = policies->Describe();
   REQUIRE(rows.size() == 1);
   CHECK(rows[0].id == "r");

@@ -60,7 +60,8 @@ struct Streamed {
 
 // Pushes `text` in pieces of `points()` code points; checks at each step that what is out begins `whole`.
 template <typename Points>
-Streamed StreamInPieces(const PolicySet& policies, std::string_view text, std::string_view whole, Points&& points, const Subject& subject = {}) {
+Streamed StreamInPieces(const PolicySet& policies, std::string_view text, std::string_view whole, Points&& points,
+                        const Subject& subject = {}) {
   Streamed out;
   const auto filter = policies.OpenOutput(subject);
   const auto take = [&](absl::StatusOr<std::string> released) {
@@ -89,7 +90,8 @@ template <typename Points>
 void CheckStream(const PolicySet& policies, std::string_view text, const Filtered& whole, Points&& points) {
   INFO("text: " << text);
   const Streamed streamed = StreamInPieces(policies, text, whole.text, points);
-  if (streamed.text == whole.text && streamed.blocked == whole.blocked && streamed.verdict == whole.verdict && streamed.raw == whole.raw) return;
+  if (streamed.text == whole.text && streamed.blocked == whole.blocked && streamed.verdict == whole.verdict && streamed.raw == whole.raw)
+    return;
   CHECK(streamed.text == whole.text);
   CHECK(streamed.blocked == whole.blocked);
   CHECK(streamed.verdict == whole.verdict);

@@ -27,7 +27,8 @@ std::unique_ptr<Made> Make(const std::string& rules) {
 std::string Hits(const Program& program, const Subject& subject, Role role, const std::string& text) {
   std::string out;
   for (const Hit& hit : program.FindAll(text, program.Select(subject, role))) {
-    out += (out.empty() ? "" : " ") + program.rules()[hit.rule].id + ":" + text.substr(static_cast<std::size_t>(hit.begin), static_cast<std::size_t>(hit.end - hit.begin));
+    out += (out.empty() ? "" : " ") + program.rules()[hit.rule].id + ":" +
+           text.substr(static_cast<std::size_t>(hit.begin), static_cast<std::size_t>(hit.end - hit.begin));
   }
   return out;
 }

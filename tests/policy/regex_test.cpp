@@ -64,7 +64,11 @@ TEST_CASE("The syntax means what RE2 means by it, leftmost-longest") {
       {"\\x41\\x{e9}", "A\xC3\xA9", "0-3"},
       {"caf.", "caf\xC3\xA9", "0-5"},
       {"[\xC3\xA0-\xC3\xBF]", "x\xC3\xA9", "1-3"},
-      {"(?i)stra\xC3\x9F" "e", "STRA\xC3\x9F" "E", "0-7"},
+      {"(?i)stra\xC3\x9F"
+       "e",
+       "STRA\xC3\x9F"
+       "E",
+       "0-7"},
       {"(?i)\xC3\xA9t\xC3\xA9", "\xC3\x89T\xC3\x89", "0-5"},
       {"(?i:a)b", "Ab AB", "0-2"},
       {"a(?i)b|c", "aB C", "0-2 3-4"},
@@ -84,11 +88,26 @@ TEST_CASE("What is not supported is refused with the place and a remedy") {
   struct Row {
     const char *regex, *says;
   };
-  const Row rows[] = {
-      {"a*?", "lazy quantifiers"}, {"a++", "possessive"},        {"(?=a)", "look-around"}, {"(?<!a)b", "look-around"}, {"(a)\\1", "back-references"},
-      {"\\p{L}", "\\p{L}"},        {"(a", "add ')'"},            {"a)", "unmatched ')'"},  {"[a", "add ']'"},          {"*a", "nothing to repeat"},
-      {"a**", "repeat of a repeat"}, {"a{5,2}", "n <= m"},       {"a{2000}", "at most 1000"}, {"[b-a]", "lower to the higher"}, {"\\", "cannot end"},
-      {"(?x)a", "flags are i, m and s"}, {"\\q", "unknown escape"}, {"[[:foo:]]", "POSIX"}, {"\\C", "unknown escape"}, {"\\Qa\\E", "unknown escape"}};
+  const Row rows[] = {{"a*?", "lazy quantifiers"},
+                      {"a++", "possessive"},
+                      {"(?=a)", "look-around"},
+                      {"(?<!a)b", "look-around"},
+                      {"(a)\\1", "back-references"},
+                      {"\\p{L}", "\\p{L}"},
+                      {"(a", "add ')'"},
+                      {"a)", "unmatched ')'"},
+                      {"[a", "add ']'"},
+                      {"*a", "nothing to repeat"},
+                      {"a**", "repeat of a repeat"},
+                      {"a{5,2}", "n <= m"},
+                      {"a{2000}", "at most 1000"},
+                      {"[b-a]", "lower to the higher"},
+                      {"\\", "cannot end"},
+                      {"(?x)a", "flags are i, m and s"},
+                      {"\\q", "unknown escape"},
+                      {"[[:foo:]]", "POSIX"},
+                      {"\\C", "unknown escape"},
+                      {"\\Qa\\E", "unknown escape"}};
   for (const Row& row : rows) {
     INFO(row.regex);
     const auto tree = ParseRegex(row.regex, false);
@@ -135,7 +154,8 @@ TEST_CASE("The live suffix is exactly what some continuation makes a match") {
   INFO("TOLLGATE_SEED=" << seed);
   std::mt19937_64 random(seed);
   // Unbounded patterns use the exact closure; alphabet a, b, '-'.
-  const char* const patterns[] = {"ab+", "a(?:b|-)*a", "\\ba+b", "a+\\b-", "(?:ab){2}b*-", "a?b?-+", "(?m)^ab*-", "b+\\B", "a{2,3}b*(?:-a)?", "(?:a|b-)+a\\b"};
+  const char* const patterns[] = {"ab+",    "a(?:b|-)*a", "\\ba+b", "a+\\b-",          "(?:ab){2}b*-",
+                                  "a?b?-+", "(?m)^ab*-",  "b+\\B",  "a{2,3}b*(?:-a)?", "(?:a|b-)+a\\b"};
   const std::string alphabet = "ab-";
   for (const char* regex : patterns) {
     const auto pattern = MustCompilePattern(regex, 16);

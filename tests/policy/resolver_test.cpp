@@ -9,28 +9,28 @@ std::string Rules(const std::string& rules) { return "version: 1\nname: t\nrules
 }  // namespace
 
 TEST_CASE("Overlapping rules: the strictest acts, redactions join, exceptions hold") {
-  const auto policies = MustCompile(Rules(
-      "  - {id: ok, detect: {keywords: [abcd, 'xy z']}, do: allow}\n"
-      "  - {id: one, detect: {regex: 'bc|12'}, do: redact, replacement: '<1>'}\n"
-      "  - {id: two, detect: {regex: 'cde|234'}, do: redact, replacement: '<2>'}\n"
-      "  - {id: see, detect: {regex: '3'}, do: flag}\n"
-      "  - {id: stop, detect: {regex: 'z!|45'}, do: block}\n"));
+  const auto policies =
+      MustCompile(Rules("  - {id: ok, detect: {keywords: [abcd, 'xy z']}, do: allow}\n"
+                        "  - {id: one, detect: {regex: 'bc|12'}, do: redact, replacement: '<1>'}\n"
+                        "  - {id: two, detect: {regex: 'cde|234'}, do: redact, replacement: '<2>'}\n"
+                        "  - {id: see, detect: {regex: '3'}, do: flag}\n"
+                        "  - {id: stop, detect: {regex: 'z!|45'}, do: block}\n"));
   struct Row {
     const char *text, *out, *rules;
     bool blocked;
   };
   const Row rows[] = {
       {"bc", "<1>", "one", false},
-      {"bcde", "<1>", "one two", false},            // One edit, the first rule's placeholder.
+      {"bcde", "<1>", "one two", false},  // One edit, the first rule's placeholder.
       {"bc cde", "<1> <2>", "one two", false},
       {"1234", "<1>", "one two see", false},
       {"3", "3", "see", false},
-      {"abcd", "abcd", "ok", false},                // bc lies inside what is allowed.
-      {"abcde", "a<1>", "one two", false},          // abcd is no whole word here.
+      {"abcd", "abcd", "ok", false},        // bc lies inside what is allowed.
+      {"abcde", "a<1>", "one two", false},  // abcd is no whole word here.
       {"abcd bc", "abcd <1>", "ok one", false},
-      {"a z! bc", "a ", "stop", true},              // What follows a block does not count.
+      {"a z! bc", "a ", "stop", true},  // What follows a block does not count.
       {"bc z!", "<1> ", "one stop", true},
-      {"12345", "<1>", "one two see stop", true},   // The block cuts the redaction that it meets.
+      {"12345", "<1>", "one two see stop", true},  // The block cuts the redaction that it meets.
       {"xy z! bc", "xy ", "ok stop", true},
       {"45 3", "", "stop", true},
   };

@@ -32,7 +32,8 @@ TEST_CASE("A policy that is wrong is refused with line, column and remedy") {
       {kHead + id + "    detect: {keywords: [x], whole_word: maybe}\n" + act, "'whole_word' is one of false, true"},
       {kHead + id + "    detect: {regex: x, whole_word: true}\n" + act, "in a regex write \\b"},
       {kHead + id + "    detect: {secrets: jwt, ignore_case: true}\n" + act, "'ignore_case' is for keywords and regex"},
-      {kHead + id + "    detect: {personal_data: emial}\n" + act, "test.yaml:5:29: unknown personal_data detector 'emial'; did you mean 'email'?"},
+      {kHead + id + "    detect: {personal_data: emial}\n" + act,
+       "test.yaml:5:29: unknown personal_data detector 'emial'; did you mean 'email'?"},
       {kHead + id + "    detect: {secrets: zzz}\n" + act, "there are all, aws_access_key"},
       {kHead + id + "    detect: {regex: 'a(b'}\n" + act, "test.yaml:5:21: regex: at character 4: a group is not closed; add ')'"},
       {kHead + id + "    detect: {regex: 'a*?'}\n" + act, "lazy quantifiers are not supported"},
@@ -51,7 +52,8 @@ TEST_CASE("A policy that is wrong is refused with line, column and remedy") {
       {kHead + id + detect + act + "    where: [x]\n", "'where' is a mapping with the fields direction, roles"},
       {kHead + id + detect + act + "    tests: {text: x}\n", "'tests' is a list"},
       {kHead + id + detect + act + "    tests:\n      - expect: a\n", "test.yaml:8:9: 'text' is missing"},
-      {kHead + id + detect + act + "    tests:\n      - text: y\n", "test.yaml:8:9: a test of rule 'a' fails: 'a' was expected to hit and did not; mend the rule or the test"},
+      {kHead + id + detect + act + "    tests:\n      - text: y\n",
+       "test.yaml:8:9: a test of rule 'a' fails: 'a' was expected to hit and did not; mend the rule or the test"},
       {kHead + id + detect + act + "    tests:\n      - {text: x, expect_not: a}\n", "'a' hit and was not expected to"},
       {kHead + id + detect + act + id + detect + act, "test.yaml:7:5: a second rule with id 'a'"},
   };
@@ -71,9 +73,10 @@ TEST_CASE("Ids are unique over all sources together") {
 }
 
 TEST_CASE("Tests that ship with a rule run in its own scope, in both directions") {
-  MustCompile(OneRule("{keywords: x}", "redact",
-                      "    where: {team: [search], roles: [tool, assistant]}\n    tests:\n      - {text: a x b, result: 'a [REDACTED] b'}\n"
-                      "      - {text: a x b, direction: output, result: 'a [REDACTED] b'}\n      - {text: a x, role: user, expect_not: r}\n"));
+  MustCompile(
+      OneRule("{keywords: x}", "redact",
+              "    where: {team: [search], roles: [tool, assistant]}\n    tests:\n      - {text: a x b, result: 'a [REDACTED] b'}\n"
+              "      - {text: a x b, direction: output, result: 'a [REDACTED] b'}\n      - {text: a x, role: user, expect_not: r}\n"));
   const std::string error = CompileError(OneRule("{keywords: x}", "redact", "    tests:\n      - {text: a x b, result: 'a b'}\n"));
   CHECK(error.find("the text that comes out is \"a [REDACTED] b\"") != std::string::npos);
 }

@@ -78,7 +78,9 @@ TEST_CASE("A capped rule redacts at its cap and swallows the rest of the run") {
 }
 
 TEST_CASE("No byte of a planted canary is ever out, whatever the pieces") {
-  const auto policies = MustCompile("version: 1\nname: t\nrules:\n  - {id: c, detect: {regex: 'CANARY-[0-9]{6}'}, do: redact}\n  - {id: s, detect: {keywords: [stopword]}, do: block}\n");
+  const auto policies = MustCompile(
+      "version: 1\nname: t\nrules:\n  - {id: c, detect: {regex: 'CANARY-[0-9]{6}'}, do: redact}\n  - {id: s, detect: {keywords: "
+      "[stopword]}, do: block}\n");
   for (std::size_t n = 1; n < 20; ++n) {
     const std::string text = "ok CANARY-123456 CANARY-12345x CANARY-654321\u00e9 stopword CANARY-111111";
     const Filtered whole = MustFilter(*policies, text);
@@ -104,7 +106,8 @@ TEST_CASE("Nothing is pushed after the end") {
 }
 
 TEST_CASE("Without rules for the subject everything passes at once") {
-  const auto policies = MustCompile("version: 1\nname: t\nrules:\n  - {id: c, where: {team: a}, detect: {personal_data: email}, do: redact}\n");
+  const auto policies =
+      MustCompile("version: 1\nname: t\nrules:\n  - {id: c, where: {team: a}, detect: {personal_data: email}, do: redact}\n");
   const auto filter = policies->OpenOutput({"", "b", "", "", ""});
   CHECK(Push(*filter, "jane@exa") == "jane@exa");
   CHECK(filter->held_bytes() == 0);

@@ -59,11 +59,12 @@ TEST_CASE("Personal data is found by its structure, and what only looks like it 
 
 TEST_CASE("Ordinary sentences hold no personal data") {
   const auto policies = MustCompile(OneRule("{personal_data: all}", "block"));
-  for (const char* text : {
-           "having friends over is nice", "My name is Arjun and I work from home.", "The public library opens at 9:30 and closes at 18:00.",
-           "Order 100000012345 shipped on 2026-11-25 for 1,299.00 EUR.", "See section 4.2.1.3 of ISO 27001:2022, pages 12-19.",
-           "UUID 550e8400-e29b-41d4-a716-446655440000, commit 9fceb02d0ae598e95dc970b74767f19372d61af8.", "for (int i = 0; i < 10; ++i) a[i] = b::c(i) * 0x7fff;",
-           "Version 2.14.0 of the package replaces version 2.13.9.1.", "Axel called from Berlin; 3 of 12 agreed (25.0 %)."}) {
+  for (const char* text :
+       {"having friends over is nice", "My name is Arjun and I work from home.", "The public library opens at 9:30 and closes at 18:00.",
+        "Order 100000012345 shipped on 2026-11-25 for 1,299.00 EUR.", "See section 4.2.1.3 of ISO 27001:2022, pages 12-19.",
+        "UUID 550e8400-e29b-41d4-a716-446655440000, commit 9fceb02d0ae598e95dc970b74767f19372d61af8.",
+        "for (int i = 0; i < 10; ++i) a[i] = b::c(i) * 0x7fff;", "Version 2.14.0 of the package replaces version 2.13.9.1.",
+        "Axel called from Berlin; 3 of 12 agreed (25.0 %)."}) {
     INFO(text);
     CHECK_FALSE(MustFilter(*policies, text).blocked);
   }

@@ -241,10 +241,14 @@ TEST_CASE("A connection that dawdles in any phase is closed") {
 
 TEST_CASE("Draining closes idle connections, lets the running answer end, and refuses new connections") {
   Fixture f;
-  Signal started, go;
+  Signal started;
+  std::function<void(bool)> go;
   f.chat.Answer([&](Asked) -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
-    started.Set();
-    go.Wait();  // Holds one I/O thread; the other serves.
+    auto start = [&](auto done) {
+      go = done;
+      started.Set();
+    };
+    co_await async::Callback<bool>(start);
     co_return SampleReply("done");
   });
   RawClient idle(f.front->port());
@@ -256,7 +260,7 @@ TEST_CASE("Draining closes idle connections, lets the running answer end, and re
   f.front->StopAccepting();
   CHECK(idle.AtEnd());
   CHECK_FALSE(RawClient().Connect(f.front->port()));
-  go.Set();
+  go(true);
   RawResponse response = running.Read();
   CHECK(response.status == 200);
   CHECK(response.headers["connection"] == "close");

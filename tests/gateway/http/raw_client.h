@@ -92,7 +92,7 @@ class RawClient {
     }
     if (response.headers.contains("content-length")) {
       ReadBody(response, std::strtoull(response.headers["content-length"].c_str(), nullptr, 10));
-    } else if (response.headers["transfer-encoding"] == "chunked") {
+    } else if (response.headers.contains("transfer-encoding")) {
       ReadChunks(response);
     } else {
       response.body = ReadToEnd();

@@ -1,0 +1,145 @@
+"""Drives the gateway with OpenAI's own Python client, unmodified. Arguments: base URL, then keys by name (name=key)."""
+
+import sys
+import time
+
+import openai
+from openai import OpenAI
+
+base_url = sys.argv[1]
+keys = dict(argument.split("=", 1) for argument in sys.argv[2:])
+checks = 0
+
+
+def check(condition, what):
+    global checks
+    checks += 1
+    if not condition:
+        print(f"FAILED: {what}", file=sys.stderr)
+        sys.exit(1)
+
+
+def client(name="member", **options):
+    return OpenAI(base_url=base_url, api_key=keys.get(name, name), **options)
+
+
+def ask(name="member", prompt="hello there", model="scripted", retries=0, **fields):
+    messages = [{"role": "user", "content": prompt}]
+    return client(name, max_retries=retries).chat.completions.create(model=model, messages=messages, **fields)
+
+
+def refused(kind, status, code, name="member", should_retry="false", **fields):
+    """The class, the status, the fields and the header that the client's programs look at."""
+    try:
+        answer = ask(name, **fields)
+    except openai.APIStatusError as error:
+        check(type(error) is kind, f"{type(error).__name__} for {code}, expected {kind.__name__}: {error}")
+        check(error.status_code == status, f"{error.status_code} for {code}")
+        check(error.code == code, f"code {error.code!r}, expected {code!r}")
+        check(error.message and error.type, f"message and type of {code}")
+        check(error.request_id, f"request id of {code}")
+        check(error.response.headers["x-should-retry"] == should_retry, f"x-should-retry of {code}")
+        return error
+    check(False, f"{code} was not refused: {answer}")
+
+
+def plain():
+    raw = client().chat.completions.with_raw_response.create(
+        model="scripted", messages=[{"role": "system", "content": "Be kind."}, {"role": "user", "content": "hello there"}],
+        temperature=0.5, top_p=0.9, seed=7, max_completion_tokens=50, stop=["never"], user="u1", metadata={"a": "b"})
+    check(raw.headers["x-tollgate-record"].count("/") == 1, "record header")
+    reply = raw.parse()
+    check(reply.choices[0].message.content == "hello there", f"content {reply.choices[0].message.content!r}")
+    check(reply.choices[0].message.role == "assistant", "role")
+    check(reply.choices[0].finish_reason == "stop", "finish reason")
+    check(reply.object == "chat.completion" and reply.id.startswith("chatcmpl-"), "head")
+    check(reply.usage.completion_tokens == 2, f"usage {reply.usage}")
+    check(reply.usage.total_tokens == reply.usage.prompt_tokens + 2, "total tokens")
+    check(abs(reply.created - time.time()) < 600, "created")
+    check(ask(max_tokens=1).choices[0].finish_reason == "length", "length")
+
+
+def streamed():
+    text, role, finish, usage, ids = "", None, None, None, set()
+    for chunk in ask(prompt="!pace_ms 10\n!say one two three four", stream=True, stream_options={"include_usage": True}):
+        ids.add(chunk.id)
+        usage = chunk.usage or usage
+        if chunk.choices:
+            delta = chunk.choices[0].delta
+            role = delta.role or role
+            text += delta.content or ""
+            finish = chunk.choices[0].finish_reason or finish
+    check(text == "one two three four", f"streamed text {text!r}")
+    check(role == "assistant" and finish == "stop" and len(ids) == 1, "role, end and one id")
+    check(usage and usage.completion_tokens == 4, f"usage {usage}")
+    with client().chat.completions.stream(model="scripted", messages=[{"role": "user", "content": "a b c"}]) as stream:
+        for _ in stream:
+            pass
+        check(stream.get_final_completion().choices[0].message.content == "a b c", "the stream helper")
+    # A stream that is closed early.
+    early = ask(prompt="!pace_ms 5\n!tokens 100000", stream=True)
+    for _, _chunk in zip(range(3), early):
+        pass
+    early.close()
+    # What breaks after the first byte is raised.
+    try:
+        for _ in ask(prompt="!pace_ms 30\n!say one \n!say two \n!fail", stream=True):
+            pass
+        check(False, "a broken stream ended well")
+    except openai.APIError as error:
+        check(error.message, "message of a broken stream")
+
+
+def models():
+    listed = client().models.list()
+    check([m.id for m in listed] == ["scripted"], f"models {listed}")
+    check(client().models.retrieve("scripted").owned_by == "tollgate", "one model")
+    try:
+        client().models.retrieve("nope")
+        check(False, "an unknown model was found")
+    except openai.NotFoundError as error:
+        check(error.code == "model_not_found", "code of an unknown model")
+
+
+def errors():
+    refused(openai.AuthenticationError, 401, "invalid_api_key", name="tg_live_wrong")
+    refused(openai.NotFoundError, 404, "model_not_found", model="nope")
+    refused(openai.PermissionDeniedError, 403, "content_filter", prompt="say swordfish")
+    refused(openai.PermissionDeniedError, 403, "content_filter", prompt="say swordfish", stream=True)
+    refused(openai.PermissionDeniedError, 403, "role_not_granted", name="auditor")
+    error = refused(openai.BadRequestError, 400, "invalid_request", temperature=9)
+    check(error.param == "temperature", f"param {error.param}")
+    error = refused(openai.BadRequestError, 400, "unsupported_parameter", tool_choice="auto")
+    check(error.param == "tool_choice", f"param {error.param}")
+    error = refused(openai.BadRequestError, 400, "unknown_parameter", extra_body={"colour": "blue"})
+    check(error.param == "colour", f"param {error.param}")
+    error = refused(openai.RateLimitError, 429, "insufficient_quota", name="spent")
+    check("has used" in error.message or "more than" in error.message, error.message)
+    started = time.time()
+    try:
+        ask("spent", retries=2)
+        check(False, "a spent budget was served")
+    except openai.RateLimitError as error:
+        check(time.time() - started < 1, "the client tried a spent budget again")
+    # A full minute is tried again, after the wait that it was told.
+    for _ in range(3):
+        try:
+            ask("busy")
+        except openai.RateLimitError as error:
+            check(error.code == "rate_limit_exceeded", f"code {error.code}")
+            check(1 <= int(error.response.headers["retry-after"]) <= 60, "retry-after")
+            check(error.response.headers["x-should-retry"] == "true", "x-should-retry of a full minute")
+            check(int(error.response.headers["x-ratelimit-remaining-requests"]) == 0, "remaining requests")
+            break
+    else:
+        check(False, "two requests a minute were three")
+    reply = ask(prompt="!say tell me sword\\|fish now")
+    check(reply.choices[0].finish_reason == "content_filter", "an output that is blocked")
+    check("swordfish" not in reply.choices[0].message.content, "the blocked word")
+
+
+plain()
+streamed()
+models()
+errors()
+print(f"{checks} checks with openai {openai.__version__}")

@@ -1,0 +1,103 @@
+// The words of the command line: what is read, what is refused with the forms, what is printed.
+#include <string>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <catch2/matchers/catch_matchers.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include "gateway/cli/record_words.h"
+#include "gateway/cli/table.h"
+#include "gateway/cli/words.h"
+
+using namespace tollgate;
+using namespace tollgate::cli;
+using Catch::Matchers::ContainsSubstring;
+
+TEST_CASE("Durations are a number and a unit") {
+  struct Row { const char* text; std::int64_t seconds; };
+  const auto row = GENERATE(values<Row>({{"45s", 45}, {"90m", 5400}, {"24h", 86400}, {"7d", 604800}, {"", -1}, {"7", -1}, {"d", -1}, {"0s", -1}, {"-1h", -1}, {"1.5h", -1}, {"1 h", -1}, {"1w", -1},
+                                         {"99999999999999999999s", -1}, {"100000001d", -1}}));
+  INFO(row.text);
+  const auto seconds = ParseDuration(row.text);
+  CHECK(seconds.ok() == (row.seconds >= 0));
+  if (seconds.ok()) CHECK(*seconds == row.seconds);
+}
+
+TEST_CASE("Times are a day, an instant, or how long ago") {
+  const base::WallTime now = base::FromMicros(1'790'000'000'000'000);
+  struct Row { const char* text; std::int64_t us; };
+  const auto row = GENERATE(values<Row>({{"1970-01-02", 86'400'000'000},
+                                         {"2026-11-01", 1'793'491'200'000'000},
+                                         {"2026-11-01T08:30:00Z", 1'793'521'800'000'000},
+                                         {"2026-11-01 08:30:00Z", 1'793'521'800'000'000},
+                                         {"1h", 1'789'996'400'000'000},
+                                         {"2026-02-29", -1},
+                                         {"2026-13-01", -1},
+                                         {"2026-11-01T08:30:00", -1},
+                                         {"2026-11-01T24:00:00Z", -1},
+                                         {"2026/11/01", -1},
+                                         {"yesterday", -1},
+                                         {"", -1}}));
+  INFO(row.text);
+  const auto at = ParseTime(row.text, now);
+  CHECK(at.ok() == (row.us >= 0));
+  if (at.ok()) CHECK(*at == row.us);
+}
+
+TEST_CASE("Places, limits and positions are read, or refused with their form") {
+  CHECK(ParsePlace("search", false)->team == "search");
+  CHECK(ParsePlace("search/web", true)->project == "web");
+  for (const char* bad : {"", "/", "a/", "/b", "a/b/c"}) CHECK_FALSE(ParsePlace(bad, false).ok());
+  CHECK_THAT(base::Message(ParsePlace("search", true).status()), ContainsSubstring("write TEAM/PROJECT"));
+  CHECK(ParseLimit("tokens/month")->window == v1::QUOTA_WINDOW_MONTH);
+  CHECK(ParseLimit("concurrent")->meter == v1::QUOTA_METER_CONCURRENT);
+  for (const char* bad : {"", "tokens", "tokens/", "tokens/year", "concurrent/minute", "words/minute", "concurrent/"}) CHECK_FALSE(ParseLimit(bad).ok());
+  for (const char* good : {"requests/minute", "tokens/hour", "tokens/day", "concurrent"}) {
+    const auto limit = ParseLimit(good);
+    REQUIRE(limit.ok());
+    CHECK(ShowLimit(limit->meter, limit->window) == good);
+  }
+  CHECK(ParsePosition("1/42")->second == 42);
+  for (const char* bad : {"", "1", "1/", "/2", "-1/2", "1/-2", "99999/1", "a/b"}) CHECK_FALSE(ParsePosition(bad).ok());
+}
+
+TEST_CASE("Counts and times are printed for people") {
+  CHECK(ShowCount(0) == "0");
+  CHECK(ShowCount(999) == "999");
+  CHECK(ShowCount(1000) == "1,000");
+  CHECK(ShowCount(-1234567) == "-1,234,567");
+  CHECK(ShowTime(0) == "-");
+  CHECK(ShowTime(1'793'521'800'123'456) == "2026-11-01 08:30:00");
+}
+
+TEST_CASE("Tables align words to the left and numbers to the right, and tame what would move the cursor") {
+  Table table({"team", "> tokens"});
+  CHECK(table.Text("nothing") == "nothing\n");
+  table.Add({"search", "1,000"});
+  table.Add({"é\x1b[2J", ""});
+  CHECK(table.Text("") == "TEAM    TOKENS\nsearch   1,000\né?[2J        -\n");
+}
+
+TEST_CASE("Every kind of record has its words") {
+  for (const std::string& word : KindWords()) CHECK(KindWord(*KindOf(word)) == word);
+  CHECK(KindOf("FINAL") == v1::RECORD_KIND_FINAL);
+  CHECK_FALSE(KindOf("finale"));
+  v1::Record record;
+  record.set_kind(v1::RECORD_KIND_FINAL);
+  record.mutable_end()->set_reason("QUOTA");
+  record.mutable_end()->mutable_tokens()->set_input(10);
+  record.mutable_end()->mutable_tokens()->set_output(90);
+  record.mutable_end()->mutable_output_verdict()->set_action("redact");
+  auto& rule = *record.mutable_end()->mutable_output_verdict()->add_rules();
+  rule.set_rule_id("pii.card");
+  rule.set_count(2);
+  record.mutable_end()->set_amount_nanos(37'000'000);
+  record.mutable_end()->mutable_price()->set_currency("EUR");
+  CHECK(Summary(record) == "QUOTA, 10 in, 90 out, redact by pii.card x2, 0.037 EUR");
+  CHECK_THAT(Details(record), ContainsSubstring("    tokens: 10 in, 90 out, 0 delivered\n"));
+  record.mutable_admin()->set_action("key.revoke");
+  record.mutable_admin()->set_actor("3kQ9xZ0b");
+  record.mutable_admin()->set_summary("leaked");
+  CHECK(Summary(record) == "key.revoke by 3kQ9xZ0b: leaked");
+}
