@@ -13,11 +13,12 @@ class StepBudget {
   StepBudget(std::int64_t step_tokens_max, std::chrono::microseconds target)
       : max_(step_tokens_max), target_us_(static_cast<double>(target.count())) {}
 
-  // Prompt tokens for a step that decodes `decoding` sequences beside them. With none to disturb, a step may take four times the target.
+  // Prompt tokens for a step that decodes `decoding` sequences beside them: what fits into the target, or as long as the decoding itself
+  // takes, if that is more. With none to disturb, a step may take four times the target.
   std::int64_t PromptTokens(std::int64_t decoding) const {
     const std::int64_t room = std::max<std::int64_t>(max_ - decoding, 0);
     if (prompt_us_ <= 0) return std::min(room, kFirst);
-    const double spare = decoding == 0 ? 4 * target_us_ : target_us_ - decode_us_;
+    const double spare = decoding == 0 ? 4 * target_us_ : std::max(target_us_ - decode_us_, decode_us_);
     const double fit = std::clamp(spare / prompt_us_, 0.0, static_cast<double>(max_));
     return std::min(room, std::max(static_cast<std::int64_t>(fit), kLeast));
   }
@@ -34,7 +35,7 @@ class StepBudget {
 
  private:
   static constexpr std::int64_t kFirst = 64;  // Before anything is known.
-  static constexpr std::int64_t kLeast = 16;  // A prompt always gets on.
+  static constexpr std::int64_t kLeast = 32;  // A prompt always gets on, and fewer at a time cost as much.
   static void Mix(double& mean, double sample) { mean = mean <= 0 ? sample : 0.8 * mean + 0.2 * sample; }
 
   std::int64_t max_;

@@ -110,7 +110,7 @@ Quotas::~Quotas() {
     core_->fenced = true;  // No exchange starts any more.
     core_->ticking = false;
     core_->FailWaiters([](const Waiter&) { return true; }, base::Cancelled("this instance is stopping"), after);
-    core_->changed.notify_all();
+    core_->stop.notify_all();
   }
   Run(after);
   if (core_->ticker.joinable()) core_->ticker.join();
@@ -121,6 +121,7 @@ Quotas::~Quotas() {
 void Quotas::SetRules(std::shared_ptr<const QuotaRules> rules) {
   After after;
   {
+    std::unique_lock swap(core_->rules_mu);
     base::Lock lock(core_->mu);
     const base::MonoTime now = core_->clock.Mono();
     core_->SwapRules(*rules, now);
@@ -132,11 +133,15 @@ void Quotas::SetRules(std::shared_ptr<const QuotaRules> rules) {
 absl::StatusOr<Admission> Quotas::Admit(std::span<const Scope> scopes) {
   After after;
   absl::StatusOr<Admission> result;
+  auto impl = std::make_shared<Admission::Impl>();
+  impl->core = core_.get();
   {
+    std::shared_lock rules(core_->rules_mu);
+    const auto found = core_->RulesOf(scopes, *impl);
     base::Lock lock(core_->mu);
     const base::MonoTime now = core_->clock.Mono();
-    result = core_->Admit(scopes, now);
-    if (!core_->queue.empty() || !core_->clock_known) core_->StartExchange(now, !core_->clock_known, after);
+    result = core_->Admit(std::move(impl), found, now);
+    if (!core_->Idle() || !core_->clock_known) core_->StartExchange(now, !core_->clock_known, after);
   }
   Run(after);
   return result;
@@ -159,7 +164,7 @@ void Quotas::Reserve(Admission& admission, std::int64_t input_tokens, std::int64
       result = TooManyWaiting();
     }
     if (decided) {
-      if (!core_->queue.empty()) core_->StartExchange(now, false, after);
+      if (!core_->Idle()) core_->StartExchange(now, false, after);
     } else {
       core_->Wait({.admission = admission.impl_, .input = input_tokens, .output = output_tokens, .reserved = std::move(done)}, now, after);
     }
@@ -183,7 +188,7 @@ void Quotas::Extend(Reservation& reservation, std::int64_t want, Done<Extension>
       result = TooManyWaiting();
     }
     if (decided) {
-      if (!core_->queue.empty()) core_->StartExchange(now, false, after);
+      if (!core_->Idle()) core_->StartExchange(now, false, after);
     } else {
       core_->Wait({.reservation = reservation.impl_, .want = want, .extended = std::move(done)}, now, after);
     }
@@ -233,7 +238,7 @@ void Quotas::StartTicking() {
     while (true) {
       core->Tick();
       base::Lock wait(core->mu);
-      core->changed.wait_for(wait.native(), core->options.tick, [&] { return !core->ticking; });
+      core->stop.wait_for(wait.native(), core->options.tick, [&] { return !core->ticking; });
       if (!core->ticking) return;
     }
   });
@@ -254,13 +259,13 @@ void Quotas::Close(std::chrono::milliseconds wait) {
     for (auto& [key, b] : core_->buckets) {
       if (b->available <= 0) continue;
       b->give += std::exchange(b->available, 0);
-      core_->Queue(*b);
+      core_->Queue(*b, core_->later);
     }
     core_->StartExchange(core_->clock.Mono(), false, after);
   }
   Run(after);
   base::Lock lock(core_->mu);
-  core_->changed.wait_for(lock.native(), wait, [&] { return (!core_->in_flight && core_->queue.empty()) || core_->fenced; });
+  core_->changed.wait_for(lock.native(), wait, [&] { return (!core_->in_flight && core_->Idle()) || core_->fenced; });
 }
 
 }  // namespace tollgate::metering

@@ -100,7 +100,7 @@ struct QuotaOptions {
   std::chrono::milliseconds recheck{250};        // A spent balance is asked again at most this often.
   std::chrono::milliseconds tick{250};           // See StartTicking.
   std::size_t waiting_max = 10'000;              // Calls that wait for leases; UNAVAILABLE beyond.
-  std::size_t asks_max = 2'000;                  // Leases in one exchange.
+  std::size_t asks_max = 500;                    // Leases in one exchange.
 };
 
 class Quotas {

@@ -4,7 +4,9 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <list>
 #include <memory>
+#include <shared_mutex>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -35,6 +37,10 @@ struct KeyHash {
   }
 };
 
+struct Bucket;
+struct RuleState;
+using BucketQueue = std::list<Bucket*>;
+
 // One rule in one window, on this instance. available + held + spent + give = what the store granted, but for what is on its way back.
 struct Bucket {
   std::shared_ptr<const QuotaRule> rule;
@@ -54,16 +60,20 @@ struct Bucket {
   base::MonoTime asked_at;
   base::MonoTime fragment_after;
   std::int64_t target = 0;     // What to hold: about two seconds of demand.
-  bool queued = false;         // In Core::queue.
+  BucketQueue* queue = nullptr;  // Where it waits for an exchange, if it does …
+  BucketQueue::iterator place;   // … and at which place.
   bool in_flight = false;
   bool unsure = false;         // An exchange got no answer.
   bool closing = false;        // It asked to close.
   bool retired = false;        // Its window is over, or its rule is gone.
+  RuleState* owner = nullptr;  // Whose current bucket this is.
+  std::size_t index = 0;       // In Core::all.
 };
 
 // One rule in force.
 struct RuleState {
   std::shared_ptr<const QuotaRule> rule;
+  Meter meter = Meter::kTokens;  // The rule's, at hand.
   Bucket* current = nullptr;
   std::int64_t running = 0;  // kConcurrent.
 };
@@ -131,10 +141,13 @@ struct Quotas::Core {
   std::optional<absl::Status> CannotSpend(base::MonoTime now) const;
   Bucket* Current(RuleState& state, base::WallTime wall, base::MonoTime now);
   void Retire(RuleState& state);
-  void Queue(Bucket& b);
+  void Queue(Bucket& b, BucketQueue& on);
+  void Unqueue(Bucket& b);
+  bool Idle() const { return soon.empty() && later.empty(); }
   void Draw(Bucket& b, std::int64_t n);
   void Resolve(Admission::Impl& admission);
-  absl::StatusOr<Admission> Admit(std::span<const Scope> scopes, base::MonoTime now);
+  Few<RuleState*> RulesOf(std::span<const Scope> scopes, Admission::Impl& admission) const;  // REQUIRES rules_mu, not mu.
+  absl::StatusOr<Admission> Admit(std::shared_ptr<Admission::Impl> impl, const Few<RuleState*>& rules, base::MonoTime now);
   Few<Want> WantsOf(const Admission::Impl& admission, std::int64_t least, base::MonoTime now);
   Reservation Take(const std::shared_ptr<Admission::Impl>& admission, const Few<Want>& wants, std::int64_t input, std::int64_t output);
   void GiveFragment(Bucket& b, std::int64_t least, base::MonoTime now);
@@ -155,6 +168,7 @@ struct Quotas::Core {
   void OnReply(base::MonoTime sent, absl::StatusOr<LeaseReply> reply);
   void Sweep(base::MonoTime now);
   void SweepOne(Bucket& b, base::MonoTime now);
+  void Erase(Bucket& b);
   void SwapRules(const QuotaRules& rules, base::MonoTime now);
   void Tick();
 
@@ -162,13 +176,18 @@ struct Quotas::Core {
   Leases& leases;
   const QuotaOptions options;
 
+  std::shared_mutex rules_mu;  // Taken before mu. The next two change under both, and are read under either.
+  std::unordered_map<base::Uuid, std::unique_ptr<RuleState>, base::UuidHash> rules;
+  std::unordered_map<ScopeKey, Few<RuleState*, 3>, KeyHash> by_scope;
+
   base::Mutex mu;
-  std::unordered_map<base::Uuid, std::unique_ptr<RuleState>, base::UuidHash> rules GUARDED_BY(mu);
-  std::unordered_map<ScopeKey, std::vector<RuleState*>, KeyHash> by_scope GUARDED_BY(mu);
   std::vector<std::unique_ptr<RuleState>> graveyard GUARDED_BY(mu);  // Removed rules that requests still run under.
   std::uint64_t generation GUARDED_BY(mu) = 0;
   std::unordered_map<BucketKey, std::unique_ptr<Bucket>, KeyHash> buckets GUARDED_BY(mu);
-  std::vector<Bucket*> queue GUARDED_BY(mu);  // Want an exchange.
+  std::vector<Bucket*> all GUARDED_BY(mu);  // The same, for the sweep.
+  std::size_t sweep_at GUARDED_BY(mu) = 0;
+  BucketQueue soon GUARDED_BY(mu);   // Want an exchange because there is demand …
+  BucketQueue later GUARDED_BY(mu);  // … or to give something back.
   std::deque<Waiter> waiting GUARDED_BY(mu);  // In order of arrival.
   std::vector<Bucket*> flight GUARDED_BY(mu);
   bool in_flight GUARDED_BY(mu) = false;
@@ -182,7 +201,8 @@ struct Quotas::Core {
   int holders GUARDED_BY(mu) = 1;
   bool fenced GUARDED_BY(mu) = false;
   bool stopping GUARDED_BY(mu) = false;
-  std::condition_variable changed;  // in_flight, ticking.
+  std::condition_variable changed;  // in_flight.
+  std::condition_variable stop;     // ticking.
   bool ticking GUARDED_BY(mu) = false;
   std::thread ticker;
 };

@@ -17,6 +17,7 @@ namespace {
 
 using std::chrono::milliseconds;
 constexpr milliseconds kSweepEvery{1'000};
+constexpr std::size_t kSweepStep = 1'000;
 constexpr milliseconds kRenewAfter{1'000};
 constexpr milliseconds kClockAfter{30'000};  // With no lease to renew, the database's time is still asked.
 constexpr std::int64_t kDemandSeconds = 2;
@@ -31,7 +32,7 @@ void Quotas::Core::Wait(Waiter waiter, base::MonoTime now, After& after) {
 
 // Tries every waiting call again.
 void Quotas::Core::RunWaiters(base::MonoTime now, After& after) {
-  for (Bucket* b : queue) b->wanted = 0;
+  for (Bucket* b : soon) b->wanted = 0;
   std::deque<Waiter> still;
   for (Waiter& w : waiting) {
     if (w.admission != nullptr) {
@@ -85,15 +86,16 @@ LeaseAsk Quotas::Core::AskFor(Bucket& b, base::MonoTime now) {
 
 // Starts an exchange if there is anything to ask (or to renew) and none is under way.
 void Quotas::Core::StartExchange(base::MonoTime now, bool renew, After& after) {
-  if (in_flight || fenced || now < down_until || (queue.empty() && !renew)) return;
-  const std::size_t n = std::min(queue.size(), options.asks_max);
-  flight.assign(queue.begin(), queue.begin() + n);
-  queue.erase(queue.begin(), queue.begin() + n);
-  std::vector<LeaseAsk> asks;
-  for (Bucket* b : flight) {
-    b->queued = false;
-    asks.push_back(AskFor(*b, now));
+  if (in_flight || fenced || now < down_until || (Idle() && !renew)) return;
+  flight.clear();
+  for (BucketQueue* from : {&soon, &later}) {
+    while (!from->empty() && flight.size() < options.asks_max) {
+      flight.push_back(from->front());
+      Unqueue(*from->front());
+    }
   }
+  std::vector<LeaseAsk> asks;
+  for (Bucket* b : flight) asks.push_back(AskFor(*b, now));
   in_flight = true;
   after.push_back([this, now, asks = std::move(asks)]() mutable {
     leases.Exchange(std::move(asks), [this, now](absl::StatusOr<LeaseReply> reply) { OnReply(now, std::move(reply)); });
@@ -111,9 +113,9 @@ void Quotas::Core::Apply(Bucket& b, const LeaseState& state, base::MonoTime now)
   b.known_at = now;
   if (state.debited > b.rule->amount && b.available > 0) {  // The rule was lowered: only what is left of the new amount may be spent.
     b.give += std::exchange(b.available, 0);
-    Queue(b);
+    Queue(b, later);
   }
-  if (closed && b.retired && b.refs == 0 && !b.queued) buckets.erase(BucketKey{b.rule->id, b.window.start});
+  if (closed && b.retired && b.refs == 0 && b.queue == nullptr) Erase(b);
 }
 
 void Quotas::Core::OnReply(base::MonoTime sent, absl::StatusOr<LeaseReply> reply) {
@@ -138,7 +140,7 @@ void Quotas::Core::OnReply(base::MonoTime sent, absl::StatusOr<LeaseReply> reply
       for (Bucket* b : asked) {
         b->in_flight = false;
         b->unsure = true;
-        Queue(*b);
+        Queue(*b, later);
       }
       FailWaiters([](const Waiter&) { return true; }, fenced ? LeasesLost() : StoreAway(), after);
     }
@@ -151,10 +153,10 @@ void Quotas::Core::OnReply(base::MonoTime sent, absl::StatusOr<LeaseReply> reply
 
 void Quotas::Core::SweepOne(Bucket& b, base::MonoTime now) {
   if (b.in_flight) return;
-  if (b.unsure) return Queue(b);
+  if (b.unsure) return Queue(b, later);
   if (b.retired) {
     if (b.available > 0 && b.refs == 0) b.give += std::exchange(b.available, 0);
-    if (b.refs == 0 || b.give > 0) Queue(b);
+    if (b.refs == 0 || b.give > 0) Queue(b, later);
     return;
   }
   const double seconds = std::chrono::duration<double>(now - b.rate_since).count();
@@ -166,38 +168,54 @@ void Quotas::Core::SweepOne(Bucket& b, base::MonoTime now) {
   if (holders > 1 && b.known && now - b.known_at >= kSweepEvery && b.available > 2 * b.target) {
     b.give += b.available - b.target;
     b.available = b.target;
-    Queue(b);
+    Queue(b, later);
   }
 }
 
-// Once a second: windows that ended, demand that changed, leases that nobody needs here.
+void Quotas::Core::Erase(Bucket& b) {
+  all[b.index] = all.back();
+  all[b.index]->index = b.index;
+  all.pop_back();
+  buckets.erase(BucketKey{b.rule->id, b.window.start});
+}
+
+// A stretch of all buckets, so that nobody waits long for the mutex: windows that ended, demand that changed, leases that nobody needs
+// here. A round begins once a second.
 void Quotas::Core::Sweep(base::MonoTime now) {
-  next_sweep = now + kSweepEvery;
-  std::erase_if(graveyard, [](const auto& state) { return state->running == 0; });
-  if (clock_known) {
-    const base::WallTime wall = DatabaseTime(now);
-    for (auto& [id, state] : rules) {
-      if (state->current != nullptr && !state->current->window.Holds(wall)) Retire(*state);
-    }
+  if (sweep_at == 0) {
+    next_sweep = now + kSweepEvery;
+    std::erase_if(graveyard, [](const auto& state) { return state->running == 0; });
   }
-  std::erase_if(buckets, [](const auto& entry) {
-    const Bucket& b = *entry.second;
-    return b.retired && b.refs == 0 && !b.known && !b.unsure && !b.queued && !b.in_flight;
-  });
-  for (auto& [key, b] : buckets) SweepOne(*b, now);
+  const base::WallTime wall = DatabaseTime(now);
+  const std::size_t end = std::min(all.size(), sweep_at + kSweepStep);
+  while (sweep_at < std::min(end, all.size())) {
+    Bucket& b = *all[sweep_at];
+    if (b.owner != nullptr && clock_known && !b.window.Holds(wall)) Retire(*b.owner);
+    if (b.retired && b.refs == 0 && !b.known && !b.unsure && b.queue == nullptr && !b.in_flight) {
+      Erase(b);
+      continue;
+    }
+    SweepOne(b, now);
+    ++sweep_at;
+  }
+  if (sweep_at >= all.size()) sweep_at = 0;
 }
 
 void Quotas::Core::Tick() {
-  After after;
-  {
-    base::Lock lock(mu);
-    const base::MonoTime now = clock.Mono();
-    FailWaiters([&](const Waiter& w) { return w.deadline <= now; }, StoreSlow(), after);
-    if (now >= next_sweep) Sweep(now);
-    const auto renew_after = buckets.empty() ? kClockAfter : kRenewAfter;
-    StartExchange(now, !clock_known || now - sent_at >= renew_after, after);
+  bool more = true;
+  for (bool first = true; more; first = false) {
+    After after;
+    {
+      base::Lock lock(mu);
+      const base::MonoTime now = clock.Mono();
+      if (first) FailWaiters([&](const Waiter& w) { return w.deadline <= now; }, StoreSlow(), after);
+      if (sweep_at > 0 || now >= next_sweep) Sweep(now);
+      more = sweep_at > 0;
+      const auto renew_after = buckets.empty() ? kClockAfter : kRenewAfter;
+      StartExchange(now, !clock_known || now - sent_at >= renew_after, after);
+    }
+    for (auto& call : after) call();
   }
-  for (auto& call : after) call();
 }
 
 // New rules: a rule that stays keeps its state; a lowered one gives its lease back, so that the next one is cut to the new amount.
@@ -223,6 +241,7 @@ void Quotas::Core::SwapRules(const QuotaRules& next, base::MonoTime now) {
     if (state == nullptr) {
       state = std::make_unique<RuleState>();
       state->rule = std::make_shared<const QuotaRule>(rule);
+      state->meter = rule.meter;
     }
     by_scope[ScopeKey{rule.scope.kind, rule.scope.id}].push_back(state.get());
     kept[rule.id] = std::move(state);
@@ -242,7 +261,7 @@ void Quotas::Core::SwapRules(const QuotaRules& next, base::MonoTime now) {
     b->rule = found->second->rule;
     if (is >= was) continue;
     if (b->available > 0) b->give += std::exchange(b->available, 0);
-    Queue(*b);
+    Queue(*b, later);
   }
 }
 

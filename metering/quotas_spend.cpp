@@ -33,15 +33,26 @@ std::optional<absl::Status> Quotas::Core::CannotSpend(base::MonoTime now) const 
   return now < down_until ? StoreAway() : absl::OkStatus();
 }
 
-void Quotas::Core::Queue(Bucket& b) {
-  if (b.queued) return;
-  b.queued = true;
-  queue.push_back(&b);
+void Quotas::Core::Queue(Bucket& b, BucketQueue& on) {
+  if (b.queue == nullptr) {
+    b.place = on.insert(on.end(), &b);
+  } else if (b.queue == &later && &on == &soon) {
+    soon.splice(soon.end(), later, b.place);
+  } else {
+    return;
+  }
+  b.queue = &on;
+}
+
+void Quotas::Core::Unqueue(Bucket& b) {
+  b.queue->erase(b.place);
+  b.queue = nullptr;
 }
 
 void Quotas::Core::Retire(RuleState& state) {
   if (state.current == nullptr) return;
   state.current->retired = true;
+  state.current->owner = nullptr;
   state.current = nullptr;
 }
 
@@ -54,10 +65,13 @@ Bucket* Quotas::Core::Current(RuleState& state, base::WallTime wall, base::MonoT
   if (slot == nullptr) {
     slot = std::make_unique<Bucket>();
     slot->rate_since = now;
+    slot->index = all.size();
+    all.push_back(slot.get());
   }
   slot->rule = state.rule;
   slot->window = window;
   slot->retired = false;
+  slot->owner = &state;
   state.current = slot.get();
   return state.current;
 }
@@ -66,7 +80,7 @@ void Quotas::Core::Draw(Bucket& b, std::int64_t n) {
   b.available -= n;
   b.held += n;
   b.drawn += n;
-  if (b.available < b.target / 2 && !(b.known && b.debited >= b.rule->amount)) Queue(b);
+  if (b.available < b.target / 2 && !(b.known && b.debited >= b.rule->amount)) Queue(b, soon);
 }
 
 // Finds the rules that bind an admission, anew when they were swapped.
@@ -78,41 +92,45 @@ void Quotas::Core::Resolve(Admission::Impl& admission) {
     const auto found = by_scope.find(key);
     if (found == by_scope.end()) continue;
     for (RuleState* state : found->second) {
-      if (state->rule->meter == Meter::kTokens) admission.token_rules.push_back(state);
+      if (state->meter == Meter::kTokens) admission.token_rules.push_back(state);
     }
   }
 }
 
-absl::StatusOr<Admission> Quotas::Core::Admit(std::span<const Scope> scopes, base::MonoTime now) {
-  if (stopping) return Stopping();
-  auto impl = std::make_shared<Admission::Impl>();
-  impl->core = this;
-  bool may_spend = true;
+// The rules that bind a request, found before the mutex is taken: with many keys this is where memory is waited for.
+Few<RuleState*> Quotas::Core::RulesOf(std::span<const Scope> scopes, Admission::Impl& admission) const {
+  Few<RuleState*> found;
   for (const Scope& scope : scopes) {
     const ScopeKey key{scope.kind, scope.id};
-    impl->scopes.push_back(key);
-    const auto found = by_scope.find(key);
-    if (found == by_scope.end()) continue;
-    for (RuleState* state : found->second) {
-      const QuotaRule& rule = *state->rule;
-      if (rule.meter == Meter::kConcurrent) {
-        if (state->running >= rule.amount) return TooManyRunning(rule, state->running);
-        impl->slots.push_back(state);
-        continue;
-      }
-      if (!clock_known) return fenced ? LeasesLost() : StoreAway();
-      if (rule.meter == Meter::kTokens) {
-        impl->token_rules.push_back(state);
-        continue;
-      }
-      if (const auto cannot = CannotSpend(now)) {
-        if (!cannot->ok()) return *cannot;
-        may_spend = false;
-      }
-      Bucket* bucket = Current(*state, DatabaseTime(now), now);
-      if (rule.amount == 0 || (bucket->available < 1 && Exhausted(*bucket, now))) return Refusal(*bucket, now, 1);
-      impl->requests.push_back({bucket, false});
+    admission.scopes.push_back(key);
+    const auto it = by_scope.find(key);
+    if (it != by_scope.end()) found.insert(found.end(), it->second.begin(), it->second.end());
+  }
+  return found;
+}
+
+absl::StatusOr<Admission> Quotas::Core::Admit(std::shared_ptr<Admission::Impl> impl, const Few<RuleState*>& found, base::MonoTime now) {
+  if (stopping) return Stopping();
+  const base::WallTime wall = DatabaseTime(now);
+  bool may_spend = true;
+  for (RuleState* state : found) {
+    if (state->meter == Meter::kConcurrent) {
+      if (state->running >= state->rule->amount) return TooManyRunning(*state->rule, state->running);
+      impl->slots.push_back(state);
+      continue;
     }
+    if (!clock_known) return fenced ? LeasesLost() : StoreAway();
+    if (state->meter == Meter::kTokens) {
+      impl->token_rules.push_back(state);
+      continue;
+    }
+    if (const auto cannot = CannotSpend(now)) {
+      if (!cannot->ok()) return *cannot;
+      may_spend = false;
+    }
+    Bucket* bucket = Current(*state, wall, now);
+    if (bucket->available < 1 && (bucket->rule->amount == 0 || Exhausted(*bucket, now))) return Refusal(*bucket, now, 1);
+    impl->requests.push_back({bucket, false});
   }
   impl->generation = generation;
   for (RuleState* state : impl->slots) ++state->running;
@@ -123,7 +141,7 @@ absl::StatusOr<Admission> Quotas::Core::Admit(std::span<const Scope> scopes, bas
       Draw(*unit.bucket, 1);
     } else {  // Reserve takes it, when a lease has come.
       ++unit.bucket->pending;
-      Queue(*unit.bucket);
+      Queue(*unit.bucket, soon);
     }
   }
   return Admission(std::move(impl));
@@ -174,7 +192,7 @@ void Quotas::Core::GiveFragment(Bucket& b, std::int64_t least, base::MonoTime no
   if (holders < 2 || b.available <= 0 || b.available >= least || !Exhausted(b, now) || now < b.fragment_after) return;
   b.fragment_after = now + kFragmentEvery;
   b.give += std::exchange(b.available, 0);
-  Queue(b);
+  Queue(b, later);
 }
 
 // Decides a Reserve, or returns false: it has to wait for the store, which is then told what is wanted.
@@ -209,7 +227,7 @@ bool Quotas::Core::TryReserve(const std::shared_ptr<Admission::Impl>& admission,
   if (now < down_until) return decide(StoreAway());
   for (const Want& want : wants) {
     if (want.tokens) want.bucket->wanted += input + output;  // A request is asked for as `pending`.
-    Queue(*want.bucket);
+    Queue(*want.bucket, soon);
   }
   return false;
 }
@@ -236,7 +254,7 @@ bool Quotas::Core::TryExtend(Reservation::Impl& reservation, std::int64_t want, 
     }
     for (Bucket* b : reservation.buckets) {
       b->wanted += want;
-      if (cannot || b->available < want) Queue(*b);
+      if (cannot || b->available < want) Queue(*b, soon);
     }
     return false;
   }

@@ -31,7 +31,7 @@ std::string Banner(const BannerFacts& facts) {
       at.http_port, key, at.model);
   out += fmt::format(
       "grpcurl -plaintext -H 'authorization: Bearer {}' -d '{{\"model\": \"{}\", \"max_tokens\": 64, \"messages\": [{{\"role\": \"ROLE_USER\", \"parts\": [\"Why is the sky blue?\"]}}]}}' "
-      "127.0.0.1:{} tollgate.v1.Inference/ChatStream\n\n# OpenAI SDK for Python\n",
+      "127.0.0.1:{} tollgate.v1.Inference/ChatStream\n\n# OpenAI SDK for Python (pip install openai)\n",
       key, at.model, at.grpc_port);
   out += fmt::format(
       "OPENAI_BASE_URL=http://127.0.0.1:{}/v1 OPENAI_API_KEY={} python3 -c 'from openai import OpenAI; print(OpenAI().chat.completions.create(model=\"{}\", max_tokens=64, "

@@ -13,6 +13,7 @@
 #include <string>
 #include <utility>
 
+#include "base/error_detail.h"
 #include "gateway/grpc/bytes.h"
 #include "gateway/grpc/grpc_status.h"
 
@@ -44,6 +45,13 @@ class Trailers {
   void Of(const Failure& failure) {
     if (failure.head) Record(failure.head->log_id, failure.head->record_index);
     Limits(failure.limits);
+    // gRPC clients that retry by themselves read this: milliseconds to wait, or -1: do not.
+    const auto detail = base::DetailOf(failure.status);
+    if (detail && !detail->may_retry) {
+      Add("grpc-retry-pushback-ms", "-1");
+    } else if (detail && detail->retry_after_ms) {
+      Add("grpc-retry-pushback-ms", std::to_string(*detail->retry_after_ms));
+    }
   }
 
  private:

@@ -65,6 +65,7 @@ void Configure(::grpc::ServerBuilder& builder, const GrpcServerOptions& o) {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, o.keepalive_timeout_ms);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, o.client_ping_min_ms);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // Else the library stops pinging a quiet stream after two.
   builder.SetResourceQuota(::grpc::ResourceQuota(o.listener.name).Resize(static_cast<std::size_t>(o.memory_bytes_max)));
   builder.SetOption(std::make_unique<ReflectionOption>(o.reflection));
 }

@@ -61,7 +61,7 @@ class Lock {
 
 struct World {
   World() {
-    gateway.emplace(installation);
+    gateway = std::make_unique<Gateway>(installation);
     Admin admin(*gateway, installation.owner_key());
     key = MakeCompany(admin).key;
     admin.SetQuota(ScopeOf("red"), v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_MONTH, 50'000'000);
@@ -72,7 +72,7 @@ struct World {
   Ports ports() const { return PortsOf(*gateway); }
   void Restart() {
     gateway.reset();
-    gateway.emplace(installation);
+    gateway = std::make_unique<Gateway>(installation);
   }
   void FinalChecks() {
     Books books(installation);
@@ -83,7 +83,7 @@ struct World {
     CHECK(books.Check() == "");
   }
   Installation installation;
-  std::optional<Gateway> gateway;
+  std::unique_ptr<Gateway> gateway;
   std::string key;
 };
 

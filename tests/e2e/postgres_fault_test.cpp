@@ -120,7 +120,7 @@ TEST_CASE("Postgres gone or frozen under load: no output without a record, plain
   const bool kill = GENERATE(false, true);
   CAPTURE(kill);
   Installation installation;
-  std::optional<Gateway> gateway(std::in_place, installation,
+  const auto gateway = std::make_unique<Gateway>(installation,
                                  InstanceOptions{.extra = {{"journal.append_timeout_ms", std::to_string(kAppendTimeout.count())},
                                                            {"journal.queue_age_max_ms", "1000"},
                                                            {"postgres.statement_timeout_ms", "1500"},

@@ -190,6 +190,7 @@ TEST_CASE("A failure is its status with google.rpc details, in unary calls and s
     CHECK(bad.field_violations(0).field() == "messages");
     CHECK(Trailer(context, "x-tollgate-record") == "3/41");
     CHECK(Trailer(context, "x-ratelimit-remaining-tokens") == "0");
+    CHECK(Trailer(context, "grpc-retry-pushback-ms") == "1500");
     CHECK_FALSE(Trailer(context, "x-request-id").empty());
   }
 }
