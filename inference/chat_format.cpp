@@ -1,6 +1,7 @@
-// How it works. ChatML is <|im_start|>ROLE\nTEXT<|im_end|>\n for each turn, then <|im_start|>assistant\n. A template is taken for ChatML only
-// if it is one of the forms in which published ChatML models write it, compared with white space and kinds of quotes set aside; the one
-// thing that may differ is the system turn they put first where there is none. Anything else is refused rather than rendered nearly right.
+// How it works. ChatML is <|im_start|>ROLE\nTEXT<|im_end|>\n for each turn, then <|im_start|>assistant\n. A template is taken for ChatML
+// only if it is one of the forms in which published ChatML models write it, compared with white space and kinds of quotes set aside; the
+// one thing that may differ is the system turn they put first where there is none. Anything else is refused rather than rendered nearly
+// right.
 //
 // Tested by tests/inference/chat_format_test.cpp.
 #include "inference/chat_format.h"
@@ -44,8 +45,8 @@ std::string Normalise(std::string_view jinja) {
     }
     if (two == "{%" || two == "{{") code = true;
     if (two == "%}" || two == "}}") code = false;
-    const bool trim = c == '-' && ((i >= 2 && (jinja.substr(i - 2, 2) == "{%" || jinja.substr(i - 2, 2) == "{{")) || jinja.substr(i + 1, 2) == "%}" ||
-                                   jinja.substr(i + 1, 2) == "}}");
+    const bool trim = c == '-' && ((i >= 2 && (jinja.substr(i - 2, 2) == "{%" || jinja.substr(i - 2, 2) == "{{")) ||
+                                   jinja.substr(i + 1, 2) == "%}" || jinja.substr(i + 1, 2) == "}}");
     if (c == ' ' || c == '\n' || c == '\t' || c == '\r' || trim) continue;
     out.push_back(c);
   }
@@ -60,12 +61,17 @@ std::optional<std::string> Between(std::string_view text, std::string_view befor
 
 // The forms, normalised.
 constexpr std::string_view kTail =
-    "{{'<|im_start|>'+message['role']+'\\n'+message['content']+'<|im_end|>'+'\\n'}}{%endfor%}{%ifadd_generation_prompt%}{{'<|im_start|>assistant\\n'}}{%endif%}";
-constexpr std::string_view kSystemIfNotFirst = "{%formessageinmessages%}{%ifloop.firstandmessages[0]['role']!='system'%}{{'<|im_start|>system\\n";
+    "{{'<|im_start|>'+message['role']+'\\n'+message['content']+'<|im_end|>'+'\\n'}}{%endfor%}{%ifadd_generation_prompt%}{{'<|im_start|>"
+    "assistant\\n'}}{%endif%}";
+constexpr std::string_view kSystemIfNotFirst =
+    "{%formessageinmessages%}{%ifloop.firstandmessages[0]['role']!='system'%}{{'<|im_start|>system\\n";
 
 std::optional<std::string> ChatMlSystem(const std::string& normal) {
   if (normal == fmt::format("{{%formessageinmessages%}}{}", kTail)) return "";
-  if (normal == fmt::format("{{%ifnotadd_generation_promptisdefined%}}{{%setadd_generation_prompt=false%}}{{%endif%}}{{%formessageinmessages%}}{}", kTail)) return "";
+  if (normal ==
+      fmt::format("{{%ifnotadd_generation_promptisdefined%}}{{%setadd_generation_prompt=false%}}{{%endif%}}{{%formessageinmessages%}}{}",
+                  kTail))
+    return "";
   return Between(normal, kSystemIfNotFirst, fmt::format("<|im_end|>\\n'}}}}{{%endif%}}{}", kTail));
 }
 
@@ -131,11 +137,13 @@ absl::Status CheckTurns(std::span<const Turn> turns) {
 
 absl::StatusOr<ChatFormat> ChatFormat::FromTemplate(std::string_view jinja) {
   if (jinja.empty()) return base::FailedPrecondition("the model file carries no chat template; use a file of an instruction-tuned model");
-  if (jinja.size() > 65536) return base::FailedPrecondition(fmt::format("the model's chat template has {} bytes; at most 65536 are read", jinja.size()));
+  if (jinja.size() > 65536)
+    return base::FailedPrecondition(fmt::format("the model's chat template has {} bytes; at most 65536 are read", jinja.size()));
   const std::optional<std::string> system = ChatMlSystem(Normalise(jinja));
   if (!system || system->find("'") != std::string::npos || system->find("<|") != std::string::npos) {
     return base::FailedPrecondition(
-        fmt::format("the model's chat template is {}; only plain ChatML is rendered by this version: use a model whose template is ChatML", Guess(jinja)));
+        fmt::format("the model's chat template is {}; only plain ChatML is rendered by this version: use a model whose template is ChatML",
+                    Guess(jinja)));
   }
   ChatFormat format;
   format.name_ = "chatml";

@@ -26,8 +26,8 @@ class ChatFormat {
   // that is not UTF-8.
   absl::StatusOr<std::vector<ChatPart>> Lay(std::span<const Turn> turns) const;
 
-  const std::string& name() const { return name_; }                  // "chatml".
-  std::vector<std::string> controls() const;                         // The control tokens it needs.
+  const std::string& name() const { return name_; }  // "chatml".
+  std::vector<std::string> controls() const;         // The control tokens it needs.
   const std::string& default_system() const { return default_system_; }
 
  private:

@@ -44,17 +44,17 @@ struct EngineWork {
 struct EngineOutput {
   int slot = 0;
   std::int32_t token = -1;
-  std::string_view bytes;   // The token's text, perhaps part of a code point. Valid until the next call.
-  bool ends = false;        // The model ended its turn with this token.
-  absl::Status status;      // Not OK: this slot failed; nothing else here counts. Close it.
+  std::string_view bytes;  // The token's text, perhaps part of a code point. Valid until the next call.
+  bool ends = false;       // The model ended its turn with this token.
+  absl::Status status;     // Not OK: this slot failed; nothing else here counts. Close it.
 };
 
 class Engine {
  public:
   virtual ~Engine() = default;
 
-  virtual const ModelInfo& Info() const = 0;                // Constant.
-  virtual std::int64_t step_tokens_max() const = 0;         // The sum over a step's work (a decode counts 1) must not exceed it.
+  virtual const ModelInfo& Info() const = 0;         // Constant.
+  virtual std::int64_t step_tokens_max() const = 0;  // The sum over a step's work (a decode counts 1) must not exceed it.
 
   virtual absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const = 0;
 
@@ -69,7 +69,7 @@ class Engine {
 
   virtual void Close(int slot) = 0;  // Empties the slot and frees its context. Never fails.
 
-  virtual void Interrupt() = 0;      // Makes a step that is running, and all later ones, fail soon. For shutting down.
+  virtual void Interrupt() = 0;  // Makes a step that is running, and all later ones, fail soon. For shutting down.
 };
 
 }  // namespace tollgate::inference

@@ -1,6 +1,6 @@
 // FairQueue: who gets the next free slot. A Virtual Token Counter for each tenant says how many tokens it has been served (prompt tokens
-// count 1, output tokens 2); of the tenants that wait, the one served least comes first, and its own sequences in order of arrival. A tenant
-// that comes back is lifted to the least of those that wait, so that idling saves nothing up. One thread (the replica's).
+// count 1, output tokens 2); of the tenants that wait, the one served least comes first, and its own sequences in order of arrival. A
+// tenant that comes back is lifted to the least of those that wait, so that idling saves nothing up. One thread (the replica's).
 #pragma once
 
 #include <chrono>
@@ -26,10 +26,10 @@ constexpr std::int64_t kOutputTokenWeight = 2;
 struct Sequence;
 
 struct TenantAccount {
-  std::int64_t served = 0;                          // Weighted tokens.
+  std::int64_t served = 0;  // Weighted tokens.
   std::deque<std::unique_ptr<Sequence>> waiting;
   int slots_held = 0;
-  base::MonoTime seen;                              // When it last brought a sequence.
+  base::MonoTime seen;  // When it last brought a sequence.
 };
 
 // A request on its way: in the queue, then in a slot. Replica's thread only.
@@ -39,16 +39,16 @@ struct Sequence {
   SequenceRequest request;
   std::shared_ptr<StreamState> stream;
   OutputText text;
-  StreamEnd end;                                    // Filled as it goes.
-  StreamControl control;                            // As last read.
+  StreamEnd end;          // Filled as it goes.
+  StreamControl control;  // As last read.
   base::MonoTime queue_deadline;
-  std::int64_t output_limit = 0;                    // Tokens, at least 1.
-  std::int64_t prompt_left = 0;                     // Prompt tokens to be worked through.
+  std::int64_t output_limit = 0;  // Tokens, at least 1.
+  std::int64_t prompt_left = 0;   // Prompt tokens to be worked through.
   std::int64_t decoded = 0;
   int slot = -1;
   bool parked = false;
-  bool closing = false;                             // Ended in this step; its slot is freed after it.
-  TenantAccount* account = nullptr;                 // While it holds a slot.
+  bool closing = false;              // Ended in this step; its slot is freed after it.
+  TenantAccount* account = nullptr;  // While it holds a slot.
 };
 
 class FairQueue {
@@ -78,7 +78,7 @@ class FairQueue {
 
   std::map<base::TeamId, TenantAccount> accounts_;  // Nodes stay where they are: sequences point to them.
   std::chrono::microseconds presence_;
-  std::int64_t last_served_ = 0;                    // Counter of the tenant that was served last.
+  std::int64_t last_served_ = 0;  // Counter of the tenant that was served last.
   int size_ = 0;
 };
 

@@ -25,19 +25,35 @@ constexpr std::uint64_t kKeyBytesMax = 1 << 16;
 constexpr std::uint64_t kKeptStringBytesMax = 1 << 16;
 constexpr std::uint64_t kTensorNameBytesMax = 63;
 
-enum ValueType : std::uint32_t { kUint8, kInt8, kUint16, kInt16, kUint32, kInt32, kFloat32, kBool, kString, kArray, kUint64, kInt64, kFloat64, kTypes };
+enum ValueType : std::uint32_t {
+  kUint8,
+  kInt8,
+  kUint16,
+  kInt16,
+  kUint32,
+  kInt32,
+  kFloat32,
+  kBool,
+  kString,
+  kArray,
+  kUint64,
+  kInt64,
+  kFloat64,
+  kTypes
+};
 constexpr std::array<std::uint64_t, kTypes> kScalarBytes = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
 struct TensorType {
   std::uint32_t id;
-  std::int64_t block;        // Elements.
+  std::int64_t block;  // Elements.
   std::int64_t block_bytes;
 };
 constexpr TensorType kTensorTypes[] = {
-    {0, 1, 4},     {1, 1, 2},     {2, 32, 18},    {3, 32, 20},    {6, 32, 22},   {7, 32, 24},    {8, 32, 34},    {9, 32, 36},    {10, 256, 84},
-    {11, 256, 110}, {12, 256, 144}, {13, 256, 176}, {14, 256, 210}, {15, 256, 292}, {16, 256, 66}, {17, 256, 74},  {18, 256, 98},  {19, 256, 50},
-    {20, 32, 18},  {21, 256, 110}, {22, 256, 82},  {23, 256, 136}, {24, 1, 1},    {25, 1, 2},     {26, 1, 4},     {27, 1, 8},     {28, 1, 8},
-    {29, 256, 56}, {30, 1, 2},    {34, 256, 54},  {35, 256, 66},  {39, 32, 17},  {40, 64, 36},   {41, 128, 18},  {42, 64, 18},
+    {0, 1, 4},      {1, 1, 2},     {2, 32, 18},    {3, 32, 20},    {6, 32, 22},    {7, 32, 24},    {8, 32, 34},
+    {9, 32, 36},    {10, 256, 84}, {11, 256, 110}, {12, 256, 144}, {13, 256, 176}, {14, 256, 210}, {15, 256, 292},
+    {16, 256, 66},  {17, 256, 74}, {18, 256, 98},  {19, 256, 50},  {20, 32, 18},   {21, 256, 110}, {22, 256, 82},
+    {23, 256, 136}, {24, 1, 1},    {25, 1, 2},     {26, 1, 4},     {27, 1, 8},     {28, 1, 8},     {29, 256, 56},
+    {30, 1, 2},     {34, 256, 54}, {35, 256, 66},  {39, 32, 17},   {40, 64, 36},   {41, 128, 18},  {42, 64, 18},
 };
 
 const TensorType* FindType(std::uint32_t id) {
@@ -75,7 +91,9 @@ class Reader {
     return true;
   }
   std::uint64_t left() const { return file_.size() - at_; }
-  absl::Status Bad(std::string_view what) const { return base::InvalidArgument(fmt::format("not a sound GGUF file: {} (at byte {})", what, at_)); }
+  absl::Status Bad(std::string_view what) const {
+    return base::InvalidArgument(fmt::format("not a sound GGUF file: {} (at byte {})", what, at_));
+  }
 
   absl::Status ReadKey();
   absl::Status ReadScalar(const std::string& key, std::uint32_t type);
@@ -160,7 +178,8 @@ absl::Status Reader::ReadTensor() {
   for (std::uint32_t i = 0; i < dimensions; ++i) {
     std::uint64_t size = 0;
     if (!Get(size)) return Bad(fmt::format("the shape of tensor {} is cut off", name));
-    if (size == 0 || size > (1ULL << 40) || elements > (1ULL << 44) / size) return Bad(fmt::format("tensor {} has an impossible shape", name));
+    if (size == 0 || size > (1ULL << 40) || elements > (1ULL << 44) / size)
+      return Bad(fmt::format("tensor {} has an impossible shape", name));
     elements *= size;
     if (i == 0) row = size;
   }
@@ -178,7 +197,8 @@ absl::Status Reader::ReadTensor() {
 absl::Status Reader::CheckPlaces() {
   const auto given = header_.numbers.find("general.alignment");
   const std::int64_t alignment = given == header_.numbers.end() ? 32 : given->second;
-  if (alignment < 8 || alignment > 65536 || (alignment & (alignment - 1)) != 0) return Bad(fmt::format("general.alignment is {}", alignment));
+  if (alignment < 8 || alignment > 65536 || (alignment & (alignment - 1)) != 0)
+    return Bad(fmt::format("general.alignment is {}", alignment));
   const auto step = static_cast<std::uint64_t>(alignment);
   const std::uint64_t data = (at_ + step - 1) / step * step;
   const std::uint64_t room = data > file_.size() ? 0 : file_.size() - data;
@@ -188,7 +208,8 @@ absl::Status Reader::CheckPlaces() {
     if (!names.insert(tensor.name).second) return Bad(fmt::format("tensor {} stands twice", tensor.name));
     if (tensor.offset != expected) return Bad(fmt::format("tensor {} is not where the ones before it end", tensor.name));
     if (tensor.offset > room || tensor.bytes > room - tensor.offset) {
-      return Bad(fmt::format("tensor {} ends {} bytes past the end of the file: it was cut off; fetch it again", tensor.name, tensor.offset + tensor.bytes - room));
+      return Bad(fmt::format("tensor {} ends {} bytes past the end of the file: it was cut off; fetch it again", tensor.name,
+                             tensor.offset + tensor.bytes - room));
     }
     expected = (tensor.offset + tensor.bytes + step - 1) / step * step;
   }
@@ -220,16 +241,16 @@ struct Wanted {
   bool array_allowed = false;
 };
 constexpr Wanted kForAll[] = {
-    {"context_length", 16, 1LL << 31},
-    {"embedding_length", 8, 1 << 20},
-    {"block_count", 1, 512},
-    {"feed_forward_length", 1, 1 << 24, true},
-    {"attention.head_count", 1, 1 << 16, true},
+    {"context_length", 16, 1LL << 31},         {"embedding_length", 8, 1 << 20},           {"block_count", 1, 512},
+    {"feed_forward_length", 1, 1 << 24, true}, {"attention.head_count", 1, 1 << 16, true},
 };
 // libllama ends the process where one of these is missing.
 constexpr Wanted kForDeepseek2[] = {
-    {"attention.head_count_kv", 1, 1 << 16, true}, {"attention.key_length", 1, 1 << 20}, {"rope.dimension_count", 1, 1 << 20},
-    {"expert_count", 1, 1 << 16},                  {"expert_used_count", 1, 1 << 16},
+    {"attention.head_count_kv", 1, 1 << 16, true},
+    {"attention.key_length", 1, 1 << 20},
+    {"rope.dimension_count", 1, 1 << 20},
+    {"expert_count", 1, 1 << 16},
+    {"expert_used_count", 1, 1 << 16},
 };
 // Where they are there, they must be in range.
 constexpr Wanted kWhereGiven[] = {
@@ -242,7 +263,8 @@ absl::Status CheckNumber(const GgufHeader& header, const Wanted& wanted, bool re
   const auto number = header.numbers.find(key);
   if (number != header.numbers.end()) {
     if (number->second >= wanted.least && number->second <= wanted.most) return absl::OkStatus();
-    return base::InvalidArgument(fmt::format("the GGUF file says {} = {}; {} to {} is possible", key, number->second, wanted.least, wanted.most));
+    return base::InvalidArgument(
+        fmt::format("the GGUF file says {} = {}; {} to {} is possible", key, number->second, wanted.least, wanted.most));
   }
   if (wanted.array_allowed && header.array_lengths.contains(key)) return absl::OkStatus();
   if (!required) return absl::OkStatus();
@@ -254,7 +276,8 @@ absl::Status CheckTokenizer(const GgufHeader& header) {
   if (!header.strings.contains("tokenizer.ggml.model") || tokens == header.array_lengths.end()) {
     return base::InvalidArgument("the GGUF file has no tokenizer (tokenizer.ggml.model, tokenizer.ggml.tokens); convert the model again");
   }
-  if (tokens->second < 1 || tokens->second > (1 << 24)) return base::InvalidArgument(fmt::format("the GGUF file's tokenizer has {} tokens", tokens->second));
+  if (tokens->second < 1 || tokens->second > (1 << 24))
+    return base::InvalidArgument(fmt::format("the GGUF file's tokenizer has {} tokens", tokens->second));
   for (const char* key : {"tokenizer.ggml.scores", "tokenizer.ggml.token_type"}) {
     const auto other = header.array_lengths.find(key);
     if (other != header.array_lengths.end() && other->second != tokens->second) {
@@ -263,14 +286,16 @@ absl::Status CheckTokenizer(const GgufHeader& header) {
   }
   for (const auto& [key, value] : header.numbers) {
     if (!key.starts_with("tokenizer.ggml.") || !key.ends_with("_token_id")) continue;
-    if (value < 0 || value >= tokens->second) return base::InvalidArgument(fmt::format("the GGUF file says {} = {}, which is no token", key, value));
+    if (value < 0 || value >= tokens->second)
+      return base::InvalidArgument(fmt::format("the GGUF file says {} = {}, which is no token", key, value));
   }
   return absl::OkStatus();
 }
 
 absl::Status CheckKeys(GgufHeader& header) {
   const auto architecture = header.strings.find("general.architecture");
-  if (architecture == header.strings.end() || architecture->second.empty()) return base::InvalidArgument("the GGUF file lacks general.architecture");
+  if (architecture == header.strings.end() || architecture->second.empty())
+    return base::InvalidArgument("the GGUF file lacks general.architecture");
   header.architecture = architecture->second;
   for (const Wanted& wanted : kForAll) TG_RETURN_IF_ERROR(CheckNumber(header, wanted, true));
   for (const Wanted& wanted : kWhereGiven) TG_RETURN_IF_ERROR(CheckNumber(header, wanted, false));
@@ -283,7 +308,8 @@ absl::Status CheckKeys(GgufHeader& header) {
   header.vocab_tokens = header.array_lengths.at("tokenizer.ggml.tokens");
   if (const auto name = header.strings.find("general.name"); name != header.strings.end()) header.name = name->second;
   if (const auto t = header.strings.find("tokenizer.chat_template"); t != header.strings.end()) header.chat_template = t->second;
-  if (header.tensors == 0) return base::InvalidArgument("the GGUF file holds no tensors: it is a vocabulary or a part of a split model, not a model");
+  if (header.tensors == 0)
+    return base::InvalidArgument("the GGUF file holds no tensors: it is a vocabulary or a part of a split model, not a model");
   return absl::OkStatus();
 }
 

@@ -14,8 +14,8 @@ namespace tollgate::inference {
 struct GgufHeader {
   std::string architecture;
   std::string name;
-  std::string chat_template;          // Empty if the file has none.
-  std::int64_t context_tokens = 0;    // What the model was trained for.
+  std::string chat_template;        // Empty if the file has none.
+  std::int64_t context_tokens = 0;  // What the model was trained for.
   std::int64_t vocab_tokens = 0;
   std::int64_t layers = 0;
   std::int64_t tensors = 0;

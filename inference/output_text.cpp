@@ -39,7 +39,8 @@ bool MayFollow(std::string_view start, unsigned char next) {
 }  // namespace
 
 void Utf8Joiner::Append(std::string_view bytes, std::string& out) {
-  const bool ascii = pending_.empty() && std::all_of(bytes.begin(), bytes.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  const bool ascii =
+      pending_.empty() && std::all_of(bytes.begin(), bytes.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
   if (ascii) {
     out.append(bytes);
   } else {

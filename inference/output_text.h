@@ -51,9 +51,9 @@ class OutputText {
 
   std::vector<Stop> stops_;
   Utf8Joiner joiner_;
-  std::string held_;                     // Whole code points that could still be the start of a stop string.
-  std::uint64_t given_ = 0;              // Bytes that went out.
-  std::deque<std::uint64_t> token_ends_; // Of tokens not yet delivered: the byte up to which each needs the output.
+  std::string held_;                      // Whole code points that could still be the start of a stop string.
+  std::uint64_t given_ = 0;               // Bytes that went out.
+  std::deque<std::uint64_t> token_ends_;  // Of tokens not yet delivered: the byte up to which each needs the output.
   std::int64_t tokens_ = 0;
   std::int64_t delivered_ = 0;
   int stop_index_ = -1;

@@ -68,7 +68,7 @@ class PoolOfReplicas final : public Pool {
   }
 
   absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request) override {
-    TG_ASSIGN(Replica* replica, Find(request.model));
+    TG_ASSIGN(Replica * replica, Find(request.model));
     return replica->Submit(std::move(request));
   }
 

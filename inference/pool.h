@@ -28,57 +28,57 @@ namespace tollgate::inference {
 enum class EngineKind { kLlama, kScripted };
 
 struct ModelOptions {
-  std::string name;                                     // What requests call it. Required, unique.
+  std::string name;  // What requests call it. Required, unique.
   EngineKind engine = EngineKind::kLlama;
-  std::string file;                                     // GGUF weights; none for kScripted.
-  std::optional<base::Digest> sha256;                   // Expected. Required with a file; the refusal names the file's own.
+  std::string file;                    // GGUF weights; none for kScripted.
+  std::optional<base::Digest> sha256;  // Expected. Required with a file; the refusal names the file's own.
   std::string licence;
-  int slots = 8;                                        // 1 to 256 sequences side by side.
-  std::int64_t context_tokens = 2048;                   // For each slot, 16 to what the model was trained for.
-  int threads = 0;                                      // 0 = one a core but one, which is left to everything else.
-  int step_tokens_max = 512;                            // Most tokens in one step, 16 to 4096.
-  std::chrono::milliseconds step_target{100};           // Prompt chunks beside running sequences are cut so that a step takes about this.
-  int queue_sequences_max = 256;                        // 0 to 100,000 waiting for a slot.
-  std::chrono::milliseconds queue_timeout{30'000};      // The longest wait for a slot.
-  std::int64_t stream_buffer_bytes = 8192;              // Text a stream holds before its sequence parks.
+  int slots = 8;                                    // 1 to 256 sequences side by side.
+  std::int64_t context_tokens = 2048;               // For each slot, 16 to what the model was trained for.
+  int threads = 0;                                  // 0 = one a core but one, which is left to everything else.
+  int step_tokens_max = 512;                        // Most tokens in one step, 16 to 4096.
+  std::chrono::milliseconds step_target{100};       // Prompt chunks beside running sequences are cut so that a step takes about this.
+  int queue_sequences_max = 256;                    // 0 to 100,000 waiting for a slot.
+  std::chrono::milliseconds queue_timeout{30'000};  // The longest wait for a slot.
+  std::int64_t stream_buffer_bytes = 8192;          // Text a stream holds before its sequence parks.
 };
 
 struct PoolOptions {
   std::vector<ModelOptions> models;
   const base::Clock* clock = &base::SystemClock();
-  std::string backends_dir;                             // Folder of ggml's loadable backends; empty = where the build found libllama's.
-  int replica_nice = 5;                                 // Added to the replica threads' niceness.
+  std::string backends_dir;  // Folder of ggml's loadable backends; empty = where the build found libllama's.
+  int replica_nice = 5;      // Added to the replica threads' niceness.
 };
 
 struct SequenceRequest {
   std::string model;
-  std::vector<std::int32_t> prompt_tokens;              // From Render of the same model; each is checked again. Not empty.
+  std::vector<std::int32_t> prompt_tokens;  // From Render of the same model; each is checked again. Not empty.
   SamplingParams sampling;
-  std::vector<std::string> stop;                        // At most 16, each 1 to 256 bytes of UTF-8.
-  std::int64_t max_tokens = 0;                          // The most output tokens, within the context; 0 = as many as it leaves.
-  std::int64_t allowance = 0;                           // Output tokens, 1 or more, that may be decoded before the next Allow; there it parks.
-  bool allowance_final = false;                         // There it ends instead.
-  base::TeamId tenant;                                  // The unit of fairness.
+  std::vector<std::string> stop;  // At most 16, each 1 to 256 bytes of UTF-8.
+  std::int64_t max_tokens = 0;    // The most output tokens, within the context; 0 = as many as it leaves.
+  std::int64_t allowance = 0;     // Output tokens, 1 or more, that may be decoded before the next Allow; there it parks.
+  bool allowance_final = false;   // There it ends instead.
+  base::TeamId tenant;            // The unit of fairness.
   base::KeyId key;
-  std::optional<base::MonoTime> deadline;               // Of the pool's clock.
+  std::optional<base::MonoTime> deadline;  // Of the pool's clock.
 };
 
 struct ReplicaStats {
   std::string model;
   int slots = 0;
-  int running = 0;                                      // Sequences that hold a slot.
-  int parked = 0;                                       // Of those, waiting for Allow or for their reader.
-  int waiting = 0;                                      // Sequences in the queue.
-  std::int64_t kv_tokens_used = 0;                      // Of slots x context_tokens.
+  int running = 0;                  // Sequences that hold a slot.
+  int parked = 0;                   // Of those, waiting for Allow or for their reader.
+  int waiting = 0;                  // Sequences in the queue.
+  std::int64_t kv_tokens_used = 0;  // Of slots x context_tokens.
   std::int64_t kv_tokens_total = 0;
-  std::int64_t steps = 0;                               // Since the start, as all below.
-  std::int64_t step_micros = 0;                         // Time in steps.
+  std::int64_t steps = 0;        // Since the start, as all below.
+  std::int64_t step_micros = 0;  // Time in steps.
   std::int64_t prompt_tokens = 0;
   std::int64_t output_tokens = 0;
-  std::int64_t sequences = 0;                           // Ended, however.
-  std::int64_t refused = 0;                             // By a full queue.
-  std::int64_t failed = 0;                              // Ended with kEngineFailed.
-  std::int64_t fairness_gap_tokens = 0;                 // Most and least served of the tenants that wait now, apart by.
+  std::int64_t sequences = 0;            // Ended, however.
+  std::int64_t refused = 0;              // By a full queue.
+  std::int64_t failed = 0;               // Ended with kEngineFailed.
+  std::int64_t fairness_gap_tokens = 0;  // Most and least served of the tenants that wait now, apart by.
 };
 
 class Pool {

@@ -27,7 +27,7 @@ namespace {
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-constexpr microseconds kPoll = milliseconds(10);   // How late a deadline in the queue or of a parked sequence may be seen.
+constexpr microseconds kPoll = milliseconds(10);  // How late a deadline in the queue or of a parked sequence may be seen.
 constexpr microseconds kIdle = std::chrono::seconds(1);
 
 }  // namespace

@@ -24,7 +24,8 @@ class Replica {
   using Factory = std::function<absl::StatusOr<std::unique_ptr<Engine>>()>;
 
   // Runs `factory` on the replica's thread (what an engine starts there inherits its priority) and waits for it.
-  static absl::StatusOr<std::unique_ptr<Replica>> Start(const ModelOptions& model, const base::Clock& clock, int nice, const Factory& factory);
+  static absl::StatusOr<std::unique_ptr<Replica>> Start(const ModelOptions& model, const base::Clock& clock, int nice,
+                                                        const Factory& factory);
   ~Replica();  // Stop.
 
   const ModelInfo& info() const { return engine_->Info(); }
@@ -32,9 +33,9 @@ class Replica {
   absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request);
   ReplicaStats stats() const;
 
-  void StopAdmission();  // Submit refuses from now on.
+  void StopAdmission();                            // Submit refuses from now on.
   bool WaitIdle(std::chrono::milliseconds limit);  // True when nothing is queued or running.
-  void Stop();           // Ends everything with kShutdown and joins. Idempotent.
+  void Stop();                                     // Ends everything with kShutdown and joins. Idempotent.
 
  private:
   Replica(const ModelOptions& model, const base::Clock& clock);
@@ -44,22 +45,22 @@ class Replica {
 
   // The replica's thread. One turn of Run: Collect, Sweep, Resume, Admit, Plan, then Step or Wait.
   void Run();
-  void Collect();                              // New sequences from the inbox to the queue.
-  void Sweep();                                // Ends what was cancelled or is late.
+  void Collect();  // New sequences from the inbox to the queue.
+  void Sweep();    // Ends what was cancelled or is late.
   void SweepQueue();
-  void Resume();                               // Sees which parked sequences may go on.
-  void Admit();                                // Fills free slots.
+  void Resume();  // Sees which parked sequences may go on.
+  void Admit();   // Fills free slots.
   void Open(std::unique_ptr<Sequence> sequence);
-  void Plan();                                 // work_ for this step.
+  void Plan();  // work_ for this step.
   void Step();
   void Take(Sequence& sequence, const EngineOutput& output);
   void ParkOrEnd(Sequence& sequence);
   void End(Sequence& sequence, EndReason reason, const absl::Status& status);
   void Fail(const EngineWork& work, const absl::Status& status);
-  void CloseEnded();                           // Frees the slots of what ended, then tells its consumers.
+  void CloseEnded();  // Frees the slots of what ended, then tells its consumers.
   void EndWaiting(std::unique_ptr<Sequence> sequence, EndReason reason);
   void EndAll();
-  void Publish();                              // Stats.
+  void Publish();  // Stats.
   void Wait();
   void Leave(int sequences);
   std::optional<EndReason> Due(const Sequence& sequence) const;
@@ -68,14 +69,14 @@ class Replica {
 
   const ModelOptions model_;
   const base::Clock& clock_;
-  std::unique_ptr<Engine> engine_;             // Constant after Start.
+  std::unique_ptr<Engine> engine_;  // Constant after Start.
   const std::shared_ptr<Waker> waker_ = std::make_shared<Waker>();
   std::thread thread_;
 
   mutable base::Mutex mu_;
   std::condition_variable idle_cv_;
   std::vector<std::unique_ptr<Sequence>> inbox_ GUARDED_BY(mu_);
-  int inside_ GUARDED_BY(mu_) = 0;             // Sequences in the inbox, the queue and the slots.
+  int inside_ GUARDED_BY(mu_) = 0;  // Sequences in the inbox, the queue and the slots.
   bool closed_ GUARDED_BY(mu_) = false;
   ReplicaStats published_ GUARDED_BY(mu_);
   std::atomic<std::int64_t> service_ms_{1000};  // Mean time a sequence holds a slot.
@@ -85,15 +86,15 @@ class Replica {
   FairQueue queue_;
   StepBudget budget_;
   std::vector<std::unique_ptr<Sequence>> slots_;
-  std::vector<Sequence*> prompts_;             // Scratch: those whose prompt is not worked through.
+  std::vector<Sequence*> prompts_;                // Scratch: those whose prompt is not worked through.
   std::vector<std::unique_ptr<Sequence>> ended_;  // Scratch.
   int running_ = 0;
-  bool woken_ = false;                         // A consumer did something since the last turn.
-  base::MonoTime now_;                         // As of this turn.
-  base::MonoTime swept_at_;                    // When the queue was last swept.
+  bool woken_ = false;       // A consumer did something since the last turn.
+  base::MonoTime now_;       // As of this turn.
+  base::MonoTime swept_at_;  // When the queue was last swept.
   std::vector<EngineWork> work_;
   std::vector<EngineOutput> outputs_;
-  std::string text_;                           // Scratch.
+  std::string text_;  // Scratch.
   ReplicaStats stats_;
 };
 

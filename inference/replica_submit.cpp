@@ -1,6 +1,6 @@
-// How it works. What callers of a replica do: start it, check and queue a request, stop it. A request is checked wholly here, on the caller's
-// thread, so that the engine sees nothing out of range. The bound on the queue counts everything inside beyond the slots, so that a burst
-// that the slots can take is not refused because the replica's thread has not looked yet.
+// How it works. What callers of a replica do: start it, check and queue a request, stop it. A request is checked wholly here, on the
+// caller's thread, so that the engine sees nothing out of range. The bound on the queue counts everything inside beyond the slots, so that
+// a burst that the slots can take is not refused because the replica's thread has not looked yet.
 //
 // Tested by tests/inference/pool_test.cpp.
 #include <pthread.h>
@@ -35,7 +35,8 @@ void LowerPriority(int nice) {
 }
 
 absl::Status CheckStops(const std::vector<std::string>& stops) {
-  if (stops.size() > kStopsMax) return base::InvalidArgument(fmt::format("stop has {} strings; at most {} are allowed", stops.size(), kStopsMax));
+  if (stops.size() > kStopsMax)
+    return base::InvalidArgument(fmt::format("stop has {} strings; at most {} are allowed", stops.size(), kStopsMax));
   for (const std::string& stop : stops) {
     if (stop.empty() || stop.size() > kStopBytesMax) {
       return base::InvalidArgument(fmt::format("a stop string has {} bytes; 1 to {} are allowed", stop.size(), kStopBytesMax));
@@ -63,7 +64,8 @@ Replica::Replica(const ModelOptions& model, const base::Clock& clock)
   published_ = stats_;
 }
 
-absl::StatusOr<std::unique_ptr<Replica>> Replica::Start(const ModelOptions& model, const base::Clock& clock, int nice, const Factory& factory) {
+absl::StatusOr<std::unique_ptr<Replica>> Replica::Start(const ModelOptions& model, const base::Clock& clock, int nice,
+                                                        const Factory& factory) {
   std::unique_ptr<Replica> replica(new Replica(model, clock));
   std::promise<absl::Status> ready;
   auto started = ready.get_future();
@@ -94,14 +96,17 @@ absl::Status Replica::Check(const SequenceRequest& request) const {
   const auto input = static_cast<std::int64_t>(request.prompt_tokens.size());
   if (input == 0) return base::InvalidArgument("the prompt has no tokens");
   for (const std::int32_t token : request.prompt_tokens) {
-    if (token < 0 || token >= info.vocab_tokens) return base::InvalidArgument(fmt::format("prompt token {} is not one of the model's {}", token, info.vocab_tokens));
+    if (token < 0 || token >= info.vocab_tokens)
+      return base::InvalidArgument(fmt::format("prompt token {} is not one of the model's {}", token, info.vocab_tokens));
   }
   const std::int64_t output = std::max<std::int64_t>(request.max_tokens, 1);
-  if (request.max_tokens < 0) return Refuse(absl::StatusCode::kInvalidArgument, "max_tokens must not be negative", "INVALID_VALUE", "max_tokens");
+  if (request.max_tokens < 0)
+    return Refuse(absl::StatusCode::kInvalidArgument, "max_tokens must not be negative", "INVALID_VALUE", "max_tokens");
   if (input > info.context_tokens || output > info.context_tokens - input) {
-    const std::string message =
-        fmt::format("the prompt has {} tokens and max_tokens asks for {}; together model {} has a context of {}: shorten the prompt or lower max_tokens",
-                    input, output, model_.name, info.context_tokens);
+    const std::string message = fmt::format(
+        "the prompt has {} tokens and max_tokens asks for {}; together model {} has a context of {}: shorten the prompt or lower "
+        "max_tokens",
+        input, output, model_.name, info.context_tokens);
     return Refuse(absl::StatusCode::kInvalidArgument, message, "CONTEXT_LENGTH_EXCEEDED", "messages");
   }
   if (request.allowance < 1) return base::InvalidArgument("the allowance must be at least 1 token");
@@ -130,8 +135,10 @@ absl::StatusOr<std::shared_ptr<TokenStream>> Replica::Submit(SequenceRequest req
       base::ErrorDetail detail;
       detail.reason = "QUEUE_FULL";
       detail.retry_after_ms = RetryAfterMs();
-      return base::WithDetail(base::ResourceExhausted(fmt::format("model {} has {} sequences running and {} waiting, all it may hold; try again in {} ms", model_.name,
-                                                                  model_.slots, model_.queue_sequences_max, *detail.retry_after_ms)), detail);
+      return base::WithDetail(
+          base::ResourceExhausted(fmt::format("model {} has {} sequences running and {} waiting, all it may hold; try again in {} ms",
+                                              model_.name, model_.slots, model_.queue_sequences_max, *detail.retry_after_ms)),
+          detail);
     }
     ++inside_;
     inbox_.push_back(std::move(sequence));
@@ -149,21 +156,21 @@ std::int64_t Replica::RetryAfterMs() const {
 absl::Status Replica::StatusOf(EndReason reason, std::int64_t decoded) const {
   base::ErrorDetail detail;
   switch (reason) {
-    case EndReason::kCancelled:
-      return base::Cancelled("the request was cancelled");
+    case EndReason::kCancelled: return base::Cancelled("the request was cancelled");
     case EndReason::kDeadline:
-      return base::DeadlineExceeded(fmt::format("the deadline passed after {} output tokens; allow more time or ask for fewer tokens", decoded));
+      return base::DeadlineExceeded(
+          fmt::format("the deadline passed after {} output tokens; allow more time or ask for fewer tokens", decoded));
     case EndReason::kQueueTimeout:
       detail.reason = "QUEUE_TIMEOUT";
       detail.retry_after_ms = RetryAfterMs();
-      return base::WithDetail(base::Unavailable(fmt::format("model {} had no free slot for {} ms; try again in {} ms", model_.name, model_.queue_timeout.count(),
-                                                            *detail.retry_after_ms)), detail);
+      return base::WithDetail(base::Unavailable(fmt::format("model {} had no free slot for {} ms; try again in {} ms", model_.name,
+                                                            model_.queue_timeout.count(), *detail.retry_after_ms)),
+                              detail);
     case EndReason::kShutdown:
       detail.reason = "SHUTTING_DOWN";
       detail.retry_after_ms = 1000;
       return base::WithDetail(base::Unavailable("the server is shutting down; try again in 1000 ms"), detail);
-    default:
-      return absl::OkStatus();
+    default: return absl::OkStatus();
   }
 }
 

@@ -182,8 +182,10 @@ absl::Status CheckSampling(const SamplingParams& p) {
   if (p.top_k < 0) return OutOfRange("top_k", p.top_k, "0 (all) or more");
   if (!(p.min_p >= 0 && p.min_p <= 1)) return OutOfRange("min_p", p.min_p, "between 0 and 1");
   if (!(p.presence_penalty >= -2 && p.presence_penalty <= 2)) return OutOfRange("presence_penalty", p.presence_penalty, "between -2 and 2");
-  if (!(p.frequency_penalty >= -2 && p.frequency_penalty <= 2)) return OutOfRange("frequency_penalty", p.frequency_penalty, "between -2 and 2");
-  if (!(p.repeat_penalty > 0 && p.repeat_penalty <= 2)) return OutOfRange("repeat_penalty", p.repeat_penalty, "greater than 0 and at most 2");
+  if (!(p.frequency_penalty >= -2 && p.frequency_penalty <= 2))
+    return OutOfRange("frequency_penalty", p.frequency_penalty, "between -2 and 2");
+  if (!(p.repeat_penalty > 0 && p.repeat_penalty <= 2))
+    return OutOfRange("repeat_penalty", p.repeat_penalty, "greater than 0 and at most 2");
   return absl::OkStatus();
 }
 
@@ -237,7 +239,8 @@ absl::StatusOr<std::int32_t> Sampler::Sample(std::span<const float> logits, std:
     for (float& w : scratch.weights) w = w < least ? 0.0F : w;
   }
   const double total = SumOf(scratch.weights);
-  if (!std::isfinite(total)) return base::Internal("the model gave logits that are not numbers; its weights may be damaged: check the file's sha256");
+  if (!std::isfinite(total))
+    return base::Internal("the model gave logits that are not numbers; its weights may be damaged: check the file's sha256");
   const double draw = Draw(params_.seed, position);
   if (params_.top_k == 0 && params_.top_p >= 1) return PickFromAll(scratch.weights, draw * total);
   const bool every = params_.top_k >= static_cast<std::int64_t>(logits.size());

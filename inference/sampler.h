@@ -36,8 +36,8 @@ class Sampler {
   // The token at output position `position` (0 = the first). INTERNAL if the logits are of no use (NaN, or none finite).
   absl::StatusOr<std::int32_t> Sample(std::span<const float> logits, std::int64_t position, SamplerScratch& scratch) const;
 
-  void Accept(std::int32_t token);   // It stands in the output now.
-  void TakeBack(std::int32_t token); // It no longer does.
+  void Accept(std::int32_t token);    // It stands in the output now.
+  void TakeBack(std::int32_t token);  // It no longer does.
 
   // The next Sample gives none of these; ends with the next Accept.
   void Ban(std::span<const std::int32_t> tokens) { banned_.assign(tokens.begin(), tokens.end()); }

@@ -72,13 +72,13 @@ class StreamState {
   std::atomic<std::int64_t> decoded_now_{0};
 
   mutable base::Mutex mu_;
-  std::string text_ GUARDED_BY(mu_);               // Not yet taken.
-  std::int64_t decoded_ GUARDED_BY(mu_) = 0;       // As of the last push.
+  std::string text_ GUARDED_BY(mu_);          // Not yet taken.
+  std::int64_t decoded_ GUARDED_BY(mu_) = 0;  // As of the last push.
   std::int64_t delivered_ GUARDED_BY(mu_) = 0;
   std::int64_t allowance_ GUARDED_BY(mu_);
   bool allowance_final_ GUARDED_BY(mu_);
-  bool parked_ GUARDED_BY(mu_) = false;            // The replica waits to be woken for this sequence.
-  bool parked_news_ GUARDED_BY(mu_) = false;       // kParked has not been given yet.
+  bool parked_ GUARDED_BY(mu_) = false;       // The replica waits to be woken for this sequence.
+  bool parked_news_ GUARDED_BY(mu_) = false;  // kParked has not been given yet.
   bool ended_ GUARDED_BY(mu_) = false;
   StreamEnd end_ GUARDED_BY(mu_);
   std::function<void()> callback_ GUARDED_BY(mu_);

@@ -26,9 +26,9 @@ namespace tollgate::inference {
 class StreamState;  // What the pool keeps of it.
 
 struct Piece {
-  std::string text;                    // Valid UTF-8, whole code points; no byte of a stop string that was met is ever in it.
-  std::int64_t tokens_decoded = 0;     // Total decoded so far; this is what is billed.
-  std::int64_t tokens_delivered = 0;   // Of those, how many lie wholly in this piece and those before it.
+  std::string text;                   // Valid UTF-8, whole code points; no byte of a stop string that was met is ever in it.
+  std::int64_t tokens_decoded = 0;    // Total decoded so far; this is what is billed.
+  std::int64_t tokens_delivered = 0;  // Of those, how many lie wholly in this piece and those before it.
 };
 
 enum class Taken { kPiece, kParked, kEmpty, kEnd };
@@ -36,15 +36,15 @@ enum class Taken { kPiece, kParked, kEmpty, kEnd };
 // How the sequence ended. Counts are final and exact.
 struct StreamEnd {
   EndReason reason = EndReason::kStop;
-  absl::Status status;                           // As EndReason says. For people: no content.
-  std::int64_t input_tokens = 0;                 // Of the prompt.
-  std::int64_t input_tokens_evaluated = 0;       // Of those, how many the engine had worked through.
-  std::int64_t cached_input_tokens = 0;          // Of those, how many came from this tenant's own prefix cache.
-  std::int64_t tokens_decoded = 0;               // The token that ended the model's turn counts as one.
-  std::int64_t tokens_delivered = 0;             // As in the last piece taken or still to be taken.
-  int stop_index = -1;                           // Which of the request's stop strings was met; -1: none.
+  absl::Status status;                      // As EndReason says. For people: no content.
+  std::int64_t input_tokens = 0;            // Of the prompt.
+  std::int64_t input_tokens_evaluated = 0;  // Of those, how many the engine had worked through.
+  std::int64_t cached_input_tokens = 0;     // Of those, how many came from this tenant's own prefix cache.
+  std::int64_t tokens_decoded = 0;          // The token that ended the model's turn counts as one.
+  std::int64_t tokens_delivered = 0;        // As in the last piece taken or still to be taken.
+  int stop_index = -1;                      // Which of the request's stop strings was met; -1: none.
   base::MonoTime submitted_at;
-  std::optional<base::MonoTime> started_at;      // When it got a slot.
+  std::optional<base::MonoTime> started_at;  // When it got a slot.
   std::optional<base::MonoTime> first_token_at;
   base::MonoTime ended_at;
 };

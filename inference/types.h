@@ -33,16 +33,16 @@ struct SamplingParams {
 // A model that is loaded.
 struct ModelInfo {
   std::string name;
-  std::string engine;                // "llama" or "scripted".
-  base::Digest sha256{};             // Of the weights' file; of the engine's own description where there is no file.
-  std::string licence;               // SPDX name, as configured.
-  std::string architecture;          // As the file says: "llama", "deepseek2" …
-  std::string chat_template;         // How turns are rendered: "chatml", "scripted" …
-  std::string engine_build;          // Library and backend, for records and diagnostics.
-  std::int64_t context_tokens = 0;   // Guaranteed to one sequence: prompt + output.
+  std::string engine;               // "llama" or "scripted".
+  base::Digest sha256{};            // Of the weights' file; of the engine's own description where there is no file.
+  std::string licence;              // SPDX name, as configured.
+  std::string architecture;         // As the file says: "llama", "deepseek2" …
+  std::string chat_template;        // How turns are rendered: "chatml", "scripted" …
+  std::string engine_build;         // Library and backend, for records and diagnostics.
+  std::int64_t context_tokens = 0;  // Guaranteed to one sequence: prompt + output.
   std::int64_t vocab_tokens = 0;
-  std::int64_t size_bytes = 0;       // Of the weights' file.
-  int slots = 0;                     // Sequences that run side by side.
+  std::int64_t size_bytes = 0;  // Of the weights' file.
+  int slots = 0;                // Sequences that run side by side.
 };
 
 // Why a sequence ended. In brackets: the status that StreamEnd carries.

@@ -51,9 +51,8 @@ base::Companion TransferRow(const v1::Record& request, const std::string& id, ba
   const v1::PinnedPrice& price = request.request().price();
   return {&TransferTable(),
           {id, AttemptOf(request), std::int64_t{0}, std::string("usage"), base::ToMicros(at), amount.nanos, std::int64_t{price.version()},
-           std::int64_t{tokens.input() - tokens.cached_input()}, std::int64_t{tokens.cached_input()},
-           std::int64_t{tokens.output()}, IdValue(request.org_id()), IdValue(request.team_id()), price.currency(), AccountOf(request),
-           std::string(kPlatform)}};
+           std::int64_t{tokens.input() - tokens.cached_input()}, std::int64_t{tokens.cached_input()}, std::int64_t{tokens.output()},
+           IdValue(request.org_id()), IdValue(request.team_id()), price.currency(), AccountOf(request), std::string(kPlatform)}};
 }
 
 }  // namespace
@@ -63,9 +62,8 @@ absl::Status Validate(const Price& price) {
   if (price.model.empty() || price.model.size() > kModelMax) {
     return base::InvalidArgument(fmt::format("a price needs the name of its model, of at most {} bytes", kModelMax));
   }
-  const std::pair<std::string_view, std::int64_t> rates[] = {{"input", price.input_nanos_per_1000},
-                                                             {"cached input", price.cached_input_nanos_per_1000},
-                                                             {"output", price.output_nanos_per_1000}};
+  const std::pair<std::string_view, std::int64_t> rates[] = {
+      {"input", price.input_nanos_per_1000}, {"cached input", price.cached_input_nanos_per_1000}, {"output", price.output_nanos_per_1000}};
   for (const auto& [kind, nanos] : rates) {
     if (nanos < Price::kNanosMin || nanos > Price::kNanosMax) {
       return base::InvalidArgument(fmt::format("the {} price of {} is {} for 1,000 tokens; it must be from {} to {}: no token is free",
@@ -73,8 +71,8 @@ absl::Status Validate(const Price& price) {
                                                base::FormatMoney({Price::kNanosMax})));
     }
   }
-  const bool iso = price.currency.size() == 3 &&
-                   std::all_of(price.currency.begin(), price.currency.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+  const bool iso =
+      price.currency.size() == 3 && std::all_of(price.currency.begin(), price.currency.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
   if (!iso) return base::InvalidArgument(fmt::format("the currency of {} must be three capitals, as EUR", price.model));
   return absl::OkStatus();
 }
@@ -139,41 +137,81 @@ absl::StatusOr<std::vector<base::Companion>> Settlement(const v1::Record& reques
   TG_ASSIGN(const base::Money amount, AmountOf(body.price(), tokens));
   std::vector<base::Companion> rows;
   const bool held = body.has_holder();
-  rows.push_back(
-      {&UsageTable(),
-       {id->ToString(), AttemptOf(request), base::ToMicros(at), IdValue(request.org_id()), IdValue(request.team_id()),
-        IdValue(request.project_id()), IdValue(request.key_id()), std::int64_t{tokens.input()}, std::int64_t{tokens.cached_input()},
-        std::int64_t{tokens.output()}, std::int64_t{tokens.delivered()}, std::int64_t{body.price().version()}, amount.nanos,
-        held ? IdValue(body.holder().instance_id()) : base::Value(),
-        held ? base::Value(std::int64_t{body.holder().epoch()}) : base::Value(), body.price().currency(), body.model(), names.org,
-        names.team, names.project, names.key,
-        request.end_user_hmac().empty() ? base::Value() : base::Value(base::Blob{request.end_user_hmac()}),
-        base::Blob{HoldBytes(body)}}});
+  rows.push_back({&UsageTable(),
+                  {id->ToString(),
+                   AttemptOf(request),
+                   base::ToMicros(at),
+                   IdValue(request.org_id()),
+                   IdValue(request.team_id()),
+                   IdValue(request.project_id()),
+                   IdValue(request.key_id()),
+                   std::int64_t{tokens.input()},
+                   std::int64_t{tokens.cached_input()},
+                   std::int64_t{tokens.output()},
+                   std::int64_t{tokens.delivered()},
+                   std::int64_t{body.price().version()},
+                   amount.nanos,
+                   held ? IdValue(body.holder().instance_id()) : base::Value(),
+                   held ? base::Value(std::int64_t{body.holder().epoch()}) : base::Value(),
+                   body.price().currency(),
+                   body.model(),
+                   names.org,
+                   names.team,
+                   names.project,
+                   names.key,
+                   request.end_user_hmac().empty() ? base::Value() : base::Value(base::Blob{request.end_user_hmac()}),
+                   base::Blob{HoldBytes(body)}}});
   if (amount.nanos > 0) rows.push_back(TransferRow(request, id->ToString(), at, amount, tokens));
   return rows;
 }
 
 const base::CompanionTable& UsageTable() {
-  static const base::CompanionTable& table = *new base::CompanionTable{
-      "metering.usage",
-      {{"request_id", "uuid"},      {"attempt", "int4"},          {"at_us", "int8"},          {"org_id", "uuid"},
-       {"team_id", "uuid"},         {"project_id", "uuid"},       {"key_id", "uuid"},         {"input_tokens", "int8"},
-       {"cached_input_tokens", "int8"}, {"output_tokens", "int8"}, {"delivered_tokens", "int8"}, {"price_version", "int8"},
-       {"amount_nanos", "int8"},    {"instance_id", "uuid"},      {"epoch", "int8"},          {"currency", "text"},
-       {"model", "text"},           {"org_name", "text"},         {"team_name", "text"},      {"project_name", "text"},
-       {"key_name", "text"},        {"end_user_hmac", "bytea"},   {"holds", "bytea"}},
-      "log_id",
-      "leaf_index"};
+  static const base::CompanionTable& table = *new base::CompanionTable{"metering.usage",
+                                                                       {{"request_id", "uuid"},
+                                                                        {"attempt", "int4"},
+                                                                        {"at_us", "int8"},
+                                                                        {"org_id", "uuid"},
+                                                                        {"team_id", "uuid"},
+                                                                        {"project_id", "uuid"},
+                                                                        {"key_id", "uuid"},
+                                                                        {"input_tokens", "int8"},
+                                                                        {"cached_input_tokens", "int8"},
+                                                                        {"output_tokens", "int8"},
+                                                                        {"delivered_tokens", "int8"},
+                                                                        {"price_version", "int8"},
+                                                                        {"amount_nanos", "int8"},
+                                                                        {"instance_id", "uuid"},
+                                                                        {"epoch", "int8"},
+                                                                        {"currency", "text"},
+                                                                        {"model", "text"},
+                                                                        {"org_name", "text"},
+                                                                        {"team_name", "text"},
+                                                                        {"project_name", "text"},
+                                                                        {"key_name", "text"},
+                                                                        {"end_user_hmac", "bytea"},
+                                                                        {"holds", "bytea"}},
+                                                                       "log_id",
+                                                                       "leaf_index"};
   return table;
 }
 
 const base::CompanionTable& TransferTable() {
-  static const base::CompanionTable& table = *new base::CompanionTable{
-      "metering.transfer",
-      {{"request_id", "uuid"},   {"attempt", "int4"},      {"entry", "int4"},        {"kind", "text"},
-       {"at_us", "int8"},        {"amount_nanos", "int8"}, {"price_version", "int8"}, {"input_tokens", "int8"},
-       {"cached_input_tokens", "int8"}, {"output_tokens", "int8"}, {"org_id", "uuid"}, {"team_id", "uuid"},
-       {"currency", "text"},     {"debit", "text"},        {"credit", "text"}}};
+  static const base::CompanionTable& table = *new base::CompanionTable{"metering.transfer",
+                                                                       {{"request_id", "uuid"},
+                                                                        {"attempt", "int4"},
+                                                                        {"entry", "int4"},
+                                                                        {"kind", "text"},
+                                                                        {"at_us", "int8"},
+                                                                        {"amount_nanos", "int8"},
+                                                                        {"price_version", "int8"},
+                                                                        {"input_tokens", "int8"},
+                                                                        {"cached_input_tokens", "int8"},
+                                                                        {"output_tokens", "int8"},
+                                                                        {"org_id", "uuid"},
+                                                                        {"team_id", "uuid"},
+                                                                        {"currency", "text"},
+                                                                        {"debit", "text"},
+                                                                        {"credit", "text"}}};
   return table;
 }
 

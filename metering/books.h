@@ -24,15 +24,15 @@ namespace tollgate::metering {
 
 // One line of the price book: immutable once written, identified by its version.
 struct Price {
-  static constexpr std::int64_t kNanosMin = 1'000;                      // A nano a token: no token is free.
-  static constexpr std::int64_t kNanosMax = 1'000'000'000'000'000;      // 10^15: a million units for 1,000 tokens.
-  std::int64_t version = 0;                                             // From 1, unique, ascending as written.
+  static constexpr std::int64_t kNanosMin = 1'000;                  // A nano a token: no token is free.
+  static constexpr std::int64_t kNanosMax = 1'000'000'000'000'000;  // 10^15: a million units for 1,000 tokens.
+  std::int64_t version = 0;                                         // From 1, unique, ascending as written.
   std::string model;
   base::WallTime effective_from;
-  std::int64_t input_nanos_per_1000 = 0;         // Nano-units of `currency` for 1,000 tokens.
+  std::int64_t input_nanos_per_1000 = 0;  // Nano-units of `currency` for 1,000 tokens.
   std::int64_t cached_input_nanos_per_1000 = 0;
   std::int64_t output_nanos_per_1000 = 0;
-  std::string currency;                          // ISO 4217, three capitals.
+  std::string currency;  // ISO 4217, three capitals.
 };
 
 // INVALID_ARGUMENT, naming the field, for a price that no book may hold. For whoever edits prices.

@@ -12,10 +12,10 @@
 namespace tollgate::metering {
 
 struct PostgresLeasesOptions {
-  base::PostgresOptions postgres;                  // Role tollgate_writer.
-  Holder holder;                                   // The instance and the epoch under which it owns its log.
+  base::PostgresOptions postgres;                    // Role tollgate_writer.
+  Holder holder;                                     // The instance and the epoch under which it owns its log.
   std::chrono::milliseconds exchange_timeout{3000};  // Reconnecting included.
-  std::size_t queue_max = 16;                      // Exchanges that wait; UNAVAILABLE beyond.
+  std::size_t queue_max = 16;                        // Exchanges that wait; UNAVAILABLE beyond.
 };
 
 class PostgresLeases final : public Leases {

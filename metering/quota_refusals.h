@@ -22,9 +22,9 @@ absl::Status TooManyRunning(const QuotaRule& rule, std::int64_t running);
 
 // The lease store cannot be reached: UNAVAILABLE with ErrorDetail, reason QUOTA_UNAVAILABLE.
 absl::Status StoreAway();
-absl::Status StoreSlow();      // No lease came in time.
+absl::Status StoreSlow();  // No lease came in time.
 absl::Status TooManyWaiting();
-absl::Status LeasesLost();     // The holder was closed by the next owner of the log.
+absl::Status LeasesLost();  // The holder was closed by the next owner of the log.
 absl::Status Stopping();
 
 }  // namespace tollgate::metering

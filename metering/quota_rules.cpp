@@ -18,11 +18,8 @@ constexpr std::array<std::pair<std::string_view, Scope::Kind>, 4> kKinds{
     {{"org", Scope::Kind::kOrg}, {"team", Scope::Kind::kTeam}, {"project", Scope::Kind::kProject}, {"key", Scope::Kind::kKey}}};
 constexpr std::array<std::pair<std::string_view, Meter>, 3> kMeters{
     {{"requests", Meter::kRequests}, {"tokens", Meter::kTokens}, {"concurrent", Meter::kConcurrent}}};
-constexpr std::array<std::pair<std::string_view, Window>, 5> kWindows{{{"minute", Window::kMinute},
-                                                                       {"hour", Window::kHour},
-                                                                       {"day", Window::kDay},
-                                                                       {"month", Window::kMonth},
-                                                                       {"none", Window::kNone}}};
+constexpr std::array<std::pair<std::string_view, Window>, 5> kWindows{
+    {{"minute", Window::kMinute}, {"hour", Window::kHour}, {"day", Window::kDay}, {"month", Window::kMonth}, {"none", Window::kNone}}};
 
 template <typename Table, typename T>
 std::string_view NameIn(const Table& table, T value) {

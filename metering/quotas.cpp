@@ -99,8 +99,7 @@ void FillHolds(const Reservation& reservation, v1::RequestBody* body) {
   body->mutable_holder()->set_epoch(holder.epoch);
 }
 
-Quotas::Quotas(const base::Clock& clock, Leases& leases, QuotaOptions options)
-    : core_(std::make_unique<Core>(clock, leases, options)) {}
+Quotas::Quotas(const base::Clock& clock, Leases& leases, QuotaOptions options) : core_(std::make_unique<Core>(clock, leases, options)) {}
 
 Quotas::~Quotas() {
   After after;

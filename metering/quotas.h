@@ -95,12 +95,12 @@ struct Remaining {
 };
 
 struct QuotaOptions {
-  std::chrono::milliseconds lease_ttl{5000};     // Without word from the store for this long nothing new is spent.
-  std::chrono::milliseconds lease_wait{1000};    // How long Reserve and Extend may wait for a lease.
-  std::chrono::milliseconds recheck{250};        // A spent balance is asked again at most this often.
-  std::chrono::milliseconds tick{250};           // See StartTicking.
-  std::size_t waiting_max = 10'000;              // Calls that wait for leases; UNAVAILABLE beyond.
-  std::size_t asks_max = 500;                    // Leases in one exchange.
+  std::chrono::milliseconds lease_ttl{5000};   // Without word from the store for this long nothing new is spent.
+  std::chrono::milliseconds lease_wait{1000};  // How long Reserve and Extend may wait for a lease.
+  std::chrono::milliseconds recheck{250};      // A spent balance is asked again at most this often.
+  std::chrono::milliseconds tick{250};         // See StartTicking.
+  std::size_t waiting_max = 10'000;            // Calls that wait for leases; UNAVAILABLE beyond.
+  std::size_t asks_max = 500;                  // Leases in one exchange.
 };
 
 class Quotas {

@@ -20,7 +20,8 @@ constexpr std::int64_t kPage = 2'000;
 const std::string kRecords =
     "SELECT r.log_id, r.leaf_index, r.message, u.log_id, u.leaf_index, u.input_tokens, u.cached_input_tokens, u.output_tokens, "
     "u.delivered_tokens, u.amount_nanos, u.price_version, u.currency, t.input_tokens, t.cached_input_tokens, t.output_tokens, "
-    "t.amount_nanos, t.price_version FROM audit.record r LEFT JOIN metering.usage u ON u.request_id = r.request_id AND u.attempt = greatest(r.attempt, 1) "
+    "t.amount_nanos, t.price_version FROM audit.record r LEFT JOIN metering.usage u ON u.request_id = r.request_id AND u.attempt = "
+    "greatest(r.attempt, 1) "
     "LEFT JOIN metering.transfer t ON t.request_id = r.request_id AND t.attempt = greatest(r.attempt, 1) AND t.entry = 0 "
     "WHERE r.kind IN (4, 5) AND r.wall_us >= $1::int8 AND r.wall_us < $2::int8 "
     "AND r.day BETWEEN date '1970-01-01' + ($1::int8 / 86400000000)::int4 AND date '1970-01-01' + ($2::int8 / 86400000000)::int4 "
@@ -31,7 +32,8 @@ const std::string kOrphanUsage =
     "AND r.leaf_index = u.leaf_index AND r.request_id = u.request_id AND r.kind IN (4, 5))";
 const std::string kOrphanTransfer =
     "SELECT count(*), coalesce(sum(input_tokens + cached_input_tokens + output_tokens), 0)::int8, min(request_id::text) "
-    "FROM metering.transfer t WHERE at_us >= $1::int8 AND at_us < $2::int8 AND NOT EXISTS (SELECT FROM metering.usage u WHERE u.request_id = t.request_id "
+    "FROM metering.transfer t WHERE at_us >= $1::int8 AND at_us < $2::int8 AND NOT EXISTS (SELECT FROM metering.usage u WHERE u.request_id "
+    "= t.request_id "
     "AND u.attempt = t.attempt)";
 
 std::string Counts(std::int64_t input, std::int64_t cached, std::int64_t output, std::int64_t amount) {

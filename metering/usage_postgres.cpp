@@ -55,8 +55,12 @@ absl::StatusOr<std::vector<ReportRow>> UsageReport(base::Session& session, Repor
   for (const Grouping& g : kGroupings) {
     if (g.by == by) sql = TextOf(g);
   }
-  const base::Params params{base::ToMicros(filter.from), base::ToMicros(filter.to), IdOrNull(filter.org), IdOrNull(filter.team),
-                            IdOrNull(filter.project), IdOrNull(filter.key),
+  const base::Params params{base::ToMicros(filter.from),
+                            base::ToMicros(filter.to),
+                            IdOrNull(filter.org),
+                            IdOrNull(filter.team),
+                            IdOrNull(filter.project),
+                            IdOrNull(filter.key),
                             filter.model.empty() ? base::Value() : base::Value(filter.model)};
   TG_ASSIGN(const base::Rows rows, session.Run("usage report", sql, params));
   std::vector<ReportRow> report;

@@ -26,16 +26,16 @@ struct ReportFilter {
   std::optional<base::Uuid> team;
   std::optional<base::Uuid> project;
   std::optional<base::Uuid> key;
-  std::string model;    // Empty = all.
+  std::string model;  // Empty = all.
 };
 
 struct ReportRow {
-  std::string id;       // The group: a uuid, a model's name, or a day as 2026-11-25 (UTC).
-  std::string name;     // Its latest name.
-  std::string currency; // Groups are apart by currency; amounts of two are never added.
+  std::string id;        // The group: a uuid, a model's name, or a day as 2026-11-25 (UTC).
+  std::string name;      // Its latest name.
+  std::string currency;  // Groups are apart by currency; amounts of two are never added.
   std::int64_t attempts = 0;
   std::int64_t requests = 0;
-  std::int64_t input_tokens = 0;         // Cached ones included.
+  std::int64_t input_tokens = 0;  // Cached ones included.
   std::int64_t cached_input_tokens = 0;
   std::int64_t output_tokens = 0;
   std::int64_t delivered_tokens = 0;
@@ -46,7 +46,7 @@ struct ReportRow {
 absl::StatusOr<std::vector<ReportRow>> UsageReport(base::Session& session, ReportBy by, const ReportFilter& filter);
 
 struct Reconciliation {
-  std::int64_t records = 0;      // FINAL and ABORT in the period.
+  std::int64_t records = 0;  // FINAL and ABORT in the period.
   std::int64_t usages = 0;
   std::int64_t transfers = 0;
   std::int64_t record_tokens = 0;

@@ -44,13 +44,18 @@ absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& w
     out.first_word_[at] = index;
   }
 
-  const std::size_t states = out.depth_.size();
-  out.ending_.assign(states, kNone);
-  out.shorter_.assign(states, kNone);
+  out.Link();
+  return out;
+}
+
+void AhoCorasick::Link() {
+  const std::size_t k = classes_, states = depth_.size();
+  ending_.assign(states, kNone);
+  shorter_.assign(states, kNone);
   std::vector<State> failure(states, kStart), queue;
   queue.reserve(states);
   for (std::size_t c = 0; c < k; ++c) {
-    State& to = out.next_[c];
+    State& to = next_[c];
     if (to == kNone)
       to = kStart;
     else
@@ -58,11 +63,11 @@ absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& w
   }
   for (std::size_t head = 0; head < queue.size(); ++head) {
     const State at = queue[head], fail = failure[at];
-    out.shorter_[at] = out.ending_[fail];
-    out.ending_[at] = out.first_word_[at] != kNone ? at : out.ending_[fail];
+    shorter_[at] = ending_[fail];
+    ending_[at] = first_word_[at] != kNone ? at : ending_[fail];
     for (std::size_t c = 0; c < k; ++c) {
-      State& to = out.next_[at * k + c];
-      const State through = out.next_[fail * k + c];
+      State& to = next_[at * k + c];
+      const State through = next_[fail * k + c];
       if (to == kNone) {
         to = through;
       } else {
@@ -71,7 +76,6 @@ absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& w
       }
     }
   }
-  return out;
 }
 
 }  // namespace tollgate::policy

@@ -39,6 +39,7 @@ class AhoCorasick {
 
  private:
   static constexpr std::uint32_t kNone = UINT32_MAX;
+  void Link();  // Completes a trie.
 
   std::array<std::uint16_t, 256> class_{};
   std::size_t classes_ = 1;

@@ -1,5 +1,5 @@
 // The database itself keeps orgs apart (row-level security by the viewer); the names in a filter are looked up within the caller's reach as
-// well. Content is opened record by record, each after its own VIEW record. Tested by tests/gateway/admin/services_test.cpp.
+// well. Content is opened record by record, each after its own VIEW record. Tested by tests/gateway/admin/services_reading_test.cpp.
 #include <fmt/format.h>
 
 #include "audit/verify.h"

@@ -1,5 +1,5 @@
 // Reports run with the reader's role, which sees only the rows of the org that the transaction names; reconciling needs them all and runs
-// with the verifier's. Tested by tests/gateway/admin/services_test.cpp.
+// with the verifier's. Tested by tests/gateway/admin/services_reading_test.cpp.
 #include <fmt/format.h>
 
 #include "gateway/admin/describe.h"

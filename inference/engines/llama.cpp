@@ -1,6 +1,6 @@
-// How it works. A context with split KV: slot i is libllama's sequence i and owns its part of the cache, so a sequence that was let in never
-// runs out. A step is one batch in the order of slots, which libllama computes in the fewest passes; only the last token of a finished
-// prompt and each decoded token ask for logits, and our own sampler reads them where they lie.
+// How it works. A context with split KV: slot i is libllama's sequence i and owns its part of the cache, so a sequence that was let in
+// never runs out. A step is one batch in the order of slots, which libllama computes in the fewest passes; only the last token of a
+// finished prompt and each decoded token ask for logits, and our own sampler reads them where they lie.
 //
 // The token that was sampled last is not in the cache: it is fed by the next step. So after k output tokens the cache holds the prompt and
 // k - 1 of them, and Rewind only has to cut it.
@@ -49,7 +49,7 @@ struct Batch {
 struct Slot {
   std::vector<std::int32_t> prompt;
   std::vector<std::int32_t> output;
-  std::int64_t cached = 0;          // Tokens in the KV cache.
+  std::int64_t cached = 0;  // Tokens in the KV cache.
   Sampler sampler;
   std::int32_t TokenAt(std::int64_t position) const {
     const auto size = static_cast<std::int64_t>(prompt.size());
@@ -60,9 +60,15 @@ struct Slot {
 class LlamaEngine final : public Engine {
  public:
   LlamaEngine(ModelInfo info, LlamaModel model, LlamaContext context, LlamaVocab vocab, int step_tokens_max)
-      : info_(std::move(info)), model_(std::move(model)), context_(std::move(context)), vocab_(std::move(vocab)), batch_(step_tokens_max),
-        slots_(static_cast<std::size_t>(info_.slots)), step_tokens_max_(step_tokens_max) {
-    llama_set_abort_callback(context_.get(), [](void* self) { return static_cast<LlamaEngine*>(self)->interrupted(); }, this);
+      : info_(std::move(info)),
+        model_(std::move(model)),
+        context_(std::move(context)),
+        vocab_(std::move(vocab)),
+        batch_(step_tokens_max),
+        slots_(static_cast<std::size_t>(info_.slots)),
+        step_tokens_max_(step_tokens_max) {
+    llama_set_abort_callback(
+        context_.get(), [](void* self) { return static_cast<LlamaEngine*>(self)->interrupted(); }, this);
   }
 
   ~LlamaEngine() override {
@@ -133,7 +139,8 @@ absl::Status LlamaEngine::Fill(std::span<const EngineWork> work) {
   batch_.raw.n_tokens = 0;
   wanted_.clear();
   for (const EngineWork& item : ordered_) {
-    if (item.slot < 0 || item.slot >= info_.slots || !slots_[item.slot]) return base::Internal(fmt::format("slot {} is not open", item.slot));
+    if (item.slot < 0 || item.slot >= info_.slots || !slots_[item.slot])
+      return base::Internal(fmt::format("slot {} is not open", item.slot));
     const Slot& slot = *slots_[item.slot];
     const std::int64_t known = static_cast<std::int64_t>(slot.prompt.size() + slot.output.size());
     const std::int64_t tokens = std::max<std::int64_t>(item.prompt_tokens, 1);
@@ -217,14 +224,17 @@ absl::Status CheckFile(const ModelOptions& model, ModelInfo& info, std::string& 
   if (!header.ok()) return base::Annotate(header.status(), model.file);
   info.sha256 = base::Sha256(file.bytes());
   if (!model.sha256) {
-    return base::FailedPrecondition(fmt::format("{} is not registered by its digest; if you trust the file, set sha256: {}", model.file, base::HexEncode(base::View(info.sha256))));
+    return base::FailedPrecondition(fmt::format("{} is not registered by its digest; if you trust the file, set sha256: {}", model.file,
+                                                base::HexEncode(base::View(info.sha256))));
   }
   if (info.sha256 != *model.sha256) {
-    return base::FailedPrecondition(fmt::format("{} is not the file that was registered: its sha256 is {}, expected {}; fetch it again", model.file,
-                                                base::HexEncode(base::View(info.sha256)), base::HexEncode(base::View(*model.sha256))));
+    return base::FailedPrecondition(fmt::format("{} is not the file that was registered: its sha256 is {}, expected {}; fetch it again",
+                                                model.file, base::HexEncode(base::View(info.sha256)),
+                                                base::HexEncode(base::View(*model.sha256))));
   }
   if (model.context_tokens > header->context_tokens) {
-    return base::FailedPrecondition(fmt::format("context_tokens is {}, but the model was trained for {}", model.context_tokens, header->context_tokens));
+    return base::FailedPrecondition(
+        fmt::format("context_tokens is {}, but the model was trained for {}", model.context_tokens, header->context_tokens));
   }
   info.architecture = header->architecture;
   info.vocab_tokens = header->vocab_tokens;
@@ -262,22 +272,27 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
     return base::FailedPrecondition(fmt::format("{} holds no model that continues text", model.file));
   }
   if (static_cast<std::size_t>(model.slots) > llama_max_parallel_sequences()) {
-    return base::InvalidArgument(fmt::format("slots is {}; libllama runs at most {} sequences", model.slots, llama_max_parallel_sequences()));
+    return base::InvalidArgument(
+        fmt::format("slots is {}; libllama runs at most {} sequences", model.slots, llama_max_parallel_sequences()));
   }
-  const int step_tokens_max = static_cast<int>(std::min<std::int64_t>(std::max(model.step_tokens_max, model.slots + 16), CacheTokens(model)));
+  const int step_tokens_max =
+      static_cast<int>(std::min<std::int64_t>(std::max(model.step_tokens_max, model.slots + 16), CacheTokens(model)));
   LlamaContext context = MakeContext(weights.get(), model, step_tokens_max);
   if (context == nullptr) {
-    return base::FailedPrecondition(fmt::format("no memory for {} slots of {} tokens: lower slots or context_tokens", model.slots, model.context_tokens));
+    return base::FailedPrecondition(
+        fmt::format("no memory for {} slots of {} tokens: lower slots or context_tokens", model.slots, model.context_tokens));
   }
   const llama_context* made = context.get();
-  if (llama_n_ctx_seq(made) < model.context_tokens || static_cast<int>(llama_n_seq_max(made)) < model.slots || static_cast<int>(llama_n_batch(made)) < step_tokens_max) {
-    return base::FailedPrecondition(fmt::format("libllama made a smaller context than asked for: {} slots of {} tokens, {} a step", llama_n_seq_max(made),
-                                                llama_n_ctx_seq(made), llama_n_batch(made)));
+  if (llama_n_ctx_seq(made) < model.context_tokens || static_cast<int>(llama_n_seq_max(made)) < model.slots ||
+      static_cast<int>(llama_n_batch(made)) < step_tokens_max) {
+    return base::FailedPrecondition(fmt::format("libllama made a smaller context than asked for: {} slots of {} tokens, {} a step",
+                                                llama_n_seq_max(made), llama_n_ctx_seq(made), llama_n_batch(made)));
   }
   TG_ASSIGN(LlamaVocab vocab, LlamaVocab::Make(weights.get(), std::move(format)));
   info.vocab_tokens = vocab.tokens();
   auto engine = std::make_unique<LlamaEngine>(std::move(info), std::move(weights), std::move(context), std::move(vocab), step_tokens_max);
-  TG_RETURN_IF_ERROR(engine->Start(model.threads > 0 ? model.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()) - 1)));
+  TG_RETURN_IF_ERROR(
+      engine->Start(model.threads > 0 ? model.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()) - 1)));
   return engine;
 }
 

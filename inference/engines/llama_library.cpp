@@ -42,7 +42,8 @@ absl::Status Start(const std::string& dir) {
   llama_backend_init();
   ggml_backend_load_all_from_path(dir.c_str());
   if (Processor() == nullptr) {
-    return base::FailedPrecondition(fmt::format("no compute backend for this processor in {}: set inference.backends_dir to the folder with libggml-cpu-*.so", dir));
+    return base::FailedPrecondition(
+        fmt::format("no compute backend for this processor in {}: set inference.backends_dir to the folder with libggml-cpu-*.so", dir));
   }
   return absl::OkStatus();
 }

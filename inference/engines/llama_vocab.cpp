@@ -1,5 +1,5 @@
-// How it works. Pieces are read once, so that a step copies nothing. A prompt is laid out by ChatFormat; text goes through the tokenizer with
-// special tokens off, control tokens are put in by id. The tokenizer is thread-safe.
+// How it works. Pieces are read once, so that a step copies nothing. A prompt is laid out by ChatFormat; text goes through the tokenizer
+// with special tokens off, control tokens are put in by id. The tokenizer is thread-safe.
 //
 // Tested by tests/inference/model_test.cpp.
 #include "inference/engines/llama_vocab.h"
@@ -42,7 +42,8 @@ absl::Status LlamaVocab::AddPieces() {
   end_of_turn_.reserve(static_cast<std::size_t>(count));
   for (int token = 0; token < count; ++token) {
     bytes_ += PieceOf(vocab_, token, false);
-    if (bytes_.size() > std::numeric_limits<std::uint32_t>::max()) return base::FailedPrecondition("the model's tokens have more than 4 GiB of text");
+    if (bytes_.size() > std::numeric_limits<std::uint32_t>::max())
+      return base::FailedPrecondition("the model's tokens have more than 4 GiB of text");
     ends_.push_back(static_cast<std::uint32_t>(bytes_.size()));
     end_of_turn_.push_back(llama_vocab_is_eog(vocab_, token));
   }
@@ -58,7 +59,8 @@ absl::Status LlamaVocab::AddControls() {
   }
   for (const std::string& name : wanted) {
     if (!controls_.contains(name)) {
-      return base::FailedPrecondition(fmt::format("the model's chat template uses {}, which is no control token of its vocabulary: the file does not fit its template", name));
+      return base::FailedPrecondition(fmt::format(
+          "the model's chat template uses {}, which is no control token of its vocabulary: the file does not fit its template", name));
     }
   }
   return absl::OkStatus();
@@ -85,7 +87,8 @@ absl::StatusOr<std::vector<std::int32_t>> LlamaVocab::Render(std::span<const Tur
 }
 
 absl::Status LlamaVocab::Tokenize(std::string_view text, std::vector<std::int32_t>& tokens) const {
-  if (text.size() > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max() / 2)) return base::InvalidArgument("the prompt's text is longer than 1 GiB");
+  if (text.size() > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max() / 2))
+    return base::InvalidArgument("the prompt's text is longer than 1 GiB");
   const std::size_t before = tokens.size();
   const auto size = static_cast<std::int32_t>(text.size());
   try {

@@ -34,13 +34,13 @@ class LlamaVocab {
   absl::Status AddControls();
   absl::Status Tokenize(std::string_view text, std::vector<std::int32_t>& tokens) const;
 
-  const llama_vocab* vocab_;                                 // Of the model, which outlives this.
+  const llama_vocab* vocab_;  // Of the model, which outlives this.
   ChatFormat format_;
-  std::string bytes_;                                        // Of all tokens, one after the other.
-  std::vector<std::uint32_t> ends_;                          // Where each one's end in bytes_.
+  std::string bytes_;                // Of all tokens, one after the other.
+  std::vector<std::uint32_t> ends_;  // Where each one's end in bytes_.
   std::vector<bool> end_of_turn_;
-  std::unordered_map<std::string, std::int32_t> controls_;   // Those the format needs.
-  bool begins_ = false;                                      // Every prompt opens with the model's begin token.
+  std::unordered_map<std::string, std::int32_t> controls_;  // Those the format needs.
+  bool begins_ = false;                                     // Every prompt opens with the model's begin token.
 };
 
 }  // namespace tollgate::inference

@@ -19,9 +19,9 @@ namespace tollgate::inference {
 
 struct ScriptEvent {
   enum Kind { kToken, kFail, kAbort, kHang, kEnd } kind = kEnd;
-  std::string_view bytes;                // Of the script; valid as long as it.
-  std::chrono::milliseconds pace{0};     // Since the token before.
-  bool ends = false;                     // Nothing comes after this token.
+  std::string_view bytes;             // Of the script; valid as long as it.
+  std::chrono::milliseconds pace{0};  // Since the token before.
+  bool ends = false;                  // Nothing comes after this token.
 };
 
 class Script {
@@ -30,12 +30,15 @@ class Script {
   static Script Parse(std::string_view user_text);
 
   ScriptEvent Next();
-  void Restart() { at_ = 0; given_ = 0; }
+  void Restart() {
+    at_ = 0;
+    given_ = 0;
+  }
 
  private:
   struct Step {
     ScriptEvent::Kind kind;
-    std::string text;       // The token.
+    std::string text;  // The token.
     std::int64_t times = 1;
     std::chrono::milliseconds pace{0};
   };
@@ -44,8 +47,8 @@ class Script {
   void AddSaid(std::string_view text, std::chrono::milliseconds pace);
 
   std::vector<Step> steps_;
-  std::size_t at_ = 0;          // The step that is under way,
-  std::int64_t given_ = 0;      // and how often it was given.
+  std::size_t at_ = 0;      // The step that is under way,
+  std::int64_t given_ = 0;  // and how often it was given.
 };
 
 }  // namespace tollgate::inference

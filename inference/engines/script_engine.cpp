@@ -22,7 +22,8 @@ namespace {
 
 using std::chrono::microseconds;
 
-// Ids: up to four ASCII bytes other than NUL, seven bits each, the first lowest; or kBytes | count << 24 | up to three bytes; or kControl + n.
+// Ids: up to four ASCII bytes other than NUL, seven bits each, the first lowest; or kBytes | count << 24 | up to three bytes; or kControl +
+// n.
 constexpr std::int32_t kBytes = 1 << 28;
 constexpr std::int32_t kControl = 1 << 29;
 constexpr std::int32_t kVocab = 1 << 30;
@@ -92,15 +93,17 @@ std::int32_t OutputToken(std::string_view bytes) {
 struct Slot {
   Script script;
   std::int64_t prompt_left = 0;
-  base::MonoTime last;                    // When it gave its last token.
-  std::optional<ScriptEvent> next;        // Drawn from the script, not given yet.
+  base::MonoTime last;              // When it gave its last token.
+  std::optional<ScriptEvent> next;  // Drawn from the script, not given yet.
   std::vector<std::int32_t> banned;
 };
 
 class ScriptedEngine final : public Engine {
  public:
   ScriptedEngine(const ModelOptions& model, const base::Clock& clock)
-      : clock_(clock), slots_(static_cast<std::size_t>(model.slots)), step_tokens_max_(std::max<std::int64_t>(model.step_tokens_max, model.slots + 16)) {
+      : clock_(clock),
+        slots_(static_cast<std::size_t>(model.slots)),
+        step_tokens_max_(std::max<std::int64_t>(model.step_tokens_max, model.slots + 16)) {
     info_.name = model.name;
     info_.engine = "scripted";
     info_.sha256 = base::Sha256("tollgate scripted engine 1");
@@ -200,7 +203,8 @@ class ScriptedEngine final : public Engine {
   void WaitFor(base::MonoTime due) {
     const auto left = due == base::MonoTime::max() ? kWaitMax : std::chrono::duration_cast<microseconds>(due - clock_.Mono());
     base::Lock lock(mu_);
-    cv_.wait_for(lock.native(), std::clamp(left, microseconds(1), kWaitMax), [this] { return interrupted_.load(std::memory_order_acquire); });
+    cv_.wait_for(lock.native(), std::clamp(left, microseconds(1), kWaitMax),
+                 [this] { return interrupted_.load(std::memory_order_acquire); });
   }
 
   const base::Clock& clock_;

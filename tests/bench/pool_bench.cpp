@@ -1,5 +1,6 @@
 // pool: what the pool adds to libllama. Our Pool against a bare llama_decode loop of the same batch shape, on the same model, threads and
-// token counts, in the same process, interleaved (A B B A). A ratio of 1 means that the scheduler, the sampler and the streams cost nothing.
+// token counts, in the same process, interleaved (A B B A). A ratio of 1 means that the scheduler, the sampler and the streams cost
+// nothing.
 //
 //   pool.greedy.clientsN.ratio   both greedy
 //   pool.sampled.clientsN.ratio  ours temperature 1, top_p 1; the loop greedy

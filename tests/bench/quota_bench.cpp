@@ -1,5 +1,5 @@
-// How fast quotas are in process: admit, reserve, extend and settle under six limits of four scopes, with 100,000 keys drawn by Zipf, on two
-// threads, over a store in memory. One round is one whole request.
+// How fast quotas are in process: admit, reserve, extend and settle under six limits of four scopes, with 100,000 keys drawn by Zipf, on
+// two threads, over a store in memory. One round is one whole request.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -25,7 +25,7 @@ constexpr std::int64_t kPlenty = 1'000'000'000'000;
 struct World {
   std::vector<std::vector<Scope>> scopes;  // Of each key.
   std::vector<QuotaRule> rules;
-  std::vector<double> zipf;                // Cumulative.
+  std::vector<double> zipf;  // Cumulative.
 
   World() {
     const Scope org{Scope::Kind::kOrg, base::Uuid::NewV7(), "acme"};
@@ -34,8 +34,11 @@ struct World {
       for (int i = 0; i < n; ++i) out.push_back({kind, base::Uuid::NewV7(), std::to_string(i)});
       return out;
     };
-    const auto teams = make(Scope::Kind::kTeam, kTeams), projects = make(Scope::Kind::kProject, kProjects), keys = make(Scope::Kind::kKey, kKeys);
-    const auto limit = [&](const Scope& scope, Meter meter, Window window) { rules.push_back({base::Uuid::NewV7(), scope, meter, window, kPlenty}); };
+    const auto teams = make(Scope::Kind::kTeam, kTeams), projects = make(Scope::Kind::kProject, kProjects),
+               keys = make(Scope::Kind::kKey, kKeys);
+    const auto limit = [&](const Scope& scope, Meter meter, Window window) {
+      rules.push_back({base::Uuid::NewV7(), scope, meter, window, kPlenty});
+    };
     limit(org, Meter::kTokens, Window::kMonth);
     for (const Scope& t : teams) limit(t, Meter::kTokens, Window::kMonth);
     for (const Scope& t : teams) limit(t, Meter::kTokens, Window::kMinute);

@@ -11,8 +11,10 @@ constexpr const char* kPlain =
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 constexpr const char* kSmol =
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a helpful AI assistant named "
-    "SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a helpful AI "
+    "assistant named "
+    "SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
+    "'<|im_end|>' + '\n'}}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
 std::string Laid(const ChatFormat& format, const std::vector<Turn>& turns) {
@@ -29,7 +31,8 @@ TEST_CASE("ChatML is known in the forms its models publish") {
     std::string system;
   };
   const std::string escaped =
-      "{%- for message in messages -%}\n  {{- \"<|im_start|>\" + message[\"role\"] + \"\\n\" + message[\"content\"] + \"<|im_end|>\" + \"\\n\" -}}\n"
+      "{%- for message in messages -%}\n  {{- \"<|im_start|>\" + message[\"role\"] + \"\\n\" + message[\"content\"] + \"<|im_end|>\" + "
+      "\"\\n\" -}}\n"
       "{%- endfor -%}\n{%- if add_generation_prompt -%}{{- \"<|im_start|>assistant\\n\" -}}{%- endif -%}";
   const Row rows[] = {
       {kPlain, ""},
@@ -76,7 +79,8 @@ TEST_CASE("A conversation is laid out as the template says, with the default sys
         "[<|im_start|>]system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face[<|im_end|>]\n"
         "[<|im_start|>]user\nhi[<|im_end|>]\n[<|im_start|>]assistant\n");
   CHECK(Laid(smol, {{"system", "", "s"}, {"user", "", "a"}, {"assistant", "", "b"}, {"tool", "", "c"}}) ==
-        "[<|im_start|>]system\ns[<|im_end|>]\n[<|im_start|>]user\na[<|im_end|>]\n[<|im_start|>]assistant\nb[<|im_end|>]\n[<|im_start|>]tool\nc[<|im_end|>]\n"
+        "[<|im_start|>]system\ns[<|im_end|>]\n[<|im_start|>]user\na[<|im_end|>]\n[<|im_start|>]assistant\nb[<|im_end|>]\n[<|im_start|>]"
+        "tool\nc[<|im_end|>]\n"
         "[<|im_start|>]assistant\n");
 }
 
@@ -92,7 +96,8 @@ TEST_CASE("What a caller writes stays text, whatever it spells") {
 TEST_CASE("Turns are checked: their number, their roles, their encoding") {
   const auto format = *ChatFormat::FromTemplate(kPlain);
   CHECK_FALSE(format.Lay({}).ok());
-  for (const Turn& turn : {Turn{"root", "", "x"}, Turn{"", "", "x"}, Turn{"user\n", "", "x"}, Turn{"user", "", "\xFF"}, Turn{"user", "\xC0", "x"}}) {
+  for (const Turn& turn :
+       {Turn{"root", "", "x"}, Turn{"", "", "x"}, Turn{"user\n", "", "x"}, Turn{"user", "", "\xFF"}, Turn{"user", "\xC0", "x"}}) {
     CHECK(format.Lay(std::span(&turn, 1)).status().code() == absl::StatusCode::kInvalidArgument);
   }
 }

@@ -58,7 +58,9 @@ TEST_CASE("What libllama would stumble over is refused by name") {
       {Gguf::Tiny().Number("tokenizer.ggml.eos_token_id", 3), "no token"},
       {Gguf::Tiny().Number("general.alignment", 3), "alignment"},
       {Gguf::Tiny().Number("general.alignment", 0), "alignment"},
-      {Gguf::Tiny().Raw("tokenizer.ggml.scores", 9, test::Packed<std::uint32_t>(6) + test::Packed<std::uint64_t>(1) + test::Packed<float>(0)), "1 entries"},
+      {Gguf::Tiny().Raw("tokenizer.ggml.scores", 9,
+                        test::Packed<std::uint32_t>(6) + test::Packed<std::uint64_t>(1) + test::Packed<float>(0)),
+       "1 entries"},
       {Gguf::Tiny().Raw("x", 77, ""), "unknown type 77"},
       {Gguf::Tiny().Raw("x", 9, test::Packed<std::uint32_t>(9) + test::Packed<std::uint64_t>(1)), "unknown type 9"},
       {Gguf::Tiny().Raw("x", 9, test::Packed<std::uint32_t>(8) + test::Packed<std::uint64_t>(1ULL << 61)), "more than the file holds"},
@@ -87,7 +89,8 @@ TEST_CASE("What libllama would stumble over is refused by name") {
 }
 
 TEST_CASE("A deepseek2 file needs the five keys without which libllama ends the process") {
-  const std::string keys[] = {"attention.head_count_kv", "attention.key_length", "rope.dimension_count", "expert_count", "expert_used_count"};
+  const std::string keys[] = {"attention.head_count_kv", "attention.key_length", "rope.dimension_count", "expert_count",
+                              "expert_used_count"};
   Gguf whole = Gguf::Tiny("deepseek2");
   for (const std::string& key : keys) whole.Number("deepseek2." + key, 1);
   CHECK(ReadGguf(whole.Bytes()).ok());

@@ -72,8 +72,8 @@ TEST_CASE("The prompt is laid out as the model's own template says, to the token
   const auto tokens = *Shared().Render("smollm2", std::vector<Turn>{{"user", "", "hi"}});
   // <|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n
   // <|im_start|>assistant\n, as the model's published tokenizer gives it.
-  const std::vector<std::int32_t> expected = {1,    9690, 198, 2683, 359, 253, 5356, 5646, 11173, 3365, 3511, 308, 34519, 28,  7018, 411,
-                                              407,  19712, 8182, 2,   198, 1,   4093, 198,  6004, 2,    198,  1,   520,   9531, 198};
+  const std::vector<std::int32_t> expected = {1,   9690,  198,  2683, 359, 253, 5356, 5646, 11173, 3365, 3511, 308, 34519, 28,   7018, 411,
+                                              407, 19712, 8182, 2,    198, 1,   4093, 198,  6004,  2,    198,  1,   520,   9531, 198};
   CHECK(tokens == expected);
 }
 
@@ -93,7 +93,8 @@ TEST_CASE("What spells a control token in a turn stays text") {
 }
 
 TEST_CASE("Very long and odd texts are tokenised") {
-  for (const std::string& text : {std::string(300'000, 'a'), std::string(100'000, ' '), std::string(50'000, '\n'), std::string("\0\1\2", 3)}) {
+  for (const std::string& text :
+       {std::string(300'000, 'a'), std::string(100'000, ' '), std::string(50'000, '\n'), std::string("\0\1\2", 3)}) {
     const auto tokens = Shared().Render("smollm2", std::vector<Turn>{{"user", "", text}});
     CHECK(tokens.ok());
   }
@@ -166,7 +167,8 @@ TEST_CASE("Cancelling frees the slot and its cache at once") {
   CHECK(heard.end.reason == EndReason::kCancelled);
   CHECK(pool->stats()[0].running == 0);
   CHECK(pool->stats()[0].kv_tokens_used == 0);
-  CHECK(HearAll(*Submit(*pool, Greedy(*pool, "What is the capital of France? Answer in one sentence.", 12))).text.find("Paris") != std::string::npos);
+  CHECK(HearAll(*Submit(*pool, Greedy(*pool, "What is the capital of France? Answer in one sentence.", 12))).text.find("Paris") !=
+        std::string::npos);
 }
 
 TEST_CASE("A pool that is destroyed while it decodes ends its streams") {
@@ -211,7 +213,8 @@ TEST_CASE("Work that a slot cannot do is refused before libllama sees it") {
   std::vector<EngineOutput> outputs;
   const std::vector<std::int32_t> prompt(20, 198);
   REQUIRE((*engine)->Open(0, {prompt, {}, {}}).ok());
-  for (const EngineWork work : {EngineWork{1, 1, 1}, EngineWork{-1, 1, 1}, EngineWork{2, 1, 1}, EngineWork{0, 21, 1}, EngineWork{0, 100000, 1}}) {
+  for (const EngineWork work :
+       {EngineWork{1, 1, 1}, EngineWork{-1, 1, 1}, EngineWork{2, 1, 1}, EngineWork{0, 21, 1}, EngineWork{0, 100000, 1}}) {
     CHECK_FALSE((*engine)->Step(std::span(&work, 1), outputs).ok());
   }
   const EngineWork sound{0, 20, 1};

@@ -56,7 +56,11 @@ TEST_CASE("A code point leaves whole, however its bytes are cut, and what is not
   const Row rows[] = {
       {{"plain"}, "plain"},
       {{"\xC3", "\xA9"}, "\xC3\xA9"},
-      {{"a\xF0\x9F", "\x98", "\x80" "b"}, "a\xF0\x9F\x98\x80" "b"},
+      {{"a\xF0\x9F", "\x98",
+        "\x80"
+        "b"},
+       "a\xF0\x9F\x98\x80"
+       "b"},
       {{"\xFF"}, "\xEF\xBF\xBD"},
       {{"\xC0\x80"}, "\xEF\xBF\xBD\xEF\xBF\xBD"},
       {{"\xE2\x82", "x"}, "\xEF\xBF\xBDx"},
@@ -113,7 +117,8 @@ TEST_CASE("For any bytes, stops and cuts the text is that of the whole") {
   INFO("TOLLGATE_SEED=" << seed);
   std::mt19937_64 random(seed);
   const auto pick = [&](std::size_t below) { return static_cast<std::size_t>(random() % below); };
-  const std::vector<std::string> atoms = {"a", "b", "ab", "\n", "\xC3\xA9", "\xC3", "\xA9", "\xF0\x9F\x98\x80", "\xF0\x9F", "\x80", "\xEF\xBF\xBD", "\xFF"};
+  const std::vector<std::string> atoms = {"a",        "b",    "ab",           "\n",  "\xC3\xA9", "\xC3", "\xA9", "\xF0\x9F\x98\x80",
+                                          "\xF0\x9F", "\x80", "\xEF\xBF\xBD", "\xFF"};
   const std::vector<std::string> sound = {"a", "b", "ab", "\n", "\xC3\xA9", "\xF0\x9F\x98\x80", "\xEF\xBF\xBD"};
   for (int round = 0; round < 3000; ++round) {
     std::string bytes;

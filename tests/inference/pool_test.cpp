@@ -287,7 +287,8 @@ TEST_CASE("Requests out of range are refused with the numbers, before anything i
       {[](SequenceRequest& r) { r.prompt_tokens[0] = -1; }, absl::StatusCode::kInvalidArgument, "prompt token -1"},
       {[](SequenceRequest& r) { r.prompt_tokens[0] = 1 << 30; }, absl::StatusCode::kInvalidArgument, "prompt token 1073741824"},
       {[](SequenceRequest& r) { r.prompt_tokens.assign(32, 65); }, absl::StatusCode::kInvalidArgument, "the prompt has 32 tokens"},
-      {[](SequenceRequest& r) { r.prompt_tokens.assign(20, 65), r.max_tokens = 13; }, absl::StatusCode::kInvalidArgument, "20 tokens and max_tokens asks for 13"},
+      {[](SequenceRequest& r) { r.prompt_tokens.assign(20, 65), r.max_tokens = 13; }, absl::StatusCode::kInvalidArgument,
+       "20 tokens and max_tokens asks for 13"},
       {[](SequenceRequest& r) { r.max_tokens = INT64_MAX; }, absl::StatusCode::kInvalidArgument, "context of 32"},
       {[](SequenceRequest& r) { r.max_tokens = -1; }, absl::StatusCode::kInvalidArgument, "max_tokens"},
       {[](SequenceRequest& r) { r.allowance = 0; }, absl::StatusCode::kInvalidArgument, "allowance"},
@@ -433,7 +434,8 @@ TEST_CASE("Many consumers on many threads: every token of every sequence is coun
         if (!stream.ok()) continue;
         Heard heard;
         std::int64_t allowed = 0;
-        while (Hear(**stream, heard) == Taken::kParked) (*stream)->Allow(allowed = (*stream)->tokens_decoded() + static_cast<std::int64_t>(1 + random() % 50), false);
+        while (Hear(**stream, heard) == Taken::kParked)
+          (*stream)->Allow(allowed = (*stream)->tokens_decoded() + static_cast<std::int64_t>(1 + random() % 50), false);
         if (cancel) (*stream)->Cancel();
         if (heard.end.reason != EndReason::kStop) faults[t] = "ended with " + std::string(Name(heard.end.reason));
         if (heard.end.tokens_decoded != tokens || heard.text.size() != static_cast<std::size_t>(tokens) * 5) faults[t] = "lost text";

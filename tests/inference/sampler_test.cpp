@@ -33,7 +33,8 @@ Weights Reference(const std::vector<float>& logits, const SamplingParams& p) {
     const double w = std::exp((logits[i] - max) / p.temperature);
     if (w >= p.min_p && w > 1.7e-38) all.emplace_back(w, static_cast<std::int32_t>(i));
   }
-  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
+  std::sort(all.begin(), all.end(),
+            [](const auto& a, const auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
   if (p.top_k > 0 && static_cast<std::size_t>(p.top_k) < all.size()) all.resize(static_cast<std::size_t>(p.top_k));
   double total = 0;
   for (const auto& [w, token] : all) total += w;
@@ -112,8 +113,9 @@ TEST_CASE("What is drawn follows the distribution that the parameters define") {
   const std::uint64_t seed = test::Seed();
   INFO("TOLLGATE_SEED=" << seed);
   std::mt19937_64 random(seed);
-  const SamplingParams rows[] = {Params(1),           Params(0.5),          Params(2, 0.9),          Params(1, 0.5),        Params(1, 1, 5),
-                                 Params(1, 0.8, 20),  Params(1, 1, 0, 0.1), Params(0.7, 0.95, 0, 0.02), Params(1, 0.01),    Params(1, 1, 1000000)};
+  const SamplingParams rows[] = {Params(1),       Params(0.5),          Params(2, 0.9),       Params(1, 0.5),
+                                 Params(1, 1, 5), Params(1, 0.8, 20),   Params(1, 1, 0, 0.1), Params(0.7, 0.95, 0, 0.02),
+                                 Params(1, 0.01), Params(1, 1, 1000000)};
   for (SamplingParams params : rows) {
     const std::vector<float> logits = RandomLogits(random, 300, 2.5);
     const Weights expected = Reference(logits, params);

@@ -28,7 +28,8 @@ class Gguf {
     file.Number(architecture + ".feed_forward_length", 16);
     file.Number(architecture + ".attention.head_count", 2);
     file.Raw("tokenizer.ggml.model", 8, PackedText("gpt2"));
-    file.Raw("tokenizer.ggml.tokens", 9, Packed<std::uint32_t>(8) + Packed<std::uint64_t>(3) + PackedText("a") + PackedText("b") + PackedText("c"));
+    file.Raw("tokenizer.ggml.tokens", 9,
+             Packed<std::uint32_t>(8) + Packed<std::uint64_t>(3) + PackedText("a") + PackedText("b") + PackedText("c"));
     file.Number("tokenizer.ggml.eos_token_id", 2);
     file.Raw("tokenizer.chat_template", 8, PackedText("chat"));
     file.Tensor("token_embd.weight", {8, 3}, 0);

@@ -18,7 +18,9 @@ struct Fixture {
 
   explicit Fixture(std::int64_t allowance = 100, bool final = false, std::int64_t bytes = 16)
       : state(std::make_shared<StreamState>(waker, bytes, allowance, final)), stream(std::make_unique<TokenStream>(state)) {}
-  void Notify() { stream->NotifyOnce([this] { ++notified; }); }
+  void Notify() {
+    stream->NotifyOnce([this] { ++notified; });
+  }
   Taken Take() { return stream->Take(piece); }
   Piece piece;
 };

@@ -113,8 +113,8 @@ TEST_CASE("An amount is the sum of its kinds, each rounded half up to a nano") {
       {Pinned(150'000, 75'000, 600'000), Tokens(0, 0, 0, 0), 0},
       {Pinned(150'000, 75'000, 600'000), Tokens(1, 0, 0, 0), 150},
       {Pinned(150'000, 75'000, 600'000), Tokens(10, 4, 3, 2), 6 * 150 + 4 * 75 + 3 * 600},
-      {Pinned(1'500, 1'000, 1'000), Tokens(1, 0, 0, 0), 2},       // 1.5 rounds up
-      {Pinned(1'499, 1'000, 1'000), Tokens(1, 0, 0, 0), 1},       // 1.499 down
+      {Pinned(1'500, 1'000, 1'000), Tokens(1, 0, 0, 0), 2},          // 1.5 rounds up
+      {Pinned(1'499, 1'000, 1'000), Tokens(1, 0, 0, 0), 1},          // 1.499 down
       {Pinned(1'500, 1'500, 1'500), Tokens(2, 1, 1, 0), 2 + 2 + 2},  // each kind for itself
       {Pinned(1'000, 1'000, 1'000), Tokens(1'000'000'000, 0, 1, 1), 1'000'000'001},
       {Pinned(Price::kNanosMax, 1'000, 1'000), Tokens(kHuge, 0, 0, 0), -1},  // does not fit
@@ -199,7 +199,7 @@ TEST_CASE("The same settlement twice gives the same rows") {
   const auto a = Settlement(request, {}, Day(2026, 1, 1), Tokens(5, 0, 5, 5));
   const auto b = Settlement(request, {}, Day(2026, 1, 1), Tokens(5, 0, 5, 5));
   REQUIRE((a.ok() && b.ok()));
-  CHECK(At((*a)[0], "request_id") .index() == At((*b)[0], "request_id").index());
+  CHECK(At((*a)[0], "request_id").index() == At((*b)[0], "request_id").index());
   CHECK(std::get<std::string>(At((*a)[0], "request_id")) == std::get<std::string>(At((*b)[0], "request_id")));
   CHECK(Number((*a)[1], "amount_nanos") == Number((*b)[1], "amount_nanos"));
 }

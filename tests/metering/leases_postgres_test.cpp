@@ -37,12 +37,12 @@ struct Database {
     return *std::move(session);
   }
   std::unique_ptr<PostgresLeases> Leases(const Holder& holder, std::chrono::milliseconds timeout = 3000ms) const {
-    return std::make_unique<PostgresLeases>(base::SystemClock(),
-                                            PostgresLeasesOptions{.postgres = WriterOptions(), .holder = holder, .exchange_timeout = timeout});
+    return std::make_unique<PostgresLeases>(
+        base::SystemClock(), PostgresLeasesOptions{.postgres = WriterOptions(), .holder = holder, .exchange_timeout = timeout});
   }
   std::int64_t Debited(const base::Uuid& quota) const {
-    const auto rows = Cluster::Shared().Connect(url)->Run("debited", "SELECT coalesce(sum(debited), 0)::int8 FROM metering.balance WHERE quota_id = $1::uuid",
-                                                          {quota.ToString()});
+    const auto rows = Cluster::Shared().Connect(url)->Run(
+        "debited", "SELECT coalesce(sum(debited), 0)::int8 FROM metering.balance WHERE quota_id = $1::uuid", {quota.ToString()});
     REQUIRE(rows.ok());
     return rows->Int(0, 0);
   }
@@ -71,14 +71,14 @@ TEST_CASE("A lease is granted in need as far as the balance goes, in want from a
     std::int64_t need, want, give, granted, debited;
   };
   const Step steps[] = {
-      {a.get(), 0, 10'000, 0, 250, 250},     // 1000 / (2 x 2)
-      {b.get(), 100, 10'000, 0, 187, 437},   // 750 / 4
-      {b.get(), 500, 0, 0, 687, 937},        // need goes over the share
-      {a.get(), 100, 0, 0, 313, 1000},       // 63 were left
-      {a.get(), 1, 1, 0, 313, 1000},         // none
-      {b.get(), 0, 0, 87, 600, 913},         // given back
-      {b.get(), 0, 0, 10'000, 0, 313},       // never more than it holds
-      {a.get(), 687, 0, 0, 1000, 1000},      // to the last token
+      {a.get(), 0, 10'000, 0, 250, 250},    // 1000 / (2 x 2)
+      {b.get(), 100, 10'000, 0, 187, 437},  // 750 / 4
+      {b.get(), 500, 0, 0, 687, 937},       // need goes over the share
+      {a.get(), 100, 0, 0, 313, 1000},      // 63 were left
+      {a.get(), 1, 1, 0, 313, 1000},        // none
+      {b.get(), 0, 0, 87, 600, 913},        // given back
+      {b.get(), 0, 0, 10'000, 0, 313},      // never more than it holds
+      {a.get(), 687, 0, 0, 1000, 1000},     // to the last token
   };
   for (const Step& s : steps) {
     const auto reply = Exchange(*s.who, {AskOf(rule, s.need, s.want, s.give)});
@@ -142,10 +142,11 @@ TEST_CASE("An exchange that is sent twice is done once") {
   const base::Uuid instance = base::Uuid::NewV7(), life = base::Uuid::NewV7(), quota = base::Uuid::NewV7();
   REQUIRE(session->Run("open", "SELECT metering.open_holder($1::uuid, 1, $2::uuid)", {instance.ToString(), life.ToString()})->Bool(0, 0));
   const auto send = [&](std::int64_t seq) {
-    return session->Run("exchange",
-                        "SELECT ord, granted, debited FROM metering.exchange($1::uuid, 1, $2::uuid, $3::int8, ARRAY[$4::uuid], ARRAY[1::int2], "
-                        "ARRAY[0::int8], ARRAY[60000000::int8], ARRAY[1000::int8], ARRAY[100::int8], ARRAY[0::int8], ARRAY[0::int8], ARRAY[false])",
-                        {instance.ToString(), life.ToString(), seq, quota.ToString()});
+    return session->Run(
+        "exchange",
+        "SELECT ord, granted, debited FROM metering.exchange($1::uuid, 1, $2::uuid, $3::int8, ARRAY[$4::uuid], ARRAY[1::int2], "
+        "ARRAY[0::int8], ARRAY[60000000::int8], ARRAY[1000::int8], ARRAY[100::int8], ARRAY[0::int8], ARRAY[0::int8], ARRAY[false])",
+        {instance.ToString(), life.ToString(), seq, quota.ToString()});
   };
   for (const std::int64_t seq : {1, 1, 1}) {
     const auto rows = send(seq);
@@ -192,9 +193,9 @@ TEST_CASE("Adoption brings home what usage rows do not say was used, once, and f
   settle(dead, CountsOf(100, 0, 30, 30), 1, start);
   settle(dead, CountsOf(20, 10, 7, 0), 2, start);
   settle(dead, CountsOf(0, 0, 0, 0), 3, start);
-  settle(dead, CountsOf(50, 0, 50, 50), 4, start - 1);                  // Another window.
-  settle({dead.instance, 2}, CountsOf(50, 0, 50, 50), 5, start);        // Another life.
-  settle(NewHolder(), CountsOf(50, 0, 50, 50), 6, start);               // Another instance.
+  settle(dead, CountsOf(50, 0, 50, 50), 4, start - 1);            // Another window.
+  settle({dead.instance, 2}, CountsOf(50, 0, 50, 50), 5, start);  // Another life.
+  settle(NewHolder(), CountsOf(50, 0, 50, 50), 6, start);         // Another instance.
 
   std::map<base::Uuid, ReturnedLease> home;
   const auto returned = ReturnLeases(*session, dead.instance, 2);
@@ -250,10 +251,13 @@ TEST_CASE("Sessions that are killed at random lose and double nothing") {
     if (random() % 2 == 0) {
       killer = std::thread([&] {
         std::this_thread::sleep_for(std::chrono::microseconds(random() % 2000));
-        (void)admin->Run("kill", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
+        (void)admin->Run(
+            "kill",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
       });
     }
-    const std::int64_t need = static_cast<std::int64_t>(random() % 50), give = std::min<std::int64_t>(granted, static_cast<std::int64_t>(random() % 20));
+    const std::int64_t need = static_cast<std::int64_t>(random() % 50),
+                       give = std::min<std::int64_t>(granted, static_cast<std::int64_t>(random() % 20));
     const auto reply = Exchange(*leases, {AskOf(rule, need, 0, give)});
     if (killer.joinable()) killer.join();
     REQUIRE(reply.status().ToString() == "OK");

@@ -28,7 +28,8 @@ TEST_CASE("A refusal says who used how much of how much, when it resets, and whe
   using K = Scope::Kind;
   const Row rows[] = {
       {Rule(K::kTeam, "search", Meter::kTokens, Window::kMonth, 2'000'000), november, 2'000'000, 1,
-       "team search has used 2,000,000 of 2,000,000 tokens; resets 2026-12-01T00:00:00Z", "QUOTA_SPENT", 5LL * 86400'000 + 7'200'000, false},
+       "team search has used 2,000,000 of 2,000,000 tokens; resets 2026-12-01T00:00:00Z", "QUOTA_SPENT", 5LL * 86400'000 + 7'200'000,
+       false},
       {Rule(K::kTeam, "search", Meter::kTokens, Window::kMonth, 2'000'000), november, 1'999'940, 100,
        "team search has used 1,999,940 of 2,000,000 tokens and this request needs 100; resets 2026-12-01T00:00:00Z", "QUOTA_SPENT",
        5LL * 86400'000 + 7'200'000, false},

@@ -19,7 +19,8 @@ TEST_CASE("A window is the calendar's, in UTC, and ends where the next one start
     base::WallTime t, start, end;
   };
   const Row rows[] = {
-      {"a minute's first microsecond", Window::kMinute, At(2026, 11, 25, 22h + 4min), At(2026, 11, 25, 22h + 4min), At(2026, 11, 25, 22h + 5min)},
+      {"a minute's first microsecond", Window::kMinute, At(2026, 11, 25, 22h + 4min), At(2026, 11, 25, 22h + 4min),
+       At(2026, 11, 25, 22h + 5min)},
       {"a minute's last", Window::kMinute, At(2026, 11, 25, 22h + 5min - 1us), At(2026, 11, 25, 22h + 4min), At(2026, 11, 25, 22h + 5min)},
       {"a minute over the year's end", Window::kMinute, At(2026, 12, 31, 24h - 1s), At(2026, 12, 31, 24h - 1min), At(2027, 1, 1)},
       {"an hour", Window::kHour, At(2026, 11, 25, 22h + 59min), At(2026, 11, 25, 22h), At(2026, 11, 25, 23h)},

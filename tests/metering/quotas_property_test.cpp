@@ -29,7 +29,8 @@ struct Request {
 };
 
 struct Instance {
-  Instance(const base::Clock& clock, test::FakeLeaseStore& store, Holder holder) : leases(store, clock, holder, true), quotas(clock, leases) {}
+  Instance(const base::Clock& clock, test::FakeLeaseStore& store, Holder holder)
+      : leases(store, clock, holder, true), quotas(clock, leases) {}
   ~Instance() {
     while (leases.Deliver(test::FakeLeases::Answer::kLostBefore)) {
     }
@@ -83,9 +84,7 @@ class Simulation {
     if (Any(3) == 0) return Adopt(at);
   }
 
-  test::FakeLeases::Answer Lost() {
-    return Any(2) == 0 ? test::FakeLeases::Answer::kLostBefore : test::FakeLeases::Answer::kLostAfter;
-  }
+  test::FakeLeases::Answer Lost() { return Any(2) == 0 ? test::FakeLeases::Answer::kLostBefore : test::FakeLeases::Answer::kLostAfter; }
 
   void Begin(Instance& at) {
     auto admission = at.quotas.Admit(scopes_);
@@ -134,10 +133,12 @@ class Simulation {
     } else if (dice < 7) {
       if (!at.fenced) request->segment_output = Any(request->held - request->input + 1);
     } else if (dice < 9) {
-      if (!at.fenced) Settle(at, *request, request->held - request->input - Any(request->held - request->input - request->segment_output + 1));
+      if (!at.fenced)
+        Settle(at, *request, request->held - request->input - Any(request->held - request->input - request->segment_output + 1));
       at.requests.erase(it);
     } else {  // Its terminal record could not be written: the adopter will.
-      at.orphans.push_back({.holds = request->holds, .input = request->input, .segment_output = request->segment_output, .held = request->held});
+      at.orphans.push_back(
+          {.holds = request->holds, .input = request->input, .segment_output = request->segment_output, .held = request->held});
       at.requests.erase(it);
     }
   }

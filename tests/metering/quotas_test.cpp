@@ -140,7 +140,10 @@ TEST_CASE("All scopes are debited or none, and the one that refuses longest is n
 
 TEST_CASE("Requests per minute are exact, and a refused or dropped request gives its count back") {
   Fixture f({Rule(kKey, Meter::kRequests, Window::kMinute, 3), Rule(kTeam, Meter::kTokens, Window::kMonth, 1000)});
-  { auto dropped = f.Admit(); REQUIRE(dropped.ok()); }
+  {
+    auto dropped = f.Admit();
+    REQUIRE(dropped.ok());
+  }
   {
     auto refused = f.Admit();
     CHECK(!f.Reserve(*refused, 5000, 1).ok());
@@ -201,7 +204,10 @@ TEST_CASE("A reservation closes once") {
 
 TEST_CASE("Dropped before its record is durable a reservation is released, after it its tokens stay counted") {
   Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, 1000)});
-  { auto admission = f.Admit(); auto reservation = f.Reserve(*admission, 100, 64); }
+  {
+    auto admission = f.Admit();
+    auto reservation = f.Reserve(*admission, 100, 64);
+  }
   CHECK(f.quotas.RemainingOf(kScopes).tokens->remaining == 1000);
   {
     auto admission = f.Admit();

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include <catch2/catch_test_macros.hpp>
 #include <fmt/format.h>
+#include <catch2/catch_test_macros.hpp>
 
 #include "base/companion.h"
 #include "base/postgres.h"
@@ -82,12 +82,13 @@ inline v1::Record FinalOf(const v1::Record& request, base::WallTime at, const v1
 
 inline void InsertRecord(base::Session& session, const v1::Record& record, std::int64_t log_id, std::int64_t index) {
   const auto request = base::Uuid::FromBytes(record.request_id());
-  const auto row = session.Run("insert record",
-                               "INSERT INTO audit.record (log_id, leaf_index, wall_us, day, attempt, segment, kind, request_id, leaf_hash, message) "
-                               "VALUES ($1::int2, $2::int8, $3::int8, date '1970-01-01' + ($3::int8 / 86400000000)::int4, $4::int4, 0, $5::int2, "
-                               "$6::uuid, '\\x00', $7::bytea)",
-                               {log_id, index, std::int64_t{record.wall_us()}, std::int64_t{record.attempt()}, std::int64_t{record.kind()},
-                                request->ToString(), base::Blob{record.SerializeAsString()}});
+  const auto row =
+      session.Run("insert record",
+                  "INSERT INTO audit.record (log_id, leaf_index, wall_us, day, attempt, segment, kind, request_id, leaf_hash, message) "
+                  "VALUES ($1::int2, $2::int8, $3::int8, date '1970-01-01' + ($3::int8 / 86400000000)::int4, $4::int4, 0, $5::int2, "
+                  "$6::uuid, '\\x00', $7::bytea)",
+                  {log_id, index, std::int64_t{record.wall_us()}, std::int64_t{record.attempt()}, std::int64_t{record.kind()},
+                   request->ToString(), base::Blob{record.SerializeAsString()}});
   REQUIRE(row.status().ToString() == "OK");
 }
 

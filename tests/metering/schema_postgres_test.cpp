@@ -20,17 +20,25 @@ TEST_CASE("Who may do what with metering's tables") {
   };
   const std::string all = "SELECT INSERT UPDATE DELETE";
   const Row allowed[] = {
-      {"usage", "tollgate_writer", "SELECT INSERT"},   {"transfer", "tollgate_writer", "SELECT INSERT"},
-      {"holder", "tollgate_writer", all},              {"balance", "tollgate_writer", all},
-      {"lease", "tollgate_writer", all},               {"usage", "tollgate_reader", "SELECT"},
-      {"transfer", "tollgate_reader", "SELECT"},       {"price", "tollgate_reader", "SELECT"},
-      {"usage", "tollgate_verifier", "SELECT"},        {"transfer", "tollgate_verifier", "SELECT"},
-      {"price", "tollgate_verifier", "SELECT"},        {"holder", "tollgate_verifier", "SELECT"},
-      {"balance", "tollgate_verifier", "SELECT"},      {"lease", "tollgate_verifier", "SELECT"},
+      {"usage", "tollgate_writer", "SELECT INSERT"},
+      {"transfer", "tollgate_writer", "SELECT INSERT"},
+      {"holder", "tollgate_writer", all},
+      {"balance", "tollgate_writer", all},
+      {"lease", "tollgate_writer", all},
+      {"usage", "tollgate_reader", "SELECT"},
+      {"transfer", "tollgate_reader", "SELECT"},
+      {"price", "tollgate_reader", "SELECT"},
+      {"usage", "tollgate_verifier", "SELECT"},
+      {"transfer", "tollgate_verifier", "SELECT"},
+      {"price", "tollgate_verifier", "SELECT"},
+      {"holder", "tollgate_verifier", "SELECT"},
+      {"balance", "tollgate_verifier", "SELECT"},
+      {"lease", "tollgate_verifier", "SELECT"},
       {"price", "tollgate_directory", "SELECT INSERT"},
   };
   for (const char* table : {"usage", "transfer", "price", "holder", "balance", "lease"}) {
-    for (const char* role : {"tollgate_writer", "tollgate_reader", "tollgate_directory", "tollgate_retention", "tollgate_verifier", "tollgate_keys"}) {
+    for (const char* role :
+         {"tollgate_writer", "tollgate_reader", "tollgate_directory", "tollgate_retention", "tollgate_verifier", "tollgate_keys"}) {
       std::string want;
       for (const Row& row : allowed) {
         if (std::string(row.table) == table && std::string(row.role) == role) want = row.verbs;
@@ -52,7 +60,9 @@ TEST_CASE("Usage, ledger and prices can only be added to, even by the owner") {
   const auto session = Cluster::Shared().Connect(Cluster::Shared().NewDatabase({"migrations/main"}));
   Serve(*session, Who(), base::SystemClock().Wall(), CountsOf(10, 0, 5, 5), 0);
   REQUIRE(session
-              ->RunScript("price", "INSERT INTO metering.price VALUES (gen_random_uuid(), 1, gen_random_uuid(), 1, 1, '\\x00', 1, 'm', 0, 1000, 1000, 1000, 'EUR')")
+              ->RunScript("price",
+                          "INSERT INTO metering.price VALUES (gen_random_uuid(), 1, gen_random_uuid(), 1, 1, '\\x00', 1, 'm', 0, 1000, "
+                          "1000, 1000, 'EUR')")
               .ok());
   for (const char* sql :
        {"UPDATE metering.usage SET output_tokens = 6, delivered_tokens = 0", "DELETE FROM metering.usage", "TRUNCATE metering.usage",
@@ -73,7 +83,8 @@ TEST_CASE("The same settlement twice is refused, and so is what makes no sense")
     CHECK(InsertCompanion(*session, row, 1, 0).ok());
     CHECK(InsertCompanion(*session, row, 1, 1).code() == absl::StatusCode::kAlreadyExists);
   }
-  const char* const price = "INSERT INTO metering.price VALUES (gen_random_uuid(), 1, gen_random_uuid(), 1, 1, '\\x00', {}, 'm', 0, {}, 1000, 1000, '{}')";
+  const char* const price =
+      "INSERT INTO metering.price VALUES (gen_random_uuid(), 1, gen_random_uuid(), 1, 1, '\\x00', {}, 'm', 0, {}, 1000, 1000, '{}')";
   CHECK(session->RunScript("price", fmt::format(fmt::runtime(price), 1, 1000, "EUR")).ok());
   CHECK(session->RunScript("price", fmt::format(fmt::runtime(price), 1, 1000, "EUR")).code() == absl::StatusCode::kAlreadyExists);
   CHECK(session->RunScript("price", fmt::format(fmt::runtime(price), 2, 0, "EUR")).code() == absl::StatusCode::kFailedPrecondition);

@@ -118,26 +118,32 @@ TEST_CASE("A planted difference is found and said") {
     std::int64_t differences = 1;
   };
   const Row rows[] = {
-      {"UPDATE metering.usage SET output_tokens = output_tokens + 1 WHERE leaf_index = 3", "the usage row says input 10 (cached 2), output 6"},
+      {"UPDATE metering.usage SET output_tokens = output_tokens + 1 WHERE leaf_index = 3",
+       "the usage row says input 10 (cached 2), output 6"},
       {"UPDATE metering.usage SET cached_input_tokens = 3 WHERE leaf_index = 3", "the usage row says input 10 (cached 3)"},
       {"UPDATE metering.usage SET amount_nanos = amount_nanos - 1 WHERE leaf_index = 3", "amount 0.000004349"},
       {"UPDATE metering.usage SET price_version = 2 WHERE leaf_index = 3", "the usage row has price version 2 in EUR"},
       {"UPDATE metering.usage SET leaf_index = 77 WHERE leaf_index = 3", "the usage row belongs to record 1/77", 2},
       {"DELETE FROM metering.usage WHERE leaf_index = 3", "there is no usage row", 2},
-      {"UPDATE metering.transfer SET input_tokens = input_tokens + 1 WHERE request_id = (SELECT request_id FROM metering.usage WHERE leaf_index = 3)",
+      {"UPDATE metering.transfer SET input_tokens = input_tokens + 1 WHERE request_id = (SELECT request_id FROM metering.usage WHERE "
+       "leaf_index = 3)",
        "the transfer says input 11"},
       {"UPDATE metering.transfer SET amount_nanos = 1 WHERE request_id = (SELECT request_id FROM metering.usage WHERE leaf_index = 3)",
        "the transfer says input 10 (cached 2), output 5, amount 0.000000001"},
-      {"DELETE FROM metering.transfer WHERE request_id = (SELECT request_id FROM metering.usage WHERE leaf_index = 3)", "there is no transfer"},
+      {"DELETE FROM metering.transfer WHERE request_id = (SELECT request_id FROM metering.usage WHERE leaf_index = 3)",
+       "there is no transfer"},
       {"DELETE FROM audit.record WHERE leaf_index = 3", "there is a usage row but no record that ends it"},
-      {"DELETE FROM audit.record WHERE leaf_index = 3; DELETE FROM metering.usage WHERE leaf_index = 3", "there is a transfer but no usage row"},
+      {"DELETE FROM audit.record WHERE leaf_index = 3; DELETE FROM metering.usage WHERE leaf_index = 3",
+       "there is a transfer but no usage row"},
       {"UPDATE audit.record SET message = '\\x00ff' WHERE leaf_index = 3", "record 1/3 cannot be read"},
   };
   for (const Row& row : rows) {
     Fixture f;
     const Who who;
     for (int i = 0; i < 6; ++i) f.Serve(who, kDay + std::chrono::minutes(i), CountsOf(10, 2, 5, 5));
-    REQUIRE(f.session->RunScript("plant", fmt::format("SET session_replication_role = replica; {}; RESET session_replication_role", row.sql)).ToString() == "OK");
+    REQUIRE(
+        f.session->RunScript("plant", fmt::format("SET session_replication_role = replica; {}; RESET session_replication_role", row.sql))
+            .ToString() == "OK");
     const Reconciliation r = f.Reconcile();
     INFO(row.sql << "\n" << r.first_difference);
     CHECK(r.differences == row.differences);

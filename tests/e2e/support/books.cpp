@@ -114,8 +114,6 @@ std::string Books::Check(int open) {
 }
 
 std::string Books::CheckBalances() {
-  const base::Rows leases = Must(sql_->Run("leases", "SELECT quota_id::text, granted FROM metering.lease WHERE granted > 0"));
-  if (!leases.empty()) return fmt::format("{} tokens or requests of quota {} are still held", leases.Int(0, 1), leases.Text(0, 0));
   const base::Rows rows = Must(sql_->Run(
       "balances",
       "WITH held AS (SELECT u.request_id, u.input_tokens + u.output_tokens AS tokens, encode(substr(u.holds, 24 * i + 1, 16), 'hex')::uuid AS quota, "

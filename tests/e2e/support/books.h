@@ -30,7 +30,8 @@ class Books {
   // `open` requests may lack their terminal record: for a look while requests run.
   std::string Check(int open = 0);
 
-  // That nobody holds anything any more, and what was used is what the usage rows say, in every quota and window. For when no instance runs.
+  // That every quota is debited, in every window, with just what the usage rows say was used of it: nothing is reserved any more. For when no
+  // instance runs.
   std::string CheckBalances();
 
   std::int64_t Count(const std::string& sql);

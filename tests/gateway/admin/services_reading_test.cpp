@@ -1,0 +1,113 @@
+#include <future>
+
+#include "tests/gateway/admin/served.h"
+
+using namespace tollgate;
+using grpc::StatusCode;
+using test::Must;
+using World = test::Served;
+
+TEST_CASE("The audit log is read within one's org, and verifies") {
+  World world;
+  auto stub = [&] { return v1::Audit::NewStub(world.channel); };
+  v1::ListRecordsRequest request;
+  request.set_page_size(500);
+  v1::ListRecordsReply mine;
+  CHECK(world.Call("member", stub(), &v1::Audit::Stub::List, request, mine).error_code() == StatusCode::PERMISSION_DENIED);
+  REQUIRE(world.Call("auditor", stub(), &v1::Audit::Stub::List, request, mine).ok());
+  REQUIRE(mine.records_size() > 0);
+  for (const auto& record : mine.records()) CHECK(record.org() == "acme");
+  v1::ListRecordsReply all;
+  REQUIRE(world.Call("first", stub(), &v1::Audit::Stub::List, request, all).ok());
+  CHECK(all.records_size() > mine.records_size());
+  request.set_org("globex");
+  CHECK(world.Call("auditor", stub(), &v1::Audit::Stub::List, request, mine).error_code() == StatusCode::NOT_FOUND);
+
+  v1::ShowRecordRequest show;
+  for (const auto& record : all.records()) {
+    if (record.org() == "globex") *show.mutable_position() = record.position();
+  }
+  REQUIRE(show.has_position());
+  v1::ShowRecordReply shown;
+  CHECK(world.Call("auditor", stub(), &v1::Audit::Stub::Show, show, shown).error_code() == StatusCode::NOT_FOUND);
+  REQUIRE(world.Call("first", stub(), &v1::Audit::Stub::Show, show, shown).ok());
+  CHECK(shown.records(0).leaf_hash().size() == 32);
+  show.set_with_content(true);
+  CHECK(world.Call("first", stub(), &v1::Audit::Stub::Show, show, shown).error_code() == StatusCode::INVALID_ARGUMENT);  // No reason.
+
+  v1::VerifyLogReply verified;
+  CHECK(world.Call("auditor", stub(), &v1::Audit::Stub::Verify, v1::VerifyLogRequest(), verified).error_code() ==
+        StatusCode::PERMISSION_DENIED);
+  REQUIRE(world.Call("operator", stub(), &v1::Audit::Stub::Verify, v1::VerifyLogRequest(), verified).ok());
+  CHECK(verified.ok());
+  CHECK(verified.logs_size() == 1);
+}
+
+TEST_CASE("Content is shown to who may read it, with a reason, and that is on record") {
+  World world;
+  auto stub = [&] { return v1::Audit::NewStub(world.channel); };
+  const auto snapshot = Must(world.directory->InForce());
+  const auto place = *snapshot->FindKey(world.in.IdOf("acme/app"));
+  const base::RequestId request = base::RequestId::New();
+  std::promise<absl::StatusOr<std::shared_ptr<const audit::RequestKey>>> promise;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  world.root_keys->NewRequestKey(place.team->id, request, deadline, [&](auto made) { promise.set_value(std::move(made)); });
+  const auto key = Must(promise.get_future().get());
+  v1::SealedContent content;
+  content.add_prompt()->add_parts("the canary sings");
+  audit::Entry entry;
+  entry.record.set_kind(v1::RECORD_KIND_DENY);
+  entry.record.set_request_id(request.Bytes());
+  entry.record.set_attempt(1);
+  entry.record.set_org_id(place.org->id.Bytes());
+  entry.record.set_team_id(place.team->id.Bytes());
+  entry.record.set_project_id(place.project->id.Bytes());
+  entry.record.set_key_id(place.key->id.Bytes());
+  entry.record.mutable_deny()->set_reason("POLICY_BLOCKED");
+  entry.content = audit::Seal(*key, {v1::RECORD_KIND_DENY, 1, 0}, content);
+  entry.key = key->row();
+  Must(audit::AppendAndWait(*world.journal, std::move(entry), audit::Journal::kNoDeadline));
+
+  v1::ShowRecordRequest show;
+  show.set_request_id(request.ToString());
+  v1::ShowRecordReply shown;
+  REQUIRE(world.Call("admin", stub(), &v1::Audit::Stub::Show, show, shown).ok());
+  REQUIRE(shown.records_size() == 1);
+  CHECK(shown.records(0).content_stored());
+  CHECK_FALSE(shown.records(0).has_content());
+  CHECK(shown.records(0).team() == "search");
+  CHECK(shown.records(0).project() == "web");
+  CHECK(shown.records(0).key() == world.in.IdOf("acme/app"));
+  show.set_with_content(true);
+  CHECK(world.Call("auditor", stub(), &v1::Audit::Stub::Show, show, shown).error_code() == StatusCode::INVALID_ARGUMENT);
+  show.set_reason("complaint 7");
+  CHECK(world.Call("admin", stub(), &v1::Audit::Stub::Show, show, shown).error_code() == StatusCode::PERMISSION_DENIED);
+  CHECK(world.Call("globex", stub(), &v1::Audit::Stub::Show, show, shown).error_code() == StatusCode::PERMISSION_DENIED);
+  REQUIRE(world.Call("auditor", stub(), &v1::Audit::Stub::Show, show, shown).ok());
+  CHECK(shown.records(0).content().prompt(0).parts(0) == "the canary sings");
+  v1::ListRecordsRequest views;
+  views.add_kinds(v1::RECORD_KIND_VIEW);
+  v1::ListRecordsReply listed;
+  REQUIRE(world.Call("auditor", stub(), &v1::Audit::Stub::List, views, listed).ok());
+  REQUIRE(listed.records_size() == 1);
+  CHECK(listed.records(0).record().view().actor() == world.in.IdOf("acme/auditor"));
+  CHECK(listed.records(0).record().view().reason() == "complaint 7");
+}
+
+TEST_CASE("Usage is reported within one's org; reconciling is for the installation") {
+  World world;
+  auto stub = [&] { return v1::Usage::NewStub(world.channel); };
+  v1::UsageReportReply report;
+  REQUIRE(world.Call("finance", stub(), &v1::Usage::Stub::Report, v1::UsageReportRequest(), report).ok());
+  CHECK(report.lines_size() == 0);
+  CHECK(report.to_us() > report.from_us());
+  v1::UsageReportRequest other;
+  other.set_org("globex");
+  CHECK(world.Call("finance", stub(), &v1::Usage::Stub::Report, other, report).error_code() == StatusCode::NOT_FOUND);
+  REQUIRE(world.Call("first", stub(), &v1::Usage::Stub::Report, other, report).ok());
+  v1::ReconcileReply reconciled;
+  CHECK(world.Call("finance", stub(), &v1::Usage::Stub::Reconcile, v1::ReconcileRequest(), reconciled).error_code() ==
+        StatusCode::PERMISSION_DENIED);
+  REQUIRE(world.Call("operator", stub(), &v1::Usage::Stub::Reconcile, v1::ReconcileRequest(), reconciled).ok());
+  CHECK(reconciled.ok());
+}
