@@ -3,6 +3,9 @@
 .PHONY: help run demo test bench soak format clean
 SHELL := /bin/bash
 export PATH := $(CURDIR)/build/setup/bin:$(PATH)
+# Two clones share what the compiler cache holds.
+export CCACHE_BASEDIR := $(CURDIR)
+export CCACHE_NOHASHDIR := 1
 
 # $(call build,PRESET,TARGETS): configures once, then builds; Ninja configures again by itself when the build's files change.
 define build

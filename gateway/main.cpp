@@ -1,4 +1,6 @@
 // tollgate: see cli/cli.h for the command line, programs.cpp for what its commands start, pipeline/request.h for what the program is about.
+//
+// Tested by tests/e2e, which start the program.
 #include <iostream>
 #include <string>
 #include <vector>

@@ -40,7 +40,8 @@ std::string UserName() {
   return entry == nullptr ? std::to_string(geteuid()) : entry->pw_name;
 }
 
-absl::Status MigrateOne(const char* what, const v1::Config& config, const std::string& url, std::span<const migrate::Migration> migrations) {
+absl::Status MigrateOne(const char* what, const v1::Config& config, const std::string& url,
+                        std::span<const migrate::Migration> migrations) {
   base::PostgresOptions options;
   options.url = url;
   options.connect_timeout = std::chrono::milliseconds(config.postgres().connect_timeout_ms());

@@ -120,11 +120,14 @@ Quotas::~Quotas() {
 void Quotas::SetRules(std::shared_ptr<const QuotaRules> rules) {
   After after;
   {
+    base::Lock gate(core_->swap_gate);
+    core_->swapping.store(true, std::memory_order_relaxed);
     std::unique_lock swap(core_->rules_mu);
     base::Lock lock(core_->mu);
     const base::MonoTime now = core_->clock.Mono();
     core_->SwapRules(*rules, now);
     core_->StartExchange(now, !core_->clock_known, after);
+    core_->swapping.store(false, std::memory_order_relaxed);
   }
   Run(after);
 }
@@ -134,6 +137,7 @@ absl::StatusOr<Admission> Quotas::Admit(std::span<const Scope> scopes) {
   absl::StatusOr<Admission> result;
   auto impl = std::make_shared<Admission::Impl>();
   impl->core = core_.get();
+  if (core_->swapping.load(std::memory_order_relaxed)) base::Lock wait(core_->swap_gate);
   {
     std::shared_lock rules(core_->rules_mu);
     const auto found = core_->RulesOf(scopes, *impl);

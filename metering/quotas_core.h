@@ -1,6 +1,7 @@
 // The machinery behind Quotas. Private to metering; quotas.cpp tells how it works.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -62,7 +63,9 @@ struct Quotas::Core {
   Leases& leases;
   const QuotaOptions options;
 
-  std::shared_mutex rules_mu;  // Taken before mu. The next two change under both, and are read under either.
+  base::Mutex swap_gate;              // Held for a whole swap; while `swapping`, admissions queue here, or they might keep the swap
+  std::atomic<bool> swapping{false};  // waiting for ever: readers of a shared mutex overtake its writers.
+  std::shared_mutex rules_mu;         // Taken before mu. The next two change under both, and are read under either.
   std::unordered_map<base::Uuid, std::unique_ptr<RuleState>, base::UuidHash> rules;
   std::unordered_map<ScopeKey, Few<RuleState*, 3>, KeyHash> by_scope;
 

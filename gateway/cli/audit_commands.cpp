@@ -4,8 +4,8 @@
 // Tested by tests/gateway/cli/remote_test.cpp.
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "base/encoding.h"
 #include "base/money.h"
@@ -42,20 +42,23 @@ void List(Context& context, const Options& options) {
   request.set_key(scope->key());
   request.set_request_id(options.request_id);
   for (const std::string& kind : options.kinds) request.add_kinds(*KindOf(kind));
-  for (const auto& [text, set] : {std::pair(options.since, &v1::ListRecordsRequest::set_from_us), std::pair(options.until, &v1::ListRecordsRequest::set_to_us)}) {
+  for (const auto& [text, set] :
+       {std::pair(options.since, &v1::ListRecordsRequest::set_from_us), std::pair(options.until, &v1::ListRecordsRequest::set_to_us)}) {
     if (text.empty()) continue;
     const auto at = context.Take(ParseTime(text, context.clock.Wall()));
     if (!at) return;
     (request.*set)(*at);
   }
   request.set_page_size(std::min(options.limit, 500));
-  auto reply = AskAll<Audit>(context, Listener::kAdmin, &Audit::Stub::List, request, [](const auto& r) { return r.records_size(); }, options.limit);
+  auto reply = AskAll<Audit>(
+      context, Listener::kAdmin, &Audit::Stub::List, request, [](const auto& r) { return r.records_size(); }, options.limit);
   if (!reply) return;
   if (reply->records_size() > options.limit) reply->mutable_records()->DeleteSubrange(options.limit, reply->records_size() - options.limit);
   if (context.globals.json) return context.PrintJson(*reply);
   Table table({"record", "time (UTC)", "kind", "project", "key", "what"});
   for (const auto& stored : reply->records()) {
-    table.Add({ShowPosition(stored.position()), ShowTime(stored.record().wall_us()), KindWord(stored.record().kind()), ShowPlace(stored), stored.key(), Summary(stored.record())});
+    table.Add({ShowPosition(stored.position()), ShowTime(stored.record().wall_us()), KindWord(stored.record().kind()), ShowPlace(stored),
+               stored.key(), Summary(stored.record())});
   }
   context.Print(table.Text("no records match"));
 }
@@ -111,8 +114,8 @@ void Show(Context& context, const Options& options) {
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
   for (const auto& stored : reply->records()) {
-    context.Print(fmt::format("{}  {} UTC  {}  {}  key {}\n", ShowPosition(stored.position()), ShowTime(stored.record().wall_us()), KindWord(stored.record().kind()),
-                              ShowPlace(stored), stored.key().empty() ? "-" : stored.key()));
+    context.Print(fmt::format("{}  {} UTC  {}  {}  key {}\n", ShowPosition(stored.position()), ShowTime(stored.record().wall_us()),
+                              KindWord(stored.record().kind()), ShowPlace(stored), stored.key().empty() ? "-" : stored.key()));
     context.Print(Details(stored.record()));
     context.Print(ContentText(stored));
     context.Print(fmt::format("    leaf {}\n", base::HexEncode(stored.leaf_hash())));
@@ -129,11 +132,14 @@ void Verify(Context& context, const Options& options) {
   if (context.globals.json) return context.PrintJson(*reply);
   Table table({"> log", "> records", "root", "finding"});
   for (const auto& log : reply->logs()) {
-    const std::string finding = log.problem().empty() ? "verified" : log.first_bad_index() < 0 ? log.problem() : fmt::format("record {}: {}", log.first_bad_index(), log.problem());
+    const std::string finding = log.problem().empty()       ? "verified"
+                                : log.first_bad_index() < 0 ? log.problem()
+                                                            : fmt::format("record {}: {}", log.first_bad_index(), log.problem());
     table.Add({std::to_string(log.log_id()), ShowCount(log.size()), base::HexEncode(log.root()).substr(0, 32), finding});
   }
   context.Print(table.Text("there is no log yet"));
-  context.Print(reply->ok() ? "every record is as it was written\n" : "the log was changed after it was written: keep the database as it is and call the security officer\n");
+  context.Print(reply->ok() ? "every record is as it was written\n"
+                            : "the log was changed after it was written: keep the database as it is and call the security officer\n");
 }
 
 void AddList(CLI::App& group, Context& context) {
@@ -146,7 +152,9 @@ void AddList(CLI::App& group, Context& context) {
   list->add_option("--until", o->until, "Until before this time");
   list->add_option("--limit", o->limit, "At most this many")->capture_default_str()->check(CLI::Range(1, 100000));
   list->callback([&context, o] { List(context, *o); });
-  Teach(*list, "", {"tollgate audit list --since 1h", "tollgate audit list --kind deny --team search", "tollgate audit list --since 2026-11-01 --json --limit 10000"});
+  Teach(*list, "",
+        {"tollgate audit list --since 1h", "tollgate audit list --kind deny --team search",
+         "tollgate audit list --since 2026-11-01 --json --limit 10000"});
 }
 }  // namespace
 
@@ -161,13 +169,15 @@ void AddAuditCommands(CLI::App& app, Context& context) {
   show->add_flag("--content", show_options->content, "Open the sealed prompt and output; a record of that is made first");
   show->add_option("--reason", show_options->reason, "Why content is read");
   show->callback([&context, show_options] { Show(context, *show_options); });
-  Teach(*show, "", {"tollgate audit show 1/42", "tollgate audit show 01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e --content --reason \"complaint 77\""});
+  Teach(*show, "",
+        {"tollgate audit show 1/42", "tollgate audit show 01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e --content --reason \"complaint 77\""});
 
   auto* verify = group->add_subcommand("verify", "Recompute every leaf and the root from the stored bytes");
   const auto verify_options = std::make_shared<Options>();
   verify->add_option("--log", verify_options->log, "Only this log")->check(CLI::NonNegativeNumber);
   verify->callback([&context, verify_options] { Verify(context, *verify_options); });
-  Teach(*verify, "Exit code 1 if a record was changed. On a large log raise --timeout.", {"tollgate audit verify", "tollgate audit verify --log 1 --timeout 3600"});
+  Teach(*verify, "Exit code 1 if a record was changed. On a large log raise --timeout.",
+        {"tollgate audit verify", "tollgate audit verify --log 1 --timeout 3600"});
 }
 
 }  // namespace tollgate::cli

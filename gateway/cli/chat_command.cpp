@@ -1,4 +1,5 @@
-// chat: one prompt, or a conversation when standard input is a terminal. The text goes to standard output as it comes; what is said about it
+// chat: one prompt, or a conversation when standard input is a terminal. The text goes to standard output as it comes; what is said about
+// it
 // (-v) and why it ended early go to standard error.
 //
 // Tested by tests/gateway/cli/remote_test.cpp.
@@ -6,8 +7,8 @@
 #include <iterator>
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "gateway/cli/remote.h"
 #include "gateway/cli/words.h"
@@ -43,12 +44,14 @@ std::string Trailer(const grpc::ClientContext& call, const char* name) {
 
 // Says how the reply ended; a reply that policy or a quota cut is not "done".
 int Ended(Context& context, const Options& options, const v1::ChatEnd& end, const std::string& id) {
-  if (end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER) context.err() << fmt::format("[policy ended the reply: {}]\n", PolicyWords(end.output_policy()));
+  if (end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER)
+    context.err() << fmt::format("[policy ended the reply: {}]\n", PolicyWords(end.output_policy()));
   if (!end.quota_reached().empty()) context.err() << fmt::format("[a quota ended the reply: {}]\n", end.quota_reached());
   if (options.verbose) {
-    context.err() << fmt::format("request {}\ntokens  {} in, {} out, {} delivered\ninput   {}\noutput  {}\nrecord  {}/{} (tollgate audit show {})\n", id, end.usage().input(),
-                                 end.usage().output(), end.usage().delivered(), PolicyWords(end.input_policy()), PolicyWords(end.output_policy()), end.record().log_id(),
-                                 end.record().index(), id);
+    context.err() << fmt::format(
+        "request {}\ntokens  {} in, {} out, {} delivered\ninput   {}\noutput  {}\nrecord  {}/{} (tollgate audit show {})\n", id,
+        end.usage().input(), end.usage().output(), end.usage().delivered(), PolicyWords(end.input_policy()),
+        PolicyWords(end.output_policy()), end.record().log_id(), end.record().index(), id);
   }
   return end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER || !end.quota_reached().empty() ? kRefused : kDone;
 }
@@ -164,17 +167,21 @@ void AddChatCommand(CLI::App& app, Context& context) {
   chat->add_option("PROMPT", o->words, "What to ask; - or nothing: standard input, or a conversation at a terminal");
   chat->add_option("-m,--model", o->model, "The model; else the first that the key may use");
   chat->add_option("-s,--system", o->system, "Instructions that stand before the conversation");
-  chat->add_option("--max-tokens", o->max_tokens, "At most this many tokens of output; else what context and quotas allow")->check(CLI::NonNegativeNumber);
+  chat->add_option("--max-tokens", o->max_tokens, "At most this many tokens of output; else what context and quotas allow")
+      ->check(CLI::NonNegativeNumber);
   chat->add_option("--temperature", o->temperature, "0 = always the likeliest token; else 1")->check(CLI::Range(0.0, 2.0));
   chat->add_option("--top-p", o->top_p, "Only the likeliest tokens that make up this share")->check(CLI::Range(0.0, 1.0));
   chat->add_option("--seed", o->seed, "Makes the answer repeatable");
-  chat->add_option("--stop", o->stop, "Ends the output; may be given up to four times")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  chat->add_option("--stop", o->stop, "Ends the output; may be given up to four times")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   chat->add_option("--end-user", o->end_user, "The person behind the application; only an HMAC of it is kept");
   chat->add_flag("--whole", o->whole, "Wait for the whole answer in place of a stream");
   chat->add_flag("-v,--verbose", o->verbose, "Also tokens, what policy did, and the record");
   chat->callback([&context, o] { Chat(context, *o); });
   Teach(*chat, "Exit code 1 if policy or a quota refused or cut the answer.",
-        {"tollgate chat \"Why is the sky blue?\" -v", "tollgate chat --max-tokens 50 --temperature 0 \"Count to ten.\"", "git diff | tollgate chat -s \"Review this change.\" -", "tollgate chat"});
+        {"tollgate chat \"Why is the sky blue?\" -v", "tollgate chat --max-tokens 50 --temperature 0 \"Count to ten.\"",
+         "git diff | tollgate chat -s \"Review this change.\" -", "tollgate chat"});
 }
 
 }  // namespace tollgate::cli

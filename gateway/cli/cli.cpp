@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <iostream>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <google/protobuf/util/json_util.h>
+#include <CLI/CLI.hpp>
 
 #include "gateway/cli/context.h"
 
@@ -19,13 +19,36 @@ constexpr const char* kAbout =
     "Tollgate: a governance gateway for self-hosted language models.\n"
     "It answers chat requests over gRPC and OpenAI's HTTP API under identity, policy, audit and quotas.";
 
+// CLI11's help without what it says about how it checks: ranges by type, and the names of options that exclude each other in the order of
+// their addresses.
+class Help : public CLI::Formatter {
+ public:
+  Help() { column_width(34); }
+
+  std::string make_option_opts(const CLI::Option* option) const override {
+    if (option->get_type_size() == 0) return "";
+    const std::string type = option->get_type_name();
+    const std::size_t words = type.find('{');
+    std::string out = " " + (words == std::string::npos ? type.substr(0, type.find(':')) : type.substr(words));
+    if (!option->get_default_str().empty()) out += " = " + option->get_default_str();
+    if (option->get_required()) out += " (required)";
+    return out;
+  }
+};
+
 void AddGlobals(CLI::App& app, Globals& globals) {
-  app.add_option("--admin", globals.admin, "HOST:PORT of the admin listener; else TOLLGATE_ADMIN, the running `tollgate dev`, 127.0.0.1:8083")->group("Common options");
-  app.add_option("--api", globals.api, "HOST:PORT of the gRPC API; else TOLLGATE_API, the running `tollgate dev`, 127.0.0.1:8081")->group("Common options");
+  app.add_option("--admin", globals.admin,
+                 "HOST:PORT of the admin listener; else TOLLGATE_ADMIN, the running `tollgate dev`, 127.0.0.1:8083")
+      ->group("Common options");
+  app.add_option("--api", globals.api, "HOST:PORT of the gRPC API; else TOLLGATE_API, the running `tollgate dev`, 127.0.0.1:8081")
+      ->group("Common options");
   app.add_option("--key", globals.key, "API key; else TOLLGATE_KEY, or a key of the running `tollgate dev`")->group("Common options");
   app.add_option("--org", globals.org, "Org that is meant; else the key's own")->group("Common options");
   app.add_option("--folder", globals.folder, "Folder of `tollgate dev`")->capture_default_str()->group("Common options");
-  app.add_option("--timeout", globals.timeout_s, "Seconds to wait for an answer")->capture_default_str()->check(CLI::Range(1, 86400))->group("Common options");
+  app.add_option("--timeout", globals.timeout_s, "Seconds to wait for an answer")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 86400))
+      ->group("Common options");
   app.add_flag("--json", globals.json, "Print the reply as JSON, for scripts")->group("Common options");
 }
 
@@ -33,7 +56,7 @@ std::unique_ptr<CLI::App> MakeApp(Context& context) {
   auto app = std::make_unique<CLI::App>(kAbout, "tollgate");
   app->set_help_flag("-h,--help", "Say what this does, with examples");
   app->set_version_flag("--version", "tollgate " + context.programs.version);
-  app->get_formatter()->column_width(34);
+  app->formatter(std::make_shared<Help>());
   app->require_subcommand(1);
   app->fallthrough();
   AddGlobals(*app, context.globals);
@@ -49,11 +72,11 @@ std::unique_ptr<CLI::App> MakeApp(Context& context) {
   AddUsageCommands(*app, context);
   AddModelCommands(*app, context);
   AddChatCommand(*app, context);
-  Teach(*app, "", {"tollgate dev                              # a whole sample company with a real model, on this machine",
-                   "tollgate demo                             # the whole story against it, step by step",
-                   "tollgate chat \"Why is the sky blue?\"",
-                   "tollgate audit list --since 1h            # what was asked and answered, on record",
-                   "tollgate usage report --by team           # what it costs"});
+  Teach(*app, "",
+        {"tollgate dev                              # a whole sample company with a real model, on this machine",
+         "tollgate demo                             # the whole story against it, step by step", "tollgate chat \"Why is the sky blue?\"",
+         "tollgate audit list --since 1h            # what was asked and answered, on record",
+         "tollgate usage report --by team           # what it costs"});
   return app;
 }
 

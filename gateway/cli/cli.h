@@ -29,17 +29,17 @@ struct DevCommand {
   int grpc_port = 8081;
   int admin_port = 8083;
   int probes_port = 8084;
-  bool verbose = false;            // Diagnostics of the server too.
+  bool verbose = false;  // Diagnostics of the server too.
 };
 
 struct DemoCommand {
   std::string folder = "var/dev";
-  bool scripted = false;           // When it has to start its own.
+  bool scripted = false;  // When it has to start its own.
 };
 
 struct MigrateCommand {
   std::string config_path = "tollgate.yaml";
-  std::string owner;               // Whom the first key belongs to; empty = the operating system's user.
+  std::string owner;  // Whom the first key belongs to; empty = the operating system's user.
 };
 
 // Each prints what it has to say itself and returns an exit code.
@@ -55,7 +55,7 @@ struct Streams {
   std::istream& in;
   std::ostream& out;
   std::ostream& err;
-  bool interactive = false;        // `in` is a terminal.
+  bool interactive = false;  // `in` is a terminal.
 };
 
 // Runs one command line; `args` without the program's name. Returns the exit code.

@@ -22,11 +22,11 @@ class Message;
 namespace tollgate::cli {
 
 struct Globals {
-  std::string admin;                // HOST:PORT; empty = found out (remote.h).
+  std::string admin;  // HOST:PORT; empty = found out (remote.h).
   std::string api;
   std::string key;
   std::string org;
-  std::string folder = "var/dev";   // Where `tollgate dev` keeps its files.
+  std::string folder = "var/dev";  // Where `tollgate dev` keeps its files.
   bool json = false;
   int timeout_s = 30;
 };
@@ -59,17 +59,17 @@ struct Context {
 void Teach(CLI::App& command, const std::string& more, const std::vector<std::string>& examples);
 
 // Each adds its commands under `app`. The context must outlive the app.
-void AddLocalCommands(CLI::App& app, Context& context);      // serve dev demo migrate
-void AddConfigCommands(CLI::App& app, Context& context);     // config
-void AddTenantCommands(CLI::App& app, Context& context);     // org team project
-void AddKeyCommands(CLI::App& app, Context& context);        // key
-void AddQuotaCommands(CLI::App& app, Context& context);      // quota
-void AddPriceCommands(CLI::App& app, Context& context);      // prices
-void AddStopCommands(CLI::App& app, Context& context);       // stop
-void AddPolicyCommands(CLI::App& app, Context& context);     // policy
-void AddAuditCommands(CLI::App& app, Context& context);      // audit
-void AddUsageCommands(CLI::App& app, Context& context);      // usage
-void AddModelCommands(CLI::App& app, Context& context);      // models
-void AddChatCommand(CLI::App& app, Context& context);        // chat
+void AddLocalCommands(CLI::App& app, Context& context);   // serve dev demo migrate
+void AddConfigCommands(CLI::App& app, Context& context);  // config
+void AddTenantCommands(CLI::App& app, Context& context);  // org team project
+void AddKeyCommands(CLI::App& app, Context& context);     // key
+void AddQuotaCommands(CLI::App& app, Context& context);   // quota
+void AddPriceCommands(CLI::App& app, Context& context);   // prices
+void AddStopCommands(CLI::App& app, Context& context);    // stop
+void AddPolicyCommands(CLI::App& app, Context& context);  // policy
+void AddAuditCommands(CLI::App& app, Context& context);   // audit
+void AddUsageCommands(CLI::App& app, Context& context);   // usage
+void AddModelCommands(CLI::App& app, Context& context);   // models
+void AddChatCommand(CLI::App& app, Context& context);     // chat
 
 }  // namespace tollgate::cli

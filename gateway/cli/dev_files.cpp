@@ -3,9 +3,9 @@
 // Tested by tests/gateway/cli/dev_files_test.cpp.
 #include "gateway/cli/dev_files.h"
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
 #include <unistd.h>
+#include <boost/json.hpp>
 
 #include "base/encoding.h"
 
@@ -21,7 +21,8 @@ absl::StatusOr<json::object> ReadObject(const std::string& path) {
   TG_ASSIGN(const std::string text, base::ReadFile(path));
   json::error_code error;
   json::value value = json::parse(text, error);
-  if (error || !value.is_object()) return base::DataLoss(fmt::format("{} is damaged; stop `tollgate dev`, remove the folder and start it again", path));
+  if (error || !value.is_object())
+    return base::DataLoss(fmt::format("{} is damaged; stop `tollgate dev`, remove the folder and start it again", path));
   return std::move(value.as_object());
 }
 
@@ -51,19 +52,25 @@ absl::StatusOr<std::vector<DevKey>> ReadDevKeys(const std::string& folder) {
 
 absl::Status WriteDevKeys(const std::string& folder, const std::vector<DevKey>& keys) {
   json::array list;
-  for (const DevKey& key : keys) list.push_back(json::object{{"name", key.name}, {"secret", key.secret}, {"place", key.place}, {"use", key.use}});
+  for (const DevKey& key : keys)
+    list.push_back(json::object{{"name", key.name}, {"secret", key.secret}, {"place", key.place}, {"use", key.use}});
   return base::WriteFileAtomically(KeysPath(folder), json::serialize(json::object{{"keys", std::move(list)}}) + "\n", 0600);
 }
 
 absl::StatusOr<DevEndpoints> ReadDevEndpoints(const std::string& folder) {
   TG_ASSIGN(const json::object object, ReadObject(EndpointsPath(folder)));
   return DevEndpoints{IntOf(object, "http_port"), IntOf(object, "grpc_port"), IntOf(object, "admin_port"), IntOf(object, "probes_port"),
-                      TextOf(object, "model"), TextOf(object, "org"), IntOf(object, "pid")};
+                      TextOf(object, "model"),    TextOf(object, "org"),      IntOf(object, "pid")};
 }
 
 absl::Status WriteDevEndpoints(const std::string& folder, const DevEndpoints& at) {
-  const json::object object{{"http_port", at.http_port}, {"grpc_port", at.grpc_port}, {"admin_port", at.admin_port},
-                            {"probes_port", at.probes_port}, {"model", at.model}, {"org", at.org}, {"pid", at.pid}};
+  const json::object object{{"http_port", at.http_port},
+                            {"grpc_port", at.grpc_port},
+                            {"admin_port", at.admin_port},
+                            {"probes_port", at.probes_port},
+                            {"model", at.model},
+                            {"org", at.org},
+                            {"pid", at.pid}};
   return base::WriteFileAtomically(EndpointsPath(folder), json::serialize(object) + "\n", 0644);
 }
 

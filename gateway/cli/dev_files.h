@@ -10,10 +10,10 @@
 namespace tollgate::cli {
 
 struct DevKey {
-  std::string name;     // "owner", "web", "batch", "helpdesk", "trial" …
-  std::string secret;   // tg_dev_…
-  std::string place;    // "acme/search/web"
-  std::string use;      // For people.
+  std::string name;    // "owner", "web", "batch", "helpdesk", "trial" …
+  std::string secret;  // tg_dev_…
+  std::string place;   // "acme/search/web"
+  std::string use;     // For people.
 };
 
 struct DevEndpoints {
@@ -21,8 +21,8 @@ struct DevEndpoints {
   int grpc_port = 0;
   int admin_port = 0;
   int probes_port = 0;
-  std::string model;    // Name of the model that is served.
-  std::string org;      // The sample company.
+  std::string model;  // Name of the model that is served.
+  std::string org;    // The sample company.
   int pid = 0;
 };
 

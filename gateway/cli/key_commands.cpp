@@ -1,11 +1,11 @@
-// key: made, listed, rotated, revoked. A key's text is printed once, alone on standard output, so that `KEY=$(tollgate key create …)` works;
-// what is said about it goes to standard error.
+// key: made, listed, rotated, revoked. A key's text is printed once, alone on standard output, so that `KEY=$(tollgate key create …)`
+// works; what is said about it goes to standard error.
 //
 // Tested by tests/gateway/cli/remote_test.cpp.
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "gateway/cli/remote.h"
 #include "gateway/cli/words.h"
@@ -31,8 +31,9 @@ struct Options {
 void PrintSecret(Context& context, const v1::CreateKeyReply& reply) {
   if (context.globals.json) return context.PrintJson(reply);
   const v1::Key& key = reply.key();
-  context.err() << fmt::format("key {} of {}/{}/{}, roles {}, owner {}, expires {} (record {})\nIts text is shown this once:\n", key.public_id(), key.org(), key.team(),
-                               key.project(), fmt::join(key.roles(), ","), key.owner(), key.expires_us() == 0 ? "never" : ShowTime(key.expires_us()), key.record());
+  context.err() << fmt::format("key {} of {}/{}/{}, roles {}, owner {}, expires {} (record {})\nIts text is shown this once:\n",
+                               key.public_id(), key.org(), key.team(), key.project(), fmt::join(key.roles(), ","), key.owner(),
+                               key.expires_us() == 0 ? "never" : ShowTime(key.expires_us()), key.record());
   context.Print(reply.secret() + "\n");
 }
 
@@ -71,14 +72,15 @@ void List(Context& context, const Options& options) {
     request.set_team(place->team);
     request.set_project(place->project);
   }
-  const auto reply = AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListKeys, request, [](const auto& r) { return r.keys_size(); });
+  const auto reply =
+      AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListKeys, request, [](const auto& r) { return r.keys_size(); });
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
   const std::int64_t now = base::ToMicros(context.clock.Wall());
   Table table({"key", "project", "name", "owner", "roles", "made", "state"});
   for (const v1::Key& key : reply->keys()) {
-    table.Add({key.public_id(), fmt::format("{}/{}/{}", key.org(), key.team(), key.project()), key.name(), key.owner(), fmt::format("{}", fmt::join(key.roles(), ",")),
-               ShowTime(key.created_us()), StateOf(key, now) + (key.dev() ? ", dev" : "")});
+    table.Add({key.public_id(), fmt::format("{}/{}/{}", key.org(), key.team(), key.project()), key.name(), key.owner(),
+               fmt::format("{}", fmt::join(key.roles(), ",")), ShowTime(key.created_us()), StateOf(key, now) + (key.dev() ? ", dev" : "")});
   }
   context.Print(table.Text("no keys; make one: tollgate key create TEAM/PROJECT --name NAME"));
 }
@@ -93,7 +95,9 @@ void Rotate(Context& context, const Options& options) {
   }
   const auto reply = Ask<Directory>(context, Listener::kAdmin, &Directory::Stub::RotateKey, request);
   if (!reply) return;
-  if (!context.globals.json) context.err() << fmt::format("the old key {} {}\n", options.public_id, options.now ? "has ended" : "goes on working for " + options.overlap);
+  if (!context.globals.json)
+    context.err() << fmt::format("the old key {} {}\n", options.public_id,
+                                 options.now ? "has ended" : "goes on working for " + options.overlap);
   PrintSecret(context, *reply);
 }
 
@@ -104,7 +108,8 @@ void Revoke(Context& context, const Options& options) {
   const auto key = Ask<Directory>(context, Listener::kAdmin, &Directory::Stub::RevokeKey, request);
   if (!key) return;
   if (context.globals.json) return context.PrintJson(*key);
-  context.Print(fmt::format("key {} is revoked (record {}); refused everywhere within a second, running streams too\n", key->public_id(), key->record()));
+  context.Print(fmt::format("key {} is revoked (record {}); refused everywhere within a second, running streams too\n", key->public_id(),
+                            key->record()));
 }
 
 void AddCreate(CLI::App& group, Context& context) {
@@ -118,14 +123,17 @@ void AddCreate(CLI::App& group, Context& context) {
   command->add_option("--expires", options->expires, "How long it lasts: 90d, 24h; else for ever");
   command->callback([&context, options] { Create(context, *options); });
   Teach(*command, "The text goes to standard output, everything else to standard error.",
-        {"tollgate key create search/web --name ci --expires 90d", "tollgate key create search/web --name books --role finance --owner ann@acme.example",
+        {"tollgate key create search/web --name ci --expires 90d",
+         "tollgate key create search/web --name books --role finance --owner ann@acme.example",
          "export TOLLGATE_KEY=$(tollgate key create search/web --name me)"});
 }
 }  // namespace
 
 void AddKeyCommands(CLI::App& app, Context& context) {
   auto* group = app.add_subcommand("key", "API keys")->require_subcommand(1);
-  Teach(*group, "", {"tollgate key create search/web --name ci", "tollgate key list search", "tollgate key rotate 3kQ9xZ0b", "tollgate key revoke 3kQ9xZ0b --reason leaked"});
+  Teach(*group, "",
+        {"tollgate key create search/web --name ci", "tollgate key list search", "tollgate key rotate 3kQ9xZ0b",
+         "tollgate key revoke 3kQ9xZ0b --reason leaked"});
   AddCreate(*group, context);
 
   auto* list = group->add_subcommand("list", "Keys, never their text");

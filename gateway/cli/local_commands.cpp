@@ -3,8 +3,8 @@
 // Tested by tests/gateway/cli/cli_test.cpp.
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "gateway/cli/context.h"
 #include "gateway/config/config.h"
@@ -35,7 +35,8 @@ void AddDev(CLI::App& app, Context& context) {
     RunProgram(context, context.programs.dev, *o);
   });
   Teach(*dev,
-        "Starts a private Postgres cluster in the folder, makes the sample company acme the first time, loads the model, and prints keys and\n"
+        "Starts a private Postgres cluster in the folder, makes the sample company acme the first time, loads the model, and prints keys "
+        "and\n"
         "lines to paste. Ctrl-C ends it; what was made stays for the next start. Remove the folder to begin anew.",
         {"tollgate dev", "tollgate dev --scripted --folder /tmp/try --http-port 0 --grpc-port 0 --admin-port 0 --probes-port 0"});
 }
@@ -48,7 +49,8 @@ void AddDemo(CLI::App& app, Context& context) {
     o->folder = context.globals.folder;
     RunProgram(context, context.programs.demo, *o);
   });
-  Teach(*demo, "Uses the `tollgate dev` that runs, or starts one for the time being. Exit code 0 only if every step did what it says.", {"tollgate demo"});
+  Teach(*demo, "Uses the `tollgate dev` that runs, or starts one for the time being. Exit code 0 only if every step did what it says.",
+        {"tollgate demo"});
 }
 }  // namespace
 
@@ -60,15 +62,19 @@ void AddLocalCommands(CLI::App& app, Context& context) {
   const auto serve_options = std::make_shared<ServeCommand>();
   serve->add_option("-c,--config", serve_options->config_path, "The configuration")->capture_default_str();
   serve->callback([&context, serve_options] { RunProgram(context, context.programs.serve, *serve_options); });
-  Teach(*serve, "Refuses to start, and says what to do, when the configuration, the database, a secret or a model is not as it must be.\nSIGTERM drains and ends it.",
+  Teach(*serve,
+        "Refuses to start, and says what to do, when the configuration, the database, a secret or a model is not as it must be.\nSIGTERM "
+        "drains and ends it.",
         {"tollgate migrate --config /etc/tollgate/tollgate.yaml", "tollgate serve --config /etc/tollgate/tollgate.yaml"});
 
   auto* migrate = app.add_subcommand("migrate", "Bring the databases up to this version; the first time also make the first owner's key");
   const auto migrate_options = std::make_shared<MigrateCommand>();
-  migrate->add_option("-c,--config", migrate_options->config_path, "The configuration; its URLs must log in as the owner of the databases")->capture_default_str();
+  migrate->add_option("-c,--config", migrate_options->config_path, "The configuration; its URLs must log in as the owner of the databases")
+      ->capture_default_str();
   migrate->add_option("--owner", migrate_options->owner, "Whom the first key belongs to; else the user who runs this");
   migrate->callback([&context, migrate_options] { RunProgram(context, context.programs.migrate, *migrate_options); });
-  Teach(*migrate, "Goes forward only, under a lock; safe to run twice and from several machines. The first key's text goes to standard output, once.",
+  Teach(*migrate,
+        "Goes forward only, under a lock; safe to run twice and from several machines. The first key's text goes to standard output, once.",
         {"tollgate migrate --config /etc/tollgate/tollgate.yaml --owner ann@acme.example"});
 }
 
@@ -92,7 +98,8 @@ void Check(Context& context, const std::string& file, bool show) {
 
 void AddConfigCommands(CLI::App& app, Context& context) {
   auto* group = app.add_subcommand("config", "The configuration file: check it, explain it, make one")->require_subcommand(1);
-  Teach(*group, "", {"tollgate config example > tollgate.yaml", "tollgate config check tollgate.yaml", "tollgate config explain pool.models.slots"});
+  Teach(*group, "",
+        {"tollgate config example > tollgate.yaml", "tollgate config check tollgate.yaml", "tollgate config explain pool.models.slots"});
 
   auto* check = group->add_subcommand("check", "Tell every problem of a file with its line");
   const auto check_options = std::make_shared<ConfigOptions>();

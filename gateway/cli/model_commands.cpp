@@ -3,8 +3,8 @@
 // Tested by tests/gateway/cli/remote_test.cpp.
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "gateway/cli/remote.h"
 #include "gateway/cli/scope_options.h"
@@ -26,13 +26,15 @@ void List(Context& context) {
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
   Table table({"model", "> context tokens", "licence", "sha256"});
-  for (const auto& model : reply->models()) table.Add({model.name(), ShowCount(model.context_tokens()), model.licence(), model.sha256().substr(0, 16)});
+  for (const auto& model : reply->models())
+    table.Add({model.name(), ShowCount(model.context_tokens()), model.licence(), model.sha256().substr(0, 16)});
   context.Print(table.Text("the key may use no model"));
 }
 
 void PrintGrant(Context& context, const v1::Grant& grant) {
   if (context.globals.json) return context.PrintJson(grant);
-  context.Print(fmt::format("{} is {} the allow-list of {} (record {})\n", grant.model(), grant.granted() ? "on" : "off", ShowScope(grant.scope()), grant.record()));
+  context.Print(fmt::format("{} is {} the allow-list of {} (record {})\n", grant.model(), grant.granted() ? "on" : "off",
+                            ShowScope(grant.scope()), grant.record()));
 }
 
 void Grant(Context& context, const Options& options, bool granted) {
@@ -67,11 +69,13 @@ void Clear(Context& context, const Options& options) {
 void ListGrants(Context& context) {
   v1::ListGrantsRequest request;
   request.set_org(OrgOf(context.globals));
-  const auto reply = AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListGrants, request, [](const auto& r) { return r.grants_size(); });
+  const auto reply =
+      AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListGrants, request, [](const auto& r) { return r.grants_size(); });
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
   Table table({"scope", "model", "state", "record"});
-  for (const auto& grant : reply->grants()) table.Add({ShowScope(grant.scope()), grant.model(), grant.granted() ? "allowed" : "taken off", grant.record()});
+  for (const auto& grant : reply->grants())
+    table.Add({ShowScope(grant.scope()), grant.model(), grant.granted() ? "allowed" : "taken off", grant.record()});
   context.Print(table.Text("no allow-lists: every key may use every model"));
 }
 }  // namespace
@@ -85,7 +89,8 @@ void AddModelCommands(CLI::App& app, Context& context) {
   Teach(*list, "", {"tollgate models list --json"});
 
   for (const bool granted : {true, false}) {
-    auto* command = group->add_subcommand(granted ? "grant" : "revoke", granted ? "Put a model on a scope's allow-list" : "Take a model off a scope's allow-list; the list stays");
+    auto* command = group->add_subcommand(granted ? "grant" : "revoke", granted ? "Put a model on a scope's allow-list"
+                                                                                : "Take a model off a scope's allow-list; the list stays");
     const auto options = std::make_shared<Options>();
     command->add_option("MODEL", options->model, "Name of the model")->required();
     options->scope.AddTo(*command, "whose list it is");

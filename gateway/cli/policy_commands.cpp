@@ -5,8 +5,8 @@
 #include <iterator>
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "base/encoding.h"
 #include "gateway/cli/remote.h"
@@ -99,16 +99,18 @@ void Test(Context& context, const Options& options) {
   if (reply->has_output()) context.Print(Outcome(reply->output(), "output", reply->output_used()));
   Table table({"direction", "rule", "does", "> message", "field", "> from", "> to", "because"});
   for (const auto& found : reply->findings()) {
-    table.Add({found.direction(), found.rule_id(), found.action(), std::to_string(found.message()), found.field(), std::to_string(found.begin()),
-               std::to_string(found.end()), found.because()});
+    table.Add({found.direction(), found.rule_id(), found.action(), std::to_string(found.message()), found.field(),
+               std::to_string(found.begin()), std::to_string(found.end()), found.because()});
   }
   context.Print(table.Text("no rule matched"));
 }
 
 void PrintStored(Context& context, const v1::StoredPolicy& policy) {
   if (context.globals.json) return context.PrintJson(policy);
-  const std::string force = policy.version_in_force() == 0 ? "none is in force" : fmt::format("version {} is in force", policy.version_in_force());
-  context.Print(fmt::format("policy {} of {}: version {} stored, {} (record {})\n", policy.name(), policy.org(), policy.version(), force, policy.record()));
+  const std::string force =
+      policy.version_in_force() == 0 ? "none is in force" : fmt::format("version {} is in force", policy.version_in_force());
+  context.Print(fmt::format("policy {} of {}: version {} stored, {} (record {})\n", policy.name(), policy.org(), policy.version(), force,
+                            policy.record()));
 }
 
 void Put(Context& context, const Options& options) {
@@ -136,13 +138,15 @@ void Activate(Context& context, const Options& options) {
 void List(Context& context) {
   v1::ListPoliciesRequest request;
   request.set_org(OrgOf(context.globals));
-  const auto reply = AskAll<Policy>(context, Listener::kAdmin, &Policy::Stub::List, request, [](const auto& r) { return r.policies_size(); });
+  const auto reply =
+      AskAll<Policy>(context, Listener::kAdmin, &Policy::Stub::List, request, [](const auto& r) { return r.policies_size(); });
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
   Table table({"org", "policy", "> newest", "> in force", "stored (UTC)", "sha256", "record"});
   for (const auto& policy : reply->policies()) {
-    table.Add({policy.org(), policy.name(), std::to_string(policy.version()), policy.version_in_force() == 0 ? "none" : std::to_string(policy.version_in_force()),
-               ShowTime(policy.created_us()), policy.sha256().substr(0, 12), policy.record()});
+    table.Add({policy.org(), policy.name(), std::to_string(policy.version()),
+               policy.version_in_force() == 0 ? "none" : std::to_string(policy.version_in_force()), ShowTime(policy.created_us()),
+               policy.sha256().substr(0, 12), policy.record()});
   }
   context.Print(table.Text("no policies: everything is allowed; put one: tollgate policy put FILE"));
 }
@@ -176,13 +180,15 @@ void AddTrying(CLI::App& group, Context& context) {
   test->add_option("--model", o->model, "… for this model");
   test->callback([&context, o] { Test(context, *o); });
   Teach(*test, "Exit code 1 if the text is blocked.",
-        {"tollgate policy test --input \"my card is 4111 1111 1111 1111\"", "tollgate policy test acme.yaml --output \"write to ann@acme.example\" --team support"});
+        {"tollgate policy test --input \"my card is 4111 1111 1111 1111\"",
+         "tollgate policy test acme.yaml --output \"write to ann@acme.example\" --team support"});
 }
 }  // namespace
 
 void AddPolicyCommands(CLI::App& app, Context& context) {
   auto* group = app.add_subcommand("policy", "Policies: what may be asked and answered")->require_subcommand(1);
-  Teach(*group, "The language: docs/policy.md.", {"tollgate policy check acme.yaml", "tollgate policy put acme.yaml", "tollgate policy list"});
+  Teach(*group, "The language: docs/policy.md.",
+        {"tollgate policy check acme.yaml", "tollgate policy put acme.yaml", "tollgate policy list"});
   AddTrying(*group, context);
 
   auto* put = group->add_subcommand("put", "Store a new version and put it in force");
@@ -196,7 +202,9 @@ void AddPolicyCommands(CLI::App& app, Context& context) {
   auto* activate = group->add_subcommand("activate", "Put a stored version in force");
   const auto activate_options = std::make_shared<Options>();
   activate->add_option("NAME", activate_options->name, "Name of the policy")->required();
-  activate->add_option("VERSION", activate_options->version, "The version; 0 takes the policy out of force")->required()->check(CLI::NonNegativeNumber);
+  activate->add_option("VERSION", activate_options->version, "The version; 0 takes the policy out of force")
+      ->required()
+      ->check(CLI::NonNegativeNumber);
   activate->callback([&context, activate_options] { Activate(context, *activate_options); });
   Teach(*activate, "", {"tollgate policy activate acme 3", "tollgate policy activate acme 0"});
 

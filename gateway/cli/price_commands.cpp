@@ -3,8 +3,8 @@
 // Tested by tests/gateway/cli/remote_test.cpp.
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "gateway/cli/remote.h"
 #include "gateway/cli/words.h"
@@ -38,28 +38,33 @@ void Set(Context& context, const Options& options) {
   const auto price = Ask<Directory>(context, Listener::kAdmin, &Directory::Stub::SetPrice, request);
   if (!price) return;
   if (context.globals.json) return context.PrintJson(*price);
-  context.Print(fmt::format("version {} of the price book: {} costs {} {} for 1,000 input tokens and {} {} for 1,000 output tokens from {} UTC on\n", price->version(),
-                            price->model(), price->input_per_1000(), price->currency(), price->output_per_1000(), price->currency(), ShowTime(price->effective_from_us())));
+  context.Print(
+      fmt::format("version {} of the price book: {} costs {} {} for 1,000 input tokens and {} {} for 1,000 output tokens from {} UTC on\n",
+                  price->version(), price->model(), price->input_per_1000(), price->currency(), price->output_per_1000(), price->currency(),
+                  ShowTime(price->effective_from_us())));
 }
 
 void List(Context& context, const Options& options) {
   v1::ListPricesRequest request;
   request.set_model(options.model);
-  const auto reply = AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListPrices, request, [](const auto& r) { return r.prices_size(); });
+  const auto reply =
+      AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListPrices, request, [](const auto& r) { return r.prices_size(); });
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
   Table table({"> version", "model", "from (UTC)", "> input/1000", "> cached/1000", "> output/1000", "currency"});
   for (const v1::Price& price : reply->prices()) {
-    table.Add({std::to_string(price.version()), price.model(), ShowTime(price.effective_from_us()), price.input_per_1000(), price.cached_input_per_1000(),
-               price.output_per_1000(), price.currency()});
+    table.Add({std::to_string(price.version()), price.model(), ShowTime(price.effective_from_us()), price.input_per_1000(),
+               price.cached_input_per_1000(), price.output_per_1000(), price.currency()});
   }
-  context.Print(table.Text("no prices: requests are refused until the model has one; tollgate prices set MODEL --input 0.10 --output 0.40"));
+  context.Print(
+      table.Text("no prices: requests are refused until the model has one; tollgate prices set MODEL --input 0.10 --output 0.40"));
 }
 }  // namespace
 
 void AddPriceCommands(CLI::App& app, Context& context) {
   auto* group = app.add_subcommand("prices", "The price book: what a model's tokens cost")->require_subcommand(1);
-  Teach(*group, "The price in force when a request is admitted is the one it is charged at. A model without a price is refused, never free.",
+  Teach(*group,
+        "The price in force when a request is admitted is the one it is charged at. A model without a price is refused, never free.",
         {"tollgate prices set smollm2 --input 0.10 --output 0.40", "tollgate prices list"});
 
   auto* set = group->add_subcommand("set", "Add a version of the price book");
@@ -71,7 +76,9 @@ void AddPriceCommands(CLI::App& app, Context& context) {
   set->add_option("--currency", set_options->currency, "ISO 4217; else EUR");
   set->add_option("--from", set_options->from, "From when: 2026-12-01; else from now");
   set->callback([&context, set_options] { Set(context, *set_options); });
-  Teach(*set, "", {"tollgate prices set smollm2 --input 0.10 --output 0.40", "tollgate prices set smollm2 --input 0.08 --output 0.32 --from 2026-12-01"});
+  Teach(*set, "",
+        {"tollgate prices set smollm2 --input 0.10 --output 0.40",
+         "tollgate prices set smollm2 --input 0.08 --output 0.32 --from 2026-12-01"});
 
   auto* list = group->add_subcommand("list", "Every version, newest first");
   const auto list_options = std::make_shared<Options>();

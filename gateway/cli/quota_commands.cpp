@@ -3,8 +3,8 @@
 // Tested by tests/gateway/cli/remote_test.cpp.
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "gateway/cli/remote.h"
 #include "gateway/cli/scope_options.h"
@@ -23,8 +23,8 @@ struct Options {
 
 void PrintQuota(Context& context, const v1::Quota& quota, const char* what) {
   if (context.globals.json) return context.PrintJson(quota);
-  context.Print(fmt::format("{}: {} {} of {} (record {}); in force everywhere within a second\n", what, ShowCount(quota.amount()), ShowLimit(quota.meter(), quota.window()),
-                            ShowScope(quota.scope()), quota.record()));
+  context.Print(fmt::format("{}: {} {} of {} (record {}); in force everywhere within a second\n", what, ShowCount(quota.amount()),
+                            ShowLimit(quota.meter(), quota.window()), ShowScope(quota.scope()), quota.record()));
 }
 
 void Set(Context& context, const Options& options) {
@@ -65,13 +65,15 @@ bool Bears(const v1::ScopeRef& limit, const v1::ScopeRef& scope) {
 void List(Context& context, const Options* only) {
   v1::ListQuotasRequest request;
   request.set_org(OrgOf(context.globals));
-  auto reply = AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListQuotas, request, [](const auto& r) { return r.quotas_size(); });
+  auto reply =
+      AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListQuotas, request, [](const auto& r) { return r.quotas_size(); });
   if (!reply) return;
   if (only != nullptr) {
     const auto scope = context.Take(only->scope.Read(OrgOf(context.globals)));
     if (!scope) return;
     auto& quotas = *reply->mutable_quotas();
-    quotas.erase(std::remove_if(quotas.begin(), quotas.end(), [&](const v1::Quota& quota) { return !Bears(quota.scope(), *scope); }), quotas.end());
+    quotas.erase(std::remove_if(quotas.begin(), quotas.end(), [&](const v1::Quota& quota) { return !Bears(quota.scope(), *scope); }),
+                 quotas.end());
   }
   if (context.globals.json) return context.PrintJson(*reply);
   Table table({"scope", "limit", "> amount", "record"});
@@ -94,7 +96,8 @@ void AddQuotaCommands(CLI::App& app, Context& context) {
   set_options->scope.AddTo(*set, "that is limited");
   set->callback([&context, set_options] { Set(context, *set_options); });
   Teach(*set, "Without --team, --project or --key-id the org is limited. What is used stays used.",
-        {"tollgate quota set tokens/month 2000000 --team search", "tollgate quota set requests/minute 60 --project search/web", "tollgate quota set concurrent 4 --key-id 3kQ9xZ0b"});
+        {"tollgate quota set tokens/month 2000000 --team search", "tollgate quota set requests/minute 60 --project search/web",
+         "tollgate quota set concurrent 4 --key-id 3kQ9xZ0b"});
 
   auto* show = group->add_subcommand("show", "The limits that bear on a scope: its own and those above it");
   const auto show_options = std::make_shared<Options>();

@@ -23,22 +23,26 @@ std::string VerdictWords(const v1::Verdict& verdict) {
   if (verdict.action().empty()) return "not inspected";
   std::string text = verdict.action();
   std::vector<std::string> rules;
-  for (const auto& rule : verdict.rules()) rules.push_back(rule.count() > 1 ? fmt::format("{} x{}", rule.rule_id(), rule.count()) : rule.rule_id());
+  for (const auto& rule : verdict.rules())
+    rules.push_back(rule.count() > 1 ? fmt::format("{} x{}", rule.rule_id(), rule.count()) : rule.rule_id());
   if (!rules.empty()) text += fmt::format(" by {}", fmt::join(rules, ", "));
   return text;
 }
 
 std::string PriceWords(const v1::PinnedPrice& price) {
   const auto money = [](std::int64_t nanos) { return base::FormatMoney(base::Money{nanos}); };
-  return fmt::format("version {}: {} in, {} out, {} for 1,000 tokens", price.version(), money(price.input_nanos_per_1000()), money(price.output_nanos_per_1000()), price.currency());
+  return fmt::format("version {}: {} in, {} out, {} for 1,000 tokens", price.version(), money(price.input_nanos_per_1000()),
+                     money(price.output_nanos_per_1000()), price.currency());
 }
 
 std::string RequestSummary(const v1::RequestBody& body) {
-  return fmt::format("{}, {} tokens in, {}{}, {}", body.model(), ShowCount(body.input_tokens()), body.surface(), body.stream() ? " stream" : "", VerdictWords(body.input_verdict()));
+  return fmt::format("{}, {} tokens in, {}{}, {}", body.model(), ShowCount(body.input_tokens()), body.surface(),
+                     body.stream() ? " stream" : "", VerdictWords(body.input_verdict()));
 }
 
 std::string RequestDetails(const v1::RequestBody& body) {
-  std::string out = fmt::format("    model {}{} over {}{}\n", body.model(), body.model_requested() == body.model() ? "" : " (asked as " + body.model_requested() + ")", body.surface(),
+  std::string out = fmt::format("    model {}{} over {}{}\n", body.model(),
+                                body.model_requested() == body.model() ? "" : " (asked as " + body.model_requested() + ")", body.surface(),
                                 body.stream() ? ", streamed" : "");
   out += fmt::format("    prompt: {} tokens, {}\n", ShowCount(body.input_tokens()), VerdictWords(body.input_verdict()));
   out += fmt::format("    reserved {} tokens, at most {} out\n", ShowCount(body.reserved_tokens()), ShowCount(body.max_output_tokens()));
@@ -48,27 +52,36 @@ std::string RequestDetails(const v1::RequestBody& body) {
 }
 
 std::string EndSummary(const v1::EndBody& body) {
-  return fmt::format("{}, {} in, {} out, {}, {} {}{}", body.reason(), ShowCount(body.tokens().input()), ShowCount(body.tokens().output()), VerdictWords(body.output_verdict()),
-                     base::FormatMoney(base::Money{body.amount_nanos()}), body.price().currency(), body.recovered() ? ", recovered" : "");
+  return fmt::format("{}, {} in, {} out, {}, {} {}{}", body.reason(), ShowCount(body.tokens().input()), ShowCount(body.tokens().output()),
+                     VerdictWords(body.output_verdict()), base::FormatMoney(base::Money{body.amount_nanos()}), body.price().currency(),
+                     body.recovered() ? ", recovered" : "");
 }
 
 std::string EndDetails(const v1::EndBody& body) {
   std::string out = fmt::format("    ended: {}{}\n", body.reason(), body.recovered() ? ", closed after its instance died" : "");
-  out += fmt::format("    tokens: {} in, {} out, {} delivered\n", ShowCount(body.tokens().input()), ShowCount(body.tokens().output()), ShowCount(body.tokens().delivered()));
+  out += fmt::format("    tokens: {} in, {} out, {} delivered\n", ShowCount(body.tokens().input()), ShowCount(body.tokens().output()),
+                     ShowCount(body.tokens().delivered()));
   out += fmt::format("    output: {}, {} bytes delivered\n", VerdictWords(body.output_verdict()), ShowCount(body.delivered_bytes()));
   out += fmt::format("    charged {} {}\n", base::FormatMoney(base::Money{body.amount_nanos()}), body.price().currency());
-  return out + fmt::format("    first token after {:.1f} ms, end after {:.1f} ms\n", static_cast<double>(body.first_token_us()) / 1e3, static_cast<double>(body.total_us()) / 1e3);
+  return out + fmt::format("    first token after {:.1f} ms, end after {:.1f} ms\n", static_cast<double>(body.first_token_us()) / 1e3,
+                           static_cast<double>(body.total_us()) / 1e3);
 }
 
 std::string OtherSummary(const v1::Record& record) {
   switch (record.body_case()) {
-    case v1::Record::kDeny: return fmt::format("{}, {}, {}", record.deny().model_requested(), record.deny().reason(), VerdictWords(record.deny().input_verdict()));
-    case v1::Record::kSegmentBody: return fmt::format("segment {}, {} bytes, {} tokens so far", record.segment(), record.segment_body().size(), record.segment_body().output_tokens());
-    case v1::Record::kView: return fmt::format("{} read {}/{}: {}", record.view().actor(), record.view().log_id(), record.view().index(), record.view().reason());
+    case v1::Record::kDeny:
+      return fmt::format("{}, {}, {}", record.deny().model_requested(), record.deny().reason(),
+                         VerdictWords(record.deny().input_verdict()));
+    case v1::Record::kSegmentBody:
+      return fmt::format("segment {}, {} bytes, {} tokens so far", record.segment(), record.segment_body().size(),
+                         record.segment_body().output_tokens());
+    case v1::Record::kView:
+      return fmt::format("{} read {}/{}: {}", record.view().actor(), record.view().log_id(), record.view().index(), record.view().reason());
     case v1::Record::kAdmin: return fmt::format("{} by {}: {}", record.admin().action(), record.admin().actor(), record.admin().summary());
     case v1::Record::kRefused: return fmt::format("{} x{}", record.refused().reason(), record.refused().count());
     case v1::Record::kInstance: return fmt::format("epoch {}, build {}", record.instance().epoch(), record.instance().build());
-    case v1::Record::kErase: return fmt::format("{} keys destroyed by {}: {}", record.erase().keys_destroyed(), record.erase().actor(), record.erase().reason());
+    case v1::Record::kErase:
+      return fmt::format("{} keys destroyed by {}: {}", record.erase().keys_destroyed(), record.erase().actor(), record.erase().reason());
     default: return "";
   }
 }

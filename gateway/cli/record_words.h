@@ -10,12 +10,12 @@
 
 namespace tollgate::cli {
 
-std::string KindWord(v1::RecordKind kind);                              // "request", "deny", "final" …
+std::string KindWord(v1::RecordKind kind);  // "request", "deny", "final" …
 std::optional<v1::RecordKind> KindOf(std::string_view word);
 std::vector<std::string> KindWords();
-std::string RoleWord(v1::Role role);                                    // "user", "system" …
-std::string ShowPosition(const v1::RecordPosition& position);           // "1/42"
-std::string ShowPlace(const v1::StoredRecord& stored);                  // "acme/search/web"
+std::string RoleWord(v1::Role role);                           // "user", "system" …
+std::string ShowPosition(const v1::RecordPosition& position);  // "1/42"
+std::string ShowPlace(const v1::StoredRecord& stored);         // "acme/search/web"
 
 // One line: "smollm2, 31 tokens in, redact by no-cards".
 std::string Summary(const v1::Record& record);

@@ -81,15 +81,18 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const Target& target, std
   for (auto state = channel->GetState(true); state != GRPC_CHANNEL_READY; state = channel->GetState(true)) {
     const bool refused = state == GRPC_CHANNEL_TRANSIENT_FAILURE || state == GRPC_CHANNEL_SHUTDOWN;
     if (refused || !channel->WaitForStateChange(state, deadline)) {
-      return base::Unavailable(fmt::format("nothing answers at {} (from {}); start Tollgate with `tollgate dev`, or name the address of a running one with {}",
-                                           target.address, target.from, "--admin or --api, TOLLGATE_ADMIN or TOLLGATE_API"));
+      return base::Unavailable(
+          fmt::format("nothing answers at {} (from {}); start Tollgate with `tollgate dev`, or name the address of a running one with {}",
+                      target.address, target.from, "--admin or --api, TOLLGATE_ADMIN or TOLLGATE_API"));
     }
   }
   return channel;
 }
 
 std::string Describe(const grpc::Status& status) {
-  std::string text = status.error_message().empty() ? fmt::format("the call failed with gRPC status {}", static_cast<int>(status.error_code())) : status.error_message();
+  std::string text = status.error_message().empty()
+                         ? fmt::format("the call failed with gRPC status {}", static_cast<int>(status.error_code()))
+                         : status.error_message();
   if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) text += " (--timeout sets how long to wait)";
   google::rpc::Status details;
   if (!status.error_details().empty() && details.ParseFromString(status.error_details())) {

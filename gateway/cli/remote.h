@@ -18,17 +18,18 @@ enum class Listener { kAdmin, kApi };
 
 // Where to call and with what.
 struct Target {
-  std::string address;   // HOST:PORT
-  std::string key;       // Empty: none was found.
-  std::string from;      // Where the address came from, for messages.
-  std::string dev_org;   // The sample company, if the key is one that `tollgate dev` made.
+  std::string address;  // HOST:PORT
+  std::string key;      // Empty: none was found.
+  std::string from;     // Where the address came from, for messages.
+  std::string dev_org;  // The sample company, if the key is one that `tollgate dev` made.
 };
 
-// Option, then environment (TOLLGATE_ADMIN, TOLLGATE_API, TOLLGATE_KEY), then the files of `tollgate dev`, then 127.0.0.1:8083 or :8081. A dev
-// key is taken only for the address that `tollgate dev` listens at.
+// Option, then environment (TOLLGATE_ADMIN, TOLLGATE_API, TOLLGATE_KEY), then the files of `tollgate dev`, then 127.0.0.1:8083 or :8081. A
+// dev key is taken only for the address that `tollgate dev` listens at.
 Target FindTarget(const Globals& globals, Listener listener);
 
-// The org that a change or a list of the directory is about: --org, or the sample company when the key is `tollgate dev`'s; empty = the key's own.
+// The org that a change or a list of the directory is about: --org, or the sample company when the key is `tollgate dev`'s; empty = the
+// key's own.
 std::string OrgOf(const Globals& globals);
 
 // A connected channel; UNAVAILABLE, in words for people, when nothing listens there.
@@ -67,8 +68,8 @@ std::optional<Reply> Ask(Context& context, Listener listener,
 // The same for a list in pages: asks until the last page and joins them, at most `rows_max` rows as `count` counts them.
 template <typename Service, typename Request, typename Reply, typename Count>
 std::optional<Reply> AskAll(Context& context, Listener listener,
-                            grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Reply*), Request request, Count count,
-                            int rows_max = 1'000'000) {
+                            grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Reply*), Request request,
+                            Count count, int rows_max = 1'000'000) {
   std::optional<Reply> all;
   for (;;) {
     auto page = Ask<Service>(context, listener, method, request);

@@ -3,8 +3,8 @@
 // Tested by tests/gateway/cli/remote_test.cpp.
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "gateway/cli/remote.h"
 #include "gateway/cli/words.h"
@@ -28,7 +28,8 @@ std::string ShowTarget(const v1::StopTarget& target) {
 
 void Print(Context& context, const v1::EmergencyStop& stop) {
   if (context.globals.json) return context.PrintJson(stop);
-  context.Print(fmt::format("{} {} (record {}); in force everywhere within a second\n", ShowTarget(stop.target()), stop.in_force() ? "is stopped" : "may run again", stop.record()));
+  context.Print(fmt::format("{} {} (record {}); in force everywhere within a second\n", ShowTarget(stop.target()),
+                            stop.in_force() ? "is stopped" : "may run again", stop.record()));
 }
 
 void Act(Context& context, const v1::StopTarget& target, const Options& options) {
@@ -64,14 +65,19 @@ std::shared_ptr<Options> AddKind(CLI::App& group, const char* kind, const std::s
   command->add_option("--reason", options->reason, "Why, for the record and for those who are refused")->required();
   command->add_flag("--lift", options->lift, "Let it run again");
   command->callback([options, run = std::move(run)] { run(*options); });
-  Teach(*command, "", {fmt::format("tollgate stop {} --reason \"unsafe answers, incident 12\"", sample), fmt::format("tollgate stop {} --lift --reason \"cleared\"", sample)});
+  Teach(*command, "",
+        {fmt::format("tollgate stop {} --reason \"unsafe answers, incident 12\"", sample),
+         fmt::format("tollgate stop {} --lift --reason \"cleared\"", sample)});
   return options;
 }
 }  // namespace
 
 void AddStopCommands(CLI::App& app, Context& context) {
-  auto* group = app.add_subcommand("stop", "Emergency stop: refuse new requests and end running ones within a second")->require_subcommand(1);
-  Teach(*group, "", {"tollgate stop everything --reason \"incident 12\"", "tollgate stop model smollm2 --lift --reason \"cleared\"", "tollgate stop list"});
+  auto* group =
+      app.add_subcommand("stop", "Emergency stop: refuse new requests and end running ones within a second")->require_subcommand(1);
+  Teach(*group, "",
+        {"tollgate stop everything --reason \"incident 12\"", "tollgate stop model smollm2 --lift --reason \"cleared\"",
+         "tollgate stop list"});
   AddKind(*group, "everything", "All requests of the whole installation", nullptr, "everything", [&context](const Options& options) {
     v1::StopTarget target;
     target.set_everything(true);
@@ -97,7 +103,8 @@ void AddStopCommands(CLI::App& app, Context& context) {
     Act(context, target, options);
   };
   AddKind(*group, "team", "One team", "TEAM", "team search", [scope](const Options& options) { scope(options, false); });
-  AddKind(*group, "project", "One project", "TEAM/PROJECT", "project search/web", [scope](const Options& options) { scope(options, true); });
+  AddKind(*group, "project", "One project", "TEAM/PROJECT", "project search/web",
+          [scope](const Options& options) { scope(options, true); });
   auto* list = group->add_subcommand("list", "The stops in force");
   list->callback([&context] { List(context); });
   Teach(*list, "", {"tollgate stop list"});

@@ -11,7 +11,7 @@ class Table {
   // A head that starts with '>' makes a column of numbers: "> tokens" prints TOKENS, to the right.
   explicit Table(std::vector<std::string> heads);
 
-  void Add(std::vector<std::string> cells);   // As many as there are heads.
+  void Add(std::vector<std::string> cells);  // As many as there are heads.
   bool empty() const { return rows_.empty(); }
 
   // The lines, heads first. `none` in place of an empty table.

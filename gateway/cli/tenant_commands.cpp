@@ -3,8 +3,8 @@
 // Tested by tests/gateway/cli/remote_test.cpp.
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "gateway/cli/remote.h"
 #include "gateway/cli/words.h"
@@ -15,8 +15,8 @@ namespace {
 using v1::Directory;
 
 struct Options {
-  std::string name;    // ORG, TEAM or TEAM/PROJECT
-  std::string team;    // project list --team
+  std::string name;  // ORG, TEAM or TEAM/PROJECT
+  std::string team;  // project list --team
   std::string reason;
 };
 
@@ -55,7 +55,8 @@ void CreateProject(Context& context, const Options& options) {
 }
 
 void ListOrgs(Context& context) {
-  const auto reply = AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListOrgs, v1::ListOrgsRequest(), [](const auto& r) { return r.orgs_size(); });
+  const auto reply = AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListOrgs, v1::ListOrgsRequest(),
+                                       [](const auto& r) { return r.orgs_size(); });
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
   Table table({"org", "state", "record"});
@@ -66,7 +67,8 @@ void ListOrgs(Context& context) {
 void ListTeams(Context& context) {
   v1::ListTeamsRequest request;
   request.set_org(OrgOf(context.globals));
-  const auto reply = AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListTeams, request, [](const auto& r) { return r.teams_size(); });
+  const auto reply =
+      AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListTeams, request, [](const auto& r) { return r.teams_size(); });
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
   Table table({"org", "team", "state", "record"});
@@ -78,11 +80,13 @@ void ListProjects(Context& context, const Options& options) {
   v1::ListProjectsRequest request;
   request.set_org(OrgOf(context.globals));
   request.set_team(options.team);
-  const auto reply = AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListProjects, request, [](const auto& r) { return r.projects_size(); });
+  const auto reply = AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListProjects, request,
+                                       [](const auto& r) { return r.projects_size(); });
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
   Table table({"org", "team", "project", "state", "record"});
-  for (const auto& project : reply->projects()) table.Add({project.org(), project.team(), project.name(), State(project.blocked()), project.record()});
+  for (const auto& project : reply->projects())
+    table.Add({project.org(), project.team(), project.name(), State(project.blocked()), project.record()});
   context.Print(table.Text("no projects; make one: tollgate project create TEAM/NAME"));
 }
 
@@ -95,7 +99,8 @@ void SetBlocked(Context& context, Kind kind, const Options& options, bool blocke
   if (kind != Kind::kOrg) {
     const auto place = context.Take(ParsePlace(options.name, kind == Kind::kProject));
     if (!place) return;
-    if (kind == Kind::kTeam && !place->project.empty()) return context.Fail(kUsage, "a team's name has no '/'; for a project use `tollgate project block`");
+    if (kind == Kind::kTeam && !place->project.empty())
+      return context.Fail(kUsage, "a team's name has no '/'; for a project use `tollgate project block`");
     request.mutable_scope()->set_team(place->team);
     request.mutable_scope()->set_project(place->project);
   }
@@ -112,12 +117,15 @@ void AddBlock(CLI::App& group, Context& context, Kind kind, const char* place, c
   const std::string what = kNames[static_cast<int>(kind)];
   for (const bool blocked : {true, false}) {
     const std::string verb = blocked ? "block" : "unblock";
-    auto* command = group.add_subcommand(verb, blocked ? "Refuse requests of the " + what + " and end running ones within a second" : "Lift the block of a " + what);
+    auto* command = group.add_subcommand(
+        verb, blocked ? "Refuse requests of the " + what + " and end running ones within a second" : "Lift the block of a " + what);
     const auto options = std::make_shared<Options>();
     command->add_option(place, options->name, "Which " + what)->required();
     command->add_option("--reason", options->reason, "Why, for the record")->required();
     command->callback([&context, options, kind, blocked] { SetBlocked(context, kind, *options, blocked); });
-    Teach(*command, "", {fmt::format("tollgate {} {} {} --reason \"{}\"", what, verb, sample, blocked ? "leaked key, ticket 4711" : "cleared, ticket 4711")});
+    Teach(*command, "",
+          {fmt::format("tollgate {} {} {} --reason \"{}\"", what, verb, sample,
+                       blocked ? "leaked key, ticket 4711" : "cleared, ticket 4711")});
   }
 }
 

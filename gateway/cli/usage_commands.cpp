@@ -4,8 +4,8 @@
 #include <map>
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "base/money.h"
 #include "gateway/cli/remote.h"
@@ -28,8 +28,9 @@ struct Options {
 };
 
 const std::map<std::string, v1::UsageGroup>& Groups() {
-  static const std::map<std::string, v1::UsageGroup> groups = {{"org", v1::USAGE_GROUP_ORG}, {"team", v1::USAGE_GROUP_TEAM},   {"project", v1::USAGE_GROUP_PROJECT},
-                                                               {"key", v1::USAGE_GROUP_KEY}, {"model", v1::USAGE_GROUP_MODEL}, {"day", v1::USAGE_GROUP_DAY}};
+  static const std::map<std::string, v1::UsageGroup> groups = {{"org", v1::USAGE_GROUP_ORG},         {"team", v1::USAGE_GROUP_TEAM},
+                                                               {"project", v1::USAGE_GROUP_PROJECT}, {"key", v1::USAGE_GROUP_KEY},
+                                                               {"model", v1::USAGE_GROUP_MODEL},     {"day", v1::USAGE_GROUP_DAY}};
   return groups;
 }
 
@@ -58,7 +59,8 @@ void AddTotals(const v1::UsageReportReply& reply, Table& table) {
 void Report(Context& context, const Options& options) {
   v1::UsageReportRequest request;
   request.set_group_by(Groups().at(options.by));
-  for (const auto& [text, set] : {std::pair(options.from, &v1::UsageReportRequest::set_from_us), std::pair(options.to, &v1::UsageReportRequest::set_to_us)}) {
+  for (const auto& [text, set] :
+       {std::pair(options.from, &v1::UsageReportRequest::set_from_us), std::pair(options.to, &v1::UsageReportRequest::set_to_us)}) {
     if (text.empty()) continue;
     const auto at = context.Take(ParseTime(text, context.clock.Wall()));
     if (!at) return;
@@ -87,7 +89,8 @@ void Report(Context& context, const Options& options) {
 
 void Reconcile(Context& context, const Options& options) {
   v1::ReconcileRequest request;
-  for (const auto& [text, set] : {std::pair(options.from, &v1::ReconcileRequest::set_from_us), std::pair(options.to, &v1::ReconcileRequest::set_to_us)}) {
+  for (const auto& [text, set] :
+       {std::pair(options.from, &v1::ReconcileRequest::set_from_us), std::pair(options.to, &v1::ReconcileRequest::set_to_us)}) {
     if (text.empty()) continue;
     const auto at = context.Take(ParseTime(text, context.clock.Wall()));
     if (!at) return;
@@ -102,8 +105,9 @@ void Reconcile(Context& context, const Options& options) {
   table.Add({"usage", ShowCount(reply->usages()), ShowCount(reply->usage_tokens())});
   table.Add({"ledger", ShowCount(reply->transfers()), ShowCount(reply->transfer_tokens())});
   context.Print(table.Text(""));
-  context.Print(reply->ok() ? "records, usage and ledger agree, to the token and the nano-unit\n"
-                            : fmt::format("{} requests differ; the first: {}\n", ShowCount(reply->differences()), reply->first_difference()));
+  context.Print(reply->ok()
+                    ? "records, usage and ledger agree, to the token and the nano-unit\n"
+                    : fmt::format("{} requests differ; the first: {}\n", ShowCount(reply->differences()), reply->first_difference()));
 }
 
 void AddPeriod(CLI::App& command, Options& options) {
@@ -118,20 +122,24 @@ void AddUsageCommands(CLI::App& app, Context& context) {
 
   auto* report = group->add_subcommand("report", "Tokens and money, in groups");
   const auto report_options = std::make_shared<Options>();
-  report->add_option("--by", report_options->by, "One line for each org, team, project, key, model or day")->capture_default_str()->check(CLI::IsMember({"org", "team", "project", "key", "model", "day"}));
+  report->add_option("--by", report_options->by, "One line for each org, team, project, key, model or day")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"org", "team", "project", "key", "model", "day"}));
   AddPeriod(*report, *report_options);
   report->add_option("--team", report_options->team, "Only this team");
   report->add_option("--project", report_options->project, "Only this project of --team")->needs("--team");
   report->add_option("--key-id", report_options->key, "Only this key, by its id");
   report->add_option("--model", report_options->model, "Only this model");
   report->callback([&context, report_options] { Report(context, *report_options); });
-  Teach(*report, "", {"tollgate usage report --by team", "tollgate usage report --by day --team search --from 2026-11-01 --to 2026-12-01 --json"});
+  Teach(*report, "",
+        {"tollgate usage report --by team", "tollgate usage report --by day --team search --from 2026-11-01 --to 2026-12-01 --json"});
 
   auto* reconcile = group->add_subcommand("reconcile", "Prove that records, usage and ledger agree, to the token");
   const auto reconcile_options = std::make_shared<Options>();
   AddPeriod(*reconcile, *reconcile_options);
   reconcile->callback([&context, reconcile_options] { Reconcile(context, *reconcile_options); });
-  Teach(*reconcile, "Exit code 1, and the first difference, if they do not.", {"tollgate usage reconcile", "tollgate usage reconcile --from 2026-11-01"});
+  Teach(*reconcile, "Exit code 1, and the first difference, if they do not.",
+        {"tollgate usage reconcile", "tollgate usage reconcile --from 2026-11-01"});
 }
 
 }  // namespace tollgate::cli

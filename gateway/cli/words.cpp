@@ -48,12 +48,15 @@ absl::StatusOr<std::int64_t> ParseDuration(std::string_view text) {
 absl::StatusOr<std::int64_t> ParseTime(std::string_view text, base::WallTime now) {
   if (const auto ago = ParseDuration(text); ago.ok()) return base::ToMicros(now) - *ago * 1'000'000;
   int year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0;
-  bool good = ReadDigits(text, 0, 4, year) && ReadDigits(text, 5, 2, month) && ReadDigits(text, 8, 2, day) && text[4] == '-' && text[7] == '-';
+  bool good =
+      ReadDigits(text, 0, 4, year) && ReadDigits(text, 5, 2, month) && ReadDigits(text, 8, 2, day) && text[4] == '-' && text[7] == '-';
   if (good && text.size() != 10) {
     good = text.size() == 20 && (text[10] == 'T' || text[10] == ' ') && ReadDigits(text, 11, 2, hour) && ReadDigits(text, 14, 2, minute) &&
-           ReadDigits(text, 17, 2, second) && text[13] == ':' && text[16] == ':' && text[19] == 'Z' && hour < 24 && minute < 60 && second < 60;
+           ReadDigits(text, 17, 2, second) && text[13] == ':' && text[16] == ':' && text[19] == 'Z' && hour < 24 && minute < 60 &&
+           second < 60;
   }
-  const std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)), std::chrono::day(static_cast<unsigned>(day))};
+  const std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),
+                                         std::chrono::day(static_cast<unsigned>(day))};
   if (!good || !date.ok()) {
     return base::InvalidArgument(fmt::format("\"{}\" is no time; write 2026-11-01, 2026-11-01T08:30:00Z or how long ago: 24h", text));
   }
@@ -104,8 +107,10 @@ absl::StatusOr<Limit> ParseLimit(std::string_view text) {
   if (window == "day") limit.window = v1::QUOTA_WINDOW_DAY;
   if (window == "month") limit.window = v1::QUOTA_WINDOW_MONTH;
   const bool concurrent = limit.meter == v1::QUOTA_METER_CONCURRENT;
-  if (limit.meter == v1::QUOTA_METER_UNSPECIFIED || (concurrent ? slash != std::string_view::npos : limit.window == v1::QUOTA_WINDOW_UNSPECIFIED)) {
-    return base::InvalidArgument(fmt::format("\"{}\" is no limit; write requests/WINDOW or tokens/WINDOW, with minute, hour, day or month, or concurrent", text));
+  if (limit.meter == v1::QUOTA_METER_UNSPECIFIED ||
+      (concurrent ? slash != std::string_view::npos : limit.window == v1::QUOTA_WINDOW_UNSPECIFIED)) {
+    return base::InvalidArgument(
+        fmt::format("\"{}\" is no limit; write requests/WINDOW or tokens/WINDOW, with minute, hour, day or month, or concurrent", text));
   }
   return limit;
 }
@@ -133,7 +138,8 @@ absl::StatusOr<std::pair<std::int32_t, std::int64_t>> ParsePosition(std::string_
   const std::size_t slash = text.find('/');
   std::int64_t log = 0;
   std::int64_t index = 0;
-  if (slash == std::string_view::npos || !ReadInt(text.substr(0, slash), log) || !ReadInt(text.substr(slash + 1), index) || log < 0 || log > 32767 || index < 0) {
+  if (slash == std::string_view::npos || !ReadInt(text.substr(0, slash), log) || !ReadInt(text.substr(slash + 1), index) || log < 0 ||
+      log > 32767 || index < 0) {
     return base::InvalidArgument(fmt::format("\"{}\" is no position of a record; write LOG/INDEX, such as 1/42", text));
   }
   return std::pair(static_cast<std::int32_t>(log), index);

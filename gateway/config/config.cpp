@@ -76,7 +76,8 @@ void CheckModels(const tollgate::v1::Config& config, Reader& reader) {
       reader.Complain(path, fmt::format("{}.file is missing; engine llama needs the path of a GGUF file", path));
     }
     if (const auto [at, fresh] = names.emplace(model.name(), i); !fresh && !model.name().empty()) {
-      reader.Complain(path + ".name", fmt::format("{}.name is \"{}\", as pool.models[{}] has it already; names must differ", path, model.name(), at->second));
+      reader.Complain(path + ".name", fmt::format("{}.name is \"{}\", as pool.models[{}] has it already; names must differ", path,
+                                                  model.name(), at->second));
     }
   }
 }
@@ -84,12 +85,16 @@ void CheckModels(const tollgate::v1::Config& config, Reader& reader) {
 void CheckListeners(const tollgate::v1::Config& config, Reader& reader) {
   const auto& l = config.listeners();
   std::map<int, std::string> used;
-  const std::pair<const char*, const tollgate::v1::Config::Listener*> all[] = {
-      {"listeners.grpc", &l.grpc()}, {"listeners.http", &l.http()}, {"listeners.admin_grpc", &l.admin_grpc()}, {"listeners.probes", &l.probes()}};
+  const std::pair<const char*, const tollgate::v1::Config::Listener*> all[] = {{"listeners.grpc", &l.grpc()},
+                                                                               {"listeners.http", &l.http()},
+                                                                               {"listeners.admin_grpc", &l.admin_grpc()},
+                                                                               {"listeners.probes", &l.probes()}};
   for (const auto& [name, listener] : all) {
     if (!listener->enabled() || listener->port() == 0) continue;
     const auto [at, fresh] = used.emplace(listener->port(), name);
-    if (!fresh) reader.Complain(std::string(name) + ".port", fmt::format("{}.port is {}, as that of {}; each listener needs a port of its own", name, listener->port(), at->second));
+    if (!fresh)
+      reader.Complain(std::string(name) + ".port", fmt::format("{}.port is {}, as that of {}; each listener needs a port of its own", name,
+                                                               listener->port(), at->second));
   }
 }
 
@@ -98,17 +103,24 @@ void CheckBetweenFields(const tollgate::v1::Config& config, Reader& reader) {
   CheckListeners(config, reader);
   const auto& requests = config.requests();
   if (requests.deadline_default_ms() > requests.deadline_max_ms()) {
-    reader.Complain("requests.deadline_default_ms", fmt::format("requests.deadline_default_ms is {}, more than requests.deadline_max_ms, {}; lower the one or raise the other",
-                                                                requests.deadline_default_ms(), requests.deadline_max_ms()));
+    reader.Complain(
+        "requests.deadline_default_ms",
+        fmt::format("requests.deadline_default_ms is {}, more than requests.deadline_max_ms, {}; lower the one or raise the other",
+                    requests.deadline_default_ms(), requests.deadline_max_ms()));
   }
   const auto& journal = config.journal();
   if (journal.batch_records_max() > journal.queue_records_max()) {
-    reader.Complain("journal.batch_records_max", fmt::format("journal.batch_records_max is {}, more than journal.queue_records_max, {}; a batch cannot be larger than the queue",
-                                                             journal.batch_records_max(), journal.queue_records_max()));
+    reader.Complain(
+        "journal.batch_records_max",
+        fmt::format("journal.batch_records_max is {}, more than journal.queue_records_max, {}; a batch cannot be larger than the queue",
+                    journal.batch_records_max(), journal.queue_records_max()));
   }
   if (config.directory_poll_ms() * 2 > config.directory_stale_max_ms()) {
-    reader.Complain("directory_poll_ms", fmt::format("directory_poll_ms is {}; it must be at most half of directory_stale_max_ms, {}, or the directory goes stale between two looks",
-                                                     config.directory_poll_ms(), config.directory_stale_max_ms()));
+    reader.Complain(
+        "directory_poll_ms",
+        fmt::format(
+            "directory_poll_ms is {}; it must be at most half of directory_stale_max_ms, {}, or the directory goes stale between two looks",
+            config.directory_poll_ms(), config.directory_stale_max_ms()));
   }
 }
 }  // namespace
@@ -122,7 +134,8 @@ tollgate::v1::Config Defaults() {
 }
 
 absl::StatusOr<tollgate::v1::Config> Parse(std::string_view yaml, const std::string& name, const std::string& folder) {
-  if (yaml.size() > kFileBytesMax) return base::InvalidArgument(fmt::format("{}:1:1: the file has {} bytes; at most {} are read", name, yaml.size(), kFileBytesMax));
+  if (yaml.size() > kFileBytesMax)
+    return base::InvalidArgument(fmt::format("{}:1:1: the file has {} bytes; at most {} are read", name, yaml.size(), kFileBytesMax));
   tollgate::v1::Config config;
   Reader reader(name, folder);
   try {
@@ -130,10 +143,12 @@ absl::StatusOr<tollgate::v1::Config> Parse(std::string_view yaml, const std::str
     if (documents.empty() || (documents.size() == 1 && documents[0].IsNull())) {
       return base::InvalidArgument(fmt::format("{}:1:1: the file is empty; `tollgate config example` prints one to start from", name));
     }
-    if (documents.size() > 1) return base::InvalidArgument(fmt::format("{}:1:1: the file holds {} YAML documents; keep one", name, documents.size()));
+    if (documents.size() > 1)
+      return base::InvalidArgument(fmt::format("{}:1:1: the file holds {} YAML documents; keep one", name, documents.size()));
     reader.ReadSection(documents[0], "", config);
   } catch (const YAML::Exception& error) {
-    return base::InvalidArgument(fmt::format("{}:{}:{}: this is not YAML: {}", name, std::max(error.mark.line, 0) + 1, std::max(error.mark.column, 0) + 1, error.msg));
+    return base::InvalidArgument(fmt::format("{}:{}:{}: this is not YAML: {}", name, std::max(error.mark.line, 0) + 1,
+                                             std::max(error.mark.column, 0) + 1, error.msg));
   }
   if (reader.problems().empty()) {
     FillDefaults(config);
@@ -147,7 +162,8 @@ absl::StatusOr<tollgate::v1::Config> Parse(std::string_view yaml, const std::str
 absl::StatusOr<tollgate::v1::Config> Load(const std::string& path) {
   const auto text = base::ReadFile(path);
   if (!text.ok()) {
-    return base::NotFound(fmt::format("cannot read {}; name the configuration with --config, or make one: tollgate config example > tollgate.yaml", path));
+    return base::NotFound(
+        fmt::format("cannot read {}; name the configuration with --config, or make one: tollgate config example > tollgate.yaml", path));
   }
   std::error_code ignored;
   const std::filesystem::path absolute = std::filesystem::absolute(path, ignored);

@@ -1,7 +1,8 @@
 // Configuration: tollgate.yaml against its schema, proto/tollgate/v1/config.proto, which is also its documentation.
 //
 // What is loaded is complete: every field that has a default is set, every bound is held, every file that is named exists. A file that is
-// not so is INVALID_ARGUMENT (a file that cannot be read: NOT_FOUND), one line a problem, each as `file:line:column: what is wrong; what to do`.
+// not so is INVALID_ARGUMENT (a file that cannot be read: NOT_FOUND), one line a problem, each as `file:line:column: what is wrong; what to
+// do`.
 #pragma once
 
 #include <string>

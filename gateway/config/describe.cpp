@@ -38,7 +38,8 @@ std::string Wrap(std::string_view text, const std::string& lead, std::size_t wid
 
 std::string Quoted(const Field& field, const std::string& value) {
   if (field.cpp_type() != Field::CPPTYPE_STRING) return value;
-  const bool plain = !value.empty() && value.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-") == std::string::npos &&
+  const bool plain = !value.empty() &&
+                     value.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-") == std::string::npos &&
                      !std::isdigit(static_cast<unsigned char>(value[0]));
   if (plain) return value;
   std::string out = "\"";
@@ -99,7 +100,8 @@ void DumpField(const Field& field, const Message& message, const std::string& pa
     const std::string value = SettingOf(field).secret() ? "(hidden)" : ValueOf(field, message);
     const std::string by_default = DefaultOf(field, path);
     const bool changed = !SettingOf(field).required() && value != by_default;
-    out += fmt::format("{}{}: {}{}\n", Indent(depth), field.name(), Quoted(field, value), changed ? "  # default " + (by_default.empty() ? "empty" : by_default) : "");
+    out += fmt::format("{}{}: {}{}\n", Indent(depth), field.name(), Quoted(field, value),
+                       changed ? "  # default " + (by_default.empty() ? "empty" : by_default) : "");
   }
 }
 
@@ -168,7 +170,8 @@ std::string ReferenceMarkdown() {
     const bool section = entry.field->cpp_type() == Field::CPPTYPE_MESSAGE;
     if (section) {
       out += fmt::format("\n### `{}`\n\n{}\n", entry.path, SettingOf(*entry.field).about());
-      const bool only_sections = entry.field->message_type()->field(0)->cpp_type() == Field::CPPTYPE_MESSAGE && !entry.field->message_type()->field(0)->is_repeated();
+      const bool only_sections = entry.field->message_type()->field(0)->cpp_type() == Field::CPPTYPE_MESSAGE &&
+                                 !entry.field->message_type()->field(0)->is_repeated();
       if (!only_sections) out += "\n| field | value | meaning |\n|---|---|---|\n";
     } else if (entry.depth > 0) {
       out += fmt::format("| `{}` | {} | {} |\n", entry.path, Facts(entry), SettingOf(*entry.field).about());

@@ -33,7 +33,9 @@ std::vector<std::string> FieldNames(const Descriptor& type) {
   return names;
 }
 
-std::string Join(std::string_view path, std::string_view name) { return path.empty() ? std::string(name) : fmt::format("{}.{}", path, name); }
+std::string Join(std::string_view path, std::string_view name) {
+  return path.empty() ? std::string(name) : fmt::format("{}.{}", path, name);
+}
 }  // namespace
 
 void Reader::ComplainAt(Place place, const std::string& problem) {
@@ -54,7 +56,8 @@ void Reader::ReadSection(const YAML::Node& node, std::string_view path, google::
   const Descriptor& type = *out.GetDescriptor();
   if (!node.IsMap()) {
     const std::string what = path.empty() ? "the file" : std::string(path);
-    ComplainAt(PlaceOf(node), fmt::format("{} must be a section of `name: value` lines with the fields {}", what, fmt::join(FieldNames(type), ", ")));
+    ComplainAt(PlaceOf(node),
+               fmt::format("{} must be a section of `name: value` lines with the fields {}", what, fmt::join(FieldNames(type), ", ")));
     return;
   }
   std::set<std::string> seen;
@@ -68,7 +71,8 @@ void Reader::ReadSection(const YAML::Node& node, std::string_view path, google::
     const Field* field = type.FindFieldByName(key);
     if (field == nullptr) {
       const std::string near = Nearest(key, FieldNames(type));
-      const std::string hint = near.empty() ? fmt::format("known here: {}", fmt::join(FieldNames(type), ", ")) : fmt::format("did you mean {}?", near);
+      const std::string hint =
+          near.empty() ? fmt::format("known here: {}", fmt::join(FieldNames(type), ", ")) : fmt::format("did you mean {}?", near);
       ComplainAt(PlaceOf(entry.first), fmt::format("unknown field {}; {}", field_path, hint));
       continue;
     }
@@ -110,7 +114,8 @@ void Reader::ReadNumber(const std::string& text, bool quoted, const std::string&
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (quoted || error == std::errc::invalid_argument || end != text.data() + text.size()) {
-    return Complain(path, fmt::format("{} must be a whole number from {} to {}, written in digits alone; it is \"{}\"", path, setting.min(), setting.max(), text));
+    return Complain(path, fmt::format("{} must be a whole number from {} to {}, written in digits alone; it is \"{}\"", path, setting.min(),
+                                      setting.max(), text));
   }
   if (error != std::errc() || value < setting.min() || value > setting.max()) {
     return Complain(path, fmt::format("{} is {}; it must be from {} to {}", path, text, setting.min(), setting.max()));
@@ -121,7 +126,8 @@ void Reader::ReadNumber(const std::string& text, bool quoted, const std::string&
 
 void Reader::ReadText(std::string text, const std::string& path, const Field& field, google::protobuf::Message& out) {
   const tollgate::v1::Setting& setting = SettingOf(field);
-  if (!base::IsValidUtf8(text) || text.find('\0') != std::string::npos) return Complain(path, fmt::format("{} is not plain UTF-8 text", path));
+  if (!base::IsValidUtf8(text) || text.find('\0') != std::string::npos)
+    return Complain(path, fmt::format("{} is not plain UTF-8 text", path));
   if (setting.one_of_size() > 0 && std::find(setting.one_of().begin(), setting.one_of().end(), text) == setting.one_of().end()) {
     return Complain(path, fmt::format("{} is \"{}\"; it must be {}", path, text, fmt::join(setting.one_of(), " or ")));
   }
@@ -157,7 +163,11 @@ bool Reader::ReadSecret(std::string& text, const std::string& path) {
   }
   static const std::regex clear_password("://[^/@]*:[^/@]+@|(^|[ ?&])password *=");
   if (std::regex_search(text, clear_password)) {
-    return Complain(path, fmt::format("{} holds a password in the clear; put the whole URL into a file that only Tollgate reads and write file:PATH here", path)), false;
+    return Complain(path,
+                    fmt::format(
+                        "{} holds a password in the clear; put the whole URL into a file that only Tollgate reads and write file:PATH here",
+                        path)),
+           false;
   }
   return true;
 }
@@ -170,13 +180,15 @@ std::string Reader::Resolve(const std::string& file) const {
 bool Reader::CheckFile(const std::string& file, const std::string& path, bool secret) {
   struct stat info {};
   if (::stat(file.c_str(), &info) != 0) {
-    Complain(path, fmt::format("{} names {}, which {}; correct the path{}", path, file, errno == ENOENT ? "does not exist" : std::strerror(errno),
-                               secret ? ", or make the file: openssl rand -hex 32" : ""));
+    Complain(path,
+             fmt::format("{} names {}, which {}; correct the path{}", path, file, errno == ENOENT ? "does not exist" : std::strerror(errno),
+                         secret ? ", or make the file: openssl rand -hex 32" : ""));
     return false;
   }
   if (!S_ISREG(info.st_mode)) return Complain(path, fmt::format("{} names {}, which is not a file", path, file)), false;
   if (::access(file.c_str(), R_OK) != 0) {
-    return Complain(path, fmt::format("{} names {}, which this user may not read; give it to the user that runs Tollgate", path, file)), false;
+    return Complain(path, fmt::format("{} names {}, which this user may not read; give it to the user that runs Tollgate", path, file)),
+           false;
   }
   if (secret && (info.st_mode & S_IRWXO) != 0) {
     return Complain(path, fmt::format("{} names {}, which anybody may read; chmod 600 {}", path, file, file)), false;

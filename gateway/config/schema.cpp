@@ -1,5 +1,5 @@
-// The schema is walked by protobuf's descriptors; what a field means hangs on it as the option `setting`. Listener ports are the one default
-// that depends on where a message stands, so DefaultOf takes the path.
+// The schema is walked by protobuf's descriptors; what a field means hangs on it as the option `setting`. Listener ports are the one
+// default that depends on where a message stands, so DefaultOf takes the path.
 //
 // Tested by tests/gateway/config/describe_test.cpp.
 #include "gateway/config/schema.h"

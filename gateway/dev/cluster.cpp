@@ -45,7 +45,8 @@ absl::StatusOr<std::string> FindBinaries() {
   for (const fs::path& candidate : candidates) {
     if (access((candidate / "pg_ctl").c_str(), X_OK) == 0 && access((candidate / "initdb").c_str(), X_OK) == 0) return candidate.string();
   }
-  return base::FailedPrecondition("Postgres is not installed (no pg_ctl and initdb found); run scripts/setup, or name its folder in TOLLGATE_POSTGRES_BIN");
+  return base::FailedPrecondition(
+      "Postgres is not installed (no pg_ctl and initdb found); run scripts/setup, or name its folder in TOLLGATE_POSTGRES_BIN");
 }
 
 absl::Status MakeFolder(const std::string& path, const std::optional<User>& user, unsigned mode) {
@@ -58,7 +59,8 @@ absl::Status MakeFolder(const std::string& path, const std::optional<User>& user
   if (info.st_uid != owner && (!user || chown(path.c_str(), user->uid, user->gid) != 0)) {
     return base::FailedPrecondition(fmt::format("{} belongs to another user; remove it, or choose another folder with --folder", path));
   }
-  if (chmod(path.c_str(), mode) != 0) return base::FailedPrecondition(fmt::format("cannot change the mode of {}: {}", path, std::strerror(errno)));
+  if (chmod(path.c_str(), mode) != 0)
+    return base::FailedPrecondition(fmt::format("cannot change the mode of {}: {}", path, std::strerror(errno)));
   return absl::OkStatus();
 }
 
@@ -108,8 +110,9 @@ absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(const std::string& folde
   TG_ASSIGN(cluster->adopted_, cluster->IsRunning());
   if (!cluster->adopted_) {
     TG_RETURN_IF_ERROR(cluster->WriteSettings());
-    TG_RETURN_IF_ERROR(base::Annotate(cluster->Run({cluster->bin_ + "/pg_ctl", "-D", cluster->data_, "-l", cluster->home_ + "/server.log", "-w", "-t", "120", "start"}),
-                                      fmt::format("Postgres did not start; see {}/server.log", cluster->home_)));
+    TG_RETURN_IF_ERROR(base::Annotate(
+        cluster->Run({cluster->bin_ + "/pg_ctl", "-D", cluster->data_, "-l", cluster->home_ + "/server.log", "-w", "-t", "120", "start"}),
+        fmt::format("Postgres did not start; see {}/server.log", cluster->home_)));
   }
   cluster->running_ = true;
   base::PostgresOptions options;
@@ -130,7 +133,9 @@ absl::Status Cluster::Locate(const std::string& folder) {
     if (!RunProgram(user_, {"/usr/bin/test", "-x", folder}, "/dev/null").ok()) {
       const std::string elsewhere = "/var/lib/tollgate-dev/" + Fingerprint(folder);
       fs::create_directories(elsewhere, error);
-      if (error) return base::FailedPrecondition(fmt::format("user {} cannot enter {}, and {} cannot be made; choose another folder with --folder", user_->name, folder, elsewhere));
+      if (error)
+        return base::FailedPrecondition(fmt::format("user {} cannot enter {}, and {} cannot be made; choose another folder with --folder",
+                                                    user_->name, folder, elsewhere));
       if (!fs::is_symlink(home_, error)) fs::create_directory_symlink(elsewhere, home_, error);
       home_ = elsewhere;
     }
@@ -147,8 +152,9 @@ absl::Status Cluster::Make() {
   const std::string fresh = home_ + "/data.new";
   std::error_code error;
   fs::remove_all(fresh, error);
-  TG_RETURN_IF_ERROR(base::Annotate(Run({bin_ + "/initdb", "-D", fresh, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-instructions"}),
-                                    "cannot make a Postgres cluster"));
+  TG_RETURN_IF_ERROR(
+      base::Annotate(Run({bin_ + "/initdb", "-D", fresh, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-instructions"}),
+                     "cannot make a Postgres cluster"));
   TG_ASSIGN(std::string settings, base::ReadFile(fresh + "/postgresql.conf"));
   settings += "\ninclude_if_exists = 'tollgate.conf'  # Written by `tollgate dev` at each start.\n";
   TG_RETURN_IF_ERROR(base::WriteFileAtomically(fresh + "/postgresql.conf", settings, 0644));

@@ -39,9 +39,9 @@ class Cluster {
   absl::StatusOr<bool> IsRunning();
   absl::Status Run(const std::vector<std::string>& argv);
 
-  std::string bin_;                 // Folder of pg_ctl.
+  std::string bin_;  // Folder of pg_ctl.
   std::optional<User> user_;
-  std::string home_;                // Folder of data, log and, if its path is short enough, the socket.
+  std::string home_;  // Folder of data, log and, if its path is short enough, the socket.
   std::string data_;
   std::string socket_;
   bool made_ = false;

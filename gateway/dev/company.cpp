@@ -1,6 +1,6 @@
-// Every step is one change that is idempotent, so an interrupted first start goes on where it stopped. FOLDER/sample holds one line for each
-// part that was made to its end; a part that has its line is never made again. A key is written to keys.json as soon as it is made; one that
-// was made but not written (a crash between the two) is left unused and a second one takes its place.
+// Every step is one change that is idempotent, so an interrupted first start goes on where it stopped. FOLDER/sample holds one line for
+// each part that was made to its end; a part that has its line is never made again. A key is written to keys.json as soon as it is made;
+// one that was made but not written (a crash between the two) is left unused and a second one takes its place.
 //
 // Tested by tests/e2e, which start the program.
 #include "gateway/dev/company.h"

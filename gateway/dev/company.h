@@ -18,13 +18,13 @@ inline constexpr const char* kOrg = "acme";
 inline constexpr std::int64_t kTrialTokensPerMinute = 100;
 
 struct Company {
-  std::string model;                       // Name of the model that is priced.
-  std::string folder;                      // Of `tollgate dev`: keys.json is kept there.
-  std::string actor;                       // "cli:USER"
+  std::string model;   // Name of the model that is priced.
+  std::string folder;  // Of `tollgate dev`: keys.json is kept there.
+  std::string actor;   // "cli:USER"
 };
 
-// Makes what is missing and returns the keys, the owner's first. The sample is made once: what somebody changed later stays as they left it.
-// Blocks; a second the first time.
+// Makes what is missing and returns the keys, the owner's first. The sample is made once: what somebody changed later stays as they left
+// it. Blocks; a second the first time.
 absl::StatusOr<std::vector<cli::DevKey>> MakeCompany(admin::Changes& changes, const Company& company);
 
 }  // namespace tollgate::dev

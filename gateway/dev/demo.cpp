@@ -40,7 +40,8 @@ class OwnDev {
     std::filesystem::create_directories(command.folder, error);
     const std::string self = std::filesystem::read_symlink("/proc/self/exe", error).string();
     const std::string log = command.folder + "/demo.log";
-    std::vector<std::string> argv = {self, "dev", "--folder", command.folder, "--http-port", "0", "--grpc-port", "0", "--admin-port", "0", "--probes-port", "0"};
+    std::vector<std::string> argv = {
+        self, "dev", "--folder", command.folder, "--http-port", "0", "--grpc-port", "0", "--admin-port", "0", "--probes-port", "0"};
     if (command.scripted) argv.push_back("--scripted");
     TG_ASSIGN(pid_, StartProgram(std::nullopt, argv, log));
     const auto give_up = std::chrono::steady_clock::now() + kStartPatience;

@@ -81,7 +81,8 @@ absl::StatusOr<std::unique_ptr<DemoClient>> DemoClient::Connect(const cli::DevEn
   return std::unique_ptr<DemoClient>(new DemoClient(std::move(impl)));
 }
 
-absl::StatusOr<Answer> DemoClient::Ask(const std::string& key, v1::ChatRequest request, const std::function<void(const std::string&)>& on_text) {
+absl::StatusOr<Answer> DemoClient::Ask(const std::string& key, v1::ChatRequest request,
+                                       const std::function<void(const std::string&)>& on_text) {
   request.set_model(impl_->model);
   const auto stub = v1::Inference::NewStub(impl_->api);
   grpc::ClientContext call;
@@ -97,7 +98,8 @@ absl::StatusOr<Answer> DemoClient::Ask(const std::string& key, v1::ChatRequest r
   answer.request_id = Trailer(call, "x-request-id");
   answer.record = Trailer(call, "x-tollgate-record");
   if (status.ok()) return answer;
-  if (status.error_code() == grpc::StatusCode::UNAVAILABLE || status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) return ToStatus(status);
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE || status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED)
+    return ToStatus(status);
   answer.refused = true;
   answer.code = CodeName(status.error_code());
   answer.reason = ReasonOf(status);
@@ -122,6 +124,8 @@ absl::StatusOr<v1::UsageReportReply> DemoClient::BillByTeam() {
   return impl_->Call<v1::Usage>(&v1::Usage::Stub::Report, request);
 }
 
-absl::StatusOr<v1::ReconcileReply> DemoClient::Reconcile() { return impl_->Call<v1::Usage>(&v1::Usage::Stub::Reconcile, v1::ReconcileRequest()); }
+absl::StatusOr<v1::ReconcileReply> DemoClient::Reconcile() {
+  return impl_->Call<v1::Usage>(&v1::Usage::Stub::Reconcile, v1::ReconcileRequest());
+}
 
 }  // namespace tollgate::dev

@@ -17,13 +17,13 @@ namespace tollgate::dev {
 // How one streamed request went.
 struct Answer {
   std::string text;
-  int pieces = 0;                // Messages that held text.
-  v1::ChatEnd end;               // If it was answered.
-  std::string request_id;        // A UUID.
-  std::string record;            // LOG/INDEX of its last record.
+  int pieces = 0;          // Messages that held text.
+  v1::ChatEnd end;         // If it was answered.
+  std::string request_id;  // A UUID.
+  std::string record;      // LOG/INDEX of its last record.
   bool refused = false;
-  std::string code;              // gRPC's name of the refusal: "PERMISSION_DENIED".
-  std::string reason;            // ErrorInfo's: "POLICY_BLOCKED".
+  std::string code;    // gRPC's name of the refusal: "PERMISSION_DENIED".
+  std::string reason;  // ErrorInfo's: "POLICY_BLOCKED".
   std::string message;
 };
 
@@ -33,8 +33,8 @@ class DemoClient {
   static absl::StatusOr<std::unique_ptr<DemoClient>> Connect(const cli::DevEndpoints& endpoints, std::vector<cli::DevKey> keys);
   ~DemoClient();
 
-  // Asks as the application with this key ("web", "batch", "trial"); `on_text` sees the text as it comes. An error is a lost connection only:
-  // a refusal is an answer.
+  // Asks as the application with this key ("web", "batch", "trial"); `on_text` sees the text as it comes. An error is a lost connection
+  // only: a refusal is an answer.
   absl::StatusOr<Answer> Ask(const std::string& key, v1::ChatRequest request, const std::function<void(const std::string&)>& on_text);
 
   // As the owner.

@@ -39,7 +39,8 @@ v1::ChatRequest Prompt(const std::string& text, int max_tokens) {
 v1::ChatRequest RepeatAfterMe(const std::string& sentence) {
   v1::ChatRequest request;
   Add(request, v1::ROLE_SYSTEM, "You repeat what the user says, word for word.");
-  for (const char* example : {"The train leaves at 9.", "Tom lives at 12 Elm Street, phone 020 7946 0018.", "Order 7781 2290 1145 is for bob at shop dot example."}) {
+  for (const char* example : {"The train leaves at 9.", "Tom lives at 12 Elm Street, phone 020 7946 0018.",
+                              "Order 7781 2290 1145 is for bob at shop dot example."}) {
     Add(request, v1::ROLE_USER, example);
     Add(request, v1::ROLE_ASSISTANT, example);
   }
@@ -67,8 +68,9 @@ std::int64_t TokensOf(const v1::TokenCounts& tokens) { return tokens.input() + t
 }  // namespace
 
 std::vector<std::string> SentencesToRepeat() {
-  return {"Card 6011 0009 9013 9424 belongs to ann@acme.example.", "Card 5105 1051 0510 5100 belongs to ann@acme.example.", "Card 4242 4242 4242 4242 belongs to ann@acme.example.",
-          "Card 6011 1111 1111 1117 belongs to tom@acme.example.", "Card 3782 822463 10005 belongs to ann@acme.example."};
+  return {"Card 6011 0009 9013 9424 belongs to ann@acme.example.", "Card 5105 1051 0510 5100 belongs to ann@acme.example.",
+          "Card 4242 4242 4242 4242 belongs to ann@acme.example.", "Card 6011 1111 1111 1117 belongs to tom@acme.example.",
+          "Card 3782 822463 10005 belongs to ann@acme.example."};
 }
 
 int Demo::Run() {
@@ -111,7 +113,8 @@ absl::StatusOr<Answer> Demo::Ask(const std::string& key, const v1::ChatRequest& 
     out_ << fmt::format("  refused: {} ({}): {}\n", answer.code, answer.reason, answer.message);
   } else {
     const auto& tokens = answer.end.usage();
-    out_ << fmt::format("  [{} pieces, {} tokens in, {} out, last record {}]\n", answer.pieces, tokens.input(), tokens.output(), cli::ShowPosition(answer.end.record()));
+    out_ << fmt::format("  [{} pieces, {} tokens in, {} out, last record {}]\n", answer.pieces, tokens.input(), tokens.output(),
+                        cli::ShowPosition(answer.end.record()));
   }
   used_[key == "trial" || key == "helpdesk" ? "support" : "search"] += TokensOf(answer.end.usage());
   answers_.push_back(answer);
@@ -128,12 +131,14 @@ absl::Status Demo::Allowed() {
 absl::Status Demo::RedactedIn() {
   TG_ASSIGN(const Answer answer, Ask("web", Prompt(kPersonalPrompt, 40), kPersonalPrompt));
   TG_RETURN_IF_ERROR(Expect(!answer.refused, "an answer"));
-  TG_RETURN_IF_ERROR(Expect(answer.end.input_policy().action() == "redact" && answer.end.input_policy().redactions() == 2, "two redactions in the prompt"));
+  TG_RETURN_IF_ERROR(Expect(answer.end.input_policy().action() == "redact" && answer.end.input_policy().redactions() == 2,
+                            "two redactions in the prompt"));
   TG_ASSIGN(const v1::ShowRecordReply story, client_.Story(answer.request_id, true));
   for (const auto& stored : story.records()) {
     if (stored.record().kind() != v1::RECORD_KIND_REQUEST) continue;
     const std::string used = Joined(stored.content().prompt_used());
-    out_ << fmt::format("  the model got: {}\n  (sealed in record {}; that this was read is a record too)\n", used, cli::ShowPosition(stored.position()));
+    out_ << fmt::format("  the model got: {}\n  (sealed in record {}; that this was read is a record too)\n", used,
+                        cli::ShowPosition(stored.position()));
     TG_RETURN_IF_ERROR(Expect(!Holds(used, "4111") && !Holds(used, "ann@"), "neither card nor e-mail to reach the model"));
     return Expect(Holds(used, "[CARD]") && Holds(used, "[EMAIL]"), "placeholders in their place");
   }
@@ -157,7 +162,8 @@ absl::Status Demo::RedactedOut() {
 
 absl::Status Demo::Blocked() {
   TG_ASSIGN(const Answer answer, Ask("web", Prompt(kBlockedPrompt, 20), kBlockedPrompt));
-  TG_RETURN_IF_ERROR(Expect(answer.refused && answer.code == "PERMISSION_DENIED" && answer.reason == "POLICY_BLOCKED", "a refusal by policy"));
+  TG_RETURN_IF_ERROR(
+      Expect(answer.refused && answer.code == "PERMISSION_DENIED" && answer.reason == "POLICY_BLOCKED", "a refusal by policy"));
   return Expect(!answer.request_id.empty() && answer.text.empty(), "not one token");
 }
 
@@ -176,7 +182,8 @@ absl::Status Demo::QuotaEnds() {
     const std::int64_t total = TokensOf(answer.end.usage());
     TG_RETURN_IF_ERROR(Expect(total <= kTrialTokensPerMinute, fmt::format("at most {} tokens, not {}", kTrialTokensPerMinute, total)));
     if (total < kTrialTokensPerMinute) continue;  // Part of the minute was used before.
-    out_ << fmt::format("  {} in + {} out = {} tokens; ended by: {}\n", answer.end.usage().input(), answer.end.usage().output(), total, answer.end.quota_reached());
+    out_ << fmt::format("  {} in + {} out = {} tokens; ended by: {}\n", answer.end.usage().input(), answer.end.usage().output(), total,
+                        answer.end.quota_reached());
     return Expect(!answer.end.quota_reached().empty() && answer.end.finish_reason() == v1::FINISH_REASON_LENGTH, "the quota to be named");
   }
   return Expect(false, "a fresh minute of the trial project's quota");
@@ -202,14 +209,17 @@ absl::Status Demo::OnRecord() {
       if (terminal) kinds += cli::KindWord(kind);
     }
     table.Add({answer.request_id.substr(0, 13) + "…", kinds, last});
-    const bool counted = terminals == 0 && answer.refused && answer.code == "RESOURCE_EXHAUSTED";  // A refusal by quota may be a counted record.
-    if (!counted) TG_RETURN_IF_ERROR(Expect(terminals == 1, fmt::format("one terminal record of {}, not {}", answer.request_id, terminals)));
+    const bool counted =
+        terminals == 0 && answer.refused && answer.code == "RESOURCE_EXHAUSTED";  // A refusal by quota may be a counted record.
+    if (!counted)
+      TG_RETURN_IF_ERROR(Expect(terminals == 1, fmt::format("one terminal record of {}, not {}", answer.request_id, terminals)));
     if (!answer.refused) TG_RETURN_IF_ERROR(Expect(requests == 1, fmt::format("one request record of {}", answer.request_id)));
     if (answer.reason == "POLICY_BLOCKED") TG_RETURN_IF_ERROR(Expect(requests == 0, "nothing to have been routed"));
   }
   out_ << table.Text("nothing");
   TG_ASSIGN(const v1::VerifyLogReply verified, client_.Verify());
-  for (const auto& log : verified.logs()) out_ << fmt::format("  log {}: {} records, {}\n", log.log_id(), log.size(), log.problem().empty() ? "verified" : log.problem());
+  for (const auto& log : verified.logs())
+    out_ << fmt::format("  log {}: {} records, {}\n", log.log_id(), log.size(), log.problem().empty() ? "verified" : log.problem());
   return Expect(verified.ok(), "every record to be as it was written");
 }
 
@@ -225,7 +235,8 @@ absl::Status Demo::Bill() {
   std::map<std::string, std::int64_t> after;
   for (const auto& line : bill.lines()) {
     after[line.name()] += TokensOf(line.tokens());
-    table.Add({line.name(), cli::ShowCount(line.requests()), cli::ShowCount(line.tokens().input()), cli::ShowCount(line.tokens().output()), line.amount(), line.currency()});
+    table.Add({line.name(), cli::ShowCount(line.requests()), cli::ShowCount(line.tokens().input()), cli::ShowCount(line.tokens().output()),
+               line.amount(), line.currency()});
   }
   out_ << table.Text("nothing was used");
   for (const auto& [team, tokens] : used_) {
@@ -233,7 +244,8 @@ absl::Status Demo::Bill() {
     TG_RETURN_IF_ERROR(Expect(billed >= tokens, fmt::format("the {} tokens of team {} on the bill, not {}", tokens, team, billed)));
   }
   TG_ASSIGN(const v1::ReconcileReply proof, client_.Reconcile());
-  out_ << fmt::format("  {} tokens in records, {} in usage, {} in the ledger\n", proof.record_tokens(), proof.usage_tokens(), proof.transfer_tokens());
+  out_ << fmt::format("  {} tokens in records, {} in usage, {} in the ledger\n", proof.record_tokens(), proof.usage_tokens(),
+                      proof.transfer_tokens());
   return Expect(proof.ok(), "records, usage and ledger to agree, not: " + proof.first_difference());
 }
 

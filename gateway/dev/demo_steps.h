@@ -31,14 +31,15 @@ class Demo {
 
   DemoClient& client_;
   std::ostream& out_;
-  std::vector<Answer> answers_;                     // Every request, in order.
-  std::map<std::string, std::int64_t> used_;        // Tokens of the demo's own requests, by team.
-  std::map<std::string, std::int64_t> used_before_; // What the bill said before the demo.
+  std::vector<Answer> answers_;                      // Every request, in order.
+  std::map<std::string, std::int64_t> used_;         // Tokens of the demo's own requests, by team.
+  std::map<std::string, std::int64_t> used_before_;  // What the bill said before the demo.
 };
 
 // The sentences of the step that shows redaction going out: the model is asked to repeat one. For the test that runs the policy over them.
 std::vector<std::string> SentencesToRepeat();
-inline constexpr const char* kPersonalPrompt = "My card is 4111 1111 1111 1111 and my e-mail is ann@acme.example. Please confirm my order in one sentence.";
+inline constexpr const char* kPersonalPrompt =
+    "My card is 4111 1111 1111 1111 and my e-mail is ann@acme.example. Please confirm my order in one sentence.";
 inline constexpr const char* kBlockedPrompt = "When does Project Falcon launch?";
 
 }  // namespace tollgate::dev

@@ -1,5 +1,5 @@
-// One step after the other: folder and lock, Postgres, schema, secrets, server, company, banner. The stop signals are blocked from the first
-// line, so that Ctrl-C ends the program between two steps and never in the middle of one; helper programs get them unblocked.
+// One step after the other: folder and lock, Postgres, schema, secrets, server, company, banner. The stop signals are blocked from the
+// first line, so that Ctrl-C ends the program between two steps and never in the middle of one; helper programs get them unblocked.
 //
 // Tested by tests/e2e, which start the program.
 #include "gateway/dev/dev.h"
@@ -75,10 +75,12 @@ absl::StatusOr<ModelChoice> ChooseModel(const cli::DevCommand& command) {
   if (const char* chosen = std::getenv("TOLLGATE_MODEL"); choice.file.empty() && chosen != nullptr) choice.file = chosen;
   if (choice.file.empty()) choice.file = TOLLGATE_DEFAULT_MODEL;
   if (access(choice.file.c_str(), R_OK) != 0) {
-    return base::NotFound(fmt::format("there is no model at {}; run scripts/setup, name a GGUF file with --model, or start with --scripted", choice.file));
+    return base::NotFound(
+        fmt::format("there is no model at {}; run scripts/setup, name a GGUF file with --model, or start with --scripted", choice.file));
   }
   choice.file = fs::absolute(choice.file).string();
-  for (const char c : fs::path(choice.file).stem().string()) choice.name += std::isalnum(static_cast<unsigned char>(c)) ? static_cast<char>(std::tolower(c)) : '-';
+  for (const char c : fs::path(choice.file).stem().string())
+    choice.name += std::isalnum(static_cast<unsigned char>(c)) ? static_cast<char>(std::tolower(c)) : '-';
   if (choice.name.starts_with("smollm2-135m")) choice.name = "smollm2";
   return choice;
 }
@@ -87,17 +89,22 @@ absl::StatusOr<ModelChoice> ChooseModel(const cli::DevCommand& command) {
 absl::Status Lock(const std::string& folder) {
   const std::string path = folder + "/lock";
   const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (file < 0) return base::FailedPrecondition(fmt::format("cannot write to {}: {}; choose another folder with --folder", folder, std::strerror(errno)));
+  if (file < 0)
+    return base::FailedPrecondition(
+        fmt::format("cannot write to {}: {}; choose another folder with --folder", folder, std::strerror(errno)));
   if (flock(file, LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
   const auto other = cli::ReadDevEndpoints(folder);
   return base::FailedPrecondition(fmt::format("another `tollgate dev`{} uses {}; end it first, or choose another folder with --folder",
                                               other.ok() ? fmt::format(" (process {})", other->pid) : "", folder));
 }
 
-absl::Status EnsureSecret(const std::string& path) { return access(path.c_str(), F_OK) == 0 ? absl::OkStatus() : audit::RootKey::Create(path, true); }
+absl::Status EnsureSecret(const std::string& path) {
+  return access(path.c_str(), F_OK) == 0 ? absl::OkStatus() : audit::RootKey::Create(path, true);
+}
 
 absl::Status PrepareDatabases(Cluster& cluster) {
-  const std::pair<const char*, std::span<const migrate::Migration>> databases[] = {{"tollgate", migrate::MainMigrations()}, {"tollgate_keys", migrate::KeysMigrations()}};
+  const std::pair<const char*, std::span<const migrate::Migration>> databases[] = {{"tollgate", migrate::MainMigrations()},
+                                                                                   {"tollgate_keys", migrate::KeysMigrations()}};
   for (const auto& [name, migrations] : databases) {
     TG_RETURN_IF_ERROR(cluster.EnsureDatabase(name));
     base::PostgresOptions options;
@@ -138,11 +145,16 @@ absl::Status Run(const cli::DevCommand& command, const std::string& version) {
   const std::string folder = fs::weakly_canonical(fs::absolute(command.folder)).string();
   std::error_code error;
   fs::create_directories(folder, error);
-  if (error) return base::FailedPrecondition(fmt::format("cannot make the folder {}: {}; choose another with --folder", folder, error.message()));
+  if (error)
+    return base::FailedPrecondition(fmt::format("cannot make the folder {}: {}; choose another with --folder", folder, error.message()));
   TG_RETURN_IF_ERROR(Lock(folder));
   Say("Postgres: starting a private cluster");
   TG_ASSIGN(const std::unique_ptr<Cluster> cluster, Cluster::Start(folder));
-  Say(fmt::format("  {} {}", cluster->made() ? "made" : cluster->adopted() ? "took over the running one at" : "started", cluster->data_folder()));
+  Say(fmt::format("  {} {}",
+                  cluster->made()      ? "made"
+                  : cluster->adopted() ? "took over the running one at"
+                                       : "started",
+                  cluster->data_folder()));
   TG_RETURN_IF_ERROR(GoOn());
   TG_RETURN_IF_ERROR(PrepareDatabases(*cluster));
   TG_RETURN_IF_ERROR(EnsureSecret(folder + "/root_key"));

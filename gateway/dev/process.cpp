@@ -53,7 +53,8 @@ absl::StatusOr<std::optional<User>> ServerUser() {
   for (const char* name : {"postgres", "nobody"}) {
     if (const passwd* entry = getpwnam(name); entry != nullptr) return std::optional<User>(User{name, entry->pw_uid, entry->pw_gid});
   }
-  return base::FailedPrecondition("Postgres does not run as root, and there is neither a user postgres nor nobody; run as an ordinary user");
+  return base::FailedPrecondition(
+      "Postgres does not run as root, and there is neither a user postgres nor nobody; run as an ordinary user");
 }
 
 absl::StatusOr<pid_t> StartProgram(const std::optional<User>& user, const std::vector<std::string>& argv, const std::string& output) {
@@ -72,10 +73,12 @@ absl::StatusOr<pid_t> StartProgram(const std::optional<User>& user, const std::v
 absl::Status RunProgram(const std::optional<User>& user, const std::vector<std::string>& argv, const std::string& output) {
   TG_ASSIGN(const pid_t child, StartProgram(user, argv, output));
   int state = 0;
-  while (waitpid(child, &state, 0) < 0 && errno == EINTR) {}
+  while (waitpid(child, &state, 0) < 0 && errno == EINTR) {
+  }
   if (WIFEXITED(state) && WEXITSTATUS(state) == 0) return absl::OkStatus();
   if (WIFSIGNALED(state)) return base::Cancelled(fmt::format("{} was ended by signal {}", argv[0], WTERMSIG(state)));
-  if (WEXITSTATUS(state) == kCannotRun) return base::Internal(fmt::format("cannot run {}{}", argv[0], user ? " as user " + user->name : ""));
+  if (WEXITSTATUS(state) == kCannotRun)
+    return base::Internal(fmt::format("cannot run {}{}", argv[0], user ? " as user " + user->name : ""));
   return base::Internal(fmt::format("{} failed (exit code {}):{}", argv[0], WEXITSTATUS(state), LastLines(output)));
 }
 

@@ -17,7 +17,8 @@ struct User {
   gid_t gid = 0;
 };
 
-// Whom a Postgres server may run as: nobody else (nullopt) unless this process is root, whom Postgres refuses; then `postgres`, or `nobody`.
+// Whom a Postgres server may run as: nobody else (nullopt) unless this process is root, whom Postgres refuses; then `postgres`, or
+// `nobody`.
 absl::StatusOr<std::optional<User>> ServerUser();
 
 // Runs `argv` (a path first) to its end with standard output and error in the file `output`. INTERNAL with the output's last lines if it

@@ -389,5 +389,37 @@ TEST_CASE("200 threads against one budget spend it to the last request and never
   CHECK(f.quotas.RemainingOf(kScopes).tokens->remaining == kBudget - tokens);
 }
 
+TEST_CASE("Rules can be swapped while requests run under them") {
+  QuotaRule tokens = Rule(kTeam, Meter::kTokens, Window::kMonth, 1'000'000), slots = Rule(kKey, Meter::kConcurrent, Window::kNone, 100);
+  Fixture f({tokens, slots});
+  std::atomic<bool> stop = false;
+  std::atomic<std::int64_t> used = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      while (!stop) {
+        auto admission = f.quotas.Admit(kScopes);
+        if (!admission.ok()) continue;
+        std::promise<absl::StatusOr<Reservation>> reserved;
+        f.quotas.Reserve(*admission, 3, 2, [&](absl::StatusOr<Reservation> r) { reserved.set_value(std::move(r)); });
+        auto reservation = reserved.get_future().get();
+        if (!reservation.ok()) continue;
+        f.quotas.Settle(*reservation, Used(3, 1));
+        used += 4;
+      }
+    });
+  }
+  for (int i = 0; i < 300; ++i) {
+    tokens.amount += 1 - 2 * (i % 2);
+    f.SetRules(i % 3 == 0 ? std::vector<QuotaRule>{tokens} : std::vector<QuotaRule>{tokens, slots});
+    f.quotas.Tick();
+  }
+  stop = true;
+  for (auto& thread : threads) thread.join();
+  f.SetRules({tokens, slots});
+  CHECK(f.quotas.RemainingOf(kScopes).tokens->remaining == std::max<std::int64_t>(0, tokens.amount - used));
+  CHECK(f.Admit().ok());
+}
+
 }  // namespace
 }  // namespace tollgate::metering

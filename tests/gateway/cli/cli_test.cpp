@@ -16,7 +16,10 @@ using namespace tollgate::cli;
 using Catch::Matchers::ContainsSubstring;
 
 TEST_CASE("A command line that makes no sense is told why, and where help is") {
-  struct Row { std::vector<std::string> args; const char* text; };
+  struct Row {
+    std::vector<std::string> args;
+    const char* text;
+  };
   const auto row = GENERATE(values<Row>({
       {{"fly"}, "See: tollgate --help"},
       {{"key"}, "See: tollgate key --help"},

@@ -2,9 +2,9 @@
 #include <filesystem>
 #include <string>
 
-#include <catch2/catch_test_macros.hpp>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <catch2/catch_test_macros.hpp>
 
 #include "base/encoding.h"
 #include "gateway/cli/dev_files.h"
@@ -26,7 +26,9 @@ struct Folder {
 TEST_CASE("Keys come back as they were written, and nobody else may read them") {
   const Folder folder;
   CHECK(ReadDevKeys(folder.path).status().code() == absl::StatusCode::kNotFound);
-  REQUIRE(WriteDevKeys(folder.path, {{"owner", "tg_dev_1", "tollgate/operators/admin", "everything"}, {"web", "tg_dev_2", "acme/search/web", "\"quoted\"\n"}}).ok());
+  REQUIRE(WriteDevKeys(folder.path, {{"owner", "tg_dev_1", "tollgate/operators/admin", "everything"},
+                                     {"web", "tg_dev_2", "acme/search/web", "\"quoted\"\n"}})
+              .ok());
   const auto keys = ReadDevKeys(folder.path);
   REQUIRE(keys.ok());
   REQUIRE(keys->size() == 2);

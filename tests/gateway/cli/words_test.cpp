@@ -15,9 +15,24 @@ using namespace tollgate::cli;
 using Catch::Matchers::ContainsSubstring;
 
 TEST_CASE("Durations are a number and a unit") {
-  struct Row { const char* text; std::int64_t seconds; };
-  const auto row = GENERATE(values<Row>({{"45s", 45}, {"90m", 5400}, {"24h", 86400}, {"7d", 604800}, {"", -1}, {"7", -1}, {"d", -1}, {"0s", -1}, {"-1h", -1}, {"1.5h", -1}, {"1 h", -1}, {"1w", -1},
-                                         {"99999999999999999999s", -1}, {"100000001d", -1}}));
+  struct Row {
+    const char* text;
+    std::int64_t seconds;
+  };
+  const auto row = GENERATE(values<Row>({{"45s", 45},
+                                         {"90m", 5400},
+                                         {"24h", 86400},
+                                         {"7d", 604800},
+                                         {"", -1},
+                                         {"7", -1},
+                                         {"d", -1},
+                                         {"0s", -1},
+                                         {"-1h", -1},
+                                         {"1.5h", -1},
+                                         {"1 h", -1},
+                                         {"1w", -1},
+                                         {"99999999999999999999s", -1},
+                                         {"100000001d", -1}}));
   INFO(row.text);
   const auto seconds = ParseDuration(row.text);
   CHECK(seconds.ok() == (row.seconds >= 0));
@@ -26,7 +41,10 @@ TEST_CASE("Durations are a number and a unit") {
 
 TEST_CASE("Times are a day, an instant, or how long ago") {
   const base::WallTime now = base::FromMicros(1'790'000'000'000'000);
-  struct Row { const char* text; std::int64_t us; };
+  struct Row {
+    const char* text;
+    std::int64_t us;
+  };
   const auto row = GENERATE(values<Row>({{"1970-01-02", 86'400'000'000},
                                          {"2026-11-01", 1'793'491'200'000'000},
                                          {"2026-11-01T08:30:00Z", 1'793'521'800'000'000},
@@ -52,7 +70,8 @@ TEST_CASE("Places, limits and positions are read, or refused with their form") {
   CHECK_THAT(base::Message(ParsePlace("search", true).status()), ContainsSubstring("write TEAM/PROJECT"));
   CHECK(ParseLimit("tokens/month")->window == v1::QUOTA_WINDOW_MONTH);
   CHECK(ParseLimit("concurrent")->meter == v1::QUOTA_METER_CONCURRENT);
-  for (const char* bad : {"", "tokens", "tokens/", "tokens/year", "concurrent/minute", "words/minute", "concurrent/"}) CHECK_FALSE(ParseLimit(bad).ok());
+  for (const char* bad : {"", "tokens", "tokens/", "tokens/year", "concurrent/minute", "words/minute", "concurrent/"})
+    CHECK_FALSE(ParseLimit(bad).ok());
   for (const char* good : {"requests/minute", "tokens/hour", "tokens/day", "concurrent"}) {
     const auto limit = ParseLimit(good);
     REQUIRE(limit.ok());

@@ -3,12 +3,12 @@
 #include <filesystem>
 #include <string>
 
+#include <sys/stat.h>
+#include <unistd.h>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/encoding.h"
 #include "gateway/config/config.h"
@@ -104,33 +104,42 @@ struct Row {
 TEST_CASE("What is wrong is refused with its place and the remedy") {
   const auto row = GENERATE(values<Row>({
       {"unknown section", kGood + "listener:\n  grpc: {}\n", "t.yaml:7:1: unknown field listener; did you mean listeners?"},
-      {"unknown field", kGood + "pool:\n  models:\n    - name: m\n      engine: scripted\n      slot: 3\n", "t.yaml:11:7: unknown field pool.models[0].slot; did you mean slots?"},
+      {"unknown field", kGood + "pool:\n  models:\n    - name: m\n      engine: scripted\n      slot: 3\n",
+       "t.yaml:11:7: unknown field pool.models[0].slot; did you mean slots?"},
       {"field far from any", kGood + "zzzzzzzzzz: 1\n", "t.yaml:7:1: unknown field zzzzzzzzzz; known here: listeners, postgres"},
-      {"tls is not a field", kGood + "listeners:\n  grpc:\n    tls_certificate_file: x\n", "t.yaml:9:5: unknown field listeners.grpc.tls_certificate_file; known here: enabled"},
-      {"text for a number", kGood + "segment_ms: soon\n", "t.yaml:7:1: segment_ms must be a whole number from 1 to 10000, written in digits alone; it is \"soon\""},
+      {"tls is not a field", kGood + "listeners:\n  grpc:\n    tls_certificate_file: x\n",
+       "t.yaml:9:5: unknown field listeners.grpc.tls_certificate_file; known here: enabled"},
+      {"text for a number", kGood + "segment_ms: soon\n",
+       "t.yaml:7:1: segment_ms must be a whole number from 1 to 10000, written in digits alone; it is \"soon\""},
       {"quoted number", kGood + "segment_ms: \"100\"\n", "t.yaml:7:1: segment_ms must be a whole number"},
       {"number with a unit", kGood + "segment_ms: 100ms\n", "t.yaml:7:1: segment_ms must be a whole number"},
       {"fraction", kGood + "segment_ms: 1.5\n", "t.yaml:7:1: segment_ms must be a whole number"},
       {"under the bound", kGood + "segment_ms: 0\n", "t.yaml:7:1: segment_ms is 0; it must be from 1 to 10000"},
-      {"over the bound", kGood + "listeners:\n  http:\n    port: 65536\n", "t.yaml:9:5: listeners.http.port is 65536; it must be from 0 to 65535"},
+      {"over the bound", kGood + "listeners:\n  http:\n    port: 65536\n",
+       "t.yaml:9:5: listeners.http.port is 65536; it must be from 0 to 65535"},
       {"beyond 64 bits", kGood + "segment_ms: 99999999999999999999\n", "segment_ms is 99999999999999999999; it must be from 1 to 10000"},
       {"a word for a switch", kGood + "grpc: {reflection: yes}\n", "t.yaml:7:8: grpc.reflection must be true or false; it is \"yes\""},
       {"a list for a section", kGood + "pool: [1]\n", "pool must be a section of `name: value` lines with the fields models, backends_dir"},
       {"a section for a list", kGood + "pool: {models: {a: 1}}\n", "t.yaml:7:8: pool.models must be a list: one `- ` for each entry"},
       {"a section for a value", kGood + "segment_ms: {a: 1}\n", "t.yaml:7:1: segment_ms must be one value"},
       {"no value", kGood + "state_dir:\n", "t.yaml:7:1: state_dir has no value"},
-      {"not one of the words", kGood + "diagnostics: {level: loud}\n", "diagnostics.level is \"loud\"; it must be debug or info or warn or error"},
+      {"not one of the words", kGood + "diagnostics: {level: loud}\n",
+       "diagnostics.level is \"loud\"; it must be debug or info or warn or error"},
       {"not an address", kGood + "listeners: {grpc: {address: localhost}}\n", "it must be a numeric IPv4 or IPv6 address"},
       {"twice", kGood + "segment_ms: 1\nsegment_ms: 2\n", "t.yaml:8:1: segment_ms is set twice; keep one"},
-      {"same port", kGood + "listeners: {grpc: {port: 9000}, http: {port: 9000}}\n", "listeners.http.port is 9000, as that of listeners.grpc"},
-      {"default over most", kGood + "requests: {deadline_max_ms: 1000}\n", "requests.deadline_default_ms is 120000, more than requests.deadline_max_ms, 1000"},
+      {"same port", kGood + "listeners: {grpc: {port: 9000}, http: {port: 9000}}\n",
+       "listeners.http.port is 9000, as that of listeners.grpc"},
+      {"default over most", kGood + "requests: {deadline_max_ms: 1000}\n",
+       "requests.deadline_default_ms is 120000, more than requests.deadline_max_ms, 1000"},
       {"model without a file", kGood + "pool:\n  models:\n    - name: m\n", "t.yaml:9:7: pool.models[0].file is missing"},
       {"model without a name", kGood + "pool:\n  models:\n    - engine: scripted\n", "t.yaml:9:7: pool.models[0].name is missing"},
-      {"model twice", kGood + "pool:\n  models:\n    - {name: m, engine: scripted}\n    - {name: m, engine: scripted}\n", "t.yaml:10:8: pool.models[1].name is \"m\", as pool.models[0]"},
+      {"model twice", kGood + "pool:\n  models:\n    - {name: m, engine: scripted}\n    - {name: m, engine: scripted}\n",
+       "t.yaml:10:8: pool.models[1].name is \"m\", as pool.models[0]"},
       {"model's digest", kGood + "pool:\n  models:\n    - {name: m, engine: scripted, sha256: abc}\n", "it must be 64 hexadecimal digits"},
       {"missing file", kGood + "pool:\n  models:\n    - {name: m, file: gone.gguf}\n", "gone.gguf, which does not exist"},
       {"folder for a file", kGood + "pool:\n  models:\n    - {name: m, file: /tmp}\n", "names /tmp, which is not a file"},
-      {"required field", "postgres:\n  url: host=/tmp\nsecrets:\n  root_key_file: root\n  pepper_file: pepper\n", "t.yaml:1:1: postgres.keys_url is missing"},
+      {"required field", "postgres:\n  url: host=/tmp\nsecrets:\n  root_key_file: root\n  pepper_file: pepper\n",
+       "t.yaml:1:1: postgres.keys_url is missing"},
       {"required section", "state_dir: /tmp\n", "t.yaml:1:1: secrets.root_key_file is missing"},
       {"open secret", "secrets:\n  root_key_file: open\n", "which anybody may read; chmod 600"},
       {"missing secret", "secrets:\n  root_key_file: nope\n", "does not exist; correct the path, or make the file: openssl rand -hex 32"},
@@ -157,7 +166,9 @@ TEST_CASE("Every problem is told, not the first alone") {
 TEST_CASE("A password never comes back in a refusal or a dump") {
   CHECK_THAT(Refusal("postgres:\n  url: postgresql://u:geheim@db/x\n"), !Catch::Matchers::ContainsSubstring("geheim"));
   const Folder folder;
-  const auto config = config::Parse("postgres:\n  url: file:url\n  keys_url: file:url\nsecrets:\n  root_key_file: root\n  pepper_file: pepper\n", "t.yaml", folder.path());
+  const auto config =
+      config::Parse("postgres:\n  url: file:url\n  keys_url: file:url\nsecrets:\n  root_key_file: root\n  pepper_file: pepper\n", "t.yaml",
+                    folder.path());
   INFO(config.status().ToString());
   REQUIRE(config.ok());
   CHECK(config->postgres().url() == "postgresql://u:geheim@db/x");
@@ -167,7 +178,9 @@ TEST_CASE("A password never comes back in a refusal or a dump") {
 TEST_CASE("A URL may come from the environment") {
   ::setenv("TG_TEST_URL", "host=/tmp dbname=env", 1);
   const Folder folder;
-  const auto config = config::Parse("postgres:\n  url: env:TG_TEST_URL\n  keys_url: host=/tmp\nsecrets:\n  root_key_file: root\n  pepper_file: pepper\n", "t.yaml", folder.path());
+  const auto config =
+      config::Parse("postgres:\n  url: env:TG_TEST_URL\n  keys_url: host=/tmp\nsecrets:\n  root_key_file: root\n  pepper_file: pepper\n",
+                    "t.yaml", folder.path());
   REQUIRE(config.ok());
   CHECK(config->postgres().url() == "host=/tmp dbname=env");
 }
@@ -179,7 +192,8 @@ TEST_CASE("A file that is not there says how to make one") {
 }
 
 TEST_CASE("Hostile text ends in a refusal") {
-  const auto yaml = GENERATE(values<std::string>({std::string(5000, '['), std::string(200000, '{'), std::string("\xff\xfe\x00x", 4), "a: &a [*a]", "? [a]\n: b",
-                                                  "postgres: &p\n  url: *p\n", std::string(2 << 20, 'x'), "%YAML 9.9\n--- a", "!!binary x", "state_dir: \"\\0\""}));
+  const auto yaml = GENERATE(values<std::string>({std::string(5000, '['), std::string(200000, '{'), std::string("\xff\xfe\x00x", 4),
+                                                  "a: &a [*a]", "? [a]\n: b", "postgres: &p\n  url: *p\n", std::string(2 << 20, 'x'),
+                                                  "%YAML 9.9\n--- a", "!!binary x", "state_dir: \"\\0\""}));
   CHECK(Refusal(yaml) != "accepted");
 }

@@ -2,10 +2,10 @@
 #include <filesystem>
 #include <string>
 
+#include <unistd.h>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
-#include <unistd.h>
 
 #include "base/encoding.h"
 #include "gateway/config/config.h"

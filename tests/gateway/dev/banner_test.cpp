@@ -13,15 +13,19 @@ using Catch::Matchers::ContainsSubstring;
 TEST_CASE("The banner has the keys and a line for each kind of client") {
   dev::BannerFacts facts;
   facts.endpoints = {18080, 18081, 18083, 18084, "smollm2", "acme", 1};
-  facts.keys = {{"owner", "tg_dev_owner", "tollgate/operators/admin", "everything"}, {"web", "tg_dev_web", "acme/search/web", "the web application"}};
+  facts.keys = {{"owner", "tg_dev_owner", "tollgate/operators/admin", "everything"},
+                {"web", "tg_dev_web", "acme/search/web", "the web application"}};
   facts.program = "build/dev/bin/tollgate";
   facts.folder = "var/dev";
   facts.start_s = 1.25;
   const std::string banner = dev::Banner(facts);
   CHECK_THAT(banner, ContainsSubstring("ready after 1.2 s") || ContainsSubstring("ready after 1.3 s"));
-  for (const char* line : {"\nbuild/dev/bin/tollgate demo\n", "\nbuild/dev/bin/tollgate chat -v \"Why is the sky blue?\"\n", "\ncurl -N http://127.0.0.1:18080/v1/chat/completions ",
-                           "\ngrpcurl -plaintext -H 'authorization: Bearer tg_dev_web' ", "127.0.0.1:18081 tollgate.v1.Inference/ChatStream\n",
-                           "\nOPENAI_BASE_URL=http://127.0.0.1:18080/v1 OPENAI_API_KEY=tg_dev_web python3 -c 'from openai import OpenAI", "http://127.0.0.1:18084/metrics", "tg_dev_owner"}) {
+  for (const char* line :
+       {"\nbuild/dev/bin/tollgate demo\n", "\nbuild/dev/bin/tollgate chat -v \"Why is the sky blue?\"\n",
+        "\ncurl -N http://127.0.0.1:18080/v1/chat/completions ", "\ngrpcurl -plaintext -H 'authorization: Bearer tg_dev_web' ",
+        "127.0.0.1:18081 tollgate.v1.Inference/ChatStream\n",
+        "\nOPENAI_BASE_URL=http://127.0.0.1:18080/v1 OPENAI_API_KEY=tg_dev_web python3 -c 'from openai import OpenAI",
+        "http://127.0.0.1:18084/metrics", "tg_dev_owner"}) {
     CHECK_THAT(banner, ContainsSubstring(line));
   }
   facts.default_folder = false;

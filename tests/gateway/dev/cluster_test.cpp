@@ -4,11 +4,11 @@
 #include <fstream>
 #include <string>
 
-#include <catch2/catch_test_macros.hpp>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <catch2/catch_test_macros.hpp>
 
 #include "base/encoding.h"
 #include "base/postgres.h"

@@ -27,18 +27,19 @@ constexpr char kUsage[] =
     R"("completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}})";
 
 std::string Chunk(const std::string& choices, const std::string& tail) {
-  return R"(data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1790000000,"model":"smollm2","system_fingerprint":"fp_x","choices":)" +
+  return R"(data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1790000000,"model":"smollm2",)"
+         R"("system_fingerprint":"fp_x","choices":)" +
          choices + tail + "}\n\n";
 }
 
 }  // namespace
 
 TEST_CASE("A completion is OpenAI's object to the byte") {
-  CHECK(
-      CompletionBody(kHead, SampleReply()) ==
-      std::string(R"({"id":"chatcmpl-1","object":"chat.completion","created":1790000000,"model":"smollm2","choices":[{"index":0,)") +
-          R"("message":{"role":"assistant","content":"Hello \"world\"\né","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],"usage":)" +
-          kUsage + R"(,"system_fingerprint":"fp_x"})");
+  CHECK(CompletionBody(kHead, SampleReply()) ==
+        std::string(R"({"id":"chatcmpl-1","object":"chat.completion","created":1790000000,"model":"smollm2","choices":[{"index":0,)") +
+            R"("message":{"role":"assistant","content":"Hello \"world\"\né","refusal":null,"annotations":[]},"logprobs":null,)"
+            R"("finish_reason":"stop"}],"usage":)" +
+            kUsage + R"(,"system_fingerprint":"fp_x"})");
 }
 
 TEST_CASE("Finish reasons have OpenAI's names") {
@@ -70,9 +71,9 @@ TEST_CASE("Models are OpenAI's objects") {
   models.mutable_models(0)->set_created(7);
   models.add_models()->set_name("c");
   CHECK(ModelBody(models.models(0)) == R"({"id":"a/b","object":"model","created":7,"owned_by":"tollgate"})");
-  CHECK(
-      ModelListBody(models) ==
-      R"({"object":"list","data":[{"id":"a/b","object":"model","created":7,"owned_by":"tollgate"},{"id":"c","object":"model","created":0,"owned_by":"tollgate"}]})");
+  CHECK(ModelListBody(models) ==
+        R"({"object":"list","data":[{"id":"a/b","object":"model","created":7,"owned_by":"tollgate"},{"id":"c","object":"model",)"
+        R"("created":0,"owned_by":"tollgate"}]})");
   CHECK(ModelListBody({}) == R"({"object":"list","data":[]})");
 }
 

@@ -96,10 +96,12 @@ TEST_CASE("A stream is OpenAI's events, to the byte") {
         Chunk(id, R"([{"index":0,"delta":{"content":"lo"},"logprobs":null,"finish_reason":null}])", null_usage) +
         Chunk(id, R"([{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}])", null_usage);
     if (usage) {
-      expected += Chunk(
-          id, "[]",
-          R"(,"usage":{"prompt_tokens":12,"completion_tokens":5,"total_tokens":17,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},)"
-          R"("completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}})");
+      expected +=
+          Chunk(id, "[]",
+                R"(,"usage":{"prompt_tokens":12,"completion_tokens":5,"total_tokens":17,"prompt_tokens_details":{"cached_tokens":0,)"
+                R"("audio_tokens":0},)"
+                R"("completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,)"
+                R"("rejected_prediction_tokens":0}})");
     }
     CHECK(response.body == expected + "data: [DONE]\n\n");
   }
@@ -121,9 +123,8 @@ TEST_CASE("A refusal before the first byte is a status, with limits and record, 
   for (const char* body : {kUnary, kStream}) {
     const RawResponse response = f.Ask(Request("POST", kChat, body));
     CHECK(response.status == 429);
-    CHECK(
-        response.body ==
-        R"({"error":{"message":"team search has used 100 of 100 tokens","type":"insufficient_quota","param":null,"code":"insufficient_quota"}})");
+    CHECK(response.body == R"({"error":{"message":"team search has used 100 of 100 tokens","type":"insufficient_quota","param":null,)"
+                           R"("code":"insufficient_quota"}})");
     auto headers = response.headers;
     CHECK(headers["x-should-retry"] == "false");
     CHECK(headers["x-tollgate-record"] == "3/41");
