@@ -1,6 +1,6 @@
 // How it works. A map from names to replicas, constant once made; all work is theirs. Options are checked here, before anything is loaded.
 //
-// Tested by tests/inference/pool_test.cpp.
+// Tested by tests/inference/pool_test.cpp, tests/inference/pool_limits_test.cpp.
 #include "inference/pool.h"
 
 #include <algorithm>

@@ -2,7 +2,7 @@
 // caller's thread, so that the engine sees nothing out of range. The bound on the queue counts everything inside beyond the slots, so that
 // a burst that the slots can take is not refused because the replica's thread has not looked yet.
 //
-// Tested by tests/inference/pool_test.cpp.
+// Tested by tests/inference/pool_test.cpp, tests/inference/pool_limits_test.cpp.
 #include <pthread.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>

@@ -11,7 +11,7 @@
 // A request is counted by the usage row that ends it: one that is refused, released or dropped before it was recorded gives its request
 // unit back.
 //
-// Tested by tests/metering/quotas_test.cpp and tests/metering/quotas_property_test.cpp.
+// Tested by tests/metering/quotas_test.cpp, tests/metering/quotas_threads_test.cpp and tests/metering/quotas_property_test.cpp.
 #include "metering/quotas.h"
 
 #include <algorithm>

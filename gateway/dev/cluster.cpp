@@ -131,13 +131,7 @@ absl::Status Cluster::Locate(const std::string& folder) {
   if (user_) {
     chmod(folder.c_str(), 0711);  // The server's user passes through; keys and state in it have modes of their own.
     if (!RunProgram(user_, {"/usr/bin/test", "-x", folder}, "/dev/null").ok()) {
-      const std::string elsewhere = "/var/lib/tollgate-dev/" + Fingerprint(folder);
-      fs::create_directories(elsewhere, error);
-      if (error)
-        return base::FailedPrecondition(fmt::format("user {} cannot enter {}, and {} cannot be made; choose another folder with --folder",
-                                                    user_->name, folder, elsewhere));
-      if (!fs::is_symlink(home_, error)) fs::create_directory_symlink(elsewhere, home_, error);
-      home_ = elsewhere;
+      TG_ASSIGN(home_, Elsewhere(folder));
     }
   }
   TG_RETURN_IF_ERROR(MakeFolder(home_, user_, 0700));
@@ -145,6 +139,26 @@ absl::Status Cluster::Locate(const std::string& folder) {
   socket_ = home_ + "/socket";
   if (socket_.size() > kSocketFolderMax) socket_ = fmt::format("/tmp/tollgate-{}", Fingerprint(folder));
   return MakeFolder(socket_, user_, 0700);
+}
+
+absl::StatusOr<std::string> Cluster::Elsewhere(const std::string& folder) {
+  const std::string elsewhere = "/var/lib/tollgate-dev/" + Fingerprint(folder);
+  const std::string link = folder + "/postgres";
+  std::error_code error;
+  if (!fs::is_symlink(link, error)) {  // The folder is new: a cluster that an earlier one of this name left is nobody's any more.
+    if (fs::exists(elsewhere + "/data/postmaster.pid", error)) {
+      home_ = elsewhere;
+      Run({bin_ + "/pg_ctl", "-D", elsewhere + "/data", "-m", "immediate", "-w", "stop"}).IgnoreError();
+    }
+    fs::remove_all(elsewhere, error);
+  }
+  fs::create_directories(elsewhere, error);
+  if (error) {
+    return base::FailedPrecondition(
+        fmt::format("user {} cannot enter {}, and {} cannot be made; choose another folder with --folder", user_->name, folder, elsewhere));
+  }
+  if (!fs::is_symlink(link, error)) fs::create_directory_symlink(elsewhere, link, error);
+  return elsewhere;
 }
 
 absl::Status Cluster::Make() {

@@ -34,6 +34,7 @@ class Cluster {
  private:
   Cluster() = default;
   absl::Status Locate(const std::string& folder);
+  absl::StatusOr<std::string> Elsewhere(const std::string& folder);
   absl::Status Make();
   absl::Status WriteSettings();
   absl::StatusOr<bool> IsRunning();

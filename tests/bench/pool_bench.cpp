@@ -4,6 +4,7 @@
 //
 //   pool.greedy.clientsN.ratio   both greedy
 //   pool.sampled.clientsN.ratio  ours temperature 1, top_p 1; the loop greedy
+//   pool.scripted.clientsN.tokens_per_second  the scripted engine: what the pool itself can carry
 //
 // TOLLGATE_BENCH_PAIRS (default 4: 8 runs of each side), TOLLGATE_BENCH_TOKENS (default 48 a client),
 // TOLLGATE_BENCH_THREADS (default as the pool's: one a core but one).
@@ -112,18 +113,13 @@ class BareLoop {
 };
 
 // Our side: as many streams, submitted together, each taken by the event until its end.
-double RunPool(Pool& pool, const std::vector<std::int32_t>& prompt, int clients, int tokens, double temperature) {
+double RunPool(Pool& pool, const SequenceRequest& request, int clients) {
   const auto start = Clock::now();
   std::vector<std::thread> consumers;
   for (int c = 0; c < clients; ++c) {
-    SequenceRequest request;
-    request.model = "smollm2";
-    request.prompt_tokens = prompt;
-    request.sampling.temperature = temperature;
-    request.sampling.seed = static_cast<std::uint64_t>(c);
-    request.max_tokens = tokens;
-    request.allowance = tokens;
-    auto stream = pool.Submit(std::move(request));
+    SequenceRequest own = request;
+    own.sampling.seed = static_cast<std::uint64_t>(c);
+    auto stream = pool.Submit(std::move(own));
     if (!stream.ok()) Fail(base::Message(stream.status()));
     consumers.emplace_back([stream = *std::move(stream)] {
       for (Piece piece;;) {
@@ -141,6 +137,19 @@ double RunPool(Pool& pool, const std::vector<std::int32_t>& prompt, int clients,
   }
   for (std::thread& consumer : consumers) consumer.join();
   return Seconds(start);
+}
+
+SequenceRequest Ask(const Pool& pool, const std::string& text, int tokens, double temperature) {
+  SequenceRequest request;
+  request.model = pool.models()[0].name;
+  const Turn turn{"user", "", text};
+  auto prompt = pool.Render(request.model, std::span(&turn, 1));
+  if (!prompt.ok()) Fail(base::Message(prompt.status()));
+  request.prompt_tokens = *std::move(prompt);
+  request.sampling.temperature = temperature;
+  request.max_tokens = tokens;
+  request.allowance = tokens;
+  return request;
 }
 
 struct Spread {
@@ -168,22 +177,19 @@ void Measure(int clients, int threads, int pairs, int tokens) {
   auto pool = Pool::Create(std::move(options));
   if (!pool.ok()) Fail(base::Message(pool.status()));
   BareLoop bare(clients, threads);
-  // A prompt after which the model does not end its turn soon: both sides run to the last token.
-  const Turn turn{"user", "", "Write a very long story about a river, with every detail you can think of."};
-  const auto prompt = (*pool)->Render("smollm2", std::span(&turn, 1));
-  if (!prompt.ok()) Fail(base::Message(prompt.status()));
-
   for (const bool sampled : {false, true}) {
-    const double temperature = sampled ? 1 : 0;
-    RunPool(**pool, *prompt, clients, tokens / 2, temperature);
-    bare.Run(*prompt, tokens / 2);
+    // A prompt after which the model does not end its turn soon: both sides run to the last token.
+    const SequenceRequest request =
+        Ask(**pool, "Write a very long story about a river, with every detail you can think of.", tokens, sampled ? 1 : 0);
+    RunPool(**pool, request, clients);
+    bare.Run(request.prompt_tokens, tokens);
     std::vector<double> ratios;
     std::vector<double> rates;
     for (int pair = 0; pair < pairs; ++pair) {
-      const double b1 = bare.Run(*prompt, tokens);
-      const double p1 = RunPool(**pool, *prompt, clients, tokens, temperature);
-      const double p2 = RunPool(**pool, *prompt, clients, tokens, temperature);
-      const double b2 = bare.Run(*prompt, tokens);
+      const double b1 = bare.Run(request.prompt_tokens, tokens);
+      const double p1 = RunPool(**pool, request, clients);
+      const double p2 = RunPool(**pool, request, clients);
+      const double b2 = bare.Run(request.prompt_tokens, tokens);
       ratios.push_back(b1 / p1);
       ratios.push_back(b2 / p2);
       rates.push_back(clients * tokens / p1);
@@ -197,6 +203,22 @@ void Measure(int clients, int threads, int pairs, int tokens) {
   }
 }
 
+void MeasureScripted(int clients, int tokens) {
+  PoolOptions options;
+  ModelOptions& model = options.models.emplace_back();
+  model.name = "script";
+  model.engine = EngineKind::kScripted;
+  model.slots = clients;
+  model.context_tokens = 1 << 20;
+  auto pool = Pool::Create(std::move(options));
+  if (!pool.ok()) Fail(base::Message(pool.status()));
+  const SequenceRequest request = Ask(**pool, fmt::format("!tokens {}", tokens), tokens, 0);
+  std::vector<double> rates;
+  for (int run = 0; run < 7; ++run) rates.push_back(clients * tokens / RunPool(**pool, request, clients));
+  const Spread rate = Of(rates);
+  fmt::print("pool.scripted.clients{}.tokens_per_second {:.0f} tokens/s spread {:.1f}%\n", clients, rate.median, rate.percent);
+}
+
 }  // namespace
 }  // namespace tollgate::inference
 
@@ -205,5 +227,6 @@ int main() {
   const int threads = FromEnvironment("TOLLGATE_BENCH_THREADS", std::max(1, static_cast<int>(std::thread::hardware_concurrency()) - 1));
   const int pairs = FromEnvironment("TOLLGATE_BENCH_PAIRS", 4);
   const int tokens = FromEnvironment("TOLLGATE_BENCH_TOKENS", 48);
+  for (const int clients : {1, 16}) MeasureScripted(clients, 200'000 / clients);
   for (const int clients : {1, 4, 8, 16}) Measure(clients, threads, pairs, tokens);
 }

@@ -13,11 +13,7 @@ namespace {
 
 using std::chrono::seconds;
 
-base::TeamId Team(int number) {
-  std::array<std::uint8_t, 16> bytes{};
-  bytes[15] = static_cast<std::uint8_t>(number);
-  return base::TeamId(base::Uuid(bytes));
-}
+using test::Team;
 
 // A small language: a queue, tenants by number, sequences by their prompt's length.
 struct Fixture {

@@ -10,8 +10,6 @@
 namespace tollgate::inference {
 namespace {
 
-using std::chrono::milliseconds;
-using std::chrono::seconds;
 using test::Ask;
 using test::Hear;
 using test::HearAll;
@@ -19,13 +17,8 @@ using test::Heard;
 using test::MakePool;
 using test::Scripted;
 using test::Submit;
+using test::Team;
 using test::Until;
-
-base::TeamId Team(int number) {
-  std::array<std::uint8_t, 16> bytes{};
-  bytes[15] = static_cast<std::uint8_t>(number);
-  return base::TeamId(base::Uuid(bytes));
-}
 
 TEST_CASE("A reply comes whole, with exact counts") {
   const auto pool = MakePool(Scripted());
@@ -198,67 +191,6 @@ TEST_CASE("A reader that takes nothing parks its own sequence in bounded memory 
   for (const Piece& piece : heard.pieces) CHECK(piece.text.size() <= 64 + std::string("word ").size());
 }
 
-TEST_CASE("The queue is bounded; a refusal says when to try again and the room comes back") {
-  ModelOptions model = Scripted(1);
-  model.queue_sequences_max = 2;
-  const auto pool = MakePool(model);
-  std::vector<std::shared_ptr<TokenStream>> streams;
-  for (int i = 0; i < 3; ++i) streams.push_back(Submit(*pool, Ask(*pool, "!hang")));
-  const auto refused = pool->Submit(Ask(*pool, "!hang"));
-  CHECK(refused.status().code() == absl::StatusCode::kResourceExhausted);
-  const auto detail = base::DetailOf(refused.status());
-  REQUIRE(detail.has_value());
-  CHECK(detail->reason == "QUEUE_FULL");
-  CHECK(detail->retry_after_ms.value_or(0) > 0);
-  CHECK(pool->stats()[0].refused == 1);
-  streams[0]->Cancel();
-  CHECK(HearAll(*streams[0]).end.reason == EndReason::kCancelled);
-  CHECK(pool->Submit(Ask(*pool, "!hang")).ok());
-}
-
-TEST_CASE("Deadlines end a sequence in the queue, parked and while it decodes; the queue has a deadline of its own") {
-  base::ManualClock clock;
-  ModelOptions model = Scripted(1);
-  model.queue_timeout = seconds(20);
-  const auto pool = MakePool(model, clock);
-  SequenceRequest running = Ask(*pool, "!tokens 2\n!hang");
-  running.deadline = clock.Mono() + seconds(30);
-  const auto decoding = Submit(*pool, std::move(running));
-  Until(*pool, [](const ReplicaStats& s) { return s.running == 1; });
-  SequenceRequest waiting = Ask(*pool, "late");
-  waiting.deadline = clock.Mono() + seconds(10);
-  const auto late = Submit(*pool, std::move(waiting));
-  const auto patient = Submit(*pool, Ask(*pool, "patient"));
-  while (decoding->tokens_decoded() < 2) std::this_thread::yield();
-  Until(*pool, [](const ReplicaStats& s) { return s.waiting == 2; });
-
-  clock.Advance(seconds(11));
-  Heard heard = HearAll(*late);
-  CHECK(heard.end.reason == EndReason::kDeadline);
-  CHECK(heard.end.status.code() == absl::StatusCode::kDeadlineExceeded);
-  CHECK(heard.end.tokens_decoded == 0);
-  clock.Advance(seconds(10));
-  heard = HearAll(*patient);
-  CHECK(heard.end.reason == EndReason::kQueueTimeout);
-  CHECK(heard.end.status.code() == absl::StatusCode::kUnavailable);
-  CHECK(base::DetailOf(heard.end.status)->retry_after_ms.has_value());
-  clock.Advance(seconds(10));
-  heard = HearAll(*decoding);
-  CHECK(heard.end.reason == EndReason::kDeadline);
-  CHECK(heard.end.tokens_decoded == 2);
-  CHECK(heard.text == "word word ");
-
-  SequenceRequest parked = Ask(*pool, "!tokens 9");
-  parked.allowance = 1;
-  parked.deadline = clock.Mono() + seconds(5);
-  const auto stream = Submit(*pool, std::move(parked));
-  heard = Heard{};
-  CHECK(Hear(*stream, heard) == Taken::kParked);
-  clock.Advance(seconds(6));
-  CHECK(Hear(*stream, heard) == Taken::kEnd);
-  CHECK(heard.end.reason == EndReason::kDeadline);
-}
-
 TEST_CASE("An engine that fails on a sequence ends that one; the others go on and its slot is used again") {
   const auto pool = MakePool(Scripted(2));
   const auto good = Submit(*pool, Ask(*pool, "!tokens 20000"));
@@ -270,44 +202,6 @@ TEST_CASE("An engine that fails on a sequence ends that one; the others go on an
   CHECK(HearAll(*Submit(*pool, Ask(*pool, "again"))).text == "again");
   CHECK(HearAll(*good).end.tokens_decoded == 20000);
   CHECK(pool->stats()[0].failed == 1);
-}
-
-TEST_CASE("Requests out of range are refused with the numbers, before anything is queued") {
-  ModelOptions model = Scripted();
-  model.context_tokens = 32;
-  const auto pool = MakePool(model);
-  struct Row {
-    void (*spoil)(SequenceRequest&);
-    absl::StatusCode code;
-    const char* says;
-  };
-  const Row rows[] = {
-      {[](SequenceRequest& r) { r.model = "none"; }, absl::StatusCode::kNotFound, "no such model"},
-      {[](SequenceRequest& r) { r.prompt_tokens.clear(); }, absl::StatusCode::kInvalidArgument, "no tokens"},
-      {[](SequenceRequest& r) { r.prompt_tokens[0] = -1; }, absl::StatusCode::kInvalidArgument, "prompt token -1"},
-      {[](SequenceRequest& r) { r.prompt_tokens[0] = 1 << 30; }, absl::StatusCode::kInvalidArgument, "prompt token 1073741824"},
-      {[](SequenceRequest& r) { r.prompt_tokens.assign(32, 65); }, absl::StatusCode::kInvalidArgument, "the prompt has 32 tokens"},
-      {[](SequenceRequest& r) { r.prompt_tokens.assign(20, 65), r.max_tokens = 13; }, absl::StatusCode::kInvalidArgument,
-       "20 tokens and max_tokens asks for 13"},
-      {[](SequenceRequest& r) { r.max_tokens = INT64_MAX; }, absl::StatusCode::kInvalidArgument, "context of 32"},
-      {[](SequenceRequest& r) { r.max_tokens = -1; }, absl::StatusCode::kInvalidArgument, "max_tokens"},
-      {[](SequenceRequest& r) { r.allowance = 0; }, absl::StatusCode::kInvalidArgument, "allowance"},
-      {[](SequenceRequest& r) { r.sampling.top_p = 2; }, absl::StatusCode::kInvalidArgument, "top_p"},
-      {[](SequenceRequest& r) { r.stop = {""}; }, absl::StatusCode::kInvalidArgument, "stop string"},
-      {[](SequenceRequest& r) { r.stop = {"\xFF"}; }, absl::StatusCode::kInvalidArgument, "UTF-8"},
-      {[](SequenceRequest& r) { r.stop.assign(17, "x"); }, absl::StatusCode::kInvalidArgument, "17 strings"},
-  };
-  for (const Row& row : rows) {
-    SequenceRequest request = Ask(*pool, "x");
-    row.spoil(request);
-    const auto stream = pool->Submit(std::move(request));
-    CHECK(stream.status().code() == row.code);
-    CHECK(base::Message(stream.status()).find(row.says) != std::string::npos);
-  }
-  SequenceRequest fits = Ask(*pool, "x");
-  fits.prompt_tokens.assign(31, 65);
-  fits.max_tokens = 1;
-  CHECK(HearAll(*Submit(*pool, std::move(fits))).end.tokens_decoded == 1);
 }
 
 TEST_CASE("A prompt longer than a step is worked through in chunks beside a running sequence") {
@@ -357,57 +251,6 @@ TEST_CASE("The last of four slots is kept for a tenant that holds none, once a s
   for (int i = 0; i < 6; ++i) greedy.push_back(submit(1, "!hang"));
   Until(*pool, [](const ReplicaStats& s) { return s.running == 3 && s.waiting == 3; });
   CHECK(HearAll(*submit(2, "there is room")).text == "there is room");
-}
-
-TEST_CASE("Draining lets what runs finish, refuses what is new, and ends the rest at the deadline") {
-  const auto pool = MakePool(Scripted(2));
-  const auto finishing = Submit(*pool, Ask(*pool, "!tokens 100"));
-  const auto hung = Submit(*pool, Ask(*pool, "!tokens 1\n!hang"));
-  while (hung->tokens_decoded() < 1) std::this_thread::yield();
-  std::thread drain([&] { pool->Drain(base::SystemClock().Mono() + milliseconds(300)); });
-  CHECK(HearAll(*finishing).end.reason == EndReason::kStop);
-  const Heard heard = HearAll(*hung);
-  CHECK(heard.end.reason == EndReason::kShutdown);
-  CHECK(heard.end.status.code() == absl::StatusCode::kUnavailable);
-  CHECK(heard.end.tokens_decoded == 1);
-  drain.join();
-  CHECK(pool->Submit(Ask(*pool, "late")).status().code() == absl::StatusCode::kUnavailable);
-}
-
-TEST_CASE("A stream may outlive its pool") {
-  std::shared_ptr<TokenStream> stream;
-  {
-    const auto pool = MakePool(Scripted(1));
-    stream = Submit(*pool, Ask(*pool, "!hang"));
-  }
-  CHECK(HearAll(*stream).end.reason == EndReason::kShutdown);
-  stream->Allow(10, true);
-  stream->Cancel();
-}
-
-TEST_CASE("Options out of range refuse the start and name the model and the field") {
-  struct Row {
-    void (*spoil)(ModelOptions&);
-    const char* says;
-  };
-  const Row rows[] = {
-      {[](ModelOptions& m) { m.slots = 0; }, "model script: slots is 0"},
-      {[](ModelOptions& m) { m.context_tokens = 8; }, "context_tokens is 8"},
-      {[](ModelOptions& m) { m.step_tokens_max = 1 << 20; }, "step_tokens_max"},
-      {[](ModelOptions& m) { m.queue_timeout = milliseconds(0); }, "queue_timeout"},
-      {[](ModelOptions& m) { m.engine = EngineKind::kLlama; }, "names no file"},
-  };
-  for (const Row& row : rows) {
-    PoolOptions options;
-    options.models = {Scripted()};
-    row.spoil(options.models[0]);
-    const auto pool = Pool::Create(std::move(options));
-    CHECK_FALSE(pool.ok());
-    CHECK(base::Message(pool.status()).find(row.says) != std::string::npos);
-  }
-  PoolOptions twice;
-  twice.models = {Scripted(), Scripted()};
-  CHECK(base::Message(Pool::Create(std::move(twice)).status()).find("stands twice") != std::string::npos);
 }
 
 TEST_CASE("Many consumers on many threads: every token of every sequence is counted once") {

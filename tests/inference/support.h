@@ -2,6 +2,7 @@
 // the test.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <memory>
@@ -15,6 +16,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "base/clock.h"
+#include "base/uuid.h"
 #include "inference/pool.h"
 #include "tests/support/random.h"
 
@@ -74,6 +76,12 @@ void Until(const Pool& pool, Condition condition) {
     REQUIRE(std::chrono::steady_clock::now() < give_up);
     std::this_thread::yield();
   }
+}
+
+inline base::TeamId Team(int number) {
+  std::array<std::uint8_t, 16> bytes{};
+  bytes[15] = static_cast<std::uint8_t>(number);
+  return base::TeamId(base::Uuid(bytes));
 }
 
 inline ModelOptions Scripted(int slots = 4) {

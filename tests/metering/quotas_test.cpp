@@ -1,83 +1,15 @@
 #include <catch2/catch_test_macros.hpp>
 
-#include <atomic>
-#include <future>
-#include <thread>
+#include <optional>
 
 #include "base/error_detail.h"
-#include "metering/quotas.h"
-#include "tests/support/fake_leases.h"
-#include "tollgate/v1/record.pb.h"
+#include "tests/metering/quota_fixture.h"
 
 namespace tollgate::metering {
 namespace {
 
 using namespace std::chrono_literals;
 using State = Reservation::State;
-
-const Scope kOrg{Scope::Kind::kOrg, base::Uuid::NewV7(), "acme"};
-const Scope kTeam{Scope::Kind::kTeam, base::Uuid::NewV7(), "search"};
-const Scope kKey{Scope::Kind::kKey, base::Uuid::NewV7(), "app"};
-const std::vector<Scope> kScopes{kKey, kTeam, kOrg};
-
-QuotaRule Rule(const Scope& scope, Meter meter, Window window, std::int64_t amount) {
-  return {base::Uuid::NewV7(), scope, meter, window, amount};
-}
-
-v1::TokenCounts Used(std::int64_t input, std::int64_t output) {
-  v1::TokenCounts used;
-  used.set_input(input);
-  used.set_output(output);
-  return used;
-}
-
-// One instance over a store of its own, at 2026-11-25T22:00:00Z.
-struct Fixture {
-  explicit Fixture(std::vector<QuotaRule> rules, bool queued = false) : leases(store, clock, holder, queued), quotas(clock, leases) {
-    SetRules(std::move(rules));
-    while (leases.Deliver()) {
-    }
-    quotas.Tick();
-  }
-  ~Fixture() {
-    while (leases.Deliver(test::FakeLeases::Answer::kLostBefore)) {
-    }
-  }
-  void SetRules(std::vector<QuotaRule> rules) {
-    auto made = QuotaRules::Make(std::move(rules));
-    REQUIRE(made.ok());
-    quotas.SetRules(*made);
-  }
-  absl::StatusOr<Admission> Admit() { return quotas.Admit(kScopes); }
-  absl::StatusOr<Reservation> Reserve(Admission& admission, std::int64_t input, std::int64_t output) {
-    absl::StatusOr<Reservation> result = base::Unknown("not called");
-    quotas.Reserve(admission, input, output, [&](absl::StatusOr<Reservation> r) { result = std::move(r); });
-    return result;
-  }
-  absl::StatusOr<Extension> Extend(Reservation& reservation, std::int64_t want) {
-    absl::StatusOr<Extension> result = base::Unknown("not called");
-    quotas.Extend(reservation, want, [&](absl::StatusOr<Extension> e) { result = std::move(e); });
-    return result;
-  }
-  // A whole request; its status, or OK when it was served.
-  absl::Status Serve(std::int64_t input, std::int64_t output) {
-    TG_ASSIGN(Admission admission, Admit());
-    TG_ASSIGN(Reservation reservation, Reserve(admission, input, output));
-    reservation.MarkRecorded();
-    quotas.Settle(reservation, Used(input, reservation.output_tokens()));
-    return absl::OkStatus();
-  }
-  void Advance(std::chrono::microseconds by) {
-    clock.Advance(by);
-    quotas.Tick();
-  }
-
-  base::ManualClock clock{std::chrono::sys_days(std::chrono::year(2026) / 11 / 25) + 22h};
-  test::FakeLeaseStore store;
-  Holder holder{base::InstanceId::New(), 1};
-  test::FakeLeases leases;
-  Quotas quotas;
-};
 
 TEST_CASE("A stream ends at the very last token that the quota has") {
   Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, 1000)});
@@ -357,68 +289,6 @@ TEST_CASE("An idle instance lets go of what another one wants") {
   }
   CHECK(served <= 1000);
   CHECK(served > 1000 - 10);
-}
-
-TEST_CASE("200 threads against one budget spend it to the last request and never more") {
-  constexpr std::int64_t kBudget = 50'000;
-  constexpr std::int64_t kRequests = 4'000;
-  Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, kBudget), Rule(kOrg, Meter::kRequests, Window::kMonth, kRequests)});
-  std::atomic<std::int64_t> tokens = 0, requests = 0;
-  const auto client = [&] {
-    while (true) {
-      auto admission = f.quotas.Admit(kScopes);
-      if (!admission.ok()) return;
-      std::promise<absl::StatusOr<Reservation>> reserved;
-      f.quotas.Reserve(*admission, 7, 4, [&](absl::StatusOr<Reservation> r) { reserved.set_value(std::move(r)); });
-      auto reservation = reserved.get_future().get();
-      if (!reservation.ok()) return;
-      std::promise<absl::StatusOr<Extension>> extended;
-      f.quotas.Extend(*reservation, 5, [&](absl::StatusOr<Extension> e) { extended.set_value(std::move(e)); });
-      if (!extended.get_future().get().ok()) return;
-      tokens += reservation->tokens();
-      ++requests;
-      f.quotas.Settle(*reservation, Used(7, reservation->output_tokens()));
-    }
-  };
-  std::vector<std::thread> threads;
-  for (int i = 0; i < 200; ++i) threads.emplace_back(client);
-  for (auto& thread : threads) thread.join();
-  CHECK(requests <= kRequests);
-  CHECK(tokens <= kBudget);
-  CHECK(tokens > kBudget - 8);
-  CHECK(f.quotas.RemainingOf(kScopes).tokens->remaining == kBudget - tokens);
-}
-
-TEST_CASE("Rules can be swapped while requests run under them") {
-  QuotaRule tokens = Rule(kTeam, Meter::kTokens, Window::kMonth, 1'000'000), slots = Rule(kKey, Meter::kConcurrent, Window::kNone, 100);
-  Fixture f({tokens, slots});
-  std::atomic<bool> stop = false;
-  std::atomic<std::int64_t> used = 0;
-  std::vector<std::thread> threads;
-  for (int i = 0; i < 4; ++i) {
-    threads.emplace_back([&] {
-      while (!stop) {
-        auto admission = f.quotas.Admit(kScopes);
-        if (!admission.ok()) continue;
-        std::promise<absl::StatusOr<Reservation>> reserved;
-        f.quotas.Reserve(*admission, 3, 2, [&](absl::StatusOr<Reservation> r) { reserved.set_value(std::move(r)); });
-        auto reservation = reserved.get_future().get();
-        if (!reservation.ok()) continue;
-        f.quotas.Settle(*reservation, Used(3, 1));
-        used += 4;
-      }
-    });
-  }
-  for (int i = 0; i < 300; ++i) {
-    tokens.amount += 1 - 2 * (i % 2);
-    f.SetRules(i % 3 == 0 ? std::vector<QuotaRule>{tokens} : std::vector<QuotaRule>{tokens, slots});
-    f.quotas.Tick();
-  }
-  stop = true;
-  for (auto& thread : threads) thread.join();
-  f.SetRules({tokens, slots});
-  CHECK(f.quotas.RemainingOf(kScopes).tokens->remaining == std::max<std::int64_t>(0, tokens.amount - used));
-  CHECK(f.Admit().ok());
 }
 
 }  // namespace

@@ -101,7 +101,8 @@ void PostgresCluster::Start() {
   TG_CHECK(!running(), "the cluster runs already");
   std::vector<std::string> command = {std::string(kBinaries) + "postgres", "-D", dir_.File("data"), "-k", dir_.path(), "-c", "listen_addresses="};
   for (const char* setting : {"shared_buffers=32MB", "max_connections=60", "autovacuum=off", "max_wal_size=256MB", "log_min_messages=warning",
-                              "log_min_error_statement=panic", "fsync=on", "full_page_writes=on", "synchronous_commit=on"}) {
+                              "log_min_error_statement=panic", "fsync=on", "full_page_writes=on", "synchronous_commit=on",
+                              "recovery_init_sync_method=syncfs"}) {
     command.insert(command.end(), {"-c", setting});
   }
   pid_ = Spawn(command, dir_.File("log"));

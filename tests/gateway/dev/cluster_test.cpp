@@ -93,9 +93,28 @@ TEST_CASE("A cluster whose program was killed is taken over") {
 
 TEST_CASE("A folder whose path is too long for a socket works too") {
   const Folder folder;
+  REQUIRE(::chmod(folder.path.c_str(), 0711) == 0);
   const auto cluster = Start(folder.path + "/" + std::string(90, 'x'));
   REQUIRE(cluster->EnsureDatabase("tollgate").ok());
   CHECK(Connect(*cluster)->Run("look", "SELECT 1").ok());
+}
+
+TEST_CASE("Root's own folder, which the server's user cannot enter, holds a link to the cluster") {
+  if (::geteuid() != 0) SKIP("only root's clusters belong to another user");
+  const Folder folder;
+  const std::string inner = folder.path + "/inner";
+  REQUIRE(::chmod(folder.path.c_str(), 0700) == 0);
+  std::string place;
+  {
+    const auto cluster = Start(inner);
+    place = std::filesystem::read_symlink(inner + "/postgres").string();
+    CHECK(cluster->data_folder() == place + "/data");
+    CHECK(cluster->made());
+  }
+  CHECK_FALSE(Start(inner)->made());
+  std::filesystem::remove_all(inner);
+  CHECK(Start(inner)->made());  // A new folder begins anew.
+  std::filesystem::remove_all(place);
 }
 
 TEST_CASE("A first start that was interrupted leaves nothing half made") {
