@@ -34,7 +34,7 @@ absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& w
       const std::size_t edge = at * k + out.class_[static_cast<std::uint8_t>(c)];
       if (out.next_[edge] == kNone) {
         if (out.next_.size() + k > kTableEntriesMax)
-          return base::ResourceExhausted("the word lists are too large; split them over several rules sets or shorten them");
+          return base::ResourceExhausted("the keyword lists are too large together; shorten them");
         const State fresh = add_state(out.depth_[at] + 1);
         out.next_[edge] = fresh;
       }

@@ -128,8 +128,8 @@ absl::Status Cluster::Locate(const std::string& folder) {
   fs::create_directories(folder, error);
   if (error) return base::FailedPrecondition(fmt::format("cannot make the folder {}: {}", folder, error.message()));
   home_ = folder + "/postgres";
+  chmod(folder.c_str(), user_ ? 0711 : 0700);  // The server's user passes through; keys and state in it have modes of their own.
   if (user_) {
-    chmod(folder.c_str(), 0711);  // The server's user passes through; keys and state in it have modes of their own.
     if (!RunProgram(user_, {"/usr/bin/test", "-x", folder}, "/dev/null").ok()) {
       TG_ASSIGN(home_, Elsewhere(folder));
     }
@@ -190,6 +190,7 @@ absl::Status Cluster::WriteSettings() {
       "max_wal_size = 512MB\n"
       "log_timezone = 'UTC'\n"
       "timezone = 'UTC'\n"
+      "log_checkpoints = off\n"
       "log_min_messages = warning\n",
       Quote(socket_));
   return base::WriteFileAtomically(data_ + "/tollgate.conf", settings, 0644);
