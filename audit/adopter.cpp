@@ -1,6 +1,6 @@
-// A claim may lapse without a death: when Postgres itself stood still, every claim has lapsed at the moment it goes on. So a lapse must be seen
-// twice, `patience` apart, by an adopter whose own looks went through in between; a living owner has renewed by then.
-// Tested by tests/audit/recovery_test.cpp.
+// A claim may lapse without a death: when Postgres itself stood still, every claim has lapsed at the moment it goes on. So a lapse must be
+// seen twice, `patience` apart, by an adopter whose own looks went through in between; a living owner has renewed by then. Tested by
+// tests/audit/recovery_test.cpp.
 #include "audit/adopter.h"
 
 #include "base/diagnostics.h"
@@ -14,13 +14,15 @@ constexpr std::chrono::seconds kTakeoverTime{60};
 
 Adopter::Adopter(Options options) : options_(std::move(options)), thread_([this] { Run(); }) {}
 
-Adopter::~Adopter() {
+Adopter::~Adopter() { Stop(); }
+
+void Adopter::Stop() {
   {
     base::Lock lock(mu_);
     stopping_ = true;
     wake_.notify_all();
   }
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 bool Adopter::stopping() const {

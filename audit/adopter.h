@@ -1,4 +1,5 @@
-// Adopter: looks after logs whose owners have died: takes them over, closes what is open, lets them go. Internal to audit/. A thread of its own.
+// Adopter: looks after logs whose owners have died: takes them over, closes what is open, lets them go. Internal to audit/. A thread of its
+// own.
 #pragma once
 
 #include <atomic>
@@ -15,14 +16,15 @@ namespace tollgate::audit {
 class Adopter {
  public:
   struct Options {
-    TakeoverOptions takeover;                 // Its deadline is set for each takeover.
+    TakeoverOptions takeover;  // Its deadline is set for each takeover.
     std::int32_t own_log = 0;
     std::chrono::milliseconds poll{1000};
     std::chrono::milliseconds patience{3000};
   };
 
   explicit Adopter(Options options);
-  ~Adopter();  // Joins; a takeover under way is finished or given up within its session's time limits.
+  ~Adopter();
+  void Stop();  // Joins; a takeover under way is finished or given up within its session's time limits.
 
   std::int64_t adopted_logs() const { return adopted_logs_; }
   std::int64_t recovered_requests() const { return recovered_requests_; }

@@ -1,6 +1,6 @@
 // One statement stores a batch: a CTE moves the head if epoch, fence and next index are as believed, and every INSERT joins with it, so
-// that all happens or nothing. Rows travel as one array a column, unnested side by side: the text of the statement depends only on the set of
-// companion tables and stays prepared. Arrays are in Postgres's binary form (array_recv): bytes are copied, not written as text and
+// that all happens or nothing. Rows travel as one array a column, unnested side by side: the text of the statement depends only on the set
+// of companion tables and stays prepared. Arrays are in Postgres's binary form (array_recv): bytes are copied, not written as text and
 // parsed again, which is most of what a batch would cost otherwise. Companion columns of a type without a binary form here go as text
 // arrays, before all others, because only Blobs at the end of the parameters travel in binary form.
 // Tested by tests/audit/batch_test.cpp.
@@ -26,10 +26,12 @@ struct BinaryType {
   std::uint32_t oid;
   int width;
 };
-constexpr BinaryType kBinaryTypes[] = {{"int8", 20, 8}, {"int4", 23, 4}, {"int2", 21, 2}, {"date", 1082, 4}, {"uuid", 2950, 16}, {"bytea", 17, 0}, {"text", 25, 0}};
+constexpr BinaryType kBinaryTypes[] = {{"int8", 20, 8},    {"int4", 23, 4},  {"int2", 21, 2}, {"date", 1082, 4},
+                                       {"uuid", 2950, 16}, {"bytea", 17, 0}, {"text", 25, 0}};
 
 const BinaryType* BinaryTypeOf(std::string_view name) {
-  const auto* found = std::find_if(std::begin(kBinaryTypes), std::end(kBinaryTypes), [&](const BinaryType& type) { return type.name == name; });
+  const auto* found =
+      std::find_if(std::begin(kBinaryTypes), std::end(kBinaryTypes), [&](const BinaryType& type) { return type.name == name; });
   return found != std::end(kBinaryTypes) ? found : nullptr;
 }
 
@@ -43,8 +45,9 @@ struct Column {
 };
 
 const Column kRecordColumns[] = {
-    {"leaf_index", "int8"}, {"wall_us", "int8"}, {"day", "date"},        {"attempt", "int4"}, {"segment", "int4"},    {"kind", "int2"},     {"request_id", "uuid"},
-    {"org_id", "uuid"},     {"team_id", "uuid"}, {"project_id", "uuid"}, {"key_id", "uuid"},  {"leaf_hash", "bytea"}, {"message", "bytea"}, {"content", "bytea"},
+    {"leaf_index", "int8"}, {"wall_us", "int8"},    {"day", "date"},      {"attempt", "int4"},  {"segment", "int4"},
+    {"kind", "int2"},       {"request_id", "uuid"}, {"org_id", "uuid"},   {"team_id", "uuid"},  {"project_id", "uuid"},
+    {"key_id", "uuid"},     {"leaf_hash", "bytea"}, {"message", "bytea"}, {"content", "bytea"},
 };
 
 void AppendBigEndian(std::string& out, std::uint64_t value, int bytes) {
@@ -181,8 +184,8 @@ void PushRecordArrays(const Head& head, std::span<const EncodedRow* const> rows,
   std::int64_t index = head.next_index;
   for (const EncodedRow* row : rows) {
     std::size_t c = 0;
-    for (const std::int64_t number : {index, row->wall_us, DayOf(base::FromMicros(row->wall_us)) - kPostgresEpochDay, std::int64_t{row->attempt},
-                                      std::int64_t{row->segment}, std::int64_t{row->kind}}) {
+    for (const std::int64_t number : {index, row->wall_us, DayOf(base::FromMicros(row->wall_us)) - kPostgresEpochDay,
+                                      std::int64_t{row->attempt}, std::int64_t{row->segment}, std::int64_t{row->kind}}) {
       arrays[c++].Int(number);
     }
     for (const base::Uuid* id : {&row->request, &row->org, &row->team, &row->project, &row->key}) arrays[c++].Id(*id);
@@ -241,7 +244,8 @@ absl::StatusOr<std::optional<std::string>> CellOf(const base::Value& value, cons
   if (type == nullptr || std::holds_alternative<std::monostate>(value)) return std::optional<std::string>();
   if (const auto* number = std::get_if<std::int64_t>(&value)) {
     const int bits = 8 * type->width - 1;
-    const bool fits = type->name.starts_with("int") && (bits >= 63 || (*number >= -(std::int64_t{1} << bits) && *number < (std::int64_t{1} << bits)));
+    const bool fits =
+        type->name.starts_with("int") && (bits >= 63 || (*number >= -(std::int64_t{1} << bits) && *number < (std::int64_t{1} << bits)));
     if (!fits) return BadCompanion(column);
     std::string out;
     AppendBigEndian(out, static_cast<std::uint64_t>(*number), type->width);
@@ -337,8 +341,13 @@ BatchStatements::Statement BatchStatements::Build(const Head& head, std::int64_t
   if (found == texts_.end()) found = texts_.emplace(tables, TextFor(tables)).first;
 
   Statement out{&found->second, {}};
-  out.params = {std::int64_t{head.log_id}, head.epoch, head.fence, std::int64_t{claim.count()},
-                static_cast<std::int64_t>(rows.size()), open_from, head.next_index};
+  out.params = {std::int64_t{head.log_id},
+                head.epoch,
+                head.fence,
+                std::int64_t{claim.count()},
+                static_cast<std::int64_t>(rows.size()),
+                open_from,
+                head.next_index};
   for (const base::CompanionTable* table : tables) PushTextArrays(rows, *table, out.params);
   PushRecordArrays(head, rows, out.params);
   for (const base::CompanionTable* table : tables) PushBinaryArrays(head, rows, *table, out.params);

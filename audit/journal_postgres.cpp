@@ -1,5 +1,5 @@
-// Five threads share the work: whoever appends serialises; the writer (record_writer.h) commits; the key writer (key_writer.h) stores wrapped
-// keys at the same time; a watch answers what is overdue, because the writer may be waiting on a server that does not answer; the
+// Five threads share the work: whoever appends serialises; the writer (record_writer.h) commits; the key writer (key_writer.h) stores
+// wrapped keys at the same time; a watch answers what is overdue, because the writer may be waiting on a server that does not answer; the
 // adopter (adopter.h) looks after logs of the dead. They meet in the queue (journal_queue.h), which holds the only lock.
 // Tested by tests/audit/journal_postgres_test.cpp and tests/audit/journal_faults_test.cpp.
 #include "audit/journal_postgres.h"
@@ -34,7 +34,8 @@ base::PostgresOptions SessionOptions(const JournalOptions& options, const std::s
 class Opened final : public PostgresJournal {
  public:
   explicit Opened(JournalOptions options)
-      : options_(std::move(options)), clock_(options_.clock != nullptr ? *options_.clock : base::SystemClock()),
+      : options_(std::move(options)),
+        clock_(options_.clock != nullptr ? *options_.clock : base::SystemClock()),
         queue_({options_.queue_rows_max, options_.queue_bytes_max, options_.queue_age_max}) {}
   ~Opened() override { Stop(); }
 
@@ -70,9 +71,11 @@ absl::StatusOr<Claim> Opened::ClaimLog(base::Session& session) {
   if (const auto log = state_->log_id()) {
     TG_ASSIGN(const auto next, NextIndex(session, *log));
     if (next.value_or(0) < state_->acknowledged()) {
-      return base::DataLoss(fmt::format(
-          "log {} holds {} records in the database, but {} were acknowledged: the database was rolled back, or is another one. Restore a newer backup; "
-          "or, to accept the loss, move {} away", *log, next.value_or(0), state_->acknowledged(), options_.state_dir));
+      return base::DataLoss(
+          fmt::format("log {} holds {} records in the database, but {} were acknowledged: the database was rolled back, or is another one. "
+                      "Restore a newer backup; "
+                      "or, to accept the loss, move {} away",
+                      *log, next.value_or(0), state_->acknowledged(), options_.state_dir));
     }
     TG_ASSIGN(const auto claim, TakeBack(session, *log, state_->instance(), options_.claim));
     if (claim) return *claim;
@@ -107,7 +110,9 @@ absl::Status Opened::Start() {
     if (!options_.keys_url.empty()) {
       TG_ASSIGN(keys_, KeyWriter::Start(SessionOptions(options_, options_.keys_url, options_.keys_role, "tollgate journal keys"), queue_));
       if (!cluster.empty() && cluster == keys_->system_identifier()) {
-        base::Warn("audit", "records and keys lie in one Postgres cluster: its backups will outlive an erasure; give keys a cluster of its own in production");
+        base::Warn("audit",
+                   "records and keys lie in one Postgres cluster: its backups will outlive an erasure; give keys a cluster of its own in "
+                   "production");
       }
     }
     TG_ASSIGN(claim, ClaimLog(*session));
@@ -149,14 +154,14 @@ void Opened::Append(Entry entry, std::chrono::steady_clock::time_point deadline,
   auto pending = std::make_shared<Pending>();
   pending->key = std::move(entry.key);
   if (pending->key && pending->key->subject.empty()) pending->key->subject = entry.record.end_user_hmac();
-  if (pending->key && keys_ == nullptr) return done(base::InvalidArgument("record: it carries a key, but the journal has no keys database"));
+  if (pending->key && keys_ == nullptr)
+    return done(base::InvalidArgument("record: it carries a key, but the journal has no keys database"));
   auto row = Encode(std::move(entry), clock_);
   if (!row.ok()) return done(row.status());
   pending->row = *std::move(row);
   pending->bytes = pending->row.bytes();
   pending->enqueued = std::chrono::steady_clock::now();
-  const bool kept = IsTerminal(pending->row.kind) && pending->row.kind != v1::RECORD_KIND_DENY;
-  pending->deadline = kept ? deadline : std::min(deadline, pending->enqueued + options_.queue_age_max);
+  pending->deadline = AlwaysWritten(pending->row.kind) ? deadline : std::min(deadline, pending->enqueued + options_.queue_age_max);
   pending->done = std::move(done);
   if (queue_.Add(pending) && pending->key) keys_->Add(pending);
 }
@@ -172,13 +177,14 @@ Health Opened::health() const {
 
 void Opened::Stop() {
   if (std::exchange(stopped_, true)) return;
-  adopter_.reset();
+  // Nothing is destroyed here: others may still be appending or reading figures.
+  if (adopter_ != nullptr) adopter_->Stop();
   const auto deadline = std::chrono::steady_clock::now() + options_.stop_timeout;
   if (writer_ != nullptr) writer_->Finish(deadline);
   queue_.FailAll(base::Unavailable("this instance has shut down: nothing more is recorded here; try another"));
   queue_.Stop();
   if (watch_.joinable()) watch_.join();
-  keys_.reset();
+  if (keys_ != nullptr) keys_->Stop();
 }
 
 JournalStats Opened::stats() {

@@ -22,46 +22,46 @@ namespace tollgate::audit {
 
 struct JournalOptions {
   std::string postgres_url;
-  std::string keys_url;                         // Its own database. Empty: no entry may carry a key.
-  std::string role = "tollgate_writer";         // SET ROLE on the records' connection; empty = as logged in.
+  std::string keys_url;                  // Its own database. Empty: no entry may carry a key.
+  std::string role = "tollgate_writer";  // SET ROLE on the records' connection; empty = as logged in.
   std::string keys_role = "tollgate_keys";
-  std::string state_dir;                        // Holds the file lock and the last acknowledged size. Made if missing.
-  std::string build;                            // For START and STOP records.
+  std::string state_dir;  // Holds the file lock and the last acknowledged size. Made if missing.
+  std::string build;      // For START and STOP records.
 
   // Bounds. A refused entry costs its caller an UNAVAILABLE, never memory.
   std::size_t queue_rows_max = 20'000;
   std::size_t queue_bytes_max = 256u << 20;
-  std::chrono::milliseconds queue_age_max{5000};    // Entries that are not terminal never wait longer.
+  std::chrono::milliseconds queue_age_max{5000};  // Entries that are not terminal never wait longer.
   std::size_t batch_rows_max = 512;
   std::size_t batch_bytes_max = 4u << 20;
 
-  std::chrono::milliseconds claim{10'000};          // How long a silent owner keeps its log.
-  std::chrono::milliseconds adopt_poll{1000};       // How often others' claims are looked at.
-  std::chrono::milliseconds adopt_patience{3000};   // A lapsed claim must stay so for as long: nobody is robbed after a common stall.
+  std::chrono::milliseconds claim{10'000};         // How long a silent owner keeps its log.
+  std::chrono::milliseconds adopt_poll{1000};      // How often others' claims are looked at.
+  std::chrono::milliseconds adopt_patience{3000};  // A lapsed claim must stay so for as long: nobody is robbed after a common stall.
   std::chrono::milliseconds statement_timeout{5000};
   std::chrono::milliseconds connect_timeout{2000};
   std::chrono::milliseconds stop_timeout{5000};
 
   RecoveryCallbacks recovery;
-  const base::Clock* clock = nullptr;               // Stamps records; null = SystemClock(). Waits use the steady clock.
+  const base::Clock* clock = nullptr;  // Stamps records; null = SystemClock(). Waits use the steady clock.
 };
 
 // Totals since Open, for metrics.
 struct JournalStats {
-  std::int64_t rows = 0;             // Durable records.
+  std::int64_t rows = 0;  // Durable records.
   std::int64_t batches = 0;
-  std::int64_t commit_us = 0;        // Sum over batches, from sending to the answer.
-  std::int64_t commit_us_max = 0;    // Largest since the last call of stats().
-  std::int64_t refused = 0;          // Entries answered UNAVAILABLE or DEADLINE_EXCEEDED.
-  std::int64_t quarantined = 0;      // Entries that were bad by themselves.
+  std::int64_t commit_us = 0;      // Sum over batches, from sending to the answer.
+  std::int64_t commit_us_max = 0;  // Largest since the last call of stats().
+  std::int64_t refused = 0;        // Entries answered UNAVAILABLE or DEADLINE_EXCEEDED.
+  std::int64_t quarantined = 0;    // Entries that were bad by themselves.
   std::int64_t reconnects = 0;
-  std::int64_t in_doubt = 0;         // Batches whose fate the head had to tell.
-  std::int64_t late_closed = 0;      // REQUESTs that the journal itself had to close.
+  std::int64_t in_doubt = 0;     // Batches whose fate the head had to tell.
+  std::int64_t late_closed = 0;  // REQUESTs that the journal itself had to close.
   std::int64_t adopted_logs = 0;
   std::int64_t recovered_requests = 0;
-  std::int64_t queue_rows = 0;       // Now.
+  std::int64_t queue_rows = 0;  // Now.
   std::int64_t queue_bytes = 0;
-  std::int64_t open_requests = 0;    // REQUESTs without a terminal record, now.
+  std::int64_t open_requests = 0;  // REQUESTs without a terminal record, now.
 };
 
 class PostgresJournal : public Journal {
@@ -77,7 +77,7 @@ class PostgresJournal : public Journal {
 
   virtual base::InstanceId instance() const = 0;  // Stays the same while the state directory lives.
   virtual std::int32_t log_id() const = 0;
-  virtual std::int64_t epoch() const = 0;         // Fencing number of this ownership: leases are held under (instance, epoch).
+  virtual std::int64_t epoch() const = 0;  // Fencing number of this ownership: leases are held under (instance, epoch).
   virtual JournalStats stats() = 0;
 };
 

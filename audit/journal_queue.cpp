@@ -33,7 +33,8 @@ absl::Status JournalQueue::Refusal(v1::RecordKind kind, std::string_view what) c
   base::ErrorDetail detail;
   detail.reason = "AUDIT_UNAVAILABLE";
   detail.retry_after_ms = kRetryAfterMs;
-  return base::WithDetail(base::Unavailable(fmt::format("{}; {}; try again in {} s, or ask the operator to check Postgres", what, Consequence(kind), kRetryAfterMs / 1000)),
+  return base::WithDetail(base::Unavailable(fmt::format("{}; {}; try again in {} s, or ask the operator to check Postgres", what,
+                                                        Consequence(kind), kRetryAfterMs / 1000)),
                           detail);
 }
 
@@ -48,11 +49,12 @@ bool JournalQueue::Add(const PendingPtr& pending) {
     const v1::RecordKind kind = pending->row.kind;
     // Counted refusals stop at half the room: whoever is turned away must not crowd out who is let in.
     const std::size_t share = kind == v1::RECORD_KIND_REFUSED ? 2 : 1;
-    const bool room = static_cast<std::size_t>(counts_.rows) < limits_.rows_max / share && static_cast<std::size_t>(counts_.bytes) + pending->bytes <= limits_.bytes_max / share;
+    const bool room = static_cast<std::size_t>(counts_.rows) < limits_.rows_max / share &&
+                      static_cast<std::size_t>(counts_.bytes) + pending->bytes <= limits_.bytes_max / share;
     pending->id = ++last_id_;
     if (closed_) {
       Answer(pending, Refusal(kind, "this instance is shutting down"), answers);
-    } else if (!room && (!IsTerminal(kind) || kind == v1::RECORD_KIND_DENY)) {
+    } else if (!room && !AlwaysWritten(kind)) {
       Answer(pending, Refusal(kind, "the audit log's queue is full"), answers);
     } else {
       pending->counted = true;
@@ -105,7 +107,7 @@ void JournalQueue::Answer(const PendingPtr& pending, absl::StatusOr<Position> re
 void JournalQueue::DropAnswered(std::vector<PendingPtr>& group) {
   base::Lock lock(mu_);
   std::erase_if(group, [this](const PendingPtr& pending) {
-    const bool drop = pending->answered && (!IsTerminal(pending->row.kind) || pending->row.kind == v1::RECORD_KIND_DENY);
+    const bool drop = pending->answered && !AlwaysWritten(pending->row.kind);
     if (drop) Leave(pending, Pending::Stage::kDropped);
     return drop;
   });
@@ -188,7 +190,7 @@ std::vector<PendingPtr> JournalQueue::TakeLate() {
 
 void JournalQueue::Overdue(const PendingPtr& pending, Answers& out) {
   const v1::RecordKind kind = pending->row.kind;
-  const bool kept = IsTerminal(kind) && kind != v1::RECORD_KIND_DENY;
+  const bool kept = AlwaysWritten(kind);
   const bool waits_for_key = pending->stage == Pending::Stage::kDurable;
   const std::string& trouble = waits_for_key ? trouble_[1] : trouble_[0];
   const std::string_view database = waits_for_key ? "the keys database" : "the audit database";

@@ -25,7 +25,7 @@ using TimePoint = std::chrono::steady_clock::time_point;
 struct Pending {
   EncodedRow row;
   std::optional<KeyRow> key;
-  TimePoint deadline;      // The earlier of the caller's and the queue's; for a terminal record the caller's alone.
+  TimePoint deadline;  // The earlier of the caller's and the queue's; for a terminal record the caller's alone.
   TimePoint enqueued;
   std::size_t bytes = 0;
   // ----
@@ -33,12 +33,15 @@ struct Pending {
   Stage stage = Stage::kQueued;
   bool key_stored = false;
   bool answered = false;
-  bool counted = false;    // Takes room in the queue; the journal's own records do not.
+  bool counted = false;  // Takes room in the queue; the journal's own records do not.
   std::uint64_t id = 0;
   Position position;
   Journal::Done done;
 };
 using PendingPtr = std::shared_ptr<Pending>;
+
+// Records that end a request which is on record: always taken in, never dropped.
+constexpr bool AlwaysWritten(v1::RecordKind kind) { return kind == v1::RECORD_KIND_FINAL || kind == v1::RECORD_KIND_ABORT; }
 
 struct QueueLimits {
   std::size_t rows_max = 20'000;
@@ -93,9 +96,9 @@ class JournalQueue {
 
   const QueueLimits limits_;
   mutable base::Mutex mu_;
-  std::condition_variable changed_;   // For the writer.
-  std::condition_variable watch_;     // For Expire.
-  std::deque<PendingPtr> queue_ GUARDED_BY(mu_);                 // May hold dropped entries.
+  std::condition_variable changed_;                                 // For the writer.
+  std::condition_variable watch_;                                   // For Expire.
+  std::deque<PendingPtr> queue_ GUARDED_BY(mu_);                    // May hold dropped entries.
   std::map<std::uint64_t, PendingPtr> unanswered_ GUARDED_BY(mu_);  // By age.
   std::vector<PendingPtr> late_ GUARDED_BY(mu_);
   std::uint64_t last_id_ GUARDED_BY(mu_) = 0;

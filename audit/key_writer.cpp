@@ -1,6 +1,5 @@
-// ON CONFLICT DO NOTHING makes repetition harmless, so what is in doubt is sent again. Keys whose callers have given up are dropped before each
-// attempt; a key that is stored without its record opens nothing and harms nothing.
-// Tested by tests/audit/journal_faults_test.cpp.
+// ON CONFLICT DO NOTHING makes repetition harmless, so what is in doubt is sent again. Keys whose callers have given up are dropped before
+// each attempt; a key that is stored without its record opens nothing and harms nothing. Tested by tests/audit/journal_faults_test.cpp.
 #include "audit/key_writer.h"
 
 #include <algorithm>
@@ -25,7 +24,9 @@ absl::StatusOr<std::unique_ptr<KeyWriter>> KeyWriter::Start(base::PostgresOption
   return writer;
 }
 
-KeyWriter::~KeyWriter() {
+KeyWriter::~KeyWriter() { Stop(); }
+
+void KeyWriter::Stop() {
   {
     base::Lock lock(mu_);
     stopping_ = true;
@@ -36,6 +37,7 @@ KeyWriter::~KeyWriter() {
 
 void KeyWriter::Add(const PendingPtr& pending) {
   base::Lock lock(mu_);
+  if (stopping_) return;
   waiting_.push_back(pending);
   changed_.notify_one();
 }
@@ -67,7 +69,8 @@ void KeyWriter::Store(std::vector<PendingPtr>& group) {
     queue_.DropUnwanted(group);
     if (group.empty()) break;
     const absl::Status status = Insert(group);
-    const bool passing = absl::IsUnavailable(status) || absl::IsAborted(status) || absl::IsUnknown(status) || absl::IsDeadlineExceeded(status);
+    const bool passing =
+        absl::IsUnavailable(status) || absl::IsAborted(status) || absl::IsUnknown(status) || absl::IsDeadlineExceeded(status);
     if (status.ok() || !passing) {
       queue_.KeysStored(group, status);
       if (!status.ok()) base::Error("audit", "keys were refused: {}", base::Message(status));
@@ -100,7 +103,8 @@ absl::Status KeyWriter::Insert(const std::vector<PendingPtr>& group) {
     wrapped.emplace_back(base::Blob{key.wrapped});
     subjects.push_back(key.subject.empty() ? base::Value() : base::Value(base::Blob{key.subject}));
   }
-  return session_->Run("store keys", kSql, {base::ArrayOf(requests), base::ArrayOf(days), base::ArrayOf(wrapped), base::ArrayOf(subjects)}).status();
+  return session_->Run("store keys", kSql, {base::ArrayOf(requests), base::ArrayOf(days), base::ArrayOf(wrapped), base::ArrayOf(subjects)})
+      .status();
 }
 
 }  // namespace tollgate::audit

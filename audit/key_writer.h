@@ -16,7 +16,8 @@ class KeyWriter {
  public:
   // Tells `queue` what was stored. UNAVAILABLE … as Session::Connect.
   static absl::StatusOr<std::unique_ptr<KeyWriter>> Start(base::PostgresOptions postgres, JournalQueue& queue);
-  ~KeyWriter();  // Drops what waits, joins.
+  ~KeyWriter();
+  void Stop();  // Drops what waits and what still comes, joins.
 
   void Add(const PendingPtr& pending);  // pending->key is set. Any thread.
   const std::string& system_identifier() const { return system_identifier_; }

@@ -29,7 +29,8 @@ class MemoryKeys final : public Keys {
       base::Lock lock(mu_);
       auto& day = days_[team];
       if (day == nullptr) {
-        day = std::make_shared<DayKey>(team, DayOf(clock_.Wall()), base::Uuid::NewV7(), base::RandomBytes(kKeyBytes), base::RandomBytes(kKeyBytes));
+        day = std::make_shared<DayKey>(team, DayOf(clock_.Wall()), base::Uuid::NewV7(), base::RandomBytes(kKeyBytes),
+                                       base::RandomBytes(kKeyBytes));
       }
       key = NewKeyUnder(*day, request);
       keys_[request] = key;
@@ -86,7 +87,8 @@ absl::StatusOr<RootKey> RootKey::Load(const std::string& path) {
 absl::Status RootKey::Create(const std::string& path, bool dev) {
   struct stat info {};
   if (::stat(path.c_str(), &info) == 0) return base::AlreadyExists(fmt::format("root key {}: there is a file already", path));
-  std::string text = fmt::format("{}{}\n", dev ? std::string(kDevMark) + ": for trying out only\n" : "", base::HexEncode(base::RandomBytes(kKeyBytes)));
+  std::string text =
+      fmt::format("{}{}\n", dev ? std::string(kDevMark) + ": for trying out only\n" : "", base::HexEncode(base::RandomBytes(kKeyBytes)));
   const absl::Status written = base::WriteFileAtomically(path, text, 0600);
   base::Wipe(text);
   return written;
@@ -97,7 +99,9 @@ RootKey RootKey::FromBytes(std::string bytes) {
   return RootKey(std::move(bytes), false);
 }
 
-std::string RootKey::Derive(std::string_view purpose) const { return base::HkdfSha256(bytes_, "", fmt::format("tollgate {}", purpose), kKeyBytes); }
+std::string RootKey::Derive(std::string_view purpose) const {
+  return base::HkdfSha256(bytes_, "", fmt::format("tollgate {}", purpose), kKeyBytes);
+}
 
 std::string RootKey::id() const { return base::HexEncode(Derive("root-key-id")).substr(0, 16); }
 
@@ -105,7 +109,8 @@ std::int64_t DayOf(base::WallTime t) { return std::chrono::floor<std::chrono::da
 
 std::string DayText(std::int64_t day) {
   const std::chrono::year_month_day date{std::chrono::sys_days(std::chrono::days(day))};
-  return fmt::format("{:04}-{:02}-{:02}", static_cast<int>(date.year()), static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()));
+  return fmt::format("{:04}-{:02}-{:02}", static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
+                     static_cast<unsigned>(date.day()));
 }
 
 std::shared_ptr<const RequestKey> NewKeyUnder(const DayKey& day, base::RequestId request) {

@@ -48,7 +48,8 @@ class Keys {
   virtual ~Keys() = default;
 
   // A fresh key for a new request; its row() must go with the request's first record. When the team's key of the day is in memory
-  // (all but a team's first request of a day) `done` is called before this returns; otherwise on a thread of Keys, by `deadline`.
+  // (all but a team's first request of a day) `done` is called before this returns; otherwise on a thread of Keys, with UNAVAILABLE if
+  // `deadline` has passed by then; it may come late by a few statement time limits, so a caller that must be exact waits with a timer.
   // UNAVAILABLE: the keys database cannot be reached. FAILED_PRECONDITION: the team's keys were destroyed.
   virtual void NewRequestKey(base::TeamId team, base::RequestId request, std::chrono::steady_clock::time_point deadline, Done done) = 0;
 
@@ -61,11 +62,11 @@ class Keys {
 };
 
 struct PostgresKeysOptions {
-  std::string url;                                // The keys database.
+  std::string url;  // The keys database.
   std::string role = "tollgate_keys";
   std::chrono::milliseconds statement_timeout{3000};
   std::size_t cached_teams_max = 100'000;
-  const base::Clock* clock = nullptr;             // Names the day; null = SystemClock().
+  const base::Clock* clock = nullptr;  // Names the day; null = SystemClock().
 };
 
 // Connects and checks that the root key is the one this database's keys were made under (FAILED_PRECONDITION if not).

@@ -40,8 +40,11 @@ absl::Status Destroyed() {
 class PostgresKeys final : public Keys {
  public:
   PostgresKeys(const RootKey& root, PostgresKeysOptions options)
-      : root_(root), source_key_(root.Derive("source-hmac")), options_(std::move(options)),
-        clock_(options_.clock != nullptr ? *options_.clock : base::SystemClock()), sessions_(PoolOptions(options_)) {}
+      : root_(root),
+        source_key_(root.Derive("source-hmac")),
+        options_(std::move(options)),
+        clock_(options_.clock != nullptr ? *options_.clock : base::SystemClock()),
+        sessions_(PoolOptions(options_)) {}
 
   absl::Status CheckRoot();
   void NewRequestKey(base::TeamId team, base::RequestId request, std::chrono::steady_clock::time_point deadline, Done done) override;
@@ -76,14 +79,17 @@ absl::Status PostgresKeys::CheckRoot() {
     TG_ASSIGN(const auto known, session.Run("read root keys", "SELECT id, check_value FROM keys.root"));
     if (known.empty()) {
       const std::string check = Wrap(root_.secret(), "TGKR", std::string(kKeyBytes, '\0'));
-      return session.Run("note the root key", "INSERT INTO keys.root (id, check_value) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-                         {root_.id(), base::Blob{check}}).status();
+      return session
+          .Run("note the root key", "INSERT INTO keys.root (id, check_value) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+               {root_.id(), base::Blob{check}})
+          .status();
     }
     for (std::size_t i = 0; i < known.size(); ++i) {
       if (known.Text(i, 0) == root_.id() && Unwrap(root_.secret(), "TGKR", known.Bytes(i, 1)).ok()) return absl::OkStatus();
     }
-    return base::FailedPrecondition(fmt::format(
-        "the root key {} is not the one that this keys database was made under ({}): give the right file as keys.root_key_file", root_.id(), known.Text(0, 0)));
+    return base::FailedPrecondition(
+        fmt::format("the root key {} is not the one that this keys database was made under ({}): give the right file as keys.root_key_file",
+                    root_.id(), known.Text(0, 0)));
   });
 }
 
@@ -140,11 +146,13 @@ void PostgresKeys::Loaded(base::TeamId team, const absl::StatusOr<DayKeyPtr>& da
 }
 
 absl::StatusOr<TenantKey> PostgresKeys::TenantOfVersion(base::Session& session, base::TeamId team, std::int64_t version) {
-  TG_ASSIGN(const auto rows, session.Run("read a tenant key", "SELECT wrapped, root_id FROM keys.tenant WHERE team_id = $1::uuid AND version = $2::int4",
-                                         {team.ToString(), version}));
+  TG_ASSIGN(const auto rows,
+            session.Run("read a tenant key", "SELECT wrapped, root_id FROM keys.tenant WHERE team_id = $1::uuid AND version = $2::int4",
+                        {team.ToString(), version}));
   if (rows.empty() || rows.IsNull(0, 0)) return Destroyed();
   auto key = Unwrap(root_.secret(), TenantAad(team, static_cast<std::uint32_t>(version)), rows.Bytes(0, 0));
-  if (!key.ok()) return base::Annotate(key.status(), fmt::format("the tenant key of team {} does not open under this root key", team.ToString()));
+  if (!key.ok())
+    return base::Annotate(key.status(), fmt::format("the tenant key of team {} does not open under this root key", team.ToString()));
   return TenantKey{version, *std::move(key)};
 }
 
@@ -153,9 +161,12 @@ absl::StatusOr<TenantKey> PostgresKeys::Tenant(base::Session& session, base::Tea
   TG_ASSIGN(const auto latest, session.Run("find the tenant key", kLatest, {team.ToString()}));
   if (!latest.IsNull(0, 0)) return TenantOfVersion(session, team, latest.Int(0, 0));
   const std::string wrapped = Wrap(root_.secret(), TenantAad(team, 1), base::RandomBytes(kKeyBytes));
-  TG_RETURN_IF_ERROR(session.Run("make a tenant key",
-                                 "INSERT INTO keys.tenant (team_id, version, root_id, wrapped) VALUES ($1::uuid, 1, $2, $3) ON CONFLICT DO NOTHING",
-                                 {team.ToString(), root_.id(), base::Blob{wrapped}}).status());
+  TG_RETURN_IF_ERROR(
+      session
+          .Run("make a tenant key",
+               "INSERT INTO keys.tenant (team_id, version, root_id, wrapped) VALUES ($1::uuid, 1, $2, $3) ON CONFLICT DO NOTHING",
+               {team.ToString(), root_.id(), base::Blob{wrapped}})
+          .status());
   return TenantOfVersion(session, team, 1);
 }
 
@@ -168,10 +179,12 @@ absl::StatusOr<DayKeyPtr> PostgresKeys::Load(base::Session& session, base::TeamI
     const base::Uuid id = base::Uuid::NewV7();
     const std::string wrapped = Wrap(tenant.key, DayAad(team, id), base::RandomBytes(kKeyBytes));
     base::Wipe(tenant.key);
-    TG_RETURN_IF_ERROR(session.Run("make the day's key",
-                                   "INSERT INTO keys.tenant_day (id, team_id, day, tenant_version, wrapped) "
-                                   "VALUES ($1::uuid, $2::uuid, $3::date, $4::int4, $5) ON CONFLICT DO NOTHING",
-                                   {id.ToString(), team.ToString(), date, tenant.version, base::Blob{wrapped}}).status());
+    TG_RETURN_IF_ERROR(session
+                           .Run("make the day's key",
+                                "INSERT INTO keys.tenant_day (id, team_id, day, tenant_version, wrapped) "
+                                "VALUES ($1::uuid, $2::uuid, $3::date, $4::int4, $5) ON CONFLICT DO NOTHING",
+                                {id.ToString(), team.ToString(), date, tenant.version, base::Blob{wrapped}})
+                           .status());
     TG_ASSIGN(rows, session.Run("find the day's key", kFind, {team.ToString(), date}));
   }
   if (rows.empty() || rows.IsNull(0, 2)) return Destroyed();
@@ -195,7 +208,8 @@ absl::StatusOr<std::shared_ptr<const RequestKey>> PostgresKeys::Find(base::TeamI
     if (rows.IsNull(0, 0) || rows.IsNull(0, 3)) return base::NotFound("the key was destroyed: nobody can read this content any more");
     TG_ASSIGN(const base::Uuid id, base::Uuid::Parse(rows.Text(0, 2)));
     auto tenant = TenantOfVersion(session, team, rows.Int(0, 4));
-    if (absl::IsFailedPrecondition(tenant.status())) return base::NotFound("the team's keys were destroyed: nobody can read this content any more");
+    if (absl::IsFailedPrecondition(tenant.status()))
+      return base::NotFound("the team's keys were destroyed: nobody can read this content any more");
     TG_RETURN_IF_ERROR(tenant.status());
     auto day_key = Unwrap(tenant->key, DayAad(team, id), rows.Bytes(0, 3));
     std::string subject_key = SubjectKey(tenant->key);

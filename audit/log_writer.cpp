@@ -62,7 +62,8 @@ LogWriter::Result LogWriter::Renew() {
   static const std::string kRenew =
       "UPDATE audit.log_head SET expires_at = now() + $4::int8 * interval '1 millisecond' "
       "WHERE log_id = $1::int2 AND epoch = $2::int8 AND fence = $3::int8 RETURNING 1";
-  const auto rows = session_->Run("renew the log's claim", kRenew, {std::int64_t{head_.log_id}, head_.epoch, head_.fence, std::int64_t{claim_.count()}});
+  const auto rows =
+      session_->Run("renew the log's claim", kRenew, {std::int64_t{head_.log_id}, head_.epoch, head_.fence, std::int64_t{claim_.count()}});
   if (!rows.ok()) {
     if (session_->broken() || absl::IsUnknown(rows.status())) session_.reset();
     return {Fate::kNothing, rows.status()};

@@ -31,7 +31,7 @@ class LogWriter {
 
   bool attached() const { return session_ != nullptr && !session_->broken(); }
   bool in_doubt() const { return doubt_ != 0; }
-  const Head& head() const { return head_; }  // next_index: where the next batch starts.
+  const Head& head() const { return head_; }      // next_index: where the next batch starts.
   base::Session& session() { return *session_; }  // While attached.
 
   // Connects and raises the fence, which waits for a commit still in flight and shuts out any later one. kDone: attached, and the

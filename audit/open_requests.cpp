@@ -39,7 +39,8 @@ void Note(const base::Rows& rows, std::map<std::string, Seen>& open) {
   }
 }
 
-absl::StatusOr<std::map<std::int64_t, v1::Record>> Messages(base::Session& session, std::int32_t log_id, const std::vector<std::int64_t>& indices) {
+absl::StatusOr<std::map<std::int64_t, v1::Record>> Messages(base::Session& session, std::int32_t log_id,
+                                                            const std::vector<std::int64_t>& indices) {
   static const std::string kSql = "SELECT leaf_index, message FROM audit.record WHERE log_id = $1::int2 AND leaf_index = ANY($2::int8[])";
   std::map<std::int64_t, v1::Record> out;
   for (std::size_t at = 0; at < indices.size(); at += 1000) {
@@ -48,7 +49,8 @@ absl::StatusOr<std::map<std::int64_t, v1::Record>> Messages(base::Session& sessi
     TG_ASSIGN(const auto rows, session.Run("read open requests", kSql, {std::int64_t{log_id}, base::ArrayOf(wanted)}));
     for (std::size_t i = 0; i < rows.size(); ++i) {
       if (!out[rows.Int(i, 0)].ParseFromString(rows.Bytes(i, 1))) {
-        return base::DataLoss(fmt::format("record {}/{} is no message of this format: run `tollgate audit verify`", log_id, rows.Int(i, 0)));
+        return base::DataLoss(
+            fmt::format("record {}/{} is no message of this format: run `tollgate audit verify`", log_id, rows.Int(i, 0)));
       }
     }
   }
@@ -113,7 +115,8 @@ v1::Record RecoveredAbort(const OpenRequest& open, std::int64_t wall_us, std::in
 absl::StatusOr<std::vector<OpenRequest>> FindOpenRequests(base::Session& session, const Head& head, std::int64_t open_from,
                                                           const std::function<absl::Status()>& keep_alive) {
   static const std::string kSql =
-      "SELECT leaf_index, kind, request_id, attempt FROM audit.record WHERE log_id = $1::int2 AND leaf_index >= $2::int8 AND leaf_index < $3::int8 "
+      "SELECT leaf_index, kind, request_id, attempt FROM audit.record WHERE log_id = $1::int2 AND leaf_index >= $2::int8 AND leaf_index < "
+      "$3::int8 "
       "AND kind IN (1, 2, 3, 4, 5) ORDER BY leaf_index";
   std::map<std::string, Seen> open;
   for (std::int64_t at = open_from; at < head.next_index; at += kChunk) {
@@ -149,7 +152,8 @@ Entry InstanceRecord(v1::RecordKind kind, base::InstanceId instance, std::int64_
   return entry;
 }
 
-absl::Status CommitSurely(LogWriter& writer, std::span<const EncodedRow* const> rows, std::int64_t open_from, std::chrono::steady_clock::time_point deadline) {
+absl::Status CommitSurely(LogWriter& writer, std::span<const EncodedRow* const> rows, std::int64_t open_from,
+                          std::chrono::steady_clock::time_point deadline) {
   std::chrono::milliseconds pause{50};
   while (true) {
     LogWriter::Result result{LogWriter::Fate::kNothing, absl::OkStatus()};
@@ -175,14 +179,16 @@ absl::StatusOr<std::int64_t> TakeOver(LogWriter& writer, const Claim& claim, con
   const auto keep_alive = [&writer] { return writer.Renew().status; };
   TG_ASSIGN(const auto open, FindOpenRequests(writer.session(), at_claim, claim.open_from, keep_alive));
 
-  TG_ASSIGN(EncodedRow start, Encode(InstanceRecord(v1::RECORD_KIND_START, options.instance, at_claim.epoch, options.build), *options.clock));
+  TG_ASSIGN(EncodedRow start,
+            Encode(InstanceRecord(v1::RECORD_KIND_START, options.instance, at_claim.epoch, options.build), *options.clock));
   std::vector<EncodedRow> rows;
   rows.push_back(std::move(start));
   for (std::size_t i = 0; i <= open.size(); ++i) {
     if (rows.size() >= kCloseChunk || (i == open.size() && !rows.empty())) {
       std::vector<const EncodedRow*> batch;
       for (const EncodedRow& row : rows) batch.push_back(&row);
-      const std::int64_t first_open = i < open.size() ? open[i].position.index : writer.head().next_index + static_cast<std::int64_t>(rows.size());
+      const std::int64_t first_open =
+          i < open.size() ? open[i].position.index : writer.head().next_index + static_cast<std::int64_t>(rows.size());
       TG_RETURN_IF_ERROR(CommitSurely(writer, batch, first_open, options.deadline));
       rows.clear();
     }

@@ -33,6 +33,7 @@ absl::StatusOr<std::int64_t> TakeOver(LogWriter& writer, const Claim& claim, con
 Entry InstanceRecord(v1::RecordKind kind, base::InstanceId instance, std::int64_t epoch, const std::string& build);
 
 // Commits, however often the connection breaks, until `deadline`. For takeovers and the last record, not for the queue.
-absl::Status CommitSurely(LogWriter& writer, std::span<const EncodedRow* const> rows, std::int64_t open_from, std::chrono::steady_clock::time_point deadline);
+absl::Status CommitSurely(LogWriter& writer, std::span<const EncodedRow* const> rows, std::int64_t open_from,
+                          std::chrono::steady_clock::time_point deadline);
 
 }  // namespace tollgate::audit

@@ -1,6 +1,5 @@
-// Every takeover raises the epoch, in the same UPDATE that checks the right to it; whoever believed in the old epoch is fenced from then on.
-// Lapses are judged by Postgres's clock alone.
-// Tested by tests/audit/ownership_test.cpp.
+// Every takeover raises the epoch, in the same UPDATE that checks the right to it; whoever believed in the old epoch is fenced from then
+// on. Lapses are judged by Postgres's clock alone. Tested by tests/audit/ownership_test.cpp.
 #include "audit/ownership.h"
 
 #include <fmt/format.h>
@@ -28,10 +27,13 @@ const char* const kGives = "log_id, epoch, fence, next_index, open_from, instanc
 
 }  // namespace
 
-absl::StatusOr<std::optional<Claim>> TakeBack(base::Session& session, std::int32_t log_id, base::InstanceId instance, std::chrono::milliseconds claim) {
+absl::StatusOr<std::optional<Claim>> TakeBack(base::Session& session, std::int32_t log_id, base::InstanceId instance,
+                                              std::chrono::milliseconds claim) {
   static const std::string kSql = fmt::format(
-      "UPDATE audit.log_head SET epoch = epoch + 1, fence = fence + 1, released = false, expires_at = now() + $3::int8 * interval '1 millisecond' "
-      "WHERE log_id = $1::int2 AND instance_id = $2::uuid RETURNING {}", kGives);
+      "UPDATE audit.log_head SET epoch = epoch + 1, fence = fence + 1, released = false, expires_at = now() + $3::int8 * interval '1 "
+      "millisecond' "
+      "WHERE log_id = $1::int2 AND instance_id = $2::uuid RETURNING {}",
+      kGives);
   return MaybeClaimOf(session.Run("take the log back", kSql, {std::int64_t{log_id}, instance.ToString(), std::int64_t{claim.count()}}));
 }
 
@@ -39,10 +41,13 @@ absl::StatusOr<Claim> TakeFree(base::Session& session, base::InstanceId instance
   static const std::string kReleased = fmt::format(
       "UPDATE audit.log_head SET epoch = epoch + 1, fence = fence + 1, released = false, instance_id = $1::uuid, "
       "expires_at = now() + $2::int8 * interval '1 millisecond' "
-      "WHERE log_id = (SELECT log_id FROM audit.log_head WHERE released ORDER BY log_id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING {}", kGives);
+      "WHERE log_id = (SELECT log_id FROM audit.log_head WHERE released ORDER BY log_id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING {}",
+      kGives);
   static const std::string kNew = fmt::format(
       "INSERT INTO audit.log_head (log_id, instance_id, epoch, fence, next_index, open_from, expires_at) "
-      "SELECT coalesce(max(log_id), 0) + 1, $1::uuid, 1, 1, 0, 0, now() + $2::int8 * interval '1 millisecond' FROM audit.log_head RETURNING {}", kGives);
+      "SELECT coalesce(max(log_id), 0) + 1, $1::uuid, 1, 1, 0, 0, now() + $2::int8 * interval '1 millisecond' FROM audit.log_head "
+      "RETURNING {}",
+      kGives);
   const base::Params params = {instance.ToString(), std::int64_t{claim.count()}};
   TG_ASSIGN(auto released, MaybeClaimOf(session.Run("take a released log", kReleased, params)));
   if (released) return *released;
@@ -55,7 +60,8 @@ absl::StatusOr<Claim> TakeFree(base::Session& session, base::InstanceId instance
 }
 
 absl::StatusOr<std::vector<Lapsed>> FindLapsed(base::Session& session, std::int32_t own_log) {
-  static const std::string kSql = "SELECT log_id, epoch FROM audit.log_head WHERE NOT released AND expires_at < now() AND log_id <> $1::int2 ORDER BY log_id";
+  static const std::string kSql =
+      "SELECT log_id, epoch FROM audit.log_head WHERE NOT released AND expires_at < now() AND log_id <> $1::int2 ORDER BY log_id";
   TG_ASSIGN(const auto rows, session.Run("look for lapsed logs", kSql, {std::int64_t{own_log}}));
   std::vector<Lapsed> out;
   for (std::size_t i = 0; i < rows.size(); ++i) out.push_back({static_cast<std::int32_t>(rows.Int(i, 0)), rows.Int(i, 1)});
@@ -65,12 +71,14 @@ absl::StatusOr<std::vector<Lapsed>> FindLapsed(base::Session& session, std::int3
 absl::StatusOr<std::optional<Claim>> Adopt(base::Session& session, const Lapsed& lapsed, std::chrono::milliseconds claim) {
   static const std::string kSql = fmt::format(
       "UPDATE audit.log_head SET epoch = epoch + 1, fence = fence + 1, expires_at = now() + $3::int8 * interval '1 millisecond' "
-      "WHERE log_id = $1::int2 AND epoch = $2::int8 AND NOT released AND expires_at < now() RETURNING {}", kGives);
+      "WHERE log_id = $1::int2 AND epoch = $2::int8 AND NOT released AND expires_at < now() RETURNING {}",
+      kGives);
   return MaybeClaimOf(session.Run("adopt a log", kSql, {std::int64_t{lapsed.log_id}, lapsed.epoch, std::int64_t{claim.count()}}));
 }
 
 absl::StatusOr<std::optional<std::int64_t>> NextIndex(base::Session& session, std::int32_t log_id) {
-  TG_ASSIGN(const auto rows, session.Run("read the log's head", "SELECT next_index FROM audit.log_head WHERE log_id = $1::int2", {std::int64_t{log_id}}));
+  TG_ASSIGN(const auto rows,
+            session.Run("read the log's head", "SELECT next_index FROM audit.log_head WHERE log_id = $1::int2", {std::int64_t{log_id}}));
   if (rows.empty()) return std::optional<std::int64_t>();
   return std::optional<std::int64_t>(rows.Int(0, 0));
 }
@@ -83,7 +91,8 @@ absl::Status CheckDatabase(base::Session& session) {
       "OR (name = 'synchronous_commit' AND setting NOT IN ('on', 'remote_apply'))";
   TG_ASSIGN(const auto settings, session.Run("check settings", kSettings));
   if (!settings.empty()) {
-    return base::FailedPrecondition(fmt::format("Postgres runs with {} = {}: acknowledged records could be lost; set it to on", settings.Text(0, 0), settings.Text(0, 1)));
+    return base::FailedPrecondition(fmt::format("Postgres runs with {} = {}: acknowledged records could be lost; set it to on",
+                                                settings.Text(0, 0), settings.Text(0, 1)));
   }
   static const std::string kRole =
       "SELECT current_user, r.rolsuper, pg_is_in_recovery(), pg_has_role(current_user, c.relowner, 'USAGE') "
@@ -92,10 +101,12 @@ absl::Status CheckDatabase(base::Session& session) {
   const std::string& name = role.Text(0, 0);
   if (role.Bool(0, 2)) return base::FailedPrecondition("this Postgres server is a standby: give the primary's address");
   if (role.Bool(0, 1) || role.Bool(0, 3)) {
-    return base::FailedPrecondition(fmt::format("the role {} is superuser or owns the audit log, and could change it: use tollgate_writer", name));
+    return base::FailedPrecondition(
+        fmt::format("the role {} is superuser or owns the audit log, and could change it: use tollgate_writer", name));
   }
   const auto change = session.Run("try to change a record, which must be refused", "UPDATE audit.record SET kind = kind WHERE false");
-  if (change.ok()) return base::FailedPrecondition(fmt::format("the role {} may change records: revoke UPDATE on audit.record from it", name));
+  if (change.ok())
+    return base::FailedPrecondition(fmt::format("the role {} may change records: revoke UPDATE on audit.record from it", name));
   return absl::IsPermissionDenied(change.status()) ? absl::OkStatus() : change.status();
 }
 

@@ -26,8 +26,10 @@ struct Lapsed {
   auto operator<=>(const Lapsed&) const = default;
 };
 
-// This instance's own log, at once: the caller holds the file lock that proves the predecessor dead. Nothing if it has another owner by now.
-absl::StatusOr<std::optional<Claim>> TakeBack(base::Session& session, std::int32_t log_id, base::InstanceId instance, std::chrono::milliseconds claim);
+// This instance's own log, at once: the caller holds the file lock that proves the predecessor dead. Nothing if it has another owner by
+// now.
+absl::StatusOr<std::optional<Claim>> TakeBack(base::Session& session, std::int32_t log_id, base::InstanceId instance,
+                                              std::chrono::milliseconds claim);
 // A released log, or a new one.
 absl::StatusOr<Claim> TakeFree(base::Session& session, base::InstanceId instance, std::chrono::milliseconds claim);
 absl::StatusOr<std::vector<Lapsed>> FindLapsed(base::Session& session, std::int32_t own_log);

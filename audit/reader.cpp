@@ -1,6 +1,6 @@
-// Each call is one transaction: what the viewer may see is set with SET LOCAL, and the policies of audit.record do the rest. Pages go by (wall time,
-// log, index), which a cursor names. Without a lower bound the newest partitions are tried first.
-// Tested by tests/audit/reader_test.cpp.
+// Each call is one transaction: what the viewer may see is set with SET LOCAL, and the policies of audit.record do the rest. Pages go by
+// (wall time, log, index), which a cursor names. Without a lower bound the newest partitions are tried first. Tested by
+// tests/audit/reader_test.cpp.
 #include "audit/reader.h"
 
 #include <algorithm>
@@ -18,11 +18,14 @@ constexpr std::chrono::seconds kViewTime{5};
 constexpr char kColumns[] = "log_id, leaf_index, message, leaf_hash, content IS NOT NULL";
 
 absl::Status See(base::Session& session, const Viewer& viewer) {
-  static const std::string kSql = "SELECT set_config('tollgate.all', $1, true), set_config('tollgate.org', $2, true), set_config('tollgate.team', $3, true)";
+  static const std::string kSql =
+      "SELECT set_config('tollgate.all', $1, true), set_config('tollgate.org', $2, true), set_config('tollgate.team', $3, true)";
   const std::string id = viewer.id.ToString();
-  return session.Run("set what the viewer sees", kSql,
-                     {std::string(viewer.sees == Viewer::Sees::kAll ? "on" : ""), viewer.sees == Viewer::Sees::kOrg ? id : std::string(),
-                      viewer.sees == Viewer::Sees::kTeam ? id : std::string()}).status();
+  return session
+      .Run("set what the viewer sees", kSql,
+           {std::string(viewer.sees == Viewer::Sees::kAll ? "on" : ""), viewer.sees == Viewer::Sees::kOrg ? id : std::string(),
+            viewer.sees == Viewer::Sees::kTeam ? id : std::string()})
+      .status();
 }
 
 absl::StatusOr<Row> RowOf(const base::Rows& rows, std::size_t i) {
@@ -74,7 +77,8 @@ absl::StatusOr<Cursor> ParseCursor(const std::string& text) {
   for (std::size_t i = 0; i < 3; ++i) {
     const auto [next, error] = std::from_chars(at, end, *parts[i]);
     const bool last = i == 2;
-    if (error != std::errc() || (last ? next != end : next == end || *next != '.')) return base::InvalidArgument("the page token is not one that this service gave");
+    if (error != std::errc() || (last ? next != end : next == end || *next != '.'))
+      return base::InvalidArgument("the page token is not one that this service gave");
     at = next + 1;
   }
   return cursor;
@@ -107,7 +111,8 @@ absl::Status AddFilter(const ListFilter& filter, Where& where) {
   TG_ASSIGN(const Cursor cursor, ParseCursor(filter.cursor));
   where.Add(filter.oldest_first ? "day >= {p}::date" : "day <= {p}::date", DayText(DayOf(base::FromMicros(cursor.wall_us))));
   const std::string wall = where.Param(cursor.wall_us), log = where.Param(cursor.log_id), index = where.Param(cursor.index);
-  where.Text(fmt::format("(wall_us, log_id, leaf_index) {} ({}::int8, {}::int2, {}::int8)", filter.oldest_first ? ">" : "<", wall, log, index));
+  where.Text(
+      fmt::format("(wall_us, log_id, leaf_index) {} ({}::int8, {}::int2, {}::int8)", filter.oldest_first ? ">" : "<", wall, log, index));
   return absl::OkStatus();
 }
 
@@ -117,7 +122,8 @@ absl::StatusOr<base::Rows> Query(base::Session& session, const ListFilter& filte
   const std::string tail = fmt::format(" ORDER BY wall_us {0}, log_id {0}, leaf_index {0} LIMIT {1}", order, filter.limit + 1);
   const std::string select = fmt::format("SELECT {} FROM audit.record{}", kColumns, where.sql());
   if (!filter.oldest_first && !filter.from && !filter.request && filter.cursor.empty() && !filter.to) {
-    const std::string recent = fmt::format("{}{} day >= (now() AT TIME ZONE 'UTC')::date - 1", select, where.sql().empty() ? " WHERE" : " AND");
+    const std::string recent =
+        fmt::format("{}{} day >= (now() AT TIME ZONE 'UTC')::date - 1", select, where.sql().empty() ? " WHERE" : " AND");
     TG_ASSIGN(auto rows, session.Run("list records", recent + tail, where.params()));
     if (rows.size() > static_cast<std::size_t>(filter.limit)) return rows;
   }
@@ -152,7 +158,8 @@ absl::StatusOr<Page> Reader::List(const Viewer& viewer, const ListFilter& filter
 }
 
 absl::StatusOr<std::vector<Row>> Reader::Show(const Viewer& viewer, base::RequestId request) {
-  static const std::string kSql = fmt::format("SELECT {} FROM audit.record WHERE request_id = $1::uuid ORDER BY log_id, leaf_index", kColumns);
+  static const std::string kSql =
+      fmt::format("SELECT {} FROM audit.record WHERE request_id = $1::uuid ORDER BY log_id, leaf_index", kColumns);
   std::vector<Row> out;
   TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& pooled) {
     return pooled.InTransaction("show a request", [&](base::Session& session) -> absl::Status {
@@ -174,7 +181,8 @@ absl::StatusOr<std::vector<Row>> Reader::Show(const Viewer& viewer, base::Reques
 
 absl::StatusOr<v1::SealedContent> Reader::OpenContent(const Viewer& viewer, Position position, const std::string& reason) {
   if (reason.empty()) return base::InvalidArgument("reading content needs a reason, which is kept with who read it");
-  if (keys_ == nullptr || journal_ == nullptr) return base::FailedPrecondition("content cannot be opened here: there are no keys or no journal");
+  if (keys_ == nullptr || journal_ == nullptr)
+    return base::FailedPrecondition("content cannot be opened here: there are no keys or no journal");
   static const std::string kSql = "SELECT message, content FROM audit.record WHERE log_id = $1::int2 AND leaf_index = $2::int8";
   v1::Record record;
   std::string stored;
@@ -184,7 +192,8 @@ absl::StatusOr<v1::SealedContent> Reader::OpenContent(const Viewer& viewer, Posi
       TG_ASSIGN(const auto rows, session.Run("read a record", kSql, {std::int64_t{position.log_id}, position.index}));
       if (rows.empty()) return base::NotFound(fmt::format("there is no record {} that you may see", position.ToString()));
       if (rows.IsNull(0, 1)) return base::NotFound(fmt::format("record {} has no content", position.ToString()));
-      if (!record.ParseFromString(rows.Bytes(0, 0))) return base::DataLoss(fmt::format("record {} is no message of this format", position.ToString()));
+      if (!record.ParseFromString(rows.Bytes(0, 0)))
+        return base::DataLoss(fmt::format("record {} is no message of this format", position.ToString()));
       stored = rows.Bytes(0, 1);
       return absl::OkStatus();
     });
@@ -216,7 +225,8 @@ std::string KindName(v1::RecordKind kind) {
 
 absl::StatusOr<v1::RecordKind> ParseKind(std::string_view name) {
   std::string upper(name);
-  std::transform(upper.begin(), upper.end(), upper.begin(), [](unsigned char c) { return static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c); });
+  std::transform(upper.begin(), upper.end(), upper.begin(),
+                 [](unsigned char c) { return static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c); });
   std::string known;
   for (int i = v1::RECORD_KIND_REQUEST; i <= v1::RecordKind_MAX; ++i) {
     const auto kind = static_cast<v1::RecordKind>(i);

@@ -23,10 +23,10 @@ namespace tollgate::audit {
 // Who looks, and how far they may see. Records that belong to no team (START, some ADMIN) are only in kAll, or by their org in kOrg.
 struct Viewer {
   enum class Sees { kTeam, kOrg, kAll };
-  std::string actor;      // A key's public id; goes into VIEW records.
+  std::string actor;  // A key's public id; goes into VIEW records.
   Sees sees = Sees::kTeam;
-  base::Uuid id;          // The team or org.
-  base::KeyId key;        // The viewer's own; may be none. A VIEW is filed under it and under the tenant whose record was read.
+  base::Uuid id;    // The team or org.
+  base::KeyId key;  // The viewer's own; may be none. A VIEW is filed under it and under the tenant whose record was read.
 };
 
 // What to list. Absent = any. Times are half open: from <= wall time < to.
@@ -40,17 +40,17 @@ struct ListFilter {
   std::optional<base::RequestId> request;
   std::vector<v1::RecordKind> kinds;
   std::optional<std::int32_t> log_id;
-  std::optional<std::int64_t> index_from;   // Inclusive; with log_id.
-  std::optional<std::int64_t> index_to;     // Exclusive.
-  bool oldest_first = false;                // By wall time, then position. Default: newest first.
-  int limit = 50;                           // 1 to 1000 rows a page.
-  std::string cursor;                       // Page::next of the page before; empty = the first page.
+  std::optional<std::int64_t> index_from;  // Inclusive; with log_id.
+  std::optional<std::int64_t> index_to;    // Exclusive.
+  bool oldest_first = false;               // By wall time, then position. Default: newest first.
+  int limit = 50;                          // 1 to 1000 rows a page.
+  std::string cursor;                      // Page::next of the page before; empty = the first page.
 };
 
 struct Row {
   Position position;
   v1::Record record;
-  base::Digest leaf{};      // The leaf hash as stored.
+  base::Digest leaf{};  // The leaf hash as stored.
   bool has_content = false;
 };
 

@@ -38,10 +38,10 @@ struct KeyRow {
 
 // One record to append.
 struct Entry {
-  v1::Record record;                         // `version`, `wall_us`, `mono_us` are set where 0, `content` from `sealed`.
+  v1::Record record;  // `version`, `wall_us`, `mono_us` are set where 0, `content` from `sealed`.
   std::optional<Sealed> content;
-  std::optional<KeyRow> key;                 // With the first record of a request that has content: REQUEST, or a DENY without one.
-  std::vector<base::Companion> companions;   // Rows of the same transaction.
+  std::optional<KeyRow> key;                // With the first record of a request that has content: REQUEST, or a DENY without one.
+  std::vector<base::Companion> companions;  // Rows of the same transaction.
 };
 
 // FINAL, ABORT, DENY: the last record of a request.

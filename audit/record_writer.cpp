@@ -1,10 +1,10 @@
-// There is no linger timer: a batch is whatever has queued while the last one was being committed. A group is tried until its fate is known:
-// committed, or rejected for something in it (then it is halved until the bad row stands alone), or dropped because nobody waits for it any
-// more. A group in doubt is never changed or dropped before the head has told what became of it.
+// There is no linger timer: a batch is whatever has queued while the last one was being committed. A group is tried until its fate is
+// known: committed, or rejected for something in it (then it is halved until the bad row stands alone), or dropped because nobody waits for
+// it any more. A group in doubt is never changed or dropped before the head has told what became of it.
 //
-// What is open is known here and only here: a REQUEST opens, a terminal record closes, and anything that does not fit is refused. The lowest open
-// index goes into the head with each batch, so that whoever takes the log over reads only its young end.
-// Tested by tests/audit/journal_postgres_test.cpp and tests/audit/journal_faults_test.cpp.
+// What is open is known here and only here: a REQUEST opens, a terminal record closes, and anything that does not fit is refused. The
+// lowest open index goes into the head with each batch, so that whoever takes the log over reads only its young end. Tested by
+// tests/audit/journal_postgres_test.cpp and tests/audit/journal_faults_test.cpp.
 #include "audit/record_writer.h"
 
 #include <algorithm>
@@ -28,14 +28,19 @@ std::int64_t NowUs() {
 }
 
 absl::Status LostStatus() {
-  return base::Unavailable("this instance's audit log was taken by another owner: nothing can be recorded here; the process must be restarted");
+  return base::Unavailable(
+      "this instance's audit log was taken by another owner: nothing can be recorded here; the process must be restarted");
 }
 
 }  // namespace
 
 RecordWriter::RecordWriter(Options options, LogWriter log, JournalQueue& queue, StateDir& state)
-    : options_(std::move(options)), log_(std::move(log)), queue_(queue), state_(state),
-      partitions_day_(DayOf(options_.clock->Wall())), thread_([this] { Run(); }) {}
+    : options_(std::move(options)),
+      log_(std::move(log)),
+      queue_(queue),
+      state_(state),
+      partitions_day_(DayOf(options_.clock->Wall())),
+      thread_([this] { Run(); }) {}
 
 RecordWriter::~RecordWriter() {
   if (thread_.joinable()) Finish(std::chrono::steady_clock::now());
@@ -93,7 +98,8 @@ std::vector<PendingPtr> RecordWriter::Screened(std::vector<PendingPtr> batch) {
       if (open || !touched.insert(row.request).second) bad = base::AlreadyExists("this request is on record already");
     } else if (IsTerminal(row.kind)) {
       const bool fits = open || row.kind == v1::RECORD_KIND_DENY;
-      if (!fits || !touched.insert(row.request).second) bad = base::FailedPrecondition("this request has its terminal record already, or never began");
+      if (!fits || !touched.insert(row.request).second)
+        bad = base::FailedPrecondition("this request has its terminal record already, or never began");
     } else if (row.kind == v1::RECORD_KIND_SEGMENT && (!open || touched.contains(row.request))) {
       bad = base::FailedPrecondition("this request has its terminal record already, or never began");
     }
@@ -111,9 +117,7 @@ void RecordWriter::WriteBatch(std::vector<PendingPtr> batch) {
     std::vector<PendingPtr>& group = groups.back();
     const std::int64_t first_index = log_.head().next_index;
     switch (group.empty() ? Next::kGone : Attempt(group)) {
-      case Next::kDone:
-        Stored(group, first_index);
-        [[fallthrough]];
+      case Next::kDone: Stored(group, first_index); [[fallthrough]];
       case Next::kGone:
         groups.pop_back();
         pause = kFirstPause;
@@ -174,9 +178,7 @@ RecordWriter::Next RecordWriter::Attempt(std::vector<PendingPtr>& group) {
       if (took > counters_.commit_us_max) counters_.commit_us_max = took;
       return Next::kDone;
     }
-    case Fate::kLost:
-      Lose();
-      return Next::kGone;
+    case Fate::kLost: Lose(); return Next::kGone;
     case Fate::kInDoubt:
       ++counters_.in_doubt;
       Trouble(result.status);
@@ -185,12 +187,12 @@ RecordWriter::Next RecordWriter::Attempt(std::vector<PendingPtr>& group) {
       Trouble(result.status);
       queue_.DropAnswered(group);
       return group.empty() ? Next::kGone : Next::kAgain;
-    case Fate::kRejected:
-      break;
+    case Fate::kRejected: break;
   }
   if (group.size() > 1) return Next::kRejected;
   ++counters_.quarantined;
-  base::Error("audit", "a {} record was refused by the database: {}", v1::RecordKind_Name(group[0]->row.kind), base::Message(result.status));
+  base::Error("audit", "a {} record was refused by the database: {}", v1::RecordKind_Name(group[0]->row.kind),
+              base::Message(result.status));
   queue_.Fail(group[0], base::Annotate(result.status, "the record was refused by the database"));
   return Next::kGone;
 }
@@ -204,7 +206,8 @@ std::int64_t RecordWriter::OpenFrom(const std::vector<PendingPtr>& group) const 
     if (!IsTerminal(row.kind)) continue;
     if (const auto found = open_.find(row.request); found != open_.end()) closing.insert(found->second);
   }
-  const auto oldest = std::find_if(open_indices_.begin(), open_indices_.end(), [&](std::int64_t index) { return !closing.contains(index); });
+  const auto oldest =
+      std::find_if(open_indices_.begin(), open_indices_.end(), [&](std::int64_t index) { return !closing.contains(index); });
   return oldest != open_indices_.end() ? *oldest : first_new;
 }
 

@@ -16,7 +16,8 @@
 namespace tollgate::audit {
 
 struct WriterCounters {
-  std::atomic<std::int64_t> rows{0}, batches{0}, commit_us{0}, commit_us_max{0}, quarantined{0}, reconnects{0}, in_doubt{0}, late_closed{0}, open_requests{0};
+  std::atomic<std::int64_t> rows{0}, batches{0}, commit_us{0}, commit_us_max{0}, quarantined{0}, reconnects{0}, in_doubt{0}, late_closed{0},
+      open_requests{0};
 };
 
 class RecordWriter {
@@ -68,12 +69,12 @@ class RecordWriter {
   WriterCounters counters_;
   std::unordered_map<base::Uuid, std::int64_t, base::UuidHash> open_;  // REQUESTs without a terminal record, and their indices.
   std::set<std::int64_t> open_indices_;
-  std::vector<PendingPtr> late_;                                       // Durable REQUESTs that are still to be closed.
+  std::vector<PendingPtr> late_;  // Durable REQUESTs that are still to be closed.
   bool troubled_ = false;
-  bool abandoned_ = false;                                             // A batch was given up at the end; its fate is not known here.
+  bool abandoned_ = false;  // A batch was given up at the end; its fate is not known here.
   std::int64_t partitions_day_ = 0;
   std::atomic<bool> lost_{false};
-  std::atomic<std::int64_t> sent_at_us_{0};                            // 0 = nothing under way.
+  std::atomic<std::int64_t> sent_at_us_{0};  // 0 = nothing under way.
   mutable base::Mutex mu_;
   std::condition_variable wake_;
   TimePoint give_up_ GUARDED_BY(mu_) = TimePoint::max();

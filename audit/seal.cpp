@@ -10,8 +10,8 @@ namespace tollgate::audit {
 namespace {
 
 std::string ContentAad(const RequestKey& key, const SealPlace& place) {
-  return "TGC1" + key.team().Bytes() + key.request().Bytes() + BigEndian32(place.attempt) + BigEndian32(static_cast<std::uint32_t>(place.kind)) +
-         BigEndian32(place.segment);
+  return "TGC1" + key.team().Bytes() + key.request().Bytes() + BigEndian32(place.attempt) +
+         BigEndian32(static_cast<std::uint32_t>(place.kind)) + BigEndian32(place.segment);
 }
 
 base::Digest Commitment(const RequestKey& key, std::string_view plaintext) {

@@ -36,7 +36,8 @@ absl::StatusOr<std::unique_ptr<StateDir>> StateDir::Open(const std::string& path
   if (lock < 0) return base::FailedPrecondition(fmt::format("the state directory {} cannot be written to: check its owner and mode", path));
   if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
     ::close(lock);
-    return base::FailedPrecondition(fmt::format("another process holds the state directory {}: stop it, or give this one a directory of its own", path));
+    return base::FailedPrecondition(
+        fmt::format("another process holds the state directory {}: stop it, or give this one a directory of its own", path));
   }
   std::unique_ptr<StateDir> state(new StateDir(path, lock));
   TG_RETURN_IF_ERROR(state->Load());
@@ -58,7 +59,8 @@ absl::Status StateDir::Load() {
   std::istringstream in(text);
   std::string magic, instance;
   std::int64_t log_id = 0;
-  if (!(in >> magic >> instance >> log_id >> acknowledged_) || magic != kMagic || log_id < 1 || log_id > INT16_MAX || acknowledged_ < 0) return Damaged(file);
+  if (!(in >> magic >> instance >> log_id >> acknowledged_) || magic != kMagic || log_id < 1 || log_id > INT16_MAX || acknowledged_ < 0)
+    return Damaged(file);
   const auto id = base::Uuid::Parse(instance);
   if (!id.ok()) return Damaged(file);
   instance_ = base::InstanceId(*id);
@@ -66,7 +68,9 @@ absl::Status StateDir::Load() {
   return absl::OkStatus();
 }
 
-std::string StateDir::Text(std::int64_t size) const { return fmt::format("{} {} {:5} {:19}\n", kMagic, instance_.ToString(), log_id_.value_or(0), size); }
+std::string StateDir::Text(std::int64_t size) const {
+  return fmt::format("{} {} {:5} {:19}\n", kMagic, instance_.ToString(), log_id_.value_or(0), size);
+}
 
 absl::Status StateDir::SetLog(std::int32_t log_id, std::int64_t size) {
   log_id_ = log_id;

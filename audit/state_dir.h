@@ -25,7 +25,7 @@ class StateDir {
   std::int64_t acknowledged() const { return acknowledged_; }  // Records of that log known durable, as of Open or SetLog.
 
   absl::Status SetLog(std::int32_t log_id, std::int64_t size);  // Durable when it returns OK.
-  void Acknowledged(std::int64_t size);                          // One small write, no fsync: survives the process, which is its purpose.
+  void Acknowledged(std::int64_t size);                         // One small write, no fsync: survives the process, which is its purpose.
 
  private:
   StateDir(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}

@@ -1,6 +1,6 @@
-// One pass in the order of the index. Nothing that the database computes is believed: leaf hashes are recomputed from the stored bytes, contents
-// are hashed again, and the extracted columns are compared with the message, because people search by them.
-// Tested by tests/audit/verify_test.cpp.
+// One pass in the order of the index. Nothing that the database computes is believed: leaf hashes are recomputed from the stored bytes,
+// contents are hashed again, and the extracted columns are compared with the message, because people search by them. Tested by
+// tests/audit/verify_test.cpp.
 #include "audit/verify.h"
 
 #include <algorithm>
@@ -18,7 +18,8 @@ namespace {
 
 constexpr char kSelect[] =
     "SELECT leaf_index, message, leaf_hash, content, kind, wall_us, day, attempt, segment, request_id, org_id, team_id, project_id, key_id "
-    "FROM audit.record WHERE log_id = $1::int2 AND leaf_index >= $2::int8 AND leaf_index < $3::int8 ORDER BY leaf_index, day LIMIT $4::int8";
+    "FROM audit.record WHERE log_id = $1::int2 AND leaf_index >= $2::int8 AND leaf_index < $3::int8 ORDER BY leaf_index, day LIMIT "
+    "$4::int8";
 
 bool IdIs(const base::Rows& rows, std::size_t row, std::size_t column, const std::string& field) {
   if (field.empty()) return rows.IsNull(row, column);
@@ -60,12 +61,14 @@ std::string RowProblem(const base::Rows& rows, std::size_t i, std::int32_t log_i
   if (!record.ParseFromString(message)) return "stored bytes are no record";
   if (record.version() != 1) return fmt::format("record has version {}, which this program does not know", record.version());
   if (rows.IsNull(i, 3) != !record.has_content()) return rows.IsNull(i, 3) ? "content is missing" : "content was added";
-  if (record.has_content() && base::View(base::Sha256(rows.Bytes(i, 3))) != record.content().ciphertext_sha256()) return "content differs from its commitment";
+  if (record.has_content() && base::View(base::Sha256(rows.Bytes(i, 3))) != record.content().ciphertext_sha256())
+    return "content differs from its commitment";
   return ColumnProblem(rows, i, record);
 }
 
 absl::StatusOr<std::int64_t> HeadOf(base::Session& session, std::int32_t log_id) {
-  TG_ASSIGN(const auto rows, session.Run("read the log's head", "SELECT next_index FROM audit.log_head WHERE log_id = $1::int2", {std::int64_t{log_id}}));
+  TG_ASSIGN(const auto rows,
+            session.Run("read the log's head", "SELECT next_index FROM audit.log_head WHERE log_id = $1::int2", {std::int64_t{log_id}}));
   if (rows.empty()) return base::NotFound(fmt::format("there is no log {}", log_id));
   return rows.Int(0, 0);
 }
@@ -99,7 +102,8 @@ absl::StatusOr<VerifyReport> VerifyLog(base::Session& session, std::int32_t log_
   report.root = tree.Root();
   if (!report.bad_index && options.size < 0) {
     // Records first, head second: what is appended meanwhile moves the head too.
-    TG_ASSIGN(const auto top, session.Run("look beyond the head", "SELECT max(leaf_index) FROM audit.record WHERE log_id = $1::int2", {std::int64_t{log_id}}));
+    TG_ASSIGN(const auto top, session.Run("look beyond the head", "SELECT max(leaf_index) FROM audit.record WHERE log_id = $1::int2",
+                                          {std::int64_t{log_id}}));
     TG_ASSIGN(const std::int64_t now, HeadOf(session, log_id));
     if (!top.IsNull(0, 0) && top.Int(0, 0) >= now) bad(now, "a record lies beyond the log's head");
   }

@@ -16,18 +16,18 @@
 namespace tollgate::audit {
 
 struct VerifyOptions {
-  std::int64_t size = -1;              // Verify the first `size` records; -1 = as many as the head says.
+  std::int64_t size = -1;  // Verify the first `size` records; -1 = as many as the head says.
   std::int64_t rows_per_query = 2000;
   std::function<void(std::int64_t done, std::int64_t of)> progress;  // May be empty.
 };
 
 struct VerifyReport {
   std::int32_t log_id = 0;
-  std::int64_t size = 0;               // Records verified, up to the first bad one.
-  base::Digest root{};                 // Over `size` leaves as recomputed.
+  std::int64_t size = 0;  // Records verified, up to the first bad one.
+  base::Digest root{};    // Over `size` leaves as recomputed.
   bool good = false;
   std::optional<std::int64_t> bad_index;  // The first.
-  std::string problem;                 // What is wrong there: "leaf hash differs from the stored bytes", "record is missing" …
+  std::string problem;                    // What is wrong there: "leaf hash differs from the stored bytes", "record is missing" …
 };
 
 // Reads in chunks, memory bounded. `session` has the role tollgate_verifier: one that sees less finds records missing. A log that does

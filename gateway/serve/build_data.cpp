@@ -54,7 +54,9 @@ audit::SettleOpen SettleWith(const directory::PostgresDirectory& directory) {
     }
     TG_ASSIGN(const base::Money amount, metering::AmountOf(open.request.request().price(), end.tokens()));
     end.set_amount_nanos(amount.nanos);
-    return metering::Settlement(open.request, names, base::SystemClock().Wall(), end.tokens());
+    // The ABORT's own wall time: usage and record fall into the same period.
+    const base::WallTime at = base::FromMicros(open.request.wall_us() + end.total_us());
+    return metering::Settlement(open.request, names, at, end.tokens());
   };
 }
 

@@ -10,7 +10,10 @@
 namespace tollgate::audit {
 namespace {
 
-const base::CompanionTable kNotes{"test.note", {{"request_id", "uuid"}, {"amount", "int8"}, {"text", "text"}, {"raw", "bytea"}, {"share", "numeric"}}, "log_id", "leaf_index"};
+const base::CompanionTable kNotes{"test.note",
+                                  {{"request_id", "uuid"}, {"amount", "int8"}, {"text", "text"}, {"raw", "bytea"}, {"share", "numeric"}},
+                                  "log_id",
+                                  "leaf_index"};
 const base::CompanionTable kPlain{"test.plain", {{"n", "int8"}}};
 
 Entry RequestEntry() {
@@ -54,8 +57,14 @@ TEST_CASE("Entries that could never be stored are refused") {
       {"no request", [](Entry& e) { e.record.clear_request_id(); }},
       {"a short id", [](Entry& e) { e.record.set_team_id("short"); }},
       {"a huge attempt", [](Entry& e) { e.record.set_attempt(0xffffffffu); }},
-      {"a companion without a table", [](Entry& e) { e.companions.push_back({nullptr, {}}); }},
-      {"a companion with too few values", [](Entry& e) { e.companions.push_back({&kPlain, {}}); }},
+      {"a companion without a table",
+       [](Entry& e) {
+         e.companions.push_back({nullptr, {}});
+       }},
+      {"a companion with too few values",
+       [](Entry& e) {
+         e.companions.push_back({&kPlain, {}});
+       }},
   };
   for (const auto& row : rows) {
     INFO(row.what);
@@ -69,7 +78,9 @@ TEST_CASE("The statement's text depends only on the set of companion tables") {
   BatchStatements statements;
   EncodedRow bare = *Encode(RequestEntry(), base::SystemClock());
   Entry with = RequestEntry();
-  with.companions.push_back({&kNotes, {base::RequestId::New().ToString(), std::int64_t{5}, std::string("a \"b\" \\ c"), base::Blob{std::string("\0\xff", 2)}, std::string("0.5")}});
+  with.companions.push_back({&kNotes,
+                             {base::RequestId::New().ToString(), std::int64_t{5}, std::string("a \"b\" \\ c"),
+                              base::Blob{std::string("\0\xff", 2)}, std::string("0.5")}});
   with.companions.push_back({&kPlain, {std::monostate()}});
   with.companions.push_back({&kPlain, {std::int64_t{7}}});
   EncodedRow full = *Encode(std::move(with), base::SystemClock());
@@ -103,9 +114,11 @@ TEST_CASE("Companion values that do not fit their columns are refused at the doo
     base::Value value;
     bool fits;
   } rows[] = {
-      {&small, std::int64_t{32767}, true}, {&small, std::int64_t{32768}, false}, {&small, std::int64_t{-32769}, false}, {&small, std::string("1"), false},
-      {&raw, base::Blob{"x"}, true},       {&raw, std::string("x"), false},      {&id, std::string("x"), false},        {&id, base::RequestId::New().ToString(), true},
-      {&id, std::monostate(), true},       {&kPlain, std::int64_t{INT64_MIN}, true},
+      {&small, std::int64_t{32767}, true},   {&small, std::int64_t{32768}, false},
+      {&small, std::int64_t{-32769}, false}, {&small, std::string("1"), false},
+      {&raw, base::Blob{"x"}, true},         {&raw, std::string("x"), false},
+      {&id, std::string("x"), false},        {&id, base::RequestId::New().ToString(), true},
+      {&id, std::monostate(), true},         {&kPlain, std::int64_t{INT64_MIN}, true},
   };
   for (const auto& row : rows) {
     INFO(row.table->name);

@@ -6,13 +6,18 @@
 
 namespace tollgate::audit {
 
-const base::CompanionTable kNotes{"test.note", {{"request_id", "uuid"}, {"amount", "int8"}, {"day", "date"}, {"raw", "bytea"}}, "log_id", "leaf_index"};
+const base::CompanionTable kNotes{
+    "test.note", {{"request_id", "uuid"}, {"amount", "int8"}, {"day", "date"}, {"raw", "bytea"}}, "log_id", "leaf_index"};
 
-AuditFixture::AuditFixture() : url(cluster.NewDatabase({"migrations/main"})), keys_url(cluster.NewDatabase({"migrations/keys"})), sql_(cluster.Connect(url)) {
-  REQUIRE(sql().RunScript("companions",
-                          "CREATE SCHEMA test; GRANT USAGE ON SCHEMA test TO tollgate_writer; "
-                          "CREATE TABLE test.note (request_id uuid, amount int8 CHECK (amount >= 0), day date, raw bytea, log_id int2, leaf_index int8); "
-                          "GRANT INSERT ON test.note TO tollgate_writer").ok());
+AuditFixture::AuditFixture()
+    : url(cluster.NewDatabase({"migrations/main"})), keys_url(cluster.NewDatabase({"migrations/keys"})), sql_(cluster.Connect(url)) {
+  REQUIRE(sql()
+              .RunScript("companions",
+                         "CREATE SCHEMA test; GRANT USAGE ON SCHEMA test TO tollgate_writer; "
+                         "CREATE TABLE test.note (request_id uuid, amount int8 CHECK (amount >= 0), day date, raw bytea, log_id int2, "
+                         "leaf_index int8); "
+                         "GRANT INSERT ON test.note TO tollgate_writer")
+              .ok());
 }
 
 JournalOptions AuditFixture::Options(const std::string& state) {
@@ -54,7 +59,9 @@ Entry AuditFixture::Segment(base::RequestId request, std::uint32_t number, std::
   return entry;
 }
 
-base::Companion AuditFixture::Note(base::RequestId request, std::int64_t amount) { return {&kNotes, {request.ToString(), amount, std::string("2026-11-25"), base::Blob{"raw"}}}; }
+base::Companion AuditFixture::Note(base::RequestId request, std::int64_t amount) {
+  return {&kNotes, {request.ToString(), amount, std::string("2026-11-25"), base::Blob{"raw"}}};
+}
 
 Result AuditFixture::Append(Journal& journal, Entry entry, std::chrono::milliseconds patience) {
   return AppendAndWait(journal, std::move(entry), std::chrono::steady_clock::now() + patience);

@@ -15,7 +15,8 @@ namespace tollgate::audit {
 
 using Result = absl::StatusOr<Position>;
 
-extern const base::CompanionTable kNotes;  // test.note(request_id uuid, amount int8 CHECK (amount >= 0), day date, raw bytea, log_id, leaf_index)
+extern const base::CompanionTable
+    kNotes;  // test.note(request_id uuid, amount int8 CHECK (amount >= 0), day date, raw bytea, log_id, leaf_index)
 
 class AuditFixture {
  public:
@@ -31,9 +32,9 @@ class AuditFixture {
   static Result Append(Journal& journal, Entry entry, std::chrono::milliseconds patience = std::chrono::seconds(30));
   Result Append(Journal& journal, v1::RecordKind kind, base::RequestId request) { return Append(journal, Make(kind, request)); }
 
-  base::Session& sql() { return *sql_; }                              // As superuser.
-  void Reconnect() { sql_ = cluster.Connect(url); }                   // After the cluster was restarted.
-  std::unique_ptr<base::Session> As(const std::string& role);         // A session of that role.
+  base::Session& sql() { return *sql_; }                       // As superuser.
+  void Reconnect() { sql_ = cluster.Connect(url); }            // After the cluster was restarted.
+  std::unique_ptr<base::Session> As(const std::string& role);  // A session of that role.
   std::int64_t Int(const std::string& query);
   std::string Text(const std::string& query);
   void Do(const std::string& statement);

@@ -37,7 +37,8 @@ class Clients {
   // Every acknowledged record stands where its acknowledgement said.
   void CheckLog() {
     base::Lock lock(mu_);
-    const auto rows = fixture_.sql().Run("read", "SELECT leaf_index, kind, request_id FROM audit.record WHERE log_id = $1::int2", {std::int64_t{journal_.log_id()}});
+    const auto rows = fixture_.sql().Run("read", "SELECT leaf_index, kind, request_id FROM audit.record WHERE log_id = $1::int2",
+                                         {std::int64_t{journal_.log_id()}});
     REQUIRE(rows.ok());
     std::map<std::int64_t, std::string> stored;
     for (std::size_t i = 0; i < rows->size(); ++i) {
@@ -83,7 +84,8 @@ void AwaitAcknowledged(Clients& clients, std::int64_t more) {
   }
 }
 
-TEST_CASE_METHOD(AuditFixture, "Postgres killed under load, again and again: nothing acknowledged is lost, nothing is doubled, service returns unaided") {
+TEST_CASE_METHOD(AuditFixture,
+                 "Postgres killed under load, again and again: nothing acknowledged is lost, nothing is doubled, service returns unaided") {
   auto journal = Open();
   const auto seed = test::Seed();
   INFO("TOLLGATE_SEED=" << seed);
@@ -102,7 +104,8 @@ TEST_CASE_METHOD(AuditFixture, "Postgres killed under load, again and again: not
   journal->Stop();
   CHECK(Int(kUnterminated) == 0);
   CHECK(Int("SELECT count(*) FROM test.note") == Int("SELECT count(*) FROM audit.record WHERE kind = 4"));
-  CHECK(Int("SELECT count(*) FROM test.note n WHERE NOT EXISTS (SELECT FROM audit.record r WHERE r.log_id = n.log_id AND r.leaf_index = n.leaf_index AND r.kind = 4)") == 0);
+  CHECK(Int("SELECT count(*) FROM test.note n WHERE NOT EXISTS (SELECT FROM audit.record r WHERE r.log_id = n.log_id AND r.leaf_index = "
+            "n.leaf_index AND r.kind = 4)") == 0);
   const auto report = VerifyLog(*As("tollgate_verifier"), journal->log_id());
   REQUIRE(report.ok());
   CHECK(report->problem == "");
@@ -136,7 +139,8 @@ TEST_CASE_METHOD(AuditFixture, "Postgres frozen: refused by the deadline in word
   const auto took = std::chrono::steady_clock::now() - began;
   CHECK(absl::IsUnavailable(refused.status()));
   CHECK(took < std::chrono::seconds(2));
-  CHECK(base::Message(refused.status()).find("nothing was routed; try again in 2 s, or ask the operator to check Postgres") != std::string::npos);
+  CHECK(base::Message(refused.status()).find("nothing was routed; try again in 2 s, or ask the operator to check Postgres") !=
+        std::string::npos);
   const auto patience = began + std::chrono::seconds(longer_than_the_connection ? 3 : 1);
   while (std::chrono::steady_clock::now() < patience || journal->health().state == Health::State::kGood) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -163,11 +167,15 @@ TEST_CASE_METHOD(AuditFixture, "A REQUEST that is written after its caller was r
   auto journal = Open(options);
   const auto request = base::RequestId::New();
   auto other = cluster.Connect(url);
-  REQUIRE(other->InTransaction("hold the head", [&](base::Session& session) -> absl::Status {
-    TG_RETURN_IF_ERROR(session.Run("lock", "SELECT 1 FROM audit.log_head FOR UPDATE").status());
-    CHECK(absl::IsUnavailable(Append(*journal, Make(v1::RECORD_KIND_REQUEST, request), std::chrono::milliseconds(200)).status()));
-    return absl::OkStatus();
-  }).ok());
+  REQUIRE(other
+              ->InTransaction("hold the head",
+                              [&](base::Session& session) -> absl::Status {
+                                TG_RETURN_IF_ERROR(session.Run("lock", "SELECT 1 FROM audit.log_head FOR UPDATE").status());
+                                CHECK(absl::IsUnavailable(
+                                    Append(*journal, Make(v1::RECORD_KIND_REQUEST, request), std::chrono::milliseconds(200)).status()));
+                                return absl::OkStatus();
+                              })
+              .ok());
   Await("SELECT count(*) FROM audit.record WHERE kind = 5", 1);
   CHECK(Int(kUnterminated) == 0);
   CHECK(Int("SELECT count(*) FROM test.note") == 1);
@@ -179,16 +187,19 @@ TEST_CASE_METHOD(AuditFixture, "While the keys database does not answer, request
   auto journal = Open();
   auto keys_sql = cluster.Connect(keys_url);
   const auto request = base::RequestId::New();
-  REQUIRE(keys_sql->InTransaction("hold keys", [&](base::Session& session) -> absl::Status {
-    TG_RETURN_IF_ERROR(session.Run("lock", "LOCK TABLE keys.request IN EXCLUSIVE MODE").status());
-    Entry entry = Make(v1::RECORD_KIND_REQUEST, request);
-    entry.key = KeyRow{request, base::Uuid::NewV7(), "wrapped", ""};
-    const Result refused = Append(*journal, std::move(entry), std::chrono::milliseconds(200));
-    CHECK(absl::IsUnavailable(refused.status()));
-    CHECK(base::Message(refused.status()).find("keys database") != std::string::npos);
-    CHECK(Append(*journal, Make(v1::RECORD_KIND_ADMIN, {})).ok());
-    return absl::OkStatus();
-  }).ok());
+  REQUIRE(keys_sql
+              ->InTransaction("hold keys",
+                              [&](base::Session& session) -> absl::Status {
+                                TG_RETURN_IF_ERROR(session.Run("lock", "LOCK TABLE keys.request IN EXCLUSIVE MODE").status());
+                                Entry entry = Make(v1::RECORD_KIND_REQUEST, request);
+                                entry.key = KeyRow{request, base::Uuid::NewV7(), "wrapped", ""};
+                                const Result refused = Append(*journal, std::move(entry), std::chrono::milliseconds(200));
+                                CHECK(absl::IsUnavailable(refused.status()));
+                                CHECK(base::Message(refused.status()).find("keys database") != std::string::npos);
+                                CHECK(Append(*journal, Make(v1::RECORD_KIND_ADMIN, {})).ok());
+                                return absl::OkStatus();
+                              })
+              .ok());
   Await("SELECT count(*) FROM audit.record WHERE kind = 5", 1);
   CHECK(Int(kUnterminated) == 0);
 }
@@ -202,14 +213,19 @@ TEST_CASE_METHOD(AuditFixture, "A lock or a full queue sheds new requests, and t
   auto other = cluster.Connect(url);
   std::atomic<int> refused{0}, written{0};
   std::promise<Result> final;
-  REQUIRE(other->InTransaction("hold the head", [&](base::Session& session) -> absl::Status {
-    TG_RETURN_IF_ERROR(session.Run("lock", "SELECT 1 FROM audit.log_head FOR UPDATE").status());
-    for (int i = 0; i < 30; ++i) {
-      journal->Append(Make(v1::RECORD_KIND_DENY, base::RequestId::New()), Journal::kNoDeadline, [&](Result result) { ++(result.ok() ? written : refused); });
-    }
-    journal->Append(Make(v1::RECORD_KIND_FINAL, request), Journal::kNoDeadline, [&](Result result) { final.set_value(std::move(result)); });
-    return absl::OkStatus();
-  }).ok());
+  REQUIRE(other
+              ->InTransaction("hold the head",
+                              [&](base::Session& session) -> absl::Status {
+                                TG_RETURN_IF_ERROR(session.Run("lock", "SELECT 1 FROM audit.log_head FOR UPDATE").status());
+                                for (int i = 0; i < 30; ++i) {
+                                  journal->Append(Make(v1::RECORD_KIND_DENY, base::RequestId::New()), Journal::kNoDeadline,
+                                                  [&](Result result) { ++(result.ok() ? written : refused); });
+                                }
+                                journal->Append(Make(v1::RECORD_KIND_FINAL, request), Journal::kNoDeadline,
+                                                [&](Result result) { final.set_value(std::move(result)); });
+                                return absl::OkStatus();
+                              })
+              .ok());
   CHECK(final.get_future().get().ok());
   CHECK(refused == 20);
   CHECK(written == 10);

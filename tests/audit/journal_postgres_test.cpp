@@ -22,8 +22,9 @@ TEST_CASE_METHOD(AuditFixture, "Records stand densely in the order of their appe
   CHECK(Int("SELECT kind FROM audit.record WHERE leaf_index = 0") == v1::RECORD_KIND_START);
   CHECK(Int("SELECT next_index FROM audit.log_head") == 4);
   CHECK(Int("SELECT open_from FROM audit.log_head") == 4);
-  CHECK(Int("SELECT count(*) FROM audit.record WHERE request_id = '" + request.ToString() + "' AND team_id = '" + team.ToString() + "' AND key_id = '" + key.ToString() +
-            "' AND org_id = '" + org.ToString() + "' AND project_id = '" + project.ToString() + "'") == 3);
+  CHECK(Int("SELECT count(*) FROM audit.record WHERE request_id = '" + request.ToString() + "' AND team_id = '" + team.ToString() +
+            "' AND key_id = '" + key.ToString() + "' AND org_id = '" + org.ToString() + "' AND project_id = '" + project.ToString() +
+            "'") == 3);
   CHECK(Int("SELECT attempt * 100 + segment FROM audit.record WHERE leaf_index = 2") == 101);
   CHECK(Int("SELECT amount * 1000 + leaf_index FROM test.note n JOIN audit.log_head h ON n.log_id = h.log_id") == 7003);
   CHECK(Int("SELECT count(*) FROM test.note WHERE day = '2026-11-25' AND raw = 'raw' AND request_id = '" + request.ToString() + "'") == 1);
@@ -80,16 +81,20 @@ TEST_CASE_METHOD(AuditFixture, "A poisoned row sinks neither its batch nor the j
   auto other = cluster.Connect(url);
   std::vector<std::promise<Result>> promises(41);
   std::vector<base::RequestId> requests;
-  REQUIRE(other->InTransaction("hold the head", [&](base::Session& session) -> absl::Status {
-    TG_RETURN_IF_ERROR(session.Run("lock", "SELECT 1 FROM audit.log_head FOR UPDATE").status());
-    for (std::size_t i = 0; i < promises.size(); ++i) {
-      requests.push_back(base::RequestId::New());
-      Entry entry = Make(v1::RECORD_KIND_DENY, requests.back());
-      entry.companions.push_back(Note(requests.back(), i == 17 || i == 30 ? -1 : 1));
-      journal->Append(std::move(entry), Journal::kNoDeadline, [&promises, i](Result result) { promises[i].set_value(std::move(result)); });
-    }
-    return absl::OkStatus();
-  }).ok());
+  REQUIRE(other
+              ->InTransaction("hold the head",
+                              [&](base::Session& session) -> absl::Status {
+                                TG_RETURN_IF_ERROR(session.Run("lock", "SELECT 1 FROM audit.log_head FOR UPDATE").status());
+                                for (std::size_t i = 0; i < promises.size(); ++i) {
+                                  requests.push_back(base::RequestId::New());
+                                  Entry entry = Make(v1::RECORD_KIND_DENY, requests.back());
+                                  entry.companions.push_back(Note(requests.back(), i == 17 || i == 30 ? -1 : 1));
+                                  journal->Append(std::move(entry), Journal::kNoDeadline,
+                                                  [&promises, i](Result result) { promises[i].set_value(std::move(result)); });
+                                }
+                                return absl::OkStatus();
+                              })
+              .ok());
   std::int64_t last = -1;
   for (std::size_t i = 0; i < promises.size(); ++i) {
     const Result result = promises[i].get_future().get();

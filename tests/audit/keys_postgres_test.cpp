@@ -28,8 +28,10 @@ struct Bed : AuditFixture {
     return promise.get_future().get();
   }
   void Store(const KeyRow& row) {
-    REQUIRE(keys_sql->Run("store", "INSERT INTO keys.request (request_id, tenant_day, wrapped) VALUES ($1::uuid, $2::uuid, $3)",
-                          {row.request.ToString(), row.tenant_day.ToString(), base::Blob{row.wrapped}}).ok());
+    REQUIRE(keys_sql
+                ->Run("store", "INSERT INTO keys.request (request_id, tenant_day, wrapped) VALUES ($1::uuid, $2::uuid, $3)",
+                      {row.request.ToString(), row.tenant_day.ToString(), base::Blob{row.wrapped}})
+                .ok());
   }
 };
 
@@ -60,7 +62,8 @@ TEST_CASE_METHOD(Bed, "Many that ask at once for a new team share one day's key"
   auto keys = OpenKeys();
   std::vector<std::promise<base::Uuid>> promises(50);
   for (auto& promise : promises) {
-    keys->NewRequestKey(team, base::RequestId::New(), Journal::kNoDeadline, [&promise](auto key) { promise.set_value(key.ok() ? (*key)->row().tenant_day : base::Uuid()); });
+    keys->NewRequestKey(team, base::RequestId::New(), Journal::kNoDeadline,
+                        [&promise](auto key) { promise.set_value(key.ok() ? (*key)->row().tenant_day : base::Uuid()); });
   }
   const base::Uuid first = promises[0].get_future().get();
   CHECK_FALSE(first.IsNone());

@@ -96,11 +96,14 @@ TEST_CASE_METHOD(Bed, "A bad row rejects the batch, a passing trouble does not")
   CHECK(writer.Commit(mixed, 0).fate == Fate::kRejected);
   CHECK(writer.attached());
   auto other = cluster.Connect(url);
-  REQUIRE(other->InTransaction("hold", [&](base::Session& session) -> absl::Status {
-    TG_RETURN_IF_ERROR(session.Run("lock", "LOCK TABLE audit.record IN ACCESS EXCLUSIVE MODE").status());
-    CHECK(writer.Commit(rows, 0).fate == Fate::kNothing);
-    return absl::OkStatus();
-  }).ok());
+  REQUIRE(other
+              ->InTransaction("hold",
+                              [&](base::Session& session) -> absl::Status {
+                                TG_RETURN_IF_ERROR(session.Run("lock", "LOCK TABLE audit.record IN ACCESS EXCLUSIVE MODE").status());
+                                CHECK(writer.Commit(rows, 0).fate == Fate::kNothing);
+                                return absl::OkStatus();
+                              })
+              .ok());
   CHECK(writer.Commit(rows, 0).fate == Fate::kDone);
 }
 

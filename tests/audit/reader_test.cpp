@@ -76,20 +76,31 @@ TEST_CASE_METHOD(Bed, "Lists filter, and pages join without gap or repeat, in bo
   const auto now = base::SystemClock().Wall();
   CHECK(Count(all, [&](ListFilter& f) { f.team = other; }) == 12);
   CHECK(Count(all, [&](ListFilter& f) { f.org = org; }) == 25);
-  CHECK(Count(all, [&](ListFilter& f) { f.project = project; f.key = key; }) == 25);
+  CHECK(Count(all, [&](ListFilter& f) {
+          f.project = project;
+          f.key = key;
+        }) == 25);
   CHECK(Count(all, [&](ListFilter& f) { f.kinds = {v1::RECORD_KIND_VIEW, v1::RECORD_KIND_START}; }) == 6);
-  CHECK(Count(all, [&](ListFilter& f) { f.log_id = journal->log_id(); f.index_from = 3; f.index_to = 8; }) == 5);
+  CHECK(Count(all, [&](ListFilter& f) {
+          f.log_id = journal->log_id();
+          f.index_from = 3;
+          f.index_to = 8;
+        }) == 5);
   CHECK(Count(all, [&](ListFilter& f) { f.to = now - std::chrono::hours(1); }) == 0);
-  CHECK(Count(all, [&](ListFilter& f) { f.from = now - std::chrono::hours(1); f.to = now + std::chrono::hours(1); }) == 26);
+  CHECK(Count(all, [&](ListFilter& f) {
+          f.from = now - std::chrono::hours(1);
+          f.to = now + std::chrono::hours(1);
+        }) == 26);
   CHECK(Count({"x", Viewer::Sees::kTeam, other.value, {}}, [](ListFilter&) {}) == 12);
   CHECK(Count({"x", Viewer::Sees::kOrg, org.value, {}}, [](ListFilter&) {}) == 25);
   CHECK(Count({"x", Viewer::Sees::kTeam, base::Uuid::NewV7(), {}}, [&](ListFilter& f) { f.team = other; }) == 0);
 }
 
 TEST_CASE_METHOD(Bed, "Bad filters are refused") {
-  const std::function<void(ListFilter&)> rows[] = {
-      [](ListFilter& f) { f.limit = 0; }, [](ListFilter& f) { f.limit = 1001; }, [](ListFilter& f) { f.cursor = "x"; }, [](ListFilter& f) { f.cursor = "1.2"; },
-      [](ListFilter& f) { f.cursor = "1.2.3.4"; }, [](ListFilter& f) { f.cursor = "1.2.3'"; }, [](ListFilter& f) { f.index_from = 3; }};
+  const std::function<void(ListFilter&)> rows[] = {[](ListFilter& f) { f.limit = 0; },          [](ListFilter& f) { f.limit = 1001; },
+                                                   [](ListFilter& f) { f.cursor = "x"; },       [](ListFilter& f) { f.cursor = "1.2"; },
+                                                   [](ListFilter& f) { f.cursor = "1.2.3.4"; }, [](ListFilter& f) { f.cursor = "1.2.3'"; },
+                                                   [](ListFilter& f) { f.index_from = 3; }};
   for (const auto& row : rows) {
     ListFilter filter;
     row(filter);

@@ -43,7 +43,8 @@ struct Dead : AuditFixture {
   }
 };
 
-TEST_CASE_METHOD(Dead, "A dead instance's log is adopted: open requests are closed as of their last segment, leases come home, the log is let go") {
+TEST_CASE_METHOD(
+    Dead, "A dead instance's log is adopted: open requests are closed as of their last segment, leases come home, the log is let go") {
   const auto streamed = base::RequestId::New(), silent = base::RequestId::New(), finished = base::RequestId::New();
   std::vector<Entry> written;
   written.push_back(Make(v1::RECORD_KIND_REQUEST, streamed));
@@ -84,7 +85,8 @@ TEST_CASE_METHOD(Dead, "A dead instance's log is adopted: open requests are clos
   CHECK(AbortOf(silent).end().tokens().output() == 0);
   CHECK(AbortOf(silent).end().tokens().input() == 0);
   CHECK(Int("SELECT sum(amount) FROM test.note") == 9);
-  CHECK(Int("SELECT kind FROM audit.record WHERE log_id = " + std::to_string(claim.head.log_id) + " ORDER BY leaf_index DESC LIMIT 1") == v1::RECORD_KIND_STOP);
+  CHECK(Int("SELECT kind FROM audit.record WHERE log_id = " + std::to_string(claim.head.log_id) + " ORDER BY leaf_index DESC LIMIT 1") ==
+        v1::RECORD_KIND_STOP);
   CHECK(VerifyLog(*As("tollgate_verifier"), claim.head.log_id)->good);
   CHECK(journal->stats().adopted_logs == 1);
   CHECK(journal->stats().recovered_requests == 2);
@@ -147,7 +149,8 @@ TEST_CASE_METHOD(AuditFixture, "Living instances leave each other alone, also af
   auto b = Open(options);
   cluster.SigStop();
   const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(2500);
-  while (std::chrono::steady_clock::now() < until) CHECK_FALSE(Append(*a, Make(v1::RECORD_KIND_VIEW, base::RequestId::New()), std::chrono::milliseconds(100)).ok());
+  while (std::chrono::steady_clock::now() < until)
+    CHECK_FALSE(Append(*a, Make(v1::RECORD_KIND_VIEW, base::RequestId::New()), std::chrono::milliseconds(100)).ok());
   cluster.SigCont();
   CHECK(Append(*a, Make(v1::RECORD_KIND_ADMIN, {})).ok());
   CHECK(Append(*b, Make(v1::RECORD_KIND_ADMIN, {})).ok());

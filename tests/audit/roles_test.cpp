@@ -12,16 +12,22 @@ struct Grant {
   const char* verbs;  // S I U D T
 };
 
-constexpr const char* kRoles[] = {"tollgate_writer", "tollgate_reader", "tollgate_keys", "tollgate_directory", "tollgate_retention", "tollgate_verifier"};
+constexpr const char* kRoles[] = {"tollgate_writer",    "tollgate_reader",    "tollgate_keys",
+                                  "tollgate_directory", "tollgate_retention", "tollgate_verifier"};
 constexpr std::pair<char, const char*> kVerbs[] = {{'S', "SELECT"}, {'I', "INSERT"}, {'U', "UPDATE"}, {'D', "DELETE"}, {'T', "TRUNCATE"}};
 
 constexpr Grant kAudit[] = {
-    {"tollgate_writer", "audit.record", "SI"},        {"tollgate_writer", "audit.log_head", "SIU"},       {"tollgate_writer", "audit.installation", "S"},
-    {"tollgate_reader", "audit.record", "S"},         {"tollgate_reader", "audit.log_head", "S"},         {"tollgate_reader", "audit.installation", "S"},
-    {"tollgate_verifier", "audit.record", "S"},       {"tollgate_verifier", "audit.log_head", "S"},       {"tollgate_verifier", "audit.installation", "S"},
+    {"tollgate_writer", "audit.record", "SI"},        {"tollgate_writer", "audit.log_head", "SIU"},
+    {"tollgate_writer", "audit.installation", "S"},   {"tollgate_reader", "audit.record", "S"},
+    {"tollgate_reader", "audit.log_head", "S"},       {"tollgate_reader", "audit.installation", "S"},
+    {"tollgate_verifier", "audit.record", "S"},       {"tollgate_verifier", "audit.log_head", "S"},
+    {"tollgate_verifier", "audit.installation", "S"},
 };
 constexpr Grant kKeys[] = {
-    {"tollgate_keys", "keys.root", "SI"}, {"tollgate_keys", "keys.tenant", "SI"}, {"tollgate_keys", "keys.tenant_day", "SI"}, {"tollgate_keys", "keys.request", "SI"},
+    {"tollgate_keys", "keys.root", "SI"},
+    {"tollgate_keys", "keys.tenant", "SI"},
+    {"tollgate_keys", "keys.tenant_day", "SI"},
+    {"tollgate_keys", "keys.request", "SI"},
 };
 
 std::string Granted(std::span<const Grant> grants, std::string_view role, std::string_view table) {
@@ -34,14 +40,16 @@ std::string Granted(std::span<const Grant> grants, std::string_view role, std::s
 void CheckGrants(base::Session& session, const std::string& schema, std::span<const Grant> grants) {
   const auto tables = session.Run("tables",
                                   "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-                                  "WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm')", {schema});
+                                  "WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm')",
+                                  {schema});
   REQUIRE(tables.ok());
   REQUIRE(tables->size() >= 3);
   for (std::size_t i = 0; i < tables->size(); ++i) {
     for (const char* role : kRoles) {
       std::string has;
       for (const auto& [letter, verb] : kVerbs) {
-        const auto may = session.Run("privilege", "SELECT has_table_privilege($1, $2, $3)", {std::string(role), tables->Text(i, 0), std::string(verb)});
+        const auto may =
+            session.Run("privilege", "SELECT has_table_privilege($1, $2, $3)", {std::string(role), tables->Text(i, 0), std::string(verb)});
         REQUIRE(may.ok());
         if (may->Bool(0, 0)) has += letter;
       }
@@ -57,7 +65,8 @@ TEST_CASE_METHOD(AuditFixture, "Roles hold exactly the grants of the table; part
 }
 
 TEST_CASE_METHOD(AuditFixture, "No role is superuser, may log in, or bypass row security") {
-  CHECK(Int("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'tollgate\\_%' AND (rolsuper OR rolcanlogin OR rolbypassrls OR rolcreaterole OR rolcreatedb)") == 0);
+  CHECK(Int("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'tollgate\\_%' AND (rolsuper OR rolcanlogin OR rolbypassrls OR rolcreaterole "
+            "OR rolcreatedb)") == 0);
 }
 
 TEST_CASE_METHOD(AuditFixture, "Records cannot be changed even by their owner, as long as triggers stand") {
@@ -65,10 +74,11 @@ TEST_CASE_METHOD(AuditFixture, "Records cannot be changed even by their owner, a
   REQUIRE(Append(*journal, Make(v1::RECORD_KIND_ADMIN, {})).ok());
   journal.reset();
   const std::string day = Text("SELECT to_char(day, 'YYYYMMDD') FROM audit.record LIMIT 1");
-  for (const std::string& statement : {std::string("UPDATE audit.record SET kind = 1"), std::string("DELETE FROM audit.record"), std::string("TRUNCATE audit.record"),
-                                       "UPDATE audit.record_" + day + " SET kind = 1", "DELETE FROM audit.record_" + day, "TRUNCATE audit.record_" + day,
-                                       std::string("DELETE FROM audit.log_head"), std::string("TRUNCATE audit.log_head"),
-                                       std::string("UPDATE audit.log_head SET next_index = next_index - 1"), std::string("UPDATE audit.log_head SET epoch = epoch - 1")}) {
+  for (const std::string& statement :
+       {std::string("UPDATE audit.record SET kind = 1"), std::string("DELETE FROM audit.record"), std::string("TRUNCATE audit.record"),
+        "UPDATE audit.record_" + day + " SET kind = 1", "DELETE FROM audit.record_" + day, "TRUNCATE audit.record_" + day,
+        std::string("DELETE FROM audit.log_head"), std::string("TRUNCATE audit.log_head"),
+        std::string("UPDATE audit.log_head SET next_index = next_index - 1"), std::string("UPDATE audit.log_head SET epoch = epoch - 1")}) {
     INFO(statement);
     CHECK(absl::IsPermissionDenied(sql().RunScript("try", statement)));
   }
@@ -80,12 +90,16 @@ TEST_CASE_METHOD(AuditFixture, "A reader who says nothing sees nothing; each sco
   auto reader = As("tollgate_reader");
   const auto Sees = [&](const char* setting, const std::string& value) {
     std::int64_t seen = -1;
-    REQUIRE(reader->InTransaction("look", [&](base::Session& session) -> absl::Status {
-      TG_RETURN_IF_ERROR(session.Run("set", "SELECT set_config($1, $2, true)", {std::string(setting), value}).status());
-      TG_ASSIGN(const auto rows, session.Run("count", "SELECT count(*) FROM audit.record"));
-      seen = rows.Int(0, 0);
-      return absl::OkStatus();
-    }).ok());
+    REQUIRE(reader
+                ->InTransaction(
+                    "look",
+                    [&](base::Session& session) -> absl::Status {
+                      TG_RETURN_IF_ERROR(session.Run("set", "SELECT set_config($1, $2, true)", {std::string(setting), value}).status());
+                      TG_ASSIGN(const auto rows, session.Run("count", "SELECT count(*) FROM audit.record"));
+                      seen = rows.Int(0, 0);
+                      return absl::OkStatus();
+                    })
+                .ok());
     return seen;
   };
   CHECK(Sees("tollgate.none", "") == 0);

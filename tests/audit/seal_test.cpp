@@ -58,12 +58,22 @@ TEST_CASE("Content that was moved, changed or recommitted does not open") {
       {"another request's key", [](World& x) { x.key = NewKey(*x.keys, x.team, base::RequestId::New()); }},
       {"another team's key", [](World& x) { x.key = NewKey(*x.keys, base::TeamId::New(), x.request); }},
       {"a flipped bit", [](World& x) { x.sealed.stored[20] ^= 1; }},
-      {"a flipped bit, hash mended", [&](World& x) { x.sealed.stored[20] ^= 1; Rehash(x); }},
-      {"cut short, hash mended", [&](World& x) { x.sealed.stored.resize(8); Rehash(x); }},
-      {"another text's commitment", [](World& x) {
+      {"a flipped bit, hash mended",
+       [&](World& x) {
+         x.sealed.stored[20] ^= 1;
+         Rehash(x);
+       }},
+      {"cut short, hash mended",
+       [&](World& x) {
+         x.sealed.stored.resize(8);
+         Rehash(x);
+       }},
+      {"another text's commitment",
+       [](World& x) {
          v1::SealedContent other;
          other.set_text("another text....");
-         x.record.mutable_content()->set_keyed_commitment(Seal(*x.key, {v1::RECORD_KIND_SEGMENT, 1, 4}, other).commitment.keyed_commitment());
+         x.record.mutable_content()->set_keyed_commitment(
+             Seal(*x.key, {v1::RECORD_KIND_SEGMENT, 1, 4}, other).commitment.keyed_commitment());
        }},
       {"another size", [](World& x) { x.record.mutable_content()->set_size(3); }},
   };

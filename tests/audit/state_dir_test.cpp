@@ -28,8 +28,9 @@ TEST_CASE("A state directory has one holder, and remembers instance, log and siz
 }
 
 TEST_CASE("A damaged state file refuses the start and names itself") {
-  for (const char* text : {"", "rubbish", "tollgate-journal-1 not-a-uuid 1 5", "tollgate-journal-1 0190a1b2-0000-7000-8000-000000000001 0 5",
-                           "tollgate-journal-1 0190a1b2-0000-7000-8000-000000000001 1 -5"}) {
+  for (const char* text :
+       {"", "rubbish", "tollgate-journal-1 not-a-uuid 1 5", "tollgate-journal-1 0190a1b2-0000-7000-8000-000000000001 0 5",
+        "tollgate-journal-1 0190a1b2-0000-7000-8000-000000000001 1 -5"}) {
     INFO(text);
     test::TempDir dir;
     REQUIRE(base::WriteFileAtomically(dir.File("journal.state"), text, 0600).ok());

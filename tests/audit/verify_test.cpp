@@ -83,18 +83,23 @@ TEST_CASE_METHOD(Bed, "Every kind of tampering is found at its first index") {
       {"UPDATE audit.record SET team_id = gen_random_uuid() WHERE leaf_index = 3", 3, "column team_id differs from the stored message"},
       {"UPDATE audit.record SET wall_us = wall_us + 1 WHERE leaf_index = 3", 3, "column wall_us differs from the stored message"},
       {"UPDATE audit.record SET day = day + 1 WHERE leaf_index = 3", 3, "column day differs from the stored message"},
-      {"UPDATE audit.record SET request_id = gen_random_uuid() WHERE leaf_index = 3", 3, "column request_id differs from the stored message"},
+      {"UPDATE audit.record SET request_id = gen_random_uuid() WHERE leaf_index = 3", 3,
+       "column request_id differs from the stored message"},
       {"DELETE FROM audit.record WHERE leaf_index = 8", 8, "record is missing"},
       {"DELETE FROM audit.record WHERE leaf_index = 11", 11, "record is missing"},
       {"DELETE FROM audit.record WHERE leaf_index = 0", 0, "record is missing"},
       {"DELETE FROM audit.record WHERE leaf_index = 11; UPDATE audit.log_head SET next_index = 11, open_from = 11", -1, ""},
       {"UPDATE audit.record SET leaf_index = 99 WHERE leaf_index = 4; UPDATE audit.record SET leaf_index = 4 WHERE leaf_index = 9; "
-       "UPDATE audit.record SET leaf_index = 9 WHERE leaf_index = 99", 4, "leaf hash differs from the stored bytes"},
-      {"INSERT INTO audit.record SELECT leaf_index, wall_us, day + 1, attempt, segment, log_id, kind, request_id, org_id, team_id, project_id, key_id, leaf_hash, message, content "
-       "FROM audit.record WHERE leaf_index = 6", 7, "index appears twice"},
+       "UPDATE audit.record SET leaf_index = 9 WHERE leaf_index = 99",
+       4, "leaf hash differs from the stored bytes"},
+      {"INSERT INTO audit.record SELECT leaf_index, wall_us, day + 1, attempt, segment, log_id, kind, request_id, org_id, team_id, "
+       "project_id, key_id, leaf_hash, message, content "
+       "FROM audit.record WHERE leaf_index = 6",
+       7, "index appears twice"},
       {"UPDATE audit.log_head SET next_index = 11, open_from = 0", 11, "a record lies beyond the log's head"},
   };
-  const std::string all = "CREATE TABLE test.keep AS SELECT * FROM audit.record; CREATE TABLE test.keep_head AS SELECT * FROM audit.log_head";
+  const std::string all =
+      "CREATE TABLE test.keep AS SELECT * FROM audit.record; CREATE TABLE test.keep_head AS SELECT * FROM audit.log_head";
   Do(all);
   for (const auto& row : rows) {
     INFO(row.statement);
@@ -103,7 +108,9 @@ TEST_CASE_METHOD(Bed, "Every kind of tampering is found at its first index") {
     CHECK(report.problem == row.problem);
     CHECK(report.bad_index.value_or(-1) == row.index);
     CHECK(report.good == (row.index == -1));
-    Tamper("DELETE FROM audit.record; INSERT INTO audit.record SELECT * FROM test.keep; DELETE FROM audit.log_head; INSERT INTO audit.log_head SELECT * FROM test.keep_head");
+    Tamper(
+        "DELETE FROM audit.record; INSERT INTO audit.record SELECT * FROM test.keep; DELETE FROM audit.log_head; INSERT INTO "
+        "audit.log_head SELECT * FROM test.keep_head");
     REQUIRE(Verify().good);
   }
 }

@@ -63,7 +63,8 @@ void BareInsert::Insert(const std::vector<const BinaryRow*>& rows) {
     }
   }
   const std::vector<int> formats(values.size(), 1);
-  PGresult* result = PQexecPrepared(impl_->connection, name.c_str(), static_cast<int>(values.size()), values.data(), lengths.data(), formats.data(), 1);
+  PGresult* result =
+      PQexecPrepared(impl_->connection, name.c_str(), static_cast<int>(values.size()), values.data(), lengths.data(), formats.data(), 1);
   if (PQresultStatus(result) != PGRES_COMMAND_OK) Die(impl_->connection);
   PQclear(result);
 }

@@ -1,6 +1,6 @@
-// journal: what the journal adds to bare Postgres. A closed loop of requests (REQUEST, then FINAL, sealed content of 700 and 1,300 bytes) through
-// the journal, against bare multi-row INSERTs of rows of the same bytes into a table with the same columns, partitions and indexes, batch for
-// batch as large as the journal's. Prints
+// journal: what the journal adds to bare Postgres. A closed loop of requests (REQUEST, then FINAL, sealed content of 700 and 1,300 bytes)
+// through the journal, against bare multi-row INSERTs of rows of the same bytes into a table with the same columns, partitions and indexes,
+// batch for batch as large as the journal's. Prints
 //   journal.max.rows_per_s    records a second, journal
 //   journal.max.ratio         journal ÷ bare, median of interleaved pairs
 #include <algorithm>
@@ -140,9 +140,21 @@ double BareRun(bench::BareInsert& bare, const Load& load, std::int64_t& next_ind
       const auto request = base::RequestId::New();
       const audit::Entry entry = load.Make(kind, request);
       const std::string message = entry.record.SerializeAsString();
-      batch[i] = {bench::BigEndian(1, 2), bench::BigEndian(next_index, 8), bench::BigEndian(wall_us, 8), bench::BigEndian(day, 4), bench::BigEndian(1, 4),
-                  bench::BigEndian(0, 4), bench::BigEndian(kind, 2), request.Bytes(), load.org.Bytes(), load.team.Bytes(), load.project.Bytes(), load.key.Bytes(),
-                  std::string(base::View(audit::RecordLeaf(1, next_index, message))), message + std::string(80, 'c'), entry.content->stored};
+      batch[i] = {bench::BigEndian(1, 2),
+                  bench::BigEndian(next_index, 8),
+                  bench::BigEndian(wall_us, 8),
+                  bench::BigEndian(day, 4),
+                  bench::BigEndian(1, 4),
+                  bench::BigEndian(0, 4),
+                  bench::BigEndian(kind, 2),
+                  request.Bytes(),
+                  load.org.Bytes(),
+                  load.team.Bytes(),
+                  load.project.Bytes(),
+                  load.key.Bytes(),
+                  std::string(base::View(audit::RecordLeaf(1, next_index, message))),
+                  message + std::string(80, 'c'),
+                  entry.content->stored};
       ++next_index;
       pointers.push_back(&batch[i]);
     }
@@ -165,8 +177,11 @@ int main() {
   auto journal = audit::PostgresJournal::Open(options);
   TG_CHECK(journal.ok(), base::Message(journal.status()));
   const Load load;
-  bench::BareInsert bare(bare_url, "audit.record (log_id, leaf_index, wall_us, day, attempt, segment, kind, request_id, org_id, team_id, project_id, key_id, "
-                                   "leaf_hash, message, content)", 15);
+  bench::BareInsert bare(
+      bare_url,
+      "audit.record (log_id, leaf_index, wall_us, day, attempt, segment, kind, request_id, org_id, team_id, project_id, key_id, "
+      "leaf_hash, message, content)",
+      15);
   std::int64_t next_index = 0;
   JournalRun(**journal, load);
   BareRun(bare, load, next_index);
@@ -189,7 +204,8 @@ int main() {
   const double spread = (ratios[ratios.size() * 3 / 4] - ratios[ratios.size() / 4]) / ratios[ratios.size() / 2] * 100;
   const auto stats = (*journal)->stats();
   std::printf("journal.max.rows_per_s %.0f rows/s\n", rates[rates.size() / 2]);
-  std::printf("journal.max.rows_per_batch %.0f rows\n", static_cast<double>(stats.rows) / static_cast<double>(std::max<std::int64_t>(1, stats.batches)));
+  std::printf("journal.max.rows_per_batch %.0f rows\n",
+              static_cast<double>(stats.rows) / static_cast<double>(std::max<std::int64_t>(1, stats.batches)));
   std::printf("journal.max.ratio %.2f x\n", ratios[ratios.size() / 2]);
   std::printf("journal.max.spread %.0f %%%s\n", spread, spread > 15 ? " unstable" : "");
   return 0;

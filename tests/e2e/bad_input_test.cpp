@@ -259,7 +259,14 @@ TEST_CASE("Descriptors run out, and service comes back by itself") {
     for (const auto& connection : crowd) connection->Send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
     CHECK(world.gateway.process().Running());
     crowd.clear();
-    CHECK(Eventually([&] { return world.Good(); }));
+    Answer http, grpc;
+    const bool back = Eventually([&] {
+      http = Ask(world.ports, Surface::kHttpPlain, {.key = world.key, .prompt = "hello", .patience = milliseconds(2000)});
+      grpc = Ask(world.ports, Surface::kGrpcUnary, {.key = world.key, .prompt = "hello", .patience = milliseconds(2000)});
+      return http.done && grpc.done;
+    });
+    INFO("HTTP: " << http.code << " " << http.message << "; gRPC: " << grpc.code << " " << grpc.message << "\n" << world.gateway.process().Err());
+    CHECK(back);
   }
   CHECK(Books(world.installation).Check() == "");
 }

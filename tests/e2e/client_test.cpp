@@ -130,12 +130,12 @@ TEST_CASE("A client that goes away while it waits for a slot leaves the queue, a
 }
 
 TEST_CASE("A client that does not read costs bounded memory and harms nobody") {
-  World world;
+  World world({.context_tokens = 1'048'576});
   const std::int64_t rss_before = world.gateway.process().ResidentKib();
   std::vector<std::unique_ptr<HttpConnection>> slow;
   for (int i = 0; i < 3; ++i) {
     slow.push_back(std::make_unique<HttpConnection>(world.ports.http, milliseconds(30'000), 4096));
-    slow.back()->Send(PostChat({.key = world.key, .prompt = "!tokens 90000", .stream = true}));
+    slow.back()->Send(PostChat({.key = world.key, .prompt = "!tokens 1040000", .stream = true}));
   }
   const auto stub = v1::Inference::NewStub(ChannelTo(world.ports.grpc));
   grpc::ClientContext context;
@@ -144,7 +144,7 @@ TEST_CASE("A client that does not read costs bounded memory and harms nobody") {
   request.set_model("scripted");
   auto* message = request.add_messages();
   message->set_role(v1::ROLE_USER);
-  message->add_parts("!tokens 90000");
+  message->add_parts("!tokens 1040000");
   const auto reader = stub->ChatStream(&context, request);
   REQUIRE(Eventually([&] { return world.Metric("tollgate_pool_running") == 4; }));
 
@@ -154,7 +154,9 @@ TEST_CASE("A client that does not read costs bounded memory and harms nobody") {
     CHECK(answer.text.size() == 500);
   }
   // Whoever is not read from is parked: they hold their slots, and no output is made for them.
-  REQUIRE(Eventually([&] { return world.Metric("tollgate_pool_parked") >= 3; }, milliseconds(20'000)));
+  const bool parked = Eventually([&] { return world.Metric("tollgate_pool_parked") >= 4; }, milliseconds(30'000));
+  INFO(world.gateway.Metrics());
+  CHECK(parked);
   const std::int64_t grown = world.gateway.process().ResidentKib() - rss_before;
   WARN(fmt::format("four slow readers: {} KiB", grown));
   CHECK(grown < 64 * 1024);

@@ -1,5 +1,5 @@
-// A Journal in memory, for tests of whoever appends. It holds the same rules as the real one (one terminal record a request, no SEGMENT after
-// it) and can be told to be slow or to refuse. Keys for it: audit::MakeMemoryKeys(audit::RootKey::FromBytes(std::string(32, 'r'))).
+// A Journal in memory, for tests of whoever appends. It holds the same rules as the real one (one terminal record a request, no SEGMENT
+// after it) and can be told to be slow or to refuse. Keys for it: audit::MakeMemoryKeys(audit::RootKey::FromBytes(std::string(32, 'r'))).
 #pragma once
 
 #include <deque>
@@ -106,7 +106,8 @@ class FakeJournal final : public audit::Journal {
     const std::string& request = entry.record.request_id();
     if (kind == v1::RECORD_KIND_REQUEST && !seen_.insert(request).second) return base::AlreadyExists("this request is on record already");
     const bool needs_open = kind == v1::RECORD_KIND_SEGMENT || kind == v1::RECORD_KIND_FINAL || kind == v1::RECORD_KIND_ABORT;
-    if (needs_open && !open_.contains(request)) return base::FailedPrecondition("this request has its terminal record already, or never began");
+    if (needs_open && !open_.contains(request))
+      return base::FailedPrecondition("this request has its terminal record already, or never began");
     if (kind == v1::RECORD_KIND_REQUEST) open_.insert(request);
     if (audit::IsTerminal(kind)) open_.erase(request);
     entries_.push_back(std::move(entry));

@@ -58,7 +58,11 @@ std::string BasicConfig(const std::string& main_url, const std::string& keys_url
 struct Template {
   Template() {
     test::PostgresCluster& cluster = test::PostgresCluster::Shared();
-    Check(cluster.Connect(AnyUrl())->Run("make the login", fmt::format("CREATE ROLE {} LOGIN CREATEROLE", kLogin)).status());
+    auto admin = cluster.Connect(AnyUrl());
+    Check(admin->Run("make the login", fmt::format("CREATE ROLE {} LOGIN CREATEROLE", kLogin)).status());
+    // After a crash, one fsync of the file system instead of one a file: a test does not wait for a minute.
+    Check(admin->Run("recover fast", "ALTER SYSTEM SET recovery_init_sync_method = 'syncfs'").status());
+    Check(admin->Run("from now on", "SELECT pg_reload_conf()").status());
     const std::string main_url = NewFrom("template0");
     const std::string keys_url = NewFrom("template0");
     WriteSecret(secrets.File("root_key"));

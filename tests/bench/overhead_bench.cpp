@@ -1,0 +1,248 @@
+// overhead: what governance costs. The real program with the scripted engine and everything on (a key, 20 rules of which some act on every
+// seventh request, audit commits, quotas on every scope, usage, ledger), under our own load generator, against the limit that this machine
+// sets in the same run: 1 / (1/bare + 1/insert), where `bare` is a bare gRPC or Beast server that sends as many messages of the same sizes,
+// and `insert` the bare group-committed INSERT of the same rows. Interleaved A B B A; medians.
+//
+//   overhead.{grpc,http}.{unary,stream}.{rps,p50_ms,p99_ms,p999_ms,limit_ratio}   closed loop of 64 clients
+//   overhead.{grpc,http}.unary.added_p99_commits, ….stream.added_ttft_p99_commits steady 500 requests/s: what the gateway adds to the p99,
+//                                                                                 in p99s of one bare commit at that rate
+//   overhead.rows_per_request, .bytes_per_request, .extra_bytes_per_request       what a unary request leaves in Postgres
+//   overhead.onecore.http.unary.rps                                               gateway on one core, load and Postgres on the other
+//
+// Arguments choose parts: throughput, latency, onecore; none: all. TOLLGATE_BENCH_PAIRS (8), TOLLGATE_BENCH_SECONDS (2).
+// TOLLGATE_BENCH_HOLD=seconds runs one endless load over http for a profiler and says the gateway's process id.
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "tests/bench/bare_servers.h"
+#include "tests/bench/figures.h"
+#include "tests/bench/load.h"
+#include "tests/bench/request_rows.h"
+#include "tests/bench/world.h"
+
+namespace tollgate::bench {
+namespace {
+
+constexpr int kClients = 64;
+constexpr int kSample = 2 * kClients;  // Requests whose rows are inserted again.
+constexpr double kSteadyRate = 500;
+
+struct Surface {
+  const char* name;
+  bool grpc;
+  bool stream;
+};
+constexpr Surface kSurfaces[] = {{"grpc.unary", true, false}, {"grpc.stream", true, true}, {"http.unary", false, false}, {"http.stream", false, true}};
+
+Traffic TrafficTo(const World& world, const Surface& surface) {
+  return {.grpc = surface.grpc, .stream = surface.stream, .port = surface.grpc ? world.gateway().grpc_port() : world.gateway().http_port(),
+          .key = world.key(), .prompts = Prompts()};
+}
+
+Traffic BareTraffic(Traffic traffic, const BareServers& bare) {
+  traffic.port = traffic.grpc ? bare.grpc_port() : bare.http_port();
+  return traffic;
+}
+
+Outcome Good(const Traffic& traffic, const Plan& plan) {
+  Outcome outcome = RunLoad(traffic, plan);
+  if (outcome.failed * 100 > outcome.requests) Fail("too many requests failed");
+  return outcome;
+}
+
+// Calls a() and b() so many times each, in the order A B B A.
+template <typename A, typename B>
+void Interleave(int pairs, const A& a, const B& b) {
+  for (int i = 0; i < pairs; ++i) {
+    if (i % 2 == 0) a();
+    b();
+    if (i % 2 != 0) a();
+  }
+}
+
+void Throughput(World& world, const BareServers& bare, int pairs, double seconds) {
+  for (const Surface& surface : kSurfaces) {
+    const Traffic gateway = TrafficTo(world, surface), echo = BareTraffic(gateway, bare);
+    const Plan plan{.clients = kClients, .seconds = seconds};
+    Good(gateway, plan);
+    Good(echo, {.clients = kClients, .seconds = 0.5});
+    RequestRows rows(world.databases(), world.NewDatabases(), kSample);
+    rows.Insert(0.5, kClients);
+    std::vector<double> per_s, p50, p99, p999, limits, bares, inserts;
+    double messages = 0, bare_messages = 0;
+    Interleave(pairs,
+        [&] {
+          const Outcome outcome = Good(gateway, plan);
+          per_s.push_back(outcome.per_s);
+          p50.push_back(Quantile(outcome.ms, 0.5));
+          p99.push_back(Quantile(outcome.ms, 0.99));
+          p999.push_back(Quantile(outcome.ms, 0.999));
+          messages = static_cast<double>(outcome.messages) / static_cast<double>(outcome.requests);
+        },
+        [&] {
+          const Outcome outcome = Good(echo, {.clients = kClients, .seconds = seconds / 2});
+          bare_messages = static_cast<double>(outcome.messages) / static_cast<double>(outcome.requests);
+          bares.push_back(outcome.per_s);
+          inserts.push_back(rows.Insert(seconds / 2, kClients));
+          limits.push_back(1 / (1 / bares.back() + 1 / inserts.back()));
+        });
+    std::vector<double> ratios;
+    for (std::size_t i = 0; i < per_s.size(); ++i) ratios.push_back(per_s[i] / limits[i]);
+    const std::string name = fmt::format("overhead.{}.", surface.name);
+    PrintMedian(name + "rps", per_s, "requests/s", 0);
+    PrintMedian(name + "p50_ms", p50, "ms");
+    PrintMedian(name + "p99_ms", p99, "ms");
+    PrintMedian(name + "p999_ms", p999, "ms");
+    PrintMedian(name + "bare_rps", bares, "requests/s", 0);
+    PrintMedian(name + "insert_rps", inserts, "requests/s", 0);
+    PrintMedian(name + "limit_ratio", ratios, "x");
+    if (surface.stream) Print(name + "messages", messages, "messages/stream", 1);
+    if (std::abs(messages - bare_messages) > 0.2 * messages) fmt::print(stderr, "{}: {} messages, the bare side {}\n", surface.name, messages, bare_messages);
+  }
+}
+
+void Latency(World& world, const BareServers& bare, int pairs, double seconds) {
+  RequestRows rows(world.databases(), world.NewDatabases(), kSample);
+  rows.CommitAtRate(0.5, kSteadyRate);
+  for (const Surface& surface : kSurfaces) {
+    const Traffic gateway = TrafficTo(world, surface), echo = BareTraffic(gateway, bare);
+    const Plan plan{.clients = 256, .seconds = seconds, .rate_per_s = kSteadyRate};
+    const auto P99 = [&](const Outcome& outcome) { return Quantile(surface.stream ? outcome.first_ms : outcome.ms, 0.99); };
+    Good(gateway, plan);
+    Good(echo, plan);
+    std::vector<double> ours, theirs, commits;
+    Interleave(pairs, [&] { ours.push_back(P99(Good(gateway, plan))); },
+               [&] {
+                 theirs.push_back(P99(Good(echo, plan)));
+                 commits.push_back(Quantile(rows.CommitAtRate(seconds, kSteadyRate), 0.99));
+               });
+    std::vector<double> added;
+    for (std::size_t i = 0; i < ours.size(); ++i) added.push_back((ours[i] - theirs[i]) / commits[i]);
+    const std::string name = fmt::format("overhead.{}.steady500.", surface.name), what = surface.stream ? "ttft_p99_ms" : "p99_ms";
+    PrintMedian(name + what, ours, "ms");
+    PrintMedian(name + "bare_" + what, theirs, "ms");
+    PrintMedian(name + "commit_p99_ms", commits, "ms");
+    PrintMedian(fmt::format("overhead.{}.added_{}p99_commits", surface.name, surface.stream ? "ttft_" : ""), added, "commits");
+  }
+}
+
+// What one allowed unary request leaves, counted in the tables.
+void Storage(World& world) {
+  const auto main = test::PostgresCluster::Shared().Connect(world.databases().main_url);
+  const auto keys = test::PostgresCluster::Shared().Connect(world.databases().keys_url);
+  const auto Number = [](base::Session& session, const std::string& sql) {
+    const auto rows = session.Run("measure", sql);
+    if (!rows.ok()) Fail(base::Message(rows.status()));
+    return static_cast<double>(rows->Int(0, 0));
+  };
+  const auto Rows = [&] {
+    return Number(*main, "SELECT (SELECT count(*) FROM audit.record) + (SELECT count(*) FROM metering.usage) + (SELECT count(*) FROM metering.transfer)") +
+           Number(*keys, "SELECT count(*) FROM keys.request");
+  };
+  const auto Bytes = [&] {
+    return Number(*main, "SELECT sum(pg_total_relation_size(i.inhrelid))::int8 + pg_total_relation_size('metering.usage') + pg_total_relation_size('metering.transfer') "
+                         "FROM pg_inherits i WHERE i.inhparent = 'audit.record'::regclass") +
+           Number(*keys, "SELECT pg_total_relation_size('keys.request')");
+  };
+  Traffic traffic = TrafficTo(world, kSurfaces[2]);
+  traffic.prompts = {Prompts()[0]};
+  const double rows_before = Rows(), bytes_before = Bytes();
+  const Outcome outcome = Good(traffic, {.clients = kClients, .seconds = 60, .requests_max = 4000});
+  const auto requests = static_cast<double>(outcome.requests);
+  const double bytes = (Bytes() - bytes_before) / requests;
+  Print("overhead.rows_per_request", (Rows() - rows_before) / requests, "rows");
+  Print("overhead.bytes_per_request", bytes, "bytes", 0);
+  Print("overhead.extra_bytes_per_request", bytes - 2 * static_cast<double>(traffic.prompts[0].size()), "bytes", 0);
+}
+
+void UseCore(int core) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(core, &set);
+  if (::sched_setaffinity(0, sizeof set, &set) != 0) Fail("cannot choose a core");
+}
+
+// Everything is started on core 1; then the gateway's threads move to core 0.
+void OneCore(int runs, double seconds) {
+  UseCore(1);
+  e2e::InstanceOptions options = ScriptedInstance();
+  options.extra["io_threads"] = "1";
+  World world(options);
+  cpu_set_t zero;
+  CPU_ZERO(&zero);
+  CPU_SET(0, &zero);
+  for (const auto& entry : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", world.process().pid()))) {
+    ::sched_setaffinity(std::stoi(entry.path().filename()), sizeof zero, &zero);
+  }
+  for (const Surface& surface : {kSurfaces[2], kSurfaces[0]}) {
+    std::vector<double> per_s;
+    Good(TrafficTo(world, surface), {.clients = kClients, .seconds = 1});
+    for (int i = 0; i < runs; ++i) per_s.push_back(Good(TrafficTo(world, surface), {.clients = kClients, .seconds = seconds}).per_s);
+    PrintMedian(fmt::format("overhead.onecore.{}.rps", surface.name), per_s, "requests/s", 0);
+  }
+}
+
+void Hold(double seconds, const std::set<std::string>& parts) {
+  World world(ScriptedInstance());
+  for (const Surface& surface : kSurfaces) {
+    if (!parts.empty() && !parts.contains(surface.name)) continue;
+    fmt::print("{}: gateway {}\n", surface.name, world.process().pid());
+    std::fflush(stdout);
+    const Outcome outcome = Good(TrafficTo(world, surface), {.clients = kClients, .seconds = seconds});
+    fmt::print("{}: {:.0f} requests/s, p50 {:.2f} ms\n", surface.name, outcome.per_s, Quantile(outcome.ms, 0.5));
+  }
+}
+
+// In a process of its own, so that each part has a fresh cluster and cores of its choice.
+template <typename Part>
+void Alone(const Part& part) {
+  std::fflush(stdout);
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    part();
+    std::fflush(stdout);
+    std::exit(0);
+  }
+  int status = 0;
+  if (::waitpid(pid, &status, 0) != pid || status != 0) Fail("a part failed");
+}
+
+int Main(const std::set<std::string>& parts) {
+  const int pairs = static_cast<int>(FromEnvironment("TOLLGATE_BENCH_PAIRS", 8));
+  const double seconds = FromEnvironment("TOLLGATE_BENCH_SECONDS", 2);
+  if (const double hold = FromEnvironment("TOLLGATE_BENCH_HOLD", 0); hold > 0) {
+    Hold(hold, parts);
+    return 0;
+  }
+  const auto Wanted = [&](const char* part) { return parts.empty() || parts.contains(part); };
+  if (Wanted("onecore")) Alone([&] { OneCore(pairs, seconds); });
+  if (Wanted("throughput") || Wanted("latency") || Wanted("storage")) {
+    Alone([&] {
+      World world(ScriptedInstance());
+      const BareServers bare(Capture(world.gateway().grpc_port(), world.gateway().http_port(), world.key(), Prompts()[0]));
+      if (Wanted("storage")) Storage(world);
+      if (Wanted("throughput")) Throughput(world, bare, pairs, seconds);
+      if (Wanted("latency")) {
+        Good(TrafficTo(world, kSurfaces[2]), {.clients = kClients, .seconds = 1});
+        Latency(world, bare, pairs, seconds);
+      }
+    });
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace tollgate::bench
+
+int main(int argc, char** argv) {
+  tollgate::bench::ServeBareIfAsked(argc, argv);
+  return tollgate::bench::Main({argv + 1, argv + argc});
+}

@@ -1,0 +1,106 @@
+// Audit, Usage, Inference and Models that answer from memory and keep what they were asked.
+#pragma once
+
+#include <string>
+
+#include "tests/gateway/cli/fake_errors.h"
+#include "tollgate/v1/audit.grpc.pb.h"
+#include "tollgate/v1/inference.grpc.pb.h"
+#include "tollgate/v1/usage.grpc.pb.h"
+
+namespace v1 = tollgate::v1;
+
+class FakeAudit final : public v1::Audit::Service {
+ public:
+  grpc::Status List(grpc::ServerContext*, const v1::ListRecordsRequest* request, v1::ListRecordsReply* reply) override {
+    list = *request;
+    for (int i = 0; i < 3; ++i) {
+      auto& stored = *reply->add_records();
+      stored.mutable_position()->set_log_id(1);
+      stored.mutable_position()->set_index(9 - i);
+      stored.mutable_record()->set_kind(v1::RECORD_KIND_DENY);
+      stored.mutable_record()->mutable_deny()->set_reason("POLICY_BLOCKED");
+    }
+    reply->set_next_page_token("more");
+    return grpc::Status::OK;
+  }
+  grpc::Status Show(grpc::ServerContext*, const v1::ShowRecordRequest* request, v1::ShowRecordReply* reply) override {
+    show = *request;
+    auto& stored = *reply->add_records();
+    stored.mutable_record()->set_kind(v1::RECORD_KIND_REQUEST);
+    stored.mutable_record()->mutable_request()->set_model("m");
+    auto& message = *stored.mutable_content()->add_prompt();
+    message.set_role(v1::ROLE_USER);
+    message.add_parts("one\ntwo\x1b[2J");
+    return grpc::Status::OK;
+  }
+  grpc::Status Verify(grpc::ServerContext*, const v1::VerifyLogRequest*, v1::VerifyLogReply* reply) override {
+    auto& log = *reply->add_logs();
+    log.set_log_id(1);
+    log.set_problem("leaf hash differs");
+    log.set_first_bad_index(7);
+    return grpc::Status::OK;
+  }
+
+  v1::ListRecordsRequest list;
+  v1::ShowRecordRequest show;
+};
+
+class FakeUsage final : public v1::Usage::Service {
+ public:
+  grpc::Status Report(grpc::ServerContext*, const v1::UsageReportRequest* request, v1::UsageReportReply* reply) override {
+    report = *request;
+    for (const char* team : {"search", "support"}) {
+      auto& line = *reply->add_lines();
+      line.set_name(team);
+      line.set_requests(2);
+      line.mutable_tokens()->set_input(1000);
+      line.mutable_tokens()->set_output(500);
+      line.set_amount("0.30");
+      line.set_amount_nanos(300'000'000);
+      line.set_currency("EUR");
+    }
+    return grpc::Status::OK;
+  }
+  grpc::Status Reconcile(grpc::ServerContext*, const v1::ReconcileRequest*, v1::ReconcileReply* reply) override {
+    reply->set_differences(1);
+    reply->set_first_difference("request x: 3 tokens in the record, 2 in usage");
+    return grpc::Status::OK;
+  }
+  v1::UsageReportRequest report;
+};
+
+class FakeInference final : public v1::Inference::Service {
+ public:
+  grpc::Status ChatStream(grpc::ServerContext* context, const v1::ChatRequest* request,
+                          grpc::ServerWriter<v1::ChatChunk>* writer) override {
+    chat = *request;
+    const std::string prompt = request->messages(request->messages_size() - 1).parts(0);
+    if (prompt == "refuse") {
+      context->AddTrailingMetadata("x-tollgate-record", "1/5");
+      return SpentMinute();
+    }
+    v1::ChatChunk chunk;
+    chunk.set_id("id-1");
+    chunk.set_text("Hel");
+    writer->Write(chunk);
+    chunk.set_text("lo");
+    writer->Write(chunk);
+    chunk.clear_text();
+    chunk.mutable_end()->set_finish_reason(prompt == "cut" ? v1::FINISH_REASON_CONTENT_FILTER : v1::FINISH_REASON_STOP);
+    chunk.mutable_end()->mutable_usage()->set_input(7);
+    chunk.mutable_end()->mutable_output_policy()->set_action(prompt == "cut" ? "block" : "allow");
+    if (prompt == "spend") chunk.mutable_end()->set_quota_reached("project trial");
+    writer->Write(chunk);
+    return grpc::Status::OK;
+  }
+  v1::ChatRequest chat;
+};
+
+class FakeModels final : public v1::Models::Service {
+ public:
+  grpc::Status List(grpc::ServerContext*, const v1::ListModelsRequest*, v1::ListModelsReply* reply) override {
+    reply->add_models()->set_name("smollm2");
+    return grpc::Status::OK;
+  }
+};

@@ -1,0 +1,85 @@
+// Directory, Policy and System that answer from memory and keep what they were asked.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "tests/gateway/cli/fake_errors.h"
+#include "tollgate/v1/directory.grpc.pb.h"
+#include "tollgate/v1/policy.grpc.pb.h"
+#include "tollgate/v1/system.grpc.pb.h"
+
+namespace v1 = tollgate::v1;
+
+class FakeDirectory final : public v1::Directory::Service {
+ public:
+  grpc::Status ListTeams(grpc::ServerContext* context, const v1::ListTeamsRequest* request, v1::ListTeamsReply* reply) override {
+    bearer = BearerOf(*context);
+    auto& team = *reply->add_teams();
+    team.set_org(request->org().empty() ? "own" : request->org());
+    team.set_name(request->page_token().empty() ? "search" : "support");
+    team.set_record("1/2");
+    if (request->page_token().empty()) reply->set_next_page_token("next");
+    return grpc::Status::OK;
+  }
+  grpc::Status CreateKey(grpc::ServerContext*, const v1::CreateKeyRequest* request, v1::CreateKeyReply* reply) override {
+    create_key = *request;
+    reply->set_secret("tg_live_abc");
+    reply->mutable_key()->set_public_id("abcdefgh");
+    return grpc::Status::OK;
+  }
+  grpc::Status SetQuota(grpc::ServerContext*, const v1::SetQuotaRequest* request, v1::Quota* reply) override {
+    set_quota = *request;
+    *reply->mutable_scope() = request->scope();
+    reply->set_meter(request->meter());
+    reply->set_window(request->window());
+    reply->set_amount(request->amount());
+    return grpc::Status::OK;
+  }
+  grpc::Status ListQuotas(grpc::ServerContext*, const v1::ListQuotasRequest*, v1::ListQuotasReply* reply) override {
+    for (const auto& [team, project] : {std::pair("", ""), std::pair("search", ""), std::pair("search", "web"), std::pair("support", "")}) {
+      auto& quota = *reply->add_quotas();
+      quota.mutable_scope()->set_org("acme");
+      quota.mutable_scope()->set_team(team);
+      quota.mutable_scope()->set_project(project);
+      quota.set_meter(v1::QUOTA_METER_TOKENS);
+      quota.set_window(v1::QUOTA_WINDOW_MONTH);
+      quota.set_amount(1000);
+    }
+    return grpc::Status::OK;
+  }
+  grpc::Status CreateTeam(grpc::ServerContext*, const v1::CreateTeamRequest*, v1::Team*) override { return SpentMinute(); }
+
+  std::string bearer;
+  v1::CreateKeyRequest create_key;
+  v1::SetQuotaRequest set_quota;
+};
+
+class FakePolicy final : public v1::Policy::Service {
+ public:
+  grpc::Status Check(grpc::ServerContext*, const v1::CheckPolicyRequest* request, v1::CheckPolicyReply* reply) override {
+    check = *request;
+    if (request->messages_size() > 0) reply->mutable_input()->set_action("block");
+    return grpc::Status::OK;
+  }
+  grpc::Status Put(grpc::ServerContext*, const v1::PutPolicyRequest* request, v1::StoredPolicy* reply) override {
+    put = *request;
+    reply->set_version(3);
+    return grpc::Status::OK;
+  }
+  v1::CheckPolicyRequest check;
+  v1::PutPolicyRequest put;
+};
+
+class FakeSystem final : public v1::System::Service {
+ public:
+  grpc::Status Stop(grpc::ServerContext*, const v1::StopRequest* request, v1::EmergencyStop* reply) override {
+    *reply->mutable_target() = request->target();
+    reply->set_in_force(true);
+    return grpc::Status::OK;
+  }
+  grpc::Status LiftStop(grpc::ServerContext*, const v1::LiftStopRequest* request, v1::EmergencyStop* reply) override {
+    *reply->mutable_target() = request->target();
+    return grpc::Status::OK;
+  }
+};
