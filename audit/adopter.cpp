@@ -1,6 +1,6 @@
 // A claim may lapse without a death: when Postgres itself stood still, every claim has lapsed at the moment it goes on. So a lapse must be
-// seen twice, `patience` apart, by an adopter whose own looks went through in between; a living owner has renewed by then. Tested by
-// tests/audit/recovery_test.cpp.
+// seen twice, `patience` apart, by an adopter whose own looks went through in between; a living owner has renewed by then.
+// Tested by tests/audit/recovery_test.cpp.
 #include "audit/adopter.h"
 
 #include "base/diagnostics.h"

@@ -1,6 +1,6 @@
 // Each call is one transaction: what the viewer may see is set with SET LOCAL, and the policies of audit.record do the rest. Pages go by
-// (wall time, log, index), which a cursor names. Without a lower bound the newest partitions are tried first. Tested by
-// tests/audit/reader_test.cpp.
+// (wall time, log, index), which a cursor names. Without a lower bound the newest partitions are tried first.
+// Tested by tests/audit/reader_test.cpp.
 #include "audit/reader.h"
 
 #include <algorithm>

@@ -38,7 +38,7 @@ struct KeyRow {
 
 // One record to append.
 struct Entry {
-  v1::Record record;  // `version`, `wall_us`, `mono_us` are set where 0, `content` from `sealed`.
+  v1::Record record;  // The journal sets `version` and `content`, and `wall_us` and `mono_us` where they are 0.
   std::optional<Sealed> content;
   std::optional<KeyRow> key;                // With the first record of a request that has content: REQUEST, or a DENY without one.
   std::vector<base::Companion> companions;  // Rows of the same transaction.

@@ -3,8 +3,8 @@
 // it any more. A group in doubt is never changed or dropped before the head has told what became of it.
 //
 // What is open is known here and only here: a REQUEST opens, a terminal record closes, and anything that does not fit is refused. The
-// lowest open index goes into the head with each batch, so that whoever takes the log over reads only its young end. Tested by
-// tests/audit/journal_postgres_test.cpp and tests/audit/journal_faults_test.cpp.
+// lowest open index goes into the head with each batch, so that whoever takes the log over reads only its young end.
+// Tested by tests/audit/journal_postgres_test.cpp and tests/audit/journal_faults_test.cpp.
 #include "audit/record_writer.h"
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 // One pass in the order of the index. Nothing that the database computes is believed: leaf hashes are recomputed from the stored bytes,
-// contents are hashed again, and the extracted columns are compared with the message, because people search by them. Tested by
-// tests/audit/verify_test.cpp.
+// contents are hashed again, and the extracted columns are compared with the message, because people search by them.
+// Tested by tests/audit/verify_test.cpp.
 #include "audit/verify.h"
 
 #include <algorithm>

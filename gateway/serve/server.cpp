@@ -7,6 +7,7 @@
 #include <signal.h>
 
 #include <future>
+#include <thread>
 
 #include "base/diagnostics.h"
 #include "gateway/serve/parts.h"
@@ -20,6 +21,7 @@ using std::chrono::steady_clock;
 
 constexpr milliseconds kLookInterval{500};   // How often RunUntilSignal looks at the journal's health.
 constexpr milliseconds kEndPatience{5000};   // For requests that were told to end.
+constexpr milliseconds kQuotasPatience{5000};  // For the database's clock, which names the windows of quotas.
 
 sigset_t StopSignals() {
   sigset_t set;
@@ -45,6 +47,13 @@ void SetDiagnostics(const tollgate::v1::Config::Diagnostics& config) {
   base::SetDiagnosticsJson(config.json());
 }
 
+// Before the first exchange of leases nothing can be admitted; who connects as soon as a port is open should not meet that. Without an
+// answer the server starts all the same, and /readyz says why it is not ready.
+void AwaitQuotas(metering::Quotas& quotas) {
+  const auto give_up = steady_clock::now() + kQuotasPatience;
+  while (!quotas.Ready() && steady_clock::now() < give_up) std::this_thread::sleep_for(milliseconds(5));
+}
+
 }  // namespace
 
 struct Server::Impl {
@@ -65,6 +74,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const tollgate::v1::Config
   parts.started = base::SystemClock().Wall();
   TG_RETURN_IF_ERROR(BuildData(parts));
   TG_RETURN_IF_ERROR(BuildEngine(parts));
+  AwaitQuotas(*parts.quotas);
   TG_RETURN_IF_ERROR(BuildFronts(parts));
   const Ports ports = server->ports();
   base::Info("serve", "ready: grpc {}, http {}, admin {}, probes {}; log {}, epoch {}", ports.grpc, ports.http, ports.admin_grpc, ports.probes,

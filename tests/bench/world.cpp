@@ -42,7 +42,7 @@ World::World(const e2e::InstanceOptions& options) {
   admin.SetQuota(org, v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_MONTH, kPlenty);
   admin.SetQuota(e2e::ScopeOf("red"), v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_MONTH, kPlenty);
   admin.SetQuota(e2e::ScopeOf("red", "app"), v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_MINUTE, kPlenty);
-  admin.SetQuota(e2e::ScopeOf("red", "app", "member"), v1::QUOTA_METER_REQUESTS, v1::QUOTA_WINDOW_MINUTE, 1'000'000'000);
+  admin.SetQuota(e2e::ScopeOf("red", "app", company_.public_id), v1::QUOTA_METER_REQUESTS, v1::QUOTA_WINDOW_MINUTE, 1'000'000'000);
 }
 
 Databases World::NewDatabases() const {

@@ -123,6 +123,7 @@ void PostgresCluster::Stop() {
 
 void PostgresCluster::Kill9() {
   TG_CHECK(running(), "the cluster does not run");
+  ::kill(pid_, SIGSTOP);  // So that no child is born unseen.
   const std::vector<int> processes = Processes();
   Signal(SIGKILL);
   Reap();
