@@ -16,6 +16,7 @@ struct Traffic {
   std::string model = "scripted";
   std::vector<std::string> prompts;     // Taken in turn.
   std::int64_t max_tokens = 0;
+  bool greedy = false;                  // gRPC only.
 };
 
 struct Plan {

@@ -73,6 +73,7 @@ class Run {
       v1::ChatRequest& request = requests_.emplace_back();
       request.set_model(traffic.model);
       request.set_max_tokens(static_cast<std::int32_t>(traffic.max_tokens));
+      if (traffic.greedy) request.mutable_sampling()->set_temperature(0);
       v1::ChatMessage& message = *request.add_messages();
       message.set_role(v1::ROLE_USER);
       message.add_parts(prompt);

@@ -6,6 +6,8 @@
 //   overhead.{grpc,http}.{unary,stream}.{rps,p50_ms,p99_ms,p999_ms,limit_ratio}   closed loop of 64 clients
 //   overhead.{grpc,http}.unary.added_p99_commits, ….stream.added_ttft_p99_commits steady 500 requests/s: what the gateway adds to the p99,
 //                                                                                 in p99s of one bare commit at that rate
+//   overhead.….cpu_us.{gateway,postgres,load,bare,insert}                         processor time a request, by program; of all of a bare run
+//   overhead.….cpu_ratio                                                          the limit by processor time: hardly moved by other load
 //   overhead.rows_per_request, .bytes_per_request, .extra_bytes_per_request       what a unary request leaves in Postgres
 //   overhead.onecore.http.unary.rps                                               gateway on one core, load and Postgres on the other
 //
@@ -17,12 +19,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include <fmt/format.h>
 
 #include "tests/bench/bare_servers.h"
+#include "tests/bench/cpu.h"
 #include "tests/bench/figures.h"
 #include "tests/bench/load.h"
 #include "tests/bench/request_rows.h"
@@ -68,44 +73,68 @@ void Interleave(int pairs, const A& a, const B& b) {
   }
 }
 
-void Throughput(World& world, const BareServers& bare, int pairs, double seconds) {
-  for (const Surface& surface : kSurfaces) {
-    const Traffic gateway = TrafficTo(world, surface), echo = BareTraffic(gateway, bare);
-    const Plan plan{.clients = kClients, .seconds = seconds};
-    Good(gateway, plan);
-    Good(echo, {.clients = kClients, .seconds = 0.5});
-    RequestRows rows(world.databases(), world.NewDatabases(), kSample);
-    rows.Insert(0.5, kClients);
-    std::vector<double> per_s, p50, p99, p999, limits, bares, inserts;
-    double messages = 0, bare_messages = 0;
-    Interleave(pairs,
-        [&] {
-          const Outcome outcome = Good(gateway, plan);
-          per_s.push_back(outcome.per_s);
-          p50.push_back(Quantile(outcome.ms, 0.5));
-          p99.push_back(Quantile(outcome.ms, 0.99));
-          p999.push_back(Quantile(outcome.ms, 0.999));
-          messages = static_cast<double>(outcome.messages) / static_cast<double>(outcome.requests);
-        },
-        [&] {
-          const Outcome outcome = Good(echo, {.clients = kClients, .seconds = seconds / 2});
-          bare_messages = static_cast<double>(outcome.messages) / static_cast<double>(outcome.requests);
-          bares.push_back(outcome.per_s);
-          inserts.push_back(rows.Insert(seconds / 2, kClients));
-          limits.push_back(1 / (1 / bares.back() + 1 / inserts.back()));
-        });
-    std::vector<double> ratios;
-    for (std::size_t i = 0; i < per_s.size(); ++i) ratios.push_back(per_s[i] / limits[i]);
-    const std::string name = fmt::format("overhead.{}.", surface.name);
+// What runs of one surface gave, run by run.
+struct Runs {
+  std::vector<double> per_s, p50, p99, p999, bare, insert, ratio;
+  std::map<std::string, std::vector<double>> cpu_us;  // A request.
+  double messages = 0, bare_messages = 0;
+
+  void AddGateway(const Outcome& outcome, const std::map<std::string, double>& cpu) {
+    per_s.push_back(outcome.per_s);
+    p50.push_back(Quantile(outcome.ms, 0.5));
+    p99.push_back(Quantile(outcome.ms, 0.99));
+    p999.push_back(Quantile(outcome.ms, 0.999));
+    const auto requests = static_cast<double>(outcome.requests);
+    messages = static_cast<double>(outcome.messages) / requests;
+    cpu_us["gateway"].push_back(cpu.at("tollgate") / requests * 1e6);
+    cpu_us["postgres"].push_back(cpu.at("postgres") / requests * 1e6);
+    cpu_us["load"].push_back(cpu.at("load") / requests * 1e6);
+    cpu_us["all"].push_back(Total(cpu) / requests * 1e6);
+  }
+
+  void PrintAs(const std::string& name) const {
     PrintMedian(name + "rps", per_s, "requests/s", 0);
     PrintMedian(name + "p50_ms", p50, "ms");
     PrintMedian(name + "p99_ms", p99, "ms");
     PrintMedian(name + "p999_ms", p999, "ms");
-    PrintMedian(name + "bare_rps", bares, "requests/s", 0);
-    PrintMedian(name + "insert_rps", inserts, "requests/s", 0);
-    PrintMedian(name + "limit_ratio", ratios, "x");
-    if (surface.stream) Print(name + "messages", messages, "messages/stream", 1);
-    if (std::abs(messages - bare_messages) > 0.2 * messages) fmt::print(stderr, "{}: {} messages, the bare side {}\n", surface.name, messages, bare_messages);
+    PrintMedian(name + "bare_rps", bare, "requests/s", 0);
+    PrintMedian(name + "insert_rps", insert, "requests/s", 0);
+    PrintMedian(name + "limit_ratio", ratio, "x");
+    for (const char* what : {"gateway", "postgres", "load", "bare", "insert"}) PrintMedian(name + "cpu_us." + what, cpu_us.at(what), "us", 0);
+    Print(name + "cpu_ratio", (Median(cpu_us.at("bare")) + Median(cpu_us.at("insert"))) / Median(cpu_us.at("all")), "x");
+    if (std::abs(messages - bare_messages) > 0.2 * messages) fmt::print(stderr, "{}{} messages, of the bare side {}\n", name, messages, bare_messages);
+  }
+};
+
+void Throughput(World& world, const BareServers& bare, int pairs, double seconds) {
+  for (const Surface& surface : kSurfaces) {
+    const Traffic gateway = TrafficTo(world, surface), echo = BareTraffic(gateway, bare);
+    const Plan plan{.clients = kClients, .seconds = seconds}, half{.clients = kClients, .seconds = seconds / 2};
+    Good(gateway, plan);
+    Good(echo, half);
+    RequestRows rows(world.databases(), world.NewDatabases(), kSample);
+    rows.Insert(seconds / 2, kClients);
+    Runs runs;
+    Interleave(pairs,
+        [&] {
+          const CpuSince cpu;
+          const Outcome outcome = Good(gateway, plan);
+          runs.AddGateway(outcome, cpu.Used());
+        },
+        [&] {
+          const CpuSince echoing;
+          const Outcome outcome = Good(echo, half);
+          runs.cpu_us["bare"].push_back(Total(echoing.Used()) / static_cast<double>(outcome.requests) * 1e6);
+          runs.bare_messages = static_cast<double>(outcome.messages) / static_cast<double>(outcome.requests);
+          runs.bare.push_back(outcome.per_s);
+          const CpuSince inserting;
+          const RequestRows::Inserted inserted = rows.Insert(seconds / 2, kClients);
+          runs.cpu_us["insert"].push_back(Total(inserting.Used()) / static_cast<double>(inserted.requests) * 1e6);
+          runs.insert.push_back(inserted.per_s);
+        });
+    for (std::size_t i = 0; i < runs.per_s.size(); ++i) runs.ratio.push_back(runs.per_s[i] * (1 / runs.bare[i] + 1 / runs.insert[i]));
+    runs.PrintAs(fmt::format("overhead.{}.", surface.name));
+    if (surface.stream) Print(fmt::format("overhead.{}.messages", surface.name), runs.messages, "messages/stream", 1);
   }
 }
 
@@ -158,6 +187,11 @@ void Storage(World& world) {
   const Outcome outcome = Good(traffic, {.clients = kClients, .seconds = 60, .requests_max = 4000});
   const auto requests = static_cast<double>(outcome.requests);
   const double bytes = (Bytes() - bytes_before) / requests;
+  if (std::getenv("TOLLGATE_BENCH_VERBOSE") != nullptr) {
+    const auto sizes = main->Run("measure", "SELECT c.oid::regclass::text, pg_relation_size(c.oid), c.relkind::text FROM pg_class c JOIN pg_namespace n "
+                                            "ON n.oid = relnamespace WHERE nspname IN ('audit', 'metering') AND pg_relation_size(c.oid) > 100000 ORDER BY 2 DESC");
+    for (std::size_t i = 0; sizes.ok() && i < sizes->size(); ++i) fmt::print(stderr, "  {} {}\n", sizes->Text(i, 0), sizes->Int(i, 1));
+  }
   Print("overhead.rows_per_request", (Rows() - rows_before) / requests, "rows");
   Print("overhead.bytes_per_request", bytes, "bytes", 0);
   Print("overhead.extra_bytes_per_request", bytes - 2 * static_cast<double>(traffic.prompts[0].size()), "bytes", 0);

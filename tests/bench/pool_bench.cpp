@@ -2,6 +2,7 @@
 // token counts, in the same process, interleaved (A B B A). A ratio of 1 means that the scheduler, the sampler and the streams cost
 // nothing.
 //
+//   pool.clientsN.ratio          the whole program: clients over gRPC, full governance, both sides greedy
 //   pool.greedy.clientsN.ratio   both greedy
 //   pool.sampled.clientsN.ratio  ours temperature 1, top_p 1; the loop greedy
 //   pool.scripted.clientsN.tokens_per_second  the scripted engine: what the pool itself can carry
@@ -22,6 +23,8 @@
 #include <llama.h>
 
 #include "inference/pool.h"
+#include "tests/bench/figures.h"
+#include "tests/bench/pool_grpc.h"
 
 namespace tollgate::inference {
 namespace {
@@ -162,6 +165,8 @@ Spread Of(std::vector<double> values) {
   return {median, 100 * (values[values.size() * 3 / 4] - values[values.size() / 4]) / median};
 }
 
+constexpr char kLongStory[] = "Write a very long story about a river, with every detail you can think of.";
+
 void Measure(int clients, int threads, int pairs, int tokens) {
   PoolOptions options;
   ModelOptions& model = options.models.emplace_back();
@@ -179,8 +184,7 @@ void Measure(int clients, int threads, int pairs, int tokens) {
   BareLoop bare(clients, threads);
   for (const bool sampled : {false, true}) {
     // A prompt after which the model does not end its turn soon: both sides run to the last token.
-    const SequenceRequest request =
-        Ask(**pool, "Write a very long story about a river, with every detail you can think of.", tokens, sampled ? 1 : 0);
+    const SequenceRequest request = Ask(**pool, kLongStory, tokens, sampled ? 1 : 0);
     RunPool(**pool, request, clients);
     bare.Run(request.prompt_tokens, tokens);
     std::vector<double> ratios;
@@ -201,6 +205,36 @@ void Measure(int clients, int threads, int pairs, int tokens) {
     fmt::print("{}.tokens_per_second {:.1f} tokens/s\n", name, Of(rates).median);
     std::fflush(stdout);
   }
+}
+
+// The whole program against the bare loop.
+void MeasureGrpc(int clients, int threads, int pairs, int tokens) {
+  BareLoop bare(clients, threads);
+  bench::PoolGrpc gateway(kFile, clients, kContext);
+  const auto prompt = [] {
+    PoolOptions options;
+    ModelOptions& model = options.models.emplace_back();
+    model.name = "smollm2";
+    model.file = kFile;
+    model.sha256 = *DigestOfFile(kFile);
+    auto pool = Pool::Create(std::move(options));
+    if (!pool.ok()) Fail(base::Message(pool.status()));
+    return Ask(**pool, kLongStory, 1, 0).prompt_tokens;
+  }();
+  gateway.Run(kLongStory, clients, tokens);
+  bare.Run(prompt, tokens);
+  std::vector<double> ratios, rates;
+  for (int pair = 0; pair < pairs; ++pair) {
+    const double b1 = bare.Run(prompt, tokens);
+    const double g1 = gateway.Run(kLongStory, clients, tokens);
+    const double g2 = gateway.Run(kLongStory, clients, tokens);
+    const double b2 = bare.Run(prompt, tokens);
+    for (const double ratio : {b1 / g1, b2 / g2}) ratios.push_back(ratio);
+    for (const double took : {g1, g2}) rates.push_back(clients * tokens / took);
+  }
+  const std::string name = fmt::format("pool.clients{}", clients);
+  bench::PrintMedian(name + ".ratio", ratios, "ratio", 3);
+  bench::PrintMedian(name + ".tokens_per_second", rates, "tokens/s", 1);
 }
 
 void MeasureScripted(int clients, int tokens) {
@@ -227,6 +261,7 @@ int main() {
   const int threads = FromEnvironment("TOLLGATE_BENCH_THREADS", std::max(1, static_cast<int>(std::thread::hardware_concurrency()) - 1));
   const int pairs = FromEnvironment("TOLLGATE_BENCH_PAIRS", 4);
   const int tokens = FromEnvironment("TOLLGATE_BENCH_TOKENS", 48);
+  for (const int clients : {1, 4, 8, 16}) MeasureGrpc(clients, threads, pairs, tokens);
   for (const int clients : {1, 16}) MeasureScripted(clients, 200'000 / clients);
   for (const int clients : {1, 4, 8, 16}) Measure(clients, threads, pairs, tokens);
 }

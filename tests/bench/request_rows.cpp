@@ -192,7 +192,7 @@ double RequestRows::rows_per_request() const {
   return static_cast<double>(rows) / static_cast<double>(impl_->stories.size());
 }
 
-double RequestRows::Insert(double seconds, int together) {
+RequestRows::Inserted RequestRows::Insert(double seconds, int together) {
   // A story is its rows' only copy: a batch holds each once.
   together = std::min(together, static_cast<int>(impl_->stories.size()));
   std::int64_t requests = 0;
@@ -208,7 +208,7 @@ double RequestRows::Insert(double seconds, int together) {
     impl_->keys.Finish();
     requests += together;
   }
-  return static_cast<double>(requests) / SecondsSince(began);
+  return {static_cast<double>(requests) / SecondsSince(began), requests};
 }
 
 std::vector<double> RequestRows::CommitAtRate(double seconds, double rate_per_s) {

@@ -2,6 +2,7 @@
 // tables: what writing them costs when nothing else is done. One thread.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,8 +24,12 @@ class RequestRows {
 
   double rows_per_request() const;
   // Commits after commit for so long, each with the rows of `together` requests in one statement, and their keys in parallel in the other
-  // database. Requests a second.
-  double Insert(double seconds, int together);
+  // database.
+  struct Inserted {
+    double per_s;
+    std::int64_t requests;
+  };
+  Inserted Insert(double seconds, int together);
   // At a steady rate, each commit with one REQUEST record of whatever is due by then: latencies from when it was due, sorted, in ms.
   std::vector<double> CommitAtRate(double seconds, double rate_per_s);
 

@@ -2,9 +2,10 @@
 // was told to clients is on record, usage equals records equals ledger, and nothing stays reserved.
 #include <catch2/catch_test_macros.hpp>
 
+#include <signal.h>
+
 #include <algorithm>
 #include <atomic>
-#include <future>
 #include <optional>
 #include <random>
 #include <thread>
@@ -15,6 +16,7 @@
 #include "tests/e2e/support/ask.h"
 #include "tests/e2e/support/books.h"
 #include "tests/e2e/support/http_client.h"
+#include "tests/e2e/support/table_lock.h"
 #include "tests/support/random.h"
 
 namespace {
@@ -23,41 +25,6 @@ using namespace tollgate::e2e;
 namespace base = tollgate::base;
 namespace v1 = tollgate::v1;
 namespace test = tollgate::test;
-
-// A table that nobody can write to while this stands: what the program is about to do there waits.
-class Lock {
- public:
-  Lock(const Installation& installation, const std::string& table) : looker_(installation.Sql()) {
-    std::promise<bool> taken;
-    auto is_taken = taken.get_future();
-    holder_ = std::jthread([this, &taken, session = installation.Sql(), table] {
-      bool told = false;
-      const absl::Status status = session->InTransaction("hold a lock", [&](base::Session& inside) -> absl::Status {
-        const auto locked = inside.Run("lock", fmt::format("LOCK TABLE {} IN SHARE MODE", table));
-        told = true;
-        taken.set_value(locked.ok());
-        release_.get_future().wait();
-        return locked.status();
-      });
-      if (!told) taken.set_value(status.ok());
-    });
-    REQUIRE(is_taken.get());
-  }
-  ~Lock() { release_.set_value(); }
-
-  // That a statement of the program waits for it.
-  bool Bites() {
-    return Eventually([this] {
-      const auto rows = looker_->Run("look", "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'");
-      return rows.ok() && rows->Int(0, 0) > 0;
-    });
-  }
-
- private:
-  std::unique_ptr<base::Session> looker_;
-  std::promise<void> release_;
-  std::jthread holder_;
-};
 
 struct World {
   World() {
@@ -98,9 +65,10 @@ struct Step {
   const char* reason;           // … kills, restarts, and expects this end.
 };
 
-// On audit.record the journal waits; on metering.balance the leases do.
+// On audit.record the journal waits; on metering.balance the leases do; on keys.request only the key, so that a REQUEST may stand without one.
 constexpr Step kSteps[] = {
     {"reserving", Surface::kHttpPlain, "hello", "metering.balance", 0, 0, "", "RECOVERED"},
+    {"before the request's key is durable", Surface::kHttpStream, "hello", "keys.request", 0, 0, "", "RECOVERED"},
     {"before the REQUEST is durable", Surface::kGrpcUnary, "hello", "audit.record", 0, 0, "", "RECOVERED"},
     {"routed, before the first token", Surface::kGrpcStream, "!hang", "", 0, 1, "", "RECOVERED"},
     {"unary, decoding", Surface::kHttpPlain, "!pace_ms 2\n!tokens 100000", "", 0, 1, "", "RECOVERED"},
@@ -119,7 +87,7 @@ TEST_CASE("kill -9 at each step of a request leaves nothing open, unbilled or re
     DYNAMIC_SECTION(step.name) {
       Books books(world.installation);
       const std::int64_t before = books.Requests();
-      std::optional<Lock> lock;
+      std::optional<TableLock> lock;
       // A lease that is at hand needs no database: ask for more than is.
       Question question{.key = world.key, .prompt = step.prompt, .patience = milliseconds(20'000)};
       if (step.lock_before == std::string("metering.balance")) {
@@ -244,6 +212,37 @@ TEST_CASE("What a dead instance left open, a living one closes within 30 seconds
   CHECK(Eventually([&] { return books.Count("SELECT count(DISTINCT instance_id) FROM metering.lease") <= 1; }));
   CHECK(other.Stop() == 0);
   CHECK(books.CheckBalances() == "");
+}
+
+TEST_CASE("SIGTERM lets running requests end, refuses new ones, and ends what takes too long with a record") {
+  World world;
+  world.gateway = std::make_unique<Gateway>(world.installation, InstanceOptions{.state = "drain", .extra = {{"drain_ms", "1500"}}});
+  Books books(world.installation);
+  const std::int64_t before = books.Requests();
+  std::vector<Answer> answers(8);
+  std::vector<std::jthread> asking;
+  for (std::size_t i = 0; i < 8; ++i) {
+    const char* prompt = i < 4 ? "!pace_ms 10\n!tokens 60" : "!pace_ms 10\n!tokens 60000";
+    asking.emplace_back([&, i, prompt] { answers[i] = Ask(world.ports(), kSurfaces[i % 4], {.key = world.key, .prompt = prompt}); });
+  }
+  REQUIRE(Eventually([&] { return books.Requests() == before + 8; }));
+  world.gateway->process().Signal(SIGTERM);
+  CHECK(Eventually([&] { return !world.gateway->Ready(); }));
+  for (const Surface surface : kSurfaces) CHECK_FALSE(Ask(world.ports(), surface, {.key = world.key, .prompt = "hello", .patience = milliseconds(5000)}).done);
+  CHECK(world.gateway->process().Wait(milliseconds(15'000)) == 0);
+  asking.clear();
+  for (std::size_t i = 0; i < 8; ++i) {
+    INFO(Name(kSurfaces[i % 4]) << ": " << answers[i].code << " " << answers[i].reason << " " << answers[i].message);
+    CHECK(answers[i].done == (i < 4));
+    if (i >= 4) CHECK(answers[i].message.find("shutting down") != std::string::npos);
+  }
+  CHECK(books.Open() == 0);
+  const auto reasons = books.Reasons();
+  CHECK(std::count(reasons.end() - 8, reasons.end(), "SHUTDOWN") == 4);
+  world.Restart();
+  Admin admin(*world.gateway, world.installation.owner_key());
+  CHECK(CheckAcknowledged(admin, books, answers) == "");
+  world.FinalChecks();
 }
 
 TEST_CASE("SIGTERM under load ends with every record written") {

@@ -13,6 +13,7 @@
 #include "tests/e2e/support/admin.h"
 #include "tests/e2e/support/ask.h"
 #include "tests/e2e/support/books.h"
+#include "tests/e2e/support/table_lock.h"
 
 namespace {
 
@@ -117,8 +118,11 @@ int OutputsBetween(const std::vector<Clock::time_point>& outputs, Clock::time_po
 }  // namespace
 
 TEST_CASE("Postgres gone or frozen under load: no output without a record, plain refusals, and service again unaided") {
-  const bool kill = GENERATE(false, true);
-  CAPTURE(kill);
+  enum class Fault { kStop, kKill, kLockRecords, kLockKeys };
+  const Fault fault = GENERATE(Fault::kStop, Fault::kKill, Fault::kLockRecords, Fault::kLockKeys);
+  const char* names[] = {"SIGSTOP", "kill -9", "records locked", "keys locked"};
+  const std::string name = names[static_cast<int>(fault)];
+  CAPTURE(name);
   Installation installation;
   const auto gateway = std::make_unique<Gateway>(installation,
                                  InstanceOptions{.extra = {{"journal.append_timeout_ms", std::to_string(kAppendTimeout.count())},
@@ -135,23 +139,33 @@ TEST_CASE("Postgres gone or frozen under load: no output without a record, plain
   Watchers watchers(ports, key);
   const auto start = Clock::now();
   REQUIRE(Eventually([&] { return watchers.DoneSince(start) > 50; }, milliseconds(30'000)));
-  kill ? cluster.Kill9() : cluster.SigStop();
+  std::optional<TableLock> lock;
+  if (fault == Fault::kStop) cluster.SigStop();
+  if (fault == Fault::kKill) cluster.Kill9();
+  if (fault == Fault::kLockRecords) lock.emplace(installation, "audit.record");
+  if (fault == Fault::kLockKeys) lock.emplace(installation, "keys.request");
   const auto away = Clock::now();
   std::this_thread::sleep_for(milliseconds(5000));
   const bool was_ready = gateway->Ready();
   const auto back = Clock::now();
-  kill ? cluster.Start() : cluster.SigCont();
-  CHECK_FALSE(was_ready);
+  if (fault == Fault::kStop) cluster.SigCont();
+  if (fault == Fault::kKill) cluster.Start();
+  lock.reset();
+  if (fault == Fault::kStop || fault == Fault::kKill) CHECK_FALSE(was_ready);
   CHECK(Eventually([&] { return watchers.DoneSince(back) > 20; }, milliseconds(30'000)));
   const auto recovered = Clock::now();
   watchers.Stop();
 
   // A commit that was on its way when Postgres stopped may still have been told.
-  CHECK(OutputsBetween(watchers.outputs(), away + milliseconds(300), back) == 0);
+  // Without keys, requests that have theirs may go on; all else may not.
+  if (fault != Fault::kLockKeys) CHECK(OutputsBetween(watchers.outputs(), away + milliseconds(300), back) == 0);
+  for (const Timed& timed : watchers.all()) {
+    if (timed.began > away + milliseconds(300) && timed.ended < back) CHECK(timed.answer.text.empty());
+  }
   CheckRefusals(watchers.all(), away + milliseconds(300), back - milliseconds(2500), installation.main_url().substr(installation.main_url().find("host=") + 5, 10));
   CHECK(gateway->process().Running());
   CHECK(gateway->Ready());
-  WARN(fmt::format("{}: serving again {:.1f} s after Postgres", kill ? "kill -9" : "SIGSTOP", std::chrono::duration<double>(recovered - back).count()));
+  WARN(fmt::format("{}: serving again {:.1f} s after Postgres", name, std::chrono::duration<double>(recovered - back).count()));
 
   Books books(installation);
   CHECK(Eventually([&] { return books.Open() == 0; }, milliseconds(20'000)));

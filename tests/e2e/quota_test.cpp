@@ -223,6 +223,8 @@ TEST_CASE("What is left falls with use, in headers and trailers, and a key's own
     INFO(Name(kSurfaces[i % 4]) << " left " << answer.header("x-ratelimit-remaining-tokens"));
     CHECK(answer.header("x-ratelimit-limit-tokens") == "5000");
     const std::int64_t now = std::stoll("0" + answer.header("x-ratelimit-remaining-tokens"));
+    CHECK(now < 5000);
+    if (kSurfaces[i % 4] == Surface::kHttpStream) continue;  // Its headers leave while the reservation stands.
     CHECK(now < left);
     left = now;
   }

@@ -63,7 +63,7 @@ TEST_CASE("The OpenAI SDK for Python works unmodified, errors included") {
 TEST_CASE("The OpenAI SDK for Node works unmodified, errors included") {
   World world;
   const std::string modules = fs::canonical(kSetUp + "node_modules").parent_path().string();
-  const Finished run = world.Run({"node", TOLLGATE_SOURCE_DIR "/tests/e2e/sdk_node/sdk.mjs", modules});
+  const Finished run = world.Run({kSetUp + "node/node", TOLLGATE_SOURCE_DIR "/tests/e2e/sdk_node/sdk.mjs", modules});
   INFO(run.out << run.err);
   CHECK(run.code == 0);
   CHECK(run.out.find(" checks") != std::string::npos);

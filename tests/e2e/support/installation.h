@@ -36,6 +36,7 @@ class Installation {
   test::PostgresCluster& cluster() const { return test::PostgresCluster::Shared(); }
   // As the superuser: to look at what is stored, and to hold locks.
   std::unique_ptr<base::Session> Sql() const { return cluster().Connect(main_url_); }
+  std::unique_ptr<base::Session> KeysSql() const { return cluster().Connect(keys_url_); }
   const std::string& main_url() const { return main_url_; }
   const std::string& folder() const { return dir_.path(); }
 
