@@ -1,6 +1,6 @@
 # What Tollgate can do for you, in one word each. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test bench soak format clean
+.PHONY: help run demo test bench soak format lint clean
 SHELL := /bin/bash
 export PATH := $(CURDIR)/build/setup/bin:$(PATH)
 # Two clones share what the compiler cache holds.
@@ -44,6 +44,11 @@ soak: ## Repeat the randomised faults 200 times, and run the unit tests under Th
 format: ## Format the C++ sources as .clang-format says
 	@command -v clang-format >/dev/null || { echo "clang-format is not installed: apt-get install clang-format"; exit 1; }
 	@git ls-files '*.h' '*.cpp' | xargs clang-format -i
+
+lint: ## Check the locks' annotations with clang's -Wthread-safety
+	@command -v clang++ >/dev/null || { echo "clang is not installed: apt-get install clang"; exit 1; }
+	@[ -e build/dev/build.ninja ] || { echo "nothing is built yet: make test, or make run"; exit 1; }
+	@scripts/lint
 
 clean: ## Remove what was built; the per-user cache of libllama and the model stays
 	@rm -rf build/dev build/asan build/tsan build/release build/tests build/soak build/*-configure.log

@@ -71,6 +71,7 @@ absl::Status Adopter::Look() {
 absl::Status Adopter::AdoptOne(const Lapsed& lapsed) {
   TakeoverOptions takeover = options_.takeover;
   takeover.deadline = std::chrono::steady_clock::now() + kTakeoverTime;
+  takeover.stopping = [this] { return stopping(); };
   TG_ASSIGN(const auto claim, Adopt(*session_, lapsed, takeover.claim));
   if (!claim) return absl::OkStatus();
   base::Info("audit", "log {}: its owner is gone; adopting it", lapsed.log_id);
@@ -79,7 +80,7 @@ absl::Status Adopter::AdoptOne(const Lapsed& lapsed) {
   TG_ASSIGN(const EncodedRow stop,
             Encode(InstanceRecord(v1::RECORD_KIND_STOP, takeover.instance, claim->head.epoch, takeover.build), *takeover.clock));
   const EncodedRow* const last[] = {&stop};
-  TG_RETURN_IF_ERROR(CommitSurely(writer, last, writer.head().next_index + 1, takeover.deadline));
+  TG_RETURN_IF_ERROR(CommitSurely(writer, last, writer.head().next_index + 1, takeover.deadline, takeover.stopping));
   TG_RETURN_IF_ERROR(writer.Release());
   ++adopted_logs_;
   recovered_requests_ += closed;

@@ -36,7 +36,7 @@ class Opened final : public PostgresJournal {
   explicit Opened(JournalOptions options)
       : options_(std::move(options)),
         clock_(options_.clock != nullptr ? *options_.clock : base::SystemClock()),
-        queue_({options_.queue_rows_max, options_.queue_bytes_max, options_.queue_age_max}) {}
+        queue_({options_.queue_rows_max, options_.queue_bytes_max}) {}
   ~Opened() override { Stop(); }
 
   absl::Status Start();
@@ -49,6 +49,7 @@ class Opened final : public PostgresJournal {
   JournalStats stats() override;
 
  private:
+  absl::Status StartPartitions(base::Session& session);
   absl::StatusOr<Claim> ClaimLog(base::Session& session);
   TakeoverOptions Takeover(const base::PostgresOptions& postgres) const;
   void StartThreads(LogWriter log, const base::PostgresOptions& postgres);
@@ -64,8 +65,22 @@ class Opened final : public PostgresJournal {
   std::unique_ptr<RecordWriter> writer_;
   std::unique_ptr<Adopter> adopter_;
   std::thread watch_;
+  bool partitions_made_ = true;
   bool stopped_ = false;
 };
+
+absl::Status Opened::StartPartitions(base::Session& session) {
+  const auto strays = MakePartitions(session);
+  if (strays.ok()) {
+    if (*strays > 0) base::Warn("audit", "{} records lie in the default partition: was the clock wrong?", *strays);
+    return absl::OkStatus();
+  }
+  TG_ASSIGN(const bool enough, HasPartitions(session));
+  if (!enough) return base::Annotate(strays.status(), "there is no partition for today or tomorrow; does something read the audit log for long?");
+  base::Warn("audit", "partitions for the days to come could not be made; they are tried again: {}", base::Message(strays.status()));
+  partitions_made_ = false;
+  return absl::OkStatus();
+}
 
 absl::StatusOr<Claim> Opened::ClaimLog(base::Session& session) {
   if (const auto log = state_->log_id()) {
@@ -104,8 +119,7 @@ absl::Status Opened::Start() {
   {
     TG_ASSIGN(const auto session, base::Session::Connect(postgres));
     TG_RETURN_IF_ERROR(CheckDatabase(*session));
-    TG_ASSIGN(const std::int64_t strays, MakePartitions(*session));
-    if (strays > 0) base::Warn("audit", "{} records lie in the default partition: was the clock wrong?", strays);
+    TG_RETURN_IF_ERROR(StartPartitions(*session));
     if (auto id = SystemIdentifier(*session); id.ok()) cluster = *id;
     if (!options_.keys_url.empty()) {
       TG_ASSIGN(keys_, KeyWriter::Start(SessionOptions(options_, options_.keys_url, options_.keys_role, "tollgate journal keys"), queue_));
@@ -122,6 +136,8 @@ absl::Status Opened::Start() {
   TG_RETURN_IF_ERROR(state_->SetLog(log_id_, claim->head.next_index));
   LogWriter log(postgres, options_.claim, claim->head);
   TG_ASSIGN(recovered_, TakeOver(log, *claim, Takeover(postgres)));
+  // What this instance itself held beside a log that it has lost.
+  if (options_.recovery.taken && claim->previous != state_->instance()) TG_RETURN_IF_ERROR(options_.recovery.taken(state_->instance(), epoch_));
   state_->Acknowledged(log.head().next_index);
   if (recovered_ > 0) base::Info("audit", "log {}: {} requests that were left open are closed", log_id_, recovered_);
   StartThreads(std::move(log), postgres);
@@ -137,6 +153,7 @@ void Opened::StartThreads(LogWriter log, const base::PostgresOptions& postgres) 
   writer.build = options_.build;
   writer.settle = options_.recovery.settle;
   writer.clock = &clock_;
+  writer.partitions_made = partitions_made_;
   writer_ = std::make_unique<RecordWriter>(std::move(writer), std::move(log), queue_, *state_);
   watch_ = std::thread([this] {
     while (queue_.Expire(kWatchTick)) {

@@ -29,9 +29,9 @@ struct JournalOptions {
   std::string build;      // For START and STOP records.
 
   // Bounds. A refused entry costs its caller an UNAVAILABLE, never memory.
-  std::size_t queue_rows_max = 20'000;
-  std::size_t queue_bytes_max = 256u << 20;
-  std::chrono::milliseconds queue_age_max{5000};  // Entries that are not terminal never wait longer.
+  std::size_t queue_rows_max = 8192;
+  std::size_t queue_bytes_max = 64u << 20;
+  std::chrono::milliseconds queue_age_max{3000};  // Entries that are not terminal never wait longer.
   std::size_t batch_rows_max = 512;
   std::size_t batch_bytes_max = 4u << 20;
 

@@ -29,7 +29,7 @@ std::string_view Consequence(v1::RecordKind kind) {
 
 }  // namespace
 
-absl::Status JournalQueue::Refusal(v1::RecordKind kind, std::string_view what) const {
+absl::Status Refusal(v1::RecordKind kind, std::string_view what) {
   base::ErrorDetail detail;
   detail.reason = "AUDIT_UNAVAILABLE";
   detail.retry_after_ms = kRetryAfterMs;
@@ -251,11 +251,6 @@ bool JournalQueue::closed() const {
 bool JournalQueue::empty() const {
   base::Lock lock(mu_);
   return counts_.rows == 0;
-}
-
-bool JournalQueue::Settled() const {
-  base::Lock lock(mu_);
-  return counts_.rows == 0 && unanswered_.empty() && late_.empty();
 }
 
 void JournalQueue::SetTrouble(bool keys, const std::string& reason) {

@@ -33,6 +33,7 @@ struct Pending {
   Stage stage = Stage::kQueued;
   bool key_stored = false;
   bool answered = false;
+  bool own = false;      // A plain ABORT in place of a record that was refused.
   bool counted = false;  // Takes room in the queue; the journal's own records do not.
   std::uint64_t id = 0;
   Position position;
@@ -43,10 +44,12 @@ using PendingPtr = std::shared_ptr<Pending>;
 // Records that end a request which is on record: always taken in, never dropped.
 constexpr bool AlwaysWritten(v1::RecordKind kind) { return kind == v1::RECORD_KIND_FINAL || kind == v1::RECORD_KIND_ABORT; }
 
+// UNAVAILABLE with reason AUDIT_UNAVAILABLE, for whoever called the API: `what` happened, what follows for the caller, what to do.
+absl::Status Refusal(v1::RecordKind kind, std::string_view what);
+
 struct QueueLimits {
-  std::size_t rows_max = 20'000;
-  std::size_t bytes_max = 256u << 20;
-  std::chrono::milliseconds age_max{5000};
+  std::size_t rows_max = 8192;
+  std::size_t bytes_max = 64u << 20;
 };
 
 class JournalQueue {
@@ -74,8 +77,7 @@ class JournalQueue {
   void Close();  // No more entries.
   void Stop();   // Ends Expire and all waiting.
   bool closed() const;
-  bool empty() const;    // Nothing queued or sent.
-  bool Settled() const;  // Nobody waits for an answer either.
+  bool empty() const;  // Nothing queued or sent.
 
   // Why appends are being refused, per source ("records", "keys"); empty = it works.
   void SetTrouble(bool keys, const std::string& reason);
@@ -91,7 +93,6 @@ class JournalQueue {
   void Answer(const PendingPtr& pending, absl::StatusOr<Position> result, Answers& out) REQUIRES(mu_);
   void Leave(const PendingPtr& pending, Pending::Stage stage) REQUIRES(mu_);
   void Overdue(const PendingPtr& pending, Answers& out) REQUIRES(mu_);
-  absl::Status Refusal(v1::RecordKind kind, std::string_view what) const REQUIRES(mu_);
   static void Call(Answers& answers);
 
   const QueueLimits limits_;

@@ -72,7 +72,7 @@ void KeyWriter::Store(std::vector<PendingPtr>& group) {
     const bool passing =
         absl::IsUnavailable(status) || absl::IsAborted(status) || absl::IsUnknown(status) || absl::IsDeadlineExceeded(status);
     if (status.ok() || !passing) {
-      queue_.KeysStored(group, status);
+      queue_.KeysStored(group, status.ok() ? status : Refusal(v1::RECORD_KIND_REQUEST, "the keys database refuses the request's key"));
       if (!status.ok()) base::Error("audit", "keys were refused: {}", base::Message(status));
       break;
     }

@@ -11,7 +11,7 @@
 #include "audit/keys.h"
 #include "audit/wrap.h"
 #include "base/mutex.h"
-#include "base/postgres.h"
+#include "base/postgres_pool.h"
 
 namespace tollgate::audit {
 namespace {

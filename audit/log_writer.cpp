@@ -8,6 +8,14 @@
 #include <fmt/format.h>
 
 namespace tollgate::audit {
+namespace {
+
+// SQLSTATE classes 22 and 23, and a text that Postgres cannot hold: the same row would be refused again. Nothing else may condemn a row.
+bool RowsOwnFault(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status) || absl::IsAlreadyExists(status);
+}
+
+}  // namespace
 
 LogWriter::LogWriter(base::PostgresOptions postgres, std::chrono::milliseconds claim, const Head& head)
     : postgres_(std::move(postgres)), claim_(claim), head_(head) {}
@@ -54,8 +62,10 @@ LogWriter::Result LogWriter::Commit(std::span<const EncodedRow* const> rows, std
     session_.reset();
     return {Fate::kInDoubt, stored.status()};
   }
-  const bool passing = absl::IsUnavailable(stored.status()) || absl::IsAborted(stored.status());
-  return {passing ? Fate::kNothing : Fate::kRejected, stored.status()};
+  if (RowsOwnFault(stored.status())) return {Fate::kRejected, stored.status()};
+  // A revoked right, a changed table, a bug: somebody mends it. A fresh session then knows nothing of how things were.
+  if (!absl::IsUnavailable(stored.status()) && !absl::IsAborted(stored.status())) session_.reset();
+  return {Fate::kNothing, stored.status()};
 }
 
 LogWriter::Result LogWriter::Renew() {

@@ -17,7 +17,7 @@ class LogWriter {
   enum class Fate {
     kDone,      // Committed; attached.
     kNothing,   // Nothing was written; may be tried again.
-    kRejected,  // Nothing was written, for something in the batch itself.
+    kRejected,  // Nothing was written, for a value or a constraint: something in the batch itself.
     kInDoubt,   // Attach() will tell.
     kLost,      // Another owner has the log. Final.
   };

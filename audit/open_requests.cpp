@@ -153,7 +153,7 @@ Entry InstanceRecord(v1::RecordKind kind, base::InstanceId instance, std::int64_
 }
 
 absl::Status CommitSurely(LogWriter& writer, std::span<const EncodedRow* const> rows, std::int64_t open_from,
-                          std::chrono::steady_clock::time_point deadline) {
+                          std::chrono::steady_clock::time_point deadline, const std::function<bool()>& stopping) {
   std::chrono::milliseconds pause{50};
   while (true) {
     LogWriter::Result result{LogWriter::Fate::kNothing, absl::OkStatus()};
@@ -167,7 +167,7 @@ absl::Status CommitSurely(LogWriter& writer, std::span<const EncodedRow* const> 
       if (result.fate == LogWriter::Fate::kDone) return absl::OkStatus();
     }
     if (result.fate == LogWriter::Fate::kLost || result.fate == LogWriter::Fate::kRejected) return result.status;
-    if (std::chrono::steady_clock::now() + pause > deadline) return base::Unavailable(base::Message(result.status));
+    if (std::chrono::steady_clock::now() + pause > deadline || (stopping && stopping())) return base::Unavailable(base::Message(result.status));
     std::this_thread::sleep_for(pause);
     pause = std::min(2 * pause, std::chrono::milliseconds(1000));
   }
@@ -189,7 +189,7 @@ absl::StatusOr<std::int64_t> TakeOver(LogWriter& writer, const Claim& claim, con
       for (const EncodedRow& row : rows) batch.push_back(&row);
       const std::int64_t first_open =
           i < open.size() ? open[i].position.index : writer.head().next_index + static_cast<std::int64_t>(rows.size());
-      TG_RETURN_IF_ERROR(CommitSurely(writer, batch, first_open, options.deadline));
+      TG_RETURN_IF_ERROR(CommitSurely(writer, batch, first_open, options.deadline, options.stopping));
       rows.clear();
     }
     if (i == open.size()) break;

@@ -22,6 +22,7 @@ struct TakeoverOptions {
   base::InstanceId instance;                       // Who takes over.
   std::string build;
   const RecoveryCallbacks* callbacks = nullptr;
+  std::function<bool()> stopping;  // Gives up with UNAVAILABLE once true. May be empty.
   const base::Clock* clock = nullptr;
 };
 
@@ -32,8 +33,8 @@ absl::StatusOr<std::int64_t> TakeOver(LogWriter& writer, const Claim& claim, con
 // A START or STOP record.
 Entry InstanceRecord(v1::RecordKind kind, base::InstanceId instance, std::int64_t epoch, const std::string& build);
 
-// Commits, however often the connection breaks, until `deadline`. For takeovers and the last record, not for the queue.
+// Commits, however often the connection breaks, until `deadline` or `stopping`. For takeovers and the last record, not for the queue.
 absl::Status CommitSurely(LogWriter& writer, std::span<const EncodedRow* const> rows, std::int64_t open_from,
-                          std::chrono::steady_clock::time_point deadline);
+                          std::chrono::steady_clock::time_point deadline, const std::function<bool()>& stopping = {});
 
 }  // namespace tollgate::audit

@@ -16,7 +16,7 @@ namespace tollgate::audit {
 struct Claim {
   Head head;
   std::int64_t open_from = 0;
-  base::InstanceId previous;  // Who wrote it before: what that one held is dead.
+  base::InstanceId previous;  // Who wrote it before, itself for a new log: what that one held is dead.
 };
 
 // A log whose claim has lapsed.
@@ -30,7 +30,7 @@ struct Lapsed {
 // now.
 absl::StatusOr<std::optional<Claim>> TakeBack(base::Session& session, std::int32_t log_id, base::InstanceId instance,
                                               std::chrono::milliseconds claim);
-// A released log, or a new one.
+// A log that names this instance, else a released one, else a new one. As above, the caller knows the predecessor dead.
 absl::StatusOr<Claim> TakeFree(base::Session& session, base::InstanceId instance, std::chrono::milliseconds claim);
 absl::StatusOr<std::vector<Lapsed>> FindLapsed(base::Session& session, std::int32_t own_log);
 // Nothing if its owner came back or another was quicker. The row goes on naming the dead instance until the log is taken by a new owner.
@@ -42,7 +42,10 @@ absl::StatusOr<std::optional<std::int64_t>> NextIndex(base::Session& session, st
 // FAILED_PRECONDITION, naming what to change: a role that may change records, a setting that loses commits, a standby, no schema.
 absl::Status CheckDatabase(base::Session& session);
 // Makes partitions for the days to come; gives the rows that lie in the default partition (should be none).
+// Needs the log to itself for a moment, in which all writers wait: gives up with ABORTED after 50 ms of waiting for readers.
 absl::StatusOr<std::int64_t> MakePartitions(base::Session& session);
+// Whether today and tomorrow (UTC) have theirs.
+absl::StatusOr<bool> HasPartitions(base::Session& session);
 absl::StatusOr<std::string> SystemIdentifier(base::Session& session);
 
 }  // namespace tollgate::audit

@@ -13,7 +13,6 @@
 namespace tollgate::audit {
 namespace {
 
-constexpr std::string_view kPrefix = "RECORD_KIND_";
 constexpr std::chrono::seconds kViewTime{5};
 constexpr char kColumns[] = "log_id, leaf_index, message, leaf_hash, content IS NOT NULL";
 
@@ -216,24 +215,6 @@ absl::StatusOr<v1::SealedContent> Reader::OpenContent(const Viewer& viewer, Posi
   body.set_index(position.index);
   TG_RETURN_IF_ERROR(AppendAndWait(*journal_, std::move(view), std::chrono::steady_clock::now() + kViewTime).status());
   return OpenSealed(*key, record, stored);
-}
-
-std::string KindName(v1::RecordKind kind) {
-  const std::string& name = v1::RecordKind_Name(kind);
-  return name.starts_with(kPrefix) ? name.substr(kPrefix.size()) : fmt::format("KIND_{}", static_cast<int>(kind));
-}
-
-absl::StatusOr<v1::RecordKind> ParseKind(std::string_view name) {
-  std::string upper(name);
-  std::transform(upper.begin(), upper.end(), upper.begin(),
-                 [](unsigned char c) { return static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c); });
-  std::string known;
-  for (int i = v1::RECORD_KIND_REQUEST; i <= v1::RecordKind_MAX; ++i) {
-    const auto kind = static_cast<v1::RecordKind>(i);
-    if (KindName(kind) == upper) return kind;
-    known += fmt::format("{}{}", known.empty() ? "" : ", ", KindName(kind));
-  }
-  return base::InvalidArgument(fmt::format("there is no kind \"{}\"; there are {}", name, known));
 }
 
 }  // namespace tollgate::audit

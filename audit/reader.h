@@ -14,7 +14,7 @@
 #include "audit/record.h"
 #include "base/clock.h"
 #include "base/crypto.h"
-#include "base/postgres.h"
+#include "base/postgres_pool.h"
 #include "base/status.h"
 #include "base/uuid.h"
 
@@ -79,9 +79,5 @@ class Reader {
   Keys* keys_;
   Journal* journal_;
 };
-
-// "REQUEST" and back; INVALID_ARGUMENT names the kinds there are.
-std::string KindName(v1::RecordKind kind);
-absl::StatusOr<v1::RecordKind> ParseKind(std::string_view name);
 
 }  // namespace tollgate::audit

@@ -22,6 +22,7 @@ namespace {
 using Fate = LogWriter::Fate;
 constexpr std::chrono::milliseconds kFirstPause{20};
 constexpr std::chrono::milliseconds kLongestPause{1000};
+constexpr std::chrono::minutes kPartitionsPause{1};
 
 std::int64_t NowUs() {
   return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -39,7 +40,7 @@ RecordWriter::RecordWriter(Options options, LogWriter log, JournalQueue& queue, 
       log_(std::move(log)),
       queue_(queue),
       state_(state),
-      partitions_day_(DayOf(options_.clock->Wall())),
+      partitions_day_(options_.partitions_made ? DayOf(options_.clock->Wall()) : 0),
       thread_([this] { Run(); }) {}
 
 RecordWriter::~RecordWriter() {
@@ -189,12 +190,19 @@ RecordWriter::Next RecordWriter::Attempt(std::vector<PendingPtr>& group) {
       return group.empty() ? Next::kGone : Next::kAgain;
     case Fate::kRejected: break;
   }
-  if (group.size() > 1) return Next::kRejected;
+  return group.size() > 1 ? Next::kRejected : Refused(group, result.status);
+}
+
+RecordWriter::Next RecordWriter::Refused(std::vector<PendingPtr>& group, const absl::Status& why) {
+  const PendingPtr refused = group[0];
+  const EncodedRow& row = refused->row;
   ++counters_.quarantined;
-  base::Error("audit", "a {} record was refused by the database: {}", v1::RecordKind_Name(group[0]->row.kind),
-              base::Message(result.status));
-  queue_.Fail(group[0], base::Annotate(result.status, "the record was refused by the database"));
-  return Next::kGone;
+  base::Error("audit", "a {} record was refused by the database: {}", v1::RecordKind_Name(row.kind), base::Message(why));
+  const bool closes = IsTerminal(row.kind) && open_.contains(row.request) && !refused->own;
+  if (closes) group[0] = PlainAbort(*refused);
+  // What the database said names its tables: that is for the operator's log, not for who called the API.
+  queue_.Fail(refused, Refusal(row.kind, "the audit database refuses this record"));
+  return closes ? Next::kAgain : Next::kGone;
 }
 
 std::int64_t RecordWriter::OpenFrom(const std::vector<PendingPtr>& group) const {
@@ -230,6 +238,37 @@ void RecordWriter::Stored(const std::vector<PendingPtr>& group, std::int64_t fir
   queue_.Durable(group, log_.head().log_id, first_index);
 }
 
+PendingPtr RecordWriter::Own(Entry entry) const {
+  auto row = Encode(std::move(entry), *options_.clock);
+  TG_CHECK(row.ok(), "the journal's own record cannot be stored");
+  auto pending = std::make_shared<Pending>();
+  pending->row = *std::move(row);
+  pending->bytes = pending->row.bytes();
+  pending->enqueued = std::chrono::steady_clock::now();
+  pending->deadline = Journal::kNoDeadline;
+  pending->own = true;
+  return pending;
+}
+
+PendingPtr RecordWriter::PlainAbort(const Pending& refused) const {
+  v1::Record was;
+  TG_CHECK(was.ParseFromString(refused.row.message), "a record that was serialised here does not parse");
+  Entry entry;
+  v1::Record& record = entry.record;
+  record.set_kind(v1::RECORD_KIND_ABORT);
+  record.set_request_id(was.request_id());
+  record.set_attempt(1);
+  record.set_org_id(was.org_id());
+  record.set_team_id(was.team_id());
+  record.set_project_id(was.project_id());
+  record.set_key_id(was.key_id());
+  record.set_end_user_hmac(was.end_user_hmac());
+  record.mutable_end()->set_reason("JOURNAL_REFUSED");
+  record.mutable_end()->set_delivered_bytes(was.end().delivered_bytes());
+  record.mutable_end()->mutable_tokens();
+  return Own(std::move(entry));
+}
+
 PendingPtr RecordWriter::LateAbort(const Pending& request) {
   OpenRequest open;
   open.position = request.position;
@@ -247,14 +286,9 @@ PendingPtr RecordWriter::LateAbort(const Pending& request) {
     }
     entry.companions = *std::move(companions);
   }
-  auto row = Encode(std::move(entry), *options_.clock);
-  TG_CHECK(row.ok(), "the journal's own record cannot be stored");
-  auto pending = std::make_shared<Pending>();
-  pending->row = *std::move(row);
-  pending->bytes = pending->row.bytes();
-  pending->enqueued = std::chrono::steady_clock::now();
-  pending->deadline = Journal::kNoDeadline;
-  return pending;
+  PendingPtr abort = Own(std::move(entry));
+  abort->own = false;  // Should its companions be refused, a plain one goes in its place.
+  return abort;
 }
 
 void RecordWriter::CloseLate() {
@@ -286,10 +320,19 @@ void RecordWriter::Heartbeat() {
   if (result.fate == Fate::kLost) return Lose();
   if (result.fate != Fate::kDone) return Trouble(result.status);
   Well();
+  MakePartitionsDaily();
+}
+
+void RecordWriter::MakePartitionsDaily() {
   const std::int64_t today = DayOf(options_.clock->Wall());
-  if (today == partitions_day_) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (today == partitions_day_ || now < partitions_again_) return;
+  partitions_again_ = now + kPartitionsPause;
   const auto strays = MakePartitions(log_.session());
-  if (!strays.ok()) return base::Warn("audit", "partitions could not be made: {}", base::Message(strays.status()));
+  if (!strays.ok()) {
+    return base::Warn("audit", "partitions could not be made, and are tried again in a minute; does something read the audit log for long? {}",
+                      base::Message(strays.status()));
+  }
   partitions_day_ = today;
   if (*strays > 0) base::Warn("audit", "{} records lie in the default partition: was the clock wrong?", *strays);
 }

@@ -29,6 +29,7 @@ class RecordWriter {
     base::InstanceId instance;
     std::string build;
     SettleOpen settle;
+    bool partitions_made = true;  // False: they are tried again at the next heartbeats.
     const base::Clock* clock = nullptr;
   };
 
@@ -54,8 +55,12 @@ class RecordWriter {
   void Stored(const std::vector<PendingPtr>& group, std::int64_t first_index);
   std::int64_t OpenFrom(const std::vector<PendingPtr>& group) const;
   void CloseLate();
+  Next Refused(std::vector<PendingPtr>& group, const absl::Status& why);
+  PendingPtr Own(Entry entry) const;
+  PendingPtr PlainAbort(const Pending& refused) const;
   PendingPtr LateAbort(const Pending& request);
   void Heartbeat();
+  void MakePartitionsDaily();
   void Stop();
   void Trouble(const absl::Status& status);
   void Well();
@@ -73,6 +78,7 @@ class RecordWriter {
   bool troubled_ = false;
   bool abandoned_ = false;  // A batch was given up at the end; its fate is not known here.
   std::int64_t partitions_day_ = 0;
+  TimePoint partitions_again_{};  // Not before this.
   std::atomic<bool> lost_{false};
   std::atomic<std::int64_t> sent_at_us_{0};  // 0 = nothing under way.
   mutable base::Mutex mu_;

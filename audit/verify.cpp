@@ -98,6 +98,7 @@ absl::StatusOr<VerifyReport> VerifyLog(base::Session& session, std::int32_t log_
       ++report.size;
     }
     if (options.progress) options.progress(report.size, size);
+    if (options.keep_going) TG_RETURN_IF_ERROR(options.keep_going());
   }
   report.root = tree.Root();
   if (!report.bad_index && options.size < 0) {

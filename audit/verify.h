@@ -19,6 +19,7 @@ struct VerifyOptions {
   std::int64_t size = -1;  // Verify the first `size` records; -1 = as many as the head says.
   std::int64_t rows_per_query = 2000;
   std::function<void(std::int64_t done, std::int64_t of)> progress;  // May be empty.
+  std::function<absl::Status()> keep_going;                          // Asked after each chunk; an error ends it with that. May be empty.
 };
 
 struct VerifyReport {

@@ -55,11 +55,10 @@ std::string WithLimits(const PostgresOptions& options) {
 }
 
 Rows ReadRows(const pqxx::result& result) {
-  Rows rows;
-  rows.affected_ = static_cast<std::int64_t>(result.affected_rows());
-  rows.rows_.reserve(result.size());
+  std::vector<Rows::Row> rows;
+  rows.reserve(result.size());
   for (const auto& line : result) {
-    auto& out = rows.rows_.emplace_back();
+    auto& out = rows.emplace_back();
     out.reserve(line.size());
     for (const auto& field : line) {
       if (field.is_null()) {
@@ -69,7 +68,7 @@ Rows ReadRows(const pqxx::result& result) {
       }
     }
   }
-  return rows;
+  return Rows(std::move(rows), static_cast<std::int64_t>(result.affected_rows()));
 }
 
 // libpqxx drops the SQLSTATE of some kinds of error and keeps only its own class for them.

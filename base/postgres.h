@@ -3,7 +3,7 @@
 // Errors: UNAVAILABLE the connection is broken or the statement timed out; ABORTED serialization failure, deadlock or lock timeout
 // (try the transaction again); UNKNOWN the connection broke during COMMIT, or during a statement that Run sent by itself and that is
 // more than a SELECT (ask, never repeat blindly); ALREADY_EXISTS unique violation; FAILED_PRECONDITION foreign-key or check violation;
-// PERMISSION_DENIED; INVALID_ARGUMENT a text with a zero byte, or a URL that cannot be read; INTERNAL everything else. Messages name the
+// PERMISSION_DENIED; INVALID_ARGUMENT a value that its column cannot hold, or a URL that cannot be read; INTERNAL everything else. Messages name the
 // statement's purpose and SQLSTATE, never parameters, hosts or passwords.
 //
 // Deadlines: a call returns within statement_timeout and one second also when the server is frozen or its host is gone (the connection
@@ -11,11 +11,13 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/companion.h"
@@ -35,6 +37,11 @@ struct PostgresOptions {
 // A result: rows of optional text in Postgres's output form; bytea columns are read with Bytes().
 class Rows {
  public:
+  using Row = std::vector<std::optional<std::string>>;
+
+  Rows() = default;
+  Rows(std::vector<Row> rows, std::int64_t affected) : rows_(std::move(rows)), affected_(affected) {}
+
   std::size_t size() const { return rows_.size(); }
   bool empty() const { return rows_.empty(); }
   bool IsNull(std::size_t row, std::size_t column) const { return !rows_[row][column].has_value(); }
@@ -44,7 +51,8 @@ class Rows {
   std::string Bytes(std::size_t row, std::size_t column) const;         // Decodes bytea's hex form.
   std::int64_t affected() const { return affected_; }
 
-  std::vector<std::vector<std::optional<std::string>>> rows_;  // Filled by Session.
+ private:
+  std::vector<Row> rows_;
   std::int64_t affected_ = 0;
 };
 
@@ -73,29 +81,6 @@ class Session {
   virtual bool broken() const = 0;
   // Asks the server to end what runs on this connection; from another thread. Best effort; takes up to a few seconds.
   virtual void Cancel() = 0;
-};
-
-// A few sessions, each with a thread of its own, behind one bounded queue. Thread-safe.
-class SessionPool {
- public:
-  struct Options {
-    PostgresOptions postgres;
-    int sessions = 2;
-    int queue_max = 1000;                         // RESOURCE_EXHAUSTED beyond.
-    std::chrono::milliseconds queue_timeout{2000};  // UNAVAILABLE for a job that waited longer.
-  };
-  using Job = std::function<void(absl::StatusOr<Session*>)>;  // Called once on a pool thread; an error means there is no session.
-
-  explicit SessionPool(Options options);
-  ~SessionPool();  // Finishes what is queued with CANCELLED, joins.
-
-  absl::Status Submit(Job job);
-  // Runs `body` on a pool thread and waits. Not from I/O threads.
-  absl::Status RunAndWait(const std::function<absl::Status(Session&)>& body);
-
- private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace tollgate::base

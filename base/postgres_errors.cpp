@@ -23,6 +23,7 @@ struct CodeRow {
 // In order of precedence.
 constexpr std::array kCodes = {
     CodeRow{"08", StatusCode::kUnavailable, "the connection is broken"},
+    CodeRow{"22", StatusCode::kInvalidArgument, "a value is not one that its column can hold"},
     CodeRow{"23505", StatusCode::kAlreadyExists, "it exists already"},
     CodeRow{"23P01", StatusCode::kAlreadyExists, "it overlaps with one that exists"},
     CodeRow{"23", StatusCode::kFailedPrecondition, "a constraint forbids it"},

@@ -11,7 +11,7 @@
 
 #include "base/diagnostics.h"
 #include "base/mutex.h"
-#include "base/postgres.h"
+#include "base/postgres_pool.h"
 
 namespace tollgate::base {
 namespace {

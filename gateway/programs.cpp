@@ -6,9 +6,8 @@
 #include <iostream>
 
 #include <fmt/format.h>
-#include <pwd.h>
-#include <unistd.h>
 
+#include "gateway/cli/user_name.h"
 #include "gateway/config/config.h"
 #include "gateway/dev/demo.h"
 #include "gateway/dev/dev.h"
@@ -35,11 +34,6 @@ int Serve(const cli::ServeCommand& command) {
   return ended.ok() ? cli::kDone : Fail(ended);
 }
 
-std::string UserName() {
-  const passwd* entry = getpwuid(geteuid());
-  return entry == nullptr ? std::to_string(geteuid()) : entry->pw_name;
-}
-
 absl::Status MigrateOne(const char* what, const v1::Config& config, const std::string& url,
                         std::span<const migrate::Migration> migrations) {
   base::PostgresOptions options;
@@ -58,7 +52,7 @@ absl::Status MigrateAll(const v1::Config& config, const std::string& owner) {
   TG_RETURN_IF_ERROR(MigrateOne("records, directory and usage", config, config.postgres().url(), migrate::MainMigrations()));
   TG_RETURN_IF_ERROR(MigrateOne("content keys", config, config.postgres().keys_url(), migrate::KeysMigrations()));
   TG_ASSIGN(const serve::InstallationSecrets secrets, serve::ReadSecrets(config.secrets(), false));
-  const std::string user = UserName();
+  const std::string user = cli::UserName();
   TG_ASSIGN(const auto key, migrate::MakeFirstOwner({.postgres_url = config.postgres().url(),
                                                      .keys_url = config.postgres().keys_url(),
                                                      .state_dir = config.state_dir() + "/migrate",

@@ -37,7 +37,6 @@ struct EngineOpened {
 struct EngineWork {
   int slot = 0;
   std::int64_t prompt_tokens = 0;
-  std::int64_t output_tokens_max = 1;  // An engine that chooses several tokens in a step gives no more than these.
 };
 
 // A token that was chosen, or why the slot can go no further. Several may stand for one slot, in order.

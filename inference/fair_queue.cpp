@@ -77,17 +77,6 @@ std::int64_t FairQueue::GapTokens() const {
   return size_ == 0 ? 0 : most - least;
 }
 
-std::optional<base::MonoTime> FairQueue::EarliestDeadline() const {
-  std::optional<base::MonoTime> earliest;
-  for (const auto& [id, account] : accounts_) {
-    for (const auto& sequence : account.waiting) {
-      const base::MonoTime own = std::min(sequence->queue_deadline, sequence->request.deadline.value_or(base::MonoTime::max()));
-      if (!earliest || own < *earliest) earliest = own;
-    }
-  }
-  return earliest;
-}
-
 int FairQueue::Present(base::MonoTime now) const {
   int present = 0;
   for (const auto& [id, account] : accounts_) {

@@ -70,7 +70,6 @@ class FairQueue {
 
   int size() const { return size_; }
   std::int64_t GapTokens() const;  // Most minus least served of those that wait.
-  std::optional<base::MonoTime> EarliestDeadline() const;
 
  private:
   int Present(base::MonoTime now) const;

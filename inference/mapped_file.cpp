@@ -1,3 +1,5 @@
+// A private mapping; the descriptor is closed at once, the mapping keeps the file. An empty file has no mapping, and is no error here.
+//
 // Tested by tests/inference/gguf_test.cpp.
 #include "inference/mapped_file.h"
 

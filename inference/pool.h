@@ -38,7 +38,7 @@ struct ModelOptions {
   int threads = 0;                                  // 0 = one a core but one, which is left to everything else.
   int step_tokens_max = 512;                        // Most tokens in one step, 16 to 4096.
   std::chrono::milliseconds step_target{100};       // Prompt chunks beside running sequences are cut so that a step takes about this.
-  int queue_sequences_max = 256;                    // 0 to 100,000 waiting for a slot.
+  int queue_sequences_max = 64;                     // 0 to 100,000 waiting for a slot.
   std::chrono::milliseconds queue_timeout{30'000};  // The longest wait for a slot.
   std::int64_t stream_buffer_bytes = 8192;          // Text a stream holds before its sequence parks.
 };

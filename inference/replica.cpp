@@ -134,8 +134,7 @@ void Replica::Plan() {
       prompts_.push_back(sequence.get());
       continue;
     }
-    const std::int64_t limit = std::min(sequence->output_limit, sequence->control.allowance);
-    work_.push_back({sequence->slot, 0, limit - sequence->decoded});
+    work_.push_back({sequence->slot, 0});
   }
   if (prompts_.empty()) return;
   std::sort(prompts_.begin(), prompts_.end(), [](const Sequence* a, const Sequence* b) {
@@ -145,7 +144,7 @@ void Replica::Plan() {
   for (Sequence* sequence : prompts_) {
     if (left == 0) return;
     const std::int64_t chunk = std::min(left, sequence->prompt_left);
-    work_.push_back({sequence->slot, chunk, std::min(sequence->output_limit, sequence->control.allowance)});
+    work_.push_back({sequence->slot, chunk});
     left -= chunk;
   }
 }

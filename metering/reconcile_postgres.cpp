@@ -107,7 +107,8 @@ void Compare(const base::Rows& rows, std::size_t r, Reconciliation& sum) {
 
 }  // namespace
 
-absl::StatusOr<Reconciliation> Reconcile(base::Session& session, base::WallTime from, base::WallTime to) {
+absl::StatusOr<Reconciliation> Reconcile(base::Session& session, base::WallTime from, base::WallTime to,
+                                         const std::function<absl::Status()>& keep_going) {
   if (from >= to) return base::InvalidArgument("the period to reconcile ends after it begins");
   Reconciliation sum;
   const std::int64_t from_us = base::ToMicros(from), to_us = base::ToMicros(to);
@@ -115,6 +116,7 @@ absl::StatusOr<Reconciliation> Reconcile(base::Session& session, base::WallTime 
   while (true) {
     TG_ASSIGN(const base::Rows rows, session.Run("reconcile records", kRecords, {from_us, to_us, log, index, kPage}));
     for (std::size_t r = 0; r < rows.size(); ++r) Compare(rows, r, sum);
+    if (keep_going) TG_RETURN_IF_ERROR(keep_going());
     if (static_cast<std::int64_t>(rows.size()) < kPage) break;
     log = rows.Int(rows.size() - 1, 0);
     index = rows.Int(rows.size() - 1, 1);
@@ -126,6 +128,7 @@ absl::StatusOr<Reconciliation> Reconcile(base::Session& session, base::WallTime 
     Differ(sum, fmt::format("request {}: there is a usage row but no record that ends it", usage.Text(0, 2)));
     sum.differences += n - 1;
   }
+  if (keep_going) TG_RETURN_IF_ERROR(keep_going());
   TG_ASSIGN(const base::Rows transfers, session.Run("reconcile transfers", kOrphanTransfer, {from_us, to_us}));
   if (const std::int64_t n = transfers.Int(0, 0); n > 0) {
     sum.transfers += n;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -58,6 +59,8 @@ struct Reconciliation {
 
 // Compares every terminal record of [from, to) with its usage row and its transfer, recomputes the amount from the pinned price, and
 // looks for usage and transfers that no record has. Reads in steps of a few thousand rows; memory stays flat.
-absl::StatusOr<Reconciliation> Reconcile(base::Session& session, base::WallTime from, base::WallTime to);
+// `keep_going` (may be empty) is asked after each step; an error ends the work with that.
+absl::StatusOr<Reconciliation> Reconcile(base::Session& session, base::WallTime from, base::WallTime to,
+                                         const std::function<absl::Status()>& keep_going = {});
 
 }  // namespace tollgate::metering

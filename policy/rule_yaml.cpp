@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/nearest_word.h"
 #include "policy/catalog.h"
 #include "policy/yaml_reader.h"
 
@@ -211,7 +212,7 @@ class PolicyReader {
     for (const std::string& name : names) {
       const BuiltIn* entry = FindBuiltIn(catalog, name);
       if (entry == nullptr) {
-        const std::string_view near = NearestWord(name, known);
+        const std::string_view near = base::NearestWord(name, known);
         return yaml_.Wrong(node, near.empty() ? fmt::format("unknown {} detector '{}'; there are {}", kind, name, fmt::join(known, ", "))
                                               : fmt::format("unknown {} detector '{}'; did you mean '{}'?", kind, name, near));
       }

@@ -5,46 +5,15 @@
 
 #include <algorithm>
 #include <charconv>
-#include <numeric>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "base/encoding.h"
+#include "base/nearest_word.h"
 #include "policy/rule_yaml.h"
 
 namespace tollgate::policy {
-namespace {
-
-std::size_t EditDistance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), 0u);
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({substituted, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row.back();
-}
-
-}  // namespace
-
-std::string_view NearestWord(std::string_view word, const std::vector<std::string_view>& known) {
-  std::string_view best;
-  std::size_t least = 1 + word.size() / 3;
-  for (const std::string_view candidate : known) {
-    const std::size_t distance = word.size() > 40 ? least : EditDistance(word, candidate);
-    if (distance <= least && (best.empty() || distance < least)) {
-      least = distance;
-      best = candidate;
-    }
-  }
-  return best;
-}
 
 absl::Status YamlReader::Wrong(const YAML::Mark& at, std::string_view what) const {
   return PolicyError(source_, at.line + 1, at.column + 1, what);
@@ -61,7 +30,7 @@ absl::StatusOr<YamlReader::Fields> YamlReader::Map(const YAML::Node& node, std::
       return Wrong(entry.first, fmt::format("a field's name is a word; {} has the fields {}", what, fmt::join(names, ", ")));
     const std::string& name = entry.first.Scalar();
     if (std::find(names.begin(), names.end(), name) == names.end()) {
-      const std::string_view near = NearestWord(name, names);
+      const std::string_view near = base::NearestWord(name, names);
       if (!near.empty()) return Wrong(entry.first, fmt::format("unknown field '{}'; did you mean '{}'?", name, near));
       return Wrong(entry.first, fmt::format("unknown field '{}'; {} has the fields {}", name, what, fmt::join(names, ", ")));
     }

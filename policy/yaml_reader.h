@@ -37,7 +37,4 @@ class YamlReader {
   std::string source_;
 };
 
-// The word of `known` nearest to `word`, if it is near enough to be meant; else empty.
-std::string_view NearestWord(std::string_view word, const std::vector<std::string_view>& known);
-
 }  // namespace tollgate::policy

@@ -6,6 +6,9 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
+
+#include "base/postgres_pool.h"
 #include "gateway/admin/handlers.h"
 #include "gateway/admin/workers.h"
 #include "gateway/grpc/grpc_status.h"
@@ -29,6 +32,17 @@ base::SessionPool::Options PoolOf(const base::PostgresOptions& postgres, int ses
   return options;
 }
 
+// A call; deletes itself when gRPC is done with it, which comes after Finish.
+class Call final : public Reactor {
+ public:
+  const std::atomic<bool>& gone() const { return gone_; }
+  void OnCancel() override { gone_ = true; }
+  void OnDone() override { delete this; }
+
+ private:
+  std::atomic<bool> gone_{false};
+};
+
 class Counter {
  public:
   Counter(Desk& desk, Workers& workers) : desk_(desk), workers_(workers) {}
@@ -36,20 +50,20 @@ class Counter {
   template <typename Request, typename Reply>
   Reactor* Serve(Context* context, const Request* request, Reply* reply, const char* method,
                  absl::Status (*handler)(const Caller&, const Request&, Reply&)) {
-    Reactor* reactor = context->DefaultReactor();
+    Call* call = new Call;
     const std::string bearer = grpc_front::BearerOf(*context);
-    const absl::Status taken = workers_.Submit([this, reactor, request, reply, method, handler, bearer] {
-      reactor->Finish(grpc_front::ToGrpcStatus(Run(*request, *reply, method, handler, bearer)));
+    const absl::Status taken = workers_.Submit([this, call, request, reply, method, handler, bearer] {
+      call->Finish(grpc_front::ToGrpcStatus(Run(*request, *reply, method, handler, bearer, call->gone())));
     });
-    if (!taken.ok()) reactor->Finish(grpc_front::ToGrpcStatus(taken));
-    return reactor;
+    if (!taken.ok()) call->Finish(grpc_front::ToGrpcStatus(taken));
+    return call;
   }
 
  private:
   template <typename Request, typename Reply>
   absl::Status Run(const Request& request, Reply& reply, const char* method, absl::Status (*handler)(const Caller&, const Request&, Reply&),
-                   const std::string& bearer) {
-    TG_ASSIGN(const Caller caller, Caller::Admit(desk_, method, bearer));
+                   const std::string& bearer, const std::atomic<bool>& gone) {
+    TG_ASSIGN(const Caller caller, Caller::Admit(desk_, method, bearer, gone));
     return handler(caller, request, reply);
   }
 
@@ -207,7 +221,7 @@ struct AdminServices::Impl {
         verify_pool(PoolOf(options.verify_postgres, 1)),
         usage_pool(PoolOf(options.usage_postgres, 1)),
         reader(audit_pool, collaborators.keys, collaborators.journal),
-        desk{std::move(collaborators), usage_pool, verify_pool, reader},
+        desk{std::move(collaborators), usage_pool, verify_pool, reader, {}},
         workers(options.threads, static_cast<std::size_t>(options.queue_max)) {}
 
   base::SessionPool audit_pool;
@@ -227,6 +241,8 @@ struct AdminServices::Impl {
 AdminServices::AdminServices(AdminOptions options, AdminCollaborators collaborators)
     : impl_(std::make_unique<Impl>(options, std::move(collaborators))) {}
 AdminServices::~AdminServices() = default;
+
+void AdminServices::Stop() { impl_->desk.stopping = true; }
 
 std::vector<std::pair<std::string_view, grpc::Service*>> AdminServices::services() {
   return {{"tollgate.v1.Directory", &impl_->directory},

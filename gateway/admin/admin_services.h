@@ -51,6 +51,10 @@ class AdminServices {
   AdminServices(AdminOptions options, AdminCollaborators collaborators);
   ~AdminServices();  // After the server that they were mounted on.
 
+  // Ends long work (verifying, reconciling) at its next step with UNAVAILABLE, and keeps more from starting. Before the server's Shutdown,
+  // which waits for running calls. Any thread.
+  void Stop();
+
   // Full name and service, for GrpcServer::AddService before it starts. Owned here.
   std::vector<std::pair<std::string_view, grpc::Service*>> services();
 

@@ -159,6 +159,9 @@ absl::Status ShowRecord(const Caller& caller, const v1::ShowRecordRequest& reque
 absl::Status VerifyLogs(const Caller& caller, const v1::VerifyLogRequest& request, v1::VerifyLogReply& reply) {
   TG_RETURN_IF_ERROR(caller.Need(Permission::kVerifyAudit, true));
   return caller.desk().verify.RunAndWait([&](base::Session& session) -> absl::Status {
+    audit::VerifyOptions options;
+    options.keep_going = [&caller] { return caller.KeepGoing(); };
+    TG_RETURN_IF_ERROR(caller.KeepGoing());
     std::vector<std::int32_t> logs;
     if (request.has_log_id()) {
       logs.push_back(request.log_id());
@@ -167,7 +170,7 @@ absl::Status VerifyLogs(const Caller& caller, const v1::VerifyLogRequest& reques
     }
     reply.set_ok(true);
     for (const std::int32_t log : logs) {
-      TG_ASSIGN(const audit::VerifyReport report, audit::VerifyLog(session, log));
+      TG_ASSIGN(const audit::VerifyReport report, audit::VerifyLog(session, log, options));
       v1::VerifiedLog& out = *reply.add_logs();
       out.set_log_id(report.log_id);
       out.set_size(report.size);

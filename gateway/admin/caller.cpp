@@ -25,14 +25,20 @@ absl::Status Denied(const directory::Key& key, identity::Permission permission, 
 
 }  // namespace
 
-absl::StatusOr<Caller> Caller::Admit(Desk& desk, std::string_view method, std::string_view bearer) {
+absl::StatusOr<Caller> Caller::Admit(Desk& desk, std::string_view method, std::string_view bearer, const std::atomic<bool>& gone) {
   const auto permission = identity::PermissionOf(method);
   if (!permission.has_value()) return base::PermissionDenied("this call is not in the table of permissions; nobody may make it");
   TG_ASSIGN(const auto snapshot, desk.with.directory->InForce());
   TG_ASSIGN(identity::Principal who, desk.with.identity->AuthenticateAdmin(snapshot, bearer, desk.with.clock->Wall()));
-  Caller caller(desk, std::move(who), *permission);
+  Caller caller(desk, std::move(who), *permission, gone);
   TG_RETURN_IF_ERROR(caller.Need(*permission));
   return caller;
+}
+
+absl::Status Caller::KeepGoing() const {
+  if (gone_->load()) return base::Cancelled("the call was cancelled");
+  if (desk_->stopping.load()) return base::Unavailable("the server is shutting down; send the request again");
+  return absl::OkStatus();
 }
 
 absl::Status Caller::Need(identity::Permission permission, bool installation) const {

@@ -1,12 +1,13 @@
 // Caller: who makes an admin call, how far its key reaches, and the tools that handlers share. One for each call; one thread.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <string_view>
 
 #include "audit/reader.h"
-#include "base/postgres.h"
+#include "base/postgres_pool.h"
 #include "gateway/admin/admin_services.h"
 #include "gateway/directory/shard.h"
 #include "gateway/identity/permissions.h"
@@ -20,12 +21,17 @@ struct Desk {
   base::SessionPool& usage;
   base::SessionPool& verify;
   audit::Reader& reader;
+  std::atomic<bool> stopping{false};  // Set by AdminServices::Stop.
 };
 
 class Caller {
  public:
   // Authenticates, and checks the permission that `method` needs. UNAUTHENTICATED, PERMISSION_DENIED, or UNAVAILABLE (directory).
-  static absl::StatusOr<Caller> Admit(Desk& desk, std::string_view method, std::string_view bearer);
+  // `gone` becomes true when the call is cancelled; it must outlive the Caller.
+  static absl::StatusOr<Caller> Admit(Desk& desk, std::string_view method, std::string_view bearer, const std::atomic<bool>& gone);
+
+  // For long work to ask between its steps: CANCELLED once the call is, UNAVAILABLE once the services stop.
+  absl::Status KeepGoing() const;
 
   Desk& desk() const { return *desk_; }
   const directory::Snapshot& snapshot() const { return *who_.snapshot; }
@@ -51,12 +57,13 @@ class Caller {
   void Await(std::int64_t version) const;
 
  private:
-  Caller(Desk& desk, identity::Principal who, identity::Permission permission)
-      : desk_(&desk), who_(std::move(who)), permission_(permission) {}
+  Caller(Desk& desk, identity::Principal who, identity::Permission permission, const std::atomic<bool>& gone)
+      : desk_(&desk), who_(std::move(who)), permission_(permission), gone_(&gone) {}
 
   Desk* desk_;
   identity::Principal who_;
   identity::Permission permission_;
+  const std::atomic<bool>* gone_;
 };
 
 }  // namespace tollgate::admin

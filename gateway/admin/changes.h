@@ -77,6 +77,9 @@ struct StopTarget {
   ScopeNames scope;
 };
 
+// Whether an org can have these policies (name → text) in force at once. INVALID_ARGUMENT as PolicySet::Compile.
+absl::Status CompileTogether(const std::map<std::string, std::string>& texts);
+
 class Changes {
  public:
   Changes(ChangesOptions options, audit::Journal& journal, const base::Clock& clock);
@@ -97,7 +100,7 @@ class Changes {
 
   // Stores a version unless `yaml` is the newest one's text. INVALID_ARGUMENT is the compiler's: name:line:column: what, remedy.
   absl::StatusOr<Changed> PutPolicy(const Actor& actor, const std::string& org, const std::string& name, const std::string& yaml);
-  // Puts a version in force; 0 = none. The row is the binding's.
+  // Puts a version in force; 0 = none. The row is the binding's. INVALID_ARGUMENT: the org's policies would not compile together.
   absl::StatusOr<Changed> ActivatePolicy(const Actor& actor, const std::string& org, const std::string& name, std::int64_t version);
 
   // `meter`: "requests", "tokens", "concurrent". `window`: "minute", "hour", "day", "month"; "none" for concurrent.

@@ -1,6 +1,8 @@
 // The part of Changes that sets rules: allow-lists, policies, limits, prices, emergency stops. As in changes.cpp, each method is one body.
 // Tested by tests/gateway/admin/changes_test.cpp.
 #include <algorithm>
+#include <map>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -87,6 +89,12 @@ absl::StatusOr<std::int64_t> Changes::ClearGrants(const Actor& actor, const Scop
   return cleared;
 }
 
+absl::Status CompileTogether(const std::map<std::string, std::string>& texts) {
+  std::vector<policy::PolicySource> sources;
+  for (const auto& [name, yaml] : texts) sources.push_back({name, yaml});
+  return base::Annotate(policy::PolicySet::Compile(sources).status(), "the org's policies in force together");
+}
+
 absl::StatusOr<Changed> Changes::PutPolicy(const Actor& actor, const std::string& org, const std::string& name, const std::string& yaml) {
   TG_RETURN_IF_ERROR(directory::CheckName("policy name", name));
   if (yaml.size() > 1 << 20) return base::InvalidArgument("a policy's text is at most 1 MiB");
@@ -113,6 +121,34 @@ absl::StatusOr<Changed> Changes::PutPolicy(const Actor& actor, const std::string
   });
 }
 
+namespace {
+
+// By name: the order in which the directory compiles them.
+absl::StatusOr<std::map<std::string, std::string>> PoliciesInForce(Transaction& t, const std::string& org_id) {
+  std::map<std::string, std::string> texts;
+  TG_ASSIGN(const auto bindings, t.FindAll(Table::kPolicyBinding, "org = $1::uuid AND policy_version > 0", {org_id}));
+  for (const Row& binding : bindings) {
+    const std::string& name = binding.Text("name");
+    TG_ASSIGN(const auto row, t.Find(Table::kPolicy, "org = $1::uuid AND name = $2::text AND policy_version = $3::int8",
+                                     {org_id, name, binding.Int("policy_version")}));
+    if (!row.has_value()) return base::DataLoss(fmt::format("policy '{}' is in force and not stored; restore it from a backup", name));
+    texts[name] = row->Text("yaml");
+  }
+  return texts;
+}
+
+// All policies of an org are compiled together: one that is good alone may not go with the others, and another's tests may lean on one that
+// is taken out (`yaml` nullopt). Where the present ones do not compile, any may be taken out.
+absl::Status CheckTogether(Transaction& t, const std::string& org_id, const std::string& name, const std::optional<std::string>& yaml) {
+  TG_ASSIGN(auto texts, PoliciesInForce(t, org_id));
+  if (!yaml.has_value() && !CompileTogether(texts).ok()) return absl::OkStatus();
+  texts.erase(name);
+  if (yaml.has_value()) texts[name] = *yaml;
+  return CompileTogether(texts);
+}
+
+}  // namespace
+
 absl::StatusOr<Changed> Changes::ActivatePolicy(const Actor& actor, const std::string& org, const std::string& name, std::int64_t version) {
   TG_RETURN_IF_ERROR(directory::CheckName("policy name", name));
   if (version < 0) return base::InvalidArgument("version: use 0 or more");
@@ -120,12 +156,12 @@ absl::StatusOr<Changed> Changes::ActivatePolicy(const Actor& actor, const std::s
     TG_ASSIGN(const FoundScope in, t.FindScope({org, {}, {}, {}}));
     const std::string org_id = in.org.ToString();
     TG_ASSIGN(const auto old, t.Find(Table::kPolicyBinding, "org = $1::uuid AND name = $2::text", {org_id, name}));
+    std::optional<std::string> yaml;
     if (version > 0) {
       TG_ASSIGN(const auto row,
                 t.Find(Table::kPolicy, "org = $1::uuid AND name = $2::text AND policy_version = $3::int8", {org_id, name, version}));
       if (!row.has_value()) return base::NotFound(fmt::format("org {} has no policy '{}' version {}", org, name, version));
-      const policy::PolicySource source{name, row->Text("yaml")};
-      TG_RETURN_IF_ERROR(policy::PolicySet::Compile({&source, 1}).status());
+      yaml = row->Text("yaml");
     } else if (!old.has_value()) {
       return base::NotFound(fmt::format("policy '{}' of org {} is not in force", name, org));
     }
@@ -138,6 +174,7 @@ absl::StatusOr<Changed> Changes::ActivatePolicy(const Actor& actor, const std::s
       out.row.Set("name", name);
       out.row.Set("mode", std::string("enforce"));
     }
+    TG_RETURN_IF_ERROR(CheckTogether(t, org_id, name, yaml));
     out.row.Set("policy_version", version);
     const std::string summary = version > 0 ? fmt::format("put policy {} version {} in force for org {}", name, version, org)
                                             : fmt::format("took policy {} out of force for org {}", name, org);

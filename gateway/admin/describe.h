@@ -1,7 +1,9 @@
 // Rows and places of the directory as messages of the API. Pure.
 #pragma once
 
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "gateway/admin/changes.h"
 #include "gateway/directory/shard.h"
@@ -23,6 +25,11 @@ v1::Quota DescribeQuota(const directory::Row& row, const ScopeNames& scope);
 v1::Price DescribePrice(const directory::Row& row);
 v1::StoredPolicy DescribePolicy(const directory::Row& row, const std::string& org, std::int64_t in_force, bool with_text);
 v1::EmergencyStop DescribeStop(const directory::Row& row, const ScopeNames& scope);
+
+// The shard's rows of one table.
+inline const std::vector<std::shared_ptr<const directory::Row>>& RowsOf(const directory::Shard& shard, directory::Table table) {
+  return shard.rows[static_cast<std::size_t>(table)];
+}
 
 // The names of a scope of the shard by its row id; only the org's if there is no such scope.
 ScopeNames NamesOf(const directory::Shard& shard, const base::Uuid& scope);

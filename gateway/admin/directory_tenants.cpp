@@ -16,10 +16,6 @@ using identity::Permission;
 
 namespace {
 
-const std::vector<std::shared_ptr<const Row>>& RowsOf(const Shard& shard, Table table) {
-  return shard.rows[static_cast<std::size_t>(table)];
-}
-
 Changes& ChangesOf(const Caller& caller) { return *caller.desk().with.changes; }
 
 // The team of that name in the shard; NOT_FOUND.

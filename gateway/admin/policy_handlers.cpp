@@ -18,15 +18,20 @@ using identity::Permission;
 
 namespace {
 
-const std::vector<std::shared_ptr<const Row>>& RowsOf(const Shard& shard, Table table) {
-  return shard.rows[static_cast<std::size_t>(table)];
-}
-
 std::int64_t InForceOf(const Shard& shard, const std::string& name) {
   for (const auto& row : RowsOf(shard, Table::kPolicyBinding)) {
     if (row->Text("name") == name) return row->Int("policy_version");
   }
   return 0;
+}
+
+// The texts in force, by name.
+std::map<std::string, std::string> TextsInForce(const Shard& shard) {
+  std::map<std::string, std::string> texts;
+  for (const auto& row : RowsOf(shard, Table::kPolicy)) {
+    if (InForceOf(shard, row->Text("name")) == row->Int("policy_version")) texts[row->Text("name")] = row->Text("yaml");
+  }
+  return texts;
 }
 
 // Text that somebody wants to try is at most as long as a request may be.
@@ -106,6 +111,11 @@ absl::Status CheckPolicy(const Caller& caller, const v1::CheckPolicyRequest& req
   if (!request.yaml().empty()) {
     const policy::PolicySource source{"policy", request.yaml()};
     TG_ASSIGN(set, policy::PolicySet::Compile({&source, 1}));
+    if (!request.name().empty()) {
+      auto texts = TextsInForce(*shard);
+      texts[request.name()] = request.yaml();
+      TG_RETURN_IF_ERROR(CompileTogether(texts));
+    }
   } else if (!shard->policy_problem.empty()) {
     return base::FailedPrecondition(shard->policy_problem);
   }
@@ -133,8 +143,9 @@ absl::Status PutPolicy(const Caller& caller, const v1::PutPolicyRequest& request
   std::int64_t in_force = InForceOf(*shard, request.name());
   if (!request.store_only()) {
     in_force = stored.row.Int("policy_version");
-    TG_ASSIGN(const Changed bound, changes.ActivatePolicy(caller.actor(), shard->org.name, request.name(), in_force));
-    version = bound.version;
+    const auto bound = changes.ActivatePolicy(caller.actor(), shard->org.name, request.name(), in_force);
+    if (!bound.ok()) return base::Annotate(bound.status(), fmt::format("version {} is stored and not put in force", in_force));
+    version = bound->version;
   }
   caller.Await(version);
   reply = DescribePolicy(stored.row, shard->org.name, in_force, false);

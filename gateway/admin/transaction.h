@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/postgres_pool.h"
 #include "gateway/admin/changes.h"
 #include "metering/quota_rules.h"
 

@@ -115,7 +115,8 @@ absl::Status ReconcileUsage(const Caller& caller, const v1::ReconcileRequest& re
   TG_ASSIGN(const Period period, PeriodOf(caller, request.from_us(), request.to_us()));
   metering::Reconciliation found;
   TG_RETURN_IF_ERROR(caller.desk().verify.RunAndWait([&](base::Session& session) -> absl::Status {
-    TG_ASSIGN(found, metering::Reconcile(session, period.from, period.to));
+    TG_RETURN_IF_ERROR(caller.KeepGoing());
+    TG_ASSIGN(found, metering::Reconcile(session, period.from, period.to, [&caller] { return caller.KeepGoing(); }));
     return absl::OkStatus();
   }));
   reply.set_ok(found.differences == 0);

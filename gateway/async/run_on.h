@@ -17,4 +17,11 @@ Awaitable<std::invoke_result_t<Work>> RunOn(boost::asio::any_io_executor executo
   co_return co_await Callback<Result>(start);
 }
 
+// Runs `work` here if it is small, else as RunOn does.
+template <typename Work>
+Awaitable<std::invoke_result_t<Work>> RunOnIf(bool large, boost::asio::any_io_executor executor, Work work) {
+  if (!large) co_return work();
+  co_return co_await RunOn(std::move(executor), std::move(work));
+}
+
 }  // namespace tollgate::async

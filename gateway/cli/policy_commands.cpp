@@ -52,6 +52,7 @@ std::optional<v1::CheckPolicyReply> AskCheck(Context& context, const Options& op
     const auto yaml = ReadText(context, options.file);
     if (!yaml) return std::nullopt;
     request.set_yaml(*yaml);
+    request.set_name(options.name);
   }
   if (!options.input.empty()) {
     v1::ChatMessage& message = *request.add_messages();
@@ -66,7 +67,8 @@ std::optional<v1::CheckPolicyReply> AskCheck(Context& context, const Options& op
   return Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Check, request);
 }
 
-void Check(Context& context, const Options& options) {
+void Check(Context& context, Options options) {
+  if (options.name.empty()) options.name = StemOf(options.file);
   const auto reply = AskCheck(context, options);
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
@@ -166,8 +168,9 @@ void AddTrying(CLI::App& group, Context& context) {
   auto* check = group.add_subcommand("check", "Compile a policy and list its rules; stores nothing");
   const auto check_options = std::make_shared<Options>();
   check->add_option("FILE", check_options->file, "YAML file, or - for standard input")->required();
+  check->add_option("--name", check_options->name, "Its name; else the file's, without what follows the first dot");
   check->callback([&context, check_options] { Check(context, *check_options); });
-  Teach(*check, "What is wrong is told with its line and column.", {"tollgate policy check acme.yaml"});
+  Teach(*check, "What is wrong is told with its line and column. It must go together with the org's other policies in force.", {"tollgate policy check acme.yaml"});
 
   auto* test = group.add_subcommand("test", "Run a text through a policy; stores and records nothing");
   const auto o = std::make_shared<Options>();

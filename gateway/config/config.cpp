@@ -115,13 +115,6 @@ void CheckBetweenFields(const tollgate::v1::Config& config, Reader& reader) {
         fmt::format("journal.batch_records_max is {}, more than journal.queue_records_max, {}; a batch cannot be larger than the queue",
                     journal.batch_records_max(), journal.queue_records_max()));
   }
-  if (config.directory_poll_ms() * 2 > config.directory_stale_max_ms()) {
-    reader.Complain(
-        "directory_poll_ms",
-        fmt::format(
-            "directory_poll_ms is {}; it must be at most half of directory_stale_max_ms, {}, or the directory goes stale between two looks",
-            config.directory_poll_ms(), config.directory_stale_max_ms()));
-  }
 }
 }  // namespace
 

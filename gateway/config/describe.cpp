@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/nearest_word.h"
 #include "gateway/config/config.h"
 #include "gateway/config/schema.h"
 
@@ -159,7 +160,7 @@ absl::StatusOr<std::string> Explain(std::string_view field) {
   for (const std::string& path : paths) {
     if (path.ends_with("." + std::string(field))) out += (out.empty() ? "" : ", ") + path;
   }
-  if (out.empty()) out = Nearest(field, paths);
+  if (out.empty()) out = base::NearestWord(field, std::vector<std::string_view>(paths.begin(), paths.end()));
   const std::string hint = out.empty() ? "`tollgate config explain` alone lists the sections" : "did you mean " + out + "?";
   return base::NotFound(fmt::format("there is no field {}; {}", field, hint));
 }

@@ -22,13 +22,14 @@
 #include <yaml-cpp/yaml.h>
 
 #include "base/encoding.h"
+#include "base/nearest_word.h"
 
 namespace tollgate::config {
 namespace {
 Place PlaceOf(const YAML::Node& node) { return {std::max(node.Mark().line, 0), std::max(node.Mark().column, 0)}; }
 
-std::vector<std::string> FieldNames(const Descriptor& type) {
-  std::vector<std::string> names;
+std::vector<std::string_view> FieldNames(const Descriptor& type) {
+  std::vector<std::string_view> names;
   for (int i = 0; i < type.field_count(); ++i) names.push_back(type.field(i)->name());
   return names;
 }
@@ -70,9 +71,10 @@ void Reader::ReadSection(const YAML::Node& node, std::string_view path, google::
     const std::string field_path = Join(path, key);
     const Field* field = type.FindFieldByName(key);
     if (field == nullptr) {
-      const std::string near = Nearest(key, FieldNames(type));
+      const std::vector<std::string_view> known = FieldNames(type);
+      const std::string_view near = base::NearestWord(key, known);
       const std::string hint =
-          near.empty() ? fmt::format("known here: {}", fmt::join(FieldNames(type), ", ")) : fmt::format("did you mean {}?", near);
+          near.empty() ? fmt::format("known here: {}", fmt::join(known, ", ")) : fmt::format("did you mean {}?", near);
       ComplainAt(PlaceOf(entry.first), fmt::format("unknown field {}; {}", field_path, hint));
       continue;
     }

@@ -4,9 +4,6 @@
 // Tested by tests/gateway/config/describe_test.cpp.
 #include "gateway/config/schema.h"
 
-#include <algorithm>
-#include <numeric>
-
 #include <fmt/format.h>
 
 namespace tollgate::config {
@@ -49,41 +46,12 @@ void Walk(const Descriptor& type, const std::string& prefix, int depth, std::vec
     if (field->cpp_type() == Field::CPPTYPE_MESSAGE) Walk(*field->message_type(), path, depth + 1, out);
   }
 }
-
-std::size_t Distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), 0);
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
 }  // namespace
 
 std::vector<Entry> AllFields() {
   std::vector<Entry> out;
   Walk(*tollgate::v1::Config::descriptor(), "", 0, out);
   return out;
-}
-
-std::string Nearest(std::string_view word, const std::vector<std::string>& candidates) {
-  std::string best;
-  std::size_t best_distance = std::max<std::size_t>(2, word.size() / 3) + 1;
-  for (const std::string& candidate : candidates) {
-    std::size_t distance = Distance(word, candidate);
-    if (candidate.starts_with(word) || word.starts_with(candidate)) distance = std::min<std::size_t>(distance, 2);  // "slot", "port_number"
-    if (distance < best_distance) {
-      best = candidate;
-      best_distance = distance;
-    }
-  }
-  return best;
 }
 
 }  // namespace tollgate::config

@@ -31,7 +31,4 @@ struct Entry {
 };
 std::vector<Entry> AllFields();
 
-// The candidate closest to `word`, if one is near enough to be a slip of the pen; else empty.
-std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);
-
 }  // namespace tollgate::config

@@ -13,7 +13,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <pwd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,6 +20,7 @@
 #include "audit/keys.h"
 #include "base/encoding.h"
 #include "gateway/cli/dev_files.h"
+#include "gateway/cli/user_name.h"
 #include "gateway/config/config.h"
 #include "gateway/dev/banner.h"
 #include "gateway/dev/cluster.h"
@@ -49,11 +49,6 @@ bool Interrupted() {
 absl::Status GoOn() { return Interrupted() ? base::Cancelled("interrupted") : absl::OkStatus(); }
 
 void Say(const std::string& text) { std::cout << text << "\n" << std::flush; }
-
-std::string UserName() {
-  const passwd* entry = getpwuid(geteuid());
-  return entry == nullptr ? std::to_string(geteuid()) : entry->pw_name;
-}
 
 // As it can be typed here: relative where that is shorter.
 std::string ProgramName() {
@@ -164,7 +159,7 @@ absl::Status Run(const cli::DevCommand& command, const std::string& version) {
   const v1::Config config = Configure(command, folder, *cluster, model);
   TG_ASSIGN(std::unique_ptr<serve::Server> server, serve::Server::Start(config, {.dev = true, .build = version}));
   TG_RETURN_IF_ERROR(GoOn());
-  TG_ASSIGN(const std::vector<cli::DevKey> keys, MakeCompany(server->changes(), {model.name, folder, "cli:" + UserName()}));
+  TG_ASSIGN(const std::vector<cli::DevKey> keys, MakeCompany(server->changes(), {model.name, folder, "cli:" + cli::UserName()}));
   const serve::Ports ports = server->ports();
   const cli::DevEndpoints endpoints{ports.http, ports.grpc, ports.admin_grpc, ports.probes, model.name, kOrg, getpid()};
   TG_RETURN_IF_ERROR(cli::WriteDevEndpoints(folder, endpoints));

@@ -1,6 +1,6 @@
 // One thread owns the session and the builder. Each round: read the head; if its version is new, read in one repeatable-read transaction
 // the head again and every row with a later version, apply, build, swap. A round that finds nothing new confirms the snapshot that is in
-// force. After an error the session is made anew if it broke, and the next round tries again; the snapshot in force is then not confirmed
+// force. After an error the session is made anew if it broke, and the next round tries again, building included; the snapshot in force is then not confirmed
 // and grows stale. Rows that do not verify are refused round after round, so the state mends itself once they are put right.
 //
 // Tested by tests/gateway/directory/directory_postgres_test.cpp.
@@ -74,12 +74,12 @@ absl::Status PostgresDirectory::Impl::Round() {
   }
   const base::MonoTime asked_at = clock.Mono();
   TG_ASSIGN(const Head head, ReadHead(*session, false));
-  bool loaded;
+  bool current;  // By the snapshot's version, not the builder's: rows may be taken that no snapshot could be built from yet.
   {
     base::Lock lock(mu);
-    loaded = in_force != nullptr;
+    current = in_force != nullptr && in_force->version() == head.version;
   }
-  if (!loaded || head.version != builder.version()) {
+  if (!current) {
     TG_RETURN_IF_ERROR(Load());
     TG_ASSIGN(std::shared_ptr<const Snapshot> snapshot, builder.Build(asked_at));
     Swap(std::move(snapshot));

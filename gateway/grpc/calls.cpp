@@ -1,6 +1,10 @@
 // A reactor holds itself alive until OnDone; its coroutine holds it too. The coroutine calls Finish exactly once, at its end, and OnDone
 // comes after that and after all operations, so neither can touch the other's remains. Reactions do next to nothing: OnCancel sets the
-// call's cancellation, OnWriteDone resumes the coroutine on its own strand. The last chunk travels together with the status.
+// call's cancellation, OnWriteDone resumes the coroutine on its own strand.
+//
+// A reader that stalls but answers pings would hold a write for ever, so a timer on the strand cancels the call when a write takes too long;
+// OnWriteDone then comes as for any cancelled call. That holds for the last chunk too, which is why the status follows it instead of
+// travelling with it: the context is surely there only until Finish.
 //
 // Tested by tests/gateway/grpc/grpc_front_test.cpp.
 #include "gateway/grpc/calls.h"
@@ -9,7 +13,9 @@
 #include <grpcpp/server_context.h>
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <exception>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -189,6 +195,7 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
   }
 
   async::Awaitable<void> Run() {
+    timer_.emplace(co_await boost::asio::this_coro::executor);
     Trailers trailers(rpc_);
     trailers.Id(caller_);
     v1::ChatRequest request;
@@ -208,8 +215,8 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
     trailers.Of(reply);
     v1::ChatChunk last = Chunk(reply.head, std::move(reply.text));
     last.mutable_end()->Swap(&reply.end);
-    bytes_ = ToBytes(last);
-    StartWriteAndFinish(&bytes_, ::grpc::WriteOptions(), ::grpc::Status::OK);
+    const absl::Status written = co_await Send(last);
+    Finish(ToGrpcStatus(written));
   }
 
   async::Awaitable<absl::Status> Begin(const ReplyHead& head) override {
@@ -218,15 +225,7 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
   }
 
   async::Awaitable<absl::Status> Write(std::string text) override {
-    bytes_ = ToBytes(Chunk(head_, std::move(text)));
-    auto start = [this](auto done) {
-      write_done_ = std::move(done);
-      StartWrite(&bytes_);
-    };
-    const bool written = co_await async::Callback<bool>(start);
-    if (written) co_return absl::OkStatus();
-    cancellation_->Cancel();
-    co_return base::Cancelled("the client went away");
+    co_return co_await Send(Chunk(head_, std::move(text)));
   }
 
   void OnWriteDone(bool ok) override {
@@ -236,6 +235,32 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
   void OnDone() override { self_.reset(); }
 
  private:
+  async::Awaitable<absl::Status> Send(v1::ChatChunk chunk) {
+    bytes_ = ToBytes(chunk);
+    auto start = [this](auto done) {
+      write_done_ = std::move(done);
+      StartWrite(&bytes_);
+    };
+    StartTimer();
+    const bool written = co_await async::Callback<bool>(start);
+    ++writes_;
+    timer_->cancel();
+    if (written && !timed_out_) co_return absl::OkStatus();
+    cancellation_->Cancel();
+    co_return base::Cancelled("the client went away");
+  }
+
+  // For the write that is about to start.
+  void StartTimer() {
+    timer_->expires_after(shared_.write_timeout);
+    timer_->async_wait([weak = weak_from_this(), write = ++writes_](boost::system::error_code error) {
+      const auto self = weak.lock();
+      if (error || !self || self->writes_ != write) return;  // An expiry may have been queued when its write ended.
+      self->timed_out_ = true;
+      self->rpc_->TryCancel();
+    });
+  }
+
   v1::ChatChunk Chunk(const ReplyHead& head, std::string text) {
     v1::ChatChunk chunk;
     chunk.set_id(caller_.request_id.ToString());
@@ -254,6 +279,10 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
   ::grpc::ByteBuffer bytes_;              // The write in flight.
   std::function<void(bool)> write_done_;  // Set before StartWrite, taken by OnWriteDone.
   std::shared_ptr<StreamCall> self_;      // Until OnDone.
+  // The strand only.
+  std::optional<boost::asio::steady_timer> timer_;
+  std::int64_t writes_ = 0;  // Counts at each one's start and end.
+  bool timed_out_ = false;
 };
 
 }  // namespace

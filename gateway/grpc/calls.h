@@ -5,6 +5,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <boost/asio/any_io_executor.hpp>
+#include <chrono>
 #include <functional>
 #include <memory>
 
@@ -17,6 +18,7 @@ namespace tollgate::grpc_front {
 struct CallContext {
   pipeline::ChatService& chat;
   std::function<boost::asio::any_io_executor()> new_strand;
+  std::chrono::milliseconds write_timeout;  // Of each piece of a stream.
   Gate gate;  // Counts the coroutines.
 };
 

@@ -62,7 +62,8 @@ class ModelsService final : public RawModels {
 
 struct GrpcFront::Impl {
   Impl(GrpcServerOptions options, net::IoThreads& io, pipeline::ChatService& chat)
-      : calls{chat, [&io] { return boost::asio::any_io_executor(boost::asio::make_strand(io.context())); }, {}},
+      : calls{chat, [&io] { return boost::asio::any_io_executor(boost::asio::make_strand(io.context())); },
+              std::chrono::milliseconds(options.write_timeout_ms), {}},
         server(std::move(options), io) {
     server.AddService("tollgate.v1.Inference", &inference);
     server.AddService("tollgate.v1.Tokens", &tokens);

@@ -4,7 +4,7 @@
 // Trailers: x-request-id always; x-tollgate-record (LOG/INDEX of the request's last record) and x-ratelimit-* where known;
 // x-tollgate-overhead-ms on success. Errors: see grpc_status.h. A malformed message is INVALID_ARGUMENT.
 // Caller.deadline is the call's; a cancelled call cancels the pipeline's. A stream has one write in flight, so a slow reader holds one
-// piece.
+// piece, and for write_timeout_ms at most: then the call is cancelled.
 #pragma once
 
 #include <chrono>

@@ -27,7 +27,7 @@ struct HttpOptions {
   int header_timeout_ms = 10'000;                  // From a request's first byte (or a connection's start) to its headers' end.
   int body_timeout_ms = 30'000;                    // From the headers' end to the body's.
   int idle_timeout_ms = 75'000;                    // Between requests on a kept-alive connection.
-  int write_timeout_ms = 60'000;                   // For one write to be taken by the client.
+  int write_timeout_ms = 30'000;                   // For one write to be taken by the client.
   int comment_ms = 15'000;                         // On a quiet stream, a `: keep-alive` comment is sent this often.
   int cpu_threads = 1;                             // Parse bodies above 64 KiB, off the I/O threads.
   std::string system_fingerprint = "fp_tollgate";  // In every completion.

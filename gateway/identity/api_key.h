@@ -1,7 +1,7 @@
 // ApiKey: the text of an API key, and what of it may be stored.
 //
 //   tg_live_3kQ9xZ0b_<43 characters: 256 random bits in base 62>_<6 characters: CRC-32 of all before, in base 62>
-//   └env┘   └ public id: names the key, safe to show and to log
+//   └env┘   └ public id: names the key, safe to show and in diagnostics
 //
 // The prefix and the checksum let secret scanners find leaked keys without false alarms. Only HMAC-SHA-256(pepper, secret) is stored.
 // Pure; thread-safe.

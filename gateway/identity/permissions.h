@@ -56,7 +56,6 @@ std::span<const CallPermission> CallTable();
 std::optional<Permission> PermissionOf(std::string_view method);
 
 Reach ReachOf(directory::Role role, Permission permission);
-inline bool Allows(directory::Role role, Permission permission) { return ReachOf(role, permission) != Reach::kNone; }
 
 // The furthest reach that any of the key's roles gives.
 Reach ReachOf(const directory::Key& key, Permission permission);

@@ -7,7 +7,7 @@ namespace tollgate::pipeline {
 void Cancellation::Cancel() {
   std::function<void()> wake;
   {
-    std::lock_guard lock(mu_);
+    base::Lock lock(mu_);
     cancelled_.store(true, std::memory_order_release);
     wake = std::exchange(wake_, nullptr);
   }
@@ -16,7 +16,7 @@ void Cancellation::Cancel() {
 
 void Cancellation::OnCancel(std::function<void()> wake) {
   {
-    std::lock_guard lock(mu_);
+    base::Lock lock(mu_);
     if (!cancelled() || !wake) {
       wake_ = std::move(wake);
       return;

@@ -7,13 +7,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/mutex.h"
 #include "base/status.h"
 #include "base/uuid.h"
 #include "gateway/async/await.h"
@@ -45,8 +45,8 @@ class Cancellation {
 
  private:
   std::atomic<bool> cancelled_{false};
-  std::mutex mu_;
-  std::function<void()> wake_;
+  base::Mutex mu_;
+  std::function<void()> wake_ GUARDED_BY(mu_);
 };
 
 // Limits in force for the caller, for x-ratelimit-* headers; the strictest scope of each.

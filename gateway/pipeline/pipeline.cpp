@@ -13,6 +13,8 @@
 #include "base/encoding.h"
 #include "base/error_detail.h"
 #include "base/mutex.h"
+#include "gateway/async/run_on.h"
+#include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/request.h"
 #include "inference/pool.h"
 
@@ -127,7 +129,16 @@ async::Awaitable<Outcome<v1::CountTokensReply>> Pipeline::CountTokens(const Call
   if (!valid.ok()) co_return impl.Refuse(caller, std::move(valid), principal->place);
   auto model = Resolve(impl.with, *principal, request.model());
   if (!model.ok()) co_return impl.Refuse(caller, model.status(), principal->place);
-  auto tokens = impl.with.pool->Render(model->name, ToTurns(ToPolicy(request.messages())));
+  const std::vector<metering::Scope> scopes = ScopesOf(principal->place);
+  auto admission = impl.with.quotas->Admit(scopes);
+  if (!admission.ok()) co_return impl.Refuse(caller, admission.status(), principal->place);
+  impl.with.quotas->Count(*admission);
+  auto place = impl.Enter([] {});
+  if (!place.ok()) co_return impl.Refuse(caller, place.status(), principal->place);
+  auto render = [&] { return impl.with.pool->Render(model->name, ToTurns(ToPolicy(request.messages()))); };
+  const bool large = BytesOf(request.messages()) >= impl.with.options.cpu_pool_bytes;
+  auto tokens = co_await async::RunOnIf(large, impl.with.cpu, render);
+  impl.Leave(*place);
   if (!tokens.ok()) co_return impl.Refuse(caller, tokens.status(), principal->place);
   v1::CountTokensReply reply;
   reply.set_tokens(static_cast<std::int64_t>(tokens->size()));

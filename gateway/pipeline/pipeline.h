@@ -1,4 +1,4 @@
-// The way of one request (docs/architecture.md): start reading at request.h, which is that way from top to bottom.
+// The way of one request (docs/architecture.md): start reading at Request::Run in request.cpp, which is that way from top to bottom.
 //
 // Pipeline is what the front ends call. Each call is one coroutine; await it on a strand. Nothing here blocks the awaiting thread.
 #pragma once

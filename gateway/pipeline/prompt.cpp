@@ -90,6 +90,13 @@ absl::Status Validate(const v1::CountTokensRequest& request, const PromptLimits&
   return CheckMessages(request.messages(), limits);
 }
 
+std::int64_t BytesOf(const google::protobuf::RepeatedPtrField<v1::ChatMessage>& messages) {
+  std::size_t bytes = 0;
+  for (const v1::ChatMessage& message : messages)
+    for (const std::string& part : message.parts()) bytes += part.size();
+  return static_cast<std::int64_t>(bytes);
+}
+
 std::vector<policy::Message> ToPolicy(const google::protobuf::RepeatedPtrField<v1::ChatMessage>& messages) {
   std::vector<policy::Message> out;
   out.reserve(messages.size());

@@ -13,13 +13,16 @@
 namespace tollgate::pipeline {
 
 struct PromptLimits {
-  std::int64_t messages_max = 1000;
+  std::int64_t messages_max = 1024;
   std::int64_t prompt_bytes_max = 2 << 20;   // All texts and names together.
 };
 
 // INVALID_ARGUMENT naming field, value and bound (detail.param = the field), or OK.
 absl::Status Validate(const tollgate::v1::ChatRequest& request, const PromptLimits& limits);
 absl::Status Validate(const tollgate::v1::CountTokensRequest& request, const PromptLimits& limits);
+
+// Bytes of text in all parts.
+std::int64_t BytesOf(const google::protobuf::RepeatedPtrField<tollgate::v1::ChatMessage>& messages);
 
 std::vector<policy::Message> ToPolicy(const google::protobuf::RepeatedPtrField<tollgate::v1::ChatMessage>& messages);
 std::vector<inference::Turn> ToTurns(std::span<const policy::Message> messages);

@@ -17,21 +17,15 @@ class RawTail {
     text_ += raw;
     marks_.emplace_back(offset_ + static_cast<std::int64_t>(text_.size()), tokens);
   }
-  // All but the last `held` bytes have left the filter, as text or as what replaced it.
-  void ReleaseAllBut(std::size_t held) {
-    const std::size_t gone = text_.size() - std::min(held, text_.size());
-    text_.erase(0, gone);
-    offset_ += static_cast<std::int64_t>(gone);
+  // The first `decided` bytes of the whole raw output were released, as text or as what replaced it. Never goes back.
+  void ReleaseUpTo(std::int64_t decided) {
+    const std::int64_t gone = std::clamp<std::int64_t>(decided - offset_, 0, static_cast<std::int64_t>(text_.size()));
+    text_.erase(0, static_cast<std::size_t>(gone));
+    offset_ += gone;
     while (!marks_.empty() && marks_.front().first <= offset_) {
       tokens_ = marks_.front().second;
       marks_.pop_front();
     }
-  }
-  // What is kept elsewhere need not be kept here; none of it was delivered.
-  void Forget() {
-    offset_ += static_cast<std::int64_t>(text_.size());
-    text_.clear();
-    marks_.clear();
   }
   const std::string& text() const { return text_; }
   std::int64_t offset() const { return offset_; }           // Of text() in the whole raw output.

@@ -1,7 +1,10 @@
+// Verdicts keep where something was found, never what.
 // Tested by tests/gateway/pipeline/request_test.cpp.
 #include "gateway/pipeline/records.h"
 
 #include <cmath>
+
+#include "gateway/pipeline/append.h"
 
 namespace tollgate::pipeline {
 namespace v1 = tollgate::v1;
@@ -19,7 +22,7 @@ v1::Record NewRecord(v1::RecordKind kind, const RecordIdentity& who) {
   record.set_version(1);
   record.set_kind(kind);
   record.set_request_id(who.request.Bytes());
-  record.set_attempt(1);
+  record.set_attempt(kFirstAttempt);
   if (who.place.org) record.set_org_id(who.place.org->id.Bytes());
   if (who.place.team) record.set_team_id(who.place.team->id.Bytes());
   if (who.place.project) record.set_project_id(who.place.project->id.Bytes());

@@ -1,5 +1,8 @@
+// Counts are kept by second, so that a flush never splits one, and come back into the same map when they cannot be written.
 // Tested by tests/gateway/pipeline/pipeline_test.cpp.
 #include "gateway/pipeline/refusals.h"
+
+#include <algorithm>
 
 namespace tollgate::pipeline {
 
@@ -7,6 +10,7 @@ namespace v1 = tollgate::v1;
 
 namespace {
 constexpr std::int64_t kSecondUs = 1'000'000;
+constexpr const char* kOther = "OTHER";
 constexpr std::chrono::milliseconds kPatience{1000};
 }  // namespace
 
@@ -20,7 +24,13 @@ void Refusals::Add(State& state, const Who& who, std::int64_t count, std::size_t
   } else if (state.counts.size() < distinct_max) {
     state.counts.emplace(who, count);
   } else {
-    state.counts[Who{.reason = "OTHER", .second_us = who.second_us}] += count;
+    // One entry for all that does not fit, in the oldest second that it stands for.
+    const auto other = std::find_if(state.counts.begin(), state.counts.end(), [](const auto& kept) { return kept.first.reason == kOther; });
+    if (other != state.counts.end()) {
+      other->second += count;
+    } else {
+      state.counts.emplace(Who{.reason = kOther, .second_us = who.second_us}, count);
+    }
   }
 }
 
@@ -39,6 +49,7 @@ void Refusals::Count(const directory::Place& place, const std::string& source_hm
 }
 
 void Refusals::Flush(bool all) {
+  if (journal_.health().state != audit::Health::State::kGood) return;
   const std::int64_t now_us = base::ToMicros(clock_.Wall());
   std::map<Who, std::int64_t> ready;
   {

@@ -5,10 +5,10 @@
 
 #include <fmt/format.h>
 
-#include "audit/journal.h"
 #include "base/clock.h"
 #include "base/error_detail.h"
 #include "gateway/directory/directory.h"
+#include "gateway/pipeline/append.h"
 
 namespace tollgate::pipeline {
 
@@ -72,8 +72,6 @@ absl::Status Relay::Push(const inference::Piece& piece) {
   raw_.Append(piece.text, piece.tokens_delivered);
   TG_ASSIGN(const std::string clear, filter_->Push(piece.text));
   pending_ += clear;
-  raw_.ReleaseAllBut(static_cast<std::size_t>(filter_->pushed_bytes() - filter_->decided_bytes()));
-  if (filter_->blocked()) raw_.Forget();  // The filter keeps it, with its rule.
   return absl::OkStatus();
 }
 
@@ -134,19 +132,17 @@ async::Awaitable<std::optional<Ending>> Relay::Release() {
   body->set_output_tokens(decoded_);
   v1::SealedContent content;
   content.set_text(pending_);
-  entry.content = audit::Seal(context_.key, {v1::RECORD_KIND_SEGMENT, 1, segment_}, content);
-  const auto deadline = steady_clock::now() + context_.with.options.append_timeout;
-  auto append = [&](auto done) { context_.with.journal->Append(std::move(entry), deadline, std::move(done)); };
-  absl::StatusOr<audit::Position> position = co_await async::Callback<absl::StatusOr<audit::Position>>(append);
+  absl::StatusOr<audit::Position> position = co_await SealAndAppend(context_.with, context_.key, std::move(entry), content);
   if (!position.ok()) co_return Broken("JOURNAL_FAILED", position.status());
-  last_record_ = *position;
   std::string text = std::exchange(pending_, {});
+  const auto decided = filter_->decided_bytes();
   const auto size = static_cast<std::int64_t>(text.size());
   absl::Status written;
   if (!std::exchange(begun_, true)) written = co_await context_.writer->Begin(context_.head);
   if (written.ok()) written = co_await context_.writer->Write(std::move(text));
   if (!written.ok()) co_return Ended("CLIENT_GONE", base::Cancelled("the client went away"));
   released_bytes_ += size;
+  raw_.ReleaseUpTo(decided);
   next_cut_ = steady_clock::now() + context_.with.options.segment;
   co_return std::nullopt;
 }
@@ -179,11 +175,7 @@ async::Awaitable<Ending> Relay::EndOfTokens() {
   absl::StatusOr<std::string> rest = filter_->Finish();
   if (!rest.ok()) co_return Broken("POLICY_FAILED", rest.status());
   pending_ += *rest;
-  raw_.ReleaseAllBut(static_cast<std::size_t>(filter_->pushed_bytes() - filter_->decided_bytes()));
-  if (filter_->blocked()) {
-    raw_.Forget();
-    co_return Ending{.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
-  }
+  if (filter_->blocked()) co_return Ending{.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
   switch (end.reason) {
     case inference::EndReason::kStop: co_return Ending{.finish = v1::FINISH_REASON_STOP, .reason = "STOP"};
     case inference::EndReason::kLength: co_return Ending{.finish = v1::FINISH_REASON_LENGTH, .reason = "LENGTH"};
@@ -197,6 +189,8 @@ async::Awaitable<Ending> Relay::EndOfTokens() {
   }
   co_return Broken("ENGINE_FAILED", base::Internal("the engine ended for no known reason"));
 }
+
+void Relay::ReleaseRest() { raw_.ReleaseUpTo(filter_->decided_bytes()); }
 
 v1::TokenCounts Relay::Tokens() const {
   v1::TokenCounts tokens;

@@ -59,12 +59,10 @@ class Relay {
   async::Awaitable<Ending> Run();
 
   const std::string& text() const { return pending_; }         // Filtered, not released: unary all of it, stream the rest.
+  void ReleaseRest();                                          // text() goes out with the end.
   const policy::StreamFilter& filter() const { return *filter_; }
-  tollgate::v1::TokenCounts Tokens() const;                    // Input, cached, output; delivered if text() goes out too.
-  std::int64_t released_bytes() const { return released_bytes_; }
-  audit::Position last_record() const { return last_record_; } // Of the last SEGMENT; index -1: none.
-  std::string UndeliveredRaw() const { return raw_.text(); }
-  std::int64_t undelivered_offset() const { return raw_.offset(); }
+  tollgate::v1::TokenCounts Tokens() const;                    std::int64_t released_bytes() const { return released_bytes_; }
+  const RawTail& undelivered() const { return raw_; }          // Raw output that was not released, as text or as what replaced it.
   std::chrono::steady_clock::duration engine_time() const;
   std::int64_t first_token_us() const;
 
@@ -90,7 +88,6 @@ class Relay {
   std::string limited_by_;
   std::uint32_t segment_ = 0;
   std::int64_t released_bytes_ = 0;
-  audit::Position last_record_{0, -1};
   bool begun_ = false;
   bool ended_ = false;                                   // The token stream gave its end.
   std::chrono::steady_clock::time_point next_cut_{};

@@ -7,11 +7,12 @@
 
 #include <random>
 
-#include "audit/journal.h"
 #include "audit/keys.h"
 #include "base/clock.h"
 #include "base/error_detail.h"
 #include "gateway/async/run_on.h"
+#include "gateway/pipeline/admission.h"
+#include "gateway/pipeline/append.h"
 #include "gateway/pipeline/prompt.h"
 #include "inference/pool.h"
 
@@ -25,13 +26,6 @@ namespace {
 std::uint64_t RandomSeed() {
   std::random_device device;
   return (static_cast<std::uint64_t>(device()) << 32) | device();
-}
-
-std::size_t BytesOf(const v1::ChatRequest& call) {
-  std::size_t bytes = 0;
-  for (const v1::ChatMessage& message : call.messages())
-    for (const std::string& part : message.parts()) bytes += part.size();
-  return bytes;
 }
 
 }  // namespace
@@ -63,6 +57,7 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
 absl::Status Request::Admit() {
   TG_ASSIGN(principal_, Authenticate(with_, caller_));
   who_.place = principal_->place;
+  policies_ = principal_->snapshot->Policies(who_.place);
   scopes_ = ScopesOf(who_.place);
   TG_RETURN_IF_ERROR(Validate(call_, with_.options.limits));
   TG_ASSIGN(model_, Resolve(with_, *principal_, call_.model()));
@@ -72,25 +67,25 @@ absl::Status Request::Admit() {
   return absl::OkStatus();
 }
 
-// Policy, then the exact tokens of the prompt as it will be used.
+// Policy, then the exact tokens of the prompt as it will be used. A request that ends here was work, and counts.
 async::Awaitable<absl::Status> Request::Inspect() {
   auto work = [this]() -> absl::Status {
     const std::vector<policy::Message> prompt = ToPolicy(call_.messages());
-    TG_ASSIGN(inspection_, principal_->snapshot->Policies(who_.place)->Inspect(SubjectOf(), prompt));
+    TG_ASSIGN(inspection_, policies_->Inspect(SubjectOf(), prompt));
     if (inspection_.verdict.action == policy::Action::kBlock) return absl::OkStatus();
     TG_ASSIGN(prompt_tokens_, with_.pool->Render(model_.name, ToTurns(inspection_.prompt)));
     return absl::OkStatus();
   };
-  absl::Status status;
-  if (static_cast<std::int64_t>(BytesOf(call_)) < with_.options.cpu_pool_bytes) {
-    status = work();
-  } else {
-    status = co_await async::RunOn(with_.cpu, work);
+  const bool large = BytesOf(call_.messages()) >= with_.options.cpu_pool_bytes;
+  absl::Status status = co_await async::RunOnIf(large, with_.cpu, work);
+  if (!status.ok() || inspection_.verdict.action == policy::Action::kBlock) {
+    with_.quotas->Count(admission_);
+    co_return status;
   }
-  if (!status.ok() || inspection_.verdict.action == policy::Action::kBlock) co_return status;
   const auto input = static_cast<std::int64_t>(prompt_tokens_.size());
   const std::int64_t room = model_.context_tokens - input;
   if (room < 1) {
+    with_.quotas->Count(admission_);
     co_return base::WithDetail(
         base::InvalidArgument(fmt::format("messages: the prompt is {} tokens long and {} takes {} in all, output included; shorten it", input,
                                           model_.name, model_.context_tokens)),
@@ -136,7 +131,7 @@ async::Awaitable<absl::Status> Request::Record() {
   body->set_input_tokens(static_cast<std::int64_t>(prompt_tokens_.size()));
   body->set_max_output_tokens(max_tokens_);
   *body->mutable_sampling() = ToProto(sampling_);
-  body->set_policy_digest(std::string(base::View(principal_->snapshot->Policies(who_.place)->digest())));
+  body->set_policy_digest(std::string(base::View(policies_->digest())));
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
   *body->mutable_price() = price_;
   body->set_reserved_tokens(reservation_.tokens());
@@ -151,8 +146,10 @@ async::Awaitable<absl::Status> Request::Record() {
   v1::SealedContent content;
   *content.mutable_prompt() = call_.messages();
   if (inspection_.changed) ToProto(inspection_.prompt, content.mutable_prompt_used());
-  audit::Entry entry{.record = request_record_, .content = audit::Seal(*key_, {v1::RECORD_KIND_REQUEST, 1, 0}, content), .key = key_->row()};
-  TG_CO_ASSIGN(const audit::Position position, co_await Append(std::move(entry)));
+  audit::Entry entry{.record = request_record_};
+  entry.key = key_->row();
+  absl::StatusOr<audit::Position> appended = co_await SealAndAppend(with_, *key_, std::move(entry), content);
+  TG_CO_ASSIGN(const audit::Position position, std::move(appended));
   reservation_.MarkRecorded();
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(with_.clock->Wall().time_since_epoch());
   head_ = {model_.name, seconds.count(), LimitsOf(*with_.quotas, scopes_), position.log_id, position.index};
@@ -176,7 +173,7 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
   }
   const RelayContext context{with_, caller_, *principal_, who_, model_.name, static_cast<std::int64_t>(prompt_tokens_.size()), *key_,
                              cancellation_, shutting_down_, event_, deadline_, head_, writer_};
-  Relay relay(context, *std::move(tokens), principal_->snapshot->Policies(who_.place)->OpenOutput(SubjectOf()), reservation_);
+  Relay relay(context, *std::move(tokens), policies_->OpenOutput(SubjectOf()), reservation_);
   Ending ending = co_await relay.Run();
   co_return co_await End(std::move(ending), &relay);
 }

@@ -23,18 +23,6 @@
 
 namespace tollgate::pipeline {
 
-// The four scopes that limit a place: key, project, team, org.
-std::vector<metering::Scope> ScopesOf(const directory::Place& place);
-
-// Limits in force, as headers want them.
-RateLimits LimitsOf(metering::Quotas& quotas, std::span<const metering::Scope> scopes);
-
-// Who calls, if the directory can say and the key may use models. On failure `place` tells as much as is known.
-absl::StatusOr<identity::Principal> Authenticate(const Collaborators& with, const Caller& caller);
-
-// The model of this name, if it is loaded and the principal may use it. NOT_FOUND (MODEL_NOT_FOUND) or PERMISSION_DENIED (MODEL_NOT_GRANTED).
-absl::StatusOr<inference::ModelInfo> Resolve(const Collaborators& with, const identity::Principal& principal, const std::string& model);
-
 class Request {
  public:
   Request(const Collaborators& with, Refusals& refusals, const Caller& caller, const tollgate::v1::ChatRequest& call, StreamWriter* writer,
@@ -50,11 +38,10 @@ class Request {
   async::Awaitable<absl::Status> Record();                  // Step 9.
   async::Awaitable<Outcome<Reply>> Generate();              // Steps 11 to 14.
   async::Awaitable<Outcome<Reply>> Deny();
-  async::Awaitable<Outcome<Reply>> End(Ending ending, const Relay* relay);
+  async::Awaitable<Outcome<Reply>> End(Ending ending, Relay* relay);
   tollgate::v1::EndBody EndBodyOf(const Ending& ending, const Relay* relay) const;
   Outcome<Reply> Refuse(absl::Status status);
   Failure FailureOf(absl::Status status, std::optional<audit::Position> position) const;
-  async::Awaitable<absl::StatusOr<audit::Position>> Append(audit::Entry entry);
   policy::Subject SubjectOf() const;
   std::int64_t MicrosSinceReceipt() const;
 
@@ -71,6 +58,7 @@ class Request {
   std::optional<identity::Principal> principal_;
   std::vector<metering::Scope> scopes_;
   RecordIdentity who_;
+  std::shared_ptr<const policy::PolicySet> policies_;         // Pinned: a policy that changes meanwhile does not change this request.
   inference::ModelInfo model_;
   tollgate::v1::PinnedPrice price_;
   metering::Admission admission_;

@@ -4,15 +4,13 @@
 
 #include <algorithm>
 
-#include "audit/journal.h"
 #include "audit/keys.h"
 #include "base/clock.h"
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
-#include "gateway/directory/directory.h"
-#include "gateway/identity/permissions.h"
+#include "gateway/pipeline/admission.h"
+#include "gateway/pipeline/append.h"
 #include "gateway/pipeline/request.h"
-#include "inference/pool.h"
 #include "metering/books.h"
 
 namespace tollgate::pipeline {
@@ -51,54 +49,14 @@ v1::SealedContent ContentOf(const Ending& ending, const Relay& relay) {
     raw->set_text(text);
   };
   for (const policy::RawSpan& span : relay.filter().raw()) add(span.rule_id, span.offset, span.bytes);
-  const std::string tail = relay.UndeliveredRaw();
-  if (!tail.empty()) add("", relay.undelivered_offset(), tail);
+  // After a block the filter keeps what it was given; the tail is what it was not.
+  const std::int64_t offset = relay.undelivered().offset();
+  const std::int64_t kept = relay.filter().blocked() ? relay.filter().pushed_bytes() - offset : 0;
+  if (const auto& text = relay.undelivered().text(); static_cast<std::int64_t>(text.size()) > kept) add("", offset + kept, text.substr(kept));
   return content;
 }
 
 }  // namespace
-
-std::vector<metering::Scope> ScopesOf(const directory::Place& place) {
-  using Kind = metering::Scope::Kind;
-  return {{Kind::kKey, place.key->id.value, place.key->name},
-          {Kind::kProject, place.project->id.value, place.project->name},
-          {Kind::kTeam, place.team->id.value, place.team->name},
-          {Kind::kOrg, place.org->id.value, place.org->name}};
-}
-
-RateLimits LimitsOf(metering::Quotas& quotas, std::span<const metering::Scope> scopes) {
-  const metering::Remaining remaining = quotas.RemainingOf(scopes);
-  auto one = [](const std::optional<metering::Remaining::Meter>& meter) -> std::optional<RateLimits::One> {
-    if (!meter) return std::nullopt;
-    return RateLimits::One{meter->limit, meter->remaining, meter->reset.count()};
-  };
-  return {one(remaining.requests), one(remaining.tokens)};
-}
-
-absl::StatusOr<identity::Principal> Authenticate(const Collaborators& with, const Caller& caller) {
-  TG_ASSIGN(auto snapshot, with.directory->InForce());
-  TG_ASSIGN(identity::Principal principal, with.identity->Authenticate(snapshot, caller.bearer, with.clock->Wall()));
-  if (identity::ReachOf(*principal.place.key, identity::Permission::kUseModels) == identity::Reach::kNone) {
-    return base::WithDetail(base::PermissionDenied("this key has no role that may use models; ask for a key with the role member"),
-                            {.reason = "ROLE_NOT_GRANTED", .may_retry = false});
-  }
-  return principal;
-}
-
-absl::StatusOr<inference::ModelInfo> Resolve(const Collaborators& with, const identity::Principal& principal, const std::string& model) {
-  const auto models = with.pool->models();
-  const auto found = std::find_if(models.begin(), models.end(), [&](const inference::ModelInfo& m) { return m.name == model; });
-  if (found == models.end()) {
-    return base::WithDetail(base::NotFound(fmt::format("there is no model {}; GET /v1/models (or Models.List) names those you may use", model)),
-                            {.reason = "MODEL_NOT_FOUND", .param = "model", .may_retry = false});
-  }
-  if (!principal.snapshot->MayUse(principal.place, model)) {
-    return base::WithDetail(base::PermissionDenied(fmt::format("this key may not use model {}; ask an administrator to grant it", model)),
-                            {.reason = "MODEL_NOT_GRANTED", .param = "model", .may_retry = false});
-  }
-  TG_RETURN_IF_ERROR(principal.snapshot->MayRun(principal.place, model, with.clock->Wall()));
-  return *found;
-}
 
 policy::Subject Request::SubjectOf() const {
   const directory::Place& place = who_.place;
@@ -107,12 +65,6 @@ policy::Subject Request::SubjectOf() const {
 
 std::int64_t Request::MicrosSinceReceipt() const {
   return std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - caller_.received).count();
-}
-
-async::Awaitable<absl::StatusOr<audit::Position>> Request::Append(audit::Entry entry) {
-  const auto patience = steady_clock::now() + with_.options.append_timeout;
-  auto append = [&](auto done) { with_.journal->Append(std::move(entry), patience, std::move(done)); };
-  co_return co_await async::Callback<absl::StatusOr<audit::Position>>(append);
 }
 
 Failure Request::FailureOf(absl::Status status, std::optional<audit::Position> position) const {
@@ -139,15 +91,14 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   v1::DenyBody* body = entry.record.mutable_deny();
   body->set_model_requested(call_.model());
   body->set_surface(std::string(Name(caller_.surface)));
-  body->set_policy_digest(std::string(base::View(principal_->snapshot->Policies(who_.place)->digest())));
+  body->set_policy_digest(std::string(base::View(policies_->digest())));
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
   body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
   body->set_reason("POLICY_BLOCKED");
   v1::SealedContent content;
   *content.mutable_prompt() = call_.messages();
-  entry.content = audit::Seal(*key_, {v1::RECORD_KIND_DENY, 1, 0}, content);
   entry.key = key_->row();
-  absl::StatusOr<audit::Position> position = co_await Append(std::move(entry));
+  absl::StatusOr<audit::Position> position = co_await SealAndAppend(with_, *key_, std::move(entry), content);
   if (!position.ok()) co_return Refuse(position.status());
   co_return FailureOf(Blocked(inspection_.verdict), *position);
 }
@@ -164,12 +115,12 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   const bool all = ending.status.ok();
   end.set_delivered_bytes(relay->released_bytes() + (all ? static_cast<std::int64_t>(relay->text().size()) : 0));
   end.set_first_token_us(relay->first_token_us());
-  if (!all && writer_ == nullptr) end.mutable_tokens()->set_delivered(0);
   return end;
 }
 
 // P3, P4: the one terminal record, and what was used, in one transaction.
-async::Awaitable<Outcome<Reply>> Request::End(Ending ending, const Relay* relay) {
+async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
+  if (relay != nullptr && ending.status.ok()) relay->ReleaseRest();
   audit::Entry entry{.record = NewRecord(ending.kind, who_)};
   const base::WallTime now = with_.clock->Wall();
   entry.record.set_wall_us(base::ToMicros(now));
@@ -186,8 +137,13 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending, const Relay* relay)
   end.set_amount_nanos(amount->nanos);
   *entry.record.mutable_end() = end;
   entry.companions = *std::move(companions);
-  if (relay != nullptr) entry.content = audit::Seal(*key_, {ending.kind, 1, 0}, ContentOf(ending, *relay));
-  absl::StatusOr<audit::Position> position = co_await Append(std::move(entry));
+  absl::StatusOr<audit::Position> position;
+  if (relay != nullptr) {
+    const v1::SealedContent content = ContentOf(ending, *relay);
+    position = co_await SealAndAppend(with_, *key_, std::move(entry), content);
+  } else {
+    position = co_await Append(with_, std::move(entry));
+  }
   // Late is not lost: the journal keeps a terminal record until it is written, and its usage with it.
   if (position.ok() || absl::IsDeadlineExceeded(position.status())) with_.quotas->Settle(reservation_, end.tokens());
   if (!position.ok()) co_return FailureOf(ending.status.ok() ? position.status() : std::move(ending.status), std::nullopt);

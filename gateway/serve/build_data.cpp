@@ -23,8 +23,6 @@ base::PostgresOptions PostgresFor(const v1::Config& config, const std::string& r
 
 namespace {
 
-constexpr milliseconds kReportTimeout{60'000};
-
 absl::Status CheckDatabases(const v1::Config& config) {
   base::PostgresOptions main = PostgresFor(config, "");
   TG_ASSIGN(auto session, base::Session::Connect(main));
@@ -32,15 +30,7 @@ absl::Status CheckDatabases(const v1::Config& config) {
   base::PostgresOptions keys = main;
   keys.url = config.postgres().keys_url();
   TG_ASSIGN(auto keys_session, base::Session::Connect(keys));
-  TG_RETURN_IF_ERROR(migrate::CheckMigrated(*keys_session, migrate::KeysMigrations()));
-  const std::string identify = "SELECT system_identifier::text FROM pg_control_system()";
-  auto main_cluster = session->Run("compare clusters", identify);
-  auto keys_cluster = keys_session->Run("compare clusters", identify);
-  if (main_cluster.ok() && keys_cluster.ok() && main_cluster->Text(0, 0) == keys_cluster->Text(0, 0)) {
-    base::Warn("serve", "postgres.url and postgres.keys_url reach one Postgres cluster: its backups hold keys and content together, and will "
-                        "outlive an erasure");
-  }
-  return absl::OkStatus();
+  return migrate::CheckMigrated(*keys_session, migrate::KeysMigrations());
 }
 
 // Usage and ledger rows of a request that a dead instance left open.

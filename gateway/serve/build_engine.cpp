@@ -13,8 +13,6 @@ using std::chrono::milliseconds;
 
 namespace {
 
-constexpr milliseconds kReportTimeout{60'000};
-
 absl::StatusOr<inference::ModelOptions> ModelFrom(const v1::Config::Model& m) {
   inference::ModelOptions model;
   model.name = m.name();

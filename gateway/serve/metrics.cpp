@@ -1,3 +1,4 @@
+// Families are put together anew for each scrape from counters that the rooms keep: nothing is registered, nothing is global.
 // Tested by tests/gateway/serve/metrics_test.cpp.
 #include "gateway/serve/metrics.h"
 

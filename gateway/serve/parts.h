@@ -1,7 +1,8 @@
-// The parts of a running server, declared in order of need: each is built after those above it and destroyed before them.
+// The parts of a running server: each is destroyed before those above it.
 #pragma once
 
 #include <boost/asio/thread_pool.hpp>
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -31,11 +32,12 @@ struct Parts {
   std::string build;
   base::WallTime started;
   std::unique_ptr<InstallationSecrets> secrets;
-  std::unique_ptr<directory::PostgresDirectory> directory;
   std::unique_ptr<audit::Keys> keys;
   std::unique_ptr<audit::PostgresJournal> journal;
   std::unique_ptr<metering::PostgresLeases> leases;
   std::unique_ptr<metering::Quotas> quotas;
+  // After quotas, which its thread tells of changes. The journal asks it for names while it recovers, and is stopped by then (Server::Drain).
+  std::unique_ptr<directory::PostgresDirectory> directory;
   std::unique_ptr<inference::Pool> pool;
   std::unique_ptr<identity::Identity> identity;
   std::unique_ptr<boost::asio::thread_pool> cpu;
@@ -48,6 +50,9 @@ struct Parts {
   std::unique_ptr<http_front::HttpFront> http;
   std::unique_ptr<http_front::ProbesFront> probes;
 };
+
+// For reports, verification and recovery, which may read much.
+inline constexpr std::chrono::milliseconds kReportTimeout{60'000};
 
 // The database session settings for one role.
 base::PostgresOptions PostgresFor(const tollgate::v1::Config& config, const std::string& role);

@@ -1,3 +1,6 @@
+// Parse turns the text into steps: a token and how often it comes, or an incident, each with the pace in force at its line. Next counts
+// through them, so that a million tokens take one step's memory.
+//
 // Tested by tests/inference/script_engine_test.cpp.
 #include "inference/engines/script.h"
 

@@ -31,6 +31,9 @@ CREATE TABLE audit.installation (
 CREATE UNIQUE INDEX installation_one ON audit.installation ((true));
 INSERT INTO audit.installation DEFAULT VALUES;
 
+-- Epochs of all logs: no two owners share one, whichever logs they own.
+CREATE SEQUENCE audit.epoch;
+
 -- One row a log. `epoch` grows with each owner, `fence` with each connection of an owner; `open_from` is the lowest index that a
 -- request without a terminal record can have. `released`: its owner left nothing open; any instance may go on with it.
 CREATE TABLE audit.log_head (
@@ -136,4 +139,5 @@ GRANT SELECT ON audit.installation TO tollgate_writer, tollgate_reader, tollgate
 GRANT SELECT, INSERT ON audit.record TO tollgate_writer;
 GRANT SELECT ON audit.record TO tollgate_reader, tollgate_verifier;
 GRANT SELECT, INSERT, UPDATE ON audit.log_head TO tollgate_writer;
+GRANT USAGE ON SEQUENCE audit.epoch TO tollgate_writer;
 GRANT SELECT ON audit.log_head TO tollgate_reader, tollgate_verifier;

@@ -131,7 +131,7 @@ TEST_CASE("A durable REQUEST whose key is refused or overdue is handed over to b
 }
 
 TEST_CASE("The queue is bounded; counted refusals get half, terminal records always fit") {
-  Bed bed({10, 1 << 20, std::chrono::seconds(5)});
+  Bed bed({10, 1 << 20});
   for (int i = 0; i < 5; ++i) REQUIRE(bed.queue.Add(bed.Make(v1::RECORD_KIND_REQUEST, i)));
   CHECK_FALSE(bed.queue.Add(bed.Make(v1::RECORD_KIND_REFUSED, 50)));
   for (int i = 5; i < 10; ++i) REQUIRE(bed.queue.Add(bed.Make(v1::RECORD_KIND_REQUEST, i)));
@@ -148,7 +148,7 @@ TEST_CASE("At the end everything is answered, and nothing is taken in any more")
   (void)bed.queue.Take(1, 1 << 20, std::chrono::steady_clock::now());
   bed.queue.FailAll(base::Unavailable("over"));
   CHECK(bed.answers.size() == 2);
-  CHECK(bed.queue.Settled());
+  CHECK(bed.queue.empty());
   CHECK_FALSE(bed.queue.Add(bed.Make(v1::RECORD_KIND_FINAL, 3)));
   CHECK(bed.answers.size() == 3);
 }

@@ -141,11 +141,5 @@ TEST_CASE_METHOD(Bed, "Without its VIEW record no content is shown") {
   CHECK_FALSE(reader.OpenContent(all, position, "why not").ok());
 }
 
-TEST_CASE("Kinds have names, and bad names are told the good ones") {
-  CHECK(KindName(v1::RECORD_KIND_REQUEST) == "REQUEST");
-  CHECK(*ParseKind("final") == v1::RECORD_KIND_FINAL);
-  CHECK(base::Message(ParseKind("x").status()).find("REQUEST, DENY, SEGMENT") != std::string::npos);
-}
-
 }  // namespace
 }  // namespace tollgate::audit

@@ -15,7 +15,7 @@ TEST_CASE("Each SQLSTATE has the code that tells a caller what to do") {
       {"40001", StatusCode::kAborted}, {"40P01", StatusCode::kAborted}, {"55P03", StatusCode::kAborted}, {"40003", StatusCode::kUnknown},
       {"23505", StatusCode::kAlreadyExists}, {"23503", StatusCode::kFailedPrecondition}, {"23514", StatusCode::kFailedPrecondition},
       {"42501", StatusCode::kPermissionDenied}, {"28P01", StatusCode::kPermissionDenied},
-      {"42601", StatusCode::kInternal}, {"22P02", StatusCode::kInternal}, {"XX000", StatusCode::kInternal}, {"", StatusCode::kInternal}}));
+      {"42601", StatusCode::kInternal}, {"22P02", StatusCode::kInvalidArgument}, {"XX000", StatusCode::kInternal}, {"", StatusCode::kInternal}}));
   INFO(row.state);
   const absl::Status status = SqlError("write the record", row.state, "ERROR:  something");
   CHECK(status.code() == row.code);

@@ -4,7 +4,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
-#include "base/postgres.h"
+#include "base/postgres_pool.h"
 #include "tests/support/postgres_cluster.h"
 
 using namespace tollgate::base;

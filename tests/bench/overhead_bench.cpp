@@ -208,7 +208,7 @@ void UseCore(int core) {
 void OneCore(int runs, double seconds) {
   UseCore(1);
   e2e::InstanceOptions options = ScriptedInstance();
-  options.extra["io_threads"] = "1";
+  options.extra.insert({"io_threads", "1"});
   World world(options);
   cpu_set_t zero;
   CPU_ZERO(&zero);

@@ -30,12 +30,18 @@ constexpr int kBodyMax = 256 * 1024;
 
 struct World {
   explicit World(const Spawning& how = {})
-      : gateway(installation, {.context_tokens = 1'000'000, .extra = {{"requests.body_bytes_max", std::to_string(kBodyMax)}, {"requests.messages_max", "64"}}}, how),
+      : gateway(installation,
+                {.context_tokens = 1'000'000,
+                 .extra = {{"requests.body_bytes_max", std::to_string(kBodyMax)}, {"requests.messages_max", "64"}}},
+                how),
         admin(gateway, installation.owner_key()),
         key(MakeCompany(admin).key) {
     REQUIRE(Eventually([&] { return Good(); }));
   }
-  bool Good() { return Ask(ports, Surface::kHttpPlain, {.key = key, .prompt = "hello"}).done && Ask(ports, Surface::kGrpcUnary, {.key = key, .prompt = "hello"}).done; }
+  bool Good() {
+    return Ask(ports, Surface::kHttpPlain, {.key = key, .prompt = "hello"}).done &&
+           Ask(ports, Surface::kGrpcUnary, {.key = key, .prompt = "hello"}).done;
+  }
   HttpReply Send(const std::string& bytes) {
     HttpConnection connection(ports.http, milliseconds(10'000));
     connection.Send(bytes);
@@ -99,7 +105,8 @@ TEST_CASE("Bad HTTP requests are refused by name, and never recorded") {
       {With(R"(,"logprobs":true)"), 400, "logprobs"},
       {With(R"(,"logit_bias":{"1":5})"), 400, "logit_bias"},
       {With(R"(,"stream":"yes")"), 400, "stream"},
-      {R"({"model":"scripted","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"http://x"}}]}]})", 400, "image"},
+      {R"({"model":"scripted","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"http://x"}}]}]})", 400,
+       "image"},
       {R"({"model":"scripted","messages":[{"role":"user","content":[{"type":"input_audio","input_audio":{}}]}]})", 400, "audio"},
       {R"({"model":"nope","messages":[{"role":"user","content":"hi"}]})", 404, "nope"},
       {With(R"(,"user":")" + std::string(300, 'u') + "\""), 400, "user"},
@@ -135,9 +142,12 @@ TEST_CASE("A body of the configured size passes, and one byte more is refused") 
   CHECK(JsonAt(reply.body, "choices.0.message.content") == prompt);
   CHECK(world.SendBody(ChatBody({.model = "scripted", .prompt = prompt + "x"})).status == 413);
   // Announced by its length, or in chunks that never say how long it will be.
-  CHECK(world.Send("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + world.key + "\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n{").status ==
-        413);
-  std::string chunked = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + world.key + "\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+  CHECK(world
+            .Send("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + world.key +
+                  "\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n{")
+            .status == 413);
+  std::string chunked = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + world.key +
+                        "\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
   for (int i = 0; i < 10; ++i) chunked += "8000\r\n" + std::string(0x8000, ' ') + "\r\n";
   CHECK(world.Send(chunked).status == 413);
   const Answer grpc = Ask(world.ports, Surface::kGrpcUnary, {.key = world.key, .prompt = std::string(kBodyMax + 100, 'x')});
@@ -201,13 +211,19 @@ TEST_CASE("Bad gRPC requests are refused by field") {
       {[](auto& r) { r.mutable_messages(0)->set_role(static_cast<v1::Role>(99)); }, INVALID_ARGUMENT, "role"},
       {[](auto& r) { r.mutable_messages(0)->set_name(std::string(65, 'n')); }, INVALID_ARGUMENT, "name"},
       {[](auto& r) { r.mutable_messages(0)->set_parts(0, "\xff"); }, INVALID_ARGUMENT, ""},
-      {[](auto& r) { for (int i = 0; i < 80; ++i) *r.add_messages() = r.messages(0); }, INVALID_ARGUMENT, "messages"},
+      {[](auto& r) {
+         for (int i = 0; i < 80; ++i) *r.add_messages() = r.messages(0);
+       },
+       INVALID_ARGUMENT, "messages"},
       {[](auto& r) { r.set_max_tokens(-1); }, INVALID_ARGUMENT, "max_tokens"},
       {[](auto& r) { r.mutable_sampling()->set_temperature(-1); }, INVALID_ARGUMENT, "temperature"},
       {[](auto& r) { r.mutable_sampling()->set_temperature(NAN); }, INVALID_ARGUMENT, "temperature"},
       {[](auto& r) { r.mutable_sampling()->set_top_p(INFINITY); }, INVALID_ARGUMENT, "top_p"},
       {[](auto& r) { r.mutable_sampling()->set_top_k(-1); }, INVALID_ARGUMENT, "top_k"},
-      {[](auto& r) { for (int i = 0; i < 5; ++i) r.add_stop("s"); }, INVALID_ARGUMENT, "stop"},
+      {[](auto& r) {
+         for (int i = 0; i < 5; ++i) r.add_stop("s");
+       },
+       INVALID_ARGUMENT, "stop"},
       {[](auto& r) { r.add_stop(std::string(129, 's')); }, INVALID_ARGUMENT, "stop"},
       {[](auto& r) { r.set_end_user(std::string(257, 'u')); }, INVALID_ARGUMENT, "end_user"},
       {[](auto& r) { r.set_client_request_id(std::string(129, 'i')); }, INVALID_ARGUMENT, "client_request_id"},
@@ -250,13 +266,15 @@ TEST_CASE("A prompt longer than the context is refused with its exact size") {
 TEST_CASE("Descriptors run out, and service comes back by itself") {
   World world;
   const int pid = world.gateway.process().pid();
-  const auto used = std::distance(std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", pid)), std::filesystem::directory_iterator());
+  const auto used =
+      std::distance(std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", pid)), std::filesystem::directory_iterator());
   const auto most = static_cast<rlim_t>(used + 100);  // Some of them are kept for files and databases.
   const rlimit few{most, most};
   REQUIRE(::prlimit(pid, RLIMIT_NOFILE, &few, nullptr) == 0);
   for (int round = 0; round < 3; ++round) {
     std::vector<std::unique_ptr<HttpConnection>> crowd;
-    for (int i = 0; i < 300; ++i) crowd.push_back(std::make_unique<HttpConnection>(i % 2 == 0 ? world.ports.http : world.ports.grpc, milliseconds(500)));
+    for (int i = 0; i < 300; ++i)
+      crowd.push_back(std::make_unique<HttpConnection>(i % 2 == 0 ? world.ports.http : world.ports.grpc, milliseconds(500)));
     for (const auto& connection : crowd) connection->Send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
     CHECK(world.gateway.process().Running());
     crowd.clear();
@@ -266,7 +284,8 @@ TEST_CASE("Descriptors run out, and service comes back by itself") {
       grpc = Ask(world.ports, Surface::kGrpcUnary, {.key = world.key, .prompt = "hello", .patience = milliseconds(2000)});
       return http.done && grpc.done;
     });
-    INFO("HTTP: " << http.code << " " << http.message << "; gRPC: " << grpc.code << " " << grpc.message << "\n" << world.gateway.process().Err());
+    INFO("HTTP: " << http.code << " " << http.message << "; gRPC: " << grpc.code << " " << grpc.message << "\n"
+                  << world.gateway.process().Err());
     CHECK(back);
   }
   CHECK(Books(world.installation).Check() == "");
@@ -312,13 +331,16 @@ TEST_CASE("A rule that does not compile is refused with its line, and what was i
       {"version: 1\nname: test\nrules:\n  - id: bad\n    detect:\n      regex: 'a(?=b)'\n    do: block\n", ":6:"},
       {"version: 1\nname: test\nrules:\n  - id: bad\n    detect:\n      keywords: [x]\n    do: explode\n", ":7:"},
       {"version: 1\nname: test\nrules:\n  - id: bad\n    detekt:\n      keywords: [x]\n    do: block\n", ":5:"},
-      {"version: 1\nname: test\nrules:\n  - id: bad\n    detect: {keywords: [x]}\n    do: block\n    tests:\n      - text: nothing of the kind\n", "bad"},
+      {"version: 1\nname: test\nrules:\n  - id: bad\n    detect: {keywords: [x]}\n    do: block\n    tests:\n      - text: nothing of the "
+       "kind\n",
+       "bad"},
       {"version: 1\nname: test\nrules: [\n", ":"}};
   for (const auto& [yaml, says] : rows) {
     const std::string file = world.installation.folder() + "/test.yaml";
     REQUIRE(base::WriteFileAtomically(file, yaml, 0644).ok());
     for (const char* command : {"check", "put"}) {
-      const Finished run = RunTollgate({"--admin", address, "--key", world.installation.owner_key(), "--org", "acme", "policy", command, file});
+      const Finished run =
+          RunTollgate({"--admin", address, "--key", world.installation.owner_key(), "--org", "acme", "policy", command, file});
       INFO(yaml << "\n" << command << " -> " << run.code << " " << run.out << run.err);
       CHECK(run.code == 1);
       CHECK(run.err.find(says) != std::string::npos);
@@ -330,7 +352,8 @@ TEST_CASE("A rule that does not compile is refused with its line, and what was i
 
 TEST_CASE("A configuration that is not right refuses the start and names the line") {
   Installation installation;
-  const std::pair<std::string, std::string> rows[] = {{"segment_millis", "100"}, {"segment_ms", "fast"}, {"segment_ms", "999999999"}, {"requests.body_bytes_max", "1"}};
+  const std::pair<std::string, std::string> rows[] = {
+      {"segment_millis", "100"}, {"segment_ms", "fast"}, {"segment_ms", "999999999"}, {"requests.body_bytes_max", "1"}};
   for (const auto& [field, value] : rows) {
     const auto process = Gateway::Launch(installation, {.extra = {{field, value}}});
     CHECK(process->Wait(milliseconds(10'000)) == 1);

@@ -1,5 +1,5 @@
-// One secret, planted in prompts and outputs on every surface, under rules that redact or block it, cut into tokens in every way; then every
-// byte that left the program is searched for it.
+// One secret, planted in prompts and outputs on every surface, under rules that redact or block it, cut into tokens in every way; then
+// every byte that left the program is searched for it.
 #include <catch2/catch_test_macros.hpp>
 
 #include <fmt/format.h>
@@ -70,7 +70,8 @@ struct World {
     admin.MakeProject("blue", "app");
     keys["blue"] = admin.MakeKey("blue", "app", "blue").secret();
     admin.PutPolicy("version: 1\nname: test\nrules:\n" + RulesFor("red", "redact") + RulesFor("blue", "block"));
-    REQUIRE(Eventually([&] { return Ask(PortsOf(gateway), Surface::kHttpPlain, {.key = keys["blue"], .prompt = Join(kGreek)}).code == 403; }));
+    REQUIRE(
+        Eventually([&] { return Ask(PortsOf(gateway), Surface::kHttpPlain, {.key = keys["blue"], .prompt = Join(kGreek)}).code == 403; }));
   }
   Installation installation;
   Gateway gateway{installation};
@@ -82,14 +83,17 @@ struct World {
 
   void CheckAll() {
     const std::string stored = installation.Sql()
-                                   ->Run("search", "SELECT count(*) FROM audit.record WHERE position('\\xcf9ecfa0cfa2cfa4'::bytea IN message) > 0 "
-                                                   "OR position('\\xcf9ecfa0cfa2cfa4'::bytea IN content) > 0")
+                                   ->Run("search",
+                                         "SELECT count(*) FROM audit.record WHERE position('\\xcf9ecfa0cfa2cfa4'::bytea IN message) > 0 "
+                                         "OR position('\\xcf9ecfa0cfa2cfa4'::bytea IN content) > 0")
                                    ->Text(0, 0);
     CHECK(stored == "0");
     const std::string metrics = gateway.Metrics();
     CHECK(gateway.Stop() == 0);
-    const std::pair<const char*, std::string> places[] = {
-        {"gRPC wire", grpc.bytes()}, {"HTTP wire", http.bytes()}, {"diagnostics", gateway.process().Err() + gateway.process().Out()}, {"metrics", metrics}};
+    const std::pair<const char*, std::string> places[] = {{"gRPC wire", grpc.bytes()},
+                                                          {"HTTP wire", http.bytes()},
+                                                          {"diagnostics", gateway.process().Err() + gateway.process().Out()},
+                                                          {"metrics", metrics}};
     for (const auto& [place, bytes] : places) {
       INFO(place);
       REQUIRE_FALSE(bytes.empty());
@@ -150,11 +154,13 @@ TEST_CASE("A secret in the prompt reaches neither the model nor any surface, whe
     // Parts that only together hold it, and a name.
     const std::string half = Join(canary, "", 0, 3), rest = Join(canary, "", 3);
     const std::string bodies[] = {
-        fmt::format(R"({{"model":"scripted","messages":[{{"role":"user","content":[{{"type":"text","text":{}}},{{"type":"text","text":{}}}]}}]}})", JsonQuote(half),
-                    JsonQuote(rest)),
+        fmt::format(
+            R"({{"model":"scripted","messages":[{{"role":"user","content":[{{"type":"text","text":{}}},{{"type":"text","text":{}}}]}}]}})",
+            JsonQuote(half), JsonQuote(rest)),
         fmt::format(R"({{"model":"scripted","messages":[{{"role":"user","name":{},"content":"hello"}}]}})", JsonQuote(secret)),
-        fmt::format(R"({{"model":"scripted","messages":[{{"role":"user","content":{}}},{{"role":"assistant","content":"what?"}},{{"role":"user","content":"hello"}}]}})",
-                    JsonQuote(secret))};
+        fmt::format(
+            R"({{"model":"scripted","messages":[{{"role":"user","content":{}}},{{"role":"assistant","content":"what?"}},{{"role":"user","content":"hello"}}]}})",
+            JsonQuote(secret))};
     for (const std::string& body : bodies) {
       INFO(body);
       HttpConnection connection(world.ports.http);

@@ -19,7 +19,8 @@ using namespace tollgate::e2e;
 namespace v1 = tollgate::v1;
 
 struct World {
-  explicit World(const InstanceOptions& options = {}) : gateway(installation, options), admin(gateway, installation.owner_key()), key(MakeCompany(admin).key) {
+  explicit World(const InstanceOptions& options = {})
+      : gateway(installation, options), admin(gateway, installation.owner_key()), key(MakeCompany(admin).key) {
     REQUIRE(Eventually([&] { return Ask(ports, Surface::kHttpPlain, {.key = key, .prompt = "hello"}).done; }));
   }
   std::int64_t Metric(const std::string& name) {
@@ -29,7 +30,12 @@ struct World {
   }
   // Nothing runs, waits or is open any more.
   bool Quiet() {
-    return Eventually([&] { return Metric("tollgate_requests_running") == 0 && Metric("tollgate_pool_running") == 0 && Metric("tollgate_pool_waiting") == 0; }, milliseconds(5'000)) &&
+    return Eventually(
+               [&] {
+                 return Metric("tollgate_requests_running") == 0 && Metric("tollgate_pool_running") == 0 &&
+                        Metric("tollgate_pool_waiting") == 0;
+               },
+               milliseconds(5'000)) &&
            Eventually([&] { return Books(installation).Open() == 0; });
   }
   Installation installation;
@@ -88,7 +94,9 @@ TEST_CASE("A client that goes away in mid-stream: decoding stops, and what was d
   for (const Surface surface : {Surface::kGrpcStream, Surface::kHttpStream}) {
     INFO(Name(surface));
     const std::int64_t before = books.TokensUsed();
-    const Answer answer = Ask(world.ports, surface, {.key = world.key, .prompt = "!pace_ms 1\n!tokens 1000000", .on_text = [](const std::string& text) { return text.size() < 200; }});
+    const Answer answer = Ask(
+        world.ports, surface,
+        {.key = world.key, .prompt = "!pace_ms 1\n!tokens 1000000", .on_text = [](const std::string& text) { return text.size() < 200; }});
     CHECK_FALSE(answer.done);
     CHECK(world.Quiet());
     const Story story = StoryOf(world.admin, answer.request_id);
@@ -173,7 +181,8 @@ TEST_CASE("A client that does not read costs bounded memory and harms nobody") {
 TEST_CASE("A request that outlives its deadline ends with a record and a bill") {
   World world;
   const auto stub = v1::Inference::NewStub(ChannelTo(world.ports.grpc));
-  const Answer answer = Ask(world.ports, Surface::kGrpcStream, {.key = world.key, .prompt = "!pace_ms 10\n!tokens 100000", .patience = milliseconds(600)});
+  const Answer answer =
+      Ask(world.ports, Surface::kGrpcStream, {.key = world.key, .prompt = "!pace_ms 10\n!tokens 100000", .patience = milliseconds(600)});
   CHECK(answer.code == 4);
   CHECK_FALSE(answer.text.empty());
   CHECK(world.Quiet());

@@ -34,7 +34,9 @@ struct World {
     admin.SetQuota(ScopeOf("red"), v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_MONTH, 50'000'000);
     admin.SetQuota(ScopeOf("red", "app"), v1::QUOTA_METER_REQUESTS, v1::QUOTA_WINDOW_MONTH, 1'000'000);
     admin.SetQuota(ScopeOf(""), v1::QUOTA_METER_CONCURRENT, v1::QUOTA_WINDOW_UNSPECIFIED, 1000);
-    REQUIRE(Eventually([&] { return Ask(PortsOf(*gateway), Surface::kHttpPlain, {.key = key, .prompt = "hello"}).headers.contains("x-ratelimit-limit-tokens"); }));
+    REQUIRE(Eventually([&] {
+      return Ask(PortsOf(*gateway), Surface::kHttpPlain, {.key = key, .prompt = "hello"}).headers.contains("x-ratelimit-limit-tokens");
+    }));
   }
   Ports ports() const { return PortsOf(*gateway); }
   void Restart() {
@@ -58,14 +60,15 @@ struct Step {
   const char* name;
   Surface surface;
   const char* prompt;
-  const char* lock_before;      // Before it asks.
-  std::size_t text_bytes;       // Then it waits for so much text …
-  int requests;                 // … and for so many more REQUEST records …
-  const char* lock_after;       // … then locks this …
-  const char* reason;           // … kills, restarts, and expects this end.
+  const char* lock_before;  // Before it asks.
+  std::size_t text_bytes;   // Then it waits for so much text …
+  int requests;             // … and for so many more REQUEST records …
+  const char* lock_after;   // … then locks this …
+  const char* reason;       // … kills, restarts, and expects this end.
 };
 
-// On audit.record the journal waits; on metering.balance the leases do; on keys.request only the key, so that a REQUEST may stand without one.
+// On audit.record the journal waits; on metering.balance the leases do; on keys.request only the key, so that a REQUEST may stand without
+// one.
 constexpr Step kSteps[] = {
     {"reserving", Surface::kHttpPlain, "hello", "metering.balance", 0, 0, "", "RECOVERED"},
     {"before the request's key is durable", Surface::kHttpStream, "hello", "keys.request", 0, 0, "", "RECOVERED"},
@@ -155,14 +158,20 @@ TEST_CASE("kill -9 at any moment under load, again and again, loses nothing that
   const std::uint64_t seed = test::Seed();
   INFO("TOLLGATE_SEED=" << seed);
   std::mt19937_64 random(seed);
-  const char* prompts[] = {"hello", "one two three four", "!pace_ms 1\n!tokens 30", "!pace_ms 5\n!tokens 20", "!tokens 300", "!pace_ms 2\n!say a\\|b\\|c d\n!tokens 5\n!fail"};
+  const char* prompts[] = {"hello",
+                           "one two three four",
+                           "!pace_ms 1\n!tokens 30",
+                           "!pace_ms 5\n!tokens 20",
+                           "!tokens 300",
+                           "!pace_ms 2\n!say a\\|b\\|c d\n!tokens 5\n!fail"};
   std::vector<Answer> all;
   const int loops = test::Loops();
   for (int loop = 0; loop < loops; ++loop) {
     const std::uint64_t pick = random();
     Load load(world.ports(), 4, [&](int thread, int number) {
       const std::uint64_t n = pick + static_cast<std::uint64_t>(thread) * 7 + static_cast<std::uint64_t>(number);
-      return std::pair(kSurfaces[n % 4], Question{.key = world.key, .prompt = prompts[n / 4 % std::size(prompts)], .patience = milliseconds(10'000)});
+      return std::pair(kSurfaces[n % 4],
+                       Question{.key = world.key, .prompt = prompts[n / 4 % std::size(prompts)], .patience = milliseconds(10'000)});
     });
     std::this_thread::sleep_for(milliseconds(random() % 250));
     world.gateway->Kill9();
@@ -194,7 +203,10 @@ TEST_CASE("What a dead instance left open, a living one closes within 30 seconds
   std::vector<std::jthread> asking;
   std::vector<Answer> answers(4);
   for (int i = 0; i < 4; ++i) {
-    asking.emplace_back([&, i] { answers[i] = Ask(world.ports(), kSurfaces[i], {.key = world.key, .prompt = "!pace_ms 1\n!tokens 20\n!hang", .patience = milliseconds(30'000)}); });
+    asking.emplace_back([&, i] {
+      answers[i] =
+          Ask(world.ports(), kSurfaces[i], {.key = world.key, .prompt = "!pace_ms 1\n!tokens 20\n!hang", .patience = milliseconds(30'000)});
+    });
   }
   REQUIRE(Eventually([&] { return books.Requests() == before + 4; }));
   std::this_thread::sleep_for(milliseconds(100));
@@ -228,7 +240,8 @@ TEST_CASE("SIGTERM lets running requests end, refuses new ones, and ends what ta
   REQUIRE(Eventually([&] { return books.Requests() == before + 8; }));
   world.gateway->process().Signal(SIGTERM);
   CHECK(Eventually([&] { return !world.gateway->Ready(); }));
-  for (const Surface surface : kSurfaces) CHECK_FALSE(Ask(world.ports(), surface, {.key = world.key, .prompt = "hello", .patience = milliseconds(5000)}).done);
+  for (const Surface surface : kSurfaces)
+    CHECK_FALSE(Ask(world.ports(), surface, {.key = world.key, .prompt = "hello", .patience = milliseconds(5000)}).done);
   CHECK(world.gateway->process().Wait(milliseconds(15'000)) == 0);
   asking.clear();
   for (std::size_t i = 0; i < 8; ++i) {
@@ -248,7 +261,8 @@ TEST_CASE("SIGTERM lets running requests end, refuses new ones, and ends what ta
 TEST_CASE("SIGTERM under load ends with every record written") {
   World world;
   Load load(world.ports(), 8, [&](int thread, int number) {
-    return std::pair(kSurfaces[(thread + number) % 4], Question{.key = world.key, .prompt = number % 2 == 0 ? "one two three" : "!pace_ms 2\n!tokens 50"});
+    return std::pair(kSurfaces[(thread + number) % 4],
+                     Question{.key = world.key, .prompt = number % 2 == 0 ? "one two three" : "!pace_ms 2\n!tokens 50"});
   });
   REQUIRE(Eventually([&] { return load.answered() > 40; }));
   CHECK(world.gateway->Stop() == 0);

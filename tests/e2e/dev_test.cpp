@@ -21,7 +21,8 @@ namespace test = tollgate::test;
 struct Dev {
   explicit Dev(const std::string& folder)
       : folder(folder),
-        process({TollgateBinary(), "dev", "--scripted", "--folder", folder, "--http-port", "0", "--grpc-port", "0", "--admin-port", "0", "--probes-port", "0"}) {
+        process({TollgateBinary(), "dev", "--scripted", "--folder", folder, "--http-port", "0", "--grpc-port", "0", "--admin-port", "0",
+                 "--probes-port", "0"}) {
     const bool ready = process.WaitForOut("Tollgate is ready", milliseconds(90'000));
     INFO(process.Out() << process.Err());
     REQUIRE(ready);
@@ -52,10 +53,12 @@ TEST_CASE("tollgate dev starts a whole company, prints what to paste, and keeps 
     Dev dev(folder);
     web = dev.Key("web");
     const std::string banner = dev.process.Out();
-    for (const char* line : {"curl -N http://", "grpcurl -plaintext", "from openai import OpenAI", "demo", "usage report", "audit list"}) CHECK(banner.find(line) != std::string::npos);
+    for (const char* line : {"curl -N http://", "grpcurl -plaintext", "from openai import OpenAI", "demo", "usage report", "audit list"})
+      CHECK(banner.find(line) != std::string::npos);
     for (const cli::DevKey& key : dev.keys) CHECK(banner.find(key.secret) != std::string::npos);
     for (const Surface surface : kSurfaces) {
-      const Answer answer = Ask(dev.ports(), surface, {.key = web, .prompt = "My card is 4111 1111 1111 1111, write to jane@acme-corp.example"});
+      const Answer answer =
+          Ask(dev.ports(), surface, {.key = web, .prompt = "My card is 4111 1111 1111 1111, write to jane@acme-corp.example"});
       INFO(Name(surface) << ": " << answer.code << " " << answer.message);
       CHECK(answer.done);
       CHECK(answer.text == "My card is [CARD], write to [EMAIL]");

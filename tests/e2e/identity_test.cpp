@@ -117,7 +117,7 @@ TEST_CASE("Authority that is taken away ends running streams at once and refuses
   World world;
   struct Case {
     const char* name;
-    std::function<void(Admin&, bool)> take;   // True: away; false: back.
+    std::function<void(Admin&, bool)> take;  // True: away; false: back.
     const char* reason;
     bool comes_back;
   };
@@ -129,7 +129,11 @@ TEST_CASE("Authority that is taken away ends running streams at once and refuses
       {"everything stopped", [](Admin& a, bool on) { SetStopped(a, "everything", on); }, "EMERGENCY_STOP", true},
       {"model stopped", [](Admin& a, bool on) { SetStopped(a, "model", on); }, "EMERGENCY_STOP", true},
       {"team stopped", [](Admin& a, bool on) { SetStopped(a, "team", on); }, "EMERGENCY_STOP", true},
-      {"key revoked", [&](Admin& a, bool on) { if (on) a.Revoke(id); }, "KEY_REVOKED", false},
+      {"key revoked",
+       [&](Admin& a, bool on) {
+         if (on) a.Revoke(id);
+       },
+       "KEY_REVOKED", false},
   };
   for (const Case& one : cases) {
     INFO(one.name);
@@ -140,10 +144,11 @@ TEST_CASE("Authority that is taken away ends running streams at once and refuses
     for (int i = 0; i < 4; ++i) {
       streams.emplace_back([&, i] {
         bool counted = false;
-        answers[i] = Ask(world.ports, kSurfaces[i], {.key = world.company.key, .prompt = "!pace_ms 10\n!tokens 3000", .on_text = [&](const std::string&) {
-                                                       if (!std::exchange(counted, true)) ++running;
-                                                       return true;
-                                                     }});
+        answers[i] = Ask(world.ports, kSurfaces[i],
+                         {.key = world.company.key, .prompt = "!pace_ms 10\n!tokens 3000", .on_text = [&](const std::string&) {
+                            if (!std::exchange(counted, true)) ++running;
+                            return true;
+                          }});
         ended[i] = std::chrono::steady_clock::now();
       });
     }
@@ -290,7 +295,8 @@ TEST_CASE("An org sees nothing of another org") {
 
   Admin rival(world.gateway, spy);
   v1::ListRecordsReply records;
-  REQUIRE(Eventually([&] { return rival.Try<v1::Audit>(&v1::Audit::Stub::List, v1::ListRecordsRequest(), &records).ok(); }, kInForceWithin));
+  REQUIRE(
+      Eventually([&] { return rival.Try<v1::Audit>(&v1::Audit::Stub::List, v1::ListRecordsRequest(), &records).ok(); }, kInForceWithin));
   for (const v1::StoredRecord& record : records.records()) CHECK(record.org() == "rival");
   v1::ListRecordsRequest by_name;
   by_name.set_org("acme");

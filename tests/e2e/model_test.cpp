@@ -21,7 +21,9 @@ namespace test = tollgate::test;
 const std::string kModel = TOLLGATE_SOURCE_DIR "/build/setup/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 
 struct World {
-  World() : gateway(installation, {.model_name = "smollm2", .model_file = kModel, .slots = 4, .context_tokens = 1024}), admin(gateway, installation.owner_key()) {
+  World()
+      : gateway(installation, {.model_name = "smollm2", .model_file = kModel, .slots = 4, .context_tokens = 1024}),
+        admin(gateway, installation.owner_key()) {
     key = MakeCompany(admin, "smollm2").key;
     REQUIRE(Eventually([&] { return Get(ports.http, "/v1/models", key).status == 200; }));
   }
@@ -84,7 +86,10 @@ TEST_CASE("The real model stops at the exact token of a budget, and when its cli
   World world;
   const std::int64_t prompt = world.CountTokens("Tell me a long story about a lighthouse.");
   world.admin.SetQuota(ScopeOf("red"), v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_MONTH, prompt + 90);
-  REQUIRE(Eventually([&] { return Ask(world.ports, Surface::kHttpPlain, {.key = world.key, .prompt = "x", .model = "none"}).headers.contains("x-ratelimit-limit-tokens"); }));
+  REQUIRE(Eventually([&] {
+    return Ask(world.ports, Surface::kHttpPlain, {.key = world.key, .prompt = "x", .model = "none"})
+        .headers.contains("x-ratelimit-limit-tokens");
+  }));
   const Answer answer = world.Say(Surface::kGrpcStream, "Tell me a long story about a lighthouse.", 0);
   INFO(answer.code << " " << answer.message << " " << answer.text);
   CHECK(answer.done);
@@ -92,7 +97,11 @@ TEST_CASE("The real model stops at the exact token of a budget, and when its cli
   CHECK(answer.output <= 90);
   world.admin.SetQuota(ScopeOf("red"), v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_MONTH, 1'000'000);
   REQUIRE(Eventually([&] { return world.Say(Surface::kHttpPlain, "hi", 1).done; }));
-  const Answer left = Ask(world.ports, Surface::kHttpStream, {.key = world.key, .prompt = "Count from one to one hundred in words.", .model = "smollm2", .on_text = [](const std::string& text) { return text.size() < 20; }});
+  const Answer left = Ask(
+      world.ports, Surface::kHttpStream,
+      {.key = world.key, .prompt = "Count from one to one hundred in words.", .model = "smollm2", .on_text = [](const std::string& text) {
+         return text.size() < 20;
+       }});
   Books books(world.installation);
   CHECK(Eventually([&] { return books.Open() == 0; }));
   if (!left.done) {
@@ -112,10 +121,12 @@ TEST_CASE("kill -9 while the real model decodes, and it heals") {
   Answer answer;
   std::atomic<bool> begun{false};
   std::jthread asking([&] {
-    answer = Ask(world.ports, Surface::kHttpStream, {.key = world.key, .prompt = "Tell me a long story about the sea.", .model = "smollm2", .on_text = [&](const std::string& text) {
-                                                       begun = begun || text.size() > 10;
-                                                       return true;
-                                                     }});
+    answer = Ask(
+        world.ports, Surface::kHttpStream,
+        {.key = world.key, .prompt = "Tell me a long story about the sea.", .model = "smollm2", .on_text = [&](const std::string& text) {
+           begun = begun || text.size() > 10;
+           return true;
+         }});
     begun = true;
   });
   REQUIRE(Eventually([&] { return begun.load(); }, milliseconds(30'000)));

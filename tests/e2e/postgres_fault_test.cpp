@@ -101,7 +101,8 @@ void CheckRefusals(const std::vector<Timed>& all, Clock::time_point from, Clock:
     CHECK(timed.ended - timed.began < kPatience);
     CHECK((answer.code == 503 || answer.code == 14));  // UNAVAILABLE
     CHECK((answer.message.find("try again") != std::string::npos || answer.message.find("Postgres") != std::string::npos));
-    for (const std::string& secret : {place, std::string("localhost"), std::string("/tmp"), std::string("tg-"), std::string("password"), std::string(".s.PGSQL")}) {
+    for (const std::string& secret :
+         {place, std::string("localhost"), std::string("/tmp"), std::string("tg-"), std::string("password"), std::string(".s.PGSQL")}) {
       CHECK(answer.seen.find(secret) == std::string::npos);
     }
     if (answer.code == 503) CHECK(answer.headers.contains("retry-after"));
@@ -124,11 +125,11 @@ TEST_CASE("Postgres gone or frozen under load: no output without a record, plain
   const std::string name = names[static_cast<int>(fault)];
   CAPTURE(name);
   Installation installation;
-  const auto gateway = std::make_unique<Gateway>(installation,
-                                 InstanceOptions{.extra = {{"journal.append_timeout_ms", std::to_string(kAppendTimeout.count())},
-                                                           {"journal.queue_age_max_ms", "1000"},
-                                                           {"postgres.statement_timeout_ms", "1500"},
-                                                           {"directory_stale_max_ms", "3000"}}});
+  const auto gateway = std::make_unique<Gateway>(
+      installation, InstanceOptions{.extra = {{"journal.append_timeout_ms", std::to_string(kAppendTimeout.count())},
+                                              {"journal.queue_age_max_ms", "1000"},
+                                              {"postgres.statement_timeout_ms", "1500"},
+                                              {"directory_stale_max_ms", "3000"}}});
   Admin admin(*gateway, installation.owner_key());
   const std::string key = MakeCompany(admin).key;
   admin.SetQuota(ScopeOf("red"), v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_MONTH, 500'000'000);
@@ -136,6 +137,7 @@ TEST_CASE("Postgres gone or frozen under load: no output without a record, plain
   REQUIRE(Eventually([&] { return Ask(ports, Surface::kHttpPlain, {.key = key, .prompt = "hello"}).done; }));
   test::PostgresCluster& cluster = installation.cluster();
 
+  REQUIRE(installation.Sql()->Run("less to recover", "CHECKPOINT").ok());
   Watchers watchers(ports, key);
   const auto start = Clock::now();
   REQUIRE(Eventually([&] { return watchers.DoneSince(start) > 50; }, milliseconds(30'000)));
@@ -162,7 +164,8 @@ TEST_CASE("Postgres gone or frozen under load: no output without a record, plain
   for (const Timed& timed : watchers.all()) {
     if (timed.began > away + milliseconds(300) && timed.ended < back) CHECK(timed.answer.text.empty());
   }
-  CheckRefusals(watchers.all(), away + milliseconds(300), back - milliseconds(2500), installation.main_url().substr(installation.main_url().find("host=") + 5, 10));
+  CheckRefusals(watchers.all(), away + milliseconds(300), back - milliseconds(2500),
+                installation.main_url().substr(installation.main_url().find("host=") + 5, 10));
   CHECK(gateway->process().Running());
   CHECK(gateway->Ready());
   WARN(fmt::format("{}: serving again {:.1f} s after Postgres", name, std::chrono::duration<double>(recovered - back).count()));

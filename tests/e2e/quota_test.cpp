@@ -35,10 +35,15 @@ struct World {
   void Limit(const std::string& team, const std::string& key, v1::QuotaMeter meter, v1::QuotaWindow window, std::int64_t amount) {
     admin.SetQuota(ScopeOf(team), meter, window, amount);
     const char* header = meter == v1::QUOTA_METER_REQUESTS ? "x-ratelimit-limit-requests" : "x-ratelimit-limit-tokens";
-    const auto in_force = [&] { return Ask(ports, Surface::kHttpPlain, {.key = key, .prompt = "x", .model = "none"}).headers.contains(header); };
+    const auto in_force = [&] {
+      return Ask(ports, Surface::kHttpPlain, {.key = key, .prompt = "x", .model = "none"}).headers.contains(header);
+    };
     if (meter != v1::QUOTA_METER_CONCURRENT) REQUIRE(Eventually(in_force));
   }
-  std::int64_t Used(const std::string& team) { return Books(installation).Count(fmt::format("SELECT coalesce(sum(input_tokens + output_tokens), 0)::int8 FROM metering.usage WHERE team_name = '{}'", team)); }
+  std::int64_t Used(const std::string& team) {
+    return Books(installation)
+        .Count(fmt::format("SELECT coalesce(sum(input_tokens + output_tokens), 0)::int8 FROM metering.usage WHERE team_name = '{}'", team));
+  }
 
   Installation installation;
   Gateway gateway{installation};
@@ -69,7 +74,8 @@ TEST_CASE("A stream ends at the exact token of its budget, and the next request 
       const std::int64_t already = world.Used(team);
       world.Limit(team, key, v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_MONTH, budget);
       const Answer answer = world.Say("!tokens 5000", surface, key);
-      INFO(Name(surface) << ", " << budget << " tokens: " << answer.code << " " << answer.message << " " << answer.input << "+" << answer.output);
+      INFO(Name(surface) << ", " << budget << " tokens: " << answer.code << " " << answer.message << " " << answer.input << "+"
+                         << answer.output);
       CHECK(answer.done);
       CHECK(answer.finish == "length");
       CHECK(answer.input + answer.output == budget);
@@ -97,7 +103,8 @@ TEST_CASE("Fifty calls at once use a budget of N to the last step and never past
   const std::int64_t budget = 2500;
   const std::int64_t already = world.Used("crowd");
   world.Limit("crowd", key, v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_MONTH, budget);
-  const auto answers = AtOnce(50, [&](int i) { return world.Say(i % 2 == 0 ? "!tokens 100" : "!pace_ms 1\n!tokens 100", kSurfaces[i % 4], key); });
+  const auto answers =
+      AtOnce(50, [&](int i) { return world.Say(i % 2 == 0 ? "!tokens 100" : "!pace_ms 1\n!tokens 100", kSurfaces[i % 4], key); });
   std::int64_t sum = 0;
   for (const Answer& answer : answers) sum += answer.input + answer.output;
   const std::int64_t used = world.Used("crowd") - already;
@@ -119,10 +126,14 @@ TEST_CASE("Two instances share one budget and do not overshoot it") {
   const std::int64_t budget = 4000;
   const std::int64_t already = world.Used("shared");
   world.Limit("shared", key, v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_MONTH, budget);
-  REQUIRE(Eventually([&] { return Ask(PortsOf(second), Surface::kHttpPlain, {.key = key, .prompt = "x", .model = "none"}).headers.contains("x-ratelimit-limit-tokens"); }));
+  REQUIRE(Eventually([&] {
+    return Ask(PortsOf(second), Surface::kHttpPlain, {.key = key, .prompt = "x", .model = "none"})
+        .headers.contains("x-ratelimit-limit-tokens");
+  }));
   const auto answers = AtOnce(30, [&](int i) {
     Answer last;
-    for (int k = 0; k < 8; ++k) last = Ask(PortsOf((i + k) % 2 == 0 ? world.gateway : second), kSurfaces[(i + k) % 4], {.key = key, .prompt = "!tokens 60"});
+    for (int k = 0; k < 8; ++k)
+      last = Ask(PortsOf((i + k) % 2 == 0 ? world.gateway : second), kSurfaces[(i + k) % 4], {.key = key, .prompt = "!tokens 60"});
     return last;
   });
   const std::int64_t used = world.Used("shared") - already;
@@ -142,7 +153,8 @@ TEST_CASE("Requests per minute: exactly as many as allowed, then a wait that is 
   REQUIRE(Eventually([&] { return world.Say("x", Surface::kHttpPlain, key).code != 401; }));
   auto sql = world.installation.Sql();
   // Not across the turn of a minute: all in one window.
-  REQUIRE(Eventually([&] { return sql->Run("clock", "SELECT extract(second FROM clock_timestamp())::int")->Int(0, 0) < 45; }, milliseconds(30'000)));
+  REQUIRE(Eventually([&] { return sql->Run("clock", "SELECT extract(second FROM clock_timestamp())::int")->Int(0, 0) < 45; },
+                     milliseconds(30'000)));
   world.Limit("rpm", key, v1::QUOTA_METER_REQUESTS, v1::QUOTA_WINDOW_MINUTE, 5);
   const auto answers = AtOnce(16, [&](int i) { return world.Say("hello", kSurfaces[i % 4], key); });
   int done = 0;
@@ -170,7 +182,10 @@ TEST_CASE("Concurrent requests: as many as allowed, and a place comes back howev
     std::atomic<bool> leave{false};
     std::vector<std::jthread> holding;
     for (int i = 0; i < 2; ++i) {
-      holding.emplace_back([&] { Ask(world.ports, Surface::kHttpStream, {.key = key, .prompt = "!pace_ms 20\n!tokens 1000", .on_text = [&](const std::string&) { return !leave; }}); });
+      holding.emplace_back([&] {
+        Ask(world.ports, Surface::kHttpStream,
+            {.key = key, .prompt = "!pace_ms 20\n!tokens 1000", .on_text = [&](const std::string&) { return !leave; }});
+      });
     }
     Books books(world.installation);
     const bool both = Eventually([&] { return books.Open() == 2; });
@@ -229,7 +244,8 @@ TEST_CASE("What is left falls with use, in headers and trailers, and a key's own
     left = now;
   }
   // Denied and failed requests do not use it up.
-  for (int i = 0; i < 5; ++i) CHECK(Ask(world.ports, Surface::kHttpPlain, {.key = key.secret(), .prompt = "x", .model = "none"}).code == 404);
+  for (int i = 0; i < 5; ++i)
+    CHECK(Ask(world.ports, Surface::kHttpPlain, {.key = key.secret(), .prompt = "x", .model = "none"}).code == 404);
   const Answer last = world.Say("one", Surface::kHttpPlain, key.secret());
   CHECK(std::stoll("0" + last.header("x-ratelimit-remaining-tokens")) > left - 100);
 }
@@ -239,7 +255,8 @@ TEST_CASE("A model without a price is refused, never free") {
   Gateway gateway(installation, {.model_name = "unpriced"});
   Admin admin(gateway, installation.owner_key());
   const std::string key = MakeCompany(admin, "scripted").key;
-  REQUIRE(Eventually([&] { return Ask(PortsOf(gateway), Surface::kHttpPlain, {.key = key, .prompt = "x", .model = "unpriced"}).code != 401; }));
+  REQUIRE(
+      Eventually([&] { return Ask(PortsOf(gateway), Surface::kHttpPlain, {.key = key, .prompt = "x", .model = "unpriced"}).code != 401; }));
   for (const Surface surface : kSurfaces) {
     const Answer answer = Ask(PortsOf(gateway), surface, {.key = key, .prompt = "hello", .model = "unpriced"});
     CHECK_FALSE(answer.done);

@@ -62,15 +62,19 @@ TEST_CASE("The prompt on record is the prompt that was sent, to the byte, and so
   CHECK(books.Check() == "");
   CHECK(world.Run({"audit", "verify"}).code == 0);
   // Text is sealed, and the caller is known by an HMAC alone.
-  CHECK(books.Count("SELECT count(*) FROM audit.record WHERE position('DROP TABLE'::bytea IN message) + coalesce(position('DROP TABLE'::bytea IN content), 0) > 0") == 0);
+  CHECK(books.Count("SELECT count(*) FROM audit.record WHERE position('DROP TABLE'::bytea IN message) + coalesce(position('DROP "
+                    "TABLE'::bytea IN content), 0) > 0") == 0);
   CHECK(books.Count("SELECT count(*) FROM audit.record WHERE position('127.0.0.1'::bytea IN message) > 0") == 0);
-  CHECK(books.Count(fmt::format("SELECT count(*) FROM audit.record WHERE position('{}'::bytea IN message) > 0", world.company.key.substr(17, 20))) == 0);
+  CHECK(books.Count(fmt::format("SELECT count(*) FROM audit.record WHERE position('{}'::bytea IN message) > 0",
+                                world.company.key.substr(17, 20))) == 0);
 }
 
 TEST_CASE("What policy hid is on record beside what was used, and who looked is on record too") {
   World world;
   world.admin.PutPolicy("version: 1\nname: test\nrules:\n  - id: mail\n    detect:\n      personal_data: email\n    do: redact\n");
-  REQUIRE(Eventually([&] { return Ask(world.ports, Surface::kHttpPlain, {.key = world.company.key, .prompt = "to ann@corp.example"}).text == "to [EMAIL]"; }));
+  REQUIRE(Eventually([&] {
+    return Ask(world.ports, Surface::kHttpPlain, {.key = world.company.key, .prompt = "to ann@corp.example"}).text == "to [EMAIL]";
+  }));
   const Answer in = Ask(world.ports, Surface::kGrpcStream, {.key = world.company.key, .prompt = "to ann@corp.example now"});
   const Story story = StoryOf(world.admin, in.request_id);
   CHECK(in.text == "to [EMAIL] now");
@@ -96,12 +100,15 @@ TEST_CASE("What policy hid is on record beside what was used, and who looked is 
 }
 
 TEST_CASE("A record that was changed, cut off or moved does not verify, even if the superuser did it") {
-  const char* attacks[] = {"UPDATE audit.record SET message = set_byte(message, length(message) - 1, get_byte(message, length(message) - 1) # 1) WHERE leaf_index = 20",
-                           "UPDATE audit.record SET content = set_byte(content, 20, get_byte(content, 20) # 1) WHERE leaf_index = (SELECT max(leaf_index) FROM audit.record WHERE content IS NOT NULL)",
-                           "UPDATE audit.record SET kind = 5 WHERE leaf_index = (SELECT max(leaf_index) FROM audit.record WHERE kind = 4)",
-                           "DELETE FROM audit.record WHERE leaf_index = 18",
-                           "DELETE FROM audit.record WHERE leaf_index = (SELECT max(leaf_index) FROM audit.record)",
-                           "UPDATE audit.record SET leaf_hash = set_byte(leaf_hash, 3, get_byte(leaf_hash, 3) # 1) WHERE leaf_index = 19"};
+  const char* attacks[] = {
+      "UPDATE audit.record SET message = set_byte(message, length(message) - 1, get_byte(message, length(message) - 1) # 1) WHERE "
+      "leaf_index = 20",
+      "UPDATE audit.record SET content = set_byte(content, 20, get_byte(content, 20) # 1) WHERE leaf_index = (SELECT max(leaf_index) FROM "
+      "audit.record WHERE content IS NOT NULL)",
+      "UPDATE audit.record SET kind = 5 WHERE leaf_index = (SELECT max(leaf_index) FROM audit.record WHERE kind = 4)",
+      "DELETE FROM audit.record WHERE leaf_index = 18",
+      "DELETE FROM audit.record WHERE leaf_index = (SELECT max(leaf_index) FROM audit.record)",
+      "UPDATE audit.record SET leaf_hash = set_byte(leaf_hash, 3, get_byte(leaf_hash, 3) # 1) WHERE leaf_index = 19"};
   for (const char* attack : attacks) {
     INFO(attack);
     World world;
@@ -109,7 +116,8 @@ TEST_CASE("A record that was changed, cut off or moved does not verify, even if 
     REQUIRE(world.Run({"audit", "verify"}).code == 0);
     auto sql = world.installation.Sql();
     REQUIRE_FALSE(sql->Run("attack", attack).ok());  // The table's own guard.
-    const absl::Status done = sql->RunScript("attack", fmt::format("SET session_replication_role = replica; {}; SET session_replication_role = origin;", attack));
+    const absl::Status done =
+        sql->RunScript("attack", fmt::format("SET session_replication_role = replica; {}; SET session_replication_role = origin;", attack));
     REQUIRE(done.ok());
     const Finished verified = world.Run({"audit", "verify"});
     INFO(verified.out << verified.err);

@@ -26,12 +26,14 @@ struct World {
     admin.SetQuota(ScopeOf("spent"), v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_MONTH, 1);
     admin.SetQuota(ScopeOf("busy"), v1::QUOTA_METER_REQUESTS, v1::QUOTA_WINDOW_MINUTE, 1);
     admin.PutPolicy("version: 1\nname: test\nrules:\n  - id: no.fish\n    detect:\n      keywords: [swordfish]\n    do: block\n");
-    REQUIRE(Eventually([&] { return Ask(PortsOf(gateway), Surface::kHttpPlain, {.key = keys[0].second, .prompt = "swordfish"}).code == 403; }));
+    REQUIRE(
+        Eventually([&] { return Ask(PortsOf(gateway), Surface::kHttpPlain, {.key = keys[0].second, .prompt = "swordfish"}).code == 403; }));
   }
   Finished Run(std::vector<std::string> command) {
     command.push_back(fmt::format("http://127.0.0.1:{}/v1", gateway.http_port()));
     for (const auto& [name, key] : keys) command.push_back(name + "=" + key);
-    return RunToEnd(std::move(command), milliseconds(90'000), {.environment = {{"PYTHONDONTWRITEBYTECODE", "1"}, {"no_proxy", "127.0.0.1"}, {"NO_PROXY", "127.0.0.1"}}});
+    return RunToEnd(std::move(command), milliseconds(90'000),
+                    {.environment = {{"PYTHONDONTWRITEBYTECODE", "1"}, {"no_proxy", "127.0.0.1"}, {"NO_PROXY", "127.0.0.1"}}});
   }
   Installation installation;
   Gateway gateway{installation};

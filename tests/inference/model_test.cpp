@@ -189,7 +189,7 @@ TEST_CASE("Taking tokens back and going on gives what it gave; a banned token is
   REQUIRE((*engine)->Open(0, {prompt, greedy, {}}).ok());
   const auto next = [&](std::int64_t prompt_tokens) {
     std::vector<EngineOutput> outputs;
-    const EngineWork work{0, prompt_tokens, 1};
+    const EngineWork work{0, prompt_tokens};
     const absl::Status status = (*engine)->Step(std::span(&work, 1), outputs);
     INFO(status.ToString());
     REQUIRE(status.ok());
@@ -214,10 +214,10 @@ TEST_CASE("Work that a slot cannot do is refused before libllama sees it") {
   const std::vector<std::int32_t> prompt(20, 198);
   REQUIRE((*engine)->Open(0, {prompt, {}, {}}).ok());
   for (const EngineWork work :
-       {EngineWork{1, 1, 1}, EngineWork{-1, 1, 1}, EngineWork{2, 1, 1}, EngineWork{0, 21, 1}, EngineWork{0, 100000, 1}}) {
+       {EngineWork{1, 1}, EngineWork{-1, 1}, EngineWork{2, 1}, EngineWork{0, 21}, EngineWork{0, 100000}}) {
     CHECK_FALSE((*engine)->Step(std::span(&work, 1), outputs).ok());
   }
-  const EngineWork sound{0, 20, 1};
+  const EngineWork sound{0, 20};
   CHECK((*engine)->Step(std::span(&sound, 1), outputs).ok());
 }
 

@@ -66,7 +66,7 @@ TEST_CASE("Prompt tokens hold any text, and user text cannot become a control to
     std::string reply;
     for (bool done = false; !done;) {
       std::vector<EngineOutput> outputs;
-      const EngineWork work{0, reply.empty() ? static_cast<std::int64_t>(tokens->size()) : 0, 1};
+      const EngineWork work{0, reply.empty() ? static_cast<std::int64_t>(tokens->size()) : 0};
       REQUIRE(engine->Step(std::span(&work, 1), outputs).ok());
       REQUIRE(outputs.size() == 1);
       reply += outputs[0].bytes;
@@ -101,7 +101,7 @@ TEST_CASE("Rewind takes tokens back and bans the next one") {
   std::vector<std::int32_t> ids;
   const auto next = [&](std::int64_t prompt) {
     std::vector<EngineOutput> outputs;
-    const EngineWork work{0, prompt, 1};
+    const EngineWork work{0, prompt};
     REQUIRE(engine->Step(std::span(&work, 1), outputs).ok());
     ids.push_back(outputs.at(0).token);
     return std::string(outputs.at(0).bytes);

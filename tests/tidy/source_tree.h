@@ -7,11 +7,6 @@
 
 namespace tollgate::tidy {
 
-struct Line {
-  int number;  // From 1.
-  std::string text;
-};
-
 struct SourceFile {
   std::string path;  // From the repository's root: "gateway/net/listener.h".
   std::vector<std::string> lines;

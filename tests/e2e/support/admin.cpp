@@ -26,7 +26,8 @@ v1::ScopeRef ScopeOf(const std::string& team, const std::string& project, const 
   return scope;
 }
 
-v1::CreateKeyReply Admin::MakeKey(const std::string& team, const std::string& project, const std::string& name, std::vector<std::string> roles) {
+v1::CreateKeyReply Admin::MakeKey(const std::string& team, const std::string& project, const std::string& name,
+                                  std::vector<std::string> roles) {
   v1::CreateKeyRequest request;
   request.set_org("acme");
   request.set_team(team);
@@ -43,7 +44,8 @@ void Admin::MakeProject(const std::string& team, const std::string& project) {
   new_team.set_name(team);
   v1::Team made;
   const grpc::Status status = Try<v1::Directory>(&v1::Directory::Stub::CreateTeam, new_team, &made);
-  if (!status.ok() && status.error_code() != grpc::StatusCode::ALREADY_EXISTS) throw std::runtime_error("CreateTeam: " + status.error_message());
+  if (!status.ok() && status.error_code() != grpc::StatusCode::ALREADY_EXISTS)
+    throw std::runtime_error("CreateTeam: " + status.error_message());
   v1::CreateProjectRequest new_project;
   new_project.set_org("acme");
   new_project.set_team(team);

@@ -25,7 +25,8 @@ class Admin {
   Admin(const Gateway& gateway, std::string key) : channel_(ChannelTo(gateway.admin_port())), key_(std::move(key)) {}
 
   template <typename Service, typename Request, typename Reply>
-  grpc::Status Try(grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Reply*), const Request& request, Reply* reply) {
+  grpc::Status Try(grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Reply*), const Request& request,
+                   Reply* reply) {
     const auto stub = Service::NewStub(channel_);
     grpc::ClientContext context;
     if (!key_.empty()) context.AddMetadata("authorization", "Bearer " + key_);
@@ -37,12 +38,14 @@ class Admin {
   Reply Call(grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Reply*), const Request& request) {
     Reply reply;
     const grpc::Status status = Try<Service>(method, request, &reply);
-    if (!status.ok()) throw std::runtime_error(Request::descriptor()->name() + ": " + std::to_string(status.error_code()) + " " + status.error_message());
+    if (!status.ok())
+      throw std::runtime_error(Request::descriptor()->name() + ": " + std::to_string(status.error_code()) + " " + status.error_message());
     return reply;
   }
 
   // What tests change again and again, in org acme.
-  v1::CreateKeyReply MakeKey(const std::string& team, const std::string& project, const std::string& name, std::vector<std::string> roles = {"member"});
+  v1::CreateKeyReply MakeKey(const std::string& team, const std::string& project, const std::string& name,
+                             std::vector<std::string> roles = {"member"});
   void MakeProject(const std::string& team, const std::string& project);  // And the team.
   void SetQuota(const v1::ScopeRef& scope, v1::QuotaMeter meter, v1::QuotaWindow window, std::int64_t amount);
   void PutPolicy(const std::string& yaml, const std::string& name = "test");
@@ -57,7 +60,7 @@ v1::ScopeRef ScopeOf(const std::string& team, const std::string& project = "", c
 
 // Org acme with team red, project app and one member's key, prices for the model, and no quotas or policies.
 struct Company {
-  std::string key;         // Its text.
+  std::string key;  // Its text.
   std::string public_id;
 };
 Company MakeCompany(Admin& admin, const std::string& model = "scripted");

@@ -37,19 +37,22 @@ struct Question {
 };
 
 struct Answer {
-  bool done = false;                           // A whole answer came: a reply, or a stream with its end.
-  int code = -1;                               // HTTP status or gRPC code; -1: no answer.
-  std::string reason;                          // Of an error: "RATE_LIMITED", on HTTP its `code`.
+  bool done = false;   // A whole answer came: a reply, or a stream with its end.
+  int code = -1;       // HTTP status or gRPC code; -1: no answer.
+  std::string reason;  // Of an error: "RATE_LIMITED", on HTTP its `code`.
   std::string message;
-  std::string text;                            // All of it that came.
-  std::string finish;                          // "stop", "length", "content_filter".
-  std::string request_id;                      // A UUID; empty if none came.
-  std::string quota_reached;                   // gRPC only.
+  std::string text;           // All of it that came.
+  std::string finish;         // "stop", "length", "content_filter".
+  std::string request_id;     // A UUID; empty if none came.
+  std::string quota_reached;  // gRPC only.
   std::int64_t input = 0;
   std::int64_t output = 0;
   std::map<std::string, std::string> headers;  // HTTP's, or gRPC's trailers.
-  std::string header(const std::string& name) const { const auto at = headers.find(name); return at == headers.end() ? "" : at->second; }
-  std::string seen;                            // Everything the client was shown, as bytes: HTTP's wire; of gRPC, messages, status and trailers.
+  std::string header(const std::string& name) const {
+    const auto at = headers.find(name);
+    return at == headers.end() ? "" : at->second;
+  }
+  std::string seen;  // Everything the client was shown, as bytes: HTTP's wire; of gRPC, messages, status and trailers.
 };
 
 Answer Ask(const Ports& ports, Surface surface, const Question& question);
@@ -60,7 +63,7 @@ class Load {
   using Next = std::function<std::pair<Surface, Question>(int thread, int number)>;
   Load(const Ports& ports, int threads, Next next);
   ~Load();
-  void Stop();                                 // Waits for what is under way.
+  void Stop();  // Waits for what is under way.
   std::vector<Answer> answers() const;
   int answered() const;
 

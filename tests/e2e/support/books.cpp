@@ -11,8 +11,8 @@
 namespace tollgate::e2e {
 namespace {
 
-constexpr int kRequest = v1::RECORD_KIND_REQUEST, kDeny = v1::RECORD_KIND_DENY, kSegment = v1::RECORD_KIND_SEGMENT, kFinal = v1::RECORD_KIND_FINAL,
-              kAbort = v1::RECORD_KIND_ABORT;
+constexpr int kRequest = v1::RECORD_KIND_REQUEST, kDeny = v1::RECORD_KIND_DENY, kSegment = v1::RECORD_KIND_SEGMENT,
+              kFinal = v1::RECORD_KIND_FINAL, kAbort = v1::RECORD_KIND_ABORT;
 
 struct OneRequest {
   int requests = 0, denies = 0, terminals = 0;
@@ -54,8 +54,9 @@ std::int64_t Books::Count(const std::string& sql) { return Must(sql_->Run("count
 std::int64_t Books::Requests() { return Count("SELECT count(*) FROM audit.record WHERE kind = 1"); }
 
 std::int64_t Books::Open() {
-  return Count("SELECT count(*) FROM audit.record r WHERE kind = 1 AND NOT EXISTS "
-               "(SELECT FROM audit.record t WHERE t.request_id = r.request_id AND t.kind IN (4, 5))");
+  return Count(
+      "SELECT count(*) FROM audit.record r WHERE kind = 1 AND NOT EXISTS "
+      "(SELECT FROM audit.record t WHERE t.request_id = r.request_id AND t.kind IN (4, 5))");
 }
 
 std::int64_t Books::TokensUsed() { return Count("SELECT coalesce(sum(input_tokens + output_tokens), 0)::int8 FROM metering.usage"); }
@@ -74,20 +75,23 @@ std::vector<std::string> Books::Reasons() {
 std::string Books::Check(int open) {
   std::map<std::string, OneRequest> requests;
   std::map<std::int64_t, std::int64_t> next;
-  const base::Rows rows = Must(sql_->Run("records", "SELECT log_id, leaf_index, kind, request_id, message FROM audit.record ORDER BY log_id, leaf_index"));
+  const base::Rows rows =
+      Must(sql_->Run("records", "SELECT log_id, leaf_index, kind, request_id, message FROM audit.record ORDER BY log_id, leaf_index"));
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const std::int64_t log = rows.Int(i, 0);
     if (rows.Int(i, 1) != next[log]++) return fmt::format("log {} has no index {}", log, next[log] - 1);
     v1::Record record;
-    if (!record.ParseFromString(rows.Bytes(i, 4)) || record.kind() != rows.Int(i, 2)) return fmt::format("record {}/{} is not what its row says", log, rows.Int(i, 1));
+    if (!record.ParseFromString(rows.Bytes(i, 4)) || record.kind() != rows.Int(i, 2))
+      return fmt::format("record {}/{} is not what its row says", log, rows.Int(i, 1));
     if (!rows.IsNull(i, 3)) Take(requests[rows.Text(i, 3)], static_cast<int>(rows.Int(i, 2)), record);
   }
   std::map<std::string, std::array<std::int64_t, 3>> usage, ledger;
   const base::Rows used = Must(sql_->Run("usage", "SELECT request_id, input_tokens, output_tokens, amount_nanos FROM metering.usage"));
   for (std::size_t i = 0; i < used.size(); ++i) usage[used.Text(i, 0)] = {used.Int(i, 1), used.Int(i, 2), used.Int(i, 3)};
-  const base::Rows moved = Must(
-      sql_->Run("ledger", "SELECT request_id, sum(input_tokens + cached_input_tokens)::int8, sum(output_tokens)::int8, sum(amount_nanos)::int8 "
-                          "FROM metering.transfer GROUP BY request_id"));
+  const base::Rows moved =
+      Must(sql_->Run("ledger",
+                     "SELECT request_id, sum(input_tokens + cached_input_tokens)::int8, sum(output_tokens)::int8, sum(amount_nanos)::int8 "
+                     "FROM metering.transfer GROUP BY request_id"));
   for (std::size_t i = 0; i < moved.size(); ++i) ledger[moved.Text(i, 0)] = {moved.Int(i, 1), moved.Int(i, 2), moved.Int(i, 3)};
   for (const auto& [id, one] : requests) {
     if (!one.problem.empty()) return fmt::format("request {}: {}", id, one.problem);
@@ -101,10 +105,12 @@ std::string Books::Check(int open) {
     if (one.terminals != 1) return fmt::format("request {}: {} terminal records", id, one.terminals);
     const std::array<std::int64_t, 3> end = {one.end.tokens().input(), one.end.tokens().output(), one.end.amount_nanos()};
     if (!usage.contains(id)) return fmt::format("request {}: no usage row", id);
-    if (usage[id] != end) return fmt::format("request {}: the terminal record says {}, its usage row {}", id, fmt::join(end, "/"), fmt::join(usage[id], "/"));
+    if (usage[id] != end)
+      return fmt::format("request {}: the terminal record says {}, its usage row {}", id, fmt::join(end, "/"), fmt::join(usage[id], "/"));
     const bool free = end[0] + end[1] == 0;
     if (ledger.contains(id) == free) return fmt::format("request {}: {} tokens and {} transfer", id, end[0] + end[1], free ? "a" : "no");
-    if (!free && ledger[id] != end) return fmt::format("request {}: the terminal record says {}, the ledger {}", id, fmt::join(end, "/"), fmt::join(ledger[id], "/"));
+    if (!free && ledger[id] != end)
+      return fmt::format("request {}: the terminal record says {}, the ledger {}", id, fmt::join(end, "/"), fmt::join(ledger[id], "/"));
     usage.erase(id);
     ledger.erase(id);
   }
@@ -116,8 +122,10 @@ std::string Books::Check(int open) {
 std::string Books::CheckBalances() {
   const base::Rows rows = Must(sql_->Run(
       "balances",
-      "WITH held AS (SELECT u.request_id, u.input_tokens + u.output_tokens AS tokens, encode(substr(u.holds, 24 * i + 1, 16), 'hex')::uuid AS quota, "
-      "  ('x' || encode(substr(u.holds, 24 * i + 17, 8), 'hex'))::bit(64)::int8 AS start FROM metering.usage u, generate_series(0, length(u.holds) / 24 - 1) AS i), "
+      "WITH held AS (SELECT u.request_id, u.input_tokens + u.output_tokens AS tokens, encode(substr(u.holds, 24 * i + 1, 16), 'hex')::uuid "
+      "AS quota, "
+      "  ('x' || encode(substr(u.holds, 24 * i + 17, 8), 'hex'))::bit(64)::int8 AS start FROM metering.usage u, generate_series(0, "
+      "length(u.holds) / 24 - 1) AS i), "
       "used AS (SELECT quota, start, sum(tokens)::int8 AS tokens, count(DISTINCT request_id) AS requests FROM held GROUP BY 1, 2) "
       "SELECT q.meter, b.debited, coalesce(used.tokens, 0), coalesce(used.requests, 0), b.quota_id::text "
       "FROM metering.balance b JOIN directory.quota q ON q.id = b.quota_id "
@@ -125,7 +133,8 @@ std::string Books::CheckBalances() {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const bool tokens = rows.Text(i, 0) == "tokens";
     const std::int64_t used = rows.Int(i, tokens ? 2 : 3);
-    if (rows.Int(i, 1) != used) return fmt::format("quota {} of {}: {} debited, {} used", rows.Text(i, 4), rows.Text(i, 0), rows.Int(i, 1), used);
+    if (rows.Int(i, 1) != used)
+      return fmt::format("quota {} of {}: {} debited, {} used", rows.Text(i, 4), rows.Text(i, 0), rows.Int(i, 1), used);
   }
   return "";
 }
@@ -167,20 +176,22 @@ std::string CheckAcknowledged(Admin& owner, Books& books, const std::vector<Answ
     if (answer.done && books.Count(fmt::format("SELECT count(*) {} AND kind = 4", where)) != 1) {
       return fmt::format("request {} was answered, and has no FINAL", answer.request_id);
     }
-    if (books.Count(fmt::format("SELECT count(*) {} AND kind = 1", where)) != 1) return fmt::format("request {} gave text, and has no REQUEST", answer.request_id);
+    if (books.Count(fmt::format("SELECT count(*) {} AND kind = 1", where)) != 1)
+      return fmt::format("request {} gave text, and has no REQUEST", answer.request_id);
     if (stories-- <= 0) continue;
     const Story story = StoryOf(owner, answer.request_id);
     const bool good = answer.done ? story.text == answer.text : story.text.starts_with(answer.text);
     if (!good) {
-      return fmt::format("request {}: the client got {} bytes{}, on record are {}: {}", answer.request_id, answer.text.size(), answer.done ? " and the end" : "",
-                         story.text.size(), fmt::join(story.kinds, " "));
+      return fmt::format("request {}: the client got {} bytes{}, on record are {}: {}", answer.request_id, answer.text.size(),
+                         answer.done ? " and the end" : "", story.text.size(), fmt::join(story.kinds, " "));
     }
   }
   return "";
 }
 
 std::string Reconcile(const Gateway& gateway, const std::string& owner_key) {
-  const Finished run = RunTollgate({"--admin", fmt::format("127.0.0.1:{}", gateway.admin_port()), "--key", owner_key, "usage", "reconcile"});
+  const Finished run =
+      RunTollgate({"--admin", fmt::format("127.0.0.1:{}", gateway.admin_port()), "--key", owner_key, "usage", "reconcile"});
   return run.code == 0 ? "" : run.out + run.err;
 }
 

@@ -1,4 +1,5 @@
-// Books: whether what is stored adds up, read from the tables themselves, and from the stored messages rather than the product's own reports.
+// Books: whether what is stored adds up, read from the tables themselves, and from the stored messages rather than the product's own
+// reports.
 #pragma once
 
 #include <memory>
@@ -13,9 +14,9 @@ namespace tollgate::e2e {
 
 // One request as it is stored, with its content opened.
 struct Story {
-  std::string prompt;           // The last message of the prompt as it came.
-  std::string prompt_used;      // … and as it was used, where that differs.
-  std::string text;             // Segments, and the text of the end.
+  std::string prompt;       // The last message of the prompt as it came.
+  std::string prompt_used;  // … and as it was used, where that differs.
+  std::string text;         // Segments, and the text of the end.
   std::vector<std::string> kinds;
   v1::EndBody end;
   v1::Record request;
@@ -30,14 +31,14 @@ class Books {
   // `open` requests may lack their terminal record: for a look while requests run.
   std::string Check(int open = 0);
 
-  // That every quota is debited, in every window, with just what the usage rows say was used of it: nothing is reserved any more. For when no
-  // instance runs.
+  // That every quota is debited, in every window, with just what the usage rows say was used of it: nothing is reserved any more. For when
+  // no instance runs.
   std::string CheckBalances();
 
   std::int64_t Count(const std::string& sql);
-  std::int64_t Requests();       // REQUEST records.
-  std::int64_t Open();           // REQUEST records without a terminal one.
-  std::int64_t TokensUsed();     // By usage rows, input and output.
+  std::int64_t Requests();             // REQUEST records.
+  std::int64_t Open();                 // REQUEST records without a terminal one.
+  std::int64_t TokensUsed();           // By usage rows, input and output.
   std::vector<std::string> Reasons();  // EndBody.reason of the FINALs and ABORTs, in the order of the log.
 
  private:

@@ -14,7 +14,8 @@ std::unique_ptr<Process> Gateway::Launch(const Installation& installation, const
   return std::make_unique<Process>(std::vector<std::string>{TollgateBinary(), "serve", "--config", config}, how);
 }
 
-Gateway::Gateway(const Installation& installation, const InstanceOptions& options, const Spawning& how) : process_(Launch(installation, options, how)) {
+Gateway::Gateway(const Installation& installation, const InstanceOptions& options, const Spawning& how)
+    : process_(Launch(installation, options, how)) {
   const bool said = process_->WaitForErr("ready: grpc", milliseconds(60'000));
   const std::string text = process_->Err();
   static const std::regex line(R"(ready: grpc (\d+), http (\d+), admin (\d+), probes (\d+))");

@@ -27,7 +27,7 @@ class Gateway {
   void Kill9() { process_->Kill9(); }
   // SIGTERM, and the exit code; -1 if it does not end.
   int Stop(milliseconds patience = milliseconds(20'000));
-  bool Ready() const;               // What /readyz says.
+  bool Ready() const;  // What /readyz says.
   std::string Metrics() const;
 
  private:

@@ -10,8 +10,8 @@
 #include <cctype>
 #include <cstdlib>
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
+#include <boost/json.hpp>
 
 namespace tollgate::e2e {
 
@@ -164,7 +164,8 @@ std::string ChatBody(const HttpAsk& ask) {
 }
 
 std::string Post(std::string_view path, std::string_view key, std::string_view body, std::string_view more_headers) {
-  std::string out = fmt::format("POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n", path, body.size());
+  std::string out =
+      fmt::format("POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n", path, body.size());
   if (!key.empty()) out += fmt::format("Authorization: Bearer {}\r\n", key);
   return out + std::string(more_headers) + "\r\n" + std::string(body);
 }

@@ -27,16 +27,16 @@ class HttpConnection {
   HttpConnection& operator=(const HttpConnection&) = delete;
 
   bool connected() const { return fd_ >= 0; }
-  bool Send(std::string_view bytes);           // False: the other side has closed.
+  bool Send(std::string_view bytes);  // False: the other side has closed.
   // Reads until `text` has come, counted from what was not consumed yet; false at the end of connection or wait.
   bool ReadUntil(std::string_view text);
-  HttpReply Read();                            // One whole answer.
-  HttpReply ReadHead();                        // Of an answer in chunks, which then come one by one;
-  bool ReadChunk(std::string& data);           // false: the last one was read (then empty), or the connection broke (then not connected).
-  bool ReadToEnd();                            // False: the wait ended first.
-  void Close();                                // In order.
-  void Reset();                                // With RST.
-  void Shutdown();                             // The sending side alone.
+  HttpReply Read();                   // One whole answer.
+  HttpReply ReadHead();               // Of an answer in chunks, which then come one by one;
+  bool ReadChunk(std::string& data);  // false: the last one was read (then empty), or the connection broke (then not connected).
+  bool ReadToEnd();                   // False: the wait ended first.
+  void Close();                       // In order.
+  void Reset();                       // With RST.
+  void Shutdown();                    // The sending side alone.
   const std::string& wire() const { return wire_; }  // All that ever came.
 
  private:
@@ -45,7 +45,7 @@ class HttpConnection {
 
   int fd_ = -1;
   std::string wire_;
-  std::size_t at_ = 0;                         // What of it was consumed.
+  std::size_t at_ = 0;  // What of it was consumed.
 };
 
 std::string JsonQuote(std::string_view text);  // With the quotes.
@@ -56,12 +56,12 @@ struct HttpAsk {
   std::string prompt;
   bool stream = false;
   std::int64_t max_tokens = 0;
-  std::string system;                          // A system message before it.
-  std::string more_fields;                     // ,"temperature":0
-  std::string more_headers;                    // Lines with their \r\n.
+  std::string system;        // A system message before it.
+  std::string more_fields;   // ,"temperature":0
+  std::string more_headers;  // Lines with their \r\n.
 };
 std::string ChatBody(const HttpAsk& ask);
-std::string PostChat(const HttpAsk& ask);      // The whole request, head and body.
+std::string PostChat(const HttpAsk& ask);  // The whole request, head and body.
 std::string Post(std::string_view path, std::string_view key, std::string_view body, std::string_view more_headers = "");
 
 HttpReply Get(int port, std::string_view path, std::string_view key = "");

@@ -42,9 +42,7 @@ std::string NewFrom(const std::string& source) {
   return url;
 }
 
-void WriteSecret(const std::string& path) {
-  Check(base::WriteFileAtomically(path, base::HexEncode(base::RandomBytes(32)) + "\n", 0600));
-}
+void WriteSecret(const std::string& path) { Check(base::WriteFileAtomically(path, base::HexEncode(base::RandomBytes(32)) + "\n", 0600)); }
 
 std::string BasicConfig(const std::string& main_url, const std::string& keys_url, const std::string& secrets, const std::string& state) {
   return fmt::format(
@@ -60,9 +58,6 @@ struct Template {
     test::PostgresCluster& cluster = test::PostgresCluster::Shared();
     auto admin = cluster.Connect(AnyUrl());
     Check(admin->Run("make the login", fmt::format("CREATE ROLE {} LOGIN CREATEROLE", kLogin)).status());
-    // After a crash, one fsync of the file system instead of one a file: a test does not wait for a minute.
-    Check(admin->Run("recover fast", "ALTER SYSTEM SET recovery_init_sync_method = 'syncfs'").status());
-    Check(admin->Run("from now on", "SELECT pg_reload_conf()").status());
     const std::string main_url = NewFrom("template0");
     const std::string keys_url = NewFrom("template0");
     WriteSecret(secrets.File("root_key"));
@@ -98,7 +93,16 @@ Installation::Installation() {
   keys_url_ = NewFrom(made.keys_database);
 }
 
-Installation::~Installation() = default;
+// The cluster stays small: after a crash it must look at each of its files.
+Installation::~Installation() {
+  base::PostgresOptions options = cluster().Options(AnyUrl());
+  options.statement_timeout = std::chrono::seconds(120);
+  const auto admin = base::Session::Connect(options);
+  if (!admin.ok()) return;
+  for (const std::string& url : {main_url_, keys_url_}) {
+    (*admin)->Run("drop a database", fmt::format("DROP DATABASE {} WITH (FORCE)", DatabaseOf(url))).IgnoreError();
+  }
+}
 
 const std::string& Installation::owner_key() const { return Made().owner_key; }
 
@@ -107,7 +111,8 @@ std::string Installation::Configure(const InstanceOptions& options) const {
   for (const char* listener : {"grpc", "http", "admin_grpc", "probes"}) sections["listeners"][listener] = "{ port: 0 }";
   sections["postgres"] = {{"url", cluster().UrlAs(main_url_, kLogin)}, {"keys_url", cluster().UrlAs(keys_url_, kLogin)}};
   sections["secrets"] = {{"root_key_file", Made().secrets.File("root_key")}, {"pepper_file", Made().secrets.File("pepper")}};
-  sections[""] = {{"state_dir", dir_.File("state_" + options.state)}, {"directory_poll_ms", "50"}, {"segment_ms", "20"}, {"drain_ms", "8000"}};
+  sections[""] = {
+      {"state_dir", dir_.File("state_" + options.state)}, {"directory_poll_ms", "50"}, {"segment_ms", "20"}, {"drain_ms", "8000"}};
   for (const auto& [field, value] : options.extra) {
     const auto dot = field.rfind('.');
     sections[dot == std::string::npos ? "" : field.substr(0, dot)][field.substr(dot == std::string::npos ? 0 : dot + 1)] = value;
@@ -117,8 +122,9 @@ std::string Installation::Configure(const InstanceOptions& options) const {
     if (!section.empty()) text += section + ":\n";
     for (const auto& [field, value] : fields) text += fmt::format("{}{}: {}\n", section.empty() ? "" : "  ", field, value);
   }
-  text += fmt::format("pool:\n  models:\n    - name: {}\n      engine: {}\n      slots: {}\n      context_tokens: {}\n      queue_max: {}\n", options.model_name,
-                      options.model_file.empty() ? "scripted" : "llama", options.slots, options.context_tokens, options.queue_max);
+  text += fmt::format(
+      "pool:\n  models:\n    - name: {}\n      engine: {}\n      slots: {}\n      context_tokens: {}\n      queue_max: {}\n",
+      options.model_name, options.model_file.empty() ? "scripted" : "llama", options.slots, options.context_tokens, options.queue_max);
   if (!options.model_file.empty()) text += "      file: " + options.model_file + "\n";
   const std::string path = dir_.File("config_" + options.state + ".yaml");
   Check(base::WriteFileAtomically(path, text, 0644));

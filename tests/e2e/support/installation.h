@@ -13,13 +13,13 @@ namespace tollgate::e2e {
 
 // What an instance's configuration differs in, test by test. Everything listens on 127.0.0.1, on any free port.
 struct InstanceOptions {
-  std::string state = "a";                            // Name of its state folder: the same name is the same instance, restarted.
+  std::string state = "a";  // Name of its state folder: the same name is the same instance, restarted.
   std::string model_name = "scripted";
-  std::string model_file;                             // Empty: the scripted engine.
+  std::string model_file;  // Empty: the scripted engine.
   int slots = 8;
   int context_tokens = 100'000;
   int queue_max = 64;
-  std::map<std::string, std::string> extra;           // "requests.body_bytes_max" -> "65536": one field of one section.
+  std::map<std::string, std::string> extra;  // "requests.body_bytes_max" -> "65536": one field of one section.
 };
 
 // The databases are copies of one that `tollgate migrate` made, so each costs a fraction of a second. One thread.

@@ -14,8 +14,8 @@ namespace tollgate::e2e {
 using std::chrono::milliseconds;
 
 struct Spawning {
-  std::map<std::string, std::string> environment;   // On top of the test's own.
-  int descriptors_max = 0;                          // RLIMIT_NOFILE; 0 = as the test's own.
+  std::map<std::string, std::string> environment;  // On top of the test's own.
+  int descriptors_max = 0;                         // RLIMIT_NOFILE; 0 = as the test's own.
 };
 
 // One thread. Ends the program with SIGKILL if it still runs when this goes; the program dies with the test in any case.
@@ -29,7 +29,7 @@ class Process {
   int pid() const { return pid_; }
   bool Running();
   void Signal(int signal) const;
-  void Kill9();                                          // And waits until it is gone.
+  void Kill9();  // And waits until it is gone.
   // The exit code, 128 + signal if one ended it; nothing if it still runs after `patience`.
   std::optional<int> Wait(milliseconds patience);
   std::string Out() const;
@@ -48,7 +48,7 @@ class Process {
 };
 
 struct Finished {
-  int code = -1;            // -1: it had to be killed after the patience.
+  int code = -1;  // -1: it had to be killed after the patience.
   std::string out;
   std::string err;
 };

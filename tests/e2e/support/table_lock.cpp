@@ -30,7 +30,8 @@ TableLock::~TableLock() { release_.set_value(); }
 
 bool TableLock::Bites() {
   return Eventually([this] {
-    const auto rows = looker_->Run("look", "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'");
+    const auto rows =
+        looker_->Run("look", "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'");
     return rows.ok() && rows->Int(0, 0) > 0;
   });
 }

@@ -35,7 +35,7 @@ struct WireTap::Impl {
   std::atomic<bool> stop{false};
   mutable std::mutex mu;
   std::string bytes;
-  std::map<int, int> peers;         // Both ways.
+  std::map<int, int> peers;  // Both ways.
   std::map<int, bool> from_server;
   std::jthread thread;
 

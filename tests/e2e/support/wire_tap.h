@@ -11,7 +11,7 @@ class WireTap {
   explicit WireTap(int server_port);  // On 127.0.0.1.
   ~WireTap();
   int port() const;
-  std::string bytes() const;          // From the server, of all connections so far.
+  std::string bytes() const;  // From the server, of all connections so far.
 
  private:
   struct Impl;

@@ -8,11 +8,14 @@
 
 #include "gateway/cli/record_words.h"
 #include "gateway/cli/table.h"
+#include "gateway/cli/user_name.h"
 #include "gateway/cli/words.h"
 
 using namespace tollgate;
 using namespace tollgate::cli;
 using Catch::Matchers::ContainsSubstring;
+
+TEST_CASE("Whoever runs the program has a name") { CHECK_FALSE(UserName().empty()); }
 
 TEST_CASE("Durations are a number and a unit") {
   struct Row {

@@ -146,7 +146,7 @@ TEST_CASE("What is wrong is refused with its place and the remedy") {
       {"password in a URL", "postgres:\n  url: postgresql://u:geheim@db/x\n", "t.yaml:2:3: postgres.url holds a password in the clear"},
       {"password in a string", "postgres:\n  url: host=db password=geheim\n", "holds a password in the clear"},
       {"unset variable", "postgres:\n  url: env:TG_TEST_NOT_SET\n", "the environment has no TG_TEST_NOT_SET"},
-      {"poll slower than stale", kGood + "directory_poll_ms: 4000\n", "it must be at most half of directory_stale_max_ms"},
+      {"polled too seldom", kGood + "directory_poll_ms: 251\n", "directory_poll_ms is 251; it must be from 20 to 250"},
       {"not YAML", "a: [1\nb: }", "this is not YAML"},
       {"two documents", kGood + "---\n" + kGood, "the file holds 2 YAML documents; keep one"},
       {"empty", "", "t.yaml:1:1: the file is empty; `tollgate config example`"},

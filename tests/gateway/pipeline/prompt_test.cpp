@@ -98,21 +98,23 @@ TEST_CASE("Messages keep roles, names and parts on the way to policy and back") 
   CHECK(turns[1].role == "system");
 }
 
-TEST_CASE("A raw tail counts the tokens that lie wholly in what was delivered") {
+TEST_CASE("A raw tail counts the tokens that lie wholly in what was released") {
   pipeline::RawTail tail;
   tail.Append("abc", 1);
   tail.Append("defg", 2);
-  tail.ReleaseAllBut(4);
+  tail.ReleaseUpTo(3);
   CHECK(tail.delivered_tokens() == 1);
   CHECK(tail.text() == "defg");
   CHECK(tail.offset() == 3);
-  tail.ReleaseAllBut(1);
+  tail.ReleaseUpTo(6);
   CHECK(tail.delivered_tokens() == 1);
-  tail.ReleaseAllBut(0);
+  tail.ReleaseUpTo(2);  // Never back.
+  CHECK(tail.text() == "g");
+  tail.ReleaseUpTo(7);
   CHECK(tail.delivered_tokens() == 2);
   tail.Append("xyz", 3);
-  tail.Forget();
+  tail.ReleaseUpTo(100);
   CHECK(tail.text().empty());
-  CHECK(tail.delivered_tokens() == 2);
+  CHECK(tail.delivered_tokens() == 3);
   CHECK(tail.offset() == 10);
 }

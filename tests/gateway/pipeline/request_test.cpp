@@ -96,6 +96,12 @@ TEST_CASE("Policy acts on prompt and output, and the record tells what it did") 
     REQUIRE(failure.head);
     CHECK(failure.head->record_index == 0);
   }
+  SECTION("a blocked prompt counts against requests per minute, so that a policy cannot be probed without end") {
+    world.SetQuota("requests", "minute", 2);
+    CHECK(ReasonOf(std::get<Failure>(world.Chat(world.Ask("bluebird"))).status) == "POLICY_BLOCKED");
+    CHECK(ReasonOf(std::get<Failure>(world.Chat(world.Ask("bluebird"))).status) == "POLICY_BLOCKED");
+    CHECK(ReasonOf(std::get<Failure>(world.Chat(world.Ask("bluebird"))).status) == "RATE_LIMITED");
+  }
   SECTION("a redacted prompt is used redacted and kept whole") {
     const auto outcome = world.Chat(world.Ask("write to ada@example.com"));
     CHECK(ReplyOf(outcome).text == "write to [EMAIL]");
@@ -212,6 +218,12 @@ TEST_CASE("A client that goes away stops the decoding and pays for what was deco
   REQUIRE(final.size() == 1);
   CHECK(final[0].record.end().reason() == "CLIENT_GONE");
   CHECK(final[0].record.end().tokens().output() < 4000);
+  // What was decoded and did not go out is on record, to the byte.
+  std::int64_t raw = 0;
+  for (const auto& span : world.Content(final[0]).raw()) raw += static_cast<std::int64_t>(span.text().size());
+  const std::int64_t delivered = final[0].record.end().delivered_bytes();
+  CHECK(delivered + raw == 5 * final[0].record.end().tokens().output());
+  CHECK(final[0].record.end().tokens().delivered() == delivered / 5);
   world.CheckBooks();
 }
 

@@ -1,0 +1,36 @@
+// SessionPool: Postgres sessions for work that comes from many threads. Who has one thread of its own keeps a Session instead.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+
+#include "base/postgres.h"
+#include "base/status.h"
+
+namespace tollgate::base {
+
+// A few sessions, each with a thread of its own, behind one bounded queue. Thread-safe.
+class SessionPool {
+ public:
+  struct Options {
+    PostgresOptions postgres;
+    int sessions = 2;
+    int queue_max = 1000;                         // RESOURCE_EXHAUSTED beyond.
+    std::chrono::milliseconds queue_timeout{2000};  // UNAVAILABLE for a job that waited longer.
+  };
+  using Job = std::function<void(absl::StatusOr<Session*>)>;  // Called once on a pool thread; an error means there is no session.
+
+  explicit SessionPool(Options options);
+  ~SessionPool();  // Finishes what is queued with CANCELLED, joins.
+
+  absl::Status Submit(Job job);
+  // Runs `body` on a pool thread and waits. Not from I/O threads.
+  absl::Status RunAndWait(const std::function<absl::Status(Session&)>& body);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tollgate::base

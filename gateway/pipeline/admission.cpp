@@ -1,0 +1,59 @@
+// Loaded, granted, not stopped: in this order, so that a stop tells nothing to those who could not use the model anyway.
+// Tested by tests/gateway/pipeline/request_test.cpp.
+#include "gateway/pipeline/admission.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/error_detail.h"
+#include "gateway/directory/directory.h"
+#include "gateway/identity/permissions.h"
+#include "inference/pool.h"
+
+namespace tollgate::pipeline {
+
+std::vector<metering::Scope> ScopesOf(const directory::Place& place) {
+  using Kind = metering::Scope::Kind;
+  return {{Kind::kKey, place.key->id.value, place.key->name},
+          {Kind::kProject, place.project->id.value, place.project->name},
+          {Kind::kTeam, place.team->id.value, place.team->name},
+          {Kind::kOrg, place.org->id.value, place.org->name}};
+}
+
+RateLimits LimitsOf(metering::Quotas& quotas, std::span<const metering::Scope> scopes) {
+  const metering::Remaining remaining = quotas.RemainingOf(scopes);
+  auto one = [](const std::optional<metering::Remaining::Meter>& meter) -> std::optional<RateLimits::One> {
+    if (!meter) return std::nullopt;
+    return RateLimits::One{meter->limit, meter->remaining, meter->reset.count()};
+  };
+  return {one(remaining.requests), one(remaining.tokens)};
+}
+
+absl::StatusOr<identity::Principal> Authenticate(const Collaborators& with, const Caller& caller) {
+  TG_ASSIGN(auto snapshot, with.directory->InForce());
+  TG_ASSIGN(identity::Principal principal, with.identity->Authenticate(snapshot, caller.bearer, with.clock->Wall()));
+  if (identity::ReachOf(*principal.place.key, identity::Permission::kUseModels) == identity::Reach::kNone) {
+    return base::WithDetail(base::PermissionDenied("this key has no role that may use models; ask for a key with the role member"),
+                            {.reason = "ROLE_NOT_GRANTED", .may_retry = false});
+  }
+  return principal;
+}
+
+absl::StatusOr<inference::ModelInfo> Resolve(const Collaborators& with, const identity::Principal& principal, const std::string& model) {
+  const auto models = with.pool->models();
+  const auto found = std::find_if(models.begin(), models.end(), [&](const inference::ModelInfo& m) { return m.name == model; });
+  if (found == models.end()) {
+    return base::WithDetail(base::NotFound(fmt::format("there is no model {}; GET /v1/models (or Models.List) names those you may use", model)),
+                            {.reason = "MODEL_NOT_FOUND", .param = "model", .may_retry = false});
+  }
+  if (!principal.snapshot->MayUse(principal.place, model)) {
+    return base::WithDetail(base::PermissionDenied(fmt::format("this key may not use model {}; ask an administrator to grant it", model)),
+                            {.reason = "MODEL_NOT_GRANTED", .param = "model", .may_retry = false});
+  }
+  TG_RETURN_IF_ERROR(principal.snapshot->MayRun(principal.place, model, with.clock->Wall()));
+  return *found;
+}
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,30 @@
+// Who calls and what they may use: what every kind of call asks first. Pure reads of the snapshot, of quotas and of the pool.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "gateway/identity/identity.h"
+#include "gateway/pipeline/call.h"
+#include "gateway/pipeline/collaborators.h"
+#include "inference/types.h"
+#include "metering/quotas.h"
+
+namespace tollgate::pipeline {
+
+// Who calls, if the directory can say and the key may use models.
+absl::StatusOr<identity::Principal> Authenticate(const Collaborators& with, const Caller& caller);
+
+// The model of this name, if it is loaded and the principal may use it now. NOT_FOUND (MODEL_NOT_FOUND), PERMISSION_DENIED
+// (MODEL_NOT_GRANTED, EMERGENCY_STOP).
+absl::StatusOr<inference::ModelInfo> Resolve(const Collaborators& with, const identity::Principal& principal, const std::string& model);
+
+// The four scopes that limit a place: key, project, team, org.
+std::vector<metering::Scope> ScopesOf(const directory::Place& place);
+
+// Limits in force, as headers want them.
+RateLimits LimitsOf(metering::Quotas& quotas, std::span<const metering::Scope> scopes);
+
+}  // namespace tollgate::pipeline
