@@ -20,6 +20,7 @@ namespace {
 constexpr std::chrono::milliseconds kWatchTick{10};
 constexpr std::chrono::milliseconds kSilenceMax{1000};
 constexpr std::chrono::seconds kTakeoverTime{60};
+constexpr std::chrono::seconds kPartitionsPatience{2};  // Where one is missing that will be wanted at once.
 
 base::PostgresOptions SessionOptions(const JournalOptions& options, const std::string& url, const std::string& role, const char* name) {
   base::PostgresOptions postgres;
@@ -70,13 +71,18 @@ class Opened final : public PostgresJournal {
 };
 
 absl::Status Opened::StartPartitions(base::Session& session) {
-  const auto strays = MakePartitions(session);
+  auto strays = MakePartitions(session);
+  bool enough = true;
+  if (!strays.ok()) {
+    TG_ASSIGN(enough, HasPartitions(session));
+    if (!enough) strays = MakePartitions(session, kPartitionsPatience);
+  }
   if (strays.ok()) {
     if (*strays > 0) base::Warn("audit", "{} records lie in the default partition: was the clock wrong?", *strays);
     return absl::OkStatus();
   }
-  TG_ASSIGN(const bool enough, HasPartitions(session));
-  if (!enough) return base::Annotate(strays.status(), "there is no partition for today or tomorrow; does something read the audit log for long?");
+  if (!enough)
+    return base::Annotate(strays.status(), "there is no partition for today or tomorrow; does something read the audit log for long?");
   base::Warn("audit", "partitions for the days to come could not be made; they are tried again: {}", base::Message(strays.status()));
   partitions_made_ = false;
   return absl::OkStatus();
@@ -137,7 +143,8 @@ absl::Status Opened::Start() {
   LogWriter log(postgres, options_.claim, claim->head);
   TG_ASSIGN(recovered_, TakeOver(log, *claim, Takeover(postgres)));
   // What this instance itself held beside a log that it has lost.
-  if (options_.recovery.taken && claim->previous != state_->instance()) TG_RETURN_IF_ERROR(options_.recovery.taken(state_->instance(), epoch_));
+  if (options_.recovery.taken && claim->previous != state_->instance())
+    TG_RETURN_IF_ERROR(options_.recovery.taken(state_->instance(), epoch_));
   state_->Acknowledged(log.head().next_index);
   if (recovered_ > 0) base::Info("audit", "log {}: {} requests that were left open are closed", log_id_, recovered_);
   StartThreads(std::move(log), postgres);

@@ -167,7 +167,8 @@ absl::Status CommitSurely(LogWriter& writer, std::span<const EncodedRow* const> 
       if (result.fate == LogWriter::Fate::kDone) return absl::OkStatus();
     }
     if (result.fate == LogWriter::Fate::kLost || result.fate == LogWriter::Fate::kRejected) return result.status;
-    if (std::chrono::steady_clock::now() + pause > deadline || (stopping && stopping())) return base::Unavailable(base::Message(result.status));
+    if (std::chrono::steady_clock::now() + pause > deadline || (stopping && stopping()))
+      return base::Unavailable(base::Message(result.status));
     std::this_thread::sleep_for(pause);
     pause = std::min(2 * pause, std::chrono::milliseconds(1000));
   }

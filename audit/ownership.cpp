@@ -31,7 +31,8 @@ const char* const kGives = "log_id, epoch, fence, next_index, open_from, instanc
 absl::StatusOr<std::optional<Claim>> TakeBack(base::Session& session, std::int32_t log_id, base::InstanceId instance,
                                               std::chrono::milliseconds claim) {
   static const std::string kSql = fmt::format(
-      "UPDATE audit.log_head SET epoch = nextval('audit.epoch'), fence = fence + 1, released = false, expires_at = now() + $3::int8 * interval '1 "
+      "UPDATE audit.log_head SET epoch = nextval('audit.epoch'), fence = fence + 1, released = false, expires_at = now() + $3::int8 * "
+      "interval '1 "
       "millisecond' "
       "WHERE log_id = $1::int2 AND instance_id = $2::uuid RETURNING {}",
       kGives);
@@ -40,18 +41,25 @@ absl::StatusOr<std::optional<Claim>> TakeBack(base::Session& session, std::int32
 
 absl::StatusOr<Claim> TakeFree(base::Session& session, base::InstanceId instance, std::chrono::milliseconds claim) {
   // Its own comes first: a process may have died between making a log and noting its number. So no instance is ever named by two logs.
+  static const std::string kOwn = fmt::format(
+      "UPDATE audit.log_head SET epoch = nextval('audit.epoch'), fence = fence + 1, released = false, "
+      "expires_at = now() + $2::int8 * interval '1 millisecond' "
+      "WHERE instance_id = $1::uuid AND log_id = (SELECT min(log_id) FROM audit.log_head WHERE instance_id = $1::uuid) RETURNING {}",
+      kGives);
   static const std::string kReleased =
-      "WITH free AS (SELECT log_id, instance_id FROM audit.log_head WHERE released OR instance_id = $1::uuid "
-      "ORDER BY instance_id <> $1::uuid, log_id LIMIT 1 FOR UPDATE SKIP LOCKED) "
+      "WITH free AS (SELECT log_id, instance_id FROM audit.log_head WHERE released ORDER BY log_id LIMIT 1 FOR UPDATE SKIP LOCKED) "
       "UPDATE audit.log_head h SET epoch = nextval('audit.epoch'), fence = fence + 1, released = false, instance_id = $1::uuid, "
       "expires_at = now() + $2::int8 * interval '1 millisecond' FROM free WHERE h.log_id = free.log_id "
       "RETURNING h.log_id, h.epoch, h.fence, h.next_index, h.open_from, free.instance_id";
   static const std::string kNew = fmt::format(
       "INSERT INTO audit.log_head (log_id, instance_id, epoch, fence, next_index, open_from, expires_at) "
-      "SELECT coalesce(max(log_id), 0) + 1, $1::uuid, nextval('audit.epoch'), 1, 0, 0, now() + $2::int8 * interval '1 millisecond' FROM audit.log_head "
+      "SELECT coalesce(max(log_id), 0) + 1, $1::uuid, nextval('audit.epoch'), 1, 0, 0, now() + $2::int8 * interval '1 millisecond' FROM "
+      "audit.log_head "
       "RETURNING {}",
       kGives);
   const base::Params params = {instance.ToString(), std::int64_t{claim.count()}};
+  TG_ASSIGN(auto own, MaybeClaimOf(session.Run("take the own log", kOwn, params)));
+  if (own) return *own;
   TG_ASSIGN(auto released, MaybeClaimOf(session.Run("take a released log", kReleased, params)));
   if (released) return *released;
   constexpr int kTries = 20;  // Instances that start together collide on the next number.
@@ -73,7 +81,8 @@ absl::StatusOr<std::vector<Lapsed>> FindLapsed(base::Session& session, std::int3
 
 absl::StatusOr<std::optional<Claim>> Adopt(base::Session& session, const Lapsed& lapsed, std::chrono::milliseconds claim) {
   static const std::string kSql = fmt::format(
-      "UPDATE audit.log_head SET epoch = nextval('audit.epoch'), fence = fence + 1, expires_at = now() + $3::int8 * interval '1 millisecond' "
+      "UPDATE audit.log_head SET epoch = nextval('audit.epoch'), fence = fence + 1, expires_at = now() + $3::int8 * interval '1 "
+      "millisecond' "
       "WHERE log_id = $1::int2 AND epoch = $2::int8 AND NOT released AND expires_at < now() RETURNING {}",
       kGives);
   return MaybeClaimOf(session.Run("adopt a log", kSql, {std::int64_t{lapsed.log_id}, lapsed.epoch, std::int64_t{claim.count()}}));
@@ -113,10 +122,11 @@ absl::Status CheckDatabase(base::Session& session) {
   return absl::IsPermissionDenied(change.status()) ? absl::OkStatus() : change.status();
 }
 
-absl::StatusOr<std::int64_t> MakePartitions(base::Session& session) {
+absl::StatusOr<std::int64_t> MakePartitions(base::Session& session, std::chrono::milliseconds patience) {
   std::int64_t strays = 0;
   TG_RETURN_IF_ERROR(session.InTransaction("make partitions", [&](base::Session& in) -> absl::Status {
-    TG_RETURN_IF_ERROR(in.Run("make partitions", "SELECT set_config('lock_timeout', '50', true)").status());
+    TG_RETURN_IF_ERROR(
+        in.Run("make partitions", "SELECT set_config('lock_timeout', $1, true)", {std::to_string(patience.count())}).status());
     TG_ASSIGN(const auto rows, in.Run("make partitions", "SELECT audit.make_partitions(7)"));
     strays = rows.Int(0, 0);
     return absl::OkStatus();

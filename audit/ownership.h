@@ -42,8 +42,8 @@ absl::StatusOr<std::optional<std::int64_t>> NextIndex(base::Session& session, st
 // FAILED_PRECONDITION, naming what to change: a role that may change records, a setting that loses commits, a standby, no schema.
 absl::Status CheckDatabase(base::Session& session);
 // Makes partitions for the days to come; gives the rows that lie in the default partition (should be none).
-// Needs the log to itself for a moment, in which all writers wait: gives up with ABORTED after 50 ms of waiting for readers.
-absl::StatusOr<std::int64_t> MakePartitions(base::Session& session);
+// Needs the log to itself for a moment, in which all writers wait: gives up with ABORTED after `patience` of waiting for readers.
+absl::StatusOr<std::int64_t> MakePartitions(base::Session& session, std::chrono::milliseconds patience = std::chrono::milliseconds(50));
 // Whether today and tomorrow (UTC) have theirs.
 absl::StatusOr<bool> HasPartitions(base::Session& session);
 absl::StatusOr<std::string> SystemIdentifier(base::Session& session);

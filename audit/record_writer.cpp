@@ -330,7 +330,8 @@ void RecordWriter::MakePartitionsDaily() {
   partitions_again_ = now + kPartitionsPause;
   const auto strays = MakePartitions(log_.session());
   if (!strays.ok()) {
-    return base::Warn("audit", "partitions could not be made, and are tried again in a minute; does something read the audit log for long? {}",
+    return base::Warn("audit",
+                      "partitions could not be made, and are tried again in a minute; does something read the audit log for long? {}",
                       base::Message(strays.status()));
   }
   partitions_day_ = today;

@@ -3,7 +3,7 @@
 // Errors: UNAVAILABLE the connection is broken or the statement timed out; ABORTED serialization failure, deadlock or lock timeout
 // (try the transaction again); UNKNOWN the connection broke during COMMIT, or during a statement that Run sent by itself and that is
 // more than a SELECT (ask, never repeat blindly); ALREADY_EXISTS unique violation; FAILED_PRECONDITION foreign-key or check violation;
-// PERMISSION_DENIED; INVALID_ARGUMENT a value that its column cannot hold, or a URL that cannot be read; INTERNAL everything else. Messages name the
+// PERMISSION_DENIED; INVALID_ARGUMENT a value its column cannot hold, or a URL nobody can read; INTERNAL everything else. Messages name the
 // statement's purpose and SQLSTATE, never parameters, hosts or passwords.
 //
 // Deadlines: a call returns within statement_timeout and one second also when the server is frozen or its host is gone (the connection

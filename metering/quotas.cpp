@@ -212,12 +212,6 @@ void Quotas::Release(Reservation& reservation) {
   core_->Finish(*reservation.impl_, Reservation::State::kReleased, 0);
 }
 
-void Quotas::Count(Admission& admission) {
-  if (admission.impl_ == nullptr) return;
-  base::Lock lock(core_->mu);
-  admission.impl_->counted = true;
-}
-
 Remaining Quotas::RemainingOf(std::span<const Scope> scopes) {
   Remaining remaining;
   base::Lock lock(core_->mu);

@@ -119,10 +119,6 @@ class Quotas {
   // ones; may_retry false), subject = the scope; UNAVAILABLE (QUOTA_UNAVAILABLE): the store has not been reached yet, or not lately.
   absl::StatusOr<Admission> Admit(std::span<const Scope> scopes);
 
-  // The request counts against its windows, whatever becomes of it: work was done for it that is not metered in tokens (a prompt that policy
-  // blocked). Such a request has no usage row, so a crash forgets it.
-  void Count(Admission& admission);
-
   // Holds input_tokens, and of output_tokens as many as every scope has, at least one (none if output_tokens is 0). Errors as Admit.
   // A second attempt of a request reserves again with the same admission.
   void Reserve(Admission& admission, std::int64_t input_tokens, std::int64_t output_tokens, Done<Reservation> done);

@@ -68,7 +68,7 @@ std::optional<v1::CheckPolicyReply> AskCheck(Context& context, const Options& op
 }
 
 void Check(Context& context, Options options) {
-  if (options.name.empty()) options.name = StemOf(options.file);
+  if (options.name.empty() && options.file != "-") options.name = StemOf(options.file);
   const auto reply = AskCheck(context, options);
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);

@@ -2,9 +2,9 @@
 // comes after that and after all operations, so neither can touch the other's remains. Reactions do next to nothing: OnCancel sets the
 // call's cancellation, OnWriteDone resumes the coroutine on its own strand.
 //
-// A reader that stalls but answers pings would hold a write for ever, so a timer on the strand cancels the call when a write takes too long;
-// OnWriteDone then comes as for any cancelled call. That holds for the last chunk too, which is why the status follows it instead of
-// travelling with it: the context is surely there only until Finish.
+// A reader that stalls but answers pings would hold a write for ever, so a timer on the strand cancels the call when a write takes too
+// long; OnWriteDone then comes as for any cancelled call. That holds for the last chunk too, which is why the status follows it instead
+// of travelling with it: the context is surely there only until Finish.
 //
 // Tested by tests/gateway/grpc/grpc_front_test.cpp.
 #include "gateway/grpc/calls.h"

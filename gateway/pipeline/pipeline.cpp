@@ -132,7 +132,11 @@ async::Awaitable<Outcome<v1::CountTokensReply>> Pipeline::CountTokens(const Call
   const std::vector<metering::Scope> scopes = ScopesOf(principal->place);
   auto admission = impl.with.quotas->Admit(scopes);
   if (!admission.ok()) co_return impl.Refuse(caller, admission.status(), principal->place);
-  impl.with.quotas->Count(*admission);
+  using Held = absl::StatusOr<metering::Reservation>;
+  auto count = [&](auto done) { impl.with.quotas->Reserve(*admission, 0, 0, std::move(done)); };
+  Held held = co_await async::Callback<Held>(count);
+  if (!held.ok()) co_return impl.Refuse(caller, held.status(), principal->place);
+  impl.with.quotas->Settle(*held, v1::TokenCounts());
   auto place = impl.Enter([] {});
   if (!place.ok()) co_return impl.Refuse(caller, place.status(), principal->place);
   auto render = [&] { return impl.with.pool->Render(model->name, ToTurns(ToPolicy(request.messages()))); };

@@ -5,10 +5,11 @@
 
 #include <fmt/format.h>
 
-#include <random>
+#include <cstring>
 
 #include "audit/keys.h"
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/error_detail.h"
 #include "gateway/async/run_on.h"
 #include "gateway/pipeline/admission.h"
@@ -24,8 +25,10 @@ using std::chrono::steady_clock;
 namespace {
 
 std::uint64_t RandomSeed() {
-  std::random_device device;
-  return (static_cast<std::uint64_t>(device()) << 32) | device();
+  std::uint64_t seed = 0;
+  const std::string bytes = base::RandomBytes(sizeof seed);
+  std::memcpy(&seed, bytes.data(), sizeof seed);
+  return seed;
 }
 
 }  // namespace
@@ -43,11 +46,15 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   absl::Status status = Admit();
   if (!status.ok()) co_return Refuse(std::move(status));
   status = co_await Inspect();
+  if (!status.ok() || inspection_.verdict.action == policy::Action::kBlock) {
+    absl::Status counted = co_await CountOnly();
+    if (!counted.ok()) co_return Refuse(std::move(counted));
+  }
   if (!status.ok()) co_return Refuse(std::move(status));
   status = co_await MakeKey();
   if (!status.ok()) co_return Refuse(std::move(status));
   if (inspection_.verdict.action == policy::Action::kBlock) co_return co_await Deny();
-  status = co_await Reserve();
+  status = co_await Reserve(static_cast<std::int64_t>(prompt_tokens_.size()), std::min(max_tokens_, with_.options.extension_tokens));
   if (!status.ok()) co_return Refuse(std::move(status));
   status = co_await Record();
   if (!status.ok()) co_return Refuse(std::move(status));
@@ -62,12 +69,12 @@ absl::Status Request::Admit() {
   TG_RETURN_IF_ERROR(Validate(call_, with_.options.limits));
   TG_ASSIGN(model_, Resolve(with_, *principal_, call_.model()));
   TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
-  sampling_ = ToSampling(call_.sampling(), RandomSeed());
+  sampling_ = ToSampling(call_.sampling(), call_.sampling().has_seed() ? call_.sampling().seed() : RandomSeed());
   TG_ASSIGN(admission_, with_.quotas->Admit(scopes_));
   return absl::OkStatus();
 }
 
-// Policy, then the exact tokens of the prompt as it will be used. A request that ends here was work, and counts.
+// Policy, then the exact tokens of the prompt as it will be used.
 async::Awaitable<absl::Status> Request::Inspect() {
   auto work = [this]() -> absl::Status {
     const std::vector<policy::Message> prompt = ToPolicy(call_.messages());
@@ -78,14 +85,10 @@ async::Awaitable<absl::Status> Request::Inspect() {
   };
   const bool large = BytesOf(call_.messages()) >= with_.options.cpu_pool_bytes;
   absl::Status status = co_await async::RunOnIf(large, with_.cpu, work);
-  if (!status.ok() || inspection_.verdict.action == policy::Action::kBlock) {
-    with_.quotas->Count(admission_);
-    co_return status;
-  }
+  if (!status.ok() || inspection_.verdict.action == policy::Action::kBlock) co_return status;
   const auto input = static_cast<std::int64_t>(prompt_tokens_.size());
   const std::int64_t room = model_.context_tokens - input;
   if (room < 1) {
-    with_.quotas->Count(admission_);
     co_return base::WithDetail(
         base::InvalidArgument(fmt::format("messages: the prompt is {} tokens long and {} takes {} in all, output included; shorten it", input,
                                           model_.name, model_.context_tokens)),
@@ -95,10 +98,15 @@ async::Awaitable<absl::Status> Request::Inspect() {
   co_return absl::OkStatus();
 }
 
-async::Awaitable<absl::Status> Request::Reserve() {
-  const auto input = static_cast<std::int64_t>(prompt_tokens_.size());
-  const std::int64_t first = std::min(max_tokens_, with_.options.extension_tokens);
-  auto reserve = [&](auto done) { with_.quotas->Reserve(admission_, input, first, std::move(done)); };
+// A request that ends after policy judged it was work, and is one of its windows' requests: nobody probes a policy without end.
+async::Awaitable<absl::Status> Request::CountOnly() {
+  absl::Status held = co_await Reserve(0, 0);
+  if (held.ok()) with_.quotas->Settle(reservation_, v1::TokenCounts());
+  co_return held;
+}
+
+async::Awaitable<absl::Status> Request::Reserve(std::int64_t input_tokens, std::int64_t output_tokens) {
+  auto reserve = [&](auto done) { with_.quotas->Reserve(admission_, input_tokens, output_tokens, std::move(done)); };
   absl::StatusOr<metering::Reservation> held =
       co_await async::Callback<absl::StatusOr<metering::Reservation>>(reserve);
   TG_CO_ASSIGN(reservation_, std::move(held));

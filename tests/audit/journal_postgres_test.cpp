@@ -6,6 +6,7 @@
 
 #include "audit/merkle.h"
 #include "base/encoding.h"
+#include "base/error_detail.h"
 #include "tests/audit/fixture.h"
 
 namespace tollgate::audit {
@@ -100,7 +101,9 @@ TEST_CASE_METHOD(AuditFixture, "A poisoned row sinks neither its batch nor the j
     const Result result = promises[i].get_future().get();
     INFO(i);
     if (i == 17 || i == 30) {
-      CHECK(absl::IsFailedPrecondition(result.status()));
+      CHECK(absl::IsUnavailable(result.status()));
+      CHECK(base::DetailOf(result.status())->reason == "AUDIT_UNAVAILABLE");
+      CHECK(base::Message(result.status()).find("note") == std::string::npos);
     } else {
       REQUIRE(result.ok());
       CHECK(result->index > last);
@@ -111,6 +114,38 @@ TEST_CASE_METHOD(AuditFixture, "A poisoned row sinks neither its batch nor the j
   CHECK(Int("SELECT count(*) FROM test.note") == 39);
   CHECK(journal->stats().quarantined == 2);
   CHECK(journal->health().state == Health::State::kGood);
+}
+
+TEST_CASE_METHOD(AuditFixture,
+                 "A FINAL that the database refuses is kept while somebody can mend it, and else a plain ABORT closes its request") {
+  auto journal = Open();
+  const auto request = base::RequestId::New();
+  REQUIRE(Append(*journal, v1::RECORD_KIND_REQUEST, request).ok());
+  Entry final = Make(v1::RECORD_KIND_FINAL, request);
+  SECTION("a right is missing for a while") {
+    final.companions.push_back(Note(request, 1));
+    Do("REVOKE INSERT ON test.note FROM tollgate_writer");
+    std::promise<Result> promise;
+    journal->Append(std::move(final), Journal::kNoDeadline, [&](Result result) { promise.set_value(std::move(result)); });
+    while (journal->health().state == Health::State::kGood) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    Do("GRANT INSERT ON test.note TO tollgate_writer");
+    CHECK(promise.get_future().get().ok());
+    CHECK(Int("SELECT count(*) FROM test.note") == 1);
+    CHECK(Int("SELECT count(*) FROM audit.record WHERE kind = 4") == 1);
+    CHECK(journal->stats().quarantined == 0);
+  }
+  SECTION("a constraint forbids it for good") {
+    final.companions.push_back(Note(request, -1));
+    const Result refused = Append(*journal, std::move(final));
+    CHECK(absl::IsUnavailable(refused.status()));
+    CHECK(base::DetailOf(refused.status())->reason == "AUDIT_UNAVAILABLE");
+    CHECK(base::Message(refused.status()).find("note") == std::string::npos);
+    Await("SELECT count(*) FROM audit.record WHERE kind = 5", 1);
+    CHECK(Int("SELECT count(*) FROM audit.record WHERE kind = 4") == 0);
+    CHECK(absl::IsFailedPrecondition(Append(*journal, v1::RECORD_KIND_FINAL, request).status()));
+    CHECK(journal->stats().quarantined == 1);
+  }
+  CHECK(journal->stats().open_requests == 0);
 }
 
 TEST_CASE_METHOD(AuditFixture, "Stop leaves STOP and a released log; a restart takes the same log back under a higher epoch") {

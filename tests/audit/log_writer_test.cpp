@@ -107,6 +107,29 @@ TEST_CASE_METHOD(Bed, "A bad row rejects the batch, a passing trouble does not")
   CHECK(writer.Commit(rows, 0).fate == Fate::kDone);
 }
 
+TEST_CASE_METHOD(Bed, "Only a value or a constraint condemns a row; whatever an operator can mend is tried again") {
+  struct Case {
+    const char* code;
+    Fate fate;
+  };
+  for (const Case& c :
+       {Case{"22003", Fate::kRejected}, Case{"23505", Fate::kRejected}, Case{"23514", Fate::kRejected}, Case{"42501", Fate::kNothing},
+        Case{"42P01", Fate::kNothing}, Case{"42703", Fate::kNothing}, Case{"0A000", Fate::kNothing}, Case{"54000", Fate::kNothing},
+        Case{"53100", Fate::kNothing}, Case{"XX000", Fate::kNothing}, Case{"P0001", Fate::kNothing}}) {
+    INFO(c.code);
+    Do(std::string(
+           "CREATE OR REPLACE FUNCTION test.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '") +
+       c.code + "'; END $$; CREATE OR REPLACE TRIGGER fail BEFORE INSERT ON test.note FOR EACH ROW EXECUTE FUNCTION test.fail()");
+    Entry entry = Make(v1::RECORD_KIND_ADMIN, {});
+    entry.companions.push_back(Note(base::RequestId::New(), 1));
+    row = *Encode(std::move(entry), base::SystemClock());
+    LogWriter writer = Writer();
+    REQUIRE(writer.Attach().status.ok());
+    CHECK(writer.Commit(std::span(rows, 1), 0).fate == c.fate);
+    CHECK_FALSE(writer.in_doubt());
+  }
+}
+
 TEST_CASE_METHOD(Bed, "The claim is renewed by batches and by Renew, and lost with the epoch") {
   LogWriter writer = Writer();
   REQUIRE(writer.Attach().status.ok());

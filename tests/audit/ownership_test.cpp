@@ -1,4 +1,5 @@
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <algorithm>
 
@@ -65,6 +66,7 @@ TEST_CASE_METHOD(AuditFixture, "A log goes only to who may have it, and each tak
     const auto taken = TakeFree(*session, other, kClaim);
     REQUIRE(taken.ok());
     CHECK(taken->head.log_id == log);
+    CHECK(taken->previous == mine);
     CHECK(taken->head.epoch == first.head.epoch + 2);
     CHECK_FALSE(TakeBack(*session, log, mine, kClaim)->has_value());
   }
@@ -90,6 +92,46 @@ TEST_CASE_METHOD(AuditFixture, "Partitions are made ahead, once, and a stray row
      "VALUES (1, 0, 0, now()::date + 9, 0, 0, 10, '', '')");
   CHECK(*MakePartitions(*session) == 1);
   CHECK(session->Run("many", "SELECT audit.make_partitions(20)").ok());
+}
+
+TEST_CASE_METHOD(AuditFixture, "An instance that has forgotten its log's number finds it by its name, and each log has epochs of its own") {
+  auto session = As("tollgate_writer");
+  const auto mine = base::InstanceId::New();
+  const Claim first = *TakeFree(*session, mine, kClaim);
+  const Claim other = *TakeFree(*session, base::InstanceId::New(), kClaim);
+  CHECK(other.head.log_id != first.head.log_id);
+  CHECK(other.head.epoch > first.head.epoch);
+  const Claim again = *TakeFree(*session, mine, kClaim);
+  CHECK(again.head.log_id == first.head.log_id);
+  CHECK(again.head.epoch > other.head.epoch);
+  CHECK(again.previous == mine);
+}
+
+TEST_CASE_METHOD(AuditFixture,
+                 "Who reads the log for long holds up no partition's maker for long, and a start only if one is missing that is wanted") {
+  auto reader = cluster.Connect(url);
+  const std::string last = Text("SELECT to_char((now() AT TIME ZONE 'UTC')::date + 7, 'YYYYMMDD')");
+  const std::string tomorrow = Text("SELECT to_char((now() AT TIME ZONE 'UTC')::date + 1, 'YYYYMMDD')");
+  Do("DROP TABLE audit.record_" + last);
+  const bool wanted = GENERATE(false, true);
+  if (wanted) Do("DROP TABLE audit.record_" + tomorrow);
+  REQUIRE(reader
+              ->InTransaction("read for long",
+                              [&](base::Session& in) -> absl::Status {
+                                TG_RETURN_IF_ERROR(in.Run("read", "SELECT count(*) FROM audit.record").status());
+                                auto session = As("tollgate_writer");
+                                CHECK(absl::IsAborted(MakePartitions(*session).status()));
+                                CHECK(*HasPartitions(*session) == !wanted);
+                                const auto journal = PostgresJournal::Open(Options());
+                                CHECK(journal.ok() == !wanted);
+                                INFO(base::Message(journal.status()));
+                                if (wanted) CHECK(base::Message(journal.status()).find("today or tomorrow") != std::string::npos);
+                                return absl::OkStatus();
+                              })
+              .ok());
+  auto session = As("tollgate_writer");
+  CHECK(MakePartitions(*session).ok());
+  CHECK(Text("SELECT to_regclass('audit.record_" + last + "') IS NOT NULL") == "t");
 }
 
 }  // namespace

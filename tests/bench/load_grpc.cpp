@@ -65,7 +65,8 @@ class Run {
       grpc::ChannelArguments arguments;
       arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
       arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-      const auto channel = grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(traffic.port), grpc::InsecureChannelCredentials(), arguments);
+      const auto channel =
+          grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(traffic.port), grpc::InsecureChannelCredentials(), arguments);
       if (!channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(10))) outcome_.first_error = "no connection";
       stubs_.push_back(v1::Inference::NewStub(channel));
     }
@@ -78,7 +79,8 @@ class Run {
       message.set_role(v1::ROLE_USER);
       message.add_parts(prompt);
     }
-    for (int i = 0; i < plan.clients; ++i) slots_.push_back(std::make_unique<Slot>(*this, *stubs_[static_cast<std::size_t>(i % kChannels)]));
+    for (int i = 0; i < plan.clients; ++i)
+      slots_.push_back(std::make_unique<Slot>(*this, *stubs_[static_cast<std::size_t>(i % kChannels)]));
   }
 
   Outcome Go() {

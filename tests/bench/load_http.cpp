@@ -30,7 +30,7 @@ double Millis(Clock::duration d) { return std::chrono::duration<double, std::mil
 struct Connection {
   int fd = -1;
   std::string in;
-  std::size_t at = 0;            // What of `in` was read.
+  std::size_t at = 0;  // What of `in` was read.
   bool head_read = false;
   bool chunked = false;
   std::size_t length = 0;
@@ -122,7 +122,8 @@ class Run {
     connection.busy = true;
     connection.due = due;
     // A request fits the socket's buffer: the send does not block for long.
-    if (::send(connection.fd, request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size())) Over(connection, "cannot send");
+    if (::send(connection.fd, request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size()))
+      Over(connection, "cannot send");
   }
 
   void Wait() {
@@ -225,7 +226,9 @@ void Finish(Outcome& outcome, double seconds) {
 
 Outcome RunLoad(const Traffic& traffic, const Plan& plan) {
   Outcome outcome = traffic.grpc ? detail::RunGrpc(traffic, plan) : detail::RunHttp(traffic, plan);
-  if (outcome.failed > 0) fmt::print(stderr, "{} of {} requests failed, the first with: {}\n", outcome.failed, outcome.failed + outcome.requests, outcome.first_error);
+  if (outcome.failed > 0)
+    fmt::print(stderr, "{} of {} requests failed, the first with: {}\n", outcome.failed, outcome.failed + outcome.requests,
+               outcome.first_error);
   return outcome;
 }
 

@@ -3,16 +3,20 @@
 // sets in the same run: 1 / (1/bare + 1/insert), where `bare` is a bare gRPC or Beast server that sends as many messages of the same sizes,
 // and `insert` the bare group-committed INSERT of the same rows. Interleaved A B B A; medians.
 //
-//   overhead.{grpc,http}.{unary,stream}.{rps,p50_ms,p99_ms,p999_ms,limit_ratio}   closed loop of 64 clients
-//   overhead.{grpc,http}.unary.added_p99_commits, ….stream.added_ttft_p99_commits steady 500 requests/s: what the gateway adds to the p99,
-//                                                                                 in p99s of one bare commit at that rate
-//   overhead.….cpu_us.{gateway,postgres,load,bare,insert}                         processor time a request, by program; of all of a bare run
-//   overhead.….cpu_ratio                                                          the limit by processor time: hardly moved by other load
-//   overhead.rows_per_request, .bytes_per_request, .extra_bytes_per_request       what a unary request leaves in Postgres
-//   overhead.onecore.http.unary.rps                                               gateway on one core, load and Postgres on the other
+//   overhead.{grpc,http}.{unary,stream}.{rps,p50_ms,p99_ms,p999_ms,limit_ratio}
+//                                      closed loop of 64 clients
+//   overhead.….cpu_us.{gateway,postgres,load,bare,insert}
+//                                      processor time a request, by program; of a bare run, of all its programs
+//   overhead.….cpu_ratio               the limit by processor time, which other load on the machine hardly moves
+//   overhead.{grpc,http}.unary.added_p99_commits, ….stream.added_ttft_p99_commits
+//                                      steady 500 requests/s: what the gateway adds to the p99, in p99s of one bare commit at that rate
+//   overhead.rows_per_request, .bytes_per_request, .extra_bytes_per_request
+//                                      what a unary request leaves in Postgres
+//   overhead.onecore.{http,grpc}.unary.rps
+//                                      gateway on one core, load and Postgres on the other
 //
-// Arguments choose parts: throughput, latency, onecore; none: all. TOLLGATE_BENCH_PAIRS (8), TOLLGATE_BENCH_SECONDS (2).
-// TOLLGATE_BENCH_HOLD=seconds runs one endless load over http for a profiler and says the gateway's process id.
+// Arguments choose parts: onecore, storage, throughput, latency; none: all. TOLLGATE_BENCH_PAIRS (8), TOLLGATE_BENCH_SECONDS (2).
+// TOLLGATE_BENCH_HOLD=seconds: so long a load on each surface (or those named), for a profiler; says the gateway's process id.
 #include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,11 +49,15 @@ struct Surface {
   bool grpc;
   bool stream;
 };
-constexpr Surface kSurfaces[] = {{"grpc.unary", true, false}, {"grpc.stream", true, true}, {"http.unary", false, false}, {"http.stream", false, true}};
+constexpr Surface kSurfaces[] = {
+    {"grpc.unary", true, false}, {"grpc.stream", true, true}, {"http.unary", false, false}, {"http.stream", false, true}};
 
 Traffic TrafficTo(const World& world, const Surface& surface) {
-  return {.grpc = surface.grpc, .stream = surface.stream, .port = surface.grpc ? world.gateway().grpc_port() : world.gateway().http_port(),
-          .key = world.key(), .prompts = Prompts()};
+  return {.grpc = surface.grpc,
+          .stream = surface.stream,
+          .port = surface.grpc ? world.gateway().grpc_port() : world.gateway().http_port(),
+          .key = world.key(),
+          .prompts = Prompts()};
 }
 
 Traffic BareTraffic(Traffic traffic, const BareServers& bare) {
@@ -100,9 +108,11 @@ struct Runs {
     PrintMedian(name + "bare_rps", bare, "requests/s", 0);
     PrintMedian(name + "insert_rps", insert, "requests/s", 0);
     PrintMedian(name + "limit_ratio", ratio, "x");
-    for (const char* what : {"gateway", "postgres", "load", "bare", "insert"}) PrintMedian(name + "cpu_us." + what, cpu_us.at(what), "us", 0);
+    for (const char* what : {"gateway", "postgres", "load", "bare", "insert"})
+      PrintMedian(name + "cpu_us." + what, cpu_us.at(what), "us", 0);
     Print(name + "cpu_ratio", (Median(cpu_us.at("bare")) + Median(cpu_us.at("insert"))) / Median(cpu_us.at("all")), "x");
-    if (std::abs(messages - bare_messages) > 0.2 * messages) fmt::print(stderr, "{}{} messages, of the bare side {}\n", name, messages, bare_messages);
+    if (std::abs(messages - bare_messages) > 0.2 * messages)
+      fmt::print(stderr, "{}{} messages, of the bare side {}\n", name, messages, bare_messages);
   }
 };
 
@@ -115,7 +125,8 @@ void Throughput(World& world, const BareServers& bare, int pairs, double seconds
     RequestRows rows(world.databases(), world.NewDatabases(), kSample);
     rows.Insert(seconds / 2, kClients);
     Runs runs;
-    Interleave(pairs,
+    Interleave(
+        pairs,
         [&] {
           const CpuSince cpu;
           const Outcome outcome = Good(gateway, plan);
@@ -148,11 +159,12 @@ void Latency(World& world, const BareServers& bare, int pairs, double seconds) {
     Good(gateway, plan);
     Good(echo, plan);
     std::vector<double> ours, theirs, commits;
-    Interleave(pairs, [&] { ours.push_back(P99(Good(gateway, plan))); },
-               [&] {
-                 theirs.push_back(P99(Good(echo, plan)));
-                 commits.push_back(Quantile(rows.CommitAtRate(seconds, kSteadyRate), 0.99));
-               });
+    Interleave(
+        pairs, [&] { ours.push_back(P99(Good(gateway, plan))); },
+        [&] {
+          theirs.push_back(P99(Good(echo, plan)));
+          commits.push_back(Quantile(rows.CommitAtRate(seconds, kSteadyRate), 0.99));
+        });
     std::vector<double> added;
     for (std::size_t i = 0; i < ours.size(); ++i) added.push_back((ours[i] - theirs[i]) / commits[i]);
     const std::string name = fmt::format("overhead.{}.steady500.", surface.name), what = surface.stream ? "ttft_p99_ms" : "p99_ms";
@@ -173,12 +185,16 @@ void Storage(World& world) {
     return static_cast<double>(rows->Int(0, 0));
   };
   const auto Rows = [&] {
-    return Number(*main, "SELECT (SELECT count(*) FROM audit.record) + (SELECT count(*) FROM metering.usage) + (SELECT count(*) FROM metering.transfer)") +
+    return Number(*main,
+                  "SELECT (SELECT count(*) FROM audit.record) + (SELECT count(*) FROM metering.usage) + (SELECT count(*) FROM "
+                  "metering.transfer)") +
            Number(*keys, "SELECT count(*) FROM keys.request");
   };
   const auto Bytes = [&] {
-    return Number(*main, "SELECT sum(pg_total_relation_size(i.inhrelid))::int8 + pg_total_relation_size('metering.usage') + pg_total_relation_size('metering.transfer') "
-                         "FROM pg_inherits i WHERE i.inhparent = 'audit.record'::regclass") +
+    return Number(*main,
+                  "SELECT sum(pg_total_relation_size(i.inhrelid))::int8 + pg_total_relation_size('metering.usage') + "
+                  "pg_total_relation_size('metering.transfer') "
+                  "FROM pg_inherits i WHERE i.inhparent = 'audit.record'::regclass") +
            Number(*keys, "SELECT pg_total_relation_size('keys.request')");
   };
   Traffic traffic = TrafficTo(world, kSurfaces[2]);
@@ -188,8 +204,10 @@ void Storage(World& world) {
   const auto requests = static_cast<double>(outcome.requests);
   const double bytes = (Bytes() - bytes_before) / requests;
   if (std::getenv("TOLLGATE_BENCH_VERBOSE") != nullptr) {
-    const auto sizes = main->Run("measure", "SELECT c.oid::regclass::text, pg_relation_size(c.oid), c.relkind::text FROM pg_class c JOIN pg_namespace n "
-                                            "ON n.oid = relnamespace WHERE nspname IN ('audit', 'metering') AND pg_relation_size(c.oid) > 100000 ORDER BY 2 DESC");
+    const auto sizes =
+        main->Run("measure",
+                  "SELECT c.oid::regclass::text, pg_relation_size(c.oid), c.relkind::text FROM pg_class c JOIN pg_namespace n "
+                  "ON n.oid = relnamespace WHERE nspname IN ('audit', 'metering') AND pg_relation_size(c.oid) > 100000 ORDER BY 2 DESC");
     for (std::size_t i = 0; sizes.ok() && i < sizes->size(); ++i) fmt::print(stderr, "  {} {}\n", sizes->Text(i, 0), sizes->Int(i, 1));
   }
   Print("overhead.rows_per_request", (Rows() - rows_before) / requests, "rows");

@@ -209,8 +209,6 @@ void Measure(int clients, int threads, int pairs, int tokens) {
 
 // The whole program against the bare loop.
 void MeasureGrpc(int clients, int threads, int pairs, int tokens) {
-  BareLoop bare(clients, threads);
-  bench::PoolGrpc gateway(kFile, clients, kContext);
   const auto prompt = [] {
     PoolOptions options;
     ModelOptions& model = options.models.emplace_back();
@@ -221,6 +219,8 @@ void MeasureGrpc(int clients, int threads, int pairs, int tokens) {
     if (!pool.ok()) Fail(base::Message(pool.status()));
     return Ask(**pool, kLongStory, 1, 0).prompt_tokens;
   }();
+  BareLoop bare(clients, threads);  // After a pool, which loads the backends.
+  bench::PoolGrpc gateway(kFile, clients, kContext);
   gateway.Run(kLongStory, clients, tokens);
   bare.Run(prompt, tokens);
   std::vector<double> ratios, rates;

@@ -29,8 +29,14 @@ PoolGrpc::PoolGrpc(const std::string& model_file, int slots, int context_tokens)
 PoolGrpc::~PoolGrpc() = default;
 
 double PoolGrpc::Run(const std::string& prompt, int clients, int tokens) {
-  const Traffic traffic{.grpc = true, .stream = true, .port = impl_->world.gateway().grpc_port(), .key = impl_->world.key(), .model = "smollm2",
-                        .prompts = {prompt}, .max_tokens = tokens, .greedy = true};
+  const Traffic traffic{.grpc = true,
+                        .stream = true,
+                        .port = impl_->world.gateway().grpc_port(),
+                        .key = impl_->world.key(),
+                        .model = "smollm2",
+                        .prompts = {prompt},
+                        .max_tokens = tokens,
+                        .greedy = true};
   const Outcome outcome = RunLoad(traffic, {.clients = clients, .seconds = 600, .requests_max = clients});
   if (outcome.requests != clients || outcome.tokens != static_cast<std::int64_t>(clients) * tokens) {
     Fail(fmt::format("{} clients got {} answers and {} tokens", clients, outcome.requests, outcome.tokens));

@@ -65,7 +65,8 @@ class Connection {
       }
     }
     formats_.assign(values_.size(), 1);
-    if (PQsendQueryPrepared(pg_, name.c_str(), static_cast<int>(values_.size()), values_.data(), lengths_.data(), formats_.data(), 1) != 1) Die();
+    if (PQsendQueryPrepared(pg_, name.c_str(), static_cast<int>(values_.size()), values_.data(), lengths_.data(), formats_.data(), 1) != 1)
+      Die();
   }
   void Finish() {
     while (PGresult* result = PQgetResult(pg_)) Check(result);
@@ -105,9 +106,11 @@ struct RequestRows::Impl {
 
   void Read(const Databases& from, int requests) {
     Connection source(from.main_url), source_keys(from.keys_url);
-    PGresult* found = source.Query(fmt::format(
-        "SELECT request_id::text FROM audit.record r WHERE kind = 4 AND EXISTS (SELECT FROM metering.transfer t WHERE t.request_id = r.request_id) "
-        "ORDER BY leaf_index DESC LIMIT {}", requests));
+    PGresult* found =
+        source.Query(fmt::format("SELECT request_id::text FROM audit.record r WHERE kind = 4 AND EXISTS (SELECT FROM metering.transfer t "
+                                 "WHERE t.request_id = r.request_id) "
+                                 "ORDER BY leaf_index DESC LIMIT {}",
+                                 requests));
     std::string list;
     for (int i = 0; i < PQntuples(found); ++i) list += fmt::format("{}'{}'", i == 0 ? "" : ",", PQgetvalue(found, i, 0));
     PQclear(found);
@@ -125,8 +128,10 @@ struct RequestRows::Impl {
       for (int r = 0; r < PQntuples(rows); ++r) {
         BinaryRow row;
         for (int c = 0; c < PQnfields(rows); ++c) {
-          if (PQgetisnull(rows, r, c)) row.emplace_back();
-          else row.emplace_back(std::string(PQgetvalue(rows, r, c), static_cast<std::size_t>(PQgetlength(rows, r, c))));
+          if (PQgetisnull(rows, r, c))
+            row.emplace_back();
+          else
+            row.emplace_back(std::string(PQgetvalue(rows, r, c), static_cast<std::size_t>(PQgetlength(rows, r, c))));
         }
         Story& story = stories_of[*row[table.request_id]];
         story.tables.resize(std::size(kNames));
@@ -181,7 +186,9 @@ struct RequestRows::Impl {
   }
 };
 
-RequestRows::RequestRows(const Databases& from, const Databases& to, int requests) : impl_(std::make_unique<Impl>(to)) { impl_->Read(from, requests); }
+RequestRows::RequestRows(const Databases& from, const Databases& to, int requests) : impl_(std::make_unique<Impl>(to)) {
+  impl_->Read(from, requests);
+}
 RequestRows::~RequestRows() = default;
 
 double RequestRows::rows_per_request() const {

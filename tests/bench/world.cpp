@@ -23,7 +23,8 @@ std::string KeysUrl(const e2e::Installation& installation, const e2e::InstanceOp
 }
 
 std::string Words(std::mt19937_64& random, int words) {
-  static const char* const kWords[] = {"river", "the", "and", "harbour", "of", "morning", "quiet", "letter", "with", "stone", "over", "bridge", "walks", "under", "silver", "a"};
+  static const char* const kWords[] = {"river", "the",   "and",  "harbour", "of",    "morning", "quiet",  "letter",
+                                       "with",  "stone", "over", "bridge",  "walks", "under",   "silver", "a"};
   std::string out;
   for (int i = 0; i < words; ++i) out += fmt::format("{}{}", i == 0 ? "" : " ", kWords[random() % std::size(kWords)]);
   return out;
@@ -63,10 +64,14 @@ std::vector<std::string> Prompts() {
   std::vector<std::string> prompts;
   for (int i = 0; i < 20; ++i) {
     const std::string begin = Words(random, 40), end = Words(random, 22);
-    if (i == 3) prompts.push_back(fmt::format("{} ann.bell@acme.example {}", begin, end));
-    else if (i == 9) prompts.push_back(fmt::format("{} 4111 1111 1111 1111 {}", begin, end));
-    else if (i == 15) prompts.push_back(fmt::format("!say {} ann.bell\\|@acme\\|.example {}", begin, end));  // Tokens that join to an address.
-    else prompts.push_back(fmt::format("{} and {}", begin, end));
+    if (i == 3)
+      prompts.push_back(fmt::format("{} ann.bell@acme.example {}", begin, end));
+    else if (i == 9)
+      prompts.push_back(fmt::format("{} 4111 1111 1111 1111 {}", begin, end));
+    else if (i == 15)
+      prompts.push_back(fmt::format("!say {} ann.bell\\|@acme\\|.example {}", begin, end));  // Tokens that join to an address.
+    else
+      prompts.push_back(fmt::format("{} and {}", begin, end));
   }
   return prompts;
 }

@@ -18,6 +18,7 @@
 namespace {
 
 using namespace tollgate::e2e;
+namespace base = tollgate::base;
 namespace test = tollgate::test;
 namespace v1 = tollgate::v1;
 using Clock = std::chrono::steady_clock;
@@ -137,7 +138,9 @@ TEST_CASE("Postgres gone or frozen under load: no output without a record, plain
   REQUIRE(Eventually([&] { return Ask(ports, Surface::kHttpPlain, {.key = key, .prompt = "hello"}).done; }));
   test::PostgresCluster& cluster = installation.cluster();
 
-  REQUIRE(installation.Sql()->Run("less to recover", "CHECKPOINT").ok());
+  base::PostgresOptions patient = cluster.Options(installation.main_url());
+  patient.statement_timeout = std::chrono::seconds(120);
+  REQUIRE((*base::Session::Connect(patient))->Run("leave little to recover", "CHECKPOINT").ok());
   Watchers watchers(ports, key);
   const auto start = Clock::now();
   REQUIRE(Eventually([&] { return watchers.DoneSince(start) > 50; }, milliseconds(30'000)));

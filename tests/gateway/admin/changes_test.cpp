@@ -179,6 +179,37 @@ TEST_CASE("Policy versions count up, stay as they were, and one at most is in fo
   CHECK_FALSE(blocks("the eagle"));
 }
 
+TEST_CASE("A policy comes into force only if it goes with those that are") {
+  Installation in;
+  in.MakeOrg("acme");
+  const auto yaml = [](const std::string& name, const std::string& id, const std::string& more = {}) {
+    return "version: 1\nname: " + name + "\nrules:\n  - id: " + id + "\n    detect: {keywords: [" + name + "]}\n    do: block\n" + more;
+  };
+  const auto compiles = [&] {
+    const auto snapshot = InForce(in);
+    return snapshot->FindKey(in.IdOf("acme/app"))->shard->policy_problem.empty();
+  };
+  Must(in.changes->PutPolicy(in.cli, "acme", "falcon", yaml("falcon", "word")));
+  Must(in.changes->PutPolicy(in.cli, "acme", "eagle", yaml("eagle", "word")));
+  Must(in.changes->ActivatePolicy(in.cli, "acme", "falcon", 1));
+  const auto refused = in.changes->ActivatePolicy(in.cli, "acme", "eagle", 1);
+  CHECK(absl::IsInvalidArgument(refused.status()));
+  INFO(refused.status());
+  CHECK(base::Message(refused.status()).find("a second rule with id 'word'") != std::string::npos);
+  CHECK(compiles());
+
+  // Its own older version does not count.
+  Must(in.changes->PutPolicy(in.cli, "acme", "eagle", yaml("eagle", "other")));
+  Must(in.changes->ActivatePolicy(in.cli, "acme", "eagle", 2));
+  Must(in.changes->PutPolicy(in.cli, "acme", "eagle", yaml("eagle", "other", "    because: why\n")));
+  Must(in.changes->ActivatePolicy(in.cli, "acme", "eagle", 3));
+  CHECK(compiles());
+  Must(in.changes->ActivatePolicy(in.cli, "acme", "falcon", 0));
+  Must(in.changes->ActivatePolicy(in.cli, "acme", "eagle", 1));
+  CHECK(compiles());
+  CHECK(absl::IsInvalidArgument(in.changes->ActivatePolicy(in.cli, "acme", "falcon", 1).status()));
+}
+
 TEST_CASE("A rotated key overlaps with its successor, which takes over what was set for it") {
   Installation in;
   in.MakeOrg("acme");

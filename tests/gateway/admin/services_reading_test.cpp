@@ -1,4 +1,5 @@
 #include <future>
+#include <thread>
 
 #include "tests/gateway/admin/served.h"
 
@@ -110,4 +111,33 @@ TEST_CASE("Usage is reported within one's org; reconciling is for the installati
         StatusCode::PERMISSION_DENIED);
   REQUIRE(world.Call("operator", stub(), &v1::Usage::Stub::Reconcile, v1::ReconcileRequest(), reconciled).ok());
   CHECK(reconciled.ok());
+}
+
+TEST_CASE("Verifying and reconciling end when the services stop, also while they run") {
+  World world;
+  const auto other = test::PostgresCluster::Shared().Connect(world.in.url);
+  const auto look = test::PostgresCluster::Shared().Connect(world.in.url);
+  std::future<grpc::Status> running;
+  v1::VerifyLogReply verified;
+  const auto locked = other->InTransaction("hold the log", [&](base::Session& s) -> absl::Status {
+    TG_RETURN_IF_ERROR(s.Run("lock", "LOCK TABLE audit.record IN ACCESS EXCLUSIVE MODE").status());
+    running = std::async(std::launch::async, [&] {
+      return world.Call("operator", v1::Audit::NewStub(world.channel), &v1::Audit::Stub::Verify, v1::VerifyLogRequest(), verified);
+    });
+    while (true) {
+      TG_ASSIGN(const auto waits, look->Run("look", "SELECT count(*) FROM pg_locks WHERE NOT granted"));
+      if (waits.Int(0, 0) > 0) break;
+      std::this_thread::yield();
+    }
+    world.services->Stop();
+    return absl::OkStatus();
+  });
+  INFO(locked);
+  REQUIRE(locked.ok());
+  const grpc::Status ended = running.get();
+  CHECK(ended.error_code() == StatusCode::UNAVAILABLE);
+  CHECK(ended.error_message().find("shutting down") != std::string::npos);
+  v1::ReconcileReply reconciled;
+  CHECK(world.Call("operator", v1::Usage::NewStub(world.channel), &v1::Usage::Stub::Reconcile, v1::ReconcileRequest(), reconciled)
+            .error_code() == StatusCode::UNAVAILABLE);
 }

@@ -212,7 +212,16 @@ TEST_CASE("A policy is tried, stored, put in force and shown") {
   show.set_name("baseline");
   REQUIRE(world.Call("auditor", stub(), &v1::Policy::Stub::Show, show, stored).ok());
   CHECK(stored.yaml() == yaml);
-  // In force: Check without a text runs it.
+  // In force: a text goes with it or takes its place; Check without a text runs it.
+  check.set_yaml("version: 1\nname: more\nrules:\n  - id: mail\n    detect: {keywords: [falcon]}\n    do: block\n");
+  CHECK(world.Call("author", stub(), &v1::Policy::Stub::Check, check, checked).ok());
+  check.set_name("more");
+  const grpc::Status clash = world.Call("author", stub(), &v1::Policy::Stub::Check, check, checked);
+  CHECK(clash.error_code() == StatusCode::INVALID_ARGUMENT);
+  CHECK(clash.error_message().find("a second rule with id 'mail'") != std::string::npos);
+  check.set_name("baseline");
+  CHECK(world.Call("author", stub(), &v1::Policy::Stub::Check, check, checked).ok());
+  check.clear_name();
   check.clear_yaml();
   checked.Clear();
   REQUIRE(world.Call("author", stub(), &v1::Policy::Stub::Check, check, checked).ok());

@@ -130,6 +130,44 @@ TEST_CASE("A running store keeps the last good snapshot until it is too old, the
   CHECK(store->age() <= 5s);
 }
 
+TEST_CASE("Rows that verify and make no sense never confirm the snapshot before them, and mend") {
+  Installation in;
+  in.MakeOrg("acme");
+  auto options = in.DirectoryOptions();
+  options.poll_interval = 20ms;
+  base::ManualClock clock;
+  const auto store = Must(PostgresDirectory::Open(options, clock));
+  const auto session = PostgresCluster::Shared().Connect(in.url);
+  // Signed with the right key, as a newer version of Tollgate could write it; and a revocation with it.
+  const auto put_roles = [&](const std::string& roles) {
+    auto head = Must(directory::ReadHead(*session, false));
+    auto key = Must(directory::ReadRows(*session, directory::Table::kKey, "true", {})).at(0);
+    directory::Toggle(head.set, key.mac);
+    key.Set("roles", roles);
+    key.Set("revoked_us", std::int64_t{1});
+    key.version = ++head.version;
+    key.mac = directory::RowMac(in.mac_key, key);
+    directory::Toggle(head.set, key.mac);
+    head.mac = directory::HeadMac(in.mac_key, head.version, head.set);
+    const auto written = session->InTransaction("put a row", [&](base::Session& s) -> absl::Status {
+      TG_RETURN_IF_ERROR(directory::UpdateRow(s, key));
+      return directory::WriteHead(s, head);
+    });
+    INFO(written);
+    REQUIRE(written.ok());
+  };
+  put_roles("emperor");
+  CHECK(absl::IsDeadlineExceeded(store->WaitFor(in.last_version + 1, 300ms)));  // Many rounds.
+  CHECK(absl::IsDataLoss(store->health()));
+  CHECK(store->InForce().ok());
+  clock.Advance(5s + 1us);
+  CHECK(absl::IsDeadlineExceeded(store->WaitFor(in.last_version + 1, 300ms)));
+  CHECK(absl::IsUnavailable(store->InForce().status()));
+  put_roles("member");
+  REQUIRE(store->WaitFor(in.last_version + 2, 10s).ok());
+  CHECK(Stands(*Must(store->InForce()), in.IdOf("acme/app")).find("revoked") != std::string::npos);
+}
+
 TEST_CASE("With Postgres away the snapshot serves until it is too old; when Postgres is back so is the store") {
   Installation in;
   in.MakeOrg("acme");

@@ -328,6 +328,40 @@ TEST_CASE("A client that does not read its stream holds up that stream alone") {
   CHECK(reader->Finish().error_code() == grpc::DEADLINE_EXCEEDED);
 }
 
+TEST_CASE("A client that stalls without a deadline is cancelled when a write takes too long, the last one too") {
+  for (const bool last : {false, true}) {
+    grpc_front::GrpcServerOptions options;
+    options.write_timeout_ms = 200;
+    Fixture f(options);
+    Signal ended;
+    absl::StatusCode code{};
+    f.chat.Answer([&](Asked asked) -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
+      absl::Status status = co_await asked.writer->Begin(SampleHead());
+      status = co_await asked.writer->Write("x");
+      while (!last && status.ok()) status = co_await asked.writer->Write(std::string(64 * 1024, 'x'));
+      code = status.code();
+      ended.Set();
+      if (last) co_return SampleReply(std::string(64 << 20, 'x'));
+      co_return SampleFailure(status);
+    });
+    grpc::ClientContext context;
+    grpc::ChannelArguments arguments;
+    arguments.SetMaxReceiveMessageSize(-1);
+    const std::string address = "127.0.0.1:" + std::to_string(f.front->port());
+    const auto channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+    const auto inference = v1::Inference::NewStub(channel);
+    auto reader = inference->ChatStream(&context, SampleRequest());
+    v1::ChatChunk chunk;
+    REQUIRE(reader->Read(&chunk));
+    CHECK(ended.Wait());
+    CHECK(code == (last ? absl::StatusCode::kOk : absl::StatusCode::kCancelled));
+    f.front->Shutdown(std::chrono::minutes(10));  // Returns once the call has ended by itself.
+    while (reader->Read(&chunk)) {
+    }
+    CHECK_FALSE(reader->Finish().ok());
+  }
+}
+
 TEST_CASE("Shutdown cancels what has not ended by its deadline, and returns when nothing runs") {
   Fixture f;
   Signal started, cancelled;

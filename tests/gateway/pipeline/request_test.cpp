@@ -220,7 +220,8 @@ TEST_CASE("A client that goes away stops the decoding and pays for what was deco
   CHECK(final[0].record.end().tokens().output() < 4000);
   // What was decoded and did not go out is on record, to the byte.
   std::int64_t raw = 0;
-  for (const auto& span : world.Content(final[0]).raw()) raw += static_cast<std::int64_t>(span.text().size());
+  const v1::SealedContent kept = world.Content(final[0]);
+  for (const auto& span : kept.raw()) raw += static_cast<std::int64_t>(span.text().size());
   const std::int64_t delivered = final[0].record.end().delivered_bytes();
   CHECK(delivered + raw == 5 * final[0].record.end().tokens().output());
   CHECK(final[0].record.end().tokens().delivered() == delivered / 5);
