@@ -291,36 +291,6 @@ TEST_CASE("Descriptors run out, and service comes back by itself") {
   CHECK(Books(world.installation).Check() == "");
 }
 
-TEST_CASE("A corrupt model file is refused at the start, by name, and the program ends") {
-  Installation installation;
-  const std::string good = TOLLGATE_SOURCE_DIR "/build/setup/models/SmolLM2-135M-Instruct.Q4_1.gguf";
-  const auto bytes = base::ReadFile(good);
-  REQUIRE(bytes.ok());
-  struct Row {
-    const char* name;
-    std::function<std::string()> make;
-  };
-  const Row rows[] = {{"empty", [] { return std::string(); }},
-                      {"text", [] { return std::string(5000, 'x'); }},
-                      {"cut in its head", [&] { return bytes->substr(0, 1000); }},
-                      {"cut in its tensors", [&] { return bytes->substr(0, bytes->size() / 2); }},
-                      {"cut by a byte", [&] { return bytes->substr(0, bytes->size() - 1); }},
-                      {"too many tensors", [&] { return bytes->substr(0, 8) + std::string(8, '\x7f') + bytes->substr(16, 100'000); }},
-                      {"another magic", [&] { return "GGML" + bytes->substr(4, 100'000); }}};
-  for (const Row& row : rows) {
-    INFO(row.name);
-    const std::string file = installation.folder() + "/model.gguf";
-    REQUIRE(base::WriteFileAtomically(file, row.make(), 0644).ok());
-    const auto process = Gateway::Launch(installation, {.model_name = "broken", .model_file = file});
-    const auto code = process->Wait(milliseconds(20'000));
-    INFO(process->Err());
-    CHECK(code == 1);
-    CHECK(process->Err().find("broken") != std::string::npos);
-  }
-  Books books(installation);
-  CHECK(books.Requests() == 0);
-}
-
 TEST_CASE("A rule that does not compile is refused with its line, and what was in force stays so") {
   World world;
   world.admin.PutPolicy("version: 1\nname: test\nrules:\n  - id: no.secrets\n    detect:\n      keywords: [swordfish]\n    do: block\n");
@@ -348,17 +318,4 @@ TEST_CASE("A rule that does not compile is refused with its line, and what was i
   }
   CHECK(Ask(world.ports, Surface::kHttpPlain, {.key = world.key, .prompt = "swordfish"}).code == 403);
   CHECK(world.Good());
-}
-
-TEST_CASE("A configuration that is not right refuses the start and names the line") {
-  Installation installation;
-  const std::pair<std::string, std::string> rows[] = {
-      {"segment_millis", "100"}, {"segment_ms", "fast"}, {"segment_ms", "999999999"}, {"requests.body_bytes_max", "1"}};
-  for (const auto& [field, value] : rows) {
-    const auto process = Gateway::Launch(installation, {.extra = {{field, value}}});
-    CHECK(process->Wait(milliseconds(10'000)) == 1);
-    INFO(process->Err());
-    CHECK(process->Err().find(field.substr(field.rfind('.') + 1)) != std::string::npos);
-    CHECK(process->Err().find(".yaml:") != std::string::npos);
-  }
 }

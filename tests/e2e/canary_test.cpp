@@ -74,7 +74,7 @@ struct World {
         Eventually([&] { return Ask(PortsOf(gateway), Surface::kHttpPlain, {.key = keys["blue"], .prompt = Join(kGreek)}).code == 403; }));
   }
   Installation installation;
-  Gateway gateway{installation};
+  Gateway gateway{installation, {.extra = {{"diagnostics.level", "debug"}}}};  // However much it says.
   Admin admin;
   WireTap grpc{gateway.grpc_port()};
   WireTap http{gateway.http_port()};
@@ -181,5 +181,20 @@ TEST_CASE("What only begins like a secret is delivered whole") {
     CHECK(answer.done);
     CHECK(answer.finish == "stop");
     CHECK(answer.text == "ZQ~JXVK~7 and ϞϠϢϤ then ZQ~");
+  }
+}
+
+TEST_CASE("The search finds what is there: without a rule the secret is on every wire") {
+  World world;
+  world.admin.MakeProject("green", "app");
+  const std::string key = world.admin.MakeKey("green", "app", "green").secret();
+  for (const Surface surface : kSurfaces) {
+    INFO(Name(surface));
+    for (const auto& canary : {kGreek, kCode}) {
+      WireTap tap(IsGrpc(surface) ? world.gateway.grpc_port() : world.gateway.http_port());
+      const std::string prompt = "say " + Join(canary);
+      REQUIRE(Eventually([&] { return Ask({tap.port(), tap.port()}, surface, {.key = key, .prompt = prompt}).text == prompt; }));
+      CHECK_FALSE(Leak(tap.bytes(), canary).empty());
+    }
   }
 }

@@ -191,3 +191,25 @@ TEST_CASE("A request that outlives its deadline ends with a record and a bill") 
   CHECK(story.end.tokens().output() > 0);
   CHECK(Books(world.installation).Check() == "");
 }
+
+TEST_CASE("Four hundred clients at once are all answered, over a few database connections") {
+  World world({.slots = 64, .queue_max = 1000});
+  std::vector<std::unique_ptr<HttpConnection>> clients;
+  for (int i = 0; i < 400; ++i) clients.push_back(std::make_unique<HttpConnection>(world.ports.http, milliseconds(60'000)));
+  for (std::size_t i = 0; i < clients.size(); ++i) {
+    clients[i]->Send(PostChat({.key = world.key, .prompt = i % 2 == 0 ? "one two three" : "!pace_ms 1\n!tokens 20", .stream = i % 3 == 0}));
+  }
+  Books books(world.installation);
+  const std::int64_t sessions = books.Count("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()");
+  int done = 0;
+  for (const auto& client : clients) {
+    const HttpReply reply = client->Read();
+    done += reply.status == 200 && reply.complete ? 1 : 0;
+  }
+  CHECK(done == 400);
+  CHECK(sessions < 20);
+  CHECK(books.Open() == 0);
+  CHECK(books.Count("SELECT count(*) FROM metering.usage") == 401);
+  CHECK(books.Check() == "");
+  CHECK(Reconcile(world.gateway, world.installation.owner_key()) == "");
+}

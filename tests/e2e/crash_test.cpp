@@ -226,6 +226,48 @@ TEST_CASE("What a dead instance left open, a living one closes within 30 seconds
   CHECK(books.CheckBalances() == "");
 }
 
+TEST_CASE("An instance that was frozen until another took its log releases nothing more, and ends") {
+  World world;
+  Gateway other(world.installation, {.state = "b"});
+  Books books(world.installation);
+  const std::int64_t before = books.Requests();
+  std::vector<std::jthread> asking;
+  std::vector<Answer> answers(4);
+  std::atomic<std::size_t> got{0};
+  for (std::size_t i = 0; i < 4; ++i) {
+    asking.emplace_back([&, i] {
+      answers[i] = Ask(world.ports(), kSurfaces[i],
+                       {.key = world.key,
+                        .prompt = "!pace_ms 5\n!tokens 100000",
+                        .patience = milliseconds(120'000),
+                        .on_text = [&](const std::string& text) {
+                          got = got + text.size();
+                          return true;
+                        }});
+    });
+  }
+  REQUIRE(Eventually([&] { return books.Requests() == before + 4 && got > 100; }));
+  world.gateway->process().Signal(SIGSTOP);
+  CHECK(Eventually([&] { return books.Open() == 0; }, milliseconds(30'000)));
+  const std::vector<std::string> closed = books.Reasons();
+  CHECK(std::count(closed.begin(), closed.end(), "RECOVERED") == 4);
+  world.gateway->process().Signal(SIGCONT);
+  const auto code = world.gateway->process().Wait(milliseconds(30'000));
+  INFO(world.gateway->process().Err());
+  CHECK((code.has_value() && *code != 0));
+  asking.clear();
+  CHECK(books.Check() == "");
+  Admin admin(other, world.installation.owner_key());
+  CHECK(CheckAcknowledged(admin, books, answers) == "");
+  for (const Answer& answer : answers) CHECK_FALSE(answer.done);
+  CHECK(Reconcile(other, world.installation.owner_key()) == "");
+  // The same state folder can be used again.
+  world.Restart();
+  CHECK(Ask(world.ports(), Surface::kGrpcUnary, {.key = world.key, .prompt = "hello"}).text == "hello");
+  CHECK(other.Stop() == 0);
+  world.FinalChecks();
+}
+
 TEST_CASE("SIGTERM lets running requests end, refuses new ones, and ends what takes too long with a record") {
   World world;
   world.gateway = std::make_unique<Gateway>(world.installation, InstanceOptions{.state = "drain", .extra = {{"drain_ms", "1500"}}});

@@ -138,3 +138,38 @@ TEST_CASE("The roles of the gateway may change no record, usage or ledger row") 
     }
   }
 }
+
+TEST_CASE("A usage row or transfer that was changed, lost or made up shows in the reconciliation") {
+  const char* attacks[] = {
+      "UPDATE metering.usage SET output_tokens = output_tokens + 1 WHERE request_id = (SELECT max(request_id::text)::uuid FROM "
+      "metering.usage)",
+      "DELETE FROM metering.usage WHERE request_id = (SELECT max(request_id::text)::uuid FROM metering.usage)",
+      "UPDATE metering.usage SET amount_nanos = amount_nanos - 1 WHERE request_id = (SELECT min(request_id::text)::uuid FROM "
+      "metering.usage)",
+      "DELETE FROM metering.transfer WHERE request_id = (SELECT max(request_id::text)::uuid FROM metering.transfer)",
+      "UPDATE metering.transfer SET amount_nanos = amount_nanos + 1 WHERE request_id = (SELECT min(request_id::text)::uuid FROM "
+      "metering.transfer)",
+      "INSERT INTO metering.transfer SELECT gen_random_uuid(), attempt, entry, kind, at_us, amount_nanos, price_version, input_tokens, "
+      "cached_input_tokens, output_tokens, org_id, team_id, currency, debit, credit FROM metering.transfer LIMIT 1"};
+  World world;
+  for (int i = 0; i < 6; ++i) REQUIRE(Ask(world.ports, kSurfaces[i % 4], {.key = world.company.key, .prompt = "hello"}).done);
+  Books books(world.installation);
+  auto sql = world.installation.Sql();
+  REQUIRE(
+      sql->RunScript("keep", "CREATE TABLE usage_was AS TABLE metering.usage; CREATE TABLE transfer_was AS TABLE metering.transfer;").ok());
+  for (const char* attack : attacks) {
+    INFO(attack);
+    CHECK(books.Check() == "");
+    CHECK(Reconcile(world.gateway, world.installation.owner_key()) == "");
+    const bool adds = std::string_view(attack).starts_with("INSERT");
+    if (!adds) CHECK_FALSE(sql->Run("attack", attack).ok());  // The table's own guard.
+    REQUIRE(sql->RunScript("attack", fmt::format("SET session_replication_role = replica; {};", attack)).ok());
+    CHECK(books.Check() != "");
+    CHECK(Reconcile(world.gateway, world.installation.owner_key()) != "");
+    REQUIRE(sql->RunScript("restore",
+                           "DELETE FROM metering.usage; DELETE FROM metering.transfer; INSERT INTO metering.usage TABLE usage_was; "
+                           "INSERT INTO metering.transfer TABLE transfer_was; SET session_replication_role = origin;")
+                .ok());
+  }
+  CHECK(books.Check() == "");
+}

@@ -6,8 +6,6 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <condition_variable>
-#include <mutex>
-#include <string>
 
 #include "../http/fake_chat.h"
 #include "gateway/grpc/grpc_status.h"

@@ -1,0 +1,124 @@
+// What is not as it must be refuses the start, and says what to do.
+#include <sys/stat.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <functional>
+
+#include <fmt/format.h>
+
+#include "base/encoding.h"
+#include "tests/e2e/support/admin.h"
+#include "tests/e2e/support/ask.h"
+#include "tests/e2e/support/books.h"
+#include "tests/e2e/support/gateway.h"
+
+namespace {
+
+using namespace tollgate::e2e;
+namespace base = tollgate::base;
+
+struct Refused {
+  int code = -1;
+  std::string says;
+};
+
+Refused Start(const Installation& installation, const InstanceOptions& options) {
+  const auto process = Gateway::Launch(installation, options);
+  const auto code = process->Wait(milliseconds(30'000));
+  return {code.value_or(-1), process->Err()};
+}
+
+}  // namespace
+
+TEST_CASE("A corrupt model file is refused at the start, by name, and the program ends") {
+  Installation installation;
+  const std::string good = TOLLGATE_SOURCE_DIR "/build/setup/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+  const auto bytes = base::ReadFile(good);
+  REQUIRE(bytes.ok());
+  struct Row {
+    const char* name;
+    std::function<std::string()> make;
+  };
+  const Row rows[] = {{"empty", [] { return std::string(); }},
+                      {"text", [] { return std::string(5000, 'x'); }},
+                      {"cut in its head", [&] { return bytes->substr(0, 1000); }},
+                      {"cut in its tensors", [&] { return bytes->substr(0, bytes->size() / 2); }},
+                      {"cut by a byte", [&] { return bytes->substr(0, bytes->size() - 1); }},
+                      {"too many tensors", [&] { return bytes->substr(0, 8) + std::string(8, '\x7f') + bytes->substr(16, 100'000); }},
+                      {"another magic", [&] { return "GGML" + bytes->substr(4, 100'000); }}};
+  for (const Row& row : rows) {
+    INFO(row.name);
+    const std::string file = installation.folder() + "/model.gguf";
+    REQUIRE(base::WriteFileAtomically(file, row.make(), 0644).ok());
+    const auto process = Gateway::Launch(installation, {.model_name = "broken", .model_file = file});
+    const auto code = process->Wait(milliseconds(20'000));
+    INFO(process->Err());
+    CHECK(code == 1);
+    CHECK(process->Err().find("broken") != std::string::npos);
+  }
+  Books books(installation);
+  CHECK(books.Requests() == 0);
+}
+
+TEST_CASE("A configuration that is not right refuses the start and names the line") {
+  Installation installation;
+  const std::pair<std::string, std::string> rows[] = {
+      {"segment_millis", "100"}, {"segment_ms", "fast"}, {"segment_ms", "999999999"}, {"requests.body_bytes_max", "1"}};
+  for (const auto& [field, value] : rows) {
+    const auto process = Gateway::Launch(installation, {.extra = {{field, value}}});
+    CHECK(process->Wait(milliseconds(10'000)) == 1);
+    INFO(process->Err());
+    CHECK(process->Err().find(field.substr(field.rfind('.') + 1)) != std::string::npos);
+    CHECK(process->Err().find(".yaml:") != std::string::npos);
+  }
+}
+
+TEST_CASE("Secrets and databases that are not right refuse the start, in words that name no secret") {
+  Installation installation;
+  const std::string folder = installation.folder();
+  const std::string hex(64, 'a');
+  const auto secret = [&](const std::string& name, const std::string& text, unsigned mode) {
+    REQUIRE(base::WriteFileAtomically(folder + "/" + name, text, mode).ok());
+    return folder + "/" + name;
+  };
+  const std::string nowhere = "postgresql:///nothing_here?host=" + folder + "&user=tollgate";
+  auto sql = installation.Sql();
+  const std::string server = installation.main_url().substr(installation.main_url().find('?') + 1);
+  const std::string empty = installation.cluster().UrlAs(installation.cluster().NewDatabase(), "tollgate");
+  struct Row {
+    std::string field, value;
+    const char* says;
+  };
+  const Row rows[] = {
+      {"secrets.root_key_file", secret("other_key", hex, 0600), "root key"},  // Not the one that the keys were made under.
+      {"secrets.root_key_file", secret("open_key", hex, 0644), "open_key"},   // Everybody may read it.
+      {"secrets.root_key_file", secret("short_key", "abc123", 0600), "short_key"},
+      {"secrets.root_key_file", secret("dev_key", "# tollgate dev\n" + hex, 0600), "tollgate dev"},
+      {"secrets.root_key_file", folder + "/no_such_file", "no_such_file"},
+      {"secrets.pepper_file", secret("dev_pepper", "# tollgate dev\n" + hex, 0600), "tollgate dev"},
+      {"postgres.url", nowhere, "Postgres"},
+      {"postgres.url", empty, "tollgate migrate"},
+      {"postgres.keys_url", empty, "tollgate migrate"},
+      {"postgres.url", "postgresql://tollgate:hunter2@localhost/x", "password"},
+  };
+  for (const Row& row : rows) {
+    const Refused refused = Start(installation, {.extra = {{row.field, row.value}}});
+    INFO(row.field << ": " << row.value << " -> " << refused.code << " " << refused.says);
+    CHECK((refused.code == 1 || refused.code == 3));
+    CHECK(refused.says.find(row.says) != std::string::npos);
+    CHECK(refused.says.find(hex) == std::string::npos);
+    CHECK(refused.says.find("hunter2") == std::string::npos);
+  }
+}
+
+TEST_CASE("Two instances never share a state folder, and the first is unharmed") {
+  Installation installation;
+  Gateway first(installation);
+  const Refused second = Start(installation, {});
+  INFO(second.says);
+  CHECK(second.code == 1);
+  CHECK(second.says.find("state_a") != std::string::npos);
+  Admin admin(first, installation.owner_key());
+  const std::string key = MakeCompany(admin).key;
+  CHECK(Eventually([&] { return Ask(PortsOf(first), Surface::kGrpcStream, {.key = key, .prompt = "hello"}).done; }));
+}
