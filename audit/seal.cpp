@@ -14,23 +14,20 @@ std::string ContentAad(const RequestKey& key, const SealPlace& place) {
          BigEndian32(static_cast<std::uint32_t>(place.kind)) + BigEndian32(place.segment);
 }
 
-base::Digest Commitment(const RequestKey& key, std::string_view plaintext) {
-  std::string commit_key = base::HkdfSha256(key.secret(), "", "tollgate commit v1", kKeyBytes);
-  const base::Digest out = base::HmacSha256(commit_key, plaintext);
-  base::Wipe(commit_key);
-  return out;
-}
+base::Digest Commitment(const RequestKey& key, std::string_view plaintext) { return base::HmacSha256(key.commit_secret(), plaintext); }
 
 }  // namespace
 
 RequestKey::RequestKey(base::TeamId team, KeyRow row, std::string key, std::string subject_key)
     : team_(team), row_(std::move(row)), key_(std::move(key)), subject_key_(std::move(subject_key)) {
   TG_CHECK(key_.size() == kKeyBytes && subject_key_.size() == kKeyBytes, "a data key has 32 bytes");
+  commit_key_ = base::HkdfSha256(key_, "", "tollgate commit v1", kKeyBytes);
 }
 
 RequestKey::~RequestKey() {
   base::Wipe(key_);
   base::Wipe(subject_key_);
+  base::Wipe(commit_key_);
 }
 
 base::Digest RequestKey::EndUserHmac(std::string_view end_user) const { return base::HmacSha256(subject_key_, end_user); }

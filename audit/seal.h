@@ -27,6 +27,7 @@ class RequestKey {
   base::RequestId request() const { return row_.request; }
   const KeyRow& row() const { return row_; }          // Goes with the request's first record.
   const std::string& secret() const { return key_; }  // For Seal and OpenSealed.
+  const std::string& commit_secret() const { return commit_key_; }  // Derived from it; makes the keyed commitments.
 
   // The end user under the team's own key: the only form in which an end user is ever stored.
   base::Digest EndUserHmac(std::string_view end_user) const;
@@ -36,6 +37,7 @@ class RequestKey {
   KeyRow row_;
   std::string key_;
   std::string subject_key_;
+  std::string commit_key_;
 };
 
 // What the ciphertext is bound to beside the key's team and request: moved to another place, it does not open.

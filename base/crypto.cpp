@@ -5,9 +5,10 @@
 
 #include <memory>
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/params.h>
 #include <openssl/rand.h>
 
 namespace tollgate::base {
@@ -22,6 +23,8 @@ struct FreeContext {
   void operator()(EVP_MD_CTX* c) const { EVP_MD_CTX_free(c); }
   void operator()(EVP_CIPHER* c) const { EVP_CIPHER_free(c); }
   void operator()(EVP_MD* c) const { EVP_MD_free(c); }
+  void operator()(EVP_MAC_CTX* c) const { EVP_MAC_CTX_free(c); }
+  void operator()(EVP_MAC* c) const { EVP_MAC_free(c); }
 };
 
 const unsigned char* Data(std::string_view s) { return reinterpret_cast<const unsigned char*>(s.data()); }
@@ -32,6 +35,15 @@ const EVP_MD* Sha256Method() {
   static const std::unique_ptr<EVP_MD, FreeContext> method(EVP_MD_fetch(nullptr, "SHA256", nullptr));
   TG_CHECK(method != nullptr, "OpenSSL has no SHA-256");
   return method.get();
+}
+
+EVP_MAC_CTX* NewHmacContext() {
+  static const std::unique_ptr<EVP_MAC, FreeContext> method(EVP_MAC_fetch(nullptr, "HMAC", nullptr));
+  char digest[] = "SHA256";
+  const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0), OSSL_PARAM_construct_end()};
+  EVP_MAC_CTX* context = method == nullptr ? nullptr : EVP_MAC_CTX_new(method.get());
+  TG_CHECK(context != nullptr && EVP_MAC_CTX_set_params(context, params) == 1, "OpenSSL has no HMAC-SHA-256");
+  return context;
 }
 
 const EVP_CIPHER* GcmMethod() {
@@ -61,11 +73,14 @@ Digest Sha256(std::string_view first, std::string_view second) {
 }
 
 Digest HmacSha256(std::string_view key, std::string_view bytes) {
+  thread_local const std::unique_ptr<EVP_MAC_CTX, FreeContext> context(NewHmacContext());
   Digest out{};
-  unsigned int size = 0;
-  static const unsigned char kEmpty = 0;  // OpenSSL takes a null key for "none set".
-  const auto* made = HMAC(Sha256Method(), key.empty() ? &kEmpty : Data(key), static_cast<int>(key.size()), Data(bytes), bytes.size(), out.data(), &size);
-  TG_CHECK(made != nullptr && size == out.size(), "HMAC-SHA-256 failed");
+  std::size_t size = 0;
+  static const unsigned char kEmpty = 0;  // OpenSSL takes a null key for "the one before".
+  const bool ok = EVP_MAC_init(context.get(), key.empty() ? &kEmpty : Data(key), key.size(), nullptr) == 1 &&
+                  EVP_MAC_update(context.get(), Data(bytes), bytes.size()) == 1 &&
+                  EVP_MAC_final(context.get(), out.data(), &size, out.size()) == 1;
+  TG_CHECK(ok && size == out.size(), "HMAC-SHA-256 failed");
   return out;
 }
 

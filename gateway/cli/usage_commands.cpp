@@ -76,7 +76,7 @@ void Report(Context& context, const Options& options) {
   if (context.globals.json) return context.PrintJson(*reply);
   Table table({options.by, "> requests", "> input tokens", "> output tokens", "> amount", "currency"});
   for (const auto& line : reply->lines()) {
-    std::vector<std::string> cells{line.name()};
+    std::vector<std::string> cells{line.name().empty() ? line.id() : line.name()};
     for (const std::int64_t count : {line.requests(), line.tokens().input(), line.tokens().output()}) cells.push_back(ShowCount(count));
     cells.push_back(line.amount());
     cells.push_back(line.currency());

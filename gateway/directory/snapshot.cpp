@@ -28,7 +28,7 @@ absl::Status Stopped(const std::string& subject, const std::string& why) {
   const std::string because = why.empty() ? std::string() : fmt::format(": {}", why);
   return Refuse(
       absl::StatusCode::kPermissionDenied, "EMERGENCY_STOP", subject,
-      fmt::format("an emergency stop of {} is in force{}; it ends when an operator lifts it (tollgate stop … --lift)", subject, because));
+      fmt::format("an emergency stop of {} is in force{}; it ends when an operator lifts it (tollgate stop … --lift --reason WHY)", subject, because));
 }
 
 std::string WhyStopped(const Shard& shard, const base::Uuid& id) {
