@@ -34,7 +34,9 @@ struct Options {
 
 void List(Context& context, const Options& options) {
   v1::ListRecordsRequest request;
-  const auto scope = context.Take(options.scope.Read(context.globals.org));
+  // A team or project is somebody's: in the org that every other command would mean.
+  const bool narrowed = !options.scope.team.empty() || !options.scope.project.empty();
+  const auto scope = context.Take(options.scope.Read(narrowed ? OrgOf(context.globals) : context.globals.org));
   if (!scope) return;
   request.set_org(scope->org());
   request.set_team(scope->team());

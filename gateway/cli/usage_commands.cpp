@@ -66,7 +66,9 @@ void Report(Context& context, const Options& options) {
     if (!at) return;
     (request.*set)(*at);
   }
-  request.set_org(context.globals.org);
+  // A team or project is somebody's: in the org that every other command would mean.
+  const bool narrowed = !options.team.empty() || !options.project.empty();
+  request.set_org(narrowed ? OrgOf(context.globals) : context.globals.org);
   request.set_team(options.team);
   request.set_project(options.project);
   request.set_key(options.key);

@@ -27,7 +27,7 @@ std::string Banner(const BannerFacts& facts) {
   out += fmt::format("Keys (kept in {}/keys.json; good here only):\n\n{}\n", facts.folder, Keys(facts.keys));
   out += "Paste into another terminal.\n\n# the story, step by step\n";
   out += fmt::format("{} demo\n\n", tollgate);
-  out += fmt::format("{} chat -v \"Why is the sky blue?\"\n\n# HTTP\n", tollgate);
+  out += fmt::format("{} chat -v --temperature 0 --max-tokens 60 \"Why is the sky blue?\"\n\n# HTTP\n", tollgate);
   out += fmt::format(
       "curl -N http://127.0.0.1:{}/v1/chat/completions -H 'Authorization: Bearer {}' -H 'Content-Type: application/json' "
       "-d '{{\"model\": \"{}\", \"stream\": true, \"max_tokens\": 64, \"messages\": [{{\"role\": \"user\", \"content\": \"Why is the sky "
@@ -40,11 +40,11 @@ std::string Banner(const BannerFacts& facts) {
       key, at.model, at.grpc_port);
   out += fmt::format(
       "OPENAI_BASE_URL=http://127.0.0.1:{}/v1 OPENAI_API_KEY={} python3 -c 'from openai import OpenAI; "
-      "print(OpenAI().chat.completions.create(model=\"{}\", max_tokens=64, "
+      "print(OpenAI().chat.completions.create(model=\"{}\", max_tokens=64, temperature=0, "
       "messages=[{{\"role\": \"user\", \"content\": \"Why is the sky blue?\"}}]).choices[0].message.content)'\n\n# what is on record, and "
       "what it costs\n",
       at.http_port, key, at.model);
-  out += fmt::format("{0} audit list --since 1h\n\n{0} usage report --by team\n\n", tollgate);
+  out += fmt::format("{0} audit list --since 1h --kind request --kind deny --kind final\n\n{0} usage report --by team\n\n", tollgate);
   return out + "Ctrl-C ends it; what was made stays for the next start.\n\n";
 }
 

@@ -21,7 +21,7 @@ TEST_CASE("The banner has the keys and a line for each kind of client") {
   const std::string banner = dev::Banner(facts);
   CHECK_THAT(banner, ContainsSubstring("ready after 1.2 s") || ContainsSubstring("ready after 1.3 s"));
   for (const char* line :
-       {"\nbuild/dev/bin/tollgate demo\n", "\nbuild/dev/bin/tollgate chat -v \"Why is the sky blue?\"\n",
+       {"\nbuild/dev/bin/tollgate demo\n", "\nbuild/dev/bin/tollgate chat -v --temperature 0 --max-tokens 60 \"Why is the sky blue?\"\n",
         "\ncurl -N http://127.0.0.1:18080/v1/chat/completions ", "\ngrpcurl -plaintext -H 'authorization: Bearer tg_dev_web' ",
         "127.0.0.1:18081 tollgate.v1.Inference/ChatStream\n",
         "\nOPENAI_BASE_URL=http://127.0.0.1:18080/v1 OPENAI_API_KEY=tg_dev_web python3 -c 'from openai import OpenAI",
