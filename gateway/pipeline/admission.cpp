@@ -56,4 +56,16 @@ absl::StatusOr<inference::ModelInfo> Resolve(const Collaborators& with, const id
   return *found;
 }
 
+async::Awaitable<absl::Status> CountRequest(const Collaborators& with, metering::Admission& admission) {
+  auto reserve = [&](auto done) { with.quotas->Reserve(admission, 0, 0, std::move(done)); };
+  absl::StatusOr<metering::Reservation> held = co_await async::Callback<absl::StatusOr<metering::Reservation>>(reserve);
+  if (held.ok()) with.quotas->Settle(*held, tollgate::v1::TokenCounts());
+  co_return held.status();
+}
+
+absl::Status ShuttingDown() {
+  return base::WithDetail(base::Unavailable("this instance is shutting down; send the request again"),
+                          {.reason = "SHUTTING_DOWN", .retry_after_ms = 1000});
+}
+
 }  // namespace tollgate::pipeline

@@ -24,6 +24,12 @@ absl::StatusOr<inference::ModelInfo> Resolve(const Collaborators& with, const id
 // The four scopes that limit a place: key, project, team, org.
 std::vector<metering::Scope> ScopesOf(const directory::Place& place);
 
+// Makes the admitted call one of its windows' requests although it uses no tokens: work was done for it. Errors as Quotas::Reserve.
+async::Awaitable<absl::Status> CountRequest(const Collaborators& with, metering::Admission& admission);
+
+// What callers get while this instance drains.
+absl::Status ShuttingDown();
+
 // Limits in force, as headers want them.
 RateLimits LimitsOf(metering::Quotas& quotas, std::span<const metering::Scope> scopes);
 

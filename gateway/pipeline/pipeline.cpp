@@ -44,10 +44,7 @@ struct Pipeline::Impl {
 
   absl::StatusOr<Place> Enter(std::function<void()> wake) {
     base::Lock lock(mu);
-    if (closed) {
-      return base::WithDetail(base::Unavailable("this instance is shutting down; send the request again"),
-                              {.reason = "SHUTTING_DOWN", .retry_after_ms = 1000});
-    }
+    if (closed) return ShuttingDown();
     if (static_cast<std::int64_t>(running.size()) >= with.options.running_max) {
       return base::WithDetail(base::Unavailable(fmt::format("{} requests are under way, which is the most this instance takes; try again in a second",
                                                             running.size())),
@@ -132,11 +129,8 @@ async::Awaitable<Outcome<v1::CountTokensReply>> Pipeline::CountTokens(const Call
   const std::vector<metering::Scope> scopes = ScopesOf(principal->place);
   auto admission = impl.with.quotas->Admit(scopes);
   if (!admission.ok()) co_return impl.Refuse(caller, admission.status(), principal->place);
-  using Held = absl::StatusOr<metering::Reservation>;
-  auto count = [&](auto done) { impl.with.quotas->Reserve(*admission, 0, 0, std::move(done)); };
-  Held held = co_await async::Callback<Held>(count);
-  if (!held.ok()) co_return impl.Refuse(caller, held.status(), principal->place);
-  impl.with.quotas->Settle(*held, v1::TokenCounts());
+  absl::Status counted = co_await CountRequest(impl.with, *admission);
+  if (!counted.ok()) co_return impl.Refuse(caller, std::move(counted), principal->place);
   auto place = impl.Enter([] {});
   if (!place.ok()) co_return impl.Refuse(caller, place.status(), principal->place);
   auto render = [&] { return impl.with.pool->Render(model->name, ToTurns(ToPolicy(request.messages()))); };

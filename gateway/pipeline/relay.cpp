@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/error_detail.h"
 #include "gateway/directory/directory.h"
+#include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/append.h"
 
 namespace tollgate::pipeline {
@@ -43,8 +44,7 @@ async::Awaitable<Ending> Relay::Run() {
     std::optional<Ending> stop = MustStop();
     inference::Piece piece;
     const inference::Taken taken = stop ? inference::Taken::kEmpty : tokens_->Take(piece);
-    if (stop) {
-    } else if (taken == inference::Taken::kPiece) {
+    if (taken == inference::Taken::kPiece) {
       absl::Status filtered = Push(piece);
       if (!filtered.ok()) stop = Broken("POLICY_FAILED", std::move(filtered));
       if (filter_->blocked()) stop = Ending{.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
@@ -93,8 +93,7 @@ async::Awaitable<std::optional<Ending>> Relay::Extend() {
 std::optional<Ending> Relay::MustStop() {
   if (context_.cancellation.cancelled()) return Ended("CLIENT_GONE", base::Cancelled("the client went away"));
   if (context_.shutting_down.load(std::memory_order_relaxed)) {
-    return Broken("SHUTDOWN", base::WithDetail(base::Unavailable("this instance is shutting down; send the request again"),
-                                               {.reason = "SHUTTING_DOWN", .retry_after_ms = 1000}));
+    return Broken("SHUTDOWN", ShuttingDown());
   }
   const auto now = steady_clock::now();
   if (now >= context_.deadline) return Ended("DEADLINE", base::DeadlineExceeded("the request's deadline passed while its output was made"));

@@ -47,7 +47,8 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   if (!status.ok()) co_return Refuse(std::move(status));
   status = co_await Inspect();
   if (!status.ok() || inspection_.verdict.action == policy::Action::kBlock) {
-    absl::Status counted = co_await CountOnly();
+    // It was work: nobody probes a policy without end.
+    absl::Status counted = co_await CountRequest(with_, admission_);
     if (!counted.ok()) co_return Refuse(std::move(counted));
   }
   if (!status.ok()) co_return Refuse(std::move(status));
@@ -96,13 +97,6 @@ async::Awaitable<absl::Status> Request::Inspect() {
   }
   max_tokens_ = call_.max_tokens() > 0 ? std::min<std::int64_t>(call_.max_tokens(), room) : room;
   co_return absl::OkStatus();
-}
-
-// A request that ends after policy judged it was work, and is one of its windows' requests: nobody probes a policy without end.
-async::Awaitable<absl::Status> Request::CountOnly() {
-  absl::Status held = co_await Reserve(0, 0);
-  if (held.ok()) with_.quotas->Settle(reservation_, v1::TokenCounts());
-  co_return held;
 }
 
 async::Awaitable<absl::Status> Request::Reserve(std::int64_t input_tokens, std::int64_t output_tokens) {

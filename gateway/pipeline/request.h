@@ -33,7 +33,6 @@ class Request {
  private:
   absl::Status Admit();                                     // Steps 1 to 5.
   async::Awaitable<absl::Status> Inspect();                 // Steps 6 and 7.
-  async::Awaitable<absl::Status> CountOnly();
   async::Awaitable<absl::Status> Reserve(std::int64_t input_tokens, std::int64_t output_tokens);  // Step 8.
   async::Awaitable<absl::Status> MakeKey();
   async::Awaitable<absl::Status> Record();                  // Step 9.
