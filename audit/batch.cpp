@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "audit/binary_array.h"
 #include "audit/key_chain.h"
 #include "audit/merkle.h"
 
@@ -19,21 +20,6 @@ namespace {
 
 constexpr std::int64_t kPostgresEpochDay = 10'957;  // 2000-01-01, from which its dates count.
 constexpr int kScalars = 7;
-
-// Types with a binary form here: Postgres's number for it, and its bytes if fixed.
-struct BinaryType {
-  std::string_view name;
-  std::uint32_t oid;
-  int width;
-};
-constexpr BinaryType kBinaryTypes[] = {{"int8", 20, 8},    {"int4", 23, 4},  {"int2", 21, 2}, {"date", 1082, 4},
-                                       {"uuid", 2950, 16}, {"bytea", 17, 0}, {"text", 25, 0}};
-
-const BinaryType* BinaryTypeOf(std::string_view name) {
-  const auto* found =
-      std::find_if(std::begin(kBinaryTypes), std::end(kBinaryTypes), [&](const BinaryType& type) { return type.name == name; });
-  return found != std::end(kBinaryTypes) ? found : nullptr;
-}
 
 // Dates of companions come as text.
 const BinaryType* CompanionType(std::string_view name) { return name == "date" ? nullptr : BinaryTypeOf(name); }
@@ -48,55 +34,6 @@ const Column kRecordColumns[] = {
     {"leaf_index", "int8"}, {"wall_us", "int8"},    {"day", "date"},      {"attempt", "int4"},  {"segment", "int4"},
     {"kind", "int2"},       {"request_id", "uuid"}, {"org_id", "uuid"},   {"team_id", "uuid"},  {"project_id", "uuid"},
     {"key_id", "uuid"},     {"leaf_hash", "bytea"}, {"message", "bytea"}, {"content", "bytea"},
-};
-
-void AppendBigEndian(std::string& out, std::uint64_t value, int bytes) {
-  for (int i = bytes - 1; i >= 0; --i) out.push_back(static_cast<char>(value >> (8 * i)));
-}
-
-// A one-dimensional array in the form that array_recv reads.
-class BinaryArray {
- public:
-  BinaryArray(const char* type, std::size_t reserve) : type_(*BinaryTypeOf(type)) {
-    out_.reserve(reserve + 20);
-    out_.resize(20);
-  }
-  void Null() {
-    ++count_;
-    nulls_ = true;
-    out_.append("\xff\xff\xff\xff", 4);
-  }
-  void Bytes(std::string_view bytes) {
-    ++count_;
-    AppendBigEndian(out_, bytes.size(), 4);
-    out_.append(bytes);
-  }
-  void Int(std::int64_t value) {
-    ++count_;
-    AppendBigEndian(out_, static_cast<std::uint64_t>(type_.width), 4);
-    AppendBigEndian(out_, static_cast<std::uint64_t>(value), type_.width);
-  }
-  void Id(const base::Uuid& id) {
-    if (id.IsNone()) return Null();
-    Bytes({reinterpret_cast<const char*>(id.raw().data()), id.raw().size()});
-  }
-  base::Value Take() {
-    std::string header;
-    AppendBigEndian(header, count_ > 0 ? 1 : 0, 4);  // Dimensions.
-    AppendBigEndian(header, nulls_ ? 1 : 0, 4);
-    AppendBigEndian(header, type_.oid, 4);
-    if (count_ == 0) return base::Blob{std::move(header)};
-    AppendBigEndian(header, count_, 4);
-    AppendBigEndian(header, 1, 4);  // Lower bound.
-    out_.replace(0, header.size(), header);
-    return base::Blob{std::move(out_)};
-  }
-
- private:
-  const BinaryType& type_;
-  std::string out_;
-  std::uint32_t count_ = 0;
-  bool nulls_ = false;
 };
 
 // The arrays of one table, and their numbers in the statement.
@@ -252,7 +189,8 @@ absl::StatusOr<std::optional<std::string>> CellOf(const base::Value& value, cons
     return std::optional<std::string>(std::move(out));
   }
   if (const auto* blob = std::get_if<base::Blob>(&value)) {
-    if (type->name != "bytea") return BadCompanion(column);
+    const bool id = type->name == "uuid" && blob->bytes.size() == 16;
+    if (!id && type->name != "bytea") return BadCompanion(column);
     return std::optional<std::string>(blob->bytes);
   }
   const auto& text = std::get<std::string>(value);

@@ -161,7 +161,7 @@ void Opened::StartThreads(LogWriter log, const base::PostgresOptions& postgres) 
   writer.settle = options_.recovery.settle;
   writer.clock = &clock_;
   writer.partitions_made = partitions_made_;
-  writer_ = std::make_unique<RecordWriter>(std::move(writer), std::move(log), queue_, *state_);
+  writer_ = std::make_unique<RecordWriter>(std::move(writer), std::move(log), queue_, *state_, keys_.get());
   watch_ = std::thread([this] {
     while (queue_.Expire(kWatchTick)) {
     }
@@ -187,7 +187,7 @@ void Opened::Append(Entry entry, std::chrono::steady_clock::time_point deadline,
   pending->enqueued = std::chrono::steady_clock::now();
   pending->deadline = AlwaysWritten(pending->row.kind) ? deadline : std::min(deadline, pending->enqueued + options_.queue_age_max);
   pending->done = std::move(done);
-  if (queue_.Add(pending) && pending->key) keys_->Add(pending);
+  queue_.Add(pending);
 }
 
 Health Opened::health() const {

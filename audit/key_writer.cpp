@@ -1,9 +1,11 @@
+// The keys of one batch of records are one commit here, made while the records are committed: alone each key would cost as much.
 // ON CONFLICT DO NOTHING makes repetition harmless, so what is in doubt is sent again. Keys whose callers have given up are dropped before
 // each attempt; a key that is stored without its record opens nothing and harms nothing. Tested by tests/audit/journal_faults_test.cpp.
 #include "audit/key_writer.h"
 
 #include <algorithm>
 
+#include "audit/binary_array.h"
 #include "audit/ownership.h"
 #include "base/diagnostics.h"
 
@@ -35,11 +37,13 @@ void KeyWriter::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void KeyWriter::Add(const PendingPtr& pending) {
+void KeyWriter::Add(std::span<const PendingPtr> group) {
   base::Lock lock(mu_);
   if (stopping_) return;
-  waiting_.push_back(pending);
-  changed_.notify_one();
+  for (const PendingPtr& pending : group) {
+    if (pending->key) waiting_.push_back(pending);
+  }
+  if (!waiting_.empty()) changed_.notify_one();
 }
 
 bool KeyWriter::Pause(std::chrono::milliseconds time) {
@@ -91,20 +95,21 @@ absl::Status KeyWriter::Insert(const std::vector<PendingPtr>& group) {
   static const std::string kSql =
       "INSERT INTO keys.request (request_id, tenant_day, wrapped, subject) "
       "SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::bytea[]) ON CONFLICT DO NOTHING";
+  constexpr std::size_t kWrappedBytes = 64;
   if (session_ == nullptr || session_->broken()) {
     session_.reset();
     TG_ASSIGN(session_, base::Session::Connect(postgres_));
   }
-  std::vector<base::Value> requests, days, wrapped, subjects;
+  BinaryArray requests("uuid", 20 * group.size()), days("uuid", 20 * group.size()), wrapped("bytea", kWrappedBytes * group.size()),
+      subjects("bytea", 36 * group.size());
   for (const PendingPtr& pending : group) {
     const KeyRow& key = *pending->key;
-    requests.emplace_back(key.request.ToString());
-    days.emplace_back(key.tenant_day.ToString());
-    wrapped.emplace_back(base::Blob{key.wrapped});
-    subjects.push_back(key.subject.empty() ? base::Value() : base::Value(base::Blob{key.subject}));
+    requests.Id(key.request.value);
+    days.Id(key.tenant_day);
+    wrapped.Bytes(key.wrapped);
+    key.subject.empty() ? subjects.Null() : subjects.Bytes(key.subject);
   }
-  return session_->Run("store keys", kSql, {base::ArrayOf(requests), base::ArrayOf(days), base::ArrayOf(wrapped), base::ArrayOf(subjects)})
-      .status();
+  return session_->Run("store keys", kSql, {requests.Take(), days.Take(), wrapped.Take(), subjects.Take()}).status();
 }
 
 }  // namespace tollgate::audit

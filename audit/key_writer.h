@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <deque>
 #include <memory>
+#include <span>
 #include <thread>
 
 #include "audit/journal_queue.h"
@@ -19,7 +20,7 @@ class KeyWriter {
   ~KeyWriter();
   void Stop();  // Drops what waits and what still comes, joins.
 
-  void Add(const PendingPtr& pending);  // pending->key is set. Any thread.
+  void Add(std::span<const PendingPtr> group);  // Stores the keys of those that have one. Any thread.
   const std::string& system_identifier() const { return system_identifier_; }
 
  private:

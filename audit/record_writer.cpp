@@ -35,11 +35,12 @@ absl::Status LostStatus() {
 
 }  // namespace
 
-RecordWriter::RecordWriter(Options options, LogWriter log, JournalQueue& queue, StateDir& state)
+RecordWriter::RecordWriter(Options options, LogWriter log, JournalQueue& queue, StateDir& state, KeyWriter* keys)
     : options_(std::move(options)),
       log_(std::move(log)),
       queue_(queue),
       state_(state),
+      keys_(keys),
       partitions_day_(options_.partitions_made ? DayOf(options_.clock->Wall()) : 0),
       thread_([this] { Run(); }) {}
 
@@ -74,6 +75,7 @@ void RecordWriter::Run() {
   TimePoint heartbeat = std::chrono::steady_clock::now() + options_.renew_every;
   while (!lost_) {
     std::vector<PendingPtr> batch = queue_.Take(options_.rows_max, options_.bytes_max, heartbeat);
+    if (keys_ != nullptr) keys_->Add(batch);
     if (!batch.empty()) WriteBatch(std::move(batch));
     CloseLate();
     if (lost_ || abandoned_) return;

@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "audit/journal_queue.h"
+#include "audit/key_writer.h"
 #include "audit/log_writer.h"
 #include "audit/recovery.h"
 #include "audit/state_dir.h"
@@ -34,7 +35,8 @@ class RecordWriter {
   };
 
   // `log` is attached, nothing is open in it.
-  RecordWriter(Options options, LogWriter log, JournalQueue& queue, StateDir& state);
+  // `keys` may be null; it is given the keys of each batch, to be stored while the batch is.
+  RecordWriter(Options options, LogWriter log, JournalQueue& queue, StateDir& state, KeyWriter* keys);
   ~RecordWriter();
 
   // Writes what is queued, then STOP, and lets the log go; gives up at `deadline`. Joins. Once.
@@ -71,6 +73,7 @@ class RecordWriter {
   LogWriter log_;
   JournalQueue& queue_;
   StateDir& state_;
+  KeyWriter* const keys_;
   WriterCounters counters_;
   std::unordered_map<base::Uuid, std::int64_t, base::UuidHash> open_;  // REQUESTs without a terminal record, and their indices.
   std::set<std::int64_t> open_indices_;

@@ -3,6 +3,7 @@
 // Tested by tests/base/crypto_test.cpp.
 #include "base/crypto.h"
 
+#include <cstring>
 #include <memory>
 
 #include <openssl/core_names.h>
@@ -51,6 +52,28 @@ const EVP_CIPHER* GcmMethod() {
   TG_CHECK(method != nullptr, "OpenSSL has no AES-256-GCM");
   return method.get();
 }
+
+// Random bytes of one thread, drawn by the hundred: each draw asks the kernel several times whether the process has forked. What was
+// taken is wiped here, and no byte is given twice. A forked child must not use it: ours only start another program.
+class Stock {
+ public:
+  static constexpr std::size_t kBytes = 1024;
+
+  ~Stock() { OPENSSL_cleanse(bytes_, kBytes); }
+  void Take(std::string& out) {
+    if (left_ < out.size()) {
+      TG_CHECK(RAND_bytes(bytes_, kBytes) == 1, "the random generator failed");
+      left_ = kBytes;
+    }
+    left_ -= out.size();
+    std::memcpy(out.data(), bytes_ + left_, out.size());
+    OPENSSL_cleanse(bytes_ + left_, out.size());
+  }
+
+ private:
+  unsigned char bytes_[kBytes];
+  std::size_t left_ = 0;
+};
 
 void CheckSizes(std::string_view key, std::string_view nonce) {
   TG_CHECK(key.size() == kKeyBytes, "an AES-256 key has 32 bytes");
@@ -102,8 +125,13 @@ std::string HkdfSha256(std::string_view secret, std::string_view salt, std::stri
 }
 
 std::string RandomBytes(std::size_t count) {
+  thread_local Stock stock;
   std::string out(count, '\0');
-  TG_CHECK(RAND_bytes(Data(out), static_cast<int>(count)) == 1, "the random generator failed");
+  if (count <= Stock::kBytes / 4) {
+    stock.Take(out);
+  } else {
+    TG_CHECK(RAND_bytes(Data(out), static_cast<int>(count)) == 1, "the random generator failed");
+  }
   return out;
 }
 

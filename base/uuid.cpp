@@ -1,5 +1,4 @@
-// UUIDs of version 7: 48 bits of milliseconds, then 74 random bits. Random bytes are fetched by the hundred per thread, because a
-// request makes several ids.
+// UUIDs of version 7: 48 bits of milliseconds, then 74 random bits.
 // Tested by tests/base/values_test.cpp.
 #include "base/uuid.h"
 
@@ -11,27 +10,13 @@
 #include "base/encoding.h"
 
 namespace tollgate::base {
-namespace {
-
-// Takes 10 random bytes from this thread's stock.
-void TakeRandom(std::uint8_t* out) {
-  thread_local std::string stock;
-  thread_local std::size_t used = 0;
-  if (used + 10 > stock.size()) {
-    stock = RandomBytes(1000);
-    used = 0;
-  }
-  std::memcpy(out, stock.data() + used, 10);
-  used += 10;
-}
-
-}  // namespace
 
 Uuid Uuid::NewV7() {
   std::array<std::uint8_t, 16> bytes;
   const auto ms = static_cast<std::uint64_t>(ToMicros(SystemClock().Wall()) / 1000);
   for (int i = 0; i < 6; ++i) bytes[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(ms >> (40 - 8 * i));
-  TakeRandom(bytes.data() + 6);
+  const std::string random = RandomBytes(10);
+  std::memcpy(bytes.data() + 6, random.data(), random.size());
   bytes[6] = static_cast<std::uint8_t>(0x70 | (bytes[6] & 0x0F));
   bytes[8] = static_cast<std::uint8_t>(0x80 | (bytes[8] & 0x3F));
   return Uuid(bytes);

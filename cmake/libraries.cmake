@@ -18,6 +18,13 @@ pkg_check_modules(grpc REQUIRED IMPORTED_TARGET grpc++)
 pkg_check_modules(pqxx REQUIRED IMPORTED_TARGET libpqxx)
 pkg_check_modules(re2 REQUIRED IMPORTED_TARGET re2)
 
+# The program's malloc: a request is many small objects, and other threads free them. Sanitizers bring their own.
+add_library(tollgate_malloc INTERFACE)
+if(NOT TOLLGATE_SANITIZE)
+  pkg_check_modules(jemalloc REQUIRED IMPORTED_TARGET jemalloc)
+  target_link_libraries(tollgate_malloc INTERFACE PkgConfig::jemalloc)
+endif()
+
 set(TOLLGATE_LIBLLAMA ${CMAKE_SOURCE_DIR}/build/setup/libllama CACHE PATH "Where scripts/setup put libllama: include/, lib/, bin/")
 if(NOT EXISTS ${TOLLGATE_LIBLLAMA}/include/llama.h)
   message(FATAL_ERROR "no libllama at ${TOLLGATE_LIBLLAMA}: run scripts/setup, or set TOLLGATE_LIBLLAMA")

@@ -22,10 +22,8 @@ constexpr std::string_view kPlatform = "platform";
 constexpr std::size_t kModelMax = 200;
 
 base::Value IdValue(const std::string& bytes) {
-  if (bytes.empty()) return std::monostate{};
-  const auto id = base::Uuid::FromBytes(bytes);
-  if (!id.ok()) return std::monostate{};
-  return id->ToString();
+  if (bytes.size() != 16) return std::monostate{};
+  return base::Blob{bytes};
 }
 
 std::string HoldBytes(const v1::RequestBody& body) {
@@ -46,11 +44,11 @@ std::string AccountOf(const v1::Record& request) {
 
 std::int64_t AttemptOf(const v1::Record& request) { return std::max<std::uint32_t>(request.attempt(), 1); }
 
-base::Companion TransferRow(const v1::Record& request, const std::string& id, base::WallTime at, base::Money amount,
+base::Companion TransferRow(const v1::Record& request, base::WallTime at, base::Money amount,
                             const v1::TokenCounts& tokens) {
   const v1::PinnedPrice& price = request.request().price();
   return {&TransferTable(),
-          {id, AttemptOf(request), std::int64_t{0}, std::string("usage"), base::ToMicros(at), amount.nanos, std::int64_t{price.version()},
+          {IdValue(request.request_id()), AttemptOf(request), std::int64_t{0}, std::string("usage"), base::ToMicros(at), amount.nanos, std::int64_t{price.version()},
            std::int64_t{tokens.input() - tokens.cached_input()}, std::int64_t{tokens.cached_input()}, std::int64_t{tokens.output()},
            IdValue(request.org_id()), IdValue(request.team_id()), price.currency(), AccountOf(request), std::string(kPlatform)}};
 }
@@ -131,14 +129,13 @@ absl::StatusOr<base::Money> AmountOf(const v1::PinnedPrice& price, const v1::Tok
 absl::StatusOr<std::vector<base::Companion>> Settlement(const v1::Record& request, const UsageNames& names, base::WallTime at,
                                                         const v1::TokenCounts& tokens) {
   const v1::RequestBody& body = request.request();
-  const auto id = base::Uuid::FromBytes(request.request_id());
-  if (!request.has_request() || !id.ok()) return base::Internal("a settlement needs the REQUEST record");
+  if (!request.has_request() || request.request_id().size() != 16) return base::Internal("a settlement needs the REQUEST record");
   if (body.price().version() < 1) return base::Internal("a REQUEST record without a pinned price cannot be settled");
   TG_ASSIGN(const base::Money amount, AmountOf(body.price(), tokens));
   std::vector<base::Companion> rows;
   const bool held = body.has_holder();
   rows.push_back({&UsageTable(),
-                  {id->ToString(),
+                  {IdValue(request.request_id()),
                    AttemptOf(request),
                    base::ToMicros(at),
                    IdValue(request.org_id()),
@@ -161,7 +158,7 @@ absl::StatusOr<std::vector<base::Companion>> Settlement(const v1::Record& reques
                    names.key,
                    request.end_user_hmac().empty() ? base::Value() : base::Value(base::Blob{request.end_user_hmac()}),
                    base::Blob{HoldBytes(body)}}});
-  if (amount.nanos > 0) rows.push_back(TransferRow(request, id->ToString(), at, amount, tokens));
+  if (amount.nanos > 0) rows.push_back(TransferRow(request, at, amount, tokens));
   return rows;
 }
 

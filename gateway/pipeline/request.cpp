@@ -154,7 +154,8 @@ async::Awaitable<absl::Status> Request::Record() {
   TG_CO_ASSIGN(const audit::Position position, std::move(appended));
   reservation_.MarkRecorded();
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(with_.clock->Wall().time_since_epoch());
-  head_ = {model_.name, seconds.count(), LimitsOf(*with_.quotas, scopes_), position.log_id, position.index};
+  head_ = {model_.name, seconds.count(), {}, position.log_id, position.index};
+  if (writer_ != nullptr) head_.limits = LimitsOf(*with_.quotas, scopes_);
   co_return absl::OkStatus();
 }
 

@@ -56,12 +56,12 @@ END $$;
 
 CREATE FUNCTION audit.head_grows() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF NEW.log_id <> OLD.log_id OR NEW.epoch < OLD.epoch OR NEW.fence < OLD.fence OR NEW.next_index < OLD.next_index THEN
-    RAISE EXCEPTION 'the head of a log only grows' USING ERRCODE = 'insufficient_privilege';
-  END IF;
-  RETURN NEW;
+  RAISE EXCEPTION 'the head of a log only grows' USING ERRCODE = 'insufficient_privilege';
 END $$;
-CREATE TRIGGER head_grows BEFORE UPDATE ON audit.log_head FOR EACH ROW EXECUTE FUNCTION audit.head_grows();
+-- The condition stands here and not in the function, because it is asked with every commit.
+CREATE TRIGGER head_grows BEFORE UPDATE ON audit.log_head FOR EACH ROW
+  WHEN (NEW.log_id <> OLD.log_id OR NEW.epoch < OLD.epoch OR NEW.fence < OLD.fence OR NEW.next_index < OLD.next_index)
+  EXECUTE FUNCTION audit.head_grows();
 CREATE TRIGGER head_stays BEFORE DELETE ON audit.log_head FOR EACH ROW EXECUTE FUNCTION audit.refuse_change();
 CREATE TRIGGER head_stays_whole BEFORE TRUNCATE ON audit.log_head FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change();
 

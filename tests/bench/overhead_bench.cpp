@@ -4,7 +4,7 @@
 // and `insert` the bare group-committed INSERT of the same rows. Interleaved A B B A; medians.
 //
 //   overhead.{grpc,http}.{unary,stream}.{rps,p50_ms,p99_ms,p999_ms,limit_ratio}
-//                                      closed loop of 64 clients
+//                                      closed loop of 256 clients
 //   overhead.….cpu_us.{gateway,postgres,load,bare,insert}
 //                                      processor time a request, by program; of a bare run, of all its programs
 //   overhead.….cpu_ratio               the limit by processor time, which other load on the machine hardly moves
@@ -40,7 +40,7 @@
 namespace tollgate::bench {
 namespace {
 
-constexpr int kClients = 64;
+constexpr int kClients = 256;  // Enough that the machine is busy while they wait for commits.
 constexpr int kSample = 2 * kClients;  // Requests whose rows are inserted again.
 constexpr double kSteadyRate = 500;
 
@@ -175,6 +175,26 @@ void Latency(World& world, const BareServers& bare, int pairs, double seconds) {
   }
 }
 
+// Where the bytes are: each table and index, a request; and what its columns take.
+void PrintSizes(base::Session& main, base::Session& keys, double requests) {
+  const auto Show = [&](base::Session& session, const std::string& sql) {
+    const auto rows = session.Run("measure", sql);
+    if (!rows.ok()) Fail(base::Message(rows.status()));
+    for (std::size_t i = 0; i < rows->size(); ++i)
+      fmt::print(stderr, "  {} {:.0f}\n", rows->Text(i, 0), static_cast<double>(rows->Int(i, 1)) / requests);
+  };
+  for (base::Session* session : {&main, &keys}) {
+    Show(*session,
+         "SELECT c.oid::regclass::text, pg_relation_size(c.oid)::int8 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace "
+         "WHERE nspname IN ('audit', 'metering', 'keys') AND relkind IN ('r', 'i') AND pg_relation_size(c.oid) > 100000 ORDER BY 2 DESC");
+  }
+  for (const char* column : {"message", "content", "leaf_hash"}) {
+    for (const int kind : {1, 4}) {
+      Show(main, fmt::format("SELECT 'kind {0} {1}', sum(pg_column_size({1}))::int8 FROM audit.record WHERE kind = {0}", kind, column));
+    }
+  }
+}
+
 // What one allowed unary request leaves, counted in the tables.
 void Storage(World& world) {
   const auto main = test::PostgresCluster::Shared().Connect(world.databases().main_url);
@@ -203,13 +223,7 @@ void Storage(World& world) {
   const Outcome outcome = Good(traffic, {.clients = kClients, .seconds = 60, .requests_max = 4000});
   const auto requests = static_cast<double>(outcome.requests);
   const double bytes = (Bytes() - bytes_before) / requests;
-  if (std::getenv("TOLLGATE_BENCH_VERBOSE") != nullptr) {
-    const auto sizes =
-        main->Run("measure",
-                  "SELECT c.oid::regclass::text, pg_relation_size(c.oid), c.relkind::text FROM pg_class c JOIN pg_namespace n "
-                  "ON n.oid = relnamespace WHERE nspname IN ('audit', 'metering') AND pg_relation_size(c.oid) > 100000 ORDER BY 2 DESC");
-    for (std::size_t i = 0; sizes.ok() && i < sizes->size(); ++i) fmt::print(stderr, "  {} {}\n", sizes->Text(i, 0), sizes->Int(i, 1));
-  }
+  if (std::getenv("TOLLGATE_BENCH_VERBOSE") != nullptr) PrintSizes(*main, *keys, requests);
   Print("overhead.rows_per_request", (Rows() - rows_before) / requests, "rows");
   Print("overhead.bytes_per_request", bytes, "bytes", 0);
   Print("overhead.extra_bytes_per_request", bytes - 2 * static_cast<double>(traffic.prompts[0].size()), "bytes", 0);

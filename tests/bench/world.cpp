@@ -52,7 +52,7 @@ Databases World::NewDatabases() const {
 
 e2e::InstanceOptions ScriptedInstance() {
   e2e::InstanceOptions options;
-  options.slots = 64;
+  options.slots = 256;
   options.context_tokens = 4096;
   options.queue_max = 1024;
   options.extra = {{"segment_ms", "100"}, {"directory_poll_ms", "250"}};

@@ -179,7 +179,7 @@ TEST_CASE("A settlement is a usage row and, when there were tokens, one transfer
   CHECK(Number(usage, "output_tokens") == 3);
   CHECK(Number(usage, "delivered_tokens") == 2);
   CHECK(Number(usage, "epoch") == 3);
-  CHECK(std::get<std::string>(At(usage, "instance_id")) == instance.ToString());
+  CHECK(std::get<base::Blob>(At(usage, "instance_id")).bytes == instance.Bytes());
   CHECK(std::get<std::string>(At(usage, "team_name")) == "search");
   CHECK(std::get<base::Blob>(At(usage, "holds")).bytes == quota.Bytes() + "\x01\x02\x03\x04\x05\x06\x07\x08");
   CHECK(Number(usage, "amount_nanos") == 3000);
