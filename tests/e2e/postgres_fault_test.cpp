@@ -1,4 +1,4 @@
-// Postgres frozen, then killed, in the middle of load: refusals within the deadline that say what to do, no word of output meanwhile, and
+// Postgres frozen, killed, or its disk full, in the middle of load: refusals within the deadline that say what to do, no word of output meanwhile, and
 // service again by itself, with nothing lost that was told.
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
@@ -13,6 +13,7 @@
 #include "tests/e2e/support/admin.h"
 #include "tests/e2e/support/ask.h"
 #include "tests/e2e/support/books.h"
+#include "tests/e2e/support/http_client.h"
 #include "tests/e2e/support/table_lock.h"
 
 namespace {
@@ -26,6 +27,12 @@ using Clock = std::chrono::steady_clock;
 constexpr milliseconds kAppendTimeout{1500};
 // What a caller may be kept waiting: for its lease, its key and its record, each at most about the timeout, on a machine that is busy.
 constexpr milliseconds kPatience{8000};
+
+// What Postgres answers when it can write no more records.
+constexpr char kFillDisk[] =
+    "CREATE FUNCTION audit.disk_full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'could not extend file' "
+    "USING ERRCODE = 'disk_full'; END $$; "
+    "CREATE TRIGGER disk_full BEFORE INSERT ON audit.record FOR EACH ROW EXECUTE FUNCTION audit.disk_full()";
 
 struct Timed {
   Answer answer;
@@ -119,10 +126,10 @@ int OutputsBetween(const std::vector<Clock::time_point>& outputs, Clock::time_po
 
 }  // namespace
 
-TEST_CASE("Postgres gone or frozen under load: no output without a record, plain refusals, and service again unaided") {
-  enum class Fault { kStop, kKill, kLockRecords, kLockKeys };
-  const Fault fault = GENERATE(Fault::kStop, Fault::kKill, Fault::kLockRecords, Fault::kLockKeys);
-  const char* names[] = {"SIGSTOP", "kill -9", "records locked", "keys locked"};
+TEST_CASE("Postgres gone, frozen or full under load: no output without a record, plain refusals, and service again unaided") {
+  enum class Fault { kStop, kKill, kLockRecords, kLockKeys, kDiskFull };
+  const Fault fault = GENERATE(Fault::kStop, Fault::kKill, Fault::kLockRecords, Fault::kLockKeys, Fault::kDiskFull);
+  const char* names[] = {"SIGSTOP", "kill -9", "records locked", "keys locked", "disk full"};
   const std::string name = names[static_cast<int>(fault)];
   CAPTURE(name);
   Installation installation;
@@ -140,6 +147,7 @@ TEST_CASE("Postgres gone or frozen under load: no output without a record, plain
 
   base::PostgresOptions patient = cluster.Options(installation.main_url());
   patient.statement_timeout = std::chrono::seconds(120);
+  patient.lock_timeout = std::chrono::seconds(60);
   REQUIRE((*base::Session::Connect(patient))->Run("leave little to recover", "CHECKPOINT").ok());
   Watchers watchers(ports, key);
   const auto start = Clock::now();
@@ -149,14 +157,19 @@ TEST_CASE("Postgres gone or frozen under load: no output without a record, plain
   if (fault == Fault::kKill) cluster.Kill9();
   if (fault == Fault::kLockRecords) lock.emplace(installation, "audit.record");
   if (fault == Fault::kLockKeys) lock.emplace(installation, "keys.request");
+  if (fault == Fault::kDiskFull) REQUIRE((*base::Session::Connect(patient))->RunScript("fill the disk", kFillDisk).ok());
   const auto away = Clock::now();
   std::this_thread::sleep_for(milliseconds(5000));
   const bool was_ready = gateway->Ready();
   const auto back = Clock::now();
   if (fault == Fault::kStop) cluster.SigCont();
   if (fault == Fault::kKill) cluster.Start();
+  if (fault == Fault::kDiskFull) {
+    CHECK(Get(gateway->probes_port(), "/readyz").body.find("disk is full; make room") != std::string::npos);
+    REQUIRE((*base::Session::Connect(patient))->RunScript("make room", "DROP FUNCTION audit.disk_full CASCADE").ok());
+  }
   lock.reset();
-  if (fault == Fault::kStop || fault == Fault::kKill) CHECK_FALSE(was_ready);
+  if (fault == Fault::kStop || fault == Fault::kKill || fault == Fault::kDiskFull) CHECK_FALSE(was_ready);
   CHECK(Eventually([&] { return watchers.DoneSince(back) > 20; }, milliseconds(30'000)));
   const auto recovered = Clock::now();
   watchers.Stop();
