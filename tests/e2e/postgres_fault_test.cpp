@@ -1,8 +1,9 @@
-// Postgres frozen, killed, or its disk full, in the middle of load: refusals within the deadline that say what to do, no word of output meanwhile, and
-// service again by itself, with nothing lost that was told.
+// Postgres frozen, killed, or its disk full, in the middle of load: refusals within the deadline that say what to do, no word of output
+// meanwhile, and service again by itself, with nothing lost that was told.
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <optional>
@@ -197,4 +198,50 @@ TEST_CASE("Postgres gone, frozen or full under load: no output without a record,
   CHECK(gateway->Stop() == 0);
   CHECK(books.CheckBalances() == "");
   CHECK(books.Check() == "");
+}
+
+TEST_CASE("The end of a request that Postgres will not take holds nobody up, and what it used is billed all the same") {
+  const bool usage_too = GENERATE(false, true);
+  CAPTURE(usage_too);
+  Installation installation;
+  const auto gateway = std::make_unique<Gateway>(installation, InstanceOptions{.extra = {{"journal.append_timeout_ms", "1500"}}});
+  Admin admin(*gateway, installation.owner_key());
+  const std::string good = MakeCompany(admin).key;
+  const std::string bad = admin.MakeKey("red", "app", "unlucky").secret();
+  admin.SetQuota(ScopeOf("red"), v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_MONTH, 500'000'000);
+  const Ports ports = PortsOf(*gateway);
+  REQUIRE(Eventually([&] { return Ask(ports, Surface::kHttpPlain, {.key = bad, .prompt = "hello"}).done; }));
+  // Something in Postgres fails whenever a FINAL, or a usage row, of that key comes.
+  const std::string fault = usage_too ? "ON metering.usage FOR EACH ROW WHEN (NEW.key_id = '{}')"
+                                      : "ON audit.record FOR EACH ROW WHEN (NEW.kind = 4 AND NEW.key_id = '{}')";
+  const auto sql = installation.Sql();
+  const std::string key_id =
+      sql->Run("whose", "SELECT key_id FROM audit.record WHERE kind = 4 ORDER BY leaf_index DESC LIMIT 1")->Text(0, 0);
+  REQUIRE(sql->RunScript("break",
+                         "CREATE FUNCTION audit.broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = "
+                         "'internal_error'; END $$; CREATE TRIGGER broken BEFORE INSERT " +
+                             fmt::format(fmt::runtime(fault), key_id) + " EXECUTE FUNCTION audit.broken()")
+              .ok());
+  std::vector<Answer> answers;
+  for (const Surface surface : kSurfaces) {
+    const Answer unlucky = Ask(ports, surface, {.key = bad, .prompt = "!tokens 40"});
+    CHECK_FALSE(unlucky.done);
+    answers.push_back(unlucky);
+    answers.push_back(Ask(ports, surface, {.key = good, .prompt = "hello"}));
+    CHECK(answers.back().done);
+  }
+  Books books(installation);
+  CHECK(Eventually([&] { return books.Open() == 0; }, milliseconds(20'000)));
+  const auto reasons = books.Reasons();
+  CHECK(std::count(reasons.begin(), reasons.end(), "JOURNAL_REFUSED") == 4);
+  const std::string used = fmt::format("SELECT sum(output_tokens)::int8 FROM metering.usage WHERE key_id = '{}'", key_id);
+  CHECK((books.Count(used) > 160) != usage_too);
+  CHECK(CheckAcknowledged(admin, books, answers) == "");
+  CHECK(Reconcile(*gateway, installation.owner_key()) == "");
+  CHECK(gateway->Ready());
+  CHECK(gateway->Stop() == 0);
+  if (!usage_too) {
+    CHECK(books.Check() == "");
+    CHECK(books.CheckBalances() == "");
+  }
 }
