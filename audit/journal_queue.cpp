@@ -194,7 +194,7 @@ void JournalQueue::Overdue(const PendingPtr& pending, Answers& out) {
   const bool waits_for_key = pending->stage == Pending::Stage::kDurable;
   const std::string& trouble = waits_for_key ? trouble_[1] : trouble_[0];
   const std::string_view database = waits_for_key ? "the keys database" : "the audit database";
-  absl::Status status = Refusal(kind, fmt::format("{} {}", database, trouble.empty() ? "does not answer in time" : "cannot be reached"));
+  absl::Status status = Refusal(kind, fmt::format("{} {}", database, trouble.empty() ? "does not answer in time" : "cannot be written to"));
   if (pending->stage == Pending::Stage::kQueued && !kept) {
     Leave(pending, Pending::Stage::kDropped);
   } else if (kind == v1::RECORD_KIND_REQUEST) {
