@@ -35,7 +35,7 @@ void Adopter::Run() {
   while (true) {
     {
       base::Lock lock(mu_);
-      if (wake_.wait_for(lock.native(), options_.poll, [this] { return stopping_; })) return;
+      if (wake_.wait_for(lock.native(), options_.poll, [this]() REQUIRES(mu_) { return stopping_; })) return;
     }
     const absl::Status status = Look();
     if (!status.ok() && !troubled) base::Warn("audit", "other instances' logs cannot be looked after: {}", base::Message(status));
@@ -80,7 +80,7 @@ absl::Status Adopter::AdoptOne(const Lapsed& lapsed) {
   TG_ASSIGN(const EncodedRow stop,
             Encode(InstanceRecord(v1::RECORD_KIND_STOP, takeover.instance, claim->head.epoch, takeover.build), *takeover.clock));
   const EncodedRow* const last[] = {&stop};
-  TG_RETURN_IF_ERROR(CommitSurely(writer, last, writer.head().next_index + 1, takeover.deadline, takeover.stopping));
+  TG_RETURN_IF_ERROR(CommitSurely(writer, last, writer.head().next_index + 1, takeover.deadline, takeover.stopping).status);
   TG_RETURN_IF_ERROR(writer.Release());
   ++adopted_logs_;
   recovered_requests_ += closed;

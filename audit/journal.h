@@ -33,7 +33,7 @@ class Journal {
   // door): post the work away at once, never block, never call back into the journal's destructor.
   // UNAVAILABLE: it does not count as written and never will: the queue is full, the deadline passed, Postgres is away, or it refuses a
   //   value in the entry. (The journal itself closes with an ABORT a request whose terminal record was so refused: reason
-  //   JOURNAL_REFUSED; and a REQUEST that is found written after its caller was told otherwise: JOURNAL_TIMEOUT.)
+  //   JOURNAL_REFUSED, with the same usage; and a REQUEST that is found written after its caller was told otherwise: JOURNAL_TIMEOUT.)
   // DEADLINE_EXCEEDED, never for a REQUEST: the deadline passed while the write was under way; it may yet become durable.
   // FAILED_PRECONDITION, INVALID_ARGUMENT, ALREADY_EXISTS: this entry alone is bad; not written.
   // UNKNOWN never escapes: what is in doubt is settled by the log's head.

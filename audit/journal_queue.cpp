@@ -73,7 +73,7 @@ bool JournalQueue::Add(const PendingPtr& pending) {
 std::vector<PendingPtr> JournalQueue::Take(std::size_t rows_max, std::size_t bytes_max, TimePoint until) {
   std::vector<PendingPtr> out;
   base::Lock lock(mu_);
-  changed_.wait_until(lock.native(), until, [this] { return !queue_.empty() || !late_.empty() || closed_ || stopped_; });
+  changed_.wait_until(lock.native(), until, [this]() REQUIRES(mu_) { return !queue_.empty() || !late_.empty() || closed_ || stopped_; });
   std::size_t bytes = 0;
   while (!queue_.empty() && out.size() < rows_max) {
     PendingPtr& front = queue_.front();
@@ -106,7 +106,7 @@ void JournalQueue::Answer(const PendingPtr& pending, absl::StatusOr<Position> re
 
 void JournalQueue::DropAnswered(std::vector<PendingPtr>& group) {
   base::Lock lock(mu_);
-  std::erase_if(group, [this](const PendingPtr& pending) {
+  std::erase_if(group, [this](const PendingPtr& pending) REQUIRES(mu_) {
     const bool drop = pending->answered && !AlwaysWritten(pending->row.kind);
     if (drop) Leave(pending, Pending::Stage::kDropped);
     return drop;
@@ -194,7 +194,7 @@ void JournalQueue::Overdue(const PendingPtr& pending, Answers& out) {
   const bool waits_for_key = pending->stage == Pending::Stage::kDurable;
   const std::string& trouble = waits_for_key ? trouble_[1] : trouble_[0];
   const std::string_view database = waits_for_key ? "the keys database" : "the audit database";
-  absl::Status status = Refusal(kind, fmt::format("{} {}", database, trouble.empty() ? "does not answer in time" : "cannot be reached"));
+  absl::Status status = Refusal(kind, fmt::format("{} {}", database, trouble.empty() ? "does not answer in time" : "cannot be written to"));
   if (pending->stage == Pending::Stage::kQueued && !kept) {
     Leave(pending, Pending::Stage::kDropped);
   } else if (kind == v1::RECORD_KIND_REQUEST) {
@@ -213,8 +213,8 @@ bool JournalQueue::Expire(std::chrono::milliseconds tick) {
   bool go_on = true;
   {
     base::Lock lock(mu_);
-    if (unanswered_.empty()) watch_.wait(lock.native(), [this] { return stopped_ || !unanswered_.empty(); });
-    watch_.wait_for(lock.native(), tick, [this] { return stopped_; });
+    if (unanswered_.empty()) watch_.wait(lock.native(), [this]() REQUIRES(mu_) { return stopped_ || !unanswered_.empty(); });
+    watch_.wait_for(lock.native(), tick, [this]() REQUIRES(mu_) { return stopped_; });
     go_on = !stopped_;
     const TimePoint now = std::chrono::steady_clock::now();
     std::vector<PendingPtr> overdue;

@@ -33,7 +33,6 @@ struct Pending {
   Stage stage = Stage::kQueued;
   bool key_stored = false;
   bool answered = false;
-  bool own = false;      // A plain ABORT in place of a record that was refused.
   bool counted = false;  // Takes room in the queue; the journal's own records do not.
   std::uint64_t id = 0;
   Position position;

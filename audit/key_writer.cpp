@@ -48,7 +48,7 @@ void KeyWriter::Add(std::span<const PendingPtr> group) {
 
 bool KeyWriter::Pause(std::chrono::milliseconds time) {
   base::Lock lock(mu_);
-  return !changed_.wait_for(lock.native(), time, [this] { return stopping_; });
+  return !changed_.wait_for(lock.native(), time, [this]() REQUIRES(mu_) { return stopping_; });
 }
 
 void KeyWriter::Run() {
@@ -56,7 +56,7 @@ void KeyWriter::Run() {
     std::vector<PendingPtr> group;
     {
       base::Lock lock(mu_);
-      changed_.wait(lock.native(), [this] { return stopping_ || !waiting_.empty(); });
+      changed_.wait(lock.native(), [this]() REQUIRES(mu_) { return stopping_ || !waiting_.empty(); });
       if (stopping_) return;
       const auto end = waiting_.begin() + static_cast<std::ptrdiff_t>(std::min(waiting_.size(), kBatch));
       group.assign(waiting_.begin(), end);

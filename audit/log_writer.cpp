@@ -5,14 +5,25 @@
 // Tested by tests/audit/log_writer_test.cpp.
 #include "audit/log_writer.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 namespace tollgate::audit {
 namespace {
 
-// SQLSTATE classes 22 and 23, and a text that Postgres cannot hold: the same row would be refused again. Nothing else may condemn a row.
+// SQLSTATE classes 22 and 23, and a text that Postgres cannot hold: the same row would be refused again.
 bool RowsOwnFault(const absl::Status& status) {
   return absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status) || absl::IsAlreadyExists(status);
+}
+
+// A limit that a row exceeds, what a trigger raises, an error inside Postgres (SQLSTATE classes 54, P0, XX …), or a failure of the client
+// itself: one row's fault or everyone's. Not so what all rows meet: rights and tables (42), disk and memory (53), a server that goes (57).
+bool MayBeRowsFault(const absl::Status& status) {
+  const std::string state = base::SqlStateOf(status);
+  if (state.empty()) return absl::IsInternal(status);
+  static constexpr std::string_view kClasses[] = {"0A", "21", "38", "39", "44", "54", "P0", "XX"};
+  return std::any_of(std::begin(kClasses), std::end(kClasses), [&](std::string_view c) { return state.starts_with(c); });
 }
 
 }  // namespace
@@ -65,7 +76,7 @@ LogWriter::Result LogWriter::Commit(std::span<const EncodedRow* const> rows, std
   if (RowsOwnFault(stored.status())) return {Fate::kRejected, stored.status()};
   // A revoked right, a changed table, a bug: somebody mends it. A fresh session then knows nothing of how things were.
   if (!absl::IsUnavailable(stored.status()) && !absl::IsAborted(stored.status())) session_.reset();
-  return {Fate::kNothing, stored.status()};
+  return {MayBeRowsFault(stored.status()) ? Fate::kSuspect : Fate::kNothing, stored.status()};
 }
 
 LogWriter::Result LogWriter::Renew() {

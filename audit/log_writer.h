@@ -18,6 +18,7 @@ class LogWriter {
     kDone,      // Committed; attached.
     kNothing,   // Nothing was written; may be tried again.
     kRejected,  // Nothing was written, for a value or a constraint: something in the batch itself.
+    kSuspect,   // Nothing was written, for an error that may be of one row or of the whole database; not attached. Trying again tells.
     kInDoubt,   // Attach() will tell.
     kLost,      // Another owner has the log. Final.
   };

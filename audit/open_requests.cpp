@@ -10,11 +10,14 @@
 
 #include <fmt/format.h>
 
+#include "base/diagnostics.h"
+
 namespace tollgate::audit {
 namespace {
 
 constexpr std::int64_t kChunk = 20'000;
 constexpr std::size_t kCloseChunk = 256;
+constexpr int kSuspectTimes = 3;
 
 struct Seen {
   std::int64_t request_index = 0;
@@ -71,17 +74,25 @@ OpenRequest OpenOf(std::int32_t log_id, const Seen& seen, const std::map<std::in
   return out;
 }
 
-absl::StatusOr<EncodedRow> AbortRow(const OpenRequest& open, const TakeoverOptions& options) {
+absl::StatusOr<EncodedRow> AbortRow(const OpenRequest& open, const TakeoverOptions& options, bool bare = false) {
   const auto mono_us = std::chrono::duration_cast<std::chrono::microseconds>(options.clock->Mono().time_since_epoch()).count();
   Entry entry;
   entry.record = RecoveredAbort(open, base::ToMicros(options.clock->Wall()), mono_us);
-  if (options.callbacks->settle) {
+  if (bare) {
+    entry.record.mutable_end()->mutable_tokens()->Clear();
+  } else if (options.callbacks->settle) {
     TG_ASSIGN(entry.companions, options.callbacks->settle(open, *entry.record.mutable_end()));
   }
   return Encode(std::move(entry), *options.clock);
 }
 
 }  // namespace
+
+absl::StatusOr<v1::Record> ReadRecord(base::Session& session, Position position) {
+  TG_ASSIGN(auto records, Messages(session, position.log_id, {position.index}));
+  if (records.empty()) return base::DataLoss(fmt::format("record {} is missing: run `tollgate audit verify`", position.ToString()));
+  return std::move(records.begin()->second);
+}
 
 v1::Record RecoveredAbort(const OpenRequest& open, std::int64_t wall_us, std::int64_t mono_us) {
   const v1::Record& request = open.request;
@@ -152,27 +163,57 @@ Entry InstanceRecord(v1::RecordKind kind, base::InstanceId instance, std::int64_
   return entry;
 }
 
-absl::Status CommitSurely(LogWriter& writer, std::span<const EncodedRow* const> rows, std::int64_t open_from,
+LogWriter::Result CommitSurely(LogWriter& writer, std::span<const EncodedRow* const> rows, std::int64_t open_from,
                           std::chrono::steady_clock::time_point deadline, const std::function<bool()>& stopping) {
   std::chrono::milliseconds pause{50};
+  int suspect = 0;
   while (true) {
     LogWriter::Result result{LogWriter::Fate::kNothing, absl::OkStatus()};
     if (!writer.attached()) {
       const bool doubt = writer.in_doubt();
       result = writer.Attach();
-      if (doubt && result.fate == LogWriter::Fate::kDone) return absl::OkStatus();
+      if (doubt && result.fate == LogWriter::Fate::kDone) return result;
     }
     if (result.fate != LogWriter::Fate::kLost && writer.attached()) {
       result = writer.Commit(rows, open_from);
-      if (result.fate == LogWriter::Fate::kDone) return absl::OkStatus();
     }
-    if (result.fate == LogWriter::Fate::kLost || result.fate == LogWriter::Fate::kRejected) return result.status;
+    using Fate = LogWriter::Fate;
+    if (result.fate == Fate::kDone || result.fate == Fate::kLost || result.fate == Fate::kRejected) return result;
+    if (result.fate == Fate::kSuspect && ++suspect == kSuspectTimes) return {Fate::kRejected, result.status};
     if (std::chrono::steady_clock::now() + pause > deadline || (stopping && stopping()))
-      return base::Unavailable(base::Message(result.status));
+      return {Fate::kNothing, base::Unavailable(base::Message(result.status))};
     std::this_thread::sleep_for(pause);
     pause = std::min(2 * pause, std::chrono::milliseconds(1000));
   }
 }
+
+namespace {
+
+struct Closing {
+  EncodedRow row;
+  const OpenRequest* open = nullptr;  // What it closes; null for START.
+};
+
+// The head's `open_from` becomes `open_from` with the last row, and stays at `so_far` until then.
+absl::Status CommitChunk(LogWriter& writer, std::span<Closing> chunk, std::int64_t so_far, std::int64_t open_from,
+                         const TakeoverOptions& options) {
+  std::vector<const EncodedRow*> rows;
+  for (const Closing& closing : chunk) rows.push_back(&closing.row);
+  const auto result = CommitSurely(writer, rows, open_from, options.deadline, options.stopping);
+  if (result.fate != LogWriter::Fate::kRejected) return result.status;
+  if (chunk.size() > 1) {
+    const std::size_t half = chunk.size() / 2;
+    TG_RETURN_IF_ERROR(CommitChunk(writer, chunk.first(half), so_far, so_far, options));
+    return CommitChunk(writer, chunk.subspan(half), so_far, open_from, options);
+  }
+  if (chunk[0].row.companions.empty()) return result.status;
+  base::Error("audit", "the usage of request {}, which is being recovered, is refused by the database: {}",
+              chunk[0].row.request.ToString(), base::Message(result.status));
+  TG_ASSIGN(chunk[0].row, AbortRow(*chunk[0].open, options, true));
+  return CommitChunk(writer, chunk, so_far, open_from, options);
+}
+
+}  // namespace
 
 absl::StatusOr<std::int64_t> TakeOver(LogWriter& writer, const Claim& claim, const TakeoverOptions& options) {
   const Head at_claim = writer.head();
@@ -182,20 +223,18 @@ absl::StatusOr<std::int64_t> TakeOver(LogWriter& writer, const Claim& claim, con
 
   TG_ASSIGN(EncodedRow start,
             Encode(InstanceRecord(v1::RECORD_KIND_START, options.instance, at_claim.epoch, options.build), *options.clock));
-  std::vector<EncodedRow> rows;
-  rows.push_back(std::move(start));
+  std::vector<Closing> chunk;
+  chunk.push_back({std::move(start)});
   for (std::size_t i = 0; i <= open.size(); ++i) {
-    if (rows.size() >= kCloseChunk || (i == open.size() && !rows.empty())) {
-      std::vector<const EncodedRow*> batch;
-      for (const EncodedRow& row : rows) batch.push_back(&row);
-      const std::int64_t first_open =
-          i < open.size() ? open[i].position.index : writer.head().next_index + static_cast<std::int64_t>(rows.size());
-      TG_RETURN_IF_ERROR(CommitSurely(writer, batch, first_open, options.deadline, options.stopping));
-      rows.clear();
+    if (chunk.size() >= kCloseChunk || (i == open.size() && !chunk.empty())) {
+      const std::int64_t open_from =
+          i < open.size() ? open[i].position.index : writer.head().next_index + static_cast<std::int64_t>(chunk.size());
+      TG_RETURN_IF_ERROR(CommitChunk(writer, chunk, claim.open_from, open_from, options));
+      chunk.clear();
     }
     if (i == open.size()) break;
     TG_ASSIGN(EncodedRow row, AbortRow(open[i], options));
-    rows.push_back(std::move(row));
+    chunk.push_back({std::move(row), &open[i]});
   }
   if (options.callbacks->taken) TG_RETURN_IF_ERROR(options.callbacks->taken(claim.previous, at_claim.epoch));
   return static_cast<std::int64_t>(open.size());

@@ -15,6 +15,9 @@ namespace tollgate::audit {
 absl::StatusOr<std::vector<OpenRequest>> FindOpenRequests(base::Session& session, const Head& head, std::int64_t open_from,
                                                           const std::function<absl::Status()>& keep_alive);
 
+// One record. DATA_LOSS: there is none, or its bytes are no record.
+absl::StatusOr<v1::Record> ReadRecord(base::Session& session, Position position);
+
 struct TakeoverOptions {
   base::PostgresOptions postgres;
   std::chrono::milliseconds claim{10'000};
@@ -26,7 +29,8 @@ struct TakeoverOptions {
   const base::Clock* clock = nullptr;
 };
 
-// Appends START, an ABORT for each open request (with its companions), then tells `callbacks->taken`. Leaves the writer attached.
+// Appends START, an ABORT for each open request (with its companions; without them, and so without usage, where the database refuses
+// them), then tells `callbacks->taken`. Leaves the writer attached.
 // Gives how many were closed. Any failure may be answered by claiming again and starting over: what is closed stays closed.
 absl::StatusOr<std::int64_t> TakeOver(LogWriter& writer, const Claim& claim, const TakeoverOptions& options);
 
@@ -34,7 +38,8 @@ absl::StatusOr<std::int64_t> TakeOver(LogWriter& writer, const Claim& claim, con
 Entry InstanceRecord(v1::RecordKind kind, base::InstanceId instance, std::int64_t epoch, const std::string& build);
 
 // Commits, however often the connection breaks, until `deadline` or `stopping`. For takeovers and the last record, not for the queue.
-absl::Status CommitSurely(LogWriter& writer, std::span<const EncodedRow* const> rows, std::int64_t open_from,
+// kDone, kRejected (also for a suspect batch, after a few tries), kLost, or kNothing: out of time.
+LogWriter::Result CommitSurely(LogWriter& writer, std::span<const EncodedRow* const> rows, std::int64_t open_from,
                           std::chrono::steady_clock::time_point deadline, const std::function<bool()>& stopping = {});
 
 }  // namespace tollgate::audit

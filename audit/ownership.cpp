@@ -116,10 +116,14 @@ absl::Status CheckDatabase(base::Session& session) {
     return base::FailedPrecondition(
         fmt::format("the role {} is superuser or owns the audit log, and could change it: use tollgate_writer", name));
   }
-  const auto change = session.Run("try to change a record, which must be refused", "UPDATE audit.record SET kind = kind WHERE false");
-  if (change.ok())
-    return base::FailedPrecondition(fmt::format("the role {} may change records: revoke UPDATE on audit.record from it", name));
-  return absl::IsPermissionDenied(change.status()) ? absl::OkStatus() : change.status();
+  // Asked, not tried: a refused try would stand as an error in the log of every healthy server.
+  static const std::string kMayChange =
+      "SELECT bool_or(has_any_column_privilege(oid, 'UPDATE') OR has_table_privilege(oid, 'DELETE, TRUNCATE')) FROM pg_class "
+      "WHERE oid = 'audit.record'::regclass OR oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'audit.record'::regclass)";
+  TG_ASSIGN(const auto may_change, session.Run("check the role's rights", kMayChange));
+  if (!may_change.Bool(0, 0)) return absl::OkStatus();
+  return base::FailedPrecondition(fmt::format(
+      "the role {} may change records: revoke UPDATE, DELETE and TRUNCATE on audit.record and its partitions from it", name));
 }
 
 absl::StatusOr<std::int64_t> MakePartitions(base::Session& session, std::chrono::milliseconds patience) {

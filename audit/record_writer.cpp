@@ -1,6 +1,6 @@
 // There is no linger timer: a batch is whatever has queued while the last one was being committed. A group is tried until its fate is
-// known: committed, or rejected for something in it (then it is halved until the bad row stands alone), or dropped because nobody waits for
-// it any more. A group in doubt is never changed or dropped before the head has told what became of it.
+// known: committed, or rejected for something in it (then it is halved until the bad row stands alone: record_writer_refused.cpp), or
+// dropped because nobody waits for it any more. A group in doubt is never changed or dropped before the head has told what became of it.
 //
 // What is open is known here and only here: a REQUEST opens, a terminal record closes, and anything that does not fit is refused. The
 // lowest open index goes into the head with each batch, so that whoever takes the log over reads only its young end.
@@ -37,6 +37,7 @@ absl::Status LostStatus() {
 
 RecordWriter::RecordWriter(Options options, LogWriter log, JournalQueue& queue, StateDir& state, KeyWriter* keys)
     : options_(std::move(options)),
+      closings_(options_.settle, *options_.clock),
       log_(std::move(log)),
       queue_(queue),
       state_(state),
@@ -67,25 +68,28 @@ bool RecordWriter::Pause(std::chrono::milliseconds time) {
   base::Lock lock(mu_);
   const auto now = std::chrono::steady_clock::now();
   const auto until = now + time;
-  wake_.wait_until(lock.native(), until, [&] { return give_up_ < until; });
+  wake_.wait_until(lock.native(), until, [&]() REQUIRES(mu_) { return give_up_ < until; });
   return std::chrono::steady_clock::now() < give_up_;
 }
 
 void RecordWriter::Run() {
-  TimePoint heartbeat = std::chrono::steady_clock::now() + options_.renew_every;
+  heartbeat_ = std::chrono::steady_clock::now() + options_.renew_every;
   while (!lost_) {
-    std::vector<PendingPtr> batch = queue_.Take(options_.rows_max, options_.bytes_max, heartbeat);
+    std::vector<PendingPtr> batch = queue_.Take(options_.rows_max, options_.bytes_max, heartbeat_);
     if (keys_ != nullptr) keys_->Add(batch);
     if (!batch.empty()) WriteBatch(std::move(batch));
     CloseLate();
+    if (queue_.closed()) RetryAside();
     if (lost_ || abandoned_) return;
     if (queue_.closed()) {
       if (queue_.empty() && late_.empty()) break;
       if (!Pause(kFirstPause)) return;
     }
-    if (std::chrono::steady_clock::now() < heartbeat) continue;
+    if (std::chrono::steady_clock::now() < heartbeat_) continue;
     Heartbeat();
-    heartbeat = std::chrono::steady_clock::now() + options_.renew_every;
+    heartbeat_ = std::chrono::steady_clock::now() + options_.renew_every;
+    RetryAside();
+    if (abandoned_) return;
   }
   Stop();
 }
@@ -113,11 +117,13 @@ std::vector<PendingPtr> RecordWriter::Screened(std::vector<PendingPtr> batch) {
 }
 
 void RecordWriter::WriteBatch(std::vector<PendingPtr> batch) {
-  std::vector<std::vector<PendingPtr>> groups;  // The next one last.
+  std::vector<Group> groups;  // The next one last.
   groups.push_back(Screened(std::move(batch)));
   std::chrono::milliseconds pause = kFirstPause;
+  refused_times_ = 0;
+  settled_before_ = settled_;
   while (!groups.empty()) {
-    std::vector<PendingPtr>& group = groups.back();
+    Group& group = groups.back();
     const std::int64_t first_index = log_.head().next_index;
     switch (group.empty() ? Next::kGone : Attempt(group)) {
       case Next::kDone: Stored(group, first_index); [[fallthrough]];
@@ -125,8 +131,8 @@ void RecordWriter::WriteBatch(std::vector<PendingPtr> batch) {
         groups.pop_back();
         pause = kFirstPause;
         break;
-      case Next::kRejected: {
-        const std::vector<PendingPtr> whole = std::move(group);
+      case Next::kSplit: {
+        const Group whole = std::move(group);
         const auto middle = whole.begin() + static_cast<std::ptrdiff_t>(whole.size() / 2);
         groups.back().assign(middle, whole.end());
         groups.emplace_back(whole.begin(), middle);
@@ -138,13 +144,14 @@ void RecordWriter::WriteBatch(std::vector<PendingPtr> batch) {
           return;
         }
         pause = std::min(2 * pause, kLongestPause);
+        RenewIfDue();
         break;
     }
     if (lost_) return;
   }
 }
 
-RecordWriter::Next RecordWriter::AttachFor(std::vector<PendingPtr>& group) {
+RecordWriter::Next RecordWriter::AttachFor(Group& group) {
   const bool doubt = log_.in_doubt();
   const auto result = log_.Attach();
   if (result.fate == Fate::kLost) {
@@ -161,7 +168,7 @@ RecordWriter::Next RecordWriter::AttachFor(std::vector<PendingPtr>& group) {
   return group.empty() ? Next::kGone : Next::kAgain;
 }
 
-RecordWriter::Next RecordWriter::Attempt(std::vector<PendingPtr>& group) {
+RecordWriter::Next RecordWriter::Attempt(Group& group) {
   if (!log_.attached()) {
     const Next next = AttachFor(group);
     if (next != Next::kAgain || !log_.attached()) return next;
@@ -190,24 +197,18 @@ RecordWriter::Next RecordWriter::Attempt(std::vector<PendingPtr>& group) {
       Trouble(result.status);
       queue_.DropAnswered(group);
       return group.empty() ? Next::kGone : Next::kAgain;
+    case Fate::kSuspect:
+      if (!aside_.contains(group[0]->row.request)) Trouble(result.status);
+      queue_.DropAnswered(group);
+      if (group.empty()) return Next::kGone;
+      if (!Stubborn(result.status)) return Next::kAgain;
+      return group.size() > 1 ? Next::kSplit : Suspected(group, result.status);
     case Fate::kRejected: break;
   }
-  return group.size() > 1 ? Next::kRejected : Refused(group, result.status);
+  return group.size() > 1 ? Next::kSplit : Refused(group, result.status);
 }
 
-RecordWriter::Next RecordWriter::Refused(std::vector<PendingPtr>& group, const absl::Status& why) {
-  const PendingPtr refused = group[0];
-  const EncodedRow& row = refused->row;
-  ++counters_.quarantined;
-  base::Error("audit", "a {} record was refused by the database: {}", v1::RecordKind_Name(row.kind), base::Message(why));
-  const bool closes = IsTerminal(row.kind) && open_.contains(row.request) && !refused->own;
-  if (closes) group[0] = PlainAbort(*refused);
-  // What the database said names its tables: that is for the operator's log, not for who called the API.
-  queue_.Fail(refused, Refusal(row.kind, "the audit database refuses this record"));
-  return closes ? Next::kAgain : Next::kGone;
-}
-
-std::int64_t RecordWriter::OpenFrom(const std::vector<PendingPtr>& group) const {
+std::int64_t RecordWriter::OpenFrom(const Group& group) const {
   std::set<std::int64_t> closing;
   std::int64_t first_new = log_.head().next_index + static_cast<std::int64_t>(group.size());
   for (std::size_t i = group.size(); i-- > 0;) {
@@ -221,7 +222,7 @@ std::int64_t RecordWriter::OpenFrom(const std::vector<PendingPtr>& group) const 
   return oldest != open_indices_.end() ? *oldest : first_new;
 }
 
-void RecordWriter::Stored(const std::vector<PendingPtr>& group, std::int64_t first_index) {
+void RecordWriter::Stored(const Group& group, std::int64_t first_index) {
   Well();
   for (std::size_t i = 0; i < group.size(); ++i) {
     const EncodedRow& row = group[i]->row;
@@ -232,65 +233,14 @@ void RecordWriter::Stored(const std::vector<PendingPtr>& group, std::int64_t fir
     } else if (const auto found = open_.find(row.request); IsTerminal(row.kind) && found != open_.end()) {
       open_indices_.erase(found->second);
       open_.erase(found);
+      settled_ += row.companions.empty() ? 0 : 1;
     }
   }
   counters_.rows += static_cast<std::int64_t>(group.size());
   counters_.open_requests = static_cast<std::int64_t>(open_.size());
   state_.Acknowledged(log_.head().next_index);
   queue_.Durable(group, log_.head().log_id, first_index);
-}
-
-PendingPtr RecordWriter::Own(Entry entry) const {
-  auto row = Encode(std::move(entry), *options_.clock);
-  TG_CHECK(row.ok(), "the journal's own record cannot be stored");
-  auto pending = std::make_shared<Pending>();
-  pending->row = *std::move(row);
-  pending->bytes = pending->row.bytes();
-  pending->enqueued = std::chrono::steady_clock::now();
-  pending->deadline = Journal::kNoDeadline;
-  pending->own = true;
-  return pending;
-}
-
-PendingPtr RecordWriter::PlainAbort(const Pending& refused) const {
-  v1::Record was;
-  TG_CHECK(was.ParseFromString(refused.row.message), "a record that was serialised here does not parse");
-  Entry entry;
-  v1::Record& record = entry.record;
-  record.set_kind(v1::RECORD_KIND_ABORT);
-  record.set_request_id(was.request_id());
-  record.set_attempt(1);
-  record.set_org_id(was.org_id());
-  record.set_team_id(was.team_id());
-  record.set_project_id(was.project_id());
-  record.set_key_id(was.key_id());
-  record.set_end_user_hmac(was.end_user_hmac());
-  record.mutable_end()->set_reason("JOURNAL_REFUSED");
-  record.mutable_end()->set_delivered_bytes(was.end().delivered_bytes());
-  record.mutable_end()->mutable_tokens();
-  return Own(std::move(entry));
-}
-
-PendingPtr RecordWriter::LateAbort(const Pending& request) {
-  OpenRequest open;
-  open.position = request.position;
-  TG_CHECK(open.request.ParseFromString(request.row.message), "a record that was serialised here does not parse");
-  Entry entry;
-  const auto mono_us = std::chrono::duration_cast<std::chrono::microseconds>(options_.clock->Mono().time_since_epoch()).count();
-  entry.record = RecoveredAbort(open, base::ToMicros(options_.clock->Wall()), mono_us);
-  entry.record.mutable_end()->set_reason("JOURNAL_TIMEOUT");
-  entry.record.mutable_end()->set_recovered(false);
-  if (options_.settle) {
-    auto companions = options_.settle(open, *entry.record.mutable_end());
-    if (!companions.ok()) {
-      base::Error("audit", "request {} cannot be settled: {}", request.row.request.ToString(), base::Message(companions.status()));
-      return nullptr;
-    }
-    entry.companions = *std::move(companions);
-  }
-  PendingPtr abort = Own(std::move(entry));
-  abort->own = false;  // Should its companions be refused, a plain one goes in its place.
-  return abort;
+  if (const PendingPtr original = std::exchange(original_, nullptr)) Condemn(original, original_why_);
 }
 
 void RecordWriter::CloseLate() {
@@ -299,16 +249,25 @@ void RecordWriter::CloseLate() {
   std::vector<PendingPtr> batch, kept;
   for (PendingPtr& request : late_) {
     if (!open_.contains(request->row.request)) continue;  // Its caller closed it after all.
-    PendingPtr abort = LateAbort(*request);
-    if (abort == nullptr) {
-      kept.push_back(request);
-    } else {
+    auto abort = closings_.Late(*request);
+    if (abort.ok()) {
       ++counters_.late_closed;
-      batch.push_back(std::move(abort));
+      batch.push_back(*std::move(abort));
+    } else {
+      base::Error("audit", "request {} cannot be settled: {}", request->row.request.ToString(), base::Message(abort.status()));
+      kept.push_back(request);
     }
   }
   late_ = std::move(kept);
   if (!batch.empty()) WriteBatch(std::move(batch));
+}
+
+// Through a batch that is tried for long, too, the log stays ours.
+void RecordWriter::RenewIfDue() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now < heartbeat_ || !log_.attached()) return;
+  heartbeat_ = now + options_.renew_every;
+  if (log_.Renew().fate == Fate::kLost) Lose();
 }
 
 void RecordWriter::Heartbeat() {
@@ -353,7 +312,7 @@ void RecordWriter::Stop() {
     base::Lock lock(mu_);
     deadline = give_up_;
   }
-  absl::Status status = CommitSurely(log_, last, log_.head().next_index + 1, deadline);
+  absl::Status status = CommitSurely(log_, last, log_.head().next_index + 1, deadline).status;
   if (status.ok()) {
     state_.Acknowledged(log_.head().next_index);
     status = log_.Release();

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <set>
 #include <thread>
 #include <unordered_map>
 
+#include "audit/closings.h"
 #include "audit/journal_queue.h"
 #include "audit/key_writer.h"
 #include "audit/log_writer.h"
@@ -47,20 +49,29 @@ class RecordWriter {
   WriterCounters& counters() { return counters_; }
 
  private:
-  enum class Next { kDone, kAgain, kRejected, kGone };
+  enum class Next { kDone, kAgain, kSplit, kGone };
+  using Group = std::vector<PendingPtr>;
+  struct Aside {
+    PendingPtr pending;
+    std::int64_t settled_before = 0;  // settled_, when it was refused first.
+  };
 
   void Run();
   void WriteBatch(std::vector<PendingPtr> batch);
   std::vector<PendingPtr> Screened(std::vector<PendingPtr> batch);
-  Next Attempt(std::vector<PendingPtr>& group);
-  Next AttachFor(std::vector<PendingPtr>& group);
-  void Stored(const std::vector<PendingPtr>& group, std::int64_t first_index);
-  std::int64_t OpenFrom(const std::vector<PendingPtr>& group) const;
+  Next Attempt(Group& group);
+  Next AttachFor(Group& group);
+  void Stored(const Group& group, std::int64_t first_index);
+  std::int64_t OpenFrom(const Group& group) const;
   void CloseLate();
-  Next Refused(std::vector<PendingPtr>& group, const absl::Status& why);
-  PendingPtr Own(Entry entry) const;
-  PendingPtr PlainAbort(const Pending& refused) const;
-  PendingPtr LateAbort(const Pending& request);
+  bool Stubborn(const absl::Status& why);
+  Next Suspected(Group& group, const absl::Status& why);
+  Next Refused(Group& group, const absl::Status& why);
+  Next StandIn(Group& group, const absl::Status& why);
+  Next Condemn(const PendingPtr& refused, const absl::Status& why);
+  bool EndsRequest(const EncodedRow& row) const;
+  void RetryAside();
+  void RenewIfDue();
   void Heartbeat();
   void MakePartitionsDaily();
   void Stop();
@@ -70,6 +81,7 @@ class RecordWriter {
   bool Pause(std::chrono::milliseconds time);
 
   const Options options_;
+  const Closings closings_;
   LogWriter log_;
   JournalQueue& queue_;
   StateDir& state_;
@@ -78,6 +90,14 @@ class RecordWriter {
   std::unordered_map<base::Uuid, std::int64_t, base::UuidHash> open_;  // REQUESTs without a terminal record, and their indices.
   std::set<std::int64_t> open_indices_;
   std::vector<PendingPtr> late_;  // Durable REQUESTs that are still to be closed.
+  std::string refused_state_;     // How the database refused this batch last …
+  int refused_times_ = 0;         // … and how often in a row.
+  PendingPtr original_;           // What the group under way, a single record of ours, stands in for; else null.
+  absl::Status original_why_;     // Why that was refused.
+  std::map<base::Uuid, Aside> aside_;  // Terminal records by request, that are tried again at each heartbeat.
+  std::int64_t settled_ = 0;           // Terminal records with companions that were stored …
+  std::int64_t settled_before_ = 0;    // … before the batch under way.
+  TimePoint heartbeat_{};              // When the next one is due.
   bool troubled_ = false;
   bool abandoned_ = false;  // A batch was given up at the end; its fate is not known here.
   std::int64_t partitions_day_ = 0;

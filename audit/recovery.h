@@ -29,7 +29,8 @@ struct OpenRequest {
 // Gives the companions (usage, ledger) of the ABORT that closes `open`. `end` comes filled in: reason, tokens (input and output as of
 // the last durable SEGMENT; no SEGMENT: nothing, for nothing went out), the pinned price; the callee sets amount_nanos and may change
 // the rest. May be called again for the same request if the database went away in between. Any journal thread; also for a REQUEST
-// that became durable after its caller was refused (reason JOURNAL_TIMEOUT, no tokens). Must not block for long: commits wait.
+// that became durable after its caller was refused (reason JOURNAL_TIMEOUT, no tokens), and for a request whose terminal record the
+// database refused (JOURNAL_REFUSED, that record's tokens). Must not block for long: commits wait.
 using SettleOpen = std::function<absl::StatusOr<std::vector<base::Companion>>(const OpenRequest& open, v1::EndBody& end)>;
 
 // A log was taken over and its open requests are closed: everything that `owner` held under an epoch below `epoch` is dead and returns

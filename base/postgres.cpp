@@ -239,8 +239,10 @@ bool PqxxSession::broken() const {
 }
 
 void PqxxSession::Cancel() {
-  // Through a session of its own, because libpq's own request to cancel has no deadline.
+  // Through a session of its own, because libpq's own request to cancel has no deadline. As logged in: a role that this session took later
+  // may not cancel what belongs to the login.
   PostgresOptions options = options_;
+  options.role.clear();
   options.statement_timeout = std::chrono::milliseconds(1000);
   auto helper = Session::Connect(options);
   absl::Status asked = helper.status();

@@ -59,6 +59,9 @@ class Rows {
 // Blobs after all other parameters travel in Postgres's binary form: as they are for bytea, and any other type may be given so.
 using Params = std::vector<Value>;
 
+// The SQLSTATE that Postgres answered with, for whoever must tell errors of one code apart; empty if the status is not of that kind.
+std::string SqlStateOf(const absl::Status& status);
+
 // One array parameter of `type` ("int8", "bytea", "uuid", "text"), for unnest($1::type[]).
 Value ArrayOf(const std::vector<Value>& items);
 

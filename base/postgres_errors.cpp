@@ -9,10 +9,14 @@
 
 #include <fmt/format.h>
 
+#include "base/postgres.h"
+
 namespace tollgate::base {
 namespace {
 
 using absl::StatusCode;
+
+constexpr char kSqlState[] = "tollgate.sqlstate";
 
 struct CodeRow {
   std::string_view prefix;
@@ -32,6 +36,7 @@ constexpr std::array kCodes = {
     CodeRow{"40003", StatusCode::kUnknown, "whether it was committed is not known"},
     CodeRow{"40", StatusCode::kAborted, "another transaction was in the way; try again"},
     CodeRow{"42501", StatusCode::kPermissionDenied, "this database role may not do that"},
+    CodeRow{"53100", StatusCode::kUnavailable, "Postgres's disk is full; make room on it"},
     CodeRow{"53300", StatusCode::kUnavailable, "all of Postgres's connections are taken"},
     CodeRow{"53", StatusCode::kUnavailable, "Postgres is out of disk or memory"},
     CodeRow{"55P03", StatusCode::kAborted, "another transaction holds the lock; try again"},
@@ -68,7 +73,14 @@ absl::Status SqlError(std::string_view purpose, std::string_view sqlstate, std::
   std::string message = fmt::format("{}: {} (SQLSTATE {})", purpose, known ? row->meaning : "Postgres refused the statement",
                                     sqlstate.empty() ? "unknown" : sqlstate);
   if (MayShow(sqlstate)) message += fmt::format(": {}", FirstLine(text));
-  return MakeStatus(known ? row->code : StatusCode::kInternal, message);
+  absl::Status status = MakeStatus(known ? row->code : StatusCode::kInternal, message);
+  if (!sqlstate.empty()) status.SetPayload(kSqlState, absl::Cord(std::string(sqlstate)));
+  return status;
+}
+
+std::string SqlStateOf(const absl::Status& status) {
+  const auto state = status.GetPayload(kSqlState);
+  return state ? std::string(*state) : std::string();
 }
 
 absl::Status ConnectError(std::string_view text) {

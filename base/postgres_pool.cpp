@@ -1,10 +1,13 @@
 // Worker threads that each hold one session, and one thread that answers jobs which waited too long, so that a caller is answered also
 // when every session is stuck in a statement. All jobs wait equally long, so the front of the queue is always the oldest.
 //
+// Stop asks again and again, because a cancellation that arrives between two statements of a job is lost.
+//
 // A worker connects at once and again after each break, waiting 50 ms, then twice as long, up to 2 s, between attempts.
 // Tested by tests/base/postgres_pool_test.cpp.
 #include <algorithm>
 #include <deque>
+#include <set>
 #include <thread>
 
 #include <fmt/format.h>
@@ -19,6 +22,7 @@ namespace {
 using Time = std::chrono::steady_clock::time_point;
 constexpr std::chrono::milliseconds kBackoffMin{50};
 constexpr std::chrono::milliseconds kBackoffMax{2000};
+constexpr std::chrono::milliseconds kCancelAgain{50};
 
 }  // namespace
 
@@ -35,6 +39,11 @@ struct SessionPool::Impl {
   }
 
   ~Impl() {
+    Refuse();
+    for (auto& thread : threads) thread.join();
+  }
+
+  void Refuse() {
     std::deque<Waiting> left;
     {
       Lock lock(mu);
@@ -43,7 +52,21 @@ struct SessionPool::Impl {
     }
     changed.notify_all();
     for (auto& waiting : left) waiting.job(Cancelled("the program is stopping"));
-    for (auto& thread : threads) thread.join();
+  }
+
+  void Stop(std::chrono::milliseconds patience) {
+    const Time give_up = std::chrono::steady_clock::now() + patience;
+    Refuse();
+    while (std::chrono::steady_clock::now() < give_up) {
+      std::vector<std::shared_ptr<Session>> under_way;
+      {
+        Lock lock(mu);
+        under_way.assign(busy.begin(), busy.end());
+      }
+      for (const auto& session : under_way) session->Cancel();
+      Lock lock(mu);
+      if (changed.wait_for(lock.native(), kCancelAgain, [this]() REQUIRES(mu) { return busy.empty(); })) return;
+    }
   }
 
   absl::Status Submit(Job job) {
@@ -61,7 +84,7 @@ struct SessionPool::Impl {
 
   // One session's life: connect, serve jobs until it breaks, again.
   void Work() {
-    std::unique_ptr<Session> session;
+    std::shared_ptr<Session> session;
     auto backoff = kBackoffMin;
     while (true) {
       if (session == nullptr || session->broken()) {
@@ -72,18 +95,22 @@ struct SessionPool::Impl {
       Job job;
       {
         Lock lock(mu);
-        changed.wait(lock.native(), [&] { return stopping || !queue.empty(); });
+        changed.wait(lock.native(), [this]() REQUIRES(mu) { return stopping || !queue.empty(); });
         if (stopping) return;
         if (session->broken()) continue;
         job = std::move(queue.front().job);
         queue.pop_front();
+        busy.insert(session);
       }
       job(session.get());
+      Lock lock(mu);
+      busy.erase(session);
+      if (stopping) changed.notify_all();
     }
   }
 
   // False when the pool stops.
-  bool Reconnect(std::unique_ptr<Session>& session, std::chrono::milliseconds& backoff) {
+  bool Reconnect(std::shared_ptr<Session>& session, std::chrono::milliseconds& backoff) {
     auto made = Session::Connect(options.postgres);
     Lock lock(mu);
     if (stopping) return false;
@@ -96,7 +123,7 @@ struct SessionPool::Impl {
     }
     if (last_failure != made.status()) Warn("base", "{}; trying again until it answers", Message(made.status()));
     last_failure = made.status();
-    changed.wait_for(lock.native(), backoff, [&] { return stopping; });
+    changed.wait_for(lock.native(), backoff, [this]() REQUIRES(mu) { return stopping; });
     backoff = std::min(backoff * 2, kBackoffMax);
     return !stopping;
   }
@@ -105,12 +132,12 @@ struct SessionPool::Impl {
     Lock lock(mu);
     while (!stopping) {
       if (queue.empty()) {
-        changed.wait(lock.native(), [&] { return stopping || !queue.empty(); });
+        changed.wait(lock.native(), [this]() REQUIRES(mu) { return stopping || !queue.empty(); });
         continue;
       }
       const Time first = queue.front().answer_by;
       if (std::chrono::steady_clock::now() < first) {
-        changed.wait_until(lock.native(), first, [&] { return stopping; });
+        changed.wait_until(lock.native(), first, [this]() REQUIRES(mu) { return stopping; });
         continue;
       }
       const Job job = std::move(queue.front().job);
@@ -122,7 +149,7 @@ struct SessionPool::Impl {
     }
   }
 
-  absl::Status WaitedTooLong() const {
+  absl::Status WaitedTooLong() const REQUIRES(mu) {
     if (!last_failure.ok()) return last_failure.code() == absl::StatusCode::kUnavailable ? last_failure : Unavailable(Message(last_failure));
     return Unavailable(fmt::format("Postgres cannot be reached in time: no session was free for {} ms; it is overloaded or does not answer; try again",
                                    options.queue_timeout.count()));
@@ -132,6 +159,7 @@ struct SessionPool::Impl {
   Mutex mu;
   std::condition_variable changed;
   std::deque<Waiting> queue GUARDED_BY(mu);
+  std::set<std::shared_ptr<Session>> busy GUARDED_BY(mu);  // Shared with Stop alone, so that it may cancel outside of the lock.
   bool stopping GUARDED_BY(mu) = false;
   absl::Status last_failure GUARDED_BY(mu);  // Of connecting; OK while sessions can be made.
   std::vector<std::thread> threads;
@@ -139,6 +167,8 @@ struct SessionPool::Impl {
 
 SessionPool::SessionPool(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 SessionPool::~SessionPool() = default;
+
+void SessionPool::Stop(std::chrono::milliseconds patience) { impl_->Stop(patience); }
 
 absl::Status SessionPool::Submit(Job job) { return impl_->Submit(std::move(job)); }
 

@@ -28,6 +28,10 @@ class SessionPool {
   // Runs `body` on a pool thread and waits. Not from I/O threads.
   absl::Status RunAndWait(const std::function<absl::Status(Session&)>& body);
 
+  // Ends the pool's work for good: CANCELLED for what is queued or comes later, and the server is asked to end the statements under way
+  // (UNAVAILABLE), until no job runs or `patience` is over; a server that does not answer may take two seconds longer. Any thread.
+  void Stop(std::chrono::milliseconds patience);
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

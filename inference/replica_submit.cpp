@@ -188,7 +188,7 @@ void Replica::StopAdmission() {
 
 bool Replica::WaitIdle(std::chrono::milliseconds limit) {
   base::Lock lock(mu_);
-  return idle_cv_.wait_for(lock.native(), limit, [this] { return inside_ == 0; });
+  return idle_cv_.wait_for(lock.native(), limit, [this]() REQUIRES(mu_) { return inside_ == 0; });
 }
 
 void Replica::Stop() {

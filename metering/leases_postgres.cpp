@@ -124,7 +124,7 @@ bool PostgresLeases::Impl::PauseUntil(std::chrono::steady_clock::time_point dead
   base::Lock lock(mu);
   const auto until = std::chrono::steady_clock::now() + kRetry;
   if (stopping || until >= deadline) return false;
-  changed.wait_until(lock.native(), until, [&] { return stopping; });
+  changed.wait_until(lock.native(), until, [&]() REQUIRES(mu) { return stopping; });
   return !stopping;
 }
 
@@ -171,7 +171,7 @@ void PostgresLeases::Impl::Loop() {
     bool stop = false;
     {
       base::Lock lock(mu);
-      changed.wait(lock.native(), [&] { return stopping || !jobs.empty(); });
+      changed.wait(lock.native(), [&]() REQUIRES(mu) { return stopping || !jobs.empty(); });
       if (jobs.empty()) return;
       job = std::move(jobs.front());
       jobs.pop_front();

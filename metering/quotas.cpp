@@ -114,7 +114,7 @@ Quotas::~Quotas() {
   Run(after);
   if (core_->ticker.joinable()) core_->ticker.join();
   base::Lock lock(core_->mu);
-  core_->changed.wait(lock.native(), [&] { return !core_->in_flight; });
+  core_->changed.wait(lock.native(), [&]() REQUIRES(core_->mu) { return !core_->in_flight; });
 }
 
 void Quotas::SetRules(std::shared_ptr<const QuotaRules> rules) {
@@ -241,7 +241,7 @@ void Quotas::StartTicking() {
     while (true) {
       core->Tick();
       base::Lock wait(core->mu);
-      core->stop.wait_for(wait.native(), core->options.tick, [&] { return !core->ticking; });
+      core->stop.wait_for(wait.native(), core->options.tick, [&]() REQUIRES(core->mu) { return !core->ticking; });
       if (!core->ticking) return;
     }
   });
@@ -268,7 +268,7 @@ void Quotas::Close(std::chrono::milliseconds wait) {
   }
   Run(after);
   base::Lock lock(core_->mu);
-  core_->changed.wait_for(lock.native(), wait, [&] { return (!core_->in_flight && core_->Idle()) || core_->fenced; });
+  core_->changed.wait_for(lock.native(), wait, [&]() REQUIRES(core_->mu) { return (!core_->in_flight && core_->Idle()) || core_->fenced; });
 }
 
 }  // namespace tollgate::metering

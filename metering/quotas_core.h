@@ -21,42 +21,45 @@ namespace tollgate::metering {
 struct Quotas::Core {
   Core(const base::Clock& c, Leases& l, QuotaOptions o) : clock(c), leases(l), options(o) {}
 
-  // quotas_spend.cpp. All REQUIRE mu.
-  base::WallTime DatabaseTime(base::MonoTime now) const { return db_time + std::chrono::floor<std::chrono::microseconds>(now - db_at); }
-  bool Exhausted(const Bucket& b, base::MonoTime now) const;
-  absl::Status Refusal(const Bucket& b, base::MonoTime now, std::int64_t need) const;
-  std::optional<absl::Status> CannotSpend(base::MonoTime now) const;
-  Bucket* Current(RuleState& state, base::WallTime wall, base::MonoTime now);
-  void Retire(RuleState& state);
-  void Queue(Bucket& b, BucketQueue& on);
+  // quotas_spend.cpp.
+  base::WallTime DatabaseTime(base::MonoTime now) const REQUIRES(mu) {
+    return db_time + std::chrono::floor<std::chrono::microseconds>(now - db_at);
+  }
+  bool Exhausted(const Bucket& b, base::MonoTime now) const REQUIRES(mu);
+  absl::Status Refusal(const Bucket& b, base::MonoTime now, std::int64_t need) const REQUIRES(mu);
+  std::optional<absl::Status> CannotSpend(base::MonoTime now) const REQUIRES(mu);
+  Bucket* Current(RuleState& state, base::WallTime wall, base::MonoTime now) REQUIRES(mu);
+  void Retire(RuleState& state) REQUIRES(mu);
+  void Queue(Bucket& b, BucketQueue& on) REQUIRES(mu);
   void Unqueue(Bucket& b);
-  bool Idle() const { return soon.empty() && later.empty(); }
-  void Draw(Bucket& b, std::int64_t n);
-  void Resolve(Admission::Impl& admission);
+  bool Idle() const REQUIRES(mu) { return soon.empty() && later.empty(); }
+  void Draw(Bucket& b, std::int64_t n) REQUIRES(mu);
+  void Resolve(Admission::Impl& admission) REQUIRES(mu);
   Few<RuleState*> RulesOf(std::span<const Scope> scopes, Admission::Impl& admission) const;  // REQUIRES rules_mu, not mu.
-  absl::StatusOr<Admission> Admit(std::shared_ptr<Admission::Impl> impl, const Few<RuleState*>& rules, base::MonoTime now);
-  Few<Want> WantsOf(const Admission::Impl& admission, std::int64_t least, base::MonoTime now);
-  Reservation Take(const std::shared_ptr<Admission::Impl>& admission, const Few<Want>& wants, std::int64_t input, std::int64_t output);
-  void GiveFragment(Bucket& b, std::int64_t least, base::MonoTime now);
+  absl::StatusOr<Admission> Admit(std::shared_ptr<Admission::Impl> impl, const Few<RuleState*>& rules, base::MonoTime now) REQUIRES(mu);
+  Few<Want> WantsOf(const Admission::Impl& admission, std::int64_t least, base::MonoTime now) REQUIRES(mu);
+  Reservation Take(const std::shared_ptr<Admission::Impl>& admission, const Few<Want>& wants, std::int64_t input, std::int64_t output)
+      REQUIRES(mu);
+  void GiveFragment(Bucket& b, std::int64_t least, base::MonoTime now) REQUIRES(mu);
   bool TryReserve(const std::shared_ptr<Admission::Impl>& admission, std::int64_t input, std::int64_t output, base::MonoTime now,
-                  absl::StatusOr<Reservation>* result);
-  bool TryExtend(Reservation::Impl& reservation, std::int64_t want, base::MonoTime now, absl::StatusOr<Extension>* result);
-  void Finish(Reservation::Impl& reservation, Reservation::State state, std::int64_t used);
-  void DropAdmission(Admission::Impl& admission);
-  void CloseUnits(Admission::Impl& admission);
+                  absl::StatusOr<Reservation>* result) REQUIRES(mu);
+  bool TryExtend(Reservation::Impl& reservation, std::int64_t want, base::MonoTime now, absl::StatusOr<Extension>* result) REQUIRES(mu);
+  void Finish(Reservation::Impl& reservation, Reservation::State state, std::int64_t used) REQUIRES(mu);
+  void DropAdmission(Admission::Impl& admission) REQUIRES(mu);
+  void CloseUnits(Admission::Impl& admission) REQUIRES(mu);
 
-  // quotas_lease.cpp. All but OnReply and Tick REQUIRE mu.
-  void Wait(Waiter waiter, base::MonoTime now, After& after);
-  void RunWaiters(base::MonoTime now, After& after);
-  void FailWaiters(const std::function<bool(const Waiter&)>& which, const absl::Status& status, After& after);
-  void StartExchange(base::MonoTime now, bool renew, After& after);
-  LeaseAsk AskFor(Bucket& b, base::MonoTime now);
-  void Apply(Bucket& b, const LeaseState& state, base::MonoTime now);
+  // quotas_lease.cpp.
+  void Wait(Waiter waiter, base::MonoTime now, After& after) REQUIRES(mu);
+  void RunWaiters(base::MonoTime now, After& after) REQUIRES(mu);
+  void FailWaiters(const std::function<bool(const Waiter&)>& which, const absl::Status& status, After& after) REQUIRES(mu);
+  void StartExchange(base::MonoTime now, bool renew, After& after) REQUIRES(mu);
+  LeaseAsk AskFor(Bucket& b, base::MonoTime now) REQUIRES(mu);
+  void Apply(Bucket& b, const LeaseState& state, base::MonoTime now) REQUIRES(mu);
   void OnReply(base::MonoTime sent, absl::StatusOr<LeaseReply> reply);
-  void Sweep(base::MonoTime now);
-  void SweepOne(Bucket& b, base::MonoTime now);
-  void Erase(Bucket& b);
-  void SwapRules(const QuotaRules& rules, base::MonoTime now);
+  void Sweep(base::MonoTime now) REQUIRES(mu);
+  void SweepOne(Bucket& b, base::MonoTime now) REQUIRES(mu);
+  void Erase(Bucket& b) REQUIRES(mu);
+  void SwapRules(const QuotaRules& rules, base::MonoTime now) REQUIRES(mu);
   void Tick();
 
   const base::Clock& clock;

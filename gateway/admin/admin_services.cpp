@@ -21,6 +21,8 @@
 namespace tollgate::admin {
 namespace {
 
+constexpr std::chrono::milliseconds kInterruptPatience{1000};
+
 using Context = ::grpc::CallbackServerContext;
 using Reactor = ::grpc::ServerUnaryReactor;
 
@@ -236,13 +238,21 @@ struct AdminServices::Impl {
   AuditService audit{counter};
   UsageService usage{counter};
   SystemService system{counter};
+  std::jthread interrupting;
 };
 
 AdminServices::AdminServices(AdminOptions options, AdminCollaborators collaborators)
     : impl_(std::make_unique<Impl>(options, std::move(collaborators))) {}
 AdminServices::~AdminServices() = default;
 
-void AdminServices::Stop() { impl_->desk.stopping = true; }
+void AdminServices::Stop() {
+  impl_->desk.stopping = true;
+  // On a thread of its own: a Postgres that does not answer must not hold up the drain.
+  impl_->interrupting = std::jthread([impl = impl_.get()] {
+    impl->verify_pool.Stop(kInterruptPatience);
+    impl->usage_pool.Stop(kInterruptPatience);
+  });
+}
 
 std::vector<std::pair<std::string_view, grpc::Service*>> AdminServices::services() {
   return {{"tollgate.v1.Directory", &impl_->directory},

@@ -51,8 +51,8 @@ class AdminServices {
   AdminServices(AdminOptions options, AdminCollaborators collaborators);
   ~AdminServices();  // After the server that they were mounted on.
 
-  // Ends long work (verifying, reconciling) at its next step with UNAVAILABLE, and keeps more from starting. Before the server's Shutdown,
-  // which waits for running calls. Any thread.
+  // Ends long work (verifying, reconciling, reporting) with UNAVAILABLE, interrupting the statement under way, and keeps more from
+  // starting. Returns at once. Before the server's Shutdown, which waits for running calls. Any thread, once.
   void Stop();
 
   // Full name and service, for GrpcServer::AddService before it starts. Owned here.

@@ -158,10 +158,9 @@ absl::Status ShowRecord(const Caller& caller, const v1::ShowRecordRequest& reque
 
 absl::Status VerifyLogs(const Caller& caller, const v1::VerifyLogRequest& request, v1::VerifyLogReply& reply) {
   TG_RETURN_IF_ERROR(caller.Need(Permission::kVerifyAudit, true));
-  return caller.desk().verify.RunAndWait([&](base::Session& session) -> absl::Status {
+  return caller.RunLong(caller.desk().verify, [&](base::Session& session) -> absl::Status {
     audit::VerifyOptions options;
     options.keep_going = [&caller] { return caller.KeepGoing(); };
-    TG_RETURN_IF_ERROR(caller.KeepGoing());
     std::vector<std::int32_t> logs;
     if (request.has_log_id()) {
       logs.push_back(request.log_id());

@@ -41,6 +41,15 @@ absl::Status Caller::KeepGoing() const {
   return absl::OkStatus();
 }
 
+absl::Status Caller::RunLong(base::SessionPool& sessions, const std::function<absl::Status(base::Session&)>& work) const {
+  const absl::Status done = sessions.RunAndWait([&](base::Session& session) -> absl::Status {
+    TG_RETURN_IF_ERROR(KeepGoing());
+    return work(session);
+  });
+  if (!done.ok()) TG_RETURN_IF_ERROR(KeepGoing());
+  return done;
+}
+
 absl::Status Caller::Need(identity::Permission permission, bool installation) const {
   const identity::Reach least = installation ? identity::Reach::kInstallation : identity::Reach::kOrg;
   if (ReachOf(permission) >= least) return absl::OkStatus();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -32,6 +33,8 @@ class Caller {
 
   // For long work to ask between its steps: CANCELLED once the call is, UNAVAILABLE once the services stop.
   absl::Status KeepGoing() const;
+  // Runs long work on a session, and waits. When the services stop, its statement is interrupted, and the answer is KeepGoing's.
+  absl::Status RunLong(base::SessionPool& sessions, const std::function<absl::Status(base::Session&)>& work) const;
 
   Desk& desk() const { return *desk_; }
   const directory::Snapshot& snapshot() const { return *who_.snapshot; }

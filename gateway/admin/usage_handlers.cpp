@@ -103,7 +103,8 @@ absl::Status ReportUsage(const Caller& caller, const v1::UsageReportRequest& req
     TG_ASSIGN(rows, metering::UsageReport(session, GroupOf(request.group_by()), filter));
     return absl::OkStatus();
   };
-  TG_RETURN_IF_ERROR(caller.desk().usage.RunAndWait([&](base::Session& session) { return session.InTransaction("report usage", report); }));
+  TG_RETURN_IF_ERROR(
+      caller.RunLong(caller.desk().usage, [&](base::Session& session) { return session.InTransaction("report usage", report); }));
   for (const metering::ReportRow& row : rows) *reply.add_lines() = Describe(caller, request.group_by(), row);
   reply.set_from_us(base::ToMicros(period.from));
   reply.set_to_us(base::ToMicros(period.to));
@@ -114,8 +115,7 @@ absl::Status ReconcileUsage(const Caller& caller, const v1::ReconcileRequest& re
   TG_RETURN_IF_ERROR(caller.Need(identity::Permission::kReconcile, true));
   TG_ASSIGN(const Period period, PeriodOf(caller, request.from_us(), request.to_us()));
   metering::Reconciliation found;
-  TG_RETURN_IF_ERROR(caller.desk().verify.RunAndWait([&](base::Session& session) -> absl::Status {
-    TG_RETURN_IF_ERROR(caller.KeepGoing());
+  TG_RETURN_IF_ERROR(caller.RunLong(caller.desk().verify, [&](base::Session& session) -> absl::Status {
     TG_ASSIGN(found, metering::Reconcile(session, period.from, period.to, [&caller] { return caller.KeepGoing(); }));
     return absl::OkStatus();
   }));

@@ -31,7 +31,7 @@ void Workers::Loop() {
     std::function<void()> job;
     {
       base::Lock lock(mu_);
-      ready_.wait(lock.native(), [this] { return stopping_ || !queue_.empty(); });
+      ready_.wait(lock.native(), [this]() REQUIRES(mu_) { return stopping_ || !queue_.empty(); });
       if (queue_.empty()) return;
       job = std::move(queue_.front());
       queue_.pop_front();

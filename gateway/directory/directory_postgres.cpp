@@ -61,7 +61,7 @@ void PostgresDirectory::Impl::Loop() {
     last = status;
     ++rounds;
     changed.notify_all();
-    changed.wait_for(lock.native(), options.poll_interval, [this] { return poked || stopping; });
+    changed.wait_for(lock.native(), options.poll_interval, [this]() REQUIRES(mu) { return poked || stopping; });
     poked = false;
     if (stopping) return;
   }
@@ -127,7 +127,9 @@ absl::StatusOr<std::unique_ptr<PostgresDirectory>> PostgresDirectory::Open(Direc
   std::unique_ptr<PostgresDirectory> directory(new PostgresDirectory(std::move(impl)));
   base::Lock lock(i.mu);
   // A cause that waiting cannot mend ends the start at once.
-  const auto settled = [&i] { return i.in_force != nullptr || (i.rounds > 0 && !i.last.ok() && !absl::IsUnavailable(i.last)); };
+  const auto settled = [&i]() REQUIRES(i.mu) {
+    return i.in_force != nullptr || (i.rounds > 0 && !i.last.ok() && !absl::IsUnavailable(i.last));
+  };
   i.changed.wait_for(lock.native(), i.options.first_load_max, settled);
   if (i.in_force == nullptr) {
     const absl::Status why = i.last;
@@ -181,8 +183,9 @@ void PostgresDirectory::Poke() {
 absl::Status PostgresDirectory::WaitFor(std::int64_t version, std::chrono::milliseconds at_most) {
   Poke();
   base::Lock lock(impl_->mu);
-  const bool there =
-      impl_->changed.wait_for(lock.native(), at_most, [&] { return impl_->in_force != nullptr && impl_->in_force->version() >= version; });
+  const bool there = impl_->changed.wait_for(lock.native(), at_most, [&]() REQUIRES(impl_->mu) {
+    return impl_->in_force != nullptr && impl_->in_force->version() >= version;
+  });
   if (there) return absl::OkStatus();
   return base::DeadlineExceeded("the change is stored, but this instance has not taken it up yet");
 }

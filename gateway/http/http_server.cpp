@@ -87,7 +87,7 @@ struct HttpServer::Impl {
   // True when no session is left.
   bool AwaitEmpty(std::chrono::steady_clock::time_point until) {
     base::Lock lock(table->mu);
-    return table->changed.wait_until(lock.native(), until, [this] { return table->sessions.empty(); });
+    return table->changed.wait_until(lock.native(), until, [this]() REQUIRES(table->mu) { return table->sessions.empty(); });
   }
 
   const HttpOptions options;

@@ -1,4 +1,5 @@
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <atomic>
 #include <future>
@@ -187,6 +188,12 @@ TEST_CASE_METHOD(AuditFixture, "Open refuses what would break its promises, and 
   SECTION("a role that may do everything") {
     options.role = "";
     words = "use tollgate_writer";
+  }
+  SECTION("a role that may change what is written") {
+    const std::string right = GENERATE("UPDATE ON audit.record", "UPDATE (kind) ON audit.record", "DELETE ON audit.record_default",
+                                       "TRUNCATE ON audit.record");
+    Do("GRANT " + right + " TO tollgate_writer");
+    words = "revoke UPDATE, DELETE and TRUNCATE";
   }
   SECTION("no schema") {
     options.postgres_url = cluster.NewDatabase();

@@ -1,4 +1,5 @@
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <atomic>
 #include <future>
@@ -91,6 +92,35 @@ TEST_CASE_METHOD(
   CHECK(VerifyLog(*As("tollgate_verifier"), claim.head.log_id)->good);
   CHECK(journal->stats().adopted_logs == 1);
   CHECK(journal->stats().recovered_requests == 2);
+}
+
+TEST_CASE_METHOD(Dead, "An open request whose usage the database refuses is closed without, and all others with theirs") {
+  const std::string state = GENERATE("23514", "XX000");
+  CAPTURE(state);
+  std::vector<base::RequestId> requests;
+  std::vector<Entry> written;
+  for (int i = 0; i < 9; ++i) {
+    requests.push_back(base::RequestId::New());
+    written.push_back(Make(v1::RECORD_KIND_REQUEST, requests.back()));
+    written.push_back(Segment(requests.back(), 1, 4));
+  }
+  Wrote(std::move(written));
+  Do("CREATE FUNCTION test.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.request_id = '" + requests[5].ToString() +
+     "' THEN RAISE EXCEPTION 'no' USING ERRCODE = '" + state + "'; END IF; RETURN NEW; END $$; " +
+     "CREATE TRIGGER fail BEFORE INSERT ON test.note FOR EACH ROW EXECUTE FUNCTION test.fail()");
+  JournalOptions options = Quick("b");
+  options.recovery.settle = [&](const OpenRequest& open, v1::EndBody& end) -> absl::StatusOr<std::vector<base::Companion>> {
+    return std::vector<base::Companion>{Note(base::RequestId(*base::Uuid::FromBytes(open.request.request_id())), end.tokens().output())};
+  };
+  auto journal = Open(options);
+  Await("SELECT count(*) FROM audit.log_head WHERE released", 1);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    INFO(i);
+    CHECK(AbortOf(requests[i]).end().reason() == "RECOVERED");
+    CHECK(AbortOf(requests[i]).end().tokens().output() == (i == 5 ? 0 : 4));
+  }
+  CHECK(Int("SELECT sum(amount) FROM test.note") == 32);
+  CHECK(Int("SELECT count(*) FROM audit.log_head WHERE open_from = next_index") == 2);
 }
 
 TEST_CASE_METHOD(Dead, "A takeover that fails half-way is done again; each request still gets one terminal record") {

@@ -2,6 +2,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include "base/postgres.h"
 #include "base/postgres_errors.h"
 
 using namespace tollgate::base;
@@ -49,6 +50,15 @@ TEST_CASE("A failed connection says what to mend and never where it went") {
   CHECK(status.code() == row.code);
   CHECK(Message(status).find(row.says) != std::string::npos);
   for (const char* hidden : {"secret", "/tmp", "10.0.0.1", "5432", "socket"}) CHECK(Message(status).find(hidden) == std::string::npos);
+}
+
+TEST_CASE("An error of Postgres tells its SQLSTATE to who asks, through annotations too, and nothing else does") {
+  CHECK(SqlStateOf(SqlError("store", "54000", "ERROR:  no")) == "54000");
+  CHECK(SqlStateOf(Annotate(SqlError("store", "XX000", ""), "journal")) == "XX000");
+  CHECK(SqlStateOf(SqlError("store", "", "")) == "");
+  CHECK(SqlStateOf(BrokenError("store", true)) == "");
+  CHECK(SqlStateOf(absl::OkStatus()) == "");
+  CHECK(Message(SqlError("store", "53100", "")).find("disk is full; make room") != std::string::npos);
 }
 
 TEST_CASE("Only a statement that reads leaves nothing in doubt") {

@@ -111,3 +111,32 @@ TEST_CASE_METHOD(Fixture, "What still waits when the pool ends is CANCELLED, and
   CHECK(finished);
   CHECK(waiting.get_future().get().code() == absl::StatusCode::kCancelled);
 }
+
+TEST_CASE_METHOD(Fixture, "Stop has the server end what runs, statement by statement, and takes nothing more") {
+  SessionPool::Options options = Options(2);
+  options.postgres.statement_timeout = std::chrono::seconds(600);
+  options.postgres.role = "pg_monitor";  // May not itself cancel what its login runs.
+  SessionPool pool(options);
+  std::promise<void> started[2];
+  std::promise<absl::Status> ended[2], waiting;
+  for (int i = 0; i < 2; ++i) {
+    REQUIRE(pool.Submit([&, i](absl::StatusOr<Session*> session) {
+      REQUIRE(session.ok());
+      started[i].set_value();
+      absl::Status first = (*session)->Run("sleep", "SELECT pg_sleep(600)").status();
+      // The second job does not give up at its first failure.
+      if (i == 1) first = (*session)->Run("sleep", "SELECT pg_sleep(600)").status();
+      ended[i].set_value(first);
+    }).ok());
+  }
+  for (auto& job : started) job.get_future().wait();
+  REQUIRE(pool.Submit([&](absl::StatusOr<Session*> session) { waiting.set_value(session.status()); }).ok());
+  pool.Stop(std::chrono::seconds(60));
+  CHECK(waiting.get_future().get().code() == absl::StatusCode::kCancelled);
+  for (auto& job : ended) {
+    auto result = job.get_future();
+    REQUIRE(result.wait_for(std::chrono::seconds(0)) == std::future_status::ready);
+    CHECK(result.get().code() == absl::StatusCode::kUnavailable);
+  }
+  CHECK(pool.RunAndWait(Select).code() == absl::StatusCode::kCancelled);
+}

@@ -318,3 +318,26 @@ TEST_CASE("SIGTERM under load ends with every record written") {
   CHECK(CheckAcknowledged(admin, books, load.answers()) == "");
   world.FinalChecks();
 }
+
+TEST_CASE("SIGTERM interrupts a verification that stands in one long statement") {
+  World world;
+  REQUIRE(world.installation.Sql()
+              ->RunScript("make reading slow",
+                          "CREATE POLICY slow ON audit.record AS RESTRICTIVE FOR SELECT TO tollgate_verifier "
+                          "USING ((SELECT true FROM pg_sleep(600)))")
+              .ok());
+  Finished verifying;
+  std::jthread asking([&] {
+    const std::string admin = fmt::format("127.0.0.1:{}", world.gateway->admin_port());
+    verifying = RunTollgate({"--admin", admin, "--key", world.installation.owner_key(), "audit", "verify"}, milliseconds(60'000));
+  });
+  Books books(world.installation);
+  REQUIRE(Eventually([&] { return books.Count("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == 1; }));
+  const auto began = std::chrono::steady_clock::now();
+  CHECK(world.gateway->Stop() == 0);
+  WARN(fmt::format("ended after {:.1f} s", std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count()));
+  asking.join();
+  CHECK(verifying.code != 0);
+  INFO(verifying.out << verifying.err);
+  CHECK((verifying.out + verifying.err).find("shutting down") != std::string::npos);
+}

@@ -1,8 +1,9 @@
-// Postgres frozen, then killed, in the middle of load: refusals within the deadline that say what to do, no word of output meanwhile, and
-// service again by itself, with nothing lost that was told.
+// Postgres frozen, killed, or its disk full, in the middle of load: refusals within the deadline that say what to do, no word of output
+// meanwhile, and service again by itself, with nothing lost that was told.
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <optional>
@@ -13,6 +14,7 @@
 #include "tests/e2e/support/admin.h"
 #include "tests/e2e/support/ask.h"
 #include "tests/e2e/support/books.h"
+#include "tests/e2e/support/http_client.h"
 #include "tests/e2e/support/table_lock.h"
 
 namespace {
@@ -26,6 +28,12 @@ using Clock = std::chrono::steady_clock;
 constexpr milliseconds kAppendTimeout{1500};
 // What a caller may be kept waiting: for its lease, its key and its record, each at most about the timeout, on a machine that is busy.
 constexpr milliseconds kPatience{8000};
+
+// What Postgres answers when it can write no more records.
+constexpr char kFillDisk[] =
+    "CREATE FUNCTION audit.disk_full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'could not extend file' "
+    "USING ERRCODE = 'disk_full'; END $$; "
+    "CREATE TRIGGER disk_full BEFORE INSERT ON audit.record FOR EACH ROW EXECUTE FUNCTION audit.disk_full()";
 
 struct Timed {
   Answer answer;
@@ -119,10 +127,10 @@ int OutputsBetween(const std::vector<Clock::time_point>& outputs, Clock::time_po
 
 }  // namespace
 
-TEST_CASE("Postgres gone or frozen under load: no output without a record, plain refusals, and service again unaided") {
-  enum class Fault { kStop, kKill, kLockRecords, kLockKeys };
-  const Fault fault = GENERATE(Fault::kStop, Fault::kKill, Fault::kLockRecords, Fault::kLockKeys);
-  const char* names[] = {"SIGSTOP", "kill -9", "records locked", "keys locked"};
+TEST_CASE("Postgres gone, frozen or full under load: no output without a record, plain refusals, and service again unaided") {
+  enum class Fault { kStop, kKill, kLockRecords, kLockKeys, kDiskFull };
+  const Fault fault = GENERATE(Fault::kStop, Fault::kKill, Fault::kLockRecords, Fault::kLockKeys, Fault::kDiskFull);
+  const char* names[] = {"SIGSTOP", "kill -9", "records locked", "keys locked", "disk full"};
   const std::string name = names[static_cast<int>(fault)];
   CAPTURE(name);
   Installation installation;
@@ -140,6 +148,7 @@ TEST_CASE("Postgres gone or frozen under load: no output without a record, plain
 
   base::PostgresOptions patient = cluster.Options(installation.main_url());
   patient.statement_timeout = std::chrono::seconds(120);
+  patient.lock_timeout = std::chrono::seconds(60);
   REQUIRE((*base::Session::Connect(patient))->Run("leave little to recover", "CHECKPOINT").ok());
   Watchers watchers(ports, key);
   const auto start = Clock::now();
@@ -149,14 +158,19 @@ TEST_CASE("Postgres gone or frozen under load: no output without a record, plain
   if (fault == Fault::kKill) cluster.Kill9();
   if (fault == Fault::kLockRecords) lock.emplace(installation, "audit.record");
   if (fault == Fault::kLockKeys) lock.emplace(installation, "keys.request");
+  if (fault == Fault::kDiskFull) REQUIRE((*base::Session::Connect(patient))->RunScript("fill the disk", kFillDisk).ok());
   const auto away = Clock::now();
   std::this_thread::sleep_for(milliseconds(5000));
   const bool was_ready = gateway->Ready();
   const auto back = Clock::now();
   if (fault == Fault::kStop) cluster.SigCont();
   if (fault == Fault::kKill) cluster.Start();
+  if (fault == Fault::kDiskFull) {
+    CHECK(Get(gateway->probes_port(), "/readyz").body.find("disk is full; make room") != std::string::npos);
+    REQUIRE((*base::Session::Connect(patient))->RunScript("make room", "DROP FUNCTION audit.disk_full CASCADE").ok());
+  }
   lock.reset();
-  if (fault == Fault::kStop || fault == Fault::kKill) CHECK_FALSE(was_ready);
+  if (fault == Fault::kStop || fault == Fault::kKill || fault == Fault::kDiskFull) CHECK_FALSE(was_ready);
   CHECK(Eventually([&] { return watchers.DoneSince(back) > 20; }, milliseconds(30'000)));
   const auto recovered = Clock::now();
   watchers.Stop();
@@ -184,4 +198,50 @@ TEST_CASE("Postgres gone or frozen under load: no output without a record, plain
   CHECK(gateway->Stop() == 0);
   CHECK(books.CheckBalances() == "");
   CHECK(books.Check() == "");
+}
+
+TEST_CASE("The end of a request that Postgres will not take holds nobody up, and what it used is billed all the same") {
+  const bool usage_too = GENERATE(false, true);
+  CAPTURE(usage_too);
+  Installation installation;
+  const auto gateway = std::make_unique<Gateway>(installation, InstanceOptions{.extra = {{"journal.append_timeout_ms", "1500"}}});
+  Admin admin(*gateway, installation.owner_key());
+  const std::string good = MakeCompany(admin).key;
+  const std::string bad = admin.MakeKey("red", "app", "unlucky").secret();
+  admin.SetQuota(ScopeOf("red"), v1::QUOTA_METER_TOKENS, v1::QUOTA_WINDOW_MONTH, 500'000'000);
+  const Ports ports = PortsOf(*gateway);
+  REQUIRE(Eventually([&] { return Ask(ports, Surface::kHttpPlain, {.key = bad, .prompt = "hello"}).done; }));
+  // Something in Postgres fails whenever a FINAL, or a usage row, of that key comes.
+  const std::string fault = usage_too ? "ON metering.usage FOR EACH ROW WHEN (NEW.key_id = '{}')"
+                                      : "ON audit.record FOR EACH ROW WHEN (NEW.kind = 4 AND NEW.key_id = '{}')";
+  const auto sql = installation.Sql();
+  const std::string key_id =
+      sql->Run("whose", "SELECT key_id FROM audit.record WHERE kind = 4 ORDER BY leaf_index DESC LIMIT 1")->Text(0, 0);
+  REQUIRE(sql->RunScript("break",
+                         "CREATE FUNCTION audit.broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = "
+                         "'internal_error'; END $$; CREATE TRIGGER broken BEFORE INSERT " +
+                             fmt::format(fmt::runtime(fault), key_id) + " EXECUTE FUNCTION audit.broken()")
+              .ok());
+  std::vector<Answer> answers;
+  for (const Surface surface : kSurfaces) {
+    const Answer unlucky = Ask(ports, surface, {.key = bad, .prompt = "!tokens 40"});
+    CHECK_FALSE(unlucky.done);
+    answers.push_back(unlucky);
+    answers.push_back(Ask(ports, surface, {.key = good, .prompt = "hello"}));
+    CHECK(answers.back().done);
+  }
+  Books books(installation);
+  CHECK(Eventually([&] { return books.Open() == 0; }, milliseconds(20'000)));
+  const auto reasons = books.Reasons();
+  CHECK(std::count(reasons.begin(), reasons.end(), "JOURNAL_REFUSED") == 4);
+  const std::string used = fmt::format("SELECT sum(output_tokens)::int8 FROM metering.usage WHERE key_id = '{}'", key_id);
+  CHECK((books.Count(used) > 160) != usage_too);
+  CHECK(CheckAcknowledged(admin, books, answers) == "");
+  CHECK(Reconcile(*gateway, installation.owner_key()) == "");
+  CHECK(gateway->Ready());
+  CHECK(gateway->Stop() == 0);
+  if (!usage_too) {
+    CHECK(books.Check() == "");
+    CHECK(books.CheckBalances() == "");
+  }
 }

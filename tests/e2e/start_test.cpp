@@ -122,3 +122,16 @@ TEST_CASE("Two instances never share a state folder, and the first is unharmed")
   const std::string key = MakeCompany(admin).key;
   CHECK(Eventually([&] { return Ask(PortsOf(first), Surface::kGrpcStream, {.key = key, .prompt = "hello"}).done; }));
 }
+
+TEST_CASE("Starting, serving and stopping ask Postgres for nothing that they may not do") {
+  Installation installation;
+  const std::size_t before = installation.cluster().Log().size();
+  Gateway gateway(installation);
+  Admin admin(gateway, installation.owner_key());
+  const std::string key = MakeCompany(admin).key;
+  REQUIRE(Eventually([&] { return Ask(PortsOf(gateway), Surface::kHttpPlain, {.key = key, .prompt = "hello"}).done; }));
+  CHECK(gateway.Stop() == 0);
+  const std::string log = installation.cluster().Log().substr(before);
+  INFO(log);
+  CHECK(log.find("ERROR") == std::string::npos);
+}

@@ -55,9 +55,13 @@ pid_t Spawn(const std::vector<std::string>& command, const std::string& log) {
   ::_exit(127);
 }
 
+std::string TextOf(const std::string& file) {
+  std::ifstream in(file);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
 [[noreturn]] void Fail(const std::string& what, const std::string& log) {
-  std::ifstream in(log);
-  const std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  const std::string text = TextOf(log);
   base::Die(__FILE__, __LINE__, fmt::format("{}; the end of its log:\n{}", what, text.substr(text.size() - std::min<std::size_t>(text.size(), 2000))));
 }
 
@@ -136,6 +140,8 @@ void PostgresCluster::Kill9() {
     while (::kill(pid, 0) == 0 && fs::exists(fmt::format("/proc/{}/exe", pid))) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
 }
+
+std::string PostgresCluster::Log() const { return TextOf(dir_.File("log")); }
 
 void PostgresCluster::SigStop() { Signal(SIGSTOP); }
 void PostgresCluster::SigCont() { Signal(SIGCONT); }

@@ -37,6 +37,7 @@ class PostgresCluster {
   void SigStop();  // The same processes freeze …
   void SigCont();  // … and go on.
   bool running() const { return pid_ > 0; }
+  std::string Log() const;  // What the server has written to its log so far.
 
  private:
   std::string UrlOf(const std::string& database) const;

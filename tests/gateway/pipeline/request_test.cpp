@@ -250,6 +250,20 @@ TEST_CASE("Without a durable record nothing is routed and nothing is released") 
   world.CheckBooks();
 }
 
+TEST_CASE("A terminal record that the database refuses spends what was used of the quota, and no more") {
+  test::World world;
+  const auto probe = world.Chat(world.Ask("!tokens 50"));
+  const std::int64_t used = ReplyOf(probe).end.usage().input() + 50;
+  world.SetQuota("tokens", "month", 2 * used);
+  world.journal.SetFault([](const audit::Entry& entry) {
+    return entry.record.kind() == v1::RECORD_KIND_FINAL ? base::Unavailable("the audit database refuses this record") : absl::OkStatus();
+  });
+  CHECK(std::get<Failure>(world.Chat(world.Ask("!tokens 50"))).status.code() == absl::StatusCode::kUnavailable);
+  world.journal.SetFault({});
+  CHECK(ReplyOf(world.Chat(world.Ask("!tokens 50"))).end.usage().output() == 50);
+  CHECK(ReasonOf(std::get<Failure>(world.Chat(world.Ask("!tokens 50"))).status) == "QUOTA_SPENT");
+}
+
 TEST_CASE("An engine that fails ends the request as broken, and the books agree") {
   test::World world;
   const auto outcome = world.Chat(world.Ask("!say one two\n!fail"));

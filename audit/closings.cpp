@@ -1,0 +1,82 @@
+// All are the ABORT that a recovery would write, with another reason: a request that ends without its own terminal record ends in one way,
+// whoever writes it. Tested by tests/audit/journal_refused_test.cpp.
+#include "audit/closings.h"
+
+#include "audit/open_requests.h"
+
+namespace tollgate::audit {
+namespace {
+
+v1::Record RecordOf(const Pending& pending) {
+  v1::Record record;
+  TG_CHECK(record.ParseFromString(pending.row.message), "a record that was serialised here does not parse");
+  return record;
+}
+
+}  // namespace
+
+absl::StatusOr<PendingPtr> Closings::Late(const Pending& request) const {
+  OpenRequest open;
+  open.position = request.position;
+  open.request = RecordOf(request);
+  const auto mono_us = std::chrono::duration_cast<std::chrono::microseconds>(clock_.Mono().time_since_epoch()).count();
+  Entry entry;
+  entry.record = RecoveredAbort(open, base::ToMicros(clock_.Wall()), mono_us);
+  entry.record.mutable_end()->set_reason("JOURNAL_TIMEOUT");
+  return Close(open, std::move(entry));
+}
+
+absl::StatusOr<PendingPtr> Closings::Settled(const Pending& refused, v1::Record request, Position position) const {
+  const v1::Record was = RecordOf(refused);
+  OpenRequest open;
+  open.position = position;
+  open.request = std::move(request);
+  open.attempt = was.attempt();
+  open.output_tokens = was.end().tokens().output();
+  open.delivered_bytes = was.end().delivered_bytes();
+  Entry entry;
+  entry.record = RecoveredAbort(open, was.wall_us(), was.mono_us());
+  v1::EndBody& end = *entry.record.mutable_end();
+  end.set_reason("JOURNAL_REFUSED");
+  *end.mutable_tokens() = was.end().tokens();
+  return Close(open, std::move(entry));
+}
+
+absl::StatusOr<PendingPtr> Closings::Close(const OpenRequest& open, Entry entry) const {
+  entry.record.mutable_end()->set_recovered(false);
+  if (settle_) {
+    TG_ASSIGN(entry.companions, settle_(open, *entry.record.mutable_end()));
+  }
+  return Own(std::move(entry));
+}
+
+PendingPtr Closings::Plain(const Pending& refused) const {
+  const v1::Record was = RecordOf(refused);
+  Entry entry;
+  v1::Record& record = entry.record;
+  record.set_kind(v1::RECORD_KIND_ABORT);
+  record.set_request_id(was.request_id());
+  record.set_attempt(1);
+  record.set_org_id(was.org_id());
+  record.set_team_id(was.team_id());
+  record.set_project_id(was.project_id());
+  record.set_key_id(was.key_id());
+  record.set_end_user_hmac(was.end_user_hmac());
+  record.mutable_end()->set_reason("JOURNAL_REFUSED");
+  record.mutable_end()->set_delivered_bytes(was.end().delivered_bytes());
+  record.mutable_end()->mutable_tokens();
+  return Own(std::move(entry));
+}
+
+PendingPtr Closings::Own(Entry entry) const {
+  auto row = Encode(std::move(entry), clock_);
+  TG_CHECK(row.ok(), "the journal's own record cannot be stored");
+  auto pending = std::make_shared<Pending>();
+  pending->row = *std::move(row);
+  pending->bytes = pending->row.bytes();
+  pending->enqueued = std::chrono::steady_clock::now();
+  pending->deadline = Journal::kNoDeadline;
+  return pending;
+}
+
+}  // namespace tollgate::audit
