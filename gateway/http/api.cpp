@@ -224,6 +224,11 @@ async::Awaitable<void> Api::Handle(Exchange& exchange) {
 async::Awaitable<void> Api::Chat(Exchange& exchange) {
   const pipeline::Caller caller = CallerOf(exchange);
   Answer answer(exchange, caller);
+  // The key comes first: a stranger costs no parsing and learns nothing of what a request must look like.
+  if (const auto refusal = chat_.Refuses(caller)) {
+    co_await answer.Fail(*refusal);
+    co_return;
+  }
   if (const absl::Status type = CheckContentType(exchange); !type.ok()) {
     const ErrorReply error = PlainError(415, "unsupported_media_type", base::Message(type));
     co_await answer.Fail(error);
