@@ -90,7 +90,7 @@ absl::Status FilterByNames(const Caller& caller, const v1::ListRecordsRequest& r
 
 absl::StatusOr<base::RequestId> RequestOf(const std::string& text) {
   const auto id = base::Uuid::Parse(text);
-  if (!id.ok()) return base::InvalidArgument("request_id: use the UUID that came as x-request-id");
+  if (!id.ok()) return base::InvalidArgument("request_id: use the UUID that came with the answer");
   return base::RequestId(*id);
 }
 
