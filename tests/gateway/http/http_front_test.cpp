@@ -223,6 +223,11 @@ TEST_CASE("The key comes before the body: a stranger learns nothing of what a re
     CHECK(response.status == 401);
     CHECK(response.body == R"({"error":{"message":"no valid key","type":"invalid_request_error","param":null,"code":"invalid_api_key"}})");
   }
+  RawClient client(f.front->port());  // Nobody waits for a body that is only announced.
+  client.Send("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\nExpect: 100-continue\r\n\r\n");
+  RawResponse response = client.Read();
+  CHECK(response.status == 401);
+  CHECK(response.headers["connection"] == "close");
   CHECK(f.chat.last().request.model().empty());
 }
 
