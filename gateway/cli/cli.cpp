@@ -57,7 +57,7 @@ void AddGlobals(CLI::App& app, Globals& globals) {
 std::unique_ptr<CLI::App> MakeApp(Context& context) {
   auto app = std::make_unique<CLI::App>(kAbout, "tollgate");
   app->set_help_flag("-h,--help", "Say what this does, with examples");
-  app->set_version_flag("--version", "tollgate " + context.programs.version);
+  app->set_version_flag("--version", "tollgate " + context.programs.version, "Say which version this is");
   app->formatter(std::make_shared<Help>());
   app->require_subcommand(1);
   app->fallthrough();
@@ -74,7 +74,7 @@ std::unique_ptr<CLI::App> MakeApp(Context& context) {
   AddUsageCommands(*app, context);
   AddModelCommands(*app, context);
   AddChatCommand(*app, context);
-  Teach(*app, "",
+  Teach(*app, "Each command says more: tollgate COMMAND --help.",
         {"tollgate dev                              # a whole sample company with a real model, on this machine",
          "tollgate demo                             # the whole story against it, step by step", "tollgate chat \"Why is the sky blue?\"",
          "tollgate audit list --since 1h            # what was asked and answered, on record",

@@ -79,7 +79,7 @@ void Check(Context& context, Options options) {
   Table table({"rule", "does", "what"});
   for (const auto& rule : reply->rules()) table.Add({rule.id(), rule.action(), rule.summary()});
   context.Print(table.Text("no rules: everything is allowed"));
-  context.Print(fmt::format("good: {} rules\n", reply->rules_size()));
+  context.Print(fmt::format("good: {} rule{}\n", reply->rules_size(), reply->rules_size() == 1 ? "" : "s"));
 }
 
 std::string Outcome(const v1::PolicyOutcome& outcome, std::string_view direction, const std::string& used) {
@@ -113,6 +113,8 @@ void Test(Context& context, const Options& options) {
 
 void PrintStored(Context& context, const v1::StoredPolicy& policy) {
   if (context.globals.json) return context.PrintJson(policy);
+  if (policy.version() == 0)
+    return context.Print(fmt::format("policy {} of {} is out of force (record {})\n", policy.name(), policy.org(), policy.record()));
   const std::string force =
       policy.version_in_force() == 0 ? "none is in force" : fmt::format("version {} is in force", policy.version_in_force());
   context.Print(fmt::format("policy {} of {}: version {} stored, {} (record {})\n", policy.name(), policy.org(), policy.version(), force,

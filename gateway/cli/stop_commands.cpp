@@ -122,7 +122,7 @@ std::shared_ptr<Options> AddKind(CLI::App& group, const char* kind, const std::s
 void AddStopCommands(CLI::App& app, Context& context) {
   auto* group =
       app.add_subcommand("stop", "Emergency stop: refuse new requests and end running ones within a second")->require_subcommand(1);
-  Teach(*group, "",
+  Teach(*group, "The same words with --lift let it run again. What is refused meanwhile is told the reason.",
         {"tollgate stop everything --reason \"incident 12\"", "tollgate stop model smollm2 --lift --reason \"cleared\"",
          "tollgate stop list"});
   AddKind(*group, "everything", "All requests of the whole installation", nullptr, "everything", [&context](const Options& options) {

@@ -39,6 +39,13 @@ class FakeDirectory final : public v1::Directory::Service {
     reply->mutable_key()->set_public_id("abcdefgh");
     return grpc::Status::OK;
   }
+  grpc::Status ListKeys(grpc::ServerContext*, const v1::ListKeysRequest*, v1::ListKeysReply* reply) override {
+    auto& key = *reply->add_keys();
+    key.set_public_id("abcdefgh");
+    key.set_team("search");
+    key.set_project("web");
+    return grpc::Status::OK;
+  }
   grpc::Status SetQuota(grpc::ServerContext*, const v1::SetQuotaRequest* request, v1::Quota* reply) override {
     set_quota = *request;
     *reply->mutable_scope() = request->scope();
@@ -76,6 +83,12 @@ class FakePolicy final : public v1::Policy::Service {
   grpc::Status Put(grpc::ServerContext*, const v1::PutPolicyRequest* request, v1::StoredPolicy* reply) override {
     put = *request;
     reply->set_version(3);
+    return grpc::Status::OK;
+  }
+  grpc::Status Activate(grpc::ServerContext*, const v1::ActivatePolicyRequest* request, v1::StoredPolicy* reply) override {
+    reply->set_name(request->name());
+    reply->set_version(request->version());
+    reply->set_version_in_force(request->version());
     return grpc::Status::OK;
   }
   v1::CheckPolicyRequest check;

@@ -48,6 +48,9 @@ TEST_CASE("Limits are set on the scope that is named, and shown with those above
   const Result shown = server.Run({"quota", "show", "--project", "search/web"});
   CHECK_THAT(shown.out, ContainsSubstring("acme/search/web") && ContainsSubstring("acme/search  ") && !ContainsSubstring("support"));
   CHECK_THAT(server.Run({"quota", "list"}).out, ContainsSubstring("support"));
+  CHECK(server.Run({"quota", "show", "--key-id", "abcdefgh"}).out == shown.out);  // A key of search/web.
+  CHECK_THAT(server.Run({"quota", "show", "--key-id", "zzzzzzzz"}).err, ContainsSubstring("there is no key zzzzzzzz in force"));
+  CHECK_THAT(server.Run({"quota", "show", "--project", "search/we"}).err, ContainsSubstring("there is no project search/we"));
 }
 
 TEST_CASE("A refusal is told with its reason, its rules and when to try again") {
@@ -103,6 +106,8 @@ TEST_CASE("Policies are read from a file or standard input; a blocked text is ex
   CHECK(server.policy.put.name() == "tg-cli-policy");
   CHECK(server.policy.put.store_only());
   std::filesystem::remove(file);
+  CHECK_THAT(server.Run({"policy", "activate", "acme", "3"}).out, ContainsSubstring("version 3 is in force"));
+  CHECK_THAT(server.Run({"policy", "activate", "acme", "0"}).out, ContainsSubstring("policy acme of  is out of force"));
   CHECK(server.Run({"policy", "test", "--input", "secret"}).code == kRefused);
   CHECK(server.policy.check.messages(0).parts(0) == "secret");
   CHECK(server.Run({"policy", "test", "--output", "x", "--project", "search/web"}).code == kDone);
