@@ -105,12 +105,12 @@ std::vector<std::string> CommandsOf(const CLI::App* app) {
   return names;
 }
 
-// The options that may stand behind a command: its own and those of the whole program.
+// The options that may stand behind a command, its own and those of the whole program, without their dashes.
 std::vector<std::string> OptionsOf(const CLI::App* app) {
   std::vector<std::string> names;
   for (; app != nullptr; app = app->get_parent()) {
     for (const CLI::Option* option : app->get_options()) {
-      for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+      names.insert(names.end(), option->get_lnames().begin(), option->get_lnames().end());
     }
   }
   return names;
@@ -127,8 +127,8 @@ std::string FaultOf(const CLI::App* root, const CLI::App* at, const CLI::ParseEr
   const std::vector<std::string> commands = CommandsOf(at);
   const std::vector<std::string> left = root->remaining(true);  // What no command and no option took.
   for (const std::string& word : left) {
-    if (!word.starts_with('-')) continue;
-    const std::string hint = DidYouMean(word, OptionsOf(at), "");
+    if (!word.starts_with('-') || word.find_first_not_of('-') == std::string::npos) continue;
+    const std::string hint = DidYouMean(word.substr(word.find_first_not_of('-')), OptionsOf(at), "--");
     return fmt::format("there is no option {}{}", word, hint.empty() ? "" : "; " + hint);
   }
   if (commands.empty()) return left.empty() ? error.what() : fmt::format("\"{}\" is one word too many", left.front());

@@ -81,6 +81,10 @@ int ExitCodeOf(const grpc::Status& status) {
 
 std::optional<Line> Open(Context& context, Listener listener) {
   const Target target = FindTarget(context.globals, listener);
+  if (target.address.find(':') == std::string::npos) {
+    context.Fail(kUsage, fmt::format("\"{}\" (from {}) is no address; write HOST:PORT", target.address, target.from));
+    return std::nullopt;
+  }
   auto channel = Connect(target, std::chrono::seconds(5));
   if (!channel.ok()) {
     context.Fail(kUnavailable, base::Message(channel.status()));
