@@ -39,7 +39,7 @@ constexpr Pair kRemedies[] = {
     {"MODEL_NOT_FOUND", "see those that you may use: tollgate models list"},
     {"MODEL_NOT_GRANTED", "an administrator can grant it: tollgate models grant MODEL --team TEAM (tollgate models grants lists what is)"}};
 
-constexpr std::string_view kCodes[] = {"INVALID_ARGUMENT", "NOT_FOUND",   "ALREADY_EXISTS",      "PERMISSION_DENIED",
+constexpr std::string_view kCodes[] = {"INVALID_ARGUMENT", "NOT_FOUND",    "ALREADY_EXISTS",      "PERMISSION_DENIED",
                                        "UNAUTHENTICATED",  "OUT_OF_RANGE", "FAILED_PRECONDITION", "INVALID_REQUEST"};
 
 // "top_p: must be …" and "messages[0].content: is …" by the name of the option.

@@ -49,8 +49,8 @@ void AddDemo(CLI::App& app, Context& context) {
     RunProgram(context, context.programs.demo, *o);
   });
   Teach(*demo,
-        "Uses the `tollgate dev` that runs, or starts one for the time being. Exit code 0 only if every step did what it says; if one did not,\n"
-        "what somebody left in its way is named, with the command that takes it back.",
+        "Uses the `tollgate dev` that runs, or starts one for the time being. Exit code 0 only if every step did what it says;\n"
+        "if one did not, what somebody left in its way is named, with the command that takes it back.",
         {"tollgate demo"});
 }
 }  // namespace

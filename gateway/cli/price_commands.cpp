@@ -63,8 +63,9 @@ void List(Context& context, const Options& options) {
     table.Add({std::to_string(price.version()), price.model(), ShowTime(price.effective_from_us()), price.input_per_1000(),
                price.cached_input_per_1000(), price.output_per_1000(), price.currency()});
   }
-  context.Print(table.Text(fmt::format("no price: requests are refused until the model has one; tollgate prices set {} --input 0.10 --output 0.40",
-                                       options.model.empty() ? "MODEL" : options.model)));
+  context.Print(
+      table.Text(fmt::format("no price: requests are refused until the model has one; tollgate prices set {} --input 0.10 --output 0.40",
+                             options.model.empty() ? "MODEL" : options.model)));
 }
 }  // namespace
 

@@ -80,7 +80,8 @@ std::optional<v1::ScopeRef> Find(Context& context, const ScopeOptions& options) 
       scope->set_project(key.project());
       return scope;
     }
-    return context.Fail(kRefused, fmt::format("there is no key {} in force; see those there are: tollgate key list", scope->key())), std::nullopt;
+    return context.Fail(kRefused, fmt::format("there is no key {} in force; see those there are: tollgate key list", scope->key())),
+           std::nullopt;
   }
   v1::ListProjectsRequest request;  // Of an unknown team: a refusal, in the server's words.
   request.set_org(scope->org());
@@ -91,7 +92,8 @@ std::optional<v1::ScopeRef> Find(Context& context, const ScopeOptions& options) 
   for (const v1::Project& project : projects->projects()) {
     if (project.name() == scope->project()) return scope;
   }
-  return context.Fail(kRefused, fmt::format("there is no project {}/{}; see those there are: tollgate project list", scope->team(), scope->project())),
+  return context.Fail(kRefused, fmt::format("there is no project {}/{}; see those there are: tollgate project list", scope->team(),
+                                            scope->project())),
          std::nullopt;
 }
 

@@ -90,9 +90,10 @@ void Act(Context& context, const v1::StopTarget& target, const Options& options)
                               stop.in_force() ? "is stopped" : "may run again", stop.record()));
   }
   if (options.lift || target.model().empty()) return;
-  WarnUnlessServed(context, *line, target.model(),
-                   fmt::format("the stop stays for one that may come. If the name is wrong: tollgate stop model {} --lift --reason \"wrong name\"",
-                               target.model()));
+  WarnUnlessServed(
+      context, *line, target.model(),
+      fmt::format("the stop stays for one that may come. If the name is wrong: tollgate stop model {} --lift --reason \"wrong name\"",
+                  target.model()));
 }
 
 void List(Context& context) {

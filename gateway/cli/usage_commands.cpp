@@ -134,8 +134,9 @@ void AddUsageCommands(CLI::App& app, Context& context) {
   report_options->scope.AddTo(*report, "whose usage is asked for");
   report->add_option("--model", report_options->model, "Only this model");
   report->callback([&context, report_options] { Report(context, *report_options); });
-  Teach(*report, "",
-        {"tollgate usage report --by team", "tollgate usage report --by day --project search/web --from 2026-11-01 --to 2026-12-01 --json"});
+  Teach(
+      *report, "",
+      {"tollgate usage report --by team", "tollgate usage report --by day --project search/web --from 2026-11-01 --to 2026-12-01 --json"});
 
   auto* reconcile = group->add_subcommand("reconcile", "Prove that records, usage and ledger agree, to the token");
   const auto reconcile_options = std::make_shared<Options>();

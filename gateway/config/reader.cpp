@@ -190,7 +190,8 @@ bool Reader::ReadSecret(std::string& text, const std::string& path) {
     }
   }
   if (IsPostgresUrl(text)) return true;
-  return Complain(path, fmt::format("{} holds no URL of a Postgres database; write one such as {}, and nothing else", where, kSampleUrl)), false;
+  return Complain(path, fmt::format("{} holds no URL of a Postgres database; write one such as {}, and nothing else", where, kSampleUrl)),
+         false;
 }
 
 std::string Reader::Resolve(const std::string& file) const {
@@ -199,7 +200,9 @@ std::string Reader::Resolve(const std::string& file) const {
 }
 
 bool Reader::CheckFile(const std::string& file, const std::string& path, FileKind kind) {
-  const auto complain = [&](const std::string& what) { return Complain(path, fmt::format("{} names {}, which {}", path, file, what)), false; };
+  const auto complain = [&](const std::string& what) {
+    return Complain(path, fmt::format("{} names {}, which {}", path, file, what)), false;
+  };
   struct stat info {};
   if (::stat(file.c_str(), &info) != 0) {
     std::string remedy = "correct the path";

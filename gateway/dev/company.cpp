@@ -114,7 +114,8 @@ class Maker {
       const std::size_t slash = limit.find('/');
       const std::string window = slash == std::string::npos ? "none" : limit.substr(slash + 1);
       TG_RETURN_IF_ERROR(
-          changes_.SetQuota(actor_, ScopeNames{kOrg, quota.team, quota.project, ""}, limit.substr(0, slash), window, quota.amount).status());
+          changes_.SetQuota(actor_, ScopeNames{kOrg, quota.team, quota.project, ""}, limit.substr(0, slash), window, quota.amount)
+              .status());
     }
     return absl::OkStatus();
   }

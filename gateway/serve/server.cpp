@@ -19,9 +19,9 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr milliseconds kLookInterval{500};    // How often RunUntilSignal looks at the journal's health.
-constexpr milliseconds kEndPatience{5000};    // For requests that were told to end.
-constexpr milliseconds kSignalInterval{100};  // How often a drain looks for a second signal.
+constexpr milliseconds kLookInterval{500};     // How often RunUntilSignal looks at the journal's health.
+constexpr milliseconds kEndPatience{5000};     // For requests that were told to end.
+constexpr milliseconds kSignalInterval{100};   // How often a drain looks for a second signal.
 constexpr milliseconds kQuotasPatience{5000};  // For the database's clock, which names the windows of quotas.
 
 void SetDiagnostics(const tollgate::v1::Config::Diagnostics& config) {

@@ -131,7 +131,8 @@ TEST_CASE("SIGTERM is answered: how many requests are under way, and when all is
   Admin admin(gateway, installation.owner_key());
   const std::string key = MakeCompany(admin).key;
   REQUIRE(Eventually([&] { return Ask(PortsOf(gateway), Surface::kHttpPlain, {.key = key, .prompt = "hello"}).done; }));
-  auto running = std::async(std::launch::async, [&] { return Ask(PortsOf(gateway), Surface::kGrpcStream, {.key = key, .prompt = "!hang"}); });
+  auto running =
+      std::async(std::launch::async, [&] { return Ask(PortsOf(gateway), Surface::kGrpcStream, {.key = key, .prompt = "!hang"}); });
   REQUIRE(Eventually([&] { return gateway.Metrics().find("tollgate_requests_running 1") != std::string::npos; }));
   gateway.process().Signal(SIGTERM);
   CHECK(gateway.process().WaitForErr("draining: 1 requests are under way", milliseconds(20'000)));

@@ -147,7 +147,8 @@ TEST_CASE("A misspelt name does not look like success") {
   CHECK(team.out.empty());
   CHECK_THAT(server.Run({"stop", "project", "search/we", "--reason", "r"}).err, ContainsSubstring("\n  projects of the team: web\n"));
   CHECK_THAT(server.Run({"stop", "org", "acm", "--reason", "r"}).err, ContainsSubstring("\n  orgs: acme\n"));
-  CHECK_THAT(server.Run({"stop", "team", "serch", "--lift", "--reason", "r"}).err, ContainsSubstring("see what is stopped: tollgate stop list"));
+  CHECK_THAT(server.Run({"stop", "team", "serch", "--lift", "--reason", "r"}).err,
+             ContainsSubstring("see what is stopped: tollgate stop list"));
 }
 
 TEST_CASE("A list of prices that is empty says how to set one") {

@@ -216,9 +216,9 @@ TEST_CASE("Models are listed and found, also by an encoded name") {
 TEST_CASE("The key comes before the body: a stranger learns nothing of what a request must look like") {
   Fixture f;
   f.chat.RefuseAll(base::WithDetail(base::Unauthenticated("no valid key"), {.reason = "INVALID_API_KEY", .may_retry = false}));
-  for (const std::string& request : {Request("POST", kChat, "{"), Request("POST", kChat), Request("POST", kChat, kUnary),
-                                     Request("POST", kChat, R"({"model":1})"), Request("POST", kChat, kUnary, "Content-Type: text/plain\r\n"),
-                                     Request("POST", kChat, std::string(100'000, '['))}) {
+  for (const std::string& request :
+       {Request("POST", kChat, "{"), Request("POST", kChat), Request("POST", kChat, kUnary), Request("POST", kChat, R"({"model":1})"),
+        Request("POST", kChat, kUnary, "Content-Type: text/plain\r\n"), Request("POST", kChat, std::string(100'000, '['))}) {
     const RawResponse response = f.Ask(request);
     CHECK(response.status == 401);
     CHECK(response.body == R"({"error":{"message":"no valid key","type":"invalid_request_error","param":null,"code":"invalid_api_key"}})");
