@@ -118,7 +118,7 @@ void Server::Drain() {
   if (parts.pool) parts.pool->Drain(steady_clock::now());
   if (parts.quotas) parts.quotas->Close(milliseconds(1000));
   if (parts.journal) parts.journal->Stop();
-  base::Info("serve", "drained: every request has ended, and what is to be recorded is");
+  if (parts.pipeline) base::Info("serve", "drained: every request has ended");  // What could not be written, the journal has told.
 }
 
 absl::Status Server::RunUntilSignal() {
