@@ -101,7 +101,8 @@ absl::StatusOr<v1::PinnedPrice> PriceBook::PriceAt(std::string_view model, base:
   }
   if (price == nullptr) {
     return base::WithDetail(
-        base::FailedPrecondition(fmt::format("model {} has no price in force; set one: tollgate prices set {}", model, model)),
+        base::FailedPrecondition(
+            fmt::format("model {} has no price in force; set one: tollgate prices set {} --input 0.10 --output 0.40", model, model)),
         {.reason = "MODEL_UNPRICED", .param = "model", .may_retry = false});
   }
   v1::PinnedPrice pinned;

@@ -79,18 +79,18 @@ absl::Status FilterByNames(const Caller& caller, const v1::ListRecordsRequest& r
   for (const directory::Team& team : in.teams) {
     if (team.name == request.team()) filter.team = team.id;
   }
-  if (!filter.team.has_value()) return base::NotFound("there is no such team in the org");
+  if (!filter.team.has_value()) return NoSuch("team", in.org.name, request.team());
   if (request.project().empty()) return absl::OkStatus();
   for (const directory::Project& project : in.projects) {
     if (project.team == *filter.team && project.name == request.project()) filter.project = project.id;
   }
-  if (!filter.project.has_value()) return base::NotFound("there is no such project in the team");
+  if (!filter.project.has_value()) return NoSuch("project", in.org.name + "/" + request.team(), request.project());
   return absl::OkStatus();
 }
 
 absl::StatusOr<base::RequestId> RequestOf(const std::string& text) {
   const auto id = base::Uuid::Parse(text);
-  if (!id.ok()) return base::InvalidArgument("request_id: use the UUID that came as x-request-id");
+  if (!id.ok()) return base::InvalidArgument("request_id: use the UUID that came with the answer");
   return base::RequestId(*id);
 }
 

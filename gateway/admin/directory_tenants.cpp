@@ -5,6 +5,7 @@
 #include "gateway/admin/describe.h"
 #include "gateway/admin/handlers.h"
 #include "gateway/admin/page.h"
+#include "gateway/admin/text.h"
 #include "gateway/directory/names.h"
 
 namespace tollgate::admin {
@@ -23,7 +24,7 @@ absl::StatusOr<const directory::Team*> TeamOf(const Shard& shard, const std::str
   for (const directory::Team& team : shard.teams) {
     if (team.name == name) return &team;
   }
-  return base::NotFound("there is no such team in the org");
+  return NoSuch("team", shard.org.name, name);
 }
 
 // The key's project by names.

@@ -195,7 +195,7 @@ absl::Status ShowPolicy(const Caller& caller, const v1::ShowPolicyRequest& reque
     if (wanted != 0 && row->Int("policy_version") != wanted) continue;
     if (found == nullptr || found->Int("policy_version") < row->Int("policy_version")) found = row.get();
   }
-  if (found == nullptr) return base::NotFound("there is no such policy or version; list them with Policy.List");
+  if (found == nullptr) return base::NotFound("there is no such policy or version; see what there is: tollgate policy list");
   reply = DescribePolicy(*found, shard->org.name, in_force, true);
   return absl::OkStatus();
 }

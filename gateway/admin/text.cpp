@@ -15,6 +15,11 @@ absl::Status CheckText(std::string_view what, std::string_view text, std::size_t
   return base::InvalidArgument(fmt::format("{}: use at most {} bytes of UTF-8 without control characters", what, bytes_max));
 }
 
+absl::Status NoSuch(std::string_view what, std::string_view within, std::string_view name) {
+  TG_RETURN_IF_ERROR(CheckText(what, name, 63));
+  return base::NotFound(fmt::format("there is no {} '{}/{}'", what, within, name));
+}
+
 absl::Status CheckReason(std::string_view reason) { return CheckText("reason", reason, 500); }
 
 }  // namespace tollgate::admin

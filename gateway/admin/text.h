@@ -1,4 +1,4 @@
-// Checks on free text that comes with changes. Pure.
+// Checks on text that comes with calls. Pure.
 #pragma once
 
 #include <cstddef>
@@ -11,5 +11,8 @@ namespace tollgate::admin {
 // INVALID_ARGUMENT, naming `what`, unless it is at most `bytes_max` bytes of UTF-8 without control characters.
 absl::Status CheckText(std::string_view what, std::string_view text, std::size_t bytes_max);
 absl::Status CheckReason(std::string_view reason);  // "reason", 500 bytes.
+
+// NOT_FOUND, "there is no team 'acme/serch'", for a `name` that is not there `within` another; INVALID_ARGUMENT if it can be nobody's.
+absl::Status NoSuch(std::string_view what, std::string_view within, std::string_view name);
 
 }  // namespace tollgate::admin

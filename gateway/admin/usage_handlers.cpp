@@ -4,6 +4,7 @@
 
 #include "gateway/admin/describe.h"
 #include "gateway/admin/handlers.h"
+#include "gateway/admin/text.h"
 #include "metering/usage_postgres.h"
 
 namespace tollgate::admin {
@@ -52,12 +53,12 @@ absl::Status FilterByNames(const Caller& caller, const v1::UsageReportRequest& r
   for (const directory::Team& team : in.teams) {
     if (team.name == request.team()) filter.team = team.id.value;
   }
-  if (!filter.team.has_value()) return base::NotFound("there is no such team in the org");
+  if (!filter.team.has_value()) return NoSuch("team", in.org.name, request.team());
   if (request.project().empty()) return absl::OkStatus();
   for (const directory::Project& project : in.projects) {
     if (project.team.value == *filter.team && project.name == request.project()) filter.project = project.id.value;
   }
-  if (!filter.project.has_value()) return base::NotFound("there is no such project in the team");
+  if (!filter.project.has_value()) return NoSuch("project", in.org.name + "/" + request.team(), request.project());
   return absl::OkStatus();
 }
 

@@ -51,6 +51,8 @@ void List(Context& context, const Options& options) {
     if (!at) return;
     (request.*set)(*at);
   }
+  if (request.from_us() != 0 && request.to_us() != 0 && request.from_us() >= request.to_us())
+    return context.Fail(kUsage, fmt::format("--since {} is not before --until {}", options.since, options.until));
   request.set_page_size(std::min(options.limit, 500));
   auto reply = AskAll<Audit>(
       context, Listener::kAdmin, &Audit::Stub::List, request, [](const auto& r) { return r.records_size(); }, options.limit);
@@ -148,7 +150,9 @@ void AddList(CLI::App& group, Context& context) {
   auto* list = group.add_subcommand("list", "Records, newest first, without content");
   const auto o = std::make_shared<Options>();
   o->scope.AddTo(*list, "that is concerned");
-  list->add_option("--kind", o->kinds, "Only this kind; may be given more than once")->check(CLI::IsMember(KindWords(), CLI::ignore_case));
+  list->add_option("--kind", o->kinds, "Only this kind; may be given more than once")
+      ->check(CLI::IsMember(KindWords(), CLI::ignore_case))
+      ->allow_extra_args(false);
   list->add_option("--request", o->request_id, "Only of this request");
   list->add_option("--since", o->since, "From this time on: 24h, 2026-11-01, 2026-11-01T08:30:00Z");
   list->add_option("--until", o->until, "Until before this time");

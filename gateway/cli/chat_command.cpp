@@ -1,6 +1,5 @@
 // chat: one prompt, or a conversation when standard input is a terminal. The text goes to standard output as it comes; what is said about
-// it
-// (-v) and why it ended early go to standard error.
+// it (-v) and why it ended early go to standard error.
 //
 // Tested by tests/gateway/cli/remote_test.cpp.
 #include <istream>
@@ -10,6 +9,7 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include "base/encoding.h"
 #include "gateway/cli/remote.h"
 #include "gateway/cli/words.h"
 #include "tollgate/v1/inference.grpc.pb.h"
@@ -42,18 +42,30 @@ std::string Trailer(const grpc::ClientContext& call, const char* name) {
   return found == trailers.end() ? "" : std::string(found->second.data(), found->second.size());
 }
 
-// Says how the reply ended; a reply that policy or a quota cut is not "done".
+// What cut the reply short; empty if it came to its own end.
+std::string CutBy(const v1::ChatEnd& end, int max_tokens) {
+  if (!end.quota_reached().empty()) return "a quota ended the reply: " + end.quota_reached();
+  if (end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER) return "policy ended the reply: " + PolicyWords(end.output_policy());
+  if (end.finish_reason() != v1::FINISH_REASON_LENGTH) return "";
+  if (max_tokens > 0 && end.usage().output() >= max_tokens) return fmt::format("the reply was cut at --max-tokens {}", max_tokens);
+  return "the reply was cut: prompt and reply fill the model's context";
+}
+
+// A reply that policy or a quota cut is not "done".
+int ExitCodeOfEnd(const v1::ChatEnd& end) {
+  return end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER || !end.quota_reached().empty() ? kRefused : kDone;
+}
+
+// Says how the reply ended.
 int Ended(Context& context, const Options& options, const v1::ChatEnd& end, const std::string& id) {
-  if (end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER)
-    context.err() << fmt::format("[policy ended the reply: {}]\n", PolicyWords(end.output_policy()));
-  if (!end.quota_reached().empty()) context.err() << fmt::format("[a quota ended the reply: {}]\n", end.quota_reached());
+  if (const std::string cut = CutBy(end, options.max_tokens); !cut.empty()) context.err() << "[" << cut << "]\n";
   if (options.verbose) {
     context.err() << fmt::format(
         "request {}\ntokens  {} in, {} out, {} delivered\ninput   {}\noutput  {}\nrecord  {}/{} (tollgate audit show {})\n", id,
         end.usage().input(), end.usage().output(), end.usage().delivered(), PolicyWords(end.input_policy()),
         PolicyWords(end.output_policy()), end.record().log_id(), end.record().index(), id);
   }
-  return end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER || !end.quota_reached().empty() ? kRefused : kDone;
+  return ExitCodeOfEnd(end);
 }
 
 int Failed(Context& context, const Options& options, const grpc::Status& status, const grpc::ClientContext& call) {
@@ -65,6 +77,10 @@ int Failed(Context& context, const Options& options, const grpc::Status& status,
 
 // Asks once and prints the reply; adds it to the conversation. Returns the exit code.
 int Turn(Context& context, const Options& options, const Line& line, v1::ChatRequest& request) {
+  if (!base::IsValidUtf8(request.messages(request.messages_size() - 1).parts(0))) {
+    context.err() << "tollgate: the prompt is not UTF-8 text\n";
+    return kUsage;
+  }
   const auto stub = v1::Inference::NewStub(line.channel);
   grpc::ClientContext call;
   Prepare(call, line.key, std::max(context.globals.timeout_s, 300));
@@ -76,7 +92,7 @@ int Turn(Context& context, const Options& options, const Line& line, v1::ChatReq
     v1::ChatReply reply;
     status = stub->Chat(&call, request, &reply);
     if (!status.ok()) return Failed(context, options, status, call);
-    if (context.globals.json) return context.PrintJson(reply), kDone;
+    if (context.globals.json) return context.PrintJson(reply), ExitCodeOfEnd(reply.end());
     context.Print(reply.text());
     text = reply.text(), end = reply.end(), id = reply.id();
   } else {
@@ -171,9 +187,9 @@ void AddChatCommand(CLI::App& app, Context& context) {
       ->check(CLI::NonNegativeNumber);
   chat->add_option("--temperature", o->temperature, "0 = always the likeliest token; else 1")->check(CLI::Range(0.0, 2.0));
   chat->add_option("--top-p", o->top_p, "Only the likeliest tokens that make up this share")->check(CLI::Range(0.0, 1.0));
-  chat->add_option("--seed", o->seed, "Makes the answer repeatable");
+  chat->add_option("--seed", o->seed, "Makes the answer repeatable")->check(CLI::NonNegativeNumber);
   chat->add_option("--stop", o->stop, "Ends the output; may be given up to four times")
-      ->expected(1)
+      ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   chat->add_option("--end-user", o->end_user, "The person behind the application; only an HMAC of it is kept");
   chat->add_flag("--whole", o->whole, "Wait for the whole answer in place of a stream");

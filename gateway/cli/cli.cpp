@@ -11,6 +11,8 @@
 #include <google/protobuf/util/json_util.h>
 #include <CLI/CLI.hpp>
 
+#include "base/encoding.h"
+#include "base/nearest_word.h"
 #include "gateway/cli/context.h"
 
 namespace tollgate::cli {
@@ -55,7 +57,7 @@ void AddGlobals(CLI::App& app, Globals& globals) {
 std::unique_ptr<CLI::App> MakeApp(Context& context) {
   auto app = std::make_unique<CLI::App>(kAbout, "tollgate");
   app->set_help_flag("-h,--help", "Say what this does, with examples");
-  app->set_version_flag("--version", "tollgate " + context.programs.version);
+  app->set_version_flag("--version", "tollgate " + context.programs.version, "Say which version this is");
   app->formatter(std::make_shared<Help>());
   app->require_subcommand(1);
   app->fallthrough();
@@ -72,7 +74,7 @@ std::unique_ptr<CLI::App> MakeApp(Context& context) {
   AddUsageCommands(*app, context);
   AddModelCommands(*app, context);
   AddChatCommand(*app, context);
-  Teach(*app, "",
+  Teach(*app, "Each command says more: tollgate COMMAND --help.",
         {"tollgate dev                              # a whole sample company with a real model, on this machine",
          "tollgate demo                             # the whole story against it, step by step", "tollgate chat \"Why is the sky blue?\"",
          "tollgate audit list --since 1h            # what was asked and answered, on record",
@@ -95,6 +97,53 @@ std::string HelpOf(const CLI::App* app) {
   std::string text = app->help(parent == nullptr ? "" : FullName(parent));
   while (text.ends_with("\n\n")) text.pop_back();
   return text;
+}
+
+std::vector<std::string> CommandsOf(const CLI::App* app) {
+  std::vector<std::string> names;
+  for (const CLI::App* below : app->get_subcommands([](const CLI::App*) { return true; })) names.push_back(below->get_name());
+  return names;
+}
+
+// The options that may stand behind a command, its own and those of the whole program, without their dashes.
+std::vector<std::string> OptionsOf(const CLI::App* app) {
+  std::vector<std::string> names;
+  for (; app != nullptr; app = app->get_parent()) {
+    for (const CLI::Option* option : app->get_options()) {
+      names.insert(names.end(), option->get_lnames().begin(), option->get_lnames().end());
+    }
+  }
+  return names;
+}
+
+std::string DidYouMean(const std::string& word, const std::vector<std::string>& known, const std::string& lead) {
+  const std::vector<std::string_view> views(known.begin(), known.end());
+  const std::string_view near = base::NearestWord(word, views);
+  return near.empty() ? "" : fmt::format("did you mean `{}{}`?", lead, near);
+}
+
+// What is wrong with a line, where CLI11 says less than it knows: "a subcommand is required" for a misspelt one.
+std::string FaultOf(const CLI::App* root, const CLI::App* at, const CLI::ParseError& error) {
+  const std::vector<std::string> commands = CommandsOf(at);
+  const std::vector<std::string> left = root->remaining(true);  // What no command and no option took.
+  for (const std::string& word : left) {
+    if (!word.starts_with('-') || word.find_first_not_of('-') == std::string::npos) continue;
+    const std::string hint = DidYouMean(word.substr(word.find_first_not_of('-')), OptionsOf(at), "--");
+    return fmt::format("there is no option {}{}", word, hint.empty() ? "" : "; " + hint);
+  }
+  if (commands.empty()) return left.empty() ? error.what() : fmt::format("\"{}\" is one word too many", left.front());
+  const std::string all = fmt::format("there are {}", fmt::join(commands, ", "));
+  if (left.empty()) return fmt::format("which command of `{}`? {}", FullName(at), all);
+  const std::string hint = DidYouMean(left.front(), commands, FullName(at) + " ");
+  return fmt::format("there is no command \"{}\"; {}", left.front(), hint.empty() ? all : hint);
+}
+
+// The first example of a command's help: a whole line to start from.
+std::string ExampleOf(const CLI::App* app) {
+  const std::string& text = app->get_footer();
+  std::size_t at = text.find("Example");
+  if (at == std::string::npos || (at = text.find("\n  ", at)) == std::string::npos) return "";
+  return fmt::format("Example: {}\n", text.substr(at + 3, text.find('\n', at + 3) - at - 3));
 }
 
 void ManualOf(const CLI::App* app, std::string& out) {
@@ -127,6 +176,11 @@ void Teach(CLI::App& command, const std::string& more, const std::vector<std::st
 int Run(const std::vector<std::string>& args, const Programs& programs, const Streams& streams) {
   Context context{programs, streams, base::SystemClock()};
   const std::unique_ptr<CLI::App> app = MakeApp(context);
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    if (base::IsValidUtf8(args[i])) continue;
+    streams.err << fmt::format("tollgate: word {} of the command line is not UTF-8 text\n", i + 1);
+    return kUsage;
+  }
   std::vector<std::string> reversed(args.rbegin(), args.rend());  // As CLI11 wants them.
   try {
     if (args.empty()) return streams.out << HelpOf(app.get()), kUsage;
@@ -139,7 +193,8 @@ int Run(const std::vector<std::string>& args, const Programs& programs, const St
     return kDone;
   } catch (const CLI::ParseError& error) {
     const CLI::App* at = Deepest(app.get());
-    streams.err << "tollgate: " << error.what() << "\nSee: " << FullName(at) << " --help\n";
+    const std::string example = CommandsOf(at).empty() ? ExampleOf(at) : "";
+    streams.err << fmt::format("tollgate: {}\n{}See: {} --help\n", FaultOf(app.get(), at, error), example, FullName(at));
     return kUsage;
   }
   return context.exit_code;

@@ -35,9 +35,8 @@ void AddDev(CLI::App& app, Context& context) {
     RunProgram(context, context.programs.dev, *o);
   });
   Teach(*dev,
-        "Starts a private Postgres cluster in the folder, makes the sample company acme the first time, loads the model, and prints keys "
-        "and\n"
-        "lines to paste. Ctrl-C ends it; what was made stays for the next start. Remove the folder to begin anew.",
+        "Starts a private Postgres cluster in the folder, makes the sample company acme the first time, loads the model, and prints keys\n"
+        "and lines to paste. Ctrl-C ends it; what was made stays for the next start. Remove the folder to begin anew.",
         {"tollgate dev", "tollgate dev --scripted --folder /tmp/try --http-port 0 --grpc-port 0 --admin-port 0 --probes-port 0"});
 }
 
@@ -49,7 +48,9 @@ void AddDemo(CLI::App& app, Context& context) {
     o->folder = context.globals.folder;
     RunProgram(context, context.programs.demo, *o);
   });
-  Teach(*demo, "Uses the `tollgate dev` that runs, or starts one for the time being. Exit code 0 only if every step did what it says.",
+  Teach(*demo,
+        "Uses the `tollgate dev` that runs, or starts one for the time being. Exit code 0 only if every step did what it says;\n"
+        "if one did not, what somebody left in its way is named, with the command that takes it back.",
         {"tollgate demo"});
 }
 }  // namespace
@@ -64,7 +65,7 @@ void AddLocalCommands(CLI::App& app, Context& context) {
   serve->callback([&context, serve_options] { RunProgram(context, context.programs.serve, *serve_options); });
   Teach(*serve,
         "Refuses to start, and says what to do, when the configuration, the database, a secret or a model is not as it must be.\nSIGTERM "
-        "drains and ends it.",
+        "drains it: running requests may finish, for drain_ms at most; a second one ends them at once, each with its record.",
         {"tollgate migrate --config /etc/tollgate/tollgate.yaml", "tollgate serve --config /etc/tollgate/tollgate.yaml"});
 
   auto* migrate = app.add_subcommand("migrate", "Bring the databases up to this version; the first time also make the first owner's key");

@@ -28,7 +28,7 @@ void List(Context& context) {
   Table table({"model", "> context tokens", "licence", "sha256"});
   for (const auto& model : reply->models())
     table.Add({model.name(), ShowCount(model.context_tokens()), model.licence(), model.sha256().substr(0, 16)});
-  context.Print(table.Text("the key may use no model"));
+  context.Print(table.Text("the key may use no model; an administrator can see why: tollgate models grants"));
 }
 
 void PrintGrant(Context& context, const v1::Grant& grant) {
@@ -52,7 +52,14 @@ void Grant(Context& context, const Options& options, bool granted) {
     request.set_model(options.model);
     grant = Ask<Directory>(context, Listener::kAdmin, &Directory::Stub::RevokeGrant, request);
   }
-  if (grant) PrintGrant(context, *grant);
+  if (!grant) return;
+  PrintGrant(context, *grant);
+  if (!granted) return;
+  if (const auto line = Open(context, Listener::kAdmin)) {
+    WarnUnlessServed(context, *line, options.model,
+                     fmt::format("{} may use nothing but what is on its list. To remove the list: tollgate models clear{}",
+                                 ShowScope(*scope), ShowScopeOptions(*scope)));
+  }
 }
 
 void Clear(Context& context, const Options& options) {

@@ -10,6 +10,7 @@
 
 #include "base/encoding.h"
 #include "gateway/cli/remote.h"
+#include "gateway/cli/scope_options.h"
 #include "gateway/cli/words.h"
 #include "tollgate/v1/policy.grpc.pb.h"
 
@@ -22,20 +23,21 @@ struct Options {
   std::string name;
   std::string input;
   std::string output;
-  std::string team;
-  std::string project;
-  std::string key;
+  ScopeOptions scope;
   std::string model;
   std::int64_t version = 0;
   bool store_only = false;
 };
 
 std::optional<std::string> ReadText(Context& context, const std::string& file) {
-  if (file == "-") return std::string(std::istreambuf_iterator<char>(context.streams.in), std::istreambuf_iterator<char>());
-  auto text = base::ReadFile(file);
-  if (text.ok()) return *std::move(text);
-  context.Fail(kUsage, base::Message(text.status()));
-  return std::nullopt;
+  absl::StatusOr<std::string> text;
+  if (file == "-") {
+    text = std::string(std::istreambuf_iterator<char>(context.streams.in), std::istreambuf_iterator<char>());
+  } else {
+    text = base::ReadFile(file);
+  }
+  if (text.ok() && !base::IsValidUtf8(*text)) text = base::InvalidArgument(fmt::format("{} is not UTF-8 text", file));
+  return context.Take(std::move(text));
 }
 
 // "acme" for "policies/acme.yaml".
@@ -47,7 +49,9 @@ std::string StemOf(const std::string& file) {
 
 std::optional<v1::CheckPolicyReply> AskCheck(Context& context, const Options& options) {
   v1::CheckPolicyRequest request;
-  request.set_org(OrgOf(context.globals));
+  const auto scope = context.Take(options.scope.Read(OrgOf(context.globals)));
+  if (!scope) return std::nullopt;
+  request.set_org(scope->org());
   if (!options.file.empty()) {
     const auto yaml = ReadText(context, options.file);
     if (!yaml) return std::nullopt;
@@ -60,9 +64,9 @@ std::optional<v1::CheckPolicyReply> AskCheck(Context& context, const Options& op
     message.add_parts(options.input);
   }
   request.set_output(options.output);
-  request.set_team(options.team);
-  request.set_project(options.project);
-  request.set_key(options.key);
+  request.set_team(scope->team());
+  request.set_project(scope->project());
+  request.set_key(scope->key());
   request.set_model(options.model);
   return Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Check, request);
 }
@@ -75,7 +79,7 @@ void Check(Context& context, Options options) {
   Table table({"rule", "does", "what"});
   for (const auto& rule : reply->rules()) table.Add({rule.id(), rule.action(), rule.summary()});
   context.Print(table.Text("no rules: everything is allowed"));
-  context.Print(fmt::format("good: {} rules\n", reply->rules_size()));
+  context.Print(fmt::format("good: {} rule{}\n", reply->rules_size(), reply->rules_size() == 1 ? "" : "s"));
 }
 
 std::string Outcome(const v1::PolicyOutcome& outcome, std::string_view direction, const std::string& used) {
@@ -109,6 +113,8 @@ void Test(Context& context, const Options& options) {
 
 void PrintStored(Context& context, const v1::StoredPolicy& policy) {
   if (context.globals.json) return context.PrintJson(policy);
+  if (policy.version() == 0)
+    return context.Print(fmt::format("policy {} of {} is out of force (record {})\n", policy.name(), policy.org(), policy.record()));
   const std::string force =
       policy.version_in_force() == 0 ? "none is in force" : fmt::format("version {} is in force", policy.version_in_force());
   context.Print(fmt::format("policy {} of {}: version {} stored, {} (record {})\n", policy.name(), policy.org(), policy.version(), force,
@@ -177,10 +183,8 @@ void AddTrying(CLI::App& group, Context& context) {
   test->add_option("FILE", o->file, "YAML file, or - for standard input; else the policies in force");
   test->add_option("--input", o->input, "A prompt");
   test->add_option("--output", o->output, "A reply");
-  test->add_option("--team", o->team, "As if it came from this team");
-  test->add_option("--project", o->project, "… from this project");
-  test->add_option("--key-id", o->key, "… by this key");
-  test->add_option("--model", o->model, "… for this model");
+  o->scope.AddTo(*test, "that the text is taken to come from");
+  test->add_option("--model", o->model, "The model that it is taken to go to");
   test->callback([&context, o] { Test(context, *o); });
   Teach(*test, "Exit code 1 if the text is blocked.",
         {"tollgate policy test --input \"my card is 4111 1111 1111 1111\"",

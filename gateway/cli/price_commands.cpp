@@ -35,13 +35,20 @@ void Set(Context& context, const Options& options) {
     if (!from) return;
     request.set_effective_from_us(*from);
   }
-  const auto price = Ask<Directory>(context, Listener::kAdmin, &Directory::Stub::SetPrice, request);
-  if (!price) return;
-  if (context.globals.json) return context.PrintJson(*price);
-  context.Print(
-      fmt::format("version {} of the price book: {} costs {} {} for 1,000 input tokens and {} {} for 1,000 output tokens from {} UTC on\n",
-                  price->version(), price->model(), price->input_per_1000(), price->currency(), price->output_per_1000(), price->currency(),
-                  ShowTime(price->effective_from_us())));
+  const auto line = Open(context, Listener::kAdmin);
+  if (!line) return;
+  v1::Price price;
+  const grpc::Status status = Call<Directory>(context, *line, &Directory::Stub::SetPrice, request, price);
+  if (!status.ok()) return context.Fail(ExitCodeOf(status), Describe(status));
+  if (context.globals.json) {
+    context.PrintJson(price);
+  } else {
+    context.Print(fmt::format(
+        "version {} of the price book: {} costs {} {} for 1,000 input tokens and {} {} for 1,000 output tokens from {} UTC on\n",
+        price.version(), price.model(), price.input_per_1000(), price.currency(), price.output_per_1000(), price.currency(),
+        ShowTime(price.effective_from_us())));
+  }
+  WarnUnlessServed(context, *line, options.model, "the price waits for one that may come");
 }
 
 void List(Context& context, const Options& options) {
@@ -57,7 +64,8 @@ void List(Context& context, const Options& options) {
                price.cached_input_per_1000(), price.output_per_1000(), price.currency()});
   }
   context.Print(
-      table.Text("no prices: requests are refused until the model has one; tollgate prices set MODEL --input 0.10 --output 0.40"));
+      table.Text(fmt::format("no price: requests are refused until the model has one; tollgate prices set {} --input 0.10 --output 0.40",
+                             options.model.empty() ? "MODEL" : options.model)));
 }
 }  // namespace
 

@@ -1,7 +1,9 @@
 // quota: limits on an org, team, project or key. All limits on the way from a key to its org hold at once.
 //
 // Tested by tests/gateway/cli/remote_test.cpp.
+#include <algorithm>
 #include <memory>
+#include <optional>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -57,20 +59,53 @@ void Remove(Context& context, const Options& options) {
 // True if the limit bears on the scope: it is the scope's own or one above it.
 bool Bears(const v1::ScopeRef& limit, const v1::ScopeRef& scope) {
   if (!limit.key().empty()) return limit.key() == scope.key();
-  if (!scope.key().empty()) return limit.team().empty();  // Where a key stands is not known here: only the org's limits surely bear on it.
   if (!limit.team().empty() && limit.team() != scope.team()) return false;
   return limit.project().empty() || limit.project() == scope.project();
 }
 
+// The scope that is asked about, a key's with its team and project. A scope that is not there has no limits to show. nullopt after the
+// failure was told.
+std::optional<v1::ScopeRef> Find(Context& context, const ScopeOptions& options) {
+  auto scope = context.Take(options.Read(OrgOf(context.globals)));
+  if (!scope || options.none()) return scope;
+  if (!scope->key().empty()) {
+    v1::ListKeysRequest request;
+    request.set_org(scope->org());
+    const auto keys =
+        AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListKeys, request, [](const auto& r) { return r.keys_size(); });
+    if (!keys) return std::nullopt;
+    for (const v1::Key& key : keys->keys()) {
+      if (key.public_id() != scope->key()) continue;
+      scope->set_team(key.team());
+      scope->set_project(key.project());
+      return scope;
+    }
+    return context.Fail(kRefused, fmt::format("there is no key {} in force; see those there are: tollgate key list", scope->key())),
+           std::nullopt;
+  }
+  v1::ListProjectsRequest request;  // Of an unknown team: a refusal, in the server's words.
+  request.set_org(scope->org());
+  request.set_team(scope->team());
+  const auto projects = AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListProjects, request,
+                                          [](const auto& r) { return r.projects_size(); });
+  if (!projects || scope->project().empty()) return projects ? scope : std::nullopt;
+  for (const v1::Project& project : projects->projects()) {
+    if (project.name() == scope->project()) return scope;
+  }
+  return context.Fail(kRefused, fmt::format("there is no project {}/{}; see those there are: tollgate project list", scope->team(),
+                                            scope->project())),
+         std::nullopt;
+}
+
 void List(Context& context, const Options* only) {
+  std::optional<v1::ScopeRef> scope;
+  if (only != nullptr && !(scope = Find(context, only->scope))) return;
   v1::ListQuotasRequest request;
   request.set_org(OrgOf(context.globals));
   auto reply =
       AskAll<Directory>(context, Listener::kAdmin, &Directory::Stub::ListQuotas, request, [](const auto& r) { return r.quotas_size(); });
   if (!reply) return;
-  if (only != nullptr) {
-    const auto scope = context.Take(only->scope.Read(OrgOf(context.globals)));
-    if (!scope) return;
+  if (scope) {
     auto& quotas = *reply->mutable_quotas();
     quotas.erase(std::remove_if(quotas.begin(), quotas.end(), [&](const v1::Quota& quota) { return !Bears(quota.scope(), *scope); }),
                  quotas.end());

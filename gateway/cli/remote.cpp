@@ -1,9 +1,9 @@
 // A channel of gRPC keeps trying to connect for ever; a person wants to know at once. So the first refusal of a connection ends the wait.
-// Error details come as google.rpc.Status in the trailer that grpc++ hands over as error_details().
 //
 // Tested by tests/gateway/cli/remote_test.cpp.
 #include "gateway/cli/remote.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include <fmt/format.h>
@@ -12,33 +12,13 @@
 #include <grpcpp/support/channel_arguments.h>
 
 #include "gateway/cli/dev_files.h"
-#include "google/rpc/error_details.pb.h"
-#include "google/rpc/status.pb.h"
+#include "tollgate/v1/system.grpc.pb.h"
 
 namespace tollgate::cli {
 namespace {
 std::string Environment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
-}
-
-// What a details message adds to the text; empty if nothing.
-std::string DetailWords(const google::protobuf::Any& detail) {
-  google::rpc::ErrorInfo info;
-  google::rpc::RetryInfo retry;
-  google::rpc::BadRequest bad;
-  std::string out;
-  if (detail.UnpackTo(&info)) {
-    out = "\n  reason: " + info.reason();
-    const auto rules = info.metadata().find("rules");
-    if (rules != info.metadata().end() && !rules->second.empty()) out += "\n  rules: " + rules->second;
-  } else if (detail.UnpackTo(&retry)) {
-    const double seconds = static_cast<double>(retry.retry_delay().seconds()) + retry.retry_delay().nanos() / 1e9;
-    out = fmt::format("\n  try again in: {:.3g} s", seconds);
-  } else if (detail.UnpackTo(&bad)) {
-    for (const auto& violation : bad.field_violations()) out += "\n  field: " + violation.field();
-  }
-  return out;
 }
 }  // namespace
 
@@ -89,18 +69,6 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const Target& target, std
   return channel;
 }
 
-std::string Describe(const grpc::Status& status) {
-  std::string text = status.error_message().empty()
-                         ? fmt::format("the call failed with gRPC status {}", static_cast<int>(status.error_code()))
-                         : status.error_message();
-  if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) text += " (--timeout sets how long to wait)";
-  google::rpc::Status details;
-  if (!status.error_details().empty() && details.ParseFromString(status.error_details())) {
-    for (const auto& detail : details.details()) text += DetailWords(detail);
-  }
-  return text;
-}
-
 int ExitCodeOf(const grpc::Status& status) {
   switch (status.error_code()) {
     case grpc::StatusCode::OK: return kDone;
@@ -113,6 +81,10 @@ int ExitCodeOf(const grpc::Status& status) {
 
 std::optional<Line> Open(Context& context, Listener listener) {
   const Target target = FindTarget(context.globals, listener);
+  if (target.address.find(':') == std::string::npos) {
+    context.Fail(kUsage, fmt::format("\"{}\" (from {}) is no address; write HOST:PORT", target.address, target.from));
+    return std::nullopt;
+  }
   auto channel = Connect(target, std::chrono::seconds(5));
   if (!channel.ok()) {
     context.Fail(kUnavailable, base::Message(channel.status()));
@@ -128,6 +100,16 @@ std::optional<Line> Open(Context& context, Listener listener) {
 void Prepare(grpc::ClientContext& call, const std::string& key, int timeout_s) {
   call.AddMetadata("authorization", "Bearer " + key);
   call.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(timeout_s));
+}
+
+void WarnUnlessServed(Context& context, const Line& line, const std::string& model, const std::string& then) {
+  v1::StatusReply status;
+  if (!Call<v1::System>(context, line, &v1::System::Stub::Status, v1::StatusRequest(), status).ok()) return;
+  std::vector<std::string> served;
+  for (const v1::ModelStatus& one : status.models()) served.push_back(one.name());
+  if (std::find(served.begin(), served.end(), model) != served.end()) return;
+  context.err() << fmt::format("warning: no model {} is served here now ({}); {}\n", model,
+                               served.empty() ? "none is" : fmt::format("served: {}", fmt::join(served, ", ")), then);
 }
 
 }  // namespace tollgate::cli

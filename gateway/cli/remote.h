@@ -35,7 +35,7 @@ std::string OrgOf(const Globals& globals);
 // A connected channel; UNAVAILABLE, in words for people, when nothing listens there.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const Target& target, std::chrono::milliseconds timeout);
 
-// The error in words, with what its details say: reason, rules, when to try again, which field.
+// The error in words of the command line, with what its details say: reason, rules, when to try again (error_words.cpp).
 std::string Describe(const grpc::Status& status);
 int ExitCodeOf(const grpc::Status& status);
 
@@ -48,18 +48,30 @@ std::optional<Line> Open(Context& context, Listener listener);
 
 void Prepare(grpc::ClientContext& call, const std::string& key, int timeout_s);
 
-// Calls one unary method. nullopt after the failure was told.
+// Warns, on standard error, when the instance serves no model of this name now: `then` says what follows. A misspelt name must not look
+// like success.
+void WarnUnlessServed(Context& context, const Line& line, const std::string& model, const std::string& then);
+
+// Calls one unary method.
+template <typename Service, typename Request, typename Reply>
+grpc::Status Call(const Context& context, const Line& line,
+                  grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Reply*), const Request& request,
+                  Reply& reply) {
+  const auto stub = Service::NewStub(line.channel);
+  grpc::ClientContext call;
+  Prepare(call, line.key, context.globals.timeout_s);
+  return ((*stub).*method)(&call, request, &reply);
+}
+
+// The same, with the connection. nullopt after the failure was told.
 //   auto reply = Ask<v1::Directory>(context, Listener::kAdmin, &v1::Directory::Stub::CreateTeam, request);
 template <typename Service, typename Request, typename Reply>
 std::optional<Reply> Ask(Context& context, Listener listener,
                          grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Reply*), const Request& request) {
   const auto line = Open(context, listener);
   if (!line) return std::nullopt;
-  const auto stub = Service::NewStub(line->channel);
-  grpc::ClientContext call;
-  Prepare(call, line->key, context.globals.timeout_s);
   Reply reply;
-  const grpc::Status status = ((*stub).*method)(&call, request, &reply);
+  const grpc::Status status = Call<Service>(context, *line, method, request, reply);
   if (status.ok()) return reply;
   context.Fail(ExitCodeOf(status), Describe(status));
   return std::nullopt;

@@ -8,10 +8,12 @@
 
 #include "gateway/cli/remote.h"
 #include "gateway/cli/words.h"
+#include "tollgate/v1/directory.grpc.pb.h"
 #include "tollgate/v1/system.grpc.pb.h"
 
 namespace tollgate::cli {
 namespace {
+using v1::Directory;
 using v1::System;
 
 struct Options {
@@ -26,26 +28,72 @@ std::string ShowTarget(const v1::StopTarget& target) {
   return "model " + target.model();
 }
 
-void Print(Context& context, const v1::EmergencyStop& stop) {
-  if (context.globals.json) return context.PrintJson(stop);
-  context.Print(fmt::format("{} {} (record {}); in force everywhere within a second\n", ShowTarget(stop.target()),
-                            stop.in_force() ? "is stopped" : "may run again", stop.record()));
+// The names of `rows`, behind `lead`; empty if there is none.
+template <typename Rows>
+std::string Names(const std::string& lead, const Rows& rows) {
+  std::string out;
+  for (const auto& row : rows) out += (out.empty() ? "\n  " + lead + ": " : ", ") + row.name();
+  return out;
+}
+
+// What there is in place of a scope that there is not.
+std::string Known(const Context& context, const Line& line, const v1::ScopeRef& scope) {
+  v1::ListOrgsReply orgs;
+  v1::ListTeamsReply teams;
+  v1::ListProjectsReply projects;
+  if (scope.team().empty()) {
+    Call<Directory>(context, line, &Directory::Stub::ListOrgs, v1::ListOrgsRequest(), orgs);
+    return Names("orgs", orgs.orgs());
+  }
+  v1::ListProjectsRequest in_team;
+  in_team.set_org(scope.org());
+  in_team.set_team(scope.team());
+  if (!scope.project().empty()) Call<Directory>(context, line, &Directory::Stub::ListProjects, in_team, projects);
+  if (!projects.projects().empty()) return Names("projects of the team", projects.projects());
+  v1::ListTeamsRequest in_org;
+  in_org.set_org(scope.org());
+  Call<Directory>(context, line, &Directory::Stub::ListTeams, in_org, teams);
+  return Names("teams of the org", teams.teams());
+}
+
+void Fail(Context& context, const Line& line, const v1::StopTarget& target, const Options& options, const grpc::Status& status) {
+  std::string text = Describe(status);
+  if (status.error_code() == grpc::StatusCode::NOT_FOUND && options.lift) text += "; see what is stopped: tollgate stop list";
+  if (status.error_code() == grpc::StatusCode::NOT_FOUND && target.has_scope()) {
+    if (!options.lift) text += "; nothing was stopped";
+    text += Known(context, line, target.scope());
+  }
+  context.Fail(ExitCodeOf(status), text);
 }
 
 void Act(Context& context, const v1::StopTarget& target, const Options& options) {
+  const auto line = Open(context, Listener::kAdmin);
+  if (!line) return;
+  v1::EmergencyStop stop;
+  grpc::Status status;
   if (options.lift) {
     v1::LiftStopRequest request;
     *request.mutable_target() = target;
     request.set_reason(options.reason);
-    const auto stop = Ask<System>(context, Listener::kAdmin, &System::Stub::LiftStop, request);
-    if (stop) Print(context, *stop);
-    return;
+    status = Call<System>(context, *line, &System::Stub::LiftStop, request, stop);
+  } else {
+    v1::StopRequest request;
+    *request.mutable_target() = target;
+    request.set_reason(options.reason);
+    status = Call<System>(context, *line, &System::Stub::Stop, request, stop);
   }
-  v1::StopRequest request;
-  *request.mutable_target() = target;
-  request.set_reason(options.reason);
-  const auto stop = Ask<System>(context, Listener::kAdmin, &System::Stub::Stop, request);
-  if (stop) Print(context, *stop);
+  if (!status.ok()) return Fail(context, *line, target, options, status);
+  if (context.globals.json) {
+    context.PrintJson(stop);
+  } else {
+    context.Print(fmt::format("{} {} (record {}); in force everywhere within a second\n", ShowTarget(stop.target()),
+                              stop.in_force() ? "is stopped" : "may run again", stop.record()));
+  }
+  if (options.lift || target.model().empty()) return;
+  WarnUnlessServed(
+      context, *line, target.model(),
+      fmt::format("the stop stays for one that may come. If the name is wrong: tollgate stop model {} --lift --reason \"wrong name\"",
+                  target.model()));
 }
 
 void List(Context& context) {
@@ -75,7 +123,7 @@ std::shared_ptr<Options> AddKind(CLI::App& group, const char* kind, const std::s
 void AddStopCommands(CLI::App& app, Context& context) {
   auto* group =
       app.add_subcommand("stop", "Emergency stop: refuse new requests and end running ones within a second")->require_subcommand(1);
-  Teach(*group, "",
+  Teach(*group, "The same words with --lift let it run again. What is refused meanwhile is told the reason.",
         {"tollgate stop everything --reason \"incident 12\"", "tollgate stop model smollm2 --lift --reason \"cleared\"",
          "tollgate stop list"});
   AddKind(*group, "everything", "All requests of the whole installation", nullptr, "everything", [&context](const Options& options) {

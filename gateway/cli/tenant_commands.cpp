@@ -118,7 +118,7 @@ void AddBlock(CLI::App& group, Context& context, Kind kind, const char* place, c
   for (const bool blocked : {true, false}) {
     const std::string verb = blocked ? "block" : "unblock";
     auto* command = group.add_subcommand(
-        verb, blocked ? "Refuse requests of the " + what + " and end running ones within a second" : "Lift the block of a " + what);
+        verb, blocked ? "Refuse requests of the " + what + " and end running ones within a second" : "Lift the block of the " + what);
     const auto options = std::make_shared<Options>();
     command->add_option(place, options->name, "Which " + what)->required();
     command->add_option("--reason", options->reason, "Why, for the record")->required();

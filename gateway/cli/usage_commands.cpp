@@ -21,9 +21,7 @@ struct Options {
   std::string by = "team";
   std::string from;
   std::string to;
-  std::string team;
-  std::string project;
-  std::string key;
+  ScopeOptions scope;
   std::string model;
 };
 
@@ -32,6 +30,21 @@ const std::map<std::string, v1::UsageGroup>& Groups() {
                                                                {"project", v1::USAGE_GROUP_PROJECT}, {"key", v1::USAGE_GROUP_KEY},
                                                                {"model", v1::USAGE_GROUP_MODEL},     {"day", v1::USAGE_GROUP_DAY}};
   return groups;
+}
+
+// False after the command line's fault was told.
+template <typename Request>
+bool ReadPeriod(Context& context, const Options& options, Request& request) {
+  for (const auto& [text, set] : {std::pair(options.from, &Request::set_from_us), std::pair(options.to, &Request::set_to_us)}) {
+    if (text.empty()) continue;
+    const auto at = context.Take(ParseTime(text, context.clock.Wall()));
+    if (!at) return false;
+    (request.*set)(*at);
+  }
+  const std::int64_t end = options.to.empty() ? base::ToMicros(context.clock.Wall()) : request.to_us();
+  if (options.from.empty() || request.from_us() < end) return true;
+  context.Fail(kUsage, fmt::format("--from {} is not before {}", options.from, options.to.empty() ? "now" : "--to " + options.to));
+  return false;
 }
 
 // The sums of a report, by currency.
@@ -59,19 +72,15 @@ void AddTotals(const v1::UsageReportReply& reply, Table& table) {
 void Report(Context& context, const Options& options) {
   v1::UsageReportRequest request;
   request.set_group_by(Groups().at(options.by));
-  for (const auto& [text, set] :
-       {std::pair(options.from, &v1::UsageReportRequest::set_from_us), std::pair(options.to, &v1::UsageReportRequest::set_to_us)}) {
-    if (text.empty()) continue;
-    const auto at = context.Take(ParseTime(text, context.clock.Wall()));
-    if (!at) return;
-    (request.*set)(*at);
-  }
+  if (!ReadPeriod(context, options, request)) return;
   // A team or project is somebody's: in the org that every other command would mean.
-  const bool narrowed = !options.team.empty() || !options.project.empty();
-  request.set_org(narrowed ? OrgOf(context.globals) : context.globals.org);
-  request.set_team(options.team);
-  request.set_project(options.project);
-  request.set_key(options.key);
+  const bool narrowed = !options.scope.team.empty() || !options.scope.project.empty();
+  const auto scope = context.Take(options.scope.Read(narrowed ? OrgOf(context.globals) : context.globals.org));
+  if (!scope) return;
+  request.set_org(scope->org());
+  request.set_team(scope->team());
+  request.set_project(scope->project());
+  request.set_key(scope->key());
   request.set_model(options.model);
   const auto reply = Ask<Usage>(context, Listener::kAdmin, &Usage::Stub::Report, request);
   if (!reply) return;
@@ -91,13 +100,7 @@ void Report(Context& context, const Options& options) {
 
 void Reconcile(Context& context, const Options& options) {
   v1::ReconcileRequest request;
-  for (const auto& [text, set] :
-       {std::pair(options.from, &v1::ReconcileRequest::set_from_us), std::pair(options.to, &v1::ReconcileRequest::set_to_us)}) {
-    if (text.empty()) continue;
-    const auto at = context.Take(ParseTime(text, context.clock.Wall()));
-    if (!at) return;
-    (request.*set)(*at);
-  }
+  if (!ReadPeriod(context, options, request)) return;
   const auto reply = Ask<Usage>(context, Listener::kAdmin, &Usage::Stub::Reconcile, request);
   if (!reply) return;
   if (!reply->ok()) context.exit_code = kRefused;
@@ -128,13 +131,12 @@ void AddUsageCommands(CLI::App& app, Context& context) {
       ->capture_default_str()
       ->check(CLI::IsMember({"org", "team", "project", "key", "model", "day"}));
   AddPeriod(*report, *report_options);
-  report->add_option("--team", report_options->team, "Only this team");
-  report->add_option("--project", report_options->project, "Only this project of --team")->needs("--team");
-  report->add_option("--key-id", report_options->key, "Only this key, by its id");
+  report_options->scope.AddTo(*report, "whose usage is asked for");
   report->add_option("--model", report_options->model, "Only this model");
   report->callback([&context, report_options] { Report(context, *report_options); });
-  Teach(*report, "",
-        {"tollgate usage report --by team", "tollgate usage report --by day --team search --from 2026-11-01 --to 2026-12-01 --json"});
+  Teach(
+      *report, "",
+      {"tollgate usage report --by team", "tollgate usage report --by day --project search/web --from 2026-11-01 --to 2026-12-01 --json"});
 
   auto* reconcile = group->add_subcommand("reconcile", "Prove that records, usage and ledger agree, to the token");
   const auto reconcile_options = std::make_shared<Options>();

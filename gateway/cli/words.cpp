@@ -134,6 +134,12 @@ std::string ShowScope(const v1::ScopeRef& scope) {
   return text.empty() ? "(own org)" : text;
 }
 
+std::string ShowScopeOptions(const v1::ScopeRef& scope) {
+  if (!scope.key().empty()) return " --key-id " + scope.key();
+  if (!scope.project().empty()) return fmt::format(" --project {}/{}", scope.team(), scope.project());
+  return scope.team().empty() ? "" : " --team " + scope.team();
+}
+
 absl::StatusOr<std::pair<std::int32_t, std::int64_t>> ParsePosition(std::string_view text) {
   const std::size_t slash = text.find('/');
   std::int64_t log = 0;

@@ -42,6 +42,9 @@ std::string ShowLimit(v1::QuotaMeter meter, v1::QuotaWindow window);
 // "acme/search/web", "acme/key 3kQ9xZ0b".
 std::string ShowScope(const v1::ScopeRef& scope);
 
+// " --project search/web": the options that name the scope within its org; empty for the org itself.
+std::string ShowScopeOptions(const v1::ScopeRef& scope);
+
 // "7/1042" as log and index.
 absl::StatusOr<std::pair<std::int32_t, std::int64_t>> ParsePosition(std::string_view text);
 

@@ -21,6 +21,7 @@
 #include <unistd.h>
 #include <yaml-cpp/yaml.h>
 
+#include "base/crypto.h"
 #include "base/encoding.h"
 #include "base/nearest_word.h"
 
@@ -36,6 +37,22 @@ std::vector<std::string_view> FieldNames(const Descriptor& type) {
 
 std::string Join(std::string_view path, std::string_view name) {
   return path.empty() ? std::string(name) : fmt::format("{}.{}", path, name);
+}
+
+constexpr std::size_t kTextBytesMax = 4096;  // Of one value; std::regex recurses with its length.
+constexpr std::size_t kKeyDigits = 64;
+constexpr const char* kSampleUrl = "postgresql://USER:PASSWORD@HOST/DATABASE";
+
+std::string HowToMakeKey(const std::string& file) { return fmt::format("(umask 077; openssl rand -hex 32 > {})", file); }
+
+// One of libpq's two forms, on one line: a URL, or words such as host=/run/postgresql dbname=tollgate.
+bool IsPostgresUrl(std::string_view text) {
+  if (text.find_first_of("\r\n") != std::string_view::npos) return false;
+  if (text.starts_with("postgresql://") || text.starts_with("postgres://")) return true;
+  const std::size_t word_end = text.find_first_not_of("abcdefghijklmnopqrstuvwxyz_");
+  if (word_end == 0 || word_end == std::string_view::npos) return false;
+  const std::size_t sign = text.find_first_not_of(' ', word_end);
+  return sign != std::string_view::npos && text[sign] == '=';
 }
 }  // namespace
 
@@ -130,6 +147,9 @@ void Reader::ReadText(std::string text, const std::string& path, const Field& fi
   const tollgate::v1::Setting& setting = SettingOf(field);
   if (!base::IsValidUtf8(text) || text.find('\0') != std::string::npos)
     return Complain(path, fmt::format("{} is not plain UTF-8 text", path));
+  if (text.size() > kTextBytesMax) {
+    return Complain(path, fmt::format("{} has {} bytes; at most {} are taken", path, text.size(), kTextBytesMax));
+  }
   if (setting.one_of_size() > 0 && std::find(setting.one_of().begin(), setting.one_of().end(), text) == setting.one_of().end()) {
     return Complain(path, fmt::format("{} is \"{}\"; it must be {}", path, text, fmt::join(setting.one_of(), " or ")));
   }
@@ -139,39 +159,39 @@ void Reader::ReadText(std::string text, const std::string& path, const Field& fi
   if (setting.required() && text.empty()) return Complain(path, fmt::format("{} is empty; {}", path, setting.about()));
   if (setting.secret() && !ReadSecret(text, path)) return;
   if ((setting.file() || setting.path()) && !text.empty()) text = Resolve(text);
-  if (setting.file() && !CheckFile(text, path, setting.secret_file())) return;
+  if (setting.file() && !CheckFile(text, path, setting.secret_file() ? FileKind::kKey : FileKind::kPlain)) return;
+  if (setting.secret_file() && !CheckKey(text, path)) return;
   out.GetReflection()->SetString(&out, &field, std::move(text));
 }
 
 bool Reader::ReadSecret(std::string& text, const std::string& path) {
+  std::string where = path;
   if (text.starts_with("file:")) {
-    const std::string file = Resolve(text.substr(5));
-    if (!CheckFile(file, path, true)) return false;
-    auto read = base::ReadFile(file);
+    where = Resolve(text.substr(5));
+    if (!CheckFile(where, path, FileKind::kUrl)) return false;
+    auto read = base::ReadFile(where);
     if (!read.ok()) return Complain(path, base::Message(read.status())), false;
     text = *read;
     while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
-    if (text.empty()) return Complain(path, fmt::format("{} is empty; put the URL into it", file)), false;
-    return true;
-  }
-  if (text.starts_with("env:")) {
-    const std::string variable = text.substr(4);
-    const char* value = std::getenv(variable.c_str());
+  } else if (text.starts_with("env:")) {
+    where = "the environment's " + text.substr(4);
+    const char* value = std::getenv(text.substr(4).c_str());
     if (value == nullptr || *value == '\0') {
-      return Complain(path, fmt::format("the environment has no {}; set it, or write file:PATH", variable)), false;
+      return Complain(path, fmt::format("the environment has no {}; set it, or write file:PATH", text.substr(4))), false;
     }
     text = value;
-    return true;
+  } else {
+    static const std::regex clear_password("://[^/@]*:[^/@]+@|(^|[ ?&])password *=");
+    if (std::regex_search(text, clear_password)) {
+      Complain(path, fmt::format("{} holds a password in the clear; put the whole URL into a file that only Tollgate reads and write "
+                                 "file:PATH here",
+                                 path));
+      return false;
+    }
   }
-  static const std::regex clear_password("://[^/@]*:[^/@]+@|(^|[ ?&])password *=");
-  if (std::regex_search(text, clear_password)) {
-    return Complain(path,
-                    fmt::format(
-                        "{} holds a password in the clear; put the whole URL into a file that only Tollgate reads and write file:PATH here",
-                        path)),
-           false;
-  }
-  return true;
+  if (IsPostgresUrl(text)) return true;
+  return Complain(path, fmt::format("{} holds no URL of a Postgres database; write one such as {}, and nothing else", where, kSampleUrl)),
+         false;
 }
 
 std::string Reader::Resolve(const std::string& file) const {
@@ -179,23 +199,44 @@ std::string Reader::Resolve(const std::string& file) const {
   return given.is_absolute() || folder_.empty() ? file : (std::filesystem::path(folder_) / given).lexically_normal().string();
 }
 
-bool Reader::CheckFile(const std::string& file, const std::string& path, bool secret) {
+bool Reader::CheckFile(const std::string& file, const std::string& path, FileKind kind) {
+  const auto complain = [&](const std::string& what) {
+    return Complain(path, fmt::format("{} names {}, which {}", path, file, what)), false;
+  };
   struct stat info {};
   if (::stat(file.c_str(), &info) != 0) {
-    Complain(path,
-             fmt::format("{} names {}, which {}; correct the path{}", path, file, errno == ENOENT ? "does not exist" : std::strerror(errno),
-                         secret ? ", or make the file: openssl rand -hex 32" : ""));
-    return false;
+    std::string remedy = "correct the path";
+    if (kind == FileKind::kKey) remedy += fmt::format(", or make the file: {}", HowToMakeKey(file));
+    if (kind == FileKind::kUrl) remedy += fmt::format(", or make the file and write the database's URL into it, such as {}", kSampleUrl);
+    return complain(fmt::format("{}; {}", errno == ENOENT ? "does not exist" : std::strerror(errno), remedy));
   }
-  if (!S_ISREG(info.st_mode)) return Complain(path, fmt::format("{} names {}, which is not a file", path, file)), false;
-  if (::access(file.c_str(), R_OK) != 0) {
-    return Complain(path, fmt::format("{} names {}, which this user may not read; give it to the user that runs Tollgate", path, file)),
-           false;
-  }
-  if (secret && (info.st_mode & S_IRWXO) != 0) {
-    return Complain(path, fmt::format("{} names {}, which anybody may read; chmod 600 {}", path, file, file)), false;
-  }
+  if (!S_ISREG(info.st_mode)) return complain("is not a file");
+  if (::access(file.c_str(), R_OK) != 0) return complain("this user may not read; give it to the user that runs Tollgate");
+  // A key is read by its owner alone (audit::RootKey holds to that too); a URL may be shared with a group.
+  const mode_t closed = kind == FileKind::kKey ? S_IRWXG | S_IRWXO : kind == FileKind::kUrl ? S_IRWXO : 0;
+  if ((info.st_mode & closed) != 0) return complain(fmt::format("others may read; run: chmod 600 {}", file));
   return true;
+}
+
+bool Reader::CheckKey(const std::string& file, const std::string& path) {
+  auto text = base::ReadFile(file);
+  if (!text.ok()) return Complain(path, base::Message(text.status())), false;
+  std::size_t digits = 0;
+  bool good = true;
+  for (std::size_t at = 0; at < text->size();) {
+    const std::size_t end = std::min(text->find('\n', at), text->size());
+    const std::string_view line = std::string_view(*text).substr(at, end - at);
+    at = end + 1;
+    if (line.starts_with('#')) continue;
+    for (const char c : line) {
+      digits += std::isxdigit(static_cast<unsigned char>(c)) ? 1 : 0;
+      good = good && (std::isxdigit(static_cast<unsigned char>(c)) || std::isspace(static_cast<unsigned char>(c)));
+    }
+  }
+  base::Wipe(*text);
+  if (good && digits == kKeyDigits) return true;
+  Complain(path, fmt::format("{} names {}, which does not hold 64 hexadecimal digits; make the file: {}", path, file, HowToMakeKey(file)));
+  return false;
 }
 
 }  // namespace tollgate::config

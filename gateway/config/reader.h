@@ -21,6 +21,9 @@ struct Place {
   int column = 0;
 };
 
+// What a file is for: it decides who may read it, and what is said when it is not as it must be.
+enum class FileKind { kPlain, kKey, kUrl };
+
 class Reader {
  public:
   Reader(std::string name, std::string folder) : name_(std::move(name)), folder_(std::move(folder)) {}
@@ -41,7 +44,8 @@ class Reader {
   void ReadText(std::string text, const std::string& path, const Field& field, google::protobuf::Message& out);
   bool ReadSecret(std::string& text, const std::string& path);
   std::string Resolve(const std::string& file) const;
-  bool CheckFile(const std::string& file, const std::string& path, bool secret);
+  bool CheckFile(const std::string& file, const std::string& path, FileKind kind);
+  bool CheckKey(const std::string& file, const std::string& path);
 
   const std::string name_;
   const std::string folder_;

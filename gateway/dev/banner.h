@@ -11,9 +11,8 @@ namespace tollgate::dev {
 struct BannerFacts {
   cli::DevEndpoints endpoints;
   std::vector<cli::DevKey> keys;
-  std::string program;  // As it can be typed: "build/dev/bin/tollgate".
+  std::string program;  // As it can be typed, with its options: "build/dev/bin/tollgate".
   std::string folder;   // "var/dev"
-  bool default_folder = true;
   double start_s = 0;
 };
 

@@ -109,14 +109,15 @@ class Maker {
   }
 
   absl::Status Quotas() {
-    const auto set = [this](const char* team, const char* project, const char* meter, const char* window, std::int64_t amount) {
-      return changes_.SetQuota(actor_, ScopeNames{kOrg, team, project, ""}, meter, window, amount).status();
-    };
-    TG_RETURN_IF_ERROR(set("", "", "tokens", "month", 50'000'000));
-    TG_RETURN_IF_ERROR(set("search", "", "tokens", "month", 20'000'000));
-    TG_RETURN_IF_ERROR(set("support", "", "concurrent", "none", 16));
-    TG_RETURN_IF_ERROR(set("search", "web", "requests", "minute", 600));
-    return set("support", "trial", "tokens", "minute", kTrialTokensPerMinute);
+    for (const SampleQuota& quota : SampleQuotas()) {
+      const std::string limit = quota.limit;
+      const std::size_t slash = limit.find('/');
+      const std::string window = slash == std::string::npos ? "none" : limit.substr(slash + 1);
+      TG_RETURN_IF_ERROR(
+          changes_.SetQuota(actor_, ScopeNames{kOrg, quota.team, quota.project, ""}, limit.substr(0, slash), window, quota.amount)
+              .status());
+    }
+    return absl::OkStatus();
   }
 
   absl::Status Price() {
@@ -153,6 +154,15 @@ class Maker {
   std::string marks_;
 };
 }  // namespace
+
+std::span<const SampleQuota> SampleQuotas() {
+  static constexpr SampleQuota kQuotas[] = {{"", "", "tokens/month", 50'000'000},
+                                            {"search", "", "tokens/month", 20'000'000},
+                                            {"support", "", "concurrent", 16},
+                                            {"search", "web", "requests/minute", 600},
+                                            {"support", "trial", "tokens/minute", kTrialTokensPerMinute}};
+  return kQuotas;
+}
 
 absl::StatusOr<std::vector<cli::DevKey>> MakeCompany(Changes& changes, const Company& company) { return Maker(changes, company).Run(); }
 

@@ -1,7 +1,8 @@
 // Company: the sample company acme of `tollgate dev`: what it consists of, as data, and the code that makes it through admin::Changes.
 #pragma once
 
-#include <functional>
+#include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,15 @@ namespace tollgate::dev {
 
 inline constexpr const char* kOrg = "acme";
 inline constexpr std::int64_t kTrialTokensPerMinute = 100;
+
+// A limit that the sample comes with; team and project empty: the org's.
+struct SampleQuota {
+  const char* team;
+  const char* project;
+  const char* limit;  // As on the command line: "tokens/month".
+  std::int64_t amount;
+};
+std::span<const SampleQuota> SampleQuotas();
 
 struct Company {
   std::string model;   // Name of the model that is priced.

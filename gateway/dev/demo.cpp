@@ -15,6 +15,7 @@
 #include "gateway/cli/dev_files.h"
 #include "gateway/dev/demo_steps.h"
 #include "gateway/dev/process.h"
+#include "gateway/dev/program_line.h"
 
 namespace tollgate::dev {
 namespace {
@@ -77,7 +78,7 @@ int RunDemo(const cli::DemoCommand& command) {
   }
   if (!client.ok()) return Fail(client.status());
   std::cout << fmt::format("The story of Tollgate in seven steps, with model {} and the sample company acme.\n", (*client)->model());
-  return Demo(**client, std::cout).Run() == 0 ? cli::kDone : cli::kRefused;
+  return Demo(**client, std::cout, ProgramLine(command.folder)).Run() == 0 ? cli::kDone : cli::kRefused;
 }
 
 }  // namespace tollgate::dev

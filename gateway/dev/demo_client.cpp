@@ -10,7 +10,10 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "tollgate/v1/audit.grpc.pb.h"
+#include "tollgate/v1/directory.grpc.pb.h"
 #include "tollgate/v1/inference.grpc.pb.h"
+#include "tollgate/v1/policy.grpc.pb.h"
+#include "tollgate/v1/system.grpc.pb.h"
 #include "tollgate/v1/usage.grpc.pb.h"
 
 namespace tollgate::dev {
@@ -126,6 +129,22 @@ absl::StatusOr<v1::UsageReportReply> DemoClient::BillByTeam() {
 
 absl::StatusOr<v1::ReconcileReply> DemoClient::Reconcile() {
   return impl_->Call<v1::Usage>(&v1::Usage::Stub::Reconcile, v1::ReconcileRequest());
+}
+
+absl::StatusOr<CompanyNow> DemoClient::Look() {
+  CompanyNow now;
+  const auto of_org = [](auto request) {
+    request.set_org(kOrg);
+    request.set_page_size(500);
+    return request;
+  };
+  TG_ASSIGN(now.stops, impl_->Call<v1::System>(&v1::System::Stub::ListStops, v1::ListStopsRequest()));
+  TG_ASSIGN(now.teams, impl_->Call<v1::Directory>(&v1::Directory::Stub::ListTeams, of_org(v1::ListTeamsRequest())));
+  TG_ASSIGN(now.projects, impl_->Call<v1::Directory>(&v1::Directory::Stub::ListProjects, of_org(v1::ListProjectsRequest())));
+  TG_ASSIGN(now.grants, impl_->Call<v1::Directory>(&v1::Directory::Stub::ListGrants, of_org(v1::ListGrantsRequest())));
+  TG_ASSIGN(now.quotas, impl_->Call<v1::Directory>(&v1::Directory::Stub::ListQuotas, of_org(v1::ListQuotasRequest())));
+  TG_ASSIGN(now.policies, impl_->Call<v1::Policy>(&v1::Policy::Stub::List, of_org(v1::ListPoliciesRequest())));
+  return now;
 }
 
 }  // namespace tollgate::dev

@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "gateway/cli/dev_files.h"
+#include "gateway/dev/leftovers.h"
 #include "tollgate/v1/audit.pb.h"
 #include "tollgate/v1/inference.pb.h"
 #include "tollgate/v1/usage.pb.h"
@@ -42,6 +43,7 @@ class DemoClient {
   absl::StatusOr<v1::VerifyLogReply> Verify();
   absl::StatusOr<v1::UsageReportReply> BillByTeam();
   absl::StatusOr<v1::ReconcileReply> Reconcile();
+  absl::StatusOr<CompanyNow> Look();  // At the company as it stands.
 
   const std::string& model() const;
 

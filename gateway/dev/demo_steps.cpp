@@ -97,7 +97,18 @@ int Demo::Run() {
     failed += status.ok() ? 0 : 1;
   }
   out_ << (failed == 0 ? "\nEvery step did what it says.\n" : fmt::format("\n{} of {} steps failed.\n", failed, kSteps));
+  if (failed > 0) TellLeftovers();
   return failed;
+}
+
+// What somebody tried out and left may be why.
+void Demo::TellLeftovers() {
+  const auto now = client_.Look();
+  if (!now.ok()) return;
+  const std::vector<Leftover> leftovers = FindLeftovers(*now);
+  if (leftovers.empty()) return;
+  out_ << "\nThis is not as the sample company came, and may be why. Each line takes one thing back:\n";
+  for (const Leftover& leftover : leftovers) out_ << fmt::format("\n# {}\n{} {}\n", leftover.what, program_, leftover.command);
 }
 
 absl::StatusOr<Answer> Demo::Ask(const std::string& key, const v1::ChatRequest& request, const std::string& shown) {

@@ -4,6 +4,7 @@
 #include <map>
 #include <ostream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gateway/dev/demo_client.h"
@@ -12,7 +13,8 @@ namespace tollgate::dev {
 
 class Demo {
  public:
-  Demo(DemoClient& client, std::ostream& out) : client_(client), out_(out) {}
+  // `program` as it is typed, with its options: what the commands that the demo advises begin with.
+  Demo(DemoClient& client, std::ostream& out, std::string program) : client_(client), out_(out), program_(std::move(program)) {}
 
   // All steps. How many failed.
   int Run();
@@ -27,10 +29,12 @@ class Demo {
   absl::Status Bill();
 
   absl::StatusOr<Answer> Ask(const std::string& key, const v1::ChatRequest& request, const std::string& shown);
+  void TellLeftovers();
   absl::Status Tokens(std::map<std::string, std::int64_t>& by_team);
 
   DemoClient& client_;
   std::ostream& out_;
+  const std::string program_;
   std::vector<Answer> answers_;                      // Every request, in order.
   std::map<std::string, std::int64_t> used_;         // Tokens of the demo's own requests, by team.
   std::map<std::string, std::int64_t> used_before_;  // What the bill said before the demo.

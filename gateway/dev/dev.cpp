@@ -5,7 +5,6 @@
 #include "gateway/dev/dev.h"
 
 #include <chrono>
-#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -25,38 +24,20 @@
 #include "gateway/dev/banner.h"
 #include "gateway/dev/cluster.h"
 #include "gateway/dev/company.h"
+#include "gateway/dev/program_line.h"
 #include "gateway/migrate/migrator.h"
 #include "gateway/serve/server.h"
+#include "gateway/serve/stop_signals.h"
 
 namespace tollgate::dev {
 namespace fs = std::filesystem;
 using std::chrono::steady_clock;
 namespace {
+constexpr std::chrono::seconds kDrain(10);  // At the end, for requests under way.
 
-sigset_t StopSignals() {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
-  return set;
-}
-
-bool Interrupted() {
-  sigset_t pending;
-  return sigpending(&pending) == 0 && (sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1);
-}
-
-absl::Status GoOn() { return Interrupted() ? base::Cancelled("interrupted") : absl::OkStatus(); }
+absl::Status GoOn() { return serve::StopSignalPending() ? base::Cancelled("interrupted") : absl::OkStatus(); }
 
 void Say(const std::string& text) { std::cout << text << "\n" << std::flush; }
-
-// As it can be typed here: relative where that is shorter.
-std::string ProgramName() {
-  std::error_code error;
-  const fs::path self = fs::read_symlink("/proc/self/exe", error);
-  const fs::path near = fs::relative(self, error);
-  return !error && near.string().size() < self.string().size() && !near.string().starts_with("../..") ? near.string() : self.string();
-}
 
 struct ModelChoice {
   std::string name;
@@ -122,7 +103,7 @@ v1::Config Configure(const cli::DevCommand& command, const std::string& folder, 
   config.mutable_secrets()->set_root_key_file(folder + "/root_key");
   config.mutable_secrets()->set_pepper_file(folder + "/pepper");
   config.set_state_dir(folder + "/state");
-  config.set_drain_ms(10000);
+  config.set_drain_ms(std::chrono::milliseconds(kDrain).count());
   config.mutable_grpc()->set_reflection(true);
   config.mutable_diagnostics()->set_level(command.verbose ? "info" : "error");
   v1::Config::Model& entry = *config.mutable_pool()->add_models();
@@ -164,10 +145,11 @@ absl::Status Run(const cli::DevCommand& command, const std::string& version) {
   const cli::DevEndpoints endpoints{ports.http, ports.grpc, ports.admin_grpc, ports.probes, model.name, kOrg, getpid()};
   TG_RETURN_IF_ERROR(cli::WriteDevEndpoints(folder, endpoints));
   const double seconds = std::chrono::duration<double>(steady_clock::now() - began).count();
-  std::cout << Banner({endpoints, keys, ProgramName(), command.folder, command.folder == cli::DevCommand().folder, seconds}) << std::flush;
+  std::cout << Banner({endpoints, keys, ProgramLine(command.folder), command.folder, seconds}) << std::flush;
   const absl::Status ended = server->RunUntilSignal();
   cli::RemoveDevEndpoints(folder);
-  Say(ended.ok() ? "ending: running requests may finish (at most 10 s)" : "ending: " + base::Message(ended));
+  Say(ended.ok() ? fmt::format("ending: running requests may finish, at most {} s; Ctrl-C again ends them now", kDrain.count())
+                 : "ending: " + base::Message(ended));
   server.reset();  // Drains, and lets go of the database before it is stopped.
   TG_RETURN_IF_ERROR(cluster->Stop());
   Say("ended; the next start finds everything as it was");
@@ -176,8 +158,7 @@ absl::Status Run(const cli::DevCommand& command, const std::string& version) {
 }  // namespace
 
 int RunDev(const cli::DevCommand& command, const std::string& version) {
-  const sigset_t set = StopSignals();
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  serve::BlockStopSignals();
   const absl::Status status = Run(command, version);
   if (status.ok() || status.code() == absl::StatusCode::kCancelled) return cli::kDone;
   std::cerr << "tollgate: " << base::Message(status) << "\n";

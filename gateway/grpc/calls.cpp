@@ -75,6 +75,12 @@ void TakeClientId(const v1::ChatRequest& request, pipeline::Caller& caller) {
   if (!request.client_request_id().empty()) caller.client_request_id = request.client_request_id();
 }
 
+// Of a message that does not parse. The key comes first: a stranger learns nothing of what a message must look like.
+Failure Malformed(CallContext& shared, const pipeline::Caller& caller, absl::Status parsed) {
+  if (auto refusal = shared.chat.Refuses(caller)) return *std::move(refusal);
+  return {.status = std::move(parsed), .head = std::nullopt, .limits = {}};
+}
+
 // Runs `self->Run()` on a strand of its own; counts it in and out.
 template <typename Call>
 void Spawn(CallContext& shared, std::shared_ptr<Call> self) {
@@ -134,7 +140,7 @@ class ChatCall final : public UnaryCall {
   async::Awaitable<::grpc::Status> Answer() override {
     v1::ChatRequest request;
     const absl::Status parsed = ParseBytes(*request_, request);
-    if (!parsed.ok()) co_return ToGrpcStatus(parsed);
+    if (!parsed.ok()) co_return Fail(Malformed(shared_, caller_, parsed));
     TakeClientId(request, caller_);
     Outcome<Reply> outcome = co_await shared_.chat.Chat(caller_, request, nullptr, cancellation_);
     if (const Failure* failure = std::get_if<Failure>(&outcome)) co_return Fail(*failure);
@@ -158,7 +164,7 @@ class CountCall final : public UnaryCall {
   async::Awaitable<::grpc::Status> Answer() override {
     v1::CountTokensRequest request;
     const absl::Status parsed = ParseBytes(*request_, request);
-    if (!parsed.ok()) co_return ToGrpcStatus(parsed);
+    if (!parsed.ok()) co_return Fail(Malformed(shared_, caller_, parsed));
     Outcome<v1::CountTokensReply> outcome = co_await shared_.chat.CountTokens(caller_, request);
     if (const Failure* failure = std::get_if<Failure>(&outcome)) co_return Fail(*failure);
     *reply_ = ToBytes(std::get<v1::CountTokensReply>(outcome));
@@ -173,7 +179,7 @@ class ListCall final : public UnaryCall {
   async::Awaitable<::grpc::Status> Answer() override {
     v1::ListModelsRequest request;
     const absl::Status parsed = ParseBytes(*request_, request);
-    if (!parsed.ok()) co_return ToGrpcStatus(parsed);
+    if (!parsed.ok()) co_return Fail(Malformed(shared_, caller_, parsed));
     Outcome<v1::ListModelsReply> outcome = co_await shared_.chat.ListModels(caller_);
     if (const Failure* failure = std::get_if<Failure>(&outcome)) co_return Fail(*failure);
     *reply_ = ToBytes(std::get<v1::ListModelsReply>(outcome));
@@ -201,7 +207,9 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
     v1::ChatRequest request;
     const absl::Status parsed = ParseBytes(*request_, request);
     if (!parsed.ok()) {
-      Finish(ToGrpcStatus(parsed));
+      const Failure failure = Malformed(shared_, caller_, parsed);
+      trailers.Of(failure);
+      Finish(ToGrpcStatus(failure.status));
       co_return;
     }
     TakeClientId(request, caller_);

@@ -28,6 +28,7 @@ using pipeline::Reply;
 using pipeline::ReplyHead;
 
 constexpr std::string_view kJson = "application/json";
+constexpr std::string_view kChatPath = "/v1/chat/completions";
 constexpr std::size_t kParseHereBytesMax = 64 * 1024;
 
 bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
@@ -196,13 +197,25 @@ absl::Status CheckContentType(const Exchange& exchange) {
 
 }  // namespace
 
+async::Awaitable<bool> Api::Admit(Exchange& exchange) {
+  if (exchange.method() != "POST" || PathOf(exchange.target()) != kChatPath) co_return true;
+  pipeline::Caller caller;  // What Refuses looks at; the rest is for those who are let in.
+  caller.bearer = BearerOf(exchange);
+  caller.source = exchange.source();
+  const std::optional<Failure> refusal = chat_.Refuses(caller);
+  if (!refusal) co_return true;
+  Answer answer(exchange, CallerOf(exchange));
+  co_await answer.Fail(*refusal);
+  co_return false;
+}
+
 async::Awaitable<void> Api::Handle(Exchange& exchange) {
   const bool probe = co_await AnswerProbe(exchange, probes_);
   if (probe) co_return;
   const std::string_view path = PathOf(exchange.target());
   const bool get = exchange.method() == "GET" || exchange.method() == "HEAD";
   constexpr std::string_view kModels = "/v1/models";
-  if (path == "/v1/chat/completions") {
+  if (path == kChatPath) {
     if (exchange.method() == "POST") {
       co_await Chat(exchange);
     } else {

@@ -16,6 +16,8 @@ class Api {
   Api(pipeline::ChatService& chat, Probes probes, boost::asio::any_io_executor cpu, std::string system_fingerprint)
       : chat_(chat), probes_(std::move(probes)), cpu_(std::move(cpu)), system_fingerprint_(std::move(system_fingerprint)) {}
 
+  // The key comes before the body: a stranger costs neither memory nor parsing, and learns nothing of what a request must look like.
+  async::Awaitable<bool> Admit(Exchange& exchange);
   async::Awaitable<void> Handle(Exchange& exchange);
 
  private:

@@ -23,7 +23,7 @@ class Exchange {
   virtual std::optional<std::string_view> Header(std::string_view name) const = 0;  // Nothing when absent or sent more than once.
   virtual const std::string& body() const = 0;
   virtual const std::string& source() const = 0;                                    // Peer address without port.
-  virtual std::chrono::steady_clock::time_point received() const = 0;               // When the request was whole.
+  virtual std::chrono::steady_clock::time_point received() const = 0;  // When the request was whole; its head, for a doorkeeper.
   virtual const std::shared_ptr<pipeline::Cancellation>& cancellation() const = 0;  // Cancelled when the client goes away.
 
   // The whole answer. `content_type` empty: none.
@@ -38,5 +38,8 @@ class Exchange {
 
 // Answers `exchange`. Must not throw.
 using Handler = std::function<async::Awaitable<void>(Exchange& exchange)>;
+
+// Looks at a request's head, before its body is read. True: let it in. False: it was answered, and the connection ends. Null lets all in.
+using Doorkeeper = std::function<async::Awaitable<bool>(Exchange& exchange)>;
 
 }  // namespace tollgate::http_front

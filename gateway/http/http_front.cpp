@@ -31,7 +31,9 @@ absl::StatusOr<std::unique_ptr<HttpFront>> HttpFront::Start(HttpOptions options,
   probes.metrics = nullptr;  // They name tenants: not on the API's listener.
   auto impl = std::make_unique<Impl>(options, chat, std::move(probes));
   Api* api = &impl->api;
-  TG_ASSIGN(impl->server, HttpServer::Start(std::move(options), io, clock, [api](Exchange& exchange) { return api->Handle(exchange); }));
+  TG_ASSIGN(impl->server, HttpServer::Start(
+                              std::move(options), io, clock, [api](Exchange& exchange) { return api->Handle(exchange); },
+                              [api](Exchange& exchange) { return api->Admit(exchange); }));
   return std::unique_ptr<HttpFront>(new HttpFront(std::move(impl)));
 }
 

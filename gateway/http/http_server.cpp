@@ -58,11 +58,11 @@ void TickLater(std::shared_ptr<Table> table, std::chrono::milliseconds every) {
 }  // namespace
 
 struct HttpServer::Impl {
-  Impl(HttpOptions o, net::IoThreads& threads, const base::Clock& clock, Handler handler)
+  Impl(HttpOptions o, net::IoThreads& threads, const base::Clock& clock, Handler handler, Doorkeeper doorkeeper)
       : options(std::move(o)),
         io(threads),
         table(std::make_shared<Table>(threads.context())),
-        context{options, clock, std::move(handler), [this](Session* session) { OnEnd(session); }} {}
+        context{options, clock, std::move(handler), std::move(doorkeeper), [this](Session* session) { OnEnd(session); }} {}
 
   void OnConnection(net::Accepted connection) {
     std::shared_ptr<Session> session = MakeSession(io.context(), std::move(connection), context);
@@ -101,8 +101,8 @@ HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HttpServer::~HttpServer() { Shutdown(std::chrono::milliseconds(0)); }
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(HttpOptions options, net::IoThreads& io, const base::Clock& clock,
-                                                              Handler handler) {
-  auto impl = std::make_unique<Impl>(std::move(options), io, clock, std::move(handler));
+                                                              Handler handler, Doorkeeper doorkeeper) {
+  auto impl = std::make_unique<Impl>(std::move(options), io, clock, std::move(handler), std::move(doorkeeper));
   TG_ASSIGN(impl->listener, net::Listener::Bind(impl->options.listener, io));
   Impl* raw = impl.get();
   TickLater(impl->table, TickEvery(impl->options));

@@ -15,7 +15,7 @@ namespace tollgate::http_front {
 class HttpServer {
  public:
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(HttpOptions options, net::IoThreads& io, const base::Clock& clock,
-                                                           Handler handler);
+                                                           Handler handler, Doorkeeper doorkeeper = nullptr);
   ~HttpServer();
 
   void StopAccepting();                               // Idle connections close; others end with their answer.

@@ -89,6 +89,7 @@ class BeastSession final : public Session, public Exchange, public std::enable_s
 
   async::Awaitable<void> Run();
   async::Awaitable<bool> ReadRequest();            // False: nothing more to serve.
+  async::Awaitable<bool> Admit();                  // False: turned away, and answered.
   async::Awaitable<bool> Feed(std::size_t bytes);  // Gives the parser more; false: the connection ended or the request was refused.
   async::Awaitable<bool> ReadSome(std::size_t bytes);
   async::Awaitable<void> Reject(Error error);
@@ -179,10 +180,6 @@ async::Awaitable<void> BeastSession::Run() {
     const bool more = co_await ReadRequest();
     if (!more) break;
     received_ = Mono::now();
-    cancellation_ = std::make_shared<pipeline::Cancellation>();
-    http_1_0_ = parser_->get().version() < 11;
-    keep_alive_ = parser_->get().keep_alive();
-    answered_ = false;
     busy_ = true;
     ClearDeadline();
     Watch();
@@ -212,7 +209,8 @@ async::Awaitable<bool> BeastSession::ReadRequest() {
     const bool fed = co_await Feed(kReadBytes);
     if (!fed) co_return false;
   }
-  if (parser_->is_done()) co_return true;
+  const bool admitted = co_await Admit();
+  if (!admitted || parser_->is_done()) co_return admitted;
   if (beast::iequals(parser_->get()[http::field::expect], "100-continue") && buffer_.size() == 0) {
     const bool written = co_await Write("HTTP/1.1 100 Continue\r\n\r\n");
     if (!written) co_return false;
@@ -224,6 +222,19 @@ async::Awaitable<bool> BeastSession::ReadRequest() {
     if (!fed) co_return false;
   }
   co_return true;
+}
+
+// With the head complete. Who is turned away may still be sending a body: the connection ends.
+async::Awaitable<bool> BeastSession::Admit() {
+  received_ = Mono::now();
+  cancellation_ = std::make_shared<pipeline::Cancellation>();
+  http_1_0_ = parser_->get().version() < 11;
+  answered_ = false;
+  keep_alive_ = false;
+  bool admitted = true;
+  if (context_.doorkeeper) admitted = co_await context_.doorkeeper(*this);
+  if (admitted) keep_alive_ = parser_->get().keep_alive();
+  co_return admitted;
 }
 
 async::Awaitable<bool> BeastSession::Feed(std::size_t bytes) {

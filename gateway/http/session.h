@@ -19,6 +19,7 @@ struct SessionContext {
   const HttpOptions& options;
   const base::Clock& clock;
   Handler handler;
+  Doorkeeper doorkeeper;
   std::function<void(class Session*)> on_end;  // Called once for each session, as the last thing it does.
 };
 

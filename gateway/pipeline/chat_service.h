@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "gateway/pipeline/call.h"
 #include "tollgate/v1/inference.pb.h"
@@ -12,6 +13,10 @@ namespace tollgate::pipeline {
 class ChatService {
  public:
   virtual ~ChatService() = default;
+
+  // Why this caller may not ask at all: no key that is in force, or one that may not use models. Empty: it may. For a front end that must
+  // decide before it reads the request; the calls below ask again. Looks at the caller's bearer and source. Quick; a refusal is counted.
+  virtual std::optional<Failure> Refuses(const Caller& caller) = 0;
 
   // Answers a chat request. `caller` and `request` outlive the call. `writer` null: unary, the output is in Reply.text. Else: pieces go to
   // the writer, and what is left comes with the Reply. `cancellation` is shared with the front end, which cancels when its client goes

@@ -90,6 +90,14 @@ Pipeline::~Pipeline() {
   boost::asio::post(impl_->with.io, [timer = impl_->flush_timer] { timer->cancel(); });
 }
 
+std::optional<Failure> Pipeline::Refuses(const Caller& caller) {
+  const auto principal = Authenticate(impl_->with, caller);
+  if (principal.ok()) return std::nullopt;
+  impl_->requests += 1;
+  impl_->failed += 1;
+  return impl_->Refuse(caller, principal.status(), {});
+}
+
 async::Awaitable<Outcome<Reply>> Pipeline::Chat(const Caller& caller, const v1::ChatRequest& request, StreamWriter* writer,
                                                 std::shared_ptr<Cancellation> cancellation) {
   Impl& impl = *impl_;

@@ -16,6 +16,7 @@ class Pipeline final : public ChatService {
   explicit Pipeline(Collaborators collaborators);
   ~Pipeline() override;  // REQUIRES: no call is running.
 
+  std::optional<Failure> Refuses(const Caller& caller) override;
   async::Awaitable<Outcome<Reply>> Chat(const Caller& caller, const tollgate::v1::ChatRequest& request, StreamWriter* writer,
                                         std::shared_ptr<Cancellation> cancellation) override;
   async::Awaitable<Outcome<tollgate::v1::CountTokensReply>> CountTokens(const Caller& caller,
@@ -35,7 +36,7 @@ class Pipeline final : public ChatService {
 
   // Since the start, for metrics.
   struct Counts {
-    std::int64_t requests = 0;      // Calls of Chat.
+    std::int64_t requests = 0;      // Calls of Chat, and callers whom Refuses refused.
     std::int64_t answered = 0;      // Ended with a reply.
     std::int64_t failed = 0;        // Ended with an error, refusals included.
     std::int64_t overhead_us = 0;   // Sum over the answered.

@@ -29,6 +29,7 @@ grpc_front::GrpcServerOptions GrpcFrom(const char* name, const v1::Config& confi
   options.message_bytes_max = static_cast<int>(config.requests().body_bytes_max());
   options.concurrent_streams_max = config.grpc().streams_per_connection_max();
   options.memory_bytes_max = config.grpc().memory_bytes_max();
+  options.write_timeout_ms = static_cast<int>(config.grpc().write_timeout_ms());
   return options;
 }
 

@@ -3,7 +3,6 @@
 #include "gateway/serve/server.h"
 
 #include <fmt/format.h>
-#include <pthread.h>
 #include <signal.h>
 
 #include <future>
@@ -11,6 +10,7 @@
 
 #include "base/diagnostics.h"
 #include "gateway/serve/parts.h"
+#include "gateway/serve/stop_signals.h"
 
 namespace tollgate::serve {
 
@@ -19,24 +19,10 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr milliseconds kLookInterval{500};   // How often RunUntilSignal looks at the journal's health.
-constexpr milliseconds kEndPatience{5000};   // For requests that were told to end.
+constexpr milliseconds kLookInterval{500};     // How often RunUntilSignal looks at the journal's health.
+constexpr milliseconds kEndPatience{5000};     // For requests that were told to end.
+constexpr milliseconds kSignalInterval{100};   // How often a drain looks for a second signal.
 constexpr milliseconds kQuotasPatience{5000};  // For the database's clock, which names the windows of quotas.
-
-sigset_t StopSignals() {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
-  return set;
-}
-
-// Stop signals are taken by RunUntilSignal alone, so every thread that starts later must have them blocked.
-void SetSignals() {
-  const sigset_t set = StopSignals();
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-}
 
 void SetDiagnostics(const tollgate::v1::Config::Diagnostics& config) {
   const std::string& level = config.level();
@@ -54,6 +40,15 @@ void AwaitQuotas(metering::Quotas& quotas) {
   while (!quotas.Ready() && steady_clock::now() < give_up) std::this_thread::sleep_for(milliseconds(5));
 }
 
+// Whether all requests ended before the deadline, and before a second signal said that nobody wants to wait.
+bool AwaitEmpty(const std::future<void>& emptied, steady_clock::time_point deadline) {
+  while (steady_clock::now() < deadline) {
+    if (emptied.wait_for(kSignalInterval) == std::future_status::ready) return true;
+    if (TakeStopSignal(milliseconds(0))) return false;
+  }
+  return emptied.wait_for(milliseconds(0)) == std::future_status::ready;
+}
+
 }  // namespace
 
 struct Server::Impl {
@@ -64,7 +59,8 @@ struct Server::Impl {
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const tollgate::v1::Config& config, const ServerOptions& options) {
-  SetSignals();
+  BlockStopSignals();  // For every thread that starts here; RunUntilSignal takes them.
+  signal(SIGPIPE, SIG_IGN);
   SetDiagnostics(config.diagnostics());
   std::unique_ptr<Server> server(new Server(std::make_unique<Impl>()));
   Parts& parts = server->impl_->parts;
@@ -104,9 +100,10 @@ void Server::Drain() {
     auto empty = std::make_shared<std::promise<void>>();
     auto emptied = empty->get_future();
     parts.pipeline->CloseGate([empty] { empty->set_value(); });
-    if (const auto running = parts.pipeline->running(); running > 0)
-      base::Info("serve", "draining: {} requests under way, at most {} ms", running, parts.config.drain_ms());
-    if (emptied.wait_until(deadline) != std::future_status::ready) {
+    base::Info("serve", "draining: {} requests are under way and may go on for {} ms; a second signal ends them at once",
+               parts.pipeline->running(), parts.config.drain_ms());
+    if (!AwaitEmpty(emptied, deadline)) {
+      base::Info("serve", "ending {} requests before they were done", parts.pipeline->running());
       parts.pipeline->EndAll();
       emptied.wait_for(kEndPatience);
     }
@@ -121,14 +118,12 @@ void Server::Drain() {
   if (parts.pool) parts.pool->Drain(steady_clock::now());
   if (parts.quotas) parts.quotas->Close(milliseconds(1000));
   if (parts.journal) parts.journal->Stop();
+  if (parts.pipeline) base::Info("serve", "drained: every request has ended");  // What could not be written, the journal has told.
 }
 
 absl::Status Server::RunUntilSignal() {
-  const sigset_t set = StopSignals();
-  const timespec interval{0, std::chrono::nanoseconds(kLookInterval).count()};
   for (;;) {
-    const int signal = sigtimedwait(&set, nullptr, &interval);
-    if (signal == SIGINT || signal == SIGTERM) return absl::OkStatus();
+    if (TakeStopSignal(kLookInterval)) return absl::OkStatus();
     const audit::Health health = impl_->parts.journal->health();
     if (health.state == audit::Health::State::kLost) {
       return base::Aborted(fmt::format("this instance can record nothing any more ({}): it ends, and can be started again", health.reason));

@@ -38,7 +38,8 @@ class Server {
   // Changes to the directory, made by this process itself (`tollgate dev` sets up its sample company with it).
   admin::Changes& changes();
 
-  // Not ready → no new requests → running streams finish, or end with a record at the deadline → journal empty → everything joined.
+  // Not ready → no new requests → running streams finish, or end with a record at the deadline or at a further stop signal → journal empty
+  // → everything joined. Says when it begins and when it is done.
   void Drain();
 
   // Returns when Drain was asked for by SIGTERM/SIGINT (installed by RunUntilSignal) or the server cannot go on (its log was taken by another

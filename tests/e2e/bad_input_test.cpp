@@ -166,7 +166,9 @@ TEST_CASE("What is not HTTP, or half of it, or a storm of random bytes, harms no
   CHECK(world.Send(head + "X: " + std::string(64 * 1024, 'a') + "\r\n\r\n").status == 431);
   CHECK(world.Send("GET /v1/nothing HTTP/1.1\r\nHost: x\r\n\r\n").status == 404);
   CHECK(world.Send("DELETE /v1/chat/completions HTTP/1.1\r\nHost: x\r\n\r\n").status == 405);
-  CHECK(world.Send(head + "Content-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi").status == 415);
+  const std::string text = "Content-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi";
+  CHECK(world.Send(head + text).status == 401);  // The key comes first.
+  CHECK(world.Send(head + "Authorization: Bearer " + world.key + "\r\n" + text).status == 415);
   CHECK(world.Send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").status == 404);  // Tenants' names are not for clients.
   // Two ways of saying where the body ends: whoever stands in front may read the other one.
   CHECK(world.Send(head + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n").status == 400);

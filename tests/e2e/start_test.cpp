@@ -1,8 +1,10 @@
 // What is not as it must be refuses the start, and says what to do.
+#include <signal.h>
 #include <sys/stat.h>
 
 #include <catch2/catch_test_macros.hpp>
 #include <functional>
+#include <future>
 
 #include <fmt/format.h>
 
@@ -134,4 +136,27 @@ TEST_CASE("Starting, serving and stopping ask Postgres for nothing that they may
   const std::string log = installation.cluster().Log().substr(before);
   INFO(log);
   CHECK(log.find("ERROR") == std::string::npos);
+}
+
+TEST_CASE("SIGTERM is answered: how many requests are under way, and when all is done; a second one does not wait for them") {
+  Installation installation;
+  Gateway gateway(installation, {.extra = {{"drain_ms", "600000"}}});
+  Admin admin(gateway, installation.owner_key());
+  const std::string key = MakeCompany(admin).key;
+  REQUIRE(Eventually([&] { return Ask(PortsOf(gateway), Surface::kHttpPlain, {.key = key, .prompt = "hello"}).done; }));
+  auto running =
+      std::async(std::launch::async, [&] { return Ask(PortsOf(gateway), Surface::kGrpcStream, {.key = key, .prompt = "!hang"}); });
+  REQUIRE(Eventually([&] { return gateway.Metrics().find("tollgate_requests_running 1") != std::string::npos; }));
+  gateway.process().Signal(SIGTERM);
+  CHECK(gateway.process().WaitForErr("draining: 1 requests are under way", milliseconds(20'000)));
+  gateway.process().Signal(SIGTERM);
+  CHECK(gateway.process().Wait(milliseconds(60'000)) == 0);
+  const std::string says = gateway.process().Err();
+  INFO(says);
+  CHECK(says.find("ending 1 requests before they were done") != std::string::npos);
+  CHECK(says.find("drained: every request has ended") != std::string::npos);
+  CHECK_FALSE(running.get().done);
+  Books books(installation);
+  CHECK(books.Open() == 0);
+  CHECK(books.Check() == "");
 }

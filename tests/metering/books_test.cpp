@@ -69,7 +69,7 @@ TEST_CASE("The price in force is the latest effective one, of one date the highe
     CHECK(base::DetailOf(missing.status())->reason == "MODEL_UNPRICED");
   }
   CHECK(base::Message((*book)->PriceAt("llama", Day(2026, 8, 1)).status()) ==
-        "model llama has no price in force; set one: tollgate prices set llama");
+        "model llama has no price in force; set one: tollgate prices set llama --input 0.10 --output 0.40");
 }
 
 TEST_CASE("A price that no book may hold is refused by its field") {

@@ -106,6 +106,12 @@ TEST_CASE("Usage is reported within one's org; reconciling is for the installati
   other.set_org("globex");
   CHECK(world.Call("finance", stub(), &v1::Usage::Stub::Report, other, report).error_code() == StatusCode::NOT_FOUND);
   REQUIRE(world.Call("first", stub(), &v1::Usage::Stub::Report, other, report).ok());
+  v1::UsageReportRequest misspelt;
+  misspelt.set_team("serch");
+  CHECK(world.Call("finance", stub(), &v1::Usage::Stub::Report, misspelt, report).error_message() == "there is no team 'acme/serch'");
+  misspelt.set_team("search");
+  misspelt.set_project("we\x1b");
+  CHECK(world.Call("finance", stub(), &v1::Usage::Stub::Report, misspelt, report).error_code() == StatusCode::INVALID_ARGUMENT);
   v1::ReconcileReply reconciled;
   CHECK(world.Call("finance", stub(), &v1::Usage::Stub::Reconcile, v1::ReconcileRequest(), reconciled).error_code() ==
         StatusCode::PERMISSION_DENIED);

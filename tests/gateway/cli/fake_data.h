@@ -87,14 +87,28 @@ class FakeInference final : public v1::Inference::Service {
     chunk.set_text("lo");
     writer->Write(chunk);
     chunk.clear_text();
-    chunk.mutable_end()->set_finish_reason(prompt == "cut" ? v1::FINISH_REASON_CONTENT_FILTER : v1::FINISH_REASON_STOP);
-    chunk.mutable_end()->mutable_usage()->set_input(7);
-    chunk.mutable_end()->mutable_output_policy()->set_action(prompt == "cut" ? "block" : "allow");
-    if (prompt == "spend") chunk.mutable_end()->set_quota_reached("project trial");
+    *chunk.mutable_end() = EndOf(prompt);
     writer->Write(chunk);
     return grpc::Status::OK;
   }
+  grpc::Status Chat(grpc::ServerContext*, const v1::ChatRequest* request, v1::ChatReply* reply) override {
+    chat = *request;
+    *reply->mutable_end() = EndOf(request->messages(0).parts(0));
+    return grpc::Status::OK;
+  }
   v1::ChatRequest chat;
+
+ private:
+  static v1::ChatEnd EndOf(const std::string& prompt) {
+    v1::ChatEnd end;
+    end.set_finish_reason(prompt == "cut" ? v1::FINISH_REASON_CONTENT_FILTER : v1::FINISH_REASON_STOP);
+    if (prompt == "long" || prompt == "spend") end.set_finish_reason(v1::FINISH_REASON_LENGTH);
+    end.mutable_usage()->set_input(7);
+    end.mutable_usage()->set_output(5);
+    end.mutable_output_policy()->set_action(prompt == "cut" ? "block" : "allow");
+    if (prompt == "spend") end.set_quota_reached("project trial");
+    return end;
+  }
 };
 
 class FakeModels final : public v1::Models::Service {

@@ -22,10 +22,28 @@ class FakeDirectory final : public v1::Directory::Service {
     if (request->page_token().empty()) reply->set_next_page_token("next");
     return grpc::Status::OK;
   }
+  grpc::Status ListProjects(grpc::ServerContext*, const v1::ListProjectsRequest* request, v1::ListProjectsReply* reply) override {
+    if (request->team() == "search") reply->add_projects()->set_name("web");
+    return grpc::Status::OK;
+  }
+  grpc::Status ListOrgs(grpc::ServerContext*, const v1::ListOrgsRequest*, v1::ListOrgsReply* reply) override {
+    reply->add_orgs()->set_name("acme");
+    return grpc::Status::OK;
+  }
+  grpc::Status GrantModel(grpc::ServerContext*, const v1::GrantModelRequest*, v1::Grant*) override { return grpc::Status::OK; }
+  grpc::Status SetPrice(grpc::ServerContext*, const v1::SetPriceRequest*, v1::Price*) override { return grpc::Status::OK; }
+  grpc::Status ListPrices(grpc::ServerContext*, const v1::ListPricesRequest*, v1::ListPricesReply*) override { return grpc::Status::OK; }
   grpc::Status CreateKey(grpc::ServerContext*, const v1::CreateKeyRequest* request, v1::CreateKeyReply* reply) override {
     create_key = *request;
     reply->set_secret("tg_live_abc");
     reply->mutable_key()->set_public_id("abcdefgh");
+    return grpc::Status::OK;
+  }
+  grpc::Status ListKeys(grpc::ServerContext*, const v1::ListKeysRequest*, v1::ListKeysReply* reply) override {
+    auto& key = *reply->add_keys();
+    key.set_public_id("abcdefgh");
+    key.set_team("search");
+    key.set_project("web");
     return grpc::Status::OK;
   }
   grpc::Status SetQuota(grpc::ServerContext*, const v1::SetQuotaRequest* request, v1::Quota* reply) override {
@@ -67,19 +85,41 @@ class FakePolicy final : public v1::Policy::Service {
     reply->set_version(3);
     return grpc::Status::OK;
   }
+  grpc::Status Activate(grpc::ServerContext*, const v1::ActivatePolicyRequest* request, v1::StoredPolicy* reply) override {
+    reply->set_name(request->name());
+    reply->set_version(request->version());
+    reply->set_version_in_force(request->version());
+    return grpc::Status::OK;
+  }
   v1::CheckPolicyRequest check;
   v1::PutPolicyRequest put;
 };
 
+// Serves smollm2 and llama; knows the org acme with the team search and its project web.
 class FakeSystem final : public v1::System::Service {
  public:
+  grpc::Status Status(grpc::ServerContext*, const v1::StatusRequest*, v1::StatusReply* reply) override {
+    for (const char* model : {"smollm2", "llama"}) reply->add_models()->set_name(model);
+    return grpc::Status::OK;
+  }
   grpc::Status Stop(grpc::ServerContext*, const v1::StopRequest* request, v1::EmergencyStop* reply) override {
     *reply->mutable_target() = request->target();
     reply->set_in_force(true);
-    return grpc::Status::OK;
+    return Find(request->target());
   }
   grpc::Status LiftStop(grpc::ServerContext*, const v1::LiftStopRequest* request, v1::EmergencyStop* reply) override {
     *reply->mutable_target() = request->target();
+    return Find(request->target());
+  }
+
+ private:
+  static grpc::Status Find(const v1::StopTarget& target) {
+    const auto missing = [](const std::string& what) { return grpc::Status(grpc::StatusCode::NOT_FOUND, "there is no " + what); };
+    const v1::ScopeRef& scope = target.scope();
+    if (!target.has_scope()) return grpc::Status::OK;
+    if (!scope.org().empty() && scope.org() != "acme") return missing("org '" + scope.org() + "'");
+    if (!scope.team().empty() && scope.team() != "search") return missing("team 'acme/" + scope.team() + "'");
+    if (!scope.project().empty() && scope.project() != "web") return missing("project 'acme/search/" + scope.project() + "'");
     return grpc::Status::OK;
   }
 };

@@ -48,6 +48,9 @@ TEST_CASE("Limits are set on the scope that is named, and shown with those above
   const Result shown = server.Run({"quota", "show", "--project", "search/web"});
   CHECK_THAT(shown.out, ContainsSubstring("acme/search/web") && ContainsSubstring("acme/search  ") && !ContainsSubstring("support"));
   CHECK_THAT(server.Run({"quota", "list"}).out, ContainsSubstring("support"));
+  CHECK(server.Run({"quota", "show", "--key-id", "abcdefgh"}).out == shown.out);  // A key of search/web.
+  CHECK_THAT(server.Run({"quota", "show", "--key-id", "zzzzzzzz"}).err, ContainsSubstring("there is no key zzzzzzzz in force"));
+  CHECK_THAT(server.Run({"quota", "show", "--project", "search/we"}).err, ContainsSubstring("there is no project search/we"));
 }
 
 TEST_CASE("A refusal is told with its reason, its rules and when to try again") {
@@ -82,8 +85,10 @@ TEST_CASE("Records: filters go along, no more rows than asked for, content is in
 
 TEST_CASE("Usage is summed, and a difference is a refusal") {
   Server server;
-  const Result report = server.Run({"usage", "report", "--by", "project", "--team", "search", "--project", "web"});
+  const Result report = server.Run({"usage", "report", "--by", "project", "--project", "search/web"});
   CHECK(report.code == kDone);
+  CHECK(server.usage.report.team() == "search");
+  CHECK(server.usage.report.project() == "web");
   CHECK(server.usage.report.group_by() == v1::USAGE_GROUP_PROJECT);
   CHECK_THAT(report.out, ContainsSubstring("total           4         2,000          1,000    0.60  EUR"));
   const Result reconcile = server.Run({"usage", "reconcile"});
@@ -101,15 +106,54 @@ TEST_CASE("Policies are read from a file or standard input; a blocked text is ex
   CHECK(server.policy.put.name() == "tg-cli-policy");
   CHECK(server.policy.put.store_only());
   std::filesystem::remove(file);
+  CHECK_THAT(server.Run({"policy", "activate", "acme", "3"}).out, ContainsSubstring("version 3 is in force"));
+  CHECK_THAT(server.Run({"policy", "activate", "acme", "0"}).out, ContainsSubstring("policy acme of  is out of force"));
   CHECK(server.Run({"policy", "test", "--input", "secret"}).code == kRefused);
   CHECK(server.policy.check.messages(0).parts(0) == "secret");
+  CHECK(server.Run({"policy", "test", "--output", "x", "--project", "search/web"}).code == kDone);
+  CHECK(server.policy.check.team() == "search");
+  CHECK(server.policy.check.project() == "web");
+  CHECK_THAT(server.Run({"policy", "put", "-", "--name", "acme"}, "\xff").err, ContainsSubstring("- is not UTF-8 text"));
 }
 
 TEST_CASE("Stops name what they stop") {
   Server server;
-  CHECK_THAT(server.Run({"stop", "model", "m", "--reason", "r"}).out, ContainsSubstring("model m is stopped"));
+  const Result model = server.Run({"stop", "model", "smollm2", "--reason", "r"});
+  CHECK_THAT(model.out, ContainsSubstring("model smollm2 is stopped"));
+  CHECK(model.err.empty());
   CHECK_THAT(server.Run({"stop", "everything", "--reason", "r", "--lift"}).out, ContainsSubstring("everything may run again"));
   CHECK_THAT(server.Run({"stop", "team", "search", "--reason", "r", "--org", "acme"}).out, ContainsSubstring("acme/search is stopped"));
+}
+
+TEST_CASE("A misspelt name does not look like success") {
+  Server server;
+  const Result stop = server.Run({"stop", "model", "smolm2", "--reason", "r"});
+  CHECK(stop.code == kDone);
+  CHECK_THAT(stop.out, ContainsSubstring("model smolm2 is stopped"));
+  CHECK(stop.err ==
+        "warning: no model smolm2 is served here now (served: smollm2, llama); the stop stays for one that may come. If the name is wrong: "
+        "tollgate stop model smolm2 --lift --reason \"wrong name\"\n");
+  CHECK(server.Run({"stop", "model", "smolm2", "--reason", "r", "--lift"}).err.empty());
+  CHECK_THAT(server.Run({"stop", "model", "smolm2", "--reason", "r", "--json"}).err, ContainsSubstring("warning: "));
+  CHECK_THAT(server.Run({"prices", "set", "smolm2", "--input", "1", "--output", "1"}).err,
+             ContainsSubstring("no model smolm2 is served here now (served: smollm2, llama)"));
+  CHECK_THAT(server.Run({"models", "grant", "smolm2", "--team", "search"}).err,
+             ContainsSubstring("To remove the list: tollgate models clear --team search"));
+  CHECK(server.Run({"models", "grant", "llama", "--team", "search"}).err.empty());
+
+  const Result team = server.Run({"stop", "team", "serch", "--reason", "r", "--org", "acme"});
+  CHECK(team.code == kRefused);
+  CHECK(team.err == "tollgate: there is no team 'acme/serch'; nothing was stopped\n  teams of the org: search\n");
+  CHECK(team.out.empty());
+  CHECK_THAT(server.Run({"stop", "project", "search/we", "--reason", "r"}).err, ContainsSubstring("\n  projects of the team: web\n"));
+  CHECK_THAT(server.Run({"stop", "org", "acm", "--reason", "r"}).err, ContainsSubstring("\n  orgs: acme\n"));
+  CHECK_THAT(server.Run({"stop", "team", "serch", "--lift", "--reason", "r"}).err,
+             ContainsSubstring("see what is stopped: tollgate stop list"));
+}
+
+TEST_CASE("A list of prices that is empty says how to set one") {
+  Server server;
+  CHECK_THAT(server.Run({"prices", "list", "llama"}).out, ContainsSubstring("tollgate prices set llama --input 0.10 --output 0.40"));
 }
 
 TEST_CASE("Chat streams the text and tells the rest on standard error") {
@@ -122,6 +166,9 @@ TEST_CASE("Chat streams the text and tells the rest on standard error") {
   CHECK(server.inference.chat.messages(0).parts(0) == "Why blue?");
   CHECK(server.inference.chat.sampling().seed() == 7);
   CHECK(server.inference.chat.stop_size() == 2);
+  CHECK(server.Run({"chat", "--stop", "a", "Why?"}).code == kDone);
+  CHECK(server.inference.chat.messages(0).parts(0) == "Why?");
+  CHECK_THAT(server.Run({"chat", "-"}, "caf\xe9").err, ContainsSubstring("the prompt is not UTF-8 text"));
   const Result verbose = server.Run({"chat", "-v", "-m", "other", "-s", "Be brief.", "-"}, "from a pipe");
   CHECK_THAT(verbose.err, ContainsSubstring("tokens  7 in"));
   CHECK(server.inference.chat.messages(0).role() == v1::ROLE_SYSTEM);
@@ -133,6 +180,11 @@ TEST_CASE("A chat that policy or a quota cut, or that was refused, is exit code 
   const Result cut = server.Run({"chat", "cut"});
   CHECK(cut.code == kRefused);
   CHECK_THAT(cut.err, ContainsSubstring("[policy ended the reply: block]"));
+  CHECK(server.Run({"chat", "--json", "cut"}).code == kRefused);
+  const Result full = server.Run({"chat", "long"});
+  CHECK(full.code == kDone);
+  CHECK(full.err == "[the reply was cut: prompt and reply fill the model's context]\n");
+  CHECK(server.Run({"chat", "--max-tokens", "5", "long"}).err == "[the reply was cut at --max-tokens 5]\n");
   const Result spent = server.Run({"chat", "spend"});
   CHECK(spent.code == kRefused);
   CHECK_THAT(spent.err, ContainsSubstring("[a quota ended the reply: project trial]"));

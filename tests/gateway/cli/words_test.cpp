@@ -93,6 +93,18 @@ TEST_CASE("Counts and times are printed for people") {
   CHECK(ShowTime(1'793'521'800'123'456) == "2026-11-01 08:30:00");
 }
 
+TEST_CASE("A scope is named as the options that name it") {
+  v1::ScopeRef scope;
+  scope.set_org("acme");
+  CHECK(ShowScopeOptions(scope) == "");
+  scope.set_team("search");
+  CHECK(ShowScopeOptions(scope) == " --team search");
+  scope.set_project("web");
+  CHECK(ShowScopeOptions(scope) == " --project search/web");
+  scope.set_key("3kQ9xZ0b");
+  CHECK(ShowScopeOptions(scope) == " --key-id 3kQ9xZ0b");
+}
+
 TEST_CASE("Tables align words to the left and numbers to the right, and tame what would move the cursor") {
   Table table({"team", "> tokens"});
   CHECK(table.Text("nothing") == "nothing\n");

@@ -27,6 +27,11 @@ class Folder {
     Write("pepper", std::string(64, 'b'), 0600);
     Write("url", "postgresql://u:geheim@db/x\n", 0600);
     Write("open", std::string(64, 'c'), 0644);
+    Write("group", std::string(64, 'c'), 0640);
+    Write("short", "abc123\n", 0600);
+    Write("dev", "# tollgate dev: for trying out only\n" + std::string(64, 'd') + "\n", 0600);
+    Write("empty", "\n", 0600);
+    Write("two", "postgresql://a/b\npostgresql://c/d\n", 0600);
     Write("model.gguf", "GGUF", 0644);
   }
   ~Folder() { std::filesystem::remove_all(path_); }
@@ -69,6 +74,7 @@ TEST_CASE("A short file is enough: everything else has a default") {
   CHECK(config->directory_stale_max_ms() == 5000);
   CHECK(config->segment_ms() == 100);
   CHECK_FALSE(config->grpc().reflection());
+  CHECK(config->grpc().write_timeout_ms() == 30'000);
   CHECK(config->requests().body_bytes_max() == 4 << 20);
   CHECK(config->secrets().root_key_file() == folder.path() + "/root");
   CHECK(config->state_dir() == "/var/lib/tollgate");
@@ -141,10 +147,25 @@ TEST_CASE("What is wrong is refused with its place and the remedy") {
       {"required field", "postgres:\n  url: host=/tmp\nsecrets:\n  root_key_file: root\n  pepper_file: pepper\n",
        "t.yaml:1:1: postgres.keys_url is missing"},
       {"required section", "state_dir: /tmp\n", "t.yaml:1:1: secrets.root_key_file is missing"},
-      {"open secret", "secrets:\n  root_key_file: open\n", "which anybody may read; chmod 600"},
-      {"missing secret", "secrets:\n  root_key_file: nope\n", "does not exist; correct the path, or make the file: openssl rand -hex 32"},
+      {"open key", "secrets:\n  root_key_file: open\n", "which others may read; run: chmod 600 /"},
+      {"key for a group", "secrets:\n  pepper_file: group\n", "which others may read; run: chmod 600 /"},
+      {"missing key", "secrets:\n  root_key_file: nope\n",
+       "does not exist; correct the path, or make the file: (umask 077; openssl rand -hex 32 > /"},
+      {"short key", "secrets:\n  pepper_file: short\n",
+       "does not hold 64 hexadecimal digits; make the file: (umask 077; openssl rand -hex 32 > /"},
+      {"URL for a key", "secrets:\n  root_key_file: url\n", "does not hold 64 hexadecimal digits"},
+      {"missing URL file", "postgres:\n  url: file:nope\n",
+       "does not exist; correct the path, or make the file and write the database's URL into it, such as "
+       "postgresql://USER:PASSWORD@HOST/DATABASE"},
+      {"open URL file", "postgres:\n  url: file:open\n", "which others may read; run: chmod 600 /"},
+      {"key for a URL", "postgres:\n  url: file:root\n", "/root holds no URL of a Postgres database; write one such as postgresql://"},
+      {"empty URL file", "postgres:\n  keys_url: file:empty\n", "/empty holds no URL of a Postgres database"},
+      {"two URLs in a file", "postgres:\n  url: file:two\n", "/two holds no URL of a Postgres database; write one such as "},
+      {"no URL", "postgres:\n  url: tollgate\n", "t.yaml:2:3: postgres.url holds no URL of a Postgres database"},
       {"password in a URL", "postgres:\n  url: postgresql://u:geheim@db/x\n", "t.yaml:2:3: postgres.url holds a password in the clear"},
       {"password in a string", "postgres:\n  url: host=db password=geheim\n", "holds a password in the clear"},
+      {"a long text", "postgres:\n  url: postgresql://" + std::string(5000, 'x') + "\n",
+       "postgres.url has 5013 bytes; at most 4096 are taken"},
       {"unset variable", "postgres:\n  url: env:TG_TEST_NOT_SET\n", "the environment has no TG_TEST_NOT_SET"},
       {"polled too seldom", kGood + "directory_poll_ms: 251\n", "directory_poll_ms is 251; it must be from 20 to 250"},
       {"not YAML", "a: [1\nb: }", "this is not YAML"},
@@ -175,7 +196,16 @@ TEST_CASE("A password never comes back in a refusal or a dump") {
   CHECK_THAT(config::Dump(*config), !Catch::Matchers::ContainsSubstring("geheim"));
 }
 
+TEST_CASE("A key file may carry comments") {
+  std::string yaml = kGood;
+  yaml.replace(yaml.find("root\n"), 4, "dev");
+  CHECK(Refusal(yaml) == "accepted");
+}
+
 TEST_CASE("A URL may come from the environment") {
+  ::setenv("TG_TEST_URL", "not a database", 1);
+  CHECK_THAT(Refusal("postgres:\n  url: env:TG_TEST_URL\n"),
+             Catch::Matchers::ContainsSubstring("the environment's TG_TEST_URL holds no URL of a Postgres database"));
   ::setenv("TG_TEST_URL", "host=/tmp dbname=env", 1);
   const Folder folder;
   const auto config =

@@ -6,6 +6,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include "gateway/dev/banner.h"
+#include "gateway/dev/program_line.h"
 
 using namespace tollgate;
 using Catch::Matchers::ContainsSubstring;
@@ -25,10 +26,15 @@ TEST_CASE("The banner has the keys and a line for each kind of client") {
         "\ncurl -N http://127.0.0.1:18080/v1/chat/completions ", "\ngrpcurl -plaintext -H 'authorization: Bearer tg_dev_web' ",
         "127.0.0.1:18081 tollgate.v1.Inference/ChatStream\n",
         "\nOPENAI_BASE_URL=http://127.0.0.1:18080/v1 OPENAI_API_KEY=tg_dev_web python3 -c 'from openai import OpenAI",
+        "\nOPENAI_BASE_URL=http://127.0.0.1:18080/v1 OPENAI_API_KEY=tg_dev_web node --input-type=module -e 'import OpenAI",
         "http://127.0.0.1:18084/metrics", "tg_dev_owner"}) {
     CHECK_THAT(banner, ContainsSubstring(line));
   }
-  facts.default_folder = false;
-  facts.folder = "/tmp/x";
-  CHECK_THAT(dev::Banner(facts), ContainsSubstring("\nbuild/dev/bin/tollgate --folder /tmp/x demo\n"));
+}
+
+TEST_CASE("Lines to paste name the folder where it is not the default, as one word") {
+  const std::string program = dev::ProgramLine("var/dev");
+  CHECK_THAT(program, ContainsSubstring("gateway_dev_test") && !ContainsSubstring("--folder"));
+  CHECK(dev::ProgramLine("/tmp/x") == program + " --folder /tmp/x");
+  CHECK(dev::ProgramLine("/tmp/my try's") == program + " --folder '/tmp/my try'\\''s'");
 }

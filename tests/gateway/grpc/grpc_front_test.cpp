@@ -214,8 +214,7 @@ TEST_CASE("Every code keeps its number and has an ErrorInfo") {
 
 TEST_CASE("Malformed messages are INVALID_ARGUMENT, on every method, and never reach the pipeline") {
   Fixture f;
-  v1::ChatRequest bad_text = SampleRequest();
-  std::string bytes = bad_text.SerializeAsString();
+  std::string bytes = SampleRequest().SerializeAsString();
   bytes[bytes.find("hi")] = '\xff';
   for (const char* method : {"/tollgate.v1.Inference/Chat", "/tollgate.v1.Tokens/Count"}) {
     for (const std::string& request : {std::string("\xff\xff\xff"), std::string("\x0a\x7fx"), bytes}) {
@@ -224,9 +223,12 @@ TEST_CASE("Malformed messages are INVALID_ARGUMENT, on every method, and never r
       CHECK(reply.status.error_message().find("build it from the .proto") != std::string::npos);
     }
   }
-  CHECK(CallGeneric(f.channel, "/tollgate.v1.Inference/ChatStream", "\xff\xff\xff").status.error_code() == grpc::INVALID_ARGUMENT);
-  CHECK(CallGeneric(f.channel, "/tollgate.v1.Models/List", "\xff\xff\xff").status.error_code() == grpc::INVALID_ARGUMENT);
+  const char* methods[] = {"/tollgate.v1.Inference/Chat", "/tollgate.v1.Inference/ChatStream", "/tollgate.v1.Tokens/Count",
+                           "/tollgate.v1.Models/List"};
+  for (const char* m : methods) CHECK(CallGeneric(f.channel, m, "\xff\xff\xff").status.error_code() == grpc::INVALID_ARGUMENT);
   CHECK(f.chat.last().request.model().empty());
+  f.chat.RefuseAll(base::Unauthenticated("no key"));  // The key comes first.
+  for (const char* m : methods) CHECK(CallGeneric(f.channel, m, "\xff\xff\xff").status.error_code() == grpc::UNAUTHENTICATED);
   CHECK(CallGeneric(f.channel, "/tollgate.v1.Inference/Nothing", "").status.error_code() == grpc::UNIMPLEMENTED);
   CHECK(CallGeneric(f.channel, "/nothing.Here/Nothing", "").status.error_code() == grpc::UNIMPLEMENTED);
 }
@@ -321,8 +323,7 @@ TEST_CASE("A client that does not read its stream holds up that stream alone") {
   CHECK(f.inference->Chat(&other, SampleRequest(), &reply).ok());
   CHECK(ended.Wait());
   CHECK(written_bytes < 64 * 1024 * 1024);
-  while (reader->Read(&chunk)) {
-  }
+  while (reader->Read(&chunk)) continue;
   CHECK(reader->Finish().error_code() == grpc::DEADLINE_EXCEEDED);
 }
 
@@ -354,8 +355,7 @@ TEST_CASE("A client that stalls without a deadline is cancelled when a write tak
     CHECK(ended.Wait());
     CHECK(code == (last ? absl::StatusCode::kOk : absl::StatusCode::kCancelled));
     f.front->Shutdown(std::chrono::minutes(10));  // Returns once the call has ended by itself.
-    while (reader->Read(&chunk)) {
-    }
+    while (reader->Read(&chunk)) continue;
     CHECK_FALSE(reader->Finish().ok());
   }
 }

@@ -71,6 +71,11 @@ class FakeChat final : public pipeline::ChatService {
   void Fail(absl::Status status) {
     Answer([status](Asked) -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> { co_return SampleFailure(status); });
   }
+  // Every caller is refused from now on.
+  void RefuseAll(absl::Status status) {
+    const std::lock_guard lock(mu_);
+    refusal_ = std::move(status);
+  }
   void FailModels(absl::Status status) {
     const std::lock_guard lock(mu_);
     models_status_ = std::move(status);
@@ -80,6 +85,12 @@ class FakeChat final : public pipeline::ChatService {
     return last_;
   }
   int running() const { return running_; }
+
+  std::optional<pipeline::Failure> Refuses(const pipeline::Caller&) override {
+    const std::lock_guard lock(mu_);
+    if (refusal_.ok()) return std::nullopt;
+    return pipeline::Failure{.status = refusal_, .head = std::nullopt, .limits = {}};
+  }
 
   async::Awaitable<pipeline::Outcome<pipeline::Reply>> Chat(const pipeline::Caller& caller, const v1::ChatRequest& request,
                                                             pipeline::StreamWriter* writer,
@@ -126,6 +137,7 @@ class FakeChat final : public pipeline::ChatService {
   mutable std::mutex mu_;
   Chatting chatting_;
   Asked last_;
+  absl::Status refusal_;
   absl::Status models_status_;
   std::atomic<int> running_{0};
 };

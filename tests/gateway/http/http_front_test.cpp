@@ -213,6 +213,24 @@ TEST_CASE("Models are listed and found, also by an encoded name") {
   CHECK(f.Ask(Request("GET", "/v1/models/smollm2")).status == 401);
 }
 
+TEST_CASE("The key comes before the body: a stranger learns nothing of what a request must look like") {
+  Fixture f;
+  f.chat.RefuseAll(base::WithDetail(base::Unauthenticated("no valid key"), {.reason = "INVALID_API_KEY", .may_retry = false}));
+  for (const std::string& request :
+       {Request("POST", kChat, "{"), Request("POST", kChat), Request("POST", kChat, kUnary), Request("POST", kChat, R"({"model":1})"),
+        Request("POST", kChat, kUnary, "Content-Type: text/plain\r\n"), Request("POST", kChat, std::string(100'000, '['))}) {
+    const RawResponse response = f.Ask(request);
+    CHECK(response.status == 401);
+    CHECK(response.body == R"({"error":{"message":"no valid key","type":"invalid_request_error","param":null,"code":"invalid_api_key"}})");
+  }
+  RawClient client(f.front->port());  // Nobody waits for a body that is only announced.
+  client.Send("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\nExpect: 100-continue\r\n\r\n");
+  RawResponse response = client.Read();
+  CHECK(response.status == 401);
+  CHECK(response.headers["connection"] == "close");
+  CHECK(f.chat.last().request.model().empty());
+}
+
 TEST_CASE("Health, readiness and metrics answer on their listeners") {
   std::vector<std::string> reasons;
   std::mutex mu;

@@ -47,6 +47,21 @@ TEST_CASE("More requests than the instance takes are refused with a hint") {
   CHECK(std::holds_alternative<Reply>(world.Chat(world.Ask("hello"))));
 }
 
+TEST_CASE("A front end learns before it reads a request whether its caller may ask, and the refusal counts") {
+  test::World world;
+  pipeline::Caller caller = world.NewCaller();
+  CHECK_FALSE(world.pipe().Refuses(caller));
+  CHECK(world.pipe().counts().requests == 0);
+  caller.bearer = "tg_live_wrong";
+  const auto refused = world.pipe().Refuses(caller);
+  REQUIRE(refused);
+  CHECK(base::DetailOf(refused->status)->reason == "INVALID_API_KEY");
+  CHECK(world.pipe().counts().requests == 1);
+  CHECK(world.pipe().counts().failed == 1);
+  world.pipe().FlushRefusals();
+  CHECK(world.journal.Of(v1::RECORD_KIND_REFUSED).size() == 1);
+}
+
 TEST_CASE("Refusals become one record for each who, reason and second, within a bound") {
   base::ManualClock clock;
   test::FakeJournal journal;

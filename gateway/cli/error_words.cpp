@@ -1,0 +1,98 @@
+// A service's message is made for programs too: it may name a field or a call of the API. Both become what a person types: the option that
+// sets the field, the command that helps. Details come as google.rpc.Status in the trailer that grpc++ hands over as error_details(). Its
+// reason is a word for programs; one that only repeats gRPC's code tells a person nothing and is left out, as are the fields.
+//
+// Tested by tests/gateway/cli/error_words_test.cpp.
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "gateway/cli/remote.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+
+namespace tollgate::cli {
+namespace {
+struct Pair {
+  std::string_view from;
+  std::string_view to;
+};
+
+constexpr Pair kTyped[] = {{"max_tokens", "--max-tokens"},
+                           {"temperature", "--temperature"},
+                           {"top_p", "--top-p"},
+                           {"stop", "--stop"},
+                           {"end_user", "--end-user"},
+                           {"messages", "the prompt"},
+                           {"input_per_1000", "--input"},
+                           {"cached_input_per_1000", "--cached-input"},
+                           {"output_per_1000", "--output"},
+                           {"effective_from", "--from"},
+                           {"from_us", "--from"},
+                           {"expires_in_s", "--expires"},
+                           {"overlap", "--overlap"},
+                           {"request_id", "the request's id"},
+                           {"reason", "--reason"}};
+
+constexpr Pair kRemedies[] = {
+    {"INVALID_API_KEY", "give one that is in force with --key or TOLLGATE_KEY"},
+    {"MODEL_NOT_FOUND", "see those that you may use: tollgate models list"},
+    {"MODEL_NOT_GRANTED", "an administrator can grant it: tollgate models grant MODEL --team TEAM (tollgate models grants lists what is)"}};
+
+constexpr std::string_view kCodes[] = {"INVALID_ARGUMENT", "NOT_FOUND",    "ALREADY_EXISTS",      "PERMISSION_DENIED",
+                                       "UNAUTHENTICATED",  "OUT_OF_RANGE", "FAILED_PRECONDITION", "INVALID_REQUEST"};
+
+// "top_p: must be …" and "messages[0].content: is …" by the name of the option.
+std::string Typed(const std::string& message) {
+  const std::size_t colon = message.find(": ");
+  if (colon == std::string::npos) return message;
+  const std::string_view field = std::string_view(message).substr(0, std::min(colon, message.find_first_of("[.")));
+  for (const auto& [from, to] : kTyped) {
+    if (field != from) continue;
+    const std::string rest = message.substr(colon + 2);
+    return rest.starts_with(to) ? rest : fmt::format("{}: {}", to, rest);
+  }
+  return message;
+}
+
+// What is wrong stays; what to do, behind the semicolon, becomes a command.
+std::string WithRemedy(const std::string& message, const std::string& reason) {
+  for (const auto& [from, to] : kRemedies) {
+    if (reason == from) return fmt::format("{}; {}", message.substr(0, message.find("; ")), to);
+  }
+  return message;
+}
+
+bool Repeats(const std::string& reason) { return std::find(std::begin(kCodes), std::end(kCodes), reason) != std::end(kCodes); }
+
+std::string ReasonWords(const google::rpc::ErrorInfo& info) {
+  std::string out = Repeats(info.reason()) ? "" : "\n  reason: " + info.reason();
+  const auto rules = info.metadata().find("rules");
+  if (rules != info.metadata().end() && !rules->second.empty()) out += "\n  rules: " + rules->second;
+  return out;
+}
+}  // namespace
+
+std::string Describe(const grpc::Status& status) {
+  std::string text = status.error_message().empty()
+                         ? fmt::format("the call failed with gRPC status {}", static_cast<int>(status.error_code()))
+                         : Typed(status.error_message());
+  std::string more;
+  google::rpc::Status details;
+  if (status.error_details().empty() || !details.ParseFromString(status.error_details())) details.Clear();
+  for (const auto& detail : details.details()) {
+    google::rpc::ErrorInfo info;
+    google::rpc::RetryInfo retry;
+    if (detail.UnpackTo(&info)) {
+      text = WithRemedy(text, info.reason());
+      more += ReasonWords(info);
+    } else if (detail.UnpackTo(&retry)) {
+      const double seconds = static_cast<double>(retry.retry_delay().seconds()) + retry.retry_delay().nanos() / 1e9;
+      more += fmt::format("\n  try again in: {:.3g} s", seconds);
+    }
+  }
+  if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) text += " (--timeout sets how long to wait)";
+  return text + more;
+}
+
+}  // namespace tollgate::cli
