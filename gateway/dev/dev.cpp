@@ -141,6 +141,7 @@ absl::Status Run(const cli::DevCommand& command, const std::string& version) {
   TG_ASSIGN(std::unique_ptr<serve::Server> server, serve::Server::Start(config, {.dev = true, .build = version}));
   TG_RETURN_IF_ERROR(GoOn());
   TG_ASSIGN(const std::vector<cli::DevKey> keys, MakeCompany(server->changes(), {model.name, folder, "cli:" + cli::UserName()}));
+  TG_RETURN_IF_ERROR(server->AwaitChanges());  // The banner's lines are pasted at once.
   const serve::Ports ports = server->ports();
   const cli::DevEndpoints endpoints{ports.http, ports.grpc, ports.admin_grpc, ports.probes, model.name, kOrg, getpid()};
   TG_RETURN_IF_ERROR(cli::WriteDevEndpoints(folder, endpoints));

@@ -53,7 +53,10 @@ void BuildAdmin(Parts& parts) {
   admin::ChangesOptions changes{.postgres = PostgresFor(config, "tollgate_directory"),
                                 .mac_key = parts.secrets->directory_mac_key,
                                 .pepper = parts.secrets->pepper,
-                                .on_change = [directory = parts.directory.get()](std::int64_t) { directory->Poke(); }};
+                                .on_change = [&parts](std::int64_t version) {
+                                  parts.changed_version = version;
+                                  parts.directory->Poke();
+                                }};
   parts.changes = std::make_unique<admin::Changes>(std::move(changes), *parts.journal, base::SystemClock());
   admin::AdminOptions options{.threads = config.postgres().sessions(),
                               .audit_postgres = PostgresFor(config, "tollgate_reader"),

@@ -1,6 +1,7 @@
 // The parts of a running server: each is destroyed before those above it.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/thread_pool.hpp>
 #include <chrono>
 #include <memory>
@@ -44,6 +45,7 @@ struct Parts {
   std::unique_ptr<net::IoThreads> io;
   std::unique_ptr<pipeline::Pipeline> pipeline;
   std::unique_ptr<admin::Changes> changes;
+  std::atomic<std::int64_t> changed_version{0};  // Of the directory, with the last of those changes in it.
   std::unique_ptr<admin::AdminServices> admin;
   std::unique_ptr<grpc_front::GrpcServer> admin_server;
   std::unique_ptr<grpc_front::GrpcFront> grpc;

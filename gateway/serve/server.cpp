@@ -23,6 +23,7 @@ constexpr milliseconds kLookInterval{500};     // How often RunUntilSignal looks
 constexpr milliseconds kEndPatience{5000};     // For requests that were told to end.
 constexpr milliseconds kSignalInterval{100};   // How often a drain looks for a second signal.
 constexpr milliseconds kQuotasPatience{5000};  // For the database's clock, which names the windows of quotas.
+constexpr milliseconds kChangesPatience{10000};  // For the directory to take up what this process changed.
 
 void SetDiagnostics(const tollgate::v1::Config::Diagnostics& config) {
   const std::string& level = config.level();
@@ -88,6 +89,10 @@ Ports Server::ports() const {
 
 admin::Changes& Server::changes() { return *impl_->parts.changes; }
 
+absl::Status Server::AwaitChanges() {
+  return impl_->parts.directory->WaitFor(impl_->parts.changed_version, kChangesPatience);
+}
+
 void Server::Drain() {
   if (std::exchange(impl_->drained, true)) return;
   Parts& parts = impl_->parts;
@@ -100,10 +105,10 @@ void Server::Drain() {
     auto empty = std::make_shared<std::promise<void>>();
     auto emptied = empty->get_future();
     parts.pipeline->CloseGate([empty] { empty->set_value(); });
-    base::Info("serve", "draining: {} requests are under way and may go on for {} ms; a second signal ends them at once",
+    base::Info("serve", "draining: requests under way: {}; they may go on for {} ms; a second signal ends them at once",
                parts.pipeline->running(), parts.config.drain_ms());
     if (!AwaitEmpty(emptied, deadline)) {
-      base::Info("serve", "ending {} requests before they were done", parts.pipeline->running());
+      base::Info("serve", "ending requests before they were done: {}", parts.pipeline->running());
       parts.pipeline->EndAll();
       emptied.wait_for(kEndPatience);
     }

@@ -38,6 +38,9 @@ class Server {
   // Changes to the directory, made by this process itself (`tollgate dev` sets up its sample company with it).
   admin::Changes& changes();
 
+  // Waits until what was changed so is in force here. DEADLINE_EXCEEDED after ten seconds.
+  absl::Status AwaitChanges();
+
   // Not ready → no new requests → running streams finish, or end with a record at the deadline or at a further stop signal → journal empty
   // → everything joined. Says when it begins and when it is done.
   void Drain();

@@ -148,12 +148,12 @@ TEST_CASE("SIGTERM is answered: how many requests are under way, and when all is
       std::async(std::launch::async, [&] { return Ask(PortsOf(gateway), Surface::kGrpcStream, {.key = key, .prompt = "!hang"}); });
   REQUIRE(Eventually([&] { return gateway.Metrics().find("tollgate_requests_running 1") != std::string::npos; }));
   gateway.process().Signal(SIGTERM);
-  CHECK(gateway.process().WaitForErr("draining: 1 requests are under way", milliseconds(20'000)));
+  CHECK(gateway.process().WaitForErr("draining: requests under way: 1", milliseconds(20'000)));
   gateway.process().Signal(SIGTERM);
   CHECK(gateway.process().Wait(milliseconds(60'000)) == 0);
   const std::string says = gateway.process().Err();
   INFO(says);
-  CHECK(says.find("ending 1 requests before they were done") != std::string::npos);
+  CHECK(says.find("ending requests before they were done: 1") != std::string::npos);
   CHECK(says.find("drained: every request has ended") != std::string::npos);
   CHECK_FALSE(running.get().done);
   Books books(installation);

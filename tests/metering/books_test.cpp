@@ -200,7 +200,7 @@ TEST_CASE("The same settlement twice gives the same rows") {
   const auto b = Settlement(request, {}, Day(2026, 1, 1), Tokens(5, 0, 5, 5));
   REQUIRE((a.ok() && b.ok()));
   CHECK(At((*a)[0], "request_id").index() == At((*b)[0], "request_id").index());
-  CHECK(std::get<std::string>(At((*a)[0], "request_id")) == std::get<std::string>(At((*b)[0], "request_id")));
+  CHECK(std::get<base::Blob>(At((*a)[0], "request_id")).bytes == std::get<base::Blob>(At((*b)[0], "request_id")).bytes);
   CHECK(Number((*a)[1], "amount_nanos") == Number((*b)[1], "amount_nanos"));
 }
 

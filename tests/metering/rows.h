@@ -22,7 +22,9 @@ inline absl::Status InsertCompanion(base::Session& session, const base::Companio
     const auto& column = row.table->columns[i];
     names += fmt::format("{}{}", i == 0 ? "" : ", ", column.name);
     values += fmt::format("{}${}::{}", i == 0 ? "" : ", ", i + 1, column.type);
-    params.push_back(row.values[i]);
+    const auto* id = std::get_if<base::Blob>(&row.values[i]);  // Here, in the middle, it would travel as bytea.
+    const bool uuid = id != nullptr && std::string_view(column.type) == "uuid";
+    params.push_back(uuid ? base::Value(base::Uuid::FromBytes(id->bytes)->ToString()) : row.values[i]);
   }
   if (row.table->log_id_column != nullptr) {
     names += fmt::format(", {}, {}", row.table->log_id_column, row.table->leaf_index_column);
