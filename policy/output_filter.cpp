@@ -15,6 +15,7 @@
 #include <algorithm>
 
 #include "base/encoding.h"
+#include "policy/fold.h"
 
 namespace tollgate::policy {
 namespace {
@@ -111,8 +112,11 @@ class OutputFilter final : public StreamFilter {
 
   void ReadGates(std::int64_t fresh) {
     const AhoCorasick& gates = program_.gates();
-    for (std::int64_t at = fresh; at < pushed_; ++at) {
-      gate_state_ = gates.Next(gate_state_, text_[static_cast<std::size_t>(at - base_)]);
+    std::string folded;
+    std::int64_t at = fresh - 1;
+    for (const char c : FoldedView(Bytes(fresh, pushed_), folded)) {
+      ++at;
+      gate_state_ = gates.Next(gate_state_, c);
       if (!gates.EndsWord(gate_state_)) continue;
       gates.ForEachEnding(gate_state_, [&](std::uint32_t word) {
         for (const std::uint32_t source : program_.gated_by(word)) gate_seen_[source] = at + 1;
@@ -178,7 +182,7 @@ class OutputFilter final : public StreamFilter {
       if (pattern.cap() > 0) continue;
       Pattern::Scan& scan = scans_[source];
       scan.next = std::max(scan.next, decided_);
-      if (digits < pattern.spec().digits_min || !Open(source)) continue;
+      if (digits < pattern.digits_min() || !Open(source)) continue;
       const auto missing = [&](const ByteSet& required) { return (present & required).none(); };
       if (std::any_of(pattern.required_bytes().begin(), pattern.required_bytes().end(), missing)) continue;
       const std::size_t first = found_.size();

@@ -9,26 +9,12 @@
 #include <map>
 
 #include "policy/fold.h"
-#include "policy/validators.h"
 
 namespace tollgate::policy {
 namespace {
 
 bool Names(const std::vector<std::string>& list, const std::string& name) {
   return list.empty() || std::find(list.begin(), list.end(), name) != list.end();
-}
-
-// The longest run of ASCII in a word: gate words are compared without folding other letters.
-std::string AsciiStem(std::string_view word) {
-  std::string best, run;
-  for (const char c : word) {
-    if (static_cast<signed char>(c) >= 0)
-      run += c;
-    else
-      run.clear();
-    if (run.size() > best.size()) best = run;
-  }
-  return best;
 }
 
 std::string Placeholder(const Rule& rule, const std::string& label) {
@@ -57,12 +43,8 @@ absl::Status Program::AddGates() {
   for (std::uint32_t index = 0; index < sources_.size(); ++index) {
     Source& source = sources_[index];
     if (source.pattern == nullptr) continue;
-    for (const std::string& literal : source.pattern->literals()) words[literal].push_back(index);
-    if (source.pattern->spec().needs_phone_context) {
-      for (const std::string_view word : PhoneContext()) words[AsciiStem(word)].push_back(index);
-      words["+"].push_back(index);
-    }
-    source.gated = source.pattern->spec().needs_phone_context || !source.pattern->literals().empty();
+    for (const std::string& word : source.pattern->gate_words()) words[word].push_back(index);
+    source.gated = !source.pattern->gate_words().empty();
   }
   std::vector<std::string> list;
   for (auto& [word, sources] : words) {
@@ -139,7 +121,8 @@ std::vector<Hit> Program::FindAll(std::string_view text, const Selection& select
   std::vector<char> armed(sources_.size(), 0);
   AhoCorasick::State state = AhoCorasick::kStart;
   std::int64_t digits = 0;
-  for (const char c : text) {
+  std::string folded;
+  for (const char c : FoldedView(text, folded)) {
     digits += c >= '0' && c <= '9' ? 1 : 0;
     state = gates_.Next(state, c);
     if (!gates_.EndsWord(state)) continue;
@@ -150,7 +133,7 @@ std::vector<Hit> Program::FindAll(std::string_view text, const Selection& select
   const Pattern::Window window{text, 0};
   for (const std::uint32_t index : selection.patterns) {
     const Pattern& pattern = *sources_[index].pattern;
-    const bool searching = (armed[index] || !sources_[index].gated) && digits >= pattern.spec().digits_min;
+    const bool searching = (armed[index] || !sources_[index].gated) && digits >= pattern.digits_min();
     const std::size_t first = hits.size();
     Pattern::Scan scan;
     if (pattern.cap() == 0) {

@@ -23,7 +23,7 @@ class Program {
     std::uint32_t rule = 0;
     std::shared_ptr<const Pattern> pattern;  // Null for a keyword list.
     std::string placeholder;
-    bool gated = false;  // Needs a gate word, in the match or kLeftContextBytes before it.
+    bool gated = false;  // Needs one of its pattern's gate words.
   };
   struct Group {
     Scope scope;
@@ -53,7 +53,7 @@ class Program {
 
   const std::vector<Source>& sources() const { return sources_; }
   std::span<const Rule> rules() const { return rules_; }
-  const AhoCorasick& gates() const { return gates_; }
+  const AhoCorasick& gates() const { return gates_; }  // Over folded text.
   const std::vector<std::uint32_t>& gated_by(std::uint32_t word) const { return gate_sources_[word]; }
   bool Swallows(const Source& source) const { return rules_[source.rule].action == Action::kRedact; }
 

@@ -193,7 +193,10 @@ class PolicyReader {
       auto tree = ParseRegex(patterns[i], rule.ignore_case);
       if (!tree.ok()) return yaml_.Wrong(at, "regex: " + base::Message(tree.status()));
       const bool unbounded = WidthOf(*tree).max == RegexNode::kUnbounded;
-      auto pattern = Pattern::Compile({"", *std::move(tree), nullptr, 0, patterns.size() > 1 && !unbounded ? 0 : cap});
+      PatternSpec spec;
+      spec.regex = *std::move(tree);
+      spec.cap = patterns.size() > 1 && !unbounded ? 0 : cap;
+      auto pattern = Pattern::Compile(std::move(spec));
       if (!pattern.ok()) return yaml_.Wrong(at, "regex: " + base::Message(pattern.status()));
       rule.patterns.push_back(*std::move(pattern));
     }
@@ -203,25 +206,22 @@ class PolicyReader {
   }
 
   absl::Status ReadBuiltIns(const YAML::Node& node, const std::string& kind, Rule& rule) {
-    const std::span<const BuiltIn> catalog = kind == "secrets" ? Secrets() : PersonalData();
+    const Catalog catalog = kind == "secrets" ? Catalog::kSecrets : Catalog::kPersonalData;
     TG_ASSIGN(std::vector<std::string> names, yaml_.Texts(node, kind));
     rule.detect = fmt::format("{}: {}", kind, fmt::join(names, ", "));
-    std::vector<std::string_view> known = {"all"};
-    for (const BuiltIn& entry : catalog) known.emplace_back(entry.name);
-    if (names.size() == 1 && names[0] == "all") names.assign(known.begin() + 1, known.end());
-    for (const std::string& name : names) {
-      const BuiltIn* entry = FindBuiltIn(catalog, name);
-      if (entry == nullptr) {
-        const std::string_view near = base::NearestWord(name, known);
-        return yaml_.Wrong(node, near.empty() ? fmt::format("unknown {} detector '{}'; there are {}", kind, name, fmt::join(known, ", "))
-                                              : fmt::format("unknown {} detector '{}'; did you mean '{}'?", kind, name, near));
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      for (auto& pattern : DetectorPatterns(catalog, names[i])) {
+        if (std::find(rule.patterns.begin(), rule.patterns.end(), pattern) == rule.patterns.end()) rule.patterns.push_back(std::move(pattern));
       }
-      auto tree = ParseRegex(entry->regex, false);
-      if (!tree.ok()) return base::Annotate(tree.status(), entry->name);
-      auto pattern =
-          Pattern::Compile({entry->label, *std::move(tree), entry->validator, entry->digits_min, entry->cap, entry->needs_phone_context});
-      if (!pattern.ok()) return base::Annotate(pattern.status(), entry->name);
-      rule.patterns.push_back(*std::move(pattern));
+      if (rule.patterns.empty() || DetectorPatterns(catalog, names[i]).empty()) {
+        std::vector<std::string_view> known = {"all"};
+        known.insert(known.end(), FamilyNames(catalog).begin(), FamilyNames(catalog).end());
+        known.insert(known.end(), DetectorNames(catalog).begin(), DetectorNames(catalog).end());
+        const std::string_view near = base::NearestWord(names[i], known);
+        return yaml_.Wrong(node.IsSequence() ? node[i] : node,
+                           near.empty() ? fmt::format("unknown {} detector '{}'; there are {}", kind, names[i], fmt::join(known, ", "))
+                                        : fmt::format("unknown {} detector '{}'; did you mean '{}'?", kind, names[i], near));
+      }
     }
     return absl::OkStatus();
   }
