@@ -98,7 +98,7 @@ class OutputFilter final : public StreamFilter {
     }
     std::string out;
     const std::int64_t to = blocked_ ? resolver_.block_begin() : live;
-    Emit(to, out);
+    Emit(to, at_end || blocked_, out);
     if (blocked_) {
       raw_.push_back({program_.rules()[resolver_.block_rule()].id, to, std::string(Bytes(to, pushed_))});
     }
@@ -202,8 +202,9 @@ class OutputFilter final : public StreamFilter {
     blocked_ = resolver_.blocked();
   }
 
-  // Releases what lies between decided_ and `to`, with the edits made.
-  void Emit(std::int64_t to, std::string& out) {
+  // Releases what lies between decided_ and `to`, with the edits made. `complete`: nothing follows. A replacement that depends on its whole
+  // span is written when the span can grow no more.
+  void Emit(std::int64_t to, bool complete, std::string& out) {
     const std::vector<Resolver::Edit>& edits = resolver_.edits();
     std::int64_t at = decided_;
     while (at < to) {
@@ -219,7 +220,8 @@ class OutputFilter final : public StreamFilter {
         continue;
       }
       if (at == edit.begin) {
-        out += program_.sources()[edit.source].placeholder;
+        const Replacement& replacement = program_.sources()[edit.source].replacement;
+        if (replacement.form == Replacement::Form::kText) out += replacement.text;
         raw_.push_back({program_.rules()[program_.sources()[edit.source].rule].id, at, ""});
       }
       const std::int64_t stop = std::min(edit.end, to);
@@ -227,10 +229,17 @@ class OutputFilter final : public StreamFilter {
         raw_.back().bytes += Bytes(at, stop);
         at = stop;
       }
-      if (at < edit.end) return;  // It goes on in what is not decided.
-      if (at == to) return;       // It may still grow.
-      ++edit_;
+      if (at == to) break;  // It goes on in what is not decided, or may still grow.
+      Pass(edit, out);
     }
+    if (complete && edit_ < edits.size() && edits[edit_].begin < to) Pass(edits[edit_], out);
+  }
+
+  // The edit is whole.
+  void Pass(const Resolver::Edit& edit, std::string& out) {
+    const Replacement& replacement = program_.sources()[edit.source].replacement;
+    if (replacement.form != Replacement::Form::kText) out += replacement.For(raw_.back().bytes, edit.alone);
+    ++edit_;
   }
 
   const std::shared_ptr<const void> owner_;

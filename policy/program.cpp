@@ -17,9 +17,12 @@ bool Names(const std::vector<std::string>& list, const std::string& name) {
   return list.empty() || std::find(list.begin(), list.end(), name) != list.end();
 }
 
-std::string Placeholder(const Rule& rule, const std::string& label) {
-  if (!rule.replacement.empty()) return rule.replacement;
-  return "[" + (label.empty() ? "REDACTED" : label) + "]";
+Replacement ReplacementOf(const Rule& rule, const std::string& label) {
+  Replacement out = rule.replacement;
+  const std::string name = label.empty() ? "REDACTED" : label;
+  if (out.form == Replacement::Form::kHash) out.text = name;
+  if (out.text.empty()) out.text = "[" + name + "]";
+  return out;
 }
 
 }  // namespace
@@ -65,13 +68,13 @@ absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Ru
     Group& group = out->GroupFor(rule.scope);
     for (const auto& pattern : rule.patterns) {
       group.sources.push_back(static_cast<std::uint32_t>(out->sources_.size()));
-      out->sources_.push_back({index, pattern, Placeholder(rule, pattern->spec().label), false});
+      out->sources_.push_back({index, pattern, ReplacementOf(rule, pattern->spec().label), false});
       prefixes[&group].push_back(pattern->loosened_prefixes());
     }
     if (rule.keywords.empty()) continue;
     group.sources.push_back(static_cast<std::uint32_t>(out->sources_.size()));
     const auto source = static_cast<std::uint32_t>(out->sources_.size());
-    out->sources_.push_back({index, nullptr, Placeholder(rule, ""), false});
+    out->sources_.push_back({index, nullptr, ReplacementOf(rule, ""), false});
     for (const std::string& word : rule.keywords) keywords[&group].push_back({word, source, rule.whole_word, rule.ignore_case});
   }
   TG_RETURN_IF_ERROR(out->AddGates());

@@ -22,7 +22,7 @@ class Program {
   struct Source {
     std::uint32_t rule = 0;
     std::shared_ptr<const Pattern> pattern;  // Null for a keyword list.
-    std::string placeholder;
+    Replacement replacement;
     bool gated = false;  // Needs one of its pattern's gate words.
   };
   struct Group {

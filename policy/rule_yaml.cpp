@@ -19,6 +19,7 @@ namespace {
 constexpr std::size_t kSourceBytesMax = 8 << 20;
 constexpr std::size_t kKeywordBytesMax = 256;
 constexpr std::size_t kSentenceBytesMax = 500;
+constexpr std::size_t kSaltBytesMin = 16;
 
 using Fields = YamlReader::Fields;
 
@@ -51,7 +52,7 @@ class PolicyReader {
  private:
   absl::Status ReadRule(const YAML::Node& node, Rule& rule) {
     TG_ASSIGN(Fields fields,
-              yaml_.Map(node, "a rule", {"id", "where", "detect", "do", "because", "cap", "severity", "replacement", "tests"}));
+              yaml_.Map(node, "a rule", {"id", "where", "detect", "do", "because", "cap", "severity", "replacement", "keep_last", "salt", "tests"}));
     for (const char* field : {"id", "detect", "do"}) {
       if (!fields.contains(field)) return yaml_.Wrong(node, fmt::format("'{}' is missing; a rule needs id, detect and do", field));
     }
@@ -60,8 +61,7 @@ class PolicyReader {
     rule.column = node.Mark().column + 1;
     TG_ASSIGN(rule.id, yaml_.Text(fields["id"], "id"));
     if (!IsId(rule.id)) return yaml_.Wrong(fields["id"], "'id' is 1 to 64 of a-z, 0-9, '.', '_' and '-', as in pii.card");
-    TG_ASSIGN(const std::size_t action, yaml_.OneOf(fields["do"], "do", {"allow", "flag", "redact", "block"}));
-    rule.action = static_cast<Action>(action);
+    TG_RETURN_IF_ERROR(ReadDo(fields, rule));
     TG_RETURN_IF_ERROR(ReadWords(fields, rule));
     if (fields.contains("where")) TG_RETURN_IF_ERROR(ReadWhere(fields["where"], rule));
     Summarise(rule);
@@ -72,6 +72,38 @@ class PolicyReader {
     TG_RETURN_IF_ERROR(ReadDetect(fields["detect"], cap, rule));
     if (cap > 0 && rule.patterns.empty()) return yaml_.Wrong(fields["cap"], "'cap' is for an unbounded regex; remove it");
     return fields.contains("tests") ? ReadTests(fields["tests"], rule) : absl::OkStatus();
+  }
+
+  // mask, hash and replace are ways to redact.
+  absl::Status ReadDo(Fields& fields, Rule& rule) {
+    TG_ASSIGN(const std::size_t which,
+              yaml_.OneOf(fields["do"], "do", {"allow", "flag", "redact", "block", "mask", "hash", "replace"}));
+    const bool mask = which == 4, hash = which == 5, replace = which == 6;
+    rule.action = which < 4 ? static_cast<Action>(which) : Action::kRedact;
+    const auto only_for = [&](const char* field, const char* what) {
+      return yaml_.Wrong(fields[field], fmt::format("'{}' is for 'do: {}'; remove it", field, what));
+    };
+    if (fields.contains("keep_last")) {
+      if (!mask) return only_for("keep_last", "mask");
+      TG_ASSIGN(const std::int64_t keep, yaml_.Int(fields["keep_last"], "keep_last", 0, 8));
+      rule.replacement.keep_last = static_cast<int>(keep);
+    }
+    if (mask) rule.replacement.form = Replacement::Form::kMask;
+    if (fields.contains("salt")) {
+      if (!hash) return only_for("salt", "hash");
+      TG_ASSIGN(rule.replacement.salt, yaml_.Text(fields["salt"], "salt"));
+    }
+    if (hash) rule.replacement.form = Replacement::Form::kHash;
+    if (hash && rule.replacement.salt.size() < kSaltBytesMin) {
+      return yaml_.Wrong(fields["do"], "'do: hash' needs a 'salt' of at least 16 bytes, without which short values could be guessed");
+    }
+    if (replace && !fields.contains("replacement")) return yaml_.Wrong(fields["do"], "'do: replace' needs a 'replacement', as in \"(hidden)\"");
+    if (!fields.contains("replacement")) return absl::OkStatus();
+    if (rule.action != Action::kRedact || mask || hash) return only_for("replacement", "redact' or 'do: replace");
+    TG_ASSIGN(rule.replacement.text, yaml_.Text(fields["replacement"], "replacement"));
+    if (rule.replacement.text.empty() || rule.replacement.text.size() > kKeywordBytesMax)
+      return yaml_.Wrong(fields["replacement"], "'replacement' is 1 to 256 bytes, as in \"[CARD]\"");
+    return absl::OkStatus();
   }
 
   absl::Status ReadWords(Fields& fields, Rule& rule) {
@@ -86,11 +118,6 @@ class PolicyReader {
       TG_RETURN_IF_ERROR(yaml_.OneOf(fields["severity"], "severity", {"info", "low", "medium", "high", "critical"}).status());
       rule.severity = fields["severity"].Scalar();
     }
-    if (!fields.contains("replacement")) return absl::OkStatus();
-    if (rule.action != Action::kRedact) return yaml_.Wrong(fields["replacement"], "'replacement' is for 'do: redact'; remove it");
-    TG_ASSIGN(rule.replacement, yaml_.Text(fields["replacement"], "replacement"));
-    if (rule.replacement.empty() || rule.replacement.size() > kKeywordBytesMax)
-      return yaml_.Wrong(fields["replacement"], "'replacement' is 1 to 256 bytes, as in \"[CARD]\"");
     return absl::OkStatus();
   }
 

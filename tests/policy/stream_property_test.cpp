@@ -121,7 +121,7 @@ const std::vector<std::string> kWords = {
 
 std::vector<Rules> AllRules() {
   std::vector<Rules> out;
-  for (const char* action : {"redact", "block", "flag"}) {
+  for (const char* action : {"redact", "block", "flag", "mask\n    keep_last: 2", "hash\n    salt: 0123456789abcdef"}) {
     const std::string act = action;
     out.push_back({"personal data", OneRule("{personal_data: all}", act), kPersonal});
     out.push_back({"secrets", OneRule("{secrets: all}", act), kSecrets});
@@ -151,7 +151,7 @@ std::vector<Rules> AllRules() {
                  "  - {id: ok, detect: {keywords: [jane.doe@example.com, 'abc', 'New York']}, do: allow}\n"
                  "  - {id: mail, detect: {personal_data: email}, do: redact}\n"
                  "  - {id: digits, detect: {regex: '\\d{2,6}[ -]?\\d{2,4}'}, do: redact, replacement: '#'}\n"
-                 "  - {id: card, detect: {personal_data: card}, do: redact}\n"
+                 "  - {id: card, detect: {personal_data: card}, do: mask, keep_last: 4}\n"
                  "  - {id: x, detect: {regex: '<<[^>]*>>'}, cap: 20, do: redact}\n"
                  "  - {id: see, detect: {regex: 'b[abc]?'}, do: flag}\n"
                  "  - {id: stop, detect: {keywords: [falcon, york times]}, do: block}\n",
@@ -268,7 +268,7 @@ TEST_CASE("Patterns made at random hold the property too") {
   int compiled = 0;
   for (int round = 0; round < 1500; ++round) {
     const std::string regex = pattern(2);
-    const char* action = std::array{"redact", "redact", "block", "flag"}[below(4)];
+    const char* action = std::array{"redact", "mask\n    keep_last: 1", "block", "flag"}[below(4)];
     std::shared_ptr<const PolicySet> policies;
     for (const char* cap : {"", "    cap: 16\n"}) {
       const PolicySource source{"t", OneRule("{regex: '" + regex + "'}", action, cap)};
