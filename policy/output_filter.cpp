@@ -119,7 +119,10 @@ class OutputFilter final : public StreamFilter {
       gate_state_ = gates.Next(gate_state_, c);
       if (!gates.EndsWord(gate_state_)) continue;
       gates.ForEachEnding(gate_state_, [&](std::uint32_t word) {
-        for (const std::uint32_t source : program_.gated_by(word)) gate_seen_[source] = at + 1;
+        const Program::Gate& gate = program_.gate(word);
+        const std::int64_t before = at - static_cast<std::int64_t>(gate.bytes);
+        if (!gate.Opens(before < base_ ? ' ' : text_[static_cast<std::size_t>(before - base_)])) return;
+        for (const std::uint32_t source : gate.sources) gate_seen_[source] = at + 1;
       });
     }
   }

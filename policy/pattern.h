@@ -79,6 +79,7 @@ class Pattern {
   // A match has one of these in it or, where `context` is given, within kLeftContextBytes before it. Folded. Empty: nothing is known.
   const std::vector<std::string>& gate_words() const { return gate_words_; }
   int digits_min() const { return digits_min_; }
+  std::int64_t width_max() const { return width_.max; }  // Bytes; RegexNode::kUnbounded if there is no limit.
   const std::vector<ByteSet>& required_bytes() const { return required_bytes_; }
 
  private:

@@ -31,6 +31,13 @@ class Program {
     KeywordIndex keywords;
     std::unique_ptr<const LiveSearch> live;  // Output only; null if there are no patterns.
   };
+  // A word without which its sources find nothing.
+  struct Gate {
+    std::vector<std::uint32_t> sources;
+    std::size_t bytes = 0;
+    bool context = false;  // Of words beside a match: it counts only where no word goes on from the left.
+    bool Opens(char before) const;
+  };
   // Which sources act, for one subject (and role).
   struct Selection {
     std::vector<char> sources;            // By source.
@@ -54,7 +61,7 @@ class Program {
   const std::vector<Source>& sources() const { return sources_; }
   std::span<const Rule> rules() const { return rules_; }
   const AhoCorasick& gates() const { return gates_; }  // Over folded text.
-  const std::vector<std::uint32_t>& gated_by(std::uint32_t word) const { return gate_sources_[word]; }
+  const Gate& gate(std::uint32_t word) const { return gate_of_[word]; }
   bool Swallows(const Source& source) const { return rules_[source.rule].action == Action::kRedact; }
 
  private:
@@ -66,7 +73,7 @@ class Program {
   std::vector<Source> sources_;
   std::vector<std::unique_ptr<Group>> groups_;
   AhoCorasick gates_;
-  std::vector<std::vector<std::uint32_t>> gate_sources_;  // By gate word.
+  std::vector<Gate> gate_of_;  // By word of gates_.
 };
 
 }  // namespace tollgate::policy

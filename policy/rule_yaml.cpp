@@ -5,6 +5,7 @@
 #include "policy/rule_yaml.h"
 
 #include <algorithm>
+#include <map>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -34,12 +35,13 @@ class PolicyReader {
   absl::Status Read() {
     const YAML::Node root = YAML::Load(source_.yaml);
     if (!root.IsDefined() || root.IsNull()) return PolicyError(source_.name, 1, 1, "the policy is empty; write version, name and rules");
-    TG_ASSIGN(Fields top, yaml_.Map(root, "a policy", {"version", "name", "description", "rules"}));
+    TG_ASSIGN(Fields top, yaml_.Map(root, "a policy", {"version", "name", "description", "lists", "rules"}));
     for (const char* field : {"version", "name", "rules"}) {
       if (!top.contains(field)) return yaml_.Wrong(root, fmt::format("'{}' is missing; a policy needs version, name and rules", field));
     }
     TG_RETURN_IF_ERROR(yaml_.Int(top["version"], "version", 1, 1).status());
     TG_RETURN_IF_ERROR(yaml_.Text(top["name"], "name").status());
+    if (top.contains("lists")) TG_RETURN_IF_ERROR(ReadLists(top["lists"]));
     if (!top["rules"].IsSequence()) return yaml_.Wrong(top["rules"], "'rules' is a list; begin each rule with '- id: …'");
     for (const auto& node : top["rules"]) {
       Rule rule;
@@ -50,6 +52,18 @@ class PolicyReader {
   }
 
  private:
+  absl::Status ReadLists(const YAML::Node& node) {
+    if (!node.IsMap()) return yaml_.Wrong(node, "'lists' is a mapping of names to lists of keywords, as in rivals: [globex, initech]");
+    for (const auto& entry : node) {
+      TG_ASSIGN(const std::string name, yaml_.Text(entry.first, "lists"));
+      if (!IsId(name)) return yaml_.Wrong(entry.first, "a list's name is 1 to 64 of a-z, 0-9, '.', '_' and '-', as in rivals");
+      std::vector<std::string> words;
+      TG_RETURN_IF_ERROR(ReadKeywords(entry.second, words));
+      if (!lists_.emplace(name, std::move(words)).second) return yaml_.Wrong(entry.first, fmt::format("a second list '{}'; merge them", name));
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status ReadRule(const YAML::Node& node, Rule& rule) {
     TG_ASSIGN(Fields fields,
               yaml_.Map(node, "a rule", {"id", "where", "detect", "do", "because", "cap", "severity", "replacement", "keep_last", "salt", "tests"}));
@@ -177,39 +191,59 @@ class PolicyReader {
   }
 
   absl::Status ReadDetect(const YAML::Node& node, std::int64_t cap, Rule& rule) {
-    TG_ASSIGN(Fields fields, yaml_.Map(node, "'detect'", {"regex", "keywords", "personal_data", "secrets", "whole_word", "ignore_case"}));
+    TG_ASSIGN(Fields fields, yaml_.Map(node, "'detect'", {"regex", "keywords", "list", "personal_data", "secrets", "whole_word", "ignore_case"}));
     std::vector<std::string> kinds;
-    for (const char* kind : {"regex", "keywords", "personal_data", "secrets"}) {
+    for (const char* kind : {"regex", "keywords", "list", "personal_data", "secrets"}) {
       if (fields.contains(kind)) kinds.emplace_back(kind);
     }
     if (kinds.size() != 1)
-      return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, personal_data and secrets; write one rule for each");
+      return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, list, personal_data and secrets; write one rule for each");
     const std::string& kind = kinds[0];
+    const bool words = kind == "keywords" || kind == "list";
     if (fields.contains("whole_word")) {
-      if (kind != "keywords") return yaml_.Wrong(fields["whole_word"], "'whole_word' is for keywords; in a regex write \\b");
+      if (!words) return yaml_.Wrong(fields["whole_word"], "'whole_word' is for keywords; in a regex write \\b");
       TG_ASSIGN(rule.whole_word, yaml_.Bool(fields["whole_word"], "whole_word"));
     }
-    rule.ignore_case = kind == "keywords";
+    rule.ignore_case = words;
     if (fields.contains("ignore_case")) {
-      if (kind != "keywords" && kind != "regex")
+      if (!words && kind != "regex")
         return yaml_.Wrong(fields["ignore_case"], "'ignore_case' is for keywords and regex; remove it");
       TG_ASSIGN(rule.ignore_case, yaml_.Bool(fields["ignore_case"], "ignore_case"));
     }
     if (cap > 0 && kind != "regex") return yaml_.Wrong(node, "'cap' is for an unbounded regex; remove it");
-    if (kind == "keywords") return ReadKeywords(fields[kind], rule);
+    if (words) {
+      TG_RETURN_IF_ERROR(kind == "list" ? ReadNamedLists(fields[kind], rule) : ReadKeywords(fields[kind], rule.keywords));
+      rule.detect = fmt::format("{} keyword{}", rule.keywords.size(), rule.keywords.size() == 1 ? "" : "s");
+      return absl::OkStatus();
+    }
     if (kind == "regex") return ReadRegex(fields[kind], cap, rule);
     return ReadBuiltIns(fields[kind], kind, rule);
   }
 
-  absl::Status ReadKeywords(const YAML::Node& node, Rule& rule) {
-    TG_ASSIGN(rule.keywords, yaml_.Texts(node, "keywords"));
-    for (std::size_t i = 0; i < rule.keywords.size(); ++i) {
-      const std::string& word = rule.keywords[i];
+  absl::Status ReadNamedLists(const YAML::Node& node, Rule& rule) {
+    TG_ASSIGN(const std::vector<std::string> names, yaml_.Texts(node, "list"));
+    for (const std::string& name : names) {
+      const auto found = lists_.find(name);
+      if (found == lists_.end()) {
+        std::vector<std::string_view> known;
+        for (const auto& [its, list] : lists_) known.emplace_back(its);
+        const std::string_view near = base::NearestWord(name, known);
+        return yaml_.Wrong(node, near.empty() ? fmt::format("there is no list '{}'; write it under 'lists' of this file", name)
+                                              : fmt::format("there is no list '{}'; did you mean '{}'?", name, near));
+      }
+      rule.keywords.insert(rule.keywords.end(), found->second.begin(), found->second.end());
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadKeywords(const YAML::Node& node, std::vector<std::string>& words) {
+    TG_ASSIGN(words, yaml_.Texts(node, "keywords"));
+    for (std::size_t i = 0; i < words.size(); ++i) {
+      const std::string& word = words[i];
       const bool blank = word.find_first_not_of(" \t\r\n") == std::string::npos;
       if (blank || word.size() > kKeywordBytesMax)
         return yaml_.Wrong(node.IsSequence() ? node[i] : node, "a keyword is 1 to 256 bytes and not blank");
     }
-    rule.detect = fmt::format("{} keyword{}", rule.keywords.size(), rule.keywords.size() == 1 ? "" : "s");
     return absl::OkStatus();
   }
 
@@ -294,6 +328,7 @@ class PolicyReader {
   const PolicySource& source_;
   const YamlReader yaml_;
   std::vector<Rule>& rules_;
+  std::map<std::string, std::vector<std::string>> lists_;
 };
 
 }  // namespace
