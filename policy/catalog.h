@@ -1,25 +1,28 @@
-// The detectors that come with Tollgate, by the names that rules use.
+// The detectors that come with Tollgate, by the names that rules use: what a name stands for, as compiled patterns.
+//
+// The tables themselves, with their sources, are in catalog/. Thread-safe; a pattern is compiled when it is first asked for and then shared
+// by all policies.
 #pragma once
 
-#include <span>
+#include <memory>
+#include <string>
 #include <string_view>
+#include <vector>
 
-#include "policy/validators.h"
+#include "base/status.h"
+#include "policy/pattern.h"
 
 namespace tollgate::policy {
 
-struct BuiltIn {
-  const char* name;          // In `personal_data:` or `secrets:`.
-  const char* label;         // The placeholder's text: [EMAIL].
-  const char* regex;         // The subset of regex_syntax.h.
-  Validator validator;       // nullptr: the pattern is enough.
-  int digits_min;            // No match has fewer digits.
-  int cap;                   // Bytes, for an unbounded pattern; else 0.
-  bool needs_phone_context;  // Only worth a look near a phone word or a '+'.
-};
+enum class Catalog { kPersonalData, kSecrets };
 
-std::span<const BuiltIn> PersonalData();
-std::span<const BuiltIn> Secrets();
-const BuiltIn* FindBuiltIn(std::span<const BuiltIn> list, std::string_view name);  // nullptr if there is none.
+// The detectors' names in the order of the tables.
+const std::vector<std::string>& DetectorNames(Catalog catalog);
+
+// The names of families of secrets ("github_token"), which stand for all of their members.
+const std::vector<std::string>& FamilyNames(Catalog catalog);
+
+// All forms of one detector, of all of a family, or of "all"; empty if nothing has that name.
+std::vector<std::shared_ptr<const Pattern>> DetectorPatterns(Catalog catalog, std::string_view name);
 
 }  // namespace tollgate::policy

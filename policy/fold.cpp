@@ -4,6 +4,7 @@
 // Tested by tests/policy/fold_test.cpp.
 #include "policy/fold.h"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace tollgate::policy {
@@ -65,6 +66,12 @@ std::string FoldCase(std::string_view text) {
     }
   }
   return out;
+}
+
+std::string_view FoldedView(std::string_view text, std::string& storage) {
+  if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<signed char>(c) >= 0; })) return text;
+  storage = FoldCase(text);
+  return storage;
 }
 
 char32_t DecodeAt(std::string_view text, std::size_t at, std::size_t& length) {

@@ -25,13 +25,8 @@ absl::StatusOr<KeywordIndex> KeywordIndex::Build(std::vector<Keyword> keywords) 
 }
 
 void KeywordScan::Read(const Pattern::Window& window, std::int64_t from) {
-  std::string_view fresh = window.text.substr(static_cast<std::size_t>(from - window.base));
   std::string folded;
-  const bool ascii = std::all_of(fresh.begin(), fresh.end(), [](char c) { return static_cast<signed char>(c) >= 0; });
-  if (!ascii) {
-    folded = FoldCase(fresh);
-    fresh = folded;
-  }
+  const std::string_view fresh = FoldedView(window.text.substr(static_cast<std::size_t>(from - window.base)), folded);
   const AhoCorasick& automaton = index_.automaton_;
   for (std::size_t i = 0; i < fresh.size(); ++i) {
     state_ = automaton.Next(state_, fresh[i]);

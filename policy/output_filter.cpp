@@ -15,6 +15,7 @@
 #include <algorithm>
 
 #include "base/encoding.h"
+#include "policy/fold.h"
 
 namespace tollgate::policy {
 namespace {
@@ -97,7 +98,7 @@ class OutputFilter final : public StreamFilter {
     }
     std::string out;
     const std::int64_t to = blocked_ ? resolver_.block_begin() : live;
-    Emit(to, out);
+    Emit(to, at_end || blocked_, out);
     if (blocked_) {
       raw_.push_back({program_.rules()[resolver_.block_rule()].id, to, std::string(Bytes(to, pushed_))});
     }
@@ -111,11 +112,17 @@ class OutputFilter final : public StreamFilter {
 
   void ReadGates(std::int64_t fresh) {
     const AhoCorasick& gates = program_.gates();
-    for (std::int64_t at = fresh; at < pushed_; ++at) {
-      gate_state_ = gates.Next(gate_state_, text_[static_cast<std::size_t>(at - base_)]);
+    std::string folded;
+    std::int64_t at = fresh - 1;
+    for (const char c : FoldedView(Bytes(fresh, pushed_), folded)) {
+      ++at;
+      gate_state_ = gates.Next(gate_state_, c);
       if (!gates.EndsWord(gate_state_)) continue;
       gates.ForEachEnding(gate_state_, [&](std::uint32_t word) {
-        for (const std::uint32_t source : program_.gated_by(word)) gate_seen_[source] = at + 1;
+        const Program::Gate& gate = program_.gate(word);
+        const std::int64_t before = at - static_cast<std::int64_t>(gate.bytes);
+        if (!gate.Opens(before < base_ ? ' ' : text_[static_cast<std::size_t>(before - base_)])) return;
+        for (const std::uint32_t source : gate.sources) gate_seen_[source] = at + 1;
       });
     }
   }
@@ -178,7 +185,7 @@ class OutputFilter final : public StreamFilter {
       if (pattern.cap() > 0) continue;
       Pattern::Scan& scan = scans_[source];
       scan.next = std::max(scan.next, decided_);
-      if (digits < pattern.spec().digits_min || !Open(source)) continue;
+      if (digits < pattern.digits_min() || !Open(source)) continue;
       const auto missing = [&](const ByteSet& required) { return (present & required).none(); };
       if (std::any_of(pattern.required_bytes().begin(), pattern.required_bytes().end(), missing)) continue;
       const std::size_t first = found_.size();
@@ -198,8 +205,9 @@ class OutputFilter final : public StreamFilter {
     blocked_ = resolver_.blocked();
   }
 
-  // Releases what lies between decided_ and `to`, with the edits made.
-  void Emit(std::int64_t to, std::string& out) {
+  // Releases what lies between decided_ and `to`, with the edits made. `complete`: nothing follows. A replacement that depends on its whole
+  // span is written when the span can grow no more.
+  void Emit(std::int64_t to, bool complete, std::string& out) {
     const std::vector<Resolver::Edit>& edits = resolver_.edits();
     std::int64_t at = decided_;
     while (at < to) {
@@ -215,7 +223,8 @@ class OutputFilter final : public StreamFilter {
         continue;
       }
       if (at == edit.begin) {
-        out += program_.sources()[edit.source].placeholder;
+        const Replacement& replacement = program_.sources()[edit.source].replacement;
+        if (replacement.form == Replacement::Form::kText) out += replacement.text;
         raw_.push_back({program_.rules()[program_.sources()[edit.source].rule].id, at, ""});
       }
       const std::int64_t stop = std::min(edit.end, to);
@@ -223,10 +232,17 @@ class OutputFilter final : public StreamFilter {
         raw_.back().bytes += Bytes(at, stop);
         at = stop;
       }
-      if (at < edit.end) return;  // It goes on in what is not decided.
-      if (at == to) return;       // It may still grow.
-      ++edit_;
+      if (at == to) break;  // It goes on in what is not decided, or may still grow.
+      Pass(edit, out);
     }
+    if (complete && edit_ < edits.size() && edits[edit_].begin < to) Pass(edits[edit_], out);
+  }
+
+  // The edit is whole.
+  void Pass(const Resolver::Edit& edit, std::string& out) {
+    const Replacement& replacement = program_.sources()[edit.source].replacement;
+    if (replacement.form != Replacement::Form::kText) out += replacement.For(raw_.back().bytes, edit.alone);
+    ++edit_;
   }
 
   const std::shared_ptr<const void> owner_;

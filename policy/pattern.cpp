@@ -20,6 +20,9 @@
 #include <fmt/format.h>
 #include <re2/re2.h>
 
+#include "policy/fold.h"
+#include "policy/validators_internal.h"
+
 namespace tollgate::policy {
 namespace {
 
@@ -50,6 +53,14 @@ bool Match(const re2::RE2& re, std::string_view text, std::size_t from, std::siz
   return true;
 }
 
+std::string LettersAndDigits(std::string_view match) {
+  std::string out;
+  for (const char c : match) {
+    if (IsDigit(c) || IsLetter(c)) out += Upper(c);
+  }
+  return out;
+}
+
 bool InsideCodePoint(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
 
 }  // namespace
@@ -78,7 +89,9 @@ absl::StatusOr<std::shared_ptr<const Pattern>> Pattern::Compile(PatternSpec spec
   out->loosened_prefixes_ = PrintPrefixes(tree, true);
   const std::string prefixes = unbounded ? PrintPrefixes(tree, false) : out->loosened_prefixes_;
   TG_ASSIGN(out->live_, CompileRe2("(?:" + prefixes + ")\\z", kMatcherMemory));
-  out->literals_ = RequiredLiterals(tree);
+  out->gate_words_ = out->spec_.context.empty() ? RequiredLiterals(tree) : out->spec_.context;
+  for (std::string& word : out->gate_words_) word = FoldCase(word);
+  out->digits_min_ = DigitsMin(tree);
   out->required_bytes_ = RequiredBytes(tree);
   out->swallowed_ = UnboundedBytes(tree);
   return std::shared_ptr<const Pattern>(std::move(out));
@@ -88,8 +101,19 @@ bool Pattern::Search(std::string_view text, std::size_t from, std::size_t& begin
   return Match(*matcher_, text, from, begin, end);
 }
 
+// Where the accepted part of a match ends, or 0. The cheap questions first.
+std::size_t Pattern::Judge(std::string_view text, std::size_t begin, std::size_t end) const {
+  if (spec_.whole && ContinuesSomething(text, begin)) return 0;
+  if (spec_.validator != nullptr) end = spec_.validator(text, begin, end);
+  if (end == 0) return 0;
+  const std::string_view match = text.substr(begin, end - begin);
+  if (spec_.check != nullptr && !spec_.check(LettersAndDigits(match))) return 0;
+  if (spec_.bits_min > 0 && (BitsPerByte(match) < spec_.bits_min || HoldsPlaceholder(match))) return 0;
+  return spec_.context.empty() || HasContextWord(text, begin, spec_.context) ? end : 0;
+}
+
 bool Pattern::Accept(const Window& window, std::size_t begin, std::size_t end, Scan& scan, std::vector<Hit>& out) const {
-  const std::size_t accepted = spec_.validator == nullptr ? end : spec_.validator(window.text, begin, end);
+  const std::size_t accepted = Judge(window.text, begin, end);
   if (accepted != 0) {
     out.push_back({window.base + static_cast<std::int64_t>(begin), window.base + static_cast<std::int64_t>(accepted)});
     scan.next = window.base + static_cast<std::int64_t>(accepted);

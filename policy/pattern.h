@@ -29,13 +29,16 @@ struct Hit {
   bool continuation = false;  // More of a capped hit that went on; begins where it ended.
 };
 
+// What makes a match of `regex` a hit. Everything but the regex is optional; what is given must all agree.
 struct PatternSpec {
   std::string label;  // Of its placeholder; empty: the rule's default.
   RegexNode regex;
-  Validator validator = nullptr;
-  int digits_min = 0;
-  std::int64_t cap = 0;  // Bytes at which an unbounded pattern counts as a hit; 0: the pattern is bounded.
-  bool needs_phone_context = false;
+  std::int64_t cap = 0;           // Bytes at which an unbounded pattern counts as a hit; 0: the pattern is bounded.
+  Validator validator = nullptr;  // May shorten a match.
+  bool whole = false;             // Not the tail of something longer (ContinuesSomething).
+  IdCheck check = nullptr;        // Of the letters and digits.
+  double bits_min = 0;            // Entropy, and no placeholder in it.
+  std::vector<std::string> context;  // Folded words, one of which must stand to the left.
 };
 
 class Pattern {
@@ -73,19 +76,24 @@ class Pattern {
   std::int64_t hold_max() const { return spec_.cap > 0 ? 2 * spec_.cap : width_.max; }
   const PatternSpec& spec() const { return spec_; }
   const std::string& loosened_prefixes() const { return loosened_prefixes_; }
-  const std::vector<std::string>& literals() const { return literals_; }
+  // A match has one of these in it or, where `context` is given, within kLeftContextBytes before it. Folded. Empty: nothing is known.
+  const std::vector<std::string>& gate_words() const { return gate_words_; }
+  int digits_min() const { return digits_min_; }
+  std::int64_t width_max() const { return width_.max; }  // Bytes; RegexNode::kUnbounded if there is no limit.
   const std::vector<ByteSet>& required_bytes() const { return required_bytes_; }
 
  private:
   explicit Pattern(PatternSpec spec);
   bool Search(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end) const;
+  std::size_t Judge(std::string_view text, std::size_t begin, std::size_t end) const;
   bool Accept(const Window& window, std::size_t begin, std::size_t end, Scan& scan, std::vector<Hit>& out) const;
 
   PatternSpec spec_;
   Width width_;
   std::unique_ptr<re2::RE2> matcher_, live_;
   std::string loosened_prefixes_;
-  std::vector<std::string> literals_;
+  std::vector<std::string> gate_words_;
+  int digits_min_ = 0;
   std::vector<ByteSet> required_bytes_;
   ByteSet swallowed_;
 };

@@ -46,7 +46,7 @@ void EditParts(const Program& program, const std::string& text, std::span<const 
         message.parts = {ApplyEdits(program, text, edits)};
         return;
       }
-      own.push_back({left[next].begin - begin, left[next].end - begin, left[next].source});
+      own.push_back({left[next].begin - begin, left[next].end - begin, left[next].source, left[next].alone});
     }
     parts.push_back(own.empty() ? part : ApplyEdits(program, part, own));
     begin = end;

@@ -6,10 +6,11 @@
 #include "policy/program.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 
 #include "policy/fold.h"
-#include "policy/validators.h"
+#include "policy/validators_internal.h"
 
 namespace tollgate::policy {
 namespace {
@@ -18,25 +19,17 @@ bool Names(const std::vector<std::string>& list, const std::string& name) {
   return list.empty() || std::find(list.begin(), list.end(), name) != list.end();
 }
 
-// The longest run of ASCII in a word: gate words are compared without folding other letters.
-std::string AsciiStem(std::string_view word) {
-  std::string best, run;
-  for (const char c : word) {
-    if (static_cast<signed char>(c) >= 0)
-      run += c;
-    else
-      run.clear();
-    if (run.size() > best.size()) best = run;
-  }
-  return best;
-}
-
-std::string Placeholder(const Rule& rule, const std::string& label) {
-  if (!rule.replacement.empty()) return rule.replacement;
-  return "[" + (label.empty() ? "REDACTED" : label) + "]";
+Replacement ReplacementOf(const Rule& rule, const std::string& label) {
+  Replacement out = rule.replacement;
+  const std::string name = label.empty() ? "REDACTED" : label;
+  if (out.form == Replacement::Form::kHash) out.text = name;
+  if (out.text.empty()) out.text = "[" + name + "]";
+  return out;
 }
 
 }  // namespace
+
+bool Program::Gate::Opens(char before) const { return !context || !IsWordByte(before); }
 
 bool Scope::Covers(const Subject& subject) const {
   return Names(orgs, subject.org) && Names(teams, subject.team) && Names(projects, subject.project) && Names(keys, subject.key) &&
@@ -53,21 +46,18 @@ Program::Group& Program::GroupFor(const Scope& scope) {
 }
 
 absl::Status Program::AddGates() {
-  std::map<std::string, std::vector<std::uint32_t>> words;
+  std::map<std::pair<std::string, bool>, std::vector<std::uint32_t>> words;
   for (std::uint32_t index = 0; index < sources_.size(); ++index) {
     Source& source = sources_[index];
     if (source.pattern == nullptr) continue;
-    for (const std::string& literal : source.pattern->literals()) words[literal].push_back(index);
-    if (source.pattern->spec().needs_phone_context) {
-      for (const std::string_view word : PhoneContext()) words[AsciiStem(word)].push_back(index);
-      words["+"].push_back(index);
-    }
-    source.gated = source.pattern->spec().needs_phone_context || !source.pattern->literals().empty();
+    const bool context = !source.pattern->spec().context.empty();
+    for (const std::string& word : source.pattern->gate_words()) words[{word, context}].push_back(index);
+    source.gated = !source.pattern->gate_words().empty();
   }
   std::vector<std::string> list;
   for (auto& [word, sources] : words) {
-    list.push_back(word);
-    gate_sources_.push_back(std::move(sources));
+    list.push_back(word.first);
+    gate_of_.push_back({std::move(sources), word.first.size(), word.second});
   }
   TG_ASSIGN(gates_, AhoCorasick::Build(list));
   return absl::OkStatus();
@@ -83,13 +73,13 @@ absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Ru
     Group& group = out->GroupFor(rule.scope);
     for (const auto& pattern : rule.patterns) {
       group.sources.push_back(static_cast<std::uint32_t>(out->sources_.size()));
-      out->sources_.push_back({index, pattern, Placeholder(rule, pattern->spec().label), false});
+      out->sources_.push_back({index, pattern, ReplacementOf(rule, pattern->spec().label), false});
       prefixes[&group].push_back(pattern->loosened_prefixes());
     }
     if (rule.keywords.empty()) continue;
     group.sources.push_back(static_cast<std::uint32_t>(out->sources_.size()));
     const auto source = static_cast<std::uint32_t>(out->sources_.size());
-    out->sources_.push_back({index, nullptr, Placeholder(rule, ""), false});
+    out->sources_.push_back({index, nullptr, ReplacementOf(rule, ""), false});
     for (const std::string& word : rule.keywords) keywords[&group].push_back({word, source, rule.whole_word, rule.ignore_case});
   }
   TG_RETURN_IF_ERROR(out->AddGates());
@@ -133,24 +123,57 @@ void Program::Finish(std::vector<Hit>& hits) const {
   std::sort(hits.begin(), hits.end(), [this](const Hit& a, const Hit& b) { return HitBefore(a, b); });
 }
 
+namespace {
+
+// The most decimal digits that any stretch of a text has, for stretches of two lengths and for all of it: a number that needs more cannot be
+// there, however many small ones are.
+class DigitCount {
+ public:
+  void Add(std::size_t at) {
+    places_[count_ % kRing] = at;
+    ++count_;
+    short_max_ = std::max(short_max_, Within(at, kShort, short_from_));
+    long_max_ = std::max(long_max_, Within(at, kLong, long_from_));
+  }
+  std::size_t Most(std::int64_t width) const {
+    if (width == RegexNode::kUnbounded || width > static_cast<std::int64_t>(kLong)) return count_;
+    return width > static_cast<std::int64_t>(kShort) ? long_max_ : short_max_;
+  }
+
+ private:
+  static constexpr std::size_t kShort = 48, kLong = 128, kRing = 256;
+  std::size_t Within(std::size_t at, std::size_t stretch, std::size_t& from) const {
+    while (places_[from % kRing] + stretch <= at) ++from;
+    return count_ - from;
+  }
+  std::array<std::size_t, kRing> places_{};  // Of the last digits: no stretch has more than its length.
+  std::size_t count_ = 0, short_from_ = 0, long_from_ = 0, short_max_ = 0, long_max_ = 0;
+};
+
+}  // namespace
+
 std::vector<Hit> Program::FindAll(std::string_view text, const Selection& selection) const {
   std::vector<Hit> hits;
   if (selection.empty() || text.empty()) return hits;
   std::vector<char> armed(sources_.size(), 0);
   AhoCorasick::State state = AhoCorasick::kStart;
-  std::int64_t digits = 0;
-  for (const char c : text) {
-    digits += c >= '0' && c <= '9' ? 1 : 0;
-    state = gates_.Next(state, c);
+  DigitCount digits;
+  std::string folded;
+  const std::string_view view = FoldedView(text, folded);
+  for (std::size_t i = 0; i < view.size(); ++i) {
+    if (view[i] >= '0' && view[i] <= '9') digits.Add(i);
+    state = gates_.Next(state, view[i]);
     if (!gates_.EndsWord(state)) continue;
     gates_.ForEachEnding(state, [&](std::uint32_t word) {
-      for (const std::uint32_t source : gate_sources_[word]) armed[source] = 1;
+      const Gate& gate = gate_of_[word];
+      if (!gate.Opens(i < gate.bytes ? ' ' : view[i - gate.bytes])) return;
+      for (const std::uint32_t source : gate.sources) armed[source] = 1;
     });
   }
   const Pattern::Window window{text, 0};
   for (const std::uint32_t index : selection.patterns) {
     const Pattern& pattern = *sources_[index].pattern;
-    const bool searching = (armed[index] || !sources_[index].gated) && digits >= pattern.spec().digits_min;
+    const bool searching = (armed[index] || !sources_[index].gated) && digits.Most(pattern.width_max()) >= static_cast<std::size_t>(pattern.digits_min());
     const std::size_t first = hits.size();
     Pattern::Scan scan;
     if (pattern.cap() == 0) {

@@ -22,14 +22,21 @@ class Program {
   struct Source {
     std::uint32_t rule = 0;
     std::shared_ptr<const Pattern> pattern;  // Null for a keyword list.
-    std::string placeholder;
-    bool gated = false;  // Needs a gate word, in the match or kLeftContextBytes before it.
+    Replacement replacement;
+    bool gated = false;  // Needs one of its pattern's gate words.
   };
   struct Group {
     Scope scope;
     std::vector<std::uint32_t> sources;
     KeywordIndex keywords;
     std::unique_ptr<const LiveSearch> live;  // Output only; null if there are no patterns.
+  };
+  // A word without which its sources find nothing.
+  struct Gate {
+    std::vector<std::uint32_t> sources;
+    std::size_t bytes = 0;
+    bool context = false;  // Of words beside a match: it counts only where no word goes on from the left.
+    bool Opens(char before) const;
   };
   // Which sources act, for one subject (and role).
   struct Selection {
@@ -53,8 +60,8 @@ class Program {
 
   const std::vector<Source>& sources() const { return sources_; }
   std::span<const Rule> rules() const { return rules_; }
-  const AhoCorasick& gates() const { return gates_; }
-  const std::vector<std::uint32_t>& gated_by(std::uint32_t word) const { return gate_sources_[word]; }
+  const AhoCorasick& gates() const { return gates_; }  // Over folded text.
+  const Gate& gate(std::uint32_t word) const { return gate_of_[word]; }
   bool Swallows(const Source& source) const { return rules_[source.rule].action == Action::kRedact; }
 
  private:
@@ -66,7 +73,7 @@ class Program {
   std::vector<Source> sources_;
   std::vector<std::unique_ptr<Group>> groups_;
   AhoCorasick gates_;
-  std::vector<std::vector<std::uint32_t>> gate_sources_;  // By gate word.
+  std::vector<Gate> gate_of_;  // By word of gates_.
 };
 
 }  // namespace tollgate::policy

@@ -243,6 +243,26 @@ std::vector<ByteSet> RequiredBytes(const RegexNode& node) {
   return sets;
 }
 
+int DigitsMin(const RegexNode& node) {
+  constexpr int kEnough = 1000;  // Nobody counts further.
+  switch (node.kind) {
+    case RegexNode::Kind::kSet: return node.set.front().lo >= '0' && node.set.back().hi <= '9' ? 1 : 0;
+    case RegexNode::Kind::kAssert: return 0;
+    case RegexNode::Kind::kConcat: {
+      int sum = 0;
+      for (const RegexNode& kid : node.kids) sum = std::min(sum + DigitsMin(kid), kEnough);
+      return sum;
+    }
+    case RegexNode::Kind::kAlternate: {
+      int least = kEnough;
+      for (const RegexNode& kid : node.kids) least = std::min(least, DigitsMin(kid));
+      return least;
+    }
+    case RegexNode::Kind::kRepeat: break;
+  }
+  return std::min(DigitsMin(node.kids[0]) * node.min, kEnough);
+}
+
 ByteSet UnboundedBytes(const RegexNode& node) {
   ByteSet bytes;
   if (node.kind == RegexNode::Kind::kRepeat && node.max == RegexNode::kUnbounded) CollectBytes(node, bytes);

@@ -28,6 +28,9 @@ std::vector<std::string> RequiredLiterals(const RegexNode& node);
 // Byte sets of each of which every word has at least one byte; the most telling few.
 std::vector<ByteSet> RequiredBytes(const RegexNode& node);
 
+// The fewest decimal digits that a word has.
+int DigitsMin(const RegexNode& node);
+
 // All bytes that the unbounded repeats of the pattern can consume.
 ByteSet UnboundedBytes(const RegexNode& node);
 

@@ -46,8 +46,9 @@ bool Resolver::Exempt(const Hit& hit) const {
 void Resolver::Redact(const Hit& hit) {
   if (!edits_.empty() && (hit.begin < edits_.back().end || (hit.continuation && hit.begin == edits_.back().end))) {
     edits_.back().end = std::max(edits_.back().end, hit.end);
+    edits_.back().alone = edits_.back().alone && program_.sources()[edits_.back().source].rule == hit.rule;
   } else if (!hit.continuation) {
-    edits_.push_back({hit.begin, hit.end, hit.source});
+    edits_.push_back({hit.begin, hit.end, hit.source, true});
   }
 }
 
@@ -74,7 +75,9 @@ void Resolver::Judge(std::span<const Hit> hits, std::int64_t decided) {
     blocked_ = true;
     block_begin_ = hit.begin;
     block_rule_ = hit.rule;
-    if (stop_at_block_ && !edits_.empty()) edits_.back().end = std::min(edits_.back().end, hit.begin);
+    if (!stop_at_block_ || edits_.empty() || edits_.back().end <= hit.begin) continue;
+    edits_.back().end = hit.begin;
+    edits_.back().alone = false;
   }
   std::erase_if(allowed_, [&](const Hit& a) { return a.end <= decided; });
 }
@@ -84,7 +87,8 @@ std::string ApplyEdits(const Program& program, std::string_view text, std::span<
   std::size_t at = 0;
   for (const Resolver::Edit& edit : edits) {
     out += text.substr(at, static_cast<std::size_t>(edit.begin) - at);
-    out += program.sources()[edit.source].placeholder;
+    const std::string_view span = text.substr(static_cast<std::size_t>(edit.begin), static_cast<std::size_t>(edit.end - edit.begin));
+    out += program.sources()[edit.source].replacement.For(span, edit.alone);
     at = static_cast<std::size_t>(edit.end);
   }
   out += text.substr(at);

@@ -1,7 +1,7 @@
 // Resolver: from hits to decisions. What every rule found comes in, in order; what is to be replaced, and where a block begins, comes out.
 //
 // - A hit that lies inside a hit of an allow rule is dropped.
-// - Redactions that overlap become one edit, with the placeholder of the one that begins first (then: of the first in the policy).
+// - Redactions that overlap become one edit, with the replacement of the one that begins first (then: of the first in the policy).
 // - Where `stop_at_block`, the first block ends everything: hits that begin later do not count.
 // Takes batches, so that a stream can judge what is decided; the batches' union gives the same as all at once. One pass, one thread.
 #pragma once
@@ -41,6 +41,7 @@ class Resolver {
   struct Edit {
     std::int64_t begin = 0, end = 0;
     std::uint32_t source = 0;
+    bool alone = true;  // No other rule hit any of it.
   };
   Resolver(const Program& program, Tally& tally, bool stop_at_block, TextPlace place = {});
 

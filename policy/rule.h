@@ -29,6 +29,20 @@ struct RuleTest {
   std::string result;  // The text that comes out.
 };
 
+// What takes the place of what a redacting rule hit.
+struct Replacement {
+  enum class Form { kText, kMask, kHash };
+  static constexpr char kStars[] = "****";
+
+  Form form = Form::kText;
+  std::string text;  // kText: all of it. kHash: the label before the digest.
+  int keep_last = 0;  // kMask: characters that stay, behind the stars.
+  std::string salt;  // kHash.
+
+  // For the span's raw bytes. `alone` false: another rule hit some of them too, so none may stay.
+  std::string For(std::string_view span, bool alone) const;
+};
+
 struct Rule {
   std::string policy;  // The source's name.
   int line = 0, column = 0;
@@ -37,7 +51,7 @@ struct Rule {
   Scope scope;
   std::uint8_t roles = 0xFF;  // Bit 1 << Role.
   bool input = true, output = true;
-  std::string replacement;  // Given by the rule; empty: the detector's own placeholder.
+  Replacement replacement;  // With an empty text: the detector's own placeholder.
   std::vector<std::shared_ptr<const Pattern>> patterns;
   std::vector<std::string> keywords;
   bool whole_word = true, ignore_case = true;

@@ -5,6 +5,7 @@
 #include "policy/rule_yaml.h"
 
 #include <algorithm>
+#include <map>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -19,6 +20,7 @@ namespace {
 constexpr std::size_t kSourceBytesMax = 8 << 20;
 constexpr std::size_t kKeywordBytesMax = 256;
 constexpr std::size_t kSentenceBytesMax = 500;
+constexpr std::size_t kSaltBytesMin = 16;
 
 using Fields = YamlReader::Fields;
 
@@ -33,12 +35,13 @@ class PolicyReader {
   absl::Status Read() {
     const YAML::Node root = YAML::Load(source_.yaml);
     if (!root.IsDefined() || root.IsNull()) return PolicyError(source_.name, 1, 1, "the policy is empty; write version, name and rules");
-    TG_ASSIGN(Fields top, yaml_.Map(root, "a policy", {"version", "name", "description", "rules"}));
+    TG_ASSIGN(Fields top, yaml_.Map(root, "a policy", {"version", "name", "description", "lists", "rules"}));
     for (const char* field : {"version", "name", "rules"}) {
       if (!top.contains(field)) return yaml_.Wrong(root, fmt::format("'{}' is missing; a policy needs version, name and rules", field));
     }
     TG_RETURN_IF_ERROR(yaml_.Int(top["version"], "version", 1, 1).status());
     TG_RETURN_IF_ERROR(yaml_.Text(top["name"], "name").status());
+    if (top.contains("lists")) TG_RETURN_IF_ERROR(ReadLists(top["lists"]));
     if (!top["rules"].IsSequence()) return yaml_.Wrong(top["rules"], "'rules' is a list; begin each rule with '- id: …'");
     for (const auto& node : top["rules"]) {
       Rule rule;
@@ -49,9 +52,21 @@ class PolicyReader {
   }
 
  private:
+  absl::Status ReadLists(const YAML::Node& node) {
+    if (!node.IsMap()) return yaml_.Wrong(node, "'lists' is a mapping of names to lists of keywords, as in rivals: [globex, initech]");
+    for (const auto& entry : node) {
+      TG_ASSIGN(const std::string name, yaml_.Text(entry.first, "lists"));
+      if (!IsId(name)) return yaml_.Wrong(entry.first, "a list's name is 1 to 64 of a-z, 0-9, '.', '_' and '-', as in rivals");
+      std::vector<std::string> words;
+      TG_RETURN_IF_ERROR(ReadKeywords(entry.second, words));
+      if (!lists_.emplace(name, std::move(words)).second) return yaml_.Wrong(entry.first, fmt::format("a second list '{}'; merge them", name));
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status ReadRule(const YAML::Node& node, Rule& rule) {
     TG_ASSIGN(Fields fields,
-              yaml_.Map(node, "a rule", {"id", "where", "detect", "do", "because", "cap", "severity", "replacement", "tests"}));
+              yaml_.Map(node, "a rule", {"id", "where", "detect", "do", "because", "cap", "severity", "replacement", "keep_last", "salt", "tests"}));
     for (const char* field : {"id", "detect", "do"}) {
       if (!fields.contains(field)) return yaml_.Wrong(node, fmt::format("'{}' is missing; a rule needs id, detect and do", field));
     }
@@ -60,8 +75,7 @@ class PolicyReader {
     rule.column = node.Mark().column + 1;
     TG_ASSIGN(rule.id, yaml_.Text(fields["id"], "id"));
     if (!IsId(rule.id)) return yaml_.Wrong(fields["id"], "'id' is 1 to 64 of a-z, 0-9, '.', '_' and '-', as in pii.card");
-    TG_ASSIGN(const std::size_t action, yaml_.OneOf(fields["do"], "do", {"allow", "flag", "redact", "block"}));
-    rule.action = static_cast<Action>(action);
+    TG_RETURN_IF_ERROR(ReadDo(fields, rule));
     TG_RETURN_IF_ERROR(ReadWords(fields, rule));
     if (fields.contains("where")) TG_RETURN_IF_ERROR(ReadWhere(fields["where"], rule));
     Summarise(rule);
@@ -72,6 +86,38 @@ class PolicyReader {
     TG_RETURN_IF_ERROR(ReadDetect(fields["detect"], cap, rule));
     if (cap > 0 && rule.patterns.empty()) return yaml_.Wrong(fields["cap"], "'cap' is for an unbounded regex; remove it");
     return fields.contains("tests") ? ReadTests(fields["tests"], rule) : absl::OkStatus();
+  }
+
+  // mask, hash and replace are ways to redact.
+  absl::Status ReadDo(Fields& fields, Rule& rule) {
+    TG_ASSIGN(const std::size_t which,
+              yaml_.OneOf(fields["do"], "do", {"allow", "flag", "redact", "block", "mask", "hash", "replace"}));
+    const bool mask = which == 4, hash = which == 5, replace = which == 6;
+    rule.action = which < 4 ? static_cast<Action>(which) : Action::kRedact;
+    const auto only_for = [&](const char* field, const char* what) {
+      return yaml_.Wrong(fields[field], fmt::format("'{}' is for 'do: {}'; remove it", field, what));
+    };
+    if (fields.contains("keep_last")) {
+      if (!mask) return only_for("keep_last", "mask");
+      TG_ASSIGN(const std::int64_t keep, yaml_.Int(fields["keep_last"], "keep_last", 0, 8));
+      rule.replacement.keep_last = static_cast<int>(keep);
+    }
+    if (mask) rule.replacement.form = Replacement::Form::kMask;
+    if (fields.contains("salt")) {
+      if (!hash) return only_for("salt", "hash");
+      TG_ASSIGN(rule.replacement.salt, yaml_.Text(fields["salt"], "salt"));
+    }
+    if (hash) rule.replacement.form = Replacement::Form::kHash;
+    if (hash && rule.replacement.salt.size() < kSaltBytesMin) {
+      return yaml_.Wrong(fields["do"], "'do: hash' needs a 'salt' of at least 16 bytes, without which short values could be guessed");
+    }
+    if (replace && !fields.contains("replacement")) return yaml_.Wrong(fields["do"], "'do: replace' needs a 'replacement', as in \"(hidden)\"");
+    if (!fields.contains("replacement")) return absl::OkStatus();
+    if (rule.action != Action::kRedact || mask || hash) return only_for("replacement", "redact' or 'do: replace");
+    TG_ASSIGN(rule.replacement.text, yaml_.Text(fields["replacement"], "replacement"));
+    if (rule.replacement.text.empty() || rule.replacement.text.size() > kKeywordBytesMax)
+      return yaml_.Wrong(fields["replacement"], "'replacement' is 1 to 256 bytes, as in \"[CARD]\"");
+    return absl::OkStatus();
   }
 
   absl::Status ReadWords(Fields& fields, Rule& rule) {
@@ -86,11 +132,6 @@ class PolicyReader {
       TG_RETURN_IF_ERROR(yaml_.OneOf(fields["severity"], "severity", {"info", "low", "medium", "high", "critical"}).status());
       rule.severity = fields["severity"].Scalar();
     }
-    if (!fields.contains("replacement")) return absl::OkStatus();
-    if (rule.action != Action::kRedact) return yaml_.Wrong(fields["replacement"], "'replacement' is for 'do: redact'; remove it");
-    TG_ASSIGN(rule.replacement, yaml_.Text(fields["replacement"], "replacement"));
-    if (rule.replacement.empty() || rule.replacement.size() > kKeywordBytesMax)
-      return yaml_.Wrong(fields["replacement"], "'replacement' is 1 to 256 bytes, as in \"[CARD]\"");
     return absl::OkStatus();
   }
 
@@ -150,39 +191,59 @@ class PolicyReader {
   }
 
   absl::Status ReadDetect(const YAML::Node& node, std::int64_t cap, Rule& rule) {
-    TG_ASSIGN(Fields fields, yaml_.Map(node, "'detect'", {"regex", "keywords", "personal_data", "secrets", "whole_word", "ignore_case"}));
+    TG_ASSIGN(Fields fields, yaml_.Map(node, "'detect'", {"regex", "keywords", "list", "personal_data", "secrets", "whole_word", "ignore_case"}));
     std::vector<std::string> kinds;
-    for (const char* kind : {"regex", "keywords", "personal_data", "secrets"}) {
+    for (const char* kind : {"regex", "keywords", "list", "personal_data", "secrets"}) {
       if (fields.contains(kind)) kinds.emplace_back(kind);
     }
     if (kinds.size() != 1)
-      return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, personal_data and secrets; write one rule for each");
+      return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, list, personal_data and secrets; write one rule for each");
     const std::string& kind = kinds[0];
+    const bool words = kind == "keywords" || kind == "list";
     if (fields.contains("whole_word")) {
-      if (kind != "keywords") return yaml_.Wrong(fields["whole_word"], "'whole_word' is for keywords; in a regex write \\b");
+      if (!words) return yaml_.Wrong(fields["whole_word"], "'whole_word' is for keywords; in a regex write \\b");
       TG_ASSIGN(rule.whole_word, yaml_.Bool(fields["whole_word"], "whole_word"));
     }
-    rule.ignore_case = kind == "keywords";
+    rule.ignore_case = words;
     if (fields.contains("ignore_case")) {
-      if (kind != "keywords" && kind != "regex")
+      if (!words && kind != "regex")
         return yaml_.Wrong(fields["ignore_case"], "'ignore_case' is for keywords and regex; remove it");
       TG_ASSIGN(rule.ignore_case, yaml_.Bool(fields["ignore_case"], "ignore_case"));
     }
     if (cap > 0 && kind != "regex") return yaml_.Wrong(node, "'cap' is for an unbounded regex; remove it");
-    if (kind == "keywords") return ReadKeywords(fields[kind], rule);
+    if (words) {
+      TG_RETURN_IF_ERROR(kind == "list" ? ReadNamedLists(fields[kind], rule) : ReadKeywords(fields[kind], rule.keywords));
+      rule.detect = fmt::format("{} keyword{}", rule.keywords.size(), rule.keywords.size() == 1 ? "" : "s");
+      return absl::OkStatus();
+    }
     if (kind == "regex") return ReadRegex(fields[kind], cap, rule);
     return ReadBuiltIns(fields[kind], kind, rule);
   }
 
-  absl::Status ReadKeywords(const YAML::Node& node, Rule& rule) {
-    TG_ASSIGN(rule.keywords, yaml_.Texts(node, "keywords"));
-    for (std::size_t i = 0; i < rule.keywords.size(); ++i) {
-      const std::string& word = rule.keywords[i];
+  absl::Status ReadNamedLists(const YAML::Node& node, Rule& rule) {
+    TG_ASSIGN(const std::vector<std::string> names, yaml_.Texts(node, "list"));
+    for (const std::string& name : names) {
+      const auto found = lists_.find(name);
+      if (found == lists_.end()) {
+        std::vector<std::string_view> known;
+        for (const auto& [its, list] : lists_) known.emplace_back(its);
+        const std::string_view near = base::NearestWord(name, known);
+        return yaml_.Wrong(node, near.empty() ? fmt::format("there is no list '{}'; write it under 'lists' of this file", name)
+                                              : fmt::format("there is no list '{}'; did you mean '{}'?", name, near));
+      }
+      rule.keywords.insert(rule.keywords.end(), found->second.begin(), found->second.end());
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadKeywords(const YAML::Node& node, std::vector<std::string>& words) {
+    TG_ASSIGN(words, yaml_.Texts(node, "keywords"));
+    for (std::size_t i = 0; i < words.size(); ++i) {
+      const std::string& word = words[i];
       const bool blank = word.find_first_not_of(" \t\r\n") == std::string::npos;
       if (blank || word.size() > kKeywordBytesMax)
         return yaml_.Wrong(node.IsSequence() ? node[i] : node, "a keyword is 1 to 256 bytes and not blank");
     }
-    rule.detect = fmt::format("{} keyword{}", rule.keywords.size(), rule.keywords.size() == 1 ? "" : "s");
     return absl::OkStatus();
   }
 
@@ -193,7 +254,10 @@ class PolicyReader {
       auto tree = ParseRegex(patterns[i], rule.ignore_case);
       if (!tree.ok()) return yaml_.Wrong(at, "regex: " + base::Message(tree.status()));
       const bool unbounded = WidthOf(*tree).max == RegexNode::kUnbounded;
-      auto pattern = Pattern::Compile({"", *std::move(tree), nullptr, 0, patterns.size() > 1 && !unbounded ? 0 : cap});
+      PatternSpec spec;
+      spec.regex = *std::move(tree);
+      spec.cap = patterns.size() > 1 && !unbounded ? 0 : cap;
+      auto pattern = Pattern::Compile(std::move(spec));
       if (!pattern.ok()) return yaml_.Wrong(at, "regex: " + base::Message(pattern.status()));
       rule.patterns.push_back(*std::move(pattern));
     }
@@ -203,25 +267,22 @@ class PolicyReader {
   }
 
   absl::Status ReadBuiltIns(const YAML::Node& node, const std::string& kind, Rule& rule) {
-    const std::span<const BuiltIn> catalog = kind == "secrets" ? Secrets() : PersonalData();
+    const Catalog catalog = kind == "secrets" ? Catalog::kSecrets : Catalog::kPersonalData;
     TG_ASSIGN(std::vector<std::string> names, yaml_.Texts(node, kind));
     rule.detect = fmt::format("{}: {}", kind, fmt::join(names, ", "));
-    std::vector<std::string_view> known = {"all"};
-    for (const BuiltIn& entry : catalog) known.emplace_back(entry.name);
-    if (names.size() == 1 && names[0] == "all") names.assign(known.begin() + 1, known.end());
-    for (const std::string& name : names) {
-      const BuiltIn* entry = FindBuiltIn(catalog, name);
-      if (entry == nullptr) {
-        const std::string_view near = base::NearestWord(name, known);
-        return yaml_.Wrong(node, near.empty() ? fmt::format("unknown {} detector '{}'; there are {}", kind, name, fmt::join(known, ", "))
-                                              : fmt::format("unknown {} detector '{}'; did you mean '{}'?", kind, name, near));
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      for (auto& pattern : DetectorPatterns(catalog, names[i])) {
+        if (std::find(rule.patterns.begin(), rule.patterns.end(), pattern) == rule.patterns.end()) rule.patterns.push_back(std::move(pattern));
       }
-      auto tree = ParseRegex(entry->regex, false);
-      if (!tree.ok()) return base::Annotate(tree.status(), entry->name);
-      auto pattern =
-          Pattern::Compile({entry->label, *std::move(tree), entry->validator, entry->digits_min, entry->cap, entry->needs_phone_context});
-      if (!pattern.ok()) return base::Annotate(pattern.status(), entry->name);
-      rule.patterns.push_back(*std::move(pattern));
+      if (rule.patterns.empty() || DetectorPatterns(catalog, names[i]).empty()) {
+        std::vector<std::string_view> known = {"all"};
+        known.insert(known.end(), FamilyNames(catalog).begin(), FamilyNames(catalog).end());
+        known.insert(known.end(), DetectorNames(catalog).begin(), DetectorNames(catalog).end());
+        const std::string_view near = base::NearestWord(names[i], known);
+        return yaml_.Wrong(node.IsSequence() ? node[i] : node,
+                           near.empty() ? fmt::format("unknown {} detector '{}'; there are {}", kind, names[i], fmt::join(known, ", "))
+                                        : fmt::format("unknown {} detector '{}'; did you mean '{}'?", kind, names[i], near));
+      }
     }
     return absl::OkStatus();
   }
@@ -267,6 +328,7 @@ class PolicyReader {
   const PolicySource& source_;
   const YamlReader yaml_;
   std::vector<Rule>& rules_;
+  std::map<std::string, std::vector<std::string>> lists_;
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace tollgate::policy {
@@ -14,24 +15,33 @@ namespace tollgate::policy {
 inline constexpr std::size_t kLeftContextBytes = 64;
 
 using Validator = std::size_t (*)(std::string_view text, std::size_t begin, std::size_t end);
+using IdCheck = bool (*)(std::string_view id);  // Of letters and digits alone, letters in upper case. See catalog/checksums.h.
 
-std::size_t AcceptEmail(std::string_view text, std::size_t begin, std::size_t end);        // Not file@2x.png, not git@host.
-std::size_t AcceptCard(std::string_view text, std::size_t begin, std::size_t end);         // Issuer ranges, lengths, Luhn.
-std::size_t AcceptIban(std::string_view text, std::size_t begin, std::size_t end);         // Country's length, mod 97.
-std::size_t AcceptSsn(std::string_view text, std::size_t begin, std::size_t end);          // Area, group, serial; context unless dashed.
-std::size_t AcceptPhone(std::string_view text, std::size_t begin, std::size_t end);        // +E.164, or a context word to the left.
-std::size_t AcceptIp(std::string_view text, std::size_t begin, std::size_t end);           // Octets or groups; not a version number.
+std::size_t AcceptEmail(std::string_view text, std::size_t begin, std::size_t end);               // Not file@2x.png, not git@host.
+std::size_t AcceptCard(std::string_view text, std::size_t begin, std::size_t end);                // Issuer ranges, lengths, Luhn.
+std::size_t AcceptIban(std::string_view text, std::size_t begin, std::size_t end);                // Country's length, mod 97.
+std::size_t AcceptInternationalPhone(std::string_view text, std::size_t begin, std::size_t end);  // E.164: + and 8 to 15 digits.
+std::size_t AcceptLocalPhone(std::string_view text, std::size_t begin, std::size_t end);          // Not a date, an address, an identifier.
+std::size_t AcceptIp(std::string_view text, std::size_t begin, std::size_t end);                  // Octets or groups; not a version number.
+std::size_t AcceptBirthDate(std::string_view text, std::size_t begin, std::size_t end);           // A real date since 1900.
+std::size_t AcceptMrz(std::string_view text, std::size_t begin, std::size_t end);                 // ICAO 9303 check digits.
+std::size_t AcceptBitcoinAddress(std::string_view text, std::size_t begin, std::size_t end);      // Base58Check, or Bech32(m).
+std::size_t AcceptBase58Check(std::string_view text, std::size_t begin, std::size_t end);         // Four bytes of double SHA-256.
+
+// Secrets. A value that only stands for one ("your-key-here", "${TOKEN}") is none.
 std::size_t AcceptAssignedKey(std::string_view text, std::size_t begin, std::size_t end);  // name = value: entropy, no placeholder.
 std::size_t AcceptMixedToken(std::string_view text, std::size_t begin, std::size_t end);   // Holds a digit and a letter, high entropy.
+std::size_t AcceptCurlPassword(std::string_view text, std::size_t begin, std::size_t end);        // What follows the last colon.
+std::size_t AcceptConnectionPassword(std::string_view text, std::size_t begin, std::size_t end);  // What follows the last equals sign.
+std::size_t AcceptNetrcPassword(std::string_view text, std::size_t begin, std::size_t end);       // What follows the last space.
+bool HoldsPlaceholder(std::string_view value);
 
-// Words that make digits a phone number or a social-security number; lower case.
-std::span<const std::string_view> PhoneContext();
-std::span<const std::string_view> SsnContext();
+// One of `words` stands as a whole word, in any case, in the kLeftContextBytes before `begin`. `words` as FoldCase gives them.
+bool HasContextWord(std::string_view text, std::size_t begin, std::span<const std::string> words);
 
-// One of `words` stands as a whole word, in any case, in the kLeftContextBytes before `begin`.
-bool HasContextWord(std::string_view text, std::size_t begin, std::span<const std::string_view> words);
+// What stands right before `begin` makes the candidate the tail of something longer: 2024-, ORD-, 1., a letter.
+bool ContinuesSomething(std::string_view text, std::size_t begin);
 
-bool PassesLuhn(std::string_view digits);
 double BitsPerByte(std::string_view text);  // Shannon entropy.
 
 }  // namespace tollgate::policy

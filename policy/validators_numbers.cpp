@@ -8,6 +8,7 @@
 #include <array>
 #include <string>
 
+#include "policy/catalog/checksums.h"
 #include "policy/validators.h"
 #include "policy/validators_internal.h"
 
@@ -18,7 +19,7 @@ namespace {
 struct Issuer {
   int from, to, shortest, longest;
 };
-constexpr std::array<Issuer, 15> kIssuers = {{{400000, 499999, 13, 19},
+constexpr std::array<Issuer, 15> kIssuers = {{{400000, 499999, 16, 19},
                                               {510000, 559999, 16, 16},
                                               {222100, 272099, 16, 16},
                                               {340000, 349999, 15, 15},
@@ -39,7 +40,7 @@ bool IssuedWithLength(std::string_view digits) {
   const auto length = static_cast<int>(digits.size());
   return std::any_of(kIssuers.begin(), kIssuers.end(), [&](const Issuer& issuer) {
     if (head < issuer.from || head > issuer.to || length < issuer.shortest || length > issuer.longest) return false;
-    return issuer.from != 400000 || length == 13 || length == 16 || length == 19;
+    return issuer.from != 400000 || length == 16 || length == 19;
   });
 }
 
@@ -57,32 +58,23 @@ constexpr Country kIbanCountries[] = {
     {"QA", 29}, {"RO", 24}, {"RS", 22}, {"RU", 33}, {"SA", 24}, {"SC", 31}, {"SD", 18}, {"SE", 24}, {"SI", 19}, {"SK", 24}, {"SM", 27},
     {"SO", 23}, {"ST", 25}, {"SV", 28}, {"TL", 23}, {"TN", 24}, {"TR", 26}, {"UA", 29}, {"VA", 22}, {"VG", 24}, {"XK", 20}, {"YE", 30}};
 
-char Upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; }
-
-bool PassesMod97(std::string_view iban) {
-  int rest = 0;
-  for (std::size_t i = 0; i < iban.size(); ++i) {
-    const char c = iban[(i + 4) % iban.size()];
-    const int value = IsDigit(c) ? c - '0' : c - 'A' + 10;
-    rest = (rest * (value > 9 ? 100 : 10) + value) % 97;
+// Groups of four go back from here to two letters and two digits: an IBAN, written apart.
+bool InsideIban(std::string_view text, std::size_t at) {
+  for (int groups = 0; groups < 9 && at >= 5 && text[at - 1] == ' '; ++groups, at -= 5) {
+    const std::string_view group = text.substr(at - 5, 4);
+    if (!std::all_of(group.begin(), group.end(), IsWordByte)) return false;
+    if (IsLetter(group[0]) && IsLetter(group[1]) && IsDigit(group[2]) && IsDigit(group[3])) return true;
   }
-  return rest == 1;
+  return false;
 }
 
 }  // namespace
 
-bool PassesLuhn(std::string_view digits) {
-  int sum = 0;
-  bool twice = false;
-  for (auto c = digits.rbegin(); c != digits.rend(); ++c, twice = !twice) {
-    const int value = (*c - '0') * (twice ? 2 : 1);
-    sum += value > 9 ? value - 9 : value;
-  }
-  return sum % 10 == 0;
-}
-
 std::size_t AcceptCard(std::string_view text, std::size_t begin, std::size_t end) {
-  if (Before(text, begin) == '.' && IsDigit(Before(text, begin, 2))) return 0;  // The fraction of a number.
+  const char before = Before(text, begin);
+  if ((before == '.' || before == '/') && IsDigit(Before(text, begin, 2))) return 0;  // The fraction of a number, the tail of a reference.
+  static const std::string kOtherNumbers[] = {"siret", "imei"};  // Of a card's length, with Luhn's check digit.
+  if (InsideIban(text, begin) || HasContextWord(text, begin, kOtherNumbers)) return 0;
   std::string digits;
   std::array<std::size_t, 20> at{};
   for (std::size_t i = begin; i < end && digits.size() < 19; ++i) {
@@ -110,23 +102,9 @@ std::size_t AcceptIban(std::string_view text, std::size_t begin, std::size_t end
     iban += Upper(text[i]);
     if (iban.size() < country->length) continue;
     const bool goes_on = i + 1 < end && IsWordByte(text[i + 1]);
-    return !goes_on && PassesMod97(iban) ? i + 1 : 0;
+    return !goes_on && Modulo(iban.substr(4) + iban.substr(0, 4), 97) == 1 ? i + 1 : 0;
   }
   return 0;
-}
-
-std::size_t AcceptSsn(std::string_view text, std::size_t begin, std::size_t end) {
-  const char before = Before(text, begin);
-  if ((before == '-' || before == '.' || before == '/') && IsDigit(Before(text, begin, 2))) return 0;
-  std::string digits;
-  for (std::size_t i = begin; i < end; ++i) {
-    if (IsDigit(text[i])) digits += text[i];
-  }
-  const std::string_view all = digits, area = all.substr(0, 3);
-  if (area == "000" || area == "666" || area[0] == '9' || all.substr(3, 2) == "00" || all.substr(5) == "0000") return 0;
-  if (all == "078051120" || all == "219099999") return 0;  // Printed in advertisements, never valid.
-  const bool dashed = text[begin + 3] == '-' && text[begin + 6] == '-';
-  return dashed || HasContextWord(text, begin, SsnContext()) ? end : 0;
 }
 
 }  // namespace tollgate::policy

@@ -16,16 +16,12 @@
 namespace tollgate::policy {
 namespace {
 
-constexpr std::string_view kPhoneContext[] = {"phone",     "phones",    "telephone", "tel",      "mobile",   "cell",     "cellphone",
-                                              "call",      "called",    "calling",   "fax",      "whatsapp", "sms",      "dial",
-                                              "hotline",   "telefon",   "handy",     "mobil",    "telefono", "teléfono", "móvil",
-                                              "téléphone", "rufnummer", "ring",      "voicemail"};
-constexpr std::string_view kSsnContext[] = {"ssn", "ssns", "ss", "social security", "social-security", "soc sec", "taxpayer"};
 constexpr std::string_view kVersionContext[] = {"version", "ver",   "v",        "release", "rev",    "revision", "section", "chapter",
                                                 "clause",  "build", "firmware", "driver",  "update", "upgrade",  "package", "oid"};
 constexpr std::string_view kFileEndings[] = {"png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", "json", "html", "map", "py"};
-constexpr std::string_view kPlaceholders[] = {"example", "placeholder", "changeme",    "your",       "xxxx",  "1234567890",
-                                              "dummy",   "redacted",    "process.env", "os.environ", "getenv"};
+constexpr std::string_view kPlaceholders[] = {"placeholder", "changeme", "change_me", "your_",   "your-",    "yourkey", "yourtoken",
+                                              "xxxx",        "insert_",  "dummy",     "redacted", "replace-me"};
+constexpr std::string_view kPlaceholderValues[] = {"example", "your", "1234567890", "process.env", "os.environ", "getenv"};
 
 template <typename List>
 bool Among(const List& list, std::string_view word) {
@@ -59,8 +55,16 @@ std::size_t AcceptIpv4(std::string_view text, std::size_t begin, std::size_t end
   return Among(kVersionContext, LowerCase(text.substr(word, word_end - word))) ? 0 : end;
 }
 
+// What ends at `end` is a group of an address, or nothing: the address began earlier.
+bool EndsGroup(std::string_view text, std::size_t end) {
+  std::size_t length = 0;
+  while (length < 5 && IsWordByte(Before(text, end, length + 1))) ++length;
+  const std::string_view word = text.substr(end - length, length);
+  return length < 5 && word.find_first_not_of("0123456789abcdefABCDEF") == std::string_view::npos;
+}
+
 std::size_t AcceptIpv6(std::string_view text, std::size_t begin, std::size_t end) {
-  if (Before(text, begin) == ':' || Before(text, begin) == '.') return 0;
+  if (Before(text, begin) == '.' || (Before(text, begin) == ':' && EndsGroup(text, begin - 1))) return 0;
   std::string_view address = text.substr(begin, end - begin);
   int groups = 0, gaps = 0;
   bool digit = false;
@@ -81,6 +85,16 @@ std::size_t AcceptIpv6(std::string_view text, std::size_t begin, std::size_t end
   return whole && digit && address.size() >= 6 ? end : 0;
 }
 
+// Between "scheme://" and the host of a URL.
+bool InUserInfo(std::string_view text, std::size_t begin) {
+  for (std::size_t back = 1; back <= kLeftContextBytes && back <= begin; ++back) {
+    const char c = text[begin - back];
+    if (c == '/') return back + 2 <= begin && text.substr(begin - back - 2, 2) == ":/";
+    if (c == '?' || c == ' ' || c == '\n' || c == '\t' || c == '"') return false;
+  }
+  return false;
+}
+
 bool LooksLikeUuid(std::string_view value) {
   if (value.size() != 36) return false;
   for (std::size_t i = 0; i < 36; ++i) {
@@ -88,6 +102,18 @@ bool LooksLikeUuid(std::string_view value) {
     if (dash != (value[i] == '-')) return false;
   }
   return true;
+}
+
+bool IsPhoneShaped(std::string_view all) {
+  const auto digits = std::count_if(all.begin(), all.end(), IsDigit);
+  const auto opened = std::count(all.begin(), all.end(), '('), closed = std::count(all.begin(), all.end(), ')');
+  return digits >= 7 && digits <= 15 && opened <= 1 && closed <= opened;
+}
+
+// Braces, dollars and asterisks are how templates and redactions write a password.
+bool IsRealPassword(std::string_view value) {
+  return value.size() >= 4 && value.find_first_of("${}*%") == std::string_view::npos && !HoldsPlaceholder(value) &&
+         LowerCase(value) != "password";
 }
 
 bool HasDigitsJustBefore(std::string_view text, std::size_t end) {
@@ -105,15 +131,12 @@ bool LooksRandom(std::string_view value, double bits_min) {
 
 }  // namespace
 
-std::span<const std::string_view> PhoneContext() { return kPhoneContext; }
-std::span<const std::string_view> SsnContext() { return kSsnContext; }
-
-bool HasContextWord(std::string_view text, std::size_t begin, std::span<const std::string_view> words) {
+bool HasContextWord(std::string_view text, std::size_t begin, std::span<const std::string> words) {
   std::size_t from = begin > kLeftContextBytes ? begin - kLeftContextBytes : 0;
   const bool cut = from > 0;
   while (from < begin && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80) ++from;
   const std::string left = FoldCase(text.substr(from, begin - from));
-  for (const std::string_view word : words) {
+  for (const std::string& word : words) {
     for (std::size_t at = left.find(word); at != std::string::npos; at = left.find(word, at + 1)) {
       const bool starts = at == 0 ? !cut : !IsWordCodePoint(DecodeBefore(left, at));
       const std::size_t after = at + word.size();
@@ -139,25 +162,40 @@ double BitsPerByte(std::string_view text) {
 std::size_t AcceptEmail(std::string_view text, std::size_t begin, std::size_t end) {
   const std::string_view all = text.substr(begin, end - begin);
   const std::string_view local = all.substr(0, all.find('@'));
+  if (InUserInfo(text, begin)) return 0;  // The password of postgres://app:password@host.
   return local == "git" || Among(kFileEndings, LowerCase(all.substr(all.rfind('.') + 1))) ? 0 : end;
 }
 
-std::size_t AcceptPhone(std::string_view text, std::size_t begin, std::size_t end) {
+bool HoldsPlaceholder(std::string_view value) {
+  const std::string lower = LowerCase(value);
+  return std::any_of(std::begin(kPlaceholders), std::end(kPlaceholders),
+                     [&](std::string_view word) { return lower.find(word) != std::string::npos; });
+}
+
+bool ContinuesSomething(std::string_view text, std::size_t begin) {
+  if (begin == 0) return false;
+  const char before = Before(text, begin), earlier = Before(text, begin, 2);
+  if (before == '-') return IsWordByte(earlier);
+  if (before == '.' || before == '/' || before == ',') return IsDigit(earlier);
+  if (before == '+' || before == '$' || before == '#') return true;
+  return IsWordCodePoint(DecodeBefore(text, begin));
+}
+
+std::size_t AcceptInternationalPhone(std::string_view text, std::size_t begin, std::size_t end) {
   const std::string_view all = text.substr(begin, end - begin);
-  if (IsWordByte(Before(text, begin)) || Before(text, begin) == '.' || Before(text, begin) == '#') return 0;
-  if (Before(text, begin) == '-' && HasDigitsJustBefore(text, begin - 1)) return 0;  // The tail of a longer identifier.
-  std::size_t digits = 0, dots = 0, opened = 0, closed = 0;
-  for (const char c : all) {
-    digits += IsDigit(c) ? 1 : 0;
-    dots += c == '.' ? 1 : 0;
-    opened += c == '(' ? 1 : 0;
-    closed += c == ')' ? 1 : 0;
-  }
-  if (digits < 7 || digits > 15 || opened > 1 || closed > opened) return 0;
-  if (dots == 3 && all.find_first_not_of("0123456789.") == std::string_view::npos) return 0;                            // An IP address.
-  if (all.size() >= 10 && all[4] == '-' && all[7] == '-' && (all[0] == '1' || all[0] == '2') && opened == 0) return 0;  // A date.
-  if (all[0] == '+') return digits >= 8 && all.find_first_of("123456789") == all.find_first_of("0123456789") ? end : 0;
-  return HasContextWord(text, begin, PhoneContext()) ? end : 0;
+  if (IsWordByte(Before(text, begin)) || !IsPhoneShaped(all)) return 0;
+  const bool country = all.find_first_of("123456789") == all.find_first_of("0123456789");
+  return country && std::count_if(all.begin(), all.end(), IsDigit) >= 8 ? end : 0;
+}
+
+std::size_t AcceptLocalPhone(std::string_view text, std::size_t begin, std::size_t end) {
+  const std::string_view all = text.substr(begin, end - begin);
+  const char before = Before(text, begin);
+  if (IsWordByte(before) || before == '.' || before == '#' || before == '+' || before == '(') return 0;
+  if (before == '-' && HasDigitsJustBefore(text, begin - 1)) return 0;  // The tail of a longer identifier.
+  if (std::count(all.begin(), all.end(), '.') == 3 && all.find_first_not_of("0123456789.") == std::string_view::npos) return 0;  // An address.
+  if (all.size() >= 10 && all[4] == '-' && all[7] == '-' && (all[0] == '1' || all[0] == '2')) return 0;                          // A date.
+  return IsPhoneShaped(all) ? end : 0;
 }
 
 std::size_t AcceptIp(std::string_view text, std::size_t begin, std::size_t end) {
@@ -169,8 +207,9 @@ std::size_t AcceptAssignedKey(std::string_view text, std::size_t begin, std::siz
   value.remove_prefix(value.find_first_of(":="));
   value.remove_prefix(std::min(value.find_first_not_of(":=> \t\"'`"), value.size()));
   if (value.size() < 16 || LooksLikeUuid(value)) return 0;
+  if (HoldsPlaceholder(value)) return 0;
   const std::string lower = LowerCase(value);
-  for (const std::string_view placeholder : kPlaceholders) {
+  for (const std::string_view placeholder : kPlaceholderValues) {
     if (lower.find(placeholder) != std::string::npos) return 0;
   }
   return LooksRandom(value, 3.4) ? end : 0;
@@ -181,6 +220,21 @@ std::size_t AcceptMixedToken(std::string_view text, std::size_t begin, std::size
   bool digit = false, letter = false;
   for (const char c : value) digit = digit || IsDigit(c), letter = letter || IsLetter(c);
   return digit && letter && BitsPerByte(value) >= 3.0 ? end : 0;
+}
+
+std::size_t AcceptCurlPassword(std::string_view text, std::size_t begin, std::size_t end) {
+  const std::string_view all = text.substr(begin, end - begin);
+  return IsRealPassword(all.substr(all.rfind(':') + 1)) ? end : 0;
+}
+
+std::size_t AcceptNetrcPassword(std::string_view text, std::size_t begin, std::size_t end) {
+  const std::string_view all = text.substr(begin, end - begin);
+  return IsRealPassword(all.substr(all.find_last_of(" \t\n") + 1)) ? end : 0;
+}
+
+std::size_t AcceptConnectionPassword(std::string_view text, std::size_t begin, std::size_t end) {
+  const std::string_view all = text.substr(begin, end - begin);
+  return IsRealPassword(all.substr(all.find('=') + 1)) ? end : 0;
 }
 
 }  // namespace tollgate::policy

@@ -1,5 +1,9 @@
-// Costs of the policy room: a prompt's inspection and a streamed token, with 20 rules, on prose, code and text full of personal data.
-// Prints `policy.<what> value unit` a line; the texts are made from a seed, so every part is new to the matcher's caches.
+// Costs of the policy room, on prose, code and text full of personal data. Prints `name value unit` a line; the texts are made from a seed, so
+// every part is new to the matcher's caches.
+//   policy.*     a prompt's inspection and a streamed token, with the 20 rules that other benchmarks use
+//   scan.*       100 rules (24 identifiers, 76 kinds of secrets) over 2 KB: detection alone, a whole Inspect, and what the same patterns cost
+//                one RE2 at a time with spans, and in one RE2::Set without
+//   stream.*     the same 100 rules, 4 bytes at a time; the worst of the three texts. stream.all: every built-in detector
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -9,7 +13,13 @@
 #include <string>
 #include <vector>
 
+#include <re2/re2.h>
+#include <re2/set.h>
+
+#include "policy/catalog.h"
 #include "policy/policy_set.h"
+#include "policy/program.h"
+#include "policy/rule_yaml.h"
 #include "tests/bench/rules.h"
 
 namespace {
@@ -87,7 +97,7 @@ std::string Personal(std::size_t bytes) {
   return out;
 }
 
-void Print(const std::string& name, double value, const char* unit) { std::printf("policy.%s %.3f %s\n", name.c_str(), value, unit); }
+void Print(const std::string& name, double value, const char* unit) { std::printf("%s %.3f %s\n", name.c_str(), value, unit); }
 
 double Micros(Clock::duration d) { return std::chrono::duration<double, std::micro>(d).count(); }
 
@@ -106,11 +116,15 @@ void Inspect(const PolicySet& policies, const std::string& corpus, std::string (
     if (!out.ok()) std::abort();
     if (i >= 100) micros.push_back(Micros(Clock::now() - begin) * 2048 / static_cast<double>(message.parts[0].size()));
   }
-  Print("inspect." + corpus + ".us_per_2kb", Percentile(micros, 0.5), "us");
-  Print("inspect." + corpus + ".p99_us_per_2kb", Percentile(micros, 0.99), "us");
+  Print("policy.inspect." + corpus + ".us_per_2kb", Percentile(micros, 0.5), "us");
+  Print("policy.inspect." + corpus + ".p99_us_per_2kb", Percentile(micros, 0.99), "us");
 }
 
-void Stream(const PolicySet& policies, const std::string& corpus, std::string (*make)(std::size_t)) {
+struct Streamed {
+  double us_per_token = 0, held_mean_bytes = 0, held_p99_bytes = 0;
+};
+
+Streamed Stream(const PolicySet& policies, std::string (*make)(std::size_t)) {
   std::vector<double> micros;
   std::vector<std::size_t> held;
   for (int i = 0; i < 120; ++i) {
@@ -129,26 +143,150 @@ void Stream(const PolicySet& policies, const std::string& corpus, std::string (*
   }
   double sum = 0;
   for (const std::size_t bytes : held) sum += static_cast<double>(bytes);
-  Print("stream." + corpus + ".us_per_token", Percentile(micros, 0.5), "us");
-  Print("stream." + corpus + ".held_mean_bytes", sum / static_cast<double>(held.size()), "bytes");
-  Print("stream." + corpus + ".held_p99_bytes", static_cast<double>(Percentile(held, 0.99)), "bytes");
+  return {Percentile(micros, 0.5), sum / static_cast<double>(held.size()), static_cast<double>(Percentile(held, 0.99))};
+}
+
+constexpr std::pair<const char*, std::string (*)(std::size_t)> kCorpora[] = {{"prose", Prose}, {"code", Code}, {"pii", Personal}};
+
+void WorstStream(const std::string& name, const PolicySet& policies) {
+  Streamed worst;
+  for (const auto& [corpus, make] : kCorpora) {
+    const Streamed its = Stream(policies, make);
+    worst.us_per_token = std::max(worst.us_per_token, its.us_per_token);
+    worst.held_mean_bytes = std::max(worst.held_mean_bytes, its.held_mean_bytes);
+    worst.held_p99_bytes = std::max(worst.held_p99_bytes, its.held_p99_bytes);
+    std::fprintf(stderr, "%s %s: %.2f us a token, %.1f bytes held, p99 %.0f\n", name.c_str(), corpus, its.us_per_token, its.held_mean_bytes,
+                 its.held_p99_bytes);
+  }
+  Print(name + ".us_per_token", worst.us_per_token, "us");
+  Print(name + ".held_mean_bytes", worst.held_mean_bytes, "bytes");
+  Print(name + ".held_p99_bytes", worst.held_p99_bytes, "bytes");
+}
+
+// The first of the catalogue, a rule each: `identifiers` + `secrets` rules.
+std::string CatalogueRules(std::size_t identifiers, std::size_t secrets, const std::string& more = "") {
+  std::string yaml = "version: 1\nname: hundred\nrules:\n";
+  const auto add = [&](const char* kind, Catalog catalog, std::size_t count) {
+    const std::vector<std::string>& names = DetectorNames(catalog);
+    for (std::size_t i = 0; i < std::min(count, names.size()); ++i)
+      yaml += "  - {id: " + names[i] + ", detect: {" + kind + ": " + names[i] + "}, do: redact}\n";
+  };
+  add("personal_data", Catalog::kPersonalData, identifiers);
+  add("secrets", Catalog::kSecrets, secrets);
+  return yaml + more;
+}
+
+std::shared_ptr<const PolicySet> MustCompile(const std::string& yaml) {
+  const PolicySource source{"bench", yaml};
+  const auto made = PolicySet::Compile({&source, 1});
+  if (!made.ok()) {
+    std::fprintf(stderr, "%s\n", tollgate::base::Message(made.status()).c_str());
+    std::exit(1);
+  }
+  return *made;
+}
+
+// The median cost of `run` on texts that it has not seen, for 2 KB.
+template <typename Run>
+double MedianMicros(std::string (*make)(std::size_t), int rounds, Run&& run) {
+  std::vector<double> micros;
+  for (int i = 0; i < rounds; ++i) {
+    const std::string text = make(2048);
+    const auto begin = Clock::now();
+    run(text);
+    if (i >= rounds / 6) micros.push_back(Micros(Clock::now() - begin) * 2048 / static_cast<double>(text.size()));
+  }
+  return Percentile(micros, 0.5);
+}
+
+double InspectMicros(const PolicySet& policies, std::string (*make)(std::size_t)) {
+  return MedianMicros(make, 600, [&](const std::string& text) {
+    const Message message{Role::kUser, "", {text}};
+    if (!policies.Inspect({}, {&message, 1}).ok()) std::abort();
+  });
+}
+
+// The same patterns without us: every match of every pattern by an RE2 of its own; and all in one set, which tells no spans.
+class Bare {
+ public:
+  explicit Bare(const std::vector<Rule>& rules) : set_(Options(std::int64_t{64} << 20), RE2::UNANCHORED) {
+    for (const Rule& rule : rules) {
+      for (const auto& pattern : rule.patterns) {
+        const std::string regex = PrintRegex(pattern->spec().regex);
+        each_.push_back(std::make_unique<RE2>(regex, Options(16 << 20)));
+        set_.Add(regex, nullptr);
+      }
+    }
+    if (!set_.Compile()) std::abort();
+  }
+  void OneByOne(const std::string& text) const {
+    for (const auto& re : each_) {
+      re2::StringPiece found;
+      std::size_t at = 0;
+      while (at < text.size() && re->Match(text, at, text.size(), RE2::UNANCHORED, &found, 1)) at = static_cast<std::size_t>(found.end() - text.data()) + 1;
+    }
+  }
+  void Set(const std::string& text) const {
+    std::vector<int> hits;
+    set_.Match(text, &hits);
+  }
+
+ private:
+  static RE2::Options Options(std::int64_t memory) {
+    RE2::Options options;
+    options.set_longest_match(true);
+    options.set_log_errors(false);
+    options.set_max_mem(memory);
+    return options;
+  }
+  std::vector<std::unique_ptr<RE2>> each_;
+  RE2::Set set_;
+};
+
+void Scan() {
+  const std::string yaml = CatalogueRules(24, 76);
+  const auto policies = MustCompile(yaml);
+  std::vector<Rule> rules;
+  if (!ReadPolicy({"bench", yaml}, rules).ok()) std::abort();
+  const auto program = Program::Build(rules, false);
+  if (!program.ok()) std::abort();
+  const Program::Selection selection = (*program)->Select({}, Role::kUser);
+  const Bare bare(rules);
+  double ratio = 0;
+  for (const auto& [corpus, make] : kCorpora) {
+    const std::string name = corpus;
+    Print("scan." + name + ".us_per_2kb", MedianMicros(make, 600, [&](const std::string& text) { (*program)->FindAll(text, selection); }), "us");
+    const double inspect = InspectMicros(*policies, make);
+    const double one_by_one = MedianMicros(make, 200, [&](const std::string& text) { bare.OneByOne(text); });
+    Print("scan.inspect." + name + ".us_per_2kb", inspect, "us");
+    Print("scan.re2_each." + name + ".us_per_2kb", one_by_one, "us");
+    Print("scan.re2_set." + name + ".us_per_2kb", MedianMicros(make, 200, [&](const std::string& text) { bare.Set(text); }), "us");
+    ratio = std::max(ratio, inspect / one_by_one);
+  }
+  Print("scan.inspect.ratio", ratio, "ratio");
+  std::string words = "  - {id: words, do: flag, detect: {keywords: [";
+  for (int i = 0; i < 10'000; ++i) words += (i == 0 ? "" : ", ") + Word() + Word() + std::to_string(i);
+  const auto with_words = MustCompile(CatalogueRules(24, 76, words + "]}}\n"));
+  Print("scan.keywords10k.ratio", InspectMicros(*with_words, Prose) / InspectMicros(*policies, Prose), "ratio");
+  const auto all = MustCompile(CatalogueRules(1000, 1000));
+  for (const auto& [corpus, make] : kCorpora) Print("scan.inspect.all." + std::string(corpus) + ".us_per_2kb", InspectMicros(*all, make), "us");
+  WorstStream("stream", *policies);
+  WorstStream("stream.all", *all);
 }
 
 }  // namespace
 
 int main() {
-  const PolicySource source{"bench", tollgate::bench::kTwentyRules};
   const auto begin = Clock::now();
-  const auto policies = PolicySet::Compile({&source, 1});
-  if (!policies.ok()) {
-    std::fprintf(stderr, "%s\n", tollgate::base::Message(policies.status()).c_str());
-    return 1;
+  const auto policies = MustCompile(tollgate::bench::kTwentyRules);
+  Print("policy.compile_ms", Micros(Clock::now() - begin) / 1000, "ms");
+  for (const auto& [name, make] : kCorpora) {
+    Inspect(*policies, name, make);
+    const Streamed streamed = Stream(*policies, make);
+    Print("policy.stream." + std::string(name) + ".us_per_token", streamed.us_per_token, "us");
+    Print("policy.stream." + std::string(name) + ".held_mean_bytes", streamed.held_mean_bytes, "bytes");
+    Print("policy.stream." + std::string(name) + ".held_p99_bytes", streamed.held_p99_bytes, "bytes");
   }
-  Print("compile_ms", Micros(Clock::now() - begin) / 1000, "ms");
-  const std::pair<const char*, std::string (*)(std::size_t)> corpora[] = {{"prose", Prose}, {"code", Code}, {"pii", Personal}};
-  for (const auto& [name, make] : corpora) {
-    Inspect(**policies, name, make);
-    Stream(**policies, name, make);
-  }
+  Scan();
   return 0;
 }

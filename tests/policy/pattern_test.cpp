@@ -8,7 +8,11 @@ namespace {
 absl::StatusOr<std::shared_ptr<const Pattern>> Make(const std::string& regex, std::int64_t cap = 0, Validator validator = nullptr) {
   auto tree = ParseRegex(regex, false);
   REQUIRE(tree.ok());
-  return Pattern::Compile({"", *std::move(tree), validator, 0, cap});
+  PatternSpec spec;
+  spec.regex = *std::move(tree);
+  spec.cap = cap;
+  spec.validator = validator;
+  return Pattern::Compile(std::move(spec));
 }
 
 std::shared_ptr<const Pattern> Must(const std::string& regex, std::int64_t cap = 0, Validator validator = nullptr) {

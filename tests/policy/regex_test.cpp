@@ -16,7 +16,7 @@ RegexNode MustParse(const std::string& regex, bool ignore_case = false) {
 }
 
 std::shared_ptr<const Pattern> MustCompilePattern(const std::string& regex, std::int64_t cap = 0) {
-  auto pattern = Pattern::Compile({"", MustParse(regex), nullptr, 0, cap});
+  auto pattern = Pattern::Compile({"", MustParse(regex), cap});
   INFO(regex << ": " << base::Message(pattern.status()));
   REQUIRE(pattern.ok());
   return *std::move(pattern);
@@ -25,7 +25,7 @@ std::shared_ptr<const Pattern> MustCompilePattern(const std::string& regex, std:
 // The matches of a regex in a text, as "begin-end …".
 std::string Matches(const std::string& regex, const std::string& text, bool ignore_case = false) {
   const Width width = WidthOf(MustParse(regex, ignore_case));
-  auto pattern = Pattern::Compile({"", MustParse(regex, ignore_case), nullptr, 0, width.max == RegexNode::kUnbounded ? 4096 : 0});
+  auto pattern = Pattern::Compile({"", MustParse(regex, ignore_case), width.max == RegexNode::kUnbounded ? 4096 : 0});
   INFO(regex << ": " << base::Message(pattern.status()));
   REQUIRE(pattern.ok());
   std::vector<Hit> hits;

@@ -35,6 +35,11 @@ TEST_CASE("A policy that is wrong is refused with line, column and remedy") {
       {kHead + id + "    detect: {personal_data: emial}\n" + act,
        "test.yaml:5:29: unknown personal_data detector 'emial'; did you mean 'email'?"},
       {kHead + id + "    detect: {secrets: zzz}\n" + act, "there are all, aws_access_key"},
+      {kHead + id + "    detect: {list: rivals}\n" + act, "there is no list 'rivals'; write it under 'lists' of this file"},
+      {"version: 1\nname: t\nlists: {rivals: [x]}\nrules:\n" + id + "    detect: {list: rival}\n" + act, "did you mean 'rivals'?"},
+      {"version: 1\nname: t\nlists: {rivals: []}\nrules: []\n", "test.yaml:3:17: 'keywords' is a value or a list"},
+      {"version: 1\nname: t\nlists: {R V: [x]}\nrules: []\n", "test.yaml:3:9: a list's name is 1 to 64 of"},
+      {"version: 1\nname: t\nlists: {a: [x], a: [y]}\nrules: []\n", "a second list 'a'"},
       {kHead + id + "    detect: {regex: 'a(b'}\n" + act, "test.yaml:5:21: regex: at character 4: a group is not closed; add ')'"},
       {kHead + id + "    detect: {regex: 'a*?'}\n" + act, "lazy quantifiers are not supported"},
       {kHead + id + "    detect: {regex: 'a+'}\n" + act, "set `cap: BYTES`"},
@@ -87,6 +92,16 @@ TEST_CASE("Hostile YAML is refused or bounded") {
   CHECK_FALSE(CompileError(kHead + std::string(5'000, ' ') + "- " + std::string(3'000, '{')).empty());
   CHECK_FALSE(CompileError("version: 1\nname: &a [*a]\nrules: []\n").empty());
   CHECK_FALSE(CompileError(std::string("version: 1\nname: t\nrules: []\n\0\x01\x02", 33)).empty());
+}
+
+TEST_CASE("A named list is shared by rules, each with its own way of comparing") {
+  const auto policies = MustCompile(
+      "version: 1\nname: t\nlists: {rivals: [Globex, initech], more: hooli}\nrules:\n"
+      "  - {id: a, detect: {list: [rivals, more]}, do: redact}\n"
+      "  - {id: b, detect: {list: rivals, whole_word: false, ignore_case: false}, do: flag}\n");
+  CHECK(MustFilter(*policies, "globex, Hooli and xGlobexx").text == "[REDACTED], [REDACTED] and xGlobexx");
+  CHECK(MustFilter(*policies, "globex").verdict.rules.size() == 1);
+  CHECK(MustFilter(*policies, "xGlobexx").verdict.rules.size() == 1);
 }
 
 }  // namespace tollgate::policy

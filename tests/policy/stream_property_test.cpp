@@ -5,6 +5,7 @@
 #include <functional>
 #include <utility>
 
+#include "tests/policy/catalog_examples.h"
 #include "tests/policy/policy_support.h"
 
 namespace tollgate::policy {
@@ -120,7 +121,7 @@ const std::vector<std::string> kWords = {
 
 std::vector<Rules> AllRules() {
   std::vector<Rules> out;
-  for (const char* action : {"redact", "block", "flag"}) {
+  for (const char* action : {"redact", "block", "flag", "mask\n    keep_last: 2", "hash\n    salt: 0123456789abcdef"}) {
     const std::string act = action;
     out.push_back({"personal data", OneRule("{personal_data: all}", act), kPersonal});
     out.push_back({"secrets", OneRule("{secrets: all}", act), kSecrets});
@@ -137,12 +138,20 @@ std::vector<Rules> AllRules() {
     out.push_back({"any letter", OneRule("{regex: 'caf.|.\u00fc|[^a-z\\s]{3}'}", act), kSmall});
     out.push_back({"no case", OneRule("{regex: '\\bsecret(?:ive)?\\b|\u00e9[a-c]{2,4}', ignore_case: true}", act), kSmall});
   }
+  out.push_back({"every identifier", OneRule("{personal_data: all}", "redact"), {}});
+  for (const Examples& examples : IdentifierExamples()) {
+    for (const std::string& marked : examples.positives) out.back().planted.push_back(Plain(marked));
+    for (const std::string& text : examples.negatives) out.back().planted.push_back(text);
+  }
+  out.push_back({"every secret", OneRule("{secrets: all}", "redact"), {}});
+  std::mt19937_64 random(TestSeed());
+  for (const auto& [detector, pattern] : SecretTemplates()) out.back().planted.push_back(MakeSecret(pattern, random));
   out.push_back({"mixture",
                  "version: 1\nname: m\nrules:\n"
                  "  - {id: ok, detect: {keywords: [jane.doe@example.com, 'abc', 'New York']}, do: allow}\n"
                  "  - {id: mail, detect: {personal_data: email}, do: redact}\n"
                  "  - {id: digits, detect: {regex: '\\d{2,6}[ -]?\\d{2,4}'}, do: redact, replacement: '#'}\n"
-                 "  - {id: card, detect: {personal_data: card}, do: redact}\n"
+                 "  - {id: card, detect: {personal_data: card}, do: mask, keep_last: 4}\n"
                  "  - {id: x, detect: {regex: '<<[^>]*>>'}, cap: 20, do: redact}\n"
                  "  - {id: see, detect: {regex: 'b[abc]?'}, do: flag}\n"
                  "  - {id: stop, detect: {keywords: [falcon, york times]}, do: block}\n",
@@ -222,7 +231,8 @@ TEST_CASE("Every split point of every planted match gives what the whole text gi
     INFO("rules: " << rules.name << "\n" << rules.yaml);
     const auto policies = MustCompile(rules.yaml);
     for (const std::string& planted : rules.planted) {
-      for (const char* around : {"", " ", "a", ". phone "}) {
+      const bool catalogue = std::string_view(rules.name).starts_with("every");
+      for (const char* around : catalogue ? std::vector{" "} : std::vector{"", " ", "a", ". phone "}) {
         const std::string text = around + planted + around;
         const Filtered whole = MustFilter(*policies, text);
         for (std::size_t split = 0, points = 0; split < text.size(); split += CodePointLength(text, split), ++points) {
@@ -258,7 +268,7 @@ TEST_CASE("Patterns made at random hold the property too") {
   int compiled = 0;
   for (int round = 0; round < 1500; ++round) {
     const std::string regex = pattern(2);
-    const char* action = std::array{"redact", "redact", "block", "flag"}[below(4)];
+    const char* action = std::array{"redact", "mask\n    keep_last: 1", "block", "flag"}[below(4)];
     std::shared_ptr<const PolicySet> policies;
     for (const char* cap : {"", "    cap: 16\n"}) {
       const PolicySource source{"t", OneRule("{regex: '" + regex + "'}", action, cap)};

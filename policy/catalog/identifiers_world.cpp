@@ -1,0 +1,86 @@
+// What is the same in every country: addresses, payment instruments, devices, securities, travel documents.
+//
+// Each pattern is written so that a stream is held as little as possible: anchored at a word's start where the format allows it, bounded
+// where the format is, and free of lower-case letters after a space (prose would keep the match alive).
+//
+// Sources: ISO/IEC 7812 (cards), ISO 13616 (IBAN), ISO 6166 (ISIN), ISO 17442 (LEI), ISO 9362 (BIC), ISO 3779 and 49 CFR 565 (VIN), 3GPP
+// TS 23.003 (IMEI), ICAO Doc 9303 (travel documents), BIP 173 and BIP 350 (Bitcoin addresses).
+//
+// Tested by tests/policy/catalog_test.cpp.
+#include <algorithm>
+#include <string>
+
+#include "policy/catalog/checksums.h"
+#include "policy/catalog/identifiers.h"
+#include "policy/validators_internal.h"
+
+namespace tollgate::policy {
+namespace {
+
+// Hyphens and spaces that people put between groups of digits: no-break, narrow, Unicode dashes.
+#define TG_SEPARATOR "[ \\x{A0}\\x{2010}-\\x{2015}\\x{202F}-]"
+#define TG_LETTERS "A-Za-z\\x{C0}-\\x{24F}\\x{370}-\\x{5FF}"
+#define TG_PHONE_DIGITS "\\d(?:[ ().\\x{A0}\\x{2010}-\\x{2015}\\x{202F}/-]{0,3}\\d){6,14}\\b"
+
+constexpr char kPhoneWords[] =
+    "phone|phones|telephone|tel|mobile|cell|cellphone|call|called|calling|fax|whatsapp|sms|dial|hotline|telefon|handy|mobil|telefono|"
+    "teléfono|móvil|téléphone|rufnummer|ring|voicemail|telefoon|telefone|telemóvel|celular|cellulare|telefonnummer|电话|電話|手机|전화";
+
+// North American and Chinese makers use the check digit; elsewhere it may be anything.
+bool IsVin(std::string_view id) {
+  if (std::none_of(id.begin(), id.end(), IsDigit) || std::none_of(id.begin(), id.end(), IsLetter)) return false;
+  if ((id[0] < '1' || id[0] > '5') && id[0] != 'L') return true;
+  static constexpr std::string_view kLetters = "ABCDEFGHJKLMNPRSTUVWXYZ", kDigits = "12345678123457923456789";
+  static constexpr int kWeights[] = {8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2};
+  int sum = 0;
+  for (std::size_t i = 0; i < 17; ++i) {
+    sum += kWeights[i] * (IsDigit(id[i]) ? id[i] - '0' : kDigits[kLetters.find(id[i])] - '0');
+  }
+  return id[8] == (sum % 11 == 10 ? 'X' : static_cast<char>('0' + sum % 11));
+}
+
+bool IsIsin(std::string_view id) {
+  const bool issued = IsCountry(id.substr(0, 2)) || id.starts_with("XS") || id.starts_with("EU");
+  return issued && std::count_if(id.begin(), id.end(), IsDigit) >= 3 && PassesIsinLuhn(id);
+}
+
+bool IsLei(std::string_view id) { return std::any_of(id.begin(), id.end() - 2, IsLetter) && Modulo(id, 97) == 1; }
+
+bool IsMac(std::string_view id) { return (id.size() == 12 || id.size() == 16) && !AllSame(id); }  // EUI-48 or EUI-64.
+
+constexpr Identifier kRows[] = {
+    {"email",
+     "[" TG_LETTERS "0-9_%+][" TG_LETTERS "0-9._%+'-]{0,63}[@\\x{FF20}]"
+     "[" TG_LETTERS "0-9](?:[" TG_LETTERS "0-9.-]{0,120}[" TG_LETTERS "0-9])?\\.[" TG_LETTERS "]{2,24}",
+     nullptr, "", AcceptEmail},
+    {"card", "\\b\\d(?:" TG_SEPARATOR "?\\d){12,18}\\b", nullptr, "", AcceptCard},
+    {"iban", "\\b(?:[A-Z]{2}\\d{2}(?:[ -]?[A-Z0-9]){11,30}|[a-z]{2}\\d{2}[a-z0-9]{11,30})", nullptr, "", AcceptIban},
+    {"phone", "\\+\\(?" TG_PHONE_DIGITS, nullptr, "", AcceptInternationalPhone},
+    {"phone", "\\(?" TG_PHONE_DIGITS, nullptr, kPhoneWords, AcceptLocalPhone},
+    {"ip", R"(\b\d{1,3}(?:\.\d{1,3}){3,7}\b)", nullptr, "", AcceptIp},
+    {"ip", R"(\b[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{0,4}){2,7})", nullptr, "", AcceptIp},
+    {"mac_address", "[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5,7}", IsMac},
+    {"mac_address", "[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5,7}", IsMac},
+    {"imei", R"(\d{15}|\d{2}-\d{6}-\d{6}-\d|\d{2} \d{6} \d{6} \d)", PassesLuhn, "imei|imeis|device id|handset"},
+    {"vin", "[A-HJ-NPR-Z0-9]{17}", IsVin, "vin|chassis|vehicle identification|fahrgestellnummer|fin|numéro de série|bastidor|telaio"},
+    {"isin", R"([A-Z]{2}[A-Z0-9]{9}\d)", IsIsin, "isin|isins|security|securities|bond|bonds|fund|share|shares|stock|etf|wertpapier"},
+    {"lei", R"([A-Z0-9]{4}00[A-Z0-9]{12}\d{2})", IsLei},
+    {"bic", "[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?", [](std::string_view id) { return IsCountry(id.substr(4, 2)); },
+     "bic|swift|swift code|bic code|swift-code"},
+    {"bitcoin_address", R"(\b[13][1-9A-HJ-NP-Za-km-z]{25,34}\b)", nullptr, "", AcceptBitcoinAddress},
+    {"bitcoin_address", R"(\bbc1[02-9ac-hj-np-z]{11,71}\b)", nullptr, "", AcceptBitcoinAddress},
+    {"ethereum_address", "0x[0-9A-Fa-f]{40}", [](std::string_view id) { return !AllSame(id.substr(2)); }},
+    {"birth_date", R"(\b(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})\b)", nullptr,
+     "born|birth|birthday|birthdate|dob|d.o.b|geboren|geburtsdatum|geb|geburtstag|né le|née le|date de naissance|nacido|nacida|nacimiento|"
+     "nato il|nata il|data di nascita|geboortedatum|född|født|nascido|nascida|data de nascimento|urodzony|urodzona|data urodzenia",
+     AcceptBirthDate},
+    {"passport_number", R"([A-Z]{0,2}\d{6,9}|[A-Z][A-Z0-9]{7}\d)", nullptr,
+     "passport|passport no|passport number|reisepass|reisepassnummer|passeport|pasaporte|passaporto|paspoort|paspoortnummer|paszport"},
+    {"passport_mrz", R"(\b[A-Z0-9][A-Z0-9<]{8}\d[A-Z<]{3}\d{6}\d[MFX<]\d{6}\d[A-Z0-9<]{14}[0-9<]\d\b)", nullptr, "", AcceptMrz},
+};
+
+}  // namespace
+
+std::span<const Identifier> WorldIdentifiers() { return kRows; }
+
+}  // namespace tollgate::policy

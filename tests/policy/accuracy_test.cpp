@@ -1,0 +1,259 @@
+// How often the built-in detectors are right: sentences made from templates, each with one labelled value or with a distractor, judged by all
+// detectors at once. Templates are split into a tuning half, which may be looked at, and a held-back half, which decides. The table in
+// docs/accuracy.md is this test's output; where they differ, the failure prints the new one.
+#include <algorithm>
+#include <fstream>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "policy/catalog.h"
+#include "policy/catalog/checksums.h"
+#include "tests/policy/catalog_examples.h"
+#include "tests/policy/policy_support.h"
+
+namespace tollgate::policy {
+namespace {
+
+const std::vector<std::string> kTuning = {"{L}: {V}",
+                                          "My {L} is {V}, can you update the file?",
+                                          "Please add {L} {V} to the contract and send it back today.",
+                                          "The applicant gave {L} {V} on the form.",
+                                          "Row 17 | {L} | {V} | checked",
+                                          "We need the {L} ({V}) before Friday.",
+                                          "{L} = {V}",
+                                          "Summarise this: name Anna Keller, {L} {V}, city Lyon.",
+                                          "Is {L} number {V} still valid?",
+                                          "{\"{L}\": \"{V}\"}"};
+const std::vector<std::string> kHeldBack = {"Hi, {L} no. {V} belongs to our new colleague.",
+                                            "Translate: the customer's {L} is {V}.",
+                                            "- {L}\t{V}\n- status\topen",
+                                            "Could you check whether {L} {V} is in the list?",
+                                            "For the record, the {L} on file reads {V}.",
+                                            "{L}:{V};",
+                                            "Subject: onboarding\n\n{L} - {V}\nThanks",
+                                            "Form field {L} was filled with {V} by the user.",
+                                            "<td>{L}</td><td>{V}</td>",
+                                            "The {L} of the person is {V}, entered on 3 May."};
+// Where the name comes after the value only formats that stand alone can be found: context is read to the left. Counted, not bounded.
+const std::vector<std::string> kNameBehind = {"{V} is my {L}.", "Use {V} as the {L}, please."};
+
+const std::vector<std::string> kSecretTuning = {"{V}", "export KEY={V}", "Is {V} still valid?", "log: request with {V} failed"};
+const std::vector<std::string> kSecretHeldBack = {"My script has {V} in it, why does it fail?", "- {V}\n- next", "Authenticate with `{V}`.",
+                                                  "<code>{V}</code>"};
+
+// What resembles values: `{9}` nine digits, `{A3}` three capitals, `{h8}` eight hex digits, `{U}` a UUID, `{L16}` sixteen digits that fail Luhn.
+const std::vector<std::string> kNoise = {"Order {9} shipped on 2026-11-25.",
+                                         "Invoice INV-{8} is due.",
+                                         "Build {2}.{1}.{5}.{4} runs since Monday.",
+                                         "Session {U} expired.",
+                                         "Commit {h40} broke it.",
+                                         "SKU {A3}-{6} is out of stock.",
+                                         "Part {8}{A1} fits model {A2}{4}.",
+                                         "Tracking 1Z{6}{A2}{8} left.",
+                                         "Ticket {A4}-{5} was closed.",
+                                         "EAN {13} does not scan.",
+                                         "Epoch {10} or {13} in milliseconds.",
+                                         "Case {3}-{3}-{4} has 12 units.",
+                                         "Reference {L16} on the slip.",
+                                         "Batch {4} {4} {4} passed.",
+                                         "Digest {h64} matches.",
+                                         "Port {4}, process {5}, thread {7}.",
+                                         "Population {1},{3},{3} in 2024.",
+                                         "Contract {11} was signed by both.",
+                                         "Serial {A1}{7}{A1} on the back plate.",
+                                         "Lot {6}/{4} expires in May.",
+                                         "Article {2}-{7} and {7}-{1} are new.",
+                                         "Request id {h32} took 12 ms.",
+                                         "Version {1}.{2}.{3} of the schema, revision {6}.",
+                                         "The value was 0.{15} exactly.",
+                                         "Container {A4}{7} is on board.",
+                                         "Key {h16}-{h16} in the cache.",
+                                         "Row {12} of table {A3}_{4}.",
+                                         "Meter {L16} reads {5} kWh.",
+                                         "Coordinates {2}.{6}, {2}.{6}.",
+                                         "Flight {A2} {4}, seat {2}C, booking {A6}."};
+
+struct Labelled {
+  std::string text, detector;  // No detector: nothing may be found.
+  bool held_back = false, name_behind = false;
+};
+
+class Sentences {
+ public:
+  explicit Sentences(std::uint64_t seed) : random_(seed) {}
+
+  std::vector<Labelled> Make() {
+    std::vector<Labelled> out;
+    std::ifstream in(std::string(TOLLGATE_SOURCE_DIR) + "/tests/policy/data/accuracy_values.txt");
+    for (std::string line; std::getline(in, line);) {
+      if (line.starts_with("#")) continue;
+      const std::vector<std::string> cells = Split(line, '\t');
+      const std::vector<std::string> names = Split(cells[1], ';');
+      std::size_t value = 2;
+      const auto add = [&](const std::vector<std::string>& templates, bool held_back, bool behind) {
+        for (std::size_t i = 0; i < templates.size(); ++i) {
+          const std::string& its = cells[2 + value++ % (cells.size() - 2)];
+          out.push_back({Fill(templates[i], names[i % names.size()], its), cells[0], held_back, behind});
+        }
+      };
+      for (int round = 0; round < 2; ++round) {
+        add(kTuning, false, false);
+        add(kHeldBack, true, false);
+      }
+      add(kNameBehind, true, true);
+    }
+    for (const auto& [detector, pattern] : SecretTemplates()) {
+      for (const auto* templates : {&kSecretTuning, &kSecretHeldBack}) {
+        for (const std::string& text : *templates)
+          out.push_back({Fill(text, "", MakeSecret(pattern, random_)), detector, templates == &kSecretHeldBack, false});
+      }
+    }
+    for (int i = 0; i < 40; ++i) {
+      for (const std::string& text : kNoise) out.push_back({Noise(text), "", i % 2 == 1, false});
+    }
+    return out;
+  }
+
+  static std::vector<std::string> Split(const std::string& line, char by) {
+    std::vector<std::string> out = {""};
+    for (const char c : line) {
+      if (c == by)
+        out.emplace_back();
+      else
+        out.back() += c;
+    }
+    return out;
+  }
+
+ private:
+  static std::string Fill(std::string text, const std::string& name, const std::string& value) {
+    if (const std::size_t at = text.find("{L}"); at != std::string::npos) text.replace(at, 3, name);
+    text.replace(text.find("{V}"), 3, value);
+    return text;
+  }
+
+  std::string Noise(const std::string& text) {
+    std::string out;
+    for (std::size_t at = 0; at < text.size(); ++at) {
+      if (text[at] != '{') {
+        out += text[at];
+        continue;
+      }
+      const std::size_t close = text.find('}', at);
+      const std::string what = text.substr(at + 1, close - at - 1);
+      if (what == "L16") {
+        std::string digits = MakeSecret("{d16}", random_);
+        while (PassesLuhn(digits)) digits = MakeSecret("{d16}", random_);
+        out += digits;
+      } else if (what[0] == 'A') {
+        for (int n = std::stoi(what.substr(1)); n > 0; --n) out += static_cast<char>('A' + random_() % 26);
+      } else {
+        out += MakeSecret(std::isdigit(static_cast<unsigned char>(what[0])) ? "{d" + what + "}" : "{" + what + "}", random_);
+      }
+      at = close;
+    }
+    return out;
+  }
+
+  std::mt19937_64 random_;
+};
+
+struct Score {
+  int right = 0, missed = 0, wrong = 0;
+  std::map<std::string, int> instead_of;  // Of the wrong hits: what the sentence held.
+  double precision() const { return right + wrong == 0 ? 1 : static_cast<double>(right) / (right + wrong); }
+  double recall() const { return right + missed == 0 ? 1 : static_cast<double>(right) / (right + missed); }
+};
+using Scores = std::map<std::string, Score>;
+
+// Every detector is a rule of its own, so that the verdict says which found something.
+std::shared_ptr<const PolicySet> EveryDetector() {
+  std::string yaml = "version: 1\nname: all\nrules:\n";
+  for (const auto& [kind, catalog] : {std::pair("personal_data", Catalog::kPersonalData), std::pair("secrets", Catalog::kSecrets)}) {
+    for (const std::string& name : DetectorNames(catalog)) yaml += fmt::format("  - {{id: {0}, detect: {{{1}: {0}}}, do: flag}}\n", name, kind);
+  }
+  return MustCompile(yaml);
+}
+
+void Count(const PolicySet& policies, const Labelled& sentence, Scores& scores) {
+  bool found = false;
+  for (const RuleOutcome& outcome : MustFilter(policies, sentence.text).verdict.rules) {
+    if (outcome.rule_id == sentence.detector) {
+      found = true;
+    } else if (outcome.rule_id != "generic_api_key" || sentence.detector.empty()) {  // Which may say so of any named key.
+      ++scores[outcome.rule_id].wrong;
+      ++scores[outcome.rule_id].instead_of[sentence.detector.empty() ? "noise" : sentence.detector];
+    }
+  }
+  if (!sentence.detector.empty()) ++(found ? scores[sentence.detector].right : scores[sentence.detector].missed);
+}
+
+// The published table: totals, and a row for each detector that was not always right.
+std::string Table(const Scores& scores, std::size_t sentences, const Score& behind) {
+  Score all;
+  for (const auto& [name, score] : scores) {
+    all.right += score.right;
+    all.missed += score.missed;
+    all.wrong += score.wrong;
+  }
+  std::string out = fmt::format(
+      "{} detectors, {} held-back sentences: {} found, {} missed, {} wrong (precision {:.4f}, recall {:.4f}).\nWith the name behind the value: "
+      "{} of {} found.\n\n| detector | found | missed | wrong | precision | recall | wrong hits were on |\n|---|---|---|---|---|---|---|\n",
+      scores.size(), sentences, all.right, all.missed, all.wrong, all.precision(), all.recall(), behind.right, behind.right + behind.missed);
+  for (const auto& [name, score] : scores) {
+    if (score.missed + score.wrong == 0) continue;
+    std::string on;
+    for (const auto& [what, count] : score.instead_of) on += fmt::format("{}{} {}", on.empty() ? "" : ", ", count, what);
+    out += fmt::format("| {} | {} | {} | {} | {:.3f} | {:.3f} | {} |\n", name, score.right, score.missed, score.wrong, score.precision(),
+                       score.recall(), on);
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("Built-in detectors are precise and complete on sentences they were not tuned on") {
+  const auto policies = EveryDetector();
+  const std::vector<Labelled> sentences = Sentences(20261126).Make();
+  REQUIRE(sentences.size() >= 2000);
+  Scores tuning, held_back, behind;
+  std::size_t decides = 0;
+  for (const Labelled& sentence : sentences) {
+    Count(*policies, sentence, sentence.name_behind ? behind : sentence.held_back ? held_back : tuning);
+    decides += sentence.held_back && !sentence.name_behind ? 1 : 0;
+  }
+  Score with_name_behind;
+  for (const auto& [name, score] : behind) {
+    with_name_behind.right += score.right;
+    with_name_behind.missed += score.missed;
+  }
+  for (const auto& [name, score] : tuning) {
+    if (score.missed + score.wrong > 0) fmt::print("tuning half: {} found {}, missed {}, wrong {}\n", name, score.right, score.missed, score.wrong);
+  }
+  const std::string table = Table(held_back, decides, with_name_behind);
+  fmt::print("held-back half: {}", table);
+  for (const auto& [name, score] : held_back) {
+    INFO(name);
+    CHECK(score.precision() >= 0.95);
+    CHECK(score.recall() >= 0.95);
+  }
+  std::ifstream in(std::string(TOLLGATE_SOURCE_DIR) + "/docs/accuracy.md");
+  const std::string published((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  CHECK(published.find(table) != std::string::npos);  // docs/accuracy.md publishes what is printed above.
+}
+
+TEST_CASE("Two hundred sentences of ordinary business hold nothing") {
+  const auto policies = EveryDetector();
+  std::ifstream in(std::string(TOLLGATE_SOURCE_DIR) + "/tests/policy/data/business_sentences.txt");
+  int sentences = 0;
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("# ")) continue;
+    ++sentences;
+    for (const RuleOutcome& outcome : MustFilter(*policies, line).verdict.rules) FAIL_CHECK(outcome.rule_id << ": " << line);
+  }
+  CHECK(sentences == 200);
+}
+
+}  // namespace tollgate::policy
