@@ -10,7 +10,11 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/uuid.h"
@@ -39,16 +43,26 @@ struct Sequence {
   SequenceRequest request;
   std::shared_ptr<StreamState> stream;
   OutputText text;
+  std::vector<OutputToken> output;  // What stands of what was decoded.
+  std::int64_t told = 0;            // Of those, given to the stream.
   StreamEnd end;          // Filled as it goes.
   StreamControl control;  // As last read.
   base::MonoTime queue_deadline;
   std::int64_t output_limit = 0;  // Tokens, at least 1.
   std::int64_t prompt_left = 0;   // Prompt tokens to be worked through.
-  std::int64_t decoded = 0;
+  std::int64_t decoded = 0;  // In all, those that were taken back too.
   int slot = -1;
   bool parked = false;
   bool closing = false;              // Ended in this step; its slot is freed after it.
   TenantAccount* account = nullptr;  // While it holds a slot.
+
+  // What the stream has not been told yet of what stands, with `new_text`.
+  StreamNews News(std::string_view new_text, bool ends) {
+    const std::int64_t from = std::exchange(told, text.delivered());
+    std::span<const OutputToken> tokens;
+    if (request.want_tokens) tokens = std::span(output).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(told - from));
+    return {new_text, tokens, decoded, static_cast<std::int64_t>(output.size()), told, ends};
+  }
 };
 
 class FairQueue {

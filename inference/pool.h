@@ -61,6 +61,7 @@ struct SequenceRequest {
   base::TeamId tenant;            // The unit of fairness.
   base::KeyId key;
   std::optional<base::MonoTime> deadline;  // Of the pool's clock.
+  bool want_tokens = false;                // Pieces list their tokens.
 };
 
 struct ReplicaStats {

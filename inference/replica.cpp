@@ -1,5 +1,5 @@
 // How it works. Callers put sequences into an inbox and wake the thread; everything else happens on the replica's thread, in turns: take in
-// what is new, end what must end, see which parked sequences may go on, fill free slots in the fair queue's order, plan a step (each
+// what is new, end what must end, take back what must be taken back, see which parked sequences may go on, fill free slots in the fair queue's order, plan a step (each
 // decoding sequence one token, then prompts in chunks within the budget), run it, hand out what it gave. Nothing in a turn waits but the
 // engine's step and, when there is no work, the waker. The clock is injected: waits are cut short so that a clock that tests move is seen.
 //
@@ -38,9 +38,8 @@ void Replica::Run() {
     woken_ = waker_->Poll() || woken_;
     if (woken_) Collect();
     Sweep();
-    if (woken_) Resume();
+    if (std::exchange(woken_, false)) Resume();
     CloseEnded();
-    woken_ = false;
     Admit();
     Plan();
     if (work_.empty()) {
@@ -92,8 +91,28 @@ void Replica::SweepQueue() {
 
 void Replica::Resume() {
   for (auto& sequence : slots_) {
-    if (sequence != nullptr && sequence->parked && !sequence->closing) ParkOrEnd(*sequence);
+    if (sequence == nullptr || sequence->closing) continue;
+    if (const auto order = sequence->stream->TakeRewind()) {
+      Rewind(*sequence, *order);
+    } else if (sequence->parked) {
+      ParkOrEnd(*sequence);
+    }
   }
+}
+
+void Replica::Rewind(Sequence& sequence, const RewindOrder& order) {
+  const absl::Status status = engine_->Rewind(sequence.slot, order.output_tokens, order.banned);
+  if (!status.ok()) {
+    End(sequence, EndReason::kEngineFailed, status);
+    return;
+  }
+  sequence.output.resize(static_cast<std::size_t>(order.output_tokens));
+  sequence.text = OutputText(sequence.request.stop);
+  sequence.told = 0;
+  text_.clear();
+  for (const OutputToken& token : sequence.output) sequence.text.Append(token.bytes, text_);
+  sequence.stream->Rewound(sequence.News(text_, false));
+  ParkOrEnd(sequence);
 }
 
 void Replica::Admit() {
@@ -194,11 +213,15 @@ void Replica::Take(Sequence& sequence, const EngineOutput& output) {
   if (!sequence.end.first_token_at) sequence.end.first_token_at = now_;
   FairQueue::ChargeOutput(*sequence.account, 1);
   text_.clear();
-  const bool met = sequence.text.Append(output.bytes, text_);
-  sequence.control = sequence.stream->Push(text_, sequence.decoded, sequence.text.delivered());
-  if (met || output.ends) {
+  sequence.output.push_back({output.token, std::string(output.bytes)});
+  const bool stops = sequence.text.Append(output.bytes, text_) || output.ends;
+  const bool full = static_cast<std::int64_t>(sequence.output.size()) >= sequence.output_limit;
+  sequence.control = sequence.stream->Push(sequence.News(text_, stops || full));
+  if (sequence.control.rewind) {
+    woken_ = true;
+  } else if (stops) {
     End(sequence, EndReason::kStop, absl::OkStatus());
-  } else if (sequence.decoded >= sequence.output_limit) {
+  } else if (full) {
     End(sequence, EndReason::kLength, absl::OkStatus());
   } else if (sequence.decoded >= sequence.control.allowance || !sequence.control.has_room) {
     ParkOrEnd(sequence);
@@ -207,6 +230,8 @@ void Replica::Take(Sequence& sequence, const EngineOutput& output) {
 
 void Replica::ParkOrEnd(Sequence& sequence) {
   sequence.control = sequence.stream->Park(sequence.decoded);
+  woken_ = woken_ || sequence.control.rewind;
+  if (sequence.control.rewind) return;
   const bool met = sequence.decoded >= sequence.control.allowance;
   sequence.parked = met || !sequence.control.has_room;
   if (met && sequence.control.allowance_final) End(sequence, EndReason::kAllowance, absl::OkStatus());
@@ -218,7 +243,7 @@ void Replica::End(Sequence& sequence, EndReason reason, const absl::Status& stat
   if (reason != EndReason::kCancelled) {
     text_.clear();
     sequence.text.Finish(text_);
-    if (!text_.empty()) sequence.stream->Push(text_, sequence.decoded, sequence.text.delivered());
+    sequence.stream->Push(sequence.News(text_, true));
   }
   sequence.end.stop_index = sequence.text.stop_index();
   sequence.end.reason = reason;
@@ -278,7 +303,7 @@ void Replica::Publish() {
   for (const auto& sequence : slots_) {
     if (sequence == nullptr) continue;
     stats_.parked += sequence->parked ? 1 : 0;
-    stats_.kv_tokens_used += sequence->end.input_tokens_evaluated + sequence->decoded;
+    stats_.kv_tokens_used += sequence->end.input_tokens_evaluated + static_cast<std::int64_t>(sequence->output.size());
   }
   if (queue_.size() == 0 || stats_.steps % 16 == 0) stats_.fairness_gap_tokens = queue_.GapTokens();
   base::Lock lock(mu_);
@@ -288,7 +313,7 @@ void Replica::Publish() {
 
 void Replica::Wait() {
   const microseconds limit = running_ > 0 || queue_.size() > 0 ? kPoll : kIdle;
-  woken_ = waker_->Wait(limit);
+  woken_ = waker_->Wait(limit) || woken_;
 }
 
 void Replica::Leave(int sequences) {

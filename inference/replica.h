@@ -48,7 +48,8 @@ class Replica {
   void Collect();  // New sequences from the inbox to the queue.
   void Sweep();    // Ends what was cancelled or is late.
   void SweepQueue();
-  void Resume();  // Sees which parked sequences may go on.
+  void Resume();  // Takes back what consumers want taken back, and sees which parked sequences may go on.
+  void Rewind(Sequence& sequence, const RewindOrder& order);
   void Admit();   // Fills free slots.
   void Open(std::unique_ptr<Sequence> sequence);
   void Plan();  // work_ for this step.
