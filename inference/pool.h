@@ -3,7 +3,7 @@
 // Each model is a replica: one engine, one thread at lower priority, and a number of slots whose context is guaranteed, so that a sequence
 // that was let in is never thrown out for want of memory. A replica decodes all its running sequences together, one step at a time, and
 // works through new prompts in chunks beside them. Who gets a slot next is fair by tenant: the tenant that was served least, counted in
-// tokens, comes first. Everything is bounded: the queue in length and time, a stream in bytes, a sequence in tokens and by its deadline.
+// tokens, comes first (fair_queue.h has the whole order). Everything is bounded: the queue in length and time, a stream in bytes, a sequence in tokens and by its deadline.
 //
 // Thread-safe. Render and Submit never wait for the engine.
 #pragma once
@@ -62,6 +62,8 @@ struct SequenceRequest {
   base::KeyId key;
   std::optional<base::MonoTime> deadline;  // Of the pool's clock.
   bool want_tokens = false;                // Pieces list their tokens.
+  int band = kBandDefault;                 // 0 to 3: urgent ones get slots first; a tenant that gets none for 10 s moves up one.
+  double weight = 1;                       // The tenant's: with 2 it gets twice the tokens of one with 1. 0.01 to 100.
 };
 
 struct ReplicaStats {
@@ -79,7 +81,8 @@ struct ReplicaStats {
   std::int64_t sequences = 0;            // Ended, however.
   std::int64_t refused = 0;              // By a full queue.
   std::int64_t failed = 0;               // Ended with kEngineFailed.
-  std::int64_t fairness_gap_tokens = 0;  // Most and least served of the tenants that wait now, apart by.
+  std::int64_t fairness_gap_tokens = 0;    // Most and least served of the tenants that wait now, apart by.
+  std::int64_t fairness_bound_tokens = 0;  // What that cannot exceed while all ask in one band.
 };
 
 class Pool {

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include <fmt/format.h>
@@ -135,9 +136,11 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
   Sequence& seated = **free;
   ++running_;
   if (!opened.ok()) {
+    queue_.ChargePrompt(seated, 0);
     End(seated, EndReason::kEngineFailed, opened.status());
     return;
   }
+  queue_.ChargePrompt(seated, static_cast<double>(seated.end.input_tokens));
   seated.end.cached_input_tokens = opened->cached_tokens;
   seated.end.input_tokens_evaluated = opened->cached_tokens;
   seated.prompt_left = seated.end.input_tokens - opened->cached_tokens;
@@ -211,7 +214,7 @@ void Replica::Take(Sequence& sequence, const EngineOutput& output) {
   ++sequence.decoded;
   ++stats_.output_tokens;
   if (!sequence.end.first_token_at) sequence.end.first_token_at = now_;
-  FairQueue::ChargeOutput(*sequence.account, 1);
+  FairQueue::ChargeOutput(sequence, 1);
   text_.clear();
   sequence.output.push_back({output.token, std::string(output.bytes)});
   const bool stops = sequence.text.Append(output.bytes, text_) || output.ends;
@@ -259,7 +262,7 @@ void Replica::CloseEnded() {
   for (auto& sequence : slots_) {
     if (sequence == nullptr || !sequence->closing) continue;
     engine_->Close(sequence->slot);
-    FairQueue::Release(*sequence->account);
+    FairQueue::Release(*sequence);
     --running_;
     ++stats_.sequences;
     const auto held = std::chrono::duration_cast<milliseconds>(sequence->end.ended_at - *sequence->end.started_at).count();
@@ -305,7 +308,10 @@ void Replica::Publish() {
     stats_.parked += sequence->parked ? 1 : 0;
     stats_.kv_tokens_used += sequence->end.input_tokens_evaluated + static_cast<std::int64_t>(sequence->output.size());
   }
-  if (queue_.size() == 0 || stats_.steps % 16 == 0) stats_.fairness_gap_tokens = queue_.GapTokens();
+  if (queue_.size() == 0 || stats_.steps % 16 == 0) {
+    stats_.fairness_gap_tokens = std::llround(queue_.GapTokens());
+    stats_.fairness_bound_tokens = std::llround(queue_.GapBoundTokens());
+  }
   base::Lock lock(mu_);
   stats_.refused = published_.refused;
   published_ = stats_;

@@ -110,6 +110,10 @@ absl::Status Replica::Check(const SequenceRequest& request) const {
     return Refuse(absl::StatusCode::kInvalidArgument, message, "CONTEXT_LENGTH_EXCEEDED", "messages");
   }
   if (request.allowance < 1) return base::InvalidArgument("the allowance must be at least 1 token");
+  if (request.band < 0 || request.band >= kBands)
+    return base::InvalidArgument(fmt::format("band is {}; it must be between 0 and {}", request.band, kBands - 1));
+  if (!(request.weight >= 0.01 && request.weight <= 100))
+    return base::InvalidArgument(fmt::format("weight is {}; it must be between 0.01 and 100", request.weight));
   TG_RETURN_IF_ERROR(CheckSampling(request.sampling));
   return CheckStops(request.stop);
 }

@@ -45,6 +45,10 @@ struct ModelInfo {
   int slots = 0;                // Sequences that run side by side.
 };
 
+// Bands of urgency: 0 is served first, 3 with what the others leave.
+constexpr int kBands = 4;
+constexpr int kBandDefault = 1;
+
 // Why a sequence ended. In brackets: the status that StreamEnd carries.
 enum class EndReason {
   kStop,          // The model ended its turn, or a stop string was met. [OK]
