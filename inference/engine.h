@@ -6,8 +6,7 @@
 // Close empties. The engine keeps the prompt, the output and the sampler's state of each open slot.
 //
 // Threads: Info and Render from any thread; Interrupt from any thread; the rest from the replica's thread alone.
-// What a later option needs beside these (adapters, a grammar, logit bias, logprobs wanted) is a field of EngineSequence; what it
-// gives is a field of EngineOutput.
+// What a later option needs beside these (adapters, a grammar) is a field of EngineSequence; what it gives is a field of EngineOutput.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +24,8 @@ struct EngineSequence {
   std::span<const std::int32_t> prompt_tokens;  // Each in [0, vocab_tokens). Copied.
   SamplingParams sampling;                      // In range.
   base::TeamId tenant;                          // The salt of whatever the engine caches: nothing crosses tenants.
+  std::span<const LogitBias> logit_bias;        // Tokens as in the prompt. Copied.
+  int logprobs = -1;                            // -1: none wanted; else each token's own and those of so many of the likeliest.
 };
 
 // What Open found. cached_tokens: how many of the prompt's first tokens need no work, always fewer than all.
@@ -39,13 +40,21 @@ struct EngineWork {
   std::int64_t prompt_tokens = 0;
 };
 
+struct EngineAlternative {
+  std::int32_t token = 0;
+  std::string_view bytes;
+  float logprob = 0;
+};
+
 // A token that was chosen, or why the slot can go no further. Several may stand for one slot, in order.
 struct EngineOutput {
   int slot = 0;
   std::int32_t token = -1;
-  std::string_view bytes;  // The token's text, perhaps part of a code point. Valid until the next call.
-  bool ends = false;       // The model ended its turn with this token.
-  absl::Status status;     // Not OK: this slot failed; nothing else here counts. Close it.
+  std::string_view bytes;                  // The token's text, perhaps part of a code point. Valid until the next call.
+  bool ends = false;                       // The model ended its turn with this token.
+  float logprob = 0;                       // Where wanted,
+  std::span<const EngineAlternative> top;  // with the likeliest, the likeliest first. Valid until the next call.
+  absl::Status status;                     // Not OK: this slot failed; nothing else here counts. Close it.
 };
 
 class Engine {
@@ -67,6 +76,8 @@ class Engine {
   virtual absl::Status Rewind(int slot, std::int64_t output_tokens, std::span<const std::int32_t> banned) = 0;
 
   virtual void Close(int slot) = 0;  // Empties the slot and frees its context. Never fails.
+
+  virtual std::int64_t cache_bytes() const { return 0; }  // Of prefixes that are kept.
 
   virtual void Interrupt() = 0;  // Makes a step that is running, and all later ones, fail soon. For shutting down.
 };

@@ -5,7 +5,8 @@
 // only while it is not ahead of the least served by more than what it asks for: else many short sequences through the kept slot could
 // outrun a tenant whose own slots are busy.
 //
-// Ageing looks at tenants, not at sequences: were it by each one's own wait, a long queue would push its tenant forward. Accounts of tenants that have left, and keys, are dropped when there are many.
+// Ageing looks at tenants, not at sequences: were it by each one's own wait, a long queue would push its tenant forward. Accounts of
+// tenants that have left, and keys, are dropped when there are many.
 //
 // Tested by tests/inference/fair_queue_test.cpp, tests/inference/fairness_simulation_test.cpp.
 #include "inference/fair_queue.h"

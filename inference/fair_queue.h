@@ -29,8 +29,8 @@ constexpr std::int64_t kPromptTokenWeight = 1;
 constexpr std::int64_t kOutputTokenWeight = 2;
 
 struct KeyAccount {
-  double served = 0;                                                                        // Weighted tokens.
-  std::array<std::multimap<base::MonoTime, std::unique_ptr<Sequence>>, kBands> waiting;     // By deadline.
+  double served = 0;                                                                     // Weighted tokens.
+  std::array<std::multimap<base::MonoTime, std::unique_ptr<Sequence>>, kBands> waiting;  // By deadline.
   int waiting_in_all = 0;
   int slots_held = 0;
 };
@@ -38,9 +38,9 @@ struct KeyAccount {
 struct TenantAccount {
   double served = 0;  // Weighted tokens over `weight`.
   double weight = 1;
-  double lead = 0;               // How far its last admission lets it get ahead of the least served that waits.
-  std::int64_t output_due = 0;   // Output tokens that its running sequences may still use.
-  double last_key_served = 0;    // Counter of the key that was served last.
+  double lead = 0;                         // How far its last admission lets it get ahead of the least served that waits.
+  std::int64_t output_due = 0;             // Output tokens that its running sequences may still use.
+  double last_key_served = 0;              // Counter of the key that was served last.
   std::map<base::KeyId, KeyAccount> keys;  // Nodes stay where they are, as the tenants do: sequences point to them.
   std::array<int, kBands> waiting{};
   std::array<base::MonoTime, kBands> unserved_since{};  // Where it waits: since when none was let in.
@@ -60,8 +60,8 @@ class FairQueue {
 
   void Push(std::unique_ptr<Sequence> sequence, base::MonoTime now);
 
-  // The next sequence, counted as holding a slot; nullptr if none may have one. `last_slot`: there is one slot, kept for a tenant that holds
-  // none (and is not far ahead of one that waits), if more than one tenant is present.
+  // The next sequence, counted as holding a slot; nullptr if none may have one. `last_slot`: there is one slot, kept for a tenant that
+  // holds none (and is not far ahead of one that waits), if more than one tenant is present.
   std::unique_ptr<Sequence> Pop(bool last_slot, base::MonoTime now);
 
   // To be called once after Pop, before the next: the prompt costs so many tokens. Then for each output token.

@@ -35,6 +35,9 @@ absl::Status CheckModel(const ModelOptions& model) {
   TG_RETURN_IF_ERROR(CheckRange("step_target, in ms,", model.step_target.count(), 1, 10'000));
   TG_RETURN_IF_ERROR(CheckRange("queue_sequences_max", model.queue_sequences_max, 0, 100'000));
   TG_RETURN_IF_ERROR(CheckRange("queue_timeout, in ms,", model.queue_timeout.count(), 1, 3'600'000));
+  TG_RETURN_IF_ERROR(CheckRange("prefix_cache_bytes", model.prefix_cache_bytes, 0, 1LL << 40));
+  if (!(model.cached_token_share >= 0 && model.cached_token_share <= 1))
+    return base::InvalidArgument(fmt::format("cached_token_share is {}; it must be between 0 and 1", model.cached_token_share));
   return CheckRange("stream_buffer_bytes", model.stream_buffer_bytes, 1, 1 << 24);
 }
 

@@ -3,7 +3,8 @@
 // Each model is a replica: one engine, one thread at lower priority, and a number of slots whose context is guaranteed, so that a sequence
 // that was let in is never thrown out for want of memory. A replica decodes all its running sequences together, one step at a time, and
 // works through new prompts in chunks beside them. Who gets a slot next is fair by tenant: the tenant that was served least, counted in
-// tokens, comes first (fair_queue.h has the whole order). Everything is bounded: the queue in length and time, a stream in bytes, a sequence in tokens and by its deadline.
+// tokens, comes first (fair_queue.h has the whole order). Everything is bounded: the queue in length and time, a stream in bytes, a
+// sequence in tokens and by its deadline.
 //
 // Thread-safe. Render and Submit never wait for the engine.
 #pragma once
@@ -27,6 +28,10 @@ namespace tollgate::inference {
 
 enum class EngineKind { kLlama, kScripted };
 
+// How the context is kept: 16-bit floats; 8-bit blocks: half the memory, answers that differ a little; or 32-bit floats: twice the memory,
+// for answers that do not depend on what ran beside them but for the last bits.
+enum class KvType { kF16, kQ8, kF32 };
+
 struct ModelOptions {
   std::string name;  // What requests call it. Required, unique.
   EngineKind engine = EngineKind::kLlama;
@@ -41,6 +46,9 @@ struct ModelOptions {
   int queue_sequences_max = 64;                     // 0 to 100,000 waiting for a slot.
   std::chrono::milliseconds queue_timeout{30'000};  // The longest wait for a slot.
   std::int64_t stream_buffer_bytes = 8192;          // Text a stream holds before its sequence parks.
+  KvType kv = KvType::kF16;
+  std::int64_t prefix_cache_bytes = 256 << 20;  // Memory for what tenants' own prompts begin with; 0 = none.
+  double cached_token_share = 0.1;              // What a cached prompt token counts in fairness, 0 to 1.
 };
 
 struct PoolOptions {
@@ -62,6 +70,8 @@ struct SequenceRequest {
   base::KeyId key;
   std::optional<base::MonoTime> deadline;  // Of the pool's clock.
   bool want_tokens = false;                // Pieces list their tokens.
+  int logprobs = -1;                       // 0 to 20: pieces list their tokens with log-probabilities and so many alternatives.
+  std::vector<LogitBias> logit_bias;       // At most 1024.
   int band = kBandDefault;                 // 0 to 3: urgent ones get slots first; a tenant that gets none for 10 s moves up one.
   double weight = 1;                       // The tenant's: with 2 it gets twice the tokens of one with 1. 0.01 to 100.
 };
@@ -74,13 +84,15 @@ struct ReplicaStats {
   int waiting = 0;                  // Sequences in the queue.
   std::int64_t kv_tokens_used = 0;  // Of slots x context_tokens.
   std::int64_t kv_tokens_total = 0;
+  std::int64_t prefix_cache_bytes = 0;
   std::int64_t steps = 0;        // Since the start, as all below.
   std::int64_t step_micros = 0;  // Time in steps.
   std::int64_t prompt_tokens = 0;
+  std::int64_t cached_tokens = 0;  // Prompt tokens that a tenant's own earlier work saved, beside prompt_tokens.
   std::int64_t output_tokens = 0;
-  std::int64_t sequences = 0;            // Ended, however.
-  std::int64_t refused = 0;              // By a full queue.
-  std::int64_t failed = 0;               // Ended with kEngineFailed.
+  std::int64_t sequences = 0;              // Ended, however.
+  std::int64_t refused = 0;                // By a full queue.
+  std::int64_t failed = 0;                 // Ended with kEngineFailed.
   std::int64_t fairness_gap_tokens = 0;    // Most and least served of the tenants that wait now, apart by.
   std::int64_t fairness_bound_tokens = 0;  // What that cannot exceed while all ask in one band.
 };

@@ -1,10 +1,13 @@
 // How it works. Callers put sequences into an inbox and wake the thread; everything else happens on the replica's thread, in turns: take in
-// what is new, end what must end, take back what must be taken back, see which parked sequences may go on, fill free slots in the fair queue's order, plan a step (each
-// decoding sequence one token, then prompts in chunks within the budget), run it, hand out what it gave. Nothing in a turn waits but the
-// engine's step and, when there is no work, the waker. The clock is injected: waits are cut short so that a clock that tests move is seen.
+// what is new, end what must end, take back what must be taken back, see which parked sequences may go on, fill free slots in the fair
+// queue's order, plan a step (each decoding sequence one token, then prompts in chunks within the budget), run it, hand out what it gave.
+// Nothing in a turn waits but the engine's step and, when there is no work, the waker. The clock is injected: waits are cut short so that a
+// clock that tests move is seen.
 //
 // A sequence that ends frees its slot, and the counts that stats() shows, before its consumer is told, so that a consumer that has seen the
 // end finds the room it left.
+//
+// What the engine throws ends the sequences it was working on, never the thread.
 //
 // Submit and what checks requests are in replica_submit.cpp.
 // Tested by tests/inference/pool_test.cpp.
@@ -15,6 +18,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
+#include <new>
+#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
@@ -30,6 +36,20 @@ using std::chrono::milliseconds;
 
 constexpr microseconds kPoll = milliseconds(10);  // How late a deadline in the queue or of a parked sequence may be seen.
 constexpr microseconds kIdle = std::chrono::seconds(1);
+
+// What `call` gives, or why it threw.
+template <typename Call>
+auto Guarded(Call call) -> decltype(call()) {
+  try {
+    return call();
+  } catch (const std::bad_alloc&) {
+    return base::Unavailable("the engine ran out of memory; lower slots, context_tokens or prefix_cache_bytes");
+  } catch (const std::exception& e) {
+    return base::Internal(fmt::format("the engine threw: {}", e.what()));
+  } catch (...) {
+    return base::Internal("the engine threw something that is no exception");
+  }
+}
 
 }  // namespace
 
@@ -102,7 +122,7 @@ void Replica::Resume() {
 }
 
 void Replica::Rewind(Sequence& sequence, const RewindOrder& order) {
-  const absl::Status status = engine_->Rewind(sequence.slot, order.output_tokens, order.banned);
+  const absl::Status status = Guarded([&] { return engine_->Rewind(sequence.slot, order.output_tokens, order.banned); });
   if (!status.ok()) {
     End(sequence, EndReason::kEngineFailed, status);
     return;
@@ -131,7 +151,12 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
   sequence->slot = static_cast<int>(free - slots_.begin());
   sequence->end.started_at = now_;
   const SequenceRequest& request = sequence->request;
-  const auto opened = engine_->Open(sequence->slot, {request.prompt_tokens, request.sampling, request.tenant});
+  const EngineSequence asked{.prompt_tokens = request.prompt_tokens,
+                             .sampling = request.sampling,
+                             .tenant = request.tenant,
+                             .logit_bias = request.logit_bias,
+                             .logprobs = request.logprobs};
+  const auto opened = Guarded([&] { return engine_->Open(sequence->slot, asked); });
   *free = std::move(sequence);
   Sequence& seated = **free;
   ++running_;
@@ -140,7 +165,9 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
     End(seated, EndReason::kEngineFailed, opened.status());
     return;
   }
-  queue_.ChargePrompt(seated, static_cast<double>(seated.end.input_tokens));
+  const auto cached = static_cast<double>(opened->cached_tokens);
+  queue_.ChargePrompt(seated, static_cast<double>(seated.end.input_tokens) - cached * (1 - model_.cached_token_share));
+  stats_.cached_tokens += opened->cached_tokens;
   seated.end.cached_input_tokens = opened->cached_tokens;
   seated.end.input_tokens_evaluated = opened->cached_tokens;
   seated.prompt_left = seated.end.input_tokens - opened->cached_tokens;
@@ -159,9 +186,12 @@ void Replica::Plan() {
     work_.push_back({sequence->slot, 0});
   }
   if (prompts_.empty()) return;
-  std::sort(prompts_.begin(), prompts_.end(), [](const Sequence* a, const Sequence* b) {
-    return a->account->served != b->account->served ? a->account->served < b->account->served : a->slot < b->slot;
-  });
+  // Prompts of the tenant that holds the least of the machine come first: each step has a bounded share for prompts, and one with a single
+  // prompt must not wait until another's, admitted before, are through.
+  const auto order = [](const Sequence* s) {
+    return std::tuple(s->account->slots_held / s->account->weight, s->account->served, *s->end.started_at, s->slot);
+  };
+  std::sort(prompts_.begin(), prompts_.end(), [&](const Sequence* a, const Sequence* b) { return order(a) < order(b); });
   std::int64_t left = budget_.PromptTokens(static_cast<std::int64_t>(work_.size()));
   for (Sequence* sequence : prompts_) {
     if (left == 0) return;
@@ -173,7 +203,7 @@ void Replica::Plan() {
 
 void Replica::Step() {
   outputs_.clear();
-  const absl::Status status = engine_->Step(work_, outputs_);
+  const absl::Status status = Guarded([this] { return engine_->Step(work_, outputs_); });
   const base::MonoTime after = clock_.Mono();
   const auto took = std::chrono::duration_cast<microseconds>(after - now_);
   if (!status.ok()) {
@@ -216,7 +246,8 @@ void Replica::Take(Sequence& sequence, const EngineOutput& output) {
   if (!sequence.end.first_token_at) sequence.end.first_token_at = now_;
   FairQueue::ChargeOutput(sequence, 1);
   text_.clear();
-  sequence.output.push_back({output.token, std::string(output.bytes)});
+  OutputToken& token = sequence.output.emplace_back(OutputToken{output.token, std::string(output.bytes), output.logprob, {}});
+  for (const EngineAlternative& other : output.top) token.top.push_back({other.token, std::string(other.bytes), other.logprob});
   const bool stops = sequence.text.Append(output.bytes, text_) || output.ends;
   const bool full = static_cast<std::int64_t>(sequence.output.size()) >= sequence.output_limit;
   sequence.control = sequence.stream->Push(sequence.News(text_, stops || full));
@@ -301,6 +332,7 @@ void Replica::EndAll() {
 void Replica::Publish() {
   stats_.running = running_;
   stats_.waiting = queue_.size();
+  stats_.prefix_cache_bytes = engine_->cache_bytes();
   stats_.parked = 0;
   stats_.kv_tokens_used = 0;
   for (const auto& sequence : slots_) {

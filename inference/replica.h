@@ -50,7 +50,7 @@ class Replica {
   void SweepQueue();
   void Resume();  // Takes back what consumers want taken back, and sees which parked sequences may go on.
   void Rewind(Sequence& sequence, const RewindOrder& order);
-  void Admit();   // Fills free slots.
+  void Admit();  // Fills free slots.
   void Open(std::unique_ptr<Sequence> sequence);
   void Plan();  // work_ for this step.
   void Step();

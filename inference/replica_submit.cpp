@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <exception>
 #include <future>
 #include <utility>
 
@@ -25,6 +26,8 @@ namespace {
 
 constexpr std::size_t kStopsMax = 16;
 constexpr std::size_t kStopBytesMax = 256;
+constexpr int kLogprobsMax = 20;
+constexpr std::size_t kBiasesMax = 1024;
 
 // Niceness is a thread's own on Linux; the threads an engine starts inherit it.
 void LowerPriority(int nice) {
@@ -42,6 +45,20 @@ absl::Status CheckStops(const std::vector<std::string>& stops) {
       return base::InvalidArgument(fmt::format("a stop string has {} bytes; 1 to {} are allowed", stop.size(), kStopBytesMax));
     }
     if (!base::IsValidUtf8(stop)) return base::InvalidArgument("a stop string is not UTF-8");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLogits(const SequenceRequest& request, std::int64_t vocab_tokens) {
+  if (request.logprobs < -1 || request.logprobs > kLogprobsMax)
+    return base::InvalidArgument(fmt::format("logprobs asks for {} alternatives; 0 to {} are allowed", request.logprobs, kLogprobsMax));
+  if (request.logit_bias.size() > kBiasesMax)
+    return base::InvalidArgument(fmt::format("logit_bias has {} tokens; at most {} are allowed", request.logit_bias.size(), kBiasesMax));
+  for (const LogitBias& bias : request.logit_bias) {
+    if (bias.token < 0 || bias.token >= vocab_tokens)
+      return base::InvalidArgument(fmt::format("logit_bias names token {}, which is not one of the model's {}", bias.token, vocab_tokens));
+    if (!(bias.bias >= -100 && bias.bias <= 100))
+      return base::InvalidArgument(fmt::format("logit_bias is {} for token {}; it must be between -100 and 100", bias.bias, bias.token));
   }
   return absl::OkStatus();
 }
@@ -72,7 +89,14 @@ absl::StatusOr<std::unique_ptr<Replica>> Replica::Start(const ModelOptions& mode
   replica->thread_ = std::thread([self = replica.get(), nice, &factory, &ready] {
     pthread_setname_np(pthread_self(), "replica");
     LowerPriority(nice);
-    auto engine = factory();
+    const auto make = [&]() -> absl::StatusOr<std::unique_ptr<Engine>> {
+      try {
+        return factory();
+      } catch (const std::exception& e) {
+        return base::Unavailable(fmt::format("the engine could not be started: {}", e.what()));
+      }
+    };
+    auto engine = make();
     if (!engine.ok()) {
       ready.set_value(engine.status());
       return;
@@ -115,6 +139,7 @@ absl::Status Replica::Check(const SequenceRequest& request) const {
   if (!(request.weight >= 0.01 && request.weight <= 100))
     return base::InvalidArgument(fmt::format("weight is {}; it must be between 0.01 and 100", request.weight));
   TG_RETURN_IF_ERROR(CheckSampling(request.sampling));
+  TG_RETURN_IF_ERROR(CheckLogits(request, info.vocab_tokens));
   return CheckStops(request.stop);
 }
 

@@ -45,7 +45,8 @@ struct Sequence {
   StreamNews News(std::string_view new_text, bool ends) {
     const std::int64_t from = std::exchange(told, text.delivered());
     std::span<const OutputToken> tokens;
-    if (request.want_tokens) tokens = std::span(output).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(told - from));
+    if (request.want_tokens || request.logprobs >= 0)
+      tokens = std::span(output).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(told - from));
     return {new_text, tokens, decoded, static_cast<std::int64_t>(output.size()), told, ends};
   }
 };

@@ -96,11 +96,11 @@ class StreamState {
   std::atomic<std::int64_t> decoded_now_{0};
 
   mutable base::Mutex mu_;
-  std::string text_ GUARDED_BY(mu_);          // Not yet taken.
-  std::int64_t text_at_ GUARDED_BY(mu_) = 0;  // Bytes of the output before text_: those that were taken and stand.
+  std::string text_ GUARDED_BY(mu_);                 // Not yet taken.
+  std::int64_t text_at_ GUARDED_BY(mu_) = 0;         // Bytes of the output before text_: those that were taken and stand.
   std::vector<OutputToken> tokens_ GUARDED_BY(mu_);  // Not yet taken.
   std::int64_t tokens_taken_ GUARDED_BY(mu_) = 0;    // And stand.
-  std::int64_t decoded_ GUARDED_BY(mu_) = 0;  // As of the last push.
+  std::int64_t decoded_ GUARDED_BY(mu_) = 0;         // As of the last push.
   std::int64_t standing_ GUARDED_BY(mu_) = 0;
   std::int64_t delivered_ GUARDED_BY(mu_) = 0;
   std::int64_t allowance_ GUARDED_BY(mu_);

@@ -26,10 +26,18 @@ namespace tollgate::inference {
 
 class StreamState;  // What the pool keeps of it.
 
-// A token of the output, where the request wants tokens.
+// A token of the output, where the request wants tokens. Log-probabilities are natural, and as the model gave them: before temperature,
+// penalties, bias and cuts.
 struct OutputToken {
+  struct Alternative {
+    std::int32_t id = 0;
+    std::string bytes;
+    float logprob = 0;
+  };
   std::int32_t id = 0;
-  std::string bytes;  // Perhaps part of a code point.
+  std::string bytes;             // Perhaps part of a code point.
+  float logprob = 0;             // Where the request wants it,
+  std::vector<Alternative> top;  // with the likeliest, the likeliest first.
 };
 
 struct Piece {
@@ -79,11 +87,11 @@ class TokenStream {
   // allowance. `final`: the sequence ends there with kAllowance instead of parking.
   void Allow(std::int64_t total_output_tokens, bool final);
 
-  // Takes output tokens back until the first `output_tokens` remain, and goes on from there with a token that is none of `banned`. Text that
-  // was not taken is dropped; the next piece says where its text belongs. What was taken back stays counted as decoded and billed, and
+  // Takes output tokens back until the first `output_tokens` remain, and goes on from there with a token that is none of `banned`. Text
+  // that was not taken is dropped; the next piece says where its text belongs. What was taken back stays counted as decoded and billed, and
   // uses up the allowance. A second Rewind before the first was carried out replaces it. False, and nothing is done: the sequence has
-  // reached its end, the output has fewer tokens, or it was rewound kRewindsMax times; submit again with the tokens that stand. A model that cannot
-  // take tokens back (recurrent ones) ends with kEngineFailed and UNIMPLEMENTED.
+  // reached its end, the output has fewer tokens, or it was rewound kRewindsMax times; submit again with the tokens that stand. A model
+  // that cannot take tokens back (recurrent ones) ends with kEngineFailed and UNIMPLEMENTED.
   static constexpr int kRewindsMax = 64;
   bool Rewind(std::int64_t output_tokens, std::vector<std::int32_t> banned);
 

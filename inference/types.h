@@ -30,6 +30,12 @@ struct SamplingParams {
   std::uint64_t seed = 0;          // The caller draws it, so that it can be recorded.
 };
 
+// Added to a token's logit before it is sampled, after the penalties. -100 all but forbids a token, 100 all but forces it.
+struct LogitBias {
+  std::int32_t token = 0;
+  float bias = 0;  // -100 to 100.
+};
+
 // A model that is loaded.
 struct ModelInfo {
   std::string name;

@@ -2,11 +2,12 @@
 //
 //   fairness.jain                     two tenants that always wait, 10:1 in offered load: Jain's index of the tokens served (a prompt token
 //                                     counts 1, an output token 2), the worst of the windows of 10 s; at least 0.98
-//   fairness.gap_over_bound           the greatest gap seen between the two counters ÷ the bound published at that moment; at most 1
-//   fairness.victim_ttft_bound.promptN  a victim's time to first token beside an aggressor, p99 ÷ (2 x alone p99 + 2 x step p99); at most 1
+//   fairness.gap_over_bound           the greatest gap seen between the two counters ÷ the bound published with it; at most 1
+//   fairness.victim_ttft_bound.promptN  a victim's time to first token beside an aggressor, p99 ÷ (2 x alone p99 + 2 x step p99);
+//                                     at most 1
 //   fairness.victim_ttft_ms.promptN   beside the aggressor, the median
 //
-// TOLLGATE_BENCH_WINDOWS (default 3), TOLLGATE_BENCH_RUNS (default 12 times to first token for each prompt length).
+// TOLLGATE_BENCH_WINDOWS (default 3), TOLLGATE_BENCH_RUNS (default 8 times to first token for each prompt length).
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -138,16 +139,18 @@ void MeasureJain(Pool& pool, int windows) {
 // The time of each step, as the statistics show them.
 class StepTimes {
  public:
-  explicit StepTimes(const Pool& pool) : thread_([this, &pool] {
-    ReplicaStats before = pool.stats()[0];
-    while (!done_) {
-      const ReplicaStats now = pool.stats()[0];
-      if (now.steps > before.steps)
-        ms_.push_back(static_cast<double>(now.step_micros - before.step_micros) / 1e3 / static_cast<double>(now.steps - before.steps));
-      before = now;
-      std::this_thread::sleep_for(milliseconds(1));
-    }
-  }) {}
+  explicit StepTimes(const Pool& pool)
+      : thread_([this, &pool] {
+          ReplicaStats before = pool.stats()[0];
+          while (!done_) {
+            const ReplicaStats now = pool.stats()[0];
+            if (now.steps > before.steps)
+              ms_.push_back(static_cast<double>(now.step_micros - before.step_micros) / 1e3 /
+                            static_cast<double>(now.steps - before.steps));
+            before = now;
+            std::this_thread::sleep_for(milliseconds(1));
+          }
+        }) {}
   double P99() {
     done_ = true;
     thread_.join();
@@ -210,7 +213,7 @@ void MeasureVictim(Pool& pool, int prompt_tokens, int runs) {
 int main() {
   using namespace tollgate;
   const auto pool = inference::MakePool();
-  const int runs = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_RUNS", 12));
-  for (const int prompt_tokens : {32, 512, 2000}) inference::MeasureVictim(*pool, prompt_tokens, prompt_tokens > 1000 ? runs / 2 : runs);
+  const int runs = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_RUNS", 8));
+  for (const int tokens : {32, 512, 2000}) inference::MeasureVictim(*pool, tokens, tokens > 1000 ? std::max(runs / 4, 2) : runs);
   inference::MeasureJain(*pool, static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_WINDOWS", 3)));
 }

@@ -213,8 +213,7 @@ TEST_CASE("Work that a slot cannot do is refused before libllama sees it") {
   std::vector<EngineOutput> outputs;
   const std::vector<std::int32_t> prompt(20, 198);
   REQUIRE((*engine)->Open(0, {prompt, {}, {}}).ok());
-  for (const EngineWork work :
-       {EngineWork{1, 1}, EngineWork{-1, 1}, EngineWork{2, 1}, EngineWork{0, 21}, EngineWork{0, 100000}}) {
+  for (const EngineWork work : {EngineWork{1, 1}, EngineWork{-1, 1}, EngineWork{2, 1}, EngineWork{0, 21}, EngineWork{0, 100000}}) {
     CHECK_FALSE((*engine)->Step(std::span(&work, 1), outputs).ok());
   }
   const EngineWork sound{0, 20};
