@@ -5,8 +5,8 @@
 // A slot is empty, or holds one sequence. Open puts a sequence in; Step works on the slots it is told to; Rewind takes tokens back;
 // Close empties. The engine keeps the prompt, the output and the sampler's state of each open slot.
 //
-// Threads: Info and Render from any thread; Interrupt from any thread; the rest from the replica's thread alone.
-// What a later option needs beside these (adapters, a grammar) is a field of EngineSequence; what it gives is a field of EngineOutput.
+// Threads: Info, Render and CheckGrammar from any thread; Interrupt from any thread; the rest from the replica's thread alone.
+// What a later option needs beside these (adapters) is a field of EngineSequence; what it gives is a field of EngineOutput.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +25,7 @@ struct EngineSequence {
   SamplingParams sampling;                      // In range.
   base::TeamId tenant;                          // The salt of whatever the engine caches: nothing crosses tenants.
   std::span<const LogitBias> logit_bias;        // Tokens as in the prompt. Copied.
+  std::string_view grammar;                     // GBNF that the output must follow, checked by CheckGrammar; empty = none. Copied.
   int logprobs = -1;                            // -1: none wanted; else each token's own and those of so many of the likeliest.
 };
 
@@ -66,6 +67,11 @@ class Engine {
 
   virtual absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const = 0;
 
+  // Whether Open will take the grammar. INVALID_ARGUMENT: it is none. UNIMPLEMENTED where the engine has no grammars.
+  virtual absl::Status CheckGrammar(std::string_view /*gbnf*/) const {
+    return base::Unimplemented("this model's engine cannot hold its output to a grammar");
+  }
+
   virtual absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) = 0;  // REQUIRES: empty, the prompt fits.
 
   // Works once on all of `work` (each slot at most once, not empty, within step_tokens_max) and appends to `outputs`. Not OK: the whole
@@ -74,6 +80,10 @@ class Engine {
 
   // Takes back output tokens until `output_tokens` remain; the next token will be none of `banned`. UNIMPLEMENTED where the model cannot.
   virtual absl::Status Rewind(int slot, std::int64_t output_tokens, std::span<const std::int32_t> banned) = 0;
+
+  // Gives `to`, which has done no work yet, what `from` knows of the tokens that both prompts begin with: how many of the prompt's first
+  // tokens need no work then, always fewer than all. 0 where the engine cannot. REQUIRES: both open, the same tenant.
+  virtual std::int64_t Share(int /*from*/, int /*to*/) { return 0; }
 
   virtual void Close(int slot) = 0;  // Empties the slot and frees its context. Never fails.
 

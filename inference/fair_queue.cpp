@@ -23,7 +23,12 @@ constexpr std::size_t kKeysMax = 256;       // Of one tenant; beyond this, those
 
 double CostOf(const Sequence& sequence) {
   const auto prompt = static_cast<double>(sequence.request.prompt_tokens.size());
-  return kPromptTokenWeight * prompt + kOutputTokenWeight * static_cast<double>(sequence.output_limit);
+  return (kPromptTokenWeight * prompt + kOutputTokenWeight * static_cast<double>(sequence.output_limit)) / sequence.request.weight;
+}
+
+// What so many output tokens of a sequence add to its tenant's counter.
+double OutputCost(const Sequence& sequence, std::int64_t tokens) {
+  return static_cast<double>(kOutputTokenWeight * tokens) / sequence.request.weight;
 }
 
 // The least counter among those of `accounts` that wait.
@@ -50,7 +55,6 @@ void FairQueue::Push(std::unique_ptr<Sequence> sequence, base::MonoTime now) {
   if (key.waiting_in_all == 0) {
     key.served = std::max(key.served, tenant.waiting_in_all > 0 ? Least(tenant.keys) : tenant.last_key_served);
   }
-  tenant.weight = request.weight;
   tenant.seen = now;
   const int band = request.band;
   if (tenant.waiting[band] == 0) tenant.unserved_since[band] = now;
@@ -81,7 +85,7 @@ std::unique_ptr<Sequence> FairQueue::Pop(bool last_slot, base::MonoTime now) {
   sequence->account = tenant;
   sequence->key_account = key;
   sequence->output_due = sequence->output_limit;
-  tenant->output_due += sequence->output_due;
+  tenant->due += OutputCost(*sequence, sequence->output_due);
   tenant->lead = std::max(ahead, 0.0);
   return sequence;
 }
@@ -117,14 +121,14 @@ bool FairQueue::MayTakeKept(const TenantAccount& tenant, int band, double least)
   for (const auto& [id, key] : tenant.keys) {
     if (!key.waiting[band].empty()) cost = std::max(cost, CostOf(*key.waiting[band].begin()->second));
   }
-  return tenant.served - least <= cost / tenant.weight;
+  return tenant.served - least <= cost;
 }
 
 void FairQueue::ChargePrompt(Sequence& sequence, double tokens) {
   TenantAccount& tenant = *sequence.account;
   const double cost = kPromptTokenWeight * tokens;
-  tenant.served += cost / tenant.weight;
-  tenant.lead += (cost + kOutputTokenWeight * static_cast<double>(tenant.output_due)) / tenant.weight;
+  tenant.served += cost / sequence.request.weight;
+  tenant.lead += cost / sequence.request.weight + tenant.due;
   sequence.key_account->served += cost;
   tenant.last_key_served = sequence.key_account->served;
   last_served_ = tenant.served;
@@ -132,20 +136,19 @@ void FairQueue::ChargePrompt(Sequence& sequence, double tokens) {
 
 void FairQueue::ChargeOutput(Sequence& sequence, std::int64_t tokens) {
   TenantAccount& tenant = *sequence.account;
-  const double cost = static_cast<double>(kOutputTokenWeight * tokens);
-  tenant.served += cost / tenant.weight;
-  sequence.key_account->served += cost;
+  tenant.served += OutputCost(sequence, tokens);
+  sequence.key_account->served += static_cast<double>(kOutputTokenWeight * tokens);
   const std::int64_t due = std::min(tokens, sequence.output_due);
   sequence.output_due -= due;
-  tenant.output_due -= due;
-  // Beyond its limit: tokens that were taken back.
-  tenant.lead += static_cast<double>(kOutputTokenWeight * (tokens - due)) / tenant.weight;
+  tenant.due -= OutputCost(sequence, due);
+  tenant.lead += OutputCost(sequence, tokens - due);  // Beyond its limit: tokens that were taken back.
 }
 
 void FairQueue::Release(Sequence& sequence) {
-  --sequence.account->slots_held;
+  TenantAccount& tenant = *sequence.account;
   --sequence.key_account->slots_held;
-  sequence.account->output_due -= std::exchange(sequence.output_due, 0);
+  tenant.due = --tenant.slots_held == 0 ? 0 : tenant.due - OutputCost(sequence, sequence.output_due);
+  sequence.output_due = 0;
 }
 
 void FairQueue::Remove(const std::function<bool(const Sequence&)>& gone, const std::function<void(std::unique_ptr<Sequence>)>& take) {

@@ -36,10 +36,9 @@ struct KeyAccount {
 };
 
 struct TenantAccount {
-  double served = 0;  // Weighted tokens over `weight`.
-  double weight = 1;
+  double served = 0;                       // Weighted tokens, each over the weight of its sequence.
   double lead = 0;                         // How far its last admission lets it get ahead of the least served that waits.
-  std::int64_t output_due = 0;             // Output tokens that its running sequences may still use.
+  double due = 0;                          // What its running sequences may still add to `served`.
   double last_key_served = 0;              // Counter of the key that was served last.
   std::map<base::KeyId, KeyAccount> keys;  // Nodes stay where they are, as the tenants do: sequences point to them.
   std::array<int, kBands> waiting{};

@@ -56,6 +56,8 @@ struct PoolOptions {
   const base::Clock* clock = &base::SystemClock();
   std::string backends_dir;  // Folder of ggml's loadable backends; empty = where the build found libllama's.
   int replica_nice = 5;      // Added to the replica threads' niceness.
+  // Most memory for all models together; 0 = what the machine, or the control group, has left when a model is loaded.
+  std::int64_t memory_bytes = 0;
 };
 
 struct SequenceRequest {
@@ -72,6 +74,8 @@ struct SequenceRequest {
   bool want_tokens = false;                // Pieces list their tokens.
   int logprobs = -1;                       // 0 to 20: pieces list their tokens with log-probabilities and so many alternatives.
   std::vector<LogitBias> logit_bias;       // At most 1024.
+  bool json = false;                       // The output is one JSON object (cut off if a limit is met).
+  std::string grammar;                     // The output follows this GBNF; grammar.h says what is allowed. Not with `json`.
   int band = kBandDefault;                 // 0 to 3: urgent ones get slots first; a tenant that gets none for 10 s moves up one.
   double weight = 1;                       // The tenant's: with 2 it gets twice the tokens of one with 1. 0.01 to 100.
 };
@@ -103,7 +107,15 @@ class Pool {
   static absl::StatusOr<std::unique_ptr<Pool>> Create(PoolOptions options);
   virtual ~Pool() = default;  // Ends what runs with kShutdown.
 
-  virtual std::vector<ModelInfo> models() const = 0;  // Constant.
+  virtual std::vector<ModelInfo> models() const = 0;  // In the order in which they were loaded.
+
+  // Loads a model beside those that are there and puts a token through it. Slow; blocks the caller alone, and other loads. The errors of
+  // Create, and ALREADY_EXISTS; RESOURCE_EXHAUSTED, in numbers: it does not fit. UNAVAILABLE: draining.
+  virtual absl::Status Load(ModelOptions model) = 0;
+
+  // Takes a model out. New sequences are refused with NOT_FOUND at once; those inside may end until `deadline` (the pool's clock), then
+  // the rest ends with kShutdown, and the memory is free. NOT_FOUND: no such model. Blocks; not from I/O threads.
+  virtual absl::Status Unload(std::string_view name, base::MonoTime deadline) = 0;
 
   // The exact tokens that a conversation costs and runs on, in the model's own chat format, opened for the assistant's turn. NOT_FOUND:
   // no such model. INVALID_ARGUMENT: an unknown role, no turns, text that is not UTF-8. Linear in the text; up to milliseconds a 10 KB.
@@ -113,7 +125,12 @@ class Pool {
   // RESOURCE_EXHAUSTED, with a retry hint: the queue is full. UNAVAILABLE: draining. NOT_FOUND: no such model.
   virtual absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request) = 0;
 
-  virtual std::vector<ReplicaStats> stats() const = 0;  // One a model.
+  // Queues as many sequences with one prompt as there are seeds, 1 to 16, all or none, as Submit does; the prompt is worked through once,
+  // where the slots allow it. The request's own seed is not used.
+  virtual absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> SubmitGroup(SequenceRequest request,
+                                                                                std::span<const std::uint64_t> seeds) = 0;
+
+  virtual std::vector<ReplicaStats> stats() const = 0;  // One a model, in the same order.
 
   // Refuses new sequences, waits until those inside have ended or `deadline` has passed (the pool's clock), then ends the rest with
   // kShutdown. Blocks; not from I/O threads.

@@ -27,6 +27,7 @@
 
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
+#include "inference/grammar.h"
 
 namespace tollgate::inference {
 namespace {
@@ -155,6 +156,7 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
                              .sampling = request.sampling,
                              .tenant = request.tenant,
                              .logit_bias = request.logit_bias,
+                             .grammar = request.json ? JsonGrammar() : std::string_view(request.grammar),
                              .logprobs = request.logprobs};
   const auto opened = Guarded([&] { return engine_->Open(sequence->slot, asked); });
   *free = std::move(sequence);
@@ -165,7 +167,10 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
     End(seated, EndReason::kEngineFailed, opened.status());
     return;
   }
-  const auto cached = static_cast<double>(opened->cached_tokens);
+  const bool shares = seated.group != 0 && std::any_of(slots_.begin(), slots_.end(), [&seated](const auto& other) {
+                        return other != nullptr && other.get() != &seated && other->group == seated.group;
+                      });
+  const auto cached = static_cast<double>(shares ? seated.end.input_tokens : opened->cached_tokens);
   queue_.ChargePrompt(seated, static_cast<double>(seated.end.input_tokens) - cached * (1 - model_.cached_token_share));
   stats_.cached_tokens += opened->cached_tokens;
   seated.end.cached_input_tokens = opened->cached_tokens;
@@ -180,6 +185,7 @@ void Replica::Plan() {
   for (auto& sequence : slots_) {
     if (sequence == nullptr || sequence->closing || sequence->parked) continue;
     if (sequence->prompt_left > 0) {
+      if (sequence->group != 0 && Shares(*sequence)) continue;
       prompts_.push_back(sequence.get());
       continue;
     }
@@ -189,7 +195,7 @@ void Replica::Plan() {
   // Prompts of the tenant that holds the least of the machine come first: each step has a bounded share for prompts, and one with a single
   // prompt must not wait until another's, admitted before, are through.
   const auto order = [](const Sequence* s) {
-    return std::tuple(s->account->slots_held / s->account->weight, s->account->served, *s->end.started_at, s->slot);
+    return std::tuple(s->account->slots_held / s->request.weight, s->account->served, *s->end.started_at, s->slot);
   };
   std::sort(prompts_.begin(), prompts_.end(), [&](const Sequence* a, const Sequence* b) { return order(a) < order(b); });
   std::int64_t left = budget_.PromptTokens(static_cast<std::int64_t>(work_.size()));
@@ -199,6 +205,27 @@ void Replica::Plan() {
     work_.push_back({sequence->slot, chunk});
     left -= chunk;
   }
+}
+
+// A sequence that has done no work yet takes over the prompt from one of its group that has done all of it. True: one of them is at it, so
+// that this one waits.
+bool Replica::Shares(Sequence& sequence) {
+  if (sequence.end.input_tokens_evaluated > sequence.end.cached_input_tokens) return false;
+  const Sequence* at_it = nullptr;
+  for (const auto& other : slots_) {
+    if (other == nullptr || other.get() == &sequence || other->group != sequence.group || other->closing) continue;
+    if (other->prompt_left == 0) {
+      const std::int64_t known = engine_->Share(other->slot, sequence.slot);
+      if (known <= sequence.end.cached_input_tokens) return false;
+      stats_.cached_tokens += known - sequence.end.cached_input_tokens;
+      sequence.end.cached_input_tokens = sequence.end.input_tokens_evaluated = known;
+      sequence.prompt_left = sequence.end.input_tokens - known;
+      return false;
+    }
+    if (!other->parked && (at_it == nullptr || other->prompt_left < at_it->prompt_left)) at_it = other.get();
+  }
+  if (at_it == nullptr) return false;
+  return std::pair(at_it->prompt_left, at_it->slot) < std::pair(sequence.prompt_left, sequence.slot);
 }
 
 void Replica::Step() {

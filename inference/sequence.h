@@ -31,6 +31,7 @@ struct Sequence {
   base::MonoTime queue_deadline;
   std::int64_t output_limit = 0;  // Tokens, at least 1.
   std::int64_t prompt_left = 0;   // Prompt tokens to be worked through.
+  std::int64_t group = 0;         // Others of it have the same prompt; 0 = none.
   std::int64_t decoded = 0;       // In all, those that were taken back too.
   int slot = -1;
   bool parked = false;

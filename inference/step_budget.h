@@ -35,7 +35,7 @@ class StepBudget {
 
  private:
   static constexpr std::int64_t kFirst = 64;  // Before anything is known.
-  static constexpr std::int64_t kLeast = 32;  // A prompt always gets on, and fewer at a time cost as much.
+  static constexpr std::int64_t kLeast = 8;   // A prompt always gets on, and fewer at a time cost nearly as much.
   static void Mix(double& mean, double sample) { mean = mean <= 0 ? sample : 0.8 * mean + 0.2 * sample; }
 
   std::int64_t max_;

@@ -47,8 +47,9 @@ struct ModelInfo {
   std::string engine_build;         // Library and backend, for records and diagnostics.
   std::int64_t context_tokens = 0;  // Guaranteed to one sequence: prompt + output.
   std::int64_t vocab_tokens = 0;
-  std::int64_t size_bytes = 0;  // Of the weights' file.
-  int slots = 0;                // Sequences that run side by side.
+  std::int64_t size_bytes = 0;    // Of the weights' file.
+  std::int64_t memory_bytes = 0;  // What it is reckoned to take, with its context and caches.
+  int slots = 0;                  // Sequences that run side by side.
 };
 
 // Bands of urgency: 0 is served first, 3 with what the others leave.

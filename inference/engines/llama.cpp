@@ -16,11 +16,12 @@
 #include "inference/engines/llama_engine.h"
 #include "inference/gguf.h"
 #include "inference/mapped_file.h"
+#include "inference/memory_estimate.h"
 
 namespace tollgate::inference {
 namespace {
 
-absl::Status CheckFile(const ModelOptions& model, ModelInfo& info, std::string& chat_template) {
+absl::Status CheckFile(const ModelOptions& model, std::int64_t memory_bytes, ModelInfo& info, std::string& chat_template) {
   TG_ASSIGN(const MappedFile file, MappedFile::Open(model.file));
   const auto header = ReadGguf(file.bytes());
   if (!header.ok()) return base::Annotate(header.status(), model.file);
@@ -42,7 +43,9 @@ absl::Status CheckFile(const ModelOptions& model, ModelInfo& info, std::string& 
   info.vocab_tokens = header->vocab_tokens;
   info.size_bytes = static_cast<std::int64_t>(file.bytes().size());
   chat_template = header->chat_template;
-  return absl::OkStatus();
+  const MemoryNeed need = EstimateMemory(*header, info.size_bytes, model);
+  info.memory_bytes = need.total();
+  return CheckFits(need, model, memory_bytes);
 }
 
 LlamaModel LoadWeights(const std::string& path) {
@@ -109,7 +112,8 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& model, const std::string& backends_dir) {
+absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& model, const std::string& backends_dir,
+                                                        std::int64_t memory_bytes) {
   ModelInfo info;
   info.name = model.name;
   info.engine = "llama";
@@ -117,7 +121,7 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& mode
   info.context_tokens = model.context_tokens;
   info.slots = model.slots;
   std::string chat_template;
-  TG_RETURN_IF_ERROR(CheckFile(model, info, chat_template));
+  TG_RETURN_IF_ERROR(CheckFile(model, memory_bytes, info, chat_template));
   TG_ASSIGN(ChatFormat format, ChatFormat::FromTemplate(chat_template));
   info.chat_template = format.name();
   TG_RETURN_IF_ERROR(StartLlama(backends_dir));

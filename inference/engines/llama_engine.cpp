@@ -37,7 +37,8 @@ LlamaEngine::LlamaEngine(ModelInfo info, LlamaModel model, LlamaContext context,
       vocab_(std::move(vocab)),
       batch_(step_tokens_max),
       slots_(static_cast<std::size_t>(info_.slots)),
-      prefixes_(KeepsParts(model_.get()) ? prefix_cache_bytes : 0),
+      keeps_parts_(KeepsParts(model_.get())),
+      prefixes_(keeps_parts_ ? prefix_cache_bytes : 0),
       step_tokens_max_(step_tokens_max) {
   llama_set_abort_callback(
       context_.get(), [](void* self) { return static_cast<LlamaEngine*>(self)->interrupted(); }, this);
@@ -99,6 +100,9 @@ absl::StatusOr<EngineOpened> LlamaEngine::Open(int index, const EngineSequence& 
   Slot& slot = slots_[index].emplace(
       Slot{{prompt.begin(), prompt.end()}, {}, 0, Sampler(sequence.sampling, prompt, sequence.logit_bias), {tenant.begin(), tenant.end()}});
   slot.logprobs = sequence.logprobs;
+  if (!sequence.grammar.empty()) {
+    TG_ASSIGN(slot.grammar, LlamaGrammar::Make(vocab_.raw(), sequence.grammar));
+  }
   slot.cached = Restore(index, slot);
   return EngineOpened{slot.cached};
 }
@@ -107,13 +111,37 @@ absl::StatusOr<EngineOpened> LlamaEngine::Open(int index, const EngineSequence& 
 std::int64_t LlamaEngine::Restore(int index, const Slot& opened) {
   const auto hit = prefixes_.Find(opened.salt, opened.prompt);
   if (!hit) return 0;
+  return Put(index, hit->state, hit->tokens) ? hit->tokens : 0;
+}
+
+// Puts a state into an empty slot and cuts it to so many tokens. False: the slot is empty still.
+bool LlamaEngine::Put(int index, std::span<const std::uint8_t> state, std::int64_t tokens) {
   auto* memory = llama_get_memory(context_.get());
-  if (llama_state_seq_set_data(context_.get(), hit->state.data(), hit->state.size(), index) == hit->state.size() &&
-      llama_memory_seq_rm(memory, index, static_cast<llama_pos>(hit->tokens), -1)) {
-    return hit->tokens;
+  llama_memory_seq_rm(memory, index, -1, -1);
+  if (llama_state_seq_set_data(context_.get(), state.data(), state.size(), index) == state.size() &&
+      llama_memory_seq_rm(memory, index, static_cast<llama_pos>(tokens), -1)) {
+    return true;
   }
   llama_memory_seq_rm(memory, index, -1, -1);
-  return 0;
+  return false;
+}
+
+std::int64_t LlamaEngine::Share(int from, int to) {
+  const Slot& source = *slots_[from];
+  Slot& target = *slots_[to];
+  const std::size_t most = std::min({source.prompt.size(), target.prompt.size() - 1, static_cast<std::size_t>(source.cached)});
+  const auto end = source.prompt.begin() + static_cast<std::ptrdiff_t>(most);
+  const auto same = std::mismatch(source.prompt.begin(), end, target.prompt.begin()).first - source.prompt.begin();
+  if (!keeps_parts_ || !source.sound || source.salt != target.salt || same <= target.cached) return 0;
+  try {
+    std::vector<std::uint8_t> state(llama_state_seq_get_size(context_.get(), from));
+    if (llama_state_seq_get_data(context_.get(), state.data(), state.size(), from) != state.size()) return 0;
+    target.cached = Put(to, state, same) ? same : 0;
+  } catch (const std::exception& e) {
+    base::Warn("llama", "a prompt was not shared: {}", e.what());
+    return 0;
+  }
+  return target.cached;
 }
 
 void LlamaEngine::Keep(int index) {
@@ -132,7 +160,7 @@ void LlamaEngine::Keep(int index) {
 }
 
 void LlamaEngine::Close(int index) {
-  if (slots_[index]->sound && !interrupted()) Keep(index);
+  if (slots_[index] && slots_[index]->sound && !interrupted()) Keep(index);
   llama_memory_seq_rm(llama_get_memory(context_.get()), index, -1, -1);
   slots_[index].reset();
 }
@@ -149,6 +177,23 @@ absl::Status LlamaEngine::Step(std::span<const EngineWork> work, std::vector<Eng
   return absl::OkStatus();
 }
 
+// The next token: the sampler's, if the grammar allows it; else the sampler's of those that the grammar allows.
+absl::StatusOr<std::int32_t> LlamaEngine::Choose(Slot& slot, std::span<const float> logits) {
+  const auto position = static_cast<std::int64_t>(slot.output.size());
+  TG_ASSIGN(std::int32_t token, slot.sampler.Sample(logits, position, scratch_));
+  if (!slot.grammar) return token;
+  TG_ASSIGN(const bool allowed, slot.grammar->Allows(token));
+  if (!allowed) {
+    masked_.assign(logits.begin(), logits.end());
+    TG_RETURN_IF_ERROR(slot.grammar->Mask(masked_));
+    const auto other = slot.sampler.Sample(masked_, position, scratch_);
+    if (!other.ok()) return base::Internal("nothing that the grammar allows can come next");
+    token = *other;
+  }
+  TG_RETURN_IF_ERROR(slot.grammar->Accept(token));
+  return token;
+}
+
 void LlamaEngine::Sample(const Wanted& wanted, std::vector<EngineOutput>& outputs) {
   Slot& slot = *slots_[wanted.slot];
   EngineOutput& output = outputs.emplace_back();
@@ -159,7 +204,7 @@ void LlamaEngine::Sample(const Wanted& wanted, std::vector<EngineOutput>& output
     return;
   }
   const std::span<const float> logits(row, static_cast<std::size_t>(vocab_.tokens()));
-  const auto token = slot.sampler.Sample(logits, static_cast<std::int64_t>(slot.output.size()), scratch_);
+  const auto token = Choose(slot, logits);
   if (!token.ok()) {
     output.status = token.status();
     return;
@@ -194,7 +239,7 @@ absl::Status LlamaEngine::Rewind(int index, std::int64_t output_tokens, std::spa
   }
   slot.cached = cached;
   slot.sampler.Ban(banned);
-  return absl::OkStatus();
+  return slot.grammar ? slot.grammar->Restart(slot.output) : absl::OkStatus();
 }
 
 }  // namespace tollgate::inference

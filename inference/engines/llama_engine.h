@@ -13,6 +13,7 @@
 #include <llama.h>
 
 #include "inference/engine.h"
+#include "inference/engines/llama_grammar.h"
 #include "inference/engines/llama_library.h"
 #include "inference/engines/llama_vocab.h"
 #include "inference/logprobs.h"
@@ -53,10 +54,12 @@ class LlamaEngine final : public Engine {
   std::int64_t step_tokens_max() const override { return step_tokens_max_; }
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return vocab_.Render(turns); }
 
+  absl::Status CheckGrammar(std::string_view gbnf) const override { return LlamaGrammar::Make(vocab_.raw(), gbnf).status(); }
   absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override;
   absl::Status Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) override;
   absl::Status Rewind(int slot, std::int64_t output_tokens, std::span<const std::int32_t> banned) override;
 
+  std::int64_t Share(int from, int to) override;
   void Close(int slot) override;
   std::int64_t cache_bytes() const override { return prefixes_.bytes(); }
 
@@ -71,6 +74,7 @@ class LlamaEngine final : public Engine {
     std::int64_t cached = 0;  // Tokens in the KV cache.
     Sampler sampler;
     std::string salt;
+    std::optional<LlamaGrammar> grammar;
     int logprobs = -1;
     bool sound = true;  // No step failed on it: its state may be kept.
     std::int32_t TokenAt(std::int64_t position) const {
@@ -87,8 +91,10 @@ class LlamaEngine final : public Engine {
   absl::Status Fill(std::span<const EngineWork> work);
   absl::Status Decode();
   std::int64_t Restore(int slot, const Slot& opened);
+  bool Put(int slot, std::span<const std::uint8_t> state, std::int64_t tokens);
   void Keep(int slot);
   void AddLogprobs(std::span<const float> logits, int top, EngineOutput& output);
+  absl::StatusOr<std::int32_t> Choose(Slot& slot, std::span<const float> logits);
   void Sample(const Wanted& wanted, std::vector<EngineOutput>& outputs);
 
   ModelInfo info_;
@@ -98,12 +104,14 @@ class LlamaEngine final : public Engine {
   LlamaVocab vocab_;
   LlamaBatch batch_;
   std::vector<std::optional<Slot>> slots_;
+  bool keeps_parts_;
   PrefixCache prefixes_;
   std::vector<EngineWork> ordered_;
   std::vector<Wanted> wanted_;
   std::vector<TokenLogprob> likeliest_;              // Scratch.
   std::deque<std::vector<EngineAlternative>> tops_;  // Of this step's outputs.
   SamplerScratch scratch_;
+  std::vector<float> masked_;  // Scratch: logits of what a grammar allows.
   std::int64_t step_tokens_max_;
   std::atomic<bool> interrupted_{false};
 };

@@ -6,6 +6,9 @@
 //   fairness.victim_ttft_bound.promptN  a victim's time to first token beside an aggressor, p99 ÷ (2 x alone p99 + 2 x step p99);
 //                                     at most 1
 //   fairness.victim_ttft_ms.promptN   beside the aggressor, the median
+//   isolation.foreign_hits            prompt tokens that a tenant's first request saved because another had sent the same prompt: 0
+//   isolation.own_hits                those that its second one saved because it had sent it itself
+//   cancel.steps_p99                  steps that ended between a cancel and its sequence's end; at most 1
 //
 // TOLLGATE_BENCH_WINDOWS (default 3), TOLLGATE_BENCH_RUNS (default 8 times to first token for each prompt length).
 #include <algorithm>
@@ -207,13 +210,49 @@ void MeasureVictim(Pool& pool, int prompt_tokens, int runs) {
   bench::Print(fmt::format("fairness.victim_ttft_ms.prompt{}", prompt_tokens), bench::Median(beside), "ms", 0);
 }
 
+StreamEnd EndOf(TokenStream& stream) {
+  for (Piece piece; stream.Take(piece) != Taken::kEnd;) std::this_thread::sleep_for(milliseconds(1));
+  return stream.end();
+}
+
+void MeasureIsolation(Pool& pool) {
+  double foreign = 0;
+  double own = 0;
+  for (std::uint8_t team = 10; team < 14; ++team) {
+    Load first(pool, team, 0, 200, 2);  // The same prompt for each team.
+    foreign += static_cast<double>(EndOf(*first.Submit()).cached_input_tokens);
+    Load again(pool, team, 0, 200, 2);
+    own += static_cast<double>(EndOf(*again.Submit()).cached_input_tokens);
+  }
+  bench::Print("isolation.foreign_hits", foreign, "tokens", 0);
+  bench::Print("isolation.own_hits", own, "tokens", 0);
+}
+
+void MeasureCancel(Pool& pool, int runs) {
+  Load load(pool, 20, 0, 16, 2000);
+  std::vector<double> steps;
+  for (int run = 0; run < runs; ++run) {
+    const auto stream = load.Submit();
+    const auto others = load.Submit();
+    while (stream->tokens_decoded() < 3) std::this_thread::sleep_for(milliseconds(1));
+    const std::int64_t before = pool.stats()[0].steps;
+    stream->Cancel();
+    for (Piece piece; stream->Take(piece) != Taken::kEnd;) std::this_thread::yield();
+    steps.push_back(static_cast<double>(pool.stats()[0].steps - before));
+  }
+  std::sort(steps.begin(), steps.end());
+  bench::Print("cancel.steps_p99", bench::Quantile(steps, 0.99), "steps", 0);
+}
+
 }  // namespace
 }  // namespace tollgate::inference
 
 int main() {
   using namespace tollgate;
   const auto pool = inference::MakePool();
+  inference::MeasureIsolation(*pool);
+  inference::MeasureCancel(*pool, 20);
   const int runs = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_RUNS", 8));
-  for (const int tokens : {32, 512, 2000}) inference::MeasureVictim(*pool, tokens, tokens > 1000 ? std::max(runs / 4, 2) : runs);
   inference::MeasureJain(*pool, static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_WINDOWS", 3)));
+  for (const int tokens : {32, 512, 2000}) inference::MeasureVictim(*pool, tokens, tokens > 1000 ? std::max(runs / 4, 2) : runs);
 }

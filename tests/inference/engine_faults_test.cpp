@@ -1,6 +1,7 @@
 // A replica whose engine throws, runs out of memory or fails: streams end, slots come back, the thread lives.
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <new>
 #include <stdexcept>
@@ -30,6 +31,8 @@ class FaultyEngine final : public Engine {
     std::atomic<Fault> open{Fault::kNone};
     std::atomic<Fault> step{Fault::kNone};
     std::atomic<Fault> rewind{Fault::kNone};
+    std::atomic<bool> counting{false};  // Steps that begin are counted,
+    std::atomic<int> steps{0};          // those that work on slot 0.
   };
   FaultyEngine(const ModelOptions& model, Faults& faults) : inner_(MakeScriptedEngine(model, base::SystemClock())), faults_(faults) {}
 
@@ -41,6 +44,7 @@ class FaultyEngine final : public Engine {
     return inner_->Open(slot, sequence);
   }
   absl::Status Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) override {
+    if (faults_.counting && std::any_of(work.begin(), work.end(), [](const EngineWork& item) { return item.slot == 0; })) ++faults_.steps;
     absl::Status status = inner_->Step(work, outputs);
     Raise(faults_.step);
     return status;
@@ -110,6 +114,31 @@ TEST_CASE("An engine that throws in any call ends its sequences with what was de
   }
   CHECK((*replica)->stats().running == 0);
   CHECK((*replica)->stats().failed == static_cast<std::int64_t>(std::size(rows)));
+}
+
+TEST_CASE("A cancelled sequence is in one more step at most, beside others that go on") {
+  FaultyEngine::Faults faults;
+  const ModelOptions model = test::Scripted(2);
+  auto replica = Replica::Start(model, base::SystemClock(), 0,
+                                [&]() -> absl::StatusOr<std::unique_ptr<Engine>> { return std::make_unique<FaultyEngine>(model, faults); });
+  REQUIRE(replica.ok());
+  for (int round = 0; round < 50; ++round) {
+    const auto cancelled = *(*replica)->Submit(Ask(**replica, "!tokens 10000000"));
+    const auto other = *(*replica)->Submit(Ask(**replica, "!tokens 10000000"));
+    Piece piece;
+    while (cancelled->tokens_decoded() < 3 || other->tokens_decoded() < 3) {
+      static_cast<void>(cancelled->Take(piece));
+      static_cast<void>(other->Take(piece));
+    }
+    cancelled->Cancel();
+    faults.steps = 0;
+    faults.counting = true;
+    CHECK(HearAll(*cancelled).end.reason == EndReason::kCancelled);
+    faults.counting = false;
+    CHECK(faults.steps <= 1);
+    other->Cancel();
+    HearAll(*other);
+  }
 }
 
 TEST_CASE("An engine that throws while it is made refuses the start") {

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <fstream>
 #include <numeric>
 
 #include "inference/engines/llama.h"
@@ -180,6 +182,81 @@ TEST_CASE("Eight-bit context is refused where a model's heads do not fit its blo
   options.models = {model};
   const auto pool = Pool::Create(std::move(options));
   if (!pool.ok()) CHECK(base::Message(pool.status()).find("8-bit") != std::string::npos);
+}
+
+TEST_CASE("A model that does not fit beside the others is refused in numbers and loads once there is room") {
+  const tollgate::test::TempDir folder;
+  PoolOptions options;
+  ModelOptions first = TinyModel("llama").WriteTo(folder);
+  first.prefix_cache_bytes = 1 << 20;
+  ModelOptions second = TinyModel("deepseek2").WriteTo(folder);
+  second.prefix_cache_bytes = 1 << 20;
+  options.models = {first};
+  options.memory_bytes = 10 << 20;
+  auto created = Pool::Create(options);
+  INFO(created.status().ToString());
+  REQUIRE(created.ok());
+  Pool& pool = **created;
+  CHECK(pool.models()[0].memory_bytes > 1 << 20);
+  const absl::Status refused = pool.Load(second);
+  CHECK(refused.code() == absl::StatusCode::kResourceExhausted);
+  CHECK(base::Message(refused).find("model deepseek2: it needs about") != std::string::npos);
+  REQUIRE(pool.Unload("llama", base::MonoTime::max()).ok());
+  CHECK(pool.Load(second).ok());
+  CHECK(HearAll(*Submit(pool, Greedy(pool, 1, 20))).end.tokens_decoded > 0);
+  options.memory_bytes = 1 << 20;
+  CHECK(Pool::Create(options).status().code() == absl::StatusCode::kResourceExhausted);
+}
+
+TEST_CASE("Several answers to one prompt work through it once, and each is what it would be alone") {
+  for (const std::string architecture : {"llama", "deepseek2"}) {
+    INFO(architecture);
+    const tollgate::test::TempDir folder;
+    ModelOptions model = TinyModel(architecture).WriteTo(folder);
+    model.prefix_cache_bytes = 0;  // The group shares without it.
+    model.kv = KvType::kF32;
+    model.step_tokens_max = 64;  // The prompt takes several steps.
+    const auto pool = MakePool(model);
+    SequenceRequest request = Greedy(*pool, 1, 300, 10);
+    request.sampling.temperature = 1;
+    const std::vector<std::uint64_t> seeds = {11, 12, 13, 14};
+    const auto streams = pool->SubmitGroup(request, seeds);
+    REQUIRE(streams.ok());
+    REQUIRE(streams->size() == 4);
+    std::vector<Heard> heard;
+    for (const auto& stream : *streams) heard.push_back(HearAll(*stream));
+    CHECK(pool->stats()[0].prompt_tokens == 300 + 3);
+    CHECK(pool->stats()[0].cached_tokens == 3 * 299);
+    int shared = 0;
+    for (std::size_t i = 0; i < seeds.size(); ++i) {
+      CHECK(heard[i].end.input_tokens_evaluated == 300);
+      shared += heard[i].end.cached_input_tokens == 299 ? 1 : 0;
+      SequenceRequest alone = request;
+      alone.sampling.seed = seeds[i];
+      CHECK(HearAll(*Submit(*pool, alone)).text == heard[i].text);
+    }
+    CHECK(shared == 3);
+  }
+}
+
+TEST_CASE("A group goes on where the one that works through the prompt is cancelled, and where slots are fewer than answers") {
+  const tollgate::test::TempDir folder;
+  ModelOptions model = TinyModel("llama").WriteTo(folder, 2, 2048);
+  model.step_tokens_max = 16;
+  const auto pool = MakePool(model);
+  const SequenceRequest request = Greedy(*pool, 1, 1800, 5);
+  const std::vector<std::uint64_t> seeds = {1, 2, 3, 4, 5};
+  const auto streams = pool->SubmitGroup(request, seeds);
+  REQUIRE(streams.ok());
+  test::Until(*pool, [](const ReplicaStats& s) { return s.steps > 2; });
+  (*streams)[0]->Cancel();
+  CHECK(HearAll(*(*streams)[0]).end.reason == EndReason::kCancelled);
+  const std::string text = HearAll(*(*streams)[1]).text;
+  for (std::size_t i = 2; i < seeds.size(); ++i) {
+    const Heard heard = HearAll(*(*streams)[i]);
+    CHECK(heard.end.tokens_decoded > 0);
+    CHECK(heard.text == text);  // Greedy: seeds change nothing.
+  }
 }
 
 }  // namespace
