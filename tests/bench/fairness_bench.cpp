@@ -179,7 +179,9 @@ std::vector<double> FirstTokens(Load& victim, int runs, const std::function<void
     const StreamEnd& end = stream->end();
     if (!end.first_token_at) bench::Fail("a victim's sequence gave no token");
     ms.push_back(std::chrono::duration<double, std::milli>(*end.first_token_at - end.submitted_at).count());
-    for (const auto until = Clock::now() + milliseconds(100); Clock::now() < until;) {
+    // It asks for less than its share: else it would be no victim, and wait its turn.
+    const milliseconds rest(100 + 2 * static_cast<int>(ms.back()));
+    for (const auto until = Clock::now() + rest; Clock::now() < until;) {
       meanwhile();
       std::this_thread::sleep_for(milliseconds(5));
     }

@@ -37,8 +37,8 @@ TEST_CASE("Beside decoding sequences a step takes the target, or twice the decod
         us = machine.Step(budget, tokens, decoding);
       }
       INFO(machine.prompt_us << " us a prompt token, " << decoding << " decoding: " << tokens << " tokens, " << us << " us");
-      CHECK(us <= 1.15 * std::max({100'000.0, 2 * decode_only, decode_only + 8 * machine.prompt_us}));
-      CHECK(tokens >= 8);
+      CHECK(us <= 1.15 * std::max({100'000.0, 2 * decode_only, decode_only + StepBudget::kLeast * machine.prompt_us}));
+      CHECK(tokens >= StepBudget::kLeast);
       // At least half of the step is the prompt's, or all that a step may hold.
       CHECK((static_cast<double>(tokens) * machine.prompt_us >= 0.4 * us || tokens == 512 - decoding));
     }
@@ -60,7 +60,7 @@ TEST_CASE("A step never holds more tokens than it may, and always some of a prom
   for (int step = 0; step < 20; ++step) {
     CHECK(budget.PromptTokens(60) <= 4);
     CHECK(budget.PromptTokens(64) == 0);
-    CHECK(budget.PromptTokens(2) >= 8);
+    CHECK(budget.PromptTokens(2) >= StepBudget::kLeast);
     machine.Step(budget, budget.PromptTokens(2), 2);
   }
 }
