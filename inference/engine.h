@@ -5,9 +5,8 @@
 // A slot is empty, or holds one sequence. Open puts a sequence in; Step works on the slots it is told to; Rewind takes tokens back;
 // Close empties. The engine keeps the prompt, the output and the sampler's state of each open slot.
 //
-// Threads: Info and Render from any thread; Interrupt from any thread; the rest from the replica's thread alone.
-// What a later option needs beside these (adapters, a grammar, logit bias, logprobs wanted) is a field of EngineSequence; what it
-// gives is a field of EngineOutput.
+// Threads: Info, Render and CheckGrammar from any thread; Interrupt from any thread; the rest from the replica's thread alone.
+// What a later option needs beside these (adapters) is a field of EngineSequence; what it gives is a field of EngineOutput.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +24,9 @@ struct EngineSequence {
   std::span<const std::int32_t> prompt_tokens;  // Each in [0, vocab_tokens). Copied.
   SamplingParams sampling;                      // In range.
   base::TeamId tenant;                          // The salt of whatever the engine caches: nothing crosses tenants.
+  std::span<const LogitBias> logit_bias;        // Tokens as in the prompt. Copied.
+  std::string_view grammar;                     // GBNF that the output must follow, checked by CheckGrammar; empty = none. Copied.
+  int logprobs = -1;                            // -1: none wanted; else each token's own and those of so many of the likeliest.
 };
 
 // What Open found. cached_tokens: how many of the prompt's first tokens need no work, always fewer than all.
@@ -39,13 +41,21 @@ struct EngineWork {
   std::int64_t prompt_tokens = 0;
 };
 
+struct EngineAlternative {
+  std::int32_t token = 0;
+  std::string_view bytes;
+  float logprob = 0;
+};
+
 // A token that was chosen, or why the slot can go no further. Several may stand for one slot, in order.
 struct EngineOutput {
   int slot = 0;
   std::int32_t token = -1;
-  std::string_view bytes;  // The token's text, perhaps part of a code point. Valid until the next call.
-  bool ends = false;       // The model ended its turn with this token.
-  absl::Status status;     // Not OK: this slot failed; nothing else here counts. Close it.
+  std::string_view bytes;                  // The token's text, perhaps part of a code point. Valid until the next call.
+  bool ends = false;                       // The model ended its turn with this token.
+  float logprob = 0;                       // Where wanted,
+  std::span<const EngineAlternative> top;  // with the likeliest, the likeliest first. Valid until the next call.
+  absl::Status status;                     // Not OK: this slot failed; nothing else here counts. Close it.
 };
 
 class Engine {
@@ -57,6 +67,11 @@ class Engine {
 
   virtual absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const = 0;
 
+  // Whether Open will take the grammar. INVALID_ARGUMENT: it is none. UNIMPLEMENTED where the engine has no grammars.
+  virtual absl::Status CheckGrammar(std::string_view /*gbnf*/) const {
+    return base::Unimplemented("this model's engine cannot hold its output to a grammar");
+  }
+
   virtual absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) = 0;  // REQUIRES: empty, the prompt fits.
 
   // Works once on all of `work` (each slot at most once, not empty, within step_tokens_max) and appends to `outputs`. Not OK: the whole
@@ -66,7 +81,13 @@ class Engine {
   // Takes back output tokens until `output_tokens` remain; the next token will be none of `banned`. UNIMPLEMENTED where the model cannot.
   virtual absl::Status Rewind(int slot, std::int64_t output_tokens, std::span<const std::int32_t> banned) = 0;
 
+  // Gives `to`, which has done no work yet, what `from` knows of the tokens that both prompts begin with: how many of the prompt's first
+  // tokens need no work then, always fewer than all. 0 where the engine cannot. REQUIRES: both open, the same tenant.
+  virtual std::int64_t Share(int /*from*/, int /*to*/) { return 0; }
+
   virtual void Close(int slot) = 0;  // Empties the slot and frees its context. Never fails.
+
+  virtual std::int64_t cache_bytes() const { return 0; }  // Of prefixes that are kept.
 
   virtual void Interrupt() = 0;  // Makes a step that is running, and all later ones, fail soon. For shutting down.
 };

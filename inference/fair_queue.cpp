@@ -1,10 +1,14 @@
-// How it works. "Fairness in Serving Large Language Models" (arXiv 2401.00588), by tenant: the counter is charged with the prompt when a
-// sequence is let in and with each output token when it is decoded. Lift: a tenant without waiting work that brings some starts from the
-// least counter among those that wait, or, if none waits, from that of the tenant served last. There is no skipping ahead: all slots are
-// alike, so the first tenant in order always fits, but for the last slot, which only one without a slot may take. Accounts of tenants that
-// have left are dropped when there are many.
+// How it works. "Fairness in Serving Large Language Models" (arXiv 2401.00588), by tenant and, within one, by key: a counter is charged
+// with the prompt when a sequence is let in and with each output token when it is decoded. Lift: one without waiting work that brings some
+// starts from the least counter among those that wait, or, if none waits, from that of the tenant served last. There is no skipping ahead:
+// all slots are alike, so the first tenant in order always fits, but for the kept slot. That one goes to a tenant that holds none, and
+// only while it is not ahead of the least served by more than what it asks for: else many short sequences through the kept slot could
+// outrun a tenant whose own slots are busy.
 //
-// Tested by tests/inference/fair_queue_test.cpp.
+// Ageing looks at tenants, not at sequences: were it by each one's own wait, a long queue would push its tenant forward. Accounts of
+// tenants that have left, and keys, are dropped when there are many.
+//
+// Tested by tests/inference/fair_queue_test.cpp, tests/inference/fairness_simulation_test.cpp.
 #include "inference/fair_queue.h"
 
 #include <algorithm>
@@ -15,80 +19,191 @@ namespace tollgate::inference {
 namespace {
 
 constexpr std::size_t kAccountsMax = 1024;  // Beyond this, those of absent tenants are dropped.
+constexpr std::size_t kKeysMax = 256;       // Of one tenant; beyond this, those that neither wait nor run.
+
+double CostOf(const Sequence& sequence) {
+  const auto prompt = static_cast<double>(sequence.request.prompt_tokens.size());
+  return (kPromptTokenWeight * prompt + kOutputTokenWeight * static_cast<double>(sequence.output_limit)) / sequence.request.weight;
+}
+
+// What so many output tokens of a sequence add to its tenant's counter.
+double OutputCost(const Sequence& sequence, std::int64_t tokens) {
+  return static_cast<double>(kOutputTokenWeight * tokens) / sequence.request.weight;
+}
+
+// The least counter among those of `accounts` that wait.
+template <typename Accounts>
+double Least(const Accounts& accounts) {
+  double least = std::numeric_limits<double>::infinity();
+  for (const auto& [id, account] : accounts) {
+    if (account.waiting_in_all > 0) least = std::min(least, account.served);
+  }
+  return least;
+}
 
 }  // namespace
 
 void FairQueue::Push(std::unique_ptr<Sequence> sequence, base::MonoTime now) {
   if (accounts_.size() >= kAccountsMax) Prune(now);
-  TenantAccount& account = accounts_[sequence->request.tenant];
-  if (account.waiting.empty()) {
-    std::int64_t least = std::numeric_limits<std::int64_t>::max();
-    for (const auto& [id, other] : accounts_) {
-      if (!other.waiting.empty()) least = std::min(least, other.served);
-    }
-    account.served = std::max(account.served, size_ > 0 ? least : last_served_);
+  const SequenceRequest& request = sequence->request;
+  TenantAccount& tenant = accounts_[request.tenant];
+  if (tenant.waiting_in_all == 0) tenant.served = std::max(tenant.served, size_ > 0 ? Least(accounts_) : last_served_);
+  if (tenant.keys.size() >= kKeysMax) {
+    std::erase_if(tenant.keys, [](const auto& k) { return k.second.waiting_in_all == 0 && k.second.slots_held == 0; });
   }
-  account.seen = now;
-  account.waiting.push_back(std::move(sequence));
+  KeyAccount& key = tenant.keys[request.key];
+  if (key.waiting_in_all == 0) {
+    key.served = std::max(key.served, tenant.waiting_in_all > 0 ? Least(tenant.keys) : tenant.last_key_served);
+  }
+  tenant.seen = now;
+  const int band = request.band;
+  if (tenant.waiting[band] == 0) tenant.unserved_since[band] = now;
+  ++tenant.waiting[band];
+  ++tenant.waiting_in_all;
+  ++key.waiting_in_all;
+  ++waiting_[band];
   ++size_;
+  key.waiting[band].emplace(request.deadline.value_or(base::MonoTime::max()), std::move(sequence));
 }
 
 std::unique_ptr<Sequence> FairQueue::Pop(bool last_slot, base::MonoTime now) {
   if (size_ == 0) return nullptr;
-  const bool reserved = last_slot && Present(now) > 1;
-  TenantAccount* next = nullptr;
-  for (auto& [id, account] : accounts_) {
-    if (account.waiting.empty() || (reserved && account.slots_held > 0)) continue;
-    if (next == nullptr || account.served < next->served) next = &account;
-  }
-  if (next == nullptr) return nullptr;
-  std::unique_ptr<Sequence> sequence = std::move(next->waiting.front());
-  next->waiting.pop_front();
+  const auto [tenant, key, band] = Choose(last_slot && Present(now) > 1, now);
+  if (tenant == nullptr) return nullptr;
+  const double ahead = tenant->served - LeastServed();
+  auto first = key->waiting[band].begin();
+  std::unique_ptr<Sequence> sequence = std::move(first->second);
+  key->waiting[band].erase(first);
+  --tenant->waiting[band];
+  tenant->unserved_since[band] = now;
+  --tenant->waiting_in_all;
+  --key->waiting_in_all;
+  --waiting_[band];
   --size_;
-  next->served += kPromptTokenWeight * static_cast<std::int64_t>(sequence->request.prompt_tokens.size());
-  ++next->slots_held;
-  last_served_ = next->served;
-  sequence->account = next;
+  ++tenant->slots_held;
+  ++key->slots_held;
+  sequence->account = tenant;
+  sequence->key_account = key;
+  sequence->output_due = sequence->output_limit;
+  tenant->due += OutputCost(*sequence, sequence->output_due);
+  tenant->lead = std::max(ahead, 0.0);
   return sequence;
 }
 
+// The band from which the tenant would be served where `front` is the most urgent one in which anyone waits; kBands if from none.
+int FairQueue::BandOf(const TenantAccount& tenant, int front, base::MonoTime now) const {
+  for (int band = front; band < kBands; ++band) {
+    if (tenant.waiting[band] > 0 && now - tenant.unserved_since[band] >= (band - front) * options_.aging) return band;
+  }
+  return kBands;
+}
+
+FairQueue::Choice FairQueue::Choose(bool kept, base::MonoTime now) {
+  int front = 0;
+  while (waiting_[front] == 0) ++front;
+  const double least = LeastServed();
+  Choice choice;
+  for (auto& [id, tenant] : accounts_) {
+    const int band = BandOf(tenant, front, now);
+    if (band == kBands || (kept && !MayTakeKept(tenant, band, least))) continue;
+    if (choice.tenant == nullptr || tenant.served < choice.tenant->served) choice = {&tenant, nullptr, band};
+  }
+  if (choice.tenant == nullptr) return choice;
+  for (auto& [id, key] : choice.tenant->keys) {
+    if (!key.waiting[choice.band].empty() && (choice.key == nullptr || key.served < choice.key->served)) choice.key = &key;
+  }
+  return choice;
+}
+
+bool FairQueue::MayTakeKept(const TenantAccount& tenant, int band, double least) const {
+  if (tenant.slots_held > 0) return false;
+  double cost = 0;
+  for (const auto& [id, key] : tenant.keys) {
+    if (!key.waiting[band].empty()) cost = std::max(cost, CostOf(*key.waiting[band].begin()->second));
+  }
+  return tenant.served - least <= cost;
+}
+
+void FairQueue::ChargePrompt(Sequence& sequence, double tokens) {
+  TenantAccount& tenant = *sequence.account;
+  const double cost = kPromptTokenWeight * tokens;
+  tenant.served += cost / sequence.request.weight;
+  tenant.lead += cost / sequence.request.weight + tenant.due;
+  sequence.key_account->served += cost;
+  tenant.last_key_served = sequence.key_account->served;
+  last_served_ = tenant.served;
+}
+
+void FairQueue::ChargeOutput(Sequence& sequence, std::int64_t tokens) {
+  TenantAccount& tenant = *sequence.account;
+  tenant.served += OutputCost(sequence, tokens);
+  sequence.key_account->served += static_cast<double>(kOutputTokenWeight * tokens);
+  const std::int64_t due = std::min(tokens, sequence.output_due);
+  sequence.output_due -= due;
+  tenant.due -= OutputCost(sequence, due);
+  tenant.lead += OutputCost(sequence, tokens - due);  // Beyond its limit: tokens that were taken back.
+}
+
+void FairQueue::Release(Sequence& sequence) {
+  TenantAccount& tenant = *sequence.account;
+  --sequence.key_account->slots_held;
+  tenant.due = --tenant.slots_held == 0 ? 0 : tenant.due - OutputCost(sequence, sequence.output_due);
+  sequence.output_due = 0;
+}
+
 void FairQueue::Remove(const std::function<bool(const Sequence&)>& gone, const std::function<void(std::unique_ptr<Sequence>)>& take) {
-  for (auto& [id, account] : accounts_) {
-    for (auto it = account.waiting.begin(); it != account.waiting.end();) {
-      if (!gone(**it)) {
-        ++it;
-        continue;
+  for (auto& [id, tenant] : accounts_) {
+    if (tenant.waiting_in_all == 0) continue;
+    for (auto& [key_id, key] : tenant.keys) {
+      for (int band = 0; band < kBands; ++band) {
+        for (auto it = key.waiting[band].begin(); it != key.waiting[band].end();) {
+          if (!gone(*it->second)) {
+            ++it;
+            continue;
+          }
+          take(std::move(it->second));
+          it = key.waiting[band].erase(it);
+          --tenant.waiting[band];
+          --tenant.waiting_in_all;
+          --key.waiting_in_all;
+          --waiting_[band];
+          --size_;
+        }
       }
-      take(std::move(*it));
-      it = account.waiting.erase(it);
-      --size_;
     }
   }
 }
 
-std::int64_t FairQueue::GapTokens() const {
-  std::int64_t least = std::numeric_limits<std::int64_t>::max();
-  std::int64_t most = std::numeric_limits<std::int64_t>::min();
-  for (const auto& [id, account] : accounts_) {
-    if (account.waiting.empty()) continue;
-    least = std::min(least, account.served);
-    most = std::max(most, account.served);
+double FairQueue::LeastServed() const { return Least(accounts_); }
+
+double FairQueue::GapTokens() const {
+  double most = -std::numeric_limits<double>::infinity();
+  for (const auto& [id, tenant] : accounts_) {
+    if (tenant.waiting_in_all > 0) most = std::max(most, tenant.served);
   }
-  return size_ == 0 ? 0 : most - least;
+  return size_ == 0 ? 0 : most - LeastServed();
+}
+
+double FairQueue::GapBoundTokens() const {
+  double bound = 0;
+  for (const auto& [id, tenant] : accounts_) {
+    if (tenant.waiting_in_all > 0) bound = std::max(bound, tenant.lead);
+  }
+  return bound;
 }
 
 int FairQueue::Present(base::MonoTime now) const {
   int present = 0;
-  for (const auto& [id, account] : accounts_) {
-    if (account.slots_held > 0 || !account.waiting.empty() || now - account.seen < presence_) ++present;
+  for (const auto& [id, tenant] : accounts_) {
+    if (tenant.slots_held > 0 || tenant.waiting_in_all > 0 || now - tenant.seen < options_.presence) ++present;
   }
   return present;
 }
 
 void FairQueue::Prune(base::MonoTime now) {
   std::erase_if(accounts_, [&](const auto& item) {
-    const TenantAccount& account = item.second;
-    return account.waiting.empty() && account.slots_held == 0 && now - account.seen >= presence_;
+    const TenantAccount& tenant = item.second;
+    return tenant.waiting_in_all == 0 && tenant.slots_held == 0 && now - tenant.seen >= options_.presence;
   });
 }
 

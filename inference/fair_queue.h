@@ -1,83 +1,97 @@
-// FairQueue: who gets the next free slot. A Virtual Token Counter for each tenant says how many tokens it has been served (prompt tokens
-// count 1, output tokens 2); of the tenants that wait, the one served least comes first, and its own sequences in order of arrival. A
-// tenant that comes back is lifted to the least of those that wait, so that idling saves nothing up. One thread (the replica's).
+// FairQueue: who gets the next free slot, in this order:
+//   1. the most urgent band (0 to 3) in which anyone waits. A tenant that was let in from a less urgent one last `aging` ago counts as one
+//      band up, and so on, so that none starves; how long its own queue is makes no difference;
+//   2. the tenant served least: a Virtual Token Counter counts prompt tokens once and output tokens twice, divided by the tenant's weight;
+//   3. of that tenant's keys, the one served least, by a counter of the same kind;
+//   4. of that key's sequences, the one with the earliest deadline, then the one that came first.
+// A tenant (or key) that comes back is lifted to the least of those that wait, so that idling saves nothing up.
+//
+// The bound: of the tenants that wait, none was served more than GapBoundTokens() beyond another (where all ask in one band). A tenant gets
+// a slot only while it is the least served, so it can be ahead by no more than what its running sequences may still use.
+//
+// One thread (the replica's).
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
-#include <string>
 
 #include "base/clock.h"
 #include "base/uuid.h"
-#include "inference/output_text.h"
-#include "inference/pool.h"
-#include "inference/stream_state.h"
+#include "inference/sequence.h"
 
 namespace tollgate::inference {
 
 constexpr std::int64_t kPromptTokenWeight = 1;
 constexpr std::int64_t kOutputTokenWeight = 2;
 
-struct Sequence;
+struct KeyAccount {
+  double served = 0;                                                                     // Weighted tokens.
+  std::array<std::multimap<base::MonoTime, std::unique_ptr<Sequence>>, kBands> waiting;  // By deadline.
+  int waiting_in_all = 0;
+  int slots_held = 0;
+};
 
 struct TenantAccount {
-  std::int64_t served = 0;  // Weighted tokens.
-  std::deque<std::unique_ptr<Sequence>> waiting;
+  double served = 0;                       // Weighted tokens, each over the weight of its sequence.
+  double lead = 0;                         // How far its last admission lets it get ahead of the least served that waits.
+  double due = 0;                          // What its running sequences may still add to `served`.
+  double last_key_served = 0;              // Counter of the key that was served last.
+  std::map<base::KeyId, KeyAccount> keys;  // Nodes stay where they are, as the tenants do: sequences point to them.
+  std::array<int, kBands> waiting{};
+  std::array<base::MonoTime, kBands> unserved_since{};  // Where it waits: since when none was let in.
+  int waiting_in_all = 0;
   int slots_held = 0;
   base::MonoTime seen;  // When it last brought a sequence.
 };
 
-// A request on its way: in the queue, then in a slot. Replica's thread only.
-struct Sequence {
-  explicit Sequence(SequenceRequest r) : request(std::move(r)), text(request.stop) {}
-
-  SequenceRequest request;
-  std::shared_ptr<StreamState> stream;
-  OutputText text;
-  StreamEnd end;          // Filled as it goes.
-  StreamControl control;  // As last read.
-  base::MonoTime queue_deadline;
-  std::int64_t output_limit = 0;  // Tokens, at least 1.
-  std::int64_t prompt_left = 0;   // Prompt tokens to be worked through.
-  std::int64_t decoded = 0;
-  int slot = -1;
-  bool parked = false;
-  bool closing = false;              // Ended in this step; its slot is freed after it.
-  TenantAccount* account = nullptr;  // While it holds a slot.
-};
-
 class FairQueue {
  public:
-  // A tenant counts as present while it holds or wants a slot, and for `presence` after it last brought a sequence.
-  explicit FairQueue(std::chrono::microseconds presence = std::chrono::seconds(60)) : presence_(presence) {}
+  struct Options {
+    std::chrono::microseconds presence = std::chrono::seconds(60);  // A tenant is present for so long after it last brought a sequence.
+    std::chrono::microseconds aging = std::chrono::seconds(10);     // Without service in a band, for each band up.
+  };
+  FairQueue() : FairQueue(Options{}) {}
+  explicit FairQueue(const Options& options) : options_(options) {}
 
   void Push(std::unique_ptr<Sequence> sequence, base::MonoTime now);
 
-  // The next sequence, charged with its prompt and counted as holding a slot; nullptr if none waits. `last_slot`: there is one slot, which
-  // goes only to a tenant that holds none if other tenants are present.
+  // The next sequence, counted as holding a slot; nullptr if none may have one. `last_slot`: there is one slot, kept for a tenant that
+  // holds none (and is not far ahead of one that waits), if more than one tenant is present.
   std::unique_ptr<Sequence> Pop(bool last_slot, base::MonoTime now);
 
-  static void ChargeOutput(TenantAccount& account, std::int64_t tokens) { account.served += kOutputTokenWeight * tokens; }
-  static void Release(TenantAccount& account) { --account.slots_held; }
+  // To be called once after Pop, before the next: the prompt costs so many tokens. Then for each output token.
+  void ChargePrompt(Sequence& sequence, double tokens);
+  static void ChargeOutput(Sequence& sequence, std::int64_t tokens);
+  static void Release(Sequence& sequence);
 
   // Takes out what `gone` says, in no order, and hands it to `take`.
   void Remove(const std::function<bool(const Sequence&)>& gone, const std::function<void(std::unique_ptr<Sequence>)>& take);
 
   int size() const { return size_; }
-  std::int64_t GapTokens() const;  // Most minus least served of those that wait.
+  double GapTokens() const;       // Most minus least served of the tenants that wait.
+  double GapBoundTokens() const;  // What it cannot exceed.
 
  private:
+  struct Choice {
+    TenantAccount* tenant = nullptr;
+    KeyAccount* key = nullptr;
+    int band = 0;
+  };
   int Present(base::MonoTime now) const;
   void Prune(base::MonoTime now);
+  Choice Choose(bool kept, base::MonoTime now);
+  int BandOf(const TenantAccount& tenant, int front, base::MonoTime now) const;
+  bool MayTakeKept(const TenantAccount& tenant, int band, double least) const;
+  double LeastServed() const;  // Of the tenants that wait; REQUIRES: one does.
 
-  std::map<base::TeamId, TenantAccount> accounts_;  // Nodes stay where they are: sequences point to them.
-  std::chrono::microseconds presence_;
-  std::int64_t last_served_ = 0;  // Counter of the tenant that was served last.
+  std::map<base::TeamId, TenantAccount> accounts_;
+  Options options_;
+  std::array<int, kBands> waiting_{};
+  double last_served_ = 0;  // Counter of the tenant that was served last.
   int size_ = 0;
 };
 

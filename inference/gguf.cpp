@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cmath>
 #include <cstring>
 #include <optional>
 #include <set>
@@ -97,6 +99,11 @@ class Reader {
 
   absl::Status ReadKey();
   absl::Status ReadScalar(const std::string& key, std::uint32_t type);
+  absl::Status KeepReal(const std::string& key, double value) {
+    if (!std::isfinite(value)) return Bad(fmt::format("{} is no finite number", key));
+    header_.reals[key] = value;
+    return absl::OkStatus();
+  }
   absl::Status ReadArray(const std::string& key);
   absl::Status ReadTensor();
   absl::Status CheckPlaces();
@@ -126,8 +133,8 @@ absl::Status Reader::ReadScalar(const std::string& key, std::uint32_t type) {
       if (raw > 1) return Bad(fmt::format("{} is neither true nor false", key));
       header_.numbers[key] = static_cast<std::int64_t>(raw);
       break;
-    case kFloat32:
-    case kFloat64: break;
+    case kFloat32: return KeepReal(key, std::bit_cast<float>(static_cast<std::uint32_t>(raw)));
+    case kFloat64: return KeepReal(key, std::bit_cast<double>(raw));
     default: header_.numbers[key] = static_cast<std::int64_t>(raw);
   }
   return absl::OkStatus();
@@ -271,6 +278,28 @@ absl::Status CheckNumber(const GgufHeader& header, const Wanted& wanted, bool re
   return base::InvalidArgument(fmt::format("the GGUF file lacks the number {}; convert the model again", key));
 }
 
+// Floats that must be in range where they are there: libllama ends the process on a negative epsilon.
+struct WantedReal {
+  std::string_view key;  // After "<architecture>.".
+  double least;
+  double most;
+};
+constexpr WantedReal kReals[] = {
+    {"attention.layer_norm_rms_epsilon", 0, 1},
+    {"attention.layer_norm_epsilon", 0, 1},
+    {"attention.group_norm_epsilon", 0, 1},
+    {"rope.freq_base", 1e-3, 1e12},
+    {"rope.scaling.factor", 0, 1e6},
+};
+
+absl::Status CheckReal(const GgufHeader& header, const WantedReal& wanted) {
+  const std::string key = fmt::format("{}.{}", header.architecture, wanted.key);
+  const auto real = header.reals.find(key);
+  if (real == header.reals.end() || (real->second >= wanted.least && real->second <= wanted.most)) return absl::OkStatus();
+  return base::InvalidArgument(
+      fmt::format("the GGUF file says {} = {:g}; {:g} to {:g} is possible", key, real->second, wanted.least, wanted.most));
+}
+
 absl::Status CheckTokenizer(const GgufHeader& header) {
   const auto tokens = header.array_lengths.find("tokenizer.ggml.tokens");
   if (!header.strings.contains("tokenizer.ggml.model") || tokens == header.array_lengths.end()) {
@@ -299,6 +328,7 @@ absl::Status CheckKeys(GgufHeader& header) {
   header.architecture = architecture->second;
   for (const Wanted& wanted : kForAll) TG_RETURN_IF_ERROR(CheckNumber(header, wanted, true));
   for (const Wanted& wanted : kWhereGiven) TG_RETURN_IF_ERROR(CheckNumber(header, wanted, false));
+  for (const WantedReal& wanted : kReals) TG_RETURN_IF_ERROR(CheckReal(header, wanted));
   if (header.architecture == "deepseek2") {
     for (const Wanted& wanted : kForDeepseek2) TG_RETURN_IF_ERROR(CheckNumber(header, wanted, true));
   }

@@ -1,19 +1,21 @@
-// How it works. A map from names to replicas, constant once made; all work is theirs. Options are checked here, before anything is loaded.
+// How it works. A list of replicas behind a short lock; all work is theirs. Options are checked here, before anything is loaded. A replica
+// that is taken out lives on until the last call that found it has returned; its sequences were ended and its thread joined before.
 //
-// Tested by tests/inference/pool_test.cpp, tests/inference/pool_limits_test.cpp.
+// Tested by tests/inference/pool_test.cpp, tests/inference/pool_limits_test.cpp, tests/inference/load_test.cpp.
 #include "inference/pool.h"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
+#include "base/mutex.h"
 #include "inference/engines/llama.h"
 #include "inference/engines/script_engine.h"
 #include "inference/mapped_file.h"
+#include "inference/memory_estimate.h"
 #include "inference/replica.h"
 
 namespace tollgate::inference {
@@ -35,75 +37,117 @@ absl::Status CheckModel(const ModelOptions& model) {
   TG_RETURN_IF_ERROR(CheckRange("step_target, in ms,", model.step_target.count(), 1, 10'000));
   TG_RETURN_IF_ERROR(CheckRange("queue_sequences_max", model.queue_sequences_max, 0, 100'000));
   TG_RETURN_IF_ERROR(CheckRange("queue_timeout, in ms,", model.queue_timeout.count(), 1, 3'600'000));
+  TG_RETURN_IF_ERROR(CheckRange("prefix_cache_bytes", model.prefix_cache_bytes, 0, 1LL << 40));
+  if (!(model.cached_token_share >= 0 && model.cached_token_share <= 1))
+    return base::InvalidArgument(fmt::format("cached_token_share is {}; it must be between 0 and 1", model.cached_token_share));
   return CheckRange("stream_buffer_bytes", model.stream_buffer_bytes, 1, 1 << 24);
 }
 
 class PoolOfReplicas final : public Pool {
  public:
-  static absl::StatusOr<std::unique_ptr<Pool>> Make(const PoolOptions& options) {
-    auto pool = std::unique_ptr<PoolOfReplicas>(new PoolOfReplicas(*options.clock));
-    std::set<std::string> names;
-    for (const ModelOptions& model : options.models) {
-      absl::Status status = CheckModel(model);
-      if (status.ok() && !names.insert(model.name).second) status = base::InvalidArgument("it stands twice");
-      if (status.ok()) status = pool->Load(model, options);
-      if (!status.ok()) return base::Annotate(status, fmt::format("model {}", model.name));
-    }
-    return pool;
-  }
+  explicit PoolOfReplicas(PoolOptions options) : options_(std::move(options)) {}
 
   ~PoolOfReplicas() override {
-    for (const auto& replica : replicas_) replica->Stop();
+    for (const auto& replica : All()) replica->Stop();
   }
 
   std::vector<ModelInfo> models() const override {
     std::vector<ModelInfo> infos;
-    for (const auto& replica : replicas_) infos.push_back(replica->info());
+    for (const auto& replica : All()) infos.push_back(replica->info());
     return infos;
   }
 
+  absl::Status Load(ModelOptions model) override {
+    const auto named = [&model](const absl::Status& status) { return base::Annotate(status, fmt::format("model {}", model.name)); };
+    if (absl::Status status = CheckModel(model); !status.ok()) return named(status);
+    base::Lock one_at_a_time(load_mu_);
+    if (Find(model.name).ok()) return named(base::AlreadyExists("it stands twice: give it another name, or unload the one that is there"));
+    auto replica = Start(model);
+    if (!replica.ok()) return named(replica.status());
+    {
+      base::Lock lock(mu_);
+      if (!draining_) {
+        replicas_.push_back(*std::move(replica));
+        return absl::OkStatus();
+      }
+    }
+    return named(base::Unavailable("the server is shutting down"));
+  }
+
+  absl::Status Unload(std::string_view name, base::MonoTime deadline) override {
+    std::shared_ptr<Replica> replica;
+    {
+      base::Lock lock(mu_);
+      const auto it = std::find_if(replicas_.begin(), replicas_.end(), [name](const auto& r) { return r->info().name == name; });
+      if (it == replicas_.end()) return NoSuchModel();
+      replica = std::move(*it);
+      replicas_.erase(it);
+    }
+    Close({replica}, deadline);
+    return absl::OkStatus();
+  }
+
   absl::StatusOr<std::vector<std::int32_t>> Render(std::string_view model, std::span<const Turn> turns) const override {
-    TG_ASSIGN(const Replica* replica, Find(model));
+    TG_ASSIGN(const auto replica, Find(model));
     return replica->Render(turns);
   }
 
   absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request) override {
-    TG_ASSIGN(Replica * replica, Find(request.model));
+    TG_ASSIGN(const auto replica, Find(request.model));
     return replica->Submit(std::move(request));
+  }
+
+  absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> SubmitGroup(SequenceRequest request,
+                                                                        std::span<const std::uint64_t> seeds) override {
+    TG_ASSIGN(const auto replica, Find(request.model));
+    return replica->SubmitGroup(request, seeds);
   }
 
   std::vector<ReplicaStats> stats() const override {
     std::vector<ReplicaStats> all;
-    for (const auto& replica : replicas_) all.push_back(replica->stats());
+    for (const auto& replica : All()) all.push_back(replica->stats());
     return all;
   }
 
   void Drain(base::MonoTime deadline) override {
-    for (const auto& replica : replicas_) replica->StopAdmission();
-    for (const auto& replica : replicas_) {
-      while (clock_.Mono() < deadline && !replica->WaitIdle(std::chrono::milliseconds(5))) {
-      }
+    {
+      base::Lock lock(mu_);
+      draining_ = true;
     }
-    for (const auto& replica : replicas_) replica->Stop();
+    Close(All(), deadline);
   }
 
  private:
-  explicit PoolOfReplicas(const base::Clock& clock) : clock_(clock) {}
+  using Replicas = std::vector<std::shared_ptr<Replica>>;
 
-  absl::Status Load(const ModelOptions& model, const PoolOptions& options) {
+  absl::StatusOr<std::unique_ptr<Replica>> Start(const ModelOptions& model) const {
+    std::int64_t memory = options_.memory_bytes == 0 ? MemoryAvailable() : options_.memory_bytes;
+    if (options_.memory_bytes > 0) {
+      for (const auto& replica : All()) memory -= replica->info().memory_bytes;
+    }
     const auto factory = [&]() -> absl::StatusOr<std::unique_ptr<Engine>> {
-      if (model.engine == EngineKind::kScripted) return MakeScriptedEngine(model, clock_);
-      return MakeLlamaEngine(model, options.backends_dir);
+      if (model.engine == EngineKind::kScripted) return MakeScriptedEngine(model, *options_.clock);
+      return MakeLlamaEngine(model, options_.backends_dir, memory);
     };
-    TG_ASSIGN(auto replica, Replica::Start(model, clock_, options.replica_nice, factory));
-    replicas_.push_back(std::move(replica));
-    return absl::OkStatus();
+    return Replica::Start(model, *options_.clock, options_.replica_nice, factory);
   }
 
-  absl::StatusOr<Replica*> Find(std::string_view model) const {
-    for (const auto& replica : replicas_) {
-      if (replica->info().name == model) return replica.get();
+  // Lets what is inside end until the deadline, then ends it.
+  void Close(const Replicas& replicas, base::MonoTime deadline) const {
+    for (const auto& replica : replicas) replica->StopAdmission();
+    for (const auto& replica : replicas) {
+      while (options_.clock->Mono() < deadline && !replica->WaitIdle(std::chrono::milliseconds(5))) {
+      }
     }
+    for (const auto& replica : replicas) replica->Stop();
+  }
+
+  Replicas All() const {
+    base::Lock lock(mu_);
+    return replicas_;
+  }
+
+  static absl::Status NoSuchModel() {
     base::ErrorDetail detail;
     detail.reason = "MODEL_NOT_FOUND";
     detail.param = "model";
@@ -111,13 +155,29 @@ class PoolOfReplicas final : public Pool {
     return base::WithDetail(base::NotFound("no such model is loaded; ask for the list of models"), detail);
   }
 
-  const base::Clock& clock_;
-  std::vector<std::unique_ptr<Replica>> replicas_;  // Constant once made.
+  absl::StatusOr<std::shared_ptr<Replica>> Find(std::string_view model) const {
+    base::Lock lock(mu_);
+    for (const auto& replica : replicas_) {
+      if (replica->info().name == model) return replica;
+    }
+    return NoSuchModel();
+  }
+
+  const PoolOptions options_;
+  base::Mutex load_mu_;  // Held while a model loads: what two need in memory is reckoned one after the other.
+  mutable base::Mutex mu_;
+  Replicas replicas_ GUARDED_BY(mu_);
+  bool draining_ GUARDED_BY(mu_) = false;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Pool>> Pool::Create(PoolOptions options) { return PoolOfReplicas::Make(options); }
+absl::StatusOr<std::unique_ptr<Pool>> Pool::Create(PoolOptions options) {
+  std::vector<ModelOptions> models = std::move(options.models);
+  auto pool = std::make_unique<PoolOfReplicas>(std::move(options));
+  for (ModelOptions& model : models) TG_RETURN_IF_ERROR(pool->Load(std::move(model)));
+  return pool;
+}
 
 absl::StatusOr<base::Digest> DigestOfFile(const std::string& path) {
   TG_ASSIGN(const MappedFile file, MappedFile::Open(path));

@@ -3,7 +3,8 @@
 // Each model is a replica: one engine, one thread at lower priority, and a number of slots whose context is guaranteed, so that a sequence
 // that was let in is never thrown out for want of memory. A replica decodes all its running sequences together, one step at a time, and
 // works through new prompts in chunks beside them. Who gets a slot next is fair by tenant: the tenant that was served least, counted in
-// tokens, comes first. Everything is bounded: the queue in length and time, a stream in bytes, a sequence in tokens and by its deadline.
+// tokens, comes first (fair_queue.h has the whole order). Everything is bounded: the queue in length and time, a stream in bytes, a
+// sequence in tokens and by its deadline.
 //
 // Thread-safe. Render and Submit never wait for the engine.
 #pragma once
@@ -27,6 +28,10 @@ namespace tollgate::inference {
 
 enum class EngineKind { kLlama, kScripted };
 
+// How the context is kept: 16-bit floats; 8-bit blocks: half the memory, answers that differ a little; or 32-bit floats: twice the memory,
+// for answers that do not depend on what ran beside them but for the last bits.
+enum class KvType { kF16, kQ8, kF32 };
+
 struct ModelOptions {
   std::string name;  // What requests call it. Required, unique.
   EngineKind engine = EngineKind::kLlama;
@@ -41,6 +46,9 @@ struct ModelOptions {
   int queue_sequences_max = 64;                     // 0 to 100,000 waiting for a slot.
   std::chrono::milliseconds queue_timeout{30'000};  // The longest wait for a slot.
   std::int64_t stream_buffer_bytes = 8192;          // Text a stream holds before its sequence parks.
+  KvType kv = KvType::kF16;
+  std::int64_t prefix_cache_bytes = 256 << 20;  // Memory for what tenants' own prompts begin with; 0 = none.
+  double cached_token_share = 0.1;              // What a cached prompt token counts in fairness, 0 to 1.
 };
 
 struct PoolOptions {
@@ -48,6 +56,8 @@ struct PoolOptions {
   const base::Clock* clock = &base::SystemClock();
   std::string backends_dir;  // Folder of ggml's loadable backends; empty = where the build found libllama's.
   int replica_nice = 5;      // Added to the replica threads' niceness.
+  // Most memory for all models together; 0 = what the machine, or the control group, has left when a model is loaded.
+  std::int64_t memory_bytes = 0;
 };
 
 struct SequenceRequest {
@@ -61,6 +71,13 @@ struct SequenceRequest {
   base::TeamId tenant;            // The unit of fairness.
   base::KeyId key;
   std::optional<base::MonoTime> deadline;  // Of the pool's clock.
+  bool want_tokens = false;                // Pieces list their tokens.
+  int logprobs = -1;                       // 0 to 20: pieces list their tokens with log-probabilities and so many alternatives.
+  std::vector<LogitBias> logit_bias;       // At most 1024.
+  bool json = false;                       // The output is one JSON object (cut off if a limit is met).
+  std::string grammar;                     // The output follows this GBNF; grammar.h says what is allowed. Not with `json`.
+  int band = kBandDefault;                 // 0 to 3: urgent ones get slots first; a tenant that gets none for 10 s moves up one.
+  double weight = 1;                       // The tenant's: with 2 it gets twice the tokens of one with 1. 0.01 to 100.
 };
 
 struct ReplicaStats {
@@ -71,14 +88,17 @@ struct ReplicaStats {
   int waiting = 0;                  // Sequences in the queue.
   std::int64_t kv_tokens_used = 0;  // Of slots x context_tokens.
   std::int64_t kv_tokens_total = 0;
+  std::int64_t prefix_cache_bytes = 0;
   std::int64_t steps = 0;        // Since the start, as all below.
   std::int64_t step_micros = 0;  // Time in steps.
   std::int64_t prompt_tokens = 0;
+  std::int64_t cached_tokens = 0;  // Prompt tokens that a tenant's own earlier work saved, beside prompt_tokens.
   std::int64_t output_tokens = 0;
-  std::int64_t sequences = 0;            // Ended, however.
-  std::int64_t refused = 0;              // By a full queue.
-  std::int64_t failed = 0;               // Ended with kEngineFailed.
-  std::int64_t fairness_gap_tokens = 0;  // Most and least served of the tenants that wait now, apart by.
+  std::int64_t sequences = 0;              // Ended, however.
+  std::int64_t refused = 0;                // By a full queue.
+  std::int64_t failed = 0;                 // Ended with kEngineFailed.
+  std::int64_t fairness_gap_tokens = 0;    // Most and least served of the tenants that wait now, apart by.
+  std::int64_t fairness_bound_tokens = 0;  // What that cannot exceed while all ask in one band.
 };
 
 class Pool {
@@ -87,7 +107,15 @@ class Pool {
   static absl::StatusOr<std::unique_ptr<Pool>> Create(PoolOptions options);
   virtual ~Pool() = default;  // Ends what runs with kShutdown.
 
-  virtual std::vector<ModelInfo> models() const = 0;  // Constant.
+  virtual std::vector<ModelInfo> models() const = 0;  // In the order in which they were loaded.
+
+  // Loads a model beside those that are there and puts a token through it. Slow; blocks the caller alone, and other loads. The errors of
+  // Create, and ALREADY_EXISTS; RESOURCE_EXHAUSTED, in numbers: it does not fit. UNAVAILABLE: draining.
+  virtual absl::Status Load(ModelOptions model) = 0;
+
+  // Takes a model out. New sequences are refused with NOT_FOUND at once; those inside may end until `deadline` (the pool's clock), then
+  // the rest ends with kShutdown, and the memory is free. NOT_FOUND: no such model. Blocks; not from I/O threads.
+  virtual absl::Status Unload(std::string_view name, base::MonoTime deadline) = 0;
 
   // The exact tokens that a conversation costs and runs on, in the model's own chat format, opened for the assistant's turn. NOT_FOUND:
   // no such model. INVALID_ARGUMENT: an unknown role, no turns, text that is not UTF-8. Linear in the text; up to milliseconds a 10 KB.
@@ -97,7 +125,12 @@ class Pool {
   // RESOURCE_EXHAUSTED, with a retry hint: the queue is full. UNAVAILABLE: draining. NOT_FOUND: no such model.
   virtual absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request) = 0;
 
-  virtual std::vector<ReplicaStats> stats() const = 0;  // One a model.
+  // Queues as many sequences with one prompt as there are seeds, 1 to 16, all or none, as Submit does; the prompt is worked through once,
+  // where the slots allow it. The request's own seed is not used.
+  virtual absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> SubmitGroup(SequenceRequest request,
+                                                                                std::span<const std::uint64_t> seeds) = 0;
+
+  virtual std::vector<ReplicaStats> stats() const = 0;  // One a model, in the same order.
 
   // Refuses new sequences, waits until those inside have ended or `deadline` has passed (the pool's clock), then ends the rest with
   // kShutdown. Blocks; not from I/O threads.

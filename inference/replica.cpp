@@ -1,10 +1,13 @@
 // How it works. Callers put sequences into an inbox and wake the thread; everything else happens on the replica's thread, in turns: take in
-// what is new, end what must end, see which parked sequences may go on, fill free slots in the fair queue's order, plan a step (each
-// decoding sequence one token, then prompts in chunks within the budget), run it, hand out what it gave. Nothing in a turn waits but the
-// engine's step and, when there is no work, the waker. The clock is injected: waits are cut short so that a clock that tests move is seen.
+// what is new, end what must end, take back what must be taken back, see which parked sequences may go on, fill free slots in the fair
+// queue's order, plan a step (each decoding sequence one token, then prompts in chunks within the budget), run it, hand out what it gave.
+// Nothing in a turn waits but the engine's step and, when there is no work, the waker. The clock is injected: waits are cut short so that a
+// clock that tests move is seen.
 //
 // A sequence that ends frees its slot, and the counts that stats() shows, before its consumer is told, so that a consumer that has seen the
 // end finds the room it left.
+//
+// What the engine throws ends the sequences it was working on, never the thread.
 //
 // Submit and what checks requests are in replica_submit.cpp.
 // Tested by tests/inference/pool_test.cpp.
@@ -14,12 +17,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
+#include <exception>
+#include <new>
+#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
+#include "inference/grammar.h"
 
 namespace tollgate::inference {
 namespace {
@@ -30,6 +38,20 @@ using std::chrono::milliseconds;
 constexpr microseconds kPoll = milliseconds(10);  // How late a deadline in the queue or of a parked sequence may be seen.
 constexpr microseconds kIdle = std::chrono::seconds(1);
 
+// What `call` gives, or why it threw.
+template <typename Call>
+auto Guarded(Call call) -> decltype(call()) {
+  try {
+    return call();
+  } catch (const std::bad_alloc&) {
+    return base::Unavailable("the engine ran out of memory; lower slots, context_tokens or prefix_cache_bytes");
+  } catch (const std::exception& e) {
+    return base::Internal(fmt::format("the engine threw: {}", e.what()));
+  } catch (...) {
+    return base::Internal("the engine threw something that is no exception");
+  }
+}
+
 }  // namespace
 
 void Replica::Run() {
@@ -38,9 +60,8 @@ void Replica::Run() {
     woken_ = waker_->Poll() || woken_;
     if (woken_) Collect();
     Sweep();
-    if (woken_) Resume();
+    if (std::exchange(woken_, false)) Resume();
     CloseEnded();
-    woken_ = false;
     Admit();
     Plan();
     if (work_.empty()) {
@@ -92,8 +113,28 @@ void Replica::SweepQueue() {
 
 void Replica::Resume() {
   for (auto& sequence : slots_) {
-    if (sequence != nullptr && sequence->parked && !sequence->closing) ParkOrEnd(*sequence);
+    if (sequence == nullptr || sequence->closing) continue;
+    if (const auto order = sequence->stream->TakeRewind()) {
+      Rewind(*sequence, *order);
+    } else if (sequence->parked) {
+      ParkOrEnd(*sequence);
+    }
   }
+}
+
+void Replica::Rewind(Sequence& sequence, const RewindOrder& order) {
+  const absl::Status status = Guarded([&] { return engine_->Rewind(sequence.slot, order.output_tokens, order.banned); });
+  if (!status.ok()) {
+    End(sequence, EndReason::kEngineFailed, status);
+    return;
+  }
+  sequence.output.resize(static_cast<std::size_t>(order.output_tokens));
+  sequence.text = OutputText(sequence.request.stop);
+  sequence.told = 0;
+  text_.clear();
+  for (const OutputToken& token : sequence.output) sequence.text.Append(token.bytes, text_);
+  sequence.stream->Rewound(sequence.News(text_, false));
+  ParkOrEnd(sequence);
 }
 
 void Replica::Admit() {
@@ -111,14 +152,27 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
   sequence->slot = static_cast<int>(free - slots_.begin());
   sequence->end.started_at = now_;
   const SequenceRequest& request = sequence->request;
-  const auto opened = engine_->Open(sequence->slot, {request.prompt_tokens, request.sampling, request.tenant});
+  const EngineSequence asked{.prompt_tokens = request.prompt_tokens,
+                             .sampling = request.sampling,
+                             .tenant = request.tenant,
+                             .logit_bias = request.logit_bias,
+                             .grammar = request.json ? JsonGrammar() : std::string_view(request.grammar),
+                             .logprobs = request.logprobs};
+  const auto opened = Guarded([&] { return engine_->Open(sequence->slot, asked); });
   *free = std::move(sequence);
   Sequence& seated = **free;
   ++running_;
   if (!opened.ok()) {
+    queue_.ChargePrompt(seated, 0);
     End(seated, EndReason::kEngineFailed, opened.status());
     return;
   }
+  const bool shares = seated.group != 0 && std::any_of(slots_.begin(), slots_.end(), [&seated](const auto& other) {
+                        return other != nullptr && other.get() != &seated && other->group == seated.group;
+                      });
+  const auto cached = static_cast<double>(shares ? seated.end.input_tokens : opened->cached_tokens);
+  queue_.ChargePrompt(seated, static_cast<double>(seated.end.input_tokens) - cached * (1 - model_.cached_token_share));
+  stats_.cached_tokens += opened->cached_tokens;
   seated.end.cached_input_tokens = opened->cached_tokens;
   seated.end.input_tokens_evaluated = opened->cached_tokens;
   seated.prompt_left = seated.end.input_tokens - opened->cached_tokens;
@@ -131,15 +185,19 @@ void Replica::Plan() {
   for (auto& sequence : slots_) {
     if (sequence == nullptr || sequence->closing || sequence->parked) continue;
     if (sequence->prompt_left > 0) {
+      if (sequence->group != 0 && Shares(*sequence)) continue;
       prompts_.push_back(sequence.get());
       continue;
     }
     work_.push_back({sequence->slot, 0});
   }
   if (prompts_.empty()) return;
-  std::sort(prompts_.begin(), prompts_.end(), [](const Sequence* a, const Sequence* b) {
-    return a->account->served != b->account->served ? a->account->served < b->account->served : a->slot < b->slot;
-  });
+  // Prompts of the tenant that holds the least of the machine come first: each step has a bounded share for prompts, and one with a single
+  // prompt must not wait until another's, admitted before, are through.
+  const auto order = [](const Sequence* s) {
+    return std::tuple(s->account->slots_held / s->request.weight, s->account->served, *s->end.started_at, s->slot);
+  };
+  std::sort(prompts_.begin(), prompts_.end(), [&](const Sequence* a, const Sequence* b) { return order(a) < order(b); });
   std::int64_t left = budget_.PromptTokens(static_cast<std::int64_t>(work_.size()));
   for (Sequence* sequence : prompts_) {
     if (left == 0) return;
@@ -149,9 +207,30 @@ void Replica::Plan() {
   }
 }
 
+// A sequence that has done no work yet takes over the prompt from one of its group that has done all of it. True: one of them is at it, so
+// that this one waits.
+bool Replica::Shares(Sequence& sequence) {
+  if (sequence.end.input_tokens_evaluated > sequence.end.cached_input_tokens) return false;
+  const Sequence* at_it = nullptr;
+  for (const auto& other : slots_) {
+    if (other == nullptr || other.get() == &sequence || other->group != sequence.group || other->closing) continue;
+    if (other->prompt_left == 0) {
+      const std::int64_t known = engine_->Share(other->slot, sequence.slot);
+      if (known <= sequence.end.cached_input_tokens) return false;
+      stats_.cached_tokens += known - sequence.end.cached_input_tokens;
+      sequence.end.cached_input_tokens = sequence.end.input_tokens_evaluated = known;
+      sequence.prompt_left = sequence.end.input_tokens - known;
+      return false;
+    }
+    if (!other->parked && (at_it == nullptr || other->prompt_left < at_it->prompt_left)) at_it = other.get();
+  }
+  if (at_it == nullptr) return false;
+  return std::pair(at_it->prompt_left, at_it->slot) < std::pair(sequence.prompt_left, sequence.slot);
+}
+
 void Replica::Step() {
   outputs_.clear();
-  const absl::Status status = engine_->Step(work_, outputs_);
+  const absl::Status status = Guarded([this] { return engine_->Step(work_, outputs_); });
   const base::MonoTime after = clock_.Mono();
   const auto took = std::chrono::duration_cast<microseconds>(after - now_);
   if (!status.ok()) {
@@ -192,13 +271,18 @@ void Replica::Take(Sequence& sequence, const EngineOutput& output) {
   ++sequence.decoded;
   ++stats_.output_tokens;
   if (!sequence.end.first_token_at) sequence.end.first_token_at = now_;
-  FairQueue::ChargeOutput(*sequence.account, 1);
+  FairQueue::ChargeOutput(sequence, 1);
   text_.clear();
-  const bool met = sequence.text.Append(output.bytes, text_);
-  sequence.control = sequence.stream->Push(text_, sequence.decoded, sequence.text.delivered());
-  if (met || output.ends) {
+  OutputToken& token = sequence.output.emplace_back(OutputToken{output.token, std::string(output.bytes), output.logprob, {}});
+  for (const EngineAlternative& other : output.top) token.top.push_back({other.token, std::string(other.bytes), other.logprob});
+  const bool stops = sequence.text.Append(output.bytes, text_) || output.ends;
+  const bool full = static_cast<std::int64_t>(sequence.output.size()) >= sequence.output_limit;
+  sequence.control = sequence.stream->Push(sequence.News(text_, stops || full));
+  if (sequence.control.rewind) {
+    woken_ = true;
+  } else if (stops) {
     End(sequence, EndReason::kStop, absl::OkStatus());
-  } else if (sequence.decoded >= sequence.output_limit) {
+  } else if (full) {
     End(sequence, EndReason::kLength, absl::OkStatus());
   } else if (sequence.decoded >= sequence.control.allowance || !sequence.control.has_room) {
     ParkOrEnd(sequence);
@@ -207,6 +291,8 @@ void Replica::Take(Sequence& sequence, const EngineOutput& output) {
 
 void Replica::ParkOrEnd(Sequence& sequence) {
   sequence.control = sequence.stream->Park(sequence.decoded);
+  woken_ = woken_ || sequence.control.rewind;
+  if (sequence.control.rewind) return;
   const bool met = sequence.decoded >= sequence.control.allowance;
   sequence.parked = met || !sequence.control.has_room;
   if (met && sequence.control.allowance_final) End(sequence, EndReason::kAllowance, absl::OkStatus());
@@ -218,7 +304,7 @@ void Replica::End(Sequence& sequence, EndReason reason, const absl::Status& stat
   if (reason != EndReason::kCancelled) {
     text_.clear();
     sequence.text.Finish(text_);
-    if (!text_.empty()) sequence.stream->Push(text_, sequence.decoded, sequence.text.delivered());
+    sequence.stream->Push(sequence.News(text_, true));
   }
   sequence.end.stop_index = sequence.text.stop_index();
   sequence.end.reason = reason;
@@ -234,7 +320,7 @@ void Replica::CloseEnded() {
   for (auto& sequence : slots_) {
     if (sequence == nullptr || !sequence->closing) continue;
     engine_->Close(sequence->slot);
-    FairQueue::Release(*sequence->account);
+    FairQueue::Release(*sequence);
     --running_;
     ++stats_.sequences;
     const auto held = std::chrono::duration_cast<milliseconds>(sequence->end.ended_at - *sequence->end.started_at).count();
@@ -273,14 +359,18 @@ void Replica::EndAll() {
 void Replica::Publish() {
   stats_.running = running_;
   stats_.waiting = queue_.size();
+  stats_.prefix_cache_bytes = engine_->cache_bytes();
   stats_.parked = 0;
   stats_.kv_tokens_used = 0;
   for (const auto& sequence : slots_) {
     if (sequence == nullptr) continue;
     stats_.parked += sequence->parked ? 1 : 0;
-    stats_.kv_tokens_used += sequence->end.input_tokens_evaluated + sequence->decoded;
+    stats_.kv_tokens_used += sequence->end.input_tokens_evaluated + static_cast<std::int64_t>(sequence->output.size());
   }
-  if (queue_.size() == 0 || stats_.steps % 16 == 0) stats_.fairness_gap_tokens = queue_.GapTokens();
+  if (queue_.size() == 0 || stats_.steps % 16 == 0) {
+    stats_.fairness_gap_tokens = std::llround(queue_.GapTokens());
+    stats_.fairness_bound_tokens = std::llround(queue_.GapBoundTokens());
+  }
   base::Lock lock(mu_);
   stats_.refused = published_.refused;
   published_ = stats_;
@@ -288,7 +378,7 @@ void Replica::Publish() {
 
 void Replica::Wait() {
   const microseconds limit = running_ > 0 || queue_.size() > 0 ? kPoll : kIdle;
-  woken_ = waker_->Wait(limit);
+  woken_ = waker_->Wait(limit) || woken_;
 }
 
 void Replica::Leave(int sequences) {

@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -31,27 +33,33 @@ class Replica {
   const ModelInfo& info() const { return engine_->Info(); }
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const { return engine_->Render(turns); }
   absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request);
+  absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> SubmitGroup(const SequenceRequest& request,
+                                                                        std::span<const std::uint64_t> seeds);
   ReplicaStats stats() const;
 
   void StopAdmission();                            // Submit refuses from now on.
   bool WaitIdle(std::chrono::milliseconds limit);  // True when nothing is queued or running.
-  void Stop();                                     // Ends everything with kShutdown and joins. Idempotent.
+  void Stop();                                     // Ends everything with kShutdown and joins. Any number of times, any threads.
 
  private:
   Replica(const ModelOptions& model, const base::Clock& clock);
 
   // Any thread.
   absl::Status Check(const SequenceRequest& request) const;
+  absl::Status CheckForm(const SequenceRequest& request) const;
+  std::unique_ptr<Sequence> MakeSequence(const SequenceRequest& request, std::uint64_t seed) const;
 
   // The replica's thread. One turn of Run: Collect, Sweep, Resume, Admit, Plan, then Step or Wait.
   void Run();
   void Collect();  // New sequences from the inbox to the queue.
   void Sweep();    // Ends what was cancelled or is late.
   void SweepQueue();
-  void Resume();  // Sees which parked sequences may go on.
-  void Admit();   // Fills free slots.
+  void Resume();  // Takes back what consumers want taken back, and sees which parked sequences may go on.
+  void Rewind(Sequence& sequence, const RewindOrder& order);
+  void Admit();  // Fills free slots.
   void Open(std::unique_ptr<Sequence> sequence);
   void Plan();  // work_ for this step.
+  bool Shares(Sequence& sequence);
   void Step();
   void Take(Sequence& sequence, const EngineOutput& output);
   void ParkOrEnd(Sequence& sequence);
@@ -76,11 +84,13 @@ class Replica {
   mutable base::Mutex mu_;
   std::condition_variable idle_cv_;
   std::vector<std::unique_ptr<Sequence>> inbox_ GUARDED_BY(mu_);
+  std::int64_t groups_ GUARDED_BY(mu_) = 0;
   int inside_ GUARDED_BY(mu_) = 0;  // Sequences in the inbox, the queue and the slots.
   bool closed_ GUARDED_BY(mu_) = false;
   ReplicaStats published_ GUARDED_BY(mu_);
   std::atomic<std::int64_t> service_ms_{1000};  // Mean time a sequence holds a slot.
   std::atomic<bool> stopping_{false};
+  std::once_flag stopped_;
 
   // Replica's thread only.
   FairQueue queue_;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <exception>
 #include <future>
 #include <utility>
 
@@ -17,6 +18,7 @@
 #include "base/diagnostics.h"
 #include "base/encoding.h"
 #include "base/error_detail.h"
+#include "inference/grammar.h"
 #include "inference/replica.h"
 #include "inference/sampler.h"
 
@@ -25,6 +27,9 @@ namespace {
 
 constexpr std::size_t kStopsMax = 16;
 constexpr std::size_t kStopBytesMax = 256;
+constexpr std::size_t kGroupMax = 16;
+constexpr int kLogprobsMax = 20;
+constexpr std::size_t kBiasesMax = 1024;
 
 // Niceness is a thread's own on Linux; the threads an engine starts inherit it.
 void LowerPriority(int nice) {
@@ -42,6 +47,20 @@ absl::Status CheckStops(const std::vector<std::string>& stops) {
       return base::InvalidArgument(fmt::format("a stop string has {} bytes; 1 to {} are allowed", stop.size(), kStopBytesMax));
     }
     if (!base::IsValidUtf8(stop)) return base::InvalidArgument("a stop string is not UTF-8");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLogits(const SequenceRequest& request, std::int64_t vocab_tokens) {
+  if (request.logprobs < -1 || request.logprobs > kLogprobsMax)
+    return base::InvalidArgument(fmt::format("logprobs asks for {} alternatives; 0 to {} are allowed", request.logprobs, kLogprobsMax));
+  if (request.logit_bias.size() > kBiasesMax)
+    return base::InvalidArgument(fmt::format("logit_bias has {} tokens; at most {} are allowed", request.logit_bias.size(), kBiasesMax));
+  for (const LogitBias& bias : request.logit_bias) {
+    if (bias.token < 0 || bias.token >= vocab_tokens)
+      return base::InvalidArgument(fmt::format("logit_bias names token {}, which is not one of the model's {}", bias.token, vocab_tokens));
+    if (!(bias.bias >= -100 && bias.bias <= 100))
+      return base::InvalidArgument(fmt::format("logit_bias is {} for token {}; it must be between -100 and 100", bias.bias, bias.token));
   }
   return absl::OkStatus();
 }
@@ -72,7 +91,14 @@ absl::StatusOr<std::unique_ptr<Replica>> Replica::Start(const ModelOptions& mode
   replica->thread_ = std::thread([self = replica.get(), nice, &factory, &ready] {
     pthread_setname_np(pthread_self(), "replica");
     LowerPriority(nice);
-    auto engine = factory();
+    const auto make = [&]() -> absl::StatusOr<std::unique_ptr<Engine>> {
+      try {
+        return factory();
+      } catch (const std::exception& e) {
+        return base::Unavailable(fmt::format("the engine could not be started: {}", e.what()));
+      }
+    };
+    auto engine = make();
     if (!engine.ok()) {
       ready.set_value(engine.status());
       return;
@@ -110,27 +136,60 @@ absl::Status Replica::Check(const SequenceRequest& request) const {
     return Refuse(absl::StatusCode::kInvalidArgument, message, "CONTEXT_LENGTH_EXCEEDED", "messages");
   }
   if (request.allowance < 1) return base::InvalidArgument("the allowance must be at least 1 token");
+  if (request.band < 0 || request.band >= kBands)
+    return base::InvalidArgument(fmt::format("band is {}; it must be between 0 and {}", request.band, kBands - 1));
+  if (!(request.weight >= 0.01 && request.weight <= 100))
+    return base::InvalidArgument(fmt::format("weight is {}; it must be between 0.01 and 100", request.weight));
   TG_RETURN_IF_ERROR(CheckSampling(request.sampling));
+  TG_RETURN_IF_ERROR(CheckLogits(request, info.vocab_tokens));
+  TG_RETURN_IF_ERROR(CheckForm(request));
   return CheckStops(request.stop);
 }
 
-absl::StatusOr<std::shared_ptr<TokenStream>> Replica::Submit(SequenceRequest request) {
-  TG_RETURN_IF_ERROR(Check(request));
-  auto sequence = std::make_unique<Sequence>(std::move(request));
+absl::Status Replica::CheckForm(const SequenceRequest& request) const {
+  if (request.json && !request.grammar.empty()) return base::InvalidArgument("ask for JSON or for a grammar of your own, not for both");
+  if (request.json) return engine_->CheckGrammar(JsonGrammar());
+  if (request.grammar.empty()) return absl::OkStatus();
+  TG_RETURN_IF_ERROR(CheckGrammar(request.grammar));
+  return engine_->CheckGrammar(request.grammar);
+}
+
+std::unique_ptr<Sequence> Replica::MakeSequence(const SequenceRequest& request, std::uint64_t seed) const {
+  auto sequence = std::make_unique<Sequence>(request);
   const SequenceRequest& kept = sequence->request;
   const auto input = static_cast<std::int64_t>(kept.prompt_tokens.size());
-  const std::int64_t room = engine_->Info().context_tokens - input;
-  sequence->output_limit = kept.max_tokens == 0 ? room : kept.max_tokens;
+  sequence->request.sampling.seed = seed;
+  sequence->output_limit = kept.max_tokens == 0 ? engine_->Info().context_tokens - input : kept.max_tokens;
   sequence->end.input_tokens = input;
   sequence->end.submitted_at = clock_.Mono();
   sequence->queue_deadline = sequence->end.submitted_at + model_.queue_timeout;
   sequence->control = {kept.allowance, kept.allowance_final, true};
   sequence->stream = std::make_shared<StreamState>(waker_, model_.stream_buffer_bytes, kept.allowance, kept.allowance_final);
-  auto stream = std::make_shared<TokenStream>(sequence->stream);
+  return sequence;
+}
+
+absl::StatusOr<std::shared_ptr<TokenStream>> Replica::Submit(SequenceRequest request) {
+  const std::uint64_t seed = request.sampling.seed;
+  TG_ASSIGN(auto streams, SubmitGroup(request, std::span(&seed, 1)));
+  return std::move(streams.front());
+}
+
+absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> Replica::SubmitGroup(const SequenceRequest& request,
+                                                                               std::span<const std::uint64_t> seeds) {
+  TG_RETURN_IF_ERROR(Check(request));
+  if (seeds.empty() || seeds.size() > kGroupMax)
+    return base::InvalidArgument(fmt::format("{} answers are asked for; 1 to {} are allowed", seeds.size(), kGroupMax));
+  const auto count = static_cast<int>(seeds.size());
+  std::vector<std::unique_ptr<Sequence>> sequences;
+  std::vector<std::shared_ptr<TokenStream>> streams;
+  for (const std::uint64_t seed : seeds) {
+    sequences.push_back(MakeSequence(request, seed));
+    streams.push_back(std::make_shared<TokenStream>(sequences.back()->stream));
+  }
   {
     base::Lock lock(mu_);
     if (closed_) return StatusOf(EndReason::kShutdown, 0);
-    if (inside_ >= model_.slots + model_.queue_sequences_max) {
+    if (inside_ + count > model_.slots + model_.queue_sequences_max) {
       ++published_.refused;
       base::ErrorDetail detail;
       detail.reason = "QUEUE_FULL";
@@ -140,11 +199,15 @@ absl::StatusOr<std::shared_ptr<TokenStream>> Replica::Submit(SequenceRequest req
                                               model_.name, model_.slots, model_.queue_sequences_max, *detail.retry_after_ms)),
           detail);
     }
-    ++inside_;
-    inbox_.push_back(std::move(sequence));
+    inside_ += count;
+    const std::int64_t group = count > 1 ? ++groups_ : 0;
+    for (auto& sequence : sequences) {
+      sequence->group = group;
+      inbox_.push_back(std::move(sequence));
+    }
   }
   waker_->Wake();
-  return stream;
+  return streams;
 }
 
 // When about half of what waits will have been served.
@@ -193,11 +256,13 @@ bool Replica::WaitIdle(std::chrono::milliseconds limit) {
 
 void Replica::Stop() {
   StopAdmission();
-  stopping_.store(true, std::memory_order_release);
-  if (!thread_.joinable()) return;
-  if (engine_ != nullptr) engine_->Interrupt();
-  waker_->Wake();
-  thread_.join();
+  std::call_once(stopped_, [this] {
+    stopping_.store(true, std::memory_order_release);
+    if (!thread_.joinable()) return;
+    if (engine_ != nullptr) engine_->Interrupt();
+    waker_->Wake();
+    thread_.join();
+  });
 }
 
 }  // namespace tollgate::inference

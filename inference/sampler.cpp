@@ -189,8 +189,10 @@ absl::Status CheckSampling(const SamplingParams& p) {
   return absl::OkStatus();
 }
 
-Sampler::Sampler(const SamplingParams& params, std::span<const std::int32_t> prompt_tokens)
-    : params_(params), penalties_(params.presence_penalty != 0 || params.frequency_penalty != 0 || params.repeat_penalty != 1) {
+Sampler::Sampler(const SamplingParams& params, std::span<const std::int32_t> prompt_tokens, std::span<const LogitBias> bias)
+    : params_(params),
+      penalties_(params.presence_penalty != 0 || params.frequency_penalty != 0 || params.repeat_penalty != 1),
+      bias_(bias.begin(), bias.end()) {
   if (params.repeat_penalty == 1) return;
   prompt_tokens_.assign(prompt_tokens.begin(), prompt_tokens.end());
   std::sort(prompt_tokens_.begin(), prompt_tokens_.end());
@@ -217,6 +219,7 @@ void Sampler::Penalise(std::span<float> logits) const {
     if (repeat != 1 && !std::binary_search(prompt_tokens_.begin(), prompt_tokens_.end(), token)) weaken(token);
     logits[token] -= static_cast<float>(params_.presence_penalty + params_.frequency_penalty * count);
   }
+  for (const LogitBias& bias : bias_) logits[bias.token] += bias.bias;
   for (const std::int32_t token : banned_) logits[token] = -std::numeric_limits<float>::infinity();
 }
 

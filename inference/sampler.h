@@ -31,7 +31,7 @@ struct SamplerScratch {
 class Sampler {
  public:
   // REQUIRES: CheckSampling(params).ok(); tokens in [0, vocab) wherever they are given.
-  Sampler(const SamplingParams& params, std::span<const std::int32_t> prompt_tokens);
+  Sampler(const SamplingParams& params, std::span<const std::int32_t> prompt_tokens, std::span<const LogitBias> bias = {});
 
   // The token at output position `position` (0 = the first). INTERNAL if the logits are of no use (NaN, or none finite).
   absl::StatusOr<std::int32_t> Sample(std::span<const float> logits, std::int64_t position, SamplerScratch& scratch) const;
@@ -43,13 +43,14 @@ class Sampler {
   void Ban(std::span<const std::int32_t> tokens) { banned_.assign(tokens.begin(), tokens.end()); }
 
  private:
-  bool plain() const { return !penalties_ && banned_.empty(); }
+  bool plain() const { return !penalties_ && banned_.empty() && bias_.empty(); }
   void Penalise(std::span<float> logits) const;
 
   SamplingParams params_;
   bool penalties_;
   std::unordered_map<std::int32_t, std::int32_t> output_counts_;  // Kept only where a penalty needs it.
   std::vector<std::int32_t> prompt_tokens_;                       // Sorted, distinct; for the repeat penalty.
+  std::vector<LogitBias> bias_;
   std::vector<std::int32_t> banned_;
 };
 

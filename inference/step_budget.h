@@ -10,15 +10,18 @@ namespace tollgate::inference {
 
 class StepBudget {
  public:
+  // A prompt always gets so many: it must get on, and in smaller chunks a token costs much more.
+  static constexpr std::int64_t kLeast = 4;
+
   StepBudget(std::int64_t step_tokens_max, std::chrono::microseconds target)
       : max_(step_tokens_max), target_us_(static_cast<double>(target.count())) {}
 
-  // Prompt tokens for a step that decodes `decoding` sequences beside them: what fits into the target, or as long as the decoding itself
-  // takes, if that is more. With none to disturb, a step may take four times the target.
+  // Prompt tokens for a step that decodes `decoding` sequences beside them: what fits into the target, or most of the time that the
+  // decoding itself takes, if that is more. With none to disturb, a step may take four times the target.
   std::int64_t PromptTokens(std::int64_t decoding) const {
     const std::int64_t room = std::max<std::int64_t>(max_ - decoding, 0);
     if (prompt_us_ <= 0) return std::min(room, kFirst);
-    const double spare = decoding == 0 ? 4 * target_us_ : std::max(target_us_ - decode_us_, decode_us_);
+    const double spare = decoding == 0 ? 4 * target_us_ : std::max(target_us_ - decode_us_, kShare * decode_us_);
     const double fit = std::clamp(spare / prompt_us_, 0.0, static_cast<double>(max_));
     return std::min(room, std::max(static_cast<std::int64_t>(fit), kLeast));
   }
@@ -34,8 +37,8 @@ class StepBudget {
   }
 
  private:
+  static constexpr double kShare = 0.85;      // Of the decoding's time: inter-token times stay under twice what they were.
   static constexpr std::int64_t kFirst = 64;  // Before anything is known.
-  static constexpr std::int64_t kLeast = 32;  // A prompt always gets on, and fewer at a time cost as much.
   static void Mix(double& mean, double sample) { mean = mean <= 0 ? sample : 0.8 * mean + 0.2 * sample; }
 
   std::int64_t max_;

@@ -5,6 +5,7 @@
 // Tested by tests/inference/token_stream_test.cpp.
 #include "inference/stream_state.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace tollgate::inference {
@@ -28,9 +29,14 @@ Taken StreamState::Take(Piece& piece) {
   Taken taken = Taken::kEmpty;
   {
     base::Lock lock(mu_);
-    if (!text_.empty()) {
+    if (!text_.empty() || !tokens_.empty()) {
       piece.text = std::move(text_);
       text_.clear();
+      piece.text_at = text_at_;
+      text_at_ += static_cast<std::int64_t>(piece.text.size());
+      piece.tokens = std::move(tokens_);
+      tokens_.clear();
+      tokens_taken_ += static_cast<std::int64_t>(piece.tokens.size());
       piece.tokens_decoded = decoded_;
       piece.tokens_delivered = delivered_;
       wake = parked_ && decoded_ < allowance_;
@@ -73,6 +79,43 @@ void StreamState::Allow(std::int64_t total, bool final) {
   if (wake) waker_->Wake();
 }
 
+bool StreamState::Rewind(std::int64_t output_tokens, std::vector<std::int32_t> banned) {
+  {
+    base::Lock lock(mu_);
+    if (ending_ || ended_ || rewinds_left_ == 0 || output_tokens < 0 || output_tokens > standing_) return false;
+    --rewinds_left_;
+    rewind_ = RewindOrder{output_tokens, std::move(banned)};
+    standing_ = output_tokens;
+    text_.clear();
+    tokens_.clear();
+    parked_ = false;
+    parked_news_ = false;
+  }
+  waker_->Wake();
+  return true;
+}
+
+std::optional<RewindOrder> StreamState::TakeRewind() {
+  base::Lock lock(mu_);
+  return std::exchange(rewind_, std::nullopt);
+}
+
+void StreamState::Rewound(const StreamNews& whole) {
+  std::function<void()> callback;
+  {
+    base::Lock lock(mu_);
+    if (rewind_) return;  // Another one came meanwhile, for as much or less.
+    standing_ = whole.standing;
+    delivered_ = whole.delivered;
+    text_at_ = std::min(text_at_, static_cast<std::int64_t>(whole.text.size()));
+    text_ = whole.text.substr(static_cast<std::size_t>(text_at_));
+    tokens_taken_ = std::min(tokens_taken_, static_cast<std::int64_t>(whole.tokens.size()));
+    tokens_.assign(whole.tokens.begin() + tokens_taken_, whole.tokens.end());
+    if (callback_ && Takeable()) callback.swap(callback_);
+  }
+  if (callback) callback();
+}
+
 void StreamState::Cancel(EndReason reason) {
   bool expected = false;
   cancel_reason_.store(reason == EndReason::kDeadline ? EndReason::kDeadline : EndReason::kCancelled, std::memory_order_release);
@@ -95,15 +138,20 @@ const StreamEnd& StreamState::end() const {
   return end_;  // Written once, before ended_.
 }
 
-StreamControl StreamState::Push(std::string_view text, std::int64_t decoded, std::int64_t delivered) {
+StreamControl StreamState::Push(const StreamNews& news) {
   std::function<void()> callback;
   StreamControl control;
-  decoded_now_.store(decoded, std::memory_order_relaxed);
+  decoded_now_.store(news.decoded, std::memory_order_relaxed);
   {
     base::Lock lock(mu_);
-    text_.append(text);
-    decoded_ = decoded;
-    delivered_ = delivered;
+    decoded_ = news.decoded;
+    if (!rewind_) {
+      text_.append(news.text);
+      tokens_.insert(tokens_.end(), news.tokens.begin(), news.tokens.end());
+      standing_ = news.standing;
+      delivered_ = news.delivered;
+      ending_ = ending_ || news.ends;
+    }
     if (callback_ && Takeable()) callback.swap(callback_);
     control = Control();
   }
@@ -117,8 +165,12 @@ StreamControl StreamState::Park(std::int64_t decoded) {
   {
     base::Lock lock(mu_);
     control = Control();
+    if (control.rewind) return control;
     const bool met = decoded >= control.allowance;
-    if (met && control.allowance_final) return control;
+    if (met && control.allowance_final) {
+      ending_ = true;
+      return control;
+    }
     if (!met && control.has_room) return control;
     if (met && !parked_) parked_news_ = true;
     parked_ = true;
@@ -134,6 +186,7 @@ void StreamState::Finish(StreamEnd end) {
     base::Lock lock(mu_);
     end_ = std::move(end);
     ended_ = true;
+    rewind_.reset();
     parked_news_ = false;
     callback.swap(callback_);
   }
@@ -146,6 +199,9 @@ Taken TokenStream::Take(Piece& piece) { return state_->Take(piece); }
 void TokenStream::NotifyOnce(std::function<void()> callback) { state_->NotifyOnce(std::move(callback)); }
 void TokenStream::Allow(std::int64_t total_output_tokens, bool final) { state_->Allow(total_output_tokens, final); }
 void TokenStream::Cancel(EndReason reason) { state_->Cancel(reason); }
+bool TokenStream::Rewind(std::int64_t output_tokens, std::vector<std::int32_t> banned) {
+  return state_->Rewind(output_tokens, std::move(banned));
+}
 std::int64_t TokenStream::tokens_decoded() const { return state_->tokens_decoded(); }
 const StreamEnd& TokenStream::end() const { return state_->end(); }
 

@@ -6,7 +6,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/mutex.h"
 #include "inference/token_stream.h"
@@ -33,6 +37,22 @@ struct StreamControl {
   std::int64_t allowance = 0;
   bool allowance_final = false;
   bool has_room = true;
+  bool rewind = false;  // TakeRewind has an order; what was pushed after it was given is dropped.
+};
+
+// What one step gave.
+struct StreamNews {
+  std::string_view text;
+  std::span<const OutputToken> tokens;  // Delivered with the text, where they are wanted.
+  std::int64_t decoded = 0;             // In all.
+  std::int64_t standing = 0;            // Of those, not taken back.
+  std::int64_t delivered = 0;
+  bool ends = false;  // The sequence ends with this: no rewind is accepted any more, unless one was before.
+};
+
+struct RewindOrder {
+  std::int64_t output_tokens = 0;
+  std::vector<std::int32_t> banned;
 };
 
 class StreamState {
@@ -44,6 +64,7 @@ class StreamState {
   Taken Take(Piece& piece);
   void NotifyOnce(std::function<void()> callback);
   void Allow(std::int64_t total, bool final);
+  bool Rewind(std::int64_t output_tokens, std::vector<std::int32_t> banned);
   void Cancel(EndReason reason);
   void Forget();  // The consumer is gone: cancel, drop the callback.
   std::int64_t tokens_decoded() const { return decoded_now_.load(std::memory_order_relaxed); }
@@ -51,18 +72,21 @@ class StreamState {
 
   // The replica's side.
   // Adds what one step gave (text may be empty) and says what the sequence may do next.
-  StreamControl Push(std::string_view text, std::int64_t decoded, std::int64_t delivered);
+  StreamControl Push(const StreamNews& news);
   // The sequence cannot go on until Allow (`allowance_met`) or Take: the consumer will wake the replica. Returns the control read under the
   // same lock: if it lets the sequence go on after all, nothing was parked.
   StreamControl Park(std::int64_t decoded);
+  // The order that waits, if any. It is carried out by Rewound, which says what stands now: all the text and tokens that are out.
+  std::optional<RewindOrder> TakeRewind();
+  void Rewound(const StreamNews& whole);
   void Finish(StreamEnd end);
   bool cancelled() const { return cancelled_.load(std::memory_order_acquire); }
   EndReason cancel_reason() const { return cancel_reason_.load(std::memory_order_acquire); }
 
  private:
-  bool Takeable() const REQUIRES(mu_) { return !text_.empty() || ended_ || parked_news_; }
+  bool Takeable() const REQUIRES(mu_) { return !text_.empty() || !tokens_.empty() || ended_ || parked_news_; }
   StreamControl Control() const REQUIRES(mu_) {
-    return {allowance_, allowance_final_, static_cast<std::int64_t>(text_.size()) < buffer_bytes_};
+    return {allowance_, allowance_final_, static_cast<std::int64_t>(text_.size()) < buffer_bytes_, rewind_.has_value()};
   }
 
   const std::shared_ptr<Waker> waker_;
@@ -72,13 +96,20 @@ class StreamState {
   std::atomic<std::int64_t> decoded_now_{0};
 
   mutable base::Mutex mu_;
-  std::string text_ GUARDED_BY(mu_);          // Not yet taken.
-  std::int64_t decoded_ GUARDED_BY(mu_) = 0;  // As of the last push.
+  std::string text_ GUARDED_BY(mu_);                 // Not yet taken.
+  std::int64_t text_at_ GUARDED_BY(mu_) = 0;         // Bytes of the output before text_: those that were taken and stand.
+  std::vector<OutputToken> tokens_ GUARDED_BY(mu_);  // Not yet taken.
+  std::int64_t tokens_taken_ GUARDED_BY(mu_) = 0;    // And stand.
+  std::int64_t decoded_ GUARDED_BY(mu_) = 0;         // As of the last push.
+  std::int64_t standing_ GUARDED_BY(mu_) = 0;
   std::int64_t delivered_ GUARDED_BY(mu_) = 0;
   std::int64_t allowance_ GUARDED_BY(mu_);
   bool allowance_final_ GUARDED_BY(mu_);
   bool parked_ GUARDED_BY(mu_) = false;       // The replica waits to be woken for this sequence.
   bool parked_news_ GUARDED_BY(mu_) = false;  // kParked has not been given yet.
+  std::optional<RewindOrder> rewind_ GUARDED_BY(mu_);
+  int rewinds_left_ GUARDED_BY(mu_) = TokenStream::kRewindsMax;
+  bool ending_ GUARDED_BY(mu_) = false;
   bool ended_ GUARDED_BY(mu_) = false;
   StreamEnd end_ GUARDED_BY(mu_);
   std::function<void()> callback_ GUARDED_BY(mu_);

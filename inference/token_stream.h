@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/status.h"
@@ -25,10 +26,27 @@ namespace tollgate::inference {
 
 class StreamState;  // What the pool keeps of it.
 
+// A token of the output, where the request wants tokens. Log-probabilities are natural, and as the model gave them: before temperature,
+// penalties, bias and cuts.
+struct OutputToken {
+  struct Alternative {
+    std::int32_t id = 0;
+    std::string bytes;
+    float logprob = 0;
+  };
+  std::int32_t id = 0;
+  std::string bytes;             // Perhaps part of a code point.
+  float logprob = 0;             // Where the request wants it,
+  std::vector<Alternative> top;  // with the likeliest, the likeliest first.
+};
+
 struct Piece {
   std::string text;                   // Valid UTF-8, whole code points; no byte of a stop string that was met is ever in it.
+  std::int64_t text_at = 0;           // Bytes of the output before this piece. Less than what was taken after a Rewind: cut there.
   std::int64_t tokens_decoded = 0;    // Total decoded so far; this is what is billed.
-  std::int64_t tokens_delivered = 0;  // Of those, how many lie wholly in this piece and those before it.
+  std::int64_t tokens_delivered = 0;  // Of the output's tokens, how many lie wholly in this piece and those before it.
+  std::vector<OutputToken> tokens;    // Where the request wants tokens: those that this piece completes, the last being the
+                                      // tokens_delivered-th of the output.
 };
 
 enum class Taken { kPiece, kParked, kEmpty, kEnd };
@@ -40,7 +58,7 @@ struct StreamEnd {
   std::int64_t input_tokens = 0;            // Of the prompt.
   std::int64_t input_tokens_evaluated = 0;  // Of those, how many the engine had worked through.
   std::int64_t cached_input_tokens = 0;     // Of those, how many came from this tenant's own prefix cache.
-  std::int64_t tokens_decoded = 0;          // The token that ended the model's turn counts as one.
+  std::int64_t tokens_decoded = 0;          // The token that ended the model's turn counts as one; what was taken back, too.
   std::int64_t tokens_delivered = 0;        // As in the last piece taken or still to be taken.
   int stop_index = -1;                      // Which of the request's stop strings was met; -1: none.
   base::MonoTime submitted_at;
@@ -68,6 +86,14 @@ class TokenStream {
   // Lets the sequence decode until `total_output_tokens` tokens stand in its output, counted from its start. Never lowers an earlier
   // allowance. `final`: the sequence ends there with kAllowance instead of parking.
   void Allow(std::int64_t total_output_tokens, bool final);
+
+  // Takes output tokens back until the first `output_tokens` remain, and goes on from there with a token that is none of `banned`. Text
+  // that was not taken is dropped; the next piece says where its text belongs. What was taken back stays counted as decoded and billed, and
+  // uses up the allowance. A second Rewind before the first was carried out replaces it. False, and nothing is done: the sequence has
+  // reached its end, the output has fewer tokens, or it was rewound kRewindsMax times; submit again with the tokens that stand. A model
+  // that cannot take tokens back (recurrent ones) ends with kEngineFailed and UNIMPLEMENTED.
+  static constexpr int kRewindsMax = 64;
+  bool Rewind(std::int64_t output_tokens, std::vector<std::int32_t> banned);
 
   // Ends the sequence before its next step. Its end then comes as kEnd, with what had been decoded. If the engine itself hangs, the end
   // waits for it: bound your wait. `reason` kCancelled or kDeadline.

@@ -30,6 +30,12 @@ struct SamplingParams {
   std::uint64_t seed = 0;          // The caller draws it, so that it can be recorded.
 };
 
+// Added to a token's logit before it is sampled, after the penalties. -100 all but forbids a token, 100 all but forces it.
+struct LogitBias {
+  std::int32_t token = 0;
+  float bias = 0;  // -100 to 100.
+};
+
 // A model that is loaded.
 struct ModelInfo {
   std::string name;
@@ -41,9 +47,14 @@ struct ModelInfo {
   std::string engine_build;         // Library and backend, for records and diagnostics.
   std::int64_t context_tokens = 0;  // Guaranteed to one sequence: prompt + output.
   std::int64_t vocab_tokens = 0;
-  std::int64_t size_bytes = 0;  // Of the weights' file.
-  int slots = 0;                // Sequences that run side by side.
+  std::int64_t size_bytes = 0;    // Of the weights' file.
+  std::int64_t memory_bytes = 0;  // What it is reckoned to take, with its context and caches.
+  int slots = 0;                  // Sequences that run side by side.
 };
+
+// Bands of urgency: 0 is served first, 3 with what the others leave.
+constexpr int kBands = 4;
+constexpr int kBandDefault = 1;
 
 // Why a sequence ended. In brackets: the status that StreamEnd carries.
 enum class EndReason {

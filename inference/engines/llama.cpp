@@ -1,17 +1,11 @@
-// How it works. A context with split KV: slot i is libllama's sequence i and owns its part of the cache, so a sequence that was let in
-// never runs out. A step is one batch in the order of slots, which libllama computes in the fewest passes; only the last token of a
-// finished prompt and each decoded token ask for logits, and our own sampler reads them where they lie.
+// How it works. The file's header is read by our own reader and its digest compared before libllama sees it; then the model is loaded, a
+// context made with split KV, and what libllama made of it is read back and compared with what was asked for.
 //
-// The token that was sampled last is not in the cache: it is fed by the next step. So after k output tokens the cache holds the prompt and
-// k - 1 of them, and Rewind only has to cut it.
-//
-// Tested by tests/inference/model_test.cpp.
+// Tested by tests/inference/model_test.cpp, tests/inference/tiny_model_test.cpp.
 #include "inference/engines/llama.h"
 
 #include <algorithm>
-#include <atomic>
 #include <exception>
-#include <optional>
 #include <thread>
 #include <utility>
 
@@ -19,206 +13,15 @@
 #include <llama.h>
 
 #include "base/encoding.h"
-#include "inference/engines/llama_library.h"
-#include "inference/engines/llama_vocab.h"
+#include "inference/engines/llama_engine.h"
 #include "inference/gguf.h"
 #include "inference/mapped_file.h"
-#include "inference/sampler.h"
+#include "inference/memory_estimate.h"
 
 namespace tollgate::inference {
 namespace {
 
-struct Batch {
-  explicit Batch(int tokens) : raw(llama_batch_init(tokens, 0, 1)) {}
-  ~Batch() { llama_batch_free(raw); }
-  Batch(const Batch&) = delete;
-  Batch& operator=(const Batch&) = delete;
-
-  void Add(std::int32_t token, std::int64_t position, int slot, bool output) {
-    const int i = raw.n_tokens++;
-    raw.token[i] = token;
-    raw.pos[i] = static_cast<llama_pos>(position);
-    raw.n_seq_id[i] = 1;
-    raw.seq_id[i][0] = slot;
-    raw.logits[i] = output ? 1 : 0;
-  }
-
-  llama_batch raw;
-};
-
-struct Slot {
-  std::vector<std::int32_t> prompt;
-  std::vector<std::int32_t> output;
-  std::int64_t cached = 0;  // Tokens in the KV cache.
-  Sampler sampler;
-  std::int32_t TokenAt(std::int64_t position) const {
-    const auto size = static_cast<std::int64_t>(prompt.size());
-    return position < size ? prompt[position] : output[position - size];
-  }
-};
-
-class LlamaEngine final : public Engine {
- public:
-  LlamaEngine(ModelInfo info, LlamaModel model, LlamaContext context, LlamaVocab vocab, int step_tokens_max)
-      : info_(std::move(info)),
-        model_(std::move(model)),
-        context_(std::move(context)),
-        vocab_(std::move(vocab)),
-        batch_(step_tokens_max),
-        slots_(static_cast<std::size_t>(info_.slots)),
-        step_tokens_max_(step_tokens_max) {
-    llama_set_abort_callback(
-        context_.get(), [](void* self) { return static_cast<LlamaEngine*>(self)->interrupted(); }, this);
-  }
-
-  ~LlamaEngine() override {
-    if (interrupted()) LlamaInterrupted(false);
-  }
-
-  // Gives the context its threads and puts one token through the model: that pages the weights in, and fails here rather than on the first
-  // request.
-  absl::Status Start(int threads) {
-    llama_set_n_threads(context_.get(), threads, threads);
-    threads_ = LlamaThreads::Attach(context_.get(), threads);
-    batch_.Add(0, 0, 0, true);
-    TG_RETURN_IF_ERROR(Decode());
-    llama_memory_clear(llama_get_memory(context_.get()), true);
-    return absl::OkStatus();
-  }
-
-  const ModelInfo& Info() const override { return info_; }
-  std::int64_t step_tokens_max() const override { return step_tokens_max_; }
-  absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return vocab_.Render(turns); }
-
-  absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override {
-    const auto prompt = sequence.prompt_tokens;
-    slots_[slot].emplace(Slot{{prompt.begin(), prompt.end()}, {}, 0, Sampler(sequence.sampling, prompt)});
-    return EngineOpened{};
-  }
-
-  absl::Status Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) override;
-  absl::Status Rewind(int slot, std::int64_t output_tokens, std::span<const std::int32_t> banned) override;
-
-  void Close(int slot) override {
-    llama_memory_seq_rm(llama_get_memory(context_.get()), slot, -1, -1);
-    slots_[slot].reset();
-  }
-
-  void Interrupt() override {
-    if (!interrupted_.exchange(true, std::memory_order_acq_rel)) LlamaInterrupted(true);
-  }
-
- private:
-  struct Wanted {
-    int slot;
-    int row;  // Index in the batch whose logits decide.
-  };
-
-  bool interrupted() const { return interrupted_.load(std::memory_order_acquire); }
-  absl::Status Fill(std::span<const EngineWork> work);
-  absl::Status Decode();
-  void Sample(const Wanted& wanted, std::vector<EngineOutput>& outputs);
-
-  ModelInfo info_;
-  LlamaModel model_;
-  LlamaContext context_;
-  std::unique_ptr<LlamaThreads> threads_;
-  LlamaVocab vocab_;
-  Batch batch_;
-  std::vector<std::optional<Slot>> slots_;
-  std::vector<EngineWork> ordered_;
-  std::vector<Wanted> wanted_;
-  SamplerScratch scratch_;
-  std::int64_t step_tokens_max_;
-  std::atomic<bool> interrupted_{false};
-};
-
-absl::Status LlamaEngine::Fill(std::span<const EngineWork> work) {
-  ordered_.assign(work.begin(), work.end());
-  std::sort(ordered_.begin(), ordered_.end(), [](const EngineWork& a, const EngineWork& b) { return a.slot < b.slot; });
-  batch_.raw.n_tokens = 0;
-  wanted_.clear();
-  for (const EngineWork& item : ordered_) {
-    if (item.slot < 0 || item.slot >= info_.slots || !slots_[item.slot])
-      return base::Internal(fmt::format("slot {} is not open", item.slot));
-    const Slot& slot = *slots_[item.slot];
-    const std::int64_t known = static_cast<std::int64_t>(slot.prompt.size() + slot.output.size());
-    const std::int64_t tokens = std::max<std::int64_t>(item.prompt_tokens, 1);
-    if (slot.cached + tokens > known || slot.cached + tokens > info_.context_tokens || batch_.raw.n_tokens + tokens > step_tokens_max_) {
-      return base::Internal(fmt::format("slot {} was given {} tokens of work it cannot do", item.slot, tokens));
-    }
-    for (std::int64_t i = slot.cached; i < slot.cached + tokens; ++i) batch_.Add(slot.TokenAt(i), i, item.slot, i + 1 == known);
-    if (slot.cached + tokens == known) wanted_.push_back({item.slot, batch_.raw.n_tokens - 1});
-  }
-  return absl::OkStatus();
-}
-
-absl::Status LlamaEngine::Decode() {
-  int code = 0;
-  try {
-    code = llama_decode(context_.get(), batch_.raw);
-    llama_synchronize(context_.get());
-  } catch (const std::exception& e) {
-    return base::Internal(fmt::format("the engine failed: {}", e.what()));
-  }
-  switch (code) {
-    case 0: return absl::OkStatus();
-    case 1: return base::Internal("the engine found no room in its cache, which is guaranteed: a defect");
-    case 2: return base::Unavailable("the engine was interrupted");
-    case -1: return base::Internal("the engine refused the batch");
-    default: return base::Internal(fmt::format("the engine failed with code {}", code));
-  }
-}
-
-absl::Status LlamaEngine::Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) {
-  TG_RETURN_IF_ERROR(Fill(work));
-  TG_RETURN_IF_ERROR(Decode());
-  for (const EngineWork& item : ordered_) slots_[item.slot]->cached += std::max<std::int64_t>(item.prompt_tokens, 1);
-  for (const Wanted& wanted : wanted_) Sample(wanted, outputs);
-  return absl::OkStatus();
-}
-
-void LlamaEngine::Sample(const Wanted& wanted, std::vector<EngineOutput>& outputs) {
-  Slot& slot = *slots_[wanted.slot];
-  EngineOutput& output = outputs.emplace_back();
-  output.slot = wanted.slot;
-  const float* row = llama_get_logits_ith(context_.get(), wanted.row);
-  if (row == nullptr) {
-    output.status = base::Internal("the engine gave no logits");
-    return;
-  }
-  const std::span<const float> logits(row, static_cast<std::size_t>(vocab_.tokens()));
-  const auto token = slot.sampler.Sample(logits, static_cast<std::int64_t>(slot.output.size()), scratch_);
-  if (!token.ok()) {
-    output.status = token.status();
-    return;
-  }
-  slot.sampler.Accept(*token);
-  slot.output.push_back(*token);
-  output.token = *token;
-  output.bytes = vocab_.Bytes(*token);
-  output.ends = vocab_.EndsTurn(*token);
-  if (output.ends) output.bytes = {};
-}
-
-absl::Status LlamaEngine::Rewind(int index, std::int64_t output_tokens, std::span<const std::int32_t> banned) {
-  Slot& slot = *slots_[index];
-  const auto have = static_cast<std::int64_t>(slot.output.size());
-  if (output_tokens < 0 || output_tokens > have) return base::InvalidArgument("there are not so many output tokens to rewind to");
-  const std::int64_t cached = std::min(slot.cached, static_cast<std::int64_t>(slot.prompt.size()) + output_tokens - 1);
-  if (!llama_memory_seq_rm(llama_get_memory(context_.get()), index, static_cast<llama_pos>(cached), -1)) {
-    return base::Unimplemented("this model's memory cannot be taken back in part");
-  }
-  for (std::int64_t i = have; i > output_tokens; --i) {
-    slot.sampler.TakeBack(slot.output.back());
-    slot.output.pop_back();
-  }
-  slot.cached = cached;
-  slot.sampler.Ban(banned);
-  return absl::OkStatus();
-}
-
-absl::Status CheckFile(const ModelOptions& model, ModelInfo& info, std::string& chat_template) {
+absl::Status CheckFile(const ModelOptions& model, std::int64_t memory_bytes, ModelInfo& info, std::string& chat_template) {
   TG_ASSIGN(const MappedFile file, MappedFile::Open(model.file));
   const auto header = ReadGguf(file.bytes());
   if (!header.ok()) return base::Annotate(header.status(), model.file);
@@ -240,7 +43,9 @@ absl::Status CheckFile(const ModelOptions& model, ModelInfo& info, std::string& 
   info.vocab_tokens = header->vocab_tokens;
   info.size_bytes = static_cast<std::int64_t>(file.bytes().size());
   chat_template = header->chat_template;
-  return absl::OkStatus();
+  const MemoryNeed need = EstimateMemory(*header, info.size_bytes, model);
+  info.memory_bytes = need.total();
+  return CheckFits(need, model, memory_bytes);
 }
 
 LlamaModel LoadWeights(const std::string& path) {
@@ -261,6 +66,13 @@ LlamaContext MakeContext(llama_model* weights, const ModelOptions& model, int st
   params.n_seq_max = slots;
   params.n_outputs_max = slots;
   params.kv_unified = false;
+  if (model.kv == KvType::kQ8) {
+    params.type_k = params.type_v = GGML_TYPE_Q8_0;
+    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
+  } else if (model.kv == KvType::kF32) {
+    params.type_k = params.type_v = GGML_TYPE_F32;
+    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
+  }
   params.no_perf = true;
   return LlamaContext(llama_init_from_model(weights, params));
 }
@@ -279,8 +91,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
       static_cast<int>(std::min<std::int64_t>(std::max(model.step_tokens_max, model.slots + 16), CacheTokens(model)));
   LlamaContext context = MakeContext(weights.get(), model, step_tokens_max);
   if (context == nullptr) {
-    return base::FailedPrecondition(
-        fmt::format("no memory for {} slots of {} tokens: lower slots or context_tokens", model.slots, model.context_tokens));
+    return base::FailedPrecondition(fmt::format("libllama made no context for {} slots of {} tokens{}; its lines above say why",
+                                                model.slots, model.context_tokens,
+                                                model.kv == KvType::kQ8 ? " in 8-bit blocks, which not every model's heads fit" : ""));
   }
   const llama_context* made = context.get();
   if (llama_n_ctx_seq(made) < model.context_tokens || static_cast<int>(llama_n_seq_max(made)) < model.slots ||
@@ -290,7 +103,8 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
   }
   TG_ASSIGN(LlamaVocab vocab, LlamaVocab::Make(weights.get(), std::move(format)));
   info.vocab_tokens = vocab.tokens();
-  auto engine = std::make_unique<LlamaEngine>(std::move(info), std::move(weights), std::move(context), std::move(vocab), step_tokens_max);
+  auto engine = std::make_unique<LlamaEngine>(std::move(info), std::move(weights), std::move(context), std::move(vocab), step_tokens_max,
+                                              model.prefix_cache_bytes);
   TG_RETURN_IF_ERROR(
       engine->Start(model.threads > 0 ? model.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()) - 1)));
   return engine;
@@ -298,7 +112,8 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& model, const std::string& backends_dir) {
+absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& model, const std::string& backends_dir,
+                                                        std::int64_t memory_bytes) {
   ModelInfo info;
   info.name = model.name;
   info.engine = "llama";
@@ -306,7 +121,7 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& mode
   info.context_tokens = model.context_tokens;
   info.slots = model.slots;
   std::string chat_template;
-  TG_RETURN_IF_ERROR(CheckFile(model, info, chat_template));
+  TG_RETURN_IF_ERROR(CheckFile(model, memory_bytes, info, chat_template));
   TG_ASSIGN(ChatFormat format, ChatFormat::FromTemplate(chat_template));
   info.chat_template = format.name();
   TG_RETURN_IF_ERROR(StartLlama(backends_dir));

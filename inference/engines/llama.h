@@ -2,6 +2,7 @@
 // not expect.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -10,7 +11,9 @@
 
 namespace tollgate::inference {
 
-// Reads and checks the file's header and digest, then loads it. `backends_dir`: where ggml's loadable backends are; empty = as built.
-absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& model, const std::string& backends_dir);
+// Reads and checks the file's header and digest, and that it fits into `memory_bytes`, then loads it. `backends_dir`: where ggml's loadable
+// backends are; empty = as built.
+absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& model, const std::string& backends_dir,
+                                                        std::int64_t memory_bytes = INT64_MAX);
 
 }  // namespace tollgate::inference

@@ -21,10 +21,11 @@ namespace tollgate::inference {
 namespace {
 
 std::atomic<int> interrupted_engines{0};
+thread_local bool quiet = false;
 
 void Log(ggml_log_level level, const char* text, void*) {
   if (level != GGML_LOG_LEVEL_WARN && level != GGML_LOG_LEVEL_ERROR) return;
-  if (interrupted_engines.load(std::memory_order_relaxed) > 0) return;
+  if (quiet || interrupted_engines.load(std::memory_order_relaxed) > 0) return;
   std::string_view line(text);
   while (!line.empty() && (line.back() == '\n' || line.back() == ' ')) line.remove_suffix(1);
   if (line.empty()) return;
@@ -56,6 +57,9 @@ absl::Status StartLlama(const std::string& dir) {
   std::call_once(once, [&dir] { outcome = new absl::Status(Start(dir.empty() ? TOLLGATE_LLAMA_BACKENDS : dir)); });
   return *outcome;
 }
+
+LlamaQuiet::LlamaQuiet() { quiet = true; }
+LlamaQuiet::~LlamaQuiet() { quiet = false; }
 
 void LlamaInterrupted(bool begins) { interrupted_engines.fetch_add(begins ? 1 : -1, std::memory_order_relaxed); }
 

@@ -19,6 +19,15 @@ std::string LlamaBuild();
 // An engine was interrupted, or one that had been is gone: between the two libllama's complaints are not reported.
 void LlamaInterrupted(bool begins);
 
+// While it lives, what libllama says on this thread is not reported: where its complaint is about a caller's text, not about us.
+class LlamaQuiet {
+ public:
+  LlamaQuiet();
+  ~LlamaQuiet();
+  LlamaQuiet(const LlamaQuiet&) = delete;
+  LlamaQuiet& operator=(const LlamaQuiet&) = delete;
+};
+
 struct LlamaModelFree {
   void operator()(llama_model* model) const { llama_model_free(model); }
 };

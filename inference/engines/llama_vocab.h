@@ -27,6 +27,7 @@ class LlamaVocab {
   std::string_view Bytes(std::int32_t token) const;  // Of a control token: none.
   bool EndsTurn(std::int32_t token) const { return end_of_turn_[static_cast<std::size_t>(token)]; }
   const ChatFormat& format() const { return format_; }
+  const llama_vocab* raw() const { return vocab_; }
 
  private:
   LlamaVocab(const llama_vocab* vocab, ChatFormat format) : vocab_(vocab), format_(std::move(format)) {}

@@ -165,7 +165,10 @@ Spread Of(std::vector<double> values) {
   return {median, 100 * (values[values.size() * 3 / 4] - values[values.size() / 4]) / median};
 }
 
-constexpr char kLongStory[] = "Write a very long story about a river, with every detail you can think of.";
+// A prompt after which the model does not end its turn soon. Each run has its own, of the same length, so that nothing is found cached.
+std::string LongStory(int run) {
+  return fmt::format("{:04} Write a very long story about a river, with every detail you can think of.", run);
+}
 
 void Measure(int clients, int threads, int pairs, int tokens) {
   PoolOptions options;
@@ -178,13 +181,13 @@ void Measure(int clients, int threads, int pairs, int tokens) {
   model.slots = clients;
   model.context_tokens = kContext;
   model.threads = threads;
+  model.prefix_cache_bytes = 0;  // The bare loop works through every prompt, so we must.
   options.replica_nice = 0;
   auto pool = Pool::Create(std::move(options));
   if (!pool.ok()) Fail(base::Message(pool.status()));
   BareLoop bare(clients, threads);
   for (const bool sampled : {false, true}) {
-    // A prompt after which the model does not end its turn soon: both sides run to the last token.
-    const SequenceRequest request = Ask(**pool, kLongStory, tokens, sampled ? 1 : 0);
+    const SequenceRequest request = Ask(**pool, LongStory(0), tokens, sampled ? 1 : 0);
     RunPool(**pool, request, clients);
     bare.Run(request.prompt_tokens, tokens);
     std::vector<double> ratios;
@@ -217,17 +220,18 @@ void MeasureGrpc(int clients, int threads, int pairs, int tokens) {
     model.sha256 = *DigestOfFile(kFile);
     auto pool = Pool::Create(std::move(options));
     if (!pool.ok()) Fail(base::Message(pool.status()));
-    return Ask(**pool, kLongStory, 1, 0).prompt_tokens;
+    return Ask(**pool, LongStory(0), 1, 0).prompt_tokens;
   }();
   BareLoop bare(clients, threads);  // After a pool, which loads the backends.
   bench::PoolGrpc gateway(kFile, clients, kContext);
-  gateway.Run(kLongStory, clients, tokens);
+  int run = 0;
+  gateway.Run(LongStory(++run), clients, tokens);
   bare.Run(prompt, tokens);
   std::vector<double> ratios, rates;
   for (int pair = 0; pair < pairs; ++pair) {
     const double b1 = bare.Run(prompt, tokens);
-    const double g1 = gateway.Run(kLongStory, clients, tokens);
-    const double g2 = gateway.Run(kLongStory, clients, tokens);
+    const double g1 = gateway.Run(LongStory(++run), clients, tokens);
+    const double g2 = gateway.Run(LongStory(++run), clients, tokens);
     const double b2 = bare.Run(prompt, tokens);
     for (const double ratio : {b1 / g1, b2 / g2}) ratios.push_back(ratio);
     for (const double took : {g1, g2}) rates.push_back(clients * tokens / took);

@@ -1,8 +1,7 @@
 // Who gets the next slot: fair by tenant, counted in tokens.
 #include <catch2/catch_test_macros.hpp>
 
-#include <array>
-#include <map>
+#include <algorithm>
 #include <string>
 
 #include "inference/fair_queue.h"
@@ -15,27 +14,54 @@ using std::chrono::seconds;
 
 using test::Team;
 
+base::KeyId Key(int number) { return base::KeyId(Team(number).value); }
+
 // A small language: a queue, tenants by number, sequences by their prompt's length.
 struct Fixture {
-  FairQueue queue{seconds(60)};
+  FairQueue queue;
   base::MonoTime now{seconds(1000)};
-  std::map<TenantAccount*, int> numbers;
 
-  void Push(int team, int prompt_tokens = 10) {
+  struct Of {
+    int key = 1;
+    int band = 1;
+    int deadline_s = 0;  // 0 = none.
+    double weight = 1;
+    int output_limit = 50;
+  };
+  void Push(int team, int prompt_tokens = 10) { Push(team, prompt_tokens, Of{}); }
+  void Push(int team, int prompt_tokens, const Of& of) {
     SequenceRequest request;
     request.tenant = Team(team);
+    request.key = Key(of.key);
+    request.band = of.band;
+    request.weight = of.weight;
+    if (of.deadline_s > 0) request.deadline = now + seconds(of.deadline_s);
     request.prompt_tokens.assign(static_cast<std::size_t>(prompt_tokens), 1);
-    queue.Push(std::make_unique<Sequence>(std::move(request)), now);
+    auto sequence = std::make_unique<Sequence>(std::move(request));
+    sequence->output_limit = of.output_limit;
+    queue.Push(std::move(sequence), now);
+  }
+  std::unique_ptr<Sequence> Pop(bool last_slot = false) {
+    auto sequence = queue.Pop(last_slot, now);
+    if (sequence != nullptr) queue.ChargePrompt(*sequence, static_cast<double>(sequence->request.prompt_tokens.size()));
+    return sequence;
+  }
+  // The prompt length of the next, 0 for none; it releases its slot at once.
+  std::size_t PopSize() {
+    const auto sequence = Pop();
+    if (sequence == nullptr) return 0;
+    FairQueue::Release(*sequence);
+    return sequence->request.prompt_tokens.size();
   }
   // The tenants served next, as text; each releases its slot at once.
   std::string Serve(int times, int output_tokens = 0) {
     std::string order;
     for (int i = 0; i < times; ++i) {
-      const auto sequence = queue.Pop(false, now);
+      const auto sequence = Pop();
       if (sequence == nullptr) return order + "-";
       order += static_cast<char>('0' + sequence->request.tenant.value.raw()[15]);
-      FairQueue::ChargeOutput(*sequence->account, output_tokens);
-      FairQueue::Release(*sequence->account);
+      FairQueue::ChargeOutput(*sequence, output_tokens);
+      FairQueue::Release(*sequence);
     }
     return order;
   }
@@ -46,8 +72,8 @@ TEST_CASE("A tenant's own sequences come in order of arrival") {
   f.Push(1, 5);
   f.Push(1, 6);
   f.Push(1, 7);
-  for (const std::size_t size : {5, 6, 7}) CHECK(f.queue.Pop(false, f.now)->request.prompt_tokens.size() == size);
-  CHECK(f.queue.Pop(false, f.now) == nullptr);
+  for (const std::size_t size : {5, 6, 7}) CHECK(f.PopSize() == size);
+  CHECK(f.Pop() == nullptr);
 }
 
 TEST_CASE("Tenants with equal work take turns, however many sequences one of them queued first") {
@@ -66,8 +92,8 @@ TEST_CASE("A tenant with long prompts or outputs gets fewer turns") {
   Fixture g;
   for (int i = 0; i < 4; ++i) g.Push(1, 10);
   for (int i = 0; i < 4; ++i) g.Push(2, 10);
-  const auto first = g.queue.Pop(false, g.now);
-  FairQueue::ChargeOutput(*first->account, 20);
+  const auto first = g.Pop();
+  FairQueue::ChargeOutput(*first, 20);
   CHECK(g.Serve(5) == "22221");
 }
 
@@ -93,26 +119,26 @@ TEST_CASE("A tenant that comes to an empty queue is lifted to the one served las
 TEST_CASE("The last slot goes only to a tenant that holds none, while others are present") {
   Fixture f;
   f.Push(2);
-  const auto other = f.queue.Pop(false, f.now);
-  FairQueue::Release(*other->account);
+  const auto other = f.Pop();
+  FairQueue::Release(*other);
   f.Push(1);
   f.Push(1);
-  const auto holding = f.queue.Pop(false, f.now);
+  const auto holding = f.Pop();
   CHECK(holding->request.tenant == Team(1));
-  CHECK(f.queue.Pop(true, f.now) == nullptr);
+  CHECK(f.Pop(true) == nullptr);
   f.Push(2);
-  CHECK(f.queue.Pop(true, f.now)->request.tenant == Team(2));
+  CHECK(f.Pop(true)->request.tenant == Team(2));
 }
 
 TEST_CASE("A tenant that is alone may have every slot") {
   Fixture f;
   f.Push(2);
-  FairQueue::Release(*f.queue.Pop(false, f.now)->account);
+  FairQueue::Release(*f.Pop());
   f.now += seconds(61);
   f.Push(1);
   f.Push(1);
-  CHECK(f.queue.Pop(false, f.now) != nullptr);
-  CHECK(f.queue.Pop(true, f.now) != nullptr);
+  CHECK(f.Pop() != nullptr);
+  CHECK(f.Pop(true) != nullptr);
 }
 
 TEST_CASE("Removing takes out what is asked for and keeps the order of the rest") {
@@ -122,26 +148,98 @@ TEST_CASE("Removing takes out what is asked for and keeps the order of the rest"
   f.queue.Remove([](const Sequence& s) { return s.request.prompt_tokens.size() % 2 == 0; }, [&](std::unique_ptr<Sequence>) { ++removed; });
   CHECK(removed == 3);
   CHECK(f.queue.size() == 3);
-  for (const std::size_t size : {1, 3, 5}) CHECK(f.queue.Pop(false, f.now)->request.prompt_tokens.size() == size);
+  for (const std::size_t size : {1, 3, 5}) CHECK(f.PopSize() == size);
 }
 
-TEST_CASE("Served tokens of backlogged tenants stay within one sequence of each other, for any mix of sizes") {
-  const std::uint64_t seed = test::Seed();
-  INFO("TOLLGATE_SEED=" << seed);
-  std::mt19937_64 random(seed);
-  constexpr int kTeams = 5;
-  constexpr int kInputMax = 200;
-  constexpr int kOutputMax = 100;
+TEST_CASE("A tenant of twice the weight gets twice the tokens") {
   Fixture f;
-  for (int team = 1; team <= kTeams; ++team) f.Push(team, 1 + static_cast<int>(random() % kInputMax));
-  for (int round = 0; round < 2000; ++round) {
-    const auto sequence = f.queue.Pop(false, f.now);
-    const int team = sequence->request.tenant.value.raw()[15];
-    f.Push(team, 1 + static_cast<int>(random() % kInputMax));  // Always backlogged.
-    FairQueue::ChargeOutput(*sequence->account, static_cast<std::int64_t>(random() % kOutputMax));
-    FairQueue::Release(*sequence->account);
-    REQUIRE(f.queue.GapTokens() <= kInputMax * kPromptTokenWeight + kOutputMax * kOutputTokenWeight);
-  }
+  for (int i = 0; i < 8; ++i) f.Push(1, 10, {.weight = 2});
+  for (int i = 0; i < 4; ++i) f.Push(2, 10);
+  const std::string order = f.Serve(12);
+  CHECK(std::count(order.begin(), order.begin() + 6, '1') == 4);
+  CHECK(std::count(order.begin(), order.end(), '1') == 8);
+}
+
+TEST_CASE("Within a tenant keys take turns, and a key that comes back saved nothing up") {
+  Fixture f;
+  for (const int size : {11, 12, 13, 14}) f.Push(1, size, {.key = 1});
+  for (const int size : {21, 22}) f.Push(1, size, {.key = 2});
+  for (const std::size_t size : {11, 21, 12, 22, 13, 14}) CHECK(f.PopSize() == size);
+  f.Push(1, 31, {.key = 3});
+  f.Push(1, 32, {.key = 1});
+  f.Push(1, 33, {.key = 3});
+  f.Push(1, 34, {.key = 1});
+  CHECK(f.PopSize() == 32);
+  CHECK(f.PopSize() == 31);
+  CHECK(f.PopSize() == 33);
+}
+
+TEST_CASE("Within a key the earliest deadline comes first, then the one that came first") {
+  Fixture f;
+  f.Push(1, 1);
+  f.Push(1, 2, {.deadline_s = 30});
+  f.Push(1, 3, {.deadline_s = 20});
+  f.Push(1, 4, {.deadline_s = 30});
+  f.Push(1, 5);
+  for (const std::size_t size : {3, 2, 4, 1, 5}) CHECK(f.PopSize() == size);
+}
+
+TEST_CASE("An urgent band comes first, whoever was served least; a tenant that gets nothing moves up") {
+  Fixture f;
+  f.Push(1, 9, {.band = 3});
+  for (int i = 0; i < 20; ++i) f.Push(2, 500, {.band = 1});
+  CHECK(f.Serve(2) == "22");
+  f.now += seconds(19);  // Band 2 by now.
+  CHECK(f.Serve(2) == "22");
+  f.now += seconds(2);
+  CHECK(f.Serve(2) == "12");
+  f.Push(1, 9, {.band = 3});
+  f.now += seconds(5);
+  f.Push(1, 9, {.band = 3});  // It was served: a longer queue does not make it older.
+  f.now += seconds(14);
+  CHECK(f.Serve(1) == "2");
+  f.now += seconds(2);
+  CHECK(f.Serve(2) == "12");
+}
+
+TEST_CASE("Where all ask in one band, waiting long changes no order") {
+  Fixture f;
+  f.Push(1, 500);
+  CHECK(f.Serve(1) == "1");
+  f.Push(2, 100);
+  f.Push(2, 100);
+  f.Push(1, 100);
+  f.now += seconds(1000);
+  f.Push(3, 100);
+  CHECK(f.Serve(4) == "1232");
+}
+
+TEST_CASE("The kept slot is not for a tenant that is far ahead of one that waits") {
+  Fixture f;
+  f.Push(2, 10, {.output_limit = 5});
+  f.Push(2, 10, {.output_limit = 5});
+  f.Push(1, 10, {.output_limit = 5});
+  const auto busy = f.Pop();
+  const auto other = f.Pop();
+  REQUIRE(busy->request.tenant != other->request.tenant);
+  const auto& ahead = busy->request.tenant == Team(1) ? busy : other;
+  FairQueue::ChargeOutput(*ahead, 5);
+  FairQueue::Release(*ahead);
+  f.Push(1, 10, {.output_limit = 5});
+  CHECK(f.Pop(true) != nullptr);  // Ahead by less than it asks for.
+
+  Fixture g;
+  g.Push(2);
+  g.Push(2);
+  const auto holding = g.Pop();
+  g.Push(1, 10, {.output_limit = 5});
+  const auto first = g.Pop(true);
+  REQUIRE(first != nullptr);
+  FairQueue::ChargeOutput(*first, 500);
+  FairQueue::Release(*first);
+  g.Push(1, 10, {.output_limit = 5});
+  CHECK(g.Pop(true) == nullptr);
+  CHECK(g.Pop(false)->request.tenant == Team(2));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <cstring>
 #include <fstream>
+#include <limits>
 
 #include "inference/gguf.h"
 #include "inference/mapped_file.h"
@@ -61,6 +62,10 @@ TEST_CASE("What libllama would stumble over is refused by name") {
       {Gguf::Tiny().Raw("tokenizer.ggml.scores", 9,
                         test::Packed<std::uint32_t>(6) + test::Packed<std::uint64_t>(1) + test::Packed<float>(0)),
        "1 entries"},
+      {Gguf::Tiny().Raw("llama.attention.layer_norm_rms_epsilon", 6, test::Packed(-1.0F)), "epsilon = -1"},
+      {Gguf::Tiny().Raw("llama.rope.freq_base", 6, test::Packed(0.0F)), "freq_base = 0"},
+      {Gguf::Tiny().Raw("x", 6, test::Packed(std::numeric_limits<float>::quiet_NaN())), "no finite number"},
+      {Gguf::Tiny().Raw("x", 12, test::Packed(std::numeric_limits<double>::infinity())), "no finite number"},
       {Gguf::Tiny().Raw("x", 77, ""), "unknown type 77"},
       {Gguf::Tiny().Raw("x", 9, test::Packed<std::uint32_t>(9) + test::Packed<std::uint64_t>(1)), "unknown type 9"},
       {Gguf::Tiny().Raw("x", 9, test::Packed<std::uint32_t>(8) + test::Packed<std::uint64_t>(1ULL << 61)), "more than the file holds"},

@@ -68,6 +68,17 @@ TEST_CASE("A greedy answer makes sense and is the same each time") {
   CHECK(second.end.tokens_decoded == first.end.tokens_decoded);
 }
 
+TEST_CASE("With the context in 8 bits the answer still makes sense, in about half the memory") {
+  ModelOptions model = Smol(1, 256);
+  model.prefix_cache_bytes = 0;
+  const auto wide = test::MakePool(model);
+  model.kv = KvType::kQ8;
+  const auto narrow = test::MakePool(model);
+  CHECK(HearAll(*Submit(*narrow, Greedy(*narrow, "What is the capital of France? Answer in one sentence."))).text.find("Paris") !=
+        std::string::npos);
+  CHECK(narrow->models()[0].memory_bytes < wide->models()[0].memory_bytes);
+}
+
 TEST_CASE("The prompt is laid out as the model's own template says, to the token") {
   const auto tokens = *Shared().Render("smollm2", std::vector<Turn>{{"user", "", "hi"}});
   // <|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n
@@ -213,8 +224,7 @@ TEST_CASE("Work that a slot cannot do is refused before libllama sees it") {
   std::vector<EngineOutput> outputs;
   const std::vector<std::int32_t> prompt(20, 198);
   REQUIRE((*engine)->Open(0, {prompt, {}, {}}).ok());
-  for (const EngineWork work :
-       {EngineWork{1, 1}, EngineWork{-1, 1}, EngineWork{2, 1}, EngineWork{0, 21}, EngineWork{0, 100000}}) {
+  for (const EngineWork work : {EngineWork{1, 1}, EngineWork{-1, 1}, EngineWork{2, 1}, EngineWork{0, 21}, EngineWork{0, 100000}}) {
     CHECK_FALSE((*engine)->Step(std::span(&work, 1), outputs).ok());
   }
   const EngineWork sound{0, 20};

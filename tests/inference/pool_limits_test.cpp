@@ -39,6 +39,20 @@ TEST_CASE("The queue is bounded; a refusal says when to try again and the room c
   CHECK(pool->Submit(Ask(*pool, "!hang")).ok());
 }
 
+TEST_CASE("A group is queued whole or not at all") {
+  ModelOptions model = Scripted(1);
+  model.queue_sequences_max = 2;
+  const auto pool = MakePool(model);
+  const std::vector<std::uint64_t> four(4, 1);
+  const std::vector<std::uint64_t> three(3, 1);
+  CHECK(pool->SubmitGroup(Ask(*pool, "x"), four).status().code() == absl::StatusCode::kResourceExhausted);
+  const auto streams = pool->SubmitGroup(Ask(*pool, "all three"), three);
+  REQUIRE(streams.ok());
+  for (const auto& stream : *streams) CHECK(HearAll(*stream).text == "all three");
+  CHECK(pool->SubmitGroup(Ask(*pool, "x"), {}).status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(pool->SubmitGroup(Ask(*pool, "x"), std::vector<std::uint64_t>(17, 1)).status().code() == absl::StatusCode::kInvalidArgument);
+}
+
 TEST_CASE("Deadlines end a sequence in the queue, parked and while it decodes; the queue has a deadline of its own") {
   base::ManualClock clock;
   ModelOptions model = Scripted(1);

@@ -41,7 +41,7 @@ class Gguf {
   Gguf& Version(std::uint32_t version) { return version_ = version, *this; }
   Gguf& TensorCount(std::uint64_t count) { return tensor_count_ = count, *this; }
   Gguf& KeyCount(std::uint64_t count) { return key_count_ = count, *this; }
-  Gguf& WithoutTensors() { return tensors_.clear(), data_bytes_ = 0, *this; }
+  Gguf& WithoutTensors() { return tensors_.clear(), data_.clear(), *this; }
 
   // Adds a key; `bytes` is its value as it stands in the file.
   Gguf& Raw(const std::string& key, std::uint32_t type, const std::string& bytes) {
@@ -67,8 +67,17 @@ class Gguf {
       entry += Packed(size);
       bytes *= size;
     }
-    tensors_.push_back(entry + Packed(type) + Packed(data_bytes_ + off));
-    if (bytes < 4096) data_bytes_ += (bytes + 31) / 32 * 32;
+    tensors_.push_back(entry + Packed(type) + Packed(data_.size() + off));
+    if (bytes < 4096) data_.resize(data_.size() + (bytes + 31) / 32 * 32);
+    return *this;
+  }
+  // Adds an F32 tensor with these values.
+  Gguf& Values(const std::string& name, const std::vector<std::uint64_t>& shape, const std::vector<float>& values) {
+    std::string entry = PackedText(name) + Packed(static_cast<std::uint32_t>(shape.size()));
+    for (const std::uint64_t size : shape) entry += Packed(size);
+    tensors_.push_back(entry + Packed<std::uint32_t>(0) + Packed<std::uint64_t>(data_.size()));
+    data_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+    data_.resize((data_.size() + 31) / 32 * 32);
     return *this;
   }
 
@@ -78,8 +87,7 @@ class Gguf {
     for (const Key& key : keys_) bytes += PackedText(key.name) + key.value;
     for (const std::string& tensor : tensors_) bytes += tensor;
     bytes.resize((bytes.size() + 31) / 32 * 32);
-    bytes.resize(bytes.size() + data_bytes_);
-    return bytes;
+    return bytes + data_;
   }
 
  private:
@@ -95,7 +103,7 @@ class Gguf {
   std::uint64_t key_count_ = kOwn;
   std::vector<Key> keys_;
   std::vector<std::string> tensors_;
-  std::uint64_t data_bytes_ = 0;
+  std::string data_;
 };
 
 }  // namespace tollgate::inference::test

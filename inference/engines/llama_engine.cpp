@@ -1,0 +1,245 @@
+// How it works. A context with split KV: slot i is libllama's sequence i and owns its part of the cache, so a sequence that was let in
+// never runs out. A step is one batch in the order of slots, which libllama computes in the fewest passes; only the last token of a
+// finished prompt and each decoded token ask for logits, and our own sampler reads them where they lie.
+//
+// The token that was sampled last is not in the cache: it is fed by the next step. So after k output tokens the cache holds the prompt and
+// k - 1 of them, and Rewind only has to cut it.
+//
+// A sequence that is closed leaves a snapshot of its state, if its tenant could save work by it, under that tenant's name alone; Open puts
+// back the one that begins like the prompt and cuts it to what they share.
+//
+// Tested by tests/inference/model_test.cpp, tests/inference/interleaving_test.cpp.
+#include "inference/engines/llama_engine.h"
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/diagnostics.h"
+
+namespace tollgate::inference {
+namespace {
+
+// Whether a part of a sequence's state means anything: not where states are folded into one, or old tokens are forgotten.
+bool KeepsParts(const llama_model* model) {
+  return !llama_model_is_recurrent(model) && !llama_model_is_hybrid(model) && llama_model_n_swa(model) == 0;
+}
+
+}  // namespace
+
+LlamaEngine::LlamaEngine(ModelInfo info, LlamaModel model, LlamaContext context, LlamaVocab vocab, int step_tokens_max,
+                         std::int64_t prefix_cache_bytes)
+    : info_(std::move(info)),
+      model_(std::move(model)),
+      context_(std::move(context)),
+      vocab_(std::move(vocab)),
+      batch_(step_tokens_max),
+      slots_(static_cast<std::size_t>(info_.slots)),
+      keeps_parts_(KeepsParts(model_.get())),
+      prefixes_(keeps_parts_ ? prefix_cache_bytes : 0),
+      step_tokens_max_(step_tokens_max) {
+  llama_set_abort_callback(
+      context_.get(), [](void* self) { return static_cast<LlamaEngine*>(self)->interrupted(); }, this);
+}
+
+LlamaEngine::~LlamaEngine() {
+  if (interrupted()) LlamaInterrupted(false);
+}
+
+absl::Status LlamaEngine::Start(int threads) {
+  llama_set_n_threads(context_.get(), threads, threads);
+  threads_ = LlamaThreads::Attach(context_.get(), threads);
+  batch_.Add(0, 0, 0, true);
+  TG_RETURN_IF_ERROR(Decode());
+  llama_memory_clear(llama_get_memory(context_.get()), true);
+  return absl::OkStatus();
+}
+
+absl::Status LlamaEngine::Fill(std::span<const EngineWork> work) {
+  ordered_.assign(work.begin(), work.end());
+  std::sort(ordered_.begin(), ordered_.end(), [](const EngineWork& a, const EngineWork& b) { return a.slot < b.slot; });
+  batch_.raw.n_tokens = 0;
+  wanted_.clear();
+  for (const EngineWork& item : ordered_) {
+    if (item.slot < 0 || item.slot >= info_.slots || !slots_[item.slot])
+      return base::Internal(fmt::format("slot {} is not open", item.slot));
+    const Slot& slot = *slots_[item.slot];
+    const std::int64_t known = static_cast<std::int64_t>(slot.prompt.size() + slot.output.size());
+    const std::int64_t tokens = std::max<std::int64_t>(item.prompt_tokens, 1);
+    if (slot.cached + tokens > known || slot.cached + tokens > info_.context_tokens || batch_.raw.n_tokens + tokens > step_tokens_max_) {
+      return base::Internal(fmt::format("slot {} was given {} tokens of work it cannot do", item.slot, tokens));
+    }
+    for (std::int64_t i = slot.cached; i < slot.cached + tokens; ++i) batch_.Add(slot.TokenAt(i), i, item.slot, i + 1 == known);
+    if (slot.cached + tokens == known) wanted_.push_back({item.slot, batch_.raw.n_tokens - 1});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LlamaEngine::Decode() {
+  int code = 0;
+  try {
+    code = llama_decode(context_.get(), batch_.raw);
+    llama_synchronize(context_.get());
+  } catch (const std::exception& e) {
+    return base::Internal(fmt::format("the engine failed: {}", e.what()));
+  }
+  switch (code) {
+    case 0: return absl::OkStatus();
+    case 1: return base::Internal("the engine found no room in its cache, which is guaranteed: a defect");
+    case 2: return base::Unavailable("the engine was interrupted");
+    case -1: return base::Internal("the engine refused the batch");
+    default: return base::Internal(fmt::format("the engine failed with code {}", code));
+  }
+}
+
+absl::StatusOr<EngineOpened> LlamaEngine::Open(int index, const EngineSequence& sequence) {
+  const auto prompt = sequence.prompt_tokens;
+  const auto& tenant = sequence.tenant.value.raw();
+  Slot& slot = slots_[index].emplace(
+      Slot{{prompt.begin(), prompt.end()}, {}, 0, Sampler(sequence.sampling, prompt, sequence.logit_bias), {tenant.begin(), tenant.end()}});
+  slot.logprobs = sequence.logprobs;
+  if (!sequence.grammar.empty()) {
+    TG_ASSIGN(slot.grammar, LlamaGrammar::Make(vocab_.raw(), sequence.grammar));
+  }
+  slot.cached = Restore(index, slot);
+  return EngineOpened{slot.cached};
+}
+
+// Puts the longest prefix that the tenant has into the slot; how many tokens that saves.
+std::int64_t LlamaEngine::Restore(int index, const Slot& opened) {
+  const auto hit = prefixes_.Find(opened.salt, opened.prompt);
+  if (!hit) return 0;
+  return Put(index, hit->state, hit->tokens) ? hit->tokens : 0;
+}
+
+// Puts a state into an empty slot and cuts it to so many tokens. False: the slot is empty still.
+bool LlamaEngine::Put(int index, std::span<const std::uint8_t> state, std::int64_t tokens) {
+  auto* memory = llama_get_memory(context_.get());
+  llama_memory_seq_rm(memory, index, -1, -1);
+  if (llama_state_seq_set_data(context_.get(), state.data(), state.size(), index) == state.size() &&
+      llama_memory_seq_rm(memory, index, static_cast<llama_pos>(tokens), -1)) {
+    return true;
+  }
+  llama_memory_seq_rm(memory, index, -1, -1);
+  return false;
+}
+
+std::int64_t LlamaEngine::Share(int from, int to) {
+  const Slot& source = *slots_[from];
+  Slot& target = *slots_[to];
+  const std::size_t most = std::min({source.prompt.size(), target.prompt.size() - 1, static_cast<std::size_t>(source.cached)});
+  const auto end = source.prompt.begin() + static_cast<std::ptrdiff_t>(most);
+  const auto same = std::mismatch(source.prompt.begin(), end, target.prompt.begin()).first - source.prompt.begin();
+  if (!keeps_parts_ || !source.sound || source.salt != target.salt || same <= target.cached) return 0;
+  try {
+    std::vector<std::uint8_t> state(llama_state_seq_get_size(context_.get(), from));
+    if (llama_state_seq_get_data(context_.get(), state.data(), state.size(), from) != state.size()) return 0;
+    target.cached = Put(to, state, same) ? same : 0;
+  } catch (const std::exception& e) {
+    base::Warn("llama", "a prompt was not shared: {}", e.what());
+    return 0;
+  }
+  return target.cached;
+}
+
+void LlamaEngine::Keep(int index) {
+  Slot& slot = *slots_[index];
+  std::vector<std::int32_t> tokens = std::move(slot.prompt);
+  tokens.insert(tokens.end(), slot.output.begin(), slot.output.end());
+  tokens.resize(static_cast<std::size_t>(slot.cached));
+  if (!prefixes_.Wants(slot.salt, tokens)) return;
+  try {
+    std::vector<std::uint8_t> state(llama_state_seq_get_size(context_.get(), index));
+    if (llama_state_seq_get_data(context_.get(), state.data(), state.size(), index) != state.size()) return;
+    prefixes_.Keep(slot.salt, std::move(tokens), std::move(state));
+  } catch (const std::exception& e) {
+    base::Warn("llama", "a prefix was not kept: {}", e.what());
+  }
+}
+
+void LlamaEngine::Close(int index) {
+  if (slots_[index] && slots_[index]->sound && !interrupted()) Keep(index);
+  llama_memory_seq_rm(llama_get_memory(context_.get()), index, -1, -1);
+  slots_[index].reset();
+}
+
+absl::Status LlamaEngine::Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) {
+  tops_.clear();
+  TG_RETURN_IF_ERROR(Fill(work));
+  if (absl::Status status = Decode(); !status.ok()) {
+    for (const EngineWork& item : ordered_) slots_[item.slot]->sound = false;
+    return status;
+  }
+  for (const EngineWork& item : ordered_) slots_[item.slot]->cached += std::max<std::int64_t>(item.prompt_tokens, 1);
+  for (const Wanted& wanted : wanted_) Sample(wanted, outputs);
+  return absl::OkStatus();
+}
+
+// The next token: the sampler's, if the grammar allows it; else the sampler's of those that the grammar allows.
+absl::StatusOr<std::int32_t> LlamaEngine::Choose(Slot& slot, std::span<const float> logits) {
+  const auto position = static_cast<std::int64_t>(slot.output.size());
+  TG_ASSIGN(std::int32_t token, slot.sampler.Sample(logits, position, scratch_));
+  if (!slot.grammar) return token;
+  TG_ASSIGN(const bool allowed, slot.grammar->Allows(token));
+  if (!allowed) {
+    masked_.assign(logits.begin(), logits.end());
+    TG_RETURN_IF_ERROR(slot.grammar->Mask(masked_));
+    const auto other = slot.sampler.Sample(masked_, position, scratch_);
+    if (!other.ok()) return base::Internal("nothing that the grammar allows can come next");
+    token = *other;
+  }
+  TG_RETURN_IF_ERROR(slot.grammar->Accept(token));
+  return token;
+}
+
+void LlamaEngine::Sample(const Wanted& wanted, std::vector<EngineOutput>& outputs) {
+  Slot& slot = *slots_[wanted.slot];
+  EngineOutput& output = outputs.emplace_back();
+  output.slot = wanted.slot;
+  const float* row = llama_get_logits_ith(context_.get(), wanted.row);
+  if (row == nullptr) {
+    output.status = base::Internal("the engine gave no logits");
+    return;
+  }
+  const std::span<const float> logits(row, static_cast<std::size_t>(vocab_.tokens()));
+  const auto token = Choose(slot, logits);
+  if (!token.ok()) {
+    output.status = token.status();
+    return;
+  }
+  slot.sampler.Accept(*token);
+  slot.output.push_back(*token);
+  output.token = *token;
+  output.bytes = vocab_.Bytes(*token);
+  output.ends = vocab_.EndsTurn(*token);
+  if (output.ends) output.bytes = {};
+  if (slot.logprobs >= 0) AddLogprobs(logits, slot.logprobs, output);
+}
+
+void LlamaEngine::AddLogprobs(std::span<const float> logits, int top, EngineOutput& output) {
+  output.logprob = Logprobs(logits, output.token, top, likeliest_);
+  auto& alternatives = tops_.emplace_back();
+  for (const TokenLogprob& likely : likeliest_) alternatives.push_back({likely.token, vocab_.Bytes(likely.token), likely.logprob});
+  output.top = alternatives;
+}
+
+absl::Status LlamaEngine::Rewind(int index, std::int64_t output_tokens, std::span<const std::int32_t> banned) {
+  Slot& slot = *slots_[index];
+  const auto have = static_cast<std::int64_t>(slot.output.size());
+  if (output_tokens < 0 || output_tokens > have) return base::InvalidArgument("there are not so many output tokens to rewind to");
+  const std::int64_t cached = std::min(slot.cached, static_cast<std::int64_t>(slot.prompt.size()) + output_tokens - 1);
+  if (!llama_memory_seq_rm(llama_get_memory(context_.get()), index, static_cast<llama_pos>(cached), -1)) {
+    return base::Unimplemented("this model's memory cannot be taken back in part");
+  }
+  for (std::int64_t i = have; i > output_tokens; --i) {
+    slot.sampler.TakeBack(slot.output.back());
+    slot.output.pop_back();
+  }
+  slot.cached = cached;
+  slot.sampler.Ban(banned);
+  return slot.grammar ? slot.grammar->Restart(slot.output) : absl::OkStatus();
+}
+
+}  // namespace tollgate::inference

@@ -1,0 +1,18 @@
+// Grammars that an output must follow, in GBNF (github.com/ggml-org/llama.cpp/blob/master/grammars/README.md), and what of it is allowed.
+#pragma once
+
+#include <string_view>
+
+#include "base/status.h"
+
+namespace tollgate::inference {
+
+// One JSON object, in any order and nesting. White space is bounded, so that a model cannot pad for ever.
+std::string_view JsonGrammar();
+
+// INVALID_ARGUMENT, naming the rule or the place, for what is no GBNF or could hurt the engine: more than 16 KiB or 512 rules, a rule that
+// refers to itself (through others too), parentheses nested deeper than 32, repetitions that multiply to more than 10,000, tokens by
+// number. Linear in the text.
+absl::Status CheckGrammar(std::string_view gbnf);
+
+}  // namespace tollgate::inference

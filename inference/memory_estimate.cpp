@@ -1,0 +1,98 @@
+// How it works. The context's size follows from the header: for each token and layer, keys and values of each key-value head, in the type
+// they are kept in. Where the heads differ by layer (an array), the count of query heads stands for all, which is never less. Computing
+// takes a few activations of each token of a pass, and the logits of each slot.
+//
+// What there is: MemAvailable of /proc/meminfo; and memory.max less memory.current of the control group (version 2), where files' pages
+// that nobody used lately count as free.
+//
+// Tested by tests/inference/memory_estimate_test.cpp.
+#include "inference/memory_estimate.h"
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "base/error_detail.h"
+
+namespace tollgate::inference {
+namespace {
+
+constexpr std::int64_t kPassTokens = 512;  // Tokens that libllama computes at once, at most.
+constexpr std::int64_t kMiB = 1 << 20;
+
+std::int64_t Number(const GgufHeader& header, const char* key, std::int64_t otherwise) {
+  const auto found = header.numbers.find(fmt::format("{}.{}", header.architecture, key));
+  return found == header.numbers.end() ? otherwise : found->second;
+}
+
+std::int64_t MiB(std::int64_t bytes) { return (bytes + kMiB - 1) / kMiB; }
+
+std::int64_t ReadNumber(const char* path) {
+  std::ifstream file(path);
+  std::int64_t number = -1;
+  return file >> number ? number : -1;
+}
+
+}  // namespace
+
+MemoryNeed EstimateMemory(const GgufHeader& header, std::int64_t file_bytes, const ModelOptions& model) {
+  const std::int64_t width = Number(header, "embedding_length", 0);
+  const std::int64_t heads = std::max<std::int64_t>(Number(header, "attention.head_count", 1), 1);
+  const std::int64_t kv_heads = Number(header, "attention.head_count_kv", heads);
+  const std::int64_t key = Number(header, "attention.key_length", width / heads);
+  const std::int64_t value = Number(header, "attention.value_length", width / heads);
+  const std::int64_t per_token = header.layers * kv_heads * (key + value);
+  const std::int64_t tokens = (model.context_tokens + 255) / 256 * 256 * model.slots;  // libllama's blocks.
+  MemoryNeed need;
+  need.weights = file_bytes;
+  switch (model.kv) {
+    case KvType::kQ8: need.context = per_token * tokens / 32 * 34; break;
+    case KvType::kF16: need.context = per_token * tokens * 2; break;
+    case KvType::kF32: need.context = per_token * tokens * 4; break;
+  }
+  need.prefix_cache = model.prefix_cache_bytes;
+  const std::int64_t pass = std::min<std::int64_t>(kPassTokens, std::max(model.step_tokens_max, model.slots + 16));
+  const std::int64_t activations = 6 * width + 3 * Number(header, "feed_forward_length", 4 * width) + 2 * heads * (key + value);
+  need.computing = 4 * (pass * activations + 2 * model.slots * header.vocab_tokens);
+  return need;
+}
+
+absl::Status CheckFits(const MemoryNeed& need, const ModelOptions& model, std::int64_t available_bytes) {
+  if (need.total() <= available_bytes) return absl::OkStatus();
+  base::ErrorDetail detail;
+  detail.reason = "MODEL_DOES_NOT_FIT";
+  detail.may_retry = false;
+  return base::WithDetail(
+      base::ResourceExhausted(fmt::format("it needs about {} MiB (weights {}, context of {} slots x {} tokens {}, prefix cache {}, "
+                                          "computing {}) and {} MiB are free: lower "
+                                          "slots, context_tokens or prefix_cache_bytes{}, or unload another model",
+                                          MiB(need.total()), MiB(need.weights), model.slots, model.context_tokens, MiB(need.context),
+                                          MiB(need.prefix_cache), MiB(need.computing), std::max<std::int64_t>(available_bytes, 0) / kMiB,
+                                          model.kv == KvType::kF16 ? ", keep the context in 8 bits" : "")),
+      detail);
+}
+
+std::int64_t MemoryAvailable() {
+  std::int64_t available = std::numeric_limits<std::int64_t>::max();
+  std::ifstream meminfo("/proc/meminfo");
+  std::string name;
+  std::string unit;
+  std::int64_t kib = 0;
+  while (meminfo >> name >> kib && std::getline(meminfo, unit)) {
+    if (name == "MemAvailable:") available = kib * 1024;
+  }
+  const std::int64_t most = ReadNumber("/sys/fs/cgroup/memory.max");
+  const std::int64_t used = ReadNumber("/sys/fs/cgroup/memory.current");
+  if (most < 0 || used < 0) return available;
+  std::int64_t idle = 0;  // Files' pages, which give way.
+  std::ifstream stat("/sys/fs/cgroup/memory.stat");
+  for (std::int64_t bytes = 0; stat >> name >> bytes;) {
+    if (name == "inactive_file") idle = bytes;
+  }
+  return std::min(available, most - used + idle);
+}
+
+}  // namespace tollgate::inference

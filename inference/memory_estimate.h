@@ -1,0 +1,30 @@
+// What a model will need in memory, and what there is: so that one that does not fit is refused in numbers instead of driving the machine
+// out of memory.
+#pragma once
+
+#include <cstdint>
+
+#include "base/status.h"
+#include "inference/gguf.h"
+#include "inference/pool.h"
+
+namespace tollgate::inference {
+
+// Bytes. Of weights: the file's; of the context: exact; of computing: about.
+struct MemoryNeed {
+  std::int64_t weights = 0;
+  std::int64_t context = 0;
+  std::int64_t prefix_cache = 0;
+  std::int64_t computing = 0;
+  std::int64_t total() const { return weights + context + prefix_cache + computing; }
+};
+
+MemoryNeed EstimateMemory(const GgufHeader& header, std::int64_t file_bytes, const ModelOptions& model);
+
+// OK, or RESOURCE_EXHAUSTED with all the numbers and what to lower.
+absl::Status CheckFits(const MemoryNeed& need, const ModelOptions& model, std::int64_t available_bytes);
+
+// What this process may still take: of the machine, and of its control group if that is less. INT64_MAX where it cannot be told.
+std::int64_t MemoryAvailable();
+
+}  // namespace tollgate::inference

@@ -1,0 +1,113 @@
+// How it works. Each salt has an index of its own, so that nothing of another's can be met by any collision. In it an entry stands once for
+// each whole block of its tokens, under a hash of all tokens up to the block's end; the longest block of a prompt that has an entry wins,
+// after its tokens were compared one by one.
+//
+// Tested by tests/inference/prefix_cache_test.cpp.
+#include "inference/prefix_cache.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace tollgate::inference {
+namespace {
+
+constexpr std::int64_t kEntryBytes = 256;  // What an entry costs beside its tokens and state.
+
+// The hashes of the tokens up to the end of each whole block.
+std::vector<std::uint64_t> BlockHashes(std::span<const std::int32_t> tokens, std::int64_t blocks) {
+  std::vector<std::uint64_t> hashes;
+  std::uint64_t hash = 0x9E3779B97F4A7C15ULL;
+  for (std::int64_t i = 0; i < blocks * PrefixCache::kBlockTokens; ++i) {
+    hash = (hash ^ static_cast<std::uint32_t>(tokens[static_cast<std::size_t>(i)])) * 0xBF58476D1CE4E5B9ULL;
+    hash ^= hash >> 29;
+    if ((i + 1) % PrefixCache::kBlockTokens == 0) hashes.push_back(hash);
+  }
+  return hashes;
+}
+
+std::int64_t Blocks(std::size_t tokens) { return static_cast<std::int64_t>(tokens) / PrefixCache::kBlockTokens; }
+
+}  // namespace
+
+PrefixCache::Match PrefixCache::Longest(Owner& owner, std::span<const std::int32_t> tokens, std::int64_t blocks_max) {
+  const std::vector<std::uint64_t> hashes = BlockHashes(tokens, blocks_max);
+  for (std::int64_t block = blocks_max; block > 0; --block) {
+    const auto length = static_cast<std::ptrdiff_t>(block * kBlockTokens);
+    const auto [first, last] = owner.by_block.equal_range(hashes[static_cast<std::size_t>(block - 1)]);
+    for (auto it = first; it != last; ++it) {
+      if (std::equal(tokens.begin(), tokens.begin() + length, it->second->tokens.begin())) return {it->second, length};
+    }
+  }
+  return {owner.entries.end(), 0};
+}
+
+std::optional<PrefixCache::Hit> PrefixCache::Find(std::string_view salt, std::span<const std::int32_t> prompt) {
+  const auto owner = owners_.find(salt);
+  if (owner == owners_.end() || prompt.empty()) return std::nullopt;
+  const Match match = Longest(owner->second, prompt, Blocks(prompt.size() - 1));
+  if (match.tokens == 0) return std::nullopt;
+  Entries& entries = owner->second.entries;
+  entries.splice(entries.end(), entries, match.entry);
+  return Hit{match.entry->state, match.tokens};
+}
+
+bool PrefixCache::Wants(std::string_view salt, std::span<const std::int32_t> tokens) const {
+  const std::int64_t blocks = Blocks(tokens.size());
+  if (bytes_max_ == 0 || blocks == 0) return false;
+  const auto owner = owners_.find(salt);
+  if (owner == owners_.end()) return true;
+  const std::uint64_t last = BlockHashes(tokens, blocks).back();
+  const auto [first, end] = owner->second.by_block.equal_range(last);
+  return std::none_of(first, end, [&](const auto& known) {
+    return std::equal(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(blocks * kBlockTokens), known.second->tokens.begin());
+  });
+}
+
+void PrefixCache::Keep(std::string_view salt, std::vector<std::int32_t> tokens, std::vector<std::uint8_t> state) {
+  const auto bytes = static_cast<std::int64_t>(state.size() + tokens.size() * sizeof(std::int32_t)) + kEntryBytes;
+  const std::int64_t blocks = Blocks(tokens.size());
+  if (blocks == 0 || bytes > bytes_max_) return;
+  if (const auto known = owners_.find(salt); known != owners_.end()) {
+    // An older entry that this one begins with serves no prompt that this one does not.
+    const Match match = Longest(known->second, tokens, blocks);
+    if (match.tokens > 0 && Blocks(match.entry->tokens.size()) * kBlockTokens == match.tokens) Drop(known->second, match.entry);
+  }
+  MakeRoom(bytes);
+  Owner& owner = owners_.try_emplace(std::string(salt)).first->second;
+  const std::vector<std::uint64_t> hashes = BlockHashes(tokens, blocks);
+  const auto entry = owner.entries.insert(owner.entries.end(), Entry{std::move(tokens), std::move(state), bytes});
+  for (const std::uint64_t hash : hashes) owner.by_block.emplace(hash, entry);
+  owner.bytes += bytes;
+  bytes_ += bytes;
+}
+
+void PrefixCache::Drop(Owner& owner, Entries::iterator entry) {
+  for (const std::uint64_t hash : BlockHashes(entry->tokens, Blocks(entry->tokens.size()))) {
+    const auto [first, last] = owner.by_block.equal_range(hash);
+    for (auto it = first; it != last; ++it) {
+      if (it->second != entry) continue;
+      owner.by_block.erase(it);
+      break;
+    }
+  }
+  owner.bytes -= entry->bytes;
+  bytes_ -= entry->bytes;
+  owner.entries.erase(entry);
+}
+
+void PrefixCache::MakeRoom(std::int64_t bytes) {
+  while (bytes_ + bytes > bytes_max_) {
+    const auto most =
+        std::max_element(owners_.begin(), owners_.end(), [](const auto& a, const auto& b) { return a.second.bytes < b.second.bytes; });
+    Drop(most->second, most->second.entries.begin());
+    if (most->second.entries.empty()) owners_.erase(most);
+  }
+}
+
+std::int64_t PrefixCache::entries() const {
+  std::int64_t count = 0;
+  for (const auto& [salt, owner] : owners_) count += static_cast<std::int64_t>(owner.entries.size());
+  return count;
+}
+
+}  // namespace tollgate::inference

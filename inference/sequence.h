@@ -1,0 +1,55 @@
+// Sequence: a request on its way through a replica: in the queue, then in a slot. Replica's thread only. Internal to the room.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "inference/output_text.h"
+#include "inference/pool.h"
+#include "inference/stream_state.h"
+
+namespace tollgate::inference {
+
+struct TenantAccount;
+struct KeyAccount;
+
+struct Sequence {
+  explicit Sequence(SequenceRequest r) : request(std::move(r)), text(request.stop) {}
+
+  SequenceRequest request;
+  std::shared_ptr<StreamState> stream;
+  OutputText text;
+  std::vector<OutputToken> output;  // What stands of what was decoded.
+  std::int64_t told = 0;            // Of those, given to the stream.
+  StreamEnd end;                    // Filled as it goes.
+  StreamControl control;            // As last read.
+  base::MonoTime queue_deadline;
+  std::int64_t output_limit = 0;  // Tokens, at least 1.
+  std::int64_t prompt_left = 0;   // Prompt tokens to be worked through.
+  std::int64_t group = 0;         // Others of it have the same prompt; 0 = none.
+  std::int64_t decoded = 0;       // In all, those that were taken back too.
+  int slot = -1;
+  bool parked = false;
+  bool closing = false;  // Ended in this step; its slot is freed after it.
+
+  // The fair queue's.
+  std::int64_t output_due = 0;       // Output tokens that its tenant's lead allows for.
+  TenantAccount* account = nullptr;  // While it holds a slot.
+  KeyAccount* key_account = nullptr;
+
+  // What the stream has not been told yet of what stands, with `new_text`.
+  StreamNews News(std::string_view new_text, bool ends) {
+    const std::int64_t from = std::exchange(told, text.delivered());
+    std::span<const OutputToken> tokens;
+    if (request.want_tokens || request.logprobs >= 0)
+      tokens = std::span(output).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(told - from));
+    return {new_text, tokens, decoded, static_cast<std::int64_t>(output.size()), told, ends};
+  }
+};
+
+}  // namespace tollgate::inference

@@ -1,0 +1,260 @@
+// fairness: what a tenant gets beside another that asks for ten times as much, on the real model.
+//
+//   fairness.jain                     two tenants that always wait, 10:1 in offered load: Jain's index of the tokens served (a prompt token
+//                                     counts 1, an output token 2), the worst of the windows of 10 s; at least 0.98
+//   fairness.gap_over_bound           the greatest gap seen between the two counters ÷ the bound published with it; at most 1
+//   fairness.victim_ttft_bound.promptN  a victim's time to first token beside an aggressor, p99 ÷ (2 x alone p99 + 2 x step p99);
+//                                     at most 1
+//   fairness.victim_ttft_ms.promptN   beside the aggressor, the median
+//   isolation.foreign_hits            prompt tokens that a tenant's first request saved because another had sent the same prompt: 0
+//   isolation.own_hits                those that its second one saved because it had sent it itself
+//   cancel.steps_p99                  steps that ended between a cancel and its sequence's end; at most 1
+//
+// TOLLGATE_BENCH_WINDOWS (default 3), TOLLGATE_BENCH_RUNS (default 8 times to first token for each prompt length).
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "inference/pool.h"
+#include "tests/bench/figures.h"
+
+namespace tollgate::inference {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+const std::string kFile = std::string(TOLLGATE_SOURCE_DIR) + "/build/setup/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+constexpr int kSlots = 4;
+
+base::TeamId Team(std::uint8_t number) {
+  std::array<std::uint8_t, 16> bytes{};
+  bytes[15] = number;
+  return base::TeamId(base::Uuid(bytes));
+}
+
+std::unique_ptr<Pool> MakePool() {
+  PoolOptions options;
+  ModelOptions& model = options.models.emplace_back();
+  model.name = "smollm2";
+  model.file = kFile;
+  model.sha256 = *DigestOfFile(kFile);
+  model.slots = kSlots;
+  model.context_tokens = 2304;
+  model.queue_sequences_max = 1000;
+  model.queue_timeout = std::chrono::hours(1);
+  options.replica_nice = 0;
+  auto pool = Pool::Create(std::move(options));
+  if (!pool.ok()) bench::Fail(base::Message(pool.status()));
+  return *std::move(pool);
+}
+
+// One tenant's offered load: as many sequences in the pool as it wants, each with its own prompt, all drained as they go.
+class Load {
+ public:
+  Load(Pool& pool, std::uint8_t team, int wanted, int prompt_tokens, int output_tokens)
+      : pool_(pool), team_(team), wanted_(wanted), prompt_tokens_(prompt_tokens), output_tokens_(output_tokens) {}
+
+  // Takes what is there and brings new sequences for those that ended.
+  void Turn() {
+    for (auto& stream : streams_) {
+      Piece piece;
+      Taken taken = Taken::kPiece;
+      while (taken == Taken::kPiece) taken = stream->Take(piece);
+      if (taken != Taken::kEnd) continue;
+      done_ += Served(*stream);
+      stream = nullptr;
+    }
+    std::erase(streams_, nullptr);
+    while (static_cast<int>(streams_.size()) < wanted_) streams_.push_back(Submit());
+  }
+
+  std::shared_ptr<TokenStream> Submit() {
+    SequenceRequest request;
+    request.model = "smollm2";
+    request.tenant = Team(team_);
+    for (int i = 0; i < prompt_tokens_; ++i) request.prompt_tokens.push_back(1000 + static_cast<int>((next_ * 7919 + i * 31) % 40000));
+    ++next_;
+    request.max_tokens = output_tokens_;
+    request.allowance = output_tokens_;
+    auto stream = pool_.Submit(std::move(request));
+    if (!stream.ok()) bench::Fail(base::Message(stream.status()));
+    return *std::move(stream);
+  }
+
+  double served() const {
+    double sum = done_;
+    for (const auto& stream : streams_) sum += Served(*stream);
+    return sum;
+  }
+
+ private:
+  double Served(const TokenStream& stream) const {
+    const auto decoded = static_cast<double>(stream.tokens_decoded());
+    return decoded == 0 ? 0 : prompt_tokens_ + 2 * decoded;
+  }
+
+  Pool& pool_;
+  std::uint8_t team_;
+  int wanted_;
+  int prompt_tokens_;
+  int output_tokens_;
+  std::uint64_t next_ = 0;
+  double done_ = 0;
+  std::vector<std::shared_ptr<TokenStream>> streams_;
+};
+
+void MeasureJain(Pool& pool, int windows) {
+  Load aggressor(pool, 1, 40, 48, 24);
+  Load victim(pool, 2, 4, 48, 24);
+  const auto run = [&](std::chrono::seconds length, double& gap) {
+    for (const auto until = Clock::now() + length; Clock::now() < until;) {
+      aggressor.Turn();
+      victim.Turn();
+      const ReplicaStats stats = pool.stats()[0];
+      if (stats.fairness_bound_tokens > 0)
+        gap = std::max(gap, static_cast<double>(stats.fairness_gap_tokens) / static_cast<double>(stats.fairness_bound_tokens));
+      std::this_thread::sleep_for(milliseconds(5));
+    }
+  };
+  double gap = 0;
+  double worst = 1;
+  run(std::chrono::seconds(3), gap);
+  for (int window = 0; window < windows; ++window) {
+    const double a = aggressor.served();
+    const double v = victim.served();
+    run(std::chrono::seconds(10), gap);
+    const double x = aggressor.served() - a;
+    const double y = victim.served() - v;
+    worst = std::min(worst, (x + y) * (x + y) / (2 * (x * x + y * y)));
+  }
+  bench::Print("fairness.jain", worst, "ratio", 3);
+  bench::Print("fairness.gap_over_bound", gap, "ratio", 3);
+}
+
+// The time of each step, as the statistics show them.
+class StepTimes {
+ public:
+  explicit StepTimes(const Pool& pool)
+      : thread_([this, &pool] {
+          ReplicaStats before = pool.stats()[0];
+          while (!done_) {
+            const ReplicaStats now = pool.stats()[0];
+            if (now.steps > before.steps)
+              ms_.push_back(static_cast<double>(now.step_micros - before.step_micros) / 1e3 /
+                            static_cast<double>(now.steps - before.steps));
+            before = now;
+            std::this_thread::sleep_for(milliseconds(1));
+          }
+        }) {}
+  double P99() {
+    done_ = true;
+    thread_.join();
+    std::sort(ms_.begin(), ms_.end());
+    return bench::Quantile(ms_, 0.99);
+  }
+
+ private:
+  std::atomic<bool> done_{false};
+  std::vector<double> ms_;
+  std::thread thread_;
+};
+
+// Times to first token, in ms, ascending; `meanwhile` is called all the while.
+std::vector<double> FirstTokens(Load& victim, int runs, const std::function<void()>& meanwhile) {
+  std::vector<double> ms;
+  for (int run = 0; run < runs; ++run) {
+    const auto stream = victim.Submit();
+    for (Piece piece; stream->Take(piece) != Taken::kEnd;) {
+      meanwhile();
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+    const StreamEnd& end = stream->end();
+    if (!end.first_token_at) bench::Fail("a victim's sequence gave no token");
+    ms.push_back(std::chrono::duration<double, std::milli>(*end.first_token_at - end.submitted_at).count());
+    // It asks for less than its share: else it would be no victim, and wait its turn.
+    const milliseconds rest(100 + 2 * static_cast<int>(ms.back()));
+    for (const auto until = Clock::now() + rest; Clock::now() < until;) {
+      meanwhile();
+      std::this_thread::sleep_for(milliseconds(5));
+    }
+  }
+  std::sort(ms.begin(), ms.end());
+  return ms;
+}
+
+void MeasureVictim(Pool& pool, int prompt_tokens, int runs) {
+  Load victim(pool, 2, 0, prompt_tokens, 2);
+  FirstTokens(victim, 1, [] {});
+  const std::vector<double> alone = FirstTokens(victim, runs, [] {});
+  std::vector<double> beside;
+  double step = 0;
+  {
+    Load aggressor(pool, 1, 20, 256, 64);
+    for (const auto until = Clock::now() + std::chrono::seconds(2); Clock::now() < until;) {
+      aggressor.Turn();
+      std::this_thread::sleep_for(milliseconds(5));
+    }
+    StepTimes steps(pool);
+    beside = FirstTokens(victim, runs, [&] { aggressor.Turn(); });
+    step = steps.P99();
+  }
+  while (pool.stats()[0].running > 0) std::this_thread::sleep_for(milliseconds(5));
+  const double bound = 2 * bench::Quantile(alone, 0.99) + 2 * step;
+  bench::Print(fmt::format("fairness.victim_ttft_bound.prompt{}", prompt_tokens), bench::Quantile(beside, 0.99) / bound, "ratio", 3);
+  bench::Print(fmt::format("fairness.victim_ttft_ms.prompt{}", prompt_tokens), bench::Median(beside), "ms", 0);
+}
+
+StreamEnd EndOf(TokenStream& stream) {
+  for (Piece piece; stream.Take(piece) != Taken::kEnd;) std::this_thread::sleep_for(milliseconds(1));
+  return stream.end();
+}
+
+void MeasureIsolation(Pool& pool) {
+  double foreign = 0;
+  double own = 0;
+  for (std::uint8_t team = 10; team < 14; ++team) {
+    Load first(pool, team, 0, 200, 2);  // The same prompt for each team.
+    foreign += static_cast<double>(EndOf(*first.Submit()).cached_input_tokens);
+    Load again(pool, team, 0, 200, 2);
+    own += static_cast<double>(EndOf(*again.Submit()).cached_input_tokens);
+  }
+  bench::Print("isolation.foreign_hits", foreign, "tokens", 0);
+  bench::Print("isolation.own_hits", own, "tokens", 0);
+}
+
+void MeasureCancel(Pool& pool, int runs) {
+  Load load(pool, 20, 0, 16, 2000);
+  std::vector<double> steps;
+  for (int run = 0; run < runs; ++run) {
+    const auto stream = load.Submit();
+    const auto others = load.Submit();
+    while (stream->tokens_decoded() < 3) std::this_thread::sleep_for(milliseconds(1));
+    const std::int64_t before = pool.stats()[0].steps;
+    stream->Cancel();
+    for (Piece piece; stream->Take(piece) != Taken::kEnd;) std::this_thread::yield();
+    steps.push_back(static_cast<double>(pool.stats()[0].steps - before));
+  }
+  std::sort(steps.begin(), steps.end());
+  bench::Print("cancel.steps_p99", bench::Quantile(steps, 0.99), "steps", 0);
+}
+
+}  // namespace
+}  // namespace tollgate::inference
+
+int main() {
+  using namespace tollgate;
+  const auto pool = inference::MakePool();
+  inference::MeasureIsolation(*pool);
+  inference::MeasureCancel(*pool, 20);
+  const int runs = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_RUNS", 8));
+  inference::MeasureJain(*pool, static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_WINDOWS", 3)));
+  for (const int tokens : {32, 512, 2000}) inference::MeasureVictim(*pool, tokens, tokens > 1000 ? std::max(runs / 4, 2) : runs);
+}

@@ -1,0 +1,133 @@
+// pool_itl: what a long prompt does to those who are in the middle of an answer. Fifteen chats decode side by side; then a prompt of 4,000
+// tokens arrives and is worked through in chunks beside them.
+//
+//   pool.itl_p99_over_p50   their inter-token time while it is: p99 ÷ p50 of the 10 s before; at most 2
+//   pool.itl_p50_ms         before
+//   pool.long_prompt_ttft_s the long prompt's own time to first token, if it is less than the 60 s that are measured
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "inference/pool.h"
+#include "tests/bench/figures.h"
+
+namespace tollgate::inference {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::seconds;
+
+const std::string kFile = std::string(TOLLGATE_SOURCE_DIR) + "/build/setup/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+constexpr int kChats = 15;
+constexpr int kLongPrompt = 4000;
+constexpr auto kBesideMax = std::chrono::seconds(60);
+
+base::TeamId Team(std::uint8_t number) {
+  std::array<std::uint8_t, 16> bytes{};
+  bytes[15] = number;
+  return base::TeamId(base::Uuid(bytes));
+}
+
+std::unique_ptr<Pool> MakePool() {
+  PoolOptions options;
+  ModelOptions& model = options.models.emplace_back();
+  model.name = "smollm2";
+  model.file = kFile;
+  model.sha256 = *DigestOfFile(kFile);
+  model.slots = kChats + 1;
+  model.context_tokens = kLongPrompt + 352;
+  model.prefix_cache_bytes = 0;
+  options.replica_nice = 0;
+  auto pool = Pool::Create(std::move(options));
+  if (!pool.ok()) bench::Fail(base::Message(pool.status()));
+  return *std::move(pool);
+}
+
+std::shared_ptr<TokenStream> Submit(Pool& pool, std::uint8_t team, int prompt_tokens, int output_tokens) {
+  SequenceRequest request;
+  request.model = "smollm2";
+  request.tenant = Team(team);
+  for (int i = 0; i < prompt_tokens; ++i) request.prompt_tokens.push_back(1000 + (team * 7919 + i * 31) % 40000);
+  request.logit_bias = {{.token = 0, .bias = -100}, {.token = 2, .bias = -100}};  // Nobody ends early.
+  request.max_tokens = output_tokens;
+  request.allowance = output_tokens;
+  auto stream = pool.Submit(std::move(request));
+  if (!stream.ok()) bench::Fail(base::Message(stream.status()));
+  return *std::move(stream);
+}
+
+// Waits until there is something to take.
+Taken Next(TokenStream& stream, Piece& piece) {
+  for (;;) {
+    const Taken taken = stream.Take(piece);
+    if (taken != Taken::kEmpty) return taken;
+    const auto ready = std::make_shared<std::atomic<bool>>(false);
+    stream.NotifyOnce([ready] {
+      ready->store(true);
+      ready->notify_one();
+    });
+    ready->wait(false);
+  }
+}
+
+// The time at which each token of each chat came.
+struct Chat {
+  std::shared_ptr<TokenStream> stream;
+  std::vector<Clock::time_point> at;
+  std::thread reader;
+
+  void Start() {
+    reader = std::thread([this] {
+      for (Piece piece; Next(*stream, piece) != Taken::kEnd;) at.push_back(Clock::now());
+    });
+  }
+};
+
+// Inter-token times, in ms, of tokens that came between `from` and `to`; ascending.
+std::vector<double> Between(const std::vector<Chat>& chats, Clock::time_point from, Clock::time_point to) {
+  std::vector<double> ms;
+  for (const Chat& chat : chats) {
+    for (std::size_t i = 1; i < chat.at.size(); ++i) {
+      if (chat.at[i] < from || chat.at[i] >= to) continue;
+      ms.push_back(std::chrono::duration<double, std::milli>(chat.at[i] - chat.at[i - 1]).count());
+    }
+  }
+  std::sort(ms.begin(), ms.end());
+  return ms;
+}
+
+void Measure(Pool& pool) {
+  std::vector<Chat> chats(kChats);
+  for (int i = 0; i < kChats; ++i) {
+    chats[static_cast<std::size_t>(i)].stream = Submit(pool, static_cast<std::uint8_t>(1 + i), 32, kLongPrompt);
+    chats[static_cast<std::size_t>(i)].Start();
+  }
+  for (const Chat& chat : chats) {
+    while (chat.stream->tokens_decoded() < 10) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  std::this_thread::sleep_for(seconds(10));
+  const auto arrives = Clock::now();
+  const auto long_one = Submit(pool, 100, kLongPrompt, 2);
+  while (long_one->tokens_decoded() == 0 && Clock::now() < arrives + kBesideMax) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  const auto first = Clock::now();
+  const bool whole = long_one->tokens_decoded() > 0;
+  for (const Chat& chat : chats) chat.stream->Cancel();
+  for (Chat& chat : chats) chat.reader.join();
+  const double p50 = bench::Quantile(Between(chats, arrives - seconds(10), arrives), 0.5);
+  const double p99 = bench::Quantile(Between(chats, arrives, first), 0.99);
+  bench::Print("pool.itl_p99_over_p50", p99 / p50, "ratio", 2);
+  bench::Print("pool.itl_p50_ms", p50, "ms", 1);
+  if (whole) bench::Print("pool.long_prompt_ttft_s", std::chrono::duration<double>(first - arrives).count(), "s", 1);
+}
+
+}  // namespace
+}  // namespace tollgate::inference
+
+int main() {
+  const auto pool = tollgate::inference::MakePool();
+  tollgate::inference::Measure(*pool);
+}

@@ -1,0 +1,151 @@
+// A replica whose engine throws, runs out of memory or fails: streams end, slots come back, the thread lives.
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <new>
+#include <stdexcept>
+
+#include "inference/engines/script_engine.h"
+#include "inference/replica.h"
+#include "tests/inference/support.h"
+
+namespace tollgate::inference {
+namespace {
+
+using test::HearAll;
+using test::Heard;
+
+enum class Fault { kNone, kThrow, kMemory, kThing };
+
+void Raise(Fault fault) {
+  if (fault == Fault::kThrow) throw std::runtime_error("as the test told it to");
+  if (fault == Fault::kMemory) throw std::bad_alloc();
+  if (fault == Fault::kThing) throw 7;
+}
+
+// The scripted engine, but for one fault in Open, Step or Rewind.
+class FaultyEngine final : public Engine {
+ public:
+  struct Faults {
+    std::atomic<Fault> open{Fault::kNone};
+    std::atomic<Fault> step{Fault::kNone};
+    std::atomic<Fault> rewind{Fault::kNone};
+    std::atomic<bool> counting{false};  // Steps that begin are counted,
+    std::atomic<int> steps{0};          // those that work on slot 0.
+  };
+  FaultyEngine(const ModelOptions& model, Faults& faults) : inner_(MakeScriptedEngine(model, base::SystemClock())), faults_(faults) {}
+
+  const ModelInfo& Info() const override { return inner_->Info(); }
+  std::int64_t step_tokens_max() const override { return inner_->step_tokens_max(); }
+  absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return inner_->Render(turns); }
+  absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override {
+    Raise(faults_.open);
+    return inner_->Open(slot, sequence);
+  }
+  absl::Status Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) override {
+    if (faults_.counting && std::any_of(work.begin(), work.end(), [](const EngineWork& item) { return item.slot == 0; })) ++faults_.steps;
+    absl::Status status = inner_->Step(work, outputs);
+    Raise(faults_.step);
+    return status;
+  }
+  absl::Status Rewind(int slot, std::int64_t output_tokens, std::span<const std::int32_t> banned) override {
+    Raise(faults_.rewind);
+    return inner_->Rewind(slot, output_tokens, banned);
+  }
+  void Close(int slot) override { inner_->Close(slot); }
+  void Interrupt() override { inner_->Interrupt(); }
+
+ private:
+  std::unique_ptr<Engine> inner_;
+  Faults& faults_;
+};
+
+SequenceRequest Ask(const Replica& replica, const std::string& text) {
+  SequenceRequest request;
+  request.model = "script";
+  const Turn turn{"user", "", text};
+  request.prompt_tokens = *replica.Render(std::span(&turn, 1));
+  request.allowance = 1'000'000;
+  return request;
+}
+
+TEST_CASE("An engine that throws in any call ends its sequences with what was decoded; the replica goes on") {
+  struct Row {
+    std::atomic<Fault> FaultyEngine::Faults::*where;
+    Fault fault;
+    absl::StatusCode code;
+  };
+  using Faults = FaultyEngine::Faults;
+  const Row rows[] = {
+      {&Faults::open, Fault::kThrow, absl::StatusCode::kInternal},      {&Faults::open, Fault::kMemory, absl::StatusCode::kUnavailable},
+      {&Faults::step, Fault::kThrow, absl::StatusCode::kInternal},      {&Faults::step, Fault::kMemory, absl::StatusCode::kUnavailable},
+      {&Faults::step, Fault::kThing, absl::StatusCode::kInternal},      {&Faults::rewind, Fault::kThrow, absl::StatusCode::kInternal},
+      {&Faults::rewind, Fault::kMemory, absl::StatusCode::kUnavailable}};
+  Faults faults;
+  const ModelOptions model = test::Scripted(2);
+  auto replica = Replica::Start(model, base::SystemClock(), 0,
+                                [&]() -> absl::StatusOr<std::unique_ptr<Engine>> { return std::make_unique<FaultyEngine>(model, faults); });
+  REQUIRE(replica.ok());
+  for (const Row& row : rows) {
+    SequenceRequest request = Ask(**replica, "!tokens 1000000");
+    request.allowance = 50;
+    auto stream = (*replica)->Submit(std::move(request));
+    REQUIRE(stream.ok());
+    Heard heard;
+    if (row.where != &Faults::open) REQUIRE(test::Hear(**stream, heard) == Taken::kParked);
+    faults.*row.where = row.fault;
+    (*stream)->Rewind(20, {});
+    (*stream)->Allow(1'000'000, false);
+    Heard broken;
+    if (row.where == &Faults::open) {
+      (*stream)->Cancel();
+      test::Hear(**stream, broken);
+      stream = (*replica)->Submit(Ask(**replica, "!tokens 5"));
+    }
+    broken = HearAll(**stream);
+    CHECK(broken.end.reason == EndReason::kEngineFailed);
+    CHECK(broken.end.status.code() == row.code);
+    CHECK(broken.end.tokens_decoded == (row.where == &Faults::open ? 0 : 50));
+    faults.*row.where = Fault::kNone;
+    auto next = (*replica)->Submit(Ask(**replica, "it goes on"));
+    REQUIRE(next.ok());
+    CHECK(HearAll(**next).text == "it goes on");
+  }
+  CHECK((*replica)->stats().running == 0);
+  CHECK((*replica)->stats().failed == static_cast<std::int64_t>(std::size(rows)));
+}
+
+TEST_CASE("A cancelled sequence is in one more step at most, beside others that go on") {
+  FaultyEngine::Faults faults;
+  const ModelOptions model = test::Scripted(2);
+  auto replica = Replica::Start(model, base::SystemClock(), 0,
+                                [&]() -> absl::StatusOr<std::unique_ptr<Engine>> { return std::make_unique<FaultyEngine>(model, faults); });
+  REQUIRE(replica.ok());
+  for (int round = 0; round < 50; ++round) {
+    const auto cancelled = *(*replica)->Submit(Ask(**replica, "!tokens 10000000"));
+    const auto other = *(*replica)->Submit(Ask(**replica, "!tokens 10000000"));
+    Piece piece;
+    while (cancelled->tokens_decoded() < 3 || other->tokens_decoded() < 3) {
+      static_cast<void>(cancelled->Take(piece));
+      static_cast<void>(other->Take(piece));
+    }
+    cancelled->Cancel();
+    faults.steps = 0;
+    faults.counting = true;
+    CHECK(HearAll(*cancelled).end.reason == EndReason::kCancelled);
+    faults.counting = false;
+    CHECK(faults.steps <= 1);
+    other->Cancel();
+    HearAll(*other);
+  }
+}
+
+TEST_CASE("An engine that throws while it is made refuses the start") {
+  const auto replica = Replica::Start(test::Scripted(1), base::SystemClock(), 0,
+                                      []() -> absl::StatusOr<std::unique_ptr<Engine>> { throw std::bad_alloc(); });
+  CHECK(replica.status().code() == absl::StatusCode::kUnavailable);
+}
+
+}  // namespace
+}  // namespace tollgate::inference

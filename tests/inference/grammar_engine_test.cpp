@@ -1,0 +1,198 @@
+// Output held to a grammar, on tiny generated models that would say anything else.
+#include <catch2/catch_test_macros.hpp>
+
+#include <cctype>
+#include <string_view>
+
+#include "inference/grammar.h"
+#include "tests/inference/support.h"
+#include "tests/inference/tiny_model.h"
+
+namespace tollgate::inference {
+namespace {
+
+using test::Hear;
+using test::HearAll;
+using test::Heard;
+using test::Submit;
+using test::TinyModel;
+
+// A strict reader of JSON (RFC 8259): whether the whole text is one value.
+class JsonReader {
+ public:
+  static bool Reads(std::string_view text) {
+    JsonReader reader(text);
+    return reader.Value() && reader.at_ == text.size();
+  }
+
+ private:
+  explicit JsonReader(std::string_view text) : text_(text) {}
+  char Now() const { return at_ < text_.size() ? text_[at_] : '\0'; }
+  bool Take(std::string_view word) {
+    if (!text_.substr(at_).starts_with(word)) return false;
+    at_ += word.size();
+    return true;
+  }
+  void Space() {
+    while (Now() == ' ' || Now() == '\n' || Now() == '\t' || Now() == '\r') ++at_;
+  }
+  bool Digits() {
+    const std::size_t from = at_;
+    while (std::isdigit(static_cast<unsigned char>(Now())) != 0) ++at_;
+    return at_ > from;
+  }
+  bool Number() {
+    Take("-");
+    if (!Take("0") && !Digits()) return false;
+    if (Take(".") && !Digits()) return false;
+    if (!Take("e") && !Take("E")) return true;
+    if (!Take("+")) Take("-");
+    return Digits();
+  }
+  bool String() {
+    if (!Take("\"")) return false;
+    while (at_ < text_.size() && Now() != '"') {
+      if (static_cast<unsigned char>(Now()) < 0x20) return false;
+      if (!Take("\\")) {
+        ++at_;
+      } else if (Take("u")) {
+        for (int i = 0; i < 4; ++i, ++at_) {
+          if (std::isxdigit(static_cast<unsigned char>(Now())) == 0) return false;
+        }
+      } else if (std::string_view("\"\\/bfnrt").find(text_[at_++]) == std::string_view::npos) {
+        return false;
+      }
+    }
+    return Take("\"");
+  }
+  template <typename Item>
+  bool List(std::string_view end, Item item) {
+    Space();
+    if (Take(end)) return true;
+    do {
+      Space();
+      if (!item()) return false;
+      Space();
+    } while (Take(","));
+    return Take(end);
+  }
+  bool Value() {
+    Space();
+    if (Take("{")) return List("}", [this] { return String() && (Space(), Take(":")) && Value(); });
+    if (Take("[")) return List("]", [this] { return Value(); });
+    return Take("true") || Take("false") || Take("null") || (Now() == '"' ? String() : Number());
+  }
+
+  std::string_view text_;
+  std::size_t at_ = 0;
+};
+
+struct Fixture {
+  tollgate::test::TempDir folder;
+  std::unique_ptr<Pool> pool = test::MakePool(TinyModel("llama").WriteTo(folder));
+
+  SequenceRequest Ask(std::uint64_t seed, std::int64_t max_tokens = 200) {
+    SequenceRequest request = test::Ask(*pool, "say something");
+    request.sampling.seed = seed;
+    request.max_tokens = max_tokens;
+    return request;
+  }
+};
+
+TEST_CASE("An output follows its grammar to the letter and ends where the grammar does") {
+  Fixture f;
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    SequenceRequest request = f.Ask(seed);
+    request.grammar = "root ::= (\"yes\" | \"no\") \", \" [0-9]{2,4} \".\"";
+    const Heard heard = HearAll(*Submit(*f.pool, std::move(request)));
+    INFO(heard.text);
+    CHECK(heard.end.reason == EndReason::kStop);
+    CHECK((heard.text.starts_with("yes, ") || heard.text.starts_with("no, ")));
+    CHECK(heard.text.ends_with("."));
+    CHECK(heard.text.size() >= 7);
+    CHECK(heard.text.size() <= 10);
+  }
+}
+
+TEST_CASE("Every JSON output that ends is an object, and one that is cut short began as one") {
+  Fixture f;
+  int whole = 0;
+  for (std::uint64_t seed = 0; seed < 30; ++seed) {
+    SequenceRequest request = f.Ask(seed, 400);
+    request.json = true;
+    const Heard heard = HearAll(*Submit(*f.pool, std::move(request)));
+    INFO(heard.text);
+    CHECK(heard.text.starts_with("{"));
+    if (heard.end.reason != EndReason::kStop) continue;
+    ++whole;
+    CHECK(JsonReader::Reads(heard.text));
+  }
+  CHECK(whole > 0);
+}
+
+TEST_CASE("A sequence under a grammar can be rewound and still follows it") {
+  Fixture f;
+  SequenceRequest request = f.Ask(3);
+  request.grammar = "root ::= [ab]{8} \"!\"";
+  request.allowance = 5;
+  request.want_tokens = true;
+  const auto stream = Submit(*f.pool, std::move(request));
+  Heard heard;
+  REQUIRE(Hear(*stream, heard) == Taken::kParked);
+  std::vector<OutputToken> tokens;
+  for (const Piece& piece : heard.pieces) tokens.insert(tokens.end(), piece.tokens.begin(), piece.tokens.end());
+  REQUIRE(tokens.size() == 5);
+  REQUIRE(stream->Rewind(2, {tokens[2].id}));
+  stream->Allow(1000, false);
+  Heard rest;
+  REQUIRE(Hear(*stream, rest) == Taken::kEnd);
+  std::string text = heard.text.substr(0, static_cast<std::size_t>(rest.pieces.at(0).text_at)) + rest.text;
+  CHECK(text.size() == 9);
+  CHECK(text[8] == '!');
+  CHECK(text[2] != heard.text[2]);
+  CHECK(text.substr(0, 2) == heard.text.substr(0, 2));
+}
+
+TEST_CASE("Grammars that are none, that could hurt, or that an engine does not have are refused before anything is queued") {
+  Fixture f;
+  const auto refused = [&](Pool& pool, const std::string& grammar, bool json) {
+    SequenceRequest request = test::Ask(pool, "x");
+    request.grammar = grammar;
+    request.json = json;
+    return pool.Submit(std::move(request)).status();
+  };
+  CHECK(refused(*f.pool, "root ::= foo", false).code() == absl::StatusCode::kInvalidArgument);
+  CHECK(refused(*f.pool, "root ::= root \"a\"", false).code() == absl::StatusCode::kInvalidArgument);
+  CHECK(refused(*f.pool, "root ::= \"a\"", true).code() == absl::StatusCode::kInvalidArgument);
+  const auto scripted = test::MakePool(test::Scripted());
+  CHECK(refused(*scripted, "root ::= \"a\"", false).code() == absl::StatusCode::kUnimplemented);
+  CHECK(refused(*scripted, "", true).code() == absl::StatusCode::kUnimplemented);
+}
+
+TEST_CASE("Whatever text passes the check, libllama reads or refuses, and survives") {
+  const std::uint64_t seed = test::Seed();
+  INFO("TOLLGATE_SEED=" << seed);
+  std::mt19937_64 random(seed);
+  Fixture f;
+  const std::vector<std::string> parts = {
+      "root ::= ", "\n", "x ::= ", "x",           "\"ab\"", "[a-z]", "[^\\x00-\\x1F]", "(", ")", "|", "*", "+", "?", "{2}",
+      "{0,3}",     " ",  ".",      "\"\\u00e9\"", "[\\]]",  "#c\n",  "y ::= \"q\" | ", "y"};
+  int read = 0;
+  for (int round = 0; round < 3000; ++round) {
+    std::string text = "root ::= ";
+    for (std::uint64_t n = 1 + random() % 12; n > 0; --n) text += parts[random() % parts.size()];
+    if (!CheckGrammar(text).ok()) continue;
+    SequenceRequest request = f.Ask(random(), 6);
+    request.grammar = text;
+    auto stream = f.pool->Submit(std::move(request));
+    if (!stream.ok()) continue;
+    ++read;
+    const Heard heard = HearAll(**stream);
+    INFO(text);
+    CHECK((heard.end.reason == EndReason::kStop || heard.end.reason == EndReason::kLength || heard.end.reason == EndReason::kEngineFailed));
+  }
+  CHECK(read > 50);
+}
+
+}  // namespace
+}  // namespace tollgate::inference

@@ -1,0 +1,223 @@
+// Conversations side by side on one engine, in random order, cut short, rewound, taken up again from kept prefixes: none ever shows in
+// another. With tiny F32 models and the same tokens forced, each step's log-probabilities are those of the conversation alone within 1e-4.
+// (llama-server's #27148 and #27422: an idle slot gave back another conversation's state.)
+//
+// TOLLGATE_LOOPS set (as `make soak` does): 10,000 interleavings instead of 1,000.
+#include <catch2/catch_test_macros.hpp>
+
+#include <cmath>
+#include <cstdlib>
+#include <map>
+
+#include "inference/engines/llama.h"
+#include "tests/inference/support.h"
+#include "tests/inference/tiny_model.h"
+
+namespace tollgate::inference {
+namespace {
+
+using test::kTinyVocab;
+using test::Team;
+using test::TinyModel;
+
+using Logprobs = std::vector<float>;  // By token.
+using Tokens = std::vector<std::int32_t>;
+
+std::unique_ptr<Engine> MakeEngine(const ModelOptions& model) {
+  auto engine = MakeLlamaEngine(model, "");
+  INFO(engine.status().ToString());
+  REQUIRE(engine.ok());
+  return *std::move(engine);
+}
+
+SamplingParams Greedy() {
+  SamplingParams params;
+  params.temperature = 0;
+  return params;
+}
+
+std::int64_t OpenAll(Engine& engine, int slot, const Tokens& prompt, const base::TeamId& tenant) {
+  const auto opened = engine.Open(slot, {.prompt_tokens = prompt, .sampling = Greedy(), .tenant = tenant, .logprobs = kTinyVocab});
+  REQUIRE(opened.ok());
+  return opened->cached_tokens;
+}
+
+// Makes the slot's next token `forced`, by forbidding all others.
+void Force(Engine& engine, int slot, std::size_t outputs, std::int32_t forced) {
+  Tokens banned;
+  for (std::int32_t token = 0; token < kTinyVocab; ++token) {
+    if (token != forced) banned.push_back(token);
+  }
+  REQUIRE(engine.Rewind(slot, static_cast<std::int64_t>(outputs), banned).ok());
+}
+
+Logprobs ByToken(const EngineOutput& output) {
+  REQUIRE(output.status.ok());
+  REQUIRE(output.top.size() == static_cast<std::size_t>(kTinyVocab));
+  Logprobs all(kTinyVocab);
+  for (const EngineAlternative& other : output.top) all[static_cast<std::size_t>(other.token)] = other.logprob;
+  return all;
+}
+
+// The conversation alone, from nothing, in one go.
+std::vector<Logprobs> Alone(Engine& engine, const Tokens& prompt, const Tokens& forced) {
+  std::vector<Logprobs> steps;
+  OpenAll(engine, 0, prompt, Team(99));
+  for (std::size_t i = 0; i < forced.size(); ++i) {
+    Force(engine, 0, i, forced[i]);
+    std::vector<EngineOutput> outputs;
+    const EngineWork work{0, i == 0 ? static_cast<std::int64_t>(prompt.size()) : 0};
+    REQUIRE(engine.Step(std::span(&work, 1), outputs).ok());
+    steps.push_back(ByToken(outputs.at(0)));
+  }
+  engine.Close(0);
+  return steps;
+}
+
+double Distance(const Logprobs& a, const Logprobs& b) {
+  double most = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) most = std::max(most, static_cast<double>(std::abs(a[i] - b[i])));
+  return most;
+}
+
+struct Conversation {
+  int tenant = 0;
+  Tokens history;  // What was said so far.
+};
+
+// One turn of a conversation, in a slot.
+struct Turning {
+  Conversation* conversation = nullptr;
+  Tokens prompt;
+  Tokens forced;
+  std::vector<Logprobs> alone;
+  std::int64_t prompt_left = 0;
+  std::size_t given = 0;
+};
+
+class Interleaving {
+ public:
+  Interleaving(const std::string& architecture, std::uint64_t seed) : random_(seed) {
+    const TinyModel model(architecture);
+    ModelOptions options = model.WriteTo(folder_, kSlots, 1024);
+    options.prefix_cache_bytes = 8 << 20;
+    options.kv = KvType::kF32;  // 16 bits would make 1e-3 of a difference in the last bit.
+    engine_ = MakeEngine(options);
+    options.slots = 1;
+    options.prefix_cache_bytes = 0;
+    alone_ = MakeEngine(options);
+    for (int c = 0; c < 10; ++c) {  // Five tenants, two conversations each, which all begin with the same system prompt.
+      Conversation& conversation = conversations_.emplace_back();
+      conversation.tenant = 1 + c / 2;
+      for (int i = 0; i < 70; ++i) conversation.history.push_back(10 + i);
+    }
+  }
+
+  // Opens, steps, rewinds and closes in random order until `turns` turns were taken.
+  void Run(int turns) {
+    while (opened_ < turns || !turning_.empty()) {
+      if (opened_ < turns && turning_.size() < kSlots && random_() % 3 == 0) Open();
+      Step();
+      Close();
+    }
+  }
+
+  double distance = 0;       // The greatest between a step here and alone.
+  std::int64_t cached = 0;   // Prompt tokens that were saved,
+  std::int64_t foreign = 0;  // and of those, by a tenant that had not asked before.
+  std::int64_t compared = 0;
+
+ private:
+  static constexpr std::size_t kSlots = 4;
+
+  void Open() {
+    int slot = 0;
+    while (turning_.contains(slot)) ++slot;
+    Conversation& conversation = conversations_[random_() % conversations_.size()];
+    for (const auto& [other, turn] : turning_) {
+      if (turn.conversation == &conversation) return;
+    }
+    if (conversation.history.size() > 400) conversation.history.resize(70);  // Starts anew.
+    Turning turn{.conversation = &conversation, .prompt = conversation.history};
+    for (std::uint64_t n = 1 + random_() % 60; n > 0; --n) turn.prompt.push_back(Canary(conversation));
+    for (std::uint64_t n = 1 + random_() % 5; n > 0; --n) turn.forced.push_back(Canary(conversation));
+    turn.alone = Alone(*alone_, turn.prompt, turn.forced);
+    const std::int64_t saved = OpenAll(*engine_, slot, turn.prompt, Team(conversation.tenant));
+    cached += saved;
+    if (!seen_[conversation.tenant]) foreign += saved;
+    turn.prompt_left = static_cast<std::int64_t>(turn.prompt.size()) - saved;
+    turning_.emplace(slot, std::move(turn));
+    ++opened_;
+  }
+
+  // Tokens of this conversation's own: none stands in another's.
+  std::int32_t Canary(const Conversation& conversation) {
+    const auto index = static_cast<std::int32_t>(&conversation - conversations_.data());
+    return 100 + index * 25 + static_cast<std::int32_t>(random_() % 25);
+  }
+
+  void Step() {
+    std::vector<EngineWork> work;
+    for (auto& [slot, turn] : turning_) {
+      if (random_() % 4 == 0 || turn.given == turn.forced.size()) continue;           // Rests.
+      if (turn.given > 0 && random_() % 8 == 0) turn.given = random_() % turn.given;  // Goes back.
+      Force(*engine_, slot, turn.given, turn.forced[turn.given]);
+      const std::int64_t chunk =
+          turn.prompt_left == 0 ? 0 : 1 + static_cast<std::int64_t>(random_() % static_cast<std::uint64_t>(turn.prompt_left));
+      work.push_back({slot, chunk});
+    }
+    if (work.empty()) return;
+    std::vector<EngineOutput> outputs;
+    REQUIRE(engine_->Step(work, outputs).ok());
+    for (const EngineWork& item : work) turning_.at(item.slot).prompt_left -= item.prompt_tokens;
+    for (const EngineOutput& output : outputs) {
+      Turning& turn = turning_.at(output.slot);
+      REQUIRE(output.token == turn.forced[turn.given]);
+      distance = std::max(distance, Distance(ByToken(output), turn.alone[turn.given]));
+      ++turn.given;
+      ++compared;
+    }
+  }
+
+  void Close() {
+    for (auto it = turning_.begin(); it != turning_.end();) {
+      const bool whole = it->second.given == it->second.forced.size();
+      if (!whole && random_() % 30 != 0) {  // Some are cut short.
+        ++it;
+        continue;
+      }
+      engine_->Close(it->first);
+      Conversation& conversation = *it->second.conversation;
+      seen_[conversation.tenant] = true;
+      conversation.history = it->second.prompt;
+      if (whole) conversation.history.insert(conversation.history.end(), it->second.forced.begin(), it->second.forced.end());
+      it = turning_.erase(it);
+    }
+  }
+
+  std::mt19937_64 random_;
+  tollgate::test::TempDir folder_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Engine> alone_;
+  std::vector<Conversation> conversations_;
+  std::map<int, Turning> turning_;
+  std::map<int, bool> seen_;
+  int opened_ = 0;
+};
+
+void Check(const std::string& architecture) {
+  const std::uint64_t seed = test::Seed();
+  INFO("TOLLGATE_SEED=" << seed);
+  Interleaving interleaving(architecture, seed);
+  interleaving.Run(std::getenv("TOLLGATE_LOOPS") != nullptr ? 10'000 : 1'000);
+  CHECK(interleaving.distance <= 1e-4);
+  CHECK(interleaving.compared > 1000);
+  CHECK(interleaving.cached > 10'000);
+  CHECK(interleaving.foreign == 0);
+}
+
+TEST_CASE("Interleaved conversations of a llama are what they are alone") { Check("llama"); }
+TEST_CASE("Interleaved conversations of a deepseek2 are what they are alone") { Check("deepseek2"); }
+
+}  // namespace
+}  // namespace tollgate::inference

@@ -1,0 +1,108 @@
+// Models that come and go while the pool serves.
+#include <catch2/catch_test_macros.hpp>
+
+#include <atomic>
+
+#include "tests/inference/support.h"
+
+namespace tollgate::inference {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using test::Hear;
+using test::HearAll;
+using test::Heard;
+using test::MakePool;
+using test::Scripted;
+using test::Submit;
+
+ModelOptions Named(const std::string& name) {
+  ModelOptions model = Scripted(2);
+  model.name = name;
+  return model;
+}
+
+SequenceRequest Ask(const Pool& pool, const std::string& model, const std::string& text) {
+  SequenceRequest request;
+  request.model = model;
+  const Turn turn{"user", "", text};
+  auto tokens = pool.Render(model, std::span(&turn, 1));
+  REQUIRE(tokens.ok());
+  request.prompt_tokens = *std::move(tokens);
+  request.allowance = 1'000'000;
+  return request;
+}
+
+std::vector<std::string> Names(const Pool& pool) {
+  std::vector<std::string> names;
+  for (const ModelInfo& model : pool.models()) names.push_back(model.name);
+  return names;
+}
+
+TEST_CASE("A model loaded at run time serves beside the others; one that stands is not loaded twice") {
+  const auto pool = MakePool(Named("one"));
+  CHECK(pool->Load(Named("two")).ok());
+  CHECK(Names(*pool) == std::vector<std::string>{"one", "two"});
+  CHECK(HearAll(*Submit(*pool, Ask(*pool, "two", "from two"))).text == "from two");
+  CHECK(HearAll(*Submit(*pool, Ask(*pool, "one", "from one"))).text == "from one");
+  CHECK(pool->Load(Named("two")).code() == absl::StatusCode::kAlreadyExists);
+  ModelOptions odd = Named("odd");
+  odd.slots = 0;
+  CHECK(base::Message(pool->Load(odd)).find("model odd: slots is 0") != std::string::npos);
+  CHECK(pool->stats().size() == 2);
+}
+
+TEST_CASE("A model that is taken out lets what runs end, refuses what is new, and ends the rest at the deadline") {
+  const auto pool = MakePool(Named("one"));
+  REQUIRE(pool->Load(Named("two")).ok());
+  const SequenceRequest late = Ask(*pool, "two", "late");
+  const auto finishing = Submit(*pool, Ask(*pool, "two", "!tokens 100"));
+  const auto hung = Submit(*pool, Ask(*pool, "two", "!tokens 1\n!hang"));
+  const auto other = Submit(*pool, Ask(*pool, "one", "!tokens 1\n!hang"));
+  while (hung->tokens_decoded() < 1 || other->tokens_decoded() < 1) std::this_thread::yield();
+  CHECK(pool->Unload("two", base::SystemClock().Mono() + milliseconds(200)).ok());
+  CHECK(HearAll(*finishing).end.reason == EndReason::kStop);
+  const Heard heard = HearAll(*hung);
+  CHECK(heard.end.reason == EndReason::kShutdown);
+  CHECK(heard.end.tokens_decoded == 1);
+  CHECK(pool->Submit(late).status().code() == absl::StatusCode::kNotFound);
+  CHECK(pool->Unload("two", base::SystemClock().Mono()).code() == absl::StatusCode::kNotFound);
+  CHECK(Names(*pool) == std::vector<std::string>{"one"});
+  CHECK(HearAll(*Submit(*pool, Ask(*pool, "one", "still here"))).text == "still here");
+  CHECK(pool->Load(Named("two")).ok());
+  CHECK(HearAll(*Submit(*pool, late)).text == "late");
+  other->Cancel();
+}
+
+TEST_CASE("A drained pool loads nothing more") {
+  const auto pool = MakePool(Named("one"));
+  pool->Drain(base::SystemClock().Mono() + seconds(1));
+  CHECK(pool->Load(Named("two")).code() == absl::StatusCode::kUnavailable);
+}
+
+TEST_CASE("Requests, loads and unloads at once: every stream ends, whatever model it met") {
+  const auto pool = MakePool(Named("fixed"));
+  std::atomic<bool> done{false};
+  std::thread changes([&] {
+    for (int i = 0; i < 30; ++i) {
+      if (pool->Load(Named("moving")).ok()) static_cast<void>(pool->Unload("moving", base::SystemClock().Mono() + milliseconds(i % 3)));
+    }
+    done = true;
+  });
+  int answered = 0;
+  for (int i = 0; !done || i < 100; ++i) {
+    SequenceRequest request = Ask(*pool, "fixed", "!tokens 20");
+    if (i % 2 == 0) request.model = "moving";
+    auto stream = pool->Submit(std::move(request));
+    if (!stream.ok()) continue;
+    const Heard heard = HearAll(**stream);
+    answered += heard.end.reason == EndReason::kStop ? 1 : 0;
+    if (i % 2 == 1) CHECK(heard.end.tokens_decoded == 20);
+  }
+  changes.join();
+  CHECK(answered > 0);
+}
+
+}  // namespace
+}  // namespace tollgate::inference

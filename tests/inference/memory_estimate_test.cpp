@@ -1,0 +1,71 @@
+// What a model needs in memory, and that one which does not fit is refused with the numbers.
+#include <catch2/catch_test_macros.hpp>
+
+#include "base/error_detail.h"
+#include "inference/memory_estimate.h"
+#include "tests/inference/support.h"
+
+namespace tollgate::inference {
+namespace {
+
+GgufHeader SmolHeader() {
+  GgufHeader header;
+  header.architecture = "llama";
+  header.layers = 30;
+  header.vocab_tokens = 49152;
+  header.numbers = {{"llama.embedding_length", 576},
+                    {"llama.feed_forward_length", 1536},
+                    {"llama.attention.head_count", 9},
+                    {"llama.attention.head_count_kv", 3}};
+  return header;
+}
+
+ModelOptions Options() {
+  ModelOptions model;
+  model.slots = 4;
+  model.context_tokens = 1000;  // 1024 in libllama's blocks.
+  model.prefix_cache_bytes = 1 << 20;
+  return model;
+}
+
+TEST_CASE("The context's size follows from layers, heads, slots and the type it is kept in") {
+  const MemoryNeed need = EstimateMemory(SmolHeader(), 98'000'000, Options());
+  CHECK(need.weights == 98'000'000);
+  CHECK(need.context == 30LL * 3 * (64 + 64) * 2 * 4 * 1024);
+  CHECK(need.prefix_cache == 1 << 20);
+  CHECK(need.computing > 4 << 20);
+  CHECK(need.computing < 64 << 20);
+  ModelOptions q8 = Options();
+  q8.kv = KvType::kQ8;
+  CHECK(EstimateMemory(SmolHeader(), 0, q8).context == 30LL * 3 * 128 * 34 / 32 * 4 * 1024);
+
+  GgufHeader mla = SmolHeader();  // DeepSeek: one latent head.
+  mla.numbers["llama.attention.head_count_kv"] = 1;
+  mla.numbers["llama.attention.key_length"] = 576;
+  mla.numbers["llama.attention.value_length"] = 512;
+  CHECK(EstimateMemory(mla, 0, Options()).context == 30LL * (576 + 512) * 2 * 4 * 1024);
+
+  GgufHeader bare = SmolHeader();  // Heads that differ by layer stand in an array: every query head counts.
+  bare.numbers.erase("llama.attention.head_count_kv");
+  CHECK(EstimateMemory(bare, 0, Options()).context == 30LL * 9 * 128 * 2 * 4 * 1024);
+}
+
+TEST_CASE("What fits is let in to the byte; what does not is refused in numbers, with what to lower") {
+  const MemoryNeed need = EstimateMemory(SmolHeader(), 98'000'000, Options());
+  CHECK(CheckFits(need, Options(), need.total()).ok());
+  const absl::Status refused = CheckFits(need, Options(), need.total() - 1);
+  CHECK(refused.code() == absl::StatusCode::kResourceExhausted);
+  CHECK(base::DetailOf(refused)->reason == "MODEL_DOES_NOT_FIT");
+  const std::string message(base::Message(refused));
+  for (const char* part :
+       {"weights 94", "context of 4 slots x 1000 tokens 90", "prefix cache 1", "MiB are free", "lower slots", "8 bits"}) {
+    INFO(message << " lacks " << part);
+    CHECK(message.find(part) != std::string::npos);
+  }
+  CHECK(base::Message(CheckFits(need, Options(), -5)).find("and 0 MiB are free") != std::string::npos);
+}
+
+TEST_CASE("This machine has some memory") { CHECK(MemoryAvailable() > 1 << 20); }
+
+}  // namespace
+}  // namespace tollgate::inference

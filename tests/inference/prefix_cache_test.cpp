@@ -1,0 +1,114 @@
+// The cache of prefixes: what is found, under which salt, and who gives up what when it is full.
+#include <catch2/catch_test_macros.hpp>
+
+#include <map>
+
+#include "inference/prefix_cache.h"
+#include "tests/inference/support.h"
+
+namespace tollgate::inference {
+namespace {
+
+constexpr auto kBlock = static_cast<std::size_t>(PrefixCache::kBlockTokens);
+
+std::vector<std::int32_t> Run(std::size_t count, std::int32_t from = 0) {
+  std::vector<std::int32_t> tokens(count);
+  for (std::size_t i = 0; i < count; ++i) tokens[i] = from + static_cast<std::int32_t>(i);
+  return tokens;
+}
+std::vector<std::uint8_t> State(std::size_t bytes, std::uint8_t mark = 1) { return std::vector<std::uint8_t>(bytes, mark); }
+std::int64_t Found(PrefixCache& cache, std::string_view salt, const std::vector<std::int32_t>& prompt) {
+  const auto hit = cache.Find(salt, prompt);
+  return hit ? hit->tokens : 0;
+}
+
+TEST_CASE("The longest run of whole blocks is found, and a token is always left to evaluate") {
+  PrefixCache cache(1 << 20);
+  cache.Keep("a", Run(3 * kBlock + 5), State(100));
+  CHECK(Found(cache, "a", Run(3 * kBlock + 5)) == 3 * PrefixCache::kBlockTokens);
+  CHECK(Found(cache, "a", Run(3 * kBlock + 1)) == 3 * PrefixCache::kBlockTokens);
+  CHECK(Found(cache, "a", Run(3 * kBlock)) == 2 * PrefixCache::kBlockTokens);
+  CHECK(Found(cache, "a", Run(kBlock + 7)) == PrefixCache::kBlockTokens);
+  CHECK(Found(cache, "a", Run(kBlock)) == 0);
+  auto other = Run(4 * kBlock);
+  other[2 * kBlock + 1] = 9999;
+  CHECK(Found(cache, "a", other) == 2 * PrefixCache::kBlockTokens);
+  CHECK(Found(cache, "a", Run(4 * kBlock, 1)) == 0);
+  CHECK(Found(cache, "a", {}) == 0);
+}
+
+TEST_CASE("Nothing is found under another salt") {
+  PrefixCache cache(1 << 20);
+  cache.Keep("a", Run(3 * kBlock), State(100, 7));
+  CHECK(Found(cache, "b", Run(4 * kBlock)) == 0);
+  CHECK(Found(cache, "", Run(4 * kBlock)) == 0);
+  cache.Keep("b", Run(3 * kBlock), State(100, 8));
+  CHECK(cache.Find("a", Run(4 * kBlock))->state[0] == 7);
+  CHECK(cache.Find("b", Run(4 * kBlock))->state[0] == 8);
+}
+
+TEST_CASE("Only what would save a block more is wanted, and a longer one takes the shorter one's place") {
+  PrefixCache cache(1 << 20);
+  CHECK_FALSE(cache.Wants("a", Run(kBlock - 1)));
+  CHECK(cache.Wants("a", Run(2 * kBlock)));
+  cache.Keep("a", Run(2 * kBlock + 3), State(100));
+  CHECK_FALSE(cache.Wants("a", Run(2 * kBlock + 20)));
+  CHECK_FALSE(cache.Wants("a", Run(kBlock)));
+  CHECK(cache.Wants("a", Run(3 * kBlock)));
+  CHECK(cache.Wants("b", Run(2 * kBlock)));
+  cache.Keep("a", Run(4 * kBlock), State(100));
+  CHECK(cache.entries() == 1);
+  auto branch = Run(4 * kBlock);
+  branch[3 * kBlock] = 9999;
+  cache.Keep("a", branch, State(100));
+  CHECK(cache.entries() == 2);
+}
+
+TEST_CASE("When it is full, who uses the most gives up what it used least recently") {
+  PrefixCache cache(10'000);
+  cache.Keep("small", Run(kBlock, 1), State(1000));
+  for (int i = 0; i < 4; ++i) cache.Keep("big", Run(kBlock, 1000 * (i + 1)), State(1500));
+  CHECK(Found(cache, "big", Run(kBlock + 1, 1000)) > 0);  // Used: no longer the first to go.
+  for (int i = 4; i < 8; ++i) cache.Keep("big", Run(kBlock, 1000 * (i + 1)), State(1500));
+  CHECK(cache.bytes() <= 10'000);
+  CHECK(Found(cache, "small", Run(kBlock + 1, 1)) > 0);
+  CHECK(Found(cache, "big", Run(kBlock + 1, 2000)) == 0);
+  CHECK(Found(cache, "big", Run(kBlock + 1, 8000)) > 0);
+  cache.Keep("big", Run(kBlock, 90'000), State(20'000));  // More than there is: not kept, nothing lost.
+  CHECK(Found(cache, "small", Run(kBlock + 1, 1)) > 0);
+  PrefixCache none(0);
+  CHECK_FALSE(none.Wants("a", Run(kBlock)));
+  none.Keep("a", Run(kBlock), State(1));
+  CHECK(none.entries() == 0);
+}
+
+TEST_CASE("Whatever is kept and looked for, a hit is a prefix that was kept under that salt, and the longest one there is") {
+  const std::uint64_t seed = test::Seed();
+  INFO("TOLLGATE_SEED=" << seed);
+  std::mt19937_64 random(seed);
+  PrefixCache cache(1 << 30);
+  std::map<std::string, std::vector<std::vector<std::int32_t>>> kept;
+  const auto tokens = [&] {  // Few forms, so that many begin alike.
+    std::vector<std::int32_t> made(random() % (6 * kBlock));
+    for (std::size_t i = 0; i < made.size(); ++i) made[i] = static_cast<std::int32_t>(i % kBlock == 0 ? random() % 2 : 5);
+    return made;
+  };
+  for (int round = 0; round < 3000; ++round) {
+    const std::string salt(1, static_cast<char>('a' + random() % 3));
+    const auto made = tokens();
+    if (random() % 2 == 0) {
+      if (cache.Wants(salt, made)) cache.Keep(salt, made, State(1));
+      kept[salt].push_back(made);
+      continue;
+    }
+    std::size_t best = 0;
+    for (const auto& known : kept[salt]) {
+      const auto same = static_cast<std::size_t>(std::mismatch(known.begin(), known.end(), made.begin(), made.end()).first - known.begin());
+      best = std::max(best, std::min(std::min(same, known.size() / kBlock * kBlock), made.empty() ? 0 : made.size() - 1) / kBlock * kBlock);
+    }
+    REQUIRE(Found(cache, salt, made) == static_cast<std::int64_t>(best));
+  }
+}
+
+}  // namespace
+}  // namespace tollgate::inference

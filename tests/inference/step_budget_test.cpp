@@ -1,0 +1,69 @@
+// The share of a step that prompts get, against a machine of known costs.
+#include <catch2/catch_test_macros.hpp>
+
+#include "inference/step_budget.h"
+#include "tests/inference/support.h"
+
+namespace tollgate::inference {
+namespace {
+
+using std::chrono::microseconds;
+
+// A machine: what a decoding sequence and a prompt token cost, and what a step costs beside.
+struct Machine {
+  double decode_us;
+  double prompt_us;
+  double step_us;
+
+  double Step(StepBudget& budget, std::int64_t prompt_tokens, std::int64_t decoding) const {
+    const double us = step_us + decode_us * static_cast<double>(decoding) + prompt_us * static_cast<double>(prompt_tokens);
+    budget.Ran(prompt_tokens, decoding, microseconds(static_cast<std::int64_t>(us)));
+    return us;
+  }
+};
+
+const Machine kMachines[] = {{2000, 6000, 10'000}, {300, 20, 4000}, {5000, 1500, 30'000}, {100, 400, 500}};
+
+TEST_CASE("Beside decoding sequences a step takes the target, or twice the decoding alone, whatever the machine") {
+  for (const Machine& machine : kMachines) {
+    for (const std::int64_t decoding : {1, 4, 15}) {
+      StepBudget budget(512, microseconds(100'000));
+      double decode_only = 0;
+      for (int step = 0; step < 20; ++step) decode_only = machine.Step(budget, 0, decoding);
+      double us = 0;
+      std::int64_t tokens = 0;
+      for (int step = 0; step < 60; ++step) {
+        tokens = budget.PromptTokens(decoding);
+        us = machine.Step(budget, tokens, decoding);
+      }
+      INFO(machine.prompt_us << " us a prompt token, " << decoding << " decoding: " << tokens << " tokens, " << us << " us");
+      CHECK(us <= 1.15 * std::max({100'000.0, 2 * decode_only, decode_only + StepBudget::kLeast * machine.prompt_us}));
+      CHECK(tokens >= StepBudget::kLeast);
+      // At least half of the step is the prompt's, or all that a step may hold.
+      CHECK((static_cast<double>(tokens) * machine.prompt_us >= 0.4 * us || tokens == 512 - decoding));
+    }
+  }
+}
+
+TEST_CASE("With nobody to disturb a prompt may take four times the target") {
+  const Machine machine{2000, 1000, 1000};
+  StepBudget budget(512, microseconds(50'000));
+  CHECK(budget.PromptTokens(0) <= 64);  // Before anything is known.
+  for (int step = 0; step < 60; ++step) machine.Step(budget, budget.PromptTokens(0), 0);
+  CHECK(budget.PromptTokens(0) > 150);
+  CHECK(budget.PromptTokens(0) <= 200);
+}
+
+TEST_CASE("A step never holds more tokens than it may, and always some of a prompt") {
+  StepBudget budget(64, microseconds(1));
+  const Machine machine{1e6, 1e6, 1e6};
+  for (int step = 0; step < 20; ++step) {
+    CHECK(budget.PromptTokens(60) <= 4);
+    CHECK(budget.PromptTokens(64) == 0);
+    CHECK(budget.PromptTokens(2) >= StepBudget::kLeast);
+    machine.Step(budget, budget.PromptTokens(2), 2);
+  }
+}
+
+}  // namespace
+}  // namespace tollgate::inference
