@@ -91,6 +91,7 @@ absl::StatusOr<std::shared_ptr<const Pattern>> Pattern::Compile(PatternSpec spec
   TG_ASSIGN(out->live_, CompileRe2("(?:" + prefixes + ")\\z", kMatcherMemory));
   out->gate_words_ = out->spec_.context.empty() ? RequiredLiterals(tree) : out->spec_.context;
   for (std::string& word : out->gate_words_) word = FoldCase(word);
+  out->context_ = ContextWords(out->spec_.context);
   out->digits_min_ = DigitsMin(tree);
   out->required_bytes_ = RequiredBytes(tree);
   out->swallowed_ = UnboundedBytes(tree);
@@ -109,7 +110,7 @@ std::size_t Pattern::Judge(std::string_view text, std::size_t begin, std::size_t
   const std::string_view match = text.substr(begin, end - begin);
   if (spec_.check != nullptr && !spec_.check(LettersAndDigits(match))) return 0;
   if (spec_.bits_min > 0 && (BitsPerByte(match) < spec_.bits_min || HoldsPlaceholder(match))) return 0;
-  return spec_.context.empty() || HasContextWord(text, begin, spec_.context) ? end : 0;
+  return context_.empty() || context_.StandBefore(text, begin) ? end : 0;
 }
 
 bool Pattern::Accept(const Window& window, std::size_t begin, std::size_t end, Scan& scan, std::vector<Hit>& out) const {

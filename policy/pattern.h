@@ -92,6 +92,7 @@ class Pattern {
   Width width_;
   std::unique_ptr<re2::RE2> matcher_, live_;
   std::string loosened_prefixes_;
+  ContextWords context_;
   std::vector<std::string> gate_words_;
   int digits_min_ = 0;
   std::vector<ByteSet> required_bytes_;

@@ -6,9 +6,11 @@
 #pragma once
 
 #include <cstddef>
-#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "policy/aho_corasick.h"
 
 namespace tollgate::policy {
 
@@ -36,8 +38,20 @@ std::size_t AcceptConnectionPassword(std::string_view text, std::size_t begin, s
 std::size_t AcceptNetrcPassword(std::string_view text, std::size_t begin, std::size_t end);       // What follows the last space.
 bool HoldsPlaceholder(std::string_view value);
 
-// One of `words` stands as a whole word, in any case, in the kLeftContextBytes before `begin`. `words` as FoldCase gives them.
-bool HasContextWord(std::string_view text, std::size_t begin, std::span<const std::string> words);
+// Words, as FoldCase gives them, one of which must stand beside a match.
+class ContextWords {
+ public:
+  ContextWords() = default;
+  explicit ContextWords(std::vector<std::string> words);
+  bool empty() const { return words_.empty(); }
+
+  // One of them stands as a whole word, in any case, in the kLeftContextBytes before `begin`.
+  bool StandBefore(std::string_view text, std::size_t begin) const;
+
+ private:
+  std::vector<std::string> words_;
+  AhoCorasick automaton_;
+};
 
 // What stands right before `begin` makes the candidate the tail of something longer: 2024-, ORD-, 1., a letter.
 bool ContinuesSomething(std::string_view text, std::size_t begin);

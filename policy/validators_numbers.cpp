@@ -73,8 +73,8 @@ bool InsideIban(std::string_view text, std::size_t at) {
 std::size_t AcceptCard(std::string_view text, std::size_t begin, std::size_t end) {
   const char before = Before(text, begin);
   if ((before == '.' || before == '/') && IsDigit(Before(text, begin, 2))) return 0;  // The fraction of a number, the tail of a reference.
-  static const std::string kOtherNumbers[] = {"siret", "imei"};  // Of a card's length, with Luhn's check digit.
-  if (InsideIban(text, begin) || HasContextWord(text, begin, kOtherNumbers)) return 0;
+  static const ContextWords kOtherNumbers({"siret", "imei"});  // Of a card's length, with Luhn's check digit.
+  if (InsideIban(text, begin) || kOtherNumbers.StandBefore(text, begin)) return 0;
   std::string digits;
   std::array<std::size_t, 20> at{};
   for (std::size_t i = begin; i < end && digits.size() < 19; ++i) {

@@ -131,20 +131,31 @@ bool LooksRandom(std::string_view value, double bits_min) {
 
 }  // namespace
 
-bool HasContextWord(std::string_view text, std::size_t begin, std::span<const std::string> words) {
+ContextWords::ContextWords(std::vector<std::string> words) : words_(std::move(words)) {
+  auto made = AhoCorasick::Build(words_);
+  TG_CHECK(made.ok(), "context words are few and short");
+  automaton_ = *std::move(made);
+}
+
+bool ContextWords::StandBefore(std::string_view text, std::size_t begin) const {
   std::size_t from = begin > kLeftContextBytes ? begin - kLeftContextBytes : 0;
   const bool cut = from > 0;
   while (from < begin && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80) ++from;
-  const std::string left = FoldCase(text.substr(from, begin - from));
-  for (const std::string& word : words) {
-    for (std::size_t at = left.find(word); at != std::string::npos; at = left.find(word, at + 1)) {
-      const bool starts = at == 0 ? !cut : !IsWordCodePoint(DecodeBefore(left, at));
-      const std::size_t after = at + word.size();
-      std::size_t length = 0;
-      if (starts && (after == left.size() || !IsWordCodePoint(DecodeAt(left, after, length)))) return true;
-    }
+  std::string folded;
+  const std::string_view left = FoldedView(text.substr(from, begin - from), folded);
+  AhoCorasick::State state = AhoCorasick::kStart;
+  bool found = false;
+  for (std::size_t after = 1; after <= left.size() && !found; ++after) {
+    state = automaton_.Next(state, left[after - 1]);
+    if (!automaton_.EndsWord(state)) continue;
+    std::size_t length = 0;
+    if (after < left.size() && IsWordCodePoint(DecodeAt(left, after, length))) continue;
+    automaton_.ForEachEnding(state, [&](std::uint32_t word) {
+      const std::size_t at = after - words_[word].size();
+      found = found || (at == 0 ? !cut : !IsWordCodePoint(DecodeBefore(left, at)));
+    });
   }
-  return false;
+  return found;
 }
 
 double BitsPerByte(std::string_view text) {

@@ -56,7 +56,7 @@ constexpr Identifier kRows[] = {
     {"card", "\\b\\d(?:" TG_SEPARATOR "?\\d){12,18}\\b", nullptr, "", AcceptCard},
     {"iban", "\\b(?:[A-Z]{2}\\d{2}(?:[ -]?[A-Z0-9]){11,30}|[a-z]{2}\\d{2}[a-z0-9]{11,30})", nullptr, "", AcceptIban},
     {"phone", "\\+\\(?" TG_PHONE_DIGITS, nullptr, "", AcceptInternationalPhone},
-    {"phone", "\\(?" TG_PHONE_DIGITS, nullptr, kPhoneWords, AcceptLocalPhone},
+    {"phone", "(?:\\(|\\b)" TG_PHONE_DIGITS, nullptr, kPhoneWords, AcceptLocalPhone},
     {"ip", R"(\b\d{1,3}(?:\.\d{1,3}){3,7}\b)", nullptr, "", AcceptIp},
     {"ip", R"(\b[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{0,4}){2,7})", nullptr, "", AcceptIp},
     {"mac_address", "[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5,7}", IsMac},

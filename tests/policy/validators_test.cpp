@@ -72,8 +72,8 @@ TEST_CASE("Ordinary sentences hold no personal data") {
 }
 
 TEST_CASE("Context is whole words within reach on the left") {
-  const std::string words[] = {"tel", "social security"};
-  const auto has = [&](const std::string& left) { return HasContextWord(left, left.size(), words); };
+  const ContextWords words({"tel", "social security"});
+  const auto has = [&](const std::string& left) { return words.StandBefore(left, left.size()); };
   CHECK(has("Tel: "));
   CHECK(has("my SOCIAL SECURITY number is "));
   CHECK_FALSE(has("hotel: "));
