@@ -3,6 +3,7 @@
 //
 //   pool.itl_p99_over_p50   their inter-token time while it is: p99 ÷ p50 of the 10 s before; at most 2
 //   pool.itl_p50_ms         before
+//   pool.itl_beside_p50_ms  while it is
 //   pool.long_prompt_ttft_s the long prompt's own time to first token, if it is less than the 60 s that are measured
 #include <algorithm>
 #include <atomic>
@@ -74,15 +75,19 @@ Taken Next(TokenStream& stream, Piece& piece) {
   }
 }
 
-// The time at which each token of each chat came.
+// When text of a chat came, and how many tokens it had by then: one without whole text of its own comes with the next.
+struct Arrival {
+  Clock::time_point at;
+  std::int64_t tokens;
+};
 struct Chat {
   std::shared_ptr<TokenStream> stream;
-  std::vector<Clock::time_point> at;
+  std::vector<Arrival> arrivals;
   std::thread reader;
 
   void Start() {
     reader = std::thread([this] {
-      for (Piece piece; Next(*stream, piece) != Taken::kEnd;) at.push_back(Clock::now());
+      for (Piece piece; Next(*stream, piece) != Taken::kEnd;) arrivals.push_back({Clock::now(), piece.tokens_decoded});
     });
   }
 };
@@ -91,9 +96,12 @@ struct Chat {
 std::vector<double> Between(const std::vector<Chat>& chats, Clock::time_point from, Clock::time_point to) {
   std::vector<double> ms;
   for (const Chat& chat : chats) {
-    for (std::size_t i = 1; i < chat.at.size(); ++i) {
-      if (chat.at[i] < from || chat.at[i] >= to) continue;
-      ms.push_back(std::chrono::duration<double, std::milli>(chat.at[i] - chat.at[i - 1]).count());
+    for (std::size_t i = 1; i < chat.arrivals.size(); ++i) {
+      const Arrival& now = chat.arrivals[i];
+      const Arrival& before = chat.arrivals[i - 1];
+      if (now.at < from || now.at >= to || now.tokens == before.tokens) continue;
+      const double took = std::chrono::duration<double, std::milli>(now.at - before.at).count();
+      ms.push_back(took / static_cast<double>(now.tokens - before.tokens));
     }
   }
   std::sort(ms.begin(), ms.end());
@@ -121,6 +129,7 @@ void Measure(Pool& pool) {
   const double p99 = bench::Quantile(Between(chats, arrives, first), 0.99);
   bench::Print("pool.itl_p99_over_p50", p99 / p50, "ratio", 2);
   bench::Print("pool.itl_p50_ms", p50, "ms", 1);
+  bench::Print("pool.itl_beside_p50_ms", bench::Quantile(Between(chats, arrives, first), 0.5), "ms", 1);
   if (whole) bench::Print("pool.long_prompt_ttft_s", std::chrono::duration<double>(first - arrives).count(), "s", 1);
 }
 
