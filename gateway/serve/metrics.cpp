@@ -66,9 +66,14 @@ void AddReplica(Families& out, const inference::ReplicaStats& r) {
   out.Gauge("tollgate_pool_kv_tokens_max", "Tokens that fit in context.", static_cast<double>(r.kv_tokens_total), model);
   out.Gauge("tollgate_pool_fairness_gap_tokens", "Most and least served of the tenants that wait, apart by.",
             static_cast<double>(r.fairness_gap_tokens), model);
+  out.Gauge("tollgate_pool_fairness_bound_tokens", "What that cannot exceed while all ask in one band.",
+            static_cast<double>(r.fairness_bound_tokens), model);
+  out.Gauge("tollgate_pool_prefix_cache_bytes", "Memory that kept prefixes take.", static_cast<double>(r.prefix_cache_bytes), model);
   out.Counter("tollgate_pool_steps_total", "Decode steps.", static_cast<double>(r.steps), model);
   out.Counter("tollgate_pool_step_seconds_total", "Time in decode steps.", static_cast<double>(r.step_micros) / 1e6, model);
   out.Counter("tollgate_pool_prompt_tokens_total", "Prompt tokens worked through.", static_cast<double>(r.prompt_tokens), model);
+  out.Counter("tollgate_pool_cached_tokens_total", "Prompt tokens that a team's own earlier work saved.",
+              static_cast<double>(r.cached_tokens), model);
   out.Counter("tollgate_pool_output_tokens_total", "Tokens decoded.", static_cast<double>(r.output_tokens), model);
   out.Counter("tollgate_pool_sequences_total", "Sequences that ended.", static_cast<double>(r.sequences), model);
   out.Counter("tollgate_pool_refused_total", "Sequences refused by a full queue.", static_cast<double>(r.refused), model);
