@@ -3,8 +3,8 @@
 // call's cancellation, OnWriteDone resumes the coroutine on its own strand.
 //
 // A reader that stalls but answers pings would hold a write for ever, so a timer on the strand cancels the call when a write takes too
-// long; OnWriteDone then comes as for any cancelled call. That holds for the last chunk too, which is why the status follows it instead
-// of travelling with it: the context is surely there only until Finish.
+// long; OnWriteDone then comes as for any cancelled call. The last chunk travels with the status, and OnDone comes when both are gone: the
+// timer goes on until then, and asks under a lock whether the context is still there.
 //
 // Tested by tests/gateway/grpc/grpc_front_test.cpp.
 #include "gateway/grpc/calls.h"
@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "base/error_detail.h"
+#include "base/mutex.h"
 #include "gateway/grpc/bytes.h"
 #include "gateway/grpc/grpc_status.h"
 
@@ -223,8 +224,9 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
     trailers.Of(reply);
     v1::ChatChunk last = Chunk(reply.head, std::move(reply.text));
     last.mutable_end()->Swap(&reply.end);
-    const absl::Status written = co_await Send(last);
-    Finish(ToGrpcStatus(written));
+    bytes_ = ToBytes(last);
+    StartTimer();
+    StartWriteAndFinish(&bytes_, ::grpc::WriteOptions(), ::grpc::Status::OK);
   }
 
   async::Awaitable<absl::Status> Begin(const ReplyHead& head) override {
@@ -240,7 +242,13 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
     if (auto done = std::exchange(write_done_, nullptr)) done(ok);
   }
   void OnCancel() override { cancellation_->Cancel(); }
-  void OnDone() override { self_.reset(); }
+  void OnDone() override {
+    {
+      base::Lock lock(mu_);
+      done_ = true;
+    }
+    self_.reset();
+  }
 
  private:
   async::Awaitable<absl::Status> Send(v1::ChatChunk chunk) {
@@ -265,7 +273,8 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
       const auto self = weak.lock();
       if (error || !self || self->writes_ != write) return;  // An expiry may have been queued when its write ended.
       self->timed_out_ = true;
-      self->rpc_->TryCancel();
+      base::Lock lock(self->mu_);
+      if (!self->done_) self->rpc_->TryCancel();
     });
   }
 
@@ -291,6 +300,8 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
   std::optional<boost::asio::steady_timer> timer_;
   std::int64_t writes_ = 0;  // Counts at each one's start and end.
   bool timed_out_ = false;
+  base::Mutex mu_;
+  bool done_ GUARDED_BY(mu_) = false;  // The context goes when OnDone returns.
 };
 
 }  // namespace
