@@ -5,14 +5,9 @@
 
 #include <string>
 
+#include "audit/binary_array.h"
+
 namespace tollgate::audit {
-namespace {
-
-void AppendBigEndian(std::string& out, std::uint64_t value, int bytes) {
-  for (int i = bytes - 1; i >= 0; --i) out.push_back(static_cast<char>(value >> (8 * i)));
-}
-
-}  // namespace
 
 base::Digest HashLeaf(std::string_view data) { return base::Sha256(std::string_view("\0", 1), data); }
 

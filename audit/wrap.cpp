@@ -2,13 +2,14 @@
 // Tested by tests/audit/keys_test.cpp.
 #include "audit/wrap.h"
 
+#include "audit/binary_array.h"
 #include "base/crypto.h"
 
 namespace tollgate::audit {
 
 std::string BigEndian32(std::uint32_t value) {
-  std::string out(4, '\0');
-  for (int i = 0; i < 4; ++i) out[i] = static_cast<char>(value >> (24 - 8 * i));
+  std::string out;
+  AppendBigEndian(out, value, 4);
   return out;
 }
 

@@ -24,6 +24,7 @@
 
 #include "inference/pool.h"
 #include "tests/bench/figures.h"
+#include "tests/bench/real_pool.h"
 
 namespace tollgate::inference {
 namespace {
@@ -31,29 +32,15 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-const std::string kFile = std::string(TOLLGATE_SOURCE_DIR) + "/build/setup/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 constexpr int kSlots = 4;
 
-base::TeamId Team(std::uint8_t number) {
-  std::array<std::uint8_t, 16> bytes{};
-  bytes[15] = number;
-  return base::TeamId(base::Uuid(bytes));
-}
-
 std::unique_ptr<Pool> MakePool() {
-  PoolOptions options;
-  ModelOptions& model = options.models.emplace_back();
-  model.name = "smollm2";
-  model.file = kFile;
-  model.sha256 = *DigestOfFile(kFile);
+  ModelOptions model;
   model.slots = kSlots;
   model.context_tokens = 2304;
   model.queue_sequences_max = 1000;
   model.queue_timeout = std::chrono::hours(1);
-  options.replica_nice = 0;
-  auto pool = Pool::Create(std::move(options));
-  if (!pool.ok()) bench::Fail(base::Message(pool.status()));
-  return *std::move(pool);
+  return bench::MakeSmolLm2Pool(std::move(model));
 }
 
 // One tenant's offered load: as many sequences in the pool as it wants, each with its own prompt, all drained as they go.
@@ -79,7 +66,7 @@ class Load {
   std::shared_ptr<TokenStream> Submit() {
     SequenceRequest request;
     request.model = "smollm2";
-    request.tenant = Team(team_);
+    request.tenant = bench::Team(team_);
     for (int i = 0; i < prompt_tokens_; ++i) request.prompt_tokens.push_back(1000 + static_cast<int>((next_ * 7919 + i * 31) % 40000));
     ++next_;
     request.max_tokens = output_tokens_;

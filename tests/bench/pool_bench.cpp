@@ -11,7 +11,6 @@
 // TOLLGATE_BENCH_THREADS (default as the pool's: one a core but one).
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <span>
 #include <string>
 #include <thread>
@@ -25,16 +24,12 @@
 #include "inference/pool.h"
 #include "tests/bench/figures.h"
 #include "tests/bench/pool_grpc.h"
+#include "tests/bench/real_pool.h"
 
 namespace tollgate::inference {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-int FromEnvironment(const char* name, int otherwise) {
-  const char* text = std::getenv(name);
-  return text != nullptr ? std::atoi(text) : otherwise;
-}
 
 double Seconds(Clock::time_point since) { return std::chrono::duration<double>(Clock::now() - since).count(); }
 
@@ -43,7 +38,6 @@ double Seconds(Clock::time_point since) { return std::chrono::duration<double>(C
   std::exit(1);
 }
 
-const std::string kFile = std::string(TOLLGATE_SOURCE_DIR) + "/build/setup/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 constexpr int kContext = 512;
 
 // The bare side: one batch a step, one token a sequence, the likeliest next.
@@ -51,7 +45,7 @@ class BareLoop {
  public:
   BareLoop(int clients, int threads) : clients_(clients) {
     llama_model_params model_params = llama_model_default_params();
-    model_ = llama_model_load_from_file(kFile.c_str(), model_params);
+    model_ = llama_model_load_from_file(bench::kSmolLm2File.c_str(), model_params);
     llama_context_params params = llama_context_default_params();
     params.n_ctx = static_cast<std::uint32_t>(kContext * clients);
     params.n_batch = params.n_ubatch = 512;
@@ -61,7 +55,7 @@ class BareLoop {
     params.no_perf = true;
     params.n_threads = params.n_threads_batch = threads;
     if (model_ != nullptr) context_ = llama_init_from_model(model_, params);
-    if (context_ == nullptr) Fail("libllama cannot load " + kFile);
+    if (context_ == nullptr) Fail("libllama cannot load " + bench::kSmolLm2File);
     vocab_ = llama_vocab_n_tokens(llama_model_get_vocab(model_));
     batch_ = llama_batch_init(512, 0, 1);
     auto* registry = ggml_backend_dev_backend_reg(ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU));
@@ -174,8 +168,8 @@ void Measure(int clients, int threads, int pairs, int tokens) {
   PoolOptions options;
   ModelOptions& model = options.models.emplace_back();
   model.name = "smollm2";
-  model.file = kFile;
-  const auto digest = DigestOfFile(kFile);
+  model.file = bench::kSmolLm2File;
+  const auto digest = DigestOfFile(bench::kSmolLm2File);
   if (!digest.ok()) Fail(base::Message(digest.status()));
   model.sha256 = *digest;
   model.slots = clients;
@@ -216,14 +210,14 @@ void MeasureGrpc(int clients, int threads, int pairs, int tokens) {
     PoolOptions options;
     ModelOptions& model = options.models.emplace_back();
     model.name = "smollm2";
-    model.file = kFile;
-    model.sha256 = *DigestOfFile(kFile);
+    model.file = bench::kSmolLm2File;
+    model.sha256 = *DigestOfFile(bench::kSmolLm2File);
     auto pool = Pool::Create(std::move(options));
     if (!pool.ok()) Fail(base::Message(pool.status()));
     return Ask(**pool, LongStory(0), 1, 0).prompt_tokens;
   }();
   BareLoop bare(clients, threads);  // After a pool, which loads the backends.
-  bench::PoolGrpc gateway(kFile, clients, kContext);
+  bench::PoolGrpc gateway(bench::kSmolLm2File, clients, kContext);
   int run = 0;
   gateway.Run(LongStory(++run), clients, tokens);
   bare.Run(prompt, tokens);
@@ -261,10 +255,12 @@ void MeasureScripted(int clients, int tokens) {
 }  // namespace tollgate::inference
 
 int main() {
+  using namespace tollgate;
   using namespace tollgate::inference;
-  const int threads = FromEnvironment("TOLLGATE_BENCH_THREADS", std::max(1, static_cast<int>(std::thread::hardware_concurrency()) - 1));
-  const int pairs = FromEnvironment("TOLLGATE_BENCH_PAIRS", 4);
-  const int tokens = FromEnvironment("TOLLGATE_BENCH_TOKENS", 48);
+  const int as_the_pool = std::max(1, static_cast<int>(std::thread::hardware_concurrency()) - 1);
+  const int threads = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_THREADS", as_the_pool));
+  const int pairs = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_PAIRS", 4));
+  const int tokens = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_TOKENS", 48));
   for (const int clients : {1, 4, 8, 16}) MeasureGrpc(clients, threads, pairs, tokens);
   for (const int clients : {1, 16}) MeasureScripted(clients, 200'000 / clients);
   for (const int clients : {1, 4, 8, 16}) Measure(clients, threads, pairs, tokens);

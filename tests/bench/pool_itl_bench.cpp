@@ -15,6 +15,7 @@
 
 #include "inference/pool.h"
 #include "tests/bench/figures.h"
+#include "tests/bench/real_pool.h"
 
 namespace tollgate::inference {
 namespace {
@@ -22,36 +23,22 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::seconds;
 
-const std::string kFile = std::string(TOLLGATE_SOURCE_DIR) + "/build/setup/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 constexpr int kChats = 15;
 constexpr int kLongPrompt = 4000;
 constexpr auto kBesideMax = std::chrono::seconds(60);
 
-base::TeamId Team(std::uint8_t number) {
-  std::array<std::uint8_t, 16> bytes{};
-  bytes[15] = number;
-  return base::TeamId(base::Uuid(bytes));
-}
-
 std::unique_ptr<Pool> MakePool() {
-  PoolOptions options;
-  ModelOptions& model = options.models.emplace_back();
-  model.name = "smollm2";
-  model.file = kFile;
-  model.sha256 = *DigestOfFile(kFile);
+  ModelOptions model;
   model.slots = kChats + 1;
   model.context_tokens = kLongPrompt + 352;
   model.prefix_cache_bytes = 0;
-  options.replica_nice = 0;
-  auto pool = Pool::Create(std::move(options));
-  if (!pool.ok()) bench::Fail(base::Message(pool.status()));
-  return *std::move(pool);
+  return bench::MakeSmolLm2Pool(std::move(model));
 }
 
 std::shared_ptr<TokenStream> Submit(Pool& pool, std::uint8_t team, int prompt_tokens, int output_tokens) {
   SequenceRequest request;
   request.model = "smollm2";
-  request.tenant = Team(team);
+  request.tenant = bench::Team(team);
   for (int i = 0; i < prompt_tokens; ++i) request.prompt_tokens.push_back(1000 + (team * 7919 + i * 31) % 40000);
   request.logit_bias = {{.token = 0, .bias = -100}, {.token = 2, .bias = -100}};  // Nobody ends early.
   request.max_tokens = output_tokens;
