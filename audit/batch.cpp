@@ -13,7 +13,6 @@
 
 #include "audit/binary_array.h"
 #include "audit/key_chain.h"
-#include "audit/merkle.h"
 
 namespace tollgate::audit {
 namespace {
@@ -31,7 +30,7 @@ struct Column {
 };
 
 const Column kRecordColumns[] = {
-    {"leaf_index", "int8"}, {"wall_us", "int8"},    {"day", "date"},      {"attempt", "int4"},  {"segment", "int4"},
+    {"leaf_index", "int8"}, {"wall_us", "int8"},    {"day", "date"},      {"attempt", "int2"},  {"segment", "int4"},
     {"kind", "int2"},       {"request_id", "uuid"}, {"org_id", "uuid"},   {"team_id", "uuid"},  {"project_id", "uuid"},
     {"key_id", "uuid"},     {"leaf_hash", "bytea"}, {"message", "bytea"}, {"content", "bytea"},
 };
@@ -126,7 +125,7 @@ void PushRecordArrays(const Head& head, std::span<const EncodedRow* const> rows,
       arrays[c++].Int(number);
     }
     for (const base::Uuid* id : {&row->request, &row->org, &row->team, &row->project, &row->key}) arrays[c++].Id(*id);
-    arrays[c++].Bytes(base::View(RecordLeaf(head.log_id, index, row->message)));
+    arrays[c++].Bytes(base::View(RecordLeaf(head.log_id, index, *row, row->content_digest, row->message)));
     arrays[c++].Bytes(row->message);
     row->content ? arrays[c].Bytes(*row->content) : arrays[c].Null();
     ++index;
@@ -218,13 +217,6 @@ absl::StatusOr<EncodedCompanion> EncodeCompanion(const base::Companion& companio
   return out;
 }
 
-absl::StatusOr<base::Uuid> IdOf(const std::string& bytes, std::string_view field) {
-  if (bytes.empty()) return base::Uuid();
-  auto id = base::Uuid::FromBytes(bytes);
-  if (!id.ok()) return base::InvalidArgument(fmt::format("record: {} must have 16 bytes, it has {}", field, bytes.size()));
-  return id;
-}
-
 }  // namespace
 
 std::size_t EncodedRow::bytes() const {
@@ -236,33 +228,21 @@ std::size_t EncodedRow::bytes() const {
 absl::StatusOr<EncodedRow> Encode(Entry&& entry, const base::Clock& clock) {
   v1::Record& record = entry.record;
   if (record.kind() == v1::RECORD_KIND_UNSPECIFIED) return base::InvalidArgument("record: kind is not set");
-  if (record.attempt() > INT32_MAX || record.segment() > INT32_MAX) return base::InvalidArgument("record: attempt or segment is too large");
   record.set_version(1);
   if (record.wall_us() == 0) record.set_wall_us(base::ToMicros(clock.Wall()));
-  if (record.mono_us() == 0) {
-    record.set_mono_us(std::chrono::duration_cast<std::chrono::microseconds>(clock.Mono().time_since_epoch()).count());
-  }
-  record.clear_content();
-  if (entry.content) *record.mutable_content() = std::move(entry.content->commitment);
+  record.set_key_commitment(entry.content ? std::move(entry.content->key_commitment) : std::string());
 
   EncodedRow row;
-  row.kind = record.kind();
-  row.attempt = record.attempt();
-  row.segment = record.segment();
-  row.wall_us = record.wall_us();
-  TG_ASSIGN(row.request, IdOf(record.request_id(), "request_id"));
-  TG_ASSIGN(row.org, IdOf(record.org_id(), "org_id"));
-  TG_ASSIGN(row.team, IdOf(record.team_id(), "team_id"));
-  TG_ASSIGN(row.project, IdOf(record.project_id(), "project_id"));
-  TG_ASSIGN(row.key, IdOf(record.key_id(), "key_id"));
+  TG_ASSIGN(static_cast<RecordColumns&>(row), ColumnsOf(record));
   const bool of_request = row.kind == v1::RECORD_KIND_REQUEST || row.kind == v1::RECORD_KIND_SEGMENT || IsTerminal(row.kind);
   if (of_request && row.request.IsNone()) return base::InvalidArgument("record: this kind needs a request_id");
   for (const base::Companion& companion : entry.companions) {
     TG_ASSIGN(EncodedCompanion encoded, EncodeCompanion(companion));
     row.companions.push_back(std::move(encoded));
   }
-  if (!record.SerializeToString(&row.message)) return base::InvalidArgument("record: it cannot be serialised");
+  row.message = MessageOf(std::move(record));
   if (entry.content) row.content = std::move(entry.content->stored);
+  row.content_digest = ContentDigest(row.content);
   return row;
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "audit/record.h"
+#include "audit/record_columns.h"
 #include "base/clock.h"
 #include "base/postgres.h"
 #include "base/status.h"
@@ -23,14 +24,10 @@ struct EncodedCompanion {
   std::vector<base::Value> texts;  // For columns of types that have no binary form here; one per column, unset for the others.
 };
 
-struct EncodedRow {
-  v1::RecordKind kind = v1::RECORD_KIND_UNSPECIFIED;
-  std::uint32_t attempt = 0;
-  std::uint32_t segment = 0;
-  std::int64_t wall_us = 0;
-  base::Uuid request, org, team, project, key;  // None = NULL.
+struct EncodedRow : RecordColumns {
   std::string message;
   std::optional<std::string> content;
+  base::Digest content_digest{};
   std::vector<EncodedCompanion> companions;
 
   std::size_t bytes() const;  // About what it weighs in memory.

@@ -8,9 +8,9 @@ namespace tollgate::audit {
 namespace {
 
 v1::Record RecordOf(const Pending& pending) {
-  v1::Record record;
-  TG_CHECK(record.ParseFromString(pending.row.message), "a record that was serialised here does not parse");
-  return record;
+  auto record = audit::RecordOf(pending.row, pending.row.message);
+  TG_CHECK(record.ok(), "a record that was serialised here does not parse");
+  return *std::move(record);
 }
 
 }  // namespace
@@ -19,9 +19,8 @@ absl::StatusOr<PendingPtr> Closings::Late(const Pending& request) const {
   OpenRequest open;
   open.position = request.position;
   open.request = RecordOf(request);
-  const auto mono_us = std::chrono::duration_cast<std::chrono::microseconds>(clock_.Mono().time_since_epoch()).count();
   Entry entry;
-  entry.record = RecoveredAbort(open, base::ToMicros(clock_.Wall()), mono_us);
+  entry.record = RecoveredAbort(open, base::ToMicros(clock_.Wall()));
   entry.record.mutable_end()->set_reason("JOURNAL_TIMEOUT");
   return Close(open, std::move(entry));
 }
@@ -35,7 +34,7 @@ absl::StatusOr<PendingPtr> Closings::Settled(const Pending& refused, v1::Record 
   open.output_tokens = was.end().tokens().output();
   open.delivered_bytes = was.end().delivered_bytes();
   Entry entry;
-  entry.record = RecoveredAbort(open, was.wall_us(), was.mono_us());
+  entry.record = RecoveredAbort(open, was.wall_us());
   v1::EndBody& end = *entry.record.mutable_end();
   end.set_reason("JOURNAL_REFUSED");
   *end.mutable_tokens() = was.end().tokens();

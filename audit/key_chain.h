@@ -11,8 +11,8 @@ namespace tollgate::audit {
 
 // A team's key of one day, in clear. Immutable; wiped when it goes.
 struct DayKey {
-  DayKey(base::TeamId team, std::int64_t day, const base::Uuid& id, std::string key, std::string subject_key)
-      : team(team), day(day), id(id), key(std::move(key)), subject_key(std::move(subject_key)) {}
+  DayKey(base::TeamId team, std::int64_t day, std::int32_t number, std::string key, std::string subject_key)
+      : team(team), day(day), number(number), key(std::move(key)), subject_key(std::move(subject_key)) {}
   ~DayKey() {
     base::Wipe(key);
     base::Wipe(subject_key);
@@ -22,7 +22,7 @@ struct DayKey {
 
   const base::TeamId team;
   const std::int64_t day;  // Days since 1970-01-01, UTC.
-  const base::Uuid id;
+  const std::int32_t number;  // Its row.
   std::string key;
   std::string subject_key;
 };
@@ -31,6 +31,6 @@ std::int64_t DayOf(base::WallTime t);
 std::string DayText(std::int64_t day);  // "2026-11-25"
 
 std::shared_ptr<const RequestKey> NewKeyUnder(const DayKey& day, base::RequestId request);
-absl::StatusOr<std::shared_ptr<const RequestKey>> OpenKeyUnder(const DayKey& day, KeyRow row);  // DATA_LOSS
+std::shared_ptr<const RequestKey> KeyUnder(const DayKey& day, KeyRow row);  // What it was; another day's or row's is another key.
 
 }  // namespace tollgate::audit

@@ -93,23 +93,22 @@ void KeyWriter::Store(std::vector<PendingPtr>& group) {
 
 absl::Status KeyWriter::Insert(const std::vector<PendingPtr>& group) {
   static const std::string kSql =
-      "INSERT INTO keys.request (request_id, tenant_day, wrapped, subject) "
-      "SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::bytea[]) ON CONFLICT DO NOTHING";
-  constexpr std::size_t kWrappedBytes = 64;
+      "INSERT INTO keys.request (request_id, tenant_day, salt, subject) "
+      "SELECT * FROM unnest($1::uuid[], $2::int4[], $3::bytea[], $4::bytea[]) ON CONFLICT DO NOTHING";
   if (session_ == nullptr || session_->broken()) {
     session_.reset();
     TG_ASSIGN(session_, base::Session::Connect(postgres_));
   }
-  BinaryArray requests("uuid", 20 * group.size()), days("uuid", 20 * group.size()), wrapped("bytea", kWrappedBytes * group.size()),
+  BinaryArray requests("uuid", 20 * group.size()), days("int4", 8 * group.size()), salts("bytea", 36 * group.size()),
       subjects("bytea", 36 * group.size());
   for (const PendingPtr& pending : group) {
     const KeyRow& key = *pending->key;
     requests.Id(key.request.value);
-    days.Id(key.tenant_day);
-    wrapped.Bytes(key.wrapped);
+    days.Int(key.tenant_day);
+    salts.Bytes(key.salt);
     key.subject.empty() ? subjects.Null() : subjects.Bytes(key.subject);
   }
-  return session_->Run("store keys", kSql, {requests.Take(), days.Take(), wrapped.Take(), subjects.Take()}).status();
+  return session_->Run("store keys", kSql, {requests.Take(), days.Take(), salts.Take(), subjects.Take()}).status();
 }
 
 }  // namespace tollgate::audit

@@ -29,7 +29,7 @@ class MemoryKeys final : public Keys {
       base::Lock lock(mu_);
       auto& day = days_[team];
       if (day == nullptr) {
-        day = std::make_shared<DayKey>(team, DayOf(clock_.Wall()), base::Uuid::NewV7(), base::RandomBytes(kKeyBytes),
+        day = std::make_shared<DayKey>(team, DayOf(clock_.Wall()), static_cast<std::int32_t>(days_.size()), base::RandomBytes(kKeyBytes),
                                        base::RandomBytes(kKeyBytes));
       }
       key = NewKeyUnder(*day, request);
@@ -45,7 +45,7 @@ class MemoryKeys final : public Keys {
     return found->second;
   }
 
-  base::Digest SourceHmac(std::string_view source) const override { return base::HmacSha256(source_key_, source); }
+  std::string SourceHmac(std::string_view source) const override { return SourceMark(source_key_, source); }
 
  private:
   const std::string source_key_;
@@ -114,16 +114,12 @@ std::string DayText(std::int64_t day) {
 }
 
 std::shared_ptr<const RequestKey> NewKeyUnder(const DayKey& day, base::RequestId request) {
-  std::string key = base::RandomBytes(kKeyBytes);
-  KeyRow row{request, day.id, Wrap(day.key, RequestAad(day.team, request), key), {}};
-  return std::make_shared<RequestKey>(day.team, std::move(row), std::move(key), day.subject_key);
+  return KeyUnder(day, {request, day.number, base::RandomBytes(kKeyBytes), {}});
 }
 
-absl::StatusOr<std::shared_ptr<const RequestKey>> OpenKeyUnder(const DayKey& day, KeyRow row) {
-  auto key = Unwrap(day.key, RequestAad(day.team, row.request), row.wrapped);
-  if (!key.ok()) return base::Annotate(key.status(), "the request's key does not open under its day's key");
-  if (key->size() != kKeyBytes) return base::DataLoss("the request's key has a wrong length");
-  return std::make_shared<const RequestKey>(day.team, std::move(row), *std::move(key), day.subject_key);
+std::shared_ptr<const RequestKey> KeyUnder(const DayKey& day, KeyRow row) {
+  std::string key = base::HkdfExpandSha256(day.key, RequestInfo(day.team, row.request, row.salt), kKeyBytes);
+  return std::make_shared<const RequestKey>(day.team, std::move(row), std::move(key), day.subject_key);
 }
 
 std::unique_ptr<Keys> MakeMemoryKeys(const RootKey& root, const base::Clock* clock) {

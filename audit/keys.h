@@ -57,8 +57,8 @@ class Keys {
   // NOT_FOUND: there is none, or it was destroyed: the content cannot be read by anyone any more.
   virtual absl::StatusOr<std::shared_ptr<const RequestKey>> Find(base::TeamId team, base::RequestId request) = 0;
 
-  // A caller's address, or another source, under the installation's key: the form in which records hold it.
-  virtual base::Digest SourceHmac(std::string_view source) const = 0;
+  // A caller's address, or another source, under the installation's key, 16 bytes: the form in which records hold it.
+  virtual std::string SourceHmac(std::string_view source) const = 0;
 };
 
 struct PostgresKeysOptions {

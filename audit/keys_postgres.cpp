@@ -49,7 +49,7 @@ class PostgresKeys final : public Keys {
   absl::Status CheckRoot();
   void NewRequestKey(base::TeamId team, base::RequestId request, std::chrono::steady_clock::time_point deadline, Done done) override;
   absl::StatusOr<std::shared_ptr<const RequestKey>> Find(base::TeamId team, base::RequestId request) override;
-  base::Digest SourceHmac(std::string_view source) const override { return base::HmacSha256(source_key_, source); }
+  std::string SourceHmac(std::string_view source) const override { return SourceMark(source_key_, source); }
 
  private:
   struct Waiter {
@@ -171,52 +171,51 @@ absl::StatusOr<TenantKey> PostgresKeys::Tenant(base::Session& session, base::Tea
 }
 
 absl::StatusOr<DayKeyPtr> PostgresKeys::Load(base::Session& session, base::TeamId team, std::int64_t day) {
-  static const std::string kFind = "SELECT id, tenant_version, wrapped FROM keys.tenant_day WHERE team_id = $1::uuid AND day = $2::date";
+  static const std::string kFind = "SELECT number, tenant_version, wrapped FROM keys.tenant_day WHERE team_id = $1::uuid AND day = $2::date";
   const std::string date = DayText(day);
   TG_ASSIGN(auto rows, session.Run("find the day's key", kFind, {team.ToString(), date}));
   if (rows.empty()) {
     TG_ASSIGN(TenantKey tenant, Tenant(session, team));
-    const base::Uuid id = base::Uuid::NewV7();
-    const std::string wrapped = Wrap(tenant.key, DayAad(team, id), base::RandomBytes(kKeyBytes));
+    const std::string wrapped = Wrap(tenant.key, DayAad(team, day), base::RandomBytes(kKeyBytes));
     base::Wipe(tenant.key);
     TG_RETURN_IF_ERROR(session
                            .Run("make the day's key",
-                                "INSERT INTO keys.tenant_day (id, team_id, day, tenant_version, wrapped) "
-                                "VALUES ($1::uuid, $2::uuid, $3::date, $4::int4, $5) ON CONFLICT DO NOTHING",
-                                {id.ToString(), team.ToString(), date, tenant.version, base::Blob{wrapped}})
+                                "INSERT INTO keys.tenant_day (team_id, day, tenant_version, wrapped) "
+                                "VALUES ($1::uuid, $2::date, $3::int4, $4) ON CONFLICT DO NOTHING",
+                                {team.ToString(), date, tenant.version, base::Blob{wrapped}})
                            .status());
     TG_ASSIGN(rows, session.Run("find the day's key", kFind, {team.ToString(), date}));
   }
   if (rows.empty() || rows.IsNull(0, 2)) return Destroyed();
-  TG_ASSIGN(const base::Uuid id, base::Uuid::Parse(rows.Text(0, 0)));
+  const auto number = static_cast<std::int32_t>(rows.Int(0, 0));
   TG_ASSIGN(TenantKey tenant, TenantOfVersion(session, team, rows.Int(0, 1)));
-  auto key = Unwrap(tenant.key, DayAad(team, id), rows.Bytes(0, 2));
+  auto key = Unwrap(tenant.key, DayAad(team, day), rows.Bytes(0, 2));
   std::string subject_key = SubjectKey(tenant.key);
   base::Wipe(tenant.key);
   if (!key.ok()) return base::Annotate(key.status(), "the day's key does not open under its tenant key");
-  return std::make_shared<const DayKey>(team, day, id, *std::move(key), std::move(subject_key));
+  return std::make_shared<const DayKey>(team, day, number, *std::move(key), std::move(subject_key));
 }
 
 absl::StatusOr<std::shared_ptr<const RequestKey>> PostgresKeys::Find(base::TeamId team, base::RequestId request) {
   static const std::string kFind =
-      "SELECT r.wrapped, r.subject, d.id, d.wrapped, d.tenant_version FROM keys.request r JOIN keys.tenant_day d ON d.id = r.tenant_day "
-      "WHERE r.request_id = $1::uuid AND d.team_id = $2::uuid";
+      "SELECT r.salt, r.subject, d.number, d.wrapped, d.tenant_version, d.day - date '1970-01-01' FROM keys.request r "
+      "JOIN keys.tenant_day d ON d.number = r.tenant_day WHERE r.request_id = $1::uuid AND d.team_id = $2::uuid";
   std::shared_ptr<const RequestKey> found;
   TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& session) -> absl::Status {
     TG_ASSIGN(const auto rows, session.Run("find a request's key", kFind, {request.ToString(), team.ToString()}));
     if (rows.empty()) return base::NotFound("there is no key for this request: its content was never sealed, or was erased");
     if (rows.IsNull(0, 0) || rows.IsNull(0, 3)) return base::NotFound("the key was destroyed: nobody can read this content any more");
-    TG_ASSIGN(const base::Uuid id, base::Uuid::Parse(rows.Text(0, 2)));
+    const std::int64_t date = rows.Int(0, 5);
     auto tenant = TenantOfVersion(session, team, rows.Int(0, 4));
     if (absl::IsFailedPrecondition(tenant.status()))
       return base::NotFound("the team's keys were destroyed: nobody can read this content any more");
     TG_RETURN_IF_ERROR(tenant.status());
-    auto day_key = Unwrap(tenant->key, DayAad(team, id), rows.Bytes(0, 3));
+    auto day_key = Unwrap(tenant->key, DayAad(team, date), rows.Bytes(0, 3));
     std::string subject_key = SubjectKey(tenant->key);
     base::Wipe(tenant->key);
     if (!day_key.ok()) return base::Annotate(day_key.status(), "the day's key does not open under its tenant key");
-    const DayKey day(team, 0, id, *std::move(day_key), std::move(subject_key));
-    TG_ASSIGN(found, OpenKeyUnder(day, KeyRow{request, id, rows.Bytes(0, 0), rows.IsNull(0, 1) ? "" : rows.Bytes(0, 1)}));
+    const DayKey day(team, date, static_cast<std::int32_t>(rows.Int(0, 2)), *std::move(day_key), std::move(subject_key));
+    found = KeyUnder(day, {request, day.number, rows.Bytes(0, 0), rows.IsNull(0, 1) ? "" : rows.Bytes(0, 1)});
     return absl::OkStatus();
   }));
   return found;

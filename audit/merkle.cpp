@@ -5,8 +5,6 @@
 
 #include <string>
 
-#include "audit/binary_array.h"
-
 namespace tollgate::audit {
 
 base::Digest HashLeaf(std::string_view data) { return base::Sha256(std::string_view("\0", 1), data); }
@@ -16,14 +14,6 @@ base::Digest HashChildren(const base::Digest& left, const base::Digest& right) {
   bytes.append(base::View(left));
   bytes.append(base::View(right));
   return base::Sha256(bytes);
-}
-
-base::Digest RecordLeaf(std::int32_t log_id, std::int64_t index, std::string_view record_bytes) {
-  std::string head("\0TGL1", 5);
-  AppendBigEndian(head, static_cast<std::uint32_t>(log_id), 4);
-  AppendBigEndian(head, static_cast<std::uint64_t>(index), 8);
-  AppendBigEndian(head, record_bytes.size(), 4);
-  return base::Sha256(head, record_bytes);
 }
 
 void MerkleTree::Append(const base::Digest& leaf) {

@@ -1,4 +1,4 @@
-// The RFC 6962 Merkle tree over a log's records: leaf hashes and roots. Pure; a tree is used by one thread at a time.
+// The RFC 6962 Merkle tree: leaf hashes and roots. Pure; a tree is used by one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -12,9 +12,6 @@ namespace tollgate::audit {
 // SHA-256(0x00 || data) and SHA-256(0x01 || left || right).
 base::Digest HashLeaf(std::string_view data);
 base::Digest HashChildren(const base::Digest& left, const base::Digest& right);
-
-// The leaf of one stored record: binds the log, the index and the record's bytes, which bind the content (audit/FORMAT.md).
-base::Digest RecordLeaf(std::int32_t log_id, std::int64_t index, std::string_view record_bytes);
 
 // Grows by one leaf at a time; holds O(log n) hashes.
 class MerkleTree {

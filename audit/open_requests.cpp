@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "audit/record_columns.h"
 #include "base/diagnostics.h"
 
 namespace tollgate::audit {
@@ -44,17 +45,17 @@ void Note(const base::Rows& rows, std::map<std::string, Seen>& open) {
 
 absl::StatusOr<std::map<std::int64_t, v1::Record>> Messages(base::Session& session, std::int32_t log_id,
                                                             const std::vector<std::int64_t>& indices) {
-  static const std::string kSql = "SELECT leaf_index, message FROM audit.record WHERE log_id = $1::int2 AND leaf_index = ANY($2::int8[])";
+  static const std::string kSql =
+      fmt::format("SELECT leaf_index, message, {} FROM audit.record WHERE log_id = $1::int2 AND leaf_index = ANY($2::int8[])", kColumnNames);
   std::map<std::int64_t, v1::Record> out;
   for (std::size_t at = 0; at < indices.size(); at += 1000) {
     std::vector<base::Value> wanted(indices.begin() + static_cast<std::ptrdiff_t>(at),
                                     indices.begin() + static_cast<std::ptrdiff_t>(std::min(indices.size(), at + 1000)));
     TG_ASSIGN(const auto rows, session.Run("read open requests", kSql, {std::int64_t{log_id}, base::ArrayOf(wanted)}));
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      if (!out[rows.Int(i, 0)].ParseFromString(rows.Bytes(i, 1))) {
-        return base::DataLoss(
-            fmt::format("record {}/{} is no message of this format: run `tollgate audit verify`", log_id, rows.Int(i, 0)));
-      }
+      auto record = RecordOf(ColumnsOf(rows, i, 2), rows.Bytes(i, 1));
+      if (!record.ok()) return base::Annotate(record.status(), fmt::format("record {}/{}", log_id, rows.Int(i, 0)));
+      out[rows.Int(i, 0)] = *std::move(record);
     }
   }
   return out;
@@ -75,9 +76,8 @@ OpenRequest OpenOf(std::int32_t log_id, const Seen& seen, const std::map<std::in
 }
 
 absl::StatusOr<EncodedRow> AbortRow(const OpenRequest& open, const TakeoverOptions& options, bool bare = false) {
-  const auto mono_us = std::chrono::duration_cast<std::chrono::microseconds>(options.clock->Mono().time_since_epoch()).count();
   Entry entry;
-  entry.record = RecoveredAbort(open, base::ToMicros(options.clock->Wall()), mono_us);
+  entry.record = RecoveredAbort(open, base::ToMicros(options.clock->Wall()));
   if (bare) {
     entry.record.mutable_end()->mutable_tokens()->Clear();
   } else if (options.callbacks->settle) {
@@ -94,12 +94,11 @@ absl::StatusOr<v1::Record> ReadRecord(base::Session& session, Position position)
   return std::move(records.begin()->second);
 }
 
-v1::Record RecoveredAbort(const OpenRequest& open, std::int64_t wall_us, std::int64_t mono_us) {
+v1::Record RecoveredAbort(const OpenRequest& open, std::int64_t wall_us) {
   const v1::Record& request = open.request;
   v1::Record record;
   record.set_kind(v1::RECORD_KIND_ABORT);
   record.set_wall_us(wall_us);
-  record.set_mono_us(mono_us);
   record.set_request_id(request.request_id());
   record.set_attempt(open.attempt);
   record.set_org_id(request.org_id());
@@ -119,7 +118,8 @@ v1::Record RecoveredAbort(const OpenRequest& open, std::int64_t wall_us, std::in
   } else {
     end.mutable_tokens();
   }
-  *end.mutable_price() = request.request().price();
+  end.mutable_price()->set_version(request.request().price().version());
+  end.mutable_price()->set_currency(request.request().price().currency());
   return record;
 }
 

@@ -9,12 +9,13 @@
 #include <fmt/format.h>
 
 #include "audit/key_chain.h"
+#include "audit/record_columns.h"
 
 namespace tollgate::audit {
 namespace {
 
 constexpr std::chrono::seconds kViewTime{5};
-constexpr char kColumns[] = "log_id, leaf_index, message, leaf_hash, content IS NOT NULL";
+const std::string kColumns = fmt::format("log_id, leaf_index, message, leaf_hash, content IS NOT NULL, {}", kColumnNames);
 
 absl::Status See(base::Session& session, const Viewer& viewer) {
   static const std::string kSql =
@@ -30,9 +31,9 @@ absl::Status See(base::Session& session, const Viewer& viewer) {
 absl::StatusOr<Row> RowOf(const base::Rows& rows, std::size_t i) {
   Row row;
   row.position = {static_cast<std::int32_t>(rows.Int(i, 0)), rows.Int(i, 1)};
-  if (!row.record.ParseFromString(rows.Bytes(i, 2))) {
-    return base::DataLoss(fmt::format("record {} is no message of this format: run `tollgate audit verify`", row.position.ToString()));
-  }
+  auto record = RecordOf(ColumnsOf(rows, i, 5), rows.Bytes(i, 2));
+  if (!record.ok()) return base::Annotate(record.status(), fmt::format("record {}", row.position.ToString()));
+  row.record = *std::move(record);
   const std::string leaf = rows.Bytes(i, 3);
   if (leaf.size() == row.leaf.size()) std::copy(leaf.begin(), leaf.end(), row.leaf.begin());
   row.has_content = rows.Bool(i, 4);
@@ -118,7 +119,7 @@ absl::Status AddFilter(const ListFilter& filter, Where& where) {
 // Newest first and without a lower bound, a few days usually fill the page.
 absl::StatusOr<base::Rows> Query(base::Session& session, const ListFilter& filter, const Where& where) {
   const char* const order = filter.oldest_first ? "ASC" : "DESC";
-  const std::string tail = fmt::format(" ORDER BY wall_us {0}, log_id {0}, leaf_index {0} LIMIT {1}", order, filter.limit + 1);
+  const std::string tail = fmt::format(" ORDER BY wall_us >> 24 {0}, wall_us {0}, log_id {0}, leaf_index {0} LIMIT {1}", order, filter.limit + 1);
   const std::string select = fmt::format("SELECT {} FROM audit.record{}", kColumns, where.sql());
   if (!filter.oldest_first && !filter.from && !filter.request && filter.cursor.empty() && !filter.to) {
     const std::string recent =
@@ -182,8 +183,11 @@ absl::StatusOr<v1::SealedContent> Reader::OpenContent(const Viewer& viewer, Posi
   if (reason.empty()) return base::InvalidArgument("reading content needs a reason, which is kept with who read it");
   if (keys_ == nullptr || journal_ == nullptr)
     return base::FailedPrecondition("content cannot be opened here: there are no keys or no journal");
-  static const std::string kSql = "SELECT message, content FROM audit.record WHERE log_id = $1::int2 AND leaf_index = $2::int8";
-  v1::Record record;
+  static const std::string kSql =
+      fmt::format("SELECT message, content, leaf_hash, {} FROM audit.record WHERE log_id = $1::int2 AND leaf_index = $2::int8", kColumnNames);
+  static const std::string kFirst =
+      "SELECT message FROM audit.record WHERE request_id = $1::uuid AND kind IN (1, 2) ORDER BY wall_us, kind LIMIT 1";
+  v1::Record record, first;
   std::string stored;
   TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& pooled) {
     return pooled.InTransaction("read a record", [&](base::Session& session) -> absl::Status {
@@ -191,9 +195,15 @@ absl::StatusOr<v1::SealedContent> Reader::OpenContent(const Viewer& viewer, Posi
       TG_ASSIGN(const auto rows, session.Run("read a record", kSql, {std::int64_t{position.log_id}, position.index}));
       if (rows.empty()) return base::NotFound(fmt::format("there is no record {} that you may see", position.ToString()));
       if (rows.IsNull(0, 1)) return base::NotFound(fmt::format("record {} has no content", position.ToString()));
-      if (!record.ParseFromString(rows.Bytes(0, 0)))
-        return base::DataLoss(fmt::format("record {} is no message of this format", position.ToString()));
+      const RecordColumns columns = ColumnsOf(rows, 0, 3);
+      TG_ASSIGN(record, RecordOf(columns, rows.Bytes(0, 0)));
       stored = rows.Bytes(0, 1);
+      const base::Digest leaf = RecordLeaf(position.log_id, position.index, columns, base::Sha256(stored), rows.Bytes(0, 0));
+      if (base::View(leaf) != rows.Bytes(0, 2))
+        return base::DataLoss(fmt::format("record {} is not what its leaf says: it was changed; run `tollgate audit verify`", position.ToString()));
+      TG_ASSIGN(const auto opening, session.Run("read a request's first record", kFirst, {columns.request.ToString()}));
+      if (opening.empty() || !first.ParseFromString(opening.Bytes(0, 0)))
+        return base::DataLoss(fmt::format("the first record of {}'s request is missing: run `tollgate audit verify`", position.ToString()));
       return absl::OkStatus();
     });
   }));
@@ -214,6 +224,7 @@ absl::StatusOr<v1::SealedContent> Reader::OpenContent(const Viewer& viewer, Posi
   body.set_log_id(position.log_id);
   body.set_index(position.index);
   TG_RETURN_IF_ERROR(AppendAndWait(*journal_, std::move(view), std::chrono::steady_clock::now() + kViewTime).status());
+  TG_RETURN_IF_ERROR(CheckKey(*key, first));
   return OpenSealed(*key, record, stored);
 }
 

@@ -22,23 +22,24 @@ struct Position {
   std::string ToString() const { return std::to_string(log_id) + "/" + std::to_string(index); }  // "3/1507"
 };
 
-// Content as it is stored, and what the leaf says of it. Made by Seal (audit/seal.h).
+// Content as it is stored, and for a record that opens a request the commitment to its key. Made by Seal (audit/seal.h).
 struct Sealed {
   std::string stored;
-  v1::ContentCommitment commitment;
+  std::string key_commitment;
 };
 
-// A request's wrapped data key, for the keys database. Useless without the root key. RequestKey::row() makes it.
+// What a request's data key is derived from, beside its tenant-day key: for the keys database. Useless without the root key, as the root
+// key is without it. RequestKey::row() makes it.
 struct KeyRow {
   base::RequestId request;
-  base::Uuid tenant_day;
-  std::string wrapped;
+  std::int32_t tenant_day = 0;  // The day key's number.
+  std::string salt;             // 32 random bytes.
   std::string subject;  // The end user's HMAC, by which erasure finds the key. Empty: the journal copies the record's.
 };
 
 // One record to append.
 struct Entry {
-  v1::Record record;  // The journal sets `version` and `content`, and `wall_us` and `mono_us` where they are 0.
+  v1::Record record;  // The journal sets `version` and `key_commitment`, and `wall_us` where it is 0.
   std::optional<Sealed> content;
   std::optional<KeyRow> key;                // With the first record of a request that has content: REQUEST, or a DENY without one.
   std::vector<base::Companion> companions;  // Rows of the same transaction.

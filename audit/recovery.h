@@ -44,6 +44,6 @@ struct RecoveryCallbacks {
 };
 
 // The ABORT that closes `open`, with the body that SettleOpen sees.
-v1::Record RecoveredAbort(const OpenRequest& open, std::int64_t wall_us, std::int64_t mono_us);
+v1::Record RecoveredAbort(const OpenRequest& open, std::int64_t wall_us);
 
 }  // namespace tollgate::audit

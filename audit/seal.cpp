@@ -1,6 +1,6 @@
 // The plaintext is one serialised SealedContent. Its place (team, request, attempt, kind, segment) is associated data, so that ciphertexts
-// cannot be swapped. GCM does not commit to its key: the keyed commitment does, under a key derived from the data key, so that it
-// dies with it. A nonce is random and each key seals few messages.
+// cannot be swapped. GCM does not commit to its key, so the record that opens a request does: a value derived from the key, which tells
+// nothing once the key is gone. A nonce is random and each key seals few messages.
 // Tested by tests/audit/seal_test.cpp.
 #include "audit/seal.h"
 
@@ -14,20 +14,20 @@ std::string ContentAad(const RequestKey& key, const SealPlace& place) {
          BigEndian32(static_cast<std::uint32_t>(place.kind)) + BigEndian32(place.segment);
 }
 
-base::Digest Commitment(const RequestKey& key, std::string_view plaintext) { return base::HmacSha256(key.commit_secret(), plaintext); }
+std::string KeyCommitment(const RequestKey& key) { return base::HkdfExpandSha256(key.secret(), "tollgate commit v1", kKeyBytes); }
+
+bool OpensRequest(v1::RecordKind kind) { return kind == v1::RECORD_KIND_REQUEST || kind == v1::RECORD_KIND_DENY; }
 
 }  // namespace
 
 RequestKey::RequestKey(base::TeamId team, KeyRow row, std::string key, std::string subject_key)
     : team_(team), row_(std::move(row)), key_(std::move(key)), subject_key_(std::move(subject_key)) {
   TG_CHECK(key_.size() == kKeyBytes && subject_key_.size() == kKeyBytes, "a data key has 32 bytes");
-  commit_key_ = base::HkdfSha256(key_, "", "tollgate commit v1", kKeyBytes);
 }
 
 RequestKey::~RequestKey() {
   base::Wipe(key_);
   base::Wipe(subject_key_);
-  base::Wipe(commit_key_);
 }
 
 base::Digest RequestKey::EndUserHmac(std::string_view end_user) const { return base::HmacSha256(subject_key_, end_user); }
@@ -36,27 +36,23 @@ Sealed Seal(const RequestKey& key, const SealPlace& place, const v1::SealedConte
   std::string plaintext = content.SerializeAsString();
   Sealed out;
   out.stored = Wrap(key.secret(), ContentAad(key, place), plaintext);
-  out.commitment.set_ciphertext_sha256(std::string(base::View(base::Sha256(out.stored))));
-  out.commitment.set_keyed_commitment(std::string(base::View(Commitment(key, plaintext))));
-  out.commitment.set_size(static_cast<std::int64_t>(plaintext.size()));
+  if (OpensRequest(place.kind)) out.key_commitment = KeyCommitment(key);
   base::Wipe(plaintext);
   return out;
 }
 
+absl::Status CheckKey(const RequestKey& key, const v1::Record& first) {
+  if (base::ConstantTimeEqual(KeyCommitment(key), first.key_commitment())) return absl::OkStatus();
+  return base::DataLoss("the key is not the one that the request's first record commits to");
+}
+
 absl::StatusOr<v1::SealedContent> OpenSealed(const RequestKey& key, const v1::Record& record, std::string_view stored) {
-  const auto& commitment = record.content();
-  if (base::View(base::Sha256(stored)) != commitment.ciphertext_sha256()) {
-    return base::DataLoss("the stored content is not what the record commits to: it was changed; run `tollgate audit verify`");
-  }
   const SealPlace place{record.kind(), record.attempt(), record.segment()};
   auto plaintext = Unwrap(key.secret(), ContentAad(key, place), stored);
   if (!plaintext.ok()) return base::Annotate(plaintext.status(), "the content does not open under its request's key");
-  const bool committed = base::ConstantTimeEqual(base::View(Commitment(key, *plaintext)), commitment.keyed_commitment()) &&
-                         commitment.size() == static_cast<std::int64_t>(plaintext->size());
   v1::SealedContent content;
-  const bool parsed = committed && content.ParseFromString(*plaintext);
+  const bool parsed = content.ParseFromString(*plaintext);
   base::Wipe(*plaintext);
-  if (!committed) return base::DataLoss("the content opens, but the record commits to another text");
   if (!parsed) return base::DataLoss("the content opens, but is no message of this format");
   return content;
 }

@@ -27,7 +27,6 @@ class RequestKey {
   base::RequestId request() const { return row_.request; }
   const KeyRow& row() const { return row_; }          // Goes with the request's first record.
   const std::string& secret() const { return key_; }  // For Seal and OpenSealed.
-  const std::string& commit_secret() const { return commit_key_; }  // Derived from it; makes the keyed commitments.
 
   // The end user under the team's own key: the only form in which an end user is ever stored.
   base::Digest EndUserHmac(std::string_view end_user) const;
@@ -37,7 +36,6 @@ class RequestKey {
   KeyRow row_;
   std::string key_;
   std::string subject_key_;
-  std::string commit_key_;
 };
 
 // What the ciphertext is bound to beside the key's team and request: moved to another place, it does not open.
@@ -50,7 +48,10 @@ struct SealPlace {
 // Seals under a fresh random nonce. Use the result in one Entry whose record has the same kind, attempt and segment.
 Sealed Seal(const RequestKey& key, const SealPlace& place, const v1::SealedContent& content);
 
-// DATA_LOSS: the bytes are not what was sealed for this request and record, or do not fit the record's commitment.
+// DATA_LOSS: the key is not the one that the request's first record, its REQUEST or DENY, commits to.
+absl::Status CheckKey(const RequestKey& key, const v1::Record& first);
+
+// DATA_LOSS: the bytes are not what was sealed for this request and record.
 absl::StatusOr<v1::SealedContent> OpenSealed(const RequestKey& key, const v1::Record& record, std::string_view stored);
 
 }  // namespace tollgate::audit

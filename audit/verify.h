@@ -1,5 +1,5 @@
-// Verification of one log against itself: every leaf recomputed from the stored bytes, every column compared with the stored
-// message, every content with its commitment, every index present once, the head in step. Roots can then be compared with any copy
+// Verification of one log against itself: every leaf recomputed from the stored columns, content and message, every
+// index present once, the head in step. Roots can then be compared with any copy
 // that was kept elsewhere.
 #pragma once
 

@@ -24,9 +24,15 @@ absl::StatusOr<std::string> Unwrap(std::string_view key, std::string_view aad, s
 }
 
 std::string TenantAad(base::TeamId team, std::uint32_t version) { return "TGKT" + team.Bytes() + BigEndian32(version); }
-std::string DayAad(base::TeamId team, const base::Uuid& row) { return "TGKD" + team.Bytes() + row.Bytes(); }
-std::string RequestAad(base::TeamId team, base::RequestId request) { return "TGKQ" + team.Bytes() + request.Bytes(); }
+std::string DayAad(base::TeamId team, std::int64_t day) { return "TGKD" + team.Bytes() + BigEndian32(static_cast<std::uint32_t>(day)); }
+std::string RequestInfo(base::TeamId team, base::RequestId request, std::string_view salt) {
+  return "TGKQ" + team.Bytes() + request.Bytes() + std::string(salt);
+}
 
 std::string SubjectKey(std::string_view tenant_key) { return base::HkdfSha256(tenant_key, "", "tollgate end user v1", kKeyBytes); }
+
+std::string SourceMark(std::string_view source_key, std::string_view source) {
+  return std::string(base::View(base::HmacSha256(source_key, source)).substr(0, 16));
+}
 
 }  // namespace tollgate::audit

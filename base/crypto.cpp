@@ -108,16 +108,19 @@ Digest HmacSha256(std::string_view key, std::string_view bytes) {
 }
 
 std::string HkdfSha256(std::string_view secret, std::string_view salt, std::string_view info, std::size_t length) {
-  TG_CHECK(length <= 255 * sizeof(Digest), "HKDF-SHA-256 makes at most 8,160 bytes");
   const Digest zeros{};
-  const Digest prk = HmacSha256(salt.empty() ? View(zeros) : salt, secret);
+  return HkdfExpandSha256(View(HmacSha256(salt.empty() ? View(zeros) : salt, secret)), info, length);
+}
+
+std::string HkdfExpandSha256(std::string_view key, std::string_view info, std::size_t length) {
+  TG_CHECK(length <= 255 * sizeof(Digest), "HKDF-SHA-256 makes at most 8,160 bytes");
   std::string out;
   std::string block;
   for (unsigned char i = 1; out.size() < length; ++i) {
     std::string input = block;
     input.append(info);
     input.push_back(static_cast<char>(i));
-    const Digest next = HmacSha256(View(prk), input);
+    const Digest next = HmacSha256(key, input);
     block.assign(View(next));
     out.append(block, 0, length - out.size());
   }

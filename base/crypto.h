@@ -16,6 +16,7 @@ Digest Sha256(std::string_view bytes);
 Digest Sha256(std::string_view first, std::string_view second);         // Of the concatenation.
 Digest HmacSha256(std::string_view key, std::string_view bytes);
 std::string HkdfSha256(std::string_view secret, std::string_view salt, std::string_view info, std::size_t length);  // RFC 5869
+std::string HkdfExpandSha256(std::string_view key, std::string_view info, std::size_t length);  // Its second half: `key` is uniformly random.
 std::string RandomBytes(std::size_t count);                             // From the operating system's generator; dies if it fails.
 bool ConstantTimeEqual(std::string_view a, std::string_view b);         // Lengths are not secret.
 inline std::string_view View(const Digest& d) { return {reinterpret_cast<const char*>(d.data()), d.size()}; }

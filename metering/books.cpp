@@ -18,7 +18,7 @@ namespace tollgate::metering {
 namespace {
 
 constexpr std::int64_t kPer = 1'000;  // Prices are for 1,000 tokens.
-constexpr std::string_view kPlatform = "platform";
+constexpr std::string_view kTeam = "team", kPlatform = "platform";  // Accounts.
 constexpr std::size_t kModelMax = 200;
 
 base::Value IdValue(const std::string& bytes) {
@@ -26,20 +26,12 @@ base::Value IdValue(const std::string& bytes) {
   return base::Blob{bytes};
 }
 
-std::string HoldBytes(const v1::RequestBody& body) {
+std::string LeaseBytes(const v1::RequestBody& body) {
   std::string out;
-  for (const v1::QuotaHold& hold : body.holds()) {
-    if (hold.quota_id().size() != 16) continue;
-    out += hold.quota_id();
-    const auto start = static_cast<std::uint64_t>(hold.window_start_us());
-    for (int shift = 56; shift >= 0; shift -= 8) out += static_cast<char>(start >> shift);
+  for (const std::int32_t lease : body.leases()) {
+    for (int shift = 24; shift >= 0; shift -= 8) out += static_cast<char>(static_cast<std::uint32_t>(lease) >> shift);
   }
   return out;
-}
-
-std::string AccountOf(const v1::Record& request) {
-  const auto team = base::Uuid::FromBytes(request.team_id());
-  return fmt::format("team/{}", team.ok() ? team->ToString() : "none");
 }
 
 std::int64_t AttemptOf(const v1::Record& request) { return std::max<std::uint32_t>(request.attempt(), 1); }
@@ -50,7 +42,7 @@ base::Companion TransferRow(const v1::Record& request, base::WallTime at, base::
   return {&TransferTable(),
           {IdValue(request.request_id()), AttemptOf(request), std::int64_t{0}, std::string("usage"), base::ToMicros(at), amount.nanos, std::int64_t{price.version()},
            std::int64_t{tokens.input() - tokens.cached_input()}, std::int64_t{tokens.cached_input()}, std::int64_t{tokens.output()},
-           IdValue(request.org_id()), IdValue(request.team_id()), price.currency(), AccountOf(request), std::string(kPlatform)}};
+           IdValue(request.org_id()), IdValue(request.team_id()), price.currency(), std::string(kTeam), std::string(kPlatform)}};
 }
 
 }  // namespace
@@ -127,14 +119,13 @@ absl::StatusOr<base::Money> AmountOf(const v1::PinnedPrice& price, const v1::Tok
   return base::Add(prompt, output);
 }
 
-absl::StatusOr<std::vector<base::Companion>> Settlement(const v1::Record& request, const UsageNames& names, base::WallTime at,
+absl::StatusOr<std::vector<base::Companion>> Settlement(const v1::Record& request, base::WallTime at,
                                                         const v1::TokenCounts& tokens) {
   const v1::RequestBody& body = request.request();
   if (!request.has_request() || request.request_id().size() != 16) return base::Internal("a settlement needs the REQUEST record");
   if (body.price().version() < 1) return base::Internal("a REQUEST record without a pinned price cannot be settled");
   TG_ASSIGN(const base::Money amount, AmountOf(body.price(), tokens));
   std::vector<base::Companion> rows;
-  const bool held = body.has_holder();
   rows.push_back({&UsageTable(),
                   {IdValue(request.request_id()),
                    AttemptOf(request),
@@ -149,16 +140,11 @@ absl::StatusOr<std::vector<base::Companion>> Settlement(const v1::Record& reques
                    std::int64_t{tokens.delivered()},
                    std::int64_t{body.price().version()},
                    amount.nanos,
-                   held ? IdValue(body.holder().instance_id()) : base::Value(),
-                   held ? base::Value(std::int64_t{body.holder().epoch()}) : base::Value(),
+                   std::int64_t{body.epoch()},
                    body.price().currency(),
                    body.model(),
-                   names.org,
-                   names.team,
-                   names.project,
-                   names.key,
-                   request.end_user_hmac().empty() ? base::Value() : base::Value(base::Blob{request.end_user_hmac()}),
-                   base::Blob{HoldBytes(body)}}});
+                   base::Blob{request.end_user_hmac()},
+                   base::Blob{LeaseBytes(body)}}});
   if (amount.nanos > 0) rows.push_back(TransferRow(request, at, amount, tokens));
   return rows;
 }
@@ -166,28 +152,23 @@ absl::StatusOr<std::vector<base::Companion>> Settlement(const v1::Record& reques
 const base::CompanionTable& UsageTable() {
   static const base::CompanionTable& table = *new base::CompanionTable{"metering.usage",
                                                                        {{"request_id", "uuid"},
-                                                                        {"attempt", "int4"},
+                                                                        {"attempt", "int2"},
                                                                         {"at_us", "int8"},
                                                                         {"org_id", "uuid"},
                                                                         {"team_id", "uuid"},
                                                                         {"project_id", "uuid"},
                                                                         {"key_id", "uuid"},
-                                                                        {"input_tokens", "int8"},
-                                                                        {"cached_input_tokens", "int8"},
-                                                                        {"output_tokens", "int8"},
-                                                                        {"delivered_tokens", "int8"},
-                                                                        {"price_version", "int8"},
+                                                                        {"input_tokens", "int4"},
+                                                                        {"cached_input_tokens", "int4"},
+                                                                        {"output_tokens", "int4"},
+                                                                        {"delivered_tokens", "int4"},
+                                                                        {"price_version", "int4"},
                                                                         {"amount_nanos", "int8"},
-                                                                        {"instance_id", "uuid"},
                                                                         {"epoch", "int8"},
                                                                         {"currency", "text"},
                                                                         {"model", "text"},
-                                                                        {"org_name", "text"},
-                                                                        {"team_name", "text"},
-                                                                        {"project_name", "text"},
-                                                                        {"key_name", "text"},
                                                                         {"end_user_hmac", "bytea"},
-                                                                        {"holds", "bytea"}},
+                                                                        {"leases", "bytea"}},
                                                                        "log_id",
                                                                        "leaf_index"};
   return table;
@@ -196,15 +177,15 @@ const base::CompanionTable& UsageTable() {
 const base::CompanionTable& TransferTable() {
   static const base::CompanionTable& table = *new base::CompanionTable{"metering.transfer",
                                                                        {{"request_id", "uuid"},
-                                                                        {"attempt", "int4"},
-                                                                        {"entry", "int4"},
+                                                                        {"attempt", "int2"},
+                                                                        {"entry", "int2"},
                                                                         {"kind", "text"},
                                                                         {"at_us", "int8"},
                                                                         {"amount_nanos", "int8"},
-                                                                        {"price_version", "int8"},
-                                                                        {"input_tokens", "int8"},
-                                                                        {"cached_input_tokens", "int8"},
-                                                                        {"output_tokens", "int8"},
+                                                                        {"price_version", "int4"},
+                                                                        {"input_tokens", "int4"},
+                                                                        {"cached_input_tokens", "int4"},
+                                                                        {"output_tokens", "int4"},
                                                                         {"org_id", "uuid"},
                                                                         {"team_id", "uuid"},
                                                                         {"currency", "text"},

@@ -56,19 +56,11 @@ class PriceBook {
 // (negative, more cached than input, more delivered than decoded); OUT_OF_RANGE: more than an int64 of nanos.
 absl::StatusOr<base::Money> AmountOf(const v1::PinnedPrice& price, const v1::TokenCounts& tokens);
 
-// Names at the time of use, for reports. Empty where unknown.
-struct UsageNames {
-  std::string org;
-  std::string team;
-  std::string project;
-  std::string key;
-};
-
 // The rows that settle one attempt: a usage row and, when there were tokens, a transfer from the team's account to the platform's. To be
-// appended with the attempt's FINAL or ABORT. `request` is its REQUEST record: ids, attempt, model, pinned price, holds and their holder
+// appended with the attempt's FINAL or ABORT. `request` is its REQUEST record: ids, attempt, model, pinned price, leases and their epoch
 // are read from it. `at` is the terminal record's wall time. Errors as AmountOf; INTERNAL if `request` is no REQUEST record or has no
 // price.
-absl::StatusOr<std::vector<base::Companion>> Settlement(const v1::Record& request, const UsageNames& names, base::WallTime at,
+absl::StatusOr<std::vector<base::Companion>> Settlement(const v1::Record& request, base::WallTime at,
                                                         const v1::TokenCounts& tokens);
 
 // The tables those rows go to, for the journal's statements.

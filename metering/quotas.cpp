@@ -81,22 +81,17 @@ std::vector<Hold> Reservation::holds() const {
   if (impl_ == nullptr) return holds;
   base::Lock lock(impl_->core->mu);
   if (impl_->state != State::kHeld) return holds;
-  for (const Bucket* b : impl_->buckets) holds.push_back({b->rule->id, b->window.start});
-  for (const RequestUnit& unit : impl_->admission->requests) holds.push_back({unit.bucket->rule->id, unit.bucket->window.start});
+  for (const Bucket* b : impl_->buckets) holds.push_back({b->rule->id, b->window.start, b->lease});
+  for (const RequestUnit& unit : impl_->admission->requests)
+    holds.push_back({unit.bucket->rule->id, unit.bucket->window.start, unit.bucket->lease});
   return holds;
 }
 
 void FillHolds(const Reservation& reservation, v1::RequestBody* body) {
   const std::vector<Hold> holds = reservation.holds();
   if (holds.empty()) return;
-  for (const Hold& hold : holds) {
-    v1::QuotaHold* out = body->add_holds();
-    out->set_quota_id(hold.quota.Bytes());
-    out->set_window_start_us(base::ToMicros(hold.window_start));
-  }
-  const Holder holder = reservation.impl_->core->leases.holder();
-  body->mutable_holder()->set_instance_id(holder.instance.Bytes());
-  body->mutable_holder()->set_epoch(holder.epoch);
+  for (const Hold& hold : holds) body->add_leases(hold.lease);
+  body->set_epoch(reservation.impl_->core->leases.holder().epoch);
 }
 
 Quotas::Quotas(const base::Clock& clock, Leases& leases, QuotaOptions options) : core_(std::make_unique<Core>(clock, leases, options)) {}

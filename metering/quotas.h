@@ -52,6 +52,7 @@ class Admission {
 struct Hold {
   base::Uuid quota;
   base::WallTime window_start;
+  std::int32_t lease = 0;  // What is held there is drawn from this one (metering/leases.h).
 };
 
 // Tokens held for one attempt of a request: held -> settled | released | expired; nothing leaves the last three. Dropped while held, it
@@ -144,7 +145,7 @@ class Quotas {
   std::unique_ptr<Core> core_;
 };
 
-// The windows of a reservation and who holds the leases, into RequestBody.holds and .holder: Settlement reads them there.
+// The leases of a reservation and the epoch that they were granted to, into RequestBody: Settlement reads them there.
 void FillHolds(const Reservation& reservation, v1::RequestBody* body);
 
 }  // namespace tollgate::metering

@@ -109,6 +109,7 @@ void Quotas::Core::Apply(Bucket& b, const LeaseState& state, base::MonoTime now)
   if (closed) b.spent = 0;  // The lease is forgotten, and with it what was spent of it.
   b.available = state.granted - b.held - b.spent - b.give;
   b.debited = state.debited;
+  b.lease = state.number;
   b.known = true;
   b.known_at = now;
   if (state.debited > b.rule->amount && b.available > 0) {  // The rule was lowered: only what is left of the new amount may be spent.

@@ -44,6 +44,7 @@ struct Bucket {
   std::int64_t held = 0;       // By open reservations and admissions.
   std::int64_t spent = 0;
   std::int64_t give = 0;     // To be given back in the next exchange.
+  std::int32_t lease = 0;    // Its number.
   std::int64_t debited = 0;  // To all holders, as the store last said …
   base::MonoTime known_at;   // … at this time …
   bool known = false;        // … if it ever did.

@@ -1,6 +1,6 @@
 // The proof of promise P4, in three passes: every terminal record, page by page in the order of the logs, with the usage row and the charge
 // that belong to it; usage rows whose record is not there; transfers whose usage is not there. The record's message is the truth: the other
-// sides must repeat its counts, and its amount must follow from its counts and its price.
+// sides must repeat its counts, and its amount must follow from its counts and the price book's line of that version.
 //
 // Tested by tests/metering/usage_postgres_test.cpp.
 #include <utility>
@@ -16,13 +16,15 @@ namespace {
 
 constexpr std::int64_t kPage = 2'000;
 
-// Columns 3 to 11: usage; 12 to 16: its charge; NULL where there is none.
+// Columns 3 to 11: usage; 12 to 16: its charge; 18 to 21: the price that the usage names; NULL where there is none.
 const std::string kRecords =
     "SELECT r.log_id, r.leaf_index, r.message, u.log_id, u.leaf_index, u.input_tokens, u.cached_input_tokens, u.output_tokens, "
     "u.delivered_tokens, u.amount_nanos, u.price_version, u.currency, t.input_tokens, t.cached_input_tokens, t.output_tokens, "
-    "t.amount_nanos, t.price_version FROM audit.record r LEFT JOIN metering.usage u ON u.request_id = r.request_id AND u.attempt = "
+    "t.amount_nanos, t.price_version, r.request_id, p.input_nanos, p.cached_input_nanos, p.output_nanos, p.currency "
+    "FROM audit.record r LEFT JOIN metering.usage u ON u.request_id = r.request_id AND u.attempt = "
     "greatest(r.attempt, 1) "
     "LEFT JOIN metering.transfer t ON t.request_id = r.request_id AND t.attempt = greatest(r.attempt, 1) AND t.entry = 0 "
+    "LEFT JOIN metering.price p ON p.price_version = u.price_version "
     "WHERE r.kind IN (4, 5) AND r.wall_us >= $1::int8 AND r.wall_us < $2::int8 "
     "AND r.day BETWEEN date '1970-01-01' + ($1::int8 / 86400000000)::int4 AND date '1970-01-01' + ($2::int8 / 86400000000)::int4 "
     "AND (r.log_id, r.leaf_index) > ($3::int2, $4::int8) ORDER BY r.log_id, r.leaf_index LIMIT $5::int8";
@@ -75,6 +77,20 @@ std::string TransferDifference(const base::Rows& rows, std::size_t r, const v1::
   return "";
 }
 
+// The amount follows from the counts and the price that the book has under that version.
+std::string AmountDifference(const base::Rows& rows, std::size_t r, const v1::EndBody& end) {
+  if (rows.IsNull(r, 3)) return "";
+  if (rows.IsNull(r, 18)) return fmt::format("the price book has no version {}", end.price().version());
+  if (rows.Text(r, 21) != end.price().currency()) return fmt::format("price version {} is in {}", end.price().version(), rows.Text(r, 21));
+  v1::PinnedPrice price;
+  price.set_input_nanos_per_1000(rows.Int(r, 18));
+  price.set_cached_input_nanos_per_1000(rows.Int(r, 19));
+  price.set_output_nanos_per_1000(rows.Int(r, 20));
+  const auto amount = AmountOf(price, end.tokens());
+  if (!amount.ok()) return base::Message(amount.status());
+  return amount->nanos == end.amount_nanos() ? "" : fmt::format("by its price it costs {}", base::FormatMoney(*amount));
+}
+
 void Compare(const base::Rows& rows, std::size_t r, Reconciliation& sum) {
   ++sum.records;
   v1::Record record;
@@ -94,14 +110,10 @@ void Compare(const base::Rows& rows, std::size_t r, Reconciliation& sum) {
   std::string what = UsageDifference(rows, r, end);
   if (what.empty()) what = TransferDifference(rows, r, end);
   if (what.empty()) {
-    const auto amount = AmountOf(end.price(), end.tokens());
-    if (!amount.ok()) what = base::Message(amount.status());
-    if (amount.ok() && amount->nanos != end.amount_nanos()) what = fmt::format("by its price it costs {}", base::FormatMoney(*amount));
+    what = AmountDifference(rows, r, end);
   }
   if (what.empty()) return;
-  const auto id = base::Uuid::FromBytes(record.request_id());
-  Differ(sum, fmt::format("request {}, record {}/{}: the record says {}; {}", id.ok() ? id->ToString() : "without id", rows.Int(r, 0),
-                          rows.Int(r, 1),
+  Differ(sum, fmt::format("request {}, record {}/{}: the record says {}; {}", rows.Text(r, 17), rows.Int(r, 0), rows.Int(r, 1),
                           Counts(end.tokens().input(), end.tokens().cached_input(), end.tokens().output(), end.amount_nanos()), what));
 }
 

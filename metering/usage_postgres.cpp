@@ -1,5 +1,4 @@
-// Reports: one statement a grouping, summed by Postgres over the range index on time. A group's name is the one it had last, found without
-// keeping the rows: the largest of (time, name) as text of fixed width.
+// Reports: one statement a grouping, summed by Postgres over the range index on time.
 //
 // Tested by tests/metering/usage_postgres_test.cpp.
 #include "metering/usage_postgres.h"
@@ -15,27 +14,26 @@ namespace {
 struct Grouping {
   std::string_view name;
   ReportBy by;
-  std::string_view id;     // SQL.
-  std::string_view label;  // SQL.
+  std::string_view id;  // SQL.
 };
 
-constexpr std::array<Grouping, 6> kGroupings{{{"org", ReportBy::kOrg, "org_id::text", "org_name"},
-                                              {"team", ReportBy::kTeam, "team_id::text", "team_name"},
-                                              {"project", ReportBy::kProject, "project_id::text", "project_name"},
-                                              {"key", ReportBy::kKey, "key_id::text", "key_name"},
-                                              {"model", ReportBy::kModel, "model", "model"},
-                                              {"day", ReportBy::kDay, "(date '1970-01-01' + (at_us / 86400000000)::int4)::text", "''"}}};
+constexpr std::array<Grouping, 6> kGroupings{{{"org", ReportBy::kOrg, "org_id::text"},
+                                              {"team", ReportBy::kTeam, "team_id::text"},
+                                              {"project", ReportBy::kProject, "project_id::text"},
+                                              {"key", ReportBy::kKey, "key_id::text"},
+                                              {"model", ReportBy::kModel, "model"},
+                                              {"day", ReportBy::kDay, "(date '1970-01-01' + (at_us / 86400000000)::int4)::text"}}};
 
 std::string TextOf(const Grouping& g) {
   return fmt::format(
-      "SELECT coalesce({}, ''), substr(max((lpad(at_us::text, 20, '0') || {}) COLLATE \"C\"), 21), currency, count(*), "
+      "SELECT coalesce({}, ''), currency, count(*), "
       "count(DISTINCT request_id), sum(input_tokens)::int8, sum(cached_input_tokens)::int8, sum(output_tokens)::int8, "
       "sum(delivered_tokens)::int8, sum(amount_nanos)::int8 FROM metering.usage "
       "WHERE at_us >= $1::int8 AND at_us < $2::int8 AND ($3::uuid IS NULL OR org_id = $3::uuid) "
       "AND ($4::uuid IS NULL OR team_id = $4::uuid) AND ($5::uuid IS NULL OR project_id = $5::uuid) "
       "AND ($6::uuid IS NULL OR key_id = $6::uuid) AND ($7::text IS NULL OR model = $7::text) "
       "GROUP BY 1, currency ORDER BY {} LIMIT 10000",
-      g.id, g.label, g.by == ReportBy::kDay ? "1, currency" : "sum(amount_nanos) DESC, 1, currency");
+      g.id, g.by == ReportBy::kDay ? "1, currency" : "sum(amount_nanos) DESC, 1, currency");
 }
 
 base::Value IdOrNull(const std::optional<base::Uuid>& id) { return id ? base::Value(id->ToString()) : base::Value(); }
@@ -67,15 +65,14 @@ absl::StatusOr<std::vector<ReportRow>> UsageReport(base::Session& session, Repor
   report.reserve(rows.size());
   for (std::size_t r = 0; r < rows.size(); ++r) {
     report.push_back({.id = rows.Text(r, 0),
-                      .name = rows.Text(r, 1),
-                      .currency = rows.Text(r, 2),
-                      .attempts = rows.Int(r, 3),
-                      .requests = rows.Int(r, 4),
-                      .input_tokens = rows.Int(r, 5),
-                      .cached_input_tokens = rows.Int(r, 6),
-                      .output_tokens = rows.Int(r, 7),
-                      .delivered_tokens = rows.Int(r, 8),
-                      .amount = {rows.Int(r, 9)}});
+                      .currency = rows.Text(r, 1),
+                      .attempts = rows.Int(r, 2),
+                      .requests = rows.Int(r, 3),
+                      .input_tokens = rows.Int(r, 4),
+                      .cached_input_tokens = rows.Int(r, 5),
+                      .output_tokens = rows.Int(r, 6),
+                      .delivered_tokens = rows.Int(r, 7),
+                      .amount = {rows.Int(r, 8)}});
   }
   return report;
 }

@@ -32,7 +32,6 @@ struct ReportFilter {
 
 struct ReportRow {
   std::string id;        // The group: a uuid, a model's name, or a day as 2026-11-25 (UTC).
-  std::string name;      // Its latest name.
   std::string currency;  // Groups are apart by currency; amounts of two are never added.
   std::int64_t attempts = 0;
   std::int64_t requests = 0;

@@ -1,5 +1,7 @@
 // Reports run with the reader's role, which sees only the rows of the org that the transaction names; reconciling needs them all and runs
 // with the verifier's. Tested by tests/gateway/admin/services_reading_test.cpp.
+#include <unordered_map>
+
 #include <fmt/format.h>
 
 #include "gateway/admin/describe.h"
@@ -62,15 +64,34 @@ absl::Status FilterByNames(const Caller& caller, const v1::UsageReportRequest& r
   return absl::OkStatus();
 }
 
-v1::UsageLine Describe(const Caller& caller, v1::UsageGroup group, const metering::ReportRow& row) {
+// Usage rows hold ids; the names of what a report is by are the directory's.
+using Names = std::unordered_map<std::string, std::string>;
+
+Names NamesFor(const Caller& caller, v1::UsageGroup group) {
+  Names names;
+  for (const auto& shard : caller.snapshot().shards()) {
+    switch (group) {
+      case v1::USAGE_GROUP_ORG: names[shard->org.id.ToString()] = shard->org.name; break;
+      case v1::USAGE_GROUP_PROJECT:
+        for (const directory::Project& project : shard->projects) names[project.id.ToString()] = project.name;
+        break;
+      case v1::USAGE_GROUP_KEY:
+        for (const directory::Key& key : shard->keys) names[key.id.ToString()] = key.public_id;
+        break;
+      case v1::USAGE_GROUP_MODEL:
+      case v1::USAGE_GROUP_DAY: break;  // They are their own names.
+      default:
+        for (const directory::Team& team : shard->teams) names[team.id.ToString()] = team.name;
+    }
+  }
+  return names;
+}
+
+v1::UsageLine Describe(const Names& names, const metering::ReportRow& row) {
   v1::UsageLine out;
   out.set_id(row.id);
-  out.set_name(row.name);
-  if (group == v1::USAGE_GROUP_KEY) {
-    const auto id = base::Uuid::Parse(row.id);
-    const auto place = id.ok() ? caller.snapshot().FindKey(base::KeyId(*id)) : std::nullopt;
-    if (place.has_value()) out.set_name(place->key->public_id);
-  }
+  const auto name = names.find(row.id);
+  out.set_name(name != names.end() ? name->second : row.id);
   out.set_requests(row.requests);
   out.set_attempts(row.attempts);
   out.mutable_tokens()->set_input(row.input_tokens);
@@ -106,7 +127,8 @@ absl::Status ReportUsage(const Caller& caller, const v1::UsageReportRequest& req
   };
   TG_RETURN_IF_ERROR(
       caller.RunLong(caller.desk().usage, [&](base::Session& session) { return session.InTransaction("report usage", report); }));
-  for (const metering::ReportRow& row : rows) *reply.add_lines() = Describe(caller, request.group_by(), row);
+  const Names names = NamesFor(caller, request.group_by());
+  for (const metering::ReportRow& row : rows) *reply.add_lines() = Describe(names, row);
   reply.set_from_us(base::ToMicros(period.from));
   reply.set_to_us(base::ToMicros(period.to));
   return absl::OkStatus();

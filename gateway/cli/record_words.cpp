@@ -42,13 +42,13 @@ std::string RequestSummary(const v1::RequestBody& body) {
 
 std::string RequestDetails(const v1::RequestBody& body) {
   std::string out = fmt::format("    model {}{} over {}{}\n", body.model(),
-                                body.model_requested() == body.model() ? "" : " (asked as " + body.model_requested() + ")", body.surface(),
+                                body.model_requested().empty() ? "" : " (asked as " + body.model_requested() + ")", body.surface(),
                                 body.stream() ? ", streamed" : "");
   out += fmt::format("    prompt: {} tokens, {}\n", ShowCount(body.input_tokens()), VerdictWords(body.input_verdict()));
   out += fmt::format("    reserved {} tokens, at most {} out\n", ShowCount(body.reserved_tokens()), ShowCount(body.max_output_tokens()));
   if (body.has_price()) out += fmt::format("    price {}\n", PriceWords(body.price()));
   if (!body.client_request_id().empty()) out += fmt::format("    client's id {}\n", body.client_request_id());
-  return out + fmt::format("    policy {}, build {}\n", base::HexEncode(body.policy_digest()).substr(0, 12), body.build());
+  return out + fmt::format("    policy {}\n", base::HexEncode(body.policy_digest()).substr(0, 12));
 }
 
 std::string EndSummary(const v1::EndBody& body) {

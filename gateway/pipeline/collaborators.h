@@ -39,7 +39,6 @@ struct PipelineOptions {
   std::int64_t extension_tokens = 64;                   // Quota is taken in such steps while decoding.
   std::int64_t cpu_pool_bytes = 64 << 10;               // Prompts from this size are worked on by `cpu`.
   PromptLimits limits;
-  std::string build;                                    // For records.
 };
 
 struct Collaborators {

@@ -76,7 +76,7 @@ struct Pipeline::Impl {
   // A call that is refused before it is a request.
   Failure Refuse(const Caller& caller, absl::Status status, const directory::Place& place) {
     const auto detail = base::DetailOf(status);
-    refusals->Count(place, std::string(base::View(with.keys->SourceHmac(caller.source))), detail ? detail->reason : "REFUSED");
+    refusals->Count(place, with.keys->SourceHmac(caller.source), detail ? detail->reason : "REFUSED");
     return Failure{.status = std::move(status)};
   }
 };

@@ -125,7 +125,7 @@ async::Awaitable<absl::Status> Request::Record() {
   request_record_ = NewRecord(v1::RECORD_KIND_REQUEST, who_);
   request_record_.set_wall_us(base::ToMicros(with_.clock->Wall()));
   v1::RequestBody* body = request_record_.mutable_request();
-  body->set_model_requested(call_.model());
+  if (call_.model() != model_.name) body->set_model_requested(call_.model());
   body->set_model(model_.name);
   body->set_model_sha256(std::string(base::View(model_.sha256)));
   body->set_surface(std::string(Name(caller_.surface)));
@@ -142,8 +142,7 @@ async::Awaitable<absl::Status> Request::Record() {
                                          : 0);
   body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
   body->set_retry_count(caller_.retry_count);
-  body->set_build(with_.options.build);
-  body->set_source_hmac(std::string(base::View(with_.keys->SourceHmac(caller_.source))));
+  body->set_source_hmac(with_.keys->SourceHmac(caller_.source));
   metering::FillHolds(reservation_, body);
   v1::SealedContent content;
   *content.mutable_prompt() = call_.messages();

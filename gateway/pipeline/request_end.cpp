@@ -81,7 +81,7 @@ Failure Request::FailureOf(absl::Status status, std::optional<audit::Position> p
 
 // Before admission: counted, not recorded one by one.
 Outcome<Reply> Request::Refuse(absl::Status status) {
-  refusals_.Count(who_.place, std::string(base::View(with_.keys->SourceHmac(caller_.source))), ReasonOf(status));
+  refusals_.Count(who_.place, with_.keys->SourceHmac(caller_.source), ReasonOf(status));
   return FailureOf(std::move(status), std::nullopt);
 }
 
@@ -107,7 +107,8 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   v1::EndBody end;
   end.set_finish_reason(ending.finish);
   end.set_reason(ending.reason);
-  *end.mutable_price() = price_;
+  end.mutable_price()->set_version(price_.version());
+  end.mutable_price()->set_currency(price_.currency());
   end.set_total_us(MicrosSinceReceipt());
   if (relay == nullptr) return end;
   *end.mutable_tokens() = relay->Tokens();
@@ -125,10 +126,8 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
   const base::WallTime now = with_.clock->Wall();
   entry.record.set_wall_us(base::ToMicros(now));
   v1::EndBody end = EndBodyOf(ending, relay);
-  const directory::Place& place = who_.place;
-  const metering::UsageNames names{place.org->name, place.team->name, place.project->name, place.key->name};
   auto amount = metering::AmountOf(price_, end.tokens());
-  auto companions = metering::Settlement(request_record_, names, now, end.tokens());
+  auto companions = metering::Settlement(request_record_, now, end.tokens());
   if (!amount.ok() || !companions.ok()) {
     base::Error("pipeline", "request {} cannot be settled: {}", who_.request.ToString(),
                 base::Message(amount.ok() ? companions.status() : amount.status()));

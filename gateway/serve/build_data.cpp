@@ -1,4 +1,4 @@
-// What remembers: the directory first (recovery needs names), then keys and journal, then quotas over the journal's epoch.
+// What remembers: the directory, then keys and journal, then quotas over the journal's epoch.
 // Tested by tests/e2e, which start the program.
 #include <fmt/format.h>
 
@@ -34,20 +34,12 @@ absl::Status CheckDatabases(const v1::Config& config) {
 }
 
 // Usage and ledger rows of a request that a dead instance left open.
-audit::SettleOpen SettleWith(const directory::PostgresDirectory& directory) {
-  return [&directory](const audit::OpenRequest& open, v1::EndBody& end) -> absl::StatusOr<std::vector<base::Companion>> {
-    metering::UsageNames names;
-    TG_ASSIGN(const base::Uuid key, base::Uuid::FromBytes(open.request.key_id()));
-    if (auto snapshot = directory.InForce(); snapshot.ok()) {
-      if (auto place = (*snapshot)->FindKey(base::KeyId(key)))
-        names = {place->org->name, place->team->name, place->project->name, place->key->name};
-    }
-    TG_ASSIGN(const base::Money amount, metering::AmountOf(open.request.request().price(), end.tokens()));
-    end.set_amount_nanos(amount.nanos);
-    // The ABORT's own wall time: usage and record fall into the same period.
-    const base::WallTime at = base::FromMicros(open.request.wall_us() + end.total_us());
-    return metering::Settlement(open.request, names, at, end.tokens());
-  };
+absl::StatusOr<std::vector<base::Companion>> Settle(const audit::OpenRequest& open, v1::EndBody& end) {
+  TG_ASSIGN(const base::Money amount, metering::AmountOf(open.request.request().price(), end.tokens()));
+  end.set_amount_nanos(amount.nanos);
+  // The ABORT's own wall time: usage and record fall into the same period.
+  const base::WallTime at = base::FromMicros(open.request.wall_us() + end.total_us());
+  return metering::Settlement(open.request, at, end.tokens());
 }
 
 audit::LogTaken ReturnLeasesWith(const v1::Config& config) {
@@ -74,7 +66,7 @@ absl::Status OpenJournal(Parts& parts) {
   options.batch_bytes_max = static_cast<std::size_t>(j.batch_bytes_max());
   options.statement_timeout = milliseconds(config.postgres().statement_timeout_ms());
   options.connect_timeout = milliseconds(config.postgres().connect_timeout_ms());
-  options.recovery = {SettleWith(*parts.directory), ReturnLeasesWith(config)};
+  options.recovery = {Settle, ReturnLeasesWith(config)};
   TG_ASSIGN(parts.journal, audit::PostgresJournal::Open(std::move(options)));
   return absl::OkStatus();
 }

@@ -35,7 +35,7 @@ absl::StatusOr<inference::ModelOptions> ModelFrom(const v1::Config::Model& m) {
   return model;
 }
 
-pipeline::PipelineOptions PipelineFrom(const v1::Config& config, const std::string& build) {
+pipeline::PipelineOptions PipelineFrom(const v1::Config& config) {
   const auto& r = config.requests();
   pipeline::PipelineOptions options;
   options.append_timeout = milliseconds(config.journal().append_timeout_ms());
@@ -44,7 +44,6 @@ pipeline::PipelineOptions PipelineFrom(const v1::Config& config, const std::stri
   options.segment = milliseconds(config.segment_ms());
   options.running_max = r.running_max();
   options.limits = {r.messages_max(), r.body_bytes_max()};
-  options.build = build;
   return options;
 }
 
@@ -97,7 +96,7 @@ absl::Status BuildEngine(Parts& parts) {
                                .pool = parts.pool.get(),
                                .io = parts.io->context().get_executor(),
                                .cpu = parts.cpu->get_executor(),
-                               .options = PipelineFrom(config, parts.build)};
+                               .options = PipelineFrom(config)};
   parts.pipeline = std::make_unique<pipeline::Pipeline>(std::move(with));
   BuildAdmin(parts);
   return absl::OkStatus();

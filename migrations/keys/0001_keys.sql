@@ -32,7 +32,7 @@ CREATE TABLE keys.tenant (
 
 -- A tenant's key of one day (UTC), wrapped by the tenant key. What a retention ceiling destroys.
 CREATE TABLE keys.tenant_day (
-  id uuid PRIMARY KEY,
+  number int4 GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   team_id uuid NOT NULL,
   day date NOT NULL,
   tenant_version int4 NOT NULL,
@@ -42,11 +42,12 @@ CREATE TABLE keys.tenant_day (
   UNIQUE (team_id, day)
 );
 
--- A request's key, wrapped by its tenant-day key. `subject` is the end user's HMAC, by which erasure finds it.
+-- What a request's key is derived from beside its tenant-day key; without it nobody can make that key again. `subject` is the end user's
+-- HMAC, by which erasure finds it.
 CREATE TABLE keys.request (
   request_id uuid PRIMARY KEY,            -- Version 7: the index grows at its end.
-  tenant_day uuid NOT NULL,
-  wrapped bytea,
+  tenant_day int4 NOT NULL,
+  salt bytea,                             -- NULL once destroyed.
   subject bytea,
   destroyed_at timestamptz
 );

@@ -65,14 +65,15 @@ CREATE TRIGGER head_grows BEFORE UPDATE ON audit.log_head FOR EACH ROW
 CREATE TRIGGER head_stays BEFORE DELETE ON audit.log_head FOR EACH ROW EXECUTE FUNCTION audit.refuse_change();
 CREATE TRIGGER head_stays_whole BEFORE TRUNCATE ON audit.log_head FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change();
 
--- The records. `message` is the stored protobuf message, `content` the sealed text beside it; the other columns are extracts of
--- the message, for finding it, which verification compares. `day` is the UTC day of wall_us, only a partition key.
+-- The records. `message` is the stored protobuf message, `content` the sealed text beside it; the other columns are those fields of the
+-- record that it is found by, which the message does not repeat. The leaf hash binds all of it. `day` is the UTC day of wall_us, only a partition
+-- key. Wide columns come first, and the key begins with its widest: none is padded.
 CREATE TABLE audit.record (
   leaf_index int8 NOT NULL,
   wall_us int8 NOT NULL,
   day date NOT NULL,
-  attempt int4 NOT NULL,
   segment int4 NOT NULL,
+  attempt int2 NOT NULL,
   log_id int2 NOT NULL,
   kind int2 NOT NULL,
   request_id uuid,
@@ -83,11 +84,13 @@ CREATE TABLE audit.record (
   leaf_hash bytea NOT NULL,
   message bytea NOT NULL,
   content bytea,
-  PRIMARY KEY (log_id, leaf_index, day)
+  PRIMARY KEY (leaf_index, log_id, day)
 ) PARTITION BY RANGE (day);
--- Two more indexes and no other: each costs every commit. Richer search reads a projection.
-CREATE INDEX record_team ON audit.record (team_id, wall_us);
-CREATE INDEX record_request ON audit.record (request_id);
+-- Two more indexes and no other: each costs every commit. Richer search reads a projection. A team's records of one 17 seconds (2^24 us)
+-- share an entry, which is a fifth of the size of an entry each; readers sort by the same steps first (audit/reader.cpp).
+CREATE INDEX record_team ON audit.record (team_id, (wall_us >> 24));
+-- A page has room left for the entries of a request's later records, which then share one.
+CREATE INDEX record_request ON audit.record (request_id) WITH (fillfactor = 70);
 
 CREATE TRIGGER record_stays BEFORE UPDATE OR DELETE ON audit.record FOR EACH ROW EXECUTE FUNCTION audit.refuse_change();
 CREATE TRIGGER record_stays_whole BEFORE TRUNCATE ON audit.record FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change();

@@ -4,7 +4,6 @@
 #include <functional>
 
 #include "audit/batch.h"
-#include "audit/merkle.h"
 #include "base/encoding.h"
 
 namespace tollgate::audit {
@@ -26,26 +25,26 @@ Entry RequestEntry() {
 TEST_CASE("An entry is stamped, checked and serialised once") {
   base::ManualClock clock;
   Entry entry = RequestEntry();
-  entry.record.set_team_id(base::TeamId::New().Bytes());
+  const base::TeamId team = base::TeamId::New();
+  entry.record.set_team_id(team.Bytes());
   const auto row = Encode(std::move(entry), clock);
   REQUIRE(row.ok());
-  v1::Record record;
-  REQUIRE(record.ParseFromString(row->message));
-  CHECK(record.version() == 1);
-  CHECK(record.wall_us() == base::ToMicros(clock.Wall()));
-  CHECK(record.mono_us() == 1'000'000);
-  CHECK(row->team.Bytes() == record.team_id());
+  const auto record = RecordOf(*row, row->message);
+  REQUIRE(record.ok());
+  CHECK(record->version() == 1);
+  CHECK(record->wall_us() == base::ToMicros(clock.Wall()));
+  CHECK(record->team_id() == team.Bytes());
   CHECK(row->org.IsNone());
   CHECK_FALSE(row->content.has_value());
 }
 
-TEST_CASE("A commitment comes only from sealed content") {
+TEST_CASE("A key commitment comes only from sealed content") {
   Entry entry = RequestEntry();
-  entry.record.mutable_content()->set_size(99);
+  entry.record.set_key_commitment("x");
   const auto row = Encode(std::move(entry), base::SystemClock());
   v1::Record record;
   REQUIRE(record.ParseFromString(row->message));
-  CHECK_FALSE(record.has_content());
+  CHECK(record.key_commitment().empty());
 }
 
 TEST_CASE("Entries that could never be stored are refused") {
@@ -102,7 +101,7 @@ TEST_CASE("The statement's text depends only on the set of companion tables") {
   const auto Bytes = [&b](std::size_t i) { return std::get<base::Blob>(b.params[i]).bytes; };
   const std::string header("\0\0\0\1\0\0\0\0\0\0\0\x14\0\0\0\2\0\0\0\1", 20);  // One dimension, no NULL, int8, two of them, from 1.
   CHECK(Bytes(8) == header + std::string("\0\0\0\x8\0\0\0\0\0\0\0\x64\0\0\0\x8\0\0\0\0\0\0\0\x65", 24));
-  CHECK(Bytes(8 + 11).ends_with(base::View(RecordLeaf(3, 101, full.message))));
+  CHECK(Bytes(8 + 11).ends_with(base::View(RecordLeaf(3, 101, full, {}, full.message))));
   CHECK(Bytes(8 + 13).substr(0, 16) == std::string("\0\0\0\1\0\0\0\1\0\0\0\x11\0\0\0\2", 16));  // Contents: two NULLs.
   CHECK(b.sql->find("INSERT INTO test.note (request_id, amount, text, raw, share, log_id, leaf_index)") != std::string::npos);
 }

@@ -192,7 +192,7 @@ TEST_CASE_METHOD(AuditFixture, "While the keys database does not answer, request
                               [&](base::Session& session) -> absl::Status {
                                 TG_RETURN_IF_ERROR(session.Run("lock", "LOCK TABLE keys.request IN EXCLUSIVE MODE").status());
                                 Entry entry = Make(v1::RECORD_KIND_REQUEST, request);
-                                entry.key = KeyRow{request, base::Uuid::NewV7(), "wrapped", ""};
+                                entry.key = KeyRow{request, 1, std::string(32, 's'), ""};
                                 const Result refused = Append(*journal, std::move(entry), std::chrono::milliseconds(200));
                                 CHECK(absl::IsUnavailable(refused.status()));
                                 CHECK(base::Message(refused.status()).find("keys database") != std::string::npos);

@@ -53,12 +53,13 @@ struct Bed : AuditFixture {
   void Mend() { Do("DROP FUNCTION test.fail CASCADE"); }
   v1::Record LastOf(base::RequestId request) {
     const auto rows =
-        sql().Run("read", "SELECT message FROM audit.record WHERE request_id = $1::uuid ORDER BY leaf_index DESC", {request.ToString()});
+        sql().Run("read", fmt::format("SELECT message, {} FROM audit.record WHERE request_id = $1::uuid ORDER BY leaf_index DESC", kColumnNames),
+                  {request.ToString()});
     REQUIRE(rows.ok());
     REQUIRE(rows->size() == 2);
-    v1::Record record;
-    REQUIRE(record.ParseFromString(rows->Bytes(0, 0)));
-    return record;
+    const auto record = RecordOf(ColumnsOf(*rows, 0, 1), rows->Bytes(0, 0));
+    REQUIRE(record.ok());
+    return *record;
   }
   std::int64_t Notes(base::RequestId request) {
     return Int(fmt::format("SELECT coalesce(sum(amount), -1)::int8 FROM test.note WHERE request_id = '{}'", request.ToString()));

@@ -29,8 +29,8 @@ struct Bed : AuditFixture {
   }
   void Store(const KeyRow& row) {
     REQUIRE(keys_sql
-                ->Run("store", "INSERT INTO keys.request (request_id, tenant_day, wrapped) VALUES ($1::uuid, $2::uuid, $3)",
-                      {row.request.ToString(), row.tenant_day.ToString(), base::Blob{row.wrapped}})
+                ->Run("store", "INSERT INTO keys.request (request_id, tenant_day, salt) VALUES ($1::uuid, $2::int4, $3)",
+                      {row.request.ToString(), std::int64_t{row.tenant_day}, base::Blob{row.salt}})
                 .ok());
   }
 };
@@ -60,13 +60,13 @@ TEST_CASE_METHOD(Bed, "A day's key comes once from the database and then from me
 
 TEST_CASE_METHOD(Bed, "Many that ask at once for a new team share one day's key") {
   auto keys = OpenKeys();
-  std::vector<std::promise<base::Uuid>> promises(50);
+  std::vector<std::promise<std::int32_t>> promises(50);
   for (auto& promise : promises) {
     keys->NewRequestKey(team, base::RequestId::New(), Journal::kNoDeadline,
-                        [&promise](auto key) { promise.set_value(key.ok() ? (*key)->row().tenant_day : base::Uuid()); });
+                        [&promise](auto key) { promise.set_value(key.ok() ? (*key)->row().tenant_day : 0); });
   }
-  const base::Uuid first = promises[0].get_future().get();
-  CHECK_FALSE(first.IsNone());
+  const std::int32_t first = promises[0].get_future().get();
+  CHECK(first > 0);
   for (std::size_t i = 1; i < promises.size(); ++i) CHECK(promises[i].get_future().get() == first);
   CHECK(keys_sql->Run("count", "SELECT count(*) FROM keys.tenant_day")->Int(0, 0) == 1);
 }
@@ -75,7 +75,7 @@ TEST_CASE_METHOD(Bed, "Destroyed keys open nothing more, at each level") {
   const struct {
     const char* statement;
     bool stops_new;
-  } rows[] = {{"UPDATE keys.request SET wrapped = NULL, destroyed_at = now()", false},
+  } rows[] = {{"UPDATE keys.request SET salt = NULL, destroyed_at = now()", false},
               {"UPDATE keys.tenant_day SET wrapped = NULL, destroyed_at = now()", true},
               {"UPDATE keys.tenant SET wrapped = NULL, destroyed_at = now()", true},
               {"DELETE FROM keys.request", false}};

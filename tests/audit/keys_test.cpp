@@ -67,18 +67,22 @@ TEST_CASE("A wrapped key opens only under its own key and name") {
   CHECK(absl::IsDataLoss(Unwrap(key, "name", "").status()));
 }
 
-TEST_CASE("A request's key opens from its row, and not under another team's day") {
+TEST_CASE("A request's key is made again from its row; another day, row or request makes another key") {
   const base::TeamId team = base::TeamId::New();
-  const DayKey day(team, 20'000, base::Uuid::NewV7(), base::RandomBytes(32), base::RandomBytes(32));
+  const DayKey day(team, 20'000, 1, base::RandomBytes(32), base::RandomBytes(32));
   const auto key = NewKeyUnder(day, base::RequestId::New());
-  const auto opened = OpenKeyUnder(day, key->row());
-  REQUIRE(opened.ok());
-  CHECK((*opened)->secret() == key->secret());
-  const DayKey stolen(base::TeamId::New(), day.day, day.id, day.key, day.subject_key);
-  CHECK(absl::IsDataLoss(OpenKeyUnder(stolen, key->row()).status()));
+  CHECK(key->row().salt.size() == 32);
+  CHECK(KeyUnder(day, key->row())->secret() == key->secret());
+  const DayKey stolen(base::TeamId::New(), day.day, day.number, day.key, day.subject_key);
+  CHECK(KeyUnder(stolen, key->row())->secret() != key->secret());
+  const DayKey other(team, day.day, day.number, base::RandomBytes(32), day.subject_key);
+  CHECK(KeyUnder(other, key->row())->secret() != key->secret());
   KeyRow moved = key->row();
   moved.request = base::RequestId::New();
-  CHECK(absl::IsDataLoss(OpenKeyUnder(day, moved).status()));
+  CHECK(KeyUnder(day, moved)->secret() != key->secret());
+  KeyRow salted = key->row();
+  salted.salt[0] ^= 1;
+  CHECK(KeyUnder(day, salted)->secret() != key->secret());
 }
 
 TEST_CASE("Days are days in UTC") {

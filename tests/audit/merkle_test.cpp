@@ -48,14 +48,5 @@ TEST_CASE("A tree grown leaf by leaf has the root of the definition, at every si
   }
 }
 
-TEST_CASE("A record's leaf is the one that FORMAT.md spells out, and binds log, index and bytes") {
-  const std::string data =
-      std::string("TGL1") + std::string("\0\0\0\3", 4) + std::string("\0\0\0\0\0\0\1\0", 8) + std::string("\0\0\0\5", 4) + "bytes";
-  CHECK(RecordLeaf(3, 256, "bytes") == HashLeaf(data));
-  CHECK(RecordLeaf(3, 256, "bytes") != RecordLeaf(4, 256, "bytes"));
-  CHECK(RecordLeaf(3, 256, "bytes") != RecordLeaf(3, 257, "bytes"));
-  CHECK(RecordLeaf(3, 256, "bytes") != RecordLeaf(3, 256, "bytez"));
-}
-
 }  // namespace
 }  // namespace tollgate::audit

@@ -129,7 +129,7 @@ TEST_CASE_METHOD(Bed, "Content is opened only after a VIEW record, and the story
   CHECK(absl::IsNotFound(reader.OpenContent(all, {position.log_id, 0}, "START has none").status()));
   CHECK(Int("SELECT count(*) FROM audit.record WHERE kind = 6") == 1);
 
-  REQUIRE(cluster.Connect(keys_url)->RunScript("erase", "UPDATE keys.request SET wrapped = NULL").ok());
+  REQUIRE(cluster.Connect(keys_url)->RunScript("erase", "UPDATE keys.request SET salt = NULL").ok());
   const auto erased = reader.OpenContent(all, position, "too late");
   CHECK(absl::IsNotFound(erased.status()));
   CHECK(base::Message(erased.status()).find("destroyed") != std::string::npos);

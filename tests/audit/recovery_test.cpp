@@ -4,6 +4,8 @@
 #include <atomic>
 #include <future>
 
+#include <fmt/format.h>
+
 #include "audit/open_requests.h"
 #include "audit/verify.h"
 #include "tests/audit/fixture.h"
@@ -36,12 +38,13 @@ struct Dead : AuditFixture {
     return options;
   }
   v1::Record AbortOf(base::RequestId request) {
-    const auto rows = sql().Run("read", "SELECT message FROM audit.record WHERE kind = 5 AND request_id = $1::uuid", {request.ToString()});
+    const auto rows = sql().Run(
+        "read", fmt::format("SELECT message, {} FROM audit.record WHERE kind = 5 AND request_id = $1::uuid", kColumnNames), {request.ToString()});
     REQUIRE(rows.ok());
     REQUIRE(rows->size() == 1);
-    v1::Record record;
-    REQUIRE(record.ParseFromString(rows->Bytes(0, 0)));
-    return record;
+    const auto record = RecordOf(ColumnsOf(*rows, 0, 1), rows->Bytes(0, 0));
+    REQUIRE(record.ok());
+    return *record;
   }
 };
 

@@ -22,7 +22,6 @@ struct Bed : AuditFixture {
       entry.record.mutable_admin()->set_summary("change " + std::to_string(i));
       if (i % 2 == 0) {
         entry.content = Sealed{"ciphertext " + std::to_string(i), {}};
-        entry.content->commitment.set_ciphertext_sha256(std::string(base::View(base::Sha256(entry.content->stored))));
       }
       REQUIRE(Append(*journal, std::move(entry)).ok());
     }
@@ -73,26 +72,26 @@ TEST_CASE_METHOD(Bed, "Every kind of tampering is found at its first index") {
     std::int64_t index;
     const char* problem;
   } rows[] = {
-      {"UPDATE audit.record SET message = message || '\\x00' WHERE leaf_index = 4", 4, "leaf hash differs from the stored bytes"},
-      {"UPDATE audit.record SET leaf_hash = sha256('x') WHERE leaf_index = 7", 7, "leaf hash differs from the stored bytes"},
-      {"UPDATE audit.record SET content = 'other' WHERE leaf_index = 5", 5, "content differs from its commitment"},
-      {"UPDATE audit.record SET content = NULL WHERE leaf_index = 5", 5, "content is missing"},
-      {"UPDATE audit.record SET content = 'x' WHERE leaf_index = 6", 6, "content was added"},
-      {"UPDATE audit.record SET kind = 6 WHERE leaf_index = 3", 3, "column kind differs from the stored message"},
-      {"UPDATE audit.record SET team_id = NULL WHERE leaf_index = 3", 3, "column team_id differs from the stored message"},
-      {"UPDATE audit.record SET team_id = gen_random_uuid() WHERE leaf_index = 3", 3, "column team_id differs from the stored message"},
-      {"UPDATE audit.record SET wall_us = wall_us + 1 WHERE leaf_index = 3", 3, "column wall_us differs from the stored message"},
-      {"UPDATE audit.record SET day = day + 1 WHERE leaf_index = 3", 3, "column day differs from the stored message"},
-      {"UPDATE audit.record SET request_id = gen_random_uuid() WHERE leaf_index = 3", 3,
-       "column request_id differs from the stored message"},
+      {"UPDATE audit.record SET message = message || '\\x00' WHERE leaf_index = 4", 4, "leaf hash differs from the stored row"},
+      {"UPDATE audit.record SET leaf_hash = sha256('x') WHERE leaf_index = 7", 7, "leaf hash differs from the stored row"},
+      {"UPDATE audit.record SET content = 'other' WHERE leaf_index = 5", 5, "leaf hash differs from the stored row"},
+      {"UPDATE audit.record SET content = NULL WHERE leaf_index = 5", 5, "leaf hash differs from the stored row"},
+      {"UPDATE audit.record SET content = 'x' WHERE leaf_index = 6", 6, "leaf hash differs from the stored row"},
+      {"UPDATE audit.record SET kind = 6 WHERE leaf_index = 3", 3, "leaf hash differs from the stored row"},
+      {"UPDATE audit.record SET team_id = NULL WHERE leaf_index = 3", 3, "leaf hash differs from the stored row"},
+      {"UPDATE audit.record SET team_id = gen_random_uuid() WHERE leaf_index = 3", 3, "leaf hash differs from the stored row"},
+      {"UPDATE audit.record SET wall_us = wall_us + 1 WHERE leaf_index = 3", 3, "leaf hash differs from the stored row"},
+      {"UPDATE audit.record SET day = day + 1 WHERE leaf_index = 3", 3, "day differs from the record's time"},
+      {"UPDATE audit.record SET request_id = gen_random_uuid() WHERE leaf_index = 3", 3, "leaf hash differs from the stored row"},
+      {"UPDATE audit.record SET request_id = '00000000-0000-0000-0000-000000000000' WHERE leaf_index = 3", 3, "an id was filled with zeros"},
       {"DELETE FROM audit.record WHERE leaf_index = 8", 8, "record is missing"},
       {"DELETE FROM audit.record WHERE leaf_index = 11", 11, "record is missing"},
       {"DELETE FROM audit.record WHERE leaf_index = 0", 0, "record is missing"},
       {"DELETE FROM audit.record WHERE leaf_index = 11; UPDATE audit.log_head SET next_index = 11, open_from = 11", -1, ""},
       {"UPDATE audit.record SET leaf_index = 99 WHERE leaf_index = 4; UPDATE audit.record SET leaf_index = 4 WHERE leaf_index = 9; "
        "UPDATE audit.record SET leaf_index = 9 WHERE leaf_index = 99",
-       4, "leaf hash differs from the stored bytes"},
-      {"INSERT INTO audit.record SELECT leaf_index, wall_us, day + 1, attempt, segment, log_id, kind, request_id, org_id, team_id, "
+       4, "leaf hash differs from the stored row"},
+      {"INSERT INTO audit.record SELECT leaf_index, wall_us, day + 1, segment, attempt, log_id, kind, request_id, org_id, team_id, "
        "project_id, key_id, leaf_hash, message, content "
        "FROM audit.record WHERE leaf_index = 6",
        7, "index appears twice"},

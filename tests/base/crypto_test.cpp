@@ -41,6 +41,8 @@ TEST_CASE("HKDF-SHA-256 gives RFC 5869's answers") {
   CHECK(HexEncode(HkdfSha256(std::string(22, '\x0b'), "", "", 42)) ==
         "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8");
   CHECK(HkdfSha256("secret", "salt", "info", 0).empty());
+  CHECK(HexEncode(HkdfExpandSha256(Unhex("077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5"), Unhex("f0f1f2f3f4f5f6f7f8f9"), 42)) ==
+        "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865");
 }
 
 TEST_CASE("AES-256-GCM gives the specification's answers and opens what it sealed") {

@@ -64,11 +64,9 @@ struct Load {
     entry.content = kind == v1::RECORD_KIND_REQUEST ? prompt : reply;
     if (kind == v1::RECORD_KIND_REQUEST) {
       v1::RequestBody& body = *record.mutable_request();
-      body.set_model_requested("model");
-      body.set_model("model");
+            body.set_model("model");
       body.set_model_sha256(std::string(32, 'm'));
       body.set_policy_digest(std::string(32, 'p'));
-      body.set_build("0.1.0");
     } else {
       record.set_attempt(1);
       v1::EndBody& body = *record.mutable_end();
@@ -138,22 +136,24 @@ double BareRun(bench::BareInsert& bare, const Load& load, std::int64_t& next_ind
     for (std::size_t i = 0; i < kBatch; ++i) {
       const auto kind = i % 2 == 0 ? v1::RECORD_KIND_REQUEST : v1::RECORD_KIND_FINAL;
       const auto request = base::RequestId::New();
-      const audit::Entry entry = load.Make(kind, request);
-      const std::string message = entry.record.SerializeAsString();
+      audit::Entry entry = load.Make(kind, request);
+      auto columns = *audit::ColumnsOf(entry.record);
+      columns.wall_us = wall_us;
+      const std::string message = audit::MessageOf(std::move(entry.record));
       batch[i] = {bench::BigEndian(1, 2),
                   bench::BigEndian(next_index, 8),
                   bench::BigEndian(wall_us, 8),
                   bench::BigEndian(day, 4),
-                  bench::BigEndian(1, 4),
                   bench::BigEndian(0, 4),
+                  bench::BigEndian(1, 2),
                   bench::BigEndian(kind, 2),
                   request.Bytes(),
                   load.org.Bytes(),
                   load.team.Bytes(),
                   load.project.Bytes(),
                   load.key.Bytes(),
-                  std::string(base::View(audit::RecordLeaf(1, next_index, message))),
-                  message + std::string(80, 'c'),
+                  std::string(base::View(audit::RecordLeaf(1, next_index, columns, audit::ContentDigest(entry.content->stored), message))),
+                  message,
                   entry.content->stored};
       ++next_index;
       pointers.push_back(&batch[i]);
@@ -179,7 +179,7 @@ int main() {
   const Load load;
   bench::BareInsert bare(
       bare_url,
-      "audit.record (log_id, leaf_index, wall_us, day, attempt, segment, kind, request_id, org_id, team_id, project_id, key_id, "
+      "audit.record (log_id, leaf_index, wall_us, day, segment, attempt, kind, request_id, org_id, team_id, project_id, key_id, "
       "leaf_hash, message, content)",
       15);
   std::int64_t next_index = 0;

@@ -160,13 +160,10 @@ base::Value At(const base::Companion& row, std::string_view column) {
 
 TEST_CASE("A settlement is a usage row and, when there were tokens, one transfer that carries the same tokens") {
   v1::Record request = Request();
-  const base::Uuid quota = base::Uuid::NewV7(), instance = base::Uuid::NewV7();
-  auto* hold = request.mutable_request()->add_holds();
-  hold->set_quota_id(quota.Bytes());
-  hold->set_window_start_us(0x0102030405060708);
-  request.mutable_request()->mutable_holder()->set_instance_id(instance.Bytes());
-  request.mutable_request()->mutable_holder()->set_epoch(3);
-  const auto rows = Settlement(request, {"acme", "search", "web", "app"}, Day(2026, 11, 25), Tokens(10, 4, 3, 2));
+  request.mutable_request()->add_leases(0x01020304);
+  request.mutable_request()->add_leases(7);
+  request.mutable_request()->set_epoch(3);
+  const auto rows = Settlement(request, Day(2026, 11, 25), Tokens(10, 4, 3, 2));
   REQUIRE(rows.ok());
   REQUIRE(rows->size() == 2);
   const base::Companion &usage = (*rows)[0], &transfer = (*rows)[1];
@@ -179,25 +176,25 @@ TEST_CASE("A settlement is a usage row and, when there were tokens, one transfer
   CHECK(Number(usage, "output_tokens") == 3);
   CHECK(Number(usage, "delivered_tokens") == 2);
   CHECK(Number(usage, "epoch") == 3);
-  CHECK(std::get<base::Blob>(At(usage, "instance_id")).bytes == instance.Bytes());
-  CHECK(std::get<std::string>(At(usage, "team_name")) == "search");
-  CHECK(std::get<base::Blob>(At(usage, "holds")).bytes == quota.Bytes() + "\x01\x02\x03\x04\x05\x06\x07\x08");
+  CHECK(std::get<base::Blob>(At(usage, "team_id")).bytes == request.team_id());
+  CHECK(std::get<base::Blob>(At(usage, "leases")).bytes == std::string("\1\2\3\4\0\0\0\7", 8));
   CHECK(Number(usage, "amount_nanos") == 3000);
   CHECK(Number(transfer, "amount_nanos") == 3000);
   CHECK(Number(transfer, "input_tokens") + Number(transfer, "cached_input_tokens") == 10);
   CHECK(Number(transfer, "output_tokens") == 3);
   CHECK(Number(transfer, "price_version") == 7);
-  CHECK(std::get<std::string>(At(transfer, "debit")) == "team/" + base::Uuid::FromBytes(request.team_id())->ToString());
+  CHECK(std::get<std::string>(At(transfer, "debit")) == "team");
+  CHECK(std::get<base::Blob>(At(transfer, "team_id")).bytes == request.team_id());
 
-  const auto none = Settlement(request, {}, Day(2026, 11, 25), Tokens(0, 0, 0, 0));
+  const auto none = Settlement(request, Day(2026, 11, 25), Tokens(0, 0, 0, 0));
   REQUIRE(none.ok());
   CHECK(none->size() == 1);
 }
 
 TEST_CASE("The same settlement twice gives the same rows") {
   const v1::Record request = Request();
-  const auto a = Settlement(request, {}, Day(2026, 1, 1), Tokens(5, 0, 5, 5));
-  const auto b = Settlement(request, {}, Day(2026, 1, 1), Tokens(5, 0, 5, 5));
+  const auto a = Settlement(request, Day(2026, 1, 1), Tokens(5, 0, 5, 5));
+  const auto b = Settlement(request, Day(2026, 1, 1), Tokens(5, 0, 5, 5));
   REQUIRE((a.ok() && b.ok()));
   CHECK(At((*a)[0], "request_id").index() == At((*b)[0], "request_id").index());
   CHECK(std::get<base::Blob>(At((*a)[0], "request_id")).bytes == std::get<base::Blob>(At((*b)[0], "request_id")).bytes);
@@ -209,9 +206,9 @@ TEST_CASE("What cannot be settled is refused, never settled at nothing") {
   no_price.mutable_request()->clear_price();
   v1::Record no_request = Request();
   no_request.clear_request();
-  CHECK(Settlement(no_price, {}, Day(2026, 1, 1), Tokens(1, 0, 1, 1)).status().code() == absl::StatusCode::kInternal);
-  CHECK(Settlement(no_request, {}, Day(2026, 1, 1), Tokens(1, 0, 1, 1)).status().code() == absl::StatusCode::kInternal);
-  CHECK(Settlement(Request(), {}, Day(2026, 1, 1), Tokens(1, 2, 1, 1)).status().code() == absl::StatusCode::kInternal);
+  CHECK(Settlement(no_price, Day(2026, 1, 1), Tokens(1, 0, 1, 1)).status().code() == absl::StatusCode::kInternal);
+  CHECK(Settlement(no_request, Day(2026, 1, 1), Tokens(1, 0, 1, 1)).status().code() == absl::StatusCode::kInternal);
+  CHECK(Settlement(Request(), Day(2026, 1, 1), Tokens(1, 2, 1, 1)).status().code() == absl::StatusCode::kInternal);
 }
 
 }  // namespace

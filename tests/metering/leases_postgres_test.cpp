@@ -174,28 +174,24 @@ TEST_CASE("Adoption brings home what usage rows do not say was used, once, and f
   const Holder dead = NewHolder();
   const auto leases = db.Leases(dead);
   const QuotaRule tokens = Rule(Meter::kTokens, Window::kMonth, 10'000), requests = Rule(Meter::kRequests, Window::kMonth, 100);
-  REQUIRE(Exchange(*leases, {AskOf(tokens, 500), AskOf(requests, 10)}).ok());
-  const auto start = base::ToMicros(WindowAt(Window::kMonth, base::SystemClock().Wall()).start);
+  const auto granted = Exchange(*leases, {AskOf(tokens, 500), AskOf(requests, 10)});
+  REQUIRE(granted.ok());
+  const std::int32_t first = granted->leases[0].number, second = granted->leases[1].number;
   const Who who;
-  const auto settle = [&](const Holder& holder, const v1::TokenCounts& counts, std::int64_t index, std::int64_t window) {
+  const auto settle = [&](std::int64_t epoch, const v1::TokenCounts& counts, std::int64_t index, std::vector<std::int32_t> numbers) {
     v1::Record request = RequestOf(who);
-    for (const QuotaRule* rule : {&tokens, &requests}) {
-      auto* hold = request.mutable_request()->add_holds();
-      hold->set_quota_id(rule->id.Bytes());
-      hold->set_window_start_us(window);
-    }
-    request.mutable_request()->mutable_holder()->set_instance_id(holder.instance.Bytes());
-    request.mutable_request()->mutable_holder()->set_epoch(holder.epoch);
-    const auto rows = Settlement(request, who.names, base::SystemClock().Wall(), counts);
+    for (const std::int32_t number : numbers) request.mutable_request()->add_leases(number);
+    request.mutable_request()->set_epoch(epoch);
+    const auto rows = Settlement(request, base::SystemClock().Wall(), counts);
     REQUIRE(rows.ok());
     for (const auto& row : *rows) REQUIRE(InsertCompanion(*session, row, 1, index).ok());
   };
-  settle(dead, CountsOf(100, 0, 30, 30), 1, start);
-  settle(dead, CountsOf(20, 10, 7, 0), 2, start);
-  settle(dead, CountsOf(0, 0, 0, 0), 3, start);
-  settle(dead, CountsOf(50, 0, 50, 50), 4, start - 1);            // Another window.
-  settle({dead.instance, 2}, CountsOf(50, 0, 50, 50), 5, start);  // Another life.
-  settle(NewHolder(), CountsOf(50, 0, 50, 50), 6, start);         // Another instance.
+  settle(dead.epoch, CountsOf(100, 0, 30, 30), 1, {first, second});
+  settle(dead.epoch, CountsOf(20, 10, 7, 0), 2, {first, second});
+  settle(dead.epoch, CountsOf(0, 0, 0, 0), 3, {first, second});
+  settle(dead.epoch, CountsOf(50, 0, 50, 50), 4, {std::max(first, second) + 1});  // Another window.
+  settle(dead.epoch + 1, CountsOf(50, 0, 50, 50), 5, {first, second});  // Another life.
+  settle(0, CountsOf(50, 0, 50, 50), 6, {});                            // Under no limit.
 
   std::map<base::Uuid, ReturnedLease> home;
   const auto returned = ReturnLeases(*session, dead.instance, 2);
@@ -213,6 +209,36 @@ TEST_CASE("Adoption brings home what usage rows do not say was used, once, and f
   CHECK(Exchange(*leases, {AskOf(tokens, 1)}).status().code() == absl::StatusCode::kFailedPrecondition);
   const auto next = db.Leases({dead.instance, 2});
   CHECK(Exchange(*next, {AskOf(tokens, 10)})->leases[0].granted == 10);
+}
+
+TEST_CASE("A lease that was closed keeps its number, what is granted in its window afterwards has another, and old usage does not count for it") {
+  const Database db;
+  const auto session = db.Writer();
+  const Holder holder = NewHolder();
+  const auto leases = db.Leases(holder);
+  const QuotaRule rule = Rule(Meter::kTokens, Window::kMonth, 1'000);
+  const auto before = Exchange(*leases, {AskOf(rule, 100)});
+  REQUIRE(before.ok());
+  REQUIRE(before->leases[0].number > 0);
+  v1::Record request = RequestOf(Who());
+  request.mutable_request()->add_leases(before->leases[0].number);
+  request.mutable_request()->set_epoch(holder.epoch);
+  const auto rows = Settlement(request, base::SystemClock().Wall(), CountsOf(50, 0, 10, 10));
+  REQUIRE(rows.ok());
+  for (const auto& row : *rows) REQUIRE(InsertCompanion(*session, row, 1, 1).ok());
+  const auto closed = Exchange(*leases, {AskOf(rule, 0, 0, 40, true)});
+  CHECK(closed->leases[0].granted == 0);
+  CHECK(closed->leases[0].number == 0);
+  CHECK(db.Debited(rule.id) == 60);
+  const auto after = Exchange(*leases, {AskOf(rule, 10)});
+  CHECK(after->leases[0].number > before->leases[0].number);
+  CHECK(Exchange(*leases, {AskOf(rule, 5)})->leases[0].number == after->leases[0].number);
+  const auto returned = ReturnLeases(*session, holder.instance, holder.epoch + 1);
+  REQUIRE(returned.ok());
+  REQUIRE(returned->size() == 1);
+  CHECK(returned->front().granted == 15);
+  CHECK(returned->front().used == 0);
+  CHECK(db.Debited(rule.id) == 60);
 }
 
 TEST_CASE("A process that was too slow to open its leases before its log was adopted cannot open them") {

@@ -158,18 +158,21 @@ TEST_CASE("A reservation stays in its window; the next window starts whole") {
   REQUIRE(reservation.ok());
   v1::RequestBody body;
   FillHolds(*reservation, &body);
-  REQUIRE(body.holds_size() == 1);
-  CHECK(body.holds(0).quota_id() == rule.id.Bytes());
-  CHECK(body.holder().epoch() == 1);
-  const base::WallTime start = base::FromMicros(body.holds(0).window_start_us());
-  CHECK(base::FormatRfc3339(start) == "2026-11-25T22:00:00Z");
+  REQUIRE(reservation->holds().size() == 1);
+  const Hold hold = reservation->holds()[0];
+  CHECK(hold.quota == rule.id);
+  CHECK(base::FormatRfc3339(hold.window_start) == "2026-11-25T22:00:00Z");
+  REQUIRE(body.leases_size() == 1);
+  CHECK(body.leases(0) == hold.lease);
+  CHECK(hold.lease > 0);
+  CHECK(body.epoch() == 1);
   f.Advance(2s);
   CHECK(f.quotas.RemainingOf(kScopes).tokens->remaining == 100);
   CHECK(f.Extend(*reservation, 100)->granted == 40);  // What was left of the old window.
   CHECK(f.Serve(90, 10).ok());                        // The new one.
   f.quotas.Settle(*reservation, Used(50, 50));
   for (int i = 0; i < 5; ++i) f.Advance(1s);
-  CHECK((f.store.balances()[{rule.id, start}]) == 100);
+  CHECK((f.store.balances()[{rule.id, hold.window_start}]) == 100);
 }
 
 TEST_CASE("Editing an amount keeps what was used") {

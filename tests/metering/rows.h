@@ -35,7 +35,6 @@ inline absl::Status InsertCompanion(base::Session& session, const base::Companio
 
 struct Who {
   base::Uuid org = base::Uuid::NewV7(), team = base::Uuid::NewV7(), project = base::Uuid::NewV7(), key = base::Uuid::NewV7();
-  UsageNames names{"acme", "search", "web", "app"};
 };
 
 inline v1::Record RequestOf(const Who& who, const std::string& model = "smollm2") {
@@ -75,8 +74,9 @@ inline v1::Record FinalOf(const v1::Record& request, base::WallTime at, const v1
   r.clear_request();
   auto* end = r.mutable_end();
   *end->mutable_tokens() = tokens;
-  *end->mutable_price() = request.request().price();
-  const auto amount = AmountOf(end->price(), tokens);
+  end->mutable_price()->set_version(request.request().price().version());
+  end->mutable_price()->set_currency(request.request().price().currency());
+  const auto amount = AmountOf(request.request().price(), tokens);
   REQUIRE(amount.ok());
   end->set_amount_nanos(amount->nanos);
   return r;
@@ -100,7 +100,7 @@ inline v1::Record Serve(base::Session& session, const Who& who, base::WallTime a
   const v1::Record request = RequestOf(who, model);
   const v1::Record end = FinalOf(request, at, tokens);
   InsertRecord(session, end, 1, index);
-  const auto rows = Settlement(request, who.names, at, tokens);
+  const auto rows = Settlement(request, at, tokens);
   REQUIRE(rows.ok());
   for (const auto& row : *rows) REQUIRE(InsertCompanion(session, row, 1, index).ToString() == "OK");
   return end;

@@ -77,7 +77,7 @@ TEST_CASE("The same settlement twice is refused, and so is what makes no sense")
   const auto session = Cluster::Shared().Connect(Cluster::Shared().NewDatabase({"migrations/main"}));
   const Who who;
   const v1::Record request = RequestOf(who);
-  const auto rows = Settlement(request, who.names, base::SystemClock().Wall(), CountsOf(10, 4, 5, 5));
+  const auto rows = Settlement(request, base::SystemClock().Wall(), CountsOf(10, 4, 5, 5));
   REQUIRE(rows.ok());
   for (const auto& row : *rows) {
     CHECK(InsertCompanion(*session, row, 1, 0).ok());

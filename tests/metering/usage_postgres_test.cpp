@@ -1,5 +1,7 @@
 #include <catch2/catch_test_macros.hpp>
 
+#include <map>
+
 #include "metering/usage_postgres.h"
 #include "tests/metering/rows.h"
 #include "tests/support/postgres_cluster.h"
@@ -17,6 +19,13 @@ struct Fixture {
   std::unique_ptr<base::Session> session = Cluster::Shared().Connect(url);
   std::int64_t index = 0;
 
+  Fixture() {  // The price of tests/metering/rows.h.
+    REQUIRE(session
+                ->RunScript("price",
+                            "INSERT INTO metering.price VALUES (gen_random_uuid(), 1, gen_random_uuid(), 1, 1, '\\x00', 1, 'smollm2', 0, "
+                            "150000, 75000, 600000, 'EUR')")
+                .ok());
+  }
   v1::Record Serve(const Who& who, base::WallTime at, const v1::TokenCounts& tokens, const std::string& model = "smollm2") {
     return metering::Serve(*session, who, at, tokens, index++, model);
   }
@@ -31,10 +40,13 @@ struct Fixture {
   }
 };
 
-std::string Text(const std::vector<ReportRow>& rows) {
+using Names = std::map<std::string, std::string>;
+
+std::string Text(const std::vector<ReportRow>& rows, const Names& names) {
   std::string out;
   for (const ReportRow& r : rows) {
-    out += fmt::format("{} {}/{} in {} ({}) out {} ({}) {} {}\n", r.name.empty() ? r.id : r.name, r.attempts, r.requests, r.input_tokens,
+    const auto name = names.find(r.id);
+    out += fmt::format("{} {}/{} in {} ({}) out {} ({}) {} {}\n", name == names.end() ? r.id : name->second, r.attempts, r.requests, r.input_tokens,
                        r.cached_input_tokens, r.output_tokens, r.delivered_tokens, base::FormatMoney(r.amount), r.currency);
   }
   return out;
@@ -44,26 +56,27 @@ TEST_CASE("A usage report sums by what is asked, within its period and filters")
   Fixture f;
   Who search, support;
   support.org = search.org;
-  support.names = {"acme", "support", "helpdesk", "bot"};
+  const Names names{{search.org.ToString(), "acme"},          {search.team.ToString(), "search"},
+                    {support.team.ToString(), "support"},     {support.project.ToString(), "helpdesk"},
+                    {support.key.ToString(), "bot"}};
   f.Serve(search, kDay, CountsOf(1'000, 400, 200, 150));
   f.Serve(search, kDay + 1h, CountsOf(1'000, 0, 0, 0));
   f.Serve(support, kDay + 23h, CountsOf(10, 0, 10, 10), "llama");
   f.Serve(support, kDay + 24h, CountsOf(7, 0, 7, 7));
   f.Serve(search, kDay + 25h, CountsOf(0, 0, 0, 0));
-  search.names.team = "search-new";
   f.Serve(search, kDay + 26h, CountsOf(1, 0, 1, 1));
 
   const auto report = [&](ReportBy by, ReportFilter filter) {
     const auto rows = UsageReport(*f.session, by, filter);
     REQUIRE(rows.status().ToString() == "OK");
-    return Text(*rows);
+    return Text(*rows, names);
   };
   const ReportFilter day{.from = kDay, .to = kDay + 24h}, both{.from = kDay, .to = kDay + 48h};
   CHECK(report(ReportBy::kTeam, day) ==
         "search 2/2 in 2000 (400) out 200 (150) 0.00039 EUR\n"
         "support 1/1 in 10 (0) out 10 (10) 0.0000075 EUR\n");
   CHECK(report(ReportBy::kTeam, both) ==
-        "search-new 4/4 in 2001 (400) out 201 (151) 0.00039075 EUR\n"
+        "search 4/4 in 2001 (400) out 201 (151) 0.00039075 EUR\n"
         "support 2/2 in 17 (0) out 17 (17) 0.00001275 EUR\n");
   CHECK(report(ReportBy::kDay, both) ==
         "2026-11-25 3/3 in 2010 (400) out 210 (160) 0.0003975 EUR\n"
@@ -123,6 +136,9 @@ TEST_CASE("A planted difference is found and said") {
       {"UPDATE metering.usage SET cached_input_tokens = 3 WHERE leaf_index = 3", "the usage row says input 10 (cached 3)"},
       {"UPDATE metering.usage SET amount_nanos = amount_nanos - 1 WHERE leaf_index = 3", "amount 0.000004349"},
       {"UPDATE metering.usage SET price_version = 2 WHERE leaf_index = 3", "the usage row has price version 2 in EUR"},
+      {"UPDATE metering.price SET output_nanos = 2000", "by its price it costs", 6},
+      {"UPDATE metering.price SET currency = 'USD'", "price version 1 is in USD", 6},
+      {"DELETE FROM metering.price", "the price book has no version 1", 6},
       {"UPDATE metering.usage SET leaf_index = 77 WHERE leaf_index = 3", "the usage row belongs to record 1/77", 2},
       {"DELETE FROM metering.usage WHERE leaf_index = 3", "there is no usage row", 2},
       {"UPDATE metering.transfer SET input_tokens = input_tokens + 1 WHERE request_id = (SELECT request_id FROM metering.usage WHERE "
@@ -151,12 +167,12 @@ TEST_CASE("A planted difference is found and said") {
   }
 }
 
-TEST_CASE("An amount that does not follow from the price in the record is found") {
+TEST_CASE("An amount that does not follow from the price in the book is found") {
   Fixture f;
   const Who who;
   const v1::Record request = RequestOf(who);
   v1::Record end = FinalOf(request, kDay, CountsOf(10, 0, 5, 5));
-  auto rows = Settlement(request, who.names, kDay, CountsOf(10, 0, 5, 5));
+  auto rows = Settlement(request, kDay, CountsOf(10, 0, 5, 5));
   REQUIRE(rows.ok());
   end.mutable_end()->set_amount_nanos(1);
   for (auto& row : *rows) {

@@ -20,7 +20,7 @@ class FakeJournal final : public audit::Journal {
   void Append(audit::Entry entry, std::chrono::steady_clock::time_point, Done done) override {
     if (entry.record.wall_us() == 0) entry.record.set_wall_us(1'790'000'000'000'000 + static_cast<std::int64_t>(size()));
     entry.record.set_version(1);
-    if (entry.content) *entry.record.mutable_content() = entry.content->commitment;
+    if (entry.content) entry.record.set_key_commitment(entry.content->key_commitment);
     {
       base::Lock lock(mu_);
       if (held_) {

@@ -36,9 +36,16 @@ class FakeLeaseStore {
       const std::int64_t take = std::min(left, std::max(ask.need, std::min(ask.want, left / (2 * holders_))));
       debited += take;
       mine += take - give;
-      reply.leases.push_back({mine, debited});
-      if (ask.close) reply.leases.back().granted = 0;
-      if (ask.close || mine == 0) leases_[holder].erase({ask.quota, ask.window.start});
+      const Key key{ask.quota, ask.window.start};
+      std::int32_t& number = numbers_[holder][key];
+      if (number == 0 && mine > 0) number = ++last_number_;
+      reply.leases.push_back({mine, debited, number});
+      if (!ask.close && mine > 0) continue;
+      if (ask.close) {
+        reply.leases.back() = {0, debited, 0};
+        numbers_[holder].erase(key);
+      }
+      leases_[holder].erase(key);
     }
     return reply;
   }
@@ -79,6 +86,8 @@ class FakeLeaseStore {
   mutable base::Mutex mu_;
   std::map<Key, std::int64_t> balances_;
   std::map<metering::Holder, std::map<Key, std::int64_t>> leases_;
+  std::map<metering::Holder, std::map<Key, std::int32_t>> numbers_;
+  std::int32_t last_number_ = 0;
   std::map<metering::Holder, bool> closed_;
   int holders_ = 1;
   int exchanges_ = 0;

@@ -81,7 +81,7 @@ std::string Books::Check(int open) {
     const std::int64_t log = rows.Int(i, 0);
     if (rows.Int(i, 1) != next[log]++) return fmt::format("log {} has no index {}", log, next[log] - 1);
     v1::Record record;
-    if (!record.ParseFromString(rows.Bytes(i, 4)) || record.kind() != rows.Int(i, 2))
+    if (!record.ParseFromString(rows.Bytes(i, 4)))
       return fmt::format("record {}/{} is not what its row says", log, rows.Int(i, 1));
     if (!rows.IsNull(i, 3)) Take(requests[rows.Text(i, 3)], static_cast<int>(rows.Int(i, 2)), record);
   }
@@ -122,10 +122,9 @@ std::string Books::Check(int open) {
 std::string Books::CheckBalances() {
   const base::Rows rows = Must(sql_->Run(
       "balances",
-      "WITH held AS (SELECT u.request_id, u.input_tokens + u.output_tokens AS tokens, encode(substr(u.holds, 24 * i + 1, 16), 'hex')::uuid "
-      "AS quota, "
-      "  ('x' || encode(substr(u.holds, 24 * i + 17, 8), 'hex'))::bit(64)::int8 AS start FROM metering.usage u, generate_series(0, "
-      "length(u.holds) / 24 - 1) AS i), "
+      "WITH held AS (SELECT u.request_id, u.input_tokens + u.output_tokens AS tokens, l.quota_id AS quota, l.window_start_us AS start "
+      "FROM metering.usage u, generate_series(0, length(u.leases) / 4 - 1) AS i, metering.lease l "
+      "WHERE l.epoch = u.epoch AND l.number = metering.lease_number(u.leases, i)), "
       "used AS (SELECT quota, start, sum(tokens)::int8 AS tokens, count(DISTINCT request_id) AS requests FROM held GROUP BY 1, 2) "
       "SELECT q.meter, b.debited, coalesce(used.tokens, 0), coalesce(used.requests, 0), b.quota_id::text "
       "FROM metering.balance b JOIN directory.quota q ON q.id = b.quota_id "
