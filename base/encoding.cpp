@@ -158,6 +158,14 @@ std::uint32_t Crc32(std::string_view bytes) {
 
 bool IsValidUtf8(std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {
+    std::uint64_t eight = 0;
+    if (i + sizeof eight <= text.size()) {  // Most text is ASCII.
+      std::memcpy(&eight, text.data() + i, sizeof eight);
+      if ((eight & 0x8080808080808080ULL) == 0) {
+        i += sizeof eight;
+        continue;
+      }
+    }
     const Utf8Shape shape = ShapeOf(static_cast<unsigned char>(text[i]));
     if (shape.length == 0 || i + shape.length > text.size()) return false;
     for (std::size_t j = 1; j < shape.length; ++j) {

@@ -65,6 +65,7 @@ void Script::AddSaid(std::string_view text, std::chrono::milliseconds pace) {
 
 Script Script::Parse(std::string_view user_text) {
   Script script;
+  script.steps_.reserve(user_text.size() / 4);  // A word and a space, at least.
   std::chrono::milliseconds pace{0};
   bool directed = false;
   for (std::size_t start = 0; start <= user_text.size();) {
