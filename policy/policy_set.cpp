@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "base/encoding.h"
+#include "policy/disguise.h"
 #include "policy/output_filter.h"
 #include "policy/policy_tests.h"
 #include "policy/program.h"
@@ -172,7 +173,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
     }
     if (selection.empty()) return out;
     Resolver resolver(*input_, tally, /*stop_at_block=*/false, place);
-    resolver.Judge(input_->FindAll(text, selection), static_cast<std::int64_t>(text.size()));
+    resolver.Judge(FindEverywhere(*input_, text, selection), static_cast<std::int64_t>(text.size()));
     out.edits = resolver.edits();
     out.blocked = resolver.blocked();
     return out;

@@ -55,6 +55,7 @@ struct Rule {
   std::vector<std::shared_ptr<const Pattern>> patterns;
   std::vector<std::string> keywords;
   bool whole_word = true, ignore_case = true;
+  bool as_written = false;  // Not looked for in disguise.
   std::vector<RuleTest> tests;
 };
 

@@ -191,13 +191,13 @@ class PolicyReader {
   }
 
   absl::Status ReadDetect(const YAML::Node& node, std::int64_t cap, Rule& rule) {
-    TG_ASSIGN(Fields fields, yaml_.Map(node, "'detect'", {"regex", "keywords", "list", "personal_data", "secrets", "whole_word", "ignore_case"}));
+    TG_ASSIGN(Fields fields, yaml_.Map(node, "'detect'", {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "whole_word", "ignore_case", "as_written"}));
     std::vector<std::string> kinds;
-    for (const char* kind : {"regex", "keywords", "list", "personal_data", "secrets"}) {
+    for (const char* kind : {"regex", "keywords", "list", "personal_data", "secrets", "unicode"}) {
       if (fields.contains(kind)) kinds.emplace_back(kind);
     }
     if (kinds.size() != 1)
-      return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, list, personal_data and secrets; write one rule for each");
+      return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, list, personal_data, secrets and unicode; write one rule for each");
     const std::string& kind = kinds[0];
     const bool words = kind == "keywords" || kind == "list";
     if (fields.contains("whole_word")) {
@@ -209,6 +209,11 @@ class PolicyReader {
       if (!words && kind != "regex")
         return yaml_.Wrong(fields["ignore_case"], "'ignore_case' is for keywords and regex; remove it");
       TG_ASSIGN(rule.ignore_case, yaml_.Bool(fields["ignore_case"], "ignore_case"));
+    }
+    rule.as_written = kind == "unicode";
+    if (fields.contains("as_written")) {
+      if (rule.as_written) return yaml_.Wrong(fields["as_written"], "'as_written' says nothing for unicode, which looks at nothing else; remove it");
+      TG_ASSIGN(rule.as_written, yaml_.Bool(fields["as_written"], "as_written"));
     }
     if (cap > 0 && kind != "regex") return yaml_.Wrong(node, "'cap' is for an unbounded regex; remove it");
     if (words) {
@@ -267,7 +272,7 @@ class PolicyReader {
   }
 
   absl::Status ReadBuiltIns(const YAML::Node& node, const std::string& kind, Rule& rule) {
-    const Catalog catalog = kind == "secrets" ? Catalog::kSecrets : Catalog::kPersonalData;
+    const Catalog catalog = kind == "secrets" ? Catalog::kSecrets : kind == "unicode" ? Catalog::kUnicode : Catalog::kPersonalData;
     TG_ASSIGN(std::vector<std::string> names, yaml_.Texts(node, kind));
     rule.detect = fmt::format("{}: {}", kind, fmt::join(names, ", "));
     for (std::size_t i = 0; i < names.size(); ++i) {
