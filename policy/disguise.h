@@ -1,5 +1,6 @@
-// Finding in a text what is written so that it is not found: its plain form (plain_form.h) is judged beside it, and hits there become hits of
-// the bytes that they came from. Sources that read text only as it is written (Program::Source::as_written) have no part in it.
+// Finding in a text what is written so that it is not found: its plain form (plain_form.h) and what is encoded in it (encoded_runs.h) are judged
+// beside it. Hits in the plain form become hits of the bytes that they came from, hits in decoded text hits of the whole run that was encoded.
+// Sources that read text only as it is written (Program::Source::as_written, ::decoded) have no part in it.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +13,15 @@
 
 namespace tollgate::policy {
 
-// All hits of a complete text, as written and in its plain form, ordered by Program::HitBefore.
-std::vector<Hit> FindEverywhere(const Program& program, std::string_view text, const Program::Selection& selection);
+// What is encoded in what is encoded is looked at too; what is encoded in that is not.
+inline constexpr int kDecodeDepth = 2;
+
+// All hits of a complete text, as written, in its plain form and decoded, ordered by Program::HitBefore.
+std::vector<Hit> FindEverywhere(const Program& program, std::string_view text, const Program::Selection& selection, int depth = kDecodeDepth);
+
+// The hits in what is encoded in the word that begins at `at`. What an exception covers there is no hit; the exception itself is none here.
+void FindDecoded(const Program& program, std::string_view word, std::int64_t at, const Program::Selection& selection, int depth,
+                 std::vector<Hit>& found);
 
 // The plain form of a text that grows, from the first character that differs. One thread.
 class PlainScan {

@@ -1,4 +1,5 @@
 // The text is read as it is written (text_scan.h) and, once a character is not its own plain form, in its plain form as well (disguise.h).
+// Words wait for their end where a rule wants them decoded.
 // What lies before the least of their live starts is final for both: the resolver judges the hits that begin there, and the text goes out,
 // edited. FilterComplete, which the result is compared with, shares the leaf detectors and the resolver, but none of this.
 //
@@ -9,6 +10,7 @@
 
 #include "base/encoding.h"
 #include "policy/disguise.h"
+#include "policy/encoded_runs.h"
 #include "policy/text_scan.h"
 
 namespace tollgate::policy {
@@ -64,7 +66,8 @@ class OutputFilter final : public StreamFilter {
   }
 
   // Every reader reads; returns the least of their live starts.
-  std::int64_t Read(std::string_view fresh, bool at_end) {
+  std::int64_t Read(std::string_view piece, bool at_end) {
+    std::string_view fresh = piece;
     if (plain_ == nullptr && selection_.plain) {
       const std::size_t same = FirstDisguised(fresh, last_);
       if (same < fresh.size()) {
@@ -75,7 +78,15 @@ class OutputFilter final : public StreamFilter {
     }
     std::int64_t live = ReadWritten(fresh, at_end);
     if (plain_ != nullptr) live = std::min(live, plain_->Read(program_, fresh, at_end, found_));
+    if (selection_.decoded) live = std::min(live, ReadWords(piece, at_end));
     return std::max(live, decided_);
+  }
+
+  std::int64_t ReadWords(std::string_view fresh, bool at_end) {
+    std::vector<EncodedWord> ended;
+    words_.Read(fresh, at_end, ended);
+    for (const EncodedWord& word : ended) FindDecoded(program_, Bytes(word.begin, word.end), word.begin, selection_, kDecodeDepth, found_);
+    return words_.LiveStart();
   }
 
   std::int64_t ReadWritten(std::string_view fresh, bool at_end) {
@@ -159,6 +170,7 @@ class OutputFilter final : public StreamFilter {
   Resolver resolver_;
   TextScan scan_;
   std::unique_ptr<PlainScan> plain_;  // Once the two texts differ.
+  WordCutter words_;                  // That may be encoded.
   char last_ = ' ';                   // The last byte that was read.
 
   std::string text_;  // Raw bytes from decided_ to pushed_.

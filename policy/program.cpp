@@ -86,15 +86,16 @@ absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Ru
     const Rule& rule = rules[index];
     if (output ? !rule.output : !rule.input) continue;
     Group& group = out->GroupFor(rule.scope);
+    const bool decoded = rule.decode == Rule::Decode::kBoth || (rule.decode == Rule::Decode::kInput && !output);
     for (const auto& pattern : rule.patterns) {
       group.sources.push_back(static_cast<std::uint32_t>(out->sources_.size()));
-      out->sources_.push_back({index, pattern, ReplacementOf(rule, pattern->spec().label), false, rule.as_written});
+      out->sources_.push_back({index, pattern, ReplacementOf(rule, pattern->spec().label), false, rule.as_written, decoded});
       prefixes[&group].push_back(pattern->loosened_prefixes());
     }
     if (rule.keywords.empty()) continue;
     group.sources.push_back(static_cast<std::uint32_t>(out->sources_.size()));
     const auto source = static_cast<std::uint32_t>(out->sources_.size());
-    out->sources_.push_back({index, nullptr, ReplacementOf(rule, ""), false, rule.as_written});
+    out->sources_.push_back({index, nullptr, ReplacementOf(rule, ""), false, rule.as_written, decoded});
     for (const std::string& word : rule.keywords) {
       for (std::string& form : FormsOf(word, rule.as_written)) keywords[&group].push_back({std::move(form), source, rule.whole_word, rule.ignore_case});
     }
@@ -120,6 +121,7 @@ Program::Selection Program::Select(const Subject& subject, Role role) const {
       acts = true;
       out.sources[index] = 1;
       out.plain = out.plain || !sources_[index].as_written;
+      out.decoded = out.decoded || sources_[index].decoded;
       if (sources_[index].pattern != nullptr) out.patterns.push_back(index);
     }
     if (acts) out.groups.push_back(group.get());

@@ -24,7 +24,8 @@ class Program {
     std::shared_ptr<const Pattern> pattern;  // Null for a keyword list.
     Replacement replacement;
     bool gated = false;       // Needs one of its pattern's gate words.
-    bool as_written = false;  // Not looked for in other forms of the text.
+    bool as_written = false;  // Not looked for in the text's plain form.
+    bool decoded = false;     // Looked for in what is encoded.
   };
   struct Group {
     Scope scope;
@@ -44,7 +45,8 @@ class Program {
     std::vector<char> sources;            // By source.
     std::vector<const Group*> groups;     // Those with an active source.
     std::vector<std::uint32_t> patterns;  // Active sources with a pattern.
-    bool plain = false;                   // Some active source is looked for in the plain form too.
+    bool plain = false;                   // Some active source is looked for in the plain form too,
+    bool decoded = false;                 // … or in what is encoded.
     bool empty() const { return groups.empty(); }
   };
 

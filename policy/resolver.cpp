@@ -46,9 +46,9 @@ bool Resolver::Exempt(const Hit& hit) const {
 void Resolver::Redact(const Hit& hit) {
   if (!edits_.empty() && (hit.begin < edits_.back().end || (hit.continuation && hit.begin == edits_.back().end))) {
     edits_.back().end = std::max(edits_.back().end, hit.end);
-    edits_.back().alone = edits_.back().alone && program_.sources()[edits_.back().source].rule == hit.rule;
+    edits_.back().alone = edits_.back().alone && hit.views != Hit::kDecoded && program_.sources()[edits_.back().source].rule == hit.rule;
   } else if (!hit.continuation) {
-    edits_.push_back({hit.begin, hit.end, hit.source, true});
+    edits_.push_back({hit.begin, hit.end, hit.source, hit.views != Hit::kDecoded});
   }
 }
 

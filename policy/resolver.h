@@ -41,7 +41,7 @@ class Resolver {
   struct Edit {
     std::int64_t begin = 0, end = 0;
     std::uint32_t source = 0;
-    bool alone = true;  // No other rule hit any of it.
+    bool alone = true;  // No other rule hit any of it, and it is not encoded.
   };
   Resolver(const Program& program, Tally& tally, bool stop_at_block, TextPlace place = {});
 
