@@ -1,8 +1,8 @@
 // Up to the first character that is not its own plain form the two texts are one, so nothing is done twice before it: plain ASCII costs the
 // look for that character. A stream then copies its scan, which is what a scan of the plain form would be by now.
 //
-// A hit of the plain form ends with its last character that is seen; unseen ones behind it stay. While a capped hit goes on, though, they are
-// held: if it goes on behind them it covers them too.
+// A hit of the plain form ends with its last character that is seen; unseen ones behind it stay. While a capped hit goes on, though, they
+// are held: if it goes on behind them it covers them too.
 //
 // Decoded text is judged as a text of its own, exceptions included: that an encoded text holds something allowed says nothing of its rest.
 //

@@ -1,6 +1,6 @@
-// A word holds runs: of the base64 alphabet (with what pads them), of hexadecimal digits in those, and of percent-encoding. Nobody says where an
-// encoded value begins ("token-QUtJ…" is all one alphabet), so longer base64 is decoded from each of four places and odd hexadecimal from two;
-// what is no text there is dropped. Random bytes seldom give six printable ones in a row, and then nothing matches them.
+// A word holds runs: of the base64 alphabet (with what pads them), of hexadecimal digits in those, and of percent-encoding. Nobody says
+// where an encoded value begins ("token-QUtJ…" is all one alphabet), so longer base64 is decoded from each of four places and odd
+// hexadecimal from two; what is no text there is dropped. Random bytes seldom give six printable ones in a row, and then nothing matches.
 //
 // Tested by tests/policy/decode_test.cpp.
 #include "policy/encoded_runs.h"
@@ -24,7 +24,8 @@ constexpr std::array<std::uint8_t, 256> MakeBase64() {
   std::array<std::uint8_t, 256> out{};
   out.fill(kNone);
   std::uint8_t value = 0;
-  for (const char c : std::string_view("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")) out[static_cast<std::size_t>(c)] = value++;
+  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  for (const char c : kAlphabet) out[static_cast<std::size_t>(c)] = value++;
   out['-'] = 62;
   out['_'] = 63;
   out['\r'] = out['\n'] = kBreak;

@@ -1,8 +1,8 @@
 // Plain forms are made a page of 256 characters at a time, when the first of them is met, and kept for the life of the process: most texts
 // touch a few pages, and a page takes well under a millisecond.
 //
-// Look-alikes. Unicode's table gives every character a skeleton, the same for all that look alike; ASCII characters are found by theirs. Some
-// share one (I, l, 1 and |), so the case of the look-alike decides. Small letters that look like capitals (Cyrillic т) go by their capital.
+// Look-alikes. Unicode's table gives every character a skeleton, the same for all that look alike; ASCII characters are found by theirs.
+// Some share one (I, l, 1 and |), so the case of the look-alike decides. Small letters that look like capitals (Cyrillic т) go by them.
 // Only scripts whose letters pass for Latin are asked: what an Arabic alef looks like helps nobody.
 //
 // Tested by tests/policy/plain_form_test.cpp.
@@ -209,7 +209,8 @@ std::string Decomposed(std::string_view text) {
   const icu::Normalizer2* nfd = icu::Normalizer2::getNFDInstance(error);
   TG_CHECK(U_SUCCESS(error), "ICU has no NFD data");
   std::string out;
-  nfd->normalize(icu::UnicodeString::fromUTF8(icu::StringPiece(text.data(), static_cast<std::int32_t>(text.size()))), error).toUTF8String(out);
+  const icu::StringPiece piece(text.data(), static_cast<std::int32_t>(text.size()));
+  nfd->normalize(icu::UnicodeString::fromUTF8(piece), error).toUTF8String(out);
   return U_SUCCESS(error) ? out : std::string(text);
 }
 
@@ -267,7 +268,8 @@ void PlainText::Add(std::size_t plain_bytes, std::size_t raw_bytes, bool same) {
 }
 
 const PlainText::Span& PlainText::At(std::int64_t plain) const {
-  const auto after = std::upper_bound(spans_.begin(), spans_.end(), plain, [](std::int64_t at, const Span& span) { return at < span.plain; });
+  const auto begins_later = [](std::int64_t at, const Span& span) { return at < span.plain; };
+  const auto after = std::upper_bound(spans_.begin(), spans_.end(), plain, begins_later);
   return after == spans_.begin() ? *after : *(after - 1);
 }
 
