@@ -16,6 +16,7 @@ find_package(Catch2 3 REQUIRED)
 find_program(TOLLGATE_GRPC_PLUGIN grpc_cpp_plugin REQUIRED)
 pkg_check_modules(grpc REQUIRED IMPORTED_TARGET grpc++)
 pkg_check_modules(pqxx REQUIRED IMPORTED_TARGET libpqxx)
+pkg_check_modules(icu REQUIRED IMPORTED_TARGET icu-i18n icu-uc)
 pkg_check_modules(re2 REQUIRED IMPORTED_TARGET re2)
 
 # The program's malloc: a request is many small objects, and other threads free them. Sanitizers bring their own.

@@ -9,6 +9,7 @@
 
 #include "policy/catalog/identifiers.h"
 #include "policy/catalog/secrets.h"
+#include "policy/catalog/unicode_kinds.h"
 #include "policy/fold.h"
 #include "policy/validators_internal.h"
 
@@ -92,9 +93,21 @@ Table MakeSecrets() {
   return out;
 }
 
+Table MakeUnicode() {
+  Table out;
+  for (const UnicodeKind& row : UnicodeKinds()) {
+    PatternSpec spec;
+    spec.regex = Parse(row.regex);
+    spec.validator = row.accept;
+    spec.cap = row.cap;
+    out.Add(row.name, "", std::move(spec));
+  }
+  return out;
+}
+
 Table& TableOf(Catalog catalog) {
-  static Table personal_data = MakePersonalData(), secrets = MakeSecrets();
-  return catalog == Catalog::kPersonalData ? personal_data : secrets;
+  static Table tables[] = {MakePersonalData(), MakeSecrets(), MakeUnicode()};
+  return tables[static_cast<std::size_t>(catalog)];
 }
 
 }  // namespace

@@ -14,7 +14,7 @@
 
 namespace tollgate::policy {
 
-enum class Catalog { kPersonalData, kSecrets };
+enum class Catalog { kPersonalData, kSecrets, kUnicode };
 
 // The detectors' names in the order of the tables.
 const std::vector<std::string>& DetectorNames(Catalog catalog);

@@ -27,6 +27,9 @@ struct Hit {
   std::uint32_t rule = 0;     // Index in the policy set.
   std::uint32_t source = 0;   // Pattern or keyword list, unique in its program: the hit that a continuation belongs to.
   bool continuation = false;  // More of a capped hit that went on; begins where it ended.
+  // In which forms of the text: a continuation goes on from a hit of the same form.
+  enum : std::uint8_t { kWritten = 1, kPlain = 2, kBoth = 3, kDecoded = 4 };
+  std::uint8_t views = kWritten;
 };
 
 // What makes a match of `regex` a hit. Everything but the regex is optional; what is given must all agree.

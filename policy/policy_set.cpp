@@ -13,6 +13,8 @@
 #include <fmt/format.h>
 
 #include "base/encoding.h"
+#include "policy/disguise.h"
+#include "policy/encoded_runs.h"
 #include "policy/output_filter.h"
 #include "policy/policy_tests.h"
 #include "policy/program.h"
@@ -151,6 +153,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
         for (const auto& pattern : rule.patterns) row.hold_bytes_max = std::max(row.hold_bytes_max, pattern->hold_max());
         for (const std::string& word : rule.keywords)
           row.hold_bytes_max = std::max(row.hold_bytes_max, static_cast<std::int64_t>(word.size()));
+        if (rule.decode == Rule::Decode::kBoth) row.hold_bytes_max = std::max(row.hold_bytes_max, WordCutter::kWordBytesMax);
       }
       out.push_back(std::move(row));
     }
@@ -172,7 +175,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
     }
     if (selection.empty()) return out;
     Resolver resolver(*input_, tally, /*stop_at_block=*/false, place);
-    resolver.Judge(input_->FindAll(text, selection), static_cast<std::int64_t>(text.size()));
+    resolver.Judge(FindEverywhere(*input_, text, selection), static_cast<std::int64_t>(text.size()));
     out.edits = resolver.edits();
     out.blocked = resolver.blocked();
     return out;

@@ -10,6 +10,7 @@
 #include <map>
 
 #include "policy/fold.h"
+#include "policy/plain_form.h"
 #include "policy/validators_internal.h"
 
 namespace tollgate::policy {
@@ -24,6 +25,20 @@ Replacement ReplacementOf(const Rule& rule, const std::string& label) {
   const std::string name = label.empty() ? "REDACTED" : label;
   if (out.form == Replacement::Form::kHash) out.text = name;
   if (out.text.empty()) out.text = "[" + name + "]";
+  return out;
+}
+
+// A keyword as it is written, with its accents as characters of their own, and as the plain form of a text has it. Not where that is ASCII: the
+// plain form of a Russian word may be an English one.
+std::vector<std::string> FormsOf(const std::string& word, bool as_written) {
+  std::vector<std::string> out = {word};
+  if (as_written) return out;
+  const auto is_ascii = [](const std::string& text) { return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<signed char>(c) >= 0; }); };
+  if (is_ascii(word)) return out;
+  for (const std::string& form : {Decomposed(word), ToPlain(word)}) {
+    const bool blank = form.find_first_not_of(' ') == std::string::npos;
+    if (!blank && !is_ascii(form) && std::find(out.begin(), out.end(), form) == out.end()) out.push_back(form);
+  }
   return out;
 }
 
@@ -71,16 +86,19 @@ absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Ru
     const Rule& rule = rules[index];
     if (output ? !rule.output : !rule.input) continue;
     Group& group = out->GroupFor(rule.scope);
+    const bool decoded = rule.decode == Rule::Decode::kBoth || (rule.decode == Rule::Decode::kInput && !output);
     for (const auto& pattern : rule.patterns) {
       group.sources.push_back(static_cast<std::uint32_t>(out->sources_.size()));
-      out->sources_.push_back({index, pattern, ReplacementOf(rule, pattern->spec().label), false});
+      out->sources_.push_back({index, pattern, ReplacementOf(rule, pattern->spec().label), false, rule.as_written, decoded});
       prefixes[&group].push_back(pattern->loosened_prefixes());
     }
     if (rule.keywords.empty()) continue;
     group.sources.push_back(static_cast<std::uint32_t>(out->sources_.size()));
     const auto source = static_cast<std::uint32_t>(out->sources_.size());
-    out->sources_.push_back({index, nullptr, ReplacementOf(rule, ""), false});
-    for (const std::string& word : rule.keywords) keywords[&group].push_back({word, source, rule.whole_word, rule.ignore_case});
+    out->sources_.push_back({index, nullptr, ReplacementOf(rule, ""), false, rule.as_written, decoded});
+    for (const std::string& word : rule.keywords) {
+      for (std::string& form : FormsOf(word, rule.as_written)) keywords[&group].push_back({std::move(form), source, rule.whole_word, rule.ignore_case});
+    }
   }
   TG_RETURN_IF_ERROR(out->AddGates());
   for (auto& group : out->groups_) {
@@ -102,6 +120,8 @@ Program::Selection Program::Select(const Subject& subject, Role role) const {
       if ((rules_[sources_[index].rule].roles & (1u << static_cast<unsigned>(role))) == 0) continue;
       acts = true;
       out.sources[index] = 1;
+      out.plain = out.plain || !sources_[index].as_written;
+      out.decoded = out.decoded || sources_[index].decoded;
       if (sources_[index].pattern != nullptr) out.patterns.push_back(index);
     }
     if (acts) out.groups.push_back(group.get());
@@ -115,7 +135,8 @@ bool Program::HitBefore(const Hit& a, const Hit& b) const {
   if (a.continuation != b.continuation) return a.continuation;
   const bool block_a = rules_[a.rule].action == Action::kBlock, block_b = rules_[b.rule].action == Action::kBlock;
   if (block_a != block_b) return block_a;
-  return a.source != b.source ? a.source < b.source : a.end < b.end;
+  if (a.source != b.source) return a.source < b.source;
+  return a.end != b.end ? a.end < b.end : a.views < b.views;
 }
 
 void Program::Finish(std::vector<Hit>& hits) const {

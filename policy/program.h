@@ -23,7 +23,9 @@ class Program {
     std::uint32_t rule = 0;
     std::shared_ptr<const Pattern> pattern;  // Null for a keyword list.
     Replacement replacement;
-    bool gated = false;  // Needs one of its pattern's gate words.
+    bool gated = false;       // Needs one of its pattern's gate words.
+    bool as_written = false;  // Not looked for in the text's plain form.
+    bool decoded = false;     // Looked for in what is encoded.
   };
   struct Group {
     Scope scope;
@@ -43,6 +45,8 @@ class Program {
     std::vector<char> sources;            // By source.
     std::vector<const Group*> groups;     // Those with an active source.
     std::vector<std::uint32_t> patterns;  // Active sources with a pattern.
+    bool plain = false;                   // Some active source is looked for in the plain form too,
+    bool decoded = false;                 // … or in what is encoded.
     bool empty() const { return groups.empty(); }
   };
 
@@ -51,7 +55,7 @@ class Program {
 
   Selection Select(const Subject& subject, Role role) const;
 
-  // All hits of a complete text, ordered by HitBefore.
+  // All hits of a complete text as it is written, ordered by HitBefore.
   std::vector<Hit> FindAll(std::string_view text, const Selection& selection) const;
 
   // Order in which hits are judged: by begin; what goes on before what begins; a block before others; then as in the policy.

@@ -46,9 +46,9 @@ bool Resolver::Exempt(const Hit& hit) const {
 void Resolver::Redact(const Hit& hit) {
   if (!edits_.empty() && (hit.begin < edits_.back().end || (hit.continuation && hit.begin == edits_.back().end))) {
     edits_.back().end = std::max(edits_.back().end, hit.end);
-    edits_.back().alone = edits_.back().alone && program_.sources()[edits_.back().source].rule == hit.rule;
+    edits_.back().alone = edits_.back().alone && hit.views != Hit::kDecoded && program_.sources()[edits_.back().source].rule == hit.rule;
   } else if (!hit.continuation) {
-    edits_.push_back({hit.begin, hit.end, hit.source, true});
+    edits_.push_back({hit.begin, hit.end, hit.source, hit.views != Hit::kDecoded});
   }
 }
 
@@ -61,15 +61,18 @@ void Resolver::Judge(std::span<const Hit> hits, std::int64_t decided) {
     if (blocked_ && stop_at_block_) break;
     const Action action = action_of(hit);
     if (hit.continuation) {
-      if (!exempt_[hit.source]) Redact(hit);
+      if ((exempt_[hit.source] & hit.views) == 0) Redact(hit);
       continue;
     }
     if (action != Action::kAllow) {
       std::erase_if(allowed_, [&](const Hit& a) { return a.end <= hit.begin; });
-      exempt_[hit.source] = Exempt(hit);
-      if (exempt_[hit.source]) continue;
+      const bool exempt = Exempt(hit);
+      exempt_[hit.source] = static_cast<std::uint8_t>(exempt ? exempt_[hit.source] | hit.views : exempt_[hit.source] & ~hit.views);
+      if (exempt) continue;
     }
-    tally_.Add(hit.rule, {place_.message, place_.field, hit.begin, hit.end});
+    const bool again = hit.source == counted_.source && hit.begin == counted_.begin && hit.end == counted_.end;
+    counted_ = hit;
+    if (!again) tally_.Add(hit.rule, {place_.message, place_.field, hit.begin, hit.end});
     if (action == Action::kRedact) Redact(hit);
     if (action != Action::kBlock || blocked_) continue;
     blocked_ = true;

@@ -41,7 +41,7 @@ class Resolver {
   struct Edit {
     std::int64_t begin = 0, end = 0;
     std::uint32_t source = 0;
-    bool alone = true;  // No other rule hit any of it.
+    bool alone = true;  // No other rule hit any of it, and it is not encoded.
   };
   Resolver(const Program& program, Tally& tally, bool stop_at_block, TextPlace place = {});
 
@@ -62,7 +62,8 @@ class Resolver {
   const bool stop_at_block_;
   const TextPlace place_;
   std::vector<Hit> allowed_;
-  std::vector<char> exempt_;  // By source: its last hit was dropped, and so is what continues it.
+  std::vector<std::uint8_t> exempt_;  // By source: the views in which its last hit was dropped, and so is what continues it.
+  Hit counted_;                       // The last one: other forms of the text may show it again.
   std::vector<Edit> edits_;
   bool blocked_ = false;
   std::int64_t block_begin_ = 0;

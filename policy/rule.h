@@ -55,6 +55,9 @@ struct Rule {
   std::vector<std::shared_ptr<const Pattern>> patterns;
   std::vector<std::string> keywords;
   bool whole_word = true, ignore_case = true;
+  bool as_written = false;  // Not looked for in disguise.
+  enum class Decode { kInput, kBoth, kNever };
+  Decode decode = Decode::kInput;  // In which directions it is looked for in what is encoded.
   std::vector<RuleTest> tests;
 };
 

@@ -191,13 +191,13 @@ class PolicyReader {
   }
 
   absl::Status ReadDetect(const YAML::Node& node, std::int64_t cap, Rule& rule) {
-    TG_ASSIGN(Fields fields, yaml_.Map(node, "'detect'", {"regex", "keywords", "list", "personal_data", "secrets", "whole_word", "ignore_case"}));
+    TG_ASSIGN(Fields fields, yaml_.Map(node, "'detect'", {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "whole_word", "ignore_case", "as_written", "decode"}));
     std::vector<std::string> kinds;
-    for (const char* kind : {"regex", "keywords", "list", "personal_data", "secrets"}) {
+    for (const char* kind : {"regex", "keywords", "list", "personal_data", "secrets", "unicode"}) {
       if (fields.contains(kind)) kinds.emplace_back(kind);
     }
     if (kinds.size() != 1)
-      return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, list, personal_data and secrets; write one rule for each");
+      return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, list, personal_data, secrets and unicode; write one rule for each");
     const std::string& kind = kinds[0];
     const bool words = kind == "keywords" || kind == "list";
     if (fields.contains("whole_word")) {
@@ -210,6 +210,7 @@ class PolicyReader {
         return yaml_.Wrong(fields["ignore_case"], "'ignore_case' is for keywords and regex; remove it");
       TG_ASSIGN(rule.ignore_case, yaml_.Bool(fields["ignore_case"], "ignore_case"));
     }
+    TG_RETURN_IF_ERROR(ReadForms(fields, kind, rule));
     if (cap > 0 && kind != "regex") return yaml_.Wrong(node, "'cap' is for an unbounded regex; remove it");
     if (words) {
       TG_RETURN_IF_ERROR(kind == "list" ? ReadNamedLists(fields[kind], rule) : ReadKeywords(fields[kind], rule.keywords));
@@ -218,6 +219,25 @@ class PolicyReader {
     }
     if (kind == "regex") return ReadRegex(fields[kind], cap, rule);
     return ReadBuiltIns(fields[kind], kind, rule);
+  }
+
+  // In which forms of the text the detector looks.
+  absl::Status ReadForms(Fields& fields, const std::string& kind, Rule& rule) {
+    const bool unicode = kind == "unicode";
+    for (const char* field : {"as_written", "decode"}) {
+      if (unicode && fields.contains(field))
+        return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for unicode, which reads text as it is written; remove it", field));
+    }
+    rule.as_written = unicode;
+    if (fields.contains("as_written")) {
+      TG_ASSIGN(rule.as_written, yaml_.Bool(fields["as_written"], "as_written"));
+    }
+    if (rule.as_written) rule.decode = Rule::Decode::kNever;
+    if (!fields.contains("decode")) return absl::OkStatus();
+    TG_ASSIGN(const std::size_t decode, yaml_.OneOf(fields["decode"], "decode", {"input", "both", "never"}));
+    if (rule.as_written && decode != 2) return yaml_.Wrong(fields["decode"], "'as_written' excludes what is encoded; remove one of them");
+    rule.decode = static_cast<Rule::Decode>(decode);
+    return absl::OkStatus();
   }
 
   absl::Status ReadNamedLists(const YAML::Node& node, Rule& rule) {
@@ -267,7 +287,7 @@ class PolicyReader {
   }
 
   absl::Status ReadBuiltIns(const YAML::Node& node, const std::string& kind, Rule& rule) {
-    const Catalog catalog = kind == "secrets" ? Catalog::kSecrets : Catalog::kPersonalData;
+    const Catalog catalog = kind == "secrets" ? Catalog::kSecrets : kind == "unicode" ? Catalog::kUnicode : Catalog::kPersonalData;
     TG_ASSIGN(std::vector<std::string> names, yaml_.Texts(node, kind));
     rule.detect = fmt::format("{}: {}", kind, fmt::join(names, ", "));
     for (std::size_t i = 0; i < names.size(); ++i) {

@@ -38,6 +38,11 @@ std::size_t AcceptConnectionPassword(std::string_view text, std::size_t begin, s
 std::size_t AcceptNetrcPassword(std::string_view text, std::size_t begin, std::size_t end);       // What follows the last space.
 bool HoldsPlaceholder(std::string_view value);
 
+// Characters that mislead. What emoji and scripts are written with is left alone.
+std::size_t AcceptInvisible(std::string_view text, std::size_t begin, std::size_t end);   // Not the joiners of emoji, Persian, Hindi …
+std::size_t AcceptTags(std::string_view text, std::size_t begin, std::size_t end);        // Not the flags of England, Scotland and Wales.
+std::size_t AcceptHomoglyph(std::string_view text, std::size_t begin, std::size_t end);   // A word of Latin letters and their look-alikes.
+
 // Words, as FoldCase gives them, one of which must stand beside a match.
 class ContextWords {
  public:

@@ -118,7 +118,7 @@ TEST_CASE("Every kind of secret is found in its issuer's form and left alone in 
 TEST_CASE("The documentation names every built-in detector") {
   std::ifstream in(std::string(TOLLGATE_SOURCE_DIR) + "/docs/detectors.md");
   const std::string page((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  for (const Catalog catalog : {Catalog::kPersonalData, Catalog::kSecrets}) {
+  for (const Catalog catalog : {Catalog::kPersonalData, Catalog::kSecrets, Catalog::kUnicode}) {
     for (const auto* names : {&DetectorNames(catalog), &FamilyNames(catalog)}) {
       for (const std::string& name : *names) {
         INFO(name);

@@ -119,6 +119,16 @@ const std::vector<std::string> kWords = {
     "falcon",      "Falcon",      "FALCON",      "project falcon", "project", "falconry", "New York", "York Times", "New York Times",
     "stra\u00dfe", "\u00c9toile", "\u00e9toile", "\u65e5\u672c",   "c++",     "he",       "she",      "hers",       "ushers"};
 
+// An address or a card in base64, hexadecimal, percent-encoding and two of them, and what resembles them.
+const std::vector<std::string> kEncoded = {"amFuZUBleGFtcGxlLmNvbQ==", "d3JpdGUgdG8gYm9iQGV4YW1wbGUuY29tLg", "6a616e65406578616d706c652e636f6d", "jane%40example.com",
+                                           "a=jane%40example.com", "4111%201111%201111%201111", "NDExMSAxMTExIDExMTEgMTExMQ==",
+                                           "Tm1FMk1UWmxOalUwTURZMU56ZzJNVFprTnpBMll6WTFNbVUyTXpabU5tUT0=", "YW1GdVpVQmxlR0Z0Y0d4bExtTnZiUT09", "jane@example.com",
+                                           "bmFtZT1qYW5lJTQwZXhhbXBsZS5jb20=", "0x48656c6c6f2c20776f726c64", "path/to/some_file-name.txt", "%", "%4", "=", "QUFBQUFBQUFB", "\r\n"};
+
+const std::vector<std::string> kTricks = {"p\u0430ypal", "\u0440\u0430ypal", "SMS\u043a\u0430", "\u200b", "\u200d", "\U0001F468\u200d\U0001F469",
+                                          "\u2764\ufe0f", "\U000E0041\U000E0042", "\U0001F3F4\U000E0067\U000E007F", "\u202eab\u202c", "\uff34\uff4f",
+                                          "\U0001D425\U0001D428", "\u0645\u06cc\u200c\u062e", "TNF\u03b1", "\u05d0\u200f", "x", "\ufeff"};
+
 std::vector<Rules> AllRules() {
   std::vector<Rules> out;
   for (const char* action : {"redact", "block", "flag", "mask\n    keep_last: 2", "hash\n    salt: 0123456789abcdef"}) {
@@ -131,6 +141,8 @@ std::vector<Rules> AllRules() {
          kWords});
     out.push_back(
         {"keywords inside words", OneRule("{keywords: [he, she, hers, Falcon], whole_word: false, ignore_case: false}", act), kWords});
+    out.push_back({"encoded", OneRule("{personal_data: [email, card], decode: both}", act), kEncoded});
+    out.push_back({"Unicode tricks", OneRule("{unicode: all}", act), kTricks});
     out.push_back({"overlap", OneRule("{regex: ['ab|bc', 'abc?d', 'c+d{0,3}a']}", act, "    cap: 24\n"), kSmall});
     out.push_back({"edges", OneRule("{regex: ['(?m)^\\w+:', 'ab$', '(?m)c$', '\\bx+\\b', '\\Bb\\B']}", act, "    cap: 16\n"), kSmall});
     out.push_back({"capped", OneRule("{regex: '<<[^>]*>>'}", act, "    cap: 32\n"), kSmall});
@@ -151,11 +163,11 @@ std::vector<Rules> AllRules() {
                  "  - {id: ok, detect: {keywords: [jane.doe@example.com, 'abc', 'New York']}, do: allow}\n"
                  "  - {id: mail, detect: {personal_data: email}, do: redact}\n"
                  "  - {id: digits, detect: {regex: '\\d{2,6}[ -]?\\d{2,4}'}, do: redact, replacement: '#'}\n"
-                 "  - {id: card, detect: {personal_data: card}, do: mask, keep_last: 4}\n"
+                 "  - {id: card, detect: {personal_data: card, decode: both}, do: mask, keep_last: 4}\n"
                  "  - {id: x, detect: {regex: '<<[^>]*>>'}, cap: 20, do: redact}\n"
                  "  - {id: see, detect: {regex: 'b[abc]?'}, do: flag}\n"
                  "  - {id: stop, detect: {keywords: [falcon, york times]}, do: block}\n",
-                 {"jane.doe@example.com", "other@example.com", "4111 1111 1111 1111", "12 34", "12345678", "<<", ">>", "<<1234>>", "abc",
+                 {"jane.doe@example.com", "other@example.com", "4111 1111 1111 1111", "12 34", "12345678", "NDExMSAxMTExIDExMTEgMTExMQ==", "<<", ">>", "<<1234>>", "abc",
                   "ab", "falcon", "New York", "New York Times", "a@b.co"}});
   return out;
 }
@@ -176,10 +188,31 @@ class Texts {
       const bool plant = dense || Below(3) == 0;
       std::string piece = plant ? rules.planted[Below(rules.planted.size())] : kFiller[Below(kFiller.size())];
       if (Below(12) == 0 && piece.size() > 1) piece.resize(CutAt(piece, Below(piece.size())));  // A near miss.
+      if (Below(4) == 0) piece = Disguised(piece);
       for (std::size_t n = Below(20) == 0 ? 1 + Below(30) : 1; n > 0; --n) text += piece;
       if (Below(2) == 0) text += " ";
     }
     return text;
+  }
+
+  // Some of the characters as others that read the same, and unseen ones between them.
+  std::string Disguised(std::string_view piece) {
+    static const std::string kUnseen[] = {"\u200b", "\u00ad", "\u202e", "\u0301", "\u0337", "\U000E0041", "\u2060\u200d"};
+    std::string out;
+    for (const char c : piece) {
+      const bool full_width = c > ' ' && c <= '~' && Below(6) == 0;
+      if (full_width) {
+        const int at = c - '!' + 0x01;
+        out += std::string("\xef") + static_cast<char>(0xBC | (at >> 6)) + static_cast<char>(0x80 | (at & 0x3F));
+      } else {
+        out += c == 'a' && Below(2) == 0 ? "\u0430" : c == 'o' && Below(2) == 0 ? "\u043e" : c == ' ' && Below(3) == 0 ? "\u00a0" : std::string(1, c);
+      }
+      const bool inside = (static_cast<unsigned char>(c) & 0x80) != 0;
+      if (!inside && Below(5) == 0) {
+        for (std::size_t n = Below(40) == 0 ? 70 : 1; n > 0; --n) out += kUnseen[Below(std::size(kUnseen))];
+      }
+    }
+    return out;
   }
 
   // A way of cutting: one by one, a few at a time, in large pieces, all at once.

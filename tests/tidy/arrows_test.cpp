@@ -62,6 +62,7 @@ const std::vector<Fence> kFences = {
     {"grpc++", {"grpcpp/", "grpc/", "grpc++/"}, {"gateway/"}, {}},
     {"Boost.Beast", {"boost/beast"}, {"gateway/"}, {}},
     {"Boost.Asio", {"boost/asio"}, {"gateway/"}, {}},
+    {"ICU", {"unicode/"}, {"policy/"}, {}},
     {"RE2", {"re2/"}, {"policy/"}, {}},
     {"libpqxx", {"pqxx"}, {"base/postgres"}, {"_postgres.cpp"}},
     {"libpq", {"libpq-fe.h", "postgresql/"}, {}, {}},

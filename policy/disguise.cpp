@@ -1,0 +1,93 @@
+// Up to the first character that is not its own plain form the two texts are one, so nothing is done twice before it: plain ASCII costs the
+// look for that character. A stream then copies its scan, which is what a scan of the plain form would be by now.
+//
+// A hit of the plain form ends with its last character that is seen; unseen ones behind it stay. While a capped hit goes on, though, they
+// are held: if it goes on behind them it covers them too.
+//
+// Decoded text is judged as a text of its own, exceptions included: that an encoded text holds something allowed says nothing of its rest.
+//
+// Tested by tests/policy/disguise_test.cpp and tests/policy/stream_property_test.cpp.
+#include "policy/disguise.h"
+
+#include <algorithm>
+
+#include "policy/encoded_runs.h"
+
+namespace tollgate::policy {
+namespace {
+
+void MapBack(const Program& program, const PlainText& plain, std::size_t first, std::vector<Hit>& hits) {
+  std::size_t kept = first;
+  for (std::size_t i = first; i < hits.size(); ++i) {
+    Hit hit = hits[i];
+    if (program.sources()[hit.source].as_written) continue;
+    hit.begin = hit.continuation ? plain.RawEnd(hit.begin) : plain.RawBegin(hit.begin);
+    hit.end = plain.RawEnd(hit.end);
+    hit.views = Hit::kPlain;
+    hits[kept++] = hit;
+  }
+  hits.resize(kept);
+}
+
+void FindPlain(const Program& program, std::string_view text, const Program::Selection& selection, std::vector<Hit>& hits) {
+  const std::size_t disguised = FirstDisguised(text);
+  if (disguised == text.size()) return;
+  PlainText plain(static_cast<std::int64_t>(disguised), disguised == 0 ? ' ' : text[disguised - 1]);
+  std::string seen(text.substr(0, disguised));
+  seen += plain.Append(text.substr(disguised));
+  const std::size_t first = hits.size();
+  const std::vector<Hit> more = program.FindAll(seen, selection);
+  hits.insert(hits.end(), more.begin(), more.end());
+  MapBack(program, plain, first, hits);
+}
+
+}  // namespace
+
+std::vector<Hit> FindEverywhere(const Program& program, std::string_view text, const Program::Selection& selection, int depth) {
+  std::vector<Hit> hits = program.FindAll(text, selection);
+  const std::size_t written = hits.size();
+  if (selection.plain) FindPlain(program, text, selection, hits);
+  if (selection.decoded && depth > 0) {
+    std::vector<EncodedWord> words;
+    WordCutter().Read(text, true, words);
+    for (const EncodedWord& word : words) {
+      const auto begin = static_cast<std::size_t>(word.begin), end = static_cast<std::size_t>(word.end);
+      FindDecoded(program, text.substr(begin, end - begin), word.begin, selection, depth, hits);
+    }
+  }
+  if (hits.size() > written) program.Finish(hits);
+  return hits;
+}
+
+void FindDecoded(const Program& program, std::string_view word, std::int64_t at, const Program::Selection& selection, int depth,
+                 std::vector<Hit>& found) {
+  const std::size_t first = found.size();
+  ForEachDecoded(word, [&](const Decoded& decoded) {
+    const std::int64_t begin = at + static_cast<std::int64_t>(decoded.begin), end = at + static_cast<std::int64_t>(decoded.end);
+    std::int64_t allowed = 0;  // Hits come by where they begin: one that ends before this lies in an exception.
+    const std::vector<Hit> hits = FindEverywhere(program, decoded.text, selection, depth - 1);
+    for (auto hit = hits.begin(); hit != hits.end(); ++hit) {
+      for (auto allow = hit; allow != hits.end() && allow->begin == hit->begin; ++allow) {
+        if (program.rules()[allow->rule].action == Action::kAllow) allowed = std::max(allowed, allow->end);
+      }
+      const Program::Source& source = program.sources()[hit->source];
+      const bool is_exception = program.rules()[hit->rule].action == Action::kAllow;
+      if (!source.decoded || is_exception || hit->continuation || hit->end <= allowed) continue;
+      const Hit run{begin, end, hit->rule, hit->source, false, Hit::kDecoded};
+      const bool known = std::any_of(found.begin() + static_cast<std::ptrdiff_t>(first), found.end(),
+                                     [&](const Hit& f) { return f.source == run.source && f.begin == run.begin && f.end == run.end; });
+      if (!known) found.push_back(run);
+    }
+  });
+}
+
+std::int64_t PlainScan::Read(const Program& program, std::string_view piece, bool at_end, std::vector<Hit>& found) {
+  const std::size_t first = found.size();
+  const std::int64_t live = scan_.Read(plain_.Append(piece), at_end, found);
+  MapBack(program, plain_, first, found);
+  plain_.Forget(scan_.base());
+  if (live < plain_.plain_end() || (scan_.swallowing() && !at_end)) return plain_.RawBegin(live);
+  return plain_.raw_end();
+}
+
+}  // namespace tollgate::policy

@@ -1,0 +1,40 @@
+// Finding in a text what is written so that it is not found: its plain form (plain_form.h) and what is encoded in it (encoded_runs.h) are judged
+// beside it. Hits in the plain form become hits of the bytes that they came from, hits in decoded text hits of the whole run that was encoded.
+// Sources that read text only as it is written (Program::Source::as_written, ::decoded) have no part in it.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "policy/plain_form.h"
+#include "policy/program.h"
+#include "policy/text_scan.h"
+
+namespace tollgate::policy {
+
+// What is encoded in what is encoded is looked at too; what is encoded in that is not.
+inline constexpr int kDecodeDepth = 2;
+
+// All hits of a complete text, as written, in its plain form and decoded, ordered by Program::HitBefore.
+std::vector<Hit> FindEverywhere(const Program& program, std::string_view text, const Program::Selection& selection, int depth = kDecodeDepth);
+
+// The hits in what is encoded in the word that begins at `at`. What an exception covers there is no hit; the exception itself is none here.
+void FindDecoded(const Program& program, std::string_view word, std::int64_t at, const Program::Selection& selection, int depth,
+                 std::vector<Hit>& found);
+
+// The plain form of a text that grows, from the first character that differs. One thread.
+class PlainScan {
+ public:
+  // `before`: what has read the text up to there; `last`: its last byte, ' ' if there is none.
+  PlainScan(const TextScan& before, char last) : scan_(before), plain_(before.end(), last) {}
+
+  // As TextScan::Read; pieces, hits and live start are of the text as written.
+  std::int64_t Read(const Program& program, std::string_view piece, bool at_end, std::vector<Hit>& found);
+
+ private:
+  TextScan scan_;
+  PlainText plain_;
+};
+
+}  // namespace tollgate::policy

@@ -1,0 +1,293 @@
+// Plain forms are made a page of 256 characters at a time, when the first of them is met, and kept for the life of the process: most texts
+// touch a few pages, and a page takes well under a millisecond.
+//
+// Look-alikes. Unicode's table gives every character a skeleton, the same for all that look alike; ASCII characters are found by theirs.
+// Some share one (I, l, 1 and |), so the case of the look-alike decides. Small letters that look like capitals (Cyrillic т) go by them.
+// Only scripts whose letters pass for Latin are asked: what an Arabic alef looks like helps nobody.
+//
+// Tested by tests/policy/plain_form_test.cpp.
+#include "policy/plain_form.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <map>
+#include <memory>
+
+#include <unicode/normalizer2.h>
+#include <unicode/uchar.h>
+#include <unicode/unistr.h>
+#include <unicode/uscript.h>
+#include <unicode/uspoof.h>
+
+#include "base/status.h"
+#include "policy/fold.h"
+#include "policy/validators_internal.h"
+
+namespace tollgate::policy {
+namespace {
+
+constexpr std::size_t kFormBytesMax = 12;  // Longer forms are ornaments (U+FDFA is eighteen letters): they stay as they are.
+constexpr std::uint8_t kItself = 0xFF;
+constexpr std::size_t kPages = 0x1100;
+constexpr UChar32 kEllipsis = 0x2026;    // Prose is full of them, and three full stops hide nothing.
+constexpr std::string_view kPunctuation = "@./:_=+";  // Of addresses and assignments. Quotes stay: nothing hides behind them.
+
+struct Page {
+  std::array<std::uint8_t, 256> bytes{};
+  std::array<std::array<char, kFormBytesMax>, 256> forms{};
+};
+
+bool Unseen(UChar32 c) {
+  if (u_hasBinaryProperty(c, UCHAR_DEFAULT_IGNORABLE_CODE_POINT)) return true;
+  if (c >= 0xFFF9 && c <= 0xFFFB) return true;                         // Interlinear annotation.
+  if (c == 0x2800) return true;                                        // An empty Braille cell.
+  if ((U_GET_GC_MASK(c) & (U_GC_MN_MASK | U_GC_ME_MASK)) == 0) return false;
+  UErrorCode error = U_ZERO_ERROR;
+  return uscript_getScript(c, &error) == USCRIPT_INHERITED;            // Marks that go on any letter; those of a script spell it.
+}
+
+const icu::Normalizer2& Nfkc() {
+  UErrorCode error = U_ZERO_ERROR;
+  const icu::Normalizer2* out = icu::Normalizer2::getNFKCInstance(error);
+  TG_CHECK(U_SUCCESS(error), "ICU has no NFKC data");
+  return *out;
+}
+
+class LookAlikes {
+ public:
+  LookAlikes() {
+    UErrorCode error = U_ZERO_ERROR;
+    checker_ = uspoof_open(&error);
+    TG_CHECK(U_SUCCESS(error), "ICU has no table of confusable characters");
+    for (char c = '!'; c <= '~'; ++c) by_skeleton_[Skeleton(static_cast<UChar32>(c))] += c;
+  }
+
+  // The ASCII character that `c` is taken for, or 0.
+  char Of(UChar32 c) const {
+    UErrorCode error = U_ZERO_ERROR;
+    switch (uscript_getScript(c, &error)) {
+      case USCRIPT_LATIN:
+      case USCRIPT_CYRILLIC:
+      case USCRIPT_GREEK:
+      case USCRIPT_ARMENIAN:
+      case USCRIPT_CHEROKEE:
+      case USCRIPT_COPTIC:
+      case USCRIPT_LISU:
+      case USCRIPT_COMMON: break;
+      default: return 0;
+    }
+    if (const char direct = Choose(c); direct != 0) return direct;
+    const UChar32 capital = u_toupper(c);
+    if (capital == c || u_islower(c) == 0) return 0;
+    const char upper = Choose(capital);
+    return upper >= 'A' && upper <= 'Z' ? static_cast<char>(upper + 32) : '\0';
+  }
+
+ private:
+  std::string Skeleton(UChar32 c) const {
+    std::string text, out(64, '\0');
+    AppendUtf8(static_cast<char32_t>(c), text);
+    UErrorCode error = U_ZERO_ERROR;
+    const std::int32_t length = uspoof_getSkeletonUTF8(checker_, 0, text.data(), static_cast<std::int32_t>(text.size()), out.data(),
+                                                       static_cast<std::int32_t>(out.size()), &error);
+    if (U_FAILURE(error)) return text;
+    out.resize(static_cast<std::size_t>(length));
+    return out;
+  }
+
+  char Choose(UChar32 c) const {
+    const auto found = by_skeleton_.find(Skeleton(c));
+    if (found == by_skeleton_.end()) return 0;
+    const auto first = [&](auto&& fits) {
+      const auto at = std::find_if(found->second.begin(), found->second.end(), fits);
+      return at == found->second.end() ? '\0' : *at;
+    };
+    const auto is = [](char lo, char hi) { return [lo, hi](char a) { return a >= lo && a <= hi; }; };
+    if (u_isalpha(c) != 0) {
+      const char own = u_isupper(c) != 0 ? first(is('A', 'Z')) : first(is('a', 'z'));
+      if (own != 0) return own;
+      const char other = u_isupper(c) != 0 ? first(is('a', 'z')) : first(is('A', 'Z'));
+      return other >= 'a' ? static_cast<char>(other - 32) : other != 0 ? static_cast<char>(other + 32) : '\0';
+    }
+    return first([](char a) { return kPunctuation.find(a) != std::string_view::npos; });
+  }
+
+  USpoofChecker* checker_ = nullptr;  // Lives as long as the process.
+  std::map<std::string, std::string> by_skeleton_;
+};
+
+void AppendForm(UChar32 c, std::string& out) {
+  static const LookAlikes look_alikes;
+  if (c < 0x80) {
+    out += static_cast<char>(c);
+    return;
+  }
+  if (Unseen(c)) return;
+  const std::uint32_t kind = U_GET_GC_MASK(c);
+  if ((kind & U_GC_ND_MASK) != 0) {
+    out += static_cast<char>('0' + u_charDigitValue(c));
+  } else if ((kind & U_GC_PD_MASK) != 0 || c == 0x2212 || c == 0x2043) {
+    out += '-';
+  } else if ((kind & U_GC_ZS_MASK) != 0) {
+    out += ' ';
+  } else if ((kind & (U_GC_ZL_MASK | U_GC_ZP_MASK)) != 0) {
+    out += '\n';
+  } else if (const char like = look_alikes.Of(c); like != 0) {
+    out += like;
+  } else {
+    AppendUtf8(static_cast<char32_t>(c), out);
+  }
+}
+
+const Page* MakePage(std::size_t index) {
+  auto page = std::make_unique<Page>();
+  page->bytes.fill(kItself);
+  for (std::size_t low = 0; low < 256; ++low) {
+    const auto c = static_cast<UChar32>(index << 8 | low);
+    const bool surrogate = c >= 0xD800 && c <= 0xDFFF;
+    if (c < 0x80 || surrogate || c == kEllipsis) continue;
+    std::string form, itself;
+    AppendUtf8(static_cast<char32_t>(c), itself);
+    UErrorCode error = U_ZERO_ERROR;
+    const icu::UnicodeString compatible = Nfkc().normalize(icu::UnicodeString(c), error);
+    for (std::int32_t i = 0; U_SUCCESS(error) && i < compatible.length(); i = compatible.moveIndex32(i, 1)) {
+      AppendForm(compatible.char32At(i), form);
+    }
+    if (U_FAILURE(error) || form == itself || form.size() > kFormBytesMax) continue;
+    page->bytes[low] = static_cast<std::uint8_t>(form.size());
+    std::copy(form.begin(), form.end(), page->forms[low].begin());
+  }
+  return page.release();
+}
+
+const Page& PageOf(std::size_t index) {
+  static std::array<std::atomic<const Page*>, kPages> pages;
+  const Page* page = pages[index].load(std::memory_order_acquire);
+  if (page != nullptr) return *page;
+  std::unique_ptr<const Page> made(MakePage(index));
+  if (!pages[index].compare_exchange_strong(page, made.get(), std::memory_order_acq_rel)) return *page;  // Another thread was first.
+  return *made.release();
+}
+
+std::size_t AsciiEnd(std::string_view text, std::size_t at) {
+  for (; at + 8 <= text.size(); at += 8) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, text.data() + at, 8);
+    if ((word & 0x8080808080808080u) != 0) break;
+  }
+  while (at < text.size() && static_cast<signed char>(text[at]) >= 0) ++at;
+  return at;
+}
+
+}  // namespace
+
+bool PlainForm(char32_t c, char before, std::string_view& out) {
+  if (c < 0x80 || c > 0x10FFFF) return false;
+  if (c == 0x2013 && before == ' ') return false;
+  if ((c == 0x2014 || c == 0x2015) && !IsDigit(before) && static_cast<signed char>(before) >= 0) return false;
+  const Page& page = PageOf(c >> 8);
+  const std::uint8_t bytes = page.bytes[c & 0xFF];
+  if (bytes == kItself) return false;
+  out = {page.forms[c & 0xFF].data(), bytes};
+  return true;
+}
+
+std::size_t FirstDisguised(std::string_view text, char before) {
+  std::string_view form;
+  for (std::size_t at = 0, length = 0; (at = AsciiEnd(text, at)) < text.size(); at += length) {
+    if (PlainForm(DecodeAt(text, at, length), at == 0 ? before : text[at - 1], form)) return at;
+  }
+  return text.size();
+}
+
+std::string ToPlain(std::string_view text) { return PlainText(0, ' ').Append(text); }
+
+std::string Decomposed(std::string_view text) {
+  UErrorCode error = U_ZERO_ERROR;
+  const icu::Normalizer2* nfd = icu::Normalizer2::getNFDInstance(error);
+  TG_CHECK(U_SUCCESS(error), "ICU has no NFD data");
+  std::string out;
+  const icu::StringPiece piece(text.data(), static_cast<std::int32_t>(text.size()));
+  nfd->normalize(icu::UnicodeString::fromUTF8(piece), error).toUTF8String(out);
+  return U_SUCCESS(error) ? out : std::string(text);
+}
+
+bool LooksLatin(char32_t c) {
+  std::string_view form;
+  UErrorCode error = U_ZERO_ERROR;
+  const auto script = uscript_getScript(static_cast<UChar32>(c), &error);
+  if (script == USCRIPT_LATIN || script == USCRIPT_COMMON || !PlainForm(c, 'x', form)) return false;
+  return form.size() == 1 && u_isalpha(static_cast<UChar32>(form[0])) != 0;
+}
+
+std::string PlainText::Append(std::string_view raw) {
+  std::string out;
+  out.reserve(raw.size());
+  const char last = raw.empty() ? before_ : raw.back();
+  for (std::size_t at = 0; at < raw.size();) {
+    std::string_view form;
+    std::size_t end = AsciiEnd(raw, at), length = 0;
+    bool disguised = false;
+    for (; end < raw.size() && static_cast<signed char>(raw[end]) < 0; end += length) {
+      disguised = PlainForm(DecodeAt(raw, end, length), end == 0 ? before_ : raw[end - 1], form);
+      if (disguised) break;
+    }
+    if (end > at) {
+      out += raw.substr(at, end - at);
+      Add(end - at, end - at, true);
+      unseen_ = 0;
+    }
+    at = end;
+    if (!disguised) continue;
+    at += length;
+    unseen_ = form.empty() ? unseen_ + 1 : 0;
+    if (unseen_ == kUnseenMax) {
+      form = "\uFFFD";
+      unseen_ = 0;
+    }
+    out += form;
+    Add(form.size(), length, false);
+  }
+  before_ = last;
+  return out;
+}
+
+void PlainText::Add(std::size_t plain_bytes, std::size_t raw_bytes, bool same) {
+  const std::int64_t plain = plain_end_, raw = raw_end_;
+  plain_end_ += static_cast<std::int64_t>(plain_bytes);
+  raw_end_ += static_cast<std::int64_t>(raw_bytes);
+  if (plain_bytes == 0) return;
+  if (same && spans_.back().same && spans_.back().raw_end == raw && spans_.back().plain_end == plain) {
+    spans_.back().plain_end = plain_end_;
+    spans_.back().raw_end = raw_end_;
+  } else {
+    spans_.push_back({plain, raw, plain_end_, raw_end_, same});
+  }
+}
+
+const PlainText::Span& PlainText::At(std::int64_t plain) const {
+  const auto begins_later = [](std::int64_t at, const Span& span) { return at < span.plain; };
+  const auto after = std::upper_bound(spans_.begin(), spans_.end(), plain, begins_later);
+  return after == spans_.begin() ? *after : *(after - 1);
+}
+
+std::int64_t PlainText::RawBegin(std::int64_t plain) const {
+  if (plain >= plain_end_) return spans_.back().raw_end;
+  const Span& span = At(plain);
+  return span.same ? span.raw + (plain - span.plain) : span.raw;
+}
+
+std::int64_t PlainText::RawEnd(std::int64_t plain) const {
+  if (plain <= 0) return 0;
+  const Span& span = At(plain - 1);
+  return span.same ? span.raw + (plain - span.plain) : span.raw_end;
+}
+
+void PlainText::Forget(std::int64_t plain) {
+  const auto keep = std::find_if(spans_.begin(), spans_.end() - 1, [&](const Span& span) { return span.plain_end > plain; });
+  spans_.erase(spans_.begin(), keep);
+}
+
+}  // namespace tollgate::policy

@@ -1,0 +1,68 @@
+// What a character is taken for by a reader: its plain form.
+//
+// Full-width, mathematical, circled and other compatible characters become the ordinary ones (NFKC), digits of any script become 0 to 9,
+// letters of other scripts that look like a Latin letter become it (Unicode TS 39), spaces and hyphens of any kind become ' ' and '-', and
+// what is not seen (zero-width characters, bidirectional controls, tags, combining marks) becomes nothing. It depends on nothing that follows,
+// so that a stream never waits for the next character. Pure; any thread. Cost: ASCII is skipped eight bytes at a time, others are looked up.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tollgate::policy {
+
+// Where the first character that is not its own plain form begins; text.size() if there is none. `text` is valid UTF-8 and stands behind the
+// byte `before`: the dashes of prose are hyphens only where they join something, – behind anything but a space and — behind a digit.
+std::size_t FirstDisguised(std::string_view text, char before = ' ');
+
+// The plain form; false if it is the character itself, and `out` is then left alone. Not longer than 12 bytes.
+bool PlainForm(char32_t c, char before, std::string_view& out);
+
+std::string ToPlain(std::string_view text);
+std::string Decomposed(std::string_view text);  // Canonically (NFD): "é" as "e" and its accent.
+
+// A letter that is not Latin and is taken for a Latin one.
+bool LooksLatin(char32_t c);
+
+// A plain text that is made piece by piece, and the way back from it.
+class PlainText {
+ public:
+  // Of this many unseen characters in a row the last becomes U+FFFD: nothing matches across, and what is held stays bounded.
+  static constexpr int kUnseenMax = 64;
+
+  // Up to `at` the plain text is the text itself, and ends with the byte `before`.
+  PlainText(std::int64_t at, char before) : raw_end_(at), plain_end_(at), before_(before) { spans_.push_back({0, 0, at, at, true}); }
+
+  // The plain form of the next whole code points.
+  std::string Append(std::string_view raw);
+
+  // Where the character begins that gave the byte at `plain`; past the last one: where it ended.
+  std::int64_t RawBegin(std::int64_t plain) const;
+  // Where the character ends that gave the byte before `plain`.
+  std::int64_t RawEnd(std::int64_t plain) const;
+
+  std::int64_t raw_end() const { return raw_end_; }
+  std::int64_t plain_end() const { return plain_end_; }
+
+  // Nobody asks for what lies before `plain` any more.
+  void Forget(std::int64_t plain);
+
+ private:
+  // `same`: byte for byte; else one character's.
+  struct Span {
+    std::int64_t plain, raw, plain_end, raw_end;
+    bool same;
+  };
+  const Span& At(std::int64_t plain) const;
+  void Add(std::size_t plain_bytes, std::size_t raw_bytes, bool same);
+
+  std::vector<Span> spans_;  // Ascending, without what is not seen.
+  std::int64_t raw_end_, plain_end_;
+  char before_;
+  int unseen_ = 0;
+};
+
+}  // namespace tollgate::policy

@@ -1,0 +1,147 @@
+// The window `text_` holds what is not decided yet, and some context to its left. With each piece:
+//
+//   1. gate words and keywords read the new bytes; capped patterns look at each checkpoint that the text has passed;
+//   2. the live start L is found: no rule can still match anything that begins before it. One reverse search over the prefixes of all
+//      rules gives it roughly; when that would hold much, each rule is asked exactly;
+//   3. every pattern whose gate word or bytes are there looks for matches that begin before L: all of these are final.
+//
+// Nothing at or after L has been decided; nothing before L can change. So the pieces do not matter, and the hits are those of the complete
+// text (Program::FindAll, which shares the leaf detectors, but none of this).
+//
+// Tested by tests/policy/stream_property_test.cpp and tests/policy/stream_filter_test.cpp.
+#include "policy/text_scan.h"
+
+#include <algorithm>
+
+#include "policy/fold.h"
+
+namespace tollgate::policy {
+namespace {
+
+constexpr std::int64_t kKeptLeftBytes = kLeftContextBytes + 64;
+constexpr std::int64_t kTrimBytes = 512;
+constexpr std::int64_t kAskExactlyAboveBytes = 48;
+
+}  // namespace
+
+TextScan::TextScan(const Program& program, const Program::Selection& selection)
+    : program_(program), selection_(selection), scans_(program.sources().size()), gate_seen_(program.sources().size(), -1) {
+  for (const Program::Group* group : selection_.groups) {
+    if (!group->keywords.empty()) keywords_.emplace_back(group->keywords, selection_.sources);
+  }
+  for (const std::uint32_t index : selection_.patterns) {
+    if (PatternOf(index).cap() > 0) capped_.push_back(index);
+  }
+}
+
+std::int64_t TextScan::Read(std::string_view piece, bool at_end, std::vector<Hit>& found) {
+  const std::int64_t fresh = end_;
+  text_ += piece;
+  end_ += static_cast<std::int64_t>(piece.size());
+  ReadGates(fresh);
+  for (KeywordScan& scan : keywords_) scan.Read(Window(), fresh);
+  for (const std::uint32_t index : capped_) FindCapped(index, fresh, at_end, found);
+  const std::int64_t live = at_end ? end_ : LiveStart();
+  if (at_end || live > decided_) {
+    const std::int64_t limit = at_end ? INT64_MAX : live;
+    FindDecided(limit, found);
+    for (KeywordScan& scan : keywords_) scan.Take(Window(), limit, at_end, found);
+  }
+  decided_ = live;
+  if (decided_ - kKeptLeftBytes - base_ > kTrimBytes) {
+    text_.erase(0, static_cast<std::size_t>(decided_ - kKeptLeftBytes - base_));
+    base_ = decided_ - kKeptLeftBytes;
+  }
+  return live;
+}
+
+bool TextScan::swallowing() const {
+  return std::any_of(capped_.begin(), capped_.end(), [&](std::uint32_t source) { return scans_[source].swallowing; });
+}
+
+void TextScan::ReadGates(std::int64_t fresh) {
+  const AhoCorasick& gates = program_.gates();
+  std::string folded;
+  std::int64_t at = fresh - 1;
+  for (const char c : FoldedView(Bytes(fresh, end_), folded)) {
+    ++at;
+    gate_state_ = gates.Next(gate_state_, c);
+    if (!gates.EndsWord(gate_state_)) continue;
+    gates.ForEachEnding(gate_state_, [&](std::uint32_t word) {
+      const Program::Gate& gate = program_.gate(word);
+      const std::int64_t before = at - static_cast<std::int64_t>(gate.bytes);
+      if (!gate.Opens(before < base_ ? ' ' : text_[static_cast<std::size_t>(before - base_)])) return;
+      for (const std::uint32_t source : gate.sources) gate_seen_[source] = at + 1;
+    });
+  }
+}
+
+// A gate word lies in what the pattern has still to search, or in the context before it.
+bool TextScan::Open(std::uint32_t source) const {
+  return !program_.sources()[source].gated || gate_seen_[source] > scans_[source].next - static_cast<std::int64_t>(kLeftContextBytes);
+}
+
+void TextScan::FindCapped(std::uint32_t source, std::int64_t fresh, bool at_end, std::vector<Hit>& found) {
+  const Pattern& pattern = PatternOf(source);
+  Pattern::Scan& scan = scans_[source];
+  scan.next = std::max(scan.next, decided_);
+  const std::size_t first = found.size();
+  const bool swallow = program_.Swallows(program_.sources()[source]);
+  for (std::int64_t at = fresh; (at = NextCheckpoint(Window(), at, pattern.cap())) >= 0;) {
+    pattern.FindCapped({Bytes(base_, at), base_}, false, Open(source), swallow, scan, found);
+  }
+  if (scan.swallowing || Open(source)) pattern.FindCapped(Window(), at_end, true, swallow, scan, found);
+  for (std::size_t i = first; i < found.size(); ++i) found[i].source = source;
+}
+
+std::int64_t TextScan::LiveStart() {
+  const Pattern::Window window = Window();
+  std::int64_t least = window.end();
+  for (const Program::Group* group : selection_.groups) {
+    if (group->live != nullptr) least = std::min(least, group->live->LiveStart(window, decided_));
+  }
+  if (window.end() - least > kAskExactlyAboveBytes) least = ExactLiveStart();
+  for (const KeywordScan& scan : keywords_) least = std::min(least, scan.LiveStart(window));
+  return std::max(least, decided_);
+}
+
+std::int64_t TextScan::ExactLiveStart() {
+  const Pattern::Window window = Window();
+  const auto ask = [&](std::uint32_t source) {
+    if (scans_[source].swallowing) return window.end();
+    return PatternOf(source).LiveStart(window, std::max(decided_, scans_[source].next));
+  };
+  // What held the text last time probably still does, and nothing can hold more.
+  if (holder_ < scans_.size() && ask(holder_) <= decided_) return decided_;
+  std::int64_t least = window.end();
+  for (const std::uint32_t source : selection_.patterns) {
+    const std::int64_t its = ask(source);
+    if (its >= least) continue;
+    least = its;
+    holder_ = source;
+  }
+  return least;
+}
+
+void TextScan::FindDecided(std::int64_t limit, std::vector<Hit>& found) {
+  ByteSet present;
+  std::int64_t digits = 0;
+  for (const char c : Bytes(decided_, end_)) {
+    present.set(static_cast<unsigned char>(c));
+    digits += c >= '0' && c <= '9' ? 1 : 0;
+  }
+  for (const std::uint32_t source : selection_.patterns) {
+    const Pattern& pattern = PatternOf(source);
+    if (pattern.cap() > 0) continue;
+    Pattern::Scan& scan = scans_[source];
+    scan.next = std::max(scan.next, decided_);
+    if (digits < pattern.digits_min() || !Open(source)) continue;
+    const auto missing = [&](const ByteSet& required) { return (present & required).none(); };
+    if (std::any_of(pattern.required_bytes().begin(), pattern.required_bytes().end(), missing)) continue;
+    const std::size_t first = found.size();
+    pattern.Find(Window(), limit, scan, found);
+    for (std::size_t i = first; i < found.size(); ++i) found[i].source = source;
+  }
+}
+
+}  // namespace tollgate::policy

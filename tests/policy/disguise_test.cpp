@@ -1,0 +1,151 @@
+// Every kind of detector finds its span in disguised text, in the bytes as they were written, and a stream agrees.
+#include <functional>
+
+#include "policy/plain_form.h"
+#include "tests/policy/policy_support.h"
+
+namespace tollgate::policy {
+namespace {
+
+using Disguiser = std::function<std::string(char, std::size_t)>;
+
+std::string Disguise(std::string_view text, const Disguiser& how) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) out += how(text[i], i);
+  return out;
+}
+
+std::string Utf8(char32_t c) {
+  std::string out;
+  out += static_cast<char>(0xE0 | (c >> 12));
+  out += static_cast<char>(0x80 | ((c >> 6) & 0x3F));
+  out += static_cast<char>(0x80 | (c & 0x3F));
+  return out;
+}
+
+std::string FullWidth(char c, std::size_t) { return c > ' ' && c <= '~' ? Utf8(static_cast<char32_t>(c - '!' + 0xFF01)) : std::string(1, c); }
+std::string ZeroWidth(char c, std::size_t i) { return i == 0 ? std::string(1, c) : "\u200b" + std::string(1, c); }
+std::string Struck(char c, std::size_t) { return c == ' ' ? " " : std::string(1, c) + "\u0337"; }
+std::string Cyrillic(char c, std::size_t) {
+  switch (c) {
+    case 'a': return "\u0430";
+    case 'c': return "\u0441";
+    case 'e': return "\u0435";
+    case 'o': return "\u043e";
+    case 'p': return "\u0440";
+    case 'A': return "\u0410";
+    case 'E': return "\u0415";
+    case 'I': return "\u0406";
+    default: return std::string(1, c);
+  }
+}
+std::string Exotic(char c, std::size_t) { return c == ' ' ? "\u00a0" : c == '-' ? "\u2011" : std::string(1, c); }
+std::string Bidi(char c, std::size_t i) { return i % 3 == 1 ? "\u2066" + std::string(1, c) + "\u2069" : std::string(1, c); }
+std::string Arabic(char c, std::size_t) { return c >= '0' && c <= '9' ? "\xd9" + std::string(1, static_cast<char>(0xA0 + c - '0')) : std::string(1, c); }
+
+const std::vector<std::pair<const char*, Disguiser>> kDisguises = {
+    {"as it is", [](char c, std::size_t) { return std::string(1, c); }},
+    {"full width", FullWidth},
+    {"zero width", ZeroWidth},
+    {"struck through", Struck},
+    {"Cyrillic", Cyrillic},
+    {"exotic spaces and hyphens", Exotic},
+    {"isolates", Bidi},
+    {"Arabic digits", Arabic},
+};
+
+}  // namespace
+
+TEST_CASE("What is disguised is found, and its bytes are hidden, by every kind of detector") {
+  struct Row {
+    const char *detect, *value;
+  };
+  const Row rows[] = {
+      {"{personal_data: card}", "4111 1111 1111 1111"},
+      {"{personal_data: card}", "4111-1111-1111-1111"},
+      {"{personal_data: email}", "jane.doe@example.com"},
+      {"{personal_data: iban}", "GB82 WEST 1234 5698 7654 32"},
+      {"{secrets: all}", "AKIAIOSFODNN7EXAMPLE"},
+      {"{keywords: [project falcon]}", "project falcon"},
+      {"{keywords: [project falcon]}", "Project Falcon"},
+      {"{regex: '\\bcase [A-Z]{2}-\\d{3}\\b'}", "case PE-123"},
+  };
+  for (const Row& row : rows) {
+    const auto policies = MustCompile(OneRule(row.detect, "replace", "    replacement: '#'\n"));
+    for (const auto& [name, how] : kDisguises) {
+      const std::string disguised = Disguise(row.value, how), text = "So \u00e9 " + disguised + ", \u00fc.";
+      INFO(name << ": " << text);
+      const Filtered whole = MustFilter(*policies, text);
+      REQUIRE(whole.verdict.rules.size() == 1);
+      CHECK(whole.verdict.rules[0].count == 1);
+      REQUIRE(whole.raw.size() == 1);
+      CHECK(whole.raw[0].offset == 6);
+      CHECK(disguised.starts_with(whole.raw[0].bytes));
+      CHECK(ToPlain(disguised.substr(whole.raw[0].bytes.size())).empty());
+      CHECK(whole.text.starts_with("So \u00e9 #"));
+      for (const std::size_t points : {1, 2, 3, 7}) CheckStream(*policies, text, whole, [points = points] { return points; });
+      const Message message{Role::kUser, "", {text}};
+      const auto inspection = policies->Inspect({}, {&message, 1});
+      REQUIRE(inspection.ok());
+      CHECK(inspection->prompt[0].parts[0] == whole.text);
+    }
+  }
+}
+
+TEST_CASE("A word beside a number counts in disguise too") {
+  const auto policies = MustCompile(OneRule("{personal_data: us_ssn}", "redact"));
+  CHECK(MustFilter(*policies, "\uff33\uff33\uff2e 536228107").text.ends_with(" [US_SSN]"));
+  CHECK(MustFilter(*policies, "s\u200bs\u200bn 536228107").text.ends_with(" [US_SSN]"));
+  CHECK(MustFilter(*policies, "536228107").text == "536228107");
+}
+
+TEST_CASE("Accents may be characters of their own in keywords") {
+  const auto policies = MustCompile(OneRule("{keywords: [\u00e9toile, \u0441\u043e\u043a\u043e\u043b]}", "redact"));
+  CHECK(MustFilter(*policies, "une \u00e9toile").text == "une [REDACTED]");
+  CHECK(MustFilter(*policies, "une e\u0301toile").text == "une [REDACTED]");
+  CHECK(MustFilter(*policies, "\u0441\u043e\u200b\u043a\u043e\u043b").text == "[REDACTED]");
+  CHECK(MustFilter(*policies, "etoile cokol").text == "etoile cokol");
+}
+
+TEST_CASE("A rule may ask for text as it is written") {
+  const std::string disguised = "pr\u043eject falcon \u2013 \uff50roject falcon";
+  const auto plain = MustCompile(OneRule("{keywords: [project falcon], as_written: true}", "redact"));
+  CHECK(MustFilter(*plain, disguised).text == disguised);
+  CHECK(MustFilter(*plain, "project falcon").text == "[REDACTED]");
+  const auto both = MustCompile(
+      "version: 1\nname: t\nrules:\n  - {id: a, detect: {keywords: [falcon], as_written: true}, do: redact}\n"
+      "  - {id: b, detect: {regex: 'fal'}, do: redact, replacement: '#'}\n");
+  CHECK(MustFilter(*both, "f\u200balcon falcon").text == "#con [REDACTED]");
+}
+
+TEST_CASE("An exception covers what it covers as written, and in disguise") {
+  const auto policies = MustCompile(
+      "version: 1\nname: t\nrules:\n  - {id: desk, detect: {keywords: help@acme.example}, do: allow}\n"
+      "  - {id: mail, detect: {personal_data: email}, do: redact}\n");
+  for (const char* text : {"help@acme.example", "he\u200blp@acme.example", "help\uff20acme.example \u00a0"}) CHECK(MustFilter(*policies, text).text == text);
+  CHECK(MustFilter(*policies, "he\u200blp@acme2.example").text == "[EMAIL]");
+}
+
+TEST_CASE("A million invisible characters cost linear time and hold a bounded number of bytes") {
+  const auto policies = MustCompile(
+      "version: 1\nname: t\nrules:\n  - {id: p, detect: {personal_data: all}, do: redact}\n  - {id: s, detect: {secrets: all}, do: redact}\n");
+  std::string unseen;
+  for (int i = 0; i < 1'000'000; ++i) unseen += i % 2 == 0 ? "\u200b" : "\U000E0041";
+  const std::string text = "4111 1111 " + unseen + "1111 1111";
+  CHECK(MustFilter(*policies, text).text == text);
+  const auto filter = policies->OpenOutput({});
+  std::size_t held = 0, out = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    std::size_t end = std::min(at + 4096, text.size());
+    while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) ++end;
+    const auto released = filter->Push(std::string_view(text).substr(at, end - at));
+    REQUIRE(released.ok());
+    out += released->size();
+    held = std::max(held, filter->held_bytes());
+    at = end;
+  }
+  CHECK(held < 64 << 10);
+  CHECK(out + filter->held_bytes() == text.size());
+}
+
+}  // namespace tollgate::policy

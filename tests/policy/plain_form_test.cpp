@@ -1,0 +1,66 @@
+#include <catch2/catch_test_macros.hpp>
+
+#include "policy/plain_form.h"
+
+namespace tollgate::policy {
+
+TEST_CASE("The plain form of a text is what a reader takes it for") {
+  struct Row {
+    const char *text, *plain;
+  };
+  const Row rows[] = {
+      {"plain ASCII, \t~", "plain ASCII, \t~"},
+      {"caf\u00e9 na\u00efve stra\u00dfe", "caf\u00e9 na\u00efve stra\u00dfe"},
+      {"\u65e5\u672c\u8a9e \U0001F600 \ud55c", "\u65e5\u672c\u8a9e \U0001F600 \ud55c"},
+      {"\uff34\uff4f\uff4b\uff45\uff4e\uff20\uff11\uff12", "Token@12"},
+      {"\u0661\u0662\u0663 \u09ea \U0001D7CE", "123 4 0"},
+      {"\U0001D429\U0001D41A\u24e2\u24e2", "pass"},
+      {"p\u0430\u0443p\u0430l \u0410\u0412\u0421 \u03bf\u03c1", "paypal ABC op"},
+      {"\u0406BAN \u0456d", "IBAN id"},
+      {"4111\u200b1111\u00ad1\u2060\ufeff1", "4111111111"},
+      {"\u202esecret\u202c \u2066x\u2069", "secret x"},
+      {"p\u0337r\u0337o\u0337j\u0337", "proj"},
+      {"a\u00a0b\u2003c\u3000d\u2028e", "a b c d\ne"},
+      {"pages 3\u20135 \u2013 or 7\u20148 \u2014 done\u2014yes\u2026", "pages 3-5 \u2013 or 7-8 \u2014 done\u2014yes\u2026"},
+      {"1\u20102\u20133\u20144\u22125", "1-2-3-4-5"},
+      {"\ufb01nance \u2460 5\u339d", "finance 1 5cm"},
+      {"h\U000E0069\U000E0064i", "hi"},
+      {"\u201cquoted\u201d it\u2019s", "\u201cquoted\u201d it\u2019s"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.text);
+    CHECK(ToPlain(row.text) == row.plain);
+    CHECK((FirstDisguised(row.text) == std::string_view(row.text).size()) == (std::string_view(row.text) == row.plain));
+  }
+}
+
+TEST_CASE("Every byte of a plain text leads back to the character that gave it") {
+  const std::string_view text = "a\u200b\uff11b\ufb01\u200b\u00e9";  // a(0) zwsp(1) 1(4) b(7) fi(8) zwsp(11) é(14)
+  for (const std::size_t split : {0, 1, 4, 7, 8, 11, 14}) {
+    PlainText plain(0, ' ');
+    std::string out = plain.Append(text.substr(0, split));
+    out += plain.Append(text.substr(split));
+    REQUIRE(out == "a1bfi\u00e9");
+    const std::int64_t begins[] = {0, 4, 7, 8, 8, 14}, ends[] = {1, 7, 8, 11, 11};
+    for (std::int64_t i = 0; i < 6; ++i) CHECK(plain.RawBegin(i) == begins[i]);
+    for (std::int64_t i = 0; i < 5; ++i) CHECK(plain.RawEnd(i + 1) == ends[i]);
+    CHECK(plain.RawEnd(7) == 16);
+    CHECK(plain.RawBegin(7) == 16);
+    plain.Forget(3);
+    CHECK(plain.RawBegin(3) == 8);
+  }
+}
+
+TEST_CASE("Of many unseen characters in a row some are seen") {
+  std::string text = "4";
+  for (int i = 0; i < PlainText::kUnseenMax - 1; ++i) text += "\u200b";
+  CHECK(ToPlain(text + "1") == "41");
+  CHECK(ToPlain(text + "\u200b1") == "4\uFFFD1");
+}
+
+TEST_CASE("Letters that look Latin are known, others are not") {
+  for (const char32_t c : {U'\u0430', U'\u0441', U'\u0440', U'\u03bf', U'\u0410', U'\u0456', U'\u043a'}) CHECK(LooksLatin(c));
+  for (const char32_t c : {U'a', U'\u00e9', U'\u0436', U'\u042f', U'\u03a9', U'\uff41', U'1', U'\u4e00'}) CHECK_FALSE(LooksLatin(c));
+}
+
+}  // namespace tollgate::policy
