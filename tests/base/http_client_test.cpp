@@ -1,10 +1,12 @@
 #include "base/http_client.h"
 
 #include <atomic>
+#include <cstdlib>
 #include <optional>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <fmt/format.h>
 
 #include "tests/support/scripted_upstream.h"
 #include "tests/support/temp_dir.h"
@@ -145,6 +147,40 @@ TEST_CASE("Servers that refuse connections, addresses that are none, and other p
   for (const char* url : {"", "nonsense://x", "file:///etc/passwd", "http://"}) {
     request.url = url;
     CHECK(AskOnce(*client, request).status->code() == absl::StatusCode::kUnavailable);
+  }
+}
+
+// A key and a certificate for 127.0.0.1 that is its own authority.
+void MakeCertificate(const test::TempDir& folder, const std::string& name) {
+  const std::string command = fmt::format(
+      "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={0} -addext subjectAltName=IP:127.0.0.1 "
+      "-keyout {1} -out {2} 2>/dev/null",
+      name, folder.File(name + ".key"), folder.File(name + ".pem"));
+  REQUIRE(std::system(command.c_str()) == 0);
+}
+
+TEST_CASE("Over TLS both sides are known by their certificates: an unknown server, and a client without one, get nothing") {
+  const test::TempDir folder;
+  for (const char* name : {"server", "client", "stranger"}) MakeCertificate(folder, name);
+  ScriptedUpstream server([](auto& exchange) { exchange.Reply(200, "answer"); }, false,
+                          {.certificate = folder.File("server.pem"), .key = folder.File("server.key"), .client_ca = folder.File("client.pem")});
+  struct Row {
+    const char* trusted;
+    const char* shown;  // Empty: none.
+    bool answered;
+  };
+  for (const Row& row : {Row{"server", "client", true}, Row{"server", "", false}, Row{"server", "stranger", false}, Row{"stranger", "client", false}}) {
+    INFO(row.trusted << " " << row.shown);
+    HttpClientOptions options;
+    options.ca_file = folder.File(std::string(row.trusted) + ".pem");
+    if (*row.shown != 0) {
+      options.certificate_file = folder.File(std::string(row.shown) + ".pem");
+      options.key_file = folder.File(std::string(row.shown) + ".key");
+    }
+    const auto client = Client(options);
+    const Answer answer = AskOnce(*client, Post(server));
+    CHECK(answer.status->ok() == row.answered);
+    CHECK(answer.body == (row.answered ? "answer" : ""));
   }
 }
 
