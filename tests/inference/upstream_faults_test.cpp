@@ -225,7 +225,9 @@ TEST_CASE("An answer whose tokens have all come is complete, though its end does
     const auto replica = StartUpstream(NoProbes(Upstream({server.url()})), clock);
     SequenceRequest request = AskUpstream(*replica);
     request.max_tokens = 5;
-    const Heard heard = HearWhileTimePasses(*SubmitTo(*replica, request), clock);
+    const auto stream = SubmitTo(*replica, request);
+    while (stream->tokens_decoded() < 4) std::this_thread::yield();  // The last waits for the answer's end.
+    const Heard heard = HearWhileTimePasses(*stream, clock);
     CHECK(heard.end.reason == EndReason::kLength);
     CHECK(heard.text == Said(0, 5));
   }
