@@ -9,6 +9,7 @@
 // What a later option needs beside these (adapters) is a field of EngineSequence; what it gives is a field of EngineOutput.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -17,6 +18,7 @@
 #include "base/status.h"
 #include "base/uuid.h"
 #include "inference/types.h"
+#include "inference/upstream.h"
 
 namespace tollgate::inference {
 
@@ -27,6 +29,7 @@ struct EngineSequence {
   std::span<const LogitBias> logit_bias;        // Tokens as in the prompt. Copied.
   std::string_view grammar;                     // GBNF that the output must follow, checked by CheckGrammar; empty = none. Copied.
   int logprobs = -1;                            // -1: none wanted; else each token's own and those of so many of the likeliest.
+  int band = kBandDefault;                      // Of urgency, for an engine that queues on its own side.
 };
 
 // What Open found. cached_tokens: how many of the prompt's first tokens need no work, always fewer than all.
@@ -39,6 +42,7 @@ struct EngineOpened {
 struct EngineWork {
   int slot = 0;
   std::int64_t prompt_tokens = 0;
+  std::int64_t output_max = INT64_MAX;  // Output tokens that may stand in the slot as yet: an engine that works ahead stops there.
 };
 
 struct EngineAlternative {
@@ -50,7 +54,7 @@ struct EngineAlternative {
 // A token that was chosen, or why the slot can go no further. Several may stand for one slot, in order.
 struct EngineOutput {
   int slot = 0;
-  std::int32_t token = -1;
+  std::int32_t token = -1;                 // -1: none; the model's turn had ended with the token before.
   std::string_view bytes;                  // The token's text, perhaps part of a code point. Valid until the next call.
   bool ends = false;                       // The model ended its turn with this token.
   float logprob = 0;                       // Where wanted,
@@ -87,7 +91,17 @@ class Engine {
 
   virtual void Close(int slot) = 0;  // Empties the slot and frees its context. Never fails.
 
+  // Whether the engine can give log-probabilities.
+  virtual bool has_logprobs() const { return true; }
+
   virtual std::int64_t cache_bytes() const { return 0; }  // Of prefixes that are kept.
+
+  // Called when there is nothing to step: does what is to be done beside sequences, at once. How long until it must be called again.
+  virtual std::chrono::microseconds Idle() { return std::chrono::seconds(1); }
+
+  // What an upstream engine has seen of its servers; what they say of an open slot.
+  virtual UpstreamStats upstream_stats() const { return {}; }
+  virtual ReportedUsage Reported(int /*slot*/) const { return {}; }
 
   virtual void Interrupt() = 0;  // Makes a step that is running, and all later ones, fail soon. For shutting down.
 };

@@ -13,7 +13,9 @@
 #include "base/error_detail.h"
 #include "base/mutex.h"
 #include "inference/engines/llama.h"
+#include "inference/engines/llama_tokenizer.h"
 #include "inference/engines/script_engine.h"
+#include "inference/engines/upstream_engine.h"
 #include "inference/mapped_file.h"
 #include "inference/memory_estimate.h"
 #include "inference/replica.h"
@@ -28,7 +30,7 @@ absl::Status CheckRange(const char* field, std::int64_t value, std::int64_t leas
 
 absl::Status CheckModel(const ModelOptions& model) {
   if (model.name.empty()) return base::InvalidArgument("it has no name");
-  if (model.engine == EngineKind::kLlama && model.file.empty()) return base::InvalidArgument("it names no file");
+  if (model.engine != EngineKind::kScripted && model.file.empty()) return base::InvalidArgument("it names no file");
   TG_RETURN_IF_ERROR(CheckRange("slots", model.slots, 1, 256));
   TG_RETURN_IF_ERROR(CheckRange("context_tokens", model.context_tokens, 16, 1 << 24));
   TG_RETURN_IF_ERROR(CheckRange("slots x context_tokens", model.slots * model.context_tokens, 16, 1 << 30));
@@ -127,6 +129,10 @@ class PoolOfReplicas final : public Pool {
     }
     const auto factory = [&]() -> absl::StatusOr<std::unique_ptr<Engine>> {
       if (model.engine == EngineKind::kScripted) return MakeScriptedEngine(model, *options_.clock);
+      if (model.engine == EngineKind::kOpenAi) {
+        TG_ASSIGN(auto tokenizer, MakeLlamaTokenizer(model, options_.backends_dir));
+        return MakeUpstreamEngine(model, std::move(tokenizer), *options_.clock);
+      }
       return MakeLlamaEngine(model, options_.backends_dir, memory);
     };
     return Replica::Start(model, *options_.clock, options_.replica_nice, factory);

@@ -23,10 +23,11 @@
 #include "base/uuid.h"
 #include "inference/token_stream.h"
 #include "inference/types.h"
+#include "inference/upstream.h"
 
 namespace tollgate::inference {
 
-enum class EngineKind { kLlama, kScripted };
+enum class EngineKind { kLlama, kScripted, kOpenAi };
 
 // How the context is kept: 16-bit floats; 8-bit blocks: half the memory, answers that differ a little; or 32-bit floats: twice the memory,
 // for answers that do not depend on what ran beside them but for the last bits.
@@ -35,7 +36,7 @@ enum class KvType { kF16, kQ8, kF32 };
 struct ModelOptions {
   std::string name;  // What requests call it. Required, unique.
   EngineKind engine = EngineKind::kLlama;
-  std::string file;                    // GGUF weights; none for kScripted.
+  std::string file;                    // GGUF weights; none for kScripted; of kOpenAi the vocabulary alone is used.
   std::optional<base::Digest> sha256;  // Expected. Required with a file; the refusal names the file's own.
   std::string licence;
   int slots = 8;                                    // 1 to 256 sequences side by side.
@@ -49,6 +50,7 @@ struct ModelOptions {
   KvType kv = KvType::kF16;
   std::int64_t prefix_cache_bytes = 256 << 20;  // Memory for what tenants' own prompts begin with; 0 = none.
   double cached_token_share = 0.1;              // What a cached prompt token counts in fairness, 0 to 1.
+  UpstreamOptions upstream;                     // Of kOpenAi.
 };
 
 struct PoolOptions {
@@ -99,6 +101,7 @@ struct ReplicaStats {
   std::int64_t failed = 0;                 // Ended with kEngineFailed.
   std::int64_t fairness_gap_tokens = 0;    // Most and least served of the tenants that wait now, apart by.
   std::int64_t fairness_bound_tokens = 0;  // What that cannot exceed while all ask in one band.
+  UpstreamStats upstream;                  // Of an upstream engine.
 };
 
 class Pool {

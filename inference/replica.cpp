@@ -157,7 +157,8 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
                              .tenant = request.tenant,
                              .logit_bias = request.logit_bias,
                              .grammar = request.json ? JsonGrammar() : std::string_view(request.grammar),
-                             .logprobs = request.logprobs};
+                             .logprobs = request.logprobs,
+                             .band = request.band};
   const auto opened = Guarded([&] { return engine_->Open(sequence->slot, asked); });
   *free = std::move(sequence);
   Sequence& seated = **free;
@@ -189,7 +190,7 @@ void Replica::Plan() {
       prompts_.push_back(sequence.get());
       continue;
     }
-    work_.push_back({sequence->slot, 0});
+    work_.push_back({sequence->slot, 0, sequence->OutputMax()});
   }
   if (prompts_.empty()) return;
   // Prompts of the tenant that holds the least of the machine come first: each step has a bounded share for prompts, and one with a single
@@ -202,7 +203,7 @@ void Replica::Plan() {
   for (Sequence* sequence : prompts_) {
     if (left == 0) return;
     const std::int64_t chunk = std::min(left, sequence->prompt_left);
-    work_.push_back({sequence->slot, chunk});
+    work_.push_back({sequence->slot, chunk, sequence->OutputMax()});
     left -= chunk;
   }
 }
@@ -268,6 +269,10 @@ void Replica::Take(Sequence& sequence, const EngineOutput& output) {
     End(sequence, EndReason::kEngineFailed, output.status);
     return;
   }
+  if (output.token < 0) {
+    End(sequence, EndReason::kStop, absl::OkStatus());
+    return;
+  }
   ++sequence.decoded;
   ++stats_.output_tokens;
   if (!sequence.end.first_token_at) sequence.end.first_token_at = now_;
@@ -319,6 +324,8 @@ void Replica::CloseEnded() {
   if (running_ == 0) return;
   for (auto& sequence : slots_) {
     if (sequence == nullptr || !sequence->closing) continue;
+    sequence->end.reported = engine_->Reported(sequence->slot);
+    if (!sequence->end.reported.worked) sequence->end.input_tokens_evaluated = 0;
     engine_->Close(sequence->slot);
     FairQueue::Release(*sequence);
     --running_;
@@ -360,6 +367,7 @@ void Replica::Publish() {
   stats_.running = running_;
   stats_.waiting = queue_.size();
   stats_.prefix_cache_bytes = engine_->cache_bytes();
+  stats_.upstream = engine_->upstream_stats();
   stats_.parked = 0;
   stats_.kv_tokens_used = 0;
   for (const auto& sequence : slots_) {
@@ -377,7 +385,7 @@ void Replica::Publish() {
 }
 
 void Replica::Wait() {
-  const microseconds limit = running_ > 0 || queue_.size() > 0 ? kPoll : kIdle;
+  const microseconds limit = std::min(engine_->Idle(), running_ > 0 || queue_.size() > 0 ? kPoll : kIdle);
   woken_ = waker_->Wait(limit) || woken_;
 }
 

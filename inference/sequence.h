@@ -1,6 +1,7 @@
 // Sequence: a request on its way through a replica: in the queue, then in a slot. Replica's thread only. Internal to the room.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -41,6 +42,11 @@ struct Sequence {
   std::int64_t output_due = 0;       // Output tokens that its tenant's lead allows for.
   TenantAccount* account = nullptr;  // While it holds a slot.
   KeyAccount* key_account = nullptr;
+
+  // Output tokens that the allowance and its own limit let stand; what was taken back has used up some of the allowance.
+  std::int64_t OutputMax() const {
+    return std::min(output_limit, control.allowance - (decoded - static_cast<std::int64_t>(output.size())));
+  }
 
   // What the stream has not been told yet of what stands, with `new_text`.
   StreamNews News(std::string_view new_text, bool ends) {

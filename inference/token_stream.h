@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "inference/types.h"
+#include "inference/upstream.h"
 
 namespace tollgate::inference {
 
@@ -61,6 +62,7 @@ struct StreamEnd {
   std::int64_t tokens_decoded = 0;          // The token that ended the model's turn counts as one; what was taken back, too.
   std::int64_t tokens_delivered = 0;        // As in the last piece taken or still to be taken.
   int stop_index = -1;                      // Which of the request's stop strings was met; -1: none.
+  ReportedUsage reported;                   // What an upstream says, where one ran the sequence.
   base::MonoTime submitted_at;
   std::optional<base::MonoTime> started_at;  // When it got a slot.
   std::optional<base::MonoTime> first_token_at;

@@ -39,7 +39,7 @@ struct LogitBias {
 // A model that is loaded.
 struct ModelInfo {
   std::string name;
-  std::string engine;               // "llama" or "scripted".
+  std::string engine;               // "llama", "openai" or "scripted".
   base::Digest sha256{};            // Of the weights' file; of the engine's own description where there is no file.
   std::string licence;              // SPDX name, as configured.
   std::string architecture;         // As the file says: "llama", "deepseek2" …

@@ -67,6 +67,24 @@ void CheckRequired(const std::string& path, const Message& message, Reader& read
   }
 }
 
+void CheckUpstream(const std::string& path, const tollgate::v1::Config::Model& model, Reader& reader) {
+  if (model.file().empty()) {
+    reader.Complain(path, fmt::format("{}.file is missing; engine openai counts prompts by the vocabulary of the model's GGUF file: name one, "
+                                      "its weights are not read",
+                                      path));
+  }
+  const auto& upstream = model.upstream();
+  if (upstream.endpoints().empty())
+    reader.Complain(path, fmt::format("{}.upstream.endpoints is empty; name at least one server: `- url: http://HOST:PORT`", path));
+  for (int i = 0; i < upstream.endpoints_size(); ++i) {
+    if (upstream.endpoints(i).url().find_first_of("@?#") == std::string::npos) continue;
+    const std::string at = fmt::format("{}.upstream.endpoints[{}].url", path, i);
+    reader.Complain(at, fmt::format("{} holds more than http://HOST:PORT; secrets belong into upstream.bearer_file", at));
+  }
+  if (upstream.certificate_file().empty() != upstream.key_file().empty())
+    reader.Complain(path, fmt::format("{}.upstream.certificate_file and key_file go together; set both or none", path));
+}
+
 void CheckModels(const tollgate::v1::Config& config, Reader& reader) {
   std::map<std::string, int> names;
   for (int i = 0; i < config.pool().models_size(); ++i) {
@@ -75,6 +93,7 @@ void CheckModels(const tollgate::v1::Config& config, Reader& reader) {
     if (model.engine() == "llama" && model.file().empty()) {
       reader.Complain(path, fmt::format("{}.file is missing; engine llama needs the path of a GGUF file", path));
     }
+    if (model.engine() == "openai") CheckUpstream(path, model, reader);
     if (const auto [at, fresh] = names.emplace(model.name(), i); !fresh && !model.name().empty()) {
       reader.Complain(path + ".name", fmt::format("{}.name is \"{}\", as pool.models[{}] has it already; names must differ", path,
                                                   model.name(), at->second));

@@ -57,6 +57,7 @@ std::string SampleOf(std::string_view path) {
   if (path == "secrets.root_key_file") return "/etc/tollgate/root_key";
   if (path == "secrets.pepper_file") return "/etc/tollgate/pepper";
   if (path == "pool.models.name") return "smollm2";
+  if (path == "pool.models.upstream.endpoints.url") return "http://gpu-1.internal:8000";
   if (path == "pool.models.file") return "/var/lib/tollgate/models/SmolLM2-135M-Instruct.Q4_1.gguf";
   return "";
 }
@@ -125,12 +126,14 @@ std::string Example() {
       "# tollgate.yaml: the configuration of one Tollgate instance.\n"
       "# Lines behind a # show the default. `tollgate config check FILE` checks it, `tollgate config explain FIELD` says more.\n";
   for (const Entry& entry : AllFields()) {
-    const int depth = entry.depth + (entry.path.starts_with("pool.models.") ? 1 : 0);
+    const int depth = entry.depth + (entry.path.starts_with("pool.models.") ? 1 : 0) +
+                      (entry.path.starts_with("pool.models.upstream.endpoints.") ? 1 : 0);
     const std::string indent = Indent(depth);
+    const bool optional = entry.path.starts_with("pool.models.upstream");  // The whole section, for another engine.
     if (entry.depth == 0) out += "\n";
     out += Wrap(SettingOf(*entry.field).about(), indent + "# ", 120);
     if (entry.field->cpp_type() == Field::CPPTYPE_MESSAGE) {
-      out += fmt::format("{}{}:\n", indent, entry.field->name());
+      out += fmt::format("{}{}{}:\n", indent, optional ? "# " : "", entry.field->name());
       continue;
     }
     const std::string sample = SampleOf(entry.path);
@@ -139,7 +142,9 @@ std::string Example() {
     const std::string value = Quoted(*entry.field, sample.empty() ? DefaultOf(*entry.field, entry.path) : sample);
     std::string lead = indent;
     if (entry.path == "pool.models.name") lead = lead.substr(0, lead.size() - 2) + "- ";
-    out += fmt::format("{}{}{}: {}\n", lead, first || !sample.empty() ? "" : "# ", entry.field->name(), value);
+    const char* entry_mark = entry.path == "pool.models.upstream.endpoints.url" ? "- " : "";
+    const bool clear = !optional && (first || !sample.empty());
+    out += fmt::format("{}{}{}{}: {}\n", lead, clear ? "" : "# ", entry_mark, entry.field->name(), value);
   }
   return out;
 }

@@ -4,6 +4,7 @@
 
 #include "base/encoding.h"
 #include "gateway/serve/parts.h"
+#include "gateway/serve/upstream.h"
 #include "tollgate/v1/system.pb.h"
 
 namespace tollgate::serve {
@@ -13,10 +14,14 @@ using std::chrono::milliseconds;
 
 namespace {
 
-absl::StatusOr<inference::ModelOptions> ModelFrom(const v1::Config::Model& m) {
+absl::StatusOr<inference::ModelOptions> ModelFrom(const v1::Config::Model& m, const std::string& salt_key) {
   inference::ModelOptions model;
   model.name = m.name();
-  model.engine = m.engine() == "scripted" ? inference::EngineKind::kScripted : inference::EngineKind::kLlama;
+  if (m.engine() == "scripted") model.engine = inference::EngineKind::kScripted;
+  if (m.engine() == "openai") {
+    model.engine = inference::EngineKind::kOpenAi;
+    TG_ASSIGN(model.upstream, UpstreamFrom(m, salt_key));
+  }
   model.file = m.file();
   model.licence = m.licence();
   model.slots = m.slots();
@@ -80,7 +85,7 @@ absl::Status BuildEngine(Parts& parts) {
   inference::PoolOptions pool;
   pool.backends_dir = config.pool().backends_dir();
   for (const v1::Config::Model& m : config.pool().models()) {
-    TG_ASSIGN(inference::ModelOptions model, ModelFrom(m));
+    TG_ASSIGN(inference::ModelOptions model, ModelFrom(m, parts.secrets->upstream_salt_key));
     pool.models.push_back(std::move(model));
   }
   TG_ASSIGN(parts.pool, inference::Pool::Create(std::move(pool)));

@@ -78,6 +78,14 @@ void AddReplica(Families& out, const inference::ReplicaStats& r) {
   out.Counter("tollgate_pool_sequences_total", "Sequences that ended.", static_cast<double>(r.sequences), model);
   out.Counter("tollgate_pool_refused_total", "Sequences refused by a full queue.", static_cast<double>(r.refused), model);
   out.Counter("tollgate_pool_failed_total", "Sequences that the engine failed on.", static_cast<double>(r.failed), model);
+  if (r.upstream.endpoints == 0) return;
+  out.Gauge("tollgate_upstream_endpoints", "Servers of the model.", r.upstream.endpoints, model);
+  out.Gauge("tollgate_upstream_usable", "Of those, healthy and with a closed circuit.", r.upstream.usable, model);
+  out.Counter("tollgate_upstream_retries_total", "Requests tried again on another server, before the first token.",
+              static_cast<double>(r.upstream.retries), model);
+  out.Counter("tollgate_upstream_failures_total", "Requests that a server failed on.", static_cast<double>(r.upstream.failures), model);
+  out.Counter("tollgate_upstream_usage_differences_total", "Sequences whose tokens a server counted otherwise than we did; billed is our count.",
+              static_cast<double>(r.upstream.usage_differences), model);
 }
 
 }  // namespace

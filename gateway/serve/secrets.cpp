@@ -24,7 +24,8 @@ absl::StatusOr<InstallationSecrets> ReadSecrets(const tollgate::v1::Config::Secr
     TG_RETURN_IF_ERROR(RefuseDev(pepper, config.pepper_file()));
   }
   std::string mac_key = root.Derive("directory-mac");
-  return InstallationSecrets{std::move(root), pepper.secret(), std::move(mac_key)};
+  std::string salt_key = root.Derive("upstream-cache-salt");
+  return InstallationSecrets{std::move(root), pepper.secret(), std::move(mac_key), std::move(salt_key)};
 }
 
 }  // namespace tollgate::serve

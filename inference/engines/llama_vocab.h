@@ -23,6 +23,9 @@ class LlamaVocab {
 
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const;
 
+  // Appends the tokens of text that is nothing but text.
+  absl::Status Tokenize(std::string_view text, std::vector<std::int32_t>& tokens) const;
+
   std::int64_t tokens() const { return static_cast<std::int64_t>(ends_.size()); }
   std::string_view Bytes(std::int32_t token) const;  // Of a control token: none.
   bool EndsTurn(std::int32_t token) const { return end_of_turn_[static_cast<std::size_t>(token)]; }
@@ -33,7 +36,6 @@ class LlamaVocab {
   LlamaVocab(const llama_vocab* vocab, ChatFormat format) : vocab_(vocab), format_(std::move(format)) {}
   absl::Status AddPieces();
   absl::Status AddControls();
-  absl::Status Tokenize(std::string_view text, std::vector<std::int32_t>& tokens) const;
 
   const llama_vocab* vocab_;  // Of the model, which outlives this.
   ChatFormat format_;

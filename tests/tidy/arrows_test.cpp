@@ -68,6 +68,7 @@ const std::vector<Fence> kFences = {
     {"libpq", {"libpq-fe.h", "postgresql/"}, {}, {}},
     {"libllama", {"llama.h", "ggml", "llama-", "common.h", "chat.h"}, {"inference/engines/llama"}, {}},
     {"CUDA", {"cuda", "nvml"}, {"inference/cuda"}, {}},
+    {"libcurl", {"curl/"}, {"base/http_client"}, {}},
     {"OpenSSL", {"openssl/"}, {"base/", "audit/", "gateway/"}, {}},
     {"yaml-cpp", {"yaml-cpp/"}, {"policy/", "gateway/config/", "gateway/dev/", "gateway/cli/"}, {}},
     {"CLI11", {"CLI/"}, {"gateway/cli/"}, {}},

@@ -124,8 +124,10 @@ std::string Installation::Configure(const InstanceOptions& options) const {
   }
   text += fmt::format(
       "pool:\n  models:\n    - name: {}\n      engine: {}\n      slots: {}\n      context_tokens: {}\n      queue_max: {}\n",
-      options.model_name, options.model_file.empty() ? "scripted" : "llama", options.slots, options.context_tokens, options.queue_max);
+      options.model_name, options.model_file.empty() ? "scripted" : options.upstreams.empty() ? "llama" : "openai", options.slots, options.context_tokens, options.queue_max);
   if (!options.model_file.empty()) text += "      file: " + options.model_file + "\n";
+  if (!options.upstreams.empty()) text += "      upstream:\n        model: upstream-model\n        endpoints:\n";
+  for (const std::string& url : options.upstreams) text += "          - url: " + url + "\n";
   const std::string path = dir_.File("config_" + options.state + ".yaml");
   Check(base::WriteFileAtomically(path, text, 0644));
   return path;

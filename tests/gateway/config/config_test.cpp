@@ -101,6 +101,35 @@ TEST_CASE("Values are taken as they are written") {
   CHECK(config->diagnostics().json());
 }
 
+TEST_CASE("A model that servers run needs its vocabulary's file and at least one server, by a URL without a secret in it") {
+  const Folder folder;
+  const std::string begin = kGood + "pool:\n  models:\n    - {name: m, engine: openai, ";
+  const auto config = config::Parse(
+      begin + "file: model.gguf, upstream: {kind: sglang, endpoints: [{url: 'http://a:8000'}, {url: 'https://b'}], retries_max: 5}}\n", "t.yaml",
+      folder.path());
+  INFO(config.status().ToString());
+  REQUIRE(config.ok());
+  const auto& upstream = config->pool().models(0).upstream();
+  CHECK(upstream.kind() == "sglang");
+  CHECK(upstream.endpoints(1).url() == "https://b");
+  CHECK(upstream.retries_max() == 5);
+  CHECK(upstream.stall_timeout_ms() == 30'000);
+  const std::pair<const char*, const char*> bad[] = {
+      {"upstream: {endpoints: [{url: 'http://a'}]}}", "file is missing"},
+      {"file: model.gguf}", "upstream.endpoints is empty"},
+      {"file: model.gguf, upstream: {endpoints: [{}]}}", "url is missing"},
+      {"file: model.gguf, upstream: {endpoints: [{url: 'http://user:geheim@a'}]}}", "secrets belong into upstream.bearer_file"},
+      {"file: model.gguf, upstream: {endpoints: [{url: 'ftp://a'}]}}", "http://HOST:PORT"},
+      {"file: model.gguf, upstream: {kind: other, endpoints: [{url: 'http://a'}]}}", "it must be vllm or sglang"},
+      {"file: model.gguf, upstream: {certificate_file: model.gguf, endpoints: [{url: 'http://a'}]}}", "set both or none"}};
+  for (const auto& [rest, refusal] : bad) {
+    INFO(rest);
+    const std::string message = Refusal(begin + rest + "\n");
+    CHECK(message.find(refusal) != std::string::npos);
+    CHECK(message.find("geheim") == std::string::npos);
+  }
+}
+
 struct Row {
   const char* what;
   std::string yaml;

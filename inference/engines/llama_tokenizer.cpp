@@ -1,0 +1,76 @@
+// How it works. libllama loads the file's vocabulary alone; LlamaVocab does the rest, as it does for the llama engine.
+//
+// Tested by tests/inference/upstream_model_test.cpp.
+#include "inference/engines/llama_tokenizer.h"
+
+#include <exception>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/encoding.h"
+#include "inference/engines/llama_library.h"
+#include "inference/engines/llama_vocab.h"
+#include "inference/gguf.h"
+#include "inference/mapped_file.h"
+
+namespace tollgate::inference {
+namespace {
+
+class LlamaTokenizer final : public Tokenizer {
+ public:
+  LlamaTokenizer(LlamaModel model, LlamaVocab vocab, const base::Digest& digest, std::string architecture)
+      : model_(std::move(model)), vocab_(std::move(vocab)), digest_(digest), architecture_(std::move(architecture)) {}
+
+  absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return vocab_.Render(turns); }
+  absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override {
+    std::vector<std::int32_t> tokens;
+    TG_RETURN_IF_ERROR(vocab_.Tokenize(text, tokens));
+    return tokens;
+  }
+  std::string_view Bytes(std::int32_t token) const override { return vocab_.Bytes(token); }
+  bool EndsTurn(std::int32_t token) const override { return vocab_.EndsTurn(token); }
+  std::int64_t tokens() const override { return vocab_.tokens(); }
+  const base::Digest& digest() const override { return digest_; }
+  std::string format() const override { return vocab_.format().name(); }
+  std::string architecture() const override { return architecture_; }
+
+ private:
+  LlamaModel model_;
+  LlamaVocab vocab_;
+  base::Digest digest_;
+  std::string architecture_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> MakeLlamaTokenizer(const ModelOptions& model, const std::string& backends_dir) {
+  TG_ASSIGN(const MappedFile file, MappedFile::Open(model.file));
+  const auto header = ReadGguf(file.bytes());
+  if (!header.ok()) return base::Annotate(header.status(), model.file);
+  const base::Digest digest = base::Sha256(file.bytes());
+  if (!model.sha256 || digest != *model.sha256) {
+    return base::FailedPrecondition(
+        fmt::format("{} has the sha256 {}, which is not what was registered; fetch it again, or register this one if you trust it",
+                    model.file, base::HexEncode(base::View(digest))));
+  }
+  if (model.context_tokens > header->context_tokens) {
+    return base::FailedPrecondition(
+        fmt::format("context_tokens is {}, but the model was trained for {}", model.context_tokens, header->context_tokens));
+  }
+  TG_ASSIGN(ChatFormat format, ChatFormat::FromTemplate(header->chat_template));
+  TG_RETURN_IF_ERROR(StartLlama(backends_dir));
+  try {
+    llama_model_params params = llama_model_default_params();
+    params.vocab_only = true;
+    LlamaModel loaded(llama_model_load_from_file(model.file.c_str(), params));
+    if (loaded == nullptr)
+      return base::FailedPrecondition(fmt::format("libllama cannot read the vocabulary of {}; its lines above say why", model.file));
+    TG_ASSIGN(LlamaVocab vocab, LlamaVocab::Make(loaded.get(), std::move(format)));
+    return std::make_unique<LlamaTokenizer>(std::move(loaded), std::move(vocab), digest, header->architecture);
+  } catch (const std::exception& e) {
+    return base::FailedPrecondition(fmt::format("libllama cannot read the vocabulary of {}: {}", model.file, e.what()));
+  }
+}
+
+}  // namespace tollgate::inference

@@ -1,0 +1,57 @@
+// UpstreamEndpoints: which endpoint of a fleet takes the next request. Knows no HTTP; time is given. One thread.
+//
+// An endpoint is usable while its last health probe was answered and its circuit is closed. The circuit opens after `failures_max` failures
+// in a row, for `cooldown`, twice as long each time up to `cooldown_max`; then one request may try, and its outcome closes or opens it again.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "base/clock.h"
+
+namespace tollgate::inference {
+
+class UpstreamEndpoints {
+ public:
+  struct Rules {
+    int failures_max = 3;
+    std::chrono::milliseconds cooldown{1000};
+    std::chrono::milliseconds cooldown_max{30'000};
+  };
+  enum class Outcome { kGood, kFailed, kNeither };  // kNeither: it says nothing of the endpoint (we went away, or asked for nonsense).
+
+  explicit UpstreamEndpoints(std::size_t count) : UpstreamEndpoints(count, Rules()) {}
+  UpstreamEndpoints(std::size_t count, Rules rules) : rules_(rules), endpoints_(count) {}
+
+  // The endpoint for a prompt of this `affinity`: always the same one for the same prompt, so that its cache is of use, unless it has a
+  // quarter more load than the mean; then the next in this prompt's order that has not. Endpoints in `tried` are left out. Nothing: none is
+  // usable.
+  std::optional<std::size_t> Choose(std::uint64_t affinity, base::MonoTime now, const std::vector<std::size_t>& tried) const;
+
+  void Began(std::size_t endpoint, base::MonoTime now);
+  void Ended(std::size_t endpoint, Outcome outcome, base::MonoTime now);
+  void Probed(std::size_t endpoint, bool healthy);
+
+  int usable(base::MonoTime now) const;
+  int load(std::size_t endpoint) const { return endpoints_[endpoint].load; }
+  std::chrono::milliseconds RetryIn(base::MonoTime now) const;  // When the first may be usable again.
+
+ private:
+  struct Endpoint {
+    int load = 0;  // Requests under way.
+    bool healthy = true;
+    int failures = 0;  // In a row.
+    int opened = 0;    // Times its circuit opened, since it last worked.
+    bool trying = false;
+    std::optional<base::MonoTime> open_until;  // Set while its circuit is open.
+  };
+  static bool Usable(const Endpoint& endpoint, base::MonoTime now);
+
+  const Rules rules_;
+  std::vector<Endpoint> endpoints_;
+};
+
+}  // namespace tollgate::inference

@@ -1,0 +1,126 @@
+// How it works. Events become tokens at once. An upstream that names its tokens is counted by them; one that gives text alone by our own
+// tokenizer, event by event, the end of the turn counting as one. Text belongs to its tokens where their bytes make it up, and to the first
+// of them where not (a code point that the upstream held back). More than was asked for is cut off.
+//
+// Tested by tests/inference/upstream_faults_test.cpp, tests/inference/upstream_engine_test.cpp.
+#include "inference/engines/upstream_request.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace tollgate::inference {
+
+bool UpstreamRequest::OnBody(int http_status, std::string_view bytes) {
+  if (http_status != 200) return true;  // What it says is not for us to repeat; OnEnd looks at the status alone.
+  events_.clear();
+  if (!stream_.Push(bytes, events_)) {
+    bad_ = base::Unavailable(fmt::format("the upstream sent an event of more than {} bytes", EventStream::kEventBytesMax));
+    return false;
+  }
+  for (const std::string& data : events_) {
+    if (done_) break;
+    auto event = ReadUpstreamEvent(data);
+    bad_ = event.ok() ? Take(*std::move(event)) : event.status();
+    if (!bad_.ok() || too_many_) return false;
+  }
+  return true;
+}
+
+absl::Status UpstreamRequest::Take(UpstreamEvent event) {
+  done_ = event.done;
+  if (event.input_tokens) reported_input_ = event.input_tokens;
+  if (event.output_tokens) reported_output_ = event.output_tokens;
+  if (!event.text.empty() || !event.tokens.empty()) {
+    if (!finish_.empty()) return base::Unavailable("the upstream went on after the end of its answer");
+    TG_RETURN_IF_ERROR(Add(event));
+  }
+  if (!event.finish.empty()) finish_ = std::move(event.finish);
+  return absl::OkStatus();
+}
+
+absl::Status UpstreamRequest::Add(const UpstreamEvent& event) {
+  std::vector<std::int32_t> ids = event.tokens;
+  if (ids.empty()) {
+    TG_ASSIGN(ids, tokenizer_.Tokenize(event.text));
+  } else {
+    names_tokens_ = true;
+  }
+  std::string whole;
+  for (const std::int32_t id : ids) {
+    if (id >= tokenizer_.tokens())
+      return base::Unavailable("the upstream named a token that the model's vocabulary lacks: it runs another model than its file says");
+    whole += tokenizer_.Bytes(id);
+  }
+  const bool fits = whole == event.text;
+  if (tokens_.empty()) untaken_bytes_ = 0;
+  untaken_bytes_ += event.text.size();
+  if (untaken_bytes_ > kUntakenBytesMax) return base::Unavailable("the upstream sent far more text than tokens");
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (given_ == max_tokens_) {
+      too_many_ = true;
+      break;
+    }
+    ++given_;
+    turn_ended_ = tokenizer_.EndsTurn(ids[i]);
+    const std::string_view bytes = fits ? tokenizer_.Bytes(ids[i]) : i == 0 ? std::string_view(event.text) : std::string_view();
+    tokens_.push_back({ids[i], std::string(bytes), turn_ended_});
+  }
+  return absl::OkStatus();
+}
+
+void UpstreamRequest::OnEnd(int http_status, const absl::Status& status) {
+  over_ = true;
+  if (too_many_) {
+    finish_ = "length";
+    return;
+  }
+  if (!bad_.ok()) {
+    status_ = bad_;
+  } else if (!status.ok()) {
+    status_ = base::Unavailable(fmt::format("the upstream's answer did not come: {}", base::Message(status)));
+  } else if (http_status != 200) {
+    Refused(http_status);
+    return;
+  } else if (finish_.empty()) {
+    status_ = base::Unavailable("the upstream ended its answer in the middle");
+  }
+  endpoint_failed_ = may_retry_ = !status_.ok();
+  if (all_given()) {  // Nothing is missing but its goodbye.
+    status_ = absl::OkStatus();
+    if (finish_.empty()) finish_ = "length";
+  }
+  if (status_.ok() && stopped()) EndTurn();
+}
+
+void UpstreamRequest::EndTurn() {
+  if (names_tokens_ || turn_ended_ || all_given()) return;
+  ++given_;
+  turn_ended_ = true;
+  tokens_.push_back({end_token_, "", true});
+}
+
+void UpstreamRequest::Refused(int http_status) {
+  const bool busy = http_status == 408 || http_status == 425 || http_status == 429 || http_status >= 500;
+  const bool ours = http_status == 400 || http_status == 413 || http_status == 422;  // It did not like this request.
+  may_retry_ = busy;
+  endpoint_failed_ = !ours && http_status != 429;
+  const char* remedy = busy ? "try again" : ours ? "check upstream.kind, upstream.model and context_tokens against how it was started"
+                                                 : "check upstream.endpoints, upstream.model and upstream.bearer_file";
+  const std::string message = fmt::format("the upstream answered with HTTP {}: {}", http_status, remedy);
+  status_ = busy ? base::Unavailable(message) : base::Internal(message);
+}
+
+bool UpstreamRequest::usage_differs() const {
+  return too_many_ || (reported_input_ && *reported_input_ != prompt_tokens_) || (reported_output_ && *reported_output_ != given_);
+}
+
+void UpstreamRequest::Fail(const absl::Status& status) {
+  over_ = endpoint_failed_ = may_retry_ = true;
+  status_ = status;
+  if (!all_given()) return;
+  status_ = absl::OkStatus();
+  finish_ = "length";
+}
+
+}  // namespace tollgate::inference

@@ -1,0 +1,86 @@
+// UpstreamRequest: one request to an upstream and its answer as it comes: tokens to take, how it ended, and whether what the upstream says
+// of itself holds. One thread. Internal to the upstream engine.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/http_client.h"
+#include "inference/engines/event_stream.h"
+#include "inference/engines/upstream_wire.h"
+#include "inference/tokenizer.h"
+
+namespace tollgate::inference {
+
+struct UpstreamToken {
+  std::int32_t id = 0;
+  std::string bytes;
+  bool ends = false;  // The model's turn.
+};
+
+class UpstreamRequest final : public base::HttpSink {
+ public:
+  // Text that is not taken may be so long; an upstream that sends more is not what it says it is.
+  static constexpr std::size_t kUntakenBytesMax = 4 << 20;
+
+  // `end_token`: what counts for the end of a turn that the upstream tells without a token.
+  UpstreamRequest(const Tokenizer& tokenizer, std::int64_t prompt_tokens, std::int64_t max_tokens, std::int32_t end_token)
+      : tokenizer_(tokenizer), prompt_tokens_(prompt_tokens), max_tokens_(max_tokens), end_token_(end_token) {}
+
+  bool OnBody(int http_status, std::string_view bytes) override;
+  void OnEnd(int http_status, const absl::Status& status) override;
+
+  std::deque<UpstreamToken>& tokens() { return tokens_; }  // Not taken yet.
+  std::int64_t prompt_tokens() const { return prompt_tokens_; }
+  std::int64_t given() const { return given_; }            // Tokens that came, at most max_tokens.
+  bool all_given() const { return given_ == max_tokens_; }
+
+  // The answer is whole, or there will be no more of it.
+  bool over() const { return over_; }
+  bool stopped() const { return finish_ == "stop"; }  // REQUIRES: over. The model's turn ended, rather than the tokens it was allowed.
+
+  // REQUIRES: over. Not OK: the answer broke off or was refused; nothing of its content is in the message.
+  const absl::Status& status() const { return status_; }
+  bool may_retry() const { return may_retry_; }           // Another endpoint may do better.
+  bool endpoint_failed() const { return endpoint_failed_; }
+
+  const std::optional<std::int64_t>& reported_input() const { return reported_input_; }
+  const std::optional<std::int64_t>& reported_output() const { return reported_output_; }
+  bool usage_differs() const;  // From what was sent and came. False where nothing was reported.
+
+  void Fail(const absl::Status& status);  // The engine gave it up.
+
+ private:
+  absl::Status Take(UpstreamEvent event);
+  absl::Status Add(const UpstreamEvent& event);
+  void EndTurn();
+  void Refused(int http_status);
+
+  const Tokenizer& tokenizer_;
+  const std::int64_t prompt_tokens_;
+  const std::int64_t max_tokens_;
+  const std::int32_t end_token_;
+  EventStream stream_;
+  std::vector<std::string> events_;  // Scratch.
+  std::deque<UpstreamToken> tokens_;
+  std::size_t untaken_bytes_ = 0;  // That came since the engine last took all.
+  std::int64_t given_ = 0;
+  bool names_tokens_ = false;  // The upstream gives ids.
+  bool turn_ended_ = false;    // By a token.
+  bool too_many_ = false;      // It gave more than it was asked for.
+  bool done_ = false;
+  bool over_ = false;
+  bool may_retry_ = false;
+  bool endpoint_failed_ = false;
+  std::string finish_;
+  absl::Status bad_;  // Why we stopped reading.
+  absl::Status status_;
+  std::optional<std::int64_t> reported_input_;
+  std::optional<std::int64_t> reported_output_;
+};
+
+}  // namespace tollgate::inference

@@ -1,0 +1,153 @@
+// How it works. The body is written by hand, because a prompt is up to a million numbers; events are parsed by Boost.JSON, strictly: what
+// has the wrong type is an error, what is unknown is passed over.
+//
+// Tested by tests/inference/upstream_wire_test.cpp.
+#include "inference/engines/upstream_wire.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
+
+#include "base/crypto.h"
+#include "base/encoding.h"
+
+namespace tollgate::inference {
+namespace {
+
+namespace json = boost::json;
+
+std::string_view RepeatPenaltyName(UpstreamKind kind) {
+  return kind == UpstreamKind::kLlamaServer ? "repeat_penalty" : "repetition_penalty";
+}
+
+// Only what differs from the upstream's own default goes, so that one that does not know a parameter is not asked for it.
+void AddSampling(UpstreamKind kind, const SamplingParams& s, std::string& body) {
+  auto out = std::back_inserter(body);
+  fmt::format_to(out, R"(,"temperature":{},"top_p":{},"seed":{})", s.temperature, s.top_p, s.seed & 0x7FFFFFFFULL);
+  if (s.top_k > 0) fmt::format_to(out, R"(,"top_k":{})", s.top_k);
+  if (s.top_k == 0 && kind == UpstreamKind::kLlamaServer) body += R"(,"top_k":0)";
+  if (s.min_p > 0 || kind == UpstreamKind::kLlamaServer) fmt::format_to(out, R"(,"min_p":{})", s.min_p);
+  if (s.presence_penalty != 0) fmt::format_to(out, R"(,"presence_penalty":{})", s.presence_penalty);
+  if (s.frequency_penalty != 0) fmt::format_to(out, R"(,"frequency_penalty":{})", s.frequency_penalty);
+  if (s.repeat_penalty != 1) fmt::format_to(out, R"(,"{}":{})", RepeatPenaltyName(kind), s.repeat_penalty);
+}
+
+void AddBias(const UpstreamAsk& ask, std::string& body) {
+  if (ask.logit_bias.empty() && ask.banned.empty()) return;
+  std::vector<LogitBias> biases;
+  for (const std::int32_t token : ask.banned) biases.push_back({token, -100});
+  for (const LogitBias& bias : ask.logit_bias) {
+    if (std::find(ask.banned.begin(), ask.banned.end(), bias.token) == ask.banned.end()) biases.push_back(bias);
+  }
+  body += R"(,"logit_bias":{)";
+  for (std::size_t i = 0; i < biases.size(); ++i)
+    fmt::format_to(std::back_inserter(body), R"({}"{}":{})", i == 0 ? "" : ",", biases[i].token, biases[i].bias);
+  body += '}';
+}
+
+void AddOwn(const UpstreamOptions& options, const UpstreamAsk& ask, std::string& body) {
+  switch (options.kind) {
+    case UpstreamKind::kVllm: body += R"(,"return_token_ids":true)"; [[fallthrough]];
+    case UpstreamKind::kSglang:
+      fmt::format_to(std::back_inserter(body), R"(,"cache_salt":"{}")", ask.cache_salt);
+      if (options.priority) fmt::format_to(std::back_inserter(body), R"(,"priority":{})", ask.priority);
+      break;
+    case UpstreamKind::kLlamaServer: body += R"(,"cache_prompt":false)"; break;
+    case UpstreamKind::kTensorRtLlm: break;
+  }
+}
+
+absl::Status Strange(std::string_view what) {
+  return base::Unavailable(fmt::format("the upstream's answer is not what /v1/completions gives: {}", what));
+}
+
+absl::Status ReadUsage(const json::value& usage, UpstreamEvent& event) {
+  if (usage.is_null()) return absl::OkStatus();
+  if (!usage.is_object()) return Strange("usage is no object");
+  const auto read = [&](const char* name, std::optional<std::int64_t>& count) -> absl::Status {
+    const json::value* value = usage.get_object().if_contains(name);
+    if (value == nullptr || value->is_null()) return absl::OkStatus();
+    if (!value->is_int64() || value->get_int64() < 0) return Strange("a count of tokens is no count");
+    count = value->get_int64();
+    return absl::OkStatus();
+  };
+  TG_RETURN_IF_ERROR(read("prompt_tokens", event.input_tokens));
+  return read("completion_tokens", event.output_tokens);
+}
+
+absl::Status ReadTokens(const json::value& tokens, UpstreamEvent& event) {
+  if (tokens.is_null()) return absl::OkStatus();
+  if (!tokens.is_array()) return Strange("token_ids is no array");
+  for (const json::value& token : tokens.get_array()) {
+    if (!token.is_int64() || token.get_int64() < 0 || token.get_int64() > INT32_MAX) return Strange("a token id is none");
+    event.tokens.push_back(static_cast<std::int32_t>(token.get_int64()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadChoice(const json::value& choice, UpstreamEvent& event) {
+  if (!choice.is_object()) return Strange("a choice is no object");
+  for (const auto& field : choice.get_object()) {
+    const json::value& value = field.value();
+    if (field.key() == "text") {
+      if (!value.is_string()) return Strange("text is no string");
+      event.text.assign(value.get_string().data(), value.get_string().size());
+    } else if (field.key() == "token_ids") {
+      TG_RETURN_IF_ERROR(ReadTokens(value, event));
+    } else if (field.key() == "finish_reason" && !value.is_null()) {
+      if (!value.is_string()) return Strange("finish_reason is no string");
+      event.finish.assign(value.get_string().data(), value.get_string().size());
+    }
+  }
+  if (!event.finish.empty() && event.finish != "stop" && event.finish != "length") return Strange("it ended for a reason we do not know");
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string UpstreamBody(const UpstreamOptions& options, const UpstreamAsk& ask) {
+  std::string body = fmt::format(R"({{"model":{},"prompt":[)", json::serialize(json::string(options.model)));
+  body.reserve(body.size() + ask.prompt.size() * 7 + 512);
+  for (std::size_t i = 0; i < ask.prompt.size(); ++i) {
+    if (i > 0) body += ',';
+    fmt::format_to(std::back_inserter(body), "{}", ask.prompt[i]);
+  }
+  fmt::format_to(std::back_inserter(body), R"(],"max_tokens":{},"stream":true,"stream_options":{{"include_usage":true}})", ask.max_tokens);
+  AddSampling(options.kind, ask.sampling, body);
+  AddBias(ask, body);
+  AddOwn(options, ask, body);
+  body += '}';
+  return body;
+}
+
+absl::StatusOr<UpstreamEvent> ReadUpstreamEvent(std::string_view data) {
+  UpstreamEvent event;
+  if (data == "[DONE]") {
+    event.done = true;
+    return event;
+  }
+  boost::system::error_code error;
+  const json::value value = json::parse({data.data(), data.size()}, error);
+  if (error || !value.is_object()) return Strange("an event is no JSON object");
+  const json::object& object = value.get_object();
+  if (const json::value* e = object.if_contains("error"); e != nullptr && !e->is_null())
+    return base::Unavailable("the upstream reported an error in the middle of its answer; its own log says which");
+  if (const json::value* usage = object.if_contains("usage")) TG_RETURN_IF_ERROR(ReadUsage(*usage, event));
+  const json::value* choices = object.if_contains("choices");
+  if (choices == nullptr) return event;
+  if (!choices->is_array() || choices->get_array().size() > 1) return Strange("there is not one choice");
+  if (choices->get_array().size() == 1) TG_RETURN_IF_ERROR(ReadChoice(choices->get_array()[0], event));
+  return event;
+}
+
+std::string CacheSalt(std::string_view key, std::string_view tenant) {
+  std::string text = base::Base64Encode(base::View(base::HmacSha256(key, tenant)));
+  std::replace(text.begin(), text.end(), '+', '-');
+  std::replace(text.begin(), text.end(), '/', '_');
+  text.resize(43);  // Without the padding.
+  return text;
+}
+
+}  // namespace tollgate::inference

@@ -1,0 +1,48 @@
+// What is said to an upstream and what it answers, as text: the body of a completion request, and the events of its answer. Pure.
+//
+// The interface is OpenAI's /v1/completions with token ids as the prompt. Beside it, by kind: vLLM takes `cache_salt`, `priority` and
+// `return_token_ids`, SGLang the first two; llama-server has no salt, so its cache is off; TensorRT-LLM refuses what it does not know.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "inference/types.h"
+#include "inference/upstream.h"
+
+namespace tollgate::inference {
+
+struct UpstreamAsk {
+  std::span<const std::int32_t> prompt;  // With the output so far, when an answer is continued.
+  std::int64_t max_tokens = 0;
+  SamplingParams sampling;
+  std::span<const LogitBias> logit_bias;
+  std::span<const std::int32_t> banned;  // Tokens that must not come.
+  std::string cache_salt;
+  int priority = 0;
+};
+
+std::string UpstreamBody(const UpstreamOptions& options, const UpstreamAsk& ask);
+
+// One event of an answer.
+struct UpstreamEvent {
+  bool done = false;  // "[DONE]": nothing comes after it.
+  std::string text;
+  std::vector<std::int32_t> tokens;  // Of the text, where the upstream names them.
+  std::string finish;                // "stop", "length"; empty: there is more.
+  std::optional<std::int64_t> input_tokens;  // Usage, where the event has it.
+  std::optional<std::int64_t> output_tokens;
+};
+
+// UNAVAILABLE: the event is an error, or not what an upstream says; the message has nothing of its content.
+absl::StatusOr<UpstreamEvent> ReadUpstreamEvent(std::string_view data);
+
+// The tenant's cache salt: 43 characters that tell neither the tenant nor anything to who has no key.
+std::string CacheSalt(std::string_view key, std::string_view tenant);
+
+}  // namespace tollgate::inference

@@ -1,0 +1,30 @@
+// Tokenizer: the tokens of a model whose weights are elsewhere. Immutable, any thread.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/crypto.h"
+#include "base/status.h"
+#include "inference/types.h"
+
+namespace tollgate::inference {
+
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  virtual absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const = 0;              // As Engine::Render.
+  virtual absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const = 0;                  // As text alone.
+  virtual std::string_view Bytes(std::int32_t token) const = 0;                                                 // REQUIRES: in range.
+  virtual bool EndsTurn(std::int32_t token) const = 0;                                                          // REQUIRES: in range.
+  virtual std::int64_t tokens() const = 0;                                                                      // Of the vocabulary.
+  virtual const base::Digest& digest() const = 0;                                                               // Of its file.
+  virtual std::string format() const = 0;                                                                       // "chatml" …
+  virtual std::string architecture() const = 0;
+};
+
+}  // namespace tollgate::inference

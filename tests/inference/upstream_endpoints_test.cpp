@@ -1,0 +1,121 @@
+#include "inference/engines/upstream_endpoints.h"
+
+#include <algorithm>
+#include <set>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "tests/support/random.h"
+
+namespace tollgate::inference {
+namespace {
+
+using std::chrono::milliseconds;
+using Outcome = UpstreamEndpoints::Outcome;
+
+const base::MonoTime kStart{std::chrono::seconds(100)};
+
+void Fail(UpstreamEndpoints& fleet, std::size_t endpoint, base::MonoTime now) {
+  fleet.Began(endpoint, now);
+  fleet.Ended(endpoint, Outcome::kFailed, now);
+}
+
+TEST_CASE("A prompt comes back to the endpoint that knows it, and one that goes moves only its own prompts") {
+  UpstreamEndpoints fleet(5);
+  UpstreamEndpoints without(5);
+  without.Probed(2, false);
+  std::set<std::size_t> used;
+  for (std::uint64_t prompt = 0; prompt < 1000; ++prompt) {
+    const std::size_t chosen = *fleet.Choose(prompt, kStart, {});
+    used.insert(chosen);
+    REQUIRE(fleet.Choose(prompt, kStart, {}) == chosen);
+    if (chosen != 2) REQUIRE(without.Choose(prompt, kStart, {}) == chosen);
+    if (chosen == 2) REQUIRE(without.Choose(prompt, kStart, {}) != 2);
+  }
+  CHECK(used.size() == 5);
+}
+
+TEST_CASE("One prompt asked again and again spreads once its endpoint has a quarter more than the mean") {
+  UpstreamEndpoints fleet(4);
+  for (int i = 0; i < 400; ++i) fleet.Began(*fleet.Choose(7, kStart, {}), kStart);
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK(fleet.load(i) >= 20);
+    CHECK(fleet.load(i) <= 126);
+  }
+}
+
+TEST_CASE("Loads stay within their bound for any mix of prompts that come and go") {
+  std::mt19937_64 random(test::Seed());
+  UpstreamEndpoints fleet(6);
+  std::vector<std::size_t> running;
+  for (int i = 0; i < 20'000; ++i) {
+    if (!running.empty() && random() % 3 == 0) {
+      const std::size_t at = random() % running.size();
+      fleet.Ended(running[at], Outcome::kGood, kStart);
+      running.erase(running.begin() + static_cast<std::ptrdiff_t>(at));
+      continue;
+    }
+    const std::size_t chosen = *fleet.Choose(random() % 10, kStart, {});
+    const double bound = std::max(1.25 * static_cast<double>(running.size() + 1) / 6, 1.0);
+    const auto least = fleet.load(*fleet.Choose(0, kStart, {}));
+    REQUIRE((fleet.load(chosen) + 1 <= bound || fleet.load(chosen) <= least));
+    fleet.Began(chosen, kStart);
+    running.push_back(chosen);
+  }
+}
+
+TEST_CASE("Three failures in a row open the circuit, for twice as long each time; then one request may try") {
+  UpstreamEndpoints fleet(1);
+  base::MonoTime now = kStart;
+  for (int i = 0; i < 2; ++i) Fail(fleet, 0, now);
+  fleet.Began(0, now);
+  fleet.Ended(0, Outcome::kGood, now);
+  for (int i = 0; i < 2; ++i) Fail(fleet, 0, now);
+  CHECK(fleet.usable(now) == 1);
+  Fail(fleet, 0, now);
+  CHECK(fleet.usable(now) == 0);
+  CHECK(fleet.RetryIn(now) == milliseconds(1000));
+  for (const int cooldown : {1000, 2000, 4000, 8000, 16'000, 30'000, 30'000}) {
+    CHECK_FALSE(fleet.Choose(1, now + milliseconds(cooldown - 1), {}));
+    now += milliseconds(cooldown);
+    REQUIRE(fleet.Choose(1, now, {}));
+    fleet.Began(0, now);
+    CHECK_FALSE(fleet.Choose(1, now, {}));  // One alone may try.
+    fleet.Ended(0, Outcome::kFailed, now);
+  }
+  now += milliseconds(30'000);
+  fleet.Began(0, now);
+  fleet.Ended(0, Outcome::kGood, now);
+  CHECK(fleet.usable(now) == 1);
+  Fail(fleet, 0, now);
+  CHECK(fleet.usable(now) == 1);
+}
+
+TEST_CASE("What we cancelled says nothing of an endpoint, and a trial that was cancelled may be tried again") {
+  UpstreamEndpoints fleet(1);
+  for (int i = 0; i < 3; ++i) Fail(fleet, 0, kStart);
+  const base::MonoTime later = kStart + milliseconds(1000);
+  fleet.Began(0, later);
+  fleet.Ended(0, Outcome::kNeither, later);
+  CHECK(fleet.Choose(1, later, {}));
+}
+
+TEST_CASE("Requests that fail after the circuit opened do not lengthen it") {
+  UpstreamEndpoints fleet(1);
+  for (int i = 0; i < 10; ++i) fleet.Began(0, kStart);
+  for (int i = 0; i < 10; ++i) fleet.Ended(0, Outcome::kFailed, kStart);
+  CHECK(fleet.Choose(1, kStart + milliseconds(1000), {}));
+}
+
+TEST_CASE("Endpoints that were tried, are not well, or whose circuit is open are not chosen") {
+  UpstreamEndpoints fleet(4);
+  fleet.Probed(0, false);
+  for (int i = 0; i < 3; ++i) Fail(fleet, 1, kStart);
+  CHECK(fleet.Choose(1, kStart, {2}) == 3);
+  CHECK_FALSE(fleet.Choose(1, kStart, {2, 3}));
+  fleet.Probed(0, true);
+  CHECK(fleet.Choose(1, kStart, {2, 3}) == 0);
+}
+
+}  // namespace
+}  // namespace tollgate::inference
