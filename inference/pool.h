@@ -37,6 +37,7 @@ struct ModelOptions {
   EngineKind engine = EngineKind::kLlama;
   std::string file;                    // GGUF weights; none for kScripted.
   std::optional<base::Digest> sha256;  // Expected. Required with a file; the refusal names the file's own.
+  std::string chat_template;           // Expected of ModelInfo::chat_template; empty = any.
   std::string licence;
   int slots = 8;                                    // 1 to 256 sequences side by side.
   std::int64_t context_tokens = 2048;               // For each slot, 16 to what the model was trained for.
@@ -112,6 +113,10 @@ class Pool {
   // Loads a model beside those that are there and puts a token through it. Slow; blocks the caller alone, and other loads. The errors of
   // Create, and ALREADY_EXISTS; RESOURCE_EXHAUSTED, in numbers: it does not fit. UNAVAILABLE: draining.
   virtual absl::Status Load(ModelOptions model) = 0;
+
+  // Whether Load would find it good and room for it now, by the file's header alone: quick. Load's errors, but for the file's digest and
+  // for a name that is there already.
+  virtual absl::Status Check(const ModelOptions& model) const = 0;
 
   // Takes a model out. New sequences are refused with NOT_FOUND at once; those inside may end until `deadline` (the pool's clock), then
   // the rest ends with kShutdown, and the memory is free. NOT_FOUND: no such model. Blocks; not from I/O threads.

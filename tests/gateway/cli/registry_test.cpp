@@ -1,0 +1,57 @@
+// `tollgate models …` against a registry that answers from memory.
+#include <string>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include "tests/gateway/cli/fake_services.h"
+
+using namespace tollgate::cli;
+using Catch::Matchers::ContainsSubstring;
+
+TEST_CASE("A model is registered with the settings that were named, and no others") {
+  Server server;
+  const Result added = server.Run({"models", "add", "qwen3", "--file", "qwen3.gguf", "--sha256", "ab", "--context", "8192", "--kv", "q8",
+                                   "--queue", "0", "--restricted"});
+  CHECK(added.code == kDone);
+  CHECK_THAT(added.out, ContainsSubstring("tollgate models load qwen3"));
+  const v1::ModelSpec& spec = server.registry.add.spec();
+  CHECK(spec.name() == "qwen3");
+  CHECK(spec.file() == "qwen3.gguf");
+  CHECK(spec.context_tokens() == 8192);
+  CHECK(spec.kv() == "q8");
+  CHECK(spec.has_queue_max());
+  CHECK(spec.slots() == 0);
+  CHECK_FALSE(spec.has_prefix_cache_bytes());
+  CHECK(server.registry.add.restricted());
+}
+
+TEST_CASE("Loading waits until the server has the model, or says why it has not") {
+  Server server;
+  server.registry.states = {v1::MODEL_STATE_LOADING, v1::MODEL_STATE_LOADED};
+  const Result loaded = server.Run({"models", "load", "qwen3"});
+  CHECK(loaded.code == kDone);
+  CHECK_THAT(loaded.out, ContainsSubstring("model qwen3 is loaded"));
+  server.registry.states = {v1::MODEL_STATE_REFUSED};
+  const Result refused = server.Run({"models", "load", "qwen3"});
+  CHECK(refused.code == kRefused);
+  CHECK_THAT(refused.err, ContainsSubstring("its digest differs") && ContainsSubstring("tollgate models unload qwen3"));
+  server.registry.states = {v1::MODEL_STATE_LOADING};
+  const Result late = server.Run({"models", "load", "qwen3", "--timeout", "1"});
+  CHECK(late.code == kUnavailable);
+  CHECK_THAT(late.err, ContainsSubstring("tollgate models show qwen3"));
+}
+
+TEST_CASE("The registry is shown as a table, a model with all its settings") {
+  Server server;
+  CHECK_THAT(server.Run({"models", "list", "--registered"}).out, ContainsSubstring("qwen3") && ContainsSubstring("refused"));
+  const Result shown = server.Run({"models", "show", "qwen3"});
+  CHECK_THAT(shown.out, ContainsSubstring("model     qwen3  (refused)") && ContainsSubstring("problem   its digest differs"));
+  CHECK_THAT(server.Run({"models", "show", "qwen3", "--json"}).out, ContainsSubstring("\"state\": \"MODEL_STATE_REFUSED\""));
+  CHECK(server.Run({"models", "retire", "qwen3"}).code == kUsage);  // Without a reason.
+  CHECK_THAT(server.Run({"models", "retire", "qwen3", "--reason", "old"}).out, ContainsSubstring("model qwen3 is retired"));
+  CHECK_THAT(server.Run({"models", "restrict", "qwen3"}).out, ContainsSubstring("whose allow-list names it"));
+  CHECK_THAT(server.Run({"models", "open", "qwen3"}).out, ContainsSubstring("everybody"));
+  CHECK_THAT(server.Run({"models", "unload", "qwen3"}).out, ContainsSubstring("takes no more requests"));
+}
