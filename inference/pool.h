@@ -87,6 +87,7 @@ struct ReplicaStats {
   int running = 0;                  // Sequences that hold a slot.
   int parked = 0;                   // Of those, waiting for Allow or for their reader.
   int waiting = 0;                  // Sequences in the queue.
+  bool full = false;                // The next sequence would be refused by the queue.
   std::int64_t kv_tokens_used = 0;  // Of slots x context_tokens.
   std::int64_t kv_tokens_total = 0;
   std::int64_t prefix_cache_bytes = 0;

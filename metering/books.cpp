@@ -158,7 +158,9 @@ absl::StatusOr<std::vector<base::Companion>> Settlement(const v1::Record& reques
                    names.project,
                    names.key,
                    request.end_user_hmac().empty() ? base::Value() : base::Value(base::Blob{request.end_user_hmac()}),
-                   base::Blob{HoldBytes(body)}}});
+                   base::Blob{HoldBytes(body)},
+                   body.model_requested().empty() || body.model_requested() == body.model() ? base::Value()
+                                                                                            : base::Value(body.model_requested())}});
   if (amount.nanos > 0) rows.push_back(TransferRow(request, at, amount, tokens));
   return rows;
 }
@@ -187,7 +189,8 @@ const base::CompanionTable& UsageTable() {
                                                                         {"project_name", "text"},
                                                                         {"key_name", "text"},
                                                                         {"end_user_hmac", "bytea"},
-                                                                        {"holds", "bytea"}},
+                                                                        {"holds", "bytea"},
+                                                                        {"model_requested", "text"}},
                                                                        "log_id",
                                                                        "leaf_index"};
   return table;

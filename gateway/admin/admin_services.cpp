@@ -166,6 +166,18 @@ class RegistryService final : public v1::Registry::CallbackService {
   Reactor* RestrictModel(Context* c, const v1::RestrictModelRequest* q, v1::RegisteredModel* r) override {
     return counter_.Serve(c, q, r, "/tollgate.v1.Registry/RestrictModel", &admin::RestrictModel);
   }
+  Reactor* SetAlias(Context* c, const v1::SetAliasRequest* q, v1::ModelAlias* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Registry/SetAlias", &admin::SetAlias);
+  }
+  Reactor* RollbackAlias(Context* c, const v1::RollbackAliasRequest* q, v1::ModelAlias* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Registry/RollbackAlias", &admin::RollbackAlias);
+  }
+  Reactor* RemoveAlias(Context* c, const v1::RemoveAliasRequest* q, v1::ModelAlias* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Registry/RemoveAlias", &admin::RemoveAlias);
+  }
+  Reactor* ListAliases(Context* c, const v1::ListAliasesRequest* q, v1::ListAliasesReply* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Registry/ListAliases", &admin::ListAliases);
+  }
 
  private:
   Counter& counter_;

@@ -118,6 +118,11 @@ class Changes {
   absl::StatusOr<Changed> RestrictModel(const Actor& actor, const std::string& name, bool restricted);
   absl::StatusOr<Changed> RetireModel(const Actor& actor, const std::string& name, const std::string& reason);
 
+  // Aliases. Rollback exchanges what an alias leads to with what it led to before. Errors as Validate in aliases.h.
+  absl::StatusOr<Changed> SetAlias(const Actor& actor, const directory::Alias& alias);
+  absl::StatusOr<Changed> RollbackAlias(const Actor& actor, const std::string& name, const std::string& reason);
+  absl::StatusOr<Changed> RemoveAlias(const Actor& actor, const std::string& name, const std::string& reason);
+
   absl::StatusOr<Changed> Stop(const Actor& actor, const StopTarget& target, const std::string& reason);
   absl::StatusOr<Changed> LiftStop(const Actor& actor, const StopTarget& target, const std::string& reason);
 

@@ -1,16 +1,20 @@
-// The part of Changes that keeps the models' registry. As in changes.cpp, each method is one body. A registered model's settings never
+// The part of Changes that keeps the models' registry and the aliases. As in changes.cpp, each method is one body. A registered model's settings never
 // change: another setting is another model, or the same name after the old one was retired, so that a record's model and digest always say
 // what answered. Tested by tests/gateway/admin/changes_models_test.cpp.
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/encoding.h"
 #include "gateway/admin/changes_impl.h"
 #include "gateway/admin/text.h"
+#include "gateway/directory/aliases.h"
 #include "gateway/directory/models.h"
 #include "gateway/directory/names.h"
 
 namespace tollgate::admin {
 
+using directory::Alias;
 using directory::Model;
 using directory::Row;
 using directory::Table;
@@ -38,7 +42,76 @@ std::string Describe(const Model& model) {
                      model.context_tokens, model.kv);
 }
 
+// An alias that led nowhere would refuse whoever uses it.
+absl::Status NotLedTo(Transaction& t, const std::string& model) {
+  TG_ASSIGN(const auto rows, t.FindAll(Table::kAlias, "NOT removed", {}));
+  for (const Row& row : rows) {
+    TG_ASSIGN(const Alias alias, directory::AliasOf(row));
+    const bool target = std::any_of(alias.targets.begin(), alias.targets.end(), [&](const auto& t) { return t.model == model; });
+    if (!target && std::find(alias.fallbacks.begin(), alias.fallbacks.end(), model) == alias.fallbacks.end()) continue;
+    return base::FailedPrecondition(
+        fmt::format("alias {} leads to model {}; lead it elsewhere first: tollgate models alias {} …", alias.name, model, alias.name));
+  }
+  return absl::OkStatus();
+}
+
+// The row of an alias that is not removed.
+absl::StatusOr<Row> AliasRow(Transaction& t, const std::string& name) {
+  TG_RETURN_IF_ERROR(directory::CheckModelName(name));
+  TG_ASSIGN(std::optional<Row> row, t.Find(Table::kAlias, "name = $1::text", {name}));
+  if (row.has_value() && !row->Bool("removed")) return *std::move(row);
+  return base::NotFound(fmt::format("there is no alias {}; `tollgate models aliases` names those there are", name));
+}
+
+std::string LeadsTo(const Row& row) {
+  const std::string& fallbacks = row.Text("fallbacks");
+  return fmt::format("alias {} leads to {}{}{}", row.Text("name"), row.Text("targets"), fallbacks.empty() ? "" : ", else to ", fallbacks);
+}
+
 }  // namespace
+
+absl::StatusOr<Changed> Changes::SetAlias(const Actor& actor, const Alias& alias) {
+  TG_RETURN_IF_ERROR(directory::Validate(alias));
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(const std::optional<Row> old, t.Find(Table::kAlias, "name = $1::text", {alias.name}));
+    const std::string targets = TargetsText(alias);
+    const std::string fallbacks = FallbacksText(alias);
+    const bool there = old.has_value() && !old->Bool("removed");
+    out.row = old.has_value() ? *old : directory::NewRow(Table::kAlias);
+    if (there && old->Text("targets") == targets && old->Text("fallbacks") == fallbacks) return absl::OkStatus();
+    out.row.Set("name", alias.name);
+    out.row.Set("targets", targets);
+    out.row.Set("fallbacks", fallbacks);
+    out.row.Set("previous_targets", there ? base::Value(old->Text("targets")) : base::Value());
+    out.row.Set("previous_fallbacks", there ? base::Value(old->Text("fallbacks")) : base::Value());
+    out.row.Set("removed", std::string("f"));
+    return t.Write(out.row, old.has_value() ? &*old : nullptr, NoteOf("alias.set", LeadsTo(out.row)));
+  });
+}
+
+absl::StatusOr<Changed> Changes::RollbackAlias(const Actor& actor, const std::string& name, const std::string& reason) {
+  TG_RETURN_IF_ERROR(CheckReason(reason));
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(const Row old, AliasRow(t, name));
+    if (old.IsNull("previous_targets")) return base::FailedPrecondition(fmt::format("alias {} led nowhere else before", name));
+    out.row = old;
+    out.row.Set("targets", old.Text("previous_targets"));
+    out.row.Set("fallbacks", old.Text("previous_fallbacks"));
+    out.row.Set("previous_targets", old.Text("targets"));
+    out.row.Set("previous_fallbacks", old.Text("fallbacks"));
+    return t.Write(out.row, &old, NoteOf("alias.rollback", fmt::format("rolled back: {}: {}", LeadsTo(out.row), reason)));
+  });
+}
+
+absl::StatusOr<Changed> Changes::RemoveAlias(const Actor& actor, const std::string& name, const std::string& reason) {
+  TG_RETURN_IF_ERROR(CheckReason(reason));
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(const Row old, AliasRow(t, name));
+    out.row = old;
+    out.row.Set("removed", std::string("t"));
+    return t.Write(out.row, &old, NoteOf("alias.remove", fmt::format("removed alias {}: {}", name, reason)));
+  });
+}
 
 absl::StatusOr<Changed> Changes::AddModel(const Actor& actor, const Model& wanted) {
   TG_RETURN_IF_ERROR(directory::Validate(wanted));
@@ -88,6 +161,7 @@ absl::StatusOr<Changed> Changes::RetireModel(const Actor& actor, const std::stri
   TG_RETURN_IF_ERROR(CheckReason(reason));
   return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
     TG_ASSIGN(const Row old, Registered(t, name));
+    TG_RETURN_IF_ERROR(NotLedTo(t, name));
     out.row = old;
     out.row.Set("loaded", std::string("f"));
     out.row.Set("retired", std::string("t"));

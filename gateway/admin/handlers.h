@@ -51,6 +51,10 @@ absl::Status LoadModel(const Caller& caller, const v1::LoadModelRequest& request
 absl::Status UnloadModel(const Caller& caller, const v1::UnloadModelRequest& request, v1::RegisteredModel& reply);
 absl::Status RetireModel(const Caller& caller, const v1::RetireModelRequest& request, v1::RegisteredModel& reply);
 absl::Status RestrictModel(const Caller& caller, const v1::RestrictModelRequest& request, v1::RegisteredModel& reply);
+absl::Status SetAlias(const Caller& caller, const v1::SetAliasRequest& request, v1::ModelAlias& reply);
+absl::Status RollbackAlias(const Caller& caller, const v1::RollbackAliasRequest& request, v1::ModelAlias& reply);
+absl::Status RemoveAlias(const Caller& caller, const v1::RemoveAliasRequest& request, v1::ModelAlias& reply);
+absl::Status ListAliases(const Caller& caller, const v1::ListAliasesRequest& request, v1::ListAliasesReply& reply);
 
 // audit_handlers.cpp
 absl::Status ListRecords(const Caller& caller, const v1::ListRecordsRequest& request, v1::ListRecordsReply& reply);

@@ -1,6 +1,8 @@
 // The registry is of the whole installation: who changes it reaches all of it, and who does not sees what its key may use. Loading is asked
 // for in a row and done by each instance's keeper, so that no call holds a worker while gigabytes are read; only what can be told at once
 // from the file's header is told at once. Tested by tests/gateway/admin/registry_test.cpp.
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/encoding.h"
@@ -93,6 +95,35 @@ absl::StatusOr<Row> RowOf(const Caller& caller, const std::string& name) {
   return base::NotFound(fmt::format("no model {} is registered", base::IsValidUtf8(name) && name.size() <= 128 ? name : "of this name"));
 }
 
+v1::ModelAlias DescribeAlias(const Row& row) {
+  v1::ModelAlias out;
+  out.set_id(row.id.ToString());
+  out.set_name(row.Text("name"));
+  out.set_in_force(!row.Bool("removed"));
+  out.set_record(RecordOf(row));
+  const auto add = [&](const char* targets, const char* fallbacks, auto* to_targets, auto* to_fallbacks) {
+    if (row.IsNull(targets)) return;
+    const auto alias = directory::MakeAlias(row.Text("name"), row.Text(targets), row.Text(fallbacks));
+    if (!alias.ok()) return;
+    for (const directory::AliasTarget& target : alias->targets) {
+      v1::AliasTarget* one = to_targets->Add();
+      one->set_model(target.model);
+      one->set_weight(target.weight);
+    }
+    for (const std::string& model : alias->fallbacks) *to_fallbacks->Add() = model;
+  };
+  add("targets", "fallbacks", out.mutable_targets(), out.mutable_fallbacks());
+  add("previous_targets", "previous_fallbacks", out.mutable_previous_targets(), out.mutable_previous_fallbacks());
+  return out;
+}
+
+absl::Status Answer(const Caller& caller, const absl::StatusOr<Changed>& made, v1::ModelAlias& reply) {
+  TG_RETURN_IF_ERROR(made.status());
+  caller.Await(made->version);
+  reply = DescribeAlias(made->row);
+  return absl::OkStatus();
+}
+
 absl::Status Answer(const Caller& caller, const absl::StatusOr<Changed>& made, v1::RegisteredModel& reply) {
   TG_RETURN_IF_ERROR(made.status());
   caller.Await(made->version);
@@ -155,6 +186,39 @@ absl::Status RetireModel(const Caller& caller, const v1::RetireModelRequest& req
 absl::Status RestrictModel(const Caller& caller, const v1::RestrictModelRequest& request, v1::RegisteredModel& reply) {
   TG_RETURN_IF_ERROR(caller.Need(Permission::kManageModels, true));
   return Answer(caller, ChangesOf(caller).RestrictModel(caller.actor(), request.name(), request.restricted()), reply);
+}
+
+absl::Status SetAlias(const Caller& caller, const v1::SetAliasRequest& request, v1::ModelAlias& reply) {
+  TG_RETURN_IF_ERROR(caller.Need(Permission::kManageModels, true));
+  directory::Alias alias;
+  alias.name = request.name();
+  for (const v1::AliasTarget& target : request.targets()) alias.targets.push_back({target.model(), target.weight()});
+  alias.fallbacks.assign(request.fallbacks().begin(), request.fallbacks().end());
+  return Answer(caller, ChangesOf(caller).SetAlias(caller.actor(), alias), reply);
+}
+
+absl::Status RollbackAlias(const Caller& caller, const v1::RollbackAliasRequest& request, v1::ModelAlias& reply) {
+  TG_RETURN_IF_ERROR(caller.Need(Permission::kManageModels, true));
+  return Answer(caller, ChangesOf(caller).RollbackAlias(caller.actor(), request.name(), request.reason()), reply);
+}
+
+absl::Status RemoveAlias(const Caller& caller, const v1::RemoveAliasRequest& request, v1::ModelAlias& reply) {
+  TG_RETURN_IF_ERROR(caller.Need(Permission::kManageModels, true));
+  return Answer(caller, ChangesOf(caller).RemoveAlias(caller.actor(), request.name(), request.reason()), reply);
+}
+
+// Who does not reach the whole installation sees an alias only if every model that it names is one that its key may use.
+absl::Status ListAliases(const Caller& caller, const v1::ListAliasesRequest& request, v1::ListAliasesReply& reply) {
+  std::vector<std::pair<std::string, const Row*>> aliases;
+  const directory::Installation& installation = caller.snapshot().installation();
+  for (const auto& [name, alias] : installation.aliases) {
+    const bool seen = std::all_of(alias.targets.begin(), alias.targets.end(), [&](const auto& t) { return MaySee(caller, t.model); }) &&
+                      std::all_of(alias.fallbacks.begin(), alias.fallbacks.end(), [&](const auto& m) { return MaySee(caller, m); });
+    if (seen) aliases.emplace_back(name, installation.alias_rows.at(name).get());
+  }
+  const auto emit = [&reply](const Row* row) { *reply.add_aliases() = DescribeAlias(*row); };
+  TG_ASSIGN(*reply.mutable_next_page_token(), Paged(std::move(aliases), request.page_size(), request.page_token(), emit));
+  return absl::OkStatus();
 }
 
 }  // namespace tollgate::admin

@@ -104,6 +104,7 @@ void AddModelCommands(CLI::App& app, Context& context) {
   list->callback([&context, which] { which->registered || which->retired ? ListRegistered(context, which->retired) : List(context); });
   Teach(*list, "", {"tollgate models list --json", "tollgate models list --registered"});
   AddRegistryCommands(*group, context);
+  AddAliasCommands(*group, context);
 
   for (const bool granted : {true, false}) {
     auto* command = group->add_subcommand(granted ? "grant" : "revoke", granted ? "Put a model on a scope's allow-list"

@@ -37,7 +37,9 @@ std::string StateOf(const v1::RegisteredModel& model) {
   }
 }
 
-const char* MayUse(bool restricted) { return restricted ? "scopes whose allow-list names it" : "everybody whom no allow-list keeps from it"; }
+const char* MayUse(bool restricted) {
+  return restricted ? "scopes whose allow-list names it" : "everybody whom no allow-list keeps from it";
+}
 
 void PrintModel(Context& context, const v1::RegisteredModel& model) {
   if (context.globals.json) return context.PrintJson(model);
@@ -71,8 +73,8 @@ void Add(Context& context, const Options& options) {
   if (!model) return;
   if (context.globals.json) return context.PrintJson(*model);
   const std::string& name = model->spec().name();
-  context.Print(fmt::format("model {} is registered (record {}); it needs a price: tollgate prices set {} …; to load it: tollgate models load {}\n",
-                            name, model->record(), name, name));
+  context.Print(fmt::format("model {} is registered (record {})\nnext: tollgate prices set {} …, then tollgate models load {}\n", name,
+                            model->record(), name, name));
 }
 
 // Until the server is done with it, or --timeout has passed.
@@ -92,14 +94,14 @@ void Load(Context& context, const Options& options) {
   const auto model = Await(context, options.name, v1::MODEL_STATE_LOADING);
   if (!model) return;
   if (model->state() == v1::MODEL_STATE_REFUSED) {
-    return context.Fail(kRefused, fmt::format("{}\n  it is tried again every minute; to give up: tollgate models unload {}", model->problem(),
-                                              options.name));
+    const std::string next = fmt::format("it is tried again every minute; to give up: tollgate models unload {}", options.name);
+    return context.Fail(kRefused, fmt::format("{}\n  {}", model->problem(), next));
   }
   if (context.globals.json) return context.PrintJson(*model);
   if (model->state() == v1::MODEL_STATE_LOADED) {
     return context.Print(fmt::format("model {} is loaded (record {})\n", options.name, model->record()));
   }
-  context.Fail(kUnavailable, fmt::format("model {} is still being loaded; look again: tollgate models show {}", options.name, options.name));
+  context.Fail(kUnavailable, fmt::format("model {0} is still being loaded; look again: tollgate models show {0}", options.name));
 }
 
 void Unload(Context& context, const Options& options) {
@@ -205,7 +207,8 @@ void AddRegistryCommands(CLI::App& group, Context& context) {
        "New requests are refused at once; running ones may end within drain_ms. It stays registered.", Unload},
       {"restrict", "Only scopes whose allow-list names the model may use it", "",
        [](Context& c, const Options& o) { Restrict(c, o, true); }},
-      {"open", "Everybody whom no allow-list keeps from the model may use it", "", [](Context& c, const Options& o) { Restrict(c, o, false); }}};
+      {"open", "Everybody whom no allow-list keeps from the model may use it", "",
+       [](Context& c, const Options& o) { Restrict(c, o, false); }}};
   for (const Command& command : kCommands) {
     auto* sub = group.add_subcommand(command.name, command.about);
     const auto options = std::make_shared<Options>();

@@ -11,4 +11,7 @@ void ListRegistered(Context& context, bool retired);
 // add, show, load, unload, restrict, open, retire. `group` is `models`; the context must outlive it.
 void AddRegistryCommands(CLI::App& group, Context& context);
 
+// alias, aliases, rollback, unalias.
+void AddAliasCommands(CLI::App& group, Context& context);
+
 }  // namespace tollgate::cli

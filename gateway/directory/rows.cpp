@@ -84,6 +84,14 @@ const std::array<TableSpec, kTables>& Specs() {
         {"restricted", "bool"},
         {"loaded", "bool"},
         {"retired", "bool"}}},
+      {Table::kAlias,
+       "directory.alias",
+       {{"name", "text"},
+        {"targets", "text"},
+        {"fallbacks", "text"},
+        {"previous_targets", "text"},
+        {"previous_fallbacks", "text"},
+        {"removed", "bool"}}},
   }};
   return specs;
 }

@@ -208,6 +208,13 @@ absl::StatusOr<std::shared_ptr<const Installation>> BuildInstallation(const OrgR
     installation->model_rows[model.name] = row;
     if (!model.retired) installation->models[model.name] = std::move(model);
   }
+  for (const auto& [id, row] : Of(rows, Table::kAlias)) {
+    installation->alias_rows[row->Text("name")] = row;
+    if (row->Bool("removed")) continue;
+    auto alias = AliasOf(*row);
+    if (!alias.ok()) return MakesNoSense(*row, base::Message(alias.status()));
+    installation->aliases[row->Text("name")] = *std::move(alias);
+  }
   std::vector<metering::Price> prices;
   for (const auto& [id, row] : Of(rows, Table::kPrice)) {
     installation->price_rows.push_back(row);

@@ -111,6 +111,11 @@ const Model* Snapshot::FindModel(std::string_view name) const {
   return found == installation_->models.end() ? nullptr : &found->second;
 }
 
+const Alias* Snapshot::FindAlias(std::string_view name) const {
+  const auto found = installation_->aliases.find(name);
+  return found == installation_->aliases.end() ? nullptr : &found->second;
+}
+
 const std::shared_ptr<const policy::PolicySet>& Snapshot::Policies(const Place& place) const { return place.shard->policies; }
 
 absl::StatusOr<v1::PinnedPrice> Snapshot::PriceOf(std::string_view model, base::WallTime now) const {

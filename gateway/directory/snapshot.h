@@ -70,6 +70,7 @@ struct Place {
 
 // Which shard a key is in; and what belongs to no org: prices, the models' registry, stops of models and of everything.
 struct Model;
+struct Alias;
 struct KeyIndex;
 struct Installation;
 
@@ -95,6 +96,8 @@ class Snapshot {
 
   // The registered model of this name; null for one that is not, or no longer, in the registry.
   const Model* FindModel(std::string_view name) const;
+  // The alias of this name; null if there is none. It comes before a model of the same name.
+  const Alias* FindAlias(std::string_view name) const;
 
   // The quota rules in force.
   const std::shared_ptr<const metering::QuotaRules>& Quotas() const { return quotas_; }

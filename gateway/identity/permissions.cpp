@@ -61,6 +61,10 @@ constexpr CallPermission kCalls[] = {
     {"/tollgate.v1.Registry/UnloadModel", Permission::kManageModels},
     {"/tollgate.v1.Registry/RetireModel", Permission::kManageModels},
     {"/tollgate.v1.Registry/RestrictModel", Permission::kManageModels},
+    {"/tollgate.v1.Registry/SetAlias", Permission::kManageModels},
+    {"/tollgate.v1.Registry/RollbackAlias", Permission::kManageModels},
+    {"/tollgate.v1.Registry/RemoveAlias", Permission::kManageModels},
+    {"/tollgate.v1.Registry/ListAliases", Permission::kReadDirectory},
     {"/tollgate.v1.Policy/Check", Permission::kReadPolicy},
     {"/tollgate.v1.Policy/Put", Permission::kWritePolicy},  // Putting it in force: kActivatePolicy too.
     {"/tollgate.v1.Policy/Activate", Permission::kActivatePolicy},

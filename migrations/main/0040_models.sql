@@ -31,6 +31,28 @@ CREATE TABLE directory.model (
 );
 CREATE INDEX model_version ON directory.model (version);
 
-GRANT SELECT, INSERT, UPDATE ON directory.model TO tollgate_directory;
-GRANT SELECT ON directory.model TO tollgate_verifier;
+-- Names that lead to models. targets: "qwen3=90 qwen4=10", models with their weights; fallbacks: "smollm2 tiny", in order. previous_*: what
+-- it led to before its last change, for going back at once.
+CREATE TABLE directory.alias (
+  id uuid PRIMARY KEY,
+  version int8 NOT NULL,
+  admin_record uuid NOT NULL,
+  admin_log_id int4 NOT NULL,
+  admin_index int8 NOT NULL,
+  mac bytea NOT NULL,
+  name text NOT NULL UNIQUE,
+  targets text NOT NULL,
+  fallbacks text NOT NULL,
+  previous_targets text,
+  previous_fallbacks text,
+  removed bool NOT NULL
+);
+CREATE INDEX alias_version ON directory.alias (version);
+
+GRANT SELECT, INSERT, UPDATE ON directory.model, directory.alias TO tollgate_directory;
+GRANT SELECT ON directory.model, directory.alias TO tollgate_verifier;
 CREATE TRIGGER keep BEFORE DELETE OR TRUNCATE ON directory.model FOR EACH STATEMENT EXECUTE FUNCTION directory.refuse();
+CREATE TRIGGER keep BEFORE DELETE OR TRUNCATE ON directory.alias FOR EACH STATEMENT EXECUTE FUNCTION directory.refuse();
+
+-- The name that the caller used, where an alias led from it to `model`. Rows from before have none.
+ALTER TABLE metering.usage ADD COLUMN model_requested text;

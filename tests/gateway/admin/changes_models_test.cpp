@@ -1,4 +1,4 @@
-// The registry's rows: each change is a record, settings never change, a retired name may come back.
+// The rows of registry and aliases: each change is a record, settings never change, a retired name may come back.
 #include <catch2/catch_test_macros.hpp>
 
 #include "gateway/directory/shard.h"
@@ -87,4 +87,54 @@ TEST_CASE("A model's row that was changed in the database is refused") {
   const auto refused = directory::PostgresDirectory::Open(in.DirectoryOptions(), base::SystemClock());
   CHECK(absl::IsDataLoss(refused.status()));
   CHECK(base::Message(refused.status()).find("directory.model") != std::string::npos);
+}
+
+namespace {
+
+directory::Alias Leading(const std::string& targets, const std::string& fallbacks = "") {
+  return Must(directory::MakeAlias("chat", targets, fallbacks));
+}
+
+}  // namespace
+
+TEST_CASE("An alias is led elsewhere, and back with one call; each change is on record") {
+  Installation in;
+  CHECK(Must(in.changes->SetAlias(in.cli, Leading("qwen3"))).changed);
+  CHECK(in.journal.entries().back().record.admin().summary() == "alias chat leads to qwen3=1");
+  CHECK(absl::IsFailedPrecondition(in.changes->RollbackAlias(in.cli, "chat", "no").status()));
+  CHECK_FALSE(Must(in.changes->SetAlias(in.cli, Leading("qwen3"))).changed);
+  Must(in.changes->SetAlias(in.cli, Leading("qwen3=9 qwen4=1", "smollm2")));
+  const auto back = Must(in.changes->RollbackAlias(in.cli, "chat", "worse answers"));
+  CHECK(LastAction(in) == "alias.rollback");
+  CHECK(back.row.Text("targets") == "qwen3=1");
+  CHECK(back.row.Text("fallbacks").empty());
+  const auto again = Must(in.changes->RollbackAlias(in.cli, "chat", "they were not"));
+  CHECK(again.row.Text("targets") == "qwen3=9 qwen4=1");
+  CHECK(again.row.Text("fallbacks") == "smollm2");
+
+  const auto directory = in.OpenDirectory();
+  const auto snapshot = Must(directory->InForce());
+  REQUIRE(snapshot->FindAlias("chat") != nullptr);
+  CHECK(snapshot->FindAlias("chat")->fallbacks == std::vector<std::string>{"smollm2"});
+  const auto removed = Must(in.changes->RemoveAlias(in.cli, "chat", "not wanted"));
+  REQUIRE(directory->WaitFor(removed.version, std::chrono::seconds(10)).ok());
+  CHECK(Must(directory->InForce())->FindAlias("chat") == nullptr);
+  CHECK(absl::IsNotFound(in.changes->RemoveAlias(in.cli, "chat", "").status()));
+  CHECK(absl::IsNotFound(in.changes->RollbackAlias(in.cli, "chat", "").status()));
+  Must(in.changes->SetAlias(in.cli, Leading("qwen3")));
+  CHECK(absl::IsFailedPrecondition(in.changes->RollbackAlias(in.cli, "chat", "").status()));  // What was removed is no before.
+}
+
+TEST_CASE("A model that an alias leads to is not retired") {
+  Installation in;
+  Must(in.changes->AddModel(in.cli, Named("qwen3")));
+  Must(in.changes->AddModel(in.cli, Named("qwen4")));
+  Must(in.changes->SetAlias(in.cli, Leading("qwen3", "qwen4")));
+  for (const char* model : {"qwen3", "qwen4"}) {
+    const auto refused = in.changes->RetireModel(in.cli, model, "");
+    CHECK(absl::IsFailedPrecondition(refused.status()));
+    CHECK(base::Message(refused.status()).find("alias chat leads to") != std::string::npos);
+  }
+  Must(in.changes->RemoveAlias(in.cli, "chat", ""));
+  Must(in.changes->RetireModel(in.cli, "qwen3", ""));
 }

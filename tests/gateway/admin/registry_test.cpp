@@ -106,3 +106,39 @@ TEST_CASE("A restricted model is known to those alone whose allow-list names it"
   CHECK(world.model.retired());
   CHECK(world.Listed("globex") == "open ");
 }
+
+TEST_CASE("Aliases are set by who manages models, and known to who may use all that they name") {
+  World world;
+  REQUIRE(world.Add("first", "secret", true).ok());
+  v1::SetAliasRequest set;
+  set.set_name("chat");
+  set.add_targets()->set_model("qwen3");
+  v1::ModelAlias alias;
+  CHECK(world.Registry("operator", &Stub::SetAlias, set, alias).error_code() == StatusCode::INVALID_ARGUMENT);  // Weight 0.
+  set.mutable_targets(0)->set_weight(1);
+  CHECK(world.Registry("admin", &Stub::SetAlias, set, alias).error_code() == StatusCode::PERMISSION_DENIED);
+  REQUIRE(world.Registry("operator", &Stub::SetAlias, set, alias).ok());
+  CHECK(alias.in_force());
+  CHECK(alias.previous_targets_size() == 0);
+  const auto seen = [&](const std::string& as) {
+    v1::ListAliasesReply reply;
+    REQUIRE(world.Registry(as, &Stub::ListAliases, v1::ListAliasesRequest(), reply).ok());
+    return reply.aliases_size();
+  };
+  CHECK(seen("admin") == 1);
+  set.add_fallbacks("secret");
+  REQUIRE(world.Registry("operator", &Stub::SetAlias, set, alias).ok());
+  CHECK(alias.previous_targets_size() == 1);
+  CHECK(seen("admin") == 0);
+  CHECK(seen("first") == 1);
+  v1::RollbackAliasRequest back;
+  back.set_name("chat");
+  REQUIRE(world.Registry("operator", &Stub::RollbackAlias, back, alias).ok());
+  CHECK(alias.fallbacks_size() == 0);
+  CHECK(seen("admin") == 1);
+  v1::RemoveAliasRequest remove;
+  remove.set_name("chat");
+  REQUIRE(world.Registry("operator", &Stub::RemoveAlias, remove, alias).ok());
+  CHECK_FALSE(alias.in_force());
+  CHECK(seen("first") == 0);
+}

@@ -26,6 +26,29 @@ class FakeRegistry final : public v1::Registry::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status SetAlias(grpc::ServerContext*, const v1::SetAliasRequest* request, v1::ModelAlias* reply) override {
+    alias.set_name(request->name());
+    *alias.mutable_previous_targets() = alias.targets();
+    *alias.mutable_targets() = request->targets();
+    *alias.mutable_fallbacks() = request->fallbacks();
+    *reply = alias;
+    return grpc::Status::OK;
+  }
+  grpc::Status RollbackAlias(grpc::ServerContext*, const v1::RollbackAliasRequest*, v1::ModelAlias* reply) override {
+    alias.mutable_targets()->Swap(alias.mutable_previous_targets());
+    *reply = alias;
+    return grpc::Status::OK;
+  }
+  grpc::Status RemoveAlias(grpc::ServerContext*, const v1::RemoveAliasRequest*, v1::ModelAlias* reply) override {
+    *reply = alias;
+    return grpc::Status::OK;
+  }
+  grpc::Status ListAliases(grpc::ServerContext*, const v1::ListAliasesRequest*, v1::ListAliasesReply* reply) override {
+    *reply->add_aliases() = alias;
+    return grpc::Status::OK;
+  }
+
+  v1::ModelAlias alias;
   v1::AddModelRequest add;
   std::deque<v1::ModelState> states = {v1::MODEL_STATE_REFUSED};  // The last one stays.
 

@@ -55,3 +55,20 @@ TEST_CASE("The registry is shown as a table, a model with all its settings") {
   CHECK_THAT(server.Run({"models", "open", "qwen3"}).out, ContainsSubstring("everybody"));
   CHECK_THAT(server.Run({"models", "unload", "qwen3"}).out, ContainsSubstring("takes no more requests"));
 }
+
+TEST_CASE("An alias is set with weights and fallbacks, rolled back, listed and removed") {
+  Server server;
+  const Result set = server.Run({"models", "alias", "chat", "smollm2=95", "qwen4=5", "--fallback", "llama", "--fallback", "tiny"});
+  CHECK(set.code == kDone);
+  CHECK_THAT(set.out, ContainsSubstring("chat leads to smollm2=95 qwen4=5, else to llama, tiny"));
+  CHECK_THAT(set.err, ContainsSubstring("no model qwen4 is served here now") && !ContainsSubstring("no model smollm2"));
+  CHECK(server.registry.alias.targets(1).weight() == 5);
+  CHECK(server.Run({"models", "alias", "chat", "llama"}).out.starts_with("chat leads to llama (record"));
+  CHECK_THAT(server.Run({"models", "aliases"}).out, ContainsSubstring("smollm2=95 qwen4=5"));
+  CHECK(server.Run({"models", "rollback", "chat"}).code == kUsage);  // Without a reason.
+  CHECK_THAT(server.Run({"models", "rollback", "chat", "--reason", "worse"}).out, ContainsSubstring("chat leads to smollm2=95 qwen4=5"));
+  CHECK_THAT(server.Run({"models", "unalias", "chat", "--reason", "gone"}).out, ContainsSubstring("alias chat is removed"));
+  for (const char* bad : {"qwen4=0", "qwen4=x", "qwen4="}) {
+    CHECK_THAT(server.Run({"models", "alias", "chat", bad}).err, ContainsSubstring("write MODEL=WEIGHT"));
+  }
+}
