@@ -69,7 +69,8 @@ void Set(Context& context, const Options& options) {
   const auto line = Open(context, Listener::kAdmin);
   if (!line) return;
   for (const auto& target : alias->targets()) {
-    WarnUnlessServed(context, *line, target.model(), fmt::format("what {} leads there falls back, or is refused, until it is", alias->name()));
+    const std::string then = fmt::format("what {} leads there falls back, or is refused, until it is", alias->name());
+    WarnUnlessServed(context, *line, target.model(), then);
   }
 }
 
@@ -115,7 +116,8 @@ void AddAliasCommands(CLI::App& group, Context& context) {
   Teach(*set,
         "Which model a request is led to follows from its id alone. Allow-lists, policy and price are those of the model that is used; a\n"
         "model that a key may not use gets none of its requests. Replies name both in x-tollgate-route, records and usage hold both.",
-        {"tollgate models alias chat qwen3 --fallback smollm2", "tollgate models alias chat qwen3=95 qwen4=5 --fallback smollm2   # a canary",
+        {"tollgate models alias chat qwen3 --fallback smollm2",
+         "tollgate models alias chat qwen3=95 qwen4=5 --fallback smollm2   # a canary",
          "tollgate models rollback chat --reason \"worse answers\"           # and back, at once"});
 
   auto* list = group.add_subcommand("aliases", "The aliases, where they lead, and where they led before");

@@ -1,6 +1,6 @@
-// The choice is a hash of the request's id, and no counter or generator: two instances choose alike, a test can foresee it, and what a record
-// says can be checked from the record alone. Targets count in the order in which they stand, so that moving weight from the first to the
-// last moves as few requests as can be. Tested by tests/gateway/directory/aliases_test.cpp.
+// The choice is a hash of the request's id, and no counter or generator: two instances choose alike, a test can foresee it, and what a
+// record says can be checked from the record alone. Targets count in the order in which they stand, so that moving weight from the first to
+// the last moves as few requests as can be. Tested by tests/gateway/directory/aliases_test.cpp.
 #include "gateway/directory/aliases.h"
 
 #include <algorithm>

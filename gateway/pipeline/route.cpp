@@ -1,6 +1,6 @@
-// A fallback is taken before the request is on record, so that its one REQUEST record says what was asked for and what was used, and policy,
-// price and quota are those of the model that is used from the start. A queue that fills up between here and the pool refuses the request as
-// it does without an alias. Tested by tests/gateway/pipeline/route_test.cpp.
+// A fallback is taken before the request is on record, so that its one REQUEST record says what was asked for and what was used, and
+// policy, price and quota are those of the model that is used from the start. A queue that fills up between here and the pool refuses the
+// request as it does without an alias. Tested by tests/gateway/pipeline/route_test.cpp.
 #include "gateway/pipeline/route.h"
 
 #include <algorithm>

@@ -49,10 +49,10 @@ struct World {
 
 TEST_CASE("A registered model is loaded while others serve, answers on every surface, and is back after a restart") {
   World world;
-  CHECK(world.Say("second").reason == "MODEL_NOT_FOUND");
+  CHECK(world.Say("second").reason == "model_not_found");
   REQUIRE(world.Cli({"models", "add", "second", "--engine", "scripted", "--context", "1000"}).code == 0);
   world.Price("second");
-  CHECK(world.Say("second").reason == "MODEL_NOT_FOUND");
+  CHECK(world.Say("second").reason == "model_not_found");
   const Finished loaded = world.Cli({"models", "load", "second"});
   CHECK(loaded.out.find("model second is loaded") != std::string::npos);
   for (const Surface surface : kSurfaces) {
@@ -69,7 +69,7 @@ TEST_CASE("A registered model is loaded while others serve, answers on every sur
   REQUIRE(Eventually([&] { return world.Say("second").done; }));
 
   CHECK(world.Cli({"models", "unload", "second"}).code == 0);
-  CHECK(world.Say("second").reason == "MODEL_NOT_FOUND");  // At once, whatever the pool still does.
+  CHECK(world.Say("second").reason == "model_not_found");  // At once, whatever the pool still does.
   CHECK(world.Say("scripted").done);
   CHECK(world.Cli({"models", "retire", "second", "--reason", "a test"}).code == 0);
   Books books(world.installation);
@@ -108,12 +108,12 @@ TEST_CASE("A restricted model may be used by those alone whose allow-list names 
   REQUIRE(world.Cli({"models", "add", "legal", "--engine", "scripted", "--restricted"}).code == 0);
   world.Price("legal");
   REQUIRE(world.Cli({"models", "load", "legal"}).code == 0);
-  CHECK(world.Say("legal").reason == "MODEL_NOT_GRANTED");
+  CHECK(world.Say("legal").reason == "model_not_granted");
   REQUIRE(world.Cli({"models", "grant", "legal", "--team", "red", "--org", "acme"}).code == 0);
   CHECK(world.Say("legal").done);
-  CHECK(world.Say("scripted").reason == "MODEL_NOT_GRANTED");
+  CHECK(world.Say("scripted").reason == "model_not_granted");
   REQUIRE(world.Cli({"models", "clear", "--team", "red", "--org", "acme"}).code == 0);
-  CHECK(world.Say("legal").reason == "MODEL_NOT_GRANTED");
+  CHECK(world.Say("legal").reason == "model_not_granted");
   REQUIRE(world.Cli({"models", "open", "legal"}).code == 0);
   CHECK(world.Say("legal").done);
 }

@@ -213,7 +213,9 @@ absl::StatusOr<v1::CountTokensReply> World::Count(const pipeline::Caller& caller
   request.set_model(model);
   *request.mutable_messages() = Ask("hello").messages();
   pipeline::Pipeline& pipeline = pipe();
-  auto call = [&]() -> async::Awaitable<pipeline::Outcome<v1::CountTokensReply>> { co_return co_await pipeline.CountTokens(caller, request); };
+  auto call = [&]() -> async::Awaitable<pipeline::Outcome<v1::CountTokensReply>> {
+    co_return co_await pipeline.CountTokens(caller, request);
+  };
   auto outcome = boost::asio::co_spawn(boost::asio::make_strand(io_), call, boost::asio::use_future).get();
   if (const auto* failure = std::get_if<pipeline::Failure>(&outcome)) return failure->status;
   return std::get<v1::CountTokensReply>(outcome);
