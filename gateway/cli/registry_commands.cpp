@@ -160,6 +160,24 @@ void AddSpecOptions(CLI::App& command, Options& options) {
   number("--step", "Milliseconds of a piece of a long prompt; else 100", &Spec::set_step_target_ms);
   command.add_flag("--restricted", options.restricted, "Only scopes whose allow-list names it may use it");
 }
+
+void AddPull(CLI::App& group, Context& context) {
+  auto* pull = group.add_subcommand("pull", "Bring a model's file into the folder of models, on this machine");
+  const auto pulled = std::make_shared<PullCommand>();
+  pull->add_option("SOURCE", pulled->source, "A path, an http:// or https:// URL, or s3://BUCKET/KEY")->required();
+  pull->add_option("--sha256", pulled->sha256, "What its digest must be, 64 hexadecimal digits")->required();
+  pull->add_option("--to", pulled->folder, "The folder: pool.models_dir of tollgate.yaml")->capture_default_str();
+  pull->add_option("--as", pulled->name, "Its name there; else the source's");
+  pull->callback([&context, pulled] {
+    if (!context.programs.pull) return context.Fail(kUsage, "this program was built without that command");
+    context.exit_code = context.programs.pull(*pulled);
+  });
+  Teach(*pull,
+        "Goes on where it was broken off. The file appears under its name only when its digest is right and its header is sound; its path\n"
+        "goes to standard output. S3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL.",
+        {"tollgate models pull https://models.acme.example/qwen3-8b-q4.gguf --sha256 …",
+         "tollgate models pull s3://models/qwen3-8b-q4.gguf --sha256 … --as qwen3.gguf"});
+}
 }  // namespace
 
 void ListRegistered(Context& context, bool retired) {
@@ -217,6 +235,7 @@ void AddRegistryCommands(CLI::App& group, Context& context) {
     Teach(*sub, command.more, {fmt::format("tollgate models {} qwen3", command.name)});
   }
 
+  AddPull(group, context);
   auto* retire = group.add_subcommand("retire", "Unload a model and take it out of the registry");
   const auto retired = std::make_shared<Options>();
   retire->add_option("MODEL", retired->name, "Name of the model")->required();

@@ -8,7 +8,7 @@ namespace tollgate::cli {
 // The registry's models, for `models list --registered`; `retired`: those that are retired too.
 void ListRegistered(Context& context, bool retired);
 
-// add, show, load, unload, restrict, open, retire. `group` is `models`; the context must outlive it.
+// add, show, load, unload, restrict, open, pull, retire. `group` is `models`; the context must outlive it.
 void AddRegistryCommands(CLI::App& group, Context& context);
 
 // alias, aliases, rollback, unalias.

@@ -30,6 +30,7 @@ const std::map<std::string, std::set<std::string>> kArrows = [] {
       {"http", {"async", "net", "pipeline"}},
       {"admin", {"audit", "metering", "policy", "directory", "identity", "grpc"}},
       {"migrate", {"audit", "admin"}},
+      {"fetch", {"inference"}},
       {"cli", {"config"}},
       {"serve", {"four", "async", "net", "config", "directory", "identity", "pipeline", "grpc", "http", "admin", "migrate"}},
       {"dev",

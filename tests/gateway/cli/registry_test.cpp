@@ -72,3 +72,18 @@ TEST_CASE("An alias is set with weights and fallbacks, rolled back, listed and r
     CHECK_THAT(server.Run({"models", "alias", "chat", bad}).err, ContainsSubstring("write MODEL=WEIGHT"));
   }
 }
+
+TEST_CASE("Pulling is handed to the program with what was asked for") {
+  PullCommand asked;
+  Programs programs;
+  programs.pull = [&asked](const PullCommand& command) {
+    asked = command;
+    return kDone;
+  };
+  CHECK(RunLine({"models", "pull", "s3://models/a.gguf", "--sha256", "ab", "--as", "b.gguf", "--to", "/srv"}, "", programs).code == kDone);
+  CHECK(asked.source == "s3://models/a.gguf");
+  CHECK(asked.name == "b.gguf");
+  CHECK(asked.folder == "/srv");
+  CHECK(RunLine({"models", "pull", "a.gguf", "--sha256", "ab"}).code == kUsage);
+  CHECK(RunLine({"models", "pull", "a.gguf"}, "", programs).code == kUsage);  // What shall it be?
+}
