@@ -3,14 +3,18 @@
 // Tested by tests/e2e, which start the program.
 #include "gateway/programs.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <iostream>
 
 #include <fmt/format.h>
 
+#include "base/encoding.h"
 #include "gateway/cli/user_name.h"
 #include "gateway/config/config.h"
 #include "gateway/dev/demo.h"
 #include "gateway/dev/dev.h"
+#include "gateway/fetch/fetch.h"
 #include "gateway/migrate/first_owner.h"
 #include "gateway/migrate/migrator.h"
 #include "gateway/serve/secrets.h"
@@ -74,6 +78,30 @@ int Migrate(const cli::MigrateCommand& command) {
   return status.ok() ? cli::kDone : Fail(status);
 }
 
+std::string Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+int Pull(const cli::PullCommand& command) {
+  const auto digest = base::HexDecode(command.sha256);
+  if (!digest.ok() || digest->size() != base::Digest().size())
+    return Fail(base::InvalidArgument("--sha256: use 64 hexadecimal digits, as its publisher states them"));
+  fetch::FetchOptions options{.source = command.source, .folder = command.folder, .name = command.name};
+  std::copy(digest->begin(), digest->end(), options.sha256.begin());
+  options.s3_endpoint = Environment("AWS_ENDPOINT_URL");
+  options.s3_key_id = Environment("AWS_ACCESS_KEY_ID");
+  options.s3_secret = Environment("AWS_SECRET_ACCESS_KEY");
+  options.s3_session_token = Environment("AWS_SESSION_TOKEN");
+  if (const std::string region = Environment("AWS_REGION"); !region.empty()) options.s3_region = region;
+  const auto fetched = fetch::Fetch(options);
+  if (!fetched.ok()) return Fail(fetched.status());
+  if (fetched->resumed_from > 0) std::cerr << fmt::format("went on after {} bytes\n", fetched->resumed_from);
+  std::cerr << (fetched->was_there ? "it was there already\n" : "digest and header are good\n");
+  std::cout << fmt::format("{}\n", fetched->path);
+  return cli::kDone;
+}
+
 }  // namespace
 
 cli::Programs MakePrograms() {
@@ -81,6 +109,7 @@ cli::Programs MakePrograms() {
           .dev = [](const cli::DevCommand& command) { return dev::RunDev(command, TOLLGATE_VERSION); },
           .demo = [](const cli::DemoCommand& command) { return dev::RunDemo(command); },
           .migrate = Migrate,
+          .pull = Pull,
           .version = TOLLGATE_VERSION};
 }
 

@@ -16,6 +16,7 @@
 #include "inference/engines/llama_tokenizer.h"
 #include "inference/engines/script_engine.h"
 #include "inference/engines/upstream_engine.h"
+#include "inference/gguf.h"
 #include "inference/mapped_file.h"
 #include "inference/memory_estimate.h"
 #include "inference/replica.h"
@@ -66,6 +67,10 @@ class PoolOfReplicas final : public Pool {
     if (Find(model.name).ok()) return named(base::AlreadyExists("it stands twice: give it another name, or unload the one that is there"));
     auto replica = Start(model);
     if (!replica.ok()) return named(replica.status());
+    if (const std::string& has = (*replica)->info().chat_template; !model.chat_template.empty() && has != model.chat_template) {
+      return named(base::FailedPrecondition(
+          fmt::format("it is registered with the chat template {}, and the file has {}: register what it has", model.chat_template, has)));
+    }
     {
       base::Lock lock(mu_);
       if (!draining_) {
@@ -74,6 +79,21 @@ class PoolOfReplicas final : public Pool {
       }
     }
     return named(base::Unavailable("the server is shutting down"));
+  }
+
+  absl::Status Check(const ModelOptions& model) const override {
+    const auto named = [&model](const absl::Status& status) { return base::Annotate(status, fmt::format("model {}", model.name)); };
+    if (absl::Status status = CheckModel(model); !status.ok()) return named(status);
+    if (model.engine == EngineKind::kScripted) return absl::OkStatus();
+    const auto file = MappedFile::Open(model.file);
+    if (!file.ok()) return named(file.status());
+    const auto header = ReadGguf(file->bytes());
+    if (!header.ok()) return named(base::Annotate(header.status(), model.file));
+    if (model.context_tokens > header->context_tokens) {
+      return named(base::FailedPrecondition(
+          fmt::format("context_tokens is {}, but the model was trained for {}", model.context_tokens, header->context_tokens)));
+    }
+    return named(CheckFits(EstimateMemory(*header, static_cast<std::int64_t>(file->bytes().size()), model), model, MemoryLeft()));
   }
 
   absl::Status Unload(std::string_view name, base::MonoTime deadline) override {
@@ -122,11 +142,15 @@ class PoolOfReplicas final : public Pool {
  private:
   using Replicas = std::vector<std::shared_ptr<Replica>>;
 
+  std::int64_t MemoryLeft() const {
+    if (options_.memory_bytes == 0) return MemoryAvailable();
+    std::int64_t memory = options_.memory_bytes;
+    for (const auto& replica : All()) memory -= replica->info().memory_bytes;
+    return memory;
+  }
+
   absl::StatusOr<std::unique_ptr<Replica>> Start(const ModelOptions& model) const {
-    std::int64_t memory = options_.memory_bytes == 0 ? MemoryAvailable() : options_.memory_bytes;
-    if (options_.memory_bytes > 0) {
-      for (const auto& replica : All()) memory -= replica->info().memory_bytes;
-    }
+    const std::int64_t memory = MemoryLeft();
     const auto factory = [&]() -> absl::StatusOr<std::unique_ptr<Engine>> {
       if (model.engine == EngineKind::kScripted) return MakeScriptedEngine(model, *options_.clock);
       if (model.engine == EngineKind::kOpenAi) {

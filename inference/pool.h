@@ -38,6 +38,7 @@ struct ModelOptions {
   EngineKind engine = EngineKind::kLlama;
   std::string file;                    // GGUF weights; none for kScripted; of kOpenAi the vocabulary alone is used.
   std::optional<base::Digest> sha256;  // Expected. Required with a file; the refusal names the file's own.
+  std::string chat_template;           // Expected of ModelInfo::chat_template; empty = any.
   std::string licence;
   int slots = 8;                                    // 1 to 256 sequences side by side.
   std::int64_t context_tokens = 2048;               // For each slot, 16 to what the model was trained for.
@@ -88,6 +89,7 @@ struct ReplicaStats {
   int running = 0;                  // Sequences that hold a slot.
   int parked = 0;                   // Of those, waiting for Allow or for their reader.
   int waiting = 0;                  // Sequences in the queue.
+  bool full = false;                // The next sequence would be refused by the queue.
   std::int64_t kv_tokens_used = 0;  // Of slots x context_tokens.
   std::int64_t kv_tokens_total = 0;
   std::int64_t prefix_cache_bytes = 0;
@@ -115,6 +117,10 @@ class Pool {
   // Loads a model beside those that are there and puts a token through it. Slow; blocks the caller alone, and other loads. The errors of
   // Create, and ALREADY_EXISTS; RESOURCE_EXHAUSTED, in numbers: it does not fit. UNAVAILABLE: draining.
   virtual absl::Status Load(ModelOptions model) = 0;
+
+  // Whether Load would find it good and room for it now, by the file's header alone: quick. Load's errors, but for the file's digest and
+  // for a name that is there already.
+  virtual absl::Status Check(const ModelOptions& model) const = 0;
 
   // Takes a model out. New sequences are refused with NOT_FOUND at once; those inside may end until `deadline` (the pool's clock), then
   // the rest ends with kShutdown, and the memory is free. NOT_FOUND: no such model. Blocks; not from I/O threads.

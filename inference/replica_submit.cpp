@@ -241,6 +241,7 @@ absl::Status Replica::StatusOf(EndReason reason, std::int64_t decoded) const {
 ReplicaStats Replica::stats() const {
   base::Lock lock(mu_);
   ReplicaStats stats = published_;
+  stats.full = inside_ >= model_.slots + model_.queue_sequences_max;
   stats.waiting = std::max(stats.waiting, inside_ - stats.running);
   return stats;
 }

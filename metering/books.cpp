@@ -144,7 +144,8 @@ absl::StatusOr<std::vector<base::Companion>> Settlement(const v1::Record& reques
                    body.price().currency(),
                    body.model(),
                    base::Blob{request.end_user_hmac()},
-                   base::Blob{LeaseBytes(body)}}});
+                   base::Blob{LeaseBytes(body)},
+                   body.model_requested()}});
   if (amount.nanos > 0) rows.push_back(TransferRow(request, at, amount, tokens));
   return rows;
 }
@@ -168,7 +169,8 @@ const base::CompanionTable& UsageTable() {
                                                                         {"currency", "text"},
                                                                         {"model", "text"},
                                                                         {"end_user_hmac", "bytea"},
-                                                                        {"leases", "bytea"}},
+                                                                        {"leases", "bytea"},
+                                                                        {"model_requested", "text"}},
                                                                        "log_id",
                                                                        "leaf_index"};
   return table;

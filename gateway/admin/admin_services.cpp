@@ -15,6 +15,7 @@
 #include "tollgate/v1/audit.grpc.pb.h"
 #include "tollgate/v1/directory.grpc.pb.h"
 #include "tollgate/v1/policy.grpc.pb.h"
+#include "tollgate/v1/registry.grpc.pb.h"
 #include "tollgate/v1/system.grpc.pb.h"
 #include "tollgate/v1/usage.grpc.pb.h"
 
@@ -141,6 +142,47 @@ class DirectoryService final : public v1::Directory::CallbackService {
   Counter& counter_;
 };
 
+class RegistryService final : public v1::Registry::CallbackService {
+ public:
+  explicit RegistryService(Counter& counter) : counter_(counter) {}
+  Reactor* AddModel(Context* c, const v1::AddModelRequest* q, v1::RegisteredModel* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Registry/AddModel", &admin::AddModel);
+  }
+  Reactor* ListModels(Context* c, const v1::ListRegisteredModelsRequest* q, v1::ListRegisteredModelsReply* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Registry/ListModels", &admin::ListRegisteredModels);
+  }
+  Reactor* ShowModel(Context* c, const v1::ShowModelRequest* q, v1::RegisteredModel* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Registry/ShowModel", &admin::ShowModel);
+  }
+  Reactor* LoadModel(Context* c, const v1::LoadModelRequest* q, v1::RegisteredModel* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Registry/LoadModel", &admin::LoadModel);
+  }
+  Reactor* UnloadModel(Context* c, const v1::UnloadModelRequest* q, v1::RegisteredModel* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Registry/UnloadModel", &admin::UnloadModel);
+  }
+  Reactor* RetireModel(Context* c, const v1::RetireModelRequest* q, v1::RegisteredModel* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Registry/RetireModel", &admin::RetireModel);
+  }
+  Reactor* RestrictModel(Context* c, const v1::RestrictModelRequest* q, v1::RegisteredModel* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Registry/RestrictModel", &admin::RestrictModel);
+  }
+  Reactor* SetAlias(Context* c, const v1::SetAliasRequest* q, v1::ModelAlias* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Registry/SetAlias", &admin::SetAlias);
+  }
+  Reactor* RollbackAlias(Context* c, const v1::RollbackAliasRequest* q, v1::ModelAlias* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Registry/RollbackAlias", &admin::RollbackAlias);
+  }
+  Reactor* RemoveAlias(Context* c, const v1::RemoveAliasRequest* q, v1::ModelAlias* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Registry/RemoveAlias", &admin::RemoveAlias);
+  }
+  Reactor* ListAliases(Context* c, const v1::ListAliasesRequest* q, v1::ListAliasesReply* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Registry/ListAliases", &admin::ListAliases);
+  }
+
+ private:
+  Counter& counter_;
+};
+
 class PolicyService final : public v1::Policy::CallbackService {
  public:
   explicit PolicyService(Counter& counter) : counter_(counter) {}
@@ -234,6 +276,7 @@ struct AdminServices::Impl {
   Workers workers;
   Counter counter{desk, workers};
   DirectoryService directory{counter};
+  RegistryService registry{counter};
   PolicyService policy{counter};
   AuditService audit{counter};
   UsageService usage{counter};
@@ -256,6 +299,7 @@ void AdminServices::Stop() {
 
 std::vector<std::pair<std::string_view, grpc::Service*>> AdminServices::services() {
   return {{"tollgate.v1.Directory", &impl_->directory},
+          {"tollgate.v1.Registry", &impl_->registry},
           {"tollgate.v1.Policy", &impl_->policy},
           {"tollgate.v1.Audit", &impl_->audit},
           {"tollgate.v1.Usage", &impl_->usage},

@@ -1,4 +1,5 @@
-// AdminServices: the gRPC services Directory, Audit, Usage, Policy and System of tollgate.v1, to be mounted on the admin listener's server.
+// AdminServices: the gRPC services Directory, Registry, Audit, Usage, Policy and System of tollgate.v1, to be mounted on the admin
+// listener's server.
 //
 // Each call is authenticated by its `authorization` metadata and checked against identity/permissions.h, on one of a few worker threads of
 // its own; gRPC's threads only move messages. Two orgs never see each other: what is outside the caller's reach does not exist for it.
@@ -15,6 +16,7 @@
 #include "base/clock.h"
 #include "base/postgres.h"
 #include "gateway/admin/changes.h"
+#include "gateway/admin/model_host.h"
 #include "gateway/directory/directory_postgres.h"
 #include "gateway/identity/identity.h"
 
@@ -43,6 +45,7 @@ struct AdminCollaborators {
   audit::Journal* journal = nullptr;  // For VIEW records.
   audit::Keys* keys = nullptr;        // To open content.
   const base::Clock* clock = nullptr;
+  ModelHost* models = nullptr;  // Null: no pool here; registered models have no state.
   std::function<void(v1::StatusReply&)> fill_status;  // Everything but directory, stops and caller. Any thread; quick.
 };
 

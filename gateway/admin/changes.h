@@ -112,6 +112,17 @@ class Changes {
   // The row is the new line of the price book. The same price as the one in force makes none.
   absl::StatusOr<Changed> SetPrice(const Actor& actor, const NewPrice& price);
 
+  // The registry. Settings of a registered model never change. Retired, its name may be registered anew. Errors as Validate in models.h.
+  absl::StatusOr<Changed> AddModel(const Actor& actor, const directory::Model& model);
+  absl::StatusOr<Changed> SetModelLoaded(const Actor& actor, const std::string& name, bool loaded);
+  absl::StatusOr<Changed> RestrictModel(const Actor& actor, const std::string& name, bool restricted);
+  absl::StatusOr<Changed> RetireModel(const Actor& actor, const std::string& name, const std::string& reason);
+
+  // Aliases. Rollback exchanges what an alias leads to with what it led to before. Errors as Validate in aliases.h.
+  absl::StatusOr<Changed> SetAlias(const Actor& actor, const directory::Alias& alias);
+  absl::StatusOr<Changed> RollbackAlias(const Actor& actor, const std::string& name, const std::string& reason);
+  absl::StatusOr<Changed> RemoveAlias(const Actor& actor, const std::string& name, const std::string& reason);
+
   absl::StatusOr<Changed> Stop(const Actor& actor, const StopTarget& target, const std::string& reason);
   absl::StatusOr<Changed> LiftStop(const Actor& actor, const StopTarget& target, const std::string& reason);
 

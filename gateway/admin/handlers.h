@@ -5,6 +5,7 @@
 #include "tollgate/v1/audit.pb.h"
 #include "tollgate/v1/directory.pb.h"
 #include "tollgate/v1/policy.pb.h"
+#include "tollgate/v1/registry.pb.h"
 #include "tollgate/v1/system.pb.h"
 #include "tollgate/v1/usage.pb.h"
 
@@ -40,6 +41,20 @@ absl::Status PutPolicy(const Caller& caller, const v1::PutPolicyRequest& request
 absl::Status ActivatePolicy(const Caller& caller, const v1::ActivatePolicyRequest& request, v1::StoredPolicy& reply);
 absl::Status ListPolicies(const Caller& caller, const v1::ListPoliciesRequest& request, v1::ListPoliciesReply& reply);
 absl::Status ShowPolicy(const Caller& caller, const v1::ShowPolicyRequest& request, v1::StoredPolicy& reply);
+
+// registry_handlers.cpp
+absl::Status AddModel(const Caller& caller, const v1::AddModelRequest& request, v1::RegisteredModel& reply);
+absl::Status ListRegisteredModels(const Caller& caller, const v1::ListRegisteredModelsRequest& request,
+                                  v1::ListRegisteredModelsReply& reply);
+absl::Status ShowModel(const Caller& caller, const v1::ShowModelRequest& request, v1::RegisteredModel& reply);
+absl::Status LoadModel(const Caller& caller, const v1::LoadModelRequest& request, v1::RegisteredModel& reply);
+absl::Status UnloadModel(const Caller& caller, const v1::UnloadModelRequest& request, v1::RegisteredModel& reply);
+absl::Status RetireModel(const Caller& caller, const v1::RetireModelRequest& request, v1::RegisteredModel& reply);
+absl::Status RestrictModel(const Caller& caller, const v1::RestrictModelRequest& request, v1::RegisteredModel& reply);
+absl::Status SetAlias(const Caller& caller, const v1::SetAliasRequest& request, v1::ModelAlias& reply);
+absl::Status RollbackAlias(const Caller& caller, const v1::RollbackAliasRequest& request, v1::ModelAlias& reply);
+absl::Status RemoveAlias(const Caller& caller, const v1::RemoveAliasRequest& request, v1::ModelAlias& reply);
+absl::Status ListAliases(const Caller& caller, const v1::ListAliasesRequest& request, v1::ListAliasesReply& reply);
 
 // audit_handlers.cpp
 absl::Status ListRecords(const Caller& caller, const v1::ListRecordsRequest& request, v1::ListRecordsReply& reply);

@@ -1,6 +1,6 @@
 // The command line of `tollgate`: parses, talks to a running instance over gRPC, prints tables for people and JSON for scripts.
 //
-// What starts or changes things in this process (serve, dev, demo, migrate) is handed in, so that this room knows no server.
+// What starts or changes things in this process (serve, dev, demo, migrate, models pull) is handed in, so that this room knows no server.
 // Exit codes: 0 done · 1 refused, blocked or found wrong · 2 the command line makes no sense · 3 nothing answers, or not now.
 #pragma once
 
@@ -42,12 +42,20 @@ struct MigrateCommand {
   std::string owner;  // Whom the first key belongs to; empty = the operating system's user.
 };
 
+struct PullCommand {
+  std::string source;  // A path, an HTTP(S) URL or s3://BUCKET/KEY.
+  std::string folder = "/var/lib/tollgate/models";
+  std::string name;    // The file's name there; empty = the source's.
+  std::string sha256;  // 64 hexadecimal digits.
+};
+
 // Each prints what it has to say itself and returns an exit code.
 struct Programs {
   std::function<int(const ServeCommand&)> serve;
   std::function<int(const DevCommand&)> dev;
   std::function<int(const DemoCommand&)> demo;
   std::function<int(const MigrateCommand&)> migrate;
+  std::function<int(const PullCommand&)> pull;
   std::string version;
 };
 

@@ -1,4 +1,4 @@
-// models: what the key may use (API listener), and the allow-lists that say so (admin listener).
+// models: what the key may use (API listener), and the allow-lists that say so (admin listener). The registry: registry_commands.cpp.
 //
 // Tested by tests/gateway/cli/remote_test.cpp.
 #include <memory>
@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include "gateway/cli/registry_commands.h"
 #include "gateway/cli/remote.h"
 #include "gateway/cli/scope_options.h"
 #include "gateway/cli/words.h"
@@ -88,12 +89,22 @@ void ListGrants(Context& context) {
 }  // namespace
 
 void AddModelCommands(CLI::App& app, Context& context) {
-  auto* group = app.add_subcommand("models", "The models, and who may use which")->require_subcommand(1);
-  Teach(*group, "", {"tollgate models list", "tollgate models grant smollm2 --team search"});
+  auto* group = app.add_subcommand("models", "The models: their registry, and who may use which")->require_subcommand(1);
+  Teach(*group, "",
+        {"tollgate models list", "tollgate models add qwen3 --file qwen3.gguf --sha256 …", "tollgate models load qwen3",
+         "tollgate models grant smollm2 --team search"});
 
   auto* list = group->add_subcommand("list", "The models that the key may use");
-  list->callback([&context] { List(context); });
-  Teach(*list, "", {"tollgate models list --json"});
+  struct Which {
+    bool registered = false, retired = false;
+  };
+  const auto which = std::make_shared<Which>();
+  list->add_flag("--registered", which->registered, "Those of the registry instead, with how each stands (admin listener)");
+  list->add_flag("--retired", which->retired, "Of the registry, also those that are retired");
+  list->callback([&context, which] { which->registered || which->retired ? ListRegistered(context, which->retired) : List(context); });
+  Teach(*list, "", {"tollgate models list --json", "tollgate models list --registered"});
+  AddRegistryCommands(*group, context);
+  AddAliasCommands(*group, context);
 
   for (const bool granted : {true, false}) {
     auto* command = group->add_subcommand(granted ? "grant" : "revoke", granted ? "Put a model on a scope's allow-list"

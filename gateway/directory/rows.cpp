@@ -10,25 +10,30 @@
 namespace tollgate::directory {
 namespace {
 
+std::vector<base::CompanionColumn> KeyColumns() {
+  return {{"org", "uuid"}, {"project", "uuid"}, {"public_id", "text"}, {"name", "text"}, {"owner", "text"}, {"secret_hmac", "bytea"},
+          {"roles", "text"}, {"created_us", "int8"}, {"expires_us", "int8"}, {"revoked_us", "int8"}, {"dev", "bool"},
+          {"predecessor", "uuid"}};
+}
+
+std::vector<base::CompanionColumn> ModelColumns() {
+  return {{"name", "text"}, {"engine", "text"}, {"file", "text"}, {"sha256", "bytea"}, {"licence", "text"}, {"chat_template", "text"},
+          {"context_tokens", "int8"}, {"slots", "int8"}, {"threads", "int8"}, {"kv", "text"}, {"queue_max", "int8"},
+          {"queue_timeout_ms", "int8"}, {"prefix_cache_bytes", "int8"}, {"step_target_ms", "int8"}, {"restricted", "bool"},
+          {"loaded", "bool"}, {"retired", "bool"}};
+}
+
+std::vector<base::CompanionColumn> AliasColumns() {
+  return {{"name", "text"}, {"targets", "text"}, {"fallbacks", "text"}, {"previous_targets", "text"}, {"previous_fallbacks", "text"},
+          {"removed", "bool"}};
+}
+
 const std::array<TableSpec, kTables>& Specs() {
   static const auto& specs = *new std::array<TableSpec, kTables>{{
       {Table::kOrg, "directory.org", {{"name", "text"}, {"blocked", "bool"}}},
       {Table::kTeam, "directory.team", {{"org", "uuid"}, {"name", "text"}, {"blocked", "bool"}}},
       {Table::kProject, "directory.project", {{"org", "uuid"}, {"team", "uuid"}, {"name", "text"}, {"blocked", "bool"}}},
-      {Table::kKey,
-       "directory.key",
-       {{"org", "uuid"},
-        {"project", "uuid"},
-        {"public_id", "text"},
-        {"name", "text"},
-        {"owner", "text"},
-        {"secret_hmac", "bytea"},
-        {"roles", "text"},
-        {"created_us", "int8"},
-        {"expires_us", "int8"},
-        {"revoked_us", "int8"},
-        {"dev", "bool"},
-        {"predecessor", "uuid"}}},
+      {Table::kKey, "directory.key", KeyColumns()},
       {Table::kPolicy,
        "directory.policy",
        {{"org", "uuid"}, {"name", "text"}, {"policy_version", "int8"}, {"sha256", "bytea"}, {"yaml", "text"}, {"created_us", "int8"}}},
@@ -65,6 +70,8 @@ const std::array<TableSpec, kTables>& Specs() {
         {"cached_input_nanos", "int8"},
         {"output_nanos", "int8"},
         {"currency", "text"}}},
+      {Table::kModel, "directory.model", ModelColumns()},
+      {Table::kAlias, "directory.alias", AliasColumns()},
   }};
   return specs;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -11,6 +12,8 @@
 #include <vector>
 
 #include "base/crypto.h"
+#include "gateway/directory/aliases.h"
+#include "gateway/directory/models.h"
 #include "gateway/directory/rows.h"
 #include "gateway/directory/snapshot.h"
 
@@ -54,6 +57,10 @@ struct Installation {
   std::shared_ptr<const metering::PriceBook> prices;
   std::vector<std::shared_ptr<const Row>> stop_rows;
   std::vector<std::shared_ptr<const Row>> price_rows;  // By version.
+  std::map<std::string, Model, std::less<>> models;    // Those that are registered and not retired, by name.
+  std::map<std::string, std::shared_ptr<const Row>, std::less<>> model_rows;  // All, by name.
+  std::map<std::string, Alias, std::less<>> aliases;                          // Those that are not removed, by name.
+  std::map<std::string, std::shared_ptr<const Row>, std::less<>> alias_rows;  // All, by name.
 };
 
 }  // namespace tollgate::directory

@@ -202,6 +202,19 @@ absl::StatusOr<std::shared_ptr<const Installation>> BuildInstallation(const OrgR
       return MakesNoSense(*row, "it stops a scope of no org");
     }
   }
+  for (const auto& [id, row] : Of(rows, Table::kModel)) {
+    Model model = ModelOf(*row);
+    if (const auto valid = Validate(model); !valid.ok()) return MakesNoSense(*row, base::Message(valid));
+    installation->model_rows[model.name] = row;
+    if (!model.retired) installation->models[model.name] = std::move(model);
+  }
+  for (const auto& [id, row] : Of(rows, Table::kAlias)) {
+    installation->alias_rows[row->Text("name")] = row;
+    if (row->Bool("removed")) continue;
+    auto alias = AliasOf(*row);
+    if (!alias.ok()) return MakesNoSense(*row, base::Message(alias.status()));
+    installation->aliases[row->Text("name")] = *std::move(alias);
+  }
   std::vector<metering::Price> prices;
   for (const auto& [id, row] : Of(rows, Table::kPrice)) {
     installation->price_rows.push_back(row);

@@ -17,7 +17,7 @@ using OrgRows = std::array<std::map<base::Uuid, std::shared_ptr<const Row>>, kTa
 // DATA_LOSS names a row that makes no sense.
 absl::StatusOr<std::shared_ptr<const Shard>> BuildShard(const OrgRows& rows, const Shard* before);
 
-// The installation's own part from its stops and prices.
+// The installation's own part from its stops, prices, models and aliases.
 absl::StatusOr<std::shared_ptr<const Installation>> BuildInstallation(const OrgRows& rows);
 
 }  // namespace tollgate::directory

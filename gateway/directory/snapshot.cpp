@@ -95,12 +95,25 @@ absl::Status Snapshot::MayRun(const Place& place, std::string_view model, base::
 
 bool Snapshot::MayUse(const Place& place, std::string_view model) const {
   const auto& allowed = place.shard->allowed;
-  if (allowed.empty()) return true;
+  bool named = false;
   for (const base::Uuid& scope : {place.org->id.value, place.team->id.value, place.project->id.value, place.key->id.value}) {
     const auto list = allowed.find(scope);
-    if (list != allowed.end() && !list->second.contains(model)) return false;
+    if (list == allowed.end()) continue;
+    if (!list->second.contains(model)) return false;
+    named = true;
   }
-  return true;
+  const Model* registered = FindModel(model);
+  return registered == nullptr || !registered->restricted || named;
+}
+
+const Model* Snapshot::FindModel(std::string_view name) const {
+  const auto found = installation_->models.find(name);
+  return found == installation_->models.end() ? nullptr : &found->second;
+}
+
+const Alias* Snapshot::FindAlias(std::string_view name) const {
+  const auto found = installation_->aliases.find(name);
+  return found == installation_->aliases.end() ? nullptr : &found->second;
 }
 
 const std::shared_ptr<const policy::PolicySet>& Snapshot::Policies(const Place& place) const { return place.shard->policies; }

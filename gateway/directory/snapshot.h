@@ -1,4 +1,5 @@
-// Snapshot: everything that decides about a request, as of one moment: tenants, keys, policies, prices, quotas, model grants, stops.
+// Snapshot: everything that decides about a request, as of one moment: tenants, keys, policies, prices, quotas, models and who may use
+// them, stops.
 // Immutable; shared by requests for as long as they run. A root of per-org shards behind one pointer: a change rebuilds one shard.
 #pragma once
 
@@ -67,7 +68,9 @@ struct Place {
   const Shard* shard = nullptr;
 };
 
-// Which shard a key is in; and what belongs to no org: prices, stops of models and of everything.
+// Which shard a key is in; and what belongs to no org: prices, the models' registry, stops of models and of everything.
+struct Model;
+struct Alias;
 struct KeyIndex;
 struct Installation;
 
@@ -82,7 +85,7 @@ class Snapshot {
   // (empty = any). The message names what stopped it, the detail's reason is KEY_REVOKED, TEAM_BLOCKED, EMERGENCY_STOP …
   absl::Status MayRun(const Place& place, std::string_view model, base::WallTime now) const;
 
-  // True if every scope of the place that has an allow-list has `model` on it.
+  // True if every scope of the place that has an allow-list has `model` on it; a restricted model must be on one.
   bool MayUse(const Place& place, std::string_view model) const;
 
   // The policies in force for the org. Never null.
@@ -90,6 +93,11 @@ class Snapshot {
 
   // The price of a model at `now`; FAILED_PRECONDITION (MODEL_UNPRICED, with the remedy) if it has none: an unpriced model is never free.
   absl::StatusOr<v1::PinnedPrice> PriceOf(std::string_view model, base::WallTime now) const;
+
+  // The registered model of this name; null for one that is not, or no longer, in the registry.
+  const Model* FindModel(std::string_view name) const;
+  // The alias of this name; null if there is none. It comes before a model of the same name.
+  const Alias* FindAlias(std::string_view name) const;
 
   // The quota rules in force.
   const std::shared_ptr<const metering::QuotaRules>& Quotas() const { return quotas_; }

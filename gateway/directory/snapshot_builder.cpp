@@ -25,7 +25,7 @@ std::size_t Slot(Table table) { return static_cast<std::size_t>(table); }
 
 base::Uuid OrgOf(const Row& row) {
   if (row.table == Table::kOrg) return row.id;
-  if (row.table == Table::kPrice) return base::Uuid();
+  if (row.table == Table::kPrice || row.table == Table::kModel || row.table == Table::kAlias) return base::Uuid();
   return row.Id("org");
 }
 

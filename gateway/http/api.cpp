@@ -79,6 +79,9 @@ class Answer {
   }
 
   void Record(std::int32_t log, std::int64_t index) { headers_.emplace_back("x-tollgate-record", fmt::format("{}/{}", log, index)); }
+  void Route(const std::string& route) {
+    if (!route.empty()) headers_.emplace_back("x-tollgate-route", route);
+  }
   void Limits(const pipeline::RateLimits& limits) { AppendLimits(limits, headers_); }
   void Overhead(std::int64_t us) { headers_.emplace_back("x-tollgate-overhead-ms", fmt::format("{}.{:03}", us / 1000, us % 1000)); }
 
@@ -94,6 +97,7 @@ class Answer {
 
   async::Awaitable<void> Fail(const Failure& failure) {
     if (failure.head) Record(failure.head->log_id, failure.head->record_index);
+    if (failure.head) Route(failure.head->route);
     Limits(failure.limits);
     const ErrorReply error = ToErrorReply(failure.status);
     co_await Fail(error);
@@ -106,6 +110,7 @@ class Answer {
 
   Headers StreamHeaders(const ReplyHead& head) {
     Record(head.log_id, head.record_index);
+    Route(head.route);
     Limits(head.limits);
     Processing();
     headers_.emplace_back("cache-control", "no-cache");
@@ -267,6 +272,7 @@ async::Awaitable<void> Api::Chat(Exchange& exchange) {
   } else {
     const Reply& reply = std::get<Reply>(outcome);
     answer.Record(reply.end.record().log_id(), reply.end.record().index());
+    answer.Route(reply.head.route);
     answer.Limits(reply.head.limits);
     answer.Overhead(reply.overhead_us);
     co_await answer.Send(200, CompletionBody(HeadOf(caller, reply.head, system_fingerprint_), reply));

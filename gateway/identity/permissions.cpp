@@ -17,15 +17,15 @@ constexpr Reach o = Reach::kOrg, A = Reach::kInstallation, x = Reach::kNone;  //
 // One row a role, one column a permission, as in enum Permission.
 // clang-format off
 constexpr std::array<RolePermissions, 8> kRoles = {{
-    //                      use read orgs team keys grnt quot pric rPol wPol aPol aud  cont vrfy usge rcnc sys  stop stopAll
-    {Role::kOwner,        {{o,  A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A}}},
-    {Role::kAdmin,        {{o,  o,   x,   o,   o,   o,   o,   x,   o,   o,   o,   o,   x,   x,   o,   x,   o,   o,   x}}},
-    {Role::kPolicyAuthor, {{o,  o,   x,   x,   x,   x,   x,   x,   o,   o,   o,   x,   x,   x,   x,   x,   x,   x,   x}}},
-    {Role::kApprover,     {{x,  o,   x,   x,   x,   x,   x,   x,   o,   x,   o,   x,   x,   x,   x,   x,   x,   x,   x}}},
-    {Role::kAuditor,      {{x,  o,   x,   x,   x,   x,   x,   x,   o,   x,   x,   o,   o,   x,   o,   x,   x,   x,   x}}},
-    {Role::kFinance,      {{x,  o,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   o,   x,   x,   x,   x}}},
-    {Role::kOperator,     {{x,  A,   x,   x,   x,   x,   x,   A,   x,   x,   x,   x,   x,   A,   x,   A,   A,   A,   A}}},
-    {Role::kMember,       {{o,  x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   o,   x,   x}}},
+    //                      use read orgs team keys grnt quot pric rPol wPol aPol aud  cont vrfy usge rcnc sys  stop stopAll mdls
+    {Role::kOwner,        {{o,  A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A}}},
+    {Role::kAdmin,        {{o,  o,   x,   o,   o,   o,   o,   x,   o,   o,   o,   o,   x,   x,   o,   x,   o,   o,   x,   x}}},
+    {Role::kPolicyAuthor, {{o,  o,   x,   x,   x,   x,   x,   x,   o,   o,   o,   x,   x,   x,   x,   x,   x,   x,   x,   x}}},
+    {Role::kApprover,     {{x,  o,   x,   x,   x,   x,   x,   x,   o,   x,   o,   x,   x,   x,   x,   x,   x,   x,   x,   x}}},
+    {Role::kAuditor,      {{x,  o,   x,   x,   x,   x,   x,   x,   o,   x,   x,   o,   o,   x,   o,   x,   x,   x,   x,   x}}},
+    {Role::kFinance,      {{x,  o,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   o,   x,   x,   x,   x,   x}}},
+    {Role::kOperator,     {{x,  A,   x,   x,   x,   x,   x,   A,   x,   x,   x,   x,   x,   A,   x,   A,   A,   A,   A,   A}}},
+    {Role::kMember,       {{o,  x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   o,   x,   x,   x}}},
 }};
 // clang-format on
 
@@ -54,6 +54,17 @@ constexpr CallPermission kCalls[] = {
     {"/tollgate.v1.Directory/ListQuotas", Permission::kReadDirectory},
     {"/tollgate.v1.Directory/SetPrice", Permission::kManagePrices},
     {"/tollgate.v1.Directory/ListPrices", Permission::kReadDirectory},
+    {"/tollgate.v1.Registry/AddModel", Permission::kManageModels},
+    {"/tollgate.v1.Registry/ListModels", Permission::kReadDirectory},
+    {"/tollgate.v1.Registry/ShowModel", Permission::kReadDirectory},
+    {"/tollgate.v1.Registry/LoadModel", Permission::kManageModels},
+    {"/tollgate.v1.Registry/UnloadModel", Permission::kManageModels},
+    {"/tollgate.v1.Registry/RetireModel", Permission::kManageModels},
+    {"/tollgate.v1.Registry/RestrictModel", Permission::kManageModels},
+    {"/tollgate.v1.Registry/SetAlias", Permission::kManageModels},
+    {"/tollgate.v1.Registry/RollbackAlias", Permission::kManageModels},
+    {"/tollgate.v1.Registry/RemoveAlias", Permission::kManageModels},
+    {"/tollgate.v1.Registry/ListAliases", Permission::kReadDirectory},
     {"/tollgate.v1.Policy/Check", Permission::kReadPolicy},
     {"/tollgate.v1.Policy/Put", Permission::kWritePolicy},  // Putting it in force: kActivatePolicy too.
     {"/tollgate.v1.Policy/Activate", Permission::kActivatePolicy},
@@ -73,7 +84,7 @@ constexpr CallPermission kCalls[] = {
 constexpr std::array<std::string_view, kPermissions> kNames = {
     "use_models",  "read_directory", "manage_orgs",     "manage_teams", "manage_keys",  "manage_grants", "manage_quotas", "manage_prices",
     "read_policy", "write_policy",   "activate_policy", "read_audit",   "read_content", "verify_audit",  "read_usage",    "reconcile",
-    "read_system", "stop",           "stop_everything"};
+    "read_system", "stop",           "stop_everything", "manage_models"};
 
 }  // namespace
 

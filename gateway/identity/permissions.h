@@ -30,8 +30,9 @@ enum class Permission {
   kReadSystem,
   kStop,            // Emergency stops of scopes.
   kStopEverything,  // Emergency stops of models and of everything.
+  kManageModels,    // The installation's registry of models: add, load, unload, retire.
 };
-inline constexpr int kPermissions = 19;
+inline constexpr int kPermissions = 20;
 
 // How far a permission reaches.
 enum class Reach { kNone, kOrg, kInstallation };

@@ -1,4 +1,5 @@
-// Loaded, granted, not stopped: in this order, so that a stop tells nothing to those who could not use the model anyway.
+// Loaded, granted, not stopped: in this order, so that a stop tells nothing to those who could not use the model anyway. A registered model
+// is loaded when pool and directory both say so: the directory takes it away at once, the pool when it is done.
 // Tested by tests/gateway/pipeline/request_test.cpp.
 #include "gateway/pipeline/admission.h"
 
@@ -9,6 +10,7 @@
 #include "base/clock.h"
 #include "base/error_detail.h"
 #include "gateway/directory/directory.h"
+#include "gateway/directory/models.h"
 #include "gateway/identity/permissions.h"
 #include "inference/pool.h"
 
@@ -41,10 +43,20 @@ absl::StatusOr<identity::Principal> Authenticate(const Collaborators& with, cons
   return principal;
 }
 
+bool Offers(const directory::Snapshot& snapshot, std::string_view model) {
+  const directory::Model* registered = snapshot.FindModel(model);
+  return registered == nullptr || registered->loaded;
+}
+
 absl::StatusOr<inference::ModelInfo> Resolve(const Collaborators& with, const identity::Principal& principal, const std::string& model) {
   const auto models = with.pool->models();
   const auto found = std::find_if(models.begin(), models.end(), [&](const inference::ModelInfo& m) { return m.name == model; });
-  if (found == models.end()) {
+  const bool offered = Offers(*principal.snapshot, model);
+  if (found == models.end() && offered && principal.snapshot->FindModel(model) != nullptr && principal.snapshot->MayUse(principal.place, model)) {
+    return base::WithDetail(base::Unavailable(fmt::format("model {} is not loaded here yet; send the request again in a few seconds", model)),
+                            {.reason = "MODEL_NOT_LOADED", .param = "model", .retry_after_ms = 5000});
+  }
+  if (found == models.end() || !offered) {
     return base::WithDetail(base::NotFound(fmt::format("there is no model {}; GET /v1/models (or Models.List) names those you may use", model)),
                             {.reason = "MODEL_NOT_FOUND", .param = "model", .may_retry = false});
   }

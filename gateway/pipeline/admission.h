@@ -17,8 +17,11 @@ namespace tollgate::pipeline {
 // Who calls, if the directory can say and the key may use models.
 absl::StatusOr<identity::Principal> Authenticate(const Collaborators& with, const Caller& caller);
 
-// The model of this name, if it is loaded and the principal may use it now. NOT_FOUND (MODEL_NOT_FOUND), PERMISSION_DENIED
-// (MODEL_NOT_GRANTED, EMERGENCY_STOP).
+// Whether the directory lets the model be loaded: it says nothing of it, or that it shall be.
+bool Offers(const directory::Snapshot& snapshot, std::string_view model);
+
+// The model of this name, if it is loaded and the principal may use it now. NOT_FOUND (MODEL_NOT_FOUND), UNAVAILABLE (MODEL_NOT_LOADED: it
+// shall be, and is not yet), PERMISSION_DENIED (MODEL_NOT_GRANTED, EMERGENCY_STOP).
 absl::StatusOr<inference::ModelInfo> Resolve(const Collaborators& with, const identity::Principal& principal, const std::string& model);
 
 // The four scopes that limit a place: key, project, team, org.

@@ -67,6 +67,7 @@ struct ReplyHead {
   RateLimits limits;
   std::int32_t log_id = 0;                                // Of the REQUEST record.
   std::int64_t record_index = 0;
+  std::string route;                                      // x-tollgate-route: by which alias, and how; empty: no alias was named.
 };
 
 // Takes a stream's pieces. One call at a time, from the pipeline's coroutine. A failed write means that the client has gone.

@@ -16,6 +16,7 @@
 #include "gateway/async/run_on.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/request.h"
+#include "gateway/pipeline/route.h"
 #include "inference/pool.h"
 
 namespace tollgate::pipeline {
@@ -132,8 +133,8 @@ async::Awaitable<Outcome<v1::CountTokensReply>> Pipeline::CountTokens(const Call
   if (!principal.ok()) co_return impl.Refuse(caller, principal.status(), {});
   absl::Status valid = Validate(request, impl.with.options.limits);
   if (!valid.ok()) co_return impl.Refuse(caller, std::move(valid), principal->place);
-  auto model = Resolve(impl.with, *principal, request.model());
-  if (!model.ok()) co_return impl.Refuse(caller, model.status(), principal->place);
+  auto route = RouteOf(impl.with, *principal, request.model(), caller.request_id);
+  if (!route.ok()) co_return impl.Refuse(caller, route.status(), principal->place);
   const std::vector<metering::Scope> scopes = ScopesOf(principal->place);
   auto admission = impl.with.quotas->Admit(scopes);
   if (!admission.ok()) co_return impl.Refuse(caller, admission.status(), principal->place);
@@ -141,7 +142,7 @@ async::Awaitable<Outcome<v1::CountTokensReply>> Pipeline::CountTokens(const Call
   if (!counted.ok()) co_return impl.Refuse(caller, std::move(counted), principal->place);
   auto place = impl.Enter([] {});
   if (!place.ok()) co_return impl.Refuse(caller, place.status(), principal->place);
-  auto render = [&] { return impl.with.pool->Render(model->name, ToTurns(ToPolicy(request.messages()))); };
+  auto render = [&] { return impl.with.pool->Render(route->model.name, ToTurns(ToPolicy(request.messages()))); };
   const bool large = BytesOf(request.messages()) >= impl.with.options.cpu_pool_bytes;
   auto tokens = co_await async::RunOnIf(large, impl.with.cpu, render);
   impl.Leave(*place);
@@ -157,14 +158,15 @@ async::Awaitable<Outcome<v1::ListModelsReply>> Pipeline::ListModels(const Caller
   if (!principal.ok()) co_return impl.Refuse(caller, principal.status(), {});
   v1::ListModelsReply reply;
   for (const inference::ModelInfo& model : impl.with.pool->models()) {
-    if (!principal->snapshot->MayUse(principal->place, model.name)) continue;
+    if (!principal->snapshot->MayUse(principal->place, model.name) || !Offers(*principal->snapshot, model.name)) continue;
     v1::Model* out = reply.add_models();
     out->set_name(model.name);
-    out->set_created(impl.started_s);
     out->set_context_tokens(model.context_tokens);
     out->set_sha256(base::HexEncode(base::View(model.sha256)));
     out->set_licence(model.licence);
   }
+  AddAliases(impl.with, *principal, reply);
+  for (v1::Model& model : *reply.mutable_models()) model.set_created(impl.started_s);
   co_return reply;
 }
 

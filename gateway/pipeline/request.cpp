@@ -15,6 +15,7 @@
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/append.h"
 #include "gateway/pipeline/prompt.h"
+#include "gateway/pipeline/route.h"
 #include "inference/pool.h"
 
 namespace tollgate::pipeline {
@@ -68,7 +69,9 @@ absl::Status Request::Admit() {
   policies_ = principal_->snapshot->Policies(who_.place);
   scopes_ = ScopesOf(who_.place);
   TG_RETURN_IF_ERROR(Validate(call_, with_.options.limits));
-  TG_ASSIGN(model_, Resolve(with_, *principal_, call_.model()));
+  TG_ASSIGN(Route route, RouteOf(with_, *principal_, call_.model(), who_.request));
+  model_ = std::move(route.model);
+  led_ = std::move(route.led);
   TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
   sampling_ = ToSampling(call_.sampling(), call_.sampling().has_seed() ? call_.sampling().seed() : RandomSeed());
   TG_ASSIGN(admission_, with_.quotas->Admit(scopes_));
@@ -153,7 +156,7 @@ async::Awaitable<absl::Status> Request::Record() {
   TG_CO_ASSIGN(const audit::Position position, std::move(appended));
   reservation_.MarkRecorded();
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(with_.clock->Wall().time_since_epoch());
-  head_ = {model_.name, seconds.count(), {}, position.log_id, position.index};
+  head_ = {model_.name, seconds.count(), {}, position.log_id, position.index, led_};
   if (writer_ != nullptr) head_.limits = LimitsOf(*with_.quotas, scopes_);
   co_return absl::OkStatus();
 }

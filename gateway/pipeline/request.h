@@ -60,6 +60,7 @@ class Request {
   RecordIdentity who_;
   std::shared_ptr<const policy::PolicySet> policies_;         // Pinned: a policy that changes meanwhile does not change this request.
   inference::ModelInfo model_;
+  std::string led_;                                           // By which alias, and how; empty: by none.
   tollgate::v1::PinnedPrice price_;
   metering::Admission admission_;
   policy::Inspection inspection_;

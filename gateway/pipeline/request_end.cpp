@@ -73,6 +73,7 @@ Failure Request::FailureOf(absl::Status status, std::optional<audit::Position> p
   if (position) {
     failure.head = head_;
     failure.head->model = model_.name;
+    failure.head->route = led_;
     failure.head->log_id = position->log_id;
     failure.head->record_index = position->index;
   }

@@ -29,6 +29,9 @@ absl::StatusOr<inference::ModelOptions> ModelFrom(const v1::Config::Model& m, co
   model.threads = m.threads();
   model.queue_sequences_max = m.queue_max();
   model.queue_timeout = milliseconds(m.queue_timeout_ms());
+  model.kv = m.kv() == "q8" ? inference::KvType::kQ8 : m.kv() == "f32" ? inference::KvType::kF32 : inference::KvType::kF16;
+  model.prefix_cache_bytes = m.prefix_cache_bytes();
+  model.step_target = milliseconds(m.step_target_ms());
   if (!m.sha256().empty()) {
     TG_ASSIGN(const std::string bytes, base::HexDecode(m.sha256()));
     base::Digest digest{};
@@ -74,6 +77,7 @@ void BuildAdmin(Parts& parts) {
                                  .journal = parts.journal.get(),
                                  .keys = parts.keys.get(),
                                  .clock = &base::SystemClock(),
+                                 .models = parts.models.get(),
                                  .fill_status = [&parts](v1::StatusReply& status) { FillStatus(parts, status); }};
   parts.admin = std::make_unique<admin::AdminServices>(std::move(options), std::move(with));
 }
@@ -84,11 +88,14 @@ absl::Status BuildEngine(Parts& parts) {
   const v1::Config& config = parts.config;
   inference::PoolOptions pool;
   pool.backends_dir = config.pool().backends_dir();
+  pool.memory_bytes = config.pool().memory_bytes();
   for (const v1::Config::Model& m : config.pool().models()) {
     TG_ASSIGN(inference::ModelOptions model, ModelFrom(m, parts.secrets->upstream_salt_key));
     pool.models.push_back(std::move(model));
   }
   TG_ASSIGN(parts.pool, inference::Pool::Create(std::move(pool)));
+  ModelKeeperOptions keeper{.models_dir = config.pool().models_dir(), .drain = milliseconds(config.drain_ms())};
+  parts.models = std::make_unique<ModelKeeper>(*parts.directory, *parts.pool, base::SystemClock(), std::move(keeper));
   parts.identity = std::make_unique<identity::Identity>(parts.secrets->pepper, parts.dev);
   parts.cpu = std::make_unique<boost::asio::thread_pool>(config.cpu_threads());
   parts.io = std::make_unique<net::IoThreads>(config.io_threads());

@@ -76,7 +76,9 @@ std::vector<std::string> NotReady(const Parts& parts) {
   if (journal.state != audit::Health::State::kGood) reasons.push_back("journal: " + journal.reason);
   if (auto snapshot = parts.directory->InForce(); !snapshot.ok()) reasons.push_back("directory: " + base::Message(snapshot.status()));
   if (!parts.quotas->Ready()) reasons.push_back("quotas: leases cannot be had from Postgres");
-  if (parts.pool->models().empty()) reasons.push_back("pool: no model is configured");
+  const std::vector<std::string> loading = parts.models->Loading();
+  for (const std::string& model : loading) reasons.push_back(fmt::format("pool: model {} is being loaded", model));
+  if (loading.empty() && parts.pool->models().empty()) reasons.push_back("pool: no model is loaded");
   return reasons;
 }
 

@@ -19,6 +19,7 @@
 #include "gateway/identity/identity.h"
 #include "gateway/net/io_threads.h"
 #include "gateway/pipeline/pipeline.h"
+#include "gateway/serve/model_keeper.h"
 #include "gateway/serve/secrets.h"
 #include "inference/pool.h"
 #include "metering/leases_postgres.h"
@@ -40,6 +41,7 @@ struct Parts {
   // After quotas, which its thread tells of changes. The journal asks it for names while it recovers, and is stopped by then (Server::Drain).
   std::unique_ptr<directory::PostgresDirectory> directory;
   std::unique_ptr<inference::Pool> pool;
+  std::unique_ptr<ModelKeeper> models;
   std::unique_ptr<identity::Identity> identity;
   std::unique_ptr<boost::asio::thread_pool> cpu;
   std::unique_ptr<net::IoThreads> io;

@@ -98,6 +98,7 @@ void Server::Drain() {
   Parts& parts = impl_->parts;
   const auto deadline = steady_clock::now() + milliseconds(parts.config.drain_ms());
   if (parts.admin) parts.admin->Stop();
+  if (parts.models) parts.models->Stop();
   if (parts.grpc) parts.grpc->SetServing(false);
   if (parts.grpc) parts.grpc->StopAccepting();
   if (parts.http) parts.http->StopAccepting();

@@ -3,7 +3,10 @@
 
 #include <atomic>
 
+#include "base/encoding.h"
 #include "tests/inference/support.h"
+#include "tests/inference/tiny_gguf.h"
+#include "tests/support/temp_dir.h"
 
 namespace tollgate::inference {
 namespace {
@@ -73,6 +76,41 @@ TEST_CASE("A model that is taken out lets what runs end, refuses what is new, an
   CHECK(pool->Load(Named("two")).ok());
   CHECK(HearAll(*Submit(*pool, late)).text == "late");
   other->Cancel();
+}
+
+TEST_CASE("Whether a model would load is told by its header, quickly and without loading it") {
+  const tollgate::test::TempDir dir;
+  PoolOptions options;
+  options.memory_bytes = 64 << 20;
+  const auto made = Pool::Create(std::move(options));
+  REQUIRE(made.ok());
+  const Pool& pool = **made;
+  CHECK(pool.Check(Named("one")).ok());
+  ModelOptions model;
+  model.name = "two";
+  model.file = dir.File("two.gguf");
+  CHECK(pool.Check(model).code() == absl::StatusCode::kNotFound);
+  REQUIRE(base::WriteFileAtomically(model.file, test::Gguf::Tiny().Bytes(), 0644).ok());
+  model.prefix_cache_bytes = 0;
+  CHECK(pool.Check(model).ok());
+  model.prefix_cache_bytes = 65 << 20;
+  const absl::Status refused = pool.Check(model);
+  CHECK(refused.code() == absl::StatusCode::kResourceExhausted);
+  CHECK(base::Message(refused).find("and 64 MiB are free") != std::string::npos);
+  model.context_tokens = 4096;
+  CHECK(pool.Check(model).code() == absl::StatusCode::kFailedPrecondition);
+  model.slots = 0;
+  CHECK(pool.Check(model).code() == absl::StatusCode::kInvalidArgument);
+  CHECK(pool.models().empty());
+}
+
+TEST_CASE("A model that turns out to have another chat template than it is registered with is not loaded") {
+  const auto pool = MakePool(Named("one"));
+  ModelOptions model = Named("two");
+  model.chat_template = "chatml";
+  CHECK(pool->Load(model).code() == absl::StatusCode::kFailedPrecondition);
+  model.chat_template = "scripted";
+  CHECK(pool->Load(model).ok());
 }
 
 TEST_CASE("A drained pool loads nothing more") {

@@ -20,6 +20,7 @@ struct InstanceOptions {
   int slots = 8;
   int context_tokens = 100'000;
   int queue_max = 64;
+  std::int64_t memory_bytes = 0;  // For all models together; 0 = what there is.
   std::map<std::string, std::string> extra;  // "requests.body_bytes_max" -> "65536": one field of one section.
 };
 
@@ -40,6 +41,7 @@ class Installation {
   std::unique_ptr<base::Session> KeysSql() const { return cluster().Connect(keys_url_); }
   const std::string& main_url() const { return main_url_; }
   const std::string& folder() const { return dir_.path(); }
+  std::string models_dir() const { return dir_.path(); }  // Of every instance.
 
  private:
   test::TempDir dir_;

@@ -16,10 +16,24 @@
 #include "tollgate/v1/audit.grpc.pb.h"
 #include "tollgate/v1/directory.grpc.pb.h"
 #include "tollgate/v1/policy.grpc.pb.h"
+#include "tollgate/v1/registry.grpc.pb.h"
 #include "tollgate/v1/system.grpc.pb.h"
 #include "tollgate/v1/usage.grpc.pb.h"
 
 namespace tollgate::test {
+
+// A pool that says what a test wants. tollgate.yaml names the model "configured".
+class FakeModels final : public admin::ModelHost {
+ public:
+  absl::Status Check(const directory::Model&) const override { return check; }
+  bool IsConfigured(std::string_view model) const override { return model == "configured"; }
+  Standing StandingOf(std::string_view) const override { return standing; }
+  void Retry(std::string_view model) override { retried = model; }
+
+  absl::Status check;
+  Standing standing;
+  std::string retried;
+};
 
 // The admin services on a port of their own, over two orgs, with a key for each role in acme and an admin's in globex.
 struct Served {
@@ -50,7 +64,7 @@ struct Served {
     admin_options.usage_postgres = in.As("tollgate_reader");
     services = std::make_unique<admin::AdminServices>(
         admin_options, admin::AdminCollaborators{&identity, directory.get(), in.changes.get(), journal.get(), root_keys.get(),
-                                                 &base::SystemClock(), [](v1::StatusReply& status) { status.set_build("test"); }});
+                                                 &base::SystemClock(), &models, [](v1::StatusReply& status) { status.set_build("test"); }});
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     for (const auto& [name, service] : services->services()) builder.RegisterService(service);
@@ -82,6 +96,7 @@ struct Served {
   std::unique_ptr<directory::PostgresDirectory> directory;
   std::unique_ptr<audit::Keys> root_keys;
   identity::Identity identity{in.pepper, false};
+  FakeModels models;
   std::unique_ptr<admin::AdminServices> services;
   int port = 0;
   std::unique_ptr<grpc::Server> server;

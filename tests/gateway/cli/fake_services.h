@@ -14,6 +14,7 @@
 
 #include "tests/gateway/cli/fake_data.h"
 #include "tests/gateway/cli/fake_directory.h"
+#include "tests/gateway/cli/fake_registry.h"
 #include "tests/gateway/cli/harness.h"
 
 class Server {
@@ -21,7 +22,8 @@ class Server {
   Server() {
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
-    for (grpc::Service* service : std::initializer_list<grpc::Service*>{&directory, &audit, &usage, &policy, &system, &inference, &models})
+    for (grpc::Service* service : std::initializer_list<grpc::Service*>{&directory, &registry, &audit, &usage, &policy, &system,
+                                                                             &inference, &models})
       builder.RegisterService(service);
     server_ = builder.BuildAndStart();
     REQUIRE(server_ != nullptr);
@@ -33,6 +35,7 @@ class Server {
   }
 
   FakeDirectory directory;
+  FakeRegistry registry;
   FakeAudit audit;
   FakeUsage usage;
   FakePolicy policy;

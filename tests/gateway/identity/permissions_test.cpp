@@ -12,6 +12,7 @@
 #include "tollgate/v1/directory.pb.h"
 #include "tollgate/v1/inference.pb.h"
 #include "tollgate/v1/policy.pb.h"
+#include "tollgate/v1/registry.pb.h"
 #include "tollgate/v1/system.pb.h"
 #include "tollgate/v1/usage.pb.h"
 
@@ -23,11 +24,12 @@ using identity::Reach;
 namespace {
 
 // The table as people read it: '-' no, 'o' own org, 'A' the whole installation. Order: use, read directory, orgs, teams, keys, grants,
-// quotas, prices, read policy, write policy, activate policy, audit, content, verify, usage, reconcile, system, stop, stop everything.
+// quotas, prices, read policy, write policy, activate policy, audit, content, verify, usage, reconcile, system, stop, stop everything,
+// models.
 const std::map<std::string, std::string> kTable = {
-    {"owner", "oAAAAAAAAAAAAAAAAAA"},    {"admin", "oo-oooo-oooo--o-oo-"},   {"policy_author", "oo------ooo--------"},
-    {"approver", "-o------o-o--------"}, {"auditor", "-o------o--oo-o----"}, {"finance", "-o------------o----"},
-    {"operator", "-A-----A-----A-AAAA"}, {"member", "o---------------o--"},
+    {"owner", "oAAAAAAAAAAAAAAAAAAA"},    {"admin", "oo-oooo-oooo--o-oo--"},   {"policy_author", "oo------ooo---------"},
+    {"approver", "-o------o-o---------"}, {"auditor", "-o------o--oo-o-----"}, {"finance", "-o------------o-----"},
+    {"operator", "-A-----A-----A-AAAAA"}, {"member", "o---------------o---"},
 };
 
 char Letter(Reach reach) { return reach == Reach::kNone ? '-' : reach == Reach::kOrg ? 'o' : 'A'; }
@@ -61,6 +63,7 @@ TEST_CASE("Every call of every service is in the table once, and nothing else is
   std::set<std::string> declared;
   for (const auto* file :
        {v1::ChatRequest::descriptor()->file(), v1::Org::descriptor()->file(), v1::StoredPolicy::descriptor()->file(),
+        v1::ModelSpec::descriptor()->file(),
         v1::StoredRecord::descriptor()->file(), v1::UsageLine::descriptor()->file(), v1::StatusReply::descriptor()->file()}) {
     for (int s = 0; s < file->service_count(); ++s) {
       for (int m = 0; m < file->service(s)->method_count(); ++m) {

@@ -176,6 +176,60 @@ void World::GrantOnly(const std::string& model) {
   Publish();
 }
 
+void World::LoadModel(const std::string& name, int slots, int queue_max, bool priced, std::int64_t context_tokens) {
+  const absl::Status loaded = pool_->Load({.name = name,
+                                           .engine = inference::EngineKind::kScripted,
+                                           .slots = slots,
+                                           .context_tokens = context_tokens,
+                                           .queue_sequences_max = queue_max});
+  INFO(base::Message(loaded));
+  REQUIRE(loaded.ok());
+  if (!priced) return;
+  directory::Row price = *std::find_if(rows_.begin(), rows_.end(), [](const auto& row) { return row.table == Table::kPrice; });
+  price.id = base::Uuid::NewV7();
+  price.Set("price_version", static_cast<std::int64_t>(rows_.size()) + 1);
+  price.Set("model", name);
+  Add(std::move(price));
+  Publish();
+}
+
+void World::SetAlias(const std::string& name, const std::string& targets, const std::string& fallbacks) {
+  directory::Row alias = directory::NewRow(Table::kAlias);
+  alias.Set("name", name);
+  alias.Set("targets", targets);
+  alias.Set("fallbacks", fallbacks);
+  alias.Set("removed", Bool(false));
+  Add(std::move(alias));
+  Publish();
+}
+
+bool World::Full(const std::string& model) const {
+  const auto stats = pool_->stats();
+  return std::any_of(stats.begin(), stats.end(), [&](const auto& s) { return s.model == model && s.full; });
+}
+
+absl::StatusOr<v1::CountTokensReply> World::Count(const pipeline::Caller& caller, const std::string& model) {
+  v1::CountTokensRequest request;
+  request.set_model(model);
+  *request.mutable_messages() = Ask("hello").messages();
+  pipeline::Pipeline& pipeline = pipe();
+  auto call = [&]() -> async::Awaitable<pipeline::Outcome<v1::CountTokensReply>> {
+    co_return co_await pipeline.CountTokens(caller, request);
+  };
+  auto outcome = boost::asio::co_spawn(boost::asio::make_strand(io_), call, boost::asio::use_future).get();
+  if (const auto* failure = std::get_if<pipeline::Failure>(&outcome)) return failure->status;
+  return std::get<v1::CountTokensReply>(outcome);
+}
+
+v1::ListModelsReply World::List() {
+  const pipeline::Caller caller = NewCaller();
+  pipeline::Pipeline& pipeline = pipe();
+  auto call = [&]() -> async::Awaitable<pipeline::Outcome<v1::ListModelsReply>> { co_return co_await pipeline.ListModels(caller); };
+  auto outcome = boost::asio::co_spawn(boost::asio::make_strand(io_), call, boost::asio::use_future).get();
+  REQUIRE(std::holds_alternative<v1::ListModelsReply>(outcome));
+  return std::get<v1::ListModelsReply>(outcome);
+}
+
 pipeline::Caller World::NewCaller() const {
   pipeline::Caller caller;
   caller.bearer = key_text;

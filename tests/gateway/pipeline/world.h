@@ -66,6 +66,11 @@ class World {
   void BlockTeam();
   void StopModel();
   void GrantOnly(const std::string& model);
+  // Loads another model of the scripted engine; at the same price as "script" unless it shall have none.
+  void LoadModel(const std::string& name, int slots = 2, int queue_max = 8, bool priced = true, std::int64_t context_tokens = 4096);
+  // "qwen3=90 qwen4=10", "smollm2 tiny".
+  void SetAlias(const std::string& name, const std::string& targets, const std::string& fallbacks);
+  bool Full(const std::string& model) const;  // Its queue.
 
   pipeline::Caller NewCaller() const;
   tollgate::v1::ChatRequest Ask(const std::string& user_text) const;
@@ -74,6 +79,8 @@ class World {
   pipeline::Outcome<pipeline::Reply> Chat(const tollgate::v1::ChatRequest& request, pipeline::StreamWriter* writer = nullptr);
   pipeline::Outcome<pipeline::Reply> ChatAs(const pipeline::Caller& caller, const tollgate::v1::ChatRequest& request,
                                             pipeline::StreamWriter* writer = nullptr, std::shared_ptr<pipeline::Cancellation> cancellation = nullptr);
+  absl::StatusOr<tollgate::v1::CountTokensReply> Count(const pipeline::Caller& caller, const std::string& model);
+  tollgate::v1::ListModelsReply List();
   // Starts a call.
   std::future<pipeline::Outcome<pipeline::Reply>> Start(const tollgate::v1::ChatRequest& request, pipeline::StreamWriter* writer,
                                                         std::shared_ptr<pipeline::Cancellation> cancellation);

@@ -1,0 +1,114 @@
+// Field by field. Bounds are those of tollgate.yaml's schema. A file's name has no "..", so that the registry reaches nothing outside of
+// the folder that an instance's operator gave it. Tested by tests/gateway/directory/models_test.cpp.
+#include "gateway/directory/models.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include <fmt/format.h>
+
+#include "gateway/directory/names.h"
+
+namespace tollgate::directory {
+namespace {
+
+std::string Flag(bool on) { return on ? "t" : "f"; }
+
+absl::Status InRange(const char* field, std::int64_t value, std::int64_t least, std::int64_t most) {
+  if (value >= least && value <= most) return absl::OkStatus();
+  return base::InvalidArgument(fmt::format("{}: is {}; use {} to {}", field, value, least, most));
+}
+
+absl::Status CheckFileName(const std::string& file) {
+  const bool plain = std::all_of(file.begin(), file.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || std::string_view("._-+/").find(static_cast<char>(c)) != std::string_view::npos;
+  });
+  if (!file.empty() && file.size() <= 255 && plain && file.front() != '/' && file.find("..") == std::string::npos) return absl::OkStatus();
+  return base::InvalidArgument(
+      "file: use the file's path below pool.models_dir: 1 to 255 letters, digits and . _ - + /, not starting with / and without ..");
+}
+
+absl::Status CheckWord(const char* field, const std::string& text) {
+  const bool plain = std::all_of(text.begin(), text.end(), [](unsigned char c) { return c >= 0x20 && c < 0x7f; });
+  if (plain && text.size() <= 64) return absl::OkStatus();
+  return base::InvalidArgument(fmt::format("{}: use at most 64 printable ASCII characters", field));
+}
+
+}  // namespace
+
+absl::Status Validate(const Model& model) {
+  TG_RETURN_IF_ERROR(CheckModelName(model.name));
+  if (model.engine == "llama") {
+    TG_RETURN_IF_ERROR(CheckFileName(model.file));
+    if (!model.sha256.has_value()) return base::InvalidArgument("sha256: is required, so that no other file is ever loaded in its place");
+  } else if (model.engine != "scripted") {
+    return base::InvalidArgument("engine: use llama or scripted");
+  } else if (!model.file.empty() || model.sha256.has_value()) {
+    return base::InvalidArgument("file: the engine scripted has neither file nor sha256");
+  }
+  TG_RETURN_IF_ERROR(CheckWord("licence", model.licence));
+  TG_RETURN_IF_ERROR(CheckWord("chat_template", model.chat_template));
+  if (model.kv != "f16" && model.kv != "q8" && model.kv != "f32") return base::InvalidArgument("kv: use f16, q8 or f32");
+  TG_RETURN_IF_ERROR(InRange("context_tokens", model.context_tokens, 64, 1'048'576));
+  TG_RETURN_IF_ERROR(InRange("slots", model.slots, 1, 256));
+  TG_RETURN_IF_ERROR(InRange("threads", model.threads, 0, 512));
+  TG_RETURN_IF_ERROR(InRange("queue_max", model.queue_max, 0, 100'000));
+  TG_RETURN_IF_ERROR(InRange("queue_timeout_ms", model.queue_timeout_ms, 10, 3'600'000));
+  TG_RETURN_IF_ERROR(InRange("prefix_cache_bytes", model.prefix_cache_bytes, 0, std::int64_t{1} << 40));
+  return InRange("step_target_ms", model.step_target_ms, 1, 10'000);
+}
+
+Model ModelOf(const Row& row) {
+  Model model;
+  model.name = row.Text("name");
+  model.engine = row.Text("engine");
+  if (!row.IsNull("file")) model.file = row.Text("file");
+  if (!row.IsNull("sha256") && row.Bytes("sha256").size() == base::Digest().size()) {
+    model.sha256.emplace();
+    std::copy(row.Bytes("sha256").begin(), row.Bytes("sha256").end(), model.sha256->begin());
+  }
+  model.licence = row.Text("licence");
+  model.chat_template = row.Text("chat_template");
+  model.context_tokens = row.Int("context_tokens");
+  model.slots = row.Int("slots");
+  model.threads = row.Int("threads");
+  model.kv = row.Text("kv");
+  model.queue_max = row.Int("queue_max");
+  model.queue_timeout_ms = row.Int("queue_timeout_ms");
+  model.prefix_cache_bytes = row.Int("prefix_cache_bytes");
+  model.step_target_ms = row.Int("step_target_ms");
+  model.restricted = row.Bool("restricted");
+  model.loaded = row.Bool("loaded");
+  model.retired = row.Bool("retired");
+  return model;
+}
+
+void ToRow(const Model& model, Row& row) {
+  row.Set("name", model.name);
+  row.Set("engine", model.engine);
+  row.Set("file", model.file.empty() ? base::Value() : base::Value(model.file));
+  row.Set("sha256", model.sha256 ? base::Value(base::Blob{std::string(base::View(*model.sha256))}) : base::Value());
+  row.Set("licence", model.licence);
+  row.Set("chat_template", model.chat_template);
+  row.Set("context_tokens", model.context_tokens);
+  row.Set("slots", model.slots);
+  row.Set("threads", model.threads);
+  row.Set("kv", model.kv);
+  row.Set("queue_max", model.queue_max);
+  row.Set("queue_timeout_ms", model.queue_timeout_ms);
+  row.Set("prefix_cache_bytes", model.prefix_cache_bytes);
+  row.Set("step_target_ms", model.step_target_ms);
+  row.Set("restricted", Flag(model.restricted));
+  row.Set("loaded", Flag(model.loaded));
+  row.Set("retired", Flag(model.retired));
+}
+
+bool SameReplica(const Model& a, const Model& b) {
+  const auto replica = [](const Model& m) {
+    return std::tie(m.name, m.engine, m.file, m.sha256, m.licence, m.chat_template, m.context_tokens, m.slots, m.threads, m.kv, m.queue_max,
+                    m.queue_timeout_ms, m.prefix_cache_bytes, m.step_target_ms);
+  };
+  return replica(a) == replica(b);
+}
+
+}  // namespace tollgate::directory

@@ -1,0 +1,104 @@
+// A fallback is taken before the request is on record, so that its one REQUEST record says what was asked for and what was used, and
+// policy, price and quota are those of the model that is used from the start. A queue that fills up between here and the pool refuses the
+// request as it does without an alias. Tested by tests/gateway/pipeline/route_test.cpp.
+#include "gateway/pipeline/route.h"
+
+#include <algorithm>
+#include <numeric>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "base/clock.h"
+#include "base/error_detail.h"
+#include "gateway/directory/aliases.h"
+#include "gateway/directory/shard.h"
+#include "gateway/pipeline/admission.h"
+#include "inference/pool.h"
+
+namespace tollgate::pipeline {
+namespace {
+
+using directory::Alias;
+using directory::AliasTarget;
+
+std::vector<AliasTarget> Usable(const identity::Principal& principal, const Alias& alias) {
+  std::vector<AliasTarget> targets;
+  for (const AliasTarget& target : alias.targets) {
+    if (principal.snapshot->MayUse(principal.place, target.model)) targets.push_back(target);
+  }
+  return targets;
+}
+
+bool QueueIsFull(const inference::Pool& pool, const std::string& model) {
+  const auto stats = pool.stats();
+  return std::any_of(stats.begin(), stats.end(), [&](const inference::ReplicaStats& s) { return s.model == model && s.full; });
+}
+
+// The model is not there: another may take its place. Whatever else is wrong is told.
+bool IsAway(const absl::Status& status) {
+  const auto detail = base::DetailOf(status);
+  return detail && (detail->reason == "MODEL_NOT_LOADED" || detail->reason == "MODEL_NOT_FOUND");
+}
+
+std::string ShareOf(const std::vector<AliasTarget>& targets, const AliasTarget& chosen) {
+  const auto add = [](std::int64_t sum, const AliasTarget& target) { return sum + target.weight; };
+  return fmt::format("share={}/{}", chosen.weight, std::accumulate(targets.begin(), targets.end(), std::int64_t{0}, add));
+}
+
+}  // namespace
+
+absl::StatusOr<Route> RouteOf(const Collaborators& with, const identity::Principal& principal, const std::string& asked,
+                              const base::RequestId& request) {
+  const Alias* alias = principal.snapshot->FindAlias(asked);
+  if (alias == nullptr) {
+    TG_ASSIGN(inference::ModelInfo model, Resolve(with, principal, asked));
+    return Route{std::move(model), {}};
+  }
+  const std::vector<AliasTarget> targets = Usable(principal, *alias);
+  if (targets.empty()) {
+    return base::WithDetail(base::PermissionDenied(fmt::format(
+                                "this key may use none of the models that {} leads to; ask an administrator to grant one", alias->name)),
+                            {.reason = "MODEL_NOT_GRANTED", .param = "model", .may_retry = false});
+  }
+  const auto led = [&](const std::string& model, const std::string& how) {
+    return fmt::format("alias={}; model={}; {}", alias->name, model, how);
+  };
+  const AliasTarget& chosen = directory::Choose(targets, request);
+  auto model = Resolve(with, principal, chosen.model);
+  if (!model.ok() && !IsAway(model.status())) return model.status();
+  if (model.ok() && (alias->fallbacks.empty() || !QueueIsFull(*with.pool, chosen.model))) {
+    return Route{*std::move(model), led(chosen.model, ShareOf(targets, chosen))};
+  }
+  for (std::size_t i = 0; i < alias->fallbacks.size(); ++i) {
+    const std::string& name = alias->fallbacks[i];
+    auto other = Resolve(with, principal, name);
+    if (name == chosen.model || !other.ok() || !principal.snapshot->PriceOf(name, with.clock->Wall()).ok()) continue;
+    if (QueueIsFull(*with.pool, name)) continue;
+    return Route{*std::move(other), led(name, fmt::format("fallback={}", i + 1))};
+  }
+  TG_RETURN_IF_ERROR(model.status());
+  return Route{*std::move(model), led(chosen.model, ShareOf(targets, chosen))};  // Its queue says when to try again.
+}
+
+void AddAliases(const Collaborators& with, const identity::Principal& principal, tollgate::v1::ListModelsReply& reply) {
+  const auto loaded = with.pool->models();
+  for (const auto& [name, alias] : principal.snapshot->installation().aliases) {
+    std::optional<std::int64_t> context_tokens;  // What every target gives: a caller cannot know which one it will be.
+    for (const AliasTarget& target : Usable(principal, alias)) {
+      const auto info = std::find_if(loaded.begin(), loaded.end(), [&](const auto& m) { return m.name == target.model; });
+      if (info == loaded.end() || !Offers(*principal.snapshot, target.model)) continue;
+      context_tokens = std::min(context_tokens.value_or(info->context_tokens), info->context_tokens);
+    }
+    if (!context_tokens.has_value()) continue;
+    auto* models = reply.mutable_models();
+    const auto same = std::find_if(models->begin(), models->end(), [&](const auto& m) { return m.name() == name; });
+    tollgate::v1::Model* out = same == models->end() ? models->Add() : &*same;
+    out->clear_sha256();
+    out->clear_licence();
+    out->set_name(name);
+    out->set_context_tokens(*context_tokens);
+  }
+}
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,28 @@
+// Where a request goes: the model that a caller named, or the one that an alias leads it to.
+#pragma once
+
+#include <string>
+
+#include "base/status.h"
+#include "base/uuid.h"
+#include "gateway/identity/identity.h"
+#include "gateway/pipeline/collaborators.h"
+#include "inference/types.h"
+#include "tollgate/v1/inference.pb.h"
+
+namespace tollgate::pipeline {
+
+struct Route {
+  inference::ModelInfo model;
+  std::string led;  // For x-tollgate-route: "alias=chat; model=qwen4; share=10/100", "…; fallback=1". Empty: no alias was named.
+};
+
+// The model that will answer. An alias leads to one of its targets that the key may use, by the request's id; where that one is not loaded,
+// or its queue is full, to the first fallback that is, has a price, and the key may use. Errors as Resolve, of the chosen target.
+absl::StatusOr<Route> RouteOf(const Collaborators& with, const identity::Principal& principal, const std::string& asked,
+                              const base::RequestId& request);
+
+// The aliases that lead somewhere for this key, as models.
+void AddAliases(const Collaborators& with, const identity::Principal& principal, tollgate::v1::ListModelsReply& reply);
+
+}  // namespace tollgate::pipeline

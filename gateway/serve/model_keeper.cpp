@@ -1,0 +1,198 @@
+// One loop: compare what shall be with what this keeper has loaded, do the first difference, look again; with none, sleep until the next
+// look. What it has loaded it remembers with the settings it was loaded with, so that a name that was retired and registered anew for
+// another file is loaded anew. A load blocks this thread alone: stops, records and running requests never wait for one.
+//
+// Tested by tests/gateway/serve/model_keeper_test.cpp.
+#include "gateway/serve/model_keeper.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <map>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "base/diagnostics.h"
+#include "base/mutex.h"
+#include "gateway/directory/shard.h"
+
+namespace tollgate::serve {
+namespace {
+
+using directory::Model;
+
+struct Known {
+  Model model;  // As it was tried.
+  admin::ModelHost::Standing standing;
+  base::MonoTime tried_at{};
+};
+
+inference::KvType KvOf(const std::string& kv) {
+  return kv == "q8" ? inference::KvType::kQ8 : kv == "f32" ? inference::KvType::kF32 : inference::KvType::kF16;
+}
+
+inference::ModelOptions OptionsOf(const Model& model, const std::string& models_dir) {
+  inference::ModelOptions options;
+  options.name = model.name;
+  options.engine = model.engine == "scripted" ? inference::EngineKind::kScripted : inference::EngineKind::kLlama;
+  if (!model.file.empty()) options.file = models_dir + "/" + model.file;
+  options.sha256 = model.sha256;
+  options.chat_template = model.chat_template;
+  options.licence = model.licence;
+  options.slots = static_cast<int>(model.slots);
+  options.context_tokens = model.context_tokens;
+  options.threads = static_cast<int>(model.threads);
+  options.kv = KvOf(model.kv);
+  options.queue_sequences_max = static_cast<int>(model.queue_max);
+  options.queue_timeout = std::chrono::milliseconds(model.queue_timeout_ms);
+  options.prefix_cache_bytes = model.prefix_cache_bytes;
+  options.step_target = std::chrono::milliseconds(model.step_target_ms);
+  return options;
+}
+
+}  // namespace
+
+struct ModelKeeper::Impl {
+  const directory::Directory& directory;
+  inference::Pool& pool;
+  const base::Clock& clock;
+  const ModelKeeperOptions options;
+
+  mutable base::Mutex mu;
+  std::condition_variable wake;
+  std::map<std::string, Known, std::less<>> known GUARDED_BY(mu);
+  bool stopping GUARDED_BY(mu) = false;
+  bool poked GUARDED_BY(mu) = false;
+  std::thread thread;
+
+  void Loop();
+  bool Reconcile(const directory::Snapshot& snapshot);  // True if something was done: look again at once.
+  bool MustLoad(const Model& model) const;
+  void Load(const Model& model);
+  void Unload(const std::string& name);
+  void Stand(const Model& model, v1::ModelState state, std::string problem = {});
+  bool Stopping() const {
+    base::Lock lock(mu);
+    return stopping;
+  }
+};
+
+void ModelKeeper::Impl::Loop() {
+  while (!Stopping()) {
+    const auto snapshot = directory.InForce();
+    if (snapshot.ok() && Reconcile(**snapshot)) continue;
+    base::Lock lock(mu);
+    wake.wait_for(lock.native(), options.look, [this]() REQUIRES(mu) { return poked || stopping; });
+    poked = false;
+  }
+}
+
+bool ModelKeeper::Impl::Reconcile(const directory::Snapshot& snapshot) {
+  std::vector<std::string> gone;
+  {
+    base::Lock lock(mu);
+    for (auto it = known.begin(); it != known.end();) {
+      const Model* model = snapshot.FindModel(it->first);
+      const bool wanted = model != nullptr && model->loaded && SameReplica(*model, it->second.model);
+      if (!wanted && it->second.standing.state == v1::MODEL_STATE_LOADED) gone.push_back(it->first);
+      it = wanted || it->second.standing.state == v1::MODEL_STATE_LOADED ? std::next(it) : known.erase(it);
+    }
+  }
+  for (const std::string& name : gone) Unload(name);  // First: what comes may need their memory.
+  for (const auto& [name, model] : snapshot.installation().models) {
+    if (!model.loaded || !MustLoad(model)) continue;
+    Load(model);
+    return true;  // It may have taken long: what shall be may be something else by now.
+  }
+  return !gone.empty();
+}
+
+bool ModelKeeper::Impl::MustLoad(const Model& model) const {
+  base::Lock lock(mu);
+  if (stopping) return false;
+  const auto found = known.find(model.name);
+  if (found == known.end()) return true;
+  return found->second.standing.state == v1::MODEL_STATE_REFUSED && clock.Mono() - found->second.tried_at >= options.retry;
+}
+
+void ModelKeeper::Impl::Load(const Model& model) {
+  Stand(model, v1::MODEL_STATE_LOADING);
+  base::Info("models", "loading {}", model.name);
+  const auto begun = clock.Mono();
+  const absl::Status status = pool.Load(OptionsOf(model, options.models_dir));
+  if (status.ok()) {
+    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(clock.Mono() - begun);
+    base::Info("models", "{} is loaded and warm after {} ms", model.name, took.count());
+    return Stand(model, v1::MODEL_STATE_LOADED);
+  }
+  base::Error("models", "{} cannot be loaded, next try in {} s: {}", model.name, options.retry.count() / 1000, base::Message(status));
+  Stand(model, v1::MODEL_STATE_REFUSED, base::Message(status));
+}
+
+void ModelKeeper::Impl::Unload(const std::string& name) {
+  {
+    base::Lock lock(mu);
+    known.at(name).standing.state = v1::MODEL_STATE_UNLOADING;
+  }
+  const absl::Status status = pool.Unload(name, clock.Mono() + options.drain);
+  if (status.ok()) base::Info("models", "{} is unloaded", name);
+  base::Lock lock(mu);
+  known.erase(name);
+}
+
+void ModelKeeper::Impl::Stand(const Model& model, v1::ModelState state, std::string problem) {
+  base::Lock lock(mu);
+  known.insert_or_assign(model.name, Known{model, {state, std::move(problem)}, clock.Mono()});
+}
+
+ModelKeeper::ModelKeeper(const directory::Directory& directory, inference::Pool& pool, const base::Clock& clock, ModelKeeperOptions options)
+    : impl_(new Impl{directory, pool, clock, std::move(options)}) {
+  impl_->thread = std::thread([impl = impl_.get()] { impl->Loop(); });
+}
+
+ModelKeeper::~ModelKeeper() {
+  Stop();
+  impl_->thread.join();
+}
+
+void ModelKeeper::Stop() {
+  base::Lock lock(impl_->mu);
+  impl_->stopping = true;
+  impl_->wake.notify_all();
+}
+
+absl::Status ModelKeeper::Check(const Model& model) const { return impl_->pool.Check(OptionsOf(model, impl_->options.models_dir)); }
+
+bool ModelKeeper::IsConfigured(std::string_view model) const {
+  const auto loaded = impl_->pool.models();
+  const bool there = std::any_of(loaded.begin(), loaded.end(), [model](const auto& info) { return info.name == model; });
+  return there && StandingOf(model).state == v1::MODEL_STATE_UNLOADED;
+}
+
+admin::ModelHost::Standing ModelKeeper::StandingOf(std::string_view model) const {
+  base::Lock lock(impl_->mu);
+  const auto found = impl_->known.find(model);
+  return found == impl_->known.end() ? Standing{} : found->second.standing;
+}
+
+void ModelKeeper::Retry(std::string_view model) {
+  base::Lock lock(impl_->mu);
+  const auto found = impl_->known.find(model);
+  if (found != impl_->known.end() && found->second.standing.state == v1::MODEL_STATE_REFUSED) impl_->known.erase(found);
+  impl_->poked = true;
+  impl_->wake.notify_all();
+}
+
+std::vector<std::string> ModelKeeper::Loading() const {
+  std::vector<std::string> names;
+  const auto snapshot = impl_->directory.InForce();
+  if (!snapshot.ok()) return names;
+  for (const auto& [name, model] : (*snapshot)->installation().models) {
+    if (!model.loaded) continue;
+    const v1::ModelState state = StandingOf(name).state;
+    if (state != v1::MODEL_STATE_LOADED && state != v1::MODEL_STATE_REFUSED) names.push_back(name);
+  }
+  return names;
+}
+
+}  // namespace tollgate::serve

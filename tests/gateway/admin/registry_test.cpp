@@ -1,0 +1,144 @@
+// The registry over the API: who may do what, and what the instance that answers says of a model.
+#include "tests/gateway/admin/served.h"
+
+using namespace tollgate;
+using grpc::StatusCode;
+using test::Must;
+using Stub = v1::Registry::Stub;
+
+namespace {
+
+struct World : test::Served {
+  template <typename Request, typename Reply>
+  grpc::Status Registry(const std::string& as, grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Reply*),
+                        const Request& request, Reply& reply) {
+    return Call(as, v1::Registry::NewStub(channel), method, request, reply);
+  }
+  grpc::Status Add(const std::string& as, const std::string& name, bool restricted = false) {
+    v1::AddModelRequest add;
+    add.mutable_spec()->set_name(name);
+    add.mutable_spec()->set_file(name + ".gguf");
+    add.mutable_spec()->set_sha256(std::string(64, 'a'));
+    add.set_restricted(restricted);
+    return Registry(as, &Stub::AddModel, add, model);
+  }
+  grpc::Status Load(const std::string& as, const std::string& name) {
+    v1::LoadModelRequest load;
+    load.set_name(name);
+    return Registry(as, &Stub::LoadModel, load, model);
+  }
+  std::string Listed(const std::string& as) {
+    v1::ListRegisteredModelsReply reply;
+    REQUIRE(Registry(as, &Stub::ListModels, v1::ListRegisteredModelsRequest(), reply).ok());
+    std::string names;
+    for (const auto& one : reply.models()) names += one.spec().name() + " ";
+    return names;
+  }
+  v1::RegisteredModel model;
+};
+
+}  // namespace
+
+TEST_CASE("Who reaches the whole installation manages the registry, and defaults are filled in") {
+  World world;
+  CHECK(world.Add("admin", "qwen3").error_code() == StatusCode::PERMISSION_DENIED);
+  CHECK(world.Add("member", "qwen3").error_code() == StatusCode::PERMISSION_DENIED);
+  REQUIRE(world.Add("operator", "qwen3").ok());
+  CHECK(world.model.spec().engine() == "llama");
+  CHECK(world.model.spec().context_tokens() == 2048);
+  CHECK(world.model.spec().queue_max() == 64);
+  CHECK(world.model.record().find('/') != std::string::npos);
+  CHECK(world.model.state() == v1::MODEL_STATE_UNLOADED);
+  CHECK(world.Add("first", "qwen3", true).error_code() == StatusCode::ALREADY_EXISTS);
+  CHECK(world.Add("first", "configured").error_code() == StatusCode::ALREADY_EXISTS);
+  CHECK(world.Add("first", "no good").error_code() == StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_CASE("Loading is asked for, and refused at once where this instance can tell") {
+  World world;
+  REQUIRE(world.Add("first", "qwen3").ok());
+  world.models.check = base::ResourceExhausted("it needs about 9000 MiB and 100 MiB are free");
+  const grpc::Status refused = world.Load("first", "qwen3");
+  CHECK(refused.error_code() == StatusCode::RESOURCE_EXHAUSTED);
+  CHECK(refused.error_message().find("nothing was changed") != std::string::npos);
+  CHECK(refused.error_message().find("9000 MiB") != std::string::npos);
+  world.models.check = absl::OkStatus();
+  REQUIRE(world.Load("first", "qwen3").ok());
+  CHECK(world.model.loaded());
+  CHECK(world.model.state() == v1::MODEL_STATE_LOADING);
+  CHECK(world.models.retried == "qwen3");
+  world.models.standing = {v1::MODEL_STATE_REFUSED, "its digest differs"};
+  v1::ShowModelRequest show;
+  show.set_name("qwen3");
+  REQUIRE(world.Registry("first", &Stub::ShowModel, show, world.model).ok());
+  CHECK(world.model.state() == v1::MODEL_STATE_REFUSED);
+  CHECK(world.model.problem() == "its digest differs");
+  CHECK(world.Load("first", "nowhere").error_code() == StatusCode::NOT_FOUND);
+
+  v1::UnloadModelRequest unload;
+  unload.set_name("qwen3");
+  REQUIRE(world.Registry("first", &Stub::UnloadModel, unload, world.model).ok());
+  CHECK_FALSE(world.model.loaded());
+}
+
+TEST_CASE("A restricted model is known to those alone whose allow-list names it") {
+  World world;
+  REQUIRE(world.Add("first", "open").ok());
+  REQUIRE(world.Add("first", "secret", true).ok());
+  CHECK(world.Listed("first") == "open secret ");
+  CHECK(world.Listed("admin") == "open ");
+  v1::ShowModelRequest show;
+  show.set_name("secret");
+  CHECK(world.Registry("admin", &Stub::ShowModel, show, world.model).error_code() == StatusCode::NOT_FOUND);
+  const auto granted = Must(world.in.changes->GrantModel(world.in.cli, {"acme", "search", {}, {}}, "secret"));
+  REQUIRE(world.directory->WaitFor(granted.version, std::chrono::seconds(10)).ok());
+  CHECK(world.Listed("admin") == "secret ");  // Its list names nothing else.
+  CHECK(world.Listed("globex") == "open ");
+
+  v1::RestrictModelRequest open;
+  open.set_name("secret");
+  REQUIRE(world.Registry("operator", &Stub::RestrictModel, open, world.model).ok());
+  CHECK(world.Listed("globex") == "open secret ");
+  v1::RetireModelRequest retire;
+  retire.set_name("secret");
+  retire.set_reason("a test");
+  REQUIRE(world.Registry("operator", &Stub::RetireModel, retire, world.model).ok());
+  CHECK(world.model.retired());
+  CHECK(world.Listed("globex") == "open ");
+}
+
+TEST_CASE("Aliases are set by who manages models, and known to who may use all that they name") {
+  World world;
+  REQUIRE(world.Add("first", "secret", true).ok());
+  v1::SetAliasRequest set;
+  set.set_name("chat");
+  set.add_targets()->set_model("qwen3");
+  v1::ModelAlias alias;
+  CHECK(world.Registry("operator", &Stub::SetAlias, set, alias).error_code() == StatusCode::INVALID_ARGUMENT);  // Weight 0.
+  set.mutable_targets(0)->set_weight(1);
+  CHECK(world.Registry("admin", &Stub::SetAlias, set, alias).error_code() == StatusCode::PERMISSION_DENIED);
+  REQUIRE(world.Registry("operator", &Stub::SetAlias, set, alias).ok());
+  CHECK(alias.in_force());
+  CHECK(alias.previous_targets_size() == 0);
+  const auto seen = [&](const std::string& as) {
+    v1::ListAliasesReply reply;
+    REQUIRE(world.Registry(as, &Stub::ListAliases, v1::ListAliasesRequest(), reply).ok());
+    return reply.aliases_size();
+  };
+  CHECK(seen("admin") == 1);
+  set.add_fallbacks("secret");
+  REQUIRE(world.Registry("operator", &Stub::SetAlias, set, alias).ok());
+  CHECK(alias.previous_targets_size() == 1);
+  CHECK(seen("admin") == 0);
+  CHECK(seen("first") == 1);
+  v1::RollbackAliasRequest back;
+  back.set_name("chat");
+  REQUIRE(world.Registry("operator", &Stub::RollbackAlias, back, alias).ok());
+  CHECK(alias.fallbacks_size() == 0);
+  CHECK(seen("admin") == 1);
+  v1::RemoveAliasRequest remove;
+  remove.set_name("chat");
+  REQUIRE(world.Registry("operator", &Stub::RemoveAlias, remove, alias).ok());
+  CHECK_FALSE(alias.in_force());
+  CHECK(seen("first") == 0);
+}

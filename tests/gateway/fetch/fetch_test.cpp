@@ -1,0 +1,153 @@
+// Files come whole, or not at all, from a path, over HTTP and from S3; what was broken off goes on; what is not what was meant is removed.
+#include "gateway/fetch/fetch.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <filesystem>
+
+#include "base/encoding.h"
+#include "tests/gateway/fetch/file_server.h"
+#include "tests/inference/tiny_gguf.h"
+#include "tests/support/temp_dir.h"
+
+using namespace tollgate;
+using fetch::Fetch;
+using fetch::FetchOptions;
+using inference::test::Gguf;
+
+namespace {
+
+struct World {
+  FetchOptions From(const std::string& source) const {
+    FetchOptions options;
+    options.source = source;
+    options.folder = dir.path();
+    options.sha256 = base::Sha256(model);
+    return options;
+  }
+  std::string Content(const std::string& name) const {
+    const auto content = base::ReadFile(dir.File(name));
+    return content.ok() ? *content : "";
+  }
+  bool Empty() const { return std::filesystem::is_empty(dir.path()); }
+
+  const std::string model = Gguf::Tiny().Bytes();
+  test::TempDir dir;
+  test::TempDir elsewhere;
+};
+
+}  // namespace
+
+TEST_CASE("A file comes from a path, and a second time it is there already") {
+  World world;
+  REQUIRE(base::WriteFileAtomically(world.elsewhere.File("tiny.gguf"), world.model, 0644).ok());
+  FetchOptions options = world.From(world.elsewhere.File("tiny.gguf"));
+  std::int64_t told = 0;
+  options.progress = [&told](std::int64_t bytes) { told = bytes; };
+  const auto fetched = Fetch(options);
+  INFO(base::Message(fetched.status()));
+  REQUIRE(fetched.ok());
+  CHECK(fetched->path == world.dir.File("tiny.gguf"));
+  CHECK(fetched->bytes == static_cast<std::int64_t>(world.model.size()));
+  CHECK(told == fetched->bytes);
+  CHECK(world.Content("tiny.gguf") == world.model);
+  const auto again = Fetch(options);
+  REQUIRE(again.ok());
+  CHECK(again->was_there);
+  options.sha256 = base::Sha256("another");
+  CHECK(absl::IsAlreadyExists(Fetch(options).status()));
+  options.name = "other.gguf";
+  CHECK(absl::IsDataLoss(Fetch(options).status()));
+  CHECK_FALSE(std::filesystem::exists(world.dir.File("other.gguf.part")));
+}
+
+TEST_CASE("What was broken off goes on where it was, also against a server that knows no ranges") {
+  for (const bool ranges : {true, false}) {
+    World world;
+    test::FileServer server("/models/tiny.gguf", world.model);
+    server.knows_ranges = ranges;
+    server.cut_after = 100;
+    const FetchOptions options = world.From(server.Url("/models/tiny.gguf"));
+    const auto broken = Fetch(options);
+    CHECK(absl::IsUnavailable(broken.status()));
+    CHECK(base::Message(broken.status()).find("100 bytes are kept") != std::string::npos);
+    CHECK(world.Content("tiny.gguf.part") == world.model.substr(0, 100));
+    CHECK_FALSE(std::filesystem::exists(world.dir.File("tiny.gguf")));
+    server.cut_after = SIZE_MAX;
+    const auto fetched = Fetch(options);
+    INFO(base::Message(fetched.status()));
+    REQUIRE(fetched.ok());
+    CHECK(fetched->resumed_from == (ranges ? 100 : 0));
+    CHECK(world.Content("tiny.gguf") == world.model);
+    CHECK(server.requests().back().find("Range: bytes=100-") != std::string::npos);
+  }
+}
+
+TEST_CASE("A part that is whole is looked at and put in its place; one that is wrong is removed") {
+  World world;
+  test::FileServer server("/tiny.gguf", world.model);
+  const FetchOptions options = world.From(server.Url("/tiny.gguf?version=2"));
+  test::FileServer asked("/tiny.gguf?version=2", world.model);
+  REQUIRE(base::WriteFileAtomically(world.dir.File("tiny.gguf.part"), world.model, 0644).ok());
+  REQUIRE(Fetch(world.From(asked.Url("/tiny.gguf?version=2"))).ok());
+  std::filesystem::remove(world.dir.File("tiny.gguf"));
+  REQUIRE(base::WriteFileAtomically(world.dir.File("tiny.gguf.part"), std::string(10, 'x'), 0644).ok());
+  const auto wrong = Fetch(world.From(asked.Url("/tiny.gguf?version=2")));
+  CHECK(absl::IsDataLoss(wrong.status()));
+  CHECK(world.Empty());
+  CHECK(absl::IsNotFound(Fetch(options).status()));
+  CHECK(world.Empty());
+}
+
+TEST_CASE("A file that is meant and no sound model is refused as well") {
+  World world;
+  const std::string damaged = world.model.substr(0, 40);
+  REQUIRE(base::WriteFileAtomically(world.elsewhere.File("bad.gguf"), damaged, 0644).ok());
+  FetchOptions options = world.From(world.elsewhere.File("bad.gguf"));
+  options.sha256 = base::Sha256(damaged);
+  CHECK(absl::IsInvalidArgument(Fetch(options).status()));
+  CHECK(world.Empty());
+}
+
+TEST_CASE("S3 is asked with a signature where there is a key, and without where there is none") {
+  World world;
+  test::FileServer server("/models/llm/tiny.gguf", world.model);
+  FetchOptions options = world.From("s3://models/llm/tiny.gguf");
+  options.s3_endpoint = server.Url("");
+  REQUIRE(Fetch(options).ok());
+  CHECK(server.requests().back().find("Authorization") == std::string::npos);
+  std::filesystem::remove(world.dir.File("tiny.gguf"));
+  options.s3_key_id = "AKIAEXAMPLE";
+  options.s3_secret = "secret";
+  options.s3_session_token = "token";
+  options.s3_region = "eu-central-1";
+  const auto fetched = Fetch(options);
+  INFO(base::Message(fetched.status()));
+  REQUIRE(fetched.ok());
+  const std::string head = server.requests().back();
+  CHECK(head.find("Authorization: AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/") != std::string::npos);
+  CHECK(head.find("/eu-central-1/s3/aws4_request") != std::string::npos);
+  CHECK(head.find("x-amz-security-token: token") != std::string::npos);
+  CHECK(head.find("secret") == std::string::npos);
+}
+
+TEST_CASE("Sources, names and folders that make no sense are refused before anything is asked for") {
+  World world;
+  const auto refused = [&](const std::string& source, const std::string& name, absl::StatusCode code) {
+    FetchOptions options = world.From(source);
+    options.name = name;
+    const auto status = Fetch(options).status();
+    INFO(source << " as " << name << ": " << base::Message(status));
+    CHECK(status.code() == code);
+    CHECK(world.Empty());
+  };
+  refused("https://models.example/", "", absl::StatusCode::kInvalidArgument);
+  refused("/tmp/x.gguf", "../x.gguf", absl::StatusCode::kInvalidArgument);
+  refused("/tmp/x.gguf", ".hidden", absl::StatusCode::kInvalidArgument);
+  refused("s3://bucket", "x.gguf", absl::StatusCode::kInvalidArgument);
+  refused("s3:///key", "x.gguf", absl::StatusCode::kInvalidArgument);
+  refused(world.elsewhere.File("gone.gguf"), "", absl::StatusCode::kNotFound);
+  refused("http://127.0.0.1:1/x.gguf", "", absl::StatusCode::kUnavailable);
+  FetchOptions options = world.From("/tmp/x.gguf");
+  options.folder = world.dir.File("nowhere");
+  CHECK(absl::IsNotFound(Fetch(options).status()));
+}

@@ -1,0 +1,150 @@
+// Aliases: where requests are led, what is on record, and what may not be led around.
+#include <catch2/catch_test_macros.hpp>
+
+#include <map>
+#include <set>
+#include <thread>
+
+#include "base/error_detail.h"
+#include "tests/gateway/pipeline/world.h"
+
+using namespace tollgate;
+using pipeline::Failure;
+using pipeline::Outcome;
+using pipeline::Reply;
+using test::World;
+namespace v1 = tollgate::v1;
+
+namespace {
+
+v1::ChatRequest Ask(const World& world, const std::string& model, const std::string& text = "hello") {
+  v1::ChatRequest request = world.Ask(text);
+  request.set_model(model);
+  return request;
+}
+
+std::string ReasonOf(const Outcome<Reply>& outcome) {
+  const auto* failure = std::get_if<Failure>(&outcome);
+  const auto detail = failure == nullptr ? std::nullopt : base::DetailOf(failure->status);
+  return detail ? detail->reason : "";
+}
+
+std::string RouteOf(const Outcome<Reply>& outcome) {
+  const auto* reply = std::get_if<Reply>(&outcome);
+  if (reply == nullptr) return "refused: " + ReasonOf(outcome);
+  return reply->head.route;
+}
+
+const v1::RequestBody& LastRequest(const World& world, v1::RequestBody& keep) {
+  for (const audit::Entry& entry : world.journal.entries()) {
+    if (entry.record.has_request()) keep = entry.record.request();
+  }
+  return keep;
+}
+
+}  // namespace
+
+TEST_CASE("An alias leads to its target; record, usage, reply and route say what was asked for and what was used") {
+  World world;
+  world.SetAlias("chat", "script=1", "");
+  const auto outcome = world.Chat(Ask(world, "chat"));
+  REQUIRE(std::holds_alternative<Reply>(outcome));
+  CHECK(std::get<Reply>(outcome).head.model == "script");
+  CHECK(RouteOf(outcome) == "alias=chat; model=script; share=1/1");
+  v1::RequestBody body;
+  CHECK(LastRequest(world, body).model_requested() == "chat");
+  CHECK(body.model() == "script");
+  CHECK(RouteOf(world.Chat(Ask(world, "script"))).empty());
+  CHECK(ReasonOf(world.Chat(Ask(world, "chat2"))) == "MODEL_NOT_FOUND");
+  world.CheckBooks();
+}
+
+TEST_CASE("Requests of a canary go to each target by their id, and the same one always to the same") {
+  World world;
+  world.LoadModel("other");
+  world.SetAlias("chat", "script=50 other=50", "");
+  std::set<std::string> routes;
+  for (int i = 0; i < 40; ++i) {
+    pipeline::Caller caller = world.NewCaller();
+    const auto outcome = world.ChatAs(caller, Ask(world, "chat"));
+    routes.insert(RouteOf(outcome));
+    const auto counted = world.Count(caller, "chat");
+    CHECK(counted.ok());
+  }
+  CHECK(routes == std::set<std::string>{"alias=chat; model=other; share=50/100", "alias=chat; model=script; share=50/100"});
+  world.CheckBooks();
+}
+
+TEST_CASE("A target that is not loaded, or whose queue is full, gives way to the first fallback that can take the request") {
+  World world;
+  world.LoadModel("small", 1, 0);
+  world.LoadModel("spare");
+  world.SetAlias("gone", "nowhere=1", "nowhere2 spare script");
+  CHECK(RouteOf(world.Chat(Ask(world, "gone"))) == "alias=gone; model=spare; fallback=2");
+
+  world.SetAlias("busy", "small=1", "small spare");
+  CHECK(RouteOf(world.Chat(Ask(world, "busy"))) == "alias=busy; model=small; share=1/1");
+  const auto cancellation = std::make_shared<pipeline::Cancellation>();
+  auto hung = world.Start(Ask(world, "small", "!tokens 1\n!hang"), nullptr, cancellation);
+  while (!world.Full("small")) std::this_thread::yield();
+  CHECK(RouteOf(world.Chat(Ask(world, "busy"))) == "alias=busy; model=spare; fallback=2");
+  world.SetAlias("alone", "small=1", "");
+  CHECK(ReasonOf(world.Chat(Ask(world, "alone"))) == "QUEUE_FULL");
+  world.SetAlias("both", "small=1", "nowhere");
+  CHECK(ReasonOf(world.Chat(Ask(world, "both"))) == "QUEUE_FULL");
+  cancellation->Cancel();
+  hung.get();
+  world.CheckBooks();
+}
+
+TEST_CASE("Nothing is led around an allow-list, a price or an emergency stop") {
+  World world;
+  world.LoadModel("other");
+  world.LoadModel("free", 2, 8, false);  // Without a price.
+  world.SetAlias("chat", "other=99 script=1", "");
+  world.SetAlias("secret", "other=1", "script");
+  world.SetAlias("gone", "nowhere=1", "free other script");
+  CHECK(RouteOf(world.Chat(Ask(world, "gone"))) == "alias=gone; model=other; fallback=2");  // Not `free`: it has no price.
+  world.SetAlias("unpriced", "free=1", "script");
+  CHECK(ReasonOf(world.Chat(Ask(world, "unpriced"))) == "MODEL_UNPRICED");
+
+  world.GrantOnly("script");
+  CHECK(RouteOf(world.Chat(Ask(world, "chat"))) == "alias=chat; model=script; share=1/1");  // The other target is not for this key.
+  CHECK(ReasonOf(world.Chat(Ask(world, "secret"))) == "MODEL_NOT_GRANTED");
+  CHECK(ReasonOf(world.Chat(Ask(world, "gone"))) == "MODEL_NOT_GRANTED");
+  world.SetAlias("there", "script=1", "other");
+  world.StopModel();
+  CHECK(ReasonOf(world.Chat(Ask(world, "there"))) == "EMERGENCY_STOP");
+  world.CheckBooks();
+}
+
+TEST_CASE("Policy is that of the model that is used") {
+  World world(R"(version: 1
+name: house
+rules:
+  - id: not-on-other
+    where: { model: other }
+    detect: { keywords: [hello] }
+    do: block
+)");
+  world.LoadModel("other");
+  world.SetAlias("chat", "other=1", "script");
+  world.SetAlias("gone", "nowhere=1", "script");
+  CHECK(ReasonOf(world.Chat(Ask(world, "chat"))) == "POLICY_BLOCKED");
+  CHECK(RouteOf(world.Chat(Ask(world, "gone"))) == "alias=gone; model=script; fallback=1");
+}
+
+TEST_CASE("An alias is listed as a model with the context that all its targets give, if the key may use one of them") {
+  World world;
+  world.LoadModel("other", 2, 8, true, 1000);
+  world.SetAlias("chat", "other=1 script=1", "");
+  world.SetAlias("script", "other=1", "");
+  world.SetAlias("nothing", "nowhere=1", "script");
+  std::map<std::string, std::int64_t> listed;
+  const v1::ListModelsReply reply = world.List();
+  for (const v1::Model& model : reply.models()) {
+    CHECK(model.created() > 0);
+    listed[model.name()] = model.context_tokens();
+  }
+  CHECK(listed == std::map<std::string, std::int64_t>{{"chat", 1000}, {"other", 1000}, {"script", 1000}});
+}
