@@ -159,6 +159,12 @@ class PolicyService final : public v1::Policy::CallbackService {
   Reactor* Show(Context* c, const v1::ShowPolicyRequest* q, v1::StoredPolicy* r) override {
     return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Show", &ShowPolicy);
   }
+  Reactor* Explain(Context* c, const v1::ExplainPolicyRequest* q, v1::ExplainPolicyReply* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Explain", &ExplainPolicy);
+  }
+  Reactor* Lint(Context* c, const v1::LintPolicyRequest* q, v1::LintPolicyReply* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Lint", &LintPolicy);
+  }
 
  private:
   Counter& counter_;

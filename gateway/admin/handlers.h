@@ -40,6 +40,8 @@ absl::Status PutPolicy(const Caller& caller, const v1::PutPolicyRequest& request
 absl::Status ActivatePolicy(const Caller& caller, const v1::ActivatePolicyRequest& request, v1::StoredPolicy& reply);
 absl::Status ListPolicies(const Caller& caller, const v1::ListPoliciesRequest& request, v1::ListPoliciesReply& reply);
 absl::Status ShowPolicy(const Caller& caller, const v1::ShowPolicyRequest& request, v1::StoredPolicy& reply);
+absl::Status ExplainPolicy(const Caller& caller, const v1::ExplainPolicyRequest& request, v1::ExplainPolicyReply& reply);
+absl::Status LintPolicy(const Caller& caller, const v1::LintPolicyRequest& request, v1::LintPolicyReply& reply);
 
 // audit_handlers.cpp
 absl::Status ListRecords(const Caller& caller, const v1::ListRecordsRequest& request, v1::ListRecordsReply& reply);

@@ -7,6 +7,7 @@
 #include "gateway/admin/describe.h"
 #include "gateway/admin/handlers.h"
 #include "gateway/admin/page.h"
+#include "gateway/trial/trial.h"
 #include "policy/policy_set.h"
 
 namespace tollgate::admin {
@@ -54,6 +55,15 @@ absl::StatusOr<std::vector<policy::Message>> MessagesOf(const v1::CheckPolicyReq
     messages.push_back(std::move(message));
   }
   return messages;
+}
+
+// Rules name keys by name, callers by public id: a key of the org that has it says where it stands. Any other is taken as a name.
+template <typename Request>
+policy::Subject SubjectOf(const Shard& shard, const Request& request) {
+  const auto key = shard.by_public_id.find(request.key());
+  if (key == shard.by_public_id.end()) return {shard.org.name, request.team(), request.project(), request.key(), request.model()};
+  const directory::Place& place = shard.places[key->second];
+  return {shard.org.name, place.team->name, place.project->name, place.key->name, request.model()};
 }
 
 v1::Role RoleOf(policy::Role role) {
@@ -125,7 +135,7 @@ absl::Status CheckPolicy(const Caller& caller, const v1::CheckPolicyRequest& req
     out.set_action(policy::ActionName(rule.action));
     out.set_summary(fmt::format("{}; {}{}{}", rule.detect, rule.where, rule.because.empty() ? "" : "; ", rule.because));
   }
-  const policy::Subject subject{shard->org.name, request.team(), request.project(), request.key(), request.model()};
+  const policy::Subject subject = SubjectOf(*shard, request);
   TG_RETURN_IF_ERROR(RunOnMessages(*set, subject, request, reply));
   if (request.output().empty()) return absl::OkStatus();
   TG_ASSIGN(const policy::Filtered filtered, set->FilterWhole(subject, request.output()));
@@ -197,6 +207,45 @@ absl::Status ShowPolicy(const Caller& caller, const v1::ShowPolicyRequest& reque
   }
   if (found == nullptr) return base::NotFound("there is no such policy or version; see what there is: tollgate policy list");
   reply = DescribePolicy(*found, shard->org.name, in_force, true);
+  return absl::OkStatus();
+}
+
+namespace {
+
+// The text that came along, under the name that its errors call it by, or what is in force.
+std::vector<policy::PolicySource> SourcesOf(const std::string& yaml, const Shard& shard) {
+  if (!yaml.empty()) return {{"policy", yaml}};
+  std::vector<policy::PolicySource> out;
+  for (const auto& [name, text] : TextsInForce(shard)) out.push_back({name, text});
+  return out;
+}
+
+// What `where` can name.
+policy::KnownNames NamesOf(const Shard& shard) {
+  policy::KnownNames out;
+  out.orgs = {shard.org.name};
+  for (const directory::Team& team : shard.teams) out.teams.push_back(team.name);
+  for (const directory::Project& project : shard.projects) out.projects.push_back(project.name);
+  for (const directory::Key& key : shard.keys) out.keys.push_back(key.name);
+  return out;
+}
+
+}  // namespace
+
+absl::Status ExplainPolicy(const Caller& caller, const v1::ExplainPolicyRequest& request, v1::ExplainPolicyReply& reply) {
+  if (request.ByteSizeLong() > kTextMax) return base::InvalidArgument("at most 4 MiB of policy and text can be explained at once");
+  TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
+  TG_ASSIGN(reply, trial::Explain(SourcesOf(request.yaml(), *shard), SubjectOf(*shard, request), request));
+  return absl::OkStatus();
+}
+
+absl::Status LintPolicy(const Caller& caller, const v1::LintPolicyRequest& request, v1::LintPolicyReply& reply) {
+  if (request.ByteSizeLong() > kTextMax) return base::InvalidArgument("at most 4 MiB of policy can be looked at at once");
+  TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
+  policy::LintOptions options;
+  options.known = NamesOf(*shard);
+  options.keep_going = [&caller] { return caller.KeepGoing(); };
+  TG_ASSIGN(reply, trial::Lint(SourcesOf(request.yaml(), *shard), options));
   return absl::OkStatus();
 }
 

@@ -67,6 +67,7 @@ void AddQuotaCommands(CLI::App& app, Context& context);   // quota
 void AddPriceCommands(CLI::App& app, Context& context);   // prices
 void AddStopCommands(CLI::App& app, Context& context);    // stop
 void AddPolicyCommands(CLI::App& app, Context& context);  // policy
+void AddPolicyTrialCommands(CLI::App& policy, Context& context);  // policy explain, policy lint
 void AddAuditCommands(CLI::App& app, Context& context);   // audit
 void AddUsageCommands(CLI::App& app, Context& context);   // usage
 void AddModelCommands(CLI::App& app, Context& context);   // models

@@ -1,14 +1,12 @@
-// policy: check, test, put, activate, list, show. A file named "-" is standard input.
+// policy: check, test, put, activate, list, show; explain and lint are in policy_trial_commands.cpp. A file named "-" is standard input.
 //
 // Tested by tests/gateway/cli/remote_test.cpp.
-#include <istream>
-#include <iterator>
 #include <memory>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include "base/encoding.h"
+#include "gateway/cli/policy_text.h"
 #include "gateway/cli/remote.h"
 #include "gateway/cli/scope_options.h"
 #include "gateway/cli/words.h"
@@ -28,24 +26,6 @@ struct Options {
   std::int64_t version = 0;
   bool store_only = false;
 };
-
-std::optional<std::string> ReadText(Context& context, const std::string& file) {
-  absl::StatusOr<std::string> text;
-  if (file == "-") {
-    text = std::string(std::istreambuf_iterator<char>(context.streams.in), std::istreambuf_iterator<char>());
-  } else {
-    text = base::ReadFile(file);
-  }
-  if (text.ok() && !base::IsValidUtf8(*text)) text = base::InvalidArgument(fmt::format("{} is not UTF-8 text", file));
-  return context.Take(std::move(text));
-}
-
-// "acme" for "policies/acme.yaml".
-std::string StemOf(const std::string& file) {
-  const std::size_t slash = file.rfind('/');
-  const std::string base = slash == std::string::npos ? file : file.substr(slash + 1);
-  return base.substr(0, base.find('.'));
-}
 
 std::optional<v1::CheckPolicyReply> AskCheck(Context& context, const Options& options) {
   v1::CheckPolicyRequest request;
@@ -197,6 +177,7 @@ void AddPolicyCommands(CLI::App& app, Context& context) {
   Teach(*group, "The language: docs/policy.md.",
         {"tollgate policy check acme.yaml", "tollgate policy put acme.yaml", "tollgate policy list"});
   AddTrying(*group, context);
+  AddPolicyTrialCommands(*group, context);
 
   auto* put = group->add_subcommand("put", "Store a new version and put it in force");
   const auto put_options = std::make_shared<Options>();

@@ -91,7 +91,22 @@ class FakePolicy final : public v1::Policy::Service {
     reply->set_version_in_force(request->version());
     return grpc::Status::OK;
   }
+  grpc::Status Explain(grpc::ServerContext*, const v1::ExplainPolicyRequest* request, v1::ExplainPolicyReply* reply) override {
+    explain = *request;
+    reply->mutable_outcome()->set_action("allow");
+    reply->add_rules()->set_rule_id("served");
+    return grpc::Status::OK;
+  }
+  grpc::Status Lint(grpc::ServerContext*, const v1::LintPolicyRequest* request, v1::LintPolicyReply* reply) override {
+    lint = *request;
+    v1::LintRemark& remark = *reply->add_remarks();
+    remark.set_level("error");
+    remark.set_rule_id("served");
+    return grpc::Status::OK;
+  }
   v1::CheckPolicyRequest check;
+  v1::ExplainPolicyRequest explain;
+  v1::LintPolicyRequest lint;
   v1::PutPolicyRequest put;
 };
 
