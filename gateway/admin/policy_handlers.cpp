@@ -1,4 +1,4 @@
-// Check compiles and runs in memory; the text under test goes nowhere else. Put and Activate are Changes.
+// Check, Explain and Lint compile and run in memory; the text under test goes nowhere else.
 // Tested by tests/gateway/admin/services_test.cpp.
 #include <map>
 
@@ -20,10 +20,8 @@ using identity::Permission;
 namespace {
 
 std::int64_t InForceOf(const Shard& shard, const std::string& name) {
-  for (const auto& row : RowsOf(shard, Table::kPolicyBinding)) {
-    if (row->Text("name") == name) return row->Int("policy_version");
-  }
-  return 0;
+  const Row* binding = BindingOf(shard, name);
+  return binding == nullptr ? 0 : binding->Int("policy_version");
 }
 
 // The texts in force, by name.
@@ -141,72 +139,6 @@ absl::Status CheckPolicy(const Caller& caller, const v1::CheckPolicyRequest& req
   TG_ASSIGN(const policy::Filtered filtered, set->FilterWhole(subject, request.output()));
   FillOutcome(filtered.verdict, "output", *reply.mutable_output(), reply);
   reply.set_output_used(filtered.text);
-  return absl::OkStatus();
-}
-
-absl::Status PutPolicy(const Caller& caller, const v1::PutPolicyRequest& request, v1::StoredPolicy& reply) {
-  if (!request.store_only()) TG_RETURN_IF_ERROR(caller.Need(Permission::kActivatePolicy));
-  TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  Changes& changes = *caller.desk().with.changes;
-  TG_ASSIGN(const Changed stored, changes.PutPolicy(caller.actor(), shard->org.name, request.name(), request.yaml()));
-  std::int64_t version = stored.version;
-  std::int64_t in_force = InForceOf(*shard, request.name());
-  if (!request.store_only()) {
-    in_force = stored.row.Int("policy_version");
-    const auto bound = changes.ActivatePolicy(caller.actor(), shard->org.name, request.name(), in_force);
-    if (!bound.ok()) return base::Annotate(bound.status(), fmt::format("version {} is stored and not put in force", in_force));
-    version = bound->version;
-  }
-  caller.Await(version);
-  reply = DescribePolicy(stored.row, shard->org.name, in_force, false);
-  return absl::OkStatus();
-}
-
-absl::Status ActivatePolicy(const Caller& caller, const v1::ActivatePolicyRequest& request, v1::StoredPolicy& reply) {
-  TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  TG_ASSIGN(const Changed bound,
-            caller.desk().with.changes->ActivatePolicy(caller.actor(), shard->org.name, request.name(), request.version()));
-  caller.Await(bound.version);
-  for (const auto& row : RowsOf(*shard, Table::kPolicy)) {
-    if (row->Text("name") == request.name() && row->Int("policy_version") == request.version()) {
-      reply = DescribePolicy(*row, shard->org.name, request.version(), false);
-      return absl::OkStatus();
-    }
-  }
-  reply.set_org(shard->org.name);
-  reply.set_name(request.name());
-  reply.set_version_in_force(request.version());
-  reply.set_record(RecordOf(bound.row));
-  return absl::OkStatus();
-}
-
-absl::Status ListPolicies(const Caller& caller, const v1::ListPoliciesRequest& request, v1::ListPoliciesReply& reply) {
-  TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  std::map<std::string, const Row*> newest;
-  for (const auto& row : RowsOf(*shard, Table::kPolicy)) {
-    const Row*& best = newest[row->Text("name")];
-    if (best == nullptr || best->Int("policy_version") < row->Int("policy_version")) best = row.get();
-  }
-  std::vector<std::pair<std::string, const Row*>> policies(newest.begin(), newest.end());
-  const auto emit = [&](const Row* row) {
-    *reply.add_policies() = DescribePolicy(*row, shard->org.name, InForceOf(*shard, row->Text("name")), false);
-  };
-  TG_ASSIGN(*reply.mutable_next_page_token(), Paged(std::move(policies), request.page_size(), request.page_token(), emit));
-  return absl::OkStatus();
-}
-
-absl::Status ShowPolicy(const Caller& caller, const v1::ShowPolicyRequest& request, v1::StoredPolicy& reply) {
-  TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  const std::int64_t in_force = InForceOf(*shard, request.name());
-  const std::int64_t wanted = request.version() != 0 ? request.version() : in_force;
-  const Row* found = nullptr;
-  for (const auto& row : RowsOf(*shard, Table::kPolicy)) {
-    if (row->Text("name") != request.name()) continue;
-    if (wanted != 0 && row->Int("policy_version") != wanted) continue;
-    if (found == nullptr || found->Int("policy_version") < row->Int("policy_version")) found = row.get();
-  }
-  if (found == nullptr) return base::NotFound("there is no such policy or version; see what there is: tollgate policy list");
-  reply = DescribePolicy(*found, shard->org.name, in_force, true);
   return absl::OkStatus();
 }
 
