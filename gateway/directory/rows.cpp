@@ -29,7 +29,6 @@ const std::array<TableSpec, kTables>& Specs() {
         {"revoked_us", "int8"},
         {"dev", "bool"},
         {"predecessor", "uuid"}}},
-      // clang-format off
       {Table::kPolicy,
        "directory.policy",
        {{"org", "uuid"}, {"name", "text"}, {"policy_version", "int8"}, {"sha256", "bytea"}, {"yaml", "text"},
@@ -38,7 +37,6 @@ const std::array<TableSpec, kTables>& Specs() {
        "directory.policy_binding",
        {{"org", "uuid"}, {"name", "text"}, {"policy_version", "int8"}, {"mode", "text"}, {"previous_version", "int8"},
         {"candidate_version", "int8"}, {"candidate_mode", "text"}, {"canary_by", "text"}, {"canary_share", "int8"}}},
-      // clang-format on
       {Table::kModelGrant,
        "directory.model_grant",
        {{"org", "uuid"}, {"scope_kind", "text"}, {"scope_id", "uuid"}, {"model", "text"}, {"state", "text"}}},
