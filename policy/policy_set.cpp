@@ -58,7 +58,7 @@ void EditParts(const Program& program, const std::string& text, std::span<const 
 
 class CompiledPolicies final : public PolicySet, public std::enable_shared_from_this<CompiledPolicies> {
  public:
-  static absl::StatusOr<std::shared_ptr<const CompiledPolicies>> Make(std::span<const PolicySource> sources) {
+  static absl::StatusOr<std::shared_ptr<const CompiledPolicies>> Make(std::span<const PolicySource> sources, RunTests tests) {
     auto out = std::make_shared<CompiledPolicies>();
     out->digest_ = DigestOf(sources);
     std::set<std::string> ids;
@@ -77,7 +77,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
     }
     TG_ASSIGN(out->input_, Program::Build(out->rules_, false));
     TG_ASSIGN(out->output_, Program::Build(out->rules_, true));
-    TG_RETURN_IF_ERROR(RunRuleTests(*out, out->rules_));
+    if (tests == RunTests::kYes) TG_RETURN_IF_ERROR(RunRuleTests(*out, out->rules_));
     return std::shared_ptr<const CompiledPolicies>(std::move(out));
   }
 
@@ -188,8 +188,8 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const PolicySet>> PolicySet::Compile(std::span<const PolicySource> sources) {
-  TG_ASSIGN(auto out, CompiledPolicies::Make(sources));
+absl::StatusOr<std::shared_ptr<const PolicySet>> PolicySet::Compile(std::span<const PolicySource> sources, RunTests tests) {
+  TG_ASSIGN(auto out, CompiledPolicies::Make(sources, tests));
   return std::shared_ptr<const PolicySet>(std::move(out));
 }
 

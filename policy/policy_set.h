@@ -62,11 +62,14 @@ struct RuleDescription {
   std::int64_t hold_bytes_max = 0;  // The most a stream can be held for this rule; 0 if it does not act on output.
 };
 
+enum class RunTests { kYes, kNo };
+
 class PolicySet {
  public:
   // Compiles all sources into one set and runs the tests that they carry. INVALID_ARGUMENT names the place and the remedy:
   // "acme.yaml:12:7: unknown field 'detct'; did you mean 'detect'?". No sources: a set that allows everything.
-  static absl::StatusOr<std::shared_ptr<const PolicySet>> Compile(std::span<const PolicySource> sources);
+  // `tests` kNo leaves their tests out: for a draft, which may fail them and may not act.
+  static absl::StatusOr<std::shared_ptr<const PolicySet>> Compile(std::span<const PolicySource> sources, RunTests tests = RunTests::kYes);
 
   virtual ~PolicySet() = default;
 

@@ -195,11 +195,26 @@ class PolicyService final : public v1::Policy::CallbackService {
   Reactor* Activate(Context* c, const v1::ActivatePolicyRequest* q, v1::StoredPolicy* r) override {
     return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Activate", &ActivatePolicy);
   }
+  Reactor* Try(Context* c, const v1::TryPolicyRequest* q, v1::StoredPolicy* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Try", &TryPolicy);
+  }
+  Reactor* Rollback(Context* c, const v1::RollbackPolicyRequest* q, v1::StoredPolicy* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Rollback", &RollbackPolicy);
+  }
+  Reactor* SetSecondPerson(Context* c, const v1::SetSecondPersonRequest* q, v1::SetSecondPersonReply* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Policy/SetSecondPerson", &admin::SetSecondPerson);
+  }
   Reactor* List(Context* c, const v1::ListPoliciesRequest* q, v1::ListPoliciesReply* r) override {
     return counter_.Serve(c, q, r, "/tollgate.v1.Policy/List", &ListPolicies);
   }
   Reactor* Show(Context* c, const v1::ShowPolicyRequest* q, v1::StoredPolicy* r) override {
     return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Show", &ShowPolicy);
+  }
+  Reactor* Explain(Context* c, const v1::ExplainPolicyRequest* q, v1::ExplainPolicyReply* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Explain", &ExplainPolicy);
+  }
+  Reactor* Lint(Context* c, const v1::LintPolicyRequest* q, v1::LintPolicyReply* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Lint", &LintPolicy);
   }
 
  private:

@@ -1,4 +1,4 @@
-// The part of Changes that sets rules: allow-lists, policies, limits, prices, emergency stops. As in changes.cpp, each method is one body.
+// The part of Changes that sets rules: allow-lists, limits, prices, emergency stops; policies are in changes_policies.cpp. As in changes.cpp, each method is one body.
 // Tested by tests/gateway/admin/changes_test.cpp.
 #include <algorithm>
 #include <map>
@@ -93,93 +93,6 @@ absl::Status CompileTogether(const std::map<std::string, std::string>& texts) {
   std::vector<policy::PolicySource> sources;
   for (const auto& [name, yaml] : texts) sources.push_back({name, yaml});
   return base::Annotate(policy::PolicySet::Compile(sources).status(), "the org's policies in force together");
-}
-
-absl::StatusOr<Changed> Changes::PutPolicy(const Actor& actor, const std::string& org, const std::string& name, const std::string& yaml) {
-  TG_RETURN_IF_ERROR(directory::CheckName("policy name", name));
-  if (yaml.size() > 1 << 20) return base::InvalidArgument("a policy's text is at most 1 MiB");
-  const policy::PolicySource source{name, yaml};
-  TG_RETURN_IF_ERROR(policy::PolicySet::Compile({&source, 1}).status());
-  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
-    TG_ASSIGN(const FoundScope in, t.FindScope({org, {}, {}, {}}));
-    TG_ASSIGN(const auto versions, t.FindAll(Table::kPolicy, "org = $1::uuid AND name = $2::text", {in.org.ToString(), name}));
-    std::int64_t newest = 0;
-    for (const Row& row : versions) {
-      if (row.Int("policy_version") < newest) continue;
-      newest = row.Int("policy_version");
-      out.row = row;
-    }
-    if (newest > 0 && out.row.Text("yaml") == yaml) return absl::OkStatus();
-    out.row = directory::NewRow(Table::kPolicy);
-    out.row.Set("org", in.org.ToString());
-    out.row.Set("name", name);
-    out.row.Set("policy_version", newest + 1);
-    out.row.Set("sha256", base::Blob{std::string(base::View(base::Sha256(yaml)))});
-    out.row.Set("yaml", yaml);
-    out.row.Set("created_us", t.now_us());
-    return t.Write(out.row, nullptr, NoteOf(in, "policy.put", fmt::format("stored policy {} version {} of org {}", name, newest + 1, org)));
-  });
-}
-
-namespace {
-
-// By name: the order in which the directory compiles them.
-absl::StatusOr<std::map<std::string, std::string>> PoliciesInForce(Transaction& t, const std::string& org_id) {
-  std::map<std::string, std::string> texts;
-  TG_ASSIGN(const auto bindings, t.FindAll(Table::kPolicyBinding, "org = $1::uuid AND policy_version > 0", {org_id}));
-  for (const Row& binding : bindings) {
-    const std::string& name = binding.Text("name");
-    TG_ASSIGN(const auto row, t.Find(Table::kPolicy, "org = $1::uuid AND name = $2::text AND policy_version = $3::int8",
-                                     {org_id, name, binding.Int("policy_version")}));
-    if (!row.has_value()) return base::DataLoss(fmt::format("policy '{}' is in force and not stored; restore it from a backup", name));
-    texts[name] = row->Text("yaml");
-  }
-  return texts;
-}
-
-// All policies of an org are compiled together: one that is good alone may not go with the others, and another's tests may lean on one that
-// is taken out (`yaml` nullopt). Where the present ones do not compile, any may be taken out.
-absl::Status CheckTogether(Transaction& t, const std::string& org_id, const std::string& name, const std::optional<std::string>& yaml) {
-  TG_ASSIGN(auto texts, PoliciesInForce(t, org_id));
-  if (!yaml.has_value() && !CompileTogether(texts).ok()) return absl::OkStatus();
-  texts.erase(name);
-  if (yaml.has_value()) texts[name] = *yaml;
-  return CompileTogether(texts);
-}
-
-}  // namespace
-
-absl::StatusOr<Changed> Changes::ActivatePolicy(const Actor& actor, const std::string& org, const std::string& name, std::int64_t version) {
-  TG_RETURN_IF_ERROR(directory::CheckName("policy name", name));
-  if (version < 0) return base::InvalidArgument("version: use 0 or more");
-  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
-    TG_ASSIGN(const FoundScope in, t.FindScope({org, {}, {}, {}}));
-    const std::string org_id = in.org.ToString();
-    TG_ASSIGN(const auto old, t.Find(Table::kPolicyBinding, "org = $1::uuid AND name = $2::text", {org_id, name}));
-    std::optional<std::string> yaml;
-    if (version > 0) {
-      TG_ASSIGN(const auto row,
-                t.Find(Table::kPolicy, "org = $1::uuid AND name = $2::text AND policy_version = $3::int8", {org_id, name, version}));
-      if (!row.has_value()) return base::NotFound(fmt::format("org {} has no policy '{}' version {}", org, name, version));
-      yaml = row->Text("yaml");
-    } else if (!old.has_value()) {
-      return base::NotFound(fmt::format("policy '{}' of org {} is not in force", name, org));
-    }
-    if (old.has_value()) {
-      out.row = *old;
-      if (old->Int("policy_version") == version) return absl::OkStatus();
-    } else {
-      out.row = directory::NewRow(Table::kPolicyBinding);
-      out.row.Set("org", org_id);
-      out.row.Set("name", name);
-      out.row.Set("mode", std::string("enforce"));
-    }
-    TG_RETURN_IF_ERROR(CheckTogether(t, org_id, name, yaml));
-    out.row.Set("policy_version", version);
-    const std::string summary = version > 0 ? fmt::format("put policy {} version {} in force for org {}", name, version, org)
-                                            : fmt::format("took policy {} out of force for org {}", name, org);
-    return t.Write(out.row, old.has_value() ? &*old : nullptr, NoteOf(in, "policy.activate", summary));
-  });
 }
 
 namespace {

@@ -113,7 +113,31 @@ v1::Price DescribePrice(const Row& row) {
   return out;
 }
 
-v1::StoredPolicy DescribePolicy(const Row& row, const std::string& org, std::int64_t in_force, bool with_text) {
+namespace {
+
+std::int64_t IntOr(const Row* row, const char* column, std::int64_t otherwise) {
+  return row == nullptr || row->IsNull(column) ? otherwise : row->Int(column);
+}
+
+// Where a version stands on its way.
+std::string StateOf(const Row& row, const Row* binding) {
+  const std::int64_t version = row.Int("policy_version"), in_force = IntOr(binding, "policy_version", 0);
+  if (version == in_force) return "enforced";
+  if (version == IntOr(binding, "candidate_version", 0)) return binding->Text("candidate_mode");
+  if (version < in_force || version == IntOr(binding, "previous_version", 0)) return "retired";
+  return !row.IsNull("draft") && row.Bool("draft") ? "draft" : "tested";
+}
+
+}  // namespace
+
+const Row* BindingOf(const directory::Shard& shard, const std::string& policy) {
+  for (const auto& row : RowsOf(shard, directory::Table::kPolicyBinding)) {
+    if (row->Text("name") == policy) return row.get();
+  }
+  return nullptr;
+}
+
+v1::StoredPolicy DescribePolicy(const Row& row, const std::string& org, const Row* binding, bool with_text) {
   v1::StoredPolicy out;
   out.set_org(org);
   out.set_name(row.Text("name"));
@@ -121,8 +145,18 @@ v1::StoredPolicy DescribePolicy(const Row& row, const std::string& org, std::int
   out.set_sha256(base::HexEncode(row.Bytes("sha256")));
   if (with_text) out.set_yaml(row.Text("yaml"));
   out.set_created_us(row.Int("created_us"));
-  out.set_version_in_force(in_force);
+  out.set_version_in_force(IntOr(binding, "policy_version", 0));
   out.set_record(RecordOf(row));
+  out.set_state(StateOf(row, binding));
+  if (!row.IsNull("author")) out.set_author(row.Text("author"));
+  out.set_previous_version(IntOr(binding, "previous_version", 0));
+  out.set_version_on_trial(IntOr(binding, "candidate_version", 0));
+  out.set_can_roll_back(out.version_on_trial() > 0 || IntOr(binding, "previous_version", -1) >= 0);
+  if (out.version_on_trial() == 0) return out;
+  out.set_trial(binding->Text("candidate_mode"));
+  if (out.trial() == "canary") {
+    out.set_trial(fmt::format("canary {:.2f} % by {}", static_cast<double>(binding->Int("canary_share")) / 100, binding->Text("canary_by")));
+  }
   return out;
 }
 

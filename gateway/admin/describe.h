@@ -23,13 +23,17 @@ v1::ScopeRef DescribeScope(const ScopeNames& names);
 v1::Grant DescribeGrant(const directory::Row& row, const ScopeNames& scope);
 v1::Quota DescribeQuota(const directory::Row& row, const ScopeNames& scope);
 v1::Price DescribePrice(const directory::Row& row);
-v1::StoredPolicy DescribePolicy(const directory::Row& row, const std::string& org, std::int64_t in_force, bool with_text);
+// `binding` null: no version was ever in force.
+v1::StoredPolicy DescribePolicy(const directory::Row& row, const std::string& org, const directory::Row* binding, bool with_text);
 v1::EmergencyStop DescribeStop(const directory::Row& row, const ScopeNames& scope);
 
 // The shard's rows of one table.
 inline const std::vector<std::shared_ptr<const directory::Row>>& RowsOf(const directory::Shard& shard, directory::Table table) {
   return shard.rows[static_cast<std::size_t>(table)];
 }
+
+// The binding of a policy; null if no version was ever in force or on trial.
+const directory::Row* BindingOf(const directory::Shard& shard, const std::string& policy);
 
 // The names of a scope of the shard by its row id; only the org's if there is no such scope.
 ScopeNames NamesOf(const directory::Shard& shard, const base::Uuid& scope);

@@ -35,12 +35,17 @@ absl::Status ListQuotas(const Caller& caller, const v1::ListQuotasRequest& reque
 absl::Status SetPrice(const Caller& caller, const v1::SetPriceRequest& request, v1::Price& reply);
 absl::Status ListPrices(const Caller& caller, const v1::ListPricesRequest& request, v1::ListPricesReply& reply);
 
-// policy_handlers.cpp
+// policy_handlers.cpp, policy_lifecycle.cpp
 absl::Status CheckPolicy(const Caller& caller, const v1::CheckPolicyRequest& request, v1::CheckPolicyReply& reply);
 absl::Status PutPolicy(const Caller& caller, const v1::PutPolicyRequest& request, v1::StoredPolicy& reply);
 absl::Status ActivatePolicy(const Caller& caller, const v1::ActivatePolicyRequest& request, v1::StoredPolicy& reply);
+absl::Status TryPolicy(const Caller& caller, const v1::TryPolicyRequest& request, v1::StoredPolicy& reply);
+absl::Status RollbackPolicy(const Caller& caller, const v1::RollbackPolicyRequest& request, v1::StoredPolicy& reply);
+absl::Status SetSecondPerson(const Caller& caller, const v1::SetSecondPersonRequest& request, v1::SetSecondPersonReply& reply);
 absl::Status ListPolicies(const Caller& caller, const v1::ListPoliciesRequest& request, v1::ListPoliciesReply& reply);
 absl::Status ShowPolicy(const Caller& caller, const v1::ShowPolicyRequest& request, v1::StoredPolicy& reply);
+absl::Status ExplainPolicy(const Caller& caller, const v1::ExplainPolicyRequest& request, v1::ExplainPolicyReply& reply);
+absl::Status LintPolicy(const Caller& caller, const v1::LintPolicyRequest& request, v1::LintPolicyReply& reply);
 
 // registry_handlers.cpp
 absl::Status AddModel(const Caller& caller, const v1::AddModelRequest& request, v1::RegisteredModel& reply);

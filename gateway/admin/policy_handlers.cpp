@@ -1,4 +1,4 @@
-// Check compiles and runs in memory; the text under test goes nowhere else. Put and Activate are Changes.
+// Check, Explain and Lint compile and run in memory; the text under test goes nowhere else.
 // Tested by tests/gateway/admin/services_test.cpp.
 #include <map>
 
@@ -7,6 +7,7 @@
 #include "gateway/admin/describe.h"
 #include "gateway/admin/handlers.h"
 #include "gateway/admin/page.h"
+#include "gateway/trial/trial.h"
 #include "policy/policy_set.h"
 
 namespace tollgate::admin {
@@ -19,10 +20,8 @@ using identity::Permission;
 namespace {
 
 std::int64_t InForceOf(const Shard& shard, const std::string& name) {
-  for (const auto& row : RowsOf(shard, Table::kPolicyBinding)) {
-    if (row->Text("name") == name) return row->Int("policy_version");
-  }
-  return 0;
+  const Row* binding = BindingOf(shard, name);
+  return binding == nullptr ? 0 : binding->Int("policy_version");
 }
 
 // The texts in force, by name.
@@ -54,6 +53,15 @@ absl::StatusOr<std::vector<policy::Message>> MessagesOf(const v1::CheckPolicyReq
     messages.push_back(std::move(message));
   }
   return messages;
+}
+
+// Rules name keys by name, callers by public id: a key of the org that has it says where it stands. Any other is taken as a name.
+template <typename Request>
+policy::Subject SubjectOf(const Shard& shard, const Request& request) {
+  const auto key = shard.by_public_id.find(request.key());
+  if (key == shard.by_public_id.end()) return {shard.org.name, request.team(), request.project(), request.key(), request.model()};
+  const directory::Place& place = shard.places[key->second];
+  return {shard.org.name, place.team->name, place.project->name, place.key->name, request.model()};
 }
 
 v1::Role RoleOf(policy::Role role) {
@@ -125,7 +133,7 @@ absl::Status CheckPolicy(const Caller& caller, const v1::CheckPolicyRequest& req
     out.set_action(policy::ActionName(rule.action));
     out.set_summary(fmt::format("{}; {}{}{}", rule.detect, rule.where, rule.because.empty() ? "" : "; ", rule.because));
   }
-  const policy::Subject subject{shard->org.name, request.team(), request.project(), request.key(), request.model()};
+  const policy::Subject subject = SubjectOf(*shard, request);
   TG_RETURN_IF_ERROR(RunOnMessages(*set, subject, request, reply));
   if (request.output().empty()) return absl::OkStatus();
   TG_ASSIGN(const policy::Filtered filtered, set->FilterWhole(subject, request.output()));
@@ -134,69 +142,42 @@ absl::Status CheckPolicy(const Caller& caller, const v1::CheckPolicyRequest& req
   return absl::OkStatus();
 }
 
-absl::Status PutPolicy(const Caller& caller, const v1::PutPolicyRequest& request, v1::StoredPolicy& reply) {
-  if (!request.store_only()) TG_RETURN_IF_ERROR(caller.Need(Permission::kActivatePolicy));
+namespace {
+
+// The text that came along, under the name that its errors call it by, or what is in force.
+std::vector<policy::PolicySource> SourcesOf(const std::string& yaml, const Shard& shard) {
+  if (!yaml.empty()) return {{"policy", yaml}};
+  std::vector<policy::PolicySource> out;
+  for (const auto& [name, text] : TextsInForce(shard)) out.push_back({name, text});
+  return out;
+}
+
+// What `where` can name.
+policy::KnownNames NamesOf(const Shard& shard) {
+  policy::KnownNames out;
+  out.orgs = {shard.org.name};
+  for (const directory::Team& team : shard.teams) out.teams.push_back(team.name);
+  for (const directory::Project& project : shard.projects) out.projects.push_back(project.name);
+  for (const directory::Key& key : shard.keys) out.keys.push_back(key.name);
+  return out;
+}
+
+}  // namespace
+
+absl::Status ExplainPolicy(const Caller& caller, const v1::ExplainPolicyRequest& request, v1::ExplainPolicyReply& reply) {
+  if (request.ByteSizeLong() > kTextMax) return base::InvalidArgument("at most 4 MiB of policy and text can be explained at once");
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  Changes& changes = *caller.desk().with.changes;
-  TG_ASSIGN(const Changed stored, changes.PutPolicy(caller.actor(), shard->org.name, request.name(), request.yaml()));
-  std::int64_t version = stored.version;
-  std::int64_t in_force = InForceOf(*shard, request.name());
-  if (!request.store_only()) {
-    in_force = stored.row.Int("policy_version");
-    const auto bound = changes.ActivatePolicy(caller.actor(), shard->org.name, request.name(), in_force);
-    if (!bound.ok()) return base::Annotate(bound.status(), fmt::format("version {} is stored and not put in force", in_force));
-    version = bound->version;
-  }
-  caller.Await(version);
-  reply = DescribePolicy(stored.row, shard->org.name, in_force, false);
+  TG_ASSIGN(reply, trial::Explain(SourcesOf(request.yaml(), *shard), SubjectOf(*shard, request), request));
   return absl::OkStatus();
 }
 
-absl::Status ActivatePolicy(const Caller& caller, const v1::ActivatePolicyRequest& request, v1::StoredPolicy& reply) {
+absl::Status LintPolicy(const Caller& caller, const v1::LintPolicyRequest& request, v1::LintPolicyReply& reply) {
+  if (request.ByteSizeLong() > kTextMax) return base::InvalidArgument("at most 4 MiB of policy can be looked at at once");
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  TG_ASSIGN(const Changed bound,
-            caller.desk().with.changes->ActivatePolicy(caller.actor(), shard->org.name, request.name(), request.version()));
-  caller.Await(bound.version);
-  for (const auto& row : RowsOf(*shard, Table::kPolicy)) {
-    if (row->Text("name") == request.name() && row->Int("policy_version") == request.version()) {
-      reply = DescribePolicy(*row, shard->org.name, request.version(), false);
-      return absl::OkStatus();
-    }
-  }
-  reply.set_org(shard->org.name);
-  reply.set_name(request.name());
-  reply.set_version_in_force(request.version());
-  reply.set_record(RecordOf(bound.row));
-  return absl::OkStatus();
-}
-
-absl::Status ListPolicies(const Caller& caller, const v1::ListPoliciesRequest& request, v1::ListPoliciesReply& reply) {
-  TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  std::map<std::string, const Row*> newest;
-  for (const auto& row : RowsOf(*shard, Table::kPolicy)) {
-    const Row*& best = newest[row->Text("name")];
-    if (best == nullptr || best->Int("policy_version") < row->Int("policy_version")) best = row.get();
-  }
-  std::vector<std::pair<std::string, const Row*>> policies(newest.begin(), newest.end());
-  const auto emit = [&](const Row* row) {
-    *reply.add_policies() = DescribePolicy(*row, shard->org.name, InForceOf(*shard, row->Text("name")), false);
-  };
-  TG_ASSIGN(*reply.mutable_next_page_token(), Paged(std::move(policies), request.page_size(), request.page_token(), emit));
-  return absl::OkStatus();
-}
-
-absl::Status ShowPolicy(const Caller& caller, const v1::ShowPolicyRequest& request, v1::StoredPolicy& reply) {
-  TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  const std::int64_t in_force = InForceOf(*shard, request.name());
-  const std::int64_t wanted = request.version() != 0 ? request.version() : in_force;
-  const Row* found = nullptr;
-  for (const auto& row : RowsOf(*shard, Table::kPolicy)) {
-    if (row->Text("name") != request.name()) continue;
-    if (wanted != 0 && row->Int("policy_version") != wanted) continue;
-    if (found == nullptr || found->Int("policy_version") < row->Int("policy_version")) found = row.get();
-  }
-  if (found == nullptr) return base::NotFound("there is no such policy or version; see what there is: tollgate policy list");
-  reply = DescribePolicy(*found, shard->org.name, in_force, true);
+  policy::LintOptions options;
+  options.known = NamesOf(*shard);
+  options.keep_going = [&caller] { return caller.KeepGoing(); };
+  TG_ASSIGN(reply, trial::Lint(SourcesOf(request.yaml(), *shard), options));
   return absl::OkStatus();
 }
 

@@ -1,14 +1,12 @@
-// policy: check, test, put, activate, list, show. A file named "-" is standard input.
+// policy check and test; explain and lint are in policy_trial_commands.cpp, the others in policy_lifecycle_commands.cpp. A file named "-" is standard input.
 //
 // Tested by tests/gateway/cli/remote_test.cpp.
-#include <istream>
-#include <iterator>
 #include <memory>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include "base/encoding.h"
+#include "gateway/cli/policy_text.h"
 #include "gateway/cli/remote.h"
 #include "gateway/cli/scope_options.h"
 #include "gateway/cli/words.h"
@@ -25,27 +23,7 @@ struct Options {
   std::string output;
   ScopeOptions scope;
   std::string model;
-  std::int64_t version = 0;
-  bool store_only = false;
 };
-
-std::optional<std::string> ReadText(Context& context, const std::string& file) {
-  absl::StatusOr<std::string> text;
-  if (file == "-") {
-    text = std::string(std::istreambuf_iterator<char>(context.streams.in), std::istreambuf_iterator<char>());
-  } else {
-    text = base::ReadFile(file);
-  }
-  if (text.ok() && !base::IsValidUtf8(*text)) text = base::InvalidArgument(fmt::format("{} is not UTF-8 text", file));
-  return context.Take(std::move(text));
-}
-
-// "acme" for "policies/acme.yaml".
-std::string StemOf(const std::string& file) {
-  const std::size_t slash = file.rfind('/');
-  const std::string base = slash == std::string::npos ? file : file.substr(slash + 1);
-  return base.substr(0, base.find('.'));
-}
 
 std::optional<v1::CheckPolicyReply> AskCheck(Context& context, const Options& options) {
   v1::CheckPolicyRequest request;
@@ -111,65 +89,6 @@ void Test(Context& context, const Options& options) {
   context.Print(table.Text("no rule matched"));
 }
 
-void PrintStored(Context& context, const v1::StoredPolicy& policy) {
-  if (context.globals.json) return context.PrintJson(policy);
-  if (policy.version() == 0)
-    return context.Print(fmt::format("policy {} of {} is out of force (record {})\n", policy.name(), policy.org(), policy.record()));
-  const std::string force =
-      policy.version_in_force() == 0 ? "none is in force" : fmt::format("version {} is in force", policy.version_in_force());
-  context.Print(fmt::format("policy {} of {}: version {} stored, {} (record {})\n", policy.name(), policy.org(), policy.version(), force,
-                            policy.record()));
-}
-
-void Put(Context& context, const Options& options) {
-  const auto yaml = ReadText(context, options.file);
-  if (!yaml) return;
-  v1::PutPolicyRequest request;
-  request.set_org(OrgOf(context.globals));
-  request.set_name(options.name.empty() ? StemOf(options.file) : options.name);
-  if (request.name().empty()) return context.Fail(kUsage, "standard input has no name: give --name");
-  request.set_yaml(*yaml);
-  request.set_store_only(options.store_only);
-  const auto policy = Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Put, request);
-  if (policy) PrintStored(context, *policy);
-}
-
-void Activate(Context& context, const Options& options) {
-  v1::ActivatePolicyRequest request;
-  request.set_org(OrgOf(context.globals));
-  request.set_name(options.name);
-  request.set_version(options.version);
-  const auto policy = Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Activate, request);
-  if (policy) PrintStored(context, *policy);
-}
-
-void List(Context& context) {
-  v1::ListPoliciesRequest request;
-  request.set_org(OrgOf(context.globals));
-  const auto reply =
-      AskAll<Policy>(context, Listener::kAdmin, &Policy::Stub::List, request, [](const auto& r) { return r.policies_size(); });
-  if (!reply) return;
-  if (context.globals.json) return context.PrintJson(*reply);
-  Table table({"org", "policy", "> newest", "> in force", "stored (UTC)", "sha256", "record"});
-  for (const auto& policy : reply->policies()) {
-    table.Add({policy.org(), policy.name(), std::to_string(policy.version()),
-               policy.version_in_force() == 0 ? "none" : std::to_string(policy.version_in_force()), ShowTime(policy.created_us()),
-               policy.sha256().substr(0, 12), policy.record()});
-  }
-  context.Print(table.Text("no policies: everything is allowed; put one: tollgate policy put FILE"));
-}
-
-void Show(Context& context, const Options& options) {
-  v1::ShowPolicyRequest request;
-  request.set_org(OrgOf(context.globals));
-  request.set_name(options.name);
-  request.set_version(options.version);
-  const auto policy = Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Show, request);
-  if (!policy) return;
-  if (context.globals.json) return context.PrintJson(*policy);
-  context.Print(policy->yaml() + (policy->yaml().ends_with('\n') ? "" : "\n"));
-}
-
 void AddTrying(CLI::App& group, Context& context) {
   auto* check = group.add_subcommand("check", "Compile a policy and list its rules; stores nothing");
   const auto check_options = std::make_shared<Options>();
@@ -197,34 +116,8 @@ void AddPolicyCommands(CLI::App& app, Context& context) {
   Teach(*group, "The language: docs/policy.md.",
         {"tollgate policy check acme.yaml", "tollgate policy put acme.yaml", "tollgate policy list"});
   AddTrying(*group, context);
-
-  auto* put = group->add_subcommand("put", "Store a new version and put it in force");
-  const auto put_options = std::make_shared<Options>();
-  put->add_option("FILE", put_options->file, "YAML file, or - for standard input")->required();
-  put->add_option("--name", put_options->name, "Its name; else the file's, without what follows the first dot");
-  put->add_flag("--store-only", put_options->store_only, "Leave in force what is in force");
-  put->callback([&context, put_options] { Put(context, *put_options); });
-  Teach(*put, "", {"tollgate policy put acme.yaml", "tollgate policy put draft.yaml --name acme --store-only"});
-
-  auto* activate = group->add_subcommand("activate", "Put a stored version in force");
-  const auto activate_options = std::make_shared<Options>();
-  activate->add_option("NAME", activate_options->name, "Name of the policy")->required();
-  activate->add_option("VERSION", activate_options->version, "The version; 0 takes the policy out of force")
-      ->required()
-      ->check(CLI::NonNegativeNumber);
-  activate->callback([&context, activate_options] { Activate(context, *activate_options); });
-  Teach(*activate, "", {"tollgate policy activate acme 3", "tollgate policy activate acme 0"});
-
-  auto* list = group->add_subcommand("list", "The policies of an org");
-  list->callback([&context] { List(context); });
-  Teach(*list, "", {"tollgate policy list"});
-
-  auto* show = group->add_subcommand("show", "The text of a version");
-  const auto show_options = std::make_shared<Options>();
-  show->add_option("NAME", show_options->name, "Name of the policy")->required();
-  show->add_option("--policy-version", show_options->version, "The version; else the one in force")->check(CLI::PositiveNumber);
-  show->callback([&context, show_options] { Show(context, *show_options); });
-  Teach(*show, "", {"tollgate policy show acme > acme.yaml"});
+  AddPolicyTrialCommands(*group, context);
+  AddPolicyLifecycleCommands(*group, context);
 }
 
 }  // namespace tollgate::cli

@@ -29,6 +29,12 @@ std::string VerdictWords(const v1::Verdict& verdict) {
   return text;
 }
 
+// What a policy on trial says of the same; empty without one.
+std::string ShadowWords(const v1::ShadowVerdict& shadow) {
+  if (shadow.policy_digest().empty()) return "";
+  return fmt::format("    the shadow {} says: {}\n", base::HexEncode(shadow.policy_digest()).substr(0, 12), VerdictWords(shadow.verdict()));
+}
+
 std::string PriceWords(const v1::PinnedPrice& price) {
   const auto money = [](std::int64_t nanos) { return base::FormatMoney(base::Money{nanos}); };
   return fmt::format("version {}: {} in, {} out, {} for 1,000 tokens", price.version(), money(price.input_nanos_per_1000()),
@@ -45,10 +51,11 @@ std::string RequestDetails(const v1::RequestBody& body) {
                                 body.model_requested().empty() ? "" : " (asked as " + body.model_requested() + ")", body.surface(),
                                 body.stream() ? ", streamed" : "");
   out += fmt::format("    prompt: {} tokens, {}\n", ShowCount(body.input_tokens()), VerdictWords(body.input_verdict()));
+  out += ShadowWords(body.shadow());
   out += fmt::format("    reserved {} tokens, at most {} out\n", ShowCount(body.reserved_tokens()), ShowCount(body.max_output_tokens()));
   if (body.has_price()) out += fmt::format("    price {}\n", PriceWords(body.price()));
   if (!body.client_request_id().empty()) out += fmt::format("    client's id {}\n", body.client_request_id());
-  return out + fmt::format("    policy {}\n", base::HexEncode(body.policy_digest()).substr(0, 12));
+  return out + fmt::format("    policy {}{}\n", base::HexEncode(body.policy_digest()).substr(0, 12), body.canary() ? " (a canary)" : "");
 }
 
 std::string EndSummary(const v1::EndBody& body) {
@@ -62,6 +69,7 @@ std::string EndDetails(const v1::EndBody& body) {
   out += fmt::format("    tokens: {} in, {} out, {} delivered\n", ShowCount(body.tokens().input()), ShowCount(body.tokens().output()),
                      ShowCount(body.tokens().delivered()));
   out += fmt::format("    output: {}, {} bytes delivered\n", VerdictWords(body.output_verdict()), ShowCount(body.delivered_bytes()));
+  out += ShadowWords(body.shadow_output());
   out += fmt::format("    charged {} {}\n", base::FormatMoney(base::Money{body.amount_nanos()}), body.price().currency());
   return out + fmt::format("    first token after {:.1f} ms, end after {:.1f} ms\n", static_cast<double>(body.first_token_us()) / 1e3,
                            static_cast<double>(body.total_us()) / 1e3);

@@ -30,16 +30,18 @@ std::vector<base::CompanionColumn> AliasColumns() {
 
 const std::array<TableSpec, kTables>& Specs() {
   static const auto& specs = *new std::array<TableSpec, kTables>{{
-      {Table::kOrg, "directory.org", {{"name", "text"}, {"blocked", "bool"}}},
+      {Table::kOrg, "directory.org", {{"name", "text"}, {"blocked", "bool"}, {"second_person", "bool"}}},
       {Table::kTeam, "directory.team", {{"org", "uuid"}, {"name", "text"}, {"blocked", "bool"}}},
       {Table::kProject, "directory.project", {{"org", "uuid"}, {"team", "uuid"}, {"name", "text"}, {"blocked", "bool"}}},
       {Table::kKey, "directory.key", KeyColumns()},
       {Table::kPolicy,
        "directory.policy",
-       {{"org", "uuid"}, {"name", "text"}, {"policy_version", "int8"}, {"sha256", "bytea"}, {"yaml", "text"}, {"created_us", "int8"}}},
+       {{"org", "uuid"}, {"name", "text"}, {"policy_version", "int8"}, {"sha256", "bytea"}, {"yaml", "text"},
+        {"created_us", "int8"}, {"author", "text"}, {"draft", "bool"}}},
       {Table::kPolicyBinding,
        "directory.policy_binding",
-       {{"org", "uuid"}, {"name", "text"}, {"policy_version", "int8"}, {"mode", "text"}}},
+       {{"org", "uuid"}, {"name", "text"}, {"policy_version", "int8"}, {"mode", "text"}, {"previous_version", "int8"},
+        {"candidate_version", "int8"}, {"candidate_mode", "text"}, {"canary_by", "text"}, {"canary_share", "int8"}}},
       {Table::kModelGrant,
        "directory.model_grant",
        {{"org", "uuid"}, {"scope_kind", "text"}, {"scope_id", "uuid"}, {"model", "text"}, {"state", "text"}}},

@@ -126,23 +126,54 @@ void AddStops(const OrgRows& rows, Shard& shard, const ById& teams, const ById& 
   }
 }
 
-absl::Status AddPolicies(const OrgRows& rows, Shard& shard, const Shard* before) {
-  std::map<std::pair<std::string, std::int64_t>, const Row*> versions;
-  for (const auto& [id, row] : Of(rows, Table::kPolicy)) versions[{row->Text("name"), row->Int("policy_version")}] = row.get();
-  std::map<std::string, policy::PolicySource> in_force;  // By name: the order does not depend on ids.
-  for (const auto& [id, row] : Of(rows, Table::kPolicyBinding)) {
-    if (row->Int("policy_version") == 0) continue;
-    const auto version = versions.find({row->Text("name"), row->Int("policy_version")});
-    if (version == versions.end()) return MakesNoSense(*row, "the policy version that it puts in force does not exist");
-    in_force[row->Text("name")] = {row->Text("name"), version->second->Text("yaml")};
-  }
+using Versions = std::map<std::pair<std::string, std::int64_t>, const Row*>;
+using Texts = std::map<std::string, std::string>;  // By name: the order does not depend on ids.
+
+absl::StatusOr<std::string> TextOf(const Versions& versions, const Row& binding, const char* column) {
+  const auto version = versions.find({binding.Text("name"), binding.Int(column)});
+  if (version == versions.end()) return MakesNoSense(binding, fmt::format("the version of its {} does not exist", column));
+  return version->second->Text("yaml");
+}
+
+std::vector<policy::PolicySource> SourcesOf(const Texts& texts, base::Digest& key) {
   std::vector<policy::PolicySource> sources;
   std::string names;
-  for (auto& [name, source] : in_force) {
-    names += fmt::format("{}:{}:", name, base::View(base::Sha256(source.yaml)));
-    sources.push_back(std::move(source));
+  for (const auto& [name, yaml] : texts) {
+    names += fmt::format("{}:{}:", name, base::View(base::Sha256(yaml)));
+    sources.push_back({name, yaml});
   }
-  shard.policies_key = base::Sha256(names);
+  key = base::Sha256(names);
+  return sources;
+}
+
+// A trial that does not compile hurts nobody: it is said and left out.
+absl::Status AddCandidate(const Versions& versions, const Row& binding, Texts texts, Shard& shard, const Shard* before) {
+  Candidate candidate;
+  TG_ASSIGN(texts[binding.Text("name")], TextOf(versions, binding, "candidate_version"));
+  const std::vector<policy::PolicySource> sources = SourcesOf(texts, candidate.key);
+  candidate.canary = binding.Text("candidate_mode") == "canary";
+  if (candidate.canary) {
+    candidate.share_per_10000 = binding.Int("canary_share");
+    candidate.by_tenant = binding.Text("canary_by") == "tenant";
+  }
+  candidate.salt = fmt::format("{}:{}:", binding.Text("name"), binding.Int("candidate_version"));
+  if (before != nullptr && before->candidate != nullptr && before->candidate->key == candidate.key) {
+    candidate.policies = before->candidate->policies;
+  } else {
+    auto compiled = policy::PolicySet::Compile(sources);
+    if (!compiled.ok()) {
+      base::Warn("directory", "org {}: version {} of policy {} is on trial and does not compile; it is left out: {}", shard.org.name,
+                 binding.Int("candidate_version"), binding.Text("name"), base::Message(compiled.status()));
+      return absl::OkStatus();
+    }
+    candidate.policies = *std::move(compiled);
+  }
+  shard.candidate = std::make_shared<const Candidate>(std::move(candidate));
+  return absl::OkStatus();
+}
+
+absl::Status AddInForce(const Texts& texts, Shard& shard, const Shard* before) {
+  const std::vector<policy::PolicySource> sources = SourcesOf(texts, shard.policies_key);
   if (before != nullptr && before->policies_key == shard.policies_key) {
     shard.policies = before->policies;
     shard.policy_problem = before->policy_problem;
@@ -158,6 +189,20 @@ absl::Status AddPolicies(const OrgRows& rows, Shard& shard, const Shard* before)
   }
   shard.policies = *std::move(compiled);
   return absl::OkStatus();
+}
+
+absl::Status AddPolicies(const OrgRows& rows, Shard& shard, const Shard* before) {
+  Versions versions;
+  for (const auto& [id, row] : Of(rows, Table::kPolicy)) versions[{row->Text("name"), row->Int("policy_version")}] = row.get();
+  Texts in_force;
+  const Row* on_trial = nullptr;
+  for (const auto& [id, row] : Of(rows, Table::kPolicyBinding)) {
+    if (!row->IsNull("candidate_version")) on_trial = row.get();
+    if (row->Int("policy_version") == 0) continue;
+    TG_ASSIGN(in_force[row->Text("name")], TextOf(versions, *row, "policy_version"));
+  }
+  TG_RETURN_IF_ERROR(AddInForce(in_force, shard, before));
+  return on_trial == nullptr ? absl::OkStatus() : AddCandidate(versions, *on_trial, std::move(in_force), shard, before);
 }
 
 }  // namespace

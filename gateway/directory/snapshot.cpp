@@ -118,6 +118,20 @@ const Alias* Snapshot::FindAlias(std::string_view name) const {
 
 const std::shared_ptr<const policy::PolicySet>& Snapshot::Policies(const Place& place) const { return place.shard->policies; }
 
+Judges Snapshot::JudgesOf(const Place& place, const base::RequestId& request) const {
+  const std::shared_ptr<const Candidate>& candidate = place.shard->candidate;
+  Judges out{place.shard->policies, nullptr, false};
+  if (candidate == nullptr) return out;
+  if (!candidate->canary) {
+    out.shadow = candidate->policies;
+    return out;
+  }
+  const base::Digest draw = base::Sha256(candidate->salt + (candidate->by_tenant ? place.team->id.Bytes() : request.Bytes()));
+  const std::int64_t number = (std::int64_t{draw[0]} << 24 | std::int64_t{draw[1]} << 16 | std::int64_t{draw[2]} << 8 | draw[3]) % 10000;
+  if (number >= candidate->share_per_10000) return out;
+  return {candidate->policies, nullptr, true};
+}
+
 absl::StatusOr<v1::PinnedPrice> Snapshot::PriceOf(std::string_view model, base::WallTime now) const {
   return installation_->prices->PriceAt(model, now);
 }

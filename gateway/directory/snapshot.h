@@ -74,6 +74,13 @@ struct Alias;
 struct KeyIndex;
 struct Installation;
 
+// The policies that judge one request.
+struct Judges {
+  std::shared_ptr<const policy::PolicySet> acting;  // Never null.
+  std::shared_ptr<const policy::PolicySet> shadow;  // Judges the same and is only recorded; null if none is tried.
+  bool canary = false;                              // `acting` is on trial.
+};
+
 class Snapshot {
  public:
   // The key with this public id; nullopt if there is none. Revoked and expired keys are found too: the caller decides.
@@ -90,6 +97,9 @@ class Snapshot {
 
   // The policies in force for the org. Never null.
   const std::shared_ptr<const policy::PolicySet>& Policies(const Place& place) const;
+
+  // The same, with what is on trial for the org: the request's id, or its team's, decides whether a canary acts.
+  Judges JudgesOf(const Place& place, const base::RequestId& request) const;
 
   // The price of a model at `now`; FAILED_PRECONDITION (MODEL_UNPRICED, with the remedy) if it has none: an unpriced model is never free.
   absl::StatusOr<v1::PinnedPrice> PriceOf(std::string_view model, base::WallTime now) const;

@@ -68,8 +68,13 @@ constexpr CallPermission kCalls[] = {
     {"/tollgate.v1.Policy/Check", Permission::kReadPolicy},
     {"/tollgate.v1.Policy/Put", Permission::kWritePolicy},  // Putting it in force: kActivatePolicy too.
     {"/tollgate.v1.Policy/Activate", Permission::kActivatePolicy},
+    {"/tollgate.v1.Policy/Try", Permission::kActivatePolicy},
+    {"/tollgate.v1.Policy/Rollback", Permission::kActivatePolicy},
+    {"/tollgate.v1.Policy/SetSecondPerson", Permission::kManageOrgs},
     {"/tollgate.v1.Policy/List", Permission::kReadPolicy},
     {"/tollgate.v1.Policy/Show", Permission::kReadPolicy},
+    {"/tollgate.v1.Policy/Explain", Permission::kReadPolicy},
+    {"/tollgate.v1.Policy/Lint", Permission::kReadPolicy},
     {"/tollgate.v1.Audit/List", Permission::kReadAudit},
     {"/tollgate.v1.Audit/Show", Permission::kReadAudit},  // With content: kReadContent too.
     {"/tollgate.v1.Audit/Verify", Permission::kVerifyAudit},

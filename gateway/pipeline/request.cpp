@@ -16,6 +16,7 @@
 #include "gateway/pipeline/append.h"
 #include "gateway/pipeline/prompt.h"
 #include "gateway/pipeline/route.h"
+#include "gateway/pipeline/shadow.h"
 #include "inference/pool.h"
 
 namespace tollgate::pipeline {
@@ -66,7 +67,7 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
 absl::Status Request::Admit() {
   TG_ASSIGN(principal_, Authenticate(with_, caller_));
   who_.place = principal_->place;
-  policies_ = principal_->snapshot->Policies(who_.place);
+  policies_ = principal_->snapshot->JudgesOf(who_.place, who_.request);
   scopes_ = ScopesOf(who_.place);
   TG_RETURN_IF_ERROR(Validate(call_, with_.options.limits));
   TG_ASSIGN(Route route, RouteOf(with_, *principal_, call_.model(), who_.request));
@@ -82,7 +83,8 @@ absl::Status Request::Admit() {
 async::Awaitable<absl::Status> Request::Inspect() {
   auto work = [this]() -> absl::Status {
     const std::vector<policy::Message> prompt = ToPolicy(call_.messages());
-    TG_ASSIGN(inspection_, policies_->Inspect(SubjectOf(), prompt));
+    TG_ASSIGN(inspection_, policies_.acting->Inspect(SubjectOf(), prompt));
+    shadow_ = ShadowOf(policies_.shadow.get(), SubjectOf(), prompt);
     if (inspection_.verdict.action == policy::Action::kBlock) return absl::OkStatus();
     TG_ASSIGN(prompt_tokens_, with_.pool->Render(model_.name, ToTurns(inspection_.prompt)));
     return absl::OkStatus();
@@ -136,7 +138,9 @@ async::Awaitable<absl::Status> Request::Record() {
   body->set_input_tokens(static_cast<std::int64_t>(prompt_tokens_.size()));
   body->set_max_output_tokens(max_tokens_);
   *body->mutable_sampling() = ToProto(sampling_);
-  body->set_policy_digest(std::string(base::View(policies_->digest())));
+  body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
+  body->set_canary(policies_.canary);
+  if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
   *body->mutable_price() = price_;
   body->set_reserved_tokens(reservation_.tokens());
@@ -178,7 +182,7 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
   }
   const RelayContext context{with_, caller_, *principal_, who_, model_.name, static_cast<std::int64_t>(prompt_tokens_.size()), *key_,
                              cancellation_, shutting_down_, event_, deadline_, head_, writer_};
-  Relay relay(context, *std::move(tokens), policies_->OpenOutput(SubjectOf()), reservation_);
+  Relay relay(context, *std::move(tokens), OpenOutput(policies_, SubjectOf()), reservation_);
   Ending ending = co_await relay.Run();
   co_return co_await End(std::move(ending), &relay);
 }

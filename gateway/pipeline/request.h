@@ -58,12 +58,13 @@ class Request {
   std::optional<identity::Principal> principal_;
   std::vector<metering::Scope> scopes_;
   RecordIdentity who_;
-  std::shared_ptr<const policy::PolicySet> policies_;         // Pinned: a policy that changes meanwhile does not change this request.
+  directory::Judges policies_;                                // Pinned: a policy that changes meanwhile does not change this request.
   inference::ModelInfo model_;
   std::string led_;                                           // By which alias, and how; empty: by none.
   tollgate::v1::PinnedPrice price_;
   metering::Admission admission_;
   policy::Inspection inspection_;
+  tollgate::v1::ShadowVerdict shadow_;                        // Of the prompt; without a digest if nothing is tried beside.
   std::vector<std::int32_t> prompt_tokens_;
   inference::SamplingParams sampling_;
   std::int64_t max_tokens_ = 0;

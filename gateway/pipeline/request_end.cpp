@@ -11,6 +11,7 @@
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/append.h"
 #include "gateway/pipeline/request.h"
+#include "gateway/pipeline/shadow.h"
 #include "metering/books.h"
 
 namespace tollgate::pipeline {
@@ -92,7 +93,9 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   v1::DenyBody* body = entry.record.mutable_deny();
   body->set_model_requested(call_.model());
   body->set_surface(std::string(Name(caller_.surface)));
-  body->set_policy_digest(std::string(base::View(policies_->digest())));
+  body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
+  body->set_canary(policies_.canary);
+  if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
   body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
   body->set_reason("POLICY_BLOCKED");
@@ -114,6 +117,7 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   if (relay == nullptr) return end;
   *end.mutable_tokens() = relay->Tokens();
   *end.mutable_output_verdict() = ToProto(relay->filter().verdict());
+  if (policies_.shadow != nullptr) *end.mutable_shadow_output() = ShadowOf(*policies_.shadow, relay->filter());
   const bool all = ending.status.ok();
   end.set_delivered_bytes(relay->released_bytes() + (all ? static_cast<std::int64_t>(relay->text().size()) : 0));
   end.set_first_token_us(relay->first_token_us());

@@ -145,7 +145,7 @@ TEST_CASE("An alias leads to its targets on every surface, falls back, and is ro
   Books books(world.installation);
   CHECK(books.Count("SELECT count(*) FROM metering.usage WHERE model_requested = 'chat' AND model = 'scripted'") == 5);
   CHECK(books.Count("SELECT count(*) FROM metering.usage WHERE model_requested = 'chat' AND model = 'second'") == 5);
-  CHECK(books.Count("SELECT count(*) FROM metering.usage WHERE model_requested IS NULL") == 4);
+  CHECK(books.Count("SELECT count(*) FROM metering.usage WHERE model_requested = ''") == 4);
   CHECK(books.Check() == "");
   CHECK(Reconcile(*world.gateway, world.installation.owner_key()) == "");
 }

@@ -99,6 +99,43 @@ TEST_CASE("What policy hid is on record beside what was used, and who looked is 
   CHECK_FALSE(world.admin.Try<v1::Audit>(&v1::Audit::Stub::Show, show, &none).ok());
 }
 
+TEST_CASE("A version on trial as a shadow judges on every surface, is on record, and changes nothing; rolled back, it is gone") {
+  World world;
+  world.admin.PutPolicy("version: 1\nname: test\nrules:\n  - id: mail\n    detect: {personal_data: email}\n    do: redact\n");
+  v1::PutPolicyRequest put;
+  put.set_org("acme");
+  put.set_name("test");
+  put.set_yaml("version: 1\nname: test\nrules:\n  - id: fish\n    detect: {keywords: swordfish}\n    do: block\n");
+  put.set_store_only(true);
+  v1::TryPolicyRequest shadow;
+  shadow.set_org("acme");
+  shadow.set_name("test");
+  shadow.set_version(world.admin.Call<v1::Policy>(&v1::Policy::Stub::Put, put).version());
+  CHECK(world.admin.Call<v1::Policy>(&v1::Policy::Stub::Try, shadow).state() == "shadow");
+  const std::string prompt = "!say swordfish of ann@corp\\|.example";
+  const auto ask = [&](Surface surface) { return Ask(world.ports, surface, {.key = world.company.key, .prompt = prompt}); };
+  const auto told = [&](const Answer& answer) { return StoryOf(world.admin, answer.request_id).request.request().has_shadow(); };
+  REQUIRE(Eventually([&] { return told(ask(Surface::kHttpPlain)); }));
+  for (const Surface surface : kSurfaces) {
+    INFO(Name(surface));
+    const Answer answer = ask(surface);
+    CHECK(answer.text == "swordfish of [EMAIL]");
+    const Story story = StoryOf(world.admin, answer.request_id);
+    CHECK(story.request.request().input_verdict().action() == "allow");
+    CHECK(story.request.request().shadow().verdict().action() == "block");
+    CHECK(story.end.output_verdict().action() == "redact");
+    CHECK(story.end.shadow_output().verdict().action() == "block");
+    CHECK(story.end.shadow_output().verdict().rules(0).rule_id() == "fish");
+  }
+  v1::RollbackPolicyRequest rollback;
+  rollback.set_org("acme");
+  rollback.set_name("test");
+  CHECK(world.admin.Call<v1::Policy>(&v1::Policy::Stub::Rollback, rollback).version_on_trial() == 0);
+  CHECK(Eventually([&] { return !told(ask(Surface::kGrpcUnary)); }));
+  CHECK(world.Run({"audit", "verify"}).code == 0);
+  CHECK(Books(world.installation).Check() == "");
+}
+
 TEST_CASE("A record that was changed, cut off or moved does not verify, even if the superuser did it") {
   const char* attacks[] = {
       "UPDATE audit.record SET message = set_byte(message, length(message) - 1, get_byte(message, length(message) - 1) # 1) WHERE "

@@ -28,10 +28,11 @@ const std::map<std::string, std::set<std::string>> kArrows = [] {
       {"pipeline", {"four", "async", "directory", "identity"}},
       {"grpc", {"async", "net", "pipeline"}},
       {"http", {"async", "net", "pipeline"}},
-      {"admin", {"audit", "metering", "policy", "directory", "identity", "grpc"}},
+      {"trial", {"policy"}},
+      {"admin", {"audit", "metering", "policy", "directory", "identity", "grpc", "trial"}},
       {"migrate", {"audit", "admin"}},
       {"fetch", {"inference"}},
-      {"cli", {"config"}},
+      {"cli", {"policy", "config", "trial"}},
       {"serve", {"four", "async", "net", "config", "directory", "identity", "pipeline", "grpc", "http", "admin", "migrate"}},
       {"dev",
        {"four", "async", "net", "config", "directory", "identity", "pipeline", "grpc", "http", "admin", "migrate", "cli", "serve"}}};

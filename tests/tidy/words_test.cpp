@@ -73,7 +73,7 @@ TEST_CASE("Every call of our services and every field of their protos is documen
   CHECK(Report(broken) == 0);
 }
 
-TEST_CASE("Migrations say why in their first line, and no two have one number") {
+TEST_CASE("Migrations say why in their first line and are numbered, each number once") {
   std::set<std::string> seen;
   std::vector<std::string> broken;
   for (const SourceFile& file : Tree()) {

@@ -59,9 +59,9 @@ struct Installation {
     Must(changes->CreateProject(cli, org, "search", "web"));
     return MakeKey(org, "app", std::move(roles));
   }
-  std::string MakeKey(const std::string& org, const std::string& name, std::vector<directory::Role> roles) {
-    auto made =
-        Must(changes->CreateKey(cli, {org, "search", "web", {}}, {name, "ann@" + org + ".example", std::move(roles), std::nullopt, false}));
+  std::string MakeKey(const std::string& org, const std::string& name, std::vector<directory::Role> roles, std::string owner = "") {
+    if (owner.empty()) owner = "ann@" + org + ".example";
+    auto made = Must(changes->CreateKey(cli, {org, "search", "web", {}}, {name, owner, std::move(roles), std::nullopt, false}));
     public_ids[org + "/" + name] = made.row.Text("public_id");
     return made.secret;
   }

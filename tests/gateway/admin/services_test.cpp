@@ -234,3 +234,46 @@ TEST_CASE("A policy is tried, stored, put in force and shown") {
   REQUIRE(listed.policies_size() == 1);
   CHECK(listed.policies(0).version_in_force() == 0);
 }
+
+TEST_CASE("A text is explained and a policy linted, as given or as in force") {
+  World world;
+  auto stub = [&] { return v1::Policy::NewStub(world.channel); };
+  v1::PutPolicyRequest put;
+  put.set_name("baseline");
+  put.set_yaml("version: 1\nname: baseline\nrules:\n  - id: mail\n    where: {team: serch}\n    detect: {personal_data: email}\n    do: redact\n");
+  v1::StoredPolicy stored;
+  REQUIRE(world.Call("author", stub(), &v1::Policy::Stub::Put, put, stored).ok());
+  v1::ExplainPolicyRequest explain;
+  explain.set_text("write to bob@example.com");
+  explain.set_team("serch");
+  v1::ExplainPolicyReply explained;
+  CHECK(world.Call("member", stub(), &v1::Policy::Stub::Explain, explain, explained).error_code() == StatusCode::PERMISSION_DENIED);
+  REQUIRE(world.Call("author", stub(), &v1::Policy::Stub::Explain, explain, explained).ok());
+  CHECK(explained.text_used() == "write to [EMAIL]");
+  REQUIRE(explained.rules_size() == 1);
+  CHECK(explained.rules(0).policy() == "baseline");
+  CHECK(explained.policy_digest().size() == 64);
+  explain.set_yaml("version: 1\nname: other\nrules:\n  - id: other\n    detect: {keywords: write}\n    do: block\n");
+  explained.Clear();
+  REQUIRE(world.Call("author", stub(), &v1::Policy::Stub::Explain, explain, explained).ok());
+  CHECK(explained.outcome().action() == "block");
+  // A key's id stands for its name and place.
+  explain.set_yaml("version: 1\nname: other\nrules:\n  - id: other\n    where: {team: search, key: member}\n    detect: {keywords: write}\n    do: flag\n");
+  explain.set_key(world.in.IdOf("acme/member"));
+  explained.Clear();
+  REQUIRE(world.Call("author", stub(), &v1::Policy::Stub::Explain, explain, explained).ok());
+  CHECK(explained.outcome().action() == "flag");
+  explain.set_org("globex");
+  CHECK(world.Call("author", stub(), &v1::Policy::Stub::Explain, explain, explained).error_code() == StatusCode::NOT_FOUND);
+
+  v1::LintPolicyReply linted;
+  REQUIRE(world.Call("author", stub(), &v1::Policy::Stub::Lint, v1::LintPolicyRequest(), linted).ok());
+  REQUIRE(linted.remarks_size() > 0);
+  CHECK(linted.costs_size() == 1);
+  const auto dead = std::find_if(linted.remarks().begin(), linted.remarks().end(), [](const auto& r) { return r.check() == "dead"; });
+  REQUIRE(dead != linted.remarks().end());
+  CHECK(dead->message() == "there is no team 'serch'; did you mean 'search'?");
+  v1::LintPolicyRequest lint;
+  lint.set_yaml("rules: 7");
+  CHECK(world.Call("author", stub(), &v1::Policy::Stub::Lint, lint, linted).error_code() == StatusCode::INVALID_ARGUMENT);
+}

@@ -1,4 +1,4 @@
-// Directory, Policy and System that answer from memory and keep what they were asked.
+// Directory and System that answer from memory and keep what they were asked.
 #pragma once
 
 #include <string>
@@ -71,28 +71,6 @@ class FakeDirectory final : public v1::Directory::Service {
   std::string bearer;
   v1::CreateKeyRequest create_key;
   v1::SetQuotaRequest set_quota;
-};
-
-class FakePolicy final : public v1::Policy::Service {
- public:
-  grpc::Status Check(grpc::ServerContext*, const v1::CheckPolicyRequest* request, v1::CheckPolicyReply* reply) override {
-    check = *request;
-    if (request->messages_size() > 0) reply->mutable_input()->set_action("block");
-    return grpc::Status::OK;
-  }
-  grpc::Status Put(grpc::ServerContext*, const v1::PutPolicyRequest* request, v1::StoredPolicy* reply) override {
-    put = *request;
-    reply->set_version(3);
-    return grpc::Status::OK;
-  }
-  grpc::Status Activate(grpc::ServerContext*, const v1::ActivatePolicyRequest* request, v1::StoredPolicy* reply) override {
-    reply->set_name(request->name());
-    reply->set_version(request->version());
-    reply->set_version_in_force(request->version());
-    return grpc::Status::OK;
-  }
-  v1::CheckPolicyRequest check;
-  v1::PutPolicyRequest put;
 };
 
 // Serves smollm2 and llama; knows the org acme with the team search and its project web.

@@ -15,6 +15,7 @@
 #include "tests/gateway/cli/fake_data.h"
 #include "tests/gateway/cli/fake_directory.h"
 #include "tests/gateway/cli/fake_registry.h"
+#include "tests/gateway/cli/fake_policy.h"
 #include "tests/gateway/cli/harness.h"
 
 class Server {

@@ -188,6 +188,61 @@ TEST_CASE("Policies in force are compiled for their org alone; one that no longe
   CHECK(Reason(snapshot->MayRun(globex, "smollm2", kNow)) == "POLICY_UNUSABLE");
 }
 
+TEST_CASE("A canary acts on its share of requests or tenants, and always on the same tenants") {
+  World world;
+  Row policy = world.company.Add(Table::kPolicy, {{"org", world.acme.id.ToString()},
+                                                  {"name", std::string("house")},
+                                                  {"policy_version", std::int64_t{1}},
+                                                  {"sha256", base::Blob{std::string(32, 's')}},
+                                                  {"yaml", std::string("version: 1\nname: house\nrules: []\n")},
+                                                  {"created_us", std::int64_t{1}}});
+  Row binding = world.company.Add(Table::kPolicyBinding, {{"org", world.acme.id.ToString()},
+                                                          {"name", std::string("house")},
+                                                          {"policy_version", std::int64_t{0}},
+                                                          {"mode", std::string("enforce")},
+                                                          {"candidate_version", std::int64_t{1}},
+                                                          {"candidate_mode", std::string("canary")},
+                                                          {"canary_by", std::string("request")},
+                                                          {"canary_share", std::int64_t{2500}}});
+  const auto share = [&] {
+    const auto snapshot = world.Built();
+    const auto place = *snapshot->FindKey("acmekey1");
+    int acted = 0;
+    for (int i = 0; i < 4000; ++i) acted += snapshot->JudgesOf(place, base::RequestId(base::Uuid::NewV7())).canary ? 1 : 0;
+    return acted;
+  };
+  const int requests = share();
+  CHECK(requests > 800);
+  CHECK(requests < 1200);
+  binding.Set("canary_by", std::string("tenant"));
+  world.company.Put(binding);
+  const int tenants = share();
+  CHECK((tenants == 0 || tenants == 4000));
+  binding.Set("candidate_mode", std::string("shadow"));
+  world.company.Put(binding);
+  CHECK(share() == 0);
+}
+
+TEST_CASE("A trial that no longer compiles is left out, and the policies in force judge alone") {
+  World world;
+  world.company.Add(Table::kPolicy, {{"org", world.acme.id.ToString()},
+                                     {"name", std::string("house")},
+                                     {"policy_version", std::int64_t{1}},
+                                     {"sha256", base::Blob{std::string(32, 's')}},
+                                     {"yaml", std::string("this: is no policy")},
+                                     {"created_us", std::int64_t{1}}});
+  world.company.Add(Table::kPolicyBinding, {{"org", world.acme.id.ToString()},
+                                            {"name", std::string("house")},
+                                            {"policy_version", std::int64_t{0}},
+                                            {"mode", std::string("enforce")},
+                                            {"candidate_version", std::int64_t{1}},
+                                            {"candidate_mode", std::string("shadow")}});
+  const auto snapshot = world.Built();
+  const auto place = *snapshot->FindKey("acmekey1");
+  CHECK(snapshot->JudgesOf(place, base::RequestId()).shadow == nullptr);
+  CHECK(snapshot->MayRun(place, "smollm2", kNow).ok());
+}
+
 TEST_CASE("Quotas and prices come with the snapshot") {
   World world;
   world.company.Add(Table::kQuota, {{"org", world.acme.id.ToString()},

@@ -96,6 +96,23 @@ World::World(const std::string& policy_yaml)
   Publish();
 }
 
+void World::Try(const std::string& policy_yaml, const std::string& mode, std::int64_t share_per_10000) {
+  const auto of = [&](Table table) { return *std::find_if(rows_.begin(), rows_.end(), [&](const directory::Row& row) { return row.table == table; }); };
+  directory::Row policy = of(Table::kPolicy), binding = of(Table::kPolicyBinding);
+  policy.id = base::Uuid::NewV7();
+  policy.Set("policy_version", std::int64_t{2});
+  policy.Set("yaml", policy_yaml);
+  binding.Set("candidate_version", std::int64_t{2});
+  binding.Set("candidate_mode", mode);
+  if (share_per_10000 > 0) {
+    binding.Set("canary_share", share_per_10000);
+    binding.Set("canary_by", std::string("request"));
+  }
+  Add(std::move(policy));
+  Add(std::move(binding));
+  Publish();
+}
+
 World::~World() {
   pipeline_.reset();
   work_.reset();

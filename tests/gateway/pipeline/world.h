@@ -62,6 +62,8 @@ class World {
 
   // Adds a limit of the team and puts it in force.
   void SetQuota(const std::string& meter, const std::string& window, std::int64_t amount);
+  // Puts a second version of the policy on trial: "shadow", or "canary" with a share.
+  void Try(const std::string& policy_yaml, const std::string& mode, std::int64_t share_per_10000 = 0);
   void RevokeKey();
   void BlockTeam();
   void StopModel();

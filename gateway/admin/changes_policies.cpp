@@ -1,0 +1,251 @@
+// The part of Changes that takes a policy's version from draft to retired. Every step that lets a version act compiles it with the org's
+// other policies in force, whose tests then run on all of them together. Tested by tests/gateway/admin/lifecycle_test.cpp and
+// tests/gateway/admin/changes_test.cpp.
+#include <algorithm>
+#include <map>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "base/error_detail.h"
+#include "gateway/admin/changes_impl.h"
+#include "gateway/admin/text.h"
+#include "gateway/directory/names.h"
+#include "policy/policy_set.h"
+
+namespace tollgate::admin {
+
+using directory::Row;
+using directory::Table;
+
+namespace {
+
+Note NoteOf(const FoundScope& scope, std::string action, std::string summary) {
+  return {std::move(action), std::move(summary), scope.org, scope.team, scope.project};
+}
+
+// The person behind a call: the owner of its key, or the command line's user.
+absl::StatusOr<std::string> PersonOf(Transaction& t, const Actor& actor) {
+  if (actor.key.value == base::Uuid()) return actor.name;
+  TG_ASSIGN(const auto key, t.Find(Table::kKey, "id = $1::uuid", {actor.key.value.ToString()}));
+  return key.has_value() ? key->Text("owner") : actor.name;
+}
+
+// Texts of the org's policies in force, by name.
+absl::StatusOr<std::map<std::string, std::string>> PoliciesInForce(Transaction& t, const std::string& org_id) {
+  std::map<std::string, std::string> texts;
+  TG_ASSIGN(const auto bindings, t.FindAll(Table::kPolicyBinding, "org = $1::uuid AND policy_version > 0", {org_id}));
+  for (const Row& binding : bindings) {
+    const std::string& name = binding.Text("name");
+    TG_ASSIGN(const auto row, t.Find(Table::kPolicy, "org = $1::uuid AND name = $2::text AND policy_version = $3::int8",
+                                     {org_id, name, binding.Int("policy_version")}));
+    if (!row.has_value()) return base::DataLoss(fmt::format("policy '{}' is in force and not stored; restore it from a backup", name));
+    texts[name] = row->Text("yaml");
+  }
+  return texts;
+}
+
+// All policies of an org are compiled together: one that is good alone may not go with the others, and another's tests may lean on one that
+// is taken out (`yaml` nullopt). Where the present ones do not compile, any may be taken out.
+absl::Status CheckTogether(Transaction& t, const std::string& org_id, const std::string& name, const std::optional<std::string>& yaml) {
+  TG_ASSIGN(auto texts, PoliciesInForce(t, org_id));
+  if (!yaml.has_value() && !CompileTogether(texts).ok()) return absl::OkStatus();
+  texts.erase(name);
+  if (yaml.has_value()) texts[name] = *yaml;
+  return CompileTogether(texts);
+}
+
+// What a step works on.
+struct Found {
+  FoundScope in;
+  std::optional<Row> binding;  // As it stands.
+};
+absl::StatusOr<Found> FindPolicy(Transaction& t, const std::string& org, const std::string& name) {
+  Found out;
+  TG_ASSIGN(out.in, t.FindScope({org, {}, {}, {}}));
+  TG_ASSIGN(out.binding, t.Find(Table::kPolicyBinding, "org = $1::uuid AND name = $2::text", {out.in.org.ToString(), name}));
+  return out;
+}
+
+absl::StatusOr<Row> FindVersion(Transaction& t, const Found& found, const std::string& name, std::int64_t version) {
+  TG_ASSIGN(const auto row, t.Find(Table::kPolicy, "org = $1::uuid AND name = $2::text AND policy_version = $3::int8",
+                                   {found.in.org.ToString(), name, version}));
+  if (!row.has_value())
+    return base::NotFound(fmt::format("org {} has no policy '{}' version {}", found.in.row.Text("name"), name, version));
+  return *row;
+}
+
+Row NewBinding(const Found& found, const std::string& name) {
+  Row row = directory::NewRow(Table::kPolicyBinding);
+  row.Set("org", found.in.org.ToString());
+  row.Set("name", name);
+  row.Set("policy_version", std::int64_t{0});
+  row.Set("mode", std::string("enforce"));
+  return row;
+}
+
+std::int64_t InForce(const Found& found) { return found.binding.has_value() ? found.binding->Int("policy_version") : 0; }
+std::int64_t CandidateOf(const Row& binding) { return binding.IsNull("candidate_version") ? 0 : binding.Int("candidate_version"); }
+
+void ClearCandidate(Row& binding) {
+  for (const char* column : {"candidate_version", "candidate_mode", "canary_by", "canary_share"}) binding.Set(column, std::monostate());
+}
+
+// Where the org wants it, nobody lets act, or takes out of force, what they wrote themselves.
+absl::Status NeedSecondPerson(Transaction& t, const Found& found, const Actor& actor, const Row& version) {
+  const Row& org = found.in.row;
+  if (org.IsNull("second_person") || !org.Bool("second_person") || version.IsNull("author")) return absl::OkStatus();
+  TG_ASSIGN(const std::string person, PersonOf(t, actor));
+  if (version.Text("author") != person) return absl::OkStatus();
+  return base::WithDetail(base::FailedPrecondition(
+                              fmt::format("org {} wants a second person: {} stored version {} of policy {}, so somebody else with the role "
+                                          "policy_author, approver or admin must do this",
+                                          org.Text("name"), person, version.Int("policy_version"), version.Text("name"))),
+                          {.reason = "SECOND_PERSON_NEEDED", .may_retry = false});
+}
+
+}  // namespace
+
+absl::StatusOr<Changed> Changes::PutPolicy(const Actor& actor, const std::string& org, const std::string& name, const std::string& yaml,
+                                           bool draft) {
+  TG_RETURN_IF_ERROR(directory::CheckName("policy name", name));
+  if (yaml.size() > 1 << 20) return base::InvalidArgument("a policy's text is at most 1 MiB");
+  const policy::PolicySource source{name, yaml};
+  const absl::Status tested = policy::PolicySet::Compile({&source, 1}).status();
+  if (!draft) TG_RETURN_IF_ERROR(tested);
+  TG_RETURN_IF_ERROR(policy::PolicySet::Compile({&source, 1}, policy::RunTests::kNo).status());
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(const FoundScope in, t.FindScope({org, {}, {}, {}}));
+    TG_ASSIGN(const auto versions, t.FindAll(Table::kPolicy, "org = $1::uuid AND name = $2::text", {in.org.ToString(), name}));
+    std::int64_t newest = 0;
+    for (const Row& row : versions) {
+      if (row.Int("policy_version") < newest) continue;
+      newest = row.Int("policy_version");
+      out.row = row;
+    }
+    if (newest > 0 && out.row.Text("yaml") == yaml) return absl::OkStatus();
+    TG_ASSIGN(const std::string author, PersonOf(t, actor));
+    out.row = directory::NewRow(Table::kPolicy);
+    out.row.Set("org", in.org.ToString());
+    out.row.Set("name", name);
+    out.row.Set("policy_version", newest + 1);
+    out.row.Set("sha256", base::Blob{std::string(base::View(base::Sha256(yaml)))});
+    out.row.Set("yaml", yaml);
+    out.row.Set("created_us", t.now_us());
+    out.row.Set("author", author);
+    if (!tested.ok()) out.row.Set("draft", std::string("t"));
+    return t.Write(out.row, nullptr,
+                   NoteOf(in, "policy.put",
+                          fmt::format("stored policy {} version {}{} of org {}", name, newest + 1, tested.ok() ? "" : " (a draft)", org)));
+  });
+}
+
+absl::StatusOr<Changed> Changes::ActivatePolicy(const Actor& actor, const std::string& org, const std::string& name, std::int64_t version) {
+  TG_RETURN_IF_ERROR(directory::CheckName("policy name", name));
+  if (version < 0) return base::InvalidArgument("version: use 0 or more");
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(const Found found, FindPolicy(t, org, name));
+    std::optional<std::string> yaml;
+    if (version > 0) {
+      TG_ASSIGN(const Row row, FindVersion(t, found, name, version));
+      if (InForce(found) != version) TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, actor, row));
+      yaml = row.Text("yaml");
+    } else if (!found.binding.has_value()) {
+      return base::NotFound(fmt::format("policy '{}' of org {} is not in force", name, org));
+    } else if (InForce(found) > 0) {
+      TG_ASSIGN(const Row row, FindVersion(t, found, name, InForce(found)));
+      TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, actor, row));
+    }
+    out.row = found.binding.has_value() ? *found.binding : NewBinding(found, name);
+    if (found.binding.has_value() && InForce(found) == version) return absl::OkStatus();
+    TG_RETURN_IF_ERROR(CheckTogether(t, found.in.org.ToString(), name, yaml));
+    out.row.Set("previous_version", InForce(found));
+    out.row.Set("policy_version", version);
+    if (CandidateOf(out.row) == version) ClearCandidate(out.row);
+    const std::string summary = version > 0 ? fmt::format("put policy {} version {} in force for org {}", name, version, org)
+                                            : fmt::format("took policy {} out of force for org {}", name, org);
+    return t.Write(out.row, found.binding.has_value() ? &*found.binding : nullptr, NoteOf(found.in, "policy.activate", summary));
+  });
+}
+
+absl::StatusOr<Changed> Changes::TryPolicy(const Actor& actor, const std::string& org, const std::string& name, const Trial& trial) {
+  TG_RETURN_IF_ERROR(directory::CheckName("policy name", name));
+  if (trial.canary && (trial.share_per_10000 < 1 || trial.share_per_10000 > 10000))
+    return base::InvalidArgument("share: a canary takes from 0.01 to 100 percent");
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(const Found found, FindPolicy(t, org, name));
+    TG_ASSIGN(const Row row, FindVersion(t, found, name, trial.version));
+    if (InForce(found) == trial.version)
+      return base::FailedPrecondition(fmt::format("version {} of policy {} is in force already", trial.version, name));
+    TG_ASSIGN(const auto others, t.FindAll(Table::kPolicyBinding, "org = $1::uuid AND candidate_version > 0 AND name <> $2::text",
+                                           {found.in.org.ToString(), name}));
+    if (!others.empty())
+      return base::FailedPrecondition(fmt::format(
+          "policy {} of org {} has a version on trial, and an org tries one at a time; end it first: tollgate policy rollback {}",
+          others.front().Text("name"), org, others.front().Text("name")));
+    if (trial.canary) TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, actor, row));
+    TG_RETURN_IF_ERROR(CheckTogether(t, found.in.org.ToString(), name, row.Text("yaml")));
+    out.row = found.binding.has_value() ? *found.binding : NewBinding(found, name);
+    ClearCandidate(out.row);
+    out.row.Set("candidate_version", trial.version);
+    out.row.Set("candidate_mode", std::string(trial.canary ? "canary" : "shadow"));
+    if (trial.canary) {
+      out.row.Set("canary_by", std::string(trial.by_tenant ? "tenant" : "request"));
+      out.row.Set("canary_share", trial.share_per_10000);
+    }
+    if (found.binding.has_value() && directory::RowDigest(out.row) == directory::RowDigest(*found.binding)) return absl::OkStatus();
+    const std::string summary =
+        trial.canary ? fmt::format("canary: policy {} version {} acts on {:.2f} % of org {} by {}", name, trial.version,
+                                   static_cast<double>(trial.share_per_10000) / 100, org, trial.by_tenant ? "tenant" : "request")
+                     : fmt::format("shadow: policy {} version {} judges beside the one in force for org {}", name, trial.version, org);
+    return t.Write(out.row, found.binding.has_value() ? &*found.binding : nullptr,
+                   NoteOf(found.in, trial.canary ? "policy.canary" : "policy.shadow", summary));
+  });
+}
+
+absl::StatusOr<Changed> Changes::RollbackPolicy(const Actor& actor, const std::string& org, const std::string& name) {
+  TG_RETURN_IF_ERROR(directory::CheckName("policy name", name));
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(const Found found, FindPolicy(t, org, name));
+    if (!found.binding.has_value()) return base::NotFound(fmt::format("policy '{}' of org {} was never in force", name, org));
+    out.row = *found.binding;
+    if (const std::int64_t candidate = CandidateOf(out.row); candidate > 0) {
+      ClearCandidate(out.row);
+      return t.Write(
+          out.row, &*found.binding,
+          NoteOf(found.in, "policy.rollback", fmt::format("ended the trial of policy {} version {} of org {}", name, candidate, org)));
+    }
+    if (out.row.IsNull("previous_version"))
+      return base::FailedPrecondition(
+          fmt::format("nothing was in force before version {} of policy {}; to take it out: tollgate policy activate {} 0", InForce(found),
+                      name, name));
+    const std::int64_t back = out.row.Int("previous_version");
+    std::optional<std::string> yaml;
+    if (back > 0) {
+      TG_ASSIGN(const Row row, FindVersion(t, found, name, back));
+      yaml = row.Text("yaml");
+    }
+    TG_RETURN_IF_ERROR(CheckTogether(t, found.in.org.ToString(), name, yaml));
+    out.row.Set("previous_version", InForce(found));
+    out.row.Set("policy_version", back);
+    const std::string summary = back > 0
+                                    ? fmt::format("rolled policy {} of org {} back from version {} to {}", name, org, InForce(found), back)
+                                    : fmt::format("rolled policy {} of org {} back from version {} to none", name, org, InForce(found));
+    return t.Write(out.row, &*found.binding, NoteOf(found.in, "policy.rollback", summary));
+  });
+}
+
+absl::StatusOr<Changed> Changes::SetSecondPerson(const Actor& actor, const std::string& org, bool wanted) {
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(const FoundScope in, t.FindScope({org, {}, {}, {}}));
+    out.row = in.row;
+    const bool stands = !in.row.IsNull("second_person") && in.row.Bool("second_person");
+    if (stands == wanted) return absl::OkStatus();
+    out.row.Set("second_person", std::string(wanted ? "t" : "f"));
+    return t.Write(out.row, &in.row,
+                   NoteOf(in, "policy.second_person",
+                          fmt::format("org {} {} a second person to put a policy in force", org, wanted ? "wants" : "no longer wants")));
+  });
+}
+
+}  // namespace tollgate::admin

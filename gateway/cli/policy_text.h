@@ -1,0 +1,35 @@
+// Policies and texts that the `policy` commands read. Room-internal.
+#pragma once
+
+#include <istream>
+#include <iterator>
+#include <optional>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "base/encoding.h"
+#include "gateway/cli/context.h"
+
+namespace tollgate::cli {
+
+// The file's text, of standard input for "-"; nothing after the fault was told.
+inline std::optional<std::string> ReadText(Context& context, const std::string& file) {
+  absl::StatusOr<std::string> text;
+  if (file == "-") {
+    text = std::string(std::istreambuf_iterator<char>(context.streams.in), std::istreambuf_iterator<char>());
+  } else {
+    text = base::ReadFile(file);
+  }
+  if (text.ok() && !base::IsValidUtf8(*text)) text = base::InvalidArgument(fmt::format("{} is not UTF-8 text", file));
+  return context.Take(std::move(text));
+}
+
+// "acme" for "policies/acme.yaml".
+inline std::string StemOf(const std::string& file) {
+  const std::size_t slash = file.rfind('/');
+  const std::string base = slash == std::string::npos ? file : file.substr(slash + 1);
+  return base.substr(0, base.find('.'));
+}
+
+}  // namespace tollgate::cli

@@ -1,0 +1,67 @@
+// A shadow must not change what a caller gets: its failures are dropped, and its text is thrown away.
+//
+// Tested by tests/gateway/pipeline/shadow_test.cpp.
+#include "gateway/pipeline/shadow.h"
+
+#include "base/crypto.h"
+#include "gateway/pipeline/records.h"
+
+namespace tollgate::pipeline {
+
+namespace v1 = tollgate::v1;
+
+namespace {
+
+v1::ShadowVerdict Made(const policy::PolicySet& shadow, const policy::Verdict& verdict) {
+  v1::ShadowVerdict out;
+  out.set_policy_digest(std::string(base::View(shadow.digest())));
+  *out.mutable_verdict() = ToProto(verdict);
+  return out;
+}
+
+class BesideFilter final : public policy::StreamFilter {
+ public:
+  BesideFilter(std::unique_ptr<policy::StreamFilter> acting, std::unique_ptr<policy::StreamFilter> shadow)
+      : acting_(std::move(acting)), shadow_(std::move(shadow)) {}
+
+  absl::StatusOr<std::string> Push(std::string_view raw) override {
+    if (!shadow_->blocked()) shadow_->Push(raw).IgnoreError();
+    return acting_->Push(raw);
+  }
+  absl::StatusOr<std::string> Finish() override {
+    shadow_->Finish().IgnoreError();
+    return acting_->Finish();
+  }
+  bool blocked() const override { return acting_->blocked(); }
+  const policy::Verdict& verdict() const override { return acting_->verdict(); }
+  const std::vector<policy::RawSpan>& raw() const override { return acting_->raw(); }
+  std::size_t held_bytes() const override { return acting_->held_bytes(); }
+  std::int64_t pushed_bytes() const override { return acting_->pushed_bytes(); }
+  std::int64_t decided_bytes() const override { return acting_->decided_bytes(); }
+
+  const policy::Verdict& shadow_verdict() const { return shadow_->verdict(); }
+
+ private:
+  std::unique_ptr<policy::StreamFilter> acting_, shadow_;
+};
+
+}  // namespace
+
+v1::ShadowVerdict ShadowOf(const policy::PolicySet* shadow, const policy::Subject& subject, std::span<const policy::Message> prompt) {
+  if (shadow == nullptr) return {};
+  const auto inspection = shadow->Inspect(subject, prompt);
+  return inspection.ok() ? Made(*shadow, inspection->verdict) : v1::ShadowVerdict();
+}
+
+std::unique_ptr<policy::StreamFilter> OpenOutput(const directory::Judges& judges, const policy::Subject& subject) {
+  auto acting = judges.acting->OpenOutput(subject);
+  if (judges.shadow == nullptr) return acting;
+  return std::make_unique<BesideFilter>(std::move(acting), judges.shadow->OpenOutput(subject));
+}
+
+v1::ShadowVerdict ShadowOf(const policy::PolicySet& shadow, const policy::StreamFilter& filter) {
+  const auto* beside = dynamic_cast<const BesideFilter*>(&filter);
+  return beside == nullptr ? v1::ShadowVerdict() : Made(shadow, beside->shadow_verdict());
+}
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,25 @@
+// Shadow: policies that judge a request beside those in force, and do not act. What they say goes on record and nowhere else.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "gateway/directory/snapshot.h"
+#include "policy/policy_set.h"
+#include "policy/stream_filter.h"
+#include "tollgate/v1/record.pb.h"
+
+namespace tollgate::pipeline {
+
+// Of a prompt; an empty message if `shadow` is null or cannot judge it.
+tollgate::v1::ShadowVerdict ShadowOf(const policy::PolicySet* shadow, const policy::Subject& subject,
+                                     std::span<const policy::Message> prompt);
+
+// The filter of the acting policies; with a shadow, one that shows the raw text to that too and is else the same. The shadow sees what is
+// decoded: after a block by the acting policies, nothing more.
+std::unique_ptr<policy::StreamFilter> OpenOutput(const directory::Judges& judges, const policy::Subject& subject);
+
+// Of the output so far, from a filter that OpenOutput gave for judges with this shadow.
+tollgate::v1::ShadowVerdict ShadowOf(const policy::PolicySet& shadow, const policy::StreamFilter& filter);
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,23 @@
+// Trial: what policy says of a policy under trial, as messages of the API. Pure; any thread. Costs are those of policy/explain.h and
+// policy/lint.h.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "base/status.h"
+#include "policy/lint.h"
+#include "policy/policy_set.h"
+#include "tollgate/v1/policy.pb.h"
+
+namespace tollgate::trial {
+
+// What the policies do to the request's text, taken to come from `subject`. Of the request only text, direction and role are looked at.
+// INVALID_ARGUMENT as policy::Explain, or for an unknown role.
+absl::StatusOr<v1::ExplainPolicyReply> Explain(std::span<const policy::PolicySource> policies, const policy::Subject& subject,
+                                               const v1::ExplainPolicyRequest& request);
+
+// Errors as policy::Lint.
+absl::StatusOr<v1::LintPolicyReply> Lint(std::span<const policy::PolicySource> policies, const policy::LintOptions& options);
+
+}  // namespace tollgate::trial

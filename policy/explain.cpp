@@ -1,0 +1,262 @@
+// The verdict and the result are those of the compiled set itself, so an explanation cannot disagree with what a request meets. The spans
+// and their fates come from the same program and resolver, looked at one hit at a time.
+//
+// Tested by tests/policy/explain_test.cpp.
+#include "policy/explain.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/encoding.h"
+#include "policy/cost.h"
+#include "policy/evidence.h"
+#include "policy/fold.h"
+#include "policy/program.h"
+#include "policy/resolver.h"
+#include "policy/rule_yaml.h"
+
+namespace tollgate::policy {
+namespace {
+
+constexpr std::size_t kKeywordsNamed = 4, kNearKeywordsTried = 20000;
+
+std::string OtherName(const char* kind, const std::vector<std::string>& names, const std::string& name) {
+  if (names.empty() || std::find(names.begin(), names.end(), name) != names.end()) return "";
+  return fmt::format("it acts on {} {}, and this text comes from {}", kind, fmt::join(names, " or "),
+                     name.empty() ? fmt::format("no known {}", kind) : name);
+}
+
+// Why the rule's `where` does not cover the text; empty if it does.
+std::string NotHere(const Rule& rule, const Subject& subject, const ExplainedText& text) {
+  if (text.output && !rule.output) return "it acts on input only, and this is a reply";
+  if (!text.output && !rule.input) return "it acts on output only, and this is a prompt";
+  const Role role = text.output ? Role::kAssistant : text.role;
+  if ((rule.roles & (1u << static_cast<unsigned>(role))) == 0)
+    return fmt::format("its roles do not include {}, who wrote this", RoleName(role));
+  for (const std::string& other : {OtherName("org", rule.scope.orgs, subject.org), OtherName("team", rule.scope.teams, subject.team),
+                                   OtherName("project", rule.scope.projects, subject.project),
+                                   OtherName("key", rule.scope.keys, subject.key), OtherName("model", rule.scope.models, subject.model)}) {
+    if (!other.empty()) return other;
+  }
+  return "";
+}
+
+std::string Few(const std::vector<std::string>& words) {
+  const std::size_t n = std::min(words.size(), kKeywordsNamed);
+  return fmt::format("{}{}", fmt::join(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(n), ", "), words.size() > n ? " …" : "");
+}
+
+// Why none of the rule's keywords was found.
+std::string NoKeyword(const Rule& rule, std::string_view text) {
+  const std::string folded = FoldCase(text);
+  for (std::size_t i = 0; i < std::min(rule.keywords.size(), kNearKeywordsTried); ++i) {
+    const std::string& word = rule.keywords[i];
+    if (rule.whole_word && text.find(word) != std::string_view::npos)
+      return fmt::format("'{}' is there only inside a longer word, and whole words count", word);
+    if (folded.find(FoldCase(word)) != std::string::npos)
+      return fmt::format("'{}' is there only {}", word,
+                         rule.ignore_case ? "inside a longer word, and whole words count" : "in another case");
+  }
+  return fmt::format("none of its keywords is in the text ({})", Few(rule.keywords));
+}
+
+// The hits of allow rules, asked in the order of the hits that may lie inside them.
+class Allows {
+ public:
+  Allows(std::span<const Rule> rules, std::span<const Hit> hits) : rules_(rules) {
+    for (const Hit& hit : hits) {
+      if (rules[hit.rule].action == Action::kAllow) all_.push_back(&hit);
+    }
+  }
+  const Hit* Over(const Hit& hit) {
+    while (next_ < all_.size() && all_[next_]->begin <= hit.begin) open_.push_back(all_[next_++]);
+    std::erase_if(open_, [&](const Hit* allow) { return allow->end <= hit.begin; });
+    if (rules_[hit.rule].action == Action::kAllow) return nullptr;
+    const auto over = std::find_if(open_.begin(), open_.end(), [&](const Hit* allow) { return allow->end >= hit.end; });
+    return over == open_.end() ? nullptr : *over;
+  }
+
+ private:
+  const std::span<const Rule> rules_;
+  std::vector<const Hit*> all_, open_;
+  std::size_t next_ = 0;
+};
+
+class Explainer {
+ public:
+  Explainer(std::span<const Rule> rules, const Program& program, const Subject& subject, const ExplainedText& text)
+      : rules_(rules),
+        program_(program),
+        subject_(subject),
+        text_(text),
+        selection_(program.Select(subject, text.output ? Role::kAssistant : text.role)),
+        hits_(program.FindAll(text.text, selection_)) {}
+
+  void Fill(Explanation& out) {
+    Tally tally(rules_);
+    Resolver resolver(program_, tally, /*stop_at_block=*/text_.output);
+    resolver.Judge(hits_, static_cast<std::int64_t>(text_.text.size()));
+    std::vector<std::int64_t> counts(rules_.size()), acted(rules_.size());
+    std::vector<std::string> allowed_by(rules_.size());
+    bool over = false;  // The reply has ended.
+    Place place;
+    Allows allows(rules_, hits_);
+    for (const Hit& hit : hits_) {
+      if (hit.continuation) continue;
+      const Hit* allow = allows.Over(hit);
+      FoundSpan span = Describe(hit, place);
+      ++counts[hit.rule];
+      if (over) {
+        span.became = "nothing: the reply ended before it";
+      } else if (allow != nullptr) {
+        span.became = fmt::format("nothing: rule {} allows it", rules_[allow->rule].id);
+        allowed_by[hit.rule] = rules_[allow->rule].id;
+      } else {
+        span.became = Fate(hit, resolver);
+        ++acted[hit.rule];
+      }
+      over = over || (text_.output && resolver.blocked() && allow == nullptr && hit.rule == resolver.block_rule() &&
+                      hit.begin == resolver.block_begin());
+      if (out.found.size() < Explanation::kFoundMax) out.found.push_back(std::move(span));
+    }
+    out.shared_micros = SharedMicros(program_, selection_, text_.text);
+    for (std::uint32_t index = 0; index < rules_.size(); ++index) {
+      out.rules.push_back(Tell(index, counts[index], acted[index], allowed_by[index], out));
+    }
+  }
+
+ private:
+  // Where the last described hit began, to count lines from.
+  struct Place {
+    std::size_t at = 0;
+    std::int64_t line = 1, column = 1;
+  };
+
+  FoundSpan Describe(const Hit& hit, Place& place) const {
+    const Rule& rule = rules_[hit.rule];
+    for (; place.at < static_cast<std::size_t>(hit.begin); ++place.at) {
+      const auto byte = static_cast<unsigned char>(text_.text[place.at]);
+      if (byte == '\n') {
+        ++place.line;
+        place.column = 1;
+      } else if ((byte & 0xC0) != 0x80) {
+        ++place.column;
+      }
+    }
+    FoundSpan out{rule.id, rule.severity, rule.action, hit.begin, hit.end, place.line, place.column, "keyword", {}, ""};
+    const auto& pattern = program_.sources()[hit.source].pattern;
+    if (pattern == nullptr) {
+      if (rule.whole_word) out.evidence.emplace_back("it stands as a whole word");
+      return out;
+    }
+    out.detector = DetectorOf(*pattern);
+    out.evidence = EvidenceOf(*pattern, text_.text, static_cast<std::size_t>(hit.begin), static_cast<std::size_t>(hit.end));
+    return out;
+  }
+
+  std::string Fate(const Hit& hit, const Resolver& resolver) const {
+    switch (rules_[hit.rule].action) {
+      case Action::kAllow: return "is allowed, and all inside it";
+      case Action::kFlag: return "is noted in the record, and stays";
+      case Action::kBlock: return text_.output ? "ends the reply before it" : "refuses the prompt";
+      case Action::kRedact: break;
+    }
+    const auto& edits = resolver.edits();
+    const auto after = std::upper_bound(edits.begin(), edits.end(), hit.begin,
+                                        [](std::int64_t begin, const Resolver::Edit& edit) { return begin < edit.begin; });
+    if (after == edits.begin() || std::prev(after)->end <= hit.begin) return "is cut off with the end of the reply";
+    const Resolver::Edit& edit = *std::prev(after);
+    const Program::Source& source = program_.sources()[edit.source];
+    const auto span =
+        std::string_view(text_.text).substr(static_cast<std::size_t>(edit.begin), static_cast<std::size_t>(edit.end - edit.begin));
+    const std::string replacement = source.replacement.For(span, edit.alone);
+    if (edit.source == hit.source && edit.begin == hit.begin) return "becomes " + replacement;
+    return fmt::format("goes with what rule {} found, and becomes {}", rules_[source.rule].id, replacement);
+  }
+
+  RuleStory Tell(std::uint32_t index, std::int64_t count, std::int64_t acted, const std::string& allowed_by,
+                 const Explanation& so_far) const {
+    const Rule& rule = rules_[index];
+    RuleStory out{rule.policy, rule.id, rule.severity, rule.detect, rule.because, rule.line, rule.column, rule.action, {}, count, "", 0};
+    out.why = NotHere(rule, subject_, text_);
+    if (!out.why.empty()) {
+      out.state = RuleStory::State::kNotHere;
+      return out;
+    }
+    out.micros = RuleMicros(program_, selection_, index, text_.text, so_far.shared_micros);
+    if (count > 0 && (acted > 0 || allowed_by.empty())) {
+      out.state = RuleStory::State::kHit;
+      out.why = fmt::format("it found {} span{}", count, count == 1 ? "" : "s");
+    } else if (count > 0) {
+      out.state = RuleStory::State::kAllowed;
+      out.why = fmt::format("all that it found lies inside what rule {} allows", allowed_by);
+    } else {
+      out.state = RuleStory::State::kNoMatch;
+      out.why = NoMatch(rule);
+    }
+    return out;
+  }
+
+  std::string NoMatch(const Rule& rule) const {
+    if (rule.patterns.empty()) return NoKeyword(rule, text_.text);
+    std::string nameless;
+    for (const auto& pattern : rule.patterns) {
+      const auto miss = FindNearMiss(*pattern, text_.text);
+      if (!miss) continue;
+      const std::string words =
+          fmt::format("bytes {} to {} have the form of {}, but {}", miss->begin, miss->end, DetectorOf(*pattern), miss->missing);
+      if (!miss->missing.starts_with("none of the words")) return words;
+      if (nameless.empty()) nameless = words;
+    }
+    return nameless.empty() ? "nothing in the text has its form" : nameless;
+  }
+
+  const std::span<const Rule> rules_;
+  const Program& program_;
+  const Subject& subject_;
+  const ExplainedText& text_;
+  const Program::Selection selection_;
+  const std::vector<Hit> hits_;
+};
+
+absl::Status Judge(const PolicySet& set, const Subject& subject, const ExplainedText& text, Explanation& out) {
+  if (text.output) {
+    TG_ASSIGN(Filtered filtered, set.FilterWhole(subject, text.text));
+    out.verdict = std::move(filtered.verdict);
+    out.result = std::move(filtered.text);
+    out.micros = MicrosOf([&] { set.FilterWhole(subject, text.text).IgnoreError(); });
+    return absl::OkStatus();
+  }
+  const Message message{text.role, "", {text.text}};
+  TG_ASSIGN(Inspection inspection, set.Inspect(subject, {&message, 1}));
+  out.verdict = std::move(inspection.verdict);
+  if (out.verdict.action != Action::kBlock) out.result = std::move(inspection.prompt[0].parts[0]);
+  out.micros = MicrosOf([&] { set.Inspect(subject, {&message, 1}).IgnoreError(); });
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+const char* StateName(RuleStory::State state) {
+  static constexpr const char* kNames[] = {"hit", "allowed", "not here", "no match"};
+  return kNames[static_cast<std::size_t>(state)];
+}
+
+absl::StatusOr<Explanation> Explain(std::span<const PolicySource> sources, const Subject& subject, const ExplainedText& text) {
+  if (text.text.size() > ExplainedText::kBytesMax)
+    return base::InvalidArgument("at most 256 KiB of text can be explained at once; cut out the part in question");
+  if (!base::IsValidUtf8(text.text)) return base::InvalidArgument("the text is not valid UTF-8");
+  TG_ASSIGN(const auto set, PolicySet::Compile(sources));
+  std::vector<Rule> rules;
+  for (const PolicySource& source : sources) TG_RETURN_IF_ERROR(ReadPolicy(source, rules));
+  TG_ASSIGN(const auto program, Program::Build(rules, text.output));
+  Explanation out;
+  out.digest = set->digest();
+  TG_RETURN_IF_ERROR(Judge(*set, subject, text, out));
+  Explainer(rules, *program, subject, text).Fill(out);
+  return out;
+}
+
+}  // namespace tollgate::policy

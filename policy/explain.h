@@ -1,0 +1,68 @@
+// Explain: what the rules did to one text, why, and what it cost; and for each rule that did nothing, why not.
+//
+// For people who write policies: it compiles the sources anew and looks at everything slowly, some milliseconds to some hundreds. Pure;
+// any thread. The text is read and shown to whoever asked; it is kept nowhere.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/crypto.h"
+#include "base/status.h"
+#include "policy/policy_set.h"
+#include "policy/verdict.h"
+
+namespace tollgate::policy {
+
+// The text, and how it comes.
+struct ExplainedText {
+  static constexpr std::size_t kBytesMax = 256 << 10;
+
+  std::string text;
+  bool output = false;  // A reply; else a message of a prompt, written by `role`.
+  Role role = Role::kUser;
+};
+
+// One span that a rule found, also where nothing came of it.
+struct FoundSpan {
+  std::string rule_id, severity;
+  Action action = Action::kFlag;
+  std::int64_t begin = 0, end = 0;    // Bytes.
+  std::int64_t line = 0, column = 0;  // Of its first character, from 1; columns count characters.
+  std::string detector;               // What found it: "email", "keyword", "regex".
+  std::vector<std::string> evidence;  // Why it counts: "its check digits agree", "'passport' stands to its left".
+  std::string became;                 // What came of it: "becomes [EMAIL]", "nothing: rule desk allows it".
+};
+
+// One rule, whether it found something or not.
+struct RuleStory {
+  enum class State { kHit, kAllowed, kNotHere, kNoMatch };  // kAllowed: all that it found is inside what an allow rule found.
+
+  std::string policy, rule_id, severity, detect, because;
+  int line = 0, column = 0;  // In its file.
+  Action action = Action::kFlag;
+  State state = State::kNoMatch;
+  std::int64_t count = 0;  // Spans found.
+  std::string why;         // One sentence; never empty.
+  double micros = 0;       // What its own detectors took, beside what all rules share.
+};
+const char* StateName(RuleStory::State state);  // "hit", "allowed", "not here", "no match"
+
+struct Explanation {
+  Verdict verdict;
+  std::string result;            // The text as it would be used or released; of a blocked prompt nothing.
+  base::Digest digest{};         // Of the policies, as a record pins it.
+  std::vector<FoundSpan> found;  // By where they begin; at most kFoundMax.
+  std::vector<RuleStory> rules;  // In the order of the policies.
+  double micros = 0;             // The whole judgement.
+  double shared_micros = 0;      // Of that, the pass over the text that all rules share.
+
+  static constexpr std::size_t kFoundMax = 1000;
+};
+
+// INVALID_ARGUMENT: the sources do not compile, or the text is longer than kBytesMax or not UTF-8.
+absl::StatusOr<Explanation> Explain(std::span<const PolicySource> sources, const Subject& subject, const ExplainedText& text);
+
+}  // namespace tollgate::policy

@@ -1,0 +1,182 @@
+// Whether a rule can act, and on how much. A rule is shadowed when another one, at least as wide in its `where`, finds all that it finds in
+// every example, and its action then leaves nothing for this one to do.
+//
+// Tested by tests/policy/lint_test.cpp.
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "base/nearest_word.h"
+#include "policy/lint_internal.h"
+
+namespace tollgate::policy {
+namespace {
+
+constexpr std::size_t kAlwaysOnShare = 4;  // One ordinary sentence in so many.
+
+bool Holds(const std::vector<std::string>& wide, const std::vector<std::string>& narrow) {
+  if (wide.empty()) return true;
+  if (narrow.empty()) return false;
+  return std::all_of(narrow.begin(), narrow.end(),
+                     [&](const std::string& n) { return std::find(wide.begin(), wide.end(), n) != wide.end(); });
+}
+
+// Wherever `narrow` acts, so does `wide`.
+bool CoversWhere(const Rule& wide, const Rule& narrow) {
+  return Holds(wide.scope.orgs, narrow.scope.orgs) && Holds(wide.scope.teams, narrow.scope.teams) &&
+         Holds(wide.scope.projects, narrow.scope.projects) && Holds(wide.scope.keys, narrow.scope.keys) &&
+         Holds(wide.scope.models, narrow.scope.models) && (narrow.roles & 0xF & ~wide.roles) == 0 && (wide.input || !narrow.input) &&
+         (wide.output || !narrow.output);
+}
+
+// Every hit of `inner` in the text lies inside one of `outer`, and there is one.
+bool AllInside(const std::vector<Hit>& hits, std::uint32_t inner, std::uint32_t outer) {
+  bool any = false;
+  for (const Hit& hit : hits) {
+    if (hit.rule != inner) continue;
+    any = true;
+    const auto holds = [&](const Hit& other) { return other.rule == outer && other.begin <= hit.begin && other.end >= hit.end; };
+    if (std::none_of(hits.begin(), hits.end(), holds)) return false;
+  }
+  return any;
+}
+
+bool SharesDetectors(const Rule& wide, const Rule& narrow) {
+  return !narrow.patterns.empty() && std::all_of(narrow.patterns.begin(), narrow.patterns.end(), [&](const auto& pattern) {
+    return std::find(wide.patterns.begin(), wide.patterns.end(), pattern) != wide.patterns.end();
+  });
+}
+
+// The rules that find everything that `rule` finds, in all its examples or because they share its detectors.
+std::vector<std::uint32_t> Covering(const Look& look, std::uint32_t rule) {
+  std::vector<std::uint32_t> out;
+  std::vector<std::vector<Hit>> hits;
+  std::set<std::uint32_t> candidates;
+  for (const std::string& example : look.examples[rule]) hits.push_back(look.Find(example));
+  if (!hits.empty()) {
+    for (const Hit& hit : hits.front()) candidates.insert(hit.rule);
+  }
+  candidates.erase(rule);
+  for (std::uint32_t other = 0; other < look.rules.size(); ++other) {
+    if (other == rule || !CoversWhere(look.rules[other], look.rules[rule])) continue;
+    const bool shown = candidates.contains(other) &&
+                       std::all_of(hits.begin(), hits.end(), [&](const std::vector<Hit>& its) { return AllInside(its, rule, other); });
+    if (shown || SharesDetectors(look.rules[other], look.rules[rule])) out.push_back(other);
+  }
+  return out;
+}
+
+void CheckShadow(const Look& look, std::uint32_t rule, Remarks& remarks) {
+  const Rule& own = look.rules[rule];
+  const std::size_t examples = look.examples[rule].size();
+  const std::string tried = examples == 0 ? "it has the same detectors" : fmt::format("in all of {} examples", examples);
+  for (const std::uint32_t other : Covering(look, rule)) {
+    const Rule& by = look.rules[other];
+    if (by.action == Action::kAllow && own.action != Action::kAllow) {
+      remarks.Add(
+          own, LintLevel::kError, "shadowed",
+          fmt::format("rule {} allows all that it finds ({}), so it never acts; narrow {} or remove this rule", by.id, tried, by.id));
+    } else if (by.action == Action::kBlock && own.action == Action::kRedact) {
+      remarks.Add(
+          own, LintLevel::kWarning, "shadowed",
+          fmt::format("rule {} blocks whatever it finds ({}), so what it writes instead is never seen; remove one of them", by.id, tried));
+    } else if (by.action == own.action && other < rule) {
+      const bool redacts = own.action == Action::kRedact;
+      remarks.Add(own, redacts ? LintLevel::kWarning : LintLevel::kNote, "shadowed",
+                  fmt::format("rule {} finds all that it finds ({}){}; merge them", by.id, tried,
+                              redacts ? ", and its replacement is the one that is written" : " and does the same"));
+    } else {
+      continue;
+    }
+    return;  // One is enough.
+  }
+}
+
+// A regex whose words it does not find itself; an exception to nothing.
+void CheckDead(const Look& look, std::uint32_t rule, Remarks& remarks) {
+  const Rule& own = look.rules[rule];
+  const auto& examples = look.examples[rule];
+  const bool plain = !own.patterns.empty() && std::all_of(own.patterns.begin(), own.patterns.end(),
+                                                          [](const auto& pattern) { return pattern->spec().label.empty(); });
+  if (examples.empty() && plain) {
+    remarks.Add(own, LintLevel::kError, "dead",
+                "no text could be found that its regex matches; look for an assertion (^ $ \\b) that its neighbours contradict");
+  }
+  if (own.action != Action::kAllow || examples.empty()) return;
+  for (const std::string& example : examples) {
+    const std::vector<Hit> hits = look.Find(example);
+    for (const Hit& hit : hits) {
+      if (look.rules[hit.rule].action == Action::kAllow) continue;
+      const auto allows = [&](const Hit& a) { return a.rule == rule && a.begin <= hit.begin && a.end >= hit.end; };
+      if (std::any_of(hits.begin(), hits.end(), allows)) return;
+    }
+  }
+  remarks.Add(
+      own, LintLevel::kWarning, "dead",
+      fmt::format("it is an exception to nothing: in {} example{} no other rule finds anything inside what it allows; remove it, or see "
+                  "`tollgate policy explain`",
+                  examples.size(), examples.size() == 1 ? "" : "s"));
+}
+
+void CheckList(const Rule& rule, const char* kind, const std::vector<std::string>& used, const std::vector<std::string>& known,
+               Remarks& remarks) {
+  if (known.empty()) return;
+  const std::vector<std::string_view> names(known.begin(), known.end());
+  for (const std::string& name : used) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    const std::string_view near = base::NearestWord(name, names);
+    remarks.Add(rule, used.size() == 1 ? LintLevel::kError : LintLevel::kWarning, "dead",
+                fmt::format("there is no {} '{}'{}", kind, name,
+                            near.empty() ? ", so it acts on nobody's requests; see `tollgate " + std::string(kind) + " list`"
+                                         : fmt::format("; did you mean '{}'?", near)));
+  }
+}
+
+}  // namespace
+
+void CheckNames(const Look& look, const KnownNames& known, Remarks& remarks) {
+  for (const Rule& rule : look.rules) {
+    CheckList(rule, "org", rule.scope.orgs, known.orgs, remarks);
+    CheckList(rule, "team", rule.scope.teams, known.teams, remarks);
+    CheckList(rule, "project", rule.scope.projects, known.projects, remarks);
+    CheckList(rule, "key", rule.scope.keys, known.keys, remarks);
+    CheckList(rule, "model", rule.scope.models, known.models, remarks);
+  }
+}
+
+void CheckReach(const Look& look, Remarks& remarks) {
+  for (std::uint32_t rule = 0; rule < look.rules.size(); ++rule) {
+    CheckDead(look, rule, remarks);
+    CheckShadow(look, rule, remarks);
+  }
+}
+
+void CheckOrdinary(const Look& look, Remarks& remarks) {
+  const auto sentences = OrdinarySentences();
+  std::vector<std::size_t> counts(look.rules.size());
+  std::vector<const char*> first(look.rules.size());
+  for (const char* sentence : sentences) {
+    std::set<std::uint32_t> found;
+    for (const Hit& hit : look.Find(sentence)) found.insert(hit.rule);
+    for (const std::uint32_t rule : found) {
+      if (counts[rule]++ == 0) first[rule] = sentence;
+    }
+  }
+  for (std::uint32_t rule = 0; rule < look.rules.size(); ++rule) {
+    const Rule& own = look.rules[rule];
+    if (counts[rule] == 0) continue;
+    const std::string where = fmt::format("in {} of {} ordinary sentences, as in \"{}\"", counts[rule], sentences.size(), first[rule]);
+    if (counts[rule] * kAlwaysOnShare < sentences.size()) {
+      remarks.Add(own, LintLevel::kNote, "always-on", fmt::format("it finds something {}", where));
+      continue;
+    }
+    const bool harsh = (own.action == Action::kBlock || own.action == Action::kAllow) && own.scope == Scope{};
+    const char* what = own.action == Action::kAllow ? "it exempts almost everything from the other rules: it finds something"
+                                                    : "it acts on almost everything: it finds something";
+    remarks.Add(own, harsh ? LintLevel::kError : LintLevel::kWarning, "always-on",
+                fmt::format("{} {}; narrow what it looks for", what, where));
+  }
+}
+
+}  // namespace tollgate::policy

@@ -1,0 +1,73 @@
+// Policy that answers from memory and keeps what it was asked.
+#pragma once
+
+#include "tollgate/v1/policy.grpc.pb.h"
+
+namespace v1 = tollgate::v1;
+
+class FakePolicy final : public v1::Policy::Service {
+ public:
+  grpc::Status Check(grpc::ServerContext*, const v1::CheckPolicyRequest* request, v1::CheckPolicyReply* reply) override {
+    check = *request;
+    if (request->messages_size() > 0) reply->mutable_input()->set_action("block");
+    return grpc::Status::OK;
+  }
+  grpc::Status Put(grpc::ServerContext*, const v1::PutPolicyRequest* request, v1::StoredPolicy* reply) override {
+    put = *request;
+    reply->set_version(3);
+    if (request->draft()) reply->set_state("draft");
+    return grpc::Status::OK;
+  }
+  grpc::Status Activate(grpc::ServerContext*, const v1::ActivatePolicyRequest* request, v1::StoredPolicy* reply) override {
+    reply->set_name(request->name());
+    reply->set_version(request->version());
+    reply->set_version_in_force(request->version());
+    return grpc::Status::OK;
+  }
+  grpc::Status Explain(grpc::ServerContext*, const v1::ExplainPolicyRequest* request, v1::ExplainPolicyReply* reply) override {
+    explain = *request;
+    reply->mutable_outcome()->set_action("allow");
+    reply->add_rules()->set_rule_id("served");
+    return grpc::Status::OK;
+  }
+  grpc::Status Lint(grpc::ServerContext*, const v1::LintPolicyRequest* request, v1::LintPolicyReply* reply) override {
+    lint = *request;
+    v1::LintRemark& remark = *reply->add_remarks();
+    remark.set_level("error");
+    remark.set_rule_id("served");
+    return grpc::Status::OK;
+  }
+  grpc::Status Try(grpc::ServerContext*, const v1::TryPolicyRequest* request, v1::StoredPolicy* reply) override {
+    tried = *request;
+    reply->set_version(request->version());
+    reply->set_version_in_force(3);
+    reply->set_version_on_trial(request->version());
+    reply->set_trial("shadow");
+    return grpc::Status::OK;
+  }
+  grpc::Status Rollback(grpc::ServerContext*, const v1::RollbackPolicyRequest* request, v1::StoredPolicy*) override {
+    rolled_back = *request;
+    return grpc::Status::OK;
+  }
+  grpc::Status SetSecondPerson(grpc::ServerContext*, const v1::SetSecondPersonRequest* request, v1::SetSecondPersonReply* reply) override {
+    second_person = *request;
+    reply->set_wanted(request->wanted());
+    return grpc::Status::OK;
+  }
+  grpc::Status List(grpc::ServerContext*, const v1::ListPoliciesRequest* request, v1::ListPoliciesReply* reply) override {
+    list = *request;
+    v1::StoredPolicy& policy = *reply->add_policies();
+    policy.set_name("acme");
+    policy.set_state("tested");
+    policy.set_author("ann@acme.example");
+    return grpc::Status::OK;
+  }
+  v1::TryPolicyRequest tried;
+  v1::RollbackPolicyRequest rolled_back;
+  v1::SetSecondPersonRequest second_person;
+  v1::ListPoliciesRequest list;
+  v1::CheckPolicyRequest check;
+  v1::ExplainPolicyRequest explain;
+  v1::LintPolicyRequest lint;
+  v1::PutPolicyRequest put;
+};

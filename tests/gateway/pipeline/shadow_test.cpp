@@ -1,0 +1,81 @@
+// Policies on trial: a shadow is recorded and changes nothing; a canary acts on its share, and the record says so.
+#include <catch2/catch_test_macros.hpp>
+
+#include "base/crypto.h"
+#include "base/status.h"
+#include "tests/gateway/pipeline/world.h"
+
+using namespace tollgate;
+using pipeline::Failure;
+using pipeline::Reply;
+
+namespace {
+
+constexpr const char* kLive = R"(version: 1
+name: house
+rules:
+  - id: mail
+    detect: { personal_data: email }
+    do: redact
+)";
+constexpr const char* kNext = R"(version: 1
+name: house
+rules:
+  - id: codename
+    detect: { keywords: bluebird }
+    do: block
+)";
+
+std::string TextOf(const pipeline::Outcome<Reply>& outcome) {
+  const auto* reply = std::get_if<Reply>(&outcome);
+  return reply == nullptr ? "refused" : reply->text;
+}
+
+}  // namespace
+
+TEST_CASE("A shadow's verdict on prompt and output is on record beside the one that acted, and changes nothing") {
+  test::World world(kLive);
+  world.Try(kNext, "shadow");
+  CHECK(TextOf(world.Chat(world.Ask("bluebird of a@example.com"))) == "bluebird of [EMAIL]");
+  const auto entries = world.journal.entries();
+  REQUIRE(entries.size() == 2);
+  const v1::RequestBody& request = entries[0].record.request();
+  CHECK(request.input_verdict().action() == "redact");
+  CHECK_FALSE(request.canary());
+  CHECK(request.shadow().verdict().action() == "block");
+  CHECK(request.shadow().verdict().rules(0).rule_id() == "codename");
+  CHECK(request.shadow().policy_digest().size() == 32);
+  CHECK(request.shadow().policy_digest() != request.policy_digest());
+  const v1::EndBody& end = entries[1].record.end();
+  CHECK(end.output_verdict().action() == "allow");
+  CHECK(end.shadow_output().verdict().action() == "block");
+  CHECK(end.shadow_output().policy_digest() == request.shadow().policy_digest());
+  world.CheckBooks();
+}
+
+TEST_CASE("A prompt that the policies in force block carries the shadow's verdict too") {
+  test::World world(kNext);
+  world.Try(kLive, "shadow");
+  CHECK(std::holds_alternative<Failure>(world.Chat(world.Ask("bluebird of a@example.com"))));
+  const v1::DenyBody deny = world.journal.entries()[0].record.deny();
+  CHECK(deny.input_verdict().action() == "block");
+  CHECK(deny.shadow().verdict().action() == "redact");
+}
+
+TEST_CASE("Without a trial no record speaks of one") {
+  test::World world(kLive);
+  world.Chat(world.Ask("hello"));
+  const auto entries = world.journal.entries();
+  CHECK_FALSE(entries[0].record.request().has_shadow());
+  CHECK_FALSE(entries[1].record.end().has_shadow_output());
+}
+
+TEST_CASE("A canary of everything acts in place of the policies in force") {
+  test::World world(kLive);
+  world.Try(kNext, "canary", 10000);
+  CHECK(TextOf(world.Chat(world.Ask("to a@example.com"))) == "to a@example.com");
+  CHECK(std::holds_alternative<Failure>(world.Chat(world.Ask("bluebird"))));
+  const auto entries = world.journal.entries();
+  CHECK(entries[0].record.request().canary());
+  CHECK(entries[2].record.deny().canary());
+}

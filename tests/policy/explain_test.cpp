@@ -1,0 +1,146 @@
+// What an explanation says of a text, and that it never disagrees with what a request meets.
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include "base/encoding.h"
+#include "policy/explain.h"
+#include "tests/policy/policy_support.h"
+
+namespace tollgate::policy {
+namespace {
+
+using Catch::Matchers::ContainsSubstring;
+
+constexpr const char* kPolicy = R"(version: 1
+name: t
+rules:
+  - id: desk
+    detect: {keywords: help@acme.example}
+    do: allow
+  - id: mail
+    detect: {personal_data: email}
+    do: redact
+    severity: low
+  - id: card
+    detect: {personal_data: card}
+    do: mask
+    keep_last: 4
+  - id: falcon
+    where: {team: search}
+    detect: {keywords: project falcon}
+    do: block
+    because: It is not announced.
+  - id: reply.ticket
+    where: {direction: output}
+    detect: {regex: '\b[A-Z]{2,5}-\d{1,6}\b'}
+    do: flag
+  - id: routing
+    detect: {personal_data: us_routing_number}
+    do: flag
+)";
+
+Explanation MustExplain(const std::string& text, bool output = false, const Subject& subject = {}, Role role = Role::kUser) {
+  const PolicySource source{"test.yaml", kPolicy};
+  auto out = Explain({&source, 1}, subject, {text, output, role});
+  INFO(base::Message(out.status()));
+  REQUIRE(out.ok());
+  return *std::move(out);
+}
+
+const RuleStory& StoryOf(const Explanation& out, const std::string& rule) {
+  for (const RuleStory& story : out.rules) {
+    if (story.rule_id == rule) return story;
+  }
+  FAIL("no story of " << rule);
+  return out.rules.front();
+}
+
+}  // namespace
+
+TEST_CASE("An explanation names each span's rule, place, evidence and fate") {
+  const Explanation out = MustExplain("Write to help@acme.example,\nor \xC3\xA4 bob@example.com, card 4111 1111 1111 1111.");
+  REQUIRE(out.found.size() == 4);
+  CHECK(out.found[0].rule_id == "desk");
+  CHECK(out.found[0].became == "is allowed, and all inside it");
+  CHECK(out.found[1].rule_id == "mail");
+  CHECK(out.found[1].became == "nothing: rule desk allows it");
+  const FoundSpan& mail = out.found[2];
+  CHECK(mail.rule_id == "mail");
+  CHECK(mail.severity == "low");
+  CHECK(mail.detector == "email");
+  CHECK(mail.line == 2);
+  CHECK(mail.column == 6);  // Characters, not bytes.
+  CHECK(mail.became == "becomes [EMAIL]");
+  const FoundSpan& card = out.found[3];
+  CHECK(card.became == "becomes ****1111");
+  REQUIRE(card.evidence.size() == 1);
+  CHECK(card.evidence[0] == "its structure and check digits agree");
+  CHECK(out.result == "Write to help@acme.example,\nor \xC3\xA4 [EMAIL], card ****1111.");
+  CHECK(out.verdict.action == Action::kRedact);
+  CHECK(StoryOf(out, "mail").state == RuleStory::State::kHit);
+  CHECK(StoryOf(out, "mail").count == 2);
+  CHECK(StoryOf(out, "mail").line == 7);
+}
+
+TEST_CASE("An explanation says why a rule did nothing") {
+  struct Row {
+    const char *text, *rule, *why;
+    bool output;
+    Subject subject;
+  };
+  const Row rows[] = {
+      {"4111 1111 1111 1112", "card", "bytes 0 to 19 have the form of card, but its structure or check digits are wrong", false, {}},
+      {"the number is 021000021", "routing", "but none of the words that name it stands within 64 bytes to its left", false, {}},
+      {"project falcon", "falcon", "it acts on team search, and this text comes from no known team", false, {}},
+      {"project falcon", "falcon", "it acts on team search, and this text comes from support", false, {"", "support", "", "", ""}},
+      {"project falconry", "falcon", "'project falcon' is there only inside a longer word", false, {"", "search", "", "", ""}},
+      {"nothing", "falcon", "none of its keywords is in the text (project falcon)", false, {"", "search", "", "", ""}},
+      {"ABC-12", "reply.ticket", "it acts on output only, and this is a prompt", false, {}},
+      {"abc-12", "reply.ticket", "nothing in the text has its form", true, {}},
+      {"help@acme.example", "mail", "all that it found lies inside what rule desk allows", false, {}},
+  };
+  for (const Row& row : rows) {
+    INFO(row.text << " / " << row.rule);
+    const Explanation out = MustExplain(row.text, row.output, row.subject);
+    const RuleStory& story = StoryOf(out, row.rule);
+    CHECK(story.state != RuleStory::State::kHit);
+    CHECK_THAT(story.why, ContainsSubstring(row.why));
+  }
+}
+
+TEST_CASE("A block ends a reply, and what comes after it counts for nothing") {
+  const Explanation out = MustExplain("AB-1 then project falcon, AB-2", true, {"", "search", "", "", ""});
+  REQUIRE(out.found.size() == 3);
+  CHECK(out.found[1].became == "ends the reply before it");
+  CHECK(out.found[2].became == "nothing: the reply ended before it");
+  CHECK(out.result == "AB-1 then ");
+  CHECK(out.verdict.action == Action::kBlock);
+  const Explanation prompt = MustExplain("project falcon", false, {"", "search", "", "", ""});
+  CHECK(prompt.found[0].became == "refuses the prompt");
+  CHECK(prompt.result.empty());
+}
+
+TEST_CASE("An explanation has the verdict, the result and the digest of the set itself") {
+  const auto policies = MustCompile(kPolicy);
+  for (const char* text : {"", "plain", "bob@example.com or help@acme.example", "card 4111111111111111 of bob@example.com"}) {
+    const Explanation out = MustExplain(text, true);
+    const Filtered whole = MustFilter(*policies, text);
+    CHECK(out.verdict == whole.verdict);
+    CHECK(out.result == whole.text);
+    CHECK(out.digest == policies->digest());
+    CHECK(out.rules.size() == 6);
+    CHECK(out.micros >= 0);
+    for (const RuleStory& story : out.rules) CHECK_FALSE(story.why.empty());
+  }
+}
+
+TEST_CASE("What cannot be explained is refused with the remedy") {
+  const PolicySource source{"test.yaml", kPolicy};
+  const auto message = [&](const std::string& text, const PolicySource& from) {
+    return base::Message(Explain({&from, 1}, {}, {text}).status());
+  };
+  CHECK_THAT(message(std::string((256 << 10) + 1, 'a'), source), ContainsSubstring("at most 256 KiB"));
+  CHECK_THAT(message("\xff", source), ContainsSubstring("not valid UTF-8"));
+  CHECK_THAT(message("a", {"x.yaml", "version: 1\nname: t\nrule: []\n"}), ContainsSubstring("x.yaml:3:1"));
+}
+
+}  // namespace tollgate::policy

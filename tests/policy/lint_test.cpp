@@ -1,0 +1,149 @@
+// What lint says of rules that are wrong in one way each, and that it says nothing of good ones.
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include "base/encoding.h"
+#include "policy/lint.h"
+#include "policy/lint_internal.h"
+#include "tests/policy/policy_support.h"
+
+namespace tollgate::policy {
+namespace {
+
+using Catch::Matchers::ContainsSubstring;
+
+LintReport MustLint(const std::string& rules, const LintOptions& options = {}) {
+  const PolicySource source{"test.yaml", "version: 1\nname: t\nrules:\n" + rules};
+  auto out = Lint({&source, 1}, options);
+  INFO(base::Message(out.status()));
+  REQUIRE(out.ok());
+  return *std::move(out);
+}
+
+// "error shadowed b: rule a …", one a line; what depends on the machine and untested rules are left out.
+std::string Told(const LintReport& report) {
+  std::string out;
+  for (const LintRemark& remark : report.remarks) {
+    if (remark.check == "untested" || remark.check == "slow" || remark.check == "words") continue;
+    out += std::string(LintLevelName(remark.level)) + " " + remark.check + " " + remark.rule_id + ": " + remark.message + "\n";
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("Lint finds what is doubtful about a rule") {
+  struct Row {
+    const char *rules, *told;
+  };
+  const Row rows[] = {
+      {"- {id: a, detect: {regex: 'x\\b[a-z]{3}'}, do: flag}\n", "error dead a: no text could be found that its regex matches"},
+      {"- {id: a, detect: {keywords: nothing else here}, do: allow}\n", "warning dead a: it is an exception to nothing"},
+      {"- {id: a, detect: {keywords: [falcon]}, do: allow}\n- {id: b, detect: {keywords: [falcon]}, do: block}\n",
+       "error shadowed b: rule a allows all that it finds (in all of 1 examples)"},
+      {"- {id: a, detect: {personal_data: all}, do: allow}\n- {id: b, detect: {personal_data: email}, do: redact}\n",
+       "error shadowed b: rule a allows all that it finds (it has the same detectors)"},
+      {"- {id: a, detect: {regex: '[A-Z]{2,5}-\\d{1,6}'}, do: block}\n- {id: b, detect: {regex: 'AB-\\d{3}'}, do: redact}\n",
+       "warning shadowed b: rule a blocks whatever it finds"},
+      {"- {id: a, detect: {personal_data: [email, card]}, do: redact}\n- {id: b, detect: {personal_data: card}, do: mask}\n",
+       "warning shadowed b: rule a finds all that it finds"},
+      {"- {id: a, detect: {keywords: [the, and, we, a]}, do: block}\n", "error always-on a: it acts on almost everything"},
+      {"- {id: a, where: {team: x}, detect: {regex: '[a-z]{2,9}'}, do: redact}\n", "warning always-on a: it acts on almost everything"},
+      {"- {id: a, detect: {keywords: museum}, do: flag}\n", "note always-on a: it finds something in 1 of 24 ordinary sentences"},
+      {"- {id: a, detect: {secrets: github_token}, do: flag}\n", "warning leak a: it notes secrets and lets them through"},
+      {"- {id: a, where: {direction: input}, detect: {secrets: github_token}, do: block}\n", "warning leak a: it acts on prompts only"},
+      {"- {id: a, where: {direction: output}, detect: {secrets: github_token}, do: redact}\n", "warning leak a: it acts on replies only"},
+      {"- {id: a, where: {roles: [user, assistant]}, detect: {secrets: github_token}, do: block}\n",
+       "warning leak a: its roles leave out what system, tool messages hold"},
+      {"- {id: a, detect: {secrets: github_token}, do: mask, keep_last: 8}\n",
+       "warning leak a: it shows the last 8 characters of a secret"},
+      {"- {id: a, detect: {keywords: globex}, do: block, because: Do not write about Globex.}\n", "warning leak a: its `because`"},
+      {"- {id: a, detect: {keywords: globex}, do: replace, replacement: initech}\n- {id: b, detect: {keywords: initech}, do: block}\n",
+       "note leak a: rule b finds its replacement"},
+      {"- {id: a, detect: {regex: 'BEGIN[a-z ]*END'}, cap: 4096, do: redact}\n",
+       "note hold a: a reply can be held back by as much as 8192"},
+      {"- {id: a, detect: {regex: '[^#]{1,900}#'}, do: redact}\n", "warning hold a: it holds replies back"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.rules);
+    CHECK_THAT(Told(MustLint(row.rules)), ContainsSubstring(row.told));
+  }
+}
+
+TEST_CASE("Lint has nothing to say of a good policy") {
+  CHECK(Told(MustLint(R"(
+  - id: desk
+    detect: {keywords: help@acme.example}
+    do: allow
+  - id: mail
+    detect: {personal_data: email}
+    do: redact
+    tests:
+      - text: help@acme.example or bob@example.com
+  - id: secrets
+    detect: {secrets: all}
+    do: block
+    because: Secrets do not belong in prompts.
+  - id: secrets.input
+    where: {direction: input, team: search}
+    detect: {keywords: [project falcon]}
+    do: block
+    because: It is not announced.
+)"))
+            .empty());
+  const PolicySource none{"test.yaml", "version: 1\nname: t\nrules: []\n"};
+  const auto empty = Lint({&none, 1}, {});
+  REQUIRE(empty.ok());
+  CHECK(empty->remarks.empty());
+}
+
+TEST_CASE("Tests and reasons that a rule lacks are noted") {
+  const LintReport report = MustLint(
+      "- {id: a, detect: {keywords: globex}, do: block}\n- {id: b, detect: {keywords: hooli}, do: flag, tests: [{text: hooli}]}\n");
+  REQUIRE(report.remarks.size() == 3);
+  CHECK(report.remarks[0].check == "untested");
+  CHECK(report.remarks[1].check == "words");
+  CHECK_THAT(report.remarks[2].message, ContainsSubstring("expect_not"));
+  CHECK(report.remarks[2].line == 5);
+  CHECK(report.worst() == LintLevel::kNote);
+}
+
+TEST_CASE("Names in where are compared with those that exist") {
+  LintOptions options;
+  options.known.teams = {"search", "support"};
+  const char* rules = "- {id: a, where: {team: suport, key: k1}, detect: {keywords: globex}, do: flag}\n";
+  CHECK_THAT(Told(MustLint(rules, options)), ContainsSubstring("error dead a: there is no team 'suport'; did you mean 'support'?"));
+  CHECK(Told(MustLint(rules)).empty());
+}
+
+TEST_CASE("Each rule's cost is measured, and work that is no longer wanted ends") {
+  LintOptions options;
+  const LintReport report = MustLint(
+      "- {id: a, detect: {personal_data: email}, do: redact}\n- {id: b, where: {direction: input}, detect: {keywords: globex}, do: "
+      "flag}\n");
+  REQUIRE(report.costs.size() == 2);
+  CHECK(report.costs[0].output);
+  CHECK(report.costs[0].hold_bound_bytes > 0);
+  CHECK(report.costs[0].hold_max_bytes <= report.costs[0].hold_bound_bytes);
+  CHECK(report.costs[0].hold_mean_bytes <= static_cast<double>(report.costs[0].hold_max_bytes));
+  CHECK_FALSE(report.costs[1].output);
+  CHECK(report.us_per_kb > 0);
+  options.keep_going = [] { return base::Cancelled("gone"); };
+  const PolicySource source{"test.yaml", "version: 1\nname: t\nrules:\n- {id: a, detect: {keywords: globex}, do: flag}\n"};
+  CHECK(Lint({&source, 1}, options).status().code() == absl::StatusCode::kCancelled);
+}
+
+TEST_CASE("Words made from a regex are words of it") {
+  for (const char* regex : {"[A-Z]{2,5}-\\d{1,6}", "(?:ab|cd){1,4}e?", "\\bsalary of \\d{4,7}\\b", "[^a]x{0,3}y"}) {
+    const auto policies = MustCompile(OneRule("{regex: '" + std::string(regex) + "'}", "flag"));
+    const auto tree = ParseRegex(regex, false);
+    REQUIRE(tree.ok());
+    const auto words = SampleWords(*tree, 20);
+    CHECK_FALSE(words.empty());
+    for (const std::string& word : words) {
+      INFO(regex << ": " << word);
+      CHECK(MustFilter(*policies, word).verdict.action == Action::kFlag);
+    }
+  }
+}
+
+}  // namespace tollgate::policy
