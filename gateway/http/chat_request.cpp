@@ -5,6 +5,7 @@
 #include "gateway/http/chat_request.h"
 
 #include <boost/json/monotonic_resource.hpp>
+#include <charconv>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -117,10 +118,34 @@ absl::Status ReadN(Name name, Value value, Reading&) {
   return Refuse("UNSUPPORTED_VALUE", name, "Unsupported value: 'n' must be 1. Send the request several times for several answers.");
 }
 
-absl::Status ReadLogprobs(Name name, Value value, Reading&) {
+absl::Status ReadLogprobs(Name name, Value value, Reading& r) {
   TG_ASSIGN(const bool on, ReadBool(name, value));
-  if (!on) return absl::OkStatus();
-  return Refuse("UNSUPPORTED_VALUE", name, "Unsupported value: 'logprobs' must be false: alternatives would show what policy holds back.");
+  r.out.chat.set_logprobs(on);
+  return absl::OkStatus();
+}
+
+absl::Status ReadTopLogprobs(Name name, Value value, Reading& r) {
+  TG_ASSIGN(const std::int64_t top, ReadInteger(name, value, 0, 20));
+  r.out.chat.set_top_logprobs(static_cast<std::int32_t>(top));
+  return absl::OkStatus();
+}
+
+// {"50256": -100}: keys are tokens by number.
+absl::Status ReadLogitBias(Name name, Value value, Reading& r) {
+  if (!value.is_object()) return WrongType(name, "an object", value);
+  for (const auto& field : value.get_object()) {
+    const std::string_view key = View(field.key());
+    std::int32_t token = 0;
+    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), token);
+    if (error != std::errc() || end != key.data() + key.size() || token < 0 || (key.size() > 1 && key.front() == '0')) {
+      return Refuse("INVALID_VALUE", name, "Invalid 'logit_bias': a key is the number of a token in the model's vocabulary.");
+    }
+    TG_ASSIGN(const double bias, ReadNumber(name, field.value()));
+    v1::LogitBias* added = r.out.chat.add_logit_bias();
+    added->set_token(token);
+    added->set_bias(static_cast<float>(bias));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status ReadUser(Name name, Value value, Reading& r) {
@@ -162,15 +187,17 @@ absl::Status ReadServiceTier(Name name, Value value, Reading&) {
 // A hint at what to keep warm. Tollgate's prefix cache is keyed by tenant and needs none.
 absl::Status ReadHint(Name name, Value value, Reading&) { return ReadString(name, value).status(); }
 
-absl::Status ReadResponseFormat(Name name, Value value, Reading&) {
+absl::Status ReadResponseFormat(Name name, Value value, Reading& r) {
   if (!value.is_object()) return WrongType(name, "an object", value);
   const json::value* type_value = value.get_object().if_contains("type");
   if (!type_value)
     return Refuse("MISSING_REQUIRED_PARAMETER", "response_format.type", "Missing required parameter: 'response_format.type'.");
   TG_ASSIGN(const std::string type, ReadString("response_format.type", *type_value));
-  if (type != "text") {
+  if (type == "json_object") {
+    r.out.chat.mutable_output_form()->set_json_object(true);
+  } else if (type != "text") {
     return Refuse("UNSUPPORTED_VALUE", "response_format.type",
-                  "Unsupported value: 'response_format.type' must be text; ask for JSON in the prompt.");
+                  "Unsupported value: 'response_format.type' must be text or json_object; describe the schema in the prompt.");
   }
   for (const auto& field : value.get_object()) {
     if (field.key() != "type") return UnknownField(fmt::format("response_format.{}", View(field.key())));
@@ -217,6 +244,8 @@ constexpr Row kFields[] = {
     {"stop", ReadStop},
     {"n", ReadN},
     {"logprobs", ReadLogprobs},
+    {"top_logprobs", ReadTopLogprobs},
+    {"logit_bias", ReadLogitBias},
     {"user", ReadUser},
     {"safety_identifier", ReadSafetyIdentifier},
     {"metadata", ReadMetadata},
@@ -225,13 +254,11 @@ constexpr Row kFields[] = {
     {"prompt_cache_key", ReadHint},
     {"response_format", ReadResponseFormat},
     {"modalities", ReadModalities},
-    {"logit_bias", RefuseUnlessEmpty},
     {"tools", RefuseUnlessEmpty},
     {"functions", RefuseUnlessEmpty},
     {"tool_choice", RefuseField},
     {"function_call", RefuseField},
     {"parallel_tool_calls", RefuseField},
-    {"top_logprobs", RefuseField},
     {"reasoning_effort", RefuseField},
     {"verbosity", RefuseField},
     {"audio", RefuseField},

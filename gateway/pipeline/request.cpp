@@ -69,6 +69,7 @@ absl::Status Request::Admit() {
   scopes_ = ScopesOf(who_.place);
   TG_RETURN_IF_ERROR(Validate(call_, with_.options.limits));
   TG_ASSIGN(model_, Resolve(with_, *principal_, call_.model()));
+  TG_RETURN_IF_ERROR(ValidateFor(call_, model_));
   TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
   sampling_ = ToSampling(call_.sampling(), call_.sampling().has_seed() ? call_.sampling().seed() : RandomSeed());
   TG_ASSIGN(admission_, with_.quotas->Admit(scopes_));
@@ -133,6 +134,7 @@ async::Awaitable<absl::Status> Request::Record() {
   body->set_input_tokens(static_cast<std::int64_t>(prompt_tokens_.size()));
   body->set_max_output_tokens(max_tokens_);
   *body->mutable_sampling() = ToProto(sampling_);
+  FillOutput(call_, body);
   body->set_policy_digest(std::string(base::View(policies_->digest())));
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
   *body->mutable_price() = price_;
@@ -169,6 +171,7 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
                                       .tenant = who_.place.team->id,
                                       .key = who_.place.key->id,
                                       .deadline = deadline_};
+  FillOutput(call_, sequence);
   auto tokens = with_.pool->Submit(std::move(sequence));
   if (!tokens.ok()) {
     Ending ending{.kind = v1::RECORD_KIND_ABORT, .reason = "POOL_REFUSED", .status = tokens.status()};
@@ -176,7 +179,9 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
   }
   const RelayContext context{with_, caller_, *principal_, who_, model_.name, static_cast<std::int64_t>(prompt_tokens_.size()), *key_,
                              cancellation_, shutting_down_, event_, deadline_, head_, writer_};
-  Relay relay(context, *std::move(tokens), policies_->OpenOutput(SubjectOf()), reservation_);
+  LogprobGate::OpenFilter logprobs;
+  if (call_.logprobs()) logprobs = [this, subject = SubjectOf()] { return policies_->OpenOutput(subject); };
+  Relay relay(context, *std::move(tokens), policies_->OpenOutput(SubjectOf()), reservation_, std::move(logprobs));
   Ending ending = co_await relay.Run();
   co_return co_await End(std::move(ending), &relay);
 }
