@@ -9,6 +9,7 @@
 
 #include "base/encoding.h"
 #include "base/error_detail.h"
+#include "inference/json_schema.h"
 
 namespace tollgate::pipeline {
 namespace {
@@ -115,8 +116,13 @@ absl::Status ValidateFor(const v1::ChatRequest& request, const inference::ModelI
     if (bias.token() < 0 || bias.token() >= model.vocab_tokens)
       return Bad("logit_bias", fmt::format("names token {}; {} has those from 0 to {}", bias.token(), model.name, model.vocab_tokens - 1));
   }
-  if (request.output_form().json_object() && !model.grammars)
+  const v1::OutputForm& form = request.output_form();
+  if ((form.json_object() || form.has_json_schema()) && !model.grammars)
     return Bad("response_format", fmt::format("{} cannot be held to JSON: ask for it in the prompt, or use another model", model.name));
+  if (form.has_json_schema()) {
+    const absl::Status converted = inference::JsonSchemaGrammar(form.json_schema()).status();
+    if (!converted.ok()) return Bad("response_format", base::Message(converted));
+  }
   return absl::OkStatus();
 }
 
@@ -194,6 +200,11 @@ void FillOutput(const v1::ChatRequest& request, inference::SequenceRequest& sequ
   for (const v1::LogitBias& bias : request.logit_bias()) sequence.logit_bias.push_back({bias.token(), bias.bias()});
   sequence.logprobs = request.logprobs() ? request.top_logprobs() : -1;
   sequence.json = request.output_form().json_object();
+  if (!request.output_form().has_json_schema()) return;
+  auto grammar = inference::JsonSchemaGrammar(request.output_form().json_schema());
+  TG_CHECK(grammar.ok(), "a schema that was checked does not convert");
+  sequence.grammar = *std::move(grammar);
+  sequence.grammar_is_ours = true;
 }
 
 }  // namespace tollgate::pipeline

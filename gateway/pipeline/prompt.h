@@ -34,7 +34,7 @@ void ToProto(std::span<const policy::Message> messages, google::protobuf::Repeat
 // With every default filled in; `seed` is used where the request names none.
 inference::SamplingParams ToSampling(const tollgate::v1::Sampling& sampling, std::uint64_t seed);
 
-// Bias, log-probabilities and form of a valid request.
+// Bias, log-probabilities and form of a request that ValidateFor let pass.
 void FillOutput(const tollgate::v1::ChatRequest& request, inference::SequenceRequest& sequence);
 
 }  // namespace tollgate::pipeline

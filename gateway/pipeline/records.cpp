@@ -92,6 +92,7 @@ void FillOutput(const v1::ChatRequest& request, v1::RequestBody* body) {
   body->set_logprobs(request.logprobs());
   body->set_top_logprobs(request.top_logprobs());
   if (request.output_form().json_object()) body->set_output_form("json_object");
+  if (request.output_form().has_json_schema()) body->set_output_form("json_schema");
 }
 
 void FillLogprobs(const Logprobs& logprobs, v1::SealedContent& content) {

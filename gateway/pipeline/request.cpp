@@ -81,6 +81,7 @@ async::Awaitable<absl::Status> Request::Inspect() {
   auto work = [this]() -> absl::Status {
     const std::vector<policy::Message> prompt = ToPolicy(call_.messages());
     TG_ASSIGN(inspection_, policies_->Inspect(SubjectOf(), prompt));
+    if (call_.output_form().has_json_schema()) inspection_.verdict.not_scanned.push_back("output_schema");
     if (inspection_.verdict.action == policy::Action::kBlock) return absl::OkStatus();
     TG_ASSIGN(prompt_tokens_, with_.pool->Render(model_.name, ToTurns(inspection_.prompt)));
     return absl::OkStatus();
@@ -150,6 +151,7 @@ async::Awaitable<absl::Status> Request::Record() {
   v1::SealedContent content;
   *content.mutable_prompt() = call_.messages();
   if (inspection_.changed) ToProto(inspection_.prompt, content.mutable_prompt_used());
+  content.set_output_schema(call_.output_form().json_schema());
   audit::Entry entry{.record = request_record_};
   entry.key = key_->row();
   absl::StatusOr<audit::Position> appended = co_await SealAndAppend(with_, *key_, std::move(entry), content);

@@ -3,8 +3,11 @@
 import json
 import math
 import sys
+from typing import Literal, Optional
 
+import openai
 from openai import OpenAI
+from pydantic import BaseModel
 
 client = OpenAI(base_url=sys.argv[1], api_key=sys.argv[2], max_retries=0)
 model = sys.argv[3]
@@ -56,6 +59,31 @@ def json_mode():
             check(stream or answer.choices[0].finish_reason == "length", f"cut off by a limit only: {text!r}")
 
 
+class Cat(BaseModel):
+    name: str
+    mood: Literal["happy", "hungry"]
+    lives: int
+    friend: Optional[str]
+
+
+def schema():
+    completion = client.chat.completions.parse(
+        model=model, messages=[{"role": "user", "content": "Describe a cat: its name, mood, lives and friend, as JSON."}],
+        response_format=Cat, temperature=0, max_tokens=300, seed=1)
+    choice = completion.choices[0]
+    check(choice.finish_reason != "stop" or isinstance(choice.message.parsed, Cat), f"a cat: {choice.message.content!r}")
+    forced = ask("Go on.", response_format={"type": "json_schema", "json_schema": {"name": "f", "strict": True, "schema": {
+        "type": "object", "properties": {"b": {"const": 2}, "a": {"enum": ["x"]}}, "required": ["b", "a"]}}})
+    check(json.loads(forced.choices[0].message.content) == {"b": 2, "a": "x"}, f"as forced: {forced.choices[0].message.content!r}")
+    try:
+        ask("Go on.", response_format={"type": "json_schema", "json_schema": {
+            "name": "f", "schema": {"type": "object", "properties": {"a": {"type": "string", "pattern": "x"}}}}})
+        check(False, "a pattern was accepted")
+    except openai.BadRequestError as error:
+        check(error.param == "response_format" and "pattern" in error.message, f"{error}")
+
+
 logprobs()
 json_mode()
+schema()
 print(f"{checks} checks")

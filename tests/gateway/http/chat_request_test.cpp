@@ -79,6 +79,10 @@ TEST_CASE("Bias, log-probabilities and JSON mode arrive, nothing of them by defa
   CHECK(request->chat.logit_bias(0).bias() == 1.5F);
   CHECK(request->chat.logit_bias(1).token() == 50256);
   CHECK(request->chat.output_form().json_object());
+  const auto schema = ParseChatCompletion(With(
+      R"("response_format":{"type":"json_schema","json_schema":{"name":"n","description":null,"strict":true,"schema":{"type":"object","b":1,"a":2}}})"));
+  REQUIRE(schema.ok());
+  CHECK(schema->chat.output_form().json_schema() == R"({"type":"object","b":1,"a":2})");
   const auto plain = ParseChatCompletion(With(R"("response_format":{"type":"text"},"logit_bias":{},"logprobs":false)"));
   REQUIRE(plain.ok());
   CHECK_FALSE(plain->chat.logprobs());
@@ -163,7 +167,15 @@ TEST_CASE("What cannot be honoured is refused by name") {
       {With(R"("function_call":"auto")"), "UNSUPPORTED_PARAMETER", "function_call"},
       {With(R"("parallel_tool_calls":true)"), "UNSUPPORTED_PARAMETER", "parallel_tool_calls"},
       {With(R"("response_format":{"type":"json_object","x":1})"), "UNKNOWN_PARAMETER", "response_format.x"},
-      {With(R"("response_format":{"type":"json_schema","json_schema":{}})"), "UNSUPPORTED_VALUE", "response_format.type"},
+      {With(R"("response_format":{"type":"json_schema"})"), "MISSING_REQUIRED_PARAMETER", "response_format.json_schema"},
+      {With(R"("response_format":{"type":"json_schema","json_schema":{}})"), "MISSING_REQUIRED_PARAMETER", "response_format.json_schema.name"},
+      {With(R"("response_format":{"type":"json_schema","json_schema":{"name":"n"}})"), "MISSING_REQUIRED_PARAMETER",
+       "response_format.json_schema.schema"},
+      {With(R"("response_format":{"type":"json_schema","json_schema":{"name":"n","schema":[]}})"), "INVALID_TYPE",
+       "response_format.json_schema.schema"},
+      {With(R"("response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{},"x":1}})"), "UNKNOWN_PARAMETER",
+       "response_format.json_schema.x"},
+      {With(R"("response_format":{"type":"grammar"})"), "UNSUPPORTED_VALUE", "response_format.type"},
       {With(R"("response_format":{"type":"text","x":1})"), "UNKNOWN_PARAMETER", "response_format.x"},
       {With(R"("modalities":["text","audio"])"), "UNSUPPORTED_VALUE", "modalities"},
       {With(R"("audio":{"voice":"x"})"), "UNSUPPORTED_PARAMETER", "audio"},

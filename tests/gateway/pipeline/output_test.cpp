@@ -113,5 +113,10 @@ TEST_CASE("What the model does not have is refused by name before anything is re
     const auto outcome = world.Chat(request);
     CHECK(base::DetailOf(std::get<Failure>(outcome).status)->param == "response_format");
   }
+  SECTION("a schema") {
+    request.mutable_output_form()->set_json_schema("{}");
+    const auto outcome = world.Chat(request);
+    CHECK(base::DetailOf(std::get<Failure>(outcome).status)->param == "response_format");
+  }
   CHECK(world.Kinds().empty());
 }

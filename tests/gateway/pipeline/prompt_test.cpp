@@ -73,6 +73,24 @@ TEST_CASE("Each field that a caller can get wrong is refused by its name") {
   }
 }
 
+TEST_CASE("A schema becomes the pool's grammar, and one that cannot be enforced is refused with its place") {
+  v1::ChatRequest request = Good();
+  request.mutable_output_form()->set_json_schema(R"({"type":"object","properties":{"a":{"type":"integer"}}})");
+  inference::ModelInfo model;
+  model.grammars = true;
+  REQUIRE(pipeline::ValidateFor(request, model).ok());
+  inference::SequenceRequest sequence;
+  pipeline::FillOutput(request, sequence);
+  CHECK(sequence.grammar.starts_with("root ::= "));
+  CHECK(sequence.grammar_is_ours);
+  CHECK_FALSE(sequence.json);
+  CHECK(sequence.logprobs == -1);
+  request.mutable_output_form()->set_json_schema(R"({"properties":{"a":{"type":"string","pattern":"x"}}})");
+  const absl::Status refused = pipeline::ValidateFor(request, model);
+  CHECK(base::DetailOf(refused)->param == "response_format");
+  CHECK(base::Message(refused).find("/properties/a: \"pattern\"") != std::string::npos);
+}
+
 TEST_CASE("Absent sampling fields take the stated defaults") {
   const auto params = pipeline::ToSampling(v1::Sampling(), 42);
   CHECK(params.temperature == 1.0);
