@@ -34,7 +34,7 @@ object ::= "{" ws ( member ( "," ws member )* )? "}"
 member ::= string ":" ws value ws
 array ::= "[" ws ( value ws ( "," ws value ws )* )? "]"
 string ::= "\"" char* "\""
-char ::= [^"\\\x00-\x1F\x7F] | "\\" ( ["\\/bfnrt] | "u" [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F] )
+char ::= [^"\\\x00-\x1F\x7F] | "\\" ( ["\\bfnrt] | "u00" [01] [0-9a-f] )
 number ::= "-"? ( "0" | [1-9] [0-9]{0,15} ) ( "." [0-9]{1,16} )? ( [eE] [-+]? [0-9]{1,3} )?
 ws ::= " "? | "\n" " "{0,16}
 )";

@@ -7,7 +7,8 @@
 
 namespace tollgate::inference {
 
-// One JSON object, in any order and nesting. White space is bounded, so that a model cannot pad for ever.
+// One JSON object, in any order and nesting. White space is bounded, so that a model cannot pad for ever. Strings escape only what JSON
+// demands, so that whoever searches the text finds what a reader of the JSON will see.
 std::string_view JsonGrammar();
 
 // INVALID_ARGUMENT, naming the rule or the place, for what is no GBNF or could hurt the engine: more than 16 KiB or 512 rules, a rule that

@@ -100,17 +100,19 @@ bool OutputText::Append(std::string_view token_bytes, std::string& out) {
   if (stops_.empty()) {
     joiner_.Append(token_bytes, out);
     given_ += out.size() - before;
+    token_end_ = static_cast<std::int64_t>(given_) + (joiner_.pending() ? 1 : 0);
     if (!joiner_.pending() && token_ends_.empty()) {
       delivered_ = tokens_;
       return false;
     }
-    token_ends_.push_back(given_ + (joiner_.pending() ? 1 : 0));
+    token_ends_.push_back(static_cast<std::uint64_t>(token_end_));
     Deliver();
     return false;
   }
   const std::size_t from = held_.size();
   joiner_.Append(token_bytes, held_);
-  token_ends_.push_back(given_ + held_.size() + (joiner_.pending() ? 1 : 0));
+  token_end_ = static_cast<std::int64_t>(given_ + held_.size()) + (joiner_.pending() ? 1 : 0);
+  token_ends_.push_back(static_cast<std::uint64_t>(token_end_));
   const bool met = Scan(from, out);
   Deliver();
   return met;

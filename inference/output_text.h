@@ -38,6 +38,7 @@ class OutputText {
   int stop_index() const { return stop_index_; }
   std::int64_t tokens() const { return tokens_; }        // Appended.
   std::int64_t delivered() const { return delivered_; }  // Of those, how many lie wholly in what went out.
+  std::int64_t token_end() const { return token_end_; }  // Of the last one, as OutputToken::text_end.
 
  private:
   struct Stop {
@@ -56,6 +57,7 @@ class OutputText {
   std::deque<std::uint64_t> token_ends_;  // Of tokens not yet delivered: the byte up to which each needs the output.
   std::int64_t tokens_ = 0;
   std::int64_t delivered_ = 0;
+  std::int64_t token_end_ = 0;
   int stop_index_ = -1;
 };
 

@@ -132,7 +132,10 @@ void Replica::Rewind(Sequence& sequence, const RewindOrder& order) {
   sequence.text = OutputText(sequence.request.stop);
   sequence.told = 0;
   text_.clear();
-  for (const OutputToken& token : sequence.output) sequence.text.Append(token.bytes, text_);
+  for (OutputToken& token : sequence.output) {
+    sequence.text.Append(token.bytes, text_);
+    token.text_end = sequence.text.token_end();
+  }
   sequence.stream->Rewound(sequence.News(text_, false));
   ParkOrEnd(sequence);
 }
@@ -278,9 +281,10 @@ void Replica::Take(Sequence& sequence, const EngineOutput& output) {
   if (!sequence.end.first_token_at) sequence.end.first_token_at = now_;
   FairQueue::ChargeOutput(sequence, 1);
   text_.clear();
-  OutputToken& token = sequence.output.emplace_back(OutputToken{output.token, std::string(output.bytes), output.logprob, {}});
+  OutputToken& token = sequence.output.emplace_back(OutputToken{output.token, std::string(output.bytes), output.logprob, {}, 0});
   for (const EngineAlternative& other : output.top) token.top.push_back({other.token, std::string(other.bytes), other.logprob});
   const bool stops = sequence.text.Append(output.bytes, text_) || output.ends;
+  token.text_end = sequence.text.token_end();
   const bool full = static_cast<std::int64_t>(sequence.output.size()) >= sequence.output_limit;
   sequence.control = sequence.stream->Push(sequence.News(text_, stops || full));
   if (sequence.control.rewind) {

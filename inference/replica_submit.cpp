@@ -151,7 +151,7 @@ absl::Status Replica::CheckForm(const SequenceRequest& request) const {
   if (request.json && !request.grammar.empty()) return base::InvalidArgument("ask for JSON or for a grammar of your own, not for both");
   if (request.json) return engine_->CheckGrammar(JsonGrammar());
   if (request.grammar.empty()) return absl::OkStatus();
-  TG_RETURN_IF_ERROR(CheckGrammar(request.grammar));
+  if (!request.grammar_is_ours) TG_RETURN_IF_ERROR(CheckGrammar(request.grammar));
   return engine_->CheckGrammar(request.grammar);
 }
 

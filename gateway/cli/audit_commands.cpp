@@ -94,6 +94,7 @@ std::string ContentText(const v1::StoredRecord& stored) {
   conversation("prompt as it came", stored.content().prompt());
   conversation("prompt as it was used", stored.content().prompt_used());
   if (!stored.content().text().empty()) out += "    text released\n" + Indented(stored.content().text(), "      | ");
+  if (const int tokens = stored.content().logprobs_size(); tokens > 0) out += fmt::format("    log-probabilities of {} tokens released\n", tokens);
   for (const auto& raw : stored.content().raw()) {
     const std::string why = raw.rule_id().empty() ? "not delivered" : "held back by " + raw.rule_id();
     out += fmt::format("    {}, from byte {}\n", why, raw.offset()) + Indented(raw.text(), "      | ");

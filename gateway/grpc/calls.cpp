@@ -81,6 +81,11 @@ void TakeClientId(const v1::ChatRequest& request, pipeline::Caller& caller) {
   if (!request.client_request_id().empty()) caller.client_request_id = request.client_request_id();
 }
 
+template <typename Message>
+void TakeLogprobs(pipeline::Logprobs& logprobs, Message& message) {
+  for (v1::TokenLogprob& token : logprobs) message.add_logprobs()->Swap(&token);
+}
+
 // Of a message that does not parse. The key comes first: a stranger learns nothing of what a message must look like.
 Failure Malformed(CallContext& shared, const pipeline::Caller& caller, absl::Status parsed) {
   if (auto refusal = shared.chat.Refuses(caller)) return *std::move(refusal);
@@ -156,6 +161,7 @@ class ChatCall final : public UnaryCall {
     message.set_model(reply.head.model);
     message.set_created(reply.head.created_s);
     message.set_text(std::move(reply.text));
+    TakeLogprobs(reply.logprobs, message);
     Trailers(rpc_).Of(reply);
     message.mutable_end()->Swap(&reply.end);
     *reply_ = ToBytes(message);
@@ -227,7 +233,8 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
     }
     Reply& reply = std::get<Reply>(outcome);
     trailers.Of(reply);
-    v1::ChatChunk last = Chunk(reply.head, std::move(reply.text));
+    pipeline::OutputPiece rest{.text = std::move(reply.text), .logprobs = std::move(reply.logprobs)};
+    v1::ChatChunk last = Chunk(reply.head, std::move(rest));
     last.mutable_end()->Swap(&reply.end);
     bytes_ = ToBytes(last);
     StartTimer();
@@ -239,8 +246,8 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
     co_return absl::OkStatus();
   }
 
-  async::Awaitable<absl::Status> Write(std::string text) override {
-    co_return co_await Send(Chunk(head_, std::move(text)));
+  async::Awaitable<absl::Status> Write(pipeline::OutputPiece piece) override {
+    co_return co_await Send(Chunk(head_, std::move(piece)));
   }
 
   void OnWriteDone(bool ok) override {
@@ -283,12 +290,13 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
     });
   }
 
-  v1::ChatChunk Chunk(const ReplyHead& head, std::string text) {
+  v1::ChatChunk Chunk(const ReplyHead& head, pipeline::OutputPiece piece) {
     v1::ChatChunk chunk;
     chunk.set_id(caller_.request_id.ToString());
     chunk.set_model(head.model);
     chunk.set_created(head.created_s);
-    chunk.set_text(std::move(text));
+    chunk.set_text(std::move(piece.text));
+    TakeLogprobs(piece.logprobs, chunk);
     return chunk;
   }
 

@@ -138,18 +138,19 @@ CompletionHead HeadOf(const pipeline::Caller& caller, const ReplyHead& head, con
 // A stream as server-sent events. Before Begin nothing is sent, so that a refusal can still be a status.
 class SseWriter final : public pipeline::StreamWriter {
  public:
-  SseWriter(Exchange& exchange, Answer& answer, const pipeline::Caller& caller, const std::string& system_fingerprint, bool include_usage)
-      : exchange_(exchange), answer_(answer), caller_(caller), system_fingerprint_(system_fingerprint), include_usage_(include_usage) {}
+  SseWriter(Exchange& exchange, Answer& answer, const pipeline::Caller& caller, const std::string& system_fingerprint,
+            const ChatCompletionRequest& request)
+      : exchange_(exchange), answer_(answer), caller_(caller), system_fingerprint_(system_fingerprint), request_(request) {}
 
   async::Awaitable<absl::Status> Begin(const ReplyHead& head) override {
-    events_.emplace(HeadOf(caller_, head, system_fingerprint_), include_usage_);
+    events_.emplace(HeadOf(caller_, head, system_fingerprint_), request_.include_usage, request_.chat.logprobs());
     const Headers headers = answer_.StreamHeaders(head);
     const bool sent = co_await exchange_.BeginStream(headers, events_->Role());
     co_return sent ? absl::OkStatus() : Gone();
   }
 
-  async::Awaitable<absl::Status> Write(std::string text) override {
-    const bool sent = co_await exchange_.Send(events_->Text(text));
+  async::Awaitable<absl::Status> Write(pipeline::OutputPiece piece) override {
+    const bool sent = co_await exchange_.Send(events_->Text(piece.text, piece.logprobs));
     co_return sent ? absl::OkStatus() : Gone();
   }
 
@@ -158,7 +159,7 @@ class SseWriter final : public pipeline::StreamWriter {
   async::Awaitable<void> End(const Reply& reply) {
     if (!begun()) co_await Begin(reply.head);
     std::string last;
-    if (!reply.text.empty()) last += events_->Text(reply.text);
+    if (!reply.text.empty()) last += events_->Text(reply.text, reply.logprobs);
     last += events_->Finish(reply.end.finish_reason());
     last += events_->Usage(reply.end.usage());
     last += kDoneEvent;
@@ -178,7 +179,7 @@ class SseWriter final : public pipeline::StreamWriter {
   Answer& answer_;
   const pipeline::Caller& caller_;
   const std::string& system_fingerprint_;
-  const bool include_usage_;
+  const ChatCompletionRequest& request_;
   std::optional<ChunkEvents> events_;
 };
 
@@ -260,7 +261,7 @@ async::Awaitable<void> Api::Chat(Exchange& exchange) {
   }
   // Its length and form are checked with the rest of the request.
   if (const auto id = exchange.Header("x-client-request-id")) request->chat.set_client_request_id(std::string(*id));
-  SseWriter writer(exchange, answer, caller, system_fingerprint_, request->include_usage);
+  SseWriter writer(exchange, answer, caller, system_fingerprint_, *request);
   Outcome<Reply> outcome = co_await chat_.Chat(caller, request->chat, request->stream ? &writer : nullptr, exchange.cancellation());
   const Failure* failure = std::get_if<Failure>(&outcome);
   if (failure && writer.begun()) {
@@ -275,7 +276,7 @@ async::Awaitable<void> Api::Chat(Exchange& exchange) {
     answer.Route(reply.head.route);
     answer.Limits(reply.head.limits);
     answer.Overhead(reply.overhead_us);
-    co_await answer.Send(200, CompletionBody(HeadOf(caller, reply.head, system_fingerprint_), reply));
+    co_await answer.Send(200, CompletionBody(HeadOf(caller, reply.head, system_fingerprint_), reply, request->chat.logprobs()));
   }
 }
 

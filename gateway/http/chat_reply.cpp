@@ -32,6 +32,33 @@ void AppendUsage(std::string& out, const v1::TokenCounts& usage) {
                  usage.input(), usage.output(), usage.input() + usage.output(), usage.cached_input());
 }
 
+void AppendToken(std::string& out, const v1::TokenLogprob& token) {
+  out += R"({"token":)";
+  AppendJsonString(out, token.token());
+  fmt::format_to(std::back_inserter(out), R"(,"logprob":{},"bytes":[{}])", token.logprob(),
+                 fmt::join(reinterpret_cast<const unsigned char*>(token.token().data()),
+                           reinterpret_cast<const unsigned char*>(token.token().data()) + token.token().size(), ","));
+}
+
+// An object where they were asked for, else null.
+std::string LogprobsJson(bool asked, const pipeline::Logprobs& logprobs) {
+  if (!asked) return "null";
+  std::string out = R"({"content":[)";
+  for (const v1::TokenLogprob& token : logprobs) {
+    if (out.back() == '}') out += ',';
+    AppendToken(out, token);
+    out += R"(,"top_logprobs":[)";
+    for (const v1::TokenLogprob& top : token.top()) {
+      if (out.back() == '}') out += ',';
+      AppendToken(out, top);
+      out += '}';
+    }
+    out += "]}";
+  }
+  out += R"(],"refusal":null})";
+  return out;
+}
+
 void AppendHead(std::string& out, const CompletionHead& head, std::string_view object) {
   out += R"({"id":)";
   AppendJsonString(out, head.id);
@@ -47,13 +74,15 @@ void AppendModel(std::string& out, const v1::Model& model) {
 
 }  // namespace
 
-std::string CompletionBody(const CompletionHead& head, const pipeline::Reply& reply) {
+std::string CompletionBody(const CompletionHead& head, const pipeline::Reply& reply, bool logprobs) {
   std::string out;
   out.reserve(reply.text.size() + 768);
   AppendHead(out, head, "chat.completion");
   out += R"(,"choices":[{"index":0,"message":{"role":"assistant","content":)";
   AppendJsonString(out, reply.text);
-  out += R"(,"refusal":null,"annotations":[]},"logprobs":null,"finish_reason":)";
+  out += R"(,"refusal":null,"annotations":[]},"logprobs":)";
+  out += LogprobsJson(logprobs, reply.logprobs);
+  out += R"(,"finish_reason":)";
   out += FinishName(reply.end.finish_reason());
   out += R"(}],"usage":)";
   AppendUsage(out, reply.end.usage());
@@ -63,7 +92,7 @@ std::string CompletionBody(const CompletionHead& head, const pipeline::Reply& re
   return out;
 }
 
-ChunkEvents::ChunkEvents(CompletionHead head, bool include_usage) {
+ChunkEvents::ChunkEvents(CompletionHead head, bool include_usage, bool logprobs) : logprobs_(logprobs) {
   prefix_ = "data: ";
   AppendHead(prefix_, head, "chat.completion.chunk");
   prefix_ += R"(,"system_fingerprint":)";
@@ -72,29 +101,31 @@ ChunkEvents::ChunkEvents(CompletionHead head, bool include_usage) {
   suffix_ = include_usage ? ",\"usage\":null}\n\n" : "}\n\n";
 }
 
-std::string ChunkEvents::Event(std::string_view delta, std::string_view finish_reason) const {
+std::string ChunkEvents::Event(std::string_view delta, std::string_view logprobs, std::string_view finish_reason) const {
   std::string out;
-  out.reserve(prefix_.size() + delta.size() + suffix_.size() + 80);
+  out.reserve(prefix_.size() + delta.size() + logprobs.size() + suffix_.size() + 80);
   out += prefix_;
   out += R"([{"index":0,"delta":)";
   out += delta;
-  out += R"(,"logprobs":null,"finish_reason":)";
+  out += R"(,"logprobs":)";
+  out += logprobs;
+  out += R"(,"finish_reason":)";
   out += finish_reason;
   out += "}]";
   out += suffix_;
   return out;
 }
 
-std::string ChunkEvents::Role() const { return Event(R"({"role":"assistant","content":"","refusal":null})", "null"); }
+std::string ChunkEvents::Role() const { return Event(R"({"role":"assistant","content":"","refusal":null})", "null", "null"); }
 
-std::string ChunkEvents::Text(std::string_view text) const {
+std::string ChunkEvents::Text(std::string_view text, const pipeline::Logprobs& logprobs) const {
   std::string delta = R"({"content":)";
   AppendJsonString(delta, text);
   delta += '}';
-  return Event(delta, "null");
+  return Event(delta, LogprobsJson(logprobs_, logprobs), "null");
 }
 
-std::string ChunkEvents::Finish(v1::FinishReason reason) const { return Event("{}", FinishName(reason)); }
+std::string ChunkEvents::Finish(v1::FinishReason reason) const { return Event("{}", "null", FinishName(reason)); }
 
 std::string ChunkEvents::Usage(const v1::TokenCounts& usage) const {
   if (suffix_ == "}\n\n") return "";

@@ -17,24 +17,25 @@ struct CompletionHead {
   std::string system_fingerprint;
 };
 
-// {"id":…,"object":"chat.completion",…}
-std::string CompletionBody(const CompletionHead& head, const pipeline::Reply& reply);
+// {"id":…,"object":"chat.completion",…}. `logprobs`: they were asked for, so that they are an object, even an empty one, and not null.
+std::string CompletionBody(const CompletionHead& head, const pipeline::Reply& reply, bool logprobs = false);
 
 // The server-sent events of one stream, each "data: …\n\n". With `include_usage` every chunk has "usage":null and UsageEvent comes last.
 class ChunkEvents {
  public:
-  ChunkEvents(CompletionHead head, bool include_usage);
+  ChunkEvents(CompletionHead head, bool include_usage, bool logprobs = false);
 
   std::string Role() const;  // The first: {"role":"assistant","content":""}.
-  std::string Text(std::string_view text) const;
+  std::string Text(std::string_view text, const pipeline::Logprobs& logprobs = {}) const;
   std::string Finish(tollgate::v1::FinishReason reason) const;
   std::string Usage(const tollgate::v1::TokenCounts& usage) const;  // choices: []; empty without include_usage.
 
  private:
-  std::string Event(std::string_view delta, std::string_view finish_reason) const;
+  std::string Event(std::string_view delta, std::string_view logprobs, std::string_view finish_reason) const;
 
   std::string prefix_;  // Up to "choices":.
   std::string suffix_;  // After choices.
+  bool logprobs_;
 };
 
 inline constexpr std::string_view kDoneEvent = "data: [DONE]\n\n";

@@ -5,6 +5,8 @@
 #include "gateway/http/chat_request.h"
 
 #include <boost/json/monotonic_resource.hpp>
+#include <boost/json/serialize.hpp>
+#include <charconv>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -117,10 +119,34 @@ absl::Status ReadN(Name name, Value value, Reading&) {
   return Refuse("UNSUPPORTED_VALUE", name, "Unsupported value: 'n' must be 1. Send the request several times for several answers.");
 }
 
-absl::Status ReadLogprobs(Name name, Value value, Reading&) {
+absl::Status ReadLogprobs(Name name, Value value, Reading& r) {
   TG_ASSIGN(const bool on, ReadBool(name, value));
-  if (!on) return absl::OkStatus();
-  return Refuse("UNSUPPORTED_VALUE", name, "Unsupported value: 'logprobs' must be false: alternatives would show what policy holds back.");
+  r.out.chat.set_logprobs(on);
+  return absl::OkStatus();
+}
+
+absl::Status ReadTopLogprobs(Name name, Value value, Reading& r) {
+  TG_ASSIGN(const std::int64_t top, ReadInteger(name, value, 0, 20));
+  r.out.chat.set_top_logprobs(static_cast<std::int32_t>(top));
+  return absl::OkStatus();
+}
+
+// {"50256": -100}: keys are tokens by number.
+absl::Status ReadLogitBias(Name name, Value value, Reading& r) {
+  if (!value.is_object()) return WrongType(name, "an object", value);
+  for (const auto& field : value.get_object()) {
+    const std::string_view key = View(field.key());
+    std::int32_t token = 0;
+    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), token);
+    if (error != std::errc() || end != key.data() + key.size() || token < 0 || (key.size() > 1 && key.front() == '0')) {
+      return Refuse("INVALID_VALUE", name, "Invalid 'logit_bias': a key is the number of a token in the model's vocabulary.");
+    }
+    TG_ASSIGN(const double bias, ReadNumber(name, field.value()));
+    v1::LogitBias* added = r.out.chat.add_logit_bias();
+    added->set_token(token);
+    added->set_bias(static_cast<float>(bias));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status ReadUser(Name name, Value value, Reading& r) {
@@ -162,18 +188,55 @@ absl::Status ReadServiceTier(Name name, Value value, Reading&) {
 // A hint at what to keep warm. Tollgate's prefix cache is keyed by tenant and needs none.
 absl::Status ReadHint(Name name, Value value, Reading&) { return ReadString(name, value).status(); }
 
-absl::Status ReadResponseFormat(Name name, Value value, Reading&) {
-  if (!value.is_object()) return WrongType(name, "an object", value);
-  const json::value* type_value = value.get_object().if_contains("type");
-  if (!type_value)
-    return Refuse("MISSING_REQUIRED_PARAMETER", "response_format.type", "Missing required parameter: 'response_format.type'.");
-  TG_ASSIGN(const std::string type, ReadString("response_format.type", *type_value));
-  if (type != "text") {
-    return Refuse("UNSUPPORTED_VALUE", "response_format.type",
-                  "Unsupported value: 'response_format.type' must be text; ask for JSON in the prompt.");
+absl::Status MissingField(Name name) {
+  return Refuse("MISSING_REQUIRED_PARAMETER", name, fmt::format("Missing required parameter: '{}'.", name));
+}
+
+// {"name": …, "description": …, "schema": {…}, "strict": …}: it is always held to the letter.
+absl::Status ReadJsonSchema(const json::object& format, Reading& r) {
+  constexpr Name kAt = "response_format.json_schema";
+  const json::value* wrapped = format.if_contains("json_schema");
+  if (wrapped == nullptr) return MissingField(kAt);
+  if (!wrapped->is_object()) return WrongType(kAt, "an object", *wrapped);
+  const json::value* schema = nullptr;
+  bool named = false;
+  for (const auto& field : wrapped->get_object()) {
+    const std::string param = fmt::format("{}.{}", kAt, View(field.key()));
+    if (field.key() == "schema") {
+      schema = &field.value();
+    } else if (field.key() == "name" || (field.key() == "description" && !field.value().is_null())) {
+      TG_RETURN_IF_ERROR(ReadString(param, field.value()).status());
+      named = named || field.key() == "name";
+    } else if (field.key() == "strict" && !field.value().is_null()) {
+      TG_RETURN_IF_ERROR(ReadBool(param, field.value()).status());
+    } else if (!field.value().is_null()) {
+      return UnknownField(param);
+    }
   }
-  for (const auto& field : value.get_object()) {
-    if (field.key() != "type") return UnknownField(fmt::format("response_format.{}", View(field.key())));
+  if (!named) return MissingField("response_format.json_schema.name");
+  if (schema == nullptr) return MissingField("response_format.json_schema.schema");
+  if (!schema->is_object()) return WrongType("response_format.json_schema.schema", "an object", *schema);
+  r.out.chat.mutable_output_form()->set_json_schema(json::serialize(*schema));
+  return absl::OkStatus();
+}
+
+absl::Status ReadResponseFormat(Name name, Value value, Reading& r) {
+  if (!value.is_object()) return WrongType(name, "an object", value);
+  const json::object& format = value.get_object();
+  const json::value* type_value = format.if_contains("type");
+  if (!type_value) return MissingField("response_format.type");
+  TG_ASSIGN(const std::string type, ReadString("response_format.type", *type_value));
+  if (type == "json_object") {
+    r.out.chat.mutable_output_form()->set_json_object(true);
+  } else if (type == "json_schema") {
+    TG_RETURN_IF_ERROR(ReadJsonSchema(format, r));
+  } else if (type != "text") {
+    return Refuse("UNSUPPORTED_VALUE", "response_format.type",
+                  "Unsupported value: 'response_format.type' must be text, json_object or json_schema.");
+  }
+  for (const auto& field : format) {
+    if (field.key() == "type" || (type == "json_schema" && field.key() == "json_schema")) continue;
+    return UnknownField(fmt::format("response_format.{}", View(field.key())));
   }
   return absl::OkStatus();
 }
@@ -217,6 +280,8 @@ constexpr Row kFields[] = {
     {"stop", ReadStop},
     {"n", ReadN},
     {"logprobs", ReadLogprobs},
+    {"top_logprobs", ReadTopLogprobs},
+    {"logit_bias", ReadLogitBias},
     {"user", ReadUser},
     {"safety_identifier", ReadSafetyIdentifier},
     {"metadata", ReadMetadata},
@@ -225,13 +290,11 @@ constexpr Row kFields[] = {
     {"prompt_cache_key", ReadHint},
     {"response_format", ReadResponseFormat},
     {"modalities", ReadModalities},
-    {"logit_bias", RefuseUnlessEmpty},
     {"tools", RefuseUnlessEmpty},
     {"functions", RefuseUnlessEmpty},
     {"tool_choice", RefuseField},
     {"function_call", RefuseField},
     {"parallel_tool_calls", RefuseField},
-    {"top_logprobs", RefuseField},
     {"reasoning_effort", RefuseField},
     {"verbosity", RefuseField},
     {"audio", RefuseField},
@@ -250,10 +313,6 @@ absl::Status ReadField(Name name, Value value, Reading& reading) {
   return UnknownField(name);
 }
 
-absl::Status Missing(Name name) {
-  return Refuse("MISSING_REQUIRED_PARAMETER", name, fmt::format("Missing required parameter: '{}'.", name));
-}
-
 }  // namespace
 
 absl::StatusOr<ChatCompletionRequest> ParseChatCompletion(std::string_view body) {
@@ -262,8 +321,8 @@ absl::StatusOr<ChatCompletionRequest> ParseChatCompletion(std::string_view body)
   if (!root.is_object()) return Refuse("INVALID_TYPE", "", "The request body must be a JSON object.");
   Reading reading;
   for (const auto& field : root.get_object()) TG_RETURN_IF_ERROR(ReadField(View(field.key()), field.value(), reading));
-  if (reading.out.chat.model().empty()) return Missing("model");
-  if (!reading.has_messages) return Missing("messages");
+  if (reading.out.chat.model().empty()) return MissingField("model");
+  if (!reading.has_messages) return MissingField("messages");
   if (reading.has_stream_options && !reading.out.stream) {
     return Refuse("INVALID_VALUE", "stream_options", "The 'stream_options' parameter is only allowed when 'stream' is true.");
   }

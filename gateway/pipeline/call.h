@@ -70,17 +70,26 @@ struct ReplyHead {
   std::string route;                                      // x-tollgate-route: by which alias, and how; empty: no alias was named.
 };
 
+using Logprobs = std::vector<tollgate::v1::TokenLogprob>;
+
+// What goes out at once, and is on record.
+struct OutputPiece {
+  std::string text;
+  Logprobs logprobs;  // Of the tokens that end in it; empty where none are wanted.
+};
+
 // Takes a stream's pieces. One call at a time, from the pipeline's coroutine. A failed write means that the client has gone.
 class StreamWriter {
  public:
   virtual ~StreamWriter() = default;
   virtual async::Awaitable<absl::Status> Begin(const ReplyHead& head) = 0;  // Once, before the first Write.
-  virtual async::Awaitable<absl::Status> Write(std::string text) = 0;
+  virtual async::Awaitable<absl::Status> Write(OutputPiece piece) = 0;
 };
 
 struct Reply {
   ReplyHead head;
   std::string text;                  // Unary: the whole output. Stream: text that travels with the end (may be empty).
+  Logprobs logprobs;                 // Of the tokens of `text`.
   tollgate::v1::ChatEnd end;
   std::int64_t overhead_us = 0;      // Time in Tollgate without the engine.
 };

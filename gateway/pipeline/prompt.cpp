@@ -5,14 +5,20 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <set>
 
 #include "base/encoding.h"
 #include "base/error_detail.h"
+#include "inference/json_schema.h"
 
 namespace tollgate::pipeline {
 namespace {
 
 namespace v1 = tollgate::v1;
+
+// The pool's own bounds, and OpenAI's.
+constexpr int kBiasesMax = 1024;
+constexpr int kTopLogprobsMax = 20;
 
 absl::Status Bad(std::string_view param, std::string_view what) {
   return base::WithDetail(base::InvalidArgument(fmt::format("{}: {}", param, what)),
@@ -41,6 +47,20 @@ absl::Status CheckSampling(const v1::Sampling& s) {
   TG_RETURN_IF_ERROR(CheckNumber("presence_penalty", s.has_presence_penalty(), s.presence_penalty(), -2, 2, false));
   TG_RETURN_IF_ERROR(CheckNumber("frequency_penalty", s.has_frequency_penalty(), s.frequency_penalty(), -2, 2, false));
   return CheckNumber("repeat_penalty", s.has_repeat_penalty(), s.repeat_penalty(), 0, 2, true);
+}
+
+absl::Status CheckOutput(const v1::ChatRequest& request) {
+  if (request.logit_bias_size() > kBiasesMax)
+    return Bad("logit_bias", fmt::format("holds {} tokens; at most {} are allowed", request.logit_bias_size(), kBiasesMax));
+  std::set<std::int32_t> biased;
+  for (const v1::LogitBias& bias : request.logit_bias()) {
+    if (!(bias.bias() >= -100 && bias.bias() <= 100)) return Bad("logit_bias", "must be at least -100 and at most 100 for each token");
+    if (!biased.insert(bias.token()).second) return Bad("logit_bias", fmt::format("names token {} twice", bias.token()));
+  }
+  if (request.top_logprobs() < 0 || request.top_logprobs() > kTopLogprobsMax)
+    return Bad("top_logprobs", fmt::format("must be at least 0 and at most {}", kTopLogprobsMax));
+  if (request.top_logprobs() > 0 && !request.logprobs()) return Bad("top_logprobs", "is only allowed when logprobs is true");
+  return absl::OkStatus();
 }
 
 absl::Status CheckMessages(const google::protobuf::RepeatedPtrField<v1::ChatMessage>& messages, const PromptLimits& limits) {
@@ -76,6 +96,7 @@ absl::Status Validate(const v1::ChatRequest& request, const PromptLimits& limits
   TG_RETURN_IF_ERROR(CheckMessages(request.messages(), limits));
   if (request.max_tokens() < 0) return Bad("max_tokens", "must not be negative");
   TG_RETURN_IF_ERROR(CheckSampling(request.sampling()));
+  TG_RETURN_IF_ERROR(CheckOutput(request));
   if (request.stop_size() > 4) return Bad("stop", fmt::format("holds {} strings; at most 4 are allowed", request.stop_size()));
   for (const std::string& stop : request.stop()) {
     if (stop.empty()) return Bad("stop", "must not hold an empty string");
@@ -88,6 +109,21 @@ absl::Status Validate(const v1::ChatRequest& request, const PromptLimits& limits
 absl::Status Validate(const v1::CountTokensRequest& request, const PromptLimits& limits) {
   TG_RETURN_IF_ERROR(CheckModel(request.model()));
   return CheckMessages(request.messages(), limits);
+}
+
+absl::Status ValidateFor(const v1::ChatRequest& request, const inference::ModelInfo& model) {
+  for (const v1::LogitBias& bias : request.logit_bias()) {
+    if (bias.token() < 0 || bias.token() >= model.vocab_tokens)
+      return Bad("logit_bias", fmt::format("names token {}; {} has those from 0 to {}", bias.token(), model.name, model.vocab_tokens - 1));
+  }
+  const v1::OutputForm& form = request.output_form();
+  if ((form.json_object() || form.has_json_schema()) && !model.grammars)
+    return Bad("response_format", fmt::format("{} cannot be held to JSON: ask for it in the prompt, or use another model", model.name));
+  if (form.has_json_schema()) {
+    const absl::Status converted = inference::JsonSchemaGrammar(form.json_schema()).status();
+    if (!converted.ok()) return Bad("response_format", base::Message(converted));
+  }
+  return absl::OkStatus();
 }
 
 std::int64_t BytesOf(const google::protobuf::RepeatedPtrField<v1::ChatMessage>& messages) {
@@ -158,6 +194,17 @@ inference::SamplingParams ToSampling(const v1::Sampling& s, std::uint64_t seed) 
   out.repeat_penalty = s.has_repeat_penalty() ? s.repeat_penalty() : 1.0;
   out.seed = s.has_seed() ? s.seed() : seed;
   return out;
+}
+
+void FillOutput(const v1::ChatRequest& request, inference::SequenceRequest& sequence) {
+  for (const v1::LogitBias& bias : request.logit_bias()) sequence.logit_bias.push_back({bias.token(), bias.bias()});
+  sequence.logprobs = request.logprobs() ? request.top_logprobs() : -1;
+  sequence.json = request.output_form().json_object();
+  if (!request.output_form().has_json_schema()) return;
+  auto grammar = inference::JsonSchemaGrammar(request.output_form().json_schema());
+  TG_CHECK(grammar.ok(), "a schema that was checked does not convert");
+  sequence.grammar = *std::move(grammar);
+  sequence.grammar_is_ours = true;
 }
 
 }  // namespace tollgate::pipeline

@@ -21,6 +21,9 @@ struct PromptLimits {
 absl::Status Validate(const tollgate::v1::ChatRequest& request, const PromptLimits& limits);
 absl::Status Validate(const tollgate::v1::CountTokensRequest& request, const PromptLimits& limits);
 
+// What depends on the model: INVALID_ARGUMENT as above, for tokens that it does not have and forms that it cannot be held to.
+absl::Status ValidateFor(const tollgate::v1::ChatRequest& request, const inference::ModelInfo& model);
+
 // Bytes of text in all parts.
 std::int64_t BytesOf(const google::protobuf::RepeatedPtrField<tollgate::v1::ChatMessage>& messages);
 
@@ -30,5 +33,8 @@ void ToProto(std::span<const policy::Message> messages, google::protobuf::Repeat
 
 // With every default filled in; `seed` is used where the request names none.
 inference::SamplingParams ToSampling(const tollgate::v1::Sampling& sampling, std::uint64_t seed);
+
+// Bias, log-probabilities and form of a request that ValidateFor let pass.
+void FillOutput(const tollgate::v1::ChatRequest& request, inference::SequenceRequest& sequence);
 
 }  // namespace tollgate::pipeline

@@ -13,6 +13,13 @@ namespace {
 
 std::int64_t Millionths(double value) { return std::llround(value * 1e6); }
 
+void Fill(const v1::TokenLogprob& from, v1::ReleasedToken* to) {
+  to->set_token(from.token());
+  to->set_logprob_millionths(Millionths(from.logprob()));
+  to->set_token_id(from.token_id());
+  for (const v1::TokenLogprob& top : from.top()) Fill(top, to->add_top());
+}
+
 }  // namespace
 
 std::string_view Name(Surface surface) { return surface == Surface::kGrpc ? "grpc" : "http"; }
@@ -74,6 +81,22 @@ v1::SamplingInForce ToProto(const inference::SamplingParams& s) {
   out.set_repeat_penalty_millionths(Millionths(s.repeat_penalty));
   out.set_seed(s.seed);
   return out;
+}
+
+void FillOutput(const v1::ChatRequest& request, v1::RequestBody* body) {
+  for (const v1::LogitBias& bias : request.logit_bias()) {
+    v1::BiasInForce* in_force = body->mutable_sampling()->add_logit_bias();
+    in_force->set_token(bias.token());
+    in_force->set_bias_millionths(Millionths(bias.bias()));
+  }
+  body->set_logprobs(request.logprobs());
+  body->set_top_logprobs(request.top_logprobs());
+  if (request.output_form().json_object()) body->set_output_form("json_object");
+  if (request.output_form().has_json_schema()) body->set_output_form("json_schema");
+}
+
+void FillLogprobs(const Logprobs& logprobs, v1::SealedContent& content) {
+  for (const v1::TokenLogprob& token : logprobs) Fill(token, content.add_logprobs());
 }
 
 }  // namespace tollgate::pipeline

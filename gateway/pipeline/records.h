@@ -28,6 +28,10 @@ tollgate::v1::Verdict ToProto(const policy::Verdict& verdict);
 // The verdict as callers get it.
 tollgate::v1::PolicyOutcome ToOutcome(const policy::Verdict& verdict);
 tollgate::v1::SamplingInForce ToProto(const inference::SamplingParams& sampling);
+// What the caller asked of the output beside its sampling. After `sampling` is set.
+void FillOutput(const tollgate::v1::ChatRequest& request, tollgate::v1::RequestBody* body);
+// The log-probabilities that leave with the content's text.
+void FillLogprobs(const Logprobs& logprobs, tollgate::v1::SealedContent& content);
 
 std::string_view Name(Surface surface);  // "grpc", "http"
 

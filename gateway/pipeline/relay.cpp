@@ -30,11 +30,12 @@ Ending Ended(std::string reason, absl::Status status) { return {.reason = std::m
 }  // namespace
 
 Relay::Relay(const RelayContext& context, std::shared_ptr<inference::TokenStream> tokens, std::unique_ptr<policy::StreamFilter> filter,
-             metering::Reservation& reservation)
+             metering::Reservation& reservation, LogprobGate::OpenFilter logprobs)
     : context_(context),
       tokens_(std::move(tokens)),
       filter_(std::move(filter)),
       reservation_(reservation),
+      gate_(std::move(logprobs)),
       allowed_(reservation.output_tokens()),
       next_authority_check_(steady_clock::now() + context.with.options.authority_check) {}
 
@@ -70,7 +71,7 @@ async::Awaitable<Ending> Relay::Run() {
 absl::Status Relay::Push(const inference::Piece& piece) {
   decoded_ = piece.tokens_decoded;
   raw_.Append(piece.text, piece.tokens_delivered);
-  TG_ASSIGN(const std::string clear, filter_->Push(piece.text));
+  TG_ASSIGN(const std::string clear, gate_.Push(piece, *filter_));
   pending_ += clear;
   return absl::OkStatus();
 }
@@ -131,14 +132,16 @@ async::Awaitable<std::optional<Ending>> Relay::Release() {
   body->set_output_tokens(decoded_);
   v1::SealedContent content;
   content.set_text(pending_);
+  OutputPiece out{.text = {}, .logprobs = gate_.Take(*filter_)};
+  FillLogprobs(out.logprobs, content);
   absl::StatusOr<audit::Position> position = co_await SealAndAppend(context_.with, context_.key, std::move(entry), content);
   if (!position.ok()) co_return Broken("JOURNAL_FAILED", position.status());
-  std::string text = std::exchange(pending_, {});
+  out.text = std::exchange(pending_, {});
   const auto decided = filter_->decided_bytes();
-  const auto size = static_cast<std::int64_t>(text.size());
+  const auto size = static_cast<std::int64_t>(out.text.size());
   absl::Status written;
   if (!std::exchange(begun_, true)) written = co_await context_.writer->Begin(context_.head);
-  if (written.ok()) written = co_await context_.writer->Write(std::move(text));
+  if (written.ok()) written = co_await context_.writer->Write(std::move(out));
   if (!written.ok()) co_return Ended("CLIENT_GONE", base::Cancelled("the client went away"));
   released_bytes_ += size;
   raw_.ReleaseUpTo(decided);
@@ -189,7 +192,10 @@ async::Awaitable<Ending> Relay::EndOfTokens() {
   co_return Broken("ENGINE_FAILED", base::Internal("the engine ended for no known reason"));
 }
 
-void Relay::ReleaseRest() { raw_.ReleaseUpTo(filter_->decided_bytes()); }
+void Relay::ReleaseRest() {
+  raw_.ReleaseUpTo(filter_->decided_bytes());
+  last_logprobs_ = gate_.Take(*filter_);
+}
 
 v1::TokenCounts Relay::Tokens() const {
   v1::TokenCounts tokens;

@@ -15,6 +15,7 @@
 #include "gateway/identity/identity.h"
 #include "gateway/pipeline/call.h"
 #include "gateway/pipeline/collaborators.h"
+#include "gateway/pipeline/logprob_gate.h"
 #include "gateway/pipeline/raw_tail.h"
 #include "gateway/pipeline/records.h"
 #include "inference/token_stream.h"
@@ -53,13 +54,14 @@ struct RelayContext {
 class Relay {
  public:
   Relay(const RelayContext& context, std::shared_ptr<inference::TokenStream> tokens, std::unique_ptr<policy::StreamFilter> filter,
-        metering::Reservation& reservation);
+        metering::Reservation& reservation, LogprobGate::OpenFilter logprobs = nullptr);
 
   // To the end of the output. Never fails: the Ending says how it went. What is not released yet stands in text() afterwards.
   async::Awaitable<Ending> Run();
 
   const std::string& text() const { return pending_; }         // Filtered, not released: unary all of it, stream the rest.
-  void ReleaseRest();                                          // text() goes out with the end.
+  void ReleaseRest();                                          // text() and logprobs() go out with the end.
+  const Logprobs& logprobs() const { return last_logprobs_; }  // Of text(), after ReleaseRest.
   const policy::StreamFilter& filter() const { return *filter_; }
   tollgate::v1::TokenCounts Tokens() const;                    std::int64_t released_bytes() const { return released_bytes_; }
   const RawTail& undelivered() const { return raw_; }          // Raw output that was not released, as text or as what replaced it.
@@ -80,6 +82,8 @@ class Relay {
   std::shared_ptr<inference::TokenStream> tokens_;
   std::unique_ptr<policy::StreamFilter> filter_;
   metering::Reservation& reservation_;
+  LogprobGate gate_;
+  Logprobs last_logprobs_;
   std::string pending_;
   RawTail raw_;
   std::int64_t decoded_ = 0;

@@ -73,6 +73,7 @@ absl::Status Request::Admit() {
   TG_ASSIGN(Route route, RouteOf(with_, *principal_, call_.model(), who_.request));
   model_ = std::move(route.model);
   led_ = std::move(route.led);
+  TG_RETURN_IF_ERROR(ValidateFor(call_, model_));
   TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
   sampling_ = ToSampling(call_.sampling(), call_.sampling().has_seed() ? call_.sampling().seed() : RandomSeed());
   TG_ASSIGN(admission_, with_.quotas->Admit(scopes_));
@@ -84,6 +85,7 @@ async::Awaitable<absl::Status> Request::Inspect() {
   auto work = [this]() -> absl::Status {
     const std::vector<policy::Message> prompt = ToPolicy(call_.messages());
     TG_ASSIGN(inspection_, policies_.acting->Inspect(SubjectOf(), prompt));
+    if (call_.output_form().has_json_schema()) inspection_.verdict.not_scanned.push_back("output_schema");
     shadow_ = ShadowOf(policies_.shadow.get(), SubjectOf(), prompt);
     if (inspection_.verdict.action == policy::Action::kBlock) return absl::OkStatus();
     TG_ASSIGN(prompt_tokens_, with_.pool->Render(model_.name, ToTurns(inspection_.prompt)));
@@ -138,6 +140,7 @@ async::Awaitable<absl::Status> Request::Record() {
   body->set_input_tokens(static_cast<std::int64_t>(prompt_tokens_.size()));
   body->set_max_output_tokens(max_tokens_);
   *body->mutable_sampling() = ToProto(sampling_);
+  FillOutput(call_, body);
   body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
@@ -154,6 +157,7 @@ async::Awaitable<absl::Status> Request::Record() {
   v1::SealedContent content;
   *content.mutable_prompt() = call_.messages();
   if (inspection_.changed) ToProto(inspection_.prompt, content.mutable_prompt_used());
+  content.set_output_schema(call_.output_form().json_schema());
   audit::Entry entry{.record = request_record_};
   entry.key = key_->row();
   absl::StatusOr<audit::Position> appended = co_await SealAndAppend(with_, *key_, std::move(entry), content);
@@ -175,6 +179,7 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
                                       .tenant = who_.place.team->id,
                                       .key = who_.place.key->id,
                                       .deadline = deadline_};
+  FillOutput(call_, sequence);
   auto tokens = with_.pool->Submit(std::move(sequence));
   if (!tokens.ok()) {
     Ending ending{.kind = v1::RECORD_KIND_ABORT, .reason = "POOL_REFUSED", .status = tokens.status()};
@@ -182,7 +187,9 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
   }
   const RelayContext context{with_, caller_, *principal_, who_, model_.name, static_cast<std::int64_t>(prompt_tokens_.size()), *key_,
                              cancellation_, shutting_down_, event_, deadline_, head_, writer_};
-  Relay relay(context, *std::move(tokens), OpenOutput(policies_, SubjectOf()), reservation_);
+  LogprobGate::OpenFilter logprobs;
+  if (call_.logprobs()) logprobs = [this, subject = SubjectOf()] { return policies_.acting->OpenOutput(subject); };
+  Relay relay(context, *std::move(tokens), OpenOutput(policies_, SubjectOf()), reservation_, std::move(logprobs));
   Ending ending = co_await relay.Run();
   co_return co_await End(std::move(ending), &relay);
 }

@@ -42,7 +42,10 @@ absl::Status Blocked(const policy::Verdict& verdict) {
 // The text that goes out with the end, and the raw output that did not go out as it was.
 v1::SealedContent ContentOf(const Ending& ending, const Relay& relay) {
   v1::SealedContent content;
-  if (ending.status.ok()) content.set_text(relay.text());
+  if (ending.status.ok()) {
+    content.set_text(relay.text());
+    FillLogprobs(relay.logprobs(), content);
+  }
   auto add = [&](const std::string& rule_id, std::int64_t offset, const std::string& text) {
     v1::RawSpan* raw = content.add_raw();
     raw->set_rule_id(rule_id);
@@ -153,7 +156,7 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
   if (position.ok() || absl::IsDeadlineExceeded(position.status()) || absl::IsUnavailable(position.status())) with_.quotas->Settle(reservation_, end.tokens());
   if (!position.ok()) co_return FailureOf(ending.status.ok() ? position.status() : std::move(ending.status), std::nullopt);
   if (!ending.status.ok()) co_return FailureOf(std::move(ending.status), *position);
-  Reply reply{.head = head_, .text = relay->text()};
+  Reply reply{.head = head_, .text = relay->text(), .logprobs = relay->logprobs()};
   reply.head.limits = LimitsOf(*with_.quotas, scopes_);
   reply.end.set_finish_reason(end.finish_reason());
   *reply.end.mutable_usage() = end.tokens();

@@ -32,41 +32,45 @@ std::optional<std::string_view> Argument(std::string_view line, std::string_view
   return line.substr(1);
 }
 
-}  // namespace
-
-void Script::AddWords(std::string_view text, std::chrono::milliseconds pace) {
-  for (std::size_t i = 0; i < text.size();) {
-    std::size_t end = i;
-    while (end < text.size() && !IsSpace(text[end])) ++end;
-    while (end < text.size() && IsSpace(text[end])) ++end;
-    steps_.push_back({ScriptEvent::kToken, std::string(text.substr(i, end - i)), 1, pace});
-    i = end;
-  }
-}
-
-void Script::AddSaid(std::string_view text, std::chrono::milliseconds pace) {
-  std::string plain;
+// `text` with its escapes resolved, cut at each \|.
+std::vector<std::string> Unescaped(std::string_view text) {
+  std::vector<std::string> parts(1);
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char next = i + 1 < text.size() ? text[i + 1] : '\0';
     if (text[i] != '\\' || (next != 'n' && next != 't' && next != '\\' && next != '|')) {
-      plain.push_back(text[i]);
+      parts.back().push_back(text[i]);
       continue;
     }
     ++i;
     if (next == '|') {
-      AddWords(plain, pace);
-      plain.clear();
+      parts.emplace_back();
     } else {
-      plain.push_back(next == 'n' ? '\n' : next == 't' ? '\t' : '\\');
+      parts.back().push_back(next == 'n' ? '\n' : next == 't' ? '\t' : '\\');
     }
   }
-  AddWords(plain, pace);
+  return parts;
+}
+
+}  // namespace
+
+void Script::AddWords(std::string_view text, const Manner& manner) {
+  for (std::size_t i = 0; i < text.size();) {
+    std::size_t end = i;
+    while (end < text.size() && !IsSpace(text[end])) ++end;
+    while (end < text.size() && IsSpace(text[end])) ++end;
+    steps_.push_back({ScriptEvent::kToken, std::string(text.substr(i, end - i)), 1, manner});
+    i = end;
+  }
+}
+
+void Script::AddSaid(std::string_view text, const Manner& manner) {
+  for (const std::string& part : Unescaped(text)) AddWords(part, manner);
 }
 
 Script Script::Parse(std::string_view user_text) {
   Script script;
   script.steps_.reserve(user_text.size() / 4);  // A word and a space, at least.
-  std::chrono::milliseconds pace{0};
+  Manner manner;
   bool directed = false;
   for (std::size_t start = 0; start <= user_text.size();) {
     const std::size_t end = std::min(user_text.find('\n', start), user_text.size());
@@ -74,23 +78,26 @@ Script Script::Parse(std::string_view user_text) {
     start = end + 1;
     if (!line.starts_with('!')) continue;
     if (const auto said = Argument(line, "!say")) {
-      script.AddSaid(*said, pace);
+      script.AddSaid(*said, manner);
     } else if (const auto times = Argument(line, "!tokens"); times && Number(*times)) {
-      script.steps_.push_back({ScriptEvent::kToken, "word ", *Number(*times), pace});
+      script.steps_.push_back({ScriptEvent::kToken, "word ", *Number(*times), manner});
     } else if (const auto millis = Argument(line, "!pace_ms"); millis && Number(*millis)) {
-      pace = std::chrono::milliseconds(*Number(*millis));
+      manner.pace = std::chrono::milliseconds(*Number(*millis));
+    } else if (const auto alternative = Argument(line, "!alt")) {
+      std::string& text = manner.alternatives.emplace_back();
+      for (const std::string& part : Unescaped(*alternative)) text += part;
     } else if (line == "!fail") {
-      script.steps_.push_back({ScriptEvent::kFail, "", 1, pace});
+      script.steps_.push_back({ScriptEvent::kFail, "", 1, manner});
     } else if (line == "!abort") {
-      script.steps_.push_back({ScriptEvent::kAbort, "", 1, pace});
+      script.steps_.push_back({ScriptEvent::kAbort, "", 1, manner});
     } else if (line == "!hang") {
-      script.steps_.push_back({ScriptEvent::kHang, "", 1, pace});
+      script.steps_.push_back({ScriptEvent::kHang, "", 1, manner});
     } else {
       continue;
     }
     directed = true;
   }
-  if (!directed) script.AddWords(user_text, pace);
+  if (!directed) script.AddWords(user_text, manner);
   std::erase_if(script.steps_, [](const Step& step) { return step.times == 0; });
   return script;
 }
@@ -98,7 +105,7 @@ Script Script::Parse(std::string_view user_text) {
 ScriptEvent Script::Next() {
   if (at_ >= steps_.size()) return {};
   const Step& step = steps_[at_];
-  ScriptEvent event{step.kind, step.text, step.pace, false};
+  ScriptEvent event{step.kind, step.text, step.manner.pace, false, step.manner.alternatives};
   if (++given_ >= step.times) {
     ++at_;
     given_ = 0;

@@ -4,6 +4,7 @@
 //   !say TEXT      TEXT. In it: \n line break, \t tab, \\ backslash, \| ends a token inside of a word.
 //   !tokens N      N tokens "word ".
 //   !pace_ms N     From here on, N milliseconds between tokens, by the pool's clock.
+//   !alt TEXT      From here on, TEXT is one more alternative to each token, for who asks for the likeliest. In it: as in !say; \| is nothing.
 //   !fail          The engine fails on this sequence.
 //   !abort         The process aborts.
 //   !hang          No more tokens, for ever.
@@ -11,6 +12,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +24,7 @@ struct ScriptEvent {
   std::string_view bytes;             // Of the script; valid as long as it.
   std::chrono::milliseconds pace{0};  // Since the token before.
   bool ends = false;                  // Nothing comes after this token.
+  std::span<const std::string> alternatives{};
 };
 
 class Script {
@@ -36,15 +39,19 @@ class Script {
   }
 
  private:
+  struct Manner {
+    std::chrono::milliseconds pace{0};
+    std::vector<std::string> alternatives;
+  };
   struct Step {
     ScriptEvent::Kind kind;
     std::string text;  // The token.
     std::int64_t times = 1;
-    std::chrono::milliseconds pace{0};
+    Manner manner;
   };
 
-  void AddWords(std::string_view text, std::chrono::milliseconds pace);
-  void AddSaid(std::string_view text, std::chrono::milliseconds pace);
+  void AddWords(std::string_view text, const Manner& manner);
+  void AddSaid(std::string_view text, const Manner& manner);
 
   std::vector<Step> steps_;
   std::size_t at_ = 0;      // The step that is under way,

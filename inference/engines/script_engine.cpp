@@ -28,6 +28,7 @@ constexpr std::int32_t kBytes = 1 << 28;
 constexpr std::int32_t kControl = 1 << 29;
 constexpr std::int32_t kVocab = 1 << 30;
 enum Control : std::int32_t { kBegin, kEndTurn, kSystem, kUser, kAssistant, kTool, kNewTurn, kReply };
+constexpr float kLogprob = -0.25F;
 constexpr microseconds kWaitMax = std::chrono::milliseconds(2);  // A slice of waiting: how late a clock that tests move may be seen.
 
 bool IsPlain(char c) { return c > 0; }
@@ -96,6 +97,9 @@ struct Slot {
   base::MonoTime last;              // When it gave its last token.
   std::optional<ScriptEvent> next;  // Drawn from the script, not given yet.
   std::vector<std::int32_t> banned;
+  std::vector<std::int32_t> biased_away;  // As far as a script goes: a bias of -100 forbids.
+  int logprobs = -1;
+  std::vector<EngineAlternative> top;  // Of the token that was given last.
 };
 
 class ScriptedEngine final : public Engine {
@@ -136,6 +140,10 @@ class ScriptedEngine final : public Engine {
     opened.script = Script::Parse(LastUserText(sequence.prompt_tokens));
     opened.prompt_left = static_cast<std::int64_t>(sequence.prompt_tokens.size());
     opened.last = clock_.Mono();
+    opened.logprobs = sequence.logprobs;
+    for (const LogitBias& bias : sequence.logit_bias) {
+      if (bias.bias <= -100) opened.biased_away.push_back(bias.token);
+    }
     return EngineOpened{};
   }
 
@@ -192,12 +200,24 @@ class ScriptedEngine final : public Engine {
     output.bytes = event.bytes;
     output.token = OutputToken(event.bytes);
     output.ends = event.ends || event.kind == ScriptEvent::kEnd;
-    if (std::find(slot.banned.begin(), slot.banned.end(), output.token) != slot.banned.end()) {
+    const auto forbidden = [&output](const auto& tokens) { return std::find(tokens.begin(), tokens.end(), output.token) != tokens.end(); };
+    if (forbidden(slot.banned) || forbidden(slot.biased_away)) {
       output.bytes = "other ";
       output.token = OutputToken(output.bytes);
     }
     slot.banned.clear();
+    if (slot.logprobs >= 0) AddLogprobs(slot, event, output);
     return now;
+  }
+
+  // The token itself is the likeliest, then what the script says.
+  static void AddLogprobs(Slot& slot, const ScriptEvent& event, EngineOutput& output) {
+    output.logprob = kLogprob;
+    slot.top.assign(1, {output.token, output.bytes, kLogprob});
+    for (const std::string& other : event.alternatives) {
+      slot.top.push_back({OutputToken(other), other, kLogprob - static_cast<float>(slot.top.size())});
+    }
+    output.top = std::span(slot.top).first(std::min(slot.top.size(), static_cast<std::size_t>(slot.logprobs)));
   }
 
   void WaitFor(base::MonoTime due) {

@@ -45,13 +45,14 @@ std::vector<std::string> Chunkings(const std::vector<std::string>& canary) {
 // What must not be found: the canary in every form that a program might write it in, and each part of it that could not be chance.
 std::vector<std::string> Forms(const std::vector<std::string>& canary) {
   const std::string whole = Join(canary);
-  std::string percent, escaped;
+  std::string percent, escaped, numbers;
   for (const unsigned char c : whole) percent += fmt::format("%{:02X}", c);
+  for (const unsigned char c : whole.substr(0, 6)) numbers += fmt::format("{}{}", numbers.empty() ? "" : ",", c);  // As "bytes" has them.
   for (const std::string& letter : canary) {
     const bool greek = letter.size() == 2;
     escaped += greek ? fmt::format("\\u{:04x}", (letter[0] & 0x1F) << 6 | (letter[1] & 0x3F)) : letter;
   }
-  std::vector<std::string> forms = {whole, percent, escaped, base::HexEncode(whole)};
+  std::vector<std::string> forms = {whole, percent, escaped, base::HexEncode(whole), numbers};
   for (std::size_t shift = 0; shift < 3; ++shift) forms.push_back(base::Base64Encode(whole.substr(shift)).substr(0, whole.size()));
   for (std::size_t i = 0; i + 4 <= canary.size(); ++i) forms.push_back(Join(canary, "", i, i + 4));
   return forms;
@@ -129,6 +130,34 @@ TEST_CASE("A secret in the output leaves on no surface, however it is cut into t
           CHECK(blue.finish == "content_filter");
           CHECK(blue.text == "before ");
         }
+      }
+    }
+  }
+  world.CheckAll();
+  CHECK(Books(world.installation).Check().empty());
+}
+
+TEST_CASE("Nothing derived from a secret leaves as a log-probability, neither of its own tokens nor as an alternative to others") {
+  World world;
+  for (const Surface surface : kSurfaces) {
+    for (const bool code : {false, true}) {
+      for (const std::string& cut : Chunkings(code ? kCode : kGreek)) {
+        // The whole secret, and its beginning, stand beside every token.
+        const std::string first = code ? "ZQ\\|~J" : "Ϟ\\|Ϡ";
+        const Question redacted{.key = world.keys["red"],
+                                .prompt = fmt::format("!alt {}\n!alt {}\n!alt never.\n!say before, {} after.", cut, first, cut),
+                                .top_logprobs = 20};
+        const Answer red = Ask(world.ports, surface, redacted);
+        INFO(Name(surface) << " " << redacted.prompt << " -> " << red.code << " " << red.message << " " << red.text);
+        CHECK(red.text == "before, [GONE] after.");
+        CHECK(Join(red.tokens, "|") == "before, |after.");
+        CHECK(Join(red.alternatives, "|") == "before, |never.|after.|never.");
+        Question blocked = redacted;
+        blocked.key = world.keys["blue"];
+        const Answer blue = Ask(world.ports, surface, blocked);
+        CHECK(blue.finish == "content_filter");
+        CHECK(Join(blue.tokens, "|") == "before, ");
+        CHECK(Join(blue.alternatives, "|") == "before, |never.");
       }
     }
   }

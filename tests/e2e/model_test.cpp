@@ -69,6 +69,20 @@ TEST_CASE("The real model answers on every surface, is billed to the token, and 
   CHECK(Reconcile(world.gateway, world.installation.owner_key()) == "");
 }
 
+TEST_CASE("Log-probabilities and JSON mode of the real model satisfy OpenAI's own client") {
+  World world;
+  const Finished run =
+      RunToEnd({SdkPython(), TOLLGATE_SOURCE_DIR "/tests/e2e/sdk_python/real.py", fmt::format("http://127.0.0.1:{}/v1", world.ports.http),
+                world.key, "smollm2"},
+               milliseconds(240'000), {.environment = {{"PYTHONDONTWRITEBYTECODE", "1"}, {"no_proxy", "127.0.0.1"}, {"NO_PROXY", "127.0.0.1"}}});
+  INFO(run.out << run.err);
+  CHECK(run.code == 0);
+  CHECK(run.out.find(" checks") != std::string::npos);
+  Books books(world.installation);
+  CHECK(Eventually([&] { return books.Open() == 0; }));
+  CHECK(books.Check() == "");
+}
+
 TEST_CASE("A control token in user text is text") {
   World world;
   const std::int64_t plain = world.CountTokens("hi");

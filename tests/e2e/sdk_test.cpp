@@ -43,18 +43,11 @@ struct World {
 
 const std::string kSetUp = TOLLGATE_SOURCE_DIR "/build/setup/";
 
-// The interpreter that has the client, wherever set-up's link leads: an environment's folder, or its program.
-std::string Python() {
-  const fs::path link = kSetUp + "sdk-python";
-  if (fs::is_directory(link)) return (link / "bin/python").string();
-  return fs::is_symlink(link) ? fs::read_symlink(link).string() : link.string();
-}
-
 }  // namespace
 
 TEST_CASE("The OpenAI SDK for Python works unmodified, errors included") {
   World world;
-  const Finished run = world.Run({Python(), TOLLGATE_SOURCE_DIR "/tests/e2e/sdk_python/sdk.py"});
+  const Finished run = world.Run({SdkPython(), TOLLGATE_SOURCE_DIR "/tests/e2e/sdk_python/sdk.py"});
   INFO(run.out << run.err);
   CHECK(run.code == 0);
   CHECK(run.out.find("checks with openai") != std::string::npos);

@@ -71,6 +71,20 @@ TEST_CASE("A code point leaves whole, however its bytes are cut, and what is not
   for (const Row& row : rows) CHECK(Through({}, row.tokens).text == row.text);
 }
 
+TEST_CASE("Each token says up to where it needs the text, one byte more than whole where it ends inside a code point") {
+  const std::vector<std::string> tokens = {"ab", "c\xF0\x9F", "\x98", "\x80", "\xE2", "d", ""};
+  for (const std::vector<std::string>& stops : {std::vector<std::string>{}, std::vector<std::string>{"bcd", "never"}}) {
+    OutputText output(stops);
+    std::string text;
+    std::vector<std::int64_t> ends;
+    for (const std::string& token : tokens) {
+      output.Append(token, text);
+      ends.push_back(output.token_end());
+    }
+    CHECK(ends == std::vector<std::int64_t>{2, 4, 4, 7, 8, 11, 11});
+  }
+}
+
 TEST_CASE("A stop string is never given out, not even its first byte, and ends the text") {
   struct Row {
     std::vector<std::string> stops;

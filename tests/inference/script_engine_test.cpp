@@ -50,8 +50,32 @@ TEST_CASE("Directives are obeyed in order; without one the reply is the text its
       {"!sayings are not !say", "!sayings |are |not |!say"},
       {"!pace_ms 5\n!say a b", "a |b"},
       {"!say", "END"},
+      {"!alt other\n!say a b", "a |b"},
   };
   for (const Row& row : rows) CHECK(Told(row.text) == row.told);
+}
+
+TEST_CASE("Who asks for the likeliest tokens gets the script's alternatives, and a bias of -100 forbids a token") {
+  const auto pool = test::MakePool(Scripted(1));
+  SequenceRequest request = test::Ask(*pool, "!alt lo\\|ng\n!say one\n!alt other\n!say two three");
+  request.logprobs = 2;
+  const auto heard = [&] {
+    std::vector<OutputToken> tokens;
+    for (const Piece& piece : test::HearAll(*test::Submit(*pool, request)).pieces) tokens.insert(tokens.end(), piece.tokens.begin(), piece.tokens.end());
+    return tokens;
+  };
+  const std::vector<OutputToken> tokens = heard();
+  REQUIRE(tokens.size() == 3);
+  CHECK(tokens[0].bytes == "one");
+  CHECK(tokens[0].text_end == 3);
+  REQUIRE(tokens[0].top.size() == 2);
+  CHECK(tokens[0].top[0].bytes == "one");
+  CHECK(tokens[0].top[0].logprob == tokens[0].logprob);
+  CHECK(tokens[0].top[1].bytes == "long");
+  CHECK(tokens[0].top[1].logprob < tokens[0].logprob);
+  CHECK(tokens[2].top.size() == 2);  // Of three: as many as were asked for.
+  request.logit_bias = {{tokens[1].id, -100}};
+  CHECK(heard()[1].bytes == "other ");
 }
 
 TEST_CASE("Prompt tokens hold any text, and user text cannot become a control token") {

@@ -90,6 +90,30 @@ def streamed():
         check(error.message, "message of a broken stream")
 
 
+def output():
+    """Bias, log-probabilities, and what this model cannot be held to."""
+    choice = ask(prompt="!alt maybe.\n!say so it is.", logprobs=True, top_logprobs=2).choices[0]
+    content = choice.logprobs.content
+    check([t.token for t in content] == ["so ", "it ", "is."], f"tokens {content}")
+    check(bytes(content[0].bytes) == b"so " and content[0].logprob == -0.25, "bytes and log-probability")
+    check([t.token for t in content[0].top_logprobs] == ["so ", "maybe."], f"alternatives {content[0].top_logprobs}")
+    check(ask(logprobs=False).choices[0].logprobs is None, "no log-probabilities unasked")
+    tokens = []
+    for chunk in ask(prompt="!pace_ms 5\n!say one two three", stream=True, logprobs=True):
+        if chunk.choices and chunk.choices[0].logprobs:
+            tokens += [t.token for t in chunk.choices[0].logprobs.content]
+    check(tokens == ["one ", "two ", "three"], f"streamed tokens {tokens}")
+    # Neither a blocked word nor what comes after it, nor the word beside others.
+    choice = ask(prompt="!alt sword\\|fish\n!say tell. sword\\|fish now", logprobs=True, top_logprobs=5).choices[0]
+    check([t.token for t in choice.logprobs.content] == ["tell. "], f"tokens before a block {choice.logprobs}")
+    check([t.token for t in choice.logprobs.content[0].top_logprobs] == ["tell. "], "alternatives before a block")
+    check(ask(logit_bias={"5": -100, "6": 1.5}).choices[0].message.content == "hello there", "a bias")
+    for fields, param in [({"top_logprobs": 2}, "top_logprobs"), ({"logit_bias": {"2000000000": 1}}, "logit_bias"),
+                          ({"logit_bias": {"5": 101}}, "logit_bias"), ({"response_format": {"type": "json_object"}}, "response_format")]:
+        error = refused(openai.BadRequestError, 400, "invalid_request", **fields)
+        check(error.param == param, f"param {error.param}")
+
+
 def models():
     listed = client().models.list()
     check([m.id for m in listed] == ["scripted"], f"models {listed}")
@@ -140,6 +164,7 @@ def errors():
 
 plain()
 streamed()
+output()
 models()
 errors()
 print(f"{checks} checks with openai {openai.__version__}")

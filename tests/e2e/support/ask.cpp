@@ -38,7 +38,30 @@ v1::ChatRequest RequestOf(const Question& question) {
   user->set_role(v1::ROLE_USER);
   user->add_parts(question.prompt);
   request.set_max_tokens(static_cast<std::int32_t>(question.max_tokens));
+  if (question.top_logprobs >= 0) {
+    request.set_logprobs(true);
+    request.set_top_logprobs(question.top_logprobs);
+  }
   return request;
+}
+
+template <typename Message>
+void TakeLogprobs(const Message& message, Answer& answer) {
+  for (const v1::TokenLogprob& token : message.logprobs()) {
+    answer.tokens.push_back(token.token());
+    for (const v1::TokenLogprob& top : token.top()) answer.alternatives.push_back(top.token());
+  }
+}
+
+// `at`: the path of a choice's "logprobs".
+void TakeLogprobs(const std::string& json, const std::string& at, Answer& answer) {
+  for (int i = 0; !JsonAt(json, fmt::format("{}.content.{}.logprob", at, i)).empty(); ++i) {
+    const std::string token = fmt::format("{}.content.{}", at, i);
+    answer.tokens.push_back(JsonAt(json, token + ".token"));
+    for (int j = 0; !JsonAt(json, fmt::format("{}.top_logprobs.{}.logprob", token, j)).empty(); ++j) {
+      answer.alternatives.push_back(JsonAt(json, fmt::format("{}.top_logprobs.{}.token", token, j)));
+    }
+  }
 }
 
 void TakeEnd(const v1::ChatEnd& end, Answer& answer) {
@@ -86,6 +109,7 @@ Answer AskGrpc(int port, const Question& question, bool stream) {
     answer.seen += reply.SerializeAsString();
     answer.done = true;
     answer.text = reply.text();
+    TakeLogprobs(reply, answer);
     answer.request_id = WithoutPrefix(reply.id());
     TakeEnd(reply.end(), answer);
     return answer;
@@ -96,6 +120,7 @@ Answer AskGrpc(int port, const Question& question, bool stream) {
   while (reader->Read(&chunk)) {
     answer.seen += chunk.SerializeAsString();
     answer.text += chunk.text();
+    TakeLogprobs(chunk, answer);
     answer.request_id = WithoutPrefix(chunk.id());
     if (chunk.has_end()) {
       ended = true;
@@ -121,6 +146,7 @@ void TakeEvent(const std::string& event, Answer& answer) {
   }
   if (!JsonAt(event, "error.message").empty()) return TakeHttpError(event, answer);
   answer.text += JsonAt(event, "choices.0.delta.content");
+  TakeLogprobs(event, "choices.0.logprobs", answer);
   if (const std::string finish = JsonAt(event, "choices.0.finish_reason"); !finish.empty()) answer.finish = finish;
   if (const std::string tokens = JsonAt(event, "usage.prompt_tokens"); !tokens.empty()) {
     answer.input = std::stoll(tokens);
@@ -145,12 +171,15 @@ void ReadStream(HttpConnection& connection, const Question& question, Answer& an
 Answer AskHttp(int port, const Question& question, bool stream) {
   Answer answer;
   HttpConnection connection(port, question.patience);
+  const std::string logprobs =
+      question.top_logprobs < 0 ? "" : fmt::format(R"(,"logprobs":true,"top_logprobs":{})", question.top_logprobs);
   const HttpAsk ask{.key = question.key,
                     .model = question.model,
                     .prompt = question.prompt,
                     .stream = stream,
                     .max_tokens = question.max_tokens,
                     .system = question.system,
+                    .more_fields = logprobs,
                     .more_headers = "Connection: close\r\n"};
   if (!connection.connected()) return answer;
   connection.Send(PostChat(ask));
@@ -168,6 +197,7 @@ Answer AskHttp(int port, const Question& question, bool stream) {
   } else {
     answer.done = reply.complete;
     answer.text = JsonAt(reply.body, "choices.0.message.content");
+    TakeLogprobs(reply.body, "choices.0.logprobs", answer);
     answer.finish = JsonAt(reply.body, "choices.0.finish_reason");
     if (reply.complete) {
       answer.input = std::stoll("0" + JsonAt(reply.body, "usage.prompt_tokens"));

@@ -32,6 +32,7 @@ struct Question {
   std::string model = "scripted";
   std::string system;
   std::int64_t max_tokens = 0;
+  int top_logprobs = -1;                                     // 0 to 20: log-probabilities, with so many alternatives.
   std::chrono::milliseconds patience{60'000};                // gRPC's deadline; HTTP's longest silence.
   std::function<bool(const std::string& so_far)> on_text{};  // Streams: after each piece; false = the client goes away.
 };
@@ -42,6 +43,8 @@ struct Answer {
   std::string reason;  // Of an error: "RATE_LIMITED", on HTTP its `code`.
   std::string message;
   std::string text;           // All of it that came.
+  std::vector<std::string> tokens;        // Of the log-probabilities,
+  std::vector<std::string> alternatives;  // and those beside them.
   std::string finish;         // "stop", "length", "content_filter".
   std::string request_id;     // A UUID; empty if none came.
   std::string quota_reached;  // gRPC only.

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <thread>
@@ -121,6 +122,13 @@ Finished RunToEnd(std::vector<std::string> command, milliseconds patience, const
 std::string TollgateBinary() {
   const char* named = std::getenv("TOLLGATE_BINARY");
   return named != nullptr ? named : std::string(TOLLGATE_BINARY_DIR) + "/bin/tollgate";
+}
+
+// Wherever set-up's link leads: an environment's folder, or its program.
+std::string SdkPython() {
+  const std::filesystem::path link = TOLLGATE_SOURCE_DIR "/build/setup/sdk-python";
+  if (std::filesystem::is_directory(link)) return (link / "bin/python").string();
+  return std::filesystem::is_symlink(link) ? std::filesystem::read_symlink(link).string() : link.string();
 }
 
 Finished RunTollgate(std::vector<std::string> arguments, milliseconds patience) {

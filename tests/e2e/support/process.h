@@ -60,6 +60,9 @@ Finished RunToEnd(std::vector<std::string> command, milliseconds patience = mill
 std::string TollgateBinary();
 Finished RunTollgate(std::vector<std::string> arguments, milliseconds patience = milliseconds(30'000));
 
+// The interpreter that has OpenAI's client.
+std::string SdkPython();
+
 void Pause();  // A few milliseconds, between two looks at another process.
 
 // Polls until `condition` holds; false after `patience`. For what another process brings about.

@@ -307,7 +307,7 @@ TEST_CASE("A client that does not read its stream holds up that stream alone") {
     if (asked.writer == nullptr) co_return SampleReply("other");
     absl::Status status = co_await asked.writer->Begin(SampleHead());
     for (int i = 0; i < 16 * 1024 && status.ok(); ++i) {
-      status = co_await asked.writer->Write(std::string(64 * 1024, 'x'));
+      status = co_await asked.writer->Write(TextPiece(std::string(64 * 1024, 'x')));
       if (status.ok()) written_bytes += 64 * 1024;
     }
     ended.Set();
@@ -336,8 +336,8 @@ TEST_CASE("A client that stalls without a deadline is cancelled when a write tak
     absl::StatusCode code{};
     f.chat.Answer([&](Asked asked) -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
       absl::Status status = co_await asked.writer->Begin(SampleHead());
-      status = co_await asked.writer->Write("x");
-      while (!last && status.ok()) status = co_await asked.writer->Write(std::string(64 * 1024, 'x'));
+      status = co_await asked.writer->Write(TextPiece("x"));
+      while (!last && status.ok()) status = co_await asked.writer->Write(TextPiece(std::string(64 * 1024, 'x')));
       code = status.code();
       ended.Set();
       if (last) co_return SampleReply(std::string(64 << 20, 'x'));

@@ -65,6 +65,30 @@ TEST_CASE("With include_usage every chunk has a null usage and one more has the 
   CHECK(events.Usage(SampleReply().end.usage()) == Chunk("[]", std::string(R"(,"usage":)") + kUsage));
 }
 
+TEST_CASE("Log-probabilities are OpenAI's object where they were asked for, also when all were withheld") {
+  pipeline::Reply reply = SampleReply();
+  v1::TokenLogprob token;
+  token.set_token("\u00e9\"");
+  token.set_logprob(-0.25);
+  v1::TokenLogprob* top = token.add_top();
+  top->set_token("\xC3");  // Half of a code point: the bytes are true, the text cannot be.
+  top->set_logprob(-1e-6);
+  token.add_top()->set_logprob(-9999);
+  reply.logprobs = {token, v1::TokenLogprob()};
+  const std::string json =
+      R"({"content":[{"token":"é\"","logprob":-0.25,"bytes":[195,169,34],"top_logprobs":[{"token":")"
+      "\xEF\xBF\xBD"
+      R"(","logprob":-1e-06,"bytes":[195]},{"token":"","logprob":-9999,"bytes":[]}]},{"token":"","logprob":0,"bytes":[],"top_logprobs":[]}],"refusal":null})";
+  CHECK(CompletionBody(kHead, reply, true).find(R"("logprobs":)" + json + R"(,"finish_reason":"stop")") != std::string::npos);
+  CHECK(CompletionBody(kHead, SampleReply(), true).find(R"("logprobs":{"content":[],"refusal":null})") != std::string::npos);
+  CHECK(CompletionBody(kHead, reply, false).find(R"("logprobs":null)") != std::string::npos);
+  const ChunkEvents events(kHead, false, true);
+  CHECK(events.Text("é\"", reply.logprobs) ==
+        Chunk(R"([{"index":0,"delta":{"content":"é\""},"logprobs":)" + json + R"(,"finish_reason":null}])", ""));
+  CHECK(events.Finish(v1::FINISH_REASON_STOP).find(R"("logprobs":null)") != std::string::npos);
+  CHECK(events.Role().find(R"("logprobs":null)") != std::string::npos);
+}
+
 TEST_CASE("Models are OpenAI's objects") {
   v1::ListModelsReply models;
   models.add_models()->set_name("a/b");

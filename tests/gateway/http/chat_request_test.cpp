@@ -68,6 +68,28 @@ TEST_CASE("Absent and null fields stay absent") {
   CHECK(request->chat.end_user().empty());
 }
 
+TEST_CASE("Bias, log-probabilities and JSON mode arrive, nothing of them by default") {
+  const auto request = ParseChatCompletion(
+      With(R"("logprobs":true,"top_logprobs":5,"logit_bias":{"0":1.5,"50256":-100},"response_format":{"type":"json_object"})"));
+  REQUIRE(request.ok());
+  CHECK(request->chat.logprobs());
+  CHECK(request->chat.top_logprobs() == 5);
+  REQUIRE(request->chat.logit_bias_size() == 2);
+  CHECK(request->chat.logit_bias(0).token() == 0);
+  CHECK(request->chat.logit_bias(0).bias() == 1.5F);
+  CHECK(request->chat.logit_bias(1).token() == 50256);
+  CHECK(request->chat.output_form().json_object());
+  const auto schema = ParseChatCompletion(With(
+      R"("response_format":{"type":"json_schema","json_schema":{"name":"n","description":null,"strict":true,"schema":{"type":"object","b":1,"a":2}}})"));
+  REQUIRE(schema.ok());
+  CHECK(schema->chat.output_form().json_schema() == R"({"type":"object","b":1,"a":2})");
+  const auto plain = ParseChatCompletion(With(R"("response_format":{"type":"text"},"logit_bias":{},"logprobs":false)"));
+  REQUIRE(plain.ok());
+  CHECK_FALSE(plain->chat.logprobs());
+  CHECK(plain->chat.logit_bias().empty());
+  CHECK_FALSE(plain->chat.has_output_form());
+}
+
 TEST_CASE("The larger of max_tokens and max_completion_tokens counts, in whatever order they come") {
   CHECK(ParseChatCompletion(With(R"("max_completion_tokens":10000,"max_tokens":1)"))->chat.max_tokens() == 10000);
   CHECK(ParseChatCompletion(With(R"("max_tokens":7,"max_completion_tokens":3)"))->chat.max_tokens() == 7);
@@ -130,16 +152,30 @@ TEST_CASE("What cannot be honoured is refused by name") {
       {With(R"("stop":{})"), "INVALID_TYPE", "stop"},
       {With(R"("n":2)"), "UNSUPPORTED_VALUE", "n"},
       {With(R"("n":0)"), "INVALID_VALUE", "n"},
-      {With(R"("logprobs":true)"), "UNSUPPORTED_VALUE", "logprobs"},
-      {With(R"("top_logprobs":2)"), "UNSUPPORTED_PARAMETER", "top_logprobs"},
-      {With(R"("logit_bias":{"50256":-100})"), "UNSUPPORTED_PARAMETER", "logit_bias"},
+      {With(R"("logprobs":1)"), "INVALID_TYPE", "logprobs"},
+      {With(R"("top_logprobs":21)"), "INVALID_VALUE", "top_logprobs"},
+      {With(R"("top_logprobs":true)"), "INVALID_TYPE", "top_logprobs"},
+      {With(R"("logit_bias":[])"), "INVALID_TYPE", "logit_bias"},
+      {With(R"("logit_bias":{"hello":1})"), "INVALID_VALUE", "logit_bias"},
+      {With(R"("logit_bias":{"-1":1})"), "INVALID_VALUE", "logit_bias"},
+      {With(R"("logit_bias":{"007":1})"), "INVALID_VALUE", "logit_bias"},
+      {With(R"("logit_bias":{"99999999999":1})"), "INVALID_VALUE", "logit_bias"},
+      {With(R"("logit_bias":{"5":"much"})"), "INVALID_TYPE", "logit_bias"},
       {With(R"("tools":[{"type":"function"}])"), "UNSUPPORTED_PARAMETER", "tools"},
       {With(R"("functions":[{}])"), "UNSUPPORTED_PARAMETER", "functions"},
       {With(R"("tool_choice":"auto")"), "UNSUPPORTED_PARAMETER", "tool_choice"},
       {With(R"("function_call":"auto")"), "UNSUPPORTED_PARAMETER", "function_call"},
       {With(R"("parallel_tool_calls":true)"), "UNSUPPORTED_PARAMETER", "parallel_tool_calls"},
-      {With(R"("response_format":{"type":"json_object"})"), "UNSUPPORTED_VALUE", "response_format.type"},
-      {With(R"("response_format":{"type":"json_schema","json_schema":{}})"), "UNSUPPORTED_VALUE", "response_format.type"},
+      {With(R"("response_format":{"type":"json_object","x":1})"), "UNKNOWN_PARAMETER", "response_format.x"},
+      {With(R"("response_format":{"type":"json_schema"})"), "MISSING_REQUIRED_PARAMETER", "response_format.json_schema"},
+      {With(R"("response_format":{"type":"json_schema","json_schema":{}})"), "MISSING_REQUIRED_PARAMETER", "response_format.json_schema.name"},
+      {With(R"("response_format":{"type":"json_schema","json_schema":{"name":"n"}})"), "MISSING_REQUIRED_PARAMETER",
+       "response_format.json_schema.schema"},
+      {With(R"("response_format":{"type":"json_schema","json_schema":{"name":"n","schema":[]}})"), "INVALID_TYPE",
+       "response_format.json_schema.schema"},
+      {With(R"("response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{},"x":1}})"), "UNKNOWN_PARAMETER",
+       "response_format.json_schema.x"},
+      {With(R"("response_format":{"type":"grammar"})"), "UNSUPPORTED_VALUE", "response_format.type"},
       {With(R"("response_format":{"type":"text","x":1})"), "UNKNOWN_PARAMETER", "response_format.x"},
       {With(R"("modalities":["text","audio"])"), "UNSUPPORTED_VALUE", "modalities"},
       {With(R"("audio":{"voice":"x"})"), "UNSUPPORTED_PARAMETER", "audio"},

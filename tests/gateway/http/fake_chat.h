@@ -22,6 +22,8 @@ struct Asked {
   std::shared_ptr<pipeline::Cancellation> cancellation;
 };
 
+inline pipeline::OutputPiece TextPiece(std::string text) { return {.text = std::move(text), .logprobs = {}}; }
+
 inline pipeline::ReplyHead SampleHead() {
   pipeline::ReplyHead head;
   head.model = "smollm2";
@@ -129,7 +131,7 @@ class FakeChat final : public pipeline::ChatService {
   static async::Awaitable<pipeline::Outcome<pipeline::Reply>> Hello(Asked asked) {
     if (asked.writer == nullptr) co_return SampleReply("Hello");
     const absl::Status begun = co_await asked.writer->Begin(SampleHead());
-    const absl::Status written = co_await asked.writer->Write("Hel");
+    const absl::Status written = co_await asked.writer->Write(TextPiece("Hel"));
     if (!begun.ok() || !written.ok()) co_return pipeline::Failure{.status = written, .head = SampleHead(), .limits = {}};
     co_return SampleReply("lo");
   }

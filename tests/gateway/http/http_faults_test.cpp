@@ -54,7 +54,7 @@ struct Fixture {
     chat.Answer([first, &started, &cancelled](Asked asked) -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
       if (!first.empty()) {
         const absl::Status begun = co_await asked.writer->Begin(SampleHead());
-        const absl::Status written = co_await asked.writer->Write(first);
+        const absl::Status written = co_await asked.writer->Write(TextPiece(first));
         CHECK(begun.ok());
         CHECK(written.ok());
       }
@@ -101,7 +101,7 @@ TEST_CASE("A client that does not read holds up its own stream alone, and is cut
   f.chat.Answer([&](Asked asked) -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
     absl::Status status = co_await asked.writer->Begin(SampleHead());
     for (int i = 0; i < 16 * 1024 && status.ok(); ++i) {  // 1 GiB, were it taken.
-      status = co_await asked.writer->Write(std::string(64 * 1024, 'x'));
+      status = co_await asked.writer->Write(TextPiece(std::string(64 * 1024, 'x')));
       if (status.ok()) written_bytes += 64 * 1024;
     }
     CHECK(asked.cancellation->cancelled());

@@ -138,7 +138,7 @@ TEST_CASE("A failure after the first byte is an error event, no [DONE], and the 
   Fixture f;
   f.chat.Answer([](Asked asked) -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
     const absl::Status begun = co_await asked.writer->Begin(SampleHead());
-    const absl::Status written = co_await asked.writer->Write("part");
+    const absl::Status written = co_await asked.writer->Write(TextPiece("part"));
     CHECK(begun.ok());
     CHECK(written.ok());
     co_return SampleFailure(base::Unavailable("the server is shutting down; send the request again"));

@@ -50,6 +50,13 @@ TEST_CASE("Each field that a caller can get wrong is refused by its name") {
       {"stop", [](auto& r) { r.add_stop(""); }},
       {"stop", [](auto& r) { for (int i = 0; i < 5; ++i) r.add_stop("x"); }},
       {"stop", [](auto& r) { r.add_stop(std::string(129, 's')); }},
+      {"logit_bias", [](auto& r) { for (int i = 0; i < 1025; ++i) r.add_logit_bias()->set_token(i); }},
+      {"logit_bias", [](auto& r) { r.add_logit_bias()->set_bias(100.5F); }},
+      {"logit_bias", [nan](auto& r) { r.add_logit_bias()->set_bias(static_cast<float>(nan)); }},
+      {"logit_bias", [](auto& r) { r.add_logit_bias(), r.add_logit_bias(); }},
+      {"top_logprobs", [](auto& r) { r.set_logprobs(true), r.set_top_logprobs(21); }},
+      {"top_logprobs", [](auto& r) { r.set_logprobs(true), r.set_top_logprobs(-1); }},
+      {"top_logprobs", [](auto& r) { r.set_top_logprobs(1); }},
       {"end_user", [](auto& r) { r.set_end_user(std::string(257, 'u')); }},
       {"client_request_id", [](auto& r) { r.set_client_request_id(std::string(129, 'c')); }},
   };
@@ -64,6 +71,24 @@ TEST_CASE("Each field that a caller can get wrong is refused by its name") {
     REQUIRE(base::DetailOf(status));
     CHECK(base::DetailOf(status)->param == row.param);
   }
+}
+
+TEST_CASE("A schema becomes the pool's grammar, and one that cannot be enforced is refused with its place") {
+  v1::ChatRequest request = Good();
+  request.mutable_output_form()->set_json_schema(R"({"type":"object","properties":{"a":{"type":"integer"}}})");
+  inference::ModelInfo model;
+  model.grammars = true;
+  REQUIRE(pipeline::ValidateFor(request, model).ok());
+  inference::SequenceRequest sequence;
+  pipeline::FillOutput(request, sequence);
+  CHECK(sequence.grammar.starts_with("root ::= "));
+  CHECK(sequence.grammar_is_ours);
+  CHECK_FALSE(sequence.json);
+  CHECK(sequence.logprobs == -1);
+  request.mutable_output_form()->set_json_schema(R"({"properties":{"a":{"type":"string","pattern":"x"}}})");
+  const absl::Status refused = pipeline::ValidateFor(request, model);
+  CHECK(base::DetailOf(refused)->param == "response_format");
+  CHECK(base::Message(refused).find("/properties/a: \"pattern\"") != std::string::npos);
 }
 
 TEST_CASE("Absent sampling fields take the stated defaults") {

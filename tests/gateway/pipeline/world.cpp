@@ -25,9 +25,10 @@ async::Awaitable<absl::Status> RecordingWriter::Begin(const pipeline::ReplyHead&
   co_return absl::OkStatus();
 }
 
-async::Awaitable<absl::Status> RecordingWriter::Write(std::string piece) {
+async::Awaitable<absl::Status> RecordingWriter::Write(pipeline::OutputPiece piece) {
   if (writes >= fail_from_write) co_return base::Cancelled("gone");
-  text += piece;
+  text += piece.text;
+  logprobs.insert(logprobs.end(), piece.logprobs.begin(), piece.logprobs.end());
   const int write = writes++;
   if (on_write) on_write(write);
   co_return absl::OkStatus();

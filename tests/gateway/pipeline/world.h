@@ -45,9 +45,10 @@ class FakeDirectory final : public directory::Directory {
 class RecordingWriter final : public pipeline::StreamWriter {
  public:
   async::Awaitable<absl::Status> Begin(const pipeline::ReplyHead& head) override;
-  async::Awaitable<absl::Status> Write(std::string text) override;
+  async::Awaitable<absl::Status> Write(pipeline::OutputPiece piece) override;
 
   std::string text;
+  pipeline::Logprobs logprobs;
   int begins = 0;
   int writes = 0;
   int fail_from_write = 1 << 30;            // The client is gone from this write on (0 = the first).

@@ -1,0 +1,113 @@
+// A token that is part of a code point counts as the whole of it: its text_end is one byte inside, and the filter decides whole ones.
+//
+// An alternative is judged by a new filter that is given the end of the raw output and then the alternative: it leaves only if the filter
+// then holds nothing back and changed nothing of it. So the beginning of what could become a match stays inside as well: beside the words
+// that follow, or the alternatives of the next token, it could spell out what a rule keeps. What is part of a code point cannot be judged
+// and stays inside too. The end of the output that is kept for this is what the reply's filter holds, and the context that rules look at.
+//
+// Tested by tests/gateway/pipeline/logprob_gate_test.cpp.
+#include "gateway/pipeline/logprob_gate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/encoding.h"
+
+namespace tollgate::pipeline {
+
+namespace v1 = tollgate::v1;
+
+namespace {
+
+constexpr std::size_t kContextBytes = 128;
+constexpr double kLogprobLeast = -9999;
+
+// To the millionth: what leaves is what is on record, to the digit.
+double Rounded(float logprob) {
+  const double bounded = std::isnan(logprob) ? kLogprobLeast : std::clamp<double>(logprob, kLogprobLeast, 0);
+  return static_cast<double>(std::llround(bounded * 1e6)) / 1e6;
+}
+
+// Cut to at most `bytes`, at a code point.
+void KeepLast(std::size_t bytes, std::string& text) {
+  if (text.size() <= bytes) return;
+  std::size_t from = text.size() - bytes;
+  while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80) ++from;
+  text.erase(0, from);
+}
+
+}  // namespace
+
+LogprobGate::LogprobGate(OpenFilter open) : open_(std::move(open)) {}
+
+absl::StatusOr<std::string> LogprobGate::Push(const inference::Piece& piece, policy::StreamFilter& filter) {
+  if (open_ == nullptr) return filter.Push(piece.text);
+  std::string clear;
+  std::string_view rest = piece.text;
+  const auto push = [&](std::string_view text) -> absl::Status {
+    TG_ASSIGN(const std::string more, filter.Push(text));
+    clear += more;
+    before_ += text;
+    KeepLast(filter.held_bytes() + kContextBytes, before_);
+    pushed_ += static_cast<std::int64_t>(text.size());
+    rest.remove_prefix(text.size());
+    return absl::OkStatus();
+  };
+  for (const inference::OutputToken& token : piece.tokens) {
+    Add(token);
+    // Whole code points only: the rest of one comes with the token that completes it.
+    auto bytes = static_cast<std::size_t>(std::clamp<std::int64_t>(token.text_end - pushed_, 0, static_cast<std::int64_t>(rest.size())));
+    while (bytes > 0 && bytes < rest.size() && (static_cast<unsigned char>(rest[bytes]) & 0xC0) == 0x80) --bytes;
+    if (bytes > 0) TG_RETURN_IF_ERROR(push(rest.substr(0, bytes)));
+  }
+  if (!rest.empty()) TG_RETURN_IF_ERROR(push(rest));
+  return clear;
+}
+
+void LogprobGate::Add(const inference::OutputToken& token) {
+  const std::int64_t begin = std::min(last_end_, token.text_end - 1);
+  last_end_ = token.text_end;
+  if (token.bytes.empty()) return;  // The end of the turn.
+  Held& held = held_.emplace_back(Held{begin, token.text_end, {}});
+  held.token.set_token(token.bytes);
+  held.token.set_logprob(Rounded(token.logprob));
+  held.token.set_token_id(token.id);
+  for (const inference::OutputToken::Alternative& other : token.top) {
+    // The token itself is judged with the text.
+    if (other.bytes.empty() || (other.id != token.id && !MayLeave(other.bytes))) continue;
+    v1::TokenLogprob* top = held.token.add_top();
+    top->set_token(other.bytes);
+    top->set_logprob(Rounded(other.logprob));
+    top->set_token_id(other.id);
+  }
+}
+
+bool LogprobGate::MayLeave(std::string_view alternative) const {
+  if (!base::IsValidUtf8(alternative)) return false;
+  const std::unique_ptr<policy::StreamFilter> filter = open_();
+  const auto pushed = filter->Push(before_ + std::string(alternative));
+  if (!pushed.ok() || filter->blocked() || filter->held_bytes() > 0) return false;
+  const auto from = static_cast<std::int64_t>(before_.size());
+  return std::none_of(filter->raw().begin(), filter->raw().end(), [from](const policy::RawSpan& span) {
+    return span.offset + static_cast<std::int64_t>(span.bytes.size()) > from;
+  });
+}
+
+Logprobs LogprobGate::Take(const policy::StreamFilter& filter) {
+  Logprobs out;
+  while (!held_.empty() && held_.front().end <= filter.decided_bytes()) {
+    if (!Changed(held_.front(), filter)) out.push_back(std::move(held_.front().token));
+    held_.pop_front();
+  }
+  return out;
+}
+
+bool LogprobGate::Changed(const Held& held, const policy::StreamFilter& filter) {
+  const std::vector<policy::RawSpan>& spans = filter.raw();
+  const auto end = [&](std::size_t i) { return spans[i].offset + static_cast<std::int64_t>(spans[i].bytes.size()); };
+  while (span_ < spans.size() && end(span_) <= held.begin) ++span_;
+  return span_ < spans.size() && spans[span_].offset < held.end;
+}
+
+}  // namespace tollgate::pipeline

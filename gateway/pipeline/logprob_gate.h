@@ -1,0 +1,55 @@
+// LogprobGate: which log-probabilities may leave (promise P7): those of tokens whose text was released untouched, and of the alternatives
+// beside them only those that policy would have let out at once, had the model chosen them. One request; one thread at a time.
+//
+//   for each piece:  gate.Push(piece, filter) -> text that may be released, as StreamFilter::Push gives it
+//   at a cut:        gate.Take(filter)        -> the tokens that lie in what the filter has decided
+//
+// Cost: for each alternative a filter of its own over a few dozen bytes; nothing where no log-probabilities are asked for.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "gateway/pipeline/call.h"
+#include "inference/token_stream.h"
+#include "policy/stream_filter.h"
+
+namespace tollgate::pipeline {
+
+class LogprobGate {
+ public:
+  // Makes a filter like the reply's own. Null: no log-probabilities are wanted.
+  using OpenFilter = std::function<std::unique_ptr<policy::StreamFilter>()>;
+  explicit LogprobGate(OpenFilter open);
+
+  // Pushes a piece through the reply's filter, token by token where log-probabilities are wanted. Errors as StreamFilter::Push.
+  absl::StatusOr<std::string> Push(const inference::Piece& piece, policy::StreamFilter& filter);
+
+  // The tokens that end in what `filter` has decided since the last call, without those of which anything was changed or held back.
+  Logprobs Take(const policy::StreamFilter& filter);
+
+ private:
+  struct Held {
+    std::int64_t begin = 0, end = 0;  // In the raw output.
+    tollgate::v1::TokenLogprob token;
+  };
+
+  void Add(const inference::OutputToken& token);
+  bool MayLeave(std::string_view alternative) const;
+  bool Changed(const Held& held, const policy::StreamFilter& filter);
+
+  const OpenFilter open_;
+  std::string before_;            // The raw output's end, as far as it can bear on what comes next.
+  std::int64_t pushed_ = 0;       // Bytes of raw output.
+  std::int64_t last_end_ = 0;     // Of the last token.
+  std::deque<Held> held_;
+  std::size_t span_ = 0;          // The first of the filter's raw spans that may still touch a token.
+};
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,122 @@
+// What callers ask of the output beside its sampling: bias, log-probabilities, JSON; and what of it is on record.
+#include <catch2/catch_test_macros.hpp>
+
+#include "base/error_detail.h"
+#include "tests/gateway/pipeline/world.h"
+
+using namespace tollgate;
+namespace v1 = tollgate::v1;
+using pipeline::Failure;
+using pipeline::Reply;
+
+namespace {
+
+constexpr const char* kPolicy = R"(version: 1
+name: house
+rules:
+  - id: code
+    where: { direction: output }
+    detect: { regex: 'ZQ~[A-Z]{2,8}~[0-9]{2}' }
+    do: redact
+)";
+
+const Reply& ReplyOf(const pipeline::Outcome<Reply>& outcome) {
+  if (const auto* failure = std::get_if<Failure>(&outcome)) FAIL(base::Message(failure->status));
+  return std::get<Reply>(outcome);
+}
+
+v1::ChatRequest AskLogprobs(const test::World& world, const std::string& text, int top) {
+  v1::ChatRequest request = world.Ask(text);
+  request.set_logprobs(true);
+  request.set_top_logprobs(top);
+  return request;
+}
+
+// Tokens with what stands beside them: "a(b,c) ".
+template <typename Tokens>
+std::string Told(const Tokens& tokens) {
+  std::string out;
+  for (const auto& token : tokens) {
+    out += token.token() + "(";
+    for (const auto& top : token.top()) out += top.token() + ",";
+    out += ")";
+  }
+  return out;
+}
+
+std::string Recorded(const test::World& world) {
+  std::string out;
+  for (const auto kind : {v1::RECORD_KIND_SEGMENT, v1::RECORD_KIND_FINAL})
+    for (const auto& entry : world.journal.Of(kind)) out += Told(world.Content(entry).logprobs());
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("Log-probabilities come where they are asked for, and are on record with the text") {
+  test::World world;
+  const Reply& plain = ReplyOf(world.Chat(world.Ask("!alt x\n!say one two")));
+  CHECK(plain.logprobs.empty());
+  CHECK(Recorded(world).empty());
+  const auto outcome = world.Chat(AskLogprobs(world, "!alt x\n!alt y\n!say one two", 2));
+  const Reply& reply = ReplyOf(outcome);
+  CHECK(Told(reply.logprobs) == "one (one ,x,)two(two,x,)");
+  CHECK(reply.logprobs[0].logprob() == -0.25);
+  CHECK(reply.logprobs[0].top(1).logprob() == -1.25);
+  CHECK(Recorded(world) == Told(reply.logprobs));
+  const auto entries = world.journal.entries();
+  CHECK(entries[2].record.request().logprobs());
+  CHECK(entries[2].record.request().top_logprobs() == 2);
+  CHECK(world.Content(entries[3]).logprobs(0).top(1).logprob_millionths() == -1'250'000);
+  CHECK(Told(ReplyOf(world.Chat(AskLogprobs(world, "!say one", 0))).logprobs) == "one()");
+  world.CheckBooks();
+}
+
+TEST_CASE("On a stream they are on record before they are written, and none of a redacted token is in either") {
+  test::World world(kPolicy);
+  world.options.segment = std::chrono::milliseconds(0);
+  test::RecordingWriter writer;
+  writer.on_write = [&](int) { CHECK(Recorded(world) == Told(writer.logprobs)); };
+  const auto outcome = world.Chat(AskLogprobs(world, "!pace_ms 1\n!alt ZQ~AB~12\n!alt ok.\n!say see ZQ\\|~AB\\|~12 and go", 5), &writer);
+  const Reply& reply = ReplyOf(outcome);
+  CHECK(writer.text + reply.text == "see [REDACTED] and go");
+  const std::string all = Told(writer.logprobs) + Told(reply.logprobs);
+  CHECK(all == "see (see ,ok.,)and (and ,ok.,)go(go,ok.,)");
+  CHECK(Recorded(world) == all);
+  world.CheckBooks();
+}
+
+TEST_CASE("A biased token is biased, and the bias is on record") {
+  test::World world;
+  const Reply probe = ReplyOf(world.Chat(AskLogprobs(world, "!say one two", 0)));
+  v1::ChatRequest request = world.Ask("!say one two");
+  v1::LogitBias* bias = request.add_logit_bias();
+  bias->set_token(probe.logprobs[0].token_id());
+  bias->set_bias(-100);
+  const auto outcome = world.Chat(request);
+  CHECK(ReplyOf(outcome).text == "other two");
+  const auto requests = world.journal.Of(v1::RECORD_KIND_REQUEST);
+  REQUIRE(requests[1].record.request().sampling().logit_bias_size() == 1);
+  CHECK(requests[1].record.request().sampling().logit_bias(0).bias_millionths() == -100'000'000);
+}
+
+TEST_CASE("What the model does not have is refused by name before anything is recorded") {
+  test::World world;
+  v1::ChatRequest request = world.Ask("hello");
+  SECTION("a token") {
+    request.add_logit_bias()->set_token(2'000'000'000);
+    const auto outcome = world.Chat(request);
+    CHECK(base::DetailOf(std::get<Failure>(outcome).status)->param == "logit_bias");
+  }
+  SECTION("a form") {
+    request.mutable_output_form()->set_json_object(true);
+    const auto outcome = world.Chat(request);
+    CHECK(base::DetailOf(std::get<Failure>(outcome).status)->param == "response_format");
+  }
+  SECTION("a schema") {
+    request.mutable_output_form()->set_json_schema("{}");
+    const auto outcome = world.Chat(request);
+    CHECK(base::DetailOf(std::get<Failure>(outcome).status)->param == "response_format");
+  }
+  CHECK(world.Kinds().empty());
+}
