@@ -40,6 +40,18 @@ absl::StatusOr<Row> RowOf(const base::Rows& rows, std::size_t i) {
   return row;
 }
 
+// The record in the first row (message, content, leaf hash, …, the columns from `first_column`), if it is what its leaf says.
+absl::StatusOr<v1::Record> FittingRecord(const base::Rows& rows, const Position& position, std::size_t first_column) {
+  const RecordColumns columns = ColumnsOf(rows, 0, first_column);
+  const std::string message = rows.Bytes(0, 0);
+  const base::Digest content = rows.IsNull(0, 1) ? base::Digest{} : base::Sha256(rows.Bytes(0, 1));
+  if (base::View(RecordLeaf(position.log_id, position.index, columns, content, message)) != rows.Bytes(0, 2)) {
+    return base::DataLoss(
+        fmt::format("record {} is not what its leaf says: it was changed; run `tollgate audit verify`", position.ToString()));
+  }
+  return RecordOf(columns, message);
+}
+
 // The WHERE of a list, built as it goes; every value is a parameter.
 class Where {
  public:
@@ -86,11 +98,11 @@ absl::StatusOr<Cursor> ParseCursor(const std::string& text) {
 
 absl::Status AddFilter(const ListFilter& filter, Where& where) {
   if (filter.from) {
-    where.Add("wall_us >= {p}::int8", base::ToMicros(*filter.from));
+    where.Add("wall_us >= {p}::int8 AND wall_us >> 24 >= {p}::int8 >> 24", base::ToMicros(*filter.from));
     where.Add("day >= {p}::date", DayText(DayOf(*filter.from)));
   }
   if (filter.to) {
-    where.Add("wall_us < {p}::int8", base::ToMicros(*filter.to));
+    where.Add("wall_us < {p}::int8 AND wall_us >> 24 <= {p}::int8 >> 24", base::ToMicros(*filter.to));
     where.Add("day <= {p}::date", DayText(DayOf(*filter.to)));
   }
   AddId(where, "org_id = {p}::uuid", filter.org);
@@ -111,8 +123,9 @@ absl::Status AddFilter(const ListFilter& filter, Where& where) {
   TG_ASSIGN(const Cursor cursor, ParseCursor(filter.cursor));
   where.Add(filter.oldest_first ? "day >= {p}::date" : "day <= {p}::date", DayText(DayOf(base::FromMicros(cursor.wall_us))));
   const std::string wall = where.Param(cursor.wall_us), log = where.Param(cursor.log_id), index = where.Param(cursor.index);
-  where.Text(
-      fmt::format("(wall_us, log_id, leaf_index) {} ({}::int8, {}::int2, {}::int8)", filter.oldest_first ? ">" : "<", wall, log, index));
+  const char* const beyond = filter.oldest_first ? ">" : "<";
+  where.Text(fmt::format("(wall_us, log_id, leaf_index) {0} ({1}::int8, {2}::int2, {3}::int8) AND wall_us >> 24 {0}= {1}::int8 >> 24", beyond,
+                         wall, log, index));
   return absl::OkStatus();
 }
 
@@ -185,8 +198,10 @@ absl::StatusOr<v1::SealedContent> Reader::OpenContent(const Viewer& viewer, Posi
     return base::FailedPrecondition("content cannot be opened here: there are no keys or no journal");
   static const std::string kSql =
       fmt::format("SELECT message, content, leaf_hash, {} FROM audit.record WHERE log_id = $1::int2 AND leaf_index = $2::int8", kColumnNames);
-  static const std::string kFirst =
-      "SELECT message FROM audit.record WHERE request_id = $1::uuid AND kind IN (1, 2) ORDER BY wall_us, kind LIMIT 1";
+  static const std::string kFirst = fmt::format(
+      "SELECT message, content, leaf_hash, log_id, leaf_index, {} FROM audit.record WHERE request_id = $1::uuid AND kind IN (1, 2) "
+      "ORDER BY wall_us, kind LIMIT 1",
+      kColumnNames);
   v1::Record record, first;
   std::string stored;
   TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& pooled) {
@@ -195,15 +210,14 @@ absl::StatusOr<v1::SealedContent> Reader::OpenContent(const Viewer& viewer, Posi
       TG_ASSIGN(const auto rows, session.Run("read a record", kSql, {std::int64_t{position.log_id}, position.index}));
       if (rows.empty()) return base::NotFound(fmt::format("there is no record {} that you may see", position.ToString()));
       if (rows.IsNull(0, 1)) return base::NotFound(fmt::format("record {} has no content", position.ToString()));
-      const RecordColumns columns = ColumnsOf(rows, 0, 3);
-      TG_ASSIGN(record, RecordOf(columns, rows.Bytes(0, 0)));
+      TG_ASSIGN(record, FittingRecord(rows, position, 3));
       stored = rows.Bytes(0, 1);
-      const base::Digest leaf = RecordLeaf(position.log_id, position.index, columns, base::Sha256(stored), rows.Bytes(0, 0));
-      if (base::View(leaf) != rows.Bytes(0, 2))
-        return base::DataLoss(fmt::format("record {} is not what its leaf says: it was changed; run `tollgate audit verify`", position.ToString()));
-      TG_ASSIGN(const auto opening, session.Run("read a request's first record", kFirst, {columns.request.ToString()}));
-      if (opening.empty() || !first.ParseFromString(opening.Bytes(0, 0)))
+      TG_ASSIGN(const base::Uuid request, base::Uuid::FromBytes(record.request_id()));
+      TG_ASSIGN(const auto opening, session.Run("read a request's first record", kFirst, {request.ToString()}));
+      if (opening.empty())
         return base::DataLoss(fmt::format("the first record of {}'s request is missing: run `tollgate audit verify`", position.ToString()));
+      const Position at{static_cast<std::int32_t>(opening.Int(0, 3)), opening.Int(0, 4)};
+      TG_ASSIGN(first, FittingRecord(opening, at, 5));
       return absl::OkStatus();
     });
   }));

@@ -90,8 +90,9 @@ absl::StatusOr<VerifyReport> VerifyLog(base::Session& session, std::int32_t log_
   report.root = tree.Root();
   if (!report.bad_index && options.size < 0) {
     // Records first, head second: what is appended meanwhile moves the head too.
-    TG_ASSIGN(const auto top, session.Run("look beyond the head", "SELECT max(leaf_index) FROM audit.record WHERE log_id = $1::int2",
-                                          {std::int64_t{log_id}}));
+    TG_ASSIGN(const auto top, session.Run("look beyond the head",
+                                          "SELECT max(leaf_index) FROM audit.record WHERE log_id = $1::int2 AND leaf_index >= $2::int8",
+                                          {std::int64_t{log_id}, head}));
     TG_ASSIGN(const std::int64_t now, HeadOf(session, log_id));
     if (!top.IsNull(0, 0) && top.Int(0, 0) >= now) bad(now, "a record lies beyond the log's head");
   }

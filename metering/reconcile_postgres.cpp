@@ -1,4 +1,4 @@
-// The proof of promise P4, in three passes: every terminal record, page by page in the order of the logs, with the usage row and the charge
+// The proof of promise P4, in three passes: every terminal record, page by page in the order of their key, with the usage row and the charge
 // that belong to it; usage rows whose record is not there; transfers whose usage is not there. The record's message is the truth: the other
 // sides must repeat its counts, and its amount must follow from its counts and the price book's line of that version.
 //
@@ -27,7 +27,7 @@ const std::string kRecords =
     "LEFT JOIN metering.price p ON p.price_version = u.price_version "
     "WHERE r.kind IN (4, 5) AND r.wall_us >= $1::int8 AND r.wall_us < $2::int8 "
     "AND r.day BETWEEN date '1970-01-01' + ($1::int8 / 86400000000)::int4 AND date '1970-01-01' + ($2::int8 / 86400000000)::int4 "
-    "AND (r.log_id, r.leaf_index) > ($3::int2, $4::int8) ORDER BY r.log_id, r.leaf_index LIMIT $5::int8";
+    "AND (r.leaf_index, r.log_id) > ($3::int8, $4::int2) ORDER BY r.leaf_index, r.log_id LIMIT $5::int8";
 const std::string kOrphanUsage =
     "SELECT count(*), coalesce(sum(input_tokens + output_tokens), 0)::int8, min(request_id::text) FROM metering.usage u "
     "WHERE at_us >= $1::int8 AND at_us < $2::int8 AND NOT EXISTS (SELECT FROM audit.record r WHERE r.log_id = u.log_id "
@@ -109,9 +109,7 @@ void Compare(const base::Rows& rows, std::size_t r, Reconciliation& sum) {
   }
   std::string what = UsageDifference(rows, r, end);
   if (what.empty()) what = TransferDifference(rows, r, end);
-  if (what.empty()) {
-    what = AmountDifference(rows, r, end);
-  }
+  if (what.empty()) what = AmountDifference(rows, r, end);
   if (what.empty()) return;
   Differ(sum, fmt::format("request {}, record {}/{}: the record says {}; {}", rows.Text(r, 17), rows.Int(r, 0), rows.Int(r, 1),
                           Counts(end.tokens().input(), end.tokens().cached_input(), end.tokens().output(), end.amount_nanos()), what));
@@ -124,9 +122,9 @@ absl::StatusOr<Reconciliation> Reconcile(base::Session& session, base::WallTime 
   if (from >= to) return base::InvalidArgument("the period to reconcile ends after it begins");
   Reconciliation sum;
   const std::int64_t from_us = base::ToMicros(from), to_us = base::ToMicros(to);
-  std::int64_t log = -1, index = -1;
+  std::int64_t log = -1, index = -1;  // Where the page before ended, in the order of the records' key.
   while (true) {
-    TG_ASSIGN(const base::Rows rows, session.Run("reconcile records", kRecords, {from_us, to_us, log, index, kPage}));
+    TG_ASSIGN(const base::Rows rows, session.Run("reconcile records", kRecords, {from_us, to_us, index, log, kPage}));
     for (std::size_t r = 0; r < rows.size(); ++r) Compare(rows, r, sum);
     if (keep_going) TG_RETURN_IF_ERROR(keep_going());
     if (static_cast<std::int64_t>(rows.size()) < kPage) break;
