@@ -117,7 +117,6 @@ class UpstreamEngine final : public Engine {
 
   const ModelInfo& Info() const override { return info_; }
   std::int64_t step_tokens_max() const override { return 1 << 20; }
-  bool has_logprobs() const override { return false; }
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return tokenizer_->Render(turns); }
 
   absl::StatusOr<EngineOpened> Open(int index, const EngineSequence& sequence) override {
