@@ -91,9 +91,6 @@ class Engine {
 
   virtual void Close(int slot) = 0;  // Empties the slot and frees its context. Never fails.
 
-  // Whether the engine can give log-probabilities.
-  virtual bool has_logprobs() const { return true; }
-
   virtual std::int64_t cache_bytes() const { return 0; }  // Of prefixes that are kept.
 
   // Called when there is nothing to step: does what is to be done beside sequences, at once. How long until it must be called again.

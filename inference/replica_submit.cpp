@@ -142,7 +142,7 @@ absl::Status Replica::Check(const SequenceRequest& request) const {
     return base::InvalidArgument(fmt::format("weight is {}; it must be between 0.01 and 100", request.weight));
   TG_RETURN_IF_ERROR(CheckSampling(request.sampling));
   TG_RETURN_IF_ERROR(CheckLogits(request, info.vocab_tokens));
-  if (request.logprobs >= 0 && !engine_->has_logprobs()) return base::Unimplemented("this model's engine gives no log-probabilities");
+  if (request.logprobs >= 0 && !info.logprobs) return base::Unimplemented("this model's engine gives no log-probabilities");
   TG_RETURN_IF_ERROR(CheckForm(request));
   return CheckStops(request.stop);
 }

@@ -55,6 +55,7 @@ struct ModelInfo {
   std::int64_t memory_bytes = 0;  // What it is reckoned to take, with its context and caches.
   int slots = 0;                  // Sequences that run side by side.
   bool grammars = false;          // Output can be held to JSON or a grammar.
+  bool logprobs = false;          // It can tell its tokens' log-probabilities.
 };
 
 // Bands of urgency: 0 is served first, 3 with what the others leave.

@@ -114,7 +114,7 @@ class Changes {
   // FAILED_PRECONDITION, reason SECOND_PERSON_NEEDED: the org wants somebody else than the version's author.
   absl::StatusOr<Changed> ActivatePolicy(const Actor& actor, const std::string& org, const std::string& name, std::int64_t version);  // 0 = none.
   absl::StatusOr<Changed> TryPolicy(const Actor& actor, const std::string& org, const std::string& name, const Trial& trial);  // One an org.
-  // Undoes the last step: ends a trial, else puts back what was in force before. Never needs a second person.
+  // Undoes the last step: ends a trial, else puts back what was in force before. Needs a second person only where that is nothing.
   absl::StatusOr<Changed> RollbackPolicy(const Actor& actor, const std::string& org, const std::string& name);
   absl::StatusOr<Changed> SetSecondPerson(const Actor& actor, const std::string& org, bool wanted);
   // `meter`: "requests", "tokens", "concurrent". `window`: "minute", "hour", "day", "month"; "none" for concurrent.

@@ -55,6 +55,20 @@ absl::Status NotLedTo(Transaction& t, const std::string& model) {
   return absl::OkStatus();
 }
 
+// A model that was retired since an alias led there answers nobody.
+absl::Status NoneRetired(Transaction& t, const std::string& name, const Row& row) {
+  TG_ASSIGN(const Alias before, directory::MakeAlias(name, row.Text("previous_targets"), row.Text("previous_fallbacks")));
+  std::vector<std::string> models = before.fallbacks;
+  for (const auto& target : before.targets) models.push_back(target.model);
+  for (const std::string& model : models) {
+    TG_ASSIGN(const std::optional<Row> found, FindRow(t, model));
+    if (!found.has_value() || !found->Bool("retired")) continue;
+    return base::FailedPrecondition(
+        fmt::format("alias {} led to model {} before, which is retired; lead it elsewhere: tollgate models alias {} …", name, model, name));
+  }
+  return absl::OkStatus();
+}
+
 // The row of an alias that is not removed.
 absl::StatusOr<Row> AliasRow(Transaction& t, const std::string& name) {
   TG_RETURN_IF_ERROR(directory::CheckModelName(name));
@@ -94,6 +108,7 @@ absl::StatusOr<Changed> Changes::RollbackAlias(const Actor& actor, const std::st
   return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
     TG_ASSIGN(const Row old, AliasRow(t, name));
     if (old.IsNull("previous_targets")) return base::FailedPrecondition(fmt::format("alias {} led nowhere else before", name));
+    TG_RETURN_IF_ERROR(NoneRetired(t, name, old));
     out.row = old;
     out.row.Set("targets", old.Text("previous_targets"));
     out.row.Set("fallbacks", old.Text("previous_fallbacks"));

@@ -224,6 +224,9 @@ absl::StatusOr<Changed> Changes::RollbackPolicy(const Actor& actor, const std::s
     if (back > 0) {
       TG_ASSIGN(const Row row, FindVersion(t, found, name, back));
       yaml = row.Text("yaml");
+    } else if (InForce(found) > 0) {  // Back to no rules at all: what `activate 0` does.
+      TG_ASSIGN(const Row row, FindVersion(t, found, name, InForce(found)));
+      TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, actor, row));
     }
     TG_RETURN_IF_ERROR(CheckTogether(t, found.in.org.ToString(), name, yaml));
     out.row.Set("previous_version", InForce(found));

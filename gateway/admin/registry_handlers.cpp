@@ -82,8 +82,17 @@ v1::RegisteredModel DescribeModel(const Caller& caller, const Row& row) {
   return out;
 }
 
+// A retired model's name is for who reaches the whole installation, like its row; unless tollgate.yaml names a model so.
 bool MaySee(const Caller& caller, const std::string& model) {
-  return caller.SeesAll() || caller.snapshot().MayUse(caller.place(), model);
+  if (caller.SeesAll()) return true;
+  const ModelHost* host = caller.desk().with.models;
+  if (caller.snapshot().IsRetired(model) && (host == nullptr || !host->IsConfigured(model))) return false;
+  return caller.snapshot().MayUse(caller.place(), model);
+}
+
+bool MaySeeAll(const Caller& caller, const directory::Alias& alias) {
+  return std::all_of(alias.targets.begin(), alias.targets.end(), [&](const auto& t) { return MaySee(caller, t.model); }) &&
+         std::all_of(alias.fallbacks.begin(), alias.fallbacks.end(), [&](const auto& m) { return MaySee(caller, m); });
 }
 
 // The registry's row of a name, if the caller may know of it; retired ones for who reaches the whole installation.
@@ -95,7 +104,8 @@ absl::StatusOr<Row> RowOf(const Caller& caller, const std::string& name) {
   return base::NotFound(fmt::format("no model {} is registered", base::IsValidUtf8(name) && name.size() <= 128 ? name : "of this name"));
 }
 
-v1::ModelAlias DescribeAlias(const Row& row) {
+// What it leads to, and led to before, as far as the caller may see every model of it.
+v1::ModelAlias DescribeAlias(const Caller& caller, const Row& row) {
   v1::ModelAlias out;
   out.set_id(row.id.ToString());
   out.set_name(row.Text("name"));
@@ -104,7 +114,7 @@ v1::ModelAlias DescribeAlias(const Row& row) {
   const auto add = [&](const char* targets, const char* fallbacks, auto* to_targets, auto* to_fallbacks) {
     if (row.IsNull(targets)) return;
     const auto alias = directory::MakeAlias(row.Text("name"), row.Text(targets), row.Text(fallbacks));
-    if (!alias.ok()) return;
+    if (!alias.ok() || !MaySeeAll(caller, *alias)) return;
     for (const directory::AliasTarget& target : alias->targets) {
       v1::AliasTarget* one = to_targets->Add();
       one->set_model(target.model);
@@ -120,7 +130,7 @@ v1::ModelAlias DescribeAlias(const Row& row) {
 absl::Status Answer(const Caller& caller, const absl::StatusOr<Changed>& made, v1::ModelAlias& reply) {
   TG_RETURN_IF_ERROR(made.status());
   caller.Await(made->version);
-  reply = DescribeAlias(made->row);
+  reply = DescribeAlias(caller, made->row);
   return absl::OkStatus();
 }
 
@@ -207,16 +217,14 @@ absl::Status RemoveAlias(const Caller& caller, const v1::RemoveAliasRequest& req
   return Answer(caller, ChangesOf(caller).RemoveAlias(caller.actor(), request.name(), request.reason()), reply);
 }
 
-// Who does not reach the whole installation sees an alias only if every model that it names is one that its key may use.
+// Who does not reach the whole installation sees an alias only if every model that it leads to is one that its key may use.
 absl::Status ListAliases(const Caller& caller, const v1::ListAliasesRequest& request, v1::ListAliasesReply& reply) {
   std::vector<std::pair<std::string, const Row*>> aliases;
   const directory::Installation& installation = caller.snapshot().installation();
   for (const auto& [name, alias] : installation.aliases) {
-    const bool seen = std::all_of(alias.targets.begin(), alias.targets.end(), [&](const auto& t) { return MaySee(caller, t.model); }) &&
-                      std::all_of(alias.fallbacks.begin(), alias.fallbacks.end(), [&](const auto& m) { return MaySee(caller, m); });
-    if (seen) aliases.emplace_back(name, installation.alias_rows.at(name).get());
+    if (MaySeeAll(caller, alias)) aliases.emplace_back(name, installation.alias_rows.at(name).get());
   }
-  const auto emit = [&reply](const Row* row) { *reply.add_aliases() = DescribeAlias(*row); };
+  const auto emit = [&](const Row* row) { *reply.add_aliases() = DescribeAlias(caller, *row); };
   TG_ASSIGN(*reply.mutable_next_page_token(), Paged(std::move(aliases), request.page_size(), request.page_token(), emit));
   return absl::OkStatus();
 }

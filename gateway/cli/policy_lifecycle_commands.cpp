@@ -151,7 +151,9 @@ void AddTrials(CLI::App& group, Context& context) {
   auto* rollback = group.add_subcommand("rollback", "Undo the last step: end a trial, or put back in force what was before");
   const auto rollback_options = AddNamed(*rollback, false);
   rollback->callback([&context, rollback_options] { Rollback(context, *rollback_options); });
-  Teach(*rollback, "In force within a second; running requests keep the policies that they began with. Never needs a second person.",
+  Teach(*rollback,
+        "In force within a second; running requests keep the policies that they began with. Needs a second person only where "
+        "nothing was in force before.",
         {"tollgate policy rollback acme"});
 
   auto* second = group.add_subcommand("second-person", "Whether whoever wrote a version may put it in force alone");

@@ -111,6 +111,10 @@ const Model* Snapshot::FindModel(std::string_view name) const {
   return found == installation_->models.end() ? nullptr : &found->second;
 }
 
+bool Snapshot::IsRetired(std::string_view name) const {
+  return installation_->model_rows.contains(name) && FindModel(name) == nullptr;
+}
+
 const Alias* Snapshot::FindAlias(std::string_view name) const {
   const auto found = installation_->aliases.find(name);
   return found == installation_->aliases.end() ? nullptr : &found->second;

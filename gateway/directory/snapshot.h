@@ -106,6 +106,8 @@ class Snapshot {
 
   // The registered model of this name; null for one that is not, or no longer, in the registry.
   const Model* FindModel(std::string_view name) const;
+  // Whether the name is in the registry as that of a retired model. Its replicas may take a while to go.
+  bool IsRetired(std::string_view name) const;
   // The alias of this name; null if there is none. It comes before a model of the same name.
   const Alias* FindAlias(std::string_view name) const;
 

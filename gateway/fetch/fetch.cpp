@@ -36,6 +36,16 @@ bool IsUrl(const std::string& source) {
   return source.starts_with("http://") || source.starts_with("https://") || source.starts_with("s3://");
 }
 
+// The source as it may be shown: a URL's user and query can be credentials, as they are in presigned ones.
+std::string Shown(const std::string& source) {
+  const std::size_t scheme = source.find("://");
+  if (scheme == std::string::npos) return source;
+  const std::size_t host = scheme + 3;
+  const std::string bare = source.substr(0, source.find_first_of("?#"));
+  const std::size_t at = bare.substr(0, bare.find('/', host)).rfind('@');
+  return at == std::string::npos ? bare : bare.substr(0, host) + bare.substr(at + 1);
+}
+
 // The path's last part, without what a URL asks.
 std::string LastPart(const std::string& source) {
   const std::string path = IsUrl(source) ? source.substr(0, source.find_first_of("?#")) : source;
@@ -72,7 +82,7 @@ std::size_t Take(const char* data, std::size_t, std::size_t size, void* to) {
     long code = 0;
     curl_easy_getinfo(part.curl, CURLINFO_RESPONSE_CODE, &code);
     if (code == 200 && part.offset > 0) {
-      if (std::freopen(nullptr, "wb", part.file.get()) == nullptr) return 0;
+      if (::ftruncate(::fileno(part.file.get()), 0) != 0) return 0;  // Open for appending: what comes goes to the new end.
       part.offset = part.bytes = 0;
     } else if (code != 200 && code != 206) {
       return 0;
@@ -85,7 +95,7 @@ std::size_t Take(const char* data, std::size_t, std::size_t size, void* to) {
 }
 
 absl::Status Answered(long code, const std::string& source) {
-  const std::string what = fmt::format("{}: the server answered {}", source, code);
+  const std::string what = fmt::format("{}: the server answered {}", Shown(source), code);
   if (code == 404 || code == 410) return base::NotFound(what + "; is the address right?");
   if (code == 401 || code == 403) return base::PermissionDenied(what + "; give credentials that may read it (S3: AWS_ACCESS_KEY_ID …)");
   return base::Unavailable(what + "; what came is kept, try again");
@@ -99,7 +109,7 @@ absl::StatusOr<S3Place> S3Of(const FetchOptions& o) {
   const std::string rest = o.source.substr(5);
   const std::size_t slash = rest.find('/');
   if (slash == 0 || slash == std::string::npos || slash + 1 == rest.size())
-    return base::InvalidArgument(fmt::format("{}: write s3://BUCKET/KEY", o.source));
+    return base::InvalidArgument(fmt::format("{}: write s3://BUCKET/KEY", Shown(o.source)));
   const std::string bucket = rest.substr(0, slash);
   S3Place place;
   place.url = o.s3_endpoint.empty() ? fmt::format("https://{}.s3.{}.amazonaws.com{}", bucket, o.s3_region, rest.substr(slash))
@@ -149,13 +159,13 @@ absl::Status Transfer(Part& part) {
   if (code == 416) return absl::OkStatus();  // Nothing beyond what is there.
   if (code >= 300) return Answered(code, o.source);
   if (done == CURLE_OK) return absl::OkStatus();
-  return base::Unavailable(fmt::format("{}: {}; {} bytes are kept, try again", o.source, curl_easy_strerror(done), part.bytes));
+  return base::Unavailable(fmt::format("{}: {}; {} bytes are kept, try again", Shown(o.source), curl_easy_strerror(done), part.bytes));
 }
 
 absl::Status Copy(Part& part) {
   const File from(std::fopen(part.options.source.c_str(), "rb"), std::fclose);
   if (from == nullptr || fs::is_directory(part.options.source)) {
-    return base::NotFound(fmt::format("{}: there is no such file", part.options.source));
+    return base::NotFound(fmt::format("{}: there is no such file", Shown(part.options.source)));
   }
   if (std::fseek(from.get(), static_cast<long>(part.offset), SEEK_SET) != 0) return DiskError(part.options.source);
   std::vector<char> buffer(kCopyBytes);

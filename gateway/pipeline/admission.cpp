@@ -43,15 +43,16 @@ absl::StatusOr<identity::Principal> Authenticate(const Collaborators& with, cons
   return principal;
 }
 
-bool Offers(const directory::Snapshot& snapshot, std::string_view model) {
+bool Offers(const Collaborators& with, const directory::Snapshot& snapshot, std::string_view model) {
   const directory::Model* registered = snapshot.FindModel(model);
-  return registered == nullptr || registered->loaded;
+  if (registered != nullptr) return registered->loaded;
+  return !snapshot.IsRetired(model) || with.configured_models.contains(model);
 }
 
 absl::StatusOr<inference::ModelInfo> Resolve(const Collaborators& with, const identity::Principal& principal, const std::string& model) {
   const auto models = with.pool->models();
   const auto found = std::find_if(models.begin(), models.end(), [&](const inference::ModelInfo& m) { return m.name == model; });
-  const bool offered = Offers(*principal.snapshot, model);
+  const bool offered = Offers(with, *principal.snapshot, model);
   if (found == models.end() && offered && principal.snapshot->FindModel(model) != nullptr && principal.snapshot->MayUse(principal.place, model)) {
     return base::WithDetail(base::Unavailable(fmt::format("model {} is not loaded here yet; send the request again in a few seconds", model)),
                             {.reason = "MODEL_NOT_LOADED", .param = "model", .retry_after_ms = 5000});

@@ -17,8 +17,9 @@ namespace tollgate::pipeline {
 // Who calls, if the directory can say and the key may use models.
 absl::StatusOr<identity::Principal> Authenticate(const Collaborators& with, const Caller& caller);
 
-// Whether the directory lets the model be loaded: it says nothing of it, or that it shall be.
-bool Offers(const directory::Snapshot& snapshot, std::string_view model);
+// Whether the directory lets the model answer: it says that it shall be loaded, or nothing of it. Of a retired one nothing is left but what
+// tollgate.yaml names.
+bool Offers(const Collaborators& with, const directory::Snapshot& snapshot, std::string_view model);
 
 // The model of this name, if it is loaded and the principal may use it now. NOT_FOUND (MODEL_NOT_FOUND), UNAVAILABLE (MODEL_NOT_LOADED: it
 // shall be, and is not yet), PERMISSION_DENIED (MODEL_NOT_GRANTED, EMERGENCY_STOP).

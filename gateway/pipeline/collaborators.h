@@ -3,6 +3,8 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <chrono>
+#include <functional>
+#include <set>
 #include <string>
 
 #include "gateway/pipeline/prompt.h"
@@ -52,6 +54,7 @@ struct Collaborators {
   boost::asio::any_io_executor io;                      // For the pipeline's own timers.
   boost::asio::any_io_executor cpu;                     // For long computations.
   PipelineOptions options;
+  std::set<std::string, std::less<>> configured_models;  // Those that tollgate.yaml names, whatever the registry says of them.
 };
 
 }  // namespace tollgate::pipeline

@@ -158,7 +158,7 @@ async::Awaitable<Outcome<v1::ListModelsReply>> Pipeline::ListModels(const Caller
   if (!principal.ok()) co_return impl.Refuse(caller, principal.status(), {});
   v1::ListModelsReply reply;
   for (const inference::ModelInfo& model : impl.with.pool->models()) {
-    if (!principal->snapshot->MayUse(principal->place, model.name) || !Offers(*principal->snapshot, model.name)) continue;
+    if (!principal->snapshot->MayUse(principal->place, model.name) || !Offers(impl.with, *principal->snapshot, model.name)) continue;
     v1::Model* out = reply.add_models();
     out->set_name(model.name);
     out->set_context_tokens(model.context_tokens);

@@ -116,6 +116,8 @@ absl::Status ValidateFor(const v1::ChatRequest& request, const inference::ModelI
     if (bias.token() < 0 || bias.token() >= model.vocab_tokens)
       return Bad("logit_bias", fmt::format("names token {}; {} has those from 0 to {}", bias.token(), model.name, model.vocab_tokens - 1));
   }
+  if (request.logprobs() && !model.logprobs)
+    return Bad("logprobs", fmt::format("are not to be had from {}: leave the field out, or use another model", model.name));
   const v1::OutputForm& form = request.output_form();
   if ((form.json_object() || form.has_json_schema()) && !model.grammars)
     return Bad("response_format", fmt::format("{} cannot be held to JSON: ask for it in the prompt, or use another model", model.name));

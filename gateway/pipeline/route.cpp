@@ -87,7 +87,7 @@ void AddAliases(const Collaborators& with, const identity::Principal& principal,
     std::optional<std::int64_t> context_tokens;  // What every target gives: a caller cannot know which one it will be.
     for (const AliasTarget& target : Usable(principal, alias)) {
       const auto info = std::find_if(loaded.begin(), loaded.end(), [&](const auto& m) { return m.name == target.model; });
-      if (info == loaded.end() || !Offers(*principal.snapshot, target.model)) continue;
+      if (info == loaded.end() || !Offers(with, *principal.snapshot, target.model)) continue;
       context_tokens = std::min(context_tokens.value_or(info->context_tokens), info->context_tokens);
     }
     if (!context_tokens.has_value()) continue;

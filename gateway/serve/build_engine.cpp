@@ -108,7 +108,9 @@ absl::Status BuildEngine(Parts& parts) {
                                .pool = parts.pool.get(),
                                .io = parts.io->context().get_executor(),
                                .cpu = parts.cpu->get_executor(),
-                               .options = PipelineFrom(config)};
+                               .options = PipelineFrom(config),
+                               .configured_models = {}};
+  for (const v1::Config::Model& m : config.pool().models()) with.configured_models.insert(m.name());
   parts.pipeline = std::make_unique<pipeline::Pipeline>(std::move(with));
   BuildAdmin(parts);
   return absl::OkStatus();

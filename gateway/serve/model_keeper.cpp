@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <condition_variable>
 #include <map>
+#include <optional>
+#include <set>
 #include <thread>
 
 #include <fmt/format.h>
@@ -61,11 +63,13 @@ struct ModelKeeper::Impl {
   mutable base::Mutex mu;
   std::condition_variable wake;
   std::map<std::string, Known, std::less<>> known GUARDED_BY(mu);
+  std::optional<std::set<std::string, std::less<>>> awaited GUARDED_BY(mu);  // Of the first snapshot, what was not tried yet.
   bool stopping GUARDED_BY(mu) = false;
   bool poked GUARDED_BY(mu) = false;
   std::thread thread;
 
   void Loop();
+  void Meet(const directory::Snapshot& snapshot);       // The first one says what is awaited.
   bool Reconcile(const directory::Snapshot& snapshot);  // True if something was done: look again at once.
   bool MustLoad(const Model& model) const;
   void Load(const Model& model);
@@ -87,7 +91,17 @@ void ModelKeeper::Impl::Loop() {
   }
 }
 
+void ModelKeeper::Impl::Meet(const directory::Snapshot& snapshot) {
+  base::Lock lock(mu);
+  if (awaited.has_value()) return;
+  awaited.emplace();
+  for (const auto& [name, model] : snapshot.installation().models) {
+    if (model.loaded) awaited->insert(name);
+  }
+}
+
 bool ModelKeeper::Impl::Reconcile(const directory::Snapshot& snapshot) {
+  Meet(snapshot);
   std::vector<std::string> gone;
   {
     base::Lock lock(mu);
@@ -143,6 +157,7 @@ void ModelKeeper::Impl::Unload(const std::string& name) {
 void ModelKeeper::Impl::Stand(const Model& model, v1::ModelState state, std::string problem) {
   base::Lock lock(mu);
   known.insert_or_assign(model.name, Known{model, {state, std::move(problem)}, clock.Mono()});
+  if (state != v1::MODEL_STATE_LOADING && awaited.has_value()) awaited->erase(model.name);
 }
 
 ModelKeeper::ModelKeeper(const directory::Directory& directory, inference::Pool& pool, const base::Clock& clock, ModelKeeperOptions options)
@@ -187,10 +202,11 @@ std::vector<std::string> ModelKeeper::Loading() const {
   std::vector<std::string> names;
   const auto snapshot = impl_->directory.InForce();
   if (!snapshot.ok()) return names;
-  for (const auto& [name, model] : (*snapshot)->installation().models) {
-    if (!model.loaded) continue;
-    const v1::ModelState state = StandingOf(name).state;
-    if (state != v1::MODEL_STATE_LOADED && state != v1::MODEL_STATE_REFUSED) names.push_back(name);
+  impl_->Meet(**snapshot);
+  base::Lock lock(impl_->mu);
+  for (const std::string& name : *impl_->awaited) {
+    const Model* model = (*snapshot)->FindModel(name);
+    if (model != nullptr && model->loaded) names.push_back(name);
   }
   return names;
 }

@@ -33,7 +33,8 @@ class ModelKeeper final : public admin::ModelHost {
   Standing StandingOf(std::string_view model) const override;
   void Retry(std::string_view model) override;
 
-  // Models that shall be loaded and were not tried yet: the instance is not ready for them.
+  // Models that should be loaded when this instance came to know the registry, still should be, and were not tried yet: the instance is
+  // not ready for them. What is wanted later, or tried again, makes nobody wait.
   std::vector<std::string> Loading() const;
 
   void Stop();  // Begins nothing more. Returns at once.

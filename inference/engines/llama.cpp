@@ -103,7 +103,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
   }
   TG_ASSIGN(LlamaVocab vocab, LlamaVocab::Make(weights.get(), std::move(format)));
   info.vocab_tokens = vocab.tokens();
-  info.grammars = true;
+  info.grammars = info.logprobs = true;
   auto engine = std::make_unique<LlamaEngine>(std::move(info), std::move(weights), std::move(context), std::move(vocab), step_tokens_max,
                                               model.prefix_cache_bytes);
   TG_RETURN_IF_ERROR(

@@ -118,6 +118,7 @@ class ScriptedEngine final : public Engine {
     info_.context_tokens = model.context_tokens;
     info_.vocab_tokens = kVocab;
     info_.slots = model.slots;
+    info_.logprobs = true;
   }
 
   const ModelInfo& Info() const override { return info_; }

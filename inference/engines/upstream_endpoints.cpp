@@ -46,21 +46,22 @@ std::optional<std::size_t> UpstreamEndpoints::Choose(std::uint64_t affinity, bas
                            [this](std::size_t a, std::size_t b) { return endpoints_[a].load < endpoints_[b].load; });
 }
 
-void UpstreamEndpoints::Began(std::size_t index, base::MonoTime now) {
+bool UpstreamEndpoints::Began(std::size_t index, base::MonoTime now) {
   Endpoint& endpoint = endpoints_[index];
   ++endpoint.load;
-  if (endpoint.open_until && now >= *endpoint.open_until) endpoint.trying = true;
+  if (!endpoint.open_until || now < *endpoint.open_until) return false;
+  return !std::exchange(endpoint.trying, true);
 }
 
-void UpstreamEndpoints::Ended(std::size_t index, Outcome outcome, base::MonoTime now) {
+void UpstreamEndpoints::Ended(std::size_t index, Outcome outcome, base::MonoTime now, bool trial) {
   Endpoint& endpoint = endpoints_[index];
   --endpoint.load;
-  const bool tried = std::exchange(endpoint.trying, false);
+  if (trial) endpoint.trying = false;
   if (outcome == Outcome::kGood) {
     endpoint.failures = endpoint.opened = 0;
     endpoint.open_until.reset();
-  } else if (outcome == Outcome::kFailed && (++endpoint.failures >= rules_.failures_max || tried)) {
-    if (endpoint.open_until && now < *endpoint.open_until) return;  // Begun before it opened.
+  } else if (outcome == Outcome::kFailed && (++endpoint.failures >= rules_.failures_max || trial)) {
+    if (endpoint.open_until && !trial) return;  // Begun before it opened.
     const auto cooldown = rules_.cooldown * (1LL << std::min(endpoint.opened, 20));
     ++endpoint.opened;
     endpoint.open_until = now + std::min<std::chrono::milliseconds>(cooldown, rules_.cooldown_max);

@@ -2,6 +2,7 @@
 //
 // An endpoint is usable while its last health probe was answered and its circuit is closed. The circuit opens after `failures_max` failures
 // in a row, for `cooldown`, twice as long each time up to `cooldown_max`; then one request may try, and its outcome closes or opens it again.
+// Of the requests that began before it opened, success closes it and failure means nothing more.
 #pragma once
 
 #include <chrono>
@@ -31,8 +32,9 @@ class UpstreamEndpoints {
   // usable.
   std::optional<std::size_t> Choose(std::uint64_t affinity, base::MonoTime now, const std::vector<std::size_t>& tried) const;
 
-  void Began(std::size_t endpoint, base::MonoTime now);
-  void Ended(std::size_t endpoint, Outcome outcome, base::MonoTime now);
+  // Counts a request at an endpoint. True: it is the one that may try an endpoint whose circuit is open; Ended must be told.
+  bool Began(std::size_t endpoint, base::MonoTime now);
+  void Ended(std::size_t endpoint, Outcome outcome, base::MonoTime now, bool trial);
   void Probed(std::size_t endpoint, bool healthy);
 
   int usable(base::MonoTime now) const;

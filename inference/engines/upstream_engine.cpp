@@ -52,6 +52,7 @@ struct Slot {
   std::unique_ptr<UpstreamRequest> request;  // Under way, or over and not used up.
   std::int64_t transfer = 0;
   std::size_t endpoint = kNone;  // Of the request, until its outcome is known.
+  bool trial = false;            // The request tries an endpoint whose circuit is open.
   std::vector<std::size_t> tried;
   base::MonoTime progress_at;  // When its last token came, or it began.
   std::int64_t seen = 0;       // Tokens that had come by then.
@@ -116,7 +117,6 @@ class UpstreamEngine final : public Engine {
 
   const ModelInfo& Info() const override { return info_; }
   std::int64_t step_tokens_max() const override { return 1 << 20; }
-  bool has_logprobs() const override { return false; }
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return tokenizer_->Render(turns); }
 
   absl::StatusOr<EngineOpened> Open(int index, const EngineSequence& sequence) override {
@@ -252,7 +252,7 @@ class UpstreamEngine final : public Engine {
     slot.tried.push_back(endpoint);
     slot.progress_at = clock_.Mono();
     slot.seen = 0;
-    endpoints_.Began(endpoint, slot.progress_at);
+    slot.trial = endpoints_.Began(endpoint, slot.progress_at);
   }
 
   // Notes progress, gives up what stalls, and tells the endpoints how a request ended.
@@ -277,7 +277,7 @@ class UpstreamEngine final : public Engine {
     using Outcome = UpstreamEndpoints::Outcome;
     const Outcome outcome = request.endpoint_failed() ? Outcome::kFailed : request.status().ok() ? Outcome::kGood : Outcome::kNeither;
     const std::size_t endpoint = std::exchange(slot.endpoint, kNone);
-    endpoints_.Ended(endpoint, outcome, now);
+    endpoints_.Ended(endpoint, outcome, now, slot.trial);
     if (!request.status().ok()) {
       ++stats_.failures;
       base::Warn("inference", "model {}: {}: {}", info_.name, options_.endpoints[endpoint], base::Message(request.status()));
@@ -343,7 +343,8 @@ class UpstreamEngine final : public Engine {
   // Forgets the slot's request; its connection is closed, by which upstreams know that nobody waits.
   void Drop(Slot& slot) {
     if (slot.request != nullptr) http_->Cancel(slot.transfer);
-    if (slot.endpoint != kNone) endpoints_.Ended(std::exchange(slot.endpoint, kNone), UpstreamEndpoints::Outcome::kNeither, clock_.Mono());
+    if (slot.endpoint != kNone)
+      endpoints_.Ended(std::exchange(slot.endpoint, kNone), UpstreamEndpoints::Outcome::kNeither, clock_.Mono(), slot.trial);
     slot.request.reset();
     slot.tried.clear();
   }

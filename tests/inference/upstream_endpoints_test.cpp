@@ -16,8 +16,8 @@ using Outcome = UpstreamEndpoints::Outcome;
 const base::MonoTime kStart{std::chrono::seconds(100)};
 
 void Fail(UpstreamEndpoints& fleet, std::size_t endpoint, base::MonoTime now) {
-  fleet.Began(endpoint, now);
-  fleet.Ended(endpoint, Outcome::kFailed, now);
+  const bool trial = fleet.Began(endpoint, now);
+  fleet.Ended(endpoint, Outcome::kFailed, now, trial);
 }
 
 TEST_CASE("A prompt comes back to the endpoint that knows it, and one that goes moves only its own prompts") {
@@ -51,7 +51,7 @@ TEST_CASE("Loads stay within their bound for any mix of prompts that come and go
   for (int i = 0; i < 20'000; ++i) {
     if (!running.empty() && random() % 3 == 0) {
       const std::size_t at = random() % running.size();
-      fleet.Ended(running[at], Outcome::kGood, kStart);
+      fleet.Ended(running[at], Outcome::kGood, kStart, false);
       running.erase(running.begin() + static_cast<std::ptrdiff_t>(at));
       continue;
     }
@@ -68,8 +68,7 @@ TEST_CASE("Three failures in a row open the circuit, for twice as long each time
   UpstreamEndpoints fleet(1);
   base::MonoTime now = kStart;
   for (int i = 0; i < 2; ++i) Fail(fleet, 0, now);
-  fleet.Began(0, now);
-  fleet.Ended(0, Outcome::kGood, now);
+  fleet.Ended(0, Outcome::kGood, now, fleet.Began(0, now));
   for (int i = 0; i < 2; ++i) Fail(fleet, 0, now);
   CHECK(fleet.usable(now) == 1);
   Fail(fleet, 0, now);
@@ -79,13 +78,13 @@ TEST_CASE("Three failures in a row open the circuit, for twice as long each time
     CHECK_FALSE(fleet.Choose(1, now + milliseconds(cooldown - 1), {}));
     now += milliseconds(cooldown);
     REQUIRE(fleet.Choose(1, now, {}));
-    fleet.Began(0, now);
+    REQUIRE(fleet.Began(0, now));
     CHECK_FALSE(fleet.Choose(1, now, {}));  // One alone may try.
-    fleet.Ended(0, Outcome::kFailed, now);
+    fleet.Ended(0, Outcome::kFailed, now, true);
   }
   now += milliseconds(30'000);
-  fleet.Began(0, now);
-  fleet.Ended(0, Outcome::kGood, now);
+  REQUIRE(fleet.Began(0, now));
+  fleet.Ended(0, Outcome::kGood, now, true);
   CHECK(fleet.usable(now) == 1);
   Fail(fleet, 0, now);
   CHECK(fleet.usable(now) == 1);
@@ -95,16 +94,35 @@ TEST_CASE("What we cancelled says nothing of an endpoint, and a trial that was c
   UpstreamEndpoints fleet(1);
   for (int i = 0; i < 3; ++i) Fail(fleet, 0, kStart);
   const base::MonoTime later = kStart + milliseconds(1000);
-  fleet.Began(0, later);
-  fleet.Ended(0, Outcome::kNeither, later);
+  REQUIRE(fleet.Began(0, later));
+  fleet.Ended(0, Outcome::kNeither, later, true);
   CHECK(fleet.Choose(1, later, {}));
 }
 
 TEST_CASE("Requests that fail after the circuit opened do not lengthen it") {
   UpstreamEndpoints fleet(1);
   for (int i = 0; i < 10; ++i) fleet.Began(0, kStart);
-  for (int i = 0; i < 10; ++i) fleet.Ended(0, Outcome::kFailed, kStart);
+  for (int i = 0; i < 10; ++i) fleet.Ended(0, Outcome::kFailed, kStart, false);
   CHECK(fleet.Choose(1, kStart + milliseconds(1000), {}));
+}
+
+TEST_CASE("While one tries, the end of a request that began before the circuit opened lets in no second") {
+  UpstreamEndpoints fleet(1);
+  for (int i = 0; i < 3; ++i) CHECK_FALSE(fleet.Began(0, kStart));
+  for (int i = 0; i < 3; ++i) Fail(fleet, 0, kStart);
+  const base::MonoTime later = kStart + milliseconds(1000);
+  REQUIRE(fleet.Began(0, later));
+  fleet.Ended(0, Outcome::kNeither, later, false);
+  CHECK_FALSE(fleet.Choose(1, later, {}));
+  fleet.Ended(0, Outcome::kFailed, later, false);  // It opened for such as this one already.
+  CHECK_FALSE(fleet.Choose(1, later, {}));
+  fleet.Ended(0, Outcome::kFailed, later, true);
+  CHECK_FALSE(fleet.Choose(1, later + milliseconds(1999), {}));
+  CHECK(fleet.Choose(1, later + milliseconds(2000), {}));
+  CHECK(fleet.Began(0, later + milliseconds(2000)));
+  CHECK_FALSE(fleet.Began(0, later + milliseconds(2000)));
+  fleet.Ended(0, Outcome::kGood, later + milliseconds(2000), false);  // It works: why wait for the trial?
+  CHECK(fleet.Choose(1, later + milliseconds(2000), {}));
 }
 
 TEST_CASE("Endpoints that were tried, are not well, or whose circuit is open are not chosen") {

@@ -138,3 +138,18 @@ TEST_CASE("A model that an alias leads to is not retired") {
   Must(in.changes->RemoveAlias(in.cli, "chat", ""));
   Must(in.changes->RetireModel(in.cli, "qwen3", ""));
 }
+
+TEST_CASE("An alias is not rolled back to a model that was retired since") {
+  for (const bool fallback : {false, true}) {
+    Installation in;
+    Must(in.changes->AddModel(in.cli, Named("qwen3")));
+    Must(in.changes->SetAlias(in.cli, fallback ? Leading("configured", "qwen3") : Leading("qwen3")));
+    Must(in.changes->SetAlias(in.cli, Leading("qwen4")));
+    Must(in.changes->RetireModel(in.cli, "qwen3", "replaced"));
+    const auto refused = in.changes->RollbackAlias(in.cli, "chat", "worse answers");
+    CHECK(absl::IsFailedPrecondition(refused.status()));
+    CHECK(base::Message(refused.status()).find("led to model qwen3 before, which is retired") != std::string::npos);
+    Must(in.changes->AddModel(in.cli, Named("qwen3")));
+    CHECK(Must(in.changes->RollbackAlias(in.cli, "chat", "worse answers")).changed);
+  }
+}

@@ -167,7 +167,15 @@ TEST_CASE("Where the org wants a second person, nobody lets act what they wrote"
   CHECK(world.Try("author", 1).ok());  // A shadow does not act.
   REQUIRE(world.Activate("second", 1).ok());
   CHECK(world.Activate("author", 0).error_code() == StatusCode::FAILED_PRECONDITION);
-  CHECK(world.Rollback("author").ok());
+  CHECK(world.Rollback("author").error_code() == StatusCode::FAILED_PRECONDITION);  // To nothing: the same in other words.
+  world.Put(Yaml("falcon"));
+  REQUIRE(world.Activate("second", 2).ok());
+  REQUIRE(world.Rollback("author").ok());  // To what was let act before.
+  CHECK(world.stored.version_in_force() == 1);
+  REQUIRE(world.Activate("second", 0).ok());
+  REQUIRE(world.Rollback("author").ok());
+  CHECK(world.stored.version_in_force() == 1);
+  REQUIRE(world.Rollback("second").ok());
   CHECK(world.stored.version_in_force() == 0);
   wanted.set_wanted(false);
   REQUIRE(world.Ask("owner", &v1::Policy::Stub::SetSecondPerson, wanted, set).ok());

@@ -142,3 +142,32 @@ TEST_CASE("Aliases are set by who manages models, and known to who may use all t
   CHECK_FALSE(alias.in_force());
   CHECK(seen("first") == 0);
 }
+
+TEST_CASE("What an alias led to before is told to those alone who may see every model of it") {
+  World world;
+  REQUIRE(world.Add("first", "secret", true).ok());
+  v1::SetAliasRequest set;
+  v1::ModelAlias alias;
+  set.set_name("chat");
+  set.add_targets()->set_model("qwen3");
+  set.mutable_targets(0)->set_weight(1);
+  set.add_fallbacks("secret");
+  REQUIRE(world.Registry("operator", &Stub::SetAlias, set, alias).ok());
+  set.clear_fallbacks();
+  REQUIRE(world.Registry("operator", &Stub::SetAlias, set, alias).ok());
+  const auto before = [&](const std::string& as) {
+    v1::ListAliasesReply reply;
+    REQUIRE(world.Registry(as, &Stub::ListAliases, v1::ListAliasesRequest(), reply).ok());
+    REQUIRE(reply.aliases_size() == 1);
+    CHECK(reply.aliases(0).targets(0).model() == "qwen3");
+    return reply.aliases(0).previous_targets_size() + reply.aliases(0).previous_fallbacks_size();
+  };
+  CHECK(before("admin") == 0);
+  CHECK(before("first") == 2);
+  v1::RetireModelRequest retire;
+  retire.set_name("secret");
+  retire.set_reason("a test");
+  REQUIRE(world.Registry("operator", &Stub::RetireModel, retire, world.model).ok());
+  CHECK(before("admin") == 0);  // Its name does not come out with it.
+  CHECK(before("first") == 2);
+}

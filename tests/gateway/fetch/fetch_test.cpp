@@ -130,6 +130,31 @@ TEST_CASE("S3 is asked with a signature where there is a key, and without where 
   CHECK(head.find("secret") == std::string::npos);
 }
 
+TEST_CASE("What goes wrong is told without a URL's user and query, which may be secrets") {
+  World world;
+  test::FileServer server("/tiny.gguf", world.model);
+  const std::string host = server.Url("").substr(std::string("http://").size());
+  struct Row {
+    std::string source, shown;
+  };
+  const Row rows[] = {
+      {"http://ann:hunter2@" + host + "/gone.gguf?X-Amz-Signature=hunter2", "http://" + host + "/gone.gguf: the server answered 404"},
+      {"http://ann:hunter2@127.0.0.1:1/x.gguf?key=hunter2#hunter2", "http://127.0.0.1:1/x.gguf: "},
+      {"http://" + host + "/gone@home.gguf?a=hunter2/@b", "http://" + host + "/gone@home.gguf: the server answered 404"},
+      {"s3://bucket?hunter2", "s3://bucket: write"},
+      {"ftp://ann:hunter2@models.example/x.gguf", "ftp://models.example/x.gguf: there is no such file"},
+  };
+  for (const Row& row : rows) {
+    FetchOptions options = world.From(row.source);
+    options.name = "x.gguf";
+    const std::string told = base::Message(Fetch(options).status());
+    INFO(row.source << " -> " << told);
+    CHECK(told.starts_with(row.shown));
+    CHECK(told.find("hunter2") == std::string::npos);
+    CHECK(world.Empty());
+  }
+}
+
 TEST_CASE("Sources, names and folders that make no sense are refused before anything is asked for") {
   World world;
   const auto refused = [&](const std::string& source, const std::string& name, absl::StatusCode code) {

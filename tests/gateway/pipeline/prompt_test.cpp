@@ -91,6 +91,21 @@ TEST_CASE("A schema becomes the pool's grammar, and one that cannot be enforced 
   CHECK(base::Message(refused).find("/properties/a: \"pattern\"") != std::string::npos);
 }
 
+TEST_CASE("What a model cannot give is refused by the field's name, before anything is on record") {
+  v1::ChatRequest request = Good();
+  inference::ModelInfo model;
+  model.name = "fleet";
+  CHECK(pipeline::ValidateFor(request, model).ok());
+  request.set_logprobs(true);
+  const absl::Status refused = pipeline::ValidateFor(request, model);
+  CHECK(refused.code() == absl::StatusCode::kInvalidArgument);
+  REQUIRE(base::DetailOf(refused));
+  CHECK(base::DetailOf(refused)->param == "logprobs");
+  CHECK(base::Message(refused).find("fleet") != std::string::npos);
+  model.logprobs = true;
+  CHECK(pipeline::ValidateFor(request, model).ok());
+}
+
 TEST_CASE("Absent sampling fields take the stated defaults") {
   const auto params = pipeline::ToSampling(v1::Sampling(), 42);
   CHECK(params.temperature == 1.0);

@@ -148,3 +148,29 @@ TEST_CASE("An alias is listed as a model with the context that all its targets g
   }
   CHECK(listed == std::map<std::string, std::int64_t>{{"chat", 1000}, {"other", 1000}, {"script", 1000}});
 }
+
+TEST_CASE("A retired model answers nobody from that moment on, although the pool holds it still; one that tollgate.yaml names does") {
+  World world;
+  world.LoadModel("legal");
+  world.configured_models = {"script"};
+  directory::Model legal;
+  legal.name = "legal";
+  legal.engine = "scripted";
+  legal.restricted = legal.loaded = true;
+  world.Register(legal);
+  CHECK(ReasonOf(world.Chat(Ask(world, "legal"))) == "MODEL_NOT_GRANTED");
+  legal.loaded = false;
+  legal.retired = true;
+  world.Register(legal);
+  CHECK(ReasonOf(world.Chat(Ask(world, "legal"))) == "MODEL_NOT_FOUND");
+  CHECK(world.List().models_size() == 1);
+  world.SetAlias("chat", "legal=1", "");
+  CHECK(ReasonOf(world.Chat(Ask(world, "chat"))) == "MODEL_NOT_FOUND");
+  CHECK(world.List().models_size() == 1);
+
+  directory::Model namesake = legal;
+  namesake.name = "script";
+  world.Register(namesake);
+  CHECK(RouteOf(world.Chat(Ask(world, "script"))).empty());
+  world.CheckBooks();
+}

@@ -211,6 +211,15 @@ void World::LoadModel(const std::string& name, int slots, int queue_max, bool pr
   Publish();
 }
 
+void World::Register(const directory::Model& model) {
+  const auto same = [&](const directory::Row& row) { return row.table == Table::kModel && row.Text("name") == model.name; };
+  const auto old = std::find_if(rows_.begin(), rows_.end(), same);
+  directory::Row row = old == rows_.end() ? directory::NewRow(Table::kModel) : *old;
+  directory::ToRow(model, row);
+  Add(std::move(row));
+  Publish();
+}
+
 void World::SetAlias(const std::string& name, const std::string& targets, const std::string& fallbacks) {
   directory::Row alias = directory::NewRow(Table::kAlias);
   alias.Set("name", name);
@@ -270,7 +279,8 @@ pipeline::Pipeline& World::pipe() {
   if (!pipeline_) {
     pipeline::Collaborators with{.clock = &clock, .directory = &directory, .identity = identity_.get(), .quotas = quotas_.get(),
                                  .journal = &journal, .keys = keys_.get(), .pool = pool_.get(), .io = io_.get_executor(),
-                                 .cpu = cpu_.get_executor(), .options = options};
+                                 .cpu = cpu_.get_executor(), .options = options,
+                                 .configured_models = configured_models};
     pipeline_ = std::make_unique<pipeline::Pipeline>(std::move(with));
     thread_ = std::thread([this] { io_.run(); });
   }

@@ -8,6 +8,7 @@
 #include <boost/asio/use_future.hpp>
 #include <future>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "audit/keys.h"
 #include "audit/seal.h"
 #include "gateway/directory/directory.h"
+#include "gateway/directory/models.h"
 #include "gateway/directory/rows.h"
 #include "gateway/identity/identity.h"
 #include "gateway/pipeline/pipeline.h"
@@ -71,6 +73,8 @@ class World {
   void GrantOnly(const std::string& model);
   // Loads another model of the scripted engine; at the same price as "script" unless it shall have none.
   void LoadModel(const std::string& name, int slots = 2, int queue_max = 8, bool priced = true, std::int64_t context_tokens = 4096);
+  // Puts a model into the registry, or changes what the registry says of it; loads and unloads nothing.
+  void Register(const directory::Model& model);
   // "qwen3=90 qwen4=10", "smollm2 tiny".
   void SetAlias(const std::string& name, const std::string& targets, const std::string& fallbacks);
   bool Full(const std::string& model) const;  // Its queue.
@@ -100,6 +104,7 @@ class World {
   FakeJournal journal;
   FakeDirectory directory;
   pipeline::PipelineOptions options;
+  std::set<std::string, std::less<>> configured_models;
   // Builds the pipeline over what is there; called by the first Chat if need be.
   pipeline::Pipeline& pipe();
 

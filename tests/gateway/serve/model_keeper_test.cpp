@@ -172,3 +172,33 @@ TEST_CASE("What could not be loaded is tried again after a while without being a
   world.registry.Put(Scripted("two", true));
   world.Await("two", v1::MODEL_STATE_LOADED);
 }
+
+TEST_CASE("An instance waits for what the first snapshot wants loaded, and for nothing that is wanted or tried again later") {
+  World world;
+  SECTION("the first snapshot's models are awaited as long as they are wanted") {
+    auto& keeper = world.Keep();
+    keeper.Stop();  // It loads nothing, so that what is told does not depend on how fast it is.
+    world.registry.Put(Scripted("one", true));
+    CHECK(keeper.Loading() == std::vector<std::string>{"one"});
+    world.registry.Put(Scripted("one", false));
+    CHECK(keeper.Loading().empty());
+  }
+  SECTION("those that shall be loaded later are not") {
+    auto& keeper = world.Keep();
+    keeper.Stop();
+    world.registry.Put(Scripted("one", false));
+    CHECK(keeper.Loading().empty());
+    world.registry.Put(Scripted("one", true));
+    CHECK(keeper.Loading().empty());
+  }
+  SECTION("nor those that were refused and are tried again") {
+    auto& keeper = world.Keep();
+    world.registry.Put(Llama("gone"));
+    world.Await("gone", v1::MODEL_STATE_REFUSED);
+    CHECK(keeper.Loading().empty());
+    keeper.Stop();
+    keeper.Retry("gone");
+    CHECK(keeper.StandingOf("gone").state == v1::MODEL_STATE_UNLOADED);
+    CHECK(keeper.Loading().empty());
+  }
+}
