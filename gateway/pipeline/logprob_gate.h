@@ -40,7 +40,7 @@ class LogprobGate {
     tollgate::v1::TokenLogprob token;
   };
 
-  void Add(const inference::OutputToken& token);
+  void Add(const inference::OutputToken& token, bool swallowing);
   bool MayLeave(std::string_view alternative) const;
   bool Changed(const Held& held, const policy::StreamFilter& filter);
 
