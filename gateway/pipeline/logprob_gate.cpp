@@ -69,6 +69,7 @@ absl::StatusOr<std::string> LogprobGate::Push(const inference::Piece& piece, pol
 void LogprobGate::Add(const inference::OutputToken& token, bool swallowing) {
   const std::int64_t begin = std::min(last_end_, token.text_end - 1);
   last_end_ = token.text_end;
+  Settle(filter);
   if (token.bytes.empty()) return;  // The end of the turn.
   Held& held = held_.emplace_back(Held{begin, token.text_end, {}});
   held.token.set_token(token.bytes);
@@ -96,12 +97,16 @@ bool LogprobGate::MayLeave(std::string_view alternative) const {
 }
 
 Logprobs LogprobGate::Take(const policy::StreamFilter& filter) {
-  Logprobs out;
+  Settle(filter);
+  return std::exchange(settled_, {});
+}
+
+// At each piece, so that a reply of which everything is redacted keeps nothing.
+void LogprobGate::Settle(const policy::StreamFilter& filter) {
   while (!held_.empty() && held_.front().end <= filter.decided_bytes()) {
-    if (!Changed(held_.front(), filter)) out.push_back(std::move(held_.front().token));
+    if (!Changed(held_.front(), filter)) settled_.push_back(std::move(held_.front().token));
     held_.pop_front();
   }
-  return out;
 }
 
 bool LogprobGate::Changed(const Held& held, const policy::StreamFilter& filter) {

@@ -102,7 +102,7 @@ async::Awaitable<absl::Status> Request::Inspect() {
                                           model_.name, model_.context_tokens)),
         {.reason = "CONTEXT_LENGTH_EXCEEDED", .param = "messages", .may_retry = false});
   }
-  max_tokens_ = call_.max_tokens() > 0 ? std::min<std::int64_t>(call_.max_tokens(), room) : room;
+  TG_CO_ASSIGN(max_tokens_, MaxOutputTokens(call_, room, writer_ != nullptr, with_.options.limits));
   co_return absl::OkStatus();
 }
 
