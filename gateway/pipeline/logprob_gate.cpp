@@ -42,6 +42,12 @@ void KeepLast(std::size_t bytes, std::string& text) {
 
 LogprobGate::LogprobGate(OpenFilter open) : open_(std::move(open)) {}
 
+std::size_t LogprobGate::AlternativesToJudge(const inference::Piece& piece) const {
+  std::size_t count = 0;
+  for (const inference::OutputToken& token : piece.tokens) count += open_ == nullptr ? 0 : token.top.size();
+  return count;
+}
+
 absl::StatusOr<std::string> LogprobGate::Push(const inference::Piece& piece, policy::StreamFilter& filter) {
   if (open_ == nullptr) return filter.Push(piece.text);
   std::string clear;
@@ -63,13 +69,13 @@ absl::StatusOr<std::string> LogprobGate::Push(const inference::Piece& piece, pol
     if (bytes > 0) TG_RETURN_IF_ERROR(push(rest.substr(0, bytes)));
   }
   if (!rest.empty()) TG_RETURN_IF_ERROR(push(rest));
+  Settle(filter);
   return clear;
 }
 
 void LogprobGate::Add(const inference::OutputToken& token, bool swallowing) {
   const std::int64_t begin = std::min(last_end_, token.text_end - 1);
   last_end_ = token.text_end;
-  Settle(filter);
   if (token.bytes.empty()) return;  // The end of the turn.
   Held& held = held_.emplace_back(Held{begin, token.text_end, {}});
   held.token.set_token(token.bytes);

@@ -149,6 +149,15 @@ TEST_CASE("Without rules everything leaves") {
   CHECK(all.alternatives == "b|c|bluebird|");
 }
 
+TEST_CASE("A gate says how many alternatives it would judge") {
+  const inference::OutputToken token{.id = 1, .bytes = "a", .logprob = -1, .top = {{2, "b", -2}, {3, "c", -3}}, .text_end = 1};
+  inference::Piece piece;
+  piece.tokens = {token, token, token};
+  const auto policies = Compile(kPolicy);
+  CHECK(pipeline::LogprobGate([&] { return policies->OpenOutput({}); }).AlternativesToJudge(piece) == 6);
+  CHECK(pipeline::LogprobGate(nullptr).AlternativesToJudge(piece) == 0);
+}
+
 TEST_CASE("Tokens that share a code point leave together, or not at all") {
   const auto policies = Compile(kPolicy);
   for (const bool secret : {false, true}) {
