@@ -31,6 +31,7 @@ class PlainScan {
 
   // As TextScan::Read; pieces, hits and live start are of the text as written.
   std::int64_t Read(const Program& program, std::string_view piece, bool at_end, std::vector<Hit>& found);
+  bool swallowing() const { return scan_.swallowing(); }
 
  private:
   TextScan scan_;

@@ -11,6 +11,7 @@
 
 #include "base/encoding.h"
 #include "policy/cost.h"
+#include "policy/disguise.h"
 #include "policy/evidence.h"
 #include "policy/fold.h"
 #include "policy/program.h"
@@ -92,7 +93,7 @@ class Explainer {
         subject_(subject),
         text_(text),
         selection_(program.Select(subject, text.output ? Role::kAssistant : text.role)),
-        hits_(program.FindAll(text.text, selection_)) {}
+        hits_(FindEverywhere(program, text.text, selection_)) {}
 
   void Fill(Explanation& out) {
     Tally tally(rules_);
@@ -103,8 +104,12 @@ class Explainer {
     bool over = false;  // The reply has ended.
     Place place;
     Allows allows(rules_, hits_);
+    const Hit* last = nullptr;
     for (const Hit& hit : hits_) {
-      if (hit.continuation) continue;
+      // The same in the plain form as it is written: told once, as the resolver counts it.
+      const bool again = last != nullptr && hit.source == last->source && hit.begin == last->begin && hit.end == last->end;
+      if (hit.continuation || again) continue;
+      last = &hit;
       const Hit* allow = allows.Over(hit);
       FoundSpan span = Describe(hit, place);
       ++counts[hit.rule];
@@ -147,11 +152,17 @@ class Explainer {
     }
     FoundSpan out{rule.id, rule.severity, rule.action, hit.begin, hit.end, place.line, place.column, "keyword", {}, ""};
     const auto& pattern = program_.sources()[hit.source].pattern;
+    if (pattern != nullptr) out.detector = DetectorOf(*pattern);
+    // What it is in such a form is not told in the terms of the bytes that are here.
+    if (hit.views == Hit::kDecoded || hit.views == Hit::kPlain) {
+      out.evidence.emplace_back(hit.views == Hit::kDecoded ? "it is in what these bytes say when they are decoded"
+                                                           : "it is in the text's plain form, without what disguises it");
+      return out;
+    }
     if (pattern == nullptr) {
       if (rule.whole_word) out.evidence.emplace_back("it stands as a whole word");
       return out;
     }
-    out.detector = DetectorOf(*pattern);
     out.evidence = EvidenceOf(*pattern, text_.text, static_cast<std::size_t>(hit.begin), static_cast<std::size_t>(hit.end));
     return out;
   }

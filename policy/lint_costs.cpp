@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 
 #include "policy/cost.h"
+#include "policy/disguise.h"
+#include "policy/encoded_runs.h"
 #include "policy/lint_internal.h"
 #include "policy/output_filter.h"
 
@@ -40,6 +42,7 @@ absl::Status MeasureHold(const Rule& rule, RuleCost& cost) {
   for (const auto& pattern : rule.patterns) cost.hold_bound_bytes = std::max(cost.hold_bound_bytes, pattern->hold_max());
   for (const std::string& word : rule.keywords)
     cost.hold_bound_bytes = std::max(cost.hold_bound_bytes, static_cast<std::int64_t>(word.size()));
+  if (rule.decode == Rule::Decode::kBoth) cost.hold_bound_bytes = std::max(cost.hold_bound_bytes, WordCutter::kWordBytesMax);
   Rule alone = rule;
   alone.scope = {};
   alone.roles = 0xFF;
@@ -71,6 +74,11 @@ void Judge(const Rule& rule, const RuleCost& cost, Remarks& remarks) {
         fmt::format("it holds replies back by {:.0f} bytes on average and {} at most, on ordinary text; begin it with something rare, or "
                     "bound its repeats more tightly",
                     cost.hold_mean_bytes, cost.hold_max_bytes));
+  } else if (rule.decode == Rule::Decode::kBoth) {
+    remarks.Add(rule, LintLevel::kNote, "hold",
+                fmt::format("`decode: both` holds every word of a reply to its end, as much as {} bytes; leave it out if replies need not be "
+                            "decoded",
+                            cost.hold_bound_bytes));
   } else if (cost.hold_bound_bytes > kHoldBoundBytes && !rule.detect.starts_with("secrets")) {
     remarks.Add(rule, LintLevel::kNote, "hold",
                 fmt::format("a reply can be held back by as much as {} bytes; lower its cap or its repeats", cost.hold_bound_bytes));
@@ -83,7 +91,7 @@ absl::Status MeasureCosts(const Look& look, const LintOptions& options, LintRepo
   std::vector<double> shared;
   for (const LintText& text : LintTexts()) {
     shared.push_back(SharedMicros(*look.program, look.all, text.text));
-    report.us_per_kb = std::max(report.us_per_kb, PerKb(MicrosOf([&] { look.Find(text.text); }), text.text));
+    report.us_per_kb = std::max(report.us_per_kb, PerKb(MicrosOf([&] { FindEverywhere(*look.program, text.text, look.all); }), text.text));
   }
   for (std::uint32_t index = 0; index < look.rules.size(); ++index) {
     if (options.keep_going) TG_RETURN_IF_ERROR(options.keep_going());

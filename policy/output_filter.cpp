@@ -59,6 +59,7 @@ class OutputFilter final : public StreamFilter {
   std::size_t held_bytes() const override { return blocked_ ? 0 : static_cast<std::size_t>(pushed_ - decided_); }
   std::int64_t pushed_bytes() const override { return pushed_; }
   std::int64_t decided_bytes() const override { return decided_; }
+  bool swallowing() const override { return scan_.swallowing() || (plain_ != nullptr && plain_->swallowing()); }
 
  private:
   std::string_view Bytes(std::int64_t from, std::int64_t to) const {

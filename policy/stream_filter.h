@@ -50,6 +50,8 @@ class StreamFilter {
   // Raw bytes pushed in all; of those, how many come before the first undecided or blocked byte.
   virtual std::int64_t pushed_bytes() const = 0;
   virtual std::int64_t decided_bytes() const = 0;
+  // A redaction that reached its rule's cap goes on: what comes next may go with it, though nothing is held and no other filter can see that.
+  virtual bool swallowing() const = 0;
 };
 
 }  // namespace tollgate::policy

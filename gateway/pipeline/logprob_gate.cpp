@@ -4,6 +4,7 @@
 // then holds nothing back and changed nothing of it. So the beginning of what could become a match stays inside as well: beside the words
 // that follow, or the alternatives of the next token, it could spell out what a rule keeps. What is part of a code point cannot be judged
 // and stays inside too. The end of the output that is kept for this is what the reply's filter holds, and the context that rules look at.
+// While the reply's filter swallows what follows a capped match, that end does not say so: no alternative leaves there.
 //
 // Tested by tests/gateway/pipeline/logprob_gate_test.cpp.
 #include "gateway/pipeline/logprob_gate.h"
@@ -41,6 +42,12 @@ void KeepLast(std::size_t bytes, std::string& text) {
 
 LogprobGate::LogprobGate(OpenFilter open) : open_(std::move(open)) {}
 
+std::size_t LogprobGate::AlternativesToJudge(const inference::Piece& piece) const {
+  std::size_t count = 0;
+  for (const inference::OutputToken& token : piece.tokens) count += open_ == nullptr ? 0 : token.top.size();
+  return count;
+}
+
 absl::StatusOr<std::string> LogprobGate::Push(const inference::Piece& piece, policy::StreamFilter& filter) {
   if (open_ == nullptr) return filter.Push(piece.text);
   std::string clear;
@@ -55,17 +62,18 @@ absl::StatusOr<std::string> LogprobGate::Push(const inference::Piece& piece, pol
     return absl::OkStatus();
   };
   for (const inference::OutputToken& token : piece.tokens) {
-    Add(token);
+    Add(token, filter.swallowing());
     // Whole code points only: the rest of one comes with the token that completes it.
     auto bytes = static_cast<std::size_t>(std::clamp<std::int64_t>(token.text_end - pushed_, 0, static_cast<std::int64_t>(rest.size())));
     while (bytes > 0 && bytes < rest.size() && (static_cast<unsigned char>(rest[bytes]) & 0xC0) == 0x80) --bytes;
     if (bytes > 0) TG_RETURN_IF_ERROR(push(rest.substr(0, bytes)));
   }
   if (!rest.empty()) TG_RETURN_IF_ERROR(push(rest));
+  Settle(filter);
   return clear;
 }
 
-void LogprobGate::Add(const inference::OutputToken& token) {
+void LogprobGate::Add(const inference::OutputToken& token, bool swallowing) {
   const std::int64_t begin = std::min(last_end_, token.text_end - 1);
   last_end_ = token.text_end;
   if (token.bytes.empty()) return;  // The end of the turn.
@@ -75,7 +83,7 @@ void LogprobGate::Add(const inference::OutputToken& token) {
   held.token.set_token_id(token.id);
   for (const inference::OutputToken::Alternative& other : token.top) {
     // The token itself is judged with the text.
-    if (other.bytes.empty() || (other.id != token.id && !MayLeave(other.bytes))) continue;
+    if (other.bytes.empty() || (other.id != token.id && (swallowing || !MayLeave(other.bytes)))) continue;
     v1::TokenLogprob* top = held.token.add_top();
     top->set_token(other.bytes);
     top->set_logprob(Rounded(other.logprob));
@@ -95,12 +103,16 @@ bool LogprobGate::MayLeave(std::string_view alternative) const {
 }
 
 Logprobs LogprobGate::Take(const policy::StreamFilter& filter) {
-  Logprobs out;
+  Settle(filter);
+  return std::exchange(settled_, {});
+}
+
+// At each piece, so that a reply of which everything is redacted keeps nothing.
+void LogprobGate::Settle(const policy::StreamFilter& filter) {
   while (!held_.empty() && held_.front().end <= filter.decided_bytes()) {
-    if (!Changed(held_.front(), filter)) out.push_back(std::move(held_.front().token));
+    if (!Changed(held_.front(), filter)) settled_.push_back(std::move(held_.front().token));
     held_.pop_front();
   }
-  return out;
 }
 
 bool LogprobGate::Changed(const Held& held, const policy::StreamFilter& filter) {

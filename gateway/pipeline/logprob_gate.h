@@ -4,7 +4,7 @@
 //   for each piece:  gate.Push(piece, filter) -> text that may be released, as StreamFilter::Push gives it
 //   at a cut:        gate.Take(filter)        -> the tokens that lie in what the filter has decided
 //
-// Cost: for each alternative a filter of its own over a few dozen bytes; nothing where no log-probabilities are asked for.
+// Cost: for each alternative a filter of its own over what is held and 128 bytes; nothing where no log-probabilities are asked for.
 #pragma once
 
 #include <cstddef>
@@ -28,6 +28,9 @@ class LogprobGate {
   using OpenFilter = std::function<std::unique_ptr<policy::StreamFilter>()>;
   explicit LogprobGate(OpenFilter open);
 
+  // How many alternatives Push would judge, each by a filter of its own: whether it is work for an I/O thread.
+  std::size_t AlternativesToJudge(const inference::Piece& piece) const;
+
   // Pushes a piece through the reply's filter, token by token where log-probabilities are wanted. Errors as StreamFilter::Push.
   absl::StatusOr<std::string> Push(const inference::Piece& piece, policy::StreamFilter& filter);
 
@@ -40,7 +43,8 @@ class LogprobGate {
     tollgate::v1::TokenLogprob token;
   };
 
-  void Add(const inference::OutputToken& token);
+  void Add(const inference::OutputToken& token, bool swallowing);
+  void Settle(const policy::StreamFilter& filter);
   bool MayLeave(std::string_view alternative) const;
   bool Changed(const Held& held, const policy::StreamFilter& filter);
 
@@ -48,7 +52,8 @@ class LogprobGate {
   std::string before_;            // The raw output's end, as far as it can bear on what comes next.
   std::int64_t pushed_ = 0;       // Bytes of raw output.
   std::int64_t last_end_ = 0;     // Of the last token.
-  std::deque<Held> held_;
+  std::deque<Held> held_;         // Not decided yet.
+  Logprobs settled_;              // May leave.
   std::size_t span_ = 0;          // The first of the filter's raw spans that may still touch a token.
 };
 

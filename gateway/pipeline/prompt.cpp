@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -126,6 +127,16 @@ absl::Status ValidateFor(const v1::ChatRequest& request, const inference::ModelI
     if (!converted.ok()) return Bad("response_format", base::Message(converted));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::int64_t> MaxOutputTokens(const v1::ChatRequest& request, std::int64_t room, bool stream, const PromptLimits& limits) {
+  const std::int64_t asked = request.max_tokens() > 0 ? std::min<std::int64_t>(request.max_tokens(), room) : room;
+  const std::int64_t most = limits.logprobs_max / (1 + request.top_logprobs());
+  if (stream || !request.logprobs() || asked <= most) return asked;
+  if (request.max_tokens() == 0) return most;
+  return Bad("max_tokens", fmt::format("is {}; with its log-probabilities and {} alternatives for each, a reply that is not streamed holds at "
+                                       "most {} tokens: ask for no more, or stream",
+                                       request.max_tokens(), request.top_logprobs(), most));
 }
 
 std::int64_t BytesOf(const google::protobuf::RepeatedPtrField<v1::ChatMessage>& messages) {

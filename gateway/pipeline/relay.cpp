@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/error_detail.h"
+#include "gateway/async/run_on.h"
 #include "gateway/directory/directory.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/append.h"
@@ -20,6 +21,8 @@ namespace {
 
 // A hung engine must not hold a request for ever: after this long its end is taken as it stands.
 constexpr std::chrono::seconds kStopPatience{5};
+// Alternatives of a piece that are judged where the relay runs: some tens of microseconds each under many rules. More go to `cpu`.
+constexpr std::size_t kAlternativesHere = 4;
 
 Ending Broken(std::string reason, absl::Status status) {
   return {.kind = v1::RECORD_KIND_ABORT, .reason = std::move(reason), .status = std::move(status)};
@@ -46,7 +49,7 @@ async::Awaitable<Ending> Relay::Run() {
     inference::Piece piece;
     const inference::Taken taken = stop ? inference::Taken::kEmpty : tokens_->Take(piece);
     if (taken == inference::Taken::kPiece) {
-      absl::Status filtered = Push(piece);
+      absl::Status filtered = co_await Push(piece);
       if (!filtered.ok()) stop = Broken("POLICY_FAILED", std::move(filtered));
       if (filter_->blocked()) stop = Ending{.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
     } else if (taken == inference::Taken::kParked) {
@@ -68,12 +71,15 @@ async::Awaitable<Ending> Relay::Run() {
   }
 }
 
-absl::Status Relay::Push(const inference::Piece& piece) {
+async::Awaitable<absl::Status> Relay::Push(const inference::Piece& piece) {
   decoded_ = piece.tokens_decoded;
   raw_.Append(piece.text, piece.tokens_delivered);
-  TG_ASSIGN(const std::string clear, gate_.Push(piece, *filter_));
-  pending_ += clear;
-  return absl::OkStatus();
+  const bool large = gate_.AlternativesToJudge(piece) > kAlternativesHere;
+  auto work = [this, &piece] { return gate_.Push(piece, *filter_); };
+  absl::StatusOr<std::string> clear = co_await async::RunOnIf(large, context_.with.cpu, work);
+  if (!clear.ok()) co_return clear.status();
+  pending_ += *clear;
+  co_return absl::OkStatus();
 }
 
 // The sequence stands at its allowance: get more, or let it end there.

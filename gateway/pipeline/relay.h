@@ -69,7 +69,7 @@ class Relay {
   std::int64_t first_token_us() const;
 
  private:
-  absl::Status Push(const inference::Piece& piece);
+  async::Awaitable<absl::Status> Push(const inference::Piece& piece);
   async::Awaitable<std::optional<Ending>> Extend();
   std::optional<Ending> MustStop();
   bool CutDue() const;

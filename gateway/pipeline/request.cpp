@@ -91,7 +91,7 @@ async::Awaitable<absl::Status> Request::Inspect() {
     TG_ASSIGN(prompt_tokens_, with_.pool->Render(model_.name, ToTurns(inspection_.prompt)));
     return absl::OkStatus();
   };
-  const bool large = BytesOf(call_.messages()) >= with_.options.cpu_pool_bytes;
+  const bool large = BytesOf(call_.messages()) >= with_.options.inspect_here_bytes;
   absl::Status status = co_await async::RunOnIf(large, with_.cpu, work);
   if (!status.ok() || inspection_.verdict.action == policy::Action::kBlock) co_return status;
   const auto input = static_cast<std::int64_t>(prompt_tokens_.size());
@@ -102,7 +102,7 @@ async::Awaitable<absl::Status> Request::Inspect() {
                                           model_.name, model_.context_tokens)),
         {.reason = "CONTEXT_LENGTH_EXCEEDED", .param = "messages", .may_retry = false});
   }
-  max_tokens_ = call_.max_tokens() > 0 ? std::min<std::int64_t>(call_.max_tokens(), room) : room;
+  TG_CO_ASSIGN(max_tokens_, MaxOutputTokens(call_, room, writer_ != nullptr, with_.options.limits));
   co_return absl::OkStatus();
 }
 

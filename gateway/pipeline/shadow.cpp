@@ -38,6 +38,7 @@ class BesideFilter final : public policy::StreamFilter {
   std::size_t held_bytes() const override { return acting_->held_bytes(); }
   std::int64_t pushed_bytes() const override { return acting_->pushed_bytes(); }
   std::int64_t decided_bytes() const override { return acting_->decided_bytes(); }
+  bool swallowing() const override { return acting_->swallowing(); }
 
   const policy::Verdict& shadow_verdict() const { return shadow_->verdict(); }
 

@@ -115,7 +115,8 @@ TEST_CASE("Words of any length take linear time and hold a bounded number of byt
       "version: 1\nname: t\nrules:\n  - {id: p, detect: {personal_data: all, decode: both}, do: redact}\n"
       "  - {id: s, detect: {secrets: all, decode: both}, do: redact}\n");
   const std::string twice = base::Base64Encode(base::Base64Encode(std::string(40'000, 'a') + " jane@example.com"));
-  for (const std::string& piece : {std::string("QUFB"), std::string("41"), std::string("%41"), std::string("%"), base::Base64Encode("a@b.org, "), twice}) {
+  for (const std::string& piece : {std::string("QUFB"), std::string("41"), std::string("%41"), std::string("%"), std::string("%41aaaaa="),
+                                   std::string("a%40b.org "), base::Base64Encode("a@b.org, "), twice}) {
     INFO(piece.substr(0, 40));
     std::string text;
     while (text.size() < (512 << 10)) text += piece;

@@ -81,6 +81,37 @@ TEST_CASE("An explanation names each span's rule, place, evidence and fate") {
   CHECK(StoryOf(out, "mail").line == 7);
 }
 
+TEST_CASE("An explanation tells what is disguised or encoded, as the verdict counts it") {
+  const std::string encoded = base::Base64Encode("write to bob@example.com");
+  struct Row {
+    std::string text, rule, evidence;
+    std::int64_t begin, end;
+  };
+  const Row rows[] = {
+      {"so b\u200Bob@example.com, yes", "mail", "plain form", 3, 21},
+      {"my card: \uFF14111 1111 1111 1111", "card", "plain form", 9, 30},
+      {"see " + encoded + " there", "mail", "decoded", 4, 4 + static_cast<std::int64_t>(encoded.size())},
+      {"see bob%40example.com there", "mail", "decoded", 4, 21},
+      {"\u200Bbob@example.com", "mail", "", 3, 18},  // As written too: told once.
+  };
+  for (const Row& row : rows) {
+    INFO(row.text);
+    const Explanation out = MustExplain(row.text);
+    REQUIRE(out.verdict.rules.size() == 1);
+    REQUIRE(static_cast<std::int64_t>(out.found.size()) == out.verdict.rules[0].count);
+    CHECK(out.found[0].rule_id == row.rule);
+    CHECK(out.found[0].begin == row.begin);
+    CHECK(out.found[0].end == row.end);
+    if (!row.evidence.empty()) {
+      REQUIRE_FALSE(out.found[0].evidence.empty());
+      CHECK_THAT(out.found[0].evidence[0], ContainsSubstring(row.evidence));
+    }
+    CHECK_THAT(out.found[0].became, ContainsSubstring("becomes "));
+    CHECK(StoryOf(out, row.rule).state == RuleStory::State::kHit);
+    CHECK(out.result != row.text);
+  }
+}
+
 TEST_CASE("An explanation says why a rule did nothing") {
   struct Row {
     const char *text, *rule, *why;

@@ -61,6 +61,8 @@ TEST_CASE("Lint finds what is doubtful about a rule") {
        "note leak a: rule b finds its replacement"},
       {"- {id: a, detect: {regex: 'BEGIN[a-z ]*END'}, cap: 4096, do: redact}\n",
        "note hold a: a reply can be held back by as much as 8192"},
+      {"- {id: a, detect: {keywords: globex, decode: both}, do: redact}\n",
+       "note hold a: `decode: both` holds every word of a reply to its end, as much as 8192 bytes"},
       {"- {id: a, detect: {regex: '[^#]{1,900}#'}, do: redact}\n", "warning hold a: it holds replies back"},
   };
   for (const Row& row : rows) {

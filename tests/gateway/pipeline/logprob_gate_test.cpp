@@ -126,10 +126,36 @@ TEST_CASE("An alternative leaves only if the filter would have let it out at onc
   }
 }
 
+TEST_CASE("While a capped redaction is swallowed no alternative leaves, nor at the token that ends it") {
+  const auto policies = Compile("version: 1\nname: house\nrules:\n  - {id: note, detect: {regex: '<<internal[^>]*>>'}, cap: 512, do: redact}\n");
+  for (const char* step : {"secret ", "\u200Bsecret ", "s\u0435cret "}) {  // As written, and in its plain form.
+    std::vector<Part> parts = {{"<<internal "}};
+    for (int i = 0; i < 400; ++i) parts.push_back({step, {"and more of it "}});
+    parts.push_back({">>", {"the rest of the secret "}});
+    parts.push_back({" ok", {" harmless "}});
+    for (const std::size_t per_piece : {1, 3, 1000}) {
+      INFO(step << per_piece);
+      const Gated gated = Through(*policies, parts, per_piece);
+      CHECK(gated.text == "[REDACTED]>> ok");
+      CHECK(gated.tokens == ">>| ok|");
+      CHECK(gated.alternatives == " harmless |");
+    }
+  }
+}
+
 TEST_CASE("Without rules everything leaves") {
   const Gated all = Through(*Compile(""), {{"a", {"b", "c"}}, {"ZQ~AB~73", {"bluebird"}}}, 1);
   CHECK(all.tokens == "a|ZQ~AB~73|");
   CHECK(all.alternatives == "b|c|bluebird|");
+}
+
+TEST_CASE("A gate says how many alternatives it would judge") {
+  const inference::OutputToken token{.id = 1, .bytes = "a", .logprob = -1, .top = {{2, "b", -2}, {3, "c", -3}}, .text_end = 1};
+  inference::Piece piece;
+  piece.tokens = {token, token, token};
+  const auto policies = Compile(kPolicy);
+  CHECK(pipeline::LogprobGate([&] { return policies->OpenOutput({}); }).AlternativesToJudge(piece) == 6);
+  CHECK(pipeline::LogprobGate(nullptr).AlternativesToJudge(piece) == 0);
 }
 
 TEST_CASE("Tokens that share a code point leave together, or not at all") {

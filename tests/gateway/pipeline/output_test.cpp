@@ -86,6 +86,32 @@ TEST_CASE("On a stream they are on record before they are written, and none of a
   world.CheckBooks();
 }
 
+TEST_CASE("Many alternatives take the same way on the CPU pool") {
+  test::World world(kPolicy);
+  const char* ask = "!alt ZQ~AB~12\n!alt a.\n!alt b.\n!alt c.\n!alt d.\n!alt e.\n!alt f.\n!say see ZQ\\|~AB\\|~12 and go";
+  const auto outcome = world.Chat(AskLogprobs(world, ask, 20));
+  CHECK(ReplyOf(outcome).text == "see [REDACTED] and go");
+  const std::string others = "a.,b.,c.,d.,e.,f.,)";
+  CHECK(Told(ReplyOf(outcome).logprobs) == "see (see ," + others + "and (and ," + others + "go(go," + others);
+  CHECK(Recorded(world) == Told(ReplyOf(outcome).logprobs));
+  world.CheckBooks();
+}
+
+TEST_CASE("A reply of more log-probabilities than it may hold ends there, or is refused by name where it was asked for; a stream goes on") {
+  test::World world;
+  world.options.limits.logprobs_max = 6;
+  v1::ChatRequest request = AskLogprobs(world, "!alt x\n!say one two three four", 2);
+  const auto shorter = world.Chat(request);
+  CHECK(ReplyOf(shorter).text == "one two ");
+  CHECK(ReplyOf(shorter).logprobs.size() == 2);
+  test::RecordingWriter writer;
+  const auto streamed = world.Chat(request, &writer);
+  CHECK(writer.text + ReplyOf(streamed).text == "one two three four");
+  request.set_max_tokens(3);
+  CHECK(base::DetailOf(std::get<Failure>(world.Chat(request)).status)->param == "max_tokens");
+  world.CheckBooks();
+}
+
 TEST_CASE("A biased token is biased, and the bias is on record") {
   test::World world;
   const Reply probe = ReplyOf(world.Chat(AskLogprobs(world, "!say one two", 0)));

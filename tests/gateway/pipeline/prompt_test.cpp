@@ -106,6 +106,28 @@ TEST_CASE("What a model cannot give is refused by the field's name, before anyth
   CHECK(pipeline::ValidateFor(request, model).ok());
 }
 
+TEST_CASE("A reply that is kept whole holds a bounded number of log-probabilities") {
+  const pipeline::PromptLimits limits{.logprobs_max = 100};
+  struct Row {
+    bool logprobs, stream;
+    int top, max_tokens;
+    std::int64_t most;  // -1: refused.
+  };
+  const Row rows[] = {{false, false, 0, 0, 1000}, {false, false, 0, 500, 500}, {true, false, 0, 0, 100},   {true, false, 4, 0, 20},
+                      {true, false, 4, 20, 20},   {true, false, 4, 21, -1},    {true, false, 0, 2000, -1}, {true, true, 4, 500, 500},
+                      {true, true, 4, 0, 1000},   {true, true, 4, 5000, 1000}};
+  for (const Row& row : rows) {
+    v1::ChatRequest request = Good();
+    request.set_logprobs(row.logprobs);
+    request.set_top_logprobs(row.top);
+    request.set_max_tokens(row.max_tokens);
+    INFO(row.logprobs << row.stream << " " << row.top << " " << row.max_tokens);
+    const auto most = pipeline::MaxOutputTokens(request, 1000, row.stream, limits);
+    CHECK(most.value_or(-1) == row.most);
+    if (!most.ok()) CHECK(base::DetailOf(most.status())->param == "max_tokens");
+  }
+}
+
 TEST_CASE("Absent sampling fields take the stated defaults") {
   const auto params = pipeline::ToSampling(v1::Sampling(), 42);
   CHECK(params.temperature == 1.0);
