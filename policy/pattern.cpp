@@ -43,11 +43,12 @@ absl::StatusOr<std::unique_ptr<re2::RE2>> CompileRe2(const std::string& pattern,
   return out;
 }
 
-bool Match(const re2::RE2& re, std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end) {
-  if (from > text.size()) return false;
+// A match that begins at or after `from` and ends at or before `to`; what surrounds it is seen.
+bool Match(const re2::RE2& re, std::string_view text, std::size_t from, std::size_t to, std::size_t& begin, std::size_t& end) {
+  if (from > to) return false;
   re2::StringPiece found;
   const re2::StringPiece all(text.data(), text.size());
-  if (!re.Match(all, from, text.size(), re2::RE2::UNANCHORED, &found, 1)) return false;
+  if (!re.Match(all, from, to, re2::RE2::UNANCHORED, &found, 1)) return false;
   begin = static_cast<std::size_t>(found.data() - text.data());
   end = begin + found.size();
   return true;
@@ -98,9 +99,7 @@ absl::StatusOr<std::shared_ptr<const Pattern>> Pattern::Compile(PatternSpec spec
   return std::shared_ptr<const Pattern>(std::move(out));
 }
 
-bool Pattern::Search(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end) const {
-  return Match(*matcher_, text, from, begin, end);
-}
+bool Pattern::looks_again() const { return width_.max != RegexNode::kUnbounded && width_.max <= kRetryInsideMax; }
 
 // Where the accepted part of a match ends, or 0. The cheap questions first.
 std::size_t Pattern::Judge(std::string_view text, std::size_t begin, std::size_t end) const {
@@ -121,7 +120,7 @@ bool Pattern::Accept(const Window& window, std::size_t begin, std::size_t end, S
     return true;
   }
   std::size_t next = end;
-  if (width_.max != RegexNode::kUnbounded && width_.max <= kRetryInsideMax) {
+  if (looks_again()) {
     next = begin + 1;
     while (next < end && InsideCodePoint(window.text[next])) ++next;
   }
@@ -131,11 +130,22 @@ bool Pattern::Accept(const Window& window, std::size_t begin, std::size_t end, S
 
 void Pattern::Find(const Window& window, std::int64_t decided, Scan& scan, std::vector<Hit>& out) const {
   std::size_t begin = 0, end = 0;
-  while (scan.next < decided && Search(window.text, static_cast<std::size_t>(scan.next - window.base), begin, end)) {
+  const std::size_t to = window.text.size();
+  while (scan.next < decided && Match(*matcher_, window.text, static_cast<std::size_t>(scan.next - window.base), to, begin, end)) {
     if (window.base + static_cast<std::int64_t>(begin) >= decided) break;
     Accept(window, begin, end, scan, out);
   }
   scan.next = std::max(scan.next, std::min(decided, window.end()));
+}
+
+void Pattern::FindWithin(const Window& window, std::size_t first, std::size_t last, Scan& scan, std::vector<Hit>& out) const {
+  const std::size_t to = std::min(window.text.size(), last + static_cast<std::size_t>(width_.max));
+  std::size_t begin = 0, end = 0;
+  scan.next = std::max(scan.next, static_cast<std::int64_t>(first));
+  while (scan.next < static_cast<std::int64_t>(last) && Match(*matcher_, window.text, static_cast<std::size_t>(scan.next), to, begin, end)) {
+    if (begin >= last) break;
+    Accept(window, begin, end, scan, out);
+  }
 }
 
 void Pattern::FindCapped(const Window& window, bool at_end, bool searching, bool swallow, Scan& scan, std::vector<Hit>& out) const {
@@ -150,7 +160,8 @@ void Pattern::FindCapped(const Window& window, bool at_end, bool searching, bool
   }
   std::int64_t live = at_end ? window.end() + 1 : LiveStart(window, scan.next);
   std::size_t begin = 0, end = 0;
-  while (searching && live > scan.next && Search(window.text, static_cast<std::size_t>(scan.next - window.base), begin, end)) {
+  const std::size_t to = window.text.size();
+  while (searching && live > scan.next && Match(*matcher_, window.text, static_cast<std::size_t>(scan.next - window.base), to, begin, end)) {
     if (window.base + static_cast<std::int64_t>(begin) >= live) break;
     Accept(window, begin, end, scan, out);
     if (live < scan.next) live = LiveStart(window, scan.next);
@@ -170,7 +181,7 @@ std::int64_t Pattern::LiveStart(const Window& window, std::int64_t from) const {
   std::size_t begin = 0, end = 0;
   auto at = static_cast<std::size_t>(from - window.base);
   while (at < window.text.size() && InsideCodePoint(window.text[at])) ++at;
-  if (!Match(*live_, window.text, at, begin, end)) return window.end();
+  if (!Match(*live_, window.text, at, window.text.size(), begin, end)) return window.end();
   return window.base + static_cast<std::int64_t>(begin);
 }
 
@@ -203,7 +214,7 @@ std::int64_t LiveSearch::LiveStart(const Pattern::Window& window, std::int64_t f
   std::int64_t least = window.end();
   for (const auto& part : parts_) {
     std::size_t begin = 0, end = 0;
-    if (Match(*part, window.text, static_cast<std::size_t>(from - window.base), begin, end)) {
+    if (Match(*part, window.text, static_cast<std::size_t>(from - window.base), window.text.size(), begin, end)) {
       least = std::min(least, window.base + static_cast<std::int64_t>(begin));
     }
   }

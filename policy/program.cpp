@@ -1,12 +1,11 @@
 // One pass of an Aho-Corasick automaton over the literals that patterns require tells which patterns are worth running at all; most are
-// not. Patterns of numbers are run only where there are enough digits. What is left runs RE2, one pattern at a time: over everything at
+// not. Patterns of numbers are run only where there are enough digits, those with words beside them only behind such a word. What is left runs RE2, one pattern at a time: over everything at
 // once RE2::Set is slower (it builds states for all rules on text it has not seen) and tells no spans.
 //
 // Tested by tests/policy/program_test.cpp.
 #include "policy/program.h"
 
 #include <algorithm>
-#include <array>
 #include <map>
 
 #include "policy/fold.h"
@@ -146,39 +145,63 @@ void Program::Finish(std::vector<Hit>& hits) const {
 
 namespace {
 
-// The most decimal digits that any stretch of a text has, for stretches of two lengths and for all of it: a number that needs more cannot be
-// there, however many small ones are.
-class DigitCount {
+// To search a little more costs less than to begin another search.
+constexpr std::size_t kJoinedBytes = 128;
+
+// Places where a match may begin.
+struct Stretch {
+  std::size_t begin = 0, end = 0;
+};
+
+// A gate word that stands in the text.
+struct GatePlace {
+  std::uint32_t word = 0;
+  std::size_t end = 0;
+};
+
+// Where decimal digits stand. A pattern that needs some number of them within its length has no match elsewhere, however many small numbers
+// the text has.
+class DigitPlaces {
  public:
-  void Add(std::size_t at) {
-    places_[count_ % kRing] = at;
-    ++count_;
-    short_max_ = std::max(short_max_, Within(at, kShort, short_from_));
-    long_max_ = std::max(long_max_, Within(at, kLong, long_from_));
+  void Add(std::size_t at) { places_.push_back(at); }
+
+  std::vector<Stretch> Near(std::size_t digits, std::int64_t width_max, std::size_t text_bytes) const {
+    if (places_.size() < digits) return {};
+    if (digits == 0) return {{0, text_bytes}};
+    const auto width = static_cast<std::size_t>(width_max);
+    std::vector<Stretch> out;
+    for (std::size_t i = 0; i + digits <= places_.size(); ++i) {
+      const std::size_t last = places_[i + digits - 1];
+      if (last - places_[i] >= width) continue;
+      const std::size_t begin = last + 1 > width ? last + 1 - width : 0;
+      if (!out.empty() && begin <= out.back().end + kJoinedBytes)
+        out.back().end = places_[i] + 1;
+      else
+        out.push_back({begin, places_[i] + 1});
+    }
+    return out;
   }
-  std::size_t Most(std::int64_t width) const {
-    if (width == RegexNode::kUnbounded || width > static_cast<std::int64_t>(kLong)) return count_;
-    return width > static_cast<std::int64_t>(kShort) ? long_max_ : short_max_;
+
+  bool Has(std::size_t digits, std::size_t from, std::size_t to) const {
+    const auto first = std::lower_bound(places_.begin(), places_.end(), from);
+    return static_cast<std::size_t>(std::lower_bound(first, places_.end(), to) - first) >= digits;
   }
 
  private:
-  static constexpr std::size_t kShort = 48, kLong = 128, kRing = 256;
-  std::size_t Within(std::size_t at, std::size_t stretch, std::size_t& from) const {
-    while (places_[from % kRing] + stretch <= at) ++from;
-    return count_ - from;
-  }
-  std::array<std::size_t, kRing> places_{};  // Of the last digits: no stretch has more than its length.
-  std::size_t count_ = 0, short_from_ = 0, long_from_ = 0, short_max_ = 0, long_max_ = 0;
+  std::vector<std::size_t> places_;
 };
 
 }  // namespace
 
+// Whoever reads this beside Pattern::Accept: a narrow pattern looks again inside what it rejects, so leaving out places where nothing can be
+// accepted changes nothing. A wide one does not, and is run on all of the text.
 std::vector<Hit> Program::FindAll(std::string_view text, const Selection& selection) const {
   std::vector<Hit> hits;
   if (selection.empty() || text.empty()) return hits;
   std::vector<char> armed(sources_.size(), 0);
+  std::vector<GatePlace> places;
   AhoCorasick::State state = AhoCorasick::kStart;
-  DigitCount digits;
+  DigitPlaces digits;
   std::string folded;
   const std::string_view view = FoldedView(text, folded);
   for (std::size_t i = 0; i < view.size(); ++i) {
@@ -188,17 +211,40 @@ std::vector<Hit> Program::FindAll(std::string_view text, const Selection& select
     gates_.ForEachEnding(state, [&](std::uint32_t word) {
       const Gate& gate = gate_of_[word];
       if (!gate.Opens(i < gate.bytes ? ' ' : view[i - gate.bytes])) return;
+      if (gate.context) places.push_back({word, i + 1});
       for (const std::uint32_t source : gate.sources) armed[source] = 1;
     });
   }
+  // Right of the words that must stand beside the pattern.
+  const auto beside = [&](std::uint32_t source) {
+    const Pattern& pattern = *sources_[source].pattern;
+    std::vector<Stretch> out;
+    for (const GatePlace& place : places) {
+      const Gate& gate = gate_of_[place.word];
+      if (!std::binary_search(gate.sources.begin(), gate.sources.end(), source)) continue;
+      const Stretch its{place.end, std::min(text.size(), place.end - gate.bytes + kLeftContextBytes + 1)};
+      const std::size_t reach = its.end + static_cast<std::size_t>(pattern.width_max());
+      if (!digits.Has(static_cast<std::size_t>(pattern.digits_min()), its.begin, reach)) continue;
+      if (!out.empty() && its.begin <= out.back().end + kJoinedBytes)
+        out.back().end = std::max(out.back().end, its.end);
+      else
+        out.push_back(its);
+    }
+    return out;
+  };
   const Pattern::Window window{text, 0};
   for (const std::uint32_t index : selection.patterns) {
     const Pattern& pattern = *sources_[index].pattern;
-    const bool searching = (armed[index] || !sources_[index].gated) && digits.Most(pattern.width_max()) >= static_cast<std::size_t>(pattern.digits_min());
+    const auto needed = static_cast<std::size_t>(pattern.digits_min());
+    const bool searching = (armed[index] || !sources_[index].gated) && digits.Has(needed, 0, text.size());
     const std::size_t first = hits.size();
     Pattern::Scan scan;
     if (pattern.cap() == 0) {
-      if (searching) pattern.Find(window, INT64_MAX, scan, hits);
+      if (!searching) continue;
+      const bool narrow = pattern.looks_again() && !pattern.spec().context.empty();
+      const std::vector<Stretch> stretches =
+          narrow ? beside(index) : digits.Near(needed, pattern.width_max(), text.size());
+      for (const Stretch& its : stretches) pattern.FindWithin(window, its.begin, its.end, scan, hits);
     } else {
       for (std::int64_t at = 0; (at = NextCheckpoint(window, at, pattern.cap())) >= 0;) {
         pattern.FindCapped({text.substr(0, static_cast<std::size_t>(at)), 0}, false, searching, Swallows(sources_[index]), scan, hits);
