@@ -93,7 +93,7 @@ absl::StatusOr<std::shared_ptr<const Pattern>> Pattern::Compile(PatternSpec spec
   out->gate_words_ = out->spec_.context.empty() ? RequiredLiterals(tree) : out->spec_.context;
   for (std::string& word : out->gate_words_) word = FoldCase(word);
   out->context_ = ContextWords(out->spec_.context);
-  out->digits_min_ = DigitsMin(tree);
+  out->needs_ = {CountMin(tree, '0', '9'), CountMin(tree, '.', '.'), CountMin(tree, ':', ':'), CountMin(tree, '-', '-')};
   out->required_bytes_ = RequiredBytes(tree);
   out->swallowed_ = UnboundedBytes(tree);
   return std::shared_ptr<const Pattern>(std::move(out));

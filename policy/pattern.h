@@ -5,6 +5,7 @@
 // Immutable; any thread.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -68,8 +69,8 @@ class Pattern {
   // Finds matches that begin before `decided` (all such are final), adds them to `out` as begin/end, and moves `scan`.
   void Find(const Window& window, std::int64_t decided, Scan& scan, std::vector<Hit>& out) const;
 
-  // The same for a complete text and a bounded pattern, for matches that begin from `first` to before `last`: for who knows that there are none
-  // elsewhere.
+  // The same for a complete text and a bounded pattern, for matches that begin from `first` to before `last`: for who knows that there are
+  // none elsewhere.
   void FindWithin(const Window& window, std::size_t first, std::size_t last, Scan& scan, std::vector<Hit>& out) const;
 
   // For a capped pattern, as the text reaches window.end(): matches that are final by now, and what reached the cap. `at_end`: the text is
@@ -87,7 +88,10 @@ class Pattern {
   const std::vector<std::string>& gate_words() const { return gate_words_; }
   // What it rejects is searched again from its second character: no candidate hides another.
   bool looks_again() const;
-  int digits_min() const { return digits_min_; }
+  int digits_min() const { return needs_[0]; }
+  // The fewest that a match has of the characters of each kind.
+  enum CharKind { kDigit, kDot, kColon, kHyphen, kCharKinds };
+  const std::array<int, kCharKinds>& needs() const { return needs_; }
   std::int64_t width_max() const { return width_.max; }  // Bytes; RegexNode::kUnbounded if there is no limit.
   const std::vector<ByteSet>& required_bytes() const { return required_bytes_; }
 
@@ -102,7 +106,7 @@ class Pattern {
   std::string loosened_prefixes_;
   ContextWords context_;
   std::vector<std::string> gate_words_;
-  int digits_min_ = 0;
+  std::array<int, kCharKinds> needs_{};
   std::vector<ByteSet> required_bytes_;
   ByteSet swallowed_;
 };

@@ -1,6 +1,7 @@
 // One pass of an Aho-Corasick automaton over the literals that patterns require tells which patterns are worth running at all; most are
-// not. Patterns of numbers are run only where there are enough digits, those with words beside them only behind such a word. What is left runs RE2, one pattern at a time: over everything at
-// once RE2::Set is slower (it builds states for all rules on text it has not seen) and tells no spans.
+// not. What has digits or marks is run only where there are enough of them, what has words beside it only behind such a word. What is left
+// runs RE2, one pattern at a time: over everything at once RE2::Set is slower (it builds states for all rules on text it has not seen) and
+// tells no spans.
 //
 // Tested by tests/policy/program_test.cpp.
 #include "policy/program.h"
@@ -143,109 +144,66 @@ void Program::Finish(std::vector<Hit>& hits) const {
   std::sort(hits.begin(), hits.end(), [this](const Hit& a, const Hit& b) { return HitBefore(a, b); });
 }
 
-namespace {
-
-// To search a little more costs less than to begin another search.
-constexpr std::size_t kJoinedBytes = 128;
-
-// Places where a match may begin.
-struct Stretch {
-  std::size_t begin = 0, end = 0;
+// What one pass over a text tells about the patterns that are worth running.
+struct Program::Survey {
+  struct GatePlace {
+    std::uint32_t word = 0;
+    std::size_t end = 0;
+  };
+  std::vector<char> armed;        // By source: a gate word of it is there.
+  std::vector<GatePlace> beside;  // The gate words that stand beside matches.
+  CharPlaces places;
 };
 
-// A gate word that stands in the text.
-struct GatePlace {
-  std::uint32_t word = 0;
-  std::size_t end = 0;
-};
-
-// Where decimal digits stand. A pattern that needs some number of them within its length has no match elsewhere, however many small numbers
-// the text has.
-class DigitPlaces {
- public:
-  void Add(std::size_t at) { places_.push_back(at); }
-
-  std::vector<Stretch> Near(std::size_t digits, std::int64_t width_max, std::size_t text_bytes) const {
-    if (places_.size() < digits) return {};
-    if (digits == 0) return {{0, text_bytes}};
-    const auto width = static_cast<std::size_t>(width_max);
-    std::vector<Stretch> out;
-    for (std::size_t i = 0; i + digits <= places_.size(); ++i) {
-      const std::size_t last = places_[i + digits - 1];
-      if (last - places_[i] >= width) continue;
-      const std::size_t begin = last + 1 > width ? last + 1 - width : 0;
-      if (!out.empty() && begin <= out.back().end + kJoinedBytes)
-        out.back().end = places_[i] + 1;
-      else
-        out.push_back({begin, places_[i] + 1});
-    }
-    return out;
-  }
-
-  bool Has(std::size_t digits, std::size_t from, std::size_t to) const {
-    const auto first = std::lower_bound(places_.begin(), places_.end(), from);
-    return static_cast<std::size_t>(std::lower_bound(first, places_.end(), to) - first) >= digits;
-  }
-
- private:
-  std::vector<std::size_t> places_;
-};
-
-}  // namespace
-
-// Whoever reads this beside Pattern::Accept: a narrow pattern looks again inside what it rejects, so leaving out places where nothing can be
-// accepted changes nothing. A wide one does not, and is run on all of the text.
-std::vector<Hit> Program::FindAll(std::string_view text, const Selection& selection) const {
-  std::vector<Hit> hits;
-  if (selection.empty() || text.empty()) return hits;
-  std::vector<char> armed(sources_.size(), 0);
-  std::vector<GatePlace> places;
-  AhoCorasick::State state = AhoCorasick::kStart;
-  DigitPlaces digits;
+Program::Survey Program::Look(std::string_view text) const {
+  Survey out;
+  out.armed.assign(sources_.size(), 0);
   std::string folded;
   const std::string_view view = FoldedView(text, folded);
+  AhoCorasick::State state = AhoCorasick::kStart;
   for (std::size_t i = 0; i < view.size(); ++i) {
-    if (view[i] >= '0' && view[i] <= '9') digits.Add(i);
+    out.places.Add(view[i], i);
     state = gates_.Next(state, view[i]);
-    if (!gates_.EndsWord(state)) continue;
+    if (!AhoCorasick::EndsWord(state)) continue;
     gates_.ForEachEnding(state, [&](std::uint32_t word) {
       const Gate& gate = gate_of_[word];
       if (!gate.Opens(i < gate.bytes ? ' ' : view[i - gate.bytes])) return;
-      if (gate.context) places.push_back({word, i + 1});
-      for (const std::uint32_t source : gate.sources) armed[source] = 1;
+      if (gate.context) out.beside.push_back({word, i + 1});
+      for (const std::uint32_t source : gate.sources) out.armed[source] = 1;
     });
   }
-  // Right of the words that must stand beside the pattern.
-  const auto beside = [&](std::uint32_t source) {
-    const Pattern& pattern = *sources_[source].pattern;
-    std::vector<Stretch> out;
-    for (const GatePlace& place : places) {
-      const Gate& gate = gate_of_[place.word];
-      if (!std::binary_search(gate.sources.begin(), gate.sources.end(), source)) continue;
-      const Stretch its{place.end, std::min(text.size(), place.end - gate.bytes + kLeftContextBytes + 1)};
-      const std::size_t reach = its.end + static_cast<std::size_t>(pattern.width_max());
-      if (!digits.Has(static_cast<std::size_t>(pattern.digits_min()), its.begin, reach)) continue;
-      if (!out.empty() && its.begin <= out.back().end + kJoinedBytes)
-        out.back().end = std::max(out.back().end, its.end);
-      else
-        out.push_back(its);
-    }
-    return out;
-  };
+  return out;
+}
+
+// Behind the words that must stand beside a match. Only for a pattern that looks again inside what it rejects (Pattern::Accept): to leave out
+// places where nothing can be accepted then changes nothing. A wide one may reject what hides another match, and is run on all of the text.
+std::vector<Stretch> Program::WhereToLook(std::uint32_t source, const Survey& survey, std::size_t text_bytes) const {
+  const Pattern& pattern = *sources_[source].pattern;
+  if (sources_[source].gated && !survey.armed[source]) return {};
+  if (pattern.spec().context.empty() || !pattern.looks_again()) return survey.places.Near(pattern, {0, text_bytes});
+  std::vector<Stretch> out;
+  for (const Survey::GatePlace& place : survey.beside) {
+    const Gate& gate = gate_of_[place.word];
+    if (!std::binary_search(gate.sources.begin(), gate.sources.end(), source)) continue;
+    const Stretch behind{place.end, std::min(text_bytes, place.end - gate.bytes + kLeftContextBytes + 1)};
+    if (survey.places.Has(pattern, behind)) AddStretch(behind, out);
+  }
+  return out;
+}
+
+std::vector<Hit> Program::FindAll(std::string_view text, const Selection& selection) const {
+  std::vector<Hit> hits;
+  if (selection.empty() || text.empty()) return hits;
+  const Survey survey = Look(text);
   const Pattern::Window window{text, 0};
   for (const std::uint32_t index : selection.patterns) {
     const Pattern& pattern = *sources_[index].pattern;
-    const auto needed = static_cast<std::size_t>(pattern.digits_min());
-    const bool searching = (armed[index] || !sources_[index].gated) && digits.Has(needed, 0, text.size());
     const std::size_t first = hits.size();
     Pattern::Scan scan;
     if (pattern.cap() == 0) {
-      if (!searching) continue;
-      const bool narrow = pattern.looks_again() && !pattern.spec().context.empty();
-      const std::vector<Stretch> stretches =
-          narrow ? beside(index) : digits.Near(needed, pattern.width_max(), text.size());
-      for (const Stretch& its : stretches) pattern.FindWithin(window, its.begin, its.end, scan, hits);
+      for (const Stretch& its : WhereToLook(index, survey, text.size())) pattern.FindWithin(window, its.begin, its.end, scan, hits);
     } else {
+      const bool searching = survey.armed[index] || !sources_[index].gated;
       for (std::int64_t at = 0; (at = NextCheckpoint(window, at, pattern.cap())) >= 0;) {
         pattern.FindCapped({text.substr(0, static_cast<std::size_t>(at)), 0}, false, searching, Swallows(sources_[index]), scan, hits);
       }
