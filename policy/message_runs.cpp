@@ -85,7 +85,8 @@ std::vector<Hit> FindInRun(const Program& program, std::span<const std::string> 
   }
   const std::size_t own = hits.size();
   for (const Neighbourhood& near : AroundSeams(joined, seams)) {
-    const std::string_view text = std::string_view(joined).substr(static_cast<std::size_t>(near.begin), static_cast<std::size_t>(near.end - near.begin));
+    const auto begin = static_cast<std::size_t>(near.begin), length = static_cast<std::size_t>(near.end - near.begin);
+    const std::string_view text = std::string_view(joined).substr(begin, length);
     for (const Hit& hit : WithoutContinuations(FindEverywhere(program, text, selection))) {
       if (near.begin > 0 && hit.begin < kUnsureBytes) continue;
       const auto seam = std::upper_bound(seams.begin(), seams.end(), near.begin + hit.begin);
