@@ -21,6 +21,7 @@
 #include <re2/re2.h>
 
 #include "policy/fold.h"
+#include "policy/hosts.h"
 #include "policy/validators_internal.h"
 
 namespace tollgate::policy {
@@ -113,13 +114,14 @@ std::size_t Pattern::Judge(std::string_view text, std::size_t begin, std::size_t
 }
 
 bool Pattern::Accept(const Window& window, std::size_t begin, std::size_t end, Scan& scan, std::vector<Hit>& out) const {
-  const std::size_t accepted = Judge(window.text, begin, end);
+  std::size_t next = end;
+  const std::size_t accepted =
+      spec_.hosts != nullptr ? spec_.hosts->Accept(window.text, begin, end, next) : Judge(window.text, begin, end);
   if (accepted != 0) {
     out.push_back({window.base + static_cast<std::int64_t>(begin), window.base + static_cast<std::int64_t>(accepted)});
     scan.next = window.base + static_cast<std::int64_t>(accepted);
     return true;
   }
-  std::size_t next = end;
   if (looks_again()) {
     next = begin + 1;
     while (next < end && InsideCodePoint(window.text[next])) ++next;

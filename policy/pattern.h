@@ -22,6 +22,8 @@ class RE2;
 
 namespace tollgate::policy {
 
+class HostList;
+
 // Something found: absolute byte offsets in the text.
 struct Hit {
   std::int64_t begin = 0, end = 0;
@@ -41,6 +43,7 @@ struct PatternSpec {
   Validator validator = nullptr;  // May shorten a match.
   bool whole = false;             // Not the tail of something longer (ContinuesSomething).
   IdCheck check = nullptr;        // Of the letters and digits.
+  std::shared_ptr<const HostList> hosts;  // Judges instead of all other checks.
   double bits_min = 0;            // Entropy, and no placeholder in it.
   std::vector<std::string> context;  // Folded words, one of which must stand to the left.
 };
