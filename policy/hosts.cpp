@@ -1,5 +1,5 @@
-// A pattern finds what may be an address: scheme, userinfo, host, port and what follows of the URL; the list judges its host. A candidate that
-// is rejected is searched again from behind its host, because a URL may carry another one.
+// A pattern finds what may be an address: scheme, userinfo, host, port and what follows of the URL; the list judges its host. A candidate
+// that is rejected is searched again from behind its host, because a URL may carry another one.
 //
 // Sources: WHATWG URL (host parsing, IPv4 in numbers), Unicode TS 46 (by ICU).
 //
@@ -166,7 +166,8 @@ std::size_t HostList::Accept(std::string_view text, std::size_t begin, std::size
   const char before = Before(text, begin);
   if (from == 0 && (before == '@' || before == '/')) return 0;  // The host of a mail address, part of a path.
   // Two slashes alone begin a URL only where pages write one: elsewhere they are a comment, or the middle of something.
-  if (from > 0 && (url[0] == '/' || url[0] == '\\') && except_ && std::string_view("(\"'=[<").find(before) == std::string_view::npos) return 0;
+  const bool bare = from > 0 && (url[0] == '/' || url[0] == '\\');
+  if (bare && except_ && std::string_view("(\"'=[<").find(before) == std::string_view::npos) return 0;
   if (except_) return Has(host) ? 0 : end;
   if (Has(host)) return end;
   // Scripts without spaces go on right behind a host.

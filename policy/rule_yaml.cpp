@@ -192,14 +192,15 @@ class PolicyReader {
   }
 
   absl::Status ReadDetect(const YAML::Node& node, std::int64_t cap, Rule& rule) {
-    TG_ASSIGN(Fields fields, yaml_.Map(node, "'detect'", {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts", "hosts_except", "whole_word",
-                                                         "ignore_case", "as_written", "decode"}));
+    TG_ASSIGN(Fields fields, yaml_.Map(node, "'detect'", {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts",
+                                                         "hosts_except", "whole_word", "ignore_case", "as_written", "decode"}));
     std::vector<std::string> kinds;
     for (const char* kind : {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts", "hosts_except"}) {
       if (fields.contains(kind)) kinds.emplace_back(kind);
     }
     if (kinds.size() != 1)
-      return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, list, personal_data, secrets, unicode, hosts and hosts_except; write one rule for each");
+      return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, list, personal_data, secrets, unicode, hosts and hosts_except; "
+                               "write one rule for each");
     const std::string& kind = kinds[0];
     const bool words = kind == "keywords" || kind == "list";
     if (fields.contains("whole_word")) {
