@@ -1,5 +1,6 @@
 // A trie over byte classes (one for each byte that occurs in some word, one for all others), then one breadth-first pass that fills the
-// missing edges from the failure state's row: a full automaton, one load a byte.
+// missing edges from the failure state's row: a full automaton. In the end an edge says where the next row begins and whether a word ends
+// there, so that a byte costs one load of its class, one of its edge, and no multiplication.
 //
 // Tested by tests/policy/aho_corasick_test.cpp.
 #include "policy/aho_corasick.h"
@@ -45,6 +46,7 @@ absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& w
   }
 
   out.Link();
+  out.Flatten();
   return out;
 }
 
@@ -75,6 +77,13 @@ void AhoCorasick::Link() {
         queue.push_back(to);
       }
     }
+  }
+}
+
+void AhoCorasick::Flatten() {
+  for (State& to : next_) {
+    const bool ends = ending_[to] != kNone;
+    to = static_cast<State>(to * classes_) | (ends ? kEnds : 0);
   }
 }
 

@@ -14,40 +14,41 @@ namespace tollgate::policy {
 
 class AhoCorasick {
  public:
-  using State = std::uint32_t;  // A row of the table.
+  using State = std::uint32_t;  // Where a row of the table begins; the highest bit: a word ends here.
   static constexpr State kStart = 0;
 
   // RESOURCE_EXHAUSTED if the table would pass 256 MiB. Words are not empty; equal words are allowed.
   static absl::StatusOr<AhoCorasick> Build(const std::vector<std::string>& words);
 
   bool empty() const { return depth_.size() <= 1; }
-  State Next(State state, char byte) const {
-    return next_[static_cast<std::size_t>(state) * classes_ + class_[static_cast<std::uint8_t>(byte)]];
-  }
+  State Next(State state, char byte) const { return next_[(state & ~kEnds) + class_[static_cast<std::uint8_t>(byte)]]; }
 
   // Bytes of the longest suffix of what was read that begins some word.
-  std::uint32_t Depth(State state) const { return depth_[state]; }
+  std::uint32_t Depth(State state) const { return depth_[Row(state)]; }
 
-  bool EndsWord(State state) const { return ending_[state] != kNone; }
+  static bool EndsWord(State state) { return (state & kEnds) != 0; }
   // Calls fn(word's index) for every word that ends here, longest first.
   template <typename Fn>
   void ForEachEnding(State state, Fn&& fn) const {
-    for (State at = ending_[state]; at != kNone; at = shorter_[at]) {
+    for (std::uint32_t at = ending_[Row(state)]; at != kNone; at = shorter_[at]) {
       for (std::uint32_t word = first_word_[at]; word != kNone; word = next_word_[word]) fn(word);
     }
   }
 
  private:
-  static constexpr std::uint32_t kNone = UINT32_MAX;
-  void Link();  // Completes a trie.
+  static constexpr std::uint32_t kNone = UINT32_MAX, kEnds = 1u << 31;
+  std::size_t Row(State state) const { return (state & ~kEnds) / classes_; }
+  void Link();    // Completes a trie, whose states are numbers of rows.
+  void Flatten();  // From numbers to where rows begin.
 
   std::array<std::uint16_t, 256> class_{};
   std::size_t classes_ = 1;
   std::vector<State> next_;
+  // By row.
   std::vector<std::uint32_t> depth_;
-  std::vector<State> ending_;              // The longest suffix state, itself included, at which a word ends.
-  std::vector<State> shorter_;             // The next shorter one, for states at which a word ends.
-  std::vector<std::uint32_t> first_word_;  // By state.
+  std::vector<std::uint32_t> ending_;      // The longest suffix state, itself included, at which a word ends.
+  std::vector<std::uint32_t> shorter_;     // The next shorter one, for states at which a word ends.
+  std::vector<std::uint32_t> first_word_;
   std::vector<std::uint32_t> next_word_;   // By word: another with the same text.
 };
 

@@ -10,6 +10,7 @@
 #include <fmt/ranges.h>
 #include <re2/re2.h>
 
+#include "policy/hosts.h"
 #include "policy/validators_internal.h"
 
 namespace tollgate::policy {
@@ -39,6 +40,12 @@ std::string Missing(const PatternSpec& spec, std::string_view text, std::size_t 
     if (accepted == 0) return "its structure or check digits are wrong";
     end = accepted;
   }
+  if (spec.hosts != nullptr) {
+    std::size_t after = 0;
+    const std::size_t accepted = spec.hosts->Accept(text, begin, end, after);
+    if (accepted == 0) return "its host is not one that the rule's list means";
+    end = accepted;
+  }
   const std::string_view match = text.substr(begin, end - begin);
   if (spec.check != nullptr && !spec.check(OnlyLettersAndDigits(match))) return "its structure or check digits are wrong";
   if (spec.bits_min > 0 && HoldsPlaceholder(match)) return "it only stands for a secret: a placeholder";
@@ -62,6 +69,7 @@ std::vector<std::string> EvidenceOf(const Pattern& pattern, std::string_view tex
   const PatternSpec& spec = pattern.spec();
   std::vector<std::string> out;
   if (spec.validator != nullptr || spec.check != nullptr) out.emplace_back("its structure and check digits agree");
+  if (spec.hosts != nullptr) out.emplace_back("its host is one that the rule's list means");
   if (spec.bits_min > 0)
     out.push_back(fmt::format("{:.1f} bits a character, as secrets have", BitsPerByte(text.substr(begin, end - begin))));
   for (const std::string& word : spec.context) {

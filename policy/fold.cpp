@@ -68,8 +68,10 @@ std::string FoldCase(std::string_view text) {
   return out;
 }
 
+// Most of what is not ASCII has no cases: dashes and quotes, Han and kana, emoji.
 std::string_view FoldedView(std::string_view text, std::string& storage) {
-  if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<signed char>(c) >= 0; })) return text;
+  const auto may_begin_letter = [](char c) { return static_cast<std::uint8_t>(c) >= 0xC3 && static_cast<std::uint8_t>(c) <= 0xD6; };
+  if (std::none_of(text.begin(), text.end(), may_begin_letter)) return text;
   storage = FoldCase(text);
   return storage;
 }

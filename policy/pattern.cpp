@@ -21,6 +21,7 @@
 #include <re2/re2.h>
 
 #include "policy/fold.h"
+#include "policy/hosts.h"
 #include "policy/validators_internal.h"
 
 namespace tollgate::policy {
@@ -43,11 +44,12 @@ absl::StatusOr<std::unique_ptr<re2::RE2>> CompileRe2(const std::string& pattern,
   return out;
 }
 
-bool Match(const re2::RE2& re, std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end) {
-  if (from > text.size()) return false;
+// A match that begins at or after `from` and ends at or before `to`; what surrounds it is seen.
+bool Match(const re2::RE2& re, std::string_view text, std::size_t from, std::size_t to, std::size_t& begin, std::size_t& end) {
+  if (from > to) return false;
   re2::StringPiece found;
   const re2::StringPiece all(text.data(), text.size());
-  if (!re.Match(all, from, text.size(), re2::RE2::UNANCHORED, &found, 1)) return false;
+  if (!re.Match(all, from, to, re2::RE2::UNANCHORED, &found, 1)) return false;
   begin = static_cast<std::size_t>(found.data() - text.data());
   end = begin + found.size();
   return true;
@@ -92,15 +94,13 @@ absl::StatusOr<std::shared_ptr<const Pattern>> Pattern::Compile(PatternSpec spec
   out->gate_words_ = out->spec_.context.empty() ? RequiredLiterals(tree) : out->spec_.context;
   for (std::string& word : out->gate_words_) word = FoldCase(word);
   out->context_ = ContextWords(out->spec_.context);
-  out->digits_min_ = DigitsMin(tree);
+  out->needs_ = {CountMin(tree, '0', '9'), CountMin(tree, '.', '.'), CountMin(tree, ':', ':'), CountMin(tree, '-', '-')};
   out->required_bytes_ = RequiredBytes(tree);
   out->swallowed_ = UnboundedBytes(tree);
   return std::shared_ptr<const Pattern>(std::move(out));
 }
 
-bool Pattern::Search(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end) const {
-  return Match(*matcher_, text, from, begin, end);
-}
+bool Pattern::looks_again() const { return width_.max != RegexNode::kUnbounded && width_.max <= kRetryInsideMax; }
 
 // Where the accepted part of a match ends, or 0. The cheap questions first.
 std::size_t Pattern::Judge(std::string_view text, std::size_t begin, std::size_t end) const {
@@ -114,14 +114,15 @@ std::size_t Pattern::Judge(std::string_view text, std::size_t begin, std::size_t
 }
 
 bool Pattern::Accept(const Window& window, std::size_t begin, std::size_t end, Scan& scan, std::vector<Hit>& out) const {
-  const std::size_t accepted = Judge(window.text, begin, end);
+  std::size_t next = end;
+  const std::size_t accepted =
+      spec_.hosts != nullptr ? spec_.hosts->Accept(window.text, begin, end, next) : Judge(window.text, begin, end);
   if (accepted != 0) {
     out.push_back({window.base + static_cast<std::int64_t>(begin), window.base + static_cast<std::int64_t>(accepted)});
     scan.next = window.base + static_cast<std::int64_t>(accepted);
     return true;
   }
-  std::size_t next = end;
-  if (width_.max != RegexNode::kUnbounded && width_.max <= kRetryInsideMax) {
+  if (looks_again()) {
     next = begin + 1;
     while (next < end && InsideCodePoint(window.text[next])) ++next;
   }
@@ -131,11 +132,22 @@ bool Pattern::Accept(const Window& window, std::size_t begin, std::size_t end, S
 
 void Pattern::Find(const Window& window, std::int64_t decided, Scan& scan, std::vector<Hit>& out) const {
   std::size_t begin = 0, end = 0;
-  while (scan.next < decided && Search(window.text, static_cast<std::size_t>(scan.next - window.base), begin, end)) {
+  const std::size_t to = window.text.size();
+  while (scan.next < decided && Match(*matcher_, window.text, static_cast<std::size_t>(scan.next - window.base), to, begin, end)) {
     if (window.base + static_cast<std::int64_t>(begin) >= decided) break;
     Accept(window, begin, end, scan, out);
   }
   scan.next = std::max(scan.next, std::min(decided, window.end()));
+}
+
+void Pattern::FindWithin(const Window& window, std::size_t first, std::size_t last, Scan& scan, std::vector<Hit>& out) const {
+  const std::size_t to = std::min(window.text.size(), last + static_cast<std::size_t>(width_.max));
+  std::size_t begin = 0, end = 0;
+  scan.next = std::max(scan.next, static_cast<std::int64_t>(first));
+  while (scan.next < static_cast<std::int64_t>(last) && Match(*matcher_, window.text, static_cast<std::size_t>(scan.next), to, begin, end)) {
+    if (begin >= last) break;
+    Accept(window, begin, end, scan, out);
+  }
 }
 
 void Pattern::FindCapped(const Window& window, bool at_end, bool searching, bool swallow, Scan& scan, std::vector<Hit>& out) const {
@@ -150,7 +162,8 @@ void Pattern::FindCapped(const Window& window, bool at_end, bool searching, bool
   }
   std::int64_t live = at_end ? window.end() + 1 : LiveStart(window, scan.next);
   std::size_t begin = 0, end = 0;
-  while (searching && live > scan.next && Search(window.text, static_cast<std::size_t>(scan.next - window.base), begin, end)) {
+  const std::size_t to = window.text.size();
+  while (searching && live > scan.next && Match(*matcher_, window.text, static_cast<std::size_t>(scan.next - window.base), to, begin, end)) {
     if (window.base + static_cast<std::int64_t>(begin) >= live) break;
     Accept(window, begin, end, scan, out);
     if (live < scan.next) live = LiveStart(window, scan.next);
@@ -170,7 +183,7 @@ std::int64_t Pattern::LiveStart(const Window& window, std::int64_t from) const {
   std::size_t begin = 0, end = 0;
   auto at = static_cast<std::size_t>(from - window.base);
   while (at < window.text.size() && InsideCodePoint(window.text[at])) ++at;
-  if (!Match(*live_, window.text, at, begin, end)) return window.end();
+  if (!Match(*live_, window.text, at, window.text.size(), begin, end)) return window.end();
   return window.base + static_cast<std::int64_t>(begin);
 }
 
@@ -203,7 +216,7 @@ std::int64_t LiveSearch::LiveStart(const Pattern::Window& window, std::int64_t f
   std::int64_t least = window.end();
   for (const auto& part : parts_) {
     std::size_t begin = 0, end = 0;
-    if (Match(*part, window.text, static_cast<std::size_t>(from - window.base), begin, end)) {
+    if (Match(*part, window.text, static_cast<std::size_t>(from - window.base), window.text.size(), begin, end)) {
       least = std::min(least, window.base + static_cast<std::int64_t>(begin));
     }
   }

@@ -5,6 +5,7 @@
 // Immutable; any thread.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -20,6 +21,8 @@ class RE2;
 }
 
 namespace tollgate::policy {
+
+class HostList;
 
 // Something found: absolute byte offsets in the text.
 struct Hit {
@@ -40,6 +43,7 @@ struct PatternSpec {
   Validator validator = nullptr;  // May shorten a match.
   bool whole = false;             // Not the tail of something longer (ContinuesSomething).
   IdCheck check = nullptr;        // Of the letters and digits.
+  std::shared_ptr<const HostList> hosts;  // Judges instead of all other checks.
   double bits_min = 0;            // Entropy, and no placeholder in it.
   std::vector<std::string> context;  // Folded words, one of which must stand to the left.
 };
@@ -68,6 +72,10 @@ class Pattern {
   // Finds matches that begin before `decided` (all such are final), adds them to `out` as begin/end, and moves `scan`.
   void Find(const Window& window, std::int64_t decided, Scan& scan, std::vector<Hit>& out) const;
 
+  // The same for a complete text and a bounded pattern, for matches that begin from `first` to before `last`: for who knows that there are
+  // none elsewhere.
+  void FindWithin(const Window& window, std::size_t first, std::size_t last, Scan& scan, std::vector<Hit>& out) const;
+
   // For a capped pattern, as the text reaches window.end(): matches that are final by now, and what reached the cap. `at_end`: the text is
   // complete. `searching` false: known to hold no match (a literal is missing), only the cap is looked at. `swallow`: go on after the cap.
   void FindCapped(const Window& window, bool at_end, bool searching, bool swallow, Scan& scan, std::vector<Hit>& out) const;
@@ -81,13 +89,17 @@ class Pattern {
   const std::string& loosened_prefixes() const { return loosened_prefixes_; }
   // A match has one of these in it or, where `context` is given, within kLeftContextBytes before it. Folded. Empty: nothing is known.
   const std::vector<std::string>& gate_words() const { return gate_words_; }
-  int digits_min() const { return digits_min_; }
+  // What it rejects is searched again from its second character: no candidate hides another.
+  bool looks_again() const;
+  int digits_min() const { return needs_[0]; }
+  // The fewest that a match has of the characters of each kind.
+  enum CharKind { kDigit, kDot, kColon, kHyphen, kCharKinds };
+  const std::array<int, kCharKinds>& needs() const { return needs_; }
   std::int64_t width_max() const { return width_.max; }  // Bytes; RegexNode::kUnbounded if there is no limit.
   const std::vector<ByteSet>& required_bytes() const { return required_bytes_; }
 
  private:
   explicit Pattern(PatternSpec spec);
-  bool Search(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end) const;
   std::size_t Judge(std::string_view text, std::size_t begin, std::size_t end) const;
   bool Accept(const Window& window, std::size_t begin, std::size_t end, Scan& scan, std::vector<Hit>& out) const;
 
@@ -97,7 +109,7 @@ class Pattern {
   std::string loosened_prefixes_;
   ContextWords context_;
   std::vector<std::string> gate_words_;
-  int digits_min_ = 0;
+  std::array<int, kCharKinds> needs_{};
   std::vector<ByteSet> required_bytes_;
   ByteSet swallowed_;
 };

@@ -1,8 +1,9 @@
 // Compiling reads every source into rules, arranges them in two programs (input and output; a rule may be in both), and then runs the
 // tests that the sources carry on the finished set, exactly as requests will meet it.
 //
-// A prompt is judged text by text: every message's name and the text that its parts make together. An edit that stays inside one part is
-// made there; one that runs over parts leaves the message with a single part, for no way of cutting the placeholder would be right.
+// A prompt is judged text by text: every message's name, and the text that its parts make together, with the texts beside it of the same
+// author (message_runs.h). An edit that stays inside one part is made there; one that runs over parts leaves the message with a single part,
+// for no way of cutting the placeholder would be right.
 //
 // Tested by tests/policy/policy_set_test.cpp and tests/policy/rule_yaml_test.cpp.
 #include "policy/policy_set.h"
@@ -15,6 +16,7 @@
 #include "base/encoding.h"
 #include "policy/disguise.h"
 #include "policy/encoded_runs.h"
+#include "policy/message_runs.h"
 #include "policy/output_filter.h"
 #include "policy/policy_tests.h"
 #include "policy/program.h"
@@ -35,22 +37,21 @@ base::Digest DigestOf(std::span<const PolicySource> sources) {
 }
 
 // The message's parts with the edits of its joined text made.
-void EditParts(const Program& program, const std::string& text, std::span<const Resolver::Edit> edits, Message& message) {
-  std::vector<Resolver::Edit> left(edits.begin(), edits.end());
+void EditParts(const std::string& text, std::span<const TextEdit> edits, Message& message) {
   std::vector<std::string> parts;
   std::int64_t begin = 0;
   std::size_t next = 0;
   for (const std::string& part : message.parts) {
     const std::int64_t end = begin + static_cast<std::int64_t>(part.size());
-    std::vector<Resolver::Edit> own;
-    for (; next < left.size() && left[next].begin < end; ++next) {
-      if (left[next].end > end) {
-        message.parts = {ApplyEdits(program, text, edits)};
+    std::vector<TextEdit> own;
+    for (; next < edits.size() && edits[next].begin < end; ++next) {
+      if (edits[next].end > end) {
+        message.parts = {ApplyTextEdits(text, edits)};
         return;
       }
-      own.push_back({left[next].begin - begin, left[next].end - begin, left[next].source, left[next].alone});
+      own.push_back({edits[next].begin - begin, edits[next].end - begin, edits[next].text});
     }
-    parts.push_back(own.empty() ? part : ApplyEdits(program, part, own));
+    parts.push_back(own.empty() ? part : ApplyTextEdits(part, own));
     begin = end;
   }
   message.parts = std::move(parts);
@@ -87,19 +88,14 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
     Tally tally(rules_);
     std::array<std::unique_ptr<Program::Selection>, 4> selections;  // By role.
     bool blocked = false;
-    for (std::size_t i = 0; i < prompt.size(); ++i) {
-      auto& selection = selections[static_cast<std::size_t>(prompt[i].role)];
-      if (selection == nullptr) selection = std::make_unique<Program::Selection>(input_->Select(subject, prompt[i].role));
-      Message& message = out.prompt[i];
-      std::string text;
-      for (const std::string& part : message.parts) text += part;
-      const auto place = static_cast<std::uint32_t>(i);
-      TG_ASSIGN(const Judged name, Judge(message.name, *selection, {place, "name"}, tally));
-      TG_ASSIGN(const Judged body, Judge(text, *selection, {place, "text"}, tally));
-      blocked = blocked || name.blocked || body.blocked;
-      out.changed = out.changed || !name.edits.empty() || !body.edits.empty();
-      if (!name.edits.empty()) message.name = ApplyEdits(*input_, message.name, name.edits);
-      if (!body.edits.empty()) EditParts(*input_, text, body.edits, message);
+    for (std::size_t first = 0, count = 0; first < prompt.size(); first += count) {
+      count = RunLength(prompt, first);
+      auto& selection = selections[static_cast<std::size_t>(prompt[first].role)];
+      if (selection == nullptr) selection = std::make_unique<Program::Selection>(input_->Select(subject, prompt[first].role));
+      const std::span<Message> run = std::span(out.prompt).subspan(first, count);
+      TG_ASSIGN(const Judged judged, JudgeRun(run, static_cast<std::uint32_t>(first), *selection, tally));
+      blocked = blocked || judged.blocked;
+      out.changed = out.changed || judged.changed;
     }
     out.verdict = tally.ToVerdict();
     if (blocked) {
@@ -162,23 +158,49 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
 
  private:
   struct Judged {
-    std::vector<Resolver::Edit> edits;
-    bool blocked = false;
+    bool changed = false, blocked = false;
   };
 
-  absl::StatusOr<Judged> Judge(const std::string& text, const Program::Selection& selection, TextPlace place, Tally& tally) const {
+  // Judges the names and the texts of messages of one author, and edits them.
+  absl::StatusOr<Judged> JudgeRun(std::span<Message> run, std::uint32_t first, const Program::Selection& selection, Tally& tally) const {
     Judged out;
-    if (text.empty()) return out;
-    if (text.size() > kTextBytesMax || !base::IsValidUtf8(text)) {
-      const char* what = text.size() > kTextBytesMax ? "longer than 1 GiB; shorten it" : "not valid UTF-8; send UTF-8 text";
-      return base::InvalidArgument(fmt::format("the {} of message {} is {}", place.field, place.message, what));
+    std::vector<std::string> texts(run.size());
+    std::vector<TextPlace> places;
+    std::int64_t bytes = 0;
+    for (std::size_t i = 0; i < run.size(); ++i) {
+      const TextPlace name{first + static_cast<std::uint32_t>(i), "name"};
+      for (const std::string& part : run[i].parts) texts[i] += part;
+      TextPlace text{name.message, "text", bytes, bytes + static_cast<std::int64_t>(texts[i].size())};
+      bytes = text.end;
+      TG_RETURN_IF_ERROR(CheckText(run[i].name, name));
+      TG_RETURN_IF_ERROR(CheckText(texts[i], text));
+      places.push_back(text);
+      const std::vector<std::vector<TextEdit>> edits = Judge({&run[i].name, 1}, {name}, selection, tally, out);
+      if (!edits[0].empty()) run[i].name = ApplyTextEdits(run[i].name, edits[0]);
     }
-    if (selection.empty()) return out;
-    Resolver resolver(*input_, tally, /*stop_at_block=*/false, place);
-    resolver.Judge(FindEverywhere(*input_, text, selection), static_cast<std::int64_t>(text.size()));
-    out.edits = resolver.edits();
-    out.blocked = resolver.blocked();
+    const std::vector<std::vector<TextEdit>> edits = Judge(texts, std::move(places), selection, tally, out);
+    for (std::size_t i = 0; i < run.size(); ++i) {
+      if (!edits[i].empty()) EditParts(texts[i], edits[i], run[i]);
+    }
     return out;
+  }
+
+  static absl::Status CheckText(const std::string& text, const TextPlace& place) {
+    if (text.size() <= kTextBytesMax && base::IsValidUtf8(text)) return absl::OkStatus();
+    const char* what = text.size() > kTextBytesMax ? "longer than 1 GiB; shorten it" : "not valid UTF-8; send UTF-8 text";
+    return base::InvalidArgument(fmt::format("the {} of message {} is {}", place.field, place.message, what));
+  }
+
+  // The edits of each text.
+  std::vector<std::vector<TextEdit>> Judge(std::span<const std::string> texts, std::vector<TextPlace> places,
+                                           const Program::Selection& selection, Tally& tally, Judged& judged) const {
+    if (selection.empty()) return std::vector<std::vector<TextEdit>>(texts.size());
+    Resolver resolver(*input_, tally, /*stop_at_block=*/false, std::move(places));
+    resolver.Judge(FindInRun(*input_, texts, selection), INT64_MAX);
+    judged.changed = judged.changed || !resolver.edits().empty();
+    judged.blocked = judged.blocked || resolver.blocked();
+    if (resolver.edits().empty()) return std::vector<std::vector<TextEdit>>(texts.size());
+    return EditsByText(*input_, texts, resolver.edits());
   }
 
   std::vector<Rule> rules_;

@@ -1,12 +1,12 @@
 // One pass of an Aho-Corasick automaton over the literals that patterns require tells which patterns are worth running at all; most are
-// not. Patterns of numbers are run only where there are enough digits. What is left runs RE2, one pattern at a time: over everything at
-// once RE2::Set is slower (it builds states for all rules on text it has not seen) and tells no spans.
+// not. What has digits or marks is run only where there are enough of them, what has words beside it only behind such a word. What is left
+// runs RE2, one pattern at a time: over everything at once RE2::Set is slower (it builds states for all rules on text it has not seen) and
+// tells no spans.
 //
 // Tested by tests/policy/program_test.cpp.
 #include "policy/program.h"
 
 #include <algorithm>
-#include <array>
 #include <map>
 
 #include "policy/fold.h"
@@ -144,62 +144,66 @@ void Program::Finish(std::vector<Hit>& hits) const {
   std::sort(hits.begin(), hits.end(), [this](const Hit& a, const Hit& b) { return HitBefore(a, b); });
 }
 
-namespace {
-
-// The most decimal digits that any stretch of a text has, for stretches of two lengths and for all of it: a number that needs more cannot be
-// there, however many small ones are.
-class DigitCount {
- public:
-  void Add(std::size_t at) {
-    places_[count_ % kRing] = at;
-    ++count_;
-    short_max_ = std::max(short_max_, Within(at, kShort, short_from_));
-    long_max_ = std::max(long_max_, Within(at, kLong, long_from_));
-  }
-  std::size_t Most(std::int64_t width) const {
-    if (width == RegexNode::kUnbounded || width > static_cast<std::int64_t>(kLong)) return count_;
-    return width > static_cast<std::int64_t>(kShort) ? long_max_ : short_max_;
-  }
-
- private:
-  static constexpr std::size_t kShort = 48, kLong = 128, kRing = 256;
-  std::size_t Within(std::size_t at, std::size_t stretch, std::size_t& from) const {
-    while (places_[from % kRing] + stretch <= at) ++from;
-    return count_ - from;
-  }
-  std::array<std::size_t, kRing> places_{};  // Of the last digits: no stretch has more than its length.
-  std::size_t count_ = 0, short_from_ = 0, long_from_ = 0, short_max_ = 0, long_max_ = 0;
+// What one pass over a text tells about the patterns that are worth running.
+struct Program::Survey {
+  struct GatePlace {
+    std::uint32_t word = 0;
+    std::size_t end = 0;
+  };
+  std::vector<char> armed;        // By source: a gate word of it is there.
+  std::vector<GatePlace> beside;  // The gate words that stand beside matches.
+  CharPlaces places;
 };
 
-}  // namespace
+Program::Survey Program::Look(std::string_view text) const {
+  Survey out;
+  out.armed.assign(sources_.size(), 0);
+  std::string folded;
+  const std::string_view view = FoldedView(text, folded);
+  AhoCorasick::State state = AhoCorasick::kStart;
+  for (std::size_t i = 0; i < view.size(); ++i) {
+    out.places.Add(view[i], i);
+    state = gates_.Next(state, view[i]);
+    if (!AhoCorasick::EndsWord(state)) continue;
+    gates_.ForEachEnding(state, [&](std::uint32_t word) {
+      const Gate& gate = gate_of_[word];
+      if (!gate.Opens(i < gate.bytes ? ' ' : view[i - gate.bytes])) return;
+      if (gate.context) out.beside.push_back({word, i + 1});
+      for (const std::uint32_t source : gate.sources) out.armed[source] = 1;
+    });
+  }
+  return out;
+}
+
+// Behind the words that must stand beside a match. Only for a pattern that looks again inside what it rejects (Pattern::Accept): to leave out
+// places where nothing can be accepted then changes nothing. A wide one may reject what hides another match, and is run on all of the text.
+std::vector<Stretch> Program::WhereToLook(std::uint32_t source, const Survey& survey, std::size_t text_bytes) const {
+  const Pattern& pattern = *sources_[source].pattern;
+  if (sources_[source].gated && !survey.armed[source]) return {};
+  if (pattern.spec().context.empty() || !pattern.looks_again()) return survey.places.Near(pattern, {0, text_bytes});
+  std::vector<Stretch> out;
+  for (const Survey::GatePlace& place : survey.beside) {
+    const Gate& gate = gate_of_[place.word];
+    if (!std::binary_search(gate.sources.begin(), gate.sources.end(), source)) continue;
+    const Stretch behind{place.end, std::min(text_bytes, place.end - gate.bytes + kLeftContextBytes + 1)};
+    if (survey.places.Has(pattern, behind)) AddStretch(behind, out);
+  }
+  return out;
+}
 
 std::vector<Hit> Program::FindAll(std::string_view text, const Selection& selection) const {
   std::vector<Hit> hits;
   if (selection.empty() || text.empty()) return hits;
-  std::vector<char> armed(sources_.size(), 0);
-  AhoCorasick::State state = AhoCorasick::kStart;
-  DigitCount digits;
-  std::string folded;
-  const std::string_view view = FoldedView(text, folded);
-  for (std::size_t i = 0; i < view.size(); ++i) {
-    if (view[i] >= '0' && view[i] <= '9') digits.Add(i);
-    state = gates_.Next(state, view[i]);
-    if (!gates_.EndsWord(state)) continue;
-    gates_.ForEachEnding(state, [&](std::uint32_t word) {
-      const Gate& gate = gate_of_[word];
-      if (!gate.Opens(i < gate.bytes ? ' ' : view[i - gate.bytes])) return;
-      for (const std::uint32_t source : gate.sources) armed[source] = 1;
-    });
-  }
+  const Survey survey = Look(text);
   const Pattern::Window window{text, 0};
   for (const std::uint32_t index : selection.patterns) {
     const Pattern& pattern = *sources_[index].pattern;
-    const bool searching = (armed[index] || !sources_[index].gated) && digits.Most(pattern.width_max()) >= static_cast<std::size_t>(pattern.digits_min());
     const std::size_t first = hits.size();
     Pattern::Scan scan;
     if (pattern.cap() == 0) {
-      if (searching) pattern.Find(window, INT64_MAX, scan, hits);
+      for (const Stretch& its : WhereToLook(index, survey, text.size())) pattern.FindWithin(window, its.begin, its.end, scan, hits);
     } else {
+      const bool searching = survey.armed[index] || !sources_[index].gated;
       for (std::int64_t at = 0; (at = NextCheckpoint(window, at, pattern.cap())) >= 0;) {
         pattern.FindCapped({text.substr(0, static_cast<std::size_t>(at)), 0}, false, searching, Swallows(sources_[index]), scan, hits);
       }

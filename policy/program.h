@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "policy/aho_corasick.h"
 #include "policy/keyword_scan.h"
+#include "policy/match_places.h"
 #include "policy/pattern.h"
 #include "policy/rule.h"
 
@@ -70,6 +71,9 @@ class Program {
 
  private:
   explicit Program(std::span<const Rule> rules) : rules_(rules) {}
+  struct Survey;
+  Survey Look(std::string_view text) const;
+  std::vector<Stretch> WhereToLook(std::uint32_t source, const Survey& survey, std::size_t text_bytes) const;
   Group& GroupFor(const Scope& scope);
   absl::Status AddGates();
 

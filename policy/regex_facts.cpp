@@ -243,24 +243,24 @@ std::vector<ByteSet> RequiredBytes(const RegexNode& node) {
   return sets;
 }
 
-int DigitsMin(const RegexNode& node) {
+int CountMin(const RegexNode& node, char32_t lo, char32_t hi) {
   constexpr int kEnough = 1000;  // Nobody counts further.
   switch (node.kind) {
-    case RegexNode::Kind::kSet: return node.set.front().lo >= '0' && node.set.back().hi <= '9' ? 1 : 0;
+    case RegexNode::Kind::kSet: return node.set.front().lo >= lo && node.set.back().hi <= hi ? 1 : 0;
     case RegexNode::Kind::kAssert: return 0;
     case RegexNode::Kind::kConcat: {
       int sum = 0;
-      for (const RegexNode& kid : node.kids) sum = std::min(sum + DigitsMin(kid), kEnough);
+      for (const RegexNode& kid : node.kids) sum = std::min(sum + CountMin(kid, lo, hi), kEnough);
       return sum;
     }
     case RegexNode::Kind::kAlternate: {
       int least = kEnough;
-      for (const RegexNode& kid : node.kids) least = std::min(least, DigitsMin(kid));
+      for (const RegexNode& kid : node.kids) least = std::min(least, CountMin(kid, lo, hi));
       return least;
     }
     case RegexNode::Kind::kRepeat: break;
   }
-  return std::min(DigitsMin(node.kids[0]) * node.min, kEnough);
+  return std::min(CountMin(node.kids[0], lo, hi) * node.min, kEnough);
 }
 
 ByteSet UnboundedBytes(const RegexNode& node) {

@@ -28,8 +28,8 @@ std::vector<std::string> RequiredLiterals(const RegexNode& node);
 // Byte sets of each of which every word has at least one byte; the most telling few.
 std::vector<ByteSet> RequiredBytes(const RegexNode& node);
 
-// The fewest decimal digits that a word has.
-int DigitsMin(const RegexNode& node);
+// The fewest characters from `lo` to `hi` that a word has.
+int CountMin(const RegexNode& node, char32_t lo, char32_t hi);
 
 // All bytes that the unbounded repeats of the pattern can consume.
 ByteSet UnboundedBytes(const RegexNode& node);

@@ -22,8 +22,9 @@ bool Span::operator==(const Span& other) const {
   return message == other.message && begin == other.begin && end == other.end && std::string_view(field) == other.field;
 }
 
-void Tally::Add(std::uint32_t rule, const Span& span) {
-  if (counts_[rule]++ < static_cast<std::int64_t>(RuleOutcome::kSpansMax)) spans_[rule].push_back(span);
+void Tally::Add(std::uint32_t rule, std::span<const Span> spans) {
+  ++counts_[rule];
+  if (spans_[rule].size() + spans.size() <= RuleOutcome::kSpansMax) spans_[rule].insert(spans_[rule].end(), spans.begin(), spans.end());
 }
 
 Verdict Tally::ToVerdict() const {
@@ -36,11 +37,20 @@ Verdict Tally::ToVerdict() const {
   return out;
 }
 
-Resolver::Resolver(const Program& program, Tally& tally, bool stop_at_block, TextPlace place)
-    : program_(program), tally_(tally), stop_at_block_(stop_at_block), place_(place), exempt_(program.sources().size(), 0) {}
+Resolver::Resolver(const Program& program, Tally& tally, bool stop_at_block, std::vector<TextPlace> places)
+    : program_(program), tally_(tally), stop_at_block_(stop_at_block), places_(std::move(places)), exempt_(program.sources().size(), 0) {}
 
 bool Resolver::Exempt(const Hit& hit) const {
   return std::any_of(allowed_.begin(), allowed_.end(), [&](const Hit& a) { return a.begin <= hit.begin && a.end >= hit.end; });
+}
+
+void Resolver::Count(const Hit& hit) {
+  const auto ends_by = [](const TextPlace& place, std::int64_t at) { return place.end <= at; };
+  std::vector<Span> spans;
+  for (auto at = std::lower_bound(places_.begin(), places_.end(), hit.begin, ends_by); at != places_.end() && at->begin < hit.end; ++at) {
+    spans.push_back({at->message, at->field, std::max(hit.begin, at->begin) - at->begin, std::min(hit.end, at->end) - at->begin});
+  }
+  tally_.Add(hit.rule, spans);
 }
 
 void Resolver::Redact(const Hit& hit) {
@@ -72,7 +82,7 @@ void Resolver::Judge(std::span<const Hit> hits, std::int64_t decided) {
     }
     const bool again = hit.source == counted_.source && hit.begin == counted_.begin && hit.end == counted_.end;
     counted_ = hit;
-    if (!again) tally_.Add(hit.rule, {place_.message, place_.field, hit.begin, hit.end});
+    if (!again) Count(hit);
     if (action == Action::kRedact) Redact(hit);
     if (action != Action::kBlock || blocked_) continue;
     blocked_ = true;

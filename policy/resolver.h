@@ -21,7 +21,7 @@ namespace tollgate::policy {
 class Tally {
  public:
   explicit Tally(std::span<const Rule> rules) : rules_(rules), counts_(rules.size()), spans_(rules.size()) {}
-  void Add(std::uint32_t rule, const Span& span);
+  void Add(std::uint32_t rule, std::span<const Span> spans);  // One hit; more than one span if it lies in several texts.
   Verdict ToVerdict() const;
 
  private:
@@ -30,10 +30,12 @@ class Tally {
   std::vector<std::vector<Span>> spans_;
 };
 
-// Where the text that is judged lies, for the spans of the verdict.
+// Where a text that is judged lies, for the spans of the verdict, and which bytes of what is judged are its own: more than one text may be
+// judged together.
 struct TextPlace {
   std::uint32_t message = 0;
   const char* field = "text";
+  std::int64_t begin = 0, end = INT64_MAX;
 };
 
 class Resolver {
@@ -43,7 +45,8 @@ class Resolver {
     std::uint32_t source = 0;
     bool alone = true;  // No other rule hit any of it, and it is not encoded.
   };
-  Resolver(const Program& program, Tally& tally, bool stop_at_block, TextPlace place = {});
+  // `places`: ascending, without gaps.
+  Resolver(const Program& program, Tally& tally, bool stop_at_block, std::vector<TextPlace> places = {TextPlace{}});
 
   // `hits`: all that begin before `decided` and were not given before, ordered by Program::HitBefore.
   void Judge(std::span<const Hit> hits, std::int64_t decided);
@@ -56,11 +59,12 @@ class Resolver {
  private:
   bool Exempt(const Hit& hit) const;
   void Redact(const Hit& hit);
+  void Count(const Hit& hit);
 
   const Program& program_;
   Tally& tally_;
   const bool stop_at_block_;
-  const TextPlace place_;
+  const std::vector<TextPlace> places_;
   std::vector<Hit> allowed_;
   std::vector<std::uint8_t> exempt_;  // By source: the views in which its last hit was dropped, and so is what continues it.
   Hit counted_;                       // The last one: other forms of the text may show it again.

@@ -12,6 +12,7 @@
 
 #include "base/nearest_word.h"
 #include "policy/catalog.h"
+#include "policy/hosts.h"
 #include "policy/yaml_reader.h"
 
 namespace tollgate::policy {
@@ -191,13 +192,15 @@ class PolicyReader {
   }
 
   absl::Status ReadDetect(const YAML::Node& node, std::int64_t cap, Rule& rule) {
-    TG_ASSIGN(Fields fields, yaml_.Map(node, "'detect'", {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "whole_word", "ignore_case", "as_written", "decode"}));
+    TG_ASSIGN(Fields fields, yaml_.Map(node, "'detect'", {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts",
+                                                         "hosts_except", "whole_word", "ignore_case", "as_written", "decode"}));
     std::vector<std::string> kinds;
-    for (const char* kind : {"regex", "keywords", "list", "personal_data", "secrets", "unicode"}) {
+    for (const char* kind : {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts", "hosts_except"}) {
       if (fields.contains(kind)) kinds.emplace_back(kind);
     }
     if (kinds.size() != 1)
-      return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, list, personal_data, secrets and unicode; write one rule for each");
+      return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, list, personal_data, secrets, unicode, hosts and hosts_except; "
+                               "write one rule for each");
     const std::string& kind = kinds[0];
     const bool words = kind == "keywords" || kind == "list";
     if (fields.contains("whole_word")) {
@@ -218,17 +221,27 @@ class PolicyReader {
       return absl::OkStatus();
     }
     if (kind == "regex") return ReadRegex(fields[kind], cap, rule);
+    if (kind == "hosts" || kind == "hosts_except") return ReadHosts(fields[kind], kind, rule);
     return ReadBuiltIns(fields[kind], kind, rule);
+  }
+
+  absl::Status ReadHosts(const YAML::Node& node, const std::string& kind, Rule& rule) {
+    TG_ASSIGN(const std::vector<std::string> names, yaml_.Texts(node, kind));
+    auto patterns = HostPatterns(names, kind == "hosts_except");
+    if (!patterns.ok()) return yaml_.Wrong(node, base::Message(patterns.status()));
+    rule.patterns = *std::move(patterns);
+    rule.detect = fmt::format("{}: {}", kind, fmt::join(names, ", "));
+    return absl::OkStatus();
   }
 
   // In which forms of the text the detector looks.
   absl::Status ReadForms(Fields& fields, const std::string& kind, Rule& rule) {
-    const bool unicode = kind == "unicode";
+    const bool always = kind == "unicode" || kind == "hosts_except";
     for (const char* field : {"as_written", "decode"}) {
-      if (unicode && fields.contains(field))
-        return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for unicode, which reads text as it is written; remove it", field));
+      if (always && fields.contains(field))
+        return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for {}, which reads text as it is written; remove it", field, kind));
     }
-    rule.as_written = unicode;
+    rule.as_written = always;
     if (fields.contains("as_written")) {
       TG_ASSIGN(rule.as_written, yaml_.Bool(fields["as_written"], "as_written"));
     }

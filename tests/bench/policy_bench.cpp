@@ -3,6 +3,7 @@
 //   policy.*     a prompt's inspection and a streamed token, with the 20 rules that other benchmarks use
 //   scan.*       100 rules (24 identifiers, 76 kinds of secrets) over 2 KB: detection alone, a whole Inspect, and what the same patterns cost
 //                one RE2 at a time with spans, and in one RE2::Set without
+//   scan.decoding.*  what decoding and reading again adds to an Inspect, also where there is much to decode; and the Inspect
 //   stream.*     the same 100 rules, 4 bytes at a time; the worst of the three texts. stream.all: every built-in detector
 #include <algorithm>
 #include <chrono>
@@ -16,6 +17,7 @@
 #include <re2/re2.h>
 #include <re2/set.h>
 
+#include "base/encoding.h"
 #include "policy/catalog.h"
 #include "policy/policy_set.h"
 #include "policy/program.h"
@@ -97,6 +99,16 @@ std::string Personal(std::size_t bytes) {
   return out;
 }
 
+// Prose with what mail and tickets paste: base64 of prose, and percent-encoded links.
+std::string Encoded(std::size_t bytes) {
+  std::string out;
+  while (out.size() < bytes) {
+    out += Prose(100 + Below(200)) + " " + tollgate::base::Base64Encode(Prose(60 + Below(120)));
+    out += " https://" + Word() + ".example/?q=" + Word() + "%20" + Word() + "%3D" + Word() + " ";
+  }
+  return out;
+}
+
 void Print(const std::string& name, double value, const char* unit) { std::printf("%s %.3f %s\n", name.c_str(), value, unit); }
 
 double Micros(Clock::duration d) { return std::chrono::duration<double, std::micro>(d).count(); }
@@ -164,12 +176,12 @@ void WorstStream(const std::string& name, const PolicySet& policies) {
 }
 
 // The first of the catalogue, a rule each: `identifiers` + `secrets` rules.
-std::string CatalogueRules(std::size_t identifiers, std::size_t secrets, const std::string& more = "") {
+std::string CatalogueRules(std::size_t identifiers, std::size_t secrets, const std::string& more = "", const std::string& how = "") {
   std::string yaml = "version: 1\nname: hundred\nrules:\n";
   const auto add = [&](const char* kind, Catalog catalog, std::size_t count) {
     const std::vector<std::string>& names = DetectorNames(catalog);
     for (std::size_t i = 0; i < std::min(count, names.size()); ++i)
-      yaml += "  - {id: " + names[i] + ", detect: {" + kind + ": " + names[i] + "}, do: redact}\n";
+      yaml += "  - {id: " + names[i] + ", detect: {" + kind + ": " + names[i] + how + "}, do: redact}\n";
   };
   add("personal_data", Catalog::kPersonalData, identifiers);
   add("secrets", Catalog::kSecrets, secrets);
@@ -268,6 +280,14 @@ void Scan() {
   for (int i = 0; i < 10'000; ++i) words += (i == 0 ? "" : ", ") + Word() + Word() + std::to_string(i);
   const auto with_words = MustCompile(CatalogueRules(24, 76, words + "]}}\n"));
   Print("scan.keywords10k.ratio", InspectMicros(*with_words, Prose) / InspectMicros(*policies, Prose), "ratio");
+  const auto no_decoding = MustCompile(CatalogueRules(24, 76, "", ", decode: never"));
+  const auto decoding = [&](const std::string& corpus, std::string (*make)(std::size_t)) {
+    const double with = InspectMicros(*policies, make);
+    Print("scan.decoding." + corpus + ".us_per_2kb", with - InspectMicros(*no_decoding, make), "us");
+    Print("scan.decoding." + corpus + ".inspect_us_per_2kb", with, "us");
+  };
+  for (const auto& [corpus, make] : kCorpora) decoding(corpus, make);
+  decoding("encoded", Encoded);
   const auto all = MustCompile(CatalogueRules(1000, 1000));
   for (const auto& [corpus, make] : kCorpora) Print("scan.inspect.all." + std::string(corpus) + ".us_per_2kb", InspectMicros(*all, make), "us");
   WorstStream("stream", *policies);

@@ -36,6 +36,9 @@ rules:
   - id: routing
     detect: {personal_data: us_routing_number}
     do: flag
+  - id: paste
+    detect: {hosts: pastebin.com}
+    do: flag
 )";
 
 Explanation MustExplain(const std::string& text, bool output = false, const Subject& subject = {}, Role role = Role::kUser) {
@@ -126,6 +129,7 @@ TEST_CASE("An explanation says why a rule did nothing") {
       {"project falconry", "falcon", "'project falcon' is there only inside a longer word", false, {"", "search", "", "", ""}},
       {"nothing", "falcon", "none of its keywords is in the text (project falcon)", false, {"", "search", "", "", ""}},
       {"ABC-12", "reply.ticket", "it acts on output only, and this is a prompt", false, {}},
+      {"https://pastebin.com.acme.example", "paste", "have the form of url, but its host is not one that the rule's list means", false, {}},
       {"abc-12", "reply.ticket", "nothing in the text has its form", true, {}},
       {"help@acme.example", "mail", "all that it found lies inside what rule desk allows", false, {}},
   };
@@ -158,7 +162,7 @@ TEST_CASE("An explanation has the verdict, the result and the digest of the set 
     CHECK(out.verdict == whole.verdict);
     CHECK(out.result == whole.text);
     CHECK(out.digest == policies->digest());
-    CHECK(out.rules.size() == 6);
+    CHECK(out.rules.size() == 7);
     CHECK(out.micros >= 0);
     for (const RuleStory& story : out.rules) CHECK_FALSE(story.why.empty());
   }

@@ -129,6 +129,12 @@ const std::vector<std::string> kTricks = {"p\u0430ypal", "\u0440\u0430ypal", "SM
                                           "\u2764\ufe0f", "\U000E0041\U000E0042", "\U0001F3F4\U000E0067\U000E007F", "\u202eab\u202c", "\uff34\uff4f",
                                           "\U0001D425\U0001D428", "\u0645\u06cc\u200c\u062e", "TNF\u03b1", "\u05d0\u200f", "x", "\ufeff"};
 
+// URLs of a listed host and of others, pieces of URLs, and what resembles them.
+const std::vector<std::string> kUrls = {
+    "https://acme.example/x", "https://user:pw@www.acme.example:80/r?u=", "//acme.example", "www.acme.example", "acme.example", "evil.acme.example.org",
+    "https://acme.example@evil.example\\x", "https://\u0430cme.example", "acme\u200b.example", "acme%2eexample", "http://0x7f.1/", "http://[::1]/", "3.14",
+    "https://", ":", "/", "@", ".", "?", "#", "\\", "(", ")", "e.g.", "bob@acme.example"};
+
 std::vector<Rules> AllRules() {
   std::vector<Rules> out;
   for (const char* action : {"redact", "block", "flag", "mask\n    keep_last: 2", "hash\n    salt: 0123456789abcdef"}) {
@@ -142,6 +148,8 @@ std::vector<Rules> AllRules() {
     out.push_back(
         {"keywords inside words", OneRule("{keywords: [he, she, hers, Falcon], whole_word: false, ignore_case: false}", act), kWords});
     out.push_back({"encoded", OneRule("{personal_data: [email, card], decode: both}", act), kEncoded});
+    out.push_back({"hosts", OneRule("{hosts: [acme.example, 127.0.0.1], decode: both}", act), kUrls});
+    out.push_back({"other hosts", OneRule("{hosts_except: acme.example}", act), kUrls});
     out.push_back({"Unicode tricks", OneRule("{unicode: all}", act), kTricks});
     out.push_back({"overlap", OneRule("{regex: ['ab|bc', 'abc?d', 'c+d{0,3}a']}", act, "    cap: 24\n"), kSmall});
     out.push_back({"edges", OneRule("{regex: ['(?m)^\\w+:', 'ab$', '(?m)c$', '\\bx+\\b', '\\Bb\\B']}", act, "    cap: 16\n"), kSmall});

@@ -1,0 +1,49 @@
+// A pattern with `count` characters of a kind in at most `width` bytes has a match only where that many stand within that length, however
+// many the text has in all. Of the kinds that a pattern needs, a repeated mark says most: an address of dots, a number of hyphens.
+//
+// Tested by tests/policy/match_places_test.cpp.
+#include "policy/match_places.h"
+
+#include <algorithm>
+
+namespace tollgate::policy {
+namespace {
+// Fewer than kTelling characters, of which the text has one in kOftenBytes, leave out too little to be worth looking for.
+constexpr std::size_t kTelling = 4, kOftenBytes = 16;
+}  // namespace
+
+bool CharPlaces::Has(const Pattern& pattern, Stretch its) const {
+  const std::size_t to = its.end + static_cast<std::size_t>(pattern.width_max());
+  for (std::size_t kind = 0; kind < places_.size(); ++kind) {
+    const auto count = static_cast<std::size_t>(pattern.needs()[kind]);
+    const std::vector<std::size_t>& places = places_[kind];
+    if (count == 0) continue;
+    if (places.size() < count) return false;
+    const auto first = std::lower_bound(places.begin(), places.end(), its.begin);
+    if (static_cast<std::size_t>(std::lower_bound(first, places.end(), to) - first) < count) return false;
+  }
+  return true;
+}
+
+std::vector<Stretch> CharPlaces::Near(const Pattern& pattern, Stretch within) const {
+  if (!Has(pattern, within)) return {};
+  std::size_t kind = 0;
+  for (std::size_t mark = 1; mark < places_.size(); ++mark) {
+    if (pattern.needs()[mark] > 1) kind = mark;
+  }
+  const auto count = static_cast<std::size_t>(pattern.needs()[kind]), width = static_cast<std::size_t>(pattern.width_max());
+  const std::vector<std::size_t>& places = places_[kind];
+  if (count == 0 || (count < kTelling && places.size() * kOftenBytes > within.end - within.begin)) return {within};
+  std::vector<Stretch> out;
+  const auto first = std::lower_bound(places.begin(), places.end(), within.begin);
+  for (auto i = static_cast<std::size_t>(first - places.begin()); i + count <= places.size() && places[i] < within.end + width; ++i) {
+    const std::size_t last = places[i + count - 1];
+    if (last - places[i] >= width) continue;
+    const std::size_t begin = std::max(within.begin, last + 1 > width ? last + 1 - width : 0), end = std::min(within.end, places[i] + 1);
+    if (begin < end) AddStretch({begin, end}, out);
+  }
+  std::erase_if(out, [&](const Stretch& its) { return !Has(pattern, its); });
+  return out;
+}
+
+}  // namespace tollgate::policy

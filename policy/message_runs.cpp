@@ -1,0 +1,141 @@
+// Each text is scanned by itself, as if it were the only one; then the neighbourhood of each seam, of which only what lies across the seam is
+// kept. A neighbourhood that begins in the middle of a text shows a few bytes there without what stands before them, so what begins in these
+// is dropped. Neighbourhoods that overlap are scanned as one: a value in many short messages has many seams.
+//
+// Tested by tests/policy/message_runs_test.cpp.
+#include "policy/message_runs.h"
+
+#include <algorithm>
+
+#include "policy/disguise.h"
+
+namespace tollgate::policy {
+namespace {
+
+constexpr std::int64_t kUnsureBytes = static_cast<std::int64_t>(kLeftContextBytes) + 4;
+
+bool InsideCodePoint(std::string_view text, std::int64_t at) {
+  return at < static_cast<std::int64_t>(text.size()) && (static_cast<unsigned char>(text[static_cast<std::size_t>(at)]) & 0xC0) == 0x80;
+}
+
+struct Neighbourhood {
+  std::int64_t begin = 0, end = 0;
+};
+
+std::vector<Neighbourhood> AroundSeams(std::string_view text, std::span<const std::int64_t> seams) {
+  std::vector<Neighbourhood> out;
+  for (const std::int64_t seam : seams) {
+    Neighbourhood its{std::max<std::int64_t>(seam - kSeamBytes, 0), std::min(seam + kSeamBytes, static_cast<std::int64_t>(text.size()))};
+    while (InsideCodePoint(text, its.begin)) ++its.begin;
+    while (InsideCodePoint(text, its.end)) ++its.end;
+    if (!out.empty() && its.begin <= out.back().end)
+      out.back().end = its.end;
+    else
+      out.push_back(its);
+  }
+  return out;
+}
+
+// Continuations become part of what they continue.
+std::vector<Hit> WithoutContinuations(const std::vector<Hit>& hits) {
+  std::vector<Hit> out;
+  for (const Hit& hit : hits) {
+    if (!hit.continuation) {
+      out.push_back(hit);
+      continue;
+    }
+    const auto whole = std::find_if(out.rbegin(), out.rend(), [&](const Hit& h) { return h.source == hit.source && h.end == hit.begin; });
+    if (whole != out.rend()) whole->end = hit.end;
+  }
+  return out;
+}
+
+// `own`: the hits in the texts, ordered.
+bool GrewFromOne(const Hit& across, std::span<const Hit> own) {
+  const auto begins_before = [](const Hit& hit, std::int64_t at) { return hit.begin < at; };
+  for (auto hit = std::lower_bound(own.begin(), own.end(), across.begin, begins_before); hit != own.end() && hit->begin < across.end; ++hit) {
+    if (hit->source == across.source && hit->end <= across.end) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::size_t RunLength(std::span<const Message> prompt, std::size_t first) {
+  std::size_t last = first + 1;
+  while (last < prompt.size() && prompt[last].role == prompt[first].role && prompt[last].name == prompt[first].name) ++last;
+  return last - first;
+}
+
+std::vector<Hit> FindInRun(const Program& program, std::span<const std::string> texts, const Program::Selection& selection) {
+  if (texts.size() == 1) return FindEverywhere(program, texts[0], selection);
+  std::string joined;
+  std::vector<std::int64_t> seams;
+  std::vector<Hit> hits;
+  const auto add = [&](Hit hit, std::int64_t base) {
+    hit.begin += base;
+    hit.end += base;
+    hits.push_back(hit);
+  };
+  for (const std::string& text : texts) {
+    const auto base = static_cast<std::int64_t>(joined.size());
+    if (base > 0 && !text.empty()) seams.push_back(base);
+    for (const Hit& hit : FindEverywhere(program, text, selection)) add(hit, base);
+    joined += text;
+  }
+  const std::size_t own = hits.size();
+  for (const Neighbourhood& near : AroundSeams(joined, seams)) {
+    const auto begin = static_cast<std::size_t>(near.begin), length = static_cast<std::size_t>(near.end - near.begin);
+    const std::string_view text = std::string_view(joined).substr(begin, length);
+    for (const Hit& hit : WithoutContinuations(FindEverywhere(program, text, selection))) {
+      if (near.begin > 0 && hit.begin < kUnsureBytes) continue;
+      const auto seam = std::upper_bound(seams.begin(), seams.end(), near.begin + hit.begin);
+      if (seam == seams.end() || *seam >= near.begin + hit.end) continue;
+      const Program::Source& source = program.sources()[hit.source];
+      if (source.as_written) continue;
+      const Hit across{near.begin + hit.begin, near.begin + hit.end, hit.rule, hit.source, false, hit.views};
+      const bool may_grow = source.pattern == nullptr || source.pattern->cap() > 0;
+      if (may_grow || !GrewFromOne(across, std::span(hits).first(own))) hits.push_back(across);
+    }
+  }
+  if (hits.size() > own) program.Finish(hits);
+  return hits;
+}
+
+std::vector<std::vector<TextEdit>> EditsByText(const Program& program, std::span<const std::string> texts,
+                                               std::span<const Resolver::Edit> edits) {
+  std::string joined;
+  for (const std::string& text : texts) joined += text;
+  std::vector<std::vector<TextEdit>> out(texts.size());
+  std::int64_t base = 0;
+  std::size_t next = 0;  // The first edit that does not end before `base`.
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    const std::int64_t end = base + static_cast<std::int64_t>(texts[i].size());
+    while (next < edits.size() && edits[next].end <= base) ++next;
+    for (std::size_t at = next; at < edits.size() && edits[at].begin < end; ++at) {
+      const Resolver::Edit& edit = edits[at];
+      TextEdit its{std::max(edit.begin, base) - base, std::min(edit.end, end) - base, ""};
+      if (edit.begin >= base) {
+        const auto begin = static_cast<std::size_t>(edit.begin), length = static_cast<std::size_t>(edit.end - edit.begin);
+        its.text = program.sources()[edit.source].replacement.For(std::string_view(joined).substr(begin, length), edit.alone);
+      }
+      out[i].push_back(std::move(its));
+    }
+    base = end;
+  }
+  return out;
+}
+
+std::string ApplyTextEdits(std::string_view text, std::span<const TextEdit> edits) {
+  std::string out;
+  std::size_t at = 0;
+  for (const TextEdit& edit : edits) {
+    out += text.substr(at, static_cast<std::size_t>(edit.begin) - at);
+    out += edit.text;
+    at = static_cast<std::size_t>(edit.end);
+  }
+  out += text.substr(at);
+  return out;
+}
+
+}  // namespace tollgate::policy

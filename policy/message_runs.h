@@ -1,0 +1,43 @@
+// Messages in a row by one author: same role, same name. A value that is split over two of them is still that value, so they are judged
+// together; what different authors wrote never is.
+//
+// A seam is where the text of one message ends and the next one's begins, with nothing between. What lies across it counts as a hit if
+//   - it begins and ends at most kSeamBytes from it;
+//   - no hit of the same detector lies inside it in one message: a value that is whole by itself does not grow into the next message.
+//     (Keywords, and patterns without a longest match, may: a key's rest is still the key.)
+//   - its rule does not say `as_written`.
+// Pure; cost: that of scanning the texts one by one, and again up to kSeamBytes on both sides of each seam.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "policy/program.h"
+#include "policy/resolver.h"
+#include "policy/verdict.h"
+
+namespace tollgate::policy {
+
+inline constexpr std::int64_t kSeamBytes = 4096;
+
+// How many messages of `prompt` from `first` on form a run; at least 1.
+std::size_t RunLength(std::span<const Message> prompt, std::size_t first);
+
+// All hits of the texts one by one and across their seams, ordered by Program::HitBefore. Offsets are of the texts joined.
+std::vector<Hit> FindInRun(const Program& program, std::span<const std::string> texts, const Program::Selection& selection);
+
+// What takes the place of some bytes of one text.
+struct TextEdit {
+  std::int64_t begin = 0, end = 0;
+  std::string text;
+};
+
+// The edits of the joined texts, for each text. Of one that runs over several texts the first gets the replacement.
+std::vector<std::vector<TextEdit>> EditsByText(const Program& program, std::span<const std::string> texts,
+                                               std::span<const Resolver::Edit> edits);
+
+// `text` with the edits made; they are ascending, disjoint and inside it.
+std::string ApplyTextEdits(std::string_view text, std::span<const TextEdit> edits);
+
+}  // namespace tollgate::policy
