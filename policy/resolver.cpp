@@ -40,7 +40,9 @@ Resolver::Resolver(const Program& program, Tally& tally, bool stop_at_block, Tex
     : program_(program), tally_(tally), stop_at_block_(stop_at_block), place_(place), exempt_(program.sources().size(), 0) {}
 
 bool Resolver::Exempt(const Hit& hit) const {
-  return std::any_of(allowed_.begin(), allowed_.end(), [&](const Hit& a) { return a.begin <= hit.begin && a.end >= hit.end; });
+  return std::any_of(allowed_.begin(), allowed_.end(), [&](const Hit& a) {
+    return a.begin <= hit.begin && a.end >= hit.end && Exempts(program_.rules(), a.rule, hit.rule);
+  });
 }
 
 void Resolver::Redact(const Hit& hit) {
@@ -72,7 +74,7 @@ void Resolver::Judge(std::span<const Hit> hits, std::int64_t decided) {
     }
     const bool again = hit.source == counted_.source && hit.begin == counted_.begin && hit.end == counted_.end;
     counted_ = hit;
-    if (!again) tally_.Add(hit.rule, {place_.message, place_.field, hit.begin, hit.end});
+    if (!again && !program_.rules()[hit.rule].exception) tally_.Add(hit.rule, {place_.message, place_.field, hit.begin, hit.end});
     if (action == Action::kRedact) Redact(hit);
     if (action != Action::kBlock || blocked_) continue;
     blocked_ = true;
