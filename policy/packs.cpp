@@ -15,7 +15,7 @@ struct Embedded {
 };
 
 constexpr Embedded kEmbedded[] = {
-#include "policy/pack_table.inc"
+#include <pack_table.inc>
 };
 
 std::string_view DescriptionOf(std::string_view yaml) {
