@@ -41,6 +41,8 @@ std::string NotHere(const Rule& rule, const Subject& subject, const ExplainedTex
                                    OtherName("key", rule.scope.keys, subject.key), OtherName("model", rule.scope.models, subject.model)}) {
     if (!other.empty()) return other;
   }
+  if (rule.scope.time && (subject.unix_seconds == 0 || !rule.scope.time->Holds(subject.unix_seconds)))
+    return fmt::format("it acts at {}, and it is another time", rule.scope.time->Summary());
   return "";
 }
 
@@ -75,7 +77,9 @@ class Allows {
     while (next_ < all_.size() && all_[next_]->begin <= hit.begin) open_.push_back(all_[next_++]);
     std::erase_if(open_, [&](const Hit* allow) { return allow->end <= hit.begin; });
     if (rules_[hit.rule].action == Action::kAllow) return nullptr;
-    const auto over = std::find_if(open_.begin(), open_.end(), [&](const Hit* allow) { return allow->end >= hit.end; });
+    const auto over = std::find_if(open_.begin(), open_.end(), [&](const Hit* allow) {
+      return allow->end >= hit.end && Exempts(rules_, allow->rule, hit.rule);
+    });
     return over == open_.end() ? nullptr : *over;
   }
 
@@ -116,8 +120,9 @@ class Explainer {
       if (over) {
         span.became = "nothing: the reply ended before it";
       } else if (allow != nullptr) {
-        span.became = fmt::format("nothing: rule {} allows it", rules_[allow->rule].id);
-        allowed_by[hit.rule] = rules_[allow->rule].id;
+        const bool own = rules_[allow->rule].exception;
+        span.became = own ? "nothing: its own `unless` exempts it" : fmt::format("nothing: rule {} allows it", rules_[allow->rule].id);
+        allowed_by[hit.rule] = own ? "its own `unless` exempts" : fmt::format("rule {} allows", rules_[allow->rule].id);
       } else {
         span.became = Fate(hit, resolver);
         ++acted[hit.rule];
@@ -128,6 +133,7 @@ class Explainer {
     }
     out.shared_micros = SharedMicros(program_, selection_, text_.text);
     for (std::uint32_t index = 0; index < rules_.size(); ++index) {
+      if (rules_[index].exception) continue;
       out.rules.push_back(Tell(index, counts[index], acted[index], allowed_by[index], out));
     }
   }
@@ -169,7 +175,9 @@ class Explainer {
 
   std::string Fate(const Hit& hit, const Resolver& resolver) const {
     switch (rules_[hit.rule].action) {
-      case Action::kAllow: return "is allowed, and all inside it";
+      case Action::kAllow:
+        return rules_[hit.rule].exception ? fmt::format("exempts what rule {} finds inside it", rules_[hit.rule].id)
+                                          : "is allowed, and all inside it";
       case Action::kFlag: return "is noted in the record, and stays";
       case Action::kBlock: return text_.output ? "ends the reply before it" : "refuses the prompt";
       case Action::kRedact: break;
@@ -202,7 +210,7 @@ class Explainer {
       out.why = fmt::format("it found {} span{}", count, count == 1 ? "" : "s");
     } else if (count > 0) {
       out.state = RuleStory::State::kAllowed;
-      out.why = fmt::format("all that it found lies inside what rule {} allows", allowed_by);
+      out.why = fmt::format("all that it found lies inside what {}", allowed_by);
     } else {
       out.state = RuleStory::State::kNoMatch;
       out.why = NoMatch(rule);

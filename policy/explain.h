@@ -33,7 +33,7 @@ struct FoundSpan {
   std::int64_t line = 0, column = 0;  // Of its first character, from 1; columns count characters.
   std::string detector;               // What found it: "email", "keyword", "regex".
   std::vector<std::string> evidence;  // Why it counts: "its check digits agree", "'passport' stands to its left".
-  std::string became;                 // What came of it: "becomes [EMAIL]", "nothing: rule desk allows it".
+  std::string became;                 // What came of it: "becomes [EMAIL]", "nothing: rule desk allows it", of an `unless` "exempts …".
 };
 
 // One rule, whether it found something or not.

@@ -96,6 +96,7 @@ absl::Status MeasureCosts(const Look& look, const LintOptions& options, LintRepo
   for (std::uint32_t index = 0; index < look.rules.size(); ++index) {
     if (options.keep_going) TG_RETURN_IF_ERROR(options.keep_going());
     const Rule& rule = look.rules[index];
+    if (rule.exception) continue;
     RuleCost cost;
     cost.policy = rule.policy;
     cost.rule_id = rule.id;

@@ -79,6 +79,7 @@ void CheckForm(const Look& look, const Rule& rule, Remarks& remarks) {
 
 void CheckLeaks(const Look& look, Remarks& remarks) {
   for (const Rule& rule : look.rules) {
+    if (rule.exception) continue;
     if (FindsSecrets(rule) && rule.action == Action::kFlag && !HiddenElsewhere(look, rule, [](const Rule&) { return true; })) {
       remarks.Add(rule, LintLevel::kWarning, "leak", "it notes secrets and lets them through; redact or block them");
     }
@@ -96,6 +97,7 @@ void CheckLeaks(const Look& look, Remarks& remarks) {
 
 void CheckWords(const Look& look, Remarks& remarks) {
   for (const Rule& rule : look.rules) {
+    if (rule.exception) continue;
     if (rule.tests.empty()) {
       remarks.Add(rule, LintLevel::kNote, "untested", "it has no tests; write one text that it must find and one that it must not");
     } else if (std::none_of(rule.tests.begin(), rule.tests.end(), [](const RuleTest& test) { return !test.expect_not.empty(); })) {

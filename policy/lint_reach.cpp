@@ -26,7 +26,8 @@ bool Holds(const std::vector<std::string>& wide, const std::vector<std::string>&
 bool CoversWhere(const Rule& wide, const Rule& narrow) {
   return Holds(wide.scope.orgs, narrow.scope.orgs) && Holds(wide.scope.teams, narrow.scope.teams) &&
          Holds(wide.scope.projects, narrow.scope.projects) && Holds(wide.scope.keys, narrow.scope.keys) &&
-         Holds(wide.scope.models, narrow.scope.models) && (narrow.roles & 0xF & ~wide.roles) == 0 && (wide.input || !narrow.input) &&
+         Holds(wide.scope.models, narrow.scope.models) && (narrow.roles & 0xF & ~wide.roles) == 0 && (!wide.scope.time || wide.scope.time == narrow.scope.time) &&
+         (wide.input || !narrow.input) &&
          (wide.output || !narrow.output);
 }
 
@@ -59,7 +60,7 @@ std::vector<std::uint32_t> Covering(const Look& look, std::uint32_t rule) {
   }
   candidates.erase(rule);
   for (std::uint32_t other = 0; other < look.rules.size(); ++other) {
-    if (other == rule || !CoversWhere(look.rules[other], look.rules[rule])) continue;
+    if (other == rule || !Exempts(look.rules, other, rule) || !CoversWhere(look.rules[other], look.rules[rule])) continue;
     const bool shown = candidates.contains(other) &&
                        std::all_of(hits.begin(), hits.end(), [&](const std::vector<Hit>& its) { return AllInside(its, rule, other); });
     if (shown || SharesDetectors(look.rules[other], look.rules[rule])) out.push_back(other);
@@ -73,7 +74,9 @@ void CheckShadow(const Look& look, std::uint32_t rule, Remarks& remarks) {
   const std::string tried = examples == 0 ? "it has the same detectors" : fmt::format("in all of {} examples", examples);
   for (const std::uint32_t other : Covering(look, rule)) {
     const Rule& by = look.rules[other];
-    if (by.action == Action::kAllow && own.action != Action::kAllow) {
+    if (by.exception) {
+      remarks.Add(own, LintLevel::kError, "shadowed", fmt::format("its own `unless` exempts all that it finds ({}); narrow it", tried));
+    } else if (by.action == Action::kAllow && own.action != Action::kAllow) {
       remarks.Add(
           own, LintLevel::kError, "shadowed",
           fmt::format("rule {} allows all that it finds ({}), so it never acts; narrow {} or remove this rule", by.id, tried, by.id));
@@ -107,7 +110,7 @@ void CheckDead(const Look& look, std::uint32_t rule, Remarks& remarks) {
   for (const std::string& example : examples) {
     const std::vector<Hit> hits = look.Find(example);
     for (const Hit& hit : hits) {
-      if (look.rules[hit.rule].action == Action::kAllow) continue;
+      if (look.rules[hit.rule].action == Action::kAllow) continue;  // An `unless` too.
       const auto allows = [&](const Hit& a) { return a.rule == rule && a.begin <= hit.begin && a.end >= hit.end; };
       if (std::any_of(hits.begin(), hits.end(), allows)) return;
     }
@@ -137,6 +140,7 @@ void CheckList(const Rule& rule, const char* kind, const std::vector<std::string
 
 void CheckNames(const Look& look, const KnownNames& known, Remarks& remarks) {
   for (const Rule& rule : look.rules) {
+    if (rule.exception) continue;
     CheckList(rule, "org", rule.scope.orgs, known.orgs, remarks);
     CheckList(rule, "team", rule.scope.teams, known.teams, remarks);
     CheckList(rule, "project", rule.scope.projects, known.projects, remarks);
@@ -147,6 +151,7 @@ void CheckNames(const Look& look, const KnownNames& known, Remarks& remarks) {
 
 void CheckReach(const Look& look, Remarks& remarks) {
   for (std::uint32_t rule = 0; rule < look.rules.size(); ++rule) {
+    if (look.rules[rule].exception) continue;
     CheckDead(look, rule, remarks);
     CheckShadow(look, rule, remarks);
   }
@@ -165,7 +170,7 @@ void CheckOrdinary(const Look& look, Remarks& remarks) {
   }
   for (std::uint32_t rule = 0; rule < look.rules.size(); ++rule) {
     const Rule& own = look.rules[rule];
-    if (counts[rule] == 0) continue;
+    if (counts[rule] == 0 || own.exception) continue;
     const std::string where = fmt::format("in {} of {} ordinary sentences, as in \"{}\"", counts[rule], sentences.size(), first[rule]);
     if (counts[rule] * kAlwaysOnShare < sentences.size()) {
       remarks.Add(own, LintLevel::kNote, "always-on", fmt::format("it finds something {}", where));

@@ -68,7 +68,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
       TG_RETURN_IF_ERROR(ReadPolicy(source, out->rules_));
       for (std::size_t i = first; i < out->rules_.size(); ++i) {
         const Rule& rule = out->rules_[i];
-        if (!ids.insert(rule.id).second) {
+        if (!rule.exception && !ids.insert(rule.id).second) {
           return PolicyError(source.name, rule.line, rule.column,
                              fmt::format("a second rule with id '{}'; ids are unique over all policies in force together", rule.id));
         }
@@ -143,6 +143,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
   std::vector<RuleDescription> Describe() const override {
     std::vector<RuleDescription> out;
     for (const Rule& rule : rules_) {
+      if (rule.exception) continue;
       RuleDescription row{
           rule.policy, rule.id, rule.where, rule.detect, rule.because, rule.severity, rule.action, static_cast<int>(rule.tests.size()), 0};
       if (rule.output) {

@@ -1,4 +1,4 @@
-// A test meets the set as a request of the rule's own scope would: the first name of each list in its `where`. On output it is also run
+// A test meets the set as a request of the rule's own scope would: the first name of each list in its `where`, at a moment of its hours or the test's own. On output it is also run
 // byte by byte through a stream, so that no policy goes in force whose stream and whole text disagree on its own examples.
 //
 // Tested by tests/policy/rule_yaml_test.cpp.
@@ -50,9 +50,10 @@ bool DidHit(const Verdict& verdict, const std::string& id) {
 
 absl::Status RunRuleTests(const PolicySet& policies, std::span<const Rule> rules) {
   for (const Rule& rule : rules) {
-    const Subject subject{First(rule.scope.orgs), First(rule.scope.teams), First(rule.scope.projects), First(rule.scope.keys),
-                          First(rule.scope.models)};
+    Subject subject{First(rule.scope.orgs), First(rule.scope.teams), First(rule.scope.projects), First(rule.scope.keys),
+                    First(rule.scope.models)};
     for (const RuleTest& test : rule.tests) {
+      subject.unix_seconds = test.at != 0 ? test.at : rule.scope.time ? rule.scope.time->Example() : 0;
       const auto fail = [&](std::string_view what) {
         return PolicyError(rule.policy, test.line, test.column,
                            fmt::format("a test of rule '{}' fails: {}; mend the rule or the test", rule.id, what));

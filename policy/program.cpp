@@ -48,7 +48,7 @@ bool Program::Gate::Opens(char before) const { return !context || !IsWordByte(be
 
 bool Scope::Covers(const Subject& subject) const {
   return Names(orgs, subject.org) && Names(teams, subject.team) && Names(projects, subject.project) && Names(keys, subject.key) &&
-         Names(models, subject.model);
+         Names(models, subject.model) && (!time || (subject.unix_seconds != 0 && time->Holds(subject.unix_seconds)));
 }
 
 Program::Group& Program::GroupFor(const Scope& scope) {

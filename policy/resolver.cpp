@@ -41,7 +41,9 @@ Resolver::Resolver(const Program& program, Tally& tally, bool stop_at_block, std
     : program_(program), tally_(tally), stop_at_block_(stop_at_block), places_(std::move(places)), exempt_(program.sources().size(), 0) {}
 
 bool Resolver::Exempt(const Hit& hit) const {
-  return std::any_of(allowed_.begin(), allowed_.end(), [&](const Hit& a) { return a.begin <= hit.begin && a.end >= hit.end; });
+  return std::any_of(allowed_.begin(), allowed_.end(), [&](const Hit& a) {
+    return a.begin <= hit.begin && a.end >= hit.end && Exempts(program_.rules(), a.rule, hit.rule);
+  });
 }
 
 void Resolver::Count(const Hit& hit) {
@@ -82,7 +84,7 @@ void Resolver::Judge(std::span<const Hit> hits, std::int64_t decided) {
     }
     const bool again = hit.source == counted_.source && hit.begin == counted_.begin && hit.end == counted_.end;
     counted_ = hit;
-    if (!again) Count(hit);
+    if (!again && !program_.rules()[hit.rule].exception) Count(hit);
     if (action == Action::kRedact) Redact(hit);
     if (action != Action::kBlock || blocked_) continue;
     blocked_ = true;

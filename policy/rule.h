@@ -3,10 +3,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "policy/pattern.h"
+#include "policy/time_window.h"
 #include "policy/verdict.h"
 
 namespace tollgate::policy {
@@ -14,6 +17,7 @@ namespace tollgate::policy {
 // Names of `where`; an empty list means all.
 struct Scope {
   std::vector<std::string> orgs, teams, projects, keys, models;
+  std::optional<TimeWindow> time;
   bool Covers(const Subject& subject) const;
   bool operator==(const Scope&) const = default;
 };
@@ -24,6 +28,7 @@ struct RuleTest {
   std::string text;
   bool output = false;  // Direction.
   Role role = Role::kUser;
+  std::int64_t at = 0;  // Seconds since 1970; 0: some moment that the rule's `where` holds.
   std::vector<std::string> expect, expect_not;  // Rule ids.
   bool has_result = false;
   std::string result;  // The text that comes out.
@@ -59,6 +64,13 @@ struct Rule {
   enum class Decode { kInput, kBoth, kNever };
   Decode decode = Decode::kInput;  // In which directions it is looked for in what is encoded.
   std::vector<RuleTest> tests;
+  // What a rule's `unless` says: a rule of its own, right behind that one, with its id, that allows for it alone and is in no verdict.
+  bool exception = false;
 };
+
+// Whether what rule `allow` (an index) allows is exempt from rule `other`.
+inline bool Exempts(std::span<const Rule> rules, std::size_t allow, std::size_t other) {
+  return !rules[allow].exception || allow == other + 1;
+}
 
 }  // namespace tollgate::policy

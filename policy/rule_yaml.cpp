@@ -13,6 +13,7 @@
 #include "base/nearest_word.h"
 #include "policy/catalog.h"
 #include "policy/hosts.h"
+#include "policy/where_yaml.h"
 #include "policy/yaml_reader.h"
 
 namespace tollgate::policy {
@@ -45,9 +46,10 @@ class PolicyReader {
     if (top.contains("lists")) TG_RETURN_IF_ERROR(ReadLists(top["lists"]));
     if (!top["rules"].IsSequence()) return yaml_.Wrong(top["rules"], "'rules' is a list; begin each rule with '- id: …'");
     for (const auto& node : top["rules"]) {
-      Rule rule;
-      TG_RETURN_IF_ERROR(ReadRule(node, rule));
+      Rule rule, exception;
+      TG_RETURN_IF_ERROR(ReadRule(node, rule, exception));
       rules_.push_back(std::move(rule));
+      if (exception.exception) rules_.push_back(std::move(exception));
     }
     return absl::OkStatus();
   }
@@ -65,9 +67,9 @@ class PolicyReader {
     return absl::OkStatus();
   }
 
-  absl::Status ReadRule(const YAML::Node& node, Rule& rule) {
+  absl::Status ReadRule(const YAML::Node& node, Rule& rule, Rule& exception) {
     TG_ASSIGN(Fields fields,
-              yaml_.Map(node, "a rule", {"id", "where", "detect", "do", "because", "cap", "severity", "replacement", "keep_last", "salt", "tests"}));
+              yaml_.Map(node, "a rule", {"id", "where", "detect", "unless", "do", "because", "cap", "severity", "replacement", "keep_last", "salt", "tests"}));
     for (const char* field : {"id", "detect", "do"}) {
       if (!fields.contains(field)) return yaml_.Wrong(node, fmt::format("'{}' is missing; a rule needs id, detect and do", field));
     }
@@ -78,15 +80,34 @@ class PolicyReader {
     if (!IsId(rule.id)) return yaml_.Wrong(fields["id"], "'id' is 1 to 64 of a-z, 0-9, '.', '_' and '-', as in pii.card");
     TG_RETURN_IF_ERROR(ReadDo(fields, rule));
     TG_RETURN_IF_ERROR(ReadWords(fields, rule));
-    if (fields.contains("where")) TG_RETURN_IF_ERROR(ReadWhere(fields["where"], rule));
-    Summarise(rule);
+    if (fields.contains("where")) TG_RETURN_IF_ERROR(ReadWhere(yaml_, fields["where"], rule));
+    SummariseWhere(rule);
     std::int64_t cap = 0;
     if (fields.contains("cap")) {
       TG_ASSIGN(cap, yaml_.Int(fields["cap"], "cap", 16, Pattern::kWidthMax / 2));
     }
     TG_RETURN_IF_ERROR(ReadDetect(fields["detect"], cap, rule));
     if (cap > 0 && rule.patterns.empty()) return yaml_.Wrong(fields["cap"], "'cap' is for an unbounded regex; remove it");
+    if (fields.contains("unless")) TG_RETURN_IF_ERROR(ReadUnless(fields["unless"], rule, exception));
     return fields.contains("tests") ? ReadTests(fields["tests"], rule) : absl::OkStatus();
+  }
+
+  // What it finds is exempt from this rule alone.
+  absl::Status ReadUnless(const YAML::Node& node, Rule& rule, Rule& exception) {
+    if (rule.action == Action::kAllow) return yaml_.Wrong(node, "'unless' is for rules that act; narrow what this one allows instead");
+    exception.policy = rule.policy;
+    exception.line = node.Mark().line + 1;
+    exception.column = node.Mark().column + 1;
+    exception.id = rule.id;
+    exception.action = Action::kAllow;
+    exception.scope = rule.scope;
+    exception.roles = rule.roles;
+    exception.input = rule.input;
+    exception.output = rule.output;
+    TG_RETURN_IF_ERROR(ReadDetect(node, 0, exception));
+    exception.exception = true;
+    rule.detect += ", unless " + exception.detect;
+    return absl::OkStatus();
   }
 
   // mask, hash and replace are ways to redact.
@@ -134,61 +155,6 @@ class PolicyReader {
       rule.severity = fields["severity"].Scalar();
     }
     return absl::OkStatus();
-  }
-
-  absl::Status ReadWhere(const YAML::Node& node, Rule& rule) {
-    TG_ASSIGN(Fields fields, yaml_.Map(node, "'where'", {"direction", "roles", "org", "team", "project", "key", "model"}));
-    if (fields.contains("direction")) {
-      TG_ASSIGN(const std::size_t direction, yaml_.OneOf(fields["direction"], "direction", {"both", "input", "output"}));
-      rule.input = direction != 2;
-      rule.output = direction != 1;
-    }
-    if (fields.contains("roles")) {
-      rule.roles = 0;
-      const YAML::Node& roles = fields["roles"];
-      TG_RETURN_IF_ERROR(yaml_.Texts(roles, "roles").status());
-      const auto add = [&](const YAML::Node& role) -> absl::Status {
-        TG_ASSIGN(const std::size_t which, yaml_.OneOf(role, "roles", {"system", "user", "assistant", "tool"}));
-        rule.roles = static_cast<std::uint8_t>(rule.roles | 1u << which);
-        return absl::OkStatus();
-      };
-      if (roles.IsScalar()) TG_RETURN_IF_ERROR(add(roles));
-      if (roles.IsSequence()) {
-        for (const auto& role : roles) TG_RETURN_IF_ERROR(add(role));
-      }
-      const bool assistant = (rule.roles & (1u << static_cast<unsigned>(Role::kAssistant))) != 0;
-      if (!rule.input && !assistant)
-        return yaml_.Wrong(roles, "output is written by the assistant; add assistant to 'roles', or remove it");
-      rule.output = rule.output && assistant;
-    }
-    const std::pair<const char*, std::vector<std::string>*> lists[] = {{"org", &rule.scope.orgs},
-                                                                       {"team", &rule.scope.teams},
-                                                                       {"project", &rule.scope.projects},
-                                                                       {"key", &rule.scope.keys},
-                                                                       {"model", &rule.scope.models}};
-    for (const auto& [field, list] : lists) {
-      if (!fields.contains(field)) continue;
-      TG_ASSIGN(*list, yaml_.Texts(fields[field], field));
-      std::sort(list->begin(), list->end());
-    }
-    return absl::OkStatus();
-  }
-
-  static void Summarise(Rule& rule) {
-    rule.where = rule.input && rule.output ? "both" : rule.input ? "input" : "output";
-    if ((rule.roles & 0xF) != 0xF) {
-      for (int role = 0; role < 4; ++role) {
-        if (rule.roles & (1 << role)) rule.where += fmt::format(" {}", RoleName(static_cast<Role>(role)));
-      }
-    }
-    const std::pair<const char*, const std::vector<std::string>*> lists[] = {{"org", &rule.scope.orgs},
-                                                                             {"team", &rule.scope.teams},
-                                                                             {"project", &rule.scope.projects},
-                                                                             {"key", &rule.scope.keys},
-                                                                             {"model", &rule.scope.models}};
-    for (const auto& [name, list] : lists) {
-      if (!list->empty()) rule.where += fmt::format(" {}={}", name, fmt::join(*list, "|"));
-    }
   }
 
   absl::Status ReadDetect(const YAML::Node& node, std::int64_t cap, Rule& rule) {
@@ -323,7 +289,7 @@ class PolicyReader {
   absl::Status ReadTests(const YAML::Node& node, Rule& rule) {
     if (!node.IsSequence()) return yaml_.Wrong(node, "'tests' is a list; begin each with '- text: …'");
     for (const auto& item : node) {
-      TG_ASSIGN(Fields fields, yaml_.Map(item, "a test", {"note", "text", "direction", "role", "expect", "expect_not", "result"}));
+      TG_ASSIGN(Fields fields, yaml_.Map(item, "a test", {"note", "text", "direction", "role", "at", "expect", "expect_not", "result"}));
       if (!fields.contains("text")) return yaml_.Wrong(item, "'text' is missing; a test needs it");
       RuleTest test;
       test.line = item.Mark().line + 1;
@@ -341,6 +307,12 @@ class PolicyReader {
         for (unsigned role = 0; role < 4; ++role) {
           if (rule.roles & (1u << role)) test.role = static_cast<Role>(role);
         }
+      }
+      if (fields.contains("at")) {
+        TG_ASSIGN(const std::string at, yaml_.Text(fields["at"], "at"));
+        auto moment = ParseMoment(at);
+        if (!moment.ok()) return yaml_.Wrong(fields["at"], "at: " + base::Message(moment.status()));
+        test.at = *moment;
       }
       if (fields.contains("expect")) {
         TG_ASSIGN(test.expect, yaml_.Texts(fields["expect"], "expect"));

@@ -21,6 +21,7 @@ const char* RoleName(Role role);  // "system", "user", "assistant", "tool"
 // Whom and what a call is about: names, for `where`. Empty = not known; a rule that names some of that kind then does not act.
 struct Subject {
   std::string org, team, project, key, model;
+  std::int64_t unix_seconds = 0;  // When the call came in; 0 = not known. One value for a call's prompt and its reply.
 };
 
 struct Message {

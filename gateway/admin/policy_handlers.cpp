@@ -57,11 +57,12 @@ absl::StatusOr<std::vector<policy::Message>> MessagesOf(const v1::CheckPolicyReq
 
 // Rules name keys by name, callers by public id: a key of the org that has it says where it stands. Any other is taken as a name.
 template <typename Request>
-policy::Subject SubjectOf(const Shard& shard, const Request& request) {
+policy::Subject SubjectOf(const Caller& caller, const Shard& shard, const Request& request) {
+  const std::int64_t now_s = base::ToMicros(caller.desk().with.clock->Wall()) / 1'000'000;
   const auto key = shard.by_public_id.find(request.key());
-  if (key == shard.by_public_id.end()) return {shard.org.name, request.team(), request.project(), request.key(), request.model()};
+  if (key == shard.by_public_id.end()) return {shard.org.name, request.team(), request.project(), request.key(), request.model(), now_s};
   const directory::Place& place = shard.places[key->second];
-  return {shard.org.name, place.team->name, place.project->name, place.key->name, request.model()};
+  return {shard.org.name, place.team->name, place.project->name, place.key->name, request.model(), now_s};
 }
 
 v1::Role RoleOf(policy::Role role) {
@@ -133,7 +134,7 @@ absl::Status CheckPolicy(const Caller& caller, const v1::CheckPolicyRequest& req
     out.set_action(policy::ActionName(rule.action));
     out.set_summary(fmt::format("{}; {}{}{}", rule.detect, rule.where, rule.because.empty() ? "" : "; ", rule.because));
   }
-  const policy::Subject subject = SubjectOf(*shard, request);
+  const policy::Subject subject = SubjectOf(caller, *shard, request);
   TG_RETURN_IF_ERROR(RunOnMessages(*set, subject, request, reply));
   if (request.output().empty()) return absl::OkStatus();
   TG_ASSIGN(const policy::Filtered filtered, set->FilterWhole(subject, request.output()));
@@ -167,7 +168,7 @@ policy::KnownNames NamesOf(const Shard& shard) {
 absl::Status ExplainPolicy(const Caller& caller, const v1::ExplainPolicyRequest& request, v1::ExplainPolicyReply& reply) {
   if (request.ByteSizeLong() > kTextMax) return base::InvalidArgument("at most 4 MiB of policy and text can be explained at once");
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  TG_ASSIGN(reply, trial::Explain(SourcesOf(request.yaml(), *shard), SubjectOf(*shard, request), request));
+  TG_ASSIGN(reply, trial::Explain(SourcesOf(request.yaml(), *shard), SubjectOf(caller, *shard, request), request));
   return absl::OkStatus();
 }
 

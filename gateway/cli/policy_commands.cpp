@@ -1,15 +1,19 @@
-// policy check and test; explain and lint are in policy_trial_commands.cpp, the others in policy_lifecycle_commands.cpp. A file named "-" is standard input.
+// policy check, test and packs; explain and lint are in policy_trial_commands.cpp, the others in policy_lifecycle_commands.cpp. A file named
+// "-" is standard input.
 //
-// Tested by tests/gateway/cli/remote_test.cpp.
+// Tested by tests/gateway/cli/remote_test.cpp and tests/gateway/cli/packs_test.cpp.
 #include <memory>
 
+#include <boost/json.hpp>
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include "base/nearest_word.h"
 #include "gateway/cli/policy_text.h"
 #include "gateway/cli/remote.h"
 #include "gateway/cli/scope_options.h"
 #include "gateway/cli/words.h"
+#include "policy/packs.h"
 #include "tollgate/v1/policy.grpc.pb.h"
 
 namespace tollgate::cli {
@@ -109,13 +113,43 @@ void AddTrying(CLI::App& group, Context& context) {
         {"tollgate policy test --input \"my card is 4111 1111 1111 1111\"",
          "tollgate policy test acme.yaml --output \"write to ann@acme.example\" --team support"});
 }
+
+void PrintPack(Context& context, const std::string& name) {
+  if (const policy::Pack* pack = policy::FindPack(name); pack != nullptr) return context.Print(std::string(pack->yaml));
+  std::vector<std::string_view> known;
+  for (const policy::Pack& pack : policy::Packs()) known.push_back(pack.name);
+  const std::string_view near = base::NearestWord(name, known);
+  context.Fail(kUsage, near.empty() ? fmt::format("there is no pack '{}'; there are {}", name, fmt::join(known, ", "))
+                                    : fmt::format("there is no pack '{}'; did you mean '{}'?", name, near));
+}
+
+void ListPacks(Context& context) {
+  Table table({"pack", "what it does"});
+  boost::json::array list;
+  for (const policy::Pack& pack : policy::Packs()) {
+    table.Add({std::string(pack.name), std::string(pack.description)});
+    list.push_back({{"name", boost::json::string(pack.name)}, {"description", boost::json::string(pack.description)}});
+  }
+  context.Print(context.globals.json ? boost::json::serialize(list) + "\n" : table.Text(""));
+}
+
+void AddPacks(CLI::App& group, Context& context) {
+  auto* packs = group.add_subcommand("packs", "List the policies to start from, or print one; needs no server");
+  const auto name = std::make_shared<std::string>();
+  packs->add_option("NAME", *name, "The pack to print, as YAML that `policy put` takes");
+  packs->callback([&context, name] { name->empty() ? ListPacks(context) : PrintPack(context, *name); });
+  Teach(*packs, "Each carries its own tests. docs/packs.md tells what each does, and what it does not.",
+        {"tollgate policy packs", "tollgate policy packs pii-eu | tollgate policy put - --name pii-eu",
+         "tollgate policy packs secrets > secrets.yaml"});
+}
 }  // namespace
 
 void AddPolicyCommands(CLI::App& app, Context& context) {
   auto* group = app.add_subcommand("policy", "Policies: what may be asked and answered")->require_subcommand(1);
   Teach(*group, "The language: docs/policy.md.",
-        {"tollgate policy check acme.yaml", "tollgate policy put acme.yaml", "tollgate policy list"});
+        {"tollgate policy packs", "tollgate policy check acme.yaml", "tollgate policy put acme.yaml", "tollgate policy list"});
   AddTrying(*group, context);
+  AddPacks(*group, context);
   AddPolicyTrialCommands(*group, context);
   AddPolicyLifecycleCommands(*group, context);
 }

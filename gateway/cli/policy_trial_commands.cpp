@@ -107,8 +107,9 @@ void Explain(Context& context, const ExplainOptions& options) {
   if (options.file.empty()) {
     reply = Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Explain, request);
   } else if (const auto source = ReadSource(context, options.file)) {
-    reply =
-        context.Take(trial::Explain({&*source, 1}, {scope->org(), scope->team(), scope->project(), scope->key(), options.model}, request));
+    const std::int64_t now_s = base::ToMicros(context.clock.Wall()) / 1'000'000;
+    const policy::Subject subject{scope->org(), scope->team(), scope->project(), scope->key(), options.model, now_s};
+    reply = context.Take(trial::Explain({&*source, 1}, subject, request));
   }
   if (!reply) return;
   if (reply->outcome().action() == "block") context.exit_code = kRefused;

@@ -38,7 +38,7 @@ std::uint64_t RandomSeed() {
 Request::Request(const Collaborators& with, Refusals& refusals, const Caller& caller, const v1::ChatRequest& call, StreamWriter* writer,
                  Cancellation& cancellation, const std::atomic<bool>& shutting_down, async::Event& event)
     : with_(with), refusals_(refusals), caller_(caller), call_(call), writer_(writer), cancellation_(cancellation),
-      shutting_down_(shutting_down), event_(event) {
+      shutting_down_(shutting_down), event_(event), began_s_(base::ToMicros(with.clock->Wall()) / 1'000'000) {
   const auto now = steady_clock::now();
   deadline_ = std::min(caller.deadline.value_or(now + with.options.deadline_default), now + with.options.deadline_max);
   who_.request = caller.request_id;

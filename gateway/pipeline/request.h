@@ -54,6 +54,7 @@ class Request {
   const std::atomic<bool>& shutting_down_;
   async::Event& event_;
 
+  const std::int64_t began_s_;                                // Since 1970: what rules with hours go by, on prompt and reply alike.
   std::chrono::steady_clock::time_point deadline_;
   std::optional<identity::Principal> principal_;
   std::vector<metering::Scope> scopes_;

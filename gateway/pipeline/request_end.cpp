@@ -64,7 +64,7 @@ v1::SealedContent ContentOf(const Ending& ending, const Relay& relay) {
 
 policy::Subject Request::SubjectOf() const {
   const directory::Place& place = who_.place;
-  return {place.org->name, place.team->name, place.project->name, place.key->name, model_.name};
+  return {place.org->name, place.team->name, place.project->name, place.key->name, model_.name, began_s_};
 }
 
 std::int64_t Request::MicrosSinceReceipt() const {

@@ -142,6 +142,18 @@ TEST_CASE("An explanation says why a rule did nothing") {
   }
 }
 
+TEST_CASE("An explanation tells of a rule's own `unless`") {
+  const PolicySource source{"t", OneRule("{personal_data: email}", "redact", "    unless: {keywords: help@acme.example}\n")};
+  const auto out = Explain({&source, 1}, {}, {"help@acme.example"});
+  REQUIRE(out.ok());
+  REQUIRE(out->found.size() == 2);
+  REQUIRE(out->rules.size() == 1);
+  CHECK(out->rules[0].state == RuleStory::State::kAllowed);
+  CHECK(out->rules[0].why == "all that it found lies inside what its own `unless` exempts");
+  const std::string fates = out->found[0].became + out->found[1].became;
+  CHECK_THAT(fates, ContainsSubstring("nothing: its own `unless` exempts it") && ContainsSubstring("exempts what rule r finds inside it"));
+}
+
 TEST_CASE("A block ends a reply, and what comes after it counts for nothing") {
   const Explanation out = MustExplain("AB-1 then project falcon, AB-2", true, {"", "search", "", "", ""});
   REQUIRE(out.found.size() == 3);

@@ -42,6 +42,7 @@ TEST_CASE("Lint finds what is doubtful about a rule") {
        "error shadowed b: rule a allows all that it finds (in all of 1 examples)"},
       {"- {id: a, detect: {personal_data: all}, do: allow}\n- {id: b, detect: {personal_data: email}, do: redact}\n",
        "error shadowed b: rule a allows all that it finds (it has the same detectors)"},
+      {"- {id: a, detect: {keywords: falcon}, unless: {keywords: falcon}, do: block}\n", "error shadowed a: its own `unless` exempts all"},
       {"- {id: a, detect: {regex: '[A-Z]{2,5}-\\d{1,6}'}, do: block}\n- {id: b, detect: {regex: 'AB-\\d{3}'}, do: redact}\n",
        "warning shadowed b: rule a blocks whatever it finds"},
       {"- {id: a, detect: {personal_data: [email, card]}, do: redact}\n- {id: b, detect: {personal_data: card}, do: mask}\n",

@@ -104,4 +104,39 @@ TEST_CASE("A named list is shared by rules, each with its own way of comparing")
   CHECK(MustFilter(*policies, "xGlobexx").verdict.rules.size() == 1);
 }
 
+TEST_CASE("What a rule's `unless` finds is exempt from that rule alone, in whole texts and in streams") {
+  const auto policies = MustCompile(R"(version: 1
+name: t
+rules:
+  - id: mail
+    detect: {personal_data: email}
+    unless: {regex: '[a-z.]{1,40}@acme\.example'}
+    do: redact
+    tests:
+      - text: help@acme.example or bob@example.com
+        result: help@acme.example or [EMAIL]
+      - text: help@acme.example
+        expect_not: mail
+  - id: host
+    detect: {keywords: acme.example}
+    do: flag
+  - id: falcon
+    detect: {keywords: falcon}
+    unless: {keywords: peregrine falcon}
+    do: block
+)");
+  CHECK(policies->Describe().size() == 3);
+  CHECK(policies->Describe()[0].detect == "personal_data: email, unless regex [a-z.]{1,40}@acme\\.example");
+  const std::string text = "ask help@acme.example, not eve@example.com, of a peregrine falcon or a falcon";
+  const Filtered whole = MustFilter(*policies, text);
+  CHECK(whole.text == "ask help@acme.example, not [EMAIL], of a peregrine falcon or a ");
+  REQUIRE(whole.verdict.rules.size() == 3);
+  CHECK(whole.verdict.rules[0].count == 1);
+  CHECK(whole.verdict.rules[1].rule_id == "host");
+  for (std::size_t points = 1; points < 9; ++points) CheckStream(*policies, text, whole, [&] { return points; });
+  CHECK(CompileError(OneRule("{keywords: a}", "allow", "    unless: {keywords: b}\n")) ==
+        "test.yaml:7:13: 'unless' is for rules that act; narrow what this one allows instead");
+  CHECK(CompileError(OneRule("{keywords: a}", "flag", "    unless: {keyword: b}\n")) == "test.yaml:7:14: unknown field 'keyword'; did you mean 'keywords'?");
+}
+
 }  // namespace tollgate::policy

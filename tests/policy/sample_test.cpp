@@ -1,4 +1,4 @@
-// The sample policy, and every example of docs/policy.md: what users copy must compile, pass its own tests and do what it says.
+// The sample policy, and every example of docs/policy.md and docs/policy-examples.md: what users copy must compile, pass its own tests and do what it says.
 #include "base/encoding.h"
 #include "tests/policy/policy_support.h"
 
@@ -54,6 +54,26 @@ TEST_CASE("Every example of the policy guide compiles and passes its tests") {
     ++examples;
   }
   CHECK(examples >= 8);
+}
+
+TEST_CASE("The twenty worked examples compile, each rule with tests for and against it") {
+  const std::string page = Read("docs/policy-examples.md");
+  std::vector<PolicySource> sources;
+  for (int number = 1;; ++number) {
+    const std::size_t heading = page.find("\n## " + std::to_string(number) + ". ");
+    if (heading == std::string::npos) break;
+    const std::size_t begin = page.find("```yaml\n", heading) + 8, end = page.find("```", begin);
+    REQUIRE(end != std::string::npos);
+    sources.push_back({"example " + std::to_string(number), page.substr(begin, end - begin)});
+    INFO(sources.back().name);
+    for (const RuleDescription& rule : MustCompile(sources.back().yaml)->Describe()) {
+      INFO(rule.id);
+      CHECK(rule.id.starts_with("ex" + std::to_string(number) + "."));
+      CHECK(rule.tests >= 2);
+    }
+    CHECK(sources.back().yaml.find("expect_not") != std::string::npos);
+  }
+  CHECK(sources.size() == 20);
 }
 
 }  // namespace tollgate::policy

@@ -79,3 +79,18 @@ TEST_CASE("A canary of everything acts in place of the policies in force") {
   CHECK(entries[0].record.request().canary());
   CHECK(entries[2].record.deny().canary());
 }
+
+TEST_CASE("A rule with hours goes by the gateway's clock") {
+  test::World world(R"(version: 1
+name: house
+rules:
+  - id: weekend
+    where: { time: { days: [sat, sun], zone: Europe/Berlin } }
+    detect: { keywords: bluebird }
+    do: redact
+)");
+  world.clock.SetWall(base::FromMicros(1'795'860'000'000'000));  // 2026-11-28T10:00:00Z, a Saturday.
+  CHECK(TextOf(world.Chat(world.Ask("bluebird"))) == "[REDACTED]");
+  world.clock.SetWall(base::FromMicros(1'796'032'800'000'000));  // The Monday after.
+  CHECK(TextOf(world.Chat(world.Ask("bluebird"))) == "bluebird");
+}

@@ -1,0 +1,102 @@
+// The packs: each compiles, passes its own tests, is told nothing worse than a note by lint, and stands in docs/packs.md.
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <fmt/format.h>
+
+#include "base/encoding.h"
+#include "policy/lint.h"
+#include "policy/packs.h"
+#include "tests/policy/policy_support.h"
+
+namespace tollgate::policy {
+namespace {
+
+std::vector<PolicySource> AllPacks() {
+  std::vector<PolicySource> out;
+  for (const Pack& pack : Packs()) out.push_back({std::string(pack.name), std::string(pack.yaml)});
+  return out;
+}
+
+// What ordinary work looks like; no pack may touch it.
+constexpr const char* kOrdinary[] = {
+    "Please summarise the minutes of Tuesday's meeting in five points, and mail them to the team.",
+    "Version 2.14.3 was released on 2026-03-01; build 20260301.4 fixes issue 48213.",
+    "Order 2026-004711 of 12 chairs at 129.90 each, delivery in week 14, cost centre 4400.",
+    "Translate into German: the patient waited for two hours in the hall.",
+    "How do I protect my account, and what makes a good password?",
+    "The meeting of the 12/27 group is in room 4.111; bring the signed contract.",
+    "Write a polite reply to a candidate who asks when we decide.",
+    "Explain what a private key is and why it is never shared.",
+    "sha256 9fceb02d0ae598e95dc970b74767f19372d61af8c3f2b1a09d8e7f6a5b4c3d2e, uuid 7b2c1f5e-4b1d-4c6a-9f7e-2d5a8c3b1e90",
+    "What is the boiling point of water at 2,000 m?",
+};
+
+}  // namespace
+
+TEST_CASE("There are eight packs, found by name, each with a description") {
+  std::vector<std::string_view> names;
+  for (const Pack& pack : Packs()) {
+    names.push_back(pack.name);
+    CHECK(pack.description.size() > 20);
+    CHECK(FindPack(pack.name) == &pack);
+  }
+  CHECK(names == std::vector<std::string_view>{"pii-eu", "pii-us", "payment-card", "secrets", "source-code", "health", "prompt-attack",
+                                               "acceptable-use"});
+  CHECK(FindPack("pii") == nullptr);
+}
+
+TEST_CASE("Every pack compiles under its own name, passes its own tests, and lint says nothing worse than a note") {
+  for (const PolicySource& source : AllPacks()) {
+    INFO(source.name);
+    CHECK_THAT(source.yaml, Catch::Matchers::ContainsSubstring("\nname: " + source.name + "\n"));
+    const auto compiled = PolicySet::Compile({&source, 1});
+    INFO(base::Message(compiled.status()));
+    REQUIRE(compiled.ok());
+    for (const RuleDescription& rule : (*compiled)->Describe()) {
+      INFO(rule.id);
+      CHECK(rule.id.starts_with(source.name + "."));
+      CHECK(rule.tests >= 2);
+    }
+    const auto report = Lint({&source, 1}, {});
+    REQUIRE(report.ok());
+    for (const LintRemark& remark : report->remarks) {
+      INFO(remark.rule_id << ": " << remark.check << ": " << remark.message);
+      if (remark.check == "slow") continue;  // A measured time.
+      CHECK(remark.level == LintLevel::kNote);
+      CHECK(remark.check != "always-on");
+      CHECK(remark.check != "untested");
+      CHECK(remark.check != "words");
+    }
+  }
+}
+
+TEST_CASE("All packs may be in force together, and leave ordinary sentences alone") {
+  const auto sources = AllPacks();
+  const auto all = PolicySet::Compile(sources);
+  INFO(base::Message(all.status()));
+  REQUIRE(all.ok());
+  for (const char* text : kOrdinary) {
+    INFO(text);
+    const Message message{Role::kUser, "", {text}};
+    const auto in = (*all)->Inspect({}, {&message, 1});
+    REQUIRE(in.ok());
+    for (const RuleOutcome& rule : in->verdict.rules) FAIL_CHECK("input: " << rule.rule_id);
+    for (const RuleOutcome& rule : MustFilter(**all, text).verdict.rules) FAIL_CHECK("output: " << rule.rule_id);
+  }
+}
+
+TEST_CASE("The page of the packs has a section for each, and names its rules") {
+  const auto page = base::ReadFile(std::string(TOLLGATE_SOURCE_DIR) + "/docs/packs.md");
+  REQUIRE(page.ok());
+  for (const PolicySource& source : AllPacks()) {
+    const std::size_t at = page->find(fmt::format("\n## {}\n", source.name));
+    INFO(source.name);
+    REQUIRE(at != std::string::npos);
+    const std::string section = page->substr(at, page->find("\n## ", at + 1) - at);
+    for (const RuleDescription& rule : MustCompile(source.yaml)->Describe()) {
+      INFO(rule.id);
+      CHECK(section.find(fmt::format("| `{}` |", rule.id)) != std::string::npos);
+    }
+  }
+}
+
+}  // namespace tollgate::policy
