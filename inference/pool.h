@@ -29,10 +29,6 @@ namespace tollgate::inference {
 
 enum class EngineKind { kLlama, kScripted, kOpenAi };
 
-// How the context is kept: 16-bit floats; 8-bit blocks: half the memory, answers that differ a little; or 32-bit floats: twice the memory,
-// for answers that do not depend on what ran beside them but for the last bits.
-enum class KvType { kF16, kQ8, kF32 };
-
 struct ModelOptions {
   std::string name;  // What requests call it. Required, unique.
   EngineKind engine = EngineKind::kLlama;

@@ -272,10 +272,7 @@ void Replica::Take(Sequence& sequence, const EngineOutput& output) {
     End(sequence, EndReason::kEngineFailed, output.status);
     return;
   }
-  if (output.token < 0) {
-    End(sequence, EndReason::kStop, absl::OkStatus());
-    return;
-  }
+  if (output.token < 0) return End(sequence, EndReason::kStop, absl::OkStatus());
   ++sequence.decoded;
   ++stats_.output_tokens;
   if (!sequence.end.first_token_at) sequence.end.first_token_at = now_;

@@ -9,6 +9,10 @@
 
 namespace tollgate::inference {
 
+// How the context is kept: 16-bit floats; 8-bit blocks: half the memory, answers that differ a little; or 32-bit floats: twice the memory,
+// for answers that do not depend on what ran beside them but for the last bits.
+enum class KvType { kF16, kQ8, kF32 };
+
 // One turn of a conversation. `role` is "system", "user", "assistant" or "tool"; anything else is refused by Render. `name` is given to
 // templates that have a place for it and ignored by others. All text is text: nothing in it can become a control token.
 struct Turn {

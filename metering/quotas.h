@@ -144,7 +144,6 @@ class Quotas {
  private:
   std::unique_ptr<Core> core_;
 };
-
 // The leases of a reservation and the epoch that they were granted to, into RequestBody: Settlement reads them there.
 void FillHolds(const Reservation& reservation, v1::RequestBody* body);
 

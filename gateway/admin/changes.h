@@ -117,7 +117,6 @@ class Changes {
   // Undoes the last step: ends a trial, else puts back what was in force before. Never needs a second person.
   absl::StatusOr<Changed> RollbackPolicy(const Actor& actor, const std::string& org, const std::string& name);
   absl::StatusOr<Changed> SetSecondPerson(const Actor& actor, const std::string& org, bool wanted);
-
   // `meter`: "requests", "tokens", "concurrent". `window`: "minute", "hour", "day", "month"; "none" for concurrent.
   absl::StatusOr<Changed> SetQuota(const Actor& actor, const ScopeNames& scope, const std::string& meter, const std::string& window,
                                    std::int64_t amount);
@@ -136,7 +135,6 @@ class Changes {
   absl::StatusOr<Changed> SetAlias(const Actor& actor, const directory::Alias& alias);
   absl::StatusOr<Changed> RollbackAlias(const Actor& actor, const std::string& name, const std::string& reason);
   absl::StatusOr<Changed> RemoveAlias(const Actor& actor, const std::string& name, const std::string& reason);
-
   absl::StatusOr<Changed> Stop(const Actor& actor, const StopTarget& target, const std::string& reason);
   absl::StatusOr<Changed> LiftStop(const Actor& actor, const StopTarget& target, const std::string& reason);
 

@@ -14,7 +14,7 @@
 
 #include "audit/journal_postgres.h"
 #include "audit/keys.h"
-#include "audit/merkle.h"
+#include "audit/record_columns.h"
 #include "base/mutex.h"
 #include "tests/bench/bare_insert.h"
 #include "tests/support/postgres_cluster.h"

@@ -76,12 +76,14 @@ std::string Books::Check(int open) {
   std::map<std::string, OneRequest> requests;
   std::map<std::int64_t, std::int64_t> next;
   const base::Rows rows =
-      Must(sql_->Run("records", "SELECT log_id, leaf_index, kind, request_id, message FROM audit.record ORDER BY log_id, leaf_index"));
+      Must(sql_->Run("records", "SELECT log_id, leaf_index, kind, request_id, message, segment FROM audit.record ORDER BY log_id, leaf_index"));
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const std::int64_t log = rows.Int(i, 0);
     if (rows.Int(i, 1) != next[log]++) return fmt::format("log {} has no index {}", log, next[log] - 1);
     v1::Record record;
-    if (!record.ParseFromString(rows.Bytes(i, 4)))
+    const bool read = record.ParseFromString(rows.Bytes(i, 4));
+    record.set_segment(static_cast<std::uint32_t>(rows.Int(i, 5)));
+    if (!read)
       return fmt::format("record {}/{} is not what its row says", log, rows.Int(i, 1));
     if (!rows.IsNull(i, 3)) Take(requests[rows.Text(i, 3)], static_cast<int>(rows.Int(i, 2)), record);
   }
