@@ -22,9 +22,9 @@ struct ChatFamily {
   // of the turn or for another's beginning.
   Names plain{};
   std::string_view system{};
-  bool system_in_user = false;        // No turn of its own: `system` stands before the text of the next user turn.
-  std::string_view default_system{};  // Where the caller gives no system turn.
-  std::string_view first_system{};    // Layout of a system turn that comes first; then there always is one. Else `system`.
+  bool system_in_user = false;      // No turn of its own: `system` stands before the text of the next user turn.
+  std::string_view first_system{};  // Layout of a system turn that comes first; then there always is one. Else `system`.
+  std::string_view later_system{};  // Layout of one that follows another turn; else `system`.
   std::string_view user{};
   std::string_view later_user{};  // Of a user turn that follows another turn; else `user`.
   std::string_view assistant{};

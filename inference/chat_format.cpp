@@ -33,7 +33,9 @@ std::string Normalise(std::string_view jinja) {
     const char c = jinja[i];
     const std::string_view two = jinja.substr(i, 2);
     if (quote != 0) {
-      if (c == quote) {
+      if (c == '\\' && i + 1 < jinja.size()) {
+        out.append(jinja.substr(i++, 2));
+      } else if (c == quote) {
         quote = 0;
         out.push_back('\'');
       } else if (c == '\n') {
@@ -245,7 +247,7 @@ std::string ChatFormat::name() const { return std::string(family_->name); }
 std::vector<std::string> ChatFormat::controls() const {
   std::vector<std::string> names;
   const ChatFamily& f = *family_;
-  for (const std::string_view layout : {f.system, f.first_system, f.user, f.later_user, f.assistant, f.tool, f.open}) {
+  for (const std::string_view layout : {f.system, f.first_system, f.later_system, f.user, f.later_user, f.assistant, f.tool, f.open}) {
     Split(
         f, layout, [](std::string_view) {},
         [&](std::string_view name) {
@@ -306,8 +308,12 @@ absl::StatusOr<std::vector<ChatPart>> ChatFormat::Lay(std::span<const Turn> turn
       continue;
     }
     if (!before.empty()) user("");
-    const bool first = parts.empty() && !f.first_system.empty();
-    AddTurn(parts, turn.role == "tool" ? f.tool : turn.role == "assistant" ? f.assistant : first ? f.first_system : f.system, text);
+    if (turn.role == "system") {
+      const std::string_view other = parts.empty() ? f.first_system : f.later_system;
+      AddTurn(parts, other.empty() ? f.system : other, text);
+    } else {
+      AddTurn(parts, turn.role == "tool" ? f.tool : f.assistant, text);
+    }
   }
   if (!before.empty()) user("");
   AddTurn(parts, f.open, "");

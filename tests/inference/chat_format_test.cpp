@@ -62,6 +62,16 @@ TEST_CASE("Any other template is refused, and the refusal says what it looks lik
       {plain + "{{ tools }}", "a variant of ChatML"},
       {plain.substr(0, plain.size() - 1), "a variant of ChatML"},
       {"{{ messages }}", "not one we recognise"},
+      // Variants of known families, which lay out a little otherwise.
+      {"{{ '<\xEF\xBD\x9CUser\xEF\xBD\x9C>' }}{{ '<\xEF\xBD\x9C"
+       "Assistant\xEF\xBD\x9C>' }}{{ '<\xEF\xBD\x9C"
+       "end\xE2\x96\x81of\xE2\x96\x81sentence"
+       "\xEF\xBD\x9C>' }}{% if not thinking %}{{ '</think>' }}{% endif %}",
+       "a variant of DeepSeek"},
+      {"{% elif true == true %}{% set system_message = 'You are' %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}"
+       "{{ ' ' + content.strip() + ' ' + eos_token }}{{ '<<SYS>><</SYS>>' }}",
+       "a variant of Llama 2"},
+      {"<|user|>\n{{ item['content'] }}<|assistant|>\n{{ item['content'] }}", "a variant of Phi or Zephyr"},
       {std::string(70000, 'x'), "70000 bytes"},
   };
   for (const Row& row : rows) {
@@ -93,6 +103,27 @@ TEST_CASE("What a caller writes stays text, whatever it spells") {
   CHECK(controls == 3);
 }
 
+TEST_CASE("Families are known in the other forms in which they are published, too") {
+  struct Row {
+    const char* family;
+    const char* text;
+  };
+  const Row rows[] = {
+      {"phi3",
+       "{% for message in messages %}{{'<|' + message['role'] + '|>' + '\\n' + message['content'] + '<|end|>\\n' }}{% endfor %}"
+       "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"},
+      {"phi3", "{{'<|user|>' + '\\n' + message['content'] + '<|end|>' + '\\n' + '<|assistant|>' + '\\n'}}"},
+      {"vicuna", "{{-'USER: ' + message['content'] + '\\n'-}}{{-'ASSISTANT: ' + message['content'] + '</s>\\n' -}}"},
+      {"phi4", "{{'<|im_start|>user<|im_sep|>' + message['content'] + '<|im_end|><|im_start|>assistant<|im_sep|>'}}"},
+  };
+  for (const Row& row : rows) {
+    const auto format = ChatFormat::FromTemplate(row.text);
+    INFO(row.text << " " << format.status().ToString());
+    REQUIRE(format.ok());
+    CHECK(format->name() == row.family);
+  }
+}
+
 TEST_CASE("Where markers are plain text, a caller cannot write one: it gets a space") {
   struct Row {
     const char* family;
@@ -119,6 +150,9 @@ TEST_CASE("Where a family has no system turn, its text stands before the next us
         "[<start_of_turn>]user\ns\n\nt\n\nu[<end_of_turn>]\n" + open);
   CHECK(Laid(gemma, {{"system", "", "s"}, {"assistant", "", "a"}}) ==
         "[<start_of_turn>]user\ns\n\n[<end_of_turn>]\n" + open + "a[<end_of_turn>]\n" + open);
+  CHECK(Laid(*ChatFormat::Choose("deepseek3", ""), {{"system", "", "s"}, {"system", "", "t"}, {"user", "", "u"}}) ==
+        "s\n\nt[<\xEF\xBD\x9CUser\xEF\xBD\x9C>]u[<\xEF\xBD\x9C"
+        "Assistant\xEF\xBD\x9C>]");
   CHECK(gemma.Lay(std::vector<Turn>{{"tool", "", "x"}}).status().code() == absl::StatusCode::kInvalidArgument);
 }
 
@@ -137,6 +171,10 @@ TEST_CASE("What a template says of thinking and of its system turn is kept") {
                                 "{{ '<|im_start|>' }}{{ '<|im_end|>' }}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}"
                                 "{% if enable_thinking is false %}{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}{% endif %}");
   CHECK(closed.default_system().empty());
+  // An escaped quote does not end a string.
+  const auto quoted = *ChatFormat::FromTemplate(
+      tools + R"({{ "don't say \"it's\" <|im_start|> <|im_end|>" }}{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }})");
+  CHECK(quoted.default_system() == "Be brief.");
   CHECK(Laid(closed, {{"user", "", "u"}}) == "[<|im_start|>]user\nu[<|im_end|>]\n[<|im_start|>]assistant\n");
 }
 
