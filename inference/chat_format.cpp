@@ -1,23 +1,28 @@
-// How it works. ChatML is <|im_start|>ROLE\nTEXT<|im_end|>\n for each turn, then <|im_start|>assistant\n. A template is taken for ChatML
-// only if it is one of the forms in which published ChatML models write it, compared with white space and kinds of quotes set aside; the
-// one thing that may differ is the system turn they put first where there is none. Anything else is refused rather than rendered nearly
-// right.
+// How it works. A family's layouts (chat_families.h) are filled turn by turn: the layout is searched for its control tokens and for the
+// place of the text, the text is searched for nothing but markers that are text themselves. A template is taken for ChatML only if it is
+// one of the forms in which published ChatML models write it, compared with white space and kinds of quotes set aside; the one thing that
+// may differ is the system turn they put first where there is none. The other families are told by what their templates say. Anything else
+// is refused rather than rendered nearly right.
 //
-// Tested by tests/inference/chat_format_test.cpp.
+// Tested by tests/inference/chat_format_test.cpp, tests/inference/chat_families_test.cpp.
 #include "inference/chat_format.h"
 
+#include <algorithm>
 #include <array>
 #include <optional>
 
 #include <fmt/format.h>
 
 #include "base/encoding.h"
+#include "inference/chat_families.h"
 
 namespace tollgate::inference {
 namespace {
 
-constexpr std::string_view kStart = "<|im_start|>";
-constexpr std::string_view kEnd = "<|im_end|>";
+constexpr std::string_view kPlace = "{}";
+constexpr std::string_view kBegin = "{bos}";
+constexpr std::string_view kEnd = "{eos}";
+constexpr std::string_view kThought = "</think>";
 
 // Without white space outside of string literals, with ' for " and an escaped \n for a line break inside them; `-` trims dropped.
 std::string Normalise(std::string_view jinja) {
@@ -28,7 +33,9 @@ std::string Normalise(std::string_view jinja) {
     const char c = jinja[i];
     const std::string_view two = jinja.substr(i, 2);
     if (quote != 0) {
-      if (c == quote) {
+      if (c == '\\' && i + 1 < jinja.size()) {
+        out.append(jinja.substr(i++, 2));
+      } else if (c == quote) {
         quote = 0;
         out.push_back('\'');
       } else if (c == '\n') {
@@ -96,12 +103,12 @@ std::string_view Guess(std::string_view jinja) {
     std::string_view name;
   };
   constexpr std::array<Mark, 7> kMarks = {{{"<|im_start|>", "a variant of ChatML"},
-                                           {"<|start_header_id|>", "Llama 3"},
-                                           {"<start_of_turn>", "Gemma"},
-                                           {"[INST]", "Llama 2 or Mistral"},
-                                           {"<\xEF\xBD\x9CUser\xEF\xBD\x9C>", "DeepSeek"},
-                                           {"<|user|>", "Phi or Zephyr"},
-                                           {"<|START_OF_TURN_TOKEN|>", "Command R"}}};
+                                           {"<|start_header_id|>", "a variant of Llama 3"},
+                                           {"<start_of_turn>", "a variant of Gemma"},
+                                           {"[INST]", "a variant of Llama 2 or Mistral"},
+                                           {"<\xEF\xBD\x9CUser\xEF\xBD\x9C>", "a variant of DeepSeek"},
+                                           {"<|user|>", "a variant of Phi or Zephyr"},
+                                           {"<|START_OF_TURN_TOKEN|>", "a variant of Command R"}}};
   for (const Mark& mark : kMarks) {
     if (jinja.find(mark.text) != std::string_view::npos) return mark.name;
   }
@@ -109,17 +116,73 @@ std::string_view Guess(std::string_view jinja) {
 }
 
 void AddText(std::vector<ChatPart>& parts, std::string_view text) {
+  if (text.empty()) return;
   if (parts.empty() || parts.back().control) parts.emplace_back();
   parts.back().text.append(text);
 }
 
-void AddTurn(std::vector<ChatPart>& parts, std::string_view role, std::string_view text) {
-  parts.push_back({std::string(kStart), true});
-  AddText(parts, role);
-  AddText(parts, "\n");
-  AddText(parts, text);
-  parts.push_back({std::string(kEnd), true});
-  AddText(parts, "\n");
+// Calls `text` with what stands between control tokens and `control` with each of those; the place of the turn's text is "{}".
+template <typename Text, typename Control>
+void Split(const ChatFamily& family, std::string_view layout, const Text& text, const Control& control) {
+  const auto at = [&](std::string_view rest) {
+    if (rest.starts_with(kBegin)) return kBegin;
+    if (rest.starts_with(kEnd)) return kEnd;
+    for (const std::string_view name : family.control) {
+      if (!name.empty() && rest.starts_with(name)) return name;
+    }
+    return std::string_view();
+  };
+  std::size_t from = 0;
+  for (std::size_t i = 0; i < layout.size();) {
+    const std::string_view rest = layout.substr(i);
+    const std::string_view name = rest.starts_with(kPlace) ? kPlace : at(rest);
+    if (name.empty()) {
+      ++i;
+      continue;
+    }
+    if (i > from) text(layout.substr(from, i - from));
+    name == kPlace ? text(kPlace) : control(name);
+    from = i += name.size();
+  }
+  if (from < layout.size()) text(layout.substr(from));
+}
+
+std::string_view Trimmed(std::string_view text) {
+  constexpr std::string_view kWhite = " \t\n\r\f\v";
+  const std::size_t first = text.find_first_not_of(kWhite);
+  return first == std::string_view::npos ? std::string_view() : text.substr(first, text.find_last_not_of(kWhite) - first + 1);
+}
+
+// With a space in each marker that is spelt.
+std::string Harmless(const ChatFamily& family, std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size();) {
+    const auto spelt = [&](std::string_view marker) { return !marker.empty() && text.substr(i).starts_with(marker); };
+    const auto marker = std::find_if(family.plain.begin(), family.plain.end(), spelt);
+    if (marker == family.plain.end()) {
+      out.push_back(text[i++]);
+      continue;
+    }
+    out.append(*marker, 0, marker->size() - 1).append(" ").push_back(marker->back());
+    i += marker->size();
+  }
+  return out;
+}
+
+std::string Filled(std::string_view layout, std::string_view text) {
+  std::string filled(layout);
+  return filled.replace(filled.find(kPlace), kPlace.size(), text);
+}
+
+// The system turn that a template of ChatML's kind puts where there is none: between <|im_start|>system and <|im_end|> in one string.
+std::string SystemIn(std::string_view normal) {
+  constexpr std::string_view kBefore = "'<|im_start|>system\\n";
+  for (std::size_t i = normal.find(kBefore); i != std::string_view::npos; i = normal.find(kBefore, i + 1)) {
+    const std::string_view rest = normal.substr(i + kBefore.size());
+    const std::string_view text = rest.substr(0, rest.find("<|im_end|>\\n'"));
+    if (!text.empty() && text.size() < rest.size() && text.find('\'') == std::string_view::npos) return Unescape(text);
+  }
+  return {};
 }
 
 }  // namespace
@@ -135,31 +198,126 @@ absl::Status CheckTurns(std::span<const Turn> turns) {
   return absl::OkStatus();
 }
 
+ChatFormat::ChatFormat(const ChatFamily& family) : family_(&family) {}
+
 absl::StatusOr<ChatFormat> ChatFormat::FromTemplate(std::string_view jinja) {
-  if (jinja.empty()) return base::FailedPrecondition("the model file carries no chat template; use a file of an instruction-tuned model");
+  if (jinja.empty()) {
+    return base::FailedPrecondition(
+        fmt::format("the model file carries no chat template; use a file of an instruction-tuned model, or name its format with "
+                    "chat_template: {}",
+                    FamilyNames()));
+  }
   if (jinja.size() > 65536)
     return base::FailedPrecondition(fmt::format("the model's chat template has {} bytes; at most 65536 are read", jinja.size()));
-  const std::optional<std::string> system = ChatMlSystem(Normalise(jinja));
-  if (!system || system->find("'") != std::string::npos || system->find("<|") != std::string::npos) {
-    return base::FailedPrecondition(
-        fmt::format("the model's chat template is {}; only plain ChatML is rendered by this version: use a model whose template is ChatML",
-                    Guess(jinja)));
+  const std::string normal = Normalise(jinja);
+  const std::optional<std::string> system = ChatMlSystem(normal);
+  const bool chatml = system && system->find("'") == std::string::npos && system->find("<|") == std::string::npos;
+  const ChatFamily* family = chatml ? FamilyByName("chatml") : FamilyOfTemplate(normal);
+  if (family == nullptr) {
+    return base::FailedPrecondition(fmt::format(
+        "the model's chat template is {}, and is not rendered nearly right: use a model with a template that is known, or, if you "
+        "know that one fits, name it with chat_template: {}",
+        Guess(jinja), FamilyNames()));
   }
-  ChatFormat format;
-  format.name_ = "chatml";
-  format.default_system_ = Unescape(*system);
+  ChatFormat format(*family);
+  format.ReadTemplate(normal);
   return format;
 }
 
-std::vector<std::string> ChatFormat::controls() const { return {std::string(kStart), std::string(kEnd)}; }
+absl::StatusOr<ChatFormat> ChatFormat::Choose(std::string_view name, std::string_view jinja) {
+  auto own = FromTemplate(jinja);
+  if (name.empty() || (own.ok() && own->name() == name)) return own;
+  const ChatFamily* family = FamilyByName(name);
+  if (family == nullptr) return base::InvalidArgument(fmt::format("chat_template is {}, which is none of {}", name, FamilyNames()));
+  ChatFormat format(*family);
+  format.begins_ = jinja.find("bos_token") != std::string_view::npos;
+  return format;
+}
+
+void ChatFormat::ReadTemplate(std::string_view normal) {
+  begins_ = normal.find("bos_token") != std::string_view::npos;
+  drops_thinking_ = normal.find("split('</think>')") != std::string_view::npos;
+  const std::size_t opening = normal.rfind("add_generation_prompt");
+  opens_thinking_ = opening != std::string_view::npos && normal.find("<think>\\n'", opening) != std::string_view::npos;
+  if (family_->control[0] == "<|im_start|>") system_ = SystemIn(normal);
+}
+
+std::string ChatFormat::name() const { return std::string(family_->name); }
+
+std::vector<std::string> ChatFormat::controls() const {
+  std::vector<std::string> names;
+  const ChatFamily& f = *family_;
+  for (const std::string_view layout : {f.system, f.first_system, f.later_system, f.user, f.later_user, f.assistant, f.tool, f.open}) {
+    Split(
+        f, layout, [](std::string_view) {},
+        [&](std::string_view name) {
+          if (std::find(names.begin(), names.end(), name) == names.end()) names.emplace_back(name);
+        });
+  }
+  return names;
+}
+
+std::string ChatFormat::turn_end() const {
+  std::string end;
+  Split(
+      *family_, family_->assistant, [](std::string_view) {}, [&](std::string_view name) { end = name; });
+  return end;
+}
+
+std::string ChatFormat::TextOf(const Turn& turn) const {
+  std::string_view text = turn.text;
+  const bool reply = turn.role == "assistant";
+  if (const std::size_t thought = text.rfind(kThought); reply && drops_thinking_ && thought != std::string_view::npos) {
+    text = Trimmed(text.substr(thought + kThought.size()));
+  }
+  if (family_->trim == ChatFamily::Trim::kEverything || (reply && family_->trim == ChatFamily::Trim::kReplies)) text = Trimmed(text);
+  return Harmless(*family_, text);
+}
+
+void ChatFormat::AddTurn(std::vector<ChatPart>& parts, std::string_view layout, std::string_view text) const {
+  Split(
+      *family_, layout, [&](std::string_view piece) { AddText(parts, piece == kPlace ? text : piece); },
+      [&](std::string_view name) {
+        parts.push_back({std::string(name), true});
+      });
+}
 
 absl::StatusOr<std::vector<ChatPart>> ChatFormat::Lay(std::span<const Turn> turns) const {
   TG_RETURN_IF_ERROR(CheckTurns(turns));
+  const ChatFamily& f = *family_;
   std::vector<ChatPart> parts;
-  if (!default_system_.empty() && turns.front().role != "system") AddTurn(parts, "system", default_system_);
-  for (const Turn& turn : turns) AddTurn(parts, turn.role, turn.text);
-  parts.push_back({std::string(kStart), true});
-  AddText(parts, "assistant\n");
+  std::string before;  // System turns that wait for the next user turn.
+  const auto user = [&](std::string_view text) {
+    AddTurn(parts, parts.empty() || f.later_user.empty() ? f.user : f.later_user, before + std::string(text));
+    before.clear();
+  };
+  if (turns.front().role != "system" && (!system_.empty() || !f.first_system.empty())) {
+    AddTurn(parts, f.first_system.empty() ? f.system : f.first_system, system_);
+  }
+  for (const Turn& turn : turns) {
+    const std::string text = TextOf(turn);
+    if (turn.role == "tool" && f.tool.empty()) {
+      return base::InvalidArgument(fmt::format("the model's chat format, {}, has no place for messages of tools", f.name));
+    }
+    if (turn.role == "system" && f.system_in_user) {
+      before += Filled(f.system, text);
+      continue;
+    }
+    if (turn.role == "user") {
+      user(text);
+      continue;
+    }
+    if (!before.empty()) user("");
+    if (turn.role == "system") {
+      const std::string_view other = parts.empty() ? f.first_system : f.later_system;
+      AddTurn(parts, other.empty() ? f.system : other, text);
+    } else {
+      AddTurn(parts, turn.role == "tool" ? f.tool : f.assistant, text);
+    }
+  }
+  if (!before.empty()) user("");
+  AddTurn(parts, f.open, "");
+  if (opens_thinking_) AddText(parts, "<think>\n");
   return parts;
 }
 

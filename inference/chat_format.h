@@ -1,5 +1,7 @@
 // ChatFormat: how a model's conversation is laid out. Gives pieces that are either text, tokenised as text whatever it says, or the name of
-// one control token that the engine puts in by its id: so what a caller writes can never become a control token. Immutable, any thread.
+// one control token that the engine puts in by its id: so what a caller writes can never become a control token. Where the markers of a
+// family are themselves text, a caller's text that spells one is changed by a space, so that nobody can end their turn and begin another's.
+// Immutable, any thread.
 #pragma once
 
 #include <span>
@@ -12,9 +14,11 @@
 
 namespace tollgate::inference {
 
+struct ChatFamily;
+
 struct ChatPart {
   std::string text;
-  bool control = false;  // `text` is the name of a control token.
+  bool control = false;  // `text` is the name of a control token, or "{bos}" or "{eos}": the vocabulary's begin or end token.
 };
 
 class ChatFormat {
@@ -22,19 +26,32 @@ class ChatFormat {
   // The format that a model's own template describes. FAILED_PRECONDITION for a template that is not known, with what it seems to be.
   static absl::StatusOr<ChatFormat> FromTemplate(std::string_view jinja);
 
-  // Joins neighbouring text, so that it is tokenised as one, as the model was trained. INVALID_ARGUMENT: no turns, an unknown role, or text
-  // that is not UTF-8.
+  // The format of this name, whatever the template is; FromTemplate where the name is empty. What a template of the same family says beside
+  // (a default system turn, thinking) holds. INVALID_ARGUMENT: no such name; the message lists them.
+  static absl::StatusOr<ChatFormat> Choose(std::string_view name, std::string_view jinja);
+
+  // Joins neighbouring text, so that it is tokenised as one, as the model was trained. INVALID_ARGUMENT: no turns, an unknown role, a
+  // tool's turn where the format has no place for one, or text that is not UTF-8.
   absl::StatusOr<std::vector<ChatPart>> Lay(std::span<const Turn> turns) const;
 
-  const std::string& name() const { return name_; }  // "chatml".
-  std::vector<std::string> controls() const;         // The control tokens it needs.
-  const std::string& default_system() const { return default_system_; }
+  std::string name() const;                                      // "chatml", "llama3", …
+  std::vector<std::string> controls() const;                     // Every control part that Lay may give.
+  std::string turn_end() const;                                  // The one that ends the assistant's turn.
+  bool begins() const { return begins_; }                        // The template puts the begin token first, whatever the vocabulary says.
+  const std::string& default_system() const { return system_; }  // Put first where the caller gives no system turn; empty: none.
 
  private:
-  ChatFormat() = default;
+  explicit ChatFormat(const ChatFamily& family);
 
-  std::string name_;
-  std::string default_system_;  // Put first where the caller gives no system turn; empty: none.
+  void ReadTemplate(std::string_view normal);
+  void AddTurn(std::vector<ChatPart>& parts, std::string_view layout, std::string_view text) const;
+  std::string TextOf(const Turn& turn) const;
+
+  const ChatFamily* family_;
+  std::string system_;
+  bool begins_ = false;
+  bool opens_thinking_ = false;  // The assistant's turn is opened within <think>.
+  bool drops_thinking_ = false;  // Replies of earlier turns go without it.
 };
 
 // Roles and text of turns, checked as every engine's Render does.

@@ -69,7 +69,7 @@ class PoolOfReplicas final : public Pool {
     if (!replica.ok()) return named(replica.status());
     if (const std::string& has = (*replica)->info().chat_template; !model.chat_template.empty() && has != model.chat_template) {
       return named(base::FailedPrecondition(
-          fmt::format("it is registered with the chat template {}, and the file has {}: register what it has", model.chat_template, has)));
+          fmt::format("it is registered with the chat template {}, and has {}: register what it has", model.chat_template, has)));
     }
     {
       base::Lock lock(mu_);

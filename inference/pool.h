@@ -34,7 +34,7 @@ struct ModelOptions {
   EngineKind engine = EngineKind::kLlama;
   std::string file;                    // GGUF weights; none for kScripted; of kOpenAi the vocabulary alone is used.
   std::optional<base::Digest> sha256;  // Expected. Required with a file; the refusal names the file's own.
-  std::string chat_template;           // Expected of ModelInfo::chat_template; empty = any.
+  std::string chat_template;           // Rendered with, by name, whatever the file says; empty = its own.
   std::string licence;
   int slots = 8;                                    // 1 to 256 sequences side by side.
   std::int64_t context_tokens = 2048;               // For each slot, 16 to what the model was trained for.

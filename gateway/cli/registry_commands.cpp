@@ -49,7 +49,7 @@ void PrintModel(Context& context, const v1::RegisteredModel& model) {
   text += fmt::format("engine    {}\n", s.engine());
   if (!s.file().empty()) text += fmt::format("file      {}\nsha256    {}\n", s.file(), s.sha256());
   text += fmt::format("licence   {}\ntemplate  {}\n", s.licence().empty() ? "not stated" : s.licence(),
-                      s.chat_template().empty() ? "any that is known" : s.chat_template());
+                      s.chat_template().empty() ? "the file's own" : s.chat_template());
   text += fmt::format("runs      {} slots of {} tokens, kv {}, threads {}\n", s.slots(), ShowCount(s.context_tokens()), s.kv(),
                       s.threads() == 0 ? "all cores but one" : std::to_string(s.threads()));
   text += fmt::format("waits     {} requests, {} ms each; prompts in pieces of {} ms; prefix cache {} bytes\n", s.queue_max(),
@@ -147,7 +147,7 @@ void AddSpecOptions(CLI::App& command, Options& options) {
   text("--file", "The GGUF file, below pool.models_dir", [](Spec& s) -> std::string& { return *s.mutable_file(); });
   text("--sha256", "The file's digest, 64 hexadecimal digits", [](Spec& s) -> std::string& { return *s.mutable_sha256(); });
   text("--licence", "SPDX name of the weights' licence", [](Spec& s) -> std::string& { return *s.mutable_licence(); });
-  text("--template", "Chat format that it must have, such as chatml; else any that is known",
+  text("--template", "Chat format to render with, such as llama3; else what the file says",
        [](Spec& s) -> std::string& { return *s.mutable_chat_template(); });
   text("--kv", "How contexts are kept: f16, q8 or f32; else f16", [](Spec& s) -> std::string& { return *s.mutable_kv(); });
   text("--engine", "llama, or scripted for tests; else llama", [](Spec& s) -> std::string& { return *s.mutable_engine(); });

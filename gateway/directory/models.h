@@ -18,7 +18,7 @@ struct Model {
   std::string file;                    // Below each instance's pool.models_dir.
   std::optional<base::Digest> sha256;  // Of the file.
   std::string licence;                 // SPDX name.
-  std::string chat_template;           // The chat format it must turn out to have; empty = any.
+  std::string chat_template;           // The chat format to render with; empty = its file's own.
   std::int64_t context_tokens = 2048;
   std::int64_t slots = 8;
   std::int64_t threads = 0;

@@ -24,6 +24,7 @@ absl::StatusOr<inference::ModelOptions> ModelFrom(const v1::Config::Model& m, co
   }
   model.file = m.file();
   model.licence = m.licence();
+  model.chat_template = m.chat_template();
   model.slots = m.slots();
   model.context_tokens = m.context_tokens();
   model.threads = m.threads();

@@ -123,7 +123,7 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& mode
   info.slots = model.slots;
   std::string chat_template;
   TG_RETURN_IF_ERROR(CheckFile(model, memory_bytes, info, chat_template));
-  TG_ASSIGN(ChatFormat format, ChatFormat::FromTemplate(chat_template));
+  TG_ASSIGN(ChatFormat format, ChatFormat::Choose(model.chat_template, chat_template));
   info.chat_template = format.name();
   TG_RETURN_IF_ERROR(StartLlama(backends_dir));
   info.engine_build = LlamaBuild();

@@ -58,7 +58,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> MakeLlamaTokenizer(const ModelOptions
     return base::FailedPrecondition(
         fmt::format("context_tokens is {}, but the model was trained for {}", model.context_tokens, header->context_tokens));
   }
-  TG_ASSIGN(ChatFormat format, ChatFormat::FromTemplate(header->chat_template));
+  TG_ASSIGN(ChatFormat format, ChatFormat::Choose(model.chat_template, header->chat_template));
   TG_RETURN_IF_ERROR(StartLlama(backends_dir));
   try {
     llama_model_params params = llama_model_default_params();

@@ -1,7 +1,9 @@
 // How it works. Pieces are read once, so that a step copies nothing. A prompt is laid out by ChatFormat; text goes through the tokenizer
-// with special tokens off, control tokens are put in by id. The tokenizer is thread-safe.
+// with special tokens off, control tokens are put in by id. The tokenizer is thread-safe. Some files mark a control token as one that users
+// define, which libllama finds in text even with special tokens off: text that spells it is tokenised in two pieces, cut inside of it.
+// White space beside a token that takes it in (Phi-3's) is dropped, as libllama does where it reads a prompt as a whole.
 //
-// Tested by tests/inference/model_test.cpp.
+// Tested by tests/inference/model_test.cpp, tests/inference/chat_families_test.cpp.
 #include "inference/engines/llama_vocab.h"
 
 #include <algorithm>
@@ -13,6 +15,8 @@
 
 namespace tollgate::inference {
 namespace {
+
+constexpr std::string_view kWhite = " \t\n\r\f\v";
 
 // One token's text as libllama writes it; `special`: of control tokens too.
 std::string PieceOf(const llama_vocab* vocab, std::int32_t token, bool special) {
@@ -32,7 +36,7 @@ absl::StatusOr<LlamaVocab> LlamaVocab::Make(const llama_model* model, ChatFormat
   LlamaVocab vocab(llama_model_get_vocab(model), std::move(format));
   TG_RETURN_IF_ERROR(vocab.AddPieces());
   TG_RETURN_IF_ERROR(vocab.AddControls());
-  vocab.begins_ = llama_vocab_get_add_bos(vocab.vocab_) && llama_vocab_bos(vocab.vocab_) >= 0;
+  vocab.begins_ = (llama_vocab_get_add_bos(vocab.vocab_) || vocab.format_.begins()) && llama_vocab_bos(vocab.vocab_) >= 0;
   return vocab;
 }
 
@@ -53,17 +57,38 @@ absl::Status LlamaVocab::AddPieces() {
 absl::Status LlamaVocab::AddControls() {
   const std::vector<std::string> wanted = format_.controls();
   for (std::int32_t token = 0; token < static_cast<std::int32_t>(ends_.size()); ++token) {
-    if (!llama_vocab_is_control(vocab_, token)) continue;
+    const bool control = llama_vocab_is_control(vocab_, token);
+    if (!control && (llama_vocab_get_attr(vocab_, token) & LLAMA_TOKEN_ATTR_USER_DEFINED) == 0) continue;
     const std::string text = PieceOf(vocab_, token, true);
-    if (std::find(wanted.begin(), wanted.end(), text) != wanted.end()) controls_.emplace(text, token);
+    if (std::find(wanted.begin(), wanted.end(), text) == wanted.end() || !controls_.emplace(text, token).second) continue;
+    if (!control) spelt_.push_back(text);
   }
+  if (llama_vocab_bos(vocab_) >= 0) controls_["{bos}"] = llama_vocab_bos(vocab_);
+  if (llama_vocab_eos(vocab_) >= 0) controls_["{eos}"] = llama_vocab_eos(vocab_);
   for (const std::string& name : wanted) {
     if (!controls_.contains(name)) {
       return base::FailedPrecondition(fmt::format(
-          "the model's chat template uses {}, which is no control token of its vocabulary: the file does not fit its template", name));
+          "the model's chat format, {}, uses {}, which is no control token of its vocabulary: the file does not fit its template",
+          format_.name(), name));
     }
   }
-  return absl::OkStatus();
+  end_of_turn_[static_cast<std::size_t>(controls_.at(format_.turn_end()))] = true;
+  return CheckSpelt();
+}
+
+// A cut text is as good as a whole one only where the tokenizer puts no space before each.
+absl::Status LlamaVocab::CheckSpelt() const {
+  if (spelt_.empty()) return absl::OkStatus();
+  std::vector<std::int32_t> tokens;
+  TG_RETURN_IF_ERROR(Tokenize("a", tokens));
+  std::string text;
+  for (const std::int32_t token : tokens) text += Bytes(token);
+  if (text == "a") return absl::OkStatus();
+  return base::FailedPrecondition(
+      fmt::format("the file marks {} as a token that users write, so that callers' text could become it; use a newer conversion of the "
+                  "model, which marks "
+                  "it as a control token",
+                  spelt_.front()));
 }
 
 std::string_view LlamaVocab::Bytes(std::int32_t token) const {
@@ -76,14 +101,33 @@ absl::StatusOr<std::vector<std::int32_t>> LlamaVocab::Render(std::span<const Tur
   TG_ASSIGN(const std::vector<ChatPart> parts, format_.Lay(turns));
   std::vector<std::int32_t> tokens;
   if (begins_) tokens.push_back(llama_vocab_bos(vocab_));
-  for (const ChatPart& part : parts) {
-    if (part.control) {
-      tokens.push_back(controls_.at(part.text));
-    } else {
-      TG_RETURN_IF_ERROR(Tokenize(part.text, tokens));
+  const auto takes = [&](std::int32_t token, llama_token_attr side) { return (llama_vocab_get_attr(vocab_, token) & side) != 0; };
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (parts[i].control) {
+      tokens.push_back(controls_.at(parts[i].text));
+      continue;
     }
+    std::string_view text = parts[i].text;
+    if (i > 0 && takes(controls_.at(parts[i - 1].text), LLAMA_TOKEN_ATTR_RSTRIP)) {
+      text.remove_prefix(std::min(text.find_first_not_of(kWhite), text.size()));
+    }
+    if (i + 1 < parts.size() && takes(controls_.at(parts[i + 1].text), LLAMA_TOKEN_ATTR_LSTRIP)) {
+      text = text.substr(0, text.find_last_not_of(kWhite) + 1);
+    }
+    TG_RETURN_IF_ERROR(TokenizeTurn(text, tokens));
   }
   return tokens;
+}
+
+absl::Status LlamaVocab::TokenizeTurn(std::string_view text, std::vector<std::int32_t>& tokens) const {
+  std::size_t from = 0;
+  for (std::size_t i = 0; !spelt_.empty() && i < text.size(); ++i) {
+    const bool spelt = std::any_of(spelt_.begin(), spelt_.end(), [&](const std::string& name) { return text.substr(i).starts_with(name); });
+    if (!spelt) continue;
+    TG_RETURN_IF_ERROR(Tokenize(text.substr(from, i + 1 - from), tokens));
+    from = i + 1;
+  }
+  return from == text.size() ? absl::OkStatus() : Tokenize(text.substr(from), tokens);
 }
 
 absl::Status LlamaVocab::Tokenize(std::string_view text, std::vector<std::int32_t>& tokens) const {

@@ -18,7 +18,7 @@ namespace tollgate::inference {
 
 class LlamaVocab {
  public:
-  // FAILED_PRECONDITION if a control token that the format needs is not one token of the vocabulary.
+  // FAILED_PRECONDITION if a control token that the format needs is not one token of the vocabulary, or one that callers could write.
   static absl::StatusOr<LlamaVocab> Make(const llama_model* model, ChatFormat format);
 
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const;
@@ -36,6 +36,8 @@ class LlamaVocab {
   LlamaVocab(const llama_vocab* vocab, ChatFormat format) : vocab_(vocab), format_(std::move(format)) {}
   absl::Status AddPieces();
   absl::Status AddControls();
+  absl::Status CheckSpelt() const;
+  absl::Status TokenizeTurn(std::string_view text, std::vector<std::int32_t>& tokens) const;
 
   const llama_vocab* vocab_;  // Of the model, which outlives this.
   ChatFormat format_;
@@ -43,6 +45,7 @@ class LlamaVocab {
   std::vector<std::uint32_t> ends_;  // Where each one's end in bytes_.
   std::vector<bool> end_of_turn_;
   std::unordered_map<std::string, std::int32_t> controls_;  // Those the format needs.
+  std::vector<std::string> spelt_;                          // Those of them that the tokenizer would find in plain text.
   bool begins_ = false;                                     // Every prompt opens with the model's begin token.
 };
 

@@ -8,10 +8,10 @@
 
 namespace tollgate::inference::test {
 
-TinyModel::TinyModel(const std::string& architecture, std::uint64_t seed, float scale)
+TinyModel::TinyModel(const std::string& architecture, std::uint64_t seed, float scale, const TinyVocabulary& vocabulary)
     : arch_(architecture), random_(seed), normal_(0, scale) {
   Head();
-  Tokenizer();
+  Tokenizer(vocabulary);
   if (arch_ == "deepseek2") {
     Deepseek2();
   } else {
@@ -51,7 +51,7 @@ void TinyModel::Head() {
   Real("rope.freq_base", 10000);
 }
 
-void TinyModel::Tokenizer() {
+void TinyModel::Tokenizer(const TinyVocabulary& vocabulary) {
   std::string texts, scores, types;
   std::uint64_t count = 0;
   const auto add = [&](const std::string& text, float score, std::uint32_t type) {
@@ -71,6 +71,9 @@ void TinyModel::Tokenizer() {
   add("</think>", 0, 4);
   add("\xE2\x96\x81", -1, 1);
   for (char c = '!'; c <= '~'; ++c) add(std::string(1, c), -2.0F - static_cast<float>(c - '!'), 1);
+  // In the places of their own even where ChatML's stand among them.
+  for (const std::string& name : vocabulary.controls)
+    add(name.starts_with("<|im_") && !name.ends_with("sep|>") ? name + "2" : name, 0, vocabulary.type);
   while (count < kTinyVocab) add("<unused" + std::to_string(count) + ">", 0, 5);
   const auto array = [&](std::uint32_t type, const std::string& elements) { return Packed(type) + Packed(count) + elements; };
   file_.Raw("tokenizer.ggml.model", 8, PackedText("llama"));
@@ -80,9 +83,12 @@ void TinyModel::Tokenizer() {
   file_.Raw("tokenizer.ggml.token_type", 9, array(5, types));
   file_.Number("tokenizer.ggml.bos_token_id", 1).Number("tokenizer.ggml.eos_token_id", 2).Number("tokenizer.ggml.unknown_token_id", 0);
   file_.Number("tokenizer.ggml.eot_token_id", kTinyImEnd);
-  file_.Raw("tokenizer.ggml.add_space_prefix", 7, std::string(1, '\0'));
-  file_.Raw("tokenizer.chat_template", 8,
-            PackedText("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + "
+  file_.Raw("tokenizer.ggml.add_space_prefix", 7, std::string(1, vocabulary.space_first ? '\1' : '\0'));
+  file_.Raw(
+      "tokenizer.chat_template", 8,
+      PackedText(!vocabulary.chat_template.empty()
+                     ? vocabulary.chat_template
+                     : "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + "
                        "'\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"));
 }
 

@@ -16,11 +16,21 @@ namespace tollgate::inference::test {
 
 constexpr std::int32_t kTinyVocab = 384;
 constexpr std::int32_t kTinyImEnd = 260;
+constexpr std::int32_t kTinyControls = 358;  // The first of TinyVocabulary's own.
+
+// What a vocabulary has beside the usual: control tokens (ChatML's are there), their type (3 control, 4 defined by users), the chat
+// template, and a space that the tokenizer puts before each text.
+struct TinyVocabulary {
+  std::vector<std::string> controls;
+  std::uint32_t type = 3;
+  std::string chat_template;  // Empty: ChatML.
+  bool space_first = false;
+};
 
 class TinyModel {
  public:
   // `scale`: of the weights; normally 0.1.
-  explicit TinyModel(const std::string& architecture, std::uint64_t seed = 1, float scale = 0.1F);
+  explicit TinyModel(const std::string& architecture, std::uint64_t seed = 1, float scale = 0.1F, const TinyVocabulary& vocabulary = {});
 
   std::string Bytes() const { return file_.Bytes(); }
 
@@ -35,7 +45,7 @@ class TinyModel {
   void Tensor(const std::string& name, const Shape& shape);
   void Block(int i, const std::string& name, const Shape& shape) { Tensor("blk." + std::to_string(i) + "." + name + ".weight", shape); }
   void Head();
-  void Tokenizer();
+  void Tokenizer(const TinyVocabulary& vocabulary);
   void Ends(std::uint64_t width);
   void FeedForward(int i, std::uint64_t width, std::uint64_t hidden);
   void Llama();

@@ -16,6 +16,7 @@ struct InstanceOptions {
   std::string state = "a";  // Name of its state folder: the same name is the same instance, restarted.
   std::string model_name = "scripted";
   std::string model_file;  // Empty: the scripted engine.
+  std::string chat_template;  // Empty: the file's own.
   std::vector<std::string> upstreams;  // URLs of the servers that run the model of model_file; empty: this process does.
   int slots = 8;
   int context_tokens = 100'000;
