@@ -1,6 +1,6 @@
 // How it works. A sequence that ends is marked, then closed after the step, so that the engine is never told to close a slot that it works
-// on; its slot is free, and the counts that stats() shows are right, before its consumer hears of the end. What stats() shows is a copy that
-// each turn leaves behind a short lock.
+// on; its slot is free, and the counts that stats() shows are right, before its consumer hears of the end. What stats() shows is a copy
+// that each turn leaves behind a short lock.
 //
 // Tested by tests/inference/pool_test.cpp, tests/inference/signals_test.cpp.
 #include <cmath>

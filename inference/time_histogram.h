@@ -1,6 +1,6 @@
-// TimeHistogram: how many durations fell between bounds that are the same for all: 100 microseconds to 200 seconds, each about twice the one
-// before, so that a quantile read from it is right to a factor of two. A plain value of fixed size: adding costs nanoseconds, copying 200
-// bytes. One thread at a time.
+// TimeHistogram: how many durations fell between bounds that are the same for all: 100 microseconds to 200 seconds, each two to two and a
+// half times the one before, so that a quantile read from it is right to that factor. A plain value of fixed size: adding costs
+// nanoseconds, copying 200 bytes. One thread at a time.
 #pragma once
 
 #include <algorithm>
@@ -14,9 +14,9 @@ namespace tollgate::inference {
 class TimeHistogram {
  public:
   // Upper bounds, included, in microseconds; beyond the last there is one more bucket.
-  static constexpr std::array<std::int64_t, 20> kBoundsMicros = {100,       200,       500,       1'000,      2'000,      5'000,      10'000,
-                                                                 20'000,    50'000,    100'000,   200'000,    500'000,    1'000'000,  2'000'000,
-                                                                 5'000'000, 10'000'000, 20'000'000, 50'000'000, 100'000'000, 200'000'000};
+  static constexpr std::array<std::int64_t, 20> kBoundsMicros = 
+      100,     200,     500,       1'000,     2'000,     5'000,      10'000,     20'000,     50'000,      100'000,
+      200'000, 500'000, 1'000'000, 2'000'000, 5'000'000, 10'000'000, 20'000'000, 50'000'000, 100'000'000, 200'000'000};
 
   // What is less than nothing counts as nothing.
   void Add(std::chrono::nanoseconds took, std::int64_t times = 1) {

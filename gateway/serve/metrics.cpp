@@ -122,11 +122,11 @@ void AddUpstream(Families& out, const inference::ReplicaStats& r) {
   out.Counter("tollgate_upstream_retries_total", "Requests tried again on another server, before the first token.",
               static_cast<double>(r.upstream.retries), model);
   out.Counter("tollgate_upstream_failures_total", "Requests that a server failed on.", static_cast<double>(r.upstream.failures), model);
-  out.Counter("tollgate_upstream_input_tokens_differing_total", "Prompt tokens by which the servers' counts and ours were apart, in sum.",
+  out.Counter("tollgate_upstream_input_tokens_differing_total", "Prompt tokens by which servers' counts and ours were apart, in sum.",
               static_cast<double>(r.upstream.input_tokens_differing), model);
   out.Counter("tollgate_upstream_output_tokens_differing_total", "Output tokens by which the servers' counts and ours were apart, in sum.",
               static_cast<double>(r.upstream.output_tokens_differing), model);
-  out.Counter("tollgate_upstream_usage_differences_total", "Sequences whose tokens a server counted otherwise than we did; billed is our count.",
+  out.Counter("tollgate_upstream_usage_differences_total", "Sequences whose tokens a server counted otherwise than we did; ours is billed.",
               static_cast<double>(r.upstream.usage_differences), model);
 }
 
