@@ -14,7 +14,7 @@ namespace tollgate::inference {
 class TimeHistogram {
  public:
   // Upper bounds, included, in microseconds; beyond the last there is one more bucket.
-  static constexpr std::array<std::int64_t, 20> kBoundsMicros = 
+  static constexpr std::array<std::int64_t, 20> kBoundsMicros = {
       100,     200,     500,       1'000,     2'000,     5'000,      10'000,     20'000,     50'000,      100'000,
       200'000, 500'000, 1'000'000, 2'000'000, 5'000'000, 10'000'000, 20'000'000, 50'000'000, 100'000'000, 200'000'000};
 
