@@ -1,6 +1,6 @@
 # What Tollgate can do for you, in one word each. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test bench soak format lint clean
+.PHONY: help run demo test bench gpu-check soak format lint clean
 SHELL := /bin/bash
 export PATH := $(CURDIR)/build/setup/bin:$(PATH)
 # Two clones share what the compiler cache holds.
@@ -14,7 +14,7 @@ define build
 endef
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: ## Set up this machine, build, and start Tollgate with a model, a database and a sample company
 	@scripts/setup
@@ -34,6 +34,9 @@ bench: ## Measure: all benchmarks, or one with BENCH=name; prints `name value un
 	@scripts/setup --tests
 	@scripts/bench $(BENCH)
 
+gpu-check: ## On a machine with an NVIDIA GPU: build with CUDA, show the devices, check and measure the pool on them
+	@scripts/gpu-check
+
 soak: ## Repeat the randomised faults 200 times, and run the unit tests under ThreadSanitizer (long)
 	@scripts/setup --tests
 	$(call build,tsan,unit_tests)
@@ -51,4 +54,4 @@ lint: ## Check the locks' annotations with clang's -Wthread-safety
 	@scripts/lint
 
 clean: ## Remove what was built; the per-user cache of libllama and the model stays
-	@rm -rf build/dev build/asan build/tsan build/release build/tests build/soak build/*-configure.log
+	@rm -rf build/dev build/asan build/tsan build/release build/cuda build/tests build/soak build/*-configure.log

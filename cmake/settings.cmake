@@ -10,7 +10,7 @@ set_property(CACHE TOLLGATE_SANITIZE PROPERTY STRINGS "" address thread)
 
 # Warnings are errors where the code is written: the dev preset. Other levels of optimisation see other false positives.
 option(TOLLGATE_WERROR "Treat warnings as errors" OFF)
-add_compile_options(-pthread -Wall -Wextra $<$<BOOL:${TOLLGATE_WERROR}>:-Werror> -Wno-missing-field-initializers)
+add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX>:-pthread;-Wall;-Wextra;$<$<BOOL:${TOLLGATE_WERROR}>:-Werror>;-Wno-missing-field-initializers>")
 add_link_options(-pthread -fuse-ld=mold)
 include_directories(${CMAKE_SOURCE_DIR})
 if(TOLLGATE_SANITIZE STREQUAL "address")

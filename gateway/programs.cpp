@@ -19,6 +19,7 @@
 #include "gateway/migrate/migrator.h"
 #include "gateway/serve/secrets.h"
 #include "gateway/serve/server.h"
+#include "inference/cuda_devices.h"
 
 namespace tollgate {
 namespace {
@@ -102,6 +103,24 @@ int Pull(const cli::PullCommand& command) {
   return cli::kDone;
 }
 
+cli::DeviceLines Devices() {
+  const inference::CudaReport report = inference::DiscoverCuda();
+  cli::DeviceLines lines{.devices = {}, .driver = report.driver, .runtime = report.runtime, .notes = report.notes};
+  for (const inference::CudaDevice& device : report.devices) {
+    lines.devices.push_back({.index = device.index,
+                             .name = device.name,
+                             .uuid = device.uuid,
+                             .capability = device.capability,
+                             .memory_bytes = device.memory_bytes,
+                             .free_bytes = device.free_bytes,
+                             .utilisation_percent = device.utilisation_percent.value_or(-1),
+                             .temperature_celsius = device.temperature_celsius.value_or(-1),
+                             .ecc = !device.ecc ? "" : *device.ecc ? "on" : "off",
+                             .ecc_errors = device.ecc_errors.value_or(-1)});
+  }
+  return lines;
+}
+
 }  // namespace
 
 cli::Programs MakePrograms() {
@@ -110,6 +129,7 @@ cli::Programs MakePrograms() {
           .demo = [](const cli::DemoCommand& command) { return dev::RunDemo(command); },
           .migrate = Migrate,
           .pull = Pull,
+          .devices = Devices,
           .version = TOLLGATE_VERSION};
 }
 

@@ -75,6 +75,14 @@ absl::Status CheckFits(const MemoryNeed& need, const ModelOptions& model, std::i
       detail);
 }
 
+SplitNeed SplitOverDevices(const MemoryNeed& need, const GgufHeader& header) {
+  SplitNeed split;
+  split.devices = {need.weights, need.context, need.computing, header.layers};
+  split.host.weights = need.weights / (header.layers + 1);
+  split.host.prefix_cache = need.prefix_cache;
+  return split;
+}
+
 std::int64_t MemoryAvailable() {
   std::int64_t available = std::numeric_limits<std::int64_t>::max();
   std::ifstream meminfo("/proc/meminfo");

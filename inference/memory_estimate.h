@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "inference/gguf.h"
+#include "inference/placement.h"
 #include "inference/pool.h"
 
 namespace tollgate::inference {
@@ -23,6 +24,14 @@ MemoryNeed EstimateMemory(const GgufHeader& header, std::int64_t file_bytes, con
 
 // OK, or RESOURCE_EXHAUSTED with all the numbers and what to lower.
 absl::Status CheckFits(const MemoryNeed& need, const ModelOptions& model, std::int64_t available_bytes);
+
+// Where there are GPUs: what of it goes onto them, and what stays in the machine's memory (the prefixes that are kept, and the weights'
+// first table, reckoned as a layer).
+struct SplitNeed {
+  DeviceNeed devices;
+  MemoryNeed host;
+};
+SplitNeed SplitOverDevices(const MemoryNeed& need, const GgufHeader& header);
 
 // What this process may still take: of the machine, and of its control group if that is less. INT64_MAX where it cannot be told.
 std::int64_t MemoryAvailable();

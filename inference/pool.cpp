@@ -93,7 +93,8 @@ class PoolOfReplicas final : public Pool {
       return named(base::FailedPrecondition(
           fmt::format("context_tokens is {}, but the model was trained for {}", model.context_tokens, header->context_tokens)));
     }
-    return named(CheckFits(EstimateMemory(*header, static_cast<std::int64_t>(file->bytes().size()), model), model, MemoryLeft()));
+    const auto file_bytes = static_cast<std::int64_t>(file->bytes().size());
+    return named(PlanLlama(model, *header, file_bytes, options_.backends_dir, MemoryLeft()).status());
   }
 
   absl::Status Unload(std::string_view name, base::MonoTime deadline) override {

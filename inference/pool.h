@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "base/uuid.h"
+#include "inference/replica_stats.h"
 #include "inference/token_stream.h"
 #include "inference/types.h"
 #include "inference/upstream.h"
@@ -78,29 +79,6 @@ struct SequenceRequest {
   bool grammar_is_ours = false;            // JsonSchemaGrammar made it: grammar.h's bounds are for those that callers write.
   int band = kBandDefault;                 // 0 to 3: urgent ones get slots first; a tenant that gets none for 10 s moves up one.
   double weight = 1;                       // The tenant's: with 2 it gets twice the tokens of one with 1. 0.01 to 100.
-};
-
-struct ReplicaStats {
-  std::string model;
-  int slots = 0;
-  int running = 0;                  // Sequences that hold a slot.
-  int parked = 0;                   // Of those, waiting for Allow or for their reader.
-  int waiting = 0;                  // Sequences in the queue.
-  bool full = false;                // The next sequence would be refused by the queue.
-  std::int64_t kv_tokens_used = 0;  // Of slots x context_tokens.
-  std::int64_t kv_tokens_total = 0;
-  std::int64_t prefix_cache_bytes = 0;
-  std::int64_t steps = 0;        // Since the start, as all below.
-  std::int64_t step_micros = 0;  // Time in steps.
-  std::int64_t prompt_tokens = 0;
-  std::int64_t cached_tokens = 0;  // Prompt tokens that a tenant's own earlier work saved, beside prompt_tokens.
-  std::int64_t output_tokens = 0;
-  std::int64_t sequences = 0;              // Ended, however.
-  std::int64_t refused = 0;                // By a full queue.
-  std::int64_t failed = 0;                 // Ended with kEngineFailed.
-  std::int64_t fairness_gap_tokens = 0;    // Most and least served of the tenants that wait now, apart by.
-  std::int64_t fairness_bound_tokens = 0;  // What that cannot exceed while all ask in one band.
-  UpstreamStats upstream;                  // Of an upstream engine.
 };
 
 class Pool {

@@ -9,7 +9,7 @@
 //
 // What the engine throws ends the sequences it was working on, never the thread.
 //
-// Submit and what checks requests are in replica_submit.cpp.
+// Submit and what checks requests are in replica_submit.cpp; how sequences end, and what is published, in replica_end.cpp.
 // Tested by tests/inference/pool_test.cpp.
 #include "inference/replica.h"
 
@@ -70,8 +70,10 @@ void Replica::Run() {
       Wait();
       continue;
     }
+    const base::MonoTime began = now_;
     Step();
     CloseEnded();
+    stats_.busy_micros += std::chrono::duration_cast<microseconds>(clock_.Mono() - began).count();
     Publish();
   }
   EndAll();
@@ -154,6 +156,8 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
   TG_CHECK(free != slots_.end(), "a sequence was let in without a free slot");
   sequence->slot = static_cast<int>(free - slots_.begin());
   sequence->end.started_at = now_;
+  ++stats_.opened;
+  stats_.queue_wait.Add(now_ - sequence->end.submitted_at);
   const SequenceRequest& request = sequence->request;
   const EngineSequence asked{.prompt_tokens = request.prompt_tokens,
                              .sampling = request.sampling,
@@ -177,6 +181,7 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
   const auto cached = static_cast<double>(shares ? seated.end.input_tokens : opened->cached_tokens);
   queue_.ChargePrompt(seated, static_cast<double>(seated.end.input_tokens) - cached * (1 - model_.cached_token_share));
   stats_.cached_tokens += opened->cached_tokens;
+  stats_.prefix_hits += opened->cached_tokens > 0 ? 1 : 0;
   seated.end.cached_input_tokens = opened->cached_tokens;
   seated.end.input_tokens_evaluated = opened->cached_tokens;
   seated.prompt_left = seated.end.input_tokens - opened->cached_tokens;
@@ -234,6 +239,7 @@ bool Replica::Shares(Sequence& sequence) {
 
 void Replica::Step() {
   outputs_.clear();
+  const base::MonoTime before = clock_.Mono();
   const absl::Status status = Guarded([this] { return engine_->Step(work_, outputs_); });
   const base::MonoTime after = clock_.Mono();
   const auto took = std::chrono::duration_cast<microseconds>(after - now_);
@@ -253,18 +259,14 @@ void Replica::Step() {
   }
   budget_.Ran(prompt_tokens, decoding, took);
   ++stats_.steps;
-  stats_.step_micros += took.count();
+  stats_.step_micros += std::chrono::duration_cast<microseconds>(after - before).count();
+  stats_.step.Add(after - before);
   stats_.prompt_tokens += prompt_tokens;
   now_ = after;
   for (const EngineOutput& output : outputs_) {
     Sequence* sequence = slots_[output.slot].get();
     if (sequence != nullptr && !sequence->closing) Take(*sequence, output);
   }
-}
-
-void Replica::Fail(const EngineWork& work, const absl::Status& status) {
-  base::Warn("inference", "model {}: a step failed: {}", model_.name, base::Message(status));
-  End(*slots_[work.slot], EndReason::kEngineFailed, status);
 }
 
 void Replica::Take(Sequence& sequence, const EngineOutput& output) {
@@ -275,7 +277,12 @@ void Replica::Take(Sequence& sequence, const EngineOutput& output) {
   if (output.token < 0) return End(sequence, EndReason::kStop, absl::OkStatus());
   ++sequence.decoded;
   ++stats_.output_tokens;
-  if (!sequence.end.first_token_at) sequence.end.first_token_at = now_;
+  if (!sequence.end.first_token_at) {
+    sequence.end.first_token_at = now_;
+    stats_.first_token.Add(now_ - sequence.end.submitted_at);
+  }
+  if (sequence.last_token_at) stats_.inter_token.Add(now_ - *sequence.last_token_at);
+  sequence.last_token_at = now_;
   FairQueue::ChargeOutput(sequence, 1);
   text_.clear();
   OutputToken& token = sequence.output.emplace_back(OutputToken{output.token, std::string(output.bytes), output.logprob, {}, 0});
@@ -301,99 +308,13 @@ void Replica::ParkOrEnd(Sequence& sequence) {
   if (sequence.control.rewind) return;
   const bool met = sequence.decoded >= sequence.control.allowance;
   sequence.parked = met || !sequence.control.has_room;
+  if (sequence.parked) sequence.last_token_at.reset();
   if (met && sequence.control.allowance_final) End(sequence, EndReason::kAllowance, absl::OkStatus());
-}
-
-void Replica::End(Sequence& sequence, EndReason reason, const absl::Status& status) {
-  if (sequence.closing) return;
-  sequence.closing = true;
-  if (reason != EndReason::kCancelled) {
-    text_.clear();
-    sequence.text.Finish(text_);
-    sequence.stream->Push(sequence.News(text_, true));
-  }
-  sequence.end.stop_index = sequence.text.stop_index();
-  sequence.end.reason = reason;
-  sequence.end.status = status;
-  sequence.end.tokens_decoded = sequence.decoded;
-  sequence.end.tokens_delivered = sequence.text.delivered();
-  sequence.end.ended_at = now_;
-  if (reason == EndReason::kEngineFailed) ++stats_.failed;
-}
-
-void Replica::CloseEnded() {
-  if (running_ == 0) return;
-  for (auto& sequence : slots_) {
-    if (sequence == nullptr || !sequence->closing) continue;
-    sequence->end.reported = engine_->Reported(sequence->slot);
-    if (!sequence->end.reported.worked) sequence->end.input_tokens_evaluated = 0;
-    engine_->Close(sequence->slot);
-    FairQueue::Release(*sequence);
-    --running_;
-    ++stats_.sequences;
-    const auto held = std::chrono::duration_cast<milliseconds>(sequence->end.ended_at - *sequence->end.started_at).count();
-    service_ms_.store((service_ms_.load(std::memory_order_relaxed) * 7 + held) / 8, std::memory_order_relaxed);
-    ended_.push_back(std::move(sequence));
-  }
-  if (ended_.empty()) return;
-  Publish();
-  Leave(static_cast<int>(ended_.size()));
-  for (auto& sequence : ended_) sequence->stream->Finish(std::move(sequence->end));
-  ended_.clear();
-}
-
-void Replica::EndWaiting(std::unique_ptr<Sequence> sequence, EndReason reason) {
-  sequence->end.reason = reason;
-  sequence->end.status = StatusOf(reason, 0);
-  sequence->end.ended_at = now_;
-  ++stats_.sequences;
-  Publish();
-  Leave(1);
-  sequence->stream->Finish(std::move(sequence->end));
-}
-
-void Replica::EndAll() {
-  now_ = clock_.Mono();
-  Collect();
-  for (auto& sequence : slots_) {
-    if (sequence != nullptr) End(*sequence, EndReason::kShutdown, StatusOf(EndReason::kShutdown, sequence->decoded));
-  }
-  CloseEnded();
-  queue_.Remove([](const Sequence&) { return true; },
-                [this](std::unique_ptr<Sequence> sequence) { EndWaiting(std::move(sequence), EndReason::kShutdown); });
-  Publish();
-}
-
-void Replica::Publish() {
-  stats_.running = running_;
-  stats_.waiting = queue_.size();
-  stats_.prefix_cache_bytes = engine_->cache_bytes();
-  stats_.upstream = engine_->upstream_stats();
-  stats_.parked = 0;
-  stats_.kv_tokens_used = 0;
-  for (const auto& sequence : slots_) {
-    if (sequence == nullptr) continue;
-    stats_.parked += sequence->parked ? 1 : 0;
-    stats_.kv_tokens_used += sequence->end.input_tokens_evaluated + static_cast<std::int64_t>(sequence->output.size());
-  }
-  if (queue_.size() == 0 || stats_.steps % 16 == 0) {
-    stats_.fairness_gap_tokens = std::llround(queue_.GapTokens());
-    stats_.fairness_bound_tokens = std::llround(queue_.GapBoundTokens());
-  }
-  base::Lock lock(mu_);
-  stats_.refused = published_.refused;
-  published_ = stats_;
 }
 
 void Replica::Wait() {
   const microseconds limit = std::min(engine_->Idle(), running_ > 0 || queue_.size() > 0 ? kPoll : kIdle);
   woken_ = waker_->Wait(limit) || woken_;
-}
-
-void Replica::Leave(int sequences) {
-  base::Lock lock(mu_);
-  inside_ -= sequences;
-  if (inside_ == 0) idle_cv_.notify_all();
 }
 
 }  // namespace tollgate::inference

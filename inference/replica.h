@@ -18,6 +18,7 @@
 #include "inference/pool.h"
 #include "inference/step_budget.h"
 #include "inference/stream_state.h"
+#include "inference/throughput.h"
 
 namespace tollgate::inference {
 
@@ -106,6 +107,7 @@ class Replica {
   std::vector<EngineOutput> outputs_;
   std::string text_;  // Scratch.
   ReplicaStats stats_;
+  Throughput throughput_;
 };
 
 }  // namespace tollgate::inference

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -34,6 +35,7 @@ struct Sequence {
   std::int64_t prompt_left = 0;   // Prompt tokens to be worked through.
   std::int64_t group = 0;         // Others of it have the same prompt; 0 = none.
   std::int64_t decoded = 0;       // In all, those that were taken back too.
+  std::optional<base::MonoTime> last_token_at;  // Of output, since it last went on.
   int slot = -1;
   bool parked = false;
   bool closing = false;  // Ended in this step; its slot is freed after it.

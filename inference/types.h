@@ -52,7 +52,8 @@ struct ModelInfo {
   std::int64_t context_tokens = 0;  // Guaranteed to one sequence: prompt + output.
   std::int64_t vocab_tokens = 0;
   std::int64_t size_bytes = 0;    // Of the weights' file.
-  std::int64_t memory_bytes = 0;  // What it is reckoned to take, with its context and caches.
+  std::int64_t memory_bytes = 0;  // What it is reckoned to take of the machine's, with its context and caches,
+  std::int64_t device_memory_bytes = 0;  // and of its GPUs'.
   int slots = 0;                  // Sequences that run side by side.
   bool grammars = false;          // Output can be held to JSON or a grammar.
   bool logprobs = false;          // It can tell its tokens' log-probabilities.

@@ -1,6 +1,6 @@
 // The command line of `tollgate`: parses, talks to a running instance over gRPC, prints tables for people and JSON for scripts.
 //
-// What starts or changes things in this process (serve, dev, demo, migrate, models pull) is handed in, so that this room knows no server.
+// What starts or changes things in this process (serve, dev, demo, migrate, models pull) or looks at this machine (models devices) is handed in, so that this room knows no server.
 // Exit codes: 0 done · 1 refused, blocked or found wrong · 2 the command line makes no sense · 3 nothing answers, or not now.
 #pragma once
 
@@ -50,12 +50,34 @@ struct PullCommand {
 };
 
 // Each prints what it has to say itself and returns an exit code.
+// A GPU of this machine, as `models devices` shows it; what is not known is empty, or -1.
+struct DeviceLine {
+  std::int64_t index = -1;
+  std::string name;
+  std::string uuid;
+  std::string capability;
+  std::int64_t memory_bytes = -1;
+  std::int64_t free_bytes = -1;
+  std::int64_t utilisation_percent = -1;
+  std::int64_t temperature_celsius = -1;
+  std::string ecc;               // "on" or "off".
+  std::int64_t ecc_errors = -1;  // Not corrected.
+};
+
+struct DeviceLines {
+  std::vector<DeviceLine> devices;
+  std::string driver;
+  std::string runtime;
+  std::vector<std::string> notes;
+};
+
 struct Programs {
   std::function<int(const ServeCommand&)> serve;
   std::function<int(const DevCommand&)> dev;
   std::function<int(const DemoCommand&)> demo;
   std::function<int(const MigrateCommand&)> migrate;
   std::function<int(const PullCommand&)> pull;
+  std::function<DeviceLines()> devices;
   std::string version;
 };
 

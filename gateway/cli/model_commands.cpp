@@ -105,6 +105,7 @@ void AddModelCommands(CLI::App& app, Context& context) {
   Teach(*list, "", {"tollgate models list --json", "tollgate models list --registered"});
   AddRegistryCommands(*group, context);
   AddAliasCommands(*group, context);
+  AddDeviceCommands(*group, context);
 
   for (const bool granted : {true, false}) {
     auto* command = group->add_subcommand(granted ? "grant" : "revoke", granted ? "Put a model on a scope's allow-list"

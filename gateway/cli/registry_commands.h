@@ -14,4 +14,7 @@ void AddRegistryCommands(CLI::App& group, Context& context);
 // alias, aliases, rollback, unalias.
 void AddAliasCommands(CLI::App& group, Context& context);
 
+// devices.
+void AddDeviceCommands(CLI::App& group, Context& context);
+
 }  // namespace tollgate::cli

@@ -2,6 +2,8 @@
 // Tested by tests/gateway/serve/metrics_test.cpp.
 #include "gateway/serve/metrics.h"
 
+#include <limits>
+
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
@@ -23,6 +25,18 @@ class Families {
     ClientMetric metric;
     metric.gauge.value = value;
     Add(name, help, MetricType::Gauge, std::move(metric), std::move(labels));
+  }
+  void Times(const char* name, const char* help, const inference::TimeHistogram& times, std::vector<ClientMetric::Label> labels) {
+    ClientMetric metric;
+    metric.histogram.sample_count = static_cast<std::uint64_t>(times.count());
+    metric.histogram.sample_sum = static_cast<double>(times.sum_micros()) / 1e6;
+    std::uint64_t below = 0;
+    for (std::size_t i = 0; i < times.kBoundsMicros.size(); ++i) {
+      below += static_cast<std::uint64_t>(times.counts()[i]);
+      metric.histogram.bucket.push_back({below, static_cast<double>(times.kBoundsMicros[i]) / 1e6});
+    }
+    metric.histogram.bucket.push_back({metric.histogram.sample_count, std::numeric_limits<double>::infinity()});
+    Add(name, help, MetricType::Histogram, std::move(metric), std::move(labels));
   }
   std::string Text() const { return prometheus::TextSerializer().Serialize(families_); }
 
@@ -78,14 +92,60 @@ void AddReplica(Families& out, const inference::ReplicaStats& r) {
   out.Counter("tollgate_pool_sequences_total", "Sequences that ended.", static_cast<double>(r.sequences), model);
   out.Counter("tollgate_pool_refused_total", "Sequences refused by a full queue.", static_cast<double>(r.refused), model);
   out.Counter("tollgate_pool_failed_total", "Sequences that the engine failed on.", static_cast<double>(r.failed), model);
+}
+
+void AddSpeed(Families& out, const inference::ReplicaStats& r) {
+  const std::vector<ClientMetric::Label> model{{"model", r.model}};
+  out.Times("tollgate_pool_queue_wait_seconds", "From a sequence's submission to its slot.", r.queue_wait, model);
+  out.Times("tollgate_pool_first_token_seconds", "From a sequence's submission to its first output token.", r.first_token, model);
+  out.Times("tollgate_pool_inter_token_seconds", "From one output token of a sequence to its next, but while it was parked.", r.inter_token,
+            model);
+  out.Times("tollgate_pool_step_duration_seconds", "Each decode step.", r.step, model);
+  out.Gauge("tollgate_pool_prompt_tokens_per_second", "Prompt tokens worked through a second, over the last ten seconds.",
+            r.prompt_tokens_per_second, model);
+  out.Gauge("tollgate_pool_output_tokens_per_second", "Tokens decoded a second, over the last ten seconds.", r.output_tokens_per_second,
+            model);
+  out.Gauge("tollgate_pool_engine_efficiency", "The engine's share of the replica's working time, over the last ten seconds with work.",
+            r.efficiency, model);
+  out.Counter("tollgate_pool_busy_seconds_total", "Working time of the replica: the steps, and all that is done about them.",
+              static_cast<double>(r.busy_micros) / 1e6, model);
+  out.Counter("tollgate_pool_opened_total", "Sequences that got a slot.", static_cast<double>(r.opened), model);
+  out.Counter("tollgate_pool_prefix_hits_total", "Of those, whose prompt began with what their team had kept.",
+              static_cast<double>(r.prefix_hits), model);
+}
+
+void AddUpstream(Families& out, const inference::ReplicaStats& r) {
+  const std::vector<ClientMetric::Label> model{{"model", r.model}};
   if (r.upstream.endpoints == 0) return;
   out.Gauge("tollgate_upstream_endpoints", "Servers of the model.", r.upstream.endpoints, model);
   out.Gauge("tollgate_upstream_usable", "Of those, healthy and with a closed circuit.", r.upstream.usable, model);
   out.Counter("tollgate_upstream_retries_total", "Requests tried again on another server, before the first token.",
               static_cast<double>(r.upstream.retries), model);
   out.Counter("tollgate_upstream_failures_total", "Requests that a server failed on.", static_cast<double>(r.upstream.failures), model);
-  out.Counter("tollgate_upstream_usage_differences_total", "Sequences whose tokens a server counted otherwise than we did; billed is our count.",
+  out.Counter("tollgate_upstream_input_tokens_differing_total", "Prompt tokens by which servers' counts and ours were apart, in sum.",
+              static_cast<double>(r.upstream.input_tokens_differing), model);
+  out.Counter("tollgate_upstream_output_tokens_differing_total", "Output tokens by which the servers' counts and ours were apart, in sum.",
+              static_cast<double>(r.upstream.output_tokens_differing), model);
+  out.Counter("tollgate_upstream_usage_differences_total", "Sequences whose tokens a server counted otherwise than we did; ours is billed.",
               static_cast<double>(r.upstream.usage_differences), model);
+}
+
+// What an endpoint picker of Kubernetes' Gateway API reads of each server that it may choose, under the names that its own settings have.
+void AddPickerGauges(Families& out, const std::vector<inference::ReplicaStats>& replicas) {
+  double waiting = 0;
+  double running = 0;
+  double used = 0;
+  double total = 0;
+  for (const inference::ReplicaStats& r : replicas) {
+    waiting += r.waiting;
+    running += r.running;
+    used += static_cast<double>(r.kv_tokens_used);
+    total += static_cast<double>(r.kv_tokens_total);
+  }
+  out.Gauge("vllm:num_requests_waiting", "Sequences of all models that wait for a slot; for endpoint pickers.", waiting);
+  out.Gauge("vllm:num_requests_running", "Sequences of all models that hold a slot; for endpoint pickers.", running);
+  out.Gauge("vllm:kv_cache_usage_perc", "Part of all models' context that is in use, 0 to 1; for endpoint pickers.",
+            total > 0 ? used / total : 0);
 }
 
 }  // namespace
@@ -106,7 +166,12 @@ std::string MetricsText(const Measurements& now) {
   out.Gauge("tollgate_connections", "Open connections.", static_cast<double>(now.connections_grpc), {{"surface", "grpc"}});
   out.Gauge("tollgate_connections", "Open connections.", static_cast<double>(now.connections_http), {{"surface", "http"}});
   AddJournal(out, now.journal);
-  for (const inference::ReplicaStats& replica : now.replicas) AddReplica(out, replica);
+  for (const inference::ReplicaStats& replica : now.replicas) {
+    AddReplica(out, replica);
+    AddSpeed(out, replica);
+    AddUpstream(out, replica);
+  }
+  AddPickerGauges(out, now.replicas);
   return out.Text();
 }
 

@@ -21,7 +21,12 @@
 namespace tollgate::inference {
 namespace {
 
-absl::Status CheckFile(const ModelOptions& model, std::int64_t memory_bytes, ModelInfo& info, std::string& chat_template) {
+struct Checked {
+  std::string chat_template;
+  LlamaPlan plan;
+};
+
+absl::StatusOr<Checked> CheckFile(const ModelOptions& model, const std::string& backends_dir, std::int64_t memory_bytes, ModelInfo& info) {
   TG_ASSIGN(const MappedFile file, MappedFile::Open(model.file));
   const auto header = ReadGguf(file.bytes());
   if (!header.ok()) return base::Annotate(header.status(), model.file);
@@ -42,15 +47,30 @@ absl::Status CheckFile(const ModelOptions& model, std::int64_t memory_bytes, Mod
   info.architecture = header->architecture;
   info.vocab_tokens = header->vocab_tokens;
   info.size_bytes = static_cast<std::int64_t>(file.bytes().size());
-  chat_template = header->chat_template;
-  const MemoryNeed need = EstimateMemory(*header, info.size_bytes, model);
-  info.memory_bytes = need.total();
-  return CheckFits(need, model, memory_bytes);
+  TG_ASSIGN(LlamaPlan plan, PlanLlama(model, *header, info.size_bytes, backends_dir, memory_bytes));
+  info.memory_bytes = plan.host_bytes;
+  info.device_memory_bytes = plan.device_bytes();
+  return Checked{header->chat_template, std::move(plan)};
 }
 
-LlamaModel LoadWeights(const std::string& path) {
+// Layers go where the plan says: libllama deals them out by proportion, and proportions that are counts of layers come out exact.
+LlamaModel LoadWeights(const std::string& path, const LlamaPlan& plan) {
   llama_model_params params = llama_model_default_params();
   params.check_tensors = true;
+  const std::vector<LlamaGpu> gpus = LlamaGpus();
+  std::vector<ggml_backend_dev_t> devices;
+  std::vector<float> split(llama_max_devices(), 0.0F);
+  for (const DeviceShare& share : plan.shares) {
+    split[devices.size()] = static_cast<float>(share.layers);
+    devices.push_back(gpus[share.device].device);
+  }
+  if (devices.empty()) return LlamaModel(llama_model_load_from_file(path.c_str(), params));
+  params.split_mode = devices.size() > 1 ? LLAMA_SPLIT_MODE_LAYER : LLAMA_SPLIT_MODE_NONE;
+  params.n_gpu_layers = -1;
+  params.main_gpu = 0;
+  params.tensor_split = split.data();
+  devices.push_back(nullptr);
+  params.devices = devices.data();
   return LlamaModel(llama_model_load_from_file(path.c_str(), params));
 }
 
@@ -77,8 +97,8 @@ LlamaContext MakeContext(llama_model* weights, const ModelOptions& model, int st
   return LlamaContext(llama_init_from_model(weights, params));
 }
 
-absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInfo info, ChatFormat format) {
-  LlamaModel weights = LoadWeights(model.file);
+absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInfo info, ChatFormat format, const LlamaPlan& plan) {
+  LlamaModel weights = LoadWeights(model.file, plan);
   if (weights == nullptr) return base::FailedPrecondition(fmt::format("libllama cannot load {}; its lines above say why", model.file));
   if (llama_model_has_encoder(weights.get()) || llama_model_is_diffusion(weights.get())) {
     return base::FailedPrecondition(fmt::format("{} holds no model that continues text", model.file));
@@ -113,6 +133,29 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
 
 }  // namespace
 
+std::int64_t LlamaPlan::device_bytes() const {
+  std::int64_t bytes = 0;
+  for (const DeviceShare& share : shares) bytes += share.bytes;
+  return bytes;
+}
+
+absl::StatusOr<LlamaPlan> PlanLlama(const ModelOptions& model, const GgufHeader& header, std::int64_t file_bytes,
+                                    const std::string& backends_dir, std::int64_t memory_bytes) {
+  TG_RETURN_IF_ERROR(StartLlama(backends_dir));
+  const MemoryNeed need = EstimateMemory(header, file_bytes, model);
+  const std::vector<LlamaGpu> gpus = LlamaGpus();
+  if (gpus.empty()) {
+    TG_RETURN_IF_ERROR(CheckFits(need, model, memory_bytes));
+    return LlamaPlan{need.total(), {}};
+  }
+  const SplitNeed split = SplitOverDevices(need, header);
+  TG_RETURN_IF_ERROR(CheckFits(split.host, model, memory_bytes));
+  std::vector<DeviceRoom> rooms;
+  for (const LlamaGpu& gpu : gpus) rooms.push_back(gpu.room);
+  TG_ASSIGN(std::vector<DeviceShare> shares, Place(split.devices, rooms));
+  return LlamaPlan{split.host.total(), std::move(shares)};
+}
+
 absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& model, const std::string& backends_dir,
                                                         std::int64_t memory_bytes) {
   ModelInfo info;
@@ -121,14 +164,12 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& mode
   info.licence = model.licence;
   info.context_tokens = model.context_tokens;
   info.slots = model.slots;
-  std::string chat_template;
-  TG_RETURN_IF_ERROR(CheckFile(model, memory_bytes, info, chat_template));
-  TG_ASSIGN(ChatFormat format, ChatFormat::Choose(model.chat_template, chat_template));
+  TG_ASSIGN(const Checked checked, CheckFile(model, backends_dir, memory_bytes, info));
+  TG_ASSIGN(ChatFormat format, ChatFormat::Choose(model.chat_template, checked.chat_template));
   info.chat_template = format.name();
-  TG_RETURN_IF_ERROR(StartLlama(backends_dir));
   info.engine_build = LlamaBuild();
   try {
-    return Load(model, std::move(info), std::move(format));
+    return Load(model, std::move(info), std::move(format), checked.plan);
   } catch (const std::exception& e) {
     return base::FailedPrecondition(fmt::format("libllama cannot load {}: {}", model.file, e.what()));
   }

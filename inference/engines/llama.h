@@ -5,11 +5,26 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "inference/engine.h"
+#include "inference/gguf.h"
+#include "inference/placement.h"
 #include "inference/pool.h"
 
 namespace tollgate::inference {
+
+// What a model takes, and where it goes.
+struct LlamaPlan {
+  std::int64_t host_bytes = 0;      // Of the machine's memory.
+  std::vector<DeviceShare> shares;  // Of GPUs, in libllama's order of them; none: it computes on the processor.
+  std::int64_t device_bytes() const;
+};
+
+// Whether a file with this header fits now: on the GPUs that libllama sees, or into `memory_bytes` where there is none. RESOURCE_EXHAUSTED,
+// in numbers: it does not. FAILED_PRECONDITION: libllama has nothing to compute with.
+absl::StatusOr<LlamaPlan> PlanLlama(const ModelOptions& model, const GgufHeader& header, std::int64_t file_bytes,
+                                    const std::string& backends_dir, std::int64_t memory_bytes);
 
 // Reads and checks the file's header and digest, and that it fits into `memory_bytes`, then loads it. `backends_dir`: where ggml's loadable
 // backends are; empty = as built.

@@ -72,6 +72,19 @@ std::string LlamaBuild() {
   return build;
 }
 
+std::vector<LlamaGpu> LlamaGpus() {
+  std::vector<LlamaGpu> gpus;
+  for (std::size_t i = 0; i < ggml_backend_dev_count(); ++i) {
+    const auto device = ggml_backend_dev_get(i);
+    if (ggml_backend_dev_type(device) != GGML_BACKEND_DEVICE_TYPE_GPU) continue;
+    std::size_t free = 0;
+    std::size_t total = 0;
+    ggml_backend_dev_memory(device, &free, &total);
+    gpus.push_back({device, {ggml_backend_dev_name(device), static_cast<std::int64_t>(free)}});
+  }
+  return gpus;
+}
+
 std::unique_ptr<LlamaThreads> LlamaThreads::Attach(llama_context* context, int threads) {
   auto* registry = ggml_backend_dev_backend_reg(Processor());
   auto* make = reinterpret_cast<decltype(ggml_threadpool_new)*>(ggml_backend_reg_get_proc_address(registry, "ggml_threadpool_new"));

@@ -3,10 +3,13 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
+#include <ggml-backend.h>
 #include <llama.h>
 
 #include "base/status.h"
+#include "inference/placement.h"
 
 namespace tollgate::inference {
 
@@ -15,6 +18,13 @@ absl::Status StartLlama(const std::string& dir);
 
 // Library version and the device that computes, for records: "llama 0.5.0-dev, CPU …".
 std::string LlamaBuild();
+
+// The GPUs that libllama would use, empty where it computes on the processor, with what is free on each now. After StartLlama.
+struct LlamaGpu {
+  ggml_backend_dev_t device;
+  DeviceRoom room;
+};
+std::vector<LlamaGpu> LlamaGpus();
 
 // An engine was interrupted, or one that had been is gone: between the two libllama's complaints are not reported.
 void LlamaInterrupted(bool begins);

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <deque>
 #include <optional>
 #include <utility>
@@ -287,6 +288,8 @@ class UpstreamEngine final : public Engine {
       slot.reported.output_tokens = std::max(slot.reported.output_tokens, 0LL) + *request.reported_output();
     if (!request.usage_differs()) return;
     if (!std::exchange(slot.reported.differs, true)) ++stats_.usage_differences;
+    if (const auto input = request.reported_input()) stats_.input_tokens_differing += std::abs(*input - request.prompt_tokens());
+    if (const auto output = request.reported_output()) stats_.output_tokens_differing += std::abs(*output - request.given());
     base::Warn("inference", "model {}: {} reports {} input and {} output tokens; {} and {} were sent and came", info_.name,
                options_.endpoints[endpoint], request.reported_input().value_or(-1), request.reported_output().value_or(-1),
                request.prompt_tokens(), request.given());

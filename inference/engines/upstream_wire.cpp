@@ -63,13 +63,16 @@ absl::Status Strange(std::string_view what) {
   return base::Unavailable(fmt::format("the upstream's answer is not what /v1/completions gives: {}", what));
 }
 
+constexpr std::int64_t kCountMax = 1LL << 40;  // More is nonsense, and sums of less do not overflow.
+
 absl::Status ReadUsage(const json::value& usage, UpstreamEvent& event) {
   if (usage.is_null()) return absl::OkStatus();
   if (!usage.is_object()) return Strange("usage is no object");
   const auto read = [&](const char* name, std::optional<std::int64_t>& count) -> absl::Status {
     const json::value* value = usage.get_object().if_contains(name);
     if (value == nullptr || value->is_null()) return absl::OkStatus();
-    if (!value->is_int64() || value->get_int64() < 0) return Strange("a count of tokens is no count");
+    if (!value->is_int64() || value->get_int64() < 0 || value->get_int64() > kCountMax)
+      return Strange("a count of tokens is no count");
     count = value->get_int64();
     return absl::OkStatus();
   };

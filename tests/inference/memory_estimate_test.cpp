@@ -65,6 +65,17 @@ TEST_CASE("What fits is let in to the byte; what does not is refused in numbers,
   CHECK(base::Message(CheckFits(need, Options(), -5)).find("and 0 MiB are free") != std::string::npos);
 }
 
+TEST_CASE("With GPUs, weights, context and computing go onto them; kept prefixes and a layer's weights stay in the machine's memory") {
+  const MemoryNeed need = EstimateMemory(SmolHeader(), 98'000'000, Options());
+  const SplitNeed split = SplitOverDevices(need, SmolHeader());
+  CHECK(split.devices.weights == need.weights);
+  CHECK(split.devices.context == need.context);
+  CHECK(split.devices.computing == need.computing);
+  CHECK(split.devices.layers == 30);
+  CHECK(split.host.prefix_cache == need.prefix_cache);
+  CHECK(split.host.total() == need.prefix_cache + 98'000'000 / 31);
+}
+
 TEST_CASE("This machine has some memory") { CHECK(MemoryAvailable() > 1 << 20); }
 
 }  // namespace

@@ -156,7 +156,10 @@ TEST_CASE("Usage that is not what was sent and came is flagged; what is billed i
     CHECK(heard.end.tokens_decoded == 11);
     CHECK(heard.end.reported.differs == row.differs);
     CHECK(heard.end.reported.output_tokens == 11 + row.output);
-    CHECK(replica->stats().upstream.usage_differences == (row.differs ? 1 : 0));
+    const UpstreamStats stats = replica->stats().upstream;
+    CHECK(stats.usage_differences == (row.differs ? 1 : 0));
+    CHECK(stats.input_tokens_differing == std::abs(row.input));
+    CHECK(stats.output_tokens_differing == std::abs(row.output));
   }
 }
 

@@ -92,6 +92,7 @@ TEST_CASE("Events are read; what has the wrong shape is refused, without its con
                            R"({"choices":[{"text":"","finish_reason":"SECRET"}]})",
                            R"({"choices":[{"text":"","finish_reason":true}]})",
                            R"({"choices":[],"usage":{"prompt_tokens":-1}})",
+                           R"({"choices":[],"usage":{"completion_tokens":9223372036854775807}})",
                            R"({"choices":[],"usage":{"completion_tokens":"SECRET"}})",
                            R"({"choices":[],"usage":[]})",
                            R"({"error":{"message":"SECRET"}})",

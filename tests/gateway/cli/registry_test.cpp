@@ -87,3 +87,27 @@ TEST_CASE("Pulling is handed to the program with what was asked for") {
   CHECK(RunLine({"models", "pull", "a.gguf", "--sha256", "ab"}).code == kUsage);
   CHECK(RunLine({"models", "pull", "a.gguf"}, "", programs).code == kUsage);  // What shall it be?
 }
+
+TEST_CASE("Devices are shown with what is known of them, for people and for scripts") {
+  Programs programs;
+  programs.devices = [] {
+    DeviceLines lines{.driver = "580.65.06", .runtime = "13.0", .notes = {}};
+    lines.devices.push_back({0, "NVIDIA H100", "GPU-a", "9.0", 85'899'345'920, 84'825'604'096, 97, 41, "on", 3});
+    lines.devices.push_back({.name = "NVIDIA T4", .uuid = "GPU-b"});
+    return lines;
+  };
+  const Result table = RunLine({"models", "devices"}, "", programs);
+  CHECK(table.code == kDone);
+  for (const char* part : {"NVIDIA H100", "9.0", "81,920", "80,896", "97 %", "41 C", "on, 3 errors", "not ours", "GPU-b"})
+    CHECK_THAT(table.out, ContainsSubstring(part));
+  CHECK_THAT(table.err, ContainsSubstring("driver 580.65.06, CUDA runtime 13.0"));
+  const Result scripts = RunLine({"models", "devices", "--json"}, "", programs);
+  CHECK_THAT(scripts.out, ContainsSubstring(R"("free_bytes":84825604096)") && ContainsSubstring(R"("index":null)"));
+
+  programs.devices = [] { return DeviceLines{.driver = "", .runtime = "", .notes = {"no NVIDIA driver"}}; };
+  const Result none = RunLine({"models", "devices"}, "", programs);
+  CHECK(none.code == kDone);
+  CHECK_THAT(none.out, ContainsSubstring("no GPU: models compute on the processor"));
+  CHECK_THAT(none.err, ContainsSubstring("no NVIDIA driver"));
+  CHECK(RunLine({"models", "devices"}).code == kUsage);
+}

@@ -1,0 +1,112 @@
+// How it works. A sequence that ends is marked, then closed after the step, so that the engine is never told to close a slot that it works
+// on; its slot is free, and the counts that stats() shows are right, before its consumer hears of the end. What stats() shows is a copy
+// that each turn leaves behind a short lock.
+//
+// Tested by tests/inference/pool_test.cpp, tests/inference/signals_test.cpp.
+#include <cmath>
+#include <utility>
+
+#include "base/diagnostics.h"
+#include "inference/replica.h"
+
+namespace tollgate::inference {
+
+using std::chrono::milliseconds;
+
+void Replica::Fail(const EngineWork& work, const absl::Status& status) {
+  base::Warn("inference", "model {}: a step failed: {}", model_.name, base::Message(status));
+  End(*slots_[work.slot], EndReason::kEngineFailed, status);
+}
+
+void Replica::End(Sequence& sequence, EndReason reason, const absl::Status& status) {
+  if (sequence.closing) return;
+  sequence.closing = true;
+  if (reason != EndReason::kCancelled) {
+    text_.clear();
+    sequence.text.Finish(text_);
+    sequence.stream->Push(sequence.News(text_, true));
+  }
+  sequence.end.stop_index = sequence.text.stop_index();
+  sequence.end.reason = reason;
+  sequence.end.status = status;
+  sequence.end.tokens_decoded = sequence.decoded;
+  sequence.end.tokens_delivered = sequence.text.delivered();
+  sequence.end.ended_at = now_;
+  if (reason == EndReason::kEngineFailed) ++stats_.failed;
+}
+
+void Replica::CloseEnded() {
+  if (running_ == 0) return;
+  for (auto& sequence : slots_) {
+    if (sequence == nullptr || !sequence->closing) continue;
+    sequence->end.reported = engine_->Reported(sequence->slot);
+    if (!sequence->end.reported.worked) sequence->end.input_tokens_evaluated = 0;
+    engine_->Close(sequence->slot);
+    FairQueue::Release(*sequence);
+    --running_;
+    ++stats_.sequences;
+    const auto held = std::chrono::duration_cast<milliseconds>(sequence->end.ended_at - *sequence->end.started_at).count();
+    service_ms_.store((service_ms_.load(std::memory_order_relaxed) * 7 + held) / 8, std::memory_order_relaxed);
+    ended_.push_back(std::move(sequence));
+  }
+  if (ended_.empty()) return;
+  Publish();
+  Leave(static_cast<int>(ended_.size()));
+  for (auto& sequence : ended_) sequence->stream->Finish(std::move(sequence->end));
+  ended_.clear();
+}
+
+void Replica::EndWaiting(std::unique_ptr<Sequence> sequence, EndReason reason) {
+  sequence->end.reason = reason;
+  sequence->end.status = StatusOf(reason, 0);
+  sequence->end.ended_at = now_;
+  ++stats_.sequences;
+  Publish();
+  Leave(1);
+  sequence->stream->Finish(std::move(sequence->end));
+}
+
+void Replica::EndAll() {
+  now_ = clock_.Mono();
+  Collect();
+  for (auto& sequence : slots_) {
+    if (sequence != nullptr) End(*sequence, EndReason::kShutdown, StatusOf(EndReason::kShutdown, sequence->decoded));
+  }
+  CloseEnded();
+  queue_.Remove([](const Sequence&) { return true; },
+                [this](std::unique_ptr<Sequence> sequence) { EndWaiting(std::move(sequence), EndReason::kShutdown); });
+  Publish();
+}
+
+void Replica::Publish() {
+  stats_.running = running_;
+  stats_.waiting = queue_.size();
+  stats_.prefix_cache_bytes = engine_->cache_bytes();
+  stats_.upstream = engine_->upstream_stats();
+  throughput_.Look(now_, {stats_.prompt_tokens, stats_.output_tokens, stats_.busy_micros, stats_.step_micros});
+  stats_.prompt_tokens_per_second = throughput_.prompt_tokens_per_second();
+  stats_.output_tokens_per_second = throughput_.output_tokens_per_second();
+  stats_.efficiency = throughput_.efficiency();
+  stats_.parked = 0;
+  stats_.kv_tokens_used = 0;
+  for (const auto& sequence : slots_) {
+    if (sequence == nullptr) continue;
+    stats_.parked += sequence->parked ? 1 : 0;
+    stats_.kv_tokens_used += sequence->end.input_tokens_evaluated + static_cast<std::int64_t>(sequence->output.size());
+  }
+  if (queue_.size() == 0 || stats_.steps % 16 == 0) {
+    stats_.fairness_gap_tokens = std::llround(queue_.GapTokens());
+    stats_.fairness_bound_tokens = std::llround(queue_.GapBoundTokens());
+  }
+  base::Lock lock(mu_);
+  stats_.refused = published_.refused;
+  published_ = stats_;
+}
+
+void Replica::Leave(int sequences) {
+  base::Lock lock(mu_);
+  inside_ -= sequences;
+  if (inside_ == 0) idle_cv_.notify_all();
+}
+
+}  // namespace tollgate::inference
