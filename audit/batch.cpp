@@ -13,6 +13,7 @@
 
 #include "audit/binary_array.h"
 #include "audit/key_chain.h"
+#include "base/encoding.h"
 
 namespace tollgate::audit {
 namespace {
@@ -184,7 +185,7 @@ absl::StatusOr<std::optional<std::string>> CellOf(const base::Value& value, cons
         type->name.starts_with("int") && (bits >= 63 || (*number >= -(std::int64_t{1} << bits) && *number < (std::int64_t{1} << bits)));
     if (!fits) return BadCompanion(column);
     std::string out;
-    AppendBigEndian(out, static_cast<std::uint64_t>(*number), type->width);
+    base::AppendBigEndian(out, static_cast<std::uint64_t>(*number), type->width);
     return std::optional<std::string>(std::move(out));
   }
   if (const auto* blob = std::get_if<base::Blob>(&value)) {

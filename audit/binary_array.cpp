@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/encoding.h"
+
 namespace tollgate::audit {
 namespace {
 
@@ -20,12 +22,6 @@ const BinaryType* BinaryTypeOf(std::string_view name) {
   return found != std::end(kBinaryTypes) ? found : nullptr;
 }
 
-void AppendBigEndian(std::string& out, std::uint64_t value, int bytes) {
-  char buffer[8];
-  for (int i = 0; i < bytes; ++i) buffer[i] = static_cast<char>(value >> (8 * (bytes - 1 - i)));
-  out.append(buffer, static_cast<std::size_t>(bytes));
-}
-
 BinaryArray::BinaryArray(std::string_view type, std::size_t reserve) : type_(*BinaryTypeOf(type)) {
   out_.reserve(reserve + kHeaderBytes);
   out_.resize(kHeaderBytes);
@@ -39,14 +35,14 @@ void BinaryArray::Null() {
 
 void BinaryArray::Bytes(std::string_view bytes) {
   ++count_;
-  AppendBigEndian(out_, bytes.size(), 4);
+  base::AppendBigEndian(out_, bytes.size(), 4);
   out_.append(bytes);
 }
 
 void BinaryArray::Int(std::int64_t value) {
   ++count_;
-  AppendBigEndian(out_, static_cast<std::uint64_t>(type_.width), 4);
-  AppendBigEndian(out_, static_cast<std::uint64_t>(value), type_.width);
+  base::AppendBigEndian(out_, static_cast<std::uint64_t>(type_.width), 4);
+  base::AppendBigEndian(out_, static_cast<std::uint64_t>(value), type_.width);
 }
 
 void BinaryArray::Id(const base::Uuid& id) {
@@ -56,12 +52,12 @@ void BinaryArray::Id(const base::Uuid& id) {
 
 base::Value BinaryArray::Take() {
   std::string header;
-  AppendBigEndian(header, count_ > 0 ? 1 : 0, 4);  // Dimensions.
-  AppendBigEndian(header, nulls_ ? 1 : 0, 4);
-  AppendBigEndian(header, type_.oid, 4);
+  base::AppendBigEndian(header, count_ > 0 ? 1 : 0, 4);  // Dimensions.
+  base::AppendBigEndian(header, nulls_ ? 1 : 0, 4);
+  base::AppendBigEndian(header, type_.oid, 4);
   if (count_ == 0) return base::Blob{std::move(header)};
-  AppendBigEndian(header, count_, 4);
-  AppendBigEndian(header, 1, 4);  // Lower bound.
+  base::AppendBigEndian(header, count_, 4);
+  base::AppendBigEndian(header, 1, 4);  // Lower bound.
   out_.replace(0, header.size(), header);
   return base::Blob{std::move(out_)};
 }

@@ -21,9 +21,6 @@ struct BinaryType {
 // Null for a type without a binary form here.
 const BinaryType* BinaryTypeOf(std::string_view name);
 
-// The `bytes` low bytes of `value`, highest first. At most 8.
-void AppendBigEndian(std::string& out, std::uint64_t value, int bytes);
-
 // Elements are added in order; each element fits the type, which the caller sees to.
 class BinaryArray {
  public:

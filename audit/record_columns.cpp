@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "audit/binary_array.h"
+#include "base/encoding.h"
 
 namespace tollgate::audit {
 namespace {
@@ -81,16 +81,16 @@ base::Digest RecordLeaf(std::int32_t log_id, std::int64_t index, const RecordCol
                         std::string_view message) {
   std::string head("\0TGL1", 5);
   head.reserve(160);
-  AppendBigEndian(head, static_cast<std::uint32_t>(log_id), 4);
-  AppendBigEndian(head, static_cast<std::uint64_t>(index), 8);
-  AppendBigEndian(head, static_cast<std::uint32_t>(columns.kind), 4);
-  AppendBigEndian(head, columns.attempt, 4);
-  AppendBigEndian(head, columns.segment, 4);
-  AppendBigEndian(head, static_cast<std::uint64_t>(columns.wall_us), 8);
+  base::AppendBigEndian(head, static_cast<std::uint32_t>(log_id), 4);
+  base::AppendBigEndian(head, static_cast<std::uint64_t>(index), 8);
+  base::AppendBigEndian(head, static_cast<std::uint32_t>(columns.kind), 4);
+  base::AppendBigEndian(head, columns.attempt, 4);
+  base::AppendBigEndian(head, columns.segment, 4);
+  base::AppendBigEndian(head, static_cast<std::uint64_t>(columns.wall_us), 8);
   for (const base::Uuid* id : {&columns.request, &columns.org, &columns.team, &columns.project, &columns.key})
     head.append(reinterpret_cast<const char*>(id->raw().data()), id->raw().size());
   head.append(base::View(content));
-  AppendBigEndian(head, message.size(), 4);
+  base::AppendBigEndian(head, message.size(), 4);
   return base::Sha256(head, message);
 }
 

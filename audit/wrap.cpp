@@ -2,14 +2,14 @@
 // Tested by tests/audit/keys_test.cpp.
 #include "audit/wrap.h"
 
-#include "audit/binary_array.h"
 #include "base/crypto.h"
+#include "base/encoding.h"
 
 namespace tollgate::audit {
 
 std::string BigEndian32(std::uint32_t value) {
   std::string out;
-  AppendBigEndian(out, value, 4);
+  base::AppendBigEndian(out, value, 4);
   return out;
 }
 

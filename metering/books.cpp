@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "base/encoding.h"
 #include "base/error_detail.h"
 #include "tollgate/v1/record.pb.h"
 
@@ -28,9 +29,7 @@ base::Value IdValue(const std::string& bytes) {
 
 std::string LeaseBytes(const v1::RequestBody& body) {
   std::string out;
-  for (const std::int32_t lease : body.leases()) {
-    for (int shift = 24; shift >= 0; shift -= 8) out += static_cast<char>(static_cast<std::uint32_t>(lease) >> shift);
-  }
+  for (const std::int32_t lease : body.leases()) base::AppendBigEndian(out, static_cast<std::uint32_t>(lease), 4);
   return out;
 }
 

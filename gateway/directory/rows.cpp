@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/encoding.h"
 #include "base/status.h"
 
 namespace tollgate::directory {
@@ -86,12 +87,8 @@ std::size_t IndexOf(Table table, std::string_view column) {
   base::Die(__FILE__, __LINE__, fmt::format("{} has no column {}", SpecOf(table).name, column));
 }
 
-void AppendNumber(std::string& out, std::uint64_t number) {
-  for (int shift = 56; shift >= 0; shift -= 8) out.push_back(static_cast<char>(number >> shift));
-}
-
 void AppendString(std::string& out, std::string_view text) {
-  AppendNumber(out, text.size());
+  base::AppendBigEndian(out, text.size(), 8);
   out += text;
 }
 
@@ -147,17 +144,17 @@ base::Digest RowDigest(const Row& row) { return base::Sha256(Canonical(row)); }
 
 base::Digest RowMac(std::string_view key, const Row& row) {
   std::string bytes = Canonical(row);
-  AppendNumber(bytes, static_cast<std::uint64_t>(row.version));
+  base::AppendBigEndian(bytes, static_cast<std::uint64_t>(row.version), 8);
   AppendString(bytes, row.admin_record.Bytes());
-  AppendNumber(bytes, static_cast<std::uint64_t>(row.admin_log_id));
-  AppendNumber(bytes, static_cast<std::uint64_t>(row.admin_index));
+  base::AppendBigEndian(bytes, static_cast<std::uint64_t>(row.admin_log_id), 8);
+  base::AppendBigEndian(bytes, static_cast<std::uint64_t>(row.admin_index), 8);
   return base::HmacSha256(key, bytes);
 }
 
 base::Digest HeadMac(std::string_view key, std::int64_t version, const base::Digest& set) {
   std::string bytes;
   AppendString(bytes, "tollgate-directory-head-1");
-  AppendNumber(bytes, static_cast<std::uint64_t>(version));
+  base::AppendBigEndian(bytes, static_cast<std::uint64_t>(version), 8);
   AppendString(bytes, base::View(set));
   return base::HmacSha256(key, bytes);
 }

@@ -21,9 +21,8 @@ bool Alphanumeric(std::string_view text) {
 }
 
 std::string ChecksumOf(std::string_view text) {
-  const std::uint32_t crc = base::Crc32(text);
   std::string bytes;
-  for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<char>(crc >> shift));
+  base::AppendBigEndian(bytes, base::Crc32(text), 4);
   return base::Base62Encode(bytes, kChecksumWidth);
 }
 

@@ -30,7 +30,7 @@ absl::StatusOr<inference::ModelOptions> ModelFrom(const v1::Config::Model& m, co
   model.threads = m.threads();
   model.queue_sequences_max = m.queue_max();
   model.queue_timeout = milliseconds(m.queue_timeout_ms());
-  model.kv = m.kv() == "q8" ? inference::KvType::kQ8 : m.kv() == "f32" ? inference::KvType::kF32 : inference::KvType::kF16;
+  model.kv = KvOf(m.kv());
   model.prefix_cache_bytes = m.prefix_cache_bytes();
   model.step_target = milliseconds(m.step_target_ms());
   if (!m.sha256().empty()) {

@@ -29,10 +29,6 @@ struct Known {
   base::MonoTime tried_at{};
 };
 
-inference::KvType KvOf(const std::string& kv) {
-  return kv == "q8" ? inference::KvType::kQ8 : kv == "f32" ? inference::KvType::kF32 : inference::KvType::kF16;
-}
-
 inference::ModelOptions OptionsOf(const Model& model, const std::string& models_dir) {
   inference::ModelOptions options;
   options.name = model.name;
@@ -53,6 +49,10 @@ inference::ModelOptions OptionsOf(const Model& model, const std::string& models_
 }
 
 }  // namespace
+
+inference::KvType KvOf(std::string_view name) {
+  return name == "q8" ? inference::KvType::kQ8 : name == "f32" ? inference::KvType::kF32 : inference::KvType::kF16;
+}
 
 struct ModelKeeper::Impl {
   const directory::Directory& directory;

@@ -16,6 +16,8 @@
 
 namespace tollgate::serve {
 
+inference::KvType KvOf(std::string_view name);  // "q8", "f32"; anything else: f16. The settings' readers know no other name.
+
 struct ModelKeeperOptions {
   std::string models_dir;                       // Holds the files.
   std::chrono::milliseconds drain{20'000};      // For running requests of a model that is unloaded.

@@ -94,3 +94,12 @@ TEST_CASE("A file is replaced whole, with its mode, and errors name it") {
   CHECK_FALSE(WriteFileAtomically(dir.File("no/such/folder"), "x", 0600).ok());
   CHECK_FALSE(ReadFile(dir.path()).ok());
 }
+
+TEST_CASE("Big-endian numbers are appended with their highest byte first, and only so many bytes of them") {
+  std::string out = "x";
+  AppendBigEndian(out, 0x0102030405060708, 8);
+  AppendBigEndian(out, 0xfffe, 2);
+  AppendBigEndian(out, 0x0102030405060708, 4);
+  AppendBigEndian(out, 7, 0);
+  CHECK(HexEncode(out) == "780102030405060708fffe05060708");
+}

@@ -9,6 +9,8 @@
 
 #include <fmt/format.h>
 
+#include "base/encoding.h"
+
 namespace tollgate::bench {
 namespace {
 
@@ -28,7 +30,7 @@ struct BareInsert::Impl {
 
 std::string BigEndian(std::int64_t value, int bytes) {
   std::string out;
-  for (int i = bytes - 1; i >= 0; --i) out.push_back(static_cast<char>(static_cast<std::uint64_t>(value) >> (8 * i)));
+  base::AppendBigEndian(out, static_cast<std::uint64_t>(value), bytes);
   return out;
 }
 
