@@ -37,6 +37,7 @@ using std::chrono::milliseconds;
 
 constexpr microseconds kPoll = milliseconds(10);  // How late a deadline in the queue or of a parked sequence may be seen.
 constexpr microseconds kIdle = std::chrono::seconds(1);
+constexpr std::int64_t kOutputsAtFirst = 64;  // Room for so many tokens is made at once.
 
 // What `call` gives, or why it threw.
 template <typename Call>
@@ -169,6 +170,7 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
   const auto opened = Guarded([&] { return engine_->Open(sequence->slot, asked); });
   *free = std::move(sequence);
   Sequence& seated = **free;
+  seated.output.reserve(static_cast<std::size_t>(std::min(seated.output_limit, kOutputsAtFirst)));
   ++running_;
   if (!opened.ok()) {
     queue_.ChargePrompt(seated, 0);

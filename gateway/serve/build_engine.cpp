@@ -2,6 +2,9 @@
 #include <boost/asio/io_context.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <thread>
+
 #include "base/encoding.h"
 #include "gateway/serve/parts.h"
 #include "gateway/serve/upstream.h"
@@ -99,7 +102,8 @@ absl::Status BuildEngine(Parts& parts) {
   parts.models = std::make_unique<ModelKeeper>(*parts.directory, *parts.pool, base::SystemClock(), std::move(keeper));
   parts.identity = std::make_unique<identity::Identity>(parts.secrets->pepper, parts.dev);
   parts.cpu = std::make_unique<boost::asio::thread_pool>(config.cpu_threads());
-  parts.io = std::make_unique<net::IoThreads>(config.io_threads());
+  const int half = static_cast<int>(std::thread::hardware_concurrency() / 2);
+  parts.io = std::make_unique<net::IoThreads>(config.io_threads() > 0 ? config.io_threads() : std::max(1, half));
   pipeline::Collaborators with{.clock = &base::SystemClock(),
                                .directory = parts.directory.get(),
                                .identity = parts.identity.get(),

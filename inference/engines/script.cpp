@@ -53,24 +53,27 @@ std::vector<std::string> Unescaped(std::string_view text) {
 
 }  // namespace
 
-void Script::AddWords(std::string_view text, const Manner& manner) {
+void Script::Add(ScriptEvent::Kind kind, std::string_view text, std::int64_t times) {
+  if (times > 0) steps_.push_back({kind, std::string(text), times, manners_.size() - 1});
+}
+
+void Script::AddWords(std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {
     std::size_t end = i;
     while (end < text.size() && !IsSpace(text[end])) ++end;
     while (end < text.size() && IsSpace(text[end])) ++end;
-    steps_.push_back({ScriptEvent::kToken, std::string(text.substr(i, end - i)), 1, manner});
+    Add(ScriptEvent::kToken, text.substr(i, end - i));
     i = end;
   }
 }
 
-void Script::AddSaid(std::string_view text, const Manner& manner) {
-  for (const std::string& part : Unescaped(text)) AddWords(part, manner);
+void Script::AddSaid(std::string_view text) {
+  for (const std::string& part : Unescaped(text)) AddWords(part);
 }
 
 Script Script::Parse(std::string_view user_text) {
   Script script;
   script.steps_.reserve(user_text.size() / 4);  // A word and a space, at least.
-  Manner manner;
   bool directed = false;
   for (std::size_t start = 0; start <= user_text.size();) {
     const std::size_t end = std::min(user_text.find('\n', start), user_text.size());
@@ -78,34 +81,36 @@ Script Script::Parse(std::string_view user_text) {
     start = end + 1;
     if (!line.starts_with('!')) continue;
     if (const auto said = Argument(line, "!say")) {
-      script.AddSaid(*said, manner);
+      script.AddSaid(*said);
     } else if (const auto times = Argument(line, "!tokens"); times && Number(*times)) {
-      script.steps_.push_back({ScriptEvent::kToken, "word ", *Number(*times), manner});
+      script.Add(ScriptEvent::kToken, "word ", *Number(*times));
     } else if (const auto millis = Argument(line, "!pace_ms"); millis && Number(*millis)) {
-      manner.pace = std::chrono::milliseconds(*Number(*millis));
+      script.manners_.push_back(script.manners_.back());
+      script.manners_.back().pace = std::chrono::milliseconds(*Number(*millis));
     } else if (const auto alternative = Argument(line, "!alt")) {
-      std::string& text = manner.alternatives.emplace_back();
+      script.manners_.push_back(script.manners_.back());
+      std::string& text = script.manners_.back().alternatives.emplace_back();
       for (const std::string& part : Unescaped(*alternative)) text += part;
     } else if (line == "!fail") {
-      script.steps_.push_back({ScriptEvent::kFail, "", 1, manner});
+      script.Add(ScriptEvent::kFail);
     } else if (line == "!abort") {
-      script.steps_.push_back({ScriptEvent::kAbort, "", 1, manner});
+      script.Add(ScriptEvent::kAbort);
     } else if (line == "!hang") {
-      script.steps_.push_back({ScriptEvent::kHang, "", 1, manner});
+      script.Add(ScriptEvent::kHang);
     } else {
       continue;
     }
     directed = true;
   }
-  if (!directed) script.AddWords(user_text, manner);
-  std::erase_if(script.steps_, [](const Step& step) { return step.times == 0; });
+  if (!directed) script.AddWords(user_text);
   return script;
 }
 
 ScriptEvent Script::Next() {
   if (at_ >= steps_.size()) return {};
   const Step& step = steps_[at_];
-  ScriptEvent event{step.kind, step.text, step.manner.pace, false, step.manner.alternatives};
+  const Manner& manner = manners_[step.manner];
+  ScriptEvent event{step.kind, step.text, manner.pace, false, manner.alternatives};
   if (++given_ >= step.times) {
     ++at_;
     given_ = 0;

@@ -47,13 +47,15 @@ class Script {
     ScriptEvent::Kind kind;
     std::string text;  // The token.
     std::int64_t times = 1;
-    Manner manner;
+    std::size_t manner = 0;  // Of manners_.
   };
 
-  void AddWords(std::string_view text, const Manner& manner);
-  void AddSaid(std::string_view text, const Manner& manner);
+  void Add(ScriptEvent::Kind kind, std::string_view text = {}, std::int64_t times = 1);
+  void AddWords(std::string_view text);
+  void AddSaid(std::string_view text);
 
   std::vector<Step> steps_;
+  std::vector<Manner> manners_{1};  // The last one is in force while the text is read.
   std::size_t at_ = 0;      // The step that is under way,
   std::int64_t given_ = 0;  // and how often it was given.
 };
