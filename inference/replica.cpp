@@ -20,6 +20,7 @@
 #include <cmath>
 #include <exception>
 #include <new>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -209,13 +210,24 @@ void Replica::Plan() {
     return std::tuple(s->account->slots_held / s->request.weight, s->account->served, *s->end.started_at, s->slot);
   };
   std::sort(prompts_.begin(), prompts_.end(), [&](const Sequence* a, const Sequence* b) { return order(a) < order(b); });
-  std::int64_t left = budget_.PromptTokens(static_cast<std::int64_t>(work_.size()));
+  std::int64_t left = budget_.PromptTokens(static_cast<std::int64_t>(work_.size()), PromptsThatCount());
   for (Sequence* sequence : prompts_) {
     if (left == 0) return;
     const std::int64_t chunk = std::min(left, sequence->prompt_left);
     work_.push_back({sequence->slot, chunk, sequence->OutputMax()});
     left -= chunk;
   }
+}
+
+// Among a tenant's own sequences each prompt counts as much as an answer; beside another tenant's, all of a tenant's prompts count as one,
+// so that nobody slows another's answers down by sending more.
+std::int64_t Replica::PromptsThatCount() const {
+  const auto account = prompts_.front()->account;
+  const bool alone = std::all_of(slots_.begin(), slots_.end(), [&](const auto& s) { return s == nullptr || s->account == account; });
+  if (alone) return static_cast<std::int64_t>(prompts_.size());
+  std::set<const TenantAccount*> tenants;
+  for (const Sequence* s : prompts_) tenants.insert(s->account);
+  return static_cast<std::int64_t>(tenants.size());
 }
 
 // A sequence that has done no work yet takes over the prompt from one of its group that has done all of it. True: one of them is at it, so

@@ -60,6 +60,7 @@ class Replica {
   void Admit();  // Fills free slots.
   void Open(std::unique_ptr<Sequence> sequence);
   void Plan();  // work_ for this step.
+  std::int64_t PromptsThatCount() const;
   bool Shares(Sequence& sequence);
   void Step();
   void Take(Sequence& sequence, const EngineOutput& output);

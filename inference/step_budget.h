@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <iterator>
+#include <vector>
 
 namespace tollgate::inference {
 
@@ -16,12 +18,16 @@ class StepBudget {
   StepBudget(std::int64_t step_tokens_max, std::chrono::microseconds target)
       : max_(step_tokens_max), target_us_(static_cast<double>(target.count())) {}
 
-  // Prompt tokens for a step that decodes `decoding` sequences beside them: what fits into the target, or most of the time that the
-  // decoding itself takes, if that is more. With none to disturb, a step may take four times the target.
-  std::int64_t PromptTokens(std::int64_t decoding) const {
+  // Prompt tokens for a step that decodes `decoding` sequences beside them: what fits into the target, or, if that is more, a good half of
+  // the time that the decoding itself takes. Where several prompts wait (`waiting`), a step may be longer, up to four times the target, the
+  // more they outnumber the answers; with none to disturb it may always take that.
+  std::int64_t PromptTokens(std::int64_t decoding, std::int64_t waiting = 1) const {
     const std::int64_t room = std::max<std::int64_t>(max_ - decoding, 0);
     if (prompt_us_ <= 0) return std::min(room, kFirst);
-    const double spare = decoding == 0 ? 4 * target_us_ : std::max(target_us_ - decode_us_, kShare * decode_us_);
+    const double alone = DecodeUs(decoding);
+    const auto others = static_cast<double>(waiting - 1);
+    const double crowd = decoding == 0 ? 0 : kLongest * target_us_ * others / (others + static_cast<double>(decoding));
+    const double spare = decoding == 0 ? kLongest * target_us_ : std::max({target_us_ - alone, crowd - alone, kShare * alone});
     const double fit = std::clamp(spare / prompt_us_, 0.0, static_cast<double>(max_));
     return std::min(room, std::max(static_cast<std::int64_t>(fit), kLeast));
   }
@@ -29,22 +35,35 @@ class StepBudget {
   void Ran(std::int64_t prompt_tokens, std::int64_t decoding, std::chrono::microseconds took) {
     const auto us = static_cast<double>(took.count());
     if (prompt_tokens == 0) {
-      Mix(decode_us_, us);
+      if (decode_us_.size() <= static_cast<std::size_t>(decoding)) decode_us_.resize(static_cast<std::size_t>(decoding) + 1);
+      Mix(decode_us_[static_cast<std::size_t>(decoding)], us);
     } else if (prompt_tokens >= kLeast) {
-      const double own = std::max(us - (decoding > 0 ? decode_us_ : 0.0), us * 0.1);
+      const double own = std::max(us - DecodeUs(decoding), us * 0.1);
       Mix(prompt_us_, std::max(own / static_cast<double>(prompt_tokens), 1e-3));
     }
   }
 
  private:
-  static constexpr double kShare = 0.85;      // Of the decoding's time: inter-token times stay under twice what they were.
+  static constexpr double kShare = 0.6;       // Of the decoding's time: inter-token times stay under twice what they were.
+  static constexpr double kLongest = 4;       // Targets.
   static constexpr std::int64_t kFirst = 64;  // Before anything is known.
   static void Mix(double& mean, double sample) { mean = mean <= 0 ? sample : 0.8 * mean + 0.2 * sample; }
 
+  // A step that only decodes so many: what such steps took, or those with the nearest fewer, or more.
+  double DecodeUs(std::int64_t decoding) const {
+    if (decoding <= 0) return 0;
+    const auto known = [](double us) { return us > 0; };
+    const auto end = decode_us_.begin() + std::min<std::ptrdiff_t>(decoding + 1, std::ssize(decode_us_));
+    const auto fewer = std::find_if(std::make_reverse_iterator(end), decode_us_.rend(), known);
+    if (fewer != decode_us_.rend()) return *fewer;
+    const auto more = std::find_if(end, decode_us_.end(), known);
+    return more != decode_us_.end() ? *more : 0;
+  }
+
   std::int64_t max_;
   double target_us_;
-  double prompt_us_ = 0;  // A prompt token.
-  double decode_us_ = 0;  // A step that only decodes.
+  double prompt_us_ = 0;           // A prompt token.
+  std::vector<double> decode_us_;  // By the number of sequences that are decoding; 0: not known.
 };
 
 }  // namespace tollgate::inference

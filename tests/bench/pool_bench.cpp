@@ -7,10 +7,12 @@
 //   pool.sampled.clientsN.ratio  ours temperature 1, top_p 1; the loop greedy
 //   pool.scripted.clientsN.tokens_per_second  the scripted engine: what the pool itself can carry
 //
+// Arguments choose parts: grpc, scripted, pool, or of one of them one number of clients, as pool16; none: all.
 // TOLLGATE_BENCH_PAIRS (default 4: 8 runs of each side), TOLLGATE_BENCH_TOKENS (default 48 a client),
 // TOLLGATE_BENCH_THREADS (default as the pool's: one a core but one).
 #include <algorithm>
 #include <chrono>
+#include <set>
 #include <span>
 #include <string>
 #include <thread>
@@ -254,14 +256,24 @@ void MeasureScripted(int clients, int tokens) {
 }  // namespace
 }  // namespace tollgate::inference
 
-int main() {
+int main(int argc, char** argv) {
   using namespace tollgate;
   using namespace tollgate::inference;
   const int as_the_pool = std::max(1, static_cast<int>(std::thread::hardware_concurrency()) - 1);
   const int threads = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_THREADS", as_the_pool));
   const int pairs = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_PAIRS", 4));
   const int tokens = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_TOKENS", 48));
-  for (const int clients : {1, 4, 8, 16}) MeasureGrpc(clients, threads, pairs, tokens);
-  for (const int clients : {1, 16}) MeasureScripted(clients, 200'000 / clients);
-  for (const int clients : {1, 4, 8, 16}) Measure(clients, threads, pairs, tokens);
+  const std::set<std::string> parts(argv + 1, argv + argc);
+  const auto Wanted = [&](const std::string& part, int clients) {
+    return parts.empty() || parts.contains(part) || parts.contains(fmt::format("{}{}", part, clients));
+  };
+  for (const int clients : {1, 4, 8, 16}) {
+    if (Wanted("grpc", clients)) MeasureGrpc(clients, threads, pairs, tokens);
+  }
+  for (const int clients : {1, 16}) {
+    if (Wanted("scripted", clients)) MeasureScripted(clients, 200'000 / clients);
+  }
+  for (const int clients : {1, 4, 8, 16}) {
+    if (Wanted("pool", clients)) Measure(clients, threads, pairs, tokens);
+  }
 }
