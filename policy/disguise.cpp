@@ -10,6 +10,7 @@
 #include "policy/disguise.h"
 
 #include <algorithm>
+#include <map>
 
 #include "policy/encoded_runs.h"
 
@@ -64,15 +65,22 @@ void FindDecoded(const Program& program, std::string_view word, std::int64_t at,
   const std::size_t first = found.size();
   ForEachDecoded(word, [&](const Decoded& decoded) {
     const std::int64_t begin = at + static_cast<std::int64_t>(decoded.begin), end = at + static_cast<std::int64_t>(decoded.end);
-    std::int64_t allowed = 0;  // Hits come by where they begin: one that ends before this lies in an exception.
+    // Hits come by where they begin: one that ends before what a rule's exceptions have reached lies in one of them.
+    std::int64_t allowed = 0;
+    std::map<std::uint32_t, std::int64_t> allowed_for;  // By the rule whose own exception it is.
     const std::vector<Hit> hits = FindEverywhere(program, decoded.text, selection, depth - 1);
     for (auto hit = hits.begin(); hit != hits.end(); ++hit) {
       for (auto allow = hit; allow != hits.end() && allow->begin == hit->begin; ++allow) {
-        if (program.rules()[allow->rule].action == Action::kAllow) allowed = std::max(allowed, allow->end);
+        const Rule& rule = program.rules()[allow->rule];
+        if (rule.action != Action::kAllow) continue;
+        std::int64_t& reached = rule.exception ? allowed_for[allow->rule - 1] : allowed;
+        reached = std::max(reached, allow->end);
       }
       const Program::Source& source = program.sources()[hit->source];
       const bool is_exception = program.rules()[hit->rule].action == Action::kAllow;
-      if (!source.decoded || is_exception || hit->continuation || hit->end <= allowed) continue;
+      const auto own = allowed_for.find(hit->rule);
+      const bool exempt = hit->end <= allowed || (own != allowed_for.end() && hit->end <= own->second);
+      if (!source.decoded || is_exception || hit->continuation || exempt) continue;
       const Hit run{begin, end, hit->rule, hit->source, false, Hit::kDecoded};
       const bool known = std::any_of(found.begin() + static_cast<std::ptrdiff_t>(first), found.end(),
                                      [&](const Hit& f) { return f.source == run.source && f.begin == run.begin && f.end == run.end; });

@@ -27,11 +27,11 @@ namespace {
 #define TG_HOST_CHAR "[A-Za-z0-9_%" TG_OTHER_HOST "]"
 #define TG_HOST_INNER "[A-Za-z0-9_%.\\x{3002}\\x{FF0E}\\x{FF61}" TG_OTHER_HOST "-]"
 #define TG_HOST "(?:" TG_HOST_CHAR "(?:" TG_HOST_INNER "{0,250}" TG_HOST_CHAR ")?|\\[[0-9A-Fa-f:.]{2,45}\\])"
-#define TG_USERINFO "(?:[^\\x{00}-\\x{20}/\\\\?#<>\"'`(){}|^]{0,128}@)?"
+#define TG_USERINFO "(?:[^\\x{00}-\\x{20}/\\\\?#]{0,512}@)?"
 #define TG_REST "(?:\\.?:\\d{1,5})?(?:\\.?[/\\\\?#][!#-&*-;=?-Z\\\\_a-z~]{0,512})?"
 
 // One letter is no scheme but a drive.
-constexpr char kUrl[] = "(?:[A-Za-z][A-Za-z0-9+.-]{1,15}:[/\\\\]{1,4}|[/\\\\]{2}|[Ww]{3}\\.)" TG_USERINFO TG_HOST TG_REST;
+constexpr char kUrl[] = "(?:[A-Za-z][A-Za-z0-9+.-]{1,15}:[/\\\\]{1,32}|[Hh][Tt][Tt][Pp][Ss]?:|[/\\\\]{2}|[Ww]{3}\\.)" TG_USERINFO TG_HOST TG_REST;
 constexpr char kAlone[] = TG_HOST_CHAR "(?:[A-Za-z0-9_%" TG_OTHER_HOST "-]{0,62})[.\\x{3002}\\x{FF0E}\\x{FF61}]" TG_HOST TG_REST;
 
 std::string PercentDecoded(std::string_view text) {
@@ -108,7 +108,9 @@ bool IsAscii(std::string_view text) {
 // Where the authority of a candidate begins: behind scheme and slashes. Of "www." nothing is left out.
 std::size_t AuthorityBegin(std::string_view url) {
   std::size_t at = url.find_first_of("/\\:");
-  if (at == std::string_view::npos || (url[at] == ':' && (at + 1 == url.size() || (url[at + 1] != '/' && url[at + 1] != '\\')))) return 0;
+  if (at == std::string_view::npos) return 0;
+  const bool http = url[at] == ':' && (at == 4 || at == 5) && Lower(url[0]) == 'h';  // "http:" needs no slashes.
+  if (url[at] == ':' && !http && (at + 1 == url.size() || (url[at + 1] != '/' && url[at + 1] != '\\'))) return 0;
   if (at > 0 && url[at] != ':') return 0;
   at += url[at] == ':' ? 1 : 0;
   while (at < url.size() && (url[at] == '/' || url[at] == '\\')) ++at;
@@ -166,6 +168,7 @@ std::size_t HostList::Accept(std::string_view text, std::size_t begin, std::size
   const char before = Before(text, begin);
   if (from == 0 && (before == '@' || before == '/')) return 0;  // The host of a mail address, part of a path.
   // Two slashes alone begin a URL only where pages write one: elsewhere they are a comment, or the middle of something.
+  if (from > 0 && url[from - 1] == ':' && host.find('.') == std::string_view::npos) return 0;  // "http:ok".
   const bool bare = from > 0 && (url[0] == '/' || url[0] == '\\');
   if (bare && except_ && std::string_view("(\"'=[<").find(before) == std::string_view::npos) return 0;
   if (except_) return Has(host) ? 0 : end;

@@ -1,5 +1,8 @@
 // A token that is part of a code point counts as the whole of it: its text_end is one byte inside, and the filter decides whole ones.
 //
+// The pool gives out text as soon as no stop string can need it, so a token's first bytes may come before the token. Pushed at once, they
+// would stand before the alternatives to that very token, which would then be judged behind its beginning. So text waits for its token.
+//
 // An alternative is judged by a new filter that is given the end of the raw output and then the alternative: it leaves only if the filter
 // then holds nothing back and changed nothing of it. So the beginning of what could become a match stays inside as well: beside the words
 // that follow, or the alternatives of the next token, it could spell out what a rule keeps. What is part of a code point cannot be judged
@@ -48,29 +51,38 @@ std::size_t LogprobGate::AlternativesToJudge(const inference::Piece& piece) cons
   return count;
 }
 
+absl::Status LogprobGate::PushBytes(std::size_t bytes, policy::StreamFilter& filter, std::string& clear) {
+  const std::string_view text = std::string_view(waiting_).substr(0, bytes);
+  TG_ASSIGN(const std::string more, filter.Push(text));
+  clear += more;
+  before_ += text;
+  KeepLast(filter.held_bytes() + kContextBytes, before_);
+  pushed_ += static_cast<std::int64_t>(bytes);
+  waiting_.erase(0, bytes);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> LogprobGate::Push(const inference::Piece& piece, policy::StreamFilter& filter) {
   if (open_ == nullptr) return filter.Push(piece.text);
   std::string clear;
-  std::string_view rest = piece.text;
-  const auto push = [&](std::string_view text) -> absl::Status {
-    TG_ASSIGN(const std::string more, filter.Push(text));
-    clear += more;
-    before_ += text;
-    KeepLast(filter.held_bytes() + kContextBytes, before_);
-    pushed_ += static_cast<std::int64_t>(text.size());
-    rest.remove_prefix(text.size());
-    return absl::OkStatus();
-  };
+  waiting_ += piece.text;
   for (const inference::OutputToken& token : piece.tokens) {
     Add(token, filter.swallowing());
     // Whole code points only: the rest of one comes with the token that completes it.
-    auto bytes = static_cast<std::size_t>(std::clamp<std::int64_t>(token.text_end - pushed_, 0, static_cast<std::int64_t>(rest.size())));
-    while (bytes > 0 && bytes < rest.size() && (static_cast<unsigned char>(rest[bytes]) & 0xC0) == 0x80) --bytes;
-    if (bytes > 0) TG_RETURN_IF_ERROR(push(rest.substr(0, bytes)));
+    const auto most = static_cast<std::int64_t>(waiting_.size());
+    auto bytes = static_cast<std::size_t>(std::clamp<std::int64_t>(token.text_end - pushed_, 0, most));
+    while (bytes > 0 && bytes < waiting_.size() && (static_cast<unsigned char>(waiting_[bytes]) & 0xC0) == 0x80) --bytes;
+    if (bytes > 0) TG_RETURN_IF_ERROR(PushBytes(bytes, filter, clear));
   }
-  if (!rest.empty()) TG_RETURN_IF_ERROR(push(rest));
   Settle(filter);
   return clear;
+}
+
+absl::StatusOr<std::string> LogprobGate::Finish(policy::StreamFilter& filter) {
+  std::string clear;
+  if (!waiting_.empty() && !filter.blocked()) TG_RETURN_IF_ERROR(PushBytes(waiting_.size(), filter, clear));
+  TG_ASSIGN(const std::string rest, filter.Finish());
+  return clear + rest;
 }
 
 void LogprobGate::Add(const inference::OutputToken& token, bool swallowing) {

@@ -2,6 +2,7 @@
 // beside them only those that policy would have let out at once, had the model chosen them. One request; one thread at a time.
 //
 //   for each piece:  gate.Push(piece, filter) -> text that may be released, as StreamFilter::Push gives it
+//   at the end:      gate.Finish(filter)      -> the same, of all that is left
 //   at a cut:        gate.Take(filter)        -> the tokens that lie in what the filter has decided
 //
 // Cost: for each alternative a filter of its own over what is held and 128 bytes; nothing where no log-probabilities are asked for.
@@ -31,8 +32,11 @@ class LogprobGate {
   // How many alternatives Push would judge, each by a filter of its own: whether it is work for an I/O thread.
   std::size_t AlternativesToJudge(const inference::Piece& piece) const;
 
-  // Pushes a piece through the reply's filter, token by token where log-probabilities are wanted. Errors as StreamFilter::Push.
+  // Pushes a piece through the reply's filter, token by token where log-probabilities are wanted: text whose token has not come waits for
+  // it. Errors as StreamFilter::Push.
   absl::StatusOr<std::string> Push(const inference::Piece& piece, policy::StreamFilter& filter);
+  // Pushes what waits, and finishes the filter. Errors as StreamFilter::Finish.
+  absl::StatusOr<std::string> Finish(policy::StreamFilter& filter);
 
   // The tokens that end in what `filter` has decided since the last call, without those of which anything was changed or held back.
   Logprobs Take(const policy::StreamFilter& filter);
@@ -43,12 +47,14 @@ class LogprobGate {
     tollgate::v1::TokenLogprob token;
   };
 
+  absl::Status PushBytes(std::size_t bytes, policy::StreamFilter& filter, std::string& clear);
   void Add(const inference::OutputToken& token, bool swallowing);
   void Settle(const policy::StreamFilter& filter);
   bool MayLeave(std::string_view alternative) const;
   bool Changed(const Held& held, const policy::StreamFilter& filter);
 
   const OpenFilter open_;
+  std::string waiting_;           // Text whose token has not come.
   std::string before_;            // The raw output's end, as far as it can bear on what comes next.
   std::int64_t pushed_ = 0;       // Bytes of raw output.
   std::int64_t last_end_ = 0;     // Of the last token.

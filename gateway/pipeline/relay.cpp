@@ -180,7 +180,7 @@ async::Awaitable<void> Relay::StopDecoding() {
 async::Awaitable<Ending> Relay::EndOfTokens() {
   const inference::StreamEnd& end = tokens_->end();
   decoded_ = end.tokens_decoded;
-  absl::StatusOr<std::string> rest = filter_->Finish();
+  absl::StatusOr<std::string> rest = gate_.Finish(*filter_);
   if (!rest.ok()) co_return Broken("POLICY_FAILED", rest.status());
   pending_ += *rest;
   if (filter_->blocked()) co_return Ending{.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};

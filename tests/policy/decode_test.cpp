@@ -101,6 +101,17 @@ TEST_CASE("Nothing is shown of an encoded run, and an exception inside one cover
   CHECK(MustFilter(*policies, base::Base64Encode("help@acme.example, bob@acme.example")).text == "[EMAIL]");
 }
 
+TEST_CASE("Inside an encoded run, too, a rule's `unless` exempts from that rule alone") {
+  const auto policies = MustCompile(
+      "version: 1\nname: t\nrules:\n  - {id: links, detect: {regex: 'https://[a-z.?=]{1,200}', decode: both}, "
+      "unless: {regex: 'https://docs\\.acme\\.example/[a-z.?=]{0,200}'}, do: redact, replacement: '[LINK]'}\n"
+      "  - {id: name, detect: {keywords: falcon, decode: both}, do: redact, replacement: '[NAME]'}\n");
+  const std::string own = base::Base64Encode("https://docs.acme.example/?t=x"), other = base::Base64Encode("https://docs.acme.example/?t=falcon");
+  CHECK(MustFilter(*policies, own).text == own);
+  CHECK(MustFilter(*policies, other).text == "[NAME]");
+  CHECK(MustFilter(*policies, base::Base64Encode("see https://docs.evil.example/?t=x")).text == "[LINK]");
+}
+
 TEST_CASE("Encoded three times over is not looked at, nor are values too short to tell") {
   const auto policies = MustCompile(OneRule("{secrets: aws_access_key, decode: both}", "redact"));
   const std::string thrice = base::Base64Encode(base::Base64Encode(base::Base64Encode(kSecret)));

@@ -41,6 +41,9 @@ TEST_CASE("URLs and hosts of a list are found, however they are written") {
       {"https://acme.example@pastebin.com/", "[URL]"},
       {"https://acme.example:x@y@pastebin.com", "[URL]"},
       {"https://pastebin.com\\@acme.example", "[URL]"},
+      {"http://acme.example'@pastebin.com/?q=1", "[URL]"},
+      {"http://acme.example|@pastebin.com/", "[URL]"},
+      {"http://///pastebin.com/", "[URL]"},
       {"HTTPS:/\\PASTEBIN.COM/x", "[URL]"},
       {"(https://pastebin.com)", "([URL])"},
       {"[x](https://pastebin.com/y)", "[x]([URL])"},
@@ -75,12 +78,12 @@ TEST_CASE("URLs of all hosts but a list's are found, and look-alikes of these ar
        {"https://acme.example/x", "see https://docs.acme.example/a_b?c=d.", "https://ACME.example:8443", "https://acme.example.",
         "https://user:pw@acme.example/", "www.acme.example", "https://m\u00FCller.example", "https://xn--mller-kva.example/",
         "https://\uFF41cme.example/", "no links here, e.g. node.js or 3.14", "int x; // a comment", "a//b", "C:\\files\\x",
-        "https://acme.example\uFF0C\u8C22"}) {
+        "https://acme.example\uFF0C\u8C22", "http:acme.example", "HTTP:ok", "https: a protocol", "http:////acme.example/"}) {
     INFO(text);
     CHECK(MustFilter(*policies, text).text == text);
   }
   struct Row {
-    const char *text, *out;
+    std::string text, out;
   };
   const Row rows[] = {
       {"https://evil.example/x", "[URL]"},
@@ -88,6 +91,12 @@ TEST_CASE("URLs of all hosts but a list's are found, and look-alikes of these ar
       {"https://acme-example.com and https://acme.example", "[URL] and https://acme.example"},
       {"https://acme.example@evil.example/", "[URL]"},
       {"https://evil.example\\@acme.example/", "[URL]"},
+      {"http://acme.example'@evil.example/?q=1", "[URL]"},  // All up to the last @ is userinfo,
+      {"http://acme.example(a){b}|c^`\"@evil.example/", "[URL]"},
+      {"http://acme.example@x@evil.example/", "[URL]"},
+      {"http://acme.example:" + std::string(400, 'a') + "@evil.example/", "[URL]"},
+      {"http://////evil.example/", "[URL]"},  // slashes are as many as one likes,
+      {"http:evil.example/x", "[URL]"},       // or none.
       {"https://\u0430cme.example/", "[URL]"},  // Cyrillic a.
       {"https://xn--cme-5cd.example/", "[URL]"},
       {"![i](//evil.example/?q=secret)", "![i]([URL])"},

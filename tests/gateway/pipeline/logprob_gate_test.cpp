@@ -48,8 +48,9 @@ std::shared_ptr<const policy::PolicySet> Compile(const std::string& yaml) {
   return *set;
 }
 
-// The tokens as the pool gives them, `per_piece` in a piece, through the gate, with a cut after each piece.
-Gated Through(const policy::PolicySet& policies, const std::vector<Part>& parts, std::size_t per_piece) {
+// The tokens as the pool gives them, `per_piece` in a piece, through the gate, with a cut after each piece. Up to `early` bytes of a token's
+// text come with the piece before it, as where a stop string begins inside of it.
+Gated Through(const policy::PolicySet& policies, const std::vector<Part>& parts, std::size_t per_piece, std::size_t early = 0) {
   const auto open = [&] { return policies.OpenOutput({}); };
   pipeline::LogprobGate gate(open);
   const auto filter = open();
@@ -61,22 +62,30 @@ Gated Through(const policy::PolicySet& policies, const std::vector<Part>& parts,
     }
   };
   std::int64_t end = 0;
+  std::size_t given = 0;  // Bytes of this token's text that came before.
   inference::Piece piece;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     inference::OutputToken token{.id = static_cast<std::int32_t>(i), .bytes = parts[i].bytes, .logprob = -1, .top = {}};
     for (const std::string& other : parts[i].alternatives) token.top.push_back({1000, other, -2});
     end += static_cast<std::int64_t>(parts[i].bytes.size());
     token.text_end = end;
-    piece.text += parts[i].bytes;
+    piece.text += parts[i].bytes.substr(std::exchange(given, 0));
     piece.tokens.push_back(std::move(token));
     if ((i + 1) % per_piece != 0 && i + 1 < parts.size()) continue;
+    if (i + 1 < parts.size()) {
+      const std::string& next = parts[i + 1].bytes;
+      while (given < std::min(early, next.size()) && static_cast<signed char>(next[given]) >= 0) ++given;
+      piece.text += next.substr(0, given);
+    }
     const auto clear = gate.Push(std::exchange(piece, {}), *filter);
     REQUIRE(clear.ok());
     out.text += *clear;
     take();
     if (filter->blocked()) return out;
   }
-  out.text += *filter->Finish();
+  const auto rest = gate.Finish(*filter);
+  REQUIRE(rest.ok());
+  out.text += *rest;
   take();
   return out;
 }
@@ -112,7 +121,8 @@ TEST_CASE("An alternative leaves only if the filter would have let it out at onc
   const Row rows[] = {
       {{{"so ", {"no ", "not ", "but "}}, {"be"}, {" it"}}, "no |not |but |"},
       {{{"so ", {"bluebird", "bluebird ", "a bluebird.", "blueberry "}}}, "blueberry |"},
-      {{{"blue"}, {"berry", {"bird", "b", "bell "}}}, "bell |"},          // With what stands before it.
+      {{{"blue"}, {"berry", {"bird", "b", "bell "}}}, "bell |"},          // With what stands before it,
+      {{{"blue"}, {"bell", {"bird"}}}, ""},                               // not with the token's own beginning.
       {{{"ZQ~ABCD"}, {"!", {"~73", "~7", "E", "?"}}}, "?|"},              // What could still become a match stays inside,
       {{{"ZQ~AB~7", {"ZQ~AB~73"}}, {"x", {"3", "4", " "}}}, " |"},        // so that no run of alternatives spells it.
       {{{"a", {"\xCF", "\xCF\x9E", "\x9E", "\xCF\xA0"}}}, "\xCF\xA0|"},   // Halves of code points cannot be judged.
@@ -120,8 +130,10 @@ TEST_CASE("An alternative leaves only if the filter would have let it out at onc
   };
   for (const Row& row : rows) {
     for (const std::size_t per_piece : {1, 2, 100}) {
-      INFO(row.parts[0].bytes << " " << per_piece);
-      CHECK(Through(*policies, row.parts, per_piece).alternatives == row.alternatives);
+      for (const std::size_t early : {0, 1, 2, 3}) {
+        INFO(row.parts[0].bytes << " " << per_piece << " " << early);
+        CHECK(Through(*policies, row.parts, per_piece, early).alternatives == row.alternatives);
+      }
     }
   }
 }
@@ -212,7 +224,7 @@ TEST_CASE("For any cut into tokens and pieces the text is the filter's, and ever
       whole += part.bytes;
       parts.push_back(std::move(part));
     }
-    const Gated gated = Through(*policies, parts, 1 + random() % 4);
+    const Gated gated = Through(*policies, parts, 1 + random() % 4, random() % 3);
     const auto filtered = policies->FilterWhole({}, whole);
     REQUIRE(filtered.ok());
     INFO(whole << " -> " << gated.text << " / " << gated.tokens);
