@@ -143,8 +143,7 @@ absl::Status Opened::Start() {
   LogWriter log(postgres, options_.claim, claim->head);
   TG_ASSIGN(recovered_, TakeOver(log, *claim, Takeover(postgres)));
   // What this instance itself held beside a log that it has lost.
-  if (options_.recovery.taken && claim->previous != state_->instance())
-    TG_RETURN_IF_ERROR(options_.recovery.taken(state_->instance(), epoch_));
+  if (claim->previous != state_->instance()) TG_RETURN_IF_ERROR(TellTaken(log, state_->instance(), epoch_, Takeover(postgres)));
   state_->Acknowledged(log.head().next_index);
   if (recovered_ > 0) base::Info("audit", "log {}: {} requests that were left open are closed", log_id_, recovered_);
   StartThreads(std::move(log), postgres);

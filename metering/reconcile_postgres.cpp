@@ -31,7 +31,8 @@ const std::string kRecords =
 const std::string kOrphanUsage =
     "SELECT count(*), coalesce(sum(input_tokens + output_tokens), 0)::int8, min(request_id::text) FROM metering.usage u "
     "WHERE at_us >= $1::int8 AND at_us < $2::int8 AND NOT EXISTS (SELECT FROM audit.record r WHERE r.log_id = u.log_id "
-    "AND r.leaf_index = u.leaf_index AND r.request_id = u.request_id AND r.kind IN (4, 5))";
+    "AND r.leaf_index = u.leaf_index AND r.request_id = u.request_id AND r.kind IN (4, 5) "
+    "AND r.day BETWEEN date '1970-01-01' + ($1::int8 / 86400000000)::int4 AND date '1970-01-01' + ($2::int8 / 86400000000)::int4)";
 const std::string kOrphanTransfer =
     "SELECT count(*), coalesce(sum(input_tokens + cached_input_tokens + output_tokens), 0)::int8, min(request_id::text) "
     "FROM metering.transfer t WHERE at_us >= $1::int8 AND at_us < $2::int8 AND NOT EXISTS (SELECT FROM metering.usage u WHERE u.request_id "

@@ -24,6 +24,8 @@ constexpr std::array<Grouping, 6> kGroupings{{{"org", ReportBy::kOrg, "org_id::t
                                               {"model", ReportBy::kModel, "model"},
                                               {"day", ReportBy::kDay, "(date '1970-01-01' + (at_us / 86400000000)::int4)::text"}}};
 
+constexpr int kLinesMax = 10'000;
+
 std::string TextOf(const Grouping& g) {
   return fmt::format(
       "SELECT coalesce({}, ''), currency, count(*), "
@@ -32,8 +34,8 @@ std::string TextOf(const Grouping& g) {
       "WHERE at_us >= $1::int8 AND at_us < $2::int8 AND ($3::uuid IS NULL OR org_id = $3::uuid) "
       "AND ($4::uuid IS NULL OR team_id = $4::uuid) AND ($5::uuid IS NULL OR project_id = $5::uuid) "
       "AND ($6::uuid IS NULL OR key_id = $6::uuid) AND ($7::text IS NULL OR model = $7::text) "
-      "GROUP BY 1, currency ORDER BY {} LIMIT 10000",
-      g.id, g.by == ReportBy::kDay ? "1, currency" : "sum(amount_nanos) DESC, 1, currency");
+      "GROUP BY 1, currency ORDER BY {} LIMIT {}",
+      g.id, g.by == ReportBy::kDay ? "1, currency" : "sum(amount_nanos) DESC, 1, currency", kLinesMax + 1);
 }
 
 base::Value IdOrNull(const std::optional<base::Uuid>& id) { return id ? base::Value(id->ToString()) : base::Value(); }
@@ -61,6 +63,9 @@ absl::StatusOr<std::vector<ReportRow>> UsageReport(base::Session& session, Repor
                             IdOrNull(filter.key),
                             filter.model.empty() ? base::Value() : base::Value(filter.model)};
   TG_ASSIGN(const base::Rows rows, session.Run("usage report", sql, params));
+  if (rows.size() > static_cast<std::size_t>(kLinesMax)) {
+    return base::InvalidArgument(fmt::format("the report has more than {} lines; ask for a shorter period, or for one team, project or model", kLinesMax));
+  }
   std::vector<ReportRow> report;
   report.reserve(rows.size());
   for (std::size_t r = 0; r < rows.size(); ++r) {

@@ -50,6 +50,11 @@ absl::Status Caller::RunLong(base::SessionPool& sessions, const std::function<ab
   return done;
 }
 
+bool Caller::IsHidden(std::string_view model) const {
+  const directory::Model* registered = snapshot().FindModel(model);
+  return !SeesAll() && registered != nullptr && registered->restricted && !snapshot().MayUse(place(), model);
+}
+
 absl::Status Caller::Need(identity::Permission permission, bool installation) const {
   const identity::Reach least = installation ? identity::Reach::kInstallation : identity::Reach::kOrg;
   if (ReachOf(permission) >= least) return absl::OkStatus();

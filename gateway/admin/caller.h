@@ -44,6 +44,9 @@ class Caller {
   identity::Reach ReachOf(identity::Permission permission) const { return identity::ReachOf(*who_.place.key, permission); }
   bool SeesAll() const { return ReachOf(permission_) == identity::Reach::kInstallation; }  // By this call's permission.
 
+  // Of a restricted model that the key may not use, nothing is told.
+  bool IsHidden(std::string_view model) const;
+
   // PERMISSION_DENIED unless the key has `permission`, over the whole installation if asked for.
   absl::Status Need(identity::Permission permission, bool installation = false) const;
 

@@ -199,6 +199,16 @@ struct FoundStop {
   std::string text;
 };
 
+// A stop is of weights: an alias only leads to them, and requests that run under it know nothing of it.
+absl::Status CheckStops(Transaction& t, const StopTarget& target) {
+  if (target.kind != StopTarget::Kind::kModel) return absl::OkStatus();
+  TG_RETURN_IF_ERROR(directory::CheckModelName(target.model));
+  TG_ASSIGN(const std::optional<Row> alias, t.Find(Table::kAlias, "name = $1::text", {target.model}));
+  if (!alias || alias->Bool("removed")) return absl::OkStatus();
+  return base::InvalidArgument(
+      fmt::format("{} is an alias: nothing was stopped; stop the models that it leads to ({})", target.model, alias->Text("targets")));
+}
+
 absl::StatusOr<FoundStop> FindStop(Transaction& t, const StopTarget& target) {
   FoundStop stop;
   stop.row = directory::NewRow(Table::kStop);
@@ -228,6 +238,7 @@ absl::StatusOr<FoundStop> FindStop(Transaction& t, const StopTarget& target) {
 absl::StatusOr<Changed> Changes::Stop(const Actor& actor, const StopTarget& target, const std::string& reason) {
   TG_RETURN_IF_ERROR(CheckReason(reason));
   return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_RETURN_IF_ERROR(CheckStops(t, target));
     TG_ASSIGN(FoundStop stop, FindStop(t, target));
     out.row = stop.old.has_value() ? *stop.old : stop.row;
     if (stop.old.has_value() && !stop.old->Bool("lifted")) return absl::OkStatus();

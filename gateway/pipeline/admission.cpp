@@ -53,7 +53,10 @@ absl::StatusOr<inference::ModelInfo> Resolve(const Collaborators& with, const id
   const auto models = with.pool->models();
   const auto found = std::find_if(models.begin(), models.end(), [&](const inference::ModelInfo& m) { return m.name == model; });
   const bool offered = Offers(with, *principal.snapshot, model);
-  if (found == models.end() && offered && principal.snapshot->FindModel(model) != nullptr && principal.snapshot->MayUse(principal.place, model)) {
+  const directory::Model* registered = principal.snapshot->FindModel(model);
+  // What is loaded under the name may still be the weights that it stood for before.
+  const bool older = registered != nullptr && registered->sha256 && found != models.end() && found->sha256 != *registered->sha256;
+  if ((found == models.end() || older) && offered && registered != nullptr && principal.snapshot->MayUse(principal.place, model)) {
     return base::WithDetail(base::Unavailable(fmt::format("model {} is not loaded here yet; send the request again in a few seconds", model)),
                             {.reason = "MODEL_NOT_LOADED", .param = "model", .retry_after_ms = 5000});
   }

@@ -42,9 +42,12 @@ absl::StatusOr<std::vector<base::Companion>> Settle(const audit::OpenRequest& op
   return metering::Settlement(open.request, at, end.tokens());
 }
 
+// The usage of all windows that are open is counted again: with month quotas, up to a month's rows.
+constexpr std::chrono::minutes kReturnTimeout{15};
+
 audit::LogTaken ReturnLeasesWith(const v1::Config& config) {
   return [options = PostgresFor(config, "tollgate_writer")](base::InstanceId owner, std::int64_t epoch) mutable -> absl::Status {
-    options.statement_timeout = kReportTimeout;
+    options.statement_timeout = kReturnTimeout;
     TG_ASSIGN(auto session, base::Session::Connect(options));
     return metering::ReturnLeases(*session, owner, epoch).status();
   };

@@ -97,6 +97,30 @@ TEST_CASE_METHOD(
   CHECK(journal->stats().recovered_requests == 2);
 }
 
+TEST_CASE_METHOD(Dead, "While what the dead held comes home, however long it takes, the claim is renewed") {
+  std::vector<Entry> written;
+  written.push_back(Make(v1::RECORD_KIND_REQUEST, base::RequestId::New()));
+  Wrote(std::move(written));
+  JournalOptions options = Quick("b");
+  options.claim = std::chrono::milliseconds(2000);
+  std::atomic<bool> renewed{false};
+  options.recovery.taken = [&](base::InstanceId owner, std::int64_t) {
+    if (owner != instance) return absl::OkStatus();
+    const auto session = cluster.Connect(url);
+    const auto expiry = [&] {
+      const auto rows = session->Run("look", "SELECT expires_at::text FROM audit.log_head WHERE log_id = $1::int2", {std::int64_t{claim.head.log_id}});
+      return rows.ok() ? rows->Text(0, 0) : std::string();
+    };
+    const std::string before = expiry();
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (!renewed && std::chrono::steady_clock::now() < deadline) renewed = expiry() != before;
+    return absl::OkStatus();
+  };
+  const auto journal = Open(options);
+  Await("SELECT count(*) FROM audit.log_head WHERE released", 1);
+  CHECK(renewed);
+}
+
 TEST_CASE_METHOD(Dead, "An open request whose usage the database refuses is closed without, and all others with theirs") {
   const std::string state = GENERATE("23514", "XX000");
   CAPTURE(state);

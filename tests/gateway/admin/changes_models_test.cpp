@@ -125,6 +125,18 @@ TEST_CASE("An alias is led elsewhere, and back with one call; each change is on 
   CHECK(absl::IsFailedPrecondition(in.changes->RollbackAlias(in.cli, "chat", "").status()));  // What was removed is no before.
 }
 
+TEST_CASE("An alias is not stopped: the refusal names the models that are to be") {
+  Installation in;
+  const admin::StopTarget chat{admin::StopTarget::Kind::kModel, "chat", {}};
+  Must(in.changes->SetAlias(in.cli, Leading("qwen3=9 qwen4=1")));
+  const absl::Status refused = in.changes->Stop(in.cli, chat, "a leak").status();
+  CHECK(absl::IsInvalidArgument(refused));
+  CHECK(base::Message(refused).find("qwen3=9 qwen4=1") != std::string::npos);
+  CHECK(Must(in.changes->Stop(in.cli, {admin::StopTarget::Kind::kModel, "qwen3", {}}, "a leak")).changed);
+  Must(in.changes->RemoveAlias(in.cli, "chat", "not wanted"));
+  CHECK(Must(in.changes->Stop(in.cli, chat, "a leak")).changed);
+}
+
 TEST_CASE("A model that an alias leads to is not retired") {
   Installation in;
   Must(in.changes->AddModel(in.cli, Named("qwen3")));

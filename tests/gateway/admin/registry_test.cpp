@@ -94,6 +94,17 @@ TEST_CASE("A restricted model is known to those alone whose allow-list names it"
   REQUIRE(world.directory->WaitFor(granted.version, std::chrono::seconds(10)).ok());
   CHECK(world.Listed("admin") == "secret ");  // Its list names nothing else.
   CHECK(world.Listed("globex") == "open ");
+  Must(world.in.changes->SetPrice(world.in.cli, {"secret", {1'000'000}, {1'000'000}, {2'000'000}, "EUR", 0}));
+  const auto priced = Must(world.in.changes->SetPrice(world.in.cli, {"open", {1'000'000}, {1'000'000}, {2'000'000}, "EUR", 0}));
+  REQUIRE(world.directory->WaitFor(priced.version, std::chrono::seconds(10)).ok());
+  const auto prices = [&](const std::string& as) {
+    v1::ListPricesReply reply;
+    REQUIRE(world.Call(as, v1::Directory::NewStub(world.channel), &v1::Directory::Stub::ListPrices, v1::ListPricesRequest(), reply).ok());
+    return reply.prices_size();
+  };
+  CHECK(prices("first") == 2);
+  CHECK(prices("admin") == 2);
+  CHECK(prices("globex") == 1);
 
   v1::RestrictModelRequest open;
   open.set_name("secret");

@@ -168,6 +168,16 @@ TEST_CASE("A retired model answers nobody from that moment on, although the pool
   CHECK(ReasonOf(world.Chat(Ask(world, "chat"))) == "MODEL_NOT_FOUND");
   CHECK(world.List().models_size() == 1);
 
+  directory::Model anew = legal;  // Under the old name, other weights that are not loaded yet, for everyone.
+  anew.restricted = anew.retired = false;
+  anew.loaded = true;
+  anew.engine = "llama";
+  anew.file = "other.gguf";
+  anew.licence = "Apache-2.0";
+  anew.sha256 = base::Sha256("other weights");
+  world.Register(anew);
+  CHECK(ReasonOf(world.Chat(Ask(world, "legal"))) == "MODEL_NOT_LOADED");
+
   directory::Model namesake = legal;
   namesake.name = "script";
   world.Register(namesake);
