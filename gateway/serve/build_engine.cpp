@@ -103,7 +103,7 @@ absl::Status BuildEngine(Parts& parts) {
   parts.identity = std::make_unique<identity::Identity>(parts.secrets->pepper, parts.dev);
   parts.cpu = std::make_unique<boost::asio::thread_pool>(config.cpu_threads());
   const int half = static_cast<int>(std::thread::hardware_concurrency() / 2);
-  parts.io = std::make_unique<net::IoThreads>(config.io_threads() > 0 ? config.io_threads() : std::max(1, half));
+  parts.io = std::make_unique<net::IoThreads>(config.io_threads() > 0 ? config.io_threads() : std::max(2, half));
   pipeline::Collaborators with{.clock = &base::SystemClock(),
                                .directory = parts.directory.get(),
                                .identity = parts.identity.get(),
