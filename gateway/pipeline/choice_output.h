@@ -89,6 +89,8 @@ class ChoiceOutput {
   OutputPiece pending_;
   RawTail raw_;
   std::int64_t raw_bytes_ = 0;
+  std::int64_t judged_ = 0;  // Of these, how many a filter was given, or were no one's.
+  bool mixed_ = false;       // There is more than text.
   std::deque<inference::OutputToken> tokens_;  // Whose part has not come.
   std::deque<Place> places_;                   // Whose bytes are not all decided.
   std::int64_t frontier_ = 0;
