@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "inference/types.h"
+
 namespace tollgate::inference {
 
 // A layout is the text of a turn with {} where the turn's own text goes, {bos} and {eos} where the vocabulary's begin and end tokens go,
@@ -28,9 +30,10 @@ struct ChatFamily {
   std::string_view user{};
   std::string_view later_user{};  // Of a user turn that follows another turn; else `user`.
   std::string_view assistant{};
-  std::string_view tool{};     // Empty: tool turns are refused.
+  std::string_view tool{};     // Of a tool's turn that answers no call; empty: those are refused.
   std::string_view open{};     // Begins the assistant's turn.
   Trim trim = Trim::kNothing;  // White space at both ends of turns.
+  ToolStyle tools = ToolStyle::kNone;
 };
 
 // In the order in which they are tried.

@@ -10,11 +10,13 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "base/encoding.h"
 #include "inference/chat_families.h"
+#include "inference/chat_tools.h"
 
 namespace tollgate::inference {
 namespace {
@@ -127,10 +129,11 @@ void Split(const ChatFamily& family, std::string_view layout, const Text& text, 
   const auto at = [&](std::string_view rest) {
     if (rest.starts_with(kBegin)) return kBegin;
     if (rest.starts_with(kEnd)) return kEnd;
-    for (const std::string_view name : family.control) {
-      if (!name.empty() && rest.starts_with(name)) return name;
-    }
-    return std::string_view();
+    const auto here = [&](std::string_view name) { return !name.empty() && rest.starts_with(name); };
+    if (const auto own = std::find_if(family.control.begin(), family.control.end(), here); own != family.control.end()) return *own;
+    const auto tools = ToolControls(family.tools);
+    const auto its = std::find_if(tools.begin(), tools.end(), here);
+    return its == tools.end() ? std::string_view() : *its;
   };
   std::size_t from = 0;
   for (std::size_t i = 0; i < layout.size();) {
@@ -198,7 +201,7 @@ absl::Status CheckTurns(std::span<const Turn> turns) {
   return absl::OkStatus();
 }
 
-ChatFormat::ChatFormat(const ChatFamily& family) : family_(&family) {}
+ChatFormat::ChatFormat(const ChatFamily& family) : family_(&family), tools_(family.tools) {}
 
 absl::StatusOr<ChatFormat> ChatFormat::FromTemplate(std::string_view jinja) {
   if (jinja.empty()) {
@@ -236,6 +239,7 @@ absl::StatusOr<ChatFormat> ChatFormat::Choose(std::string_view name, std::string
 
 void ChatFormat::ReadTemplate(std::string_view normal) {
   begins_ = normal.find("bos_token") != std::string_view::npos;
+  thinks_ = normal.find("</think>") != std::string_view::npos;
   drops_thinking_ = normal.find("split('</think>')") != std::string_view::npos;
   const std::size_t opening = normal.rfind("add_generation_prompt");
   opens_thinking_ = opening != std::string_view::npos && normal.find("<think>\\n'", opening) != std::string_view::npos;
@@ -284,39 +288,54 @@ void ChatFormat::AddTurn(std::vector<ChatPart>& parts, std::string_view layout, 
 
 absl::StatusOr<std::vector<ChatPart>> ChatFormat::Lay(std::span<const Turn> turns) const {
   TG_RETURN_IF_ERROR(CheckTurns(turns));
+  TG_RETURN_IF_ERROR(CheckTools(turns));
   const ChatFamily& f = *family_;
+  const std::vector<ToolDefinition>& tools = turns.front().tools;
+  const auto last_user = static_cast<std::size_t>(
+      turns.rend() - std::find_if(turns.rbegin(), turns.rend(), [](const Turn& turn) { return turn.role == "user"; }));
   std::vector<ChatPart> parts;
   std::string before;  // System turns that wait for the next user turn.
+  bool told = tools.empty() || tools_ == ToolStyle::kMistral;  // Of the tools, where that is in a turn's text.
   const auto user = [&](std::string_view text) {
+    if (tools_ == ToolStyle::kLlama && !std::exchange(told, true)) before += ToolsText(tools_, tools);
     AddTurn(parts, parts.empty() || f.later_user.empty() ? f.user : f.later_user, before + std::string(text));
     before.clear();
   };
-  if (turns.front().role != "system" && (!system_.empty() || !f.first_system.empty())) {
-    AddTurn(parts, f.first_system.empty() ? f.system : f.first_system, system_);
+  const bool tells_in_system = !told && tools_ != ToolStyle::kLlama;
+  const auto system = [&](std::string_view text) {
+    const bool tells = tells_in_system && !std::exchange(told, true);
+    AddSystem(parts, text, tells ? std::span<const ToolDefinition>(tools) : std::span<const ToolDefinition>(), !tools.empty());
+  };
+  if (turns.front().role != "system" && (!system_.empty() || !f.first_system.empty() || tells_in_system)) {
+    system(system_);
   }
-  for (const Turn& turn : turns) {
+  bool results = false;  // The turn before was a tool's.
+  for (std::size_t i = 0; i < turns.size(); ++i) {
+    const Turn& turn = turns[i];
     const std::string text = TextOf(turn);
-    if (turn.role == "tool" && f.tool.empty()) {
-      return base::InvalidArgument(fmt::format("the model's chat format, {}, has no place for messages of tools", f.name));
-    }
     if (turn.role == "system" && f.system_in_user) {
       before += Filled(f.system, text);
       continue;
     }
     if (turn.role == "user") {
+      if (tools_ == ToolStyle::kMistral && i + 1 == last_user) AddTools(parts, tools);
       user(text);
-      continue;
-    }
-    if (!before.empty()) user("");
-    if (turn.role == "system") {
-      const std::string_view other = parts.empty() ? f.first_system : f.later_system;
-      AddTurn(parts, other.empty() ? f.system : other, text);
+    } else if (turn.role == "system") {
+      system(text);
     } else {
-      AddTurn(parts, turn.role == "tool" ? f.tool : f.assistant, text);
+      if (!before.empty()) user("");
+      if (turn.role == "tool" && !turn.call_id.empty()) {
+        i += AddResults(parts, turns.subspan(i)) - 1;
+      } else if (turn.role == "assistant" && (!turn.calls.empty() || results)) {
+        AddCalls(parts, turn, results);
+      } else {
+        AddTurn(parts, turn.role == "tool" ? f.tool : f.assistant, text);
+      }
     }
+    results = turn.role == "tool";
   }
   if (!before.empty()) user("");
-  AddTurn(parts, f.open, "");
+  if (!results || tools_ != ToolStyle::kDeepSeek) AddTurn(parts, f.open, "");
   if (opens_thinking_) AddText(parts, "<think>\n");
   return parts;
 }

@@ -71,6 +71,10 @@ class Engine {
 
   virtual absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const = 0;
 
+  virtual absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view /*text*/) const {  // Of text that is nothing but text.
+    return base::Unimplemented("this model's engine cannot tokenise");
+  }
+
   // Whether Open will take the grammar. INVALID_ARGUMENT: it is none. UNIMPLEMENTED where the engine has no grammars.
   virtual absl::Status CheckGrammar(std::string_view /*gbnf*/) const {
     return base::Unimplemented("this model's engine cannot hold its output to a grammar");

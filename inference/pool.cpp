@@ -115,6 +115,11 @@ class PoolOfReplicas final : public Pool {
     return replica->Render(turns);
   }
 
+  absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view model, std::string_view text) const override {
+    TG_ASSIGN(const auto replica, Find(model));
+    return replica->Tokenize(text);
+  }
+
   absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request) override {
     TG_ASSIGN(const auto replica, Find(request.model));
     return replica->Submit(std::move(request));

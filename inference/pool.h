@@ -105,6 +105,9 @@ class Pool {
   // no such model. INVALID_ARGUMENT: an unknown role, no turns, text that is not UTF-8. Linear in the text; up to milliseconds a 10 KB.
   virtual absl::StatusOr<std::vector<std::int32_t>> Render(std::string_view model, std::span<const Turn> turns) const = 0;
 
+  // The tokens of text that is nothing but text. NOT_FOUND: no such model. UNIMPLEMENTED: its engine cannot tell.
+  virtual absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view model, std::string_view text) const = 0;
+
   // Queues a sequence. INVALID_ARGUMENT: a field out of range, or a prompt that does not fit the context (the message has the numbers).
   // RESOURCE_EXHAUSTED, with a retry hint: the queue is full. UNAVAILABLE: draining. NOT_FOUND: no such model.
   virtual absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request) = 0;

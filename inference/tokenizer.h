@@ -25,6 +25,7 @@ class Tokenizer {
   virtual const base::Digest& digest() const = 0;                                                               // Of its file.
   virtual std::string format() const = 0;                                                                       // "chatml" …
   virtual std::string architecture() const = 0;
+  virtual void Describe(ModelInfo& /*info*/) const {}                                                           // As ChatFormat::Describe.
 };
 
 }  // namespace tollgate::inference

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/crypto.h"
 
@@ -13,12 +14,39 @@ namespace tollgate::inference {
 // for answers that do not depend on what ran beside them but for the last bits.
 enum class KvType { kF16, kQ8, kF32 };
 
+// How a model writes down its calls of tools. docs/output.md shows each.
+enum class ToolStyle {
+  kNone,      // It has no place for tools.
+  kHermes,    // <tool_call>{"name": …, "arguments": …}</tool_call>: Hermes, Qwen, ChatML.
+  kLlama,     // {"name": …, "parameters": …}: Llama from 3.1 on.
+  kMistral,   // [TOOL_CALLS] [{"name": …, "arguments": …, "id": …}].
+  kDeepSeek,  // <｜tool▁calls▁begin｜> …: V3, R1.
+};
+std::string_view Name(ToolStyle style);  // "hermes", "llama" …
+
+// A function that the model may call. `parameters`: a JSON Schema of an object, as JSON.
+struct ToolDefinition {
+  std::string name;
+  std::string description;
+  std::string parameters;
+};
+
+// A call of a function. `arguments`: a JSON object.
+struct ToolUse {
+  std::string id;
+  std::string name;
+  std::string arguments;
+};
+
 // One turn of a conversation. `role` is "system", "user", "assistant" or "tool"; anything else is refused by Render. `name` is given to
 // templates that have a place for it and ignored by others. All text is text: nothing in it can become a control token.
 struct Turn {
   std::string role;
   std::string name;
   std::string text;
+  std::vector<ToolUse> calls{};         // Of an assistant's turn.
+  std::string call_id{};                // Of a tool's turn: which call it answers.
+  std::vector<ToolDefinition> tools{};  // Of the first turn alone: what the model may call.
 };
 
 // How tokens are chosen. Applied in this order: penalties, temperature, min_p, top_k, top_p.
@@ -57,6 +85,9 @@ struct ModelInfo {
   int slots = 0;                  // Sequences that run side by side.
   bool grammars = false;          // Output can be held to JSON or a grammar.
   bool logprobs = false;          // It can tell its tokens' log-probabilities.
+  ToolStyle tools = ToolStyle::kNone;
+  bool thinks = false;            // It thinks between <think> and </think> before it answers;
+  bool opens_thinking = false;    // prompts end within the thought.
 };
 
 // Bands of urgency: 0 is served first, 3 with what the others leave.

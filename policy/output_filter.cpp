@@ -39,6 +39,7 @@ class OutputFilter final : public StreamFilter {
     }
     if (selection_.empty()) {
       decided_ = pushed_;
+      given_ += static_cast<std::int64_t>(raw.size());
       return std::string(raw);
     }
     if (raw.empty()) return std::string();
@@ -56,6 +57,7 @@ class OutputFilter final : public StreamFilter {
   bool blocked() const override { return blocked_; }
   const Verdict& verdict() const override { return verdict_; }
   const std::vector<RawSpan>& raw() const override { return raw_; }
+  const std::vector<std::pair<std::int64_t, std::int64_t>>& replaced() const override { return replaced_; }
   std::size_t held_bytes() const override { return blocked_ ? 0 : static_cast<std::size_t>(pushed_ - decided_); }
   std::int64_t pushed_bytes() const override { return pushed_; }
   std::int64_t decided_bytes() const override { return decided_; }
@@ -110,6 +112,7 @@ class OutputFilter final : public StreamFilter {
     }
     text_.erase(0, static_cast<std::size_t>(to - decided_));
     decided_ = to;
+    given_ += static_cast<std::int64_t>(out.size());
     return out;
   }
 
@@ -143,7 +146,7 @@ class OutputFilter final : public StreamFilter {
       }
       if (at == edit.begin) {
         const Replacement& replacement = program_.sources()[edit.source].replacement;
-        if (replacement.form == Replacement::Form::kText) out += replacement.text;
+        if (replacement.form == Replacement::Form::kText) Replace(replacement.text, out);
         raw_.push_back({program_.rules()[program_.sources()[edit.source].rule].id, at, ""});
       }
       const std::int64_t stop = std::min(edit.end, to);
@@ -160,8 +163,14 @@ class OutputFilter final : public StreamFilter {
   // The edit is whole.
   void Pass(const Resolver::Edit& edit, std::string& out) {
     const Replacement& replacement = program_.sources()[edit.source].replacement;
-    if (replacement.form != Replacement::Form::kText) out += replacement.For(raw_.back().bytes, edit.alone);
+    if (replacement.form != Replacement::Form::kText) Replace(replacement.For(raw_.back().bytes, edit.alone), out);
     ++edit_;
+  }
+
+  void Replace(std::string_view text, std::string& out) {
+    const std::int64_t begin = given_ + static_cast<std::int64_t>(out.size());
+    out += text;
+    replaced_.emplace_back(begin, begin + static_cast<std::int64_t>(text.size()));
   }
 
   const std::shared_ptr<const void> owner_;
@@ -179,6 +188,8 @@ class OutputFilter final : public StreamFilter {
   std::vector<Hit> found_;  // Not judged yet.
   std::size_t edit_ = 0;    // The first edit not passed.
   std::vector<RawSpan> raw_;
+  std::vector<std::pair<std::int64_t, std::int64_t>> replaced_;
+  std::int64_t given_ = 0;  // Bytes that came out.
   Verdict verdict_;
   bool blocked_ = false, finished_ = false;
   absl::Status failure_;

@@ -19,6 +19,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -44,6 +45,9 @@ class StreamFilter {
 
   // The raw text behind every placeholder, and behind a block from its first byte on (to the end of what was pushed). By offset.
   virtual const std::vector<RawSpan>& raw() const = 0;
+
+  // Where in all that Push and Finish gave the rules' own texts stand, as [begin, end), ascending; what lies between is as it was pushed.
+  virtual const std::vector<std::pair<std::int64_t, std::int64_t>>& replaced() const = 0;
 
   // Raw bytes pushed and not yet decided.
   virtual std::size_t held_bytes() const = 0;

@@ -89,15 +89,27 @@ std::string ContentText(const v1::StoredRecord& stored) {
       std::string text;
       for (const std::string& part : message.parts()) text += part;
       out += Indented(RoleWord(message.role()) + ": " + text, "      | ");
+      for (const v1::ToolCall& call : message.tool_calls()) out += Indented("calls " + call.name() + " " + call.arguments(), "      | ");
     }
   };
   conversation("prompt as it came", stored.content().prompt());
   conversation("prompt as it was used", stored.content().prompt_used());
+  for (const v1::Tool& tool : stored.content().tools())
+    out += fmt::format("    tool {}\n", tool.name()) + Indented(tool.description() + "\n" + tool.parameters(), "      | ");
   if (!stored.content().text().empty()) out += "    text released\n" + Indented(stored.content().text(), "      | ");
+  for (const v1::ReleasedPart& part : stored.content().parts()) {
+    const std::string of = part.choice() > 0 ? fmt::format(" of reply {}", part.choice()) : "";
+    if (!part.reasoning().empty()) out += fmt::format("    reasoning released{}\n", of) + Indented(part.reasoning(), "      | ");
+    if (!part.text().empty()) out += fmt::format("    text released{}\n", of) + Indented(part.text(), "      | ");
+    for (const v1::ToolCall& call : part.tool_calls())
+      out += fmt::format("    call released{}\n", of) + Indented(call.name() + " " + call.arguments(), "      | ");
+  }
   if (const int tokens = stored.content().logprobs_size(); tokens > 0) out += fmt::format("    log-probabilities of {} tokens released\n", tokens);
   for (const auto& raw : stored.content().raw()) {
     const std::string why = raw.rule_id().empty() ? "not delivered" : "held back by " + raw.rule_id();
-    out += fmt::format("    {}, from byte {}\n", why, raw.offset()) + Indented(raw.text(), "      | ");
+    const std::string of = raw.choice() > 0 ? fmt::format(" of reply {}", raw.choice()) : "";
+    const std::string where = of + (raw.channel().empty() ? "" : " in " + raw.channel());
+    out += fmt::format("    {}{}, from byte {}\n", why, where, raw.offset()) + Indented(raw.text(), "      | ");
   }
   return out;
 }

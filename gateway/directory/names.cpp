@@ -9,7 +9,7 @@
 namespace tollgate::directory {
 namespace {
 
-constexpr std::array<std::pair<Role, std::string_view>, 8> kRoles = {{
+constexpr std::array<std::pair<Role, std::string_view>, 9> kRoles = {{
     {Role::kOwner, "owner"},
     {Role::kAdmin, "admin"},
     {Role::kPolicyAuthor, "policy_author"},
@@ -18,6 +18,7 @@ constexpr std::array<std::pair<Role, std::string_view>, 8> kRoles = {{
     {Role::kFinance, "finance"},
     {Role::kOperator, "operator"},
     {Role::kMember, "member"},
+    {Role::kGrammarAuthor, "grammar_author"},
 }};
 
 bool LowerOrDigit(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
@@ -50,7 +51,8 @@ absl::StatusOr<Role> ParseRole(std::string_view name) {
   for (const auto& [value, text] : kRoles) {
     if (text == name) return value;
   }
-  return base::InvalidArgument("unknown role; there are owner, admin, policy_author, approver, auditor, finance, operator, member");
+  return base::InvalidArgument(
+      "unknown role; there are owner, admin, policy_author, approver, auditor, finance, operator, member, grammar_author");
 }
 
 std::string JoinRoles(const std::vector<Role>& roles) {

@@ -86,6 +86,15 @@ void TakeLogprobs(pipeline::Logprobs& logprobs, Message& message) {
   for (v1::TokenLogprob& token : logprobs) message.add_logprobs()->Swap(&token);
 }
 
+// Another reply than the first, as ChatReply and the last ChatChunk have it.
+void TakeChoice(pipeline::OutputPiece& piece, v1::Choice& choice) {
+  choice.set_index(piece.choice);
+  choice.set_text(std::move(piece.text));
+  TakeLogprobs(piece.logprobs, choice);
+  choice.set_reasoning(std::move(piece.thought));
+  for (v1::ToolCall& call : piece.calls) choice.add_tool_calls()->Swap(&call);
+}
+
 // Of a message that does not parse. The key comes first: a stranger learns nothing of what a message must look like.
 Failure Malformed(CallContext& shared, const pipeline::Caller& caller, absl::Status parsed) {
   if (auto refusal = shared.chat.Refuses(caller)) return *std::move(refusal);
@@ -162,6 +171,9 @@ class ChatCall final : public UnaryCall {
     message.set_created(reply.head.created_s);
     message.set_text(std::move(reply.text));
     TakeLogprobs(reply.logprobs, message);
+    message.set_reasoning(std::move(reply.thought));
+    for (v1::ToolCall& call : reply.calls) message.add_tool_calls()->Swap(&call);
+    for (pipeline::OutputPiece& other : reply.more) TakeChoice(other, *message.add_more());
     Trailers(rpc_).Of(reply);
     message.mutable_end()->Swap(&reply.end);
     *reply_ = ToBytes(message);
@@ -233,8 +245,12 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
     }
     Reply& reply = std::get<Reply>(outcome);
     trailers.Of(reply);
-    pipeline::OutputPiece rest{.text = std::move(reply.text), .logprobs = std::move(reply.logprobs)};
+    pipeline::OutputPiece rest{.text = std::move(reply.text),
+                               .logprobs = std::move(reply.logprobs),
+                               .thought = std::move(reply.thought),
+                               .calls = std::move(reply.calls)};
     v1::ChatChunk last = Chunk(reply.head, std::move(rest));
+    for (pipeline::OutputPiece& other : reply.more) TakeChoice(other, *last.add_more());
     last.mutable_end()->Swap(&reply.end);
     bytes_ = ToBytes(last);
     StartTimer();
@@ -297,6 +313,9 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
     chunk.set_created(head.created_s);
     chunk.set_text(std::move(piece.text));
     TakeLogprobs(piece.logprobs, chunk);
+    chunk.set_reasoning(std::move(piece.thought));
+    for (v1::ToolCall& call : piece.calls) chunk.add_tool_calls()->Swap(&call);
+    chunk.set_choice(piece.choice);
     return chunk;
   }
 

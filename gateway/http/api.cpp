@@ -4,6 +4,7 @@
 // Tested by tests/gateway/http/http_front_test.cpp.
 #include "gateway/http/api.h"
 
+#include <algorithm>
 #include <cctype>
 #include <charconv>
 #include <chrono>
@@ -145,12 +146,14 @@ class SseWriter final : public pipeline::StreamWriter {
   async::Awaitable<absl::Status> Begin(const ReplyHead& head) override {
     events_.emplace(HeadOf(caller_, head, system_fingerprint_), request_.include_usage, request_.chat.logprobs());
     const Headers headers = answer_.StreamHeaders(head);
-    const bool sent = co_await exchange_.BeginStream(headers, events_->Role());
+    std::string roles;
+    for (int choice = 0; choice < std::max(1, request_.chat.choices()); ++choice) roles += events_->Role(choice);
+    const bool sent = co_await exchange_.BeginStream(headers, std::move(roles));
     co_return sent ? absl::OkStatus() : Gone();
   }
 
   async::Awaitable<absl::Status> Write(pipeline::OutputPiece piece) override {
-    const bool sent = co_await exchange_.Send(events_->Text(piece.text, piece.logprobs));
+    const bool sent = co_await exchange_.Send(events_->Piece(piece));
     co_return sent ? absl::OkStatus() : Gone();
   }
 
@@ -158,9 +161,9 @@ class SseWriter final : public pipeline::StreamWriter {
 
   async::Awaitable<void> End(const Reply& reply) {
     if (!begun()) co_await Begin(reply.head);
-    std::string last;
-    if (!reply.text.empty()) last += events_->Text(reply.text, reply.logprobs);
-    last += events_->Finish(reply.end.finish_reason());
+    std::string last = events_->Piece(FirstOf(reply));
+    for (const pipeline::OutputPiece& other : reply.more) last += events_->Piece(other);
+    for (int choice = 0; choice <= static_cast<int>(reply.more.size()); ++choice) last += events_->Finish(FinishOf(reply, choice), choice);
     last += events_->Usage(reply.end.usage());
     last += kDoneEvent;
     co_await exchange_.EndStream(std::move(last), false);

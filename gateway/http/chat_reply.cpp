@@ -19,6 +19,7 @@ std::string_view FinishName(v1::FinishReason reason) {
   switch (reason) {
     case v1::FINISH_REASON_LENGTH: return "\"length\"";
     case v1::FINISH_REASON_CONTENT_FILTER: return "\"content_filter\"";
+    case v1::FINISH_REASON_TOOL_CALLS: return "\"tool_calls\"";
     default: return "\"stop\"";
   }
 }
@@ -27,9 +28,9 @@ void AppendUsage(std::string& out, const v1::TokenCounts& usage) {
   fmt::format_to(std::back_inserter(out),
                  R"({{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},)"
                  R"("prompt_tokens_details":{{"cached_tokens":{},"audio_tokens":0}},)"
-                 R"("completion_tokens_details":{{"reasoning_tokens":0,"audio_tokens":0,)"
+                 R"("completion_tokens_details":{{"reasoning_tokens":{},"audio_tokens":0,)"
                  R"("accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}}})",
-                 usage.input(), usage.output(), usage.input() + usage.output(), usage.cached_input());
+                 usage.input(), usage.output(), usage.input() + usage.output(), usage.cached_input(), usage.reasoning());
 }
 
 void AppendToken(std::string& out, const v1::TokenLogprob& token) {
@@ -59,6 +60,40 @@ std::string LogprobsJson(bool asked, const pipeline::Logprobs& logprobs) {
   return out;
 }
 
+// `arguments` as a whole call has them, or empty, as a stream's first event has them.
+void AppendCall(std::string& out, const v1::ToolCall& call, std::string_view arguments) {
+  out += R"("id":)";
+  AppendJsonString(out, call.id());
+  out += R"(,"type":"function","function":{"name":)";
+  AppendJsonString(out, call.name());
+  out += R"(,"arguments":)";
+  AppendJsonString(out, arguments);
+  out += "}}";
+}
+
+void AppendChoice(std::string& out, const pipeline::OutputPiece& piece, v1::FinishReason finish, bool logprobs) {
+  fmt::format_to(std::back_inserter(out), R"({{"index":{},"message":{{"role":"assistant","content":)", piece.choice);
+  if (piece.text.empty() && !piece.calls.empty()) {
+    out += "null";
+  } else {
+    AppendJsonString(out, piece.text);
+  }
+  if (!piece.thought.empty()) {
+    out += R"(,"reasoning_content":)";
+    AppendJsonString(out, piece.thought);
+  }
+  for (const v1::ToolCall& call : piece.calls) {
+    out += call.index() == 0 ? R"(,"tool_calls":[{)" : ",{";
+    AppendCall(out, call, call.arguments());
+  }
+  if (!piece.calls.empty()) out += ']';
+  out += R"(,"refusal":null,"annotations":[]},"logprobs":)";
+  out += LogprobsJson(logprobs, piece.logprobs);
+  out += R"(,"finish_reason":)";
+  out += FinishName(finish);
+  out += '}';
+}
+
 void AppendHead(std::string& out, const CompletionHead& head, std::string_view object) {
   out += R"({"id":)";
   AppendJsonString(out, head.id);
@@ -74,17 +109,25 @@ void AppendModel(std::string& out, const v1::Model& model) {
 
 }  // namespace
 
+pipeline::OutputPiece FirstOf(const pipeline::Reply& reply) {
+  return {.text = reply.text, .logprobs = reply.logprobs, .thought = reply.thought, .calls = reply.calls};
+}
+
+v1::FinishReason FinishOf(const pipeline::Reply& reply, int choice) {
+  return choice < reply.end.choices_size() ? reply.end.choices(choice).finish_reason() : reply.end.finish_reason();
+}
+
 std::string CompletionBody(const CompletionHead& head, const pipeline::Reply& reply, bool logprobs) {
   std::string out;
   out.reserve(reply.text.size() + 768);
   AppendHead(out, head, "chat.completion");
-  out += R"(,"choices":[{"index":0,"message":{"role":"assistant","content":)";
-  AppendJsonString(out, reply.text);
-  out += R"(,"refusal":null,"annotations":[]},"logprobs":)";
-  out += LogprobsJson(logprobs, reply.logprobs);
-  out += R"(,"finish_reason":)";
-  out += FinishName(reply.end.finish_reason());
-  out += R"(}],"usage":)";
+  out += R"(,"choices":[)";
+  AppendChoice(out, FirstOf(reply), FinishOf(reply, 0), logprobs);
+  for (const pipeline::OutputPiece& other : reply.more) {
+    out += ',';
+    AppendChoice(out, other, FinishOf(reply, other.choice), logprobs);
+  }
+  out += R"(],"usage":)";
   AppendUsage(out, reply.end.usage());
   out += R"(,"system_fingerprint":)";
   AppendJsonStringOrNull(out, head.system_fingerprint);
@@ -101,11 +144,11 @@ ChunkEvents::ChunkEvents(CompletionHead head, bool include_usage, bool logprobs)
   suffix_ = include_usage ? ",\"usage\":null}\n\n" : "}\n\n";
 }
 
-std::string ChunkEvents::Event(std::string_view delta, std::string_view logprobs, std::string_view finish_reason) const {
+std::string ChunkEvents::Event(int choice, std::string_view delta, std::string_view logprobs, std::string_view finish_reason) const {
   std::string out;
   out.reserve(prefix_.size() + delta.size() + logprobs.size() + suffix_.size() + 80);
   out += prefix_;
-  out += R"([{"index":0,"delta":)";
+  fmt::format_to(std::back_inserter(out), R"([{{"index":{},"delta":)", choice);
   out += delta;
   out += R"(,"logprobs":)";
   out += logprobs;
@@ -116,16 +159,37 @@ std::string ChunkEvents::Event(std::string_view delta, std::string_view logprobs
   return out;
 }
 
-std::string ChunkEvents::Role() const { return Event(R"({"role":"assistant","content":"","refusal":null})", "null", "null"); }
+std::string ChunkEvents::Role(int choice) const {
+  return Event(choice, R"({"role":"assistant","content":"","refusal":null})", "null", "null");
+}
 
-std::string ChunkEvents::Text(std::string_view text, const pipeline::Logprobs& logprobs) const {
+std::string ChunkEvents::Text(std::string_view text, const pipeline::Logprobs& logprobs, int choice) const {
   std::string delta = R"({"content":)";
   AppendJsonString(delta, text);
   delta += '}';
-  return Event(delta, LogprobsJson(logprobs_, logprobs), "null");
+  return Event(choice, delta, LogprobsJson(logprobs_, logprobs), "null");
 }
 
-std::string ChunkEvents::Finish(v1::FinishReason reason) const { return Event("{}", "null", FinishName(reason)); }
+std::string ChunkEvents::Piece(const pipeline::OutputPiece& piece) const {
+  std::string out;
+  if (!piece.thought.empty()) {
+    std::string delta = R"({"reasoning_content":)";
+    AppendJsonString(delta, piece.thought);
+    out += Event(piece.choice, delta + '}', "null", "null");
+  }
+  if (!piece.text.empty()) out += Text(piece.text, piece.logprobs, piece.choice);
+  for (const v1::ToolCall& call : piece.calls) {
+    std::string delta = fmt::format(R"({{"tool_calls":[{{"index":{},)", call.index());
+    AppendCall(delta, call, "");
+    out += Event(piece.choice, delta + "]}", "null", "null");
+    delta = fmt::format(R"({{"tool_calls":[{{"index":{},"function":{{"arguments":)", call.index());
+    AppendJsonString(delta, call.arguments());
+    out += Event(piece.choice, delta + "}}]}", "null", "null");
+  }
+  return out;
+}
+
+std::string ChunkEvents::Finish(v1::FinishReason reason, int choice) const { return Event(choice, "{}", "null", FinishName(reason)); }
 
 std::string ChunkEvents::Usage(const v1::TokenCounts& usage) const {
   if (suffix_ == "}\n\n") return "";

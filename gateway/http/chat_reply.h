@@ -17,6 +17,10 @@ struct CompletionHead {
   std::string system_fingerprint;
 };
 
+// The first of a reply's choices as a piece, and how each ended.
+pipeline::OutputPiece FirstOf(const pipeline::Reply& reply);
+tollgate::v1::FinishReason FinishOf(const pipeline::Reply& reply, int choice);
+
 // {"id":…,"object":"chat.completion",…}. `logprobs`: they were asked for, so that they are an object, even an empty one, and not null.
 std::string CompletionBody(const CompletionHead& head, const pipeline::Reply& reply, bool logprobs = false);
 
@@ -25,13 +29,15 @@ class ChunkEvents {
  public:
   ChunkEvents(CompletionHead head, bool include_usage, bool logprobs = false);
 
-  std::string Role() const;  // The first: {"role":"assistant","content":""}.
-  std::string Text(std::string_view text, const pipeline::Logprobs& logprobs = {}) const;
-  std::string Finish(tollgate::v1::FinishReason reason) const;
+  std::string Role(int choice = 0) const;  // The first: {"role":"assistant","content":""}.
+  // Thought, text and calls, an event each; of a call its name comes first, then its arguments. "" for a piece of nothing.
+  std::string Piece(const pipeline::OutputPiece& piece) const;
+  std::string Text(std::string_view text, const pipeline::Logprobs& logprobs = {}, int choice = 0) const;
+  std::string Finish(tollgate::v1::FinishReason reason, int choice = 0) const;
   std::string Usage(const tollgate::v1::TokenCounts& usage) const;  // choices: []; empty without include_usage.
 
  private:
-  std::string Event(std::string_view delta, std::string_view logprobs, std::string_view finish_reason) const;
+  std::string Event(int choice, std::string_view delta, std::string_view logprobs, std::string_view finish_reason) const;
 
   std::string prefix_;  // Up to "choices":.
   std::string suffix_;  // After choices.

@@ -16,6 +16,7 @@
 #include "gateway/http/fields.h"
 #include "gateway/http/messages.h"
 #include "gateway/http/strict_json.h"
+#include "gateway/http/tool_fields.h"
 
 namespace tollgate::http_front {
 namespace {
@@ -29,6 +30,7 @@ struct Reading {
   bool has_stream_options = false;
   std::string user;
   std::string safety_identifier;
+  std::string grammar;
 };
 
 std::string_view View(json::string_view s) { return {s.data(), s.size()}; }
@@ -113,10 +115,30 @@ absl::Status ReadStop(Name name, Value value, Reading& r) {
   return absl::OkStatus();
 }
 
-absl::Status ReadN(Name name, Value value, Reading&) {
+absl::Status ReadN(Name name, Value value, Reading& r) {
   TG_ASSIGN(const std::int64_t n, ReadInteger(name, value, 1, 128));
-  if (n == 1) return absl::OkStatus();
-  return Refuse("UNSUPPORTED_VALUE", name, "Unsupported value: 'n' must be 1. Send the request several times for several answers.");
+  r.out.chat.set_choices(static_cast<std::int32_t>(n));
+  return absl::OkStatus();
+}
+
+absl::Status ReadToolsField(Name, Value value, Reading& r) { return ReadTools(value, r.out.chat); }
+absl::Status ReadToolChoiceField(Name, Value value, Reading& r) { return ReadToolChoice(value, r.out.chat); }
+
+absl::Status ReadParallelToolCalls(Name name, Value value, Reading& r) {
+  TG_ASSIGN(const bool on, ReadBool(name, value));
+  r.out.chat.set_parallel_tool_calls(on);
+  return absl::OkStatus();
+}
+
+absl::Status ReadMaxReasoningTokens(Name name, Value value, Reading& r) {
+  TG_ASSIGN(const std::int64_t tokens, ReadInteger(name, value, 1, INT32_MAX));
+  r.out.chat.set_max_reasoning_tokens(static_cast<std::int32_t>(tokens));
+  return absl::OkStatus();
+}
+
+absl::Status ReadGrammar(Name name, Value value, Reading& r) {
+  TG_ASSIGN(r.grammar, ReadString(name, value));
+  return absl::OkStatus();
 }
 
 absl::Status ReadLogprobs(Name name, Value value, Reading& r) {
@@ -290,11 +312,13 @@ constexpr Row kFields[] = {
     {"prompt_cache_key", ReadHint},
     {"response_format", ReadResponseFormat},
     {"modalities", ReadModalities},
-    {"tools", RefuseUnlessEmpty},
+    {"tools", ReadToolsField},
+    {"tool_choice", ReadToolChoiceField},
+    {"parallel_tool_calls", ReadParallelToolCalls},
+    {"max_reasoning_tokens", ReadMaxReasoningTokens},  // Vendor fields.
+    {"grammar", ReadGrammar},
     {"functions", RefuseUnlessEmpty},
-    {"tool_choice", RefuseField},
     {"function_call", RefuseField},
-    {"parallel_tool_calls", RefuseField},
     {"reasoning_effort", RefuseField},
     {"verbosity", RefuseField},
     {"audio", RefuseField},
@@ -325,6 +349,12 @@ absl::StatusOr<ChatCompletionRequest> ParseChatCompletion(std::string_view body)
   if (!reading.has_messages) return MissingField("messages");
   if (reading.has_stream_options && !reading.out.stream) {
     return Refuse("INVALID_VALUE", "stream_options", "The 'stream_options' parameter is only allowed when 'stream' is true.");
+  }
+  if (!reading.grammar.empty()) {
+    const v1::OutputForm& form = reading.out.chat.output_form();
+    if (form.json_object() || form.has_json_schema())
+      return Refuse("INVALID_VALUE", "grammar", "The 'grammar' parameter is not allowed together with 'response_format'.");
+    reading.out.chat.mutable_output_form()->set_grammar(std::move(reading.grammar));
   }
   // safety_identifier replaces user.
   std::string& end_user = reading.safety_identifier.empty() ? reading.user : reading.safety_identifier;

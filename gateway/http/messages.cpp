@@ -1,5 +1,5 @@
-// Clients send back what a reply's message held, so an assistant's message may carry refusal, tool_calls, function_call, audio and
-// annotations as long as they say nothing (null, or an empty array of annotations).
+// Clients send back what a reply's message held, so an assistant's message may carry refusal, function_call, audio and annotations as long as
+// they say nothing (null, or an empty array of annotations), and what it thought: no model is shown the thoughts of earlier turns.
 //
 // Tested by tests/gateway/http/chat_request_test.cpp.
 #include "gateway/http/messages.h"
@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "gateway/http/fields.h"
+#include "gateway/http/tool_fields.h"
 
 namespace tollgate::http_front {
 namespace {
@@ -24,11 +25,11 @@ absl::StatusOr<v1::Role> ReadRole(const std::string& param, const json::value& v
   if (role == "system" || role == "developer") return v1::ROLE_SYSTEM;
   if (role == "user") return v1::ROLE_USER;
   if (role == "assistant") return v1::ROLE_ASSISTANT;
-  if (role == "tool" || role == "function") {
-    return Refuse("UNSUPPORTED_VALUE", param,
-                  fmt::format("Unsupported value: '{}' is '{}'. Tools are not built: leave out tool messages.", param, role));
+  if (role == "tool") return v1::ROLE_TOOL;
+  if (role == "function") {
+    return Refuse("UNSUPPORTED_VALUE", param, fmt::format("Unsupported value: '{}' is 'function'. Use tools, and the role tool.", param));
   }
-  return Refuse("INVALID_VALUE", param, fmt::format("Invalid '{}': must be system, developer, user or assistant.", param));
+  return Refuse("INVALID_VALUE", param, fmt::format("Invalid '{}': must be system, developer, user, assistant or tool.", param));
 }
 
 absl::Status ReadPart(const std::string& at, const json::value& value, v1::ChatMessage& message) {
@@ -66,11 +67,12 @@ absl::Status ReadContent(const std::string& at, const json::value& value, v1::Ch
 // Fields that an assistant's message may echo while they say nothing.
 absl::Status CheckEcho(const std::string& at, std::string_view key, const json::value& value) {
   const std::string param = fmt::format("{}.{}", at, key);
-  const bool known = key == "refusal" || key == "tool_calls" || key == "function_call" || key == "audio" || key == "annotations";
+  if (key == "reasoning_content") return value.is_null() ? absl::OkStatus() : ReadString(param, value).status();
+  const bool known = key == "refusal" || key == "function_call" || key == "audio" || key == "annotations";
   if (!known) return UnknownField(param);
-  const bool empty = value.is_null() || ((key == "annotations" || key == "tool_calls") && value.is_array() && value.get_array().empty());
+  const bool empty = value.is_null() || (key == "annotations" && value.is_array() && value.get_array().empty());
   if (empty) return absl::OkStatus();
-  return Unsupported(param, "Tollgate builds neither tools, audio nor refusals yet: leave it out.");
+  return Unsupported(param, "Tollgate builds neither functions, audio nor refusals: leave it out.");
 }
 
 absl::Status ReadMessage(const std::string& at, const json::value& value, v1::ChatMessage& message) {
@@ -90,12 +92,19 @@ absl::Status ReadMessage(const std::string& at, const json::value& value, v1::Ch
     } else if (key == "name") {
       if (field.value().is_null()) continue;
       TG_ASSIGN(*message.mutable_name(), ReadString(at + ".name", field.value()));
+    } else if (key == "tool_calls") {
+      if (field.value().is_null()) continue;
+      TG_RETURN_IF_ERROR(ReadToolCalls(at + ".tool_calls", field.value(), message));
+    } else if (key == "tool_call_id") {
+      TG_ASSIGN(*message.mutable_tool_call_id(), ReadString(at + ".tool_call_id", field.value()));
     } else {
       TG_RETURN_IF_ERROR(CheckEcho(at, key, field.value()));
     }
   }
   if (!has_role) return Refuse("MISSING_REQUIRED_PARAMETER", at + ".role", fmt::format("Missing required parameter: '{}.role'.", at));
-  if (!has_content)
+  if (message.role() == v1::ROLE_TOOL && message.tool_call_id().empty())
+    return Refuse("MISSING_REQUIRED_PARAMETER", at + ".tool_call_id", fmt::format("Missing required parameter: '{}.tool_call_id'.", at));
+  if (!has_content && message.tool_calls_size() == 0)
     return Refuse("MISSING_REQUIRED_PARAMETER", at + ".content", fmt::format("Missing required parameter: '{}.content'.", at));
   return absl::OkStatus();
 }

@@ -31,8 +31,9 @@ enum class Permission {
   kStop,            // Emergency stops of scopes.
   kStopEverything,  // Emergency stops of models and of everything.
   kManageModels,    // The installation's registry of models: add, load, unload, retire.
+  kUseGrammars,     // Hold outputs to grammars of one's own: some cost a step milliseconds a token.
 };
-inline constexpr int kPermissions = 20;
+inline constexpr int kPermissions = 21;
 
 // How far a permission reaches.
 enum class Reach { kNone, kOrg, kInstallation };

@@ -43,6 +43,15 @@ absl::StatusOr<identity::Principal> Authenticate(const Collaborators& with, cons
   return principal;
 }
 
+absl::Status MayUseForms(const identity::Principal& principal, const tollgate::v1::ChatRequest& request) {
+  const bool may = identity::ReachOf(*principal.place.key, identity::Permission::kUseGrammars) != identity::Reach::kNone;
+  if (!request.output_form().has_grammar() || may) return absl::OkStatus();
+  return base::WithDetail(
+      base::PermissionDenied("grammar: this key has no role that may send grammars; ask for a key with the role grammar_author, or use "
+                             "response_format with a JSON Schema"),
+      {.reason = "ROLE_NOT_GRANTED", .param = "grammar", .may_retry = false});
+}
+
 bool Offers(const Collaborators& with, const directory::Snapshot& snapshot, std::string_view model) {
   const directory::Model* registered = snapshot.FindModel(model);
   if (registered != nullptr) return registered->loaded;

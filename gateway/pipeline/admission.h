@@ -37,4 +37,7 @@ absl::Status ShuttingDown();
 // Limits in force, as headers want them.
 RateLimits LimitsOf(metering::Quotas& quotas, std::span<const metering::Scope> scopes);
 
+// PERMISSION_DENIED for a grammar, unless one of the key's roles has the permission.
+absl::Status MayUseForms(const identity::Principal& principal, const tollgate::v1::ChatRequest& request);
+
 }  // namespace tollgate::pipeline

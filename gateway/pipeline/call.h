@@ -72,10 +72,13 @@ struct ReplyHead {
 
 using Logprobs = std::vector<tollgate::v1::TokenLogprob>;
 
-// What goes out at once, and is on record.
+// What goes out at once of one reply, and is on record.
 struct OutputPiece {
-  std::string text;
-  Logprobs logprobs;  // Of the tokens that end in it; empty where none are wanted.
+  std::string text{};
+  Logprobs logprobs{};                          // Of the tokens that end in it; empty where none are wanted.
+  std::string thought{};                        // Of models that think before they answer.
+  std::vector<tollgate::v1::ToolCall> calls{};  // Whole ones.
+  int choice = 0;                               // Which reply of several.
 };
 
 // Takes a stream's pieces. One call at a time, from the pipeline's coroutine. A failed write means that the client has gone.
@@ -92,6 +95,9 @@ struct Reply {
   Logprobs logprobs;                 // Of the tokens of `text`.
   tollgate::v1::ChatEnd end;
   std::int64_t overhead_us = 0;      // Time in Tollgate without the engine.
+  std::string thought{};             // As `text`.
+  std::vector<tollgate::v1::ToolCall> calls{};
+  std::vector<OutputPiece> more{};   // Of several replies the others, from the second on.
 };
 
 // A refused or broken call: the status (base::DetailOf has the machine-readable part) and what headers need.

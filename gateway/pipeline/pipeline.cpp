@@ -17,6 +17,7 @@
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/request.h"
 #include "gateway/pipeline/route.h"
+#include "gateway/pipeline/tool_prompt.h"
 #include "inference/pool.h"
 
 namespace tollgate::pipeline {
@@ -142,7 +143,7 @@ async::Awaitable<Outcome<v1::CountTokensReply>> Pipeline::CountTokens(const Call
   if (!counted.ok()) co_return impl.Refuse(caller, std::move(counted), principal->place);
   auto place = impl.Enter([] {});
   if (!place.ok()) co_return impl.Refuse(caller, place.status(), principal->place);
-  auto render = [&] { return impl.with.pool->Render(route->model.name, ToTurns(ToPolicy(request.messages()))); };
+  auto render = [&] { return impl.with.pool->Render(route->model.name, CountedTurns(request)); };
   const bool large = BytesOf(request.messages()) >= impl.with.options.cpu_pool_bytes;
   auto tokens = co_await async::RunOnIf(large, impl.with.cpu, render);
   impl.Leave(*place);

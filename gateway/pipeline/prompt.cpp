@@ -10,6 +10,8 @@
 
 #include "base/encoding.h"
 #include "base/error_detail.h"
+#include "gateway/pipeline/tool_prompt.h"
+#include "inference/grammar.h"
 #include "inference/json_schema.h"
 
 namespace tollgate::pipeline {
@@ -95,7 +97,13 @@ absl::Status CheckModel(const std::string& model) {
 absl::Status Validate(const v1::ChatRequest& request, const PromptLimits& limits) {
   TG_RETURN_IF_ERROR(CheckModel(request.model()));
   TG_RETURN_IF_ERROR(CheckMessages(request.messages(), limits));
+  TG_RETURN_IF_ERROR(ValidateTools(request));
+  if (const std::int64_t bytes = BytesOf(request); bytes > limits.prompt_bytes_max)
+    return Bad("messages", fmt::format("and tools hold {} bytes of text; at most {} are allowed", bytes, limits.prompt_bytes_max));
   if (request.max_tokens() < 0) return Bad("max_tokens", "must not be negative");
+  if (request.choices() < 0 || request.choices() > limits.choices_max)
+    return Bad("n", fmt::format("must be at least 1 and at most {}", limits.choices_max));
+  if (request.max_reasoning_tokens() < 0) return Bad("max_reasoning_tokens", "must not be negative");
   TG_RETURN_IF_ERROR(CheckSampling(request.sampling()));
   TG_RETURN_IF_ERROR(CheckOutput(request));
   if (request.stop_size() > 4) return Bad("stop", fmt::format("holds {} strings; at most 4 are allowed", request.stop_size()));
@@ -109,6 +117,7 @@ absl::Status Validate(const v1::ChatRequest& request, const PromptLimits& limits
 
 absl::Status Validate(const v1::CountTokensRequest& request, const PromptLimits& limits) {
   TG_RETURN_IF_ERROR(CheckModel(request.model()));
+  TG_RETURN_IF_ERROR(ValidateTools(request.tools()));
   return CheckMessages(request.messages(), limits);
 }
 
@@ -119,7 +128,14 @@ absl::Status ValidateFor(const v1::ChatRequest& request, const inference::ModelI
   }
   if (request.logprobs() && !model.logprobs)
     return Bad("logprobs", fmt::format("are not to be had from {}: leave the field out, or use another model", model.name));
+  TG_RETURN_IF_ERROR(ValidateToolsFor(request, model));
   const v1::OutputForm& form = request.output_form();
+  if (form.has_grammar() && !model.grammars)
+    return Bad("grammar", fmt::format("{} cannot be held to a grammar: leave it out, or use another model", model.name));
+  if (form.has_grammar()) {
+    const absl::Status sound = inference::CheckGrammar(form.grammar());
+    if (!sound.ok()) return Bad("grammar", base::Message(sound));
+  }
   if ((form.json_object() || form.has_json_schema()) && !model.grammars)
     return Bad("response_format", fmt::format("{} cannot be held to JSON: ask for it in the prompt, or use another model", model.name));
   if (form.has_json_schema()) {
@@ -131,12 +147,20 @@ absl::Status ValidateFor(const v1::ChatRequest& request, const inference::ModelI
 
 absl::StatusOr<std::int64_t> MaxOutputTokens(const v1::ChatRequest& request, std::int64_t room, bool stream, const PromptLimits& limits) {
   const std::int64_t asked = request.max_tokens() > 0 ? std::min<std::int64_t>(request.max_tokens(), room) : room;
-  const std::int64_t most = limits.logprobs_max / (1 + request.top_logprobs());
+  const std::int64_t most = limits.logprobs_max / (1 + request.top_logprobs()) / std::max(1, request.choices());
   if (stream || !request.logprobs() || asked <= most) return asked;
   if (request.max_tokens() == 0) return most;
   return Bad("max_tokens", fmt::format("is {}; with its log-probabilities and {} alternatives for each, a reply that is not streamed holds at "
                                        "most {} tokens: ask for no more, or stream",
                                        request.max_tokens(), request.top_logprobs(), most));
+}
+
+absl::Status CheckReserved(std::int64_t output_tokens, const v1::ChatRequest& request) {
+  if (output_tokens >= request.choices()) return absl::OkStatus();
+  return base::WithDetail(base::ResourceExhausted(fmt::format("n: a quota leaves {} tokens of output, fewer than the {} replies that were "
+                                                              "asked for; ask for fewer",
+                                                              output_tokens, request.choices())),
+                          {.reason = "QUOTA_SPENT", .param = "n", .may_retry = false});
 }
 
 std::int64_t BytesOf(const google::protobuf::RepeatedPtrField<v1::ChatMessage>& messages) {
@@ -213,6 +237,7 @@ void FillOutput(const v1::ChatRequest& request, inference::SequenceRequest& sequ
   for (const v1::LogitBias& bias : request.logit_bias()) sequence.logit_bias.push_back({bias.token(), bias.bias()});
   sequence.logprobs = request.logprobs() ? request.top_logprobs() : -1;
   sequence.json = request.output_form().json_object();
+  sequence.grammar = request.output_form().grammar();
   if (!request.output_form().has_json_schema()) return;
   auto grammar = inference::JsonSchemaGrammar(request.output_form().json_schema());
   TG_CHECK(grammar.ok(), "a schema that was checked does not convert");

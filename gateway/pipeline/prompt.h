@@ -16,6 +16,7 @@ struct PromptLimits {
   std::int64_t messages_max = 1024;
   std::int64_t prompt_bytes_max = 2 << 20;   // All texts and names together.
   std::int64_t logprobs_max = 100'000;       // Of a reply that is kept whole: its tokens and the alternatives beside them.
+  std::int32_t choices_max = 8;              // Replies of one request.
 };
 
 // INVALID_ARGUMENT naming field, value and bound (detail.param = the field), or OK.
@@ -29,6 +30,9 @@ absl::Status ValidateFor(const tollgate::v1::ChatRequest& request, const inferen
 // INVALID_ARGUMENT as above if the request asks for more.
 absl::StatusOr<std::int64_t> MaxOutputTokens(const tollgate::v1::ChatRequest& request, std::int64_t room, bool stream,
                                              const PromptLimits& limits);
+
+// RESOURCE_EXHAUSTED: a quota left fewer tokens than the replies that were asked for.
+absl::Status CheckReserved(std::int64_t output_tokens, const tollgate::v1::ChatRequest& request);
 
 // Bytes of text in all parts.
 std::int64_t BytesOf(const google::protobuf::RepeatedPtrField<tollgate::v1::ChatMessage>& messages);

@@ -2,6 +2,8 @@
 // Tested by tests/gateway/pipeline/request_test.cpp.
 #include "gateway/pipeline/records.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "gateway/pipeline/append.h"
@@ -12,6 +14,11 @@ namespace v1 = tollgate::v1;
 namespace {
 
 std::int64_t Millionths(double value) { return std::llround(value * 1e6); }
+
+int Strictness(std::string_view action) {
+  constexpr std::array<std::string_view, 4> kActions = {"allow", "flag", "redact", "block"};
+  return static_cast<int>(std::find(kActions.begin(), kActions.end(), action) - kActions.begin());
+}
 
 void Fill(const v1::TokenLogprob& from, v1::ReleasedToken* to) {
   to->set_token(from.token());
@@ -70,6 +77,38 @@ v1::PolicyOutcome ToOutcome(const policy::Verdict& verdict) {
   return out;
 }
 
+v1::PolicyOutcome ToOutcome(const v1::Verdict& verdict) {
+  v1::PolicyOutcome out;
+  out.set_action(verdict.action());
+  std::int64_t redactions = 0;
+  for (const v1::RuleOutcome& rule : verdict.rules()) {
+    out.add_rule_ids(rule.rule_id());
+    if (rule.action() == policy::ActionName(policy::Action::kRedact)) redactions += rule.count();
+  }
+  out.set_redactions(redactions);
+  return out;
+}
+
+void MergeVerdict(const v1::Verdict& from, int choice, std::string_view field, v1::Verdict& into) {
+  if (Strictness(from.action()) > Strictness(into.action()) || into.action().empty()) into.set_action(from.action());
+  for (const v1::RuleOutcome& rule : from.rules()) {
+    auto* const rules = into.mutable_rules();
+    const auto known = std::find_if(rules->begin(), rules->end(), [&](const v1::RuleOutcome& r) { return r.rule_id() == rule.rule_id(); });
+    v1::RuleOutcome& its = known == rules->end() ? *rules->Add() : *known;
+    its.set_rule_id(rule.rule_id());
+    if (Strictness(rule.action()) > Strictness(its.action()) || its.action().empty()) its.set_action(rule.action());
+    its.set_count(its.count() + rule.count());
+    for (const v1::Span& span : rule.spans()) {
+      if (its.spans_size() >= static_cast<int>(policy::RuleOutcome::kSpansMax)) break;
+      v1::Span* added = its.add_spans();
+      *added = span;
+      added->set_message(static_cast<std::uint32_t>(choice));
+      if (!field.empty()) added->set_field(std::string(field));
+    }
+  }
+  into.mutable_not_scanned()->MergeFrom(from.not_scanned());
+}
+
 v1::SamplingInForce ToProto(const inference::SamplingParams& s) {
   v1::SamplingInForce out;
   out.set_temperature_millionths(Millionths(s.temperature));
@@ -93,10 +132,29 @@ void FillOutput(const v1::ChatRequest& request, v1::RequestBody* body) {
   body->set_top_logprobs(request.top_logprobs());
   if (request.output_form().json_object()) body->set_output_form("json_object");
   if (request.output_form().has_json_schema()) body->set_output_form("json_schema");
+  if (request.output_form().has_grammar()) body->set_output_form("grammar");
+  const v1::ToolChoice& choice = request.tool_choice();
+  if (!choice.none()) body->set_tools(request.tools_size());
+  body->set_tool_choice(choice.none() ? "none" : choice.required() ? "required" : choice.has_function() ? "function" : "");
+  if (request.choices() > 1) body->set_choices(request.choices());
+  body->set_max_reasoning_tokens(request.max_reasoning_tokens());
+  body->set_one_tool_call(request.has_parallel_tool_calls() && !request.parallel_tool_calls());
 }
 
-void FillLogprobs(const Logprobs& logprobs, v1::SealedContent& content) {
-  for (const v1::TokenLogprob& token : logprobs) Fill(token, content.add_logprobs());
+void FillReleased(const OutputPiece& piece, v1::SealedContent& content) {
+  v1::ReleasedPart part;
+  part.set_choice(piece.choice);
+  part.set_reasoning(piece.thought);
+  for (const v1::ToolCall& call : piece.calls) *part.add_tool_calls() = call;
+  if (piece.choice == 0) {
+    content.set_text(piece.text);
+    for (const v1::TokenLogprob& token : piece.logprobs) Fill(token, content.add_logprobs());
+  } else {
+    part.set_text(piece.text);
+    for (const v1::TokenLogprob& token : piece.logprobs) Fill(token, part.add_logprobs());
+  }
+  const bool says = !part.text().empty() || !part.reasoning().empty() || part.tool_calls_size() > 0 || part.logprobs_size() > 0;
+  if (says) content.add_parts()->Swap(&part);
 }
 
 }  // namespace tollgate::pipeline

@@ -27,11 +27,14 @@ tollgate::v1::Record NewRecord(tollgate::v1::RecordKind kind, const RecordIdenti
 tollgate::v1::Verdict ToProto(const policy::Verdict& verdict);
 // The verdict as callers get it.
 tollgate::v1::PolicyOutcome ToOutcome(const policy::Verdict& verdict);
+tollgate::v1::PolicyOutcome ToOutcome(const tollgate::v1::Verdict& verdict);
+// Adds what was found in a channel of a reply to what was found elsewhere. `field` empty: the fields as they are.
+void MergeVerdict(const tollgate::v1::Verdict& from, int choice, std::string_view field, tollgate::v1::Verdict& into);
 tollgate::v1::SamplingInForce ToProto(const inference::SamplingParams& sampling);
 // What the caller asked of the output beside its sampling. After `sampling` is set.
 void FillOutput(const tollgate::v1::ChatRequest& request, tollgate::v1::RequestBody* body);
-// The log-probabilities that leave with the content's text.
-void FillLogprobs(const Logprobs& logprobs, tollgate::v1::SealedContent& content);
+// What leaves: the first reply's text as the content's own, the rest as parts.
+void FillReleased(const OutputPiece& piece, tollgate::v1::SealedContent& content);
 
 std::string_view Name(Surface surface);  // "grpc", "http"
 

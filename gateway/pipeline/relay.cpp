@@ -3,7 +3,8 @@
 // Tested by tests/gateway/pipeline/request_test.cpp.
 #include "gateway/pipeline/relay.h"
 
-#include <fmt/format.h>
+#include <algorithm>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/error_detail.h"
@@ -24,76 +25,159 @@ constexpr std::chrono::seconds kStopPatience{5};
 // Alternatives of a piece that are judged where the relay runs: some tens of microseconds each under many rules. More go to `cpu`.
 constexpr std::size_t kAlternativesHere = 4;
 
-Ending Broken(std::string reason, absl::Status status) {
-  return {.kind = v1::RECORD_KIND_ABORT, .reason = std::move(reason), .status = std::move(status)};
-}
-
-Ending Ended(std::string reason, absl::Status status) { return {.reason = std::move(reason), .status = std::move(status)}; }
-
 }  // namespace
 
-Relay::Relay(const RelayContext& context, std::shared_ptr<inference::TokenStream> tokens, std::unique_ptr<policy::StreamFilter> filter,
-             metering::Reservation& reservation, LogprobGate::OpenFilter logprobs)
+Relay::Relay(const RelayContext& context, Sequences sequences, const OutputPlan& plan, metering::Reservation& reservation)
     : context_(context),
-      tokens_(std::move(tokens)),
-      filter_(std::move(filter)),
+      sequences_(std::move(sequences)),
+      plan_(plan),
       reservation_(reservation),
-      gate_(std::move(logprobs)),
-      allowed_(reservation.output_tokens()),
-      next_authority_check_(steady_clock::now() + context.with.options.authority_check) {}
+      next_authority_check_(steady_clock::now() + context.with.options.authority_check) {
+  const auto count = static_cast<std::int64_t>(sequences_.streams.size());
+  for (auto& stream : sequences_.streams) {
+    auto choice = std::make_unique<Choice>(Choice{.tokens = std::move(stream), .output = {static_cast<int>(choices_.size()), plan_}});
+    choice->paid = reservation.output_tokens() / count;
+    choice->allowed = sequences_.request.allowance;
+    choices_.push_back(std::move(choice));
+  }
+  spare_ = reservation.output_tokens() % count;
+}
 
 async::Awaitable<Ending> Relay::Run() {
   const auto notify = context_.event.Notifier();
   for (;;) {
     std::optional<Ending> stop = MustStop();
-    inference::Piece piece;
-    const inference::Taken taken = stop ? inference::Taken::kEmpty : tokens_->Take(piece);
-    if (taken == inference::Taken::kPiece) {
-      absl::Status filtered = co_await Push(piece);
-      if (!filtered.ok()) stop = Broken("POLICY_FAILED", std::move(filtered));
-      if (filter_->blocked()) stop = Ending{.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
-    } else if (taken == inference::Taken::kParked) {
-      stop = co_await Extend();
-    } else if (taken == inference::Taken::kEnd) {
-      ended_ = true;
-      co_return co_await EndOfTokens();
+    bool idle = true;
+    for (std::size_t i = 0; i < choices_.size() && !stop; ++i) {
+      if (!choices_[i]->ended) stop = co_await TakeFrom(*choices_[i], idle);
     }
+    if (!stop && AllOver()) stop = Together();
     if (!stop && CutDue()) stop = co_await Release();
     if (stop) {
-      co_await StopDecoding();
+      for (const auto& choice : choices_) co_await StopDecoding(*choice);
       co_return std::move(*stop);
     }
-    if (taken == inference::Taken::kEmpty) {
-      tokens_->NotifyOnce(notify);
+    if (idle) {
+      for (const auto& choice : choices_) {
+        if (!choice->ended) choice->tokens->NotifyOnce(notify);
+      }
       const auto wake = NextWake();
       co_await context_.event.WaitUntil(wake);
     }
   }
 }
 
-async::Awaitable<absl::Status> Relay::Push(const inference::Piece& piece) {
-  decoded_ = piece.tokens_decoded;
-  raw_.Append(piece.text, piece.tokens_delivered);
-  const bool large = gate_.AlternativesToJudge(piece) > kAlternativesHere;
-  auto work = [this, &piece] { return gate_.Push(piece, *filter_); };
-  absl::StatusOr<std::string> clear = co_await async::RunOnIf(large, context_.with.cpu, work);
-  if (!clear.ok()) co_return clear.status();
-  pending_ += *clear;
-  co_return absl::OkStatus();
+async::Awaitable<std::optional<Ending>> Relay::TakeFrom(Choice& choice, bool& idle) {
+  inference::Piece piece;
+  const inference::Taken taken = choice.tokens->Take(piece);
+  idle = idle && taken == inference::Taken::kEmpty;
+  if (taken == inference::Taken::kPiece && choice.ending) {
+    choice.output.Drop(piece);
+  } else if (taken == inference::Taken::kPiece) {
+    const absl::Status filtered = co_await Push(choice, piece);
+    if (!filtered.ok()) co_return Broken("POLICY_FAILED", filtered);
+    if (choice.output.blocked()) {
+      choice.ending = Ending{.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
+      choice.tokens->Cancel();
+    }
+  } else if (taken == inference::Taken::kParked && !choice.ending) {
+    co_return co_await Extend(choice);
+  } else if (taken == inference::Taken::kEnd) {
+    choice.ended = true;
+    choice.decoded = choice.before_tokens + choice.tokens->end().tokens_decoded;
+    spare_ += std::max<std::int64_t>(0, choice.paid - choice.decoded);
+    if (!choice.ending) choice.ending = EndOf(choice);
+    if (!choice.ending->status.ok()) co_return *choice.ending;
+  }
+  co_return std::nullopt;
+}
+
+async::Awaitable<absl::Status> Relay::Push(Choice& choice, inference::Piece& piece) {
+  choice.decoded = choice.before_tokens + piece.tokens_decoded;
+  piece.tokens_delivered += choice.before_delivered;
+  if (sequences_.thought_tokens_max > 0) {
+    for (const inference::OutputToken& token : piece.tokens) choice.ids.push_back(token.id);
+  }
+  for (inference::OutputToken& token : piece.tokens) token.text_end += choice.before_bytes;
+  const bool large = choice.output.AlternativesToJudge(piece) > kAlternativesHere;
+  auto work = [&choice, &piece] { return choice.output.Push(piece); };
+  co_return co_await async::RunOnIf(large, context_.with.cpu, work);
+}
+
+// Its thought is bounded, and is not over.
+bool Relay::HoldsThought(const Choice& choice) const { return sequences_.thought_tokens_max > 0 && choice.output.may_think(); }
+
+// As far as it is paid for; a thought no further than its bound. Until it is known whether the output is one, a token at a time.
+void Relay::AllowNext(Choice& choice) {
+  const std::int64_t bound = std::max(sequences_.thought_tokens_max, choice.decoded + 1);
+  choice.allowed = HoldsThought(choice) ? std::min(choice.paid, bound) : choice.paid;
+  choice.tokens->Allow(choice.allowed - choice.before_tokens, allowance_final_ && choice.allowed == choice.paid);
 }
 
 // The sequence stands at its allowance: get more, or let it end there.
-async::Awaitable<std::optional<Ending>> Relay::Extend() {
-  const std::int64_t want = context_.with.options.extension_tokens;
-  auto ask = [&](auto done) { context_.with.quotas->Extend(reservation_, want, std::move(done)); };
-  absl::StatusOr<metering::Extension> more = co_await async::Callback<absl::StatusOr<metering::Extension>>(ask);
-  if (!more.ok()) co_return Broken("QUOTA_UNAVAILABLE", more.status());
-  allowed_ += more->granted;
-  if (more->granted < want) {
-    allowance_final_ = true;
-    limited_by_ = more->limited_by;
+async::Awaitable<std::optional<Ending>> Relay::Extend(Choice& choice) {
+  if (HoldsThought(choice) && choice.output.in_thought() && choice.decoded >= sequences_.thought_tokens_max) {
+    co_return co_await CloseThought(choice);
   }
-  tokens_->Allow(allowed_, allowance_final_);
+  if (choice.allowed == choice.paid) {
+    const std::int64_t want = context_.with.options.extension_tokens;
+    const std::int64_t spare = std::min(spare_, want);
+    spare_ -= spare;
+    choice.paid += spare;
+    if (spare < want && !allowance_final_) {
+      auto ask = [&](auto done) { context_.with.quotas->Extend(reservation_, want - spare, std::move(done)); };
+      absl::StatusOr<metering::Extension> more = co_await async::Callback<absl::StatusOr<metering::Extension>>(ask);
+      if (!more.ok()) co_return Broken("QUOTA_UNAVAILABLE", more.status());
+      choice.paid += more->granted;
+      if (more->granted < want - spare) {
+        allowance_final_ = true;
+        limited_by_ = more->limited_by;
+      }
+    }
+  }
+  AllowNext(choice);
+  co_return std::nullopt;
+}
+
+// The thought has used up its tokens: the sequence ends here, and another goes on behind its end, from what was thought so far.
+async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
+  co_await StopDecoding(choice);
+  if (!choice.ended) co_return Broken("ENGINE_FAILED", base::Unavailable("the engine did not stop; send the request again"));
+  choice.ended = false;
+  if (!choice.first_end) choice.first_end = choice.tokens->end();
+  inference::Piece closing;
+  closing.text = kThoughtEnd;
+  closing.tokens_delivered = choice.decoded;
+  if (const absl::Status pushed = choice.output.Push(closing); !pushed.ok()) co_return Broken("POLICY_FAILED", pushed);
+  choice.before_tokens = choice.before_delivered = choice.decoded;
+  choice.before_bytes = choice.output.raw_bytes();
+  inference::SequenceRequest rest = sequences_.request;
+  rest.prompt_tokens.insert(rest.prompt_tokens.end(), choice.ids.begin(), choice.ids.end());
+  rest.prompt_tokens.insert(rest.prompt_tokens.end(), sequences_.thought_end.begin(), sequences_.thought_end.end());
+  rest.max_tokens -= choice.decoded;
+  if (rest.max_tokens < 1) {
+    choice.ended = true;
+    if (const absl::Status finished = choice.output.Finish(); !finished.ok()) co_return Broken("POLICY_FAILED", finished);
+    choice.ending = Ending{.finish = v1::FINISH_REASON_LENGTH, .reason = "LENGTH"};
+    co_return std::nullopt;
+  }
+  if (choice.paid == choice.decoded) {
+    auto ask = [&](auto done) { context_.with.quotas->Extend(reservation_, context_.with.options.extension_tokens, std::move(done)); };
+    absl::StatusOr<metering::Extension> more = co_await async::Callback<absl::StatusOr<metering::Extension>>(ask);
+    if (!more.ok()) co_return Broken("QUOTA_UNAVAILABLE", more.status());
+    choice.paid += more->granted;
+    limited_by_ = more->limited_by;
+    if (more->granted == 0) {
+      choice.ended = true;
+      choice.ending = Ending{.finish = v1::FINISH_REASON_LENGTH, .reason = "QUOTA", .quota_reached = limited_by_};
+      co_return std::nullopt;
+    }
+  }
+  choice.allowed = choice.paid;
+  rest.allowance = choice.paid - choice.decoded;
+  auto stream = context_.with.pool->Submit(std::move(rest));
+  if (!stream.ok()) co_return Broken("POOL_REFUSED", stream.status());
+  choice.tokens = *std::move(stream);
   co_return std::nullopt;
 }
 
@@ -117,13 +201,17 @@ std::optional<Ending> Relay::MustStop() {
   return Ended(detail ? detail->reason : "KEY_REVOKED", std::move(may));
 }
 
+bool Relay::Pending() const {
+  return std::any_of(choices_.begin(), choices_.end(), [](const auto& choice) { return !choice->output.empty(); });
+}
+
 bool Relay::CutDue() const {
-  return context_.writer != nullptr && !pending_.empty() && (segment_ == 0 || steady_clock::now() >= next_cut_);
+  return context_.writer != nullptr && Pending() && (segment_ == 0 || steady_clock::now() >= next_cut_);
 }
 
 steady_clock::time_point Relay::NextWake() const {
   auto wake = std::min(context_.deadline, next_authority_check_);
-  if (context_.writer != nullptr && !pending_.empty()) wake = std::min(wake, next_cut_);
+  if (context_.writer != nullptr && Pending()) wake = std::min(wake, next_cut_);
   return wake;
 }
 
@@ -134,95 +222,54 @@ async::Awaitable<std::optional<Ending>> Relay::Release() {
   entry.record.set_segment(++segment_);
   v1::SegmentBody* body = entry.record.mutable_segment_body();
   body->set_offset(released_bytes_);
-  body->set_size(static_cast<std::int64_t>(pending_.size()));
-  body->set_output_tokens(decoded_);
   v1::SealedContent content;
-  content.set_text(pending_);
-  OutputPiece out{.text = {}, .logprobs = gate_.Take(*filter_)};
-  FillLogprobs(out.logprobs, content);
+  std::vector<OutputPiece> out;
+  std::vector<std::int64_t> frontiers;
+  std::int64_t size = 0, decoded = 0;
+  for (const auto& choice : choices_) {
+    const bool empty = choice->output.empty();
+    size += choice->output.pending_bytes();
+    decoded += choice->decoded;
+    frontiers.push_back(empty ? 0 : choice->output.Frontier());
+    if (empty) continue;
+    FillReleased(out.emplace_back(choice->output.Take()), content);
+  }
+  body->set_size(size);
+  body->set_output_tokens(decoded);
   absl::StatusOr<audit::Position> position = co_await SealAndAppend(context_.with, context_.key, std::move(entry), content);
   if (!position.ok()) co_return Broken("JOURNAL_FAILED", position.status());
-  out.text = std::exchange(pending_, {});
-  const auto decided = filter_->decided_bytes();
-  const auto size = static_cast<std::int64_t>(out.text.size());
   absl::Status written;
   if (!std::exchange(begun_, true)) written = co_await context_.writer->Begin(context_.head);
-  if (written.ok()) written = co_await context_.writer->Write(std::move(out));
+  for (std::size_t i = 0; i < out.size() && written.ok(); ++i) written = co_await context_.writer->Write(std::move(out[i]));
   if (!written.ok()) co_return Ended("CLIENT_GONE", base::Cancelled("the client went away"));
   released_bytes_ += size;
-  raw_.ReleaseUpTo(decided);
+  for (std::size_t i = 0; i < choices_.size(); ++i) choices_[i]->output.Released(frontiers[i]);
   next_cut_ = steady_clock::now() + context_.with.options.segment;
   co_return std::nullopt;
 }
 
 // Within one step of the pool; its end says what was decoded to the token.
-async::Awaitable<void> Relay::StopDecoding() {
-  tokens_->Cancel();
+async::Awaitable<void> Relay::StopDecoding(Choice& choice) {
+  if (choice.ended) co_return;
+  choice.tokens->Cancel();
   const auto patience = steady_clock::now() + kStopPatience;
   const auto notify = context_.event.Notifier();
   while (steady_clock::now() < patience) {
     inference::Piece piece;
-    const inference::Taken taken = tokens_->Take(piece);
+    const inference::Taken taken = choice.tokens->Take(piece);
     if (taken == inference::Taken::kEnd) {
-      ended_ = true;
+      choice.ended = true;
       break;
     }
     if (taken == inference::Taken::kPiece) {
-      raw_.Append(piece.text, piece.tokens_delivered);
+      piece.tokens_delivered += choice.before_delivered;
+      choice.output.Drop(piece);
       continue;
     }
-    tokens_->NotifyOnce(notify);
+    choice.tokens->NotifyOnce(notify);
     co_await context_.event.WaitUntil(patience);
   }
-  decoded_ = ended_ ? tokens_->end().tokens_decoded : tokens_->tokens_decoded();
-}
-
-async::Awaitable<Ending> Relay::EndOfTokens() {
-  const inference::StreamEnd& end = tokens_->end();
-  decoded_ = end.tokens_decoded;
-  absl::StatusOr<std::string> rest = gate_.Finish(*filter_);
-  if (!rest.ok()) co_return Broken("POLICY_FAILED", rest.status());
-  pending_ += *rest;
-  if (filter_->blocked()) co_return Ending{.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
-  switch (end.reason) {
-    case inference::EndReason::kStop: co_return Ending{.finish = v1::FINISH_REASON_STOP, .reason = "STOP"};
-    case inference::EndReason::kLength: co_return Ending{.finish = v1::FINISH_REASON_LENGTH, .reason = "LENGTH"};
-    case inference::EndReason::kAllowance:
-      co_return Ending{.finish = v1::FINISH_REASON_LENGTH, .reason = "QUOTA", .quota_reached = limited_by_};
-    case inference::EndReason::kCancelled: co_return Ended("CLIENT_GONE", end.status);
-    case inference::EndReason::kDeadline: co_return Ended("DEADLINE", end.status);
-    case inference::EndReason::kQueueTimeout: co_return Broken("QUEUE_TIMEOUT", end.status);
-    case inference::EndReason::kEngineFailed: co_return Broken("ENGINE_FAILED", end.status);
-    case inference::EndReason::kShutdown: co_return Broken("SHUTDOWN", end.status);
-  }
-  co_return Broken("ENGINE_FAILED", base::Internal("the engine ended for no known reason"));
-}
-
-void Relay::ReleaseRest() {
-  raw_.ReleaseUpTo(filter_->decided_bytes());
-  last_logprobs_ = gate_.Take(*filter_);
-}
-
-v1::TokenCounts Relay::Tokens() const {
-  v1::TokenCounts tokens;
-  tokens.set_input(decoded_ > 0 ? context_.input_tokens : 0);
-  tokens.set_output(decoded_);
-  tokens.set_delivered(std::min(raw_.delivered_tokens(), decoded_));
-  if (ended_) {
-    const inference::StreamEnd& end = tokens_->end();
-    tokens.set_input(end.input_tokens_evaluated);
-    tokens.set_cached_input(end.cached_input_tokens);
-  }
-  return tokens;
-}
-
-steady_clock::duration Relay::engine_time() const {
-  return ended_ ? tokens_->end().ended_at - tokens_->end().submitted_at : steady_clock::duration::zero();
-}
-
-std::int64_t Relay::first_token_us() const {
-  if (!ended_ || !tokens_->end().first_token_at) return 0;
-  return std::chrono::duration_cast<std::chrono::microseconds>(*tokens_->end().first_token_at - tokens_->end().submitted_at).count();
+  choice.decoded = choice.before_tokens + (choice.ended ? choice.tokens->end().tokens_decoded : choice.tokens->tokens_decoded());
 }
 
 }  // namespace tollgate::pipeline

@@ -1,5 +1,6 @@
 // Relay: from the pool's tokens to what the caller gets: quota is extended, output filtered, put on record and released, until it ends.
-// The second half of a request; request.h is the first.
+// The second half of a request; request.h is the first. Of several replies it takes from each in turn; they share the reservation, the
+// records and the end.
 #pragma once
 
 #include <chrono>
@@ -14,13 +15,12 @@
 #include "gateway/async/event.h"
 #include "gateway/identity/identity.h"
 #include "gateway/pipeline/call.h"
+#include "gateway/pipeline/choice_output.h"
 #include "gateway/pipeline/collaborators.h"
-#include "gateway/pipeline/logprob_gate.h"
-#include "gateway/pipeline/raw_tail.h"
 #include "gateway/pipeline/records.h"
+#include "inference/pool.h"
 #include "inference/token_stream.h"
 #include "metering/quotas.h"
-#include "policy/stream_filter.h"
 #include "tollgate/v1/record.pb.h"
 
 namespace tollgate::pipeline {
@@ -33,6 +33,9 @@ struct Ending {
   absl::Status status;        // OK: the caller gets a reply. Else: this error.
   std::string quota_reached;  // The scope that ended it.
 };
+
+Ending Broken(std::string reason, absl::Status status);  // ABORT.
+Ending Ended(std::string reason, absl::Status status);   // FINAL, with an error for the caller.
 
 // What a relay works on. Everything outlives it.
 struct RelayContext {
@@ -51,49 +54,81 @@ struct RelayContext {
   StreamWriter* writer;                             // Null: unary.
 };
 
+// How a thought is closed that has used up its tokens.
+inline constexpr std::string_view kThoughtEnd = "\n</think>\n\n";
+
+// What every reply's sequence was submitted as, and where its thoughts end: for going on with a thought closed.
+struct Sequences {
+  inference::SequenceRequest request;
+  std::vector<std::shared_ptr<inference::TokenStream>> streams;  // One a reply.
+  std::int64_t thought_tokens_max = 0;                           // 0: no bound.
+  std::vector<std::int32_t> thought_end{};                       // The tokens that close one.
+};
+
 class Relay {
  public:
-  Relay(const RelayContext& context, std::shared_ptr<inference::TokenStream> tokens, std::unique_ptr<policy::StreamFilter> filter,
-        metering::Reservation& reservation, LogprobGate::OpenFilter logprobs = nullptr);
+  Relay(const RelayContext& context, Sequences sequences, const OutputPlan& plan, metering::Reservation& reservation);
 
-  // To the end of the output. Never fails: the Ending says how it went. What is not released yet stands in text() afterwards.
+  // To the end of the output. Never fails: the Ending says how it went. What is not released yet comes with TakeRest.
   async::Awaitable<Ending> Run();
 
-  const std::string& text() const { return pending_; }         // Filtered, not released: unary all of it, stream the rest.
-  void ReleaseRest();                                          // text() and logprobs() go out with the end.
-  const Logprobs& logprobs() const { return last_logprobs_; }  // Of text(), after ReleaseRest.
-  const policy::StreamFilter& filter() const { return *filter_; }
-  tollgate::v1::TokenCounts Tokens() const;                    std::int64_t released_bytes() const { return released_bytes_; }
-  const RawTail& undelivered() const { return raw_; }          // Raw output that was not released, as text or as what replaced it.
+  std::vector<OutputPiece> TakeRest();  // Of each reply what goes out with the end: unary all of it, stream the rest. Once, after Run.
+  std::int64_t rest_bytes() const;      // Of what TakeRest gives, or gave.
+  tollgate::v1::TokenCounts Tokens() const;
+  tollgate::v1::Verdict Verdict() const;        // Of all replies,
+  tollgate::v1::Verdict ShadowVerdict() const;  // and what the shadow says.
+  void FillRaw(tollgate::v1::SealedContent& content) const;  // What was not released as it was.
+  // How each of several replies ended; nothing of one alone.
+  void FillChoices(const Ending& all, tollgate::v1::EndBody& end) const;
+  void FillChoices(const Ending& all, tollgate::v1::ChatEnd& end) const;
+  std::int64_t released_bytes() const { return released_bytes_; }
   std::chrono::steady_clock::duration engine_time() const;
   std::int64_t first_token_us() const;
 
  private:
-  async::Awaitable<absl::Status> Push(const inference::Piece& piece);
-  async::Awaitable<std::optional<Ending>> Extend();
+  struct Choice {
+    std::shared_ptr<inference::TokenStream> tokens;
+    ChoiceOutput output;
+    std::int64_t paid = 0;     // Tokens that the reservation holds for it,
+    std::int64_t allowed = 0;  // of which it may decode so many now.
+    std::int64_t decoded = 0;
+    std::vector<std::int32_t> ids{};  // Of the output so far, where thoughts are bounded.
+    // Of sequences before this one, where a thought was closed.
+    std::int64_t before_tokens = 0, before_delivered = 0, before_bytes = 0;
+    std::optional<inference::StreamEnd> first_end{};
+    bool ended = false;  // The token stream gave its end.
+    std::optional<Ending> ending{};
+  };
+
+  async::Awaitable<std::optional<Ending>> TakeFrom(Choice& choice, bool& idle);
+  async::Awaitable<absl::Status> Push(Choice& choice, inference::Piece& piece);
+  async::Awaitable<std::optional<Ending>> Extend(Choice& choice);
+  async::Awaitable<std::optional<Ending>> CloseThought(Choice& choice);
+  bool HoldsThought(const Choice& choice) const;
+  void AllowNext(Choice& choice);
   std::optional<Ending> MustStop();
   bool CutDue() const;
+  bool Pending() const;
   async::Awaitable<std::optional<Ending>> Release();
-  async::Awaitable<void> StopDecoding();
-  async::Awaitable<Ending> EndOfTokens();
+  async::Awaitable<void> StopDecoding(Choice& choice);
+  Ending EndOf(Choice& choice);
+  bool AllOver() const;
+  Ending Together() const;
   std::chrono::steady_clock::time_point NextWake() const;
+  const inference::StreamEnd* FirstEnd(const Choice& choice) const;
 
   const RelayContext& context_;
-  std::shared_ptr<inference::TokenStream> tokens_;
-  std::unique_ptr<policy::StreamFilter> filter_;
+  Sequences sequences_;
+  const OutputPlan& plan_;
+  std::vector<std::unique_ptr<Choice>> choices_;
   metering::Reservation& reservation_;
-  LogprobGate gate_;
-  Logprobs last_logprobs_;
-  std::string pending_;
-  RawTail raw_;
-  std::int64_t decoded_ = 0;
-  std::int64_t allowed_ = 0;
+  std::int64_t spare_ = 0;  // Held for replies that ended without it.
   bool allowance_final_ = false;
   std::string limited_by_;
   std::uint32_t segment_ = 0;
   std::int64_t released_bytes_ = 0;
+  std::int64_t rest_bytes_ = 0;
   bool begun_ = false;
-  bool ended_ = false;                                   // The token stream gave its end.
   std::chrono::steady_clock::time_point next_cut_{};
   std::chrono::steady_clock::time_point next_authority_check_;
 };

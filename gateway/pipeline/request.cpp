@@ -17,6 +17,7 @@
 #include "gateway/pipeline/prompt.h"
 #include "gateway/pipeline/route.h"
 #include "gateway/pipeline/shadow.h"
+#include "gateway/pipeline/tool_prompt.h"
 #include "inference/pool.h"
 
 namespace tollgate::pipeline {
@@ -57,7 +58,9 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   status = co_await MakeKey();
   if (!status.ok()) co_return Refuse(std::move(status));
   if (inspection_.verdict.action == policy::Action::kBlock) co_return co_await Deny();
-  status = co_await Reserve(static_cast<std::int64_t>(prompt_tokens_.size()), std::min(max_tokens_, with_.options.extension_tokens));
+  const std::int64_t choices = std::max(1, call_.choices());
+  status = co_await Reserve(static_cast<std::int64_t>(prompt_tokens_.size()), choices * std::min(max_tokens_, with_.options.extension_tokens));
+  if (status.ok()) status = CheckReserved(reservation_.output_tokens(), call_);
   if (!status.ok()) co_return Refuse(std::move(status));
   status = co_await Record();
   if (!status.ok()) co_return Refuse(std::move(status));
@@ -74,6 +77,7 @@ absl::Status Request::Admit() {
   model_ = std::move(route.model);
   led_ = std::move(route.led);
   TG_RETURN_IF_ERROR(ValidateFor(call_, model_));
+  TG_RETURN_IF_ERROR(MayUseForms(*principal_, call_));
   TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
   sampling_ = ToSampling(call_.sampling(), call_.sampling().has_seed() ? call_.sampling().seed() : RandomSeed());
   TG_ASSIGN(admission_, with_.quotas->Admit(scopes_));
@@ -83,15 +87,16 @@ absl::Status Request::Admit() {
 // Policy, then the exact tokens of the prompt as it will be used.
 async::Awaitable<absl::Status> Request::Inspect() {
   auto work = [this]() -> absl::Status {
-    const std::vector<policy::Message> prompt = ToPolicy(call_.messages());
+    const std::vector<policy::Message> prompt = PolicyPrompt(call_);
     TG_ASSIGN(inspection_, policies_.acting->Inspect(SubjectOf(), prompt));
     if (call_.output_form().has_json_schema()) inspection_.verdict.not_scanned.push_back("output_schema");
+    if (call_.output_form().has_grammar()) inspection_.verdict.not_scanned.push_back("output_grammar");
     shadow_ = ShadowOf(policies_.shadow.get(), SubjectOf(), prompt);
     if (inspection_.verdict.action == policy::Action::kBlock) return absl::OkStatus();
-    TG_ASSIGN(prompt_tokens_, with_.pool->Render(model_.name, ToTurns(inspection_.prompt)));
+    TG_ASSIGN(prompt_tokens_, with_.pool->Render(model_.name, TurnsOf(call_, inspection_.prompt)));
     return absl::OkStatus();
   };
-  const bool large = BytesOf(call_.messages()) >= with_.options.inspect_here_bytes;
+  const bool large = BytesOf(call_) >= with_.options.inspect_here_bytes;
   absl::Status status = co_await async::RunOnIf(large, with_.cpu, work);
   if (!status.ok() || inspection_.verdict.action == policy::Action::kBlock) co_return status;
   const auto input = static_cast<std::int64_t>(prompt_tokens_.size());
@@ -156,8 +161,9 @@ async::Awaitable<absl::Status> Request::Record() {
   metering::FillHolds(reservation_, body);
   v1::SealedContent content;
   *content.mutable_prompt() = call_.messages();
-  if (inspection_.changed) ToProto(inspection_.prompt, content.mutable_prompt_used());
-  content.set_output_schema(call_.output_form().json_schema());
+  *content.mutable_tools() = call_.tools();
+  if (inspection_.changed) FillUsed(call_, inspection_.prompt, content);
+  content.set_output_schema(call_.output_form().has_grammar() ? call_.output_form().grammar() : call_.output_form().json_schema());
   audit::Entry entry{.record = request_record_};
   entry.key = key_->row();
   absl::StatusOr<audit::Position> appended = co_await SealAndAppend(with_, *key_, std::move(entry), content);
@@ -170,28 +176,55 @@ async::Awaitable<absl::Status> Request::Record() {
 }
 
 async::Awaitable<Outcome<Reply>> Request::Generate() {
-  inference::SequenceRequest sequence{.model = model_.name,
-                                      .prompt_tokens = prompt_tokens_,
-                                      .sampling = sampling_,
-                                      .stop = {call_.stop().begin(), call_.stop().end()},
-                                      .max_tokens = max_tokens_,
-                                      .allowance = reservation_.output_tokens(),
-                                      .tenant = who_.place.team->id,
-                                      .key = who_.place.key->id,
-                                      .deadline = deadline_};
-  FillOutput(call_, sequence);
-  auto tokens = with_.pool->Submit(std::move(sequence));
-  if (!tokens.ok()) {
-    Ending ending{.kind = v1::RECORD_KIND_ABORT, .reason = "POOL_REFUSED", .status = tokens.status()};
+  const std::size_t choices = static_cast<std::size_t>(std::max(1, call_.choices()));
+  OutputPlan plan{.syntax = SyntaxOf(call_, model_),
+                  .one_call = call_.has_parallel_tool_calls() && !call_.parallel_tool_calls(),
+                  .open = [this, subject = SubjectOf()] { return OpenOutput(policies_, subject); },
+                  .shadow = policies_.shadow};
+  if (call_.logprobs()) plan.logprobs = [this, subject = SubjectOf()] { return policies_.acting->OpenOutput(subject); };
+  Sequences sequences{.request = {.model = model_.name,
+                                  .prompt_tokens = prompt_tokens_,
+                                  .sampling = sampling_,
+                                  .stop = {call_.stop().begin(), call_.stop().end()},
+                                  .max_tokens = max_tokens_,
+                                  .allowance = reservation_.output_tokens() / static_cast<std::int64_t>(choices),
+                                  .tenant = who_.place.team->id,
+                                  .key = who_.place.key->id,
+                                  .deadline = deadline_,
+                                  .want_tokens = plan.syntax.thinks},
+                      .thought_tokens_max = plan.syntax.thinks ? call_.max_reasoning_tokens() : 0};
+  FillOutput(call_, sequences.request);
+  if (const std::string calls = ForcedCalls(call_, model_); !calls.empty()) {
+    sequences.request.grammar = calls;
+    sequences.request.grammar_is_ours = true;
+  }
+  absl::Status submitted = Submit(choices, sequences);
+  if (!submitted.ok()) {
+    Ending ending = Broken("POOL_REFUSED", std::move(submitted));
     co_return co_await End(std::move(ending), nullptr);
   }
   const RelayContext context{with_, caller_, *principal_, who_, model_.name, static_cast<std::int64_t>(prompt_tokens_.size()), *key_,
                              cancellation_, shutting_down_, event_, deadline_, head_, writer_};
-  LogprobGate::OpenFilter logprobs;
-  if (call_.logprobs()) logprobs = [this, subject = SubjectOf()] { return policies_.acting->OpenOutput(subject); };
-  Relay relay(context, *std::move(tokens), OpenOutput(policies_, SubjectOf()), reservation_, std::move(logprobs));
+  Relay relay(context, std::move(sequences), plan, reservation_);
   Ending ending = co_await relay.Run();
   co_return co_await End(std::move(ending), &relay);
+}
+
+// Several replies draw by the seed and those after it.
+absl::Status Request::Submit(std::size_t choices, Sequences& sequences) {
+  if (sequences.thought_tokens_max > 0) {
+    sequences.request.allowance = std::min(sequences.request.allowance, sequences.thought_tokens_max);
+    TG_ASSIGN(sequences.thought_end, with_.pool->Tokenize(model_.name, kThoughtEnd));
+  }
+  if (choices == 1) {
+    TG_ASSIGN(auto stream, with_.pool->Submit(sequences.request));
+    sequences.streams.push_back(std::move(stream));
+    return absl::OkStatus();
+  }
+  std::vector<std::uint64_t> seeds;
+  for (std::size_t i = 0; i < choices; ++i) seeds.push_back(sampling_.seed + i);
+  TG_ASSIGN(sequences.streams, with_.pool->SubmitGroup(sequences.request, seeds));
+  return absl::OkStatus();
 }
 
 }  // namespace tollgate::pipeline

@@ -37,6 +37,7 @@ class Request {
   async::Awaitable<absl::Status> MakeKey();
   async::Awaitable<absl::Status> Record();                  // Step 9.
   async::Awaitable<Outcome<Reply>> Generate();              // Steps 11 to 14.
+  absl::Status Submit(std::size_t choices, Sequences& sequences);
   async::Awaitable<Outcome<Reply>> Deny();
   async::Awaitable<Outcome<Reply>> End(Ending ending, Relay* relay);
   tollgate::v1::EndBody EndBodyOf(const Ending& ending, const Relay* relay) const;

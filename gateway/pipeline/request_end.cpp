@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "audit/keys.h"
 #include "base/clock.h"
@@ -11,8 +12,8 @@
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/append.h"
 #include "gateway/pipeline/request.h"
-#include "gateway/pipeline/shadow.h"
 #include "metering/books.h"
+#include "policy/policy_set.h"
 
 namespace tollgate::pipeline {
 
@@ -37,27 +38,6 @@ absl::Status Blocked(const policy::Verdict& verdict) {
   return base::WithDetail(base::PermissionDenied(fmt::format("the prompt was blocked by policy rule {}{}{}", fmt::join(detail.rule_ids, ", "),
                                                              because.empty() ? "" : ": ", because)),
                           detail);
-}
-
-// The text that goes out with the end, and the raw output that did not go out as it was.
-v1::SealedContent ContentOf(const Ending& ending, const Relay& relay) {
-  v1::SealedContent content;
-  if (ending.status.ok()) {
-    content.set_text(relay.text());
-    FillLogprobs(relay.logprobs(), content);
-  }
-  auto add = [&](const std::string& rule_id, std::int64_t offset, const std::string& text) {
-    v1::RawSpan* raw = content.add_raw();
-    raw->set_rule_id(rule_id);
-    raw->set_offset(offset);
-    raw->set_text(text);
-  };
-  for (const policy::RawSpan& span : relay.filter().raw()) add(span.rule_id, span.offset, span.bytes);
-  // After a block the filter keeps what it was given; the tail is what it was not.
-  const std::int64_t offset = relay.undelivered().offset();
-  const std::int64_t kept = relay.filter().blocked() ? relay.filter().pushed_bytes() - offset : 0;
-  if (const auto& text = relay.undelivered().text(); static_cast<std::int64_t>(text.size()) > kept) add("", offset + kept, text.substr(kept));
-  return content;
 }
 
 }  // namespace
@@ -104,6 +84,7 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   body->set_reason("POLICY_BLOCKED");
   v1::SealedContent content;
   *content.mutable_prompt() = call_.messages();
+  *content.mutable_tools() = call_.tools();
   entry.key = key_->row();
   absl::StatusOr<audit::Position> position = co_await SealAndAppend(with_, *key_, std::move(entry), content);
   if (!position.ok()) co_return Refuse(position.status());
@@ -119,17 +100,21 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   end.set_total_us(MicrosSinceReceipt());
   if (relay == nullptr) return end;
   *end.mutable_tokens() = relay->Tokens();
-  *end.mutable_output_verdict() = ToProto(relay->filter().verdict());
-  if (policies_.shadow != nullptr) *end.mutable_shadow_output() = ShadowOf(*policies_.shadow, relay->filter());
-  const bool all = ending.status.ok();
-  end.set_delivered_bytes(relay->released_bytes() + (all ? static_cast<std::int64_t>(relay->text().size()) : 0));
+  *end.mutable_output_verdict() = relay->Verdict();
+  if (policies_.shadow != nullptr) {
+    end.mutable_shadow_output()->set_policy_digest(std::string(base::View(policies_.shadow->digest())));
+    *end.mutable_shadow_output()->mutable_verdict() = relay->ShadowVerdict();
+  }
+  end.set_delivered_bytes(relay->released_bytes() + relay->rest_bytes());
+  relay->FillChoices(ending, end);
   end.set_first_token_us(relay->first_token_us());
   return end;
 }
 
 // P3, P4: the one terminal record, and what was used, in one transaction.
 async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
-  if (relay != nullptr && ending.status.ok()) relay->ReleaseRest();
+  std::vector<OutputPiece> rest;
+  if (relay != nullptr && ending.status.ok()) rest = relay->TakeRest();
   audit::Entry entry{.record = NewRecord(ending.kind, who_)};
   const base::WallTime now = with_.clock->Wall();
   entry.record.set_wall_us(base::ToMicros(now));
@@ -146,7 +131,9 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
   entry.companions = *std::move(companions);
   absl::StatusOr<audit::Position> position;
   if (relay != nullptr) {
-    const v1::SealedContent content = ContentOf(ending, *relay);
+    v1::SealedContent content;
+    for (const OutputPiece& piece : rest) FillReleased(piece, content);
+    relay->FillRaw(content);
     position = co_await SealAndAppend(with_, *key_, std::move(entry), content);
   } else {
     position = co_await Append(with_, std::move(entry));
@@ -156,12 +143,19 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
   if (position.ok() || absl::IsDeadlineExceeded(position.status()) || absl::IsUnavailable(position.status())) with_.quotas->Settle(reservation_, end.tokens());
   if (!position.ok()) co_return FailureOf(ending.status.ok() ? position.status() : std::move(ending.status), std::nullopt);
   if (!ending.status.ok()) co_return FailureOf(std::move(ending.status), *position);
-  Reply reply{.head = head_, .text = relay->text(), .logprobs = relay->logprobs()};
+  OutputPiece& first = rest.front();
+  Reply reply{.head = head_,
+              .text = std::move(first.text),
+              .logprobs = std::move(first.logprobs),
+              .thought = std::move(first.thought),
+              .calls = std::move(first.calls)};
+  reply.more.assign(std::make_move_iterator(rest.begin() + 1), std::make_move_iterator(rest.end()));
   reply.head.limits = LimitsOf(*with_.quotas, scopes_);
   reply.end.set_finish_reason(end.finish_reason());
   *reply.end.mutable_usage() = end.tokens();
   *reply.end.mutable_input_policy() = ToOutcome(inspection_.verdict);
-  *reply.end.mutable_output_policy() = ToOutcome(relay->filter().verdict());
+  *reply.end.mutable_output_policy() = ToOutcome(end.output_verdict());
+  relay->FillChoices(ending, reply.end);
   reply.end.mutable_record()->set_log_id(position->log_id);
   reply.end.mutable_record()->set_index(position->index);
   reply.end.set_quota_reached(ending.quota_reached);

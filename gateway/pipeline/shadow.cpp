@@ -35,6 +35,7 @@ class BesideFilter final : public policy::StreamFilter {
   bool blocked() const override { return acting_->blocked(); }
   const policy::Verdict& verdict() const override { return acting_->verdict(); }
   const std::vector<policy::RawSpan>& raw() const override { return acting_->raw(); }
+  const std::vector<std::pair<std::int64_t, std::int64_t>>& replaced() const override { return acting_->replaced(); }
   std::size_t held_bytes() const override { return acting_->held_bytes(); }
   std::int64_t pushed_bytes() const override { return acting_->pushed_bytes(); }
   std::int64_t decided_bytes() const override { return acting_->decided_bytes(); }

@@ -56,6 +56,7 @@ pipeline::PipelineOptions PipelineFrom(const v1::Config& config) {
   options.segment = milliseconds(config.segment_ms());
   options.running_max = r.running_max();
   options.limits = {r.messages_max(), r.body_bytes_max()};
+  options.limits.choices_max = r.choices_max();
   return options;
 }
 

@@ -124,6 +124,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
   TG_ASSIGN(LlamaVocab vocab, LlamaVocab::Make(weights.get(), std::move(format)));
   info.vocab_tokens = vocab.tokens();
   info.grammars = info.logprobs = true;
+  vocab.format().Describe(info);
   auto engine = std::make_unique<LlamaEngine>(std::move(info), std::move(weights), std::move(context), std::move(vocab), step_tokens_max,
                                               model.prefix_cache_bytes);
   TG_RETURN_IF_ERROR(

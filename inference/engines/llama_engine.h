@@ -53,6 +53,11 @@ class LlamaEngine final : public Engine {
   const ModelInfo& Info() const override { return info_; }
   std::int64_t step_tokens_max() const override { return step_tokens_max_; }
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return vocab_.Render(turns); }
+  absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override {
+    std::vector<std::int32_t> tokens;
+    TG_RETURN_IF_ERROR(vocab_.Tokenize(text, tokens));
+    return tokens;
+  }
 
   absl::Status CheckGrammar(std::string_view gbnf) const override { return LlamaGrammar::Make(vocab_.raw(), gbnf).status(); }
   absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override;

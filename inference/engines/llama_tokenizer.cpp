@@ -34,6 +34,7 @@ class LlamaTokenizer final : public Tokenizer {
   const base::Digest& digest() const override { return digest_; }
   std::string format() const override { return vocab_.format().name(); }
   std::string architecture() const override { return architecture_; }
+  void Describe(ModelInfo& info) const override { vocab_.format().Describe(info); }
 
  private:
   LlamaModel model_;

@@ -42,10 +42,15 @@ absl::StatusOr<LlamaVocab> LlamaVocab::Make(const llama_model* model, ChatFormat
 
 absl::Status LlamaVocab::AddPieces() {
   const int count = llama_vocab_n_tokens(vocab_);
+  const std::vector<std::string> marks = format_.tool_marks();
   ends_.reserve(static_cast<std::size_t>(count));
   end_of_turn_.reserve(static_cast<std::size_t>(count));
   for (int token = 0; token < count; ++token) {
-    bytes_ += PieceOf(vocab_, token, false);
+    const std::string piece = PieceOf(vocab_, token, false);
+    bytes_ += piece;
+    if (piece.empty() && !marks.empty()) {
+      if (const std::string name = PieceOf(vocab_, token, true); std::find(marks.begin(), marks.end(), name) != marks.end()) bytes_ += name;
+    }
     if (bytes_.size() > std::numeric_limits<std::uint32_t>::max())
       return base::FailedPrecondition("the model's tokens have more than 4 GiB of text");
     ends_.push_back(static_cast<std::uint32_t>(bytes_.size()));
@@ -55,17 +60,24 @@ absl::Status LlamaVocab::AddPieces() {
 }
 
 absl::Status LlamaVocab::AddControls() {
-  const std::vector<std::string> wanted = format_.controls();
+  const std::vector<std::string> needed = format_.controls();
+  const std::vector<std::string> of_tools = format_.tool_controls();
+  std::vector<std::string> wanted = needed;
+  wanted.insert(wanted.end(), of_tools.begin(), of_tools.end());
   for (std::int32_t token = 0; token < static_cast<std::int32_t>(ends_.size()); ++token) {
     const bool control = llama_vocab_is_control(vocab_, token);
     if (!control && (llama_vocab_get_attr(vocab_, token) & LLAMA_TOKEN_ATTR_USER_DEFINED) == 0) continue;
     const std::string text = PieceOf(vocab_, token, true);
+    if (!control && std::find(of_tools.begin(), of_tools.end(), text) != of_tools.end()) continue;  // Callers could write it.
     if (std::find(wanted.begin(), wanted.end(), text) == wanted.end() || !controls_.emplace(text, token).second) continue;
     if (!control) spelt_.push_back(text);
   }
   if (llama_vocab_bos(vocab_) >= 0) controls_["{bos}"] = llama_vocab_bos(vocab_);
   if (llama_vocab_eos(vocab_) >= 0) controls_["{eos}"] = llama_vocab_eos(vocab_);
-  for (const std::string& name : wanted) {
+  for (const std::string& name : of_tools) {
+    if (!controls_.contains(name)) format_.DropTools();
+  }
+  for (const std::string& name : needed) {
     if (!controls_.contains(name)) {
       return base::FailedPrecondition(fmt::format(
           "the model's chat format, {}, uses {}, which is no control token of its vocabulary: the file does not fit its template",

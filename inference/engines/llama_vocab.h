@@ -27,7 +27,7 @@ class LlamaVocab {
   absl::Status Tokenize(std::string_view text, std::vector<std::int32_t>& tokens) const;
 
   std::int64_t tokens() const { return static_cast<std::int64_t>(ends_.size()); }
-  std::string_view Bytes(std::int32_t token) const;  // Of a control token: none.
+  std::string_view Bytes(std::int32_t token) const;  // Of a control token: none, but for those that begin calls of tools.
   bool EndsTurn(std::int32_t token) const { return end_of_turn_[static_cast<std::size_t>(token)]; }
   const ChatFormat& format() const { return format_; }
   const llama_vocab* raw() const { return vocab_; }

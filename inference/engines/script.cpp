@@ -8,6 +8,8 @@
 #include <charconv>
 #include <optional>
 
+#include <fmt/format.h>
+
 namespace tollgate::inference {
 namespace {
 
@@ -82,6 +84,12 @@ Script Script::Parse(std::string_view user_text) {
     if (!line.starts_with('!')) continue;
     if (const auto said = Argument(line, "!say")) {
       script.AddSaid(*said);
+    } else if (const auto thought = Argument(line, "!think")) {
+      script.AddSaid("<think>" + std::string(*thought) + "</think>");
+    } else if (const auto call = Argument(line, "!call")) {
+      const std::size_t space = std::min(call->find(' '), call->size());
+      const std::string_view arguments = space < call->size() ? call->substr(space + 1) : "{}";
+      script.AddSaid(fmt::format("<tool_call>\n{{\"name\": \"{}\", \"arguments\": {}}}\n</tool_call>", call->substr(0, space), arguments));
     } else if (const auto times = Argument(line, "!tokens"); times && Number(*times)) {
       script.Add(ScriptEvent::kToken, "word ", *Number(*times));
     } else if (const auto millis = Argument(line, "!pace_ms"); millis && Number(*millis)) {
@@ -117,6 +125,13 @@ ScriptEvent Script::Next() {
   }
   event.ends = at_ >= steps_.size();
   return event;
+}
+
+void Script::SkipThought() {
+  const auto closes = [](const Step& step) { return step.text.find("</think>") != std::string::npos; };
+  const auto found = std::find_if(steps_.begin(), steps_.end(), closes);
+  if (found == steps_.end()) return;
+  steps_.erase(steps_.begin(), found + 1);
 }
 
 }  // namespace tollgate::inference

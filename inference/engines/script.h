@@ -2,6 +2,8 @@
 // order; with none, the reply is the turn's own text. One output token is one word with the white space after it.
 //
 //   !say TEXT      TEXT. In it: \n line break, \t tab, \\ backslash, \| ends a token inside of a word.
+//   !think TEXT    <think>TEXT</think>, as !say would.
+//   !call NAME JSON  A call of a tool, in Hermes' words, as !say would: a \\u0034 in a string of it is \u0034 to its reader.
 //   !tokens N      N tokens "word ".
 //   !pace_ms N     From here on, N milliseconds between tokens, by the pool's clock.
 //   !alt TEXT      From here on, TEXT is one more alternative to each token, for who asks for the likeliest. In it: as in !say; \| is nothing.
@@ -33,6 +35,8 @@ class Script {
   static Script Parse(std::string_view user_text);
 
   ScriptEvent Next();
+  // Goes to behind the first token that holds </think>: for a prompt that ends in a thought that was closed.
+  void SkipThought();
   void Restart() {
     at_ = 0;
     given_ = 0;

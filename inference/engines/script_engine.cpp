@@ -15,6 +15,7 @@
 #include "base/crypto.h"
 #include "base/mutex.h"
 #include "inference/chat_format.h"
+#include "inference/chat_tools.h"
 #include "inference/engines/script.h"
 
 namespace tollgate::inference {
@@ -119,6 +120,8 @@ class ScriptedEngine final : public Engine {
     info_.vocab_tokens = kVocab;
     info_.slots = model.slots;
     info_.logprobs = true;
+    info_.tools = ToolStyle::kHermes;
+    info_.thinks = true;
   }
 
   const ModelInfo& Info() const override { return info_; }
@@ -129,16 +132,26 @@ class ScriptedEngine final : public Engine {
     std::vector<std::int32_t> tokens;
     for (const Turn& turn : turns) {
       for (const Control control : {kBegin, RoleToken(turn.role)}) tokens.push_back(kControl + control);
+      if (!turn.tools.empty()) Encode(ToolsText(info_.tools, turn.tools), tokens);
       Encode(turn.text, tokens);
+      Encode(CallsText(info_.tools, turn.calls), tokens);
       for (const Control control : {kEndTurn, kNewTurn}) tokens.push_back(kControl + control);
     }
     for (const Control control : {kBegin, kAssistant, kReply}) tokens.push_back(kControl + control);
     return tokens;
   }
 
+  absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override {
+    std::vector<std::int32_t> tokens;
+    Encode(text, tokens);
+    return tokens;
+  }
+
   absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override {
     Slot& opened = slots_[slot].emplace();
     opened.script = Script::Parse(LastUserText(sequence.prompt_tokens));
+    const bool goes_on = !sequence.prompt_tokens.empty() && sequence.prompt_tokens.back() != kControl + kReply;
+    if (goes_on) opened.script.SkipThought();
     opened.prompt_left = static_cast<std::int64_t>(sequence.prompt_tokens.size());
     opened.last = clock_.Mono();
     opened.logprobs = sequence.logprobs;

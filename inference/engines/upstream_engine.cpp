@@ -119,6 +119,7 @@ class UpstreamEngine final : public Engine {
   const ModelInfo& Info() const override { return info_; }
   std::int64_t step_tokens_max() const override { return 1 << 20; }
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return tokenizer_->Render(turns); }
+  absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override { return tokenizer_->Tokenize(text); }
 
   absl::StatusOr<EngineOpened> Open(int index, const EngineSequence& sequence) override {
     const auto prompt = sequence.prompt_tokens;
@@ -190,6 +191,7 @@ class UpstreamEngine final : public Engine {
     info_.sha256 = tokenizer_->digest();
     info_.architecture = tokenizer_->architecture();
     info_.chat_template = tokenizer_->format();
+    tokenizer_->Describe(info_);
     info_.vocab_tokens = tokenizer_->tokens();
     info_.engine_build = fmt::format("openai 1, {} {}", Name(options_.kind), options_.model);
   }

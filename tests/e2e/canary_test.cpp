@@ -165,6 +165,43 @@ TEST_CASE("Nothing derived from a secret leaves as a log-probability, neither of
   CHECK(Books(world.installation).Check().empty());
 }
 
+TEST_CASE("A secret in a call, a thought or another answer leaves on no surface, escaped or not") {
+  World world;
+  // In JSON, with a letter of each as an escape; the engine's own backslash is two.
+  const std::string greek = "Ϟ\\\\u03e0Ϣ\\|ϤϦϨϪ", code = "Z\\|Q~J\\\\u0058VK~\\|73";
+  for (const Surface surface : kSurfaces) {
+    for (const std::string& secret : {greek, code}) {
+      for (const char* pace : {"", "!pace_ms 10\n"}) {
+        const Question call{.key = world.keys["red"], .prompt = fmt::format("{}!say so \n!call find {{\"q\": \"{}!\"}}", pace, secret), .tools = true};
+        const Answer red = Ask(world.ports, surface, call);
+        INFO(Name(surface) << " " << call.prompt << " -> " << red.code << " " << red.message << " " << red.text);
+        CHECK(Join(red.calls, "|") == R"(find({"q": "[GONE]!"}))");
+        CHECK(red.finish == "tool_calls");
+        Question blocked = call;
+        blocked.key = world.keys["blue"];
+        const Answer blue = Ask(world.ports, surface, blocked);
+        CHECK(blue.calls.empty());
+        CHECK(blue.finish == "content_filter");
+      }
+    }
+    for (const std::string& cut : {Join(kGreek, "\\|"), Join(kCode, "\\|")}) {
+      const Question thought{.key = world.keys["red"], .prompt = fmt::format("!pace_ms 5\n!think so {} is\n!say it", cut)};
+      const Answer red = Ask(world.ports, surface, thought);
+      INFO(Name(surface) << " " << thought.prompt << " -> " << red.code << " " << red.message << " " << red.text);
+      CHECK(red.thought == "so [GONE] is");
+      CHECK(red.text == "it");
+      const Answer two = Ask(world.ports, surface, {.key = world.keys["red"], .prompt = fmt::format("!pace_ms 5\n!say so {} is", cut), .choices = 2});
+      CHECK(two.text == "so [GONE] is");
+      CHECK(two.other == "so [GONE] is");
+      const Answer none = Ask(world.ports, surface, {.key = world.keys["blue"], .prompt = fmt::format("!say so {} is", cut), .choices = 2});
+      CHECK(none.text == "so ");
+      CHECK(none.other == "so ");
+    }
+  }
+  world.CheckAll();
+  CHECK(Books(world.installation).Check().empty());
+}
+
 TEST_CASE("A secret in the prompt reaches neither the model nor any surface, wherever in the prompt it stands") {
   World world;
   for (const auto& canary : {kGreek, kCode}) {

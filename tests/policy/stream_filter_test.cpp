@@ -33,6 +33,8 @@ TEST_CASE("Only what could still become a match is held") {
   CHECK(filter->held_bytes() == 0);
   REQUIRE(filter->raw().size() == 1);
   CHECK(filter->raw()[0] == RawSpan{"r", 12, "jane@example.com"});
+  REQUIRE(filter->replaced().size() == 1);
+  CHECK(filter->replaced()[0] == std::pair<std::int64_t, std::int64_t>(12, 19));
   CHECK(filter->verdict().action == Action::kRedact);
   CHECK(filter->verdict().rules[0].count == 1);
 }

@@ -114,6 +114,65 @@ def output():
         check(error.param == param, f"param {error.param}")
 
 
+TOOLS = [{"type": "function", "function": {"name": "find", "description": "Finds it.",
+                                           "parameters": {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}}}]
+
+
+def tools():
+    """Calls, whole and streamed, and the conversation that goes on with their results."""
+    prompt = "!say I look.\\n\n!call find {\"q\": \"a\"}\n!call find {\"q\": \"b\"}"
+    choice = ask(prompt=prompt, tools=TOOLS).choices[0]
+    check(choice.finish_reason == "tool_calls" and choice.message.content == "I look.", f"a reply that calls {choice}")
+    calls = choice.message.tool_calls
+    check([c.function.arguments for c in calls] == ['{"q": "a"}', '{"q": "b"}'], f"calls {calls}")
+    check(all(c.type == "function" and c.function.name == "find" for c in calls), "names of calls")
+    history = [{"role": "user", "content": prompt}, choice.message,
+               {"role": "tool", "tool_call_id": calls[0].id, "content": "A"}, {"role": "tool", "tool_call_id": calls[1].id, "content": "B"},
+               {"role": "user", "content": "!say done"}]
+    reply = client().chat.completions.create(model="scripted", messages=history, tools=TOOLS)
+    check(reply.choices[0].message.content == "done" and reply.choices[0].finish_reason == "stop", "an answer after results")
+    with client().chat.completions.stream(model="scripted", messages=[{"role": "user", "content": "!pace_ms 5\n" + prompt}], tools=TOOLS) as stream:
+        kinds = {event.type for event in stream}
+        final = stream.get_final_completion().choices[0]
+    check("tool_calls.function.arguments.done" in kinds, f"events {kinds}")
+    check([c.function.arguments for c in final.message.tool_calls] == ['{"q": "a"}', '{"q": "b"}'], f"streamed calls {final}")
+    check(final.finish_reason == "tool_calls", "the end of a stream that calls")
+    check(ask(prompt=prompt, tools=TOOLS, tool_choice="none").choices[0].message.tool_calls is None, "no calls where none are wanted")
+    check(len(ask(prompt=prompt, tools=TOOLS, parallel_tool_calls=False).choices[0].message.tool_calls) == 1, "one call")
+    choice = ask(prompt="!call find {\"q\": \"sword\\\\u0066ish\"}", tools=TOOLS).choices[0]
+    check(choice.finish_reason == "content_filter" and not choice.message.tool_calls, f"a blocked call {choice}")
+    error = refused(openai.BadRequestError, 400, "invalid_request", tools=TOOLS, tool_choice="required")
+    check(error.param == "tool_choice", f"param {error.param}")
+    refused(openai.PermissionDeniedError, 403, "content_filter", tools=[{"type": "function", "function": {"name": "f", "description": "swordfish"}}])
+
+
+def thoughts():
+    reply = ask(prompt="!think a b c\n!say four")
+    check(reply.choices[0].message.content == "four" and reply.choices[0].message.reasoning_content == "a b c", f"a thought {reply}")
+    check(reply.usage.completion_tokens_details.reasoning_tokens == 3 and reply.usage.completion_tokens == 4, f"usage {reply.usage}")
+    short = ask(prompt="!think a b c\n!say four", extra_body={"max_reasoning_tokens": 2})
+    check(short.choices[0].message.reasoning_content == "a b" and short.choices[0].message.content == "four", f"a short thought {short}")
+    thought = ""
+    for chunk in ask(prompt="!pace_ms 5\n!think a b c\n!say four", stream=True):
+        if chunk.choices:
+            thought += getattr(chunk.choices[0].delta, "reasoning_content", None) or ""
+    check(thought == "a b c", f"a streamed thought {thought!r}")
+
+
+def choices():
+    reply = ask(prompt="!say one two", n=3)
+    check([c.message.content for c in reply.choices] == ["one two"] * 3 and [c.index for c in reply.choices] == [0, 1, 2], f"choices {reply}")
+    check(reply.usage.completion_tokens == 6, f"usage of three {reply.usage}")
+    texts, ends = ["", ""], [None, None]
+    for chunk in ask(prompt="!pace_ms 5\n!say one two three", n=2, stream=True):
+        for choice in chunk.choices:
+            texts[choice.index] += choice.delta.content or ""
+            ends[choice.index] = choice.finish_reason or ends[choice.index]
+    check(texts == ["one two three"] * 2 and ends == ["stop"] * 2, f"streamed choices {texts} {ends}")
+    error = refused(openai.BadRequestError, 400, "invalid_request", n=9)
+    check(error.param == "n", f"param {error.param}")
+
+
 def models():
     listed = client().models.list()
     check([m.id for m in listed] == ["scripted"], f"models {listed}")
@@ -133,8 +192,9 @@ def errors():
     refused(openai.PermissionDeniedError, 403, "role_not_granted", name="auditor")
     error = refused(openai.BadRequestError, 400, "invalid_request", temperature=9)
     check(error.param == "temperature", f"param {error.param}")
-    error = refused(openai.BadRequestError, 400, "unsupported_parameter", tool_choice="auto")
-    check(error.param == "tool_choice", f"param {error.param}")
+    error = refused(openai.BadRequestError, 400, "unsupported_parameter", reasoning_effort="low")
+    check(error.param == "reasoning_effort", f"param {error.param}")
+    error = refused(openai.PermissionDeniedError, 403, "role_not_granted", extra_body={"grammar": 'root ::= "a"'})
     error = refused(openai.BadRequestError, 400, "unknown_parameter", extra_body={"colour": "blue"})
     check(error.param == "colour", f"param {error.param}")
     error = refused(openai.RateLimitError, 429, "insufficient_quota", name="spent")
@@ -165,6 +225,9 @@ def errors():
 plain()
 streamed()
 output()
+tools()
+thoughts()
+choices()
 models()
 errors()
 print(f"{checks} checks with openai {openai.__version__}")

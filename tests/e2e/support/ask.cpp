@@ -20,6 +20,7 @@ std::string FinishName(v1::FinishReason reason) {
     case v1::FINISH_REASON_STOP: return "stop";
     case v1::FINISH_REASON_LENGTH: return "length";
     case v1::FINISH_REASON_CONTENT_FILTER: return "content_filter";
+    case v1::FINISH_REASON_TOOL_CALLS: return "tool_calls";
     default: return "";
   }
 }
@@ -38,6 +39,8 @@ v1::ChatRequest RequestOf(const Question& question) {
   user->set_role(v1::ROLE_USER);
   user->add_parts(question.prompt);
   request.set_max_tokens(static_cast<std::int32_t>(question.max_tokens));
+  if (question.tools) request.add_tools()->set_name("find");
+  if (question.choices > 1) request.set_choices(question.choices);
   if (question.top_logprobs >= 0) {
     request.set_logprobs(true);
     request.set_top_logprobs(question.top_logprobs);
@@ -50,6 +53,24 @@ void TakeLogprobs(const Message& message, Answer& answer) {
   for (const v1::TokenLogprob& token : message.logprobs()) {
     answer.tokens.push_back(token.token());
     for (const v1::TokenLogprob& top : token.top()) answer.alternatives.push_back(top.token());
+  }
+}
+
+template <typename Message>
+void TakeChannels(const Message& message, Answer& answer) {
+  answer.thought += message.reasoning();
+  for (const v1::ToolCall& call : message.tool_calls()) answer.calls.push_back(call.name() + "(" + call.arguments() + ")");
+  for (const v1::Choice& choice : message.more()) answer.other += choice.index() == 1 ? choice.text() : "";
+}
+
+// `at`: the path of a choice's message or delta. Of a call its name comes first, then its arguments.
+void TakeChannels(const std::string& json, const std::string& at, Answer& answer) {
+  answer.thought += JsonAt(json, at + ".reasoning_content");
+  for (int i = 0; !JsonAt(json, fmt::format("{}.tool_calls.{}.index", at, i)).empty() || !JsonAt(json, fmt::format("{}.tool_calls.{}.id", at, i)).empty(); ++i) {
+    const std::string call = fmt::format("{}.tool_calls.{}.function.", at, i);
+    const std::string name = JsonAt(json, call + "name"), arguments = JsonAt(json, call + "arguments");
+    if (!name.empty()) answer.calls.push_back(name + "()");
+    if (!answer.calls.empty()) answer.calls.back().insert(answer.calls.back().size() - 1, arguments);
   }
 }
 
@@ -109,6 +130,7 @@ Answer AskGrpc(int port, const Question& question, bool stream) {
     answer.seen += reply.SerializeAsString();
     answer.done = true;
     answer.text = reply.text();
+    TakeChannels(reply, answer);
     TakeLogprobs(reply, answer);
     answer.request_id = WithoutPrefix(reply.id());
     TakeEnd(reply.end(), answer);
@@ -119,7 +141,8 @@ Answer AskGrpc(int port, const Question& question, bool stream) {
   bool ended = false;
   while (reader->Read(&chunk)) {
     answer.seen += chunk.SerializeAsString();
-    answer.text += chunk.text();
+    (chunk.choice() == 0 ? answer.text : answer.other) += chunk.text();
+    TakeChannels(chunk, answer);
     TakeLogprobs(chunk, answer);
     answer.request_id = WithoutPrefix(chunk.id());
     if (chunk.has_end()) {
@@ -145,7 +168,8 @@ void TakeEvent(const std::string& event, Answer& answer) {
     return;
   }
   if (!JsonAt(event, "error.message").empty()) return TakeHttpError(event, answer);
-  answer.text += JsonAt(event, "choices.0.delta.content");
+  (JsonAt(event, "choices.0.index") == "1" ? answer.other : answer.text) += JsonAt(event, "choices.0.delta.content");
+  TakeChannels(event, "choices.0.delta", answer);
   TakeLogprobs(event, "choices.0.logprobs", answer);
   if (const std::string finish = JsonAt(event, "choices.0.finish_reason"); !finish.empty()) answer.finish = finish;
   if (const std::string tokens = JsonAt(event, "usage.prompt_tokens"); !tokens.empty()) {
@@ -173,13 +197,15 @@ Answer AskHttp(int port, const Question& question, bool stream) {
   HttpConnection connection(port, question.patience);
   const std::string logprobs =
       question.top_logprobs < 0 ? "" : fmt::format(R"(,"logprobs":true,"top_logprobs":{})", question.top_logprobs);
+  const std::string tools = question.tools ? R"(,"tools":[{"type":"function","function":{"name":"find"}}])" : "";
+  const std::string choices = question.choices > 1 ? fmt::format(R"(,"n":{})", question.choices) : "";
   const HttpAsk ask{.key = question.key,
                     .model = question.model,
                     .prompt = question.prompt,
                     .stream = stream,
                     .max_tokens = question.max_tokens,
                     .system = question.system,
-                    .more_fields = logprobs,
+                    .more_fields = logprobs + tools + choices,
                     .more_headers = "Connection: close\r\n"};
   if (!connection.connected()) return answer;
   connection.Send(PostChat(ask));
@@ -197,6 +223,8 @@ Answer AskHttp(int port, const Question& question, bool stream) {
   } else {
     answer.done = reply.complete;
     answer.text = JsonAt(reply.body, "choices.0.message.content");
+    answer.other = JsonAt(reply.body, "choices.1.message.content");
+    TakeChannels(reply.body, "choices.0.message", answer);
     TakeLogprobs(reply.body, "choices.0.logprobs", answer);
     answer.finish = JsonAt(reply.body, "choices.0.finish_reason");
     if (reply.complete) {

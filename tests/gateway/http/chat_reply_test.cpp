@@ -89,6 +89,45 @@ TEST_CASE("Log-probabilities are OpenAI's object where they were asked for, also
   CHECK(events.Role().find(R"("logprobs":null)") != std::string::npos);
 }
 
+TEST_CASE("Calls and thoughts are OpenAI's and DeepSeek's objects to the byte") {
+  pipeline::Reply reply = SampleReply();
+  reply.text.clear();
+  reply.thought = "hm";
+  v1::ToolCall call;
+  call.set_id("call_1");
+  call.set_name("f");
+  call.set_arguments("{\"a\":1}");
+  reply.calls = {call};
+  call.set_index(1);
+  reply.calls.push_back(call);
+  reply.end.set_finish_reason(v1::FINISH_REASON_TOOL_CALLS);
+  reply.end.mutable_usage()->set_reasoning(3);
+  const std::string json = R"("id":"call_1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}})";
+  const std::string body = CompletionBody(kHead, reply);
+  CHECK(body.find(R"("message":{"role":"assistant","content":null,"reasoning_content":"hm","tool_calls":[{)" + json + ",{" + json +
+                  R"(],"refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"tool_calls"}])") != std::string::npos);
+  CHECK(body.find(R"("reasoning_tokens":3)") != std::string::npos);
+  const ChunkEvents events(kHead, false);
+  const std::string tail = R"(,"logprobs":null,"finish_reason":null}])";
+  CHECK(events.Piece(FirstOf(reply)).starts_with(
+      Chunk(R"([{"index":0,"delta":{"reasoning_content":"hm"})" + tail, "") +
+      Chunk(R"([{"index":0,"delta":{"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"f","arguments":""}}]})" + tail, "") +
+      Chunk(R"([{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"a\":1}"}}]})" + tail, "") +
+      Chunk(R"([{"index":0,"delta":{"tool_calls":[{"index":1,"id":"call_1","type":"function","function":{"name":"f","arguments":""}}]})" + tail, "")));
+}
+
+TEST_CASE("Several choices stand beside each other, each with its end") {
+  pipeline::Reply reply = SampleReply();
+  reply.more.push_back({.text = "other", .choice = 1});
+  reply.end.add_choices()->set_finish_reason(v1::FINISH_REASON_STOP);
+  reply.end.add_choices()->set_finish_reason(v1::FINISH_REASON_LENGTH);
+  CHECK(CompletionBody(kHead, reply).find(R"("finish_reason":"stop"},{"index":1,"message":{"role":"assistant","content":"other","refusal":null,)"
+                                          R"("annotations":[]},"logprobs":null,"finish_reason":"length"}],"usage":)") != std::string::npos);
+  const ChunkEvents events(kHead, false);
+  CHECK(events.Piece(reply.more[0]) == Chunk(R"([{"index":1,"delta":{"content":"other"},"logprobs":null,"finish_reason":null}])", ""));
+  CHECK(events.Finish(v1::FINISH_REASON_LENGTH, 1) == Chunk(R"([{"index":1,"delta":{},"logprobs":null,"finish_reason":"length"}])", ""));
+}
+
 TEST_CASE("Models are OpenAI's objects") {
   v1::ListModelsReply models;
   models.add_models()->set_name("a/b");

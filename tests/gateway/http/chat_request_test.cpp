@@ -102,6 +102,34 @@ TEST_CASE("A stop string may come alone") {
   CHECK(request->chat.stop(0) == "END");
 }
 
+TEST_CASE("Tools, calls and their results arrive") {
+  const auto request = ParseChatCompletion(R"({"model":"m","n":3,"max_reasoning_tokens":7,"parallel_tool_calls":false,
+    "tools":[{"type":"function","function":{"name":"f","description":"d","strict":true,"parameters":{"type":"object"}}}],
+    "tool_choice":{"type":"function","function":{"name":"f"}},
+    "messages":[{"role":"assistant","content":null,"reasoning_content":"hm","tool_calls":[
+      {"id":"call_1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},
+      {"role":"tool","tool_call_id":"call_1","content":"done"}]})");
+  INFO(base::Message(request.status()));
+  REQUIRE(request.ok());
+  const v1::ChatRequest& chat = request->chat;
+  CHECK(chat.choices() == 3);
+  CHECK(chat.max_reasoning_tokens() == 7);
+  CHECK_FALSE(chat.parallel_tool_calls());
+  CHECK(chat.tools(0).name() == "f");
+  CHECK(chat.tools(0).description() == "d");
+  CHECK(chat.tools(0).parameters() == R"({"type":"object"})");
+  CHECK(chat.tool_choice().function() == "f");
+  CHECK(chat.messages(0).tool_calls(0).id() == "call_1");
+  CHECK(chat.messages(0).tool_calls(0).arguments() == R"({"a":1})");
+  CHECK(chat.messages(0).parts_size() == 0);
+  CHECK(chat.messages(1).role() == v1::ROLE_TOOL);
+  CHECK(chat.messages(1).tool_call_id() == "call_1");
+  CHECK(ParseChatCompletion(With(R"("tool_choice":"none")"))->chat.tool_choice().none());
+  CHECK(ParseChatCompletion(With(R"("tool_choice":"required")"))->chat.tool_choice().required());
+  CHECK_FALSE(ParseChatCompletion(With(R"("tool_choice":"auto")"))->chat.has_tool_choice());
+  CHECK(ParseChatCompletion(With(R"("grammar":"root ::= \"a\"")"))->chat.output_form().grammar() == "root ::= \"a\"");
+}
+
 TEST_CASE("What cannot be honoured is refused by name") {
   struct Row {
     std::string body;
@@ -122,7 +150,8 @@ TEST_CASE("What cannot be honoured is refused by name") {
       {WithMessages(R"([{"role":"user"}])"), "MISSING_REQUIRED_PARAMETER", "messages[0].content"},
       {WithMessages(R"([{"role":"assistant","content":null}])"), "MISSING_REQUIRED_PARAMETER", "messages[0].content"},
       {WithMessages(R"([{"role":"god","content":"x"}])"), "INVALID_VALUE", "messages[0].role"},
-      {WithMessages(R"([{"role":"tool","content":"x","tool_call_id":"1"}])"), "UNSUPPORTED_VALUE", "messages[0].role"},
+      {WithMessages(R"([{"role":"function","content":"x","name":"f"}])"), "UNSUPPORTED_VALUE", "messages[0].role"},
+      {WithMessages(R"([{"role":"tool","content":"x"}])"), "MISSING_REQUIRED_PARAMETER", "messages[0].tool_call_id"},
       {WithMessages(R"([{"role":"user","content":"x"},{"role":"user","content":7}])"), "INVALID_TYPE", "messages[1].content"},
       {WithMessages(R"([{"role":"user","content":[]}])"), "INVALID_VALUE", "messages[0].content"},
       {WithMessages(R"([{"role":"user","content":["x"]}])"), "INVALID_TYPE", "messages[0].content[0]"},
@@ -136,7 +165,15 @@ TEST_CASE("What cannot be honoured is refused by name") {
       {WithMessages(R"([{"role":"user","content":[{"type":"text","text":"x","cache_control":{}}]}])"), "UNKNOWN_PARAMETER",
        "messages[0].content[0].cache_control"},
       {WithMessages(R"([{"role":"user","content":"x","weight":1}])"), "UNKNOWN_PARAMETER", "messages[0].weight"},
-      {WithMessages(R"([{"role":"assistant","content":"x","tool_calls":[{}]}])"), "UNSUPPORTED_PARAMETER", "messages[0].tool_calls"},
+      {WithMessages(R"([{"role":"assistant","tool_calls":{}}])"), "INVALID_TYPE", "messages[0].tool_calls"},
+      {WithMessages(R"([{"role":"assistant","tool_calls":[{}]}])"), "MISSING_REQUIRED_PARAMETER", "messages[0].tool_calls[0].type"},
+      {WithMessages(R"([{"role":"assistant","tool_calls":[{"type":"custom","function":{}}]}])"), "UNSUPPORTED_VALUE", "messages[0].tool_calls[0].type"},
+      {WithMessages(R"([{"role":"assistant","tool_calls":[{"type":"function","function":{"x":1}}]}])"), "UNKNOWN_PARAMETER",
+       "messages[0].tool_calls[0].function.x"},
+      {WithMessages(R"([{"role":"assistant","tool_calls":[{"type":"function","function":{"arguments":{}}}]}])"), "INVALID_TYPE",
+       "messages[0].tool_calls[0].function.arguments"},
+      {WithMessages(R"([{"role":"assistant","content":"x","function_call":{}}])"), "UNSUPPORTED_PARAMETER", "messages[0].function_call"},
+      {WithMessages(R"([{"role":"assistant","content":"x","reasoning_content":1}])"), "INVALID_TYPE", "messages[0].reasoning_content"},
       {WithMessages(R"([{"role":"assistant","content":"x","refusal":"no"}])"), "UNSUPPORTED_PARAMETER", "messages[0].refusal"},
       {With(R"("stream":"yes")"), "INVALID_TYPE", "stream"},
       {With(R"("stream_options":{"include_usage":true})"), "INVALID_VALUE", "stream_options"},
@@ -150,7 +187,7 @@ TEST_CASE("What cannot be honoured is refused by name") {
       {With(R"("seed":1.5)"), "INVALID_TYPE", "seed"},
       {With(R"("stop":[1])"), "INVALID_TYPE", "stop[0]"},
       {With(R"("stop":{})"), "INVALID_TYPE", "stop"},
-      {With(R"("n":2)"), "UNSUPPORTED_VALUE", "n"},
+      {With(R"("n":129)"), "INVALID_VALUE", "n"},
       {With(R"("n":0)"), "INVALID_VALUE", "n"},
       {With(R"("logprobs":1)"), "INVALID_TYPE", "logprobs"},
       {With(R"("top_logprobs":21)"), "INVALID_VALUE", "top_logprobs"},
@@ -161,11 +198,20 @@ TEST_CASE("What cannot be honoured is refused by name") {
       {With(R"("logit_bias":{"007":1})"), "INVALID_VALUE", "logit_bias"},
       {With(R"("logit_bias":{"99999999999":1})"), "INVALID_VALUE", "logit_bias"},
       {With(R"("logit_bias":{"5":"much"})"), "INVALID_TYPE", "logit_bias"},
-      {With(R"("tools":[{"type":"function"}])"), "UNSUPPORTED_PARAMETER", "tools"},
+      {With(R"("tools":{})"), "INVALID_TYPE", "tools"},
+      {With(R"("tools":[{"type":"function"}])"), "MISSING_REQUIRED_PARAMETER", "tools[0].function"},
+      {With(R"("tools":[{"type":"custom","function":{"name":"f"}}])"), "UNSUPPORTED_VALUE", "tools[0].type"},
+      {With(R"("tools":[{"type":"function","function":{}}])"), "MISSING_REQUIRED_PARAMETER", "tools[0].function.name"},
+      {With(R"("tools":[{"type":"function","function":{"name":"f","parameters":"{}"}}])"), "INVALID_TYPE", "tools[0].function.parameters"},
+      {With(R"("tools":[{"type":"function","function":{"name":"f","x":1}}])"), "UNKNOWN_PARAMETER", "tools[0].function.x"},
+      {With(R"("tools":[{"type":"function","function":{"name":"f"},"x":1}])"), "UNKNOWN_PARAMETER", "tools[0].x"},
+      {With(R"("tool_choice":"always")"), "INVALID_VALUE", "tool_choice"},
+      {With(R"("tool_choice":{"type":"function"})"), "MISSING_REQUIRED_PARAMETER", "tool_choice.function"},
+      {With(R"("max_reasoning_tokens":0)"), "INVALID_VALUE", "max_reasoning_tokens"},
+      {With(R"("grammar":"root ::= \"a\"","response_format":{"type":"json_object"})"), "INVALID_VALUE", "grammar"},
       {With(R"("functions":[{}])"), "UNSUPPORTED_PARAMETER", "functions"},
-      {With(R"("tool_choice":"auto")"), "UNSUPPORTED_PARAMETER", "tool_choice"},
       {With(R"("function_call":"auto")"), "UNSUPPORTED_PARAMETER", "function_call"},
-      {With(R"("parallel_tool_calls":true)"), "UNSUPPORTED_PARAMETER", "parallel_tool_calls"},
+      {With(R"("parallel_tool_calls":1)"), "INVALID_TYPE", "parallel_tool_calls"},
       {With(R"("response_format":{"type":"json_object","x":1})"), "UNKNOWN_PARAMETER", "response_format.x"},
       {With(R"("response_format":{"type":"json_schema"})"), "MISSING_REQUIRED_PARAMETER", "response_format.json_schema"},
       {With(R"("response_format":{"type":"json_schema","json_schema":{}})"), "MISSING_REQUIRED_PARAMETER", "response_format.json_schema.name"},

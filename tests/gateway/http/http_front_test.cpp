@@ -165,8 +165,8 @@ TEST_CASE("Requests that cannot be translated are refused before the pipeline se
   const Row rows[] = {
       {Request("POST", kChat, "{"), 400, "not valid JSON"},
       {Request("POST", kChat), 400, "not valid JSON"},
-      {Request("POST", kChat, R"({"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{}]})"), 400,
-       R"("param":"tools","code":"unsupported_parameter")"},
+      {Request("POST", kChat, R"({"model":"m","messages":[{"role":"user","content":"x"}],"functions":[{}]})"), 400,
+       R"("param":"functions","code":"unsupported_parameter")"},
       {Request("GET", kChat), 405, "use POST"},
       {Request("DELETE", "/v1/models"), 405, "use GET"},
       {Request("GET", "/v1/nothing?x=1"), 404, "Unknown request URL: GET /v1/nothing."},

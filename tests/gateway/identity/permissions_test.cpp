@@ -25,11 +25,12 @@ namespace {
 
 // The table as people read it: '-' no, 'o' own org, 'A' the whole installation. Order: use, read directory, orgs, teams, keys, grants,
 // quotas, prices, read policy, write policy, activate policy, audit, content, verify, usage, reconcile, system, stop, stop everything,
-// models.
+// models, grammars.
 const std::map<std::string, std::string> kTable = {
-    {"owner", "oAAAAAAAAAAAAAAAAAAA"},    {"admin", "oo-oooo-oooo--o-oo--"},   {"policy_author", "oo------ooo---------"},
-    {"approver", "-o------o-o---------"}, {"auditor", "-o------o--oo-o-----"}, {"finance", "-o------------o-----"},
-    {"operator", "-A-----A-----A-AAAAA"}, {"member", "o---------------o---"},
+    {"owner", "oAAAAAAAAAAAAAAAAAAAo"},    {"admin", "oo-oooo-oooo--o-oo--o"},   {"policy_author", "oo------ooo----------"},
+    {"approver", "-o------o-o----------"}, {"auditor", "-o------o--oo-o------"}, {"finance", "-o------------o------"},
+    {"operator", "-A-----A-----A-AAAAA-"}, {"member", "o---------------o----"},
+    {"grammar_author", "--------------------o"},
 };
 
 char Letter(Reach reach) { return reach == Reach::kNone ? '-' : reach == Reach::kOrg ? 'o' : 'A'; }

@@ -27,7 +27,10 @@ async::Awaitable<absl::Status> RecordingWriter::Begin(const pipeline::ReplyHead&
 
 async::Awaitable<absl::Status> RecordingWriter::Write(pipeline::OutputPiece piece) {
   if (writes >= fail_from_write) co_return base::Cancelled("gone");
-  text += piece.text;
+  if (piece.choice == 0) text += piece.text;
+  if (piece.choice > 0) others[piece.choice] += piece.text;
+  thought += piece.thought;
+  calls.insert(calls.end(), piece.calls.begin(), piece.calls.end());
   logprobs.insert(logprobs.end(), piece.logprobs.begin(), piece.logprobs.end());
   const int write = writes++;
   if (on_write) on_write(write);

@@ -7,6 +7,7 @@
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_future.hpp>
 #include <future>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -49,8 +50,11 @@ class RecordingWriter final : public pipeline::StreamWriter {
   async::Awaitable<absl::Status> Begin(const pipeline::ReplyHead& head) override;
   async::Awaitable<absl::Status> Write(pipeline::OutputPiece piece) override;
 
-  std::string text;
+  std::string text;  // Of the first reply.
   pipeline::Logprobs logprobs;
+  std::string thought;
+  std::vector<tollgate::v1::ToolCall> calls;
+  std::map<int, std::string> others;  // Texts of the other replies.
   int begins = 0;
   int writes = 0;
   int fail_from_write = 1 << 30;            // The client is gone from this write on (0 = the first).

@@ -1,0 +1,234 @@
+// Where nothing is to be told apart the text's filter reads the output itself. Else each part goes to its channel, and its place in the raw
+// output is kept until the channel has decided it: the raw output is out up to the first place that is not.
+//
+// Tested by tests/gateway/pipeline/choice_output_test.cpp.
+#include "gateway/pipeline/choice_output.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/crypto.h"
+#include "base/encoding.h"
+#include "gateway/pipeline/json_parts.h"
+#include "gateway/pipeline/records.h"
+#include "gateway/pipeline/shadow.h"
+
+namespace tollgate::pipeline {
+
+namespace v1 = tollgate::v1;
+using inference::OutputPart;
+
+ChoiceOutput::ChoiceOutput(int index, const OutputPlan& plan)
+    : index_(index),
+      plan_(plan),
+      syntax_open_(!plan.syntax.plain()),
+      parser_(plan.syntax),
+      text_(plan.open()),
+      gate_(plan.logprobs),
+      thinking_(plan.syntax.in_thought) {
+  pending_.choice = index;
+}
+
+std::size_t ChoiceOutput::AlternativesToJudge(const inference::Piece& piece) const { return gate_.AlternativesToJudge(piece); }
+
+absl::Status ChoiceOutput::Push(const inference::Piece& piece) {
+  raw_.Append(piece.text, piece.tokens_delivered);
+  raw_bytes_ += static_cast<std::int64_t>(piece.text.size());
+  if (blocked_) return absl::OkStatus();
+  if (!syntax_open_) {
+    TG_ASSIGN(const std::string clear, gate_.Push(piece, *text_));
+    pending_.text += clear;
+    judged_ = raw_bytes_;
+    blocked_ = text_->blocked();
+    return absl::OkStatus();
+  }
+  tokens_.insert(tokens_.end(), piece.tokens.begin(), piece.tokens.end());
+  std::vector<OutputPart> parts;
+  parser_.Push(piece.text, parts);
+  for (const OutputPart& part : parts) TG_RETURN_IF_ERROR(Handle(part));
+  return absl::OkStatus();
+}
+
+absl::Status ChoiceOutput::Finish() {
+  if (blocked_) return absl::OkStatus();
+  std::vector<OutputPart> parts;
+  if (syntax_open_) {
+    if (parser_.in_thought()) reasoning_tokens_ += static_cast<std::int64_t>(tokens_.size());
+    parser_.Finish(parts);
+  }
+  for (const OutputPart& part : parts) TG_RETURN_IF_ERROR(Handle(part));
+  if (blocked_) return absl::OkStatus();
+  if (thought_ != nullptr) {
+    TG_ASSIGN(const std::string rest, thought_->Finish());
+    pending_.thought += rest;
+  }
+  TG_ASSIGN(const std::string rest, gate_.Finish(*text_));
+  pending_.text += rest;
+  blocked_ = text_->blocked() || (thought_ != nullptr && thought_->blocked());
+  return absl::OkStatus();
+}
+
+policy::StreamFilter& ChoiceOutput::Thought() {
+  if (thought_ == nullptr) thought_ = plan_.open();
+  return *thought_;
+}
+
+// Tokens that end in the thought, its markers included.
+void ChoiceOutput::CountThought(std::int64_t raw_end) {
+  while (!tokens_.empty() && tokens_.front().text_end <= raw_end) {
+    tokens_.pop_front();
+    ++reasoning_tokens_;
+  }
+}
+
+absl::Status ChoiceOutput::Handle(const OutputPart& part) {
+  if (blocked_) return absl::OkStatus();
+  mixed_ = mixed_ || part.kind != OutputPart::kText;
+  judged_ = part.raw_end;
+  switch (part.kind) {
+    case OutputPart::kNothing:
+      if (!answered_) {
+        thinking_ = true;
+        CountThought(part.raw_end);
+      }
+      places_.push_back({part.raw_end, Channel::kNone, 0});
+      return absl::OkStatus();
+    case OutputPart::kThought: {
+      CountThought(part.raw_end);
+      TG_ASSIGN(const std::string clear, Thought().Push(part.text));
+      pending_.thought += clear;
+      thought_bytes_ += static_cast<std::int64_t>(part.text.size());
+      places_.push_back({part.raw_end, Channel::kThought, thought_bytes_});
+      blocked_ = thought_->blocked();
+      return absl::OkStatus();
+    }
+    case OutputPart::kText: answered_ = true; return HandleText(part);
+    case OutputPart::kCall: answered_ = true; return HandleCall(part);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ChoiceOutput::HandleText(const OutputPart& part) {
+  const std::int64_t begin = part.raw_end - static_cast<std::int64_t>(part.text.size());
+  inference::Piece piece;
+  piece.text = part.text;
+  for (; !tokens_.empty() && tokens_.front().text_end <= part.raw_end; tokens_.pop_front()) {
+    if (tokens_.front().text_end <= begin) continue;
+    piece.tokens.push_back(std::move(tokens_.front()));
+    piece.tokens.back().text_end -= begin - text_bytes_;
+  }
+  TG_ASSIGN(const std::string clear, gate_.Push(piece, *text_));
+  pending_.text += clear;
+  text_bytes_ += static_cast<std::int64_t>(part.text.size());
+  places_.push_back({part.raw_end, Channel::kText, text_bytes_});
+  blocked_ = text_->blocked();
+  return absl::OkStatus();
+}
+
+absl::Status ChoiceOutput::HandleCall(const OutputPart& part) {
+  const std::string channel = fmt::format("tool_calls[{}]", calls_seen_++);
+  const auto withheld = [&] {
+    v1::RawSpan* raw = call_raw_.add_raw();
+    raw->set_choice(index_);
+    raw->set_channel(channel);
+    raw->set_text(part.name + part.text);
+  };
+  if (plan_.one_call && calls_given_ > 0) {
+    withheld();
+    places_.push_back({part.raw_end, Channel::kNone, 0});
+    return absl::OkStatus();
+  }
+  const std::unique_ptr<policy::StreamFilter> filter = plan_.open();
+  TG_ASSIGN(std::string arguments, FilterJson(part.text, *filter));
+  MergeVerdict(ToProto(filter->verdict()), index_, "tool_calls", call_verdict_);
+  if (plan_.shadow != nullptr) MergeVerdict(ShadowOf(*plan_.shadow, *filter).verdict(), index_, "tool_calls", call_shadow_);
+  KeepRaw(*filter, channel, call_raw_);
+  if (filter->blocked()) {
+    blocked_ = true;
+    withheld();
+    return absl::OkStatus();
+  }
+  v1::ToolCall& call = pending_.calls.emplace_back();
+  call.set_id("call_" + base::HexEncode(base::RandomBytes(12)));
+  call.set_name(part.name);
+  call.set_arguments(std::move(arguments));
+  call.set_index(calls_given_++);
+  places_.push_back({part.raw_end, Channel::kNone, 0});
+  return absl::OkStatus();
+}
+
+std::int64_t ChoiceOutput::pending_bytes() const {
+  std::size_t bytes = pending_.text.size() + pending_.thought.size();
+  for (const v1::ToolCall& call : pending_.calls) bytes += call.name().size() + call.arguments().size();
+  return static_cast<std::int64_t>(bytes);
+}
+
+OutputPiece ChoiceOutput::Take() {
+  OutputPiece piece = std::exchange(pending_, OutputPiece());
+  pending_.choice = index_;
+  piece.logprobs = gate_.Take(*text_);
+  return piece;
+}
+
+std::int64_t ChoiceOutput::Frontier() {
+  if (!syntax_open_) return text_->decided_bytes();
+  for (; !places_.empty(); places_.pop_front()) {
+    const Place& place = places_.front();
+    if (place.channel != Channel::kNone) {
+      const std::int64_t decided = (place.channel == Channel::kText ? text_ : thought_)->decided_bytes();
+      if (decided < place.end) {
+        frontier_ = std::max(frontier_, place.raw_end - (place.end - decided));
+        break;
+      }
+    }
+    frontier_ = place.raw_end;
+  }
+  return frontier_;
+}
+
+v1::Verdict ChoiceOutput::Verdict() const {
+  v1::Verdict verdict = ToProto(policy::Verdict());
+  MergeVerdict(ToProto(text_->verdict()), index_, "", verdict);
+  if (thought_ != nullptr) MergeVerdict(ToProto(thought_->verdict()), index_, "reasoning", verdict);
+  MergeVerdict(call_verdict_, index_, "", verdict);
+  return verdict;
+}
+
+v1::Verdict ChoiceOutput::ShadowVerdict() const {
+  v1::Verdict verdict = ToProto(policy::Verdict());
+  if (plan_.shadow == nullptr) return verdict;
+  MergeVerdict(ShadowOf(*plan_.shadow, *text_).verdict(), index_, "", verdict);
+  if (thought_ != nullptr) MergeVerdict(ShadowOf(*plan_.shadow, *thought_).verdict(), index_, "reasoning", verdict);
+  MergeVerdict(call_shadow_, index_, "", verdict);
+  return verdict;
+}
+
+void ChoiceOutput::KeepRaw(const policy::StreamFilter& filter, std::string_view channel, v1::SealedContent& content) const {
+  for (const policy::RawSpan& span : filter.raw()) {
+    v1::RawSpan* raw = content.add_raw();
+    raw->set_rule_id(span.rule_id);
+    raw->set_offset(span.offset);
+    raw->set_text(span.bytes);
+    raw->set_choice(index_);
+    raw->set_channel(std::string(channel));
+  }
+}
+
+void ChoiceOutput::FillRaw(v1::SealedContent& content) const {
+  KeepRaw(*text_, "", content);
+  if (thought_ != nullptr) KeepRaw(*thought_, "reasoning", content);
+  content.mutable_raw()->MergeFrom(call_raw_.raw());
+  // After a block the filters keep what they were given; the tail is what they were not.
+  const std::int64_t offset = raw_.offset();
+  const std::int64_t kept = blocked_ ? std::max<std::int64_t>(0, judged_ - offset) : 0;
+  if (static_cast<std::int64_t>(raw_.text().size()) <= kept) return;
+  v1::RawSpan* tail = content.add_raw();
+  tail->set_offset(offset + kept);
+  tail->set_text(raw_.text().substr(static_cast<std::size_t>(kept)));
+  tail->set_choice(index_);
+  if (mixed_) tail->set_channel("raw");
+}
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,28 @@
+// JSON as policy reads it: with the escapes of its strings decoded, so that no value hides behind a \u. Pure; thread-safe.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "policy/stream_filter.h"
+
+namespace tollgate::pipeline {
+
+// Cut where strings begin and end: what stands between strings (their quotes included), and what is in them, in turn; the first is the
+// former. Joined, it is what a reader of the JSON sees. Nothing for what is no JSON, or nested deeper than 64.
+std::optional<std::vector<std::string>> CutJson(std::string_view json);
+
+// The other way: JSON whose strings escape only what JSON demands.
+std::string JoinJson(std::span<const std::string> parts);
+
+// JSON through a filter: what may leave, its strings written as JoinJson does. A replacement of what was no string is one; where an edit
+// reached beyond a string, it is no JSON any more. REQUIRES: `filter` is new. Afterwards it was pushed all of `json`, decoded, and is
+// finished; if it is blocked, nothing should leave. Text that is no JSON goes through as it is. Errors as StreamFilter::Push.
+absl::StatusOr<std::string> FilterJson(std::string_view json, policy::StreamFilter& filter);
+
+}  // namespace tollgate::pipeline

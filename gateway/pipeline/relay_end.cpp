@@ -1,0 +1,156 @@
+// How a relay's replies end, and what it tells of them afterwards.
+// Tested by tests/gateway/pipeline/request_test.cpp, tests/gateway/pipeline/choices_test.cpp.
+#include <algorithm>
+#include <utility>
+
+#include "base/error_detail.h"
+#include "gateway/pipeline/relay.h"
+
+namespace tollgate::pipeline {
+
+namespace v1 = tollgate::v1;
+using std::chrono::steady_clock;
+
+Ending Broken(std::string reason, absl::Status status) {
+  return {.kind = v1::RECORD_KIND_ABORT, .reason = std::move(reason), .status = std::move(status)};
+}
+
+Ending Ended(std::string reason, absl::Status status) { return {.reason = std::move(reason), .status = std::move(status)}; }
+
+Ending Relay::EndOf(Choice& choice) {
+  const inference::StreamEnd& end = choice.tokens->end();
+  if (absl::Status rest = choice.output.Finish(); !rest.ok()) return Broken("POLICY_FAILED", std::move(rest));
+  if (choice.output.blocked()) return {.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
+  switch (end.reason) {
+    case inference::EndReason::kStop:
+      if (choice.output.calls() > 0) return {.finish = v1::FINISH_REASON_TOOL_CALLS, .reason = "TOOL_CALLS"};
+      return {.finish = v1::FINISH_REASON_STOP, .reason = "STOP"};
+    case inference::EndReason::kLength: return {.finish = v1::FINISH_REASON_LENGTH, .reason = "LENGTH"};
+    case inference::EndReason::kAllowance: return {.finish = v1::FINISH_REASON_LENGTH, .reason = "QUOTA", .quota_reached = limited_by_};
+    case inference::EndReason::kCancelled: return Ended("CLIENT_GONE", end.status);
+    case inference::EndReason::kDeadline: return Ended("DEADLINE", end.status);
+    case inference::EndReason::kQueueTimeout: return Broken("QUEUE_TIMEOUT", end.status);
+    case inference::EndReason::kEngineFailed: return Broken("ENGINE_FAILED", end.status);
+    case inference::EndReason::kShutdown: return Broken("SHUTDOWN", end.status);
+  }
+  return Broken("ENGINE_FAILED", base::Internal("the engine ended for no known reason"));
+}
+
+// A blocked reply's sequence may still be stopping.
+bool Relay::AllOver() const {
+  return std::all_of(choices_.begin(), choices_.end(), [](const auto& choice) { return choice->ending.has_value(); });
+}
+
+Ending Relay::Together() const {
+  Ending all = *choices_.front()->ending;
+  for (const auto& choice : choices_) {
+    if (all.quota_reached.empty()) all.quota_reached = choice->ending->quota_reached;
+  }
+  return all;
+}
+
+std::vector<OutputPiece> Relay::TakeRest() {
+  std::vector<OutputPiece> rest;
+  for (const auto& choice : choices_) {
+    rest_bytes_ += choice->output.pending_bytes();
+    choice->output.Released(choice->output.Frontier());
+    rest.push_back(choice->output.Take());
+  }
+  return rest;
+}
+
+std::int64_t Relay::rest_bytes() const { return rest_bytes_; }
+
+const inference::StreamEnd* Relay::FirstEnd(const Choice& choice) const {
+  if (choice.first_end) return &*choice.first_end;
+  return choice.ended ? &choice.tokens->end() : nullptr;
+}
+
+// The prompt counts once, as far as any of the replies came with it; what another reply worked through is no cache.
+v1::TokenCounts Relay::Tokens() const {
+  v1::TokenCounts tokens;
+  std::int64_t decoded = 0, delivered = 0, reasoning = 0, input = 0;
+  std::optional<std::int64_t> cached;
+  bool known = false;
+  for (const auto& choice : choices_) {
+    decoded += choice->decoded;
+    delivered += std::min(choice->output.delivered_tokens(), choice->decoded);
+    reasoning += choice->output.reasoning_tokens();
+    const inference::StreamEnd* end = FirstEnd(*choice);
+    if (end == nullptr) continue;
+    known = true;
+    input = std::max(input, end->input_tokens_evaluated);
+    if (end->input_tokens_evaluated > 0) cached = std::min(cached.value_or(end->cached_input_tokens), end->cached_input_tokens);
+  }
+  if (!known) input = decoded > 0 ? context_.input_tokens : 0;
+  tokens.set_input(input);
+  tokens.set_cached_input(cached.value_or(0));
+  tokens.set_output(decoded);
+  tokens.set_delivered(delivered);
+  tokens.set_reasoning(std::min(reasoning, decoded));
+  return tokens;
+}
+
+v1::Verdict Relay::Verdict() const {
+  v1::Verdict all = choices_.front()->output.Verdict();
+  for (std::size_t i = 1; i < choices_.size(); ++i) MergeVerdict(choices_[i]->output.Verdict(), static_cast<int>(i), "", all);
+  return all;
+}
+
+v1::Verdict Relay::ShadowVerdict() const {
+  v1::Verdict all = choices_.front()->output.ShadowVerdict();
+  for (std::size_t i = 1; i < choices_.size(); ++i) MergeVerdict(choices_[i]->output.ShadowVerdict(), static_cast<int>(i), "", all);
+  return all;
+}
+
+void Relay::FillRaw(v1::SealedContent& content) const {
+  for (const auto& choice : choices_) choice->output.FillRaw(content);
+}
+
+void Relay::FillChoices(const Ending& all, v1::EndBody& end) const {
+  int calls = 0;
+  for (const auto& choice : choices_) {
+    calls += choice->output.calls();
+    if (choices_.size() == 1) continue;
+    const Ending& its = choice->ending ? *choice->ending : all;
+    v1::ChoiceOutcome* out = end.add_choices();
+    out->set_finish_reason(its.finish);
+    out->set_reason(its.reason);
+    out->set_output_tokens(choice->decoded);
+  }
+  end.set_tool_calls(calls);
+}
+
+void Relay::FillChoices(const Ending& all, v1::ChatEnd& end) const {
+  for (const auto& choice : choices_) {
+    if (choices_.size() == 1) continue;
+    v1::ChoiceEnd* out = end.add_choices();
+    out->set_finish_reason(choice->ending ? choice->ending->finish : all.finish);
+    out->set_output_tokens(choice->decoded);
+    *out->mutable_output_policy() = ToOutcome(choice->output.Verdict());
+  }
+}
+
+steady_clock::duration Relay::engine_time() const {
+  const Choice& first = *choices_.front();
+  const inference::StreamEnd* end = FirstEnd(first);
+  if (end == nullptr) return steady_clock::duration::zero();
+  auto last = end->ended_at;
+  for (const auto& choice : choices_) {
+    if (choice->ended) last = std::max(last, choice->tokens->end().ended_at);
+  }
+  return last - end->submitted_at;
+}
+
+std::int64_t Relay::first_token_us() const {
+  std::optional<std::int64_t> least;
+  for (const auto& choice : choices_) {
+    const inference::StreamEnd* end = FirstEnd(*choice);
+    if (end == nullptr || !end->first_token_at) continue;
+    const auto us = std::chrono::duration_cast<std::chrono::microseconds>(*end->first_token_at - end->submitted_at).count();
+    least = std::min(least.value_or(us), us);
+  }
+  return least.value_or(0);
+}
+
+}  // namespace tollgate::pipeline

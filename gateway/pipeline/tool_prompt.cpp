@@ -1,0 +1,245 @@
+// Policy knows messages alone, so calls and tools are messages to it, behind those of the conversation; an edit that stays inside of a part
+// leaves the cut as it was, and JSON is put together again. Where an edit reaches over parts, what is left is one text, which the model gets
+// as a string in the place of its JSON.
+//
+// Tested by tests/gateway/pipeline/tool_prompt_test.cpp.
+#include "gateway/pipeline/tool_prompt.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/encoding.h"
+#include "base/error_detail.h"
+#include "gateway/pipeline/json_parts.h"
+#include "inference/json_schema.h"
+#include "inference/tool_grammar.h"
+
+namespace tollgate::pipeline {
+namespace {
+
+namespace v1 = tollgate::v1;
+
+constexpr int kToolsMax = 128;
+constexpr int kCallsMax = 128;  // Of one message.
+
+absl::Status Bad(std::string_view param, std::string_view what) {
+  return base::WithDetail(base::InvalidArgument(fmt::format("{}: {}", param, what)),
+                          {.reason = "INVALID_REQUEST", .param = std::string(param), .may_retry = false});
+}
+
+bool IsName(std::string_view text) {
+  return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  });
+}
+
+constexpr std::string_view kNameRule = "must be 1 to 64 letters, digits, _ and -";
+
+absl::Status CheckCalls(const v1::ChatMessage& message, const std::string& at) {
+  if (message.tool_calls_size() > 0 && message.role() != v1::ROLE_ASSISTANT) return Bad(at + ".tool_calls", "are an assistant's alone");
+  if (message.tool_calls_size() > kCallsMax) return Bad(at + ".tool_calls", fmt::format("are more than {}", kCallsMax));
+  std::set<std::string_view> ids;
+  for (int i = 0; i < message.tool_calls_size(); ++i) {
+    const v1::ToolCall& call = message.tool_calls(i);
+    const std::string its = fmt::format("{}.tool_calls[{}]", at, i);
+    if (!IsName(call.name())) return Bad(its + ".function.name", kNameRule);
+    if (!IsName(call.id()) || !ids.insert(call.id()).second) return Bad(its + ".id", fmt::format("{}, and no two alike", kNameRule));
+    if (!base::IsValidUtf8(call.arguments())) return Bad(its + ".function.arguments", "is not valid UTF-8");
+  }
+  const bool names = message.role() == v1::ROLE_TOOL;
+  if (!message.tool_call_id().empty() && !names) return Bad(at + ".tool_call_id", "is a tool's alone");
+  if (!message.tool_call_id().empty() && !IsName(message.tool_call_id())) return Bad(at + ".tool_call_id", kNameRule);
+  return absl::OkStatus();
+}
+
+// JSON for policy: in parts if it is some.
+void AddJson(std::string_view json, std::vector<std::string>& parts) {
+  if (auto cut = CutJson(json)) {
+    parts.insert(parts.end(), std::make_move_iterator(cut->begin()), std::make_move_iterator(cut->end()));
+  } else {
+    parts.emplace_back(json);
+  }
+}
+
+// What became of it. `before`: parts that stood before it.
+std::string JsonOf(const policy::Message& message, std::size_t before, std::string_view original) {
+  std::vector<std::string> was;
+  AddJson(original, was);
+  const std::span<const std::string> parts(message.parts);
+  if (parts.size() == before + was.size()) return was.size() == 1 ? parts[before] : JoinJson(parts.subspan(before));
+  std::string text;
+  for (const std::string& part : parts) text += part;
+  return text;
+}
+
+std::vector<inference::ToolDefinition> Definitions(const Tools& tools) {
+  std::vector<inference::ToolDefinition> out;
+  for (const v1::Tool& tool : tools) out.push_back({tool.name(), tool.description(), tool.parameters()});
+  return out;
+}
+
+// Those of which one must be called; empty: the model decides.
+std::vector<inference::ToolDefinition> Forced(const v1::ChatRequest& request) {
+  std::vector<inference::ToolDefinition> tools = Definitions(request.tools());
+  const v1::ToolChoice& choice = request.tool_choice();
+  if (!choice.required() && !choice.has_function()) return {};
+  if (choice.has_function()) std::erase_if(tools, [&](const auto& tool) { return tool.name != choice.function(); });
+  return tools;
+}
+
+bool OneCall(const v1::ChatRequest& request) { return request.has_parallel_tool_calls() && !request.parallel_tool_calls(); }
+
+bool HasForm(const v1::ChatRequest& request) {
+  const v1::OutputForm& form = request.output_form();
+  return form.json_object() || form.has_json_schema() || form.has_grammar();
+}
+
+bool UsesTools(const v1::ChatRequest& request) { return request.tools_size() > 0 && !request.tool_choice().none(); }
+
+bool MentionsTools(const v1::ChatRequest& request) {
+  return UsesTools(request) || std::any_of(request.messages().begin(), request.messages().end(), [](const v1::ChatMessage& m) {
+           return m.tool_calls_size() > 0 || !m.tool_call_id().empty();
+         });
+}
+
+}  // namespace
+
+absl::Status ValidateTools(const Tools& tools) {
+  if (tools.size() > kToolsMax) return Bad("tools", fmt::format("holds {} tools; at most {} are allowed", tools.size(), kToolsMax));
+  std::set<std::string_view> names;
+  for (int i = 0; i < tools.size(); ++i) {
+    const v1::Tool& tool = tools[i];
+    const std::string at = fmt::format("tools[{}].function", i);
+    if (!IsName(tool.name())) return Bad(at + ".name", kNameRule);
+    if (!names.insert(tool.name()).second) return Bad(at + ".name", "is another tool's as well");
+    if (!base::IsValidUtf8(tool.description())) return Bad(at + ".description", "is not valid UTF-8");
+    if (tool.parameters().size() > inference::kSchemaBytesMax)
+      return Bad(at + ".parameters", fmt::format("has {} bytes; at most {} are allowed", tool.parameters().size(), inference::kSchemaBytesMax));
+    if (!tool.parameters().empty() && (!CutJson(tool.parameters()) || tool.parameters().find_first_not_of(" \t\r\n") == std::string::npos ||
+                                       tool.parameters()[tool.parameters().find_first_not_of(" \t\r\n")] != '{'))
+      return Bad(at + ".parameters", "is no JSON object");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateTools(const v1::ChatRequest& request) {
+  TG_RETURN_IF_ERROR(ValidateTools(request.tools()));
+  for (int i = 0; i < request.messages_size(); ++i) TG_RETURN_IF_ERROR(CheckCalls(request.messages(i), fmt::format("messages[{}]", i)));
+  const v1::ToolChoice& choice = request.tool_choice();
+  if (request.tools_size() == 0 && (choice.required() || choice.has_function())) return Bad("tool_choice", "is only allowed with tools");
+  if (request.tools_size() == 0 && request.has_parallel_tool_calls()) return Bad("parallel_tool_calls", "is only allowed with tools");
+  const auto named = [&](const v1::Tool& tool) { return tool.name() == choice.function(); };
+  if (choice.has_function() && std::none_of(request.tools().begin(), request.tools().end(), named))
+    return Bad("tool_choice", "names a function that is none of the tools");
+  if (UsesTools(request) && HasForm(request))
+    return Bad("response_format", "cannot be together with tools that may be called: set tool_choice to none, or ask for text");
+  return absl::OkStatus();
+}
+
+absl::Status ValidateToolsFor(const v1::ChatRequest& request, const inference::ModelInfo& model) {
+  if (MentionsTools(request) && model.tools == inference::ToolStyle::kNone)
+    return Bad("tools", fmt::format("{} has no place for tools in its chat format, {}: leave them out, or use another model", model.name,
+                                    model.chat_template));
+  if (request.max_reasoning_tokens() > 0 && !model.thinks)
+    return Bad("max_reasoning_tokens", fmt::format("{} does not think before it answers: leave it out, or use another model", model.name));
+  const std::vector<inference::ToolDefinition> forced = Forced(request);
+  if (forced.empty()) return absl::OkStatus();
+  if (!model.grammars)
+    return Bad("tool_choice", fmt::format("{} cannot be held to a call: let the model decide, or use another model", model.name));
+  const absl::Status grammar = inference::ToolGrammar(model.tools, forced, !OneCall(request), model.opens_thinking).status();
+  return grammar.ok() ? grammar : Bad("tools", base::Message(grammar));
+}
+
+std::vector<policy::Message> PolicyPrompt(const v1::ChatRequest& request) {
+  std::vector<policy::Message> out = ToPolicy(request.messages());
+  for (const v1::ChatMessage& message : request.messages()) {
+    for (const v1::ToolCall& call : message.tool_calls()) {
+      policy::Message& added = out.emplace_back(policy::Message{policy::Role::kAssistant, call.name(), {}});
+      AddJson(call.arguments(), added.parts);
+    }
+  }
+  for (const v1::Tool& tool : request.tools()) {
+    policy::Message& added = out.emplace_back(policy::Message{policy::Role::kSystem, tool.name(), {tool.description()}});
+    AddJson(tool.parameters(), added.parts);
+  }
+  return out;
+}
+
+std::vector<inference::Turn> TurnsOf(const v1::ChatRequest& request, std::span<const policy::Message> used) {
+  const auto messages = static_cast<std::size_t>(request.messages_size());
+  std::vector<inference::Turn> turns = ToTurns(used.first(messages));
+  std::size_t at = messages;
+  for (std::size_t i = 0; i < messages; ++i) {
+    const v1::ChatMessage& message = request.messages(static_cast<int>(i));
+    turns[i].call_id = message.tool_call_id();
+    for (const v1::ToolCall& call : message.tool_calls()) {
+      turns[i].calls.push_back({call.id(), used[at].name, JsonOf(used[at], 0, call.arguments())});
+      ++at;
+    }
+  }
+  if (!UsesTools(request) || turns.empty()) return turns;
+  for (const v1::Tool& tool : request.tools()) {
+    const policy::Message& its = used[at++];
+    const bool whole = its.parts.size() > 1;  // Else one text is left of it.
+    turns.front().tools.push_back({its.name, its.parts.empty() ? "" : its.parts[0], whole ? JsonOf(its, 1, tool.parameters()) : ""});
+  }
+  return turns;
+}
+
+std::vector<inference::Turn> CountedTurns(const v1::CountTokensRequest& request) {
+  v1::ChatRequest chat;
+  *chat.mutable_messages() = request.messages();
+  *chat.mutable_tools() = request.tools();
+  return TurnsOf(chat, PolicyPrompt(chat));
+}
+
+void FillUsed(const v1::ChatRequest& request, std::span<const policy::Message> used, v1::SealedContent& content) {
+  ToProto(used.first(static_cast<std::size_t>(request.messages_size())), content.mutable_prompt_used());
+  const std::vector<inference::Turn> turns = TurnsOf(request, used);
+  for (int i = 0; i < request.messages_size(); ++i) {
+    v1::ChatMessage* message = content.mutable_prompt_used(i);
+    message->set_tool_call_id(request.messages(i).tool_call_id());
+    for (const inference::ToolUse& call : turns[static_cast<std::size_t>(i)].calls) {
+      v1::ToolCall* out = message->add_tool_calls();
+      out->set_id(call.id);
+      out->set_name(call.name);
+      out->set_arguments(call.arguments);
+    }
+  }
+  if (turns.empty()) return;
+  for (const inference::ToolDefinition& tool : turns.front().tools) {
+    v1::Tool* out = content.add_tools_used();
+    out->set_name(tool.name);
+    out->set_description(tool.description);
+    out->set_parameters(tool.parameters);
+  }
+}
+
+std::int64_t BytesOf(const v1::ChatRequest& request) {
+  std::size_t bytes = static_cast<std::size_t>(BytesOf(request.messages()));
+  for (const v1::ChatMessage& message : request.messages())
+    for (const v1::ToolCall& call : message.tool_calls()) bytes += call.name().size() + call.arguments().size();
+  for (const v1::Tool& tool : request.tools()) bytes += tool.name().size() + tool.description().size() + tool.parameters().size();
+  return static_cast<std::int64_t>(bytes);
+}
+
+inference::OutputSyntax SyntaxOf(const v1::ChatRequest& request, const inference::ModelInfo& model) {
+  if (HasForm(request)) return {};
+  inference::OutputSyntax syntax{.thinks = model.thinks, .in_thought = model.opens_thinking};
+  if (!UsesTools(request)) return syntax;
+  syntax.tools = Forced(request).empty() ? model.tools : inference::ForcedStyle(model.tools);
+  for (const v1::Tool& tool : request.tools()) syntax.names.push_back(tool.name());
+  return syntax;
+}
+
+std::string ForcedCalls(const v1::ChatRequest& request, const inference::ModelInfo& model) {
+  const std::vector<inference::ToolDefinition> forced = Forced(request);
+  if (forced.empty()) return {};
+  auto grammar = inference::ToolGrammar(model.tools, forced, !OneCall(request), model.opens_thinking);
+  TG_CHECK(grammar.ok(), "tools that were checked make no grammar");
+  return *std::move(grammar);
+}
+
+}  // namespace tollgate::pipeline

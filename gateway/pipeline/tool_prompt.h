@@ -1,0 +1,47 @@
+// Tools on their way in: checked, laid before policy with the rest of the prompt, and handed to the model as policy left them. Pure;
+// thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "gateway/pipeline/prompt.h"
+#include "inference/output_parser.h"
+#include "inference/types.h"
+#include "policy/verdict.h"
+#include "tollgate/v1/inference.pb.h"
+#include "tollgate/v1/record.pb.h"
+
+namespace tollgate::pipeline {
+
+using Tools = google::protobuf::RepeatedPtrField<tollgate::v1::Tool>;
+
+// As prompt.h's Validate: tools, their choice, calls in messages, and the messages that answer them.
+absl::Status ValidateTools(const tollgate::v1::ChatRequest& request);
+absl::Status ValidateTools(const Tools& tools);
+// As prompt.h's ValidateFor: whether the model has a place for tools and thoughts, and can be held to the calls that are forced.
+absl::Status ValidateToolsFor(const tollgate::v1::ChatRequest& request, const inference::ModelInfo& model);
+
+// All that policy judges: the messages; then each call of theirs, an assistant's message with the function's name, its arguments cut by
+// CutJson; then each tool, a system message with its name, its description and its parameters cut alike.
+std::vector<policy::Message> PolicyPrompt(const tollgate::v1::ChatRequest& request);
+
+// What the model is given, of PolicyPrompt as policy left it.
+std::vector<inference::Turn> TurnsOf(const tollgate::v1::ChatRequest& request, std::span<const policy::Message> used);
+// What CountTokens counts.
+std::vector<inference::Turn> CountedTurns(const tollgate::v1::CountTokensRequest& request);
+// The same for the record.
+void FillUsed(const tollgate::v1::ChatRequest& request, std::span<const policy::Message> used, tollgate::v1::SealedContent& content);
+
+// Text of messages, calls and tools.
+std::int64_t BytesOf(const tollgate::v1::ChatRequest& request);
+
+// How the output is to be read. REQUIRES: validated.
+inference::OutputSyntax SyntaxOf(const tollgate::v1::ChatRequest& request, const inference::ModelInfo& model);
+// The grammar of calls that are forced; empty if none are. REQUIRES: validated.
+std::string ForcedCalls(const tollgate::v1::ChatRequest& request, const inference::ModelInfo& model);
+
+}  // namespace tollgate::pipeline

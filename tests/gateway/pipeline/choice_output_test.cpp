@@ -1,0 +1,117 @@
+// Whatever a reply is made of and however it is cut: the same leaves, nothing of what a rule hides is in it, and every raw byte is in its place.
+#include "gateway/pipeline/choice_output.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <random>
+
+#include "tests/support/random.h"
+
+using namespace tollgate;
+namespace v1 = tollgate::v1;
+
+namespace {
+
+constexpr const char* kRules = R"(version: 1
+name: house
+rules:
+  - { id: code, detect: { regex: 'ZQ~[A-Z]{2,8}~[0-9]{2}' }, do: redact }
+  - { id: fish, detect: { keywords: [swordfish] }, do: block }
+)";
+
+pipeline::OutputPlan Plan() {
+  const std::vector<policy::PolicySource> sources = {{"house.yaml", kRules}};
+  static const auto policies = policy::PolicySet::Compile(sources);
+  if (!policies.ok()) FAIL(base::Message(policies.status()));
+  return {.syntax = {.tools = inference::ToolStyle::kHermes, .names = {"find"}, .thinks = true}, .open = [] { return (*policies)->OpenOutput({}); }};
+}
+
+struct Left {
+  std::string text, thought, calls;
+  bool blocked = false;
+  std::int64_t reasoning = 0;
+  bool operator==(const Left&) const = default;
+};
+
+void Take(pipeline::ChoiceOutput& output, Left& left) {
+  const std::int64_t frontier = output.Frontier();
+  const pipeline::OutputPiece piece = output.Take();
+  left.text += piece.text;
+  left.thought += piece.thought;
+  for (const v1::ToolCall& call : piece.calls) left.calls += call.name() + "(" + call.arguments() + ")";
+  output.Released(frontier);
+}
+
+// Each code point a token; pieces of random length.
+Left Run(const std::string& raw, std::mt19937_64* random) {
+  const pipeline::OutputPlan plan = Plan();
+  pipeline::ChoiceOutput output(0, plan);
+  Left left;
+  std::int64_t tokens = 0;
+  for (std::size_t at = 0; at < raw.size();) {
+    inference::Piece piece;
+    piece.text_at = static_cast<std::int64_t>(at);
+    std::size_t length = random == nullptr ? raw.size() : 1 + (*random)() % 6;
+    for (; length > 0 && at < raw.size(); --length) {
+      std::size_t end = at + 1;
+      while (end < raw.size() && (static_cast<unsigned char>(raw[end]) & 0xC0) == 0x80) ++end;
+      piece.text += raw.substr(at, end - at);
+      piece.tokens.push_back({.bytes = raw.substr(at, end - at), .text_end = static_cast<std::int64_t>(end)});
+      at = end;
+      ++tokens;
+    }
+    piece.tokens_decoded = piece.tokens_delivered = tokens;
+    REQUIRE(output.Push(piece).ok());
+    if (random != nullptr && (*random)() % 3 == 0) Take(output, left);
+  }
+  REQUIRE(output.Finish().ok());
+  Take(output, left);
+  left.blocked = output.blocked();
+  left.reasoning = output.reasoning_tokens();
+  if (!left.blocked) CHECK(output.delivered_tokens() == tokens);
+  return left;
+}
+
+}  // namespace
+
+TEST_CASE("A reply of text, thought and calls is the same however it is cut, and what rules hide is in none of it") {
+  const std::uint64_t seed = test::Seed();
+  INFO("TOLLGATE_SEED=" << seed);
+  std::mt19937_64 random(seed);
+  const std::vector<std::string> words = {"plain ", "ZQ~ABC~12 ", "ZQ~AB", "é", "ZQ~", "\n", " ", "<", "~12 ", "end. "};
+  const std::vector<std::string> escaped = {"plain ", "\\u005aQ~ABC~12", "ZQ~A\\u0042~12", "\\n", "\\\"", "\\\\", "é", "\\u00e9"};
+  const auto some = [&](const std::vector<std::string>& bits) {
+    std::string out;
+    for (std::uint64_t n = random() % 6; n > 0; --n) out += bits[random() % bits.size()];
+    return out;
+  };
+  for (int i = 0; i < 400; ++i) {
+    std::string raw;
+    if (random() % 2 == 0) raw += "<think>" + some(words) + "</think>\n\n";
+    raw += some(words);
+    for (std::uint64_t n = random() % 3; n > 0; --n) {
+      raw += "<tool_call>\n{\"name\": \"find\", \"arguments\": {\"q\": \"" + some(escaped) + "\", \"n\": 1}}\n</tool_call>" + some(words);
+    }
+    if (random() % 4 == 0) raw += "<tool_call>{\"name\": \"find\", \"arguments\": {\"q\": \"sword\\u0066ish\"}}</tool_call>" + some(words);
+    INFO(raw);
+    const Left whole = Run(raw, nullptr);
+    const Left cut = Run(raw, &random);
+    CHECK(cut.text == whole.text);
+    CHECK(cut.thought == whole.thought);
+    CHECK(cut.calls == whole.calls);
+    CHECK(cut.blocked == whole.blocked);
+    CHECK(cut.reasoning == whole.reasoning);
+    for (const std::string* left : {&cut.text, &cut.thought, &cut.calls}) {
+      CHECK(left->find("ZQ~ABC~12") == std::string::npos);
+      CHECK(left->find("swordfish") == std::string::npos);
+      CHECK(left->find("\\u00") == std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("The tokens of a thought are those up to its end") {
+  const Left left = Run("<think>\nab</think>\n\nfour", nullptr);
+  CHECK(left.thought == "ab");
+  CHECK(left.text == "four");
+  CHECK(left.reasoning == 20);  // A code point each, markers and white space included.
+}

@@ -1,0 +1,146 @@
+// Tools on their way in: refused by name, laid before policy, given to the model as policy left them.
+#include "gateway/pipeline/tool_prompt.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <functional>
+
+#include "base/error_detail.h"
+
+using namespace tollgate;
+namespace v1 = tollgate::v1;
+using inference::ToolStyle;
+
+namespace {
+
+v1::ChatRequest Sound() {
+  v1::ChatRequest request;
+  request.set_model("m");
+  v1::ChatMessage* user = request.add_messages();
+  user->set_role(v1::ROLE_USER);
+  user->add_parts("hello");
+  v1::ChatMessage* assistant = request.add_messages();
+  assistant->set_role(v1::ROLE_ASSISTANT);
+  v1::ToolCall* call = assistant->add_tool_calls();
+  call->set_id("call_1");
+  call->set_name("find");
+  call->set_arguments(R"({"q":"a\u0062"})");
+  v1::ChatMessage* result = request.add_messages();
+  result->set_role(v1::ROLE_TOOL);
+  result->set_tool_call_id("call_1");
+  result->add_parts("found");
+  v1::Tool* tool = request.add_tools();
+  tool->set_name("find");
+  tool->set_description("Finds it.");
+  tool->set_parameters(R"({"type":"object","properties":{"q":{"type":"string"}}})");
+  return request;
+}
+
+inference::ModelInfo Model(ToolStyle tools, bool grammars = true, bool thinks = false) {
+  inference::ModelInfo model;
+  model.name = "m";
+  model.chat_template = "gemma";
+  model.tools = tools;
+  model.grammars = grammars;
+  model.thinks = thinks;
+  return model;
+}
+
+std::string ParamOf(const absl::Status& status) {
+  const auto detail = base::DetailOf(status);
+  return status.ok() ? "" : detail ? detail->param : "?";
+}
+
+}  // namespace
+
+TEST_CASE("What is wrong with tools is refused by name") {
+  CHECK(pipeline::ValidateTools(Sound()).ok());
+  const std::pair<std::function<void(v1::ChatRequest&)>, const char*> rows[] = {
+      {[](auto& r) { r.mutable_tools(0)->set_name("a b"); }, "tools[0].function.name"},
+      {[](auto& r) { *r.add_tools() = r.tools(0); }, "tools[1].function.name"},
+      {[](auto& r) { r.mutable_tools(0)->set_description("\xFF"); }, "tools[0].function.description"},
+      {[](auto& r) { r.mutable_tools(0)->set_parameters("[]"); }, "tools[0].function.parameters"},
+      {[](auto& r) { r.mutable_tools(0)->set_parameters("{"); }, "tools[0].function.parameters"},
+      {[](auto& r) { r.mutable_tools(0)->set_parameters("{\"a\":\"" + std::string(40'000, 'x') + "\"}"); }, "tools[0].function.parameters"},
+      {[](auto& r) { r.mutable_messages(1)->mutable_tool_calls(0)->set_name(""); }, "messages[1].tool_calls[0].function.name"},
+      {[](auto& r) { r.mutable_messages(1)->mutable_tool_calls(0)->set_id("a\n"); }, "messages[1].tool_calls[0].id"},
+      {[](auto& r) { *r.mutable_messages(1)->add_tool_calls() = r.messages(1).tool_calls(0); }, "messages[1].tool_calls[1].id"},
+      {[](auto& r) { r.mutable_messages(1)->set_role(v1::ROLE_USER); }, "messages[1].tool_calls"},
+      {[](auto& r) { r.mutable_messages(0)->set_tool_call_id("x"); }, "messages[0].tool_call_id"},
+      {[](auto& r) { r.mutable_tool_choice()->set_function("other"); }, "tool_choice"},
+      {[](auto& r) { r.clear_tools(), r.mutable_tool_choice()->set_required(true); }, "tool_choice"},
+      {[](auto& r) { r.clear_tools(), r.set_parallel_tool_calls(false); }, "parallel_tool_calls"},
+      {[](auto& r) { r.mutable_output_form()->set_json_object(true); }, "response_format"},
+  };
+  for (const auto& [spoil, param] : rows) {
+    v1::ChatRequest request = Sound();
+    spoil(request);
+    CHECK(ParamOf(pipeline::ValidateTools(request)) == param);
+  }
+  v1::ChatRequest none = Sound();
+  none.mutable_tool_choice()->set_none(true);
+  none.mutable_output_form()->set_json_object(true);
+  CHECK(pipeline::ValidateTools(none).ok());
+}
+
+TEST_CASE("What the model has no place for, or cannot be held to, is refused by name") {
+  v1::ChatRequest request = Sound();
+  CHECK(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes, false)).ok());
+  CHECK(ParamOf(pipeline::ValidateToolsFor(request, Model(ToolStyle::kNone))) == "tools");
+  request.mutable_tool_choice()->set_required(true);
+  CHECK(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes)).ok());
+  CHECK(ParamOf(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes, false))) == "tool_choice");
+  request.mutable_tools(0)->set_parameters(R"({"type":"object","properties":{"q":{"type":"string","pattern":"a"}}})");
+  CHECK(ParamOf(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes))) == "tools");
+  request.clear_tool_choice();
+  CHECK(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes)).ok());
+  request.set_max_reasoning_tokens(5);
+  CHECK(ParamOf(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes))) == "max_reasoning_tokens");
+  CHECK(pipeline::ValidateToolsFor(request, Model(ToolStyle::kHermes, true, true)).ok());
+}
+
+TEST_CASE("Policy judges calls and tools with escapes decoded, and the model gets what it left") {
+  const v1::ChatRequest request = Sound();
+  std::vector<policy::Message> prompt = pipeline::PolicyPrompt(request);
+  REQUIRE(prompt.size() == 5);
+  CHECK(prompt[2].role == policy::Role::kTool);
+  CHECK(prompt[3].name == "find");
+  CHECK(prompt[3].role == policy::Role::kAssistant);
+  CHECK(prompt[3].parts == std::vector<std::string>{"{\"", "q", "\":\"", "ab", "\"}"});
+  CHECK(prompt[4].role == policy::Role::kSystem);
+  CHECK(prompt[4].parts[0] == "Finds it.");
+  prompt[3].parts[3] = "[\"GONE\"]";
+  prompt[4].parts[0] = "[GONE]";
+  const auto turns = pipeline::TurnsOf(request, prompt);
+  REQUIRE(turns.size() == 3);
+  CHECK(turns[1].calls[0].arguments == R"({"q":"[\"GONE\"]"})");
+  CHECK(turns[2].call_id == "call_1");
+  REQUIRE(turns[0].tools.size() == 1);
+  CHECK(turns[0].tools[0].description == "[GONE]");
+  CHECK(turns[0].tools[0].parameters == request.tools(0).parameters());
+  v1::SealedContent content;
+  pipeline::FillUsed(request, prompt, content);
+  CHECK(content.prompt_used(1).tool_calls(0).arguments() == R"({"q":"[\"GONE\"]"})");
+  CHECK(content.tools_used(0).description() == "[GONE]");
+  // An edit over several parts leaves one.
+  prompt[3].parts = {"{\"[GONE]\"}"};
+  CHECK(pipeline::TurnsOf(request, prompt)[1].calls[0].arguments == "{\"[GONE]\"}");
+}
+
+TEST_CASE("How an output is read depends on what was asked and on the model") {
+  v1::ChatRequest request = Sound();
+  auto syntax = pipeline::SyntaxOf(request, Model(ToolStyle::kDeepSeek));
+  CHECK(syntax.tools == ToolStyle::kDeepSeek);
+  CHECK(syntax.names == std::vector<std::string>{"find"});
+  CHECK(pipeline::ForcedCalls(request, Model(ToolStyle::kDeepSeek)).empty());
+  request.mutable_tool_choice()->set_function("find");
+  CHECK(pipeline::SyntaxOf(request, Model(ToolStyle::kDeepSeek)).tools == ToolStyle::kLlama);
+  CHECK(pipeline::ForcedCalls(request, Model(ToolStyle::kDeepSeek)).starts_with("root ::= call"));
+  request.mutable_tool_choice()->set_none(true);
+  CHECK(pipeline::SyntaxOf(request, Model(ToolStyle::kDeepSeek)).plain());
+  CHECK(pipeline::TurnsOf(request, pipeline::PolicyPrompt(request))[0].tools.empty());
+  CHECK(pipeline::SyntaxOf(request, Model(ToolStyle::kNone, true, true)).thinks);
+  request.clear_tools();
+  request.mutable_output_form()->set_json_object(true);
+  CHECK(pipeline::SyntaxOf(request, Model(ToolStyle::kNone, true, true)).plain());
+}
