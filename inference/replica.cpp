@@ -162,6 +162,8 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
   const EngineSequence asked{.prompt_tokens = request.prompt_tokens,
                              .sampling = request.sampling,
                              .tenant = request.tenant,
+                             .published_tokens = request.published_tokens,
+                             .published_by = request.published_by,
                              .logit_bias = request.logit_bias,
                              .grammar = request.json ? JsonGrammar() : std::string_view(request.grammar),
                              .logprobs = request.logprobs,
@@ -183,8 +185,9 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
   stats_.cached_tokens += opened->cached_tokens;
   stats_.prefix_hits += opened->cached_tokens > 0 ? 1 : 0;
   seated.end.cached_input_tokens = opened->cached_tokens;
-  seated.end.input_tokens_evaluated = opened->cached_tokens;
-  seated.prompt_left = seated.end.input_tokens - opened->cached_tokens;
+  // What another tenant's work saves counts as worked through, so that no count depends on what others do.
+  seated.given = seated.end.input_tokens_evaluated = opened->cached_tokens + opened->published_tokens;
+  seated.prompt_left = seated.end.input_tokens - seated.given;
 }
 
 void Replica::Plan() {
@@ -219,15 +222,15 @@ void Replica::Plan() {
 // A sequence that has done no work yet takes over the prompt from one of its group that has done all of it. True: one of them is at it, so
 // that this one waits.
 bool Replica::Shares(Sequence& sequence) {
-  if (sequence.end.input_tokens_evaluated > sequence.end.cached_input_tokens) return false;
+  if (sequence.end.input_tokens_evaluated > sequence.given) return false;
   const Sequence* at_it = nullptr;
   for (const auto& other : slots_) {
     if (other == nullptr || other.get() == &sequence || other->group != sequence.group || other->closing) continue;
     if (other->prompt_left == 0) {
       const std::int64_t known = engine_->Share(other->slot, sequence.slot);
-      if (known <= sequence.end.cached_input_tokens) return false;
+      if (known <= sequence.given) return false;
       stats_.cached_tokens += known - sequence.end.cached_input_tokens;
-      sequence.end.cached_input_tokens = sequence.end.input_tokens_evaluated = known;
+      sequence.end.cached_input_tokens = sequence.end.input_tokens_evaluated = sequence.given = known;
       sequence.prompt_left = sequence.end.input_tokens - known;
       return false;
     }

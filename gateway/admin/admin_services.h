@@ -1,4 +1,4 @@
-// AdminServices: the gRPC services Directory, Registry, Audit, Usage, Policy and System of tollgate.v1, to be mounted on the admin
+// AdminServices: the gRPC services Directory, Defaults, Registry, Audit, Usage, Policy and System of tollgate.v1, to be mounted on the admin
 // listener's server.
 //
 // Each call is authenticated by its `authorization` metadata and checked against identity/permissions.h, on one of a few worker threads of

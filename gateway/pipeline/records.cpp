@@ -95,6 +95,11 @@ void FillOutput(const v1::ChatRequest& request, v1::RequestBody* body) {
   if (request.output_form().has_json_schema()) body->set_output_form("json_schema");
 }
 
+void FillDefaults(const DefaultsApplied& applied, v1::RequestBody* body) {
+  *body->mutable_defaults() = applied.in_force;
+  for (const std::string& name : applied.clamped) body->add_clamped(name);
+}
+
 void FillLogprobs(const Logprobs& logprobs, v1::SealedContent& content) {
   for (const v1::TokenLogprob& token : logprobs) Fill(token, content.add_logprobs());
 }

@@ -8,6 +8,7 @@
 #include "base/uuid.h"
 #include "gateway/directory/snapshot.h"
 #include "gateway/pipeline/call.h"
+#include "gateway/pipeline/defaults.h"
 #include "inference/types.h"
 #include "policy/verdict.h"
 #include "tollgate/v1/record.pb.h"
@@ -30,6 +31,7 @@ tollgate::v1::PolicyOutcome ToOutcome(const policy::Verdict& verdict);
 tollgate::v1::SamplingInForce ToProto(const inference::SamplingParams& sampling);
 // What the caller asked of the output beside its sampling. After `sampling` is set.
 void FillOutput(const tollgate::v1::ChatRequest& request, tollgate::v1::RequestBody* body);
+void FillDefaults(const DefaultsApplied& applied, tollgate::v1::RequestBody* body);
 // The log-probabilities that leave with the content's text.
 void FillLogprobs(const Logprobs& logprobs, tollgate::v1::SealedContent& content);
 
