@@ -185,9 +185,9 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
   stats_.cached_tokens += opened->cached_tokens;
   stats_.prefix_hits += opened->cached_tokens > 0 ? 1 : 0;
   seated.end.cached_input_tokens = opened->cached_tokens;
-  // What another tenant's work saves counts as worked through, so that no count depends on what others do.
-  seated.given = seated.end.input_tokens_evaluated = opened->cached_tokens + opened->published_tokens;
-  seated.prompt_left = seated.end.input_tokens - seated.given;
+  seated.end.input_tokens_evaluated = opened->cached_tokens;
+  seated.published = opened->published_tokens;
+  seated.prompt_left = seated.end.input_tokens - opened->cached_tokens - opened->published_tokens;
 }
 
 void Replica::Plan() {
@@ -222,15 +222,16 @@ void Replica::Plan() {
 // A sequence that has done no work yet takes over the prompt from one of its group that has done all of it. True: one of them is at it, so
 // that this one waits.
 bool Replica::Shares(Sequence& sequence) {
-  if (sequence.end.input_tokens_evaluated > sequence.given) return false;
+  if (sequence.end.input_tokens_evaluated > sequence.end.cached_input_tokens) return false;
   const Sequence* at_it = nullptr;
   for (const auto& other : slots_) {
     if (other == nullptr || other.get() == &sequence || other->group != sequence.group || other->closing) continue;
     if (other->prompt_left == 0) {
       const std::int64_t known = engine_->Share(other->slot, sequence.slot);
-      if (known <= sequence.given) return false;
+      if (known <= sequence.end.cached_input_tokens + sequence.published) return false;
       stats_.cached_tokens += known - sequence.end.cached_input_tokens;
-      sequence.end.cached_input_tokens = sequence.end.input_tokens_evaluated = sequence.given = known;
+      sequence.end.cached_input_tokens = sequence.end.input_tokens_evaluated = known;
+      sequence.published = 0;
       sequence.prompt_left = sequence.end.input_tokens - known;
       return false;
     }
@@ -259,6 +260,7 @@ void Replica::Step() {
     decoding += work.prompt_tokens == 0 ? 1 : 0;
     sequence.prompt_left -= work.prompt_tokens;
     sequence.end.input_tokens_evaluated += work.prompt_tokens;
+    if (sequence.prompt_left == 0) sequence.end.input_tokens_evaluated += std::exchange(sequence.published, 0);
   }
   budget_.Ran(prompt_tokens, decoding, took);
   ++stats_.steps;
