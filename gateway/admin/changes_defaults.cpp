@@ -1,5 +1,5 @@
-// The part of Changes that sets chat defaults. A scope has one row, which holds what is in force; its version goes on counting when defaults
-// are removed and set anew, so that a version names one state for ever. Tested by tests/gateway/admin/changes_defaults_test.cpp.
+// The part of Changes that sets chat defaults. A scope has one row, which holds what is in force; its version goes on counting when
+// defaults are removed and set anew, so that a version names one state for ever. Tested by tests/gateway/admin/changes_defaults_test.cpp.
 #include <optional>
 
 #include <fmt/format.h>

@@ -115,7 +115,8 @@ void AddSet(CLI::App& group, Context& context) {
   AddNumber<int>(*set, o, "--max-tokens", "The same: tokens of output", [](v1::ChatDefaults& d, int v) { d.set_max_tokens(v); });
   AddNumber<double>(*set, o, "--cap-temperature", "No request may go beyond this temperature",
                     [](v1::ChatDefaults& d, double v) { d.set_temperature_cap(v); });
-  AddNumber<int>(*set, o, "--cap-input-tokens", "… nor these tokens of prompt", [](v1::ChatDefaults& d, int v) { d.set_input_tokens_cap(v); });
+  AddNumber<int>(*set, o, "--cap-input-tokens", "… nor these tokens of prompt",
+                 [](v1::ChatDefaults& d, int v) { d.set_input_tokens_cap(v); });
   AddNumber<int>(*set, o, "--cap-output-tokens", "… nor these of output", [](v1::ChatDefaults& d, int v) { d.set_output_tokens_cap(v); });
   AddNumber<int>(*set, o, "--cap-stops", "… nor so many stop strings", [](v1::ChatDefaults& d, int v) { d.set_stop_cap(v); });
   set->add_flag_callback("--share-cache", [o] { o->set.set_shares_cache(true); },
@@ -130,7 +131,8 @@ void AddSet(CLI::App& group, Context& context) {
 }  // namespace
 
 void AddDefaultsCommands(CLI::App& app, Context& context) {
-  auto* group = app.add_subcommand("defaults", "System prompts, sampling defaults and caps of an org, team or project")->require_subcommand(1);
+  auto* group =
+      app.add_subcommand("defaults", "System prompts, sampling defaults and caps of an org, team or project")->require_subcommand(1);
   Teach(*group, "System prompts of org, team and project stand one after the other; the deepest default holds; every cap holds.",
         {"tollgate defaults set --team search --system \"Answer in English.\" --temperature 0.2", "tollgate defaults list"});
   AddSet(*group, context);

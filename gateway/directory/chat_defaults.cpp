@@ -88,9 +88,8 @@ std::string Flag(bool on) { return on ? "t" : "f"; }
 absl::StatusOr<Settings> Checked(const Settings& settings) {
   Settings out = settings;
   if (settings.sampling().has_seed()) return Bad("seed", "cannot be a default: one seed for everybody makes all their answers alike");
-  if (settings.system_prompt().size() > kSystemPromptBytesMax) {
-    return Bad("system_prompt", fmt::format("is {} bytes long; at most {} are allowed", settings.system_prompt().size(), kSystemPromptBytesMax));
-  }
+  if (const std::size_t bytes = settings.system_prompt().size(); bytes > kSystemPromptBytesMax)
+    return Bad("system_prompt", fmt::format("is {} bytes long; at most {} are allowed", bytes, kSystemPromptBytesMax));
   if (!base::IsValidUtf8(settings.system_prompt()) || settings.system_prompt().find('\0') != std::string::npos)
     return Bad("system_prompt", "must be UTF-8 text");
   if (settings.replaces_system() && settings.system_prompt().empty())

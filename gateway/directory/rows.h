@@ -19,7 +19,9 @@
 
 namespace tollgate::directory {
 
-enum class Table { kOrg, kTeam, kProject, kKey, kPolicy, kPolicyBinding, kModelGrant, kQuota, kStop, kPrice, kModel, kAlias, kChatDefaults };
+enum class Table {
+  kOrg, kTeam, kProject, kKey, kPolicy, kPolicyBinding, kModelGrant, kQuota, kStop, kPrice, kModel, kAlias, kChatDefaults
+};
 inline constexpr int kTables = 13;
 
 // Columns of a table beside id, version, admin_record, admin_log_id, admin_index and mac. Types are Postgres's.

@@ -1,5 +1,5 @@
-// Values: the deepest scope that sets one wins. Caps: all hold. System prompts: all stand, the org's first; a model's template often has room
-// for one system message alone, so they and the caller's are made one.
+// Values: the deepest scope that sets one wins. Caps: all hold. System prompts: all stand, the org's first; a model's template often has
+// room for one system message alone, so they and the caller's are made one.
 //
 // Tested by tests/gateway/pipeline/defaults_test.cpp.
 #include "gateway/pipeline/defaults.h"
@@ -141,7 +141,8 @@ absl::Status CheckInputTokens(DefaultsChain chain, std::int64_t tokens) {
 
 // The org's prompt stands first, so what it shares with the whole prompt is its beginning. Compared are tokens, for what follows may change
 // how the last of its text is cut into them; and none that is common to both can hold anything else's text.
-std::int64_t PublishedTokens(DefaultsChain chain, const inference::Pool& pool, const std::string& model, std::span<const std::int32_t> prompt) {
+std::int64_t PublishedTokens(DefaultsChain chain, const inference::Pool& pool, const std::string& model,
+                             std::span<const std::int32_t> prompt) {
   if (chain.empty() || !chain.front()->settings.shares_cache()) return 0;
   inference::Turn turn;
   turn.role = "system";

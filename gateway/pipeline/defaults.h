@@ -27,8 +27,8 @@ struct DefaultsApplied {
   Messages caller_system;            // SealedContent.caller_system.
 };
 
-// Puts the system prompts, defaults and caps of the chain into a request that Validate let pass. INVALID_ARGUMENT (CAP_EXCEEDED, param = the
-// field) where it names more than a cap that refuses; the message says how much, and whose cap it is.
+// Puts the system prompts, defaults and caps of the chain into a request that Validate let pass. INVALID_ARGUMENT (CAP_EXCEEDED, param =
+// the field) where it names more than a cap that refuses; the message says how much, and whose cap it is.
 absl::StatusOr<DefaultsApplied> ApplyDefaults(DefaultsChain chain, tollgate::v1::ChatRequest& request);
 
 // The messages' part of it alone. Gives the caller's own system messages, where a system prompt was put before or in place of them.
@@ -38,6 +38,7 @@ Messages PutSystemPrompt(DefaultsChain chain, Messages& messages);
 absl::Status CheckInputTokens(DefaultsChain chain, std::int64_t tokens);
 
 // How many of a prompt's first tokens are those of the system prompt that the org published; 0 if it published none. Renders that alone.
-std::int64_t PublishedTokens(DefaultsChain chain, const inference::Pool& pool, const std::string& model, std::span<const std::int32_t> prompt);
+std::int64_t PublishedTokens(DefaultsChain chain, const inference::Pool& pool, const std::string& model,
+                             std::span<const std::int32_t> prompt);
 
 }  // namespace tollgate::pipeline

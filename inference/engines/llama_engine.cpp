@@ -117,7 +117,8 @@ EngineOpened LlamaEngine::Restore(int index, const Slot& opened) {
   const auto own = prefixes_.Find(opened.salt, opened.prompt);
   const std::int64_t own_tokens = own ? own->tokens : 0;
   const auto until = static_cast<std::size_t>(opened.published) + 1;  // Find leaves a token to evaluate.
-  const auto all = opened.published > own_tokens ? prefixes_.Find(opened.published_salt, std::span(opened.prompt).first(until)) : std::nullopt;
+  const auto prefix = std::span(opened.prompt).first(until);
+  const auto all = opened.published > own_tokens ? prefixes_.Find(opened.published_salt, prefix) : std::nullopt;
   if (all && all->tokens > own_tokens && Put(index, all->state, all->tokens)) return {own_tokens, all->tokens - own_tokens};
   return {own && Put(index, own->state, own_tokens) ? own_tokens : 0, 0};
 }

@@ -17,7 +17,8 @@ TEST_CASE("Defaults set at the command line hold on every surface within a secon
   const Company company = MakeCompany(admin);
   const Ports ports = PortsOf(gateway);
   const auto cli = [&](std::vector<std::string> words) {
-    words.insert(words.end(), {"--admin", fmt::format("127.0.0.1:{}", gateway.admin_port()), "--key", installation.owner_key(), "--org", "acme"});
+    const std::string address = fmt::format("127.0.0.1:{}", gateway.admin_port());
+    words.insert(words.end(), {"--admin", address, "--key", installation.owner_key(), "--org", "acme"});
     return RunTollgate(words);
   };
   const auto ask = [&](Surface surface, std::int64_t max_tokens = 0) {

@@ -13,7 +13,7 @@ using test::World;
 namespace {
 
 const std::string kRedact =
-    "version: 1\nname: p\nrules:\n  - id: p.word\n    where: { direction: input }\n    detect: { keywords: secret }\n    do: ";
+    "version: 1\nname: house\nrules:\n  - id: p.word\n    where: { direction: input }\n    detect: { keywords: secret }\n    do: ";
 
 std::string ReasonOf(const absl::Status& status) {
   const auto detail = base::DetailOf(status);

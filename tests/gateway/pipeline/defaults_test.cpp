@@ -166,8 +166,8 @@ TEST_CASE("System prompts stand before the caller's, or in their place, as one m
   CHECK(applied->caller_system.empty());  // Nothing was put anywhere.
 }
 
-TEST_CASE("A request under defaults: what is in force and what was lowered are on record, the prompt is judged, billed and sealed with it") {
-  World world("version: 1\nname: p\nrules:\n  - id: p.word\n    where: { direction: input }\n    detect: { keywords: secret }\n"
+TEST_CASE("A request under defaults: they and what was lowered are on record, the prompt is judged, billed and sealed with them") {
+  World world("version: 1\nname: house\nrules:\n  - id: p.word\n    where: { direction: input }\n    detect: { keywords: secret }\n"
               "    do: redact\n");
   v1::ChatDefaults settings = Prompt("The secret word.");
   settings.set_output_tokens_cap(5);
@@ -240,7 +240,7 @@ TEST_CASE("Published is what a prompt has in common with the org's alone, if the
 }
 
 TEST_CASE("A prompt that policy blocks is denied with the defaults that stood before it") {
-  World world("version: 1\nname: p\nrules:\n  - id: p.word\n    where: { direction: input }\n    detect: { keywords: secret }\n"
+  World world("version: 1\nname: house\nrules:\n  - id: p.word\n    where: { direction: input }\n    detect: { keywords: secret }\n"
               "    do: block\n");
   world.SetDefaults("project", Prompt("Be nice."));
   v1::ChatRequest request = Ask({{v1::ROLE_SYSTEM, "mine"}, {v1::ROLE_USER, "the secret"}});
