@@ -26,15 +26,19 @@ struct EngineSequence {
   std::span<const std::int32_t> prompt_tokens;  // Each in [0, vocab_tokens). Copied.
   SamplingParams sampling;                      // In range.
   base::TeamId tenant;                          // The salt of whatever the engine caches: nothing crosses tenants.
+  std::int64_t published_tokens = 0;            // But the first so many of the prompt, which
+  base::OrgId published_by;                     // this org lets its tenants share.
   std::span<const LogitBias> logit_bias;        // Tokens as in the prompt. Copied.
   std::string_view grammar;                     // GBNF that the output must follow, checked by CheckGrammar; empty = none. Copied.
   int logprobs = -1;                            // -1: none wanted; else each token's own and those of so many of the likeliest.
   int band = kBandDefault;                      // Of urgency, for an engine that queues on its own side.
 };
 
-// What Open found. cached_tokens: how many of the prompt's first tokens need no work, always fewer than all.
+// What Open found. cached_tokens: how many of the prompt's first tokens need no work because the tenant had them worked through before;
+// published_tokens: how many more because some tenant had, of those that are published. Together always fewer than all.
 struct EngineOpened {
   std::int64_t cached_tokens = 0;
+  std::int64_t published_tokens = 0;
 };
 
 // One slot's part in a step. While its prompt is not worked through: `prompt_tokens` > 0, the next so many; when they are the last, the

@@ -69,6 +69,8 @@ struct SequenceRequest {
   std::int64_t allowance = 0;     // Output tokens, 1 or more, that may be decoded before the next Allow; there it parks.
   bool allowance_final = false;   // There it ends instead.
   base::TeamId tenant;            // The unit of fairness.
+  std::int64_t published_tokens = 0;  // The first so many of the prompt were published by …
+  base::OrgId published_by;           // … for all its tenants: what is computed of them is kept for each of them.
   base::KeyId key;
   std::optional<base::MonoTime> deadline;  // Of the pool's clock.
   bool want_tokens = false;                // Pieces list their tokens.

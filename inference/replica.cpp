@@ -164,6 +164,8 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
   const EngineSequence asked{.prompt_tokens = request.prompt_tokens,
                              .sampling = request.sampling,
                              .tenant = request.tenant,
+                             .published_tokens = request.published_tokens,
+                             .published_by = request.published_by,
                              .logit_bias = request.logit_bias,
                              .grammar = request.json ? JsonGrammar() : std::string_view(request.grammar),
                              .logprobs = request.logprobs,
@@ -187,7 +189,8 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
   stats_.prefix_hits += opened->cached_tokens > 0 ? 1 : 0;
   seated.end.cached_input_tokens = opened->cached_tokens;
   seated.end.input_tokens_evaluated = opened->cached_tokens;
-  seated.prompt_left = seated.end.input_tokens - opened->cached_tokens;
+  seated.published = opened->published_tokens;
+  seated.prompt_left = seated.end.input_tokens - opened->cached_tokens - opened->published_tokens;
 }
 
 void Replica::Plan() {
@@ -239,9 +242,10 @@ bool Replica::Shares(Sequence& sequence) {
     if (other == nullptr || other.get() == &sequence || other->group != sequence.group || other->closing) continue;
     if (other->prompt_left == 0) {
       const std::int64_t known = engine_->Share(other->slot, sequence.slot);
-      if (known <= sequence.end.cached_input_tokens) return false;
+      if (known <= sequence.end.cached_input_tokens + sequence.published) return false;
       stats_.cached_tokens += known - sequence.end.cached_input_tokens;
       sequence.end.cached_input_tokens = sequence.end.input_tokens_evaluated = known;
+      sequence.published = 0;
       sequence.prompt_left = sequence.end.input_tokens - known;
       return false;
     }
@@ -270,6 +274,7 @@ void Replica::Step() {
     decoding += work.prompt_tokens == 0 ? 1 : 0;
     sequence.prompt_left -= work.prompt_tokens;
     sequence.end.input_tokens_evaluated += work.prompt_tokens;
+    if (sequence.prompt_left == 0) sequence.end.input_tokens_evaluated += std::exchange(sequence.published, 0);
   }
   budget_.Ran(prompt_tokens, decoding, took);
   ++stats_.steps;

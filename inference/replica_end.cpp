@@ -92,7 +92,8 @@ void Replica::Publish() {
   for (const auto& sequence : slots_) {
     if (sequence == nullptr) continue;
     stats_.parked += sequence->parked ? 1 : 0;
-    stats_.kv_tokens_used += sequence->end.input_tokens_evaluated + static_cast<std::int64_t>(sequence->output.size());
+    stats_.kv_tokens_used += sequence->end.input_tokens_evaluated + sequence->published;
+    stats_.kv_tokens_used += static_cast<std::int64_t>(sequence->output.size());
   }
   if (queue_.size() == 0 || stats_.steps % 16 == 0) {
     stats_.fairness_gap_tokens = std::llround(queue_.GapTokens());

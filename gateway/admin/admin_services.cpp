@@ -13,6 +13,7 @@
 #include "gateway/admin/workers.h"
 #include "gateway/grpc/grpc_status.h"
 #include "tollgate/v1/audit.grpc.pb.h"
+#include "tollgate/v1/defaults.grpc.pb.h"
 #include "tollgate/v1/directory.grpc.pb.h"
 #include "tollgate/v1/policy.grpc.pb.h"
 #include "tollgate/v1/registry.grpc.pb.h"
@@ -136,6 +137,23 @@ class DirectoryService final : public v1::Directory::CallbackService {
   }
   Reactor* ListPrices(Context* c, const v1::ListPricesRequest* q, v1::ListPricesReply* r) override {
     return counter_.Serve(c, q, r, "/tollgate.v1.Directory/ListPrices", &admin::ListPrices);
+  }
+
+ private:
+  Counter& counter_;
+};
+
+class DefaultsService final : public v1::Defaults::CallbackService {
+ public:
+  explicit DefaultsService(Counter& counter) : counter_(counter) {}
+  Reactor* Set(Context* c, const v1::SetDefaultsRequest* q, v1::ScopeDefaults* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Defaults/Set", &SetDefaults);
+  }
+  Reactor* Remove(Context* c, const v1::RemoveDefaultsRequest* q, v1::ScopeDefaults* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Defaults/Remove", &RemoveDefaults);
+  }
+  Reactor* List(Context* c, const v1::ListDefaultsRequest* q, v1::ListDefaultsReply* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Defaults/List", &ListDefaults);
   }
 
  private:
@@ -291,6 +309,7 @@ struct AdminServices::Impl {
   Workers workers;
   Counter counter{desk, workers};
   DirectoryService directory{counter};
+  DefaultsService defaults{counter};
   RegistryService registry{counter};
   PolicyService policy{counter};
   AuditService audit{counter};
@@ -314,6 +333,7 @@ void AdminServices::Stop() {
 
 std::vector<std::pair<std::string_view, grpc::Service*>> AdminServices::services() {
   return {{"tollgate.v1.Directory", &impl_->directory},
+          {"tollgate.v1.Defaults", &impl_->defaults},
           {"tollgate.v1.Registry", &impl_->registry},
           {"tollgate.v1.Policy", &impl_->policy},
           {"tollgate.v1.Audit", &impl_->audit},

@@ -1,5 +1,5 @@
-// AdminServices: the gRPC services Directory, Registry, Audit, Usage, Policy and System of tollgate.v1, to be mounted on the admin
-// listener's server.
+// AdminServices: the gRPC services Directory, Defaults, Registry, Audit, Usage, Policy and System of tollgate.v1, to be mounted on the
+// admin listener's server.
 //
 // Each call is authenticated by its `authorization` metadata and checked against identity/permissions.h, on one of a few worker threads of
 // its own; gRPC's threads only move messages. Two orgs never see each other: what is outside the caller's reach does not exist for it.

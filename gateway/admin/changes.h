@@ -26,6 +26,7 @@
 #include "base/postgres.h"
 #include "gateway/directory/rows.h"
 #include "gateway/directory/snapshot.h"
+#include "tollgate/v1/defaults.pb.h"
 
 namespace tollgate::admin {
 
@@ -105,7 +106,6 @@ class Changes {
   absl::StatusOr<Changed> GrantModel(const Actor& actor, const ScopeNames& scope, const std::string& model);
   absl::StatusOr<Changed> RevokeGrant(const Actor& actor, const ScopeNames& scope, const std::string& model);
   absl::StatusOr<std::int64_t> ClearGrants(const Actor& actor, const ScopeNames& scope);  // How many lines the list had.
-
   // Stores a version unless `yaml` is the newest one's text. INVALID_ARGUMENT is the compiler's: name:line:column: what, remedy; of a draft
   // its tests may fail.
   absl::StatusOr<Changed> PutPolicy(const Actor& actor, const std::string& org, const std::string& name, const std::string& yaml,
@@ -121,16 +121,16 @@ class Changes {
   absl::StatusOr<Changed> SetQuota(const Actor& actor, const ScopeNames& scope, const std::string& meter, const std::string& window,
                                    std::int64_t amount);
   absl::StatusOr<Changed> RemoveQuota(const Actor& actor, const ScopeNames& scope, const std::string& meter, const std::string& window);
-
+  // Chat defaults of an org, team or project, all at once. Errors as Checked in chat_defaults.h; NOT_FOUND: there are none to remove.
+  absl::StatusOr<Changed> SetDefaults(const Actor& actor, const ScopeNames& scope, const tollgate::v1::ChatDefaults& settings);
+  absl::StatusOr<Changed> RemoveDefaults(const Actor& actor, const ScopeNames& scope);
   // The row is the new line of the price book. The same price as the one in force makes none.
   absl::StatusOr<Changed> SetPrice(const Actor& actor, const NewPrice& price);
-
   // The registry. Settings of a registered model never change. Retired, its name may be registered anew. Errors as Validate in models.h.
   absl::StatusOr<Changed> AddModel(const Actor& actor, const directory::Model& model);
   absl::StatusOr<Changed> SetModelLoaded(const Actor& actor, const std::string& name, bool loaded);
   absl::StatusOr<Changed> RestrictModel(const Actor& actor, const std::string& name, bool restricted);
   absl::StatusOr<Changed> RetireModel(const Actor& actor, const std::string& name, const std::string& reason);
-
   // Aliases. Rollback exchanges what an alias leads to with what it led to before. Errors as Validate in aliases.h.
   absl::StatusOr<Changed> SetAlias(const Actor& actor, const directory::Alias& alias);
   absl::StatusOr<Changed> RollbackAlias(const Actor& actor, const std::string& name, const std::string& reason);

@@ -3,6 +3,7 @@
 
 #include "gateway/admin/caller.h"
 #include "tollgate/v1/audit.pb.h"
+#include "tollgate/v1/defaults.pb.h"
 #include "tollgate/v1/directory.pb.h"
 #include "tollgate/v1/policy.pb.h"
 #include "tollgate/v1/registry.pb.h"
@@ -34,6 +35,11 @@ absl::Status RemoveQuota(const Caller& caller, const v1::RemoveQuotaRequest& req
 absl::Status ListQuotas(const Caller& caller, const v1::ListQuotasRequest& request, v1::ListQuotasReply& reply);
 absl::Status SetPrice(const Caller& caller, const v1::SetPriceRequest& request, v1::Price& reply);
 absl::Status ListPrices(const Caller& caller, const v1::ListPricesRequest& request, v1::ListPricesReply& reply);
+
+// defaults_handlers.cpp
+absl::Status SetDefaults(const Caller& caller, const v1::SetDefaultsRequest& request, v1::ScopeDefaults& reply);
+absl::Status RemoveDefaults(const Caller& caller, const v1::RemoveDefaultsRequest& request, v1::ScopeDefaults& reply);
+absl::Status ListDefaults(const Caller& caller, const v1::ListDefaultsRequest& request, v1::ListDefaultsReply& reply);
 
 // policy_handlers.cpp, policy_lifecycle.cpp
 absl::Status CheckPolicy(const Caller& caller, const v1::CheckPolicyRequest& request, v1::CheckPolicyReply& reply);

@@ -27,6 +27,7 @@ struct Options {
   std::optional<std::uint64_t> seed;
   std::vector<std::string> stop;
   bool verbose = false;
+  bool count = false;
   bool whole = false;
 };
 
@@ -48,7 +49,7 @@ std::string CutBy(const v1::ChatEnd& end, int max_tokens) {
   if (end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER) return "policy ended the reply: " + PolicyWords(end.output_policy());
   if (end.finish_reason() != v1::FINISH_REASON_LENGTH) return "";
   if (max_tokens > 0 && end.usage().output() >= max_tokens) return fmt::format("the reply was cut at --max-tokens {}", max_tokens);
-  return "the reply was cut: prompt and reply fill the model's context";
+  return "the reply was cut: prompt and reply fill the model's context, or the defaults of its scope allow no more";
 }
 
 // A reply that policy or a quota cut is not "done".
@@ -163,6 +164,17 @@ void Converse(Context& context, const Options& options, const Line& line, v1::Ch
   }
 }
 
+void Count(Context& context, const Line& line, const v1::ChatRequest& chat) {
+  v1::CountTokensRequest request;
+  request.set_model(chat.model());
+  *request.mutable_messages() = chat.messages();
+  v1::CountTokensReply reply;
+  const grpc::Status status = Call<v1::Tokens>(context, line, &v1::Tokens::Stub::Count, request, reply);
+  if (!status.ok()) return context.Fail(ExitCodeOf(status), Describe(status));
+  if (context.globals.json) return context.PrintJson(reply);
+  context.Print(fmt::format("{} of {} tokens\n", ShowCount(reply.tokens()), ShowCount(reply.context_tokens())));
+}
+
 void Chat(Context& context, const Options& options) {
   auto request = MakeRequest(context, options);
   if (!request) return;
@@ -173,6 +185,7 @@ void Chat(Context& context, const Options& options) {
   if (prompt.empty() || prompt == "-") prompt.assign(std::istreambuf_iterator<char>(context.streams.in), std::istreambuf_iterator<char>());
   if (prompt.empty()) return context.Fail(kUsage, "nothing to ask: give a prompt, or text on standard input");
   AddUser(*request, prompt);
+  if (options.count) return Count(context, *line, *request);
   context.exit_code = Turn(context, options, *line, *request);
 }
 }  // namespace
@@ -192,6 +205,7 @@ void AddChatCommand(CLI::App& app, Context& context) {
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   chat->add_option("--end-user", o->end_user, "The person behind the application; only an HMAC of it is kept");
+  chat->add_flag("--count", o->count, "Only count the prompt's tokens, as they would be billed");
   chat->add_flag("--whole", o->whole, "Wait for the whole answer in place of a stream");
   chat->add_flag("-v,--verbose", o->verbose, "Also tokens, what policy did, and the record");
   chat->callback([&context, o] { Chat(context, *o); });

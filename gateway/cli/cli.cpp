@@ -67,6 +67,7 @@ std::unique_ptr<CLI::App> MakeApp(Context& context) {
   AddTenantCommands(*app, context);
   AddKeyCommands(*app, context);
   AddQuotaCommands(*app, context);
+  AddDefaultsCommands(*app, context);
   AddPriceCommands(*app, context);
   AddStopCommands(*app, context);
   AddPolicyCommands(*app, context);

@@ -64,6 +64,7 @@ void AddConfigCommands(CLI::App& app, Context& context);  // config
 void AddTenantCommands(CLI::App& app, Context& context);  // org team project
 void AddKeyCommands(CLI::App& app, Context& context);     // key
 void AddQuotaCommands(CLI::App& app, Context& context);   // quota
+void AddDefaultsCommands(CLI::App& app, Context& context);  // defaults
 void AddPriceCommands(CLI::App& app, Context& context);   // prices
 void AddStopCommands(CLI::App& app, Context& context);    // stop
 void AddPolicyCommands(CLI::App& app, Context& context);  // policy

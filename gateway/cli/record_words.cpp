@@ -46,6 +46,16 @@ std::string RequestSummary(const v1::RequestBody& body) {
                      body.stream() ? " stream" : "", VerdictWords(body.input_verdict()));
 }
 
+// Which defaults were in force, and what was lowered to their caps; empty where none were.
+std::string DefaultsWords(const v1::RequestBody& body) {
+  if (body.defaults().empty()) return "";
+  std::vector<std::string> scopes;
+  for (const auto& of : body.defaults())
+    scopes.push_back(fmt::format("{} version {} ({})", of.scope_kind(), of.version(), base::HexEncode(of.sha256()).substr(0, 12)));
+  return fmt::format("    defaults: {}{}{}\n", fmt::join(scopes, ", "), body.clamped().empty() ? "" : "; lowered to a cap: ",
+                     fmt::join(body.clamped(), ", "));
+}
+
 std::string RequestDetails(const v1::RequestBody& body) {
   std::string out = fmt::format("    model {}{} over {}{}\n", body.model(),
                                 body.model_requested().empty() ? "" : " (asked as " + body.model_requested() + ")", body.surface(),
@@ -53,6 +63,7 @@ std::string RequestDetails(const v1::RequestBody& body) {
   out += fmt::format("    prompt: {} tokens, {}\n", ShowCount(body.input_tokens()), VerdictWords(body.input_verdict()));
   out += ShadowWords(body.shadow());
   out += fmt::format("    reserved {} tokens, at most {} out\n", ShowCount(body.reserved_tokens()), ShowCount(body.max_output_tokens()));
+  out += DefaultsWords(body);
   if (body.has_price()) out += fmt::format("    price {}\n", PriceWords(body.price()));
   if (!body.client_request_id().empty()) out += fmt::format("    client's id {}\n", body.client_request_id());
   return out + fmt::format("    policy {}{}\n", base::HexEncode(body.policy_digest()).substr(0, 12), body.canary() ? " (a canary)" : "");

@@ -29,6 +29,15 @@ std::vector<base::CompanionColumn> AliasColumns() {
           {"removed", "bool"}};
 }
 
+std::vector<base::CompanionColumn> ChatDefaultsColumns() {
+  return {{"org", "uuid"}, {"scope_kind", "text"}, {"scope_id", "uuid"}, {"defaults_version", "int8"}, {"system_prompt", "text"},
+          {"replaces_system", "bool"}, {"temperature_millionths", "int8"}, {"top_p_millionths", "int8"}, {"top_k", "int8"},
+          {"min_p_millionths", "int8"}, {"presence_penalty_millionths", "int8"}, {"frequency_penalty_millionths", "int8"},
+          {"repeat_penalty_millionths", "int8"}, {"max_tokens", "int8"}, {"temperature_cap_millionths", "int8"},
+          {"input_tokens_cap", "int8"}, {"output_tokens_cap", "int8"}, {"stop_cap", "int8"}, {"clamp", "bool"}, {"shares_cache", "bool"},
+          {"removed", "bool"}};
+}
+
 const std::array<TableSpec, kTables>& Specs() {
   static const auto& specs = *new std::array<TableSpec, kTables>{{
       {Table::kOrg, "directory.org", {{"name", "text"}, {"blocked", "bool"}, {"second_person", "bool"}}},
@@ -75,6 +84,7 @@ const std::array<TableSpec, kTables>& Specs() {
         {"currency", "text"}}},
       {Table::kModel, "directory.model", ModelColumns()},
       {Table::kAlias, "directory.alias", AliasColumns()},
+      {Table::kChatDefaults, "directory.chat_defaults", ChatDefaultsColumns()},
   }};
   return specs;
 }

@@ -19,8 +19,10 @@
 
 namespace tollgate::directory {
 
-enum class Table { kOrg, kTeam, kProject, kKey, kPolicy, kPolicyBinding, kModelGrant, kQuota, kStop, kPrice, kModel, kAlias };
-inline constexpr int kTables = 12;
+enum class Table {
+  kOrg, kTeam, kProject, kKey, kPolicy, kPolicyBinding, kModelGrant, kQuota, kStop, kPrice, kModel, kAlias, kChatDefaults
+};
+inline constexpr int kTables = 13;
 
 // Columns of a table beside id, version, admin_record, admin_log_id, admin_index and mac. Types are Postgres's.
 struct TableSpec {

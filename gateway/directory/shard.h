@@ -13,6 +13,7 @@
 
 #include "base/crypto.h"
 #include "gateway/directory/aliases.h"
+#include "gateway/directory/chat_defaults.h"
 #include "gateway/directory/models.h"
 #include "gateway/directory/rows.h"
 #include "gateway/directory/snapshot.h"
@@ -39,6 +40,7 @@ struct Shard {
   std::unordered_map<std::string, std::size_t> by_public_id;
   std::unordered_map<base::KeyId, std::size_t, base::UuidHash> by_key_id;
   std::unordered_map<base::Uuid, std::set<std::string, std::less<>>, base::UuidHash> allowed;  // Scope with an allow-list -> models on it.
+  std::unordered_map<base::Uuid, ChatDefaults, base::UuidHash> chat_defaults;  // By scope.
   std::vector<metering::QuotaRule> quotas;
   std::shared_ptr<const policy::PolicySet> policies;  // Never null.
   std::shared_ptr<const Candidate> candidate;         // Null: nothing is on trial, or it no longer compiles.

@@ -115,6 +115,20 @@ absl::Status AddQuotas(const OrgRows& rows, Shard& shard, const ById& teams, con
   return absl::OkStatus();
 }
 
+absl::Status AddChatDefaults(const OrgRows& rows, Shard& shard, const ById& teams, const ById& projects) {
+  for (const auto& [id, row] : Of(rows, Table::kChatDefaults)) {
+    if (row->Bool("removed")) continue;
+    const base::Uuid scope = row->Id("scope_id");
+    auto settings = Checked(SettingsOf(*row));
+    if (!settings.ok()) return MakesNoSense(*row, base::Message(settings.status()));
+    ChatDefaults defaults{row->Text("scope_kind"), ScopeName(shard, teams, projects, scope), row->Int("defaults_version"), RowDigest(*row),
+                          *std::move(settings)};
+    if (defaults.scope_name.empty()) return MakesNoSense(*row, "its scope does not exist");
+    shard.chat_defaults[scope] = std::move(defaults);
+  }
+  return absl::OkStatus();
+}
+
 void AddStops(const OrgRows& rows, Shard& shard, const ById& teams, const ById& projects) {
   for (const auto& [id, row] : Of(rows, Table::kStop)) {
     if (row->Bool("lifted")) continue;
@@ -224,6 +238,7 @@ absl::StatusOr<std::shared_ptr<const Shard>> BuildShard(const OrgRows& rows, con
   TG_RETURN_IF_ERROR(AddKeys(rows, *shard, teams, projects));
   AddGrants(rows, *shard);
   TG_RETURN_IF_ERROR(AddQuotas(rows, *shard, teams, projects));
+  TG_RETURN_IF_ERROR(AddChatDefaults(rows, *shard, teams, projects));
   AddStops(rows, *shard, teams, projects);
   TG_RETURN_IF_ERROR(AddPolicies(rows, *shard, before));
   for (std::size_t table = 0; table < kTables; ++table) {

@@ -136,6 +136,16 @@ Judges Snapshot::JudgesOf(const Place& place, const base::RequestId& request) co
   return {candidate->policies, nullptr, true};
 }
 
+std::vector<const ChatDefaults*> Snapshot::DefaultsOf(const Place& place) const {
+  std::vector<const ChatDefaults*> out;
+  const auto& all = place.shard->chat_defaults;
+  if (all.empty()) return out;
+  for (const base::Uuid& scope : {place.org->id.value, place.team->id.value, place.project->id.value}) {
+    if (const auto found = all.find(scope); found != all.end()) out.push_back(&found->second);
+  }
+  return out;
+}
+
 absl::StatusOr<v1::PinnedPrice> Snapshot::PriceOf(std::string_view model, base::WallTime now) const {
   return installation_->prices->PriceAt(model, now);
 }

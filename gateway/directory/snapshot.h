@@ -71,6 +71,7 @@ struct Place {
 // Which shard a key is in; and what belongs to no org: prices, the models' registry, stops of models and of everything.
 struct Model;
 struct Alias;
+struct ChatDefaults;
 struct KeyIndex;
 struct Installation;
 
@@ -100,6 +101,9 @@ class Snapshot {
 
   // The same, with what is on trial for the org: the request's id, or its team's, decides whether a canary acts.
   Judges JudgesOf(const Place& place, const base::RequestId& request) const;
+
+  // The chat defaults on the way to a place: its org's, its team's, its project's, those that there are. They live as long as the snapshot.
+  std::vector<const ChatDefaults*> DefaultsOf(const Place& place) const;
 
   // The price of a model at `now`; FAILED_PRECONDITION (MODEL_UNPRICED, with the remedy) if it has none: an unpriced model is never free.
   absl::StatusOr<v1::PinnedPrice> PriceOf(std::string_view model, base::WallTime now) const;

@@ -18,6 +18,7 @@
 #include "gateway/http/chat_reply.h"
 #include "gateway/http/chat_request.h"
 #include "gateway/http/probes.h"
+#include "gateway/http/tokenize.h"
 
 namespace tollgate::http_front {
 namespace {
@@ -197,6 +198,8 @@ std::string PercentDecode(std::string_view text) {
   return out;
 }
 
+bool IsTokenize(std::string_view path) { return path == "/v1/tokenize" || path == "/tokenize"; }
+
 // Missing is fine; what curl sends by default is not.
 absl::Status CheckContentType(const Exchange& exchange) {
   const auto type = exchange.Header("content-type");
@@ -207,7 +210,8 @@ absl::Status CheckContentType(const Exchange& exchange) {
 }  // namespace
 
 async::Awaitable<bool> Api::Admit(Exchange& exchange) {
-  if (exchange.method() != "POST" || PathOf(exchange.target()) != kChatPath) co_return true;
+  const std::string_view path = PathOf(exchange.target());
+  if (exchange.method() != "POST" || (path != kChatPath && !IsTokenize(path))) co_return true;
   pipeline::Caller caller;  // What Refuses looks at; the rest is for those who are let in.
   caller.bearer = BearerOf(exchange);
   caller.source = exchange.source();
@@ -224,11 +228,13 @@ async::Awaitable<void> Api::Handle(Exchange& exchange) {
   const std::string_view path = PathOf(exchange.target());
   const bool get = exchange.method() == "GET" || exchange.method() == "HEAD";
   constexpr std::string_view kModels = "/v1/models";
-  if (path == kChatPath) {
-    if (exchange.method() == "POST") {
+  if (path == kChatPath || IsTokenize(path)) {
+    if (exchange.method() != "POST") {
+      co_await AnswerUnknown(exchange, "POST");
+    } else if (path == kChatPath) {
       co_await Chat(exchange);
     } else {
-      co_await AnswerUnknown(exchange, "POST");
+      co_await Tokenize(exchange);
     }
   } else if (path == kModels || (path.starts_with("/v1/models/") && path.size() > kModels.size() + 1)) {
     if (!get) {
@@ -280,6 +286,30 @@ async::Awaitable<void> Api::Chat(Exchange& exchange) {
     answer.Limits(reply.head.limits);
     answer.Overhead(reply.overhead_us);
     co_await answer.Send(200, CompletionBody(HeadOf(caller, reply.head, system_fingerprint_), reply, request->chat.logprobs()));
+  }
+}
+
+async::Awaitable<void> Api::Tokenize(Exchange& exchange) {
+  const pipeline::Caller caller = CallerOf(exchange);
+  Answer answer(exchange, caller);
+  if (const absl::Status type = CheckContentType(exchange); !type.ok()) {
+    const ErrorReply error = PlainError(415, "unsupported_media_type", base::Message(type));
+    co_await answer.Fail(error);
+    co_return;
+  }
+  const bool large = exchange.body().size() > kParseHereBytesMax;
+  const absl::StatusOr<v1::CountTokensRequest> request =
+      co_await async::RunOnIf(large, cpu_, [&exchange] { return ParseTokenize(exchange.body()); });
+  if (!request.ok()) {
+    const absl::Status refused = request.status();
+    co_await answer.Fail(refused);
+    co_return;
+  }
+  Outcome<v1::CountTokensReply> outcome = co_await chat_.CountTokens(caller, *request);
+  if (const Failure* failure = std::get_if<Failure>(&outcome)) {
+    co_await answer.Fail(*failure);
+  } else {
+    co_await answer.Send(200, TokenizeBody(std::get<v1::CountTokensReply>(outcome)));
   }
 }
 

@@ -22,6 +22,7 @@ class Api {
 
  private:
   async::Awaitable<void> Chat(Exchange& exchange);
+  async::Awaitable<void> Tokenize(Exchange& exchange);
   async::Awaitable<void> ListModels(Exchange& exchange);
   async::Awaitable<void> GetModel(Exchange& exchange, std::string name);
 

@@ -55,6 +55,9 @@ constexpr CallPermission kCalls[] = {
     {"/tollgate.v1.Directory/ListQuotas", Permission::kReadDirectory},
     {"/tollgate.v1.Directory/SetPrice", Permission::kManagePrices},
     {"/tollgate.v1.Directory/ListPrices", Permission::kReadDirectory},
+    {"/tollgate.v1.Defaults/Set", Permission::kManageQuotas},  // Caps are limits as quotas are.
+    {"/tollgate.v1.Defaults/Remove", Permission::kManageQuotas},
+    {"/tollgate.v1.Defaults/List", Permission::kReadDirectory},
     {"/tollgate.v1.Registry/AddModel", Permission::kManageModels},
     {"/tollgate.v1.Registry/ListModels", Permission::kReadDirectory},
     {"/tollgate.v1.Registry/ShowModel", Permission::kReadDirectory},

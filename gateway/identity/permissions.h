@@ -17,7 +17,7 @@ enum class Permission {
   kManageTeams,    // Make and block teams and projects.
   kManageKeys,     // Make, rotate and revoke keys.
   kManageGrants,   // Model allow-lists.
-  kManageQuotas,
+  kManageQuotas,   // Limits, and the defaults and caps of chats.
   kManagePrices,    // The installation's price book.
   kReadPolicy,      // Read and try policies.
   kWritePolicy,     // Store versions.

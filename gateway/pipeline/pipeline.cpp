@@ -13,8 +13,8 @@
 #include "base/encoding.h"
 #include "base/error_detail.h"
 #include "base/mutex.h"
-#include "gateway/async/run_on.h"
 #include "gateway/pipeline/admission.h"
+#include "gateway/pipeline/count.h"
 #include "gateway/pipeline/request.h"
 #include "gateway/pipeline/route.h"
 #include "gateway/pipeline/tool_prompt.h"
@@ -143,13 +143,12 @@ async::Awaitable<Outcome<v1::CountTokensReply>> Pipeline::CountTokens(const Call
   if (!counted.ok()) co_return impl.Refuse(caller, std::move(counted), principal->place);
   auto place = impl.Enter([] {});
   if (!place.ok()) co_return impl.Refuse(caller, place.status(), principal->place);
-  auto render = [&] { return impl.with.pool->Render(route->model.name, CountedTurns(request)); };
-  const bool large = BytesOf(request.messages()) >= impl.with.options.cpu_pool_bytes;
-  auto tokens = co_await async::RunOnIf(large, impl.with.cpu, render);
+  auto tokens = co_await CountPrompt(impl.with, *principal, caller.request_id, request, route->model.name);
   impl.Leave(*place);
   if (!tokens.ok()) co_return impl.Refuse(caller, tokens.status(), principal->place);
   v1::CountTokensReply reply;
-  reply.set_tokens(static_cast<std::int64_t>(tokens->size()));
+  reply.set_tokens(*tokens);
+  reply.set_context_tokens(route->model.context_tokens);
   co_return reply;
 }
 

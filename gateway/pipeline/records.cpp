@@ -141,6 +141,11 @@ void FillOutput(const v1::ChatRequest& request, v1::RequestBody* body) {
   body->set_one_tool_call(request.has_parallel_tool_calls() && !request.parallel_tool_calls());
 }
 
+void FillDefaults(const DefaultsApplied& applied, v1::RequestBody* body) {
+  *body->mutable_defaults() = applied.in_force;
+  for (const std::string& name : applied.clamped) body->add_clamped(name);
+}
+
 void FillReleased(const OutputPiece& piece, v1::SealedContent& content) {
   v1::ReleasedPart part;
   part.set_choice(piece.choice);

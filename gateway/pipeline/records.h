@@ -8,6 +8,7 @@
 #include "base/uuid.h"
 #include "gateway/directory/snapshot.h"
 #include "gateway/pipeline/call.h"
+#include "gateway/pipeline/defaults.h"
 #include "inference/types.h"
 #include "policy/verdict.h"
 #include "tollgate/v1/record.pb.h"
@@ -33,6 +34,7 @@ void MergeVerdict(const tollgate::v1::Verdict& from, int choice, std::string_vie
 tollgate::v1::SamplingInForce ToProto(const inference::SamplingParams& sampling);
 // What the caller asked of the output beside its sampling. After `sampling` is set.
 void FillOutput(const tollgate::v1::ChatRequest& request, tollgate::v1::RequestBody* body);
+void FillDefaults(const DefaultsApplied& applied, tollgate::v1::RequestBody* body);
 // What leaves: the first reply's text as the content's own, the rest as parts.
 void FillReleased(const OutputPiece& piece, tollgate::v1::SealedContent& content);
 

@@ -73,6 +73,7 @@ absl::Status Request::Admit() {
   policies_ = principal_->snapshot->JudgesOf(who_.place, who_.request);
   scopes_ = ScopesOf(who_.place);
   TG_RETURN_IF_ERROR(Validate(call_, with_.options.limits));
+  TG_ASSIGN(defaults_, ApplyDefaults(principal_->snapshot->DefaultsOf(who_.place), call_));
   TG_ASSIGN(Route route, RouteOf(with_, *principal_, call_.model(), who_.request));
   model_ = std::move(route.model);
   led_ = std::move(route.led);
@@ -94,6 +95,7 @@ async::Awaitable<absl::Status> Request::Inspect() {
     shadow_ = ShadowOf(policies_.shadow.get(), SubjectOf(), prompt);
     if (inspection_.verdict.action == policy::Action::kBlock) return absl::OkStatus();
     TG_ASSIGN(prompt_tokens_, with_.pool->Render(model_.name, TurnsOf(call_, inspection_.prompt)));
+    published_tokens_ = PublishedTokens(principal_->snapshot->DefaultsOf(who_.place), *with_.pool, model_.name, prompt_tokens_);
     return absl::OkStatus();
   };
   const bool large = BytesOf(call_) >= with_.options.inspect_here_bytes;
@@ -107,6 +109,7 @@ async::Awaitable<absl::Status> Request::Inspect() {
                                           model_.name, model_.context_tokens)),
         {.reason = "CONTEXT_LENGTH_EXCEEDED", .param = "messages", .may_retry = false});
   }
+  TG_CO_RETURN_IF_ERROR(CheckInputTokens(principal_->snapshot->DefaultsOf(who_.place), input));
   TG_CO_ASSIGN(max_tokens_, MaxOutputTokens(call_, room, writer_ != nullptr, with_.options.limits));
   co_return absl::OkStatus();
 }
@@ -146,6 +149,8 @@ async::Awaitable<absl::Status> Request::Record() {
   body->set_max_output_tokens(max_tokens_);
   *body->mutable_sampling() = ToProto(sampling_);
   FillOutput(call_, body);
+  FillDefaults(defaults_, body);
+  body->set_published_tokens(published_tokens_);
   body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
@@ -161,6 +166,7 @@ async::Awaitable<absl::Status> Request::Record() {
   metering::FillHolds(reservation_, body);
   v1::SealedContent content;
   *content.mutable_prompt() = call_.messages();
+  *content.mutable_caller_system() = defaults_.caller_system;
   *content.mutable_tools() = call_.tools();
   if (inspection_.changed) FillUsed(call_, inspection_.prompt, content);
   content.set_output_schema(call_.output_form().has_grammar() ? call_.output_form().grammar() : call_.output_form().json_schema());
@@ -189,6 +195,8 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
                                   .max_tokens = max_tokens_,
                                   .allowance = reservation_.output_tokens() / static_cast<std::int64_t>(choices),
                                   .tenant = who_.place.team->id,
+                                  .published_tokens = published_tokens_,
+                                  .published_by = who_.place.org->id,
                                   .key = who_.place.key->id,
                                   .deadline = deadline_,
                                   .want_tokens = plan.syntax.thinks},

@@ -14,6 +14,7 @@
 #include "gateway/identity/identity.h"
 #include "gateway/pipeline/call.h"
 #include "gateway/pipeline/collaborators.h"
+#include "gateway/pipeline/defaults.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/refusals.h"
 #include "gateway/pipeline/relay.h"
@@ -49,7 +50,7 @@ class Request {
   const Collaborators& with_;
   Refusals& refusals_;
   const Caller& caller_;
-  const tollgate::v1::ChatRequest& call_;
+  tollgate::v1::ChatRequest call_;                            // As it came; once admitted, with the defaults of its place.
   StreamWriter* const writer_;
   Cancellation& cancellation_;
   const std::atomic<bool>& shutting_down_;
@@ -59,6 +60,7 @@ class Request {
   std::chrono::steady_clock::time_point deadline_;
   std::optional<identity::Principal> principal_;
   std::vector<metering::Scope> scopes_;
+  DefaultsApplied defaults_;
   RecordIdentity who_;
   directory::Judges policies_;                                // Pinned: a policy that changes meanwhile does not change this request.
   inference::ModelInfo model_;
@@ -68,6 +70,7 @@ class Request {
   policy::Inspection inspection_;
   tollgate::v1::ShadowVerdict shadow_;                        // Of the prompt; without a digest if nothing is tried beside.
   std::vector<std::int32_t> prompt_tokens_;
+  std::int64_t published_tokens_ = 0;                         // Of those.
   inference::SamplingParams sampling_;
   std::int64_t max_tokens_ = 0;
   metering::Reservation reservation_;
@@ -75,5 +78,8 @@ class Request {
   tollgate::v1::Record request_record_;
   ReplyHead head_;
 };
+
+// What callers are told whose prompt policy blocked.
+absl::Status Blocked(const policy::Verdict& verdict);
 
 }  // namespace tollgate::pipeline

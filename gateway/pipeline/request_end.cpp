@@ -27,6 +27,8 @@ std::string ReasonOf(const absl::Status& status) {
   return detail && !detail->reason.empty() ? detail->reason : std::string(absl::StatusCodeToString(status.code()));
 }
 
+}  // namespace
+
 absl::Status Blocked(const policy::Verdict& verdict) {
   base::ErrorDetail detail{.reason = "POLICY_BLOCKED", .may_retry = false};
   std::string because;
@@ -82,9 +84,11 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
   body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
   body->set_reason("POLICY_BLOCKED");
+  *body->mutable_defaults() = defaults_.in_force;
   v1::SealedContent content;
   *content.mutable_prompt() = call_.messages();
   *content.mutable_tools() = call_.tools();
+  *content.mutable_caller_system() = defaults_.caller_system;
   entry.key = key_->row();
   absl::StatusOr<audit::Position> position = co_await SealAndAppend(with_, *key_, std::move(entry), content);
   if (!position.ok()) co_return Refuse(position.status());

@@ -6,7 +6,8 @@
 // k - 1 of them, and Rewind only has to cut it.
 //
 // A sequence that is closed leaves a snapshot of its state, if its tenant could save work by it, under that tenant's name alone; Open puts
-// back the one that begins like the prompt and cuts it to what they share.
+// back the one that begins like the prompt and cuts it to what they share. Of a prompt that begins with what its org published, a second one
+// is left, of exactly those tokens and under the org's name.
 //
 // Tested by tests/inference/model_test.cpp, tests/inference/interleaving_test.cpp.
 #include "inference/engines/llama_engine.h"
@@ -103,15 +104,23 @@ absl::StatusOr<EngineOpened> LlamaEngine::Open(int index, const EngineSequence& 
   if (!sequence.grammar.empty()) {
     TG_ASSIGN(slot.grammar, LlamaGrammar::Make(vocab_.raw(), sequence.grammar));
   }
-  slot.cached = Restore(index, slot);
-  return EngineOpened{slot.cached};
+  slot.published = std::clamp<std::int64_t>(sequence.published_tokens, 0, static_cast<std::int64_t>(prompt.size()) - 1);
+  const auto& org = sequence.published_by.value.raw();
+  slot.published_salt = "published:" + std::string(org.begin(), org.end());  // Longer than a tenant's: never one's name.
+  const EngineOpened opened = Restore(index, slot);
+  slot.cached = opened.cached_tokens + opened.published_tokens;
+  return opened;
 }
 
-// Puts the longest prefix that the tenant has into the slot; how many tokens that saves.
-std::int64_t LlamaEngine::Restore(int index, const Slot& opened) {
-  const auto hit = prefixes_.Find(opened.salt, opened.prompt);
-  if (!hit) return 0;
-  return Put(index, hit->state, hit->tokens) ? hit->tokens : 0;
+// Puts the longest prefix that the tenant has into the slot, or a longer one of what is published.
+EngineOpened LlamaEngine::Restore(int index, const Slot& opened) {
+  const auto own = prefixes_.Find(opened.salt, opened.prompt);
+  const std::int64_t own_tokens = own ? own->tokens : 0;
+  const auto until = static_cast<std::size_t>(opened.published) + 1;  // Find leaves a token to evaluate.
+  const auto prefix = std::span(opened.prompt).first(until);
+  const auto all = opened.published > own_tokens ? prefixes_.Find(opened.published_salt, prefix) : std::nullopt;
+  if (all && all->tokens > own_tokens && Put(index, all->state, all->tokens)) return {own_tokens, all->tokens - own_tokens};
+  return {own && Put(index, own->state, own_tokens) ? own_tokens : 0, 0};
 }
 
 // Puts a state into an empty slot and cuts it to so many tokens. False: the slot is empty still.
@@ -149,11 +158,21 @@ void LlamaEngine::Keep(int index) {
   std::vector<std::int32_t> tokens = std::move(slot.prompt);
   tokens.insert(tokens.end(), slot.output.begin(), slot.output.end());
   tokens.resize(static_cast<std::size_t>(slot.cached));
-  if (!prefixes_.Wants(slot.salt, tokens)) return;
+  std::vector<std::int32_t> published(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(std::min(slot.published, slot.cached)));
+  KeepUnder(slot.salt, std::move(tokens), index);
+  if (!prefixes_.Wants(slot.published_salt, published)) return;
+  // What all may find holds nothing but what all may know: the rest goes before the snapshot is taken.
+  const auto end = static_cast<llama_pos>(published.size());
+  if (llama_memory_seq_rm(llama_get_memory(context_.get()), index, end, -1)) KeepUnder(slot.published_salt, std::move(published), index);
+}
+
+// Keeps the slot's state, which is that of these tokens.
+void LlamaEngine::KeepUnder(const std::string& salt, std::vector<std::int32_t> tokens, int index) {
+  if (!prefixes_.Wants(salt, tokens)) return;
   try {
     std::vector<std::uint8_t> state(llama_state_seq_get_size(context_.get(), index));
     if (llama_state_seq_get_data(context_.get(), state.data(), state.size(), index) != state.size()) return;
-    prefixes_.Keep(slot.salt, std::move(tokens), std::move(state));
+    prefixes_.Keep(salt, std::move(tokens), std::move(state));
   } catch (const std::exception& e) {
     base::Warn("llama", "a prefix was not kept: {}", e.what());
   }

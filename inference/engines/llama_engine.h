@@ -79,6 +79,8 @@ class LlamaEngine final : public Engine {
     std::int64_t cached = 0;  // Tokens in the KV cache.
     Sampler sampler;
     std::string salt;
+    std::int64_t published = 0;  // Prompt tokens that other tenants may share,
+    std::string published_salt;  // found under this name.
     std::optional<LlamaGrammar> grammar;
     int logprobs = -1;
     bool sound = true;  // No step failed on it: its state may be kept.
@@ -95,9 +97,10 @@ class LlamaEngine final : public Engine {
   bool interrupted() const { return interrupted_.load(std::memory_order_acquire); }
   absl::Status Fill(std::span<const EngineWork> work);
   absl::Status Decode();
-  std::int64_t Restore(int slot, const Slot& opened);
+  EngineOpened Restore(int slot, const Slot& opened);
   bool Put(int slot, std::span<const std::uint8_t> state, std::int64_t tokens);
   void Keep(int slot);
+  void KeepUnder(const std::string& salt, std::vector<std::int32_t> tokens, int slot);
   void AddLogprobs(std::span<const float> logits, int top, EngineOutput& output);
   absl::StatusOr<std::int32_t> Choose(Slot& slot, std::span<const float> logits);
   void Sample(const Wanted& wanted, std::vector<EngineOutput>& outputs);

@@ -13,6 +13,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "tests/gateway/cli/fake_data.h"
+#include "tests/gateway/cli/fake_defaults.h"
 #include "tests/gateway/cli/fake_directory.h"
 #include "tests/gateway/cli/fake_registry.h"
 #include "tests/gateway/cli/fake_policy.h"
@@ -23,7 +24,7 @@ class Server {
   Server() {
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
-    for (grpc::Service* service : std::initializer_list<grpc::Service*>{&directory, &registry, &audit, &usage, &policy, &system,
+    for (grpc::Service* service : std::initializer_list<grpc::Service*>{&directory, &defaults, &tokens, &registry, &audit, &usage, &policy, &system,
                                                                              &inference, &models})
       builder.RegisterService(service);
     server_ = builder.BuildAndStart();
@@ -36,6 +37,8 @@ class Server {
   }
 
   FakeDirectory directory;
+  FakeDefaults defaults;
+  FakeTokens tokens;
   FakeRegistry registry;
   FakeAudit audit;
   FakeUsage usage;

@@ -183,7 +183,7 @@ TEST_CASE("A chat that policy or a quota cut, or that was refused, is exit code 
   CHECK(server.Run({"chat", "--json", "cut"}).code == kRefused);
   const Result full = server.Run({"chat", "long"});
   CHECK(full.code == kDone);
-  CHECK(full.err == "[the reply was cut: prompt and reply fill the model's context]\n");
+  CHECK(full.err == "[the reply was cut: prompt and reply fill the model's context, or the defaults of its scope allow no more]\n");
   CHECK(server.Run({"chat", "--max-tokens", "5", "long"}).err == "[the reply was cut at --max-tokens 5]\n");
   const Result spent = server.Run({"chat", "spend"});
   CHECK(spent.code == kRefused);

@@ -114,6 +114,7 @@ class FakeChat final : public pipeline::ChatService {
                                                                         const v1::CountTokensRequest& request) override {
     v1::CountTokensReply reply;
     reply.set_tokens(request.messages_size() * 7);
+    reply.set_context_tokens(4096);
     co_return reply;
   }
 

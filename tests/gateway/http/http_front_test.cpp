@@ -45,6 +45,19 @@ std::string Chunk(const std::string& id, const std::string& choices, const std::
 
 }  // namespace
 
+TEST_CASE("Tokens of a chat are counted in vLLM's form, where vLLM has it and under /v1, for who has a key") {
+  Fixture f;
+  for (const char* path : {"/v1/tokenize", "/tokenize"}) {
+    const RawResponse response = f.Ask(Request("POST", path, kUnary));
+    CHECK(response.status == 200);
+    CHECK(response.body == R"({"count":7,"max_model_len":4096})");
+  }
+  CHECK(f.Ask(Request("GET", "/v1/tokenize", "")).status == 405);
+  CHECK(f.Ask(Request("POST", "/v1/tokenize", R"({"model":"m","prompt":"x"})")).status == 400);
+  f.chat.RefuseAll(base::Unauthenticated("no such key"));
+  CHECK(f.Ask(Request("POST", "/v1/tokenize", "not even JSON")).status == 401);
+}
+
 TEST_CASE("A plain completion carries the caller in and OpenAI's object and headers out") {
   Fixture f;
   const RawResponse response = f.Ask(Request("POST", kChat, kUnary,

@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "base/error_detail.h"
+#include "gateway/directory/chat_defaults.h"
 #include "gateway/directory/snapshot_builder.h"
 #include "gateway/identity/api_key.h"
 
@@ -161,6 +162,20 @@ void World::SetQuota(const std::string& meter, const std::string& window, std::i
   Publish();
 }
 
+void World::SetDefaults(const std::string& scope_kind, const v1::ChatDefaults& settings) {
+  const auto same = [&](const directory::Row& old) { return old.table == Table::kChatDefaults && old.Text("scope_kind") == scope_kind; };
+  const auto old = std::find_if(rows_.begin(), rows_.end(), same);
+  directory::Row row = old == rows_.end() ? directory::NewRow(Table::kChatDefaults) : *old;
+  directory::ToRow(settings, row);
+  row.Set("org", org_.ToString());
+  row.Set("scope_kind", scope_kind);
+  row.Set("scope_id", (scope_kind == "org" ? org_ : scope_kind == "team" ? team_ : project_).ToString());
+  row.Set("defaults_version", std::int64_t{1});
+  row.Set("removed", Bool(false));
+  Add(std::move(row));
+  Publish();
+}
+
 void World::RevokeKey() {
   directory::Row key = *std::find_if(rows_.begin(), rows_.end(), [](const auto& row) { return row.table == Table::kKey; });
   key.Set("revoked_us", base::ToMicros(clock.Wall()));
@@ -242,6 +257,10 @@ absl::StatusOr<v1::CountTokensReply> World::Count(const pipeline::Caller& caller
   v1::CountTokensRequest request;
   request.set_model(model);
   *request.mutable_messages() = Ask("hello").messages();
+  return CountAs(caller, request);
+}
+
+absl::StatusOr<v1::CountTokensReply> World::CountAs(const pipeline::Caller& caller, const v1::CountTokensRequest& request) {
   pipeline::Pipeline& pipeline = pipe();
   auto call = [&]() -> async::Awaitable<pipeline::Outcome<v1::CountTokensReply>> {
     co_return co_await pipeline.CountTokens(caller, request);

@@ -18,6 +18,7 @@
 #include "audit/seal.h"
 #include "gateway/directory/directory.h"
 #include "gateway/directory/models.h"
+#include "tollgate/v1/defaults.pb.h"
 #include "gateway/directory/rows.h"
 #include "gateway/identity/identity.h"
 #include "gateway/pipeline/pipeline.h"
@@ -71,6 +72,8 @@ class World {
   void SetQuota(const std::string& meter, const std::string& window, std::int64_t amount);
   // Puts a second version of the policy on trial: "shadow", or "canary" with a share.
   void Try(const std::string& policy_yaml, const std::string& mode, std::int64_t share_per_10000 = 0);
+  // Chat defaults of the "org", "team" or "project".
+  void SetDefaults(const std::string& scope_kind, const tollgate::v1::ChatDefaults& settings);
   void RevokeKey();
   void BlockTeam();
   void StopModel();
@@ -90,6 +93,7 @@ class World {
   pipeline::Outcome<pipeline::Reply> Chat(const tollgate::v1::ChatRequest& request, pipeline::StreamWriter* writer = nullptr);
   pipeline::Outcome<pipeline::Reply> ChatAs(const pipeline::Caller& caller, const tollgate::v1::ChatRequest& request,
                                             pipeline::StreamWriter* writer = nullptr, std::shared_ptr<pipeline::Cancellation> cancellation = nullptr);
+  absl::StatusOr<tollgate::v1::CountTokensReply> CountAs(const pipeline::Caller& caller, const tollgate::v1::CountTokensRequest& request);
   absl::StatusOr<tollgate::v1::CountTokensReply> Count(const pipeline::Caller& caller, const std::string& model);
   tollgate::v1::ListModelsReply List();
   // Starts a call.

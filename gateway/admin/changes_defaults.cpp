@@ -1,0 +1,81 @@
+// The part of Changes that sets chat defaults. A scope has one row, which holds what is in force; its version goes on counting when
+// defaults are removed and set anew, so that a version names one state for ever. Tested by tests/gateway/admin/changes_defaults_test.cpp.
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "gateway/admin/changes_impl.h"
+#include "gateway/directory/chat_defaults.h"
+
+namespace tollgate::admin {
+
+using directory::Row;
+using directory::Table;
+
+namespace {
+
+struct FoundDefaults {
+  FoundScope scope;
+  std::optional<Row> row;
+};
+
+absl::StatusOr<FoundDefaults> Find(Transaction& t, const ScopeNames& names) {
+  if (!names.key.empty()) return base::InvalidArgument("a key has no defaults: set those of its project");
+  FoundDefaults found;
+  TG_ASSIGN(found.scope, t.FindScope(names));
+  TG_ASSIGN(found.row, t.Find(Table::kChatDefaults, "scope_kind = $1::text AND scope_id = $2::uuid",
+                              {std::string(metering::NameOf(found.scope.kind)), found.scope.row.id.ToString()}));
+  return found;
+}
+
+// The row of a scope's next state.
+Row Next(const FoundDefaults& found, bool removed) {
+  Row row = found.row.has_value() ? *found.row : directory::NewRow(Table::kChatDefaults);
+  row.Set("org", found.scope.org.ToString());
+  row.Set("scope_kind", std::string(metering::NameOf(found.scope.kind)));
+  row.Set("scope_id", found.scope.row.id.ToString());
+  row.Set("defaults_version", found.row.has_value() ? found.row->Int("defaults_version") + 1 : std::int64_t{1});
+  row.Set("removed", std::string(removed ? "t" : "f"));
+  return row;
+}
+
+Note NoteOf(const FoundScope& scope, std::string action, std::string summary) {
+  return {std::move(action), std::move(summary), scope.org, scope.team, scope.project};
+}
+
+}  // namespace
+
+absl::StatusOr<Changed> Changes::SetDefaults(const Actor& actor, const ScopeNames& scope, const tollgate::v1::ChatDefaults& settings) {
+  TG_ASSIGN(const auto checked, directory::Checked(settings));
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(const FoundDefaults found, Find(t, scope));
+    out.row = Next(found, false);
+    if (checked.shares_cache() && found.scope.kind != metering::Scope::Kind::kOrg)
+      return base::InvalidArgument("shares_cache: only an org's system prompt is shared by its teams; set it for the org");
+    directory::ToRow(checked, out.row);
+    if (found.row.has_value()) {
+      Row same = out.row;
+      same.Set("defaults_version", found.row->Int("defaults_version"));
+      if (directory::RowDigest(same) == directory::RowDigest(*found.row)) {
+        out.row = *found.row;
+        return absl::OkStatus();
+      }
+    }
+    const std::string summary = fmt::format("set the chat defaults of {}, version {}: {}", found.scope.text,
+                                            out.row.Int("defaults_version"), directory::Words(checked));
+    return t.Write(out.row, found.row.has_value() ? &*found.row : nullptr, NoteOf(found.scope, "defaults.set", summary));
+  });
+}
+
+absl::StatusOr<Changed> Changes::RemoveDefaults(const Actor& actor, const ScopeNames& scope) {
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(const FoundDefaults found, Find(t, scope));
+    if (!found.row.has_value() || found.row->Bool("removed"))
+      return base::NotFound(fmt::format("{} has no chat defaults of its own", found.scope.text));
+    out.row = Next(found, true);
+    const std::string summary = fmt::format("removed the chat defaults of {}", found.scope.text);
+    return t.Write(out.row, &*found.row, NoteOf(found.scope, "defaults.remove", summary));
+  });
+}
+
+}  // namespace tollgate::admin

@@ -1,0 +1,67 @@
+// The fields are vLLM's for a chat. Those that choose how text is laid out may say only what a chat does here, for the count is that of a
+// chat; plain text has no count of its own, because nothing is billed for it.
+//
+// Tested by tests/gateway/http/tokenize_test.cpp.
+#include "gateway/http/tokenize.h"
+
+#include <boost/json/monotonic_resource.hpp>
+#include <fmt/format.h>
+
+#include "gateway/http/fields.h"
+#include "gateway/http/messages.h"
+#include "gateway/http/strict_json.h"
+
+namespace tollgate::http_front {
+namespace {
+
+namespace json = boost::json;
+namespace v1 = tollgate::v1;
+
+struct Fixed {
+  std::string_view name;
+  bool value;
+};
+constexpr Fixed kFixed[] = {{"add_generation_prompt", true},
+                            {"continue_final_message", false},
+                            {"add_special_tokens", false},
+                            {"return_token_strs", false}};
+
+absl::Status ReadField(std::string_view name, const json::value& value, v1::ChatRequest& chat) {
+  if (value.is_null()) return absl::OkStatus();
+  if (name == "model") {
+    TG_ASSIGN(*chat.mutable_model(), ReadString(name, value));
+    return absl::OkStatus();
+  }
+  if (name == "messages") return ReadMessages(value, chat);
+  if (name == "prompt") return Unsupported(name, "Send 'messages': what is counted is a chat, as it would be billed.");
+  for (const Fixed& fixed : kFixed) {
+    if (fixed.name != name) continue;
+    TG_ASSIGN(const bool is, ReadBool(name, value));
+    if (is == fixed.value) return absl::OkStatus();
+    return Refuse("UNSUPPORTED_VALUE", name, fmt::format("Unsupported value: '{}' must be {}.", name, fixed.value));
+  }
+  return UnknownField(name);
+}
+
+}  // namespace
+
+absl::StatusOr<v1::CountTokensRequest> ParseTokenize(std::string_view body) {
+  json::monotonic_resource memory;
+  TG_ASSIGN(const json::value root, ParseStrictJson(body, &memory));
+  if (!root.is_object()) return Refuse("INVALID_TYPE", "", "The request body must be a JSON object.");
+  v1::ChatRequest chat;
+  for (const auto& field : root.get_object())
+    TG_RETURN_IF_ERROR(ReadField({field.key().data(), field.key().size()}, field.value(), chat));
+  if (chat.model().empty()) return Refuse("MISSING_REQUIRED_PARAMETER", "model", "Missing required parameter: 'model'.");
+  if (chat.messages().empty()) return Refuse("MISSING_REQUIRED_PARAMETER", "messages", "Missing required parameter: 'messages'.");
+  v1::CountTokensRequest request;
+  request.set_model(chat.model());
+  request.mutable_messages()->Swap(chat.mutable_messages());
+  return request;
+}
+
+std::string TokenizeBody(const v1::CountTokensReply& reply) {
+  return fmt::format(R"({{"count":{},"max_model_len":{}}})", reply.tokens(), reply.context_tokens());
+}
+
+}  // namespace tollgate::http_front

@@ -1,0 +1,76 @@
+// Counting tokens: what it says is what a chat is billed.
+#include "gateway/pipeline/count.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "base/error_detail.h"
+#include "gateway/directory/chat_defaults.h"
+#include "tests/gateway/pipeline/world.h"
+
+using namespace tollgate;
+using test::World;
+
+namespace {
+
+const std::string kRedact =
+    "version: 1\nname: house\nrules:\n  - id: p.word\n    where: { direction: input }\n    detect: { keywords: secret }\n    do: ";
+
+std::string ReasonOf(const absl::Status& status) {
+  const auto detail = base::DetailOf(status);
+  return detail ? detail->reason : "";
+}
+
+}  // namespace
+
+TEST_CASE("The count of a conversation is what a chat with it is billed: with defaults, after policy") {
+  for (const bool policy : {false, true}) {
+    for (const bool defaults : {false, true}) {
+      for (const char* text : {"hello", "the secret and the secret", "a longer text, with more words and \"signs\"; ünd ümlauts"}) {
+        World world(policy ? kRedact + "redact\n" : "");
+        if (defaults) {
+          v1::ChatDefaults settings;
+          settings.set_system_prompt("Never tell the secret.");
+          world.SetDefaults("team", settings);
+        }
+        v1::ChatRequest chat = world.Ask(text);
+        v1::ChatMessage* system = chat.add_messages();
+        system->set_role(v1::ROLE_SYSTEM);
+        system->add_parts("Be brief.");
+        chat.mutable_messages()->SwapElements(0, 1);
+        v1::CountTokensRequest count;
+        count.set_model("script");
+        *count.mutable_messages() = chat.messages();
+        INFO(policy << defaults << text);
+        const auto counted = world.CountAs(world.NewCaller(), count);
+        REQUIRE(counted.ok());
+        const auto reply = std::get<pipeline::Reply>(world.Chat(chat));
+        CHECK(counted->tokens() == reply.end.usage().input());
+        CHECK(counted->context_tokens() > counted->tokens());
+        CHECK(world.journal.entries()[0].record.request().input_tokens() == counted->tokens());
+      }
+    }
+  }
+}
+
+TEST_CASE("Counting costs a request and no tokens, and leaves no record") {
+  World world;
+  world.SetQuota("tokens", "day", 1);
+  world.SetQuota("requests", "minute", 2);
+  CHECK(world.Count(world.NewCaller(), "script").ok());
+  CHECK(world.Count(world.NewCaller(), "script").ok());
+  CHECK(ReasonOf(world.Count(world.NewCaller(), "script").status()) == "RATE_LIMITED");
+  CHECK(world.Kinds().empty());
+}
+
+TEST_CASE("Counting is for those who may chat: a key, a model that it may use, a prompt that policy lets pass") {
+  World world(kRedact + "block\n");
+  pipeline::Caller stranger = world.NewCaller();
+  stranger.bearer = "tg_live_nobody";
+  CHECK(absl::IsUnauthenticated(world.Count(stranger, "script").status()));
+  v1::CountTokensRequest blocked;
+  blocked.set_model("script");
+  *blocked.mutable_messages() = world.Ask("the secret").messages();
+  CHECK(ReasonOf(world.CountAs(world.NewCaller(), blocked).status()) == "POLICY_BLOCKED");
+  world.GrantOnly("another");
+  CHECK(ReasonOf(world.Count(world.NewCaller(), "script").status()) == "MODEL_NOT_GRANTED");
+}
