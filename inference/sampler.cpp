@@ -1,7 +1,8 @@
-// How it works. Greedy is one pass for the maximum. Otherwise: weights e^((l - max) / T) by a polynomial that the compiler turns into
-// vector code; min_p is then a threshold on the weight. top_k and top_p never sort the vocabulary: weights are counted into bins of equal
-// width in log space (the exponent and first bits of the float), the bins are walked from the heaviest until the cut falls inside one, and
-// only that bin's candidates are ordered. Ties go to the lower id. The draw is a hash of (seed, position): no state to rewind.
+// How it works. Greedy is one pass for the maximum and one for its place. Otherwise: weights e^((l - max) / T), with their sums by blocks,
+// in one pass (vocab_passes.h); min_p is a threshold on the weight. A draw from all walks the sums. top_k and top_p never sort the vocabulary:
+// weights are counted into bins of equal width in log space (the exponent and first bits of the float), the bins are walked from the
+// heaviest until the cut falls inside one, and only that bin's candidates are ordered. Ties go to the lower id. The draw is a hash of (seed,
+// position): no state to rewind.
 //
 // Presence and frequency penalties look at the output, the repeat penalty at prompt and output, as OpenAI and vLLM define them.
 //
@@ -13,8 +14,11 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include <fmt/format.h>
+
+#include "inference/vocab_passes.h"
 
 namespace tollgate::inference {
 namespace {
@@ -34,54 +38,6 @@ double Draw(std::uint64_t seed, std::int64_t position) {
     z ^= z >> 31;
   }
   return (static_cast<double>(z >> 11) + 0.5) * 0x1.0p-53;
-}
-
-// e^x for x <= 0, relative error under 3e-7; 0 below the smallest normal float.
-inline float ExpOfNegative(float x) {
-  constexpr float kRounder = 12582912.0F;  // 1.5 * 2^23: adding it leaves the nearest whole number in the low bits.
-  const float clamped = x < -87.0F ? -87.0F : x;
-  const float shifted = clamped * 1.44269504088896F + kRounder;
-  const float whole = shifted - kRounder;
-  const float r = clamped - whole * 0.693359375F + whole * 2.12194440e-4F;
-  float p = 1.9875691500e-4F;
-  p = p * r + 1.3981999507e-3F;
-  p = p * r + 8.3334519073e-3F;
-  p = p * r + 4.1665795894e-2F;
-  p = p * r + 1.6666665459e-1F;
-  p = p * r + 5.0000001201e-1F;
-  p = p * r * r + r + 1.0F;
-  const float power = std::bit_cast<float>((std::bit_cast<std::uint32_t>(shifted) - 0x4B400000U + 127U) << 23);
-  return x < -87.0F ? 0.0F : p * power;
-}
-
-// Sixteen partial maxima, so that the loop becomes vector code without changing what NaN does: it is never greater.
-float MaxOf(std::span<const float> values) {
-  constexpr std::size_t kLanes = 16;
-  std::array<float, kLanes> lanes;
-  lanes.fill(-std::numeric_limits<float>::infinity());
-  std::size_t i = 0;
-  for (; i + kLanes <= values.size(); i += kLanes) {
-    for (std::size_t j = 0; j < kLanes; ++j) lanes[j] = values[i + j] > lanes[j] ? values[i + j] : lanes[j];
-  }
-  for (; i < values.size(); ++i) lanes[0] = values[i] > lanes[0] ? values[i] : lanes[0];
-  return *std::max_element(lanes.begin(), lanes.end());
-}
-
-double SumOf(std::span<const float> values) {
-  constexpr std::size_t kLanes = 16;
-  constexpr std::size_t kBlock = 1024;  // Floats summed as floats; blocks as doubles.
-  double total = 0;
-  std::size_t i = 0;
-  while (i + kLanes <= values.size()) {
-    std::array<float, kLanes> lanes{};
-    const std::size_t end = std::min(values.size() - values.size() % kLanes, i + kBlock);
-    for (; i < end; i += kLanes) {
-      for (std::size_t j = 0; j < kLanes; ++j) lanes[j] += values[i + j];
-    }
-    for (const float lane : lanes) total += lane;
-  }
-  for (; i < values.size(); ++i) total += values[i];
-  return total;
 }
 
 bool Heavier(const Candidate& a, const Candidate& b) { return a.weight != b.weight ? a.weight > b.weight : a.token < b.token; }
@@ -145,20 +101,18 @@ double Nucleus(SamplerScratch& scratch, std::int64_t top_k, double top_p, double
   return cumulative;
 }
 
-std::int32_t PickFromAll(std::span<const float> weights, double target) {
+std::int32_t PickFromAll(std::span<const float> weights, std::span<const double> sums, double target) {
   std::int32_t last = -1;
-  constexpr std::size_t kBlock = 256;
-  for (std::size_t i = 0; i < weights.size(); i += kBlock) {
-    const auto block = weights.subspan(i, std::min(kBlock, weights.size() - i));
-    const double sum = SumOf(block);
-    if (sum < target) {
-      target -= sum;
+  for (std::size_t block = 0; block < sums.size(); ++block) {
+    if (sums[block] < target) {
+      target -= sums[block];
       continue;
     }
-    for (std::size_t j = 0; j < block.size(); ++j) {
-      if (block[j] <= 0) continue;
-      last = static_cast<std::int32_t>(i + j);
-      target -= block[j];
+    const std::size_t end = std::min((block + 1) * kWeighBlock, weights.size());
+    for (std::size_t i = block * kWeighBlock; i < end; ++i) {
+      if (weights[i] <= 0) continue;
+      last = static_cast<std::int32_t>(i);
+      target -= weights[i];
       if (target <= 0) return last;
     }
   }
@@ -229,23 +183,20 @@ absl::StatusOr<std::int32_t> Sampler::Sample(std::span<const float> logits, std:
     Penalise(scratch.logits);
     logits = scratch.logits;
   }
-  const float max = MaxOf(logits);
+  const float max = Greatest(logits);
   if (!std::isfinite(max)) return base::Internal("the model gave no finite logit; its weights may be damaged: check the file's sha256");
   if (params_.temperature == 0 || params_.top_k == 1) {
-    return static_cast<std::int32_t>(std::find(logits.begin(), logits.end(), max) - logits.begin());
+    return static_cast<std::int32_t>(FirstOf(logits, max));
   }
   const auto scale = static_cast<float>(1.0 / std::max(params_.temperature, 1e-4));
   scratch.weights.resize(logits.size());
-  for (std::size_t i = 0; i < logits.size(); ++i) scratch.weights[i] = ExpOfNegative((logits[i] - max) * scale);
-  if (params_.min_p > 0) {
-    const auto least = static_cast<float>(params_.min_p);
-    for (float& w : scratch.weights) w = w < least ? 0.0F : w;
-  }
-  const double total = SumOf(scratch.weights);
+  scratch.sums.resize((logits.size() + kWeighBlock - 1) / kWeighBlock);
+  Weigh(logits, max, scale, static_cast<float>(params_.min_p), scratch.weights, scratch.sums);
+  const double total = std::accumulate(scratch.sums.begin(), scratch.sums.end(), 0.0);
   if (!std::isfinite(total))
     return base::Internal("the model gave logits that are not numbers; its weights may be damaged: check the file's sha256");
   const double draw = Draw(params_.seed, position);
-  if (params_.top_k == 0 && params_.top_p >= 1) return PickFromAll(scratch.weights, draw * total);
+  if (params_.top_k == 0 && params_.top_p >= 1) return PickFromAll(scratch.weights, scratch.sums, draw * total);
   const bool every = params_.top_k >= static_cast<std::int64_t>(logits.size());
   const double mass = Nucleus(scratch, every ? 0 : params_.top_k, params_.top_p, total);
   return PickFrom(scratch.candidates, draw * mass);

@@ -25,6 +25,7 @@ struct SamplerScratch {
   };
   std::vector<float> logits;
   std::vector<float> weights;
+  std::vector<double> sums;  // Of the weights, by blocks.
   std::vector<Candidate> candidates;
 };
 

@@ -18,16 +18,18 @@ class StepBudget {
   StepBudget(std::int64_t step_tokens_max, std::chrono::microseconds target)
       : max_(step_tokens_max), target_us_(static_cast<double>(target.count())) {}
 
-  // Prompt tokens for a step that decodes `decoding` sequences beside them: what fits into the target, or, if that is more, a good half of
-  // the time that the decoding itself takes. Where several prompts wait (`waiting`), a step may be longer, up to four times the target, the
-  // more they outnumber the answers; with none to disturb it may always take that.
+  // Prompt tokens for a step that decodes `decoding` sequences beside them: what fits into a good half of the time that the decoding itself
+  // takes, where that is a chunk worth computing, as on GPUs; else what fits into the target, if that is more. There, where several prompts
+  // wait (`waiting`), a step may be longer, up to four times the target, the more they outnumber the answers. With none to disturb it may
+  // always take that.
   std::int64_t PromptTokens(std::int64_t decoding, std::int64_t waiting = 1) const {
     const std::int64_t room = std::max<std::int64_t>(max_ - decoding, 0);
     if (prompt_us_ <= 0) return std::min(room, kFirst);
-    const double alone = DecodeUs(decoding);
+    const double alone = DecodeUs(decoding), gentle = kShare * alone, longest = kLongest * target_us_;
     const auto others = static_cast<double>(waiting - 1);
-    const double crowd = decoding == 0 ? 0 : kLongest * target_us_ * others / (others + static_cast<double>(decoding));
-    const double spare = decoding == 0 ? kLongest * target_us_ : std::max({target_us_ - alone, crowd - alone, kShare * alone});
+    const double crowd = decoding == 0 ? 0 : longest * others / (others + static_cast<double>(decoding));
+    const bool worth_it = gentle >= kChunk * prompt_us_;
+    const double spare = decoding == 0 ? longest : worth_it ? gentle : std::max({target_us_ - alone, gentle, crowd - alone});
     const double fit = std::clamp(spare / prompt_us_, 0.0, static_cast<double>(max_));
     return std::min(room, std::max(static_cast<std::int64_t>(fit), kLeast));
   }
@@ -46,6 +48,7 @@ class StepBudget {
  private:
   static constexpr double kShare = 0.6;       // Of the decoding's time: inter-token times stay under twice what they were.
   static constexpr double kLongest = 4;       // Targets.
+  static constexpr double kChunk = 128;       // Tokens from which larger chunks gain little.
   static constexpr std::int64_t kFirst = 64;  // Before anything is known.
   static void Mix(double& mean, double sample) { mean = mean <= 0 ? sample : 0.8 * mean + 0.2 * sample; }
 

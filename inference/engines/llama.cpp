@@ -21,6 +21,8 @@
 namespace tollgate::inference {
 namespace {
 
+constexpr int kThreadsBesideGpu = 4;
+
 struct Checked {
   std::string chat_template;
   LlamaPlan plan;
@@ -97,6 +99,13 @@ LlamaContext MakeContext(llama_model* weights, const ModelOptions& model, int st
   return LlamaContext(llama_init_from_model(weights, params));
 }
 
+// A model that is on GPUs leaves looking up its tokens' embeddings to the processor: a few threads do, and spin beside nobody.
+int Threads(const ModelOptions& model, const LlamaPlan& plan) {
+  if (model.threads > 0) return model.threads;
+  const int spare = std::max(1, static_cast<int>(std::thread::hardware_concurrency()) - 1);
+  return plan.shares.empty() ? spare : std::min(spare, kThreadsBesideGpu);
+}
+
 absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInfo info, ChatFormat format, const LlamaPlan& plan) {
   LlamaModel weights = LoadWeights(model.file, plan);
   if (weights == nullptr) return base::FailedPrecondition(fmt::format("libllama cannot load {}; its lines above say why", model.file));
@@ -127,8 +136,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
   vocab.format().Describe(info);
   auto engine = std::make_unique<LlamaEngine>(std::move(info), std::move(weights), std::move(context), std::move(vocab), step_tokens_max,
                                               model.prefix_cache_bytes);
-  TG_RETURN_IF_ERROR(
-      engine->Start(model.threads > 0 ? model.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()) - 1)));
+  TG_RETURN_IF_ERROR(engine->Start(Threads(model, plan)));
   return engine;
 }
 

@@ -1,6 +1,7 @@
 // How it works. A context with split KV: slot i is libllama's sequence i and owns its part of the cache, so a sequence that was let in
 // never runs out. A step is one batch in the order of slots, which libllama computes in the fewest passes; only the last token of a
-// finished prompt and each decoded token ask for logits, and our own sampler reads them where they lie.
+// finished prompt and each decoded token ask for logits, and our own sampler reads them where they lie, the rows of a step side by side
+// where there are processors for it.
 //
 // The token that was sampled last is not in the cache: it is fed by the next step. So after k output tokens the cache holds the prompt and
 // k - 1 of them, and Rewind only has to cut it.
@@ -40,6 +41,8 @@ LlamaEngine::LlamaEngine(ModelInfo info, LlamaModel model, LlamaContext context,
       slots_(static_cast<std::size_t>(info_.slots)),
       keeps_parts_(KeepsParts(model_.get())),
       prefixes_(keeps_parts_ ? prefix_cache_bytes : 0),
+      crew_(SamplingHelpers(info_.slots)),
+      scratch_(static_cast<std::size_t>(crew_.workers())),
       step_tokens_max_(step_tokens_max) {
   llama_set_abort_callback(
       context_.get(), [](void* self) { return static_cast<LlamaEngine*>(self)->interrupted(); }, this);
@@ -52,7 +55,18 @@ LlamaEngine::~LlamaEngine() {
 absl::Status LlamaEngine::Start(int threads) {
   llama_set_n_threads(context_.get(), threads, threads);
   threads_ = LlamaThreads::Attach(context_.get(), threads);
-  batch_.Add(0, 0, 0, true);
+  TG_RETURN_IF_ERROR(WarmUp(1, 0));
+  if (info_.device_memory_bytes == 0) return absl::OkStatus();
+  const std::int64_t whole = std::min<std::int64_t>(step_tokens_max_ - info_.slots, info_.context_tokens);
+  TG_RETURN_IF_ERROR(WarmUp(whole, info_.slots - 1));
+  return WarmUp(1, info_.slots - 1);
+}
+
+// A step of so many tokens in the first slot, and one in each of so many others.
+absl::Status LlamaEngine::WarmUp(std::int64_t prompt_tokens, int others) {
+  batch_.raw.n_tokens = 0;
+  for (std::int64_t i = 0; i < prompt_tokens; ++i) batch_.Add(0, i, 0, i + 1 == prompt_tokens);
+  for (int slot = 1; slot <= others; ++slot) batch_.Add(0, 0, slot, true);
   TG_RETURN_IF_ERROR(Decode());
   llama_memory_clear(llama_get_memory(context_.get()), true);
   return absl::OkStatus();
@@ -185,27 +199,44 @@ void LlamaEngine::Close(int index) {
 }
 
 absl::Status LlamaEngine::Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) {
-  tops_.clear();
   TG_RETURN_IF_ERROR(Fill(work));
   if (absl::Status status = Decode(); !status.ok()) {
     for (const EngineWork& item : ordered_) slots_[item.slot]->sound = false;
     return status;
   }
   for (const EngineWork& item : ordered_) slots_[item.slot]->cached += std::max<std::int64_t>(item.prompt_tokens, 1);
-  for (const Wanted& wanted : wanted_) Sample(wanted, outputs);
+  SampleAll(outputs);
   return absl::OkStatus();
 }
 
+// libllama is asked for the rows on this thread alone: it may put them in another order.
+void LlamaEngine::SampleAll(std::vector<EngineOutput>& outputs) {
+  for (Wanted& wanted : wanted_) wanted.logits = llama_get_logits_ith(context_.get(), wanted.row);
+  const std::size_t first = outputs.size();
+  outputs.resize(first + wanted_.size());
+  tops_.resize(wanted_.size());
+  crew_.Run(static_cast<int>(wanted_.size()), [&](int index, int worker) {
+    const auto i = static_cast<std::size_t>(index);
+    EngineOutput& output = outputs[first + i];
+    output.slot = wanted_[i].slot;
+    try {
+      output.status = Sample(wanted_[i], scratch_[static_cast<std::size_t>(worker)], tops_[i], output);
+    } catch (const std::exception& e) {
+      output.status = base::Internal(fmt::format("choosing a token failed: {}", e.what()));
+    }
+  });
+}
+
 // The next token: the sampler's, if the grammar allows it; else the sampler's of those that the grammar allows.
-absl::StatusOr<std::int32_t> LlamaEngine::Choose(Slot& slot, std::span<const float> logits) {
+absl::StatusOr<std::int32_t> LlamaEngine::Choose(Slot& slot, std::span<const float> logits, Scratch& scratch) const {
   const auto position = static_cast<std::int64_t>(slot.output.size());
-  TG_ASSIGN(std::int32_t token, slot.sampler.Sample(logits, position, scratch_));
+  TG_ASSIGN(std::int32_t token, slot.sampler.Sample(logits, position, scratch.sampler));
   if (!slot.grammar) return token;
   TG_ASSIGN(const bool allowed, slot.grammar->Allows(token));
   if (!allowed) {
-    masked_.assign(logits.begin(), logits.end());
-    TG_RETURN_IF_ERROR(slot.grammar->Mask(masked_));
-    const auto other = slot.sampler.Sample(masked_, position, scratch_);
+    scratch.masked.assign(logits.begin(), logits.end());
+    TG_RETURN_IF_ERROR(slot.grammar->Mask(scratch.masked));
+    const auto other = slot.sampler.Sample(scratch.masked, position, scratch.sampler);
     if (!other.ok()) return base::Internal("nothing that the grammar allows can come next");
     token = *other;
   }
@@ -213,34 +244,27 @@ absl::StatusOr<std::int32_t> LlamaEngine::Choose(Slot& slot, std::span<const flo
   return token;
 }
 
-void LlamaEngine::Sample(const Wanted& wanted, std::vector<EngineOutput>& outputs) {
+absl::Status LlamaEngine::Sample(const Wanted& wanted, Scratch& scratch, std::vector<EngineAlternative>& alternatives,
+                                 EngineOutput& output) {
   Slot& slot = *slots_[wanted.slot];
-  EngineOutput& output = outputs.emplace_back();
-  output.slot = wanted.slot;
-  const float* row = llama_get_logits_ith(context_.get(), wanted.row);
-  if (row == nullptr) {
-    output.status = base::Internal("the engine gave no logits");
-    return;
-  }
-  const std::span<const float> logits(row, static_cast<std::size_t>(vocab_.tokens()));
-  const auto token = Choose(slot, logits);
-  if (!token.ok()) {
-    output.status = token.status();
-    return;
-  }
-  slot.sampler.Accept(*token);
-  slot.output.push_back(*token);
-  output.token = *token;
-  output.bytes = vocab_.Bytes(*token);
-  output.ends = vocab_.EndsTurn(*token);
+  if (wanted.logits == nullptr) return base::Internal("the engine gave no logits");
+  const std::span<const float> logits(wanted.logits, static_cast<std::size_t>(vocab_.tokens()));
+  TG_ASSIGN(const std::int32_t token, Choose(slot, logits, scratch));
+  slot.sampler.Accept(token);
+  slot.output.push_back(token);
+  output.token = token;
+  output.bytes = vocab_.Bytes(token);
+  output.ends = vocab_.EndsTurn(token);
   if (output.ends) output.bytes = {};
-  if (slot.logprobs >= 0) AddLogprobs(logits, slot.logprobs, output);
+  if (slot.logprobs >= 0) AddLogprobs(logits, slot.logprobs, scratch, alternatives, output);
+  return absl::OkStatus();
 }
 
-void LlamaEngine::AddLogprobs(std::span<const float> logits, int top, EngineOutput& output) {
-  output.logprob = Logprobs(logits, output.token, top, likeliest_);
-  auto& alternatives = tops_.emplace_back();
-  for (const TokenLogprob& likely : likeliest_) alternatives.push_back({likely.token, vocab_.Bytes(likely.token), likely.logprob});
+void LlamaEngine::AddLogprobs(std::span<const float> logits, int top, Scratch& scratch, std::vector<EngineAlternative>& alternatives,
+                              EngineOutput& output) const {
+  output.logprob = Logprobs(logits, output.token, top, scratch.likeliest);
+  alternatives.clear();
+  for (const TokenLogprob& likely : scratch.likeliest) alternatives.push_back({likely.token, vocab_.Bytes(likely.token), likely.logprob});
   output.top = alternatives;
 }
 

@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -12,6 +11,7 @@
 
 #include <llama.h>
 
+#include "inference/crew.h"
 #include "inference/engine.h"
 #include "inference/engines/llama_grammar.h"
 #include "inference/engines/llama_library.h"
@@ -47,7 +47,7 @@ class LlamaEngine final : public Engine {
   ~LlamaEngine() override;
 
   // Gives the context its threads and puts one token through the model: that pages the weights in, and fails here rather than on the first
-  // request.
+  // request. On a GPU also a whole prompt's step, for which it loads and sets up more.
   absl::Status Start(int threads);
 
   const ModelInfo& Info() const override { return info_; }
@@ -91,19 +91,29 @@ class LlamaEngine final : public Engine {
   };
   struct Wanted {
     int slot;
-    int row;  // Index in the batch whose logits decide.
+    int row;                        // Index in the batch whose logits decide.
+    const float* logits = nullptr;  // Once they are there.
+  };
+  struct Scratch {  // Of one thread that samples.
+    SamplerScratch sampler;
+    std::vector<float> masked;  // Logits of what a grammar allows.
+    std::vector<TokenLogprob> likeliest;
   };
 
   bool interrupted() const { return interrupted_.load(std::memory_order_acquire); }
+  absl::Status WarmUp(std::int64_t prompt_tokens, int others);
   absl::Status Fill(std::span<const EngineWork> work);
   absl::Status Decode();
   EngineOpened Restore(int slot, const Slot& opened);
   bool Put(int slot, std::span<const std::uint8_t> state, std::int64_t tokens);
   void Keep(int slot);
   void KeepUnder(const std::string& salt, std::vector<std::int32_t> tokens, int slot);
-  void AddLogprobs(std::span<const float> logits, int top, EngineOutput& output);
-  absl::StatusOr<std::int32_t> Choose(Slot& slot, std::span<const float> logits);
-  void Sample(const Wanted& wanted, std::vector<EngineOutput>& outputs);
+  // On any of the crew's threads: each slot on one of them.
+  void AddLogprobs(std::span<const float> logits, int top, Scratch& scratch, std::vector<EngineAlternative>& alternatives,
+                   EngineOutput& output) const;
+  absl::StatusOr<std::int32_t> Choose(Slot& slot, std::span<const float> logits, Scratch& scratch) const;
+  absl::Status Sample(const Wanted& wanted, Scratch& scratch, std::vector<EngineAlternative>& alternatives, EngineOutput& output);
+  void SampleAll(std::vector<EngineOutput>& outputs);
 
   ModelInfo info_;
   LlamaModel model_;
@@ -116,10 +126,9 @@ class LlamaEngine final : public Engine {
   PrefixCache prefixes_;
   std::vector<EngineWork> ordered_;
   std::vector<Wanted> wanted_;
-  std::vector<TokenLogprob> likeliest_;              // Scratch.
-  std::deque<std::vector<EngineAlternative>> tops_;  // Of this step's outputs.
-  SamplerScratch scratch_;
-  std::vector<float> masked_;  // Scratch: logits of what a grammar allows.
+  Crew crew_;
+  std::vector<Scratch> scratch_;                      // One a worker of the crew.
+  std::vector<std::vector<EngineAlternative>> tops_;  // Of this step's outputs.
   std::int64_t step_tokens_max_;
   std::atomic<bool> interrupted_{false};
 };

@@ -40,7 +40,7 @@ std::unique_ptr<Pool> MakePool() {
   model.context_tokens = 2304;
   model.queue_sequences_max = 1000;
   model.queue_timeout = std::chrono::hours(1);
-  return bench::MakeSmolLm2Pool(std::move(model));
+  return bench::MakeModelPool(std::move(model));
 }
 
 // One tenant's offered load: as many sequences in the pool as it wants, each with its own prompt, all drained as they go.
@@ -65,7 +65,7 @@ class Load {
 
   std::shared_ptr<TokenStream> Submit() {
     SequenceRequest request;
-    request.model = "smollm2";
+    request.model = "model";
     request.tenant = bench::Team(team_);
     for (int i = 0; i < prompt_tokens_; ++i) request.prompt_tokens.push_back(1000 + static_cast<int>((next_ * 7919 + i * 31) % 40000));
     ++next_;

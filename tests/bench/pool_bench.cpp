@@ -5,14 +5,21 @@
 //   pool.clientsN.ratio          the whole program: clients over gRPC, full governance, both sides greedy
 //   pool.greedy.clientsN.ratio   both greedy
 //   pool.sampled.clientsN.ratio  ours temperature 1, top_p 1; the loop greedy
+//   pool.NAME.clientsN.efficiency             the engine's share of the pool's time; sampling is the engine's
+//   pool.bare.clientsN.tokens_per_second      the loop
+//   pool.decode.clientsN.tokens_per_second    the loop without choosing tokens: what libllama can give at best
 //   pool.scripted.clientsN.tokens_per_second  the scripted engine: what the pool itself can carry
+//   pool.clientsN.device_memory_ratio         on a GPU: what a model took of it ÷ what was reckoned before it was loaded
 //
-// Arguments choose parts: grpc, scripted, pool, or of one of them one number of clients, as pool16; none: all.
-// TOLLGATE_BENCH_PAIRS (default 4: 8 runs of each side), TOLLGATE_BENCH_TOKENS (default 48 a client),
-// TOLLGATE_BENCH_THREADS (default as the pool's: one a core but one).
+// `pool_bench alone [N…]`: only what needs no gateway, and no database, with so many clients (default 1 4 8 16). TOLLGATE_BENCH_MODEL:
+// real_pool.h. TOLLGATE_BENCH_PAIRS (default 4: 8 runs of each side), TOLLGATE_BENCH_TOKENS (default 48 a client), TOLLGATE_BENCH_THREADS
+// (default as the pool's).
 #include <algorithm>
+#include <atomic>
 #include <chrono>
-#include <set>
+#include <cstdlib>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -24,6 +31,7 @@
 #include <llama.h>
 
 #include "inference/pool.h"
+#include "inference/vocab_passes.h"
 #include "tests/bench/figures.h"
 #include "tests/bench/pool_grpc.h"
 #include "tests/bench/real_pool.h"
@@ -37,7 +45,7 @@ double Seconds(Clock::time_point since) { return std::chrono::duration<double>(C
 
 [[noreturn]] void Fail(const std::string& why) {
   fmt::print(stderr, "pool_bench: {}\n", why);
-  std::exit(1);
+  std::_Exit(1);  // Threads compute still.
 }
 
 constexpr int kContext = 512;
@@ -47,7 +55,7 @@ class BareLoop {
  public:
   BareLoop(int clients, int threads) : clients_(clients) {
     llama_model_params model_params = llama_model_default_params();
-    model_ = llama_model_load_from_file(bench::kSmolLm2File.c_str(), model_params);
+    model_ = llama_model_load_from_file(bench::ModelFile().c_str(), model_params);
     llama_context_params params = llama_context_default_params();
     params.n_ctx = static_cast<std::uint32_t>(kContext * clients);
     params.n_batch = params.n_ubatch = 512;
@@ -57,7 +65,7 @@ class BareLoop {
     params.no_perf = true;
     params.n_threads = params.n_threads_batch = threads;
     if (model_ != nullptr) context_ = llama_init_from_model(model_, params);
-    if (context_ == nullptr) Fail("libllama cannot load " + bench::kSmolLm2File);
+    if (context_ == nullptr) Fail("libllama cannot load " + bench::ModelFile());
     vocab_ = llama_vocab_n_tokens(llama_model_get_vocab(model_));
     batch_ = llama_batch_init(512, 0, 1);
     auto* registry = ggml_backend_dev_backend_reg(ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU));
@@ -66,7 +74,16 @@ class BareLoop {
     llama_attach_threadpool(context_, make(&threadpool), nullptr);
   }
 
-  double Run(const std::vector<std::int32_t>& prompt, int tokens) {
+  ~BareLoop() {
+    llama_detach_threadpool(context_);
+    llama_batch_free(batch_);
+    llama_free(context_);
+    llama_model_free(model_);
+  }
+
+  // Seconds. Without `choosing`, every token is the prompt's first.
+  double Run(const std::vector<std::int32_t>& prompt, int tokens, bool choosing = true) {
+    choosing_ = choosing;
     const auto start = Clock::now();
     std::vector<std::int32_t> next(static_cast<std::size_t>(clients_));
     for (int c = 0; c < clients_; ++c) {
@@ -100,29 +117,35 @@ class BareLoop {
     llama_synchronize(context_);
   }
   std::int32_t Greedy(int row) {
-    const float* logits = llama_get_logits_ith(context_, row);
-    return static_cast<std::int32_t>(std::max_element(logits, logits + vocab_) - logits);
+    if (!choosing_) return batch_.token[0];
+    const std::span<const float> logits(llama_get_logits_ith(context_, row), static_cast<std::size_t>(vocab_));
+    return static_cast<std::int32_t>(FirstOf(logits, Greatest(logits)));
   }
 
   int clients_;
   int vocab_ = 0;
+  bool choosing_ = true;
   llama_model* model_ = nullptr;
   llama_context* context_ = nullptr;
   llama_batch batch_{};
 };
 
-// Our side: as many streams, submitted together, each taken by the event until its end.
-double RunPool(Pool& pool, const SequenceRequest& request, int clients) {
+// Our side: as many streams, submitted together, each taken by the event until its end. Nothing if the model ended a turn before its time,
+// as it may where tokens are drawn.
+std::optional<double> TryPool(Pool& pool, const SequenceRequest& request, int clients) {
+  static std::uint64_t seed = 0;
   const auto start = Clock::now();
   std::vector<std::thread> consumers;
+  std::atomic<bool> whole{true};
   for (int c = 0; c < clients; ++c) {
     SequenceRequest own = request;
-    own.sampling.seed = static_cast<std::uint64_t>(c);
+    own.sampling.seed = ++seed;
     auto stream = pool.Submit(std::move(own));
     if (!stream.ok()) Fail(base::Message(stream.status()));
-    consumers.emplace_back([stream = *std::move(stream)] {
+    consumers.emplace_back([stream = *std::move(stream), tokens = request.max_tokens, &whole] {
       for (Piece piece;;) {
         const Taken taken = stream->Take(piece);
+        if (taken == Taken::kEnd && stream->end().tokens_decoded != tokens) whole = false;
         if (taken == Taken::kEnd) return;
         if (taken != Taken::kEmpty) continue;
         const auto ready = std::make_shared<std::atomic<bool>>(false);
@@ -135,7 +158,14 @@ double RunPool(Pool& pool, const SequenceRequest& request, int clients) {
     });
   }
   for (std::thread& consumer : consumers) consumer.join();
-  return Seconds(start);
+  return whole ? std::optional(Seconds(start)) : std::nullopt;
+}
+
+double RunPool(Pool& pool, const SequenceRequest& request, int clients) {
+  for (int tries = 0; tries < 20; ++tries) {
+    if (const auto took = TryPool(pool, request, clients)) return *took;
+  }
+  Fail("the model ends its turn before it has given so many tokens");
 }
 
 SequenceRequest Ask(const Pool& pool, const std::string& text, int tokens, double temperature) {
@@ -151,75 +181,76 @@ SequenceRequest Ask(const Pool& pool, const std::string& text, int tokens, doubl
   return request;
 }
 
-struct Spread {
-  double median;
-  double percent;
-};
-Spread Of(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const double median = values[values.size() / 2];
-  return {median, 100 * (values[values.size() * 3 / 4] - values[values.size() / 4]) / median};
-}
-
 // A prompt after which the model does not end its turn soon. Each run has its own, of the same length, so that nothing is found cached.
 std::string LongStory(int run) {
   return fmt::format("{:04} Write a very long story about a river, with every detail you can think of.", run);
 }
 
-void Measure(int clients, int threads, int pairs, int tokens) {
-  PoolOptions options;
-  ModelOptions& model = options.models.emplace_back();
-  model.name = "smollm2";
-  model.file = bench::kSmolLm2File;
-  const auto digest = DigestOfFile(bench::kSmolLm2File);
-  if (!digest.ok()) Fail(base::Message(digest.status()));
-  model.sha256 = *digest;
+// What is free on all GPUs.
+std::int64_t DeviceFree() {
+  std::int64_t sum = 0;
+  for (std::size_t i = 0; i < ggml_backend_dev_count(); ++i) {
+    std::size_t free = 0, total = 0;
+    if (ggml_backend_dev_type(ggml_backend_dev_get(i)) != GGML_BACKEND_DEVICE_TYPE_GPU) continue;
+    ggml_backend_dev_memory(ggml_backend_dev_get(i), &free, &total);
+    sum += static_cast<std::int64_t>(free);
+  }
+  return sum;
+}
+
+// Once a model was loaded, whose first costs what libllama keeps.
+void PrintDeviceMemory(const Pool& pool, int clients, std::int64_t free_before) {
+  const std::int64_t reckoned = pool.models()[0].device_memory_bytes;
+  if (reckoned == 0) return;
+  const auto took = static_cast<double>(free_before - DeviceFree());
+  bench::Print(fmt::format("pool.clients{}.device_memory_ratio", clients), took / static_cast<double>(reckoned), "ratio", 3);
+}
+
+std::unique_ptr<Pool> MakePool(int clients, int threads) {
+  ModelOptions model;
   model.slots = clients;
   model.context_tokens = kContext;
   model.threads = threads;
   model.prefix_cache_bytes = 0;  // The bare loop works through every prompt, so we must.
-  options.replica_nice = 0;
-  auto pool = Pool::Create(std::move(options));
-  if (!pool.ok()) Fail(base::Message(pool.status()));
+  return bench::MakeModelPool(std::move(model));
+}
+
+void Measure(int clients, int threads, int pairs, int tokens) {
+  const std::int64_t free_before = DeviceFree();
+  const auto pool = MakePool(clients, threads);
+  PrintDeviceMemory(*pool, clients, free_before);
   BareLoop bare(clients, threads);
   for (const bool sampled : {false, true}) {
-    const SequenceRequest request = Ask(**pool, LongStory(0), tokens, sampled ? 1 : 0);
-    RunPool(**pool, request, clients);
+    const SequenceRequest request = Ask(*pool, LongStory(0), tokens, sampled ? 1 : 0);
+    RunPool(*pool, request, clients);
     bare.Run(request.prompt_tokens, tokens);
-    std::vector<double> ratios;
-    std::vector<double> rates;
+    std::vector<double> ratios, rates, bare_rates, decode_rates;
     for (int pair = 0; pair < pairs; ++pair) {
       const double b1 = bare.Run(request.prompt_tokens, tokens);
-      const double p1 = RunPool(**pool, request, clients);
-      const double p2 = RunPool(**pool, request, clients);
+      const double p1 = RunPool(*pool, request, clients);
+      const double p2 = RunPool(*pool, request, clients);
       const double b2 = bare.Run(request.prompt_tokens, tokens);
-      ratios.push_back(b1 / p1);
-      ratios.push_back(b2 / p2);
-      rates.push_back(clients * tokens / p1);
-      rates.push_back(clients * tokens / p2);
+      for (const double ratio : {b1 / p1, b2 / p2}) ratios.push_back(ratio);
+      for (const double took : {p1, p2}) rates.push_back(clients * tokens / took);
+      for (const double took : {b1, b2}) bare_rates.push_back(clients * tokens / took);
+      if (!sampled) decode_rates.push_back(clients * tokens / bare.Run(request.prompt_tokens, tokens, false));
     }
-    const Spread ratio = Of(ratios);
     const std::string name = fmt::format("pool.{}.clients{}", sampled ? "sampled" : "greedy", clients);
-    fmt::print("{}.ratio {:.3f} ratio spread {:.1f}%{}\n", name, ratio.median, ratio.percent, ratio.percent > 15 ? " unstable" : "");
-    fmt::print("{}.tokens_per_second {:.1f} tokens/s\n", name, Of(rates).median);
-    std::fflush(stdout);
+    bench::PrintMedian(name + ".ratio", ratios, "ratio", 3);
+    bench::PrintMedian(name + ".tokens_per_second", rates, "tokens/s", 1);
+    bench::Print(name + ".efficiency", pool->stats()[0].efficiency, "ratio", 3);
+    if (sampled) continue;
+    bench::PrintMedian(fmt::format("pool.bare.clients{}.tokens_per_second", clients), bare_rates, "tokens/s", 1);
+    bench::PrintMedian(fmt::format("pool.decode.clients{}.tokens_per_second", clients), decode_rates, "tokens/s", 1);
   }
 }
 
 // The whole program against the bare loop.
 void MeasureGrpc(int clients, int threads, int pairs, int tokens) {
-  const auto prompt = [] {
-    PoolOptions options;
-    ModelOptions& model = options.models.emplace_back();
-    model.name = "smollm2";
-    model.file = bench::kSmolLm2File;
-    model.sha256 = *DigestOfFile(bench::kSmolLm2File);
-    auto pool = Pool::Create(std::move(options));
-    if (!pool.ok()) Fail(base::Message(pool.status()));
-    return Ask(**pool, LongStory(0), 1, 0).prompt_tokens;
-  }();
-  BareLoop bare(clients, threads);  // After a pool, which loads the backends.
-  bench::PoolGrpc gateway(bench::kSmolLm2File, clients, kContext);
+  // A pool comes first: it loads the backends.
+  const std::vector<std::int32_t> prompt = Ask(*MakePool(1, threads), LongStory(0), 1, 0).prompt_tokens;
+  BareLoop bare(clients, threads);
+  bench::PoolGrpc gateway(bench::ModelFile(), clients, kContext);
   int run = 0;
   gateway.Run(LongStory(++run), clients, tokens);
   bare.Run(prompt, tokens);
@@ -249,8 +280,7 @@ void MeasureScripted(int clients, int tokens) {
   const SequenceRequest request = Ask(**pool, fmt::format("!tokens {}", tokens), tokens, 0);
   std::vector<double> rates;
   for (int run = 0; run < 7; ++run) rates.push_back(clients * tokens / RunPool(**pool, request, clients));
-  const Spread rate = Of(rates);
-  fmt::print("pool.scripted.clients{}.tokens_per_second {:.0f} tokens/s spread {:.1f}%\n", clients, rate.median, rate.percent);
+  bench::PrintMedian(fmt::format("pool.scripted.clients{}.tokens_per_second", clients), rates, "tokens/s", 0);
 }
 
 }  // namespace
@@ -259,21 +289,22 @@ void MeasureScripted(int clients, int tokens) {
 int main(int argc, char** argv) {
   using namespace tollgate;
   using namespace tollgate::inference;
-  const int as_the_pool = std::max(1, static_cast<int>(std::thread::hardware_concurrency()) - 1);
-  const int threads = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_THREADS", as_the_pool));
+  int threads = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_THREADS", 0));
   const int pairs = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_PAIRS", 4));
   const int tokens = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_TOKENS", 48));
-  const std::set<std::string> parts(argv + 1, argv + argc);
-  const auto Wanted = [&](const std::string& part, int clients) {
-    return parts.empty() || parts.contains(part) || parts.contains(fmt::format("{}{}", part, clients));
-  };
-  for (const int clients : {1, 4, 8, 16}) {
-    if (Wanted("grpc", clients)) MeasureGrpc(clients, threads, pairs, tokens);
+  const bool alone = argc > 1 && std::string(argv[1]) == "alone";
+  {
+    const auto first = MakePool(1, threads);  // What libllama sets up once is no part of a figure.
+    fmt::print(stderr, "pool_bench: {} on {}\n", bench::ModelFile(), first->models()[0].engine_build);
+    const int spare = std::max(1, static_cast<int>(std::thread::hardware_concurrency()) - 1);
+    if (threads == 0) threads = first->models()[0].device_memory_bytes > 0 ? std::min(4, spare) : spare;
   }
-  for (const int clients : {1, 16}) {
-    if (Wanted("scripted", clients)) MeasureScripted(clients, 200'000 / clients);
+  std::vector<int> counts = {1, 4, 8, 16};
+  if (argc > 2) counts.clear();
+  for (int i = 2; i < argc; ++i) counts.push_back(std::clamp(std::atoi(argv[i]), 1, 256));
+  for (const int clients : counts) {
+    if (!alone) MeasureGrpc(clients, threads, pairs, tokens);
   }
-  for (const int clients : {1, 4, 8, 16}) {
-    if (Wanted("pool", clients)) Measure(clients, threads, pairs, tokens);
-  }
+  for (const int clients : {1, 16}) MeasureScripted(clients, 200'000 / clients);
+  for (const int clients : counts) Measure(clients, threads, pairs, tokens);
 }

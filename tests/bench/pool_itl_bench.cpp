@@ -32,12 +32,12 @@ std::unique_ptr<Pool> MakePool() {
   model.slots = kChats + 1;
   model.context_tokens = kLongPrompt + 352;
   model.prefix_cache_bytes = 0;
-  return bench::MakeSmolLm2Pool(std::move(model));
+  return bench::MakeModelPool(std::move(model));
 }
 
 std::shared_ptr<TokenStream> Submit(Pool& pool, std::uint8_t team, int prompt_tokens, int output_tokens) {
   SequenceRequest request;
-  request.model = "smollm2";
+  request.model = "model";
   request.tenant = bench::Team(team);
   for (int i = 0; i < prompt_tokens; ++i) request.prompt_tokens.push_back(1000 + (team * 7919 + i * 31) % 40000);
   request.logit_bias = {{.token = 0, .bias = -100}, {.token = 2, .bias = -100}};  // Nobody ends early.

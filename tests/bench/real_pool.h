@@ -1,18 +1,37 @@
-// What benchmarks of the real model share: the file, tenants by number, and a pool of it.
+// What benchmarks of a real model share: the file, tenants by number, and a pool of it.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "inference/pool.h"
 #include "tests/bench/figures.h"
+#include "tests/bench/random_model.h"
 
 namespace tollgate::bench {
 
-inline const std::string kSmolLm2File = std::string(TOLLGATE_SOURCE_DIR) + "/build/setup/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+// The model that is measured: SmolLM2, which scripts/setup brings, or TOLLGATE_BENCH_MODEL: a GGUF file, or a name of random_model.h.
+inline const std::string& ModelFile() {
+  static const std::string file = [] {
+    const char* asked = std::getenv("TOLLGATE_BENCH_MODEL");
+    if (asked == nullptr || *asked == 0) return std::string(TOLLGATE_SOURCE_DIR) + "/build/setup/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+    return std::string(asked).ends_with(".gguf") ? std::string(asked) : RandomModelFile(asked);
+  }();
+  return file;
+}
+
+inline const base::Digest& ModelDigest() {
+  static const base::Digest digest = [] {
+    const auto read = inference::DigestOfFile(ModelFile());
+    if (!read.ok()) Fail(base::Message(read.status()));
+    return *read;
+  }();
+  return digest;
+}
 
 inline base::TeamId Team(std::uint8_t number) {
   std::array<std::uint8_t, 16> bytes{};
@@ -21,10 +40,10 @@ inline base::TeamId Team(std::uint8_t number) {
 }
 
 // `model` says how it runs; name and file are set here.
-inline std::unique_ptr<inference::Pool> MakeSmolLm2Pool(inference::ModelOptions model) {
-  model.name = "smollm2";
-  model.file = kSmolLm2File;
-  model.sha256 = *inference::DigestOfFile(kSmolLm2File);
+inline std::unique_ptr<inference::Pool> MakeModelPool(inference::ModelOptions model) {
+  model.name = "model";
+  model.file = ModelFile();
+  model.sha256 = ModelDigest();
   inference::PoolOptions options;
   options.models.push_back(std::move(model));
   options.replica_nice = 0;

@@ -9,7 +9,10 @@
 #include <cstdlib>
 #include <map>
 
+#include <fmt/format.h>
+
 #include "inference/engines/llama.h"
+#include "tests/inference/gpu.h"
 #include "tests/inference/support.h"
 #include "tests/inference/tiny_model.h"
 
@@ -19,6 +22,9 @@ namespace {
 using test::kTinyVocab;
 using test::Team;
 using test::TinyModel;
+
+// A GPU multiplies in TF32 or in whole floats depending on how many rows come together, so that batching moves the third digit there.
+constexpr double kGpuToleranceNats = 0.05;
 
 using Logprobs = std::vector<float>;  // By token.
 using Tokens = std::vector<std::int32_t>;
@@ -210,7 +216,12 @@ void Check(const std::string& architecture) {
   INFO("TOLLGATE_SEED=" << seed);
   Interleaving interleaving(architecture, seed);
   interleaving.Run(std::getenv("TOLLGATE_LOOPS") != nullptr ? 10'000 : 1'000);
-  CHECK(interleaving.distance <= 1e-4);
+  if (test::OnGpu()) {
+    fmt::print("gpu.{}.interleaving_distance {:.6f} nats\n", architecture, interleaving.distance);
+    CHECK(interleaving.distance <= kGpuToleranceNats);
+  } else {
+    CHECK(interleaving.distance <= 1e-4);
+  }
   CHECK(interleaving.compared > 1000);
   CHECK(interleaving.cached > 10'000);
   CHECK(interleaving.foreign == 0);

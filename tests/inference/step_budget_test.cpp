@@ -62,6 +62,18 @@ TEST_CASE("The more prompts outnumber the answers, the longer a step may be, up 
   }
 }
 
+TEST_CASE("Where the time of the decoding holds a chunk worth computing, as on a GPU, a step is never more than twice as long") {
+  const Machine gpu{100, 10, 4000};
+  StepBudget budget(512, microseconds(100'000));
+  double decode_only = 0;
+  for (int step = 0; step < 20; ++step) decode_only = gpu.Step(budget, 0, 15);
+  for (int step = 0; step < 60; ++step) {
+    const std::int64_t tokens = budget.PromptTokens(15);
+    CHECK(gpu.Step(budget, tokens, 15) <= 2 * decode_only);
+    if (step > 20) CHECK(tokens >= 128);
+  }
+}
+
 TEST_CASE("With nobody to disturb a prompt may take four times the target") {
   const Machine machine{2000, 1000, 1000};
   StepBudget budget(512, microseconds(50'000));

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "inference/engines/llama.h"
+#include "tests/inference/gpu.h"
 #include "tests/inference/support.h"
 #include "tests/inference/tiny_model.h"
 
@@ -158,9 +159,11 @@ TEST_CASE("Weights that give no numbers fail the sequence, not the process; weig
   SequenceRequest request = Greedy(*pool, 1, 10);
   request.sampling.temperature = 1;
   const Heard heard = HearAll(*Submit(*pool, request));
-  CHECK(heard.end.reason == EndReason::kEngineFailed);
-  CHECK(heard.end.status.code() == absl::StatusCode::kInternal);
-  CHECK(base::Message(heard.end.status).find("sha256") != std::string::npos);
+  if (!test::OnGpu()) {  // Whose sums end in other numbers.
+    CHECK(heard.end.reason == EndReason::kEngineFailed);
+    CHECK(heard.end.status.code() == absl::StatusCode::kInternal);
+    CHECK(base::Message(heard.end.status).find("sha256") != std::string::npos);
+  }
 
   TinyModel none("llama");
   std::string bytes = none.Bytes();
@@ -185,6 +188,7 @@ TEST_CASE("Eight-bit context is refused where a model's heads do not fit its blo
 }
 
 TEST_CASE("A model that does not fit beside the others is refused in numbers and loads once there is room") {
+  if (test::OnGpu()) SKIP("contexts are in the GPU's memory: gpu_test.cpp");
   const tollgate::test::TempDir folder;
   PoolOptions options;
   ModelOptions first = TinyModel("llama").WriteTo(folder);
@@ -233,7 +237,8 @@ TEST_CASE("Several answers to one prompt work through it once, and each is what 
       shared += heard[i].end.cached_input_tokens == 299 ? 1 : 0;
       SequenceRequest alone = request;
       alone.sampling.seed = seeds[i];
-      CHECK(HearAll(*Submit(*pool, alone)).text == heard[i].text);
+      const std::string text = HearAll(*Submit(*pool, alone)).text;
+      if (!test::OnGpu()) CHECK(text == heard[i].text);  // On a GPU batching moves the third digit, and a draw with it.
     }
     CHECK(shared == 3);
   }
