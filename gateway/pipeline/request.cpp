@@ -59,7 +59,9 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   if (!status.ok()) co_return Refuse(std::move(status));
   if (inspection_.verdict.action == policy::Action::kBlock) co_return co_await Deny();
   const std::int64_t choices = std::max(1, call_.choices());
-  status = co_await Reserve(static_cast<std::int64_t>(prompt_tokens_.size()), choices * std::min(max_tokens_, with_.options.extension_tokens));
+  // A server that is asked to go on begins anew, penalties and seed with it: for it, all that the quota has is held at once.
+  const std::int64_t step = model_.resumes ? std::min(max_tokens_, with_.options.extension_tokens) : max_tokens_;
+  status = co_await Reserve(static_cast<std::int64_t>(prompt_tokens_.size()), choices * step);
   if (status.ok()) status = CheckReserved(reservation_.output_tokens(), call_);
   if (!status.ok()) co_return Refuse(std::move(status));
   status = co_await Record();

@@ -185,6 +185,7 @@ class UpstreamEngine final : public Engine {
   void Describe(const ModelOptions& model) {
     info_.name = model.name;
     info_.engine = "openai";
+    info_.resumes = false;
     info_.licence = model.licence;
     info_.context_tokens = model.context_tokens;
     info_.slots = model.slots;

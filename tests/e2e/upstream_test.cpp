@@ -163,6 +163,7 @@ TEST_CASE("A budget ends an upstream's answer at its exact token, and the upstre
   CHECK(answer.input + answer.output == 300);
   std::int64_t allowed = 0;
   const auto requests = world.server.requests();
+  CHECK(requests.size() == before + 1);  // One for the whole answer: penalties and seed are a request's.
   for (std::size_t i = before; i < requests.size(); ++i) allowed += json::parse(requests[i].body).at("max_tokens").as_int64();
   CHECK(allowed == answer.output);
   CHECK_FALSE(world.Say("more", Surface::kHttpPlain, key).done);
