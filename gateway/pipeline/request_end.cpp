@@ -42,8 +42,6 @@ absl::Status Blocked(const policy::Verdict& verdict) {
                           detail);
 }
 
-}  // namespace
-
 policy::Subject Request::SubjectOf() const {
   const directory::Place& place = who_.place;
   return {place.org->name, place.team->name, place.project->name, place.key->name, model_.name, began_s_};
