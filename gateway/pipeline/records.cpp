@@ -16,6 +16,7 @@ namespace {
 std::int64_t Millionths(double value) { return std::llround(value * 1e6); }
 
 int Strictness(std::string_view action) {
+  if (action.empty()) return -1;  // Nothing was judged.
   constexpr std::array<std::string_view, 4> kActions = {"allow", "flag", "redact", "block"};
   return static_cast<int>(std::find(kActions.begin(), kActions.end(), action) - kActions.begin());
 }

@@ -154,7 +154,8 @@ async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
   inference::SequenceRequest rest = sequences_.request;
   rest.prompt_tokens.insert(rest.prompt_tokens.end(), choice.ids.begin(), choice.ids.end());
   rest.prompt_tokens.insert(rest.prompt_tokens.end(), sequences_.thought_end.begin(), sequences_.thought_end.end());
-  rest.max_tokens -= choice.decoded;
+  const std::int64_t room = sequences_.context_tokens - static_cast<std::int64_t>(rest.prompt_tokens.size());
+  rest.max_tokens = std::min(rest.max_tokens - choice.decoded, room);
   if (rest.max_tokens < 1) {
     choice.ended = true;
     if (const absl::Status finished = choice.output.Finish(); !finished.ok()) co_return Broken("POLICY_FAILED", finished);

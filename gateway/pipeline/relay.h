@@ -62,6 +62,7 @@ struct Sequences {
   inference::SequenceRequest request;
   std::vector<std::shared_ptr<inference::TokenStream>> streams;  // One a reply.
   std::int64_t thought_tokens_max = 0;                           // 0: no bound.
+  std::int64_t context_tokens = 0;                               // Of the model.
   std::vector<std::int32_t> thought_end{};                       // The tokens that close one.
 };
 

@@ -202,7 +202,8 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
                                   .key = who_.place.key->id,
                                   .deadline = deadline_,
                                   .want_tokens = plan.syntax.thinks},
-                      .thought_tokens_max = plan.syntax.thinks ? call_.max_reasoning_tokens() : 0};
+                      .thought_tokens_max = plan.syntax.thinks ? call_.max_reasoning_tokens() : 0,
+                      .context_tokens = model_.context_tokens};
   FillOutput(call_, sequences.request);
   if (const std::string calls = ForcedCalls(call_, model_); !calls.empty()) {
     sequences.request.grammar = calls;

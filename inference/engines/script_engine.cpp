@@ -130,11 +130,15 @@ class ScriptedEngine final : public Engine {
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override {
     TG_RETURN_IF_ERROR(CheckTurns(turns));
     std::vector<std::int32_t> tokens;
+    if (!turns.front().tools.empty()) {
+      for (const Control control : {kBegin, kSystem}) tokens.push_back(kControl + control);
+      Encode(ToolsText(info_.tools, turns.front().tools), tokens);
+      for (const Control control : {kEndTurn, kNewTurn}) tokens.push_back(kControl + control);
+    }
     for (const Turn& turn : turns) {
       for (const Control control : {kBegin, RoleToken(turn.role)}) tokens.push_back(kControl + control);
-      if (!turn.tools.empty()) Encode(ToolsText(info_.tools, turn.tools), tokens);
       Encode(turn.text, tokens);
-      Encode(CallsText(info_.tools, turn.calls), tokens);
+      if (!turn.calls.empty()) Encode(CallsText(info_.tools, turn.calls), tokens);
       for (const Control control : {kEndTurn, kNewTurn}) tokens.push_back(kControl + control);
     }
     for (const Control control : {kBegin, kAssistant, kReply}) tokens.push_back(kControl + control);

@@ -194,12 +194,12 @@ TEST_CASE("A thought is told apart, filtered by itself, counted, and on record")
   test::World world(kPolicy);
   world.options.segment = std::chrono::milliseconds(0);
   test::RecordingWriter writer;
-  const auto outcome = world.Chat(world.Ask("!pace_ms 1\n!think it was ZQ~AB~12 I think\n!say four is the answer"), &writer);
+  const auto outcome = world.Chat(world.Ask("!pace_ms 1\n!think it was ZQ~\\|AB~12 I think\n!say four is the answer"), &writer);
   const Reply& reply = ReplyOf(outcome);
   CHECK(writer.thought + reply.thought == "it was [REDACTED] I think");
   CHECK(writer.text + reply.text == "four is the answer");
-  CHECK(reply.end.usage().reasoning() == 5);
-  CHECK(reply.end.usage().output() == 9);
+  CHECK(reply.end.usage().reasoning() == 6);
+  CHECK(reply.end.usage().output() == 10);
   const auto end = world.journal.Of(v1::RECORD_KIND_FINAL)[0];
   CHECK(end.record.end().output_verdict().rules(0).spans(0).field() == "reasoning");
   CHECK(Released(world).find("ZQ~") == std::string::npos);
@@ -208,7 +208,7 @@ TEST_CASE("A thought is told apart, filtered by itself, counted, and on record")
 
 TEST_CASE("A blocked thought ends the reply") {
   test::World world(kPolicy);
-  const auto outcome = world.Chat(world.Ask("!think of swordfish now\n!say four"));
+  const auto outcome = world.Chat(world.Ask("!think of sword\\|fish now\n!say four"));
   CHECK(ReplyOf(outcome).end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER);
   CHECK(ReplyOf(outcome).thought == "of ");
   CHECK(ReplyOf(outcome).text.empty());
