@@ -16,15 +16,14 @@ class StepBudget {
   StepBudget(std::int64_t step_tokens_max, std::chrono::microseconds target)
       : max_(step_tokens_max), target_us_(static_cast<double>(target.count())) {}
 
-  // Prompt tokens for a step that decodes `decoding` sequences beside them: what fits into most of the time that the decoding itself takes,
-  // where that is a chunk worth computing, as on GPUs; else what fits into the target, if that is more. With none to disturb, a step may
-  // take four times the target.
+  // Prompt tokens for a step that decodes `decoding` sequences beside them: what fits into most of the time that the decoding itself takes;
+  // where that is no chunk worth computing, as on processors, up to such a chunk within the target. With none to disturb, a step may take
+  // four times the target.
   std::int64_t PromptTokens(std::int64_t decoding) const {
     const std::int64_t room = std::max<std::int64_t>(max_ - decoding, 0);
     if (prompt_us_ <= 0) return std::min(room, kFirst);
     const double gentle = kShare * decode_us_;
-    const bool worth_it = gentle >= kChunk * prompt_us_;
-    const double spare = decoding == 0 ? 4 * target_us_ : worth_it ? gentle : std::max(target_us_ - decode_us_, gentle);
+    const double spare = decoding == 0 ? 4 * target_us_ : std::max(gentle, std::min(target_us_ - decode_us_, kChunk * prompt_us_));
     const double fit = std::clamp(spare / prompt_us_, 0.0, static_cast<double>(max_));
     return std::min(room, std::max(static_cast<std::int64_t>(fit), kLeast));
   }
@@ -41,7 +40,7 @@ class StepBudget {
 
  private:
   static constexpr double kShare = 0.85;      // Of the decoding's time: inter-token times stay under twice what they were.
-  static constexpr double kChunk = 128;       // Tokens from which larger chunks gain little.
+  static constexpr double kChunk = 48;        // Tokens from which larger chunks gain little.
   static constexpr std::int64_t kFirst = 64;  // Before anything is known.
   static void Mix(double& mean, double sample) { mean = mean <= 0 ? sample : 0.8 * mean + 0.2 * sample; }
 
