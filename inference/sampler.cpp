@@ -1,8 +1,8 @@
-// How it works. Greedy is one pass for the maximum and one for its place. Otherwise: weights e^((l - max) / T), with their sums by blocks,
-// in one pass (vocab_passes.h); min_p is a threshold on the weight. A draw from all walks the sums. top_k and top_p never sort the vocabulary:
-// weights are counted into bins of equal width in log space (the exponent and first bits of the float), the bins are walked from the
-// heaviest until the cut falls inside one, and only that bin's candidates are ordered. Ties go to the lower id. The draw is a hash of (seed,
-// position): no state to rewind.
+// How it works. Greedy is one pass for the maximum and one for its place. Otherwise: weights e^((l - max) / T), with their sums by
+// blocks, in one pass (vocab_passes.h); min_p is a threshold on the weight. A draw from all walks the sums. top_k and top_p never sort the
+// vocabulary: weights are counted into bins of equal width in log space (the exponent and first bits of the float), the bins are walked
+// from the heaviest until the cut falls inside one, and only that bin's candidates are ordered. Ties go to the lower id. The draw is a
+// hash of (seed, position): no state to rewind.
 //
 // Presence and frequency penalties look at the output, the repeat penalty at prompt and output, as OpenAI and vLLM define them.
 //

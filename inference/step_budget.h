@@ -19,17 +19,17 @@ class StepBudget {
       : max_(step_tokens_max), target_us_(static_cast<double>(target.count())) {}
 
   // Prompt tokens for a step that decodes `decoding` sequences beside them: what fits into a good half of the time that the decoding itself
-  // takes, where that is a chunk worth computing, as on GPUs; else what fits into the target, if that is more. There, where several prompts
-  // wait (`waiting`), a step may be longer, up to four times the target, the more they outnumber the answers. With none to disturb it may
-  // always take that.
+  // takes. Where that is no chunk worth computing, as on processors: up to such a chunk within the target; and where several prompts wait
+  // (`waiting`), a step may be longer, up to four times the target, the more they outnumber the answers. With none to disturb it may always
+  // take that.
   std::int64_t PromptTokens(std::int64_t decoding, std::int64_t waiting = 1) const {
     const std::int64_t room = std::max<std::int64_t>(max_ - decoding, 0);
     if (prompt_us_ <= 0) return std::min(room, kFirst);
-    const double alone = DecodeUs(decoding), gentle = kShare * alone, longest = kLongest * target_us_;
+    const double alone = DecodeUs(decoding), gentle = kShare * alone, longest = kLongest * target_us_, chunk = kChunk * prompt_us_;
     const auto others = static_cast<double>(waiting - 1);
     const double crowd = decoding == 0 ? 0 : longest * others / (others + static_cast<double>(decoding));
-    const bool worth_it = gentle >= kChunk * prompt_us_;
-    const double spare = decoding == 0 ? longest : worth_it ? gentle : std::max({target_us_ - alone, gentle, crowd - alone});
+    const double hurried = std::max(std::min(target_us_ - alone, chunk), crowd - alone);
+    const double spare = decoding == 0 ? longest : gentle >= chunk ? gentle : std::max(gentle, hurried);
     const double fit = std::clamp(spare / prompt_us_, 0.0, static_cast<double>(max_));
     return std::min(room, std::max(static_cast<std::int64_t>(fit), kLeast));
   }
@@ -48,7 +48,7 @@ class StepBudget {
  private:
   static constexpr double kShare = 0.6;       // Of the decoding's time: inter-token times stay under twice what they were.
   static constexpr double kLongest = 4;       // Targets.
-  static constexpr double kChunk = 128;       // Tokens from which larger chunks gain little.
+  static constexpr double kChunk = 48;        // Tokens from which larger chunks gain little.
   static constexpr std::int64_t kFirst = 64;  // Before anything is known.
   static void Mix(double& mean, double sample) { mean = mean <= 0 ? sample : 0.8 * mean + 0.2 * sample; }
 
