@@ -86,6 +86,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
     Inspection out;
     out.prompt.assign(prompt.begin(), prompt.end());
     Tally tally(rules_);
+    auto pseudonyms = std::make_shared<Pseudonyms>(subject.pseudonym_key);
     std::array<std::unique_ptr<Program::Selection>, 4> selections;  // By role.
     bool blocked = false;
     for (std::size_t first = 0, count = 0; first < prompt.size(); first += count) {
@@ -93,7 +94,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
       auto& selection = selections[static_cast<std::size_t>(prompt[first].role)];
       if (selection == nullptr) selection = std::make_unique<Program::Selection>(input_->Select(subject, prompt[first].role));
       const std::span<Message> run = std::span(out.prompt).subspan(first, count);
-      TG_ASSIGN(const Judged judged, JudgeRun(run, static_cast<std::uint32_t>(first), *selection, tally));
+      TG_ASSIGN(const Judged judged, JudgeRun(run, static_cast<std::uint32_t>(first), *selection, tally, *pseudonyms));
       blocked = blocked || judged.blocked;
       out.changed = out.changed || judged.changed;
     }
@@ -101,6 +102,8 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
     if (blocked) {
       out.changed = false;
       out.prompt.assign(prompt.begin(), prompt.end());
+    } else if (!pseudonyms->all().empty()) {
+      out.pseudonyms = std::move(pseudonyms);
     }
     return out;
   }
@@ -163,7 +166,8 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
   };
 
   // Judges the names and the texts of messages of one author, and edits them.
-  absl::StatusOr<Judged> JudgeRun(std::span<Message> run, std::uint32_t first, const Program::Selection& selection, Tally& tally) const {
+  absl::StatusOr<Judged> JudgeRun(std::span<Message> run, std::uint32_t first, const Program::Selection& selection, Tally& tally,
+                                  Pseudonyms& pseudonyms) const {
     Judged out;
     std::vector<std::string> texts(run.size());
     std::vector<TextPlace> places;
@@ -176,10 +180,10 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
       TG_RETURN_IF_ERROR(CheckText(run[i].name, name));
       TG_RETURN_IF_ERROR(CheckText(texts[i], text));
       places.push_back(text);
-      const std::vector<std::vector<TextEdit>> edits = Judge({&run[i].name, 1}, {name}, selection, tally, out);
+      const std::vector<std::vector<TextEdit>> edits = Judge({&run[i].name, 1}, {name}, selection, tally, pseudonyms, out);
       if (!edits[0].empty()) run[i].name = ApplyTextEdits(run[i].name, edits[0]);
     }
-    const std::vector<std::vector<TextEdit>> edits = Judge(texts, std::move(places), selection, tally, out);
+    const std::vector<std::vector<TextEdit>> edits = Judge(texts, std::move(places), selection, tally, pseudonyms, out);
     for (std::size_t i = 0; i < run.size(); ++i) {
       if (!edits[i].empty()) EditParts(texts[i], edits[i], run[i]);
     }
@@ -194,14 +198,15 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
 
   // The edits of each text.
   std::vector<std::vector<TextEdit>> Judge(std::span<const std::string> texts, std::vector<TextPlace> places,
-                                           const Program::Selection& selection, Tally& tally, Judged& judged) const {
+                                           const Program::Selection& selection, Tally& tally, Pseudonyms& pseudonyms,
+                                           Judged& judged) const {
     if (selection.empty()) return std::vector<std::vector<TextEdit>>(texts.size());
     Resolver resolver(*input_, tally, /*stop_at_block=*/false, std::move(places));
     resolver.Judge(FindInRun(*input_, texts, selection), INT64_MAX);
     judged.changed = judged.changed || !resolver.edits().empty();
     judged.blocked = judged.blocked || resolver.blocked();
     if (resolver.edits().empty()) return std::vector<std::vector<TextEdit>>(texts.size());
-    return EditsByText(*input_, texts, resolver.edits());
+    return EditsByText(*input_, texts, resolver.edits(), pseudonyms);
   }
 
   std::vector<Rule> rules_;

@@ -15,6 +15,7 @@
 
 #include "base/crypto.h"
 #include "base/status.h"
+#include "policy/pseudonyms.h"
 #include "policy/stream_filter.h"
 #include "policy/verdict.h"
 
@@ -45,6 +46,7 @@ struct Inspection {
   bool changed = false;         // `prompt` differs from what was given.
   std::vector<Message> prompt;  // As it is to be used: redacted. After a block: as given, and not to be used.
   std::vector<Question> questions;
+  std::shared_ptr<const Pseudonyms> pseudonyms;  // That stand in `prompt`; null if none does. Give them to the reply's subject.
 };
 
 struct Filtered {

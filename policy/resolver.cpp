@@ -97,17 +97,4 @@ void Resolver::Judge(std::span<const Hit> hits, std::int64_t decided) {
   std::erase_if(allowed_, [&](const Hit& a) { return a.end <= decided; });
 }
 
-std::string ApplyEdits(const Program& program, std::string_view text, std::span<const Resolver::Edit> edits) {
-  std::string out;
-  std::size_t at = 0;
-  for (const Resolver::Edit& edit : edits) {
-    out += text.substr(at, static_cast<std::size_t>(edit.begin) - at);
-    const std::string_view span = text.substr(static_cast<std::size_t>(edit.begin), static_cast<std::size_t>(edit.end - edit.begin));
-    out += program.sources()[edit.source].replacement.For(span, edit.alone);
-    at = static_cast<std::size_t>(edit.end);
-  }
-  out += text.substr(at);
-  return out;
-}
-
 }  // namespace tollgate::policy

@@ -74,7 +74,4 @@ class Resolver {
   std::uint32_t block_rule_ = 0;
 };
 
-// `text` with the edits made; edits are relative to `text` and inside it.
-std::string ApplyEdits(const Program& program, std::string_view text, std::span<const Resolver::Edit> edits);
-
 }  // namespace tollgate::policy

@@ -36,15 +36,16 @@ struct RuleTest {
 
 // What takes the place of what a redacting rule hit.
 struct Replacement {
-  enum class Form { kText, kMask, kHash };
+  enum class Form { kText, kMask, kHash, kPseudonym };
   static constexpr char kStars[] = "****";
 
   Form form = Form::kText;
-  std::string text;  // kText: all of it. kHash: the label before the digest.
+  std::string text;   // kText: all of it. kHash, kPseudonym: the label before the digest.
   int keep_last = 0;  // kMask: characters that stay, behind the stars.
   std::string salt;  // kHash.
 
-  // For the span's raw bytes. `alone` false: another rule hit some of them too, so none may stay.
+  // For the span's raw bytes. `alone` false: another rule hit some of them too, so none may stay. A pseudonym is Pseudonyms' to make: here
+  // it is the label alone, which hides for good.
   std::string For(std::string_view span, bool alone) const;
 };
 

@@ -12,6 +12,7 @@
 
 #include "base/nearest_word.h"
 #include "policy/catalog.h"
+#include "policy/do_yaml.h"
 #include "policy/hosts.h"
 #include "policy/where_yaml.h"
 #include "policy/yaml_reader.h"
@@ -22,7 +23,6 @@ namespace {
 constexpr std::size_t kSourceBytesMax = 8 << 20;
 constexpr std::size_t kKeywordBytesMax = 256;
 constexpr std::size_t kSentenceBytesMax = 500;
-constexpr std::size_t kSaltBytesMin = 16;
 
 using Fields = YamlReader::Fields;
 
@@ -69,7 +69,8 @@ class PolicyReader {
 
   absl::Status ReadRule(const YAML::Node& node, Rule& rule, Rule& exception) {
     TG_ASSIGN(Fields fields,
-              yaml_.Map(node, "a rule", {"id", "where", "detect", "unless", "do", "because", "cap", "severity", "replacement", "keep_last", "salt", "tests"}));
+              yaml_.Map(node, "a rule", {"id", "where", "detect", "unless", "do", "because", "cap", "severity", "replacement", "keep_last", "salt",
+                                         "label", "tests"}));
     for (const char* field : {"id", "detect", "do"}) {
       if (!fields.contains(field)) return yaml_.Wrong(node, fmt::format("'{}' is missing; a rule needs id, detect and do", field));
     }
@@ -78,9 +79,10 @@ class PolicyReader {
     rule.column = node.Mark().column + 1;
     TG_ASSIGN(rule.id, yaml_.Text(fields["id"], "id"));
     if (!IsId(rule.id)) return yaml_.Wrong(fields["id"], "'id' is 1 to 64 of a-z, 0-9, '.', '_' and '-', as in pii.card");
-    TG_RETURN_IF_ERROR(ReadDo(fields, rule));
+    TG_RETURN_IF_ERROR(ReadDo(yaml_, fields, rule));
     TG_RETURN_IF_ERROR(ReadWords(fields, rule));
     if (fields.contains("where")) TG_RETURN_IF_ERROR(ReadWhere(yaml_, fields["where"], rule));
+    TG_RETURN_IF_ERROR(CheckDoWhere(yaml_, fields, rule));
     SummariseWhere(rule);
     std::int64_t cap = 0;
     if (fields.contains("cap")) {
@@ -107,38 +109,6 @@ class PolicyReader {
     TG_RETURN_IF_ERROR(ReadDetect(node, 0, exception));
     exception.exception = true;
     rule.detect += ", unless " + exception.detect;
-    return absl::OkStatus();
-  }
-
-  // mask, hash and replace are ways to redact.
-  absl::Status ReadDo(Fields& fields, Rule& rule) {
-    TG_ASSIGN(const std::size_t which,
-              yaml_.OneOf(fields["do"], "do", {"allow", "flag", "redact", "block", "mask", "hash", "replace"}));
-    const bool mask = which == 4, hash = which == 5, replace = which == 6;
-    rule.action = which < 4 ? static_cast<Action>(which) : Action::kRedact;
-    const auto only_for = [&](const char* field, const char* what) {
-      return yaml_.Wrong(fields[field], fmt::format("'{}' is for 'do: {}'; remove it", field, what));
-    };
-    if (fields.contains("keep_last")) {
-      if (!mask) return only_for("keep_last", "mask");
-      TG_ASSIGN(const std::int64_t keep, yaml_.Int(fields["keep_last"], "keep_last", 0, 8));
-      rule.replacement.keep_last = static_cast<int>(keep);
-    }
-    if (mask) rule.replacement.form = Replacement::Form::kMask;
-    if (fields.contains("salt")) {
-      if (!hash) return only_for("salt", "hash");
-      TG_ASSIGN(rule.replacement.salt, yaml_.Text(fields["salt"], "salt"));
-    }
-    if (hash) rule.replacement.form = Replacement::Form::kHash;
-    if (hash && rule.replacement.salt.size() < kSaltBytesMin) {
-      return yaml_.Wrong(fields["do"], "'do: hash' needs a 'salt' of at least 16 bytes, without which short values could be guessed");
-    }
-    if (replace && !fields.contains("replacement")) return yaml_.Wrong(fields["do"], "'do: replace' needs a 'replacement', as in \"(hidden)\"");
-    if (!fields.contains("replacement")) return absl::OkStatus();
-    if (rule.action != Action::kRedact || mask || hash) return only_for("replacement", "redact' or 'do: replace");
-    TG_ASSIGN(rule.replacement.text, yaml_.Text(fields["replacement"], "replacement"));
-    if (rule.replacement.text.empty() || rule.replacement.text.size() > kKeywordBytesMax)
-      return yaml_.Wrong(fields["replacement"], "'replacement' is 1 to 256 bytes, as in \"[CARD]\"");
     return absl::OkStatus();
   }
 

@@ -5,10 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace tollgate::policy {
+
+class Pseudonyms;  // pseudonyms.h
 
 // In order of strictness: where rules disagree about the same bytes, the greater acts. An allow rule is an exception: what it covers
 // is neither redacted nor blocked by another rule.
@@ -22,6 +25,10 @@ const char* RoleName(Role role);  // "system", "user", "assistant", "tool"
 struct Subject {
   std::string org, team, project, key, model;
   std::int64_t unix_seconds = 0;  // When the call came in; 0 = not known. One value for a call's prompt and its reply.
+  std::string pseudonym_key = {};  // The tenant's, 32 bytes: what values of the prompt are pseudonymised under.
+  // For the reply: those that the call's own prompt made, whose values come back in it; null = none. `json_reply`: the reply is JSON text.
+  std::shared_ptr<const Pseudonyms> pseudonyms = nullptr;
+  bool json_reply = false;
 };
 
 struct Message {
@@ -58,11 +65,12 @@ struct Verdict {
   bool operator==(const Verdict&) const = default;
 };
 
-// Raw text that did not go out as it was: redacted, or from a block's first byte on. For the sealed part of the record only.
+// Raw text that did not go out as it was: redacted, restored, or from a block's first byte on. For the sealed part of the record only.
 struct RawSpan {
   std::string rule_id;
   std::int64_t offset = 0;  // In the raw reply.
   std::string bytes;
+  bool restored = false;  // A pseudonym: its value went out in its place.
   bool operator==(const RawSpan&) const = default;
 };
 

@@ -1,0 +1,87 @@
+// Ways to redact (mask, hash, pseudonymise, replace) are read together, for each has fields that the others do not take.
+//
+// Tested by tests/policy/rule_yaml_test.cpp and tests/policy/pseudonyms_test.cpp.
+#include "policy/do_yaml.h"
+
+#include <fmt/format.h>
+
+#include "policy/pseudonyms.h"
+
+namespace tollgate::policy {
+namespace {
+
+using Fields = YamlReader::Fields;
+
+constexpr std::size_t kReplacementBytesMax = 256;
+constexpr std::size_t kSaltBytesMin = 16;
+
+bool IsLabel(std::string_view text) {
+  return !text.empty() && text.size() <= 24 && text[0] >= 'A' && text[0] <= 'Z' &&
+         text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == std::string_view::npos;
+}
+
+// A field that only one `do` takes: whether it is there, or why it may not be.
+absl::StatusOr<bool> Takes(const YamlReader& yaml, Fields& fields, const char* field, bool its_own, const char* whose) {
+  if (!fields.contains(field)) return false;
+  if (its_own) return true;
+  return yaml.Wrong(fields[field], fmt::format("'{}' is for 'do: {}'; remove it", field, whose));
+}
+
+absl::Status ReadReplacement(const YamlReader& yaml, const YAML::Node& node, Replacement& replacement) {
+  TG_ASSIGN(replacement.text, yaml.Text(node, "replacement"));
+  if (replacement.text.empty() || replacement.text.size() > kReplacementBytesMax)
+    return yaml.Wrong(node, "'replacement' is 1 to 256 bytes, as in \"[CARD]\"");
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status ReadDo(const YamlReader& yaml, Fields& fields, Rule& rule) {
+  TG_ASSIGN(const std::size_t which,
+            yaml.OneOf(fields["do"], "do", {"allow", "flag", "redact", "block", "mask", "hash", "replace", "pseudonymise"}));
+  const bool mask = which == 4, hash = which == 5, replace = which == 6, pseudonymise = which == 7;
+  rule.action = which < 4 ? static_cast<Action>(which) : Action::kRedact;
+  if (mask) rule.replacement.form = Replacement::Form::kMask;
+  if (hash) rule.replacement.form = Replacement::Form::kHash;
+  if (pseudonymise) rule.replacement.form = Replacement::Form::kPseudonym;
+  TG_ASSIGN(const bool keep_last, Takes(yaml, fields, "keep_last", mask, "mask"));
+  if (keep_last) {
+    TG_ASSIGN(const std::int64_t keep, yaml.Int(fields["keep_last"], "keep_last", 0, 8));
+    rule.replacement.keep_last = static_cast<int>(keep);
+  }
+  TG_ASSIGN(const bool salt, Takes(yaml, fields, "salt", hash, "hash"));
+  if (salt) {
+    TG_ASSIGN(rule.replacement.salt, yaml.Text(fields["salt"], "salt"));
+  }
+  if (hash && rule.replacement.salt.size() < kSaltBytesMin) {
+    return yaml.Wrong(fields["do"], "'do: hash' needs a 'salt' of at least 16 bytes, without which short values could be guessed");
+  }
+  TG_ASSIGN(const bool label, Takes(yaml, fields, "label", pseudonymise, "pseudonymise"));
+  if (label) {
+    TG_ASSIGN(rule.replacement.text, yaml.Text(fields["label"], "label"));
+    if (!IsLabel(rule.replacement.text))
+      return yaml.Wrong(fields["label"], "'label' is 1 to 24 of A-Z, 0-9 and '_' and begins with a letter, as in PERSON");
+  }
+  if (replace && !fields.contains("replacement")) return yaml.Wrong(fields["do"], "'do: replace' needs a 'replacement', as in \"(hidden)\"");
+  TG_ASSIGN(const bool replacement, Takes(yaml, fields, "replacement", which == 2 || replace, "redact' or 'do: replace"));
+  return replacement ? ReadReplacement(yaml, fields["replacement"], rule.replacement) : absl::OkStatus();
+}
+
+absl::Status CheckDoWhere(const YamlReader& yaml, Fields& fields, Rule& rule) {
+  if (rule.replacement.form != Replacement::Form::kPseudonym) return absl::OkStatus();
+  const bool said = fields.contains("where") && fields["where"]["direction"].IsDefined();
+  if (rule.output && said) {
+    return yaml.Wrong(fields["where"]["direction"],
+                      "'do: pseudonymise' acts on input: replies get the values back; leave 'direction' out, and hide what a model writes by "
+                      "itself with a second rule");
+  }
+  rule.output = false;
+  if ((rule.roles & (1u << static_cast<unsigned>(Role::kAssistant))) == 0) {
+    return yaml.Wrong(fields["where"]["roles"],
+                      "'do: pseudonymise' needs the role assistant: a restored reply comes back as one in the next turn; add it, or leave "
+                      "'roles' out");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace tollgate::policy
