@@ -3,6 +3,8 @@
 // Tested by tests/policy/rule_yaml_test.cpp and tests/policy/pseudonyms_test.cpp.
 #include "policy/do_yaml.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "policy/pseudonyms.h"
@@ -14,6 +16,7 @@ using Fields = YamlReader::Fields;
 
 constexpr std::size_t kReplacementBytesMax = 256;
 constexpr std::size_t kSaltBytesMin = 16;
+constexpr std::size_t kModelBytesMax = 128, kSentencesBytesMax = 4096;
 
 bool IsLabel(std::string_view text) {
   return !text.empty() && text.size() <= 24 && text[0] >= 'A' && text[0] <= 'Z' &&
@@ -27,6 +30,49 @@ absl::StatusOr<bool> Takes(const YamlReader& yaml, Fields& fields, const char* f
   return yaml.Wrong(fields[field], fmt::format("'{}' is for 'do: {}'; remove it", field, whose));
 }
 
+// Actions on the request: what stands behind them, if anything does.
+struct EffectWord {
+  std::string_view name;
+  Effect::Kind kind;
+  enum class Takes { kNothing, kSentence, kModel } takes;
+};
+constexpr EffectWord kEffects[] = {{"append_system", Effect::Kind::kAppendSystem, EffectWord::Takes::kSentence},
+                                   {"route", Effect::Kind::kRoute, EffectWord::Takes::kModel},
+                                   {"justification", Effect::Kind::kJustify, EffectWord::Takes::kNothing}};
+
+const EffectWord* EffectOf(std::string_view name) {
+  const auto* found = std::find_if(std::begin(kEffects), std::end(kEffects), [&](const EffectWord& word) { return word.name == name; });
+  return found == std::end(kEffects) ? nullptr : found;
+}
+
+absl::Status NeedsNothing(const YamlReader& yaml, const YAML::Node& node, const EffectWord& word) {
+  if (word.takes == EffectWord::Takes::kNothing) return absl::OkStatus();
+  const char* example = word.takes == EffectWord::Takes::kModel ? "{route: qwen3-small}" : "{append_system: Answer in English.}";
+  return yaml.Wrong(node, fmt::format("'do: {}' needs to be told what: write do: {}", word.name, example));
+}
+
+// "justification", or a mapping of one action on the request to what it takes.
+absl::Status ReadEffect(const YamlReader& yaml, const YAML::Node& node, Rule& rule) {
+  rule.action = Action::kFlag;
+  if (node.IsScalar()) {
+    const EffectWord& word = *EffectOf(node.Scalar());
+    rule.effect.kind = word.kind;
+    return NeedsNothing(yaml, node, word);
+  }
+  TG_ASSIGN(Fields fields, yaml.Map(node, "'do'", {"append_system", "route"}));
+  if (fields.size() != 1) return yaml.Wrong(node, "'do' has exactly one action; write one rule for each");
+  const EffectWord& word = *EffectOf(fields.begin()->first);
+  const YAML::Node& value = fields.begin()->second;
+  rule.effect.kind = word.kind;
+  TG_ASSIGN(rule.effect.text, yaml.Text(value, word.name));
+  const std::size_t bytes_max = word.takes == EffectWord::Takes::kModel ? kModelBytesMax : kSentencesBytesMax;
+  if (rule.effect.text.empty() || rule.effect.text.size() > bytes_max)
+    return yaml.Wrong(value, fmt::format("'{}' is 1 to {} bytes", word.name, bytes_max));
+  return absl::OkStatus();
+}
+
+bool NamesEffect(const YAML::Node& node) { return node.IsMap() || (node.IsScalar() && EffectOf(node.Scalar()) != nullptr); }
+
 absl::Status ReadReplacement(const YamlReader& yaml, const YAML::Node& node, Replacement& replacement) {
   TG_ASSIGN(replacement.text, yaml.Text(node, "replacement"));
   if (replacement.text.empty() || replacement.text.size() > kReplacementBytesMax)
@@ -37,8 +83,14 @@ absl::Status ReadReplacement(const YamlReader& yaml, const YAML::Node& node, Rep
 }  // namespace
 
 absl::Status ReadDo(const YamlReader& yaml, Fields& fields, Rule& rule) {
-  TG_ASSIGN(const std::size_t which,
-            yaml.OneOf(fields["do"], "do", {"allow", "flag", "redact", "block", "mask", "hash", "replace", "pseudonymise"}));
+  if (NamesEffect(fields["do"])) {
+    for (const char* field : {"keep_last", "salt", "label", "replacement"}) {
+      if (fields.contains(field)) return yaml.Wrong(fields[field], fmt::format("'{}' is for actions that change a span; remove it", field));
+    }
+    return ReadEffect(yaml, fields["do"], rule);
+  }
+  TG_ASSIGN(const std::size_t which, yaml.OneOf(fields["do"], "do", {"allow", "flag", "redact", "block", "mask", "hash", "replace",
+                                                                     "pseudonymise", "append_system", "route", "justification"}));
   const bool mask = which == 4, hash = which == 5, replace = which == 6, pseudonymise = which == 7;
   rule.action = which < 4 ? static_cast<Action>(which) : Action::kRedact;
   if (mask) rule.replacement.form = Replacement::Form::kMask;
@@ -68,6 +120,15 @@ absl::Status ReadDo(const YamlReader& yaml, Fields& fields, Rule& rule) {
 }
 
 absl::Status CheckDoWhere(const YamlReader& yaml, Fields& fields, Rule& rule) {
+  if (rule.effect.kind != Effect::Kind::kNone) {
+    const bool said_direction = fields.contains("where") && fields["where"]["direction"].IsDefined();
+    if (rule.output && said_direction) {
+      return yaml.Wrong(fields["where"]["direction"], fmt::format("'do: {}' acts before a model does; leave 'direction' out, or write input",
+                                                                  EffectName(rule.effect.kind)));
+    }
+    rule.output = false;
+    return absl::OkStatus();
+  }
   if (rule.replacement.form != Replacement::Form::kPseudonym) return absl::OkStatus();
   const bool said = fields.contains("where") && fields["where"]["direction"].IsDefined();
   if (rule.output && said) {

@@ -57,6 +57,22 @@ void EditParts(const std::string& text, std::span<const TextEdit> edits, Message
   message.parts = std::move(parts);
 }
 
+// What rules add to the system prompt stands at its end, each in a paragraph of its own; without one it is the system prompt.
+void AppendSystem(Inspection& inspection) {
+  for (const RuleOutcome& rule : inspection.verdict.rules) {
+    if (rule.effect.kind != Effect::Kind::kAppendSystem) continue;
+    std::vector<Message>& prompt = inspection.prompt;
+    const auto system = std::find_if(prompt.rbegin(), prompt.rend(), [](const Message& message) { return message.role == Role::kSystem; });
+    if (system == prompt.rend()) {
+      prompt.insert(prompt.begin(), Message{Role::kSystem, "", {rule.effect.text}});
+    } else {
+      const bool empty = std::all_of(system->parts.begin(), system->parts.end(), [](const std::string& part) { return part.empty(); });
+      system->parts.push_back((empty ? "" : "\n\n") + rule.effect.text);
+    }
+    inspection.changed = true;
+  }
+}
+
 class CompiledPolicies final : public PolicySet, public std::enable_shared_from_this<CompiledPolicies> {
  public:
   static absl::StatusOr<std::shared_ptr<const CompiledPolicies>> Make(std::span<const PolicySource> sources, RunTests tests) {
@@ -98,7 +114,9 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
       blocked = blocked || judged.blocked;
       out.changed = out.changed || judged.changed;
     }
+    blocked = JudgeWhole(subject, prompt, tally) || blocked;
     out.verdict = tally.ToVerdict();
+    if (!blocked) AppendSystem(out);
     if (blocked) {
       out.changed = false;
       out.prompt.assign(prompt.begin(), prompt.end());
@@ -141,6 +159,12 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
     return FilterComplete(*output_, subject, reply);
   }
 
+  bool needs_prompt_tokens() const override {
+    return std::any_of(rules_.begin(), rules_.end(), [](const Rule& rule) {
+      return std::any_of(rule.gauges.begin(), rule.gauges.end(), [](const Gauge& g) { return g.measure == Gauge::Measure::kTokens; });
+    });
+  }
+
   const base::Digest& digest() const override { return digest_; }
 
   std::vector<RuleDescription> Describe() const override {
@@ -164,6 +188,19 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
   struct Judged {
     bool changed = false, blocked = false;
   };
+
+  // Rules that look at the prompt as a whole. Whether one blocks.
+  bool JudgeWhole(const Subject& subject, std::span<const Message> prompt, Tally& tally) const {
+    PromptMeasure measure(subject, prompt);
+    bool blocked = false;
+    for (std::uint32_t index = 0; index < rules_.size(); ++index) {
+      const Rule& rule = rules_[index];
+      if (rule.gauges.empty() || !rule.scope.Covers(subject) || !measure.FirstOver(rule.gauges, rule.roles)) continue;
+      tally.Add(index, {});
+      blocked = blocked || rule.action == Action::kBlock;
+    }
+    return blocked;
+  }
 
   // Judges the names and the texts of messages of one author, and edits them.
   absl::StatusOr<Judged> JudgeRun(std::span<Message> run, std::uint32_t first, const Program::Selection& selection, Tally& tally,

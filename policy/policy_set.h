@@ -87,6 +87,9 @@ class PolicySet {
   // The same judgement on a complete reply. Errors as Inspect.
   virtual absl::StatusOr<Filtered> FilterWhole(const Subject& subject, std::string_view reply) const = 0;
 
+  // Some rule measures the prompt in tokens: give Inspect a subject that has them counted.
+  virtual bool needs_prompt_tokens() const = 0;
+
   // SHA-256 over the sources' names and texts, in order: what the record pins.
   virtual const base::Digest& digest() const = 0;
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "policy/gauges.h"
 #include "policy/pattern.h"
 #include "policy/time_window.h"
 #include "policy/verdict.h"
@@ -54,10 +55,12 @@ struct Rule {
   int line = 0, column = 0;
   std::string id, because, severity, where, detect;  // The last two: summaries for listings.
   Action action = Action::kFlag;
+  Effect effect;
   Scope scope;
   std::uint8_t roles = 0xFF;  // Bit 1 << Role.
   bool input = true, output = true;
   Replacement replacement;  // With an empty text: the detector's own placeholder.
+  std::vector<Gauge> gauges;  // Of the whole prompt; a rule has these, patterns or keywords.
   std::vector<std::shared_ptr<const Pattern>> patterns;
   std::vector<std::string> keywords;
   bool whole_word = true, ignore_case = true;

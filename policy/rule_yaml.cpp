@@ -13,6 +13,7 @@
 #include "base/nearest_word.h"
 #include "policy/catalog.h"
 #include "policy/do_yaml.h"
+#include "policy/gauge_yaml.h"
 #include "policy/hosts.h"
 #include "policy/where_yaml.h"
 #include "policy/yaml_reader.h"
@@ -83,13 +84,15 @@ class PolicyReader {
     TG_RETURN_IF_ERROR(ReadWords(fields, rule));
     if (fields.contains("where")) TG_RETURN_IF_ERROR(ReadWhere(yaml_, fields["where"], rule));
     TG_RETURN_IF_ERROR(CheckDoWhere(yaml_, fields, rule));
-    SummariseWhere(rule);
     std::int64_t cap = 0;
     if (fields.contains("cap")) {
       TG_ASSIGN(cap, yaml_.Int(fields["cap"], "cap", 16, Pattern::kWidthMax / 2));
     }
     TG_RETURN_IF_ERROR(ReadDetect(fields["detect"], cap, rule));
+    SummariseWhere(rule);
     if (cap > 0 && rule.patterns.empty()) return yaml_.Wrong(fields["cap"], "'cap' is for an unbounded regex; remove it");
+    if (fields.contains("unless") && !rule.gauges.empty())
+      return yaml_.Wrong(fields["unless"], "'unless' exempts what has a place in the text, and this rule judges the whole prompt; remove it");
     if (fields.contains("unless")) TG_RETURN_IF_ERROR(ReadUnless(fields["unless"], rule, exception));
     return fields.contains("tests") ? ReadTests(fields["tests"], rule) : absl::OkStatus();
   }
@@ -102,12 +105,12 @@ class PolicyReader {
     exception.column = node.Mark().column + 1;
     exception.id = rule.id;
     exception.action = Action::kAllow;
+    exception.exception = true;
     exception.scope = rule.scope;
     exception.roles = rule.roles;
     exception.input = rule.input;
     exception.output = rule.output;
     TG_RETURN_IF_ERROR(ReadDetect(node, 0, exception));
-    exception.exception = true;
     rule.detect += ", unless " + exception.detect;
     return absl::OkStatus();
   }
@@ -129,14 +132,16 @@ class PolicyReader {
 
   absl::Status ReadDetect(const YAML::Node& node, std::int64_t cap, Rule& rule) {
     TG_ASSIGN(Fields fields, yaml_.Map(node, "'detect'", {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts",
-                                                         "hosts_except", "whole_word", "ignore_case", "as_written", "decode"}));
+                                                         "hosts_except", "length", "shape", "code", "request", "whole_word",
+                                                         "ignore_case", "as_written", "decode"}));
     std::vector<std::string> kinds;
-    for (const char* kind : {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts", "hosts_except"}) {
+    for (const char* kind : {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts", "hosts_except", "length", "shape",
+                             "code", "request"}) {
       if (fields.contains(kind)) kinds.emplace_back(kind);
     }
     if (kinds.size() != 1)
-      return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, list, personal_data, secrets, unicode, hosts and hosts_except; "
-                               "write one rule for each");
+      return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, list, personal_data, secrets, unicode, hosts, hosts_except, length, "
+                               "shape, code and request; write one rule for each");
     const std::string& kind = kinds[0];
     const bool words = kind == "keywords" || kind == "list";
     if (fields.contains("whole_word")) {
@@ -149,6 +154,7 @@ class PolicyReader {
         return yaml_.Wrong(fields["ignore_case"], "'ignore_case' is for keywords and regex; remove it");
       TG_ASSIGN(rule.ignore_case, yaml_.Bool(fields["ignore_case"], "ignore_case"));
     }
+    if (IsGaugeKind(kind)) return ReadWholePrompt(fields, kind, rule);
     TG_RETURN_IF_ERROR(ReadForms(fields, kind, rule));
     if (cap > 0 && kind != "regex") return yaml_.Wrong(node, "'cap' is for an unbounded regex; remove it");
     if (words) {
@@ -159,6 +165,17 @@ class PolicyReader {
     if (kind == "regex") return ReadRegex(fields[kind], cap, rule);
     if (kind == "hosts" || kind == "hosts_except") return ReadHosts(fields[kind], kind, rule);
     return ReadBuiltIns(fields[kind], kind, rule);
+  }
+
+  // What is not about a place in the text.
+  absl::Status ReadWholePrompt(Fields& fields, const std::string& kind, Rule& rule) {
+    for (const char* field : {"as_written", "decode"}) {
+      if (fields.contains(field)) return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for {}; remove it", field, kind));
+    }
+    if (rule.exception) return yaml_.Wrong(fields[kind], fmt::format("'unless' needs what has a place in the text, which {} has not", kind));
+    if (!rule.input) return yaml_.Wrong(fields[kind], fmt::format("'{}' judges prompts; leave 'direction' out", kind));
+    rule.output = false;
+    return ReadGauges(yaml_, fields[kind], kind, rule);
   }
 
   absl::Status ReadHosts(const YAML::Node& node, const std::string& kind, Rule& rule) {

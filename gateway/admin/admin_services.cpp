@@ -233,6 +233,12 @@ class AuditService final : public v1::Audit::CallbackService {
   Reactor* Verify(Context* c, const v1::VerifyLogRequest* q, v1::VerifyLogReply* r) override {
     return counter_.Serve(c, q, r, "/tollgate.v1.Audit/Verify", &VerifyLogs);
   }
+  Reactor* ShowPseudonym(Context* c, const v1::ShowPseudonymRequest* q, v1::ShowPseudonymReply* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Audit/ShowPseudonym", &admin::ShowPseudonym);
+  }
+  Reactor* ErasePseudonyms(Context* c, const v1::ErasePseudonymsRequest* q, v1::ErasePseudonymsReply* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Audit/ErasePseudonyms", &admin::ErasePseudonyms);
+  }
 
  private:
   Counter& counter_;

@@ -47,17 +47,19 @@ Request::Request(const Collaborators& with, Refusals& refusals, const Caller& ca
 async::Awaitable<Outcome<Reply>> Request::Run() {
   absl::Status status = Admit();
   if (!status.ok()) co_return Refuse(std::move(status));
+  status = co_await MakeKey();
+  if (!status.ok()) co_return Refuse(std::move(status));
   status = co_await Inspect();
-  if (!status.ok() || inspection_.verdict.action == policy::Action::kBlock) {
+  if (!status.ok() || denial_) {
     // It was work: nobody probes a policy without end.
     absl::Status counted = co_await CountRequest(with_, admission_);
     if (!counted.ok()) co_return Refuse(std::move(counted));
   }
   if (!status.ok()) co_return Refuse(std::move(status));
-  status = co_await MakeKey();
-  if (!status.ok()) co_return Refuse(std::move(status));
-  if (inspection_.verdict.action == policy::Action::kBlock) co_return co_await Deny();
+  if (denial_) co_return co_await Deny();
   status = co_await Reserve(static_cast<std::int64_t>(prompt_tokens_.size()), std::min(max_tokens_, with_.options.extension_tokens));
+  if (!status.ok()) co_return Refuse(std::move(status));
+  status = co_await KeepPseudonyms();
   if (!status.ok()) co_return Refuse(std::move(status));
   status = co_await Record();
   if (!status.ok()) co_return Refuse(std::move(status));
@@ -80,20 +82,53 @@ absl::Status Request::Admit() {
   return absl::OkStatus();
 }
 
+absl::Status Request::Judge(std::span<const policy::Message> prompt) {
+  policy::Subject subject = SubjectOf();
+  if (policies_.acting->needs_prompt_tokens() || (policies_.shadow != nullptr && policies_.shadow->needs_prompt_tokens())) {
+    TG_ASSIGN(const auto tokens, with_.pool->Render(model_.name, ToTurns(prompt)));
+    subject.prompt_tokens = static_cast<std::int64_t>(tokens.size());
+  }
+  TG_ASSIGN(inspection_, policies_.acting->Inspect(subject, prompt));
+  if (call_.output_form().has_json_schema()) inspection_.verdict.not_scanned.push_back("output_schema");
+  shadow_ = ShadowOf(policies_.shadow.get(), subject, prompt);
+  return absl::OkStatus();
+}
+
+// The other model is asked for as the caller would ask for it: policy grants nothing. Judged for it, the request goes nowhere else.
+absl::Status Request::FollowRoute(std::span<const policy::Message> prompt) {
+  const policy::RuleOutcome* rule = FirstEffect(inspection_.verdict, policy::Effect::Kind::kRoute);
+  if (rule == nullptr || inspection_.verdict.action == policy::Action::kBlock) return absl::OkStatus();
+  routed_by_ = rule->rule_id;
+  const std::string target = rule->effect.text;
+  const auto about = [&](const absl::Status& status) {
+    return base::Annotate(status, fmt::format("policy rule {} sends this request to {}", routed_by_, target));
+  };
+  auto route = RouteOf(with_, *principal_, target, who_.request);
+  if (!route.ok()) return about(route.status());
+  TG_RETURN_IF_ERROR(about(ValidateFor(call_, route->model)));
+  auto price = principal_->snapshot->PriceOf(route->model.name, with_.clock->Wall());
+  if (!price.ok()) return about(price.status());
+  price_ = *std::move(price);
+  led_ = fmt::format("rule={}; model={}", routed_by_, route->model.name);
+  if (route->model.name == model_.name) return absl::OkStatus();
+  model_ = std::move(route->model);
+  return Judge(prompt);
+}
+
 // Policy, then the exact tokens of the prompt as it will be used.
 async::Awaitable<absl::Status> Request::Inspect() {
   auto work = [this]() -> absl::Status {
     const std::vector<policy::Message> prompt = ToPolicy(call_.messages());
-    TG_ASSIGN(inspection_, policies_.acting->Inspect(SubjectOf(), prompt));
-    if (call_.output_form().has_json_schema()) inspection_.verdict.not_scanned.push_back("output_schema");
-    shadow_ = ShadowOf(policies_.shadow.get(), SubjectOf(), prompt);
-    if (inspection_.verdict.action == policy::Action::kBlock) return absl::OkStatus();
+    TG_RETURN_IF_ERROR(Judge(prompt));
+    TG_RETURN_IF_ERROR(FollowRoute(prompt));
+    denial_ = DenialOf(inspection_.verdict, call_);
+    if (denial_) return absl::OkStatus();
     TG_ASSIGN(prompt_tokens_, with_.pool->Render(model_.name, ToTurns(inspection_.prompt)));
     return absl::OkStatus();
   };
   const bool large = BytesOf(call_.messages()) >= with_.options.inspect_here_bytes;
   absl::Status status = co_await async::RunOnIf(large, with_.cpu, work);
-  if (!status.ok() || inspection_.verdict.action == policy::Action::kBlock) co_return status;
+  if (!status.ok() || denial_) co_return status;
   const auto input = static_cast<std::int64_t>(prompt_tokens_.size());
   const std::int64_t room = model_.context_tokens - input;
   if (room < 1) {
@@ -127,6 +162,17 @@ async::Awaitable<absl::Status> Request::MakeKey() {
   co_return absl::OkStatus();
 }
 
+// What they stand for can be told, or forgotten, before the model meets them.
+async::Awaitable<absl::Status> Request::KeepPseudonyms() {
+  if (inspection_.pseudonyms == nullptr) co_return absl::OkStatus();
+  std::vector<audit::Keys::SealedValue> values;
+  for (const policy::Pseudonym& pseudonym : inspection_.pseudonyms->all()) {
+    values.push_back({pseudonym.text, key_->SealValue(pseudonym.text, pseudonym.value), key_->ValueMark(pseudonym.value)});
+  }
+  auto keep = [&](auto done) { with_.keys->KeepValues(who_.place.team->id, who_.end_user_hmac, std::move(values), std::move(done)); };
+  co_return co_await async::Callback<absl::Status>(keep);
+}
+
 // P1: nothing is routed before this is durable.
 async::Awaitable<absl::Status> Request::Record() {
   request_record_ = NewRecord(v1::RECORD_KIND_REQUEST, who_);
@@ -135,6 +181,8 @@ async::Awaitable<absl::Status> Request::Record() {
   if (call_.model() != model_.name) body->set_model_requested(call_.model());
   body->set_model(model_.name);
   body->set_model_sha256(std::string(base::View(model_.sha256)));
+  body->set_routed_by(routed_by_);
+  body->set_justified(!call_.justification().empty());
   body->set_surface(std::string(Name(caller_.surface)));
   body->set_stream(writer_ != nullptr);
   body->set_input_tokens(static_cast<std::int64_t>(prompt_tokens_.size()));
@@ -156,7 +204,9 @@ async::Awaitable<absl::Status> Request::Record() {
   metering::FillHolds(reservation_, body);
   v1::SealedContent content;
   *content.mutable_prompt() = call_.messages();
+  if (inspection_.pseudonyms != nullptr) body->set_pseudonyms(static_cast<std::int64_t>(inspection_.pseudonyms->all().size()));
   if (inspection_.changed) ToProto(inspection_.prompt, content.mutable_prompt_used());
+  content.set_justification(call_.justification());
   content.set_output_schema(call_.output_form().json_schema());
   audit::Entry entry{.record = request_record_};
   entry.key = key_->row();

@@ -14,6 +14,7 @@
 #include "gateway/identity/identity.h"
 #include "gateway/pipeline/call.h"
 #include "gateway/pipeline/collaborators.h"
+#include "gateway/pipeline/denial.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/refusals.h"
 #include "gateway/pipeline/relay.h"
@@ -33,8 +34,11 @@ class Request {
  private:
   absl::Status Admit();                                     // Steps 1 to 5.
   async::Awaitable<absl::Status> Inspect();                 // Steps 6 and 7.
+  absl::Status Judge(std::span<const policy::Message> prompt);
+  absl::Status FollowRoute(std::span<const policy::Message> prompt);  // Where a rule sends it to another model.
   async::Awaitable<absl::Status> Reserve(std::int64_t input_tokens, std::int64_t output_tokens);  // Step 8.
   async::Awaitable<absl::Status> MakeKey();
+  async::Awaitable<absl::Status> KeepPseudonyms();
   async::Awaitable<absl::Status> Record();                  // Step 9.
   async::Awaitable<Outcome<Reply>> Generate();              // Steps 11 to 14.
   async::Awaitable<Outcome<Reply>> Deny();
@@ -65,6 +69,8 @@ class Request {
   tollgate::v1::PinnedPrice price_;
   metering::Admission admission_;
   policy::Inspection inspection_;
+  std::optional<Denial> denial_;                              // Policy says no to the prompt.
+  std::string routed_by_;                                     // The rule that chose model_; empty: none did.
   tollgate::v1::ShadowVerdict shadow_;                        // Of the prompt; without a digest if nothing is tried beside.
   std::vector<std::int32_t> prompt_tokens_;
   inference::SamplingParams sampling_;

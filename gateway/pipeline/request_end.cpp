@@ -26,19 +26,6 @@ std::string ReasonOf(const absl::Status& status) {
   return detail && !detail->reason.empty() ? detail->reason : std::string(absl::StatusCodeToString(status.code()));
 }
 
-absl::Status Blocked(const policy::Verdict& verdict) {
-  base::ErrorDetail detail{.reason = "POLICY_BLOCKED", .may_retry = false};
-  std::string because;
-  for (const policy::RuleOutcome& rule : verdict.rules) {
-    if (rule.action != policy::Action::kBlock) continue;
-    detail.rule_ids.push_back(rule.rule_id);
-    if (because.empty()) because = rule.because;
-  }
-  return base::WithDetail(base::PermissionDenied(fmt::format("the prompt was blocked by policy rule {}{}{}", fmt::join(detail.rule_ids, ", "),
-                                                             because.empty() ? "" : ": ", because)),
-                          detail);
-}
-
 // The text that goes out with the end, and the raw output that did not go out as it was.
 v1::SealedContent ContentOf(const Ending& ending, const Relay& relay) {
   v1::SealedContent content;
@@ -46,17 +33,18 @@ v1::SealedContent ContentOf(const Ending& ending, const Relay& relay) {
     content.set_text(relay.text());
     FillLogprobs(relay.logprobs(), content);
   }
-  auto add = [&](const std::string& rule_id, std::int64_t offset, const std::string& text) {
+  auto add = [&](const std::string& rule_id, std::int64_t offset, const std::string& text, bool restored) {
     v1::RawSpan* raw = content.add_raw();
     raw->set_rule_id(rule_id);
     raw->set_offset(offset);
     raw->set_text(text);
+    raw->set_restored(restored);
   };
-  for (const policy::RawSpan& span : relay.filter().raw()) add(span.rule_id, span.offset, span.bytes);
+  for (const policy::RawSpan& span : relay.filter().raw()) add(span.rule_id, span.offset, span.bytes, span.restored);
   // After a block the filter keeps what it was given; the tail is what it was not.
   const std::int64_t offset = relay.undelivered().offset();
   const std::int64_t kept = relay.filter().blocked() ? relay.filter().pushed_bytes() - offset : 0;
-  if (const auto& text = relay.undelivered().text(); static_cast<std::int64_t>(text.size()) > kept) add("", offset + kept, text.substr(kept));
+  if (const auto& text = relay.undelivered().text(); static_cast<std::int64_t>(text.size()) > kept) add("", offset + kept, text.substr(kept), false);
   return content;
 }
 
@@ -64,7 +52,9 @@ v1::SealedContent ContentOf(const Ending& ending, const Relay& relay) {
 
 policy::Subject Request::SubjectOf() const {
   const directory::Place& place = who_.place;
-  return {place.org->name, place.team->name, place.project->name, place.key->name, model_.name, began_s_};
+  return {place.org->name, place.team->name,        place.project->name,     place.key->name,
+          model_.name,     began_s_,                key_->PseudonymKey(),    inspection_.pseudonyms,
+          call_.output_form().json_object() || call_.output_form().has_json_schema()};
 }
 
 std::int64_t Request::MicrosSinceReceipt() const {
@@ -101,13 +91,14 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
   body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
-  body->set_reason("POLICY_BLOCKED");
+  body->set_reason(denial_->reason);
   v1::SealedContent content;
   *content.mutable_prompt() = call_.messages();
+  content.set_justification(call_.justification());
   entry.key = key_->row();
   absl::StatusOr<audit::Position> position = co_await SealAndAppend(with_, *key_, std::move(entry), content);
   if (!position.ok()) co_return Refuse(position.status());
-  co_return FailureOf(Blocked(inspection_.verdict), *position);
+  co_return FailureOf(denial_->status, *position);
 }
 
 v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
@@ -124,6 +115,8 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   const bool all = ending.status.ok();
   end.set_delivered_bytes(relay->released_bytes() + (all ? static_cast<std::int64_t>(relay->text().size()) : 0));
   end.set_first_token_us(relay->first_token_us());
+  const auto& raw = relay->filter().raw();
+  end.set_pseudonyms_restored(std::count_if(raw.begin(), raw.end(), [](const policy::RawSpan& span) { return span.restored; }));
   return end;
 }
 

@@ -37,6 +37,8 @@ v1::ChatRequest RequestOf(const Question& question) {
   auto* user = request.add_messages();
   user->set_role(v1::ROLE_USER);
   user->add_parts(question.prompt);
+  request.set_end_user(question.end_user);
+  request.set_justification(question.justification);
   request.set_max_tokens(static_cast<std::int32_t>(question.max_tokens));
   if (question.top_logprobs >= 0) {
     request.set_logprobs(true);
@@ -173,14 +175,17 @@ Answer AskHttp(int port, const Question& question, bool stream) {
   HttpConnection connection(port, question.patience);
   const std::string logprobs =
       question.top_logprobs < 0 ? "" : fmt::format(R"(,"logprobs":true,"top_logprobs":{})", question.top_logprobs);
+  const std::string user = question.end_user.empty() ? "" : fmt::format(R"(,"user":"{}")", question.end_user);
+  const std::string why =
+      question.justification.empty() ? "" : fmt::format("x-tollgate-justification: {}\r\n", question.justification);
   const HttpAsk ask{.key = question.key,
                     .model = question.model,
                     .prompt = question.prompt,
                     .stream = stream,
                     .max_tokens = question.max_tokens,
                     .system = question.system,
-                    .more_fields = logprobs,
-                    .more_headers = "Connection: close\r\n"};
+                    .more_fields = logprobs + user,
+                    .more_headers = "Connection: close\r\n" + why};
   if (!connection.connected()) return answer;
   connection.Send(PostChat(ask));
   const bool head_came = connection.ReadUntil("\r\n\r\n");

@@ -99,6 +99,8 @@ class World {
   // P3 and P4 hold for everything on record, and nothing is held any more.
   void CheckBooks() const;
 
+  audit::Keys& keys() { return *keys_; }
+
   std::string key_text;
   base::ManualClock clock;
   FakeJournal journal;
