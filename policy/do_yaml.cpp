@@ -30,44 +30,75 @@ absl::StatusOr<bool> Takes(const YamlReader& yaml, Fields& fields, const char* f
   return yaml.Wrong(fields[field], fmt::format("'{}' is for 'do: {}'; remove it", field, whose));
 }
 
-// Actions on the request: what stands behind them, if anything does.
+// Actions on the request. `example`: what must stand behind the name; empty where the name may stand alone.
 struct EffectWord {
   std::string_view name;
   Effect::Kind kind;
-  enum class Takes { kNothing, kSentence, kModel } takes;
+  const char* example;
 };
-constexpr EffectWord kEffects[] = {{"append_system", Effect::Kind::kAppendSystem, EffectWord::Takes::kSentence},
-                                   {"route", Effect::Kind::kRoute, EffectWord::Takes::kModel},
-                                   {"justification", Effect::Kind::kJustify, EffectWord::Takes::kNothing}};
+constexpr EffectWord kEffects[] = {{"append_system", Effect::Kind::kAppendSystem, "{append_system: Answer in English.}"},
+                                   {"route", Effect::Kind::kRoute, "{route: qwen3-small}"},
+                                   {"rate_limit", Effect::Kind::kRateLimit, "{rate_limit: {requests: 10, per: hour, by: end_user}}"},
+                                   {"terms", Effect::Kind::kAccept, "{terms: acceptable-use@3}"},
+                                   {"justification", Effect::Kind::kJustify, ""},
+                                   {"approval", Effect::Kind::kApprove, ""}};
 
 const EffectWord* EffectOf(std::string_view name) {
   const auto* found = std::find_if(std::begin(kEffects), std::end(kEffects), [&](const EffectWord& word) { return word.name == name; });
   return found == std::end(kEffects) ? nullptr : found;
 }
 
-absl::Status NeedsNothing(const YamlReader& yaml, const YAML::Node& node, const EffectWord& word) {
-  if (word.takes == EffectWord::Takes::kNothing) return absl::OkStatus();
-  const char* example = word.takes == EffectWord::Takes::kModel ? "{route: qwen3-small}" : "{append_system: Answer in English.}";
-  return yaml.Wrong(node, fmt::format("'do: {}' needs to be told what: write do: {}", word.name, example));
+absl::Status ReadRateLimit(const YamlReader& yaml, const YAML::Node& node, Effect& effect) {
+  TG_ASSIGN(Fields fields, yaml.Map(node, "'rate_limit'", {"requests", "per", "by"}));
+  for (const char* field : {"requests", "per", "by"}) {
+    if (!fields.contains(field)) return yaml.Wrong(node, fmt::format("'{}' is missing; 'rate_limit' needs requests, per and by", field));
+  }
+  TG_ASSIGN(effect.amount, yaml.Int(fields["requests"], "requests", 1, 1'000'000'000));
+  TG_RETURN_IF_ERROR(yaml.OneOf(fields["per"], "per", {"minute", "hour", "day"}).status());
+  TG_RETURN_IF_ERROR(yaml.OneOf(fields["by"], "by", {"key", "project", "team", "end_user"}).status());
+  effect.window = fields["per"].Scalar();
+  effect.by = fields["by"].Scalar();
+  return absl::OkStatus();
 }
 
-// "justification", or a mapping of one action on the request to what it takes.
+absl::Status ReadTerms(const YamlReader& yaml, const YAML::Node& node, Effect& effect) {
+  TG_ASSIGN(effect.text, yaml.Text(node, "terms"));
+  const std::size_t at = effect.text.find('@');
+  const bool good = effect.text.size() <= 64 && at != 0 && at != std::string::npos && at + 1 < effect.text.size() &&
+                    effect.text.find('@', at + 1) == std::string::npos &&
+                    effect.text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789._-@") == std::string::npos;
+  return good ? absl::OkStatus() : yaml.Wrong(node, "'terms' is a name and a version of a-z, 0-9, '.', '_' and '-', as in acceptable-use@3");
+}
+
+absl::Status ReadWords(const YamlReader& yaml, const YAML::Node& node, std::string_view name, std::size_t bytes_max, Effect& effect) {
+  TG_ASSIGN(effect.text, yaml.Text(node, name));
+  if (effect.text.empty() || effect.text.size() > bytes_max) return yaml.Wrong(node, fmt::format("'{}' is 1 to {} bytes", name, bytes_max));
+  return absl::OkStatus();
+}
+
+// A name that may stand alone, or a mapping of one action on the request to what it takes.
 absl::Status ReadEffect(const YamlReader& yaml, const YAML::Node& node, Rule& rule) {
   rule.action = Action::kFlag;
   if (node.IsScalar()) {
     const EffectWord& word = *EffectOf(node.Scalar());
     rule.effect.kind = word.kind;
-    return NeedsNothing(yaml, node, word);
+    if (word.example[0] == 0) return absl::OkStatus();
+    return yaml.Wrong(node, fmt::format("'do: {}' needs to be told what: write do: {}", word.name, word.example));
   }
-  TG_ASSIGN(Fields fields, yaml.Map(node, "'do'", {"append_system", "route"}));
+  TG_ASSIGN(Fields fields, yaml.Map(node, "'do'", {"append_system", "route", "rate_limit", "terms", "approval"}));
   if (fields.size() != 1) return yaml.Wrong(node, "'do' has exactly one action; write one rule for each");
-  const EffectWord& word = *EffectOf(fields.begin()->first);
   const YAML::Node& value = fields.begin()->second;
-  rule.effect.kind = word.kind;
-  TG_ASSIGN(rule.effect.text, yaml.Text(value, word.name));
-  const std::size_t bytes_max = word.takes == EffectWord::Takes::kModel ? kModelBytesMax : kSentencesBytesMax;
-  if (rule.effect.text.empty() || rule.effect.text.size() > bytes_max)
-    return yaml.Wrong(value, fmt::format("'{}' is 1 to {} bytes", word.name, bytes_max));
+  rule.effect.kind = EffectOf(fields.begin()->first)->kind;
+  switch (rule.effect.kind) {
+    case Effect::Kind::kAppendSystem: return ReadWords(yaml, value, "append_system", kSentencesBytesMax, rule.effect);
+    case Effect::Kind::kRoute: return ReadWords(yaml, value, "route", kModelBytesMax, rule.effect);
+    case Effect::Kind::kRateLimit: return ReadRateLimit(yaml, value, rule.effect);
+    case Effect::Kind::kAccept: return ReadTerms(yaml, value, rule.effect);
+    default: break;
+  }
+  TG_ASSIGN(Fields approval, yaml.Map(value, "'approval'", {"minutes"}));
+  if (!approval.contains("minutes")) return yaml.Wrong(value, "'minutes' is missing; for one request write do: approval");
+  TG_ASSIGN(rule.effect.amount, yaml.Int(approval["minutes"], "minutes", 1, 10'080));
   return absl::OkStatus();
 }
 
@@ -90,7 +121,7 @@ absl::Status ReadDo(const YamlReader& yaml, Fields& fields, Rule& rule) {
     return ReadEffect(yaml, fields["do"], rule);
   }
   TG_ASSIGN(const std::size_t which, yaml.OneOf(fields["do"], "do", {"allow", "flag", "redact", "block", "mask", "hash", "replace",
-                                                                     "pseudonymise", "append_system", "route", "justification"}));
+                                                                     "pseudonymise", "append_system", "route", "rate_limit", "terms", "justification", "approval"}));
   const bool mask = which == 4, hash = which == 5, replace = which == 6, pseudonymise = which == 7;
   rule.action = which < 4 ? static_cast<Action>(which) : Action::kRedact;
   if (mask) rule.replacement.form = Replacement::Form::kMask;

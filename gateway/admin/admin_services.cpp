@@ -216,6 +216,12 @@ class PolicyService final : public v1::Policy::CallbackService {
   Reactor* Lint(Context* c, const v1::LintPolicyRequest* q, v1::LintPolicyReply* r) override {
     return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Lint", &LintPolicy);
   }
+  Reactor* ListApprovals(Context* c, const v1::ListApprovalsRequest* q, v1::ListApprovalsReply* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Policy/ListApprovals", &admin::ListApprovals);
+  }
+  Reactor* Approve(Context* c, const v1::ApproveRequest* q, v1::PolicyApproval* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Approve", &admin::Approve);
+  }
 
  private:
   Counter& counter_;

@@ -46,6 +46,9 @@ absl::Status ListPolicies(const Caller& caller, const v1::ListPoliciesRequest& r
 absl::Status ShowPolicy(const Caller& caller, const v1::ShowPolicyRequest& request, v1::StoredPolicy& reply);
 absl::Status ExplainPolicy(const Caller& caller, const v1::ExplainPolicyRequest& request, v1::ExplainPolicyReply& reply);
 absl::Status LintPolicy(const Caller& caller, const v1::LintPolicyRequest& request, v1::LintPolicyReply& reply);
+// approval_handlers.cpp
+absl::Status ListApprovals(const Caller& caller, const v1::ListApprovalsRequest& request, v1::ListApprovalsReply& reply);
+absl::Status Approve(const Caller& caller, const v1::ApproveRequest& request, v1::PolicyApproval& reply);
 
 // registry_handlers.cpp
 absl::Status AddModel(const Caller& caller, const v1::AddModelRequest& request, v1::RegisteredModel& reply);

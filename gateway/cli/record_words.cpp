@@ -26,6 +26,7 @@ std::string VerdictWords(const v1::Verdict& verdict) {
   for (const auto& rule : verdict.rules())
     rules.push_back(rule.count() > 1 ? fmt::format("{} x{}", rule.rule_id(), rule.count()) : rule.rule_id());
   if (!rules.empty()) text += fmt::format(" by {}", fmt::join(rules, ", "));
+  if (verdict.not_scanned_size() > 0) text += fmt::format(", not scanned: {}", fmt::join(verdict.not_scanned(), ", "));
   return text;
 }
 
@@ -72,6 +73,8 @@ std::string EndDetails(const v1::EndBody& body) {
   out += fmt::format("    tokens: {} in, {} out, {} delivered\n", ShowCount(body.tokens().input()), ShowCount(body.tokens().output()),
                      ShowCount(body.tokens().delivered()));
   out += fmt::format("    output: {}, {} bytes delivered\n", VerdictWords(body.output_verdict()), ShowCount(body.delivered_bytes()));
+  if (body.reason() == "CONTENT_FILTER")
+    out += fmt::format("    of these were out when the block was decided: {}\n", ShowCount(body.delivered_bytes_at_block()));
   if (body.pseudonyms_restored() > 0) out += fmt::format("    pseudonyms given their values back: {}\n", ShowCount(body.pseudonyms_restored()));
   out += ShadowWords(body.shadow_output());
   out += fmt::format("    charged {} {}\n", base::FormatMoney(base::Money{body.amount_nanos()}), body.price().currency());

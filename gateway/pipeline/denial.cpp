@@ -29,7 +29,7 @@ absl::Status NeedsJustification(const policy::RuleOutcome& rule) {
       base::PermissionDenied(fmt::format("policy rule {} wants a justification: {} Say why the request is needed in the field justification "
                                          "(HTTP: the header x-tollgate-justification), and send it again",
                                          rule.rule_id, rule.because)),
-      {.reason = "JUSTIFICATION_NEEDED", .param = "justification", .rule_ids = {rule.rule_id}, .may_retry = false});
+      {.reason = "JUSTIFICATION_NEEDED", .param = "justification", .may_retry = false, .rule_ids = {rule.rule_id}});
 }
 
 }  // namespace

@@ -47,7 +47,7 @@ v1::Verdict ToProto(const policy::Verdict& verdict) {
     outcome->set_action(policy::ActionName(rule.action));
     outcome->set_count(rule.count);
     std::string effect = policy::EffectName(rule.effect.kind);
-    if (rule.effect.kind == policy::Effect::Kind::kRoute) effect += " " + rule.effect.text;
+    if (rule.effect.kind == policy::Effect::Kind::kRoute || rule.effect.kind == policy::Effect::Kind::kAccept) effect += " " + rule.effect.text;
     outcome->set_effect(effect);
     for (const policy::Span& span : rule.spans) {
       v1::Span* s = outcome->add_spans();

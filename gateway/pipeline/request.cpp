@@ -59,10 +59,17 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   if (denial_) co_return co_await Deny();
   status = co_await Reserve(static_cast<std::int64_t>(prompt_tokens_.size()), std::min(max_tokens_, with_.options.extension_tokens));
   if (!status.ok()) co_return Refuse(std::move(status));
+  status = co_await PassGates();
+  if (!status.ok()) co_return Refuse(std::move(status));
+  if (denial_) {
+    with_.quotas->Settle(reservation_, v1::TokenCounts());  // It was work, and no tokens.
+    co_return co_await Deny();
+  }
   status = co_await KeepPseudonyms();
   if (!status.ok()) co_return Refuse(std::move(status));
   status = co_await Record();
   if (!status.ok()) co_return Refuse(std::move(status));
+  if (!accepted_.empty()) co_await AcceptTerms();
   co_return co_await Generate();
 }
 
@@ -183,6 +190,8 @@ async::Awaitable<absl::Status> Request::Record() {
   body->set_model_sha256(std::string(base::View(model_.sha256)));
   body->set_routed_by(routed_by_);
   body->set_justified(!call_.justification().empty());
+  body->set_terms_accepted(accepted_);
+  for (const base::Uuid& approval : approvals_) body->add_approvals(approval.Bytes());
   body->set_surface(std::string(Name(caller_.surface)));
   body->set_stream(writer_ != nullptr);
   body->set_input_tokens(static_cast<std::int64_t>(prompt_tokens_.size()));

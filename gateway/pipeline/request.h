@@ -37,6 +37,11 @@ class Request {
   absl::Status Judge(std::span<const policy::Message> prompt);
   absl::Status FollowRoute(std::span<const policy::Message> prompt);  // Where a rule sends it to another model.
   async::Awaitable<absl::Status> Reserve(std::int64_t input_tokens, std::int64_t output_tokens);  // Step 8.
+  async::Awaitable<absl::Status> PassGates();               // What policy asks of shared state.
+  async::Awaitable<absl::Status> CountRate(const policy::RuleOutcome& rule);
+  async::Awaitable<absl::Status> CheckTerms(const policy::RuleOutcome& rule);
+  async::Awaitable<absl::Status> CheckApproval(const policy::RuleOutcome& rule);
+  async::Awaitable<void> AcceptTerms();
   async::Awaitable<absl::Status> MakeKey();
   async::Awaitable<absl::Status> KeepPseudonyms();
   async::Awaitable<absl::Status> Record();                  // Step 9.
@@ -70,6 +75,8 @@ class Request {
   metering::Admission admission_;
   policy::Inspection inspection_;
   std::optional<Denial> denial_;                              // Policy says no to the prompt.
+  std::string accepted_;                                      // Terms that the end user accepts with this request.
+  std::vector<base::Uuid> approvals_;                         // Under which it goes on; of a denial, the one that waits.
   std::string routed_by_;                                     // The rule that chose model_; empty: none did.
   tollgate::v1::ShadowVerdict shadow_;                        // Of the prompt; without a digest if nothing is tried beside.
   std::vector<std::int32_t> prompt_tokens_;

@@ -92,6 +92,7 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
   body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
   body->set_reason(denial_->reason);
+  if (!approvals_.empty()) body->set_approval(approvals_.back().Bytes());
   v1::SealedContent content;
   *content.mutable_prompt() = call_.messages();
   content.set_justification(call_.justification());
@@ -111,6 +112,10 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   if (relay == nullptr) return end;
   *end.mutable_tokens() = relay->Tokens();
   *end.mutable_output_verdict() = ToProto(relay->filter().verdict());
+  const RawTail& tail = relay->undelivered();
+  if (tail.offset() + static_cast<std::int64_t>(tail.text().size()) > relay->filter().pushed_bytes())
+    end.mutable_output_verdict()->add_not_scanned("undelivered_tail");
+  if (relay->filter().blocked()) end.set_delivered_bytes_at_block(relay->released_bytes());
   if (policies_.shadow != nullptr) *end.mutable_shadow_output() = ShadowOf(*policies_.shadow, relay->filter());
   const bool all = ending.status.ok();
   end.set_delivered_bytes(relay->released_bytes() + (all ? static_cast<std::int64_t>(relay->text().size()) : 0));

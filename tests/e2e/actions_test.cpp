@@ -1,6 +1,9 @@
 // What policy does beside hiding and blocking, on every surface: pseudonyms that come back, another model, a longer system prompt, a reason.
 #include <catch2/catch_test_macros.hpp>
 
+#include <cctype>
+#include <functional>
+
 #include <fmt/format.h>
 
 #include "tests/e2e/support/admin.h"
@@ -101,5 +104,51 @@ TEST_CASE("Actions on the request: another model, an addition to the system prom
     REQUIRE(justified.done);
     CHECK(world.LastStory(justified).request.request().justified());
   }
+  CHECK(Books(world.installation).Check() == "");
+}
+
+TEST_CASE("Terms, rates and approvals: refused with the remedy, passed with it, on every surface, and on record") {
+  World world;
+  world.Put("  - {id: terms, where: {roles: [user]}, detect: {keywords: rules}, do: {terms: house@1}}\n"
+            "  - {id: few, detect: {keywords: report}, do: {rate_limit: {requests: 4, per: day, by: end_user}}}\n"
+            "  - {id: dump, detect: {keywords: dump}, do: approval}\n",
+            "the rules", [](const Answer& answer) { return answer.reason == "end_user_needed"; });
+  const auto ask = [&](Surface surface, Question question) {
+    question.key = world.company.key;
+    return Ask(world.ports, surface, question);
+  };
+  const auto reason = [](const Answer& answer) {
+    std::string upper;
+    for (const char c : answer.reason) upper += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    return answer.done ? "DONE" : upper;
+  };
+  for (const Surface surface : kSurfaces) {
+    INFO(Name(surface));
+    const std::string user = std::string("user of ") + Name(surface);
+    const Answer refused = ask(surface, {.prompt = "the rules", .end_user = user});
+    CHECK(reason(refused) == "TERMS_NOT_ACCEPTED");
+    CHECK(refused.message.find("house@1") != std::string::npos);
+    const Answer accepted = ask(surface, {.prompt = "the rules", .end_user = user, .accept_terms = "house@1"});
+    REQUIRE(accepted.done);
+    CHECK(world.LastStory(accepted).request.request().terms_accepted() == "house@1");
+    CHECK(reason(ask(surface, {.prompt = "the rules", .end_user = user})) == "DONE");
+
+    const Answer waits = ask(surface, {.prompt = "dump it"});
+    CHECK(reason(waits) == "APPROVAL_NEEDED");
+    const std::size_t at = waits.message.find("approve ");
+    REQUIRE(at != std::string::npos);
+    const std::string id = waits.message.substr(at + 8, 36);
+    const Finished approved = world.Cli({"policy", "approve", id, "--org", "acme", "--reason", "a test"});
+    INFO(approved.err);
+    CHECK(approved.out.find("may pass rule dump for one request") != std::string::npos);
+    const Answer passed = ask(surface, {.prompt = "dump it"});
+    REQUIRE(passed.done);
+    CHECK(world.LastStory(passed).request.request().approvals_size() == 1);
+    CHECK(reason(ask(surface, {.prompt = "dump it"})) == "APPROVAL_NEEDED");
+  }
+  int done = 0;
+  for (int i = 0; i < 8; ++i) done += ask(kSurfaces[i % 4], {.prompt = "a report", .end_user = "carl"}).done ? 1 : 0;
+  CHECK(done >= 4);  // Midnight may come meanwhile.
+  CHECK(done < 8);
   CHECK(Books(world.installation).Check() == "");
 }

@@ -126,6 +126,14 @@ TEST_CASE("What judges a whole prompt has no span, and rules that need one are r
       {OneRule("{request: any}", "{route: a, append_system: b}"), "'do' has exactly one action"},
       {OneRule("{request: any}", "{route: [a]}"), "test.yaml:6:"},
       {OneRule("{keywords: x}", "{route: a}", "    where: {direction: both}\n"), "'do: route' acts before a model does"},
+      {OneRule("{keywords: x}", "{rate_limit: {requests: 0, per: hour, by: key}}"), "test.yaml:6:"},
+      {OneRule("{keywords: x}", "{rate_limit: {requests: 1, per: week, by: key}}"), "test.yaml:6:"},
+      {OneRule("{keywords: x}", "{rate_limit: {requests: 1, per: hour}}"), "'by' is missing; 'rate_limit' needs requests, per and by"},
+      {OneRule("{keywords: x}", "{terms: rules}"), "as in acceptable-use@3"},
+      {OneRule("{keywords: x}", "{terms: rules@1@2}"), "as in acceptable-use@3"},
+      {OneRule("{keywords: x}", "{approval: {minutes: 0}}"), "test.yaml:6:"},
+      {OneRule("{keywords: x}", "{approval: {}}"), "for one request write do: approval"},
+      {OneRule("{keywords: x}", "terms"), "write do: {terms: acceptable-use@3}"},
       {OneRule("{keywords: x}", "justification", "    replacement: y\n"), "'replacement' is for actions that change a span"},
   };
   for (const Row& row : rows) CHECK_THAT(CompileError(row.yaml), Catch::Matchers::ContainsSubstring(row.error));

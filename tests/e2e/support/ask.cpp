@@ -39,6 +39,7 @@ v1::ChatRequest RequestOf(const Question& question) {
   user->add_parts(question.prompt);
   request.set_end_user(question.end_user);
   request.set_justification(question.justification);
+  request.set_accept_terms(question.accept_terms);
   request.set_max_tokens(static_cast<std::int32_t>(question.max_tokens));
   if (question.top_logprobs >= 0) {
     request.set_logprobs(true);
@@ -176,8 +177,8 @@ Answer AskHttp(int port, const Question& question, bool stream) {
   const std::string logprobs =
       question.top_logprobs < 0 ? "" : fmt::format(R"(,"logprobs":true,"top_logprobs":{})", question.top_logprobs);
   const std::string user = question.end_user.empty() ? "" : fmt::format(R"(,"user":"{}")", question.end_user);
-  const std::string why =
-      question.justification.empty() ? "" : fmt::format("x-tollgate-justification: {}\r\n", question.justification);
+  std::string why = question.justification.empty() ? "" : fmt::format("x-tollgate-justification: {}\r\n", question.justification);
+  if (!question.accept_terms.empty()) why += fmt::format("x-tollgate-accept-terms: {}\r\n", question.accept_terms);
   const HttpAsk ask{.key = question.key,
                     .model = question.model,
                     .prompt = question.prompt,

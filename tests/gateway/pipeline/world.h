@@ -22,6 +22,7 @@
 #include "gateway/pipeline/pipeline.h"
 #include "inference/pool.h"
 #include "metering/quotas.h"
+#include "tests/support/fake_gates.h"
 #include "tests/support/fake_journal.h"
 #include "tests/support/fake_leases.h"
 
@@ -103,6 +104,7 @@ class World {
 
   std::string key_text;
   base::ManualClock clock;
+  FakeGates gates{clock};
   FakeJournal journal;
   FakeDirectory directory;
   pipeline::PipelineOptions options;
