@@ -34,10 +34,11 @@ bool Has(std::string_view line, std::string_view mark) { return line.find(mark) 
 bool BeginsCode(std::string_view line) {
   for (const std::string_view start : kCodeStarts) {
     if (!line.starts_with(start)) continue;
-    if (start == "from " || start == "SELECT ") return Has(line, start == "from " ? " import " : " FROM ") || Has(line, " from \"");
+    if (start == "from ") return Has(line, " import ");
+    if (start == "SELECT ") return Has(line, " FROM ");
+    if (start == "import ") return line.find(' ', start.size()) == line.npos || line.back() == ';' || Has(line, " as ") || Has(line, " from ");
     const bool sure = start[0] == '#' || start[0] == '}' || start[0] == '@' || start.ends_with("(") || start[0] == 'I' || start[0] == 'C';
-    if (sure) return true;
-    return line.find_first_of("(){}=;:<>\"'*") != std::string_view::npos || (start == "import " && line.find(' ', start.size()) == line.npos);
+    return sure || std::string_view("{}:;,)(").find(line.back()) != std::string_view::npos || Has(line, " = ");
   }
   return false;
 }
@@ -134,7 +135,7 @@ const PromptMeasure::Shape& PromptMeasure::ShapeOf(std::uint8_t roles) {
         repeats.Add(std::exchange(word, 0));
       }
       if (c != '\n') {
-        shape.longest_line = std::max(shape.longest_line, ++line);
+        shape.longest_line = std::max(shape.longest_line, line += c == '\r' ? 0 : 1);
         continue;
       }
       shape.code_lines += ReadsAsCode(std::string_view(text).substr(line_begin, begin - line_begin)) ? 1 : 0;

@@ -52,9 +52,11 @@ v1::SealedContent ContentOf(const Ending& ending, const Relay& relay) {
 
 policy::Subject Request::SubjectOf() const {
   const directory::Place& place = who_.place;
-  return {place.org->name, place.team->name,        place.project->name,     place.key->name,
-          model_.name,     began_s_,                key_->PseudonymKey(),    inspection_.pseudonyms,
-          call_.output_form().json_object() || call_.output_form().has_json_schema()};
+  policy::Subject subject{place.org->name, place.team->name, place.project->name, place.key->name, model_.name, began_s_};
+  subject.pseudonym_key = key_->PseudonymKey();
+  subject.pseudonyms = inspection_.pseudonyms;
+  subject.json_reply = call_.output_form().json_object() || call_.output_form().has_json_schema();
+  return subject;
 }
 
 std::int64_t Request::MicrosSinceReceipt() const {

@@ -95,7 +95,7 @@ TEST_CASE("An approval is asked for by a refusal, given once by somebody, and go
   }
 }
 
-TEST_CASE("A request that is blocked, or that a quota refuses, uses up neither a count nor an approval") {
+TEST_CASE("What is blocked asks for nothing, and a rate counts what an approval then stops") {
   test::World world(Policy("  - {id: few, detect: {keywords: report}, do: {rate_limit: {requests: 1, per: hour, by: key}}}\n"
                            "  - {id: dump, detect: {keywords: report}, do: approval}\n"
                            "  - {id: no, detect: {keywords: falcon}, do: block}\n"));
