@@ -89,7 +89,7 @@ TEST_CASE("Prose and records do not read as code, and code does") {
       return measure.FirstOver({&gauge, 1}, 0xFF).has_value();
     };
     if (std::string_view(text.name) == "code")
-      CHECK(over(lines / 2));
+      CHECK(over(lines * 2 / 5));
     else
       CHECK_FALSE(over(lines / 50));
   }
