@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "audit/binary_array.h"
 #include "audit/key_chain.h"
 #include "audit/keys.h"
 #include "audit/wrap.h"
@@ -49,6 +50,9 @@ class PostgresKeys final : public Keys {
   absl::Status CheckRoot();
   void NewRequestKey(base::TeamId team, base::RequestId request, std::chrono::steady_clock::time_point deadline, Done done) override;
   absl::StatusOr<std::shared_ptr<const RequestKey>> Find(base::TeamId team, base::RequestId request) override;
+  void KeepValues(base::TeamId team, const std::string& subject, std::vector<SealedValue> values, Kept done) override;
+  absl::StatusOr<std::string> FindValue(base::TeamId team, const std::string& pseudonym) override;
+  absl::StatusOr<std::int64_t> EraseValues(base::TeamId team, ValuesOf by, const std::string& which) override;
   std::string SourceHmac(std::string_view source) const override { return SourceMark(source_key_, source); }
 
  private:
@@ -219,6 +223,49 @@ absl::StatusOr<std::shared_ptr<const RequestKey>> PostgresKeys::Find(base::TeamI
     return absl::OkStatus();
   }));
   return found;
+}
+
+void PostgresKeys::KeepValues(base::TeamId team, const std::string& subject, std::vector<SealedValue> values, Kept done) {
+  static const std::string kKeep =
+      "INSERT INTO keys.pseudonym (team_id, pseudonym, subject, sealed, mark) "
+      "SELECT $1::uuid, p, $2, s, m FROM unnest($3::text[], $4::bytea[], $5::bytea[]) AS v (p, s, m) ON CONFLICT DO NOTHING";
+  BinaryArray pseudonyms("text", 64 * values.size()), sealed("bytea", 128 * values.size()), marks("bytea", 36 * values.size());
+  for (const SealedValue& value : values) {
+    pseudonyms.Bytes(value.pseudonym);
+    sealed.Bytes(value.sealed);
+    marks.Bytes(value.mark);
+  }
+  base::Params params = {team.ToString(), base::Blob{subject}, pseudonyms.Take(), sealed.Take(), marks.Take()};
+  const absl::Status queued = sessions_.Submit([params = std::move(params), done](absl::StatusOr<base::Session*> session) {
+    if (!session.ok()) return done(base::Annotate(session.status(), "the keys database"));
+    done(base::Annotate((*session)->Run("keep what pseudonyms stand for", kKeep, params).status(), "the keys database"));
+  });
+  if (!queued.ok()) done(base::Unavailable("the keys database is too slow: nothing was routed; try again in a few seconds"));
+}
+
+absl::StatusOr<std::string> PostgresKeys::FindValue(base::TeamId team, const std::string& pseudonym) {
+  static const std::string kFind = "SELECT sealed FROM keys.pseudonym WHERE team_id = $1::uuid AND pseudonym = $2 ORDER BY created_at LIMIT 1";
+  std::string sealed;
+  TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& session) -> absl::Status {
+    TG_ASSIGN(const auto rows, session.Run("find a pseudonym's value", kFind, {team.ToString(), pseudonym}));
+    if (rows.empty()) return NoValue();
+    sealed = rows.Bytes(0, 0);
+    return absl::OkStatus();
+  }));
+  return sealed;
+}
+
+absl::StatusOr<std::int64_t> PostgresKeys::EraseValues(base::TeamId team, ValuesOf by, const std::string& which) {
+  const char* column = by == ValuesOf::kSubject ? "subject" : by == ValuesOf::kPseudonym ? "pseudonym" : "mark";
+  const std::string sql = fmt::format("DELETE FROM keys.pseudonym WHERE team_id = $1::uuid AND {} = $2 RETURNING 1", column);
+  const base::Value value = by == ValuesOf::kPseudonym ? base::Value(which) : base::Value(base::Blob{which});
+  std::int64_t gone = 0;
+  TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& session) -> absl::Status {
+    TG_ASSIGN(const auto rows, session.Run("erase what pseudonyms stand for", sql, {team.ToString(), value}));
+    gone = static_cast<std::int64_t>(rows.size());
+    return absl::OkStatus();
+  }));
+  return gone;
 }
 
 }  // namespace

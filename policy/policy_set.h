@@ -15,6 +15,7 @@
 
 #include "base/crypto.h"
 #include "base/status.h"
+#include "policy/pseudonyms.h"
 #include "policy/stream_filter.h"
 #include "policy/verdict.h"
 
@@ -44,7 +45,9 @@ struct Inspection {
   Verdict verdict;
   bool changed = false;         // `prompt` differs from what was given.
   std::vector<Message> prompt;  // As it is to be used: redacted. After a block: as given, and not to be used.
+  std::size_t put_before = 0;   // Messages at its front that it was not given.
   std::vector<Question> questions;
+  std::shared_ptr<const Pseudonyms> pseudonyms;  // That stand in `prompt`; null if none does. Give them to the reply's subject.
 };
 
 struct Filtered {
@@ -84,6 +87,9 @@ class PolicySet {
 
   // The same judgement on a complete reply. Errors as Inspect.
   virtual absl::StatusOr<Filtered> FilterWhole(const Subject& subject, std::string_view reply) const = 0;
+
+  // Some rule measures the prompt in tokens: give Inspect a subject that has them counted.
+  virtual bool needs_prompt_tokens() const = 0;
 
   // SHA-256 over the sources' names and texts, in order: what the record pins.
   virtual const base::Digest& digest() const = 0;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "policy/gauges.h"
 #include "policy/pattern.h"
 #include "policy/time_window.h"
 #include "policy/verdict.h"
@@ -36,15 +37,16 @@ struct RuleTest {
 
 // What takes the place of what a redacting rule hit.
 struct Replacement {
-  enum class Form { kText, kMask, kHash };
+  enum class Form { kText, kMask, kHash, kPseudonym };
   static constexpr char kStars[] = "****";
 
   Form form = Form::kText;
-  std::string text;  // kText: all of it. kHash: the label before the digest.
+  std::string text;   // kText: all of it. kHash, kPseudonym: the label before the digest.
   int keep_last = 0;  // kMask: characters that stay, behind the stars.
   std::string salt;  // kHash.
 
-  // For the span's raw bytes. `alone` false: another rule hit some of them too, so none may stay.
+  // For the span's raw bytes. `alone` false: another rule hit some of them too, so none may stay. A pseudonym is Pseudonyms' to make: here
+  // it is the label alone, which hides for good.
   std::string For(std::string_view span, bool alone) const;
 };
 
@@ -53,10 +55,12 @@ struct Rule {
   int line = 0, column = 0;
   std::string id, because, severity, where, detect;  // The last two: summaries for listings.
   Action action = Action::kFlag;
+  Effect effect;
   Scope scope;
   std::uint8_t roles = 0xFF;  // Bit 1 << Role.
   bool input = true, output = true;
   Replacement replacement;  // With an empty text: the detector's own placeholder.
+  std::vector<Gauge> gauges;  // Of the whole prompt; a rule has these, patterns or keywords.
   std::vector<std::shared_ptr<const Pattern>> patterns;
   std::vector<std::string> keywords;
   bool whole_word = true, ignore_case = true;

@@ -234,6 +234,12 @@ class PolicyService final : public v1::Policy::CallbackService {
   Reactor* Lint(Context* c, const v1::LintPolicyRequest* q, v1::LintPolicyReply* r) override {
     return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Lint", &LintPolicy);
   }
+  Reactor* ListApprovals(Context* c, const v1::ListApprovalsRequest* q, v1::ListApprovalsReply* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Policy/ListApprovals", &admin::ListApprovals);
+  }
+  Reactor* Approve(Context* c, const v1::ApproveRequest* q, v1::PolicyApproval* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Approve", &admin::Approve);
+  }
 
  private:
   Counter& counter_;
@@ -250,6 +256,12 @@ class AuditService final : public v1::Audit::CallbackService {
   }
   Reactor* Verify(Context* c, const v1::VerifyLogRequest* q, v1::VerifyLogReply* r) override {
     return counter_.Serve(c, q, r, "/tollgate.v1.Audit/Verify", &VerifyLogs);
+  }
+  Reactor* ShowPseudonym(Context* c, const v1::ShowPseudonymRequest* q, v1::ShowPseudonymReply* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Audit/ShowPseudonym", &admin::ShowPseudonym);
+  }
+  Reactor* ErasePseudonyms(Context* c, const v1::ErasePseudonymsRequest* q, v1::ErasePseudonymsReply* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Audit/ErasePseudonyms", &admin::ErasePseudonyms);
   }
 
  private:

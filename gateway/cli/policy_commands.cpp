@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/nearest_word.h"
+#include "gateway/cli/approval_commands.h"
 #include "gateway/cli/policy_text.h"
 #include "gateway/cli/remote.h"
 #include "gateway/cli/scope_options.h"
@@ -152,6 +153,7 @@ void AddPolicyCommands(CLI::App& app, Context& context) {
   AddPacks(*group, context);
   AddPolicyTrialCommands(*group, context);
   AddPolicyLifecycleCommands(*group, context);
+  AddApprovalCommands(*group, context);
 }
 
 }  // namespace tollgate::cli

@@ -40,7 +40,6 @@ absl::Status ChoiceOutput::Push(const inference::Piece& piece) {
   if (!syntax_open_) {
     TG_ASSIGN(const std::string clear, gate_.Push(piece, *text_));
     pending_.text += clear;
-    judged_ = raw_bytes_;
     blocked_ = text_->blocked();
     return absl::OkStatus();
   }
@@ -188,11 +187,21 @@ std::int64_t ChoiceOutput::Frontier() {
   return frontier_;
 }
 
+// Raw bytes that a filter was given, or that are no one's.
+std::int64_t ChoiceOutput::Judged() const { return syntax_open_ ? judged_ : text_->pushed_bytes(); }
+
+std::int64_t ChoiceOutput::pseudonyms_restored() const {
+  v1::SealedContent raw;
+  FillRaw(raw);
+  return std::count_if(raw.raw().begin(), raw.raw().end(), [](const v1::RawSpan& span) { return span.restored(); });
+}
+
 v1::Verdict ChoiceOutput::Verdict() const {
   v1::Verdict verdict = ToProto(policy::Verdict());
   MergeVerdict(ToProto(text_->verdict()), index_, "", verdict);
   if (thought_ != nullptr) MergeVerdict(ToProto(thought_->verdict()), index_, "reasoning", verdict);
   MergeVerdict(call_verdict_, index_, "", verdict);
+  if (raw_.offset() + static_cast<std::int64_t>(raw_.text().size()) > Judged()) verdict.add_not_scanned("undelivered_tail");
   return verdict;
 }
 
@@ -211,6 +220,7 @@ void ChoiceOutput::KeepRaw(const policy::StreamFilter& filter, std::string_view 
     raw->set_rule_id(span.rule_id);
     raw->set_offset(span.offset);
     raw->set_text(span.bytes);
+    raw->set_restored(span.restored);
     raw->set_choice(index_);
     raw->set_channel(std::string(channel));
   }
@@ -222,7 +232,7 @@ void ChoiceOutput::FillRaw(v1::SealedContent& content) const {
   content.mutable_raw()->MergeFrom(call_raw_.raw());
   // After a block the filters keep what they were given; the tail is what they were not.
   const std::int64_t offset = raw_.offset();
-  const std::int64_t kept = blocked_ ? std::max<std::int64_t>(0, judged_ - offset) : 0;
+  const std::int64_t kept = blocked_ ? std::max<std::int64_t>(0, Judged() - offset) : 0;
   if (static_cast<std::int64_t>(raw_.text().size()) <= kept) return;
   v1::RawSpan* tail = content.add_raw();
   tail->set_offset(offset + kept);

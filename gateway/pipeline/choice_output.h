@@ -58,6 +58,7 @@ class ChoiceOutput {
   std::int64_t Frontier();
   void Released(std::int64_t frontier) { raw_.ReleaseUpTo(frontier); }
 
+  std::int64_t pseudonyms_restored() const;
   std::int64_t delivered_tokens() const { return raw_.delivered_tokens(); }
   tollgate::v1::Verdict Verdict() const;
   tollgate::v1::Verdict ShadowVerdict() const;
@@ -77,6 +78,7 @@ class ChoiceOutput {
   absl::Status HandleCall(const inference::OutputPart& part);
   void CountThought(std::int64_t raw_end);
   policy::StreamFilter& Thought();
+  std::int64_t Judged() const;
   void KeepRaw(const policy::StreamFilter& filter, std::string_view channel, tollgate::v1::SealedContent& content) const;
 
   const int index_;
@@ -89,7 +91,7 @@ class ChoiceOutput {
   OutputPiece pending_;
   RawTail raw_;
   std::int64_t raw_bytes_ = 0;
-  std::int64_t judged_ = 0;  // Of these, how many a filter was given, or were no one's.
+  std::int64_t judged_ = 0;  // Of these, how many a filter was given, or were no one's; where there is more than text to tell apart.
   bool mixed_ = false;       // There is more than text.
   std::deque<inference::OutputToken> tokens_;  // Whose part has not come.
   std::deque<Place> places_;                   // Whose bytes are not all decided.

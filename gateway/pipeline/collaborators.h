@@ -19,6 +19,9 @@ class Clock;
 namespace tollgate::directory {
 class Directory;
 }
+namespace tollgate::gates {
+class Gates;
+}
 namespace tollgate::identity {
 class Identity;
 }
@@ -56,6 +59,7 @@ struct Collaborators {
   boost::asio::any_io_executor io;                      // For the pipeline's own timers.
   boost::asio::any_io_executor cpu;                     // For long computations.
   PipelineOptions options;
+  gates::Gates* gates = nullptr;                        // Null: rules that ask it something refuse.
   std::set<std::string, std::less<>> configured_models;  // Those that tollgate.yaml names, whatever the registry says of them.
 };
 

@@ -143,12 +143,12 @@ async::Awaitable<Outcome<v1::CountTokensReply>> Pipeline::CountTokens(const Call
   if (!counted.ok()) co_return impl.Refuse(caller, std::move(counted), principal->place);
   auto place = impl.Enter([] {});
   if (!place.ok()) co_return impl.Refuse(caller, place.status(), principal->place);
-  auto tokens = co_await CountPrompt(impl.with, *principal, caller.request_id, request, route->model.name);
+  auto prompt = co_await CountPrompt(impl.with, *principal, caller.request_id, request, route->model);
   impl.Leave(*place);
-  if (!tokens.ok()) co_return impl.Refuse(caller, tokens.status(), principal->place);
+  if (!prompt.ok()) co_return impl.Refuse(caller, prompt.status(), principal->place);
   v1::CountTokensReply reply;
-  reply.set_tokens(*tokens);
-  reply.set_context_tokens(route->model.context_tokens);
+  reply.set_tokens(prompt->tokens);
+  reply.set_context_tokens(prompt->context_tokens);
   co_return reply;
 }
 

@@ -54,6 +54,9 @@ v1::Verdict ToProto(const policy::Verdict& verdict) {
     outcome->set_rule_id(rule.rule_id);
     outcome->set_action(policy::ActionName(rule.action));
     outcome->set_count(rule.count);
+    std::string effect = policy::EffectName(rule.effect.kind);
+    if (rule.effect.kind == policy::Effect::Kind::kRoute || rule.effect.kind == policy::Effect::Kind::kAccept) effect += " " + rule.effect.text;
+    outcome->set_effect(effect);
     for (const policy::Span& span : rule.spans) {
       v1::Span* s = outcome->add_spans();
       s->set_message(span.message);

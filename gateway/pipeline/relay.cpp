@@ -77,7 +77,7 @@ async::Awaitable<std::optional<Ending>> Relay::TakeFrom(Choice& choice, bool& id
     const absl::Status filtered = co_await Push(choice, piece);
     if (!filtered.ok()) co_return Broken("POLICY_FAILED", filtered);
     if (choice.output.blocked()) {
-      choice.ending = Ending{.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
+      choice.ending = Blocked();
       choice.tokens->Cancel();
     }
   } else if (taken == inference::Taken::kParked && !choice.ending) {

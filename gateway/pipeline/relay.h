@@ -83,6 +83,8 @@ class Relay {
   void FillChoices(const Ending& all, tollgate::v1::EndBody& end) const;
   void FillChoices(const Ending& all, tollgate::v1::ChatEnd& end) const;
   std::int64_t released_bytes() const { return released_bytes_; }
+  std::int64_t released_at_block() const { return released_at_block_.value_or(0); }  // Of all replies, when the first was blocked.
+  std::int64_t pseudonyms_restored() const;
   std::chrono::steady_clock::duration engine_time() const;
   std::int64_t first_token_us() const;
 
@@ -113,6 +115,7 @@ class Relay {
   async::Awaitable<std::optional<Ending>> Release();
   async::Awaitable<void> StopDecoding(Choice& choice);
   Ending EndOf(Choice& choice);
+  Ending Blocked();
   bool AllOver() const;
   Ending Together() const;
   std::chrono::steady_clock::time_point NextWake() const;
@@ -129,6 +132,7 @@ class Relay {
   std::uint32_t segment_ = 0;
   std::int64_t released_bytes_ = 0;
   std::int64_t rest_bytes_ = 0;
+  std::optional<std::int64_t> released_at_block_;
   bool begun_ = false;
   std::chrono::steady_clock::time_point next_cut_{};
   std::chrono::steady_clock::time_point next_authority_check_;

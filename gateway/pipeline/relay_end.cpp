@@ -17,10 +17,15 @@ Ending Broken(std::string reason, absl::Status status) {
 
 Ending Ended(std::string reason, absl::Status status) { return {.reason = std::move(reason), .status = std::move(status)}; }
 
+Ending Relay::Blocked() {
+  if (!released_at_block_) released_at_block_ = released_bytes_;
+  return {.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
+}
+
 Ending Relay::EndOf(Choice& choice) {
   const inference::StreamEnd& end = choice.tokens->end();
   if (absl::Status rest = choice.output.Finish(); !rest.ok()) return Broken("POLICY_FAILED", std::move(rest));
-  if (choice.output.blocked()) return {.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
+  if (choice.output.blocked()) return Blocked();
   switch (end.reason) {
     case inference::EndReason::kStop:
       if (choice.output.calls() > 0) return {.finish = v1::FINISH_REASON_TOOL_CALLS, .reason = "TOOL_CALLS"};
@@ -105,6 +110,12 @@ v1::Verdict Relay::ShadowVerdict() const {
 
 void Relay::FillRaw(v1::SealedContent& content) const {
   for (const auto& choice : choices_) choice->output.FillRaw(content);
+}
+
+std::int64_t Relay::pseudonyms_restored() const {
+  std::int64_t all = 0;
+  for (const auto& choice : choices_) all += choice->output.pseudonyms_restored();
+  return all;
 }
 
 void Relay::FillChoices(const Ending& all, v1::EndBody& end) const {

@@ -25,14 +25,12 @@ absl::Status ValidateTools(const Tools& tools);
 // As prompt.h's ValidateFor: whether the model has a place for tools and thoughts, and can be held to the calls that are forced.
 absl::Status ValidateToolsFor(const tollgate::v1::ChatRequest& request, const inference::ModelInfo& model);
 
-// All that policy judges: the messages; then each call of theirs, an assistant's message with the function's name, its arguments cut by
-// CutJson; then each tool, a system message with its name, its description and its parameters cut alike.
+// All that policy judges: the messages; then, aside, each call of theirs, an assistant's message with the function's name, its arguments cut
+// by CutJson; then each tool, a system message with its name, its description and its parameters cut alike.
 std::vector<policy::Message> PolicyPrompt(const tollgate::v1::ChatRequest& request);
 
 // What the model is given, of PolicyPrompt as policy left it.
 std::vector<inference::Turn> TurnsOf(const tollgate::v1::ChatRequest& request, std::span<const policy::Message> used);
-// What CountTokens counts.
-std::vector<inference::Turn> CountedTurns(const tollgate::v1::CountTokensRequest& request);
 // The same for the record.
 void FillUsed(const tollgate::v1::ChatRequest& request, std::span<const policy::Message> used, tollgate::v1::SealedContent& content);
 

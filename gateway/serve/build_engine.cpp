@@ -83,7 +83,8 @@ void BuildAdmin(Parts& parts) {
                                  .keys = parts.keys.get(),
                                  .clock = &base::SystemClock(),
                                  .models = parts.models.get(),
-                                 .fill_status = [&parts](v1::StatusReply& status) { FillStatus(parts, status); }};
+                                 .fill_status = [&parts](v1::StatusReply& status) { FillStatus(parts, status); },
+                                 .gates = parts.gates.get()};
   parts.admin = std::make_unique<admin::AdminServices>(std::move(options), std::move(with));
 }
 
@@ -115,6 +116,7 @@ absl::Status BuildEngine(Parts& parts) {
                                .io = parts.io->context().get_executor(),
                                .cpu = parts.cpu->get_executor(),
                                .options = PipelineFrom(config),
+                               .gates = parts.gates.get(),
                                .configured_models = {}};
   for (const v1::Config::Model& m : config.pool().models()) with.configured_models.insert(m.name());
   parts.pipeline = std::make_unique<pipeline::Pipeline>(std::move(with));

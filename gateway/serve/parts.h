@@ -13,6 +13,7 @@
 #include "gateway/admin/admin_services.h"
 #include "gateway/admin/changes.h"
 #include "gateway/directory/directory_postgres.h"
+#include "gateway/gates/gates.h"
 #include "gateway/grpc/grpc_front.h"
 #include "gateway/grpc/grpc_server.h"
 #include "gateway/http/http_front.h"
@@ -40,6 +41,7 @@ struct Parts {
   std::unique_ptr<metering::Quotas> quotas;
   // After quotas, which its thread tells of changes. The journal asks it for names while it recovers, and is stopped by then (Server::Drain).
   std::unique_ptr<directory::PostgresDirectory> directory;
+  std::unique_ptr<gates::Gates> gates;
   std::unique_ptr<inference::Pool> pool;
   std::unique_ptr<ModelKeeper> models;
   std::unique_ptr<identity::Identity> identity;

@@ -62,6 +62,23 @@ class FakePolicy final : public v1::Policy::Service {
     policy.set_author("ann@acme.example");
     return grpc::Status::OK;
   }
+  grpc::Status ListApprovals(grpc::ServerContext*, const v1::ListApprovalsRequest*, v1::ListApprovalsReply* reply) override {
+    v1::PolicyApproval& approval = *reply->add_approvals();
+    approval.set_id("01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e");
+    approval.set_rule_id("dump");
+    approval.set_team("search");
+    approval.set_key("3kQ9xZ0b");
+    approval.set_state("pending");
+    return grpc::Status::OK;
+  }
+  grpc::Status Approve(grpc::ServerContext*, const v1::ApproveRequest* request, v1::PolicyApproval* reply) override {
+    approve = *request;
+    reply->set_key("3kQ9xZ0b");
+    reply->set_rule_id("dump");
+    reply->set_minutes(30);
+    return grpc::Status::OK;
+  }
+  v1::ApproveRequest approve;
   v1::TryPolicyRequest tried;
   v1::RollbackPolicyRequest rolled_back;
   v1::SetSecondPersonRequest second_person;

@@ -302,6 +302,7 @@ pipeline::Pipeline& World::pipe() {
     pipeline::Collaborators with{.clock = &clock, .directory = &directory, .identity = identity_.get(), .quotas = quotas_.get(),
                                  .journal = &journal, .keys = keys_.get(), .pool = pool_.get(), .io = io_.get_executor(),
                                  .cpu = cpu_.get_executor(), .options = options,
+                                 .gates = &gates,
                                  .configured_models = configured_models};
     pipeline_ = std::make_unique<pipeline::Pipeline>(std::move(with));
     thread_ = std::thread([this] { io_.run(); });

@@ -24,6 +24,7 @@
 #include "gateway/pipeline/pipeline.h"
 #include "inference/pool.h"
 #include "metering/quotas.h"
+#include "tests/support/fake_gates.h"
 #include "tests/support/fake_journal.h"
 #include "tests/support/fake_leases.h"
 
@@ -107,8 +108,11 @@ class World {
   // P3 and P4 hold for everything on record, and nothing is held any more.
   void CheckBooks() const;
 
+  audit::Keys& keys() { return *keys_; }
+
   std::string key_text;
   base::ManualClock clock;
+  FakeGates gates{clock};
   FakeJournal journal;
   FakeDirectory directory;
   pipeline::PipelineOptions options;
