@@ -5,8 +5,10 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "audit/seal.h"
 #include "base/clock.h"
@@ -56,6 +58,9 @@ class Keys {
   // The stored key of an earlier request, for reading. Blocks: not from I/O threads.
   // NOT_FOUND: there is none, or it was destroyed: the content cannot be read by anyone any more.
   virtual absl::StatusOr<std::shared_ptr<const RequestKey>> Find(base::TeamId team, base::RequestId request) = 0;
+
+  // The same for many requests of a team, in their order; null where Find says NOT_FOUND.
+  virtual absl::StatusOr<std::vector<std::shared_ptr<const RequestKey>>> FindAll(base::TeamId team, std::span<const base::RequestId> requests);
 
   // A caller's address, or another source, under the installation's key, 16 bytes: the form in which records hold it.
   virtual std::string SourceHmac(std::string_view source) const = 0;

@@ -47,6 +47,10 @@ absl::Status ShowPolicy(const Caller& caller, const v1::ShowPolicyRequest& reque
 absl::Status ExplainPolicy(const Caller& caller, const v1::ExplainPolicyRequest& request, v1::ExplainPolicyReply& reply);
 absl::Status LintPolicy(const Caller& caller, const v1::LintPolicyRequest& request, v1::LintPolicyReply& reply);
 
+// policy_replay.cpp
+absl::Status ReplayPolicy(const Caller& caller, const v1::ReplayPolicyRequest& request, v1::PolicyChanges& reply);
+absl::Status ShadowReport(const Caller& caller, const v1::ShadowReportRequest& request, v1::PolicyChanges& reply);
+
 // registry_handlers.cpp
 absl::Status AddModel(const Caller& caller, const v1::AddModelRequest& request, v1::RegisteredModel& reply);
 absl::Status ListRegisteredModels(const Caller& caller, const v1::ListRegisteredModelsRequest& request,

@@ -75,6 +75,21 @@ std::string EndDetails(const v1::EndBody& body) {
                            static_cast<double>(body.total_us()) / 1e3);
 }
 
+std::string ViewSummary(const v1::ViewBody& view) {
+  std::string what = fmt::format("{}/{}", view.log_id(), view.index());
+  if (view.viewed_size() > 0) {
+    std::vector<std::string> logs;
+    for (const v1::ViewedLog& log : view.viewed()) {
+      std::int64_t last = 0;
+      for (const std::int64_t step : log.steps()) last += step;
+      const std::int64_t first = log.steps_size() == 0 ? 0 : log.steps(0);
+      logs.push_back(fmt::format("{} prompts of {}/{} to {}/{}", ShowCount(log.steps_size()), log.log_id(), first, log.log_id(), last));
+    }
+    what = fmt::format("{}", fmt::join(logs, ", "));
+  }
+  return fmt::format("{} read {}: {}", view.actor(), what, view.reason());
+}
+
 std::string OtherSummary(const v1::Record& record) {
   switch (record.body_case()) {
     case v1::Record::kDeny:
@@ -83,8 +98,7 @@ std::string OtherSummary(const v1::Record& record) {
     case v1::Record::kSegmentBody:
       return fmt::format("segment {}, {} bytes, {} tokens so far", record.segment(), record.segment_body().size(),
                          record.segment_body().output_tokens());
-    case v1::Record::kView:
-      return fmt::format("{} read {}/{}: {}", record.view().actor(), record.view().log_id(), record.view().index(), record.view().reason());
+    case v1::Record::kView: return ViewSummary(record.view());
     case v1::Record::kAdmin: return fmt::format("{} by {}: {}", record.admin().action(), record.admin().actor(), record.admin().summary());
     case v1::Record::kRefused: return fmt::format("{} x{}", record.refused().reason(), record.refused().count());
     case v1::Record::kInstance: return fmt::format("epoch {}, build {}", record.instance().epoch(), record.instance().build());

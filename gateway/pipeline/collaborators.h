@@ -31,6 +31,8 @@ class Quotas;
 
 namespace tollgate::pipeline {
 
+class ShadowCounts;
+
 struct PipelineOptions {
   std::chrono::milliseconds append_timeout{5000};       // How long a request waits for its record to be durable.
   std::chrono::milliseconds deadline_default{120'000};  // For callers that name none.
@@ -56,6 +58,7 @@ struct Collaborators {
   boost::asio::any_io_executor io;                      // For the pipeline's own timers.
   boost::asio::any_io_executor cpu;                     // For long computations.
   PipelineOptions options;
+  ShadowCounts* shadows = nullptr;                       // The pipeline's own, set by it.
   std::set<std::string, std::less<>> configured_models;  // Those that tollgate.yaml names, whatever the registry says of them.
 };
 

@@ -99,6 +99,7 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
+  with_.shadows->Add(false, inspection_.verdict, shadow_);
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
   body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
   body->set_reason("POLICY_BLOCKED");
@@ -121,6 +122,7 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   *end.mutable_tokens() = relay->Tokens();
   *end.mutable_output_verdict() = ToProto(relay->filter().verdict());
   if (policies_.shadow != nullptr) *end.mutable_shadow_output() = ShadowOf(*policies_.shadow, relay->filter());
+  with_.shadows->Add(true, relay->filter().verdict(), end.shadow_output());
   const bool all = ending.status.ok();
   end.set_delivered_bytes(relay->released_bytes() + (all ? static_cast<std::int64_t>(relay->text().size()) : 0));
   end.set_first_token_us(relay->first_token_us());

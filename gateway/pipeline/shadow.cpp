@@ -48,6 +48,20 @@ class BesideFilter final : public policy::StreamFilter {
 
 }  // namespace
 
+void ShadowCounts::Add(bool output, const policy::Verdict& acted, const v1::ShadowVerdict& shadow) {
+  if (shadow.policy_digest().empty()) return;
+  policy::Action said = policy::Action::kAllow;
+  for (const policy::Action action : {policy::Action::kFlag, policy::Action::kRedact, policy::Action::kBlock}) {
+    if (shadow.verdict().action() == policy::ActionName(action)) said = action;
+  }
+  counts_[output ? 1 : 0][said == acted.action ? 0 : said > acted.action ? 1 : 2] += 1;
+}
+
+ShadowCounts::Counts ShadowCounts::Of(bool output) const {
+  const auto& counts = counts_[output ? 1 : 0];
+  return {counts[0].load(), counts[1].load(), counts[2].load()};
+}
+
 v1::ShadowVerdict ShadowOf(const policy::PolicySet* shadow, const policy::Subject& subject, std::span<const policy::Message> prompt) {
   if (shadow == nullptr) return {};
   const auto inspection = shadow->Inspect(subject, prompt);

@@ -70,6 +70,13 @@ void AddJournal(Families& out, const audit::JournalStats& j) {
   out.Gauge("tollgate_journal_open_requests", "Requests on record without a terminal record.", static_cast<double>(j.open_requests));
 }
 
+void AddShadow(Families& out, const char* direction, const pipeline::ShadowCounts::Counts& counts) {
+  for (const auto& [verdict, count] : {std::pair("same", counts.same), {"stricter", counts.stricter}, {"milder", counts.milder}}) {
+    out.Counter("tollgate_policy_shadow_total", "Judgements of policies on trial as a shadow, beside what acted.",
+                static_cast<double>(count), {{"direction", direction}, {"verdict", verdict}});
+  }
+}
+
 void AddReplica(Families& out, const inference::ReplicaStats& r) {
   const std::vector<ClientMetric::Label> model{{"model", r.model}};
   out.Gauge("tollgate_pool_slots", "Sequences that can run at once.", r.slots, model);
@@ -165,6 +172,8 @@ std::string MetricsText(const Measurements& now) {
   out.Gauge("tollgate_directory_version", "Version of the directory in force.", static_cast<double>(now.directory_version));
   out.Gauge("tollgate_connections", "Open connections.", static_cast<double>(now.connections_grpc), {{"surface", "grpc"}});
   out.Gauge("tollgate_connections", "Open connections.", static_cast<double>(now.connections_http), {{"surface", "http"}});
+  AddShadow(out, "input", now.requests.shadow_input);
+  AddShadow(out, "output", now.requests.shadow_output);
   AddJournal(out, now.journal);
   for (const inference::ReplicaStats& replica : now.replicas) {
     AddReplica(out, replica);
