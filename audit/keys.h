@@ -60,7 +60,8 @@ class Keys {
   virtual absl::StatusOr<std::shared_ptr<const RequestKey>> Find(base::TeamId team, base::RequestId request) = 0;
 
   // The same for many requests of a team, in their order; null where Find says NOT_FOUND.
-  virtual absl::StatusOr<std::vector<std::shared_ptr<const RequestKey>>> FindAll(base::TeamId team, std::span<const base::RequestId> requests);
+  virtual absl::StatusOr<std::vector<std::shared_ptr<const RequestKey>>> FindAll(base::TeamId team,
+                                                                                 std::span<const base::RequestId> requests);
 
   // A caller's address, or another source, under the installation's key, 16 bytes: the form in which records hold it.
   virtual std::string SourceHmac(std::string_view source) const = 0;

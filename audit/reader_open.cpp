@@ -1,5 +1,5 @@
-// What is stored is compared with its leaf before its key is even asked for, so that nothing that was changed is opened. The VIEW goes on record
-// between finding the keys and using them: whatever happens after it, the log says who was about to read.
+// What is stored is compared with its leaf before its key is even asked for, so that nothing that was changed is opened. The VIEW goes on
+// record between finding the keys and using them: whatever happens after it, the log says who was about to read.
 // Tested by tests/audit/reader_test.cpp.
 #include <algorithm>
 
@@ -77,8 +77,8 @@ absl::StatusOr<v1::SealedContent> Reader::OpenContent(const Viewer& viewer, Posi
   TG_RETURN_IF_ERROR(NeedReason(reason));
   if (keys_ == nullptr || journal_ == nullptr)
     return base::FailedPrecondition("content cannot be opened here: there are no keys or no journal");
-  static const std::string kSql =
-      fmt::format("SELECT message, content, leaf_hash, {} FROM audit.record WHERE log_id = $1::int2 AND leaf_index = $2::int8", kColumnNames);
+  static const std::string kSql = fmt::format(
+      "SELECT message, content, leaf_hash, {} FROM audit.record WHERE log_id = $1::int2 AND leaf_index = $2::int8", kColumnNames);
   static const std::string kFirst = fmt::format(
       "SELECT message, content, leaf_hash, log_id, leaf_index, {} FROM audit.record WHERE request_id = $1::uuid AND kind IN (1, 2) "
       "ORDER BY wall_us, kind LIMIT 1",

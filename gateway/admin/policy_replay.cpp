@@ -1,5 +1,5 @@
-// What policies under trial would change, from history: teams one after the other, so that the log's index by team carries every page. A page's
-// token is the team and, within it, the audit log's own cursor.
+// What policies under trial would change, from history: teams one after the other, so that the log's index by team carries every page. A
+// page's token is the team and, within it, the audit log's own cursor.
 //
 // Tested by tests/gateway/admin/replay_test.cpp.
 #include <algorithm>
@@ -43,16 +43,16 @@ absl::StatusOr<HistoryPage> PageOf(const Caller& caller, const Shard& shard, con
   page.viewer = caller.ViewerOf(&shard);
   page.shard = &shard;
   page.keep_going = [&caller] { return caller.KeepGoing(); };
-  if (request.page_size() < 0 || request.page_size() > 1000) return base::InvalidArgument("page_size: use 1 to 1000, or 0 for 500");
+  if (request.page_size() < 0 || request.page_size() > 1000) return base::InvalidArgument("page_size: use 1 to 1000, or 0 for 1000");
   if (request.examples() < 0 || request.examples() > 100) return base::InvalidArgument("examples: use 0 to 100");
-  page.filter.limit = request.page_size() == 0 ? 500 : request.page_size();
+  page.filter.limit = request.page_size() == 0 ? 1000 : request.page_size();
   if (request.from_us() != 0) page.filter.from = base::FromMicros(request.from_us());
   if (request.to_us() != 0) page.filter.to = base::FromMicros(request.to_us());
   return page;
 }
 
-// Works on the page that the token names, and goes on to the next team where a team has nothing more: `work` gives the cursor behind what it
-// did, and whether that was anything.
+// Works on the page that the token names, and goes on to the next team where a team has nothing more: `work` gives the cursor behind what
+// it did.
 absl::StatusOr<std::string> WorkOnPage(const std::vector<const Team*>& teams, const std::string& token, HistoryPage page,
                                        const std::function<absl::StatusOr<std::string>(const HistoryPage&)>& work,
                                        const std::function<bool()>& did_something) {

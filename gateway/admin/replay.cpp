@@ -70,7 +70,8 @@ void CompareOne(const HistoryPage& page, const audit::Row& row, bool output, con
 
 absl::StatusOr<std::shared_ptr<const policy::PolicySet>> CompiledSets::Get(const std::vector<policy::PolicySource>& sources) {
   std::string text;
-  for (const policy::PolicySource& source : sources) text += fmt::format("{} {} {}{}", source.name.size(), source.yaml.size(), source.name, source.yaml);
+  for (const policy::PolicySource& source : sources)
+    text += fmt::format("{} {} {}{}", source.name.size(), source.yaml.size(), source.name, source.yaml);
   const base::Digest key = base::Sha256(text);
   {
     base::Lock lock(mu_);
@@ -111,7 +112,8 @@ absl::StatusOr<std::string> CompareShadows(audit::Reader& reader, const HistoryP
   for (const audit::Row& row : found.rows) {
     TG_RETURN_IF_ERROR(KeepGoing(page));
     const v1::Record& record = row.record;
-    if (record.has_request()) CompareOne(page, row, false, record.request().input_verdict(), record.request().shadow(), digest, tally, said);
+    if (record.has_request())
+      CompareOne(page, row, false, record.request().input_verdict(), record.request().shadow(), digest, tally, said);
     if (record.has_deny()) CompareOne(page, row, false, record.deny().input_verdict(), record.deny().shadow(), digest, tally, said);
     if (record.has_end()) CompareOne(page, row, true, record.end().output_verdict(), record.end().shadow_output(), digest, tally, said);
   }

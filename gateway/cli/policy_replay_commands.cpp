@@ -85,11 +85,12 @@ void PrintChanges(Context& context, const v1::PolicyChanges& all, const std::str
   for (const v1::RuleChange& c : all.rules())
     rules.Add({TeamWord(c.team()), c.direction(), c.rule_id(), ActionWord(c.was()), ActionWord(c.would()), ShowCount(c.count()),
                ShowCount(c.spans_was()), ShowCount(c.spans_would()), Examples(c.examples())});
-  if (all.judged() > 0) context.Print(verdicts.Text("no verdict would be another") + "\n" + rules.Text("no rule would act otherwise") + "\n");
-  context.Print(all.judged() == 0 ? none + "\n"
-                                  : fmt::format("{} {}, {} would change; policies {}\n", ShowCount(all.judged()), what,
-                                                ShowCount(all.changed()),
-                                                all.policy_digest().empty() ? "of several digests" : all.policy_digest().substr(0, 12)));
+  if (all.judged() > 0)
+    context.Print(verdicts.Text("no verdict would be another") + "\n" + rules.Text("no rule would act otherwise") + "\n");
+  context.Print(all.judged() == 0
+                    ? none + "\n"
+                    : fmt::format("{} {}, {} would change; policies {}\n", ShowCount(all.judged()), what, ShowCount(all.changed()),
+                                  all.policy_digest().empty() ? "of several digests" : all.policy_digest().substr(0, 12)));
   if (all.erased() > 0) context.Print(fmt::format("{} more were erased and cannot be replayed\n", ShowCount(all.erased())));
   if (all.unreadable() > 0)
     context.Print(fmt::format("{} more cannot be read: what is stored is not what was recorded; run tollgate audit verify\n",
@@ -98,15 +99,13 @@ void PrintChanges(Context& context, const v1::PolicyChanges& all, const std::str
 
 void Replay(Context& context, const Options& options) {
   v1::ReplayPolicyRequest request;
-  if (options.file.empty() && options.name.empty())
-    return context.Fail(kUsage, "replay what? give a FILE, or --name of a stored policy");
+  if (options.file.empty() && options.name.empty()) return context.Fail(kUsage, "replay what? give a FILE, or --name of a stored policy");
   if (!options.file.empty()) {
     const auto yaml = ReadText(context, options.file);
     if (!yaml) return;
     request.set_yaml(*yaml);
     if (!options.alone) request.set_name(!options.name.empty() || options.file == "-" ? options.name : StemOf(options.file));
-    if (!options.alone && request.name().empty())
-      return context.Fail(kUsage, "standard input has no name: give --name, or --alone");
+    if (!options.alone && request.name().empty()) return context.Fail(kUsage, "standard input has no name: give --name, or --alone");
   } else {
     request.set_name(options.name);
     request.set_version(options.version);
@@ -152,12 +151,13 @@ void AddPolicyReplayCommands(CLI::App& group, Context& context) {
   replay->add_flag("--against-in-force", o->in_force, "Compare with what the policies in force say now; else with the verdicts on record");
   replay->add_option("--reason", o->reason, "Why prompts are opened; it goes on record")->required();
   replay->callback([&context, o] { Replay(context, *o); });
-  Teach(*replay,
-        "Prompts are opened on the server, and VIEW records say which and why before they are; no text comes back, and the records that are\n"
-        "named as examples only if the key may read content. Takes a role that may put policies in force. Erased prompts are counted.\n"
-        "Replies are not replayed: a shadow judges them (tollgate policy shadow-report).",
-        {"tollgate policy replay next.yaml --name acme --from 7d --reason \"before version 5\"",
-         "tollgate policy replay --name acme --policy-version 5 --team search --against-in-force --reason \"before version 5\" --json"});
+  Teach(
+      *replay,
+      "Prompts are opened on the server, and VIEW records say which and why before they are; no text comes back, and the records that are\n"
+      "named as examples only if the key may read content. Takes a role that may put policies in force. Erased prompts are counted.\n"
+      "Replies are not replayed: a shadow judges them (tollgate policy shadow-report).",
+      {"tollgate policy replay next.yaml --name acme --from 7d --reason \"before version 5\"",
+       "tollgate policy replay --name acme --policy-version 5 --team search --against-in-force --reason \"before version 5\" --json"});
 
   auto* report = group.add_subcommand("shadow-report", "What a shadow said otherwise than the policies that acted, by team and rule");
   const auto r = std::make_shared<Options>();

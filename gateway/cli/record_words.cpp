@@ -64,12 +64,33 @@ std::string EndSummary(const v1::EndBody& body) {
                      body.recovered() ? ", recovered" : "");
 }
 
+// What detectors outside of policy said of prompt and reply.
+std::string GuardWords(const v1::EndBody& body) {
+  std::string out;
+  for (const v1::GuardOutcome& guard : body.guards()) {
+    out += fmt::format("    {} {} on the {} (rule {}): ", guard.detector(), guard.name(), guard.output() ? "reply" : "prompt", guard.rule_id());
+    if (!guard.failure().empty()) {
+      out += fmt::format("not scanned, {}", guard.failure());
+    } else if (guard.asked() == 0) {
+      out += "not asked";
+    } else {
+      out += guard.hit() ? "hit" : "no hit";
+      if (!guard.category().empty()) out += fmt::format(", {}", guard.category());
+      out += fmt::format(", score {:.2f}", static_cast<double>(guard.score_millionths()) / 1e6);
+    }
+    if (guard.output()) out += fmt::format(", {} bytes out", ShowCount(guard.bytes_out()));
+    out += "\n";
+  }
+  return out;
+}
+
 std::string EndDetails(const v1::EndBody& body) {
   std::string out = fmt::format("    ended: {}{}\n", body.reason(), body.recovered() ? ", closed after its instance died" : "");
   out += fmt::format("    tokens: {} in, {} out, {} delivered\n", ShowCount(body.tokens().input()), ShowCount(body.tokens().output()),
                      ShowCount(body.tokens().delivered()));
   out += fmt::format("    output: {}, {} bytes delivered\n", VerdictWords(body.output_verdict()), ShowCount(body.delivered_bytes()));
   out += ShadowWords(body.shadow_output());
+  out += GuardWords(body);
   out += fmt::format("    charged {} {}\n", base::FormatMoney(base::Money{body.amount_nanos()}), body.price().currency());
   return out + fmt::format("    first token after {:.1f} ms, end after {:.1f} ms\n", static_cast<double>(body.first_token_us()) / 1e3,
                            static_cast<double>(body.total_us()) / 1e3);

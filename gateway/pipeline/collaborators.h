@@ -31,6 +31,7 @@ class Quotas;
 
 namespace tollgate::pipeline {
 
+class Guards;
 class ShadowCounts;
 
 struct PipelineOptions {
@@ -55,6 +56,7 @@ struct Collaborators {
   audit::Journal* journal = nullptr;
   audit::Keys* keys = nullptr;
   inference::Pool* pool = nullptr;
+  Guards* guards = nullptr;                             // Null: nobody can be asked; rules that ask then find no answer.
   boost::asio::any_io_executor io;                      // For the pipeline's own timers.
   boost::asio::any_io_executor cpu;                     // For long computations.
   PipelineOptions options;

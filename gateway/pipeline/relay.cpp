@@ -37,6 +37,8 @@ Relay::Relay(const RelayContext& context, std::shared_ptr<inference::TokenStream
     : context_(context),
       tokens_(std::move(tokens)),
       filter_(std::move(filter)),
+      semantic_(dynamic_cast<SemanticFilter*>(filter_.get())),
+      inbox_(semantic_ == nullptr ? nullptr : GuardInbox::Make(context.with.guards, context.event.Notifier())),
       reservation_(reservation),
       gate_(std::move(logprobs)),
       allowed_(reservation.output_tokens()),
@@ -58,6 +60,7 @@ async::Awaitable<Ending> Relay::Run() {
       ended_ = true;
       co_return co_await EndOfTokens();
     }
+    if (!stop) stop = Consult();
     if (!stop && CutDue()) stop = co_await Release();
     if (stop) {
       co_await StopDecoding();
@@ -71,8 +74,30 @@ async::Awaitable<Ending> Relay::Run() {
   }
 }
 
+// Takes what others have answered, and asks what is to be asked now.
+std::optional<Ending> Relay::Consult() {
+  if (semantic_ == nullptr) return std::nullopt;
+  for (const GuardAnswer& answer : inbox_->Take()) {
+    absl::Status taken = semantic_->Answer(answer, released_bytes_ + static_cast<std::int64_t>(pending_.size()));
+    if (!taken.ok()) return Broken("POLICY_FAILED", std::move(taken));
+  }
+  pending_ += semantic_->TakeApproved();
+  if (semantic_->blocked()) return Ending{.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
+  for (GuardAsk& ask : semantic_->TakeAsks()) {
+    ask.model = context_.model;
+    ask.deadline = context_.deadline;
+    inbox_->Ask(std::move(ask));
+  }
+  return std::nullopt;
+}
+
+std::vector<v1::GuardOutcome> Relay::guarded() const {
+  return semantic_ == nullptr ? std::vector<v1::GuardOutcome>() : semantic_->outcomes();
+}
+
 async::Awaitable<absl::Status> Relay::Push(const inference::Piece& piece) {
   decoded_ = piece.tokens_decoded;
+  if (semantic_ != nullptr) semantic_->Count(decoded_);
   raw_.Append(piece.text, piece.tokens_delivered);
   const bool large = gate_.AlternativesToJudge(piece) > kAlternativesHere;
   auto work = [this, &piece] { return gate_.Push(piece, *filter_); };
@@ -183,6 +208,15 @@ async::Awaitable<Ending> Relay::EndOfTokens() {
   absl::StatusOr<std::string> rest = filter_->Finish();
   if (!rest.ok()) co_return Broken("POLICY_FAILED", rest.status());
   pending_ += *rest;
+  while (semantic_ != nullptr && semantic_->waiting()) {
+    std::optional<Ending> stop = Consult();
+    if (!stop) stop = MustStop();
+    if (stop) co_return std::move(*stop);
+    if (!semantic_->waiting()) break;
+    const auto wake = std::min(context_.deadline, next_authority_check_);
+    co_await context_.event.WaitUntil(wake);
+  }
+  if (semantic_ != nullptr) pending_ += semantic_->TakeApproved();
   if (filter_->blocked()) co_return Ending{.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
   switch (end.reason) {
     case inference::EndReason::kStop: co_return Ending{.finish = v1::FINISH_REASON_STOP, .reason = "STOP"};

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "audit/record.h"
 #include "audit/seal.h"
@@ -15,9 +16,11 @@
 #include "gateway/identity/identity.h"
 #include "gateway/pipeline/call.h"
 #include "gateway/pipeline/collaborators.h"
+#include "gateway/pipeline/guards.h"
 #include "gateway/pipeline/logprob_gate.h"
 #include "gateway/pipeline/raw_tail.h"
 #include "gateway/pipeline/records.h"
+#include "gateway/pipeline/semantic_filter.h"
 #include "inference/token_stream.h"
 #include "metering/quotas.h"
 #include "policy/stream_filter.h"
@@ -63,6 +66,7 @@ class Relay {
   void ReleaseRest();                                          // text() and logprobs() go out with the end.
   const Logprobs& logprobs() const { return last_logprobs_; }  // Of text(), after ReleaseRest.
   const policy::StreamFilter& filter() const { return *filter_; }
+  std::vector<tollgate::v1::GuardOutcome> guarded() const;     // What was asked of others about the output.
   tollgate::v1::TokenCounts Tokens() const;                    std::int64_t released_bytes() const { return released_bytes_; }
   const RawTail& undelivered() const { return raw_; }          // Raw output that was not released, as text or as what replaced it.
   std::chrono::steady_clock::duration engine_time() const;
@@ -72,6 +76,7 @@ class Relay {
   async::Awaitable<absl::Status> Push(const inference::Piece& piece);
   async::Awaitable<std::optional<Ending>> Extend();
   std::optional<Ending> MustStop();
+  std::optional<Ending> Consult();
   bool CutDue() const;
   async::Awaitable<std::optional<Ending>> Release();
   async::Awaitable<void> StopDecoding();
@@ -81,6 +86,8 @@ class Relay {
   const RelayContext& context_;
   std::shared_ptr<inference::TokenStream> tokens_;
   std::unique_ptr<policy::StreamFilter> filter_;
+  SemanticFilter* const semantic_;                       // The filter, if others are asked about the output; else null.
+  const std::shared_ptr<GuardInbox> inbox_;              // Null likewise.
   metering::Reservation& reservation_;
   LogprobGate gate_;
   Logprobs last_logprobs_;

@@ -61,6 +61,8 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   if (!status.ok()) co_return Refuse(std::move(status));
   status = co_await Record();
   if (!status.ok()) co_return Refuse(std::move(status));
+  std::optional<Ending> denied = co_await AskGuards();
+  if (denied) co_return co_await End(std::move(*denied), nullptr);
   co_return co_await Generate();
 }
 
@@ -190,7 +192,7 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
                              cancellation_, shutting_down_, event_, deadline_, head_, writer_};
   LogprobGate::OpenFilter logprobs;
   if (call_.logprobs()) logprobs = [this, subject = SubjectOf()] { return policies_.acting->OpenOutput(subject); };
-  Relay relay(context, *std::move(tokens), OpenOutput(policies_, SubjectOf()), reservation_, std::move(logprobs));
+  Relay relay(context, *std::move(tokens), OpenOutput(policies_, SubjectOf(), writer_ != nullptr), reservation_, std::move(logprobs));
   Ending ending = co_await relay.Run();
   co_return co_await End(std::move(ending), &relay);
 }

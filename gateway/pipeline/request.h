@@ -14,6 +14,7 @@
 #include "gateway/identity/identity.h"
 #include "gateway/pipeline/call.h"
 #include "gateway/pipeline/collaborators.h"
+#include "gateway/pipeline/guards.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/refusals.h"
 #include "gateway/pipeline/relay.h"
@@ -36,9 +37,12 @@ class Request {
   async::Awaitable<absl::Status> Reserve(std::int64_t input_tokens, std::int64_t output_tokens);  // Step 8.
   async::Awaitable<absl::Status> MakeKey();
   async::Awaitable<absl::Status> Record();                  // Step 9.
+  async::Awaitable<std::optional<Ending>> AskGuards();      // Step 10; how the request ends, if their answers block it.
   async::Awaitable<Outcome<Reply>> Generate();              // Steps 11 to 14.
   async::Awaitable<Outcome<Reply>> Deny();
   async::Awaitable<Outcome<Reply>> End(Ending ending, Relay* relay);
+  absl::Status DecideAnswered(const std::vector<GuardAsk>& asks, std::vector<GuardAnswer> answers);
+  static absl::Status Blocked(const policy::Verdict& verdict);
   tollgate::v1::EndBody EndBodyOf(const Ending& ending, const Relay* relay) const;
   Outcome<Reply> Refuse(absl::Status status);
   Failure FailureOf(absl::Status status, std::optional<audit::Position> position) const;
@@ -65,6 +69,7 @@ class Request {
   tollgate::v1::PinnedPrice price_;
   metering::Admission admission_;
   policy::Inspection inspection_;
+  std::vector<tollgate::v1::GuardOutcome> guarded_;           // What was asked about the prompt, and answered.
   tollgate::v1::ShadowVerdict shadow_;                        // Of the prompt; without a digest if nothing is tried beside.
   std::vector<std::int32_t> prompt_tokens_;
   inference::SamplingParams sampling_;

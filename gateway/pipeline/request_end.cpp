@@ -26,19 +26,6 @@ std::string ReasonOf(const absl::Status& status) {
   return detail && !detail->reason.empty() ? detail->reason : std::string(absl::StatusCodeToString(status.code()));
 }
 
-absl::Status Blocked(const policy::Verdict& verdict) {
-  base::ErrorDetail detail{.reason = "POLICY_BLOCKED", .may_retry = false};
-  std::string because;
-  for (const policy::RuleOutcome& rule : verdict.rules) {
-    if (rule.action != policy::Action::kBlock) continue;
-    detail.rule_ids.push_back(rule.rule_id);
-    if (because.empty()) because = rule.because;
-  }
-  return base::WithDetail(base::PermissionDenied(fmt::format("the prompt was blocked by policy rule {}{}{}", fmt::join(detail.rule_ids, ", "),
-                                                             because.empty() ? "" : ": ", because)),
-                          detail);
-}
-
 // The text that goes out with the end, and the raw output that did not go out as it was.
 v1::SealedContent ContentOf(const Ending& ending, const Relay& relay) {
   v1::SealedContent content;
@@ -61,6 +48,19 @@ v1::SealedContent ContentOf(const Ending& ending, const Relay& relay) {
 }
 
 }  // namespace
+
+absl::Status Request::Blocked(const policy::Verdict& verdict) {
+  base::ErrorDetail detail{.reason = "POLICY_BLOCKED", .may_retry = false};
+  std::string because;
+  for (const policy::RuleOutcome& rule : verdict.rules) {
+    if (rule.action != policy::Action::kBlock) continue;
+    detail.rule_ids.push_back(rule.rule_id);
+    if (because.empty()) because = rule.because;
+  }
+  return base::WithDetail(base::PermissionDenied(fmt::format("the prompt was blocked by policy rule {}{}{}", fmt::join(detail.rule_ids, ", "),
+                                                             because.empty() ? "" : ": ", because)),
+                          detail);
+}
 
 policy::Subject Request::SubjectOf() const {
   const directory::Place& place = who_.place;
@@ -118,10 +118,13 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   end.mutable_price()->set_version(price_.version());
   end.mutable_price()->set_currency(price_.currency());
   end.set_total_us(MicrosSinceReceipt());
+  for (const v1::GuardOutcome& outcome : guarded_) *end.add_guards() = outcome;
+  if (!guarded_.empty()) *end.mutable_input_verdict() = ToProto(inspection_.verdict);
   if (relay == nullptr) return end;
   *end.mutable_tokens() = relay->Tokens();
   *end.mutable_output_verdict() = ToProto(relay->filter().verdict());
   if (policies_.shadow != nullptr) *end.mutable_shadow_output() = ShadowOf(*policies_.shadow, relay->filter());
+  for (const v1::GuardOutcome& outcome : relay->guarded()) *end.add_guards() = outcome;
   with_.shadows->Add(true, relay->filter().verdict(), end.shadow_output());
   const bool all = ending.status.ok();
   end.set_delivered_bytes(relay->released_bytes() + (all ? static_cast<std::int64_t>(relay->text().size()) : 0));

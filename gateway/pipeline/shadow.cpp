@@ -5,6 +5,7 @@
 
 #include "base/crypto.h"
 #include "gateway/pipeline/records.h"
+#include "gateway/pipeline/semantic_filter.h"
 
 namespace tollgate::pipeline {
 
@@ -68,14 +69,17 @@ v1::ShadowVerdict ShadowOf(const policy::PolicySet* shadow, const policy::Subjec
   return inspection.ok() ? Made(*shadow, inspection->verdict) : v1::ShadowVerdict();
 }
 
-std::unique_ptr<policy::StreamFilter> OpenOutput(const directory::Judges& judges, const policy::Subject& subject) {
-  auto acting = judges.acting->OpenOutput(subject);
-  if (judges.shadow == nullptr) return acting;
-  return std::make_unique<BesideFilter>(std::move(acting), judges.shadow->OpenOutput(subject));
+std::unique_ptr<policy::StreamFilter> OpenOutput(const directory::Judges& judges, const policy::Subject& subject, bool streamed) {
+  auto filter = judges.acting->OpenOutput(subject);
+  if (judges.shadow != nullptr) filter = std::make_unique<BesideFilter>(std::move(filter), judges.shadow->OpenOutput(subject));
+  std::vector<policy::Question> questions = judges.acting->QuestionsOfOutput(subject);
+  if (questions.empty()) return filter;
+  return std::make_unique<SemanticFilter>(std::move(filter), judges.acting, std::move(questions), streamed);
 }
 
 v1::ShadowVerdict ShadowOf(const policy::PolicySet& shadow, const policy::StreamFilter& filter) {
-  const auto* beside = dynamic_cast<const BesideFilter*>(&filter);
+  const auto* semantic = dynamic_cast<const SemanticFilter*>(&filter);
+  const auto* beside = dynamic_cast<const BesideFilter*>(semantic == nullptr ? &filter : &semantic->spans());
   return beside == nullptr ? v1::ShadowVerdict() : Made(shadow, beside->shadow_verdict());
 }
 

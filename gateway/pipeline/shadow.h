@@ -33,9 +33,9 @@ class ShadowCounts {
 tollgate::v1::ShadowVerdict ShadowOf(const policy::PolicySet* shadow, const policy::Subject& subject,
                                      std::span<const policy::Message> prompt);
 
-// The filter of the acting policies; with a shadow, one that shows the raw text to that too and is else the same. The shadow sees what is
-// decoded: after a block by the acting policies, nothing more.
-std::unique_ptr<policy::StreamFilter> OpenOutput(const directory::Judges& judges, const policy::Subject& subject);
+// The filter of the acting policies, a SemanticFilter where they ask others about the reply; with a shadow, one that shows the raw text to
+// that too and is else the same. The shadow sees what is decoded: after a block by the acting policies, nothing more.
+std::unique_ptr<policy::StreamFilter> OpenOutput(const directory::Judges& judges, const policy::Subject& subject, bool streamed = true);
 
 // Of the output so far, from a filter that OpenOutput gave for judges with this shadow.
 tollgate::v1::ShadowVerdict ShadowOf(const policy::PolicySet& shadow, const policy::StreamFilter& filter);

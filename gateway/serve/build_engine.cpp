@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/encoding.h"
+#include "gateway/serve/detectors.h"
 #include "gateway/serve/parts.h"
 #include "gateway/serve/upstream.h"
 #include "tollgate/v1/system.pb.h"
@@ -100,6 +101,8 @@ absl::Status BuildEngine(Parts& parts) {
   parts.identity = std::make_unique<identity::Identity>(parts.secrets->pepper, parts.dev);
   parts.cpu = std::make_unique<boost::asio::thread_pool>(config.cpu_threads());
   parts.io = std::make_unique<net::IoThreads>(config.io_threads());
+  TG_ASSIGN(std::vector<guards::DetectorOptions> detectors, DetectorsFrom(config));
+  TG_ASSIGN(parts.detectors, guards::ExternalDetectors::Create(std::move(detectors)));
   pipeline::Collaborators with{.clock = &base::SystemClock(),
                                .directory = parts.directory.get(),
                                .identity = parts.identity.get(),
@@ -107,6 +110,7 @@ absl::Status BuildEngine(Parts& parts) {
                                .journal = parts.journal.get(),
                                .keys = parts.keys.get(),
                                .pool = parts.pool.get(),
+                               .guards = parts.detectors.get(),
                                .io = parts.io->context().get_executor(),
                                .cpu = parts.cpu->get_executor(),
                                .options = PipelineFrom(config),

@@ -1,6 +1,6 @@
-// replay: recorded prompts judged anew by the 20 rules of the other benchmarks, as `tollgate policy replay` does it: pages out of a real Postgres,
-// keys out of another database of it, a durable VIEW record for each page, each leaf recomputed, each prompt opened, judged and compared. One
-// thread, a page at a time: while Postgres works the judging waits, so a second of it is a second of one core. Prints
+// replay: recorded prompts judged anew by the 20 rules of the other benchmarks, as `tollgate policy replay` does it: pages out of a real
+// Postgres, keys out of another database of it, a durable VIEW record for each page, each leaf recomputed, each prompt opened, judged and
+// compared. One thread, a page at a time: while Postgres works the judging waits, so a second of it is a second of one core. Prints
 //   replay.prompts_per_s            prompts of 2 KB a second
 //   replay.short.prompts_per_s      the same of 400 bytes
 //   replay.cpu_us_per_prompt        processor time of a prompt of 2 KB, Postgres' share included
@@ -24,7 +24,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kPrompts = 10'000;
 constexpr int kRuns = 7;
-constexpr int kPage = 500;
+constexpr int kPage = 1000;
 
 template <typename T>
 T Must(absl::StatusOr<T> value) {

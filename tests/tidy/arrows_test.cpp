@@ -26,6 +26,7 @@ const std::map<std::string, std::set<std::string>> kArrows = [] {
       {"directory", {"metering", "policy"}},
       {"identity", {"directory"}},
       {"pipeline", {"four", "async", "directory", "identity"}},
+      {"guards", {"policy", "pipeline"}},
       {"grpc", {"async", "net", "pipeline"}},
       {"http", {"async", "net", "pipeline"}},
       {"trial", {"policy"}},
@@ -33,9 +34,10 @@ const std::map<std::string, std::set<std::string>> kArrows = [] {
       {"migrate", {"audit", "admin"}},
       {"fetch", {"inference"}},
       {"cli", {"policy", "config", "trial"}},
-      {"serve", {"four", "async", "net", "config", "directory", "identity", "pipeline", "grpc", "http", "admin", "migrate"}},
+      {"serve", {"four", "async", "net", "config", "directory", "identity", "pipeline", "guards", "grpc", "http", "admin", "migrate"}},
       {"dev",
-       {"four", "async", "net", "config", "directory", "identity", "pipeline", "grpc", "http", "admin", "migrate", "cli", "serve"}}};
+       {"four", "async", "net", "config", "directory", "identity", "pipeline", "guards", "grpc", "http", "admin", "migrate", "cli",
+        "serve"}}};
   std::set<std::string> all = low;
   all.insert(four.begin(), four.end());
   for (const auto& [room, below] : inner) {

@@ -14,7 +14,8 @@ TEST_CASE("A replay joins its pages and names records that changed") {
   CHECK(text.code == kDone);
   CHECK_THAT(text.out, ContainsSubstring("3,000 prompts judged anew, 40 would change; policies 0123456789ab"));
   CHECK_THAT(text.out, ContainsSubstring("6 more were erased and cannot be replayed"));
-  CHECK_THAT(text.out, ContainsSubstring("1/7 1/9") && ContainsSubstring("codename") && ContainsSubstring("no hit") && ContainsSubstring("42"));
+  CHECK_THAT(text.out,
+             ContainsSubstring("1/7 1/9") && ContainsSubstring("codename") && ContainsSubstring("no hit") && ContainsSubstring("42"));
   REQUIRE(server.policy.replays.size() == 2);
   const v1::ReplayPolicyRequest& first = server.policy.replays[0];
   CHECK(first.name() == "house");
@@ -25,7 +26,8 @@ TEST_CASE("A replay joins its pages and names records that changed") {
   CHECK(server.policy.replays[1].page_token() == "more");
   CHECK(server.policy.replays[1].to_us() == first.to_us());
 
-  const Result json = server.Run({"policy", "replay", "--name", "house", "--policy-version", "4", "--reason", "x", "--against-in-force", "--json"});
+  const Result json =
+      server.Run({"policy", "replay", "--name", "house", "--policy-version", "4", "--reason", "x", "--against-in-force", "--json"});
   CHECK_THAT(json.out, ContainsSubstring("\"judged\"") && ContainsSubstring("3000"));
   CHECK(server.policy.replays[2].version() == 4);
   CHECK(server.policy.replays[2].against_in_force());
