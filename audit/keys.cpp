@@ -129,6 +129,16 @@ RootKey RootKey::FromBytes(std::string bytes) {
   return RootKey(std::move(bytes), false);
 }
 
+absl::StatusOr<std::vector<std::shared_ptr<const RequestKey>>> Keys::FindAll(base::TeamId team, std::span<const base::RequestId> requests) {
+  std::vector<std::shared_ptr<const RequestKey>> out;
+  for (const base::RequestId& request : requests) {
+    auto key = Find(team, request);
+    if (!key.ok() && !absl::IsNotFound(key.status())) return key.status();
+    out.push_back(key.ok() ? *std::move(key) : nullptr);
+  }
+  return out;
+}
+
 std::string RootKey::Derive(std::string_view purpose) const {
   return base::HkdfSha256(bytes_, "", fmt::format("tollgate {}", purpose), kKeyBytes);
 }

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -70,6 +71,9 @@ class Keys {
   virtual absl::StatusOr<std::string> FindValue(base::TeamId team, const std::string& pseudonym) = 0;
   // Forgets what one subject wrote, one pseudonym, or one value, whoever wrote it. Blocks. How many rows are gone, which may be none.
   virtual absl::StatusOr<std::int64_t> EraseValues(base::TeamId team, ValuesOf by, const std::string& which) = 0;
+  // The same for many requests of a team, in their order; null where Find says NOT_FOUND.
+  virtual absl::StatusOr<std::vector<std::shared_ptr<const RequestKey>>> FindAll(base::TeamId team,
+                                                                                 std::span<const base::RequestId> requests);
 
   // A caller's address, or another source, under the installation's key, 16 bytes: the form in which records hold it.
   virtual std::string SourceHmac(std::string_view source) const = 0;

@@ -29,6 +29,11 @@ base::SessionPool::Options PoolOptions(const PostgresKeysOptions& options) {
   return pool;
 }
 
+// Requests' keys of a team; the condition on requests goes where {} stands.
+constexpr const char* kFindKeys =
+    "SELECT r.request_id, r.salt, r.subject, d.number, d.wrapped, d.tenant_version, d.day - date '1970-01-01' FROM keys.request r "
+    "JOIN keys.tenant_day d ON d.number = r.tenant_day WHERE r.request_id = {} AND d.team_id = $2::uuid";
+
 struct TenantKey {
   std::int64_t version = 0;
   std::string key;
@@ -53,6 +58,8 @@ class PostgresKeys final : public Keys {
   void KeepValues(base::TeamId team, const std::string& subject, std::vector<SealedValue> values, Kept done) override;
   absl::StatusOr<std::string> FindValue(base::TeamId team, const std::string& pseudonym) override;
   absl::StatusOr<std::int64_t> EraseValues(base::TeamId team, ValuesOf by, const std::string& which) override;
+  absl::StatusOr<std::vector<std::shared_ptr<const RequestKey>>> FindAll(base::TeamId team,
+                                                                         std::span<const base::RequestId> requests) override;
   std::string SourceHmac(std::string_view source) const override { return SourceMark(source_key_, source); }
 
  private:
@@ -67,6 +74,8 @@ class PostgresKeys final : public Keys {
   absl::StatusOr<TenantKey> Tenant(base::Session& session, base::TeamId team);
   absl::StatusOr<TenantKey> TenantOfVersion(base::Session& session, base::TeamId team, std::int64_t version);
   absl::StatusOr<DayKeyPtr> Load(base::Session& session, base::TeamId team, std::int64_t day);
+  // The day key in a row of Find's query. NOT_FOUND: it, the tenant's or the request's own was destroyed.
+  absl::StatusOr<DayKeyPtr> Unwrapped(base::Session& session, base::TeamId team, const base::Rows& rows, std::size_t row);
 
   const RootKey root_;
   const std::string source_key_;
@@ -200,26 +209,63 @@ absl::StatusOr<DayKeyPtr> PostgresKeys::Load(base::Session& session, base::TeamI
   return std::make_shared<const DayKey>(team, day, number, *std::move(key), std::move(subject_key));
 }
 
+absl::StatusOr<DayKeyPtr> PostgresKeys::Unwrapped(base::Session& session, base::TeamId team, const base::Rows& rows, std::size_t row) {
+  if (rows.IsNull(row, 1) || rows.IsNull(row, 4)) return base::NotFound("the key was destroyed: nobody can read this content any more");
+  auto tenant = TenantOfVersion(session, team, rows.Int(row, 5));
+  if (absl::IsFailedPrecondition(tenant.status()))
+    return base::NotFound("the team's keys were destroyed: nobody can read this content any more");
+  TG_RETURN_IF_ERROR(tenant.status());
+  const std::int64_t date = rows.Int(row, 6);
+  auto day_key = Unwrap(tenant->key, DayAad(team, date), rows.Bytes(row, 4));
+  std::string subject_key = SubjectKey(tenant->key);
+  base::Wipe(tenant->key);
+  if (!day_key.ok()) return base::Annotate(day_key.status(), "the day's key does not open under its tenant key");
+  return std::make_shared<const DayKey>(team, date, static_cast<std::int32_t>(rows.Int(row, 3)), *std::move(day_key), std::move(subject_key));
+}
+
+absl::StatusOr<std::vector<std::shared_ptr<const RequestKey>>> PostgresKeys::FindAll(base::TeamId team,
+                                                                                     std::span<const base::RequestId> requests) {
+  static const std::string kFind = fmt::format(kFindKeys, "ANY($1::uuid[])");
+  std::vector<base::Value> ids;
+  for (const base::RequestId& request : requests) ids.push_back(request.ToString());
+  std::map<base::RequestId, std::shared_ptr<const RequestKey>> found;
+  TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& session) -> absl::Status {
+    TG_ASSIGN(const auto rows, session.Run("find requests' keys", kFind, {base::ArrayOf(ids), team.ToString()}));
+    std::map<std::int64_t, DayKeyPtr> days;  // Null: destroyed.
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto [day, fresh] = days.try_emplace(rows.Int(i, 3));
+      if (rows.IsNull(i, 1)) {
+        if (fresh) days.erase(day);
+        continue;
+      }
+      if (fresh) {
+        auto key = Unwrapped(session, team, rows, i);
+        if (!key.ok() && !absl::IsNotFound(key.status())) return key.status();
+        if (key.ok()) day->second = *std::move(key);
+      }
+      if (day->second == nullptr) continue;
+      TG_ASSIGN(const base::Uuid request, base::Uuid::Parse(rows.Text(i, 0)));
+      const KeyRow row{base::RequestId(request), day->second->number, rows.Bytes(i, 1), rows.IsNull(i, 2) ? "" : rows.Bytes(i, 2)};
+      found[row.request] = KeyUnder(*day->second, row);
+    }
+    return absl::OkStatus();
+  }));
+  std::vector<std::shared_ptr<const RequestKey>> out;
+  for (const base::RequestId& request : requests) {
+    const auto key = found.find(request);
+    out.push_back(key == found.end() ? nullptr : key->second);
+  }
+  return out;
+}
+
 absl::StatusOr<std::shared_ptr<const RequestKey>> PostgresKeys::Find(base::TeamId team, base::RequestId request) {
-  static const std::string kFind =
-      "SELECT r.salt, r.subject, d.number, d.wrapped, d.tenant_version, d.day - date '1970-01-01' FROM keys.request r "
-      "JOIN keys.tenant_day d ON d.number = r.tenant_day WHERE r.request_id = $1::uuid AND d.team_id = $2::uuid";
+  static const std::string kFind = fmt::format(kFindKeys, "$1::uuid");
   std::shared_ptr<const RequestKey> found;
   TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& session) -> absl::Status {
     TG_ASSIGN(const auto rows, session.Run("find a request's key", kFind, {request.ToString(), team.ToString()}));
     if (rows.empty()) return base::NotFound("there is no key for this request: its content was never sealed, or was erased");
-    if (rows.IsNull(0, 0) || rows.IsNull(0, 3)) return base::NotFound("the key was destroyed: nobody can read this content any more");
-    const std::int64_t date = rows.Int(0, 5);
-    auto tenant = TenantOfVersion(session, team, rows.Int(0, 4));
-    if (absl::IsFailedPrecondition(tenant.status()))
-      return base::NotFound("the team's keys were destroyed: nobody can read this content any more");
-    TG_RETURN_IF_ERROR(tenant.status());
-    auto day_key = Unwrap(tenant->key, DayAad(team, date), rows.Bytes(0, 3));
-    std::string subject_key = SubjectKey(tenant->key);
-    base::Wipe(tenant->key);
-    if (!day_key.ok()) return base::Annotate(day_key.status(), "the day's key does not open under its tenant key");
-    const DayKey day(team, date, static_cast<std::int32_t>(rows.Int(0, 2)), *std::move(day_key), std::move(subject_key));
-    found = KeyUnder(day, {request, day.number, rows.Bytes(0, 0), rows.IsNull(0, 1) ? "" : rows.Bytes(0, 1)});
+    TG_ASSIGN(const DayKeyPtr day, Unwrapped(session, team, rows, 0));
+    found = KeyUnder(*day, {request, day->number, rows.Bytes(0, 1), rows.IsNull(0, 2) ? "" : rows.Bytes(0, 2)});
     return absl::OkStatus();
   }));
   return found;

@@ -20,6 +20,7 @@
 #include "policy/output_filter.h"
 #include "policy/policy_tests.h"
 #include "policy/program.h"
+#include "policy/questions.h"
 #include "policy/resolver.h"
 #include "policy/rule_yaml.h"
 
@@ -121,6 +122,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
     blocked = JudgeWhole(subject, prompt, tally) || blocked;
     out.verdict = tally.ToVerdict();
     if (!blocked) AppendSystem(out);
+    if (!blocked) out.questions = QuestionsOfPrompt(rules_, subject, prompt);
     if (blocked) {
       out.changed = false;
       out.prompt.assign(prompt.begin(), prompt.end());
@@ -130,29 +132,12 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
     return out;
   }
 
-  absl::StatusOr<Verdict> Decide(const Inspection& inspection, std::span<const Answer> answers) const override {
-    for (const Question& question : inspection.questions) {
-      const bool answered = std::any_of(answers.begin(), answers.end(), [&](const Answer& a) { return a.id == question.id; });
-      if (!answered)
-        return base::InvalidArgument(
-            fmt::format("question '{}' of rule '{}' is not answered; answer it or report its failure", question.id, question.rule_id));
-    }
-    if (answers.size() != inspection.questions.size())
-      return base::InvalidArgument("an answer to a question that was not asked; pass one for each question");
-    Verdict out = inspection.verdict;
-    for (const Answer& answer : answers) {
-      if (!answer.hit && answer.failure.empty()) continue;
-      const auto question =
-          std::find_if(inspection.questions.begin(), inspection.questions.end(), [&](const Question& q) { return q.id == answer.id; });
-      if (question == inspection.questions.end())
-        return base::InvalidArgument("an answer to a question that was not asked; pass one for each question");
-      const auto rule = std::find_if(rules_.begin(), rules_.end(), [&](const Rule& r) { return r.id == question->rule_id; });
-      if (rule == rules_.end()) return base::InvalidArgument("a question of another policy; decide with the one that inspected");
-      out.action = std::max(out.action, rule->action);
-      out.rules.push_back({rule->id, rule->action, rule->because, {}, 1});
-    }
-    return out;
+  absl::StatusOr<Verdict> Decide(const Verdict& so_far, std::span<const Question> questions,
+                                 std::span<const Answer> answers) const override {
+    return policy::Decide(rules_, so_far, questions, answers);
   }
+
+  std::vector<Question> QuestionsOfOutput(const Subject& subject) const override { return policy::QuestionsOfOutput(rules_, subject); }
 
   std::unique_ptr<StreamFilter> OpenOutput(const Subject& subject) const override {
     return MakeOutputFilter(shared_from_this(), *output_, subject);

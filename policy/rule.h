@@ -50,6 +50,18 @@ struct Replacement {
   std::string For(std::string_view span, bool alone) const;
 };
 
+// A detector that gateway asks for policy.
+struct Ask {
+  enum class At { kEnd, kSentence, kTokens };
+
+  std::string name;
+  At at = At::kEnd;         // When in a streamed reply.
+  std::int64_t tokens = 0;  // kTokens: how many there are between two.
+  bool hold = true;         // Nothing of a reply leaves before its verdict.
+  bool fail_open = false;   // Where it cannot say, the rule does not act.
+  std::int64_t least_score_percent = 0;
+};
+
 struct Rule {
   std::string policy;  // The source's name.
   int line = 0, column = 0;
@@ -67,6 +79,7 @@ struct Rule {
   bool as_written = false;  // Not looked for in disguise.
   enum class Decode { kInput, kBoth, kNever };
   Decode decode = Decode::kInput;  // In which directions it is looked for in what is encoded.
+  std::optional<Ask> ask;  // Instead of patterns and keywords.
   std::vector<RuleTest> tests;
   // What a rule's `unless` says: a rule of its own, right behind that one, with its id, that allows for it alone and is in no verdict.
   bool exception = false;

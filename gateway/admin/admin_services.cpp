@@ -240,6 +240,12 @@ class PolicyService final : public v1::Policy::CallbackService {
   Reactor* Approve(Context* c, const v1::ApproveRequest* q, v1::PolicyApproval* r) override {
     return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Approve", &admin::Approve);
   }
+  Reactor* Replay(Context* c, const v1::ReplayPolicyRequest* q, v1::PolicyChanges* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Replay", &ReplayPolicy);
+  }
+  Reactor* ShadowReport(Context* c, const v1::ShadowReportRequest* q, v1::PolicyChanges* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Policy/ShadowReport", &admin::ShadowReport);
+  }
 
  private:
   Counter& counter_;
@@ -310,7 +316,7 @@ struct AdminServices::Impl {
         verify_pool(PoolOf(options.verify_postgres, 1)),
         usage_pool(PoolOf(options.usage_postgres, 1)),
         reader(audit_pool, collaborators.keys, collaborators.journal),
-        desk{std::move(collaborators), usage_pool, verify_pool, reader, {}},
+        desk{std::move(collaborators), usage_pool, verify_pool, reader, {}, {}},
         workers(options.threads, static_cast<std::size_t>(options.queue_max)) {}
 
   base::SessionPool audit_pool;

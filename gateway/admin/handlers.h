@@ -56,6 +56,10 @@ absl::Status LintPolicy(const Caller& caller, const v1::LintPolicyRequest& reque
 absl::Status ListApprovals(const Caller& caller, const v1::ListApprovalsRequest& request, v1::ListApprovalsReply& reply);
 absl::Status Approve(const Caller& caller, const v1::ApproveRequest& request, v1::PolicyApproval& reply);
 
+// policy_replay.cpp
+absl::Status ReplayPolicy(const Caller& caller, const v1::ReplayPolicyRequest& request, v1::PolicyChanges& reply);
+absl::Status ShadowReport(const Caller& caller, const v1::ShadowReportRequest& request, v1::PolicyChanges& reply);
+
 // registry_handlers.cpp
 absl::Status AddModel(const Caller& caller, const v1::AddModelRequest& request, v1::RegisteredModel& reply);
 absl::Status ListRegisteredModels(const Caller& caller, const v1::ListRegisteredModelsRequest& request,

@@ -79,6 +79,29 @@ std::string EndSummary(const v1::EndBody& body) {
                      body.recovered() ? ", recovered" : "");
 }
 
+// What detectors outside of policy said of prompt and reply.
+std::string GuardWords(const v1::EndBody& body) {
+  std::string out;
+  for (const v1::GuardOutcome& guard : body.guards()) {
+    std::string about = guard.output() ? "reply" : "prompt";
+    if (guard.choice() > 0) about += fmt::format(" {}", guard.choice());
+    if (!guard.channel().empty()) about += fmt::format("'s {}", guard.channel());
+    out += fmt::format("    {} {} on the {} (rule {}): ", guard.detector(), guard.name(), about, guard.rule_id());
+    if (!guard.failure().empty()) {
+      out += fmt::format("not scanned, {}", guard.failure());
+    } else if (guard.asked() == 0) {
+      out += "not asked";
+    } else {
+      out += guard.hit() ? "hit" : "no hit";
+      if (!guard.category().empty()) out += fmt::format(", {}", guard.category());
+      out += fmt::format(", score {:.2f}", static_cast<double>(guard.score_millionths()) / 1e6);
+    }
+    if (guard.output()) out += fmt::format(", {} bytes out", ShowCount(guard.bytes_out()));
+    out += "\n";
+  }
+  return out;
+}
+
 std::string EndDetails(const v1::EndBody& body) {
   std::string out = fmt::format("    ended: {}{}\n", body.reason(), body.recovered() ? ", closed after its instance died" : "");
   out += fmt::format("    tokens: {} in, {} out, {} delivered\n", ShowCount(body.tokens().input()), ShowCount(body.tokens().output()),
@@ -88,9 +111,26 @@ std::string EndDetails(const v1::EndBody& body) {
     out += fmt::format("    of these were out when the block was decided: {}\n", ShowCount(body.delivered_bytes_at_block()));
   if (body.pseudonyms_restored() > 0) out += fmt::format("    pseudonyms given their values back: {}\n", ShowCount(body.pseudonyms_restored()));
   out += ShadowWords(body.shadow_output());
+  out += GuardWords(body);
   out += fmt::format("    charged {} {}\n", base::FormatMoney(base::Money{body.amount_nanos()}), body.price().currency());
   return out + fmt::format("    first token after {:.1f} ms, end after {:.1f} ms\n", static_cast<double>(body.first_token_us()) / 1e3,
                            static_cast<double>(body.total_us()) / 1e3);
+}
+
+std::string ViewSummary(const v1::ViewBody& view) {
+  if (!view.pseudonym().empty()) return fmt::format("{} read what {} stands for: {}", view.actor(), view.pseudonym(), view.reason());
+  std::string what = fmt::format("{}/{}", view.log_id(), view.index());
+  if (view.viewed_size() > 0) {
+    std::vector<std::string> logs;
+    for (const v1::ViewedLog& log : view.viewed()) {
+      std::int64_t last = 0;
+      for (const std::int64_t step : log.steps()) last += step;
+      const std::int64_t first = log.steps_size() == 0 ? 0 : log.steps(0);
+      logs.push_back(fmt::format("{} prompts of {}/{} to {}/{}", ShowCount(log.steps_size()), log.log_id(), first, log.log_id(), last));
+    }
+    what = fmt::format("{}", fmt::join(logs, ", "));
+  }
+  return fmt::format("{} read {}: {}", view.actor(), what, view.reason());
 }
 
 std::string OtherSummary(const v1::Record& record) {
@@ -101,10 +141,7 @@ std::string OtherSummary(const v1::Record& record) {
     case v1::Record::kSegmentBody:
       return fmt::format("segment {}, {} bytes, {} tokens so far", record.segment(), record.segment_body().size(),
                          record.segment_body().output_tokens());
-    case v1::Record::kView:
-      if (!record.view().pseudonym().empty())
-        return fmt::format("{} read what {} stands for: {}", record.view().actor(), record.view().pseudonym(), record.view().reason());
-      return fmt::format("{} read {}/{}: {}", record.view().actor(), record.view().log_id(), record.view().index(), record.view().reason());
+    case v1::Record::kView: return ViewSummary(record.view());
     case v1::Record::kAdmin: return fmt::format("{} by {}: {}", record.admin().action(), record.admin().actor(), record.admin().summary());
     case v1::Record::kRefused: return fmt::format("{} x{}", record.refused().reason(), record.refused().count());
     case v1::Record::kInstance: return fmt::format("epoch {}, build {}", record.instance().epoch(), record.instance().build());

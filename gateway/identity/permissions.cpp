@@ -81,6 +81,8 @@ constexpr CallPermission kCalls[] = {
     {"/tollgate.v1.Policy/Lint", Permission::kReadPolicy},
     {"/tollgate.v1.Policy/ListApprovals", Permission::kReadPolicy},
     {"/tollgate.v1.Policy/Approve", Permission::kActivatePolicy},
+    {"/tollgate.v1.Policy/Replay", Permission::kActivatePolicy},  // Records as examples: kReadContent too.
+    {"/tollgate.v1.Policy/ShadowReport", Permission::kReadPolicy},  // Records as examples: kReadAudit too.
     {"/tollgate.v1.Audit/List", Permission::kReadAudit},
     {"/tollgate.v1.Audit/Show", Permission::kReadAudit},  // With content: kReadContent too.
     {"/tollgate.v1.Audit/Verify", Permission::kVerifyAudit},

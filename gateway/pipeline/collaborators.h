@@ -34,6 +34,9 @@ class Quotas;
 
 namespace tollgate::pipeline {
 
+class Guards;
+class ShadowCounts;
+
 struct PipelineOptions {
   std::chrono::milliseconds append_timeout{5000};       // How long a request waits for its record to be durable.
   std::chrono::milliseconds deadline_default{120'000};  // For callers that name none.
@@ -56,10 +59,12 @@ struct Collaborators {
   audit::Journal* journal = nullptr;
   audit::Keys* keys = nullptr;
   inference::Pool* pool = nullptr;
+  Guards* guards = nullptr;                             // Null: nobody can be asked; rules that ask then find no answer.
   boost::asio::any_io_executor io;                      // For the pipeline's own timers.
   boost::asio::any_io_executor cpu;                     // For long computations.
   PipelineOptions options;
   gates::Gates* gates = nullptr;                        // Null: rules that ask it something refuse.
+  ShadowCounts* shadows = nullptr;                       // The pipeline's own, set by it.
   std::set<std::string, std::less<>> configured_models;  // Those that tollgate.yaml names, whatever the registry says of them.
 };
 

@@ -110,7 +110,9 @@ void MergeVerdict(const v1::Verdict& from, int choice, std::string_view field, v
       if (!field.empty()) added->set_field(std::string(field));
     }
   }
-  into.mutable_not_scanned()->MergeFrom(from.not_scanned());
+  for (const std::string& what : from.not_scanned()) {
+    if (std::find(into.not_scanned().begin(), into.not_scanned().end(), what) == into.not_scanned().end()) into.add_not_scanned(what);
+  }
 }
 
 v1::SamplingInForce ToProto(const inference::SamplingParams& s) {

@@ -82,6 +82,7 @@ class Relay {
   // How each of several replies ended; nothing of one alone.
   void FillChoices(const Ending& all, tollgate::v1::EndBody& end) const;
   void FillChoices(const Ending& all, tollgate::v1::ChatEnd& end) const;
+  void FillGuards(tollgate::v1::EndBody& end) const;  // What was asked of others about the replies.
   std::int64_t released_bytes() const { return released_bytes_; }
   std::int64_t released_at_block() const { return released_at_block_.value_or(0); }  // Of all replies, when the first was blocked.
   std::int64_t pseudonyms_restored() const;
@@ -100,6 +101,7 @@ class Relay {
     std::int64_t before_tokens = 0, before_delivered = 0, before_bytes = 0;
     std::optional<inference::StreamEnd> first_end{};
     bool ended = false;  // The token stream gave its end.
+    std::optional<Ending> due{};  // Its output is whole: how it ends, unless others who are asked block it yet.
     std::optional<Ending> ending{};
   };
 
@@ -114,7 +116,9 @@ class Relay {
   bool Pending() const;
   async::Awaitable<std::optional<Ending>> Release();
   async::Awaitable<void> StopDecoding(Choice& choice);
-  Ending EndOf(Choice& choice);
+  std::optional<Ending> Finish(Choice& choice, Ending due);
+  std::optional<Ending> Consult();
+  Ending EndOf(const Choice& choice) const;
   Ending Blocked();
   bool AllOver() const;
   Ending Together() const;

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "audit/keys.h"
@@ -75,6 +76,8 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   status = co_await Record();
   if (!status.ok()) co_return Refuse(std::move(status));
   if (!accepted_.empty()) co_await AcceptTerms();
+  std::optional<Ending> denied = co_await AskGuards();
+  if (denied) co_return co_await End(std::move(*denied), nullptr);
   co_return co_await Generate();
 }
 
@@ -207,6 +210,7 @@ async::Awaitable<absl::Status> Request::Record() {
   body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
+  with_.shadows->Add(false, policy::ActionName(inspection_.verdict.action), shadow_);
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
   *body->mutable_price() = price_;
   body->set_reserved_tokens(reservation_.tokens());
@@ -243,6 +247,7 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
                   .open = [this, subject = SubjectOf()] { return OpenOutput(policies_, subject); },
                   .shadow = policies_.shadow};
   if (call_.logprobs()) plan.logprobs = [this, subject = SubjectOf()] { return policies_.acting->OpenOutput(subject); };
+  AskAbout(plan);
   Sequences sequences{.request = {.model = model_.name,
                                   .prompt_tokens = prompt_tokens_,
                                   .sampling = sampling_,
@@ -272,6 +277,26 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
   Relay relay(context, std::move(sequences), plan, reservation_);
   Ending ending = co_await relay.Run();
   co_return co_await End(std::move(ending), &relay);
+}
+
+// Which others are asked about the replies.
+void Request::AskAbout(OutputPlan& plan) {
+  policy::Subject subject = SubjectOf();
+  plan.asks.questions = policies_.acting->QuestionsOfOutput(subject);
+  if (plan.asks.questions.empty()) return;
+  plan.asks.policies = policies_.acting;
+  plan.asks.inbox = [this] { return GuardInbox::Make(with_.guards, event_.Notifier()); };
+  plan.asks.streamed = writer_ != nullptr;
+  subject.pseudonyms = nullptr;
+  plan.asks.open = [this, subject] { return policies_.acting->OpenOutput(subject); };
+  const auto holds = [](const policy::Question& question) { return question.hold; };
+  if (plan.logprobs == nullptr || std::none_of(plan.asks.questions.begin(), plan.asks.questions.end(), holds)) return;
+  // Alternatives are nobody's text to ask about: behind a question that holds, none leaves.
+  plan.logprobs = [this, subject] {
+    auto closed = policies_.acting->OpenOutput(subject);
+    closed->Finish().IgnoreError();
+    return closed;
+  };
 }
 
 // Several replies draw by the seed and those after it.

@@ -16,6 +16,7 @@
 #include "gateway/pipeline/collaborators.h"
 #include "gateway/pipeline/defaults.h"
 #include "gateway/pipeline/denial.h"
+#include "gateway/pipeline/guards.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/refusals.h"
 #include "gateway/pipeline/relay.h"
@@ -46,10 +47,13 @@ class Request {
   async::Awaitable<absl::Status> MakeKey();
   async::Awaitable<absl::Status> KeepPseudonyms();
   async::Awaitable<absl::Status> Record();                  // Step 9.
+  async::Awaitable<std::optional<Ending>> AskGuards();      // Step 10; how the request ends, if their answers block it.
   async::Awaitable<Outcome<Reply>> Generate();              // Steps 11 to 14.
+  void AskAbout(OutputPlan& plan);
   absl::Status Submit(std::size_t choices, Sequences& sequences);
   async::Awaitable<Outcome<Reply>> Deny();
   async::Awaitable<Outcome<Reply>> End(Ending ending, Relay* relay);
+  absl::Status DecideAnswered(const std::vector<GuardAsk>& asks, std::vector<GuardAnswer> answers);
   tollgate::v1::EndBody EndBodyOf(const Ending& ending, const Relay* relay) const;
   Outcome<Reply> Refuse(absl::Status status);
   Failure FailureOf(absl::Status status, std::optional<audit::Position> position) const;
@@ -81,6 +85,7 @@ class Request {
   std::string accepted_;                                      // Terms that the end user accepts with this request.
   std::vector<base::Uuid> approvals_;                         // Under which it goes on; of a denial, the one that waits.
   std::string routed_by_;                                     // The rule that chose model_; empty: none did.
+  std::vector<tollgate::v1::GuardOutcome> guarded_;           // What was asked about the prompt, and answered.
   tollgate::v1::ShadowVerdict shadow_;                        // Of the prompt; without a digest if nothing is tried beside.
   std::vector<std::int32_t> prompt_tokens_;
   std::int64_t published_tokens_ = 0;                         // Of those.

@@ -12,6 +12,7 @@
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/append.h"
 #include "gateway/pipeline/request.h"
+#include "gateway/pipeline/shadow.h"
 #include "metering/books.h"
 #include "policy/policy_set.h"
 
@@ -70,6 +71,7 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
+  with_.shadows->Add(false, policy::ActionName(inspection_.verdict.action), shadow_);
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
   body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
   body->set_reason(denial_->reason);
@@ -93,6 +95,8 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   end.mutable_price()->set_version(price_.version());
   end.mutable_price()->set_currency(price_.currency());
   end.set_total_us(MicrosSinceReceipt());
+  for (const v1::GuardOutcome& outcome : guarded_) *end.add_guards() = outcome;
+  if (!guarded_.empty()) *end.mutable_input_verdict() = ToProto(inspection_.verdict);
   if (relay == nullptr) return end;
   *end.mutable_tokens() = relay->Tokens();
   *end.mutable_output_verdict() = relay->Verdict();
@@ -102,6 +106,8 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   }
   end.set_delivered_bytes(relay->released_bytes() + relay->rest_bytes());
   relay->FillChoices(ending, end);
+  relay->FillGuards(end);
+  with_.shadows->Add(true, end.output_verdict().action(), end.shadow_output());
   end.set_first_token_us(relay->first_token_us());
   end.set_pseudonyms_restored(relay->pseudonyms_restored());
   end.set_delivered_bytes_at_block(relay->released_at_block());

@@ -16,6 +16,7 @@
 #include "gateway/gates/gates.h"
 #include "gateway/grpc/grpc_front.h"
 #include "gateway/grpc/grpc_server.h"
+#include "gateway/guards/external_detectors.h"
 #include "gateway/http/http_front.h"
 #include "gateway/identity/identity.h"
 #include "gateway/net/io_threads.h"
@@ -47,6 +48,7 @@ struct Parts {
   std::unique_ptr<identity::Identity> identity;
   std::unique_ptr<boost::asio::thread_pool> cpu;
   std::unique_ptr<net::IoThreads> io;
+  std::unique_ptr<guards::ExternalDetectors> detectors;
   std::unique_ptr<pipeline::Pipeline> pipeline;
   std::unique_ptr<admin::Changes> changes;
   std::atomic<std::int64_t> changed_version{0};  // Of the directory, with the last of those changes in it.

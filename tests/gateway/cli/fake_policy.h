@@ -1,6 +1,8 @@
 // Policy that answers from memory and keeps what it was asked.
 #pragma once
 
+#include <vector>
+
 #include "tollgate/v1/policy.grpc.pb.h"
 
 namespace v1 = tollgate::v1;
@@ -79,6 +81,42 @@ class FakePolicy final : public v1::Policy::Service {
     return grpc::Status::OK;
   }
   v1::ApproveRequest approve;
+  // Two pages of the same.
+  grpc::Status Replay(grpc::ServerContext*, const v1::ReplayPolicyRequest* request, v1::PolicyChanges* reply) override {
+    replays.push_back(*request);
+    FillChanges(request->page_token().empty(), *reply);
+    return grpc::Status::OK;
+  }
+  grpc::Status ShadowReport(grpc::ServerContext*, const v1::ShadowReportRequest* request, v1::PolicyChanges* reply) override {
+    reports.push_back(*request);
+    FillChanges(request->page_token().empty(), *reply);
+    return grpc::Status::OK;
+  }
+  static void FillChanges(bool first, v1::PolicyChanges& reply) {
+    reply.set_policy_digest("0123456789abcdef");
+    reply.set_judged(1500);
+    reply.set_changed(20);
+    reply.set_erased(3);
+    v1::VerdictChange& verdict = *reply.add_verdicts();
+    verdict.set_team("search");
+    verdict.set_direction("input");
+    verdict.set_was("allow");
+    verdict.set_would("block");
+    verdict.set_count(20);
+    v1::RecordPosition& at = *verdict.add_examples();
+    at.set_log_id(1);
+    at.set_index(first ? 7 : 9);
+    v1::RuleChange& rule = *reply.add_rules();
+    rule.set_team("search");
+    rule.set_direction("input");
+    rule.set_rule_id("codename");
+    rule.set_would("block");
+    rule.set_count(20);
+    rule.set_spans_would(21);
+    if (first) reply.set_next_page_token("more");
+  }
+  std::vector<v1::ReplayPolicyRequest> replays;
+  std::vector<v1::ShadowReportRequest> reports;
   v1::TryPolicyRequest tried;
   v1::RollbackPolicyRequest rolled_back;
   v1::SetSecondPersonRequest second_person;

@@ -106,3 +106,49 @@ TEST_CASE("Prompts are counted in tokens where a rule measures tokens") {
   for (int i = 0; i < 100; ++i) text += "word ";
   CHECK(ReasonOf(world.Chat(world.Ask(text))) == "POLICY_BLOCKED");
 }
+
+TEST_CASE("With tools in the request the addition is still the conversation's, and the tools stay what they are") {
+  const std::string add = Policy("  - {id: tone, detect: {request: any}, do: {append_system: Answer in English.}}\n");
+  for (const bool system : {false, true}) {
+    INFO(system);
+    test::World world(add);
+    v1::ChatRequest ask = world.Ask("hello");
+    v1::Tool* tool = ask.add_tools();
+    tool->set_name("find");
+    tool->set_description("Finds.");
+    tool->set_parameters(R"({"type":"object"})");
+    if (system) {
+      v1::ChatMessage* first = ask.add_messages();
+      first->set_role(v1::ROLE_SYSTEM);
+      first->add_parts("Be brief.");
+      ask.mutable_messages()->SwapElements(0, 1);
+    }
+    REQUIRE(std::holds_alternative<Reply>(world.Chat(ask)));
+    const v1::SealedContent content = world.Content(world.journal.entries()[0]);
+    REQUIRE(content.prompt_used_size() == 2);
+    CHECK(content.prompt_used(0).role() == v1::ROLE_SYSTEM);
+    std::string text;
+    for (const std::string& part : content.prompt_used(0).parts()) text += part;
+    CHECK(text == (system ? "Be brief.\n\nAnswer in English." : "Answer in English."));
+    CHECK(content.prompt_used(1).role() == v1::ROLE_USER);
+    REQUIRE(content.tools_used_size() == 1);
+    CHECK(content.tools_used(0).description() == "Finds.");
+    CHECK(content.tools_used(0).parameters() == R"({"type":"object"})");
+  }
+}
+
+TEST_CASE("A published system prompt is published as it is, or not at all") {
+  v1::ChatDefaults settings;
+  settings.set_system_prompt("Write to ann@corp.example for help, and be brief.");
+  settings.set_shares_cache(true);
+  const auto published = [&](const std::string& policy) {
+    test::World world(policy);
+    world.SetDefaults("org", settings);
+    REQUIRE(std::holds_alternative<Reply>(world.Chat(world.Ask("hello"))));
+    return world.journal.entries()[0].record.request().published_tokens();
+  };
+  CHECK(published("") > 0);
+  CHECK(published(Policy("  - {id: m, where: {roles: [user]}, detect: {personal_data: email}, do: redact}\n")) > 0);
+  CHECK(published(Policy("  - {id: tone, detect: {request: any}, do: {append_system: Answer in English.}}\n")) == 0);
+  CHECK(published(Policy("  - {id: m, detect: {personal_data: email}, do: pseudonymise}\n")) == 0);
+}

@@ -90,3 +90,45 @@ TEST_CASE("What a pseudonym stands for can be told, until it is forgotten by end
     CHECK(absl::IsNotFound(keys.FindValue(team, pseudonym).status()));
   }
 }
+
+TEST_CASE("In thoughts and in the arguments of calls values come back as they do in text") {
+  for (const bool stream : {false, true}) {
+    INFO((stream ? "stream" : "unary"));
+    test::World world(kPolicy);
+    v1::ChatRequest ask = world.Ask("!think of bob@example.com\n!say To bob@example.com.\\n\n!call find {\"who\": \"to bob@example.com\", \"n\": 1}");
+    ask.add_tools()->set_name("find");
+    test::RecordingWriter writer;
+    const auto outcome = world.Chat(ask, stream ? &writer : nullptr);
+    const auto* reply = std::get_if<Reply>(&outcome);
+    REQUIRE(reply != nullptr);
+    CHECK(writer.text + reply->text == "To bob@example.com.");
+    CHECK(writer.thought + reply->thought == "of bob@example.com");
+    const auto entries = world.journal.entries();
+    CHECK(entries.front().record.request().pseudonyms() == 1);
+    CHECK(entries.back().record.end().pseudonyms_restored() == 3);
+    std::string arguments;
+    for (const audit::Entry& entry : entries) {
+      if (entry.record.has_request()) continue;
+      const v1::SealedContent content = world.Content(entry);
+      for (const v1::ReleasedPart& part : content.parts())
+        for (const v1::ToolCall& call : part.tool_calls()) arguments += call.arguments();
+    }
+    CHECK(arguments == "{\"who\": \"to bob@example.com\", \"n\": 1}");
+    CHECK(world.Content(entries.front()).prompt_used(0).parts(0).find("bob@") == std::string::npos);
+    world.CheckBooks();
+  }
+}
+
+TEST_CASE("Each of several replies gets the values back") {
+  test::World world(kPolicy);
+  v1::ChatRequest ask = world.Ask("to bob@example.com");
+  ask.set_choices(3);
+  const auto outcome = world.Chat(ask);
+  const auto* reply = std::get_if<Reply>(&outcome);
+  REQUIRE(reply != nullptr);
+  CHECK(reply->text == "to bob@example.com");
+  REQUIRE(reply->more.size() == 2);
+  for (const auto& other : reply->more) CHECK(other.text == "to bob@example.com");
+  CHECK(world.journal.entries().back().record.end().pseudonyms_restored() == 3);
+  world.CheckBooks();
+}

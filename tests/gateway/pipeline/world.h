@@ -21,6 +21,7 @@
 #include "tollgate/v1/defaults.pb.h"
 #include "gateway/directory/rows.h"
 #include "gateway/identity/identity.h"
+#include "gateway/pipeline/guards.h"
 #include "gateway/pipeline/pipeline.h"
 #include "inference/pool.h"
 #include "metering/quotas.h"
@@ -116,6 +117,7 @@ class World {
   FakeJournal journal;
   FakeDirectory directory;
   pipeline::PipelineOptions options;
+  pipeline::Guards* guards = nullptr;  // Before the first call.
   std::set<std::string, std::less<>> configured_models;
   // Builds the pipeline over what is there; called by the first Chat if need be.
   pipeline::Pipeline& pipe();
