@@ -144,7 +144,8 @@ class Detector {
     request.headers = {"content-type: application/json", "accept: application/json"};
     if (!options_.bearer.empty()) request.headers.push_back("authorization: Bearer " + options_.bearer);
     request.body = QuestionText(asked.ask);
-    request.timeout = std::max(milliseconds(1), std::chrono::duration_cast<milliseconds>(asked.deadline - now));
+    // Rounded up, with a millisecond more: who is given up is late by this clock too.
+    request.timeout = std::chrono::ceil<milliseconds>(asked.deadline - now) + milliseconds(1);
     auto transfer = std::make_unique<Transfer>();
     transfer->asked = std::move(asked);
     Transfer& sink = *transfer;

@@ -36,6 +36,7 @@ TEST_CASE("An external detector's rule is refused with place and remedy") {
   const auto row = GENERATE(values<Row>(
       {{"detect: {external: 'a b'}, do: block", "4:32: 'external' is the name of a detector under `detectors` of tollgate.yaml"},
        {"detect: {external: a}, do: redact", "can be flagged or blocked"},
+       {"detect: {external: a}, do: {route: big}", "can be flagged or blocked"},
        {"detect: {external: a, regex: b}, do: block", "has exactly one of"},
        {"detect: {external: a, at: noon}, do: block", "'at' is end, sentence, or a number of tokens"},
        {"detect: {external: a, at: 0 tokens}, do: block", "'at' is end, sentence, or a number of tokens"},

@@ -183,7 +183,7 @@ TEST_CASE("Thoughts and calls are asked about as text is, and held until they ar
       const v1::EndBody end = world.journal.entries().back().record.end();
       if (evil == std::string("none")) {
         CHECK(reply.end.finish_reason() == v1::FINISH_REASON_TOOL_CALLS);
-        CHECK(out == "kind words{\"q\": \"kind\"}");
+        CHECK_THAT(out, ContainsSubstring("kind words") && ContainsSubstring("{\"q\": \"kind\"}"));
         REQUIRE(end.guards_size() == 2);
         CHECK(end.guards(1).channel() == "tool_calls[0]");
       } else {
