@@ -205,9 +205,6 @@ Answer AskHttp(int port, const Question& question, bool stream) {
   const std::string user = question.end_user.empty() ? "" : fmt::format(R"(,"user":"{}")", question.end_user);
   std::string why = question.justification.empty() ? "" : fmt::format("x-tollgate-justification: {}\r\n", question.justification);
   if (!question.accept_terms.empty()) why += fmt::format("x-tollgate-accept-terms: {}\r\n", question.accept_terms);
-  const std::string user = question.end_user.empty() ? "" : fmt::format(R"(,"user":"{}")", question.end_user);
-  std::string why = question.justification.empty() ? "" : fmt::format("x-tollgate-justification: {}\r\n", question.justification);
-  if (!question.accept_terms.empty()) why += fmt::format("x-tollgate-accept-terms: {}\r\n", question.accept_terms);
   const HttpAsk ask{.key = question.key,
                     .model = question.model,
                     .prompt = question.prompt,
