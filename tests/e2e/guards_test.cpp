@@ -38,12 +38,13 @@ TEST_CASE("A detector's verdict holds on every surface, and the record has it") 
   World world;
   for (const Surface surface : kSurfaces) {
     INFO(Name(surface));
+    const std::string refused = IsGrpc(surface) ? "POLICY_BLOCKED" : "content_filter";
     world.Put("where: {direction: input}, detect: {external: kind}, do: block, because: Be kind.");
     CHECK(world.Say("a kind word", surface).text == "a kind word");
     const Answer blocked = world.Say("an evil word", surface);
-    CHECK(blocked.reason == "POLICY_BLOCKED");
+    CHECK(blocked.reason == refused);
     CHECK(blocked.message.find("Be kind.") != std::string::npos);
-    CHECK(world.Say("mumble", surface).reason == "POLICY_BLOCKED");  // What nobody can read is no answer.
+    CHECK(world.Say("mumble", surface).reason == refused);  // What nobody can read is no answer.
 
     world.Put("where: {direction: output}, detect: {external: kind, at: sentence}, do: block");
     const Answer held = world.Say("All is well. The canary is evil. And more.", surface);
