@@ -34,11 +34,14 @@ std::string NotHere(const Rule& rule, const Subject& subject, const ExplainedTex
   if (text.output && !rule.output) return "it acts on input only, and this is a reply";
   if (!text.output && !rule.input) return "it acts on output only, and this is a prompt";
   const Role role = text.output ? Role::kAssistant : text.role;
-  if ((rule.roles & (1u << static_cast<unsigned>(role))) == 0)
-    return fmt::format("its roles do not include {}, who wrote this", RoleName(role));
+  if (!rule.sight.SeesRole(role)) return fmt::format("its roles do not include {}, who wrote this", RoleName(role));
+  const Channel its{role == Role::kTool ? Part::kToolResult : text.channel.part, text.channel.tool};
+  if (!rule.sight.SeesPart(its.part)) return fmt::format("its parts do not include {}, which this is", PartName(its.part));
+  if (!rule.sight.Sees(role, its)) return OtherName("tool", rule.sight.tools, its.tool);
   for (const std::string& other : {OtherName("org", rule.scope.orgs, subject.org), OtherName("team", rule.scope.teams, subject.team),
                                    OtherName("project", rule.scope.projects, subject.project),
-                                   OtherName("key", rule.scope.keys, subject.key), OtherName("model", rule.scope.models, subject.model)}) {
+                                   OtherName("key", rule.scope.keys, subject.key), OtherName("model", rule.scope.models, subject.model),
+                                   OtherName("end_user", rule.scope.end_users, subject.end_user)}) {
     if (!other.empty()) return other;
   }
   if (rule.scope.time && (subject.unix_seconds == 0 || !rule.scope.time->Holds(subject.unix_seconds)))
@@ -96,7 +99,7 @@ class Explainer {
         program_(program),
         subject_(subject),
         text_(text),
-        selection_(program.Select(subject, text.output ? Role::kAssistant : text.role)),
+        selection_(program.Select(subject, text.output ? Role::kAssistant : text.role, text.channel)),
         hits_(FindEverywhere(program, text.text, selection_)) {}
 
   void Fill(Explanation& out) {
@@ -228,8 +231,8 @@ class Explainer {
 
   // What looks at the prompt as a whole: here it is this text.
   void TellGauges(const Rule& rule, RuleStory& out) const {
-    const Message message{text_.role, "", {std::string(text_.text)}};
-    const auto reading = PromptMeasure(subject_, {&message, 1}).FirstOver(rule.gauges, rule.roles);
+    const Message message{text_.role, "", {std::string(text_.text)}, false, text_.channel};
+    const auto reading = PromptMeasure(subject_, {&message, 1}).FirstOver(rule.gauges, rule.sight);
     out.state = reading ? RuleStory::State::kHit : RuleStory::State::kNoMatch;
     out.count = reading ? 1 : 0;
     if (!reading)
@@ -273,13 +276,13 @@ std::string TextOf(const Message& message) {
 
 absl::Status Judge(const PolicySet& set, const Subject& subject, const ExplainedText& text, Explanation& out) {
   if (text.output) {
-    TG_ASSIGN(Filtered filtered, set.FilterWhole(subject, text.text));
+    TG_ASSIGN(Filtered filtered, set.FilterWhole(subject, text.text, text.channel));
     out.verdict = std::move(filtered.verdict);
     out.result = std::move(filtered.text);
-    out.micros = MicrosOf([&] { set.FilterWhole(subject, text.text).IgnoreError(); });
+    out.micros = MicrosOf([&] { set.FilterWhole(subject, text.text, text.channel).IgnoreError(); });
     return absl::OkStatus();
   }
-  const Message message{text.role, "", {text.text}};
+  const Message message{text.role, "", {text.text}, false, text.channel};
   TG_ASSIGN(Inspection inspection, set.Inspect(subject, {&message, 1}));
   out.verdict = std::move(inspection.verdict);
   if (out.verdict.action != Action::kBlock) out.result = TextOf(inspection.prompt.back());

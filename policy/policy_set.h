@@ -93,14 +93,14 @@ class PolicySet {
   virtual absl::StatusOr<Verdict> Decide(const Verdict& so_far, std::span<const Question> questions,
                                          std::span<const Answer> answers) const = 0;
 
-  // What is to be asked of a reply to this subject, as far as it is to leave: filtered.
-  virtual std::vector<Question> QuestionsOfOutput(const Subject& subject) const = 0;
+  // What is to be asked of a channel of a reply to this subject, as far as it is to leave: filtered.
+  virtual std::vector<Question> QuestionsOfOutput(const Subject& subject, const Channel& channel = {}) const = 0;
 
-  // A filter for one reply, alive as long as its owner wants. Never null.
-  virtual std::unique_ptr<StreamFilter> OpenOutput(const Subject& subject) const = 0;
+  // A filter for one reply, or for another channel of it (reasoning, a call), alive as long as its owner wants. Never null.
+  virtual std::unique_ptr<StreamFilter> OpenOutput(const Subject& subject, const Channel& channel = {}) const = 0;
 
   // The same judgement on a complete reply. Errors as Inspect.
-  virtual absl::StatusOr<Filtered> FilterWhole(const Subject& subject, std::string_view reply) const = 0;
+  virtual absl::StatusOr<Filtered> FilterWhole(const Subject& subject, std::string_view reply, const Channel& channel = {}) const = 0;
 
   // Some rule measures the prompt in tokens: give Inspect a subject that has them counted.
   virtual bool needs_prompt_tokens() const = 0;

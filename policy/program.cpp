@@ -48,7 +48,7 @@ bool Program::Gate::Opens(char before) const { return !context || !IsWordByte(be
 
 bool Scope::Covers(const Subject& subject) const {
   return Names(orgs, subject.org) && Names(teams, subject.team) && Names(projects, subject.project) && Names(keys, subject.key) &&
-         Names(models, subject.model) && (!time || (subject.unix_seconds != 0 && time->Holds(subject.unix_seconds)));
+         Names(models, subject.model) && Names(end_users, subject.end_user) && (!time || (subject.unix_seconds != 0 && time->Holds(subject.unix_seconds)));
 }
 
 Program::Group& Program::GroupFor(const Scope& scope) {
@@ -110,14 +110,14 @@ absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Ru
   return std::unique_ptr<const Program>(std::move(out));
 }
 
-Program::Selection Program::Select(const Subject& subject, Role role) const {
+Program::Selection Program::Select(const Subject& subject, Role role, const Channel& channel) const {
   Selection out;
   out.sources.assign(sources_.size(), 0);
   for (const auto& group : groups_) {
     if (!group->scope.Covers(subject)) continue;
     bool acts = false;
     for (const std::uint32_t index : group->sources) {
-      if ((rules_[sources_[index].rule].roles & (1u << static_cast<unsigned>(role))) == 0) continue;
+      if (!rules_[sources_[index].rule].sight.Sees(role, channel)) continue;
       acts = true;
       out.sources[index] = 1;
       out.plain = out.plain || !sources_[index].as_written;

@@ -40,17 +40,17 @@ std::vector<Question> QuestionsOfPrompt(std::span<const Rule> rules, const Subje
     if (!rule.ask || !rule.input || !rule.scope.Covers(subject)) continue;
     Question question = QuestionOf(rule);
     for (std::uint32_t i = 0; i < prompt.size(); ++i) {
-      if (rule.roles & (1u << static_cast<unsigned>(prompt[i].role))) question.messages.push_back(i);
+      if (rule.sight.Sees(prompt[i].role, prompt[i].channel)) question.messages.push_back(i);
     }
     if (!question.messages.empty()) out.push_back(std::move(question));
   }
   return out;
 }
 
-std::vector<Question> QuestionsOfOutput(std::span<const Rule> rules, const Subject& subject) {
+std::vector<Question> QuestionsOfOutput(std::span<const Rule> rules, const Subject& subject, const Channel& channel) {
   std::vector<Question> out;
   for (const Rule& rule : rules) {
-    if (!rule.ask || !rule.output || !rule.scope.Covers(subject)) continue;
+    if (!rule.ask || !rule.output || !rule.scope.Covers(subject) || !rule.sight.Sees(Role::kAssistant, channel)) continue;
     Question question = QuestionOf(rule);
     question.at = static_cast<Question::At>(rule.ask->at);
     question.tokens = rule.ask->tokens;

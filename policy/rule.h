@@ -10,6 +10,7 @@
 
 #include "policy/gauges.h"
 #include "policy/pattern.h"
+#include "policy/sight.h"
 #include "policy/time_window.h"
 #include "policy/verdict.h"
 
@@ -17,7 +18,7 @@ namespace tollgate::policy {
 
 // Names of `where`; an empty list means all.
 struct Scope {
-  std::vector<std::string> orgs, teams, projects, keys, models;
+  std::vector<std::string> orgs, teams, projects, keys, models, end_users;
   std::optional<TimeWindow> time;
   bool Covers(const Subject& subject) const;
   bool operator==(const Scope&) const = default;
@@ -29,6 +30,7 @@ struct RuleTest {
   std::string text;
   bool output = false;  // Direction.
   Role role = Role::kUser;
+  Channel channel;
   std::int64_t at = 0;  // Seconds since 1970; 0: some moment that the rule's `where` holds.
   std::vector<std::string> expect, expect_not;  // Rule ids.
   bool has_result = false;
@@ -69,7 +71,7 @@ struct Rule {
   Action action = Action::kFlag;
   Effect effect;
   Scope scope;
-  std::uint8_t roles = 0xFF;  // Bit 1 << Role.
+  Sight sight;
   bool input = true, output = true;
   Replacement replacement;  // With an empty text: the detector's own placeholder.
   std::vector<Gauge> gauges;  // Of the whole prompt; a rule has these, patterns or keywords.

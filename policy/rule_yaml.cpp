@@ -16,6 +16,7 @@
 #include "policy/gauge_yaml.h"
 #include "policy/hosts.h"
 #include "policy/semantic_yaml.h"
+#include "policy/test_yaml.h"
 #include "policy/where_yaml.h"
 #include "policy/yaml_reader.h"
 
@@ -99,7 +100,7 @@ class PolicyReader {
         return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for an external detector, which is not run here; remove it", field));
     }
     if (fields.contains("unless")) TG_RETURN_IF_ERROR(ReadUnless(fields["unless"], rule, exception));
-    return fields.contains("tests") ? ReadTests(fields["tests"], rule) : absl::OkStatus();
+    return fields.contains("tests") ? ReadTests(yaml_, fields["tests"], rule) : absl::OkStatus();
   }
 
   // What it finds is exempt from this rule alone.
@@ -112,7 +113,7 @@ class PolicyReader {
     exception.action = Action::kAllow;
     exception.exception = true;
     exception.scope = rule.scope;
-    exception.roles = rule.roles;
+    exception.sight = rule.sight;
     exception.input = rule.input;
     exception.output = rule.output;
     TG_RETURN_IF_ERROR(ReadDetect(node, 0, exception));
@@ -281,50 +282,6 @@ class PolicyReader {
                            near.empty() ? fmt::format("unknown {} detector '{}'; there are {}", kind, names[i], fmt::join(known, ", "))
                                         : fmt::format("unknown {} detector '{}'; did you mean '{}'?", kind, names[i], near));
       }
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status ReadTests(const YAML::Node& node, Rule& rule) {
-    if (!node.IsSequence()) return yaml_.Wrong(node, "'tests' is a list; begin each with '- text: …'");
-    for (const auto& item : node) {
-      TG_ASSIGN(Fields fields, yaml_.Map(item, "a test", {"note", "text", "direction", "role", "at", "expect", "expect_not", "result"}));
-      if (!fields.contains("text")) return yaml_.Wrong(item, "'text' is missing; a test needs it");
-      RuleTest test;
-      test.line = item.Mark().line + 1;
-      test.column = item.Mark().column + 1;
-      TG_ASSIGN(test.text, yaml_.Text(fields["text"], "text"));
-      test.output = !rule.input;
-      if (fields.contains("direction")) {
-        TG_ASSIGN(const std::size_t direction, yaml_.OneOf(fields["direction"], "direction", {"input", "output"}));
-        test.output = direction == 1;
-      }
-      if (fields.contains("role")) {
-        TG_ASSIGN(const std::size_t role, yaml_.OneOf(fields["role"], "role", {"system", "user", "assistant", "tool"}));
-        test.role = static_cast<Role>(role);
-      } else if ((rule.roles & (1u << static_cast<unsigned>(Role::kUser))) == 0) {
-        for (unsigned role = 0; role < 4; ++role) {
-          if (rule.roles & (1u << role)) test.role = static_cast<Role>(role);
-        }
-      }
-      if (fields.contains("at")) {
-        TG_ASSIGN(const std::string at, yaml_.Text(fields["at"], "at"));
-        auto moment = ParseMoment(at);
-        if (!moment.ok()) return yaml_.Wrong(fields["at"], "at: " + base::Message(moment.status()));
-        test.at = *moment;
-      }
-      if (fields.contains("expect")) {
-        TG_ASSIGN(test.expect, yaml_.Texts(fields["expect"], "expect"));
-      }
-      if (fields.contains("expect_not")) {
-        TG_ASSIGN(test.expect_not, yaml_.Texts(fields["expect_not"], "expect_not"));
-      }
-      if (test.expect.empty() && test.expect_not.empty()) test.expect = {rule.id};
-      test.has_result = fields.contains("result");
-      if (test.has_result) {
-        TG_ASSIGN(test.result, yaml_.Text(fields["result"], "result"));
-      }
-      rule.tests.push_back(std::move(test));
     }
     return absl::OkStatus();
   }
