@@ -79,8 +79,8 @@ absl::Status Request::Admit() {
   TG_ASSIGN(Route route, RouteOf(with_, *principal_, call_.model(), who_.request));
   model_ = std::move(route.model);
   led_ = std::move(route.led);
-  TG_RETURN_IF_ERROR(ValidateFor(call_, model_));
   TG_RETURN_IF_ERROR(MayUseForms(*principal_, call_));
+  TG_RETURN_IF_ERROR(ValidateFor(call_, model_));
   TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
   sampling_ = ToSampling(call_.sampling(), call_.sampling().has_seed() ? call_.sampling().seed() : RandomSeed());
   TG_ASSIGN(admission_, with_.quotas->Admit(scopes_));
