@@ -186,7 +186,7 @@ async::Awaitable<absl::Status> Request::Record() {
 async::Awaitable<Outcome<Reply>> Request::Generate() {
   const std::size_t choices = static_cast<std::size_t>(std::max(1, call_.choices()));
   OutputPlan plan{.syntax = SyntaxOf(call_, model_),
-                  .one_call = call_.has_parallel_tool_calls() && !call_.parallel_tool_calls(),
+                  .one_call = OneCall(call_),
                   .open = [this, subject = SubjectOf()] { return OpenOutput(policies_, subject); },
                   .shadow = policies_.shadow};
   if (call_.logprobs()) plan.logprobs = [this, subject = SubjectOf()] { return policies_.acting->OpenOutput(subject); };

@@ -89,8 +89,6 @@ std::vector<inference::ToolDefinition> Forced(const v1::ChatRequest& request) {
   return tools;
 }
 
-bool OneCall(const v1::ChatRequest& request) { return request.has_parallel_tool_calls() && !request.parallel_tool_calls(); }
-
 bool HasForm(const v1::ChatRequest& request) {
   const v1::OutputForm& form = request.output_form();
   return form.json_object() || form.has_json_schema() || form.has_grammar();
@@ -105,6 +103,10 @@ bool MentionsTools(const v1::ChatRequest& request) {
 }
 
 }  // namespace
+
+bool OneCall(const v1::ChatRequest& request) {
+  return request.tool_choice().has_function() || (request.has_parallel_tool_calls() && !request.parallel_tool_calls());
+}
 
 absl::Status ValidateTools(const Tools& tools) {
   if (tools.size() > kToolsMax) return Bad("tools", fmt::format("holds {} tools; at most {} are allowed", tools.size(), kToolsMax));

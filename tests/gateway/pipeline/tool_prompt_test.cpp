@@ -127,6 +127,21 @@ TEST_CASE("Policy judges calls and tools with escapes decoded, and the model get
   CHECK(pipeline::TurnsOf(request, prompt)[1].calls[0].arguments == "{\"[GONE]\"}");
 }
 
+TEST_CASE("Who names a function gets one call, as who allows no others beside it") {
+  v1::ChatRequest request = Sound();
+  request.mutable_tool_choice()->set_required(true);
+  CHECK_FALSE(pipeline::OneCall(request));
+  const std::string several = pipeline::ForcedCalls(request, Model(ToolStyle::kHermes));
+  request.set_parallel_tool_calls(false);
+  CHECK(pipeline::OneCall(request));
+  const std::string one = pipeline::ForcedCalls(request, Model(ToolStyle::kHermes));
+  CHECK(one != several);
+  request.clear_parallel_tool_calls();
+  request.mutable_tool_choice()->set_function("find");
+  CHECK(pipeline::OneCall(request));
+  CHECK(pipeline::ForcedCalls(request, Model(ToolStyle::kHermes)) == one);
+}
+
 TEST_CASE("How an output is read depends on what was asked and on the model") {
   v1::ChatRequest request = Sound();
   auto syntax = pipeline::SyntaxOf(request, Model(ToolStyle::kDeepSeek));
