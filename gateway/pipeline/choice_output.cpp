@@ -40,7 +40,6 @@ absl::Status ChoiceOutput::Push(const inference::Piece& piece) {
   if (!syntax_open_) {
     TG_ASSIGN(const std::string clear, gate_.Push(piece, *text_));
     pending_.text += clear;
-    judged_ = raw_bytes_;
     blocked_ = text_->blocked();
     return absl::OkStatus();
   }
@@ -86,7 +85,12 @@ void ChoiceOutput::CountThought(std::int64_t raw_end) {
 absl::Status ChoiceOutput::Handle(const OutputPart& part) {
   if (blocked_) return absl::OkStatus();
   mixed_ = mixed_ || part.kind != OutputPart::kText;
-  judged_ = part.raw_end;
+  if (part.kind != OutputPart::kText) {
+    TG_ASSIGN(const std::string clear, gate_.Flush(*text_));
+    pending_.text += clear;
+    blocked_ = text_->blocked();
+    if (blocked_) return absl::OkStatus();
+  }
   switch (part.kind) {
     case OutputPart::kNothing:
       if (!answered_) {
@@ -220,9 +224,10 @@ void ChoiceOutput::FillRaw(v1::SealedContent& content) const {
   KeepRaw(*text_, "", content);
   if (thought_ != nullptr) KeepRaw(*thought_, "reasoning", content);
   content.mutable_raw()->MergeFrom(call_raw_.raw());
-  // After a block the filters keep what they were given; the tail is what they were not.
+  // After a block the text's filter keeps what it was given; the tail is what it was not. Of several channels only one blocked, and what
+  // others held is kept nowhere else: there the tail is all that is undelivered.
   const std::int64_t offset = raw_.offset();
-  const std::int64_t kept = blocked_ ? std::max<std::int64_t>(0, judged_ - offset) : 0;
+  const std::int64_t kept = blocked_ && !mixed_ ? std::max<std::int64_t>(0, text_->pushed_bytes() - offset) : 0;
   if (static_cast<std::int64_t>(raw_.text().size()) <= kept) return;
   v1::RawSpan* tail = content.add_raw();
   tail->set_offset(offset + kept);

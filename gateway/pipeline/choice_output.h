@@ -41,6 +41,7 @@ class ChoiceOutput {
   absl::Status Push(const inference::Piece& piece);
   // Its end: what was held is decided.
   absl::Status Finish();
+  int index() const { return index_; }
   // Output that came after the reply was over: for the record alone.
   void Drop(const inference::Piece& piece) { raw_.Append(piece.text, piece.tokens_delivered); }
 
@@ -89,7 +90,6 @@ class ChoiceOutput {
   OutputPiece pending_;
   RawTail raw_;
   std::int64_t raw_bytes_ = 0;
-  std::int64_t judged_ = 0;  // Of these, how many a filter was given, or were no one's.
   bool mixed_ = false;       // There is more than text.
   std::deque<inference::OutputToken> tokens_;  // Whose part has not come.
   std::deque<Place> places_;                   // Whose bytes are not all decided.

@@ -17,6 +17,12 @@ Ending Broken(std::string reason, absl::Status status) {
 
 Ending Ended(std::string reason, absl::Status status) { return {.reason = std::move(reason), .status = std::move(status)}; }
 
+Ending Relay::Finished(Choice& choice, Ending ending) {
+  if (absl::Status rest = choice.output.Finish(); !rest.ok()) return Broken("POLICY_FAILED", std::move(rest));
+  if (choice.output.blocked()) return {.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
+  return ending;
+}
+
 Ending Relay::EndOf(Choice& choice) {
   const inference::StreamEnd& end = choice.tokens->end();
   if (absl::Status rest = choice.output.Finish(); !rest.ok()) return Broken("POLICY_FAILED", std::move(rest));

@@ -148,6 +148,10 @@ absl::Status ValidateToolsFor(const v1::ChatRequest& request, const inference::M
     return Bad("max_reasoning_tokens", fmt::format("{} does not think before it answers: leave it out, or use another model", model.name));
   const std::vector<inference::ToolDefinition> forced = Forced(request);
   if (forced.empty()) return absl::OkStatus();
+  if (model.opens_thinking && request.max_reasoning_tokens() > 0)
+    return Bad("max_reasoning_tokens",
+               fmt::format("cannot be together with a call that is forced of {}, whose prompts end within the thought: leave it out, or let "
+                           "the model decide", model.name));
   if (!model.grammars)
     return Bad("tool_choice", fmt::format("{} cannot be held to a call: let the model decide, or use another model", model.name));
   const absl::Status grammar = inference::ToolGrammar(model.tools, forced, !OneCall(request), model.opens_thinking).status();
