@@ -102,6 +102,17 @@ bool MentionsTools(const v1::ChatRequest& request) {
          });
 }
 
+// Results that are JSON with escapes in it: policy reads them decoded as well. Indices of messages.
+std::vector<int> EscapedResults(const v1::ChatRequest& request) {
+  std::vector<int> out;
+  for (int i = 0; i < request.messages_size(); ++i) {
+    const v1::ChatMessage& message = request.messages(i);
+    const bool escaped = message.role() == v1::ROLE_TOOL && message.parts_size() == 1 && message.parts(0).find('\\') != std::string::npos;
+    if (escaped && CutJson(message.parts(0))) out.push_back(i);
+  }
+  return out;
+}
+
 }  // namespace
 
 bool OneCall(const v1::ChatRequest& request) {
@@ -170,6 +181,7 @@ std::vector<policy::Message> PolicyPrompt(const v1::ChatRequest& request) {
     policy::Message& added = out.emplace_back(policy::Message{policy::Role::kSystem, tool.name(), {tool.description()}});
     AddJson(tool.parameters(), added.parts);
   }
+  for (const int i : EscapedResults(request)) AddJson(request.messages(i).parts(0), out.emplace_back(policy::Message{policy::Role::kTool, "", {}}).parts);
   return out;
 }
 
@@ -184,6 +196,14 @@ std::vector<inference::Turn> TurnsOf(const v1::ChatRequest& request, std::span<c
       turns[i].calls.push_back({call.id(), used[at].name, JsonOf(used[at], 0, call.arguments())});
       ++at;
     }
+  }
+  std::size_t decoded = at + static_cast<std::size_t>(request.tools_size());
+  for (const int i : EscapedResults(request)) {
+    const std::string& original = request.messages(i).parts(0);
+    std::vector<std::string> was;
+    AddJson(original, was);
+    const policy::Message& its = used[decoded++];
+    if (its.parts != was) turns[static_cast<std::size_t>(i)].text = JsonOf(its, 0, original);
   }
   if (!UsesTools(request) || turns.empty()) return turns;
   for (const v1::Tool& tool : request.tools()) {
@@ -207,6 +227,10 @@ void FillUsed(const v1::ChatRequest& request, std::span<const policy::Message> u
   for (int i = 0; i < request.messages_size(); ++i) {
     v1::ChatMessage* message = content.mutable_prompt_used(i);
     message->set_tool_call_id(request.messages(i).tool_call_id());
+    if (request.messages(i).role() == v1::ROLE_TOOL) {
+      message->clear_parts();
+      message->add_parts(turns[static_cast<std::size_t>(i)].text);
+    }
     for (const inference::ToolUse& call : turns[static_cast<std::size_t>(i)].calls) {
       v1::ToolCall* out = message->add_tool_calls();
       out->set_id(call.id);

@@ -29,7 +29,8 @@ absl::Status ValidateToolsFor(const tollgate::v1::ChatRequest& request, const in
 bool OneCall(const tollgate::v1::ChatRequest& request);
 
 // All that policy judges: the messages; then each call of theirs, an assistant's message with the function's name, its arguments cut by
-// CutJson; then each tool, a system message with its name, its description and its parameters cut alike.
+// CutJson; then each tool, a system message with its name, its description and its parameters cut alike; then each result that is JSON with
+// escapes, once more, cut.
 std::vector<policy::Message> PolicyPrompt(const tollgate::v1::ChatRequest& request);
 
 // What the model is given, of PolicyPrompt as policy left it.
