@@ -156,7 +156,7 @@ async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
   const std::int64_t room = sequences_.context_tokens - static_cast<std::int64_t>(rest.prompt_tokens.size());
   rest.max_tokens = std::min(rest.max_tokens - choice.decoded, room);
   if (rest.max_tokens < 1) {
-    choice.ending = Finished(choice, {.finish = v1::FINISH_REASON_LENGTH, .reason = "LENGTH"});
+    choice.ending = FinishOutput(choice).value_or(Ending{.finish = v1::FINISH_REASON_LENGTH, .reason = "LENGTH"});
     co_return std::nullopt;
   }
   if (choice.paid == choice.decoded) {
@@ -166,7 +166,8 @@ async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
     choice.paid += more->granted;
     limited_by_ = more->limited_by;
     if (more->granted == 0) {
-      choice.ending = Finished(choice, {.finish = v1::FINISH_REASON_LENGTH, .reason = "QUOTA", .quota_reached = limited_by_});
+      choice.ending =
+          FinishOutput(choice).value_or(Ending{.finish = v1::FINISH_REASON_LENGTH, .reason = "QUOTA", .quota_reached = limited_by_});
       co_return std::nullopt;
     }
   }

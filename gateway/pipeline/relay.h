@@ -113,7 +113,7 @@ class Relay {
   async::Awaitable<std::optional<Ending>> Release();
   async::Awaitable<void> StopDecoding(Choice& choice);
   Ending EndOf(Choice& choice);
-  Ending Finished(Choice& choice, Ending ending);  // `ending`, unless what the filters held says otherwise.
+  std::optional<Ending> FinishOutput(Choice& choice);  // An ending where what the filters held says so.
   bool AllOver() const;
   Ending Together() const;
   std::chrono::steady_clock::time_point NextWake() const;

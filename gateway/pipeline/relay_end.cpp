@@ -17,16 +17,15 @@ Ending Broken(std::string reason, absl::Status status) {
 
 Ending Ended(std::string reason, absl::Status status) { return {.reason = std::move(reason), .status = std::move(status)}; }
 
-Ending Relay::Finished(Choice& choice, Ending ending) {
+std::optional<Ending> Relay::FinishOutput(Choice& choice) {
   if (absl::Status rest = choice.output.Finish(); !rest.ok()) return Broken("POLICY_FAILED", std::move(rest));
-  if (choice.output.blocked()) return {.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
-  return ending;
+  if (choice.output.blocked()) return Ending{.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
+  return std::nullopt;
 }
 
 Ending Relay::EndOf(Choice& choice) {
   const inference::StreamEnd& end = choice.tokens->end();
-  if (absl::Status rest = choice.output.Finish(); !rest.ok()) return Broken("POLICY_FAILED", std::move(rest));
-  if (choice.output.blocked()) return {.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
+  if (auto other = FinishOutput(choice)) return *std::move(other);
   switch (end.reason) {
     case inference::EndReason::kStop:
       if (choice.output.calls() > 0) return {.finish = v1::FINISH_REASON_TOOL_CALLS, .reason = "TOOL_CALLS"};
