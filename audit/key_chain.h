@@ -30,6 +30,8 @@ struct DayKey {
 std::int64_t DayOf(base::WallTime t);
 std::string DayText(std::int64_t day);  // "2026-11-25"
 
+absl::Status NoValue();  // Keys::FindValue's NOT_FOUND.
+
 std::shared_ptr<const RequestKey> NewKeyUnder(const DayKey& day, base::RequestId request);
 std::shared_ptr<const RequestKey> KeyUnder(const DayKey& day, KeyRow row);  // What it was; another day's or row's is another key.
 

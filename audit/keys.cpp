@@ -45,12 +45,42 @@ class MemoryKeys final : public Keys {
     return found->second;
   }
 
+  void KeepValues(base::TeamId team, const std::string& subject, std::vector<SealedValue> values, Kept done) override {
+    {
+      base::Lock lock(mu_);
+      for (SealedValue& value : values) values_.try_emplace({team, value.pseudonym, subject}, std::move(value));
+    }
+    done(absl::OkStatus());
+  }
+
+  absl::StatusOr<std::string> FindValue(base::TeamId team, const std::string& pseudonym) override {
+    base::Lock lock(mu_);
+    const auto found = values_.lower_bound({team, pseudonym, ""});
+    if (found == values_.end() || found->first.team != team || found->first.pseudonym != pseudonym) return NoValue();
+    return found->second.sealed;
+  }
+
+  absl::StatusOr<std::int64_t> EraseValues(base::TeamId team, ValuesOf by, const std::string& which) override {
+    base::Lock lock(mu_);
+    return std::erase_if(values_, [&](const auto& row) {
+      const std::string& its = by == ValuesOf::kSubject ? row.first.subject : by == ValuesOf::kPseudonym ? row.first.pseudonym : row.second.mark;
+      return row.first.team == team && its == which;
+    });
+  }
+
   std::string SourceHmac(std::string_view source) const override { return SourceMark(source_key_, source); }
 
  private:
+  struct ValueKey {
+    base::TeamId team;
+    std::string pseudonym, subject;
+    auto operator<=>(const ValueKey&) const = default;
+  };
+
   const std::string source_key_;
   const base::Clock& clock_;
   base::Mutex mu_;
+  std::map<ValueKey, SealedValue> values_ GUARDED_BY(mu_);
   std::map<base::TeamId, std::shared_ptr<DayKey>> days_ GUARDED_BY(mu_);
   std::map<base::RequestId, std::shared_ptr<const RequestKey>> keys_ GUARDED_BY(mu_);
 };
@@ -99,6 +129,16 @@ RootKey RootKey::FromBytes(std::string bytes) {
   return RootKey(std::move(bytes), false);
 }
 
+absl::StatusOr<std::vector<std::shared_ptr<const RequestKey>>> Keys::FindAll(base::TeamId team, std::span<const base::RequestId> requests) {
+  std::vector<std::shared_ptr<const RequestKey>> out;
+  for (const base::RequestId& request : requests) {
+    auto key = Find(team, request);
+    if (!key.ok() && !absl::IsNotFound(key.status())) return key.status();
+    out.push_back(key.ok() ? *std::move(key) : nullptr);
+  }
+  return out;
+}
+
 std::string RootKey::Derive(std::string_view purpose) const {
   return base::HkdfSha256(bytes_, "", fmt::format("tollgate {}", purpose), kKeyBytes);
 }
@@ -111,6 +151,10 @@ std::string DayText(std::int64_t day) {
   const std::chrono::year_month_day date{std::chrono::sys_days(std::chrono::days(day))};
   return fmt::format("{:04}-{:02}-{:02}", static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
                      static_cast<unsigned>(date.day()));
+}
+
+absl::Status NoValue() {
+  return base::NotFound("nothing is kept for this pseudonym: it is of another team, a model invented it, or its value was erased");
 }
 
 std::shared_ptr<const RequestKey> NewKeyUnder(const DayKey& day, base::RequestId request) {

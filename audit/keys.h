@@ -5,8 +5,10 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "audit/seal.h"
 #include "base/clock.h"
@@ -56,6 +58,22 @@ class Keys {
   // The stored key of an earlier request, for reading. Blocks: not from I/O threads.
   // NOT_FOUND: there is none, or it was destroyed: the content cannot be read by anyone any more.
   virtual absl::StatusOr<std::shared_ptr<const RequestKey>> Find(base::TeamId team, base::RequestId request) = 0;
+
+  // What pseudonyms stand for, each value sealed by RequestKey::SealValue; `subject`: the end user's HMAC, empty if nobody was named.
+  struct SealedValue {
+    std::string pseudonym, sealed, mark;  // RequestKey::ValueMark.
+  };
+  enum class ValuesOf { kSubject, kPseudonym, kMark };
+  using Kept = std::function<void(absl::Status)>;
+  // Keeps them; those that are kept already stay. `done` is called once, on a thread of Keys: UNAVAILABLE if the keys database cannot be reached.
+  virtual void KeepValues(base::TeamId team, const std::string& subject, std::vector<SealedValue> values, Kept done) = 0;
+  // Blocks. NOT_FOUND: the team has no such pseudonym, or its value was erased.
+  virtual absl::StatusOr<std::string> FindValue(base::TeamId team, const std::string& pseudonym) = 0;
+  // Forgets what one subject wrote, one pseudonym, or one value, whoever wrote it. Blocks. How many rows are gone, which may be none.
+  virtual absl::StatusOr<std::int64_t> EraseValues(base::TeamId team, ValuesOf by, const std::string& which) = 0;
+  // The same for many requests of a team, in their order; null where Find says NOT_FOUND.
+  virtual absl::StatusOr<std::vector<std::shared_ptr<const RequestKey>>> FindAll(base::TeamId team,
+                                                                                 std::span<const base::RequestId> requests);
 
   // A caller's address, or another source, under the installation's key, 16 bytes: the form in which records hold it.
   virtual std::string SourceHmac(std::string_view source) const = 0;

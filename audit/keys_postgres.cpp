@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "audit/binary_array.h"
 #include "audit/key_chain.h"
 #include "audit/keys.h"
 #include "audit/wrap.h"
@@ -27,6 +28,11 @@ base::SessionPool::Options PoolOptions(const PostgresKeysOptions& options) {
   pool.sessions = 2;
   return pool;
 }
+
+// Requests' keys of a team; the condition on requests goes where {} stands.
+constexpr const char* kFindKeys =
+    "SELECT r.request_id, r.salt, r.subject, d.number, d.wrapped, d.tenant_version, d.day - date '1970-01-01' FROM keys.request r "
+    "JOIN keys.tenant_day d ON d.number = r.tenant_day WHERE r.request_id = {} AND d.team_id = $2::uuid";
 
 struct TenantKey {
   std::int64_t version = 0;
@@ -49,6 +55,11 @@ class PostgresKeys final : public Keys {
   absl::Status CheckRoot();
   void NewRequestKey(base::TeamId team, base::RequestId request, std::chrono::steady_clock::time_point deadline, Done done) override;
   absl::StatusOr<std::shared_ptr<const RequestKey>> Find(base::TeamId team, base::RequestId request) override;
+  void KeepValues(base::TeamId team, const std::string& subject, std::vector<SealedValue> values, Kept done) override;
+  absl::StatusOr<std::string> FindValue(base::TeamId team, const std::string& pseudonym) override;
+  absl::StatusOr<std::int64_t> EraseValues(base::TeamId team, ValuesOf by, const std::string& which) override;
+  absl::StatusOr<std::vector<std::shared_ptr<const RequestKey>>> FindAll(base::TeamId team,
+                                                                         std::span<const base::RequestId> requests) override;
   std::string SourceHmac(std::string_view source) const override { return SourceMark(source_key_, source); }
 
  private:
@@ -63,6 +74,8 @@ class PostgresKeys final : public Keys {
   absl::StatusOr<TenantKey> Tenant(base::Session& session, base::TeamId team);
   absl::StatusOr<TenantKey> TenantOfVersion(base::Session& session, base::TeamId team, std::int64_t version);
   absl::StatusOr<DayKeyPtr> Load(base::Session& session, base::TeamId team, std::int64_t day);
+  // The day key in a row of Find's query. NOT_FOUND: it, the tenant's or the request's own was destroyed.
+  absl::StatusOr<DayKeyPtr> Unwrapped(base::Session& session, base::TeamId team, const base::Rows& rows, std::size_t row);
 
   const RootKey root_;
   const std::string source_key_;
@@ -196,29 +209,109 @@ absl::StatusOr<DayKeyPtr> PostgresKeys::Load(base::Session& session, base::TeamI
   return std::make_shared<const DayKey>(team, day, number, *std::move(key), std::move(subject_key));
 }
 
+absl::StatusOr<DayKeyPtr> PostgresKeys::Unwrapped(base::Session& session, base::TeamId team, const base::Rows& rows, std::size_t row) {
+  if (rows.IsNull(row, 1) || rows.IsNull(row, 4)) return base::NotFound("the key was destroyed: nobody can read this content any more");
+  auto tenant = TenantOfVersion(session, team, rows.Int(row, 5));
+  if (absl::IsFailedPrecondition(tenant.status()))
+    return base::NotFound("the team's keys were destroyed: nobody can read this content any more");
+  TG_RETURN_IF_ERROR(tenant.status());
+  const std::int64_t date = rows.Int(row, 6);
+  auto day_key = Unwrap(tenant->key, DayAad(team, date), rows.Bytes(row, 4));
+  std::string subject_key = SubjectKey(tenant->key);
+  base::Wipe(tenant->key);
+  if (!day_key.ok()) return base::Annotate(day_key.status(), "the day's key does not open under its tenant key");
+  return std::make_shared<const DayKey>(team, date, static_cast<std::int32_t>(rows.Int(row, 3)), *std::move(day_key), std::move(subject_key));
+}
+
+absl::StatusOr<std::vector<std::shared_ptr<const RequestKey>>> PostgresKeys::FindAll(base::TeamId team,
+                                                                                     std::span<const base::RequestId> requests) {
+  static const std::string kFind = fmt::format(kFindKeys, "ANY($1::uuid[])");
+  std::vector<base::Value> ids;
+  for (const base::RequestId& request : requests) ids.push_back(request.ToString());
+  std::map<base::RequestId, std::shared_ptr<const RequestKey>> found;
+  TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& session) -> absl::Status {
+    TG_ASSIGN(const auto rows, session.Run("find requests' keys", kFind, {base::ArrayOf(ids), team.ToString()}));
+    std::map<std::int64_t, DayKeyPtr> days;  // Null: destroyed.
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto [day, fresh] = days.try_emplace(rows.Int(i, 3));
+      if (rows.IsNull(i, 1)) {
+        if (fresh) days.erase(day);
+        continue;
+      }
+      if (fresh) {
+        auto key = Unwrapped(session, team, rows, i);
+        if (!key.ok() && !absl::IsNotFound(key.status())) return key.status();
+        if (key.ok()) day->second = *std::move(key);
+      }
+      if (day->second == nullptr) continue;
+      TG_ASSIGN(const base::Uuid request, base::Uuid::Parse(rows.Text(i, 0)));
+      const KeyRow row{base::RequestId(request), day->second->number, rows.Bytes(i, 1), rows.IsNull(i, 2) ? "" : rows.Bytes(i, 2)};
+      found[row.request] = KeyUnder(*day->second, row);
+    }
+    return absl::OkStatus();
+  }));
+  std::vector<std::shared_ptr<const RequestKey>> out;
+  for (const base::RequestId& request : requests) {
+    const auto key = found.find(request);
+    out.push_back(key == found.end() ? nullptr : key->second);
+  }
+  return out;
+}
+
 absl::StatusOr<std::shared_ptr<const RequestKey>> PostgresKeys::Find(base::TeamId team, base::RequestId request) {
-  static const std::string kFind =
-      "SELECT r.salt, r.subject, d.number, d.wrapped, d.tenant_version, d.day - date '1970-01-01' FROM keys.request r "
-      "JOIN keys.tenant_day d ON d.number = r.tenant_day WHERE r.request_id = $1::uuid AND d.team_id = $2::uuid";
+  static const std::string kFind = fmt::format(kFindKeys, "$1::uuid");
   std::shared_ptr<const RequestKey> found;
   TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& session) -> absl::Status {
     TG_ASSIGN(const auto rows, session.Run("find a request's key", kFind, {request.ToString(), team.ToString()}));
     if (rows.empty()) return base::NotFound("there is no key for this request: its content was never sealed, or was erased");
-    if (rows.IsNull(0, 0) || rows.IsNull(0, 3)) return base::NotFound("the key was destroyed: nobody can read this content any more");
-    const std::int64_t date = rows.Int(0, 5);
-    auto tenant = TenantOfVersion(session, team, rows.Int(0, 4));
-    if (absl::IsFailedPrecondition(tenant.status()))
-      return base::NotFound("the team's keys were destroyed: nobody can read this content any more");
-    TG_RETURN_IF_ERROR(tenant.status());
-    auto day_key = Unwrap(tenant->key, DayAad(team, date), rows.Bytes(0, 3));
-    std::string subject_key = SubjectKey(tenant->key);
-    base::Wipe(tenant->key);
-    if (!day_key.ok()) return base::Annotate(day_key.status(), "the day's key does not open under its tenant key");
-    const DayKey day(team, date, static_cast<std::int32_t>(rows.Int(0, 2)), *std::move(day_key), std::move(subject_key));
-    found = KeyUnder(day, {request, day.number, rows.Bytes(0, 0), rows.IsNull(0, 1) ? "" : rows.Bytes(0, 1)});
+    TG_ASSIGN(const DayKeyPtr day, Unwrapped(session, team, rows, 0));
+    found = KeyUnder(*day, {request, day->number, rows.Bytes(0, 1), rows.IsNull(0, 2) ? "" : rows.Bytes(0, 2)});
     return absl::OkStatus();
   }));
   return found;
+}
+
+void PostgresKeys::KeepValues(base::TeamId team, const std::string& subject, std::vector<SealedValue> values, Kept done) {
+  static const std::string kKeep =
+      "INSERT INTO keys.pseudonym (team_id, pseudonym, subject, sealed, mark) "
+      "SELECT $1::uuid, p, $2, s, m FROM unnest($3::text[], $4::bytea[], $5::bytea[]) AS v (p, s, m) ON CONFLICT DO NOTHING";
+  BinaryArray pseudonyms("text", 64 * values.size()), sealed("bytea", 128 * values.size()), marks("bytea", 36 * values.size());
+  for (const SealedValue& value : values) {
+    pseudonyms.Bytes(value.pseudonym);
+    sealed.Bytes(value.sealed);
+    marks.Bytes(value.mark);
+  }
+  base::Params params = {team.ToString(), base::Blob{subject}, pseudonyms.Take(), sealed.Take(), marks.Take()};
+  const absl::Status queued = sessions_.Submit([params = std::move(params), done](absl::StatusOr<base::Session*> session) {
+    if (!session.ok()) return done(base::Annotate(session.status(), "the keys database"));
+    done(base::Annotate((*session)->Run("keep what pseudonyms stand for", kKeep, params).status(), "the keys database"));
+  });
+  if (!queued.ok()) done(base::Unavailable("the keys database is too slow: nothing was routed; try again in a few seconds"));
+}
+
+absl::StatusOr<std::string> PostgresKeys::FindValue(base::TeamId team, const std::string& pseudonym) {
+  static const std::string kFind = "SELECT sealed FROM keys.pseudonym WHERE team_id = $1::uuid AND pseudonym = $2 ORDER BY created_at LIMIT 1";
+  std::string sealed;
+  TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& session) -> absl::Status {
+    TG_ASSIGN(const auto rows, session.Run("find a pseudonym's value", kFind, {team.ToString(), pseudonym}));
+    if (rows.empty()) return NoValue();
+    sealed = rows.Bytes(0, 0);
+    return absl::OkStatus();
+  }));
+  return sealed;
+}
+
+absl::StatusOr<std::int64_t> PostgresKeys::EraseValues(base::TeamId team, ValuesOf by, const std::string& which) {
+  const char* column = by == ValuesOf::kSubject ? "subject" : by == ValuesOf::kPseudonym ? "pseudonym" : "mark";
+  const std::string sql = fmt::format("DELETE FROM keys.pseudonym WHERE team_id = $1::uuid AND {} = $2 RETURNING 1", column);
+  const base::Value value = by == ValuesOf::kPseudonym ? base::Value(which) : base::Value(base::Blob{which});
+  std::int64_t gone = 0;
+  TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& session) -> absl::Status {
+    TG_ASSIGN(const auto rows, session.Run("erase what pseudonyms stand for", sql, {team.ToString(), value}));
+    gone = static_cast<std::int64_t>(rows.size());
+    return absl::OkStatus();
+  }));
+  return gone;
 }
 
 }  // namespace

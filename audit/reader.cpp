@@ -9,24 +9,13 @@
 #include <fmt/format.h>
 
 #include "audit/key_chain.h"
+#include "audit/reader_rows.h"
 #include "audit/record_columns.h"
 
 namespace tollgate::audit {
 namespace {
 
-constexpr std::chrono::seconds kViewTime{5};
 const std::string kColumns = fmt::format("log_id, leaf_index, message, leaf_hash, content IS NOT NULL, {}", kColumnNames);
-
-absl::Status See(base::Session& session, const Viewer& viewer) {
-  static const std::string kSql =
-      "SELECT set_config('tollgate.all', $1, true), set_config('tollgate.org', $2, true), set_config('tollgate.team', $3, true)";
-  const std::string id = viewer.id.ToString();
-  return session
-      .Run("set what the viewer sees", kSql,
-           {std::string(viewer.sees == Viewer::Sees::kAll ? "on" : ""), viewer.sees == Viewer::Sees::kOrg ? id : std::string(),
-            viewer.sees == Viewer::Sees::kTeam ? id : std::string()})
-      .status();
-}
 
 absl::StatusOr<Row> RowOf(const base::Rows& rows, std::size_t i) {
   Row row;
@@ -38,18 +27,6 @@ absl::StatusOr<Row> RowOf(const base::Rows& rows, std::size_t i) {
   if (leaf.size() == row.leaf.size()) std::copy(leaf.begin(), leaf.end(), row.leaf.begin());
   row.has_content = rows.Bool(i, 4);
   return row;
-}
-
-// The record in the first row (message, content, leaf hash, …, the columns from `first_column`), if it is what its leaf says.
-absl::StatusOr<v1::Record> FittingRecord(const base::Rows& rows, const Position& position, std::size_t first_column) {
-  const RecordColumns columns = ColumnsOf(rows, 0, first_column);
-  const std::string message = rows.Bytes(0, 0);
-  const base::Digest content = rows.IsNull(0, 1) ? base::Digest{} : base::Sha256(rows.Bytes(0, 1));
-  if (base::View(RecordLeaf(position.log_id, position.index, columns, content, message)) != rows.Bytes(0, 2)) {
-    return base::DataLoss(
-        fmt::format("record {} is not what its leaf says: it was changed; run `tollgate audit verify`", position.ToString()));
-  }
-  return RecordOf(columns, message);
 }
 
 // The WHERE of a list, built as it goes; every value is a parameter.
@@ -143,10 +120,48 @@ absl::StatusOr<base::Rows> Query(base::Session& session, const ListFilter& filte
   return session.Run("list records", select + tail, where.params());
 }
 
+absl::Status CheckLimit(const ListFilter& filter) {
+  if (filter.limit >= 1 && filter.limit <= 1000) return absl::OkStatus();
+  return base::InvalidArgument("the page size must be 1 to 1000");
+}
+
 }  // namespace
 
+absl::Status See(base::Session& session, const Viewer& viewer) {
+  static const std::string kSql =
+      "SELECT set_config('tollgate.all', $1, true), set_config('tollgate.org', $2, true), set_config('tollgate.team', $3, true)";
+  const std::string id = viewer.id.ToString();
+  return session
+      .Run("set what the viewer sees", kSql,
+           {std::string(viewer.sees == Viewer::Sees::kAll ? "on" : ""), viewer.sees == Viewer::Sees::kOrg ? id : std::string(),
+            viewer.sees == Viewer::Sees::kTeam ? id : std::string()})
+      .status();
+}
+
+std::string CursorAfter(const Row& row) {
+  return fmt::format("{}.{}.{}", row.record.wall_us(), row.position.log_id, row.position.index);
+}
+
+absl::StatusOr<base::Rows> SelectPage(base::Session& session, const ListFilter& filter, const std::string& columns, std::int64_t bytes_max) {
+  TG_RETURN_IF_ERROR(CheckLimit(filter));
+  Where where;
+  TG_RETURN_IF_ERROR(AddFilter(filter, where));
+  const char* const order = filter.oldest_first ? "ASC" : "DESC";
+  const std::string by = fmt::format("wall_us >> 24 {0}, wall_us {0}, log_id {0}, leaf_index {0}", order);
+  const std::string page = fmt::format("SELECT * FROM audit.record{} ORDER BY {} LIMIT {}", where.sql(), by, filter.limit + 1);
+  const std::string sized =
+      fmt::format("SELECT *, sum(coalesce(octet_length(content), 0)) OVER (ORDER BY {} ROWS UNBOUNDED PRECEDING) - coalesce(octet_length(content), 0) AS bytes_before, "
+                  "count(*) OVER () AS page_rows FROM ({}) AS page",
+                  by, page);
+  const std::string most = where.Param(bytes_max);
+  return session.Run("read prompts",
+                     fmt::format("SELECT {}, {}, page_rows FROM ({}) AS sized WHERE bytes_before < {}::int8 ORDER BY {}", columns,
+                                 kColumnNames, sized, most, by),
+                     where.params());
+}
+
 absl::StatusOr<Page> Reader::List(const Viewer& viewer, const ListFilter& filter) {
-  if (filter.limit < 1 || filter.limit > 1000) return base::InvalidArgument("the page size must be 1 to 1000");
+  TG_RETURN_IF_ERROR(CheckLimit(filter));
   Where where;
   TG_RETURN_IF_ERROR(AddFilter(filter, where));
   Page page;
@@ -160,10 +175,7 @@ absl::StatusOr<Page> Reader::List(const Viewer& viewer, const ListFilter& filter
         TG_ASSIGN(Row row, RowOf(rows, i));
         page.rows.push_back(std::move(row));
       }
-      if (rows.size() > shown) {
-        const Row& last = page.rows.back();
-        page.next = fmt::format("{}.{}.{}", last.record.wall_us(), last.position.log_id, last.position.index);
-      }
+      if (rows.size() > shown) page.next = CursorAfter(page.rows.back());
       return absl::OkStatus();
     });
   }));
@@ -190,56 +202,6 @@ absl::StatusOr<std::vector<Row>> Reader::Show(const Viewer& viewer, base::Reques
   // Who viewed it may be in another instance's log; that comes after the story itself.
   std::stable_partition(out.begin(), out.end(), [](const Row& row) { return row.record.kind() != v1::RECORD_KIND_VIEW; });
   return out;
-}
-
-absl::StatusOr<v1::SealedContent> Reader::OpenContent(const Viewer& viewer, Position position, const std::string& reason) {
-  if (reason.empty()) return base::InvalidArgument("reading content needs a reason, which is kept with who read it");
-  if (keys_ == nullptr || journal_ == nullptr)
-    return base::FailedPrecondition("content cannot be opened here: there are no keys or no journal");
-  static const std::string kSql =
-      fmt::format("SELECT message, content, leaf_hash, {} FROM audit.record WHERE log_id = $1::int2 AND leaf_index = $2::int8", kColumnNames);
-  static const std::string kFirst = fmt::format(
-      "SELECT message, content, leaf_hash, log_id, leaf_index, {} FROM audit.record WHERE request_id = $1::uuid AND kind IN (1, 2) "
-      "ORDER BY wall_us, kind LIMIT 1",
-      kColumnNames);
-  v1::Record record, first;
-  std::string stored;
-  TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& pooled) {
-    return pooled.InTransaction("read a record", [&](base::Session& session) -> absl::Status {
-      TG_RETURN_IF_ERROR(See(session, viewer));
-      TG_ASSIGN(const auto rows, session.Run("read a record", kSql, {std::int64_t{position.log_id}, position.index}));
-      if (rows.empty()) return base::NotFound(fmt::format("there is no record {} that you may see", position.ToString()));
-      if (rows.IsNull(0, 1)) return base::NotFound(fmt::format("record {} has no content", position.ToString()));
-      TG_ASSIGN(record, FittingRecord(rows, position, 3));
-      stored = rows.Bytes(0, 1);
-      TG_ASSIGN(const base::Uuid request, base::Uuid::FromBytes(record.request_id()));
-      TG_ASSIGN(const auto opening, session.Run("read a request's first record", kFirst, {request.ToString()}));
-      if (opening.empty())
-        return base::DataLoss(fmt::format("the first record of {}'s request is missing: run `tollgate audit verify`", position.ToString()));
-      const Position at{static_cast<std::int32_t>(opening.Int(0, 3)), opening.Int(0, 4)};
-      TG_ASSIGN(first, FittingRecord(opening, at, 5));
-      return absl::OkStatus();
-    });
-  }));
-  TG_ASSIGN(const auto team, base::Uuid::FromBytes(record.team_id()));
-  TG_ASSIGN(const auto request, base::Uuid::FromBytes(record.request_id()));
-  TG_ASSIGN(const auto key, keys_->Find(base::TeamId(team), base::RequestId(request)));
-
-  Entry view;
-  view.record.set_kind(v1::RECORD_KIND_VIEW);
-  view.record.set_request_id(record.request_id());
-  view.record.set_org_id(record.org_id());
-  view.record.set_team_id(record.team_id());
-  view.record.set_project_id(record.project_id());
-  if (!viewer.key.IsNone()) view.record.set_key_id(viewer.key.Bytes());
-  v1::ViewBody& body = *view.record.mutable_view();
-  body.set_actor(viewer.actor);
-  body.set_reason(reason);
-  body.set_log_id(position.log_id);
-  body.set_index(position.index);
-  TG_RETURN_IF_ERROR(AppendAndWait(*journal_, std::move(view), std::chrono::steady_clock::now() + kViewTime).status());
-  TG_RETURN_IF_ERROR(CheckKey(*key, first));
-  return OpenSealed(*key, record, stored);
 }
 
 }  // namespace tollgate::audit

@@ -59,6 +59,19 @@ struct Page {
   std::string next;  // Empty: that was the last page.
 };
 
+// A record that opened a request, and its prompt.
+struct OpenedRow {
+  Row row;
+  v1::SealedContent content;
+  // NOT_FOUND: there is no content, or its key was destroyed. DATA_LOSS: what is stored is not what was recorded. `content` is then empty.
+  absl::Status state;
+};
+
+struct OpenedPage {
+  std::vector<OpenedRow> rows;
+  std::string next;  // Empty: that was the last page.
+};
+
 class Reader {
  public:
   // `sessions` connects with the role tollgate_reader. `keys` and `journal` are for OpenContent and may be null without it.
@@ -74,7 +87,15 @@ class Reader {
   // destroyed. DATA_LOSS: what is stored is not what was recorded. The journal's errors, if the VIEW cannot be recorded.
   absl::StatusOr<v1::SealedContent> OpenContent(const Viewer& viewer, Position position, const std::string& reason);
 
+  // A team's prompts, oldest first, for work on many: of `filter`, its kinds and order aside, which must name the team. A page ends at
+  // filter.limit rows, or with the row that brings its contents to `bytes_max`. One VIEW record says which of its records are opened.
+  // Errors as OpenContent, but for those that OpenedRow::state tells of one record.
+  absl::StatusOr<OpenedPage> OpenPrompts(const Viewer& viewer, ListFilter filter, const std::string& reason, std::int64_t bytes_max);
+
  private:
+  absl::Status Unseal(const Viewer& viewer, base::TeamId team, const std::string& reason, const std::vector<std::string>& stored,
+                      std::vector<OpenedRow>& rows);
+
   base::SessionPool& sessions_;
   Keys* keys_;
   Journal* journal_;

@@ -16,6 +16,8 @@ std::string ContentAad(const RequestKey& key, const SealPlace& place) {
 
 std::string KeyCommitment(const RequestKey& key) { return base::HkdfExpandSha256(key.secret(), "tollgate commit v1", kKeyBytes); }
 
+std::string ValueAad(base::TeamId team, std::string_view pseudonym) { return "TGPV" + team.Bytes() + std::string(pseudonym); }
+
 bool OpensRequest(v1::RecordKind kind) { return kind == v1::RECORD_KIND_REQUEST || kind == v1::RECORD_KIND_DENY; }
 
 }  // namespace
@@ -31,6 +33,20 @@ RequestKey::~RequestKey() {
 }
 
 base::Digest RequestKey::EndUserHmac(std::string_view end_user) const { return base::HmacSha256(subject_key_, end_user); }
+
+std::string RequestKey::PseudonymKey() const { return base::HkdfExpandSha256(subject_key_, "tollgate pseudonym v1", kKeyBytes); }
+
+std::string RequestKey::SealValue(std::string_view pseudonym, std::string_view value) const {
+  return Wrap(base::HkdfExpandSha256(subject_key_, "tollgate value v1", kKeyBytes), ValueAad(team_, pseudonym), value);
+}
+
+std::string RequestKey::ValueMark(std::string_view value) const {
+  return std::string(base::View(base::HmacSha256(base::HkdfExpandSha256(subject_key_, "tollgate value mark v1", kKeyBytes), value)));
+}
+
+absl::StatusOr<std::string> RequestKey::OpenValue(std::string_view pseudonym, std::string_view sealed) const {
+  return Unwrap(base::HkdfExpandSha256(subject_key_, "tollgate value v1", kKeyBytes), ValueAad(team_, pseudonym), sealed);
+}
 
 Sealed Seal(const RequestKey& key, const SealPlace& place, const v1::SealedContent& content) {
   std::string plaintext = content.SerializeAsString();

@@ -31,6 +31,13 @@ class RequestKey {
   // The end user under the team's own key: the only form in which an end user is ever stored.
   base::Digest EndUserHmac(std::string_view end_user) const;
 
+  // The team's own as well, the same for all its requests: what values are pseudonymised under, and what they are sealed with where it is
+  // kept what a pseudonym stands for. OpenValue: DATA_LOSS if the bytes are not what was sealed for this pseudonym of this team.
+  std::string PseudonymKey() const;
+  std::string SealValue(std::string_view pseudonym, std::string_view value) const;
+  std::string ValueMark(std::string_view value) const;  // The same for the same value: what it is erased by.
+  absl::StatusOr<std::string> OpenValue(std::string_view pseudonym, std::string_view sealed) const;
+
  private:
   base::TeamId team_;
   KeyRow row_;

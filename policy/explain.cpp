@@ -178,7 +178,11 @@ class Explainer {
       case Action::kAllow:
         return rules_[hit.rule].exception ? fmt::format("exempts what rule {} finds inside it", rules_[hit.rule].id)
                                           : "is allowed, and all inside it";
-      case Action::kFlag: return "is noted in the record, and stays";
+      case Action::kFlag: {
+        const Effect::Kind effect = rules_[hit.rule].effect.kind;
+        if (effect == Effect::Kind::kNone) return "is noted in the record, and stays";
+        return fmt::format("stays, and is why {} applies to the request", EffectName(effect));
+      }
       case Action::kBlock: return text_.output ? "ends the reply before it" : "refuses the prompt";
       case Action::kRedact: break;
     }
@@ -204,6 +208,10 @@ class Explainer {
       out.state = RuleStory::State::kNotHere;
       return out;
     }
+    if (!rule.gauges.empty()) {
+      TellGauges(rule, out);
+      return out;
+    }
     out.micros = RuleMicros(program_, selection_, index, text_.text, so_far.shared_micros);
     if (count > 0 && (acted > 0 || allowed_by.empty())) {
       out.state = RuleStory::State::kHit;
@@ -218,7 +226,24 @@ class Explainer {
     return out;
   }
 
+  // What looks at the prompt as a whole: here it is this text.
+  void TellGauges(const Rule& rule, RuleStory& out) const {
+    const Message message{text_.role, "", {std::string(text_.text)}};
+    const auto reading = PromptMeasure(subject_, {&message, 1}).FirstOver(rule.gauges, rule.roles);
+    out.state = reading ? RuleStory::State::kHit : RuleStory::State::kNoMatch;
+    out.count = reading ? 1 : 0;
+    if (!reading)
+      out.why = "the text is within what it allows";
+    else if (reading->gauge.measure == Gauge::Measure::kAlways)
+      out.why = "it acts on any request";
+    else if (reading->value == INT64_MAX)
+      out.why = "tokens are not counted here, and it would act on what is not counted";
+    else
+      out.why = fmt::format("the text has {} {}, and more than {} count", reading->value, MeasureName(reading->gauge.measure), reading->gauge.over);
+  }
+
   std::string NoMatch(const Rule& rule) const {
+    if (rule.ask) return fmt::format("the external detector {} would say; it is asked when a request runs", rule.ask->name);
     if (rule.patterns.empty()) return NoKeyword(rule, text_.text);
     std::string nameless;
     for (const auto& pattern : rule.patterns) {
@@ -240,6 +265,12 @@ class Explainer {
   const std::vector<Hit> hits_;
 };
 
+std::string TextOf(const Message& message) {
+  std::string text;
+  for (const std::string& part : message.parts) text += part;
+  return text;
+}
+
 absl::Status Judge(const PolicySet& set, const Subject& subject, const ExplainedText& text, Explanation& out) {
   if (text.output) {
     TG_ASSIGN(Filtered filtered, set.FilterWhole(subject, text.text));
@@ -251,7 +282,7 @@ absl::Status Judge(const PolicySet& set, const Subject& subject, const Explained
   const Message message{text.role, "", {text.text}};
   TG_ASSIGN(Inspection inspection, set.Inspect(subject, {&message, 1}));
   out.verdict = std::move(inspection.verdict);
-  if (out.verdict.action != Action::kBlock) out.result = std::move(inspection.prompt[0].parts[0]);
+  if (out.verdict.action != Action::kBlock) out.result = TextOf(inspection.prompt.back());
   out.micros = MicrosOf([&] { set.Inspect(subject, {&message, 1}).IgnoreError(); });
   return absl::OkStatus();
 }

@@ -164,6 +164,15 @@ void CheckOrdinary(const Look& look, Remarks& remarks) {
   for (const char* sentence : sentences) {
     std::set<std::uint32_t> found;
     for (const Hit& hit : look.Find(sentence)) found.insert(hit.rule);
+    const Message message{Role::kUser, "", {sentence}};
+    Subject subject;
+    subject.prompt_tokens = static_cast<std::int64_t>(message.parts[0].size()) / 4;
+    PromptMeasure measure(subject, {&message, 1});
+    for (std::uint32_t rule = 0; rule < look.rules.size(); ++rule) {
+      // What asks something of a request may well ask it of all.
+      const bool judges = look.rules[rule].effect.kind == Effect::Kind::kNone;
+      if (judges && measure.FirstOver(look.rules[rule].gauges, 0xFF)) found.insert(rule);
+    }
     for (const std::uint32_t rule : found) {
       if (counts[rule]++ == 0) first[rule] = sentence;
     }

@@ -59,6 +59,14 @@ bool GrewFromOne(const Hit& across, std::span<const Hit> own) {
   return false;
 }
 
+std::string ReplacementFor(const Program& program, const Resolver::Edit& edit, std::string_view span, Pseudonyms& pseudonyms) {
+  const Program::Source& source = program.sources()[edit.source];
+  if (source.replacement.form == Replacement::Form::kPseudonym && edit.alone) {
+    if (auto made = pseudonyms.Add(source.replacement.text, span, program.rules()[source.rule].id)) return *std::move(made);
+  }
+  return source.replacement.For(span, edit.alone);
+}
+
 }  // namespace
 
 std::size_t RunLength(std::span<const Message> prompt, std::size_t first) {
@@ -103,7 +111,7 @@ std::vector<Hit> FindInRun(const Program& program, std::span<const std::string> 
 }
 
 std::vector<std::vector<TextEdit>> EditsByText(const Program& program, std::span<const std::string> texts,
-                                               std::span<const Resolver::Edit> edits) {
+                                               std::span<const Resolver::Edit> edits, Pseudonyms& pseudonyms) {
   std::string joined;
   for (const std::string& text : texts) joined += text;
   std::vector<std::vector<TextEdit>> out(texts.size());
@@ -117,7 +125,7 @@ std::vector<std::vector<TextEdit>> EditsByText(const Program& program, std::span
       TextEdit its{std::max(edit.begin, base) - base, std::min(edit.end, end) - base, ""};
       if (edit.begin >= base) {
         const auto begin = static_cast<std::size_t>(edit.begin), length = static_cast<std::size_t>(edit.end - edit.begin);
-        its.text = program.sources()[edit.source].replacement.For(std::string_view(joined).substr(begin, length), edit.alone);
+        its.text = ReplacementFor(program, edit, std::string_view(joined).substr(begin, length), pseudonyms);
       }
       out[i].push_back(std::move(its));
     }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "policy/program.h"
+#include "policy/pseudonyms.h"
 #include "policy/resolver.h"
 #include "policy/verdict.h"
 
@@ -33,9 +34,10 @@ struct TextEdit {
   std::string text;
 };
 
-// The edits of the joined texts, for each text. Of one that runs over several texts the first gets the replacement.
+// The edits of the joined texts, for each text. Of one that runs over several texts the first gets the replacement. Pseudonyms are made in
+// `pseudonyms`, of spans that no other rule hit and that are not encoded.
 std::vector<std::vector<TextEdit>> EditsByText(const Program& program, std::span<const std::string> texts,
-                                               std::span<const Resolver::Edit> edits);
+                                               std::span<const Resolver::Edit> edits, Pseudonyms& pseudonyms);
 
 // `text` with the edits made; they are ascending, disjoint and inside it.
 std::string ApplyTextEdits(std::string_view text, std::span<const TextEdit> edits);

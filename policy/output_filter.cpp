@@ -1,5 +1,5 @@
 // The text is read as it is written (text_scan.h) and, once a character is not its own plain form, in its plain form as well (disguise.h).
-// Words wait for their end where a rule wants them decoded.
+// Words wait for their end where a rule wants them decoded, and what may become a pseudonym of the prompt for its own.
 // What lies before the least of their live starts is final for both: the resolver judges the hits that begin there, and the text goes out,
 // edited. FilterComplete, which the result is compared with, shares the leaf detectors and the resolver, but none of this.
 //
@@ -11,10 +11,41 @@
 #include "base/encoding.h"
 #include "policy/disguise.h"
 #include "policy/encoded_runs.h"
+#include "policy/pseudonyms.h"
 #include "policy/text_scan.h"
 
 namespace tollgate::policy {
 namespace {
+
+// Pseudonyms of the call's own prompt get their values back, in text that no rule changes.
+class Restorer {
+ public:
+  explicit Restorer(const Subject& subject) : pseudonyms_(subject.pseudonyms), json_(subject.json_reply) {}
+  bool restores() const { return pseudonyms_ != nullptr; }
+
+  std::int64_t WholeUpTo(std::string_view text, std::int64_t bytes, bool at_end) const {
+    if (pseudonyms_ == nullptr) return bytes;
+    return static_cast<std::int64_t>(pseudonyms_->WholeUpTo(text, static_cast<std::size_t>(bytes), at_end));
+  }
+
+  // `text`, which lies at `begin` in the raw reply, goes out. `given`: bytes that went out before `out`.
+  void Pass(std::string_view text, std::int64_t begin, std::int64_t given, std::string& out, std::vector<RawSpan>& raw,
+            std::vector<std::pair<std::int64_t, std::int64_t>>& replaced) const {
+    if (pseudonyms_ == nullptr) {
+      out += text;
+      return;
+    }
+    const std::int64_t base = given + static_cast<std::int64_t>(out.size());
+    out += pseudonyms_->Restore(text, json_, [&](const Pseudonyms::Restored& its) {
+      raw.push_back({its.pseudonym.rule_id, begin + static_cast<std::int64_t>(its.at), its.pseudonym.text, /*restored=*/true});
+      replaced.emplace_back(base + static_cast<std::int64_t>(its.begin), base + static_cast<std::int64_t>(its.end));
+    });
+  }
+
+ private:
+  const std::shared_ptr<const Pseudonyms> pseudonyms_;
+  const bool json_;
+};
 
 class OutputFilter final : public StreamFilter {
  public:
@@ -24,7 +55,8 @@ class OutputFilter final : public StreamFilter {
         selection_(program.Select(subject, Role::kAssistant)),
         tally_(program.rules()),
         resolver_(program, tally_, /*stop_at_block=*/true),
-        scan_(program, selection_) {}
+        scan_(program, selection_),
+        restorer_(subject) {}
 
   absl::StatusOr<std::string> Push(std::string_view raw) override {
     if (!failure_.ok()) return failure_;
@@ -37,7 +69,7 @@ class OutputFilter final : public StreamFilter {
       raw_.back().bytes += raw;
       return std::string();
     }
-    if (selection_.empty()) {
+    if (Idle()) {
       decided_ = pushed_;
       given_ += static_cast<std::int64_t>(raw.size());
       return std::string(raw);
@@ -50,7 +82,7 @@ class OutputFilter final : public StreamFilter {
     if (!failure_.ok()) return failure_;
     if (finished_) return failure_ = base::FailedPrecondition("the reply has ended already");
     finished_ = true;
-    if (blocked_ || selection_.empty()) return std::string();
+    if (blocked_ || Idle()) return std::string();
     return Advance({}, true);
   }
 
@@ -64,6 +96,8 @@ class OutputFilter final : public StreamFilter {
   bool swallowing() const override { return scan_.swallowing() || (plain_ != nullptr && plain_->swallowing()); }
 
  private:
+  bool Idle() const { return selection_.empty() && !restorer_.restores(); }
+
   std::string_view Bytes(std::int64_t from, std::int64_t to) const {
     return std::string_view(text_).substr(static_cast<std::size_t>(from - decided_), static_cast<std::size_t>(to - from));
   }
@@ -101,7 +135,8 @@ class OutputFilter final : public StreamFilter {
 
   std::string Advance(std::string_view fresh, bool at_end) {
     text_ += fresh;
-    const std::int64_t live = Read(fresh, at_end);
+    const std::int64_t free = Read(fresh, at_end);
+    const std::int64_t live = decided_ + restorer_.WholeUpTo(text_, free - decided_, at_end);
     if (!fresh.empty()) last_ = fresh.back();
     if (at_end || live > decided_) Judge(at_end ? INT64_MAX : live);
     std::string out;
@@ -134,13 +169,13 @@ class OutputFilter final : public StreamFilter {
     std::int64_t at = decided_;
     while (at < to) {
       if (edit_ == edits.size()) {
-        out += Bytes(at, to);
+        restorer_.Pass(Bytes(at, to), at, given_, out, raw_, replaced_);
         return;
       }
       const Resolver::Edit& edit = edits[edit_];
       if (at < edit.begin) {
         const std::int64_t stop = std::min(edit.begin, to);
-        out += Bytes(at, stop);
+        restorer_.Pass(Bytes(at, stop), at, given_, out, raw_, replaced_);
         at = stop;
         continue;
       }
@@ -181,6 +216,7 @@ class OutputFilter final : public StreamFilter {
   TextScan scan_;
   std::unique_ptr<PlainScan> plain_;  // Once the two texts differ.
   WordCutter words_;                  // That may be encoded.
+  const Restorer restorer_;
   char last_ = ' ';                   // The last byte that was read.
 
   std::string text_;  // Raw bytes from decided_ to pushed_.
@@ -210,11 +246,21 @@ absl::StatusOr<Filtered> FilterComplete(const Program& program, const Subject& s
   Filtered out;
   out.blocked = resolver.blocked();
   const std::string_view kept = out.blocked ? reply.substr(0, static_cast<std::size_t>(resolver.block_begin())) : reply;
-  out.text = ApplyEdits(program, kept, resolver.edits());
+  const Restorer restorer(subject);
+  std::vector<std::pair<std::int64_t, std::int64_t>> replaced;  // Nobody asks where.
+  std::int64_t at = 0;
+  const auto pass_to = [&](std::int64_t end) {
+    restorer.Pass(kept.substr(static_cast<std::size_t>(at), static_cast<std::size_t>(end - at)), at, 0, out.text, out.raw, replaced);
+  };
   for (const Resolver::Edit& edit : resolver.edits()) {
+    pass_to(edit.begin);
+    at = edit.end;
     const std::string_view bytes = reply.substr(static_cast<std::size_t>(edit.begin), static_cast<std::size_t>(edit.end - edit.begin));
-    out.raw.push_back({program.rules()[program.sources()[edit.source].rule].id, edit.begin, std::string(bytes)});
+    const Program::Source& source = program.sources()[edit.source];
+    out.text += source.replacement.For(bytes, edit.alone);
+    out.raw.push_back({program.rules()[source.rule].id, edit.begin, std::string(bytes)});
   }
+  pass_to(static_cast<std::int64_t>(kept.size()));
   if (out.blocked)
     out.raw.push_back({program.rules()[resolver.block_rule()].id, resolver.block_begin(), std::string(reply.substr(kept.size()))});
   out.verdict = tally.ToVerdict();

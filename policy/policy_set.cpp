@@ -20,6 +20,7 @@
 #include "policy/output_filter.h"
 #include "policy/policy_tests.h"
 #include "policy/program.h"
+#include "policy/questions.h"
 #include "policy/resolver.h"
 #include "policy/rule_yaml.h"
 
@@ -57,6 +58,26 @@ void EditParts(const std::string& text, std::span<const TextEdit> edits, Message
   message.parts = std::move(parts);
 }
 
+// What rules add to the system prompt stands at its end, each in a paragraph of its own; without one it is the system prompt. What describes
+// tools is none.
+void AppendSystem(Inspection& inspection) {
+  for (const RuleOutcome& rule : inspection.verdict.rules) {
+    if (rule.effect.kind != Effect::Kind::kAppendSystem) continue;
+    std::vector<Message>& prompt = inspection.prompt;
+    const auto system = std::find_if(prompt.rbegin(), prompt.rend(), [](const Message& message) {
+      return message.role == Role::kSystem && !message.aside;
+    });
+    if (system == prompt.rend()) {
+      prompt.insert(prompt.begin(), Message{Role::kSystem, "", {rule.effect.text}});
+      inspection.put_before = 1;
+    } else {
+      const bool empty = std::all_of(system->parts.begin(), system->parts.end(), [](const std::string& part) { return part.empty(); });
+      system->parts.push_back((empty ? "" : "\n\n") + rule.effect.text);
+    }
+    inspection.changed = true;
+  }
+}
+
 class CompiledPolicies final : public PolicySet, public std::enable_shared_from_this<CompiledPolicies> {
  public:
   static absl::StatusOr<std::shared_ptr<const CompiledPolicies>> Make(std::span<const PolicySource> sources, RunTests tests) {
@@ -86,6 +107,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
     Inspection out;
     out.prompt.assign(prompt.begin(), prompt.end());
     Tally tally(rules_);
+    auto pseudonyms = std::make_shared<Pseudonyms>(subject.pseudonym_key);
     std::array<std::unique_ptr<Program::Selection>, 4> selections;  // By role.
     bool blocked = false;
     for (std::size_t first = 0, count = 0; first < prompt.size(); first += count) {
@@ -93,41 +115,29 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
       auto& selection = selections[static_cast<std::size_t>(prompt[first].role)];
       if (selection == nullptr) selection = std::make_unique<Program::Selection>(input_->Select(subject, prompt[first].role));
       const std::span<Message> run = std::span(out.prompt).subspan(first, count);
-      TG_ASSIGN(const Judged judged, JudgeRun(run, static_cast<std::uint32_t>(first), *selection, tally));
+      TG_ASSIGN(const Judged judged, JudgeRun(run, static_cast<std::uint32_t>(first), *selection, tally, *pseudonyms));
       blocked = blocked || judged.blocked;
       out.changed = out.changed || judged.changed;
     }
+    blocked = JudgeWhole(subject, prompt, tally) || blocked;
     out.verdict = tally.ToVerdict();
+    if (!blocked) AppendSystem(out);
+    if (!blocked) out.questions = QuestionsOfPrompt(rules_, subject, prompt);
     if (blocked) {
       out.changed = false;
       out.prompt.assign(prompt.begin(), prompt.end());
+    } else if (!pseudonyms->all().empty()) {
+      out.pseudonyms = std::move(pseudonyms);
     }
     return out;
   }
 
-  absl::StatusOr<Verdict> Decide(const Inspection& inspection, std::span<const Answer> answers) const override {
-    for (const Question& question : inspection.questions) {
-      const bool answered = std::any_of(answers.begin(), answers.end(), [&](const Answer& a) { return a.id == question.id; });
-      if (!answered)
-        return base::InvalidArgument(
-            fmt::format("question '{}' of rule '{}' is not answered; answer it or report its failure", question.id, question.rule_id));
-    }
-    if (answers.size() != inspection.questions.size())
-      return base::InvalidArgument("an answer to a question that was not asked; pass one for each question");
-    Verdict out = inspection.verdict;
-    for (const Answer& answer : answers) {
-      if (!answer.hit && answer.failure.empty()) continue;
-      const auto question =
-          std::find_if(inspection.questions.begin(), inspection.questions.end(), [&](const Question& q) { return q.id == answer.id; });
-      if (question == inspection.questions.end())
-        return base::InvalidArgument("an answer to a question that was not asked; pass one for each question");
-      const auto rule = std::find_if(rules_.begin(), rules_.end(), [&](const Rule& r) { return r.id == question->rule_id; });
-      if (rule == rules_.end()) return base::InvalidArgument("a question of another policy; decide with the one that inspected");
-      out.action = std::max(out.action, rule->action);
-      out.rules.push_back({rule->id, rule->action, rule->because, {}, 1});
-    }
-    return out;
+  absl::StatusOr<Verdict> Decide(const Verdict& so_far, std::span<const Question> questions,
+                                 std::span<const Answer> answers) const override {
+    return policy::Decide(rules_, so_far, questions, answers);
   }
+
+  std::vector<Question> QuestionsOfOutput(const Subject& subject) const override { return policy::QuestionsOfOutput(rules_, subject); }
 
   std::unique_ptr<StreamFilter> OpenOutput(const Subject& subject) const override {
     return MakeOutputFilter(shared_from_this(), *output_, subject);
@@ -136,6 +146,12 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
   absl::StatusOr<Filtered> FilterWhole(const Subject& subject, std::string_view reply) const override {
     if (reply.size() > kTextBytesMax) return base::InvalidArgument("the reply is longer than 1 GiB; filter it as a stream");
     return FilterComplete(*output_, subject, reply);
+  }
+
+  bool needs_prompt_tokens() const override {
+    return std::any_of(rules_.begin(), rules_.end(), [](const Rule& rule) {
+      return std::any_of(rule.gauges.begin(), rule.gauges.end(), [](const Gauge& g) { return g.measure == Gauge::Measure::kTokens; });
+    });
   }
 
   const base::Digest& digest() const override { return digest_; }
@@ -162,8 +178,22 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
     bool changed = false, blocked = false;
   };
 
+  // Rules that look at the prompt as a whole. Whether one blocks.
+  bool JudgeWhole(const Subject& subject, std::span<const Message> prompt, Tally& tally) const {
+    PromptMeasure measure(subject, prompt);
+    bool blocked = false;
+    for (std::uint32_t index = 0; index < rules_.size(); ++index) {
+      const Rule& rule = rules_[index];
+      if (rule.gauges.empty() || !rule.scope.Covers(subject) || !measure.FirstOver(rule.gauges, rule.roles)) continue;
+      tally.Add(index, {});
+      blocked = blocked || rule.action == Action::kBlock;
+    }
+    return blocked;
+  }
+
   // Judges the names and the texts of messages of one author, and edits them.
-  absl::StatusOr<Judged> JudgeRun(std::span<Message> run, std::uint32_t first, const Program::Selection& selection, Tally& tally) const {
+  absl::StatusOr<Judged> JudgeRun(std::span<Message> run, std::uint32_t first, const Program::Selection& selection, Tally& tally,
+                                  Pseudonyms& pseudonyms) const {
     Judged out;
     std::vector<std::string> texts(run.size());
     std::vector<TextPlace> places;
@@ -176,10 +206,10 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
       TG_RETURN_IF_ERROR(CheckText(run[i].name, name));
       TG_RETURN_IF_ERROR(CheckText(texts[i], text));
       places.push_back(text);
-      const std::vector<std::vector<TextEdit>> edits = Judge({&run[i].name, 1}, {name}, selection, tally, out);
+      const std::vector<std::vector<TextEdit>> edits = Judge({&run[i].name, 1}, {name}, selection, tally, pseudonyms, out);
       if (!edits[0].empty()) run[i].name = ApplyTextEdits(run[i].name, edits[0]);
     }
-    const std::vector<std::vector<TextEdit>> edits = Judge(texts, std::move(places), selection, tally, out);
+    const std::vector<std::vector<TextEdit>> edits = Judge(texts, std::move(places), selection, tally, pseudonyms, out);
     for (std::size_t i = 0; i < run.size(); ++i) {
       if (!edits[i].empty()) EditParts(texts[i], edits[i], run[i]);
     }
@@ -194,14 +224,15 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
 
   // The edits of each text.
   std::vector<std::vector<TextEdit>> Judge(std::span<const std::string> texts, std::vector<TextPlace> places,
-                                           const Program::Selection& selection, Tally& tally, Judged& judged) const {
+                                           const Program::Selection& selection, Tally& tally, Pseudonyms& pseudonyms,
+                                           Judged& judged) const {
     if (selection.empty()) return std::vector<std::vector<TextEdit>>(texts.size());
     Resolver resolver(*input_, tally, /*stop_at_block=*/false, std::move(places));
     resolver.Judge(FindInRun(*input_, texts, selection), INT64_MAX);
     judged.changed = judged.changed || !resolver.edits().empty();
     judged.blocked = judged.blocked || resolver.blocked();
     if (resolver.edits().empty()) return std::vector<std::vector<TextEdit>>(texts.size());
-    return EditsByText(*input_, texts, resolver.edits());
+    return EditsByText(*input_, texts, resolver.edits(), pseudonyms);
   }
 
   std::vector<Rule> rules_;

@@ -15,6 +15,7 @@
 
 #include "base/crypto.h"
 #include "base/status.h"
+#include "policy/pseudonyms.h"
 #include "policy/stream_filter.h"
 #include "policy/verdict.h"
 
@@ -26,25 +27,36 @@ struct PolicySource {
   std::string yaml;
 };
 
-// What a verdict waits for and policy cannot know by itself: a guard model's opinion, an embedding, an external detector. Gateway
-// answers by `id` and calls Decide. No rule of today's language asks any.
+// What a verdict waits for and policy cannot know by itself: what a detector says that gateway asks. Gateway answers by `id` and calls
+// Decide.
 struct Question {
-  std::string id;
+  enum class At { kEnd, kSentence, kTokens };
+
+  std::string id;  // Unique in what it came with.
   std::string rule_id;
-  std::string detector;  // "guard_model", "topic", "external"
-  std::string input;     // The text to judge.
+  std::string detector;  // "external": whom to ask is `name`.
+  std::string name;
+  std::vector<std::uint32_t> messages;  // Of a prompt: those that it is about. Of a reply: none.
+  // Of a reply: when to ask, and whether it waits for the verdict.
+  At at = At::kEnd;
+  std::int64_t tokens = 0;
+  bool hold = true;
 };
 struct Answer {
   std::string id;
   bool hit = false;
-  std::string failure;  // Not empty: nobody could answer; the rule then acts as if hit.
+  std::string failure;  // Not empty: nobody could answer. The rule then acts as if hit, unless it says on_error: allow.
+  std::int64_t score_millionths = 1'000'000;  // How sure it is; below the rule's least_score it is no hit.
+  std::vector<Span> spans;                    // Where, if it says.
 };
 
 struct Inspection {
   Verdict verdict;
   bool changed = false;         // `prompt` differs from what was given.
   std::vector<Message> prompt;  // As it is to be used: redacted. After a block: as given, and not to be used.
+  std::size_t put_before = 0;   // Messages at its front that it was not given.
   std::vector<Question> questions;
+  std::shared_ptr<const Pseudonyms> pseudonyms;  // That stand in `prompt`; null if none does. Give them to the reply's subject.
 };
 
 struct Filtered {
@@ -76,14 +88,22 @@ class PolicySet {
   // Judges a prompt: every part and name of every message. INVALID_ARGUMENT if a text is not valid UTF-8 or longer than 1 GiB.
   virtual absl::StatusOr<Inspection> Inspect(const Subject& subject, std::span<const Message> prompt) const = 0;
 
-  // The verdict once the inspection's questions are answered. INVALID_ARGUMENT if an answer is missing or not asked for.
-  virtual absl::StatusOr<Verdict> Decide(const Inspection& inspection, std::span<const Answer> answers) const = 0;
+  // The verdict once the questions are answered: `so_far` and what the answers add. What nobody could answer is in its `not_scanned`, as
+  // "external NAME (RULE)". INVALID_ARGUMENT if an answer is missing or not asked for, or a question is another policy's.
+  virtual absl::StatusOr<Verdict> Decide(const Verdict& so_far, std::span<const Question> questions,
+                                         std::span<const Answer> answers) const = 0;
+
+  // What is to be asked of a reply to this subject, as far as it is to leave: filtered.
+  virtual std::vector<Question> QuestionsOfOutput(const Subject& subject) const = 0;
 
   // A filter for one reply, alive as long as its owner wants. Never null.
   virtual std::unique_ptr<StreamFilter> OpenOutput(const Subject& subject) const = 0;
 
   // The same judgement on a complete reply. Errors as Inspect.
   virtual absl::StatusOr<Filtered> FilterWhole(const Subject& subject, std::string_view reply) const = 0;
+
+  // Some rule measures the prompt in tokens: give Inspect a subject that has them counted.
+  virtual bool needs_prompt_tokens() const = 0;
 
   // SHA-256 over the sources' names and texts, in order: what the record pins.
   virtual const base::Digest& digest() const = 0;

@@ -25,7 +25,11 @@ absl::StatusOr<Outcome> Run(const PolicySet& policies, const Subject& subject, c
   if (!test.output) {
     const Message message{test.role, "", {test.text}};
     TG_ASSIGN(Inspection inspection, policies.Inspect(subject, {&message, 1}));
-    return Outcome{inspection.verdict.action == Action::kBlock ? "" : inspection.prompt[0].parts[0], std::move(inspection.verdict)};
+    std::string text;
+    if (inspection.verdict.action != Action::kBlock) {
+      for (const std::string& part : inspection.prompt.back().parts) text += part;  // A rule may put a system prompt before it.
+    }
+    return Outcome{std::move(text), std::move(inspection.verdict)};
   }
   TG_ASSIGN(Filtered whole, policies.FilterWhole(subject, test.text));
   const auto stream = policies.OpenOutput(subject);

@@ -23,7 +23,7 @@ bool Names(const std::vector<std::string>& list, const std::string& name) {
 Replacement ReplacementOf(const Rule& rule, const std::string& label) {
   Replacement out = rule.replacement;
   const std::string name = label.empty() ? "REDACTED" : label;
-  if (out.form == Replacement::Form::kHash) out.text = name;
+  if (out.form == Replacement::Form::kHash || (out.form == Replacement::Form::kPseudonym && out.text.empty())) out.text = name;
   if (out.text.empty()) out.text = "[" + name + "]";
   return out;
 }

@@ -36,6 +36,7 @@ std::string Replacement::For(std::string_view span, bool alone) const {
   switch (form) {
     case Form::kText: return text;
     case Form::kMask: return kStars + std::string(alone ? Tail(span, keep_last) : "");
+    case Form::kPseudonym: return fmt::format("[{}]", text);
     case Form::kHash: break;
   }
   std::string digest;

@@ -13,6 +13,11 @@ const char* ActionName(Action action) {
   return kNames[static_cast<std::size_t>(action)];
 }
 
+const char* EffectName(Effect::Kind kind) {
+  static constexpr const char* kNames[] = {"", "append_system", "route", "rate_limit", "justification", "approval", "terms"};
+  return kNames[static_cast<std::size_t>(kind)];
+}
+
 const char* RoleName(Role role) {
   static constexpr const char* kNames[] = {"system", "user", "assistant", "tool"};
   return kNames[static_cast<std::size_t>(role)];
@@ -32,7 +37,7 @@ Verdict Tally::ToVerdict() const {
   for (std::size_t i = 0; i < rules_.size(); ++i) {
     if (counts_[i] == 0) continue;
     out.action = std::max(out.action, rules_[i].action);
-    out.rules.push_back({rules_[i].id, rules_[i].action, rules_[i].because, spans_[i], counts_[i]});
+    out.rules.push_back({rules_[i].id, rules_[i].action, rules_[i].because, spans_[i], counts_[i], rules_[i].effect});
   }
   return out;
 }
@@ -95,19 +100,6 @@ void Resolver::Judge(std::span<const Hit> hits, std::int64_t decided) {
     edits_.back().alone = false;
   }
   std::erase_if(allowed_, [&](const Hit& a) { return a.end <= decided; });
-}
-
-std::string ApplyEdits(const Program& program, std::string_view text, std::span<const Resolver::Edit> edits) {
-  std::string out;
-  std::size_t at = 0;
-  for (const Resolver::Edit& edit : edits) {
-    out += text.substr(at, static_cast<std::size_t>(edit.begin) - at);
-    const std::string_view span = text.substr(static_cast<std::size_t>(edit.begin), static_cast<std::size_t>(edit.end - edit.begin));
-    out += program.sources()[edit.source].replacement.For(span, edit.alone);
-    at = static_cast<std::size_t>(edit.end);
-  }
-  out += text.substr(at);
-  return out;
 }
 
 }  // namespace tollgate::policy

@@ -21,7 +21,7 @@ namespace tollgate::policy {
 class Tally {
  public:
   explicit Tally(std::span<const Rule> rules) : rules_(rules), counts_(rules.size()), spans_(rules.size()) {}
-  void Add(std::uint32_t rule, std::span<const Span> spans);  // One hit; more than one span if it lies in several texts.
+  void Add(std::uint32_t rule, std::span<const Span> spans);  // One hit; more than one span if it lies in several texts, none if in no place.
   Verdict ToVerdict() const;
 
  private:
@@ -73,8 +73,5 @@ class Resolver {
   std::int64_t block_begin_ = 0;
   std::uint32_t block_rule_ = 0;
 };
-
-// `text` with the edits made; edits are relative to `text` and inside it.
-std::string ApplyEdits(const Program& program, std::string_view text, std::span<const Resolver::Edit> edits);
 
 }  // namespace tollgate::policy

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "policy/gauges.h"
 #include "policy/pattern.h"
 #include "policy/time_window.h"
 #include "policy/verdict.h"
@@ -36,16 +37,29 @@ struct RuleTest {
 
 // What takes the place of what a redacting rule hit.
 struct Replacement {
-  enum class Form { kText, kMask, kHash };
+  enum class Form { kText, kMask, kHash, kPseudonym };
   static constexpr char kStars[] = "****";
 
   Form form = Form::kText;
-  std::string text;  // kText: all of it. kHash: the label before the digest.
+  std::string text;   // kText: all of it. kHash, kPseudonym: the label before the digest.
   int keep_last = 0;  // kMask: characters that stay, behind the stars.
   std::string salt;  // kHash.
 
-  // For the span's raw bytes. `alone` false: another rule hit some of them too, so none may stay.
+  // For the span's raw bytes. `alone` false: another rule hit some of them too, so none may stay. A pseudonym is Pseudonyms' to make: here
+  // it is the label alone, which hides for good.
   std::string For(std::string_view span, bool alone) const;
+};
+
+// A detector that gateway asks for policy.
+struct Ask {
+  enum class At { kEnd, kSentence, kTokens };
+
+  std::string name;
+  At at = At::kEnd;         // When in a streamed reply.
+  std::int64_t tokens = 0;  // kTokens: how many there are between two.
+  bool hold = true;         // Nothing of a reply leaves before its verdict.
+  bool fail_open = false;   // Where it cannot say, the rule does not act.
+  std::int64_t least_score_percent = 0;
 };
 
 struct Rule {
@@ -53,16 +67,19 @@ struct Rule {
   int line = 0, column = 0;
   std::string id, because, severity, where, detect;  // The last two: summaries for listings.
   Action action = Action::kFlag;
+  Effect effect;
   Scope scope;
   std::uint8_t roles = 0xFF;  // Bit 1 << Role.
   bool input = true, output = true;
   Replacement replacement;  // With an empty text: the detector's own placeholder.
+  std::vector<Gauge> gauges;  // Of the whole prompt; a rule has these, patterns or keywords.
   std::vector<std::shared_ptr<const Pattern>> patterns;
   std::vector<std::string> keywords;
   bool whole_word = true, ignore_case = true;
   bool as_written = false;  // Not looked for in disguise.
   enum class Decode { kInput, kBoth, kNever };
   Decode decode = Decode::kInput;  // In which directions it is looked for in what is encoded.
+  std::optional<Ask> ask;  // Instead of patterns and keywords.
   std::vector<RuleTest> tests;
   // What a rule's `unless` says: a rule of its own, right behind that one, with its id, that allows for it alone and is in no verdict.
   bool exception = false;

@@ -12,7 +12,10 @@
 
 #include "base/nearest_word.h"
 #include "policy/catalog.h"
+#include "policy/do_yaml.h"
+#include "policy/gauge_yaml.h"
 #include "policy/hosts.h"
+#include "policy/semantic_yaml.h"
 #include "policy/where_yaml.h"
 #include "policy/yaml_reader.h"
 
@@ -22,7 +25,6 @@ namespace {
 constexpr std::size_t kSourceBytesMax = 8 << 20;
 constexpr std::size_t kKeywordBytesMax = 256;
 constexpr std::size_t kSentenceBytesMax = 500;
-constexpr std::size_t kSaltBytesMin = 16;
 
 using Fields = YamlReader::Fields;
 
@@ -69,7 +71,8 @@ class PolicyReader {
 
   absl::Status ReadRule(const YAML::Node& node, Rule& rule, Rule& exception) {
     TG_ASSIGN(Fields fields,
-              yaml_.Map(node, "a rule", {"id", "where", "detect", "unless", "do", "because", "cap", "severity", "replacement", "keep_last", "salt", "tests"}));
+              yaml_.Map(node, "a rule", {"id", "where", "detect", "unless", "do", "because", "cap", "severity", "replacement", "keep_last", "salt",
+                                         "label", "tests"}));
     for (const char* field : {"id", "detect", "do"}) {
       if (!fields.contains(field)) return yaml_.Wrong(node, fmt::format("'{}' is missing; a rule needs id, detect and do", field));
     }
@@ -78,16 +81,23 @@ class PolicyReader {
     rule.column = node.Mark().column + 1;
     TG_ASSIGN(rule.id, yaml_.Text(fields["id"], "id"));
     if (!IsId(rule.id)) return yaml_.Wrong(fields["id"], "'id' is 1 to 64 of a-z, 0-9, '.', '_' and '-', as in pii.card");
-    TG_RETURN_IF_ERROR(ReadDo(fields, rule));
+    TG_RETURN_IF_ERROR(ReadDo(yaml_, fields, rule));
     TG_RETURN_IF_ERROR(ReadWords(fields, rule));
     if (fields.contains("where")) TG_RETURN_IF_ERROR(ReadWhere(yaml_, fields["where"], rule));
-    SummariseWhere(rule);
+    TG_RETURN_IF_ERROR(CheckDoWhere(yaml_, fields, rule));
     std::int64_t cap = 0;
     if (fields.contains("cap")) {
       TG_ASSIGN(cap, yaml_.Int(fields["cap"], "cap", 16, Pattern::kWidthMax / 2));
     }
     TG_RETURN_IF_ERROR(ReadDetect(fields["detect"], cap, rule));
+    SummariseWhere(rule);
     if (cap > 0 && rule.patterns.empty()) return yaml_.Wrong(fields["cap"], "'cap' is for an unbounded regex; remove it");
+    if (fields.contains("unless") && !rule.gauges.empty())
+      return yaml_.Wrong(fields["unless"], "'unless' exempts what has a place in the text, and this rule judges the whole prompt; remove it");
+    for (const char* field : {"unless", "tests"}) {
+      if (rule.ask && fields.contains(field))
+        return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for an external detector, which is not run here; remove it", field));
+    }
     if (fields.contains("unless")) TG_RETURN_IF_ERROR(ReadUnless(fields["unless"], rule, exception));
     return fields.contains("tests") ? ReadTests(fields["tests"], rule) : absl::OkStatus();
   }
@@ -100,45 +110,13 @@ class PolicyReader {
     exception.column = node.Mark().column + 1;
     exception.id = rule.id;
     exception.action = Action::kAllow;
+    exception.exception = true;
     exception.scope = rule.scope;
     exception.roles = rule.roles;
     exception.input = rule.input;
     exception.output = rule.output;
     TG_RETURN_IF_ERROR(ReadDetect(node, 0, exception));
-    exception.exception = true;
     rule.detect += ", unless " + exception.detect;
-    return absl::OkStatus();
-  }
-
-  // mask, hash and replace are ways to redact.
-  absl::Status ReadDo(Fields& fields, Rule& rule) {
-    TG_ASSIGN(const std::size_t which,
-              yaml_.OneOf(fields["do"], "do", {"allow", "flag", "redact", "block", "mask", "hash", "replace"}));
-    const bool mask = which == 4, hash = which == 5, replace = which == 6;
-    rule.action = which < 4 ? static_cast<Action>(which) : Action::kRedact;
-    const auto only_for = [&](const char* field, const char* what) {
-      return yaml_.Wrong(fields[field], fmt::format("'{}' is for 'do: {}'; remove it", field, what));
-    };
-    if (fields.contains("keep_last")) {
-      if (!mask) return only_for("keep_last", "mask");
-      TG_ASSIGN(const std::int64_t keep, yaml_.Int(fields["keep_last"], "keep_last", 0, 8));
-      rule.replacement.keep_last = static_cast<int>(keep);
-    }
-    if (mask) rule.replacement.form = Replacement::Form::kMask;
-    if (fields.contains("salt")) {
-      if (!hash) return only_for("salt", "hash");
-      TG_ASSIGN(rule.replacement.salt, yaml_.Text(fields["salt"], "salt"));
-    }
-    if (hash) rule.replacement.form = Replacement::Form::kHash;
-    if (hash && rule.replacement.salt.size() < kSaltBytesMin) {
-      return yaml_.Wrong(fields["do"], "'do: hash' needs a 'salt' of at least 16 bytes, without which short values could be guessed");
-    }
-    if (replace && !fields.contains("replacement")) return yaml_.Wrong(fields["do"], "'do: replace' needs a 'replacement', as in \"(hidden)\"");
-    if (!fields.contains("replacement")) return absl::OkStatus();
-    if (rule.action != Action::kRedact || mask || hash) return only_for("replacement", "redact' or 'do: replace");
-    TG_ASSIGN(rule.replacement.text, yaml_.Text(fields["replacement"], "replacement"));
-    if (rule.replacement.text.empty() || rule.replacement.text.size() > kKeywordBytesMax)
-      return yaml_.Wrong(fields["replacement"], "'replacement' is 1 to 256 bytes, as in \"[CARD]\"");
     return absl::OkStatus();
   }
 
@@ -159,16 +137,22 @@ class PolicyReader {
 
   absl::Status ReadDetect(const YAML::Node& node, std::int64_t cap, Rule& rule) {
     TG_ASSIGN(Fields fields, yaml_.Map(node, "'detect'", {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts",
-                                                         "hosts_except", "whole_word", "ignore_case", "as_written", "decode"}));
+                                                         "hosts_except", "external", "length", "shape", "code", "request", "whole_word",
+                                                         "ignore_case", "as_written", "decode", "at", "stream", "on_error", "least_score"}));
     std::vector<std::string> kinds;
-    for (const char* kind : {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts", "hosts_except"}) {
+    for (const char* kind : {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts", "hosts_except", "external", "length",
+                             "shape", "code", "request"}) {
       if (fields.contains(kind)) kinds.emplace_back(kind);
     }
     if (kinds.size() != 1)
-      return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, list, personal_data, secrets, unicode, hosts and hosts_except; "
-                               "write one rule for each");
+      return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, list, personal_data, secrets, unicode, hosts, hosts_except, "
+                               "external, length, shape, code and request; write one rule for each");
     const std::string& kind = kinds[0];
     const bool words = kind == "keywords" || kind == "list";
+    for (const char* field : kSemanticFields) {
+      if (kind != "external" && fields.contains(field))
+        return yaml_.Wrong(fields[field], fmt::format("'{}' is for external detectors; remove it", field));
+    }
     if (fields.contains("whole_word")) {
       if (!words) return yaml_.Wrong(fields["whole_word"], "'whole_word' is for keywords; in a regex write \\b");
       TG_ASSIGN(rule.whole_word, yaml_.Bool(fields["whole_word"], "whole_word"));
@@ -179,7 +163,11 @@ class PolicyReader {
         return yaml_.Wrong(fields["ignore_case"], "'ignore_case' is for keywords and regex; remove it");
       TG_ASSIGN(rule.ignore_case, yaml_.Bool(fields["ignore_case"], "ignore_case"));
     }
+    if (IsGaugeKind(kind)) return ReadWholePrompt(fields, kind, rule);
     TG_RETURN_IF_ERROR(ReadForms(fields, kind, rule));
+    if (kind == "external") {
+      return ReadSemantic(yaml_, node, fields, rule);
+    }
     if (cap > 0 && kind != "regex") return yaml_.Wrong(node, "'cap' is for an unbounded regex; remove it");
     if (words) {
       TG_RETURN_IF_ERROR(kind == "list" ? ReadNamedLists(fields[kind], rule) : ReadKeywords(fields[kind], rule.keywords));
@@ -189,6 +177,17 @@ class PolicyReader {
     if (kind == "regex") return ReadRegex(fields[kind], cap, rule);
     if (kind == "hosts" || kind == "hosts_except") return ReadHosts(fields[kind], kind, rule);
     return ReadBuiltIns(fields[kind], kind, rule);
+  }
+
+  // What is not about a place in the text.
+  absl::Status ReadWholePrompt(Fields& fields, const std::string& kind, Rule& rule) {
+    for (const char* field : {"as_written", "decode"}) {
+      if (fields.contains(field)) return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for {}; remove it", field, kind));
+    }
+    if (rule.exception) return yaml_.Wrong(fields[kind], fmt::format("'unless' needs what has a place in the text, which {} has not", kind));
+    if (!rule.input) return yaml_.Wrong(fields[kind], fmt::format("'{}' judges prompts; leave 'direction' out", kind));
+    rule.output = false;
+    return ReadGauges(yaml_, fields[kind], kind, rule);
   }
 
   absl::Status ReadHosts(const YAML::Node& node, const std::string& kind, Rule& rule) {
@@ -202,10 +201,10 @@ class PolicyReader {
 
   // In which forms of the text the detector looks.
   absl::Status ReadForms(Fields& fields, const std::string& kind, Rule& rule) {
-    const bool always = kind == "unicode" || kind == "hosts_except";
+    const bool always = kind == "unicode" || kind == "hosts_except" || kind == "external";
     for (const char* field : {"as_written", "decode"}) {
       if (always && fields.contains(field))
-        return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for {}, which reads text as it is written; remove it", field, kind));
+        return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for {}, which reads text as it is; remove it", field, kind));
     }
     rule.as_written = always;
     if (fields.contains("as_written")) {

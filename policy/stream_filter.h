@@ -46,7 +46,8 @@ class StreamFilter {
   // The raw text behind every placeholder, and behind a block from its first byte on (to the end of what was pushed). By offset.
   virtual const std::vector<RawSpan>& raw() const = 0;
 
-  // Where in all that Push and Finish gave the rules' own texts stand, as [begin, end), ascending; what lies between is as it was pushed.
+  // Where in all that Push and Finish gave something else stands than was pushed, as [begin, end), ascending: the rules' own texts, and values
+  // that pseudonyms stood for. One for each of raw(), in its order, but for what a block kept.
   virtual const std::vector<std::pair<std::int64_t, std::int64_t>>& replaced() const = 0;
 
   // Raw bytes pushed and not yet decided.

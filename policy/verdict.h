@@ -5,10 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace tollgate::policy {
+
+class Pseudonyms;  // pseudonyms.h
 
 // In order of strictness: where rules disagree about the same bytes, the greater acts. An allow rule is an exception: what it covers
 // is neither redacted nor blocked by another rule.
@@ -22,12 +25,18 @@ const char* RoleName(Role role);  // "system", "user", "assistant", "tool"
 struct Subject {
   std::string org, team, project, key, model;
   std::int64_t unix_seconds = 0;  // When the call came in; 0 = not known. One value for a call's prompt and its reply.
+  std::int64_t prompt_tokens = -1;  // Of the prompt as it came; -1 = not counted. For PolicySet::needs_prompt_tokens.
+  std::string pseudonym_key = {};  // The tenant's, 32 bytes: what values of the prompt are pseudonymised under.
+  // For the reply: those that the call's own prompt made, whose values come back in it; null = none. `json_reply`: the reply is JSON text.
+  std::shared_ptr<const Pseudonyms> pseudonyms = nullptr;
+  bool json_reply = false;
 };
 
 struct Message {
   Role role = Role::kUser;
   std::string name;                // The author's name, scanned as the text is.
   std::vector<std::string> parts;  // Text parts in order.
+  bool aside = false;              // No message of the conversation, but behind it: a call, or a tool.
 };
 
 // Where a rule hit, in what was given to Inspect. On output: message 0, field "text", offsets into the raw reply.
@@ -38,6 +47,17 @@ struct Span {
   bool operator==(const Span& other) const;
 };
 
+// What a rule asks of whoever runs the request, beside its action. Policy says that it applies; `kAppendSystem` alone it also does.
+struct Effect {
+  enum class Kind : std::uint8_t { kNone, kAppendSystem, kRoute, kRateLimit, kJustify, kApprove, kAccept };
+  Kind kind = Kind::kNone;
+  std::string text;         // kAppendSystem: what the system prompt ends with. kRoute: the model. kAccept: the terms and their version, "terms@2".
+  std::string by, window;   // kRateLimit: of whom ("key", "project", "team", "end_user"), in which window ("minute", "hour", "day").
+  std::int64_t amount = 0;  // kRateLimit: requests. kApprove: for how many minutes; 0 = for one request.
+  bool operator==(const Effect&) const = default;
+};
+const char* EffectName(Effect::Kind kind);  // "", "append_system", "route", "rate_limit", "justification", "approval", "terms"
+
 // One rule that hit. `because` is the sentence for the caller; never the matched text.
 struct RuleOutcome {
   static constexpr std::size_t kSpansMax = 64;
@@ -47,6 +67,7 @@ struct RuleOutcome {
   std::string because;
   std::vector<Span> spans;  // The first kSpansMax; `count` says how many there were.
   std::int64_t count = 0;
+  Effect effect = {};
   bool operator==(const RuleOutcome&) const = default;
 };
 
@@ -58,11 +79,12 @@ struct Verdict {
   bool operator==(const Verdict&) const = default;
 };
 
-// Raw text that did not go out as it was: redacted, or from a block's first byte on. For the sealed part of the record only.
+// Raw text that did not go out as it was: redacted, restored, or from a block's first byte on. For the sealed part of the record only.
 struct RawSpan {
   std::string rule_id;
   std::int64_t offset = 0;  // In the raw reply.
   std::string bytes;
+  bool restored = false;  // A pseudonym: its value went out in its place.
   bool operator==(const RawSpan&) const = default;
 };
 

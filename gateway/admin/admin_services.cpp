@@ -234,6 +234,18 @@ class PolicyService final : public v1::Policy::CallbackService {
   Reactor* Lint(Context* c, const v1::LintPolicyRequest* q, v1::LintPolicyReply* r) override {
     return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Lint", &LintPolicy);
   }
+  Reactor* ListApprovals(Context* c, const v1::ListApprovalsRequest* q, v1::ListApprovalsReply* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Policy/ListApprovals", &admin::ListApprovals);
+  }
+  Reactor* Approve(Context* c, const v1::ApproveRequest* q, v1::PolicyApproval* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Approve", &admin::Approve);
+  }
+  Reactor* Replay(Context* c, const v1::ReplayPolicyRequest* q, v1::PolicyChanges* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Replay", &ReplayPolicy);
+  }
+  Reactor* ShadowReport(Context* c, const v1::ShadowReportRequest* q, v1::PolicyChanges* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Policy/ShadowReport", &admin::ShadowReport);
+  }
 
  private:
   Counter& counter_;
@@ -250,6 +262,12 @@ class AuditService final : public v1::Audit::CallbackService {
   }
   Reactor* Verify(Context* c, const v1::VerifyLogRequest* q, v1::VerifyLogReply* r) override {
     return counter_.Serve(c, q, r, "/tollgate.v1.Audit/Verify", &VerifyLogs);
+  }
+  Reactor* ShowPseudonym(Context* c, const v1::ShowPseudonymRequest* q, v1::ShowPseudonymReply* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Audit/ShowPseudonym", &admin::ShowPseudonym);
+  }
+  Reactor* ErasePseudonyms(Context* c, const v1::ErasePseudonymsRequest* q, v1::ErasePseudonymsReply* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Audit/ErasePseudonyms", &admin::ErasePseudonyms);
   }
 
  private:
@@ -298,7 +316,7 @@ struct AdminServices::Impl {
         verify_pool(PoolOf(options.verify_postgres, 1)),
         usage_pool(PoolOf(options.usage_postgres, 1)),
         reader(audit_pool, collaborators.keys, collaborators.journal),
-        desk{std::move(collaborators), usage_pool, verify_pool, reader, {}},
+        desk{std::move(collaborators), usage_pool, verify_pool, reader, {}, {}},
         workers(options.threads, static_cast<std::size_t>(options.queue_max)) {}
 
   base::SessionPool audit_pool;

@@ -18,6 +18,7 @@
 #include "gateway/admin/changes.h"
 #include "gateway/admin/model_host.h"
 #include "gateway/directory/directory_postgres.h"
+#include "gateway/gates/gates.h"
 #include "gateway/identity/identity.h"
 
 namespace grpc {
@@ -47,6 +48,7 @@ struct AdminCollaborators {
   const base::Clock* clock = nullptr;
   ModelHost* models = nullptr;  // Null: no pool here; registered models have no state.
   std::function<void(v1::StatusReply&)> fill_status;  // Everything but directory, stops and caller. Any thread; quick.
+  gates::Gates* gates = nullptr;  // Approvals; null: none can be listed or given.
 };
 
 class AdminServices {

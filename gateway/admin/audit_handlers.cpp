@@ -14,20 +14,6 @@ using identity::Permission;
 
 namespace {
 
-// Sees the whole installation only with that reach and without an org in the filter.
-audit::Viewer ViewerOf(const Caller& caller, const Shard* shard) {
-  audit::Viewer viewer;
-  viewer.actor = caller.place().key->public_id;
-  viewer.key = caller.place().key->id;
-  if (shard == nullptr) {
-    viewer.sees = audit::Viewer::Sees::kAll;
-  } else {
-    viewer.sees = audit::Viewer::Sees::kOrg;
-    viewer.id = shard->org.id.value;
-  }
-  return viewer;
-}
-
 // Null = all orgs.
 absl::StatusOr<const Shard*> ScopeOf(const Caller& caller, const std::string& org) {
   if (org.empty() && caller.SeesAll()) return static_cast<const Shard*>(nullptr);
@@ -109,7 +95,7 @@ absl::Status ListRecords(const Caller& caller, const v1::ListRecordsRequest& req
   if (request.page_size() < 0 || request.page_size() > 500) return base::InvalidArgument("page_size: use 1 to 500, or 0 for 50");
   filter.limit = request.page_size() == 0 ? 50 : request.page_size();
   filter.cursor = request.page_token();
-  TG_ASSIGN(const audit::Page page, caller.desk().reader.List(ViewerOf(caller, shard), filter));
+  TG_ASSIGN(const audit::Page page, caller.desk().reader.List(caller.ViewerOf(shard), filter));
   for (const audit::Row& row : page.rows) *reply.add_records() = Describe(caller, row);
   reply.set_next_page_token(page.next);
   return absl::OkStatus();
@@ -117,7 +103,7 @@ absl::Status ListRecords(const Caller& caller, const v1::ListRecordsRequest& req
 
 absl::Status ShowRecord(const Caller& caller, const v1::ShowRecordRequest& request, v1::ShowRecordReply& reply) {
   TG_ASSIGN(const Shard* shard, ScopeOf(caller, {}));
-  audit::Viewer viewer = ViewerOf(caller, shard);
+  audit::Viewer viewer = caller.ViewerOf(shard);
   if (request.with_content()) {
     TG_RETURN_IF_ERROR(caller.Need(Permission::kReadContent));
     TG_RETURN_IF_ERROR(CheckReason(request.reason()));

@@ -88,6 +88,15 @@ absl::StatusOr<ScopeNames> Caller::Names(const v1::ScopeRef& scope) const {
   return ScopeNames{shard->org.name, scope.team(), scope.project(), scope.key()};
 }
 
+audit::Viewer Caller::ViewerOf(const directory::Shard* shard) const {
+  audit::Viewer viewer;
+  viewer.actor = place().key->public_id;
+  viewer.key = place().key->id;
+  viewer.sees = shard == nullptr ? audit::Viewer::Sees::kAll : audit::Viewer::Sees::kOrg;
+  if (shard != nullptr) viewer.id = shard->org.id.value;
+  return viewer;
+}
+
 void Caller::Await(std::int64_t version) const {
   const absl::Status taken = desk_->with.directory->WaitFor(version, std::chrono::milliseconds(1000));
   if (!taken.ok()) base::Warn("admin", "{}", base::Message(taken));

@@ -10,6 +10,7 @@
 #include "audit/reader.h"
 #include "base/postgres_pool.h"
 #include "gateway/admin/admin_services.h"
+#include "gateway/admin/replay.h"
 #include "gateway/directory/shard.h"
 #include "gateway/identity/permissions.h"
 #include "tollgate/v1/directory.pb.h"
@@ -23,6 +24,7 @@ struct Desk {
   base::SessionPool& verify;
   audit::Reader& reader;
   std::atomic<bool> stopping{false};  // Set by AdminServices::Stop.
+  CompiledSets replayed;
 };
 
 class Caller {
@@ -58,6 +60,9 @@ class Caller {
 
   // The names of a scope with the org filled in, within reach.
   absl::StatusOr<ScopeNames> Names(const v1::ScopeRef& scope) const;
+
+  // Who looks into the audit log: into one org, or into all of them (null), which takes that reach.
+  audit::Viewer ViewerOf(const directory::Shard* shard) const;
 
   // Waits until this instance has taken up a change, so that the caller's next call sees it; not for ever.
   void Await(std::int64_t version) const;

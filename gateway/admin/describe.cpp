@@ -178,6 +178,15 @@ v1::EmergencyStop DescribeStop(const Row& row, const ScopeNames& scope) {
   return out;
 }
 
+std::map<std::string, std::string> TextsInForce(const directory::Shard& shard) {
+  std::map<std::string, std::string> texts;
+  for (const auto& row : RowsOf(shard, directory::Table::kPolicy)) {
+    const directory::Row* binding = BindingOf(shard, row->Text("name"));
+    if (binding != nullptr && binding->Int("policy_version") == row->Int("policy_version")) texts[row->Text("name")] = row->Text("yaml");
+  }
+  return texts;
+}
+
 ScopeNames NamesOf(const directory::Shard& shard, const base::Uuid& scope) {
   ScopeNames names;
   names.org = shard.org.name;

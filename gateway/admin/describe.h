@@ -1,6 +1,7 @@
 // Rows and places of the directory as messages of the API. Pure.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -34,6 +35,9 @@ inline const std::vector<std::shared_ptr<const directory::Row>>& RowsOf(const di
 
 // The binding of a policy; null if no version was ever in force or on trial.
 const directory::Row* BindingOf(const directory::Shard& shard, const std::string& policy);
+
+// The texts of the policies in force, by name.
+std::map<std::string, std::string> TextsInForce(const directory::Shard& shard);
 
 // The names of a scope of the shard by its row id; only the org's if there is no such scope.
 ScopeNames NamesOf(const directory::Shard& shard, const base::Uuid& scope);

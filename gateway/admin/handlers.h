@@ -52,6 +52,13 @@ absl::Status ListPolicies(const Caller& caller, const v1::ListPoliciesRequest& r
 absl::Status ShowPolicy(const Caller& caller, const v1::ShowPolicyRequest& request, v1::StoredPolicy& reply);
 absl::Status ExplainPolicy(const Caller& caller, const v1::ExplainPolicyRequest& request, v1::ExplainPolicyReply& reply);
 absl::Status LintPolicy(const Caller& caller, const v1::LintPolicyRequest& request, v1::LintPolicyReply& reply);
+// approval_handlers.cpp
+absl::Status ListApprovals(const Caller& caller, const v1::ListApprovalsRequest& request, v1::ListApprovalsReply& reply);
+absl::Status Approve(const Caller& caller, const v1::ApproveRequest& request, v1::PolicyApproval& reply);
+
+// policy_replay.cpp
+absl::Status ReplayPolicy(const Caller& caller, const v1::ReplayPolicyRequest& request, v1::PolicyChanges& reply);
+absl::Status ShadowReport(const Caller& caller, const v1::ShadowReportRequest& request, v1::PolicyChanges& reply);
 
 // registry_handlers.cpp
 absl::Status AddModel(const Caller& caller, const v1::AddModelRequest& request, v1::RegisteredModel& reply);
@@ -67,9 +74,11 @@ absl::Status RollbackAlias(const Caller& caller, const v1::RollbackAliasRequest&
 absl::Status RemoveAlias(const Caller& caller, const v1::RemoveAliasRequest& request, v1::ModelAlias& reply);
 absl::Status ListAliases(const Caller& caller, const v1::ListAliasesRequest& request, v1::ListAliasesReply& reply);
 
-// audit_handlers.cpp
+// audit_handlers.cpp, pseudonym_handlers.cpp
 absl::Status ListRecords(const Caller& caller, const v1::ListRecordsRequest& request, v1::ListRecordsReply& reply);
 absl::Status ShowRecord(const Caller& caller, const v1::ShowRecordRequest& request, v1::ShowRecordReply& reply);
+absl::Status ShowPseudonym(const Caller& caller, const v1::ShowPseudonymRequest& request, v1::ShowPseudonymReply& reply);
+absl::Status ErasePseudonyms(const Caller& caller, const v1::ErasePseudonymsRequest& request, v1::ErasePseudonymsReply& reply);
 absl::Status VerifyLogs(const Caller& caller, const v1::VerifyLogRequest& request, v1::VerifyLogReply& reply);
 
 // usage_handlers.cpp

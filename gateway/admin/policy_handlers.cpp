@@ -12,48 +12,12 @@
 
 namespace tollgate::admin {
 
-using directory::Row;
 using directory::Shard;
-using directory::Table;
-using identity::Permission;
 
 namespace {
 
-std::int64_t InForceOf(const Shard& shard, const std::string& name) {
-  const Row* binding = BindingOf(shard, name);
-  return binding == nullptr ? 0 : binding->Int("policy_version");
-}
-
-// The texts in force, by name.
-std::map<std::string, std::string> TextsInForce(const Shard& shard) {
-  std::map<std::string, std::string> texts;
-  for (const auto& row : RowsOf(shard, Table::kPolicy)) {
-    if (InForceOf(shard, row->Text("name")) == row->Int("policy_version")) texts[row->Text("name")] = row->Text("yaml");
-  }
-  return texts;
-}
-
 // Text that somebody wants to try is at most as long as a request may be.
 constexpr std::size_t kTextMax = 4 << 20;
-
-absl::StatusOr<std::vector<policy::Message>> MessagesOf(const v1::CheckPolicyRequest& request) {
-  std::vector<policy::Message> messages;
-  for (const v1::ChatMessage& m : request.messages()) {
-    policy::Message message;
-    switch (m.role()) {
-      case v1::ROLE_SYSTEM: message.role = policy::Role::kSystem; break;
-      case v1::ROLE_USER:
-      case v1::ROLE_UNSPECIFIED: message.role = policy::Role::kUser; break;
-      case v1::ROLE_ASSISTANT: message.role = policy::Role::kAssistant; break;
-      case v1::ROLE_TOOL: message.role = policy::Role::kTool; break;
-      default: return base::InvalidArgument("messages: unknown role");
-    }
-    message.name = m.name();
-    message.parts.assign(m.parts().begin(), m.parts().end());
-    messages.push_back(std::move(message));
-  }
-  return messages;
-}
 
 // Rules name keys by name, callers by public id: a key of the org that has it says where it stands. Any other is taken as a name.
 template <typename Request>
@@ -99,7 +63,7 @@ void FillOutcome(const policy::Verdict& verdict, const char* direction, v1::Poli
 absl::Status RunOnMessages(const policy::PolicySet& set, const policy::Subject& subject, const v1::CheckPolicyRequest& request,
                            v1::CheckPolicyReply& reply) {
   if (request.messages().empty()) return absl::OkStatus();
-  TG_ASSIGN(const std::vector<policy::Message> messages, MessagesOf(request));
+  TG_ASSIGN(const std::vector<policy::Message> messages, trial::MessagesOf(request.messages()));
   TG_ASSIGN(const policy::Inspection inspection, set.Inspect(subject, messages));
   FillOutcome(inspection.verdict, "input", *reply.mutable_input(), reply);
   for (const policy::Message& m : inspection.changed ? inspection.prompt : messages) {

@@ -9,6 +9,7 @@
 
 #include "base/encoding.h"
 #include "base/money.h"
+#include "gateway/cli/pseudonym_commands.h"
 #include "gateway/cli/record_words.h"
 #include "gateway/cli/remote.h"
 #include "gateway/cli/scope_options.h"
@@ -67,18 +68,6 @@ void List(Context& context, const Options& options) {
   context.Print(table.Text("no records match"));
 }
 
-std::string Indented(const std::string& text, const std::string& lead) {
-  std::string out = lead;
-  for (const char c : text) {
-    if (c == '\n') {
-      out += "\n" + lead;
-    } else {
-      out += (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7F ? '?' : c;
-    }
-  }
-  return out + "\n";
-}
-
 std::string ContentText(const v1::StoredRecord& stored) {
   if (!stored.has_content()) return stored.content_missing().empty() ? "" : "    content: " + stored.content_missing() + "\n";
   std::string out;
@@ -96,6 +85,8 @@ std::string ContentText(const v1::StoredRecord& stored) {
   conversation("prompt as it was used", stored.content().prompt_used());
   for (const v1::Tool& tool : stored.content().tools())
     out += fmt::format("    tool {}\n", tool.name()) + Indented(tool.description() + "\n" + tool.parameters(), "      | ");
+  if (!stored.content().justification().empty())
+    out += "    justification\n" + Indented(stored.content().justification(), "      | ");
   if (!stored.content().text().empty()) out += "    text released\n" + Indented(stored.content().text(), "      | ");
   for (const v1::ReleasedPart& part : stored.content().parts()) {
     const std::string of = part.choice() > 0 ? fmt::format(" of reply {}", part.choice()) : "";
@@ -106,7 +97,8 @@ std::string ContentText(const v1::StoredRecord& stored) {
   }
   if (const int tokens = stored.content().logprobs_size(); tokens > 0) out += fmt::format("    log-probabilities of {} tokens released\n", tokens);
   for (const auto& raw : stored.content().raw()) {
-    const std::string why = raw.rule_id().empty() ? "not delivered" : "held back by " + raw.rule_id();
+    const std::string why = raw.rule_id().empty() ? "not delivered" : raw.restored() ? "given its value back, of " + raw.rule_id()
+                                                                                      : "held back by " + raw.rule_id();
     const std::string of = raw.choice() > 0 ? fmt::format(" of reply {}", raw.choice()) : "";
     const std::string where = of + (raw.channel().empty() ? "" : " in " + raw.channel());
     out += fmt::format("    {}{}, from byte {}\n", why, where, raw.offset()) + Indented(raw.text(), "      | ");
@@ -181,6 +173,7 @@ void AddAuditCommands(CLI::App& app, Context& context) {
   auto* group = app.add_subcommand("audit", "The audit log: what was asked, answered, refused and changed")->require_subcommand(1);
   Teach(*group, "", {"tollgate audit list --since 1h", "tollgate audit show 1/42", "tollgate audit verify"});
   AddList(*group, context);
+  AddPseudonymCommands(*group, context);
 
   auto* show = group->add_subcommand("show", "One record, or the whole story of a request");
   const auto show_options = std::make_shared<Options>();

@@ -1,5 +1,5 @@
-// policy check, test and packs; explain and lint are in policy_trial_commands.cpp, the others in policy_lifecycle_commands.cpp. A file named
-// "-" is standard input.
+// policy check, test and packs; explain and lint are in policy_trial_commands.cpp, replay in policy_replay_commands.cpp, the others in
+// policy_lifecycle_commands.cpp. A file named "-" is standard input.
 //
 // Tested by tests/gateway/cli/remote_test.cpp and tests/gateway/cli/packs_test.cpp.
 #include <memory>
@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/nearest_word.h"
+#include "gateway/cli/approval_commands.h"
 #include "gateway/cli/policy_text.h"
 #include "gateway/cli/remote.h"
 #include "gateway/cli/scope_options.h"
@@ -152,6 +153,8 @@ void AddPolicyCommands(CLI::App& app, Context& context) {
   AddPacks(*group, context);
   AddPolicyTrialCommands(*group, context);
   AddPolicyLifecycleCommands(*group, context);
+  AddApprovalCommands(*group, context);
+  AddPolicyReplayCommands(*group, context);
 }
 
 }  // namespace tollgate::cli

@@ -26,6 +26,7 @@ std::string VerdictWords(const v1::Verdict& verdict) {
   for (const auto& rule : verdict.rules())
     rules.push_back(rule.count() > 1 ? fmt::format("{} x{}", rule.rule_id(), rule.count()) : rule.rule_id());
   if (!rules.empty()) text += fmt::format(" by {}", fmt::join(rules, ", "));
+  if (verdict.not_scanned_size() > 0) text += fmt::format(", not scanned: {}", fmt::join(verdict.not_scanned(), ", "));
   return text;
 }
 
@@ -61,6 +62,9 @@ std::string RequestDetails(const v1::RequestBody& body) {
                                 body.model_requested().empty() ? "" : " (asked as " + body.model_requested() + ")", body.surface(),
                                 body.stream() ? ", streamed" : "");
   out += fmt::format("    prompt: {} tokens, {}\n", ShowCount(body.input_tokens()), VerdictWords(body.input_verdict()));
+  if (body.pseudonyms() > 0) out += fmt::format("    pseudonyms: {}\n", ShowCount(body.pseudonyms()));
+  if (!body.routed_by().empty()) out += fmt::format("    sent to this model by rule {}\n", body.routed_by());
+  if (body.justified()) out += "    justified by the caller\n";
   out += ShadowWords(body.shadow());
   out += fmt::format("    reserved {} tokens, at most {} out\n", ShowCount(body.reserved_tokens()), ShowCount(body.max_output_tokens()));
   out += DefaultsWords(body);
@@ -75,15 +79,58 @@ std::string EndSummary(const v1::EndBody& body) {
                      body.recovered() ? ", recovered" : "");
 }
 
+// What detectors outside of policy said of prompt and reply.
+std::string GuardWords(const v1::EndBody& body) {
+  std::string out;
+  for (const v1::GuardOutcome& guard : body.guards()) {
+    std::string about = guard.output() ? "reply" : "prompt";
+    if (guard.choice() > 0) about += fmt::format(" {}", guard.choice());
+    if (!guard.channel().empty()) about += fmt::format("'s {}", guard.channel());
+    out += fmt::format("    {} {} on the {} (rule {}): ", guard.detector(), guard.name(), about, guard.rule_id());
+    if (!guard.failure().empty()) {
+      out += fmt::format("not scanned, {}", guard.failure());
+    } else if (guard.asked() == 0) {
+      out += "not asked";
+    } else {
+      out += guard.hit() ? "hit" : "no hit";
+      if (!guard.category().empty()) out += fmt::format(", {}", guard.category());
+      out += fmt::format(", score {:.2f}", static_cast<double>(guard.score_millionths()) / 1e6);
+    }
+    if (guard.output()) out += fmt::format(", {} bytes out", ShowCount(guard.bytes_out()));
+    out += "\n";
+  }
+  return out;
+}
+
 std::string EndDetails(const v1::EndBody& body) {
   std::string out = fmt::format("    ended: {}{}\n", body.reason(), body.recovered() ? ", closed after its instance died" : "");
   out += fmt::format("    tokens: {} in, {} out, {} delivered\n", ShowCount(body.tokens().input()), ShowCount(body.tokens().output()),
                      ShowCount(body.tokens().delivered()));
   out += fmt::format("    output: {}, {} bytes delivered\n", VerdictWords(body.output_verdict()), ShowCount(body.delivered_bytes()));
+  if (body.reason() == "CONTENT_FILTER")
+    out += fmt::format("    of these were out when the block was decided: {}\n", ShowCount(body.delivered_bytes_at_block()));
+  if (body.pseudonyms_restored() > 0) out += fmt::format("    pseudonyms given their values back: {}\n", ShowCount(body.pseudonyms_restored()));
   out += ShadowWords(body.shadow_output());
+  out += GuardWords(body);
   out += fmt::format("    charged {} {}\n", base::FormatMoney(base::Money{body.amount_nanos()}), body.price().currency());
   return out + fmt::format("    first token after {:.1f} ms, end after {:.1f} ms\n", static_cast<double>(body.first_token_us()) / 1e3,
                            static_cast<double>(body.total_us()) / 1e3);
+}
+
+std::string ViewSummary(const v1::ViewBody& view) {
+  if (!view.pseudonym().empty()) return fmt::format("{} read what {} stands for: {}", view.actor(), view.pseudonym(), view.reason());
+  std::string what = fmt::format("{}/{}", view.log_id(), view.index());
+  if (view.viewed_size() > 0) {
+    std::vector<std::string> logs;
+    for (const v1::ViewedLog& log : view.viewed()) {
+      std::int64_t last = 0;
+      for (const std::int64_t step : log.steps()) last += step;
+      const std::int64_t first = log.steps_size() == 0 ? 0 : log.steps(0);
+      logs.push_back(fmt::format("{} prompts of {}/{} to {}/{}", ShowCount(log.steps_size()), log.log_id(), first, log.log_id(), last));
+    }
+    what = fmt::format("{}", fmt::join(logs, ", "));
+  }
+  return fmt::format("{} read {}: {}", view.actor(), what, view.reason());
 }
 
 std::string OtherSummary(const v1::Record& record) {
@@ -94,12 +141,14 @@ std::string OtherSummary(const v1::Record& record) {
     case v1::Record::kSegmentBody:
       return fmt::format("segment {}, {} bytes, {} tokens so far", record.segment(), record.segment_body().size(),
                          record.segment_body().output_tokens());
-    case v1::Record::kView:
-      return fmt::format("{} read {}/{}: {}", record.view().actor(), record.view().log_id(), record.view().index(), record.view().reason());
+    case v1::Record::kView: return ViewSummary(record.view());
     case v1::Record::kAdmin: return fmt::format("{} by {}: {}", record.admin().action(), record.admin().actor(), record.admin().summary());
     case v1::Record::kRefused: return fmt::format("{} x{}", record.refused().reason(), record.refused().count());
     case v1::Record::kInstance: return fmt::format("epoch {}, build {}", record.instance().epoch(), record.instance().build());
     case v1::Record::kErase:
+      if (!record.erase().pseudonyms_of().empty())
+        return fmt::format("what the pseudonyms of one {} stand for forgotten by {}: {}", record.erase().pseudonyms_of(), record.erase().actor(),
+                           record.erase().reason());
       return fmt::format("{} keys destroyed by {}: {}", record.erase().keys_destroyed(), record.erase().actor(), record.erase().reason());
     default: return "";
   }
@@ -127,6 +176,18 @@ std::vector<std::string> KindWords() {
 std::string RoleWord(v1::Role role) {
   const std::string& name = v1::Role_Name(role);
   return name.starts_with("ROLE_") ? Lower(name.substr(5)) : "unknown";
+}
+
+std::string Indented(const std::string& text, const std::string& lead) {
+  std::string out = lead;
+  for (const char c : text) {
+    if (c == '\n') {
+      out += "\n" + lead;
+    } else {
+      out += (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7F ? '?' : c;
+    }
+  }
+  return out + "\n";
 }
 
 std::string ShowPosition(const v1::RecordPosition& position) { return fmt::format("{}/{}", position.log_id(), position.index()); }

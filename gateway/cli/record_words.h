@@ -23,4 +23,7 @@ std::string Summary(const v1::Record& record);
 // Lines, each indented by four spaces.
 std::string Details(const v1::Record& record);
 
+// Hostile text, each line behind `lead`, so that it cannot pass for the program's own.
+std::string Indented(const std::string& text, const std::string& lead);
+
 }  // namespace tollgate::cli

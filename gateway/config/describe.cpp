@@ -57,6 +57,8 @@ std::string SampleOf(std::string_view path) {
   if (path == "secrets.root_key_file") return "/etc/tollgate/root_key";
   if (path == "secrets.pepper_file") return "/etc/tollgate/pepper";
   if (path == "pool.models.name") return "smollm2";
+  if (path == "detectors.name") return "toxicity";
+  if (path == "detectors.url") return "https://guard.internal/judge";
   if (path == "pool.models.upstream.endpoints.url") return "http://gpu-1.internal:8000";
   if (path == "pool.models.file") return "/var/lib/tollgate/models/SmolLM2-135M-Instruct.Q4_1.gguf";
   return "";
@@ -127,9 +129,10 @@ std::string Example() {
       "# Lines behind a # show the default. `tollgate config check FILE` checks it, `tollgate config explain FIELD` says more.\n";
   for (const Entry& entry : AllFields()) {
     const int depth = entry.depth + (entry.path.starts_with("pool.models.") ? 1 : 0) +
-                      (entry.path.starts_with("pool.models.upstream.endpoints.") ? 1 : 0);
+                      (entry.path.starts_with("pool.models.upstream.endpoints.") || entry.path.starts_with("detectors.") ? 1 : 0);
     const std::string indent = Indent(depth);
-    const bool optional = entry.path.starts_with("pool.models.upstream");  // The whole section, for another engine.
+    // The whole section: for another engine, or where somebody runs a detector.
+    const bool optional = entry.path.starts_with("pool.models.upstream") || entry.path.starts_with("detectors");
     if (entry.depth == 0) out += "\n";
     out += Wrap(SettingOf(*entry.field).about(), indent + "# ", 120);
     if (entry.field->cpp_type() == Field::CPPTYPE_MESSAGE) {
@@ -142,7 +145,8 @@ std::string Example() {
     const std::string value = Quoted(*entry.field, sample.empty() ? DefaultOf(*entry.field, entry.path) : sample);
     std::string lead = indent;
     if (entry.path == "pool.models.name") lead = lead.substr(0, lead.size() - 2) + "- ";
-    const char* entry_mark = entry.path == "pool.models.upstream.endpoints.url" ? "- " : "";
+    const bool opens = entry.path == "pool.models.upstream.endpoints.url" || entry.path == "detectors.name";
+    const char* entry_mark = opens ? "- " : "";
     const bool clear = !optional && (first || !sample.empty());
     out += fmt::format("{}{}{}{}: {}\n", lead, clear ? "" : "# ", entry_mark, entry.field->name(), value);
   }

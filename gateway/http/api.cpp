@@ -270,6 +270,8 @@ async::Awaitable<void> Api::Chat(Exchange& exchange) {
   }
   // Its length and form are checked with the rest of the request.
   if (const auto id = exchange.Header("x-client-request-id")) request->chat.set_client_request_id(std::string(*id));
+  if (const auto terms = exchange.Header("x-tollgate-accept-terms")) request->chat.set_accept_terms(std::string(*terms));
+  if (const auto why = exchange.Header("x-tollgate-justification")) request->chat.set_justification(std::string(*why));
   SseWriter writer(exchange, answer, caller, system_fingerprint_, *request);
   Outcome<Reply> outcome = co_await chat_.Chat(caller, request->chat, request->stream ? &writer : nullptr, exchange.cancellation());
   const Failure* failure = std::get_if<Failure>(&outcome);

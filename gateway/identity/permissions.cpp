@@ -79,9 +79,15 @@ constexpr CallPermission kCalls[] = {
     {"/tollgate.v1.Policy/Show", Permission::kReadPolicy},
     {"/tollgate.v1.Policy/Explain", Permission::kReadPolicy},
     {"/tollgate.v1.Policy/Lint", Permission::kReadPolicy},
+    {"/tollgate.v1.Policy/ListApprovals", Permission::kReadPolicy},
+    {"/tollgate.v1.Policy/Approve", Permission::kActivatePolicy},
+    {"/tollgate.v1.Policy/Replay", Permission::kActivatePolicy},  // Records as examples: kReadContent too.
+    {"/tollgate.v1.Policy/ShadowReport", Permission::kReadPolicy},  // Records as examples: kReadAudit too.
     {"/tollgate.v1.Audit/List", Permission::kReadAudit},
     {"/tollgate.v1.Audit/Show", Permission::kReadAudit},  // With content: kReadContent too.
     {"/tollgate.v1.Audit/Verify", Permission::kVerifyAudit},
+    {"/tollgate.v1.Audit/ShowPseudonym", Permission::kReadContent},
+    {"/tollgate.v1.Audit/ErasePseudonyms", Permission::kManageTeams},
     {"/tollgate.v1.Usage/Report", Permission::kReadUsage},
     {"/tollgate.v1.Usage/Reconcile", Permission::kReconcile},
     {"/tollgate.v1.System/Status", Permission::kReadSystem},

@@ -25,10 +25,18 @@ ChoiceOutput::ChoiceOutput(int index, const OutputPlan& plan)
       plan_(plan),
       syntax_open_(!plan.syntax.plain()),
       parser_(plan.syntax),
-      text_(plan.open()),
+      text_(Open("")),
       gate_(plan.logprobs),
       thinking_(plan.syntax.in_thought) {
   pending_.choice = index;
+}
+
+std::unique_ptr<policy::StreamFilter> ChoiceOutput::Open(const std::string& channel) {
+  const OutputPlan::Asks& asks = plan_.asks;
+  if (asks.questions.empty()) return plan_.open();
+  auto filter = std::make_unique<SemanticFilter>(plan_.open(), asks.policies, asks.questions, asks.streamed);
+  asked_.push_back({.filter = filter.get(), .inbox = asks.inbox(), .channel = channel});
+  return filter;
 }
 
 std::size_t ChoiceOutput::AlternativesToJudge(const inference::Piece& piece) const { return gate_.AlternativesToJudge(piece); }
@@ -70,7 +78,7 @@ absl::Status ChoiceOutput::Finish() {
 }
 
 policy::StreamFilter& ChoiceOutput::Thought() {
-  if (thought_ == nullptr) thought_ = plan_.open();
+  if (thought_ == nullptr) thought_ = Open("reasoning");
   return *thought_;
 }
 
@@ -91,6 +99,7 @@ absl::Status ChoiceOutput::Handle(const OutputPart& part) {
     blocked_ = text_->blocked();
     if (blocked_) return absl::OkStatus();
   }
+  judged_ = part.raw_end;
   switch (part.kind) {
     case OutputPart::kNothing:
       if (!answered_) {
@@ -139,7 +148,7 @@ absl::Status ChoiceOutput::HandleCall(const OutputPart& part) {
     raw->set_channel(channel);
     raw->set_text(part.name + part.text);
   };
-  if (plan_.one_call && calls_given_ > 0) {
+  if (plan_.one_call && calls_taken_ > 0) {
     withheld();
     places_.push_back({part.raw_end, Channel::kNone, 0});
     return absl::OkStatus();
@@ -154,13 +163,71 @@ absl::Status ChoiceOutput::HandleCall(const OutputPart& part) {
     withheld();
     return absl::OkStatus();
   }
-  v1::ToolCall& call = pending_.calls.emplace_back();
+  v1::ToolCall call;
   call.set_id("call_" + base::HexEncode(base::RandomBytes(12)));
   call.set_name(part.name);
   call.set_arguments(std::move(arguments));
-  call.set_index(calls_given_++);
-  places_.push_back({part.raw_end, Channel::kNone, 0});
+  call.set_index(calls_taken_++);
+  places_.push_back({part.raw_end, Channel::kCall, calls_taken_});
+  if (!plan_.asks.questions.empty()) return AskAboutCall(part, channel, std::move(call));
+  ++calls_given_;
+  pending_.calls.push_back(std::move(call));
   return absl::OkStatus();
+}
+
+// A call is asked about once, whole.
+absl::Status ChoiceOutput::AskAboutCall(const OutputPart& part, const std::string& channel, v1::ToolCall call) {
+  static const auto all_pass = policy::PolicySet::Compile({});
+  TG_RETURN_IF_ERROR(all_pass.status());
+  const OutputPlan::Asks& asks = plan_.asks;
+  const std::unique_ptr<policy::StreamFilter> filter = asks.open();
+  TG_ASSIGN(const std::string arguments, FilterJson(part.text, *filter));
+  Asked& asked = asked_.emplace_back(Asked{.inbox = asks.inbox(), .channel = channel, .call = std::move(call), .withheld = true});
+  asked.its = std::make_unique<SemanticFilter>((*all_pass)->OpenOutput({}), asks.policies, asks.questions, /*streamed=*/false);
+  asked.filter = asked.its.get();
+  TG_RETURN_IF_ERROR(asked.filter->Push(arguments).status());
+  TG_RETURN_IF_ERROR(asked.filter->Finish().status());
+  LetGo(asked);
+  return absl::OkStatus();
+}
+
+void ChoiceOutput::Count(std::int64_t tokens) {
+  for (Asked& asked : asked_) asked.filter->Count(tokens);
+}
+
+// What its answers have approved. Calls leave in their order.
+void ChoiceOutput::LetGo(Asked& asked) {
+  if (asked.its == nullptr) {
+    (asked.channel.empty() ? pending_.text : pending_.thought) += asked.filter->TakeApproved();
+  } else if (asked.withheld && !asked.filter->blocked() && asked.call.index() == calls_given_ &&
+             asked.filter->decided_bytes() == asked.filter->pushed_bytes()) {
+    asked.withheld = false;
+    ++calls_given_;
+    pending_.calls.push_back(asked.call);
+  }
+  blocked_ = blocked_ || asked.filter->blocked();
+}
+
+absl::Status ChoiceOutput::Consult(const std::string& model, std::chrono::steady_clock::time_point deadline, std::int64_t bytes_out) {
+  for (Asked& asked : asked_) {
+    for (const GuardAnswer& answer : asked.inbox->Take()) TG_RETURN_IF_ERROR(asked.filter->Answer(answer, bytes_out + pending_bytes()));
+    if (!blocked_) LetGo(asked);
+  }
+  for (Asked& asked : asked_) {
+    if (blocked_) return absl::OkStatus();
+    for (GuardAsk& ask : asked.filter->TakeAsks()) {
+      ask.messages[0].name = asked.call.name();
+      ask.model = model;
+      ask.deadline = deadline;
+      asked.inbox->Ask(std::move(ask));
+    }
+    LetGo(asked);  // Where nothing was left to ask.
+  }
+  return absl::OkStatus();
+}
+
+bool ChoiceOutput::waiting() const {
+  return !blocked_ && std::any_of(asked_.begin(), asked_.end(), [](const Asked& asked) { return asked.filter->waiting(); });
 }
 
 std::int64_t ChoiceOutput::pending_bytes() const {
@@ -180,7 +247,8 @@ std::int64_t ChoiceOutput::Frontier() {
   if (!syntax_open_) return text_->decided_bytes();
   for (; !places_.empty(); places_.pop_front()) {
     const Place& place = places_.front();
-    if (place.channel != Channel::kNone) {
+    if (place.channel == Channel::kCall && calls_given_ < place.end) break;
+    if (place.channel == Channel::kText || place.channel == Channel::kThought) {
       const std::int64_t decided = (place.channel == Channel::kText ? text_ : thought_)->decided_bytes();
       if (decided < place.end) {
         frontier_ = std::max(frontier_, place.raw_end - (place.end - decided));
@@ -192,11 +260,24 @@ std::int64_t ChoiceOutput::Frontier() {
   return frontier_;
 }
 
+// Raw bytes that a filter was given, or that are no one's.
+std::int64_t ChoiceOutput::Judged() const { return syntax_open_ ? judged_ : text_->pushed_bytes(); }
+
+std::int64_t ChoiceOutput::pseudonyms_restored() const {
+  v1::SealedContent raw;
+  FillRaw(raw);
+  return std::count_if(raw.raw().begin(), raw.raw().end(), [](const v1::RawSpan& span) { return span.restored(); });
+}
+
 v1::Verdict ChoiceOutput::Verdict() const {
   v1::Verdict verdict = ToProto(policy::Verdict());
   MergeVerdict(ToProto(text_->verdict()), index_, "", verdict);
   if (thought_ != nullptr) MergeVerdict(ToProto(thought_->verdict()), index_, "reasoning", verdict);
   MergeVerdict(call_verdict_, index_, "", verdict);
+  for (const Asked& asked : asked_) {
+    if (asked.its != nullptr) MergeVerdict(ToProto(asked.its->verdict()), index_, "tool_calls", verdict);
+  }
+  if (raw_.offset() + static_cast<std::int64_t>(raw_.text().size()) > Judged()) verdict.add_not_scanned("undelivered_tail");
   return verdict;
 }
 
@@ -209,12 +290,34 @@ v1::Verdict ChoiceOutput::ShadowVerdict() const {
   return verdict;
 }
 
+void ChoiceOutput::FillGuards(v1::EndBody& end) const {
+  for (const Asked& asked : asked_) {
+    for (const v1::GuardOutcome& outcome : asked.filter->outcomes()) {
+      if (outcome.asked() == 0 && !asked.channel.empty()) continue;
+      v1::GuardOutcome* out = end.add_guards();
+      *out = outcome;
+      out->set_choice(index_);
+      out->set_channel(asked.channel);
+    }
+  }
+}
+
+// Beside what a block keeps, something waits that no filter gives back.
+bool ChoiceOutput::HoldsOther() const {
+  const auto holds = [](const policy::StreamFilter* filter) {
+    return filter != nullptr && !filter->blocked() && filter->decided_bytes() < filter->pushed_bytes();
+  };
+  return holds(text_.get()) || holds(thought_.get()) ||
+         std::any_of(asked_.begin(), asked_.end(), [&](const Asked& asked) { return asked.withheld && !asked.filter->blocked(); });
+}
+
 void ChoiceOutput::KeepRaw(const policy::StreamFilter& filter, std::string_view channel, v1::SealedContent& content) const {
   for (const policy::RawSpan& span : filter.raw()) {
     v1::RawSpan* raw = content.add_raw();
     raw->set_rule_id(span.rule_id);
     raw->set_offset(span.offset);
     raw->set_text(span.bytes);
+    raw->set_restored(span.restored);
     raw->set_choice(index_);
     raw->set_channel(std::string(channel));
   }
@@ -224,10 +327,14 @@ void ChoiceOutput::FillRaw(v1::SealedContent& content) const {
   KeepRaw(*text_, "", content);
   if (thought_ != nullptr) KeepRaw(*thought_, "reasoning", content);
   content.mutable_raw()->MergeFrom(call_raw_.raw());
+  for (const Asked& asked : asked_) {
+    if (asked.its != nullptr) KeepRaw(*asked.its, asked.channel, content);
+  }
   // After a block the text's filter keeps what it was given; the tail is what it was not. Of several channels only one blocked, and what
-  // others held is kept nowhere else: there the tail is all that is undelivered.
+  // others held, or waits for an answer, is kept nowhere else: there the tail is all that is undelivered.
   const std::int64_t offset = raw_.offset();
-  const std::int64_t kept = blocked_ && !mixed_ ? std::max<std::int64_t>(0, text_->pushed_bytes() - offset) : 0;
+  const bool alone = blocked_ && !mixed_ && !HoldsOther();
+  const std::int64_t kept = alone ? std::max<std::int64_t>(0, text_->pushed_bytes() - offset) : 0;
   if (static_cast<std::int64_t>(raw_.text().size()) <= kept) return;
   v1::RawSpan* tail = content.add_raw();
   tail->set_offset(offset + kept);

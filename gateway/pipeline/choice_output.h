@@ -1,8 +1,10 @@
 // ChoiceOutput: one reply between the pool and the caller: told apart into text, thought and calls, each under a filter of its own (promise
 // P7). What a call's arguments say is filtered with escapes decoded; a call leaves whole, or, where its arguments are blocked, not at all.
+// Where others are asked about replies, they are asked about each channel: what a question holds waits for its answer (semantic_filter.h).
 // One request's coroutine; Push may run on another thread while nothing else is called.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -12,8 +14,10 @@
 
 #include "base/status.h"
 #include "gateway/pipeline/call.h"
+#include "gateway/pipeline/guards.h"
 #include "gateway/pipeline/logprob_gate.h"
 #include "gateway/pipeline/raw_tail.h"
+#include "gateway/pipeline/semantic_filter.h"
 #include "inference/output_parser.h"
 #include "inference/token_stream.h"
 #include "policy/policy_set.h"
@@ -29,6 +33,14 @@ struct OutputPlan {
   std::function<std::unique_ptr<policy::StreamFilter>()> open;  // A filter for one channel.
   LogprobGate::OpenFilter logprobs;                             // Null: none are wanted.
   std::shared_ptr<const policy::PolicySet> shadow;              // What `open`'s filters show their text to beside; null: nobody.
+  struct Asks {
+    std::vector<policy::Question> questions{};              // About each channel; empty: nobody is asked.
+    std::shared_ptr<const policy::PolicySet> policies{};    // Whose they are.
+    std::function<std::shared_ptr<GuardInbox>()> inbox{};   // One for each channel and call.
+    std::function<std::unique_ptr<policy::StreamFilter>()> open{};  // For arguments as they are asked about: with pseudonyms in them.
+    bool streamed = false;
+  };
+  Asks asks{};
 };
 
 class ChoiceOutput {
@@ -42,6 +54,12 @@ class ChoiceOutput {
   // Its end: what was held is decided.
   absl::Status Finish();
   int index() const { return index_; }
+  // Tokens decoded so far, before the Push that brings their text.
+  void Count(std::int64_t tokens);
+  // Takes what others have answered, and asks what is to be asked now. `bytes_out`: released of all replies. Errors as StreamFilter::Push.
+  absl::Status Consult(const std::string& model, std::chrono::steady_clock::time_point deadline, std::int64_t bytes_out);
+  // After Finish: something is still to be asked, or answered. Consult goes on with it.
+  bool waiting() const;
   // Output that came after the reply was over: for the record alone.
   void Drop(const inference::Piece& piece) { raw_.Append(piece.text, piece.tokens_delivered); }
 
@@ -59,37 +77,55 @@ class ChoiceOutput {
   std::int64_t Frontier();
   void Released(std::int64_t frontier) { raw_.ReleaseUpTo(frontier); }
 
+  std::int64_t pseudonyms_restored() const;
   std::int64_t delivered_tokens() const { return raw_.delivered_tokens(); }
   tollgate::v1::Verdict Verdict() const;
   tollgate::v1::Verdict ShadowVerdict() const;
+  void FillGuards(tollgate::v1::EndBody& end) const;  // What was asked of others, and answered.
   // What did not go out as it was.
   void FillRaw(tollgate::v1::SealedContent& content) const;
 
  private:
-  enum class Channel { kNone, kText, kThought };
+  enum class Channel { kNone, kText, kThought, kCall };
   struct Place {
     std::int64_t raw_end;
     Channel channel;
-    std::int64_t end;  // Bytes of the channel up to it.
+    std::int64_t end;  // Bytes of the channel up to it; calls, with it.
+  };
+  // A channel, or a call, that others are asked about.
+  struct Asked {
+    SemanticFilter* filter = nullptr;
+    std::shared_ptr<GuardInbox> inbox;
+    std::string channel;                   // As in RawSpan.
+    std::unique_ptr<SemanticFilter> its{};  // A call's own: `filter`.
+    tollgate::v1::ToolCall call{};          // That waits, if `withheld`.
+    bool withheld = false;
   };
 
   absl::Status Handle(const inference::OutputPart& part);
   absl::Status HandleText(const inference::OutputPart& part);
   absl::Status HandleCall(const inference::OutputPart& part);
+  absl::Status AskAboutCall(const inference::OutputPart& part, const std::string& channel, tollgate::v1::ToolCall call);
+  std::unique_ptr<policy::StreamFilter> Open(const std::string& channel);
+  void LetGo(Asked& asked);
+  bool HoldsOther() const;
   void CountThought(std::int64_t raw_end);
   policy::StreamFilter& Thought();
+  std::int64_t Judged() const;
   void KeepRaw(const policy::StreamFilter& filter, std::string_view channel, tollgate::v1::SealedContent& content) const;
 
   const int index_;
   const OutputPlan& plan_;
   const bool syntax_open_;
   inference::OutputParser parser_;
+  std::deque<Asked> asked_;  // The text first; empty if nobody is asked.
   std::unique_ptr<policy::StreamFilter> text_;
   std::unique_ptr<policy::StreamFilter> thought_;  // Once something was thought.
   LogprobGate gate_;
   OutputPiece pending_;
   RawTail raw_;
   std::int64_t raw_bytes_ = 0;
+  std::int64_t judged_ = 0;  // Of these, how many a filter was given, or were no one's; where there is more than text to tell apart.
   bool mixed_ = false;       // There is more than text.
   std::deque<inference::OutputToken> tokens_;  // Whose part has not come.
   std::deque<Place> places_;                   // Whose bytes are not all decided.
@@ -101,6 +137,7 @@ class ChoiceOutput {
   bool answered_ = false;  // and what comes after it.
   bool blocked_ = false;
   int calls_seen_ = 0;
+  int calls_taken_ = 0;  // Of these, that may be given as far as rules go.
   int calls_given_ = 0;
   tollgate::v1::SealedContent call_raw_;  // The raw spans of calls.
   tollgate::v1::Verdict call_verdict_, call_shadow_;

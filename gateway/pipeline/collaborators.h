@@ -19,6 +19,9 @@ class Clock;
 namespace tollgate::directory {
 class Directory;
 }
+namespace tollgate::gates {
+class Gates;
+}
 namespace tollgate::identity {
 class Identity;
 }
@@ -30,6 +33,9 @@ class Quotas;
 }
 
 namespace tollgate::pipeline {
+
+class Guards;
+class ShadowCounts;
 
 struct PipelineOptions {
   std::chrono::milliseconds append_timeout{5000};       // How long a request waits for its record to be durable.
@@ -53,9 +59,12 @@ struct Collaborators {
   audit::Journal* journal = nullptr;
   audit::Keys* keys = nullptr;
   inference::Pool* pool = nullptr;
+  Guards* guards = nullptr;                             // Null: nobody can be asked; rules that ask then find no answer.
   boost::asio::any_io_executor io;                      // For the pipeline's own timers.
   boost::asio::any_io_executor cpu;                     // For long computations.
   PipelineOptions options;
+  gates::Gates* gates = nullptr;                        // Null: rules that ask it something refuse.
+  ShadowCounts* shadows = nullptr;                       // The pipeline's own, set by it.
   std::set<std::string, std::less<>> configured_models;  // Those that tollgate.yaml names, whatever the registry says of them.
 };
 

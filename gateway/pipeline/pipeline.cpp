@@ -17,6 +17,7 @@
 #include "gateway/pipeline/count.h"
 #include "gateway/pipeline/request.h"
 #include "gateway/pipeline/route.h"
+#include "gateway/pipeline/shadow.h"
 #include "gateway/pipeline/tool_prompt.h"
 #include "inference/pool.h"
 
@@ -26,7 +27,9 @@ namespace v1 = tollgate::v1;
 
 struct Pipeline::Impl {
   explicit Impl(Collaborators c)
-      : with(std::move(c)), refusals(std::make_shared<Refusals>(*with.journal, *with.clock)), started_s(StartedSeconds(*with.clock)) {}
+      : with(std::move(c)), refusals(std::make_shared<Refusals>(*with.journal, *with.clock)), started_s(StartedSeconds(*with.clock)) {
+    with.shadows = &shadows;
+  }
 
   static std::int64_t StartedSeconds(const base::Clock& clock) { return base::ToMicros(clock.Wall()) / 1'000'000; }
 
@@ -34,6 +37,7 @@ struct Pipeline::Impl {
   std::shared_ptr<Refusals> refusals;
   std::int64_t started_s;
   std::shared_ptr<boost::asio::steady_timer> flush_timer;
+  ShadowCounts shadows;
   std::atomic<bool> shutting_down{false};
   std::atomic<std::int64_t> requests{0}, answered{0}, failed{0}, overhead_us{0};
 
@@ -143,12 +147,12 @@ async::Awaitable<Outcome<v1::CountTokensReply>> Pipeline::CountTokens(const Call
   if (!counted.ok()) co_return impl.Refuse(caller, std::move(counted), principal->place);
   auto place = impl.Enter([] {});
   if (!place.ok()) co_return impl.Refuse(caller, place.status(), principal->place);
-  auto tokens = co_await CountPrompt(impl.with, *principal, caller.request_id, request, route->model.name);
+  auto prompt = co_await CountPrompt(impl.with, *principal, caller.request_id, request, route->model);
   impl.Leave(*place);
-  if (!tokens.ok()) co_return impl.Refuse(caller, tokens.status(), principal->place);
+  if (!prompt.ok()) co_return impl.Refuse(caller, prompt.status(), principal->place);
   v1::CountTokensReply reply;
-  reply.set_tokens(*tokens);
-  reply.set_context_tokens(route->model.context_tokens);
+  reply.set_tokens(prompt->tokens);
+  reply.set_context_tokens(prompt->context_tokens);
   co_return reply;
 }
 
@@ -196,7 +200,8 @@ std::int64_t Pipeline::running() const {
 void Pipeline::FlushRefusals() { impl_->refusals->Flush(true); }
 
 Pipeline::Counts Pipeline::counts() const {
-  return {impl_->requests.load(), impl_->answered.load(), impl_->failed.load(), impl_->overhead_us.load()};
+  return {impl_->requests.load(), impl_->answered.load(), impl_->failed.load(), impl_->overhead_us.load(),
+          impl_->shadows.Of(false), impl_->shadows.Of(true)};
 }
 
 }  // namespace tollgate::pipeline

@@ -7,6 +7,7 @@
 
 #include "gateway/pipeline/chat_service.h"
 #include "gateway/pipeline/collaborators.h"
+#include "gateway/pipeline/shadow.h"
 
 namespace tollgate::pipeline {
 
@@ -40,6 +41,7 @@ class Pipeline final : public ChatService {
     std::int64_t answered = 0;      // Ended with a reply.
     std::int64_t failed = 0;        // Ended with an error, refusals included.
     std::int64_t overhead_us = 0;   // Sum over the answered.
+    ShadowCounts::Counts shadow_input, shadow_output;
   };
   Counts counts() const;
 

@@ -55,6 +55,9 @@ v1::Verdict ToProto(const policy::Verdict& verdict) {
     outcome->set_rule_id(rule.rule_id);
     outcome->set_action(policy::ActionName(rule.action));
     outcome->set_count(rule.count);
+    std::string effect = policy::EffectName(rule.effect.kind);
+    if (rule.effect.kind == policy::Effect::Kind::kRoute || rule.effect.kind == policy::Effect::Kind::kAccept) effect += " " + rule.effect.text;
+    outcome->set_effect(effect);
     for (const policy::Span& span : rule.spans) {
       v1::Span* s = outcome->add_spans();
       s->set_message(span.message);
@@ -108,7 +111,9 @@ void MergeVerdict(const v1::Verdict& from, int choice, std::string_view field, v
       if (!field.empty()) added->set_field(std::string(field));
     }
   }
-  into.mutable_not_scanned()->MergeFrom(from.not_scanned());
+  for (const std::string& what : from.not_scanned()) {
+    if (std::find(into.not_scanned().begin(), into.not_scanned().end(), what) == into.not_scanned().end()) into.add_not_scanned(what);
+  }
 }
 
 v1::SamplingInForce ToProto(const inference::SamplingParams& s) {

@@ -52,6 +52,7 @@ async::Awaitable<Ending> Relay::Run() {
     for (std::size_t i = 0; i < choices_.size() && !stop; ++i) {
       if (!choices_[i]->ended) stop = co_await TakeFrom(*choices_[i], idle);
     }
+    if (!stop) stop = Consult();
     if (!stop && AllOver()) stop = Together();
     if (!stop && CutDue()) stop = co_await Release();
     if (stop) {
@@ -78,7 +79,7 @@ async::Awaitable<std::optional<Ending>> Relay::TakeFrom(Choice& choice, bool& id
     const absl::Status filtered = co_await Push(choice, piece);
     if (!filtered.ok()) co_return Broken("POLICY_FAILED", filtered);
     if (choice.output.blocked()) {
-      choice.ending = Ending{.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
+      choice.ending = Blocked();
       choice.tokens->Cancel();
     }
   } else if (taken == inference::Taken::kParked && !choice.ending) {
@@ -87,14 +88,14 @@ async::Awaitable<std::optional<Ending>> Relay::TakeFrom(Choice& choice, bool& id
     choice.ended = true;
     choice.decoded = choice.before_tokens + choice.tokens->end().tokens_decoded;
     spare_ += std::max<std::int64_t>(0, choice.paid - choice.decoded);
-    if (!choice.ending) choice.ending = EndOf(choice);
-    if (!choice.ending->status.ok()) co_return *choice.ending;
+    if (!choice.ending) co_return Finish(choice, EndOf(choice));
   }
   co_return std::nullopt;
 }
 
 async::Awaitable<absl::Status> Relay::Push(Choice& choice, inference::Piece& piece) {
   choice.decoded = choice.before_tokens + piece.tokens_decoded;
+  choice.output.Count(choice.decoded);
   piece.tokens_delivered += choice.before_delivered;
   if (sequences_.thought_tokens_max > 0) {
     for (const inference::OutputToken& token : piece.tokens) choice.ids.push_back(token.id);
@@ -156,8 +157,8 @@ async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
   const std::int64_t room = sequences_.context_tokens - static_cast<std::int64_t>(rest.prompt_tokens.size());
   rest.max_tokens = std::min(rest.max_tokens - choice.decoded, room);
   if (rest.max_tokens < 1) {
-    choice.ending = FinishOutput(choice).value_or(Ending{.finish = v1::FINISH_REASON_LENGTH, .reason = "LENGTH"});
-    co_return std::nullopt;
+    Ending full{.finish = v1::FINISH_REASON_LENGTH, .reason = "LENGTH"};
+    co_return Finish(choice, std::move(full));
   }
   if (choice.paid == choice.decoded) {
     auto ask = [&](auto done) { context_.with.quotas->Extend(reservation_, context_.with.options.extension_tokens, std::move(done)); };
@@ -166,9 +167,8 @@ async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
     choice.paid += more->granted;
     limited_by_ = more->limited_by;
     if (more->granted == 0) {
-      choice.ending =
-          FinishOutput(choice).value_or(Ending{.finish = v1::FINISH_REASON_LENGTH, .reason = "QUOTA", .quota_reached = limited_by_});
-      co_return std::nullopt;
+      Ending spent{.finish = v1::FINISH_REASON_LENGTH, .reason = "QUOTA", .quota_reached = limited_by_};
+      co_return Finish(choice, std::move(spent));
     }
   }
   choice.allowed = choice.paid;

@@ -82,7 +82,10 @@ class Relay {
   // How each of several replies ended; nothing of one alone.
   void FillChoices(const Ending& all, tollgate::v1::EndBody& end) const;
   void FillChoices(const Ending& all, tollgate::v1::ChatEnd& end) const;
+  void FillGuards(tollgate::v1::EndBody& end) const;  // What was asked of others about the replies.
   std::int64_t released_bytes() const { return released_bytes_; }
+  std::int64_t released_at_block() const { return released_at_block_.value_or(0); }  // Of all replies, when the first was blocked.
+  std::int64_t pseudonyms_restored() const;
   std::chrono::steady_clock::duration engine_time() const;
   std::int64_t first_token_us() const;
 
@@ -98,6 +101,7 @@ class Relay {
     std::int64_t before_tokens = 0, before_delivered = 0, before_bytes = 0;
     std::optional<inference::StreamEnd> first_end{};
     bool ended = false;  // The token stream gave its end.
+    std::optional<Ending> due{};  // Its output is whole: how it ends, unless others who are asked block it yet.
     std::optional<Ending> ending{};
   };
 
@@ -112,8 +116,10 @@ class Relay {
   bool Pending() const;
   async::Awaitable<std::optional<Ending>> Release();
   async::Awaitable<void> StopDecoding(Choice& choice);
-  Ending EndOf(Choice& choice);
-  std::optional<Ending> FinishOutput(Choice& choice);  // An ending where what the filters held says so.
+  std::optional<Ending> Finish(Choice& choice, Ending due);
+  std::optional<Ending> Consult();
+  Ending EndOf(const Choice& choice) const;
+  Ending Blocked();
   bool AllOver() const;
   Ending Together() const;
   std::chrono::steady_clock::time_point NextWake() const;
@@ -130,6 +136,7 @@ class Relay {
   std::uint32_t segment_ = 0;
   std::int64_t released_bytes_ = 0;
   std::int64_t rest_bytes_ = 0;
+  std::optional<std::int64_t> released_at_block_;
   bool begun_ = false;
   std::chrono::steady_clock::time_point next_cut_{};
   std::chrono::steady_clock::time_point next_authority_check_;

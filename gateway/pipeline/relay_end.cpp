@@ -17,18 +17,45 @@ Ending Broken(std::string reason, absl::Status status) {
 
 Ending Ended(std::string reason, absl::Status status) { return {.reason = std::move(reason), .status = std::move(status)}; }
 
-std::optional<Ending> Relay::FinishOutput(Choice& choice) {
+Ending Relay::Blocked() {
+  if (!released_at_block_) released_at_block_ = released_bytes_;
+  return {.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
+}
+
+// The reply is whole: what was held is decided, now or once others have answered about it. An ending here is that of the request.
+std::optional<Ending> Relay::Finish(Choice& choice, Ending due) {
   if (absl::Status rest = choice.output.Finish(); !rest.ok()) return Broken("POLICY_FAILED", std::move(rest));
-  if (choice.output.blocked()) return Ending{.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
+  if (choice.output.blocked()) {
+    choice.ending = Blocked();
+    return std::nullopt;
+  }
+  if (!due.status.ok()) return due;
+  choice.due = std::move(due);
   return std::nullopt;
 }
 
-Ending Relay::EndOf(Choice& choice) {
+// What others are asked about the replies, and have answered; replies that are whole end here.
+std::optional<Ending> Relay::Consult() {
+  for (const auto& choice : choices_) {
+    if (choice->ending) continue;
+    if (absl::Status asked = choice->output.Consult(context_.model, context_.deadline, released_bytes_); !asked.ok())
+      return Broken("POLICY_FAILED", std::move(asked));
+    if (choice->output.blocked()) {
+      choice->ending = Blocked();
+      if (!choice->ended) choice->tokens->Cancel();
+    } else if (choice->due && !choice->output.waiting()) {
+      choice->ending = std::move(choice->due);
+      if (choice->ending->finish == v1::FINISH_REASON_STOP && choice->output.calls() > 0)
+        choice->ending = Ending{.finish = v1::FINISH_REASON_TOOL_CALLS, .reason = "TOOL_CALLS"};
+    }
+  }
+  return std::nullopt;
+}
+
+Ending Relay::EndOf(const Choice& choice) const {
   const inference::StreamEnd& end = choice.tokens->end();
-  if (auto other = FinishOutput(choice)) return *std::move(other);
   switch (end.reason) {
     case inference::EndReason::kStop:
-      if (choice.output.calls() > 0) return {.finish = v1::FINISH_REASON_TOOL_CALLS, .reason = "TOOL_CALLS"};
       return {.finish = v1::FINISH_REASON_STOP, .reason = "STOP"};
     case inference::EndReason::kLength: return {.finish = v1::FINISH_REASON_LENGTH, .reason = "LENGTH"};
     case inference::EndReason::kAllowance: return {.finish = v1::FINISH_REASON_LENGTH, .reason = "QUOTA", .quota_reached = limited_by_};
@@ -110,6 +137,16 @@ v1::Verdict Relay::ShadowVerdict() const {
 
 void Relay::FillRaw(v1::SealedContent& content) const {
   for (const auto& choice : choices_) choice->output.FillRaw(content);
+}
+
+std::int64_t Relay::pseudonyms_restored() const {
+  std::int64_t all = 0;
+  for (const auto& choice : choices_) all += choice->output.pseudonyms_restored();
+  return all;
+}
+
+void Relay::FillGuards(v1::EndBody& end) const {
+  for (const auto& choice : choices_) choice->output.FillGuards(end);
 }
 
 void Relay::FillChoices(const Ending& all, v1::EndBody& end) const {

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "audit/keys.h"
@@ -48,24 +49,35 @@ Request::Request(const Collaborators& with, Refusals& refusals, const Caller& ca
 async::Awaitable<Outcome<Reply>> Request::Run() {
   absl::Status status = Admit();
   if (!status.ok()) co_return Refuse(std::move(status));
+  status = co_await MakeKey();
+  if (!status.ok()) co_return Refuse(std::move(status));
   status = co_await Inspect();
-  if (!status.ok() || inspection_.verdict.action == policy::Action::kBlock) {
+  if (!status.ok() || denial_) {
     // It was work: nobody probes a policy without end.
     absl::Status counted = co_await CountRequest(with_, admission_);
     if (!counted.ok()) co_return Refuse(std::move(counted));
   }
   if (!status.ok()) co_return Refuse(std::move(status));
-  status = co_await MakeKey();
-  if (!status.ok()) co_return Refuse(std::move(status));
-  if (inspection_.verdict.action == policy::Action::kBlock) co_return co_await Deny();
+  if (denial_) co_return co_await Deny();
   const std::int64_t choices = std::max(1, call_.choices());
   // A server that is asked to go on begins anew, penalties and seed with it: for it, all that the quota has is held at once.
   const std::int64_t step = model_.resumes ? std::min(max_tokens_, with_.options.extension_tokens) : max_tokens_;
   status = co_await Reserve(static_cast<std::int64_t>(prompt_tokens_.size()), choices * step);
   if (status.ok()) status = CheckReserved(reservation_.output_tokens(), call_);
   if (!status.ok()) co_return Refuse(std::move(status));
+  status = co_await PassGates();
+  if (!status.ok()) co_return Refuse(std::move(status));
+  if (denial_) {
+    with_.quotas->Settle(reservation_, v1::TokenCounts());  // It was work, and no tokens.
+    co_return co_await Deny();
+  }
+  status = co_await KeepPseudonyms();
+  if (!status.ok()) co_return Refuse(std::move(status));
   status = co_await Record();
   if (!status.ok()) co_return Refuse(std::move(status));
+  if (!accepted_.empty()) co_await AcceptTerms();
+  std::optional<Ending> denied = co_await AskGuards();
+  if (denied) co_return co_await End(std::move(*denied), nullptr);
   co_return co_await Generate();
 }
 
@@ -87,22 +99,49 @@ absl::Status Request::Admit() {
   return absl::OkStatus();
 }
 
+absl::Status Request::Judge(std::span<const policy::Message> prompt) {
+  policy::Subject subject = SubjectOf();
+  if (policies_.acting->needs_prompt_tokens() || (policies_.shadow != nullptr && policies_.shadow->needs_prompt_tokens())) {
+    TG_ASSIGN(const auto tokens, with_.pool->Render(model_.name, TurnsOf(call_, prompt)));
+    subject.prompt_tokens = static_cast<std::int64_t>(tokens.size());
+  }
+  TG_ASSIGN(inspection_, policies_.acting->Inspect(subject, prompt));
+  if (call_.output_form().has_json_schema()) inspection_.verdict.not_scanned.push_back("output_schema");
+  if (call_.output_form().has_grammar()) inspection_.verdict.not_scanned.push_back("output_grammar");
+  shadow_ = ShadowOf(policies_.shadow.get(), subject, prompt);
+  return absl::OkStatus();
+}
+
+// Judged for the other model, the request goes nowhere else.
+absl::Status Request::FollowRoute(std::span<const policy::Message> prompt) {
+  const policy::RuleOutcome* rule = FirstEffect(inspection_.verdict, policy::Effect::Kind::kRoute);
+  if (rule == nullptr || inspection_.verdict.action == policy::Action::kBlock) return absl::OkStatus();
+  routed_by_ = rule->rule_id;
+  TG_ASSIGN(Route route, RouteByRule(with_, *principal_, *rule, call_, who_.request));
+  led_ = std::move(route.led);
+  if (route.model.name == model_.name) return absl::OkStatus();
+  model_ = std::move(route.model);
+  TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
+  return Judge(prompt);
+}
+
 // Policy, then the exact tokens of the prompt as it will be used.
 async::Awaitable<absl::Status> Request::Inspect() {
   auto work = [this]() -> absl::Status {
     const std::vector<policy::Message> prompt = PolicyPrompt(call_);
-    TG_ASSIGN(inspection_, policies_.acting->Inspect(SubjectOf(), prompt));
-    if (call_.output_form().has_json_schema()) inspection_.verdict.not_scanned.push_back("output_schema");
-    if (call_.output_form().has_grammar()) inspection_.verdict.not_scanned.push_back("output_grammar");
-    shadow_ = ShadowOf(policies_.shadow.get(), SubjectOf(), prompt);
-    if (inspection_.verdict.action == policy::Action::kBlock) return absl::OkStatus();
+    TG_RETURN_IF_ERROR(Judge(prompt));
+    TG_RETURN_IF_ERROR(FollowRoute(prompt));
+    denial_ = DenialOf(inspection_.verdict, call_);
+    if (denial_) return absl::OkStatus();
     TG_ASSIGN(prompt_tokens_, with_.pool->Render(model_.name, TurnsOf(call_, inspection_.prompt)));
-    published_tokens_ = PublishedTokens(principal_->snapshot->DefaultsOf(who_.place), *with_.pool, model_.name, prompt_tokens_);
+    // A system prompt that policy changed is no published one any more.
+    if (inspection_.prompt.front().parts == prompt.front().parts)
+      published_tokens_ = PublishedTokens(principal_->snapshot->DefaultsOf(who_.place), *with_.pool, model_.name, prompt_tokens_);
     return absl::OkStatus();
   };
   const bool large = BytesOf(call_) >= with_.options.inspect_here_bytes;
   absl::Status status = co_await async::RunOnIf(large, with_.cpu, work);
-  if (!status.ok() || inspection_.verdict.action == policy::Action::kBlock) co_return status;
+  if (!status.ok() || denial_) co_return status;
   const auto input = static_cast<std::int64_t>(prompt_tokens_.size());
   const std::int64_t room = model_.context_tokens - input;
   if (room < 1) {
@@ -137,6 +176,17 @@ async::Awaitable<absl::Status> Request::MakeKey() {
   co_return absl::OkStatus();
 }
 
+// What they stand for can be told, or forgotten, before the model meets them.
+async::Awaitable<absl::Status> Request::KeepPseudonyms() {
+  if (inspection_.pseudonyms == nullptr) co_return absl::OkStatus();
+  std::vector<audit::Keys::SealedValue> values;
+  for (const policy::Pseudonym& pseudonym : inspection_.pseudonyms->all()) {
+    values.push_back({pseudonym.text, key_->SealValue(pseudonym.text, pseudonym.value), key_->ValueMark(pseudonym.value)});
+  }
+  auto keep = [&](auto done) { with_.keys->KeepValues(who_.place.team->id, who_.end_user_hmac, std::move(values), std::move(done)); };
+  co_return co_await async::Callback<absl::Status>(keep);
+}
+
 // P1: nothing is routed before this is durable.
 async::Awaitable<absl::Status> Request::Record() {
   request_record_ = NewRecord(v1::RECORD_KIND_REQUEST, who_);
@@ -145,6 +195,10 @@ async::Awaitable<absl::Status> Request::Record() {
   if (call_.model() != model_.name) body->set_model_requested(call_.model());
   body->set_model(model_.name);
   body->set_model_sha256(std::string(base::View(model_.sha256)));
+  body->set_routed_by(routed_by_);
+  body->set_justified(!call_.justification().empty());
+  body->set_terms_accepted(accepted_);
+  for (const base::Uuid& approval : approvals_) body->add_approvals(approval.Bytes());
   body->set_surface(std::string(Name(caller_.surface)));
   body->set_stream(writer_ != nullptr);
   body->set_input_tokens(static_cast<std::int64_t>(prompt_tokens_.size()));
@@ -156,6 +210,7 @@ async::Awaitable<absl::Status> Request::Record() {
   body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
+  with_.shadows->Add(false, policy::ActionName(inspection_.verdict.action), shadow_);
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
   *body->mutable_price() = price_;
   body->set_reserved_tokens(reservation_.tokens());
@@ -170,7 +225,9 @@ async::Awaitable<absl::Status> Request::Record() {
   *content.mutable_prompt() = call_.messages();
   *content.mutable_caller_system() = defaults_.caller_system;
   *content.mutable_tools() = call_.tools();
+  if (inspection_.pseudonyms != nullptr) body->set_pseudonyms(static_cast<std::int64_t>(inspection_.pseudonyms->all().size()));
   if (inspection_.changed) FillUsed(call_, inspection_.prompt, content);
+  content.set_justification(call_.justification());
   content.set_output_schema(call_.output_form().has_grammar() ? call_.output_form().grammar() : call_.output_form().json_schema());
   audit::Entry entry{.record = request_record_};
   entry.key = key_->row();
@@ -190,6 +247,7 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
                   .open = [this, subject = SubjectOf()] { return OpenOutput(policies_, subject); },
                   .shadow = policies_.shadow};
   if (call_.logprobs()) plan.logprobs = [this, subject = SubjectOf()] { return policies_.acting->OpenOutput(subject); };
+  AskAbout(plan);
   Sequences sequences{.request = {.model = model_.name,
                                   .prompt_tokens = prompt_tokens_,
                                   .sampling = sampling_,
@@ -219,6 +277,26 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
   Relay relay(context, std::move(sequences), plan, reservation_);
   Ending ending = co_await relay.Run();
   co_return co_await End(std::move(ending), &relay);
+}
+
+// Which others are asked about the replies.
+void Request::AskAbout(OutputPlan& plan) {
+  policy::Subject subject = SubjectOf();
+  plan.asks.questions = policies_.acting->QuestionsOfOutput(subject);
+  if (plan.asks.questions.empty()) return;
+  plan.asks.policies = policies_.acting;
+  plan.asks.inbox = [this] { return GuardInbox::Make(with_.guards, event_.Notifier()); };
+  plan.asks.streamed = writer_ != nullptr;
+  subject.pseudonyms = nullptr;
+  plan.asks.open = [this, subject] { return policies_.acting->OpenOutput(subject); };
+  const auto holds = [](const policy::Question& question) { return question.hold; };
+  if (plan.logprobs == nullptr || std::none_of(plan.asks.questions.begin(), plan.asks.questions.end(), holds)) return;
+  // Alternatives are nobody's text to ask about: behind a question that holds, none leaves.
+  plan.logprobs = [this, subject] {
+    auto closed = policies_.acting->OpenOutput(subject);
+    closed->Finish().IgnoreError();
+    return closed;
+  };
 }
 
 // Several replies draw by the seed and those after it.

@@ -15,6 +15,8 @@
 #include "gateway/pipeline/call.h"
 #include "gateway/pipeline/collaborators.h"
 #include "gateway/pipeline/defaults.h"
+#include "gateway/pipeline/denial.h"
+#include "gateway/pipeline/guards.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/refusals.h"
 #include "gateway/pipeline/relay.h"
@@ -34,13 +36,24 @@ class Request {
  private:
   absl::Status Admit();                                     // Steps 1 to 5.
   async::Awaitable<absl::Status> Inspect();                 // Steps 6 and 7.
+  absl::Status Judge(std::span<const policy::Message> prompt);
+  absl::Status FollowRoute(std::span<const policy::Message> prompt);  // Where a rule sends it to another model.
   async::Awaitable<absl::Status> Reserve(std::int64_t input_tokens, std::int64_t output_tokens);  // Step 8.
+  async::Awaitable<absl::Status> PassGates();               // What policy asks of shared state.
+  async::Awaitable<absl::Status> CountRate(const policy::RuleOutcome& rule);
+  async::Awaitable<absl::Status> CheckTerms(const policy::RuleOutcome& rule);
+  async::Awaitable<absl::Status> CheckApproval(const policy::RuleOutcome& rule);
+  async::Awaitable<void> AcceptTerms();
   async::Awaitable<absl::Status> MakeKey();
+  async::Awaitable<absl::Status> KeepPseudonyms();
   async::Awaitable<absl::Status> Record();                  // Step 9.
+  async::Awaitable<std::optional<Ending>> AskGuards();      // Step 10; how the request ends, if their answers block it.
   async::Awaitable<Outcome<Reply>> Generate();              // Steps 11 to 14.
+  void AskAbout(OutputPlan& plan);
   absl::Status Submit(std::size_t choices, Sequences& sequences);
   async::Awaitable<Outcome<Reply>> Deny();
   async::Awaitable<Outcome<Reply>> End(Ending ending, Relay* relay);
+  absl::Status DecideAnswered(const std::vector<GuardAsk>& asks, std::vector<GuardAnswer> answers);
   tollgate::v1::EndBody EndBodyOf(const Ending& ending, const Relay* relay) const;
   Outcome<Reply> Refuse(absl::Status status);
   Failure FailureOf(absl::Status status, std::optional<audit::Position> position) const;
@@ -68,6 +81,11 @@ class Request {
   tollgate::v1::PinnedPrice price_;
   metering::Admission admission_;
   policy::Inspection inspection_;
+  std::optional<Denial> denial_;                              // Policy says no to the prompt.
+  std::string accepted_;                                      // Terms that the end user accepts with this request.
+  std::vector<base::Uuid> approvals_;                         // Under which it goes on; of a denial, the one that waits.
+  std::string routed_by_;                                     // The rule that chose model_; empty: none did.
+  std::vector<tollgate::v1::GuardOutcome> guarded_;           // What was asked about the prompt, and answered.
   tollgate::v1::ShadowVerdict shadow_;                        // Of the prompt; without a digest if nothing is tried beside.
   std::vector<std::int32_t> prompt_tokens_;
   std::int64_t published_tokens_ = 0;                         // Of those.
@@ -78,8 +96,5 @@ class Request {
   tollgate::v1::Record request_record_;
   ReplyHead head_;
 };
-
-// What callers are told whose prompt policy blocked.
-absl::Status Blocked(const policy::Verdict& verdict);
 
 }  // namespace tollgate::pipeline

@@ -12,6 +12,7 @@
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/append.h"
 #include "gateway/pipeline/request.h"
+#include "gateway/pipeline/shadow.h"
 #include "metering/books.h"
 #include "policy/policy_set.h"
 
@@ -29,22 +30,13 @@ std::string ReasonOf(const absl::Status& status) {
 
 }  // namespace
 
-absl::Status Blocked(const policy::Verdict& verdict) {
-  base::ErrorDetail detail{.reason = "POLICY_BLOCKED", .may_retry = false};
-  std::string because;
-  for (const policy::RuleOutcome& rule : verdict.rules) {
-    if (rule.action != policy::Action::kBlock) continue;
-    detail.rule_ids.push_back(rule.rule_id);
-    if (because.empty()) because = rule.because;
-  }
-  return base::WithDetail(base::PermissionDenied(fmt::format("the prompt was blocked by policy rule {}{}{}", fmt::join(detail.rule_ids, ", "),
-                                                             because.empty() ? "" : ": ", because)),
-                          detail);
-}
-
 policy::Subject Request::SubjectOf() const {
   const directory::Place& place = who_.place;
-  return {place.org->name, place.team->name, place.project->name, place.key->name, model_.name, began_s_};
+  policy::Subject subject{place.org->name, place.team->name, place.project->name, place.key->name, model_.name, began_s_};
+  subject.pseudonym_key = key_->PseudonymKey();
+  subject.pseudonyms = inspection_.pseudonyms;
+  subject.json_reply = call_.output_form().json_object() || call_.output_form().has_json_schema();
+  return subject;
 }
 
 std::int64_t Request::MicrosSinceReceipt() const {
@@ -79,18 +71,21 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
+  with_.shadows->Add(false, policy::ActionName(inspection_.verdict.action), shadow_);
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
   body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
-  body->set_reason("POLICY_BLOCKED");
+  body->set_reason(denial_->reason);
+  if (!approvals_.empty()) body->set_approval(approvals_.back().Bytes());
   *body->mutable_defaults() = defaults_.in_force;
   v1::SealedContent content;
   *content.mutable_prompt() = call_.messages();
   *content.mutable_tools() = call_.tools();
   *content.mutable_caller_system() = defaults_.caller_system;
+  content.set_justification(call_.justification());
   entry.key = key_->row();
   absl::StatusOr<audit::Position> position = co_await SealAndAppend(with_, *key_, std::move(entry), content);
   if (!position.ok()) co_return Refuse(position.status());
-  co_return FailureOf(Blocked(inspection_.verdict), *position);
+  co_return FailureOf(denial_->status, *position);
 }
 
 v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
@@ -100,6 +95,8 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   end.mutable_price()->set_version(price_.version());
   end.mutable_price()->set_currency(price_.currency());
   end.set_total_us(MicrosSinceReceipt());
+  for (const v1::GuardOutcome& outcome : guarded_) *end.add_guards() = outcome;
+  if (!guarded_.empty()) *end.mutable_input_verdict() = ToProto(inspection_.verdict);
   if (relay == nullptr) return end;
   *end.mutable_tokens() = relay->Tokens();
   *end.mutable_output_verdict() = relay->Verdict();
@@ -109,7 +106,11 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   }
   end.set_delivered_bytes(relay->released_bytes() + relay->rest_bytes());
   relay->FillChoices(ending, end);
+  relay->FillGuards(end);
+  with_.shadows->Add(true, end.output_verdict().action(), end.shadow_output());
   end.set_first_token_us(relay->first_token_us());
+  end.set_pseudonyms_restored(relay->pseudonyms_restored());
+  end.set_delivered_bytes_at_block(relay->released_at_block());
   return end;
 }
 

@@ -14,6 +14,7 @@
 #include "gateway/directory/aliases.h"
 #include "gateway/directory/shard.h"
 #include "gateway/pipeline/admission.h"
+#include "gateway/pipeline/prompt.h"
 #include "inference/pool.h"
 
 namespace tollgate::pipeline {
@@ -79,6 +80,20 @@ absl::StatusOr<Route> RouteOf(const Collaborators& with, const identity::Princip
   }
   TG_RETURN_IF_ERROR(model.status());
   return Route{*std::move(model), led(chosen.model, ShareOf(targets, chosen))};  // Its queue says when to try again.
+}
+
+absl::StatusOr<Route> RouteByRule(const Collaborators& with, const identity::Principal& principal, const policy::RuleOutcome& rule,
+                                  const tollgate::v1::ChatRequest& call, const base::RequestId& request) {
+  const std::string& target = rule.effect.text;
+  const auto about = [&](const absl::Status& status) {
+    return base::Annotate(status, fmt::format("policy rule {} sends this request to {}", rule.rule_id, target));
+  };
+  auto route = RouteOf(with, principal, target, request);
+  if (!route.ok()) return about(route.status());
+  TG_RETURN_IF_ERROR(about(ValidateFor(call, route->model)));
+  TG_RETURN_IF_ERROR(about(principal.snapshot->PriceOf(route->model.name, with.clock->Wall()).status()));
+  route->led = fmt::format("rule={}; model={}", rule.rule_id, route->model.name);
+  return route;
 }
 
 void AddAliases(const Collaborators& with, const identity::Principal& principal, tollgate::v1::ListModelsReply& reply) {

@@ -8,6 +8,7 @@
 #include "gateway/identity/identity.h"
 #include "gateway/pipeline/collaborators.h"
 #include "inference/types.h"
+#include "policy/verdict.h"
 #include "tollgate/v1/inference.pb.h"
 
 namespace tollgate::pipeline {
@@ -21,6 +22,11 @@ struct Route {
 // or its queue is full, to the first fallback that is, has a price, and the key may use. Errors as Resolve, of the chosen target.
 absl::StatusOr<Route> RouteOf(const Collaborators& with, const identity::Principal& principal, const std::string& asked,
                               const base::RequestId& request);
+
+// The same of the model that a rule sends a request to (Effect kRoute): one that it may use, that has a price and can do what the request asks
+// for. Errors name the rule. Policy grants nothing.
+absl::StatusOr<Route> RouteByRule(const Collaborators& with, const identity::Principal& principal, const policy::RuleOutcome& rule,
+                                  const tollgate::v1::ChatRequest& call, const base::RequestId& request);
 
 // The aliases that lead somewhere for this key, as models.
 void AddAliases(const Collaborators& with, const identity::Principal& principal, tollgate::v1::ListModelsReply& reply);

@@ -5,6 +5,7 @@
 
 #include "base/crypto.h"
 #include "gateway/pipeline/records.h"
+#include "gateway/pipeline/semantic_filter.h"
 
 namespace tollgate::pipeline {
 
@@ -49,6 +50,24 @@ class BesideFilter final : public policy::StreamFilter {
 
 }  // namespace
 
+void ShadowCounts::Add(bool output, std::string_view acted, const v1::ShadowVerdict& shadow) {
+  if (shadow.policy_digest().empty()) return;
+  const auto strictness = [](std::string_view word) {
+    int level = 0;
+    for (const policy::Action action : {policy::Action::kFlag, policy::Action::kRedact, policy::Action::kBlock}) {
+      if (word == policy::ActionName(action)) level = static_cast<int>(action);
+    }
+    return level;
+  };
+  const int did = strictness(acted), said = strictness(shadow.verdict().action());
+  counts_[output ? 1 : 0][said == did ? 0 : said > did ? 1 : 2] += 1;
+}
+
+ShadowCounts::Counts ShadowCounts::Of(bool output) const {
+  const auto& counts = counts_[output ? 1 : 0];
+  return {counts[0].load(), counts[1].load(), counts[2].load()};
+}
+
 v1::ShadowVerdict ShadowOf(const policy::PolicySet* shadow, const policy::Subject& subject, std::span<const policy::Message> prompt) {
   if (shadow == nullptr) return {};
   const auto inspection = shadow->Inspect(subject, prompt);
@@ -56,13 +75,14 @@ v1::ShadowVerdict ShadowOf(const policy::PolicySet* shadow, const policy::Subjec
 }
 
 std::unique_ptr<policy::StreamFilter> OpenOutput(const directory::Judges& judges, const policy::Subject& subject) {
-  auto acting = judges.acting->OpenOutput(subject);
-  if (judges.shadow == nullptr) return acting;
-  return std::make_unique<BesideFilter>(std::move(acting), judges.shadow->OpenOutput(subject));
+  auto filter = judges.acting->OpenOutput(subject);
+  if (judges.shadow != nullptr) filter = std::make_unique<BesideFilter>(std::move(filter), judges.shadow->OpenOutput(subject));
+  return filter;
 }
 
 v1::ShadowVerdict ShadowOf(const policy::PolicySet& shadow, const policy::StreamFilter& filter) {
-  const auto* beside = dynamic_cast<const BesideFilter*>(&filter);
+  const auto* semantic = dynamic_cast<const SemanticFilter*>(&filter);
+  const auto* beside = dynamic_cast<const BesideFilter*>(semantic == nullptr ? &filter : &semantic->spans());
   return beside == nullptr ? v1::ShadowVerdict() : Made(shadow, beside->shadow_verdict());
 }
 

@@ -1,8 +1,12 @@
 // Shadow: policies that judge a request beside those in force, and do not act. What they say goes on record and nowhere else.
 #pragma once
 
+#include <array>
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 
 #include "gateway/directory/snapshot.h"
 #include "policy/policy_set.h"
@@ -10,6 +14,21 @@
 #include "tollgate/v1/record.pb.h"
 
 namespace tollgate::pipeline {
+
+// How often shadows agreed with what acted, since the start. Any thread.
+class ShadowCounts {
+ public:
+  // Judgements whose strictest action was the same, a stricter one, a milder one.
+  struct Counts {
+    std::int64_t same = 0, stricter = 0, milder = 0;
+  };
+  // `acted`: the strictest action of what acted. Counts nothing for a shadow that judged nothing.
+  void Add(bool output, std::string_view acted, const tollgate::v1::ShadowVerdict& shadow);
+  Counts Of(bool output) const;
+
+ private:
+  std::array<std::array<std::atomic<std::int64_t>, 3>, 2> counts_{};  // By direction, then as in Counts.
+};
 
 // Of a prompt; an empty message if `shadow` is null or cannot judge it.
 tollgate::v1::ShadowVerdict ShadowOf(const policy::PolicySet* shadow, const policy::Subject& subject,

@@ -1,6 +1,7 @@
 // Policy knows messages alone, so calls and tools are messages to it, behind those of the conversation; an edit that stays inside of a part
 // leaves the cut as it was, and JSON is put together again. Where an edit reaches over parts, what is left is one text, which the model gets
-// as a string in the place of its JSON.
+// as a string in the place of its JSON. A rule may put a system message before all (append_system): it is a turn of its own, and no message of
+// the request.
 //
 // Tested by tests/gateway/pipeline/tool_prompt_test.cpp.
 #include "gateway/pipeline/tool_prompt.h"
@@ -94,6 +95,12 @@ bool HasForm(const v1::ChatRequest& request) {
   return form.json_object() || form.has_json_schema() || form.has_grammar();
 }
 
+// How many messages policy put before those of the request.
+std::size_t PutBefore(const v1::ChatRequest& request, std::span<const policy::Message> used) {
+  const auto aside = std::find_if(used.begin(), used.end(), [](const policy::Message& message) { return message.aside; });
+  return static_cast<std::size_t>(aside - used.begin()) - static_cast<std::size_t>(request.messages_size());
+}
+
 bool UsesTools(const v1::ChatRequest& request) { return request.tools_size() > 0 && !request.tool_choice().none(); }
 
 bool MentionsTools(const v1::ChatRequest& request) {
@@ -173,27 +180,30 @@ std::vector<policy::Message> PolicyPrompt(const v1::ChatRequest& request) {
   std::vector<policy::Message> out = ToPolicy(request.messages());
   for (const v1::ChatMessage& message : request.messages()) {
     for (const v1::ToolCall& call : message.tool_calls()) {
-      policy::Message& added = out.emplace_back(policy::Message{policy::Role::kAssistant, call.name(), {}});
+      policy::Message& added = out.emplace_back(policy::Message{policy::Role::kAssistant, call.name(), {}, true});
       AddJson(call.arguments(), added.parts);
     }
   }
   for (const v1::Tool& tool : request.tools()) {
-    policy::Message& added = out.emplace_back(policy::Message{policy::Role::kSystem, tool.name(), {tool.description()}});
+    policy::Message& added = out.emplace_back(policy::Message{policy::Role::kSystem, tool.name(), {tool.description()}, true});
     AddJson(tool.parameters(), added.parts);
   }
-  for (const int i : EscapedResults(request)) AddJson(request.messages(i).parts(0), out.emplace_back(policy::Message{policy::Role::kTool, "", {}}).parts);
+  for (const int i : EscapedResults(request)) {
+    AddJson(request.messages(i).parts(0), out.emplace_back(policy::Message{policy::Role::kTool, "", {}, true}).parts);
+  }
   return out;
 }
 
 std::vector<inference::Turn> TurnsOf(const v1::ChatRequest& request, std::span<const policy::Message> used) {
-  const auto messages = static_cast<std::size_t>(request.messages_size());
-  std::vector<inference::Turn> turns = ToTurns(used.first(messages));
-  std::size_t at = messages;
-  for (std::size_t i = 0; i < messages; ++i) {
-    const v1::ChatMessage& message = request.messages(static_cast<int>(i));
-    turns[i].call_id = message.tool_call_id();
+  const std::size_t before = PutBefore(request, used);
+  std::size_t at = before + static_cast<std::size_t>(request.messages_size());
+  std::vector<inference::Turn> turns = ToTurns(used.first(at));
+  for (int i = 0; i < request.messages_size(); ++i) {
+    const v1::ChatMessage& message = request.messages(i);
+    inference::Turn& turn = turns[before + static_cast<std::size_t>(i)];
+    turn.call_id = message.tool_call_id();
     for (const v1::ToolCall& call : message.tool_calls()) {
-      turns[i].calls.push_back({call.id(), used[at].name, JsonOf(used[at], 0, call.arguments())});
+      turn.calls.push_back({call.id(), used[at].name, JsonOf(used[at], 0, call.arguments())});
       ++at;
     }
   }
@@ -203,7 +213,7 @@ std::vector<inference::Turn> TurnsOf(const v1::ChatRequest& request, std::span<c
     std::vector<std::string> was;
     AddJson(original, was);
     const policy::Message& its = used[decoded++];
-    if (its.parts != was) turns[static_cast<std::size_t>(i)].text = JsonOf(its, 0, original);
+    if (its.parts != was) turns[before + static_cast<std::size_t>(i)].text = JsonOf(its, 0, original);
   }
   if (!UsesTools(request) || turns.empty()) return turns;
   for (const v1::Tool& tool : request.tools()) {
@@ -214,24 +224,17 @@ std::vector<inference::Turn> TurnsOf(const v1::ChatRequest& request, std::span<c
   return turns;
 }
 
-std::vector<inference::Turn> CountedTurns(const v1::CountTokensRequest& request) {
-  v1::ChatRequest chat;
-  *chat.mutable_messages() = request.messages();
-  *chat.mutable_tools() = request.tools();
-  return TurnsOf(chat, PolicyPrompt(chat));
-}
-
 void FillUsed(const v1::ChatRequest& request, std::span<const policy::Message> used, v1::SealedContent& content) {
-  ToProto(used.first(static_cast<std::size_t>(request.messages_size())), content.mutable_prompt_used());
   const std::vector<inference::Turn> turns = TurnsOf(request, used);
-  for (int i = 0; i < request.messages_size(); ++i) {
-    v1::ChatMessage* message = content.mutable_prompt_used(i);
-    message->set_tool_call_id(request.messages(i).tool_call_id());
-    if (request.messages(i).role() == v1::ROLE_TOOL) {
+  ToProto(used.first(turns.size()), content.mutable_prompt_used());
+  for (std::size_t i = 0; i < turns.size(); ++i) {
+    v1::ChatMessage* message = content.mutable_prompt_used(static_cast<int>(i));
+    message->set_tool_call_id(turns[i].call_id);
+    if (message->role() == v1::ROLE_TOOL) {
       message->clear_parts();
-      message->add_parts(turns[static_cast<std::size_t>(i)].text);
+      message->add_parts(turns[i].text);
     }
-    for (const inference::ToolUse& call : turns[static_cast<std::size_t>(i)].calls) {
+    for (const inference::ToolUse& call : turns[i].calls) {
       v1::ToolCall* out = message->add_tool_calls();
       out->set_id(call.id);
       out->set_name(call.name);

@@ -28,15 +28,13 @@ absl::Status ValidateToolsFor(const tollgate::v1::ChatRequest& request, const in
 // Whether one call at most is wanted: so asked for, or a function named.
 bool OneCall(const tollgate::v1::ChatRequest& request);
 
-// All that policy judges: the messages; then each call of theirs, an assistant's message with the function's name, its arguments cut by
+// All that policy judges: the messages; then, aside, each call of theirs, an assistant's message with the function's name, its arguments cut by
 // CutJson; then each tool, a system message with its name, its description and its parameters cut alike; then each result that is JSON with
 // escapes, once more, cut.
 std::vector<policy::Message> PolicyPrompt(const tollgate::v1::ChatRequest& request);
 
 // What the model is given, of PolicyPrompt as policy left it.
 std::vector<inference::Turn> TurnsOf(const tollgate::v1::ChatRequest& request, std::span<const policy::Message> used);
-// What CountTokens counts.
-std::vector<inference::Turn> CountedTurns(const tollgate::v1::CountTokensRequest& request);
 // The same for the record.
 void FillUsed(const tollgate::v1::ChatRequest& request, std::span<const policy::Message> used, tollgate::v1::SealedContent& content);
 

@@ -99,6 +99,7 @@ absl::Status BuildData(Parts& parts) {
     quotas->SetRules(snapshot->Quotas());
   });
   parts.quotas->StartTicking();
+  parts.gates = gates::OpenPostgresGates(PostgresFor(config, config.postgres().role()));
   return absl::OkStatus();
 }
 

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/encoding.h"
+#include "gateway/serve/detectors.h"
 #include "gateway/serve/parts.h"
 #include "gateway/serve/upstream.h"
 #include "tollgate/v1/system.pb.h"
@@ -83,7 +84,8 @@ void BuildAdmin(Parts& parts) {
                                  .keys = parts.keys.get(),
                                  .clock = &base::SystemClock(),
                                  .models = parts.models.get(),
-                                 .fill_status = [&parts](v1::StatusReply& status) { FillStatus(parts, status); }};
+                                 .fill_status = [&parts](v1::StatusReply& status) { FillStatus(parts, status); },
+                                 .gates = parts.gates.get()};
   parts.admin = std::make_unique<admin::AdminServices>(std::move(options), std::move(with));
 }
 
@@ -105,6 +107,8 @@ absl::Status BuildEngine(Parts& parts) {
   parts.cpu = std::make_unique<boost::asio::thread_pool>(config.cpu_threads());
   const int half = static_cast<int>(std::thread::hardware_concurrency() / 2);
   parts.io = std::make_unique<net::IoThreads>(config.io_threads() > 0 ? config.io_threads() : std::max(2, half));
+  TG_ASSIGN(std::vector<guards::DetectorOptions> detectors, DetectorsFrom(config));
+  TG_ASSIGN(parts.detectors, guards::ExternalDetectors::Create(std::move(detectors)));
   pipeline::Collaborators with{.clock = &base::SystemClock(),
                                .directory = parts.directory.get(),
                                .identity = parts.identity.get(),
@@ -112,9 +116,11 @@ absl::Status BuildEngine(Parts& parts) {
                                .journal = parts.journal.get(),
                                .keys = parts.keys.get(),
                                .pool = parts.pool.get(),
+                               .guards = parts.detectors.get(),
                                .io = parts.io->context().get_executor(),
                                .cpu = parts.cpu->get_executor(),
                                .options = PipelineFrom(config),
+                               .gates = parts.gates.get(),
                                .configured_models = {}};
   for (const v1::Config::Model& m : config.pool().models()) with.configured_models.insert(m.name());
   parts.pipeline = std::make_unique<pipeline::Pipeline>(std::move(with));

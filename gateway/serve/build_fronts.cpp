@@ -84,6 +84,7 @@ std::vector<std::string> NotReady(const Parts& parts) {
 
 std::string Metrics(const Parts& parts) {
   Measurements now;
+  now.detectors = parts.detectors->stats();
   now.build = parts.build;
   now.ready = NotReady(parts).empty();
   now.running = parts.pipeline->running();

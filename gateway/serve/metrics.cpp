@@ -70,6 +70,23 @@ void AddJournal(Families& out, const audit::JournalStats& j) {
   out.Gauge("tollgate_journal_open_requests", "Requests on record without a terminal record.", static_cast<double>(j.open_requests));
 }
 
+void AddShadow(Families& out, const char* direction, const pipeline::ShadowCounts::Counts& counts) {
+  for (const auto& [verdict, count] : {std::pair("same", counts.same), {"stricter", counts.stricter}, {"milder", counts.milder}}) {
+    out.Counter("tollgate_policy_shadow_total", "Judgements of policies on trial as a shadow, beside what acted.",
+                static_cast<double>(count), {{"direction", direction}, {"verdict", verdict}});
+  }
+}
+
+void AddDetector(Families& out, const guards::DetectorStats& d) {
+  const std::vector<ClientMetric::Label> detector{{"detector", d.name}};
+  out.Counter("tollgate_detector_asked_total", "Questions to an external detector.", static_cast<double>(d.asked), detector);
+  out.Counter("tollgate_detector_hits_total", "Of those, answered with a hit.", static_cast<double>(d.hits), detector);
+  out.Counter("tollgate_detector_failures_total", "Of those, not answered, not in time or not readably.", static_cast<double>(d.failures), detector);
+  out.Counter("tollgate_detector_seconds_total", "Time from questions to their answers.", static_cast<double>(d.micros) / 1e6, detector);
+  out.Gauge("tollgate_detector_running", "Questions under way.", static_cast<double>(d.running), detector);
+  out.Gauge("tollgate_detector_resting", "1 while it is left alone, because it failed again and again.", d.open ? 1 : 0, detector);
+}
+
 void AddReplica(Families& out, const inference::ReplicaStats& r) {
   const std::vector<ClientMetric::Label> model{{"model", r.model}};
   out.Gauge("tollgate_pool_slots", "Sequences that can run at once.", r.slots, model);
@@ -165,6 +182,9 @@ std::string MetricsText(const Measurements& now) {
   out.Gauge("tollgate_directory_version", "Version of the directory in force.", static_cast<double>(now.directory_version));
   out.Gauge("tollgate_connections", "Open connections.", static_cast<double>(now.connections_grpc), {{"surface", "grpc"}});
   out.Gauge("tollgate_connections", "Open connections.", static_cast<double>(now.connections_http), {{"surface", "http"}});
+  AddShadow(out, "input", now.requests.shadow_input);
+  AddShadow(out, "output", now.requests.shadow_output);
+  for (const guards::DetectorStats& detector : now.detectors) AddDetector(out, detector);
   AddJournal(out, now.journal);
   for (const inference::ReplicaStats& replica : now.replicas) {
     AddReplica(out, replica);

@@ -13,8 +13,10 @@
 #include "gateway/admin/admin_services.h"
 #include "gateway/admin/changes.h"
 #include "gateway/directory/directory_postgres.h"
+#include "gateway/gates/gates.h"
 #include "gateway/grpc/grpc_front.h"
 #include "gateway/grpc/grpc_server.h"
+#include "gateway/guards/external_detectors.h"
 #include "gateway/http/http_front.h"
 #include "gateway/identity/identity.h"
 #include "gateway/net/io_threads.h"
@@ -40,11 +42,13 @@ struct Parts {
   std::unique_ptr<metering::Quotas> quotas;
   // After quotas, which its thread tells of changes. The journal asks it for names while it recovers, and is stopped by then (Server::Drain).
   std::unique_ptr<directory::PostgresDirectory> directory;
+  std::unique_ptr<gates::Gates> gates;
   std::unique_ptr<inference::Pool> pool;
   std::unique_ptr<ModelKeeper> models;
   std::unique_ptr<identity::Identity> identity;
   std::unique_ptr<boost::asio::thread_pool> cpu;
   std::unique_ptr<net::IoThreads> io;
+  std::unique_ptr<guards::ExternalDetectors> detectors;
   std::unique_ptr<pipeline::Pipeline> pipeline;
   std::unique_ptr<admin::Changes> changes;
   std::atomic<std::int64_t> changed_version{0};  // Of the directory, with the last of those changes in it.

@@ -17,18 +17,6 @@ using std::chrono::milliseconds;
 
 namespace {
 
-absl::StatusOr<std::string> ReadBearer(const std::string& file) {
-  if (file.empty()) return std::string();
-  struct stat info {};
-  if (::stat(file.c_str(), &info) == 0 && (info.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-    return base::FailedPrecondition(fmt::format("upstream.bearer_file names {}, which others may read; run: chmod 600 {}", file, file));
-  auto text = base::ReadFile(file);
-  if (!text.ok()) return base::FailedPrecondition(base::Message(text.status()));
-  while (!text->empty() && std::isspace(static_cast<unsigned char>(text->back()))) text->pop_back();
-  if (text->empty()) return base::FailedPrecondition(fmt::format("upstream.bearer_file names {}, which is empty; write the servers' secret into it", file));
-  return *std::move(text);
-}
-
 inference::UpstreamKind KindFrom(const std::string& word) {
   if (word == "sglang") return inference::UpstreamKind::kSglang;
   if (word == "tensorrt_llm") return inference::UpstreamKind::kTensorRtLlm;
@@ -38,13 +26,25 @@ inference::UpstreamKind KindFrom(const std::string& word) {
 
 }  // namespace
 
+absl::StatusOr<std::string> ReadBearer(std::string_view setting, const std::string& file) {
+  if (file.empty()) return std::string();
+  struct stat info {};
+  if (::stat(file.c_str(), &info) == 0 && (info.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+    return base::FailedPrecondition(fmt::format("{} names {}, which others may read; run: chmod 600 {}", setting, file, file));
+  auto text = base::ReadFile(file);
+  if (!text.ok()) return base::FailedPrecondition(base::Message(text.status()));
+  while (!text->empty() && std::isspace(static_cast<unsigned char>(text->back()))) text->pop_back();
+  if (text->empty()) return base::FailedPrecondition(fmt::format("{} names {}, which is empty; write the servers' secret into it", setting, file));
+  return *std::move(text);
+}
+
 absl::StatusOr<inference::UpstreamOptions> UpstreamFrom(const v1::Config::Model& model, const std::string& salt_key) {
   const v1::Config::Upstream& u = model.upstream();
   inference::UpstreamOptions upstream;
   upstream.kind = KindFrom(u.kind());
   for (const v1::Config::Endpoint& endpoint : u.endpoints()) upstream.endpoints.push_back(endpoint.url());
   upstream.model = u.model().empty() ? model.name() : u.model();
-  TG_ASSIGN(upstream.bearer, ReadBearer(u.bearer_file()));
+  TG_ASSIGN(upstream.bearer, ReadBearer("upstream.bearer_file", u.bearer_file()));
   upstream.ca_file = u.ca_file();
   upstream.certificate_file = u.certificate_file();
   upstream.key_file = u.key_file();

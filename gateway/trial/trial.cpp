@@ -79,6 +79,15 @@ void Fill(const policy::RuleCost& cost, v1::RuleCost& out) {
 
 }  // namespace
 
+absl::StatusOr<std::vector<policy::Message>> MessagesOf(const google::protobuf::RepeatedPtrField<v1::ChatMessage>& messages) {
+  std::vector<policy::Message> out;
+  for (const v1::ChatMessage& m : messages) {
+    TG_ASSIGN(const policy::Role role, RoleOf(m.role()));
+    out.push_back({role, m.name(), {m.parts().begin(), m.parts().end()}});
+  }
+  return out;
+}
+
 absl::StatusOr<v1::ExplainPolicyReply> Explain(std::span<const policy::PolicySource> policies, const policy::Subject& subject,
                                                const v1::ExplainPolicyRequest& request) {
   TG_ASSIGN(const policy::Role role, RoleOf(request.role()));

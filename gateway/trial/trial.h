@@ -4,6 +4,7 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "policy/lint.h"
@@ -11,6 +12,9 @@
 #include "tollgate/v1/policy.pb.h"
 
 namespace tollgate::trial {
+
+// A conversation as policy takes it. INVALID_ARGUMENT for an unknown role.
+absl::StatusOr<std::vector<policy::Message>> MessagesOf(const google::protobuf::RepeatedPtrField<v1::ChatMessage>& messages);
 
 // What the policies do to the request's text, taken to come from `subject`. Of the request only text, direction and role are looked at.
 // INVALID_ARGUMENT as policy::Explain, or for an unknown role.

@@ -91,6 +91,33 @@ TEST_CASE_METHOD(Bed, "Destroyed keys open nothing more, at each level") {
   }
 }
 
+TEST_CASE_METHOD(Bed, "What pseudonyms stand for is kept sealed, found by any instance, and forgotten by subject, pseudonym or value") {
+  using ValuesOf = Keys::ValuesOf;
+  auto a = OpenKeys(), b = OpenKeys();
+  const auto key = *New(*a);
+  const auto keep = [&](const std::string& subject, const std::string& value) {
+    const std::string pseudonym = "[N_" + value + "]";
+    std::promise<absl::Status> kept;
+    a->KeepValues(team, subject, {{pseudonym, key->SealValue(pseudonym, value), key->ValueMark(value)}},
+                  [&](absl::Status status) { kept.set_value(std::move(status)); });
+    REQUIRE(kept.get_future().get().ok());
+  };
+  for (const char* value : {"one", "two", "three"}) keep("anna", value);
+  keep("anna", "one");  // Again: stays one row.
+  keep("", "one");
+  const auto sealed = b->FindValue(team, "[N_one]");
+  REQUIRE(sealed.ok());
+  CHECK(*(*New(*b))->OpenValue("[N_one]", *sealed) == "one");
+  CHECK(keys_sql->Run("look", "SELECT count(*) FROM keys.pseudonym WHERE position('one'::bytea IN sealed) > 0")->Int(0, 0) == 0);
+  CHECK(absl::IsNotFound(b->FindValue(base::TeamId::New(), "[N_one]").status()));
+  CHECK(*b->EraseValues(team, ValuesOf::kPseudonym, "[N_two]") == 1);
+  CHECK(*b->EraseValues(team, ValuesOf::kMark, key->ValueMark("three")) == 1);
+  CHECK(*b->EraseValues(team, ValuesOf::kSubject, "anna") == 1);
+  CHECK(a->FindValue(team, "[N_one]").ok());  // Somebody else wrote it too.
+  CHECK(*b->EraseValues(team, ValuesOf::kSubject, "") == 1);
+  CHECK(absl::IsNotFound(a->FindValue(team, "[N_one]").status()));
+}
+
 TEST_CASE_METHOD(Bed, "Another root key is refused at the start") {
   (void)OpenKeys();
   PostgresKeysOptions options;

@@ -135,10 +135,70 @@ TEST_CASE_METHOD(Bed, "Content is opened only after a VIEW record, and the story
   CHECK(base::Message(erased.status()).find("destroyed") != std::string::npos);
 }
 
+TEST_CASE_METHOD(Bed, "Prompts of a team are opened page by page, each page behind one VIEW that names them") {
+  std::vector<base::RequestId> requests;
+  std::vector<Position> positions;
+  for (int i = 0; i < 7; ++i) {
+    requests.push_back(base::RequestId::New());
+    positions.push_back(Sealed(requests.back(), "prompt " + std::to_string(i)));
+    REQUIRE(Append(*journal, Make(v1::RECORD_KIND_FINAL, requests.back())).ok());
+  }
+  REQUIRE(cluster.Connect(keys_url)
+              ->RunScript("erase", "UPDATE keys.request SET salt = NULL WHERE request_id = '" + requests[1].ToString() + "'")
+              .ok());
+  Tamper("UPDATE audit.record SET content = '\\x00' WHERE leaf_index = " + std::to_string(positions[2].index));
+  ListFilter filter;
+  CHECK(absl::IsInvalidArgument(reader.OpenPrompts(all, filter, "why", 1 << 20).status()));  // No team.
+  filter.team = team;
+  CHECK(absl::IsInvalidArgument(reader.OpenPrompts(all, filter, "", 1 << 20).status()));
+  filter.limit = 3;
+  std::vector<std::string> seen;
+  int pages = 0;
+  do {
+    const auto page = reader.OpenPrompts(all, filter, "replay", 1 << 20);
+    INFO(page.status());
+    REQUIRE(page.ok());
+    ++pages;
+    for (const OpenedRow& row : page->rows) seen.push_back(row.state.ok() ? row.content.prompt(0).parts(0) : absl::IsNotFound(row.state) ? "erased" : "damaged");
+    filter.cursor = page->next;
+  } while (!filter.cursor.empty());
+  CHECK(pages == 3);
+  CHECK(seen == std::vector<std::string>{"prompt 0", "erased", "damaged", "prompt 3", "prompt 4", "prompt 5", "prompt 6"});
+
+  ListFilter views;
+  views.kinds = {v1::RECORD_KIND_VIEW};
+  views.oldest_first = true;
+  const auto listed = reader.List({"x", Viewer::Sees::kTeam, team.value, {}}, views);
+  REQUIRE(listed.ok());
+  REQUIRE(listed->rows.size() == 3);
+  const v1::ViewBody& first = listed->rows[0].record.view();
+  CHECK(first.reason() == "replay");
+  REQUIRE(first.viewed_size() == 1);
+  REQUIRE(first.viewed(0).steps_size() == 1);  // Neither what is erased nor what is damaged was opened.
+  CHECK(first.viewed(0).steps(0) == positions[0].index);
+  const v1::ViewedLog& second = listed->rows[1].record.view().viewed(0);
+  REQUIRE(second.steps_size() == 3);
+  CHECK(second.steps(0) == positions[3].index);
+  CHECK(second.steps(0) + second.steps(1) + second.steps(2) == positions[5].index);
+
+  filter.cursor.clear();
+  filter.limit = 100;
+  const auto small = reader.OpenPrompts(all, filter, "few bytes at a time", 1);
+  REQUIRE(small.ok());
+  CHECK(small->rows.size() == 1);
+  CHECK_FALSE(small->next.empty());
+  const auto other = reader.OpenPrompts({"x", Viewer::Sees::kTeam, base::Uuid::NewV7(), {}}, filter, "no business", 1 << 20);
+  REQUIRE(other.ok());
+  CHECK(other->rows.empty());
+}
+
 TEST_CASE_METHOD(Bed, "Without its VIEW record no content is shown") {
   const Position position = Sealed(base::RequestId::New(), "secret");
   Do("UPDATE audit.log_head SET epoch = epoch + 1");
   CHECK_FALSE(reader.OpenContent(all, position, "why not").ok());
+  ListFilter filter;
+  filter.team = team;
+  CHECK_FALSE(reader.OpenPrompts(all, filter, "why not", 1 << 20).ok());
 }
 
 }  // namespace

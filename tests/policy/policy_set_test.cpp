@@ -107,15 +107,15 @@ TEST_CASE("The digest pins names and texts of all sources, in order") {
 
 TEST_CASE("Answers decide questions; a set that asks none wants none") {
   const auto policies = MustCompile(OneRule(kMail, "block"));
-  Inspection inspection = MustInspect(*policies, {{Role::kUser, "", {"hi"}}});
-  CHECK(policies->Decide(inspection, {})->action == Action::kAllow);
+  const Verdict so_far = MustInspect(*policies, {{Role::kUser, "", {"hi"}}}).verdict;
+  CHECK(policies->Decide(so_far, {}, {})->action == Action::kAllow);
   const Answer yes{"q1", true, ""}, no{"q1", false, ""}, failed{"q1", false, "no guard model"};
-  CHECK_FALSE(policies->Decide(inspection, {&yes, 1}).ok());
-  inspection.questions.push_back({"q1", "r", "guard_model", "hi"});
-  CHECK_FALSE(policies->Decide(inspection, {}).ok());
-  CHECK(policies->Decide(inspection, {&no, 1})->action == Action::kAllow);
-  CHECK(policies->Decide(inspection, {&yes, 1})->action == Action::kBlock);
-  CHECK(policies->Decide(inspection, {&failed, 1})->action == Action::kBlock);
+  CHECK_FALSE(policies->Decide(so_far, {}, {&yes, 1}).ok());
+  const Question asked{"q1", "r", "external", "toxicity", {0}};
+  CHECK_FALSE(policies->Decide(so_far, {&asked, 1}, {}).ok());
+  CHECK(policies->Decide(so_far, {&asked, 1}, {&no, 1})->action == Action::kAllow);
+  CHECK(policies->Decide(so_far, {&asked, 1}, {&yes, 1})->action == Action::kBlock);
+  CHECK(policies->Decide(so_far, {&asked, 1}, {&failed, 1})->action == Action::kBlock);
 }
 
 TEST_CASE("Rules are listed with what they do") {

@@ -87,9 +87,9 @@ Streamed StreamInPieces(const PolicySet& policies, std::string_view text, std::s
 
 // Streams and compares everything with the whole text's judgement.
 template <typename Points>
-void CheckStream(const PolicySet& policies, std::string_view text, const Filtered& whole, Points&& points) {
+void CheckStream(const PolicySet& policies, std::string_view text, const Filtered& whole, Points&& points, const Subject& subject = {}) {
   INFO("text: " << text);
-  const Streamed streamed = StreamInPieces(policies, text, whole.text, points);
+  const Streamed streamed = StreamInPieces(policies, text, whole.text, points, subject);
   if (streamed.text == whole.text && streamed.blocked == whole.blocked && streamed.verdict == whole.verdict && streamed.raw == whole.raw)
     return;
   CHECK(streamed.text == whole.text);

@@ -56,7 +56,7 @@ TEST_CASE("Every example of the policy guide compiles and passes its tests") {
   CHECK(examples >= 8);
 }
 
-TEST_CASE("The twenty worked examples compile, each rule with tests for and against it") {
+TEST_CASE("The worked examples compile, each rule with tests for and against it") {
   const std::string page = Read("docs/policy-examples.md");
   std::vector<PolicySource> sources;
   for (int number = 1;; ++number) {
@@ -73,7 +73,7 @@ TEST_CASE("The twenty worked examples compile, each rule with tests for and agai
     }
     CHECK(sources.back().yaml.find("expect_not") != std::string::npos);
   }
-  CHECK(sources.size() == 20);
+  CHECK(sources.size() == 24);
 }
 
 }  // namespace tollgate::policy

@@ -25,17 +25,20 @@ const std::map<std::string, std::set<std::string>> kArrows = [] {
       {"config", {}},
       {"directory", {"metering", "policy"}},
       {"identity", {"directory"}},
-      {"pipeline", {"four", "async", "directory", "identity"}},
+      {"gates", {}},
+      {"pipeline", {"four", "async", "directory", "identity", "gates"}},
+      {"guards", {"policy", "pipeline"}},
       {"grpc", {"async", "net", "pipeline"}},
       {"http", {"async", "net", "pipeline"}},
       {"trial", {"policy"}},
-      {"admin", {"audit", "metering", "policy", "directory", "identity", "grpc", "trial"}},
+      {"admin", {"audit", "metering", "policy", "directory", "identity", "gates", "pipeline", "grpc", "trial"}},
       {"migrate", {"audit", "admin"}},
       {"fetch", {"inference"}},
       {"cli", {"policy", "config", "trial"}},
-      {"serve", {"four", "async", "net", "config", "directory", "identity", "pipeline", "grpc", "http", "admin", "migrate"}},
+      {"serve", {"four", "async", "net", "config", "directory", "identity", "gates", "pipeline", "guards", "grpc", "http", "admin", "migrate"}},
       {"dev",
-       {"four", "async", "net", "config", "directory", "identity", "pipeline", "grpc", "http", "admin", "migrate", "cli", "serve"}}};
+       {"four", "async", "net", "config", "directory", "identity", "gates", "pipeline", "guards", "grpc", "http", "admin", "migrate", "cli",
+        "serve"}}};
   std::set<std::string> all = low;
   all.insert(four.begin(), four.end());
   for (const auto& [room, below] : inner) {

@@ -38,6 +38,9 @@ v1::ChatRequest RequestOf(const Question& question) {
   auto* user = request.add_messages();
   user->set_role(v1::ROLE_USER);
   user->add_parts(question.prompt);
+  request.set_end_user(question.end_user);
+  request.set_justification(question.justification);
+  request.set_accept_terms(question.accept_terms);
   request.set_max_tokens(static_cast<std::int32_t>(question.max_tokens));
   if (question.tools) request.add_tools()->set_name("find");
   if (question.choices > 1) request.set_choices(question.choices);
@@ -199,14 +202,17 @@ Answer AskHttp(int port, const Question& question, bool stream) {
       question.top_logprobs < 0 ? "" : fmt::format(R"(,"logprobs":true,"top_logprobs":{})", question.top_logprobs);
   const std::string tools = question.tools ? R"(,"tools":[{"type":"function","function":{"name":"find"}}])" : "";
   const std::string choices = question.choices > 1 ? fmt::format(R"(,"n":{})", question.choices) : "";
+  const std::string user = question.end_user.empty() ? "" : fmt::format(R"(,"user":"{}")", question.end_user);
+  std::string why = question.justification.empty() ? "" : fmt::format("x-tollgate-justification: {}\r\n", question.justification);
+  if (!question.accept_terms.empty()) why += fmt::format("x-tollgate-accept-terms: {}\r\n", question.accept_terms);
   const HttpAsk ask{.key = question.key,
                     .model = question.model,
                     .prompt = question.prompt,
                     .stream = stream,
                     .max_tokens = question.max_tokens,
                     .system = question.system,
-                    .more_fields = logprobs + tools + choices,
-                    .more_headers = "Connection: close\r\n"};
+                    .more_fields = logprobs + tools + choices + user,
+                    .more_headers = "Connection: close\r\n" + why};
   if (!connection.connected()) return answer;
   connection.Send(PostChat(ask));
   const bool head_came = connection.ReadUntil("\r\n\r\n");

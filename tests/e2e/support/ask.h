@@ -31,6 +31,9 @@ struct Question {
   std::string prompt;
   std::string model = "scripted";
   std::string system;
+  std::string end_user{};
+  std::string justification{};
+  std::string accept_terms{};
   std::int64_t max_tokens = 0;
   int top_logprobs = -1;                                     // 0 to 20: log-probabilities, with so many alternatives.
   std::chrono::milliseconds patience{60'000};                // gRPC's deadline; HTTP's longest silence.

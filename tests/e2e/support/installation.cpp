@@ -131,6 +131,8 @@ std::string Installation::Configure(const InstanceOptions& options) const {
   if (!options.chat_template.empty()) text += "      chat_template: " + options.chat_template + "\n";
   if (!options.upstreams.empty()) text += "      upstream:\n        model: upstream-model\n        endpoints:\n";
   for (const std::string& url : options.upstreams) text += "          - url: " + url + "\n";
+  if (!options.detectors.empty()) text += "detectors:\n";
+  for (const auto& [name, url] : options.detectors) text += fmt::format("  - name: {}\n    url: {}\n    deadline_ms: 30000\n", name, url);
   const std::string path = dir_.File("config_" + options.state + ".yaml");
   Check(base::WriteFileAtomically(path, text, 0644));
   return path;

@@ -11,6 +11,7 @@
 #include "audit/journal_postgres.h"
 #include "audit/keys.h"
 #include "gateway/admin/admin_services.h"
+#include "gateway/gates/gates.h"
 #include "tests/gateway/admin/installation.h"
 #include "tests/support/temp_dir.h"
 #include "tollgate/v1/audit.grpc.pb.h"
@@ -58,13 +59,15 @@ struct Served {
     texts["globex"] = in.MakeKey("globex", "admin", {directory::Role::kAdmin});
     directory = in.OpenDirectory();
     root_keys = Must(audit::OpenPostgresKeys(audit::RootKey::FromBytes(std::string(32, 'r')), {.url = keys_url}));
+    gates = gates::OpenPostgresGates(in.As("tollgate_writer"));
     admin::AdminOptions admin_options;
     admin_options.audit_postgres = in.As("tollgate_reader");
     admin_options.verify_postgres = in.As("tollgate_verifier");
     admin_options.usage_postgres = in.As("tollgate_reader");
     services = std::make_unique<admin::AdminServices>(
         admin_options, admin::AdminCollaborators{&identity, directory.get(), in.changes.get(), journal.get(), root_keys.get(),
-                                                 &base::SystemClock(), &models, [](v1::StatusReply& status) { status.set_build("test"); }});
+                                                 &base::SystemClock(), &models, [](v1::StatusReply& status) { status.set_build("test"); },
+                                                 gates.get()});
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     for (const auto& [name, service] : services->services()) builder.RegisterService(service);
@@ -97,6 +100,7 @@ struct Served {
   std::unique_ptr<audit::Keys> root_keys;
   identity::Identity identity{in.pepper, false};
   FakeModels models;
+  std::unique_ptr<gates::Gates> gates;
   std::unique_ptr<admin::AdminServices> services;
   int port = 0;
   std::unique_ptr<grpc::Server> server;

@@ -147,3 +147,50 @@ TEST_CASE("Verifying and reconciling end when the services stop, also while they
   CHECK(world.Call("operator", v1::Usage::NewStub(world.channel), &v1::Usage::Stub::Reconcile, v1::ReconcileRequest(), reconciled)
             .error_code() == StatusCode::UNAVAILABLE);
 }
+
+TEST_CASE("What a pseudonym stands for is told to who may read content, and forgotten for who may manage teams; both are on record") {
+  World world;
+  auto stub = [&] { return v1::Audit::NewStub(world.channel); };
+  const auto snapshot = Must(world.directory->InForce());
+  const base::TeamId team = snapshot->FindKey(world.in.IdOf("acme/app"))->team->id;
+  std::promise<absl::StatusOr<std::shared_ptr<const audit::RequestKey>>> promise;
+  world.root_keys->NewRequestKey(team, base::RequestId::New(), audit::Journal::kNoDeadline, [&](auto made) { promise.set_value(std::move(made)); });
+  const auto key = Must(promise.get_future().get());
+  const base::Digest anna = key->EndUserHmac("anna");
+  std::promise<absl::Status> kept;
+  world.root_keys->KeepValues(team, std::string(base::View(anna)), {{"[EMAIL_7Q2K9FXM]", key->SealValue("[EMAIL_7Q2K9FXM]", "bob@example.com"), key->ValueMark("bob@example.com")}},
+                              [&](absl::Status status) { kept.set_value(std::move(status)); });
+  REQUIRE(kept.get_future().get().ok());
+
+  v1::ShowPseudonymRequest show;
+  show.set_team("search");
+  show.set_pseudonym("[EMAIL_7Q2K9FXM]");
+  v1::ShowPseudonymReply shown;
+  CHECK(world.Call("member", stub(), &v1::Audit::Stub::ShowPseudonym, show, shown).error_code() == StatusCode::PERMISSION_DENIED);
+  CHECK(world.Call("auditor", stub(), &v1::Audit::Stub::ShowPseudonym, show, shown).error_code() == StatusCode::INVALID_ARGUMENT);  // No reason.
+  show.set_reason("complaint 77");
+  REQUIRE(world.Call("auditor", stub(), &v1::Audit::Stub::ShowPseudonym, show, shown).ok());
+  CHECK(shown.value() == "bob@example.com");
+  CHECK(world.Call("globex", stub(), &v1::Audit::Stub::ShowPseudonym, show, shown).error_code() != StatusCode::OK);
+
+  v1::ErasePseudonymsRequest erase;
+  erase.set_team("search");
+  erase.set_reason("a person's wish");
+  v1::ErasePseudonymsReply erased;
+  CHECK(world.Call("auditor", stub(), &v1::Audit::Stub::ErasePseudonyms, erase, erased).error_code() == StatusCode::PERMISSION_DENIED);
+  CHECK(world.Call("owner", stub(), &v1::Audit::Stub::ErasePseudonyms, erase, erased).error_code() == StatusCode::INVALID_ARGUMENT);  // Of what?
+  erase.set_end_user("anna");
+  REQUIRE(world.Call("owner", stub(), &v1::Audit::Stub::ErasePseudonyms, erase, erased).ok());
+  CHECK(erased.erased() == 1);
+  CHECK(world.Call("auditor", stub(), &v1::Audit::Stub::ShowPseudonym, show, shown).error_code() == StatusCode::NOT_FOUND);
+
+  v1::ListRecordsRequest list;
+  list.add_kinds(v1::RECORD_KIND_VIEW);
+  list.add_kinds(v1::RECORD_KIND_ERASE);
+  v1::ListRecordsReply listed;
+  REQUIRE(world.Call("auditor", stub(), &v1::Audit::Stub::List, list, listed).ok());
+  REQUIRE(listed.records_size() == 2);
+  CHECK(listed.records(0).record().erase().pseudonyms_of() == "end_user");
+  CHECK(listed.records(1).record().view().pseudonym() == "[EMAIL_7Q2K9FXM]");
+  CHECK(listed.records(1).record().view().reason() == "complaint 77");
+}

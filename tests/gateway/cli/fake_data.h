@@ -42,6 +42,19 @@ class FakeAudit final : public v1::Audit::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status ShowPseudonym(grpc::ServerContext*, const v1::ShowPseudonymRequest* request, v1::ShowPseudonymReply* reply) override {
+    pseudonym = *request;
+    reply->set_value("bob@example.com\n\x1b[2J");
+    return grpc::Status::OK;
+  }
+  grpc::Status ErasePseudonyms(grpc::ServerContext*, const v1::ErasePseudonymsRequest* request, v1::ErasePseudonymsReply* reply) override {
+    erased = *request;
+    reply->set_erased(2);
+    return grpc::Status::OK;
+  }
+
+  v1::ShowPseudonymRequest pseudonym;
+  v1::ErasePseudonymsRequest erased;
   v1::ListRecordsRequest list;
   v1::ShowRecordRequest show;
 };

@@ -1,6 +1,8 @@
 // Policy that answers from memory and keeps what it was asked.
 #pragma once
 
+#include <vector>
+
 #include "tollgate/v1/policy.grpc.pb.h"
 
 namespace v1 = tollgate::v1;
@@ -62,6 +64,59 @@ class FakePolicy final : public v1::Policy::Service {
     policy.set_author("ann@acme.example");
     return grpc::Status::OK;
   }
+  grpc::Status ListApprovals(grpc::ServerContext*, const v1::ListApprovalsRequest*, v1::ListApprovalsReply* reply) override {
+    v1::PolicyApproval& approval = *reply->add_approvals();
+    approval.set_id("01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e");
+    approval.set_rule_id("dump");
+    approval.set_team("search");
+    approval.set_key("3kQ9xZ0b");
+    approval.set_state("pending");
+    return grpc::Status::OK;
+  }
+  grpc::Status Approve(grpc::ServerContext*, const v1::ApproveRequest* request, v1::PolicyApproval* reply) override {
+    approve = *request;
+    reply->set_key("3kQ9xZ0b");
+    reply->set_rule_id("dump");
+    reply->set_minutes(30);
+    return grpc::Status::OK;
+  }
+  v1::ApproveRequest approve;
+  // Two pages of the same.
+  grpc::Status Replay(grpc::ServerContext*, const v1::ReplayPolicyRequest* request, v1::PolicyChanges* reply) override {
+    replays.push_back(*request);
+    FillChanges(request->page_token().empty(), *reply);
+    return grpc::Status::OK;
+  }
+  grpc::Status ShadowReport(grpc::ServerContext*, const v1::ShadowReportRequest* request, v1::PolicyChanges* reply) override {
+    reports.push_back(*request);
+    FillChanges(request->page_token().empty(), *reply);
+    return grpc::Status::OK;
+  }
+  static void FillChanges(bool first, v1::PolicyChanges& reply) {
+    reply.set_policy_digest("0123456789abcdef");
+    reply.set_judged(1500);
+    reply.set_changed(20);
+    reply.set_erased(3);
+    v1::VerdictChange& verdict = *reply.add_verdicts();
+    verdict.set_team("search");
+    verdict.set_direction("input");
+    verdict.set_was("allow");
+    verdict.set_would("block");
+    verdict.set_count(20);
+    v1::RecordPosition& at = *verdict.add_examples();
+    at.set_log_id(1);
+    at.set_index(first ? 7 : 9);
+    v1::RuleChange& rule = *reply.add_rules();
+    rule.set_team("search");
+    rule.set_direction("input");
+    rule.set_rule_id("codename");
+    rule.set_would("block");
+    rule.set_count(20);
+    rule.set_spans_would(21);
+    if (first) reply.set_next_page_token("more");
+  }
+  std::vector<v1::ReplayPolicyRequest> replays;
+  std::vector<v1::ShadowReportRequest> reports;
   v1::TryPolicyRequest tried;
   v1::RollbackPolicyRequest rolled_back;
   v1::SetSecondPersonRequest second_person;

@@ -52,6 +52,36 @@ TEST_CASE("The count of a conversation is what a chat with it is billed: with de
   }
 }
 
+TEST_CASE("What rules do to a prompt is counted, and what they ask of the caller is not asked") {
+  const std::string rules[] = {
+      "{id: tone, detect: {request: any}, do: {append_system: Answer in English.}}",
+      "{id: mail, detect: {personal_data: email}, do: pseudonymise}",
+      "{id: long, detect: {keywords: elsewhere}, do: {route: big}}",
+      "{id: why, detect: {keywords: elsewhere}, do: justification}",
+      "{id: terms, detect: {keywords: elsewhere}, do: {terms: house@1}}",
+  };
+  for (const std::string& rule : rules) {
+    INFO(rule);
+    World world("version: 1\nname: house\nrules:\n  - " + rule + "\n");
+    world.LoadModel("big");
+    v1::ChatRequest chat = world.Ask("elsewhere, to bob@example.com");
+    chat.set_justification("A test.");
+    chat.set_end_user("ann");
+    chat.set_accept_terms("house@1");
+    v1::CountTokensRequest count;
+    count.set_model("script");
+    *count.mutable_messages() = chat.messages();
+    const auto counted = world.CountAs(world.NewCaller(), count);
+    REQUIRE(counted.ok());
+    const auto outcome = world.Chat(chat);
+    if (const auto* failure = std::get_if<pipeline::Failure>(&outcome)) {
+      CHECK(base::Message(failure->status).find("asks what nothing here can answer") != std::string::npos);  // Terms: nobody keeps them here.
+      continue;
+    }
+    CHECK(counted->tokens() == std::get<pipeline::Reply>(outcome).end.usage().input());
+  }
+}
+
 TEST_CASE("Counting costs a request and no tokens, and leaves no record") {
   World world;
   world.SetQuota("tokens", "day", 1);

@@ -49,6 +49,31 @@ TEST_CASE("JSON is cut where its strings begin and end, and joined again with no
   for (const char* bad : {"", "{", R"({"a":"\ud83d"})", "{'a':1}", R"({"a":1} x)"}) CHECK_FALSE(pipeline::CutJson(bad));
 }
 
+TEST_CASE("Where a pseudonym stands in JSON its value comes back with the escapes that JSON demands") {
+  const policy::PolicySource source{"house", "version: 1\nname: house\nrules:\n  - {id: v, detect: {regex: 'V[^V]{0,20}V'}, do: pseudonymise, label: V}\n"};
+  const auto policies = policy::PolicySet::Compile({&source, 1});
+  if (!policies.ok()) FAIL(base::Message(policies.status()));
+  policy::Subject subject;
+  subject.pseudonym_key = std::string(32, 'k');
+  const policy::Message message{policy::Role::kUser, "", {"V \"a\"\\b\nV"}};
+  const auto inspection = (*policies)->Inspect(subject, {&message, 1});
+  REQUIRE(inspection.ok());
+  REQUIRE(inspection->pseudonyms != nullptr);
+  subject.pseudonyms = inspection->pseudonyms;
+  const std::string& pseudonym = inspection->prompt[0].parts[0];
+  const std::pair<std::string, std::string> rows[] = {
+      {fmt::format(R"({{"a":"see {}.","b":[1]}})", pseudonym), R"({"a":"see V \"a\"\\b\nV.","b":[1]})"},
+      {fmt::format(R"({{"{0}":"\u005b{1}"}})", pseudonym, pseudonym.substr(1)), R"({"V \"a\"\\b\nV":"V \"a\"\\b\nV"})"},
+  };
+  for (const auto& [json, expected] : rows) {
+    const auto filter = (*policies)->OpenOutput(subject);
+    const auto out = pipeline::FilterJson(json, *filter);
+    REQUIRE(out.ok());
+    CHECK(*out == expected);
+    CHECK(pipeline::CutJson(*out));
+  }
+}
+
 TEST_CASE("What a rule redacts is gone from JSON however it is escaped, and the JSON stays whole") {
   const std::pair<const char*, const char*> rows[] = {
       {R"({"a":"plain"})", R"({"a":"plain"})"},

@@ -3,6 +3,7 @@
 
 #include "base/crypto.h"
 #include "base/status.h"
+#include "gateway/pipeline/shadow.h"
 #include "tests/gateway/pipeline/world.h"
 
 using namespace tollgate;
@@ -60,6 +61,23 @@ TEST_CASE("A prompt that the policies in force block carries the shadow's verdic
   const v1::DenyBody deny = world.journal.entries()[0].record.deny();
   CHECK(deny.input_verdict().action() == "block");
   CHECK(deny.shadow().verdict().action() == "redact");
+}
+
+TEST_CASE("How often a shadow agreed is counted by direction") {
+  pipeline::ShadowCounts counts;
+  v1::ShadowVerdict shadow;
+  policy::Verdict acted;
+  acted.action = policy::Action::kRedact;
+  counts.Add(false, policy::ActionName(acted.action), shadow);  // No shadow.
+  shadow.set_policy_digest("d");
+  for (const char* said : {"allow", "flag", "redact", "block", "block"}) {
+    shadow.mutable_verdict()->set_action(said);
+    counts.Add(false, policy::ActionName(acted.action), shadow);
+  }
+  CHECK(counts.Of(false).same == 1);
+  CHECK(counts.Of(false).stricter == 2);
+  CHECK(counts.Of(false).milder == 2);
+  CHECK(counts.Of(true).same + counts.Of(true).stricter + counts.Of(true).milder == 0);
 }
 
 TEST_CASE("Without a trial no record speaks of one") {

@@ -300,8 +300,9 @@ v1::ChatRequest World::Ask(const std::string& user_text) const {
 pipeline::Pipeline& World::pipe() {
   if (!pipeline_) {
     pipeline::Collaborators with{.clock = &clock, .directory = &directory, .identity = identity_.get(), .quotas = quotas_.get(),
-                                 .journal = &journal, .keys = keys_.get(), .pool = pool_.get(), .io = io_.get_executor(),
+                                 .journal = &journal, .keys = keys_.get(), .pool = pool_.get(), .guards = guards, .io = io_.get_executor(),
                                  .cpu = cpu_.get_executor(), .options = options,
+                                 .gates = &gates,
                                  .configured_models = configured_models};
     pipeline_ = std::make_unique<pipeline::Pipeline>(std::move(with));
     thread_ = std::thread([this] { io_.run(); });

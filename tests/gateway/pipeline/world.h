@@ -21,9 +21,11 @@
 #include "tollgate/v1/defaults.pb.h"
 #include "gateway/directory/rows.h"
 #include "gateway/identity/identity.h"
+#include "gateway/pipeline/guards.h"
 #include "gateway/pipeline/pipeline.h"
 #include "inference/pool.h"
 #include "metering/quotas.h"
+#include "tests/support/fake_gates.h"
 #include "tests/support/fake_journal.h"
 #include "tests/support/fake_leases.h"
 
@@ -107,11 +109,15 @@ class World {
   // P3 and P4 hold for everything on record, and nothing is held any more.
   void CheckBooks() const;
 
+  audit::Keys& keys() { return *keys_; }
+
   std::string key_text;
   base::ManualClock clock;
+  FakeGates gates{clock};
   FakeJournal journal;
   FakeDirectory directory;
   pipeline::PipelineOptions options;
+  pipeline::Guards* guards = nullptr;  // Before the first call.
   std::set<std::string, std::less<>> configured_models;
   // Builds the pipeline over what is there; called by the first Chat if need be.
   pipeline::Pipeline& pipe();

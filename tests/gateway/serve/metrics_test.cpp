@@ -48,6 +48,7 @@ TEST_CASE("docs/metrics.md names every metric with its type, and none that is no
   serve::Measurements now;
   now.replicas.resize(1);
   now.replicas[0].upstream.endpoints = 1;
+  now.detectors.resize(1);
   std::istringstream shown(serve::MetricsText(now));
   std::ifstream page(TOLLGATE_SOURCE_DIR "/docs/metrics.md");
   REQUIRE(page.good());

@@ -1,0 +1,87 @@
+// Approvals of a second person: what waits for one, and giving it. The ADMIN record is durable before the grant is; a record whose grant did not
+// follow is an attempt that failed.
+// Tested by tests/gateway/admin/approvals_test.cpp.
+#include <fmt/format.h>
+
+#include "base/error_detail.h"
+#include "gateway/admin/handlers.h"
+#include "gateway/admin/text.h"
+
+namespace tollgate::admin {
+
+using directory::Shard;
+
+namespace {
+
+constexpr std::chrono::seconds kPatience{10};
+
+absl::StatusOr<gates::Gates*> GatesOf(const Caller& caller) {
+  gates::Gates* gates = caller.desk().with.gates;
+  if (gates == nullptr) return base::FailedPrecondition("this instance keeps no approvals; ask one that serves requests");
+  return gates;
+}
+
+v1::PolicyApproval Describe(const Caller& caller, const Shard& shard, const gates::Approval& approval) {
+  v1::PolicyApproval out;
+  out.set_id(approval.id.ToString());
+  out.set_rule_id(approval.rule);
+  out.set_state(approval.state);
+  out.set_minutes(approval.minutes);
+  out.set_asked_us(approval.asked_us);
+  out.set_granted_by(approval.granted_by);
+  out.set_granted_us(approval.granted_us);
+  for (const directory::Team& team : shard.teams) {
+    if (team.id == approval.team) out.set_team(team.name);
+  }
+  if (const auto place = caller.snapshot().FindKey(approval.key)) out.set_key(place->key->public_id);
+  return out;
+}
+
+}  // namespace
+
+absl::Status ListApprovals(const Caller& caller, const v1::ListApprovalsRequest& request, v1::ListApprovalsReply& reply) {
+  TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
+  TG_ASSIGN(gates::Gates* gates, GatesOf(caller));
+  TG_ASSIGN(const auto approvals, gates->ListApprovals(shard->org.id));
+  for (const gates::Approval& approval : approvals) *reply.add_approvals() = Describe(caller, *shard, approval);
+  return absl::OkStatus();
+}
+
+absl::Status Approve(const Caller& caller, const v1::ApproveRequest& request, v1::PolicyApproval& reply) {
+  TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
+  TG_ASSIGN(gates::Gates* gates, GatesOf(caller));
+  TG_RETURN_IF_ERROR(CheckReason(request.reason()));
+  if (request.reason().empty()) return base::InvalidArgument("reason: say why this is approved; it goes on record");
+  const auto id = base::Uuid::Parse(request.id());
+  if (!id.ok()) return base::InvalidArgument("id: use the one that the refusal told, a UUID");
+  TG_ASSIGN(gates::Approval approval, gates->FindPending(shard->org.id, *id));
+  const auto asker = caller.snapshot().FindKey(approval.key);
+  if (asker && asker->key->owner == caller.place().key->owner) {
+    return base::WithDetail(base::FailedPrecondition(fmt::format("{} asked for this; it takes a second person", asker->key->owner)),
+                            {.reason = "SECOND_PERSON_NEEDED", .may_retry = false});
+  }
+  audit::Entry entry;
+  entry.record.set_kind(v1::RECORD_KIND_ADMIN);
+  entry.record.set_request_id(base::Uuid::NewV7().Bytes());
+  entry.record.set_org_id(shard->org.id.Bytes());
+  entry.record.set_team_id(approval.team.Bytes());
+  entry.record.set_key_id(caller.actor().key.Bytes());
+  v1::AdminBody& body = *entry.record.mutable_admin();
+  body.set_actor(caller.actor().name);
+  body.set_action("policy.approve");
+  body.set_table("gate.approval");
+  body.set_row_id(approval.id.Bytes());
+  body.set_summary(fmt::format("rule {} for {}, asked by key {}: {}", approval.rule,
+                               approval.minutes == 0 ? "one request" : fmt::format("{} minutes", approval.minutes),
+                               asker ? asker->key->public_id : "(gone)", request.reason()));
+  TG_RETURN_IF_ERROR(
+      audit::AppendAndWait(*caller.desk().with.journal, std::move(entry), std::chrono::steady_clock::now() + kPatience).status());
+  TG_RETURN_IF_ERROR(gates->Grant(shard->org.id, approval.id, caller.actor().name));
+  approval.state = "granted";
+  approval.granted_by = caller.actor().name;
+  approval.granted_us = base::ToMicros(caller.desk().with.clock->Wall());
+  reply = Describe(caller, *shard, approval);
+  return absl::OkStatus();
+}
+
+}  // namespace tollgate::admin

@@ -1,0 +1,149 @@
+// What policies under trial would change, from history: teams one after the other, so that the log's index by team carries every page. A
+// page's token is the team and, within it, the audit log's own cursor.
+//
+// Tested by tests/gateway/admin/replay_test.cpp.
+#include <algorithm>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "base/encoding.h"
+#include "gateway/admin/describe.h"
+#include "gateway/admin/handlers.h"
+#include "gateway/admin/replay.h"
+#include "gateway/admin/text.h"
+
+namespace tollgate::admin {
+
+using directory::Row;
+using directory::Shard;
+using directory::Table;
+using directory::Team;
+using identity::Permission;
+
+namespace {
+
+constexpr std::size_t kTextMax = 1 << 20;  // As long as a stored policy may be.
+
+// The teams whose history is looked at, by id: all, or the one that is named.
+absl::StatusOr<std::vector<const Team*>> TeamsOf(const Shard& shard, const std::string& name) {
+  std::vector<const Team*> teams;
+  for (const Team& team : shard.teams) {
+    if (name.empty() || team.name == name) teams.push_back(&team);
+  }
+  if (teams.empty() && !name.empty()) return NoSuch("team", shard.org.name, name);
+  std::sort(teams.begin(), teams.end(), [](const Team* a, const Team* b) { return a->id < b->id; });
+  return teams;
+}
+
+// Both calls' fields that say what history to look at.
+template <typename Request>
+absl::StatusOr<HistoryPage> PageOf(const Caller& caller, const Shard& shard, const Request& request) {
+  HistoryPage page;
+  page.viewer = caller.ViewerOf(&shard);
+  page.shard = &shard;
+  page.keep_going = [&caller] { return caller.KeepGoing(); };
+  if (request.page_size() < 0 || request.page_size() > 1000) return base::InvalidArgument("page_size: use 1 to 1000, or 0 for 1000");
+  if (request.examples() < 0 || request.examples() > 100) return base::InvalidArgument("examples: use 0 to 100");
+  page.filter.limit = request.page_size() == 0 ? 1000 : request.page_size();
+  if (request.from_us() != 0) page.filter.from = base::FromMicros(request.from_us());
+  if (request.to_us() != 0) page.filter.to = base::FromMicros(request.to_us());
+  return page;
+}
+
+// Works on the page that the token names, and goes on to the next team where a team has nothing more: `work` gives the cursor behind what
+// it did.
+absl::StatusOr<std::string> WorkOnPage(const std::vector<const Team*>& teams, const std::string& token, HistoryPage page,
+                                       const std::function<absl::StatusOr<std::string>(const HistoryPage&)>& work,
+                                       const std::function<bool()>& did_something) {
+  auto team = teams.begin();
+  if (!token.empty()) {
+    const std::size_t slash = token.find('/');
+    const std::string id = token.substr(0, slash);
+    team = std::find_if(teams.begin(), teams.end(), [&](const Team* t) { return t->id.ToString() == id; });
+    if (slash == std::string::npos || team == teams.end())
+      return base::InvalidArgument("page_token: send back the next_page_token of the page before, unchanged");
+    page.filter.cursor = token.substr(slash + 1);
+  }
+  for (; team != teams.end(); ++team) {
+    TG_RETURN_IF_ERROR(page.keep_going());
+    page.team = *team;
+    TG_ASSIGN(const std::string next, work(page));
+    if (!next.empty()) return fmt::format("{}/{}", (*team)->id.ToString(), next);
+    page.filter.cursor.clear();
+    if (did_something() && team + 1 != teams.end()) return fmt::format("{}/", (*(team + 1))->id.ToString());
+  }
+  return std::string();
+}
+
+// The candidate among the policies that would judge with it.
+absl::StatusOr<std::vector<policy::PolicySource>> SourcesOf(const Shard& shard, const v1::ReplayPolicyRequest& request) {
+  std::string yaml = request.yaml();
+  if (yaml.empty()) {
+    const Row* found = nullptr;
+    for (const auto& row : RowsOf(shard, Table::kPolicy)) {
+      if (row->Text("name") != request.name()) continue;
+      if (request.version() != 0 && row->Int("policy_version") != request.version()) continue;
+      if (found == nullptr || found->Int("policy_version") < row->Int("policy_version")) found = row.get();
+    }
+    if (found == nullptr)
+      return base::NotFound("there is no such policy or version to replay; give its text, or see what there is: tollgate policy list");
+    yaml = found->Text("yaml");
+  }
+  if (request.name().empty()) return std::vector<policy::PolicySource>{{"policy", yaml}};
+  std::map<std::string, std::string> texts = TextsInForce(shard);
+  texts[request.name()] = yaml;
+  std::vector<policy::PolicySource> sources;
+  for (auto& [name, text] : texts) sources.push_back({name, std::move(text)});
+  return sources;
+}
+
+}  // namespace
+
+absl::Status ReplayPolicy(const Caller& caller, const v1::ReplayPolicyRequest& request, v1::PolicyChanges& reply) {
+  if (request.yaml().size() > kTextMax) return base::InvalidArgument("yaml: a policy has at most 1 MiB");
+  TG_RETURN_IF_ERROR(CheckReason(request.reason()));
+  if (request.reason().empty()) return base::InvalidArgument("reason: say why prompts are opened; it goes on record");
+  TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
+  TG_ASSIGN(const auto sources, SourcesOf(*shard, request));
+  TG_ASSIGN(const auto policies, caller.desk().replayed.Get(sources));
+  if (request.against_in_force() && !shard->policy_problem.empty()) return base::FailedPrecondition(shard->policy_problem);
+  TG_ASSIGN(const auto teams, TeamsOf(*shard, request.team()));
+  TG_ASSIGN(const HistoryPage page, PageOf(caller, *shard, request));
+  const std::string digest = base::HexEncode(base::View(policies->digest()));
+  const Candidate candidate{policies.get(), request.against_in_force() ? shard->policies.get() : nullptr,
+                            fmt::format("replay of policies {}: {}", digest.substr(0, 12), request.reason())};
+  const bool may_look = caller.ReachOf(Permission::kReadContent) != identity::Reach::kNone;
+  trial::Tally tally(may_look ? request.examples() : 0);
+  const auto seen = [&tally] {
+    const v1::PolicyChanges so_far = tally.Changes();
+    return so_far.judged() + so_far.erased() + so_far.unreadable() > 0;
+  };
+  const auto work = [&](const HistoryPage& at) { return Replay(caller.desk().reader, at, candidate, tally); };
+  TG_ASSIGN(const std::string next, WorkOnPage(teams, request.page_token(), page, work, seen));
+  reply = tally.Changes();
+  reply.set_policy_digest(digest);
+  reply.set_next_page_token(next);
+  return absl::OkStatus();
+}
+
+absl::Status ShadowReport(const Caller& caller, const v1::ShadowReportRequest& request, v1::PolicyChanges& reply) {
+  TG_RETURN_IF_ERROR(CheckText("policy_digest", request.policy_digest(), 64));
+  TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
+  TG_ASSIGN(const auto teams, TeamsOf(*shard, request.team()));
+  TG_ASSIGN(const HistoryPage page, PageOf(caller, *shard, request));
+  std::string digest = request.policy_digest();
+  if (digest.empty() && shard->candidate != nullptr && !shard->candidate->canary)
+    digest = base::HexEncode(base::View(shard->candidate->policies->digest()));
+  const bool may_look = caller.ReachOf(Permission::kReadAudit) != identity::Reach::kNone;
+  trial::Tally tally(may_look ? request.examples() : 0);
+  std::set<std::string> said;
+  const auto work = [&](const HistoryPage& at) { return CompareShadows(caller.desk().reader, at, digest, tally, said); };
+  TG_ASSIGN(const std::string next, WorkOnPage(teams, request.page_token(), page, work, [&said] { return !said.empty(); }));
+  reply = tally.Changes();
+  if (said.size() == 1) reply.set_policy_digest(*said.begin());
+  reply.set_next_page_token(next);
+  return absl::OkStatus();
+}
+
+}  // namespace tollgate::admin

@@ -1,0 +1,112 @@
+// What pseudonyms stand for lies in the keys database, not in the log: it is opened, or forgotten, after the record that says by whom and why.
+// A key of the team opens it, so one is asked for as for a request of its own; it is stored nowhere.
+// Tested by tests/gateway/admin/services_reading_test.cpp.
+#include <algorithm>
+#include <future>
+
+#include <fmt/format.h>
+
+#include "gateway/admin/handlers.h"
+#include "gateway/admin/text.h"
+
+namespace tollgate::admin {
+
+using directory::Shard;
+
+namespace {
+
+constexpr std::chrono::seconds kPatience{10};
+constexpr std::size_t kPseudonymBytesMax = 64, kValueBytesMax = 8192, kEndUserBytesMax = 256;
+
+struct Tenant {
+  const Shard* shard = nullptr;
+  base::TeamId team;
+};
+
+absl::StatusOr<Tenant> TenantOf(const Caller& caller, const std::string& org, const std::string& team) {
+  TG_ASSIGN(const Shard* shard, caller.ShardOf(org));
+  const auto found = std::find_if(shard->teams.begin(), shard->teams.end(), [&](const directory::Team& t) { return t.name == team; });
+  if (found == shard->teams.end()) return NoSuch("team", shard->org.name, team);
+  return Tenant{shard, found->id};
+}
+
+absl::StatusOr<std::shared_ptr<const audit::RequestKey>> KeyOf(const Caller& caller, base::TeamId team) {
+  using Key = absl::StatusOr<std::shared_ptr<const audit::RequestKey>>;
+  const auto made = std::make_shared<std::promise<Key>>();
+  caller.desk().with.keys->NewRequestKey(team, base::RequestId::New(), std::chrono::steady_clock::now() + kPatience,
+                                         [made](Key key) { made->set_value(std::move(key)); });
+  return made->get_future().get();
+}
+
+absl::Status CheckWhy(const std::string& reason, std::string_view what) {
+  TG_RETURN_IF_ERROR(CheckReason(reason));
+  if (reason.empty()) return base::InvalidArgument(fmt::format("reason: say why {}; it goes on record", what));
+  return absl::OkStatus();
+}
+
+audit::Entry NewEntry(const Caller& caller, const Tenant& tenant, v1::RecordKind kind) {
+  audit::Entry entry;
+  entry.record.set_kind(kind);
+  entry.record.set_request_id(base::Uuid::NewV7().Bytes());
+  entry.record.set_org_id(tenant.shard->org.id.Bytes());
+  entry.record.set_team_id(tenant.team.Bytes());
+  entry.record.set_key_id(caller.actor().key.Bytes());
+  return entry;
+}
+
+absl::Status Append(const Caller& caller, audit::Entry entry) {
+  return audit::AppendAndWait(*caller.desk().with.journal, std::move(entry), std::chrono::steady_clock::now() + kPatience).status();
+}
+
+}  // namespace
+
+absl::Status ShowPseudonym(const Caller& caller, const v1::ShowPseudonymRequest& request, v1::ShowPseudonymReply& reply) {
+  TG_ASSIGN(const Tenant tenant, TenantOf(caller, request.org(), request.team()));
+  TG_RETURN_IF_ERROR(CheckText("pseudonym", request.pseudonym(), kPseudonymBytesMax));
+  TG_RETURN_IF_ERROR(CheckWhy(request.reason(), "the value is read"));
+  audit::Keys& keys = *caller.desk().with.keys;
+  TG_ASSIGN(const std::string sealed, keys.FindValue(tenant.team, request.pseudonym()));
+  audit::Entry view = NewEntry(caller, tenant, v1::RECORD_KIND_VIEW);
+  view.record.mutable_view()->set_actor(caller.actor().name);
+  view.record.mutable_view()->set_reason(request.reason());
+  view.record.mutable_view()->set_pseudonym(request.pseudonym());
+  TG_RETURN_IF_ERROR(Append(caller, std::move(view)));
+  TG_ASSIGN(const auto key, KeyOf(caller, tenant.team));
+  TG_ASSIGN(*reply.mutable_value(), key->OpenValue(request.pseudonym(), sealed));
+  return absl::OkStatus();
+}
+
+absl::Status ErasePseudonyms(const Caller& caller, const v1::ErasePseudonymsRequest& request, v1::ErasePseudonymsReply& reply) {
+  using Which = v1::ErasePseudonymsRequest;
+  TG_ASSIGN(const Tenant tenant, TenantOf(caller, request.org(), request.team()));
+  TG_RETURN_IF_ERROR(CheckWhy(request.reason(), "it is forgotten"));
+  const std::string& given = request.which_case() == Which::kEndUser     ? request.end_user()
+                             : request.which_case() == Which::kPseudonym ? request.pseudonym()
+                                                                         : request.value();
+  if (given.empty()) return base::InvalidArgument("name an end_user, a pseudonym or a value");
+  if (given.size() > (request.which_case() == Which::kValue ? kValueBytesMax : kEndUserBytesMax))
+    return base::InvalidArgument("what is to be forgotten is longer than anything that is kept");
+  TG_ASSIGN(const auto key, KeyOf(caller, tenant.team));
+  audit::Entry erase = NewEntry(caller, tenant, v1::RECORD_KIND_ERASE);
+  v1::EraseBody& body = *erase.record.mutable_erase();
+  body.set_actor(caller.actor().name);
+  body.set_reason(request.reason());
+  using ValuesOf = audit::Keys::ValuesOf;
+  ValuesOf by = ValuesOf::kPseudonym;
+  std::string which = given;
+  if (request.which_case() == Which::kEndUser) {
+    by = ValuesOf::kSubject;
+    const base::Digest subject = key->EndUserHmac(given);
+    which = std::string(base::View(subject));
+  } else if (request.which_case() == Which::kValue) {
+    by = ValuesOf::kMark;
+    which = key->ValueMark(given);
+  }
+  body.set_pseudonyms_of(by == ValuesOf::kSubject ? "end_user" : by == ValuesOf::kMark ? "value" : "pseudonym");
+  TG_RETURN_IF_ERROR(Append(caller, std::move(erase)));
+  TG_ASSIGN(const std::int64_t erased, caller.desk().with.keys->EraseValues(tenant.team, by, which));
+  reply.set_erased(erased);
+  return absl::OkStatus();
+}
+
+}  // namespace tollgate::admin

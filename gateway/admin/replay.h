@@ -1,0 +1,60 @@
+// Recorded judgements compared with those of other policies: a page of one team's history a call, the work of the calls Replay and
+// ShadowReport of the policy API. Blocks on the database. Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "audit/reader.h"
+#include "base/crypto.h"
+#include "base/mutex.h"
+#include "gateway/directory/shard.h"
+#include "gateway/trial/tally.h"
+#include "policy/policy_set.h"
+
+namespace tollgate::admin {
+
+// The policies that replays of late were about, compiled: so that a page costs no compilation. Thread-safe.
+class CompiledSets {
+ public:
+  // Errors of PolicySet::Compile; the sources' own tests must pass.
+  absl::StatusOr<std::shared_ptr<const policy::PolicySet>> Get(const std::vector<policy::PolicySource>& sources);
+
+ private:
+  static constexpr std::size_t kSetsMax = 4;
+  base::Mutex mu_;
+  std::deque<std::pair<base::Digest, std::shared_ptr<const policy::PolicySet>>> sets_ GUARDED_BY(mu_);
+};
+
+// A page of a team's history. Beside from, to, limit and cursor nothing of `filter` is to be set.
+struct HistoryPage {
+  audit::Viewer viewer;
+  const directory::Shard* shard = nullptr;  // Has the names that rules and lines go by: today's.
+  const directory::Team* team = nullptr;
+  audit::ListFilter filter;
+  std::function<absl::Status()> keep_going;  // Asked between records; an error ends the work with it. May be empty.
+};
+
+// What is replayed.
+struct Candidate {
+  const policy::PolicySet* policies = nullptr;
+  const policy::PolicySet* against = nullptr;  // Null: the verdicts on record.
+  std::string reason;                          // Why content is opened: kept in the page's VIEW record.
+};
+
+// Judges the page's prompts anew. Where the next page begins; empty after the last. Errors of audit::Reader::OpenPrompts; what one record
+// lacks is counted.
+absl::StatusOr<std::string> Replay(audit::Reader& reader, const HistoryPage& page, const Candidate& candidate, trial::Tally& tally);
+
+// Compares what acted with what the shadow said, prompts and replies, of shadows whose digest begins with `digest` (bytes in hexadecimal).
+// Adds the digest of each that said something to `said`.
+absl::StatusOr<std::string> CompareShadows(audit::Reader& reader, const HistoryPage& page, const std::string& digest, trial::Tally& tally,
+                                           std::set<std::string>& said);
+
+}  // namespace tollgate::admin

@@ -1,0 +1,69 @@
+// policy approvals, policy approve: a second person's yes to what a rule stops.
+//
+// Tested by tests/gateway/cli/approval_test.cpp.
+#include "gateway/cli/approval_commands.h"
+
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "gateway/cli/remote.h"
+#include "gateway/cli/table.h"
+#include "gateway/cli/words.h"
+#include "tollgate/v1/policy.grpc.pb.h"
+
+namespace tollgate::cli {
+namespace {
+using v1::Policy;
+
+struct Options {
+  std::string id, reason;
+};
+
+std::string ForHowLong(const v1::PolicyApproval& approval) {
+  return approval.minutes() == 0 ? "one request" : fmt::format("{} minutes", approval.minutes());
+}
+
+void List(Context& context) {
+  v1::ListApprovalsRequest request;
+  request.set_org(OrgOf(context.globals));
+  const auto reply = Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::ListApprovals, request);
+  if (!reply) return;
+  if (context.globals.json) return context.PrintJson(*reply);
+  Table table({"id", "rule", "team", "key", "for", "asked (UTC)", "state", "by"});
+  for (const v1::PolicyApproval& a : reply->approvals()) {
+    table.Add({a.id(), a.rule_id(), a.team(), a.key(), ForHowLong(a), ShowTime(a.asked_us()), a.state(),
+               a.granted_by().empty() ? "-" : a.granted_by()});
+  }
+  context.Print(table.Text("nothing waits for approval"));
+}
+
+void Approve(Context& context, const Options& options) {
+  v1::ApproveRequest request;
+  request.set_org(OrgOf(context.globals));
+  request.set_id(options.id);
+  request.set_reason(options.reason);
+  const auto reply = Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Approve, request);
+  if (!reply) return;
+  if (context.globals.json) return context.PrintJson(*reply);
+  context.Print(fmt::format("key {} may pass rule {} for {}\n", reply->key(), reply->rule_id(), ForHowLong(*reply)));
+}
+
+}  // namespace
+
+void AddApprovalCommands(CLI::App& policy, Context& context) {
+  auto* list = policy.add_subcommand("approvals", "What waits for a second person, and what was approved");
+  list->callback([&context] { List(context); });
+  Teach(*list, "", {"tollgate policy approvals"});
+
+  auto* approve = policy.add_subcommand("approve", "Let a key do once, or for some minutes, what a rule stops; on record");
+  const auto options = std::make_shared<Options>();
+  approve->add_option("ID", options->id, "As the refusal told it")->required();
+  approve->add_option("--reason", options->reason, "Why, for the record")->required();
+  approve->callback([&context, options] { Approve(context, *options); });
+  Teach(*approve, "The rule says for how long. Nobody approves what they asked for themselves.",
+        {"tollgate policy approve 01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e --reason \"incident 12\""});
+}
+
+}  // namespace tollgate::cli

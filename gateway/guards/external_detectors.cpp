@@ -1,0 +1,254 @@
+// A detector is a thread that turns an HTTP client: questions come through a bounded queue and wait for their turn, those whose deadline
+// passes there are answered without being asked. An answer is collected to its bound, read, and handed over on that thread.
+//
+// Tested by tests/gateway/guards/external_detectors_test.cpp.
+#include "gateway/guards/external_detectors.h"
+
+#include <deque>
+#include <map>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/http_client.h"
+#include "base/mutex.h"
+#include "gateway/guards/breaker.h"
+#include "gateway/guards/external_wire.h"
+
+namespace tollgate::guards {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+namespace {
+
+constexpr milliseconds kTurn{100};  // The longest sleep: deadlines of those that wait are looked at as often.
+
+using Done = std::function<void(pipeline::GuardAnswer)>;
+
+struct Asked {
+  pipeline::GuardAsk ask;
+  Done done;
+  steady_clock::time_point began, deadline;
+};
+
+pipeline::GuardAnswer Failed(const pipeline::GuardAsk& ask, std::string why) {
+  pipeline::GuardAnswer out;
+  out.answer.id = ask.question.id;
+  out.answer.failure = std::move(why);
+  return out;
+}
+
+class Detector {
+ public:
+  Detector(DetectorOptions options, std::unique_ptr<base::HttpClient> client)
+      : options_(std::move(options)), client_(std::move(client)), breaker_(options_.failures_max, options_.rest) {
+    stats_.name = options_.name;
+    thread_ = std::jthread([this](std::stop_token stop) { Loop(stop); });
+  }
+  ~Detector() {
+    thread_.request_stop();
+    client_->Wake();
+  }
+
+  void Ask(pipeline::GuardAsk ask, Done done) {
+    const auto now = steady_clock::now();
+    const auto deadline = std::min(now + options_.deadline, ask.deadline);
+    Asked asked{std::move(ask), std::move(done), now, deadline};
+    {
+      base::Lock lock(mu_);
+      ++stats_.asked;
+      if (static_cast<int>(waiting_.size()) < options_.waiting_max) {
+        waiting_.push_back(std::move(asked));
+        client_->Wake();
+        return;
+      }
+    }
+    Finish(asked, Failed(asked.ask, fmt::format("detector '{}' has too many questions waiting", options_.name)));
+  }
+
+  DetectorStats stats() const {
+    base::Lock lock(mu_);
+    return stats_;
+  }
+
+ private:
+  struct Transfer final : base::HttpSink {
+    bool OnBody(int, std::string_view bytes) override {
+      body += bytes;
+      return body.size() <= kAnswerBytesMax;
+    }
+    void OnEnd(int code, const absl::Status& end) override {
+      http_status = code;
+      status = end;
+      ended = true;
+    }
+    Asked asked;
+    std::string body;
+    int http_status = 0;
+    absl::Status status;
+    bool ended = false;
+  };
+
+  void Loop(const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      Begin();
+      client_->Run(running_.empty() && !HasWaiting() ? milliseconds(1000) : kTurn);
+      Collect();
+    }
+    for (auto& [id, transfer] : running_) client_->Cancel(id);
+    std::deque<Asked> left;
+    {
+      base::Lock lock(mu_);
+      left.swap(waiting_);
+    }
+    for (Asked& asked : left) Finish(asked, Failed(asked.ask, "the gateway is shutting down"));
+    for (auto& [id, transfer] : running_) Finish(transfer->asked, Failed(transfer->asked.ask, "the gateway is shutting down"));
+  }
+
+  bool HasWaiting() const {
+    base::Lock lock(mu_);
+    return !waiting_.empty();
+  }
+
+  bool TakeWaiting(Asked& out) {
+    base::Lock lock(mu_);
+    if (waiting_.empty()) return false;
+    const bool late = steady_clock::now() >= waiting_.front().deadline;
+    if (!late && static_cast<int>(running_.size()) >= options_.running_max) return false;
+    out = std::move(waiting_.front());
+    waiting_.pop_front();
+    return true;
+  }
+
+  void Begin() {
+    Asked asked;
+    while (TakeWaiting(asked)) {
+      const auto now = steady_clock::now();
+      if (now >= asked.deadline) {
+        Finish(asked, Failed(asked.ask, fmt::format("detector '{}' had no turn free in time", options_.name)));
+      } else if (!breaker_.May(now)) {
+        Finish(asked, Failed(asked.ask, fmt::format("detector '{}' failed {} times in a row and is left alone for a while", options_.name,
+                                                    options_.failures_max)));
+      } else {
+        Start(std::move(asked), now);
+      }
+    }
+  }
+
+  void Start(Asked asked, steady_clock::time_point now) {
+    base::HttpRequest request;
+    request.url = options_.url;
+    request.post = true;
+    request.headers = {"content-type: application/json", "accept: application/json"};
+    if (!options_.bearer.empty()) request.headers.push_back("authorization: Bearer " + options_.bearer);
+    request.body = QuestionText(asked.ask);
+    // Rounded up, with a millisecond more: who is given up is late by this clock too.
+    request.timeout = std::chrono::ceil<milliseconds>(asked.deadline - now) + milliseconds(1);
+    auto transfer = std::make_unique<Transfer>();
+    transfer->asked = std::move(asked);
+    Transfer& sink = *transfer;
+    const std::int64_t id = client_->Start(std::move(request), sink);
+    running_.emplace(id, std::move(transfer));
+    NoteRunning();
+  }
+
+  void Collect() {
+    for (auto at = running_.begin(); at != running_.end();) {
+      if (!at->second->ended) {
+        ++at;
+        continue;
+      }
+      const std::unique_ptr<Transfer> transfer = std::move(at->second);
+      at = running_.erase(at);
+      pipeline::GuardAnswer answer = AnswerOf(*transfer);
+      if (answer.answer.failure.empty()) {
+        breaker_.Succeeded();
+      } else {
+        breaker_.Failed(steady_clock::now());
+      }
+      NoteRunning();
+      Finish(transfer->asked, std::move(answer));
+    }
+  }
+
+  pipeline::GuardAnswer AnswerOf(const Transfer& transfer) const {
+    const pipeline::GuardAsk& ask = transfer.asked.ask;
+    const auto failed = [&](std::string_view why) { return Failed(ask, fmt::format("detector '{}': {}", options_.name, why)); };
+    if (transfer.body.size() > kAnswerBytesMax) return failed("its answer is longer than 64 KiB");
+    if (!transfer.status.ok()) {
+      const bool late = steady_clock::now() >= transfer.asked.deadline;
+      return failed(late ? "it did not answer in time" : "it cannot be reached, or broke off");
+    }
+    if (transfer.http_status != 200) return failed(fmt::format("it answered with status {}", transfer.http_status));
+    auto answer = ReadAnswer(ask, transfer.body);
+    return answer.ok() ? *std::move(answer) : failed(base::Message(answer.status()));
+  }
+
+  void NoteRunning() {
+    base::Lock lock(mu_);
+    stats_.running = static_cast<std::int64_t>(running_.size());
+    stats_.open = breaker_.open();
+  }
+
+  void Finish(const Asked& asked, pipeline::GuardAnswer answer) {
+    {
+      base::Lock lock(mu_);
+      stats_.failures += answer.answer.failure.empty() ? 0 : 1;
+      stats_.hits += answer.answer.hit ? 1 : 0;
+      stats_.micros += std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - asked.began).count();
+    }
+    asked.done(std::move(answer));
+  }
+
+  const DetectorOptions options_;
+  const std::unique_ptr<base::HttpClient> client_;  // Its thread's, but for Wake.
+  Breaker breaker_;                                 // The thread's, as are the transfers.
+  std::map<std::int64_t, std::unique_ptr<Transfer>> running_;
+  mutable base::Mutex mu_;
+  std::deque<Asked> waiting_ GUARDED_BY(mu_);
+  DetectorStats stats_ GUARDED_BY(mu_);
+  std::jthread thread_;  // Last: it uses all of the above.
+};
+
+}  // namespace
+
+struct ExternalDetectors::Impl {
+  std::map<std::string, std::unique_ptr<Detector>, std::less<>> detectors;
+};
+
+ExternalDetectors::ExternalDetectors(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ExternalDetectors::~ExternalDetectors() = default;
+
+absl::StatusOr<std::unique_ptr<ExternalDetectors>> ExternalDetectors::Create(std::vector<DetectorOptions> detectors) {
+  auto impl = std::make_unique<Impl>();
+  for (DetectorOptions& options : detectors) {
+    base::HttpClientOptions http;
+    http.ca_file = options.ca_file;
+    http.certificate_file = options.certificate_file;
+    http.key_file = options.key_file;
+    http.connect_timeout = options.deadline;
+    http.connections_max = options.running_max;
+    auto client = base::HttpClient::Create(std::move(http));
+    if (!client.ok()) return base::Annotate(client.status(), fmt::format("detector '{}'", options.name));
+    const std::string name = options.name;
+    if (impl->detectors.contains(name)) return base::InvalidArgument(fmt::format("detectors: two are called '{}'; name each once", name));
+    impl->detectors.emplace(name, std::make_unique<Detector>(std::move(options), *std::move(client)));
+  }
+  return std::unique_ptr<ExternalDetectors>(new ExternalDetectors(std::move(impl)));
+}
+
+void ExternalDetectors::Ask(pipeline::GuardAsk ask, std::function<void(pipeline::GuardAnswer)> done) {
+  const auto found = impl_->detectors.find(ask.question.name);
+  if (found != impl_->detectors.end()) return found->second->Ask(std::move(ask), std::move(done));
+  done(Failed(ask, fmt::format("no detector '{}' is configured; name it under detectors in tollgate.yaml", ask.question.name)));
+}
+
+std::vector<DetectorStats> ExternalDetectors::stats() const {
+  std::vector<DetectorStats> out;
+  for (const auto& [name, detector] : impl_->detectors) out.push_back(detector->stats());
+  return out;
+}
+
+}  // namespace tollgate::guards

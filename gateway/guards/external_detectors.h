@@ -1,0 +1,56 @@
+// ExternalDetectors: asks the detectors that tollgate.yaml lists, over HTTP: a POST of JSON, an answer in JSON (docs/policy.md). No policy
+// can name a server, only a detector of the list.
+//
+// Each detector has its deadline, its most questions at once, and a breaker that spares one which keeps failing. Whatever goes wrong is an
+// answer with a failure, so that the rule decides. One thread of its own; Ask is thread-safe.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "gateway/pipeline/guards.h"
+
+namespace tollgate::guards {
+
+struct DetectorOptions {
+  std::string name;
+  std::string url;
+  std::string bearer;   // Goes as `Authorization: Bearer`; empty: none.
+  std::string ca_file;  // As of base::HttpClientOptions.
+  std::string certificate_file;
+  std::string key_file;
+  std::chrono::milliseconds deadline{2000};  // For a question, its wait for a turn included.
+  int running_max = 64;                      // Questions at once; more wait for their turn.
+  int waiting_max = 1024;
+  int failures_max = 5;                  // In a row, at which it is left alone …
+  std::chrono::milliseconds rest{5000};  // … for so long.
+};
+
+struct DetectorStats {
+  std::string name;
+  std::int64_t asked = 0, hits = 0, failures = 0, micros = 0;  // Since the start; micros from question to answer.
+  std::int64_t running = 0;
+  bool open = false;  // It is being left alone.
+};
+
+class ExternalDetectors final : public pipeline::Guards {
+ public:
+  // FAILED_PRECONDITION: a certificate or key cannot be read. INVALID_ARGUMENT: two of one name.
+  static absl::StatusOr<std::unique_ptr<ExternalDetectors>> Create(std::vector<DetectorOptions> detectors);
+  ~ExternalDetectors() override;  // Answers all that is out with a failure.
+
+  void Ask(pipeline::GuardAsk ask, std::function<void(pipeline::GuardAnswer)> done) override;
+
+  std::vector<DetectorStats> stats() const;
+
+ private:
+  struct Impl;
+  explicit ExternalDetectors(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tollgate::guards

@@ -1,0 +1,50 @@
+// A block comes first: what is refused anyway asks for nothing. Tested by tests/gateway/pipeline/effects_test.cpp.
+#include "gateway/pipeline/denial.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/error_detail.h"
+
+namespace tollgate::pipeline {
+namespace {
+
+absl::Status Blocked(const policy::Verdict& verdict) {
+  base::ErrorDetail detail{.reason = "POLICY_BLOCKED", .may_retry = false};
+  std::string because;
+  for (const policy::RuleOutcome& rule : verdict.rules) {
+    if (rule.action != policy::Action::kBlock) continue;
+    detail.rule_ids.push_back(rule.rule_id);
+    if (because.empty()) because = rule.because;
+  }
+  return base::WithDetail(base::PermissionDenied(fmt::format("the prompt was blocked by policy rule {}{}{}", fmt::join(detail.rule_ids, ", "),
+                                                             because.empty() ? "" : ": ", because)),
+                          detail);
+}
+
+absl::Status NeedsJustification(const policy::RuleOutcome& rule) {
+  return base::WithDetail(
+      base::PermissionDenied(fmt::format("policy rule {} wants a justification: {} Say why the request is needed in the field justification "
+                                         "(HTTP: the header x-tollgate-justification), and send it again",
+                                         rule.rule_id, rule.because)),
+      {.reason = "JUSTIFICATION_NEEDED", .param = "justification", .may_retry = false, .rule_ids = {rule.rule_id}});
+}
+
+}  // namespace
+
+const policy::RuleOutcome* FirstEffect(const policy::Verdict& verdict, policy::Effect::Kind kind) {
+  const auto found =
+      std::find_if(verdict.rules.begin(), verdict.rules.end(), [&](const policy::RuleOutcome& rule) { return rule.effect.kind == kind; });
+  return found == verdict.rules.end() ? nullptr : &*found;
+}
+
+std::optional<Denial> DenialOf(const policy::Verdict& verdict, const tollgate::v1::ChatRequest& call) {
+  if (verdict.action == policy::Action::kBlock) return Denial{"POLICY_BLOCKED", Blocked(verdict)};
+  const policy::RuleOutcome* wants = FirstEffect(verdict, policy::Effect::Kind::kJustify);
+  if (wants != nullptr && call.justification().empty()) return Denial{"JUSTIFICATION_NEEDED", NeedsJustification(*wants)};
+  return std::nullopt;
+}
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,53 @@
+// Tested by tests/gateway/pipeline/guards_test.cpp.
+#include "gateway/pipeline/guards.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/mutex.h"
+
+namespace tollgate::pipeline {
+namespace {
+
+class Inbox final : public GuardInbox {
+ public:
+  Inbox(Guards* guards, std::function<void()> notify) : guards_(guards), notify_(std::move(notify)) {}
+
+  void Ask(GuardAsk ask) override {
+    if (guards_ == nullptr) {
+      GuardAnswer none;
+      none.answer.id = ask.question.id;
+      none.answer.failure = fmt::format("no detector '{}' is configured; name it under detectors in tollgate.yaml", ask.question.name);
+      return Put(std::move(none));
+    }
+    guards_->Ask(std::move(ask), [self = shared_from_this()](GuardAnswer answer) { static_cast<Inbox&>(*self).Put(std::move(answer)); });
+  }
+
+  std::vector<GuardAnswer> Take() override {
+    base::Lock lock(mu_);
+    return std::exchange(answers_, {});
+  }
+
+ private:
+  void Put(GuardAnswer answer) {
+    {
+      base::Lock lock(mu_);
+      answers_.push_back(std::move(answer));
+    }
+    notify_();
+  }
+
+  Guards* const guards_;
+  const std::function<void()> notify_;
+  base::Mutex mu_;
+  std::vector<GuardAnswer> answers_ GUARDED_BY(mu_);
+};
+
+}  // namespace
+
+std::shared_ptr<GuardInbox> GuardInbox::Make(Guards* guards, std::function<void()> notify) {
+  return std::make_shared<Inbox>(guards, std::move(notify));
+}
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,49 @@
+// Guards: those whom policy has the gateway ask: detectors that are not policy's own. The pipeline asks, whoever implements this answers.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "policy/policy_set.h"
+
+namespace tollgate::pipeline {
+
+// One question with what it is about.
+struct GuardAsk {
+  policy::Question question;
+  bool output = false;
+  bool last = true;                       // Of a reply: it is whole.
+  std::vector<policy::Message> messages;  // The prompt as it will be used, those that the question names; or the reply so far, as filtered.
+  std::string model;
+  std::chrono::steady_clock::time_point deadline;  // The request's own.
+};
+
+struct GuardAnswer {
+  policy::Answer answer;  // With the question's id; spans' messages count within GuardAsk::messages.
+  std::string category;   // As the detector names it.
+};
+
+// Thread-safe.
+class Guards {
+ public:
+  virtual ~Guards() = default;
+  // `done` is called exactly once, on any thread, perhaps before this returns, and not long after the ask's deadline or the detector's own:
+  // hand over, never block. Who cannot be asked, does not answer in time or answers what nobody can read is Answer::failure, in words for
+  // people, without content.
+  virtual void Ask(GuardAsk ask, std::function<void(GuardAnswer)> done) = 0;
+};
+
+// Answers that come from any thread, for one coroutine that is woken by `notify`. Asks that are still out keep it alive.
+class GuardInbox : public std::enable_shared_from_this<GuardInbox> {
+ public:
+  static std::shared_ptr<GuardInbox> Make(Guards* guards, std::function<void()> notify);
+  virtual ~GuardInbox() = default;
+  virtual void Ask(GuardAsk ask) = 0;           // Without guards: answered at once, that none are configured.
+  virtual std::vector<GuardAnswer> Take() = 0;  // Those that came since.
+};
+
+}  // namespace tollgate::pipeline

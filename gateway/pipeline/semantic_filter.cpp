@@ -1,0 +1,190 @@
+// All offsets are of the clear text: what the span rules let out, in order. A question has asked up to some point and is answered up to
+// some point; the least of those that hold is approved and may leave. Marks join clear text and raw text, so that whatever else goes by the
+// raw position (log-probabilities, the record's tail) waits with it.
+//
+// Tested by tests/gateway/pipeline/semantic_filter_test.cpp.
+#include "gateway/pipeline/semantic_filter.h"
+
+#include <algorithm>
+
+namespace tollgate::pipeline {
+
+namespace v1 = tollgate::v1;
+using policy::Question;
+
+SemanticFilter::SemanticFilter(std::unique_ptr<policy::StreamFilter> spans, std::shared_ptr<const policy::PolicySet> policies,
+                               std::vector<Question> questions, bool streamed)
+    : spans_(std::move(spans)), policies_(std::move(policies)), streamed_(streamed) {
+  for (Question& question : questions) {
+    State& state = states_.emplace_back();
+    state.outcome.set_rule_id(question.rule_id);
+    state.outcome.set_detector(question.detector);
+    state.outcome.set_name(question.name);
+    state.outcome.set_output(true);
+    state.question = std::move(question);
+  }
+}
+
+absl::StatusOr<std::string> SemanticFilter::Push(std::string_view raw) {
+  held_raw_ += raw;
+  TG_ASSIGN(const std::string text, spans_->Push(raw));
+  if (stopped_by_) {
+    raw_.back().bytes += raw;
+    return std::string();
+  }
+  Let(text);
+  return TakeApproved();
+}
+
+absl::StatusOr<std::string> SemanticFilter::Finish() {
+  TG_ASSIGN(const std::string text, spans_->Finish());
+  finished_ = true;
+  if (!stopped_by_) Let(text);
+  return stopped_by_ ? std::string() : TakeApproved();
+}
+
+void SemanticFilter::Let(const std::string& text) {
+  clear_ += text;
+  marks_.push_back({static_cast<std::int64_t>(clear_.size()), spans_->decided_bytes()});
+  Advance();
+  if (spans_->blocked()) Stop(spans_->raw().back().rule_id);
+}
+
+// Nothing more leaves: what waits stays inside, and is on record as it was decoded.
+void SemanticFilter::Stop(const std::string& rule_id) {
+  stopped_by_ = rule_id;
+  raw_ = spans_->raw();
+  std::erase_if(raw_, [&](const policy::RawSpan& span) { return span.offset >= approved_raw_; });
+  raw_.push_back({rule_id, approved_raw_, held_raw_});
+}
+
+// Where the last sentence ends behind `from`: behind a line's end, or a mark with white space after it.
+std::optional<std::int64_t> SemanticFilter::SentenceEnd(std::int64_t from) const {
+  for (std::size_t at = clear_.size(); at > static_cast<std::size_t>(from); --at) {
+    const char c = clear_[at - 1];
+    const bool ends = c == '\n' || ((c == '.' || c == '!' || c == '?') && at < clear_.size() && (clear_[at] == ' ' || clear_[at] == '\n'));
+    if (ends) return static_cast<std::int64_t>(at);
+  }
+  const bool long_enough = clear_.size() - static_cast<std::size_t>(from) >= kSentenceBytesMax;
+  return long_enough ? std::optional(static_cast<std::int64_t>(clear_.size())) : std::nullopt;
+}
+
+// Up to where the question is to be asked about now; nothing: not yet.
+std::optional<std::int64_t> SemanticFilter::Due(const State& state) const {
+  if (state.out || state.done) return std::nullopt;
+  const auto all = static_cast<std::int64_t>(clear_.size());
+  if (finished_) return all;
+  if (!streamed_ || state.question.at == Question::At::kEnd || all == state.asked_to) return std::nullopt;
+  if (state.question.at == Question::At::kSentence) return SentenceEnd(state.asked_to);
+  return tokens_ - state.asked_at_tokens >= state.question.tokens ? std::optional(all) : std::nullopt;
+}
+
+std::vector<GuardAsk> SemanticFilter::TakeAsks() {
+  std::vector<GuardAsk> out;
+  if (stopped_by_) return out;
+  for (State& state : states_) {
+    const std::optional<std::int64_t> to = Due(state);
+    if (!to) continue;
+    if (*to == state.asked_to) {  // At the end, and nothing came since it was answered.
+      state.done = true;
+      continue;
+    }
+    state.asked_to = *to;
+    state.asked_at_tokens = tokens_;
+    state.out = true;
+    state.outcome.set_asked(state.outcome.asked() + 1);
+    GuardAsk& ask = out.emplace_back();
+    ask.question = state.question;
+    ask.output = true;
+    ask.last = finished_;
+    ask.messages.push_back({policy::Role::kAssistant, "", {AskedText(static_cast<std::size_t>(*to))}});
+  }
+  Advance();
+  return out;
+}
+
+// The clear text up to `end`, or the end of it, with pseudonyms where their values stand.
+std::string SemanticFilter::AskedText(std::size_t end) const {
+  std::size_t at = end > kAskedBytesMax ? end - kAskedBytesMax : 0;
+  while (at < end && (static_cast<unsigned char>(clear_[at]) & 0xC0) == 0x80) ++at;
+  std::string out;
+  for (std::size_t i = 0; i < spans_->replaced().size(); ++i) {
+    const auto begins = static_cast<std::size_t>(spans_->replaced()[i].first), ends = static_cast<std::size_t>(spans_->replaced()[i].second);
+    if (!spans_->raw()[i].restored || ends <= at || begins >= end) continue;
+    if (begins >= at) out.append(clear_, at, begins - at).append(spans_->raw()[i].bytes);
+    at = ends;
+  }
+  return at < end ? out.append(clear_, at, end - at) : out;
+}
+
+absl::Status SemanticFilter::Answer(const GuardAnswer& answer, std::int64_t bytes_out) {
+  const auto is_out = [&](const State& s) { return s.out && s.question.id == answer.answer.id; };
+  const auto state = std::find_if(states_.begin(), states_.end(), is_out);
+  if (state == states_.end()) return base::InvalidArgument("an answer to a question that is not out");
+  state->out = false;
+  TG_ASSIGN(const policy::Verdict now, policies_->Decide(policy::Verdict(), {&state->question, 1}, {&answer.answer, 1}));
+  v1::GuardOutcome& outcome = state->outcome;
+  outcome.set_failure(answer.answer.failure);
+  outcome.set_score_millionths(answer.answer.score_millionths);
+  outcome.set_category(answer.category);
+  outcome.set_bytes_out(bytes_out);
+  for (const std::string& what : now.not_scanned) {
+    if (std::find(asked_verdict_.not_scanned.begin(), asked_verdict_.not_scanned.end(), what) == asked_verdict_.not_scanned.end())
+      asked_verdict_.not_scanned.push_back(what);
+  }
+  if (!now.rules.empty()) {
+    outcome.set_hit(true);
+    const bool known = std::any_of(asked_verdict_.rules.begin(), asked_verdict_.rules.end(),
+                                   [&](const policy::RuleOutcome& r) { return r.rule_id == now.rules[0].rule_id; });
+    if (!known) asked_verdict_.rules.push_back(now.rules[0]);
+    asked_verdict_.action = std::max(asked_verdict_.action, now.action);
+  }
+  if (now.action == policy::Action::kBlock) {
+    if (!stopped_by_) Stop(state->question.rule_id);
+  } else {
+    state->answered_to = state->asked_to;
+    state->done = finished_ && state->answered_to == static_cast<std::int64_t>(clear_.size());
+  }
+  Advance();
+  return absl::OkStatus();
+}
+
+// What every question that holds is answered about may leave.
+void SemanticFilter::Advance() {
+  verdict_ = spans_->verdict();
+  verdict_.action = std::max(verdict_.action, asked_verdict_.action);
+  verdict_.rules.insert(verdict_.rules.end(), asked_verdict_.rules.begin(), asked_verdict_.rules.end());
+  verdict_.not_scanned.insert(verdict_.not_scanned.end(), asked_verdict_.not_scanned.begin(), asked_verdict_.not_scanned.end());
+  if (stopped_by_) return;
+  auto to = static_cast<std::int64_t>(clear_.size());
+  for (const State& state : states_) {
+    if (state.question.hold && !state.done) to = std::min(to, state.answered_to);
+  }
+  const std::int64_t before = approved_raw_;
+  std::size_t passed = 0;
+  for (; passed < marks_.size() && marks_[passed].clear <= to; ++passed) {
+    approved_ = marks_[passed].clear;
+    approved_raw_ = marks_[passed].raw;
+  }
+  marks_.erase(marks_.begin(), marks_.begin() + static_cast<std::ptrdiff_t>(passed));
+  held_raw_.erase(0, static_cast<std::size_t>(approved_raw_ - before));
+}
+
+std::string SemanticFilter::TakeApproved() {
+  const std::string out = clear_.substr(static_cast<std::size_t>(taken_), static_cast<std::size_t>(approved_ - taken_));
+  taken_ = approved_;
+  return out;
+}
+
+bool SemanticFilter::waiting() const {
+  if (stopped_by_) return false;
+  return std::any_of(states_.begin(), states_.end(), [](const State& state) { return !state.done; });
+}
+
+std::vector<v1::GuardOutcome> SemanticFilter::outcomes() const {
+  std::vector<v1::GuardOutcome> out;
+  for (const State& state : states_) out.push_back(state.outcome);
+  return out;
+}
+
+}  // namespace tollgate::pipeline

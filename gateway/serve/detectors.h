@@ -1,0 +1,15 @@
+// External detectors as the configuration lists them. Reads files.
+#pragma once
+
+#include <vector>
+
+#include "base/status.h"
+#include "gateway/guards/external_detectors.h"
+#include "tollgate/v1/config.pb.h"
+
+namespace tollgate::serve {
+
+// FAILED_PRECONDITION names the setting and the remedy: a bearer file that others may read, or that is empty.
+absl::StatusOr<std::vector<guards::DetectorOptions>> DetectorsFrom(const tollgate::v1::Config& config);
+
+}  // namespace tollgate::serve

@@ -1,0 +1,58 @@
+// Gauges: what a rule asks of a prompt as a whole: how long it is, and what shape it has. No spans: a gauge hits or does not. Pure; any thread.
+//
+// Cost: one pass over the text for each set of roles that rules look at; nothing where no rule asks.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "policy/verdict.h"
+
+namespace tollgate::policy {
+
+// Hits where the measure is greater than `over`.
+struct Gauge {
+  enum class Measure : std::uint8_t {
+    kAlways,       // Every prompt: 1.
+    kCharacters,   // Code points of all texts.
+    kTokens,       // Subject::prompt_tokens, of all messages; where they are not counted, it hits.
+    kMessages,     // That have text.
+    kTurns,        // Of the user: messages that follow another author's.
+    kLongestLine,  // Characters.
+    kNonLetters,   // Percent of the characters that are not blank, that are neither letters nor digits.
+    kRepetition,   // Percent of the words that stand in a run of five words which was there before.
+    kCodeLines,    // Lines that read as program text.
+  };
+  Measure measure = Measure::kAlways;
+  std::int64_t over = 0;
+  bool operator==(const Gauge&) const = default;
+};
+const char* MeasureName(Gauge::Measure measure);  // "characters", "longest_line" …
+
+// Measures one prompt, each thing once.
+class PromptMeasure {
+ public:
+  PromptMeasure(const Subject& subject, std::span<const Message> prompt) : subject_(subject), prompt_(prompt) {}
+
+  // The first gauge that hits, with what it measured; of messages of `roles` (bit 1 << Role), and of none if there are none. nullopt = none hits.
+  struct Reading {
+    Gauge gauge;
+    std::int64_t value = 0;
+  };
+  std::optional<Reading> FirstOver(std::span<const Gauge> gauges, std::uint8_t roles);
+
+ private:
+  struct Shape {
+    std::int64_t characters = 0, messages = 0, turns = 0, longest_line = 0, non_letters = 0, repetition = 0, code_lines = 0;
+  };
+  const Shape& ShapeOf(std::uint8_t roles);
+
+  const Subject& subject_;
+  const std::span<const Message> prompt_;
+  std::map<std::uint8_t, Shape> shapes_;
+};
+
+}  // namespace tollgate::policy

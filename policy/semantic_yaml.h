@@ -1,0 +1,16 @@
+// Reads a detector that policy asks and does not run: the part of rule_yaml for `external`. Inside policy/ only.
+#pragma once
+
+#include "policy/rule.h"
+#include "policy/yaml_reader.h"
+
+namespace tollgate::policy {
+
+// Fields of `detect` beside `external`, which says whom to ask.
+inline constexpr const char* kSemanticFields[] = {"at", "stream", "on_error", "least_score"};
+
+// Into rule.semantic. `fields` of `detect` hold `external`. INVALID_ARGUMENT with the place and the remedy, also where such a rule cannot
+// do what it is to do.
+absl::Status ReadSemantic(const YamlReader& yaml, const YAML::Node& detect, YamlReader::Fields& fields, Rule& rule);
+
+}  // namespace tollgate::policy

@@ -1,0 +1,81 @@
+// The real `tollgate serve` with an external detector: what it calls evil reaches nobody, on any surface, and is on record; what is on
+// record can be replayed.
+#include <catch2/catch_test_macros.hpp>
+
+#include "tests/e2e/support/admin.h"
+#include "tests/e2e/support/ask.h"
+#include "tests/e2e/support/books.h"
+#include "tests/support/scripted_upstream.h"
+
+namespace {
+
+using namespace tollgate::e2e;
+using tollgate::test::ScriptedUpstream;
+namespace v1 = tollgate::v1;
+
+struct World {
+  World() : admin(gateway, installation.owner_key()), company(MakeCompany(admin)) {
+    REQUIRE(Eventually([&] { return Say("hello", Surface::kHttpPlain).done; }));
+  }
+  Answer Say(const std::string& prompt, Surface surface) { return Ask(ports, surface, {.key = company.key, .prompt = prompt}); }
+  void Put(const std::string& rule) { admin.PutPolicy("version: 1\nname: test\nrules:\n  - {id: guard, " + rule + "}\n"); }
+
+  ScriptedUpstream detector{[](ScriptedUpstream::Exchange& exchange) {
+    const std::string& body = exchange.request().body;
+    if (body.find("mumble") != std::string::npos) return exchange.Reply(200, "mumble");
+    exchange.Reply(200, body.find("evil") != std::string::npos ? R"({"hit":true,"score":0.9,"category":"evil"})" : R"({"hit":false})");
+  }};
+  Installation installation;
+  Gateway gateway{installation, {.detectors = {{"kind", detector.url() + "/judge"}}}};
+  Ports ports = PortsOf(gateway);
+  Admin admin;
+  Company company;
+};
+
+}  // namespace
+
+TEST_CASE("A detector's verdict holds on every surface, and the record has it") {
+  World world;
+  for (const Surface surface : kSurfaces) {
+    INFO(Name(surface));
+    const std::string refused = IsGrpc(surface) ? "POLICY_BLOCKED" : "content_filter";
+    world.Put("where: {direction: input}, detect: {external: kind}, do: block, because: Be kind.");
+    CHECK(world.Say("a kind word", surface).text == "a kind word");
+    const Answer blocked = world.Say("an evil word", surface);
+    CHECK(blocked.reason == refused);
+    CHECK(blocked.message.find("Be kind.") != std::string::npos);
+    CHECK(world.Say("mumble", surface).reason == refused);  // What nobody can read is no answer.
+
+    world.Put("where: {direction: output}, detect: {external: kind, at: sentence}, do: block");
+    const Answer held = world.Say("All is well. The canary is evil. And more.", surface);
+    CHECK(held.finish == "content_filter");
+    CHECK(held.seen.find("canary") == std::string::npos);
+    const v1::EndBody end = StoryOf(world.admin, held.request_id).end;
+    REQUIRE(end.guards_size() == 1);
+    CHECK(end.guards(0).hit());
+    CHECK(end.guards(0).category() == "evil");
+    CHECK(end.output_verdict().action() == "block");
+
+    world.Put("where: {direction: output}, detect: {external: other, on_error: allow}, do: block");
+    const Answer open = world.Say("nobody is asked", surface);
+    CHECK(open.text == "nobody is asked");
+    CHECK(StoryOf(world.admin, open.request_id).end.output_verdict().not_scanned_size() == 1);
+  }
+  CHECK(Books(world.installation).Check() == "");
+}
+
+TEST_CASE("What is on record is replayed by a candidate") {
+  World world;
+  world.Say("about bluebird", Surface::kHttpPlain);
+  v1::ReplayPolicyRequest request;
+  request.set_org("acme");
+  request.set_reason("to see");
+  request.set_examples(3);
+  request.set_yaml("version: 1\nname: next\nrules:\n  - {id: codename, detect: {keywords: bluebird}, do: block}\n");
+  const auto changes = world.admin.Call<v1::Policy>(&v1::Policy::Stub::Replay, request);
+  CHECK(changes.judged() >= 2);
+  CHECK(changes.changed() == 1);
+  REQUIRE(changes.rules_size() == 1);
+  CHECK(changes.rules(0).rule_id() == "codename");
+  CHECK(changes.rules(0).examples_size() == 1);
+}

@@ -1,0 +1,51 @@
+#include <future>
+
+#include "tests/gateway/admin/served.h"
+
+using namespace tollgate;
+using grpc::StatusCode;
+using test::Must;
+using World = test::Served;
+
+TEST_CASE("A second person approves what somebody else's key asks for, on record, and nobody their own") {
+  World world;
+  auto stub = [&] { return v1::Policy::NewStub(world.channel); };
+  const auto snapshot = Must(world.directory->InForce());
+  const auto place = *snapshot->FindKey(world.in.IdOf("acme/app"));
+  std::promise<absl::StatusOr<gates::ApprovalAnswer>> asked;
+  world.gates->FindApproval({place.org->id, place.team->id, place.key->id, "dump", base::RequestId::New(), 30},
+                            [&](auto answer) { asked.set_value(std::move(answer)); });
+  const base::Uuid id = Must(asked.get_future().get()).id;
+
+  v1::ListApprovalsReply listed;
+  CHECK(world.Call("member", stub(), &v1::Policy::Stub::ListApprovals, v1::ListApprovalsRequest(), listed).error_code() ==
+        StatusCode::PERMISSION_DENIED);
+  REQUIRE(world.Call("author", stub(), &v1::Policy::Stub::ListApprovals, v1::ListApprovalsRequest(), listed).ok());
+  REQUIRE(listed.approvals_size() == 1);
+  CHECK(listed.approvals(0).id() == id.ToString());
+  CHECK(listed.approvals(0).state() == "pending");
+  CHECK(listed.approvals(0).key() == place.key->public_id);
+  CHECK(listed.approvals(0).team() == "search");
+
+  v1::ApproveRequest approve;
+  approve.set_id(id.ToString());
+  v1::PolicyApproval approved;
+  const auto call = [&](const std::string& as) { return world.Call(as, stub(), &v1::Policy::Stub::Approve, approve, approved).error_code(); };
+  CHECK(call("member") == StatusCode::PERMISSION_DENIED);
+  CHECK(call("owner") == StatusCode::INVALID_ARGUMENT);  // No reason.
+  approve.set_reason("incident 12");
+  CHECK(call("globex") == StatusCode::NOT_FOUND);
+  CHECK(call("owner") == StatusCode::FAILED_PRECONDITION);  // The same person's key.
+  approve.set_org("acme");
+  REQUIRE(call("first") == StatusCode::OK);
+  CHECK(approved.state() == "granted");
+  CHECK(approved.minutes() == 30);
+  CHECK(call("first") == StatusCode::NOT_FOUND);  // It waits no more.
+
+  v1::ListRecordsRequest list;
+  list.add_kinds(v1::RECORD_KIND_ADMIN);
+  v1::ListRecordsReply records;
+  REQUIRE(world.Call("auditor", v1::Audit::NewStub(world.channel), &v1::Audit::Stub::List, list, records).ok());
+  CHECK(records.records(0).record().admin().action() == "policy.approve");
+  CHECK(records.records(0).record().admin().summary().find("rule dump for 30 minutes") == 0);
+}

@@ -1,0 +1,227 @@
+// Replays and reports of shadows over the admin API, on records that a journal wrote and keys that can be destroyed.
+#include <future>
+
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include "gateway/trial/tally.h"
+#include "tests/gateway/admin/served.h"
+
+using namespace tollgate;
+using Catch::Matchers::ContainsSubstring;
+using grpc::StatusCode;
+using test::Must;
+
+namespace {
+
+constexpr const char* kNext = R"(version: 1
+name: house
+rules:
+  - id: codename
+    detect: {keywords: bluebird}
+    do: block
+  - id: web-mail
+    where: {project: web, key: app, model: tiny}
+    detect: {personal_data: email}
+    do: redact
+)";
+
+struct World : test::Served {
+  std::unique_ptr<v1::Policy::Stub> stub() { return v1::Policy::NewStub(channel); }
+
+  // A prompt on record that nothing was found in; its position.
+  audit::Position Record(const std::string& org, const std::string& text, const v1::ShadowVerdict& shadow = {}) {
+    const auto place = *Must(directory->InForce())->FindKey(in.IdOf(org + "/app"));
+    const base::RequestId request = base::RequestId::New();
+    std::promise<absl::StatusOr<std::shared_ptr<const audit::RequestKey>>> promise;
+    root_keys->NewRequestKey(place.team->id, request, audit::Journal::kNoDeadline, [&](auto made) { promise.set_value(std::move(made)); });
+    const auto key = Must(promise.get_future().get());
+    v1::SealedContent content;
+    content.add_prompt()->set_role(v1::ROLE_USER);
+    content.mutable_prompt(0)->add_parts(text);
+    audit::Entry entry;
+    entry.record.set_kind(v1::RECORD_KIND_REQUEST);
+    entry.record.set_request_id(request.Bytes());
+    entry.record.set_attempt(1);
+    entry.record.set_org_id(place.org->id.Bytes());
+    entry.record.set_team_id(place.team->id.Bytes());
+    entry.record.set_project_id(place.project->id.Bytes());
+    entry.record.set_key_id(place.key->id.Bytes());
+    entry.record.mutable_request()->set_model("tiny");
+    entry.record.mutable_request()->mutable_input_verdict()->set_action("allow");
+    if (!shadow.policy_digest().empty()) *entry.record.mutable_request()->mutable_shadow() = shadow;
+    entry.content = audit::Seal(*key, {v1::RECORD_KIND_REQUEST, 1, 0}, content);
+    entry.key = key->row();
+    requests.push_back(request.ToString());
+    return Must(audit::AppendAndWait(*journal, std::move(entry), audit::Journal::kNoDeadline));
+  }
+
+  // All pages of it.
+  template <typename Request>
+  v1::PolicyChanges All(const std::string& as, Request request,
+                        grpc::Status (v1::Policy::Stub::*method)(grpc::ClientContext*, const Request&, v1::PolicyChanges*)) {
+    trial::Tally tally(request.examples());
+    pages = 0;
+    do {
+      v1::PolicyChanges page;
+      const grpc::Status status = Call(as, stub(), method, request, page);
+      INFO(status.error_message());
+      REQUIRE(status.ok());
+      tally.Add(page);
+      ++pages;
+      request.set_page_token(page.next_page_token());
+    } while (!request.page_token().empty());
+    return tally.Changes();
+  }
+
+  std::vector<std::string> requests;
+  int pages = 0;
+};
+
+v1::ReplayPolicyRequest Ask() {
+  v1::ReplayPolicyRequest request;
+  request.set_yaml(kNext);
+  request.set_reason("before version 2");
+  request.set_examples(2);
+  request.set_page_size(2);
+  return request;
+}
+
+}  // namespace
+
+TEST_CASE("A replay says what a candidate would change, counts what was erased, and is on record") {
+  World world;
+  world.Record("acme", "about bluebird");
+  const audit::Position mail = world.Record("acme", "write to bob@example.com and to eve@example.com");
+  world.Record("acme", "nothing in it");
+  world.Record("acme", "erased bluebird");
+  world.Record("globex", "somebody else's bluebird");
+  REQUIRE(test::PostgresCluster::Shared()
+              .Connect(world.keys_url)
+              ->RunScript("erase", "UPDATE keys.request SET salt = NULL WHERE request_id = '" + world.requests[3] + "'")
+              .ok());
+  world.texts["both"] = world.in.MakeKey("acme", "both", {directory::Role::kPolicyAuthor, directory::Role::kAuditor});
+  REQUIRE(world.directory->WaitFor(world.in.last_version, std::chrono::seconds(10)).ok());
+  const v1::PolicyChanges all = world.All("both", Ask(), &v1::Policy::Stub::Replay);
+  CHECK(world.pages == 2);
+  CHECK(all.judged() == 3);
+  CHECK(all.changed() == 2);
+  CHECK(all.erased() == 1);
+  CHECK(all.unreadable() == 0);
+  REQUIRE(all.verdicts_size() == 2);
+  CHECK(all.verdicts(0).team() == "search");
+  CHECK(all.verdicts(0).was() == "allow");
+  CHECK(all.verdicts(0).would() == "block");
+  REQUIRE(all.rules_size() == 2);
+  CHECK(all.rules(1).rule_id() == "web-mail");
+  CHECK(all.rules(1).spans_would() == 2);
+  REQUIRE(all.rules(1).examples_size() == 1);
+  CHECK(all.rules(1).examples(0).index() == mail.index);
+
+  v1::ListRecordsRequest views;
+  views.add_kinds(v1::RECORD_KIND_VIEW);
+  v1::ListRecordsReply listed;
+  REQUIRE(world.Call("auditor", v1::Audit::NewStub(world.channel), &v1::Audit::Stub::List, views, listed).ok());
+  REQUIRE(listed.records_size() == 2);
+  const v1::ViewBody& view = listed.records(1).record().view();
+  CHECK(view.actor() == world.in.IdOf("acme/both"));
+  CHECK_THAT(view.reason(), ContainsSubstring("replay of policies ") && ContainsSubstring("before version 2"));
+  CHECK(view.viewed(0).steps_size() == 2);
+}
+
+TEST_CASE("Who may not read content gets counts and no records; who may not put policies in force gets nothing") {
+  World world;
+  world.Record("acme", "about bluebird");
+  const v1::PolicyChanges all = world.All("author", Ask(), &v1::Policy::Stub::Replay);
+  CHECK(all.changed() == 1);
+  CHECK(all.rules(0).examples().empty());
+  v1::PolicyChanges reply;
+  CHECK(world.Call("member", world.stub(), &v1::Policy::Stub::Replay, Ask(), reply).error_code() == StatusCode::PERMISSION_DENIED);
+  CHECK(world.Call("auditor", world.stub(), &v1::Policy::Stub::Replay, Ask(), reply).error_code() == StatusCode::PERMISSION_DENIED);
+  v1::ReplayPolicyRequest other = Ask();
+  other.set_org("globex");
+  CHECK(world.Call("author", world.stub(), &v1::Policy::Stub::Replay, other, reply).error_code() == StatusCode::NOT_FOUND);
+}
+
+TEST_CASE("A replay that makes no sense is refused with the remedy") {
+  World world;
+  v1::PolicyChanges reply;
+  const auto Refused = [&](const std::function<void(v1::ReplayPolicyRequest&)>& set) {
+    v1::ReplayPolicyRequest request = Ask();
+    set(request);
+    return world.Call("author", world.stub(), &v1::Policy::Stub::Replay, request, reply).error_message();
+  };
+  CHECK_THAT(Refused([](auto& r) { r.clear_reason(); }), ContainsSubstring("say why prompts are opened"));
+  CHECK_THAT(Refused([](auto& r) { r.set_page_size(1001); }), ContainsSubstring("page_size"));
+  CHECK_THAT(Refused([](auto& r) { r.set_examples(101); }), ContainsSubstring("examples"));
+  CHECK_THAT(Refused([](auto& r) { r.set_page_token("x"); }), ContainsSubstring("page_token"));
+  CHECK_THAT(Refused([](auto& r) { r.set_team("serch"); }), ContainsSubstring("no team 'acme/serch'"));
+  CHECK_THAT(Refused([](auto& r) { r.set_yaml("version: 1\nname: a\nrulez: []\n"); }), ContainsSubstring("3:1"));
+  CHECK_THAT(Refused([](auto& r) { r.clear_yaml(); }), ContainsSubstring("no such policy or version"));
+}
+
+TEST_CASE("A candidate takes its policy's place beside the others in force, and may be compared with what they say now") {
+  World world;
+  const std::string house = "version: 1\nname: house\nrules:\n  - {id: codename, detect: {keywords: bluebird}, do: flag}\n";
+  const std::string other = "version: 1\nname: other\nrules:\n  - {id: heron, detect: {keywords: heron}, do: flag}\n";
+  for (const auto& [name, yaml] : {std::pair("house", house), std::pair("other", other)}) {
+    v1::PutPolicyRequest put;
+    put.set_name(name);
+    put.set_yaml(yaml);
+    v1::StoredPolicy stored;
+    REQUIRE(world.Call("owner", world.stub(), &v1::Policy::Stub::Put, put, stored).ok());
+  }
+  world.Record("acme", "bluebird and heron");
+  v1::ReplayPolicyRequest request = Ask();
+  request.set_name("house");
+  v1::PolicyChanges all = world.All("author", request, &v1::Policy::Stub::Replay);
+  CHECK(all.rules_size() == 2);  // On record nothing was found.
+  request.set_against_in_force(true);
+  all = world.All("author", request, &v1::Policy::Stub::Replay);
+  REQUIRE(all.rules_size() == 1);
+  CHECK(all.rules(0).rule_id() == "codename");
+  CHECK(all.rules(0).was() == "flag");
+  CHECK(all.rules(0).would() == "block");
+  request.clear_yaml();  // The stored one: nothing changes.
+  all = world.All("author", request, &v1::Policy::Stub::Replay);
+  CHECK(all.judged() == 1);
+  CHECK(all.changed() == 0);
+}
+
+TEST_CASE("A shadow's report counts where it said otherwise, on prompts and replies") {
+  World world;
+  v1::ShadowVerdict shadow;
+  shadow.set_policy_digest(std::string(32, '\x5a'));
+  shadow.mutable_verdict()->set_action("block");
+  v1::RuleOutcome& rule = *shadow.mutable_verdict()->add_rules();
+  rule.set_rule_id("codename");
+  rule.set_action("block");
+  rule.set_count(1);
+  const audit::Position at = world.Record("acme", "about bluebird", shadow);
+  world.Record("acme", "without a shadow");
+  audit::Entry end;
+  end.record.set_kind(v1::RECORD_KIND_FINAL);
+  end.record.set_request_id(Must(base::Uuid::Parse(world.requests[0])).Bytes());
+  end.record.set_attempt(1);
+  const auto place = *Must(world.directory->InForce())->FindKey(world.in.IdOf("acme/app"));
+  end.record.set_org_id(place.org->id.Bytes());
+  end.record.set_team_id(place.team->id.Bytes());
+  end.record.mutable_end()->mutable_output_verdict()->set_action("allow");
+  *end.record.mutable_end()->mutable_shadow_output() = shadow;
+  Must(audit::AppendAndWait(*world.journal, std::move(end), audit::Journal::kNoDeadline));
+  v1::ShadowReportRequest request;
+  request.set_examples(5);
+  request.set_page_size(1);
+  const v1::PolicyChanges all = world.All("auditor", request, &v1::Policy::Stub::ShadowReport);
+  CHECK(all.judged() == 2);
+  CHECK(all.changed() == 2);
+  REQUIRE(all.verdicts_size() == 2);
+  CHECK(all.verdicts(0).direction() == "input");
+  CHECK(all.verdicts(0).examples(0).index() == at.index);
+  CHECK(all.verdicts(1).direction() == "output");
+  CHECK(all.rules(0).rule_id() == "codename");
+  CHECK(world.All("author", request, &v1::Policy::Stub::ShadowReport).verdicts(0).examples().empty());
+  request.set_policy_digest("5a5b");
+  CHECK(world.All("auditor", request, &v1::Policy::Stub::ShadowReport).judged() == 0);
+  request.set_policy_digest("5a5a");
+  CHECK(world.All("auditor", request, &v1::Policy::Stub::ShadowReport).judged() == 2);
+}

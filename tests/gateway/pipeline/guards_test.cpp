@@ -1,0 +1,217 @@
+// Requests whose policies ask others: after the REQUEST record, before anything is routed or released; and what is on record of it.
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include "base/error_detail.h"
+#include "gateway/pipeline/guards.h"
+#include "tests/gateway/pipeline/world.h"
+
+using namespace tollgate;
+using Catch::Matchers::ContainsSubstring;
+using pipeline::Failure;
+using pipeline::GuardAnswer;
+using pipeline::GuardAsk;
+using pipeline::Reply;
+
+namespace {
+
+// Says "hit" of text that holds "evil", "away" fails, and keeps what it was asked.
+class FakeGuards final : public pipeline::Guards {
+ public:
+  void Ask(GuardAsk ask, std::function<void(GuardAnswer)> done) override {
+    GuardAnswer answer;
+    answer.answer.id = ask.question.id;
+    const std::string& text = ask.messages[0].parts[0];
+    answer.answer.hit = text.find("evil") != std::string::npos;
+    if (answer.answer.hit) answer.category = "evil";
+    if (text.find("away") != std::string::npos) answer.answer.failure = "the detector is away";
+    if (change) change(answer);
+    if (on_ask) on_ask(ask);
+    asks.push_back(std::move(ask));
+    done(std::move(answer));
+  }
+  std::vector<GuardAsk> asks;
+  std::function<void(const GuardAsk&)> on_ask;
+  std::function<void(GuardAnswer&)> change;
+};
+
+std::string Policy(const std::string& rule) {
+  return "version: 1\nname: house\nrules:\n  - {id: mail, detect: {personal_data: email}, do: redact}\n  - {id: guard, " + rule + "}\n";
+}
+
+constexpr const char* kInput = "where: {direction: input}, detect: {external: g}, do: block, because: Not kind.";
+
+struct Bed : test::World {
+  explicit Bed(const std::string& rule) : World(Policy(rule)) { guards = &fake; }
+  FakeGuards fake;
+};
+
+}  // namespace
+
+TEST_CASE("A prompt is asked about behind its record, as it will be used, and a hit ends the request with nothing routed") {
+  Bed world(kInput);
+  world.fake.on_ask = [&](const GuardAsk&) { CHECK(world.Kinds() == "REQUEST"); };
+  const auto outcome = world.Chat(world.Ask("evil for bob@example.com"));
+  REQUIRE(std::holds_alternative<Failure>(outcome));
+  const absl::Status status = std::get<Failure>(outcome).status;
+  CHECK(absl::IsPermissionDenied(status));
+  CHECK_THAT(base::Message(status), ContainsSubstring("guard") && ContainsSubstring("Not kind."));
+  CHECK(base::DetailOf(status)->reason == "POLICY_BLOCKED");
+  REQUIRE(world.fake.asks.size() == 1);
+  CHECK(world.fake.asks[0].messages[0].parts[0] == "evil for [EMAIL]");
+  CHECK(world.Kinds() == "REQUEST FINAL");
+  const v1::EndBody end = world.journal.entries()[1].record.end();
+  CHECK(end.reason() == "POLICY_BLOCKED");
+  CHECK(end.tokens().output() == 0);
+  CHECK(end.input_verdict().action() == "block");
+  REQUIRE(end.guards_size() == 1);
+  CHECK(end.guards(0).hit());
+  CHECK(end.guards(0).category() == "evil");
+  CHECK_FALSE(end.guards(0).output());
+  world.CheckBooks();
+}
+
+TEST_CASE("A good prompt goes on; one that nobody can judge is blocked, or goes on as not scanned where the rule says so") {
+  Bed world(kInput);
+  CHECK(std::get<Reply>(world.Chat(world.Ask("kind words"))).text == "kind words");
+  CHECK(std::holds_alternative<Failure>(world.Chat(world.Ask("away"))));
+  Bed open("where: {direction: input}, detect: {external: g, on_error: allow}, do: block");
+  CHECK(std::get<Reply>(open.Chat(open.Ask("away"))).text == "away");
+  const v1::EndBody end = open.journal.entries()[1].record.end();
+  CHECK(end.guards(0).failure() == "the detector is away");
+  CHECK_FALSE(end.guards(0).hit());
+  CHECK(end.input_verdict().not_scanned(0) == "external g (guard)");
+  world.CheckBooks();
+  open.CheckBooks();
+}
+
+TEST_CASE("Without anybody to ask, rules fail closed") {
+  Bed world(kInput);
+  world.guards = nullptr;
+  CHECK(std::holds_alternative<Failure>(world.Chat(world.Ask("kind words"))));
+  CHECK_THAT(world.journal.entries()[1].record.end().guards(0).failure(), ContainsSubstring("detectors in tollgate.yaml"));
+}
+
+TEST_CASE("A held reply leaves after its verdict or not at all, streamed or whole") {
+  for (const bool streamed : {false, true}) {
+    Bed world("where: {direction: output}, detect: {external: g, at: sentence}, do: block");
+    test::RecordingWriter good, bad;
+    const auto fine = world.Chat(world.Ask("All is well. And so on."), streamed ? &good : nullptr);
+    REQUIRE(std::holds_alternative<Reply>(fine));
+    CHECK(good.text + std::get<Reply>(fine).text == "All is well. And so on.");
+    const std::size_t before = world.journal.entries().size();
+    const auto blocked = world.Chat(world.Ask("All is well. An evil word. More."), streamed ? &bad : nullptr);
+    REQUIRE(std::holds_alternative<Reply>(blocked));
+    const Reply& reply = std::get<Reply>(blocked);
+    CHECK(reply.end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER);
+    CHECK(reply.end.output_policy().rule_ids(0) == "guard");
+    CHECK((bad.text + reply.text).find("evil") == std::string::npos);
+    const auto entries = world.journal.entries();
+    const audit::Entry& last = entries.back();
+    REQUIRE(entries.size() > before);
+    CHECK(last.record.end().guards(0).hit());
+    CHECK(last.record.end().guards(0).output());
+    CHECK(last.record.end().guards(0).bytes_out() <= last.record.end().delivered_bytes());
+    const v1::SealedContent content = world.Content(last);
+    std::string inside;
+    for (const v1::RawSpan& raw : content.raw()) inside += raw.text();
+    CHECK_THAT(inside, ContainsSubstring("evil word."));
+    CHECK(content.raw(0).rule_id() == "guard");
+    world.CheckBooks();
+  }
+}
+
+TEST_CASE("An observed reply is out when the verdict comes, and the record says how much") {
+  Bed world("where: {direction: output}, detect: {external: g, stream: observe}, do: block");
+  test::RecordingWriter writer;
+  const auto outcome = world.Chat(world.Ask("an evil word"), &writer);
+  REQUIRE(std::holds_alternative<Reply>(outcome));
+  const Reply& reply = std::get<Reply>(outcome);
+  CHECK(writer.text + reply.text == "an evil word");
+  CHECK(reply.end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER);
+  const v1::EndBody end = world.journal.entries().back().record.end();
+  CHECK(end.guards(0).hit());
+  CHECK(end.guards(0).bytes_out() == 12);
+  world.CheckBooks();
+}
+
+TEST_CASE("Each of several replies waits for its own verdict, and a blocked one does not end the others") {
+  for (const bool streamed : {false, true}) {
+    Bed world("where: {direction: output}, detect: {external: g}, do: block");
+    v1::ChatRequest ask = world.Ask("All is well.");
+    ask.set_choices(3);
+    int asked = 0;
+    world.fake.change = [&](GuardAnswer& answer) { answer.answer.hit = ++asked == 2; };
+    test::RecordingWriter writer;
+    const auto outcome = world.Chat(ask, streamed ? &writer : nullptr);
+    REQUIRE(std::holds_alternative<Reply>(outcome));
+    const Reply& reply = std::get<Reply>(outcome);
+    REQUIRE(reply.end.choices_size() == 3);
+    int blocked = 0;
+    for (const v1::ChoiceEnd& end : reply.end.choices()) blocked += end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER ? 1 : 0;
+    CHECK(blocked == 1);
+    std::string text = writer.text + reply.text;
+    for (const auto& more : reply.more) text += more.text;
+    CHECK(text == "All is well.All is well.");
+    CHECK(world.journal.entries().back().record.end().guards_size() == 3);
+    world.CheckBooks();
+  }
+}
+
+TEST_CASE("Thoughts and calls are asked about as text is, and held until they are answered") {
+  for (const bool streamed : {false, true}) {
+    for (const char* evil : {"text", "call", "none"}) {
+      INFO(streamed << evil);
+      Bed world("where: {direction: output}, detect: {external: g}, do: block");
+      v1::ChatRequest ask = world.Ask(std::string("!say ") + (evil == std::string("text") ? "evil" : "kind") + " words\\n\n!call find {\"q\": \"" +
+                                      (evil == std::string("call") ? "\\\\u0065vil" : "kind") + "\"}");
+      ask.add_tools()->set_name("find");
+      test::RecordingWriter writer;
+      const auto outcome = world.Chat(ask, streamed ? &writer : nullptr);
+      REQUIRE(std::holds_alternative<Reply>(outcome));
+      const Reply& reply = std::get<Reply>(outcome);
+      std::string out, inside;
+      for (const audit::Entry& entry : world.journal.entries()) {
+        if (entry.record.has_request()) continue;
+        const v1::SealedContent content = world.Content(entry);
+        out += content.text();
+        for (const v1::ReleasedPart& part : content.parts())
+          for (const v1::ToolCall& call : part.tool_calls()) out += call.arguments();
+        for (const v1::RawSpan& raw : content.raw()) inside += raw.text();
+      }
+      CHECK(out.find("evil") == std::string::npos);
+      const v1::EndBody end = world.journal.entries().back().record.end();
+      if (evil == std::string("none")) {
+        CHECK(reply.end.finish_reason() == v1::FINISH_REASON_TOOL_CALLS);
+        CHECK_THAT(out, ContainsSubstring("kind words") && ContainsSubstring("{\"q\": \"kind\"}"));
+        REQUIRE(end.guards_size() == 2);
+        CHECK(end.guards(1).channel() == "tool_calls[0]");
+      } else {
+        CHECK(reply.end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER);
+        CHECK_THAT(inside, ContainsSubstring("evil"));
+        CHECK(end.output_verdict().action() == "block");
+      }
+      world.CheckBooks();
+    }
+  }
+}
+
+TEST_CASE("Of a value that a pseudonym stood for detectors outside see the pseudonym, in prompt and reply") {
+  Bed world("where: {direction: both}, detect: {external: g}, do: block}\n  - {id: name, where: {direction: input}, "
+            "detect: {keywords: Roberta}, do: pseudonymise, label: NAME");
+  v1::ChatRequest ask = world.Ask("!say for Roberta\\n\n!call find {\"q\": \"Roberta\"}");
+  ask.add_tools()->set_name("find");
+  const auto outcome = world.Chat(ask);
+  REQUIRE(std::holds_alternative<Reply>(outcome));
+  CHECK(std::get<Reply>(outcome).text == "for Roberta");
+  REQUIRE(std::get<Reply>(outcome).calls.size() == 1);
+  CHECK(std::get<Reply>(outcome).calls[0].arguments() == R"({"q": "Roberta"})");
+  CHECK(world.fake.asks.size() == 3);
+  for (const GuardAsk& asked : world.fake.asks) {
+    std::string text;
+    for (const policy::Message& message : asked.messages)
+      for (const std::string& part : message.parts) text += part;
+    CHECK(text.find("Roberta") == std::string::npos);
+    CHECK((text.find("[NAME_") != std::string::npos || text == "find"));
+  }
+}

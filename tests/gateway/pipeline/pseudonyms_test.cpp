@@ -1,0 +1,134 @@
+// Pseudonyms on the request's way: the model gets them, the caller gets the values, and the record says both.
+#include <catch2/catch_test_macros.hpp>
+
+#include <future>
+
+#include "base/crypto.h"
+#include "base/status.h"
+#include "tests/gateway/pipeline/world.h"
+
+using namespace tollgate;
+using pipeline::Failure;
+using pipeline::Reply;
+
+namespace {
+
+constexpr const char* kPolicy = R"(version: 1
+name: house
+rules:
+  - id: mail
+    detect: { personal_data: email }
+    do: pseudonymise
+  - id: out
+    where: { direction: output }
+    detect: { keywords: falcon }
+    do: redact
+)";
+
+}  // namespace
+
+TEST_CASE("A value goes to the model as a pseudonym and comes back to the caller, streamed or not") {
+  for (const bool stream : {false, true}) {
+    INFO((stream ? "stream" : "unary"));
+    test::World world(kPolicy);
+    v1::ChatRequest ask = world.Ask("the falcon writes to bob@example.com today");
+    ask.set_end_user("anna");
+    test::RecordingWriter writer;
+    const auto outcome = world.Chat(ask, stream ? &writer : nullptr);
+    const auto* reply = std::get_if<Reply>(&outcome);
+    REQUIRE(reply != nullptr);
+    CHECK(writer.text + reply->text == "the [REDACTED] writes to bob@example.com today");
+
+    const auto entries = world.journal.entries();
+    const v1::RequestBody& request = entries.front().record.request();
+    CHECK(request.pseudonyms() == 1);
+    CHECK(request.input_verdict().rules(0).rule_id() == "mail");
+    const v1::SealedContent asked = world.Content(entries.front());
+    CHECK(asked.prompt(0).parts(0).find("bob@example.com") != std::string::npos);
+    REQUIRE(asked.prompt_used_size() == 1);
+    CHECK(asked.prompt_used(0).parts(0).find("bob@") == std::string::npos);  // What the model got.
+    CHECK(asked.prompt_used(0).parts(0).find("[EMAIL_") != std::string::npos);
+
+    CHECK(entries.back().record.end().pseudonyms_restored() == 1);
+    const v1::SealedContent ended = world.Content(entries.back());
+    std::string raw;
+    for (const v1::RawSpan& span : ended.raw()) {
+      raw += span.text();
+      CHECK(span.restored() == (span.rule_id() == "mail"));
+    }
+    CHECK(raw.find("falcon") != std::string::npos);
+    CHECK(raw.find("[EMAIL_") != std::string::npos);
+    CHECK(raw.find("bob@") == std::string::npos);
+    world.CheckBooks();
+  }
+}
+
+TEST_CASE("What a pseudonym stands for can be told, until it is forgotten by end user, value or pseudonym") {
+  for (const int way : {0, 1, 2}) {
+    INFO("way " << way);
+    test::World world(kPolicy);
+    v1::ChatRequest ask = world.Ask("bob@example.com");
+    ask.set_end_user("anna");
+    REQUIRE(std::holds_alternative<Reply>(world.Chat(ask)));
+    const auto entries = world.journal.entries();
+    const std::string pseudonym = world.Content(entries.front()).prompt_used(0).parts(0);
+    const auto team = base::TeamId(*base::Uuid::FromBytes(entries.front().record.team_id()));
+    audit::Keys& keys = world.keys();
+    const auto key = *keys.Find(team, base::RequestId(*base::Uuid::FromBytes(entries.front().record.request_id())));
+    const auto sealed = keys.FindValue(team, pseudonym);
+    REQUIRE(sealed.ok());
+    CHECK(*key->OpenValue(pseudonym, *sealed) == "bob@example.com");
+    CHECK(absl::IsDataLoss(key->OpenValue("[EMAIL_00000000]", *sealed).status()));
+    const base::Digest anna = key->EndUserHmac("anna"), other = key->EndUserHmac("other");
+    using ValuesOf = audit::Keys::ValuesOf;
+    CHECK(*keys.EraseValues(team, ValuesOf::kSubject, std::string(base::View(other))) == 0);
+    CHECK(*keys.EraseValues(base::TeamId::New(), ValuesOf::kPseudonym, pseudonym) == 0);
+    const auto erased = way == 0   ? keys.EraseValues(team, ValuesOf::kSubject, std::string(base::View(anna)))
+                        : way == 1 ? keys.EraseValues(team, ValuesOf::kMark, key->ValueMark("bob@example.com"))
+                                   : keys.EraseValues(team, ValuesOf::kPseudonym, pseudonym);
+    CHECK(*erased == 1);
+    CHECK(absl::IsNotFound(keys.FindValue(team, pseudonym).status()));
+  }
+}
+
+TEST_CASE("In thoughts and in the arguments of calls values come back as they do in text") {
+  for (const bool stream : {false, true}) {
+    INFO((stream ? "stream" : "unary"));
+    test::World world(kPolicy);
+    v1::ChatRequest ask = world.Ask("!think of bob@example.com\n!say To bob@example.com.\\n\n!call find {\"who\": \"to bob@example.com\", \"n\": 1}");
+    ask.add_tools()->set_name("find");
+    test::RecordingWriter writer;
+    const auto outcome = world.Chat(ask, stream ? &writer : nullptr);
+    const auto* reply = std::get_if<Reply>(&outcome);
+    REQUIRE(reply != nullptr);
+    CHECK(writer.text + reply->text == "To bob@example.com.");
+    CHECK(writer.thought + reply->thought == "of bob@example.com");
+    const auto entries = world.journal.entries();
+    CHECK(entries.front().record.request().pseudonyms() == 1);
+    CHECK(entries.back().record.end().pseudonyms_restored() == 3);
+    std::string arguments;
+    for (const audit::Entry& entry : entries) {
+      if (entry.record.has_request()) continue;
+      const v1::SealedContent content = world.Content(entry);
+      for (const v1::ReleasedPart& part : content.parts())
+        for (const v1::ToolCall& call : part.tool_calls()) arguments += call.arguments();
+    }
+    CHECK(arguments == "{\"who\": \"to bob@example.com\", \"n\": 1}");
+    CHECK(world.Content(entries.front()).prompt_used(0).parts(0).find("bob@") == std::string::npos);
+    world.CheckBooks();
+  }
+}
+
+TEST_CASE("Each of several replies gets the values back") {
+  test::World world(kPolicy);
+  v1::ChatRequest ask = world.Ask("to bob@example.com");
+  ask.set_choices(3);
+  const auto outcome = world.Chat(ask);
+  const auto* reply = std::get_if<Reply>(&outcome);
+  REQUIRE(reply != nullptr);
+  CHECK(reply->text == "to bob@example.com");
+  REQUIRE(reply->more.size() == 2);
+  for (const auto& other : reply->more) CHECK(other.text == "to bob@example.com");
+  CHECK(world.journal.entries().back().record.end().pseudonyms_restored() == 3);
+  world.CheckBooks();
+}

@@ -1,0 +1,197 @@
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include "policy/explain.h"
+#include "policy/lint.h"
+#include "policy/lint_internal.h"
+#include "tests/policy/policy_support.h"
+
+namespace tollgate::policy {
+namespace {
+
+Message Said(Role role, const std::string& text) { return {role, "", {text}}; }
+
+bool Hits(const std::string& detect, const std::vector<Message>& prompt, const std::string& more = "", Subject subject = {}) {
+  const auto out = MustCompile(OneRule(detect, "flag", more))->Inspect(subject, prompt);
+  REQUIRE(out.ok());
+  CHECK((out->verdict.rules.empty() || out->verdict.rules[0].spans.empty()));
+  return !out->verdict.rules.empty();
+}
+
+bool HitsText(const std::string& detect, const std::string& text) { return Hits(detect, {Said(Role::kUser, text)}); }
+
+std::string Times(int count, const std::string& text) {
+  std::string out;
+  for (int i = 0; i < count; ++i) out += text;
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("A gauge hits above what it allows, and not at it") {
+  struct Row {
+    const char* detect;
+    std::string at, above;
+  };
+  const Row rows[] = {
+      {"{length: {characters: 3}}", "\u00e9\u00e9\u00e9", "\u00e9\u00e9\u00e9\u00e9"},
+      {"{shape: {longest_line: 5}}", "12345\n12345\r", "12345\n123456"},
+      {"{shape: {non_letters: 50}}", "ab !! \u65e5#", "ab !!! \u65e5#"},
+      {"{shape: {repetition: 50}}", Times(30, "a b c ") + "d e f g h", ""},
+      {"{code: {lines: 0}}", "import taxes on wine; export nothing.\nThe class of 2026 meets.\nIf so, return the form.", "x\n  return total;\n"},
+      {"{code: {lines: 1}}", "int main() {\n", "int main() {\n}\n"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.detect);
+    if (std::string_view(row.detect).find("repetition") == std::string_view::npos) CHECK_FALSE(HitsText(row.detect, row.at));
+    if (!row.above.empty()) CHECK(HitsText(row.detect, row.above));
+  }
+  CHECK(HitsText("{shape: {repetition: 50}}", Times(30, "say it again and again ")));
+  CHECK_FALSE(HitsText("{shape: {repetition: 10}}", "Each of these words stands here once, and so no run of five words comes twice in this short text of ours."));
+  CHECK_FALSE(HitsText("{shape: {repetition: 1}}", "no no no no no no no no"));  // Too short to say.
+}
+
+TEST_CASE("Messages, turns and characters are those of the roles that a rule names") {
+  const std::vector<Message> talk = {Said(Role::kSystem, "be brief"), Said(Role::kUser, "one"),  Said(Role::kUser, "two"),
+                                     Said(Role::kAssistant, "three"), Said(Role::kUser, "four"), Said(Role::kAssistant, "")};
+  CHECK(Hits("{length: {messages: 4}}", talk));
+  CHECK_FALSE(Hits("{length: {messages: 5}}", talk));  // The empty one does not count.
+  CHECK(Hits("{shape: {turns: 1}}", talk));
+  CHECK_FALSE(Hits("{shape: {turns: 2}}", talk));  // Two of the user in a row are one.
+  const std::string user = "    where: {roles: [user]}\n";
+  CHECK(Hits("{length: {characters: 9}}", talk, user));
+  CHECK_FALSE(Hits("{length: {characters: 10}}", talk, user));
+  CHECK_FALSE(Hits("{request: any}", talk, "    where: {roles: [tool]}\n"));
+  CHECK(Hits("{request: any}", talk, "    where: {roles: [system]}\n"));
+  CHECK(Hits("{length: {characters: 1000, messages: 1}}", talk));  // Either.
+}
+
+TEST_CASE("Tokens are those that the subject says; not counted, they count as too many") {
+  const auto policies = MustCompile(OneRule("{length: {tokens: 10}}", "block"));
+  CHECK(policies->needs_prompt_tokens());
+  CHECK_FALSE(MustCompile(OneRule("{length: {characters: 10}}", "block"))->needs_prompt_tokens());
+  Subject subject;
+  for (const auto& [tokens, blocked] : {std::pair{10, false}, std::pair{11, true}, std::pair{-1, true}}) {
+    subject.prompt_tokens = tokens;
+    const Message message = Said(Role::kUser, "hello");
+    CHECK((policies->Inspect(subject, {&message, 1})->verdict.action == Action::kBlock) == blocked);
+  }
+}
+
+TEST_CASE("Prose and records do not read as code, and code does") {
+  for (const LintText& text : LintTexts()) {
+    INFO(text.name);
+    const auto lines = std::count(text.text.begin(), text.text.end(), '\n');
+    const Message message = Said(Role::kUser, text.text);
+    Subject subject;
+    PromptMeasure measure(subject, {&message, 1});
+    const auto over = [&](std::int64_t least) {
+      const Gauge gauge{Gauge::Measure::kCodeLines, least};
+      return measure.FirstOver({&gauge, 1}, 0xFF).has_value();
+    };
+    if (std::string_view(text.name) == "code")
+      CHECK(over(lines * 2 / 5));
+    else
+      CHECK_FALSE(over(lines / 50));
+  }
+  for (const char* sentence : OrdinarySentences()) {
+    INFO(sentence);
+    CHECK_FALSE(HitsText("{code: {lines: 0}}", sentence));
+  }
+  for (const char* code : {"def add(a, b):\n    return a + b", "SELECT name FROM staff WHERE id = 7", "fn main() {\n    println!(\"hi\");\n}",
+                           "const total = items.map(i => i.price);", "#include <vector>", "from os import path", "public static void main(String[] a) {",
+                           "if (x == 1) {\n  y();\n}", "func (s *Server) Run() error {", "for (int i = 0; i < n; ++i) sum += a[i];", "<div class=\"x\"></div> => {}",
+                           "import numpy", "while (true) {", "let x = compute(y);"}) {
+    INFO(code);
+    CHECK(HitsText("{code: {lines: 0}}", code));
+  }
+}
+
+TEST_CASE("What judges a whole prompt has no span, and rules that need one are refused by line and column") {
+  struct Row {
+    std::string yaml, error;
+  };
+  const Row rows[] = {
+      {OneRule("{length: {characters: 10}}", "redact"), "test.yaml:5:22: 'length' judges a prompt as a whole"},
+      {OneRule("{code: {lines: 1}}", "allow"), "'code' judges a prompt as a whole"},
+      {OneRule("{length: {}}", "flag"), "needs at least one measure"},
+      {OneRule("{length: {words: 3}}", "flag"), "test.yaml:5:"},
+      {OneRule("{shape: {non_letters: 100}}", "flag"), "test.yaml:5:"},
+      {OneRule("{request: all}", "flag"), "test.yaml:5:"},
+      {OneRule("{request: any}", "flag", "    where: {direction: output}\n"), "'request' judges prompts"},
+      {OneRule("{request: any, decode: both}", "flag"), "'decode' says nothing for request"},
+      {OneRule("{request: any}", "flag", "    unless: {keywords: x}\n"), "'unless' exempts what has a place"},
+      {OneRule("{keywords: x}", "flag", "    unless: {request: any}\n"), "'unless' needs what has a place"},
+      {OneRule("{request: any}", "append_system"), "write do: {append_system: Answer in English.}"},
+      {OneRule("{request: any}", "{append_system: ''}"), "'append_system' is 1 to 4096 bytes"},
+      {OneRule("{request: any}", "{route: a, append_system: b}"), "'do' has exactly one action"},
+      {OneRule("{request: any}", "{route: [a]}"), "test.yaml:6:"},
+      {OneRule("{keywords: x}", "{route: a}", "    where: {direction: both}\n"), "'do: route' acts before a model does"},
+      {OneRule("{keywords: x}", "{rate_limit: {requests: 0, per: hour, by: key}}"), "test.yaml:6:"},
+      {OneRule("{keywords: x}", "{rate_limit: {requests: 1, per: week, by: key}}"), "test.yaml:6:"},
+      {OneRule("{keywords: x}", "{rate_limit: {requests: 1, per: hour}}"), "'by' is missing; 'rate_limit' needs requests, per and by"},
+      {OneRule("{keywords: x}", "{terms: rules}"), "as in acceptable-use@3"},
+      {OneRule("{keywords: x}", "{terms: rules@1@2}"), "as in acceptable-use@3"},
+      {OneRule("{keywords: x}", "{approval: {minutes: 0}}"), "test.yaml:6:"},
+      {OneRule("{keywords: x}", "{approval: {}}"), "for one request write do: approval"},
+      {OneRule("{keywords: x}", "terms"), "write do: {terms: acceptable-use@3}"},
+      {OneRule("{keywords: x}", "justification", "    replacement: y\n"), "'replacement' is for actions that change a span"},
+  };
+  for (const Row& row : rows) CHECK_THAT(CompileError(row.yaml), Catch::Matchers::ContainsSubstring(row.error));
+}
+
+TEST_CASE("Actions on the request come with the verdict, and `unless` takes them back") {
+  const auto policies = MustCompile(OneRule("{keywords: falcon}", "{route: small}", "    unless: {keywords: project falcon}\n"));
+  const Message hit = Said(Role::kUser, "a falcon"), exempt = Said(Role::kUser, "project falcon");
+  const auto out = policies->Inspect({}, {&hit, 1});
+  REQUIRE(out.ok());
+  CHECK(out->verdict.action == Action::kFlag);
+  CHECK(out->verdict.rules[0].effect == Effect{Effect::Kind::kRoute, "small"});
+  CHECK_FALSE(out->changed);
+  CHECK(policies->Inspect({}, {&exempt, 1})->verdict.rules.empty());
+}
+
+TEST_CASE("What a rule appends stands at the end of the last system message, or is one") {
+  const auto policies = MustCompile("version: 1\nname: t\nrules:\n"
+                                    "  - {id: a, detect: {request: any}, do: {append_system: Be kind.}}\n"
+                                    "  - {id: b, detect: {keywords: tax}, do: {append_system: Give no tax advice.}}\n"
+                                    "  - {id: c, detect: {keywords: bomb}, do: block}\n");
+  const auto used = [&](std::vector<Message> prompt) {
+    const auto out = policies->Inspect({}, prompt);
+    REQUIRE(out.ok());
+    std::string text;
+    for (const Message& message : out->prompt) {
+      text += std::string(RoleName(message.role)) + ":";
+      for (const std::string& part : message.parts) text += part;
+      text += "|";
+    }
+    return text;
+  };
+  CHECK(used({Said(Role::kUser, "hi")}) == "system:Be kind.|user:hi|");
+  CHECK(used({Said(Role::kSystem, "Short."), Said(Role::kUser, "my tax")}) == "system:Short.\n\nBe kind.\n\nGive no tax advice.|user:my tax|");
+  CHECK(used({Said(Role::kSystem, "A"), Said(Role::kUser, "x"), Said(Role::kSystem, ""), Said(Role::kUser, "y")}) ==
+        "system:A|user:x|system:Be kind.|user:y|");
+  CHECK(used({Said(Role::kUser, "tax bomb")}) == "user:tax bomb|");
+}
+
+TEST_CASE("Explain and lint know what judges a whole prompt") {
+  const PolicySource source{"t.yaml", "version: 1\nname: t\nrules:\n"
+                                      "  - {id: long, detect: {length: {characters: 5}}, do: block, because: Too long., tests: [{text: 123456}, {text: '1', expect_not: long}]}\n"
+                                      "  - {id: tone, detect: {request: any}, do: {append_system: Be kind.}}\n"};
+  const auto explained = Explain({&source, 1}, {}, {"hello world"});
+  REQUIRE(explained.ok());
+  CHECK(explained->rules[0].state == RuleStory::State::kHit);
+  CHECK(explained->rules[0].why == "the text has 11 characters, and more than 5 count");
+  CHECK(explained->rules[1].why == "it acts on any request");
+  const auto small = Explain({&source, 1}, {}, {"hi"});
+  CHECK(small->rules[0].state == RuleStory::State::kNoMatch);
+  CHECK(small->result == "hi");
+  const auto lint = Lint({&source, 1}, {});
+  REQUIRE(lint.ok());
+  const auto has = [&](const std::string& rule, const std::string& check) {
+    return std::any_of(lint->remarks.begin(), lint->remarks.end(), [&](const LintRemark& r) { return r.rule_id == rule && r.check == check; });
+  };
+  CHECK(has("long", "always-on"));
+  CHECK_FALSE(has("tone", "always-on"));
+}
+
+}  // namespace tollgate::policy
