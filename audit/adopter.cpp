@@ -1,5 +1,6 @@
 // A claim may lapse without a death: when Postgres itself stood still, every claim has lapsed at the moment it goes on. So a lapse must be
 // seen twice, `patience` apart, by an adopter whose own looks went through in between; a living owner has renewed by then.
+// What a dead instance held may take minutes to come home, so the next log does not wait for the one before.
 // Tested by tests/audit/recovery_test.cpp.
 #include "audit/adopter.h"
 
@@ -9,6 +10,7 @@ namespace tollgate::audit {
 namespace {
 
 constexpr std::chrono::seconds kTakeoverTime{60};
+constexpr std::size_t kAtOnce = 8;
 
 }  // namespace
 
@@ -23,6 +25,9 @@ void Adopter::Stop() {
     wake_.notify_all();
   }
   if (thread_.joinable()) thread_.join();
+  for (const auto& adoption : adoptions_) {
+    if (adoption.valid()) adoption.wait();
+  }
 }
 
 bool Adopter::stopping() const {
@@ -60,25 +65,41 @@ absl::Status Adopter::Look() {
   }
   seen_ = std::move(seen);
   for (const auto& [log, since] : std::map(seen_)) {
-    if (last_look_ - since < options_.patience) continue;
+    if (last_look_ - since < options_.patience || adoptions_.size() >= kAtOnce) continue;
     seen_.erase(log);
     if (stopping()) return absl::OkStatus();
     TG_RETURN_IF_ERROR(AdoptOne(log));
   }
-  return absl::OkStatus();
+  return Finished();
 }
 
 absl::Status Adopter::AdoptOne(const Lapsed& lapsed) {
+  TG_ASSIGN(const auto claim, Adopt(*session_, lapsed, options_.takeover.claim));
+  if (!claim) return absl::OkStatus();
+  base::Info("audit", "log {}: its owner is gone; adopting it", lapsed.log_id);
+  adoptions_.push_back(std::async(std::launch::async, [this, lapsed, claim = *claim] { return CloseAndRelease(lapsed, claim); }));
+  return absl::OkStatus();
+}
+
+absl::Status Adopter::Finished() {
+  absl::Status first;
+  std::erase_if(adoptions_, [&first](std::future<absl::Status>& adoption) {
+    if (adoption.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return false;
+    first.Update(adoption.get());
+    return true;
+  });
+  return first;
+}
+
+absl::Status Adopter::CloseAndRelease(const Lapsed& lapsed, const Claim& claim) {
   TakeoverOptions takeover = options_.takeover;
   takeover.deadline = std::chrono::steady_clock::now() + kTakeoverTime;
   takeover.stopping = [this] { return stopping(); };
-  TG_ASSIGN(const auto claim, Adopt(*session_, lapsed, takeover.claim));
-  if (!claim) return absl::OkStatus();
-  base::Info("audit", "log {}: its owner is gone; adopting it", lapsed.log_id);
-  LogWriter writer(takeover.postgres, takeover.claim, claim->head);
-  TG_ASSIGN(const std::int64_t closed, TakeOver(writer, *claim, takeover));
+  LogWriter writer(takeover.postgres, takeover.claim, claim.head);
+  TG_ASSIGN(const std::int64_t closed, TakeOver(writer, claim, takeover));
   TG_ASSIGN(const EncodedRow stop,
-            Encode(InstanceRecord(v1::RECORD_KIND_STOP, takeover.instance, claim->head.epoch, takeover.build), *takeover.clock));
+            Encode(InstanceRecord(v1::RECORD_KIND_STOP, takeover.instance, claim.head.epoch, takeover.build), *takeover.clock));
+  takeover.deadline = std::chrono::steady_clock::now() + kTakeoverTime;  // What the dead held may have taken long to come home.
   const EncodedRow* const last[] = {&stop};
   TG_RETURN_IF_ERROR(CommitSurely(writer, last, writer.head().next_index + 1, takeover.deadline, takeover.stopping).status);
   TG_RETURN_IF_ERROR(writer.Release());

@@ -1,12 +1,14 @@
 // Adopter: looks after logs whose owners have died: takes them over, closes what is open, lets them go. Internal to audit/. A thread of its
-// own.
+// own, and one for each log that is being taken over.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
+#include <future>
 #include <map>
 #include <memory>
 #include <thread>
+#include <vector>
 
 #include "audit/open_requests.h"
 #include "base/mutex.h"
@@ -33,6 +35,8 @@ class Adopter {
   void Run();
   absl::Status Look();
   absl::Status AdoptOne(const Lapsed& lapsed);
+  absl::Status CloseAndRelease(const Lapsed& lapsed, const Claim& claim);
+  absl::Status Finished();  // Of adoptions that are over, the first that failed.
   bool stopping() const;
 
   const Options options_;
@@ -41,6 +45,7 @@ class Adopter {
   std::unique_ptr<base::Session> session_;  // The thread's.
   std::map<Lapsed, std::chrono::steady_clock::time_point> seen_;
   std::chrono::steady_clock::time_point last_look_{};
+  std::vector<std::future<absl::Status>> adoptions_;
   mutable base::Mutex mu_;
   std::condition_variable wake_;
   bool stopping_ GUARDED_BY(mu_) = false;

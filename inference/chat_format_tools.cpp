@@ -16,11 +16,14 @@ namespace {
 
 std::vector<std::string> Strings(std::span<const std::string_view> names) { return {names.begin(), names.end()}; }
 
-std::string WithoutMarkers(std::string text) {
-  for (const std::string_view marker : {"<tool_response>", "</tool_response>"}) {
-    for (std::size_t at = text.find(marker); at != std::string::npos; at = text.find(marker, at + 1)) text.insert(at + marker.size() - 1, " ");
+std::string WithoutMarkers(std::string_view text) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const std::string_view before = text.substr(0, at);
+    if (text[at] == '>' && (before.ends_with("<tool_response") || before.ends_with("</tool_response"))) out += ' ';
+    out += text[at];
   }
-  return text;
+  return out;
 }
 
 }  // namespace

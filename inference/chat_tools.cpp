@@ -78,13 +78,16 @@ std::span<const std::string_view> ToolMarks(ToolStyle style) {
 }
 
 // Over the text, so that numbers stay as they are written.
+// Deeper than schemas go, so that what is nested on purpose does not become a hundred times as long.
+constexpr int kIndentedLevelsMax = 8;
+
 std::string SpacedJson(std::string_view text, int indent) {
   if (!IsJson(text)) return Quoted(text);
   std::string out;
   int level = 0;
   bool string = false;
   const auto line = [&] {
-    if (indent > 0) out.append("\n").append(static_cast<std::size_t>(level * indent), ' ');
+    if (indent > 0) out.append("\n").append(static_cast<std::size_t>(std::min(level, kIndentedLevelsMax) * indent), ' ');
   };
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];

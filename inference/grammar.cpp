@@ -1,8 +1,9 @@
 // How it works. libllama parses grammars by recursion (deep parentheses end the process), and follows all readings of a text at once: where
 // a rule refers to itself in two ways the readings multiply with each character, and one token can take minutes on the thread that serves
-// everyone. Without recursion the readings are bounded by the places in the grammar, expanded. So one scan finds the rules, what each
-// refers to, how deep it nests and what its repetitions multiply to; a depth-first search then looks for a circle. Our own JSON grammar
-// recurs, but has one reading only.
+// everyone. Without recursion the readings, like libllama's search for left recursion, are bounded by the places in the grammar once each
+// reference is replaced by what it stands for: forty rules of two alternatives can make 2^40. So one scan finds the rules, what each refers
+// to and how often, how deep it nests and what its repetitions multiply to; a depth-first search then looks for a circle and adds the
+// places up. Our own JSON grammar recurs, but has one reading only.
 //
 // Tested by tests/inference/grammar_test.cpp.
 #include "inference/grammar.h"
@@ -27,6 +28,7 @@ constexpr std::size_t kBytesMax = 16 << 10;
 constexpr std::size_t kRulesMax = 512;
 constexpr int kDepthMax = 32;
 constexpr std::int64_t kRepetitionsMax = 10'000;
+constexpr std::int64_t kPlacesMax = 1 << 16;
 
 constexpr std::string_view kJson = R"(root ::= object
 value ::= object | array | string | number | "true" | "false" | "null"
@@ -54,8 +56,20 @@ class Parser {
   }
 
  private:
+  // Places of its own, and what it refers to, how often each. Counts stop a little above the limit.
+  struct Places {
+    std::int64_t own = 0;
+    std::vector<std::pair<std::string, std::int64_t>> refers;
+
+    static std::int64_t Product(std::int64_t a, std::int64_t b) { return std::min(a * b, kPlacesMax + 1); }
+    void Add(Places more, std::int64_t times) {
+      own = std::min(own + Product(more.own, times), kPlacesMax + 1);
+      for (auto& [name, count] : more.refers) refers.emplace_back(std::move(name), Product(count, times));
+    }
+  };
   struct Rule {
-    std::vector<std::string> refers;
+    Places places;
+    std::int64_t all = 0;  // With those of what it refers to, once done.
     enum { kNew, kOpen, kDone } state = kNew;
   };
 
@@ -96,42 +110,48 @@ class Parser {
     if (!rules_.emplace(current_, Rule{}).second) return Bad(fmt::format("the rule {} stands twice", current_));
     if (rules_.size() > kRulesMax) return Bad(fmt::format("it has more than {} rules", kRulesMax));
     Space(true);
-    TG_RETURN_IF_ERROR(Alternatives(0));
+    TG_RETURN_IF_ERROR(Alternatives(0, rules_[current_].places));
     if (at_ < text_.size() && Now() != '\n' && Now() != '\r') return Bad("the rule should end here");
     Space(true);
     return absl::OkStatus();
   }
 
-  absl::Status Alternatives(int depth) {
+  absl::Status Alternatives(int depth, Places& places) {
     if (depth > kDepthMax) return Bad(fmt::format("parentheses are nested deeper than {}", kDepthMax));
     do {
       Space(true);
-      TG_RETURN_IF_ERROR(Sequence(depth));
+      ++places.own;
+      TG_RETURN_IF_ERROR(Sequence(depth, places));
     } while (Take('|'));
     return absl::OkStatus();
   }
 
-  absl::Status Sequence(int depth) {
+  absl::Status Sequence(int depth, Places& places) {
     for (;;) {
       const char c = Now();
+      const std::size_t from = at_;
+      Places item{1, {}};
+      std::int64_t times = 1;
       if (c == '"' || c == '[') {
         ++at_;
         TG_RETURN_IF_ERROR(Quoted(c == '"' ? '"' : ']'));
+        item.own = static_cast<std::int64_t>(at_ - from);
       } else if (c == '(') {
         ++at_;
-        TG_RETURN_IF_ERROR(Alternatives(depth + 1));
+        TG_RETURN_IF_ERROR(Alternatives(depth + 1, item));
         if (!Take(')')) return Bad("a parenthesis is not closed");
       } else if (IsNamePart(c)) {
-        rules_[current_].refers.push_back(Name());
+        item = {1, {{Name(), 1}}};
       } else if (!Take('.')) {
         return absl::OkStatus();
       }
       Space(depth > 0);
       if (Take('{')) {
-        TG_RETURN_IF_ERROR(Repetition());
+        TG_RETURN_IF_ERROR(Repetition(times));
       } else if (!Take('*') && !Take('+')) {
         Take('?');
       }
+      places.Add(std::move(item), times);
       Space(depth > 0);
     }
   }
@@ -165,7 +185,7 @@ class Parser {
   }
 
   // {n}, {n,} or {n,m}, after the brace.
-  absl::Status Repetition() {
+  absl::Status Repetition(std::int64_t& times) {
     const auto least = Number();
     if (!least) return Bad(fmt::format("a repetition is {{n}}, {{n,}} or {{n,m}} of at most {}", kRepetitionsMax));
     std::int64_t most = *least;
@@ -175,7 +195,8 @@ class Parser {
       most = *given;
     }
     if (!Take('}')) return Bad("a repetition is not closed");
-    repetitions_ *= std::max<std::int64_t>(most, 1);
+    times = std::max<std::int64_t>(most, 1);
+    repetitions_ *= times;
     if (repetitions_ > kRepetitionsMax) return Bad(fmt::format("its repetitions multiply to more than {}", kRepetitionsMax));
     return absl::OkStatus();
   }
@@ -187,7 +208,16 @@ class Parser {
     if (rule->second.state == Rule::kOpen)
       return base::InvalidArgument(fmt::format("the grammar's rule {} refers to itself: write it with * or + instead", name));
     rule->second.state = Rule::kOpen;
-    for (const std::string& other : rule->second.refers) TG_RETURN_IF_ERROR(Visit(other));
+    std::int64_t all = rule->second.places.own;
+    for (const auto& [other, times] : rule->second.places.refers) {
+      TG_RETURN_IF_ERROR(Visit(other));
+      all = std::min(all + Places::Product(rules_[other].all, times), kPlacesMax + 1);
+    }
+    if (all > kPlacesMax) {
+      return base::InvalidArgument(
+          fmt::format("the grammar's rule {} has more than {} places once all that it refers to is written out", name, kPlacesMax));
+    }
+    rule->second.all = all;
     rule->second.state = Rule::kDone;
     return absl::OkStatus();
   }

@@ -12,8 +12,8 @@ namespace tollgate::inference {
 std::string_view JsonGrammar();
 
 // INVALID_ARGUMENT, naming the rule or the place, for what is no GBNF or could hurt the engine: more than 16 KiB or 512 rules, a rule that
-// refers to itself (through others too), parentheses nested deeper than 32, repetitions that multiply to more than 10,000, tokens by
-// number. Linear in the text.
+// refers to itself (through others too), parentheses nested deeper than 32, repetitions that multiply to more than 10,000, more than 65,536
+// places once references and repetitions are written out, tokens by number. Linear in the text.
 absl::Status CheckGrammar(std::string_view gbnf);
 
 }  // namespace tollgate::inference

@@ -23,6 +23,7 @@ constexpr std::string_view kSeparator = "<｜tool▁sep｜>";
 constexpr std::string_view kCallEnd = "<｜tool▁call▁end｜>";
 constexpr std::string_view kCallsEnd = "<｜tool▁calls▁end｜>";
 constexpr std::size_t kNameBytesMax = 256;
+constexpr int kNoCallsMax = 64;  // Each may cost a look at all that is held; after so many, nothing is a call any more.
 
 bool IsWhite(char c) { return kWhite.find(c) != std::string_view::npos; }
 
@@ -324,6 +325,7 @@ OutputParser::Step OutputParser::NoCall(std::vector<OutputPart>& parts) {
     return Step::kGoOn;
   }
   Give(OutputPart::kText, marker_ + Marker().size(), parts);
+  if (++no_calls_ == kNoCallsMax) syntax_.tools = ToolStyle::kNone;
   return Step::kGoOn;
 }
 

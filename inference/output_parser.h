@@ -72,7 +72,7 @@ class OutputParser {
   void SkipWhite();
   void Give(OutputPart::Kind kind, std::size_t bytes, std::vector<OutputPart>& parts);
 
-  const OutputSyntax syntax_;
+  OutputSyntax syntax_;
   State state_;
   std::string held_;         // Not given yet.
   std::int64_t given_ = 0;   // Bytes of the output before it.
@@ -83,6 +83,7 @@ class OutputParser {
   int depth_ = 0;            // Of brackets in the JSON so far,
   bool in_string_ = false, escaped_ = false;
   bool white_ = false;       // White space comes before what is said: dropped.
+  int no_calls_ = 0;  // What looked like a call and was none.
   bool may_call_ = true;     // Llama's calls come first or not at all.
   bool at_end_ = false;
   std::vector<OutputPart> calls_;

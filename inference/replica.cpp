@@ -108,7 +108,13 @@ void Replica::Sweep() {
 
 void Replica::SweepQueue() {
   swept_at_ = now_;
-  const auto late = [this](const Sequence& sequence) { return Due(sequence).has_value() || now_ >= sequence.queue_deadline; };
+  // While another reply to the same request runs, waiting is no failure: the request has a deadline of its own.
+  const auto served = [this](const Sequence& sequence) {
+    return sequence.group != 0 && std::any_of(slots_.begin(), slots_.end(), [&](const auto& s) { return s != nullptr && s->group == sequence.group; });
+  };
+  const auto late = [&](const Sequence& sequence) {
+    return Due(sequence).has_value() || (now_ >= sequence.queue_deadline && !served(sequence));
+  };
   queue_.Remove(late, [this](std::unique_ptr<Sequence> sequence) {
     const EndReason reason = Due(*sequence).value_or(EndReason::kQueueTimeout);
     EndWaiting(std::move(sequence), reason);

@@ -46,6 +46,9 @@ std::string PercentDecoded(std::string_view text) {
   return out;
 }
 
+// What is less is no number that somebody writes for an address.
+constexpr std::uint64_t kAddressLeast = 1 << 24;
+
 std::optional<std::uint64_t> Number(std::string_view text) {
   int radix = 10;
   if (text.size() > 1 && text[0] == '0') {
@@ -105,11 +108,18 @@ bool IsAscii(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<signed char>(c) >= 0; });
 }
 
+bool IsHttp(std::string_view scheme) {
+  const auto is = [scheme](std::string_view name) {
+    return std::equal(scheme.begin(), scheme.end(), name.begin(), name.end(), [](char a, char b) { return Lower(a) == b; });
+  };
+  return is("http") || is("https");
+}
+
 // Where the authority of a candidate begins: behind scheme and slashes. Of "www." nothing is left out.
 std::size_t AuthorityBegin(std::string_view url) {
   std::size_t at = url.find_first_of("/\\:");
   if (at == std::string_view::npos) return 0;
-  const bool http = url[at] == ':' && (at == 4 || at == 5) && Lower(url[0]) == 'h';  // "http:" needs no slashes.
+  const bool http = url[at] == ':' && IsHttp(url.substr(0, at));  // Needs no slashes.
   if (url[at] == ':' && !http && (at + 1 == url.size() || (url[at + 1] != '/' && url[at + 1] != '\\'))) return 0;
   if (at > 0 && url[at] != ':') return 0;
   at += url[at] == ':' ? 1 : 0;
@@ -168,7 +178,8 @@ std::size_t HostList::Accept(std::string_view text, std::size_t begin, std::size
   const char before = Before(text, begin);
   if (from == 0 && (before == '@' || before == '/')) return 0;  // The host of a mail address, part of a path.
   // Two slashes alone begin a URL only where pages write one: elsewhere they are a comment, or the middle of something.
-  if (from > 0 && url[from - 1] == ':' && host.find('.') == std::string_view::npos) return 0;  // "http:ok".
+  const bool plain = host.find_first_of(".[") == std::string_view::npos && Number(host).value_or(0) < kAddressLeast;
+  if (except_ && from > 0 && url[from - 1] == ':' && plain) return 0;  // "http:ok", "HTTP:404".
   const bool bare = from > 0 && (url[0] == '/' || url[0] == '\\');
   if (bare && except_ && std::string_view("(\"'=[<").find(before) == std::string_view::npos) return 0;
   if (except_) return Has(host) ? 0 : end;

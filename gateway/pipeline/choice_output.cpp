@@ -93,6 +93,12 @@ void ChoiceOutput::CountThought(std::int64_t raw_end) {
 absl::Status ChoiceOutput::Handle(const OutputPart& part) {
   if (blocked_) return absl::OkStatus();
   mixed_ = mixed_ || part.kind != OutputPart::kText;
+  if (part.kind != OutputPart::kText) {
+    TG_ASSIGN(const std::string clear, gate_.Flush(*text_));
+    pending_.text += clear;
+    blocked_ = text_->blocked();
+    if (blocked_) return absl::OkStatus();
+  }
   judged_ = part.raw_end;
   switch (part.kind) {
     case OutputPart::kNothing:
@@ -324,9 +330,11 @@ void ChoiceOutput::FillRaw(v1::SealedContent& content) const {
   for (const Asked& asked : asked_) {
     if (asked.its != nullptr) KeepRaw(*asked.its, asked.channel, content);
   }
-  // After a block its filter keeps what it was given; the tail is what it was not. What else waited in its channel is in the tail as well.
+  // After a block the text's filter keeps what it was given; the tail is what it was not. Of several channels only one blocked, and what
+  // others held, or waits for an answer, is kept nowhere else: there the tail is all that is undelivered.
   const std::int64_t offset = raw_.offset();
-  const std::int64_t kept = blocked_ && !HoldsOther() ? std::max<std::int64_t>(0, Judged() - offset) : 0;
+  const bool alone = blocked_ && !mixed_ && !HoldsOther();
+  const std::int64_t kept = alone ? std::max<std::int64_t>(0, text_->pushed_bytes() - offset) : 0;
   if (static_cast<std::int64_t>(raw_.text().size()) <= kept) return;
   v1::RawSpan* tail = content.add_raw();
   tail->set_offset(offset + kept);

@@ -53,6 +53,7 @@ class ChoiceOutput {
   absl::Status Push(const inference::Piece& piece);
   // Its end: what was held is decided.
   absl::Status Finish();
+  int index() const { return index_; }
   // Tokens decoded so far, before the Push that brings their text.
   void Count(std::int64_t tokens);
   // Takes what others have answered, and asks what is to be asked now. `bytes_out`: released of all replies. Errors as StreamFilter::Push.

@@ -78,9 +78,14 @@ absl::StatusOr<std::string> LogprobGate::Push(const inference::Piece& piece, pol
   return clear;
 }
 
-absl::StatusOr<std::string> LogprobGate::Finish(policy::StreamFilter& filter) {
+absl::StatusOr<std::string> LogprobGate::Flush(policy::StreamFilter& filter) {
   std::string clear;
   if (!waiting_.empty() && !filter.blocked()) TG_RETURN_IF_ERROR(PushBytes(waiting_.size(), filter, clear));
+  return clear;
+}
+
+absl::StatusOr<std::string> LogprobGate::Finish(policy::StreamFilter& filter) {
+  TG_ASSIGN(const std::string clear, Flush(filter));
   TG_ASSIGN(const std::string rest, filter.Finish());
   return clear + rest;
 }

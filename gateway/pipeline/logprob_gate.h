@@ -35,6 +35,8 @@ class LogprobGate {
   // Pushes a piece through the reply's filter, token by token where log-probabilities are wanted: text whose token has not come waits for
   // it. Errors as StreamFilter::Push.
   absl::StatusOr<std::string> Push(const inference::Piece& piece, policy::StreamFilter& filter);
+  // Pushes what waits for a token that does not come: what follows is no text.
+  absl::StatusOr<std::string> Flush(policy::StreamFilter& filter);
   // Pushes what waits, and finishes the filter. Errors as StreamFilter::Finish.
   absl::StatusOr<std::string> Finish(policy::StreamFilter& filter);
 

@@ -130,6 +130,8 @@ absl::Status ValidateFor(const v1::ChatRequest& request, const inference::ModelI
   }
   if (request.logprobs() && !model.logprobs)
     return Bad("logprobs", fmt::format("are not to be had from {}: leave the field out, or use another model", model.name));
+  if (request.choices() > model.slots)
+    return Bad("n", fmt::format("is {}; {} runs {} replies at once: ask for fewer", request.choices(), model.name, model.slots));
   TG_RETURN_IF_ERROR(ValidateToolsFor(request, model));
   const v1::OutputForm& form = request.output_form();
   if (form.has_grammar() && !model.grammars)

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "gateway/pipeline/append.h"
+#include "gateway/pipeline/tool_prompt.h"
 
 namespace tollgate::pipeline {
 namespace v1 = tollgate::v1;
@@ -144,7 +145,7 @@ void FillOutput(const v1::ChatRequest& request, v1::RequestBody* body) {
   body->set_tool_choice(choice.none() ? "none" : choice.required() ? "required" : choice.has_function() ? "function" : "");
   if (request.choices() > 1) body->set_choices(request.choices());
   body->set_max_reasoning_tokens(request.max_reasoning_tokens());
-  body->set_one_tool_call(request.has_parallel_tool_calls() && !request.parallel_tool_calls());
+  body->set_one_tool_call(OneCall(request));
 }
 
 void FillDefaults(const DefaultsApplied& applied, v1::RequestBody* body) {

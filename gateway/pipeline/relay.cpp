@@ -4,6 +4,7 @@
 #include "gateway/pipeline/relay.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "base/clock.h"
@@ -144,21 +145,18 @@ async::Awaitable<std::optional<Ending>> Relay::Extend(Choice& choice) {
 async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
   co_await StopDecoding(choice);
   if (!choice.ended) co_return Broken("ENGINE_FAILED", base::Unavailable("the engine did not stop; send the request again"));
-  choice.ended = false;
   if (!choice.first_end) choice.first_end = choice.tokens->end();
   inference::Piece closing;
   closing.text = kThoughtEnd;
   closing.tokens_delivered = choice.decoded;
   if (const absl::Status pushed = choice.output.Push(closing); !pushed.ok()) co_return Broken("POLICY_FAILED", pushed);
-  choice.before_tokens = choice.before_delivered = choice.decoded;
-  choice.before_bytes = choice.output.raw_bytes();
   inference::SequenceRequest rest = sequences_.request;
+  rest.sampling.seed += static_cast<std::uint64_t>(choice.output.index());
   rest.prompt_tokens.insert(rest.prompt_tokens.end(), choice.ids.begin(), choice.ids.end());
   rest.prompt_tokens.insert(rest.prompt_tokens.end(), sequences_.thought_end.begin(), sequences_.thought_end.end());
   const std::int64_t room = sequences_.context_tokens - static_cast<std::int64_t>(rest.prompt_tokens.size());
   rest.max_tokens = std::min(rest.max_tokens - choice.decoded, room);
   if (rest.max_tokens < 1) {
-    choice.ended = true;
     Ending full{.finish = v1::FINISH_REASON_LENGTH, .reason = "LENGTH"};
     co_return Finish(choice, std::move(full));
   }
@@ -169,7 +167,6 @@ async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
     choice.paid += more->granted;
     limited_by_ = more->limited_by;
     if (more->granted == 0) {
-      choice.ended = true;
       Ending spent{.finish = v1::FINISH_REASON_LENGTH, .reason = "QUOTA", .quota_reached = limited_by_};
       co_return Finish(choice, std::move(spent));
     }
@@ -179,6 +176,9 @@ async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
   auto stream = context_.with.pool->Submit(std::move(rest));
   if (!stream.ok()) co_return Broken("POOL_REFUSED", stream.status());
   choice.tokens = *std::move(stream);
+  choice.ended = false;  // Not before: until here all that was decoded is the old sequence's.
+  choice.before_tokens = choice.before_delivered = choice.decoded;
+  choice.before_bytes = choice.output.raw_bytes();
   co_return std::nullopt;
 }
 
@@ -225,26 +225,30 @@ async::Awaitable<std::optional<Ending>> Relay::Release() {
   body->set_offset(released_bytes_);
   v1::SealedContent content;
   std::vector<OutputPiece> out;
-  std::vector<std::int64_t> frontiers;
-  std::int64_t size = 0, decoded = 0;
+  std::vector<std::int64_t> frontiers, sizes;  // By reply.
+  std::int64_t decoded = 0;
   for (const auto& choice : choices_) {
     const bool empty = choice->output.empty();
-    size += choice->output.pending_bytes();
+    sizes.push_back(choice->output.pending_bytes());
     decoded += choice->decoded;
     frontiers.push_back(empty ? 0 : choice->output.Frontier());
     if (empty) continue;
     FillReleased(out.emplace_back(choice->output.Take()), content);
   }
-  body->set_size(size);
+  body->set_size(std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0}));
   body->set_output_tokens(decoded);
   absl::StatusOr<audit::Position> position = co_await SealAndAppend(context_.with, context_.key, std::move(entry), content);
   if (!position.ok()) co_return Broken("JOURNAL_FAILED", position.status());
   absl::Status written;
   if (!std::exchange(begun_, true)) written = co_await context_.writer->Begin(context_.head);
-  for (std::size_t i = 0; i < out.size() && written.ok(); ++i) written = co_await context_.writer->Write(std::move(out[i]));
+  for (std::size_t i = 0; i < out.size() && written.ok(); ++i) {
+    const auto choice = static_cast<std::size_t>(out[i].choice);
+    written = co_await context_.writer->Write(std::move(out[i]));
+    if (!written.ok()) break;
+    released_bytes_ += sizes[choice];
+    choices_[choice]->output.Released(frontiers[choice]);
+  }
   if (!written.ok()) co_return Ended("CLIENT_GONE", base::Cancelled("the client went away"));
-  released_bytes_ += size;
-  for (std::size_t i = 0; i < choices_.size(); ++i) choices_[i]->output.Released(frontiers[i]);
   next_cut_ = steady_clock::now() + context_.with.options.segment;
   co_return std::nullopt;
 }

@@ -91,8 +91,8 @@ absl::Status Request::Admit() {
   TG_ASSIGN(Route route, RouteOf(with_, *principal_, call_.model(), who_.request));
   model_ = std::move(route.model);
   led_ = std::move(route.led);
-  TG_RETURN_IF_ERROR(ValidateFor(call_, model_));
   TG_RETURN_IF_ERROR(MayUseForms(*principal_, call_));
+  TG_RETURN_IF_ERROR(ValidateFor(call_, model_));
   TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
   sampling_ = ToSampling(call_.sampling(), call_.sampling().has_seed() ? call_.sampling().seed() : RandomSeed());
   TG_ASSIGN(admission_, with_.quotas->Admit(scopes_));
@@ -243,7 +243,7 @@ async::Awaitable<absl::Status> Request::Record() {
 async::Awaitable<Outcome<Reply>> Request::Generate() {
   const std::size_t choices = static_cast<std::size_t>(std::max(1, call_.choices()));
   OutputPlan plan{.syntax = SyntaxOf(call_, model_),
-                  .one_call = call_.has_parallel_tool_calls() && !call_.parallel_tool_calls(),
+                  .one_call = OneCall(call_),
                   .open = [this, subject = SubjectOf()] { return OpenOutput(policies_, subject); },
                   .shadow = policies_.shadow};
   if (call_.logprobs()) plan.logprobs = [this, subject = SubjectOf()] { return policies_.acting->OpenOutput(subject); };

@@ -90,8 +90,6 @@ std::vector<inference::ToolDefinition> Forced(const v1::ChatRequest& request) {
   return tools;
 }
 
-bool OneCall(const v1::ChatRequest& request) { return request.has_parallel_tool_calls() && !request.parallel_tool_calls(); }
-
 bool HasForm(const v1::ChatRequest& request) {
   const v1::OutputForm& form = request.output_form();
   return form.json_object() || form.has_json_schema() || form.has_grammar();
@@ -111,7 +109,22 @@ bool MentionsTools(const v1::ChatRequest& request) {
          });
 }
 
+// Results that are JSON with escapes in it: policy reads them decoded as well. Indices of messages.
+std::vector<int> EscapedResults(const v1::ChatRequest& request) {
+  std::vector<int> out;
+  for (int i = 0; i < request.messages_size(); ++i) {
+    const v1::ChatMessage& message = request.messages(i);
+    const bool escaped = message.role() == v1::ROLE_TOOL && message.parts_size() == 1 && message.parts(0).find('\\') != std::string::npos;
+    if (escaped && CutJson(message.parts(0))) out.push_back(i);
+  }
+  return out;
+}
+
 }  // namespace
+
+bool OneCall(const v1::ChatRequest& request) {
+  return request.tool_choice().has_function() || (request.has_parallel_tool_calls() && !request.parallel_tool_calls());
+}
 
 absl::Status ValidateTools(const Tools& tools) {
   if (tools.size() > kToolsMax) return Bad("tools", fmt::format("holds {} tools; at most {} are allowed", tools.size(), kToolsMax));
@@ -153,6 +166,10 @@ absl::Status ValidateToolsFor(const v1::ChatRequest& request, const inference::M
     return Bad("max_reasoning_tokens", fmt::format("{} does not think before it answers: leave it out, or use another model", model.name));
   const std::vector<inference::ToolDefinition> forced = Forced(request);
   if (forced.empty()) return absl::OkStatus();
+  if (model.opens_thinking && request.max_reasoning_tokens() > 0)
+    return Bad("max_reasoning_tokens",
+               fmt::format("cannot be together with a call that is forced of {}, whose prompts end within the thought: leave it out, or let "
+                           "the model decide", model.name));
   if (!model.grammars)
     return Bad("tool_choice", fmt::format("{} cannot be held to a call: let the model decide, or use another model", model.name));
   const absl::Status grammar = inference::ToolGrammar(model.tools, forced, !OneCall(request), model.opens_thinking).status();
@@ -171,6 +188,9 @@ std::vector<policy::Message> PolicyPrompt(const v1::ChatRequest& request) {
     policy::Message& added = out.emplace_back(policy::Message{policy::Role::kSystem, tool.name(), {tool.description()}, true});
     AddJson(tool.parameters(), added.parts);
   }
+  for (const int i : EscapedResults(request)) {
+    AddJson(request.messages(i).parts(0), out.emplace_back(policy::Message{policy::Role::kTool, "", {}, true}).parts);
+  }
   return out;
 }
 
@@ -187,6 +207,14 @@ std::vector<inference::Turn> TurnsOf(const v1::ChatRequest& request, std::span<c
       ++at;
     }
   }
+  std::size_t decoded = at + static_cast<std::size_t>(request.tools_size());
+  for (const int i : EscapedResults(request)) {
+    const std::string& original = request.messages(i).parts(0);
+    std::vector<std::string> was;
+    AddJson(original, was);
+    const policy::Message& its = used[decoded++];
+    if (its.parts != was) turns[before + static_cast<std::size_t>(i)].text = JsonOf(its, 0, original);
+  }
   if (!UsesTools(request) || turns.empty()) return turns;
   for (const v1::Tool& tool : request.tools()) {
     const policy::Message& its = used[at++];
@@ -202,6 +230,10 @@ void FillUsed(const v1::ChatRequest& request, std::span<const policy::Message> u
   for (std::size_t i = 0; i < turns.size(); ++i) {
     v1::ChatMessage* message = content.mutable_prompt_used(static_cast<int>(i));
     message->set_tool_call_id(turns[i].call_id);
+    if (message->role() == v1::ROLE_TOOL) {
+      message->clear_parts();
+      message->add_parts(turns[i].text);
+    }
     for (const inference::ToolUse& call : turns[i].calls) {
       v1::ToolCall* out = message->add_tool_calls();
       out->set_id(call.id);

@@ -46,8 +46,9 @@ absl::StatusOr<std::vector<base::Companion>> Settle(const audit::OpenRequest& op
 constexpr std::chrono::minutes kReturnTimeout{15};
 
 audit::LogTaken ReturnLeasesWith(const v1::Config& config) {
-  return [options = PostgresFor(config, "tollgate_writer")](base::InstanceId owner, std::int64_t epoch) mutable -> absl::Status {
-    options.statement_timeout = kReturnTimeout;
+  base::PostgresOptions postgres = PostgresFor(config, "tollgate_writer");
+  postgres.statement_timeout = kReturnTimeout;
+  return [options = std::move(postgres)](base::InstanceId owner, std::int64_t epoch) -> absl::Status {
     TG_ASSIGN(auto session, base::Session::Connect(options));
     return metering::ReturnLeases(*session, owner, epoch).status();
   };

@@ -103,7 +103,7 @@ TEST_CASE("Bad HTTP requests are refused by name, and never recorded") {
       {With(R"(,"tools":[{"type":"function","function":{"name":"f g"}}])"), 400, "tools"},
       {With(R"(,"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"required")"), 400, "tool_choice"},
       {With(R"(,"max_reasoning_tokens":-1)"), 400, "max_reasoning_tokens"},
-      {With(R"(,"grammar":"root ::= root")"), 400, "grammar"},
+      {With(R"(,"grammar":"root ::= root")"), 403, "grammar"},
       {With(R"(,"response_format":{"type":"json_object"})"), 400, "response_format"},
       {With(R"(,"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{"type":"thing"}}})"), 400, "response_format"},
       {With(R"(,"logprobs":"yes")"), 400, "logprobs"},

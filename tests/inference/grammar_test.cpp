@@ -3,6 +3,8 @@
 
 #include <string>
 
+#include <fmt/format.h>
+
 #include "inference/grammar.h"
 #include "tests/inference/support.h"
 
@@ -12,6 +14,13 @@ namespace {
 std::string Times(int count, const std::string& text) {
   std::string all;
   for (int i = 0; i < count; ++i) all += text;
+  return all;
+}
+
+// Rules of two alternatives, each leading to the next: 2^count readings. Begins behind "root ::= ".
+std::string Doubling(int count, const std::string& behind) {
+  std::string all = "r0\n";
+  for (int i = 0; i < count; ++i) all += fmt::format("r{0} ::= r{1}{2} | r{1}\n", i, i + 1, behind);
   return all;
 }
 
@@ -65,6 +74,9 @@ TEST_CASE("What could hurt the engine is refused, and why is said") {
       {"root ::= a\na ::= b\nb ::= \"(\" a \")\" | \"x\"", "refers to itself"},
       {"root ::= e \"b\"\ne ::= \"a\" e \"a\"? | \"a\" e? e | \"a\"", "refers to itself"},
       {"root ::= <[5]>", "should end here"},
+      {"root ::= \"" + Times(7000, "a") + "\"{2000}", "more than 65536 places"},
+      {"root ::= " + Doubling(40, "") + "r40 ::= \"x\"\n", "more than 65536 places"},
+      {"root ::= " + Doubling(40, " \"a\"") + "r40 ::= \"x\"\n", "more than 65536 places"},
       {std::string("root ::= \"a\0\"", 13), "not text"},
       {"root ::= \"\xFF\"", "not text"},
       {"root ::= " + Times(17000, "a"), "at most 16384"},

@@ -167,6 +167,17 @@ TEST_CASE("Of outputs put together at random nothing is lost, however they are c
   }
 }
 
+TEST_CASE("After many that were none, nothing is a call any more, and all of it is said") {
+  std::string output;
+  for (int i = 0; i < 20'000; ++i) output += "<tool_call>{";
+  output += "<tool_call>{\"name\": \"find\", \"arguments\": {}}</tool_call>";
+  OutputParser parser(Syntax(ToolStyle::kHermes));
+  std::vector<OutputPart> parts;
+  parser.Push(output, parts);
+  parser.Finish(parts);
+  CHECK(Told(parts) == output);
+}
+
 TEST_CASE("What looks like a call and never ends is held up to its bound") {
   OutputParser parser(Syntax(ToolStyle::kHermes));
   std::vector<OutputPart> parts;

@@ -72,13 +72,21 @@ TEST_CASE("URLs and hosts of a list are found, however they are written") {
   }
 }
 
+TEST_CASE("Short hosts with ports are no schemes, and addresses need no dots") {
+  const auto policies = MustCompile(OneRule("{hosts: [h.io, hi.co, 127.0.0.1, localhost]}", "redact"));
+  for (const char* text : {"h.io:8080/x", "hi.co:443", "http:2130706433/", "http:localhost/x", "HTTPS:hi.co"}) {
+    INFO(text);
+    CHECK(MustFilter(*policies, text).text == "[URL]");
+  }
+}
+
 TEST_CASE("URLs of all hosts but a list's are found, and look-alikes of these are others") {
   const auto policies = MustCompile(OneRule("{hosts_except: [acme.example, 'm\u00FCller.example']}", "redact"));
   for (const char* text :
        {"https://acme.example/x", "see https://docs.acme.example/a_b?c=d.", "https://ACME.example:8443", "https://acme.example.",
         "https://user:pw@acme.example/", "www.acme.example", "https://m\u00FCller.example", "https://xn--mller-kva.example/",
         "https://\uFF41cme.example/", "no links here, e.g. node.js or 3.14", "int x; // a comment", "a//b", "C:\\files\\x",
-        "https://acme.example\uFF0C\u8C22", "http:acme.example", "HTTP:ok", "https: a protocol", "http:////acme.example/"}) {
+        "https://acme.example\uFF0C\u8C22", "http:acme.example", "HTTP:ok", "http:404", "https: a protocol", "http:////acme.example/"}) {
     INFO(text);
     CHECK(MustFilter(*policies, text).text == text);
   }
@@ -97,6 +105,8 @@ TEST_CASE("URLs of all hosts but a list's are found, and look-alikes of these ar
       {"http://acme.example:" + std::string(400, 'a') + "@evil.example/", "[URL]"},
       {"http://////evil.example/", "[URL]"},  // slashes are as many as one likes,
       {"http:evil.example/x", "[URL]"},       // or none.
+      {"http:2130706433/x", "[URL]"},
+      {"https:[::1]/", "[URL]"},
       {"https://\u0430cme.example/", "[URL]"},  // Cyrillic a.
       {"https://xn--cme-5cd.example/", "[URL]"},
       {"![i](//evil.example/?q=secret)", "![i]([URL])"},

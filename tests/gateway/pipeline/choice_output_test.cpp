@@ -109,6 +109,28 @@ TEST_CASE("A reply of text, thought and calls is the same however it is cut, and
   }
 }
 
+TEST_CASE("When a call is blocked, what other channels held back is on record all the same") {
+  const pipeline::OutputPlan plan = Plan();
+  for (const std::string before : {"see ZQ", "<think>I see ZQ</think>", "<think>hm</think>see ZQ~AB"}) {
+    pipeline::ChoiceOutput output(0, plan);
+    inference::Piece piece;
+    piece.text = before + "<tool_call>{\"name\": \"find\", \"arguments\": {\"q\": \"swordfish\"}}</tool_call>";
+    piece.tokens_decoded = piece.tokens_delivered = 1;
+    REQUIRE(output.Push(piece).ok());
+    REQUIRE(output.blocked());
+    Left left;
+    Take(output, left);
+    CHECK(left.text.find("ZQ") == std::string::npos);
+    CHECK(left.thought.find("ZQ") == std::string::npos);
+    v1::SealedContent content;
+    output.FillRaw(content);
+    std::string raw;
+    for (const v1::RawSpan& span : content.raw()) raw += span.text() + "|";
+    INFO(raw);
+    CHECK(raw.find(before.substr(before.find("ZQ"))) != std::string::npos);
+  }
+}
+
 TEST_CASE("The tokens of a thought are those up to its end") {
   const Left left = Run("<think>\nab</think>\n\nfour", nullptr);
   CHECK(left.thought == "ab");

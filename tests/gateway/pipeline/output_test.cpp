@@ -8,6 +8,7 @@ using namespace tollgate;
 namespace v1 = tollgate::v1;
 using pipeline::Failure;
 using pipeline::Reply;
+using test::ReplyOf;
 
 namespace {
 
@@ -19,11 +20,6 @@ rules:
     detect: { regex: 'ZQ~[A-Z]{2,8}~[0-9]{2}' }
     do: redact
 )";
-
-const Reply& ReplyOf(const pipeline::Outcome<Reply>& outcome) {
-  if (const auto* failure = std::get_if<Failure>(&outcome)) FAIL(base::Message(failure->status));
-  return std::get<Reply>(outcome);
-}
 
 v1::ChatRequest AskLogprobs(const test::World& world, const std::string& text, int top) {
   v1::ChatRequest request = world.Ask(text);

@@ -7,6 +7,7 @@ using namespace tollgate;
 namespace v1 = tollgate::v1;
 using pipeline::Failure;
 using pipeline::Reply;
+using test::ReplyOf;
 
 namespace {
 
@@ -27,11 +28,6 @@ rules:
 std::string ReasonOf(const absl::Status& status) {
   const auto detail = base::DetailOf(status);
   return detail ? detail->reason : "";
-}
-
-const Reply& ReplyOf(const pipeline::Outcome<Reply>& outcome) {
-  if (const auto* failure = std::get_if<Failure>(&outcome)) FAIL(base::Message(failure->status));
-  return std::get<Reply>(outcome);
 }
 
 }  // namespace

@@ -127,6 +127,40 @@ TEST_CASE("Policy judges calls and tools with escapes decoded, and the model get
   CHECK(pipeline::TurnsOf(request, prompt)[1].calls[0].arguments == "{\"[GONE]\"}");
 }
 
+TEST_CASE("A result that is JSON with escapes is judged decoded, and given on as it came unless policy changed it") {
+  v1::ChatRequest request = Sound();
+  const std::string result = R"({"name":"M\u00fcller"})";
+  request.mutable_messages(2)->set_parts(0, result);
+  std::vector<policy::Message> prompt = pipeline::PolicyPrompt(request);
+  REQUIRE(prompt.size() == 6);
+  CHECK(prompt[2].parts == std::vector<std::string>{result});
+  CHECK(prompt[5].role == policy::Role::kTool);
+  CHECK(prompt[5].parts == std::vector<std::string>{"{\"", "name", "\":\"", "M\u00FCller", "\"}"});
+  CHECK(pipeline::TurnsOf(request, prompt)[2].text == result);
+  prompt[5].parts[3] = "[\"GONE\"]";
+  CHECK(pipeline::TurnsOf(request, prompt)[2].text == R"({"name":"[\"GONE\"]"})");
+  v1::SealedContent content;
+  pipeline::FillUsed(request, prompt, content);
+  CHECK(content.prompt_used(2).parts(0) == R"({"name":"[\"GONE\"]"})");
+  request.mutable_messages(2)->set_parts(0, "no \\ json");
+  CHECK(pipeline::PolicyPrompt(request).size() == 5);
+}
+
+TEST_CASE("Who names a function gets one call, as who allows no others beside it") {
+  v1::ChatRequest request = Sound();
+  request.mutable_tool_choice()->set_required(true);
+  CHECK_FALSE(pipeline::OneCall(request));
+  const std::string several = pipeline::ForcedCalls(request, Model(ToolStyle::kHermes));
+  request.set_parallel_tool_calls(false);
+  CHECK(pipeline::OneCall(request));
+  const std::string one = pipeline::ForcedCalls(request, Model(ToolStyle::kHermes));
+  CHECK(one != several);
+  request.clear_parallel_tool_calls();
+  request.mutable_tool_choice()->set_function("find");
+  CHECK(pipeline::OneCall(request));
+  CHECK(pipeline::ForcedCalls(request, Model(ToolStyle::kHermes)) == one);
+}
+
 TEST_CASE("How an output is read depends on what was asked and on the model") {
   v1::ChatRequest request = Sound();
   auto syntax = pipeline::SyntaxOf(request, Model(ToolStyle::kDeepSeek));

@@ -8,6 +8,7 @@ using namespace tollgate;
 namespace v1 = tollgate::v1;
 using pipeline::Failure;
 using pipeline::Reply;
+using test::ReplyOf;
 
 namespace {
 
@@ -23,11 +24,6 @@ rules:
     detect: { keywords: [swordfish] }
     do: block
 )";
-
-const Reply& ReplyOf(const pipeline::Outcome<Reply>& outcome) {
-  if (const auto* failure = std::get_if<Failure>(&outcome)) FAIL(base::Message(failure->status));
-  return std::get<Reply>(outcome);
-}
 
 v1::ChatRequest AskWithTools(const test::World& world, const std::string& script) {
   v1::ChatRequest request = world.Ask(script);

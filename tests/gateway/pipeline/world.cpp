@@ -361,4 +361,9 @@ void World::CheckBooks() const {
   }
 }
 
+const pipeline::Reply& ReplyOf(const pipeline::Outcome<pipeline::Reply>& outcome) {
+  if (const auto* failure = std::get_if<pipeline::Failure>(&outcome)) FAIL(base::Message(failure->status));
+  return std::get<pipeline::Reply>(outcome);
+}
+
 }  // namespace tollgate::test

@@ -142,4 +142,7 @@ class World {
   std::thread thread_;
 };
 
+// Fails the test where it is a failure.
+const pipeline::Reply& ReplyOf(const pipeline::Outcome<pipeline::Reply>& outcome);
+
 }  // namespace tollgate::test
