@@ -215,6 +215,10 @@ class Explainer {
       TellGauges(rule, out);
       return out;
     }
+    if (rule.ask && rule.ask->shape != nullptr) {
+      TellShape(*rule.ask->shape, out);
+      return out;
+    }
     out.micros = RuleMicros(program_, selection_, index, text_.text, so_far.shared_micros);
     if (count > 0 && (acted > 0 || allowed_by.empty())) {
       out.state = RuleStory::State::kHit;
@@ -243,6 +247,16 @@ class Explainer {
       out.why = "tokens are not counted here, and it would act on what is not counted";
     else
       out.why = fmt::format("the text has {} {}, and more than {} count", reading->value, MeasureName(reading->gauge.measure), reading->gauge.over);
+  }
+
+  // What looks at a reply as a whole.
+  void TellShape(const JsonShape& shape, RuleStory& out) const {
+    const std::string_view broken = shape.Breaks(text_.text);
+    out.state = broken.empty() ? RuleStory::State::kNoMatch : RuleStory::State::kHit;
+    out.count = broken.empty() ? 0 : 1;
+    out.why = broken.empty()     ? "the reply is JSON as the rule wants it"
+              : broken == "json" ? "the reply is no JSON, or a key comes twice in an object"
+                                 : fmt::format("the reply breaks '{}' of the schema", broken);
   }
 
   std::string NoMatch(const Rule& rule) const {

@@ -153,7 +153,9 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
 
   absl::StatusOr<Filtered> FilterWhole(const Subject& subject, std::string_view reply, const Channel& channel) const override {
     if (reply.size() > kTextBytesMax) return base::InvalidArgument("the reply is longer than 1 GiB; filter it as a stream");
-    return FilterComplete(*output_, subject, channel, reply);
+    TG_ASSIGN(Filtered out, FilterComplete(*output_, subject, channel, reply));
+    if (!out.blocked) JudgeShapes(rules_, subject, channel, out);
+    return out;
   }
 
   bool needs_prompt_tokens() const override {

@@ -14,8 +14,9 @@ Question QuestionOf(const Rule& rule) {
   Question out;
   out.id = rule.id;
   out.rule_id = rule.id;
-  out.detector = "external";
+  out.detector = rule.ask->shape == nullptr ? "external" : "not_json";
   out.name = rule.ask->name;
+  out.shape = rule.ask->shape;
   return out;
 }
 
@@ -58,6 +59,20 @@ std::vector<Question> QuestionsOfOutput(std::span<const Rule> rules, const Subje
     out.push_back(std::move(question));
   }
   return out;
+}
+
+void JudgeShapes(std::span<const Rule> rules, const Subject& subject, const Channel& channel, Filtered& reply) {
+  if (reply.text.empty()) return;
+  for (const Rule& rule : rules) {
+    if (!rule.ask || rule.ask->shape == nullptr || !rule.scope.Covers(subject) || !rule.sight.Sees(Role::kAssistant, channel)) continue;
+    if (rule.ask->shape->Breaks(reply.text).empty()) continue;
+    reply.verdict.action = std::max(reply.verdict.action, rule.action);
+    reply.verdict.rules.push_back({rule.id, rule.action, rule.because, {}, 1});
+    reply.withheld = reply.withheld || rule.action == Action::kBlock;
+  }
+  if (!reply.withheld) return;
+  reply.blocked = true;
+  reply.text.clear();
 }
 
 absl::StatusOr<Verdict> Decide(std::span<const Rule> rules, const Verdict& so_far, std::span<const Question> questions,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "policy/gauges.h"
+#include "policy/json_shape.h"
 #include "policy/pattern.h"
 #include "policy/sight.h"
 #include "policy/time_window.h"
@@ -52,7 +53,7 @@ struct Replacement {
   std::string For(std::string_view span, bool alone) const;
 };
 
-// A detector that gateway asks for policy.
+// A detector that gateway asks for policy, or what a reply must be as a whole.
 struct Ask {
   enum class At { kEnd, kSentence, kTokens };
 
@@ -62,6 +63,7 @@ struct Ask {
   bool hold = true;         // Nothing of a reply leaves before its verdict.
   bool fail_open = false;   // Where it cannot say, the rule does not act.
   std::int64_t least_score_percent = 0;
+  std::shared_ptr<const JsonShape> shape;  // Asks nobody: a text that breaks it is a hit.
 };
 
 struct Rule {

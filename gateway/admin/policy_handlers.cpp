@@ -24,9 +24,14 @@ template <typename Request>
 policy::Subject SubjectOf(const Caller& caller, const Shard& shard, const Request& request) {
   const std::int64_t now_s = base::ToMicros(caller.desk().with.clock->Wall()) / 1'000'000;
   const auto key = shard.by_public_id.find(request.key());
-  if (key == shard.by_public_id.end()) return {shard.org.name, request.team(), request.project(), request.key(), request.model(), now_s};
+  policy::Subject out{shard.org.name, request.team(), request.project(), request.key(), request.model(), now_s};
+  out.end_user = request.end_user();
+  if (key == shard.by_public_id.end()) return out;
   const directory::Place& place = shard.places[key->second];
-  return {shard.org.name, place.team->name, place.project->name, place.key->name, request.model(), now_s};
+  out.team = place.team->name;
+  out.project = place.project->name;
+  out.key = place.key->name;
+  return out;
 }
 
 v1::Role RoleOf(policy::Role role) {

@@ -40,7 +40,8 @@ std::vector<base::CompanionColumn> ChatDefaultsColumns() {
 
 const std::array<TableSpec, kTables>& Specs() {
   static const auto& specs = *new std::array<TableSpec, kTables>{{
-      {Table::kOrg, "directory.org", {{"name", "text"}, {"blocked", "bool"}, {"second_person", "bool"}}},
+      {Table::kOrg, "directory.org", {{"name", "text"}, {"blocked", "bool"}, {"second_person", "bool"}, {"policy_signers", "text"},
+                                     {"signed_policies", "bool"}}},
       {Table::kTeam, "directory.team", {{"org", "uuid"}, {"name", "text"}, {"blocked", "bool"}}},
       {Table::kProject, "directory.project", {{"org", "uuid"}, {"team", "uuid"}, {"name", "text"}, {"blocked", "bool"}}},
       {Table::kKey, "directory.key", KeyColumns()},

@@ -1,5 +1,6 @@
-// A detector is a thread that turns an HTTP client: questions come through a bounded queue and wait for their turn, those whose deadline
-// passes there are answered without being asked. An answer is collected to its bound, read, and handed over on that thread.
+// One that speaks gRPC is in grpc_detector.cpp. One that speaks HTTP is a thread that turns an HTTP client: questions come through a bounded
+// queue and wait for their turn, those whose deadline passes there are answered without being asked. An answer is collected to its bound,
+// read, and handed over on that thread.
 //
 // Tested by tests/gateway/guards/external_detectors_test.cpp.
 #include "gateway/guards/external_detectors.h"
@@ -14,6 +15,7 @@
 #include "base/http_client.h"
 #include "base/mutex.h"
 #include "gateway/guards/breaker.h"
+#include "gateway/guards/detector.h"
 #include "gateway/guards/external_wire.h"
 
 namespace tollgate::guards {
@@ -25,34 +27,25 @@ namespace {
 
 constexpr milliseconds kTurn{100};  // The longest sleep: deadlines of those that wait are looked at as often.
 
-using Done = std::function<void(pipeline::GuardAnswer)>;
-
 struct Asked {
   pipeline::GuardAsk ask;
-  Done done;
+  Detector::Done done;
   steady_clock::time_point began, deadline;
 };
 
-pipeline::GuardAnswer Failed(const pipeline::GuardAsk& ask, std::string why) {
-  pipeline::GuardAnswer out;
-  out.answer.id = ask.question.id;
-  out.answer.failure = std::move(why);
-  return out;
-}
-
-class Detector {
+class HttpDetector final : public Detector {
  public:
-  Detector(DetectorOptions options, std::unique_ptr<base::HttpClient> client)
+  HttpDetector(DetectorOptions options, std::unique_ptr<base::HttpClient> client)
       : options_(std::move(options)), client_(std::move(client)), breaker_(options_.failures_max, options_.rest) {
     stats_.name = options_.name;
     thread_ = std::jthread([this](std::stop_token stop) { Loop(stop); });
   }
-  ~Detector() {
+  ~HttpDetector() override {
     thread_.request_stop();
     client_->Wake();
   }
 
-  void Ask(pipeline::GuardAsk ask, Done done) {
+  void Ask(pipeline::GuardAsk ask, Done done) override {
     const auto now = steady_clock::now();
     const auto deadline = std::min(now + options_.deadline, ask.deadline);
     Asked asked{std::move(ask), std::move(done), now, deadline};
@@ -68,7 +61,7 @@ class Detector {
     Finish(asked, Failed(asked.ask, fmt::format("detector '{}' has too many questions waiting", options_.name)));
   }
 
-  DetectorStats stats() const {
+  DetectorStats stats() const override {
     base::Lock lock(mu_);
     return stats_;
   }
@@ -212,7 +205,25 @@ class Detector {
   std::jthread thread_;  // Last: it uses all of the above.
 };
 
+absl::StatusOr<std::unique_ptr<Detector>> MakeHttpDetector(DetectorOptions options) {
+  base::HttpClientOptions http;
+  http.ca_file = options.ca_file;
+  http.certificate_file = options.certificate_file;
+  http.key_file = options.key_file;
+  http.connect_timeout = options.deadline;
+  http.connections_max = options.running_max;
+  TG_ASSIGN(auto client, base::HttpClient::Create(std::move(http)));
+  return std::unique_ptr<Detector>(std::make_unique<HttpDetector>(std::move(options), std::move(client)));
+}
+
 }  // namespace
+
+pipeline::GuardAnswer Failed(const pipeline::GuardAsk& ask, std::string why) {
+  pipeline::GuardAnswer out;
+  out.answer.id = ask.question.id;
+  out.answer.failure = std::move(why);
+  return out;
+}
 
 struct ExternalDetectors::Impl {
   std::map<std::string, std::unique_ptr<Detector>, std::less<>> detectors;
@@ -224,17 +235,11 @@ ExternalDetectors::~ExternalDetectors() = default;
 absl::StatusOr<std::unique_ptr<ExternalDetectors>> ExternalDetectors::Create(std::vector<DetectorOptions> detectors) {
   auto impl = std::make_unique<Impl>();
   for (DetectorOptions& options : detectors) {
-    base::HttpClientOptions http;
-    http.ca_file = options.ca_file;
-    http.certificate_file = options.certificate_file;
-    http.key_file = options.key_file;
-    http.connect_timeout = options.deadline;
-    http.connections_max = options.running_max;
-    auto client = base::HttpClient::Create(std::move(http));
-    if (!client.ok()) return base::Annotate(client.status(), fmt::format("detector '{}'", options.name));
     const std::string name = options.name;
     if (impl->detectors.contains(name)) return base::InvalidArgument(fmt::format("detectors: two are called '{}'; name each once", name));
-    impl->detectors.emplace(name, std::make_unique<Detector>(std::move(options), *std::move(client)));
+    auto made = IsGrpcUrl(options.url) ? MakeGrpcDetector(std::move(options)) : MakeHttpDetector(std::move(options));
+    if (!made.ok()) return base::Annotate(made.status(), fmt::format("detector '{}'", name));
+    impl->detectors.emplace(name, *std::move(made));
   }
   return std::unique_ptr<ExternalDetectors>(new ExternalDetectors(std::move(impl)));
 }

@@ -75,6 +75,7 @@ constexpr CallPermission kCalls[] = {
     {"/tollgate.v1.Policy/Try", Permission::kActivatePolicy},
     {"/tollgate.v1.Policy/Rollback", Permission::kActivatePolicy},
     {"/tollgate.v1.Policy/SetSecondPerson", Permission::kManageOrgs},
+    {"/tollgate.v1.Policy/SetSigners", Permission::kManageOrgs},
     {"/tollgate.v1.Policy/List", Permission::kReadPolicy},
     {"/tollgate.v1.Policy/Show", Permission::kReadPolicy},
     {"/tollgate.v1.Policy/Explain", Permission::kReadPolicy},

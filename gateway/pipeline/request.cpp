@@ -244,7 +244,7 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
   const std::size_t choices = static_cast<std::size_t>(std::max(1, call_.choices()));
   OutputPlan plan{.syntax = SyntaxOf(call_, model_),
                   .one_call = OneCall(call_),
-                  .open = [this, subject = SubjectOf()] { return OpenOutput(policies_, subject); },
+                  .open = [this, subject = SubjectOf()](const policy::Channel& its) { return OpenOutput(policies_, subject, its); },
                   .shadow = policies_.shadow};
   if (call_.logprobs()) plan.logprobs = [this, subject = SubjectOf()] { return policies_.acting->OpenOutput(subject); };
   AskAbout(plan);
@@ -282,15 +282,15 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
 // Which others are asked about the replies.
 void Request::AskAbout(OutputPlan& plan) {
   policy::Subject subject = SubjectOf();
-  plan.asks.questions = policies_.acting->QuestionsOfOutput(subject);
-  if (plan.asks.questions.empty()) return;
+  plan.asks.about = [this, subject](const policy::Channel& channel) { return policies_.acting->QuestionsOfOutput(subject, channel); };
   plan.asks.policies = policies_.acting;
   plan.asks.inbox = [this] { return GuardInbox::Make(with_.guards, event_.Notifier()); };
   plan.asks.streamed = writer_ != nullptr;
   subject.pseudonyms = nullptr;
-  plan.asks.open = [this, subject] { return policies_.acting->OpenOutput(subject); };
+  plan.asks.open = [this, subject](const policy::Channel& its) { return policies_.acting->OpenOutput(subject, its); };
   const auto holds = [](const policy::Question& question) { return question.hold; };
-  if (plan.logprobs == nullptr || std::none_of(plan.asks.questions.begin(), plan.asks.questions.end(), holds)) return;
+  const std::vector<policy::Question> about_text = plan.asks.about({});
+  if (plan.logprobs == nullptr || std::none_of(about_text.begin(), about_text.end(), holds)) return;
   // Alternatives are nobody's text to ask about: behind a question that holds, none leaves.
   plan.logprobs = [this, subject] {
     auto closed = policies_.acting->OpenOutput(subject);

@@ -36,6 +36,7 @@ policy::Subject Request::SubjectOf() const {
   subject.pseudonym_key = key_->PseudonymKey();
   subject.pseudonyms = inspection_.pseudonyms;
   subject.json_reply = call_.output_form().json_object() || call_.output_form().has_json_schema();
+  subject.end_user = call_.end_user();
   return subject;
 }
 

@@ -74,6 +74,11 @@ std::optional<std::int64_t> SemanticFilter::Due(const State& state) const {
   if (state.out || state.done) return std::nullopt;
   const auto all = static_cast<std::int64_t>(clear_.size());
   if (finished_) return all;
+  if (state.question.shape != nullptr) {
+    // What can be no JSON any more need not be decoded to its end. Each time twice as much, so that all of it costs no more than its end.
+    const bool due = all > state.asked_to && tokens_ >= std::max(kShapeTokens, 2 * state.asked_at_tokens);
+    return due ? std::optional(all) : std::nullopt;
+  }
   if (!streamed_ || state.question.at == Question::At::kEnd || all == state.asked_to) return std::nullopt;
   if (state.question.at == Question::At::kSentence) return SentenceEnd(state.asked_to);
   return tokens_ - state.asked_at_tokens >= state.question.tokens ? std::optional(all) : std::nullopt;
@@ -85,27 +90,29 @@ std::vector<GuardAsk> SemanticFilter::TakeAsks() {
   for (State& state : states_) {
     const std::optional<std::int64_t> to = Due(state);
     if (!to) continue;
-    if (*to == state.asked_to) {  // At the end, and nothing came since it was answered.
+    if (*to == state.asked_to && (state.question.shape == nullptr || *to == 0)) {  // At the end, and nothing came since it was answered.
       state.done = true;
       continue;
     }
     state.asked_to = *to;
     state.asked_at_tokens = tokens_;
     state.out = true;
+    state.asked_whole = finished_;
     state.outcome.set_asked(state.outcome.asked() + 1);
     GuardAsk& ask = out.emplace_back();
     ask.question = state.question;
     ask.output = true;
     ask.last = finished_;
-    ask.messages.push_back({policy::Role::kAssistant, "", {AskedText(static_cast<std::size_t>(*to))}});
+    const std::size_t most = state.question.shape == nullptr ? kAskedBytesMax : clear_.size();
+    ask.messages.push_back({policy::Role::kAssistant, "", {AskedText(static_cast<std::size_t>(*to), most)}});
   }
   Advance();
   return out;
 }
 
 // The clear text up to `end`, or the end of it, with pseudonyms where their values stand.
-std::string SemanticFilter::AskedText(std::size_t end) const {
-  std::size_t at = end > kAskedBytesMax ? end - kAskedBytesMax : 0;
+std::string SemanticFilter::AskedText(std::size_t end, std::size_t most) const {
+  std::size_t at = end > most ? end - most : 0;
   while (at < end && (static_cast<unsigned char>(clear_[at]) & 0xC0) == 0x80) ++at;
   std::string out;
   for (std::size_t i = 0; i < spans_->replaced().size(); ++i) {
@@ -142,8 +149,9 @@ absl::Status SemanticFilter::Answer(const GuardAnswer& answer, std::int64_t byte
   if (now.action == policy::Action::kBlock) {
     if (!stopped_by_) Stop(state->question.rule_id);
   } else {
-    state->answered_to = state->asked_to;
-    state->done = finished_ && state->answered_to == static_cast<std::int64_t>(clear_.size());
+    const bool counts = state->question.shape == nullptr || state->asked_whole;  // A shape is known at the end alone.
+    if (counts) state->answered_to = state->asked_to;
+    state->done = finished_ && counts && state->answered_to == static_cast<std::int64_t>(clear_.size());
   }
   Advance();
   return absl::OkStatus();

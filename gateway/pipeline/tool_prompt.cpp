@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "base/encoding.h"
@@ -178,18 +179,29 @@ absl::Status ValidateToolsFor(const v1::ChatRequest& request, const inference::M
 
 std::vector<policy::Message> PolicyPrompt(const v1::ChatRequest& request) {
   std::vector<policy::Message> out = ToPolicy(request.messages());
-  for (const v1::ChatMessage& message : request.messages()) {
+  std::map<std::string_view, const std::string*> tool_of;  // By a call's id; as the conversation goes, for ids may come again.
+  for (int i = 0; i < request.messages_size(); ++i) {
+    const v1::ChatMessage& message = request.messages(i);
+    const auto answered = tool_of.find(message.tool_call_id());
+    if (message.role() == v1::ROLE_TOOL) {
+      const std::string& tool = answered == tool_of.end() ? message.name() : *answered->second;
+      out[static_cast<std::size_t>(i)].channel = {policy::Part::kToolResult, tool};
+    }
     for (const v1::ToolCall& call : message.tool_calls()) {
-      policy::Message& added = out.emplace_back(policy::Message{policy::Role::kAssistant, call.name(), {}, true});
+      tool_of[call.id()] = &call.name();
+      policy::Message& added =
+          out.emplace_back(policy::Message{policy::Role::kAssistant, call.name(), {}, true, {policy::Part::kToolCall, call.name()}});
       AddJson(call.arguments(), added.parts);
     }
   }
   for (const v1::Tool& tool : request.tools()) {
-    policy::Message& added = out.emplace_back(policy::Message{policy::Role::kSystem, tool.name(), {tool.description()}, true});
+    policy::Message& added = out.emplace_back(
+        policy::Message{policy::Role::kSystem, tool.name(), {tool.description()}, true, {policy::Part::kToolDefinition, tool.name()}});
     AddJson(tool.parameters(), added.parts);
   }
   for (const int i : EscapedResults(request)) {
-    AddJson(request.messages(i).parts(0), out.emplace_back(policy::Message{policy::Role::kTool, "", {}, true}).parts);
+    const policy::Channel channel = out[static_cast<std::size_t>(i)].channel;
+    AddJson(request.messages(i).parts(0), out.emplace_back(policy::Message{policy::Role::kTool, "", {}, true, channel}).parts);
   }
   return out;
 }

@@ -1,7 +1,7 @@
 // Which texts of a call a rule looks at: role, part, tool, end user.
 #include "policy/sight.h"
 
-#include "policy_support.h"
+#include "tests/policy/policy_support.h"
 
 namespace tollgate::policy {
 namespace {
