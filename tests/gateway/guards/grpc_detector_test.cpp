@@ -212,7 +212,7 @@ TEST_CASE("Over TLS a gRPC detector is known by its authority, and one that is n
   }, grpc::SslServerCredentials(ssl));
   CHECK(Ask(*Make(server.at("grpcs"), [&](DetectorOptions& o) { o.ca_file = ours; }), "words").get().answer.failure.empty());
   CHECK_FALSE(Ask(*Make(server.at("grpcs"), [&](DetectorOptions& o) { o.ca_file = other; }), "words").get().answer.failure.empty());
-  CHECK_FALSE(Ask(*Make(server.at("grpc")), "words").get().answer.failure.empty());
+  CHECK_FALSE(Ask(*Make(server.at("grpc")), "words", std::chrono::seconds(5)).get().answer.failure.empty());
   CHECK(asked == 1);
   DetectorOptions missing;
   missing.name = "d";
