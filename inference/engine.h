@@ -12,11 +12,13 @@
 #include <chrono>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/status.h"
 #include "base/uuid.h"
+#include "inference/embed.h"
 #include "inference/types.h"
 #include "inference/upstream.h"
 
@@ -97,6 +99,15 @@ class Engine {
   // tokens need no work then, always fewer than all. 0 where the engine cannot. REQUIRES: both open, the same tenant.
   virtual std::int64_t Share(int /*from*/, int /*to*/) { return 0; }
 
+  // Of an engine whose Info().pooling is not kNone. The tokens of a text, or of a query with a document, with those before, between and behind
+  // that the model was trained with; and the text of what such tokens hold. Any thread.
+  virtual absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(const EmbedText& /*text*/) const { return NoVectors(); }
+  virtual absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> /*tokens*/) const { return NoVectors(); }
+  // Works once on all inputs, at most kEmbedInputsMax, whose tokens are within step_tokens_max in sum and each within the context. Appends
+  // Info().dimensions numbers for each, of a vector of length 1; where it reranks, one from 0 to 1. Not OK: there are none of any.
+  static constexpr int kEmbedInputsMax = 64;
+  virtual absl::Status Embed(std::span<const std::span<const std::int32_t>> /*inputs*/, std::vector<float>& /*vectors*/) { return NoVectors(); }
+
   virtual void Close(int slot) = 0;  // Empties the slot and frees its context. Never fails.
 
   virtual std::int64_t cache_bytes() const { return 0; }  // Of prefixes that are kept.
@@ -109,6 +120,9 @@ class Engine {
   virtual ReportedUsage Reported(int /*slot*/) const { return {}; }
 
   virtual void Interrupt() = 0;  // Makes a step that is running, and all later ones, fail soon. For shutting down.
+
+ protected:
+  static absl::Status NoVectors() { return base::Unimplemented("this model chats: it makes no vectors"); }
 };
 
 }  // namespace tollgate::inference

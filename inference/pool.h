@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "base/uuid.h"
+#include "inference/embed.h"
 #include "inference/replica_stats.h"
 #include "inference/token_stream.h"
 #include "inference/types.h"
@@ -49,6 +50,7 @@ struct ModelOptions {
   std::int64_t prefix_cache_bytes = 256 << 20;  // Memory for what tenants' own prompts begin with; 0 = none.
   double cached_token_share = 0.1;              // What a cached prompt token counts in fairness, 0 to 1.
   UpstreamOptions upstream;                     // Of kOpenAi.
+  Pooling pooling = Pooling::kNone;             // Not kNone: it embeds or reranks (embed.h), and does not chat. Not of kOpenAi.
 };
 
 struct PoolOptions {
@@ -118,6 +120,11 @@ class Pool {
   // where the slots allow it. The request's own seed is not used.
   virtual absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> SubmitGroup(SequenceRequest request,
                                                                                 std::span<const std::uint64_t> seeds) = 0;
+
+  // What embed.h says.
+  virtual absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(std::string_view model, const EmbedText& text) const = 0;
+  virtual absl::StatusOr<std::string> TextOf(std::string_view model, std::span<const std::int32_t> tokens) const = 0;
+  virtual absl::StatusOr<std::shared_ptr<TokenStream>> Embed(EmbedJob job) = 0;
 
   virtual std::vector<ReplicaStats> stats() const = 0;  // One a model, in the same order.
 
