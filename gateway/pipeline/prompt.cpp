@@ -123,7 +123,15 @@ absl::Status Validate(const v1::CountTokensRequest& request, const PromptLimits&
   return CheckMessages(request.messages(), limits);
 }
 
+absl::Status MustChat(const inference::ModelInfo& model) {
+  if (model.pooling == inference::Pooling::kNone) return absl::OkStatus();
+  const char* path = model.embeds() ? "POST /v1/embeddings (gRPC Embeddings.Embed)" : "POST /v1/rerank (gRPC Embeddings.Rerank)";
+  return base::WithDetail(base::InvalidArgument(fmt::format("model: {} does not chat: ask it by {}, or use another model", model.name, path)),
+                          {.reason = "MODEL_DOES_NOT_CHAT", .param = "model", .may_retry = false});
+}
+
 absl::Status ValidateFor(const v1::ChatRequest& request, const inference::ModelInfo& model) {
+  TG_RETURN_IF_ERROR(MustChat(model));
   for (const v1::LogitBias& bias : request.logit_bias()) {
     if (bias.token() < 0 || bias.token() >= model.vocab_tokens)
       return Bad("logit_bias", fmt::format("names token {}; {} has those from 0 to {}", bias.token(), model.name, model.vocab_tokens - 1));

@@ -97,7 +97,10 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   end.set_total_us(MicrosSinceReceipt());
   for (const v1::GuardOutcome& outcome : guarded_) *end.add_guards() = outcome;
   if (!guarded_.empty()) *end.mutable_input_verdict() = ToProto(inspection_.verdict);
-  if (relay == nullptr) return end;
+  if (relay == nullptr) {
+    FillEnd(end);
+    return end;
+  }
   *end.mutable_tokens() = relay->Tokens();
   *end.mutable_output_verdict() = relay->Verdict();
   if (policies_.shadow != nullptr) {
@@ -146,23 +149,26 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
   if (position.ok() || absl::IsDeadlineExceeded(position.status()) || absl::IsUnavailable(position.status())) with_.quotas->Settle(reservation_, end.tokens());
   if (!position.ok()) co_return FailureOf(ending.status.ok() ? position.status() : std::move(ending.status), std::nullopt);
   if (!ending.status.ok()) co_return FailureOf(std::move(ending.status), *position);
-  OutputPiece& first = rest.front();
-  Reply reply{.head = head_,
-              .text = std::move(first.text),
-              .logprobs = std::move(first.logprobs),
-              .thought = std::move(first.thought),
-              .calls = std::move(first.calls)};
-  reply.more.assign(std::make_move_iterator(rest.begin() + 1), std::make_move_iterator(rest.end()));
+  Reply reply{.head = head_};
+  if (!rest.empty()) {
+    OutputPiece& first = rest.front();
+    reply.text = std::move(first.text);
+    reply.logprobs = std::move(first.logprobs);
+    reply.thought = std::move(first.thought);
+    reply.calls = std::move(first.calls);
+    reply.more.assign(std::make_move_iterator(rest.begin() + 1), std::make_move_iterator(rest.end()));
+  }
   reply.head.limits = LimitsOf(*with_.quotas, scopes_);
   reply.end.set_finish_reason(end.finish_reason());
   *reply.end.mutable_usage() = end.tokens();
   *reply.end.mutable_input_policy() = ToOutcome(inspection_.verdict);
   *reply.end.mutable_output_policy() = ToOutcome(end.output_verdict());
-  relay->FillChoices(ending, reply.end);
+  if (relay != nullptr) relay->FillChoices(ending, reply.end);
   reply.end.mutable_record()->set_log_id(position->log_id);
   reply.end.mutable_record()->set_index(position->index);
   reply.end.set_quota_reached(ending.quota_reached);
-  const auto engine_us = std::chrono::duration_cast<std::chrono::microseconds>(relay->engine_time()).count();
+  const auto engine = relay != nullptr ? relay->engine_time() : EngineTime();
+  const auto engine_us = std::chrono::duration_cast<std::chrono::microseconds>(engine).count();
   reply.overhead_us = std::max<std::int64_t>(0, MicrosSinceReceipt() - engine_us);
   co_return reply;
 }
