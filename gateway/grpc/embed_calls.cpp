@@ -1,6 +1,6 @@
 // Calls for vectors and relevance: parse, ask the pipeline, write the answer. The bridge is unary_call.h's.
 //
-// Tested by tests/gateway/grpc/grpc_front_test.cpp.
+// Tested by tests/gateway/grpc/embed_calls_test.cpp.
 #include <utility>
 #include <variant>
 

@@ -220,7 +220,18 @@ void World::LoadModel(const std::string& name, int slots, int queue_max, bool pr
                                            .queue_sequences_max = queue_max});
   INFO(base::Message(loaded));
   REQUIRE(loaded.ok());
-  if (!priced) return;
+  if (priced) Price(name);
+}
+
+void World::LoadEmbedder(const std::string& name, inference::Pooling pooling, std::int64_t context_tokens) {
+  const absl::Status loaded =
+      pool_->Load({.name = name, .engine = inference::EngineKind::kScripted, .context_tokens = context_tokens, .pooling = pooling});
+  INFO(base::Message(loaded));
+  REQUIRE(loaded.ok());
+  Price(name);
+}
+
+void World::Price(const std::string& name) {
   directory::Row price = *std::find_if(rows_.begin(), rows_.end(), [](const auto& row) { return row.table == Table::kPrice; });
   price.id = base::Uuid::NewV7();
   price.Set("price_version", static_cast<std::int64_t>(rows_.size()) + 1);
@@ -322,6 +333,26 @@ pipeline::Outcome<pipeline::Reply> World::ChatAs(const pipeline::Caller& caller,
 
 pipeline::Outcome<pipeline::Reply> World::Chat(const v1::ChatRequest& request, pipeline::StreamWriter* writer) {
   return ChatAs(NewCaller(), request, writer);
+}
+
+pipeline::Outcome<pipeline::EmbedAnswer> World::Embed(const v1::EmbedRequest& request, std::shared_ptr<pipeline::Cancellation> cancellation) {
+  if (!cancellation) cancellation = std::make_shared<pipeline::Cancellation>();
+  const pipeline::Caller caller = NewCaller();
+  pipeline::Pipeline& pipeline = pipe();
+  auto call = [&]() -> async::Awaitable<pipeline::Outcome<pipeline::EmbedAnswer>> {
+    co_return co_await pipeline.Embed(caller, request, cancellation);
+  };
+  return boost::asio::co_spawn(boost::asio::make_strand(io_), call, boost::asio::use_future).get();
+}
+
+pipeline::Outcome<pipeline::RerankAnswer> World::Rerank(const v1::RerankRequest& request) {
+  const auto cancellation = std::make_shared<pipeline::Cancellation>();
+  const pipeline::Caller caller = NewCaller();
+  pipeline::Pipeline& pipeline = pipe();
+  auto call = [&]() -> async::Awaitable<pipeline::Outcome<pipeline::RerankAnswer>> {
+    co_return co_await pipeline.Rerank(caller, request, cancellation);
+  };
+  return boost::asio::co_spawn(boost::asio::make_strand(io_), call, boost::asio::use_future).get();
 }
 
 std::future<pipeline::Outcome<pipeline::Reply>> World::Start(const v1::ChatRequest& request, pipeline::StreamWriter* writer,
