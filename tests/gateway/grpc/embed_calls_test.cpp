@@ -46,8 +46,8 @@ TEST_CASE("Vectors and ranks come with their end and the trailers of any call") 
   CHECK(reply.vectors(1).values(1) == 0.5F);
   CHECK(reply.end().usage().input() == 12);
   CHECK(reply.end().record().index() == 42);
-  CHECK(reply.id() == f.chat.last().caller.request_id.ToString());
-  CHECK(f.chat.last().caller.client_request_id == "mine");
+  CHECK(reply.id() == f.chat.embed_caller().request_id.ToString());
+  CHECK(f.chat.embed_caller().client_request_id == "mine");
   CHECK(Trailer(context, "x-tollgate-record") == "3/42");
   CHECK(Trailer(context, "x-request-id") == reply.id());
 

@@ -40,7 +40,7 @@ TEST_CASE("Vectors come in OpenAI's form with the record's place; headers of the
   CHECK(asked.client_request_id() == "mine");
   CHECK(asked.justification() == "need");
   CHECK(asked.accept_terms() == "t@1");
-  CHECK(f.chat.last().caller.surface == pipeline::Surface::kHttp);
+  CHECK(f.chat.embed_caller().surface == pipeline::Surface::kHttp);
 }
 
 TEST_CASE("A large body and a large answer pass whole") {
