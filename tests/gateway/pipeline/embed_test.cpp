@@ -157,7 +157,8 @@ TEST_CASE("Token ids are read as the text that they spell: policy scans it, and 
     }
     return request;
   };
-  CHECK(world.Vectors(ids("plain text")).numbers == world.Vectors(Texts({"plain text"})).numbers);
+  const std::vector<float> spelt = world.Vectors(ids("plain text")).numbers;
+  CHECK(spelt == world.Vectors(Texts({"plain text"})).numbers);
   CHECK(world.journal.entries()[0].record.request().token_inputs() == 1);
   CHECK(world.Content(world.journal.entries()[0]).prompt(0).parts(0) == "plain text");
   CHECK(ReasonOf(world.Refused(ids("bluebird"))) == "POLICY_BLOCKED");
