@@ -13,6 +13,7 @@
 #include "base/encoding.h"
 #include "base/error_detail.h"
 #include "base/mutex.h"
+#include "gateway/async/run_on.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/count.h"
 #include "gateway/pipeline/request.h"
@@ -136,7 +137,9 @@ async::Awaitable<Outcome<v1::CountTokensReply>> Pipeline::CountTokens(const Call
   Impl& impl = *impl_;
   auto principal = Authenticate(impl.with, caller);
   if (!principal.ok()) co_return impl.Refuse(caller, principal.status(), {});
-  absl::Status valid = Validate(request, impl.with.options.limits);
+  const bool large = static_cast<std::int64_t>(request.ByteSizeLong()) >= impl.with.options.inspect_here_bytes;
+  auto validate = [&] { return Validate(request, impl.with.options.limits); };
+  absl::Status valid = co_await async::RunOnIf(large, impl.with.cpu, validate);
   if (!valid.ok()) co_return impl.Refuse(caller, std::move(valid), principal->place);
   auto route = RouteOf(impl.with, *principal, request.model(), caller.request_id);
   if (!route.ok()) co_return impl.Refuse(caller, route.status(), principal->place);

@@ -47,7 +47,8 @@ Request::Request(const Collaborators& with, Refusals& refusals, const Caller& ca
 }
 
 async::Awaitable<Outcome<Reply>> Request::Run() {
-  absl::Status status = Admit();
+  auto admit = [this] { return Admit(); };
+  absl::Status status = co_await async::RunOnIf(IsLarge(), with_.cpu, admit);
   if (!status.ok()) co_return Refuse(std::move(status));
   status = co_await MakeKey();
   if (!status.ok()) co_return Refuse(std::move(status));
@@ -80,6 +81,9 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   if (denied) co_return co_await End(std::move(*denied), nullptr);
   co_return co_await Generate();
 }
+
+// It would hold up the I/O thread.
+bool Request::IsLarge() const { return BytesOf(call_) >= with_.options.inspect_here_bytes; }
 
 absl::Status Request::Admit() {
   TG_ASSIGN(principal_, Authenticate(with_, caller_));
@@ -139,8 +143,7 @@ async::Awaitable<absl::Status> Request::Inspect() {
       published_tokens_ = PublishedTokens(principal_->snapshot->DefaultsOf(who_.place), *with_.pool, model_.name, prompt_tokens_);
     return absl::OkStatus();
   };
-  const bool large = BytesOf(call_) >= with_.options.inspect_here_bytes;
-  absl::Status status = co_await async::RunOnIf(large, with_.cpu, work);
+  absl::Status status = co_await async::RunOnIf(IsLarge(), with_.cpu, work);
   if (!status.ok() || denial_) co_return status;
   const auto input = static_cast<std::int64_t>(prompt_tokens_.size());
   const std::int64_t room = model_.context_tokens - input;

@@ -35,6 +35,7 @@ class Request {
 
  private:
   absl::Status Admit();                                     // Steps 1 to 5.
+  bool IsLarge() const;
   async::Awaitable<absl::Status> Inspect();                 // Steps 6 and 7.
   absl::Status Judge(std::span<const policy::Message> prompt);
   absl::Status FollowRoute(std::span<const policy::Message> prompt);  // Where a rule sends it to another model.
