@@ -153,7 +153,8 @@ class ScriptedEngine final : public Engine {
 
   // As one turn of the user's: a script has no control tokens that could be spelt.
   absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override {
-    Turn turn{.role = "user"};
+    Turn turn;
+    turn.role = "user";
     for (const PromptPart& part : parts) turn.text += part.text;
     return Render({&turn, 1});
   }
