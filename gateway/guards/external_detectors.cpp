@@ -13,7 +13,7 @@
 
 #include "base/http_client.h"
 #include "base/mutex.h"
-#include "gateway/guards/breaker.h"
+#include "gateway/pipeline/breaker.h"
 #include "gateway/guards/external_wire.h"
 
 namespace tollgate::guards {
@@ -204,7 +204,7 @@ class Detector {
 
   const DetectorOptions options_;
   const std::unique_ptr<base::HttpClient> client_;  // Its thread's, but for Wake.
-  Breaker breaker_;                                 // The thread's, as are the transfers.
+  pipeline::Breaker breaker_;                                 // The thread's, as are the transfers.
   std::map<std::int64_t, std::unique_ptr<Transfer>> running_;
   mutable base::Mutex mu_;
   std::deque<Asked> waiting_ GUARDED_BY(mu_);

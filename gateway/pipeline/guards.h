@@ -25,6 +25,9 @@ struct GuardAsk {
 struct GuardAnswer {
   policy::Answer answer;  // With the question's id; spans' messages count within GuardAsk::messages.
   std::string category;   // As the detector names it.
+  // Of a guard model: what the answer took, and what it said, cut for the record.
+  std::int64_t input_tokens = 0, output_tokens = 0;
+  std::string said{};
 };
 
 // Thread-safe.
@@ -40,9 +43,9 @@ class Guards {
 // Answers that come from any thread, for one coroutine that is woken by `notify`. Asks that are still out keep it alive.
 class GuardInbox : public std::enable_shared_from_this<GuardInbox> {
  public:
-  static std::shared_ptr<GuardInbox> Make(Guards* guards, std::function<void()> notify);
+  static std::shared_ptr<GuardInbox> Make(Guards& guards, std::function<void()> notify);
   virtual ~GuardInbox() = default;
-  virtual void Ask(GuardAsk ask) = 0;           // Without guards: answered at once, that none are configured.
+  virtual void Ask(GuardAsk ask) = 0;
   virtual std::vector<GuardAnswer> Take() = 0;  // Those that came since.
 };
 

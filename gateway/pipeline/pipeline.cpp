@@ -15,6 +15,7 @@
 #include "base/mutex.h"
 #include "gateway/async/run_on.h"
 #include "gateway/pipeline/admission.h"
+#include "gateway/pipeline/breaker.h"
 #include "gateway/pipeline/count.h"
 #include "gateway/pipeline/request.h"
 #include "gateway/pipeline/route.h"
@@ -30,6 +31,7 @@ struct Pipeline::Impl {
   explicit Impl(Collaborators c)
       : with(std::move(c)), refusals(std::make_shared<Refusals>(*with.journal, *with.clock)), started_s(StartedSeconds(*with.clock)) {
     with.shadows = &shadows;
+    with.breakers = &breakers;
   }
 
   static std::int64_t StartedSeconds(const base::Clock& clock) { return base::ToMicros(clock.Wall()) / 1'000'000; }
@@ -39,6 +41,7 @@ struct Pipeline::Impl {
   std::int64_t started_s;
   std::shared_ptr<boost::asio::steady_timer> flush_timer;
   ShadowCounts shadows;
+  GuardBreakers breakers;
   std::atomic<bool> shutting_down{false};
   std::atomic<std::int64_t> requests{0}, answered{0}, failed{0}, overhead_us{0};
 

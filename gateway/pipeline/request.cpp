@@ -76,6 +76,7 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   if (!status.ok()) co_return Refuse(std::move(status));
   status = co_await Record();
   if (!status.ok()) co_return Refuse(std::move(status));
+  guards_.emplace(with_, *principal_, who_.request, event_, reservation_, inspection_.prompt);
   if (!accepted_.empty()) co_await AcceptTerms();
   std::optional<Ending> denied = co_await AskGuards();
   if (denied) co_return co_await End(std::move(*denied), nullptr);
@@ -163,6 +164,7 @@ async::Awaitable<absl::Status> Request::Reserve(std::int64_t input_tokens, std::
   absl::StatusOr<metering::Reservation> held =
       co_await async::Callback<absl::StatusOr<metering::Reservation>>(reserve);
   TG_CO_ASSIGN(reservation_, std::move(held));
+  output_held_ = reservation_.output_tokens();
   co_return absl::OkStatus();
 }
 
@@ -256,7 +258,7 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
                                   .sampling = sampling_,
                                   .stop = {call_.stop().begin(), call_.stop().end()},
                                   .max_tokens = max_tokens_,
-                                  .allowance = reservation_.output_tokens() / static_cast<std::int64_t>(choices),
+                                  .allowance = output_held_ / static_cast<std::int64_t>(choices),
                                   .tenant = who_.place.team->id,
                                   .published_tokens = published_tokens_,
                                   .published_by = who_.place.org->id,
@@ -276,7 +278,7 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
     co_return co_await End(std::move(ending), nullptr);
   }
   const RelayContext context{with_, caller_, *principal_, who_, model_.name, static_cast<std::int64_t>(prompt_tokens_.size()), *key_,
-                             cancellation_, shutting_down_, event_, deadline_, head_, writer_};
+                             cancellation_, shutting_down_, event_, deadline_, head_, writer_, *guards_, output_held_};
   Relay relay(context, std::move(sequences), plan, reservation_);
   Ending ending = co_await relay.Run();
   co_return co_await End(std::move(ending), &relay);
@@ -288,7 +290,7 @@ void Request::AskAbout(OutputPlan& plan) {
   plan.asks.questions = policies_.acting->QuestionsOfOutput(subject);
   if (plan.asks.questions.empty()) return;
   plan.asks.policies = policies_.acting;
-  plan.asks.inbox = [this] { return GuardInbox::Make(with_.guards, event_.Notifier()); };
+  plan.asks.inbox = [this] { return GuardInbox::Make(*guards_, event_.Notifier()); };
   plan.asks.streamed = writer_ != nullptr;
   subject.pseudonyms = nullptr;
   plan.asks.open = [this, subject] { return policies_.acting->OpenOutput(subject); };

@@ -17,6 +17,7 @@
 #include "gateway/pipeline/defaults.h"
 #include "gateway/pipeline/denial.h"
 #include "gateway/pipeline/guards.h"
+#include "gateway/pipeline/model_guards.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/refusals.h"
 #include "gateway/pipeline/relay.h"
@@ -87,12 +88,15 @@ class Request {
   std::vector<base::Uuid> approvals_;                         // Under which it goes on; of a denial, the one that waits.
   std::string routed_by_;                                     // The rule that chose model_; empty: none did.
   std::vector<tollgate::v1::GuardOutcome> guarded_;           // What was asked about the prompt, and answered.
+  std::vector<tollgate::v1::GuardAnswerText> guard_said_;     // By guard models.
   tollgate::v1::ShadowVerdict shadow_;                        // Of the prompt; without a digest if nothing is tried beside.
   std::vector<std::int32_t> prompt_tokens_;
   std::int64_t published_tokens_ = 0;                         // Of those.
   inference::SamplingParams sampling_;
   std::int64_t max_tokens_ = 0;
   metering::Reservation reservation_;
+  std::int64_t output_held_ = 0;                              // By it at first: for the output, and not for guards.
+  std::optional<ModelGuards> guards_;                         // From the REQUEST record on.
   std::shared_ptr<const audit::RequestKey> key_;
   tollgate::v1::Record request_record_;
   ReplyHead head_;

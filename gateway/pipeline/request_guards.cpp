@@ -1,4 +1,4 @@
-// The prompt is on record before anybody outside is asked about it (P1), and nothing is routed before all have answered. A detector that
+// The prompt is on record before anybody is asked about it (P1), and nothing is routed before all have answered. A detector that
 // does not answer is an answer too; only the caller's own end, or its deadline, breaks this off.
 // Tested by tests/gateway/pipeline/guards_test.cpp.
 #include <algorithm>
@@ -14,7 +14,7 @@ using std::chrono::steady_clock;
 
 async::Awaitable<std::optional<Ending>> Request::AskGuards() {
   if (inspection_.questions.empty()) co_return std::nullopt;
-  const auto inbox = GuardInbox::Make(with_.guards, event_.Notifier());
+  const auto inbox = GuardInbox::Make(*guards_, event_.Notifier());
   std::vector<GuardAsk> asks;
   for (const policy::Question& question : inspection_.questions) {
     GuardAsk& ask = asks.emplace_back();
@@ -26,13 +26,15 @@ async::Awaitable<std::optional<Ending>> Request::AskGuards() {
   }
   std::vector<GuardAnswer> answers;
   for (;;) {
+    co_await guards_->Turn();
     for (GuardAnswer& answer : inbox->Take()) answers.push_back(std::move(answer));
     if (answers.size() == asks.size()) break;
     if (cancellation_.cancelled()) co_return Ending{.reason = "CLIENT_GONE", .status = base::Cancelled("the client went away")};
     if (shutting_down_.load()) co_return Ending{.kind = v1::RECORD_KIND_ABORT, .reason = "SHUTDOWN", .status = ShuttingDown()};
     if (steady_clock::now() >= deadline_)
       co_return Ending{.reason = "DEADLINE", .status = base::DeadlineExceeded("the request's deadline passed while its prompt was judged")};
-    co_await event_.WaitUntil(deadline_);
+    const auto wake = std::min(deadline_, guards_->NextWake());
+    co_await event_.WaitUntil(wake);
   }
   absl::Status decided = DecideAnswered(asks, std::move(answers));
   if (!decided.ok()) co_return Ending{.kind = v1::RECORD_KIND_ABORT, .reason = "POLICY_FAILED", .status = std::move(decided)};
@@ -55,6 +57,13 @@ absl::Status Request::DecideAnswered(const std::vector<GuardAsk>& asks, std::vec
     outcome.set_failure(answer.answer.failure);
     outcome.set_score_millionths(answer.answer.score_millionths);
     outcome.set_category(answer.category);
+    outcome.set_guard_input_tokens(answer.input_tokens);
+    outcome.set_guard_output_tokens(answer.output_tokens);
+    if (!answer.said.empty()) {
+      v1::GuardAnswerText& said = guard_said_.emplace_back();
+      said.set_rule_id(ask->question.rule_id);
+      said.set_text(answer.said);
+    }
     plain.push_back(answer.answer);
   }
   TG_ASSIGN(inspection_.verdict, policies_.acting->Decide(inspection_.verdict, inspection_.questions, plain));

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 
+#include "policy/guard_model.h"
+
 namespace tollgate::pipeline {
 
 namespace v1 = tollgate::v1;
@@ -97,15 +99,17 @@ std::vector<GuardAsk> SemanticFilter::TakeAsks() {
     ask.question = state.question;
     ask.output = true;
     ask.last = finished_;
-    ask.messages.push_back({policy::Role::kAssistant, "", {AskedText(static_cast<std::size_t>(*to))}});
+    const auto& guard = state.question.guard;
+    const std::size_t most = guard == nullptr ? kAskedBytesMax : static_cast<std::size_t>(guard->reply_bytes);
+    ask.messages.push_back({policy::Role::kAssistant, "", {AskedText(static_cast<std::size_t>(*to), most)}});
   }
   Advance();
   return out;
 }
 
 // The clear text up to `end`, or the end of it, with pseudonyms where their values stand.
-std::string SemanticFilter::AskedText(std::size_t end) const {
-  std::size_t at = end > kAskedBytesMax ? end - kAskedBytesMax : 0;
+std::string SemanticFilter::AskedText(std::size_t end, std::size_t bytes_max) const {
+  std::size_t at = end > bytes_max ? end - bytes_max : 0;
   while (at < end && (static_cast<unsigned char>(clear_[at]) & 0xC0) == 0x80) ++at;
   std::string out;
   for (std::size_t i = 0; i < spans_->replaced().size(); ++i) {
@@ -128,6 +132,9 @@ absl::Status SemanticFilter::Answer(const GuardAnswer& answer, std::int64_t byte
   outcome.set_score_millionths(answer.answer.score_millionths);
   outcome.set_category(answer.category);
   outcome.set_bytes_out(bytes_out);
+  outcome.set_guard_input_tokens(outcome.guard_input_tokens() + answer.input_tokens);
+  outcome.set_guard_output_tokens(outcome.guard_output_tokens() + answer.output_tokens);
+  state->said = answer.said;
   for (const std::string& what : now.not_scanned) {
     if (std::find(asked_verdict_.not_scanned.begin(), asked_verdict_.not_scanned.end(), what) == asked_verdict_.not_scanned.end())
       asked_verdict_.not_scanned.push_back(what);
@@ -184,6 +191,14 @@ bool SemanticFilter::waiting() const {
 std::vector<v1::GuardOutcome> SemanticFilter::outcomes() const {
   std::vector<v1::GuardOutcome> out;
   for (const State& state : states_) out.push_back(state.outcome);
+  return out;
+}
+
+std::vector<std::pair<std::string, std::string>> SemanticFilter::said() const {
+  std::vector<std::pair<std::string, std::string>> out;
+  for (const State& state : states_) {
+    if (!state.said.empty()) out.emplace_back(state.question.rule_id, state.said);
+  }
   return out;
 }
 

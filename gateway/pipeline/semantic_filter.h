@@ -58,6 +58,8 @@ class SemanticFilter final : public policy::StreamFilter {
 
   // What was asked and answered, for the record.
   std::vector<tollgate::v1::GuardOutcome> outcomes() const;
+  // What guard models said to it last, with their rules.
+  std::vector<std::pair<std::string, std::string>> said() const;
 
  private:
   struct Mark {
@@ -70,10 +72,11 @@ class SemanticFilter final : public policy::StreamFilter {
     std::int64_t asked_at_tokens = 0;
     bool out = false, done = false;  // An ask is under way; the whole reply was answered about.
     tollgate::v1::GuardOutcome outcome;
+    std::string said{};  // By a guard model, last.
   };
 
   void Let(const std::string& text);
-  std::string AskedText(std::size_t end) const;
+  std::string AskedText(std::size_t end, std::size_t bytes_max) const;
   void Stop(const std::string& rule_id);
   std::optional<std::int64_t> Due(const State& state) const;
   std::optional<std::int64_t> SentenceEnd(std::int64_t from) const;
