@@ -218,6 +218,7 @@ absl::Status ChoiceOutput::Consult(const std::string& model, std::chrono::steady
     for (GuardAsk& ask : asked.filter->TakeAsks()) {
       ask.messages[0].name = asked.call.name();
       ask.model = model;
+      ask.tenant = plan_.asks.tenant;
       ask.deadline = deadline;
       asked.inbox->Ask(std::move(ask));
     }

@@ -192,15 +192,7 @@ std::optional<Ending> Relay::MustStop() {
   if (now >= context_.deadline) return Ended("DEADLINE", base::DeadlineExceeded("the request's deadline passed while its output was made"));
   if (now < next_authority_check_) return std::nullopt;
   next_authority_check_ = now + context_.with.options.authority_check;
-  auto snapshot = context_.with.directory->InForce();
-  if (!snapshot.ok()) return Broken("DIRECTORY_STALE", snapshot.status());
-  const auto place = (*snapshot)->FindKey(context_.principal.place.key->id);
-  absl::Status may = place ? (*snapshot)->MayRun(*place, context_.model, context_.with.clock->Wall())
-                           : base::WithDetail(base::PermissionDenied("the key that this request was made with is gone"),
-                                              {.reason = "KEY_REVOKED", .may_retry = false});
-  if (may.ok()) return std::nullopt;
-  const auto detail = base::DetailOf(may);
-  return Ended(detail ? detail->reason : "KEY_REVOKED", std::move(may));
+  return LostAuthority(context_.with, context_.principal, context_.model);
 }
 
 bool Relay::Pending() const {

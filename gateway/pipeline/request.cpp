@@ -215,7 +215,7 @@ async::Awaitable<absl::Status> Request::Record() {
   body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
-  with_.shadows->Add(false, policy::ActionName(inspection_.verdict.action), shadow_);
+  with_.shadows->Add(false, ToProto(inspection_.verdict), shadow_);
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
   *body->mutable_price() = price_;
   body->set_reserved_tokens(reservation_.tokens());
@@ -292,6 +292,7 @@ void Request::AskAbout(OutputPlan& plan) {
   plan.asks.policies = policies_.acting;
   plan.asks.inbox = [this] { return GuardInbox::Make(*guards_, event_.Notifier()); };
   plan.asks.streamed = writer_ != nullptr;
+  plan.asks.tenant = who_.place.team->id.value.Bytes();
   subject.pseudonyms = nullptr;
   plan.asks.open = [this, subject] { return policies_.acting->OpenOutput(subject); };
   const auto holds = [](const policy::Question& question) { return question.hold; };

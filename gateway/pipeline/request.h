@@ -55,7 +55,7 @@ class Request {
   absl::Status Submit(std::size_t choices, Sequences& sequences);
   async::Awaitable<Outcome<Reply>> Deny();
   async::Awaitable<Outcome<Reply>> End(Ending ending, Relay* relay);
-  absl::Status DecideAnswered(const std::vector<GuardAsk>& asks, std::vector<GuardAnswer> answers);
+  absl::Status DecideAnswered(std::vector<GuardAnswer> answers);
   tollgate::v1::EndBody EndBodyOf(const Ending& ending, const Relay* relay) const;
   Outcome<Reply> Refuse(absl::Status status);
   Failure FailureOf(absl::Status status, std::optional<audit::Position> position) const;
