@@ -126,7 +126,10 @@ TEST_CASE("One that fails again and again is left alone for a while") {
 TEST_CASE("A caller's short deadline, or an odd text, is no failure of the detector's own") {
   test::ScriptedUpstream server([](test::ScriptedUpstream::Exchange& exchange) {
     const std::string& body = exchange.request().body;
-    if (body.find("hang") != std::string::npos) return exchange.WaitGone();
+    if (body.find("hang") != std::string::npos) {
+      exchange.WaitGone();
+      return;
+    }
     exchange.Reply(body.find("odd") != std::string::npos ? 400 : 200, R"({"hit":false})");
   });
   const auto detectors = Make(server, [](DetectorOptions& o) {
