@@ -110,12 +110,14 @@ TEST_CASE("What is no verdict acts as a hit, or not at all where the rule says s
   Bed open(Rule("input", kEchoed, ", on_error: allow"));
   CHECK(std::get<Reply>(open.Chat(open.Ask("mumble"))).text == "mumble");
   CHECK(open.End().input_verdict().not_scanned(0) == "guard judge (guard)");
-  Bed long_text(Rule("input", kEchoed));
-  CHECK(base::DetailOf(long_text.Refused("well " + std::string(17'000, 'x')))->reason == "POLICY_BLOCKED");
-  CHECK_THAT(long_text.End().guards(0).failure(), ContainsSubstring("it takes 4096 in all"));
+  test::World long_text(Rule("input", kEchoed));
+  long_text.LoadModel("judge", 2, 8, true, 80);
+  CHECK(std::holds_alternative<Failure>(long_text.Chat(long_text.Ask("well " + std::string(200, 'x')))));
+  CHECK_THAT(long_text.journal.entries().back().record.end().guards(0).failure(), ContainsSubstring("it takes 80 in all"));
+  long_text.CheckBooks();
   Bed cut(Rule("input", "prompt: '{{text}}', answer: {hit_regex: evil, pass_regex: kind}, answer_tokens: 2"));
   CHECK(base::DetailOf(cut.Refused("a kind word"))->reason == "POLICY_BLOCKED");
-  for (const Bed* world : {&closed, &open, &long_text, &cut}) world->CheckBooks();
+  for (const Bed* world : {&closed, &open, &cut}) world->CheckBooks();
 }
 
 TEST_CASE("A guard that is not there, has no price or may not be used by the org fails closed; the caller's own grants do not matter") {
