@@ -37,6 +37,7 @@ class Replica {
   absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(const EmbedText& text) const;
   absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> tokens) const;
   absl::StatusOr<std::shared_ptr<TokenStream>> Embed(EmbedJob job);
+  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const { return engine_->RenderParts(parts); }
   absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request);
   absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> SubmitGroup(const SequenceRequest& request,
                                                                         std::span<const std::uint64_t> seeds);

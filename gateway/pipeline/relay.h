@@ -17,6 +17,7 @@
 #include "gateway/pipeline/call.h"
 #include "gateway/pipeline/choice_output.h"
 #include "gateway/pipeline/collaborators.h"
+#include "gateway/pipeline/model_guards.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/watch.h"
 #include "inference/pool.h"
@@ -41,6 +42,8 @@ struct RelayContext {
   std::chrono::steady_clock::time_point deadline;
   const ReplyHead& head;
   StreamWriter* writer;                             // Null: unary.
+  ModelGuards& guards;                              // Whom the plan's inboxes ask.
+  std::int64_t output_held;                         // Of the reservation: tokens for the output.
 };
 
 // How a thought is closed that has used up its tokens.

@@ -21,6 +21,18 @@ Ending Broken(std::string reason, absl::Status status) {
 
 Ending Ended(std::string reason, absl::Status status) { return {.reason = std::move(reason), .status = std::move(status)}; }
 
+std::optional<Ending> LostAuthority(const Collaborators& with, const identity::Principal& principal, const std::string& model) {
+  auto snapshot = with.directory->InForce();
+  if (!snapshot.ok()) return Broken("DIRECTORY_STALE", snapshot.status());
+  const auto place = (*snapshot)->FindKey(principal.place.key->id);
+  absl::Status may = place ? (*snapshot)->MayRun(*place, model, with.clock->Wall())
+                           : base::WithDetail(base::PermissionDenied("the key that this request was made with is gone"),
+                                              {.reason = "KEY_REVOKED", .may_retry = false});
+  if (may.ok()) return std::nullopt;
+  const auto detail = base::DetailOf(may);
+  return Ended(detail ? detail->reason : "KEY_REVOKED", std::move(may));
+}
+
 Ending EndingOf(const inference::StreamEnd& end) {
   switch (end.reason) {
     case inference::EndReason::kStop: return {.finish = v1::FINISH_REASON_STOP, .reason = "STOP"};
@@ -56,15 +68,7 @@ std::optional<Ending> Watch::MustStop() {
   if (now >= deadline_) return Ended("DEADLINE", base::DeadlineExceeded("the request's deadline passed while its output was made"));
   if (now < next_authority_check_) return std::nullopt;
   next_authority_check_ = now + with_.options.authority_check;
-  auto snapshot = with_.directory->InForce();
-  if (!snapshot.ok()) return Broken("DIRECTORY_STALE", snapshot.status());
-  const auto place = (*snapshot)->FindKey(principal_.place.key->id);
-  absl::Status may = place ? (*snapshot)->MayRun(*place, model_, with_.clock->Wall())
-                           : base::WithDetail(base::PermissionDenied("the key that this request was made with is gone"),
-                                              {.reason = "KEY_REVOKED", .may_retry = false});
-  if (may.ok()) return std::nullopt;
-  const auto detail = base::DetailOf(may);
-  return Ended(detail ? detail->reason : "KEY_REVOKED", std::move(may));
+  return LostAuthority(with_, principal_, model_);
 }
 
 }  // namespace tollgate::pipeline

@@ -28,6 +28,8 @@ struct Ending {
 Ending Broken(std::string reason, absl::Status status);  // ABORT.
 Ending Ended(std::string reason, absl::Status status);   // FINAL, with an error for the caller.
 Ending EndingOf(const inference::StreamEnd& end);        // As the pool ended it.
+// How a request ends whose key, or whose right to the model, is gone, or that an emergency stop is for; nothing: it may go on.
+std::optional<Ending> LostAuthority(const Collaborators& with, const identity::Principal& principal, const std::string& model);
 
 // Asked between steps, by the request's own coroutine. Everything that it is given outlives it.
 class Watch {
