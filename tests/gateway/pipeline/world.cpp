@@ -224,10 +224,8 @@ void World::LoadModel(const std::string& name, int slots, int queue_max, bool pr
 }
 
 void World::LoadEmbedder(const std::string& name, inference::Pooling pooling, std::int64_t context_tokens) {
-  const absl::Status loaded =
-      pool_->Load({.name = name, .engine = inference::EngineKind::kScripted, .context_tokens = context_tokens, .pooling = pooling});
-  INFO(base::Message(loaded));
-  REQUIRE(loaded.ok());
+  const auto scripted = inference::EngineKind::kScripted;
+  REQUIRE(pool_->Load({.name = name, .engine = scripted, .context_tokens = context_tokens, .pooling = pooling}).ok());
   Price(name);
 }
 
@@ -338,20 +336,16 @@ pipeline::Outcome<pipeline::Reply> World::Chat(const v1::ChatRequest& request, p
 pipeline::Outcome<pipeline::EmbedAnswer> World::Embed(const v1::EmbedRequest& request, std::shared_ptr<pipeline::Cancellation> cancellation) {
   if (!cancellation) cancellation = std::make_shared<pipeline::Cancellation>();
   const pipeline::Caller caller = NewCaller();
-  pipeline::Pipeline& pipeline = pipe();
-  auto call = [&]() -> async::Awaitable<pipeline::Outcome<pipeline::EmbedAnswer>> {
-    co_return co_await pipeline.Embed(caller, request, cancellation);
-  };
+  pipe();
+  auto call = [&] { return pipeline_->Embed(caller, request, cancellation); };
   return boost::asio::co_spawn(boost::asio::make_strand(io_), call, boost::asio::use_future).get();
 }
 
 pipeline::Outcome<pipeline::RerankAnswer> World::Rerank(const v1::RerankRequest& request) {
   const auto cancellation = std::make_shared<pipeline::Cancellation>();
   const pipeline::Caller caller = NewCaller();
-  pipeline::Pipeline& pipeline = pipe();
-  auto call = [&]() -> async::Awaitable<pipeline::Outcome<pipeline::RerankAnswer>> {
-    co_return co_await pipeline.Rerank(caller, request, cancellation);
-  };
+  pipe();
+  auto call = [&] { return pipeline_->Rerank(caller, request, cancellation); };
   return boost::asio::co_spawn(boost::asio::make_strand(io_), call, boost::asio::use_future).get();
 }
 
