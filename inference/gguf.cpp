@@ -212,6 +212,7 @@ absl::Status Reader::CheckPlaces() {
   std::set<std::string_view> names;
   std::uint64_t expected = 0;
   for (const Tensor& tensor : tensors_) {
+    header_.classifier = header_.classifier || tensor.name == "cls.output.weight";
     if (!names.insert(tensor.name).second) return Bad(fmt::format("tensor {} stands twice", tensor.name));
     if (tensor.offset != expected) return Bad(fmt::format("tensor {} is not where the ones before it end", tensor.name));
     if (tensor.offset > room || tensor.bytes > room - tensor.offset) {

@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "base/uuid.h"
+#include "inference/embed.h"
 #include "inference/replica_stats.h"
 #include "inference/token_stream.h"
 #include "inference/types.h"
@@ -49,6 +50,7 @@ struct ModelOptions {
   std::int64_t prefix_cache_bytes = 256 << 20;  // Memory for what tenants' own prompts begin with; 0 = none.
   double cached_token_share = 0.1;              // What a cached prompt token counts in fairness, 0 to 1.
   UpstreamOptions upstream;                     // Of kOpenAi.
+  Pooling pooling = Pooling::kNone;             // Not kNone: it embeds or reranks (embed.h), and does not chat. Not of kOpenAi.
 };
 
 struct PoolOptions {
@@ -110,6 +112,10 @@ class Pool {
   // The tokens of text that is nothing but text. NOT_FOUND: no such model. UNIMPLEMENTED: its engine cannot tell.
   virtual absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view model, std::string_view text) const = 0;
 
+  // The tokens of a prompt laid out by who asks, begin token first where the model wants one. Errors as Render; UNIMPLEMENTED: its engine has
+  // no such prompts.
+  virtual absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::string_view model, std::span<const PromptPart> parts) const = 0;
+
   // Queues a sequence. INVALID_ARGUMENT: a field out of range, or a prompt that does not fit the context (the message has the numbers).
   // RESOURCE_EXHAUSTED, with a retry hint: the queue is full. UNAVAILABLE: draining. NOT_FOUND: no such model.
   virtual absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request) = 0;
@@ -118,6 +124,11 @@ class Pool {
   // where the slots allow it. The request's own seed is not used.
   virtual absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> SubmitGroup(SequenceRequest request,
                                                                                 std::span<const std::uint64_t> seeds) = 0;
+
+  // What embed.h says.
+  virtual absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(std::string_view model, const EmbedText& text) const = 0;
+  virtual absl::StatusOr<std::string> TextOf(std::string_view model, std::span<const std::int32_t> tokens) const = 0;
+  virtual absl::StatusOr<std::shared_ptr<TokenStream>> Embed(EmbedJob job) = 0;
 
   virtual std::vector<ReplicaStats> stats() const = 0;  // One a model, in the same order.
 

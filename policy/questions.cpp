@@ -14,8 +14,9 @@ Question QuestionOf(const Rule& rule) {
   Question out;
   out.id = rule.id;
   out.rule_id = rule.id;
-  out.detector = rule.ask->shape == nullptr ? "external" : "not_json";
+  out.detector = rule.ask->detector();
   out.name = rule.ask->name;
+  out.guard = rule.ask->guard;
   out.shape = rule.ask->shape;
   return out;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "policy/gauges.h"
+#include "policy/guard_model.h"
 #include "policy/json_shape.h"
 #include "policy/pattern.h"
 #include "policy/sight.h"
@@ -63,7 +64,10 @@ struct Ask {
   bool hold = true;         // Nothing of a reply leaves before its verdict.
   bool fail_open = false;   // Where it cannot say, the rule does not act.
   std::int64_t least_score_percent = 0;
-  std::shared_ptr<const JsonShape> shape;  // Asks nobody: a text that breaks it is a hit.
+  std::shared_ptr<const GuardModel> guard = nullptr;  // It is a model of the pool: `name`; null: a detector outside.
+  std::shared_ptr<const JsonShape> shape = nullptr;   // Asks nobody: a text that breaks it is a hit.
+
+  const char* detector() const { return guard != nullptr ? "guard" : shape != nullptr ? "not_json" : "external"; }
 };
 
 struct Rule {

@@ -37,9 +37,9 @@ Note NoteOf(std::string action, std::string summary) { return {std::move(action)
 
 std::string Describe(const Model& model) {
   if (!model.sha256.has_value()) return fmt::format("registered model {} (engine {})", model.name, model.engine);
-  return fmt::format("registered model {} from {} (sha256 {}, licence {}, {} slots of {} tokens, kv {})", model.name, model.file,
+  return fmt::format("registered model {} from {} (sha256 {}, licence {}, {} slots of {} tokens, kv {}{})", model.name, model.file,
                      base::HexEncode(base::View(*model.sha256)), model.licence.empty() ? "not stated" : model.licence, model.slots,
-                     model.context_tokens, model.kv);
+                     model.context_tokens, model.kv, model.pooling.empty() ? "" : fmt::format(", pooling {}", model.pooling));
 }
 
 // An alias that led nowhere would refuse whoever uses it.

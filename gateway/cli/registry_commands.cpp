@@ -54,6 +54,7 @@ void PrintModel(Context& context, const v1::RegisteredModel& model) {
                       s.threads() == 0 ? "all cores but one" : std::to_string(s.threads()));
   text += fmt::format("waits     {} requests, {} ms each; prompts in pieces of {} ms; prefix cache {} bytes\n", s.queue_max(),
                       ShowCount(s.queue_timeout_ms()), s.step_target_ms(), ShowCount(s.prefix_cache_bytes()));
+  if (!s.pooling().empty()) text += fmt::format("pooling   {}\n", s.pooling());
   text += fmt::format("used by   {}\nrecord    {}\n", MayUse(model.restricted()), model.record());
   context.Print(text);
 }
@@ -150,6 +151,8 @@ void AddSpecOptions(CLI::App& command, Options& options) {
   text("--template", "Chat format to render with, such as llama3; else what the file says",
        [](Spec& s) -> std::string& { return *s.mutable_chat_template(); });
   text("--kv", "How contexts are kept: f16, q8 or f32; else f16", [](Spec& s) -> std::string& { return *s.mutable_kv(); });
+  text("--pooling", "It embeds or reranks instead of chatting: model (as its file says), mean, cls, last or rank",
+       [](Spec& s) -> std::string& { return *s.mutable_pooling(); });
   text("--engine", "llama, or scripted for tests; else llama", [](Spec& s) -> std::string& { return *s.mutable_engine(); });
   number("--context", "Tokens of prompt and output that one request may use; else 2048", &Spec::set_context_tokens);
   number("--slots", "Requests that run at once; else 8", &Spec::set_slots);
@@ -204,6 +207,7 @@ void AddRegistryCommands(CLI::App& group, Context& context) {
         "The file must lie in pool.models_dir of every instance. It is loaded only if its digest is the registered one. Settings of a\n"
         "registered model never change: register another beside it, or retire it and register its name anew.",
         {"tollgate models add qwen3 --file qwen3-8b-q4.gguf --sha256 $(sha256sum qwen3-8b-q4.gguf | cut -c1-64) --context 8192",
+         "tollgate models add bge --file bge-m3.gguf --sha256 … --pooling model",
          "tollgate models add legal --file legal.gguf --sha256 … --restricted"});
 
   struct Command {

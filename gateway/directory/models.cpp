@@ -3,6 +3,7 @@
 #include "gateway/directory/models.h"
 
 #include <algorithm>
+#include <array>
 #include <tuple>
 
 #include <fmt/format.h>
@@ -34,6 +35,16 @@ absl::Status CheckWord(const char* field, const std::string& text) {
   return base::InvalidArgument(fmt::format("{}: use at most 64 printable ASCII characters", field));
 }
 
+// A model that embeds has no chats to lay out and no context to keep beyond a step.
+absl::Status CheckPooling(const Model& model) {
+  if (model.pooling.empty()) return absl::OkStatus();
+  constexpr std::array<std::string_view, 5> kPoolings = {"model", "mean", "cls", "last", "rank"};
+  if (std::find(kPoolings.begin(), kPoolings.end(), model.pooling) == kPoolings.end())
+    return base::InvalidArgument("pooling: use model, mean, cls, last or rank; or leave it out for a model that chats");
+  if (!model.chat_template.empty()) return base::InvalidArgument("chat_template: a model that embeds or reranks has none");
+  return model.kv == "q8" ? base::InvalidArgument("kv: use f16 or f32 for a model that embeds or reranks") : absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status Validate(const Model& model) {
@@ -49,6 +60,7 @@ absl::Status Validate(const Model& model) {
   TG_RETURN_IF_ERROR(CheckWord("licence", model.licence));
   TG_RETURN_IF_ERROR(CheckWord("chat_template", model.chat_template));
   if (model.kv != "f16" && model.kv != "q8" && model.kv != "f32") return base::InvalidArgument("kv: use f16, q8 or f32");
+  TG_RETURN_IF_ERROR(CheckPooling(model));
   TG_RETURN_IF_ERROR(InRange("context_tokens", model.context_tokens, 64, 1'048'576));
   TG_RETURN_IF_ERROR(InRange("slots", model.slots, 1, 256));
   TG_RETURN_IF_ERROR(InRange("threads", model.threads, 0, 512));
@@ -77,6 +89,7 @@ Model ModelOf(const Row& row) {
   model.queue_timeout_ms = row.Int("queue_timeout_ms");
   model.prefix_cache_bytes = row.Int("prefix_cache_bytes");
   model.step_target_ms = row.Int("step_target_ms");
+  if (!row.IsNull("pooling")) model.pooling = row.Text("pooling");
   model.restricted = row.Bool("restricted");
   model.loaded = row.Bool("loaded");
   model.retired = row.Bool("retired");
@@ -98,6 +111,7 @@ void ToRow(const Model& model, Row& row) {
   row.Set("queue_timeout_ms", model.queue_timeout_ms);
   row.Set("prefix_cache_bytes", model.prefix_cache_bytes);
   row.Set("step_target_ms", model.step_target_ms);
+  row.Set("pooling", model.pooling.empty() ? base::Value() : base::Value(model.pooling));
   row.Set("restricted", Flag(model.restricted));
   row.Set("loaded", Flag(model.loaded));
   row.Set("retired", Flag(model.retired));
@@ -106,7 +120,7 @@ void ToRow(const Model& model, Row& row) {
 bool SameReplica(const Model& a, const Model& b) {
   const auto replica = [](const Model& m) {
     return std::tie(m.name, m.engine, m.file, m.sha256, m.licence, m.chat_template, m.context_tokens, m.slots, m.threads, m.kv, m.queue_max,
-                    m.queue_timeout_ms, m.prefix_cache_bytes, m.step_target_ms);
+                    m.queue_timeout_ms, m.prefix_cache_bytes, m.step_target_ms, m.pooling);
   };
   return replica(a) == replica(b);
 }

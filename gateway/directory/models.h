@@ -27,6 +27,7 @@ struct Model {
   std::int64_t queue_timeout_ms = 30'000;
   std::int64_t prefix_cache_bytes = 256 << 20;
   std::int64_t step_target_ms = 100;
+  std::string pooling;  // Empty: it chats. "model", "mean", "cls", "last" or "rank": it embeds, or reranks.
   // What changes while it is registered.
   bool restricted = false;  // Only scopes whose allow-list names it may use it.
   bool loaded = false;      // Instances shall have it in memory.

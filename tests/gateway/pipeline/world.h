@@ -82,12 +82,11 @@ class World {
   void GrantOnly(const std::string& model);
   // Loads another model of the scripted engine; at the same price as "script" unless it shall have none.
   void LoadModel(const std::string& name, int slots = 2, int queue_max = 8, bool priced = true, std::int64_t context_tokens = 4096);
+  void LoadEmbedder(const std::string& name, inference::Pooling pooling = inference::Pooling::kMean, std::int64_t context_tokens = 4096);
   // Puts a model into the registry, or changes what the registry says of it; loads and unloads nothing.
   void Register(const directory::Model& model);
-  // "qwen3=90 qwen4=10", "smollm2 tiny".
-  void SetAlias(const std::string& name, const std::string& targets, const std::string& fallbacks);
+  void SetAlias(const std::string& name, const std::string& targets, const std::string& fallbacks);  // "qwen3=90 qwen4=10", "smollm2 tiny".
   bool Full(const std::string& model) const;  // Its queue.
-
   pipeline::Caller NewCaller() const;
   tollgate::v1::ChatRequest Ask(const std::string& user_text) const;
 
@@ -95,6 +94,8 @@ class World {
   pipeline::Outcome<pipeline::Reply> Chat(const tollgate::v1::ChatRequest& request, pipeline::StreamWriter* writer = nullptr);
   pipeline::Outcome<pipeline::Reply> ChatAs(const pipeline::Caller& caller, const tollgate::v1::ChatRequest& request,
                                             pipeline::StreamWriter* writer = nullptr, std::shared_ptr<pipeline::Cancellation> cancellation = nullptr);
+  pipeline::Outcome<pipeline::EmbedAnswer> Embed(const tollgate::v1::EmbedRequest& request, std::shared_ptr<pipeline::Cancellation> c = nullptr);
+  pipeline::Outcome<pipeline::RerankAnswer> Rerank(const tollgate::v1::RerankRequest& request);
   absl::StatusOr<tollgate::v1::CountTokensReply> CountAs(const pipeline::Caller& caller, const tollgate::v1::CountTokensRequest& request);
   absl::StatusOr<tollgate::v1::CountTokensReply> Count(const pipeline::Caller& caller, const std::string& model);
   tollgate::v1::ListModelsReply List();
@@ -124,6 +125,7 @@ class World {
 
  private:
   void Add(directory::Row row);
+  void Price(const std::string& name);
   void Publish();
 
   std::vector<directory::Row> rows_;

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <future>
+#include <thread>
 
 #include <fmt/format.h>
 #include <grpcpp/security/server_credentials.h>
@@ -111,11 +112,11 @@ TEST_CASE("A gRPC detector is asked with all that the format says, and answers")
   CHECK(asked.version() == 1);
   CHECK(asked.detector() == "toxicity");
   CHECK(asked.rule() == "rule");
-  CHECK(asked.output());
+  CHECK(asked.direction() == "output");
   CHECK_FALSE(asked.last());
   CHECK(asked.model() == "tiny");
   REQUIRE(asked.messages_size() == 1);
-  CHECK(asked.messages(0).role() == v1::ROLE_TOOL);
+  CHECK(asked.messages(0).role() == "tool");
   CHECK(asked.messages(0).name() == "mail");
   CHECK(asked.messages(0).text() == "evil words");
   CHECK(detectors->stats()[0].hits == 1);
@@ -123,7 +124,7 @@ TEST_CASE("A gRPC detector is asked with all that the format says, and answers")
 
 TEST_CASE("Whatever a gRPC detector does wrong is an answer that says so, without its words") {
   const std::pair<Served::Answer, const char*> cases[] = {
-      {[](auto&, auto&, auto&) { return grpc::Status(grpc::StatusCode::INTERNAL, "secret"); }, "answered with status 13"},
+      {[](auto&, auto&, auto&) { return grpc::Status(grpc::StatusCode::INTERNAL, "secret"); }, "answered with status 500"},
       {[](auto&, auto&, v1::JudgeReply& reply) {
          reply.set_score(2);
          return grpc::Status::OK;
@@ -143,7 +144,7 @@ TEST_CASE("Whatever a gRPC detector does wrong is an answer that says so, withou
          reply.set_category(std::string(100'000, 'x'));
          return grpc::Status::OK;
        },
-       "longer than 64 KiB"}};
+       "answered with status 429"}};
   for (const auto& [wrong, failure] : cases) {
     Served server(wrong);
     const GuardAnswer answer = Ask(*Make(server.at()), "words").get();
@@ -164,7 +165,9 @@ TEST_CASE("A gRPC detector that hangs is given up at the deadline, and what wait
     o.running_max = 1;
     o.waiting_max = 1;
   });
-  auto first = Ask(*detectors, "one", std::chrono::milliseconds(200)), second = Ask(*detectors, "two", std::chrono::milliseconds(1));
+  auto first = Ask(*detectors, "one", std::chrono::milliseconds(400));
+  while (detectors->stats()[0].running == 0) std::this_thread::yield();
+  auto second = Ask(*detectors, "two", std::chrono::milliseconds(1));
   const GuardAnswer third = Ask(*detectors, "three").get();
   CHECK_THAT(third.answer.failure, ContainsSubstring("too many questions waiting"));
   CHECK_THAT(first.get().answer.failure, ContainsSubstring("did not answer in time"));
