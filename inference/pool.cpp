@@ -10,10 +10,10 @@
 
 #include <fmt/format.h>
 
+#include "base/adapter_names.h"
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
 #include "base/mutex.h"
-#include "inference/adapter_names.h"
 #include "inference/engines/llama.h"
 #include "inference/engines/llama_tokenizer.h"
 #include "inference/engines/script_engine.h"
@@ -52,7 +52,7 @@ absl::Status CheckModel(const ModelOptions& model) {
 std::string NameOf(const AdaptersHeld& adapters) {
   std::vector<std::string> names;
   for (const auto& adapter : adapters) names.push_back(adapter->info.name);
-  return JoinAdapters(std::move(names));
+  return base::JoinAdapters(std::move(names));
 }
 
 class PoolOfReplicas final : public Pool {
@@ -236,7 +236,7 @@ class PoolOfReplicas final : public Pool {
 
   absl::StatusOr<Found> Locate(std::string_view name) const {
     if (auto replica = ByName(name)) return Found{std::move(replica), {}};
-    const AdapterNames parts = SplitAdapters(name);
+    const base::AdapterNames parts = base::SplitAdapters(name);
     const auto replica = parts.adapters.empty() ? nullptr : ByName(parts.base);
     if (replica == nullptr) return NoSuchModel();
     TG_RETURN_IF_ERROR(parts.Check());
@@ -251,7 +251,7 @@ class PoolOfReplicas final : public Pool {
   }
 
   absl::StatusOr<std::shared_ptr<Replica>> BaseOf(const AdapterOptions& adapter) const {
-    const AdapterNames parts = SplitAdapters(adapter.name);
+    const base::AdapterNames parts = base::SplitAdapters(adapter.name);
     if (parts.base != adapter.base || parts.adapters.size() != 1)
       return About(adapter, base::InvalidArgument(fmt::format("its name must be {}:ADAPTER, of letters, digits and . _ -", adapter.base)));
     if (!(adapter.scale > 0 && adapter.scale <= 16))

@@ -94,7 +94,7 @@ class Pool {
   virtual std::vector<ModelInfo> models() const = 0;
 
   // What a request for this name runs on, several adapters as "BASE:ADAPTER+ADAPTER" included. NOT_FOUND: a part of it is not loaded.
-  // INVALID_ARGUMENT: one adapter twice, or more than kAdaptersMax.
+  // INVALID_ARGUMENT: one adapter twice, or more than base::kAdaptersMax.
   virtual absl::StatusOr<ModelInfo> Find(std::string_view name) const = 0;
 
   // Loads a model beside those that are there and puts a token through it. Slow; blocks the caller alone, and other loads. The errors of

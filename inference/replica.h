@@ -39,7 +39,7 @@ class Replica {
   std::vector<ModelInfo> infos() const;  // The model's, with what its adapters take, then one for each adapter.
   absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const { return engine_->Tokenize(text); }
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const { return engine_->Render(turns); }
-  absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request, AdaptersHeld adapters);
+  absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request, AdaptersHeld adapters = {});
   absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> SubmitGroup(const SequenceRequest& request, const AdaptersHeld& adapters,
                                                                         std::span<const std::uint64_t> seeds);
   ReplicaStats stats() const;

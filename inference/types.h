@@ -87,7 +87,6 @@ struct AdapterInfo {
   std::int64_t memory_bytes = 0;         // What it is reckoned to take of the machine's,
   std::int64_t device_memory_bytes = 0;  // and of its model's GPUs'.
 };
-constexpr std::size_t kAdaptersMax = 4;  // At once, for one sequence.
 
 // A model that is loaded, or one with adapters: then `base` is the model's name, and `adapters` what acts beside its weights.
 struct ModelInfo {

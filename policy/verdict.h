@@ -30,6 +30,7 @@ struct Subject {
   // For the reply: those that the call's own prompt made, whose values come back in it; null = none. `json_reply`: the reply is JSON text.
   std::shared_ptr<const Pseudonyms> pseudonyms = nullptr;
   bool json_reply = false;
+  std::vector<std::string> model_parts = {};  // Where `model` is one with adapters: the model and each of them; rules for these cover it.
 };
 
 struct Message {

@@ -28,6 +28,7 @@
 #include "tests/support/fake_gates.h"
 #include "tests/support/fake_journal.h"
 #include "tests/support/fake_leases.h"
+#include "tests/support/temp_dir.h"
 
 namespace tollgate::test {
 
@@ -82,6 +83,8 @@ class World {
   void GrantOnly(const std::string& model);
   // Loads another model of the scripted engine; at the same price as "script" unless it shall have none.
   void LoadModel(const std::string& name, int slots = 2, int queue_max = 8, bool priced = true, std::int64_t context_tokens = 4096);
+  // Registers and loads an adapter of model "script", "script:NAME"; restricted, as they are. No price of its own.
+  void LoadAdapter(const std::string& name);
   // Puts a model into the registry, or changes what the registry says of it; loads and unloads nothing.
   void Register(const directory::Model& model);
   // "qwen3=90 qwen4=10", "smollm2 tiny".
@@ -126,6 +129,7 @@ class World {
   void Add(directory::Row row);
   void Publish();
 
+  TempDir adapters_;
   std::vector<directory::Row> rows_;
   std::int64_t version_ = 0;
   base::Uuid org_, team_, project_, key_;

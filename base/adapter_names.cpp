@@ -1,16 +1,14 @@
 // How it works. The last colon divides, because adapters' names have none; what follows is cut at each '+'.
 //
-// Tested by tests/inference/adapter_names_test.cpp.
-#include "inference/adapter_names.h"
+// Tested by tests/base/adapter_names_test.cpp.
+#include "base/adapter_names.h"
 
 #include <algorithm>
 #include <cctype>
 
 #include <fmt/format.h>
 
-#include "inference/types.h"
-
-namespace tollgate::inference {
+namespace tollgate::base {
 
 AdapterNames SplitAdapters(std::string_view name) {
   const std::size_t colon = name.rfind(':');
@@ -32,9 +30,9 @@ AdapterNames SplitAdapters(std::string_view name) {
 absl::Status AdapterNames::Check() const {
   std::vector<std::string> sorted = adapters;
   std::sort(sorted.begin(), sorted.end());
-  if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) return base::InvalidArgument("model: name each adapter once");
+  if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) return InvalidArgument("model: name each adapter once");
   if (adapters.size() <= kAdaptersMax) return absl::OkStatus();
-  return base::InvalidArgument(fmt::format("model: {} adapters are named; at most {} act together", adapters.size(), kAdaptersMax));
+  return InvalidArgument(fmt::format("model: {} adapters are named; at most {} act together", adapters.size(), kAdaptersMax));
 }
 
 std::string JoinAdapters(std::vector<std::string> full_names) {
@@ -44,4 +42,4 @@ std::string JoinAdapters(std::vector<std::string> full_names) {
   return joined;
 }
 
-}  // namespace tollgate::inference
+}  // namespace tollgate::base

@@ -1,9 +1,9 @@
 // How a model with adapters is called.
 #include <catch2/catch_test_macros.hpp>
 
-#include "inference/adapter_names.h"
+#include "base/adapter_names.h"
 
-namespace tollgate::inference {
+namespace tollgate::base {
 namespace {
 
 TEST_CASE("A name is divided into its base and its adapters") {
@@ -40,4 +40,4 @@ TEST_CASE("Several are the same whatever their order; one twice and too many are
 }
 
 }  // namespace
-}  // namespace tollgate::inference
+}  // namespace tollgate::base
