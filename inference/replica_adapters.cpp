@@ -136,6 +136,7 @@ void Replica::ChooseTurn() {
     runnable_.push_back({&sequence->adapter_set, sequence->request.tenant});
   }
   turn_ = any ? &turns_.Next(runnable_, now_) : nullptr;
+  stats_.adapter_changes = turns_.changes();
 }
 
 }  // namespace tollgate::inference

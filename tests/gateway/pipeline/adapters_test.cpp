@@ -9,6 +9,7 @@ using namespace tollgate;
 using pipeline::Failure;
 using pipeline::Outcome;
 using pipeline::Reply;
+using test::ReplyOf;
 using test::World;
 namespace v1 = tollgate::v1;
 
