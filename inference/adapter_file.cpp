@@ -1,7 +1,7 @@
 // How it works. The form is gguf.cpp's to check. Then the keys, by type too, because libllama asks for them without asking what they are;
 // then each pair against the base's weight, every dimension of it; then every value. Where libllama would take less than what stands in the
-// file (norms' vectors) or handles it badly (an embedding that is the output too, weights in NVFP4, adapters that begin at a token), the
-// adapter is refused rather than used in part.
+// file (norms' vectors; weights that its graph of an architecture multiplies plainly: the tables below follow its sources) or handles it badly (an
+// embedding that is the output too, weights in NVFP4, adapters that begin at a token), the adapter is refused rather than used in part.
 //
 // Tested by tests/inference/adapter_file_test.cpp, tests/inference/adapter_model_test.cpp.
 #include "inference/adapter_file.h"
@@ -26,7 +26,21 @@ constexpr std::int64_t kPassTokens = 512;   // Tokens that libllama computes at 
 constexpr double kAlphaMax = 1e6;
 constexpr std::string_view kSuffixA = ".lora_a", kSuffixB = ".lora_b";
 
+// What libllama multiplies with the adapters in force, "blk.N.….weight"; beside the output and the embedding.
+constexpr std::string_view kAdapted[] = {
+    "attn_q",        "attn_k",      "attn_v",        "attn_qkv",         "attn_output",    "ffn_gate",     "ffn_up",        "ffn_down",
+    "ffn_gate_inp",  "ffn_up_exps", "ffn_gate_exps", "ffn_gate_up_exps", "ffn_down_exps",  "ffn_up_shexp", "ffn_gate_shexp", "ffn_down_shexp"};
+// Where it multiplies attn_q and the output without, as all that is named after latent attention,
+constexpr std::string_view kLatent[] = {"deepseek2", "deepseek32", "deepseek4", "glm-dsa", "dots3note", "hy-v4", "plm", "minicpm3"};
+// and where it does so with much else.
+constexpr std::string_view kTakesNone[] = {"bailingmoe3", "glm5-next", "kimi-k3", "kimi-linear", "granite-switch"};
+
 using Shape = std::vector<std::int64_t>;
+
+template <typename Names>
+bool Holds(const Names& names, std::string_view name) {
+  return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
 
 absl::Status Bad(const std::string& what) { return base::InvalidArgument(what); }
 
@@ -92,6 +106,17 @@ absl::StatusOr<std::map<std::string, Pair>> PairsOf(const GgufHeader& header) {
   return pairs;
 }
 
+// Whether a step multiplies by it with the adapters in force. What it would ignore was trained for nothing, or worse, for half of something.
+bool IsAdapted(std::string_view weight, std::string_view architecture) {
+  const bool latent = Holds(kLatent, architecture);
+  if (weight == "token_embd.weight") return true;
+  if (weight == "output.weight") return !latent;
+  if (!weight.starts_with("blk.") || !weight.ends_with(".weight")) return false;
+  weight.remove_suffix(std::string_view(".weight").size());
+  const std::string_view part = weight.substr(weight.rfind('.') + 1);
+  return Holds(kAdapted, part) && !(latent && part == "attn_q");
+}
+
 // What A and B of this weight must look like, at this rank.
 std::pair<Shape, Shape> Wanted(const std::string& weight, const Shape& base, std::int64_t rank) {
   if (weight == "token_embd.weight") return {{rank, base[1]}, {rank, base[0]}};  // Looked up, not multiplied: the other way round.
@@ -108,6 +133,8 @@ absl::Status CheckPair(const std::string& weight, const Pair& pair, const GgufHe
   const Shape& shape = of->shape;
   if (shape.size() < 2 || shape.size() > 3)
     return Bad(fmt::format("weight {} of the model is {}: an adapter changes matrices alone", weight, Show(shape)));
+  if (!IsAdapted(weight, base.architecture))
+    return Bad(fmt::format("weight {} of a {} model is one that libllama uses without adapters; train without it", weight, base.architecture));
   if (of->type == kNvfp4) return Bad(fmt::format("weight {} of the model is in NVFP4, which libllama cannot adapt", weight));
   const bool tied = std::none_of(base.tensor_table.begin(), base.tensor_table.end(), [](const auto& t) { return t.name == "output.weight"; });
   if (weight == "token_embd.weight" && tied)
@@ -124,6 +151,8 @@ absl::Status CheckPair(const std::string& weight, const Pair& pair, const GgufHe
 
 absl::StatusOr<AdapterFile> ReadAdapter(std::string_view file, const GgufHeader& base) {
   TG_ASSIGN(const GgufHeader header, ReadGgufForm(file));
+  if (Holds(kTakesNone, base.architecture))
+    return Bad(fmt::format("libllama uses most weights of {} models without adapters: these models take none", base.architecture));
   TG_RETURN_IF_ERROR(CheckText(header, "general.type", "adapter"));
   TG_RETURN_IF_ERROR(CheckText(header, "adapter.type", "lora"));
   TG_RETURN_IF_ERROR(CheckText(header, "general.architecture", base.architecture));

@@ -101,6 +101,21 @@ TEST_CASE("What is no adapter of this model is refused by name and number") {
     INFO(base::Message(refused.status()));
     CHECK(base::Message(refused.status()).find(row.says) != std::string::npos);
   }
+  GgufHeader latent = base;
+  latent.architecture = "deepseek2";
+  const auto of_latent = [&](const char* weight) {
+    latent.tensor_table.front() = {.name = weight, .shape = {8, 16}, .type = 0, .at = 0, .bytes = 0};
+    Gguf file = TinyAdapter::Head("deepseek2", 8);
+    return ReadAdapter(file.Values(std::string(weight) + ".lora_a", {8, 2}, Ones(16)).Values(std::string(weight) + ".lora_b", {2, 16}, Ones(32)).Bytes(),
+                       latent);
+  };
+  for (const char* weight : {"blk.0.attn_q.weight", "blk.0.attn_q_a.weight", "blk.0.attn_kv_a_mqa.weight", "output.weight", "blk.0.ssm_in.weight"}) {
+    INFO(weight);
+    CHECK(base::Message(of_latent(weight).status()).find("one that libllama uses without adapters") != std::string::npos);
+  }
+  CHECK(of_latent("blk.0.attn_output.weight").ok());
+  latent.architecture = "kimi-linear";
+  CHECK(base::Message(of_latent("blk.0.attn_output.weight").status()).find("take none") != std::string::npos);
   GgufHeader tied = base;
   std::erase_if(tied.tensor_table, [](const GgufTensor& tensor) { return tensor.name == "output.weight"; });
   const auto refused = ReadAdapter(pair("token_embd.weight", {2, 3}, {2, 8}).Bytes(), tied);
@@ -120,15 +135,15 @@ TEST_CASE("A value that is no finite number is refused, in every type") {
                       {30, 2, Packed<std::uint16_t>(0x7F80)},
                       {8, 34, Packed<std::uint16_t>(0x7C00)}};
   GgufHeader base = Base();
-  base.tensor_table.front() = {.name = "blk.2.wide.weight", .shape = {32, 32}, .type = 0, .at = 0, .bytes = 0};
+  base.tensor_table.front() = {.name = "blk.2.attn_k.weight", .shape = {32, 32}, .type = 0, .at = 0, .bytes = 0};
   for (const Row& row : rows) {
     INFO("type " << row.type);
     const std::size_t size = row.type == 8 ? 32 * row.bytes : 1024 * row.bytes;
     // Both tensors' data are written by hand: their sizes depend on the type.
     const std::size_t padded = (size + 31) / 32 * 32;
     Gguf both = Head();
-    both.Tensor("blk.2.wide.weight.lora_a", {32, 32}, row.type);
-    both.Tensor("blk.2.wide.weight.lora_b", {32, 32}, row.type, padded);
+    both.Tensor("blk.2.attn_k.weight.lora_a", {32, 32}, row.type);
+    both.Tensor("blk.2.attn_k.weight.lora_b", {32, 32}, row.type, padded);
     std::string bytes = both.Bytes();
     bytes.resize(bytes.size() + 2 * padded, '\0');
     CHECK(ReadAdapter(bytes, base).ok());

@@ -186,7 +186,7 @@ TEST_CASE("Numbers that overflow under an adapter end its sequences, never anoth
     model.slots = 2;
     const auto pool = MakePool(model);
     const auto alone = First(*pool, "tiny");
-    Load(*pool, WriteAdapter(folder, TinyAdapter{.magnitude = 1e18F, .only = {}}.For(tiny.Bytes()), "tiny", "huge")).IgnoreError();
+    Load(*pool, WriteAdapter(folder, TinyAdapter{.magnitude = 1e18F, .only = "ffn"}.For(tiny.Bytes()), "tiny", "huge")).IgnoreError();
     SequenceRequest beside = Greedy("tiny", 60, 2);
     beside.max_tokens = beside.allowance = 300;
     const Heard before = HearAll(*Submit(*pool, beside));

@@ -18,7 +18,7 @@
 
 namespace tollgate::inference::test {
 
-// An adapter of every matrix of the model that a step multiplies by, or of those whose name holds `only`.
+// An adapter of every matrix of the model that libllama adapts, or of those whose name holds `only`.
 struct TinyAdapter {
   std::uint64_t seed = 1;
   std::uint64_t rank = 4;
@@ -50,9 +50,10 @@ struct TinyAdapter {
       return drawn;
     };
     for (const GgufTensor& tensor : header->tensor_table) {
-      const bool latent = tensor.name.find("attn_k_b") != std::string::npos || tensor.name.find("attn_v_b") != std::string::npos;
-      const bool changes = tensor.shape.size() >= 2 && tensor.name != "token_embd.weight" && !latent;
-      if (!changes || tensor.name.find(only) == std::string::npos) continue;
+      const bool plain = header->architecture == "deepseek2" && !tensor.name.ends_with("attn_output.weight") &&
+                         (tensor.name.find("attn_") != std::string::npos || tensor.name == "output.weight");
+      const bool changes = tensor.shape.size() >= 2 && tensor.name != "token_embd.weight";
+      if (!changes || plain || tensor.name.find(only) == std::string::npos) continue;
       std::vector<std::uint64_t> a(tensor.shape.begin(), tensor.shape.end());
       std::vector<std::uint64_t> b = a;
       a[1] = b[0] = rank;

@@ -84,7 +84,8 @@ TEST_CASE("Who may not use an adapter gets the answer of a model that it may not
   CHECK(ReasonOf(world.Chat(Ask(world, "script:none"))) == "MODEL_NOT_FOUND");
   const auto listed = [&] {
     std::string names;
-    for (const v1::Model& model : world.List().models()) names += model.name() + " ";
+    const v1::ListModelsReply reply = world.List();
+    for (const v1::Model& model : reply.models()) names += model.name() + " ";
     return names;
   };
   CHECK(listed() == "script ");
@@ -124,7 +125,8 @@ TEST_CASE("An alias leads to a model with adapters, by weight and as a fallback"
   CHECK(ReplyOf(world.Chat(Ask(world, "other"))).head.route ==
         "alias=other; model=script:tone; fallback=1; adapters=tone@" + Short("tone"));
   std::string names;
-  for (const v1::Model& model : world.List().models()) names += model.name() + " ";
+  const v1::ListModelsReply reply = world.List();
+  for (const v1::Model& model : reply.models()) names += model.name() + " ";
   CHECK(names == "script script:legal script:tone lawyer ");
   world.CheckBooks();
 }
