@@ -5,18 +5,20 @@
 // A slot is empty, or holds one sequence. Open puts a sequence in; Step works on the slots it is told to; Rewind takes tokens back;
 // Close empties. The engine keeps the prompt, the output and the sampler's state of each open slot.
 //
-// Threads: Info, Render, CheckGrammar and CheckAdapter from any thread; Interrupt from any thread; the rest from the replica's thread alone.
-// What a later option needs beside these is a field of EngineSequence; what it gives is a field of EngineOutput.
+// Threads: Info, Render…, Tokenize, CheckGrammar and CheckAdapter from any thread; Interrupt from any thread; the rest from the replica's
+// thread alone. What a later option needs beside these is a field of EngineSequence; what it gives is a field of EngineOutput.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/status.h"
 #include "base/uuid.h"
+#include "inference/embed.h"
 #include "inference/types.h"
 #include "inference/upstream.h"
 
@@ -80,6 +82,10 @@ class Engine {
     return base::Unimplemented("this model's engine cannot tokenise");
   }
 
+  virtual absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> /*parts*/) const {  // As Pool::RenderParts.
+    return base::Unimplemented("this model's engine takes no prompts beside conversations");
+  }
+
   // Whether Open will take the grammar. INVALID_ARGUMENT: it is none. UNIMPLEMENTED where the engine has no grammars.
   virtual absl::Status CheckGrammar(std::string_view /*gbnf*/) const {
     return base::Unimplemented("this model's engine cannot hold its output to a grammar");
@@ -97,6 +103,15 @@ class Engine {
   // Gives `to`, which has done no work yet, what `from` knows of the tokens that both prompts begin with: how many of the prompt's first
   // tokens need no work then, always fewer than all. 0 where the engine cannot. REQUIRES: both open, the same tenant.
   virtual std::int64_t Share(int /*from*/, int /*to*/) { return 0; }
+
+  // Of an engine whose Info().pooling is not kNone. The tokens of a text, or of a query with a document, with those before, between and behind
+  // that the model was trained with; and the text of what such tokens hold. Any thread.
+  virtual absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(const EmbedText& /*text*/) const { return NoVectors(); }
+  virtual absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> /*tokens*/) const { return NoVectors(); }
+  // Works once on all inputs, at most kEmbedInputsMax, whose tokens are within step_tokens_max in sum and each within the context. Appends
+  // Info().dimensions numbers for each, of a vector of length 1; where it reranks, one from 0 to 1. Not OK: there are none of any.
+  static constexpr int kEmbedInputsMax = 64;
+  virtual absl::Status Embed(std::span<const std::span<const std::int32_t>> /*inputs*/, std::vector<float>& /*vectors*/) { return NoVectors(); }
 
   virtual void Close(int slot) = 0;  // Empties the slot and frees its context. Never fails.
 
@@ -119,6 +134,9 @@ class Engine {
   virtual ReportedUsage Reported(int /*slot*/) const { return {}; }
 
   virtual void Interrupt() = 0;  // Makes a step that is running, and all later ones, fail soon. For shutting down.
+
+ protected:
+  static absl::Status NoVectors() { return base::Unimplemented("this model chats: it makes no vectors"); }
 };
 
 }  // namespace tollgate::inference

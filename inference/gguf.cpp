@@ -204,6 +204,7 @@ absl::Status Reader::CheckPlaces() {
   std::set<std::string_view> names;
   std::uint64_t expected = 0;
   for (GgufTensor& tensor : header_.tensor_table) {  // So far `at` counts from the data's begin.
+    header_.classifier = header_.classifier || tensor.name == "cls.output.weight";
     if (!names.insert(tensor.name).second) return Bad(fmt::format("tensor {} stands twice", tensor.name));
     if (tensor.at != expected) return Bad(fmt::format("tensor {} is not where the ones before it end", tensor.name));
     if (tensor.at > room || tensor.bytes > room - tensor.at) {

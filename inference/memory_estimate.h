@@ -20,6 +20,9 @@ struct MemoryNeed {
   std::int64_t total() const { return weights + context + prefix_cache + computing; }
 };
 
+// The most tokens of a step of a model that embeds: an input goes into one whole. Of one that chats: its context.
+std::int64_t EmbedStepTokens(const ModelOptions& model);
+
 MemoryNeed EstimateMemory(const GgufHeader& header, std::int64_t file_bytes, const ModelOptions& model);
 
 // OK, or RESOURCE_EXHAUSTED with all the numbers and what to lower.

@@ -21,6 +21,7 @@
 #include "inference/gguf.h"
 #include "inference/mapped_file.h"
 #include "inference/memory_estimate.h"
+#include "inference/pooling.h"
 #include "inference/replica.h"
 
 namespace tollgate::inference {
@@ -31,9 +32,14 @@ absl::Status CheckRange(const char* field, std::int64_t value, std::int64_t leas
   return base::InvalidArgument(fmt::format("{} is {}; it must be between {} and {}", field, value, least, most));
 }
 
+// A model that embeds gives way to those that chat: where they share processors, the niceness of its threads is so much more.
+constexpr int kEmbedNice = 10;
+
 absl::Status CheckModel(const ModelOptions& model) {
   if (model.name.empty()) return base::InvalidArgument("it has no name");
   if (model.engine != EngineKind::kScripted && model.file.empty()) return base::InvalidArgument("it names no file");
+  if (model.pooling != Pooling::kNone && model.engine == EngineKind::kOpenAi)
+    return base::Unimplemented("engine openai sends servers chats alone: embed with engine llama, and leave pooling out");
   TG_RETURN_IF_ERROR(CheckRange("slots", model.slots, 1, 256));
   TG_RETURN_IF_ERROR(CheckRange("context_tokens", model.context_tokens, 16, 1 << 24));
   TG_RETURN_IF_ERROR(CheckRange("slots x context_tokens", model.slots * model.context_tokens, 16, 1 << 30));
@@ -127,6 +133,7 @@ class PoolOfReplicas final : public Pool {
       return named(base::FailedPrecondition(
           fmt::format("context_tokens is {}, but the model was trained for {}", model.context_tokens, header->context_tokens)));
     }
+    if (absl::Status fits = ResolvePooling(model.pooling, *header).status(); !fits.ok()) return named(fits);
     const auto file_bytes = static_cast<std::int64_t>(file->bytes().size());
     return named(PlanLlama(model, *header, file_bytes, options_.backends_dir, MemoryLeft()).status());
   }
@@ -157,6 +164,11 @@ class PoolOfReplicas final : public Pool {
     return found.replica->Tokenize(text);
   }
 
+  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::string_view model, std::span<const PromptPart> parts) const override {
+    TG_ASSIGN(const Found found, Locate(model));
+    return found.replica->RenderParts(parts);
+  }
+
   absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request) override {
     TG_ASSIGN(Found found, Locate(request.model));
     return found.replica->Submit(std::move(request), std::move(found.adapters));
@@ -166,6 +178,21 @@ class PoolOfReplicas final : public Pool {
                                                                         std::span<const std::uint64_t> seeds) override {
     TG_ASSIGN(const Found found, Locate(request.model));
     return found.replica->SubmitGroup(request, found.adapters, seeds);
+  }
+
+  absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(std::string_view model, const EmbedText& text) const override {
+    TG_ASSIGN(const Found found, Locate(model));
+    return found.replica->EmbedTokens(text);
+  }
+
+  absl::StatusOr<std::string> TextOf(std::string_view model, std::span<const std::int32_t> tokens) const override {
+    TG_ASSIGN(const Found found, Locate(model));
+    return found.replica->TextOf(tokens);
+  }
+
+  absl::StatusOr<std::shared_ptr<TokenStream>> Embed(EmbedJob job) override {
+    TG_ASSIGN(const Found found, Locate(job.model));
+    return found.replica->Embed(std::move(job));
   }
 
   std::vector<ReplicaStats> stats() const override {
@@ -202,7 +229,8 @@ class PoolOfReplicas final : public Pool {
       }
       return MakeLlamaEngine(model, options_.backends_dir, memory);
     };
-    return Replica::Start(model, *options_.clock, options_.replica_nice, factory);
+    const int nice = options_.replica_nice + (model.pooling == Pooling::kNone ? 0 : kEmbedNice);
+    return Replica::Start(model, *options_.clock, nice, factory);
   }
 
   // Lets what is inside end until the deadline, then ends it.

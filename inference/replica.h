@@ -39,13 +39,16 @@ class Replica {
   std::vector<ModelInfo> infos() const;  // The model's, with what its adapters take, then one for each adapter.
   absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const { return engine_->Tokenize(text); }
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const { return engine_->Render(turns); }
+  absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(const EmbedText& text) const;
+  absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> tokens) const;
+  absl::StatusOr<std::shared_ptr<TokenStream>> Embed(EmbedJob job);
+  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const { return engine_->RenderParts(parts); }
   absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request, AdaptersHeld adapters = {});
   absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> SubmitGroup(const SequenceRequest& request, const AdaptersHeld& adapters,
                                                                         std::span<const std::uint64_t> seeds);
   ReplicaStats stats() const;
 
-  // Adapters, by full name. Add is slow and waits for the replica's thread between two steps; Remove, which ends what still uses it at the
-  // deadline, as long as that.
+  // Adapters, by full name. Add waits for the replica's thread between two steps; Remove, until nobody uses it, or the deadline ended that.
   absl::StatusOr<AdapterInfo> CheckAdapter(const AdapterOptions& adapter, std::int64_t memory_bytes) const;
   absl::Status AddAdapter(const AdapterOptions& adapter, const AdapterInfo& info);
   absl::Status RemoveAdapter(std::string_view name, base::MonoTime deadline);
@@ -64,6 +67,10 @@ class Replica {
   absl::Status CheckForm(const SequenceRequest& request) const;
   std::unique_ptr<Sequence> MakeSequence(const SequenceRequest& request, const AdaptersHeld& adapters, std::uint64_t seed) const;
   absl::Status OnThread(std::function<absl::Status()> job);  // Between two steps; waits for it.
+  absl::Status MustEmbed() const;
+  absl::Status CheckJob(const EmbedJob& job) const;
+  std::unique_ptr<Sequence> MakeJob(EmbedJob job) const;
+  absl::Status Enter(std::vector<std::unique_ptr<Sequence>> sequences);
 
   // The replica's thread. One turn of Run: Collect, Sweep, Resume, Admit, Plan, then Step or Wait.
   void Run();
@@ -81,6 +88,9 @@ class Replica {
   std::int64_t PromptsThatCount() const;
   bool Shares(Sequence& sequence);
   void Step();
+  void PlanInputs();  // The same of a model that embeds: inputs_ beside work_.
+  void StepInputs();
+  void LiftWorked(TenantAccount& tenant) const;
   void Take(Sequence& sequence, const EngineOutput& output);
   void ParkOrEnd(Sequence& sequence);
   void End(Sequence& sequence, EndReason reason, const absl::Status& status);
@@ -98,6 +108,7 @@ class Replica {
   const ModelOptions model_;
   const base::Clock& clock_;
   std::unique_ptr<Engine> engine_;  // Constant after Start.
+  bool embeds_ = false;             // So is this: it embeds or reranks.
   const std::shared_ptr<Waker> waker_ = std::make_shared<Waker>();
   std::thread thread_;
 
@@ -129,7 +140,9 @@ class Replica {
   base::MonoTime swept_at_;  // When the queue was last swept.
   std::vector<EngineWork> work_;
   std::vector<EngineOutput> outputs_;
-  std::string text_;  // Scratch.
+  std::vector<std::span<const std::int32_t>> inputs_;  // Of this step, in the order of work_.
+  std::vector<float> numbers_;                         // Scratch: what it gave.
+  std::string text_;                                   // Scratch.
   ReplicaStats stats_;
   Throughput throughput_;
 };

@@ -104,6 +104,7 @@ absl::StatusOr<std::unique_ptr<Replica>> Replica::Start(const ModelOptions& mode
       return;
     }
     self->engine_ = *std::move(engine);
+    self->embeds_ = self->engine_->Info().pooling != Pooling::kNone;
     self->budget_ = StepBudget(self->engine_->step_tokens_max(), self->model_.step_target);
     ready.set_value(absl::OkStatus());
     self->Run();
@@ -119,6 +120,7 @@ Replica::~Replica() { Stop(); }
 
 absl::Status Replica::Check(const SequenceRequest& request) const {
   const ModelInfo& info = engine_->Info();
+  if (embeds_) return base::FailedPrecondition(fmt::format("model {} does not chat: it makes vectors or ranks", model_.name));
   const auto input = static_cast<std::int64_t>(request.prompt_tokens.size());
   if (input == 0) return base::InvalidArgument("the prompt has no tokens");
   for (const std::int32_t token : request.prompt_tokens) {
@@ -183,13 +185,19 @@ absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> Replica::SubmitGroup(c
   TG_RETURN_IF_ERROR(Check(request));
   if (seeds.empty() || seeds.size() > kGroupMax)
     return base::InvalidArgument(fmt::format("{} answers are asked for; 1 to {} are allowed", seeds.size(), kGroupMax));
-  const auto count = static_cast<int>(seeds.size());
   std::vector<std::unique_ptr<Sequence>> sequences;
   std::vector<std::shared_ptr<TokenStream>> streams;
   for (const std::uint64_t seed : seeds) {
     sequences.push_back(MakeSequence(request, adapters, seed));
     streams.push_back(std::make_shared<TokenStream>(sequences.back()->stream));
   }
+  TG_RETURN_IF_ERROR(Enter(std::move(sequences)));
+  return streams;
+}
+
+// All of them into the inbox, as one group, or none.
+absl::Status Replica::Enter(std::vector<std::unique_ptr<Sequence>> sequences) {
+  const auto count = static_cast<int>(sequences.size());
   {
     base::Lock lock(mu_);
     if (closed_) return StatusOf(EndReason::kShutdown, 0);
@@ -211,7 +219,7 @@ absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> Replica::SubmitGroup(c
     }
   }
   waker_->Wake();
-  return streams;
+  return absl::OkStatus();
 }
 
 // When about half of what waits will have been served.
@@ -225,6 +233,7 @@ absl::Status Replica::StatusOf(EndReason reason, std::int64_t decoded) const {
   switch (reason) {
     case EndReason::kCancelled: return base::Cancelled("the request was cancelled");
     case EndReason::kDeadline:
+      if (embeds_) return base::DeadlineExceeded("the deadline passed before all inputs were worked through; allow more time or send fewer");
       return base::DeadlineExceeded(
           fmt::format("the deadline passed after {} output tokens; allow more time or ask for fewer tokens", decoded));
     case EndReason::kQueueTimeout:

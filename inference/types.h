@@ -15,6 +15,18 @@ namespace tollgate::inference {
 // for answers that do not depend on what ran beside them but for the last bits.
 enum class KvType { kF16, kQ8, kF32 };
 
+// What a model makes of a text beside chatting about it: how the vectors of its tokens become one, or that a classifier of its own judges it.
+enum class Pooling {
+  kNone,     // It chats.
+  kAsFile,   // What its file says. Of options alone: a loaded model has one of the others.
+  kMean,     // The mean of all.
+  kCls,      // The first one.
+  kLast,     // The last one.
+  kRank,     // None: how well a document answers a query.
+};
+std::string_view Name(Pooling pooling);                     // "none", "model", "mean", "cls", "last", "rank".
+std::optional<Pooling> PoolingOf(std::string_view name);    // "" is kNone, too; nullopt: there is no such.
+
 // How a model writes down its calls of tools. docs/output.md shows each.
 enum class ToolStyle {
   kNone,      // It has no place for tools.
@@ -48,6 +60,13 @@ struct Turn {
   std::vector<ToolUse> calls{};         // Of an assistant's turn.
   std::string call_id{};                // Of a tool's turn: which call it answers.
   std::vector<ToolDefinition> tools{};  // Of the first turn alone: what the model may call.
+};
+
+// A stretch of a prompt that is no conversation. `trusted`: control tokens that it spells are control tokens; else it is text and nothing but
+// text, whatever it spells. What stands side by side and is no control token is tokenised as one.
+struct PromptPart {
+  std::string text;
+  bool trusted = false;
 };
 
 // How tokens are chosen. Applied in this order: penalties, temperature, min_p, top_k, top_p.
@@ -111,6 +130,10 @@ struct ModelInfo {
   ToolStyle tools = ToolStyle::kNone;
   bool thinks = false;            // It thinks between <think> and </think> before it answers;
   bool opens_thinking = false;    // prompts end within the thought.
+  Pooling pooling = Pooling::kNone;  // Not kNone: it embeds or reranks, and does not chat.
+  std::int64_t dimensions = 0;       // Of a vector, where it embeds.
+  bool embeds() const { return pooling != Pooling::kNone && pooling != Pooling::kRank; }
+  bool reranks() const { return pooling == Pooling::kRank; }
 };
 
 // Bands of urgency: 0 is served first, 3 with what the others leave.

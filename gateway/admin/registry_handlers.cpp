@@ -48,6 +48,7 @@ absl::StatusOr<Model> ModelFrom(const v1::ModelSpec& spec) {
   if (spec.queue_timeout_ms() != 0) model.queue_timeout_ms = spec.queue_timeout_ms();
   if (spec.has_prefix_cache_bytes()) model.prefix_cache_bytes = spec.prefix_cache_bytes();
   if (spec.step_target_ms() != 0) model.step_target_ms = spec.step_target_ms();
+  model.pooling = spec.pooling();
   return model;
 }
 
@@ -72,6 +73,7 @@ v1::ModelSpec SpecOf(const Model& model) {
   spec.set_queue_timeout_ms(model.queue_timeout_ms);
   spec.set_prefix_cache_bytes(model.prefix_cache_bytes);
   spec.set_step_target_ms(model.step_target_ms);
+  spec.set_pooling(model.pooling);
   return spec;
 }
 

@@ -75,5 +75,6 @@ void AddAuditCommands(CLI::App& app, Context& context);   // audit
 void AddUsageCommands(CLI::App& app, Context& context);   // usage
 void AddModelCommands(CLI::App& app, Context& context);   // models
 void AddChatCommand(CLI::App& app, Context& context);     // chat
+void AddEmbedCommand(CLI::App& app, Context& context);    // embed
 
 }  // namespace tollgate::cli

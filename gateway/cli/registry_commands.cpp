@@ -47,6 +47,7 @@ std::string HowItRuns(const v1::ModelSpec& s) {
                       s.threads() == 0 ? "all cores but one" : std::to_string(s.threads()));
   text += fmt::format("waits     {} requests, {} ms each; prompts in pieces of {} ms; prefix cache {} bytes\n", s.queue_max(),
                       ShowCount(s.queue_timeout_ms()), s.step_target_ms(), ShowCount(s.prefix_cache_bytes()));
+  if (!s.pooling().empty()) text += fmt::format("pooling   {}\n", s.pooling());
   return text;
 }
 
@@ -161,6 +162,8 @@ void AddSpecOptions(CLI::App& command, Options& options) {
   text("--template", "Chat format to render with, such as llama3; else what the file says",
        [](Spec& s) -> std::string& { return *s.mutable_chat_template(); });
   text("--kv", "How contexts are kept: f16, q8 or f32; else f16", [](Spec& s) -> std::string& { return *s.mutable_kv(); });
+  text("--pooling", "It embeds or reranks instead of chatting: model (as its file says), mean, cls, last or rank",
+       [](Spec& s) -> std::string& { return *s.mutable_pooling(); });
   text("--engine", "llama, or scripted for tests; else llama", [](Spec& s) -> std::string& { return *s.mutable_engine(); });
   text("--base", "Make it an adapter: the model that the file changes", [](Spec& s) -> std::string& { return *s.mutable_base(); });
   command.add_option_function<double>("--scale", [&spec](double value) { spec.set_scale(value); }, "How strongly an adapter acts; else 1");
@@ -218,6 +221,7 @@ void AddRegistryCommands(CLI::App& group, Context& context) {
         "registered model never change: register another beside it, or retire it and register its name anew. With --base it is a LoRA adapter:\n"
         "restricted until `models open`, run as its base is, and called by its name, or with others of its base as BASE:ONE+OTHER.",
         {"tollgate models add qwen3 --file qwen3-8b-q4.gguf --sha256 $(sha256sum qwen3-8b-q4.gguf | cut -c1-64) --context 8192",
+         "tollgate models add bge --file bge-m3.gguf --sha256 … --pooling model",
          "tollgate models add legal --file legal.gguf --sha256 … --restricted",
          "tollgate models add qwen3:contracts --base qwen3 --file contracts.lora.gguf --sha256 …   # a LoRA adapter of qwen3"});
 

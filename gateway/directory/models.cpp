@@ -3,6 +3,7 @@
 #include "gateway/directory/models.h"
 
 #include <algorithm>
+#include <array>
 #include <tuple>
 
 #include <fmt/format.h>
@@ -52,6 +53,16 @@ absl::Status ValidateAdapter(const Model& model) {
   return base::InvalidArgument(fmt::format("engine: an adapter runs as {} does; leave out what says how a model runs", model.base));
 }
 
+// A model that embeds has no chats to lay out and no context to keep beyond a step.
+absl::Status CheckPooling(const Model& model) {
+  if (model.pooling.empty()) return absl::OkStatus();
+  constexpr std::array<std::string_view, 5> kPoolings = {"model", "mean", "cls", "last", "rank"};
+  if (std::find(kPoolings.begin(), kPoolings.end(), model.pooling) == kPoolings.end())
+    return base::InvalidArgument("pooling: use model, mean, cls, last or rank; or leave it out for a model that chats");
+  if (!model.chat_template.empty()) return base::InvalidArgument("chat_template: a model that embeds or reranks has none");
+  return model.kv == "q8" ? base::InvalidArgument("kv: use f16 or f32 for a model that embeds or reranks") : absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status Validate(const Model& model) {
@@ -70,6 +81,7 @@ absl::Status Validate(const Model& model) {
   TG_RETURN_IF_ERROR(CheckWord("licence", model.licence));
   TG_RETURN_IF_ERROR(CheckWord("chat_template", model.chat_template));
   if (model.kv != "f16" && model.kv != "q8" && model.kv != "f32") return base::InvalidArgument("kv: use f16, q8 or f32");
+  TG_RETURN_IF_ERROR(CheckPooling(model));
   TG_RETURN_IF_ERROR(InRange("context_tokens", model.context_tokens, 64, 1'048'576));
   TG_RETURN_IF_ERROR(InRange("slots", model.slots, 1, 256));
   TG_RETURN_IF_ERROR(InRange("threads", model.threads, 0, 512));
@@ -98,6 +110,7 @@ Model ModelOf(const Row& row) {
   model.queue_timeout_ms = row.Int("queue_timeout_ms");
   model.prefix_cache_bytes = row.Int("prefix_cache_bytes");
   model.step_target_ms = row.Int("step_target_ms");
+  if (!row.IsNull("pooling")) model.pooling = row.Text("pooling");
   if (!row.IsNull("base")) model.base = row.Text("base");
   if (!row.IsNull("scale_millionths")) model.scale_millionths = row.Int("scale_millionths");
   model.restricted = row.Bool("restricted");
@@ -121,6 +134,7 @@ void ToRow(const Model& model, Row& row) {
   row.Set("queue_timeout_ms", model.queue_timeout_ms);
   row.Set("prefix_cache_bytes", model.prefix_cache_bytes);
   row.Set("step_target_ms", model.step_target_ms);
+  row.Set("pooling", model.pooling.empty() ? base::Value() : base::Value(model.pooling));
   row.Set("base", model.base.empty() ? base::Value() : base::Value(model.base));
   row.Set("scale_millionths", model.base.empty() ? base::Value() : base::Value(model.scale_millionths));
   row.Set("restricted", Flag(model.restricted));
@@ -131,7 +145,7 @@ void ToRow(const Model& model, Row& row) {
 bool SameReplica(const Model& a, const Model& b) {
   const auto replica = [](const Model& m) {
     return std::tie(m.name, m.engine, m.file, m.sha256, m.licence, m.chat_template, m.context_tokens, m.slots, m.threads, m.kv, m.queue_max,
-                    m.queue_timeout_ms, m.prefix_cache_bytes, m.step_target_ms, m.base, m.scale_millionths);
+                    m.queue_timeout_ms, m.prefix_cache_bytes, m.step_target_ms, m.pooling, m.base, m.scale_millionths);
   };
   return replica(a) == replica(b);
 }

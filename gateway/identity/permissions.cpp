@@ -35,6 +35,8 @@ constexpr CallPermission kCalls[] = {
     {"/tollgate.v1.Inference/ChatStream", Permission::kUseModels},
     {"/tollgate.v1.Tokens/Count", Permission::kUseModels},
     {"/tollgate.v1.Models/List", Permission::kUseModels},
+    {"/tollgate.v1.Embeddings/Embed", Permission::kUseModels},
+    {"/tollgate.v1.Embeddings/Rerank", Permission::kUseModels},
     {"/tollgate.v1.Directory/CreateOrg", Permission::kManageOrgs},
     {"/tollgate.v1.Directory/ListOrgs", Permission::kReadDirectory},
     {"/tollgate.v1.Directory/CreateTeam", Permission::kManageTeams},

@@ -45,7 +45,7 @@ struct Count {
     TG_ASSIGN(policy::Inspection inspection, Judge(prompt));
     const policy::RuleOutcome* rule = FirstEffect(inspection.verdict, policy::Effect::Kind::kRoute);
     if (rule != nullptr && inspection.verdict.action != policy::Action::kBlock) {
-      TG_ASSIGN(Route route, RouteByRule(with, principal, *rule, chat, request));
+      TG_ASSIGN(Route route, RouteByRule(with, principal, *rule, [this](const auto& m) { return ValidateFor(chat, m); }, request));
       model = std::move(route.model);
       Name(model);
       TG_ASSIGN(inspection, Judge(prompt));

@@ -105,25 +105,29 @@ absl::StatusOr<Route> RouteOf(const Collaborators& with, const identity::Princip
 }
 
 absl::StatusOr<Route> RouteByRule(const Collaborators& with, const identity::Principal& principal, const policy::RuleOutcome& rule,
-                                  const tollgate::v1::ChatRequest& call, const base::RequestId& request) {
+                                  const std::function<absl::Status(const inference::ModelInfo&)>& fits, const base::RequestId& request) {
   const std::string& target = rule.effect.text;
   const auto about = [&](const absl::Status& status) {
     return base::Annotate(status, fmt::format("policy rule {} sends this request to {}", rule.rule_id, target));
   };
   auto route = RouteOf(with, principal, target, request);
   if (!route.ok()) return about(route.status());
-  TG_RETURN_IF_ERROR(about(ValidateFor(call, route->model)));
+  TG_RETURN_IF_ERROR(about(fits(route->model)));
   TG_RETURN_IF_ERROR(about(principal.snapshot->PriceOf(route->model.name, with.clock->Wall()).status()));
   const std::string led = fmt::format("rule={}; model={}", rule.rule_id, route->model.name);
   return Made(std::move(route->model), led);
 }
 
+std::string ServesOf(const inference::ModelInfo& model) { return model.embeds() ? "embeddings" : model.reranks() ? "rerank" : "chat"; }
+
 void AddAliases(const Collaborators& with, const identity::Principal& principal, tollgate::v1::ListModelsReply& reply) {
   for (const auto& [name, alias] : principal.snapshot->installation().aliases) {
     std::optional<std::int64_t> context_tokens;  // What every target gives: a caller cannot know which one it will be.
+    std::string serves;
     for (const AliasTarget& target : Usable(principal, alias)) {
       const auto info = with.pool->Find(target.model);
       if (!info.ok() || !Offers(with, *principal.snapshot, target.model)) continue;
+      serves = !context_tokens || serves == ServesOf(*info) ? ServesOf(*info) : "";
       context_tokens = std::min(context_tokens.value_or(info->context_tokens), info->context_tokens);
     }
     if (!context_tokens.has_value()) continue;
@@ -134,6 +138,8 @@ void AddAliases(const Collaborators& with, const identity::Principal& principal,
     out->clear_licence();
     out->set_name(name);
     out->set_context_tokens(*context_tokens);
+    out->set_serves(serves);
+    out->clear_dimensions();
   }
 }
 

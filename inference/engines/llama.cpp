@@ -13,10 +13,12 @@
 #include <llama.h>
 
 #include "base/encoding.h"
+#include "inference/engines/llama_embedder.h"
 #include "inference/engines/llama_engine.h"
 #include "inference/gguf.h"
 #include "inference/mapped_file.h"
 #include "inference/memory_estimate.h"
+#include "inference/pooling.h"
 
 namespace tollgate::inference {
 namespace {
@@ -46,6 +48,7 @@ absl::StatusOr<Checked> CheckFile(const ModelOptions& model, const std::string& 
     return base::FailedPrecondition(
         fmt::format("context_tokens is {}, but the model was trained for {}", model.context_tokens, header->context_tokens));
   }
+  TG_ASSIGN(info.pooling, ResolvePooling(model.pooling, *header));
   info.architecture = header->architecture;
   info.vocab_tokens = header->vocab_tokens;
   info.size_bytes = static_cast<std::int64_t>(file.bytes().size());
@@ -106,10 +109,15 @@ int Threads(const ModelOptions& model, const LlamaPlan& plan) {
   return plan.shares.empty() ? spare : std::min(spare, kThreadsBesideGpu);
 }
 
-absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInfo info, ChatFormat format, Checked checked) {
-  const LlamaPlan& plan = checked.plan;
+absl::StatusOr<LlamaModel> Weights(const ModelOptions& model, const LlamaPlan& plan) {
   LlamaModel weights = LoadWeights(model.file, plan);
   if (weights == nullptr) return base::FailedPrecondition(fmt::format("libllama cannot load {}; its lines above say why", model.file));
+  return weights;
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInfo info, ChatFormat format, Checked checked) {
+  const LlamaPlan& plan = checked.plan;
+  TG_ASSIGN(LlamaModel weights, Weights(model, plan));
   if (llama_model_has_encoder(weights.get()) || llama_model_is_diffusion(weights.get())) {
     return base::FailedPrecondition(fmt::format("{} holds no model that continues text", model.file));
   }
@@ -175,10 +183,14 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& mode
   info.context_tokens = model.context_tokens;
   info.slots = model.slots;
   TG_ASSIGN(Checked checked, CheckFile(model, backends_dir, memory_bytes, info));
-  TG_ASSIGN(ChatFormat format, ChatFormat::Choose(model.chat_template, checked.header.chat_template));
-  info.chat_template = format.name();
   info.engine_build = LlamaBuild();
   try {
+    if (info.pooling != Pooling::kNone) {
+      TG_ASSIGN(LlamaModel weights, Weights(model, checked.plan));
+      return MakeLlamaEmbedder(model, std::move(info), std::move(weights), Threads(model, checked.plan));
+    }
+    TG_ASSIGN(ChatFormat format, ChatFormat::Choose(model.chat_template, checked.header.chat_template));
+    info.chat_template = format.name();
     return Load(model, std::move(info), std::move(format), std::move(checked));
   } catch (const std::exception& e) {
     return base::FailedPrecondition(fmt::format("libllama cannot load {}: {}", model.file, e.what()));

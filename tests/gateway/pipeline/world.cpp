@@ -221,7 +221,16 @@ void World::LoadModel(const std::string& name, int slots, int queue_max, bool pr
                                            .queue_sequences_max = queue_max});
   INFO(base::Message(loaded));
   REQUIRE(loaded.ok());
-  if (!priced) return;
+  if (priced) Price(name);
+}
+
+void World::LoadEmbedder(const std::string& name, inference::Pooling pooling, std::int64_t context_tokens) {
+  const auto scripted = inference::EngineKind::kScripted;
+  REQUIRE(pool_->Load({.name = name, .engine = scripted, .context_tokens = context_tokens, .pooling = pooling}).ok());
+  Price(name);
+}
+
+void World::Price(const std::string& name) {
   directory::Row price = *std::find_if(rows_.begin(), rows_.end(), [](const auto& row) { return row.table == Table::kPrice; });
   price.id = base::Uuid::NewV7();
   price.Set("price_version", static_cast<std::int64_t>(rows_.size()) + 1);
@@ -343,6 +352,22 @@ pipeline::Outcome<pipeline::Reply> World::Chat(const v1::ChatRequest& request, p
   return ChatAs(NewCaller(), request, writer);
 }
 
+pipeline::Outcome<pipeline::EmbedAnswer> World::Embed(const v1::EmbedRequest& request, std::shared_ptr<pipeline::Cancellation> cancellation) {
+  if (!cancellation) cancellation = std::make_shared<pipeline::Cancellation>();
+  const pipeline::Caller caller = NewCaller();
+  pipe();
+  auto call = [&] { return pipeline_->Embed(caller, request, cancellation); };
+  return boost::asio::co_spawn(boost::asio::make_strand(io_), call, boost::asio::use_future).get();
+}
+
+pipeline::Outcome<pipeline::RerankAnswer> World::Rerank(const v1::RerankRequest& request) {
+  const auto cancellation = std::make_shared<pipeline::Cancellation>();
+  const pipeline::Caller caller = NewCaller();
+  pipe();
+  auto call = [&] { return pipeline_->Rerank(caller, request, cancellation); };
+  return boost::asio::co_spawn(boost::asio::make_strand(io_), call, boost::asio::use_future).get();
+}
+
 std::future<pipeline::Outcome<pipeline::Reply>> World::Start(const v1::ChatRequest& request, pipeline::StreamWriter* writer,
                                                              std::shared_ptr<pipeline::Cancellation> cancellation) {
   pipe();
@@ -375,7 +400,12 @@ void World::CheckBooks() const {
     if (!entry.record.has_end()) continue;
     const v1::TokenCounts& tokens = entry.record.end().tokens();
     const bool used = tokens.input() + tokens.output() > 0;
-    CHECK(entry.companions.size() == (used ? 2u : 1u));  // Usage, and a transfer where something was used.
+    std::size_t rows = used ? 2 : 1;  // Usage, and a transfer where something was used.
+    for (const v1::GuardUsage& guard : entry.record.end().guard_usage()) {
+      rows += guard.tokens().input() > 0 ? 2 : 1;
+      CHECK(guard.amount_nanos() == guard.tokens().input() + 2 * guard.tokens().output());
+    }
+    CHECK(entry.companions.size() == rows);
     CHECK(entry.record.end().amount_nanos() == tokens.input() + 2 * tokens.output());
   }
 }
