@@ -89,6 +89,18 @@ absl::Status CheckFits(const MemoryNeed& need, const ModelOptions& model, std::i
       detail);
 }
 
+absl::Status CheckAdapterFits(std::int64_t weights_bytes, std::int64_t computing_bytes, std::int64_t available_bytes) {
+  if (weights_bytes + computing_bytes <= available_bytes) return absl::OkStatus();
+  base::ErrorDetail detail;
+  detail.reason = "MODEL_DOES_NOT_FIT";
+  detail.may_retry = false;
+  return base::WithDetail(base::ResourceExhausted(fmt::format(
+                              "it needs about {} MiB (its matrices {}, computing {}) and {} MiB are free: unload another adapter or model",
+                              MiB(weights_bytes + computing_bytes), MiB(weights_bytes), MiB(computing_bytes),
+                              std::max<std::int64_t>(available_bytes, 0) / kMiB)),
+                          detail);
+}
+
 SplitNeed SplitOverDevices(const MemoryNeed& need, const GgufHeader& header) {
   SplitNeed split;
   split.devices = {need.weights, need.context, need.computing, header.layers};

@@ -28,6 +28,9 @@ MemoryNeed EstimateMemory(const GgufHeader& header, std::int64_t file_bytes, con
 // OK, or RESOURCE_EXHAUSTED with all the numbers and what to lower.
 absl::Status CheckFits(const MemoryNeed& need, const ModelOptions& model, std::int64_t available_bytes);
 
+// OK, or RESOURCE_EXHAUSTED with the numbers: an adapter beside a model that is loaded.
+absl::Status CheckAdapterFits(std::int64_t weights_bytes, std::int64_t computing_bytes, std::int64_t available_bytes);
+
 // Where there are GPUs: what of it goes onto them, and what stays in the machine's memory (the prefixes that are kept, and the weights'
 // first table, reckoned as a layer).
 struct SplitNeed {

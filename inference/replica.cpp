@@ -73,11 +73,14 @@ void Replica::Run() {
 
 void Replica::Collect() {
   std::vector<std::unique_ptr<Sequence>> arrived;
+  std::vector<std::packaged_task<absl::Status()>> jobs;
   {
     base::Lock lock(mu_);
     arrived.swap(inbox_);
+    jobs.swap(jobs_);
   }
   for (auto& sequence : arrived) queue_.Push(std::move(sequence), now_);
+  for (auto& job : jobs) job();
 }
 
 std::optional<EndReason> Replica::Due(const Sequence& sequence) const {
@@ -165,7 +168,8 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
                              .logit_bias = request.logit_bias,
                              .grammar = request.json ? JsonGrammar() : std::string_view(request.grammar),
                              .logprobs = request.logprobs,
-                             .band = request.band};
+                             .band = request.band,
+                             .adapters = sequence->adapter_set};
   const auto opened = Guarded([&] { return engine_->Open(sequence->slot, asked); });
   *free = std::move(sequence);
   Sequence& seated = **free;
@@ -195,8 +199,9 @@ void Replica::Plan() {
   if (running_ == 0) return;
   if (embeds_) return PlanInputs();
   prompts_.clear();
+  ChooseTurn();
   for (auto& sequence : slots_) {
-    if (sequence == nullptr || sequence->closing || sequence->parked) continue;
+    if (sequence == nullptr || sequence->closing || sequence->parked || !IsTurnOf(*sequence)) continue;
     if (sequence->prompt_left > 0) {
       if (sequence->group != 0 && Shares(*sequence)) continue;
       prompts_.push_back(sequence.get());
@@ -274,7 +279,8 @@ void Replica::Step() {
     sequence.end.input_tokens_evaluated += work.prompt_tokens;
     if (sequence.prompt_left == 0) sequence.end.input_tokens_evaluated += std::exchange(sequence.published, 0);
   }
-  budget_.Ran(prompt_tokens, decoding, took);
+  const bool usual = turn_ == nullptr || !turns_.changed();  // The step after a change of adapters says nothing about others.
+  if (usual) budget_.Ran(prompt_tokens, decoding, took);
   ++stats_.steps;
   stats_.step_micros += std::chrono::duration_cast<microseconds>(after - before).count();
   stats_.step.Add(after - before);

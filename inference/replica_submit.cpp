@@ -76,7 +76,7 @@ absl::Status Refuse(absl::StatusCode code, std::string_view message, std::string
 }  // namespace
 
 Replica::Replica(const ModelOptions& model, const base::Clock& clock)
-    : model_(model), clock_(clock), budget_(model.step_tokens_max, model.step_target), slots_(static_cast<std::size_t>(model.slots)) {
+    : model_(model), clock_(clock), budget_(model.step_tokens_max, model.step_target), turns_(model.step_target), slots_(static_cast<std::size_t>(model.slots)) {
   stats_.model = model.name;
   stats_.slots = model.slots;
   stats_.kv_tokens_total = model.slots * model.context_tokens;
@@ -157,8 +157,10 @@ absl::Status Replica::CheckForm(const SequenceRequest& request) const {
   return engine_->CheckGrammar(request.grammar);
 }
 
-std::unique_ptr<Sequence> Replica::MakeSequence(const SequenceRequest& request, std::uint64_t seed) const {
+std::unique_ptr<Sequence> Replica::MakeSequence(const SequenceRequest& request, const AdaptersHeld& adapters, std::uint64_t seed) const {
   auto sequence = std::make_unique<Sequence>(request);
+  sequence->adapters = adapters;
+  for (const auto& adapter : adapters) sequence->adapter_set.push_back(adapter->handle);
   const SequenceRequest& kept = sequence->request;
   const auto input = static_cast<std::int64_t>(kept.prompt_tokens.size());
   sequence->request.sampling.seed = seed;
@@ -171,13 +173,14 @@ std::unique_ptr<Sequence> Replica::MakeSequence(const SequenceRequest& request, 
   return sequence;
 }
 
-absl::StatusOr<std::shared_ptr<TokenStream>> Replica::Submit(SequenceRequest request) {
+absl::StatusOr<std::shared_ptr<TokenStream>> Replica::Submit(SequenceRequest request, AdaptersHeld adapters) {
   const std::uint64_t seed = request.sampling.seed;
-  TG_ASSIGN(auto streams, SubmitGroup(request, std::span(&seed, 1)));
+  TG_ASSIGN(auto streams, SubmitGroup(request, adapters, std::span(&seed, 1)));
   return std::move(streams.front());
 }
 
 absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> Replica::SubmitGroup(const SequenceRequest& request,
+                                                                               const AdaptersHeld& adapters,
                                                                                std::span<const std::uint64_t> seeds) {
   TG_RETURN_IF_ERROR(Check(request));
   if (seeds.empty() || seeds.size() > kGroupMax)
@@ -185,7 +188,7 @@ absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> Replica::SubmitGroup(c
   std::vector<std::unique_ptr<Sequence>> sequences;
   std::vector<std::shared_ptr<TokenStream>> streams;
   for (const std::uint64_t seed : seeds) {
-    sequences.push_back(MakeSequence(request, seed));
+    sequences.push_back(MakeSequence(request, adapters, seed));
     streams.push_back(std::make_shared<TokenStream>(sequences.back()->stream));
   }
   TG_RETURN_IF_ERROR(Enter(std::move(sequences)));

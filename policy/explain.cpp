@@ -29,6 +29,13 @@ std::string OtherName(const char* kind, const std::vector<std::string>& names, c
                      name.empty() ? fmt::format("no known {}", kind) : name);
 }
 
+std::string OtherModel(const std::vector<std::string>& names, const Subject& subject) {
+  for (const std::string& part : subject.model_parts) {
+    if (OtherName("model", names, part).empty()) return "";
+  }
+  return OtherName("model", names, subject.model);
+}
+
 // Why the rule's `where` does not cover the text; empty if it does.
 std::string NotHere(const Rule& rule, const Subject& subject, const ExplainedText& text) {
   if (text.output && !rule.output) return "it acts on input only, and this is a reply";
@@ -40,7 +47,7 @@ std::string NotHere(const Rule& rule, const Subject& subject, const ExplainedTex
   if (!rule.sight.Sees(role, its)) return OtherName("tool", rule.sight.tools, its.tool);
   for (const std::string& other : {OtherName("org", rule.scope.orgs, subject.org), OtherName("team", rule.scope.teams, subject.team),
                                    OtherName("project", rule.scope.projects, subject.project),
-                                   OtherName("key", rule.scope.keys, subject.key), OtherName("model", rule.scope.models, subject.model),
+                                   OtherName("key", rule.scope.keys, subject.key), OtherModel(rule.scope.models, subject),
                                    OtherName("end_user", rule.scope.end_users, subject.end_user)}) {
     if (!other.empty()) return other;
   }

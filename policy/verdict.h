@@ -41,6 +41,7 @@ struct Subject {
   std::shared_ptr<const Pseudonyms> pseudonyms = nullptr;
   bool json_reply = false;
   std::string end_user = {};  // As the application names them.
+  std::vector<std::string> model_parts = {};  // Where `model` is one with adapters: the model and each of them; rules for these cover it.
 };
 
 struct Message {

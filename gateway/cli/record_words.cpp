@@ -65,6 +65,10 @@ std::string RequestDetails(const v1::RequestBody& body) {
   out += fmt::format("    prompt: {} tokens, {}\n", ShowCount(body.input_tokens()), VerdictWords(body.input_verdict()));
   if (body.pseudonyms() > 0) out += fmt::format("    pseudonyms: {}\n", ShowCount(body.pseudonyms()));
   if (!body.routed_by().empty()) out += fmt::format("    sent to this model by rule {}\n", body.routed_by());
+  for (const v1::AdapterInForce& adapter : body.adapters()) {
+    out += fmt::format("    adapter {} (sha256 {}…) at scale {}\n", adapter.name(), base::HexEncode(adapter.sha256()).substr(0, 12),
+                       static_cast<double>(adapter.scale_millionths()) / 1e6);
+  }
   if (body.justified()) out += "    justified by the caller\n";
   out += ShadowWords(body.shadow());
   out += fmt::format("    reserved {} tokens, at most {} out\n", ShowCount(body.reserved_tokens()), ShowCount(body.max_output_tokens()));

@@ -226,6 +226,7 @@ async::Awaitable<absl::Status> Request::Record() {
   if (call_.model() != model_.name) body->set_model_requested(call_.model());
   body->set_model(model_.name);
   body->set_model_sha256(std::string(base::View(model_.sha256)));
+  FillAdapters(model_, body);
   body->set_routed_by(routed_by_);
   body->set_justified(!call_.justification().empty());
   body->set_terms_accepted(accepted_);

@@ -92,7 +92,7 @@ class Request {
   RecordIdentity who_;
   directory::Judges policies_;                                // Pinned: a policy that changes meanwhile does not change this request.
   inference::ModelInfo model_;
-  std::string led_;                                           // By which alias, and how; empty: by none.
+  std::string led_;                                           // By which alias, and how, and with which adapters.
   tollgate::v1::PinnedPrice price_;
   metering::Admission admission_;
   policy::Inspection inspection_;

@@ -33,6 +33,7 @@ std::string ReasonOf(const absl::Status& status) {
 policy::Subject Request::SubjectOf() const {
   const directory::Place& place = who_.place;
   policy::Subject subject{place.org->name, place.team->name, place.project->name, place.key->name, model_.name, began_s_};
+  subject.model_parts = principal_->snapshot->PartsOf(model_.name);
   subject.pseudonym_key = key_->PseudonymKey();
   subject.pseudonyms = inspection_.pseudonyms;
   subject.json_reply = call_.output_form().json_object() || call_.output_form().has_json_schema();

@@ -13,6 +13,7 @@
 #include <cmath>
 #include <condition_variable>
 #include <cstdlib>
+#include <map>
 #include <optional>
 #include <sstream>
 #include <utility>
@@ -130,6 +131,7 @@ struct Slot {
   std::int64_t prompt_left = 0;
   base::MonoTime last;              // When it gave its last token.
   std::optional<ScriptEvent> next;  // Drawn from the script, not given yet.
+  std::vector<int> adapters;
   std::vector<std::int32_t> banned;
   std::vector<std::int32_t> biased_away;  // As far as a script goes: a bias of -100 forbids.
   int logprobs = -1;
@@ -196,9 +198,21 @@ class ScriptedEngine final : public Engine {
     for (const PromptPart& part : parts) turn.text += part.text;
     return Render({&turn, 1});
   }
+  // Adapters change nothing of what it answers; of their files it knows the digest.
+  absl::StatusOr<AdapterInfo> CheckAdapter(const AdapterOptions& adapter, std::int64_t /*memory_bytes*/) const override {
+    TG_ASSIGN(const base::Digest digest, DigestOfFile(adapter.file));
+    if (digest != adapter.sha256) return base::FailedPrecondition(adapter.file + " is not the file that was registered");
+    return AdapterInfo{.name = adapter.name, .sha256 = digest, .scale = adapter.scale, .rank = 1, .memory_bytes = 1};
+  }
+  absl::StatusOr<int> AddAdapter(const AdapterOptions& adapter) override {
+    adapters_.emplace(static_cast<int>(adapters_.size()) + 1, adapter.name);
+    return static_cast<int>(adapters_.size());
+  }
+  void RemoveAdapter(int handle) override { adapters_.at(handle).clear(); }
 
   absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override {
     Slot& opened = slots_[slot].emplace();
+    opened.adapters.assign(sequence.adapters.begin(), sequence.adapters.end());
     opened.script = Script::Parse(LastUserText(sequence.prompt_tokens));
     const bool goes_on = !sequence.prompt_tokens.empty() && sequence.prompt_tokens.back() != kControl + kReply;
     if (goes_on) opened.script.SkipThought();
@@ -217,6 +231,7 @@ class ScriptedEngine final : public Engine {
     const base::MonoTime now = clock_.Mono();
     for (const EngineWork& item : work) {
       Slot& slot = *slots_[item.slot];
+      if (slot.adapters != slots_[work.front().slot]->adapters) return base::Internal("a step was asked for with two sets of adapters");
       slot.prompt_left -= item.prompt_tokens;
       progress = progress || item.prompt_tokens > 0;
       if (slot.prompt_left > 0) continue;
@@ -329,6 +344,7 @@ class ScriptedEngine final : public Engine {
   ModelInfo info_;
   std::vector<std::optional<Slot>> slots_;  // Replica's thread only.
   std::int64_t step_tokens_max_;
+  std::map<int, std::string> adapters_;  // By handle; the name of one that was removed is empty.
   base::Mutex mu_;
   std::condition_variable cv_;
   std::atomic<bool> interrupted_{false};

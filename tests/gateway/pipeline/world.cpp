@@ -2,6 +2,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "base/encoding.h"
 #include "base/error_detail.h"
 #include "gateway/directory/chat_defaults.h"
 #include "gateway/directory/snapshot_builder.h"
@@ -236,6 +237,24 @@ void World::Price(const std::string& name) {
   price.Set("model", name);
   Add(std::move(price));
   Publish();
+}
+
+void World::LoadAdapter(const std::string& name) {
+  directory::Model adapter;
+  adapter.engine = "lora";
+  adapter.name = "script:" + name;
+  adapter.base = "script";
+  adapter.file = name;
+  adapter.sha256 = base::Sha256("matrices of " + name);
+  adapter.scale_millionths = 500'000;
+  adapter.restricted = adapter.loaded = true;
+  const std::string path = adapters_.File(name);
+  REQUIRE(base::WriteFileAtomically(path, "matrices of " + name, 0644).ok());
+  const absl::Status loaded =
+      pool_->LoadAdapter({.name = adapter.name, .base = adapter.base, .file = path, .sha256 = adapter.sha256, .scale = 0.5});
+  INFO(base::Message(loaded));
+  REQUIRE(loaded.ok());
+  Register(adapter);
 }
 
 void World::Register(const directory::Model& model) {
