@@ -48,7 +48,7 @@ async::Awaitable<Ending> Relay::Run() {
       if (!choices_[i]->ended) stop = co_await TakeFrom(*choices_[i], idle);
     }
     if (!stop) stop = Consult();
-    if (!stop) co_await context_.guards.Turn();
+    if (!stop && !context_.guards.idle()) co_await context_.guards.Turn();
     if (!stop && AllOver()) stop = Together();
     if (!stop && CutDue()) stop = co_await Release();
     if (stop) {
