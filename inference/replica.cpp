@@ -216,7 +216,7 @@ void Replica::Plan() {
     return std::tuple(s->account->slots_held / s->request.weight, s->account->served, *s->end.started_at, s->slot);
   };
   std::sort(prompts_.begin(), prompts_.end(), [&](const Sequence* a, const Sequence* b) { return order(a) < order(b); });
-  std::int64_t left = budget_.PromptTokens(static_cast<std::int64_t>(work_.size()), PromptsThatCount());
+  std::int64_t left = model_.strict ? engine_->step_tokens_max() : budget_.PromptTokens(static_cast<std::int64_t>(work_.size()), PromptsThatCount());
   for (Sequence* sequence : prompts_) {
     if (left == 0) return;
     const std::int64_t chunk = std::min(left, sequence->prompt_left);

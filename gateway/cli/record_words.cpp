@@ -69,6 +69,12 @@ std::string RequestDetails(const v1::RequestBody& body) {
     out += fmt::format("    adapter {} (sha256 {}…) at scale {}\n", adapter.name(), base::HexEncode(adapter.sha256()).substr(0, 12),
                        static_cast<double>(adapter.scale_millionths()) / 1e6);
   }
+  if (body.has_strict()) {
+    const v1::StrictRun& run = body.strict();
+    out += fmt::format("    strict, to be made again: tollgate {} with {}, {} threads, chunks of {} tokens, seed {}\n", run.build(), run.engine_build(),
+                       run.threads(), ShowCount(run.chunk_tokens()), body.sampling().seed());
+    out += fmt::format("    on {}\n", run.processor());
+  }
   if (body.justified()) out += "    justified by the caller\n";
   out += ShadowWords(body.shadow());
   out += fmt::format("    reserved {} tokens, at most {} out\n", ShowCount(body.reserved_tokens()), ShowCount(body.max_output_tokens()));
@@ -147,7 +153,13 @@ std::string ViewSummary(const v1::ViewBody& view) {
     }
     what = fmt::format("{}", fmt::join(logs, ", "));
   }
-  return fmt::format("{} read {}: {}", view.actor(), what, view.reason());
+  if (!view.has_replay()) return fmt::format("{} read {}: {}", view.actor(), what, view.reason());
+  const v1::ReplayOutcome& outcome = view.replay();
+  std::string how = outcome.verdict();
+  if (how == "differs") how += fmt::format(" at token {}", outcome.equal_tokens() + 1);
+  if (!outcome.reason().empty()) how += fmt::format(" ({})", outcome.reason());
+  return fmt::format("{} made {} again, {}, {} in, {} out: {}", view.actor(), what, how, ShowCount(outcome.tokens().input()),
+                     ShowCount(outcome.tokens().output()), view.reason());
 }
 
 std::string OtherSummary(const v1::Record& record) {

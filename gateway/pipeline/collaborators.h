@@ -50,6 +50,7 @@ struct PipelineOptions {
   // … and judged by policy there from this size: where every word may be encoded, all detectors take 0.2 ms a KiB, not 0.015.
   std::int64_t inspect_here_bytes = 8 << 10;
   PromptLimits limits;
+  std::string build;                                    // Of this program, for strict answers.
 };
 
 struct Collaborators {

@@ -88,7 +88,7 @@ class Relay {
     std::int64_t paid = 0;     // Tokens that the reservation holds for it,
     std::int64_t allowed = 0;  // of which it may decode so many now.
     std::int64_t decoded = 0;
-    std::vector<std::int32_t> ids{};  // Of the output so far, where thoughts are bounded.
+    std::vector<std::int32_t> ids{};  // Of the output so far, where thoughts are bounded or the answer is strict.
     // Of sequences before this one, where a thought was closed.
     std::int64_t before_tokens = 0, before_delivered = 0, before_bytes = 0;
     std::optional<inference::StreamEnd> first_end{};

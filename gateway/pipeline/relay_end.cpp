@@ -120,6 +120,13 @@ v1::Verdict Relay::ShadowVerdict() const {
 
 void Relay::FillRaw(v1::SealedContent& content) const {
   for (const auto& choice : choices_) choice->output.FillRaw(content);
+  if (!sequences_.request.strict) return;
+  const Choice& only = *choices_.front();
+  v1::StrictOutput& output = *content.mutable_strict_output();
+  output.mutable_tokens()->Add(only.ids.begin(), only.ids.end());
+  if (!only.ended) return;
+  const inference::EndReason reason = only.tokens->end().reason;
+  output.set_complete(reason == inference::EndReason::kStop || reason == inference::EndReason::kLength);
 }
 
 std::int64_t Relay::pseudonyms_restored() const {

@@ -18,6 +18,7 @@
 #include "gateway/pipeline/prompt.h"
 #include "gateway/pipeline/route.h"
 #include "gateway/pipeline/shadow.h"
+#include "gateway/pipeline/strict.h"
 #include "gateway/pipeline/tool_prompt.h"
 #include "inference/pool.h"
 
@@ -96,6 +97,7 @@ absl::Status Request::Admit() {
   model_ = std::move(route.model);
   led_ = std::move(route.led);
   TG_RETURN_IF_ERROR(MayUseForms(*principal_, call_));
+  TG_RETURN_IF_ERROR(MayUseStrict(*principal_, call_));
   TG_RETURN_IF_ERROR(Fits(model_));
   TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
   sampling_ = ToSampling(call_.sampling(), call_.sampling().has_seed() ? call_.sampling().seed() : RandomSeed());
@@ -258,6 +260,10 @@ async::Awaitable<absl::Status> Request::Record() {
   *content.mutable_tools() = call_.tools();
   if (inspection_.pseudonyms != nullptr) body->set_pseudonyms(static_cast<std::int64_t>(inspection_.pseudonyms->all().size()));
   if (inspection_.changed) FillUsed(call_, inspection_.prompt, content);
+  if (IsStrict(call_)) {
+    *body->mutable_strict() = RunOf(*model_.strict, with_.options.build);
+    *content.mutable_strict_input() = InputOf(Sequence());
+  }
   content.set_justification(call_.justification());
   content.set_output_schema(call_.output_form().has_grammar() ? call_.output_form().grammar() : call_.output_form().json_schema());
   audit::Entry entry{.record = request_record_};
@@ -279,25 +285,18 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
                   .shadow = policies_.shadow};
   if (call_.logprobs()) plan.logprobs = [this, subject = SubjectOf()] { return policies_.acting->OpenOutput(subject); };
   AskAbout(plan);
-  Sequences sequences{.request = {.model = model_.name,
-                                  .prompt_tokens = prompt_tokens_,
-                                  .sampling = sampling_,
-                                  .stop = {call_.stop().begin(), call_.stop().end()},
-                                  .max_tokens = max_tokens_,
-                                  .allowance = output_held_ / static_cast<std::int64_t>(choices),
-                                  .tenant = who_.place.team->id,
-                                  .published_tokens = published_tokens_,
-                                  .published_by = who_.place.org->id,
-                                  .key = who_.place.key->id,
-                                  .deadline = deadline_,
-                                  .want_tokens = plan.syntax.thinks},
+  Sequences sequences{.request = IsStrict(call_) ? SequenceOf(request_record_.request(), InputOf(Sequence())) : Sequence(),
                       .thought_tokens_max = plan.syntax.thinks ? call_.max_reasoning_tokens() : 0,
                       .context_tokens = model_.context_tokens};
-  FillOutput(call_, sequences.request);
-  if (const std::string calls = ForcedCalls(call_, model_); !calls.empty()) {
-    sequences.request.grammar = calls;
-    sequences.request.grammar_is_ours = true;
-  }
+  inference::SequenceRequest& sequence = sequences.request;
+  sequence.allowance = output_held_ / static_cast<std::int64_t>(choices);
+  sequence.tenant = who_.place.team->id;
+  sequence.published_tokens = published_tokens_;
+  sequence.published_by = who_.place.org->id;
+  sequence.key = who_.place.key->id;
+  sequence.deadline = deadline_;
+  sequence.want_tokens = sequence.want_tokens || plan.syntax.thinks;
+  sequence.logprobs = call_.logprobs() ? call_.top_logprobs() : -1;
   absl::Status submitted = Submit(choices, sequences);
   if (!submitted.ok()) {
     Ending ending = Broken("POOL_REFUSED", std::move(submitted));
@@ -308,6 +307,20 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
   Relay relay(context, std::move(sequences), plan, reservation_);
   Ending ending = co_await relay.Run();
   co_return co_await End(std::move(ending), &relay);
+}
+
+inference::SequenceRequest Request::Sequence() const {
+  inference::SequenceRequest sequence{.model = model_.name,
+                                      .prompt_tokens = prompt_tokens_,
+                                      .sampling = sampling_,
+                                      .stop = {call_.stop().begin(), call_.stop().end()},
+                                      .max_tokens = max_tokens_};
+  FillOutput(call_, sequence);
+  if (const std::string calls = ForcedCalls(call_, model_); !calls.empty()) {
+    sequence.grammar = calls;
+    sequence.grammar_is_ours = true;
+  }
+  return sequence;
 }
 
 // Which others are asked about the replies.

@@ -48,6 +48,7 @@ inference::ModelOptions OptionsOf(const Model& model, const std::string& models_
   options.prefix_cache_bytes = model.prefix_cache_bytes;
   options.step_target = std::chrono::milliseconds(model.step_target_ms);
   options.pooling = inference::PoolingOf(model.pooling).value_or(inference::Pooling::kNone);
+  options.strict = model.strict;
   return options;
 }
 

@@ -118,6 +118,10 @@ absl::Status LlamaEngine::Decode() {
 
 absl::StatusOr<EngineOpened> LlamaEngine::Open(int index, const EngineSequence& sequence) {
   const auto prompt = sequence.prompt_tokens;
+  if (info_.strict) {  // Nothing of what ran before is left, not even its place.
+    llama_memory_clear(llama_get_memory(context_.get()), true);
+    spoilt_.clear();
+  }
   if (spoilt_.contains(index) && !Cleanse(index)) return base::Unavailable("the engine's memory is short; try again");
   TG_RETURN_IF_ERROR(adapters_.Usable(sequence.adapters));
   const std::string with = adapters_.Salt(sequence.adapters);

@@ -159,6 +159,7 @@ class ScriptedEngine final : public Engine {
       info_.dimensions = info_.reranks() ? 1 : kScriptedDimensions;
       return;
     }
+    if (model.strict) info_.strict = {"scripted 1", "scripted", 1, step_tokens_max_, model.context_tokens, std::string(Name(model.kv))};
     info_.logprobs = true;
     info_.tools = ToolStyle::kHermes;
     info_.thinks = true;
