@@ -230,6 +230,18 @@ void World::LoadEmbedder(const std::string& name, inference::Pooling pooling, st
   Price(name);
 }
 
+void World::LoadStrict(const std::string& name) {
+  REQUIRE(pool_->Load({.name = name, .engine = inference::EngineKind::kScripted, .context_tokens = 4096, .strict = true}).ok());
+  Price(name);
+}
+
+void World::SetRoles(const std::string& roles) {
+  directory::Row key = *std::find_if(rows_.begin(), rows_.end(), [](const auto& row) { return row.table == Table::kKey; });
+  key.Set("roles", roles);
+  Add(std::move(key));
+  Publish();
+}
+
 void World::Price(const std::string& name) {
   directory::Row price = *std::find_if(rows_.begin(), rows_.end(), [](const auto& row) { return row.table == Table::kPrice; });
   price.id = base::Uuid::NewV7();
