@@ -166,8 +166,8 @@ TEST_CASE("A stream restores what the whole text does, in any pieces") {
 }
 
 TEST_CASE("A value that is too long is hidden for good, whatever found it") {
-  const auto policies = MustCompile(Policy("  - {id: note, detect: {regex: '<<[^>]*>>'}, cap: 512, do: pseudonymise, label: NOTE}\n"));
-  const auto note = [](std::size_t bytes) { return "<<" + std::string(bytes - 4, 'x') + ">>"; };
+  const auto policies = MustCompile(Policy("  - {id: note, detect: {regex: '<<[^>]*'}, cap: 512, do: pseudonymise, label: NOTE}\n"));
+  const auto note = [](std::size_t bytes) { return "<<" + std::string(bytes - 2, 'x'); };
   CHECK(Asked(*policies, note(Pseudonyms::kValueBytesMax)).starts_with("[NOTE_"));
   for (const std::size_t bytes : {Pseudonyms::kValueBytesMax + 1, std::size_t{1} << 20}) {
     const Inspection asked = MustInspect(*policies, {Said(Role::kUser, note(bytes))});
@@ -177,8 +177,8 @@ TEST_CASE("A value that is too long is hidden for good, whatever found it") {
 }
 
 TEST_CASE("A reply gets no more values back than it has room for: what comes then stays a pseudonym") {
-  const auto policies = MustCompile(Policy("  - {id: note, detect: {regex: '<<[^>]*>>'}, cap: 512, do: pseudonymise, label: NOTE}\n"));
-  const Inspection asked = MustInspect(*policies, {Said(Role::kUser, "<<" + std::string(1020, 'x') + ">>")});
+  const auto policies = MustCompile(Policy("  - {id: note, detect: {regex: '<<[^>]*'}, cap: 512, do: pseudonymise, label: NOTE}\n"));
+  const Inspection asked = MustInspect(*policies, {Said(Role::kUser, "<<" + std::string(1022, 'x'))});
   const std::string pseudonym = asked.pseudonyms->all()[0].text;
   std::string reply;
   for (int i = 0; i < 1100; ++i) reply += pseudonym;

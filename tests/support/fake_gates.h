@@ -56,7 +56,6 @@ class FakeGates final : public gates::Gates {
     for (const Held& held : approvals_) out.all.push_back(held.approval);
     return out;
   }
-
   absl::StatusOr<gates::Approval> Find(base::OrgId, base::Uuid id) override {
     base::Lock lock(mu_);
     for (const Held& held : approvals_) {
@@ -65,39 +64,28 @@ class FakeGates final : public gates::Gates {
     return base::NotFound("there is no such approval");
   }
 
-  absl::Status Grant(base::OrgId, base::Uuid id, const std::string& by) override {
-    base::Lock lock(mu_);
-    for (Held& held : approvals_) {
-      if (held.approval.id != id || held.approval.state != "pending") continue;
-      held.approval.state = "granted";
-      held.approval.granted_by = by;
-      held.approval.granted_us = base::ToMicros(clock_.Wall());
-      return absl::OkStatus();
-    }
-    return base::NotFound("no such approval waits");
-  }
-
-  absl::Status Revoke(base::OrgId, base::Uuid id) override {
-    base::Lock lock(mu_);
-    for (Held& held : approvals_) {
-      if (held.approval.id != id || held.approval.state != "granted") continue;
-      held.approval.state = "revoked";
-      return absl::OkStatus();
-    }
-    return base::NotFound("no such approval is granted");
-  }
-
-  absl::StatusOr<std::int64_t> Forget(base::TeamId team, const std::string& end_user) override {
-    base::Lock lock(mu_);
-    return static_cast<std::int64_t>(std::erase_if(
-        accepted_, [&](const auto& one) { return std::get<0>(one) == team.ToString() && std::get<1>(one) == end_user; }));
-  }
+  absl::Status Grant(base::OrgId, base::Uuid id, const std::string& by) override { return Change(id, "pending", "granted", by); }
+  absl::Status Revoke(base::OrgId, base::Uuid id) override { return Change(id, "granted", "revoked", ""); }
+  absl::StatusOr<std::int64_t> Forget(base::TeamId, const std::string&) override { return 0; }
 
  private:
   struct Held {
     gates::Approval approval;
     base::RequestId used_by;
   };
+
+  absl::Status Change(base::Uuid id, const std::string& from, const std::string& to, const std::string& by) {
+    base::Lock lock(mu_);
+    for (Held& held : approvals_) {
+      gates::Approval& approval = held.approval;
+      if (approval.id != id || approval.state != from) continue;
+      approval.state = to;
+      approval.granted_by = by;
+      approval.granted_us = base::ToMicros(clock_.Wall());
+      return absl::OkStatus();
+    }
+    return base::NotFound("no such approval is " + from);
+  }
 
   Held* FindHeld(const gates::Ask& ask, const std::string& rule, const std::string& state) REQUIRES(mu_) {
     for (Held& held : approvals_) {
