@@ -13,6 +13,7 @@ namespace tollgate::policy {
 namespace {
 
 constexpr int kKeptOfSecretsMax = 4;
+constexpr std::int64_t kSeldomTokens = 16;  // Fewer tokens than this between two questions are few.
 
 bool FindsSecrets(const Rule& rule) { return rule.detect.starts_with("secrets"); }
 bool FindsPeople(const Rule& rule) { return rule.detect.starts_with("personal_data"); }
@@ -31,19 +32,19 @@ bool HiddenElsewhere(const Look& look, const Rule& rule, Acts&& acts) {
 
 void CheckGaps(const Look& look, const Rule& rule, Remarks& remarks) {
   const LintLevel level = FindsSecrets(rule) ? LintLevel::kWarning : LintLevel::kNote;
-  if (!rule.output && rule.roles == 0xFF && !HiddenElsewhere(look, rule, [](const Rule& other) { return other.output; })) {
+  if (!rule.output && rule.sight == Sight{} && !HiddenElsewhere(look, rule, [](const Rule& other) { return other.output; })) {
     remarks.Add(rule, level, "leak", "it acts on prompts only: the same in a reply goes out; write direction: both, or a rule for replies");
   }
   if (!rule.input && !HiddenElsewhere(look, rule, [](const Rule& other) { return other.input; })) {
     remarks.Add(rule, level, "leak",
                 "it acts on replies only: the same in a prompt reaches the model; write direction: both, or a rule for prompts");
   }
-  if (!rule.input || (rule.roles & 0xF) == 0xF) return;
+  if (!rule.input || (rule.sight.roles & 0xF) == 0xF) return;
   std::vector<std::string> missed;
   for (unsigned role = 0; role < 4; ++role) {
     const auto bit = static_cast<std::uint8_t>(1u << role);
     const bool seen =
-        (rule.roles & bit) != 0 || HiddenElsewhere(look, rule, [&](const Rule& o) { return o.input && (o.roles & bit) != 0; });
+        (rule.sight.roles & bit) != 0 || HiddenElsewhere(look, rule, [&](const Rule& o) { return o.input && (o.sight.roles & bit) != 0; });
     if (!seen) missed.emplace_back(RoleName(static_cast<Role>(role)));
   }
   if (missed.empty()) return;
@@ -75,6 +76,23 @@ void CheckForm(const Look& look, const Rule& rule, Remarks& remarks) {
   }
 }
 
+// Rules that ask others, and block.
+void CheckAsked(const Rule& rule, Remarks& remarks) {
+  if (rule.action != Action::kBlock) return;
+  if (rule.ask->fail_open) {
+    remarks.Add(rule, LintLevel::kWarning, "leak",
+                "on_error: allow lets pass what nobody could judge, and a caller may bring that about; leave it out, or use do: flag");
+  }
+  if (rule.output && !rule.ask->hold) {
+    remarks.Add(rule, LintLevel::kNote, "leak", "stream: observe lets a reply out before its verdict; the record says how much; to hold it, leave it out");
+  }
+  if (rule.output && rule.ask->at == Ask::At::kTokens && rule.ask->tokens < kSeldomTokens) {
+    remarks.Add(rule, LintLevel::kWarning, "slow",
+                fmt::format("it asks about the whole reply so far after every {} tokens{}; ask by sentence, or more seldom", rule.ask->tokens,
+                            rule.ask->guard ? ", and the tenant pays for each" : ""));
+  }
+}
+
 }  // namespace
 
 void CheckLeaks(const Look& look, Remarks& remarks) {
@@ -85,6 +103,7 @@ void CheckLeaks(const Look& look, Remarks& remarks) {
     }
     if (Hides(rule) && (FindsSecrets(rule) || FindsPeople(rule))) CheckGaps(look, rule, remarks);
     CheckForm(look, rule, remarks);
+    if (rule.ask) CheckAsked(rule, remarks);
     const std::string because = FoldCase(rule.because);
     for (const std::string& word : rule.keywords) {
       if (because.find(FoldCase(word)) == std::string::npos) continue;
@@ -98,7 +117,7 @@ void CheckLeaks(const Look& look, Remarks& remarks) {
 void CheckWords(const Look& look, Remarks& remarks) {
   for (const Rule& rule : look.rules) {
     if (rule.exception) continue;
-    if (rule.ask) {
+    if (rule.ask && rule.ask->shape == nullptr) {
       // Nothing of it runs here, tests least.
     } else if (rule.tests.empty()) {
       remarks.Add(rule, LintLevel::kNote, "untested", "it has no tests; write one text that it must find and one that it must not");

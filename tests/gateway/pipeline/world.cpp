@@ -2,6 +2,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "base/encoding.h"
 #include "base/error_detail.h"
 #include "gateway/directory/chat_defaults.h"
 #include "gateway/directory/snapshot_builder.h"
@@ -220,13 +221,40 @@ void World::LoadModel(const std::string& name, int slots, int queue_max, bool pr
                                            .queue_sequences_max = queue_max});
   INFO(base::Message(loaded));
   REQUIRE(loaded.ok());
-  if (!priced) return;
+  if (priced) Price(name);
+}
+
+void World::LoadEmbedder(const std::string& name, inference::Pooling pooling, std::int64_t context_tokens) {
+  const auto scripted = inference::EngineKind::kScripted;
+  REQUIRE(pool_->Load({.name = name, .engine = scripted, .context_tokens = context_tokens, .pooling = pooling}).ok());
+  Price(name);
+}
+
+void World::Price(const std::string& name) {
   directory::Row price = *std::find_if(rows_.begin(), rows_.end(), [](const auto& row) { return row.table == Table::kPrice; });
   price.id = base::Uuid::NewV7();
   price.Set("price_version", static_cast<std::int64_t>(rows_.size()) + 1);
   price.Set("model", name);
   Add(std::move(price));
   Publish();
+}
+
+void World::LoadAdapter(const std::string& name) {
+  directory::Model adapter;
+  adapter.engine = "lora";
+  adapter.name = "script:" + name;
+  adapter.base = "script";
+  adapter.file = name;
+  adapter.sha256 = base::Sha256("matrices of " + name);
+  adapter.scale_millionths = 500'000;
+  adapter.restricted = adapter.loaded = true;
+  const std::string path = adapters_.File(name);
+  REQUIRE(base::WriteFileAtomically(path, "matrices of " + name, 0644).ok());
+  const absl::Status loaded =
+      pool_->LoadAdapter({.name = adapter.name, .base = adapter.base, .file = path, .sha256 = adapter.sha256, .scale = 0.5});
+  INFO(base::Message(loaded));
+  REQUIRE(loaded.ok());
+  Register(adapter);
 }
 
 void World::Register(const directory::Model& model) {
@@ -310,26 +338,6 @@ pipeline::Pipeline& World::pipe() {
   return *pipeline_;
 }
 
-pipeline::Outcome<pipeline::Reply> World::ChatAs(const pipeline::Caller& caller, const v1::ChatRequest& request, pipeline::StreamWriter* writer,
-                                                 std::shared_ptr<pipeline::Cancellation> cancellation) {
-  if (!cancellation) cancellation = std::make_shared<pipeline::Cancellation>();
-  pipeline::Pipeline& pipeline = pipe();
-  auto call = [&]() -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
-    co_return co_await pipeline.Chat(caller, request, writer, cancellation);
-  };
-  return boost::asio::co_spawn(boost::asio::make_strand(io_), call, boost::asio::use_future).get();
-}
-
-pipeline::Outcome<pipeline::Reply> World::Chat(const v1::ChatRequest& request, pipeline::StreamWriter* writer) {
-  return ChatAs(NewCaller(), request, writer);
-}
-
-std::future<pipeline::Outcome<pipeline::Reply>> World::Start(const v1::ChatRequest& request, pipeline::StreamWriter* writer,
-                                                             std::shared_ptr<pipeline::Cancellation> cancellation) {
-  pipe();
-  return std::async(std::launch::async, [this, request, writer, cancellation] { return ChatAs(NewCaller(), request, writer, cancellation); });
-}
-
 v1::SealedContent World::Content(const audit::Entry& entry) const {
   auto request = base::Uuid::FromBytes(entry.record.request_id());
   REQUIRE(request.ok());
@@ -356,7 +364,12 @@ void World::CheckBooks() const {
     if (!entry.record.has_end()) continue;
     const v1::TokenCounts& tokens = entry.record.end().tokens();
     const bool used = tokens.input() + tokens.output() > 0;
-    CHECK(entry.companions.size() == (used ? 2u : 1u));  // Usage, and a transfer where something was used.
+    std::size_t rows = used ? 2 : 1;  // Usage, and a transfer where something was used.
+    for (const v1::GuardUsage& guard : entry.record.end().guard_usage()) {
+      rows += guard.tokens().input() > 0 ? 2 : 1;
+      CHECK(guard.amount_nanos() == guard.tokens().input() + 2 * guard.tokens().output());
+    }
+    CHECK(entry.companions.size() == rows);
     CHECK(entry.record.end().amount_nanos() == tokens.input() + 2 * tokens.output());
   }
 }
