@@ -112,6 +112,12 @@ std::string EndDetails(const v1::EndBody& body) {
   std::string out = fmt::format("    ended: {}{}\n", body.reason(), body.recovered() ? ", closed after its instance died" : "");
   out += fmt::format("    tokens: {} in, {} out, {} delivered\n", ShowCount(body.tokens().input()), ShowCount(body.tokens().output()),
                      ShowCount(body.tokens().delivered()));
+  if (body.tokens().discarded() > 0) out += fmt::format("    of those out were discarded by rules: {}\n", ShowCount(body.tokens().discarded()));
+  for (const v1::RetryOutcome& retry : body.retries()) {
+    out += fmt::format("    written anew for rule {}{}: {} times, {} tokens{}\n", retry.rule_id(),
+                       retry.choice() > 0 ? fmt::format(" (reply {})", retry.choice()) : "", retry.times(), ShowCount(retry.discarded_tokens()),
+                       retry.gave_up() ? ", and given up" : "");
+  }
   out += fmt::format("    output: {}, {} bytes delivered\n", VerdictWords(body.output_verdict()), ShowCount(body.delivered_bytes()));
   if (body.reason() == "CONTENT_FILTER")
     out += fmt::format("    of these were out when the block was decided: {}\n", ShowCount(body.delivered_bytes_at_block()));

@@ -250,6 +250,7 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
                   .shadow = policies_.shadow};
   if (call_.logprobs()) plan.logprobs = [this, subject = SubjectOf()] { return policies_.acting->OpenOutput(subject); };
   AskAbout(plan);
+  if (MayRetry(plan)) plan.retries = policies_.acting->retries();
   Sequences sequences{.request = {.model = model_.name,
                                   .prompt_tokens = prompt_tokens_,
                                   .sampling = sampling_,
@@ -261,7 +262,7 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
                                   .published_by = who_.place.org->id,
                                   .key = who_.place.key->id,
                                   .deadline = deadline_,
-                                  .want_tokens = plan.syntax.thinks},
+                                  .want_tokens = plan.syntax.thinks || !plan.retries.empty()},
                       .thought_tokens_max = plan.syntax.thinks ? call_.max_reasoning_tokens() : 0,
                       .context_tokens = model_.context_tokens};
   FillOutput(call_, sequences.request);
@@ -279,6 +280,12 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
   Relay relay(context, std::move(sequences), plan, reservation_);
   Ending ending = co_await relay.Run();
   co_return co_await End(std::move(ending), &relay);
+}
+
+// Whether a reply can be taken back: its engine can, nobody else's answers are about what would be taken back, and neither a stop string nor the
+// bound of a thought stands between the tokens that are kept and those that follow.
+bool Request::MayRetry(const OutputPlan& plan) const {
+  return model_.rewinds && plan.asks.questions.empty() && call_.stop().empty() && call_.max_reasoning_tokens() == 0;
 }
 
 // Which others are asked about the replies.

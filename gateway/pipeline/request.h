@@ -51,6 +51,7 @@ class Request {
   async::Awaitable<std::optional<Ending>> AskGuards();      // Step 10; how the request ends, if their answers block it.
   async::Awaitable<Outcome<Reply>> Generate();              // Steps 11 to 14.
   void AskAbout(OutputPlan& plan);
+  bool MayRetry(const OutputPlan& plan) const;
   absl::Status Submit(std::size_t choices, Sequences& sequences);
   async::Awaitable<Outcome<Reply>> Deny();
   async::Awaitable<Outcome<Reply>> End(Ending ending, Relay* relay);

@@ -108,6 +108,7 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   end.set_delivered_bytes(relay->released_bytes() + relay->rest_bytes());
   relay->FillChoices(ending, end);
   relay->FillGuards(end);
+  relay->FillRetries(end);
   with_.shadows->Add(true, end.output_verdict().action(), end.shadow_output());
   end.set_first_token_us(relay->first_token_us());
   end.set_pseudonyms_restored(relay->pseudonyms_restored());

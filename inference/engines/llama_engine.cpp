@@ -44,6 +44,7 @@ LlamaEngine::LlamaEngine(ModelInfo info, LlamaModel model, LlamaContext context,
       crew_(SamplingHelpers(info_.slots)),
       scratch_(static_cast<std::size_t>(crew_.workers())),
       step_tokens_max_(step_tokens_max) {
+  info_.rewinds = keeps_parts_;
   llama_set_abort_callback(
       context_.get(), [](void* self) { return static_cast<LlamaEngine*>(self)->interrupted(); }, this);
 }
