@@ -61,11 +61,10 @@ class ChoiceOutput {
   std::int64_t Frontier();
   void Released(std::int64_t frontier) { raw_.ReleaseUpTo(frontier); }
 
-  Given given() const;
   // The next span that a rule of the plan's `retries` found.
   std::optional<FoundSpan> NextFound();
-  // The same reply with no more than `kept` written, behind what it had let go; null: it would not have let go as much as `given` says.
-  std::unique_ptr<ChoiceOutput> TakenBack(const inference::Piece& kept, const Given& given) const;
+  // The same reply with no more than `kept` written, behind what Take gave of it; null: it would not have let go of all that yet.
+  std::unique_ptr<ChoiceOutput> TakenBack(const inference::Piece& kept) const;
 
   std::int64_t pseudonyms_restored() const;
   std::int64_t delivered_tokens() const { return raw_.delivered_tokens(); }

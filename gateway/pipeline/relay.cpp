@@ -80,12 +80,11 @@ async::Awaitable<std::optional<Ending>> Relay::TakeFrom(Choice& choice, bool& id
   if (taken == inference::Taken::kPiece && choice.ending) {
     choice.output->Drop(piece);
   } else if (taken == inference::Taken::kPiece) {
-    const Given before = choice.output->given();
     const std::size_t had = choice.written.tokens.size();
     const absl::Status filtered = co_await Push(choice, piece);
     if (!filtered.ok()) co_return Broken("POLICY_FAILED", filtered);
     if (Retries()) {
-      absl::StatusOr<bool> again = co_await Retry(choice, before, had);
+      absl::StatusOr<bool> again = co_await Retry(choice, had);
       if (!again.ok()) co_return Broken("POOL_REFUSED", again.status());
       if (*again) co_return std::nullopt;
     }
@@ -106,11 +105,10 @@ async::Awaitable<std::optional<Ending>> Relay::TakeEnd(Choice& choice) {
   choice.ended = true;
   choice.decoded = choice.before_tokens + choice.tokens->end().tokens_decoded;
   if (!choice.ending && Retries() && EndOf(choice).status.ok()) {
-    const Given before = choice.output->given();
     const std::size_t had = choice.written.tokens.size();
     absl::Status rest = choice.output->Finish();
     if (!rest.ok()) co_return Broken("POLICY_FAILED", std::move(rest));
-    absl::StatusOr<bool> again = co_await Retry(choice, before, had);
+    absl::StatusOr<bool> again = co_await Retry(choice, had);
     if (!again.ok()) co_return Broken("POOL_REFUSED", again.status());
     if (*again) co_return std::nullopt;
   }

@@ -1,5 +1,4 @@
-// What it takes to have a part of a reply written anew: what was written so
-// far, token by token, and what of it was let go. Plain values.
+// What it takes to have a part of a reply written anew: what was written so far, token by token, and what of it was let go. Plain values.
 #pragma once
 
 #include <algorithm>
@@ -18,14 +17,14 @@ using RetryRules = std::map<std::string, int, std::less<>>;
 
 // What a reply has let go.
 struct Given {
-  std::int64_t text = 0, thought = 0; // Bytes.
+  std::int64_t text = 0, thought = 0;  // Bytes.
   std::size_t calls = 0, logprobs = 0;
 };
 
 // What a rule found, that wants it written anew.
 struct FoundSpan {
   std::string rule_id;
-  std::int64_t raw_begin = 0; // In the raw output.
+  std::int64_t raw_begin = 0;  // In the raw output.
 };
 
 // The raw output as far as it was taken and stands.
@@ -33,26 +32,20 @@ struct Written {
   std::string text;
   std::vector<inference::OutputToken> tokens;
 
-  void Append(const inference::Piece &piece) {
+  void Append(const inference::Piece& piece) {
     text += piece.text;
     tokens.insert(tokens.end(), piece.tokens.begin(), piece.tokens.end());
   }
   // The first `count` tokens, if whole code points end there.
   bool EndsAt(std::size_t count) const {
     const std::size_t end = TextEnd(count);
-    return end <= text.size() &&
-           (end == text.size() ||
-            (static_cast<unsigned char>(text[end]) & 0xC0) != 0x80);
+    return end <= text.size() && (end == text.size() || (static_cast<unsigned char>(text[end]) & 0xC0) != 0x80);
   }
-  std::size_t TextEnd(std::size_t count) const {
-    return count == 0 ? 0
-                      : static_cast<std::size_t>(tokens[count - 1].text_end);
-  }
+  std::size_t TextEnd(std::size_t count) const { return count == 0 ? 0 : static_cast<std::size_t>(tokens[count - 1].text_end); }
   inference::Piece First(std::size_t count) const {
     inference::Piece piece;
     piece.text = text.substr(0, TextEnd(count));
-    piece.tokens.assign(tokens.begin(),
-                        tokens.begin() + static_cast<std::ptrdiff_t>(count));
+    piece.tokens.assign(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(count));
     piece.tokens_delivered = static_cast<std::int64_t>(count);
     return piece;
   }
@@ -69,4 +62,4 @@ struct RetryState {
   bool gave_up = false;
 };
 
-} // namespace tollgate::pipeline
+}  // namespace tollgate::pipeline

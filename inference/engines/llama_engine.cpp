@@ -116,6 +116,7 @@ absl::StatusOr<EngineOpened> LlamaEngine::Open(int index, const EngineSequence& 
   Slot& slot = slots_[index].emplace(
       Slot{{prompt.begin(), prompt.end()}, {}, 0, Sampler(sequence.sampling, prompt, sequence.logit_bias), {tenant.begin(), tenant.end()}});
   slot.logprobs = sequence.logprobs;
+  slot.sampler.Ban(sequence.banned_first);
   if (!sequence.grammar.empty()) {
     TG_ASSIGN(slot.grammar, LlamaGrammar::Make(vocab_.raw(), sequence.grammar));
   }

@@ -168,6 +168,7 @@ class ScriptedEngine final : public Engine {
     opened.prompt_left = static_cast<std::int64_t>(sequence.prompt_tokens.size());
     opened.last = clock_.Mono();
     opened.logprobs = sequence.logprobs;
+    opened.banned.assign(sequence.banned_first.begin(), sequence.banned_first.end());
     for (const LogitBias& bias : sequence.logit_bias) {
       if (bias.bias <= -100) opened.biased_away.push_back(bias.token);
     }
