@@ -5,18 +5,20 @@
 // A slot is empty, or holds one sequence. Open puts a sequence in; Step works on the slots it is told to; Rewind takes tokens back;
 // Close empties. The engine keeps the prompt, the output and the sampler's state of each open slot.
 //
-// Threads: Info, Render…, Tokenize and CheckGrammar from any thread; Interrupt from any thread; the rest from the replica's thread alone.
-// What a later option needs beside these (adapters) is a field of EngineSequence; what it gives is a field of EngineOutput.
+// Threads: Info, Render…, Tokenize, CheckGrammar and CheckAdapter from any thread; Interrupt from any thread; the rest from the replica's
+// thread alone. What a later option needs beside these is a field of EngineSequence; what it gives is a field of EngineOutput.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/status.h"
 #include "base/uuid.h"
+#include "inference/embed.h"
 #include "inference/types.h"
 #include "inference/upstream.h"
 
@@ -33,6 +35,7 @@ struct EngineSequence {
   std::span<const std::int32_t> banned_first;   // As of Rewind, for the first output token. Copied.
   int logprobs = -1;                            // -1: none wanted; else each token's own and those of so many of the likeliest.
   int band = kBandDefault;                      // Of urgency, for an engine that queues on its own side.
+  std::span<const int> adapters;                // Handles that AddAdapter gave, ascending: act beside the weights. Copied.
 };
 
 // What Open found. cached_tokens: how many of the prompt's first tokens need no work because the tenant had them worked through before;
@@ -91,8 +94,8 @@ class Engine {
 
   virtual absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) = 0;  // REQUIRES: empty, the prompt fits.
 
-  // Works once on all of `work` (each slot at most once, not empty, within step_tokens_max) and appends to `outputs`. Not OK: the whole
-  // step failed; each of its slots must be closed, the others are unharmed.
+  // Works once on all of `work` (each slot at most once, not empty, all with the same adapters, within step_tokens_max) and appends to
+  // `outputs`. Not OK: the whole step failed; each of its slots must be closed, the others are unharmed.
   virtual absl::Status Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) = 0;
 
   // Takes back output tokens until `output_tokens` remain; the next token will be none of `banned`. UNIMPLEMENTED where the model cannot.
@@ -102,7 +105,25 @@ class Engine {
   // tokens need no work then, always fewer than all. 0 where the engine cannot. REQUIRES: both open, the same tenant.
   virtual std::int64_t Share(int /*from*/, int /*to*/) { return 0; }
 
+  // Of an engine whose Info().pooling is not kNone. The tokens of a text, or of a query with a document, with those before, between and behind
+  // that the model was trained with; and the text of what such tokens hold. Any thread.
+  virtual absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(const EmbedText& /*text*/) const { return NoVectors(); }
+  virtual absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> /*tokens*/) const { return NoVectors(); }
+  // Works once on all inputs, at most kEmbedInputsMax, whose tokens are within step_tokens_max in sum and each within the context. Appends
+  // Info().dimensions numbers for each, of a vector of length 1; where it reranks, one from 0 to 1. Not OK: there are none of any.
+  static constexpr int kEmbedInputsMax = 64;
+  virtual absl::Status Embed(std::span<const std::span<const std::int32_t>> /*inputs*/, std::vector<float>& /*vectors*/) { return NoVectors(); }
+
   virtual void Close(int slot) = 0;  // Empties the slot and frees its context. Never fails.
+
+  // What the file of an adapter holds and would take, if it is good for this model and `memory_bytes` of the machine's are free.
+  // INVALID_ARGUMENT: it is none, or does not fit the model; FAILED_PRECONDITION: another digest; RESOURCE_EXHAUSTED, in numbers: no room.
+  virtual absl::StatusOr<AdapterInfo> CheckAdapter(const AdapterOptions& /*adapter*/, std::int64_t /*memory_bytes*/) const {
+    return base::Unimplemented("this model's engine takes no adapters; load one where the engine runs");
+  }
+  // Loads one that CheckAdapter found good: the handle for EngineSequence::adapters, more than 0 and never given twice.
+  virtual absl::StatusOr<int> AddAdapter(const AdapterOptions& /*adapter*/) { return base::Unimplemented("no adapters"); }
+  virtual void RemoveAdapter(int /*handle*/) {}  // REQUIRES: no open slot has it.
 
   virtual std::int64_t cache_bytes() const { return 0; }  // Of prefixes that are kept.
 
@@ -114,6 +135,9 @@ class Engine {
   virtual ReportedUsage Reported(int /*slot*/) const { return {}; }
 
   virtual void Interrupt() = 0;  // Makes a step that is running, and all later ones, fail soon. For shutting down.
+
+ protected:
+  static absl::Status NoVectors() { return base::Unimplemented("this model chats: it makes no vectors"); }
 };
 
 }  // namespace tollgate::inference

@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
+#include "base/adapter_names.h"
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
 #include "base/mutex.h"
@@ -19,6 +21,7 @@
 #include "inference/gguf.h"
 #include "inference/mapped_file.h"
 #include "inference/memory_estimate.h"
+#include "inference/pooling.h"
 #include "inference/replica.h"
 
 namespace tollgate::inference {
@@ -29,9 +32,14 @@ absl::Status CheckRange(const char* field, std::int64_t value, std::int64_t leas
   return base::InvalidArgument(fmt::format("{} is {}; it must be between {} and {}", field, value, least, most));
 }
 
+// A model that embeds gives way to those that chat: where they share processors, the niceness of its threads is so much more.
+constexpr int kEmbedNice = 10;
+
 absl::Status CheckModel(const ModelOptions& model) {
   if (model.name.empty()) return base::InvalidArgument("it has no name");
   if (model.engine != EngineKind::kScripted && model.file.empty()) return base::InvalidArgument("it names no file");
+  if (model.pooling != Pooling::kNone && model.engine == EngineKind::kOpenAi)
+    return base::Unimplemented("engine openai sends servers chats alone: embed with engine llama, and leave pooling out");
   TG_RETURN_IF_ERROR(CheckRange("slots", model.slots, 1, 256));
   TG_RETURN_IF_ERROR(CheckRange("context_tokens", model.context_tokens, 16, 1 << 24));
   TG_RETURN_IF_ERROR(CheckRange("slots x context_tokens", model.slots * model.context_tokens, 16, 1 << 30));
@@ -46,6 +54,13 @@ absl::Status CheckModel(const ModelOptions& model) {
   return CheckRange("stream_buffer_bytes", model.stream_buffer_bytes, 1, 1 << 24);
 }
 
+// The name of a model with these adapters: the same for the same adapters.
+std::string NameOf(const AdaptersHeld& adapters) {
+  std::vector<std::string> names;
+  for (const auto& adapter : adapters) names.push_back(adapter->info.name);
+  return base::JoinAdapters(std::move(names));
+}
+
 class PoolOfReplicas final : public Pool {
  public:
   explicit PoolOfReplicas(PoolOptions options) : options_(std::move(options)) {}
@@ -56,15 +71,40 @@ class PoolOfReplicas final : public Pool {
 
   std::vector<ModelInfo> models() const override {
     std::vector<ModelInfo> infos;
-    for (const auto& replica : All()) infos.push_back(replica->info());
+    for (const auto& replica : All()) {
+      for (ModelInfo& info : replica->infos()) infos.push_back(std::move(info));
+    }
     return infos;
+  }
+
+  absl::StatusOr<ModelInfo> Find(std::string_view name) const override {
+    TG_ASSIGN(const Found found, Locate(name));
+    ModelInfo info = found.replica->info();
+    if (found.adapters.empty()) return info;
+    info.base = std::exchange(info.name, NameOf(found.adapters));
+    for (const auto& adapter : found.adapters) info.adapters.push_back(adapter->info);
+    return info;
+  }
+
+  absl::Status LoadAdapter(AdapterOptions adapter) override {
+    base::Lock one_at_a_time(load_mu_);
+    TG_ASSIGN(const auto replica, BaseOf(adapter));
+    if (replica->HasAdapter(adapter.name)) return About(adapter, base::AlreadyExists("it is loaded: unload it first"));
+    const auto info = replica->CheckAdapter(adapter, MemoryLeft());
+    if (!info.ok()) return About(adapter, info.status());
+    return About(adapter, replica->AddAdapter(adapter, *info));
+  }
+
+  absl::Status CheckAdapter(const AdapterOptions& adapter) const override {
+    TG_ASSIGN(const auto replica, BaseOf(adapter));
+    return About(adapter, replica->CheckAdapter(adapter, MemoryLeft()).status());
   }
 
   absl::Status Load(ModelOptions model) override {
     const auto named = [&model](const absl::Status& status) { return base::Annotate(status, fmt::format("model {}", model.name)); };
     if (absl::Status status = CheckModel(model); !status.ok()) return named(status);
     base::Lock one_at_a_time(load_mu_);
-    if (Find(model.name).ok()) return named(base::AlreadyExists("it stands twice: give it another name, or unload the one that is there"));
+    if (Locate(model.name).ok()) return named(base::AlreadyExists("it stands twice: give it another name, or unload the one that is there"));
     auto replica = Start(model);
     if (!replica.ok()) return named(replica.status());
     if (const std::string& has = (*replica)->info().chat_template; !model.chat_template.empty() && has != model.chat_template) {
@@ -93,11 +133,15 @@ class PoolOfReplicas final : public Pool {
       return named(base::FailedPrecondition(
           fmt::format("context_tokens is {}, but the model was trained for {}", model.context_tokens, header->context_tokens)));
     }
+    if (absl::Status fits = ResolvePooling(model.pooling, *header).status(); !fits.ok()) return named(fits);
     const auto file_bytes = static_cast<std::int64_t>(file->bytes().size());
     return named(PlanLlama(model, *header, file_bytes, options_.backends_dir, MemoryLeft()).status());
   }
 
   absl::Status Unload(std::string_view name, base::MonoTime deadline) override {
+    for (const auto& replica : All()) {
+      if (replica->HasAdapter(name)) return replica->RemoveAdapter(name, deadline);
+    }
     std::shared_ptr<Replica> replica;
     {
       base::Lock lock(mu_);
@@ -111,29 +155,44 @@ class PoolOfReplicas final : public Pool {
   }
 
   absl::StatusOr<std::vector<std::int32_t>> Render(std::string_view model, std::span<const Turn> turns) const override {
-    TG_ASSIGN(const auto replica, Find(model));
-    return replica->Render(turns);
+    TG_ASSIGN(const Found found, Locate(model));
+    return found.replica->Render(turns);
   }
 
   absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view model, std::string_view text) const override {
-    TG_ASSIGN(const auto replica, Find(model));
-    return replica->Tokenize(text);
+    TG_ASSIGN(const Found found, Locate(model));
+    return found.replica->Tokenize(text);
   }
 
   absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::string_view model, std::span<const PromptPart> parts) const override {
-    TG_ASSIGN(const auto replica, Find(model));
-    return replica->RenderParts(parts);
+    TG_ASSIGN(const Found found, Locate(model));
+    return found.replica->RenderParts(parts);
   }
 
   absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request) override {
-    TG_ASSIGN(const auto replica, Find(request.model));
-    return replica->Submit(std::move(request));
+    TG_ASSIGN(Found found, Locate(request.model));
+    return found.replica->Submit(std::move(request), std::move(found.adapters));
   }
 
   absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> SubmitGroup(SequenceRequest request,
                                                                         std::span<const std::uint64_t> seeds) override {
-    TG_ASSIGN(const auto replica, Find(request.model));
-    return replica->SubmitGroup(request, seeds);
+    TG_ASSIGN(const Found found, Locate(request.model));
+    return found.replica->SubmitGroup(request, found.adapters, seeds);
+  }
+
+  absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(std::string_view model, const EmbedText& text) const override {
+    TG_ASSIGN(const Found found, Locate(model));
+    return found.replica->EmbedTokens(text);
+  }
+
+  absl::StatusOr<std::string> TextOf(std::string_view model, std::span<const std::int32_t> tokens) const override {
+    TG_ASSIGN(const Found found, Locate(model));
+    return found.replica->TextOf(tokens);
+  }
+
+  absl::StatusOr<std::shared_ptr<TokenStream>> Embed(EmbedJob job) override {
+    TG_ASSIGN(const Found found, Locate(job.model));
+    return found.replica->Embed(std::move(job));
   }
 
   std::vector<ReplicaStats> stats() const override {
@@ -156,7 +215,7 @@ class PoolOfReplicas final : public Pool {
   std::int64_t MemoryLeft() const {
     if (options_.memory_bytes == 0) return MemoryAvailable();
     std::int64_t memory = options_.memory_bytes;
-    for (const auto& replica : All()) memory -= replica->info().memory_bytes;
+    for (const auto& replica : All()) memory -= replica->infos().front().memory_bytes;
     return memory;
   }
 
@@ -170,7 +229,8 @@ class PoolOfReplicas final : public Pool {
       }
       return MakeLlamaEngine(model, options_.backends_dir, memory);
     };
-    return Replica::Start(model, *options_.clock, options_.replica_nice, factory);
+    const int nice = options_.replica_nice + (model.pooling == Pooling::kNone ? 0 : kEmbedNice);
+    return Replica::Start(model, *options_.clock, nice, factory);
   }
 
   // Lets what is inside end until the deadline, then ends it.
@@ -196,12 +256,40 @@ class PoolOfReplicas final : public Pool {
     return base::WithDetail(base::NotFound("no such model is loaded; ask for the list of models"), detail);
   }
 
-  absl::StatusOr<std::shared_ptr<Replica>> Find(std::string_view model) const {
+  // A model, and the adapters that its name asks for.
+  struct Found {
+    std::shared_ptr<Replica> replica;
+    AdaptersHeld adapters;
+  };
+
+  absl::StatusOr<Found> Locate(std::string_view name) const {
+    if (auto replica = ByName(name)) return Found{std::move(replica), {}};
+    const base::AdapterNames parts = base::SplitAdapters(name);
+    const auto replica = parts.adapters.empty() ? nullptr : ByName(parts.base);
+    if (replica == nullptr) return NoSuchModel();
+    TG_RETURN_IF_ERROR(parts.Check());
+    TG_ASSIGN(AdaptersHeld adapters, replica->Adapters(parts.adapters));
+    return Found{replica, std::move(adapters)};
+  }
+
+  std::shared_ptr<Replica> ByName(std::string_view model) const {
     base::Lock lock(mu_);
-    for (const auto& replica : replicas_) {
-      if (replica->info().name == model) return replica;
-    }
-    return NoSuchModel();
+    const auto found = std::find_if(replicas_.begin(), replicas_.end(), [model](const auto& r) { return r->info().name == model; });
+    return found == replicas_.end() ? nullptr : *found;
+  }
+
+  absl::StatusOr<std::shared_ptr<Replica>> BaseOf(const AdapterOptions& adapter) const {
+    const base::AdapterNames parts = base::SplitAdapters(adapter.name);
+    if (parts.base != adapter.base || parts.adapters.size() != 1)
+      return About(adapter, base::InvalidArgument(fmt::format("its name must be {}:ADAPTER, of letters, digits and . _ -", adapter.base)));
+    if (!(adapter.scale > 0 && adapter.scale <= 16))
+      return About(adapter, base::InvalidArgument(fmt::format("its scale is {}; it must be more than 0 and at most 16", adapter.scale)));
+    if (auto replica = ByName(adapter.base)) return replica;
+    return About(adapter, base::NotFound(fmt::format("its model {0} is not loaded; load that first: tollgate models load {0}", adapter.base)));
+  }
+
+  static absl::Status About(const AdapterOptions& adapter, const absl::Status& status) {
+    return base::Annotate(status, fmt::format("adapter {}", adapter.name));
   }
 
   const PoolOptions options_;

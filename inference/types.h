@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,18 @@ namespace tollgate::inference {
 // How the context is kept: 16-bit floats; 8-bit blocks: half the memory, answers that differ a little; or 32-bit floats: twice the memory,
 // for answers that do not depend on what ran beside them but for the last bits.
 enum class KvType { kF16, kQ8, kF32 };
+
+// What a model makes of a text beside chatting about it: how the vectors of its tokens become one, or that a classifier of its own judges it.
+enum class Pooling {
+  kNone,     // It chats.
+  kAsFile,   // What its file says. Of options alone: a loaded model has one of the others.
+  kMean,     // The mean of all.
+  kCls,      // The first one.
+  kLast,     // The last one.
+  kRank,     // None: how well a document answers a query.
+};
+std::string_view Name(Pooling pooling);                     // "none", "model", "mean", "cls", "last", "rank".
+std::optional<Pooling> PoolingOf(std::string_view name);    // "" is kNone, too; nullopt: there is no such.
 
 // How a model writes down its calls of tools. docs/output.md shows each.
 enum class ToolStyle {
@@ -75,9 +88,30 @@ struct LogitBias {
   float bias = 0;  // -100 to 100.
 };
 
-// A model that is loaded.
+// A LoRA adapter to load beside its model.
+struct AdapterOptions {
+  std::string name;                    // "BASE:ADAPTER": what requests call the model with it.
+  std::string base;                    // The model that it changes, by name.
+  std::string file;                    // GGUF.
+  std::optional<base::Digest> sha256;  // Expected. Required; the refusal names the file's own.
+  double scale = 1;                    // How strongly it acts, more than 0 to 16.
+};
+
+// An adapter that is loaded.
+struct AdapterInfo {
+  std::string name;  // "BASE:ADAPTER".
+  base::Digest sha256{};
+  double scale = 1;
+  std::int64_t rank = 0;
+  std::int64_t memory_bytes = 0;         // What it is reckoned to take of the machine's,
+  std::int64_t device_memory_bytes = 0;  // and of its model's GPUs'.
+};
+
+// A model that is loaded, or one with adapters: then `base` is the model's name, and `adapters` what acts beside its weights.
 struct ModelInfo {
   std::string name;
+  std::string base;
+  std::vector<AdapterInfo> adapters;
   std::string engine;               // "llama", "openai" or "scripted".
   base::Digest sha256{};            // Of the weights' file; of the engine's own description where there is no file.
   std::string licence;              // SPDX name, as configured.
@@ -97,6 +131,10 @@ struct ModelInfo {
   ToolStyle tools = ToolStyle::kNone;
   bool thinks = false;            // It thinks between <think> and </think> before it answers;
   bool opens_thinking = false;    // prompts end within the thought.
+  Pooling pooling = Pooling::kNone;  // Not kNone: it embeds or reranks, and does not chat.
+  std::int64_t dimensions = 0;       // Of a vector, where it embeds.
+  bool embeds() const { return pooling != Pooling::kNone && pooling != Pooling::kRank; }
+  bool reranks() const { return pooling == Pooling::kRank; }
 };
 
 // Bands of urgency: 0 is served first, 3 with what the others leave.

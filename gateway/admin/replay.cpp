@@ -6,7 +6,9 @@
 
 #include <fmt/format.h>
 
+#include "base/adapter_names.h"
 #include "base/encoding.h"
+#include "gateway/pipeline/records.h"
 #include "gateway/pipeline/tool_prompt.h"
 #include "gateway/trial/trial.h"
 
@@ -30,6 +32,11 @@ policy::Subject SubjectOf(const HistoryPage& page, const v1::Record& record) {
   out.model = record.has_deny() ? record.deny().model_requested() : record.request().model();
   out.unix_seconds = record.wall_us() / 1'000'000;
   if (record.has_request()) out.prompt_tokens = record.request().input_tokens();
+  if (record.request().adapters_size() > 0) {
+    base::AdapterNames parts = base::SplitAdapters(out.model);
+    out.model_parts = std::move(parts.adapters);
+    out.model_parts.push_back(std::move(parts.base));
+  }
   const auto id = base::Uuid::FromBytes(record.key_id());
   if (!id.ok()) return out;
   const auto key = page.shard->by_key_id.find(base::KeyId(*id));
@@ -122,7 +129,9 @@ absl::StatusOr<std::string> CompareShadows(audit::Reader& reader, const HistoryP
     if (record.has_request())
       CompareOne(page, row, false, record.request().input_verdict(), record.request().shadow(), digest, tally, said);
     if (record.has_deny()) CompareOne(page, row, false, record.deny().input_verdict(), record.deny().shadow(), digest, tally, said);
-    if (record.has_end()) CompareOne(page, row, true, record.end().output_verdict(), record.end().shadow_output(), digest, tally, said);
+    if (!record.has_end()) continue;
+    const v1::Verdict acted = pipeline::WithoutAsked(record.end().output_verdict(), record.end().guards());  // A shadow asks nobody.
+    CompareOne(page, row, true, acted, record.end().shadow_output(), digest, tally, said);
   }
   return found.next;
 }

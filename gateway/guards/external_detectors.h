@@ -1,8 +1,9 @@
-// ExternalDetectors: asks the detectors that tollgate.yaml lists, over HTTP: a POST of JSON, an answer in JSON (docs/policy.md). No policy
+// ExternalDetectors: asks the detectors that tollgate.yaml lists, over HTTP (a POST of JSON, an answer in JSON) or gRPC
+// (tollgate.v1.Detector); docs/policy.md has both. No policy
 // can name a server, only a detector of the list.
 //
 // Each detector has its deadline, its most questions at once, and a breaker that spares one which keeps failing. Whatever goes wrong is an
-// answer with a failure, so that the rule decides. One thread of its own; Ask is thread-safe.
+// answer with a failure, so that the rule decides. One thread for each of HTTP; Ask is thread-safe.
 #pragma once
 
 #include <chrono>
@@ -24,9 +25,10 @@ struct DetectorOptions {
   std::string certificate_file;
   std::string key_file;
   std::chrono::milliseconds deadline{2000};  // For a question, its wait for a turn included.
-  int running_max = 64;                      // Questions at once; more wait for their turn.
+  int running_max = 64;                      // Questions at once; more wait for their turn. Of these and of those that wait a tenant
+                                             // that has half leaves the last quarter to others.
   int waiting_max = 1024;
-  int failures_max = 5;                  // In a row, at which it is left alone …
+  int failures_max = 5;                  // In a row, of its own doing, at which it is left alone …
   std::chrono::milliseconds rest{5000};  // … for so long.
 };
 

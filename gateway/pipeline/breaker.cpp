@@ -23,6 +23,8 @@ void Breaker::Failed(Time now) {
   if (open()) rests_until_ = now + rest_;
 }
 
+void Breaker::Abandoned() { probing_ = false; }
+
 bool GuardBreakers::May(const base::TeamId& team, const std::string& model, Breaker::Time now) {
   base::Lock lock(mu_);
   const auto found = breakers_.find(team.value.Bytes() + model);

@@ -16,10 +16,11 @@ class Breaker {
 
   Breaker(int failures_max, std::chrono::milliseconds rest) : failures_max_(failures_max), rest_(rest) {}
 
-  // Whether a question may go now. Every one that may is to be followed by Succeeded or Failed.
+  // Whether a question may go now. Every one that may is to be followed by Succeeded, Failed or Abandoned.
   bool May(Time now);
   void Succeeded();
   void Failed(Time now);
+  void Abandoned();  // Its end says nothing of the server.
   bool open() const { return failures_ >= failures_max_; }
 
  private:

@@ -94,8 +94,10 @@ class ChoiceOutput {
   absl::Status Handle(const inference::OutputPart& part);
   absl::Status HandleText(const inference::OutputPart& part);
   absl::Status HandleCall(const inference::OutputPart& part);
-  absl::Status AskAboutCall(const inference::OutputPart& part, const std::string& channel, tollgate::v1::ToolCall call);
-  std::unique_ptr<policy::StreamFilter> Open(const std::string& channel);
+  absl::Status AskAboutCall(const inference::OutputPart& part, const std::string& channel, tollgate::v1::ToolCall call,
+                            std::vector<policy::Question> questions);
+  std::vector<policy::Question> About(const policy::Channel& channel) const;
+  std::unique_ptr<policy::StreamFilter> Open(policy::Part part);
   void LetGo(Asked& asked);
   bool HoldsOther() const;
   void CountThought(std::int64_t raw_end);
@@ -108,7 +110,7 @@ class ChoiceOutput {
   const OutputPlan& plan_;
   const bool syntax_open_;
   inference::OutputParser parser_;
-  std::deque<Asked> asked_;  // The text first; empty if nobody is asked.
+  std::deque<Asked> asked_;  // Empty if nobody is asked.
   std::unique_ptr<policy::StreamFilter> text_;
   std::unique_ptr<policy::StreamFilter> thought_;  // Once something was thought.
   LogprobGate gate_;

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "gateway/pipeline/guards.h"
@@ -17,15 +18,16 @@ namespace tollgate::pipeline {
 struct OutputPlan {
   inference::OutputSyntax syntax;
   bool one_call = false;  // Of several calls only the first is given.
-  std::function<std::unique_ptr<policy::StreamFilter>()> open;  // A filter for one channel.
+  std::function<std::unique_ptr<policy::StreamFilter>(const policy::Channel&)> open;
   LogprobGate::OpenFilter logprobs;                             // Null: none are wanted.
   std::shared_ptr<const policy::PolicySet> shadow;              // What `open`'s filters show their text to beside; null: nobody.
   struct Asks {
-    std::vector<policy::Question> questions{};              // About each channel; empty: nobody is asked.
-    std::shared_ptr<const policy::PolicySet> policies{};    // Whose they are.
+    std::function<std::vector<policy::Question>(const policy::Channel&)> about{};  // What is asked; null: nothing.
+    std::shared_ptr<const policy::PolicySet> policies{};  // Whose the questions are.
     std::function<std::shared_ptr<GuardInbox>()> inbox{};   // One for each channel and call.
-    std::function<std::unique_ptr<policy::StreamFilter>()> open{};  // For arguments as they are asked about: with pseudonyms in them.
+    std::function<std::unique_ptr<policy::StreamFilter>(const policy::Channel&)> open{};  // For arguments as they are asked about: with pseudonyms in them.
     bool streamed = false;
+    std::string tenant{};  // As in GuardAsk.
   };
   Asks asks{};
   RetryRules retries{};  // Empty where the reply cannot be taken back.

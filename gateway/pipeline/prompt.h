@@ -23,6 +23,9 @@ struct PromptLimits {
 absl::Status Validate(const tollgate::v1::ChatRequest& request, const PromptLimits& limits);
 absl::Status Validate(const tollgate::v1::CountTokensRequest& request, const PromptLimits& limits);
 
+// INVALID_ARGUMENT (MODEL_DOES_NOT_CHAT) of one that embeds or reranks.
+absl::Status MustChat(const inference::ModelInfo& model);
+
 // What depends on the model: INVALID_ARGUMENT as above, for tokens that it does not have and forms that it cannot be held to.
 absl::Status ValidateFor(const tollgate::v1::ChatRequest& request, const inference::ModelInfo& model);
 

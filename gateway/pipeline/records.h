@@ -26,6 +26,10 @@ tollgate::v1::Record NewRecord(tollgate::v1::RecordKind kind, const RecordIdenti
 
 // The verdict as it is stored: spans, never text.
 tollgate::v1::Verdict ToProto(const policy::Verdict& verdict);
+// What policies said by themselves: without the rules that asked others, as far as the record has their outcomes.
+tollgate::v1::Verdict WithoutAsked(const tollgate::v1::Verdict& verdict,
+                                   const google::protobuf::RepeatedPtrField<tollgate::v1::GuardOutcome>& asked);
+policy::Action ActionOf(std::string_view name);  // Allow, if it is no action's.
 // The verdict as callers get it.
 tollgate::v1::PolicyOutcome ToOutcome(const policy::Verdict& verdict);
 tollgate::v1::PolicyOutcome ToOutcome(const tollgate::v1::Verdict& verdict);
@@ -35,6 +39,7 @@ tollgate::v1::SamplingInForce ToProto(const inference::SamplingParams& sampling)
 // What the caller asked of the output beside its sampling. After `sampling` is set.
 void FillOutput(const tollgate::v1::ChatRequest& request, tollgate::v1::RequestBody* body);
 void FillDefaults(const DefaultsApplied& applied, tollgate::v1::RequestBody* body);
+void FillAdapters(const inference::ModelInfo& model, tollgate::v1::RequestBody* body);
 // What leaves: the first reply's text as the content's own, the rest as parts.
 void FillReleased(const OutputPiece& piece, tollgate::v1::SealedContent& content);
 

@@ -33,7 +33,7 @@ Relay::Relay(const RelayContext& context, Sequences sequences, const OutputPlan&
       sequences_(std::move(sequences)),
       plan_(plan),
       reservation_(reservation),
-      next_authority_check_(steady_clock::now() + context.with.options.authority_check) {
+      watch_(context.with, context.principal, context.model, context.cancellation, context.shutting_down, context.deadline) {
   const auto count = static_cast<std::int64_t>(sequences_.streams.size());
   for (auto& stream : sequences_.streams) {
     auto choice = std::make_unique<Choice>();
@@ -50,7 +50,7 @@ Relay::Relay(const RelayContext& context, Sequences sequences, const OutputPlan&
 async::Awaitable<Ending> Relay::Run() {
   const auto notify = context_.event.Notifier();
   for (;;) {
-    std::optional<Ending> stop = MustStop();
+    std::optional<Ending> stop = watch_.MustStop();
     bool idle = true;
     for (std::size_t i = 0; i < choices_.size() && !stop; ++i) {
       if (!choices_[i]->ended) stop = co_await TakeFrom(*choices_[i], idle);
@@ -211,26 +211,6 @@ async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
   co_return std::nullopt;
 }
 
-std::optional<Ending> Relay::MustStop() {
-  if (context_.cancellation.cancelled()) return Ended("CLIENT_GONE", base::Cancelled("the client went away"));
-  if (context_.shutting_down.load(std::memory_order_relaxed)) {
-    return Broken("SHUTDOWN", ShuttingDown());
-  }
-  const auto now = steady_clock::now();
-  if (now >= context_.deadline) return Ended("DEADLINE", base::DeadlineExceeded("the request's deadline passed while its output was made"));
-  if (now < next_authority_check_) return std::nullopt;
-  next_authority_check_ = now + context_.with.options.authority_check;
-  auto snapshot = context_.with.directory->InForce();
-  if (!snapshot.ok()) return Broken("DIRECTORY_STALE", snapshot.status());
-  const auto place = (*snapshot)->FindKey(context_.principal.place.key->id);
-  absl::Status may = place ? (*snapshot)->MayRun(*place, context_.model, context_.with.clock->Wall())
-                           : base::WithDetail(base::PermissionDenied("the key that this request was made with is gone"),
-                                              {.reason = "KEY_REVOKED", .may_retry = false});
-  if (may.ok()) return std::nullopt;
-  const auto detail = base::DetailOf(may);
-  return Ended(detail ? detail->reason : "KEY_REVOKED", std::move(may));
-}
-
 bool Relay::Pending() const {
   return std::any_of(choices_.begin(), choices_.end(), [](const auto& choice) { return !choice->output->empty(); });
 }
@@ -240,7 +220,7 @@ bool Relay::CutDue() const {
 }
 
 steady_clock::time_point Relay::NextWake() const {
-  auto wake = std::min({context_.deadline, next_authority_check_, context_.guards.NextWake()});
+  auto wake = std::min(watch_.NextLook(), context_.guards.NextWake());
   if (context_.writer != nullptr && Pending()) wake = std::min(wake, next_cut_);
   return wake;
 }

@@ -20,6 +20,7 @@
 #include "gateway/pipeline/model_guards.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/relay_context.h"
+#include "gateway/pipeline/watch.h"
 #include "inference/pool.h"
 #include "inference/token_stream.h"
 #include "metering/quotas.h"
@@ -81,7 +82,6 @@ class Relay {
   async::Awaitable<std::optional<Ending>> CloseThought(Choice& choice);
   bool HoldsThought(const Choice& choice) const;
   void AllowNext(Choice& choice);
-  std::optional<Ending> MustStop();
   bool CutDue() const;
   bool Pending() const;
   async::Awaitable<std::optional<Ending>> Release();
@@ -109,7 +109,7 @@ class Relay {
   std::optional<std::int64_t> released_at_block_;
   bool begun_ = false;
   std::chrono::steady_clock::time_point next_cut_{};
-  std::chrono::steady_clock::time_point next_authority_check_;
+  Watch watch_;
 };
 
 }  // namespace tollgate::pipeline

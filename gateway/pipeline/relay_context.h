@@ -1,4 +1,4 @@
-// What a relay works on, and how it ends. Plain values.
+// What a relay works on. Plain values.
 #pragma once
 
 #include <atomic>
@@ -21,18 +21,6 @@
 #include "tollgate/v1/record.pb.h"
 
 namespace tollgate::pipeline {
-
-// How the output ended, and why.
-struct Ending {
-  tollgate::v1::RecordKind kind = tollgate::v1::RECORD_KIND_FINAL;
-  tollgate::v1::FinishReason finish = tollgate::v1::FINISH_REASON_UNSPECIFIED;
-  std::string reason;         // UPPER_SNAKE, for the record.
-  absl::Status status;        // OK: the caller gets a reply. Else: this error.
-  std::string quota_reached;  // The scope that ended it.
-};
-
-Ending Broken(std::string reason, absl::Status status);  // ABORT.
-Ending Ended(std::string reason, absl::Status status);   // FINAL, with an error for the caller.
 
 // What a relay works on. Everything outlives it.
 struct RelayContext {

@@ -14,6 +14,8 @@ namespace tollgate::pipeline {
 namespace v1 = tollgate::v1;
 using policy::Question;
 
+constexpr std::size_t kEverything = std::size_t{1} << 40;
+
 SemanticFilter::SemanticFilter(std::unique_ptr<policy::StreamFilter> spans, std::shared_ptr<const policy::PolicySet> policies,
                                std::vector<Question> questions, bool streamed)
     : spans_(std::move(spans)), policies_(std::move(policies)), streamed_(streamed) {
@@ -71,11 +73,33 @@ std::optional<std::int64_t> SemanticFilter::SentenceEnd(std::int64_t from) const
   return long_enough ? std::optional(static_cast<std::int64_t>(clear_.size())) : std::nullopt;
 }
 
-// Up to where the question is to be asked about now; nothing: not yet.
+// Of the reply's end, at most so much is shown at once.
+std::size_t SemanticFilter::WindowOf(const State& state) {
+  if (state.question.shape != nullptr) return kEverything;
+  return state.question.guard == nullptr ? kAskedBytesMax : static_cast<std::size_t>(state.question.guard->reply_bytes);
+}
+
+// Up to where the question is to be asked about now: no further than a window shows all that was not shown yet, and some before it.
 std::optional<std::int64_t> SemanticFilter::Due(const State& state) const {
+  std::optional<std::int64_t> to = Wanted(state);
+  const std::size_t window = WindowOf(state);
+  const auto most = state.asked_to + static_cast<std::int64_t>(window - window / kOverlapShare);
+  if (!to || *to <= most) return to;
+  to = most;
+  while (*to > state.asked_to && (static_cast<unsigned char>(clear_[static_cast<std::size_t>(*to)]) & 0xC0) == 0x80) --*to;
+  return to;
+}
+
+// Up to where it would be asked about; nothing: not yet.
+std::optional<std::int64_t> SemanticFilter::Wanted(const State& state) const {
   if (state.out || state.done) return std::nullopt;
   const auto all = static_cast<std::int64_t>(clear_.size());
   if (finished_) return all;
+  if (state.question.shape != nullptr) {
+    // What can be no JSON any more need not be decoded to its end. Each time twice as much, so that all of it costs no more than its end.
+    const bool due = all > state.asked_to && tokens_ >= std::max(kShapeTokens, 2 * state.asked_at_tokens);
+    return due ? std::optional(all) : std::nullopt;
+  }
   if (!streamed_ || state.question.at == Question::At::kEnd || all == state.asked_to) return std::nullopt;
   if (state.question.at == Question::At::kSentence) return SentenceEnd(state.asked_to);
   return tokens_ - state.asked_at_tokens >= state.question.tokens ? std::optional(all) : std::nullopt;
@@ -87,21 +111,21 @@ std::vector<GuardAsk> SemanticFilter::TakeAsks() {
   for (State& state : states_) {
     const std::optional<std::int64_t> to = Due(state);
     if (!to) continue;
-    if (*to == state.asked_to) {  // At the end, and nothing came since it was answered.
+    if (*to == state.asked_to && (state.question.shape == nullptr || *to == 0)) {  // At the end, and nothing came since it was answered.
       state.done = true;
       continue;
     }
     state.asked_to = *to;
-    state.asked_at_tokens = tokens_;
+    const bool all = *to == static_cast<std::int64_t>(clear_.size());
+    if (all) state.asked_at_tokens = tokens_;  // Else another window is due at once.
     state.out = true;
+    state.asked_whole = finished_ && all;
     state.outcome.set_asked(state.outcome.asked() + 1);
     GuardAsk& ask = out.emplace_back();
     ask.question = state.question;
     ask.output = true;
-    ask.last = finished_;
-    const auto& guard = state.question.guard;
-    const std::size_t most = guard == nullptr ? kAskedBytesMax : static_cast<std::size_t>(guard->reply_bytes);
-    ask.messages.push_back({policy::Role::kAssistant, "", {AskedText(static_cast<std::size_t>(*to), most)}});
+    ask.last = finished_ && all;
+    ask.messages.push_back({policy::Role::kAssistant, "", {AskedText(static_cast<std::size_t>(*to), WindowOf(state))}});
   }
   Advance();
   return out;
@@ -149,8 +173,11 @@ absl::Status SemanticFilter::Answer(const GuardAnswer& answer, std::int64_t byte
   if (now.action == policy::Action::kBlock) {
     if (!stopped_by_) Stop(state->question.rule_id);
   } else {
-    state->answered_to = state->asked_to;
-    state->done = finished_ && state->answered_to == static_cast<std::int64_t>(clear_.size());
+    const bool all = state->asked_to == static_cast<std::int64_t>(clear_.size());
+    const bool whole = state->question.shape == nullptr || state->asked_whole;  // A shape is known at the end alone.
+    const bool as_one = !streamed_ || state->question.at == Question::At::kEnd;  // Nothing leaves before all of it is judged.
+    if (whole && (all || !as_one)) state->answered_to = state->asked_to;
+    state->done = finished_ && all && whole;
   }
   Advance();
   return absl::OkStatus();

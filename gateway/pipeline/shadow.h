@@ -22,8 +22,8 @@ class ShadowCounts {
   struct Counts {
     std::int64_t same = 0, stricter = 0, milder = 0;
   };
-  // `acted`: the strictest action of what acted. Counts nothing for a shadow that judged nothing.
-  void Add(bool output, std::string_view acted, const tollgate::v1::ShadowVerdict& shadow);
+  // `acted`: what acted, but for rules that asked others. Counts nothing for a shadow that judged nothing.
+  void Add(bool output, const tollgate::v1::Verdict& acted, const tollgate::v1::ShadowVerdict& shadow);
   Counts Of(bool output) const;
 
  private:
@@ -36,7 +36,8 @@ tollgate::v1::ShadowVerdict ShadowOf(const policy::PolicySet* shadow, const poli
 
 // The filter of the acting policies; with a shadow, one that shows the raw text to that too and is else the same. The shadow sees what is
 // decoded: after a block by the acting policies, nothing more.
-std::unique_ptr<policy::StreamFilter> OpenOutput(const directory::Judges& judges, const policy::Subject& subject);
+std::unique_ptr<policy::StreamFilter> OpenOutput(const directory::Judges& judges, const policy::Subject& subject,
+                                                 const policy::Channel& channel);
 
 // Of the output so far, from a filter that OpenOutput gave for judges with this shadow.
 tollgate::v1::ShadowVerdict ShadowOf(const policy::PolicySet& shadow, const policy::StreamFilter& filter);

@@ -109,12 +109,16 @@ TEST_CASE("Policy judges calls and tools with escapes decoded, and the model get
   CHECK(prompt[3].parts == std::vector<std::string>{"{\"", "q", "\":\"", "ab", "\"}"});
   CHECK(prompt[4].role == policy::Role::kSystem);
   CHECK(prompt[4].parts[0] == "Finds it.");
+  CHECK(prompt[2].channel == policy::Channel{policy::Part::kToolResult, "find"});  // Known by the call that it answers.
+  CHECK(prompt[3].channel == policy::Channel{policy::Part::kToolCall, "find"});
+  CHECK(prompt[4].channel == policy::Channel{policy::Part::kToolDefinition, "find"});
   prompt[3].parts[3] = "[\"GONE\"]";
   prompt[4].parts[0] = "[GONE]";
   const auto turns = pipeline::TurnsOf(request, prompt);
   REQUIRE(turns.size() == 3);
   CHECK(turns[1].calls[0].arguments == R"({"q":"[\"GONE\"]"})");
-  CHECK(turns[2].call_id == "call_1");
+  CHECK(turns[1].calls[0].id == "call00000");  // No id goes on as it came: nothing judges them.
+  CHECK(turns[2].call_id == "call00000");
   REQUIRE(turns[0].tools.size() == 1);
   CHECK(turns[0].tools[0].description == "[GONE]");
   CHECK(turns[0].tools[0].parameters == request.tools(0).parameters());
@@ -142,6 +146,7 @@ TEST_CASE("A result that is JSON with escapes is judged decoded, and given on as
   v1::SealedContent content;
   pipeline::FillUsed(request, prompt, content);
   CHECK(content.prompt_used(2).parts(0) == R"({"name":"[\"GONE\"]"})");
+  CHECK(prompt[5].channel == policy::Channel{policy::Part::kToolResult, "find"});
   request.mutable_messages(2)->set_parts(0, "no \\ json");
   CHECK(pipeline::PolicyPrompt(request).size() == 5);
 }
