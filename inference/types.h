@@ -8,24 +8,13 @@
 #include <vector>
 
 #include "base/crypto.h"
+#include "inference/pooling_kind.h"
 
 namespace tollgate::inference {
 
 // How the context is kept: 16-bit floats; 8-bit blocks: half the memory, answers that differ a little; or 32-bit floats: twice the memory,
 // for answers that do not depend on what ran beside them but for the last bits.
 enum class KvType { kF16, kQ8, kF32 };
-
-// What a model makes of a text beside chatting about it: how the vectors of its tokens become one, or that a classifier of its own judges it.
-enum class Pooling {
-  kNone,     // It chats.
-  kAsFile,   // What its file says. Of options alone: a loaded model has one of the others.
-  kMean,     // The mean of all.
-  kCls,      // The first one.
-  kLast,     // The last one.
-  kRank,     // None: how well a document answers a query.
-};
-std::string_view Name(Pooling pooling);                     // "none", "model", "mean", "cls", "last", "rank".
-std::optional<Pooling> PoolingOf(std::string_view name);    // "" is kNone, too; nullopt: there is no such.
 
 // How a model writes down its calls of tools. docs/output.md shows each.
 enum class ToolStyle {

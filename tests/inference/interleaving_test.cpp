@@ -241,7 +241,8 @@ void Check(const std::string& architecture, const std::vector<Adapters>& sets = 
     fmt::print("gpu.{}.interleaving_distance {:.6f} nats\n", architecture, interleaving.distance);
     CHECK(interleaving.distance <= kGpuToleranceNats);
   } else {
-    CHECK(interleaving.distance <= 1e-4);
+    // These adapters make logits of some hundreds, whose last bit is 1.5e-5; another's adapter would show as whole units.
+    CHECK(interleaving.distance <= (sets.size() > 1 ? 1e-3 : 1e-4));
   }
   CHECK(interleaving.compared > 1000);
   CHECK(interleaving.cached > 10'000);

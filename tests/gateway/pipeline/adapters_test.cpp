@@ -116,7 +116,7 @@ TEST_CASE("An alias leads to a model with adapters, by weight and as a fallback"
   World world;
   world.LoadAdapter("legal");
   world.LoadAdapter("tone");
-  for (const char* model : {"script", "script:legal", "script:tone"}) world.GrantOnly(model);
+  for (const char* model : {"script", "script:legal", "script:tone", "script:none"}) world.GrantOnly(model);
   world.SetAlias("lawyer", "script:legal+tone=1", "script");
   CHECK(ReplyOf(world.Chat(Ask(world, "lawyer"))).head.route ==
         "alias=lawyer; model=script:legal+tone; share=1/1; adapters=legal@" + Short("legal") + " tone@" + Short("tone"));
