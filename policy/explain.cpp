@@ -292,12 +292,6 @@ class Explainer {
   const std::vector<Hit> hits_;
 };
 
-std::string TextOf(const Message& message) {
-  std::string text;
-  for (const std::string& part : message.parts) text += part;
-  return text;
-}
-
 absl::Status Judge(const PolicySet& set, const Subject& subject, const ExplainedText& text, Explanation& out) {
   if (text.output) {
     TG_ASSIGN(Filtered filtered, set.FilterWhole(subject, text.text, text.channel));

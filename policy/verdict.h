@@ -51,6 +51,7 @@ struct Message {
   bool aside = false;              // No message of the conversation, but behind it: a call, or a tool.
   Channel channel = {};
 };
+std::string TextOf(const Message& message);  // Its parts as one.
 
 // Where a rule hit, in what was given to Inspect. On output: message 0, field "text", offsets into the raw reply.
 struct Span {

@@ -8,14 +8,15 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <numeric>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/error_detail.h"
 #include "gateway/pipeline/admission.h"
+#include "gateway/pipeline/prompt.h"
 #include "gateway/pipeline/tool_prompt.h"
+#include "gateway/pipeline/watch.h"
 #include "inference/pool.h"
 
 namespace tollgate::pipeline {
@@ -24,9 +25,6 @@ namespace v1 = tollgate::v1;
 using std::chrono::steady_clock;
 
 namespace {
-
-// A hung engine must not hold a request for ever: after this long its end is taken as it stands.
-constexpr std::chrono::seconds kStopPatience{5};
 
 template <typename Wire>
 void TakeCommon(const Wire& request, v1::ChatRequest& call) {
@@ -51,8 +49,6 @@ v1::ChatRequest CallOf(const EmbedAsk& ask) {
   }
   return call;
 }
-
-std::string TextOf(const policy::Message& message) { return std::accumulate(message.parts.begin(), message.parts.end(), std::string()); }
 
 }  // namespace
 
@@ -129,23 +125,18 @@ std::string EmbedRequest::NameOf(std::size_t text) const {
   return text == 0 ? "query" : fmt::format("documents[{}]", text - 1);
 }
 
-absl::Status EmbedRequest::Bad(std::string_view param, std::string_view what, std::string_view reason) const {
-  return base::WithDetail(base::InvalidArgument(fmt::format("{}: {}", param, what)),
-                          {.reason = std::string(reason), .param = std::string(param), .may_retry = false});
-}
-
 absl::Status EmbedRequest::CheckCall() {
   const std::size_t inputs = ask_.texts.size() - (ask_.rerank ? 1 : 0);
   const char* name = ask_.rerank ? "documents" : "input";
   if (inputs < 1 || inputs > static_cast<std::size_t>(inference::kEmbedJobInputsMax))
-    return Bad(name, fmt::format("holds {} texts; 1 to {} are allowed", inputs, inference::kEmbedJobInputsMax));
+    return BadField(name, fmt::format("holds {} texts; 1 to {} are allowed", inputs, inference::kEmbedJobInputsMax));
   for (std::size_t i = 0; i < ask_.texts.size(); ++i) {
-    if (ask_.tokens[i] ? ask_.tokens[i]->empty() : ask_.texts[i].empty()) return Bad(NameOf(i), "must not be empty");
+    if (ask_.tokens[i] ? ask_.tokens[i]->empty() : ask_.texts[i].empty()) return BadField(NameOf(i), "must not be empty");
   }
   if (const std::int64_t bytes = Bytes(); bytes > with_.options.limits.prompt_bytes_max)
-    return Bad(name, fmt::format("holds {} bytes of text; at most {} are allowed", bytes, with_.options.limits.prompt_bytes_max));
-  if (ask_.dimensions < 0) return Bad("dimensions", "must be at least 1");
-  if (ask_.top_n < 0) return Bad("top_n", "must be at least 1");
+    return BadField(name, fmt::format("holds {} bytes of text; at most {} are allowed", bytes, with_.options.limits.prompt_bytes_max));
+  if (ask_.dimensions < 0) return BadField("dimensions", "must be at least 1");
+  if (ask_.top_n < 0) return BadField("top_n", "must be at least 1");
   PromptLimits limits = with_.options.limits;
   limits.messages_max = inference::kEmbedJobInputsMax + 1;
   TG_RETURN_IF_ERROR(Validate(call_, limits));
@@ -157,19 +148,23 @@ absl::Status EmbedRequest::CheckCall() {
 
 absl::Status EmbedRequest::Fits(const inference::ModelInfo& model) const {
   if (ask_.rerank && !model.reranks()) {
-    return Bad("model",
-               fmt::format("{} {}: it has no classifier for documents, and nothing is put in its place; use a model that reranks", model.name,
-                           model.embeds() ? "makes vectors" : "chats"),
-               "MODEL_DOES_NOT_RERANK");
+    return BadField("model",
+                    fmt::format("{} {}: it has no classifier for documents, and nothing is put in its place; use a model that reranks",
+                                model.name, model.embeds() ? "makes vectors" : "chats"),
+                    "MODEL_DOES_NOT_RERANK");
   }
   if (!ask_.rerank && !model.embeds()) {
-    return Bad("model", fmt::format("{} {}: use a model that embeds", model.name, model.reranks() ? "reranks" : "chats"), "MODEL_DOES_NOT_EMBED");
+    return BadField("model",
+                    fmt::format("{} {}: use a model that embeds", model.name, model.reranks() ? "reranks" : "chats"),
+                    "MODEL_DOES_NOT_EMBED");
   }
   if (ask_.dimensions > model.dimensions)
-    return Bad("dimensions", fmt::format("is {}; a vector of {} has {} numbers", ask_.dimensions, model.name, model.dimensions));
+    return BadField("dimensions", fmt::format("is {}; a vector of {} has {} numbers", ask_.dimensions, model.name, model.dimensions));
   const std::int64_t most = inference::kEmbedJobNumbersMax / model.dimensions;
   if (const auto inputs = static_cast<std::int64_t>(ask_.texts.size()); !ask_.rerank && inputs > most)
-    return Bad("input", fmt::format("holds {} texts; with {} numbers for each, {} takes {} at once", inputs, model.dimensions, model.name, most));
+    return BadField("input",
+                    fmt::format("holds {} texts; with {} numbers for each, {} takes {} at once", inputs, model.dimensions, model.name,
+                                most));
   return absl::OkStatus();
 }
 
@@ -178,9 +173,9 @@ absl::Status EmbedRequest::ReadInputs() {
   for (std::size_t i = 0; i < ask_.tokens.size(); ++i) {
     if (!ask_.tokens[i]) continue;
     auto text = with_.pool->TextOf(model_.name, *ask_.tokens[i]);
-    if (absl::IsInvalidArgument(text.status())) return Bad(NameOf(i), base::Message(text.status()), "INVALID_TOKENS");
+    if (absl::IsInvalidArgument(text.status())) return BadField(NameOf(i), base::Message(text.status()), "INVALID_TOKENS");
     TG_RETURN_IF_ERROR(text.status());
-    if (text->empty()) return Bad(NameOf(i), "must not be empty");
+    if (text->empty()) return BadField(NameOf(i), "must not be empty");
     call_.mutable_messages(static_cast<int>(i))->set_parts(0, *std::move(text));
   }
   return absl::OkStatus();
@@ -231,9 +226,9 @@ absl::Status EmbedRequest::LayOut(std::span<const policy::Message> /*prompt*/) {
 absl::Status EmbedRequest::CheckRoom() {
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     const auto tokens = static_cast<std::int64_t>(inputs_[i].size());
-    if (tokens == 0) return Bad(NameOf(i + (ask_.rerank ? 1 : 0)), "has no tokens");
+    if (tokens == 0) return BadField(NameOf(i + (ask_.rerank ? 1 : 0)), "has no tokens");
     if (tokens <= model_.context_tokens) continue;
-    return Bad(NameOf(i + (ask_.rerank ? 1 : 0)),
+    return BadField(NameOf(i + (ask_.rerank ? 1 : 0)),
                fmt::format("is {} tokens long{} and {} takes {}: shorten it, or cut it into several", tokens,
                            ask_.rerank ? " with the query" : "", model_.name, model_.context_tokens),
                "CONTEXT_LENGTH_EXCEEDED");

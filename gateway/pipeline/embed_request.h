@@ -58,7 +58,6 @@ class EmbedRequest final : public Request {
 
   absl::StatusOr<std::vector<std::vector<std::int32_t>>> InputsOf(std::span<const policy::Message> prompt) const;
   async::Awaitable<Ending> Await(inference::TokenStream& stream);
-  absl::Status Bad(std::string_view param, std::string_view what, std::string_view reason = "INVALID_REQUEST") const;
   std::string NameOf(std::size_t text) const;  // "input[3]", "query", "documents[2]".
 
   const EmbedAsk& ask_;

@@ -7,10 +7,7 @@
 #include <numeric>
 #include <utility>
 
-#include "base/clock.h"
-#include "base/error_detail.h"
 #include "gateway/async/run_on.h"
-#include "gateway/directory/directory.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/append.h"
 
@@ -21,8 +18,6 @@ using std::chrono::steady_clock;
 
 namespace {
 
-// A hung engine must not hold a request for ever: after this long its end is taken as it stands.
-constexpr std::chrono::seconds kStopPatience{5};
 // Alternatives of a piece that are judged where the relay runs: some tens of microseconds each under many rules. More go to `cpu`.
 constexpr std::size_t kAlternativesHere = 4;
 
@@ -56,7 +51,7 @@ async::Awaitable<Ending> Relay::Run() {
       if (!choices_[i]->ended) stop = co_await TakeFrom(*choices_[i], idle);
     }
     if (!stop) stop = Consult();
-    if (!stop) co_await context_.guards.Turn();
+    if (!stop && !context_.guards.idle()) co_await context_.guards.Turn();
     if (!stop && AllOver()) stop = Together();
     if (!stop && CutDue()) stop = co_await Release();
     if (stop) {

@@ -3,9 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/clock.h"
-#include "base/error_detail.h"
-#include "gateway/directory/directory.h"
 #include "gateway/pipeline/relay.h"
 
 namespace tollgate::pipeline {

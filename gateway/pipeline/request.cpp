@@ -258,8 +258,8 @@ async::Awaitable<absl::Status> Request::Record() {
   body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
-  with_.shadows->Add(false, ToProto(inspection_.verdict), shadow_);
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
+  with_.shadows->Add(false, body->input_verdict(), shadow_);
   *body->mutable_price() = price_;
   body->set_reserved_tokens(reservation_.tokens());
   body->set_deadline_us(caller_.deadline ? request_record_.wall_us() + std::chrono::duration_cast<std::chrono::microseconds>(

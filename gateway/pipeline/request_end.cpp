@@ -74,8 +74,8 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
-  with_.shadows->Add(false, ToProto(inspection_.verdict), shadow_);
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
+  with_.shadows->Add(false, body->input_verdict(), shadow_);
   body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
   body->set_reason(denial_->reason);
   for (const base::Uuid& approval : approvals_) body->add_approvals(approval.Bytes());
@@ -117,7 +117,7 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   relay->FillChoices(ending, end);
   relay->FillGuards(end);
   relay->FillRetries(end);
-  with_.shadows->Add(true, WithoutAsked(end.output_verdict(), end.guards()), end.shadow_output());
+  if (policies_.shadow != nullptr) with_.shadows->Add(true, WithoutAsked(end.output_verdict(), end.guards()), end.shadow_output());
   end.set_first_token_us(relay->first_token_us());
   end.set_pseudonyms_restored(relay->pseudonyms_restored());
   end.set_delivered_bytes_at_block(relay->released_at_block());

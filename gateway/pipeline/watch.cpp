@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "base/clock.h"
 #include "base/error_detail.h"
 #include "gateway/directory/directory.h"
@@ -59,13 +61,13 @@ Watch::Watch(const Collaborators& with, const identity::Principal& principal, co
 
 steady_clock::time_point Watch::NextLook() const { return std::min(deadline_, next_authority_check_); }
 
-std::optional<Ending> Watch::MustStop() {
+std::optional<Ending> Watch::MustStop(std::string_view during) {
   if (cancellation_.cancelled()) return Ended("CLIENT_GONE", base::Cancelled("the client went away"));
   if (shutting_down_.load(std::memory_order_relaxed)) {
     return Broken("SHUTDOWN", ShuttingDown());
   }
   const auto now = steady_clock::now();
-  if (now >= deadline_) return Ended("DEADLINE", base::DeadlineExceeded("the request's deadline passed while its output was made"));
+  if (now >= deadline_) return Ended("DEADLINE", base::DeadlineExceeded(fmt::format("the request's deadline passed while {}", during)));
   if (now < next_authority_check_) return std::nullopt;
   next_authority_check_ = now + with_.options.authority_check;
   return LostAuthority(with_, principal_, model_);

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/status.h"
 #include "gateway/identity/identity.h"
@@ -31,13 +32,17 @@ Ending EndingOf(const inference::StreamEnd& end);        // As the pool ended it
 // How a request ends whose key, or whose right to the model, is gone, or that an emergency stop is for; nothing: it may go on.
 std::optional<Ending> LostAuthority(const Collaborators& with, const identity::Principal& principal, const std::string& model);
 
+// A hung engine must not hold a request for ever: after this long its end is taken as it stands.
+inline constexpr std::chrono::seconds kStopPatience{5};
+
 // Asked between steps, by the request's own coroutine. Everything that it is given outlives it.
 class Watch {
  public:
   Watch(const Collaborators& with, const identity::Principal& principal, const std::string& model, const Cancellation& cancellation,
         const std::atomic<bool>& shutting_down, std::chrono::steady_clock::time_point deadline);
 
-  std::optional<Ending> MustStop();
+  // `during`: what its deadline would break off, for the caller.
+  std::optional<Ending> MustStop(std::string_view during = "its output was made");
   std::chrono::steady_clock::time_point NextLook() const;  // When it is to be asked again, if nothing happens before.
 
  private:

@@ -138,13 +138,7 @@ absl::Status LlamaEmbedder::Fill(std::span<const std::span<const std::int32_t>> 
 }
 
 absl::Status LlamaEmbedder::Decode() {
-  int code = 0;
-  try {
-    code = llama_decode(context_.get(), batch_.raw);
-    llama_synchronize(context_.get());
-  } catch (const std::exception& e) {
-    return base::Internal(fmt::format("the engine failed: {}", e.what()));
-  }
+  TG_ASSIGN(const int code, batch_.Decode(context_.get()));
   if (code == 0) return absl::OkStatus();
   if (code == 2) return base::Unavailable("the engine was interrupted");
   return base::Internal(fmt::format("the engine failed with code {}", code));

@@ -96,14 +96,18 @@ absl::Status LlamaEngine::Fill(std::span<const EngineWork> work) {
   return absl::OkStatus();
 }
 
-absl::Status LlamaEngine::Decode() {
-  int code = 0;
+absl::StatusOr<int> LlamaBatch::Decode(llama_context* context) const {
   try {
-    code = llama_decode(context_.get(), batch_.raw);
-    llama_synchronize(context_.get());
+    const int code = llama_decode(context, raw);
+    llama_synchronize(context);
+    return code;
   } catch (const std::exception& e) {
     return base::Internal(fmt::format("the engine failed: {}", e.what()));
   }
+}
+
+absl::Status LlamaEngine::Decode() {
+  TG_ASSIGN(const int code, batch_.Decode(context_.get()));
   switch (code) {
     case 0: return absl::OkStatus();
     case 1: return base::Internal("the engine found no room in its cache, which is guaranteed: a defect");

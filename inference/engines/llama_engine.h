@@ -29,7 +29,6 @@ struct LlamaBatch {
   ~LlamaBatch() { llama_batch_free(raw); }
   LlamaBatch(const LlamaBatch&) = delete;
   LlamaBatch& operator=(const LlamaBatch&) = delete;
-
   void Add(std::int32_t token, std::int64_t position, int slot, bool output) {
     const int i = raw.n_tokens++;
     raw.token[i] = token;
@@ -38,6 +37,7 @@ struct LlamaBatch {
     raw.seq_id[i][0] = slot;
     raw.logits[i] = output ? 1 : 0;
   }
+  absl::StatusOr<int> Decode(llama_context* context) const;  // To the end: libllama's code. INTERNAL: it threw.
 
   llama_batch raw;
 };

@@ -6,17 +6,11 @@ import sys
 import openai
 from openai import OpenAI
 
+import checks
+from checks import check
+
 client = OpenAI(base_url=sys.argv[1], api_key=sys.argv[2], max_retries=0)
 model, dimensions, chats = sys.argv[3], int(sys.argv[4]), sys.argv[5]
-checks = 0
-
-
-def check(condition, what):
-    global checks
-    checks += 1
-    if not condition:
-        print(f"FAILED: {what}", file=sys.stderr)
-        sys.exit(1)
 
 
 def apart(a, b):
@@ -70,4 +64,4 @@ try:
     check(False, "a model that embeds chatted")
 except openai.BadRequestError as error:
     check(error.code == "model_does_not_chat" and "/v1/embeddings" in error.message, f"{error}")
-print(f"{checks} checks")
+print(f"{checks.count} checks")

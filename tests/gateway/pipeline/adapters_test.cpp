@@ -15,12 +15,6 @@ namespace v1 = tollgate::v1;
 
 namespace {
 
-v1::ChatRequest Ask(const World& world, const std::string& model, const std::string& text = "hello") {
-  v1::ChatRequest request = world.Ask(text);
-  request.set_model(model);
-  return request;
-}
-
 const absl::Status& StatusOf(const Outcome<Reply>& outcome) {
   REQUIRE(std::holds_alternative<Failure>(outcome));
   return std::get<Failure>(outcome).status;
@@ -47,7 +41,7 @@ TEST_CASE("A request names an adapter after its model; record, reply and route s
   World world;
   world.LoadAdapter("legal");
   world.GrantOnly("script:legal");
-  const auto outcome = world.Chat(Ask(world, "script:legal"));
+  const auto outcome = world.Chat(world.Ask("hello", "script:legal"));
   const Reply& reply = ReplyOf(outcome);
   CHECK(reply.head.model == "script:legal");
   CHECK(reply.head.route == "model=script:legal; adapters=legal@" + Short("legal"));
@@ -61,7 +55,7 @@ TEST_CASE("A request names an adapter after its model; record, reply and route s
   CHECK(body.price().output_nanos_per_1000() == 2000);
   CHECK(body.model_sha256() != body.adapters(0).sha256());
   CHECK(world.Count(world.NewCaller(), "script:legal").ok());
-  CHECK(ReasonOf(world.Chat(Ask(world, "script"))) == "MODEL_NOT_GRANTED");  // The adapter's permission is not its model's.
+  CHECK(ReasonOf(world.Chat(world.Ask("hello", "script"))) == "MODEL_NOT_GRANTED");  // The adapter's permission is not its model's.
   world.CheckBooks();
 }
 
@@ -74,14 +68,14 @@ TEST_CASE("Who may not use an adapter gets the answer of a model that it may not
   secret.engine = "scripted";
   secret.loaded = secret.restricted = true;
   world.Register(secret);
-  const auto as_adapter = world.Chat(Ask(world, "script:legal"));
-  const auto as_model = world.Chat(Ask(world, "secret"));
+  const auto as_adapter = world.Chat(world.Ask("hello", "script:legal"));
+  const auto as_model = world.Chat(world.Ask("hello", "secret"));
   CHECK(ReasonOf(as_adapter) == "MODEL_NOT_GRANTED");
   CHECK(ReasonOf(as_model) == "MODEL_NOT_GRANTED");
   std::string message(base::Message(StatusOf(as_model)));
   message.replace(message.find("secret"), 6, "script:legal");
   CHECK(base::Message(StatusOf(as_adapter)) == message);
-  CHECK(ReasonOf(world.Chat(Ask(world, "script:none"))) == "MODEL_NOT_FOUND");
+  CHECK(ReasonOf(world.Chat(world.Ask("hello", "script:none"))) == "MODEL_NOT_FOUND");
   const auto listed = [&] {
     std::string names;
     const v1::ListModelsReply reply = world.List();
@@ -99,16 +93,16 @@ TEST_CASE("Several adapters act together where each may be used, by whatever ord
   world.LoadAdapter("legal");
   world.LoadAdapter("tone");
   world.GrantOnly("script:legal");
-  CHECK(ReasonOf(world.Chat(Ask(world, "script:legal+tone"))) == "MODEL_NOT_GRANTED");
+  CHECK(ReasonOf(world.Chat(world.Ask("hello", "script:legal+tone"))) == "MODEL_NOT_GRANTED");
   world.GrantOnly("script:tone");
-  const auto outcome = world.Chat(Ask(world, "script:tone+legal"));
+  const auto outcome = world.Chat(world.Ask("hello", "script:tone+legal"));
   const Reply& reply = ReplyOf(outcome);
   CHECK(reply.head.model == "script:legal+tone");
   CHECK(reply.head.route == "model=script:legal+tone; adapters=legal@" + Short("legal") + " tone@" + Short("tone"));
   CHECK(LastRequest(world).adapters_size() == 2);
   CHECK(LastRequest(world).model_requested() == "script:tone+legal");
-  CHECK(ReasonOf(world.Chat(Ask(world, "script:legal+legal"))) == "INVALID_VALUE");
-  CHECK(ReasonOf(world.Chat(Ask(world, "script:legal+none"))) == "MODEL_NOT_FOUND");
+  CHECK(ReasonOf(world.Chat(world.Ask("hello", "script:legal+legal"))) == "INVALID_VALUE");
+  CHECK(ReasonOf(world.Chat(world.Ask("hello", "script:legal+none"))) == "MODEL_NOT_FOUND");
   world.CheckBooks();
 }
 
@@ -118,11 +112,11 @@ TEST_CASE("An alias leads to a model with adapters, by weight and as a fallback"
   world.LoadAdapter("tone");
   for (const char* model : {"script", "script:legal", "script:tone", "script:none"}) world.GrantOnly(model);
   world.SetAlias("lawyer", "script:legal+tone=1", "script");
-  CHECK(ReplyOf(world.Chat(Ask(world, "lawyer"))).head.route ==
+  CHECK(ReplyOf(world.Chat(world.Ask("hello", "lawyer"))).head.route ==
         "alias=lawyer; model=script:legal+tone; share=1/1; adapters=legal@" + Short("legal") + " tone@" + Short("tone"));
   CHECK(LastRequest(world).model_requested() == "lawyer");
   world.SetAlias("other", "script:none=1", "script:tone");
-  CHECK(ReplyOf(world.Chat(Ask(world, "other"))).head.route ==
+  CHECK(ReplyOf(world.Chat(world.Ask("hello", "other"))).head.route ==
         "alias=other; model=script:tone; fallback=1; adapters=tone@" + Short("tone"));
   std::string names;
   const v1::ListModelsReply reply = world.List();
@@ -136,7 +130,7 @@ TEST_CASE("A stop of the model stops it with its adapters") {
   world.LoadAdapter("legal");
   for (const char* model : {"script", "script:legal"}) world.GrantOnly(model);
   world.StopModel();
-  CHECK(ReasonOf(world.Chat(Ask(world, "script:legal"))) == "EMERGENCY_STOP");
+  CHECK(ReasonOf(world.Chat(world.Ask("hello", "script:legal"))) == "EMERGENCY_STOP");
 }
 
 TEST_CASE("A rule for the model covers it with adapters; a rule for an adapter covers every set with it") {
@@ -148,7 +142,7 @@ TEST_CASE("A rule for the model covers it with adapters; a rule for an adapter c
   world.LoadAdapter("tone");
   for (const char* model : {"script", "script:legal", "script:tone"}) world.GrantOnly(model);
   const auto blocked = [&](const char* model, const char* text) {
-    return std::holds_alternative<Failure>(world.Chat(Ask(world, model, text)));
+    return std::holds_alternative<Failure>(world.Chat(world.Ask(text, model)));
   };
   for (const char* model : {"script", "script:legal", "script:tone", "script:legal+tone"}) CHECK(blocked(model, "the falcon"));
   CHECK(blocked("script:legal", "the heron"));

@@ -316,9 +316,9 @@ pipeline::Caller World::NewCaller() const {
   return caller;
 }
 
-v1::ChatRequest World::Ask(const std::string& user_text) const {
+v1::ChatRequest World::Ask(const std::string& user_text, const std::string& model) const {
   v1::ChatRequest request;
-  request.set_model("script");
+  request.set_model(model);
   v1::ChatMessage* message = request.add_messages();
   message->set_role(v1::ROLE_USER);
   message->add_parts(user_text);

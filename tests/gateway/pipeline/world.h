@@ -90,7 +90,7 @@ class World {
   void SetAlias(const std::string& name, const std::string& targets, const std::string& fallbacks);  // "qwen3=90 qwen4=10", "smollm2 tiny".
   bool Full(const std::string& model) const;  // Its queue.
   pipeline::Caller NewCaller() const;
-  tollgate::v1::ChatRequest Ask(const std::string& user_text) const;
+  tollgate::v1::ChatRequest Ask(const std::string& user_text, const std::string& model = "script") const;
 
   // Runs a call to its end.
   pipeline::Outcome<pipeline::Reply> Chat(const tollgate::v1::ChatRequest& request, pipeline::StreamWriter* writer = nullptr);
