@@ -59,8 +59,7 @@ struct PoolOptions {
   const base::Clock* clock = &base::SystemClock();
   std::string backends_dir;  // Folder of ggml's loadable backends; empty = where the build found libllama's.
   int replica_nice = 5;      // Added to the replica threads' niceness.
-  // Most memory for all models together; 0 = what the machine, or the control group, has left when a model is loaded.
-  std::int64_t memory_bytes = 0;
+  std::int64_t memory_bytes = 0;  // Most for all models together; 0 = what machine or control group have left when one is loaded.
 };
 
 struct SequenceRequest {
@@ -83,6 +82,7 @@ struct SequenceRequest {
   std::string grammar;                     // The output follows this GBNF; grammar.h says what is allowed. Not with `json`.
   bool grammar_is_ours = false;            // JsonSchemaGrammar made it: grammar.h's bounds are for those that callers write.
   int band = kBandDefault;                 // 0 to 3: urgent ones get slots first; a tenant that gets none for 10 s moves up one.
+  std::vector<std::int32_t> banned_first;  // The first output token will be none of these; where the model can rewind.
   double weight = 1;                       // The tenant's: with 2 it gets twice the tokens of one with 1. 0.01 to 100.
   bool strict = false;                     // A strict answer: alone, in the lowest band. Its stream is not rewound.
 };

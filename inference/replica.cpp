@@ -167,6 +167,7 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
                              .published_by = request.published_by,
                              .logit_bias = request.logit_bias,
                              .grammar = request.json ? JsonGrammar() : std::string_view(request.grammar),
+                             .banned_first = request.banned_first,
                              .logprobs = request.logprobs,
                              .band = request.band,
                              .adapters = sequence->adapter_set};

@@ -118,6 +118,7 @@ struct ModelInfo {
   bool grammars = false;          // Output can be held to JSON or a grammar.
   bool logprobs = false;          // It can tell its tokens' log-probabilities.
   bool resumes = true;            // A sequence at its allowance goes on where it stood; else what is more is a new request to a server.
+  bool rewinds = false;           // Tokens of its output can be taken back (TokenStream::Rewind).
   ToolStyle tools = ToolStyle::kNone;
   bool thinks = false;            // It thinks between <think> and </think> before it answers;
   bool opens_thinking = false;    // prompts end within the thought.

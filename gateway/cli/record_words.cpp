@@ -134,6 +134,12 @@ std::string EndDetails(const v1::EndBody& body) {
   std::string out = fmt::format("    ended: {}{}\n", body.reason(), body.recovered() ? ", closed after its instance died" : "");
   out += fmt::format("    tokens: {} in, {} out, {} delivered\n", ShowCount(body.tokens().input()), ShowCount(body.tokens().output()),
                      ShowCount(body.tokens().delivered()));
+  if (body.tokens().discarded() > 0) out += fmt::format("    of those out were discarded by rules: {}\n", ShowCount(body.tokens().discarded()));
+  for (const v1::RetryOutcome& retry : body.retries()) {
+    out += fmt::format("    written anew for rule {}{}: {} times, {} tokens{}\n", retry.rule_id(),
+                       retry.choice() > 0 ? fmt::format(" (reply {})", retry.choice()) : "", retry.times(), ShowCount(retry.discarded_tokens()),
+                       retry.gave_up() ? ", and given up" : "");
+  }
   if (body.has_input_verdict()) out += fmt::format("    prompt, with what detectors answered: {}\n", VerdictWords(body.input_verdict()));
   if (body.has_vectors()) {
     const v1::VectorOutput& vectors = body.vectors();

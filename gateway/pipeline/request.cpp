@@ -302,6 +302,7 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
                   .shadow = policies_.shadow};
   if (call_.logprobs()) plan.logprobs = [this, subject = SubjectOf()] { return policies_.acting->OpenOutput(subject); };
   AskAbout(plan);
+  if (MayRetry(plan)) plan.retries = policies_.acting->retries();
   Sequences sequences{.request = IsStrict(call_) ? SequenceOf(request_record_.request(), InputOf(Sequence())) : Sequence(),
                       .thought_tokens_max = plan.syntax.thinks ? call_.max_reasoning_tokens() : 0,
                       .context_tokens = model_.context_tokens};
@@ -312,7 +313,7 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
   sequence.published_by = who_.place.org->id;
   sequence.key = who_.place.key->id;
   sequence.deadline = deadline_;
-  sequence.want_tokens = sequence.want_tokens || plan.syntax.thinks;
+  sequence.want_tokens = sequence.want_tokens || plan.syntax.thinks || !plan.retries.empty();
   sequence.logprobs = call_.logprobs() ? call_.top_logprobs() : -1;
   absl::Status submitted = Submit(choices, sequences);
   if (!submitted.ok()) {
@@ -339,6 +340,13 @@ inference::SequenceRequest Request::Sequence() const {
     sequence.grammar_is_ours = true;
   }
   return sequence;
+}
+
+// Whether a reply can be taken back: its engine can, nobody else's answers are about what would be taken back, and neither a stop string nor the
+// bound of a thought stands between the tokens that are kept and those that follow. A strict answer is what came first.
+bool Request::MayRetry(const OutputPlan& plan) const {
+  return model_.rewinds && plan.asks.about({}).empty() && plan.asks.about({policy::Part::kReasoning}).empty() && call_.stop().empty() &&
+         call_.max_reasoning_tokens() == 0 && !IsStrict(call_);
 }
 
 // Which others are asked about the replies.

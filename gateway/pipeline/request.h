@@ -66,6 +66,7 @@ class Request {
   async::Awaitable<std::optional<Ending>> AskGuards();      // Step 10; how the request ends, if their answers block it.
   void AskAbout(OutputPlan& plan);
   inference::SequenceRequest Sequence() const;              // What the model is given, but for whose it is and how far it may go.
+  bool MayRetry(const OutputPlan& plan) const;
   absl::Status Submit(std::size_t choices, Sequences& sequences);
   async::Awaitable<Outcome<Reply>> Deny();
   async::Awaitable<Outcome<Reply>> End(Ending ending, Relay* relay);

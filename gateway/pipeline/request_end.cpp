@@ -116,6 +116,7 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   end.set_delivered_bytes(relay->released_bytes() + relay->rest_bytes());
   relay->FillChoices(ending, end);
   relay->FillGuards(end);
+  relay->FillRetries(end);
   if (policies_.shadow != nullptr) with_.shadows->Add(true, WithoutAsked(end.output_verdict(), end.guards()), end.shadow_output());
   end.set_first_token_us(relay->first_token_us());
   end.set_pseudonyms_restored(relay->pseudonyms_restored());

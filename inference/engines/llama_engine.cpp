@@ -46,6 +46,7 @@ LlamaEngine::LlamaEngine(ModelInfo info, GgufHeader header, LlamaModel model, Ll
       crew_(SamplingHelpers(info_.slots)),
       scratch_(static_cast<std::size_t>(crew_.workers())),
       step_tokens_max_(step_tokens_max) {
+  info_.rewinds = keeps_parts_;
   llama_set_abort_callback(
       context_.get(), [](void* self) { return static_cast<LlamaEngine*>(self)->interrupted(); }, this);
 }
@@ -132,6 +133,7 @@ absl::StatusOr<EngineOpened> LlamaEngine::Open(int index, const EngineSequence& 
                                           sequence.tenant.ToString() + with});
   slot.adapters.assign(sequence.adapters.begin(), sequence.adapters.end());
   slot.logprobs = sequence.logprobs;
+  slot.sampler.Ban(sequence.banned_first);
   if (!sequence.grammar.empty()) {
     TG_ASSIGN(slot.grammar, LlamaGrammar::Make(vocab_.raw(), sequence.grammar));
   }

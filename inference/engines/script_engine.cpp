@@ -129,6 +129,7 @@ float ScriptedRelevance(const std::string& query, const std::string& document) {
 struct Slot {
   Script script;
   std::int64_t prompt_left = 0;
+  std::int64_t given_before = 0;    // Tokens of the reply that stand in the prompt.
   base::MonoTime last;              // When it gave its last token.
   std::optional<ScriptEvent> next;  // Drawn from the script, not given yet.
   std::vector<int> adapters;
@@ -161,6 +162,7 @@ class ScriptedEngine final : public Engine {
     }
     if (model.strict) info_.strict = {"scripted 1", "scripted", 1, step_tokens_max_, model.context_tokens, std::string(Name(model.kv))};
     info_.logprobs = true;
+    info_.rewinds = true;
     info_.tools = ToolStyle::kHermes;
     info_.thinks = true;
   }
@@ -215,11 +217,11 @@ class ScriptedEngine final : public Engine {
     Slot& opened = slots_[slot].emplace();
     opened.adapters.assign(sequence.adapters.begin(), sequence.adapters.end());
     opened.script = Script::Parse(LastUserText(sequence.prompt_tokens));
-    const bool goes_on = !sequence.prompt_tokens.empty() && sequence.prompt_tokens.back() != kControl + kReply;
-    if (goes_on) opened.script.SkipThought();
+    GoOn(sequence.prompt_tokens, opened);
     opened.prompt_left = static_cast<std::int64_t>(sequence.prompt_tokens.size());
     opened.last = clock_.Mono();
     opened.logprobs = sequence.logprobs;
+    opened.banned.assign(sequence.banned_first.begin(), sequence.banned_first.end());
     for (const LogitBias& bias : sequence.logit_bias) {
       if (bias.bias <= -100) opened.biased_away.push_back(bias.token);
     }
@@ -245,7 +247,7 @@ class ScriptedEngine final : public Engine {
   absl::Status Rewind(int slot, std::int64_t output_tokens, std::span<const std::int32_t> banned) override {
     Slot& rewound = *slots_[slot];
     rewound.script.Restart();
-    for (std::int64_t i = 0; i < output_tokens; ++i) rewound.script.Next();
+    for (std::int64_t i = 0; i < rewound.given_before + output_tokens; ++i) rewound.script.Next();
     rewound.next.reset();
     rewound.banned.assign(banned.begin(), banned.end());
     return absl::OkStatus();
@@ -287,6 +289,19 @@ class ScriptedEngine final : public Engine {
   }
 
  private:
+  // Behind what of a reply stands in the prompt: its thought, closed, or so many of its tokens.
+  static void GoOn(std::span<const std::int32_t> prompt, Slot& opened) {
+    const auto begin = std::find(prompt.rbegin(), prompt.rend(), kControl + kReply).base();
+    std::string tail;
+    for (auto token = begin; token != prompt.end(); ++token) Decode(*token, tail);
+    if (tail.find("</think>") != std::string::npos) {
+      opened.script.SkipThought();
+      return;
+    }
+    opened.given_before = begin == prompt.begin() ? 0 : prompt.end() - begin;
+    for (std::int64_t i = 0; i < opened.given_before; ++i) opened.script.Next();
+  }
+
   // Gives the slot's next token if it is due. Returns when it is, if not now.
   base::MonoTime Give(int index, Slot& slot, base::MonoTime now, std::vector<EngineOutput>& outputs) {
     if (!slot.next) slot.next = slot.script.Next();
