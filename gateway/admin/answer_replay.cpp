@@ -1,17 +1,12 @@
 // A strict answer made again. What can be told without opening content is told first; then the two records are opened, each behind a VIEW of
-// its own, the sequence goes to the pool as it went there the first time, to as many tokens as were decoded then, and what comes is compared
-// with what is on record, token by token. How it went is a VIEW too, with what it took: the tokens are on nobody's bill, and on record.
+// its own, and pipeline::MakeAgain does the work. How it went is a VIEW too, with what it took: the tokens are on nobody's bill, and on record.
 //
 // One at a time: a replay holds one of the few threads of admin calls until it is done.
 //
 // Tested by tests/gateway/admin/answer_replay_test.cpp.
 #include <algorithm>
-#include <cctype>
+#include <atomic>
 #include <chrono>
-#include <condition_variable>
-#include <memory>
-#include <mutex>
-#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -19,8 +14,7 @@
 #include "base/error_detail.h"
 #include "gateway/admin/handlers.h"
 #include "gateway/admin/text.h"
-#include "gateway/pipeline/strict.h"
-#include "inference/pool.h"
+#include "gateway/pipeline/answer_again.h"
 
 namespace tollgate::admin {
 
@@ -28,20 +22,11 @@ namespace {
 
 using pipeline::Obstacle;
 
-constexpr std::chrono::minutes kReplayTime{10};
-constexpr std::chrono::minutes kEndTime{1};  // For the engine to end it after that.
 constexpr std::chrono::seconds kRecordTime{5};
-constexpr std::chrono::milliseconds kLook{100};  // How late a call that was cancelled is seen.
 
 // A request's two records that matter.
 struct Story {
   audit::Row request, end;
-};
-
-// What came of a run in the pool.
-struct Made {
-  std::vector<std::int32_t> tokens;
-  inference::StreamEnd end;
 };
 
 absl::StatusOr<Obstacle> StoryOf(const Caller& caller, const audit::Viewer& viewer, base::RequestId id, Story& story, v1::ReplayReply& reply) {
@@ -71,79 +56,9 @@ absl::StatusOr<Obstacle> ObstacleHere(const Caller& caller, const v1::Record& re
   const auto key = with.keys->Find(base::TeamId(team), base::RequestId(id));
   if (absl::IsNotFound(key.status())) return Obstacle{"ERASED", "its key was destroyed: nobody can read this request any more"};
   TG_RETURN_IF_ERROR(key.status());
-  const v1::RequestBody& body = request.request();
-  const auto model = with.pool->Find(body.model());
-  if (!model.ok()) return Obstacle{"MODEL_NOT_LOADED", fmt::format("model {} is not loaded here; load it, with strict", body.model())};
-  if (model->strict) *reply.mutable_here() = pipeline::RunOf(*model->strict, with.build);
-  const absl::Status may_run = caller.snapshot().MayRun(caller.place(), body.model(), with.clock->Wall());
+  const absl::Status may_run = caller.snapshot().MayRun(caller.place(), request.request().model(), with.clock->Wall());
   if (!may_run.ok()) return Obstacle{"STOPPED", base::Message(may_run)};
-  return pipeline::ObstacleTo(body, *model, with.build);
-}
-
-// Takes everything that the stream gives, or as far as the call lives.
-Made TakeAll(const Caller& caller, inference::TokenStream& stream) {
-  struct Signal {
-    std::mutex mu;
-    std::condition_variable cv;
-    bool set = false;
-  };
-  const auto patience = std::chrono::steady_clock::now() + kReplayTime + kEndTime;
-  Made made;
-  for (;;) {
-    inference::Piece piece;
-    const inference::Taken taken = stream.Take(piece);
-    for (const inference::OutputToken& token : piece.tokens) made.tokens.push_back(token.id);
-    if (taken == inference::Taken::kEnd) break;
-    if (taken != inference::Taken::kEmpty) continue;
-    const auto signal = std::make_shared<Signal>();
-    stream.NotifyOnce([signal] {
-      std::lock_guard lock(signal->mu);
-      signal->set = true;
-      signal->cv.notify_one();
-    });
-    for (bool set = false; !set;) {
-      if (std::chrono::steady_clock::now() > patience) {
-        made.end.reason = inference::EndReason::kEngineFailed;
-        made.end.status = base::Unavailable("the engine hangs");
-        made.end.tokens_decoded = stream.tokens_decoded();
-        return made;
-      }
-      if (!caller.KeepGoing().ok()) stream.Cancel();
-      std::unique_lock lock(signal->mu);
-      set = signal->cv.wait_for(lock, kLook, [&] { return signal->set; });
-    }
-  }
-  made.end = stream.end();
-  return made;
-}
-
-bool EndedByItself(const inference::StreamEnd& end) {
-  return end.reason == inference::EndReason::kStop || end.reason == inference::EndReason::kLength;
-}
-
-void Compare(const v1::StrictOutput& recorded, const Made& made, v1::ReplayReply& reply) {
-  v1::ReplayOutcome& outcome = *reply.mutable_outcome();
-  const bool whole = EndedByItself(made.end) || made.end.reason == inference::EndReason::kAllowance;
-  const auto& then = recorded.tokens();
-  const auto equal = std::mismatch(then.begin(), then.end(), made.tokens.begin(), made.tokens.end()).first - then.begin();
-  const bool all_there = equal == then.size();
-  const bool all_made = equal == static_cast<std::ptrdiff_t>(made.tokens.size());
-  const bool same = all_there && (!recorded.complete() || (all_made && EndedByItself(made.end)));
-  outcome.set_equal_tokens(equal);
-  if (same) {
-    outcome.set_verdict("same");
-    reply.set_message(fmt::format("same: all {} tokens{}", equal, recorded.complete() ? "" : " that were recorded before it was cut off"));
-  } else if (!whole && all_made) {
-    outcome.set_verdict("impossible");
-    std::string reason(inference::Name(made.end.reason));
-    std::transform(reason.begin(), reason.end(), reason.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-    outcome.set_reason(std::move(reason));
-    reply.set_message(fmt::format("it could not be made again to its end: {}", base::Message(made.end.status)));
-  } else {
-    outcome.set_verdict("differs");
-    reply.set_message(fmt::format("differs at token {}{}", equal + 1,
-                                  all_there ? ", behind the last one that is on record" : fmt::format(" of {}", then.size())));
-  }
+  return pipeline::ObstacleIn(*with.pool, request.request(), with.build, reply);
 }
 
 // How it went, behind the VIEWs of what was opened for it.
@@ -175,19 +90,10 @@ absl::Status MakeAgain(const Caller& caller, const audit::Viewer& viewer, const 
   TG_ASSIGN(const v1::SealedContent asked, caller.desk().reader.OpenContent(viewer, story.request.position, reason));
   TG_ASSIGN(const v1::SealedContent answered, caller.desk().reader.OpenContent(viewer, story.end.position, reason));
   if (!asked.has_strict_input() || !answered.has_strict_output()) return base::DataLoss("the request's records do not hold what was made");
-  inference::SequenceRequest sequence = pipeline::SequenceOf(story.request.record.request(), asked.strict_input());
   TG_ASSIGN(const base::Uuid team, base::Uuid::FromBytes(story.request.record.team_id()));
-  sequence.tenant = base::TeamId(team);
-  sequence.key = caller.actor().key;
-  sequence.allowance = story.end.record.end().tokens().output();
-  sequence.allowance_final = true;
-  sequence.deadline = base::SystemClock().Mono() + kReplayTime;
-  TG_ASSIGN(const auto stream, with.pool->Submit(std::move(sequence)));
-  const Made made = TakeAll(caller, *stream);
-  Compare(answered.strict_output(), made, reply);
-  v1::TokenCounts& tokens = *reply.mutable_outcome()->mutable_tokens();
-  tokens.set_input(made.end.input_tokens_evaluated);
-  tokens.set_output(made.end.tokens_decoded);
+  const pipeline::Recorded recorded{story.request.record.request(), asked.strict_input(), story.end.record.end(), answered.strict_output(),
+                                    base::TeamId(team), caller.actor().key};
+  TG_RETURN_IF_ERROR(pipeline::MakeAgain(*with.pool, recorded, [&caller] { return caller.KeepGoing(); }, reply));
   return PutOnRecord(caller, story, reason, reply);
 }
 
