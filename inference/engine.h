@@ -5,7 +5,7 @@
 // A slot is empty, or holds one sequence. Open puts a sequence in; Step works on the slots it is told to; Rewind takes tokens back;
 // Close empties. The engine keeps the prompt, the output and the sampler's state of each open slot.
 //
-// Threads: Info, Render and CheckGrammar from any thread; Interrupt from any thread; the rest from the replica's thread alone.
+// Threads: Info, Render, Tokenize, CheckGrammar, Ready, restarts and Interrupt from any thread; the rest from the replica's thread alone.
 // What a later option needs beside these (adapters) is a field of EngineSequence; what it gives is a field of EngineOutput.
 #pragma once
 
@@ -103,6 +103,13 @@ class Engine {
 
   // Called when there is nothing to step: does what is to be done beside sequences, at once. How long until it must be called again.
   virtual std::chrono::microseconds Idle() { return std::chrono::seconds(1); }
+
+  // UNAVAILABLE, with a retry hint, while nothing can be opened because what the engine runs in is started again; how often it was.
+  virtual absl::Status Ready() const { return absl::OkStatus(); }
+  virtual std::int64_t restarts() const { return 0; }
+
+  // UNAVAILABLE: what was open there is gone, with what it ran in. Close it.
+  virtual absl::Status SlotStatus(int /*slot*/) const { return absl::OkStatus(); }
 
   // What an upstream engine has seen of its servers; what they say of an open slot.
   virtual UpstreamStats upstream_stats() const { return {}; }

@@ -12,14 +12,11 @@
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
 #include "base/mutex.h"
-#include "inference/engines/llama.h"
-#include "inference/engines/llama_tokenizer.h"
-#include "inference/engines/script_engine.h"
-#include "inference/engines/upstream_engine.h"
-#include "inference/gguf.h"
+#include "inference/make_engine.h"
 #include "inference/mapped_file.h"
 #include "inference/memory_estimate.h"
 #include "inference/replica.h"
+#include "inference/worker/worker_engine.h"
 
 namespace tollgate::inference {
 namespace {
@@ -84,17 +81,7 @@ class PoolOfReplicas final : public Pool {
   absl::Status Check(const ModelOptions& model) const override {
     const auto named = [&model](const absl::Status& status) { return base::Annotate(status, fmt::format("model {}", model.name)); };
     if (absl::Status status = CheckModel(model); !status.ok()) return named(status);
-    if (model.engine == EngineKind::kScripted) return absl::OkStatus();
-    const auto file = MappedFile::Open(model.file);
-    if (!file.ok()) return named(file.status());
-    const auto header = ReadGguf(file->bytes());
-    if (!header.ok()) return named(base::Annotate(header.status(), model.file));
-    if (model.context_tokens > header->context_tokens) {
-      return named(base::FailedPrecondition(
-          fmt::format("context_tokens is {}, but the model was trained for {}", model.context_tokens, header->context_tokens)));
-    }
-    const auto file_bytes = static_cast<std::int64_t>(file->bytes().size());
-    return named(PlanLlama(model, *header, file_bytes, options_.backends_dir, MemoryLeft()).status());
+    return named(Isolated(model) ? CheckInWorker(model, WorkerHostNow()) : CheckEngine(model, HostNow()));
   }
 
   absl::Status Unload(std::string_view name, base::MonoTime deadline) override {
@@ -148,24 +135,31 @@ class PoolOfReplicas final : public Pool {
  private:
   using Replicas = std::vector<std::shared_ptr<Replica>>;
 
-  std::int64_t MemoryLeft() const {
-    if (options_.memory_bytes == 0) return MemoryAvailable();
-    std::int64_t memory = options_.memory_bytes;
-    for (const auto& replica : All()) memory -= replica->info().memory_bytes;
-    return memory;
+  bool Isolated(const ModelOptions& model) const {
+    return options_.isolation == Isolation::kProcess && model.engine != EngineKind::kOpenAi;
+  }
+
+  EngineHost HostNow() const {
+    EngineHost host{.backends_dir = options_.backends_dir, .memory_bytes = std::nullopt, .clock = options_.clock};
+    if (options_.memory_bytes == 0) return host;
+    host.memory_bytes = options_.memory_bytes;
+    for (const auto& replica : All()) *host.memory_bytes -= replica->info().memory_bytes;
+    return host;
+  }
+
+  // In a process of its own it is the computing there that has lower priority, not what waits for it here.
+  WorkerHost WorkerHostNow() const {
+    const EngineHost host = HostNow();
+    return {.options = options_.worker, .backends_dir = host.backends_dir, .memory_bytes = host.memory_bytes, .nice = options_.replica_nice};
   }
 
   absl::StatusOr<std::unique_ptr<Replica>> Start(const ModelOptions& model) const {
-    const std::int64_t memory = MemoryLeft();
-    const auto factory = [&]() -> absl::StatusOr<std::unique_ptr<Engine>> {
-      if (model.engine == EngineKind::kScripted) return MakeScriptedEngine(model, *options_.clock);
-      if (model.engine == EngineKind::kOpenAi) {
-        TG_ASSIGN(auto tokenizer, MakeLlamaTokenizer(model, options_.backends_dir));
-        return MakeUpstreamEngine(model, std::move(tokenizer), *options_.clock);
-      }
-      return MakeLlamaEngine(model, options_.backends_dir, memory);
-    };
-    return Replica::Start(model, *options_.clock, options_.replica_nice, factory);
+    if (Isolated(model)) {
+      const WorkerHost host = WorkerHostNow();
+      return Replica::Start(model, *options_.clock, 0, [&] { return MakeWorkerEngine(model, host); });
+    }
+    const EngineHost host = HostNow();
+    return Replica::Start(model, *options_.clock, options_.replica_nice, [&] { return MakeEngine(model, host); });
   }
 
   // Lets what is inside end until the deadline, then ends it.

@@ -25,6 +25,7 @@
 #include "inference/token_stream.h"
 #include "inference/types.h"
 #include "inference/upstream.h"
+#include "inference/worker/options.h"
 
 namespace tollgate::inference {
 
@@ -58,6 +59,8 @@ struct PoolOptions {
   int replica_nice = 5;      // Added to the replica threads' niceness.
   // Most memory for all models together; 0 = what the machine, or the control group, has left when a model is loaded.
   std::int64_t memory_bytes = 0;
+  Isolation isolation = Isolation::kThread;  // kOpenAi's are on threads all the same: their models are elsewhere.
+  WorkerOptions worker;                      // Of kProcess.
 };
 
 struct SequenceRequest {

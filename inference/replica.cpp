@@ -18,8 +18,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <exception>
-#include <new>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -29,6 +27,7 @@
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
 #include "inference/grammar.h"
+#include "inference/guarded.h"
 
 namespace tollgate::inference {
 namespace {
@@ -39,20 +38,6 @@ using std::chrono::milliseconds;
 constexpr microseconds kPoll = milliseconds(10);  // How late a deadline in the queue or of a parked sequence may be seen.
 constexpr microseconds kIdle = std::chrono::seconds(1);
 constexpr std::int64_t kOutputsAtFirst = 64;  // Room for so many tokens is made at once.
-
-// What `call` gives, or why it threw.
-template <typename Call>
-auto Guarded(Call call) -> decltype(call()) {
-  try {
-    return call();
-  } catch (const std::bad_alloc&) {
-    return base::Unavailable("the engine ran out of memory; lower slots, context_tokens or prefix_cache_bytes");
-  } catch (const std::exception& e) {
-    return base::Internal(fmt::format("the engine threw: {}", e.what()));
-  } catch (...) {
-    return base::Internal("the engine threw something that is no exception");
-  }
-}
 
 }  // namespace
 
@@ -100,7 +85,11 @@ void Replica::Sweep() {
   if (running_ > 0) {
     for (auto& sequence : slots_) {
       if (sequence == nullptr || sequence->closing) continue;
-      if (const auto reason = Due(*sequence)) End(*sequence, *reason, StatusOf(*reason, sequence->decoded));
+      if (const auto reason = Due(*sequence)) {
+        End(*sequence, *reason, StatusOf(*reason, sequence->decoded));
+      } else if (const absl::Status status = engine_->SlotStatus(sequence->slot); !status.ok()) {
+        End(*sequence, EndReason::kEngineFailed, status);
+      }
     }
   }
   if (queue_.size() > 0 && (woken_ || now_ - swept_at_ >= kPoll)) SweepQueue();
@@ -151,7 +140,7 @@ void Replica::Rewind(Sequence& sequence, const RewindOrder& order) {
 }
 
 void Replica::Admit() {
-  while (running_ < model_.slots && queue_.size() > 0) {
+  while (running_ < model_.slots && queue_.size() > 0 && engine_->Ready().ok()) {
     const bool last_slot = model_.slots >= 4 && running_ == model_.slots - 1;
     std::unique_ptr<Sequence> sequence = queue_.Pop(last_slot, now_);
     if (sequence == nullptr) return;

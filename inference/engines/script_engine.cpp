@@ -206,10 +206,10 @@ class ScriptedEngine final : public Engine {
     const ScriptEvent event = *slot.next;
     if (event.kind == ScriptEvent::kHang) return base::MonoTime::max();
     if (event.pace.count() > 0 && now < slot.last + event.pace) return slot.last + event.pace;
-    if (event.kind == ScriptEvent::kAbort) std::abort();
+    if (event.kind == ScriptEvent::kAbort && ScriptMayAbort()) std::abort();
     EngineOutput& output = outputs.emplace_back();
     output.slot = index;
-    if (event.kind == ScriptEvent::kFail) {
+    if (event.kind == ScriptEvent::kFail || event.kind == ScriptEvent::kAbort) {
       output.status = base::Internal("the engine failed, as the script told it to");
       return now;
     }
