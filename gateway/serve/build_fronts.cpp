@@ -1,4 +1,6 @@
 // What listens, and what it tells of the rest. Tested by tests/e2e, which start the program.
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/clock.h"

@@ -1,4 +1,4 @@
-// What tests start as a model's process: the scripted engine, whose scripts may abort here, and with faults of its own by the model's name.
+// What tests start as a model's process: libllama, as the program does; or the scripted engine, whose scripts may abort here, and with faults of its own by the model's name.
 //
 // Tested by tests/inference/worker_test.cpp, tests/inference/worker_faults_test.cpp, which start it.
 #include <fcntl.h>
@@ -114,6 +114,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Make(const ModelOptions& model, const En
     ::close(kWorkerDescriptor);
     Hang();
   }
+  if (model.engine != EngineKind::kScripted) return MakeEngine(model, host);
   return std::make_unique<FaultyEngine>(model, fault);
 }
 

@@ -11,7 +11,8 @@ namespace tollgate::e2e {
 
 std::unique_ptr<Process> Gateway::Launch(const Installation& installation, const InstanceOptions& options, const Spawning& how) {
   const std::string config = installation.Configure(options);
-  return std::make_unique<Process>(std::vector<std::string>{TollgateBinary(), "serve", "--config", config}, how);
+  const std::string program = options.program.empty() ? TollgateBinary() : options.program;
+  return std::make_unique<Process>(std::vector<std::string>{program, "serve", "--config", config}, how);
 }
 
 Gateway::Gateway(const Installation& installation, const InstanceOptions& options, const Spawning& how)
