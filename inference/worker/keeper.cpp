@@ -126,10 +126,10 @@ void WorkerKeeper::Run(std::promise<absl::Status>& first) {
   int failures = 0;
   for (std::int64_t number = 1;; ++number) {
     const base::MonoTime began = base::SystemClock().Mono();
-    const absl::Status status = Launch(number);
+    bool gone = false;
+    const absl::Status status = Launch(number, gone);
     if (number == 1 && !status.ok()) {
       const std::string how = AwaitEnd();
-      const bool gone = status.code() == absl::StatusCode::kUnavailable && !how.empty() && !base::DetailOf(status);
       first.set_value(gone ? base::Unavailable(fmt::format("the process that was to load it {}; its lines above may say why", how)) : status);
       return;
     }
@@ -169,7 +169,7 @@ bool WorkerKeeper::Pause(int failures) {
   return !stopping_;
 }
 
-absl::Status WorkerKeeper::Launch(std::int64_t number) {
+absl::Status WorkerKeeper::Launch(std::int64_t number, bool& gone) {
   TG_ASSIGN(WorkerProcess process, WorkerProcess::Spawn(host_.options.program, model_.name));
   auto worker = std::make_shared<Worker>();
   worker->number = number;
@@ -180,20 +180,21 @@ absl::Status WorkerKeeper::Launch(std::int64_t number) {
     pid_ = worker->pid;
     if (stopping_) ::kill(pid_, SIGKILL);
   }
-  TG_RETURN_IF_ERROR(Load(*worker));
+  TG_RETURN_IF_ERROR(Load(*worker, gone));
   base::Lock lock(mu_);
   if (stopping_) return base::Unavailable("the server is shutting down");
   worker_ = std::move(worker);
   return absl::OkStatus();
 }
 
-absl::Status WorkerKeeper::Load(Worker& worker) const {
+absl::Status WorkerKeeper::Load(Worker& worker, bool& gone) const {
   v1::WorkerReply reply;
   bool sound = false;
   const WorkerOptions& options = host_.options;
   const absl::Status status =
       AskWorker(worker.socket, StartCall(model_, host_, false), options.load_max, options.silent_max, reply, sound);
-  if (!sound && status.code() != absl::StatusCode::kUnavailable)
+  gone = !sound && status.code() == absl::StatusCode::kUnavailable;
+  if (!sound && !gone)
     return base::Unavailable(fmt::format("the process that was to load it {}", base::Message(status)));
   TG_RETURN_IF_ERROR(status);
   worker.started = std::move(*reply.mutable_started());

@@ -51,8 +51,8 @@ class WorkerKeeper {
 
  private:
   void Run(std::promise<absl::Status>& first);
-  absl::Status Launch(std::int64_t number);
-  absl::Status Load(Worker& worker) const;
+  absl::Status Launch(std::int64_t number, bool& gone);  // `gone`: the process ended instead of answering.
+  absl::Status Load(Worker& worker, bool& gone) const;
   std::string AwaitEnd();
   bool Pause(int failures);
 

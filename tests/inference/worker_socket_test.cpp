@@ -58,7 +58,6 @@ TEST_CASE("What is no message is refused, and a peer that is gone is told") {
     REQUIRE(::send(theirs.descriptor(), row.bytes.data(), row.bytes.size(), 0) == std::ssize(row.bytes));
     CHECK_FALSE(ours.IsClosed(In(milliseconds(0))));
     theirs = WorkerSocket();
-    { const WorkerSocket closed = std::move(theirs); }
     v1::WorkerReply reply;
     CHECK(ours.Receive(reply, Late()).code() == row.code);
   }
