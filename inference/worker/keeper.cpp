@@ -29,6 +29,7 @@ constexpr milliseconds kRetry{2000};
 constexpr milliseconds kEndPatience{10'000};
 constexpr milliseconds kLook{1000};  // A wait is as long at most; what it waits for wakes it.
 constexpr int kSignsPerSilence = 8;
+constexpr std::chrono::microseconds kEager{50};  // Calls that need no computing are answered within so long.
 
 absl::Status Restarting(std::string_view what, milliseconds retry) {
   base::ErrorDetail detail;
@@ -63,7 +64,7 @@ absl::Status AskWorker(WorkerSocket& socket, const v1::WorkerCall& call, millise
     return status;
   }
   while (status.ok()) {
-    status = socket.Receive(reply, soon());
+    status = socket.Receive(reply, soon(), kEager);
     if (status.ok() && !reply.alive()) break;
   }
   if (status.code() == absl::StatusCode::kDeadlineExceeded) {

@@ -35,6 +35,9 @@ using v1::WorkerCall;
 
 constexpr std::chrono::seconds kPatience{60};  // For the parent to say what is to be loaded, and to take an answer.
 
+// While steps follow each other, the next call comes within so long.
+constexpr std::chrono::microseconds kEager{200};
+
 base::MonoTime Soon() { return base::SystemClock().Mono() + kPatience; }
 
 void Harden() {
@@ -66,7 +69,7 @@ class Server {
     std::thread([this, every = milliseconds(call_.start().alive_every_ms())] { SayAlive(every); }).detach();
     const absl::Status made = Guarded([this] { return Start(call_.start()); });
     if (!Answer(made) || engine_ == nullptr) return made.ok() ? 0 : 1;
-    while (socket_.Receive(call_, base::MonoTime::max()).ok()) {
+    while (socket_.Receive(call_, base::MonoTime::max(), kEager).ok()) {
       SetBusy();
       if (!Answer(Guarded([this] { return Do(call_); }))) break;
     }

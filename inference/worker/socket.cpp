@@ -91,7 +91,7 @@ absl::Status WorkerSocket::Send(const google::protobuf::MessageLite& message, ba
 }
 
 // Until so many bytes are there that were not taken.
-absl::Status WorkerSocket::Fill(std::size_t bytes, base::MonoTime until) {
+absl::Status WorkerSocket::Fill(std::size_t bytes, base::MonoTime until, base::MonoTime eager_until) {
   if (taken_ == filled_) taken_ = filled_ = 0;
   if (taken_ > 0 && taken_ + bytes > in_.size()) {
     std::memmove(in_.data(), in_.data() + taken_, filled_ - taken_);
@@ -103,6 +103,7 @@ absl::Status WorkerSocket::Fill(std::size_t bytes, base::MonoTime until) {
     if (got > 0) {
       filled_ += static_cast<std::size_t>(got);
     } else if (got < 0 && errno == EAGAIN) {
+      if (base::SystemClock().Mono() < eager_until) continue;
       TG_RETURN_IF_ERROR(Await(POLLIN, until));
     } else if (got == 0 || errno != EINTR) {
       return Gone();
@@ -111,13 +112,14 @@ absl::Status WorkerSocket::Fill(std::size_t bytes, base::MonoTime until) {
   return absl::OkStatus();
 }
 
-absl::Status WorkerSocket::Receive(google::protobuf::MessageLite& message, base::MonoTime until) {
-  TG_RETURN_IF_ERROR(Fill(kHead, until));
+absl::Status WorkerSocket::Receive(google::protobuf::MessageLite& message, base::MonoTime until, std::chrono::microseconds eager) {
+  const base::MonoTime eager_until = eager.count() > 0 ? base::SystemClock().Mono() + eager : base::MonoTime();
+  TG_RETURN_IF_ERROR(Fill(kHead, until, eager_until));
   std::size_t size = 0;
   for (std::size_t i = 0; i < kHead; ++i) size |= static_cast<std::size_t>(static_cast<unsigned char>(in_[taken_ + i])) << (8 * i);
   if (size > kWorkerMessageBytesMax) return base::DataLoss(fmt::format("a message of {} bytes was announced", size));
   taken_ += kHead;
-  TG_RETURN_IF_ERROR(Fill(size, until));
+  TG_RETURN_IF_ERROR(Fill(size, until, {}));
   const bool parsed = message.ParseFromArray(in_.data() + taken_, static_cast<int>(size));
   taken_ += size;
   if (taken_ == filled_ && in_.size() > kKeep) {

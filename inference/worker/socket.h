@@ -4,6 +4,7 @@
 // Each message stands behind its length: four bytes, the lowest first. One thread at a time may send and one receive.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -32,8 +33,9 @@ class WorkerSocket {
   // message is larger than kWorkerMessageBytesMax; nothing was sent.
   absl::Status Send(const google::protobuf::MessageLite& message, base::MonoTime until);
 
-  // As Send; and DATA_LOSS: what came is no message.
-  absl::Status Receive(google::protobuf::MessageLite& message, base::MonoTime until);
+  // As Send; and DATA_LOSS: what came is no message. For so long as `eager` it looks again and again instead of sleeping: to be woken takes
+  // some tens of microseconds.
+  absl::Status Receive(google::protobuf::MessageLite& message, base::MonoTime until, std::chrono::microseconds eager = {});
 
   // Whether the other end closed, waiting for that until then.
   bool IsClosed(base::MonoTime until) const;
@@ -42,7 +44,7 @@ class WorkerSocket {
 
  private:
   absl::Status Await(short events, base::MonoTime until) const;
-  absl::Status Fill(std::size_t bytes, base::MonoTime until);
+  absl::Status Fill(std::size_t bytes, base::MonoTime until, base::MonoTime eager_until);
 
   int descriptor_ = -1;
   std::string out_;       // Scratch.

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "inference/prefix_cache.h"
+#include "tests/inference/gpu.h"
 #include "tests/inference/tiny_model.h"
 #include "tests/inference/worker_support.h"
 
@@ -66,7 +67,7 @@ TEST_CASE("A llama and a deepseek2 model answer in a process of their own as on 
     REQUIRE(there.size() > 0);
     for (std::size_t i = 0; i < there.size(); ++i) {
       CHECK(there[i].id == same[i].id);
-      CHECK(std::abs(there[i].logprob - same[i].logprob) < 1e-4);
+      CHECK(std::abs(there[i].logprob - same[i].logprob) < (test::OnGpu() ? 0.05 : 1e-4));
       CHECK(there[i].top.size() == 2);
     }
     CHECK(HearAll(*Submit(*apart, Request(*apart, 1, 100))).end.cached_input_tokens == 96);
@@ -75,7 +76,7 @@ TEST_CASE("A llama and a deepseek2 model answer in a process of their own as on 
 
     SequenceRequest json = Request(*apart, 3, 30);
     json.json = true;
-    json.max_tokens = 100;
+    json.max_tokens = json.allowance = 100;
     const Heard object = HearAll(*Submit(*apart, json));
     CHECK(object.end.status.ok());
     CHECK(object.text.starts_with("{"));
