@@ -31,9 +31,10 @@ std::vector<AliasTarget> Usable(const identity::Principal& principal, const Alia
   return targets;
 }
 
-bool QueueIsFull(const inference::Pool& pool, const std::string& model) {
+// Its queue is full, or its process is being started again.
+bool WouldRefuse(const inference::Pool& pool, const std::string& model) {
   const auto stats = pool.stats();
-  return std::any_of(stats.begin(), stats.end(), [&](const inference::ReplicaStats& s) { return s.model == model && s.full; });
+  return std::any_of(stats.begin(), stats.end(), [&](const inference::ReplicaStats& s) { return s.model == model && (s.full || !s.ready); });
 }
 
 // The model is not there: another may take its place. Whatever else is wrong is told.
@@ -68,18 +69,18 @@ absl::StatusOr<Route> RouteOf(const Collaborators& with, const identity::Princip
   const AliasTarget& chosen = directory::Choose(targets, request);
   auto model = Resolve(with, principal, chosen.model);
   if (!model.ok() && !IsAway(model.status())) return model.status();
-  if (model.ok() && (alias->fallbacks.empty() || !QueueIsFull(*with.pool, chosen.model))) {
+  if (model.ok() && (alias->fallbacks.empty() || !WouldRefuse(*with.pool, chosen.model))) {
     return Route{*std::move(model), led(chosen.model, ShareOf(targets, chosen))};
   }
   for (std::size_t i = 0; i < alias->fallbacks.size(); ++i) {
     const std::string& name = alias->fallbacks[i];
     auto other = Resolve(with, principal, name);
     if (name == chosen.model || !other.ok() || !principal.snapshot->PriceOf(name, with.clock->Wall()).ok()) continue;
-    if (QueueIsFull(*with.pool, name)) continue;
+    if (WouldRefuse(*with.pool, name)) continue;
     return Route{*std::move(other), led(name, fmt::format("fallback={}", i + 1))};
   }
   TG_RETURN_IF_ERROR(model.status());
-  return Route{*std::move(model), led(chosen.model, ShareOf(targets, chosen))};  // Its queue says when to try again.
+  return Route{*std::move(model), led(chosen.model, ShareOf(targets, chosen))};  // It says when to try again.
 }
 
 absl::StatusOr<Route> RouteByRule(const Collaborators& with, const identity::Principal& principal, const policy::RuleOutcome& rule,

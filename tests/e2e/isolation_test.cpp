@@ -56,17 +56,29 @@ struct World {
   bool Answers(Surface surface) const {
     return Eventually([&] { return AskFor(surface, "hello").text == "hello"; }, milliseconds(30'000));
   }
-  void AddSecond() {
-    const auto run = [&](std::vector<std::string> words) {
-      words.insert(words.end(), {"--admin", fmt::format("127.0.0.1:{}", gateway->admin_port()), "--key", installation.owner_key()});
-      const Finished finished = RunTollgate(words);
-      INFO(finished.err);
-      REQUIRE(finished.code == 0);
-    };
-    run({"models", "add", "second", "--engine", "scripted", "--context", "10000"});
-    run({"prices", "set", "second", "--input", "0.10", "--output", "0.40"});
-    run({"models", "load", "second"});
+  void Run(std::vector<std::string> words) const {
+    words.insert(words.end(), {"--admin", fmt::format("127.0.0.1:{}", gateway->admin_port()), "--key", installation.owner_key()});
+    const Finished finished = RunTollgate(words);
+    INFO(finished.err);
+    REQUIRE(finished.code == 0);
+  }
+  void AddSecond() const {
+    Run({"models", "add", "second", "--engine", "scripted", "--context", "10000"});
+    Run({"prices", "set", "second", "--input", "0.10", "--output", "0.40"});
+    Run({"models", "load", "second"});
     REQUIRE(Eventually([&] { return AskFor(Surface::kHttpPlain, "hello", "second").done; }));
+  }
+  // Five times, so that it rests.
+  void KillModel() const {
+    for (int i = 0; i < 5; ++i) {
+      int running = 0;
+      REQUIRE(Eventually([&] { return (running = ProcessOf(*gateway, "scripted")) > 0; }));
+      REQUIRE(Eventually([&] { return gateway->Metrics().find("tollgate_pool_ready{model=\"scripted\"} 1\n") != std::string::npos; }));
+      ::kill(running, SIGKILL);
+      REQUIRE(Eventually([&] { return ProcessOf(*gateway, "scripted") != running; }));
+      if (i < 4) REQUIRE(Eventually([&] { return gateway->Metrics().find(Restarts(i + 1)) != std::string::npos; }));
+    }
+    REQUIRE(Eventually([&] { return gateway->Metrics().find("tollgate_pool_ready{model=\"scripted\"} 0\n") != std::string::npos; }));
   }
   // One terminal record a request, and usage, records and ledger agree.
   void FinalChecks() {
@@ -156,17 +168,9 @@ TEST_CASE("An instance whose only model's process is gone is not ready until it 
   CHECK(Eventually([&] { return !std::filesystem::exists(fmt::format("/proc/{}", process)); }));
   world.gateway.reset();
   world.gateway = std::make_unique<Gateway>(world.installation, Faulty("process"));
-  for (int i = 0; i < 5; ++i) {
-    int running = 0;
-    REQUIRE(Eventually([&] { return (running = ProcessOf(*world.gateway, "scripted")) > 0; }));
-    ::kill(running, SIGKILL);
-    CHECK(Eventually([&] { return ProcessOf(*world.gateway, "scripted") != running; }));
-    if (i < 4) CHECK(Eventually([&] { return world.gateway->Metrics().find(Restarts(i + 1)) != std::string::npos; }));
-    if (i < 4) CHECK(Eventually([&] { return world.gateway->Ready(); }));
-  }
-  CHECK(Eventually([&] { return !world.gateway->Ready(); }));
+  world.KillModel();
+  CHECK_FALSE(world.gateway->Ready());
   CHECK(Get(world.gateway->probes_port(), "/readyz").body.find("process of every model") != std::string::npos);
-  CHECK(world.gateway->Metrics().find("tollgate_pool_ready{model=\"scripted\"} 0\n") != std::string::npos);
   const Answer refused = world.AskFor(Surface::kHttpPlain, "hello");
   CHECK(refused.code == 503);
   CHECK(refused.reason == "ENGINE_RESTARTING");
@@ -174,6 +178,19 @@ TEST_CASE("An instance whose only model's process is gone is not ready until it 
   CHECK(Eventually([&] { return books.Open() == 0; }));
   CHECK(books.Check() == "");
   CHECK(world.gateway->Stop() == 0);
+}
+
+TEST_CASE("While a model's process rests the instance is ready for the others, and an alias leads to its fallback") {
+  World world("process");
+  world.AddSecond();
+  world.Run({"models", "alias", "chat", "scripted", "--fallback", "second"});
+  CHECK(Eventually([&] { return world.AskFor(Surface::kHttpPlain, "hello", "chat").header("x-tollgate-route") == "alias=chat; model=scripted; share=1/1"; }));
+  world.KillModel();
+  CHECK(world.gateway->Ready());
+  const Answer led = world.AskFor(Surface::kHttpPlain, "hello", "chat");
+  CHECK(led.text == "hello");
+  CHECK(led.header("x-tollgate-route") == "alias=chat; model=second; fallback=1");
+  world.FinalChecks();
 }
 
 TEST_CASE("With isolation: thread an abort ends the instance; started again, it closes what was open and serves as soon as any start") {
