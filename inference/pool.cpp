@@ -150,7 +150,10 @@ class PoolOfReplicas final : public Pool {
   // In a process of its own it is the computing there that has lower priority, not what waits for it here.
   WorkerHost WorkerHostNow() const {
     const EngineHost host = HostNow();
-    return {.options = options_.worker, .backends_dir = host.backends_dir, .memory_bytes = host.memory_bytes, .nice = options_.replica_nice};
+    return {.options = options_.worker,
+            .backends_dir = host.backends_dir,
+            .memory_bytes = host.memory_bytes,
+            .nice = options_.replica_nice};
   }
 
   absl::StatusOr<std::unique_ptr<Replica>> Start(const ModelOptions& model) const {

@@ -34,7 +34,8 @@ std::vector<AliasTarget> Usable(const identity::Principal& principal, const Alia
 // Its queue is full, or its process is being started again.
 bool WouldRefuse(const inference::Pool& pool, const std::string& model) {
   const auto stats = pool.stats();
-  return std::any_of(stats.begin(), stats.end(), [&](const inference::ReplicaStats& s) { return s.model == model && (s.full || !s.ready); });
+  return std::any_of(stats.begin(), stats.end(),
+                     [&](const inference::ReplicaStats& s) { return s.model == model && (s.full || !s.ready); });
 }
 
 // The model is not there: another may take its place. Whatever else is wrong is told.

@@ -1,5 +1,5 @@
-// How it works. The thread launches a process, hands it out once its model is loaded, and waits at its socket for the end, which is also how
-// it hears that somebody killed it: who finds that it does not answer does so. Its number is forgotten before it is waited for, so that
+// How it works. The thread launches a process, hands it out once its model is loaded, and waits at its socket for the end, which is also
+// how it hears that somebody killed it: who finds that it does not answer does so. Its number is forgotten before it is waited for, so that
 // nobody can signal a number that another process has got by then.
 //
 // Tested by tests/inference/worker_test.cpp, tests/inference/worker_faults_test.cpp.
@@ -131,7 +131,8 @@ void WorkerKeeper::Run(std::promise<absl::Status>& first) {
     const absl::Status status = Launch(number, gone);
     if (number == 1 && !status.ok()) {
       const std::string how = AwaitEnd();
-      first.set_value(gone ? base::Unavailable(fmt::format("the process that was to load it {}; its lines above may say why", how)) : status);
+      const std::string why = fmt::format("the process that was to load it {}; its lines above may say why", how);
+      first.set_value(gone ? base::Unavailable(why) : status);
       return;
     }
     if (number == 1) {

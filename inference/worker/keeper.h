@@ -29,8 +29,8 @@ struct Worker {
   v1::WorkerStarted started;
 };
 
-// Sends a call and waits for its answer, whose status it returns. `sound` false: the process did not answer, or not what is an answer; it is
-// of no more use, and the status says why.
+// Sends a call and waits for its answer, whose status it returns. `sound` false: the process did not answer, or not what is an answer; it
+// is of no more use, and the status says why.
 absl::Status AskWorker(WorkerSocket& socket, const v1::WorkerCall& call, std::chrono::milliseconds limit,
                        std::chrono::milliseconds silent_max, v1::WorkerReply& reply, bool& sound);
 

@@ -1,7 +1,7 @@
 // WorkerProcess: a child that a model computes in: started, killed, waited for. Internal to the room.
 //
-// It has no descriptor but standard error and its socket, no environment but a few names that computing needs, and dies with the thread that
-// started it. It takes no notice of the signals by which a service is stopped: its parent ends it when what runs has ended.
+// It has no descriptor but standard error and its socket, no environment but a few names that computing needs, and dies with the thread
+// that started it. It takes no notice of the signals by which a service is stopped: its parent ends it when what runs has ended.
 #pragma once
 
 #include <chrono>

@@ -70,8 +70,8 @@ bool WorkerSocket::IsClosed(base::MonoTime until) const { return Await(0, until)
 absl::Status WorkerSocket::Send(const google::protobuf::MessageLite& message, base::MonoTime until) {
   const std::size_t size = message.ByteSizeLong();
   if (size > kWorkerMessageBytesMax) {
-    return base::InvalidArgument(fmt::format("the request takes {} bytes on its way to the model's process; at most {} are allowed: shorten it",
-                                             size, kWorkerMessageBytesMax));
+    return base::InvalidArgument(fmt::format(
+        "the request takes {} bytes on its way to the model's process; at most {} are allowed: shorten it", size, kWorkerMessageBytesMax));
   }
   out_.resize(kHead + size);
   for (std::size_t i = 0; i < kHead; ++i) out_[i] = static_cast<char>(size >> (8 * i) & 0xFF);

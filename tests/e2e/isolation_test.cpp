@@ -1,5 +1,5 @@
-// pool.isolation: an engine that aborts, or a model's process that dies or hangs, in the middle of requests. In a process of its own it takes
-// down what ran in it and nothing else; on a thread it takes the instance down, which heals when its supervisor, here the test, starts it again.
+// pool.isolation: an engine that aborts, or a model's process that dies, in the middle of requests. In a process of its own it takes down
+// what ran in it and nothing else; on a thread it takes the instance down, which heals when its supervisor, here the test, starts it again.
 #include <catch2/catch_test_macros.hpp>
 
 #include <signal.h>
@@ -128,10 +128,12 @@ TEST_CASE("A model's process that is killed in mid-stream ends that stream, on r
   Answer broken;
   {
     std::jthread asking([&] {
-      broken = Ask(world.ports(), Surface::kGrpcStream, {.key = world.key, .prompt = "!pace_ms 1\n!tokens 100000", .on_text = [&](const std::string& text) {
-                                                           got = text.size();
-                                                           return true;
-                                                         }});
+      Question question{.key = world.key, .prompt = "!pace_ms 1\n!tokens 100000"};
+      question.on_text = [&](const std::string& text) {
+        got = text.size();
+        return true;
+      };
+      broken = Ask(world.ports(), Surface::kGrpcStream, question);
     });
     REQUIRE(Eventually([&] { return got > 50; }));
     const int process = ProcessOf(*world.gateway, "scripted");
@@ -184,7 +186,8 @@ TEST_CASE("While a model's process rests the instance is ready for the others, a
   World world("process");
   world.AddSecond();
   world.Run({"models", "alias", "chat", "scripted", "--fallback", "second"});
-  CHECK(Eventually([&] { return world.AskFor(Surface::kHttpPlain, "hello", "chat").header("x-tollgate-route") == "alias=chat; model=scripted; share=1/1"; }));
+  const auto route = [&] { return world.AskFor(Surface::kHttpPlain, "hello", "chat").header("x-tollgate-route"); };
+  CHECK(Eventually([&] { return route() == "alias=chat; model=scripted; share=1/1"; }));
   world.KillModel();
   CHECK(world.gateway->Ready());
   const Answer led = world.AskFor(Surface::kHttpPlain, "hello", "chat");

@@ -1,4 +1,5 @@
-// What tests start as a model's process: libllama, as the program does; or the scripted engine, whose scripts may abort here, and with faults of its own by the model's name.
+// What tests start as a model's process: libllama, as the program does; or the scripted engine, whose scripts may abort here, and with
+// faults of its own by the model's name.
 //
 // Tested by tests/inference/worker_test.cpp, tests/inference/worker_faults_test.cpp, which start it.
 #include <fcntl.h>
@@ -88,7 +89,8 @@ absl::Status Tell() {
   }
   rlimit core{};
   ::getrlimit(RLIMIT_CORE, &core);
-  told += fmt::format("; core: {}; dumpable: {}; new privileges: {};", core.rlim_cur, ::prctl(PR_GET_DUMPABLE), ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 0);
+  const bool new_privileges = ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 0;
+  told += fmt::format("; core: {}; dumpable: {}; new privileges: {};", core.rlim_cur, ::prctl(PR_GET_DUMPABLE), new_privileges);
   return base::FailedPrecondition(told);
 }
 

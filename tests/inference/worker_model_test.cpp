@@ -95,7 +95,7 @@ TEST_CASE("A llama and a deepseek2 model answer in a process of their own as on 
   }
 }
 
-TEST_CASE("What a process would not have memory for, or finds wrong with a file, is refused with the words and numbers of a thread's refusal") {
+TEST_CASE("What a process has no memory for, or finds wrong with a file, is refused with the words and numbers of a thread's refusal") {
   const tollgate::test::TempDir folder;
   ModelOptions model = TinyModel("llama").WriteTo(folder);
   PoolOptions small = Options(model, Isolation::kProcess);

@@ -54,8 +54,8 @@ TEST_CASE("A model in a process of its own serves as one on a thread: text, toke
   CHECK(a.vocab_tokens == b.vocab_tokens);
   CHECK(a.tools == b.tools);
   CHECK(a.thinks == b.thinks);
-  for (const char* text : {"hello there", "!say caf\xC3\xA9 \\| bar\n!tokens 20", "!alt one\n!alt two\n!say three four", "!think why\n!say so",
-                           "!call find {\"q\": 1}", "!say a\n!fail"}) {
+  for (const char* text : {"hello there", "!say caf\xC3\xA9 \\| bar\n!tokens 20", "!alt one\n!alt two\n!say three four",
+                           "!think why\n!say so", "!call find {\"q\": 1}", "!say a\n!fail"}) {
     INFO(text);
     SequenceRequest request = Ask(*apart, text);
     CHECK(request.prompt_tokens == Ask(*here, text).prompt_tokens);
