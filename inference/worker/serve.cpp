@@ -1,7 +1,7 @@
 // How it works. The main thread makes the engine and serves the calls, one after the other. A second one says every now and then that a
-// call is still under way, so that slow can be told from dead. The end of the socket is the end of the process, without destructors: what the
-// engine holds is the kernel's to free. Memory that runs out is taken from here before it is taken from the parent; no core is dumped, and
-// no debugger of the same user may look, because prompts are in it.
+// call is still under way, so that slow can be told from dead. The end of the socket is the end of the process, without destructors: what
+// the engine holds is the kernel's to free. Memory that runs out is taken from here before it is taken from the parent; no core is dumped,
+// and no debugger of the same user may look, because prompts are in it.
 //
 // Tested by tests/inference/worker_test.cpp, tests/inference/worker_faults_test.cpp.
 #include "inference/worker/serve.h"

@@ -1,7 +1,7 @@
 // How it works. The replica's thread takes the process that there is, sends a call and waits for its answer, one at a time. Each process
-// has a number, and each open slot that of the process that it was opened in: in a later one the slot is not there, and whoever asks for it is
-// told. Answers are looked at before they are believed: a process that computes on what callers wrote may say anything. While nothing runs,
-// the process is asked whether it is alive.
+// has a number, and each open slot that of the process that it was opened in: in a later one the slot is not there, and whoever asks for it
+// is told. Answers are looked at before they are believed: a process that computes on what callers wrote may say anything. While nothing
+// runs, the process is asked whether it is alive.
 //
 // Tested by tests/inference/worker_test.cpp, tests/inference/worker_faults_test.cpp.
 #include "inference/worker/worker_engine.h"
