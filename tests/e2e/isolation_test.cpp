@@ -175,7 +175,7 @@ TEST_CASE("An instance whose only model's process is gone is not ready until it 
   CHECK(Get(world.gateway->probes_port(), "/readyz").body.find("process of every model") != std::string::npos);
   const Answer refused = world.AskFor(Surface::kHttpPlain, "hello");
   CHECK(refused.code == 503);
-  CHECK(refused.reason == "ENGINE_RESTARTING");
+  CHECK(refused.reason == "engine_restarting");
   Books books(world.installation);
   CHECK(Eventually([&] { return books.Open() == 0; }));
   CHECK(books.Check() == "");
