@@ -38,6 +38,7 @@ absl::StatusOr<PendingPtr> Closings::Settled(const Pending& refused, v1::Record 
   v1::EndBody& end = *entry.record.mutable_end();
   end.set_reason("JOURNAL_REFUSED");
   *end.mutable_tokens() = was.end().tokens();
+  *end.mutable_guard_usage() = was.end().guard_usage();
   return Close(open, std::move(entry));
 }
 

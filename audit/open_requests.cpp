@@ -71,6 +71,7 @@ OpenRequest OpenOf(std::int32_t log_id, const Seen& seen, const std::map<std::in
   if (seen.segment_index >= 0) {
     const auto& segment = messages.at(seen.segment_index).segment_body();
     out.output_tokens = segment.output_tokens();
+    out.guard_usage.assign(segment.guard_usage().begin(), segment.guard_usage().end());
     out.delivered_bytes = segment.offset() + segment.size();
   }
   return out;
@@ -119,6 +120,7 @@ v1::Record RecoveredAbort(const OpenRequest& open, std::int64_t wall_us) {
   } else {
     end.mutable_tokens();
   }
+  end.mutable_guard_usage()->Assign(open.guard_usage.begin(), open.guard_usage.end());
   end.mutable_price()->set_version(request.request().price().version());
   end.mutable_price()->set_currency(request.request().price().currency());
   return record;

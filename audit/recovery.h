@@ -23,11 +23,12 @@ struct OpenRequest {
   std::uint32_t attempt = 1;         // Highest attempt on record.
   std::int64_t segments = 0;         // SEGMENTs on record.
   std::int64_t output_tokens = 0;    // By the last durable SEGMENT.
+  std::vector<v1::GuardUsage> guard_usage = {};  // By the last durable SEGMENT.
   std::int64_t delivered_bytes = 0;  // Offset + size of the last durable SEGMENT: an upper bound of what went out.
 };
 
 // Gives the companions (usage, ledger) of the ABORT that closes `open`. `end` comes filled in: reason, tokens (input and output as of
-// the last durable SEGMENT; no SEGMENT: nothing, for nothing went out), the pinned price; the callee sets amount_nanos and may change
+// the last durable SEGMENT; no SEGMENT: nothing, for nothing went out), the pinned price; the callee sets the amounts and may change
 // the rest. May be called again for the same request if the database went away in between. Any journal thread; also for a REQUEST
 // that became durable after its caller was refused (reason JOURNAL_TIMEOUT, no tokens), and for a request whose terminal record the
 // database refused (JOURNAL_REFUSED, that record's tokens). Must not block for long: commits wait.

@@ -5,7 +5,7 @@
 // A slot is empty, or holds one sequence. Open puts a sequence in; Step works on the slots it is told to; Rewind takes tokens back;
 // Close empties. The engine keeps the prompt, the output and the sampler's state of each open slot.
 //
-// Threads: Info, Render, Tokenize, CheckGrammar, Ready, restarts and Interrupt from any thread; the rest from the replica's thread alone.
+// Threads: Info, Render…, Tokenize, CheckGrammar, Ready, restarts and Interrupt from any thread; the rest from the replica's thread alone.
 // What a later option needs beside these (adapters) is a field of EngineSequence; what it gives is a field of EngineOutput.
 #pragma once
 
@@ -77,6 +77,10 @@ class Engine {
 
   virtual absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view /*text*/) const {  // Of text that is nothing but text.
     return base::Unimplemented("this model's engine cannot tokenise");
+  }
+
+  virtual absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> /*parts*/) const {  // As Pool::RenderParts.
+    return base::Unimplemented("this model's engine takes no prompts beside conversations");
   }
 
   // Whether Open will take the grammar. INVALID_ARGUMENT: it is none. UNIMPLEMENTED where the engine has no grammars.

@@ -25,6 +25,9 @@ class PromptSideOf final : public PromptSide {
  public:
   explicit PromptSideOf(std::unique_ptr<Inner> inner) : inner_(std::move(inner)) {}
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return inner_->Render(turns); }
+  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override {
+    return inner_->RenderParts(parts);
+  }
   absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override { return inner_->Tokenize(text); }
   absl::Status CheckGrammar(std::string_view gbnf) const override { return inner_->CheckGrammar(gbnf); }
 

@@ -37,6 +37,7 @@ class PromptSide {
  public:
   virtual ~PromptSide() = default;
   virtual absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const = 0;
+  virtual absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const = 0;
   virtual absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const = 0;
   virtual absl::Status CheckGrammar(std::string_view gbnf) const = 0;
 };

@@ -93,7 +93,7 @@ void OutputParser::Run(std::vector<OutputPart>& parts) {
       case State::kClose: step = Close(parts); break;
     }
     const bool in_call = state_ == State::kOpen || state_ == State::kValue || state_ == State::kClose;
-    if (step == Step::kMore && in_call && (at_end_ || held_.size() > kCallBytesMax)) step = NoCall(parts);
+    if (step == Step::kMore && in_call && (at_end_ || held_.size() - marker_ > kCallBytesMax)) step = NoCall(parts);
   }
 }
 
@@ -330,6 +330,7 @@ OutputParser::Step OutputParser::NoCall(std::vector<OutputPart>& parts) {
 }
 
 OutputParser::Step OutputParser::Done(std::vector<OutputPart>& parts) {
+  if (at_ - marker_ > kCallBytesMax) return NoCall(parts);  // As it would be had it come in pieces.
   given_ += static_cast<std::int64_t>(at_);
   held_.erase(0, at_);
   for (OutputPart& call : calls_) {

@@ -38,7 +38,7 @@ struct OutputPart {
 
 class OutputParser {
  public:
-  static constexpr std::size_t kCallBytesMax = 256 << 10;
+  static constexpr std::size_t kCallBytesMax = 256 << 10;  // From its marker to its end; what is longer is text.
 
   explicit OutputParser(OutputSyntax syntax);
 

@@ -107,6 +107,11 @@ class PoolOfReplicas final : public Pool {
     return replica->Tokenize(text);
   }
 
+  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::string_view model, std::span<const PromptPart> parts) const override {
+    TG_ASSIGN(const auto replica, Find(model));
+    return replica->RenderParts(parts);
+  }
+
   absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request) override {
     TG_ASSIGN(const auto replica, Find(request.model));
     return replica->Submit(std::move(request));

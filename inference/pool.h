@@ -113,6 +113,10 @@ class Pool {
   // The tokens of text that is nothing but text. NOT_FOUND: no such model. UNIMPLEMENTED: its engine cannot tell.
   virtual absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view model, std::string_view text) const = 0;
 
+  // The tokens of a prompt laid out by who asks, begin token first where the model wants one. Errors as Render; UNIMPLEMENTED: its engine has
+  // no such prompts.
+  virtual absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::string_view model, std::span<const PromptPart> parts) const = 0;
+
   // Queues a sequence. INVALID_ARGUMENT: a field out of range, or a prompt that does not fit the context (the message has the numbers).
   // RESOURCE_EXHAUSTED, with a retry hint: the queue is full. UNAVAILABLE: draining. NOT_FOUND: no such model.
   virtual absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request) = 0;

@@ -34,6 +34,7 @@ class Replica {
   const ModelInfo& info() const { return engine_->Info(); }
   absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const { return engine_->Tokenize(text); }
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const { return engine_->Render(turns); }
+  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const { return engine_->RenderParts(parts); }
   absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request);
   absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> SubmitGroup(const SequenceRequest& request,
                                                                         std::span<const std::uint64_t> seeds);

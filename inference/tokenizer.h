@@ -19,6 +19,9 @@ class Tokenizer {
 
   virtual absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const = 0;              // As Engine::Render.
   virtual absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const = 0;                  // As text alone.
+  virtual absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> /*parts*/) const {  // As Engine::RenderParts.
+    return base::Unimplemented("this model's tokenizer takes no prompts beside conversations");
+  }
   virtual std::string_view Bytes(std::int32_t token) const = 0;                                                 // REQUIRES: in range.
   virtual bool EndsTurn(std::int32_t token) const = 0;                                                          // REQUIRES: in range.
   virtual std::int64_t tokens() const = 0;                                                                      // Of the vocabulary.

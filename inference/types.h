@@ -49,6 +49,13 @@ struct Turn {
   std::vector<ToolDefinition> tools{};  // Of the first turn alone: what the model may call.
 };
 
+// A stretch of a prompt that is no conversation. `trusted`: control tokens that it spells are control tokens; else it is text and nothing but
+// text, whatever it spells. What stands side by side and is no control token is tokenised as one.
+struct PromptPart {
+  std::string text;
+  bool trusted = false;
+};
+
 // How tokens are chosen. Applied in this order: penalties, temperature, min_p, top_k, top_p.
 // Submit refuses values outside of the ranges, naming the field.
 struct SamplingParams {

@@ -35,13 +35,49 @@ std::string LeaseBytes(const v1::RequestBody& body) {
 
 std::int64_t AttemptOf(const v1::Record& request) { return std::max<std::uint32_t>(request.attempt(), 1); }
 
-base::Companion TransferRow(const v1::Record& request, base::WallTime at, base::Money amount,
-                            const v1::TokenCounts& tokens) {
-  const v1::PinnedPrice& price = request.request().price();
+// Tokens of one kind: a request's own (part 0), or those of a guard model.
+struct Part {
+  std::int64_t number = 0;
+  const v1::PinnedPrice& price;
+  const v1::TokenCounts& tokens;
+  std::string model, model_requested;
+};
+
+base::Companion TransferRow(const v1::Record& request, base::WallTime at, base::Money amount, const Part& part) {
+  const v1::PinnedPrice& price = part.price;
+  const v1::TokenCounts& tokens = part.tokens;
   return {&TransferTable(),
-          {IdValue(request.request_id()), AttemptOf(request), std::int64_t{0}, std::string("usage"), base::ToMicros(at), amount.nanos, std::int64_t{price.version()},
+          {IdValue(request.request_id()), AttemptOf(request), part.number, std::int64_t{0}, std::string(part.number == 0 ? "usage" : "guard"), base::ToMicros(at), amount.nanos, std::int64_t{price.version()},
            std::int64_t{tokens.input() - tokens.cached_input()}, std::int64_t{tokens.cached_input()}, std::int64_t{tokens.output()},
            IdValue(request.org_id()), IdValue(request.team_id()), price.currency(), std::string(kTeam), std::string(kPlatform)}};
+}
+
+absl::Status AddRows(const v1::Record& request, base::WallTime at, const Part& part, std::vector<base::Companion>& rows) {
+  const v1::RequestBody& body = request.request();
+  TG_ASSIGN(const base::Money amount, AmountOf(part.price, part.tokens));
+  rows.push_back({&UsageTable(),
+                  {IdValue(request.request_id()),
+                   AttemptOf(request),
+                   part.number,
+                   base::ToMicros(at),
+                   IdValue(request.org_id()),
+                   IdValue(request.team_id()),
+                   IdValue(request.project_id()),
+                   IdValue(request.key_id()),
+                   std::int64_t{part.tokens.input()},
+                   std::int64_t{part.tokens.cached_input()},
+                   std::int64_t{part.tokens.output()},
+                   std::int64_t{part.tokens.delivered()},
+                   std::int64_t{part.price.version()},
+                   amount.nanos,
+                   std::int64_t{body.epoch()},
+                   part.price.currency(),
+                   part.model,
+                   base::Blob{request.end_user_hmac()},
+                   base::Blob{LeaseBytes(body)},
+                   part.model_requested}});
+  if (amount.nanos > 0) rows.push_back(TransferRow(request, at, amount, part));
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -123,36 +159,43 @@ absl::StatusOr<std::vector<base::Companion>> Settlement(const v1::Record& reques
   const v1::RequestBody& body = request.request();
   if (!request.has_request() || request.request_id().size() != 16) return base::Internal("a settlement needs the REQUEST record");
   if (body.price().version() < 1) return base::Internal("a REQUEST record without a pinned price cannot be settled");
-  TG_ASSIGN(const base::Money amount, AmountOf(body.price(), tokens));
   std::vector<base::Companion> rows;
-  rows.push_back({&UsageTable(),
-                  {IdValue(request.request_id()),
-                   AttemptOf(request),
-                   base::ToMicros(at),
-                   IdValue(request.org_id()),
-                   IdValue(request.team_id()),
-                   IdValue(request.project_id()),
-                   IdValue(request.key_id()),
-                   std::int64_t{tokens.input()},
-                   std::int64_t{tokens.cached_input()},
-                   std::int64_t{tokens.output()},
-                   std::int64_t{tokens.delivered()},
-                   std::int64_t{body.price().version()},
-                   amount.nanos,
-                   std::int64_t{body.epoch()},
-                   body.price().currency(),
-                   body.model(),
-                   base::Blob{request.end_user_hmac()},
-                   base::Blob{LeaseBytes(body)},
-                   body.model_requested()}});
-  if (amount.nanos > 0) rows.push_back(TransferRow(request, at, amount, tokens));
+  TG_RETURN_IF_ERROR(AddRows(request, at, {0, body.price(), tokens, body.model(), body.model_requested()}, rows));
   return rows;
+}
+
+absl::StatusOr<std::vector<base::Companion>> Settlement(const v1::Record& request, base::WallTime at, const v1::EndBody& end) {
+  TG_ASSIGN(std::vector<base::Companion> rows, Settlement(request, at, end.tokens()));
+  std::int64_t part = 0;
+  for (const v1::GuardUsage& guard : end.guard_usage())
+    TG_RETURN_IF_ERROR(AddRows(request, at, {++part, guard.price(), guard.tokens(), guard.model(), ""}, rows));
+  return rows;
+}
+
+absl::Status FillAmounts(const v1::PinnedPrice& price, v1::EndBody& end) {
+  TG_ASSIGN(const base::Money amount, AmountOf(price, end.tokens()));
+  end.set_amount_nanos(amount.nanos);
+  for (v1::GuardUsage& guard : *end.mutable_guard_usage()) {
+    TG_ASSIGN(const base::Money its, AmountOf(guard.price(), guard.tokens()));
+    guard.set_amount_nanos(its.nanos);
+  }
+  return absl::OkStatus();
+}
+
+v1::TokenCounts AllTokens(const v1::EndBody& end) {
+  v1::TokenCounts all = end.tokens();
+  for (const v1::GuardUsage& guard : end.guard_usage()) {
+    all.set_input(all.input() + guard.tokens().input());
+    all.set_output(all.output() + guard.tokens().output());
+  }
+  return all;
 }
 
 const base::CompanionTable& UsageTable() {
   static const base::CompanionTable& table = *new base::CompanionTable{"metering.usage",
                                                                        {{"request_id", "uuid"},
                                                                         {"attempt", "int2"},
+                                                                        {"part", "int2"},
                                                                         {"at_us", "int8"},
                                                                         {"org_id", "uuid"},
                                                                         {"team_id", "uuid"},
@@ -179,6 +222,7 @@ const base::CompanionTable& TransferTable() {
   static const base::CompanionTable& table = *new base::CompanionTable{"metering.transfer",
                                                                        {{"request_id", "uuid"},
                                                                         {"attempt", "int2"},
+                                                                        {"part", "int2"},
                                                                         {"entry", "int2"},
                                                                         {"kind", "text"},
                                                                         {"at_us", "int8"},

@@ -15,6 +15,7 @@
 #include "base/uuid.h"
 
 namespace tollgate::v1 {
+class EndBody;
 class PinnedPrice;
 class Record;
 class TokenCounts;
@@ -62,6 +63,16 @@ absl::StatusOr<base::Money> AmountOf(const v1::PinnedPrice& price, const v1::Tok
 // price.
 absl::StatusOr<std::vector<base::Companion>> Settlement(const v1::Record& request, base::WallTime at,
                                                         const v1::TokenCounts& tokens);
+
+// The same of a whole terminal record: those rows, and for each line of its guard_usage a usage row and a transfer of their own, priced as
+// the line says.
+absl::StatusOr<std::vector<base::Companion>> Settlement(const v1::Record& request, base::WallTime at, const v1::EndBody& end);
+
+// Sets the amounts of `end` and of its guard_usage from its tokens. Errors as AmountOf.
+absl::Status FillAmounts(const v1::PinnedPrice& price, v1::EndBody& end);
+
+// All tokens of a terminal record, guard models' included: what counts against quotas.
+v1::TokenCounts AllTokens(const v1::EndBody& end);
 
 // The tables those rows go to, for the journal's statements.
 const base::CompanionTable& UsageTable();     // metering.usage

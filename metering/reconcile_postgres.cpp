@@ -16,14 +16,23 @@ namespace {
 
 constexpr std::int64_t kPage = 2'000;
 
-// Columns 3 to 11: usage; 12 to 16: its charge; 18 to 21: the price that the usage names; NULL where there is none.
+// Columns 3 to 11: usage; 12 to 16: its charge; 18 to 21: the price that the usage names; NULL where there is none. 22 to 24, and 25 to 27: the
+// guard models' usage and charges, as text that the record's lines are compared with, and what it sums to.
 const std::string kRecords =
     "SELECT r.log_id, r.leaf_index, r.message, u.log_id, u.leaf_index, u.input_tokens, u.cached_input_tokens, u.output_tokens, "
     "u.delivered_tokens, u.amount_nanos, u.price_version, u.currency, t.input_tokens, t.cached_input_tokens, t.output_tokens, "
-    "t.amount_nanos, t.price_version, r.request_id, p.input_nanos, p.cached_input_nanos, p.output_nanos, p.currency "
+    "t.amount_nanos, t.price_version, r.request_id, p.input_nanos, p.cached_input_nanos, p.output_nanos, p.currency, "
+    "coalesce(g.lines, ''), coalesce(g.rows, 0), coalesce(g.tokens, 0), coalesce(h.lines, ''), coalesce(h.tokens, 0), coalesce(h.rows, 0) "
     "FROM audit.record r LEFT JOIN metering.usage u ON u.request_id = r.request_id AND u.attempt = "
-    "greatest(r.attempt, 1) "
-    "LEFT JOIN metering.transfer t ON t.request_id = r.request_id AND t.attempt = greatest(r.attempt, 1) AND t.entry = 0 "
+    "greatest(r.attempt, 1) AND u.part = 0 "
+    "LEFT JOIN metering.transfer t ON t.request_id = r.request_id AND t.attempt = greatest(r.attempt, 1) AND t.part = 0 AND t.entry = 0 "
+    "LEFT JOIN LATERAL (SELECT string_agg(format('%s %s %s/%s/%s %s@%s%s', part, model, input_tokens, cached_input_tokens, output_tokens, "
+    "amount_nanos, price_version, currency), ', ' ORDER BY part) AS lines, count(*) AS rows, sum(input_tokens + output_tokens)::int8 AS tokens "
+    "FROM metering.usage WHERE request_id = r.request_id AND attempt = greatest(r.attempt, 1) AND part > 0) g ON true "
+    "LEFT JOIN LATERAL (SELECT string_agg(format('%s %s/%s/%s %s@%s%s', part, input_tokens + cached_input_tokens, cached_input_tokens, "
+    "output_tokens, amount_nanos, price_version, currency), ', ' ORDER BY part) AS lines, count(*) AS rows, "
+    "sum(input_tokens + cached_input_tokens + output_tokens)::int8 AS tokens FROM metering.transfer "
+    "WHERE request_id = r.request_id AND attempt = greatest(r.attempt, 1) AND part > 0 AND entry = 0) h ON true "
     "LEFT JOIN metering.price p ON p.price_version = u.price_version "
     "WHERE r.kind IN (4, 5) AND r.wall_us >= $1::int8 AND r.wall_us < $2::int8 "
     "AND r.day BETWEEN date '1970-01-01' + ($1::int8 / 86400000000)::int4 AND date '1970-01-01' + ($2::int8 / 86400000000)::int4 "
@@ -37,7 +46,7 @@ const std::string kOrphanTransfer =
     "SELECT count(*), coalesce(sum(input_tokens + cached_input_tokens + output_tokens), 0)::int8, min(request_id::text) "
     "FROM metering.transfer t WHERE at_us >= $1::int8 AND at_us < $2::int8 AND NOT EXISTS (SELECT FROM metering.usage u WHERE u.request_id "
     "= t.request_id "
-    "AND u.attempt = t.attempt)";
+    "AND u.attempt = t.attempt AND u.part = t.part)";
 
 std::string Counts(std::int64_t input, std::int64_t cached, std::int64_t output, std::int64_t amount) {
   return fmt::format("input {} (cached {}), output {}, amount {}", input, cached, output, base::FormatMoney({amount}));
@@ -92,6 +101,26 @@ std::string AmountDifference(const base::Rows& rows, std::size_t r, const v1::En
   return amount->nanos == end.amount_nanos() ? "" : fmt::format("by its price it costs {}", base::FormatMoney(*amount));
 }
 
+// What is wrong with what guard models used, if anything: the rows of both tables repeat the record's lines, whose amounts follow from their
+// own prices.
+std::string GuardDifference(const base::Rows& rows, std::size_t r, const v1::EndBody& end) {
+  std::string usage, transfers;
+  int part = 0;
+  for (const v1::GuardUsage& guard : end.guard_usage()) {
+    ++part;
+    const v1::TokenCounts& tokens = guard.tokens();
+    const auto amount = AmountOf(guard.price(), tokens);
+    if (!amount.ok() || amount->nanos != guard.amount_nanos()) return fmt::format("guard {} has an amount that is not its tokens'", guard.model());
+    const std::string counts = fmt::format("{}/{}/{} {}@{}{}", tokens.input(), tokens.cached_input(), tokens.output(), guard.amount_nanos(),
+                                           guard.price().version(), guard.price().currency());
+    usage += fmt::format("{}{} {} {}", usage.empty() ? "" : ", ", part, guard.model(), counts);
+    if (guard.amount_nanos() > 0) transfers += fmt::format("{}{} {}", transfers.empty() ? "" : ", ", part, counts);
+  }
+  if (rows.Text(r, 22) != usage) return fmt::format("of guards it says \"{}\", the usage rows \"{}\"", usage, rows.Text(r, 22));
+  if (rows.Text(r, 25) != transfers) return fmt::format("of guards it says \"{}\", the transfers \"{}\"", transfers, rows.Text(r, 25));
+  return "";
+}
+
 void Compare(const base::Rows& rows, std::size_t r, Reconciliation& sum) {
   ++sum.records;
   v1::Record record;
@@ -99,7 +128,12 @@ void Compare(const base::Rows& rows, std::size_t r, Reconciliation& sum) {
     return Differ(sum, fmt::format("record {}/{} cannot be read", rows.Int(r, 0), rows.Int(r, 1)));
   }
   const v1::EndBody& end = record.end();
-  sum.record_tokens += end.tokens().input() + end.tokens().output();
+  const v1::TokenCounts all = AllTokens(end);
+  sum.record_tokens += all.input() + all.output();
+  sum.usages += rows.Int(r, 23);
+  sum.usage_tokens += rows.Int(r, 24);
+  sum.transfer_tokens += rows.Int(r, 26);
+  sum.transfers += rows.Int(r, 27);
   if (!rows.IsNull(r, 3)) {
     ++sum.usages;
     sum.usage_tokens += rows.Int(r, 5) + rows.Int(r, 7);
@@ -111,6 +145,7 @@ void Compare(const base::Rows& rows, std::size_t r, Reconciliation& sum) {
   std::string what = UsageDifference(rows, r, end);
   if (what.empty()) what = TransferDifference(rows, r, end);
   if (what.empty()) what = AmountDifference(rows, r, end);
+  if (what.empty()) what = GuardDifference(rows, r, end);
   if (what.empty()) return;
   Differ(sum, fmt::format("request {}, record {}/{}: the record says {}; {}", rows.Text(r, 17), rows.Int(r, 0), rows.Int(r, 1),
                           Counts(end.tokens().input(), end.tokens().cached_input(), end.tokens().output(), end.amount_nanos()), what));

@@ -17,11 +17,12 @@ struct Grouping {
   std::string_view id;  // SQL.
 };
 
-constexpr std::array<Grouping, 6> kGroupings{{{"org", ReportBy::kOrg, "org_id::text"},
+constexpr std::array<Grouping, 7> kGroupings{{{"org", ReportBy::kOrg, "org_id::text"},
                                               {"team", ReportBy::kTeam, "team_id::text"},
                                               {"project", ReportBy::kProject, "project_id::text"},
                                               {"key", ReportBy::kKey, "key_id::text"},
                                               {"model", ReportBy::kModel, "model"},
+                                              {"kind", ReportBy::kKind, "CASE WHEN part = 0 THEN 'request' ELSE 'guard' END"},
                                               {"day", ReportBy::kDay, "(date '1970-01-01' + (at_us / 86400000000)::int4)::text"}}};
 
 constexpr int kLinesMax = 10'000;
@@ -46,7 +47,7 @@ absl::StatusOr<ReportBy> ParseReportBy(std::string_view name) {
   for (const Grouping& g : kGroupings) {
     if (g.name == name) return g.by;
   }
-  return base::InvalidArgument(fmt::format("a report is by org, team, project, key, model or day, not by \"{}\"", name.substr(0, 40)));
+  return base::InvalidArgument(fmt::format("a report is by org, team, project, key, model, kind or day, not by \"{}\"", name.substr(0, 40)));
 }
 
 absl::StatusOr<std::vector<ReportRow>> UsageReport(base::Session& session, ReportBy by, const ReportFilter& filter) {

@@ -17,8 +17,8 @@
 
 namespace tollgate::metering {
 
-enum class ReportBy { kOrg, kTeam, kProject, kKey, kModel, kDay };
-absl::StatusOr<ReportBy> ParseReportBy(std::string_view name);  // "org", "team", "project", "key", "model", "day"
+enum class ReportBy { kOrg, kTeam, kProject, kKey, kModel, kDay, kKind };
+absl::StatusOr<ReportBy> ParseReportBy(std::string_view name);  // "org", "team", "project", "key", "model", "day", "kind"
 
 struct ReportFilter {
   base::WallTime from;  // Inclusive, by the terminal record's wall time.
@@ -31,7 +31,7 @@ struct ReportFilter {
 };
 
 struct ReportRow {
-  std::string id;        // The group: a uuid, a model's name, or a day as 2026-11-25 (UTC).
+  std::string id;        // The group: a uuid, a model's name, a day as 2026-11-25 (UTC), or "request" and "guard".
   std::string currency;  // Groups are apart by currency; amounts of two are never added.
   std::int64_t attempts = 0;
   std::int64_t requests = 0;

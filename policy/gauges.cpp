@@ -9,9 +9,9 @@
 #include <array>
 #include <deque>
 #include <string_view>
-#include <unordered_set>
 #include <utility>
 
+#include <absl/container/flat_hash_set.h>
 #include <unicode/uchar.h>
 
 namespace tollgate::policy {
@@ -75,7 +75,7 @@ class Repeats {
  private:
   std::int64_t words_ = 0, repeated_ = 0, fresh_ = 0;  // `fresh_`: of the last words, those not counted as repeated.
   std::deque<std::uint64_t> last_;
-  std::unordered_set<std::uint64_t> seen_;
+  absl::flat_hash_set<std::uint64_t> seen_;  // Its hash is the process's own: nobody can write words that fall together.
 };
 
 // The code point at `at` of valid UTF-8, which moves behind it.

@@ -13,6 +13,7 @@ namespace tollgate::policy {
 namespace {
 
 constexpr int kKeptOfSecretsMax = 4;
+constexpr std::int64_t kSeldomTokens = 16;  // Fewer tokens than this between two questions are few.
 
 bool FindsSecrets(const Rule& rule) { return rule.detect.starts_with("secrets"); }
 bool FindsPeople(const Rule& rule) { return rule.detect.starts_with("personal_data"); }
@@ -75,6 +76,23 @@ void CheckForm(const Look& look, const Rule& rule, Remarks& remarks) {
   }
 }
 
+// Rules that ask others, and block.
+void CheckAsked(const Rule& rule, Remarks& remarks) {
+  if (rule.action != Action::kBlock) return;
+  if (rule.ask->fail_open) {
+    remarks.Add(rule, LintLevel::kWarning, "leak",
+                "on_error: allow lets pass what nobody could judge, and a caller may bring that about; leave it out, or use do: flag");
+  }
+  if (rule.output && !rule.ask->hold) {
+    remarks.Add(rule, LintLevel::kNote, "leak", "stream: observe lets a reply out before its verdict; the record says how much; to hold it, leave it out");
+  }
+  if (rule.output && rule.ask->at == Ask::At::kTokens && rule.ask->tokens < kSeldomTokens) {
+    remarks.Add(rule, LintLevel::kWarning, "slow",
+                fmt::format("it asks about the whole reply so far after every {} tokens{}; ask by sentence, or more seldom", rule.ask->tokens,
+                            rule.ask->guard ? ", and the tenant pays for each" : ""));
+  }
+}
+
 }  // namespace
 
 void CheckLeaks(const Look& look, Remarks& remarks) {
@@ -85,6 +103,7 @@ void CheckLeaks(const Look& look, Remarks& remarks) {
     }
     if (Hides(rule) && (FindsSecrets(rule) || FindsPeople(rule))) CheckGaps(look, rule, remarks);
     CheckForm(look, rule, remarks);
+    if (rule.ask) CheckAsked(rule, remarks);
     const std::string because = FoldCase(rule.because);
     for (const std::string& word : rule.keywords) {
       if (because.find(FoldCase(word)) == std::string::npos) continue;

@@ -21,6 +21,8 @@
 
 namespace tollgate::policy {
 
+struct GuardModel;  // guard_model.h
+
 // One policy file. `name` is what errors call it.
 struct PolicySource {
   std::string name;
@@ -34,13 +36,14 @@ struct Question {
 
   std::string id;  // Unique in what it came with.
   std::string rule_id;
-  std::string detector;  // "external": whom to ask is `name`.
+  std::string detector;  // "external": whom to ask is `name`. "guard": the model `name`, as `guard` says.
   std::string name;
   std::vector<std::uint32_t> messages;  // Of a prompt: those that it is about. Of a reply: none.
   // Of a reply: when to ask, and whether it waits for the verdict.
   At at = At::kEnd;
   std::int64_t tokens = 0;
   bool hold = true;
+  std::shared_ptr<const GuardModel> guard = nullptr;
 };
 struct Answer {
   std::string id;
@@ -89,7 +92,7 @@ class PolicySet {
   virtual absl::StatusOr<Inspection> Inspect(const Subject& subject, std::span<const Message> prompt) const = 0;
 
   // The verdict once the questions are answered: `so_far` and what the answers add. What nobody could answer is in its `not_scanned`, as
-  // "external NAME (RULE)". INVALID_ARGUMENT if an answer is missing or not asked for, or a question is another policy's.
+  // "external NAME (RULE)" or "guard MODEL (RULE)". INVALID_ARGUMENT if an answer is missing or not asked for, or a question is another policy's.
   virtual absl::StatusOr<Verdict> Decide(const Verdict& so_far, std::span<const Question> questions,
                                          std::span<const Answer> answers) const = 0;
 

@@ -14,8 +14,9 @@ Question QuestionOf(const Rule& rule) {
   Question out;
   out.id = rule.id;
   out.rule_id = rule.id;
-  out.detector = "external";
+  out.detector = rule.ask->detector();
   out.name = rule.ask->name;
+  out.guard = rule.ask->guard;
   return out;
 }
 

@@ -18,6 +18,11 @@ const char* EffectName(Effect::Kind kind) {
   return kNames[static_cast<std::size_t>(kind)];
 }
 
+std::string EffectText(const Effect& effect) {
+  const std::string name = EffectName(effect.kind);
+  return effect.kind == Effect::Kind::kRoute || effect.kind == Effect::Kind::kAccept ? name + " " + effect.text : name;
+}
+
 const char* RoleName(Role role) {
   static constexpr const char* kNames[] = {"system", "user", "assistant", "tool"};
   return kNames[static_cast<std::size_t>(role)];

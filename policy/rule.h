@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "policy/gauges.h"
+#include "policy/guard_model.h"
 #include "policy/pattern.h"
 #include "policy/time_window.h"
 #include "policy/verdict.h"
@@ -60,6 +61,9 @@ struct Ask {
   bool hold = true;         // Nothing of a reply leaves before its verdict.
   bool fail_open = false;   // Where it cannot say, the rule does not act.
   std::int64_t least_score_percent = 0;
+  std::shared_ptr<const GuardModel> guard = nullptr;  // It is a model of the pool: `name`; null: a detector outside.
+
+  const char* detector() const { return guard == nullptr ? "external" : "guard"; }
 };
 
 struct Rule {

@@ -96,7 +96,8 @@ class PolicyReader {
       return yaml_.Wrong(fields["unless"], "'unless' exempts what has a place in the text, and this rule judges the whole prompt; remove it");
     for (const char* field : {"unless", "tests"}) {
       if (rule.ask && fields.contains(field))
-        return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for an external detector, which is not run here; remove it", field));
+        return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for {}, which is not run here; remove it", field,
+                                                      rule.ask->guard ? "a guard model" : "an external detector"));
     }
     if (fields.contains("unless")) TG_RETURN_IF_ERROR(ReadUnless(fields["unless"], rule, exception));
     return fields.contains("tests") ? ReadTests(fields["tests"], rule) : absl::OkStatus();
@@ -137,21 +138,21 @@ class PolicyReader {
 
   absl::Status ReadDetect(const YAML::Node& node, std::int64_t cap, Rule& rule) {
     TG_ASSIGN(Fields fields, yaml_.Map(node, "'detect'", {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts",
-                                                         "hosts_except", "external", "length", "shape", "code", "request", "whole_word",
+                                                         "hosts_except", "external", "guard", "length", "shape", "code", "request", "whole_word",
                                                          "ignore_case", "as_written", "decode", "at", "stream", "on_error", "least_score"}));
     std::vector<std::string> kinds;
-    for (const char* kind : {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts", "hosts_except", "external", "length",
-                             "shape", "code", "request"}) {
+    for (const char* kind : {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts", "hosts_except", "external", "guard",
+                             "length", "shape", "code", "request"}) {
       if (fields.contains(kind)) kinds.emplace_back(kind);
     }
     if (kinds.size() != 1)
       return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, list, personal_data, secrets, unicode, hosts, hosts_except, "
-                               "external, length, shape, code and request; write one rule for each");
+                               "external, guard, length, shape, code and request; write one rule for each");
     const std::string& kind = kinds[0];
-    const bool words = kind == "keywords" || kind == "list";
+    const bool words = kind == "keywords" || kind == "list", asks = kind == "external" || kind == "guard";
     for (const char* field : kSemanticFields) {
-      if (kind != "external" && fields.contains(field))
-        return yaml_.Wrong(fields[field], fmt::format("'{}' is for external detectors; remove it", field));
+      if (!asks && fields.contains(field))
+        return yaml_.Wrong(fields[field], fmt::format("'{}' is for external detectors and guard models; remove it", field));
     }
     if (fields.contains("whole_word")) {
       if (!words) return yaml_.Wrong(fields["whole_word"], "'whole_word' is for keywords; in a regex write \\b");
@@ -165,9 +166,7 @@ class PolicyReader {
     }
     if (IsGaugeKind(kind)) return ReadWholePrompt(fields, kind, rule);
     TG_RETURN_IF_ERROR(ReadForms(fields, kind, rule));
-    if (kind == "external") {
-      return ReadSemantic(yaml_, node, fields, rule);
-    }
+    if (asks) return ReadSemantic(yaml_, node, fields, rule);
     if (cap > 0 && kind != "regex") return yaml_.Wrong(node, "'cap' is for an unbounded regex; remove it");
     if (words) {
       TG_RETURN_IF_ERROR(kind == "list" ? ReadNamedLists(fields[kind], rule) : ReadKeywords(fields[kind], rule.keywords));
@@ -201,7 +200,7 @@ class PolicyReader {
 
   // In which forms of the text the detector looks.
   absl::Status ReadForms(Fields& fields, const std::string& kind, Rule& rule) {
-    const bool always = kind == "unicode" || kind == "hosts_except" || kind == "external";
+    const bool always = kind == "unicode" || kind == "hosts_except" || kind == "external" || kind == "guard";
     for (const char* field : {"as_written", "decode"}) {
       if (always && fields.contains(field))
         return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for {}, which reads text as it is; remove it", field, kind));

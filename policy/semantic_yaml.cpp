@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "policy/guard_yaml.h"
+
 namespace tollgate::policy {
 namespace {
 
@@ -37,11 +39,21 @@ absl::Status ReadAt(const YamlReader& yaml, const YAML::Node& node, Ask& ask) {
 
 absl::Status ReadSemantic(const YamlReader& yaml, const YAML::Node& detect, YamlReader::Fields& fields, Rule& rule) {
   Ask ask;
-  TG_ASSIGN(ask.name, yaml.Text(fields["external"], "external"));
-  if (!IsName(ask.name))
-    return yaml.Wrong(fields["external"], "'external' is the name of a detector under `detectors` of tollgate.yaml, as in toxicity");
+  const bool guard = fields.contains("guard");
+  if (fields.contains("least_score")) {
+    TG_ASSIGN(ask.least_score_percent, yaml.Int(fields["least_score"], "least_score", 1, 100));
+  }
+  if (guard) {
+    TG_ASSIGN(ask.guard, ReadGuard(yaml, fields["guard"], ask.least_score_percent));
+    ask.name = ask.guard->model;
+  } else {
+    TG_ASSIGN(ask.name, yaml.Text(fields["external"], "external"));
+    if (!IsName(ask.name))
+      return yaml.Wrong(fields["external"], "'external' is the name of a detector under `detectors` of tollgate.yaml, as in toxicity");
+  }
+  const char* const whose = guard ? "a guard model" : "an external detector";
   if ((rule.action != Action::kFlag && rule.action != Action::kBlock) || rule.effect.kind != Effect::Kind::kNone)
-    return yaml.Wrong(detect, "what an external detector finds can be flagged or blocked: write do: flag or do: block");
+    return yaml.Wrong(detect, fmt::format("what {} finds can be flagged or blocked: write do: flag or do: block", whose));
   for (const char* field : {"at", "stream"}) {
     if (fields.contains(field) && !rule.output)
       return yaml.Wrong(fields[field], fmt::format("'{}' is for replies, and this rule acts on prompts alone; remove it", field));
@@ -55,10 +67,7 @@ absl::Status ReadSemantic(const YamlReader& yaml, const YAML::Node& detect, Yaml
     TG_ASSIGN(const std::size_t which, yaml.OneOf(fields["on_error"], "on_error", {"block", "allow"}));
     ask.fail_open = which == 1;
   }
-  if (fields.contains("least_score")) {
-    TG_ASSIGN(ask.least_score_percent, yaml.Int(fields["least_score"], "least_score", 1, 100));
-  }
-  rule.detect = fmt::format("external detector {}", ask.name);
+  rule.detect = guard ? fmt::format("guard model {} ({})", ask.name, FormatName(ask.guard->format)) : fmt::format("external detector {}", ask.name);
   if (ask.fail_open) rule.detect += ", let pass where it cannot say";
   rule.as_written = true;
   rule.decode = Rule::Decode::kNever;

@@ -57,6 +57,7 @@ struct Effect {
   bool operator==(const Effect&) const = default;
 };
 const char* EffectName(Effect::Kind kind);  // "", "append_system", "route", "rate_limit", "justification", "approval", "terms"
+std::string EffectText(const Effect& effect);  // For records: with the model of a route, and the terms' version.
 
 // One rule that hit. `because` is the sentence for the caller; never the matched text.
 struct RuleOutcome {

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/encoding.h"
+#include "gateway/pipeline/records.h"
 #include "gateway/pipeline/tool_prompt.h"
 #include "gateway/trial/trial.h"
 
@@ -122,7 +123,9 @@ absl::StatusOr<std::string> CompareShadows(audit::Reader& reader, const HistoryP
     if (record.has_request())
       CompareOne(page, row, false, record.request().input_verdict(), record.request().shadow(), digest, tally, said);
     if (record.has_deny()) CompareOne(page, row, false, record.deny().input_verdict(), record.deny().shadow(), digest, tally, said);
-    if (record.has_end()) CompareOne(page, row, true, record.end().output_verdict(), record.end().shadow_output(), digest, tally, said);
+    if (!record.has_end()) continue;
+    const v1::Verdict acted = pipeline::WithoutAsked(record.end().output_verdict(), record.end().guards());  // A shadow asks nobody.
+    CompareOne(page, row, true, acted, record.end().shadow_output(), digest, tally, said);
   }
   return found.next;
 }

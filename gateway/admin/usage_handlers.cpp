@@ -35,6 +35,7 @@ metering::ReportBy GroupOf(v1::UsageGroup group) {
     case v1::USAGE_GROUP_KEY: return metering::ReportBy::kKey;
     case v1::USAGE_GROUP_MODEL: return metering::ReportBy::kModel;
     case v1::USAGE_GROUP_DAY: return metering::ReportBy::kDay;
+    case v1::USAGE_GROUP_KIND: return metering::ReportBy::kKind;
     default: return metering::ReportBy::kTeam;
   }
 }
@@ -79,6 +80,7 @@ Names NamesFor(const Caller& caller, v1::UsageGroup group) {
         for (const directory::Key& key : shard->keys) names[key.id.ToString()] = key.public_id;
         break;
       case v1::USAGE_GROUP_MODEL:
+      case v1::USAGE_GROUP_KIND:
       case v1::USAGE_GROUP_DAY: break;  // They are their own names.
       default:
         for (const directory::Team& team : shard->teams) names[team.id.ToString()] = team.name;

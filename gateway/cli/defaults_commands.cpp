@@ -117,7 +117,7 @@ void AddSet(CLI::App& group, Context& context) {
                     [](v1::ChatDefaults& d, double v) { d.set_temperature_cap(v); });
   AddNumber<int>(*set, o, "--cap-input-tokens", "… nor these tokens of prompt",
                  [](v1::ChatDefaults& d, int v) { d.set_input_tokens_cap(v); });
-  AddNumber<int>(*set, o, "--cap-output-tokens", "… nor these of output", [](v1::ChatDefaults& d, int v) { d.set_output_tokens_cap(v); });
+  AddNumber<int>(*set, o, "--cap-output-tokens", "… nor these of output, of all its replies together", [](v1::ChatDefaults& d, int v) { d.set_output_tokens_cap(v); });
   AddNumber<int>(*set, o, "--cap-stops", "… nor so many stop strings", [](v1::ChatDefaults& d, int v) { d.set_stop_cap(v); });
   set->add_flag_callback("--share-cache", [o] { o->set.set_shares_cache(true); },
                          "Publish an org's prompt: models keep what they compute of it for all teams");

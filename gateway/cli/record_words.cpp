@@ -97,7 +97,13 @@ std::string GuardWords(const v1::EndBody& body) {
       out += fmt::format(", score {:.2f}", static_cast<double>(guard.score_millionths()) / 1e6);
     }
     if (guard.output()) out += fmt::format(", {} bytes out", ShowCount(guard.bytes_out()));
+    if (guard.guard_input_tokens() > 0) out += fmt::format(", {} tokens read and {} written", ShowCount(guard.guard_input_tokens()), ShowCount(guard.guard_output_tokens()));
     out += "\n";
+  }
+  for (const v1::GuardUsage& usage : body.guard_usage()) {
+    out += fmt::format("    guard model {}: asked {}, {} in, {} out, charged apart {} {}\n", usage.model(), ShowCount(usage.asked()),
+                       ShowCount(usage.tokens().input()), ShowCount(usage.tokens().output()), base::FormatMoney(base::Money{usage.amount_nanos()}),
+                       usage.price().currency());
   }
   return out;
 }

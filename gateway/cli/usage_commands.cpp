@@ -28,7 +28,8 @@ struct Options {
 const std::map<std::string, v1::UsageGroup>& Groups() {
   static const std::map<std::string, v1::UsageGroup> groups = {{"org", v1::USAGE_GROUP_ORG},         {"team", v1::USAGE_GROUP_TEAM},
                                                                {"project", v1::USAGE_GROUP_PROJECT}, {"key", v1::USAGE_GROUP_KEY},
-                                                               {"model", v1::USAGE_GROUP_MODEL},     {"day", v1::USAGE_GROUP_DAY}};
+                                                               {"model", v1::USAGE_GROUP_MODEL},     {"day", v1::USAGE_GROUP_DAY},
+                                                               {"kind", v1::USAGE_GROUP_KIND}};
   return groups;
 }
 
@@ -127,9 +128,9 @@ void AddUsageCommands(CLI::App& app, Context& context) {
 
   auto* report = group->add_subcommand("report", "Tokens and money, in groups");
   const auto report_options = std::make_shared<Options>();
-  report->add_option("--by", report_options->by, "One line for each org, team, project, key, model or day")
+  report->add_option("--by", report_options->by, "One line for each org, team, project, key, model, kind (request or guard) or day")
       ->capture_default_str()
-      ->check(CLI::IsMember({"org", "team", "project", "key", "model", "day"}));
+      ->check(CLI::IsMember({"org", "team", "project", "key", "model", "kind", "day"}));
   AddPeriod(*report, *report_options);
   report_options->scope.AddTo(*report, "whose usage is asked for");
   report->add_option("--model", report_options->model, "Only this model");

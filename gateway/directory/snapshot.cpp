@@ -106,6 +106,13 @@ bool Snapshot::MayUse(const Place& place, std::string_view model) const {
   return registered == nullptr || !registered->restricted || named;
 }
 
+bool Snapshot::OrgMayUse(const Place& place, std::string_view model) const {
+  const auto list = place.shard->allowed.find(place.org->id.value);
+  if (list != place.shard->allowed.end()) return list->second.contains(model);
+  const Model* registered = FindModel(model);
+  return registered == nullptr || !registered->restricted;
+}
+
 const Model* Snapshot::FindModel(std::string_view name) const {
   const auto found = installation_->models.find(name);
   return found == installation_->models.end() ? nullptr : &found->second;

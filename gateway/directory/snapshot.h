@@ -96,6 +96,9 @@ class Snapshot {
   // True if every scope of the place that has an allow-list has `model` on it; a restricted model must be on one.
   bool MayUse(const Place& place, std::string_view model) const;
 
+  // The same of the org's allow-list alone: for models that act for the org and not for its caller, as guard models do.
+  bool OrgMayUse(const Place& place, std::string_view model) const;
+
   // The policies in force for the org. Never null.
   const std::shared_ptr<const policy::PolicySet>& Policies(const Place& place) const;
 

@@ -1,5 +1,8 @@
-// A detector is a thread that turns an HTTP client: questions come through a bounded queue and wait for their turn, those whose deadline
-// passes there are answered without being asked. An answer is collected to its bound, read, and handed over on that thread.
+// A detector is a thread that turns an HTTP client: questions come through bounded queues, one a tenant and taken in turn; those whose
+// deadline passes there are answered without being asked. An answer is collected to its bound, read, and handed over on that thread.
+//
+// The breaker counts what says that the server is unwell: it cannot be reached, is late by its own deadline, or answers 429 or 5xx. What one
+// caller brings about, by a short deadline or an odd text, is that question's failure alone.
 //
 // Tested by tests/gateway/guards/external_detectors_test.cpp.
 #include "gateway/guards/external_detectors.h"
@@ -13,8 +16,8 @@
 
 #include "base/http_client.h"
 #include "base/mutex.h"
-#include "gateway/guards/breaker.h"
 #include "gateway/guards/external_wire.h"
+#include "gateway/pipeline/breaker.h"
 
 namespace tollgate::guards {
 
@@ -24,6 +27,7 @@ using std::chrono::steady_clock;
 namespace {
 
 constexpr milliseconds kTurn{100};  // The longest sleep: deadlines of those that wait are looked at as often.
+constexpr std::size_t kWaitingBytesMax = 64 << 20;
 
 using Done = std::function<void(pipeline::GuardAnswer)>;
 
@@ -31,7 +35,19 @@ struct Asked {
   pipeline::GuardAsk ask;
   Done done;
   steady_clock::time_point began, deadline;
+  bool own_deadline = false;  // `deadline` is the detector's, not the caller's.
+  std::size_t bytes = 0;
 };
+
+std::size_t BytesOf(const pipeline::GuardAsk& ask) {
+  std::size_t bytes = 0;
+  for (const policy::Message& message : ask.messages)
+    for (const std::string& part : message.parts) bytes += part.size();
+  return bytes;
+}
+
+// Whether a tenant that has `own` of the `used` places may take another: who has half of them leaves the last quarter to the others.
+bool MayTake(std::size_t own, std::size_t used, std::size_t all) { return used < (own >= all / 2 ? all - all / 4 : all); }
 
 pipeline::GuardAnswer Failed(const pipeline::GuardAsk& ask, std::string why) {
   pipeline::GuardAnswer out;
@@ -55,12 +71,17 @@ class Detector {
   void Ask(pipeline::GuardAsk ask, Done done) {
     const auto now = steady_clock::now();
     const auto deadline = std::min(now + options_.deadline, ask.deadline);
-    Asked asked{std::move(ask), std::move(done), now, deadline};
+    const std::size_t bytes = BytesOf(ask);
+    Asked asked{std::move(ask), std::move(done), now, deadline, deadline == now + options_.deadline, bytes};
     {
       base::Lock lock(mu_);
       ++stats_.asked;
-      if (static_cast<int>(waiting_.size()) < options_.waiting_max) {
-        waiting_.push_back(std::move(asked));
+      if (HasRoom(asked)) {
+        ++waiting_count_;
+        waiting_bytes_ += bytes;
+        Queue& queue = waiting_[asked.ask.tenant];
+        queue.bytes += bytes;
+        queue.asked.push_back(std::move(asked));
         client_->Wake();
         return;
       }
@@ -74,6 +95,10 @@ class Detector {
   }
 
  private:
+  struct Queue {
+    std::deque<Asked> asked;
+    std::size_t bytes = 0;
+  };
   struct Transfer final : base::HttpSink {
     bool OnBody(int, std::string_view bytes) override {
       body += bytes;
@@ -98,28 +123,50 @@ class Detector {
       Collect();
     }
     for (auto& [id, transfer] : running_) client_->Cancel(id);
-    std::deque<Asked> left;
+    std::map<std::string, Queue> left;
     {
       base::Lock lock(mu_);
       left.swap(waiting_);
+      waiting_count_ = waiting_bytes_ = 0;
     }
-    for (Asked& asked : left) Finish(asked, Failed(asked.ask, "the gateway is shutting down"));
+    for (auto& [tenant, queue] : left)
+      for (Asked& asked : queue.asked) Finish(asked, Failed(asked.ask, "the gateway is shutting down"));
     for (auto& [id, transfer] : running_) Finish(transfer->asked, Failed(transfer->asked.ask, "the gateway is shutting down"));
   }
 
   bool HasWaiting() const {
     base::Lock lock(mu_);
-    return !waiting_.empty();
+    return waiting_count_ > 0;
   }
 
+  bool HasRoom(const Asked& asked) const REQUIRES(mu_) {
+    const auto own = waiting_.find(asked.ask.tenant);
+    const std::size_t count = own == waiting_.end() ? 0 : own->second.asked.size(), bytes = own == waiting_.end() ? 0 : own->second.bytes;
+    return MayTake(count, waiting_count_, static_cast<std::size_t>(options_.waiting_max)) && asked.bytes <= kWaitingBytesMax - waiting_bytes_ &&
+           MayTake(bytes, waiting_bytes_, kWaitingBytesMax);
+  }
+
+  // The tenants' in turn. One whose deadline has passed needs no place.
   bool TakeWaiting(Asked& out) {
     base::Lock lock(mu_);
-    if (waiting_.empty()) return false;
-    const bool late = steady_clock::now() >= waiting_.front().deadline;
-    if (!late && static_cast<int>(running_.size()) >= options_.running_max) return false;
-    out = std::move(waiting_.front());
-    waiting_.pop_front();
-    return true;
+    const auto now = steady_clock::now();
+    auto at = waiting_.upper_bound(last_tenant_);
+    for (std::size_t i = 0; i < waiting_.size(); ++i, ++at) {
+      if (at == waiting_.end()) at = waiting_.begin();
+      const auto own = running_of_.find(at->first);
+      const bool may = MayTake(own == running_of_.end() ? 0 : own->second, running_.size(), static_cast<std::size_t>(options_.running_max));
+      Queue& queue = at->second;
+      if (!may && now < queue.asked.front().deadline) continue;
+      out = std::move(queue.asked.front());
+      queue.asked.pop_front();
+      queue.bytes -= out.bytes;
+      --waiting_count_;
+      waiting_bytes_ -= out.bytes;
+      last_tenant_ = at->first;
+      if (queue.asked.empty()) waiting_.erase(at);
+      return true;
+    }
+    return false;
   }
 
   void Begin() {
@@ -128,7 +175,7 @@ class Detector {
       const auto now = steady_clock::now();
       if (now >= asked.deadline) {
         Finish(asked, Failed(asked.ask, fmt::format("detector '{}' had no turn free in time", options_.name)));
-      } else if (!breaker_.May(now)) {
+      } else if ((breaker_.open() && !asked.own_deadline) || !breaker_.May(now)) {
         Finish(asked, Failed(asked.ask, fmt::format("detector '{}' failed {} times in a row and is left alone for a while", options_.name,
                                                     options_.failures_max)));
       } else {
@@ -148,6 +195,7 @@ class Detector {
     request.timeout = std::chrono::ceil<milliseconds>(asked.deadline - now) + milliseconds(1);
     auto transfer = std::make_unique<Transfer>();
     transfer->asked = std::move(asked);
+    ++running_of_[transfer->asked.ask.tenant];
     Transfer& sink = *transfer;
     const std::int64_t id = client_->Start(std::move(request), sink);
     running_.emplace(id, std::move(transfer));
@@ -162,15 +210,25 @@ class Detector {
       }
       const std::unique_ptr<Transfer> transfer = std::move(at->second);
       at = running_.erase(at);
+      if (const auto own = running_of_.find(transfer->asked.ask.tenant); --own->second == 0) running_of_.erase(own);
       pipeline::GuardAnswer answer = AnswerOf(*transfer);
       if (answer.answer.failure.empty()) {
         breaker_.Succeeded();
-      } else {
+      } else if (IsUnwell(*transfer)) {
         breaker_.Failed(steady_clock::now());
+      } else {
+        breaker_.Abandoned();
       }
       NoteRunning();
       Finish(transfer->asked, std::move(answer));
     }
+  }
+
+  // Of one that failed: whether the server is to blame.
+  static bool IsUnwell(const Transfer& transfer) {
+    if (transfer.body.size() > kAnswerBytesMax) return false;
+    if (!transfer.status.ok()) return transfer.asked.own_deadline || steady_clock::now() < transfer.asked.deadline;
+    return transfer.http_status == 429 || transfer.http_status >= 500;
   }
 
   pipeline::GuardAnswer AnswerOf(const Transfer& transfer) const {
@@ -204,10 +262,13 @@ class Detector {
 
   const DetectorOptions options_;
   const std::unique_ptr<base::HttpClient> client_;  // Its thread's, but for Wake.
-  Breaker breaker_;                                 // The thread's, as are the transfers.
+  pipeline::Breaker breaker_;                       // The thread's, as are the transfers.
   std::map<std::int64_t, std::unique_ptr<Transfer>> running_;
+  std::map<std::string, std::size_t> running_of_;  // By tenant; none is 0.
+  std::string last_tenant_;                        // Whose question was begun last.
   mutable base::Mutex mu_;
-  std::deque<Asked> waiting_ GUARDED_BY(mu_);
+  std::map<std::string, Queue> waiting_ GUARDED_BY(mu_);  // By tenant; none is empty.
+  std::size_t waiting_count_ GUARDED_BY(mu_) = 0, waiting_bytes_ GUARDED_BY(mu_) = 0;
   DetectorStats stats_ GUARDED_BY(mu_);
   std::jthread thread_;  // Last: it uses all of the above.
 };

@@ -24,9 +24,10 @@ struct DetectorOptions {
   std::string certificate_file;
   std::string key_file;
   std::chrono::milliseconds deadline{2000};  // For a question, its wait for a turn included.
-  int running_max = 64;                      // Questions at once; more wait for their turn.
+  int running_max = 64;                      // Questions at once; more wait for their turn. Of these and of those that wait a tenant
+                                             // that has half leaves the last quarter to others.
   int waiting_max = 1024;
-  int failures_max = 5;                  // In a row, at which it is left alone …
+  int failures_max = 5;                  // In a row, of its own doing, at which it is left alone …
   std::chrono::milliseconds rest{5000};  // … for so long.
 };
 

@@ -10,6 +10,7 @@
 #include "gateway/http/fields.h"
 #include "gateway/http/messages.h"
 #include "gateway/http/strict_json.h"
+#include "gateway/http/tool_fields.h"
 
 namespace tollgate::http_front {
 namespace {
@@ -33,6 +34,7 @@ absl::Status ReadField(std::string_view name, const json::value& value, v1::Chat
     return absl::OkStatus();
   }
   if (name == "messages") return ReadMessages(value, chat);
+  if (name == "tools") return ReadTools(value, chat);
   if (name == "prompt") return Unsupported(name, "Send 'messages': what is counted is a chat, as it would be billed.");
   for (const Fixed& fixed : kFixed) {
     if (fixed.name != name) continue;
@@ -57,6 +59,7 @@ absl::StatusOr<v1::CountTokensRequest> ParseTokenize(std::string_view body) {
   v1::CountTokensRequest request;
   request.set_model(chat.model());
   request.mutable_messages()->Swap(chat.mutable_messages());
+  request.mutable_tools()->Swap(chat.mutable_tools());
   return request;
 }
 

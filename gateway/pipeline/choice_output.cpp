@@ -218,6 +218,7 @@ absl::Status ChoiceOutput::Consult(const std::string& model, std::chrono::steady
     for (GuardAsk& ask : asked.filter->TakeAsks()) {
       ask.messages[0].name = asked.call.name();
       ask.model = model;
+      ask.tenant = plan_.asks.tenant;
       ask.deadline = deadline;
       asked.inbox->Ask(std::move(ask));
     }
@@ -329,6 +330,13 @@ void ChoiceOutput::FillRaw(v1::SealedContent& content) const {
   content.mutable_raw()->MergeFrom(call_raw_.raw());
   for (const Asked& asked : asked_) {
     if (asked.its != nullptr) KeepRaw(*asked.its, asked.channel, content);
+    for (const auto& [rule, text] : asked.filter->said()) {
+      v1::GuardAnswerText* said = content.add_guard_answers();
+      said->set_rule_id(rule);
+      said->set_choice(index_);
+      said->set_channel(asked.channel);
+      said->set_text(text);
+    }
   }
   // After a block the text's filter keeps what it was given; the tail is what it was not. Of several channels only one blocked, and what
   // others held, or waits for an answer, is kept nowhere else: there the tail is all that is undelivered.

@@ -39,6 +39,7 @@ struct OutputPlan {
     std::function<std::shared_ptr<GuardInbox>()> inbox{};   // One for each channel and call.
     std::function<std::unique_ptr<policy::StreamFilter>()> open{};  // For arguments as they are asked about: with pseudonyms in them.
     bool streamed = false;
+    std::string tenant{};  // As in GuardAsk.
   };
   Asks asks{};
 };

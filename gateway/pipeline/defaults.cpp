@@ -47,16 +47,20 @@ absl::Status CapTemperature(DefaultsChain chain, bool named, v1::ChatRequest& re
   return absl::OkStatus();
 }
 
+// Of all replies together.
 absl::Status CapOutput(DefaultsChain chain, bool named, v1::ChatRequest& request, DefaultsApplied& applied) {
-  const std::int32_t asked = request.max_tokens();
+  const std::int32_t asked = request.max_tokens(), replies = std::max(1, request.choices());
+  const std::string of_each = replies > 1 ? fmt::format("is {} for each of {} replies", asked, replies) : fmt::format("is {}", asked);
   for (const ChatDefaults* defaults : chain) {
     const v1::ChatDefaults& set = defaults->settings;
-    const bool beyond = request.max_tokens() == 0 || request.max_tokens() > set.output_tokens_cap();
-    if (!set.has_output_tokens_cap() || !beyond) continue;
-    if (named && !set.clamp())
-      return Exceeds(*defaults, "max_tokens", fmt::format("is {}", asked), fmt::format("{} tokens of output", set.output_tokens_cap()));
+    if (!set.has_output_tokens_cap()) continue;
+    const std::string allowed = fmt::format("{} tokens of output", set.output_tokens_cap());
+    if (replies > set.output_tokens_cap()) return Exceeds(*defaults, "n", fmt::format("is {}", replies), allowed);
+    const std::int32_t each = set.output_tokens_cap() / replies;
+    if (request.max_tokens() > 0 && request.max_tokens() <= each) continue;
+    if (named && !set.clamp()) return Exceeds(*defaults, "max_tokens", of_each, allowed);
     if (named) Clamped(applied, "max_tokens");
-    request.set_max_tokens(set.output_tokens_cap());
+    request.set_max_tokens(each);
   }
   return absl::OkStatus();
 }

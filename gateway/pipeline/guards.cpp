@@ -1,8 +1,6 @@
 // Tested by tests/gateway/pipeline/guards_test.cpp.
 #include "gateway/pipeline/guards.h"
 
-#include <fmt/format.h>
-
 #include <utility>
 
 #include "base/mutex.h"
@@ -12,16 +10,10 @@ namespace {
 
 class Inbox final : public GuardInbox {
  public:
-  Inbox(Guards* guards, std::function<void()> notify) : guards_(guards), notify_(std::move(notify)) {}
+  Inbox(Guards& guards, std::function<void()> notify) : guards_(guards), notify_(std::move(notify)) {}
 
   void Ask(GuardAsk ask) override {
-    if (guards_ == nullptr) {
-      GuardAnswer none;
-      none.answer.id = ask.question.id;
-      none.answer.failure = fmt::format("no detector '{}' is configured; name it under detectors in tollgate.yaml", ask.question.name);
-      return Put(std::move(none));
-    }
-    guards_->Ask(std::move(ask), [self = shared_from_this()](GuardAnswer answer) { static_cast<Inbox&>(*self).Put(std::move(answer)); });
+    guards_.Ask(std::move(ask), [self = shared_from_this()](GuardAnswer answer) { static_cast<Inbox&>(*self).Put(std::move(answer)); });
   }
 
   std::vector<GuardAnswer> Take() override {
@@ -38,7 +30,7 @@ class Inbox final : public GuardInbox {
     notify_();
   }
 
-  Guards* const guards_;
+  Guards& guards_;
   const std::function<void()> notify_;
   base::Mutex mu_;
   std::vector<GuardAnswer> answers_ GUARDED_BY(mu_);
@@ -46,7 +38,7 @@ class Inbox final : public GuardInbox {
 
 }  // namespace
 
-std::shared_ptr<GuardInbox> GuardInbox::Make(Guards* guards, std::function<void()> notify) {
+std::shared_ptr<GuardInbox> GuardInbox::Make(Guards& guards, std::function<void()> notify) {
   return std::make_shared<Inbox>(guards, std::move(notify));
 }
 

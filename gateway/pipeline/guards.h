@@ -19,12 +19,16 @@ struct GuardAsk {
   bool last = true;                       // Of a reply: it is whole.
   std::vector<policy::Message> messages;  // The prompt as it will be used, those that the question names; or the reply so far, as filtered.
   std::string model;
+  std::string tenant;  // Whose request it is: no tenant's questions wait behind all of another's.
   std::chrono::steady_clock::time_point deadline;  // The request's own.
 };
 
 struct GuardAnswer {
   policy::Answer answer;  // With the question's id; spans' messages count within GuardAsk::messages.
   std::string category;   // As the detector names it.
+  // Of a guard model: what the answer took, and what it said, cut for the record.
+  std::int64_t input_tokens = 0, output_tokens = 0;
+  std::string said{};
 };
 
 // Thread-safe.
@@ -40,9 +44,9 @@ class Guards {
 // Answers that come from any thread, for one coroutine that is woken by `notify`. Asks that are still out keep it alive.
 class GuardInbox : public std::enable_shared_from_this<GuardInbox> {
  public:
-  static std::shared_ptr<GuardInbox> Make(Guards* guards, std::function<void()> notify);
+  static std::shared_ptr<GuardInbox> Make(Guards& guards, std::function<void()> notify);
   virtual ~GuardInbox() = default;
-  virtual void Ask(GuardAsk ask) = 0;           // Without guards: answered at once, that none are configured.
+  virtual void Ask(GuardAsk ask) = 0;
   virtual std::vector<GuardAnswer> Take() = 0;  // Those that came since.
 };
 

@@ -13,7 +13,9 @@
 #include "base/encoding.h"
 #include "base/error_detail.h"
 #include "base/mutex.h"
+#include "gateway/async/run_on.h"
 #include "gateway/pipeline/admission.h"
+#include "gateway/pipeline/breaker.h"
 #include "gateway/pipeline/count.h"
 #include "gateway/pipeline/request.h"
 #include "gateway/pipeline/route.h"
@@ -29,6 +31,7 @@ struct Pipeline::Impl {
   explicit Impl(Collaborators c)
       : with(std::move(c)), refusals(std::make_shared<Refusals>(*with.journal, *with.clock)), started_s(StartedSeconds(*with.clock)) {
     with.shadows = &shadows;
+    with.breakers = &breakers;
   }
 
   static std::int64_t StartedSeconds(const base::Clock& clock) { return base::ToMicros(clock.Wall()) / 1'000'000; }
@@ -38,6 +41,7 @@ struct Pipeline::Impl {
   std::int64_t started_s;
   std::shared_ptr<boost::asio::steady_timer> flush_timer;
   ShadowCounts shadows;
+  GuardBreakers breakers;
   std::atomic<bool> shutting_down{false};
   std::atomic<std::int64_t> requests{0}, answered{0}, failed{0}, overhead_us{0};
 
@@ -136,7 +140,9 @@ async::Awaitable<Outcome<v1::CountTokensReply>> Pipeline::CountTokens(const Call
   Impl& impl = *impl_;
   auto principal = Authenticate(impl.with, caller);
   if (!principal.ok()) co_return impl.Refuse(caller, principal.status(), {});
-  absl::Status valid = Validate(request, impl.with.options.limits);
+  const bool large = static_cast<std::int64_t>(request.ByteSizeLong()) >= impl.with.options.inspect_here_bytes;
+  auto validate = [&] { return Validate(request, impl.with.options.limits); };
+  absl::Status valid = co_await async::RunOnIf(large, impl.with.cpu, validate);
   if (!valid.ok()) co_return impl.Refuse(caller, std::move(valid), principal->place);
   auto route = RouteOf(impl.with, *principal, request.model(), caller.request_id);
   if (!route.ok()) co_return impl.Refuse(caller, route.status(), principal->place);

@@ -87,6 +87,12 @@ absl::Status CheckMessages(const google::protobuf::RepeatedPtrField<v1::ChatMess
   return absl::OkStatus();
 }
 
+absl::Status CheckBytes(const v1::ChatRequest& request, const PromptLimits& limits) {
+  const std::int64_t bytes = BytesOf(request);
+  if (bytes <= limits.prompt_bytes_max) return absl::OkStatus();
+  return Bad("messages", fmt::format("and tools hold {} bytes of text; at most {} are allowed", bytes, limits.prompt_bytes_max));
+}
+
 absl::Status CheckModel(const std::string& model) {
   if (model.empty()) return Bad("model", "is missing; GET /v1/models (or Models.List) names those you may use");
   return CheckText("model", model, 128);
@@ -98,8 +104,7 @@ absl::Status Validate(const v1::ChatRequest& request, const PromptLimits& limits
   TG_RETURN_IF_ERROR(CheckModel(request.model()));
   TG_RETURN_IF_ERROR(CheckMessages(request.messages(), limits));
   TG_RETURN_IF_ERROR(ValidateTools(request));
-  if (const std::int64_t bytes = BytesOf(request); bytes > limits.prompt_bytes_max)
-    return Bad("messages", fmt::format("and tools hold {} bytes of text; at most {} are allowed", bytes, limits.prompt_bytes_max));
+  TG_RETURN_IF_ERROR(CheckBytes(request, limits));
   if (request.max_tokens() < 0) return Bad("max_tokens", "must not be negative");
   if (request.choices() < 0 || request.choices() > limits.choices_max)
     return Bad("n", fmt::format("must be at least 1 and at most {}", limits.choices_max));
@@ -119,8 +124,12 @@ absl::Status Validate(const v1::ChatRequest& request, const PromptLimits& limits
 
 absl::Status Validate(const v1::CountTokensRequest& request, const PromptLimits& limits) {
   TG_RETURN_IF_ERROR(CheckModel(request.model()));
-  TG_RETURN_IF_ERROR(ValidateTools(request.tools()));
-  return CheckMessages(request.messages(), limits);
+  TG_RETURN_IF_ERROR(CheckMessages(request.messages(), limits));
+  v1::ChatRequest chat;
+  *chat.mutable_messages() = request.messages();
+  *chat.mutable_tools() = request.tools();
+  TG_RETURN_IF_ERROR(ValidateTools(chat));
+  return CheckBytes(chat, limits);
 }
 
 absl::Status ValidateFor(const v1::ChatRequest& request, const inference::ModelInfo& model) {

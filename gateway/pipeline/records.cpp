@@ -47,6 +47,28 @@ v1::Record NewRecord(v1::RecordKind kind, const RecordIdentity& who) {
   return record;
 }
 
+v1::Verdict WithoutAsked(const v1::Verdict& verdict, const google::protobuf::RepeatedPtrField<v1::GuardOutcome>& asked) {
+  v1::Verdict out = verdict;
+  const auto by_others = [&](const v1::RuleOutcome& rule) {
+    return std::any_of(asked.begin(), asked.end(), [&](const v1::GuardOutcome& guard) { return guard.rule_id() == rule.rule_id(); });
+  };
+  auto& rules = *out.mutable_rules();
+  const auto end = std::remove_if(rules.begin(), rules.end(), by_others);
+  if (end == rules.end()) return out;
+  rules.erase(end, rules.end());
+  policy::Action strictest = policy::Action::kAllow;
+  for (const v1::RuleOutcome& rule : rules) strictest = std::max(strictest, ActionOf(rule.action()));
+  out.set_action(policy::ActionName(strictest));
+  return out;
+}
+
+policy::Action ActionOf(std::string_view name) {
+  for (const policy::Action action : {policy::Action::kFlag, policy::Action::kRedact, policy::Action::kBlock}) {
+    if (name == policy::ActionName(action)) return action;
+  }
+  return policy::Action::kAllow;
+}
+
 v1::Verdict ToProto(const policy::Verdict& verdict) {
   v1::Verdict out;
   out.set_action(policy::ActionName(verdict.action));
@@ -55,9 +77,7 @@ v1::Verdict ToProto(const policy::Verdict& verdict) {
     outcome->set_rule_id(rule.rule_id);
     outcome->set_action(policy::ActionName(rule.action));
     outcome->set_count(rule.count);
-    std::string effect = policy::EffectName(rule.effect.kind);
-    if (rule.effect.kind == policy::Effect::Kind::kRoute || rule.effect.kind == policy::Effect::Kind::kAccept) effect += " " + rule.effect.text;
-    outcome->set_effect(effect);
+    outcome->set_effect(policy::EffectText(rule.effect));
     for (const policy::Span& span : rule.spans) {
       v1::Span* s = outcome->add_spans();
       s->set_message(span.message);

@@ -26,6 +26,10 @@ tollgate::v1::Record NewRecord(tollgate::v1::RecordKind kind, const RecordIdenti
 
 // The verdict as it is stored: spans, never text.
 tollgate::v1::Verdict ToProto(const policy::Verdict& verdict);
+// What policies said by themselves: without the rules that asked others, as far as the record has their outcomes.
+tollgate::v1::Verdict WithoutAsked(const tollgate::v1::Verdict& verdict,
+                                   const google::protobuf::RepeatedPtrField<tollgate::v1::GuardOutcome>& asked);
+policy::Action ActionOf(std::string_view name);  // Allow, if it is no action's.
 // The verdict as callers get it.
 tollgate::v1::PolicyOutcome ToOutcome(const policy::Verdict& verdict);
 tollgate::v1::PolicyOutcome ToOutcome(const tollgate::v1::Verdict& verdict);

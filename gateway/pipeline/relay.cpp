@@ -37,11 +37,11 @@ Relay::Relay(const RelayContext& context, Sequences sequences, const OutputPlan&
   const auto count = static_cast<std::int64_t>(sequences_.streams.size());
   for (auto& stream : sequences_.streams) {
     auto choice = std::make_unique<Choice>(Choice{.tokens = std::move(stream), .output = {static_cast<int>(choices_.size()), plan_}});
-    choice->paid = reservation.output_tokens() / count;
+    choice->paid = context.output_held / count;
     choice->allowed = sequences_.request.allowance;
     choices_.push_back(std::move(choice));
   }
-  spare_ = reservation.output_tokens() % count;
+  spare_ = context.output_held % count;
 }
 
 async::Awaitable<Ending> Relay::Run() {
@@ -53,6 +53,7 @@ async::Awaitable<Ending> Relay::Run() {
       if (!choices_[i]->ended) stop = co_await TakeFrom(*choices_[i], idle);
     }
     if (!stop) stop = Consult();
+    if (!stop) co_await context_.guards.Turn();
     if (!stop && AllOver()) stop = Together();
     if (!stop && CutDue()) stop = co_await Release();
     if (stop) {
@@ -191,15 +192,7 @@ std::optional<Ending> Relay::MustStop() {
   if (now >= context_.deadline) return Ended("DEADLINE", base::DeadlineExceeded("the request's deadline passed while its output was made"));
   if (now < next_authority_check_) return std::nullopt;
   next_authority_check_ = now + context_.with.options.authority_check;
-  auto snapshot = context_.with.directory->InForce();
-  if (!snapshot.ok()) return Broken("DIRECTORY_STALE", snapshot.status());
-  const auto place = (*snapshot)->FindKey(context_.principal.place.key->id);
-  absl::Status may = place ? (*snapshot)->MayRun(*place, context_.model, context_.with.clock->Wall())
-                           : base::WithDetail(base::PermissionDenied("the key that this request was made with is gone"),
-                                              {.reason = "KEY_REVOKED", .may_retry = false});
-  if (may.ok()) return std::nullopt;
-  const auto detail = base::DetailOf(may);
-  return Ended(detail ? detail->reason : "KEY_REVOKED", std::move(may));
+  return LostAuthority(context_.with, context_.principal, context_.model);
 }
 
 bool Relay::Pending() const {
@@ -211,7 +204,7 @@ bool Relay::CutDue() const {
 }
 
 steady_clock::time_point Relay::NextWake() const {
-  auto wake = std::min(context_.deadline, next_authority_check_);
+  auto wake = std::min({context_.deadline, next_authority_check_, context_.guards.NextWake()});
   if (context_.writer != nullptr && Pending()) wake = std::min(wake, next_cut_);
   return wake;
 }
@@ -237,6 +230,7 @@ async::Awaitable<std::optional<Ending>> Relay::Release() {
   }
   body->set_size(std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0}));
   body->set_output_tokens(decoded);
+  for (v1::GuardUsage& usage : context_.guards.usage()) *body->add_guard_usage() = std::move(usage);
   absl::StatusOr<audit::Position> position = co_await SealAndAppend(context_.with, context_.key, std::move(entry), content);
   if (!position.ok()) co_return Broken("JOURNAL_FAILED", position.status());
   absl::Status written;

@@ -17,6 +17,7 @@
 #include "gateway/pipeline/call.h"
 #include "gateway/pipeline/choice_output.h"
 #include "gateway/pipeline/collaborators.h"
+#include "gateway/pipeline/model_guards.h"
 #include "gateway/pipeline/records.h"
 #include "inference/pool.h"
 #include "inference/token_stream.h"
@@ -36,6 +37,8 @@ struct Ending {
 
 Ending Broken(std::string reason, absl::Status status);  // ABORT.
 Ending Ended(std::string reason, absl::Status status);   // FINAL, with an error for the caller.
+// How a request ends whose key, or whose right to the model, is gone, or that an emergency stop is for; nothing: it may go on.
+std::optional<Ending> LostAuthority(const Collaborators& with, const identity::Principal& principal, const std::string& model);
 
 // What a relay works on. Everything outlives it.
 struct RelayContext {
@@ -52,6 +55,8 @@ struct RelayContext {
   std::chrono::steady_clock::time_point deadline;
   const ReplyHead& head;
   StreamWriter* writer;                             // Null: unary.
+  ModelGuards& guards;                              // Whom the plan's inboxes ask.
+  std::int64_t output_held;                         // Of the reservation: tokens for the output.
 };
 
 // How a thought is closed that has used up its tokens.

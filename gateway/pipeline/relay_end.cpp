@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/error_detail.h"
+#include "gateway/directory/directory.h"
 #include "gateway/pipeline/relay.h"
 
 namespace tollgate::pipeline {
@@ -16,6 +18,18 @@ Ending Broken(std::string reason, absl::Status status) {
 }
 
 Ending Ended(std::string reason, absl::Status status) { return {.reason = std::move(reason), .status = std::move(status)}; }
+
+std::optional<Ending> LostAuthority(const Collaborators& with, const identity::Principal& principal, const std::string& model) {
+  auto snapshot = with.directory->InForce();
+  if (!snapshot.ok()) return Broken("DIRECTORY_STALE", snapshot.status());
+  const auto place = (*snapshot)->FindKey(principal.place.key->id);
+  absl::Status may = place ? (*snapshot)->MayRun(*place, model, with.clock->Wall())
+                           : base::WithDetail(base::PermissionDenied("the key that this request was made with is gone"),
+                                              {.reason = "KEY_REVOKED", .may_retry = false});
+  if (may.ok()) return std::nullopt;
+  const auto detail = base::DetailOf(may);
+  return Ended(detail ? detail->reason : "KEY_REVOKED", std::move(may));
+}
 
 Ending Relay::Blocked() {
   if (!released_at_block_) released_at_block_ = released_bytes_;

@@ -47,7 +47,8 @@ Request::Request(const Collaborators& with, Refusals& refusals, const Caller& ca
 }
 
 async::Awaitable<Outcome<Reply>> Request::Run() {
-  absl::Status status = Admit();
+  auto admit = [this] { return Admit(); };
+  absl::Status status = co_await async::RunOnIf(IsLarge(), with_.cpu, admit);
   if (!status.ok()) co_return Refuse(std::move(status));
   status = co_await MakeKey();
   if (!status.ok()) co_return Refuse(std::move(status));
@@ -75,11 +76,15 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   if (!status.ok()) co_return Refuse(std::move(status));
   status = co_await Record();
   if (!status.ok()) co_return Refuse(std::move(status));
+  guards_.emplace(with_, *principal_, who_.request, event_, reservation_, inspection_.prompt);
   if (!accepted_.empty()) co_await AcceptTerms();
   std::optional<Ending> denied = co_await AskGuards();
   if (denied) co_return co_await End(std::move(*denied), nullptr);
   co_return co_await Generate();
 }
+
+// It would hold up the I/O thread.
+bool Request::IsLarge() const { return BytesOf(call_) >= with_.options.inspect_here_bytes; }
 
 absl::Status Request::Admit() {
   TG_ASSIGN(principal_, Authenticate(with_, caller_));
@@ -139,8 +144,7 @@ async::Awaitable<absl::Status> Request::Inspect() {
       published_tokens_ = PublishedTokens(principal_->snapshot->DefaultsOf(who_.place), *with_.pool, model_.name, prompt_tokens_);
     return absl::OkStatus();
   };
-  const bool large = BytesOf(call_) >= with_.options.inspect_here_bytes;
-  absl::Status status = co_await async::RunOnIf(large, with_.cpu, work);
+  absl::Status status = co_await async::RunOnIf(IsLarge(), with_.cpu, work);
   if (!status.ok() || denial_) co_return status;
   const auto input = static_cast<std::int64_t>(prompt_tokens_.size());
   const std::int64_t room = model_.context_tokens - input;
@@ -160,6 +164,7 @@ async::Awaitable<absl::Status> Request::Reserve(std::int64_t input_tokens, std::
   absl::StatusOr<metering::Reservation> held =
       co_await async::Callback<absl::StatusOr<metering::Reservation>>(reserve);
   TG_CO_ASSIGN(reservation_, std::move(held));
+  output_held_ = reservation_.output_tokens();
   co_return absl::OkStatus();
 }
 
@@ -210,7 +215,7 @@ async::Awaitable<absl::Status> Request::Record() {
   body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
-  with_.shadows->Add(false, policy::ActionName(inspection_.verdict.action), shadow_);
+  with_.shadows->Add(false, ToProto(inspection_.verdict), shadow_);
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
   *body->mutable_price() = price_;
   body->set_reserved_tokens(reservation_.tokens());
@@ -253,7 +258,7 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
                                   .sampling = sampling_,
                                   .stop = {call_.stop().begin(), call_.stop().end()},
                                   .max_tokens = max_tokens_,
-                                  .allowance = reservation_.output_tokens() / static_cast<std::int64_t>(choices),
+                                  .allowance = output_held_ / static_cast<std::int64_t>(choices),
                                   .tenant = who_.place.team->id,
                                   .published_tokens = published_tokens_,
                                   .published_by = who_.place.org->id,
@@ -273,7 +278,7 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
     co_return co_await End(std::move(ending), nullptr);
   }
   const RelayContext context{with_, caller_, *principal_, who_, model_.name, static_cast<std::int64_t>(prompt_tokens_.size()), *key_,
-                             cancellation_, shutting_down_, event_, deadline_, head_, writer_};
+                             cancellation_, shutting_down_, event_, deadline_, head_, writer_, *guards_, output_held_};
   Relay relay(context, std::move(sequences), plan, reservation_);
   Ending ending = co_await relay.Run();
   co_return co_await End(std::move(ending), &relay);
@@ -285,8 +290,9 @@ void Request::AskAbout(OutputPlan& plan) {
   plan.asks.questions = policies_.acting->QuestionsOfOutput(subject);
   if (plan.asks.questions.empty()) return;
   plan.asks.policies = policies_.acting;
-  plan.asks.inbox = [this] { return GuardInbox::Make(with_.guards, event_.Notifier()); };
+  plan.asks.inbox = [this] { return GuardInbox::Make(*guards_, event_.Notifier()); };
   plan.asks.streamed = writer_ != nullptr;
+  plan.asks.tenant = who_.place.team->id.value.Bytes();
   subject.pseudonyms = nullptr;
   plan.asks.open = [this, subject] { return policies_.acting->OpenOutput(subject); };
   const auto holds = [](const policy::Question& question) { return question.hold; };

@@ -17,6 +17,7 @@
 #include "gateway/pipeline/defaults.h"
 #include "gateway/pipeline/denial.h"
 #include "gateway/pipeline/guards.h"
+#include "gateway/pipeline/model_guards.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/refusals.h"
 #include "gateway/pipeline/relay.h"
@@ -35,6 +36,7 @@ class Request {
 
  private:
   absl::Status Admit();                                     // Steps 1 to 5.
+  bool IsLarge() const;
   async::Awaitable<absl::Status> Inspect();                 // Steps 6 and 7.
   absl::Status Judge(std::span<const policy::Message> prompt);
   absl::Status FollowRoute(std::span<const policy::Message> prompt);  // Where a rule sends it to another model.
@@ -53,7 +55,7 @@ class Request {
   absl::Status Submit(std::size_t choices, Sequences& sequences);
   async::Awaitable<Outcome<Reply>> Deny();
   async::Awaitable<Outcome<Reply>> End(Ending ending, Relay* relay);
-  absl::Status DecideAnswered(const std::vector<GuardAsk>& asks, std::vector<GuardAnswer> answers);
+  absl::Status DecideAnswered(std::vector<GuardAnswer> answers);
   tollgate::v1::EndBody EndBodyOf(const Ending& ending, const Relay* relay) const;
   Outcome<Reply> Refuse(absl::Status status);
   Failure FailureOf(absl::Status status, std::optional<audit::Position> position) const;
@@ -86,12 +88,15 @@ class Request {
   std::vector<base::Uuid> approvals_;                         // Under which it goes on; of a denial, the one that waits.
   std::string routed_by_;                                     // The rule that chose model_; empty: none did.
   std::vector<tollgate::v1::GuardOutcome> guarded_;           // What was asked about the prompt, and answered.
+  std::vector<tollgate::v1::GuardAnswerText> guard_said_;     // By guard models.
   tollgate::v1::ShadowVerdict shadow_;                        // Of the prompt; without a digest if nothing is tried beside.
   std::vector<std::int32_t> prompt_tokens_;
   std::int64_t published_tokens_ = 0;                         // Of those.
   inference::SamplingParams sampling_;
   std::int64_t max_tokens_ = 0;
   metering::Reservation reservation_;
+  std::int64_t output_held_ = 0;                              // By it at first: for the output, and not for guards.
+  std::optional<ModelGuards> guards_;                         // From the REQUEST record on.
   std::shared_ptr<const audit::RequestKey> key_;
   tollgate::v1::Record request_record_;
   ReplyHead head_;

@@ -71,7 +71,7 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
-  with_.shadows->Add(false, policy::ActionName(inspection_.verdict.action), shadow_);
+  with_.shadows->Add(false, ToProto(inspection_.verdict), shadow_);
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
   body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
   body->set_reason(denial_->reason);
@@ -96,6 +96,7 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   end.mutable_price()->set_currency(price_.currency());
   end.set_total_us(MicrosSinceReceipt());
   for (const v1::GuardOutcome& outcome : guarded_) *end.add_guards() = outcome;
+  for (v1::GuardUsage& usage : guards_->usage()) *end.add_guard_usage() = std::move(usage);
   if (!guarded_.empty()) *end.mutable_input_verdict() = ToProto(inspection_.verdict);
   if (relay == nullptr) return end;
   *end.mutable_tokens() = relay->Tokens();
@@ -107,7 +108,7 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   end.set_delivered_bytes(relay->released_bytes() + relay->rest_bytes());
   relay->FillChoices(ending, end);
   relay->FillGuards(end);
-  with_.shadows->Add(true, end.output_verdict().action(), end.shadow_output());
+  with_.shadows->Add(true, WithoutAsked(end.output_verdict(), end.guards()), end.shadow_output());
   end.set_first_token_us(relay->first_token_us());
   end.set_pseudonyms_restored(relay->pseudonyms_restored());
   end.set_delivered_bytes_at_block(relay->released_at_block());
@@ -116,34 +117,35 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
 
 // P3, P4: the one terminal record, and what was used, in one transaction.
 async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
+  co_await guards_->Stop();
   std::vector<OutputPiece> rest;
   if (relay != nullptr && ending.status.ok()) rest = relay->TakeRest();
   audit::Entry entry{.record = NewRecord(ending.kind, who_)};
   const base::WallTime now = with_.clock->Wall();
   entry.record.set_wall_us(base::ToMicros(now));
   v1::EndBody end = EndBodyOf(ending, relay);
-  auto amount = metering::AmountOf(price_, end.tokens());
-  auto companions = metering::Settlement(request_record_, now, end.tokens());
-  if (!amount.ok() || !companions.ok()) {
+  const absl::Status amounts = metering::FillAmounts(price_, end);
+  auto companions = metering::Settlement(request_record_, now, end);
+  if (!amounts.ok() || !companions.ok()) {
     base::Error("pipeline", "request {} cannot be settled: {}", who_.request.ToString(),
-                base::Message(amount.ok() ? companions.status() : amount.status()));
+                base::Message(amounts.ok() ? companions.status() : amounts));
     TG_CHECK(false, "a request's tokens do not make a bill");
   }
-  end.set_amount_nanos(amount->nanos);
   *entry.record.mutable_end() = end;
   entry.companions = *std::move(companions);
   absl::StatusOr<audit::Position> position;
-  if (relay != nullptr) {
+  if (relay != nullptr || !guard_said_.empty()) {
     v1::SealedContent content;
     for (const OutputPiece& piece : rest) FillReleased(piece, content);
-    relay->FillRaw(content);
+    for (const v1::GuardAnswerText& said : guard_said_) *content.add_guard_answers() = said;
+    if (relay != nullptr) relay->FillRaw(content);
     position = co_await SealAndAppend(with_, *key_, std::move(entry), content);
   } else {
     position = co_await Append(with_, std::move(entry));
   }
   // Late is not lost: the journal keeps a terminal record until it is written, and its usage with it; for one that the database refuses
   // it settles the same usage.
-  if (position.ok() || absl::IsDeadlineExceeded(position.status()) || absl::IsUnavailable(position.status())) with_.quotas->Settle(reservation_, end.tokens());
+  if (position.ok() || absl::IsDeadlineExceeded(position.status()) || absl::IsUnavailable(position.status())) with_.quotas->Settle(reservation_, metering::AllTokens(end));
   if (!position.ok()) co_return FailureOf(ending.status.ok() ? position.status() : std::move(ending.status), std::nullopt);
   if (!ending.status.ok()) co_return FailureOf(std::move(ending.status), *position);
   OutputPiece& first = rest.front();

@@ -1,4 +1,4 @@
-// The prompt is on record before anybody outside is asked about it (P1), and nothing is routed before all have answered. A detector that
+// The prompt is on record before anybody is asked about it (P1), and nothing is routed before all have answered. A detector that
 // does not answer is an answer too; only the caller's own end, or its deadline, breaks this off.
 // Tested by tests/gateway/pipeline/guards_test.cpp.
 #include <algorithm>
@@ -14,47 +14,63 @@ using std::chrono::steady_clock;
 
 async::Awaitable<std::optional<Ending>> Request::AskGuards() {
   if (inspection_.questions.empty()) co_return std::nullopt;
-  const auto inbox = GuardInbox::Make(with_.guards, event_.Notifier());
-  std::vector<GuardAsk> asks;
+  const auto inbox = GuardInbox::Make(*guards_, event_.Notifier());
   for (const policy::Question& question : inspection_.questions) {
-    GuardAsk& ask = asks.emplace_back();
+    GuardAsk ask;
     ask.question = question;
     ask.model = model_.name;
+    ask.tenant = who_.place.team->id.value.Bytes();
     ask.deadline = deadline_;
     for (const std::uint32_t message : question.messages) ask.messages.push_back(inspection_.prompt[inspection_.put_before + message]);
-    inbox->Ask(ask);
+    inbox->Ask(std::move(ask));
   }
   std::vector<GuardAnswer> answers;
+  auto next_check = steady_clock::now() + with_.options.authority_check;
   for (;;) {
+    co_await guards_->Turn();
     for (GuardAnswer& answer : inbox->Take()) answers.push_back(std::move(answer));
-    if (answers.size() == asks.size()) break;
+    if (answers.size() == inspection_.questions.size()) break;
     if (cancellation_.cancelled()) co_return Ending{.reason = "CLIENT_GONE", .status = base::Cancelled("the client went away")};
     if (shutting_down_.load()) co_return Ending{.kind = v1::RECORD_KIND_ABORT, .reason = "SHUTDOWN", .status = ShuttingDown()};
     if (steady_clock::now() >= deadline_)
       co_return Ending{.reason = "DEADLINE", .status = base::DeadlineExceeded("the request's deadline passed while its prompt was judged")};
-    co_await event_.WaitUntil(deadline_);
+    if (steady_clock::now() >= next_check) {
+      if (auto lost = LostAuthority(with_, *principal_, model_.name)) co_return std::move(*lost);
+      next_check = steady_clock::now() + with_.options.authority_check;
+    }
+    const auto wake = std::min({deadline_, guards_->NextWake(), next_check});
+    co_await event_.WaitUntil(wake);
   }
-  absl::Status decided = DecideAnswered(asks, std::move(answers));
+  if (auto lost = LostAuthority(with_, *principal_, model_.name)) co_return std::move(*lost);
+  absl::Status decided = DecideAnswered(std::move(answers));
   if (!decided.ok()) co_return Ending{.kind = v1::RECORD_KIND_ABORT, .reason = "POLICY_FAILED", .status = std::move(decided)};
   if (inspection_.verdict.action != policy::Action::kBlock) co_return std::nullopt;
   co_return Ending{.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "POLICY_BLOCKED", .status = DenialOf(inspection_.verdict, call_)->status};
 }
 
 // The verdict with the answers in it, and what goes on record of them.
-absl::Status Request::DecideAnswered(const std::vector<GuardAsk>& asks, std::vector<GuardAnswer> answers) {
+absl::Status Request::DecideAnswered(std::vector<GuardAnswer> answers) {
   std::vector<policy::Answer> plain;
   for (GuardAnswer& answer : answers) {
-    const auto ask = std::find_if(asks.begin(), asks.end(), [&](const GuardAsk& a) { return a.question.id == answer.answer.id; });
-    if (ask == asks.end()) return base::Internal("a detector answered what it was not asked");
-    for (policy::Span& span : answer.answer.spans) span.message = ask->question.messages[span.message];
+    const auto& asked = inspection_.questions;
+    const auto question = std::find_if(asked.begin(), asked.end(), [&](const policy::Question& q) { return q.id == answer.answer.id; });
+    if (question == asked.end()) return base::Internal("a detector answered what it was not asked");
+    for (policy::Span& span : answer.answer.spans) span.message = question->messages[span.message];
     v1::GuardOutcome& outcome = guarded_.emplace_back();
-    outcome.set_rule_id(ask->question.rule_id);
-    outcome.set_detector(ask->question.detector);
-    outcome.set_name(ask->question.name);
+    outcome.set_rule_id(question->rule_id);
+    outcome.set_detector(question->detector);
+    outcome.set_name(question->name);
     outcome.set_asked(1);
     outcome.set_failure(answer.answer.failure);
     outcome.set_score_millionths(answer.answer.score_millionths);
     outcome.set_category(answer.category);
+    outcome.set_guard_input_tokens(answer.input_tokens);
+    outcome.set_guard_output_tokens(answer.output_tokens);
+    if (!answer.said.empty()) {
+      v1::GuardAnswerText& said = guard_said_.emplace_back();
+      said.set_rule_id(question->rule_id);
+      said.set_text(answer.said);
+    }
     plain.push_back(answer.answer);
   }
   TG_ASSIGN(inspection_.verdict, policies_.acting->Decide(inspection_.verdict, inspection_.questions, plain));

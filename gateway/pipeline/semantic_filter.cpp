@@ -7,6 +7,8 @@
 
 #include <algorithm>
 
+#include "policy/guard_model.h"
+
 namespace tollgate::pipeline {
 
 namespace v1 = tollgate::v1;
@@ -69,8 +71,24 @@ std::optional<std::int64_t> SemanticFilter::SentenceEnd(std::int64_t from) const
   return long_enough ? std::optional(static_cast<std::int64_t>(clear_.size())) : std::nullopt;
 }
 
-// Up to where the question is to be asked about now; nothing: not yet.
+// Of the reply's end, at most so much is shown at once.
+std::size_t SemanticFilter::WindowOf(const State& state) {
+  return state.question.guard == nullptr ? kAskedBytesMax : static_cast<std::size_t>(state.question.guard->reply_bytes);
+}
+
+// Up to where the question is to be asked about now: no further than a window shows all that was not shown yet, and some before it.
 std::optional<std::int64_t> SemanticFilter::Due(const State& state) const {
+  std::optional<std::int64_t> to = Wanted(state);
+  const std::size_t window = WindowOf(state);
+  const auto most = state.asked_to + static_cast<std::int64_t>(window - window / kOverlapShare);
+  if (!to || *to <= most) return to;
+  to = most;
+  while (*to > state.asked_to && (static_cast<unsigned char>(clear_[static_cast<std::size_t>(*to)]) & 0xC0) == 0x80) --*to;
+  return to;
+}
+
+// Up to where it would be asked about; nothing: not yet.
+std::optional<std::int64_t> SemanticFilter::Wanted(const State& state) const {
   if (state.out || state.done) return std::nullopt;
   const auto all = static_cast<std::int64_t>(clear_.size());
   if (finished_) return all;
@@ -90,22 +108,23 @@ std::vector<GuardAsk> SemanticFilter::TakeAsks() {
       continue;
     }
     state.asked_to = *to;
-    state.asked_at_tokens = tokens_;
+    const bool all = *to == static_cast<std::int64_t>(clear_.size());
+    if (all) state.asked_at_tokens = tokens_;  // Else another window is due at once.
     state.out = true;
     state.outcome.set_asked(state.outcome.asked() + 1);
     GuardAsk& ask = out.emplace_back();
     ask.question = state.question;
     ask.output = true;
-    ask.last = finished_;
-    ask.messages.push_back({policy::Role::kAssistant, "", {AskedText(static_cast<std::size_t>(*to))}});
+    ask.last = finished_ && all;
+    ask.messages.push_back({policy::Role::kAssistant, "", {AskedText(static_cast<std::size_t>(*to), WindowOf(state))}});
   }
   Advance();
   return out;
 }
 
 // The clear text up to `end`, or the end of it, with pseudonyms where their values stand.
-std::string SemanticFilter::AskedText(std::size_t end) const {
-  std::size_t at = end > kAskedBytesMax ? end - kAskedBytesMax : 0;
+std::string SemanticFilter::AskedText(std::size_t end, std::size_t bytes_max) const {
+  std::size_t at = end > bytes_max ? end - bytes_max : 0;
   while (at < end && (static_cast<unsigned char>(clear_[at]) & 0xC0) == 0x80) ++at;
   std::string out;
   for (std::size_t i = 0; i < spans_->replaced().size(); ++i) {
@@ -128,6 +147,9 @@ absl::Status SemanticFilter::Answer(const GuardAnswer& answer, std::int64_t byte
   outcome.set_score_millionths(answer.answer.score_millionths);
   outcome.set_category(answer.category);
   outcome.set_bytes_out(bytes_out);
+  outcome.set_guard_input_tokens(outcome.guard_input_tokens() + answer.input_tokens);
+  outcome.set_guard_output_tokens(outcome.guard_output_tokens() + answer.output_tokens);
+  state->said = answer.said;
   for (const std::string& what : now.not_scanned) {
     if (std::find(asked_verdict_.not_scanned.begin(), asked_verdict_.not_scanned.end(), what) == asked_verdict_.not_scanned.end())
       asked_verdict_.not_scanned.push_back(what);
@@ -142,8 +164,10 @@ absl::Status SemanticFilter::Answer(const GuardAnswer& answer, std::int64_t byte
   if (now.action == policy::Action::kBlock) {
     if (!stopped_by_) Stop(state->question.rule_id);
   } else {
-    state->answered_to = state->asked_to;
-    state->done = finished_ && state->answered_to == static_cast<std::int64_t>(clear_.size());
+    const bool all = state->asked_to == static_cast<std::int64_t>(clear_.size());
+    const bool as_one = !streamed_ || state->question.at == Question::At::kEnd;  // Nothing leaves before all of it is judged.
+    if (all || !as_one) state->answered_to = state->asked_to;
+    state->done = finished_ && all;
   }
   Advance();
   return absl::OkStatus();
@@ -184,6 +208,14 @@ bool SemanticFilter::waiting() const {
 std::vector<v1::GuardOutcome> SemanticFilter::outcomes() const {
   std::vector<v1::GuardOutcome> out;
   for (const State& state : states_) out.push_back(state.outcome);
+  return out;
+}
+
+std::vector<std::pair<std::string, std::string>> SemanticFilter::said() const {
+  std::vector<std::pair<std::string, std::string>> out;
+  for (const State& state : states_) {
+    if (!state.said.empty()) out.emplace_back(state.question.rule_id, state.said);
+  }
   return out;
 }
 

@@ -22,10 +22,11 @@ namespace tollgate::pipeline {
 
 class SemanticFilter final : public policy::StreamFilter {
  public:
-  static constexpr std::size_t kAskedBytesMax = 16 << 10;    // Of a longer reply, its end.
+  static constexpr std::size_t kAskedBytesMax = 16 << 10;    // In one question; of a longer reply one window after another is asked about,
+  static constexpr std::size_t kOverlapShare = 8;            // each with so many-th of it from before.
   static constexpr std::size_t kSentenceBytesMax = 1 << 10;  // What has no sentence's end by then is asked about as it is.
 
-  // `streamed` false: nothing leaves before the end anyway, so each question is asked once, there.
+  // `streamed` false: nothing leaves before the end anyway, so each question is asked there.
   SemanticFilter(std::unique_ptr<policy::StreamFilter> spans, std::shared_ptr<const policy::PolicySet> policies,
                  std::vector<policy::Question> questions, bool streamed);
 
@@ -58,6 +59,8 @@ class SemanticFilter final : public policy::StreamFilter {
 
   // What was asked and answered, for the record.
   std::vector<tollgate::v1::GuardOutcome> outcomes() const;
+  // What guard models said to it last, with their rules.
+  std::vector<std::pair<std::string, std::string>> said() const;
 
  private:
   struct Mark {
@@ -70,12 +73,15 @@ class SemanticFilter final : public policy::StreamFilter {
     std::int64_t asked_at_tokens = 0;
     bool out = false, done = false;  // An ask is under way; the whole reply was answered about.
     tollgate::v1::GuardOutcome outcome;
+    std::string said{};  // By a guard model, last.
   };
 
   void Let(const std::string& text);
-  std::string AskedText(std::size_t end) const;
+  std::string AskedText(std::size_t end, std::size_t bytes_max) const;
   void Stop(const std::string& rule_id);
+  static std::size_t WindowOf(const State& state);
   std::optional<std::int64_t> Due(const State& state) const;
+  std::optional<std::int64_t> Wanted(const State& state) const;
   std::optional<std::int64_t> SentenceEnd(std::int64_t from) const;
   void Advance();
 

@@ -50,16 +50,18 @@ class BesideFilter final : public policy::StreamFilter {
 
 }  // namespace
 
-void ShadowCounts::Add(bool output, std::string_view acted, const v1::ShadowVerdict& shadow) {
+void ShadowCounts::Add(bool output, const v1::Verdict& acted, const v1::ShadowVerdict& shadow) {
   if (shadow.policy_digest().empty()) return;
-  const auto strictness = [](std::string_view word) {
-    int level = 0;
-    for (const policy::Action action : {policy::Action::kFlag, policy::Action::kRedact, policy::Action::kBlock}) {
-      if (word == policy::ActionName(action)) level = static_cast<int>(action);
-    }
-    return level;
+  // What asks something of the request, and refuses it else, is between redact and block.
+  const auto strictness = [](const v1::Verdict& verdict) {
+    const auto asks = [](const v1::RuleOutcome& rule) {
+      return !rule.effect().empty() && !rule.effect().starts_with("append_system") && !rule.effect().starts_with("route");
+    };
+    const policy::Action action = ActionOf(verdict.action());
+    const bool asked = action != policy::Action::kBlock && std::any_of(verdict.rules().begin(), verdict.rules().end(), asks);
+    return asked ? 2 * static_cast<int>(policy::Action::kRedact) + 1 : 2 * static_cast<int>(action);
   };
-  const int did = strictness(acted), said = strictness(shadow.verdict().action());
+  const int did = strictness(acted), said = strictness(shadow.verdict());
   counts_[output ? 1 : 0][said == did ? 0 : said > did ? 1 : 2] += 1;
 }
 

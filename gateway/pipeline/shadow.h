@@ -22,8 +22,8 @@ class ShadowCounts {
   struct Counts {
     std::int64_t same = 0, stricter = 0, milder = 0;
   };
-  // `acted`: the strictest action of what acted. Counts nothing for a shadow that judged nothing.
-  void Add(bool output, std::string_view acted, const tollgate::v1::ShadowVerdict& shadow);
+  // `acted`: what acted, but for rules that asked others. Counts nothing for a shadow that judged nothing.
+  void Add(bool output, const tollgate::v1::Verdict& acted, const tollgate::v1::ShadowVerdict& shadow);
   Counts Of(bool output) const;
 
  private:

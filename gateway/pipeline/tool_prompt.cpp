@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "base/encoding.h"
@@ -38,6 +39,13 @@ bool IsName(std::string_view text) {
 
 constexpr std::string_view kNameRule = "must be 1 to 64 letters, digits, _ and -";
 
+// Servers make them as they please ("functions.find:0").
+bool IsId(std::string_view text) {
+  return !text.empty() && text.size() <= 128 && std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~'; });
+}
+
+constexpr std::string_view kIdRule = "must be 1 to 128 ASCII characters without blanks";
+
 absl::Status CheckCalls(const v1::ChatMessage& message, const std::string& at) {
   if (message.tool_calls_size() > 0 && message.role() != v1::ROLE_ASSISTANT) return Bad(at + ".tool_calls", "are an assistant's alone");
   if (message.tool_calls_size() > kCallsMax) return Bad(at + ".tool_calls", fmt::format("are more than {}", kCallsMax));
@@ -46,12 +54,12 @@ absl::Status CheckCalls(const v1::ChatMessage& message, const std::string& at) {
     const v1::ToolCall& call = message.tool_calls(i);
     const std::string its = fmt::format("{}.tool_calls[{}]", at, i);
     if (!IsName(call.name())) return Bad(its + ".function.name", kNameRule);
-    if (!IsName(call.id()) || !ids.insert(call.id()).second) return Bad(its + ".id", fmt::format("{}, and no two alike", kNameRule));
+    if (!IsId(call.id()) || !ids.insert(call.id()).second) return Bad(its + ".id", fmt::format("{}, and no two alike", kIdRule));
     if (!base::IsValidUtf8(call.arguments())) return Bad(its + ".function.arguments", "is not valid UTF-8");
   }
   const bool names = message.role() == v1::ROLE_TOOL;
   if (!message.tool_call_id().empty() && !names) return Bad(at + ".tool_call_id", "is a tool's alone");
-  if (!message.tool_call_id().empty() && !IsName(message.tool_call_id())) return Bad(at + ".tool_call_id", kNameRule);
+  if (!message.tool_call_id().empty() && !IsId(message.tool_call_id())) return Bad(at + ".tool_call_id", kIdRule);
   return absl::OkStatus();
 }
 
@@ -195,15 +203,20 @@ std::vector<policy::Message> PolicyPrompt(const v1::ChatRequest& request) {
 }
 
 std::vector<inference::Turn> TurnsOf(const v1::ChatRequest& request, std::span<const policy::Message> used) {
+  // Policy does not judge ids, so none goes on as the caller wrote it: by the order in which they come.
+  std::map<std::string_view, std::string> ids;
+  const auto id_of = [&](std::string_view id) {
+    return id.empty() ? "" : ids.try_emplace(id, fmt::format("call{:05}", ids.size())).first->second;
+  };
   const std::size_t before = PutBefore(request, used);
   std::size_t at = before + static_cast<std::size_t>(request.messages_size());
   std::vector<inference::Turn> turns = ToTurns(used.first(at));
   for (int i = 0; i < request.messages_size(); ++i) {
     const v1::ChatMessage& message = request.messages(i);
     inference::Turn& turn = turns[before + static_cast<std::size_t>(i)];
-    turn.call_id = message.tool_call_id();
+    turn.call_id = id_of(message.tool_call_id());
     for (const v1::ToolCall& call : message.tool_calls()) {
-      turn.calls.push_back({call.id(), used[at].name, JsonOf(used[at], 0, call.arguments())});
+      turn.calls.push_back({id_of(call.id()), used[at].name, JsonOf(used[at], 0, call.arguments())});
       ++at;
     }
   }

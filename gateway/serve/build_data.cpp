@@ -35,11 +35,10 @@ absl::Status CheckDatabases(const v1::Config& config) {
 
 // Usage and ledger rows of a request that a dead instance left open.
 absl::StatusOr<std::vector<base::Companion>> Settle(const audit::OpenRequest& open, v1::EndBody& end) {
-  TG_ASSIGN(const base::Money amount, metering::AmountOf(open.request.request().price(), end.tokens()));
-  end.set_amount_nanos(amount.nanos);
+  TG_RETURN_IF_ERROR(metering::FillAmounts(open.request.request().price(), end));
   // The ABORT's own wall time: usage and record fall into the same period.
   const base::WallTime at = base::FromMicros(open.request.wall_us() + end.total_us());
-  return metering::Settlement(open.request, at, end.tokens());
+  return metering::Settlement(open.request, at, end);
 }
 
 // The usage of all windows that are open is counted again: with month quotas, up to a month's rows.

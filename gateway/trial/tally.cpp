@@ -10,17 +10,21 @@ namespace {
 
 const char* DirectionName(bool output) { return output ? "output" : "input"; }
 
+// What a rule does: what it asks of the request, if it asks.
+std::string Word(const std::string& action, const std::string& effect) { return effect.empty() ? action : effect; }
+
 }  // namespace
 
 Said SaidBy(const policy::Verdict& verdict) {
   Said out{policy::ActionName(verdict.action), {}};
-  for (const policy::RuleOutcome& rule : verdict.rules) out.rules.push_back({rule.rule_id, policy::ActionName(rule.action), rule.count});
+  for (const policy::RuleOutcome& rule : verdict.rules)
+    out.rules.push_back({rule.rule_id, Word(policy::ActionName(rule.action), policy::EffectText(rule.effect)), rule.count});
   return out;
 }
 
 Said SaidBy(const v1::Verdict& verdict) {
   Said out{verdict.action().empty() ? policy::ActionName(policy::Action::kAllow) : verdict.action(), {}};
-  for (const v1::RuleOutcome& rule : verdict.rules()) out.rules.push_back({rule.rule_id(), rule.action(), rule.count()});
+  for (const v1::RuleOutcome& rule : verdict.rules()) out.rules.push_back({rule.rule_id(), Word(rule.action(), rule.effect()), rule.count()});
   return out;
 }
 

@@ -18,7 +18,7 @@ namespace tollgate::trial {
 // A verdict, as far as it is compared.
 struct Said {
   struct Rule {
-    std::string id, action;
+    std::string id, action;  // The action, or what the rule asks of the request ("approval").
     std::int64_t count = 0;
   };
   std::string action;

@@ -59,6 +59,8 @@ class LlamaEngine final : public Engine {
     return tokens;
   }
 
+  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override { return vocab_.RenderParts(parts); }
+
   absl::Status CheckGrammar(std::string_view gbnf) const override { return LlamaGrammar::Make(vocab_.raw(), gbnf).status(); }
   absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override;
   absl::Status Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) override;

@@ -68,6 +68,7 @@ absl::Status LlamaVocab::AddControls() {
     const bool control = llama_vocab_is_control(vocab_, token);
     if (!control && (llama_vocab_get_attr(vocab_, token) & LLAMA_TOKEN_ATTR_USER_DEFINED) == 0) continue;
     const std::string text = PieceOf(vocab_, token, true);
+    AddMark(token, text, !control);
     if (!control && std::find(of_tools.begin(), of_tools.end(), text) != of_tools.end()) continue;  // Callers could write it.
     if (std::find(wanted.begin(), wanted.end(), text) == wanted.end() || !controls_.emplace(text, token).second) continue;
     if (!control) spelt_.push_back(text);
@@ -126,15 +127,69 @@ absl::StatusOr<std::vector<std::int32_t>> LlamaVocab::Render(std::span<const Tur
     if (i + 1 < parts.size() && takes(controls_.at(parts[i + 1].text), LLAMA_TOKEN_ATTR_LSTRIP)) {
       text = text.substr(0, text.find_last_not_of(kWhite) + 1);
     }
-    TG_RETURN_IF_ERROR(TokenizeTurn(text, tokens));
+    TG_RETURN_IF_ERROR(TokenizeCut(text, spelt_, tokens));
   }
   return tokens;
 }
 
-absl::Status LlamaVocab::TokenizeTurn(std::string_view text, std::vector<std::int32_t>& tokens) const {
+// White space and single letters are nobody's marks.
+void LlamaVocab::AddMark(std::int32_t token, std::string name, bool written) {
+  if (name.size() < 3 || name.find_first_not_of(kWhite) == std::string::npos) return;
+  mark_begins_.set(static_cast<unsigned char>(name[0]));
+  mark_bytes_max_ = std::max(mark_bytes_max_, name.size());
+  marks_.emplace(std::move(name), Mark{token, written});
+}
+
+std::string_view LlamaVocab::MarkAt(std::string_view text) const {
+  if (text.empty() || !mark_begins_.test(static_cast<unsigned char>(text[0]))) return {};
+  for (std::size_t size = std::min(mark_bytes_max_, text.size()); size > 0; --size) {
+    if (marks_.contains(text.substr(0, size))) return text.substr(0, size);
+  }
+  return {};
+}
+
+absl::StatusOr<std::vector<std::int32_t>> LlamaVocab::RenderParts(std::span<const PromptPart> parts) const {
+  std::vector<std::int32_t> tokens;
+  if (begins_) tokens.push_back(llama_vocab_bos(vocab_));
+  std::vector<std::string> used;  // Of those that the tokenizer would find in plain text.
+  std::vector<std::pair<std::string, std::int32_t>> pieces;  // Text, or a token.
+  const auto add_text = [&](std::string_view text) {
+    if (text.empty()) return;
+    if (pieces.empty() || pieces.back().second >= 0) pieces.emplace_back("", -1);
+    pieces.back().first += text;
+  };
+  for (const PromptPart& part : parts) {
+    const std::string_view text = part.text;
+    for (std::size_t at = 0; at < text.size();) {
+      const std::string_view mark = part.trusted ? MarkAt(text.substr(at)) : text.substr(at);
+      if (!part.trusted || mark.empty()) {
+        const std::string_view next = part.trusted ? text.substr(at, 1) : mark;
+        add_text(next);
+        at += next.size();
+        continue;
+      }
+      const auto found = marks_.find(mark);
+      if (found->second.written) used.push_back(found->first);
+      const bool again = pieces.empty() && begins_ && found->second.token == tokens[0];  // The prompt spells its own begin token.
+      if (!again) pieces.emplace_back("", found->second.token);
+      at += mark.size();
+    }
+  }
+  for (const auto& [text, token] : pieces) {
+    if (token >= 0) {
+      tokens.push_back(token);
+    } else {
+      TG_RETURN_IF_ERROR(TokenizeCut(text, used, tokens));
+    }
+  }
+  if (tokens.empty()) return base::InvalidArgument("the prompt is empty");
+  return tokens;
+}
+
+absl::Status LlamaVocab::TokenizeCut(std::string_view text, std::span<const std::string> names, std::vector<std::int32_t>& tokens) const {
   std::size_t from = 0;
-  for (std::size_t i = 0; !spelt_.empty() && i < text.size(); ++i) {
-    const bool spelt = std::any_of(spelt_.begin(), spelt_.end(), [&](const std::string& name) { return text.substr(i).starts_with(name); });
+  for (std::size_t i = 0; !names.empty() && i < text.size(); ++i) {
+    const bool spelt = std::any_of(names.begin(), names.end(), [&](const std::string& name) { return text.substr(i).starts_with(name); });
     if (!spelt) continue;
     TG_RETURN_IF_ERROR(Tokenize(text.substr(from, i + 1 - from), tokens));
     from = i + 1;

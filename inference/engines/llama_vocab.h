@@ -1,7 +1,9 @@
 // LlamaVocab: the tokens of a model: text to tokens and back, and the layout of a conversation as tokens. Immutable, any thread.
 #pragma once
 
+#include <bitset>
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,6 +25,9 @@ class LlamaVocab {
 
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const;
 
+  // As Pool::RenderParts. What callers write becomes none of the tokens that the trusted parts spell, however the file marks those.
+  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const;
+
   // Appends the tokens of text that is nothing but text.
   absl::Status Tokenize(std::string_view text, std::vector<std::int32_t>& tokens) const;
 
@@ -37,7 +42,10 @@ class LlamaVocab {
   absl::Status AddPieces();
   absl::Status AddControls();
   absl::Status CheckSpelt() const;
-  absl::Status TokenizeTurn(std::string_view text, std::vector<std::int32_t>& tokens) const;
+  void AddMark(std::int32_t token, std::string name, bool written);
+  std::string_view MarkAt(std::string_view text) const;  // The longest that the text begins with; empty: none.
+  // As Tokenize, but that none of `names` becomes a token.
+  absl::Status TokenizeCut(std::string_view text, std::span<const std::string> names, std::vector<std::int32_t>& tokens) const;
 
   const llama_vocab* vocab_;  // Of the model, which outlives this.
   ChatFormat format_;
@@ -45,6 +53,13 @@ class LlamaVocab {
   std::vector<std::uint32_t> ends_;  // Where each one's end in bytes_.
   std::vector<bool> end_of_turn_;
   std::unordered_map<std::string, std::int32_t> controls_;  // Those the format needs.
+  struct Mark {
+    std::int32_t token;
+    bool written;  // The tokenizer would find it in plain text.
+  };
+  std::map<std::string, Mark, std::less<>> marks_;  // All tokens that stand for no text, and those that users define.
+  std::bitset<256> mark_begins_;                    // With which bytes they begin.
+  std::size_t mark_bytes_max_ = 0;
   std::vector<std::string> spelt_;                          // Those of them that the tokenizer would find in plain text.
   bool begins_ = false;                                     // Every prompt opens with the model's begin token.
 };

@@ -151,6 +151,14 @@ class ScriptedEngine final : public Engine {
     return tokens;
   }
 
+  // As one turn of the user's: a script has no control tokens that could be spelt.
+  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override {
+    Turn turn;
+    turn.role = "user";
+    for (const PromptPart& part : parts) turn.text += part.text;
+    return Render({&turn, 1});
+  }
+
   absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override {
     Slot& opened = slots_[slot].emplace();
     opened.script = Script::Parse(LastUserText(sequence.prompt_tokens));

@@ -120,6 +120,7 @@ class UpstreamEngine final : public Engine {
   std::int64_t step_tokens_max() const override { return 1 << 20; }
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return tokenizer_->Render(turns); }
   absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override { return tokenizer_->Tokenize(text); }
+  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override { return tokenizer_->RenderParts(parts); }
 
   absl::StatusOr<EngineOpened> Open(int index, const EngineSequence& sequence) override {
     const auto prompt = sequence.prompt_tokens;

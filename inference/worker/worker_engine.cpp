@@ -51,6 +51,9 @@ class WorkerEngine final : public Engine {
   absl::Status Ready() const override { return keeper_.Ready(); }
 
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return prompts_->Render(turns); }
+  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override {
+    return prompts_->RenderParts(parts);
+  }
   absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override { return prompts_->Tokenize(text); }
   absl::Status CheckGrammar(std::string_view gbnf) const override { return prompts_->CheckGrammar(gbnf); }
 

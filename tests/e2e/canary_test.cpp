@@ -202,6 +202,30 @@ TEST_CASE("A secret in a call, a thought or another answer leaves on no surface,
   CHECK(Books(world.installation).Check().empty());
 }
 
+TEST_CASE("What a guard model blocks leaves on no surface while it is held, and its own words never do") {
+  World world;
+  world.admin.MakeProject("green", "app");
+  const std::string key = world.admin.MakeKey("green", "app", "green").secret();
+  // The guard says what it judges: its every answer holds the secret.
+  world.admin.PutPolicy("version: 1\nname: test\nrules:\n" + RulesFor("red", "redact") + RulesFor("blue", "block") + fmt::format(
+      "  - id: green.guard\n    where: {{team: green, direction: output}}\n    detect:\n      guard: {{model: scripted, prompt: '{{{{text}}}}', "
+      "answer: {{hit_regex: '[{}]|ZQ', pass_regex: before}}, answer_tokens: 64}}\n      at: sentence\n    do: block\n", Join(kGreek)));
+  REQUIRE(Eventually([&] { return Ask(PortsOf(world.gateway), Surface::kHttpPlain, {.key = key, .prompt = "!say before ZQ"}).finish == "content_filter"; }));
+  for (const Surface surface : kSurfaces) {
+    for (const auto& canary : {kGreek, kCode}) {
+      for (const char* pace : {"", "!pace_ms 5\n"}) {
+        const Answer answer = Ask(world.ports, surface, {.key = key, .prompt = fmt::format("{}!say before. So {} after. And before.", pace, Join(canary, "\\|")), .top_logprobs = 3});
+        INFO(Name(surface) << " " << answer.code << " " << answer.message << " " << answer.text);
+        CHECK(answer.done);
+        CHECK(answer.finish == "content_filter");
+        CHECK((answer.text.empty() || answer.text.starts_with("before.")));
+      }
+    }
+  }
+  world.CheckAll();
+  CHECK(Books(world.installation).Check().empty());
+}
+
 TEST_CASE("A secret in the prompt reaches neither the model nor any surface, wherever in the prompt it stands") {
   World world;
   for (const auto& canary : {kGreek, kCode}) {

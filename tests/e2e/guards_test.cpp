@@ -79,3 +79,35 @@ TEST_CASE("What is on record is replayed by a candidate") {
   CHECK(changes.rules(0).rule_id() == "codename");
   CHECK(changes.rules(0).examples_size() == 1);
 }
+
+TEST_CASE("A guard model of the pool holds on every surface, is billed apart, and is on record") {
+  World world;
+  const std::string judge = "guard: {model: scripted, prompt: '{{text}}', answer: {hit_regex: evil, pass_regex: kind|well}, answer_tokens: 64}";
+  for (const Surface surface : kSurfaces) {
+    INFO(Name(surface));
+    const std::string refused = IsGrpc(surface) ? "POLICY_BLOCKED" : "content_filter";
+    world.Put("where: {direction: input}, detect: {" + judge + "}, do: block, because: Be kind.");
+    CHECK(world.Say("a kind word", surface).text == "a kind word");
+    const Answer blocked = world.Say("an evil word", surface);
+    CHECK(blocked.reason == refused);
+    CHECK(blocked.message.find("Be kind.") != std::string::npos);
+    CHECK(world.Say("mumble", surface).reason == refused);  // No verdict is none.
+    world.Put("where: {direction: output}, detect: {" + judge + ", at: sentence}, do: block");
+    const Answer held = world.Say("All is well. The canary is evil. And more.", surface);
+    CHECK(held.finish == "content_filter");
+    CHECK(held.seen.find("canary") == std::string::npos);
+    const v1::EndBody end = StoryOf(world.admin, held.request_id).end;
+    REQUIRE(end.guards_size() == 1);
+    CHECK(end.guards(0).detector() == "guard");
+    CHECK(end.guards(0).hit());
+    REQUIRE(end.guard_usage_size() == 1);
+    CHECK(end.guard_usage(0).model() == "scripted");
+    CHECK(end.guard_usage(0).amount_nanos() > 0);
+    CHECK(held.input == end.tokens().input());  // The caller's own usage has none of it.
+  }
+  Books books(world.installation);
+  CHECK(books.Check() == "");
+  CHECK(books.Count("SELECT count(*) FROM metering.usage WHERE part = 1") >= 16);
+  CHECK(books.Count("SELECT count(*) FROM metering.transfer WHERE kind = 'guard'") >= 16);
+  CHECK(Reconcile(world.gateway, world.installation.owner_key()) == "");
+}

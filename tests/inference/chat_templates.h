@@ -129,6 +129,13 @@ inline const std::vector<PublishedTemplate>& PublishedTemplates() {
                 Branch("assistant", "'ASSISTANT: ' + message['content'] + eos_token + '\n'"),
             "'ASSISTANT:'"),
        "S\n\nUSER: U1\nASSISTANT: A1</s>\nUSER: U2\nASSISTANT:", "vicuna", true, true},
+      {"gpt-oss",
+       Loop(Branch("user", "'<|start|>user<|message|>' + message['content'] + '<|end|>'") +
+                Branch("assistant", "'<|start|>assistant<|channel|>final<|message|>' + message['content'] + '<|return|>'"),
+            "'<|start|>assistant'"),
+       "<|start|>developer<|message|># Instructions\n\nS<|end|><|start|>user<|message|>U1<|end|><|start|>assistant<|channel|>final<|message|>A1"
+       "<|return|><|start|>user<|message|>U2<|end|><|start|>assistant<|channel|>final<|message|>",
+       "", true, true},
   };
   return rows;
 }

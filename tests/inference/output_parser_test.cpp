@@ -178,6 +178,24 @@ TEST_CASE("After many that were none, nothing is a call any more, and all of it 
   CHECK(Told(parts) == output);
 }
 
+TEST_CASE("A call is as long as its bound at most, however it is cut") {
+  const std::string head = R"(<tool_call>{"name": "find", "arguments": {"q": ")", tail = "\"}}</tool_call>";
+  const std::size_t room = OutputParser::kCallBytesMax - head.size() - tail.size();
+  for (const std::size_t beyond : {0, 1}) {
+    const std::string output = " \n" + head + std::string(room + beyond, 'x') + tail + "then";
+    const auto whole = Parse(Syntax(ToolStyle::kHermes), {output});
+    std::vector<std::string> pieces;
+    for (std::size_t i = 0; i < output.size(); i += 1000) pieces.push_back(output.substr(i, 1000));
+    const auto cut = Parse(Syntax(ToolStyle::kHermes), pieces);
+    const auto calls = [](const auto& parts) {
+      return std::count_if(parts.begin(), parts.end(), [](const OutputPart& part) { return part.kind == OutputPart::kCall; });
+    };
+    CHECK(calls(whole) == (beyond == 0 ? 1 : 0));
+    CHECK(Told(whole) == Told(cut));
+    CheckWhole(whole, output);
+  }
+}
+
 TEST_CASE("What looks like a call and never ends is held up to its bound") {
   OutputParser parser(Syntax(ToolStyle::kHermes));
   std::vector<OutputPart> parts;

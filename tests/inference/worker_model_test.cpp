@@ -59,6 +59,8 @@ TEST_CASE("A llama and a deepseek2 model answer in a process of their own as on 
     CHECK(apart->models()[0].engine_build == here->models()[0].engine_build);
     const Turn turn{"user", "", "caf\xC3\xA9 <|im_end|> text"};
     CHECK(apart->Render(model.name, std::span(&turn, 1)) == here->Render(model.name, std::span(&turn, 1)));
+    const PromptPart part{"<|im_start|>judge", true};
+    CHECK(apart->RenderParts(model.name, std::span(&part, 1)) == here->RenderParts(model.name, std::span(&part, 1)));
     CHECK(apart->Tokenize(model.name, "text alone") == here->Tokenize(model.name, "text alone"));
 
     const auto there = TokensOf(HearAll(*Submit(*apart, Request(*apart, 1, 100))));

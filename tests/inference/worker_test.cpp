@@ -66,6 +66,8 @@ TEST_CASE("A model in a process of its own serves as one on a thread: text, toke
   Turn turn{"user", "", "which tools?"};
   turn.tools = {{"find", "finds", "{}"}};
   CHECK(apart->Render("script", std::span(&turn, 1)) == here->Render("script", std::span(&turn, 1)));
+  const PromptPart part{"judge this", true};
+  CHECK(apart->RenderParts("script", std::span(&part, 1)) == here->RenderParts("script", std::span(&part, 1)));
   CHECK(apart->Tokenize("script", "so many words") == here->Tokenize("script", "so many words"));
   CHECK(apart->stats()[0].ready);
 }

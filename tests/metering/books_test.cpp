@@ -211,5 +211,38 @@ TEST_CASE("What cannot be settled is refused, never settled at nothing") {
   CHECK(Settlement(Request(), Day(2026, 1, 1), Tokens(1, 2, 1, 1)).status().code() == absl::StatusCode::kInternal);
 }
 
+TEST_CASE("A guard model's line makes rows of its own, at its own price; a recovery fills in the amounts") {
+  const v1::Record request = Request();
+  v1::EndBody end;
+  *end.mutable_tokens() = Tokens(10, 0, 5, 5);
+  v1::GuardUsage& guard = *end.add_guard_usage();
+  guard.set_model("judge");
+  *guard.mutable_tokens() = Tokens(100, 40, 2, 0);
+  *guard.mutable_price() = Pinned(1'000, 1'000, 2'000);
+  REQUIRE(FillAmounts(request.request().price(), end).ok());
+  CHECK(end.amount_nanos() == 1'500 + 3'000);
+  CHECK(end.guard_usage(0).amount_nanos() == 60 + 40 + 4);
+  CHECK(AllTokens(end).input() == 110);
+  CHECK(AllTokens(end).output() == 7);
+  const auto rows = Settlement(request, Day(2026, 11, 26), end);
+  REQUIRE(rows.ok());
+  REQUIRE(rows->size() == 4);
+  const auto value = [&](std::size_t row, const std::string& column) {
+    const base::Companion& its = (*rows)[row];
+    for (std::size_t i = 0; i < its.values.size(); ++i) {
+      if (column == its.table->columns[i].name) return its.values[i];
+    }
+    return base::Value();
+  };
+  CHECK(std::get<std::int64_t>(value(0, "part")) == 0);
+  CHECK(std::get<std::int64_t>(value(2, "part")) == 1);
+  CHECK(std::get<std::string>(value(2, "model")) == "judge");
+  CHECK(std::get<std::int64_t>(value(2, "amount_nanos")) == 104);
+  CHECK(std::get<std::string>(value(3, "kind")) == "guard");
+  CHECK(std::get<std::int64_t>(value(3, "part")) == 1);
+  end.mutable_guard_usage(0)->mutable_tokens()->set_cached_input(200);
+  CHECK(Settlement(request, Day(2026, 11, 26), end).status().code() == absl::StatusCode::kInternal);
+}
+
 }  // namespace
 }  // namespace tollgate::metering

@@ -82,6 +82,17 @@ inline v1::Record FinalOf(const v1::Record& request, base::WallTime at, const v1
   return r;
 }
 
+// A line of a guard model, priced as above.
+inline v1::GuardUsage GuardOf(const std::string& model, const v1::TokenCounts& tokens) {
+  v1::GuardUsage guard;
+  guard.set_model(model);
+  guard.set_asked(1);
+  *guard.mutable_tokens() = tokens;
+  *guard.mutable_price() = RequestOf({}).request().price();
+  guard.set_amount_nanos(AmountOf(guard.price(), tokens)->nanos);
+  return guard;
+}
+
 inline void InsertRecord(base::Session& session, const v1::Record& record, std::int64_t log_id, std::int64_t index) {
   const auto request = base::Uuid::FromBytes(record.request_id());
   const auto row =

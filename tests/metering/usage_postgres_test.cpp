@@ -91,7 +91,7 @@ TEST_CASE("A usage report sums by what is asked, within its period and filters")
         "bot 1/1 in 7 (0) out 7 (7) 0.00000525 EUR\n");
   CHECK(report(ReportBy::kKey, {.from = kDay - 48h, .to = kDay}) == "");
   CHECK(UsageReport(*f.session, ReportBy::kKey, {.from = kDay, .to = kDay}).status().code() == absl::StatusCode::kInvalidArgument);
-  CHECK(base::Message(ParseReportBy("tag").status()) == "a report is by org, team, project, key, model or day, not by \"tag\"");
+  CHECK(base::Message(ParseReportBy("tag").status()) == "a report is by org, team, project, key, model, kind or day, not by \"tag\"");
 }
 
 TEST_CASE("Records, usage and ledger that agree reconcile to the token") {
@@ -183,6 +183,56 @@ TEST_CASE("An amount that does not follow from the price in the book is found") 
   }
   InsertRecord(*f.session, end, 1, 0);
   CHECK(f.Reconcile().first_difference.find("by its price it costs 0.0000045") != std::string::npos);
+}
+
+// A request that two guards judged.
+void ServeGuarded(Fixture& f, const Who& who, base::WallTime at) {
+  const v1::Record request = RequestOf(who);
+  v1::Record end = FinalOf(request, at, CountsOf(10, 2, 5, 5));
+  *end.mutable_end()->add_guard_usage() = GuardOf("judge", CountsOf(100, 40, 3, 0));
+  *end.mutable_end()->add_guard_usage() = GuardOf("other", CountsOf(7, 0, 1, 0));
+  const auto rows = Settlement(request, at, end.end());
+  REQUIRE(rows.ok());
+  CHECK(rows->size() == 6);
+  for (const auto& row : *rows) REQUIRE(InsertCompanion(*f.session, row, 1, f.index).ok());
+  InsertRecord(*f.session, end, 1, f.index++);
+}
+
+TEST_CASE("Guard models' tokens are metered apart, reported by kind and model, and reconcile") {
+  Fixture f;
+  const Who who;
+  ServeGuarded(f, who, kDay);
+  f.Serve(who, kDay + 1min, CountsOf(10, 0, 5, 5));
+  const Reconciliation r = f.Reconcile();
+  CHECK(r.first_difference == "");
+  CHECK(r.records == 2);
+  CHECK(r.usages == 4);
+  CHECK(r.transfers == 4);
+  CHECK(r.record_tokens == 15 + 103 + 8 + 15);
+  CHECK(r.usage_tokens == r.record_tokens);
+  CHECK(r.transfer_tokens == r.record_tokens);
+  const auto kinds = UsageReport(*f.session, ReportBy::kKind, {.from = kDay, .to = kDay + 24h});
+  REQUIRE(kinds.ok());
+  CHECK(Text(*kinds, {}) ==
+        "guard 2/1 in 107 (40) out 4 (0) 0.00001545 EUR\n"
+        "request 2/2 in 20 (2) out 10 (10) 0.00000885 EUR\n");
+}
+
+TEST_CASE("A guard's line that its rows do not repeat is found") {
+  for (const auto& [sql, says, differences] :
+       {std::tuple{"UPDATE metering.usage SET output_tokens = 4 WHERE part = 1", "the usage rows \"1 judge 100/40/4", 1},
+        std::tuple{"UPDATE metering.transfer SET amount_nanos = 1 WHERE part = 2", "the transfers \"1 100/40/3", 1},
+        std::tuple{"DELETE FROM metering.usage WHERE part = 2", "the usage rows \"1 judge", 2},
+        std::tuple{"UPDATE metering.usage SET model = 'smollm2' WHERE part = 1", "the usage rows \"1 smollm2", 1}}) {
+    Fixture f;
+    ServeGuarded(f, {}, kDay);
+    const std::string script = fmt::format("SET session_replication_role = replica; {}; RESET session_replication_role", sql);
+    REQUIRE(f.session->RunScript("plant", script).ToString() == "OK");
+    const Reconciliation r = f.Reconcile();
+    INFO(sql << "\n" << r.first_difference);
+    CHECK(r.differences == differences);
+    CHECK(r.first_difference.find(says) != std::string::npos);
+  }
 }
 
 }  // namespace

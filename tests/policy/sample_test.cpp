@@ -69,11 +69,11 @@ TEST_CASE("The worked examples compile, each rule with tests for and against it"
     for (const RuleDescription& rule : MustCompile(sources.back().yaml)->Describe()) {
       INFO(rule.id);
       CHECK(rule.id.starts_with("ex" + std::to_string(number) + "."));
-      CHECK(rule.tests >= 2);
+      CHECK((rule.tests >= 2 || rule.detect.starts_with("guard model")));  // Which is not run here.
     }
     CHECK(sources.back().yaml.find("expect_not") != std::string::npos);
   }
-  CHECK(sources.size() == 24);
+  CHECK(sources.size() == 25);
 }
 
 }  // namespace tollgate::policy

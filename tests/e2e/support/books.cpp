@@ -88,12 +88,12 @@ std::string Books::Check(int open) {
     if (!rows.IsNull(i, 3)) Take(requests[rows.Text(i, 3)], static_cast<int>(rows.Int(i, 2)), record);
   }
   std::map<std::string, std::array<std::int64_t, 3>> usage, ledger;
-  const base::Rows used = Must(sql_->Run("usage", "SELECT request_id, input_tokens, output_tokens, amount_nanos FROM metering.usage"));
+  const base::Rows used = Must(sql_->Run("usage", "SELECT request_id || CASE WHEN part = 0 THEN '' ELSE '/' || part END, input_tokens, output_tokens, amount_nanos FROM metering.usage"));
   for (std::size_t i = 0; i < used.size(); ++i) usage[used.Text(i, 0)] = {used.Int(i, 1), used.Int(i, 2), used.Int(i, 3)};
   const base::Rows moved =
       Must(sql_->Run("ledger",
-                     "SELECT request_id, sum(input_tokens + cached_input_tokens)::int8, sum(output_tokens)::int8, sum(amount_nanos)::int8 "
-                     "FROM metering.transfer GROUP BY request_id"));
+                     "SELECT request_id || CASE WHEN part = 0 THEN '' ELSE '/' || part END, sum(input_tokens + cached_input_tokens)::int8, "
+                     "sum(output_tokens)::int8, sum(amount_nanos)::int8 FROM metering.transfer GROUP BY 1"));
   for (std::size_t i = 0; i < moved.size(); ++i) ledger[moved.Text(i, 0)] = {moved.Int(i, 1), moved.Int(i, 2), moved.Int(i, 3)};
   for (const auto& [id, one] : requests) {
     if (!one.problem.empty()) return fmt::format("request {}: {}", id, one.problem);
@@ -115,6 +115,15 @@ std::string Books::Check(int open) {
       return fmt::format("request {}: the terminal record says {}, the ledger {}", id, fmt::join(end, "/"), fmt::join(ledger[id], "/"));
     usage.erase(id);
     ledger.erase(id);
+    for (int part = 1; part <= one.end.guard_usage_size(); ++part) {
+      const v1::GuardUsage& guard = one.end.guard_usage(part - 1);
+      const std::string its = fmt::format("{}/{}", id, part);
+      const std::array<std::int64_t, 3> counts = {guard.tokens().input(), guard.tokens().output(), guard.amount_nanos()};
+      if (usage[its] != counts || (guard.amount_nanos() > 0 && ledger[its] != counts))
+        return fmt::format("request {}: the record says {} of its guard, usage and ledger not", its, fmt::join(counts, "/"));
+      usage.erase(its);
+      ledger.erase(its);
+    }
   }
   if (!usage.empty()) return fmt::format("request {}: a usage row without a terminal record", usage.begin()->first);
   if (!ledger.empty()) return fmt::format("request {}: a transfer without a terminal record", ledger.begin()->first);

@@ -4,8 +4,8 @@
 
 #include <future>
 
-#include "gateway/guards/breaker.h"
 #include "gateway/guards/external_detectors.h"
+#include "gateway/pipeline/breaker.h"
 #include "tests/support/scripted_upstream.h"
 
 using namespace tollgate;
@@ -28,11 +28,13 @@ std::unique_ptr<ExternalDetectors> Make(const test::ScriptedUpstream& server, co
   return *std::move(made);
 }
 
-std::future<GuardAnswer> Ask(ExternalDetectors& detectors, const std::string& text, const std::string& name = "toxicity") {
+std::future<GuardAnswer> Ask(ExternalDetectors& detectors, const std::string& text, const std::string& name = "toxicity",
+                             std::chrono::milliseconds patience = std::chrono::hours(1), const std::string& tenant = "") {
   pipeline::GuardAsk ask;
   ask.question = {"r", "r", "external", name, {0}};
   ask.messages = {{policy::Role::kUser, "", {text}}};
-  ask.deadline = std::chrono::steady_clock::now() + std::chrono::hours(1);
+  ask.tenant = tenant;
+  ask.deadline = std::chrono::steady_clock::now() + patience;
   auto promise = std::make_shared<std::promise<GuardAnswer>>();
   auto future = promise->get_future();
   detectors.Ask(std::move(ask), [promise](GuardAnswer answer) { promise->set_value(std::move(answer)); });
@@ -121,9 +123,54 @@ TEST_CASE("One that fails again and again is left alone for a while") {
   CHECK(detectors->stats()[0].open);
 }
 
+TEST_CASE("A caller's short deadline, or an odd text, is no failure of the detector's own") {
+  test::ScriptedUpstream server([](test::ScriptedUpstream::Exchange& exchange) {
+    const std::string& body = exchange.request().body;
+    if (body.find("hang") != std::string::npos) {
+      exchange.WaitGone();
+      return;
+    }
+    exchange.Reply(body.find("odd") != std::string::npos ? 400 : 200, R"({"hit":false})");
+  });
+  const auto detectors = Make(server, [](DetectorOptions& o) {
+    o.failures_max = 2;
+    o.rest = std::chrono::hours(1);
+  });
+  for (int i = 0; i < 4; ++i) {
+    CHECK_THAT(Ask(*detectors, "hang", "toxicity", milliseconds(20)).get().answer.failure, ContainsSubstring("did not answer in time"));
+    CHECK_THAT(Ask(*detectors, "odd").get().answer.failure, ContainsSubstring("status 400"));
+  }
+  CHECK(Ask(*detectors, "x").get().answer.failure.empty());
+  CHECK_FALSE(detectors->stats()[0].open);
+}
+
+TEST_CASE("Tenants' questions are taken in turn, and one with half of the places leaves the last quarter to others") {
+  test::Gate gate;
+  test::ScriptedUpstream server([&](test::ScriptedUpstream::Exchange& exchange) {
+    gate.Wait();
+    exchange.Reply(200, R"({"hit":false})");
+  });
+  const auto detectors = Make(server, [](DetectorOptions& o) {
+    o.running_max = 4;
+    o.waiting_max = 8;
+  });
+  const auto hour = milliseconds(std::chrono::hours(1));
+  std::vector<std::future<GuardAnswer>> many;
+  for (int i = 0; i < 3; ++i) many.push_back(Ask(*detectors, "1", "toxicity", hour, "loud"));
+  server.WaitForRequests(3);
+  for (int i = 0; i < 6; ++i) many.push_back(Ask(*detectors, "1", "toxicity", hour, "loud"));  // They wait for one of the three.
+  CHECK_THAT(Ask(*detectors, "1", "toxicity", hour, "loud").get().answer.failure, ContainsSubstring("too many questions waiting"));
+  auto quiet = Ask(*detectors, "quiet", "toxicity", hour, "quiet");
+  server.WaitForRequests(4);
+  CHECK(server.requests()[3].body.find("quiet") != std::string::npos);
+  gate.Open();
+  CHECK(quiet.get().answer.failure.empty());
+  for (auto& one : many) CHECK(one.get().answer.failure.empty());
+}
+
 TEST_CASE("After its rest one question tries whether it is back") {
-  const auto t0 = guards::Breaker::Time{} + std::chrono::hours(1);
-  guards::Breaker breaker(2, milliseconds(100));
+  const auto t0 = pipeline::Breaker::Time{} + std::chrono::hours(1);
+  pipeline::Breaker breaker(2, milliseconds(100));
   CHECK(breaker.May(t0));
   breaker.Failed(t0);
   CHECK(breaker.May(t0));

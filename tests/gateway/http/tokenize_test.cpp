@@ -16,6 +16,11 @@ TEST_CASE("What vLLM's clients send for a chat is read; what would count somethi
   CHECK(request->messages_size() == 2);
   CHECK(request->messages(1).parts(0) == "b");
 
+  const auto with_tools = ParseTokenize(
+      R"({"model":"m","messages":[{"role":"user","content":"a"}],"tools":[{"type":"function","function":{"name":"find","parameters":{}}}]})");
+  REQUIRE(with_tools.ok());
+  CHECK(with_tools->tools(0).name() == "find");
+
   struct Row {
     const char* body;
     const char* reason;

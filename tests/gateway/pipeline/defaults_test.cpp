@@ -123,6 +123,25 @@ TEST_CASE("What a request names beyond a cap is refused with the numbers, or low
   CHECK(applied->clamped == std::vector<std::string>{"temperature", "max_tokens", "stop"});
 }
 
+TEST_CASE("A cap on output holds for all replies of a request together") {
+  Chain chain;
+  chain.team.set_output_tokens_cap(200);
+  v1::ChatRequest request = Ask({{v1::ROLE_USER, "hi"}});
+  request.set_choices(3);
+  REQUIRE(chain.Apply(request).ok());
+  CHECK(request.max_tokens() == 66);
+  request.set_max_tokens(67);
+  CHECK(base::Message(chain.Apply(request).status()) ==
+        "max_tokens: is 67 for each of 3 replies; team search allows at most 200 tokens of output (version 4 of its defaults)");
+  chain.team.set_clamp(true);
+  const auto lowered = chain.Apply(request);
+  REQUIRE(lowered.ok());
+  CHECK(request.max_tokens() == 66);
+  CHECK(lowered->clamped == std::vector<std::string>{"max_tokens"});
+  chain.team.set_output_tokens_cap(2);
+  CHECK(base::Message(chain.Apply(request).status()) == "n: is 3; team search allows at most 2 tokens of output (version 4 of its defaults)");
+}
+
 TEST_CASE("What a request leaves out is under every cap without being refused, whatever the defaults say") {
   Chain chain;
   chain.org.set_temperature_cap(0.5);     // The API's own default is 1.

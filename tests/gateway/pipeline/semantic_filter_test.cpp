@@ -126,6 +126,34 @@ TEST_CASE("A reply that is not streamed is asked about once") {
   CHECK(bed.Asked() == "One. Two. ");
 }
 
+TEST_CASE("All of a long reply is shown, window by window, and nothing leaves before the last verdict") {
+  const std::string reply = "FORBIDDEN " + [] {
+    std::string text;
+    for (int i = 0; text.size() < 50'000; ++i) text += "é" + std::to_string(i) + " ";
+    return text;
+  }();
+  for (const bool streamed : {true, false}) {
+    Bed bed("", streamed);
+    CHECK(bed.Push(reply).empty());
+    CHECK(bed.filter->Finish()->empty());
+    std::size_t shown = 0;
+    int asks = 0;
+    for (std::string asked = bed.Asked(); !asked.empty(); asked = bed.Asked()) {
+      ++asks;
+      CHECK(asked.size() <= SemanticFilter::kAskedBytesMax);
+      const std::size_t at = reply.find(asked);
+      REQUIRE(at != std::string::npos);
+      CHECK((at == 0 || at + 1'000 < shown));  // It overlaps with what came before.
+      shown = at + asked.size();
+      const std::string out = bed.Answer(false);
+      CHECK(out == (shown == reply.size() ? reply : ""));
+    }
+    CHECK(shown == reply.size());
+    CHECK(asks == 4);
+    CHECK_FALSE(bed.filter->waiting());
+  }
+}
+
 TEST_CASE("What a span rule takes out is never shown, and a span rule's block keeps what waits inside") {
   Bed bed("", true, std::string(kMail) + "  - {id: codename, detect: {keywords: bluebird}, do: block}\n");
   CHECK(bed.Push("Write to bob@example.com now. ").empty());

@@ -3,6 +3,7 @@
 
 #include "base/crypto.h"
 #include "base/status.h"
+#include "gateway/pipeline/records.h"
 #include "gateway/pipeline/shadow.h"
 #include "tests/gateway/pipeline/world.h"
 
@@ -66,18 +67,39 @@ TEST_CASE("A prompt that the policies in force block carries the shadow's verdic
 TEST_CASE("How often a shadow agreed is counted by direction") {
   pipeline::ShadowCounts counts;
   v1::ShadowVerdict shadow;
-  policy::Verdict acted;
-  acted.action = policy::Action::kRedact;
-  counts.Add(false, policy::ActionName(acted.action), shadow);  // No shadow.
+  v1::Verdict acted;
+  acted.set_action("redact");
+  counts.Add(false, acted, shadow);  // No shadow.
   shadow.set_policy_digest("d");
   for (const char* said : {"allow", "flag", "redact", "block", "block"}) {
     shadow.mutable_verdict()->set_action(said);
-    counts.Add(false, policy::ActionName(acted.action), shadow);
+    counts.Add(false, acted, shadow);
   }
   CHECK(counts.Of(false).same == 1);
   CHECK(counts.Of(false).stricter == 2);
   CHECK(counts.Of(false).milder == 2);
   CHECK(counts.Of(true).same + counts.Of(true).stricter + counts.Of(true).milder == 0);
+  shadow.mutable_verdict()->set_action("flag");
+  shadow.mutable_verdict()->add_rules()->set_effect("approval");
+  counts.Add(true, acted, shadow);
+  CHECK(counts.Of(true).stricter == 1);
+}
+
+TEST_CASE("What a shadow is compared with leaves out the rules that asked others") {
+  v1::Verdict acted;
+  acted.set_action("block");
+  for (const auto& [id, action] : {std::pair("mail", "redact"), {"guard", "block"}}) {
+    v1::RuleOutcome& rule = *acted.add_rules();
+    rule.set_rule_id(id);
+    rule.set_action(action);
+  }
+  v1::EndBody end;
+  CHECK(pipeline::WithoutAsked(acted, end.guards()).action() == "block");
+  end.add_guards()->set_rule_id("guard");
+  const v1::Verdict rest = pipeline::WithoutAsked(acted, end.guards());
+  CHECK(rest.action() == "redact");
+  REQUIRE(rest.rules_size() == 1);
+  CHECK(rest.rules(0).rule_id() == "mail");
 }
 
 TEST_CASE("Without a trial no record speaks of one") {

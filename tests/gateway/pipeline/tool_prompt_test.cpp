@@ -114,7 +114,8 @@ TEST_CASE("Policy judges calls and tools with escapes decoded, and the model get
   const auto turns = pipeline::TurnsOf(request, prompt);
   REQUIRE(turns.size() == 3);
   CHECK(turns[1].calls[0].arguments == R"({"q":"[\"GONE\"]"})");
-  CHECK(turns[2].call_id == "call_1");
+  CHECK(turns[1].calls[0].id == "call00000");  // No id goes on as it came: nothing judges them.
+  CHECK(turns[2].call_id == "call00000");
   REQUIRE(turns[0].tools.size() == 1);
   CHECK(turns[0].tools[0].description == "[GONE]");
   CHECK(turns[0].tools[0].parameters == request.tools(0).parameters());

@@ -356,7 +356,12 @@ void World::CheckBooks() const {
     if (!entry.record.has_end()) continue;
     const v1::TokenCounts& tokens = entry.record.end().tokens();
     const bool used = tokens.input() + tokens.output() > 0;
-    CHECK(entry.companions.size() == (used ? 2u : 1u));  // Usage, and a transfer where something was used.
+    std::size_t rows = used ? 2 : 1;  // Usage, and a transfer where something was used.
+    for (const v1::GuardUsage& guard : entry.record.end().guard_usage()) {
+      rows += guard.tokens().input() > 0 ? 2 : 1;
+      CHECK(guard.amount_nanos() == guard.tokens().input() + 2 * guard.tokens().output());
+    }
+    CHECK(entry.companions.size() == rows);
     CHECK(entry.record.end().amount_nanos() == tokens.input() + 2 * tokens.output());
   }
 }

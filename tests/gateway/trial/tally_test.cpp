@@ -88,3 +88,17 @@ TEST_CASE("A verdict on record says what the same verdict says that policy gave"
   tally.Compare("a", false, At(1), trial::SaidBy(v1::Verdict()), trial::SaidBy(policy::Verdict()));
   CHECK(tally.Changes().changed() == 0);
 }
+
+TEST_CASE("What a rule asks of a request is part of what it says") {
+  policy::Verdict flags, asks;
+  flags.action = asks.action = policy::Action::kFlag;
+  flags.rules.push_back({"pay", policy::Action::kFlag, "", {}, 1});
+  asks.rules.push_back({"pay", policy::Action::kFlag, "", {}, 1, {.kind = policy::Effect::Kind::kApprove}});
+  Tally tally(0);
+  tally.Compare("a", false, At(1), trial::SaidBy(flags), trial::SaidBy(asks));
+  const v1::PolicyChanges changes = tally.Changes();
+  CHECK(changes.changed() == 1);
+  REQUIRE(changes.rules_size() == 1);
+  CHECK(changes.rules(0).was() == "flag");
+  CHECK(changes.rules(0).would() == "approval");
+}

@@ -1,0 +1,92 @@
+// ModelGuards: one request's questions to guard models, run in the pool on the caller's behalf. Questions to detectors outside go on to
+// those who answer them.
+//
+// A guard's call goes to the pool and to nothing else: no policy judges it, so no guard is guarded. Its tokens are held in the request's
+// own reservation before it runs, in the windows that the request stands in, and are metered apart: a line a model, at that model's price.
+// What a quota does not leave room for is no verdict. Whose tokens they are, the org's allow-list decides, not the caller's: a guard acts
+// for the org. All runs on the request's coroutine; what the pool gives wakes it.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gateway/async/event.h"
+#include "gateway/identity/identity.h"
+#include "gateway/pipeline/collaborators.h"
+#include "gateway/pipeline/guards.h"
+#include "inference/token_stream.h"
+#include "inference/types.h"
+#include "metering/quotas.h"
+#include "policy/guard_model.h"
+#include "tollgate/v1/record.pb.h"
+
+namespace tollgate::pipeline {
+
+class ModelGuards final : public Guards {
+ public:
+  static constexpr std::size_t kContextBytesMax = 4 << 10;  // Of the prompt beside a reply that is judged: its end.
+  static constexpr std::size_t kSaidBytesMax = 2 << 10;     // Of an answer, for the record.
+
+  // Everything outlives it. `prompt`: as the request uses it; a guard that judges the reply is shown its last message.
+  ModelGuards(const Collaborators& with, const identity::Principal& principal, const base::RequestId& request, async::Event& event,
+              metering::Reservation& reservation, const std::vector<policy::Message>& prompt);
+
+  // As Guards. Of a guard model nothing happens before the next Turn.
+  void Ask(GuardAsk ask, std::function<void(GuardAnswer)> done) override;
+
+  // Starts what was asked and takes what has come. Call it whenever the event was notified, and before each wait.
+  async::Awaitable<void> Turn();
+  // When the next answer is late.
+  std::chrono::steady_clock::time_point NextWake() const;
+  // Ends what runs, and waits for its exact tokens. The last call.
+  async::Awaitable<void> Stop();
+
+  // What was used so far by calls that have ended, with amounts.
+  std::vector<tollgate::v1::GuardUsage> usage() const;
+
+ private:
+  struct Line {
+    std::string asked_as;  // The name in the policy.
+    inference::ModelInfo model;
+    tollgate::v1::GuardUsage usage;
+  };
+  struct Call {
+    GuardAsk ask;
+    std::function<void(GuardAnswer)> done;  // Empty once answered.
+    std::chrono::steady_clock::time_point deadline;
+    std::size_t line = 0;
+    std::shared_ptr<inference::TokenStream> stream{};
+    std::int64_t prompt_tokens = 0, held = 0;
+    policy::GuardReply reply{};
+    bool ended = false;
+  };
+
+  absl::StatusOr<inference::ModelInfo> Find(const std::string& name) const;
+  absl::StatusOr<std::size_t> LineOf(const std::string& name);
+  std::vector<policy::Message> MessagesOf(const GuardAsk& ask) const;
+  async::Awaitable<absl::Status> Begin(Call& call);
+  async::Awaitable<absl::Status> Hold(Call& call);
+  absl::Status Submit(Call& call, std::vector<std::int32_t> prompt);
+  void Take(Call& call);
+  void Count(Call& call, bool hung);
+  GuardAnswer AnswerOf(const Call& call) const;
+  void Answer(Call& call, GuardAnswer answer);
+  void Fail(Call& call, std::string why);
+
+  const Collaborators& with_;
+  const identity::Principal& principal_;
+  const base::RequestId request_;
+  async::Event& event_;
+  metering::Reservation& reservation_;
+  const std::vector<policy::Message>& prompt_;
+  std::deque<std::unique_ptr<Call>> waiting_;
+  std::vector<std::unique_ptr<Call>> running_;
+  std::deque<Line> lines_;
+  std::int64_t spare_ = 0;  // Held, and not needed by what runs.
+};
+
+}  // namespace tollgate::pipeline
