@@ -73,6 +73,7 @@ class PostgresKeys final : public Keys {
   void Loaded(base::TeamId team, const absl::StatusOr<DayKeyPtr>& day);
   absl::StatusOr<TenantKey> Tenant(base::Session& session, base::TeamId team);
   absl::StatusOr<TenantKey> TenantOfVersion(base::Session& session, base::TeamId team, std::int64_t version);
+  absl::StatusOr<std::string> SubjectKeyOf(base::Session& session, base::TeamId team, const TenantKey& current);
   absl::StatusOr<DayKeyPtr> Load(base::Session& session, base::TeamId team, std::int64_t day);
   // The day key in a row of Find's query. NOT_FOUND: it, the tenant's or the request's own was destroyed.
   absl::StatusOr<DayKeyPtr> Unwrapped(base::Session& session, base::TeamId team, const base::Rows& rows, std::size_t row);
@@ -183,6 +184,19 @@ absl::StatusOr<TenantKey> PostgresKeys::Tenant(base::Session& session, base::Tea
   return TenantOfVersion(session, team, 1);
 }
 
+// What pseudonyms and end users' HMACs hang on. It is of the oldest version that there is, or a team's next key would rename all of them.
+absl::StatusOr<std::string> PostgresKeys::SubjectKeyOf(base::Session& session, base::TeamId team, const TenantKey& current) {
+  if (current.version == 1) return SubjectKey(current.key);
+  TG_ASSIGN(const auto oldest, session.Run("find the oldest tenant key",
+                                           "SELECT min(version) FROM keys.tenant WHERE team_id = $1::uuid AND wrapped IS NOT NULL",
+                                           {team.ToString()}));
+  if (oldest.IsNull(0, 0)) return Destroyed();
+  TG_ASSIGN(TenantKey first, TenantOfVersion(session, team, oldest.Int(0, 0)));
+  std::string out = SubjectKey(first.key);
+  base::Wipe(first.key);
+  return out;
+}
+
 absl::StatusOr<DayKeyPtr> PostgresKeys::Load(base::Session& session, base::TeamId team, std::int64_t day) {
   static const std::string kFind = "SELECT number, tenant_version, wrapped FROM keys.tenant_day WHERE team_id = $1::uuid AND day = $2::date";
   const std::string date = DayText(day);
@@ -203,10 +217,11 @@ absl::StatusOr<DayKeyPtr> PostgresKeys::Load(base::Session& session, base::TeamI
   const auto number = static_cast<std::int32_t>(rows.Int(0, 0));
   TG_ASSIGN(TenantKey tenant, TenantOfVersion(session, team, rows.Int(0, 1)));
   auto key = Unwrap(tenant.key, DayAad(team, day), rows.Bytes(0, 2));
-  std::string subject_key = SubjectKey(tenant.key);
+  auto subject_key = SubjectKeyOf(session, team, tenant);
   base::Wipe(tenant.key);
+  TG_RETURN_IF_ERROR(subject_key.status());
   if (!key.ok()) return base::Annotate(key.status(), "the day's key does not open under its tenant key");
-  return std::make_shared<const DayKey>(team, day, number, *std::move(key), std::move(subject_key));
+  return std::make_shared<const DayKey>(team, day, number, *std::move(key), *std::move(subject_key));
 }
 
 absl::StatusOr<DayKeyPtr> PostgresKeys::Unwrapped(base::Session& session, base::TeamId team, const base::Rows& rows, std::size_t row) {
@@ -217,10 +232,11 @@ absl::StatusOr<DayKeyPtr> PostgresKeys::Unwrapped(base::Session& session, base::
   TG_RETURN_IF_ERROR(tenant.status());
   const std::int64_t date = rows.Int(row, 6);
   auto day_key = Unwrap(tenant->key, DayAad(team, date), rows.Bytes(row, 4));
-  std::string subject_key = SubjectKey(tenant->key);
+  auto subject_key = SubjectKeyOf(session, team, *tenant);
   base::Wipe(tenant->key);
+  TG_RETURN_IF_ERROR(subject_key.status());
   if (!day_key.ok()) return base::Annotate(day_key.status(), "the day's key does not open under its tenant key");
-  return std::make_shared<const DayKey>(team, date, static_cast<std::int32_t>(rows.Int(row, 3)), *std::move(day_key), std::move(subject_key));
+  return std::make_shared<const DayKey>(team, date, static_cast<std::int32_t>(rows.Int(row, 3)), *std::move(day_key), *std::move(subject_key));
 }
 
 absl::StatusOr<std::vector<std::shared_ptr<const RequestKey>>> PostgresKeys::FindAll(base::TeamId team,

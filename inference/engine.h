@@ -5,18 +5,20 @@
 // A slot is empty, or holds one sequence. Open puts a sequence in; Step works on the slots it is told to; Rewind takes tokens back;
 // Close empties. The engine keeps the prompt, the output and the sampler's state of each open slot.
 //
-// Threads: Info, Render…, Tokenize, CheckGrammar, Ready, restarts and Interrupt from any thread; the rest from the replica's thread alone.
-// What a later option needs beside these (adapters) is a field of EngineSequence; what it gives is a field of EngineOutput.
+// Threads: Info, Ready, restarts, Interrupt and what PromptSide has from any thread; the rest from the replica's thread alone. What a later
+// option needs beside these is a field of EngineSequence; what it gives is a field of EngineOutput.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/status.h"
 #include "base/uuid.h"
+#include "inference/prompt_side.h"
 #include "inference/types.h"
 #include "inference/upstream.h"
 
@@ -32,6 +34,7 @@ struct EngineSequence {
   std::string_view grammar;                     // GBNF that the output must follow, checked by CheckGrammar; empty = none. Copied.
   int logprobs = -1;                            // -1: none wanted; else each token's own and those of so many of the likeliest.
   int band = kBandDefault;                      // Of urgency, for an engine that queues on its own side.
+  std::span<const int> adapters;                // Handles that AddAdapter gave, ascending: act beside the weights. Copied.
 };
 
 // What Open found. cached_tokens: how many of the prompt's first tokens need no work because the tenant had them worked through before;
@@ -66,32 +69,15 @@ struct EngineOutput {
   absl::Status status;                     // Not OK: this slot failed; nothing else here counts. Close it.
 };
 
-class Engine {
+class Engine : public PromptSide {
  public:
-  virtual ~Engine() = default;
-
   virtual const ModelInfo& Info() const = 0;         // Constant.
   virtual std::int64_t step_tokens_max() const = 0;  // The sum over a step's work (a decode counts 1) must not exceed it.
 
-  virtual absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const = 0;
-
-  virtual absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view /*text*/) const {  // Of text that is nothing but text.
-    return base::Unimplemented("this model's engine cannot tokenise");
-  }
-
-  virtual absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> /*parts*/) const {  // As Pool::RenderParts.
-    return base::Unimplemented("this model's engine takes no prompts beside conversations");
-  }
-
-  // Whether Open will take the grammar. INVALID_ARGUMENT: it is none. UNIMPLEMENTED where the engine has no grammars.
-  virtual absl::Status CheckGrammar(std::string_view /*gbnf*/) const {
-    return base::Unimplemented("this model's engine cannot hold its output to a grammar");
-  }
-
   virtual absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) = 0;  // REQUIRES: empty, the prompt fits.
 
-  // Works once on all of `work` (each slot at most once, not empty, within step_tokens_max) and appends to `outputs`. Not OK: the whole
-  // step failed; each of its slots must be closed, the others are unharmed.
+  // Works once on all of `work` (each slot at most once, not empty, all with the same adapters, within step_tokens_max) and appends to
+  // `outputs`. Not OK: the whole step failed; each of its slots must be closed, the others are unharmed.
   virtual absl::Status Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) = 0;
 
   // Takes back output tokens until `output_tokens` remain; the next token will be none of `banned`. UNIMPLEMENTED where the model cannot.
@@ -101,7 +87,16 @@ class Engine {
   // tokens need no work then, always fewer than all. 0 where the engine cannot. REQUIRES: both open, the same tenant.
   virtual std::int64_t Share(int /*from*/, int /*to*/) { return 0; }
 
+  // Of an engine whose Info().pooling is not kNone. Works once on all inputs, at most kEmbedInputsMax, whose tokens are within step_tokens_max in sum and each within the context. Appends
+  // Info().dimensions numbers for each, of a vector of length 1; where it reranks, one from 0 to 1. Not OK: there are none of any.
+  static constexpr int kEmbedInputsMax = 64;
+  virtual absl::Status Embed(std::span<const std::span<const std::int32_t>> /*inputs*/, std::vector<float>& /*vectors*/) { return NoVectors(); }
+
   virtual void Close(int slot) = 0;  // Empties the slot and frees its context. Never fails.
+
+  // Loads one that CheckAdapter found good: the handle for EngineSequence::adapters, more than 0 and never given twice.
+  virtual absl::StatusOr<int> AddAdapter(const AdapterOptions& /*adapter*/) { return base::Unimplemented("no adapters"); }
+  virtual void RemoveAdapter(int /*handle*/) {}  // REQUIRES: no open slot has it.
 
   virtual std::int64_t cache_bytes() const { return 0; }  // Of prefixes that are kept.
 

@@ -46,6 +46,7 @@ struct TenantAccount {
   int waiting_in_all = 0;
   int slots_held = 0;
   base::MonoTime seen;  // When it last brought a sequence.
+  double worked = 0;    // Of a model that embeds: tokens worked through, over the weight. The replica's.
 };
 
 class FairQueue {

@@ -65,12 +65,6 @@ const TensorType* FindType(std::uint32_t id) {
   return nullptr;
 }
 
-struct Tensor {
-  std::string name;
-  std::uint64_t offset = 0;
-  std::uint64_t bytes = 0;
-};
-
 class Reader {
  public:
   explicit Reader(std::string_view file) : file_(file) {}
@@ -112,7 +106,6 @@ class Reader {
   std::uint64_t at_ = 0;
   GgufHeader header_;
   std::set<std::string, std::less<>> keys_;
-  std::vector<Tensor> tensors_;
 };
 
 absl::Status Reader::ReadScalar(const std::string& key, std::uint32_t type) {
@@ -134,7 +127,7 @@ absl::Status Reader::ReadScalar(const std::string& key, std::uint32_t type) {
       header_.numbers[key] = static_cast<std::int64_t>(raw);
       break;
     case kFloat32: return KeepReal(key, std::bit_cast<float>(static_cast<std::uint32_t>(raw)));
-    case kFloat64: return KeepReal(key, std::bit_cast<double>(raw));
+    case kFloat64: header_.wide_reals.insert(key); return KeepReal(key, std::bit_cast<double>(raw));
     default: header_.numbers[key] = static_cast<std::int64_t>(raw);
   }
   return absl::OkStatus();
@@ -181,23 +174,22 @@ absl::Status Reader::ReadTensor() {
   if (!GetString(kTensorNameBytesMax, name) || !Get(dimensions)) return Bad("a tensor's entry is cut off or its name too long");
   if (dimensions < 1 || dimensions > 4) return Bad(fmt::format("tensor {} has {} dimensions", name, dimensions));
   std::uint64_t elements = 1;
-  std::uint64_t row = 0;
+  GgufTensor tensor;
+  tensor.name = name;
   for (std::uint32_t i = 0; i < dimensions; ++i) {
     std::uint64_t size = 0;
     if (!Get(size)) return Bad(fmt::format("the shape of tensor {} is cut off", name));
     if (size == 0 || size > (1ULL << 40) || elements > (1ULL << 44) / size)
       return Bad(fmt::format("tensor {} has an impossible shape", name));
     elements *= size;
-    if (i == 0) row = size;
+    tensor.shape.push_back(static_cast<std::int64_t>(size));
   }
-  std::uint32_t type_id = 0;
-  Tensor tensor{std::string(name)};
-  if (!Get(type_id) || !Get(tensor.offset)) return Bad(fmt::format("the place of tensor {} is cut off", name));
-  const TensorType* type = FindType(type_id);
-  if (type == nullptr) return Bad(fmt::format("tensor {} has unknown type {}", name, type_id));
-  if (row % static_cast<std::uint64_t>(type->block) != 0) return Bad(fmt::format("tensor {} has rows that are not whole blocks", name));
+  if (!Get(tensor.type) || !Get(tensor.at)) return Bad(fmt::format("the place of tensor {} is cut off", name));
+  const TensorType* type = FindType(tensor.type);
+  if (type == nullptr) return Bad(fmt::format("tensor {} has unknown type {}", name, tensor.type));
+  if (tensor.shape.front() % type->block != 0) return Bad(fmt::format("tensor {} has rows that are not whole blocks", name));
   tensor.bytes = elements / static_cast<std::uint64_t>(type->block) * static_cast<std::uint64_t>(type->block_bytes);
-  tensors_.push_back(std::move(tensor));
+  header_.tensor_table.push_back(std::move(tensor));
   return absl::OkStatus();
 }
 
@@ -211,14 +203,16 @@ absl::Status Reader::CheckPlaces() {
   const std::uint64_t room = data > file_.size() ? 0 : file_.size() - data;
   std::set<std::string_view> names;
   std::uint64_t expected = 0;
-  for (const Tensor& tensor : tensors_) {
+  for (GgufTensor& tensor : header_.tensor_table) {  // So far `at` counts from the data's begin.
+    header_.classifier = header_.classifier || tensor.name == "cls.output.weight";
     if (!names.insert(tensor.name).second) return Bad(fmt::format("tensor {} stands twice", tensor.name));
-    if (tensor.offset != expected) return Bad(fmt::format("tensor {} is not where the ones before it end", tensor.name));
-    if (tensor.offset > room || tensor.bytes > room - tensor.offset) {
+    if (tensor.at != expected) return Bad(fmt::format("tensor {} is not where the ones before it end", tensor.name));
+    if (tensor.at > room || tensor.bytes > room - tensor.at) {
       return Bad(fmt::format("tensor {} ends {} bytes past the end of the file: it was cut off; fetch it again", tensor.name,
-                             tensor.offset + tensor.bytes - room));
+                             tensor.at + tensor.bytes - room));
     }
-    expected = (tensor.offset + tensor.bytes + step - 1) / step * step;
+    expected = (tensor.at + tensor.bytes + step - 1) / step * step;
+    tensor.at += data;
   }
   return absl::OkStatus();
 }
@@ -345,8 +339,10 @@ absl::Status CheckKeys(GgufHeader& header) {
 
 }  // namespace
 
+absl::StatusOr<GgufHeader> ReadGgufForm(std::string_view file) { return Reader(file).Read(); }
+
 absl::StatusOr<GgufHeader> ReadGguf(std::string_view file) {
-  TG_ASSIGN(GgufHeader header, Reader(file).Read());
+  TG_ASSIGN(GgufHeader header, ReadGgufForm(file));
   TG_RETURN_IF_ERROR(CheckKeys(header));
   return header;
 }

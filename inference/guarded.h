@@ -1,4 +1,4 @@
-// Guarded: ends what engines throw. Internal to the room.
+// A call into an engine, whatever it throws. Internal to the room.
 #pragma once
 
 #include <exception>

@@ -8,32 +8,17 @@
 #include <fmt/format.h>
 
 #include "inference/engines/llama.h"
+#include "inference/engines/llama_prompts.h"
 #include "inference/engines/llama_tokenizer.h"
 #include "inference/engines/script_engine.h"
 #include "inference/engines/upstream_engine.h"
 #include "inference/gguf.h"
 #include "inference/mapped_file.h"
 #include "inference/memory_estimate.h"
-#include "inference/tokenizer.h"
+#include "inference/pooling.h"
 
 namespace tollgate::inference {
 namespace {
-
-// What `Inner`, a tokenizer or an engine, says.
-template <typename Inner>
-class PromptSideOf final : public PromptSide {
- public:
-  explicit PromptSideOf(std::unique_ptr<Inner> inner) : inner_(std::move(inner)) {}
-  absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return inner_->Render(turns); }
-  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override {
-    return inner_->RenderParts(parts);
-  }
-  absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override { return inner_->Tokenize(text); }
-  absl::Status CheckGrammar(std::string_view gbnf) const override { return inner_->CheckGrammar(gbnf); }
-
- private:
-  std::unique_ptr<Inner> inner_;
-};
 
 std::int64_t MemoryOf(const EngineHost& host) { return host.memory_bytes ? *host.memory_bytes : MemoryAvailable(); }
 
@@ -57,15 +42,14 @@ absl::Status CheckEngine(const ModelOptions& model, const EngineHost& host) {
     return base::FailedPrecondition(
         fmt::format("context_tokens is {}, but the model was trained for {}", model.context_tokens, header->context_tokens));
   }
+  TG_RETURN_IF_ERROR(ResolvePooling(model.pooling, *header).status());
   const auto file_bytes = static_cast<std::int64_t>(file.bytes().size());
   return PlanLlama(model, *header, file_bytes, host.backends_dir, MemoryOf(host)).status();
 }
 
-absl::StatusOr<std::unique_ptr<PromptSide>> MakePromptSide(const ModelOptions& model) {
-  if (model.engine == EngineKind::kScripted)
-    return std::make_unique<PromptSideOf<Engine>>(MakeScriptedEngine(model, base::SystemClock()));
-  TG_ASSIGN(auto vocabulary, MakeLlamaVocabulary(model));
-  return std::make_unique<PromptSideOf<Tokenizer>>(std::move(vocabulary));
+absl::StatusOr<std::unique_ptr<PromptSide>> MakePromptSide(const ModelOptions& model, const ModelInfo& loaded) {
+  if (model.engine == EngineKind::kScripted) return MakeScriptedEngine(model, base::SystemClock());
+  return MakeLlamaPrompts(model, loaded);
 }
 
 }  // namespace tollgate::inference

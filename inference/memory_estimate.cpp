@@ -1,4 +1,5 @@
-// How it works. The context's size follows from the header: for each token and layer, keys and values of each key-value head, in the type
+// How it works. A model that embeds has a context for one step alone, none where it is an encoder; but libllama keeps the logits of every token
+// of a step for it, used or not. Else the context's size follows from the header: for each token and layer, keys and values of each key-value head, in the type
 // they are kept in. Where the heads differ by layer (an array), the count of query heads stands for all, which is never less. Computing
 // takes a few activations of each token of a pass, and the logits of each slot.
 //
@@ -16,6 +17,7 @@
 #include <fmt/format.h>
 
 #include "base/error_detail.h"
+#include "inference/pooling.h"
 
 namespace tollgate::inference {
 namespace {
@@ -38,6 +40,11 @@ std::int64_t ReadNumber(const char* path) {
 
 }  // namespace
 
+std::int64_t EmbedStepTokens(const ModelOptions& model) {
+  if (model.pooling == Pooling::kNone) return model.context_tokens;
+  return std::max<std::int64_t>(model.context_tokens, model.step_tokens_max);
+}
+
 MemoryNeed EstimateMemory(const GgufHeader& header, std::int64_t file_bytes, const ModelOptions& model) {
   const std::int64_t width = Number(header, "embedding_length", 0);
   const std::int64_t heads = std::max<std::int64_t>(Number(header, "attention.head_count", 1), 1);
@@ -45,7 +52,9 @@ MemoryNeed EstimateMemory(const GgufHeader& header, std::int64_t file_bytes, con
   const std::int64_t key = Number(header, "attention.key_length", width / heads);
   const std::int64_t value = Number(header, "attention.value_length", width / heads);
   const std::int64_t per_token = header.layers * kv_heads * (key + value);
-  const std::int64_t tokens = (model.context_tokens + 255) / 256 * 256 * model.slots;  // libllama's blocks.
+  const bool embeds = model.pooling != Pooling::kNone;
+  const std::int64_t at_once = embeds ? 1 : model.slots;
+  const std::int64_t tokens = (EmbedStepTokens(model) + 255) / 256 * 256 * at_once;  // libllama's blocks.
   MemoryNeed need;
   need.weights = file_bytes;
   switch (model.kv) {
@@ -53,10 +62,15 @@ MemoryNeed EstimateMemory(const GgufHeader& header, std::int64_t file_bytes, con
     case KvType::kF16: need.context = per_token * tokens * 2; break;
     case KvType::kF32: need.context = per_token * tokens * 4; break;
   }
-  need.prefix_cache = model.prefix_cache_bytes;
+  if (embeds && IsEncoder(header)) need.context = 0;
+  need.prefix_cache = embeds ? 0 : model.prefix_cache_bytes;
   const std::int64_t pass = std::min<std::int64_t>(kPassTokens, std::max(model.step_tokens_max, model.slots + 16));
   const std::int64_t activations = 6 * width + 3 * Number(header, "feed_forward_length", 4 * width) + 2 * heads * (key + value);
   need.computing = 4 * (pass * activations + 2 * model.slots * header.vocab_tokens);
+  if (embeds) {
+    const std::int64_t step = EmbedStepTokens(model);
+    need.computing = 4 * step * (activations + (IsEncoder(header) ? 1 : 2) * header.vocab_tokens + width);
+  }
   return need;
 }
 
@@ -73,6 +87,18 @@ absl::Status CheckFits(const MemoryNeed& need, const ModelOptions& model, std::i
                                           MiB(need.prefix_cache), MiB(need.computing), std::max<std::int64_t>(available_bytes, 0) / kMiB,
                                           model.kv == KvType::kF16 ? ", keep the context in 8 bits" : "")),
       detail);
+}
+
+absl::Status CheckAdapterFits(std::int64_t weights_bytes, std::int64_t computing_bytes, std::int64_t available_bytes) {
+  if (weights_bytes + computing_bytes <= available_bytes) return absl::OkStatus();
+  base::ErrorDetail detail;
+  detail.reason = "MODEL_DOES_NOT_FIT";
+  detail.may_retry = false;
+  return base::WithDetail(base::ResourceExhausted(fmt::format(
+                              "it needs about {} MiB (its matrices {}, computing {}) and {} MiB are free: unload another adapter or model",
+                              MiB(weights_bytes + computing_bytes), MiB(weights_bytes), MiB(computing_bytes),
+                              std::max<std::int64_t>(available_bytes, 0) / kMiB)),
+                          detail);
 }
 
 SplitNeed SplitOverDevices(const MemoryNeed& need, const GgufHeader& header) {

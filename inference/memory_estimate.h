@@ -20,10 +20,16 @@ struct MemoryNeed {
   std::int64_t total() const { return weights + context + prefix_cache + computing; }
 };
 
+// The most tokens of a step of a model that embeds: an input goes into one whole. Of one that chats: its context.
+std::int64_t EmbedStepTokens(const ModelOptions& model);
+
 MemoryNeed EstimateMemory(const GgufHeader& header, std::int64_t file_bytes, const ModelOptions& model);
 
 // OK, or RESOURCE_EXHAUSTED with all the numbers and what to lower.
 absl::Status CheckFits(const MemoryNeed& need, const ModelOptions& model, std::int64_t available_bytes);
+
+// OK, or RESOURCE_EXHAUSTED with the numbers: an adapter beside a model that is loaded.
+absl::Status CheckAdapterFits(std::int64_t weights_bytes, std::int64_t computing_bytes, std::int64_t available_bytes);
 
 // Where there are GPUs: what of it goes onto them, and what stays in the machine's memory (the prefixes that are kept, and the weights'
 // first table, reckoned as a layer).

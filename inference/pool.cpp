@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
+#include "base/adapter_names.h"
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
 #include "base/mutex.h"
@@ -26,9 +28,14 @@ absl::Status CheckRange(const char* field, std::int64_t value, std::int64_t leas
   return base::InvalidArgument(fmt::format("{} is {}; it must be between {} and {}", field, value, least, most));
 }
 
+// A model that embeds gives way to those that chat: where they share processors, the niceness of its threads is so much more.
+constexpr int kEmbedNice = 10;
+
 absl::Status CheckModel(const ModelOptions& model) {
   if (model.name.empty()) return base::InvalidArgument("it has no name");
   if (model.engine != EngineKind::kScripted && model.file.empty()) return base::InvalidArgument("it names no file");
+  if (model.pooling != Pooling::kNone && model.engine == EngineKind::kOpenAi)
+    return base::Unimplemented("engine openai sends servers chats alone: embed with engine llama, and leave pooling out");
   TG_RETURN_IF_ERROR(CheckRange("slots", model.slots, 1, 256));
   TG_RETURN_IF_ERROR(CheckRange("context_tokens", model.context_tokens, 16, 1 << 24));
   TG_RETURN_IF_ERROR(CheckRange("slots x context_tokens", model.slots * model.context_tokens, 16, 1 << 30));
@@ -43,6 +50,13 @@ absl::Status CheckModel(const ModelOptions& model) {
   return CheckRange("stream_buffer_bytes", model.stream_buffer_bytes, 1, 1 << 24);
 }
 
+// The name of a model with these adapters: the same for the same adapters.
+std::string NameOf(const AdaptersHeld& adapters) {
+  std::vector<std::string> names;
+  for (const auto& adapter : adapters) names.push_back(adapter->info.name);
+  return base::JoinAdapters(std::move(names));
+}
+
 class PoolOfReplicas final : public Pool {
  public:
   explicit PoolOfReplicas(PoolOptions options) : options_(std::move(options)) {}
@@ -53,15 +67,40 @@ class PoolOfReplicas final : public Pool {
 
   std::vector<ModelInfo> models() const override {
     std::vector<ModelInfo> infos;
-    for (const auto& replica : All()) infos.push_back(replica->info());
+    for (const auto& replica : All()) {
+      for (ModelInfo& info : replica->infos()) infos.push_back(std::move(info));
+    }
     return infos;
+  }
+
+  absl::StatusOr<ModelInfo> Find(std::string_view name) const override {
+    TG_ASSIGN(const Found found, Locate(name));
+    ModelInfo info = found.replica->info();
+    if (found.adapters.empty()) return info;
+    info.base = std::exchange(info.name, NameOf(found.adapters));
+    for (const auto& adapter : found.adapters) info.adapters.push_back(adapter->info);
+    return info;
+  }
+
+  absl::Status LoadAdapter(AdapterOptions adapter) override {
+    base::Lock one_at_a_time(load_mu_);
+    TG_ASSIGN(const auto replica, BaseOf(adapter));
+    if (replica->HasAdapter(adapter.name)) return About(adapter, base::AlreadyExists("it is loaded: unload it first"));
+    const auto info = replica->CheckAdapter(adapter, MemoryLeft());
+    if (!info.ok()) return About(adapter, info.status());
+    return About(adapter, replica->AddAdapter(adapter, *info));
+  }
+
+  absl::Status CheckAdapter(const AdapterOptions& adapter) const override {
+    TG_ASSIGN(const auto replica, BaseOf(adapter));
+    return About(adapter, replica->CheckAdapter(adapter, MemoryLeft()).status());
   }
 
   absl::Status Load(ModelOptions model) override {
     const auto named = [&model](const absl::Status& status) { return base::Annotate(status, fmt::format("model {}", model.name)); };
     if (absl::Status status = CheckModel(model); !status.ok()) return named(status);
     base::Lock one_at_a_time(load_mu_);
-    if (Find(model.name).ok()) return named(base::AlreadyExists("it stands twice: give it another name, or unload the one that is there"));
+    if (Locate(model.name).ok()) return named(base::AlreadyExists("it stands twice: give it another name, or unload the one that is there"));
     auto replica = Start(model);
     if (!replica.ok()) return named(replica.status());
     if (const std::string& has = (*replica)->info().chat_template; !model.chat_template.empty() && has != model.chat_template) {
@@ -81,10 +120,13 @@ class PoolOfReplicas final : public Pool {
   absl::Status Check(const ModelOptions& model) const override {
     const auto named = [&model](const absl::Status& status) { return base::Annotate(status, fmt::format("model {}", model.name)); };
     if (absl::Status status = CheckModel(model); !status.ok()) return named(status);
-    return named(Isolated(model) ? CheckInWorker(model, WorkerHostNow()) : CheckEngine(model, HostNow()));
+    return named(Isolated(model) ? CheckInWorker(model, WorkerHostNow(model)) : CheckEngine(model, HostNow()));
   }
 
   absl::Status Unload(std::string_view name, base::MonoTime deadline) override {
+    for (const auto& replica : All()) {
+      if (replica->HasAdapter(name)) return replica->RemoveAdapter(name, deadline);
+    }
     std::shared_ptr<Replica> replica;
     {
       base::Lock lock(mu_);
@@ -98,29 +140,44 @@ class PoolOfReplicas final : public Pool {
   }
 
   absl::StatusOr<std::vector<std::int32_t>> Render(std::string_view model, std::span<const Turn> turns) const override {
-    TG_ASSIGN(const auto replica, Find(model));
-    return replica->Render(turns);
+    TG_ASSIGN(const Found found, Locate(model));
+    return found.replica->Render(turns);
   }
 
   absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view model, std::string_view text) const override {
-    TG_ASSIGN(const auto replica, Find(model));
-    return replica->Tokenize(text);
+    TG_ASSIGN(const Found found, Locate(model));
+    return found.replica->Tokenize(text);
   }
 
   absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::string_view model, std::span<const PromptPart> parts) const override {
-    TG_ASSIGN(const auto replica, Find(model));
-    return replica->RenderParts(parts);
+    TG_ASSIGN(const Found found, Locate(model));
+    return found.replica->RenderParts(parts);
   }
 
   absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request) override {
-    TG_ASSIGN(const auto replica, Find(request.model));
-    return replica->Submit(std::move(request));
+    TG_ASSIGN(Found found, Locate(request.model));
+    return found.replica->Submit(std::move(request), std::move(found.adapters));
   }
 
   absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> SubmitGroup(SequenceRequest request,
                                                                         std::span<const std::uint64_t> seeds) override {
-    TG_ASSIGN(const auto replica, Find(request.model));
-    return replica->SubmitGroup(request, seeds);
+    TG_ASSIGN(const Found found, Locate(request.model));
+    return found.replica->SubmitGroup(request, found.adapters, seeds);
+  }
+
+  absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(std::string_view model, const EmbedText& text) const override {
+    TG_ASSIGN(const Found found, Locate(model));
+    return found.replica->EmbedTokens(text);
+  }
+
+  absl::StatusOr<std::string> TextOf(std::string_view model, std::span<const std::int32_t> tokens) const override {
+    TG_ASSIGN(const Found found, Locate(model));
+    return found.replica->TextOf(tokens);
+  }
+
+  absl::StatusOr<std::shared_ptr<TokenStream>> Embed(EmbedJob job) override {
+    TG_ASSIGN(const Found found, Locate(job.model));
+    return found.replica->Embed(std::move(job));
   }
 
   std::vector<ReplicaStats> stats() const override {
@@ -148,26 +205,30 @@ class PoolOfReplicas final : public Pool {
     EngineHost host{.backends_dir = options_.backends_dir, .memory_bytes = std::nullopt, .clock = options_.clock};
     if (options_.memory_bytes == 0) return host;
     host.memory_bytes = options_.memory_bytes;
-    for (const auto& replica : All()) *host.memory_bytes -= replica->info().memory_bytes;
+    for (const auto& replica : All()) *host.memory_bytes -= replica->infos().front().memory_bytes;
     return host;
   }
 
-  // In a process of its own it is the computing there that has lower priority, not what waits for it here.
-  WorkerHost WorkerHostNow() const {
+  std::int64_t MemoryLeft() const {
     const EngineHost host = HostNow();
-    return {.options = options_.worker,
-            .backends_dir = host.backends_dir,
-            .memory_bytes = host.memory_bytes,
-            .nice = options_.replica_nice};
+    return host.memory_bytes ? *host.memory_bytes : MemoryAvailable();
+  }
+
+  int NiceOf(const ModelOptions& model) const { return options_.replica_nice + (model.pooling == Pooling::kNone ? 0 : kEmbedNice); }
+
+  // In a process of its own it is the computing there that has lower priority, not what waits for it here.
+  WorkerHost WorkerHostNow(const ModelOptions& model) const {
+    const EngineHost host = HostNow();
+    return {.options = options_.worker, .backends_dir = host.backends_dir, .memory_bytes = host.memory_bytes, .nice = NiceOf(model)};
   }
 
   absl::StatusOr<std::unique_ptr<Replica>> Start(const ModelOptions& model) const {
     if (Isolated(model)) {
-      const WorkerHost host = WorkerHostNow();
+      const WorkerHost host = WorkerHostNow(model);
       return Replica::Start(model, *options_.clock, 0, [&] { return MakeWorkerEngine(model, host); });
     }
     const EngineHost host = HostNow();
-    return Replica::Start(model, *options_.clock, options_.replica_nice, [&] { return MakeEngine(model, host); });
+    return Replica::Start(model, *options_.clock, NiceOf(model), [&] { return MakeEngine(model, host); });
   }
 
   // Lets what is inside end until the deadline, then ends it.
@@ -193,12 +254,40 @@ class PoolOfReplicas final : public Pool {
     return base::WithDetail(base::NotFound("no such model is loaded; ask for the list of models"), detail);
   }
 
-  absl::StatusOr<std::shared_ptr<Replica>> Find(std::string_view model) const {
+  // A model, and the adapters that its name asks for.
+  struct Found {
+    std::shared_ptr<Replica> replica;
+    AdaptersHeld adapters;
+  };
+
+  absl::StatusOr<Found> Locate(std::string_view name) const {
+    if (auto replica = ByName(name)) return Found{std::move(replica), {}};
+    const base::AdapterNames parts = base::SplitAdapters(name);
+    const auto replica = parts.adapters.empty() ? nullptr : ByName(parts.base);
+    if (replica == nullptr) return NoSuchModel();
+    TG_RETURN_IF_ERROR(parts.Check());
+    TG_ASSIGN(AdaptersHeld adapters, replica->Adapters(parts.adapters));
+    return Found{replica, std::move(adapters)};
+  }
+
+  std::shared_ptr<Replica> ByName(std::string_view model) const {
     base::Lock lock(mu_);
-    for (const auto& replica : replicas_) {
-      if (replica->info().name == model) return replica;
-    }
-    return NoSuchModel();
+    const auto found = std::find_if(replicas_.begin(), replicas_.end(), [model](const auto& r) { return r->info().name == model; });
+    return found == replicas_.end() ? nullptr : *found;
+  }
+
+  absl::StatusOr<std::shared_ptr<Replica>> BaseOf(const AdapterOptions& adapter) const {
+    const base::AdapterNames parts = base::SplitAdapters(adapter.name);
+    if (parts.base != adapter.base || parts.adapters.size() != 1)
+      return About(adapter, base::InvalidArgument(fmt::format("its name must be {}:ADAPTER, of letters, digits and . _ -", adapter.base)));
+    if (!(adapter.scale > 0 && adapter.scale <= 16))
+      return About(adapter, base::InvalidArgument(fmt::format("its scale is {}; it must be more than 0 and at most 16", adapter.scale)));
+    if (auto replica = ByName(adapter.base)) return replica;
+    return About(adapter, base::NotFound(fmt::format("its model {0} is not loaded; load that first: tollgate models load {0}", adapter.base)));
+  }
+
+  static absl::Status About(const AdapterOptions& adapter, const absl::Status& status) {
+    return base::Annotate(status, fmt::format("adapter {}", adapter.name));
   }
 
   const PoolOptions options_;

@@ -3,7 +3,7 @@
 // Each model is a replica: one engine, one thread at lower priority, and a number of slots whose context is guaranteed, so that a sequence
 // that was let in is never thrown out for want of memory. A replica decodes all its running sequences together, one step at a time, and
 // works through new prompts in chunks beside them. Who gets a slot next is fair by tenant: the tenant that was served least, counted in
-// tokens, comes first (fair_queue.h has the whole order). Everything is bounded: the queue in length and time, a stream in bytes, a
+// tokens, comes first (fair_queue.h has the whole order). Sets of LoRA adapters take turns (adapter_turns.h). Everything is bounded: the queue in length and time, a stream in bytes, a
 // sequence in tokens and by its deadline.
 //
 // Thread-safe. Render and Submit never wait for the engine.
@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "base/uuid.h"
+#include "inference/embed.h"
 #include "inference/replica_stats.h"
 #include "inference/token_stream.h"
 #include "inference/types.h"
@@ -50,6 +51,7 @@ struct ModelOptions {
   std::int64_t prefix_cache_bytes = 256 << 20;  // Memory for what tenants' own prompts begin with; 0 = none.
   double cached_token_share = 0.1;              // What a cached prompt token counts in fairness, 0 to 1.
   UpstreamOptions upstream;                     // Of kOpenAi.
+  Pooling pooling = Pooling::kNone;             // Not kNone: it embeds or reranks (embed.h), and does not chat. Not of kOpenAi.
 };
 
 struct PoolOptions {
@@ -64,7 +66,7 @@ struct PoolOptions {
 };
 
 struct SequenceRequest {
-  std::string model;
+  std::string model;  // A model's name, or with adapters of its: "BASE:ADAPTER", "BASE:ADAPTER+ADAPTER".
   std::vector<std::int32_t> prompt_tokens;  // From Render of the same model; each is checked again. Not empty.
   SamplingParams sampling;
   std::vector<std::string> stop;  // At most 16, each 1 to 256 bytes of UTF-8.
@@ -92,7 +94,9 @@ class Pool {
   static absl::StatusOr<std::unique_ptr<Pool>> Create(PoolOptions options);
   virtual ~Pool() = default;  // Ends what runs with kShutdown.
 
-  virtual std::vector<ModelInfo> models() const = 0;  // In the order in which they were loaded.
+  virtual std::vector<ModelInfo> models() const = 0;  // In the order in which they were loaded, each with its adapters behind it.
+  // What a request for this name runs on. NOT_FOUND: a part is not loaded. INVALID_ARGUMENT: as AdapterNames::Check.
+  virtual absl::StatusOr<ModelInfo> Find(std::string_view name) const = 0;
 
   // Loads a model beside those that are there and puts a token through it. Slow; blocks the caller alone, and other loads. The errors of
   // Create, and ALREADY_EXISTS; RESOURCE_EXHAUSTED, in numbers: it does not fit. UNAVAILABLE: draining.
@@ -102,7 +106,12 @@ class Pool {
   // for a name that is there already.
   virtual absl::Status Check(const ModelOptions& model) const = 0;
 
-  // Takes a model out. New sequences are refused with NOT_FOUND at once; those inside may end until `deadline` (the pool's clock), then
+  // Loads an adapter beside its model, which goes on serving. Slow. NOT_FOUND: no such model or file. ALREADY_EXISTS. Else as
+  // Engine::CheckAdapter. CheckAdapter: whether it would, but for a name that is there already; reads the file.
+  virtual absl::Status LoadAdapter(AdapterOptions adapter) = 0;
+  virtual absl::Status CheckAdapter(const AdapterOptions& adapter) const = 0;
+
+  // Takes a model, with its adapters, or an adapter out. New sequences are refused with NOT_FOUND at once; those inside may end until `deadline` (the pool's clock), then
   // the rest ends with kShutdown, and the memory is free. NOT_FOUND: no such model. Blocks; not from I/O threads.
   virtual absl::Status Unload(std::string_view name, base::MonoTime deadline) = 0;
 
@@ -126,7 +135,12 @@ class Pool {
   virtual absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> SubmitGroup(SequenceRequest request,
                                                                                 std::span<const std::uint64_t> seeds) = 0;
 
-  virtual std::vector<ReplicaStats> stats() const = 0;  // One a model, in the same order.
+  // What embed.h says.
+  virtual absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(std::string_view model, const EmbedText& text) const = 0;
+  virtual absl::StatusOr<std::string> TextOf(std::string_view model, std::span<const std::int32_t> tokens) const = 0;
+  virtual absl::StatusOr<std::shared_ptr<TokenStream>> Embed(EmbedJob job) = 0;
+
+  virtual std::vector<ReplicaStats> stats() const = 0;  // One a model, adapters in its own, in the same order.
 
   // Refuses new sequences, waits until those inside have ended or `deadline` has passed (the pool's clock), then ends the rest with
   // kShutdown. Blocks; not from I/O threads.

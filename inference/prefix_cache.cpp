@@ -96,9 +96,13 @@ void PrefixCache::Drop(Owner& owner, Entries::iterator entry) {
 }
 
 void PrefixCache::MakeRoom(std::int64_t bytes) {
+  const auto tenant_of = [](const std::string& salt) { return std::string_view(salt).substr(0, salt.find('|')); };
   while (bytes_ + bytes > bytes_max_) {
+    std::map<std::string_view, std::int64_t> used;
+    for (const auto& [salt, owner] : owners_) used[tenant_of(salt)] += owner.bytes;
+    const auto order = [&](const auto& item) { return std::pair(used.at(tenant_of(item.first)), item.second.bytes); };
     const auto most =
-        std::max_element(owners_.begin(), owners_.end(), [](const auto& a, const auto& b) { return a.second.bytes < b.second.bytes; });
+        std::max_element(owners_.begin(), owners_.end(), [&](const auto& a, const auto& b) { return order(a) < order(b); });
     Drop(most->second, most->second.entries.begin());
     if (most->second.entries.empty()) owners_.erase(most);
   }

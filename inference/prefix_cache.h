@@ -1,8 +1,9 @@
 // PrefixCache: snapshots of sequences' state in memory, found again by the tokens they begin with. Nothing is ever found under another salt
-// than the one it was kept under: a tenant (with whatever else changes what the model computes) sees only its own.
+// than the one it was kept under: a tenant (with whatever else changes what the model computes) sees only its own. A salt is "TENANT", or
+// "TENANT|WHAT ELSE".
 //
-// Bounded in bytes. When it is full, the tenant that uses the most gives up what it used least recently: none loses anything to a tenant
-// that uses more. One thread.
+// Bounded in bytes. When it is full, the tenant that uses the most under all its salts gives up what it used least recently in the largest of
+// them: none loses anything to a tenant that uses more. One thread.
 #pragma once
 
 #include <cstddef>

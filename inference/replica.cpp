@@ -9,7 +9,8 @@
 //
 // What the engine throws ends the sequences it was working on, never the thread.
 //
-// Submit and what checks requests are in replica_submit.cpp; how sequences end, and what is published, in replica_end.cpp.
+// Submit and what checks requests are in replica_submit.cpp; how sequences end, and what is published, in replica_end.cpp; how a model that
+// embeds plans and steps, in replica_embed.cpp.
 // Tested by tests/inference/pool_test.cpp.
 #include "inference/replica.h"
 
@@ -58,7 +59,11 @@ void Replica::Run() {
       continue;
     }
     const base::MonoTime began = now_;
-    Step();
+    if (embeds_) {
+      StepInputs();
+    } else {
+      Step();
+    }
     CloseEnded();
     stats_.busy_micros += std::chrono::duration_cast<microseconds>(clock_.Mono() - began).count();
     Publish();
@@ -68,11 +73,14 @@ void Replica::Run() {
 
 void Replica::Collect() {
   std::vector<std::unique_ptr<Sequence>> arrived;
+  std::vector<std::packaged_task<absl::Status()>> jobs;
   {
     base::Lock lock(mu_);
     arrived.swap(inbox_);
+    jobs.swap(jobs_);
   }
   for (auto& sequence : arrived) queue_.Push(std::move(sequence), now_);
+  for (auto& job : jobs) job();
 }
 
 std::optional<EndReason> Replica::Due(const Sequence& sequence) const {
@@ -164,10 +172,12 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
                              .logit_bias = request.logit_bias,
                              .grammar = request.json ? JsonGrammar() : std::string_view(request.grammar),
                              .logprobs = request.logprobs,
-                             .band = request.band};
+                             .band = request.band,
+                             .adapters = sequence->adapter_set};
   const auto opened = Guarded([&] { return engine_->Open(sequence->slot, asked); });
   *free = std::move(sequence);
   Sequence& seated = **free;
+  if (embeds_) LiftWorked(*seated.account);
   seated.output.reserve(static_cast<std::size_t>(std::min(seated.output_limit, kOutputsAtFirst)));
   ++running_;
   if (!opened.ok()) {
@@ -191,9 +201,11 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
 void Replica::Plan() {
   work_.clear();
   if (running_ == 0) return;
+  if (embeds_) return PlanInputs();
   prompts_.clear();
+  ChooseTurn();
   for (auto& sequence : slots_) {
-    if (sequence == nullptr || sequence->closing || sequence->parked) continue;
+    if (sequence == nullptr || sequence->closing || sequence->parked || !IsTurnOf(*sequence)) continue;
     if (sequence->prompt_left > 0) {
       if (sequence->group != 0 && Shares(*sequence)) continue;
       prompts_.push_back(sequence.get());
@@ -271,7 +283,8 @@ void Replica::Step() {
     sequence.end.input_tokens_evaluated += work.prompt_tokens;
     if (sequence.prompt_left == 0) sequence.end.input_tokens_evaluated += std::exchange(sequence.published, 0);
   }
-  budget_.Ran(prompt_tokens, decoding, took);
+  const bool usual = turn_ == nullptr || !turns_.changed();  // The step after a change of adapters says nothing about others.
+  if (usual) budget_.Ran(prompt_tokens, decoding, took);
   ++stats_.steps;
   stats_.step_micros += std::chrono::duration_cast<microseconds>(after - before).count();
   stats_.step.Add(after - before);

@@ -5,10 +5,14 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <future>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -32,13 +36,24 @@ class Replica {
   ~Replica();  // Stop.
 
   const ModelInfo& info() const { return engine_->Info(); }
+  std::vector<ModelInfo> infos() const;  // The model's, with what its adapters take, then one for each adapter.
   absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const { return engine_->Tokenize(text); }
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const { return engine_->Render(turns); }
+  absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(const EmbedText& text) const;
+  absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> tokens) const;
+  absl::StatusOr<std::shared_ptr<TokenStream>> Embed(EmbedJob job);
   absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const { return engine_->RenderParts(parts); }
-  absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request);
-  absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> SubmitGroup(const SequenceRequest& request,
+  absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request, AdaptersHeld adapters = {});
+  absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> SubmitGroup(const SequenceRequest& request, const AdaptersHeld& adapters,
                                                                         std::span<const std::uint64_t> seeds);
   ReplicaStats stats() const;
+
+  // Adapters, by full name. Add waits for the replica's thread between two steps; Remove, until nobody uses it, or the deadline ended that.
+  absl::StatusOr<AdapterInfo> CheckAdapter(const AdapterOptions& adapter, std::int64_t memory_bytes) const;
+  absl::Status AddAdapter(const AdapterOptions& adapter, const AdapterInfo& info);
+  absl::Status RemoveAdapter(std::string_view name, base::MonoTime deadline);
+  bool HasAdapter(std::string_view name) const;
+  absl::StatusOr<AdaptersHeld> Adapters(std::span<const std::string> names) const;  // NOT_FOUND: one is not loaded.
 
   void StopAdmission();                            // Submit refuses from now on.
   bool WaitIdle(std::chrono::milliseconds limit);  // True when nothing is queued or running.
@@ -50,11 +65,19 @@ class Replica {
   // Any thread.
   absl::Status Check(const SequenceRequest& request) const;
   absl::Status CheckForm(const SequenceRequest& request) const;
-  std::unique_ptr<Sequence> MakeSequence(const SequenceRequest& request, std::uint64_t seed) const;
+  std::unique_ptr<Sequence> MakeSequence(const SequenceRequest& request, const AdaptersHeld& adapters, std::uint64_t seed) const;
+  absl::Status OnThread(std::function<absl::Status()> job);  // Between two steps; waits for it.
+  absl::Status MustEmbed() const;
+  absl::Status CheckJob(const EmbedJob& job) const;
+  std::unique_ptr<Sequence> MakeJob(EmbedJob job) const;
+  absl::Status Enter(std::vector<std::unique_ptr<Sequence>> sequences);
 
   // The replica's thread. One turn of Run: Collect, Sweep, Resume, Admit, Plan, then Step or Wait.
   void Run();
-  void Collect();  // New sequences from the inbox to the queue.
+  void Collect();  // New sequences from the inbox to the queue; then the jobs.
+  void EndUsers(const LoadedAdapter* adapter);
+  bool IsTurnOf(const Sequence& sequence) const { return turn_ == nullptr || sequence.adapter_set == *turn_; }
+  void ChooseTurn();  // Whose adapters this step is for.
   void Sweep();    // Ends what was cancelled or is late.
   void SweepQueue();
   void Resume();  // Takes back what consumers want taken back, and sees which parked sequences may go on.
@@ -65,6 +88,9 @@ class Replica {
   std::int64_t PromptsThatCount() const;
   bool Shares(Sequence& sequence);
   void Step();
+  void PlanInputs();  // The same of a model that embeds: inputs_ beside work_.
+  void StepInputs();
+  void LiftWorked(TenantAccount& tenant) const;
   void Take(Sequence& sequence, const EngineOutput& output);
   void ParkOrEnd(Sequence& sequence);
   void End(Sequence& sequence, EndReason reason, const absl::Status& status);
@@ -82,12 +108,15 @@ class Replica {
   const ModelOptions model_;
   const base::Clock& clock_;
   std::unique_ptr<Engine> engine_;  // Constant after Start.
+  bool embeds_ = false;             // So is this: it embeds or reranks.
   const std::shared_ptr<Waker> waker_ = std::make_shared<Waker>();
   std::thread thread_;
 
   mutable base::Mutex mu_;
   std::condition_variable idle_cv_;
   std::vector<std::unique_ptr<Sequence>> inbox_ GUARDED_BY(mu_);
+  std::vector<std::packaged_task<absl::Status()>> jobs_ GUARDED_BY(mu_);
+  std::map<std::string, std::shared_ptr<const LoadedAdapter>, std::less<>> adapters_ GUARDED_BY(mu_);  // Those that may be asked for.
   std::int64_t groups_ GUARDED_BY(mu_) = 0;
   int inside_ GUARDED_BY(mu_) = 0;  // Sequences in the inbox, the queue and the slots.
   bool closed_ GUARDED_BY(mu_) = false;
@@ -99,6 +128,9 @@ class Replica {
   // Replica's thread only.
   FairQueue queue_;
   StepBudget budget_;
+  AdapterTurns turns_;
+  const AdapterSet* turn_ = nullptr;  // Of this step; null: nobody uses adapters.
+  std::vector<AdapterTurns::Runnable> runnable_;  // Scratch.
   std::vector<std::unique_ptr<Sequence>> slots_;
   std::vector<Sequence*> prompts_;                // Scratch: those whose prompt is not worked through.
   std::vector<std::unique_ptr<Sequence>> ended_;  // Scratch.
@@ -108,7 +140,9 @@ class Replica {
   base::MonoTime swept_at_;  // When the queue was last swept.
   std::vector<EngineWork> work_;
   std::vector<EngineOutput> outputs_;
-  std::string text_;  // Scratch.
+  std::vector<std::span<const std::int32_t>> inputs_;  // Of this step, in the order of work_.
+  std::vector<float> numbers_;                         // Scratch: what it gave.
+  std::string text_;                                   // Scratch.
   ReplicaStats stats_;
   Throughput throughput_;
 };

@@ -27,6 +27,7 @@ struct ReplicaStats {
   std::int64_t output_tokens = 0;
   std::int64_t opened = 0;                 // Sequences that got a slot,
   std::int64_t prefix_hits = 0;            // and of those, whose prompt began with what their tenant had kept.
+  std::int64_t adapter_changes = 0;        // Steps with other adapters than the step before.
   std::int64_t sequences = 0;              // Ended, however.
   std::int64_t refused = 0;                // By a full queue.
   std::int64_t failed = 0;                 // Ended with kEngineFailed.

@@ -76,7 +76,7 @@ absl::Status Refuse(absl::StatusCode code, std::string_view message, std::string
 }  // namespace
 
 Replica::Replica(const ModelOptions& model, const base::Clock& clock)
-    : model_(model), clock_(clock), budget_(model.step_tokens_max, model.step_target), slots_(static_cast<std::size_t>(model.slots)) {
+    : model_(model), clock_(clock), budget_(model.step_tokens_max, model.step_target), turns_(model.step_target), slots_(static_cast<std::size_t>(model.slots)) {
   stats_.model = model.name;
   stats_.slots = model.slots;
   stats_.kv_tokens_total = model.slots * model.context_tokens;
@@ -104,6 +104,7 @@ absl::StatusOr<std::unique_ptr<Replica>> Replica::Start(const ModelOptions& mode
       return;
     }
     self->engine_ = *std::move(engine);
+    self->embeds_ = self->engine_->Info().pooling != Pooling::kNone;
     self->budget_ = StepBudget(self->engine_->step_tokens_max(), self->model_.step_target);
     ready.set_value(absl::OkStatus());
     self->Run();
@@ -119,6 +120,7 @@ Replica::~Replica() { Stop(); }
 
 absl::Status Replica::Check(const SequenceRequest& request) const {
   const ModelInfo& info = engine_->Info();
+  if (embeds_) return base::FailedPrecondition(fmt::format("model {} does not chat: it makes vectors or ranks", model_.name));
   const auto input = static_cast<std::int64_t>(request.prompt_tokens.size());
   if (input == 0) return base::InvalidArgument("the prompt has no tokens");
   for (const std::int32_t token : request.prompt_tokens) {
@@ -155,8 +157,10 @@ absl::Status Replica::CheckForm(const SequenceRequest& request) const {
   return engine_->CheckGrammar(request.grammar);
 }
 
-std::unique_ptr<Sequence> Replica::MakeSequence(const SequenceRequest& request, std::uint64_t seed) const {
+std::unique_ptr<Sequence> Replica::MakeSequence(const SequenceRequest& request, const AdaptersHeld& adapters, std::uint64_t seed) const {
   auto sequence = std::make_unique<Sequence>(request);
+  sequence->adapters = adapters;
+  for (const auto& adapter : adapters) sequence->adapter_set.push_back(adapter->handle);
   const SequenceRequest& kept = sequence->request;
   const auto input = static_cast<std::int64_t>(kept.prompt_tokens.size());
   sequence->request.sampling.seed = seed;
@@ -169,25 +173,32 @@ std::unique_ptr<Sequence> Replica::MakeSequence(const SequenceRequest& request, 
   return sequence;
 }
 
-absl::StatusOr<std::shared_ptr<TokenStream>> Replica::Submit(SequenceRequest request) {
+absl::StatusOr<std::shared_ptr<TokenStream>> Replica::Submit(SequenceRequest request, AdaptersHeld adapters) {
   const std::uint64_t seed = request.sampling.seed;
-  TG_ASSIGN(auto streams, SubmitGroup(request, std::span(&seed, 1)));
+  TG_ASSIGN(auto streams, SubmitGroup(request, adapters, std::span(&seed, 1)));
   return std::move(streams.front());
 }
 
 absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> Replica::SubmitGroup(const SequenceRequest& request,
+                                                                               const AdaptersHeld& adapters,
                                                                                std::span<const std::uint64_t> seeds) {
   TG_RETURN_IF_ERROR(engine_->Ready());
   TG_RETURN_IF_ERROR(Check(request));
   if (seeds.empty() || seeds.size() > kGroupMax)
     return base::InvalidArgument(fmt::format("{} answers are asked for; 1 to {} are allowed", seeds.size(), kGroupMax));
-  const auto count = static_cast<int>(seeds.size());
   std::vector<std::unique_ptr<Sequence>> sequences;
   std::vector<std::shared_ptr<TokenStream>> streams;
   for (const std::uint64_t seed : seeds) {
-    sequences.push_back(MakeSequence(request, seed));
+    sequences.push_back(MakeSequence(request, adapters, seed));
     streams.push_back(std::make_shared<TokenStream>(sequences.back()->stream));
   }
+  TG_RETURN_IF_ERROR(Enter(std::move(sequences)));
+  return streams;
+}
+
+// All of them into the inbox, as one group, or none.
+absl::Status Replica::Enter(std::vector<std::unique_ptr<Sequence>> sequences) {
+  const auto count = static_cast<int>(sequences.size());
   {
     base::Lock lock(mu_);
     if (closed_) return StatusOf(EndReason::kShutdown, 0);
@@ -209,7 +220,7 @@ absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> Replica::SubmitGroup(c
     }
   }
   waker_->Wake();
-  return streams;
+  return absl::OkStatus();
 }
 
 // When about half of what waits will have been served.
@@ -223,6 +234,7 @@ absl::Status Replica::StatusOf(EndReason reason, std::int64_t decoded) const {
   switch (reason) {
     case EndReason::kCancelled: return base::Cancelled("the request was cancelled");
     case EndReason::kDeadline:
+      if (embeds_) return base::DeadlineExceeded("the deadline passed before all inputs were worked through; allow more time or send fewer");
       return base::DeadlineExceeded(
           fmt::format("the deadline passed after {} output tokens; allow more time or ask for fewer tokens", decoded));
     case EndReason::kQueueTimeout:

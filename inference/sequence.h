@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "inference/adapter_turns.h"
 #include "inference/output_text.h"
 #include "inference/pool.h"
 #include "inference/stream_state.h"
@@ -19,6 +20,13 @@ namespace tollgate::inference {
 
 struct TenantAccount;
 struct KeyAccount;
+
+// An adapter that is loaded. Who holds one keeps it loaded.
+struct LoadedAdapter {
+  int handle = 0;  // The engine's.
+  AdapterInfo info;
+};
+using AdaptersHeld = std::vector<std::shared_ptr<const LoadedAdapter>>;  // By handle, ascending.
 
 struct Sequence {
   explicit Sequence(SequenceRequest r) : request(std::move(r)), text(request.stop) {}
@@ -35,6 +43,10 @@ struct Sequence {
   std::int64_t prompt_left = 0;   // Prompt tokens to be worked through.
   std::int64_t published = 0;     // Published prompt tokens that another tenant worked through; they count at the prompt's end.
   std::int64_t group = 0;         // Others of it have the same prompt; 0 = none.
+  std::vector<std::int64_t> input_ends;  // Of an EmbedJob: where each of its inputs ends among the prompt's tokens.
+  std::size_t inputs_done = 0;
+  AdaptersHeld adapters;
+  AdapterSet adapter_set;  // Their handles.
   std::int64_t decoded = 0;       // In all, those that were taken back too.
   std::optional<base::MonoTime> last_token_at;  // Of output, since it last went on.
   int slot = -1;

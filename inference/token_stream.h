@@ -62,6 +62,7 @@ struct StreamEnd {
   std::int64_t cached_input_tokens = 0;     // Of those, how many came from this tenant's own prefix cache.
   std::int64_t tokens_decoded = 0;          // The token that ended the model's turn counts as one; what was taken back, too.
   std::int64_t tokens_delivered = 0;        // As in the last piece taken or still to be taken.
+  std::vector<float> vectors;               // Of an EmbedJob that ended with kStop: what embed.h says.
   int stop_index = -1;                      // Which of the request's stop strings was met; -1: none.
   ReportedUsage reported;                   // What an upstream says, where one ran the sequence.
   base::MonoTime submitted_at;

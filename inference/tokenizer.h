@@ -28,9 +28,6 @@ class Tokenizer {
   virtual const base::Digest& digest() const = 0;                                                               // Of its file.
   virtual std::string format() const = 0;                                                                       // "chatml" …
   virtual std::string architecture() const = 0;
-  virtual absl::Status CheckGrammar(std::string_view /*gbnf*/) const {                                          // As Engine::CheckGrammar.
-    return base::Unimplemented("this model's engine cannot hold its output to a grammar");
-  }
   virtual void Describe(ModelInfo& /*info*/) const {}                                                           // As ChatFormat::Describe.
 };
 

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/crypto.h"
+#include "inference/pooling_kind.h"
 
 namespace tollgate::inference {
 
@@ -75,9 +77,30 @@ struct LogitBias {
   float bias = 0;  // -100 to 100.
 };
 
-// A model that is loaded.
+// A LoRA adapter to load beside its model.
+struct AdapterOptions {
+  std::string name;                    // "BASE:ADAPTER": what requests call the model with it.
+  std::string base;                    // The model that it changes, by name.
+  std::string file;                    // GGUF.
+  std::optional<base::Digest> sha256;  // Expected. Required; the refusal names the file's own.
+  double scale = 1;                    // How strongly it acts, more than 0 to 16.
+};
+
+// An adapter that is loaded.
+struct AdapterInfo {
+  std::string name;  // "BASE:ADAPTER".
+  base::Digest sha256{};
+  double scale = 1;
+  std::int64_t rank = 0;
+  std::int64_t memory_bytes = 0;         // What it is reckoned to take of the machine's,
+  std::int64_t device_memory_bytes = 0;  // and of its model's GPUs'.
+};
+
+// A model that is loaded, or one with adapters: then `base` is the model's name, and `adapters` what acts beside its weights.
 struct ModelInfo {
   std::string name;
+  std::string base;
+  std::vector<AdapterInfo> adapters;
   std::string engine;               // "llama", "openai" or "scripted".
   base::Digest sha256{};            // Of the weights' file; of the engine's own description where there is no file.
   std::string licence;              // SPDX name, as configured.
@@ -96,6 +119,10 @@ struct ModelInfo {
   ToolStyle tools = ToolStyle::kNone;
   bool thinks = false;            // It thinks between <think> and </think> before it answers;
   bool opens_thinking = false;    // prompts end within the thought.
+  Pooling pooling = Pooling::kNone;  // Not kNone: it embeds or reranks, and does not chat.
+  std::int64_t dimensions = 0;       // Of a vector, where it embeds.
+  bool embeds() const { return pooling != Pooling::kNone && pooling != Pooling::kRank; }
+  bool reranks() const { return pooling == Pooling::kRank; }
 };
 
 // Bands of urgency: 0 is served first, 3 with what the others leave.

@@ -168,7 +168,13 @@ absl::Status CheckDoWhere(const YamlReader& yaml, Fields& fields, Rule& rule) {
                       "itself with a second rule");
   }
   rule.output = false;
-  if ((rule.roles & (1u << static_cast<unsigned>(Role::kAssistant))) == 0) {
+  for (const char* field : {"parts", "tool"}) {
+    if (!fields.contains("where") || !fields["where"][field].IsDefined()) continue;
+    return yaml.Wrong(fields["where"][field], fmt::format("'do: pseudonymise' looks at every text, because restored values come back in any; "
+                                                          "leave '{}' out",
+                                                          field));
+  }
+  if (!rule.sight.SeesRole(Role::kAssistant)) {
     return yaml.Wrong(fields["where"]["roles"],
                       "'do: pseudonymise' needs the role assistant: a restored reply comes back as one in the next turn; add it, or leave "
                       "'roles' out");

@@ -29,16 +29,26 @@ std::string OtherName(const char* kind, const std::vector<std::string>& names, c
                      name.empty() ? fmt::format("no known {}", kind) : name);
 }
 
+std::string OtherModel(const std::vector<std::string>& names, const Subject& subject) {
+  for (const std::string& part : subject.model_parts) {
+    if (OtherName("model", names, part).empty()) return "";
+  }
+  return OtherName("model", names, subject.model);
+}
+
 // Why the rule's `where` does not cover the text; empty if it does.
 std::string NotHere(const Rule& rule, const Subject& subject, const ExplainedText& text) {
   if (text.output && !rule.output) return "it acts on input only, and this is a reply";
   if (!text.output && !rule.input) return "it acts on output only, and this is a prompt";
   const Role role = text.output ? Role::kAssistant : text.role;
-  if ((rule.roles & (1u << static_cast<unsigned>(role))) == 0)
-    return fmt::format("its roles do not include {}, who wrote this", RoleName(role));
+  if (!rule.sight.SeesRole(role)) return fmt::format("its roles do not include {}, who wrote this", RoleName(role));
+  const Channel its{role == Role::kTool ? Part::kToolResult : text.channel.part, text.channel.tool};
+  if (!rule.sight.SeesPart(its.part)) return fmt::format("its parts do not include {}, which this is", PartName(its.part));
+  if (!rule.sight.Sees(role, its)) return OtherName("tool", rule.sight.tools, its.tool);
   for (const std::string& other : {OtherName("org", rule.scope.orgs, subject.org), OtherName("team", rule.scope.teams, subject.team),
                                    OtherName("project", rule.scope.projects, subject.project),
-                                   OtherName("key", rule.scope.keys, subject.key), OtherName("model", rule.scope.models, subject.model)}) {
+                                   OtherName("key", rule.scope.keys, subject.key), OtherModel(rule.scope.models, subject),
+                                   OtherName("end_user", rule.scope.end_users, subject.end_user)}) {
     if (!other.empty()) return other;
   }
   if (rule.scope.time && (subject.unix_seconds == 0 || !rule.scope.time->Holds(subject.unix_seconds)))
@@ -96,7 +106,7 @@ class Explainer {
         program_(program),
         subject_(subject),
         text_(text),
-        selection_(program.Select(subject, text.output ? Role::kAssistant : text.role)),
+        selection_(program.Select(subject, text.output ? Role::kAssistant : text.role, text.channel)),
         hits_(FindEverywhere(program, text.text, selection_)) {}
 
   void Fill(Explanation& out) {
@@ -212,6 +222,10 @@ class Explainer {
       TellGauges(rule, out);
       return out;
     }
+    if (rule.ask && rule.ask->shape != nullptr) {
+      TellShape(*rule.ask->shape, out);
+      return out;
+    }
     out.micros = RuleMicros(program_, selection_, index, text_.text, so_far.shared_micros);
     if (count > 0 && (acted > 0 || allowed_by.empty())) {
       out.state = RuleStory::State::kHit;
@@ -228,8 +242,8 @@ class Explainer {
 
   // What looks at the prompt as a whole: here it is this text.
   void TellGauges(const Rule& rule, RuleStory& out) const {
-    const Message message{text_.role, "", {std::string(text_.text)}};
-    const auto reading = PromptMeasure(subject_, {&message, 1}).FirstOver(rule.gauges, rule.roles);
+    const Message message{text_.role, "", {std::string(text_.text)}, false, text_.channel};
+    const auto reading = PromptMeasure(subject_, {&message, 1}).FirstOver(rule.gauges, rule.sight);
     out.state = reading ? RuleStory::State::kHit : RuleStory::State::kNoMatch;
     out.count = reading ? 1 : 0;
     if (!reading)
@@ -240,6 +254,16 @@ class Explainer {
       out.why = "tokens are not counted here, and it would act on what is not counted";
     else
       out.why = fmt::format("the text has {} {}, and more than {} count", reading->value, MeasureName(reading->gauge.measure), reading->gauge.over);
+  }
+
+  // What looks at a reply as a whole.
+  void TellShape(const JsonShape& shape, RuleStory& out) const {
+    const std::string_view broken = shape.Breaks(text_.text);
+    out.state = broken.empty() ? RuleStory::State::kNoMatch : RuleStory::State::kHit;
+    out.count = broken.empty() ? 0 : 1;
+    out.why = broken.empty()     ? "the reply is JSON as the rule wants it"
+              : broken == "json" ? "the reply is no JSON, or a key comes twice in an object"
+                                 : fmt::format("the reply breaks '{}' of the schema", broken);
   }
 
   std::string NoMatch(const Rule& rule) const {
@@ -266,21 +290,15 @@ class Explainer {
   const std::vector<Hit> hits_;
 };
 
-std::string TextOf(const Message& message) {
-  std::string text;
-  for (const std::string& part : message.parts) text += part;
-  return text;
-}
-
 absl::Status Judge(const PolicySet& set, const Subject& subject, const ExplainedText& text, Explanation& out) {
   if (text.output) {
-    TG_ASSIGN(Filtered filtered, set.FilterWhole(subject, text.text));
+    TG_ASSIGN(Filtered filtered, set.FilterWhole(subject, text.text, text.channel));
     out.verdict = std::move(filtered.verdict);
     out.result = std::move(filtered.text);
-    out.micros = MicrosOf([&] { set.FilterWhole(subject, text.text).IgnoreError(); });
+    out.micros = MicrosOf([&] { set.FilterWhole(subject, text.text, text.channel).IgnoreError(); });
     return absl::OkStatus();
   }
-  const Message message{text.role, "", {text.text}};
+  const Message message{text.role, "", {text.text}, false, text.channel};
   TG_ASSIGN(Inspection inspection, set.Inspect(subject, {&message, 1}));
   out.verdict = std::move(inspection.verdict);
   if (out.verdict.action != Action::kBlock) out.result = TextOf(inspection.prompt.back());

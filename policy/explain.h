@@ -23,6 +23,7 @@ struct ExplainedText {
   std::string text;
   bool output = false;  // A reply; else a message of a prompt, written by `role`.
   Role role = Role::kUser;
+  Channel channel = {};
 };
 
 // One span that a rule found, also where nothing came of it.

@@ -103,8 +103,8 @@ const char* MeasureName(Gauge::Measure measure) {
   return kNames[static_cast<std::size_t>(measure)];
 }
 
-const PromptMeasure::Shape& PromptMeasure::ShapeOf(std::uint8_t roles) {
-  const auto [at, fresh] = shapes_.try_emplace(roles);
+const PromptMeasure::Shape& PromptMeasure::ShapeOf(const Sight& sight) {
+  const auto [at, fresh] = shapes_.try_emplace(sight);
   Shape& shape = at->second;
   if (!fresh) return shape;
   std::int64_t letters = 0, blanks = 0;
@@ -113,7 +113,7 @@ const PromptMeasure::Shape& PromptMeasure::ShapeOf(std::uint8_t roles) {
   for (const Message& message : prompt_) {
     const bool other = before == nullptr || before->role != Role::kUser;
     before = &message;
-    if ((roles & (1u << static_cast<unsigned>(message.role))) == 0) continue;
+    if (!sight.Sees(message.role, message.channel)) continue;
     if (message.role == Role::kUser && other) ++shape.turns;
     std::string text;
     for (const std::string& part : message.parts) text += part;
@@ -151,21 +151,21 @@ const PromptMeasure::Shape& PromptMeasure::ShapeOf(std::uint8_t roles) {
   return shape;
 }
 
-std::optional<PromptMeasure::Reading> PromptMeasure::FirstOver(std::span<const Gauge> gauges, std::uint8_t roles) {
-  const auto concerns = [&](const Message& message) { return (roles & (1u << static_cast<unsigned>(message.role))) != 0; };
+std::optional<PromptMeasure::Reading> PromptMeasure::FirstOver(std::span<const Gauge> gauges, const Sight& sight) {
+  const auto concerns = [&](const Message& message) { return sight.Sees(message.role, message.channel); };
   if (std::none_of(prompt_.begin(), prompt_.end(), concerns)) return std::nullopt;
   const auto value_of = [&](Gauge::Measure measure) -> std::int64_t {
     using Measure = Gauge::Measure;
     switch (measure) {
       case Measure::kAlways: return 1;
       case Measure::kTokens: return subject_.prompt_tokens < 0 ? INT64_MAX : subject_.prompt_tokens;
-      case Measure::kCharacters: return ShapeOf(roles).characters;
-      case Measure::kMessages: return ShapeOf(roles).messages;
-      case Measure::kTurns: return ShapeOf(roles).turns;
-      case Measure::kLongestLine: return ShapeOf(roles).longest_line;
-      case Measure::kNonLetters: return ShapeOf(roles).non_letters;
-      case Measure::kRepetition: return ShapeOf(roles).repetition;
-      case Measure::kCodeLines: return ShapeOf(roles).code_lines;
+      case Measure::kCharacters: return ShapeOf(sight).characters;
+      case Measure::kMessages: return ShapeOf(sight).messages;
+      case Measure::kTurns: return ShapeOf(sight).turns;
+      case Measure::kLongestLine: return ShapeOf(sight).longest_line;
+      case Measure::kNonLetters: return ShapeOf(sight).non_letters;
+      case Measure::kRepetition: return ShapeOf(sight).repetition;
+      case Measure::kCodeLines: return ShapeOf(sight).code_lines;
     }
     return 0;
   };

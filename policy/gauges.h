@@ -1,6 +1,6 @@
 // Gauges: what a rule asks of a prompt as a whole: how long it is, and what shape it has. No spans: a gauge hits or does not. Pure; any thread.
 //
-// Cost: one pass over the text for each set of roles that rules look at; nothing where no rule asks.
+// Cost: one pass over the text for each sight (sight.h) that rules have; nothing where no rule asks.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 #include <span>
 #include <string>
 
-#include "policy/verdict.h"
+#include "policy/sight.h"
 
 namespace tollgate::policy {
 
@@ -37,22 +37,22 @@ class PromptMeasure {
  public:
   PromptMeasure(const Subject& subject, std::span<const Message> prompt) : subject_(subject), prompt_(prompt) {}
 
-  // The first gauge that hits, with what it measured; of messages of `roles` (bit 1 << Role), and of none if there are none. nullopt = none hits.
+  // The first gauge that hits, with what it measured; of what `roles`, `parts` and `tools` let a rule see. nullopt = none hits, or there is nothing of it.
   struct Reading {
     Gauge gauge;
     std::int64_t value = 0;
   };
-  std::optional<Reading> FirstOver(std::span<const Gauge> gauges, std::uint8_t roles);
+  std::optional<Reading> FirstOver(std::span<const Gauge> gauges, const Sight& sight);
 
  private:
   struct Shape {
     std::int64_t characters = 0, messages = 0, turns = 0, longest_line = 0, non_letters = 0, repetition = 0, code_lines = 0;
   };
-  const Shape& ShapeOf(std::uint8_t roles);
+  const Shape& ShapeOf(const Sight& sight);
 
   const Subject& subject_;
   const std::span<const Message> prompt_;
-  std::map<std::uint8_t, Shape> shapes_;
+  std::map<Sight, Shape> shapes_;
 };
 
 }  // namespace tollgate::policy

@@ -103,11 +103,7 @@ std::string Quoted(std::string_view text) {
   return out;
 }
 
-std::string TextOf(const Message& message) {
-  std::string out;
-  for (const std::string& part : message.parts) out += part;
-  return Quoted(out);
-}
+std::string QuotedText(const Message& message) { return Quoted(TextOf(message)); }
 
 // Texts of all messages but a reply, and the reply's.
 struct Sides {
@@ -118,7 +114,7 @@ Sides SidesOf(std::span<const Message> messages, bool output) {
   for (std::size_t i = 0; i < messages.size(); ++i) {
     std::string& side = output && i + 1 == messages.size() ? out.reply : out.prompt;
     if (!side.empty()) side += "\n\n";
-    side += TextOf(messages[i]);
+    side += QuotedText(messages[i]);
   }
   return out;
 }

@@ -69,7 +69,7 @@ absl::StatusOr<std::unique_ptr<const Look>> MakeLook(std::span<const Rule> rules
   out->open.assign(rules.begin(), rules.end());
   for (Rule& rule : out->open) {
     rule.scope = {};
-    rule.roles = 0xFF;
+    rule.sight = {};
     rule.input = rule.output = true;
   }
   TG_ASSIGN(out->program, Program::Build(out->open, false));

@@ -28,7 +28,7 @@ struct Hold {
 };
 
 void Stream(const Program& program, const std::string& text, Hold& hold) {
-  const auto filter = MakeOutputFilter(nullptr, program, {});
+  const auto filter = MakeOutputFilter(nullptr, program, {}, {});
   for (std::size_t at = 0; at < std::min(text.size(), kStreamedBytes); at += kPieceBytes) {
     if (!filter->Push(std::string_view(text).substr(at, kPieceBytes)).ok()) return;
     const auto held = static_cast<std::int64_t>(filter->held_bytes());
@@ -45,7 +45,7 @@ absl::Status MeasureHold(const Rule& rule, RuleCost& cost) {
   if (rule.decode == Rule::Decode::kBoth) cost.hold_bound_bytes = std::max(cost.hold_bound_bytes, WordCutter::kWordBytesMax);
   Rule alone = rule;
   alone.scope = {};
-  alone.roles = 0xFF;
+  alone.sight = {};
   alone.action = Action::kFlag;
   TG_ASSIGN(const auto program, Program::Build({&alone, 1}, true));
   for (const LintText& text : LintTexts()) {

@@ -32,19 +32,19 @@ bool HiddenElsewhere(const Look& look, const Rule& rule, Acts&& acts) {
 
 void CheckGaps(const Look& look, const Rule& rule, Remarks& remarks) {
   const LintLevel level = FindsSecrets(rule) ? LintLevel::kWarning : LintLevel::kNote;
-  if (!rule.output && rule.roles == 0xFF && !HiddenElsewhere(look, rule, [](const Rule& other) { return other.output; })) {
+  if (!rule.output && rule.sight == Sight{} && !HiddenElsewhere(look, rule, [](const Rule& other) { return other.output; })) {
     remarks.Add(rule, level, "leak", "it acts on prompts only: the same in a reply goes out; write direction: both, or a rule for replies");
   }
   if (!rule.input && !HiddenElsewhere(look, rule, [](const Rule& other) { return other.input; })) {
     remarks.Add(rule, level, "leak",
                 "it acts on replies only: the same in a prompt reaches the model; write direction: both, or a rule for prompts");
   }
-  if (!rule.input || (rule.roles & 0xF) == 0xF) return;
+  if (!rule.input || (rule.sight.roles & 0xF) == 0xF) return;
   std::vector<std::string> missed;
   for (unsigned role = 0; role < 4; ++role) {
     const auto bit = static_cast<std::uint8_t>(1u << role);
     const bool seen =
-        (rule.roles & bit) != 0 || HiddenElsewhere(look, rule, [&](const Rule& o) { return o.input && (o.roles & bit) != 0; });
+        (rule.sight.roles & bit) != 0 || HiddenElsewhere(look, rule, [&](const Rule& o) { return o.input && (o.sight.roles & bit) != 0; });
     if (!seen) missed.emplace_back(RoleName(static_cast<Role>(role)));
   }
   if (missed.empty()) return;
@@ -117,7 +117,7 @@ void CheckLeaks(const Look& look, Remarks& remarks) {
 void CheckWords(const Look& look, Remarks& remarks) {
   for (const Rule& rule : look.rules) {
     if (rule.exception) continue;
-    if (rule.ask) {
+    if (rule.ask && rule.ask->shape == nullptr) {
       // Nothing of it runs here, tests least.
     } else if (rule.tests.empty()) {
       remarks.Add(rule, LintLevel::kNote, "untested", "it has no tests; write one text that it must find and one that it must not");

@@ -26,7 +26,8 @@ bool Holds(const std::vector<std::string>& wide, const std::vector<std::string>&
 bool CoversWhere(const Rule& wide, const Rule& narrow) {
   return Holds(wide.scope.orgs, narrow.scope.orgs) && Holds(wide.scope.teams, narrow.scope.teams) &&
          Holds(wide.scope.projects, narrow.scope.projects) && Holds(wide.scope.keys, narrow.scope.keys) &&
-         Holds(wide.scope.models, narrow.scope.models) && (narrow.roles & 0xF & ~wide.roles) == 0 && (!wide.scope.time || wide.scope.time == narrow.scope.time) &&
+         Holds(wide.scope.models, narrow.scope.models) && Holds(wide.scope.end_users, narrow.scope.end_users) &&
+         wide.sight.Holds(narrow.sight) && (!wide.scope.time || wide.scope.time == narrow.scope.time) &&
          (wide.input || !narrow.input) &&
          (wide.output || !narrow.output);
 }
@@ -171,7 +172,7 @@ void CheckOrdinary(const Look& look, Remarks& remarks) {
     for (std::uint32_t rule = 0; rule < look.rules.size(); ++rule) {
       // What asks something of a request may well ask it of all.
       const bool judges = look.rules[rule].effect.kind == Effect::Kind::kNone;
-      if (judges && measure.FirstOver(look.rules[rule].gauges, 0xFF)) found.insert(rule);
+      if (judges && measure.FirstOver(look.rules[rule].gauges, {})) found.insert(rule);
     }
     for (const std::uint32_t rule : found) {
       if (counts[rule]++ == 0) first[rule] = sentence;

@@ -71,7 +71,10 @@ std::string ReplacementFor(const Program& program, const Resolver::Edit& edit, s
 
 std::size_t RunLength(std::span<const Message> prompt, std::size_t first) {
   std::size_t last = first + 1;
-  while (last < prompt.size() && prompt[last].role == prompt[first].role && prompt[last].name == prompt[first].name) ++last;
+  const auto alike = [&](const Message& message) {
+    return message.role == prompt[first].role && message.name == prompt[first].name && message.channel == prompt[first].channel;
+  };
+  while (last < prompt.size() && alike(prompt[last])) ++last;
   return last - first;
 }
 

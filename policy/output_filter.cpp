@@ -49,10 +49,10 @@ class Restorer {
 
 class OutputFilter final : public StreamFilter {
  public:
-  OutputFilter(std::shared_ptr<const void> owner, const Program& program, const Subject& subject)
+  OutputFilter(std::shared_ptr<const void> owner, const Program& program, const Subject& subject, const Channel& channel)
       : owner_(std::move(owner)),
         program_(program),
-        selection_(program.Select(subject, Role::kAssistant)),
+        selection_(program.Select(subject, Role::kAssistant, channel)),
         tally_(program.rules()),
         resolver_(program, tally_, /*stop_at_block=*/true),
         scan_(program, selection_),
@@ -233,15 +233,16 @@ class OutputFilter final : public StreamFilter {
 
 }  // namespace
 
-std::unique_ptr<StreamFilter> MakeOutputFilter(std::shared_ptr<const void> owner, const Program& program, const Subject& subject) {
-  return std::make_unique<OutputFilter>(std::move(owner), program, subject);
+std::unique_ptr<StreamFilter> MakeOutputFilter(std::shared_ptr<const void> owner, const Program& program, const Subject& subject,
+                                               const Channel& channel) {
+  return std::make_unique<OutputFilter>(std::move(owner), program, subject, channel);
 }
 
-absl::StatusOr<Filtered> FilterComplete(const Program& program, const Subject& subject, std::string_view reply) {
+absl::StatusOr<Filtered> FilterComplete(const Program& program, const Subject& subject, const Channel& channel, std::string_view reply) {
   if (!base::IsValidUtf8(reply)) return base::InvalidArgument("the reply is not valid UTF-8");
   Tally tally(program.rules());
   Resolver resolver(program, tally, /*stop_at_block=*/true);
-  const std::vector<Hit> hits = FindEverywhere(program, reply, program.Select(subject, Role::kAssistant));
+  const std::vector<Hit> hits = FindEverywhere(program, reply, program.Select(subject, Role::kAssistant, channel));
   resolver.Judge(hits, static_cast<std::int64_t>(reply.size()));
   Filtered out;
   out.blocked = resolver.blocked();

@@ -13,8 +13,9 @@
 namespace tollgate::policy {
 
 // `owner` keeps `program` alive.
-std::unique_ptr<StreamFilter> MakeOutputFilter(std::shared_ptr<const void> owner, const Program& program, const Subject& subject);
+std::unique_ptr<StreamFilter> MakeOutputFilter(std::shared_ptr<const void> owner, const Program& program, const Subject& subject,
+                                               const Channel& channel);
 
-absl::StatusOr<Filtered> FilterComplete(const Program& program, const Subject& subject, std::string_view reply);
+absl::StatusOr<Filtered> FilterComplete(const Program& program, const Subject& subject, const Channel& channel, std::string_view reply);
 
 }  // namespace tollgate::policy

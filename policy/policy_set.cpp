@@ -9,7 +9,9 @@
 #include "policy/policy_set.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -97,6 +99,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
       if (out->rules_.size() > kRulesMax)
         return base::InvalidArgument(fmt::format("{}: more than {} rules in force together; merge some", source.name, kRulesMax));
     }
+    for (const Rule& rule : out->rules_) out->tools_.insert(rule.sight.tools.begin(), rule.sight.tools.end());
     TG_ASSIGN(out->input_, Program::Build(out->rules_, false));
     TG_ASSIGN(out->output_, Program::Build(out->rules_, true));
     if (tests == RunTests::kYes) TG_RETURN_IF_ERROR(RunRuleTests(*out, out->rules_));
@@ -108,12 +111,15 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
     out.prompt.assign(prompt.begin(), prompt.end());
     Tally tally(rules_);
     auto pseudonyms = std::make_shared<Pseudonyms>(subject.pseudonym_key);
-    std::array<std::unique_ptr<Program::Selection>, 4> selections;  // By role.
+    std::map<std::tuple<Role, Part, std::string>, std::unique_ptr<Program::Selection>> selections;
     bool blocked = false;
     for (std::size_t first = 0, count = 0; first < prompt.size(); first += count) {
       count = RunLength(prompt, first);
-      auto& selection = selections[static_cast<std::size_t>(prompt[first].role)];
-      if (selection == nullptr) selection = std::make_unique<Program::Selection>(input_->Select(subject, prompt[first].role));
+      const auto& [part, tool] = prompt[first].channel;
+      auto& selection = selections[{prompt[first].role, part, tools_.contains(tool) ? tool : ""}];
+      if (selection == nullptr) {
+        selection = std::make_unique<Program::Selection>(input_->Select(subject, prompt[first].role, prompt[first].channel));
+      }
       const std::span<Message> run = std::span(out.prompt).subspan(first, count);
       TG_ASSIGN(const Judged judged, JudgeRun(run, static_cast<std::uint32_t>(first), *selection, tally, *pseudonyms));
       blocked = blocked || judged.blocked;
@@ -137,15 +143,19 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
     return policy::Decide(rules_, so_far, questions, answers);
   }
 
-  std::vector<Question> QuestionsOfOutput(const Subject& subject) const override { return policy::QuestionsOfOutput(rules_, subject); }
-
-  std::unique_ptr<StreamFilter> OpenOutput(const Subject& subject) const override {
-    return MakeOutputFilter(shared_from_this(), *output_, subject);
+  std::vector<Question> QuestionsOfOutput(const Subject& subject, const Channel& channel) const override {
+    return policy::QuestionsOfOutput(rules_, subject, channel);
   }
 
-  absl::StatusOr<Filtered> FilterWhole(const Subject& subject, std::string_view reply) const override {
+  std::unique_ptr<StreamFilter> OpenOutput(const Subject& subject, const Channel& channel) const override {
+    return MakeOutputFilter(shared_from_this(), *output_, subject, channel);
+  }
+
+  absl::StatusOr<Filtered> FilterWhole(const Subject& subject, std::string_view reply, const Channel& channel) const override {
     if (reply.size() > kTextBytesMax) return base::InvalidArgument("the reply is longer than 1 GiB; filter it as a stream");
-    return FilterComplete(*output_, subject, reply);
+    TG_ASSIGN(Filtered out, FilterComplete(*output_, subject, channel, reply));
+    if (!out.blocked) JudgeShapes(rules_, subject, channel, out);
+    return out;
   }
 
   bool needs_prompt_tokens() const override {
@@ -184,7 +194,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
     bool blocked = false;
     for (std::uint32_t index = 0; index < rules_.size(); ++index) {
       const Rule& rule = rules_[index];
-      if (rule.gauges.empty() || !rule.scope.Covers(subject) || !measure.FirstOver(rule.gauges, rule.roles)) continue;
+      if (rule.gauges.empty() || !rule.scope.Covers(subject) || !measure.FirstOver(rule.gauges, rule.sight)) continue;
       tally.Add(index, {});
       blocked = blocked || rule.action == Action::kBlock;
     }
@@ -236,6 +246,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
   }
 
   std::vector<Rule> rules_;
+  std::set<std::string> tools_;  // That rules name: all others are alike.
   std::unique_ptr<const Program> input_, output_;
   base::Digest digest_{};
 };

@@ -15,6 +15,7 @@
 
 #include "base/crypto.h"
 #include "base/status.h"
+#include "policy/json_shape.h"
 #include "policy/pseudonyms.h"
 #include "policy/stream_filter.h"
 #include "policy/verdict.h"
@@ -36,7 +37,8 @@ struct Question {
 
   std::string id;  // Unique in what it came with.
   std::string rule_id;
-  std::string detector;  // "external": whom to ask is `name`. "guard": the model `name`, as `guard` says.
+  // "external": whom to ask is `name`. "guard": the model `name`, as `guard` says. "not_json": nobody, `shape` answers about the whole reply.
+  std::string detector;
   std::string name;
   std::vector<std::uint32_t> messages;  // Of a prompt: those that it is about. Of a reply: none.
   // Of a reply: when to ask, and whether it waits for the verdict.
@@ -44,6 +46,7 @@ struct Question {
   std::int64_t tokens = 0;
   bool hold = true;
   std::shared_ptr<const GuardModel> guard = nullptr;
+  std::shared_ptr<const JsonShape> shape = nullptr;
 };
 struct Answer {
   std::string id;
@@ -65,6 +68,7 @@ struct Inspection {
 struct Filtered {
   std::string text;  // What may be released. After a block: what came before the hit.
   bool blocked = false;
+  bool withheld = false;  // By a rule about the whole reply: nothing of it may be released.
   Verdict verdict;
   std::vector<RawSpan> raw;
 };
@@ -96,14 +100,14 @@ class PolicySet {
   virtual absl::StatusOr<Verdict> Decide(const Verdict& so_far, std::span<const Question> questions,
                                          std::span<const Answer> answers) const = 0;
 
-  // What is to be asked of a reply to this subject, as far as it is to leave: filtered.
-  virtual std::vector<Question> QuestionsOfOutput(const Subject& subject) const = 0;
+  // What is to be asked of a channel of a reply to this subject, as far as it is to leave: filtered.
+  virtual std::vector<Question> QuestionsOfOutput(const Subject& subject, const Channel& channel = {}) const = 0;
 
-  // A filter for one reply, alive as long as its owner wants. Never null.
-  virtual std::unique_ptr<StreamFilter> OpenOutput(const Subject& subject) const = 0;
+  // A filter for one reply, or for another channel of it (reasoning, a call), alive as long as its owner wants. Never null.
+  virtual std::unique_ptr<StreamFilter> OpenOutput(const Subject& subject, const Channel& channel = {}) const = 0;
 
-  // The same judgement on a complete reply. Errors as Inspect.
-  virtual absl::StatusOr<Filtered> FilterWhole(const Subject& subject, std::string_view reply) const = 0;
+  // The same judgement on a complete reply, and that of rules about a reply as a whole which ask nobody. Errors as Inspect.
+  virtual absl::StatusOr<Filtered> FilterWhole(const Subject& subject, std::string_view reply, const Channel& channel = {}) const = 0;
 
   // Some rule measures the prompt in tokens: give Inspect a subject that has them counted.
   virtual bool needs_prompt_tokens() const = 0;

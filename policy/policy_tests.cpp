@@ -23,7 +23,7 @@ std::string First(const std::vector<std::string>& names) { return names.empty() 
 
 absl::StatusOr<Outcome> Run(const PolicySet& policies, const Subject& subject, const RuleTest& test) {
   if (!test.output) {
-    const Message message{test.role, "", {test.text}};
+    const Message message{test.role, "", {test.text}, false, test.channel};
     TG_ASSIGN(Inspection inspection, policies.Inspect(subject, {&message, 1}));
     std::string text;
     if (inspection.verdict.action != Action::kBlock) {
@@ -31,8 +31,8 @@ absl::StatusOr<Outcome> Run(const PolicySet& policies, const Subject& subject, c
     }
     return Outcome{std::move(text), std::move(inspection.verdict)};
   }
-  TG_ASSIGN(Filtered whole, policies.FilterWhole(subject, test.text));
-  const auto stream = policies.OpenOutput(subject);
+  TG_ASSIGN(Filtered whole, policies.FilterWhole(subject, test.text, test.channel));
+  const auto stream = policies.OpenOutput(subject, test.channel);
   std::string streamed;
   for (std::size_t at = 0; at < test.text.size();) {
     std::size_t length = 1;
@@ -42,7 +42,7 @@ absl::StatusOr<Outcome> Run(const PolicySet& policies, const Subject& subject, c
     at += length;
   }
   TG_ASSIGN(const std::string rest, stream->Finish());
-  if (streamed + rest != whole.text) return base::Internal("the stream and the whole text differ; report this policy");
+  if (!whole.withheld && streamed + rest != whole.text) return base::Internal("the stream and the whole text differ; report this policy");
   return Outcome{std::move(whole.text), std::move(whole.verdict)};
 }
 
@@ -56,6 +56,7 @@ absl::Status RunRuleTests(const PolicySet& policies, std::span<const Rule> rules
   for (const Rule& rule : rules) {
     Subject subject{First(rule.scope.orgs), First(rule.scope.teams), First(rule.scope.projects), First(rule.scope.keys),
                     First(rule.scope.models)};
+    subject.end_user = First(rule.scope.end_users);
     for (const RuleTest& test : rule.tests) {
       subject.unix_seconds = test.at != 0 ? test.at : rule.scope.time ? rule.scope.time->Example() : 0;
       const auto fail = [&](std::string_view what) {

@@ -20,6 +20,11 @@ bool Names(const std::vector<std::string>& list, const std::string& name) {
   return list.empty() || std::find(list.begin(), list.end(), name) != list.end();
 }
 
+bool NamesModel(const std::vector<std::string>& list, const Subject& subject) {
+  return Names(list, subject.model) || std::any_of(subject.model_parts.begin(), subject.model_parts.end(),
+                                                   [&](const std::string& part) { return Names(list, part); });
+}
+
 Replacement ReplacementOf(const Rule& rule, const std::string& label) {
   Replacement out = rule.replacement;
   const std::string name = label.empty() ? "REDACTED" : label;
@@ -48,7 +53,8 @@ bool Program::Gate::Opens(char before) const { return !context || !IsWordByte(be
 
 bool Scope::Covers(const Subject& subject) const {
   return Names(orgs, subject.org) && Names(teams, subject.team) && Names(projects, subject.project) && Names(keys, subject.key) &&
-         Names(models, subject.model) && (!time || (subject.unix_seconds != 0 && time->Holds(subject.unix_seconds)));
+         NamesModel(models, subject) && Names(end_users, subject.end_user) &&
+         (!time || (subject.unix_seconds != 0 && time->Holds(subject.unix_seconds)));
 }
 
 Program::Group& Program::GroupFor(const Scope& scope) {
@@ -110,14 +116,14 @@ absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Ru
   return std::unique_ptr<const Program>(std::move(out));
 }
 
-Program::Selection Program::Select(const Subject& subject, Role role) const {
+Program::Selection Program::Select(const Subject& subject, Role role, const Channel& channel) const {
   Selection out;
   out.sources.assign(sources_.size(), 0);
   for (const auto& group : groups_) {
     if (!group->scope.Covers(subject)) continue;
     bool acts = false;
     for (const std::uint32_t index : group->sources) {
-      if ((rules_[sources_[index].rule].roles & (1u << static_cast<unsigned>(role))) == 0) continue;
+      if (!rules_[sources_[index].rule].sight.Sees(role, channel)) continue;
       acts = true;
       out.sources[index] = 1;
       out.plain = out.plain || !sources_[index].as_written;

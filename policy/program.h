@@ -54,7 +54,7 @@ class Program {
   // `rules` must outlive the program. Errors name no place: sizes of all rules together.
   static absl::StatusOr<std::unique_ptr<const Program>> Build(std::span<const Rule> rules, bool output);
 
-  Selection Select(const Subject& subject, Role role) const;
+  Selection Select(const Subject& subject, Role role, const Channel& channel = {}) const;
 
   // All hits of a complete text as it is written, ordered by HitBefore.
   std::vector<Hit> FindAll(std::string_view text, const Selection& selection) const;

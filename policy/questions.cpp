@@ -17,6 +17,7 @@ Question QuestionOf(const Rule& rule) {
   out.detector = rule.ask->detector();
   out.name = rule.ask->name;
   out.guard = rule.ask->guard;
+  out.shape = rule.ask->shape;
   return out;
 }
 
@@ -41,17 +42,17 @@ std::vector<Question> QuestionsOfPrompt(std::span<const Rule> rules, const Subje
     if (!rule.ask || !rule.input || !rule.scope.Covers(subject)) continue;
     Question question = QuestionOf(rule);
     for (std::uint32_t i = 0; i < prompt.size(); ++i) {
-      if (rule.roles & (1u << static_cast<unsigned>(prompt[i].role))) question.messages.push_back(i);
+      if (rule.sight.Sees(prompt[i].role, prompt[i].channel)) question.messages.push_back(i);
     }
     if (!question.messages.empty()) out.push_back(std::move(question));
   }
   return out;
 }
 
-std::vector<Question> QuestionsOfOutput(std::span<const Rule> rules, const Subject& subject) {
+std::vector<Question> QuestionsOfOutput(std::span<const Rule> rules, const Subject& subject, const Channel& channel) {
   std::vector<Question> out;
   for (const Rule& rule : rules) {
-    if (!rule.ask || !rule.output || !rule.scope.Covers(subject)) continue;
+    if (!rule.ask || !rule.output || !rule.scope.Covers(subject) || !rule.sight.Sees(Role::kAssistant, channel)) continue;
     Question question = QuestionOf(rule);
     question.at = static_cast<Question::At>(rule.ask->at);
     question.tokens = rule.ask->tokens;
@@ -59,6 +60,20 @@ std::vector<Question> QuestionsOfOutput(std::span<const Rule> rules, const Subje
     out.push_back(std::move(question));
   }
   return out;
+}
+
+void JudgeShapes(std::span<const Rule> rules, const Subject& subject, const Channel& channel, Filtered& reply) {
+  if (reply.text.empty()) return;
+  for (const Rule& rule : rules) {
+    if (!rule.ask || rule.ask->shape == nullptr || !rule.scope.Covers(subject) || !rule.sight.Sees(Role::kAssistant, channel)) continue;
+    if (rule.ask->shape->Breaks(reply.text).empty()) continue;
+    reply.verdict.action = std::max(reply.verdict.action, rule.action);
+    reply.verdict.rules.push_back({rule.id, rule.action, rule.because, {}, 1});
+    reply.withheld = reply.withheld || rule.action == Action::kBlock;
+  }
+  if (!reply.withheld) return;
+  reply.blocked = true;
+  reply.text.clear();
 }
 
 absl::StatusOr<Verdict> Decide(std::span<const Rule> rules, const Verdict& so_far, std::span<const Question> questions,

@@ -10,7 +10,10 @@
 namespace tollgate::policy {
 
 std::vector<Question> QuestionsOfPrompt(std::span<const Rule> rules, const Subject& subject, std::span<const Message> prompt);
-std::vector<Question> QuestionsOfOutput(std::span<const Rule> rules, const Subject& subject);
+std::vector<Question> QuestionsOfOutput(std::span<const Rule> rules, const Subject& subject, const Channel& channel);
+
+// What rules about the shape of a whole reply, which ask nobody, make of one that the span rules let pass.
+void JudgeShapes(std::span<const Rule> rules, const Subject& subject, const Channel& channel, Filtered& reply);
 
 // As PolicySet::Decide.
 absl::StatusOr<Verdict> Decide(std::span<const Rule> rules, const Verdict& so_far, std::span<const Question> questions,

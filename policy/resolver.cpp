@@ -5,6 +5,7 @@
 #include "policy/resolver.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace tollgate::policy {
 
@@ -22,6 +23,8 @@ std::string EffectText(const Effect& effect) {
   const std::string name = EffectName(effect.kind);
   return effect.kind == Effect::Kind::kRoute || effect.kind == Effect::Kind::kAccept ? name + " " + effect.text : name;
 }
+
+std::string TextOf(const Message& message) { return std::accumulate(message.parts.begin(), message.parts.end(), std::string()); }
 
 const char* RoleName(Role role) {
   static constexpr const char* kNames[] = {"system", "user", "assistant", "tool"};

@@ -10,7 +10,9 @@
 
 #include "policy/gauges.h"
 #include "policy/guard_model.h"
+#include "policy/json_shape.h"
 #include "policy/pattern.h"
+#include "policy/sight.h"
 #include "policy/time_window.h"
 #include "policy/verdict.h"
 
@@ -18,7 +20,7 @@ namespace tollgate::policy {
 
 // Names of `where`; an empty list means all.
 struct Scope {
-  std::vector<std::string> orgs, teams, projects, keys, models;
+  std::vector<std::string> orgs, teams, projects, keys, models, end_users;
   std::optional<TimeWindow> time;
   bool Covers(const Subject& subject) const;
   bool operator==(const Scope&) const = default;
@@ -30,6 +32,7 @@ struct RuleTest {
   std::string text;
   bool output = false;  // Direction.
   Role role = Role::kUser;
+  Channel channel;
   std::int64_t at = 0;  // Seconds since 1970; 0: some moment that the rule's `where` holds.
   std::vector<std::string> expect, expect_not;  // Rule ids.
   bool has_result = false;
@@ -51,7 +54,7 @@ struct Replacement {
   std::string For(std::string_view span, bool alone) const;
 };
 
-// A detector that gateway asks for policy.
+// A detector that gateway asks for policy, or what a reply must be as a whole.
 struct Ask {
   enum class At { kEnd, kSentence, kTokens };
 
@@ -62,8 +65,9 @@ struct Ask {
   bool fail_open = false;   // Where it cannot say, the rule does not act.
   std::int64_t least_score_percent = 0;
   std::shared_ptr<const GuardModel> guard = nullptr;  // It is a model of the pool: `name`; null: a detector outside.
+  std::shared_ptr<const JsonShape> shape = nullptr;   // Asks nobody: a text that breaks it is a hit.
 
-  const char* detector() const { return guard == nullptr ? "external" : "guard"; }
+  const char* detector() const { return guard != nullptr ? "guard" : shape != nullptr ? "not_json" : "external"; }
 };
 
 struct Rule {
@@ -73,7 +77,7 @@ struct Rule {
   Action action = Action::kFlag;
   Effect effect;
   Scope scope;
-  std::uint8_t roles = 0xFF;  // Bit 1 << Role.
+  Sight sight;
   bool input = true, output = true;
   Replacement replacement;  // With an empty text: the detector's own placeholder.
   std::vector<Gauge> gauges;  // Of the whole prompt; a rule has these, patterns or keywords.

@@ -6,16 +6,21 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/encoding.h"
 #include "base/nearest_word.h"
+#include "policy/bundle.h"
 #include "policy/catalog.h"
 #include "policy/do_yaml.h"
 #include "policy/gauge_yaml.h"
 #include "policy/hosts.h"
+#include "policy/json_shape_yaml.h"
 #include "policy/semantic_yaml.h"
+#include "policy/test_yaml.h"
 #include "policy/where_yaml.h"
 #include "policy/yaml_reader.h"
 
@@ -32,39 +37,120 @@ bool IsId(std::string_view id) {
   return !id.empty() && id.size() <= 64 && id.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789._-") == std::string_view::npos;
 }
 
+// What a policy and the files that it includes have in common.
+struct Shared {
+  const Bundle& bundle;
+  std::vector<Rule>& rules;
+  std::set<std::string> used;  // Of the bundle's files.
+  std::map<std::string, std::vector<std::string>> lists;
+};
+
 class PolicyReader {
  public:
-  PolicyReader(const PolicySource& source, std::vector<Rule>& rules) : source_(source), yaml_(source.name), rules_(rules) {}
+  PolicyReader(std::string name, Shared& shared) : name_(std::move(name)), yaml_(name_), shared_(shared) {}
 
-  absl::Status Read() {
-    const YAML::Node root = YAML::Load(source_.yaml);
-    if (!root.IsDefined() || root.IsNull()) return PolicyError(source_.name, 1, 1, "the policy is empty; write version, name and rules");
-    TG_ASSIGN(Fields top, yaml_.Map(root, "a policy", {"version", "name", "description", "lists", "rules"}));
-    for (const char* field : {"version", "name", "rules"}) {
-      if (!top.contains(field)) return yaml_.Wrong(root, fmt::format("'{}' is missing; a policy needs version, name and rules", field));
-    }
-    TG_RETURN_IF_ERROR(yaml_.Int(top["version"], "version", 1, 1).status());
-    TG_RETURN_IF_ERROR(yaml_.Text(top["name"], "name").status());
-    if (top.contains("lists")) TG_RETURN_IF_ERROR(ReadLists(top["lists"]));
-    if (!top["rules"].IsSequence()) return yaml_.Wrong(top["rules"], "'rules' is a list; begin each rule with '- id: …'");
-    for (const auto& node : top["rules"]) {
-      Rule rule, exception;
-      TG_RETURN_IF_ERROR(ReadRule(node, rule, exception));
-      rules_.push_back(std::move(rule));
-      if (exception.exception) rules_.push_back(std::move(exception));
+  // The policy itself.
+  absl::Status ReadMain(const std::string& text) {
+    TG_RETURN_IF_ERROR(Read(text, false));
+    for (const Bundle::File& file : shared_.bundle.files) {
+      if (!shared_.used.contains(file.path))
+        return PolicyError(name_, 1, 1, fmt::format("the bundle carries '{}', which nothing includes; remove it", file.path));
     }
     return absl::OkStatus();
   }
 
  private:
+  absl::Status Read(const std::string& text, bool included) {
+    try {
+      return ReadDocument(text, included);
+    } catch (const YAML::Exception& error) {
+      return PolicyError(name_, std::max(error.mark.line, 0) + 1, std::max(error.mark.column, 0) + 1,
+                         fmt::format("not well-formed YAML: {}; check indentation, and quote values that hold : or #", error.msg));
+    }
+  }
+
+  absl::Status ReadDocument(const std::string& text, bool included) {
+    const YAML::Node root = YAML::Load(text);
+    if (!root.IsDefined() || root.IsNull()) return PolicyError(name_, 1, 1, "the policy is empty; write version, name and rules");
+    TG_ASSIGN(Fields top, yaml_.Map(root, "a policy", {"version", "name", "description", "include", "lists", "rules"}));
+    for (const char* field : {"version", "name", "rules"}) {
+      const bool may_lack = included && std::string_view(field) != "version" && (top.contains("lists") || top.contains("rules"));
+      if (!top.contains(field) && !may_lack)
+        return yaml_.Wrong(root, fmt::format("'{}' is missing; a policy needs version, name and rules, and what it includes version and "
+                                             "lists or rules",
+                                             field));
+    }
+    TG_RETURN_IF_ERROR(yaml_.Int(top["version"], "version", 1, 1).status());
+    if (top.contains("name")) TG_RETURN_IF_ERROR(yaml_.Text(top["name"], "name").status());
+    if (top.contains("include")) {
+      if (included) return yaml_.Wrong(top["include"], "what is included includes nothing itself; write it in the policy's own 'include'");
+      TG_RETURN_IF_ERROR(ReadIncludes(top["include"]));
+    }
+    if (top.contains("lists")) TG_RETURN_IF_ERROR(ReadLists(top["lists"]));
+    return top.contains("rules") ? ReadRules(top) : absl::OkStatus();
+  }
+
+  absl::Status ReadIncludes(const YAML::Node& node) {
+    TG_ASSIGN(const std::vector<std::string> paths, yaml_.Texts(node, "include"));
+    for (std::size_t i = 0; i < paths.size(); ++i) {
+      TG_ASSIGN(const Bundle::File* file, FileAt(node.IsSequence() ? node[i] : node, paths[i]));
+      TG_RETURN_IF_ERROR(PolicyReader(fmt::format("{}/{}", name_, paths[i]), shared_).Read(file->text, true));
+    }
+    return absl::OkStatus();
+  }
+
+  // A file that came along, once.
+  absl::StatusOr<const Bundle::File*> FileAt(const YAML::Node& node, const std::string& path) {
+    if (!IsBundlePath(path))
+      return yaml_.Wrong(node, "a file is named by a path below the policy's folder, of letters, digits and . _ - /, as in lists/rivals.txt");
+    const Bundle::File* file = shared_.bundle.Find(path);
+    if (file == nullptr)
+      return yaml_.Wrong(node, fmt::format("the file '{}' did not come along; put it beside the policy, and let `tollgate policy` read both", path));
+    if (!shared_.used.insert(path).second) return yaml_.Wrong(node, fmt::format("'{}' is included a second time; once is enough", path));
+    return file;
+  }
+
+  absl::Status ReadRules(Fields& top) {
+    if (!top["rules"].IsSequence()) return yaml_.Wrong(top["rules"], "'rules' is a list; begin each rule with '- id: …'");
+    for (const auto& node : top["rules"]) {
+      Rule rule, exception;
+      TG_RETURN_IF_ERROR(ReadRule(node, rule, exception));
+      shared_.rules.push_back(std::move(rule));
+      if (exception.exception) shared_.rules.push_back(std::move(exception));
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status ReadLists(const YAML::Node& node) {
     if (!node.IsMap()) return yaml_.Wrong(node, "'lists' is a mapping of names to lists of keywords, as in rivals: [globex, initech]");
     for (const auto& entry : node) {
       TG_ASSIGN(const std::string name, yaml_.Text(entry.first, "lists"));
       if (!IsId(name)) return yaml_.Wrong(entry.first, "a list's name is 1 to 64 of a-z, 0-9, '.', '_' and '-', as in rivals");
       std::vector<std::string> words;
-      TG_RETURN_IF_ERROR(ReadKeywords(entry.second, words));
-      if (!lists_.emplace(name, std::move(words)).second) return yaml_.Wrong(entry.first, fmt::format("a second list '{}'; merge them", name));
+      TG_RETURN_IF_ERROR(entry.second.IsMap() ? ReadListFile(entry.second, words) : ReadKeywords(entry.second, words));
+      if (!shared_.lists.emplace(name, std::move(words)).second) return yaml_.Wrong(entry.first, fmt::format("a second list '{}'; merge them", name));
+    }
+    return absl::OkStatus();
+  }
+
+  // A term a line; blank lines and those that begin with # are none.
+  absl::Status ReadListFile(const YAML::Node& node, std::vector<std::string>& words) {
+    TG_ASSIGN(Fields fields, yaml_.Map(node, "a list's file", {"file"}));
+    if (!fields.contains("file")) return yaml_.Wrong(node, "a list is a list of keywords, or {file: PATH}");
+    TG_ASSIGN(const std::string path, yaml_.Text(fields["file"], "file"));
+    TG_ASSIGN(const Bundle::File* file, FileAt(fields["file"], path));
+    int line = 0;
+    for (std::size_t at = 0; at < file->text.size();) {
+      const std::size_t end = std::min(file->text.find('\n', at), file->text.size());
+      std::string word = file->text.substr(at, end - at);
+      at = end + 1;
+      ++line;
+      word.erase(word.find_last_not_of(" \t\r") + 1);
+      word.erase(0, std::min(word.find_first_not_of(" \t"), word.size()));
+      if (word.empty() || word[0] == '#') continue;
+      if (word.size() > kKeywordBytesMax || !base::IsValidUtf8(word))
+        return PolicyError(fmt::format("{}/{}", name_, path), line, 1, "a keyword is UTF-8 and at most 256 bytes");
+      words.push_back(std::move(word));
     }
     return absl::OkStatus();
   }
@@ -76,7 +162,7 @@ class PolicyReader {
     for (const char* field : {"id", "detect", "do"}) {
       if (!fields.contains(field)) return yaml_.Wrong(node, fmt::format("'{}' is missing; a rule needs id, detect and do", field));
     }
-    rule.policy = source_.name;
+    rule.policy = name_;
     rule.line = node.Mark().line + 1;
     rule.column = node.Mark().column + 1;
     TG_ASSIGN(rule.id, yaml_.Text(fields["id"], "id"));
@@ -94,13 +180,15 @@ class PolicyReader {
     if (cap > 0 && rule.patterns.empty()) return yaml_.Wrong(fields["cap"], "'cap' is for an unbounded regex; remove it");
     if (fields.contains("unless") && !rule.gauges.empty())
       return yaml_.Wrong(fields["unless"], "'unless' exempts what has a place in the text, and this rule judges the whole prompt; remove it");
+    if (rule.ask && rule.ask->shape != nullptr && fields.contains("unless"))
+      return yaml_.Wrong(fields["unless"], "'unless' exempts what has a place in the text, and this rule judges the whole reply; remove it");
     for (const char* field : {"unless", "tests"}) {
-      if (rule.ask && fields.contains(field))
+      if (rule.ask && rule.ask->shape == nullptr && fields.contains(field))
         return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for {}, which is not run here; remove it", field,
                                                       rule.ask->guard ? "a guard model" : "an external detector"));
     }
     if (fields.contains("unless")) TG_RETURN_IF_ERROR(ReadUnless(fields["unless"], rule, exception));
-    return fields.contains("tests") ? ReadTests(fields["tests"], rule) : absl::OkStatus();
+    return fields.contains("tests") ? ReadTests(yaml_, fields["tests"], rule) : absl::OkStatus();
   }
 
   // What it finds is exempt from this rule alone.
@@ -113,7 +201,7 @@ class PolicyReader {
     exception.action = Action::kAllow;
     exception.exception = true;
     exception.scope = rule.scope;
-    exception.roles = rule.roles;
+    exception.sight = rule.sight;
     exception.input = rule.input;
     exception.output = rule.output;
     TG_RETURN_IF_ERROR(ReadDetect(node, 0, exception));
@@ -138,20 +226,23 @@ class PolicyReader {
 
   absl::Status ReadDetect(const YAML::Node& node, std::int64_t cap, Rule& rule) {
     TG_ASSIGN(Fields fields, yaml_.Map(node, "'detect'", {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts",
-                                                         "hosts_except", "external", "guard", "length", "shape", "code", "request", "whole_word",
-                                                         "ignore_case", "as_written", "decode", "at", "stream", "on_error", "least_score"}));
+                                                         "hosts_except", "external", "guard", "not_json", "length", "shape", "code", "request",
+                                                         "whole_word", "ignore_case", "as_written", "decode", "at", "stream", "on_error",
+                                                         "least_score"}));
     std::vector<std::string> kinds;
     for (const char* kind : {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts", "hosts_except", "external", "guard",
+                             "not_json",
                              "length", "shape", "code", "request"}) {
       if (fields.contains(kind)) kinds.emplace_back(kind);
     }
     if (kinds.size() != 1)
       return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, list, personal_data, secrets, unicode, hosts, hosts_except, "
-                               "external, guard, length, shape, code and request; write one rule for each");
+                               "external, guard, not_json, length, shape, code and request; write one rule for each");
     const std::string& kind = kinds[0];
     const bool words = kind == "keywords" || kind == "list", asks = kind == "external" || kind == "guard";
     for (const char* field : kSemanticFields) {
-      if (!asks && fields.contains(field))
+      const bool its = asks || (kind == "not_json" && std::string_view(field) == "stream");
+      if (!its && fields.contains(field))
         return yaml_.Wrong(fields[field], fmt::format("'{}' is for external detectors and guard models; remove it", field));
     }
     if (fields.contains("whole_word")) {
@@ -167,6 +258,7 @@ class PolicyReader {
     if (IsGaugeKind(kind)) return ReadWholePrompt(fields, kind, rule);
     TG_RETURN_IF_ERROR(ReadForms(fields, kind, rule));
     if (asks) return ReadSemantic(yaml_, node, fields, rule);
+    if (kind == "not_json") return ReadJsonShape(yaml_, node, fields, rule);
     if (cap > 0 && kind != "regex") return yaml_.Wrong(node, "'cap' is for an unbounded regex; remove it");
     if (words) {
       TG_RETURN_IF_ERROR(kind == "list" ? ReadNamedLists(fields[kind], rule) : ReadKeywords(fields[kind], rule.keywords));
@@ -200,7 +292,7 @@ class PolicyReader {
 
   // In which forms of the text the detector looks.
   absl::Status ReadForms(Fields& fields, const std::string& kind, Rule& rule) {
-    const bool always = kind == "unicode" || kind == "hosts_except" || kind == "external" || kind == "guard";
+    const bool always = kind == "unicode" || kind == "hosts_except" || kind == "external" || kind == "guard" || kind == "not_json";
     for (const char* field : {"as_written", "decode"}) {
       if (always && fields.contains(field))
         return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for {}, which reads text as it is; remove it", field, kind));
@@ -220,10 +312,10 @@ class PolicyReader {
   absl::Status ReadNamedLists(const YAML::Node& node, Rule& rule) {
     TG_ASSIGN(const std::vector<std::string> names, yaml_.Texts(node, "list"));
     for (const std::string& name : names) {
-      const auto found = lists_.find(name);
-      if (found == lists_.end()) {
+      const auto found = shared_.lists.find(name);
+      if (found == shared_.lists.end()) {
         std::vector<std::string_view> known;
-        for (const auto& [its, list] : lists_) known.emplace_back(its);
+        for (const auto& [its, list] : shared_.lists) known.emplace_back(its);
         const std::string_view near = base::NearestWord(name, known);
         return yaml_.Wrong(node, near.empty() ? fmt::format("there is no list '{}'; write it under 'lists' of this file", name)
                                               : fmt::format("there is no list '{}'; did you mean '{}'?", name, near));
@@ -284,54 +376,9 @@ class PolicyReader {
     return absl::OkStatus();
   }
 
-  absl::Status ReadTests(const YAML::Node& node, Rule& rule) {
-    if (!node.IsSequence()) return yaml_.Wrong(node, "'tests' is a list; begin each with '- text: …'");
-    for (const auto& item : node) {
-      TG_ASSIGN(Fields fields, yaml_.Map(item, "a test", {"note", "text", "direction", "role", "at", "expect", "expect_not", "result"}));
-      if (!fields.contains("text")) return yaml_.Wrong(item, "'text' is missing; a test needs it");
-      RuleTest test;
-      test.line = item.Mark().line + 1;
-      test.column = item.Mark().column + 1;
-      TG_ASSIGN(test.text, yaml_.Text(fields["text"], "text"));
-      test.output = !rule.input;
-      if (fields.contains("direction")) {
-        TG_ASSIGN(const std::size_t direction, yaml_.OneOf(fields["direction"], "direction", {"input", "output"}));
-        test.output = direction == 1;
-      }
-      if (fields.contains("role")) {
-        TG_ASSIGN(const std::size_t role, yaml_.OneOf(fields["role"], "role", {"system", "user", "assistant", "tool"}));
-        test.role = static_cast<Role>(role);
-      } else if ((rule.roles & (1u << static_cast<unsigned>(Role::kUser))) == 0) {
-        for (unsigned role = 0; role < 4; ++role) {
-          if (rule.roles & (1u << role)) test.role = static_cast<Role>(role);
-        }
-      }
-      if (fields.contains("at")) {
-        TG_ASSIGN(const std::string at, yaml_.Text(fields["at"], "at"));
-        auto moment = ParseMoment(at);
-        if (!moment.ok()) return yaml_.Wrong(fields["at"], "at: " + base::Message(moment.status()));
-        test.at = *moment;
-      }
-      if (fields.contains("expect")) {
-        TG_ASSIGN(test.expect, yaml_.Texts(fields["expect"], "expect"));
-      }
-      if (fields.contains("expect_not")) {
-        TG_ASSIGN(test.expect_not, yaml_.Texts(fields["expect_not"], "expect_not"));
-      }
-      if (test.expect.empty() && test.expect_not.empty()) test.expect = {rule.id};
-      test.has_result = fields.contains("result");
-      if (test.has_result) {
-        TG_ASSIGN(test.result, yaml_.Text(fields["result"], "result"));
-      }
-      rule.tests.push_back(std::move(test));
-    }
-    return absl::OkStatus();
-  }
-
-  const PolicySource& source_;
+  const std::string name_;  // What errors call the file.
   const YamlReader yaml_;
-  std::vector<Rule>& rules_;
-  std::map<std::string, std::vector<std::string>> lists_;
+  Shared& shared_;
 };
 
 }  // namespace
@@ -342,12 +389,9 @@ absl::Status PolicyError(const std::string& name, int line, int column, std::str
 
 absl::Status ReadPolicy(const PolicySource& source, std::vector<Rule>& rules) {
   if (source.yaml.size() > kSourceBytesMax) return PolicyError(source.name, 1, 1, "a policy file is at most 8 MiB; split it");
-  try {
-    return PolicyReader(source, rules).Read();
-  } catch (const YAML::Exception& error) {
-    return PolicyError(source.name, std::max(error.mark.line, 0) + 1, std::max(error.mark.column, 0) + 1,
-                       fmt::format("not well-formed YAML: {}; check indentation, and quote values that hold : or #", error.msg));
-  }
+  TG_ASSIGN(const Bundle bundle, ReadBundle(source.name, source.yaml));
+  Shared shared{bundle, rules, {}, {}};
+  return PolicyReader(source.name, shared).ReadMain(bundle.policy);
 }
 
 }  // namespace tollgate::policy

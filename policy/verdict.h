@@ -21,6 +21,16 @@ const char* ActionName(Action action);  // "allow", "flag", "redact", "block"
 enum class Role : std::uint8_t { kSystem, kUser, kAssistant, kTool };
 const char* RoleName(Role role);  // "system", "user", "assistant", "tool"
 
+// What a text is, for `where`. What a tool's message says is its result, whatever its channel says.
+enum class Part : std::uint8_t { kText, kReasoning, kToolDefinition, kToolCall, kToolResult };
+const char* PartName(Part part);  // "text", "reasoning", "tool_definitions", "tool_calls", "tool_results"
+
+struct Channel {
+  Part part = Part::kText;
+  std::string tool = {};  // Whose definition, call or result it is; empty = no tool's, or not known.
+  bool operator==(const Channel&) const = default;
+};
+
 // Whom and what a call is about: names, for `where`. Empty = not known; a rule that names some of that kind then does not act.
 struct Subject {
   std::string org, team, project, key, model;
@@ -30,6 +40,8 @@ struct Subject {
   // For the reply: those that the call's own prompt made, whose values come back in it; null = none. `json_reply`: the reply is JSON text.
   std::shared_ptr<const Pseudonyms> pseudonyms = nullptr;
   bool json_reply = false;
+  std::string end_user = {};  // As the application names them.
+  std::vector<std::string> model_parts = {};  // Where `model` is one with adapters: the model and each of them; rules for these cover it.
 };
 
 struct Message {
@@ -37,7 +49,9 @@ struct Message {
   std::string name;                // The author's name, scanned as the text is.
   std::vector<std::string> parts;  // Text parts in order.
   bool aside = false;              // No message of the conversation, but behind it: a call, or a tool.
+  Channel channel = {};
 };
+std::string TextOf(const Message& message);  // Its parts as one.
 
 // Where a rule hit, in what was given to Inspect. On output: message 0, field "text", offsets into the raw reply.
 struct Span {

@@ -219,6 +219,9 @@ class PolicyService final : public v1::Policy::CallbackService {
   Reactor* Rollback(Context* c, const v1::RollbackPolicyRequest* q, v1::StoredPolicy* r) override {
     return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Rollback", &RollbackPolicy);
   }
+  Reactor* SetSigners(Context* c, const v1::SetPolicySignersRequest* q, v1::PolicySigners* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Policy/SetSigners", &admin::SetPolicySigners);
+  }
   Reactor* SetSecondPerson(Context* c, const v1::SetSecondPersonRequest* q, v1::SetSecondPersonReply* r) override {
     return counter_.Serve(c, q, r, "/tollgate.v1.Policy/SetSecondPerson", &admin::SetSecondPerson);
   }

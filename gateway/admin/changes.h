@@ -60,7 +60,6 @@ struct CreatedKey {
   std::int64_t version = 0;
   std::string secret;  // The key's text; exists nowhere else.
 };
-
 struct NewKey {
   std::string name, owner;
   std::vector<directory::Role> roles = {directory::Role::kMember};
@@ -69,7 +68,7 @@ struct NewKey {
 };
 struct NewPrice {
   std::string model;
-  base::Money input, cached_input, output;  // For 1,000 tokens.
+  base::Money input, cached_input, output;  // For 1,000 tokens, in `currency`.
   std::string currency = "EUR";
   std::int64_t effective_from_us = 0;  // 0 = now.
 };
@@ -88,7 +87,7 @@ struct StopTarget {
 
 // Whether an org can have these policies (name → text) in force at once. INVALID_ARGUMENT as PolicySet::Compile.
 absl::Status CompileTogether(const std::map<std::string, std::string>& texts);
-
+struct SignersChange;  // bundles.h
 class Changes {
  public:
   Changes(ChangesOptions options, audit::Journal& journal, const base::Clock& clock);
@@ -111,12 +110,13 @@ class Changes {
   absl::StatusOr<Changed> PutPolicy(const Actor& actor, const std::string& org, const std::string& name, const std::string& yaml,
                                     bool draft = false);
   // The next three give the binding's row. INVALID_ARGUMENT: the org's policies would not compile together, or a test fails.
-  // FAILED_PRECONDITION, reason SECOND_PERSON_NEEDED: the org wants somebody else than the version's author.
+  // FAILED_PRECONDITION, reason SECOND_PERSON_NEEDED: the org wants somebody else than the version's author; bundles.h has others.
   absl::StatusOr<Changed> ActivatePolicy(const Actor& actor, const std::string& org, const std::string& name, std::int64_t version);  // 0 = none.
   absl::StatusOr<Changed> TryPolicy(const Actor& actor, const std::string& org, const std::string& name, const Trial& trial);  // One an org.
   // Undoes the last step: ends a trial, else puts back what was in force before. Needs a second person only where that is nothing.
   absl::StatusOr<Changed> RollbackPolicy(const Actor& actor, const std::string& org, const std::string& name);
   absl::StatusOr<Changed> SetSecondPerson(const Actor& actor, const std::string& org, bool wanted);
+  absl::StatusOr<Changed> SetPolicySigners(const Actor& actor, const std::string& org, const SignersChange& change);  // Gives the org's row.
   // `meter`: "requests", "tokens", "concurrent". `window`: "minute", "hour", "day", "month"; "none" for concurrent.
   absl::StatusOr<Changed> SetQuota(const Actor& actor, const ScopeNames& scope, const std::string& meter, const std::string& window,
                                    std::int64_t amount);

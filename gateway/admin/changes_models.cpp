@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/encoding.h"
+#include "base/adapter_names.h"
 #include "gateway/admin/changes_impl.h"
 #include "gateway/admin/text.h"
 #include "gateway/directory/aliases.h"
@@ -36,10 +37,29 @@ absl::StatusOr<Row> Registered(Transaction& t, const std::string& name) {
 Note NoteOf(std::string action, std::string summary) { return {std::move(action), std::move(summary), {}, {}, {}}; }
 
 std::string Describe(const Model& model) {
+  if (!model.base.empty()) {
+    return fmt::format("registered adapter {} of model {} from {} (sha256 {}, licence {}, scale {})", model.name, model.base, model.file,
+                       base::HexEncode(base::View(*model.sha256)), model.licence.empty() ? "not stated" : model.licence,
+                       static_cast<double>(model.scale_millionths) / 1e6);
+  }
   if (!model.sha256.has_value()) return fmt::format("registered model {} (engine {})", model.name, model.engine);
-  return fmt::format("registered model {} from {} (sha256 {}, licence {}, {} slots of {} tokens, kv {})", model.name, model.file,
+  return fmt::format("registered model {} from {} (sha256 {}, licence {}, {} slots of {} tokens, kv {}{})", model.name, model.file,
                      base::HexEncode(base::View(*model.sha256)), model.licence.empty() ? "not stated" : model.licence, model.slots,
-                     model.context_tokens, model.kv);
+                     model.context_tokens, model.kv, model.pooling.empty() ? "" : fmt::format(", pooling {}", model.pooling));
+}
+
+// An adapter of no model would be refused for ever.
+absl::Status HasNoAdapters(Transaction& t, const std::string& model) {
+  TG_ASSIGN(const auto rows, t.FindAll(Table::kModel, "base = $1::text AND NOT retired", {model}));
+  if (rows.empty()) return absl::OkStatus();
+  return base::FailedPrecondition(
+      fmt::format("model {0} has the adapter {1}; retire that first: tollgate models retire {1} …", model, rows.front().Text("name")));
+}
+
+// A name of a model, or of one of the adapters of a name.
+bool Leads(const std::string& target, const std::string& model) {
+  const std::vector<std::string> adapters = base::SplitAdapters(target).adapters;
+  return target == model || std::find(adapters.begin(), adapters.end(), model) != adapters.end();
 }
 
 // An alias that led nowhere would refuse whoever uses it.
@@ -47,8 +67,9 @@ absl::Status NotLedTo(Transaction& t, const std::string& model) {
   TG_ASSIGN(const auto rows, t.FindAll(Table::kAlias, "NOT removed", {}));
   for (const Row& row : rows) {
     TG_ASSIGN(const Alias alias, directory::AliasOf(row));
-    const bool target = std::any_of(alias.targets.begin(), alias.targets.end(), [&](const auto& t) { return t.model == model; });
-    if (!target && std::find(alias.fallbacks.begin(), alias.fallbacks.end(), model) == alias.fallbacks.end()) continue;
+    const bool target = std::any_of(alias.targets.begin(), alias.targets.end(), [&](const auto& t) { return Leads(t.model, model); });
+    const bool fallback = std::any_of(alias.fallbacks.begin(), alias.fallbacks.end(), [&](const auto& name) { return Leads(name, model); });
+    if (!target && !fallback) continue;
     return base::FailedPrecondition(
         fmt::format("alias {} leads to model {}; lead it elsewhere first: tollgate models alias {} …", alias.name, model, alias.name));
   }
@@ -60,6 +81,9 @@ absl::Status NoneRetired(Transaction& t, const std::string& name, const Row& row
   TG_ASSIGN(const Alias before, directory::MakeAlias(name, row.Text("previous_targets"), row.Text("previous_fallbacks")));
   std::vector<std::string> models = before.fallbacks;
   for (const auto& target : before.targets) models.push_back(target.model);
+  for (std::size_t i = 0, named = models.size(); i < named; ++i) {
+    for (const std::string& adapter : base::SplitAdapters(models[i]).adapters) models.push_back(adapter);
+  }
   for (const std::string& model : models) {
     TG_ASSIGN(const std::optional<Row> found, FindRow(t, model));
     if (!found.has_value() || !found->Bool("retired")) continue;
@@ -177,6 +201,7 @@ absl::StatusOr<Changed> Changes::RetireModel(const Actor& actor, const std::stri
   return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
     TG_ASSIGN(const Row old, Registered(t, name));
     TG_RETURN_IF_ERROR(NotLedTo(t, name));
+    TG_RETURN_IF_ERROR(HasNoAdapters(t, name));
     out.row = old;
     out.row.Set("loaded", std::string("f"));
     out.row.Set("retired", std::string("t"));

@@ -6,8 +6,11 @@
 #include <optional>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include "base/ed25519.h"
 #include "base/error_detail.h"
+#include "gateway/admin/bundles.h"
 #include "gateway/admin/changes_impl.h"
 #include "gateway/admin/text.h"
 #include "gateway/directory/names.h"
@@ -104,12 +107,32 @@ absl::Status NeedSecondPerson(Transaction& t, const Found& found, const Actor& a
                           {.reason = "SECOND_PERSON_NEEDED", .may_retry = false});
 }
 
+// The greatest number of the policy's bundles that are stored.
+absl::StatusOr<std::int64_t> NewestBundle(Transaction& t, const std::string& org_id, const std::string& name) {
+  TG_ASSIGN(const auto versions, t.FindAll(Table::kPolicy, "org = $1::uuid AND name = $2::text", {org_id, name}));
+  std::int64_t newest = 0;
+  for (const Row& row : versions) newest = std::max(newest, BundleVersionOf(row.Text("yaml")));
+  return newest;
+}
+
+// Whether the org lets this text act. Where it wants signatures, an older bundle acts only as what a rollback goes back to.
+absl::Status MayAct(Transaction& t, const Found& found, const std::string& name, const std::string& yaml) {
+  TG_RETURN_IF_ERROR(CheckSigned(found.in.row, name, yaml).status());
+  if (!WantsSigned(found.in.row)) return absl::OkStatus();
+  TG_ASSIGN(const std::int64_t newest, NewestBundle(t, found.in.org.ToString(), name));
+  if (BundleVersionOf(yaml) >= newest) return absl::OkStatus();
+  return base::WithDetail(base::FailedPrecondition(fmt::format("bundle {} of policy {} is older than {}, which is stored; to undo the last step: "
+                                                               "tollgate policy rollback {}",
+                                                               BundleVersionOf(yaml), name, newest, name)),
+                          {.reason = "POLICY_BUNDLE_OLD", .may_retry = false});
+}
+
 }  // namespace
 
 absl::StatusOr<Changed> Changes::PutPolicy(const Actor& actor, const std::string& org, const std::string& name, const std::string& yaml,
                                            bool draft) {
   TG_RETURN_IF_ERROR(directory::CheckName("policy name", name));
-  if (yaml.size() > 1 << 20) return base::InvalidArgument("a policy's text is at most 1 MiB");
+  if (yaml.size() > 3 << 20) return base::InvalidArgument("a policy's text, with what it includes, is at most 3 MiB");
   const policy::PolicySource source{name, yaml};
   const absl::Status tested = policy::PolicySet::Compile({&source, 1}).status();
   if (!draft) TG_RETURN_IF_ERROR(tested);
@@ -124,6 +147,17 @@ absl::StatusOr<Changed> Changes::PutPolicy(const Actor& actor, const std::string
       out.row = row;
     }
     if (newest > 0 && out.row.Text("yaml") == yaml) return absl::OkStatus();
+    std::string signer;
+    if (!draft) {
+      TG_ASSIGN(signer, CheckSigned(in.row, name, yaml));
+    }
+    const std::int64_t number = BundleVersionOf(yaml);
+    TG_ASSIGN(const std::int64_t newest_number, NewestBundle(t, in.org.ToString(), name));
+    if (number > 0 && number <= newest_number) {
+      return base::WithDetail(base::FailedPrecondition(fmt::format("bundle {} of policy {} is no newer than {}, which is stored: number it {} or more",
+                                                                   number, name, newest_number, newest_number + 1)),
+                              {.reason = "POLICY_BUNDLE_OLD", .may_retry = false});
+    }
     TG_ASSIGN(const std::string author, PersonOf(t, actor));
     out.row = directory::NewRow(Table::kPolicy);
     out.row.Set("org", in.org.ToString());
@@ -136,7 +170,9 @@ absl::StatusOr<Changed> Changes::PutPolicy(const Actor& actor, const std::string
     if (!tested.ok()) out.row.Set("draft", std::string("t"));
     return t.Write(out.row, nullptr,
                    NoteOf(in, "policy.put",
-                          fmt::format("stored policy {} version {}{} of org {}", name, newest + 1, tested.ok() ? "" : " (a draft)", org)));
+                          fmt::format("stored policy {} version {}{} of org {}{}{}", name, newest + 1, tested.ok() ? "" : " (a draft)", org,
+                                      number > 0 ? fmt::format(", bundle {}", number) : "",
+                                      signer.empty() ? "" : fmt::format(", signed by {}", signer))));
   });
 }
 
@@ -148,7 +184,10 @@ absl::StatusOr<Changed> Changes::ActivatePolicy(const Actor& actor, const std::s
     std::optional<std::string> yaml;
     if (version > 0) {
       TG_ASSIGN(const Row row, FindVersion(t, found, name, version));
-      if (InForce(found) != version) TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, actor, row));
+      if (InForce(found) != version) {
+        TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, actor, row));
+        TG_RETURN_IF_ERROR(MayAct(t, found, name, row.Text("yaml")));
+      }
       yaml = row.Text("yaml");
     } else if (!found.binding.has_value()) {
       return base::NotFound(fmt::format("policy '{}' of org {} is not in force", name, org));
@@ -183,7 +222,10 @@ absl::StatusOr<Changed> Changes::TryPolicy(const Actor& actor, const std::string
       return base::FailedPrecondition(fmt::format(
           "policy {} of org {} has a version on trial, and an org tries one at a time; end it first: tollgate policy rollback {}",
           others.front().Text("name"), org, others.front().Text("name")));
-    if (trial.canary) TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, actor, row));
+    if (trial.canary) {
+      TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, actor, row));
+      TG_RETURN_IF_ERROR(MayAct(t, found, name, row.Text("yaml")));
+    }
     TG_RETURN_IF_ERROR(CheckTogether(t, found.in.org.ToString(), name, row.Text("yaml")));
     out.row = found.binding.has_value() ? *found.binding : NewBinding(found, name);
     ClearCandidate(out.row);
@@ -224,6 +266,7 @@ absl::StatusOr<Changed> Changes::RollbackPolicy(const Actor& actor, const std::s
     if (back > 0) {
       TG_ASSIGN(const Row row, FindVersion(t, found, name, back));
       yaml = row.Text("yaml");
+      TG_RETURN_IF_ERROR(CheckSigned(found.in.row, name, *yaml).status());
     } else if (InForce(found) > 0) {  // Back to no rules at all: what `activate 0` does.
       TG_ASSIGN(const Row row, FindVersion(t, found, name, InForce(found)));
       TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, actor, row));
@@ -248,6 +291,33 @@ absl::StatusOr<Changed> Changes::SetSecondPerson(const Actor& actor, const std::
     return t.Write(out.row, &in.row,
                    NoteOf(in, "policy.second_person",
                           fmt::format("org {} {} a second person to put a policy in force", org, wanted ? "wants" : "no longer wants")));
+  });
+}
+
+absl::StatusOr<Changed> Changes::SetPolicySigners(const Actor& actor, const std::string& org, const SignersChange& change) {
+  return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
+    TG_ASSIGN(const FoundScope in, t.FindScope({org, {}, {}, {}}));
+    out.row = in.row;
+    TG_ASSIGN(policy::Signers signers, ReadSigners(in.row.IsNull("policy_signers") ? "" : in.row.Text("policy_signers")));
+    for (const std::string& name : change.remove) {
+      if (signers.erase(name) == 0) return base::NotFound(fmt::format("org {} trusts no policy signer '{}'", org, name));
+    }
+    for (const auto& [name, pem] : change.add) {
+      TG_RETURN_IF_ERROR(directory::CheckName("signer", name));
+      TG_ASSIGN(signers[name], base::Ed25519PublicKey(pem));
+    }
+    const bool wanted = change.required.value_or(WantsSigned(in.row));
+    if (wanted && signers.empty())
+      return base::FailedPrecondition("an org that wants signed policies trusts at least one signer: --add NAME=PUBLIC.pem, or --require off");
+    if (!signers.empty() || !in.row.IsNull("policy_signers")) out.row.Set("policy_signers", WriteSigners(signers));
+    if (wanted != WantsSigned(in.row)) out.row.Set("signed_policies", std::string(wanted ? "t" : "f"));
+    if (directory::RowDigest(out.row) == directory::RowDigest(in.row)) return absl::OkStatus();
+    std::vector<std::string> names;
+    for (const auto& [name, key] : signers) names.push_back(name);
+    return t.Write(out.row, &in.row,
+                   NoteOf(in, "policy.signers",
+                          fmt::format("org {} trusts the policy signers [{}] and {} signatures", org, fmt::join(names, ", "),
+                                      wanted ? "demands their" : "does not demand")));
   });
 }
 

@@ -21,12 +21,24 @@ constexpr std::size_t kTextMax = 4 << 20;
 
 // Rules name keys by name, callers by public id: a key of the org that has it says where it stands. Any other is taken as a name.
 template <typename Request>
-policy::Subject SubjectOf(const Caller& caller, const Shard& shard, const Request& request) {
+policy::Subject PlaceOf(const Caller& caller, const Shard& shard, const Request& request) {
   const std::int64_t now_s = base::ToMicros(caller.desk().with.clock->Wall()) / 1'000'000;
   const auto key = shard.by_public_id.find(request.key());
-  if (key == shard.by_public_id.end()) return {shard.org.name, request.team(), request.project(), request.key(), request.model(), now_s};
+  policy::Subject out{shard.org.name, request.team(), request.project(), request.key(), request.model(), now_s};
+  out.end_user = request.end_user();
+  if (key == shard.by_public_id.end()) return out;
   const directory::Place& place = shard.places[key->second];
-  return {shard.org.name, place.team->name, place.project->name, place.key->name, request.model(), now_s};
+  out.team = place.team->name;
+  out.project = place.project->name;
+  out.key = place.key->name;
+  return out;
+}
+
+template <typename Request>
+policy::Subject SubjectOf(const Caller& caller, const Shard& shard, const Request& request) {
+  policy::Subject subject = PlaceOf(caller, shard, request);
+  subject.model_parts = caller.snapshot().PartsOf(request.model());
+  return subject;
 }
 
 v1::Role RoleOf(policy::Role role) {

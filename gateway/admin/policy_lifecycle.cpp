@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "gateway/admin/bundles.h"
 #include "gateway/admin/describe.h"
 #include "gateway/admin/handlers.h"
 #include "gateway/admin/page.h"
@@ -89,6 +90,21 @@ absl::Status SetSecondPerson(const Caller& caller, const v1::SetSecondPersonRequ
   caller.Await(changed.version);
   reply.set_org(shard->org.name);
   reply.set_wanted(request.wanted());
+  return absl::OkStatus();
+}
+
+absl::Status SetPolicySigners(const Caller& caller, const v1::SetPolicySignersRequest& request, v1::PolicySigners& reply) {
+  TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
+  SignersChange change;
+  for (const v1::PolicySigner& signer : request.add()) change.add[signer.name()] = signer.public_key();
+  change.remove.assign(request.remove().begin(), request.remove().end());
+  if (request.has_required()) change.required = request.required();
+  TG_ASSIGN(const Changed changed, caller.desk().with.changes->SetPolicySigners(caller.actor(), shard->org.name, change));
+  caller.Await(changed.version);
+  TG_ASSIGN(const policy::Signers signers, ReadSigners(changed.row.IsNull("policy_signers") ? "" : changed.row.Text("policy_signers")));
+  reply.set_org(shard->org.name);
+  for (const auto& [name, key] : signers) reply.add_names(name);
+  reply.set_required(WantsSigned(changed.row));
   return absl::OkStatus();
 }
 

@@ -23,7 +23,7 @@ using identity::Permission;
 
 namespace {
 
-constexpr std::size_t kTextMax = 1 << 20;  // As long as a stored policy may be.
+constexpr std::size_t kTextMax = 3 << 20;  // As long as a stored policy may be.
 
 // The teams whose history is looked at, by id: all, or the one that is named.
 absl::StatusOr<std::vector<const Team*>> TeamsOf(const Shard& shard, const std::string& name) {
@@ -101,7 +101,7 @@ absl::StatusOr<std::vector<policy::PolicySource>> SourcesOf(const Shard& shard, 
 }  // namespace
 
 absl::Status ReplayPolicy(const Caller& caller, const v1::ReplayPolicyRequest& request, v1::PolicyChanges& reply) {
-  if (request.yaml().size() > kTextMax) return base::InvalidArgument("yaml: a policy has at most 1 MiB");
+  if (request.yaml().size() > kTextMax) return base::InvalidArgument("yaml: a policy has at most 3 MiB");
   TG_RETURN_IF_ERROR(CheckReason(request.reason()));
   if (request.reason().empty()) return base::InvalidArgument("reason: say why prompts are opened; it goes on record");
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));

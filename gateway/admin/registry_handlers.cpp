@@ -2,6 +2,7 @@
 // for in a row and done by each instance's keeper, so that no call holds a worker while gigabytes are read; only what can be told at once
 // from the file's header is told at once. Tested by tests/gateway/admin/registry_test.cpp.
 #include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
 
@@ -23,7 +24,13 @@ Changes& ChangesOf(const Caller& caller) { return *caller.desk().with.changes; }
 absl::StatusOr<Model> ModelFrom(const v1::ModelSpec& spec) {
   Model model;
   model.name = spec.name();
+  if (!spec.base().empty()) model.engine = "lora";
   if (!spec.engine().empty()) model.engine = spec.engine();
+  model.base = spec.base();
+  if (spec.scale() != 0) {
+    if (!(spec.scale() > 0 && spec.scale() <= 16)) return base::InvalidArgument("scale: use more than 0, and at most 16");
+    model.scale_millionths = std::llround(spec.scale() * 1e6);
+  }
   model.file = spec.file();
   if (!spec.sha256().empty()) {
     const auto bytes = base::HexDecode(spec.sha256());
@@ -41,6 +48,7 @@ absl::StatusOr<Model> ModelFrom(const v1::ModelSpec& spec) {
   if (spec.queue_timeout_ms() != 0) model.queue_timeout_ms = spec.queue_timeout_ms();
   if (spec.has_prefix_cache_bytes()) model.prefix_cache_bytes = spec.prefix_cache_bytes();
   if (spec.step_target_ms() != 0) model.step_target_ms = spec.step_target_ms();
+  model.pooling = spec.pooling();
   return model;
 }
 
@@ -51,6 +59,11 @@ v1::ModelSpec SpecOf(const Model& model) {
   spec.set_file(model.file);
   if (model.sha256.has_value()) spec.set_sha256(base::HexEncode(base::View(*model.sha256)));
   spec.set_licence(model.licence);
+  if (!model.base.empty()) {
+    spec.set_base(model.base);
+    spec.set_scale(static_cast<double>(model.scale_millionths) / 1e6);
+    return spec;
+  }
   spec.set_chat_template(model.chat_template);
   spec.set_context_tokens(model.context_tokens);
   spec.set_slots(model.slots);
@@ -60,6 +73,7 @@ v1::ModelSpec SpecOf(const Model& model) {
   spec.set_queue_timeout_ms(model.queue_timeout_ms);
   spec.set_prefix_cache_bytes(model.prefix_cache_bytes);
   spec.set_step_target_ms(model.step_target_ms);
+  spec.set_pooling(model.pooling);
   return spec;
 }
 
@@ -141,12 +155,23 @@ absl::Status Answer(const Caller& caller, const absl::StatusOr<Changed>& made, v
   return absl::OkStatus();
 }
 
+// An adapter is of a model that there is, and that is none itself.
+absl::Status CheckBase(const Caller& caller, const Model& model) {
+  if (model.base.empty()) return absl::OkStatus();
+  const Model* base_model = caller.snapshot().FindModel(model.base);
+  if (base_model != nullptr && base_model->base.empty()) return absl::OkStatus();
+  if (base_model != nullptr) return base::InvalidArgument(fmt::format("base: {} is an adapter; name the model that both change", model.base));
+  if (const ModelHost* host = caller.desk().with.models; host != nullptr && host->IsConfigured(model.base)) return absl::OkStatus();
+  return base::NotFound(fmt::format("base: no model {0} is registered or in tollgate.yaml; register it first: tollgate models add {0} …", model.base));
+}
+
 }  // namespace
 
 absl::Status AddModel(const Caller& caller, const v1::AddModelRequest& request, v1::RegisteredModel& reply) {
   TG_RETURN_IF_ERROR(caller.Need(Permission::kManageModels, true));
   TG_ASSIGN(Model model, ModelFrom(request.spec()));
-  model.restricted = request.restricted();
+  model.restricted = request.restricted() || !model.base.empty();  // An adapter is its team's until it is opened.
+  TG_RETURN_IF_ERROR(CheckBase(caller, model));
   if (const ModelHost* host = caller.desk().with.models; host != nullptr && host->IsConfigured(model.name)) {
     return base::AlreadyExists(fmt::format("tollgate.yaml names a model {}; take it out there first, or choose another name", model.name));
   }

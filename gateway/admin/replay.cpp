@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/adapter_names.h"
 #include "base/encoding.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/tool_prompt.h"
@@ -31,6 +32,11 @@ policy::Subject SubjectOf(const HistoryPage& page, const v1::Record& record) {
   out.model = record.has_deny() ? record.deny().model_requested() : record.request().model();
   out.unix_seconds = record.wall_us() / 1'000'000;
   if (record.has_request()) out.prompt_tokens = record.request().input_tokens();
+  if (record.request().adapters_size() > 0) {
+    base::AdapterNames parts = base::SplitAdapters(out.model);
+    out.model_parts = std::move(parts.adapters);
+    out.model_parts.push_back(std::move(parts.base));
+  }
   const auto id = base::Uuid::FromBytes(record.key_id());
   if (!id.ok()) return out;
   const auto key = page.shard->by_key_id.find(base::KeyId(*id));

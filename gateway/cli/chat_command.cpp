@@ -114,11 +114,13 @@ int Turn(Context& context, const Options& options, const Line& line, v1::ChatReq
   return Ended(context, options, end, id);
 }
 
-// The first model that the key may use.
+// The first model that the key may use, and that chats.
 std::optional<std::string> AnyModel(Context& context) {
   const auto reply = Ask<v1::Models>(context, Listener::kApi, &v1::Models::Stub::List, v1::ListModelsRequest());
   if (!reply) return std::nullopt;
-  if (reply->models_size() > 0) return reply->models(0).name();
+  for (const v1::Model& model : reply->models()) {
+    if (model.serves() != "embeddings" && model.serves() != "rerank") return model.name();
+  }
   context.Fail(kRefused, "the key may use no model; ask for one: tollgate models grant MODEL --team TEAM");
   return std::nullopt;
 }

@@ -75,6 +75,7 @@ std::unique_ptr<CLI::App> MakeApp(Context& context) {
   AddUsageCommands(*app, context);
   AddModelCommands(*app, context);
   AddChatCommand(*app, context);
+  AddEmbedCommand(*app, context);
   Teach(*app, "Each command says more: tollgate COMMAND --help.",
         {"tollgate dev                              # a whole sample company with a real model, on this machine",
          "tollgate demo                             # the whole story against it, step by step", "tollgate chat \"Why is the sky blue?\"",

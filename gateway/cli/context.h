@@ -70,10 +70,12 @@ void AddStopCommands(CLI::App& app, Context& context);    // stop
 void AddPolicyCommands(CLI::App& app, Context& context);  // policy
 void AddPolicyTrialCommands(CLI::App& policy, Context& context);      // policy explain, lint
 void AddPolicyLifecycleCommands(CLI::App& policy, Context& context);  // policy put, activate, shadow, canary, rollback, list, show …
+void AddPolicyBundleCommands(CLI::App& policy, Context& context);     // policy bundle, sign, verify, apply, signers
 void AddPolicyReplayCommands(CLI::App& policy, Context& context);     // policy replay, shadow-report
 void AddAuditCommands(CLI::App& app, Context& context);   // audit
 void AddUsageCommands(CLI::App& app, Context& context);   // usage
 void AddModelCommands(CLI::App& app, Context& context);   // models
 void AddChatCommand(CLI::App& app, Context& context);     // chat
+void AddEmbedCommand(CLI::App& app, Context& context);    // embed
 
 }  // namespace tollgate::cli

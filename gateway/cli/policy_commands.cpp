@@ -36,7 +36,7 @@ std::optional<v1::CheckPolicyReply> AskCheck(Context& context, const Options& op
   if (!scope) return std::nullopt;
   request.set_org(scope->org());
   if (!options.file.empty()) {
-    const auto yaml = ReadText(context, options.file);
+    const auto yaml = ReadPolicyText(context, options.file);
     if (!yaml) return std::nullopt;
     request.set_yaml(*yaml);
     request.set_name(options.name);
@@ -154,6 +154,7 @@ void AddPolicyCommands(CLI::App& app, Context& context) {
   AddPolicyTrialCommands(*group, context);
   AddPolicyLifecycleCommands(*group, context);
   AddApprovalCommands(*group, context);
+  AddPolicyBundleCommands(*group, context);
   AddPolicyReplayCommands(*group, context);
 }
 

@@ -44,7 +44,7 @@ void AskStored(Context& context, grpc::Status (Policy::Stub::*method)(grpc::Clie
 }
 
 void Put(Context& context, const Options& options) {
-  const auto yaml = ReadText(context, options.file);
+  const auto yaml = ReadPolicyText(context, options.file);
   if (!yaml) return;
   v1::PutPolicyRequest request;
   request.set_name(options.name.empty() ? StemOf(options.file) : options.name);

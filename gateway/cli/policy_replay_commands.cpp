@@ -101,7 +101,7 @@ void Replay(Context& context, const Options& options) {
   v1::ReplayPolicyRequest request;
   if (options.file.empty() && options.name.empty()) return context.Fail(kUsage, "replay what? give a FILE, or --name of a stored policy");
   if (!options.file.empty()) {
-    const auto yaml = ReadText(context, options.file);
+    const auto yaml = ReadPolicyText(context, options.file);
     if (!yaml) return;
     request.set_yaml(*yaml);
     if (!options.alone) request.set_name(!options.name.empty() || options.file == "-" ? options.name : StemOf(options.file));

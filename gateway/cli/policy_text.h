@@ -25,6 +25,10 @@ inline std::optional<std::string> ReadText(Context& context, const std::string& 
   return context.Take(std::move(text));
 }
 
+// As ReadText, with the files beside it that the policy includes: one text (policy/bundle.h). One that did not come along is told by the
+// compiler, with its place.
+std::optional<std::string> ReadPolicyText(Context& context, const std::string& file);
+
 // "acme" for "policies/acme.yaml".
 inline std::string StemOf(const std::string& file) {
   const std::size_t slash = file.rfind('/');

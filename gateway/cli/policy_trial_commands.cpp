@@ -22,7 +22,7 @@ using v1::Policy;
 constexpr std::size_t kShownCharacters = 40;
 
 struct ExplainOptions {
-  std::string file, input, output, role = "user", model;
+  std::string file, input, output, role = "user", part, tool, end_user, model;
   ScopeOptions scope;
   bool all = false;
 };
@@ -34,7 +34,7 @@ struct LintOptions {
 
 // The file as the one policy that there is; named as `put` would name it.
 std::optional<policy::PolicySource> ReadSource(Context& context, const std::string& file) {
-  auto yaml = ReadText(context, file);
+  auto yaml = ReadPolicyText(context, file);
   if (!yaml) return std::nullopt;
   return policy::PolicySource{file == "-" ? "policy" : StemOf(file), *std::move(yaml)};
 }
@@ -103,12 +103,16 @@ void Explain(Context& context, const ExplainOptions& options) {
   request.set_project(scope->project());
   request.set_key(scope->key());
   request.set_model(options.model);
+  request.set_part(options.part);
+  request.set_tool(options.tool);
+  request.set_end_user(options.end_user);
   std::optional<v1::ExplainPolicyReply> reply;
   if (options.file.empty()) {
     reply = Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Explain, request);
   } else if (const auto source = ReadSource(context, options.file)) {
     const std::int64_t now_s = base::ToMicros(context.clock.Wall()) / 1'000'000;
-    const policy::Subject subject{scope->org(), scope->team(), scope->project(), scope->key(), options.model, now_s};
+    policy::Subject subject{scope->org(), scope->team(), scope->project(), scope->key(), options.model, now_s};
+    subject.end_user = options.end_user;
     reply = context.Take(trial::Explain({&*source, 1}, subject, request));
   }
   if (!reply) return;
@@ -162,6 +166,10 @@ void AddPolicyTrialCommands(CLI::App& group, Context& context) {
   explain->add_option("--role", o->role, "Who wrote the message")
       ->capture_default_str()
       ->check(CLI::IsMember({"system", "user", "assistant", "tool"}));
+  explain->add_option("--part", o->part, "What the text is; if not given, a message's text")
+      ->check(CLI::IsMember({"text", "reasoning", "tool_definitions", "tool_calls", "tool_results"}));
+  explain->add_option("--tool", o->tool, "The tool that it defines, calls or answers for");
+  explain->add_option("--end-user", o->end_user, "The end user that it is taken to come from");
   o->scope.AddTo(*explain, "that the text is taken to come from");
   explain->add_option("--model", o->model, "The model that it is taken to go to");
   explain->add_flag("--all", o->all, "Tell of the rules that act elsewhere too");
@@ -172,7 +180,7 @@ void AddPolicyTrialCommands(CLI::App& group, Context& context) {
         "Nothing is stored or recorded. Exit code 1 if the text is blocked.",
         {"tollgate policy explain --input \"my card is 4111 1111 1111 1112\"",
          "tollgate policy explain acme.yaml --output @reply.txt --team support",
-         "tollgate policy explain acme.yaml --input @mail.txt --role tool --all"});
+         "tollgate policy explain acme.yaml --input @mail.txt --role tool --tool read_mail --all"});
 
   auto* lint = group.add_subcommand("lint", "Find rules that never act, act on everything, leak, hold replies or are slow; measure each");
   const auto l = std::make_shared<LintOptions>();

@@ -61,9 +61,14 @@ std::string RequestDetails(const v1::RequestBody& body) {
   std::string out = fmt::format("    model {}{} over {}{}\n", body.model(),
                                 body.model_requested().empty() ? "" : " (asked as " + body.model_requested() + ")", body.surface(),
                                 body.stream() ? ", streamed" : "");
+  if (!body.operation().empty()) out += fmt::format("    {} of {} inputs\n", body.operation(), ShowCount(body.inputs()));
   out += fmt::format("    prompt: {} tokens, {}\n", ShowCount(body.input_tokens()), VerdictWords(body.input_verdict()));
   if (body.pseudonyms() > 0) out += fmt::format("    pseudonyms: {}\n", ShowCount(body.pseudonyms()));
   if (!body.routed_by().empty()) out += fmt::format("    sent to this model by rule {}\n", body.routed_by());
+  for (const v1::AdapterInForce& adapter : body.adapters()) {
+    out += fmt::format("    adapter {} (sha256 {}…) at scale {}\n", adapter.name(), base::HexEncode(adapter.sha256()).substr(0, 12),
+                       static_cast<double>(adapter.scale_millionths()) / 1e6);
+  }
   if (body.justified()) out += "    justified by the caller\n";
   out += ShadowWords(body.shadow());
   out += fmt::format("    reserved {} tokens, at most {} out\n", ShowCount(body.reserved_tokens()), ShowCount(body.max_output_tokens()));
@@ -112,7 +117,13 @@ std::string EndDetails(const v1::EndBody& body) {
   std::string out = fmt::format("    ended: {}{}\n", body.reason(), body.recovered() ? ", closed after its instance died" : "");
   out += fmt::format("    tokens: {} in, {} out, {} delivered\n", ShowCount(body.tokens().input()), ShowCount(body.tokens().output()),
                      ShowCount(body.tokens().delivered()));
-  out += fmt::format("    output: {}, {} bytes delivered\n", VerdictWords(body.output_verdict()), ShowCount(body.delivered_bytes()));
+  if (body.has_vectors()) {
+    const v1::VectorOutput& vectors = body.vectors();
+    out += fmt::format("    output: {} x {} numbers, sha256 {}\n", ShowCount(vectors.count()), ShowCount(vectors.dimensions()),
+                       base::HexEncode(vectors.sha256()));
+  } else {
+    out += fmt::format("    output: {}, {} bytes delivered\n", VerdictWords(body.output_verdict()), ShowCount(body.delivered_bytes()));
+  }
   if (body.reason() == "CONTENT_FILTER")
     out += fmt::format("    of these were out when the block was decided: {}\n", ShowCount(body.delivered_bytes_at_block()));
   if (body.pseudonyms_restored() > 0) out += fmt::format("    pseudonyms given their values back: {}\n", ShowCount(body.pseudonyms_restored()));

@@ -41,19 +41,26 @@ const char* MayUse(bool restricted) {
   return restricted ? "scopes whose allow-list names it" : "everybody whom no allow-list keeps from it";
 }
 
+std::string HowItRuns(const v1::ModelSpec& s) {
+  std::string text = fmt::format("template  {}\n", s.chat_template().empty() ? "the file's own" : s.chat_template());
+  text += fmt::format("runs      {} slots of {} tokens, kv {}, threads {}\n", s.slots(), ShowCount(s.context_tokens()), s.kv(),
+                      s.threads() == 0 ? "all cores but one" : std::to_string(s.threads()));
+  text += fmt::format("waits     {} requests, {} ms each; prompts in pieces of {} ms; prefix cache {} bytes\n", s.queue_max(),
+                      ShowCount(s.queue_timeout_ms()), s.step_target_ms(), ShowCount(s.prefix_cache_bytes()));
+  if (!s.pooling().empty()) text += fmt::format("pooling   {}\n", s.pooling());
+  return text;
+}
+
 void PrintModel(Context& context, const v1::RegisteredModel& model) {
   if (context.globals.json) return context.PrintJson(model);
   const v1::ModelSpec& s = model.spec();
   std::string text = fmt::format("model     {}  ({})\n", s.name(), StateOf(model));
   if (!model.problem().empty()) text += fmt::format("problem   {}\n", model.problem());
   text += fmt::format("engine    {}\n", s.engine());
+  if (!s.base().empty()) text += fmt::format("base      {}, changed at scale {}\n", s.base(), s.scale());
   if (!s.file().empty()) text += fmt::format("file      {}\nsha256    {}\n", s.file(), s.sha256());
-  text += fmt::format("licence   {}\ntemplate  {}\n", s.licence().empty() ? "not stated" : s.licence(),
-                      s.chat_template().empty() ? "the file's own" : s.chat_template());
-  text += fmt::format("runs      {} slots of {} tokens, kv {}, threads {}\n", s.slots(), ShowCount(s.context_tokens()), s.kv(),
-                      s.threads() == 0 ? "all cores but one" : std::to_string(s.threads()));
-  text += fmt::format("waits     {} requests, {} ms each; prompts in pieces of {} ms; prefix cache {} bytes\n", s.queue_max(),
-                      ShowCount(s.queue_timeout_ms()), s.step_target_ms(), ShowCount(s.prefix_cache_bytes()));
+  text += fmt::format("licence   {}\n", s.licence().empty() ? "not stated" : s.licence());
+  if (s.base().empty()) text += HowItRuns(s);
   text += fmt::format("used by   {}\nrecord    {}\n", MayUse(model.restricted()), model.record());
   context.Print(text);
 }
@@ -73,6 +80,11 @@ void Add(Context& context, const Options& options) {
   if (!model) return;
   if (context.globals.json) return context.PrintJson(*model);
   const std::string& name = model->spec().name();
+  if (!model->spec().base().empty()) {
+    return context.Print(fmt::format("adapter {0} is registered (record {1}); it costs what {2} does, unless it has a price of its own\n"
+                                     "next: tollgate models grant {0} …, then tollgate models load {0}\n",
+                                     name, model->record(), model->spec().base()));
+  }
   context.Print(fmt::format("model {} is registered (record {})\nnext: tollgate prices set {} …, then tollgate models load {}\n", name,
                             model->record(), name, name));
 }
@@ -150,7 +162,11 @@ void AddSpecOptions(CLI::App& command, Options& options) {
   text("--template", "Chat format to render with, such as llama3; else what the file says",
        [](Spec& s) -> std::string& { return *s.mutable_chat_template(); });
   text("--kv", "How contexts are kept: f16, q8 or f32; else f16", [](Spec& s) -> std::string& { return *s.mutable_kv(); });
+  text("--pooling", "It embeds or reranks instead of chatting: model (as its file says), mean, cls, last or rank",
+       [](Spec& s) -> std::string& { return *s.mutable_pooling(); });
   text("--engine", "llama, or scripted for tests; else llama", [](Spec& s) -> std::string& { return *s.mutable_engine(); });
+  text("--base", "Make it an adapter: the model that the file changes", [](Spec& s) -> std::string& { return *s.mutable_base(); });
+  command.add_option_function<double>("--scale", [&spec](double value) { spec.set_scale(value); }, "How strongly an adapter acts; else 1");
   number("--context", "Tokens of prompt and output that one request may use; else 2048", &Spec::set_context_tokens);
   number("--slots", "Requests that run at once; else 8", &Spec::set_slots);
   number("--threads", "Threads that compute; else all cores but one", &Spec::set_threads);
@@ -202,9 +218,12 @@ void AddRegistryCommands(CLI::App& group, Context& context) {
   add->callback([&context, added] { Add(context, *added); });
   Teach(*add,
         "The file must lie in pool.models_dir of every instance. It is loaded only if its digest is the registered one. Settings of a\n"
-        "registered model never change: register another beside it, or retire it and register its name anew.",
+        "registered model never change: register another beside it, or retire it and register its name anew. With --base it is a LoRA adapter:\n"
+        "restricted until `models open`, run as its base is, and called by its name, or with others of its base as BASE:ONE+OTHER.",
         {"tollgate models add qwen3 --file qwen3-8b-q4.gguf --sha256 $(sha256sum qwen3-8b-q4.gguf | cut -c1-64) --context 8192",
-         "tollgate models add legal --file legal.gguf --sha256 … --restricted"});
+         "tollgate models add bge --file bge-m3.gguf --sha256 … --pooling model",
+         "tollgate models add legal --file legal.gguf --sha256 … --restricted",
+         "tollgate models add qwen3:contracts --base qwen3 --file contracts.lora.gguf --sha256 …   # a LoRA adapter of qwen3"});
 
   struct Command {
     const char* name;

@@ -11,6 +11,7 @@
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
 
+#include "base/adapter_names.h"
 #include "gateway/cli/dev_files.h"
 #include "tollgate/v1/system.grpc.pb.h"
 
@@ -107,7 +108,10 @@ void WarnUnlessServed(Context& context, const Line& line, const std::string& mod
   if (!Call<v1::System>(context, line, &v1::System::Stub::Status, v1::StatusRequest(), status).ok()) return;
   std::vector<std::string> served;
   for (const v1::ModelStatus& one : status.models()) served.push_back(one.name());
-  if (std::find(served.begin(), served.end(), model) != served.end()) return;
+  std::vector<std::string> asked = base::SplitAdapters(model).adapters;  // Several together are served where each is.
+  if (asked.size() < 2) asked = {model};
+  const auto is_served = [&](const std::string& one) { return std::find(served.begin(), served.end(), one) != served.end(); };
+  if (std::all_of(asked.begin(), asked.end(), is_served)) return;
   context.err() << fmt::format("warning: no model {} is served here now ({}); {}\n", model,
                                served.empty() ? "none is" : fmt::format("served: {}", fmt::join(served, ", ")), then);
 }

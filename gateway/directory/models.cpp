@@ -3,10 +3,12 @@
 #include "gateway/directory/models.h"
 
 #include <algorithm>
+#include <array>
 #include <tuple>
 
 #include <fmt/format.h>
 
+#include "base/adapter_names.h"
 #include "gateway/directory/names.h"
 
 namespace tollgate::directory {
@@ -34,21 +36,52 @@ absl::Status CheckWord(const char* field, const std::string& text) {
   return base::InvalidArgument(fmt::format("{}: use at most 64 printable ASCII characters", field));
 }
 
+// Nothing of how a model runs is an adapter's own to say.
+absl::Status ValidateAdapter(const Model& model) {
+  const base::AdapterNames parts = base::SplitAdapters(model.name);
+  if (model.base.empty()) return base::InvalidArgument("base: name the model that the adapter changes");
+  if (parts.base != model.base || parts.adapters.size() != 1)
+    return base::InvalidArgument(fmt::format("model name: an adapter of {0} is called {0}:ADAPTER, of letters, digits and . _ -", model.base));
+  TG_RETURN_IF_ERROR(CheckFileName(model.file));
+  if (!model.sha256.has_value()) return base::InvalidArgument("sha256: is required, so that no other file is ever loaded in its place");
+  TG_RETURN_IF_ERROR(CheckWord("licence", model.licence));
+  TG_RETURN_IF_ERROR(InRange("scale, in millionths,", model.scale_millionths, 1, 16'000'000));
+  Model as_base;
+  as_base.name = model.name, as_base.engine = model.engine, as_base.file = model.file, as_base.sha256 = model.sha256;
+  as_base.licence = model.licence, as_base.base = model.base, as_base.scale_millionths = model.scale_millionths;
+  if (SameReplica(model, as_base)) return absl::OkStatus();
+  return base::InvalidArgument(fmt::format("engine: an adapter runs as {} does; leave out what says how a model runs", model.base));
+}
+
+// A model that embeds has no chats to lay out and no context to keep beyond a step.
+absl::Status CheckPooling(const Model& model) {
+  if (model.pooling.empty()) return absl::OkStatus();
+  constexpr std::array<std::string_view, 5> kPoolings = {"model", "mean", "cls", "last", "rank"};
+  if (std::find(kPoolings.begin(), kPoolings.end(), model.pooling) == kPoolings.end())
+    return base::InvalidArgument("pooling: use model, mean, cls, last or rank; or leave it out for a model that chats");
+  if (!model.chat_template.empty()) return base::InvalidArgument("chat_template: a model that embeds or reranks has none");
+  return model.kv == "q8" ? base::InvalidArgument("kv: use f16 or f32 for a model that embeds or reranks") : absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status Validate(const Model& model) {
   TG_RETURN_IF_ERROR(CheckModelName(model.name));
+  if (model.name.find('+') != std::string::npos) return base::InvalidArgument("model name: '+' joins adapters in a call; use another character");
+  if (model.engine == "lora") return ValidateAdapter(model);
+  if (!model.base.empty() || model.scale_millionths != 1'000'000) return base::InvalidArgument("base: base and scale are an adapter's (engine lora)");
   if (model.engine == "llama") {
     TG_RETURN_IF_ERROR(CheckFileName(model.file));
     if (!model.sha256.has_value()) return base::InvalidArgument("sha256: is required, so that no other file is ever loaded in its place");
   } else if (model.engine != "scripted") {
-    return base::InvalidArgument("engine: use llama or scripted");
+    return base::InvalidArgument("engine: use llama, lora or scripted");
   } else if (!model.file.empty() || model.sha256.has_value()) {
     return base::InvalidArgument("file: the engine scripted has neither file nor sha256");
   }
   TG_RETURN_IF_ERROR(CheckWord("licence", model.licence));
   TG_RETURN_IF_ERROR(CheckWord("chat_template", model.chat_template));
   if (model.kv != "f16" && model.kv != "q8" && model.kv != "f32") return base::InvalidArgument("kv: use f16, q8 or f32");
+  TG_RETURN_IF_ERROR(CheckPooling(model));
   TG_RETURN_IF_ERROR(InRange("context_tokens", model.context_tokens, 64, 1'048'576));
   TG_RETURN_IF_ERROR(InRange("slots", model.slots, 1, 256));
   TG_RETURN_IF_ERROR(InRange("threads", model.threads, 0, 512));
@@ -77,6 +110,9 @@ Model ModelOf(const Row& row) {
   model.queue_timeout_ms = row.Int("queue_timeout_ms");
   model.prefix_cache_bytes = row.Int("prefix_cache_bytes");
   model.step_target_ms = row.Int("step_target_ms");
+  if (!row.IsNull("pooling")) model.pooling = row.Text("pooling");
+  if (!row.IsNull("base")) model.base = row.Text("base");
+  if (!row.IsNull("scale_millionths")) model.scale_millionths = row.Int("scale_millionths");
   model.restricted = row.Bool("restricted");
   model.loaded = row.Bool("loaded");
   model.retired = row.Bool("retired");
@@ -98,6 +134,9 @@ void ToRow(const Model& model, Row& row) {
   row.Set("queue_timeout_ms", model.queue_timeout_ms);
   row.Set("prefix_cache_bytes", model.prefix_cache_bytes);
   row.Set("step_target_ms", model.step_target_ms);
+  row.Set("pooling", model.pooling.empty() ? base::Value() : base::Value(model.pooling));
+  row.Set("base", model.base.empty() ? base::Value() : base::Value(model.base));
+  row.Set("scale_millionths", model.base.empty() ? base::Value() : base::Value(model.scale_millionths));
   row.Set("restricted", Flag(model.restricted));
   row.Set("loaded", Flag(model.loaded));
   row.Set("retired", Flag(model.retired));
@@ -106,7 +145,7 @@ void ToRow(const Model& model, Row& row) {
 bool SameReplica(const Model& a, const Model& b) {
   const auto replica = [](const Model& m) {
     return std::tie(m.name, m.engine, m.file, m.sha256, m.licence, m.chat_template, m.context_tokens, m.slots, m.threads, m.kv, m.queue_max,
-                    m.queue_timeout_ms, m.prefix_cache_bytes, m.step_target_ms);
+                    m.queue_timeout_ms, m.prefix_cache_bytes, m.step_target_ms, m.pooling, m.base, m.scale_millionths);
   };
   return replica(a) == replica(b);
 }

@@ -1,5 +1,6 @@
 // A model of the registry: what may be loaded, with what, and who may use it. Beside it, models named in tollgate.yaml are loaded at start
-// and are in no row. Pure.
+// and are in no row. A LoRA adapter is a model of its own here, named "BASE:ADAPTER": it is another model's weights and a file beside them.
+// Pure.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@ namespace tollgate::directory {
 
 struct Model {
   std::string name;
-  std::string engine = "llama";        // Or "scripted", which has neither file nor digest.
+  std::string engine = "llama";        // Or "scripted", which has neither file nor digest; or "lora".
   std::string file;                    // Below each instance's pool.models_dir.
   std::optional<base::Digest> sha256;  // Of the file.
   std::string licence;                 // SPDX name.
@@ -27,6 +28,10 @@ struct Model {
   std::int64_t queue_timeout_ms = 30'000;
   std::int64_t prefix_cache_bytes = 256 << 20;
   std::int64_t step_target_ms = 100;
+  std::string pooling;  // Empty: it chats. "model", "mean", "cls", "last" or "rank": it embeds, or reranks.
+  // Of "lora" alone, which runs as its base does; of the settings above, name, file, sha256 and licence are its own.
+  std::string base;                      // The model that it changes.
+  std::int64_t scale_millionths = 1'000'000;  // How strongly.
   // What changes while it is registered.
   bool restricted = false;  // Only scopes whose allow-list names it may use it.
   bool loaded = false;      // Instances shall have it in memory.

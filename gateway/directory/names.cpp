@@ -34,10 +34,10 @@ absl::Status CheckName(std::string_view what, std::string_view name) {
 
 absl::Status CheckModelName(std::string_view model) {
   const auto ok = [](char c) {
-    return LowerOrDigit(c) || (c >= 'A' && c <= 'Z') || std::string_view("._:/@-").find(c) != std::string_view::npos;
+    return LowerOrDigit(c) || (c >= 'A' && c <= 'Z') || std::string_view("._:/@+-").find(c) != std::string_view::npos;
   };
   if (!model.empty() && model.size() <= 128 && std::all_of(model.begin(), model.end(), ok)) return absl::OkStatus();
-  return base::InvalidArgument("model name: use 1 to 128 characters of A-Z, a-z, 0-9 and . _ : / @ -");
+  return base::InvalidArgument("model name: use 1 to 128 characters of A-Z, a-z, 0-9 and . _ : / @ + -");
 }
 
 std::string_view RoleName(Role role) {

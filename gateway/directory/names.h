@@ -13,7 +13,7 @@ namespace tollgate::directory {
 // OK if `name` is 1 to 63 of [a-z0-9-], with '-' neither first nor last. INVALID_ARGUMENT names `what` ("team name") and the rule.
 absl::Status CheckName(std::string_view what, std::string_view name);
 
-// OK if `model` is 1 to 128 of [A-Za-z0-9._:/@-].
+// OK if `model` is 1 to 128 of [A-Za-z0-9._:/@+-].
 absl::Status CheckModelName(std::string_view model);
 
 // "owner", "admin", "policy_author", "approver", "auditor", "finance", "operator", "member", "grammar_author".

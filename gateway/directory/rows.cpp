@@ -21,7 +21,7 @@ std::vector<base::CompanionColumn> ModelColumns() {
   return {{"name", "text"}, {"engine", "text"}, {"file", "text"}, {"sha256", "bytea"}, {"licence", "text"}, {"chat_template", "text"},
           {"context_tokens", "int8"}, {"slots", "int8"}, {"threads", "int8"}, {"kv", "text"}, {"queue_max", "int8"},
           {"queue_timeout_ms", "int8"}, {"prefix_cache_bytes", "int8"}, {"step_target_ms", "int8"}, {"restricted", "bool"},
-          {"loaded", "bool"}, {"retired", "bool"}};
+          {"loaded", "bool"}, {"retired", "bool"}, {"pooling", "text"}, {"base", "text"}, {"scale_millionths", "int8"}};
 }
 
 std::vector<base::CompanionColumn> AliasColumns() {
@@ -40,7 +40,8 @@ std::vector<base::CompanionColumn> ChatDefaultsColumns() {
 
 const std::array<TableSpec, kTables>& Specs() {
   static const auto& specs = *new std::array<TableSpec, kTables>{{
-      {Table::kOrg, "directory.org", {{"name", "text"}, {"blocked", "bool"}, {"second_person", "bool"}}},
+      {Table::kOrg, "directory.org", {{"name", "text"}, {"blocked", "bool"}, {"second_person", "bool"}, {"policy_signers", "text"},
+                                     {"signed_policies", "bool"}}},
       {Table::kTeam, "directory.team", {{"org", "uuid"}, {"name", "text"}, {"blocked", "bool"}}},
       {Table::kProject, "directory.project", {{"org", "uuid"}, {"team", "uuid"}, {"name", "text"}, {"blocked", "bool"}}},
       {Table::kKey, "directory.key", KeyColumns()},

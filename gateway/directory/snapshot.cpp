@@ -3,8 +3,11 @@
 // Tested by tests/gateway/directory/snapshot_test.cpp.
 #include "gateway/directory/snapshot.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
+#include "base/adapter_names.h"
 #include "base/error_detail.h"
 #include "gateway/directory/shard.h"
 
@@ -87,13 +90,30 @@ absl::Status Snapshot::MayRun(const Place& place, std::string_view model, base::
                               place.org->name, place.shard->policy_problem));
   }
   if (model.empty()) return absl::OkStatus();
+  if (installation_->stopped_models.empty()) return absl::OkStatus();
+  const std::vector<std::string> parts = PartsOf(model);
   for (const auto& [name, why] : installation_->stopped_models) {
-    if (name == model) return Stopped("model " + name, why);
+    if (name == model || std::find(parts.begin(), parts.end(), name) != parts.end()) return Stopped("model " + name, why);
   }
   return absl::OkStatus();
 }
 
+std::vector<std::string> Snapshot::PartsOf(std::string_view model) const {
+  base::AdapterNames names = base::SplitAdapters(model);
+  std::vector<std::string> parts{std::move(names.base)};
+  for (std::string& adapter : names.adapters) {
+    const auto row = installation_->model_rows.find(adapter);  // Of one that was retired too: it may run yet.
+    if (row == installation_->model_rows.end() || row->second->Text("engine") != "lora") return {};
+    parts.push_back(std::move(adapter));
+  }
+  return parts.size() > 1 ? parts : std::vector<std::string>();
+}
+
 bool Snapshot::MayUse(const Place& place, std::string_view model) const {
+  if (model.find('+') != std::string_view::npos) {
+    const base::AdapterNames parts = base::SplitAdapters(model);
+    return !parts.adapters.empty() && std::all_of(parts.adapters.begin(), parts.adapters.end(), [&](const auto& one) { return MayUse(place, one); });
+  }
   const auto& allowed = place.shard->allowed;
   bool named = false;
   for (const base::Uuid& scope : {place.org->id.value, place.team->id.value, place.project->id.value, place.key->id.value}) {
@@ -154,7 +174,10 @@ std::vector<const ChatDefaults*> Snapshot::DefaultsOf(const Place& place) const 
 }
 
 absl::StatusOr<v1::PinnedPrice> Snapshot::PriceOf(std::string_view model, base::WallTime now) const {
-  return installation_->prices->PriceAt(model, now);
+  auto own = installation_->prices->PriceAt(model, now);
+  if (own.ok()) return own;
+  const std::vector<std::string> parts = PartsOf(model);
+  return parts.empty() ? own : installation_->prices->PriceAt(parts.front(), now);
 }
 
 }  // namespace tollgate::directory

@@ -189,7 +189,12 @@ absl::Status Look(const std::string& path, const base::Digest& sha256) {
     return base::DataLoss(fmt::format("what came is another file: its sha256 is {}, expected {}; it was removed",
                                       base::HexEncode(base::View(has)), base::HexEncode(base::View(sha256))));
   }
-  const auto header = inference::ReadGguf(file.bytes());
+  auto header = inference::ReadGgufForm(file.bytes());
+  if (header.ok()) {
+    const auto type = header->strings.find("general.type");
+    const bool adapter = type != header->strings.end() && type->second == "adapter";  // Held against its model when it is loaded.
+    if (!adapter) header = inference::ReadGguf(file.bytes());
+  }
   return header.ok() ? absl::OkStatus() : base::Annotate(header.status(), "the file is what was meant, and was removed");
 }
 

@@ -9,7 +9,6 @@
 // Tested by tests/gateway/grpc/grpc_front_test.cpp.
 #include "gateway/grpc/calls.h"
 
-#include <fmt/format.h>
 #include <grpcpp/server_context.h>
 
 #include <boost/asio/co_spawn.hpp>
@@ -19,10 +18,10 @@
 #include <string>
 #include <utility>
 
-#include "base/error_detail.h"
 #include "base/mutex.h"
 #include "gateway/grpc/bytes.h"
 #include "gateway/grpc/grpc_status.h"
+#include "gateway/grpc/unary_call.h"
 
 namespace tollgate::grpc_front {
 namespace {
@@ -32,54 +31,6 @@ using pipeline::Failure;
 using pipeline::Outcome;
 using pipeline::Reply;
 using pipeline::ReplyHead;
-
-// The trailers of a call. Before Finish.
-class Trailers {
- public:
-  explicit Trailers(::grpc::CallbackServerContext* rpc) : rpc_(rpc) {}
-
-  void Id(const pipeline::Caller& caller) { Add("x-request-id", caller.request_id.ToString()); }
-  void Record(std::int32_t log, std::int64_t index) { Add("x-tollgate-record", fmt::format("{}/{}", log, index)); }
-  void Limits(const pipeline::RateLimits& limits) {
-    if (limits.requests) One("requests", *limits.requests);
-    if (limits.tokens) One("tokens", *limits.tokens);
-  }
-  void Route(const std::string& route) {
-    if (!route.empty()) Add("x-tollgate-route", route);
-  }
-  void Of(const Reply& reply) {
-    Route(reply.head.route);
-    Record(reply.end.record().log_id(), reply.end.record().index());
-    Limits(reply.head.limits);
-    Add("x-tollgate-overhead-ms", fmt::format("{}.{:03}", reply.overhead_us / 1000, reply.overhead_us % 1000));
-  }
-  void Of(const Failure& failure) {
-    if (failure.head) Record(failure.head->log_id, failure.head->record_index);
-    if (failure.head) Route(failure.head->route);
-    Limits(failure.limits);
-    // gRPC clients that retry by themselves read this: milliseconds to wait, or -1: do not.
-    const auto detail = base::DetailOf(failure.status);
-    if (detail && !detail->may_retry) {
-      Add("grpc-retry-pushback-ms", "-1");
-    } else if (detail && detail->retry_after_ms) {
-      Add("grpc-retry-pushback-ms", std::to_string(*detail->retry_after_ms));
-    }
-  }
-
- private:
-  void Add(const std::string& name, const std::string& value) { rpc_->AddTrailingMetadata(name, value); }
-  void One(std::string_view what, const pipeline::RateLimits::One& one) {
-    Add(fmt::format("x-ratelimit-limit-{}", what), std::to_string(one.limit));
-    Add(fmt::format("x-ratelimit-remaining-{}", what), std::to_string(one.remaining));
-    Add(fmt::format("x-ratelimit-reset-{}", what), fmt::format("{}ms", one.reset_ms));
-  }
-
-  ::grpc::CallbackServerContext* rpc_;
-};
-
-void TakeClientId(const v1::ChatRequest& request, pipeline::Caller& caller) {
-  if (!request.client_request_id().empty()) caller.client_request_id = request.client_request_id();
-}
 
 template <typename Message>
 void TakeLogprobs(pipeline::Logprobs& logprobs, Message& message) {
@@ -94,64 +45,6 @@ void TakeChoice(pipeline::OutputPiece& piece, v1::Choice& choice) {
   choice.set_reasoning(std::move(piece.thought));
   for (v1::ToolCall& call : piece.calls) choice.add_tool_calls()->Swap(&call);
 }
-
-// Of a message that does not parse. The key comes first: a stranger learns nothing of what a message must look like.
-Failure Malformed(CallContext& shared, const pipeline::Caller& caller, absl::Status parsed) {
-  if (auto refusal = shared.chat.Refuses(caller)) return *std::move(refusal);
-  return {.status = std::move(parsed), .head = std::nullopt, .limits = {}};
-}
-
-// Runs `self->Run()` on a strand of its own; counts it in and out.
-template <typename Call>
-void Spawn(CallContext& shared, std::shared_ptr<Call> self) {
-  shared.gate.Enter();
-  auto* raw = self.get();
-  boost::asio::co_spawn(shared.new_strand(), raw->Run(), [&shared, self = std::move(self)](std::exception_ptr error) mutable {
-    TG_CHECK(error == nullptr, "a call's coroutine threw");
-    self.reset();
-    shared.gate.Leave();
-  });
-}
-
-class UnaryCall : public ::grpc::ServerUnaryReactor, public std::enable_shared_from_this<UnaryCall> {
- public:
-  UnaryCall(CallContext& shared, ::grpc::CallbackServerContext* rpc, const ::grpc::ByteBuffer* request, ::grpc::ByteBuffer* reply)
-      : shared_(shared), rpc_(rpc), request_(request), reply_(reply), caller_(CallerOf(*rpc)) {}
-
-  ::grpc::ServerUnaryReactor* Begin() {
-    self_ = shared_from_this();
-    Spawn(shared_, self_);
-    return this;
-  }
-
-  async::Awaitable<void> Run() {
-    const ::grpc::Status status = co_await Answer();
-    Trailers(rpc_).Id(caller_);
-    Finish(status);
-  }
-
-  void OnCancel() override { cancellation_->Cancel(); }
-  void OnDone() override { self_.reset(); }
-
- protected:
-  // Fills reply_ and the trailers but for the id.
-  virtual async::Awaitable<::grpc::Status> Answer() = 0;
-
-  ::grpc::Status Fail(const Failure& failure) {
-    Trailers(rpc_).Of(failure);
-    return ToGrpcStatus(failure.status);
-  }
-
-  CallContext& shared_;
-  ::grpc::CallbackServerContext* const rpc_;
-  const ::grpc::ByteBuffer* const request_;
-  ::grpc::ByteBuffer* const reply_;
-  pipeline::Caller caller_;
-  const std::shared_ptr<pipeline::Cancellation> cancellation_ = std::make_shared<pipeline::Cancellation>();
-
- private:
-  std::shared_ptr<UnaryCall> self_;  // Until OnDone.
-};
 
 class ChatCall final : public UnaryCall {
   using UnaryCall::UnaryCall;

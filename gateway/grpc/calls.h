@@ -27,6 +27,10 @@ struct CallContext {
                                       ::grpc::ByteBuffer* reply);
 ::grpc::ServerUnaryReactor* StartCount(CallContext& shared, ::grpc::CallbackServerContext* rpc, const ::grpc::ByteBuffer* request,
                                        ::grpc::ByteBuffer* reply);
+::grpc::ServerUnaryReactor* StartEmbed(CallContext& shared, ::grpc::CallbackServerContext* rpc, const ::grpc::ByteBuffer* request,
+                                       ::grpc::ByteBuffer* reply);
+::grpc::ServerUnaryReactor* StartRerank(CallContext& shared, ::grpc::CallbackServerContext* rpc, const ::grpc::ByteBuffer* request,
+                                        ::grpc::ByteBuffer* reply);
 ::grpc::ServerUnaryReactor* StartList(CallContext& shared, ::grpc::CallbackServerContext* rpc, const ::grpc::ByteBuffer* request,
                                       ::grpc::ByteBuffer* reply);
 ::grpc::ServerWriteReactor<::grpc::ByteBuffer>* StartChatStream(CallContext& shared, ::grpc::CallbackServerContext* rpc,

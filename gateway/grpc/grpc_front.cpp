@@ -9,6 +9,7 @@
 
 #include "gateway/grpc/calls.h"
 #include "gateway/net/io_threads.h"
+#include "tollgate/v1/embeddings.grpc.pb.h"
 #include "tollgate/v1/inference.grpc.pb.h"
 
 namespace tollgate::grpc_front {
@@ -21,6 +22,7 @@ using Bytes = ::grpc::ByteBuffer;
 using RawInference = v1::Inference::WithRawCallbackMethod_Chat<v1::Inference::WithRawCallbackMethod_ChatStream<v1::Inference::Service>>;
 using RawTokens = v1::Tokens::WithRawCallbackMethod_Count<v1::Tokens::Service>;
 using RawModels = v1::Models::WithRawCallbackMethod_List<v1::Models::Service>;
+using RawEmbeddings = v1::Embeddings::WithRawCallbackMethod_Embed<v1::Embeddings::WithRawCallbackMethod_Rerank<v1::Embeddings::Service>>;
 
 class InferenceService final : public RawInference {
  public:
@@ -58,6 +60,20 @@ class ModelsService final : public RawModels {
   CallContext& calls_;
 };
 
+class EmbeddingsService final : public RawEmbeddings {
+ public:
+  explicit EmbeddingsService(CallContext& calls) : calls_(calls) {}
+  ::grpc::ServerUnaryReactor* Embed(Context* rpc, const Bytes* request, Bytes* reply) override {
+    return StartEmbed(calls_, rpc, request, reply);
+  }
+  ::grpc::ServerUnaryReactor* Rerank(Context* rpc, const Bytes* request, Bytes* reply) override {
+    return StartRerank(calls_, rpc, request, reply);
+  }
+
+ private:
+  CallContext& calls_;
+};
+
 }  // namespace
 
 struct GrpcFront::Impl {
@@ -68,12 +84,14 @@ struct GrpcFront::Impl {
     server.AddService("tollgate.v1.Inference", &inference);
     server.AddService("tollgate.v1.Tokens", &tokens);
     server.AddService("tollgate.v1.Models", &models);
+    server.AddService("tollgate.v1.Embeddings", &embeddings);
   }
 
   CallContext calls;
   InferenceService inference{calls};
   TokensService tokens{calls};
   ModelsService models{calls};
+  EmbeddingsService embeddings{calls};
   GrpcServer server;
 };
 

@@ -1,5 +1,6 @@
-// A detector is a thread that turns an HTTP client: questions come through bounded queues, one a tenant and taken in turn; those whose
-// deadline passes there are answered without being asked. An answer is collected to its bound, read, and handed over on that thread.
+// A detector is a thread that turns an HTTP client, or one that speaks gRPC and behaves like one (grpc_client.h): questions come through bounded
+// queues, one a tenant and taken in turn; those whose deadline passes there are answered without being asked. An answer is collected to its
+// bound, read, and handed over on that thread.
 //
 // The breaker counts what says that the server is unwell: it cannot be reached, is late by its own deadline, or answers 429 or 5xx. What one
 // caller brings about, by a short deadline or an odd text, is that question's failure alone.
@@ -17,6 +18,7 @@
 #include "base/http_client.h"
 #include "base/mutex.h"
 #include "gateway/guards/external_wire.h"
+#include "gateway/guards/grpc_client.h"
 #include "gateway/pipeline/breaker.h"
 
 namespace tollgate::guards {
@@ -291,7 +293,7 @@ absl::StatusOr<std::unique_ptr<ExternalDetectors>> ExternalDetectors::Create(std
     http.key_file = options.key_file;
     http.connect_timeout = options.deadline;
     http.connections_max = options.running_max;
-    auto client = base::HttpClient::Create(std::move(http));
+    auto client = IsGrpcUrl(options.url) ? MakeGrpcClient(options.url, http, kAnswerBytesMax) : base::HttpClient::Create(std::move(http));
     if (!client.ok()) return base::Annotate(client.status(), fmt::format("detector '{}'", options.name));
     const std::string name = options.name;
     if (impl->detectors.contains(name)) return base::InvalidArgument(fmt::format("detectors: two are called '{}'; name each once", name));

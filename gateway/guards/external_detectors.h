@@ -1,8 +1,9 @@
-// ExternalDetectors: asks the detectors that tollgate.yaml lists, over HTTP: a POST of JSON, an answer in JSON (docs/policy.md). No policy
+// ExternalDetectors: asks the detectors that tollgate.yaml lists, over HTTP (a POST of JSON, an answer in JSON) or gRPC
+// (tollgate.v1.Detector); docs/policy.md has both. No policy
 // can name a server, only a detector of the list.
 //
 // Each detector has its deadline, its most questions at once, and a breaker that spares one which keeps failing. Whatever goes wrong is an
-// answer with a failure, so that the rule decides. One thread of its own; Ask is thread-safe.
+// answer with a failure, so that the rule decides. One thread for each of HTTP; Ask is thread-safe.
 #pragma once
 
 #include <chrono>

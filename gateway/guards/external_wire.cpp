@@ -18,12 +18,6 @@ constexpr std::size_t kCategoryBytesMax = 64;
 
 absl::Status Wrong(const char* what) { return base::InvalidArgument(std::string("its answer cannot be read: ") + what); }
 
-std::string TextOf(const policy::Message& message) {
-  std::string text;
-  for (const std::string& part : message.parts) text += part;
-  return text;
-}
-
 absl::Status ReadSpans(const pipeline::GuardAsk& ask, const json::value& value, pipeline::GuardAnswer& out) {
   const json::array* spans = value.if_array();
   if (spans == nullptr || spans->size() > kSpansMax) return Wrong("'spans' is a list of at most 1000");

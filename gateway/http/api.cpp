@@ -5,9 +5,7 @@
 #include "gateway/http/api.h"
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
-#include <chrono>
 #include <memory>
 #include <utility>
 
@@ -15,6 +13,7 @@
 
 #include "base/error_detail.h"
 #include "gateway/async/run_on.h"
+#include "gateway/http/answer.h"
 #include "gateway/http/chat_reply.h"
 #include "gateway/http/chat_request.h"
 #include "gateway/http/probes.h"
@@ -29,106 +28,7 @@ using pipeline::Outcome;
 using pipeline::Reply;
 using pipeline::ReplyHead;
 
-constexpr std::string_view kJson = "application/json";
 constexpr std::string_view kChatPath = "/v1/chat/completions";
-constexpr std::size_t kParseHereBytesMax = 64 * 1024;
-
-bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
-  if (a.size() != b.size()) return false;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    if (std::tolower(static_cast<unsigned char>(a[i])) != std::tolower(static_cast<unsigned char>(b[i]))) return false;
-  }
-  return true;
-}
-
-std::string BearerOf(const Exchange& exchange) {
-  const auto value = exchange.Header("authorization");
-  if (!value || value->size() < 7 || !EqualsIgnoringCase(value->substr(0, 7), "Bearer ")) return "";
-  return std::string(value->substr(7));
-}
-
-// W3C: 00-<32 hex>-<16 hex>-<2 hex>.
-bool IsTraceparent(std::string_view text) {
-  if (text.size() != 55 || text[2] != '-' || text[35] != '-' || text[52] != '-') return false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const bool hex = (text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f');
-    if (i != 2 && i != 35 && i != 52 && !hex) return false;
-  }
-  return true;
-}
-
-pipeline::Caller CallerOf(const Exchange& exchange) {
-  pipeline::Caller caller;
-  caller.bearer = BearerOf(exchange);
-  caller.source = exchange.source();
-  caller.surface = pipeline::Surface::kHttp;
-  caller.request_id = base::RequestId::New();
-  caller.received = exchange.received();
-  if (const auto id = exchange.Header("x-client-request-id")) caller.client_request_id = std::string(id->substr(0, 128));
-  if (const auto count = exchange.Header("x-stainless-retry-count")) {
-    std::from_chars(count->data(), count->data() + count->size(), caller.retry_count);
-  }
-  return caller;
-}
-
-// Headers and error bodies of one request's answer.
-class Answer {
- public:
-  Answer(Exchange& exchange, const pipeline::Caller& caller) : exchange_(exchange) {
-    headers_.emplace_back("x-request-id", caller.request_id.ToString());
-    headers_.emplace_back("openai-version", "2020-10-01");
-    if (const auto trace = exchange.Header("traceparent"); trace && IsTraceparent(*trace)) headers_.emplace_back("traceparent", *trace);
-  }
-
-  void Record(std::int32_t log, std::int64_t index) { headers_.emplace_back("x-tollgate-record", fmt::format("{}/{}", log, index)); }
-  void Route(const std::string& route) {
-    if (!route.empty()) headers_.emplace_back("x-tollgate-route", route);
-  }
-  void Limits(const pipeline::RateLimits& limits) { AppendLimits(limits, headers_); }
-  void Overhead(std::int64_t us) { headers_.emplace_back("x-tollgate-overhead-ms", fmt::format("{}.{:03}", us / 1000, us % 1000)); }
-
-  async::Awaitable<void> Send(int status, std::string body) {
-    Processing();
-    co_await exchange_.Respond(status, kJson, headers_, std::move(body));
-  }
-
-  async::Awaitable<void> Fail(const absl::Status& status) {
-    const Failure failure{.status = status, .head = std::nullopt, .limits = {}};
-    co_await Fail(failure);
-  }
-
-  async::Awaitable<void> Fail(const Failure& failure) {
-    if (failure.head) Record(failure.head->log_id, failure.head->record_index);
-    if (failure.head) Route(failure.head->route);
-    Limits(failure.limits);
-    const ErrorReply error = ToErrorReply(failure.status);
-    co_await Fail(error);
-  }
-
-  async::Awaitable<void> Fail(const ErrorReply& error) {
-    headers_.insert(headers_.end(), error.headers.begin(), error.headers.end());
-    co_await Send(error.http_status, error.body);
-  }
-
-  Headers StreamHeaders(const ReplyHead& head) {
-    Record(head.log_id, head.record_index);
-    Route(head.route);
-    Limits(head.limits);
-    Processing();
-    headers_.emplace_back("cache-control", "no-cache");
-    headers_.emplace_back("x-accel-buffering", "no");
-    return headers_;
-  }
-
- private:
-  void Processing() {
-    const auto took = std::chrono::steady_clock::now() - exchange_.received();
-    headers_.emplace_back("openai-processing-ms", std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(took).count()));
-  }
-
-  Exchange& exchange_;
-  Headers headers_;
-};
 
 CompletionHead HeadOf(const pipeline::Caller& caller, const ReplyHead& head, const std::string& system_fingerprint) {
   return {.id = "chatcmpl-" + caller.request_id.ToString(),
@@ -198,20 +98,19 @@ std::string PercentDecode(std::string_view text) {
   return out;
 }
 
+constexpr std::string_view kEmbeddingsPath = "/v1/embeddings";
+constexpr std::string_view kRerankPath = "/v1/rerank";
+
 bool IsTokenize(std::string_view path) { return path == "/v1/tokenize" || path == "/tokenize"; }
 
-// Missing is fine; what curl sends by default is not.
-absl::Status CheckContentType(const Exchange& exchange) {
-  const auto type = exchange.Header("content-type");
-  if (!type || EqualsIgnoringCase(type->substr(0, type->find(';')), kJson)) return absl::OkStatus();
-  return base::InvalidArgument("The body must be JSON; send it with the header Content-Type: application/json.");
-}
+// The routes that take a body.
+bool IsPosted(std::string_view path) { return path == kChatPath || path == kEmbeddingsPath || path == kRerankPath || IsTokenize(path); }
 
 }  // namespace
 
 async::Awaitable<bool> Api::Admit(Exchange& exchange) {
   const std::string_view path = PathOf(exchange.target());
-  if (exchange.method() != "POST" || (path != kChatPath && !IsTokenize(path))) co_return true;
+  if (exchange.method() != "POST" || !IsPosted(path)) co_return true;
   pipeline::Caller caller;  // What Refuses looks at; the rest is for those who are let in.
   caller.bearer = BearerOf(exchange);
   caller.source = exchange.source();
@@ -228,11 +127,15 @@ async::Awaitable<void> Api::Handle(Exchange& exchange) {
   const std::string_view path = PathOf(exchange.target());
   const bool get = exchange.method() == "GET" || exchange.method() == "HEAD";
   constexpr std::string_view kModels = "/v1/models";
-  if (path == kChatPath || IsTokenize(path)) {
+  if (IsPosted(path)) {
     if (exchange.method() != "POST") {
       co_await AnswerUnknown(exchange, "POST");
     } else if (path == kChatPath) {
       co_await Chat(exchange);
+    } else if (path == kEmbeddingsPath) {
+      co_await Embed(exchange);
+    } else if (path == kRerankPath) {
+      co_await Rerank(exchange);
     } else {
       co_await Tokenize(exchange);
     }
@@ -252,11 +155,8 @@ async::Awaitable<void> Api::Handle(Exchange& exchange) {
 async::Awaitable<void> Api::Chat(Exchange& exchange) {
   const pipeline::Caller caller = CallerOf(exchange);
   Answer answer(exchange, caller);
-  if (const absl::Status type = CheckContentType(exchange); !type.ok()) {
-    const ErrorReply error = PlainError(415, "unsupported_media_type", base::Message(type));
-    co_await answer.Fail(error);
-    co_return;
-  }
+  const bool json = co_await answer.CheckContentType();
+  if (!json) co_return;
   absl::StatusOr<ChatCompletionRequest> request = base::Internal("not parsed");
   if (exchange.body().size() > kParseHereBytesMax) {
     request = co_await async::RunOn(cpu_, [&exchange] { return ParseChatCompletion(exchange.body()); });
@@ -283,10 +183,7 @@ async::Awaitable<void> Api::Chat(Exchange& exchange) {
     co_await writer.End(std::get<Reply>(outcome));
   } else {
     const Reply& reply = std::get<Reply>(outcome);
-    answer.Record(reply.end.record().log_id(), reply.end.record().index());
-    answer.Route(reply.head.route);
-    answer.Limits(reply.head.limits);
-    answer.Overhead(reply.overhead_us);
+    answer.Of(reply);
     co_await answer.Send(200, CompletionBody(HeadOf(caller, reply.head, system_fingerprint_), reply, request->chat.logprobs()));
   }
 }
@@ -294,11 +191,8 @@ async::Awaitable<void> Api::Chat(Exchange& exchange) {
 async::Awaitable<void> Api::Tokenize(Exchange& exchange) {
   const pipeline::Caller caller = CallerOf(exchange);
   Answer answer(exchange, caller);
-  if (const absl::Status type = CheckContentType(exchange); !type.ok()) {
-    const ErrorReply error = PlainError(415, "unsupported_media_type", base::Message(type));
-    co_await answer.Fail(error);
-    co_return;
-  }
+  const bool json = co_await answer.CheckContentType();
+  if (!json) co_return;
   const bool large = exchange.body().size() > kParseHereBytesMax;
   const absl::StatusOr<v1::CountTokensRequest> request =
       co_await async::RunOnIf(large, cpu_, [&exchange] { return ParseTokenize(exchange.body()); });

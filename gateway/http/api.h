@@ -22,6 +22,8 @@ class Api {
 
  private:
   async::Awaitable<void> Chat(Exchange& exchange);
+  async::Awaitable<void> Embed(Exchange& exchange);
+  async::Awaitable<void> Rerank(Exchange& exchange);
   async::Awaitable<void> Tokenize(Exchange& exchange);
   async::Awaitable<void> ListModels(Exchange& exchange);
   async::Awaitable<void> GetModel(Exchange& exchange, std::string name);

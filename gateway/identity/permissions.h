@@ -11,7 +11,7 @@
 namespace tollgate::identity {
 
 enum class Permission {
-  kUseModels,      // Chat, count tokens, list models.
+  kUseModels,      // Chat, embed, rerank, count tokens, list models.
   kReadDirectory,  // Orgs, teams, projects, keys, allow-lists, quotas, prices.
   kManageOrgs,     // Make and block orgs.
   kManageTeams,    // Make and block teams and projects.

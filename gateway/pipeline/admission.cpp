@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "base/adapter_names.h"
 #include "base/clock.h"
 #include "base/error_detail.h"
 #include "gateway/directory/directory.h"
@@ -53,18 +54,28 @@ absl::Status MayUseForms(const identity::Principal& principal, const tollgate::v
 }
 
 bool Offers(const Collaborators& with, const directory::Snapshot& snapshot, std::string_view model) {
+  const std::vector<std::string> parts = snapshot.PartsOf(model);
+  const auto offers = [&](const std::string& part) { return part == model || Offers(with, snapshot, part); };
+  if (!std::all_of(parts.begin(), parts.end(), offers)) return false;
   const directory::Model* registered = snapshot.FindModel(model);
   if (registered != nullptr) return registered->loaded;
   return !snapshot.IsRetired(model) || with.configured_models.contains(model);
 }
 
-absl::StatusOr<inference::ModelInfo> Resolve(const Collaborators& with, const identity::Principal& principal, const std::string& model) {
+namespace {
+
+// What is loaded under the name may still be the weights, or the adapter, that it stood for before.
+bool IsOlder(const directory::Model& registered, const inference::ModelInfo& loaded) {
+  const base::Digest& digest = loaded.adapters.empty() ? loaded.sha256 : loaded.adapters.front().sha256;
+  return registered.sha256 && digest != *registered.sha256;
+}
+
+absl::StatusOr<inference::ModelInfo> ResolveOne(const Collaborators& with, const identity::Principal& principal, const std::string& model) {
   const auto models = with.pool->models();
   const auto found = std::find_if(models.begin(), models.end(), [&](const inference::ModelInfo& m) { return m.name == model; });
   const bool offered = Offers(with, *principal.snapshot, model);
   const directory::Model* registered = principal.snapshot->FindModel(model);
-  // What is loaded under the name may still be the weights that it stood for before.
-  const bool older = registered != nullptr && registered->sha256 && found != models.end() && found->sha256 != *registered->sha256;
+  const bool older = registered != nullptr && found != models.end() && IsOlder(*registered, *found);
   if ((found == models.end() || older) && offered && registered != nullptr && principal.snapshot->MayUse(principal.place, model)) {
     return base::WithDetail(base::Unavailable(fmt::format("model {} is not loaded here yet; send the request again in a few seconds", model)),
                             {.reason = "MODEL_NOT_LOADED", .param = "model", .retry_after_ms = 5000});
@@ -79,6 +90,18 @@ absl::StatusOr<inference::ModelInfo> Resolve(const Collaborators& with, const id
   }
   TG_RETURN_IF_ERROR(principal.snapshot->MayRun(principal.place, model, with.clock->Wall()));
   return *found;
+}
+
+}  // namespace
+
+// Several adapters are asked for one by one, each as if it stood alone: the first that may not be used is refused as it would be there.
+absl::StatusOr<inference::ModelInfo> Resolve(const Collaborators& with, const identity::Principal& principal, const std::string& model) {
+  const base::AdapterNames parts = base::SplitAdapters(model);
+  if (parts.adapters.size() < 2) return ResolveOne(with, principal, model);
+  if (absl::Status status = parts.Check(); !status.ok())
+    return base::WithDetail(status, {.reason = "INVALID_VALUE", .param = "model", .may_retry = false});
+  for (const std::string& one : parts.adapters) TG_RETURN_IF_ERROR(ResolveOne(with, principal, one).status());
+  return with.pool->Find(model);
 }
 
 async::Awaitable<absl::Status> CountRequest(const Collaborators& with, metering::Admission& admission) {

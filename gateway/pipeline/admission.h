@@ -22,7 +22,7 @@ absl::StatusOr<identity::Principal> Authenticate(const Collaborators& with, cons
 bool Offers(const Collaborators& with, const directory::Snapshot& snapshot, std::string_view model);
 
 // The model of this name, if it is loaded and the principal may use it now. NOT_FOUND (MODEL_NOT_FOUND), UNAVAILABLE (MODEL_NOT_LOADED: it
-// shall be, and is not yet), PERMISSION_DENIED (MODEL_NOT_GRANTED, EMERGENCY_STOP).
+// shall be, and is not yet), PERMISSION_DENIED (MODEL_NOT_GRANTED, EMERGENCY_STOP). Also a model with adapters, "BASE:ADAPTER+ADAPTER".
 absl::StatusOr<inference::ModelInfo> Resolve(const Collaborators& with, const identity::Principal& principal, const std::string& model);
 
 // The four scopes that limit a place: key, project, team, org.

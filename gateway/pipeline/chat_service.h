@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "gateway/pipeline/call.h"
+#include "gateway/pipeline/embed_call.h"
 #include "tollgate/v1/inference.pb.h"
 
 namespace tollgate::pipeline {
@@ -26,6 +27,12 @@ class ChatService {
 
   virtual async::Awaitable<Outcome<tollgate::v1::CountTokensReply>> CountTokens(const Caller& caller,
                                                                                 const tollgate::v1::CountTokensRequest& request) = 0;
+
+  // Vectors of texts, and how well documents answer a query. As Chat: on record, metered, under policy.
+  virtual async::Awaitable<Outcome<EmbedAnswer>> Embed(const Caller& caller, const tollgate::v1::EmbedRequest& request,
+                                                       std::shared_ptr<Cancellation> cancellation) = 0;
+  virtual async::Awaitable<Outcome<RerankAnswer>> Rerank(const Caller& caller, const tollgate::v1::RerankRequest& request,
+                                                         std::shared_ptr<Cancellation> cancellation) = 0;
 
   virtual async::Awaitable<Outcome<tollgate::v1::ListModelsReply>> ListModels(const Caller& caller) = 0;
 };

@@ -25,17 +25,22 @@ ChoiceOutput::ChoiceOutput(int index, const OutputPlan& plan)
       plan_(plan),
       syntax_open_(!plan.syntax.plain()),
       parser_(plan.syntax),
-      text_(Open("")),
+      text_(Open(policy::Part::kText)),
       gate_(plan.logprobs),
       thinking_(plan.syntax.in_thought) {
   pending_.choice = index;
 }
 
-std::unique_ptr<policy::StreamFilter> ChoiceOutput::Open(const std::string& channel) {
+std::vector<policy::Question> ChoiceOutput::About(const policy::Channel& channel) const {
+  return plan_.asks.about ? plan_.asks.about(channel) : std::vector<policy::Question>();
+}
+
+std::unique_ptr<policy::StreamFilter> ChoiceOutput::Open(policy::Part part) {
   const OutputPlan::Asks& asks = plan_.asks;
-  if (asks.questions.empty()) return plan_.open();
-  auto filter = std::make_unique<SemanticFilter>(plan_.open(), asks.policies, asks.questions, asks.streamed);
-  asked_.push_back({.filter = filter.get(), .inbox = asks.inbox(), .channel = channel});
+  std::vector<policy::Question> questions = About({part});
+  if (questions.empty()) return plan_.open({part});
+  auto filter = std::make_unique<SemanticFilter>(plan_.open({part}), asks.policies, std::move(questions), asks.streamed);
+  asked_.push_back({.filter = filter.get(), .inbox = asks.inbox(), .channel = part == policy::Part::kReasoning ? "reasoning" : ""});
   return filter;
 }
 
@@ -78,7 +83,7 @@ absl::Status ChoiceOutput::Finish() {
 }
 
 policy::StreamFilter& ChoiceOutput::Thought() {
-  if (thought_ == nullptr) thought_ = Open("reasoning");
+  if (thought_ == nullptr) thought_ = Open(policy::Part::kReasoning);
   return *thought_;
 }
 
@@ -153,7 +158,8 @@ absl::Status ChoiceOutput::HandleCall(const OutputPart& part) {
     places_.push_back({part.raw_end, Channel::kNone, 0});
     return absl::OkStatus();
   }
-  const std::unique_ptr<policy::StreamFilter> filter = plan_.open();
+  const policy::Channel its{policy::Part::kToolCall, part.name};
+  const std::unique_ptr<policy::StreamFilter> filter = plan_.open(its);
   TG_ASSIGN(std::string arguments, FilterJson(part.text, *filter));
   MergeVerdict(ToProto(filter->verdict()), index_, "tool_calls", call_verdict_);
   if (plan_.shadow != nullptr) MergeVerdict(ShadowOf(*plan_.shadow, *filter).verdict(), index_, "tool_calls", call_shadow_);
@@ -169,21 +175,24 @@ absl::Status ChoiceOutput::HandleCall(const OutputPart& part) {
   call.set_arguments(std::move(arguments));
   call.set_index(calls_taken_++);
   places_.push_back({part.raw_end, Channel::kCall, calls_taken_});
-  if (!plan_.asks.questions.empty()) return AskAboutCall(part, channel, std::move(call));
+  std::vector<policy::Question> questions = About(its);
+  const bool behind_another = calls_given_ + 1 < calls_taken_;
+  if (!questions.empty() || behind_another) return AskAboutCall(part, channel, std::move(call), std::move(questions));
   ++calls_given_;
   pending_.calls.push_back(std::move(call));
   return absl::OkStatus();
 }
 
 // A call is asked about once, whole.
-absl::Status ChoiceOutput::AskAboutCall(const OutputPart& part, const std::string& channel, v1::ToolCall call) {
+absl::Status ChoiceOutput::AskAboutCall(const OutputPart& part, const std::string& channel, v1::ToolCall call,
+                                        std::vector<policy::Question> questions) {
   static const auto all_pass = policy::PolicySet::Compile({});
   TG_RETURN_IF_ERROR(all_pass.status());
   const OutputPlan::Asks& asks = plan_.asks;
-  const std::unique_ptr<policy::StreamFilter> filter = asks.open();
+  const std::unique_ptr<policy::StreamFilter> filter = asks.open({policy::Part::kToolCall, part.name});
   TG_ASSIGN(const std::string arguments, FilterJson(part.text, *filter));
   Asked& asked = asked_.emplace_back(Asked{.inbox = asks.inbox(), .channel = channel, .call = std::move(call), .withheld = true});
-  asked.its = std::make_unique<SemanticFilter>((*all_pass)->OpenOutput({}), asks.policies, asks.questions, /*streamed=*/false);
+  asked.its = std::make_unique<SemanticFilter>((*all_pass)->OpenOutput({}), asks.policies, std::move(questions), /*streamed=*/false);
   asked.filter = asked.its.get();
   TG_RETURN_IF_ERROR(asked.filter->Push(arguments).status());
   TG_RETURN_IF_ERROR(asked.filter->Finish().status());

@@ -30,14 +30,14 @@ namespace tollgate::pipeline {
 struct OutputPlan {
   inference::OutputSyntax syntax;
   bool one_call = false;  // Of several calls only the first is given.
-  std::function<std::unique_ptr<policy::StreamFilter>()> open;  // A filter for one channel.
+  std::function<std::unique_ptr<policy::StreamFilter>(const policy::Channel&)> open;
   LogprobGate::OpenFilter logprobs;                             // Null: none are wanted.
   std::shared_ptr<const policy::PolicySet> shadow;              // What `open`'s filters show their text to beside; null: nobody.
   struct Asks {
-    std::vector<policy::Question> questions{};              // About each channel; empty: nobody is asked.
-    std::shared_ptr<const policy::PolicySet> policies{};    // Whose they are.
+    std::function<std::vector<policy::Question>(const policy::Channel&)> about{};  // What is asked; null: nothing.
+    std::shared_ptr<const policy::PolicySet> policies{};  // Whose the questions are.
     std::function<std::shared_ptr<GuardInbox>()> inbox{};   // One for each channel and call.
-    std::function<std::unique_ptr<policy::StreamFilter>()> open{};  // For arguments as they are asked about: with pseudonyms in them.
+    std::function<std::unique_ptr<policy::StreamFilter>(const policy::Channel&)> open{};  // For arguments as they are asked about: with pseudonyms in them.
     bool streamed = false;
     std::string tenant{};  // As in GuardAsk.
   };
@@ -106,8 +106,10 @@ class ChoiceOutput {
   absl::Status Handle(const inference::OutputPart& part);
   absl::Status HandleText(const inference::OutputPart& part);
   absl::Status HandleCall(const inference::OutputPart& part);
-  absl::Status AskAboutCall(const inference::OutputPart& part, const std::string& channel, tollgate::v1::ToolCall call);
-  std::unique_ptr<policy::StreamFilter> Open(const std::string& channel);
+  absl::Status AskAboutCall(const inference::OutputPart& part, const std::string& channel, tollgate::v1::ToolCall call,
+                            std::vector<policy::Question> questions);
+  std::vector<policy::Question> About(const policy::Channel& channel) const;
+  std::unique_ptr<policy::StreamFilter> Open(policy::Part part);
   void LetGo(Asked& asked);
   bool HoldsOther() const;
   void CountThought(std::int64_t raw_end);
@@ -119,7 +121,7 @@ class ChoiceOutput {
   const OutputPlan& plan_;
   const bool syntax_open_;
   inference::OutputParser parser_;
-  std::deque<Asked> asked_;  // The text first; empty if nobody is asked.
+  std::deque<Asked> asked_;  // Empty if nobody is asked.
   std::unique_ptr<policy::StreamFilter> text_;
   std::unique_ptr<policy::StreamFilter> thought_;  // Once something was thought.
   LogprobGate gate_;

@@ -26,6 +26,11 @@ struct Count {
   policy::Subject subject;
   std::shared_ptr<const policy::PolicySet> policies;
 
+  void Name(const inference::ModelInfo& model) {
+    subject.model = model.name;
+    subject.model_parts = principal.snapshot->PartsOf(model.name);
+  }
+
   absl::StatusOr<policy::Inspection> Judge(const std::vector<policy::Message>& prompt) {
     if (policies->needs_prompt_tokens()) {
       TG_ASSIGN(const auto tokens, with.pool->Render(subject.model, TurnsOf(chat, prompt)));
@@ -36,13 +41,13 @@ struct Count {
 
   absl::StatusOr<CountedPrompt> Run(inference::ModelInfo model) {
     const std::vector<policy::Message> prompt = PolicyPrompt(chat);
-    subject.model = model.name;
+    Name(model);
     TG_ASSIGN(policy::Inspection inspection, Judge(prompt));
     const policy::RuleOutcome* rule = FirstEffect(inspection.verdict, policy::Effect::Kind::kRoute);
     if (rule != nullptr && inspection.verdict.action != policy::Action::kBlock) {
-      TG_ASSIGN(Route route, RouteByRule(with, principal, *rule, chat, request));
+      TG_ASSIGN(Route route, RouteByRule(with, principal, *rule, [this](const auto& m) { return ValidateFor(chat, m); }, request));
       model = std::move(route.model);
-      subject.model = model.name;
+      Name(model);
       TG_ASSIGN(inspection, Judge(prompt));
     }
     if (inspection.verdict.action == policy::Action::kBlock) return DenialOf(inspection.verdict, chat)->status;

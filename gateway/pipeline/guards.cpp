@@ -8,11 +8,23 @@
 namespace tollgate::pipeline {
 namespace {
 
+// What asks nobody: a reply so far breaks a shape if no JSON begins like that.
+GuardAnswer ByShape(const GuardAsk& ask) {
+  std::string text;
+  for (const std::string& part : ask.messages[0].parts) text += part;
+  GuardAnswer out;
+  out.answer.id = ask.question.id;
+  out.category = ask.last ? std::string(ask.question.shape->Breaks(text)) : policy::JsonShape::MayBecomeJson(text) ? "" : "json";
+  out.answer.hit = !out.category.empty();
+  return out;
+}
+
 class Inbox final : public GuardInbox {
  public:
   Inbox(Guards& guards, std::function<void()> notify) : guards_(guards), notify_(std::move(notify)) {}
 
   void Ask(GuardAsk ask) override {
+    if (ask.question.shape != nullptr) return Put(ByShape(ask));
     guards_.Ask(std::move(ask), [self = shared_from_this()](GuardAnswer answer) { static_cast<Inbox&>(*self).Put(std::move(answer)); });
   }
 

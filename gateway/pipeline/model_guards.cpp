@@ -12,12 +12,14 @@
 #include <fmt/format.h>
 
 #include "base/clock.h"
+#include "base/encoding.h"
 #include "gateway/async/run_on.h"
 #include "gateway/directory/aliases.h"
 #include "gateway/directory/directory.h"
 #include "gateway/directory/models.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/breaker.h"
+#include "gateway/pipeline/watch.h"
 #include "inference/pool.h"
 #include "metering/books.h"
 
@@ -28,26 +30,13 @@ using std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::chrono::seconds kStopPatience{5};  // As the relay's.
-constexpr int kLikeliest = 20;                    // Alternatives among which the words of a verdict are looked for.
-
-std::string TextOf(const policy::Message& message) {
-  std::string out;
-  for (const std::string& part : message.parts) out += part;
-  return out;
-}
+constexpr int kLikeliest = 20;  // Alternatives among which the words of a verdict are looked for.
 
 // Its end, from a whole code point on.
 std::string LastBytes(const std::string& text, std::size_t bytes) {
   std::size_t at = text.size() > bytes ? text.size() - bytes : 0;
   while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) ++at;
   return text.substr(at);
-}
-
-std::string FirstBytes(const std::string& text, std::size_t bytes) {
-  std::size_t end = std::min(text.size(), bytes);
-  while (end > 0 && end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  return text.substr(0, end);
 }
 
 }  // namespace
@@ -313,7 +302,8 @@ GuardAnswer ModelGuards::AnswerOf(const Call& call) const {
     out.answer.failure = fmt::format("guard model '{}': {}", question.name, why);
     return out;
   };
-  out.said = FirstBytes(call.reply.text, kSaidBytesMax);
+  const std::string& said = call.reply.text;
+  out.said = said.size() <= kSaidBytesMax ? said : said.substr(0, base::Utf8PrefixLength(said.substr(0, kSaidBytesMax)));
   out.input_tokens = end.input_tokens_evaluated;
   out.output_tokens = end.tokens_decoded;
   if (!answered) return failed(end.reason == EndReason::kDeadline ? "it did not answer in time" : base::Message(end.status));

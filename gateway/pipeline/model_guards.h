@@ -40,6 +40,7 @@ class ModelGuards final : public Guards {
 
   // Starts what was asked and takes what has come. Call it whenever the event was notified, and before each wait.
   async::Awaitable<void> Turn();
+  bool idle() const { return waiting_.empty() && running_.empty(); }  // Turn would do nothing.
   // When the next answer is late.
   std::chrono::steady_clock::time_point NextWake() const;
   // Ends what runs, and waits for its exact tokens. The last call.

@@ -17,6 +17,7 @@
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/breaker.h"
 #include "gateway/pipeline/count.h"
+#include "gateway/pipeline/embed_request.h"
 #include "gateway/pipeline/request.h"
 #include "gateway/pipeline/route.h"
 #include "gateway/pipeline/shadow.h"
@@ -73,6 +74,35 @@ struct Pipeline::Impl {
     if (empty) empty();
   }
 
+  // Lets a request in, runs it, and counts how it went. `make` gives the work for an event that wakes it, `take` the answer of the work and
+  // its reply.
+  template <typename Answer, typename Make, typename Take>
+  async::Awaitable<Outcome<Answer>> Run(const Caller& caller, Cancellation& cancellation, Make make, Take take) {
+    requests += 1;
+    const auto executor = co_await boost::asio::this_coro::executor;
+    async::Event event(executor);
+    auto place = Enter(event.Notifier());
+    if (!place.ok()) {
+      failed += 1;
+      co_return Refuse(caller, place.status(), {});
+    }
+    cancellation.OnCancel(event.Notifier());
+    auto work = make(event);
+    Outcome<Reply> outcome = co_await work->Run();
+    cancellation.OnCancel(nullptr);
+    Reply* reply = std::get_if<Reply>(&outcome);
+    if (reply != nullptr) {
+      answered += 1;
+      overhead_us += reply->overhead_us;
+    } else {
+      failed += 1;
+    }
+    Outcome<Answer> answer = reply != nullptr ? Outcome<Answer>(take(*work, *reply)) : Outcome<Answer>(std::get<Failure>(std::move(outcome)));
+    work.reset();
+    Leave(*place);
+    co_return answer;
+  }
+
   static async::Awaitable<void> FlushEverySecond(std::shared_ptr<Refusals> refusals, std::shared_ptr<boost::asio::steady_timer> timer) {
     for (;;) {
       timer->expires_after(std::chrono::seconds(1));
@@ -110,30 +140,31 @@ std::optional<Failure> Pipeline::Refuses(const Caller& caller) {
 
 async::Awaitable<Outcome<Reply>> Pipeline::Chat(const Caller& caller, const v1::ChatRequest& request, StreamWriter* writer,
                                                 std::shared_ptr<Cancellation> cancellation) {
-  Impl& impl = *impl_;
-  impl.requests += 1;
-  const auto executor = co_await boost::asio::this_coro::executor;
-  async::Event event(executor);
-  auto place = impl.Enter(event.Notifier());
-  if (!place.ok()) {
-    impl.failed += 1;
-    co_return impl.Refuse(caller, place.status(), {});
-  }
-  cancellation->OnCancel(event.Notifier());
-  Outcome<Reply> outcome;
-  {
-    Request work(impl.with, *impl.refusals, caller, request, writer, *cancellation, impl.shutting_down, event);
-    outcome = co_await work.Run();
-  }
-  cancellation->OnCancel(nullptr);
-  if (const Reply* reply = std::get_if<Reply>(&outcome)) {
-    impl.answered += 1;
-    impl.overhead_us += reply->overhead_us;
-  } else {
-    impl.failed += 1;
-  }
-  impl.Leave(*place);
-  co_return outcome;
+  auto make = [&](async::Event& event) {
+    return std::make_unique<Request>(impl_->with, *impl_->refusals, caller, request, writer, *cancellation, impl_->shutting_down, event);
+  };
+  auto take = [](Request&, Reply& reply) { return std::move(reply); };
+  co_return co_await impl_->Run<Reply>(caller, *cancellation, make, take);
+}
+
+async::Awaitable<Outcome<EmbedAnswer>> Pipeline::Embed(const Caller& caller, const v1::EmbedRequest& request,
+                                                       std::shared_ptr<Cancellation> cancellation) {
+  const EmbedAsk ask = AskOf(request);
+  auto make = [&](async::Event& event) {
+    return std::make_unique<EmbedRequest>(impl_->with, *impl_->refusals, caller, ask, *cancellation, impl_->shutting_down, event);
+  };
+  auto take = [](EmbedRequest& work, Reply& reply) { return work.TakeVectors(reply); };
+  co_return co_await impl_->Run<EmbedAnswer>(caller, *cancellation, make, take);
+}
+
+async::Awaitable<Outcome<RerankAnswer>> Pipeline::Rerank(const Caller& caller, const v1::RerankRequest& request,
+                                                         std::shared_ptr<Cancellation> cancellation) {
+  const EmbedAsk ask = AskOf(request);
+  auto make = [&](async::Event& event) {
+    return std::make_unique<EmbedRequest>(impl_->with, *impl_->refusals, caller, ask, *cancellation, impl_->shutting_down, event);
+  };
+  auto take = [](EmbedRequest& work, Reply& reply) { return work.TakeResults(reply); };
+  co_return co_await impl_->Run<RerankAnswer>(caller, *cancellation, make, take);
 }
 
 async::Awaitable<Outcome<v1::CountTokensReply>> Pipeline::CountTokens(const Caller& caller, const v1::CountTokensRequest& request) {
@@ -146,6 +177,8 @@ async::Awaitable<Outcome<v1::CountTokensReply>> Pipeline::CountTokens(const Call
   if (!valid.ok()) co_return impl.Refuse(caller, std::move(valid), principal->place);
   auto route = RouteOf(impl.with, *principal, request.model(), caller.request_id);
   if (!route.ok()) co_return impl.Refuse(caller, route.status(), principal->place);
+  absl::Status chats = MustChat(route->model);
+  if (!chats.ok()) co_return impl.Refuse(caller, std::move(chats), principal->place);
   const std::vector<metering::Scope> scopes = ScopesOf(principal->place);
   auto admission = impl.with.quotas->Admit(scopes);
   if (!admission.ok()) co_return impl.Refuse(caller, admission.status(), principal->place);
@@ -174,6 +207,8 @@ async::Awaitable<Outcome<v1::ListModelsReply>> Pipeline::ListModels(const Caller
     out->set_context_tokens(model.context_tokens);
     out->set_sha256(base::HexEncode(base::View(model.sha256)));
     out->set_licence(model.licence);
+    out->set_serves(ServesOf(model));
+    if (model.embeds()) out->set_dimensions(static_cast<std::int32_t>(model.dimensions));
   }
   AddAliases(impl.with, *principal, reply);
   for (v1::Model& model : *reply.mutable_models()) model.set_created(impl.started_s);

@@ -22,6 +22,10 @@ class Pipeline final : public ChatService {
                                         std::shared_ptr<Cancellation> cancellation) override;
   async::Awaitable<Outcome<tollgate::v1::CountTokensReply>> CountTokens(const Caller& caller,
                                                                         const tollgate::v1::CountTokensRequest& request) override;
+  async::Awaitable<Outcome<EmbedAnswer>> Embed(const Caller& caller, const tollgate::v1::EmbedRequest& request,
+                                               std::shared_ptr<Cancellation> cancellation) override;
+  async::Awaitable<Outcome<RerankAnswer>> Rerank(const Caller& caller, const tollgate::v1::RerankRequest& request,
+                                                 std::shared_ptr<Cancellation> cancellation) override;
   async::Awaitable<Outcome<tollgate::v1::ListModelsReply>> ListModels(const Caller& caller) override;
 
   // No new requests from now on (UNAVAILABLE, with a retry hint). Calls back when none is running. Any thread.
@@ -37,7 +41,7 @@ class Pipeline final : public ChatService {
 
   // Since the start, for metrics.
   struct Counts {
-    std::int64_t requests = 0;      // Calls of Chat, and callers whom Refuses refused.
+    std::int64_t requests = 0;      // Calls of Chat, Embed and Rerank, and callers whom Refuses refused.
     std::int64_t answered = 0;      // Ended with a reply.
     std::int64_t failed = 0;        // Ended with an error, refusals included.
     std::int64_t overhead_us = 0;   // Sum over the answered.

@@ -23,14 +23,9 @@ namespace v1 = tollgate::v1;
 constexpr int kBiasesMax = 1024;
 constexpr int kTopLogprobsMax = 20;
 
-absl::Status Bad(std::string_view param, std::string_view what) {
-  return base::WithDetail(base::InvalidArgument(fmt::format("{}: {}", param, what)),
-                          {.reason = "INVALID_REQUEST", .param = std::string(param), .may_retry = false});
-}
-
 absl::Status CheckText(std::string_view param, std::string_view text, std::size_t bytes_max) {
-  if (text.size() > bytes_max) return Bad(param, fmt::format("is {} bytes long; at most {} are allowed", text.size(), bytes_max));
-  if (!base::IsValidUtf8(text)) return Bad(param, "is not valid UTF-8");
+  if (text.size() > bytes_max) return BadField(param, fmt::format("is {} bytes long; at most {} are allowed", text.size(), bytes_max));
+  if (!base::IsValidUtf8(text)) return BadField(param, "is not valid UTF-8");
   return absl::OkStatus();
 }
 
@@ -38,7 +33,7 @@ absl::Status CheckNumber(std::string_view param, bool present, double value, dou
   if (!present) return absl::OkStatus();
   const bool low = least_excluded ? !(value > least) : !(value >= least);
   if (std::isnan(value) || low || !(value <= most))
-    return Bad(param, fmt::format("must be {} {} and at most {}", least_excluded ? "greater than" : "at least", least, most));
+    return BadField(param, fmt::format("must be {} {} and at most {}", least_excluded ? "greater than" : "at least", least, most));
   return absl::OkStatus();
 }
 
@@ -54,66 +49,71 @@ absl::Status CheckSampling(const v1::Sampling& s) {
 
 absl::Status CheckOutput(const v1::ChatRequest& request) {
   if (request.logit_bias_size() > kBiasesMax)
-    return Bad("logit_bias", fmt::format("holds {} tokens; at most {} are allowed", request.logit_bias_size(), kBiasesMax));
+    return BadField("logit_bias", fmt::format("holds {} tokens; at most {} are allowed", request.logit_bias_size(), kBiasesMax));
   std::set<std::int32_t> biased;
   for (const v1::LogitBias& bias : request.logit_bias()) {
-    if (!(bias.bias() >= -100 && bias.bias() <= 100)) return Bad("logit_bias", "must be at least -100 and at most 100 for each token");
-    if (!biased.insert(bias.token()).second) return Bad("logit_bias", fmt::format("names token {} twice", bias.token()));
+    if (!(bias.bias() >= -100 && bias.bias() <= 100)) return BadField("logit_bias", "must be at least -100 and at most 100 for each token");
+    if (!biased.insert(bias.token()).second) return BadField("logit_bias", fmt::format("names token {} twice", bias.token()));
   }
   if (request.top_logprobs() < 0 || request.top_logprobs() > kTopLogprobsMax)
-    return Bad("top_logprobs", fmt::format("must be at least 0 and at most {}", kTopLogprobsMax));
-  if (request.top_logprobs() > 0 && !request.logprobs()) return Bad("top_logprobs", "is only allowed when logprobs is true");
+    return BadField("top_logprobs", fmt::format("must be at least 0 and at most {}", kTopLogprobsMax));
+  if (request.top_logprobs() > 0 && !request.logprobs()) return BadField("top_logprobs", "is only allowed when logprobs is true");
   return absl::OkStatus();
 }
 
 absl::Status CheckMessages(const google::protobuf::RepeatedPtrField<v1::ChatMessage>& messages, const PromptLimits& limits) {
-  if (messages.empty()) return Bad("messages", "must hold at least one message");
+  if (messages.empty()) return BadField("messages", "must hold at least one message");
   if (messages.size() > limits.messages_max)
-    return Bad("messages", fmt::format("holds {} messages; at most {} are allowed", messages.size(), limits.messages_max));
+    return BadField("messages", fmt::format("holds {} messages; at most {} are allowed", messages.size(), limits.messages_max));
   std::size_t bytes = 0;
   for (int i = 0; i < messages.size(); ++i) {
     const v1::ChatMessage& m = messages[i];
     const std::string at = fmt::format("messages[{}]", i);
-    if (m.role() < v1::ROLE_SYSTEM || m.role() > v1::ROLE_TOOL) return Bad(at + ".role", "must be system, user, assistant or tool");
+    if (m.role() < v1::ROLE_SYSTEM || m.role() > v1::ROLE_TOOL) return BadField(at + ".role", "must be system, user, assistant or tool");
     TG_RETURN_IF_ERROR(CheckText(at + ".name", m.name(), 64));
     bytes += m.name().size();
     for (const std::string& part : m.parts()) {
-      if (!base::IsValidUtf8(part)) return Bad(at + ".content", "is not valid UTF-8");
+      if (!base::IsValidUtf8(part)) return BadField(at + ".content", "is not valid UTF-8");
       bytes += part.size();
     }
   }
   if (bytes > static_cast<std::size_t>(limits.prompt_bytes_max))
-    return Bad("messages", fmt::format("hold {} bytes of text; at most {} are allowed", bytes, limits.prompt_bytes_max));
+    return BadField("messages", fmt::format("hold {} bytes of text; at most {} are allowed", bytes, limits.prompt_bytes_max));
   return absl::OkStatus();
 }
 
 absl::Status CheckBytes(const v1::ChatRequest& request, const PromptLimits& limits) {
   const std::int64_t bytes = BytesOf(request);
   if (bytes <= limits.prompt_bytes_max) return absl::OkStatus();
-  return Bad("messages", fmt::format("and tools hold {} bytes of text; at most {} are allowed", bytes, limits.prompt_bytes_max));
+  return BadField("messages", fmt::format("and tools hold {} bytes of text; at most {} are allowed", bytes, limits.prompt_bytes_max));
 }
 
 absl::Status CheckModel(const std::string& model) {
-  if (model.empty()) return Bad("model", "is missing; GET /v1/models (or Models.List) names those you may use");
+  if (model.empty()) return BadField("model", "is missing; GET /v1/models (or Models.List) names those you may use");
   return CheckText("model", model, 128);
 }
 
 }  // namespace
+
+absl::Status BadField(std::string_view param, std::string_view what, std::string_view reason) {
+  return base::WithDetail(base::InvalidArgument(fmt::format("{}: {}", param, what)),
+                          {.reason = std::string(reason), .param = std::string(param), .may_retry = false});
+}
 
 absl::Status Validate(const v1::ChatRequest& request, const PromptLimits& limits) {
   TG_RETURN_IF_ERROR(CheckModel(request.model()));
   TG_RETURN_IF_ERROR(CheckMessages(request.messages(), limits));
   TG_RETURN_IF_ERROR(ValidateTools(request));
   TG_RETURN_IF_ERROR(CheckBytes(request, limits));
-  if (request.max_tokens() < 0) return Bad("max_tokens", "must not be negative");
+  if (request.max_tokens() < 0) return BadField("max_tokens", "must not be negative");
   if (request.choices() < 0 || request.choices() > limits.choices_max)
-    return Bad("n", fmt::format("must be at least 1 and at most {}", limits.choices_max));
-  if (request.max_reasoning_tokens() < 0) return Bad("max_reasoning_tokens", "must not be negative");
+    return BadField("n", fmt::format("must be at least 1 and at most {}", limits.choices_max));
+  if (request.max_reasoning_tokens() < 0) return BadField("max_reasoning_tokens", "must not be negative");
   TG_RETURN_IF_ERROR(CheckSampling(request.sampling()));
   TG_RETURN_IF_ERROR(CheckOutput(request));
-  if (request.stop_size() > 4) return Bad("stop", fmt::format("holds {} strings; at most 4 are allowed", request.stop_size()));
+  if (request.stop_size() > 4) return BadField("stop", fmt::format("holds {} strings; at most 4 are allowed", request.stop_size()));
   for (const std::string& stop : request.stop()) {
-    if (stop.empty()) return Bad("stop", "must not hold an empty string");
+    if (stop.empty()) return BadField("stop", "must not hold an empty string");
     TG_RETURN_IF_ERROR(CheckText("stop", stop, 128));
   }
   TG_RETURN_IF_ERROR(CheckText("end_user", request.end_user(), 256));
@@ -132,28 +132,38 @@ absl::Status Validate(const v1::CountTokensRequest& request, const PromptLimits&
   return CheckBytes(chat, limits);
 }
 
+absl::Status MustChat(const inference::ModelInfo& model) {
+  if (model.pooling == inference::Pooling::kNone) return absl::OkStatus();
+  const char* path = model.embeds() ? "POST /v1/embeddings (gRPC Embeddings.Embed)" : "POST /v1/rerank (gRPC Embeddings.Rerank)";
+  return base::WithDetail(base::InvalidArgument(fmt::format("model: {} does not chat: ask it by {}, or use another model", model.name, path)),
+                          {.reason = "MODEL_DOES_NOT_CHAT", .param = "model", .may_retry = false});
+}
+
 absl::Status ValidateFor(const v1::ChatRequest& request, const inference::ModelInfo& model) {
+  TG_RETURN_IF_ERROR(MustChat(model));
   for (const v1::LogitBias& bias : request.logit_bias()) {
     if (bias.token() < 0 || bias.token() >= model.vocab_tokens)
-      return Bad("logit_bias", fmt::format("names token {}; {} has those from 0 to {}", bias.token(), model.name, model.vocab_tokens - 1));
+      return BadField("logit_bias",
+                      fmt::format("names token {}; {} has those from 0 to {}", bias.token(), model.name, model.vocab_tokens - 1));
   }
   if (request.logprobs() && !model.logprobs)
-    return Bad("logprobs", fmt::format("are not to be had from {}: leave the field out, or use another model", model.name));
+    return BadField("logprobs", fmt::format("are not to be had from {}: leave the field out, or use another model", model.name));
   if (request.choices() > model.slots)
-    return Bad("n", fmt::format("is {}; {} runs {} replies at once: ask for fewer", request.choices(), model.name, model.slots));
+    return BadField("n", fmt::format("is {}; {} runs {} replies at once: ask for fewer", request.choices(), model.name, model.slots));
   TG_RETURN_IF_ERROR(ValidateToolsFor(request, model));
   const v1::OutputForm& form = request.output_form();
   if (form.has_grammar() && !model.grammars)
-    return Bad("grammar", fmt::format("{} cannot be held to a grammar: leave it out, or use another model", model.name));
+    return BadField("grammar", fmt::format("{} cannot be held to a grammar: leave it out, or use another model", model.name));
   if (form.has_grammar()) {
     const absl::Status sound = inference::CheckGrammar(form.grammar());
-    if (!sound.ok()) return Bad("grammar", base::Message(sound));
+    if (!sound.ok()) return BadField("grammar", base::Message(sound));
   }
   if ((form.json_object() || form.has_json_schema()) && !model.grammars)
-    return Bad("response_format", fmt::format("{} cannot be held to JSON: ask for it in the prompt, or use another model", model.name));
+    return BadField("response_format",
+                    fmt::format("{} cannot be held to JSON: ask for it in the prompt, or use another model", model.name));
   if (form.has_json_schema()) {
     const absl::Status converted = inference::JsonSchemaGrammar(form.json_schema()).status();
-    if (!converted.ok()) return Bad("response_format", base::Message(converted));
+    if (!converted.ok()) return BadField("response_format", base::Message(converted));
   }
   return absl::OkStatus();
 }
@@ -163,7 +173,8 @@ absl::StatusOr<std::int64_t> MaxOutputTokens(const v1::ChatRequest& request, std
   const std::int64_t most = limits.logprobs_max / (1 + request.top_logprobs()) / std::max(1, request.choices());
   if (stream || !request.logprobs() || asked <= most) return asked;
   if (request.max_tokens() == 0) return most;
-  return Bad("max_tokens", fmt::format("is {}; with its log-probabilities and {} alternatives for each, a reply that is not streamed holds at "
+  return BadField("max_tokens",
+                  fmt::format("is {}; with its log-probabilities and {} alternatives for each, a reply that is not streamed holds at "
                                        "most {} tokens: ask for no more, or stream",
                                        request.max_tokens(), request.top_logprobs(), most));
 }

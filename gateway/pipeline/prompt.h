@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -19,9 +20,15 @@ struct PromptLimits {
   std::int32_t choices_max = 8;              // Replies of one request.
 };
 
-// INVALID_ARGUMENT naming field, value and bound (detail.param = the field), or OK.
+// INVALID_ARGUMENT that says what is wrong with a field of the call.
+absl::Status BadField(std::string_view param, std::string_view what, std::string_view reason = "INVALID_REQUEST");
+
+// As BadField, naming the value and its bound; or OK.
 absl::Status Validate(const tollgate::v1::ChatRequest& request, const PromptLimits& limits);
 absl::Status Validate(const tollgate::v1::CountTokensRequest& request, const PromptLimits& limits);
+
+// INVALID_ARGUMENT (MODEL_DOES_NOT_CHAT) of one that embeds or reranks.
+absl::Status MustChat(const inference::ModelInfo& model);
 
 // What depends on the model: INVALID_ARGUMENT as above, for tokens that it does not have and forms that it cannot be held to.
 absl::Status ValidateFor(const tollgate::v1::ChatRequest& request, const inference::ModelInfo& model);

@@ -168,6 +168,15 @@ void FillOutput(const v1::ChatRequest& request, v1::RequestBody* body) {
   body->set_one_tool_call(OneCall(request));
 }
 
+void FillAdapters(const inference::ModelInfo& model, v1::RequestBody* body) {
+  for (const inference::AdapterInfo& adapter : model.adapters) {
+    v1::AdapterInForce* in_force = body->add_adapters();
+    in_force->set_name(adapter.name);
+    in_force->set_sha256(std::string(base::View(adapter.sha256)));
+    in_force->set_scale_millionths(Millionths(adapter.scale));
+  }
+}
+
 void FillDefaults(const DefaultsApplied& applied, v1::RequestBody* body) {
   *body->mutable_defaults() = applied.in_force;
   for (const std::string& name : applied.clamped) body->add_clamped(name);

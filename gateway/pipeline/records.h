@@ -39,6 +39,7 @@ tollgate::v1::SamplingInForce ToProto(const inference::SamplingParams& sampling)
 // What the caller asked of the output beside its sampling. After `sampling` is set.
 void FillOutput(const tollgate::v1::ChatRequest& request, tollgate::v1::RequestBody* body);
 void FillDefaults(const DefaultsApplied& applied, tollgate::v1::RequestBody* body);
+void FillAdapters(const inference::ModelInfo& model, tollgate::v1::RequestBody* body);
 // What leaves: the first reply's text as the content's own, the rest as parts.
 void FillReleased(const OutputPiece& piece, tollgate::v1::SealedContent& content);
 

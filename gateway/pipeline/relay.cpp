@@ -7,10 +7,7 @@
 #include <numeric>
 #include <utility>
 
-#include "base/clock.h"
-#include "base/error_detail.h"
 #include "gateway/async/run_on.h"
-#include "gateway/directory/directory.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/append.h"
 
@@ -21,8 +18,6 @@ using std::chrono::steady_clock;
 
 namespace {
 
-// A hung engine must not hold a request for ever: after this long its end is taken as it stands.
-constexpr std::chrono::seconds kStopPatience{5};
 // Alternatives of a piece that are judged where the relay runs: some tens of microseconds each under many rules. More go to `cpu`.
 constexpr std::size_t kAlternativesHere = 4;
 
@@ -33,7 +28,7 @@ Relay::Relay(const RelayContext& context, Sequences sequences, const OutputPlan&
       sequences_(std::move(sequences)),
       plan_(plan),
       reservation_(reservation),
-      next_authority_check_(steady_clock::now() + context.with.options.authority_check) {
+      watch_(context.with, context.principal, context.model, context.cancellation, context.shutting_down, context.deadline) {
   const auto count = static_cast<std::int64_t>(sequences_.streams.size());
   for (auto& stream : sequences_.streams) {
     auto choice = std::make_unique<Choice>(Choice{.tokens = std::move(stream), .output = {static_cast<int>(choices_.size()), plan_}});
@@ -47,13 +42,13 @@ Relay::Relay(const RelayContext& context, Sequences sequences, const OutputPlan&
 async::Awaitable<Ending> Relay::Run() {
   const auto notify = context_.event.Notifier();
   for (;;) {
-    std::optional<Ending> stop = MustStop();
+    std::optional<Ending> stop = watch_.MustStop();
     bool idle = true;
     for (std::size_t i = 0; i < choices_.size() && !stop; ++i) {
       if (!choices_[i]->ended) stop = co_await TakeFrom(*choices_[i], idle);
     }
     if (!stop) stop = Consult();
-    if (!stop) co_await context_.guards.Turn();
+    if (!stop && !context_.guards.idle()) co_await context_.guards.Turn();
     if (!stop && AllOver()) stop = Together();
     if (!stop && CutDue()) stop = co_await Release();
     if (stop) {
@@ -183,18 +178,6 @@ async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
   co_return std::nullopt;
 }
 
-std::optional<Ending> Relay::MustStop() {
-  if (context_.cancellation.cancelled()) return Ended("CLIENT_GONE", base::Cancelled("the client went away"));
-  if (context_.shutting_down.load(std::memory_order_relaxed)) {
-    return Broken("SHUTDOWN", ShuttingDown());
-  }
-  const auto now = steady_clock::now();
-  if (now >= context_.deadline) return Ended("DEADLINE", base::DeadlineExceeded("the request's deadline passed while its output was made"));
-  if (now < next_authority_check_) return std::nullopt;
-  next_authority_check_ = now + context_.with.options.authority_check;
-  return LostAuthority(context_.with, context_.principal, context_.model);
-}
-
 bool Relay::Pending() const {
   return std::any_of(choices_.begin(), choices_.end(), [](const auto& choice) { return !choice->output.empty(); });
 }
@@ -204,7 +187,7 @@ bool Relay::CutDue() const {
 }
 
 steady_clock::time_point Relay::NextWake() const {
-  auto wake = std::min({context_.deadline, next_authority_check_, context_.guards.NextWake()});
+  auto wake = std::min(watch_.NextLook(), context_.guards.NextWake());
   if (context_.writer != nullptr && Pending()) wake = std::min(wake, next_cut_);
   return wake;
 }

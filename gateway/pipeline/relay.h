@@ -19,26 +19,13 @@
 #include "gateway/pipeline/collaborators.h"
 #include "gateway/pipeline/model_guards.h"
 #include "gateway/pipeline/records.h"
+#include "gateway/pipeline/watch.h"
 #include "inference/pool.h"
 #include "inference/token_stream.h"
 #include "metering/quotas.h"
 #include "tollgate/v1/record.pb.h"
 
 namespace tollgate::pipeline {
-
-// How the output ended, and why.
-struct Ending {
-  tollgate::v1::RecordKind kind = tollgate::v1::RECORD_KIND_FINAL;
-  tollgate::v1::FinishReason finish = tollgate::v1::FINISH_REASON_UNSPECIFIED;
-  std::string reason;         // UPPER_SNAKE, for the record.
-  absl::Status status;        // OK: the caller gets a reply. Else: this error.
-  std::string quota_reached;  // The scope that ended it.
-};
-
-Ending Broken(std::string reason, absl::Status status);  // ABORT.
-Ending Ended(std::string reason, absl::Status status);   // FINAL, with an error for the caller.
-// How a request ends whose key, or whose right to the model, is gone, or that an emergency stop is for; nothing: it may go on.
-std::optional<Ending> LostAuthority(const Collaborators& with, const identity::Principal& principal, const std::string& model);
 
 // What a relay works on. Everything outlives it.
 struct RelayContext {
@@ -116,7 +103,6 @@ class Relay {
   async::Awaitable<std::optional<Ending>> CloseThought(Choice& choice);
   bool HoldsThought(const Choice& choice) const;
   void AllowNext(Choice& choice);
-  std::optional<Ending> MustStop();
   bool CutDue() const;
   bool Pending() const;
   async::Awaitable<std::optional<Ending>> Release();
@@ -144,7 +130,7 @@ class Relay {
   std::optional<std::int64_t> released_at_block_;
   bool begun_ = false;
   std::chrono::steady_clock::time_point next_cut_{};
-  std::chrono::steady_clock::time_point next_authority_check_;
+  Watch watch_;
 };
 
 }  // namespace tollgate::pipeline

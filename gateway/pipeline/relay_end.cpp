@@ -3,33 +3,12 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/clock.h"
-#include "base/error_detail.h"
-#include "gateway/directory/directory.h"
 #include "gateway/pipeline/relay.h"
 
 namespace tollgate::pipeline {
 
 namespace v1 = tollgate::v1;
 using std::chrono::steady_clock;
-
-Ending Broken(std::string reason, absl::Status status) {
-  return {.kind = v1::RECORD_KIND_ABORT, .reason = std::move(reason), .status = std::move(status)};
-}
-
-Ending Ended(std::string reason, absl::Status status) { return {.reason = std::move(reason), .status = std::move(status)}; }
-
-std::optional<Ending> LostAuthority(const Collaborators& with, const identity::Principal& principal, const std::string& model) {
-  auto snapshot = with.directory->InForce();
-  if (!snapshot.ok()) return Broken("DIRECTORY_STALE", snapshot.status());
-  const auto place = (*snapshot)->FindKey(principal.place.key->id);
-  absl::Status may = place ? (*snapshot)->MayRun(*place, model, with.clock->Wall())
-                           : base::WithDetail(base::PermissionDenied("the key that this request was made with is gone"),
-                                              {.reason = "KEY_REVOKED", .may_retry = false});
-  if (may.ok()) return std::nullopt;
-  const auto detail = base::DetailOf(may);
-  return Ended(detail ? detail->reason : "KEY_REVOKED", std::move(may));
-}
 
 Ending Relay::Blocked() {
   if (!released_at_block_) released_at_block_ = released_bytes_;
@@ -67,19 +46,9 @@ std::optional<Ending> Relay::Consult() {
 }
 
 Ending Relay::EndOf(const Choice& choice) const {
-  const inference::StreamEnd& end = choice.tokens->end();
-  switch (end.reason) {
-    case inference::EndReason::kStop:
-      return {.finish = v1::FINISH_REASON_STOP, .reason = "STOP"};
-    case inference::EndReason::kLength: return {.finish = v1::FINISH_REASON_LENGTH, .reason = "LENGTH"};
-    case inference::EndReason::kAllowance: return {.finish = v1::FINISH_REASON_LENGTH, .reason = "QUOTA", .quota_reached = limited_by_};
-    case inference::EndReason::kCancelled: return Ended("CLIENT_GONE", end.status);
-    case inference::EndReason::kDeadline: return Ended("DEADLINE", end.status);
-    case inference::EndReason::kQueueTimeout: return Broken("QUEUE_TIMEOUT", end.status);
-    case inference::EndReason::kEngineFailed: return Broken("ENGINE_FAILED", end.status);
-    case inference::EndReason::kShutdown: return Broken("SHUTDOWN", end.status);
-  }
-  return Broken("ENGINE_FAILED", base::Internal("the engine ended for no known reason"));
+  Ending ending = EndingOf(choice.tokens->end());
+  if (ending.reason == "QUOTA") ending.quota_reached = limited_by_;
+  return ending;
 }
 
 // A blocked reply's sequence may still be stopping.

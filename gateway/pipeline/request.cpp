@@ -84,30 +84,43 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
 }
 
 // It would hold up the I/O thread.
-bool Request::IsLarge() const { return BytesOf(call_) >= with_.options.inspect_here_bytes; }
+bool Request::IsLarge() const { return Bytes() >= with_.options.inspect_here_bytes; }
 
 absl::Status Request::Admit() {
   TG_ASSIGN(principal_, Authenticate(with_, caller_));
   who_.place = principal_->place;
   policies_ = principal_->snapshot->JudgesOf(who_.place, who_.request);
   scopes_ = ScopesOf(who_.place);
-  TG_RETURN_IF_ERROR(Validate(call_, with_.options.limits));
-  TG_ASSIGN(defaults_, ApplyDefaults(principal_->snapshot->DefaultsOf(who_.place), call_));
+  TG_RETURN_IF_ERROR(CheckCall());
   TG_ASSIGN(Route route, RouteOf(with_, *principal_, call_.model(), who_.request));
   model_ = std::move(route.model);
   led_ = std::move(route.led);
   TG_RETURN_IF_ERROR(MayUseForms(*principal_, call_));
-  TG_RETURN_IF_ERROR(ValidateFor(call_, model_));
+  TG_RETURN_IF_ERROR(Fits(model_));
   TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
   sampling_ = ToSampling(call_.sampling(), call_.sampling().has_seed() ? call_.sampling().seed() : RandomSeed());
   TG_ASSIGN(admission_, with_.quotas->Admit(scopes_));
   return absl::OkStatus();
 }
 
+absl::Status Request::CheckCall() {
+  TG_RETURN_IF_ERROR(Validate(call_, with_.options.limits));
+  TG_ASSIGN(defaults_, ApplyDefaults(principal_->snapshot->DefaultsOf(who_.place), call_));
+  return absl::OkStatus();
+}
+
+absl::Status Request::Fits(const inference::ModelInfo& model) const { return ValidateFor(call_, model); }
+
+std::int64_t Request::Bytes() const { return BytesOf(call_); }
+
+absl::StatusOr<std::vector<std::int32_t>> Request::TokensOf(std::span<const policy::Message> prompt) const {
+  return with_.pool->Render(model_.name, TurnsOf(call_, prompt));
+}
+
 absl::Status Request::Judge(std::span<const policy::Message> prompt) {
   policy::Subject subject = SubjectOf();
   if (policies_.acting->needs_prompt_tokens() || (policies_.shadow != nullptr && policies_.shadow->needs_prompt_tokens())) {
-    TG_ASSIGN(const auto tokens, with_.pool->Render(model_.name, TurnsOf(call_, prompt)));
+    TG_ASSIGN(const auto tokens, TokensOf(prompt));
     subject.prompt_tokens = static_cast<std::int64_t>(tokens.size());
   }
   TG_ASSIGN(inspection_, policies_.acting->Inspect(subject, prompt));
@@ -122,7 +135,7 @@ absl::Status Request::FollowRoute(std::span<const policy::Message> prompt) {
   const policy::RuleOutcome* rule = FirstEffect(inspection_.verdict, policy::Effect::Kind::kRoute);
   if (rule == nullptr || inspection_.verdict.action == policy::Action::kBlock) return absl::OkStatus();
   routed_by_ = rule->rule_id;
-  TG_ASSIGN(Route route, RouteByRule(with_, *principal_, *rule, call_, who_.request));
+  TG_ASSIGN(Route route, RouteByRule(with_, *principal_, *rule, [this](const auto& model) { return Fits(model); }, who_.request));
   led_ = std::move(route.led);
   if (route.model.name == model_.name) return absl::OkStatus();
   model_ = std::move(route.model);
@@ -133,30 +146,43 @@ absl::Status Request::FollowRoute(std::span<const policy::Message> prompt) {
 // Policy, then the exact tokens of the prompt as it will be used.
 async::Awaitable<absl::Status> Request::Inspect() {
   auto work = [this]() -> absl::Status {
+    TG_RETURN_IF_ERROR(ReadInputs());
     const std::vector<policy::Message> prompt = PolicyPrompt(call_);
     TG_RETURN_IF_ERROR(Judge(prompt));
     TG_RETURN_IF_ERROR(FollowRoute(prompt));
     denial_ = DenialOf(inspection_.verdict, call_);
-    if (denial_) return absl::OkStatus();
-    TG_ASSIGN(prompt_tokens_, with_.pool->Render(model_.name, TurnsOf(call_, inspection_.prompt)));
-    // A system prompt that policy changed is no published one any more.
-    if (inspection_.prompt.front().parts == prompt.front().parts)
-      published_tokens_ = PublishedTokens(principal_->snapshot->DefaultsOf(who_.place), *with_.pool, model_.name, prompt_tokens_);
-    return absl::OkStatus();
+    return denial_ ? absl::OkStatus() : LayOut(prompt);
   };
   absl::Status status = co_await async::RunOnIf(IsLarge(), with_.cpu, work);
   if (!status.ok() || denial_) co_return status;
+  co_return CheckRoom();
+}
+
+absl::Status Request::LayOut(std::span<const policy::Message> prompt) {
+  TG_ASSIGN(prompt_tokens_, TokensOf(inspection_.prompt));
+  // A system prompt that policy changed is no published one any more.
+  if (inspection_.prompt.front().parts == prompt.front().parts)
+    published_tokens_ = PublishedTokens(principal_->snapshot->DefaultsOf(who_.place), *with_.pool, model_.name, prompt_tokens_);
+  return absl::OkStatus();
+}
+
+absl::Status Request::CheckRoom() {
   const auto input = static_cast<std::int64_t>(prompt_tokens_.size());
   const std::int64_t room = model_.context_tokens - input;
   if (room < 1) {
-    co_return base::WithDetail(
+    return base::WithDetail(
         base::InvalidArgument(fmt::format("messages: the prompt is {} tokens long and {} takes {} in all, output included; shorten it", input,
                                           model_.name, model_.context_tokens)),
         {.reason = "CONTEXT_LENGTH_EXCEEDED", .param = "messages", .may_retry = false});
   }
-  TG_CO_RETURN_IF_ERROR(CheckInputTokens(principal_->snapshot->DefaultsOf(who_.place), input));
-  TG_CO_ASSIGN(max_tokens_, MaxOutputTokens(call_, room, writer_ != nullptr, with_.options.limits));
-  co_return absl::OkStatus();
+  TG_RETURN_IF_ERROR(CheckInputTokens(principal_->snapshot->DefaultsOf(who_.place), input));
+  TG_ASSIGN(max_tokens_, MaxOutputTokens(call_, room, writer_ != nullptr, with_.options.limits));
+  return absl::OkStatus();
+}
+
+void Request::FillBody(v1::RequestBody* body) const {
+  *body->mutable_sampling() = ToProto(sampling_);
+  FillOutput(call_, body);
 }
 
 async::Awaitable<absl::Status> Request::Reserve(std::int64_t input_tokens, std::int64_t output_tokens) {
@@ -200,6 +226,7 @@ async::Awaitable<absl::Status> Request::Record() {
   if (call_.model() != model_.name) body->set_model_requested(call_.model());
   body->set_model(model_.name);
   body->set_model_sha256(std::string(base::View(model_.sha256)));
+  FillAdapters(model_, body);
   body->set_routed_by(routed_by_);
   body->set_justified(!call_.justification().empty());
   body->set_terms_accepted(accepted_);
@@ -208,15 +235,14 @@ async::Awaitable<absl::Status> Request::Record() {
   body->set_stream(writer_ != nullptr);
   body->set_input_tokens(static_cast<std::int64_t>(prompt_tokens_.size()));
   body->set_max_output_tokens(max_tokens_);
-  *body->mutable_sampling() = ToProto(sampling_);
-  FillOutput(call_, body);
+  FillBody(body);
   FillDefaults(defaults_, body);
   body->set_published_tokens(published_tokens_);
   body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
-  with_.shadows->Add(false, ToProto(inspection_.verdict), shadow_);
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
+  with_.shadows->Add(false, body->input_verdict(), shadow_);
   *body->mutable_price() = price_;
   body->set_reserved_tokens(reservation_.tokens());
   body->set_deadline_us(caller_.deadline ? request_record_.wall_us() + std::chrono::duration_cast<std::chrono::microseconds>(
@@ -249,7 +275,7 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
   const std::size_t choices = static_cast<std::size_t>(std::max(1, call_.choices()));
   OutputPlan plan{.syntax = SyntaxOf(call_, model_),
                   .one_call = OneCall(call_),
-                  .open = [this, subject = SubjectOf()] { return OpenOutput(policies_, subject); },
+                  .open = [this, subject = SubjectOf()](const policy::Channel& its) { return OpenOutput(policies_, subject, its); },
                   .shadow = policies_.shadow};
   if (call_.logprobs()) plan.logprobs = [this, subject = SubjectOf()] { return policies_.acting->OpenOutput(subject); };
   AskAbout(plan);
@@ -287,16 +313,16 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
 // Which others are asked about the replies.
 void Request::AskAbout(OutputPlan& plan) {
   policy::Subject subject = SubjectOf();
-  plan.asks.questions = policies_.acting->QuestionsOfOutput(subject);
-  if (plan.asks.questions.empty()) return;
+  plan.asks.about = [this, subject](const policy::Channel& channel) { return policies_.acting->QuestionsOfOutput(subject, channel); };
   plan.asks.policies = policies_.acting;
   plan.asks.inbox = [this] { return GuardInbox::Make(*guards_, event_.Notifier()); };
   plan.asks.streamed = writer_ != nullptr;
   plan.asks.tenant = who_.place.team->id.value.Bytes();
   subject.pseudonyms = nullptr;
-  plan.asks.open = [this, subject] { return policies_.acting->OpenOutput(subject); };
+  plan.asks.open = [this, subject](const policy::Channel& its) { return policies_.acting->OpenOutput(subject, its); };
   const auto holds = [](const policy::Question& question) { return question.hold; };
-  if (plan.logprobs == nullptr || std::none_of(plan.asks.questions.begin(), plan.asks.questions.end(), holds)) return;
+  const std::vector<policy::Question> about_text = plan.asks.about({});
+  if (plan.logprobs == nullptr || std::none_of(about_text.begin(), about_text.end(), holds)) return;
   // Alternatives are nobody's text to ask about: behind a question that holds, none leaves.
   plan.logprobs = [this, subject] {
     auto closed = policies_.acting->OpenOutput(subject);

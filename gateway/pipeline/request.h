@@ -31,10 +31,24 @@ class Request {
  public:
   Request(const Collaborators& with, Refusals& refusals, const Caller& caller, const tollgate::v1::ChatRequest& call, StreamWriter* writer,
           Cancellation& cancellation, const std::atomic<bool>& shutting_down, async::Event& event);
+  virtual ~Request() = default;
 
   async::Awaitable<Outcome<Reply>> Run();
 
- private:
+ protected:
+  // What a kind of request has of its own: here a chat's, in embed_request.h that of vectors and scores.
+  virtual absl::Status CheckCall();                         // Its fields; puts the defaults of its place into it.
+  virtual absl::Status Fits(const inference::ModelInfo& model) const;  // Whether the model can do it.
+  virtual absl::Status ReadInputs() { return absl::OkStatus(); }       // Before policy judges, with the model known.
+  virtual std::int64_t Bytes() const;
+  virtual absl::StatusOr<std::vector<std::int32_t>> TokensOf(std::span<const policy::Message> prompt) const;
+  virtual absl::Status LayOut(std::span<const policy::Message> prompt);  // The tokens of inspection_.prompt; `prompt`: before policy.
+  virtual absl::Status CheckRoom();                         // In the model's context.
+  virtual void FillBody(tollgate::v1::RequestBody* body) const;
+  virtual async::Awaitable<Outcome<Reply>> Generate();      // Steps 11 to 14.
+  virtual void FillEnd(tollgate::v1::EndBody& /*end*/) const {}  // Where no relay did the work.
+  virtual std::chrono::steady_clock::duration EngineTime() const { return {}; }  // As this.
+
   absl::Status Admit();                                     // Steps 1 to 5.
   bool IsLarge() const;
   async::Awaitable<absl::Status> Inspect();                 // Steps 6 and 7.
@@ -50,7 +64,6 @@ class Request {
   async::Awaitable<absl::Status> KeepPseudonyms();
   async::Awaitable<absl::Status> Record();                  // Step 9.
   async::Awaitable<std::optional<Ending>> AskGuards();      // Step 10; how the request ends, if their answers block it.
-  async::Awaitable<Outcome<Reply>> Generate();              // Steps 11 to 14.
   void AskAbout(OutputPlan& plan);
   absl::Status Submit(std::size_t choices, Sequences& sequences);
   async::Awaitable<Outcome<Reply>> Deny();
@@ -79,7 +92,7 @@ class Request {
   RecordIdentity who_;
   directory::Judges policies_;                                // Pinned: a policy that changes meanwhile does not change this request.
   inference::ModelInfo model_;
-  std::string led_;                                           // By which alias, and how; empty: by none.
+  std::string led_;                                           // By which alias, and how, and with which adapters.
   tollgate::v1::PinnedPrice price_;
   metering::Admission admission_;
   policy::Inspection inspection_;

@@ -33,9 +33,11 @@ std::string ReasonOf(const absl::Status& status) {
 policy::Subject Request::SubjectOf() const {
   const directory::Place& place = who_.place;
   policy::Subject subject{place.org->name, place.team->name, place.project->name, place.key->name, model_.name, began_s_};
+  subject.model_parts = principal_->snapshot->PartsOf(model_.name);
   subject.pseudonym_key = key_->PseudonymKey();
   subject.pseudonyms = inspection_.pseudonyms;
   subject.json_reply = call_.output_form().json_object() || call_.output_form().has_json_schema();
+  subject.end_user = call_.end_user();
   return subject;
 }
 
@@ -71,8 +73,8 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
-  with_.shadows->Add(false, ToProto(inspection_.verdict), shadow_);
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
+  with_.shadows->Add(false, body->input_verdict(), shadow_);
   body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
   body->set_reason(denial_->reason);
   if (!approvals_.empty()) body->set_approval(approvals_.back().Bytes());
@@ -98,7 +100,10 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   for (const v1::GuardOutcome& outcome : guarded_) *end.add_guards() = outcome;
   for (v1::GuardUsage& usage : guards_->usage()) *end.add_guard_usage() = std::move(usage);
   if (!guarded_.empty()) *end.mutable_input_verdict() = ToProto(inspection_.verdict);
-  if (relay == nullptr) return end;
+  if (relay == nullptr) {
+    FillEnd(end);
+    return end;
+  }
   *end.mutable_tokens() = relay->Tokens();
   *end.mutable_output_verdict() = relay->Verdict();
   if (policies_.shadow != nullptr) {
@@ -108,7 +113,7 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   end.set_delivered_bytes(relay->released_bytes() + relay->rest_bytes());
   relay->FillChoices(ending, end);
   relay->FillGuards(end);
-  with_.shadows->Add(true, WithoutAsked(end.output_verdict(), end.guards()), end.shadow_output());
+  if (policies_.shadow != nullptr) with_.shadows->Add(true, WithoutAsked(end.output_verdict(), end.guards()), end.shadow_output());
   end.set_first_token_us(relay->first_token_us());
   end.set_pseudonyms_restored(relay->pseudonyms_restored());
   end.set_delivered_bytes_at_block(relay->released_at_block());
@@ -148,23 +153,26 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
   if (position.ok() || absl::IsDeadlineExceeded(position.status()) || absl::IsUnavailable(position.status())) with_.quotas->Settle(reservation_, metering::AllTokens(end));
   if (!position.ok()) co_return FailureOf(ending.status.ok() ? position.status() : std::move(ending.status), std::nullopt);
   if (!ending.status.ok()) co_return FailureOf(std::move(ending.status), *position);
-  OutputPiece& first = rest.front();
-  Reply reply{.head = head_,
-              .text = std::move(first.text),
-              .logprobs = std::move(first.logprobs),
-              .thought = std::move(first.thought),
-              .calls = std::move(first.calls)};
-  reply.more.assign(std::make_move_iterator(rest.begin() + 1), std::make_move_iterator(rest.end()));
+  Reply reply{.head = head_};
+  if (!rest.empty()) {
+    OutputPiece& first = rest.front();
+    reply.text = std::move(first.text);
+    reply.logprobs = std::move(first.logprobs);
+    reply.thought = std::move(first.thought);
+    reply.calls = std::move(first.calls);
+    reply.more.assign(std::make_move_iterator(rest.begin() + 1), std::make_move_iterator(rest.end()));
+  }
   reply.head.limits = LimitsOf(*with_.quotas, scopes_);
   reply.end.set_finish_reason(end.finish_reason());
   *reply.end.mutable_usage() = end.tokens();
   *reply.end.mutable_input_policy() = ToOutcome(inspection_.verdict);
   *reply.end.mutable_output_policy() = ToOutcome(end.output_verdict());
-  relay->FillChoices(ending, reply.end);
+  if (relay != nullptr) relay->FillChoices(ending, reply.end);
   reply.end.mutable_record()->set_log_id(position->log_id);
   reply.end.mutable_record()->set_index(position->index);
   reply.end.set_quota_reached(ending.quota_reached);
-  const auto engine_us = std::chrono::duration_cast<std::chrono::microseconds>(relay->engine_time()).count();
+  const auto engine = relay != nullptr ? relay->engine_time() : EngineTime();
+  const auto engine_us = std::chrono::duration_cast<std::chrono::microseconds>(engine).count();
   reply.overhead_us = std::max<std::int64_t>(0, MicrosSinceReceipt() - engine_us);
   co_return reply;
 }

@@ -3,14 +3,13 @@
 // Tested by tests/gateway/pipeline/guards_test.cpp.
 #include <algorithm>
 
-#include "base/error_detail.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/request.h"
+#include "gateway/pipeline/watch.h"
 
 namespace tollgate::pipeline {
 
 namespace v1 = tollgate::v1;
-using std::chrono::steady_clock;
 
 async::Awaitable<std::optional<Ending>> Request::AskGuards() {
   if (inspection_.questions.empty()) co_return std::nullopt;
@@ -25,20 +24,13 @@ async::Awaitable<std::optional<Ending>> Request::AskGuards() {
     inbox->Ask(std::move(ask));
   }
   std::vector<GuardAnswer> answers;
-  auto next_check = steady_clock::now() + with_.options.authority_check;
+  Watch watch(with_, *principal_, model_.name, cancellation_, shutting_down_, deadline_);
   for (;;) {
     co_await guards_->Turn();
     for (GuardAnswer& answer : inbox->Take()) answers.push_back(std::move(answer));
     if (answers.size() == inspection_.questions.size()) break;
-    if (cancellation_.cancelled()) co_return Ending{.reason = "CLIENT_GONE", .status = base::Cancelled("the client went away")};
-    if (shutting_down_.load()) co_return Ending{.kind = v1::RECORD_KIND_ABORT, .reason = "SHUTDOWN", .status = ShuttingDown()};
-    if (steady_clock::now() >= deadline_)
-      co_return Ending{.reason = "DEADLINE", .status = base::DeadlineExceeded("the request's deadline passed while its prompt was judged")};
-    if (steady_clock::now() >= next_check) {
-      if (auto lost = LostAuthority(with_, *principal_, model_.name)) co_return std::move(*lost);
-      next_check = steady_clock::now() + with_.options.authority_check;
-    }
-    const auto wake = std::min({deadline_, guards_->NextWake(), next_check});
+    if (auto stop = watch.MustStop("its prompt was judged")) co_return std::move(*stop);
+    const auto wake = std::min(watch.NextLook(), guards_->NextWake());
     co_await event_.WaitUntil(wake);
   }
   if (auto lost = LostAuthority(with_, *principal_, model_.name)) co_return std::move(*lost);

@@ -9,7 +9,9 @@
 
 #include <fmt/format.h>
 
+#include "base/adapter_names.h"
 #include "base/clock.h"
+#include "base/encoding.h"
 #include "base/error_detail.h"
 #include "gateway/directory/aliases.h"
 #include "gateway/directory/shard.h"
@@ -34,8 +36,28 @@ std::vector<AliasTarget> Usable(const identity::Principal& principal, const Alia
 // Its queue is full, or its process is being started again.
 bool WouldRefuse(const inference::Pool& pool, const std::string& model) {
   const auto stats = pool.stats();
-  return std::any_of(stats.begin(), stats.end(),
-                     [&](const inference::ReplicaStats& s) { return s.model == model && (s.full || !s.ready); });
+  const std::string base = base::SplitAdapters(model).base;  // Adapters wait in their model's queue, and run in its process.
+  const auto would = [&](const std::string& name) {
+    return std::any_of(stats.begin(), stats.end(),
+                       [&](const inference::ReplicaStats& s) { return s.model == name && (s.full || !s.ready); });
+  };
+  return would(model) || would(base);
+}
+
+// Which adapters act, by name and the beginning of their digests: "legal@0123456789ab tone@…".
+std::string Adapters(const inference::ModelInfo& model) {
+  std::string text;
+  for (const inference::AdapterInfo& adapter : model.adapters) {
+    text += fmt::format("{}{}@{}", text.empty() ? "" : " ", adapter.name.substr(adapter.name.rfind(':') + 1),
+                        base::HexEncode(base::View(adapter.sha256)).substr(0, 12));
+  }
+  return text;
+}
+
+// A route to a model, told with its adapters; alone it is not told.
+Route Made(inference::ModelInfo model, std::string led) {
+  if (!model.adapters.empty()) led = fmt::format("{}; adapters={}", led.empty() ? "model=" + model.name : led, Adapters(model));
+  return {std::move(model), std::move(led)};
 }
 
 // The model is not there: another may take its place. Whatever else is wrong is told.
@@ -56,7 +78,7 @@ absl::StatusOr<Route> RouteOf(const Collaborators& with, const identity::Princip
   const Alias* alias = principal.snapshot->FindAlias(asked);
   if (alias == nullptr) {
     TG_ASSIGN(inference::ModelInfo model, Resolve(with, principal, asked));
-    return Route{std::move(model), {}};
+    return Made(std::move(model), {});
   }
   const std::vector<AliasTarget> targets = Usable(principal, *alias);
   if (targets.empty()) {
@@ -71,40 +93,43 @@ absl::StatusOr<Route> RouteOf(const Collaborators& with, const identity::Princip
   auto model = Resolve(with, principal, chosen.model);
   if (!model.ok() && !IsAway(model.status())) return model.status();
   if (model.ok() && (alias->fallbacks.empty() || !WouldRefuse(*with.pool, chosen.model))) {
-    return Route{*std::move(model), led(chosen.model, ShareOf(targets, chosen))};
+    return Made(*std::move(model), led(chosen.model, ShareOf(targets, chosen)));
   }
   for (std::size_t i = 0; i < alias->fallbacks.size(); ++i) {
     const std::string& name = alias->fallbacks[i];
     auto other = Resolve(with, principal, name);
     if (name == chosen.model || !other.ok() || !principal.snapshot->PriceOf(name, with.clock->Wall()).ok()) continue;
     if (WouldRefuse(*with.pool, name)) continue;
-    return Route{*std::move(other), led(name, fmt::format("fallback={}", i + 1))};
+    return Made(*std::move(other), led(name, fmt::format("fallback={}", i + 1)));
   }
   TG_RETURN_IF_ERROR(model.status());
-  return Route{*std::move(model), led(chosen.model, ShareOf(targets, chosen))};  // It says when to try again.
+  return Made(*std::move(model), led(chosen.model, ShareOf(targets, chosen)));  // It says when to try again.
 }
 
 absl::StatusOr<Route> RouteByRule(const Collaborators& with, const identity::Principal& principal, const policy::RuleOutcome& rule,
-                                  const tollgate::v1::ChatRequest& call, const base::RequestId& request) {
+                                  const std::function<absl::Status(const inference::ModelInfo&)>& fits, const base::RequestId& request) {
   const std::string& target = rule.effect.text;
   const auto about = [&](const absl::Status& status) {
     return base::Annotate(status, fmt::format("policy rule {} sends this request to {}", rule.rule_id, target));
   };
   auto route = RouteOf(with, principal, target, request);
   if (!route.ok()) return about(route.status());
-  TG_RETURN_IF_ERROR(about(ValidateFor(call, route->model)));
+  TG_RETURN_IF_ERROR(about(fits(route->model)));
   TG_RETURN_IF_ERROR(about(principal.snapshot->PriceOf(route->model.name, with.clock->Wall()).status()));
-  route->led = fmt::format("rule={}; model={}", rule.rule_id, route->model.name);
-  return route;
+  const std::string led = fmt::format("rule={}; model={}", rule.rule_id, route->model.name);
+  return Made(std::move(route->model), led);
 }
 
+std::string ServesOf(const inference::ModelInfo& model) { return model.embeds() ? "embeddings" : model.reranks() ? "rerank" : "chat"; }
+
 void AddAliases(const Collaborators& with, const identity::Principal& principal, tollgate::v1::ListModelsReply& reply) {
-  const auto loaded = with.pool->models();
   for (const auto& [name, alias] : principal.snapshot->installation().aliases) {
     std::optional<std::int64_t> context_tokens;  // What every target gives: a caller cannot know which one it will be.
+    std::string serves;
     for (const AliasTarget& target : Usable(principal, alias)) {
-      const auto info = std::find_if(loaded.begin(), loaded.end(), [&](const auto& m) { return m.name == target.model; });
-      if (info == loaded.end() || !Offers(with, *principal.snapshot, target.model)) continue;
+      const auto info = with.pool->Find(target.model);
+      if (!info.ok() || !Offers(with, *principal.snapshot, target.model)) continue;
+      serves = !context_tokens || serves == ServesOf(*info) ? ServesOf(*info) : "";
       context_tokens = std::min(context_tokens.value_or(info->context_tokens), info->context_tokens);
     }
     if (!context_tokens.has_value()) continue;
@@ -115,6 +140,8 @@ void AddAliases(const Collaborators& with, const identity::Principal& principal,
     out->clear_licence();
     out->set_name(name);
     out->set_context_tokens(*context_tokens);
+    out->set_serves(serves);
+    out->clear_dimensions();
   }
 }
 

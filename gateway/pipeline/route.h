@@ -1,6 +1,7 @@
 // Where a request goes: the model that a caller named, or the one that an alias leads it to.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "base/status.h"
@@ -15,7 +16,8 @@ namespace tollgate::pipeline {
 
 struct Route {
   inference::ModelInfo model;
-  std::string led;  // For x-tollgate-route: "alias=chat; model=qwen4; share=10/100", "…; fallback=1". Empty: no alias was named.
+  std::string led;  // For x-tollgate-route: "alias=chat; model=qwen4; share=10/100", "…; fallback=1"; with
+                    // adapters also "…; adapters=legal@0123456789ab". Empty: no alias was named, and no adapter.
 };
 
 // The model that will answer. An alias leads to one of its targets that the key may use, by the request's id; where that one is not loaded,
@@ -24,9 +26,12 @@ absl::StatusOr<Route> RouteOf(const Collaborators& with, const identity::Princip
                               const base::RequestId& request);
 
 // The same of the model that a rule sends a request to (Effect kRoute): one that it may use, that has a price and can do what the request asks
-// for. Errors name the rule. Policy grants nothing.
+// for, which `fits` says. Errors name the rule. Policy grants nothing.
 absl::StatusOr<Route> RouteByRule(const Collaborators& with, const identity::Principal& principal, const policy::RuleOutcome& rule,
-                                  const tollgate::v1::ChatRequest& call, const base::RequestId& request);
+                                  const std::function<absl::Status(const inference::ModelInfo&)>& fits, const base::RequestId& request);
+
+// Model.serves: "chat", "embeddings" or "rerank".
+std::string ServesOf(const inference::ModelInfo& model);
 
 // The aliases that lead somewhere for this key, as models.
 void AddAliases(const Collaborators& with, const identity::Principal& principal, tollgate::v1::ListModelsReply& reply);

@@ -14,6 +14,8 @@ namespace tollgate::pipeline {
 namespace v1 = tollgate::v1;
 using policy::Question;
 
+constexpr std::size_t kEverything = std::size_t{1} << 40;
+
 SemanticFilter::SemanticFilter(std::unique_ptr<policy::StreamFilter> spans, std::shared_ptr<const policy::PolicySet> policies,
                                std::vector<Question> questions, bool streamed)
     : spans_(std::move(spans)), policies_(std::move(policies)), streamed_(streamed) {
@@ -73,6 +75,7 @@ std::optional<std::int64_t> SemanticFilter::SentenceEnd(std::int64_t from) const
 
 // Of the reply's end, at most so much is shown at once.
 std::size_t SemanticFilter::WindowOf(const State& state) {
+  if (state.question.shape != nullptr) return kEverything;
   return state.question.guard == nullptr ? kAskedBytesMax : static_cast<std::size_t>(state.question.guard->reply_bytes);
 }
 
@@ -92,6 +95,11 @@ std::optional<std::int64_t> SemanticFilter::Wanted(const State& state) const {
   if (state.out || state.done) return std::nullopt;
   const auto all = static_cast<std::int64_t>(clear_.size());
   if (finished_) return all;
+  if (state.question.shape != nullptr) {
+    // What can be no JSON any more need not be decoded to its end. Each time twice as much, so that all of it costs no more than its end.
+    const bool due = all > state.asked_to && tokens_ >= std::max(kShapeTokens, 2 * state.asked_at_tokens);
+    return due ? std::optional(all) : std::nullopt;
+  }
   if (!streamed_ || state.question.at == Question::At::kEnd || all == state.asked_to) return std::nullopt;
   if (state.question.at == Question::At::kSentence) return SentenceEnd(state.asked_to);
   return tokens_ - state.asked_at_tokens >= state.question.tokens ? std::optional(all) : std::nullopt;
@@ -103,7 +111,7 @@ std::vector<GuardAsk> SemanticFilter::TakeAsks() {
   for (State& state : states_) {
     const std::optional<std::int64_t> to = Due(state);
     if (!to) continue;
-    if (*to == state.asked_to) {  // At the end, and nothing came since it was answered.
+    if (*to == state.asked_to && (state.question.shape == nullptr || *to == 0)) {  // At the end, and nothing came since it was answered.
       state.done = true;
       continue;
     }
@@ -111,6 +119,7 @@ std::vector<GuardAsk> SemanticFilter::TakeAsks() {
     const bool all = *to == static_cast<std::int64_t>(clear_.size());
     if (all) state.asked_at_tokens = tokens_;  // Else another window is due at once.
     state.out = true;
+    state.asked_whole = finished_ && all;
     state.outcome.set_asked(state.outcome.asked() + 1);
     GuardAsk& ask = out.emplace_back();
     ask.question = state.question;
@@ -165,9 +174,10 @@ absl::Status SemanticFilter::Answer(const GuardAnswer& answer, std::int64_t byte
     if (!stopped_by_) Stop(state->question.rule_id);
   } else {
     const bool all = state->asked_to == static_cast<std::int64_t>(clear_.size());
+    const bool whole = state->question.shape == nullptr || state->asked_whole;  // A shape is known at the end alone.
     const bool as_one = !streamed_ || state->question.at == Question::At::kEnd;  // Nothing leaves before all of it is judged.
-    if (all || !as_one) state->answered_to = state->asked_to;
-    state->done = finished_ && all;
+    if (whole && (all || !as_one)) state->answered_to = state->asked_to;
+    state->done = finished_ && all && whole;
   }
   Advance();
   return absl::OkStatus();

@@ -24,6 +24,7 @@ class SemanticFilter final : public policy::StreamFilter {
  public:
   static constexpr std::size_t kAskedBytesMax = 16 << 10;    // In one question; of a longer reply one window after another is asked about,
   static constexpr std::size_t kOverlapShare = 8;            // each with so many-th of it from before.
+  static constexpr std::int64_t kShapeTokens = 16;           // After so many it is first looked whether a reply may become JSON.
   static constexpr std::size_t kSentenceBytesMax = 1 << 10;  // What has no sentence's end by then is asked about as it is.
 
   // `streamed` false: nothing leaves before the end anyway, so each question is asked there.
@@ -71,6 +72,7 @@ class SemanticFilter final : public policy::StreamFilter {
     std::int64_t asked_to = 0;     // Of the clear text; all before it was asked about …
     std::int64_t answered_to = 0;  // … and answered.
     std::int64_t asked_at_tokens = 0;
+    bool asked_whole = false;         // The ask that is out, or was last, is about the whole reply.
     bool out = false, done = false;  // An ask is under way; the whole reply was answered about.
     tollgate::v1::GuardOutcome outcome;
     std::string said{};  // By a guard model, last.

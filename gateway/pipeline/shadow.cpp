@@ -76,9 +76,10 @@ v1::ShadowVerdict ShadowOf(const policy::PolicySet* shadow, const policy::Subjec
   return inspection.ok() ? Made(*shadow, inspection->verdict) : v1::ShadowVerdict();
 }
 
-std::unique_ptr<policy::StreamFilter> OpenOutput(const directory::Judges& judges, const policy::Subject& subject) {
-  auto filter = judges.acting->OpenOutput(subject);
-  if (judges.shadow != nullptr) filter = std::make_unique<BesideFilter>(std::move(filter), judges.shadow->OpenOutput(subject));
+std::unique_ptr<policy::StreamFilter> OpenOutput(const directory::Judges& judges, const policy::Subject& subject,
+                                                 const policy::Channel& channel) {
+  auto filter = judges.acting->OpenOutput(subject, channel);
+  if (judges.shadow != nullptr) filter = std::make_unique<BesideFilter>(std::move(filter), judges.shadow->OpenOutput(subject, channel));
   return filter;
 }
 

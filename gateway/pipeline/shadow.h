@@ -36,7 +36,8 @@ tollgate::v1::ShadowVerdict ShadowOf(const policy::PolicySet* shadow, const poli
 
 // The filter of the acting policies; with a shadow, one that shows the raw text to that too and is else the same. The shadow sees what is
 // decoded: after a block by the acting policies, nothing more.
-std::unique_ptr<policy::StreamFilter> OpenOutput(const directory::Judges& judges, const policy::Subject& subject);
+std::unique_ptr<policy::StreamFilter> OpenOutput(const directory::Judges& judges, const policy::Subject& subject,
+                                                 const policy::Channel& channel);
 
 // Of the output so far, from a filter that OpenOutput gave for judges with this shadow.
 tollgate::v1::ShadowVerdict ShadowOf(const policy::PolicySet& shadow, const policy::StreamFilter& filter);

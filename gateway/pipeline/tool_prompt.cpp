@@ -13,7 +13,6 @@
 #include <set>
 
 #include "base/encoding.h"
-#include "base/error_detail.h"
 #include "gateway/pipeline/json_parts.h"
 #include "inference/json_schema.h"
 #include "inference/tool_grammar.h"
@@ -25,11 +24,6 @@ namespace v1 = tollgate::v1;
 
 constexpr int kToolsMax = 128;
 constexpr int kCallsMax = 128;  // Of one message.
-
-absl::Status Bad(std::string_view param, std::string_view what) {
-  return base::WithDetail(base::InvalidArgument(fmt::format("{}: {}", param, what)),
-                          {.reason = "INVALID_REQUEST", .param = std::string(param), .may_retry = false});
-}
 
 bool IsName(std::string_view text) {
   return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char c) {
@@ -47,19 +41,20 @@ bool IsId(std::string_view text) {
 constexpr std::string_view kIdRule = "must be 1 to 128 ASCII characters without blanks";
 
 absl::Status CheckCalls(const v1::ChatMessage& message, const std::string& at) {
-  if (message.tool_calls_size() > 0 && message.role() != v1::ROLE_ASSISTANT) return Bad(at + ".tool_calls", "are an assistant's alone");
-  if (message.tool_calls_size() > kCallsMax) return Bad(at + ".tool_calls", fmt::format("are more than {}", kCallsMax));
+  if (message.tool_calls_size() > 0 && message.role() != v1::ROLE_ASSISTANT)
+    return BadField(at + ".tool_calls", "are an assistant's alone");
+  if (message.tool_calls_size() > kCallsMax) return BadField(at + ".tool_calls", fmt::format("are more than {}", kCallsMax));
   std::set<std::string_view> ids;
   for (int i = 0; i < message.tool_calls_size(); ++i) {
     const v1::ToolCall& call = message.tool_calls(i);
     const std::string its = fmt::format("{}.tool_calls[{}]", at, i);
-    if (!IsName(call.name())) return Bad(its + ".function.name", kNameRule);
-    if (!IsId(call.id()) || !ids.insert(call.id()).second) return Bad(its + ".id", fmt::format("{}, and no two alike", kIdRule));
-    if (!base::IsValidUtf8(call.arguments())) return Bad(its + ".function.arguments", "is not valid UTF-8");
+    if (!IsName(call.name())) return BadField(its + ".function.name", kNameRule);
+    if (!IsId(call.id()) || !ids.insert(call.id()).second) return BadField(its + ".id", fmt::format("{}, and no two alike", kIdRule));
+    if (!base::IsValidUtf8(call.arguments())) return BadField(its + ".function.arguments", "is not valid UTF-8");
   }
   const bool names = message.role() == v1::ROLE_TOOL;
-  if (!message.tool_call_id().empty() && !names) return Bad(at + ".tool_call_id", "is a tool's alone");
-  if (!message.tool_call_id().empty() && !IsId(message.tool_call_id())) return Bad(at + ".tool_call_id", kIdRule);
+  if (!message.tool_call_id().empty() && !names) return BadField(at + ".tool_call_id", "is a tool's alone");
+  if (!message.tool_call_id().empty() && !IsId(message.tool_call_id())) return BadField(at + ".tool_call_id", kIdRule);
   return absl::OkStatus();
 }
 
@@ -135,19 +130,20 @@ bool OneCall(const v1::ChatRequest& request) {
 }
 
 absl::Status ValidateTools(const Tools& tools) {
-  if (tools.size() > kToolsMax) return Bad("tools", fmt::format("holds {} tools; at most {} are allowed", tools.size(), kToolsMax));
+  if (tools.size() > kToolsMax) return BadField("tools", fmt::format("holds {} tools; at most {} are allowed", tools.size(), kToolsMax));
   std::set<std::string_view> names;
   for (int i = 0; i < tools.size(); ++i) {
     const v1::Tool& tool = tools[i];
     const std::string at = fmt::format("tools[{}].function", i);
-    if (!IsName(tool.name())) return Bad(at + ".name", kNameRule);
-    if (!names.insert(tool.name()).second) return Bad(at + ".name", "is another tool's as well");
-    if (!base::IsValidUtf8(tool.description())) return Bad(at + ".description", "is not valid UTF-8");
+    if (!IsName(tool.name())) return BadField(at + ".name", kNameRule);
+    if (!names.insert(tool.name()).second) return BadField(at + ".name", "is another tool's as well");
+    if (!base::IsValidUtf8(tool.description())) return BadField(at + ".description", "is not valid UTF-8");
     if (tool.parameters().size() > inference::kSchemaBytesMax)
-      return Bad(at + ".parameters", fmt::format("has {} bytes; at most {} are allowed", tool.parameters().size(), inference::kSchemaBytesMax));
+      return BadField(at + ".parameters",
+                      fmt::format("has {} bytes; at most {} are allowed", tool.parameters().size(), inference::kSchemaBytesMax));
     if (!tool.parameters().empty() && (!CutJson(tool.parameters()) || tool.parameters().find_first_not_of(" \t\r\n") == std::string::npos ||
                                        tool.parameters()[tool.parameters().find_first_not_of(" \t\r\n")] != '{'))
-      return Bad(at + ".parameters", "is no JSON object");
+      return BadField(at + ".parameters", "is no JSON object");
   }
   return absl::OkStatus();
 }
@@ -156,48 +152,62 @@ absl::Status ValidateTools(const v1::ChatRequest& request) {
   TG_RETURN_IF_ERROR(ValidateTools(request.tools()));
   for (int i = 0; i < request.messages_size(); ++i) TG_RETURN_IF_ERROR(CheckCalls(request.messages(i), fmt::format("messages[{}]", i)));
   const v1::ToolChoice& choice = request.tool_choice();
-  if (request.tools_size() == 0 && (choice.required() || choice.has_function())) return Bad("tool_choice", "is only allowed with tools");
-  if (request.tools_size() == 0 && request.has_parallel_tool_calls()) return Bad("parallel_tool_calls", "is only allowed with tools");
+  if (request.tools_size() == 0 && (choice.required() || choice.has_function()))
+    return BadField("tool_choice", "is only allowed with tools");
+  if (request.tools_size() == 0 && request.has_parallel_tool_calls()) return BadField("parallel_tool_calls", "is only allowed with tools");
   const auto named = [&](const v1::Tool& tool) { return tool.name() == choice.function(); };
   if (choice.has_function() && std::none_of(request.tools().begin(), request.tools().end(), named))
-    return Bad("tool_choice", "names a function that is none of the tools");
+    return BadField("tool_choice", "names a function that is none of the tools");
   if (UsesTools(request) && HasForm(request))
-    return Bad("response_format", "cannot be together with tools that may be called: set tool_choice to none, or ask for text");
+    return BadField("response_format", "cannot be together with tools that may be called: set tool_choice to none, or ask for text");
   return absl::OkStatus();
 }
 
 absl::Status ValidateToolsFor(const v1::ChatRequest& request, const inference::ModelInfo& model) {
   if (MentionsTools(request) && model.tools == inference::ToolStyle::kNone)
-    return Bad("tools", fmt::format("{} has no place for tools in its chat format, {}: leave them out, or use another model", model.name,
+    return BadField("tools",
+                    fmt::format("{} has no place for tools in its chat format, {}: leave them out, or use another model", model.name,
                                     model.chat_template));
   if (request.max_reasoning_tokens() > 0 && !model.thinks)
-    return Bad("max_reasoning_tokens", fmt::format("{} does not think before it answers: leave it out, or use another model", model.name));
+    return BadField("max_reasoning_tokens",
+                    fmt::format("{} does not think before it answers: leave it out, or use another model", model.name));
   const std::vector<inference::ToolDefinition> forced = Forced(request);
   if (forced.empty()) return absl::OkStatus();
   if (model.opens_thinking && request.max_reasoning_tokens() > 0)
-    return Bad("max_reasoning_tokens",
-               fmt::format("cannot be together with a call that is forced of {}, whose prompts end within the thought: leave it out, or let "
-                           "the model decide", model.name));
+    return BadField("max_reasoning_tokens",
+               fmt::format("cannot be together with a call that is forced of {}, whose prompts end within the thought: leave it out, or "
+                           "let the model decide", model.name));
   if (!model.grammars)
-    return Bad("tool_choice", fmt::format("{} cannot be held to a call: let the model decide, or use another model", model.name));
+    return BadField("tool_choice", fmt::format("{} cannot be held to a call: let the model decide, or use another model", model.name));
   const absl::Status grammar = inference::ToolGrammar(model.tools, forced, !OneCall(request), model.opens_thinking).status();
-  return grammar.ok() ? grammar : Bad("tools", base::Message(grammar));
+  return grammar.ok() ? grammar : BadField("tools", base::Message(grammar));
 }
 
 std::vector<policy::Message> PolicyPrompt(const v1::ChatRequest& request) {
   std::vector<policy::Message> out = ToPolicy(request.messages());
-  for (const v1::ChatMessage& message : request.messages()) {
+  std::map<std::string_view, const std::string*> tool_of;  // By a call's id; as the conversation goes, for ids may come again.
+  for (int i = 0; i < request.messages_size(); ++i) {
+    const v1::ChatMessage& message = request.messages(i);
+    const auto answered = tool_of.find(message.tool_call_id());
+    if (message.role() == v1::ROLE_TOOL) {
+      const std::string& tool = answered == tool_of.end() ? message.name() : *answered->second;
+      out[static_cast<std::size_t>(i)].channel = {policy::Part::kToolResult, tool};
+    }
     for (const v1::ToolCall& call : message.tool_calls()) {
-      policy::Message& added = out.emplace_back(policy::Message{policy::Role::kAssistant, call.name(), {}, true});
+      tool_of[call.id()] = &call.name();
+      policy::Message& added =
+          out.emplace_back(policy::Message{policy::Role::kAssistant, call.name(), {}, true, {policy::Part::kToolCall, call.name()}});
       AddJson(call.arguments(), added.parts);
     }
   }
   for (const v1::Tool& tool : request.tools()) {
-    policy::Message& added = out.emplace_back(policy::Message{policy::Role::kSystem, tool.name(), {tool.description()}, true});
+    policy::Message& added = out.emplace_back(
+        policy::Message{policy::Role::kSystem, tool.name(), {tool.description()}, true, {policy::Part::kToolDefinition, tool.name()}});
     AddJson(tool.parameters(), added.parts);
   }
   for (const int i : EscapedResults(request)) {
-    AddJson(request.messages(i).parts(0), out.emplace_back(policy::Message{policy::Role::kTool, "", {}, true}).parts);
+    const policy::Channel channel = out[static_cast<std::size_t>(i)].channel;
+    AddJson(request.messages(i).parts(0), out.emplace_back(policy::Message{policy::Role::kTool, "", {}, true, channel}).parts);
   }
   return out;
 }

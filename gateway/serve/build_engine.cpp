@@ -37,6 +37,7 @@ absl::StatusOr<inference::ModelOptions> ModelFrom(const v1::Config::Model& m, co
   model.kv = KvOf(m.kv());
   model.prefix_cache_bytes = m.prefix_cache_bytes();
   model.step_target = milliseconds(m.step_target_ms());
+  model.pooling = inference::PoolingOf(m.pooling()).value_or(inference::Pooling::kNone);
   if (!m.sha256().empty()) {
     TG_ASSIGN(const std::string bytes, base::HexDecode(m.sha256()));
     base::Digest digest{};

@@ -101,6 +101,8 @@ void AddReplica(Families& out, const inference::ReplicaStats& r) {
             static_cast<double>(r.fairness_bound_tokens), model);
   out.Gauge("tollgate_pool_prefix_cache_bytes", "Memory that kept prefixes take.", static_cast<double>(r.prefix_cache_bytes), model);
   out.Counter("tollgate_pool_steps_total", "Decode steps.", static_cast<double>(r.steps), model);
+  out.Counter("tollgate_pool_adapter_changes_total", "Of those, with other LoRA adapters than the step before.",
+              static_cast<double>(r.adapter_changes), model);
   out.Counter("tollgate_pool_step_seconds_total", "Time in decode steps.", static_cast<double>(r.step_micros) / 1e6, model);
   out.Counter("tollgate_pool_prompt_tokens_total", "Prompt tokens worked through.", static_cast<double>(r.prompt_tokens), model);
   out.Counter("tollgate_pool_cached_tokens_total", "Prompt tokens that a team's own earlier work saved.",

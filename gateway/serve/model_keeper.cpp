@@ -1,6 +1,8 @@
 // One loop: compare what shall be with what this keeper has loaded, do the first difference, look again; with none, sleep until the next
 // look. What it has loaded it remembers with the settings it was loaded with, so that a name that was retired and registered anew for
 // another file is loaded anew. A load blocks this thread alone: stops, records and running requests never wait for one.
+// Names are gone through in order, so that a model comes before its adapters ("qwen3" before "qwen3:legal"); one whose model is not there is
+// refused, and tried again as soon as it is.
 //
 // Tested by tests/gateway/serve/model_keeper_test.cpp.
 #include "gateway/serve/model_keeper.h"
@@ -45,7 +47,16 @@ inference::ModelOptions OptionsOf(const Model& model, const std::string& models_
   options.queue_timeout = std::chrono::milliseconds(model.queue_timeout_ms);
   options.prefix_cache_bytes = model.prefix_cache_bytes;
   options.step_target = std::chrono::milliseconds(model.step_target_ms);
+  options.pooling = inference::PoolingOf(model.pooling).value_or(inference::Pooling::kNone);
   return options;
+}
+
+inference::AdapterOptions AdapterOf(const Model& model, const std::string& models_dir) {
+  return {.name = model.name,
+          .base = model.base,
+          .file = models_dir + "/" + model.file,
+          .sha256 = model.sha256,
+          .scale = static_cast<double>(model.scale_millionths) / 1e6};
 }
 
 }  // namespace
@@ -74,6 +85,7 @@ struct ModelKeeper::Impl {
   bool MustLoad(const Model& model) const;
   void Load(const Model& model);
   void Unload(const std::string& name);
+  void ForgetAdaptersOf(const std::string& name);
   void Stand(const Model& model, v1::ModelState state, std::string problem = {});
   bool Stopping() const {
     base::Lock lock(mu);
@@ -133,8 +145,10 @@ void ModelKeeper::Impl::Load(const Model& model) {
   Stand(model, v1::MODEL_STATE_LOADING);
   base::Info("models", "loading {}", model.name);
   const auto begun = clock.Mono();
-  const absl::Status status = pool.Load(OptionsOf(model, options.models_dir));
+  const absl::Status status = model.base.empty() ? pool.Load(OptionsOf(model, options.models_dir))
+                                                 : pool.LoadAdapter(AdapterOf(model, options.models_dir));
   if (status.ok()) {
+    ForgetAdaptersOf(model.name);
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(clock.Mono() - begun);
     base::Info("models", "{} is loaded and warm after {} ms", model.name, took.count());
     return Stand(model, v1::MODEL_STATE_LOADED);
@@ -146,12 +160,21 @@ void ModelKeeper::Impl::Load(const Model& model) {
 void ModelKeeper::Impl::Unload(const std::string& name) {
   {
     base::Lock lock(mu);
-    known.at(name).standing.state = v1::MODEL_STATE_UNLOADING;
+    const auto found = known.find(name);
+    if (found == known.end()) return;  // An adapter that went with its model.
+    found->second.standing.state = v1::MODEL_STATE_UNLOADING;
   }
   const absl::Status status = pool.Unload(name, clock.Mono() + options.drain);
   if (status.ok()) base::Info("models", "{} is unloaded", name);
   base::Lock lock(mu);
   known.erase(name);
+  std::erase_if(known, [&](const auto& one) { return one.second.model.base == name; });  // They went with it.
+}
+
+// Those that waited for this model are tried at once.
+void ModelKeeper::Impl::ForgetAdaptersOf(const std::string& name) {
+  base::Lock lock(mu);
+  std::erase_if(known, [&](const auto& one) { return one.second.model.base == name; });
 }
 
 void ModelKeeper::Impl::Stand(const Model& model, v1::ModelState state, std::string problem) {
@@ -176,7 +199,10 @@ void ModelKeeper::Stop() {
   impl_->wake.notify_all();
 }
 
-absl::Status ModelKeeper::Check(const Model& model) const { return impl_->pool.Check(OptionsOf(model, impl_->options.models_dir)); }
+absl::Status ModelKeeper::Check(const Model& model) const {
+  const std::string& dir = impl_->options.models_dir;
+  return model.base.empty() ? impl_->pool.Check(OptionsOf(model, dir)) : impl_->pool.CheckAdapter(AdapterOf(model, dir));
+}
 
 bool ModelKeeper::IsConfigured(std::string_view model) const {
   const auto loaded = impl_->pool.models();

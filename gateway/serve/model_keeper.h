@@ -1,4 +1,4 @@
-// ModelKeeper: makes the pool hold what the registry says: loads what shall be loaded and unloads what shall not, one after the other, on a
+// ModelKeeper: makes the pool hold what the registry says, models and their adapters: loads what shall be loaded and unloads what shall not, one after the other, on a
 // thread of its own, within a second of a change. What cannot be loaded is tried again every minute, and when asked to. Models that were
 // named in tollgate.yaml are none of its business. Thread-safe.
 #pragma once

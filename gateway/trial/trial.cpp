@@ -20,6 +20,15 @@ absl::StatusOr<policy::Role> RoleOf(v1::Role role) {
   }
 }
 
+absl::StatusOr<policy::Channel> ChannelOf(const v1::ExplainPolicyRequest& request) {
+  using policy::Part;
+  if (request.part().empty()) return policy::Channel{Part::kText, request.tool()};
+  for (const Part part : {Part::kText, Part::kReasoning, Part::kToolDefinition, Part::kToolCall, Part::kToolResult}) {
+    if (request.part() == policy::PartName(part)) return policy::Channel{part, request.tool()};
+  }
+  return base::InvalidArgument("part: unknown; use text, reasoning, tool_definitions, tool_calls or tool_results");
+}
+
 void Fill(const policy::Verdict& verdict, v1::PolicyOutcome& out) {
   out.set_action(policy::ActionName(verdict.action));
   std::int64_t redactions = 0;
@@ -91,7 +100,8 @@ absl::StatusOr<std::vector<policy::Message>> MessagesOf(const google::protobuf::
 absl::StatusOr<v1::ExplainPolicyReply> Explain(std::span<const policy::PolicySource> policies, const policy::Subject& subject,
                                                const v1::ExplainPolicyRequest& request) {
   TG_ASSIGN(const policy::Role role, RoleOf(request.role()));
-  TG_ASSIGN(const policy::Explanation explanation, policy::Explain(policies, subject, {request.text(), request.output(), role}));
+  TG_ASSIGN(const policy::Channel channel, ChannelOf(request));
+  TG_ASSIGN(const policy::Explanation explanation, policy::Explain(policies, subject, {request.text(), request.output(), role, channel}));
   v1::ExplainPolicyReply out;
   Fill(explanation.verdict, *out.mutable_outcome());
   out.set_text_used(explanation.result);

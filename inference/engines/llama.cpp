@@ -13,10 +13,12 @@
 #include <llama.h>
 
 #include "base/encoding.h"
+#include "inference/engines/llama_embedder.h"
 #include "inference/engines/llama_engine.h"
 #include "inference/gguf.h"
 #include "inference/mapped_file.h"
 #include "inference/memory_estimate.h"
+#include "inference/pooling.h"
 
 namespace tollgate::inference {
 namespace {
@@ -24,13 +26,13 @@ namespace {
 constexpr int kThreadsBesideGpu = 4;
 
 struct Checked {
-  std::string chat_template;
+  GgufHeader header;
   LlamaPlan plan;
 };
 
 absl::StatusOr<Checked> CheckFile(const ModelOptions& model, const std::string& backends_dir, std::int64_t memory_bytes, ModelInfo& info) {
   TG_ASSIGN(const MappedFile file, MappedFile::Open(model.file));
-  const auto header = ReadGguf(file.bytes());
+  auto header = ReadGguf(file.bytes());
   if (!header.ok()) return base::Annotate(header.status(), model.file);
   info.sha256 = base::Sha256(file.bytes());
   if (!model.sha256) {
@@ -46,13 +48,14 @@ absl::StatusOr<Checked> CheckFile(const ModelOptions& model, const std::string& 
     return base::FailedPrecondition(
         fmt::format("context_tokens is {}, but the model was trained for {}", model.context_tokens, header->context_tokens));
   }
+  TG_ASSIGN(info.pooling, ResolvePooling(model.pooling, *header));
   info.architecture = header->architecture;
   info.vocab_tokens = header->vocab_tokens;
   info.size_bytes = static_cast<std::int64_t>(file.bytes().size());
   TG_ASSIGN(LlamaPlan plan, PlanLlama(model, *header, info.size_bytes, backends_dir, memory_bytes));
   info.memory_bytes = plan.host_bytes;
   info.device_memory_bytes = plan.device_bytes();
-  return Checked{header->chat_template, std::move(plan)};
+  return Checked{*std::move(header), std::move(plan)};
 }
 
 // Layers go where the plan says: libllama deals them out by proportion, and proportions that are counts of layers come out exact.
@@ -106,9 +109,15 @@ int Threads(const ModelOptions& model, const LlamaPlan& plan) {
   return plan.shares.empty() ? spare : std::min(spare, kThreadsBesideGpu);
 }
 
-absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInfo info, ChatFormat format, const LlamaPlan& plan) {
+absl::StatusOr<LlamaModel> Weights(const ModelOptions& model, const LlamaPlan& plan) {
   LlamaModel weights = LoadWeights(model.file, plan);
   if (weights == nullptr) return base::FailedPrecondition(fmt::format("libllama cannot load {}; its lines above say why", model.file));
+  return weights;
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInfo info, ChatFormat format, Checked checked) {
+  const LlamaPlan& plan = checked.plan;
+  TG_ASSIGN(LlamaModel weights, Weights(model, plan));
   if (llama_model_has_encoder(weights.get()) || llama_model_is_diffusion(weights.get())) {
     return base::FailedPrecondition(fmt::format("{} holds no model that continues text", model.file));
   }
@@ -134,8 +143,8 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
   info.vocab_tokens = vocab.tokens();
   info.grammars = info.logprobs = true;
   vocab.format().Describe(info);
-  auto engine = std::make_unique<LlamaEngine>(std::move(info), std::move(weights), std::move(context), std::move(vocab), step_tokens_max,
-                                              model.prefix_cache_bytes);
+  auto engine = std::make_unique<LlamaEngine>(std::move(info), std::move(checked.header), std::move(weights), std::move(context),
+                                              std::move(vocab), step_tokens_max, model.prefix_cache_bytes);
   TG_RETURN_IF_ERROR(engine->Start(Threads(model, plan)));
   return engine;
 }
@@ -173,12 +182,16 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& mode
   info.licence = model.licence;
   info.context_tokens = model.context_tokens;
   info.slots = model.slots;
-  TG_ASSIGN(const Checked checked, CheckFile(model, backends_dir, memory_bytes, info));
-  TG_ASSIGN(ChatFormat format, ChatFormat::Choose(model.chat_template, checked.chat_template));
-  info.chat_template = format.name();
+  TG_ASSIGN(Checked checked, CheckFile(model, backends_dir, memory_bytes, info));
   info.engine_build = LlamaBuild();
   try {
-    return Load(model, std::move(info), std::move(format), checked.plan);
+    if (info.pooling != Pooling::kNone) {
+      TG_ASSIGN(LlamaModel weights, Weights(model, checked.plan));
+      return MakeLlamaEmbedder(model, std::move(info), std::move(weights), Threads(model, checked.plan));
+    }
+    TG_ASSIGN(ChatFormat format, ChatFormat::Choose(model.chat_template, checked.header.chat_template));
+    info.chat_template = format.name();
+    return Load(model, std::move(info), std::move(format), std::move(checked));
   } catch (const std::exception& e) {
     return base::FailedPrecondition(fmt::format("libllama cannot load {}: {}", model.file, e.what()));
   }

@@ -14,6 +14,7 @@
 #include "inference/engines/llama_engine.h"
 
 #include <algorithm>
+#include <cmath>
 #include <exception>
 #include <utility>
 
@@ -31,11 +32,12 @@ bool KeepsParts(const llama_model* model) {
 
 }  // namespace
 
-LlamaEngine::LlamaEngine(ModelInfo info, LlamaModel model, LlamaContext context, LlamaVocab vocab, int step_tokens_max,
+LlamaEngine::LlamaEngine(ModelInfo info, GgufHeader header, LlamaModel model, LlamaContext context, LlamaVocab vocab, int step_tokens_max,
                          std::int64_t prefix_cache_bytes)
     : info_(std::move(info)),
       model_(std::move(model)),
       context_(std::move(context)),
+      adapters_(model_.get(), context_.get(), std::move(header), info_.device_memory_bytes > 0),
       vocab_(std::move(vocab)),
       batch_(step_tokens_max),
       slots_(static_cast<std::size_t>(info_.slots)),
@@ -81,6 +83,7 @@ absl::Status LlamaEngine::Fill(std::span<const EngineWork> work) {
     if (item.slot < 0 || item.slot >= info_.slots || !slots_[item.slot])
       return base::Internal(fmt::format("slot {} is not open", item.slot));
     const Slot& slot = *slots_[item.slot];
+    if (slot.adapters != slots_[ordered_.front().slot]->adapters) return base::Internal("a step was asked for with two sets of adapters");
     const std::int64_t known = static_cast<std::int64_t>(slot.prompt.size() + slot.output.size());
     const std::int64_t tokens = std::max<std::int64_t>(item.prompt_tokens, 1);
     if (slot.cached + tokens > known || slot.cached + tokens > info_.context_tokens || batch_.raw.n_tokens + tokens > step_tokens_max_) {
@@ -92,14 +95,18 @@ absl::Status LlamaEngine::Fill(std::span<const EngineWork> work) {
   return absl::OkStatus();
 }
 
-absl::Status LlamaEngine::Decode() {
-  int code = 0;
+absl::StatusOr<int> LlamaBatch::Decode(llama_context* context) const {
   try {
-    code = llama_decode(context_.get(), batch_.raw);
-    llama_synchronize(context_.get());
+    const int code = llama_decode(context, raw);
+    llama_synchronize(context);
+    return code;
   } catch (const std::exception& e) {
     return base::Internal(fmt::format("the engine failed: {}", e.what()));
   }
+}
+
+absl::Status LlamaEngine::Decode() {
+  TG_ASSIGN(const int code, batch_.Decode(context_.get()));
   switch (code) {
     case 0: return absl::OkStatus();
     case 1: return base::Internal("the engine found no room in its cache, which is guaranteed: a defect");
@@ -111,16 +118,21 @@ absl::Status LlamaEngine::Decode() {
 
 absl::StatusOr<EngineOpened> LlamaEngine::Open(int index, const EngineSequence& sequence) {
   const auto prompt = sequence.prompt_tokens;
-  const auto& tenant = sequence.tenant.value.raw();
-  Slot& slot = slots_[index].emplace(
-      Slot{{prompt.begin(), prompt.end()}, {}, 0, Sampler(sequence.sampling, prompt, sequence.logit_bias), {tenant.begin(), tenant.end()}});
+  if (spoilt_.contains(index) && !Cleanse(index)) return base::Unavailable("the engine's memory is short; try again");
+  TG_RETURN_IF_ERROR(adapters_.Usable(sequence.adapters));
+  const std::string with = adapters_.Salt(sequence.adapters);
+  Slot& slot = slots_[index].emplace(Slot{{prompt.begin(), prompt.end()},
+                                          {},
+                                          0,
+                                          Sampler(sequence.sampling, prompt, sequence.logit_bias),
+                                          sequence.tenant.ToString() + with});
+  slot.adapters.assign(sequence.adapters.begin(), sequence.adapters.end());
   slot.logprobs = sequence.logprobs;
   if (!sequence.grammar.empty()) {
     TG_ASSIGN(slot.grammar, LlamaGrammar::Make(vocab_.raw(), sequence.grammar));
   }
   slot.published = std::clamp<std::int64_t>(sequence.published_tokens, 0, static_cast<std::int64_t>(prompt.size()) - 1);
-  const auto& org = sequence.published_by.value.raw();
-  slot.published_salt = "published:" + std::string(org.begin(), org.end());  // Longer than a tenant's: never one's name.
+  slot.published_salt = "published:" + sequence.published_by.ToString() + with;  // Never a tenant's name.
   const EngineOpened opened = Restore(index, slot);
   slot.cached = opened.cached_tokens + opened.published_tokens;
   return opened;
@@ -193,18 +205,26 @@ void LlamaEngine::KeepUnder(const std::string& salt, std::vector<std::int32_t> t
 }
 
 void LlamaEngine::Close(int index) {
-  if (slots_[index] && slots_[index]->sound && !interrupted()) Keep(index);
+  const bool spoilt = slots_[index] && !slots_[index]->adapters.empty() && !interrupted() && !TurnsOutFinite(index);
+  if (slots_[index] && slots_[index]->sound && !interrupted() && !spoilt) Keep(index);
   llama_memory_seq_rm(llama_get_memory(context_.get()), index, -1, -1);
   slots_[index].reset();
+  if (spoilt && !Cleanse(index)) spoilt_.insert(index);
 }
 
 absl::Status LlamaEngine::Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) {
+  if (work.empty()) return absl::OkStatus();
   TG_RETURN_IF_ERROR(Fill(work));
-  if (absl::Status status = Decode(); !status.ok()) {
+  absl::Status status = adapters_.Use(slots_[ordered_.front().slot]->adapters);
+  if (status.ok()) status = Decode();
+  if (!status.ok()) {
     for (const EngineWork& item : ordered_) slots_[item.slot]->sound = false;
     return status;
   }
-  for (const EngineWork& item : ordered_) slots_[item.slot]->cached += std::max<std::int64_t>(item.prompt_tokens, 1);
+  for (const EngineWork& item : ordered_) {
+    slots_[item.slot]->cached += std::max<std::int64_t>(item.prompt_tokens, 1);
+    slots_[item.slot]->finite = false;
+  }
   SampleAll(outputs);
   return absl::OkStatus();
 }
@@ -249,6 +269,7 @@ absl::Status LlamaEngine::Sample(const Wanted& wanted, Scratch& scratch, std::ve
   Slot& slot = *slots_[wanted.slot];
   if (wanted.logits == nullptr) return base::Internal("the engine gave no logits");
   const std::span<const float> logits(wanted.logits, static_cast<std::size_t>(vocab_.tokens()));
+  slot.finite = slot.adapters.empty() || std::all_of(logits.begin(), logits.end(), [](float l) { return std::isfinite(l); });
   TG_ASSIGN(const std::int32_t token, Choose(slot, logits, scratch));
   slot.sampler.Accept(token);
   slot.output.push_back(token);

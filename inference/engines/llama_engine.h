@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 
 #include "inference/crew.h"
 #include "inference/engine.h"
+#include "inference/engines/llama_adapters.h"
 #include "inference/engines/llama_grammar.h"
 #include "inference/engines/llama_library.h"
 #include "inference/engines/llama_vocab.h"
@@ -27,7 +29,6 @@ struct LlamaBatch {
   ~LlamaBatch() { llama_batch_free(raw); }
   LlamaBatch(const LlamaBatch&) = delete;
   LlamaBatch& operator=(const LlamaBatch&) = delete;
-
   void Add(std::int32_t token, std::int64_t position, int slot, bool output) {
     const int i = raw.n_tokens++;
     raw.token[i] = token;
@@ -36,13 +37,14 @@ struct LlamaBatch {
     raw.seq_id[i][0] = slot;
     raw.logits[i] = output ? 1 : 0;
   }
+  absl::StatusOr<int> Decode(llama_context* context) const;  // To the end: libllama's code. INTERNAL: it threw.
 
   llama_batch raw;
 };
 
 class LlamaEngine final : public Engine {
  public:
-  LlamaEngine(ModelInfo info, LlamaModel model, LlamaContext context, LlamaVocab vocab, int step_tokens_max,
+  LlamaEngine(ModelInfo info, GgufHeader header, LlamaModel model, LlamaContext context, LlamaVocab vocab, int step_tokens_max,
               std::int64_t prefix_cache_bytes);
   ~LlamaEngine() override;
 
@@ -65,9 +67,13 @@ class LlamaEngine final : public Engine {
   absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override;
   absl::Status Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) override;
   absl::Status Rewind(int slot, std::int64_t output_tokens, std::span<const std::int32_t> banned) override;
-
   std::int64_t Share(int from, int to) override;
   void Close(int slot) override;
+  absl::StatusOr<AdapterInfo> CheckAdapter(const AdapterOptions& adapter, std::int64_t memory_bytes) const override {
+    return adapters_.Check(adapter, memory_bytes);
+  }
+  absl::StatusOr<int> AddAdapter(const AdapterOptions& adapter) override { return adapters_.Add(adapter); }
+  void RemoveAdapter(int handle) override { adapters_.Remove(handle); }
   std::int64_t cache_bytes() const override { return prefixes_.bytes(); }
 
   void Interrupt() override {
@@ -82,8 +88,10 @@ class LlamaEngine final : public Engine {
     Sampler sampler;
     std::string salt;
     std::int64_t published = 0;  // Prompt tokens that other tenants may share,
-    std::string published_salt;  // found under this name.
-    std::optional<LlamaGrammar> grammar;
+    std::string published_salt{};  // found under this name.
+    std::optional<LlamaGrammar> grammar{};
+    std::vector<int> adapters{};
+    bool finite = true;  // With adapters: whether the last step gave logits, all finite, and so all that is cached is.
     int logprobs = -1;
     bool sound = true;  // No step failed on it: its state may be kept.
     std::int32_t TokenAt(std::int64_t position) const {
@@ -102,6 +110,8 @@ class LlamaEngine final : public Engine {
     std::vector<TokenLogprob> likeliest;
   };
 
+  bool Cleanse(int slot);  // This and the next: llama_spoilt.cpp.
+  bool TurnsOutFinite(int slot);
   bool interrupted() const { return interrupted_.load(std::memory_order_acquire); }
   absl::Status WarmUp(std::int64_t prompt_tokens, int others);
   absl::Status Fill(std::span<const EngineWork> work);
@@ -121,9 +131,11 @@ class LlamaEngine final : public Engine {
   LlamaModel model_;
   LlamaContext context_;
   std::unique_ptr<LlamaThreads> threads_;
+  LlamaAdapters adapters_;
   LlamaVocab vocab_;
   LlamaBatch batch_;
   std::vector<std::optional<Slot>> slots_;
+  std::set<int> spoilt_;  // Empty slots whose cells may hold what is not finite.
   bool keeps_parts_;
   PrefixCache prefixes_;
   std::vector<EngineWork> ordered_;

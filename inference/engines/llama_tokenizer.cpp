@@ -9,7 +9,6 @@
 #include <fmt/format.h>
 
 #include "base/encoding.h"
-#include "inference/engines/llama_grammar.h"
 #include "inference/engines/llama_library.h"
 #include "inference/engines/llama_vocab.h"
 #include "inference/gguf.h"
@@ -36,7 +35,6 @@ class LlamaTokenizer final : public Tokenizer {
   const base::Digest& digest() const override { return digest_; }
   std::string format() const override { return vocab_.format().name(); }
   std::string architecture() const override { return architecture_; }
-  absl::Status CheckGrammar(std::string_view gbnf) const override { return LlamaGrammar::Make(vocab_.raw(), gbnf).status(); }
   void Describe(ModelInfo& info) const override { vocab_.format().Describe(info); }
 
  private:
@@ -45,21 +43,6 @@ class LlamaTokenizer final : public Tokenizer {
   base::Digest digest_;
   std::string architecture_;
 };
-
-absl::StatusOr<std::unique_ptr<Tokenizer>> LoadVocabulary(const ModelOptions& model, const GgufHeader& header, const base::Digest& digest) {
-  TG_ASSIGN(ChatFormat format, ChatFormat::Choose(model.chat_template, header.chat_template));
-  try {
-    llama_model_params params = llama_model_default_params();
-    params.vocab_only = true;
-    LlamaModel loaded(llama_model_load_from_file(model.file.c_str(), params));
-    if (loaded == nullptr)
-      return base::FailedPrecondition(fmt::format("libllama cannot read the vocabulary of {}; its lines above say why", model.file));
-    TG_ASSIGN(LlamaVocab vocab, LlamaVocab::Make(loaded.get(), std::move(format)));
-    return std::make_unique<LlamaTokenizer>(std::move(loaded), std::move(vocab), digest, header.architecture);
-  } catch (const std::exception& e) {
-    return base::FailedPrecondition(fmt::format("libllama cannot read the vocabulary of {}: {}", model.file, e.what()));
-  }
-}
 
 }  // namespace
 
@@ -77,16 +60,19 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> MakeLlamaTokenizer(const ModelOptions
     return base::FailedPrecondition(
         fmt::format("context_tokens is {}, but the model was trained for {}", model.context_tokens, header->context_tokens));
   }
+  TG_ASSIGN(ChatFormat format, ChatFormat::Choose(model.chat_template, header->chat_template));
   TG_RETURN_IF_ERROR(StartLlama(backends_dir));
-  return LoadVocabulary(model, *header, digest);
-}
-
-absl::StatusOr<std::unique_ptr<Tokenizer>> MakeLlamaVocabulary(const ModelOptions& model) {
-  TG_ASSIGN(const MappedFile file, MappedFile::Open(model.file));
-  const auto header = ReadGguf(file.bytes());
-  if (!header.ok()) return base::Annotate(header.status(), model.file);
-  LlamaDiagnostics();
-  return LoadVocabulary(model, *header, model.sha256.value_or(base::Digest{}));
+  try {
+    llama_model_params params = llama_model_default_params();
+    params.vocab_only = true;
+    LlamaModel loaded(llama_model_load_from_file(model.file.c_str(), params));
+    if (loaded == nullptr)
+      return base::FailedPrecondition(fmt::format("libllama cannot read the vocabulary of {}; its lines above say why", model.file));
+    TG_ASSIGN(LlamaVocab vocab, LlamaVocab::Make(loaded.get(), std::move(format)));
+    return std::make_unique<LlamaTokenizer>(std::move(loaded), std::move(vocab), digest, header->architecture);
+  } catch (const std::exception& e) {
+    return base::FailedPrecondition(fmt::format("libllama cannot read the vocabulary of {}: {}", model.file, e.what()));
+  }
 }
 
 }  // namespace tollgate::inference

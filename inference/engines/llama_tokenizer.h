@@ -13,7 +13,4 @@ namespace tollgate::inference {
 // refusals name the file and the remedy.
 absl::StatusOr<std::unique_ptr<Tokenizer>> MakeLlamaTokenizer(const ModelOptions& model, const std::string& backends_dir);
 
-// Of a file that was checked already, by who loaded its weights: no digest is computed, and no backend loaded.
-absl::StatusOr<std::unique_ptr<Tokenizer>> MakeLlamaVocabulary(const ModelOptions& model);
-
 }  // namespace tollgate::inference

@@ -2,17 +2,25 @@
 // engine has only them. A sequence whose next token is not due yet gives nothing in a step; a step that has nothing to give waits a moment
 // for the first that is due, so that a paced or hung sequence neither blocks the others nor spins.
 //
-// Tested by tests/inference/script_engine_test.cpp.
+// Where it embeds, a vector is made of its input's bytes alone, the same for the same text; where it reranks, a document's relevance is the
+// share of the query's words that it has. An input "!fail …" makes the step fail, "!abort …" the process abort
+// where ScriptMayAbort; one that begins with "!pace_ms N" takes N milliseconds.
+//
+// Tested by tests/inference/script_engine_test.cpp, tests/inference/embed_test.cpp.
 #include "inference/engines/script_engine.h"
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
 #include <cstdlib>
+#include <map>
 #include <optional>
+#include <sstream>
 #include <utility>
 
 #include "base/crypto.h"
+#include "base/encoding.h"
 #include "base/mutex.h"
 #include "inference/chat_format.h"
 #include "inference/chat_tools.h"
@@ -92,11 +100,39 @@ std::int32_t OutputToken(std::string_view bytes) {
   return static_cast<std::int32_t>(hash % static_cast<std::uint32_t>(kBytes));
 }
 
+constexpr std::int64_t kScriptedDimensions = 8;
+
+absl::StatusOr<std::string> ScriptedText(std::span<const std::int32_t> tokens, std::int32_t begin) {
+  if (!tokens.empty() && tokens.front() == begin) tokens = tokens.subspan(1);
+  std::string text;
+  for (const std::int32_t token : tokens) {
+    if (token < 0 || token >= kControl) return base::InvalidArgument("a number that is no token of text");
+    Decode(token, text);
+  }
+  return base::IsValidUtf8(text) ? absl::StatusOr<std::string>(std::move(text))
+                                 : base::InvalidArgument("the tokens spell bytes that are not UTF-8, so that policy cannot read them");
+}
+
+void AppendScriptedVector(std::string_view text, std::vector<float>& vectors) {
+  const base::Digest digest = base::Sha256(text);
+  double square = 0;
+  for (std::size_t i = 0; i < kScriptedDimensions; ++i) square += (digest[i] - 127.5) * (digest[i] - 127.5);
+  for (std::size_t i = 0; i < kScriptedDimensions; ++i) vectors.push_back(static_cast<float>((digest[i] - 127.5) / std::sqrt(square)));
+}
+
+float ScriptedRelevance(const std::string& query, const std::string& document) {
+  std::istringstream words(query);
+  int all = 0, found = 0;
+  for (std::string word; words >> word; ++all) found += document.find(word) != std::string::npos ? 1 : 0;
+  return all == 0 ? 0.0F : static_cast<float>(found) / static_cast<float>(all);
+}
+
 struct Slot {
   Script script;
   std::int64_t prompt_left = 0;
   base::MonoTime last;              // When it gave its last token.
   std::optional<ScriptEvent> next;  // Drawn from the script, not given yet.
+  std::vector<int> adapters;
   std::vector<std::int32_t> banned;
   std::vector<std::int32_t> biased_away;  // As far as a script goes: a bias of -100 forbids.
   int logprobs = -1;
@@ -119,6 +155,11 @@ class ScriptedEngine final : public Engine {
     info_.context_tokens = model.context_tokens;
     info_.vocab_tokens = kVocab;
     info_.slots = model.slots;
+    info_.pooling = model.pooling == Pooling::kAsFile ? Pooling::kMean : model.pooling;
+    if (info_.pooling != Pooling::kNone) {
+      info_.dimensions = info_.reranks() ? 1 : kScriptedDimensions;
+      return;
+    }
     info_.logprobs = true;
     info_.tools = ToolStyle::kHermes;
     info_.thinks = true;
@@ -158,9 +199,21 @@ class ScriptedEngine final : public Engine {
     for (const PromptPart& part : parts) turn.text += part.text;
     return Render({&turn, 1});
   }
+  // Adapters change nothing of what it answers; of their files it knows the digest.
+  absl::StatusOr<AdapterInfo> CheckAdapter(const AdapterOptions& adapter, std::int64_t /*memory_bytes*/) const override {
+    TG_ASSIGN(const base::Digest digest, DigestOfFile(adapter.file));
+    if (digest != adapter.sha256) return base::FailedPrecondition(adapter.file + " is not the file that was registered");
+    return AdapterInfo{.name = adapter.name, .sha256 = digest, .scale = adapter.scale, .rank = 1, .memory_bytes = 1};
+  }
+  absl::StatusOr<int> AddAdapter(const AdapterOptions& adapter) override {
+    adapters_.emplace(static_cast<int>(adapters_.size()) + 1, adapter.name);
+    return static_cast<int>(adapters_.size());
+  }
+  void RemoveAdapter(int handle) override { adapters_.at(handle).clear(); }
 
   absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override {
     Slot& opened = slots_[slot].emplace();
+    opened.adapters.assign(sequence.adapters.begin(), sequence.adapters.end());
     opened.script = Script::Parse(LastUserText(sequence.prompt_tokens));
     const bool goes_on = !sequence.prompt_tokens.empty() && sequence.prompt_tokens.back() != kControl + kReply;
     if (goes_on) opened.script.SkipThought();
@@ -179,6 +232,7 @@ class ScriptedEngine final : public Engine {
     const base::MonoTime now = clock_.Mono();
     for (const EngineWork& item : work) {
       Slot& slot = *slots_[item.slot];
+      if (slot.adapters != slots_[work.front().slot]->adapters) return base::Internal("a step was asked for with two sets of adapters");
       slot.prompt_left -= item.prompt_tokens;
       progress = progress || item.prompt_tokens > 0;
       if (slot.prompt_left > 0) continue;
@@ -194,6 +248,31 @@ class ScriptedEngine final : public Engine {
     for (std::int64_t i = 0; i < output_tokens; ++i) rewound.script.Next();
     rewound.next.reset();
     rewound.banned.assign(banned.begin(), banned.end());
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(const EmbedText& text) const override {
+    std::vector<std::int32_t> tokens = {kControl + kBegin};
+    if (info_.reranks()) {
+      Encode(text.query, tokens);
+      tokens.push_back(kControl + kNewTurn);
+    }
+    Encode(text.text, tokens);
+    return tokens;
+  }
+
+  absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> tokens) const override { return ScriptedText(tokens, kControl + kBegin); }
+
+  absl::Status Embed(std::span<const std::span<const std::int32_t>> inputs, std::vector<float>& vectors) override {
+    for (const auto& input : inputs) {
+      std::string query, text;
+      for (const std::int32_t token : input) {
+        if (token == kControl + kNewTurn) std::swap(query, text);
+        if (token < kControl) Decode(token, text);
+      }
+      TG_RETURN_IF_ERROR(ObeyInput(text));
+      info_.reranks() ? vectors.push_back(ScriptedRelevance(query, text)) : AppendScriptedVector(text, vectors);
+    }
     return absl::OkStatus();
   }
 
@@ -246,6 +325,16 @@ class ScriptedEngine final : public Engine {
     output.top = std::span(slot.top).first(std::min(slot.top.size(), static_cast<std::size_t>(slot.logprobs)));
   }
 
+  // An input that begins with !fail, !abort or !pace_ms N.
+  absl::Status ObeyInput(std::string_view text) {
+    if (text.starts_with("!abort") && ScriptMayAbort()) std::abort();
+    if (text.starts_with("!fail") || text.starts_with("!abort")) return base::Internal("the engine failed, as the input told it to");
+    if (!text.starts_with("!pace_ms ")) return absl::OkStatus();
+    const base::MonoTime due = clock_.Mono() + std::chrono::milliseconds(std::min(std::atoi(std::string(text.substr(9)).c_str()), 60'000));
+    while (clock_.Mono() < due && !interrupted_.load(std::memory_order_acquire)) WaitFor(due);
+    return interrupted_.load(std::memory_order_acquire) ? base::Unavailable("the engine is shutting down") : absl::OkStatus();
+  }
+
   void WaitFor(base::MonoTime due) {
     const auto left = due == base::MonoTime::max() ? kWaitMax : std::chrono::duration_cast<microseconds>(due - clock_.Mono());
     base::Lock lock(mu_);
@@ -257,6 +346,7 @@ class ScriptedEngine final : public Engine {
   ModelInfo info_;
   std::vector<std::optional<Slot>> slots_;  // Replica's thread only.
   std::int64_t step_tokens_max_;
+  std::map<int, std::string> adapters_;  // By handle; the name of one that was removed is empty.
   base::Mutex mu_;
   std::condition_variable cv_;
   std::atomic<bool> interrupted_{false};

@@ -78,7 +78,8 @@ absl::Status FromMessage(const v1::WorkerStatus& message) {
 void ToMessage(const ModelOptions& model, v1::WorkerStart& message) {
   // The queue, the pace of steps, streams, fairness and upstreams are the gateway's side.
   const auto& [name, engine, file, sha256, chat_template, licence, slots, context_tokens, threads, step_tokens_max, step_target,
-               queue_sequences_max, queue_timeout, stream_buffer_bytes, kv, prefix_cache_bytes, cached_token_share, upstream] = model;
+               queue_sequences_max, queue_timeout, stream_buffer_bytes, kv, prefix_cache_bytes, cached_token_share, upstream, pooling] =
+      model;
   message.set_name(name);
   message.set_engine(static_cast<int>(engine));
   message.set_file(file);
@@ -91,6 +92,7 @@ void ToMessage(const ModelOptions& model, v1::WorkerStart& message) {
   message.set_step_tokens_max(step_tokens_max);
   message.set_kv(static_cast<int>(kv));
   message.set_prefix_cache_bytes(prefix_cache_bytes);
+  message.set_pooling(static_cast<int>(pooling));
 }
 
 ModelOptions FromMessage(const v1::WorkerStart& message) {
@@ -107,12 +109,14 @@ ModelOptions FromMessage(const v1::WorkerStart& message) {
   model.step_tokens_max = message.step_tokens_max();
   model.kv = static_cast<KvType>(message.kv());
   model.prefix_cache_bytes = message.prefix_cache_bytes();
+  model.pooling = static_cast<Pooling>(message.pooling());
   return model;
 }
 
 void ToMessage(const ModelInfo& info, v1::WorkerStarted& message) {
-  const auto& [name, engine, sha256, licence, architecture, chat_template, engine_build, context_tokens, vocab_tokens, size_bytes,
-               memory_bytes, device_memory_bytes, slots, grammars, logprobs, resumes, tools, thinks, opens_thinking] = info;
+  const auto& [name, base, adapters, engine, sha256, licence, architecture, chat_template, engine_build, context_tokens, vocab_tokens,
+               size_bytes, memory_bytes, device_memory_bytes, slots, grammars, logprobs, resumes, tools, thinks, opens_thinking, pooling,
+               dimensions] = info;
   message.set_engine(engine);
   message.set_sha256(std::string(base::View(sha256)));
   message.set_architecture(architecture);
@@ -130,6 +134,8 @@ void ToMessage(const ModelInfo& info, v1::WorkerStarted& message) {
   message.set_tools(static_cast<int>(tools));
   message.set_thinks(thinks);
   message.set_opens_thinking(opens_thinking);
+  message.set_pooling(static_cast<int>(pooling));
+  message.set_dimensions(dimensions);
 }
 
 ModelInfo FromMessage(const v1::WorkerStarted& message, const ModelOptions& model) {
@@ -153,11 +159,13 @@ ModelInfo FromMessage(const v1::WorkerStarted& message, const ModelOptions& mode
   info.tools = static_cast<ToolStyle>(message.tools());
   info.thinks = message.thinks();
   info.opens_thinking = message.opens_thinking();
+  info.pooling = static_cast<Pooling>(message.pooling());
+  info.dimensions = message.dimensions();
   return info;
 }
 
 void ToMessage(const EngineSequence& sequence, v1::WorkerOpen& message) {
-  const auto& [prompt_tokens, sampling, tenant, published_tokens, published_by, logit_bias, grammar, logprobs, band] = sequence;
+  const auto& [prompt_tokens, sampling, tenant, published_tokens, published_by, logit_bias, grammar, logprobs, band, adapters] = sequence;
   message.mutable_prompt_tokens()->Assign(prompt_tokens.begin(), prompt_tokens.end());
   ToMessage(sampling, message);
   message.set_tenant(tenant.Bytes());
@@ -171,6 +179,7 @@ void ToMessage(const EngineSequence& sequence, v1::WorkerOpen& message) {
   message.set_grammar(std::string(grammar));
   message.set_logprobs(logprobs);
   message.set_band(band);
+  message.mutable_adapters()->Assign(adapters.begin(), adapters.end());
 }
 
 absl::StatusOr<EngineSequence> FromMessage(const v1::WorkerOpen& message, std::vector<LogitBias>& biases) {
@@ -186,7 +195,25 @@ absl::StatusOr<EngineSequence> FromMessage(const v1::WorkerOpen& message, std::v
                         .logit_bias = biases,
                         .grammar = message.grammar(),
                         .logprobs = message.logprobs(),
-                        .band = message.band()};
+                        .band = message.band(),
+                        .adapters = SpanOf(message.adapters())};
+}
+
+void ToMessage(const AdapterOptions& adapter, v1::WorkerAddAdapter& message) {
+  const auto& [name, base, file, sha256, scale] = adapter;
+  message.set_name(name);
+  message.set_base(base);
+  message.set_file(file);
+  if (sha256) message.set_sha256(std::string(base::View(*sha256)));
+  message.set_scale(scale);
+}
+
+AdapterOptions FromMessage(const v1::WorkerAddAdapter& message) {
+  return {.name = message.name(),
+          .base = message.base(),
+          .file = message.file(),
+          .sha256 = DigestFrom(message.sha256()),
+          .scale = message.scale()};
 }
 
 void ToMessage(const EngineWork& work, v1::WorkerWork& message) {

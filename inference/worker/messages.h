@@ -17,13 +17,16 @@ absl::Status FromMessage(const v1::WorkerStatus& message);
 void ToMessage(const ModelOptions& model, v1::WorkerStart& message);
 ModelOptions FromMessage(const v1::WorkerStart& message);
 
-// Name and licence stay the options' own.
+// Name and licence stay the options' own; adapters are the pool's to know.
 void ToMessage(const ModelInfo& info, v1::WorkerStarted& message);
 ModelInfo FromMessage(const v1::WorkerStarted& message, const ModelOptions& model);
 
 // The sequence points into the message, and into `biases`.
 void ToMessage(const EngineSequence& sequence, v1::WorkerOpen& message);
 absl::StatusOr<EngineSequence> FromMessage(const v1::WorkerOpen& message, std::vector<LogitBias>& biases);
+
+void ToMessage(const AdapterOptions& adapter, v1::WorkerAddAdapter& message);
+AdapterOptions FromMessage(const v1::WorkerAddAdapter& message);
 
 void ToMessage(const EngineWork& work, v1::WorkerWork& message);
 EngineWork FromMessage(const v1::WorkerWork& message);

@@ -15,6 +15,7 @@
 #include <condition_variable>
 #include <csignal>
 #include <fstream>
+#include <span>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -23,6 +24,7 @@
 #include "base/diagnostics.h"
 #include "base/mutex.h"
 #include "inference/guarded.h"
+#include "inference/memory_estimate.h"
 #include "inference/worker/messages.h"
 #include "inference/worker/process.h"
 #include "inference/worker/socket.h"
@@ -97,6 +99,9 @@ class Server {
       case WorkerCall::kShare: reply_.set_shared_tokens(engine_->Share(call.share().from(), call.share().to())); return absl::OkStatus();
       case WorkerCall::kClose: engine_->Close(call.close().slot()); return absl::OkStatus();
       case WorkerCall::kPing: return absl::OkStatus();
+      case WorkerCall::kAddAdapter: return AddAdapter(FromMessage(call.add_adapter()));
+      case WorkerCall::kRemoveAdapter: engine_->RemoveAdapter(call.remove_adapter().handle()); return absl::OkStatus();
+      case WorkerCall::kEmbed: return Embed(call.embed());
       case WorkerCall::kStart:
       case WorkerCall::CALL_NOT_SET: break;
     }
@@ -122,6 +127,24 @@ class Server {
 
   absl::Status Rewind(const v1::WorkerRewind& rewind) {
     return engine_->Rewind(rewind.slot(), rewind.output_tokens(), {rewind.banned().data(), static_cast<std::size_t>(rewind.banned_size())});
+  }
+
+  // The parent checked it too, but perhaps long ago: the file may be another by now; and only here is it known what GPUs have room for.
+  absl::Status AddAdapter(const AdapterOptions& adapter) {
+    TG_RETURN_IF_ERROR(engine_->CheckAdapter(adapter, MemoryAvailable()).status());
+    TG_ASSIGN(const int handle, engine_->AddAdapter(adapter));
+    reply_.set_adapter(handle);
+    return absl::OkStatus();
+  }
+
+  absl::Status Embed(const v1::WorkerEmbed& embed) {
+    inputs_.clear();
+    vectors_.clear();
+    for (const v1::WorkerInput& input : embed.inputs())
+      inputs_.emplace_back(input.tokens().data(), static_cast<std::size_t>(input.tokens_size()));
+    TG_RETURN_IF_ERROR(engine_->Embed(inputs_, vectors_));
+    reply_.mutable_vectors()->Assign(vectors_.begin(), vectors_.end());
+    return absl::OkStatus();
   }
 
   void SetBusy() {
@@ -167,6 +190,8 @@ class Server {
   std::vector<LogitBias> biases_;
   std::vector<EngineWork> work_;
   std::vector<EngineOutput> outputs_;
+  std::vector<std::span<const std::int32_t>> inputs_;
+  std::vector<float> vectors_;
 };
 
 }  // namespace

@@ -3,17 +3,23 @@
 // is told. Answers are looked at before they are believed: a process that computes on what callers wrote may say anything. While nothing
 // runs, the process is asked whether it is alive.
 //
-// Tested by tests/inference/worker_test.cpp, tests/inference/worker_faults_test.cpp.
+// Adapters have handles of this side, which outlive processes: to each new one they are added again, before anything else is asked of it,
+// and by its own handles it is asked. One at whose adding a process ended twice is left out, so that it cannot end every one that comes.
+// A model that embeds keeps nothing in its process between two steps: what runs there is the step's inputs alone.
+//
+// Tested by tests/inference/worker_test.cpp, tests/inference/worker_jobs_test.cpp, tests/inference/worker_faults_test.cpp.
 #include "inference/worker/worker_engine.h"
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "base/clock.h"
+#include "base/diagnostics.h"
 #include "inference/make_engine.h"
 #include "inference/worker/keeper.h"
 #include "inference/worker/messages.h"
@@ -26,6 +32,9 @@ using std::chrono::milliseconds;
 constexpr milliseconds kPingEvery{1000};
 constexpr std::size_t kTokenBytesMax = 4096;
 constexpr int kTopMax = 64;
+constexpr std::int64_t kDimensionsMax = 1 << 16;
+constexpr float kVectorMax = 1.001F;  // Of a number in a vector of length 1, as it was rounded.
+constexpr int kAddsThatEndedMax = 2;
 
 class WorkerEngine final : public Engine {
  public:
@@ -40,7 +49,9 @@ class WorkerEngine final : public Engine {
     step_tokens_max_ = worker->started.step_tokens_max();
     if (info_.slots != model_.slots || info_.context_tokens != model_.context_tokens || info_.vocab_tokens < 1 || step_tokens_max_ < 1)
       return base::Internal("the model's process loaded something else than it was told to");
-    TG_ASSIGN(prompts_, MakePromptSide(model_));
+    if (Embeds() && (info_.dimensions < 1 || info_.dimensions > kDimensionsMax))
+      return base::Internal(fmt::format("the model's process says that its vectors have {} dimensions", info_.dimensions));
+    TG_ASSIGN(prompts_, MakePromptSide(model_, info_));
     return absl::OkStatus();
   }
 
@@ -56,6 +67,11 @@ class WorkerEngine final : public Engine {
   }
   absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override { return prompts_->Tokenize(text); }
   absl::Status CheckGrammar(std::string_view gbnf) const override { return prompts_->CheckGrammar(gbnf); }
+  absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(const EmbedText& text) const override { return prompts_->EmbedTokens(text); }
+  absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> tokens) const override { return prompts_->TextOf(tokens); }
+  absl::StatusOr<AdapterInfo> CheckAdapter(const AdapterOptions& adapter, std::int64_t memory_bytes) const override {
+    return prompts_->CheckAdapter(adapter, memory_bytes);
+  }
 
   absl::Status SlotStatus(int slot) const override {
     const std::int64_t in = opened_in_[static_cast<std::size_t>(slot)];
@@ -65,9 +81,13 @@ class WorkerEngine final : public Engine {
   }
 
   absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override {
+    if (Embeds()) return EngineOpened{};
     TG_RETURN_IF_ERROR(Take());
+    TG_RETURN_IF_ERROR(Translate(sequence.adapters));
+    EngineSequence there = sequence;
+    there.adapters = handles_;
     call_.mutable_open()->set_slot(slot);
-    ToMessage(sequence, *call_.mutable_open());
+    ToMessage(there, *call_.mutable_open());
     TG_RETURN_IF_ERROR(Ask());
     opened_in_[static_cast<std::size_t>(slot)] = worker_->number;
     const EngineOpened opened{reply_.opened().cached_tokens(), reply_.opened().published_tokens()};
@@ -126,6 +146,38 @@ class WorkerEngine final : public Engine {
     Ask().IgnoreError();  // One that cannot is given up, and the slot with it.
   }
 
+  absl::Status Embed(std::span<const std::span<const std::int32_t>> inputs, std::vector<float>& vectors) override {
+    TG_RETURN_IF_ERROR(Take());
+    for (const auto& input : inputs) call_.mutable_embed()->add_inputs()->mutable_tokens()->Assign(input.begin(), input.end());
+    TG_RETURN_IF_ERROR(Ask());
+    const float least = info_.reranks() ? 0 : -kVectorMax, most = info_.reranks() ? 1 : kVectorMax;
+    const auto& numbers = reply_.vectors();
+    const bool sound = numbers.size() == std::ssize(inputs) * info_.dimensions &&
+                       std::all_of(numbers.begin(), numbers.end(), [&](float number) { return number >= least && number <= most; });
+    if (!sound) return NoAnswer();
+    vectors.insert(vectors.end(), numbers.begin(), numbers.end());
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<int> AddAdapter(const AdapterOptions& options) override {
+    TG_RETURN_IF_ERROR(Take());
+    Adapter adapter{.options = options};
+    TG_RETURN_IF_ERROR(Add(adapter));
+    TG_RETURN_IF_ERROR(adapter.status);
+    adapters_.emplace(++last_adapter_, std::move(adapter));
+    return last_adapter_;
+  }
+
+  void RemoveAdapter(int handle) override {
+    const auto found = adapters_.find(handle);
+    if (found == adapters_.end()) return;
+    const Adapter adapter = std::move(found->second);
+    adapters_.erase(found);
+    if (!Take().ok() || adapter.there == 0 || adapter.asked != worker_->number) return;
+    call_.mutable_remove_adapter()->set_handle(adapter.there);
+    Ask().IgnoreError();  // In a process that cannot it goes with the process.
+  }
+
   std::chrono::microseconds Idle() override {
     const bool due = base::SystemClock().Mono() - asked_at_ >= kPingEvery;
     if (due && Take().ok()) {
@@ -138,24 +190,75 @@ class WorkerEngine final : public Engine {
   void Interrupt() override { keeper_.Stop(); }
 
  private:
-  // The process for the call that comes.
+  struct Adapter {
+    AdapterOptions options;
+    std::int64_t asked = 0;  // The number of the process that was asked to add it last,
+    int there = 0;           // its handle in that one; 0: it was not added there,
+    absl::Status status{};   // for this reason.
+    int ended = 0;           // Times in a row that a process ended instead of adding it.
+  };
+
+  bool Embeds() const { return info_.pooling != Pooling::kNone; }
+
+  // The process for the call that comes, with all adapters.
   absl::Status Take() {
     worker_ = keeper_.Now();
     if (worker_ == nullptr) {
       cache_bytes_ = 0;
       return keeper_.Ready().ok() ? keeper_.Lost() : keeper_.Ready();
     }
+    for (auto& [handle, adapter] : adapters_) {
+      if (adapter.asked == worker_->number) continue;
+      TG_RETURN_IF_ERROR(Add(adapter));
+      if (!adapter.status.ok())
+        base::Error("inference", "{} is missing in its model's new process: {}", adapter.options.name, base::Message(adapter.status));
+    }
     call_.Clear();
+    return absl::OkStatus();
+  }
+
+  // Not OK: the process ended. That it would not take the adapter says the adapter's status.
+  absl::Status Add(Adapter& adapter) {
+    adapter.asked = worker_->number;
+    adapter.there = 0;
+    if (adapter.ended >= kAddsThatEndedMax) return absl::OkStatus();
+    call_.Clear();
+    ToMessage(adapter.options, *call_.mutable_add_adapter());
+    adapter.status = Ask();
+    if (!answered_) {
+      if (++adapter.ended == kAddsThatEndedMax) adapter.status = base::FailedPrecondition("the process ended each time that it was added");
+      return keeper_.Lost();
+    }
+    adapter.ended = 0;
+    if (!adapter.status.ok()) return absl::OkStatus();
+    adapter.there = reply_.adapter();
+    return adapter.there > 0 ? absl::OkStatus() : NoAnswer();
+  }
+
+  // What `adapters` are in this process, into handles_.
+  absl::Status Translate(std::span<const int> adapters) {
+    handles_.clear();
+    for (const int handle : adapters) {
+      const auto found = adapters_.find(handle);
+      if (found == adapters_.end()) return base::Internal("a sequence is to be opened with an adapter that is not loaded");
+      const Adapter& adapter = found->second;
+      if (adapter.there == 0) {
+        return base::FailedPrecondition(
+            fmt::format("{} is missing since its model's process was started again ({}): unload it, mend that, and load it",
+                        adapter.options.name, base::Message(adapter.status)));
+      }
+      handles_.push_back(adapter.there);
+    }
+    std::sort(handles_.begin(), handles_.end());
     return absl::OkStatus();
   }
 
   bool IsHere(int slot) const { return opened_in_[static_cast<std::size_t>(slot)] == worker_->number; }
 
   absl::Status Ask() {
-    bool sound = false;
-    absl::Status status = AskWorker(worker_->socket, call_, options_.hung_after, options_.silent_max, reply_, sound);
+    absl::Status status = AskWorker(worker_->socket, call_, options_.hung_after, options_.silent_max, reply_, answered_);
     asked_at_ = base::SystemClock().Mono();
-    if (!sound) {
+    if (!answered_) {
       keeper_.GiveUp(*worker_, base::Message(status));
       return keeper_.Lost();
     }
@@ -188,7 +291,11 @@ class WorkerEngine final : public Engine {
   // The replica's thread only.
   std::vector<std::int64_t> opened_in_;  // By slot: the number of the process that it is open in; 0: closed.
   std::vector<bool> asked_;              // By slot: whether the step works on it.
+  std::map<int, Adapter> adapters_;      // By the handle that this side gave.
+  int last_adapter_ = 0;
+  std::vector<int> handles_;             // Scratch of Translate.
   std::shared_ptr<Worker> worker_;       // Of the call that is under way.
+  bool answered_ = false;                // Whether it answered.
   v1::WorkerCall call_;
   v1::WorkerReply reply_;                               // What was given last points into it,
   std::vector<std::vector<EngineAlternative>> tops_;  // and here.

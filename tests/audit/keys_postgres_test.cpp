@@ -3,6 +3,7 @@
 #include <future>
 
 #include "audit/key_chain.h"
+#include "audit/wrap.h"
 #include "tests/audit/fixture.h"
 
 namespace tollgate::audit {
@@ -56,6 +57,32 @@ TEST_CASE_METHOD(Bed, "A day's key comes once from the database and then from me
   CHECK((*New(*keys))->row().tenant_day == today);
   clock.Advance(std::chrono::hours(24));
   CHECK((*New(*keys))->row().tenant_day != today);
+}
+
+TEST_CASE_METHOD(Bed, "A team's next key changes neither its pseudonyms nor its end users' names, and opens what they stand for") {
+  auto before = OpenKeys();
+  const auto old = *New(*before);
+  Store(old->row());
+  const std::string sealed = old->SealValue("[N_1]", "one");
+  REQUIRE(keys_sql
+              ->Run("rotate", "INSERT INTO keys.tenant (team_id, version, root_id, wrapped) VALUES ($1::uuid, 2, $2, $3)",
+                    {team.ToString(), kRoot.id(), base::Blob{Wrap(kRoot.secret(), TenantAad(team, 2), base::RandomBytes(kKeyBytes))}})
+              .ok());
+  clock.Advance(std::chrono::hours(24));
+  auto after = OpenKeys();
+  const auto fresh = *New(*after);
+  CHECK(keys_sql->Run("which", "SELECT max(tenant_version) FROM keys.tenant_day")->Int(0, 0) == 2);
+  CHECK(fresh->PseudonymKey() == old->PseudonymKey());
+  CHECK(fresh->EndUserHmac("anna") == old->EndUserHmac("anna"));
+  CHECK(fresh->ValueMark("one") == old->ValueMark("one"));
+  CHECK(*fresh->OpenValue("[N_1]", sealed) == "one");
+  CHECK((*after->Find(team, old->request()))->secret() == old->secret());
+  // Where the first key was destroyed, what hung on it is gone.
+  REQUIRE(keys_sql->RunScript("destroy", "UPDATE keys.tenant SET wrapped = NULL, destroyed_at = now() WHERE version = 1").ok());
+  clock.Advance(std::chrono::hours(24));
+  const auto later = *New(*OpenKeys());
+  CHECK(later->PseudonymKey() != old->PseudonymKey());
+  CHECK_FALSE(later->OpenValue("[N_1]", sealed).ok());
 }
 
 TEST_CASE_METHOD(Bed, "Many that ask at once for a new team share one day's key") {

@@ -4,7 +4,8 @@
 //   scan.*       100 rules (24 identifiers, 76 kinds of secrets) over 2 KB: detection alone, a whole Inspect, and what the same patterns cost
 //                one RE2 at a time with spans, and in one RE2::Set without
 //   scan.decoding.*  what decoding and reading again adds to an Inspect, also where there is much to decode; and the Inspect
-//   stream.*     the same 100 rules, 4 bytes at a time; the worst of the three texts. stream.all: every built-in detector
+//   scan.keywords100k.*  a list of 100,000 terms beside them: to compile, in memory, and an Inspect's ratio; scan.inspect.packs: every pack
+//   stream.*     the same 100 rules, 4 bytes at a time; the worst of the three texts. stream.all: every built-in detector, stream.packs: every pack
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -14,11 +15,14 @@
 #include <string>
 #include <vector>
 
+#include <malloc.h>
 #include <re2/re2.h>
 #include <re2/set.h>
 
 #include "base/encoding.h"
+#include "policy/bundle.h"
 #include "policy/catalog.h"
+#include "policy/packs.h"
 #include "policy/policy_set.h"
 #include "policy/program.h"
 #include "policy/rule_yaml.h"
@@ -255,6 +259,34 @@ class Bare {
   RE2::Set set_;
 };
 
+// Every pack that ships, in force together.
+std::shared_ptr<const PolicySet> AllPacks() {
+  std::vector<PolicySource> sources;
+  for (const Pack& pack : Packs()) sources.push_back({std::string(pack.name), std::string(pack.yaml)});
+  const auto made = PolicySet::Compile(sources);
+  if (!made.ok()) {
+    std::fprintf(stderr, "%s\n", tollgate::base::Message(made.status()).c_str());
+    std::exit(1);
+  }
+  return *made;
+}
+
+// A list of 100,000 terms out of a file, beside the 100 rules.
+void ManyKeywords(const PolicySet& without) {
+  std::vector<Bundle::File> files = {{"terms.txt", ""}};
+  for (int i = 0; i < 100'000; ++i) files[0].text += Word() + Word() + std::to_string(i) + "\n";
+  std::string yaml = CatalogueRules(24, 76, "  - {id: words, do: flag, detect: {list: terms}}\n");
+  yaml.insert(yaml.find("rules:"), "lists: {terms: {file: terms.txt}}\n");
+  const auto text = WriteBundle(yaml, files);
+  if (!text.ok()) std::abort();
+  const std::size_t before = mallinfo2().uordblks;
+  const auto begin = Clock::now();
+  const auto with = MustCompile(*text);
+  Print("scan.keywords100k.compile_ms", Micros(Clock::now() - begin) / 1000, "ms");
+  Print("scan.keywords100k.mib", static_cast<double>(mallinfo2().uordblks - before) / (1 << 20), "MiB");
+  Print("scan.keywords100k.ratio", InspectMicros(*with, Prose) / InspectMicros(without, Prose), "ratio");
+}
+
 void Scan() {
   const std::string yaml = CatalogueRules(24, 76);
   const auto policies = MustCompile(yaml);
@@ -292,6 +324,10 @@ void Scan() {
   for (const auto& [corpus, make] : kCorpora) Print("scan.inspect.all." + std::string(corpus) + ".us_per_2kb", InspectMicros(*all, make), "us");
   WorstStream("stream", *policies);
   WorstStream("stream.all", *all);
+  const auto packs = AllPacks();
+  for (const auto& [corpus, make] : kCorpora) Print("scan.inspect.packs." + std::string(corpus) + ".us_per_2kb", InspectMicros(*packs, make), "us");
+  WorstStream("stream.packs", *packs);
+  ManyKeywords(*policies);
 }
 
 }  // namespace

@@ -7,8 +7,6 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <thread>
 
 #include <fmt/format.h>
@@ -26,20 +24,6 @@ using std::chrono::steady_clock;
 
 InstanceOptions Faulty(const std::string& isolation) {
   return {.isolation = isolation, .program = TOLLGATE_BINARY_DIR "/bin/tollgate_faulty"};
-}
-
-// The process in which the gateway's model computes.
-int ProcessOf(Gateway& gateway, const std::string& model) {
-  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-    std::ifstream stat(entry.path() / "stat");
-    int pid = 0, parent = 0;
-    std::string name, state;
-    if (!(stat >> pid >> name >> state >> parent) || parent != gateway.process().pid() || state == "Z") continue;
-    std::ifstream file(entry.path() / "cmdline");
-    const std::string line((std::istreambuf_iterator<char>(file)), {});
-    if (line.find(std::string("pool-worker") + '\0' + model + '\0') != std::string::npos) return pid;
-  }
-  return 0;
 }
 
 std::string Restarts(int times) { return fmt::format("tollgate_pool_engine_restarts_total{{model=\"scripted\"}} {}\n", times); }
@@ -72,10 +56,10 @@ struct World {
   void KillModel() const {
     for (int i = 0; i < 5; ++i) {
       int running = 0;
-      REQUIRE(Eventually([&] { return (running = ProcessOf(*gateway, "scripted")) > 0; }));
+      REQUIRE(Eventually([&] { return (running = gateway->ModelProcess("scripted")) > 0; }));
       REQUIRE(Eventually([&] { return gateway->Metrics().find("tollgate_pool_ready{model=\"scripted\"} 1\n") != std::string::npos; }));
       ::kill(running, SIGKILL);
-      REQUIRE(Eventually([&] { return ProcessOf(*gateway, "scripted") != running; }));
+      REQUIRE(Eventually([&] { return gateway->ModelProcess("scripted") != running; }));
       if (i < 4) REQUIRE(Eventually([&] { return gateway->Metrics().find(Restarts(i + 1)) != std::string::npos; }));
     }
     REQUIRE(Eventually([&] { return gateway->Metrics().find("tollgate_pool_ready{model=\"scripted\"} 0\n") != std::string::npos; }));
@@ -136,7 +120,7 @@ TEST_CASE("A model's process that is killed in mid-stream ends that stream, on r
       broken = Ask(world.ports(), Surface::kGrpcStream, question);
     });
     REQUIRE(Eventually([&] { return got > 50; }));
-    const int process = ProcessOf(*world.gateway, "scripted");
+    const int process = world.gateway->ModelProcess("scripted");
     REQUIRE(process > 0);
     ::kill(process, SIGKILL);
   }
@@ -152,7 +136,7 @@ TEST_CASE("A model's process that is killed in mid-stream ends that stream, on r
   std::jthread asking([&] { whole = world.AskFor(Surface::kHttpStream, "!pace_ms 5\n!tokens 200"); });
   REQUIRE(Eventually([&] { return books.Requests() == before + 1; }));
   // As a service manager does: to every process of the group.
-  ::kill(ProcessOf(*world.gateway, "scripted"), SIGTERM);
+  ::kill(world.gateway->ModelProcess("scripted"), SIGTERM);
   CHECK(world.gateway->Stop() == 0);
   asking.join();
   CHECK(whole.done);
@@ -164,7 +148,7 @@ TEST_CASE("A model's process that is killed in mid-stream ends that stream, on r
 
 TEST_CASE("An instance whose only model's process is gone is not ready until it is back, and no process outlives its instance") {
   World world("process");
-  const int process = ProcessOf(*world.gateway, "scripted");
+  const int process = world.gateway->ModelProcess("scripted");
   REQUIRE(process > 0);
   world.gateway->Kill9();
   CHECK(Eventually([&] { return !std::filesystem::exists(fmt::format("/proc/{}", process)); }));
@@ -180,6 +164,37 @@ TEST_CASE("An instance whose only model's process is gone is not ready until it 
   CHECK(Eventually([&] { return books.Open() == 0; }));
   CHECK(books.Check() == "");
   CHECK(world.gateway->Stop() == 0);
+}
+
+TEST_CASE("An abort while vectors are computed fails what ran there, on record; the next one works, and other models are unharmed") {
+  World world("process");
+  world.Run({"models", "add", "vec", "--engine", "scripted", "--context", "2048", "--pooling", "mean"});
+  world.Run({"prices", "set", "vec", "--input", "0.10", "--output", "0.40"});
+  world.Run({"models", "load", "vec"});
+  const auto embed = [&](const std::string& inputs) {
+    HttpConnection connection(world.gateway->http_port());
+    connection.Send(Post("/v1/embeddings", world.key, R"({"model":"vec","input":)" + inputs + "}"));
+    return connection.Read();
+  };
+  REQUIRE(Eventually([&] { return embed(R"("hello")").status == 200; }));
+  const std::string vectors = embed(R"(["hello","again"])").body;
+  Answer other;
+  std::jthread asking([&] { other = world.AskFor(Surface::kHttpStream, "!pace_ms 5\n!tokens 300"); });
+  const HttpReply broken = embed(R"(["hello","!abort"])");
+  CHECK(broken.status == 503);
+  CHECK(broken.body.find("engine_restarting") != std::string::npos);
+  REQUIRE(Eventually([&] { return embed(R"(["hello","again"])").status == 200; }));
+  const std::string again = embed(R"(["hello","again"])").body;
+  CHECK(again.substr(again.find("\"data\"")) == vectors.substr(vectors.find("\"data\"")));
+  asking.join();
+  INFO(other.message);
+  CHECK(other.output == 300);
+  CHECK(world.gateway->Metrics().find("tollgate_pool_engine_restarts_total{model=\"vec\"} 1\n") != std::string::npos);
+  Books books(world.installation);
+  CHECK(Eventually([&] { return books.Open() == 0; }));
+  const std::vector<std::string> reasons = books.Reasons();
+  CHECK(std::count(reasons.begin(), reasons.end(), "ENGINE_FAILED") == 1);
+  world.FinalChecks();
 }
 
 TEST_CASE("While a model's process rests the instance is ready for the others, and an alias leads to its fallback") {

@@ -2,10 +2,13 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <atomic>
+#include <filesystem>
 #include <thread>
 
 #include <fmt/format.h>
 
+#include "base/crypto.h"
+#include "base/encoding.h"
 #include "tests/e2e/support/admin.h"
 #include "tests/e2e/support/ask.h"
 #include "tests/e2e/support/books.h"
@@ -175,6 +178,35 @@ TEST_CASE("tollgate demo exits 0 on the real model") {
   const Finished run = RunTollgate({"demo", "--folder", dir.File("dev")}, milliseconds(240'000));
   INFO(run.out << run.err);
   CHECK(run.code == 0);
+}
+
+TEST_CASE("The real model's hidden states as vectors satisfy OpenAI's own client, beside its chats") {
+  World world;
+  std::filesystem::create_symlink(kModel, world.installation.models_dir() + "/smollm2.gguf");
+  const auto cli = [&](std::vector<std::string> words) {
+    words.insert(words.end(), {"--timeout", "120", "--admin", fmt::format("127.0.0.1:{}", world.gateway.admin_port()), "--key",
+                               world.installation.owner_key()});
+    const Finished run = RunTollgate(words, milliseconds(150'000));
+    INFO(run.out << run.err);
+    CHECK(run.code == 0);
+  };
+  const auto digest = tollgate::base::Sha256(*tollgate::base::ReadFile(kModel));
+  cli({"models", "add", "vec", "--file", "smollm2.gguf", "--sha256", tollgate::base::HexEncode(tollgate::base::View(digest)), "--pooling", "mean",
+       "--context", "512"});
+  cli({"prices", "set", "vec", "--input", "0.10", "--output", "0.40"});
+  cli({"models", "load", "vec"});
+  const Finished run = RunToEnd({SdkPython(), TOLLGATE_SOURCE_DIR "/tests/e2e/sdk_python/embed.py",
+                                 fmt::format("http://127.0.0.1:{}/v1", world.ports.http), world.key, "vec", "576", "smollm2"},
+                                milliseconds(240'000),
+                                {.environment = {{"PYTHONDONTWRITEBYTECODE", "1"}, {"no_proxy", "127.0.0.1"}, {"NO_PROXY", "127.0.0.1"}}});
+  INFO(run.out << run.err);
+  CHECK(run.code == 0);
+  CHECK(run.out.find(" checks") != std::string::npos);
+  CHECK(world.Say(Surface::kHttpPlain, "Name a colour.", 8).done);
+  Books books(world.installation);
+  CHECK(Eventually([&] { return books.Open() == 0; }));
+  CHECK(books.Check() == "");
+  CHECK(Reconcile(world.gateway, world.installation.owner_key()) == "");
 }
 
 TEST_CASE("A real model guards with a prompt of the policy's own, held to its words, and its score and tokens are on record") {

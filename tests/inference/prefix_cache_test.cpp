@@ -82,6 +82,16 @@ TEST_CASE("When it is full, who uses the most gives up what it used least recent
   CHECK(none.entries() == 0);
 }
 
+TEST_CASE("A tenant's prefixes under all its adapters count together: none loses anything to one that brings many sets") {
+  PrefixCache cache(10'000);
+  cache.Keep("a", Run(kBlock), State(3000));
+  for (int set = 0; set < 8; ++set) cache.Keep("b|" + std::to_string(set), Run(kBlock), State(2000));
+  CHECK(cache.Find("a", Run(2 * kBlock)).has_value());
+  CHECK(cache.Find("b|7", Run(2 * kBlock)).has_value());
+  CHECK_FALSE(cache.Find("b|0", Run(2 * kBlock)).has_value());
+  CHECK_FALSE(cache.Find("b", Run(2 * kBlock)).has_value());
+}
+
 TEST_CASE("Whatever is kept and looked for, a hit is a prefix that was kept under that salt, and the longest one there is") {
   const std::uint64_t seed = test::Seed();
   INFO("TOLLGATE_SEED=" << seed);

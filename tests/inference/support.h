@@ -115,6 +115,21 @@ inline SequenceRequest Ask(const Pool& pool, const std::string& text) {
   return request;
 }
 
+inline std::shared_ptr<TokenStream> Embed(Pool& pool, const std::vector<std::string>& texts, int tenant = 1) {
+  EmbedJob job;
+  job.model = pool.models()[0].name;
+  job.tenant = Team(tenant);
+  for (const std::string& text : texts) {
+    auto tokens = pool.EmbedTokens(job.model, {text, {}});
+    REQUIRE(tokens.ok());
+    job.inputs.push_back(*std::move(tokens));
+  }
+  auto stream = pool.Embed(std::move(job));
+  INFO(stream.status().ToString());
+  REQUIRE(stream.ok());
+  return *std::move(stream);
+}
+
 inline std::shared_ptr<TokenStream> Submit(Pool& pool, SequenceRequest request) {
   auto stream = pool.Submit(std::move(request));
   INFO(stream.status().ToString());

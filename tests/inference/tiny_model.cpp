@@ -14,6 +14,8 @@ TinyModel::TinyModel(const std::string& architecture, std::uint64_t seed, float 
   Tokenizer(vocabulary);
   if (arch_ == "deepseek2") {
     Deepseek2();
+  } else if (arch_ == "bert") {
+    Bert();
   } else {
     Llama();
   }
@@ -168,6 +170,32 @@ void TinyModel::Deepseek2() {
       Block(i, "ffn_down_shexp", {kExpertF, kE});
     }
   }
+}
+
+void TinyModel::Bert() {
+  constexpr std::uint64_t kE = 64, kHeads = 4, kF = 128;
+  Number("embedding_length", kE);
+  Number("feed_forward_length", kF);
+  Number("attention.head_count", kHeads);
+  Number("pooling_type", 1);
+  Real("attention.layer_norm_epsilon", 1e-5F);
+  file_.Raw("bert.attention.causal", 7, std::string(1, '\0'));
+  file_.Raw("tokenizer.ggml.add_eos_token", 7, std::string(1, '\1'));
+  file_.Number("tokenizer.ggml.token_type_count", 2);
+  Tensor("token_embd.weight", {kE, kTinyVocab});
+  Tensor("token_types.weight", {kE, 2});
+  Tensor("position_embd.weight", {kE, 2048});
+  for (const char* part : {"weight", "bias"}) Tensor(std::string("token_embd_norm.") + part, {kE});
+  for (int i = 0; i < 2; ++i) {
+    for (const char* name : {"attn_q", "attn_k", "attn_v", "attn_output"}) Block(i, name, {kE, kE});
+    Block(i, "ffn_up", {kE, kF});
+    Block(i, "ffn_down", {kF, kE});
+    for (const char* name : {"attn_output_norm", "layer_output_norm"}) {
+      Block(i, name, {kE});
+      Tensor("blk." + std::to_string(i) + "." + name + ".bias", {kE});
+    }
+  }
+  Tensor("cls.output.weight", {kE, 1});
 }
 
 }  // namespace tollgate::inference::test

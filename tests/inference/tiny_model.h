@@ -1,5 +1,5 @@
-// Makes real models of a megabyte with random weights, so that tests of libllama are quick and need nothing from outside: a llama and a
-// deepseek2 (multi-head latent attention, mixture of experts). 384 tokens: every byte, ChatML's control tokens, printable ASCII. Any text
+// Makes real models of a megabyte with random weights, so that tests of libllama are quick and need nothing from outside: a llama, a
+// deepseek2 (multi-head latent attention, mixture of experts) and a bert (an encoder with a classifier of one class; its file says mean). 384 tokens: every byte, ChatML's control tokens, printable ASCII. Any text
 // round-trips; what they say is noise, but the same noise for the same seed.
 #pragma once
 
@@ -50,6 +50,7 @@ class TinyModel {
   void FeedForward(int i, std::uint64_t width, std::uint64_t hidden);
   void Llama();
   void Deepseek2();
+  void Bert();
 
   std::string arch_;
   std::mt19937_64 random_;

@@ -176,7 +176,7 @@ TEST_CASE("Several answers to one prompt are requests of their own, each with it
   ScriptedUpstream server([&](Exchange& e) { model.Answer(e); });
   const auto replica = StartUpstream(Upstream({server.url()}));
   const std::uint64_t seeds[] = {1, 2, 3};
-  auto streams = replica->SubmitGroup(AskUpstream(*replica), seeds);
+  auto streams = replica->SubmitGroup(AskUpstream(*replica), {}, seeds);
   REQUIRE(streams.ok());
   for (const auto& stream : *streams) CHECK(HearAll(*stream).text == Said(0, 5));
   CHECK(server.requests().size() == 3);

@@ -1,7 +1,7 @@
 // What tests start as a model's process: libllama, as the program does; or the scripted engine, whose scripts may abort here, and with
 // faults of its own by the model's name.
 //
-// Tested by tests/inference/worker_test.cpp, tests/inference/worker_faults_test.cpp, which start it.
+// Tested by tests/inference/worker_test.cpp, tests/inference/worker_jobs_test.cpp, tests/inference/worker_faults_test.cpp, which start it.
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
+#include <limits>
 #include <new>
 #include <string>
 #include <utility>
@@ -69,6 +71,20 @@ class FaultyEngine final : public Engine {
   absl::Status Rewind(int slot, std::int64_t output_tokens, std::span<const std::int32_t> banned) override {
     return inner_->Rewind(slot, output_tokens, banned);
   }
+  absl::Status Embed(std::span<const std::span<const std::int32_t>> inputs, std::vector<float>& vectors) override {
+    TG_RETURN_IF_ERROR(inner_->Embed(inputs, vectors));
+    if (fault_ == "vectors") vectors.back() = std::numeric_limits<float>::quiet_NaN();
+    if (fault_ == "few") vectors.pop_back();
+    return absl::OkStatus();
+  }
+  absl::StatusOr<AdapterInfo> CheckAdapter(const AdapterOptions& adapter, std::int64_t memory_bytes) const override {
+    return inner_->CheckAdapter(adapter, memory_bytes);
+  }
+  absl::StatusOr<int> AddAdapter(const AdapterOptions& adapter) override {
+    if (std::ifstream(adapter.file + ".aborts")) std::abort();
+    return inner_->AddAdapter(adapter);
+  }
+  void RemoveAdapter(int handle) override { inner_->RemoveAdapter(handle); }
   void Close(int slot) override { inner_->Close(slot); }
   void Interrupt() override { inner_->Interrupt(); }
 

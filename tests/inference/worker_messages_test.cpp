@@ -13,6 +13,7 @@ namespace {
 TEST_CASE("A sequence crosses whole, published prompts and bytes that are no text included") {
   const std::vector<std::int32_t> prompt = {0, 1, 1 << 30};
   const std::vector<LogitBias> bias = {{3, -100}, {4, 0.5F}};
+  const std::vector<int> adapters = {2, 5};
   const EngineSequence sequence{.prompt_tokens = prompt,
                                 .sampling = {.temperature = 0.7,
                                              .top_p = 0.9,
@@ -28,7 +29,8 @@ TEST_CASE("A sequence crosses whole, published prompts and bytes that are no tex
                                 .logit_bias = bias,
                                 .grammar = std::string_view("root ::= \"\xFF\0\"", 14),
                                 .logprobs = 20,
-                                .band = 3};
+                                .band = 3,
+                                .adapters = adapters};
   v1::WorkerOpen sent, came;
   ToMessage(sequence, sent);
   REQUIRE(came.ParseFromString(sent.SerializeAsString()));
@@ -53,6 +55,7 @@ TEST_CASE("A sequence crosses whole, published prompts and bytes that are no tex
   CHECK(got->grammar == sequence.grammar);
   CHECK(got->logprobs == 20);
   CHECK(got->band == 3);
+  CHECK(std::equal(got->adapters.begin(), got->adapters.end(), adapters.begin(), adapters.end()));
   came.set_tenant("short");
   CHECK_FALSE(FromMessage(came, biases).ok());
 }
@@ -102,6 +105,7 @@ TEST_CASE("What a process needs of a model's options crosses, and what it says o
   model.step_tokens_max = 77;
   model.kv = KvType::kQ8;
   model.prefix_cache_bytes = 1LL << 33;
+  model.pooling = Pooling::kAsFile;
   v1::WorkerStart start;
   ToMessage(model, start);
   const ModelOptions got = FromMessage(start);
@@ -117,6 +121,7 @@ TEST_CASE("What a process needs of a model's options crosses, and what it says o
   CHECK(got.step_tokens_max == 77);
   CHECK(got.kv == KvType::kQ8);
   CHECK(got.prefix_cache_bytes == 1LL << 33);
+  CHECK(got.pooling == Pooling::kAsFile);
 
   ModelInfo info;
   info.engine = "llama";
@@ -133,6 +138,8 @@ TEST_CASE("What a process needs of a model's options crosses, and what it says o
   info.grammars = info.logprobs = info.thinks = info.opens_thinking = true;
   info.resumes = false;
   info.tools = ToolStyle::kDeepSeek;
+  info.pooling = Pooling::kRank;
+  info.dimensions = 1;
   v1::WorkerStarted started;
   ToMessage(info, started);
   const ModelInfo back = FromMessage(started, model);
@@ -155,6 +162,20 @@ TEST_CASE("What a process needs of a model's options crosses, and what it says o
   CHECK(back.opens_thinking);
   CHECK_FALSE(back.resumes);
   CHECK(back.tools == ToolStyle::kDeepSeek);
+  CHECK(back.pooling == Pooling::kRank);
+  CHECK(back.dimensions == 1);
+}
+
+TEST_CASE("An adapter's options cross whole") {
+  const AdapterOptions adapter{.name = "a:b", .base = "a", .file = "/c", .sha256 = base::Sha256("d"), .scale = 0.25};
+  v1::WorkerAddAdapter message;
+  ToMessage(adapter, message);
+  const AdapterOptions got = FromMessage(message);
+  CHECK(got.name == "a:b");
+  CHECK(got.base == "a");
+  CHECK(got.file == "/c");
+  CHECK(got.sha256 == adapter.sha256);
+  CHECK(got.scale == 0.25);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include <fstream>
+#include <map>
 #include <set>
 
 #include "policy/catalog.h"
@@ -16,6 +17,13 @@ bool IsPassword(std::string_view detector) { return detector.ends_with("_passwor
 
 // Of these the form says enough.
 bool NeedsNoEntropy(std::string_view detector) { return detector == "tollgate_key" || detector == "jwt" || IsPassword(detector); }
+
+// What scanners take for secrets, and is none: ids, digests, public keys and certificates, versions, paths.
+constexpr const char* kSecretNoise[] = {"request 550e8400-e29b-41d4-a716-446655440000 took 12 ms",
+                                        "commit da39a3ee5e6b4b0d3255bfef95601890afd80709",
+                                        "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A",
+                                        "-----BEGIN CERTIFICATE-----\nMIIDdzCCAl+gAwIBAgIEAgAAuTANBgkq",
+                                        "v1.24.0-rc.3+build.20261126 of lib/Sources/AppDelegate.swift"};
 
 }  // namespace
 
@@ -86,12 +94,15 @@ TEST_CASE("Every kind of secret is found in its issuer's form and left alone in 
   const std::uint64_t seed = TestSeed();
   INFO("TOLLGATE_SEED=" << seed);
   std::mt19937_64 random(seed);
-  std::set<std::string> seen;
+  std::map<std::string, int> positives, negatives;
   for (const auto& [detector, pattern] : SecretTemplates()) {
     INFO(detector << " " << pattern);
-    seen.insert(detector);
     const auto policies = MustCompile(OneRule("{secrets: " + detector + "}", "redact", "    replacement: '#'\n"));
-    const auto found = [&](const std::string& text) { return !MustFilter(*policies, text).raw.empty(); };
+    const auto leaves = [&, its = detector](const std::string& text) {
+      INFO(text);
+      CHECK(MustFilter(*policies, text).raw.empty());
+      ++negatives[its];
+    };
     const std::size_t open = pattern.find('{');
     for (int i = 0; i < 4; ++i) {
       const std::string secret = MakeSecret(pattern, random);
@@ -99,20 +110,25 @@ TEST_CASE("Every kind of secret is found in its issuer's form and left alone in 
       const std::string out = Found(*policies, "Use " + secret + " here.");
       CHECK(out.find('#') != std::string::npos);
       CHECK(out.find(secret.substr(secret.size() / 2, 12)) == std::string::npos);
+      ++positives[detector];
     }
+    for (const char* noise : kSecretNoise) leaves(noise);
     if (open == std::string::npos || detector == "private_key_pem") continue;  // A header alone is a hit.
-    CHECK_FALSE(found("The form is " + pattern + "."));
+    leaves("The form is " + pattern + ".");
     const std::string secret = MakeSecret(pattern, random);
-    if (!IsPassword(detector)) CHECK_FALSE(found(secret.substr(0, std::min(secret.size(), open + 3)) + "! is how it begins."));
-    CHECK_FALSE(found("The prefix " + pattern.substr(0, open) + " tells."));
-    std::string reversed(secret.rbegin(), secret.rend());
-    CHECK_FALSE(found(reversed));
+    if (!IsPassword(detector)) leaves(secret.substr(0, std::min(secret.size(), open + 3)) + "! is how it begins.");
+    leaves("The prefix " + pattern.substr(0, open) + " tells.");
+    leaves(std::string(secret.rbegin(), secret.rend()));
     if (!NeedsNoEntropy(detector)) {
-      CHECK_FALSE(found(MakeSecret(pattern, random, 'x')));
-      CHECK_FALSE(found(MakeSecret(pattern, random, '0')));
+      leaves(MakeSecret(pattern, random, 'x'));
+      leaves(MakeSecret(pattern, random, '0'));
     }
   }
-  CHECK(seen.size() == DetectorNames(Catalog::kSecrets).size());
+  for (const std::string& detector : DetectorNames(Catalog::kSecrets)) {
+    INFO(detector);
+    CHECK(positives[detector] >= 3);
+    CHECK(negatives[detector] >= 5);
+  }
 }
 
 TEST_CASE("The documentation names every built-in detector") {

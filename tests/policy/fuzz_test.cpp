@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "policy/bundle.h"
+#include "policy/json_shape.h"
 #include "tests/policy/catalog_examples.h"
 #include "tests/policy/policy_support.h"
 
@@ -60,6 +62,56 @@ TEST_CASE("A policy file changed at random compiles or is refused with its place
     CHECK(base::Message(made.status()).starts_with("fuzz.yaml:"));
   }
   CHECK(refused > 20);
+}
+
+TEST_CASE("A bundle changed at random compiles or is refused with its place, and its signed bytes are what stands before its signatures") {
+  const std::uint64_t seed = TestSeed();
+  INFO("TOLLGATE_SEED=" << seed);
+  const std::vector<Bundle::File> files = {{"shared.yaml", "version: 1\nlists: {friends: [hooli]}\nrules:\n  - {id: m, where: {tool: [mail], "
+                                                           "parts: tool_results}, detect: {list: friends}, do: redact}\n"},
+                                           {"lists/rivals.txt", "# ours\nglobex\ninitech\n"}};
+  const std::string policy =
+      "version: 1\nname: fuzz\ninclude: shared.yaml\nlists: {rivals: {file: lists/rivals.txt}}\nrules:\n"
+      "  - {id: r, where: {end_user: ann}, detect: {list: rivals}, do: redact}\n"
+      "  - id: j\n    detect: {not_json: {type: object, $defs: {n: {type: [number, 'null']}}, properties: {a: {$ref: '#/$defs/n'}}}}\n    do: block\n";
+  std::string sample = *NumberBundle(*WriteBundle(policy, files), "fuzz", 3);
+  sample = *AddSignature(sample, "ann", std::string(64, 's'));
+  const std::vector<std::string> pieces = {"--- # file: ", "--- # bundle: ", "--- # signed: ", "--- # file: a.yaml\n", "\n", "include: ", "{file: x}",
+                                           "../", "$ref: '#/'", "&a ", "*a", "{", "}", "parts: [", "tool: ", "not_json: any", "\xff", "\r\n"};
+  Mutator mutator(seed);
+  std::size_t refused = 0;
+  for (std::size_t round = Rounds(400); round > 0; --round) {
+    const PolicySource source{"fuzz.yaml", mutator.Change(sample, pieces)};
+    INFO(source.yaml);
+    const auto bundle = ReadBundle("fuzz.yaml", source.yaml);
+    if (bundle.ok()) CHECK((std::string(Bundle::kSignedPrefix) + source.yaml).starts_with(bundle->signed_bytes));
+    const auto made = PolicySet::Compile({&source, 1});
+    if (made.ok()) continue;
+    ++refused;
+    CHECK(made.status().code() == absl::StatusCode::kInvalidArgument);
+    CHECK(base::Message(made.status()).starts_with("fuzz.yaml"));
+  }
+  CHECK(refused > 50);
+}
+
+TEST_CASE("JSON changed at random is some or is none, and what is some may have begun as it did") {
+  const std::uint64_t seed = TestSeed();
+  INFO("TOLLGATE_SEED=" << seed);
+  const auto shape = *JsonShape::Compile(R"({"type":"object","properties":{"a":{"type":"array","items":{"anyOf":[{"type":"string"},{"const":null}]}}}})");
+  const auto any = *JsonShape::Compile("true");
+  const std::string sample = R"({"a": ["x", null, "\u00e9:\"", "y"], "b": {"c": [1, -2.5e3, true]}})";
+  const std::vector<std::string> pieces = {"{", "}", "[", "]", "\"", ",", ":", "null", "\\", "\\u0000", "1e999", "\xff", " ", "\"a\": 1, "};
+  Mutator mutator(seed);
+  std::size_t good = 0;
+  for (std::size_t round = Rounds(3000); round > 0; --round) {
+    const std::string text = mutator.Change(sample, pieces);
+    INFO(text);
+    if (shape->Breaks(text).empty()) CHECK(any->Breaks(text).empty());
+    if (!any->Breaks(text).empty()) continue;
+    ++good;
+    CHECK(JsonShape::MayBecomeJson(std::string_view(text).substr(0, mutator.Below(text.size() + 1))));
+  }
+  CHECK(good > 20);
 }
 
 TEST_CASE("Texts changed at random are judged alike as a stream and whole, by every built-in detector") {

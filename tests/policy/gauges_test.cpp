@@ -86,7 +86,7 @@ TEST_CASE("Prose and records do not read as code, and code does") {
     PromptMeasure measure(subject, {&message, 1});
     const auto over = [&](std::int64_t least) {
       const Gauge gauge{Gauge::Measure::kCodeLines, least};
-      return measure.FirstOver({&gauge, 1}, 0xFF).has_value();
+      return measure.FirstOver({&gauge, 1}, {}).has_value();
     };
     if (std::string_view(text.name) == "code")
       CHECK(over(lines * 2 / 5));

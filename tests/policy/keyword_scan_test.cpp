@@ -1,3 +1,8 @@
+#include <algorithm>
+#include <iterator>
+#include <random>
+#include <set>
+
 #include "policy/keyword_scan.h"
 #include "tests/policy/policy_support.h"
 
@@ -36,6 +41,46 @@ TEST_CASE("Occurrences overlap, but one inside another of the same list is not c
   CHECK(Scan({{"new york", 0}, {"new york times", 0}, {"york", 0}}, "new york times") == "0-14:0");
   CHECK(Scan({{"new york times", 0}, {"york", 1}}, "new york times") == "0-14:0 4-8:1");
   CHECK(Scan({{"card", 0}, {"card", 1}}, "card").size() == 11);
+}
+
+TEST_CASE("A hundred thousand words are found as a search word by word finds them") {
+  const std::uint64_t seed = TestSeed();
+  INFO("TOLLGATE_SEED=" << seed);
+  std::mt19937_64 random(seed);
+  const auto word = [&] {
+    std::string out;
+    for (std::size_t n = 3 + random() % 6; n > 0; --n) out += static_cast<char>('a' + random() % 26);
+    return out;
+  };
+  std::set<std::string> known;
+  while (known.size() < 100'000) known.insert(word());
+  std::vector<Keyword> words;
+  for (const std::string& its : known) words.push_back({its, 0});
+  const auto index = KeywordIndex::Build(std::move(words));
+  REQUIRE(index.ok());
+  const std::vector<char> active(1, 1);
+  for (int round = 0; round < 20; ++round) {
+    std::string text;
+    std::vector<std::pair<std::int64_t, std::int64_t>> expected;
+    for (int i = 0; i < 300; ++i) {
+      auto its = word();
+      if (random() % 3 == 0) its = *std::next(known.begin(), static_cast<std::ptrdiff_t>(random() % 1000));
+      if (random() % 8 == 0) its[0] = static_cast<char>(its[0] - 32);
+      std::string folded = its;
+      folded[0] = static_cast<char>(folded[0] | 32);
+      const auto begin = static_cast<std::int64_t>(text.size());
+      if (known.contains(folded)) expected.emplace_back(begin, begin + static_cast<std::int64_t>(its.size()));
+      text += its + (random() % 10 == 0 ? ", " : " ");
+    }
+    KeywordScan scan(*index, active);
+    std::vector<Hit> hits;
+    scan.Read({text, 0}, 0);
+    scan.Take({text, 0}, INT64_MAX, true, hits);
+    std::vector<std::pair<std::int64_t, std::int64_t>> found;
+    for (const Hit& hit : hits) found.emplace_back(hit.begin, hit.end);
+    std::sort(found.begin(), found.end());
+    CHECK(found == expected);
+  }
 }
 
 TEST_CASE("In a stream an occurrence waits for its right edge, and the live start says so") {

@@ -9,17 +9,11 @@ import openai
 from openai import OpenAI
 from pydantic import BaseModel
 
+import checks
+from checks import check
+
 client = OpenAI(base_url=sys.argv[1], api_key=sys.argv[2], max_retries=0)
 model = sys.argv[3]
-checks = 0
-
-
-def check(condition, what):
-    global checks
-    checks += 1
-    if not condition:
-        print(f"FAILED: {what}", file=sys.stderr)
-        sys.exit(1)
 
 
 def ask(prompt, **fields):
@@ -86,4 +80,4 @@ def schema():
 logprobs()
 json_mode()
 schema()
-print(f"{checks} checks")
+print(f"{checks.count} checks")

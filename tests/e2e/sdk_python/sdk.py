@@ -6,17 +6,11 @@ import time
 import openai
 from openai import OpenAI
 
+import checks
+from checks import check
+
 base_url = sys.argv[1]
 keys = dict(argument.split("=", 1) for argument in sys.argv[2:])
-checks = 0
-
-
-def check(condition, what):
-    global checks
-    checks += 1
-    if not condition:
-        print(f"FAILED: {what}", file=sys.stderr)
-        sys.exit(1)
 
 
 def client(name="member", **options):
@@ -230,4 +224,4 @@ thoughts()
 choices()
 models()
 errors()
-print(f"{checks} checks with openai {openai.__version__}")
+print(f"{checks.count} checks with openai {openai.__version__}")

@@ -182,3 +182,61 @@ TEST_CASE("What an alias led to before is told to those alone who may see every 
   CHECK(before("admin") == 0);  // Its name does not come out with it.
   CHECK(before("first") == 2);
 }
+
+TEST_CASE("An adapter is registered for a model that there is, restricted until it is opened, and goes before its model") {
+  World world;
+  REQUIRE(world.Add("first", "qwen3").ok());
+  v1::AddModelRequest add;
+  add.mutable_spec()->set_name("qwen3:legal");
+  add.mutable_spec()->set_base("qwen3");
+  add.mutable_spec()->set_file("legal.gguf");
+  add.mutable_spec()->set_sha256(std::string(64, 'b'));
+  add.mutable_spec()->set_scale(0.5);
+  CHECK(world.Registry("admin", &Stub::AddModel, add, world.model).error_code() == StatusCode::PERMISSION_DENIED);
+  REQUIRE(world.Registry("operator", &Stub::AddModel, add, world.model).ok());
+  CHECK(world.model.spec().engine() == "lora");
+  CHECK(world.model.spec().base() == "qwen3");
+  CHECK(world.model.spec().scale() == 0.5);
+  CHECK(world.model.spec().slots() == 0);
+  CHECK(world.model.restricted());
+  CHECK(world.Listed("admin") == "qwen3 ");
+  REQUIRE(world.Registry("operator", &Stub::AddModel, add, world.model).ok());  // Nothing changed.
+  const auto refused = [&](const char* name, const char* base, double scale, StatusCode code) {
+    add.mutable_spec()->set_name(name);
+    add.mutable_spec()->set_base(base);
+    add.mutable_spec()->set_scale(scale);
+    const grpc::Status status = world.Registry("operator", &Stub::AddModel, add, world.model);
+    INFO(name << ": " << status.error_message());
+    CHECK(status.error_code() == code);
+  };
+  refused("qwen4:legal", "qwen4", 1, StatusCode::NOT_FOUND);
+  refused("qwen3:legal:x", "qwen3:legal", 1, StatusCode::INVALID_ARGUMENT);
+  refused("legal", "qwen3", 1, StatusCode::INVALID_ARGUMENT);
+  refused("qwen3:loud", "qwen3", 17, StatusCode::INVALID_ARGUMENT);
+  refused("qwen3:legal", "qwen3", 1, StatusCode::ALREADY_EXISTS);  // With another scale.
+  add.mutable_spec()->set_name("configured:tone");
+  add.mutable_spec()->set_base("configured");
+  REQUIRE(world.Registry("operator", &Stub::AddModel, add, world.model).ok());
+
+  v1::RetireModelRequest retire;
+  retire.set_reason("a test");
+  retire.set_name("qwen3");
+  const grpc::Status held = world.Registry("operator", &Stub::RetireModel, retire, world.model);
+  CHECK(held.error_code() == StatusCode::FAILED_PRECONDITION);
+  CHECK(held.error_message().find("qwen3:legal") != std::string::npos);
+  v1::SetAliasRequest set;
+  set.set_name("lawyer");
+  set.add_targets()->set_model("qwen3:legal+tone");
+  set.mutable_targets(0)->set_weight(1);
+  v1::ModelAlias alias;
+  REQUIRE(world.Registry("operator", &Stub::SetAlias, set, alias).ok());
+  retire.set_name("qwen3:legal");
+  CHECK(world.Registry("operator", &Stub::RetireModel, retire, world.model).error_code() == StatusCode::FAILED_PRECONDITION);
+  v1::RemoveAliasRequest remove;
+  remove.set_name("lawyer");
+  remove.set_reason("a test");
+  REQUIRE(world.Registry("operator", &Stub::RemoveAlias, remove, alias).ok());
+  REQUIRE(world.Registry("operator", &Stub::RetireModel, retire, world.model).ok());
+  retire.set_name("qwen3");
+  CHECK(world.Registry("operator", &Stub::RetireModel, retire, world.model).ok());
+}

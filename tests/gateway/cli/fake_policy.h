@@ -20,6 +20,12 @@ class FakePolicy final : public v1::Policy::Service {
     if (request->draft()) reply->set_state("draft");
     return grpc::Status::OK;
   }
+  grpc::Status SetSigners(grpc::ServerContext*, const v1::SetPolicySignersRequest* request, v1::PolicySigners* reply) override {
+    signers = *request;
+    for (const auto& signer : request->add()) reply->add_names(signer.name());
+    reply->set_required(request->required());
+    return grpc::Status::OK;
+  }
   grpc::Status Activate(grpc::ServerContext*, const v1::ActivatePolicyRequest* request, v1::StoredPolicy* reply) override {
     reply->set_name(request->name());
     reply->set_version(request->version());
@@ -125,4 +131,5 @@ class FakePolicy final : public v1::Policy::Service {
   v1::ExplainPolicyRequest explain;
   v1::LintPolicyRequest lint;
   v1::PutPolicyRequest put;
+  v1::SetPolicySignersRequest signers;
 };

@@ -14,6 +14,7 @@
 
 #include "tests/gateway/cli/fake_data.h"
 #include "tests/gateway/cli/fake_defaults.h"
+#include "tests/gateway/cli/fake_embeddings.h"
 #include "tests/gateway/cli/fake_directory.h"
 #include "tests/gateway/cli/fake_registry.h"
 #include "tests/gateway/cli/fake_policy.h"
@@ -25,7 +26,7 @@ class Server {
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
     for (grpc::Service* service : std::initializer_list<grpc::Service*>{&directory, &defaults, &tokens, &registry, &audit, &usage, &policy, &system,
-                                                                             &inference, &models})
+                                                                             &inference, &models, &embeddings})
       builder.RegisterService(service);
     server_ = builder.BuildAndStart();
     REQUIRE(server_ != nullptr);
@@ -46,6 +47,7 @@ class Server {
   FakeSystem system;
   FakeInference inference;
   FakeModels models;
+  FakeEmbeddings embeddings;
 
  private:
   int port_ = 0;

@@ -27,6 +27,17 @@ TEST_CASE("A model is registered with the settings that were named, and no other
   CHECK(server.registry.add.restricted());
 }
 
+TEST_CASE("An adapter is registered with its base and scale") {
+  Server server;
+  const Result added =
+      server.Run({"models", "add", "qwen3:legal", "--base", "qwen3", "--file", "legal.gguf", "--sha256", "ab", "--scale", "0.5"});
+  CHECK(added.code == kDone);
+  CHECK_THAT(added.out, ContainsSubstring("adapter qwen3:legal is registered") && ContainsSubstring("costs what qwen3 does") &&
+                            ContainsSubstring("tollgate models load qwen3:legal"));
+  CHECK(server.registry.add.spec().base() == "qwen3");
+  CHECK(server.registry.add.spec().scale() == 0.5);
+}
+
 TEST_CASE("Loading waits until the server has the model, or says why it has not") {
   Server server;
   server.registry.states = {v1::MODEL_STATE_LOADING, v1::MODEL_STATE_LOADED};

@@ -54,6 +54,56 @@ TEST_CASE("A model's settings are checked one by one, and the refusal names the 
   }
 }
 
+TEST_CASE("An adapter names its base, is called after it, and says nothing of how a model runs") {
+  const auto adapter = [] {
+    Model model;
+    model.engine = "lora";
+    model.name = "qwen3:legal";
+    model.base = "qwen3";
+    model.file = "legal.gguf";
+    model.sha256 = base::Sha256("matrices");
+    model.licence = "Apache-2.0";
+    model.scale_millionths = 500'000;
+    return model;
+  };
+  CHECK(directory::Validate(adapter()).ok());
+  struct Row {
+    const char* field;
+    void (*spoil)(Model&);
+  };
+  const Row rows[] = {
+      {"base", [](Model& m) { m.base = ""; }},
+      {"base", [](Model& m) { m.engine = "llama"; }},
+      {"model name", [](Model& m) { m.name = "legal"; }},
+      {"model name", [](Model& m) { m.name = "qwen4:legal"; }},
+      {"model name", [](Model& m) { m.name = "qwen3:le/gal"; }},
+      {"model name", [](Model& m) { m.name = "qwen3:legal+tone"; }},
+      {"file", [](Model& m) { m.file = "../legal.gguf"; }},
+      {"sha256", [](Model& m) { m.sha256.reset(); }},
+      {"scale", [](Model& m) { m.scale_millionths = 0; }},
+      {"scale", [](Model& m) { m.scale_millionths = 16'000'001; }},
+      {"engine", [](Model& m) { m.slots = 4; }},
+      {"engine", [](Model& m) { m.chat_template = "chatml"; }},
+  };
+  for (const Row& row : rows) {
+    Model model = adapter();
+    row.spoil(model);
+    const absl::Status refused = directory::Validate(model);
+    INFO(row.field << ": " << base::Message(refused));
+    CHECK(absl::IsInvalidArgument(refused));
+    CHECK(base::Message(refused).starts_with(row.field));
+  }
+  directory::Row row = directory::NewRow(directory::Table::kModel);
+  directory::ToRow(adapter(), row);
+  CHECK(SameReplica(directory::ModelOf(row), adapter()));
+  Model other = adapter();
+  other.scale_millionths = 1'000'000;
+  CHECK_FALSE(SameReplica(other, adapter()));
+  directory::ToRow(Llama(), row);
+  CHECK(row.IsNull("base"));
+  CHECK(row.IsNull("scale_millionths"));
+}
+
 TEST_CASE("A model survives its row, and a replica is another one when any of its settings differs") {
   Model model = Llama();
   model.kv = "q8";

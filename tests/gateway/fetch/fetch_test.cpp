@@ -108,6 +108,16 @@ TEST_CASE("A file that is meant and no sound model is refused as well") {
   CHECK(world.Empty());
 }
 
+TEST_CASE("An adapter is brought like a model: it has no vocabulary of its own") {
+  World world;
+  inference::test::Gguf file;
+  file.Raw("general.type", 8, inference::test::PackedText("adapter")).Tensor("blk.0.attn_q.weight.lora_a", {8, 2}, 0);
+  REQUIRE(base::WriteFileAtomically(world.elsewhere.File("legal.gguf"), file.Bytes(), 0644).ok());
+  FetchOptions options = world.From(world.elsewhere.File("legal.gguf"));
+  options.sha256 = base::Sha256(file.Bytes());
+  CHECK(Fetch(options).ok());
+}
+
 TEST_CASE("S3 is asked with a signature where there is a key, and without where there is none") {
   World world;
   test::FileServer server("/models/llm/tiny.gguf", world.model);

@@ -9,11 +9,10 @@
 #include <vector>
 
 #include "base/error_detail.h"
+#include "fake_embeddings.h"
 #include "gateway/pipeline/chat_service.h"
 
 namespace tollgate::testing {
-
-namespace v1 = tollgate::v1;
 
 struct Asked {
   pipeline::Caller caller;
@@ -23,16 +22,6 @@ struct Asked {
 };
 
 inline pipeline::OutputPiece TextPiece(std::string text) { return {.text = std::move(text), .logprobs = {}}; }
-
-inline pipeline::ReplyHead SampleHead() {
-  pipeline::ReplyHead head;
-  head.model = "smollm2";
-  head.created_s = 1'790'000'000;
-  head.limits.requests = {.limit = 60, .remaining = 59, .reset_ms = 1500};
-  head.log_id = 3;
-  head.record_index = 41;
-  return head;
-}
 
 inline pipeline::Reply SampleReply(std::string text) {
   pipeline::Reply reply;
@@ -47,19 +36,13 @@ inline pipeline::Reply SampleReply(std::string text) {
   return reply;
 }
 
-inline pipeline::Failure SampleFailure(absl::Status status) {
-  pipeline::Failure failure{.status = std::move(status), .head = SampleHead(), .limits = {}};
-  failure.limits.tokens = {.limit = 100, .remaining = 0, .reset_ms = 360'000};
-  return failure;
-}
-
 // Suspends until the call is cancelled.
 inline async::Awaitable<void> UntilCancelled(std::shared_ptr<pipeline::Cancellation> cancellation) {
   auto start = [&cancellation](auto done) { cancellation->OnCancel([done] { done(true); }); };
   co_await async::Callback<bool>(start);
 }
 
-class FakeChat final : public pipeline::ChatService {
+class FakeChat final : public FakeEmbeddings {
  public:
   using Chatting = std::function<async::Awaitable<pipeline::Outcome<pipeline::Reply>>(Asked)>;
 
@@ -137,7 +120,6 @@ class FakeChat final : public pipeline::ChatService {
     co_return SampleReply("lo");
   }
 
-  mutable std::mutex mu_;
   Chatting chatting_;
   Asked last_;
   absl::Status refusal_;

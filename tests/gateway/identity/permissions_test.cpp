@@ -11,6 +11,7 @@
 #include "tollgate/v1/audit.pb.h"
 #include "tollgate/v1/defaults.pb.h"
 #include "tollgate/v1/directory.pb.h"
+#include "tollgate/v1/embeddings.pb.h"
 #include "tollgate/v1/inference.pb.h"
 #include "tollgate/v1/policy.pb.h"
 #include "tollgate/v1/registry.pb.h"
@@ -65,7 +66,7 @@ TEST_CASE("Every call of every service is in the table once, and nothing else is
   std::set<std::string> declared;
   for (const auto* file :
        {v1::ChatRequest::descriptor()->file(), v1::Org::descriptor()->file(), v1::StoredPolicy::descriptor()->file(),
-        v1::ModelSpec::descriptor()->file(), v1::ChatDefaults::descriptor()->file(),
+        v1::ModelSpec::descriptor()->file(), v1::ChatDefaults::descriptor()->file(), v1::EmbedRequest::descriptor()->file(),
         v1::StoredRecord::descriptor()->file(), v1::UsageLine::descriptor()->file(), v1::StatusReply::descriptor()->file()}) {
     for (int s = 0; s < file->service_count(); ++s) {
       for (int m = 0; m < file->service(s)->method_count(); ++m) {

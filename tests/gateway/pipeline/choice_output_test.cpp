@@ -23,7 +23,7 @@ pipeline::OutputPlan Plan() {
   const std::vector<policy::PolicySource> sources = {{"house.yaml", kRules}};
   static const auto policies = policy::PolicySet::Compile(sources);
   if (!policies.ok()) FAIL(base::Message(policies.status()));
-  return {.syntax = {.tools = inference::ToolStyle::kHermes, .names = {"find"}, .thinks = true}, .open = [] { return (*policies)->OpenOutput({}); }};
+  return {.syntax = {.tools = inference::ToolStyle::kHermes, .names = {"find"}, .thinks = true}, .open = [](const policy::Channel& its) { return (*policies)->OpenOutput({}, its); }};
 }
 
 struct Left {

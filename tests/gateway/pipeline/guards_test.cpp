@@ -196,6 +196,91 @@ TEST_CASE("Thoughts and calls are asked about as text is, and held until they ar
   }
 }
 
+TEST_CASE("A rule of one tool asks about its calls alone, and calls leave in their order all the same") {
+  for (const char* evil : {"first", "second", "none"}) {
+    for (const bool streamed : {false, true}) {
+      INFO(evil << streamed);
+      Bed world("where: {direction: output, tool: find}, detect: {external: g}, do: block");
+      const auto word = [&](const char* which) { return std::string(evil == std::string(which) ? "evil" : "kind"); };
+      v1::ChatRequest ask = world.Ask("!say evil words\\n\n!call find {\"q\": \"" + word("first") + "\"}\n!call open {\"q\": \"" +
+                                      word("second") + "\"}");
+      ask.add_tools()->set_name("find");
+      ask.add_tools()->set_name("open");
+      test::RecordingWriter writer;
+      const auto outcome = world.Chat(ask, streamed ? &writer : nullptr);
+      REQUIRE(std::holds_alternative<Reply>(outcome));
+      std::string calls;
+      for (const audit::Entry& entry : world.journal.entries()) {
+        if (entry.record.has_request()) continue;
+        const v1::SealedContent content = world.Content(entry);
+        for (const v1::ReleasedPart& part : content.parts())
+          for (const v1::ToolCall& call : part.tool_calls()) calls += call.name() + std::to_string(call.index()) + " ";
+      }
+      const bool blocked = evil == std::string("first");
+      CHECK(calls == (blocked ? "" : "find0 open1 "));
+      CHECK((std::get<Reply>(outcome).end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER) == blocked);
+      REQUIRE(world.fake.asks.size() == 1);
+      CHECK(world.fake.asks[0].messages[0].name == "find");
+      world.CheckBooks();
+    }
+  }
+}
+
+TEST_CASE("A reply that is not JSON of the rule's schema does not leave, and one that is does") {
+  const std::string rule = "where: {direction: output}, detect: {not_json: {type: object, required: [a]}}, do: block";
+  const std::tuple<const char*, const char*, bool> cases[] = {
+      {R"({"a": 1})", "", false}, {R"({"b": 1})", "required", true}, {R"({"a": )", "json", true}, {"Sure! Here it is.", "json", true}};
+  for (const auto& [text, broken, blocked] : cases) {
+    for (const bool streamed : {false, true}) {
+      INFO(text << streamed);
+      Bed world(rule);
+      test::RecordingWriter writer;
+      const auto outcome = world.Chat(world.Ask(std::string("!say ") + text), streamed ? &writer : nullptr);
+      REQUIRE(std::holds_alternative<Reply>(outcome));
+      const Reply& reply = std::get<Reply>(outcome);
+      CHECK((reply.end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER) == blocked);
+      CHECK(writer.text + reply.text == (blocked ? "" : text));
+      const v1::EndBody end = world.journal.entries().back().record.end();
+      REQUIRE(end.guards_size() == 1);
+      CHECK(end.guards(0).detector() == "not_json");
+      CHECK(end.guards(0).name() == "schema");
+      CHECK(end.guards(0).hit() == blocked);
+      CHECK(end.guards(0).category() == broken);
+      CHECK(end.guards(0).bytes_out() == 0);  // Held until then.
+      CHECK(world.fake.asks.empty());
+      world.CheckBooks();
+    }
+  }
+}
+
+TEST_CASE("What can be no JSON any more is not decoded to its end, and observed replies are out by then") {
+  std::string words = "Sure:";
+  for (int i = 0; i < 300; ++i) words += " word" + std::to_string(i);
+  for (const bool hold : {true, false}) {
+    Bed world(std::string("where: {direction: output}, detect: {not_json: any") + (hold ? "" : ", stream: observe") + "}, do: block");
+    test::RecordingWriter writer;
+    const auto outcome = world.Chat(world.Ask(words), &writer);
+    REQUIRE(std::holds_alternative<Reply>(outcome));
+    const Reply& reply = std::get<Reply>(outcome);
+    CHECK(reply.end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER);
+    const std::string out = writer.text + reply.text;
+    CHECK(out.empty() == hold);
+    CHECK(words.starts_with(out));
+    const v1::EndBody end = world.journal.entries().back().record.end();
+    CHECK(end.guards(0).hit());
+    CHECK(end.delivered_bytes() == static_cast<std::int64_t>(out.size()));
+    world.CheckBooks();
+  }
+}
+
+TEST_CASE("A rule for an end user acts on the requests that name them") {
+  Bed world("where: {direction: input, end_user: [ann]}, detect: {keywords: falcon}, do: block");
+  v1::ChatRequest ask = world.Ask("!say falcon\n");
+  CHECK(std::holds_alternative<Reply>(world.Chat(ask, nullptr)));
+  ask.set_end_user("ann");
+  CHECK(std::holds_alternative<Failure>(world.Chat(ask, nullptr)));
+}
+
 TEST_CASE("Of a value that a pseudonym stood for detectors outside see the pseudonym, in prompt and reply") {
   Bed world("where: {direction: both}, detect: {external: g}, do: block}\n  - {id: name, where: {direction: input}, "
             "detect: {keywords: Roberta}, do: pseudonymise, label: NAME");

@@ -17,12 +17,6 @@ namespace v1 = tollgate::v1;
 
 namespace {
 
-v1::ChatRequest Ask(const World& world, const std::string& model, const std::string& text = "hello") {
-  v1::ChatRequest request = world.Ask(text);
-  request.set_model(model);
-  return request;
-}
-
 std::string ReasonOf(const Outcome<Reply>& outcome) {
   const auto* failure = std::get_if<Failure>(&outcome);
   const auto detail = failure == nullptr ? std::nullopt : base::DetailOf(failure->status);
@@ -47,15 +41,15 @@ const v1::RequestBody& LastRequest(const World& world, v1::RequestBody& keep) {
 TEST_CASE("An alias leads to its target; record, usage, reply and route say what was asked for and what was used") {
   World world;
   world.SetAlias("chat", "script=1", "");
-  const auto outcome = world.Chat(Ask(world, "chat"));
+  const auto outcome = world.Chat(world.Ask("hello", "chat"));
   REQUIRE(std::holds_alternative<Reply>(outcome));
   CHECK(std::get<Reply>(outcome).head.model == "script");
   CHECK(RouteOf(outcome) == "alias=chat; model=script; share=1/1");
   v1::RequestBody body;
   CHECK(LastRequest(world, body).model_requested() == "chat");
   CHECK(body.model() == "script");
-  CHECK(RouteOf(world.Chat(Ask(world, "script"))).empty());
-  CHECK(ReasonOf(world.Chat(Ask(world, "chat2"))) == "MODEL_NOT_FOUND");
+  CHECK(RouteOf(world.Chat(world.Ask("hello", "script"))).empty());
+  CHECK(ReasonOf(world.Chat(world.Ask("hello", "chat2"))) == "MODEL_NOT_FOUND");
   world.CheckBooks();
 }
 
@@ -66,7 +60,7 @@ TEST_CASE("Requests of a canary go to each target by their id, and the same one 
   std::set<std::string> routes;
   for (int i = 0; i < 40; ++i) {
     pipeline::Caller caller = world.NewCaller();
-    const auto outcome = world.ChatAs(caller, Ask(world, "chat"));
+    const auto outcome = world.ChatAs(caller, world.Ask("hello", "chat"));
     routes.insert(RouteOf(outcome));
     const auto counted = world.Count(caller, "chat");
     CHECK(counted.ok());
@@ -80,18 +74,18 @@ TEST_CASE("A target that is not loaded, or whose queue is full, gives way to the
   world.LoadModel("small", 1, 0);
   world.LoadModel("spare");
   world.SetAlias("gone", "nowhere=1", "nowhere2 spare script");
-  CHECK(RouteOf(world.Chat(Ask(world, "gone"))) == "alias=gone; model=spare; fallback=2");
+  CHECK(RouteOf(world.Chat(world.Ask("hello", "gone"))) == "alias=gone; model=spare; fallback=2");
 
   world.SetAlias("busy", "small=1", "small spare");
-  CHECK(RouteOf(world.Chat(Ask(world, "busy"))) == "alias=busy; model=small; share=1/1");
+  CHECK(RouteOf(world.Chat(world.Ask("hello", "busy"))) == "alias=busy; model=small; share=1/1");
   const auto cancellation = std::make_shared<pipeline::Cancellation>();
-  auto hung = world.Start(Ask(world, "small", "!tokens 1\n!hang"), nullptr, cancellation);
+  auto hung = world.Start(world.Ask("!tokens 1\n!hang", "small"), nullptr, cancellation);
   while (!world.Full("small")) std::this_thread::yield();
-  CHECK(RouteOf(world.Chat(Ask(world, "busy"))) == "alias=busy; model=spare; fallback=2");
+  CHECK(RouteOf(world.Chat(world.Ask("hello", "busy"))) == "alias=busy; model=spare; fallback=2");
   world.SetAlias("alone", "small=1", "");
-  CHECK(ReasonOf(world.Chat(Ask(world, "alone"))) == "QUEUE_FULL");
+  CHECK(ReasonOf(world.Chat(world.Ask("hello", "alone"))) == "QUEUE_FULL");
   world.SetAlias("both", "small=1", "nowhere");
-  CHECK(ReasonOf(world.Chat(Ask(world, "both"))) == "QUEUE_FULL");
+  CHECK(ReasonOf(world.Chat(world.Ask("hello", "both"))) == "QUEUE_FULL");
   cancellation->Cancel();
   hung.get();
   world.CheckBooks();
@@ -104,17 +98,17 @@ TEST_CASE("Nothing is led around an allow-list, a price or an emergency stop") {
   world.SetAlias("chat", "other=99 script=1", "");
   world.SetAlias("secret", "other=1", "script");
   world.SetAlias("gone", "nowhere=1", "free other script");
-  CHECK(RouteOf(world.Chat(Ask(world, "gone"))) == "alias=gone; model=other; fallback=2");  // Not `free`: it has no price.
+  CHECK(RouteOf(world.Chat(world.Ask("hello", "gone"))) == "alias=gone; model=other; fallback=2");  // Not `free`: it has no price.
   world.SetAlias("unpriced", "free=1", "script");
-  CHECK(ReasonOf(world.Chat(Ask(world, "unpriced"))) == "MODEL_UNPRICED");
+  CHECK(ReasonOf(world.Chat(world.Ask("hello", "unpriced"))) == "MODEL_UNPRICED");
 
   world.GrantOnly("script");
-  CHECK(RouteOf(world.Chat(Ask(world, "chat"))) == "alias=chat; model=script; share=1/1");  // The other target is not for this key.
-  CHECK(ReasonOf(world.Chat(Ask(world, "secret"))) == "MODEL_NOT_GRANTED");
-  CHECK(ReasonOf(world.Chat(Ask(world, "gone"))) == "MODEL_NOT_GRANTED");
+  CHECK(RouteOf(world.Chat(world.Ask("hello", "chat"))) == "alias=chat; model=script; share=1/1");  // The other target is not for this key.
+  CHECK(ReasonOf(world.Chat(world.Ask("hello", "secret"))) == "MODEL_NOT_GRANTED");
+  CHECK(ReasonOf(world.Chat(world.Ask("hello", "gone"))) == "MODEL_NOT_GRANTED");
   world.SetAlias("there", "script=1", "other");
   world.StopModel();
-  CHECK(ReasonOf(world.Chat(Ask(world, "there"))) == "EMERGENCY_STOP");
+  CHECK(ReasonOf(world.Chat(world.Ask("hello", "there"))) == "EMERGENCY_STOP");
   world.CheckBooks();
 }
 
@@ -130,8 +124,8 @@ rules:
   world.LoadModel("other");
   world.SetAlias("chat", "other=1", "script");
   world.SetAlias("gone", "nowhere=1", "script");
-  CHECK(ReasonOf(world.Chat(Ask(world, "chat"))) == "POLICY_BLOCKED");
-  CHECK(RouteOf(world.Chat(Ask(world, "gone"))) == "alias=gone; model=script; fallback=1");
+  CHECK(ReasonOf(world.Chat(world.Ask("hello", "chat"))) == "POLICY_BLOCKED");
+  CHECK(RouteOf(world.Chat(world.Ask("hello", "gone"))) == "alias=gone; model=script; fallback=1");
 }
 
 TEST_CASE("An alias is listed as a model with the context that all its targets give, if the key may use one of them") {
@@ -158,14 +152,14 @@ TEST_CASE("A retired model answers nobody from that moment on, although the pool
   legal.engine = "scripted";
   legal.restricted = legal.loaded = true;
   world.Register(legal);
-  CHECK(ReasonOf(world.Chat(Ask(world, "legal"))) == "MODEL_NOT_GRANTED");
+  CHECK(ReasonOf(world.Chat(world.Ask("hello", "legal"))) == "MODEL_NOT_GRANTED");
   legal.loaded = false;
   legal.retired = true;
   world.Register(legal);
-  CHECK(ReasonOf(world.Chat(Ask(world, "legal"))) == "MODEL_NOT_FOUND");
+  CHECK(ReasonOf(world.Chat(world.Ask("hello", "legal"))) == "MODEL_NOT_FOUND");
   CHECK(world.List().models_size() == 1);
   world.SetAlias("chat", "legal=1", "");
-  CHECK(ReasonOf(world.Chat(Ask(world, "chat"))) == "MODEL_NOT_FOUND");
+  CHECK(ReasonOf(world.Chat(world.Ask("hello", "chat"))) == "MODEL_NOT_FOUND");
   CHECK(world.List().models_size() == 1);
 
   directory::Model anew = legal;  // Under the old name, other weights that are not loaded yet, for everyone.
@@ -176,11 +170,11 @@ TEST_CASE("A retired model answers nobody from that moment on, although the pool
   anew.licence = "Apache-2.0";
   anew.sha256 = base::Sha256("other weights");
   world.Register(anew);
-  CHECK(ReasonOf(world.Chat(Ask(world, "legal"))) == "MODEL_NOT_LOADED");
+  CHECK(ReasonOf(world.Chat(world.Ask("hello", "legal"))) == "MODEL_NOT_LOADED");
 
   directory::Model namesake = legal;
   namesake.name = "script";
   world.Register(namesake);
-  CHECK(RouteOf(world.Chat(Ask(world, "script"))).empty());
+  CHECK(RouteOf(world.Chat(world.Ask("hello", "script"))).empty());
   world.CheckBooks();
 }

@@ -109,6 +109,9 @@ TEST_CASE("Policy judges calls and tools with escapes decoded, and the model get
   CHECK(prompt[3].parts == std::vector<std::string>{"{\"", "q", "\":\"", "ab", "\"}"});
   CHECK(prompt[4].role == policy::Role::kSystem);
   CHECK(prompt[4].parts[0] == "Finds it.");
+  CHECK(prompt[2].channel == policy::Channel{policy::Part::kToolResult, "find"});  // Known by the call that it answers.
+  CHECK(prompt[3].channel == policy::Channel{policy::Part::kToolCall, "find"});
+  CHECK(prompt[4].channel == policy::Channel{policy::Part::kToolDefinition, "find"});
   prompt[3].parts[3] = "[\"GONE\"]";
   prompt[4].parts[0] = "[GONE]";
   const auto turns = pipeline::TurnsOf(request, prompt);
@@ -143,6 +146,7 @@ TEST_CASE("A result that is JSON with escapes is judged decoded, and given on as
   v1::SealedContent content;
   pipeline::FillUsed(request, prompt, content);
   CHECK(content.prompt_used(2).parts(0) == R"({"name":"[\"GONE\"]"})");
+  CHECK(prompt[5].channel == policy::Channel{policy::Part::kToolResult, "find"});
   request.mutable_messages(2)->set_parts(0, "no \\ json");
   CHECK(pipeline::PolicyPrompt(request).size() == 5);
 }

@@ -2,6 +2,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "base/encoding.h"
 #include "base/error_detail.h"
 #include "gateway/directory/chat_defaults.h"
 #include "gateway/directory/snapshot_builder.h"
@@ -220,13 +221,40 @@ void World::LoadModel(const std::string& name, int slots, int queue_max, bool pr
                                            .queue_sequences_max = queue_max});
   INFO(base::Message(loaded));
   REQUIRE(loaded.ok());
-  if (!priced) return;
+  if (priced) Price(name);
+}
+
+void World::LoadEmbedder(const std::string& name, inference::Pooling pooling, std::int64_t context_tokens) {
+  const auto scripted = inference::EngineKind::kScripted;
+  REQUIRE(pool_->Load({.name = name, .engine = scripted, .context_tokens = context_tokens, .pooling = pooling}).ok());
+  Price(name);
+}
+
+void World::Price(const std::string& name) {
   directory::Row price = *std::find_if(rows_.begin(), rows_.end(), [](const auto& row) { return row.table == Table::kPrice; });
   price.id = base::Uuid::NewV7();
   price.Set("price_version", static_cast<std::int64_t>(rows_.size()) + 1);
   price.Set("model", name);
   Add(std::move(price));
   Publish();
+}
+
+void World::LoadAdapter(const std::string& name) {
+  directory::Model adapter;
+  adapter.engine = "lora";
+  adapter.name = "script:" + name;
+  adapter.base = "script";
+  adapter.file = name;
+  adapter.sha256 = base::Sha256("matrices of " + name);
+  adapter.scale_millionths = 500'000;
+  adapter.restricted = adapter.loaded = true;
+  const std::string path = adapters_.File(name);
+  REQUIRE(base::WriteFileAtomically(path, "matrices of " + name, 0644).ok());
+  const absl::Status loaded =
+      pool_->LoadAdapter({.name = adapter.name, .base = adapter.base, .file = path, .sha256 = adapter.sha256, .scale = 0.5});
+  INFO(base::Message(loaded));
+  REQUIRE(loaded.ok());
+  Register(adapter);
 }
 
 void World::Register(const directory::Model& model) {
@@ -288,9 +316,9 @@ pipeline::Caller World::NewCaller() const {
   return caller;
 }
 
-v1::ChatRequest World::Ask(const std::string& user_text) const {
+v1::ChatRequest World::Ask(const std::string& user_text, const std::string& model) const {
   v1::ChatRequest request;
-  request.set_model("script");
+  request.set_model(model);
   v1::ChatMessage* message = request.add_messages();
   message->set_role(v1::ROLE_USER);
   message->add_parts(user_text);
@@ -308,26 +336,6 @@ pipeline::Pipeline& World::pipe() {
     thread_ = std::thread([this] { io_.run(); });
   }
   return *pipeline_;
-}
-
-pipeline::Outcome<pipeline::Reply> World::ChatAs(const pipeline::Caller& caller, const v1::ChatRequest& request, pipeline::StreamWriter* writer,
-                                                 std::shared_ptr<pipeline::Cancellation> cancellation) {
-  if (!cancellation) cancellation = std::make_shared<pipeline::Cancellation>();
-  pipeline::Pipeline& pipeline = pipe();
-  auto call = [&]() -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
-    co_return co_await pipeline.Chat(caller, request, writer, cancellation);
-  };
-  return boost::asio::co_spawn(boost::asio::make_strand(io_), call, boost::asio::use_future).get();
-}
-
-pipeline::Outcome<pipeline::Reply> World::Chat(const v1::ChatRequest& request, pipeline::StreamWriter* writer) {
-  return ChatAs(NewCaller(), request, writer);
-}
-
-std::future<pipeline::Outcome<pipeline::Reply>> World::Start(const v1::ChatRequest& request, pipeline::StreamWriter* writer,
-                                                             std::shared_ptr<pipeline::Cancellation> cancellation) {
-  pipe();
-  return std::async(std::launch::async, [this, request, writer, cancellation] { return ChatAs(NewCaller(), request, writer, cancellation); });
 }
 
 v1::SealedContent World::Content(const audit::Entry& entry) const {

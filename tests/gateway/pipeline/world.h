@@ -28,6 +28,7 @@
 #include "tests/support/fake_gates.h"
 #include "tests/support/fake_journal.h"
 #include "tests/support/fake_leases.h"
+#include "tests/support/temp_dir.h"
 
 namespace tollgate::test {
 
@@ -82,19 +83,21 @@ class World {
   void GrantOnly(const std::string& model);
   // Loads another model of the scripted engine; at the same price as "script" unless it shall have none.
   void LoadModel(const std::string& name, int slots = 2, int queue_max = 8, bool priced = true, std::int64_t context_tokens = 4096);
+  void LoadEmbedder(const std::string& name, inference::Pooling pooling = inference::Pooling::kMean, std::int64_t context_tokens = 4096);
+  void LoadAdapter(const std::string& name);  // Registers and loads one of "script", "script:NAME": restricted, without a price of its own.
   // Puts a model into the registry, or changes what the registry says of it; loads and unloads nothing.
   void Register(const directory::Model& model);
-  // "qwen3=90 qwen4=10", "smollm2 tiny".
-  void SetAlias(const std::string& name, const std::string& targets, const std::string& fallbacks);
+  void SetAlias(const std::string& name, const std::string& targets, const std::string& fallbacks);  // "qwen3=90 qwen4=10", "smollm2 tiny".
   bool Full(const std::string& model) const;  // Its queue.
-
   pipeline::Caller NewCaller() const;
-  tollgate::v1::ChatRequest Ask(const std::string& user_text) const;
+  tollgate::v1::ChatRequest Ask(const std::string& user_text, const std::string& model = "script") const;
 
   // Runs a call to its end.
   pipeline::Outcome<pipeline::Reply> Chat(const tollgate::v1::ChatRequest& request, pipeline::StreamWriter* writer = nullptr);
   pipeline::Outcome<pipeline::Reply> ChatAs(const pipeline::Caller& caller, const tollgate::v1::ChatRequest& request,
                                             pipeline::StreamWriter* writer = nullptr, std::shared_ptr<pipeline::Cancellation> cancellation = nullptr);
+  pipeline::Outcome<pipeline::EmbedAnswer> Embed(const tollgate::v1::EmbedRequest& request, std::shared_ptr<pipeline::Cancellation> c = nullptr);
+  pipeline::Outcome<pipeline::RerankAnswer> Rerank(const tollgate::v1::RerankRequest& request);
   absl::StatusOr<tollgate::v1::CountTokensReply> CountAs(const pipeline::Caller& caller, const tollgate::v1::CountTokensRequest& request);
   absl::StatusOr<tollgate::v1::CountTokensReply> Count(const pipeline::Caller& caller, const std::string& model);
   tollgate::v1::ListModelsReply List();
@@ -102,12 +105,9 @@ class World {
   std::future<pipeline::Outcome<pipeline::Reply>> Start(const tollgate::v1::ChatRequest& request, pipeline::StreamWriter* writer,
                                                         std::shared_ptr<pipeline::Cancellation> cancellation);
 
-  // What was sealed with an entry.
-  tollgate::v1::SealedContent Content(const audit::Entry& entry) const;
-  // The journal's kinds in order: "REQUEST SEGMENT FINAL".
-  std::string Kinds() const;
-  // P3 and P4 hold for everything on record, and nothing is held any more.
-  void CheckBooks() const;
+  tollgate::v1::SealedContent Content(const audit::Entry& entry) const;  // What was sealed with an entry.
+  std::string Kinds() const;  // The journal's in order: "REQUEST SEGMENT FINAL".
+  void CheckBooks() const;    // P3 and P4 hold for everything on record, and nothing is held any more.
 
   audit::Keys& keys() { return *keys_; }
 
@@ -124,8 +124,10 @@ class World {
 
  private:
   void Add(directory::Row row);
+  void Price(const std::string& name);
   void Publish();
 
+  TempDir adapters_;
   std::vector<directory::Row> rows_;
   std::int64_t version_ = 0;
   base::Uuid org_, team_, project_, key_;

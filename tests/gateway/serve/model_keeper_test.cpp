@@ -202,3 +202,44 @@ TEST_CASE("An instance waits for what the first snapshot wants loaded, and for n
     CHECK(keeper.Loading().empty());
   }
 }
+
+TEST_CASE("Adapters follow their model: loaded after it, gone with it, back with it, and out alone") {
+  World world;
+  world.Keep();
+  REQUIRE(base::WriteFileAtomically(world.dir.File("legal.gguf"), "matrices", 0644).ok());
+  Model adapter;
+  adapter.engine = "lora";
+  adapter.name = "one:legal";
+  adapter.base = "one";
+  adapter.file = "legal.gguf";
+  adapter.sha256 = base::Sha256("matrices");
+  adapter.loaded = true;
+  world.registry.Put(adapter);
+  world.Await("one:legal", v1::MODEL_STATE_REFUSED);
+  CHECK(world.keeper->StandingOf("one:legal").problem.find("model one is not loaded") != std::string::npos);
+  CHECK(absl::IsNotFound(world.keeper->Check(adapter)));
+  world.registry.Put(Scripted("one", true));
+  world.Await("one:legal", v1::MODEL_STATE_LOADED);
+  CHECK(world.Loaded("one:legal"));
+  CHECK(world.keeper->Check(adapter).ok());
+
+  world.registry.Put(Scripted("one", false));
+  world.Await("one:legal", v1::MODEL_STATE_REFUSED);
+  CHECK_FALSE(world.Loaded("one:legal"));
+  world.registry.Put(Scripted("one", true));
+  world.Await("one:legal", v1::MODEL_STATE_LOADED);
+
+  adapter.loaded = false;
+  world.registry.Put(adapter);
+  world.Await("one:legal", v1::MODEL_STATE_UNLOADED);
+  CHECK_FALSE(world.Loaded("one:legal"));
+  CHECK(world.Loaded("one"));
+
+  Model of_configured = adapter;  // Models of tollgate.yaml have adapters too.
+  of_configured.name = "configured:legal";
+  of_configured.base = "configured";
+  of_configured.loaded = true;
+  world.registry.Put(of_configured);
+  world.Await("configured:legal", v1::MODEL_STATE_LOADED);
+  CHECK(world.Loaded("configured:legal"));
+}

@@ -1,0 +1,121 @@
+// Headers are gathered in the order in which they become known. Tested by tests/gateway/http/http_front_test.cpp.
+#include "gateway/http/answer.h"
+
+#include <cctype>
+#include <charconv>
+#include <chrono>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/error_detail.h"
+
+namespace tollgate::http_front {
+namespace {
+
+using pipeline::Failure;
+
+constexpr std::string_view kJson = "application/json";
+
+bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (std::tolower(static_cast<unsigned char>(a[i])) != std::tolower(static_cast<unsigned char>(b[i]))) return false;
+  }
+  return true;
+}
+
+// W3C: 00-<32 hex>-<16 hex>-<2 hex>.
+bool IsTraceparent(std::string_view text) {
+  if (text.size() != 55 || text[2] != '-' || text[35] != '-' || text[52] != '-') return false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool hex = (text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f');
+    if (i != 2 && i != 35 && i != 52 && !hex) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::string BearerOf(const Exchange& exchange) {
+  const auto value = exchange.Header("authorization");
+  if (!value || value->size() < 7 || !EqualsIgnoringCase(value->substr(0, 7), "Bearer ")) return "";
+  return std::string(value->substr(7));
+}
+
+pipeline::Caller CallerOf(const Exchange& exchange) {
+  pipeline::Caller caller;
+  caller.bearer = BearerOf(exchange);
+  caller.source = exchange.source();
+  caller.surface = pipeline::Surface::kHttp;
+  caller.request_id = base::RequestId::New();
+  caller.received = exchange.received();
+  if (const auto id = exchange.Header("x-client-request-id")) caller.client_request_id = std::string(id->substr(0, 128));
+  if (const auto count = exchange.Header("x-stainless-retry-count")) {
+    std::from_chars(count->data(), count->data() + count->size(), caller.retry_count);
+  }
+  return caller;
+}
+
+Answer::Answer(Exchange& exchange, const pipeline::Caller& caller) : exchange_(exchange) {
+  headers_.emplace_back("x-request-id", caller.request_id.ToString());
+  headers_.emplace_back("openai-version", "2020-10-01");
+  if (const auto trace = exchange.Header("traceparent"); trace && IsTraceparent(*trace)) headers_.emplace_back("traceparent", *trace);
+}
+
+void Answer::Record(std::int32_t log, std::int64_t index) { headers_.emplace_back("x-tollgate-record", fmt::format("{}/{}", log, index)); }
+
+void Answer::Route(const std::string& route) {
+  if (!route.empty()) headers_.emplace_back("x-tollgate-route", route);
+}
+
+void Answer::Overhead(std::int64_t us) { headers_.emplace_back("x-tollgate-overhead-ms", fmt::format("{}.{:03}", us / 1000, us % 1000)); }
+
+async::Awaitable<void> Answer::Send(int status, std::string body) {
+  Processing();
+  co_await exchange_.Respond(status, kJson, headers_, std::move(body));
+}
+
+async::Awaitable<void> Answer::Fail(const absl::Status& status) {
+  const Failure failure{.status = status, .head = std::nullopt, .limits = {}};
+  co_await Fail(failure);
+}
+
+async::Awaitable<void> Answer::Fail(const Failure& failure) {
+  if (failure.head) Record(failure.head->log_id, failure.head->record_index);
+  if (failure.head) Route(failure.head->route);
+  Limits(failure.limits);
+  const ErrorReply error = ToErrorReply(failure.status);
+  co_await Fail(error);
+}
+
+async::Awaitable<void> Answer::Fail(const ErrorReply& error) {
+  headers_.insert(headers_.end(), error.headers.begin(), error.headers.end());
+  co_await Send(error.http_status, error.body);
+}
+
+async::Awaitable<bool> Answer::CheckContentType() {
+  const auto type = exchange_.Header("content-type");
+  if (!type || EqualsIgnoringCase(type->substr(0, type->find(';')), kJson)) co_return true;
+  const ErrorReply error = PlainError(415, "unsupported_media_type",
+                                      "The body must be JSON; send it with the header Content-Type: application/json.");
+  co_await Fail(error);
+  co_return false;
+}
+
+Headers Answer::StreamHeaders(const pipeline::ReplyHead& head) {
+  Record(head.log_id, head.record_index);
+  Route(head.route);
+  Limits(head.limits);
+  Processing();
+  headers_.emplace_back("cache-control", "no-cache");
+  headers_.emplace_back("x-accel-buffering", "no");
+  return headers_;
+}
+
+void Answer::Processing() {
+  const auto took = std::chrono::steady_clock::now() - exchange_.received();
+  headers_.emplace_back("openai-processing-ms", std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(took).count()));
+}
+
+}  // namespace tollgate::http_front

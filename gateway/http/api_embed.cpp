@@ -1,0 +1,81 @@
+// POST /v1/embeddings and /v1/rerank: as the routes of api.cpp. Answers of a hundred vectors are megabytes of digits: they are written off the
+// I/O threads.
+//
+// Tested by tests/gateway/http/embed_front_test.cpp.
+#include <utility>
+#include <variant>
+
+#include "gateway/async/run_on.h"
+#include "gateway/http/answer.h"
+#include "gateway/http/api.h"
+#include "gateway/http/embed_body.h"
+
+namespace tollgate::http_front {
+namespace {
+
+using pipeline::EmbedAnswer;
+using pipeline::Failure;
+using pipeline::Outcome;
+using pipeline::RerankAnswer;
+
+constexpr std::size_t kWriteHereNumbersMax = 4096;
+
+// What travels in headers; its form is checked with the rest of the request.
+template <typename Request>
+void TakeHeaders(const Exchange& exchange, Request& request) {
+  if (const auto id = exchange.Header("x-client-request-id")) request.set_client_request_id(std::string(*id));
+  if (const auto terms = exchange.Header("x-tollgate-accept-terms")) request.set_accept_terms(std::string(*terms));
+  if (const auto why = exchange.Header("x-tollgate-justification")) request.set_justification(std::string(*why));
+}
+
+}  // namespace
+
+async::Awaitable<void> Api::Embed(Exchange& exchange) {
+  const pipeline::Caller caller = CallerOf(exchange);
+  Answer answer(exchange, caller);
+  const bool json = co_await answer.CheckContentType();
+  if (!json) co_return;
+  const bool large = exchange.body().size() > kParseHereBytesMax;
+  absl::StatusOr<EmbeddingsBody> request = co_await async::RunOnIf(large, cpu_, [&exchange] { return ParseEmbeddings(exchange.body()); });
+  if (!request.ok()) {
+    const absl::Status refused = request.status();
+    co_await answer.Fail(refused);
+    co_return;
+  }
+  TakeHeaders(exchange, request->embed);
+  Outcome<EmbedAnswer> outcome = co_await chat_.Embed(caller, request->embed, exchange.cancellation());
+  if (const Failure* failure = std::get_if<Failure>(&outcome)) {
+    co_await answer.Fail(*failure);
+    co_return;
+  }
+  const EmbedAnswer& vectors = std::get<EmbedAnswer>(outcome);
+  const bool many = vectors.numbers.size() > kWriteHereNumbersMax;
+  std::string body = co_await async::RunOnIf(many, cpu_, [&] { return EmbeddingsReply(vectors, request->base64); });
+  answer.Of(vectors);
+  co_await answer.Send(200, std::move(body));
+}
+
+async::Awaitable<void> Api::Rerank(Exchange& exchange) {
+  const pipeline::Caller caller = CallerOf(exchange);
+  Answer answer(exchange, caller);
+  const bool json = co_await answer.CheckContentType();
+  if (!json) co_return;
+  const bool large = exchange.body().size() > kParseHereBytesMax;
+  absl::StatusOr<RerankBody> request = co_await async::RunOnIf(large, cpu_, [&exchange] { return ParseRerank(exchange.body()); });
+  if (!request.ok()) {
+    const absl::Status refused = request.status();
+    co_await answer.Fail(refused);
+    co_return;
+  }
+  TakeHeaders(exchange, request->rerank);
+  Outcome<RerankAnswer> outcome = co_await chat_.Rerank(caller, request->rerank, exchange.cancellation());
+  if (const Failure* failure = std::get_if<Failure>(&outcome)) {
+    co_await answer.Fail(*failure);
+    co_return;
+  }
+  const RerankAnswer& ranked = std::get<RerankAnswer>(outcome);
+  answer.Of(ranked);
+  co_await answer.Send(200, RerankReply(ranked, caller.request_id.ToString(), request->return_documents));
+}
+
+}  // namespace tollgate::http_front

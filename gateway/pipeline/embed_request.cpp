@@ -1,0 +1,335 @@
+// Token ids are read as the text that they spell, before policy: what it scanned is what is tokenised, and no id stands for text that nobody
+// read. Inputs that policy changed are embedded as it left them. A system prompt has no place here: a rule that appends to one refuses, by
+// name, rather than to be forgotten; chat defaults put none, and their cap on input tokens holds.
+//
+// Tested by tests/gateway/pipeline/embed_test.cpp.
+#include "gateway/pipeline/embed_request.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/error_detail.h"
+#include "gateway/pipeline/admission.h"
+#include "gateway/pipeline/prompt.h"
+#include "gateway/pipeline/tool_prompt.h"
+#include "gateway/pipeline/watch.h"
+#include "inference/pool.h"
+
+namespace tollgate::pipeline {
+
+namespace v1 = tollgate::v1;
+using std::chrono::steady_clock;
+
+namespace {
+
+template <typename Wire>
+void TakeCommon(const Wire& request, v1::ChatRequest& call) {
+  call.set_model(request.model());
+  call.set_end_user(request.end_user());
+  call.set_client_request_id(request.client_request_id());
+  call.set_justification(request.justification());
+  call.set_accept_terms(request.accept_terms());
+}
+
+void AppendLittleEndian(std::uint32_t value, std::string& out) {
+  for (int shift = 0; shift < 32; shift += 8) out.push_back(static_cast<char>(value >> shift & 0xFF));
+}
+
+// A call that has the texts for messages.
+v1::ChatRequest CallOf(const EmbedAsk& ask) {
+  v1::ChatRequest call = ask.call;
+  for (const std::string& text : ask.texts) {
+    v1::ChatMessage* message = call.add_messages();
+    message->set_role(v1::ROLE_USER);
+    message->add_parts(text);
+  }
+  return call;
+}
+
+}  // namespace
+
+EmbedAsk AskOf(const v1::EmbedRequest& request) {
+  EmbedAsk ask;
+  TakeCommon(request, ask.call);
+  ask.dimensions = request.dimensions();
+  for (const v1::EmbedInput& input : request.inputs()) {
+    ask.texts.push_back(input.text());
+    auto& tokens = ask.tokens.emplace_back();
+    if (input.has_tokens()) tokens.emplace(input.tokens().ids().begin(), input.tokens().ids().end());
+  }
+  return ask;
+}
+
+EmbedAsk AskOf(const v1::RerankRequest& request) {
+  EmbedAsk ask;
+  ask.rerank = true;
+  TakeCommon(request, ask.call);
+  ask.top_n = request.top_n();
+  ask.texts.push_back(request.query());
+  ask.texts.insert(ask.texts.end(), request.documents().begin(), request.documents().end());
+  ask.tokens.resize(ask.texts.size());
+  return ask;
+}
+
+std::vector<float> FirstDimensions(std::span<const float> vectors, std::int64_t each, std::int64_t dimensions) {
+  std::vector<float> out;
+  const auto length = static_cast<std::size_t>(each), wanted = static_cast<std::size_t>(dimensions);
+  out.reserve(vectors.size() / length * wanted);
+  for (std::size_t at = 0; at + length <= vectors.size(); at += length) {
+    const auto first = vectors.subspan(at, wanted);
+    double square = 0;
+    for (const float x : first) square += static_cast<double>(x) * x;
+    const double scale = square > 0 ? 1 / std::sqrt(square) : 1;
+    for (const float x : first) out.push_back(wanted == length ? x : static_cast<float>(x * scale));
+  }
+  return out;
+}
+
+std::vector<v1::RankedDocument> Ranked(std::span<const float> relevance, std::int64_t top_n) {
+  std::vector<v1::RankedDocument> out(relevance.size());
+  for (std::size_t i = 0; i < relevance.size(); ++i) {
+    out[i].set_index(static_cast<int>(i));
+    out[i].set_relevance_score(relevance[i]);
+  }
+  std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.relevance_score() > b.relevance_score(); });
+  if (top_n > 0 && top_n < static_cast<std::int64_t>(out.size())) out.resize(static_cast<std::size_t>(top_n));
+  return out;
+}
+
+base::Digest DigestOf(std::span<const float> vectors) {
+  std::string bytes;
+  bytes.reserve(vectors.size() * 4);
+  for (const float x : vectors) AppendLittleEndian(std::bit_cast<std::uint32_t>(x), bytes);
+  return base::Sha256(bytes);
+}
+
+base::Digest DigestOf(std::span<const v1::RankedDocument> results) {
+  std::string bytes;
+  for (const v1::RankedDocument& result : results) {
+    AppendLittleEndian(static_cast<std::uint32_t>(result.index()), bytes);
+    AppendLittleEndian(std::bit_cast<std::uint32_t>(static_cast<float>(result.relevance_score())), bytes);
+  }
+  return base::Sha256(bytes);
+}
+
+EmbedRequest::EmbedRequest(const Collaborators& with, Refusals& refusals, const Caller& caller, const EmbedAsk& ask,
+                           Cancellation& cancellation, const std::atomic<bool>& shutting_down, async::Event& event)
+    : Request(with, refusals, caller, CallOf(ask), nullptr, cancellation, shutting_down, event), ask_(ask) {}
+
+std::string EmbedRequest::NameOf(std::size_t text) const {
+  if (!ask_.rerank) return fmt::format("input[{}]", text);
+  return text == 0 ? "query" : fmt::format("documents[{}]", text - 1);
+}
+
+absl::Status EmbedRequest::CheckCall() {
+  const std::size_t inputs = ask_.texts.size() - (ask_.rerank ? 1 : 0);
+  const char* name = ask_.rerank ? "documents" : "input";
+  if (inputs < 1 || inputs > static_cast<std::size_t>(inference::kEmbedJobInputsMax))
+    return BadField(name, fmt::format("holds {} texts; 1 to {} are allowed", inputs, inference::kEmbedJobInputsMax));
+  for (std::size_t i = 0; i < ask_.texts.size(); ++i) {
+    if (ask_.tokens[i] ? ask_.tokens[i]->empty() : ask_.texts[i].empty()) return BadField(NameOf(i), "must not be empty");
+  }
+  if (const std::int64_t bytes = Bytes(); bytes > with_.options.limits.prompt_bytes_max)
+    return BadField(name, fmt::format("holds {} bytes of text; at most {} are allowed", bytes, with_.options.limits.prompt_bytes_max));
+  if (ask_.dimensions < 0) return BadField("dimensions", "must be at least 1");
+  if (ask_.top_n < 0) return BadField("top_n", "must be at least 1");
+  PromptLimits limits = with_.options.limits;
+  limits.messages_max = inference::kEmbedJobInputsMax + 1;
+  TG_RETURN_IF_ERROR(Validate(call_, limits));
+  v1::ChatRequest none;  // What is in force goes on record; the cap on input tokens alone concerns this call.
+  TG_ASSIGN(defaults_, ApplyDefaults(principal_->snapshot->DefaultsOf(who_.place), none));
+  defaults_.clamped.clear();
+  return absl::OkStatus();
+}
+
+absl::Status EmbedRequest::Fits(const inference::ModelInfo& model) const {
+  if (ask_.rerank && !model.reranks()) {
+    return BadField("model",
+                    fmt::format("{} {}: it has no classifier for documents, and nothing is put in its place; use a model that reranks",
+                                model.name, model.embeds() ? "makes vectors" : "chats"),
+                    "MODEL_DOES_NOT_RERANK");
+  }
+  if (!ask_.rerank && !model.embeds()) {
+    return BadField("model",
+                    fmt::format("{} {}: use a model that embeds", model.name, model.reranks() ? "reranks" : "chats"),
+                    "MODEL_DOES_NOT_EMBED");
+  }
+  if (ask_.dimensions > model.dimensions)
+    return BadField("dimensions", fmt::format("is {}; a vector of {} has {} numbers", ask_.dimensions, model.name, model.dimensions));
+  const std::int64_t most = inference::kEmbedJobNumbersMax / model.dimensions;
+  if (const auto inputs = static_cast<std::int64_t>(ask_.texts.size()); !ask_.rerank && inputs > most)
+    return BadField("input",
+                    fmt::format("holds {} texts; with {} numbers for each, {} takes {} at once", inputs, model.dimensions, model.name,
+                                most));
+  return absl::OkStatus();
+}
+
+// Ids of another model's tokens are read by the one that was asked for, also where a rule sends the request elsewhere.
+absl::Status EmbedRequest::ReadInputs() {
+  for (std::size_t i = 0; i < ask_.tokens.size(); ++i) {
+    if (!ask_.tokens[i]) continue;
+    auto text = with_.pool->TextOf(model_.name, *ask_.tokens[i]);
+    if (absl::IsInvalidArgument(text.status())) return BadField(NameOf(i), base::Message(text.status()), "INVALID_TOKENS");
+    TG_RETURN_IF_ERROR(text.status());
+    if (text->empty()) return BadField(NameOf(i), "must not be empty");
+    call_.mutable_messages(static_cast<int>(i))->set_parts(0, *std::move(text));
+  }
+  return absl::OkStatus();
+}
+
+std::int64_t EmbedRequest::Bytes() const {
+  std::size_t bytes = 0;
+  for (const std::string& text : ask_.texts) bytes += text.size();
+  for (const auto& tokens : ask_.tokens) bytes += tokens ? 4 * tokens->size() : 0;
+  return static_cast<std::int64_t>(bytes);
+}
+
+absl::StatusOr<std::vector<std::vector<std::int32_t>>> EmbedRequest::InputsOf(std::span<const policy::Message> prompt) const {
+  std::vector<std::vector<std::int32_t>> inputs;
+  std::string query;
+  for (std::size_t i = 0; i < prompt.size(); ++i) {
+    const std::string text = TextOf(prompt[i]);
+    if (ask_.rerank && i == 0) {
+      query = text;
+      continue;
+    }
+    TG_ASSIGN(std::vector<std::int32_t> tokens, with_.pool->EmbedTokens(model_.name, {text, query}));
+    inputs.push_back(std::move(tokens));
+  }
+  return inputs;
+}
+
+absl::StatusOr<std::vector<std::int32_t>> EmbedRequest::TokensOf(std::span<const policy::Message> prompt) const {
+  TG_ASSIGN(const auto inputs, InputsOf(prompt));
+  std::vector<std::int32_t> all;
+  for (const auto& tokens : inputs) all.insert(all.end(), tokens.begin(), tokens.end());
+  return all;
+}
+
+absl::Status EmbedRequest::LayOut(std::span<const policy::Message> /*prompt*/) {
+  if (const policy::RuleOutcome* rule = FirstEffect(inspection_.verdict, policy::Effect::Kind::kAppendSystem)) {
+    return base::WithDetail(
+        base::InvalidArgument(fmt::format("policy rule {} adds to the system prompt, which {} has no place for: its author can leave the model "
+                                          "out of the rule",
+                                          rule->rule_id, model_.name)),
+        {.reason = "POLICY_NOT_APPLICABLE", .may_retry = false, .rule_ids = {rule->rule_id}});
+  }
+  TG_ASSIGN(inputs_, InputsOf(inspection_.prompt));
+  for (const auto& tokens : inputs_) prompt_tokens_.insert(prompt_tokens_.end(), tokens.begin(), tokens.end());
+  return absl::OkStatus();
+}
+
+absl::Status EmbedRequest::CheckRoom() {
+  for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    const auto tokens = static_cast<std::int64_t>(inputs_[i].size());
+    if (tokens == 0) return BadField(NameOf(i + (ask_.rerank ? 1 : 0)), "has no tokens");
+    if (tokens <= model_.context_tokens) continue;
+    return BadField(NameOf(i + (ask_.rerank ? 1 : 0)),
+               fmt::format("is {} tokens long{} and {} takes {}: shorten it, or cut it into several", tokens,
+                           ask_.rerank ? " with the query" : "", model_.name, model_.context_tokens),
+               "CONTEXT_LENGTH_EXCEEDED");
+  }
+  return CheckInputTokens(principal_->snapshot->DefaultsOf(who_.place), static_cast<std::int64_t>(prompt_tokens_.size()));
+}
+
+void EmbedRequest::FillBody(v1::RequestBody* body) const {
+  body->set_operation(ask_.rerank ? "rerank" : "embeddings");
+  body->set_inputs(static_cast<std::int32_t>(inputs_.size()));
+  body->set_dimensions(ask_.dimensions);
+  body->set_top_n(ask_.top_n);
+  const auto came = [](const auto& tokens) { return tokens.has_value(); };
+  body->set_token_inputs(static_cast<std::int32_t>(std::count_if(ask_.tokens.begin(), ask_.tokens.end(), came)));
+}
+
+async::Awaitable<Outcome<Reply>> EmbedRequest::Generate() {
+  inference::EmbedJob job{.model = model_.name,
+                          .inputs = std::move(inputs_),
+                          .tenant = who_.place.team->id,
+                          .key = who_.place.key->id,
+                          .deadline = deadline_};
+  auto stream = with_.pool->Embed(std::move(job));
+  if (!stream.ok()) {
+    Ending refused = Broken("POOL_REFUSED", stream.status());
+    co_return co_await End(std::move(refused), nullptr);
+  }
+  Ending ending = co_await Await(**stream);
+  if (ending.status.ok()) {
+    dimensions_ = ask_.dimensions > 0 ? ask_.dimensions : model_.dimensions;
+    if (ask_.rerank) {
+      results_ = Ranked(job_end_->vectors, ask_.top_n);
+      digest_ = DigestOf(results_);
+    } else {
+      numbers_ = FirstDimensions(job_end_->vectors, model_.dimensions, dimensions_);
+      digest_ = DigestOf(numbers_);
+    }
+    ending.reason = ask_.rerank ? "RERANKED" : "EMBEDDED";
+  }
+  co_return co_await End(std::move(ending), nullptr);
+}
+
+// Within one step of the pool; its end says how many tokens were worked through.
+async::Awaitable<Ending> EmbedRequest::Await(inference::TokenStream& stream) {
+  Watch watch(with_, *principal_, model_.name, cancellation_, shutting_down_, deadline_);
+  const auto notify = event_.Notifier();
+  std::optional<Ending> stopped;
+  steady_clock::time_point patience;
+  for (;;) {
+    inference::Piece piece;
+    if (stream.Take(piece) == inference::Taken::kEnd) {
+      job_end_ = stream.end();
+      co_return stopped ? *std::move(stopped) : EndingOf(*job_end_);
+    }
+    if (stopped && steady_clock::now() >= patience) co_return *std::move(stopped);
+    if (!stopped) {
+      stopped = watch.MustStop();
+      if (stopped) {
+        stream.Cancel();
+        patience = steady_clock::now() + kStopPatience;
+      }
+    }
+    stream.NotifyOnce(notify);
+    const auto wake = stopped ? patience : watch.NextLook();
+    co_await event_.WaitUntil(wake);
+  }
+}
+
+void EmbedRequest::FillEnd(v1::EndBody& end) const {
+  if (job_end_) end.mutable_tokens()->set_input(job_end_->input_tokens_evaluated);
+  if (dimensions_ == 0) return;
+  v1::VectorOutput* out = end.mutable_vectors();
+  out->set_count(static_cast<std::int32_t>(ask_.rerank ? results_.size() : numbers_.size() / static_cast<std::size_t>(dimensions_)));
+  out->set_dimensions(static_cast<std::int32_t>(dimensions_));
+  out->set_sha256(std::string(base::View(digest_)));
+}
+
+steady_clock::duration EmbedRequest::EngineTime() const {
+  return job_end_ ? job_end_->ended_at - job_end_->submitted_at : steady_clock::duration::zero();
+}
+
+namespace {
+
+v1::EmbedEnd EndOf(const Reply& reply) {
+  v1::EmbedEnd end;
+  *end.mutable_usage() = reply.end.usage();
+  *end.mutable_input_policy() = reply.end.input_policy();
+  *end.mutable_record() = reply.end.record();
+  return end;
+}
+
+}  // namespace
+
+EmbedAnswer EmbedRequest::TakeVectors(const Reply& reply) {
+  return {reply.head, std::move(numbers_), dimensions_, EndOf(reply), reply.overhead_us};
+}
+
+RerankAnswer EmbedRequest::TakeResults(const Reply& reply) {
+  RerankAnswer answer{reply.head, std::move(results_), {}, EndOf(reply), reply.overhead_us};
+  for (std::size_t i = 1; i < inspection_.prompt.size(); ++i) answer.documents.push_back(TextOf(inspection_.prompt[i]));
+  return answer;
+}
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,72 @@
+// A request for vectors or relevance: the way of any request (request.h), with inputs for messages and numbers for text. Policy judges each
+// input as a user's message; for relevance the query is the first of them.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "gateway/pipeline/embed_call.h"
+#include "gateway/pipeline/request.h"
+
+namespace tollgate::pipeline {
+
+// What is asked, of either kind.
+struct EmbedAsk {
+  bool rerank = false;
+  tollgate::v1::ChatRequest call;                          // Model, end user and what else a chat has too; without messages.
+  std::vector<std::string> texts;                          // The inputs, or the query and the documents;
+  std::vector<std::optional<std::vector<std::int32_t>>> tokens;  // those that came as token ids, in place of their text. Of inputs alone.
+  std::int32_t dimensions = 0;                             // 0: all.
+  std::int32_t top_n = 0;                                  // 0: all.
+};
+EmbedAsk AskOf(const tollgate::v1::EmbedRequest& request);
+EmbedAsk AskOf(const tollgate::v1::RerankRequest& request);
+
+// The first so many numbers of each vector, brought back to length 1. REQUIRES: 1 to `each`, which is the length of all.
+std::vector<float> FirstDimensions(std::span<const float> vectors, std::int64_t each, std::int64_t dimensions);
+
+// The `top_n` (0: all) best, the best first; of equal ones the earlier.
+std::vector<tollgate::v1::RankedDocument> Ranked(std::span<const float> relevance, std::int64_t top_n);
+
+// What VectorOutput.sha256 is of.
+base::Digest DigestOf(std::span<const float> vectors);
+base::Digest DigestOf(std::span<const tollgate::v1::RankedDocument> results);
+
+class EmbedRequest final : public Request {
+ public:
+  EmbedRequest(const Collaborators& with, Refusals& refusals, const Caller& caller, const EmbedAsk& ask, Cancellation& cancellation,
+               const std::atomic<bool>& shutting_down, async::Event& event);
+
+  // After Run has given a Reply, which has neither text nor more: once.
+  EmbedAnswer TakeVectors(const Reply& reply);
+  RerankAnswer TakeResults(const Reply& reply);
+
+ private:
+  absl::Status CheckCall() override;
+  absl::Status Fits(const inference::ModelInfo& model) const override;
+  absl::Status ReadInputs() override;
+  std::int64_t Bytes() const override;
+  absl::StatusOr<std::vector<std::int32_t>> TokensOf(std::span<const policy::Message> prompt) const override;
+  absl::Status LayOut(std::span<const policy::Message> prompt) override;
+  absl::Status CheckRoom() override;
+  void FillBody(tollgate::v1::RequestBody* body) const override;
+  async::Awaitable<Outcome<Reply>> Generate() override;
+  void FillEnd(tollgate::v1::EndBody& end) const override;
+  std::chrono::steady_clock::duration EngineTime() const override;
+
+  absl::StatusOr<std::vector<std::vector<std::int32_t>>> InputsOf(std::span<const policy::Message> prompt) const;
+  async::Awaitable<Ending> Await(inference::TokenStream& stream);
+  std::string NameOf(std::size_t text) const;  // "input[3]", "query", "documents[2]".
+
+  const EmbedAsk& ask_;
+  std::vector<std::vector<std::int32_t>> inputs_;  // As the model gets them.
+  std::optional<inference::StreamEnd> job_end_;
+  std::int64_t dimensions_ = 0;
+  std::vector<float> numbers_;                     // What leaves: vectors,
+  std::vector<tollgate::v1::RankedDocument> results_;  // or these.
+  base::Digest digest_{};
+};
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,76 @@
+// Authority is asked for every authority_check, from the snapshot in force then: a revoked key, a blocked team or a stop ends the request.
+// Tested by tests/gateway/pipeline/request_test.cpp, tests/gateway/pipeline/embed_test.cpp.
+#include "gateway/pipeline/watch.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/clock.h"
+#include "base/error_detail.h"
+#include "gateway/directory/directory.h"
+#include "gateway/pipeline/admission.h"
+
+namespace tollgate::pipeline {
+
+namespace v1 = tollgate::v1;
+using std::chrono::steady_clock;
+
+Ending Broken(std::string reason, absl::Status status) {
+  return {.kind = v1::RECORD_KIND_ABORT, .reason = std::move(reason), .status = std::move(status)};
+}
+
+Ending Ended(std::string reason, absl::Status status) { return {.reason = std::move(reason), .status = std::move(status)}; }
+
+std::optional<Ending> LostAuthority(const Collaborators& with, const identity::Principal& principal, const std::string& model) {
+  auto snapshot = with.directory->InForce();
+  if (!snapshot.ok()) return Broken("DIRECTORY_STALE", snapshot.status());
+  const auto place = (*snapshot)->FindKey(principal.place.key->id);
+  absl::Status may = place ? (*snapshot)->MayRun(*place, model, with.clock->Wall())
+                           : base::WithDetail(base::PermissionDenied("the key that this request was made with is gone"),
+                                              {.reason = "KEY_REVOKED", .may_retry = false});
+  if (may.ok()) return std::nullopt;
+  const auto detail = base::DetailOf(may);
+  return Ended(detail ? detail->reason : "KEY_REVOKED", std::move(may));
+}
+
+Ending EndingOf(const inference::StreamEnd& end) {
+  switch (end.reason) {
+    case inference::EndReason::kStop: return {.finish = v1::FINISH_REASON_STOP, .reason = "STOP"};
+    case inference::EndReason::kLength: return {.finish = v1::FINISH_REASON_LENGTH, .reason = "LENGTH"};
+    case inference::EndReason::kAllowance: return {.finish = v1::FINISH_REASON_LENGTH, .reason = "QUOTA"};
+    case inference::EndReason::kCancelled: return Ended("CLIENT_GONE", end.status);
+    case inference::EndReason::kDeadline: return Ended("DEADLINE", end.status);
+    case inference::EndReason::kQueueTimeout: return Broken("QUEUE_TIMEOUT", end.status);
+    case inference::EndReason::kEngineFailed: return Broken("ENGINE_FAILED", end.status);
+    case inference::EndReason::kShutdown: return Broken("SHUTDOWN", end.status);
+  }
+  return Broken("ENGINE_FAILED", base::Internal("the engine ended for no known reason"));
+}
+
+Watch::Watch(const Collaborators& with, const identity::Principal& principal, const std::string& model, const Cancellation& cancellation,
+             const std::atomic<bool>& shutting_down, steady_clock::time_point deadline)
+    : with_(with),
+      principal_(principal),
+      model_(model),
+      cancellation_(cancellation),
+      shutting_down_(shutting_down),
+      deadline_(deadline),
+      next_authority_check_(steady_clock::now() + with.options.authority_check) {}
+
+steady_clock::time_point Watch::NextLook() const { return std::min(deadline_, next_authority_check_); }
+
+std::optional<Ending> Watch::MustStop(std::string_view during) {
+  if (cancellation_.cancelled()) return Ended("CLIENT_GONE", base::Cancelled("the client went away"));
+  if (shutting_down_.load(std::memory_order_relaxed)) {
+    return Broken("SHUTDOWN", ShuttingDown());
+  }
+  const auto now = steady_clock::now();
+  if (now >= deadline_) return Ended("DEADLINE", base::DeadlineExceeded(fmt::format("the request's deadline passed while {}", during)));
+  if (now < next_authority_check_) return std::nullopt;
+  next_authority_check_ = now + with_.options.authority_check;
+  return LostAuthority(with_, principal_, model_);
+}
+
+}  // namespace tollgate::pipeline

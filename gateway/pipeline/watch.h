@@ -1,0 +1,58 @@
+// What ends a request while the pool works for it, whatever it does: its client's leaving, its deadline, the instance's stop, and authority
+// that is gone. And how it ended, in the record's words.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "gateway/identity/identity.h"
+#include "gateway/pipeline/call.h"
+#include "gateway/pipeline/collaborators.h"
+#include "inference/token_stream.h"
+#include "tollgate/v1/record.pb.h"
+
+namespace tollgate::pipeline {
+
+// How the output ended, and why.
+struct Ending {
+  tollgate::v1::RecordKind kind = tollgate::v1::RECORD_KIND_FINAL;
+  tollgate::v1::FinishReason finish = tollgate::v1::FINISH_REASON_UNSPECIFIED;
+  std::string reason;         // UPPER_SNAKE, for the record.
+  absl::Status status;        // OK: the caller gets a reply. Else: this error.
+  std::string quota_reached;  // The scope that ended it.
+};
+
+Ending Broken(std::string reason, absl::Status status);  // ABORT.
+Ending Ended(std::string reason, absl::Status status);   // FINAL, with an error for the caller.
+Ending EndingOf(const inference::StreamEnd& end);        // As the pool ended it.
+// How a request ends whose key, or whose right to the model, is gone, or that an emergency stop is for; nothing: it may go on.
+std::optional<Ending> LostAuthority(const Collaborators& with, const identity::Principal& principal, const std::string& model);
+
+// A hung engine must not hold a request for ever: after this long its end is taken as it stands.
+inline constexpr std::chrono::seconds kStopPatience{5};
+
+// Asked between steps, by the request's own coroutine. Everything that it is given outlives it.
+class Watch {
+ public:
+  Watch(const Collaborators& with, const identity::Principal& principal, const std::string& model, const Cancellation& cancellation,
+        const std::atomic<bool>& shutting_down, std::chrono::steady_clock::time_point deadline);
+
+  // `during`: what its deadline would break off, for the caller.
+  std::optional<Ending> MustStop(std::string_view during = "its output was made");
+  std::chrono::steady_clock::time_point NextLook() const;  // When it is to be asked again, if nothing happens before.
+
+ private:
+  const Collaborators& with_;
+  const identity::Principal& principal_;
+  const std::string& model_;
+  const Cancellation& cancellation_;
+  const std::atomic<bool>& shutting_down_;
+  const std::chrono::steady_clock::time_point deadline_;
+  std::chrono::steady_clock::time_point next_authority_check_;
+};
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,55 @@
+// LlamaAdapters: the LoRA adapters that are loaded beside one model, and which of them its context computes with. Internal to the engine.
+// Check from any thread; the rest from the replica's.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <llama.h>
+
+#include "base/status.h"
+#include "inference/gguf.h"
+#include "inference/types.h"
+
+namespace tollgate::inference {
+
+class LlamaAdapters {
+ public:
+  // Of a model with this header. Both must outlive it.
+  LlamaAdapters(llama_model* model, llama_context* context, GgufHeader header, bool on_gpus)
+      : model_(model), context_(context), header_(std::move(header)), on_gpus_(on_gpus) {}
+
+  absl::StatusOr<AdapterInfo> Check(const AdapterOptions& adapter, std::int64_t memory_bytes) const;  // As Engine::CheckAdapter.
+  absl::StatusOr<int> Add(const AdapterOptions& adapter);
+  void Remove(int handle);
+
+  // FAILED_PRECONDITION: one is not there, or gave numbers that are not finite.
+  absl::Status Usable(std::span<const int> set) const;
+  void GaveNonsense(std::span<const int> set);  // From now on these are not Usable.
+
+  // Makes the context compute with these from its next step on; costs nothing if it does so already.
+  absl::Status Use(const std::vector<int>& set);
+
+  // What tells states apart that were computed with these: by digest and scale, not by name. Empty for none.
+  std::string Salt(std::span<const int> set) const;
+
+ private:
+  struct Loaded {
+    llama_adapter_lora* raw = nullptr;  // The model's.
+    AdapterOptions options;
+    bool nonsense = false;
+  };
+
+  llama_model* model_;
+  llama_context* context_;
+  const GgufHeader header_;
+  const bool on_gpus_;
+  std::map<int, Loaded> loaded_;
+  std::vector<int> in_use_;
+  int last_handle_ = 0;
+};
+
+}  // namespace tollgate::inference

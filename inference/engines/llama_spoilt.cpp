@@ -1,0 +1,57 @@
+// How it works. An adapter may be such that a model's numbers overflow. What is not finite stays in the cache's cells when its sequence has
+// gone, and libllama multiplies hidden cells by zero rather than leave them out: the next sequence in the slot, anybody's, would get nonsense
+// too. So a sequence with adapters leaves its slot either proven clean, since the last logits were finite and every cell had a part in them,
+// or is asked for one more token to prove it (where it was cut short within its prompt), or the cache is emptied of numbers: the states
+// of the other sequences are taken out, all cells set to zero, the states put back. Adapters that made it necessary are used no more.
+//
+// Tested by tests/inference/adapter_model_test.cpp.
+#include <algorithm>
+#include <cmath>
+#include <exception>
+#include <utility>
+
+#include "base/diagnostics.h"
+#include "inference/engines/llama_engine.h"
+
+namespace tollgate::inference {
+
+bool LlamaEngine::TurnsOutFinite(int index) {
+  const Slot& slot = *slots_[index];
+  if (slot.cached == 0 || (slot.sound && slot.finite)) return true;
+  if (slot.cached >= info_.context_tokens || !adapters_.Use(slot.adapters).ok()) return false;
+  batch_.raw.n_tokens = 0;
+  batch_.Add(0, slot.cached, index, true);
+  if (!Decode().ok()) return false;
+  const float* logits = llama_get_logits_ith(context_.get(), 0);
+  if (logits != nullptr && std::all_of(logits, logits + vocab_.tokens(), [](float l) { return std::isfinite(l); })) {
+    return llama_memory_seq_rm(llama_get_memory(context_.get()), index, static_cast<llama_pos>(slot.cached), -1);
+  }
+  adapters_.GaveNonsense(slot.adapters);
+  return false;
+}
+
+// False: the states of the others could not be taken out; nothing was changed. REQUIRES: the slot is empty.
+bool LlamaEngine::Cleanse(int index) {
+  base::Warn("llama", "model {}: what an adapter left in slot {} is not finite; the cache is cleaned", info_.name, index);
+  std::vector<std::pair<int, std::vector<std::uint8_t>>> others;
+  try {
+    for (int other = 0; other < info_.slots; ++other) {
+      if (!slots_[other] || slots_[other]->cached == 0) continue;
+      std::vector<std::uint8_t> state(llama_state_seq_get_size(context_.get(), other));
+      if (llama_state_seq_get_data(context_.get(), state.data(), state.size(), other) != state.size()) return false;
+      others.emplace_back(other, std::move(state));
+    }
+  } catch (const std::exception& e) {
+    base::Warn("llama", "the cache was not cleaned: {}", e.what());
+    return false;
+  }
+  llama_memory_clear(llama_get_memory(context_.get()), true);
+  for (const auto& [other, state] : others) {
+    const bool back = llama_state_seq_set_data(context_.get(), state.data(), state.size(), other) == state.size();
+    TG_CHECK(back, "libllama did not take back a state that it had given");
+  }
+  spoilt_.erase(index);
+  return true;
+}
+
+}  // namespace tollgate::inference

@@ -1,0 +1,142 @@
+// How it works. An adapter is checked on the caller's thread, where reading a file disturbs nobody, and handed to the engine by a job that
+// the replica's thread does between two steps. Sequences hold the adapters that they use; one that shall go is first taken off the list, so
+// that nothing new finds it, then let go of by its sequences as they end or are ended, and only then freed.
+//
+// Which sequences a step works for, where their adapters differ, is for AdapterTurns to say; where nobody uses any, nothing is asked.
+//
+// Tested by tests/inference/adapter_pool_test.cpp, tests/inference/adapter_turns_test.cpp.
+#include <algorithm>
+#include <future>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/error_detail.h"
+#include "inference/replica.h"
+
+namespace tollgate::inference {
+namespace {
+
+constexpr std::chrono::seconds kJobMax{60};  // A step and a load together take less.
+constexpr std::chrono::milliseconds kLook{5};
+
+absl::Status NotLoaded(std::string_view name) {
+  base::ErrorDetail detail;
+  detail.reason = "MODEL_NOT_FOUND";
+  detail.param = "model";
+  detail.may_retry = false;
+  return base::WithDetail(base::NotFound(fmt::format("no adapter {} is loaded; ask for the list of models", name)), detail);
+}
+
+}  // namespace
+
+std::vector<ModelInfo> Replica::infos() const {
+  std::vector<ModelInfo> all{info()};
+  base::Lock lock(mu_);
+  for (const auto& [name, adapter] : adapters_) {
+    ModelInfo with = info();
+    with.base = std::exchange(with.name, name);
+    with.adapters = {adapter->info};
+    with.memory_bytes = adapter->info.memory_bytes;
+    with.device_memory_bytes = adapter->info.device_memory_bytes;
+    all.front().memory_bytes += with.memory_bytes;
+    all.front().device_memory_bytes += with.device_memory_bytes;
+    all.push_back(std::move(with));
+  }
+  return all;
+}
+
+bool Replica::HasAdapter(std::string_view name) const {
+  base::Lock lock(mu_);
+  return adapters_.contains(name);
+}
+
+absl::StatusOr<AdaptersHeld> Replica::Adapters(std::span<const std::string> names) const {
+  AdaptersHeld held;
+  base::Lock lock(mu_);
+  for (const std::string& name : names) {
+    const auto found = adapters_.find(name);
+    if (found == adapters_.end()) return NotLoaded(name);
+    held.push_back(found->second);
+  }
+  std::sort(held.begin(), held.end(), [](const auto& a, const auto& b) { return a->handle < b->handle; });
+  return held;
+}
+
+absl::StatusOr<AdapterInfo> Replica::CheckAdapter(const AdapterOptions& adapter, std::int64_t memory_bytes) const {
+  return engine_->CheckAdapter(adapter, memory_bytes);
+}
+
+absl::Status Replica::OnThread(std::function<absl::Status()> job) {
+  std::packaged_task<absl::Status()> task(std::move(job));
+  auto done = task.get_future();
+  {
+    base::Lock lock(mu_);
+    if (closed_) return StatusOf(EndReason::kShutdown, 0);
+    jobs_.push_back(std::move(task));
+  }
+  waker_->Wake();
+  if (done.wait_for(kJobMax) != std::future_status::ready) return base::DeadlineExceeded("the engine is busy with one step; try again");
+  try {
+    return done.get();
+  } catch (const std::exception& e) {  // What the engine threw, or the thread ended first.
+    return base::Unavailable(fmt::format("the engine did not do it: {}", e.what()));
+  }
+}
+
+absl::Status Replica::AddAdapter(const AdapterOptions& adapter, const AdapterInfo& info) {
+  return OnThread([this, adapter, info]() -> absl::Status {
+    TG_ASSIGN(const int handle, engine_->AddAdapter(adapter));
+    base::Lock lock(mu_);
+    adapters_[adapter.name] = std::make_shared<LoadedAdapter>(LoadedAdapter{handle, info});
+    return absl::OkStatus();
+  });
+}
+
+absl::Status Replica::RemoveAdapter(std::string_view name, base::MonoTime deadline) {
+  std::shared_ptr<const LoadedAdapter> adapter;
+  {
+    base::Lock lock(mu_);
+    const auto found = adapters_.find(name);
+    if (found == adapters_.end()) return NotLoaded(name);
+    adapter = std::move(found->second);
+    adapters_.erase(found);
+  }
+  auto looks_left = kJobMax / kLook;  // Once they were told to end.
+  bool ended = false;
+  while (adapter.use_count() > 1) {
+    if (ended && --looks_left == 0) return base::DeadlineExceeded("the engine is busy with one step; the adapter stays in memory");
+    if (!ended && clock_.Mono() >= deadline) {
+      ended = true;
+      TG_RETURN_IF_ERROR(OnThread([this, adapter]() -> absl::Status { return EndUsers(adapter.get()), absl::OkStatus(); }));
+    }
+    base::Lock lock(mu_);
+    if (closed_) return absl::OkStatus();  // It goes with the model.
+    idle_cv_.wait_for(lock.native(), kLook);
+  }
+  return OnThread([this, handle = adapter->handle]() -> absl::Status { return engine_->RemoveAdapter(handle), absl::OkStatus(); });
+}
+
+void Replica::EndUsers(const LoadedAdapter* adapter) {
+  const auto uses = [adapter](const Sequence& sequence) {
+    return std::any_of(sequence.adapters.begin(), sequence.adapters.end(), [&](const auto& held) { return held.get() == adapter; });
+  };
+  for (auto& sequence : slots_) {
+    if (sequence != nullptr && uses(*sequence)) End(*sequence, EndReason::kShutdown, StatusOf(EndReason::kShutdown, sequence->decoded));
+  }
+  queue_.Remove(uses, [this](std::unique_ptr<Sequence> sequence) { EndWaiting(std::move(sequence), EndReason::kShutdown); });
+}
+
+void Replica::ChooseTurn() {
+  runnable_.clear();
+  bool any = false;
+  for (const auto& sequence : slots_) {
+    if (sequence == nullptr || sequence->closing || sequence->parked) continue;
+    any = any || !sequence->adapter_set.empty();
+    runnable_.push_back({&sequence->adapter_set, sequence->request.tenant});
+  }
+  turn_ = any ? &turns_.Next(runnable_, now_) : nullptr;
+  stats_.adapter_changes = turns_.changes();
+}
+
+}  // namespace tollgate::inference

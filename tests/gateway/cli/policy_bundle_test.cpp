@@ -1,0 +1,98 @@
+// Policies of several files on the command line, and bundles: made, signed, verified, applied from a file and from a URL.
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <filesystem>
+
+#include "base/ed25519.h"
+#include "base/encoding.h"
+#include "tests/gateway/cli/fake_services.h"
+#include "tests/support/temp_dir.h"
+
+using namespace tollgate;
+using namespace tollgate::cli;
+using Catch::Matchers::ContainsSubstring;
+
+namespace {
+
+struct Folder {
+  Folder() {
+    std::filesystem::create_directory(dir.path() + "/lists");
+    Write("acme.yaml",
+          "version: 1\nname: acme\ninclude: shared.yaml\nlists: {rivals: {file: lists/rivals.txt}}\nrules:\n"
+          "  - {id: r, detect: {list: rivals}, do: block}\n");
+    Write("shared.yaml", "version: 1\nlists: {more: {file: lists/more.txt}}\nrules:\n  - {id: m, detect: {list: more}, do: flag}\n");
+    Write("lists/rivals.txt", "globex\n");
+    Write("lists/more.txt", "hooli\n");
+    Write("security.pem", keys.private_pem);
+    Write("public.pem", keys.public_pem);
+    Write("other.pem", base::MakeEd25519Pair().public_pem);
+  }
+  void Write(const std::string& name, const std::string& text) { REQUIRE(base::WriteFileAtomically(At(name), text, 0600).ok()); }
+  std::string At(const std::string& name) const { return dir.path() + "/" + name; }
+
+  test::TempDir dir;
+  const base::Ed25519Pair keys = base::MakeEd25519Pair();
+};
+
+}  // namespace
+
+TEST_CASE("A policy goes with the files that it includes, and one that is not there is told with its place") {
+  Folder in;
+  const Result found = RunLine({"policy", "explain", in.At("acme.yaml"), "--input", "Globex and hooli"});
+  INFO(found.err);
+  CHECK_THAT(found.out, ContainsSubstring("input: block by m, r") || ContainsSubstring("input: block by r, m"));
+  Server server;
+  REQUIRE(server.Run({"policy", "put", in.At("acme.yaml")}).code == kDone);
+  CHECK_THAT(server.policy.put.yaml(), ContainsSubstring("--- # file: lists/rivals.txt\nglobex\n"));
+  std::filesystem::remove(in.At("lists/more.txt"));
+  CHECK_THAT(RunLine({"policy", "lint", in.At("acme.yaml")}).err, ContainsSubstring("acme/shared.yaml:2:22: the file 'lists/more.txt' did not come along"));
+}
+
+TEST_CASE("A bundle is made, signed and verified with no server") {
+  Folder in;
+  const std::string bundle = in.At("acme.bundle");
+  const Result made = RunLine({"policy", "bundle", in.At("acme.yaml"), "--bundle-version", "7", "--out", bundle});
+  INFO(made.err);
+  REQUIRE(made.code == kDone);
+  const std::vector<std::string> verify = {"policy", "verify", bundle, "--trust", "security=" + in.At("public.pem")};
+  const Result naked = RunLine(verify);
+  CHECK(naked.code == kRefused);
+  CHECK_THAT(naked.err, ContainsSubstring("is not signed"));
+  REQUIRE(RunLine({"policy", "sign", bundle, "--key", in.At("security.pem"), "--signer", "security"}).code == kDone);
+  const Result good = RunLine(verify);
+  CHECK(good.code == kDone);
+  CHECK_THAT(good.out, ContainsSubstring("bundle acme 7: signed by security"));
+  CHECK(RunLine({"policy", "verify", bundle, "--trust", "security=" + in.At("other.pem")}).code == kRefused);
+  CHECK(RunLine({"policy", "verify", bundle, "--trust", "else=" + in.At("public.pem")}).code == kRefused);
+  std::string text = *base::ReadFile(bundle);
+  text.replace(text.find("globex"), 6, "gl0bex");
+  in.Write("acme.bundle", text);
+  const Result changed = RunLine(verify);
+  CHECK(changed.code == kRefused);
+  CHECK_THAT(changed.err, ContainsSubstring("the bundle was changed"));
+  CHECK(RunLine({"policy", "bundle", bundle, "--bundle-version", "8"}).code == kUsage);
+  CHECK(RunLine({"policy", "sign", in.At("acme.yaml"), "--key", in.At("security.pem"), "--signer", "security"}).code == kUsage);
+  CHECK(RunLine({"policy", "sign", bundle, "--key", in.At("public.pem"), "--signer", "security"}).code == kUsage);
+}
+
+TEST_CASE("A bundle is applied as it is, and the org says whom it trusts") {
+  Folder in;
+  Server server;
+  const std::string bundle = in.At("acme.bundle");
+  REQUIRE(RunLine({"policy", "bundle", in.At("acme.yaml"), "--bundle-version", "7", "--out", bundle}).code == kDone);
+  const Result applied = server.Run({"policy", "apply", "--bundle", bundle});
+  INFO(applied.err);
+  CHECK(applied.code == kDone);
+  CHECK(server.policy.put.name() == "acme");
+  CHECK(server.policy.put.yaml() == *base::ReadFile(bundle));
+  CHECK(server.Run({"policy", "apply", "--bundle", in.At("acme.yaml")}).code == kUsage);
+  CHECK(server.Run({"policy", "apply", "--bundle", "http://127.0.0.1:1/acme.bundle"}).code == kUsage);  // Nobody listens there.
+  const Result trusted = server.Run({"policy", "signers", "--add", "security=" + in.At("public.pem"), "--require", "on"});
+  INFO(trusted.err);
+  CHECK(trusted.code == kDone);
+  CHECK(server.policy.signers.add(0).public_key() == in.keys.public_pem);
+  CHECK(server.policy.signers.required());
+  CHECK_THAT(server.Run({"policy", "signers", "--add", "security=" + in.At("security.pem")}).err, ContainsSubstring("is a private one"));
+  CHECK(server.Run({"policy", "signers", "--add", in.At("public.pem")}).code == kUsage);
+}

@@ -1,0 +1,76 @@
+// The gRPC calls for vectors and relevance.
+#include <catch2/catch_test_macros.hpp>
+
+#include <grpcpp/grpcpp.h>
+
+#include "../http/fake_chat.h"
+#include "gateway/grpc/grpc_front.h"
+#include "gateway/net/io_threads.h"
+#include "generic_call.h"
+#include "tollgate/v1/embeddings.grpc.pb.h"
+
+using namespace tollgate;
+using namespace tollgate::testing;
+
+namespace {
+
+struct Fixture {
+  Fixture() : front(*grpc_front::GrpcFront::Start({}, io, chat)), stub(v1::Embeddings::NewStub(NewChannel(front->port()))) {}
+  net::IoThreads io{2};
+  FakeChat chat;
+  std::unique_ptr<grpc_front::GrpcFront> front;
+  std::unique_ptr<v1::Embeddings::Stub> stub;
+};
+
+std::string Trailer(const grpc::ClientContext& context, const std::string& name) {
+  const auto& trailers = context.GetServerTrailingMetadata();
+  const auto it = trailers.find(name);
+  return it == trailers.end() ? "" : std::string(it->second.data(), it->second.size());
+}
+
+}  // namespace
+
+TEST_CASE("Vectors and ranks come with their end and the trailers of any call") {
+  Fixture f;
+  grpc::ClientContext context;
+  context.AddMetadata("authorization", "Bearer tg_test");
+  v1::EmbedRequest request;
+  request.set_model("smollm2");
+  request.set_client_request_id("mine");
+  request.add_inputs()->set_text("a");
+  request.add_inputs()->mutable_tokens()->add_ids(5);
+  v1::EmbedReply reply;
+  REQUIRE(f.stub->Embed(&context, request, &reply).ok());
+  REQUIRE(reply.vectors_size() == 2);
+  CHECK(reply.vectors(1).values(0) == 1.0F);
+  CHECK(reply.vectors(1).values(1) == 0.5F);
+  CHECK(reply.end().usage().input() == 12);
+  CHECK(reply.end().record().index() == 42);
+  CHECK(reply.id() == f.chat.embed_caller().request_id.ToString());
+  CHECK(f.chat.embed_caller().client_request_id == "mine");
+  CHECK(Trailer(context, "x-tollgate-record") == "3/42");
+  CHECK(Trailer(context, "x-request-id") == reply.id());
+
+  grpc::ClientContext ranking;
+  v1::RerankRequest rank;
+  rank.set_model("r");
+  rank.set_query("q");
+  rank.add_documents("a");
+  rank.add_documents("b");
+  v1::RerankReply ranked;
+  REQUIRE(f.stub->Rerank(&ranking, rank, &ranked).ok());
+  REQUIRE(ranked.results_size() == 2);
+  CHECK(ranked.results(0).index() == 1);
+  CHECK(ranked.results(0).relevance_score() == 0.75);
+  CHECK(ranked.model() == "smollm2");
+}
+
+TEST_CASE("A refusal is a status") {
+  Fixture f;
+  grpc::ClientContext one, two;
+  v1::EmbedReply reply;
+  v1::RerankReply ranked;
+  CHECK(f.stub->Embed(&one, {}, &reply).error_code() == grpc::INVALID_ARGUMENT);
+  CHECK(f.stub->Rerank(&two, {}, &ranked).error_code() == grpc::INVALID_ARGUMENT);
+  CHECK(Trailer(one, "x-tollgate-record") == "3/41");
+}

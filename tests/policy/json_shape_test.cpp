@@ -1,0 +1,124 @@
+// What a reply must be to count as JSON of a schema, and how rules say so.
+#include "policy/json_shape.h"
+
+#include "tests/policy/policy_support.h"
+
+namespace tollgate::policy {
+namespace {
+
+std::string Broken(const std::string& schema, const std::string& text) {
+  const auto shape = JsonShape::Compile(schema);
+  INFO(schema);
+  INFO(base::Message(shape.status()));
+  REQUIRE(shape.ok());
+  return std::string((*shape)->Breaks(text));
+}
+
+TEST_CASE("A text keeps a schema, or breaks a keyword of it") {
+  const std::string person = R"({"type":"object","properties":{"name":{"type":"string","minLength":2,"maxLength":4},)"
+                             R"("age":{"type":"integer"},"tags":{"type":"array","items":{"enum":["a","b",null]},"maxItems":2}},)"
+                             R"("required":["name"],"additionalProperties":false})";
+  const std::tuple<std::string, std::string, std::string> cases[] = {
+      {"true", "[1, {\"a\": null}] ", ""},
+      {"true", "", "json"},
+      {"true", "```json\n{}\n```", "json"},
+      {"true", "{} {}", "json"},
+      {"true", R"({"a":1,"a":2})", "json"},
+      {"true", R"({"a":{"b":1,"b":2}})", "json"},
+      {"true", R"({"a:":"b:c\":","d":[{"e":":"}]})", ""},
+      {"true", "\xFF", "json"},
+      {"{}", "3", ""},
+      {person, R"({"name":"Änne"})", ""},
+      {person, R"({"name":"Ännes"})", "maxLength"},
+      {person, R"({"name":"A"})", "minLength"},
+      {person, R"({"name":"Ann","age":3})", ""},
+      {person, R"({"name":"Ann","age":3.0})", ""},
+      {person, R"({"name":"Ann","age":3.5})", "type"},
+      {person, R"({"name":"Ann","tags":["a",null]})", ""},
+      {person, R"({"name":"Ann","tags":["a","c"]})", "enum"},
+      {person, R"({"name":"Ann","tags":["a","a","a"]})", "maxItems"},
+      {person, R"({"age":3})", "required"},
+      {person, R"({"name":"Ann","else":1})", "additionalProperties"},
+      {person, "[]", "type"},
+      {R"({"additionalProperties":{"type":"number"}})", R"({"a":1,"b":"x"})", "type"},
+      {R"({"type":["string","null"]})", "null", ""},
+      {R"({"type":["string","null"]})", "1", "type"},
+      {R"({"anyOf":[{"type":"string"},{"const":5}]})", "5", ""},
+      {R"({"anyOf":[{"type":"string"},{"const":5}]})", "6", "anyOf"},
+      {R"({"oneOf":[{"type":"number"},{"type":"integer"}]})", "5", "oneOf"},
+      {R"({"oneOf":[{"type":"number"},{"type":"integer"}]})", "5.5", ""},
+      {R"({"allOf":[{"type":"number"},{"enum":[1,2]}]})", "3", "allOf"},
+      {R"({"format":"date"})", "\"2026-11-26\"", ""},
+      {R"({"format":"date"})", "\"2026-13-26\"", "format"},
+      {R"({"format":"date-time"})", "\"2026-11-26T10:00:00Z\"", ""},
+      {R"({"format":"uuid"})", "\"123e4567-e89b-12d3-a456-426614174000\"", ""},
+      {R"({"format":"time"})", "\"10:00\"", "format"},
+      {R"({"$defs":{"n":{"type":"number"}},"items":{"$ref":"#/$defs/n"}})", "[1,\"x\"]", "type"},
+      {R"({"minItems":1})", "[]", "minItems"},
+      {"true", std::string(100, '['), "json"},
+  };
+  for (const auto& [schema, text, broken] : cases) {
+    INFO(schema << " " << text);
+    CHECK(Broken(schema, text) == broken);
+  }
+  CHECK(Broken("true", std::string(JsonShape::kTextBytesMax + 1, ' ')) == "size");
+}
+
+TEST_CASE("A schema that would not be judged as it says is refused by name") {
+  const std::pair<std::string, const char*> cases[] = {
+      {"{", "no JSON"},
+      {"[]", "an object here, or true"},
+      {R"({"pattern":"a"})", "/pattern: this keyword is not judged"},
+      {R"({"type":"text"})", "/type: there are object"},
+      {R"({"properties":{"a":{"minimum":1}}})", "/properties/a/minimum: this keyword"},
+      {R"({"$ref":"#/$defs/x"})", "point into the schema"},
+      {R"({"$defs":{"x":{"items":{"$ref":"#/$defs/x"}}},"$ref":"#/$defs/x"})", "refers to itself"},
+      {R"({"required":"a"})", "an array of names"},
+      {R"({"maxItems":-1})", "at least 0"},
+      {R"({"format":"email"})", "there are date"},
+      {R"({"anyOf":[]})", "an array of schemas"},
+      {"{\"title\":\"" + std::string(33 << 10, 'x') + "\"}", "32 KiB"},
+  };
+  for (const auto& [schema, error] : cases) {
+    const auto shape = JsonShape::Compile(schema);
+    INFO(schema.substr(0, 100) << base::Message(shape.status()));
+    CHECK(base::Message(shape.status()).find(error) != std::string::npos);
+  }
+}
+
+TEST_CASE("What may become JSON is told from what cannot") {
+  for (const char* begin : {"", " ", "{", "{\"a", "[1, 2", "tru", "\"x"}) CHECK(JsonShape::MayBecomeJson(begin));
+  for (const char* begin : {"Sure", "{a", "```", "[1 2", "{} x"}) CHECK_FALSE(JsonShape::MayBecomeJson(begin));
+}
+
+TEST_CASE("A rule writes its schema in YAML, and its tests run on it") {
+  const auto policies = MustCompile(OneRule("{not_json: {type: object, required: [a], properties: {a: {const: \"5\"}, b: {const: 5}}}}", "block",
+                                            "    tests:\n      - {text: 'no', result: ''}\n      - {text: '{\"a\":5}'}\n"
+                                            "      - {text: '{\"a\":\"5\",\"b\":5}', expect_not: r}\n"));
+  CHECK(policies->FilterWhole({}, "no")->withheld);
+  CHECK(policies->FilterWhole({}, "no", {Part::kReasoning})->text == "no");
+  CHECK(policies->FilterWhole({}, "no", {Part::kToolCall, "f"})->text == "no");
+  REQUIRE(policies->QuestionsOfOutput({}).size() == 1);
+  CHECK(policies->QuestionsOfOutput({})[0].detector == "not_json");
+  CHECK(policies->QuestionsOfOutput({}, {Part::kReasoning}).empty());
+  const auto of_tool = MustCompile(OneRule("{not_json: any}", "flag", "    where: {tool: f}\n"));
+  CHECK(of_tool->QuestionsOfOutput({}).empty());
+  CHECK(of_tool->QuestionsOfOutput({}, {Part::kToolCall, "f"}).size() == 1);
+}
+
+TEST_CASE("A rule about JSON that says what it cannot do is refused") {
+  const std::pair<std::string, const char*> cases[] = {
+      {OneRule("{not_json: any}", "redact"), "flagged or blocked"},
+      {OneRule("{not_json: any}", "block", "    where: {direction: input}\n"), "judges replies"},
+      {OneRule("{not_json: some}", "block"), "'not_json' is one of any"},
+      {OneRule("{not_json: {pattern: x}}", "block"), "test.yaml:5:24: the schema is refused at /pattern"},
+      {OneRule("{not_json: any, at: end}", "block"), "'at' is for external"},
+      {OneRule("{not_json: any, decode: both}", "block"), "'decode' says nothing"},
+      {OneRule("{not_json: any}", "block", "    unless: {keywords: x}\n"), "judges the whole reply"},
+      {OneRule("{not_json: {a: &a [x, x], enum: [*a, *a]}}", "block"), "/a: this keyword"},
+  };
+  for (const auto& [yaml, error] : cases) CHECK(CompileError(yaml).find(error) != std::string::npos);
+}
+
+}  // namespace
+}  // namespace tollgate::policy
