@@ -179,7 +179,6 @@ TEST_CASE("An abort while an embedding runs fails the jobs of that step; another
   const std::vector<float> hello = VectorOf(*pool, "hello");
   const auto other = Submit(*pool, AskModel(*pool, "other", "!pace_ms 1\n!tokens 300"));
   const auto fatal = Embed(*pool, {"!pace_ms 50", "!abort"}, 1);
-  Until(*pool, [](const ReplicaStats& s) { return s.running == 1; });
   const auto beside = Embed(*pool, {"hello", "again"}, 2);
   CheckLost(HearAll(*fatal));
   const Heard unharmed = HearAll(*beside);
