@@ -193,7 +193,8 @@ absl::StatusOr<AdapterFile> ReadAdapter(std::string_view file, const GgufHeader&
   return out;
 }
 
-absl::StatusOr<AdapterInfo> CheckAdapterFile(const AdapterOptions& adapter, const GgufHeader& header, bool on_gpus, std::int64_t room_bytes) {
+absl::StatusOr<AdapterInfo> CheckAdapterFile(const AdapterOptions& adapter, const GgufHeader& header, bool on_gpus,
+                                             std::int64_t room_bytes) {
   TG_ASSIGN(const MappedFile file, MappedFile::Open(adapter.file));
   const auto read = ReadAdapter(file.bytes(), header);
   if (!read.ok()) return base::Annotate(read.status(), adapter.file);

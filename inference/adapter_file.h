@@ -28,6 +28,7 @@ absl::StatusOr<AdapterFile> ReadAdapter(std::string_view file, const GgufHeader&
 
 // As Engine::CheckAdapter, for a model with this header: reads the file, compares its digest, and holds what it would take against
 // `room_bytes`: of the machine's, or of the GPUs' where the model is on them.
-absl::StatusOr<AdapterInfo> CheckAdapterFile(const AdapterOptions& adapter, const GgufHeader& header, bool on_gpus, std::int64_t room_bytes);
+absl::StatusOr<AdapterInfo> CheckAdapterFile(const AdapterOptions& adapter, const GgufHeader& header, bool on_gpus,
+                                             std::int64_t room_bytes);
 
 }  // namespace tollgate::inference

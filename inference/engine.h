@@ -87,10 +87,13 @@ class Engine : public PromptSide {
   // tokens need no work then, always fewer than all. 0 where the engine cannot. REQUIRES: both open, the same tenant.
   virtual std::int64_t Share(int /*from*/, int /*to*/) { return 0; }
 
-  // Of an engine whose Info().pooling is not kNone. Works once on all inputs, at most kEmbedInputsMax, whose tokens are within step_tokens_max in sum and each within the context. Appends
-  // Info().dimensions numbers for each, of a vector of length 1; where it reranks, one from 0 to 1. Not OK: there are none of any.
+  // Of an engine whose Info().pooling is not kNone. Works once on all inputs, at most kEmbedInputsMax, whose tokens are within
+  // step_tokens_max in sum and each within the context. Appends Info().dimensions numbers for each, of a vector of length 1; where it
+  // reranks, one from 0 to 1. Not OK: there are none of any.
   static constexpr int kEmbedInputsMax = 64;
-  virtual absl::Status Embed(std::span<const std::span<const std::int32_t>> /*inputs*/, std::vector<float>& /*vectors*/) { return NoVectors(); }
+  virtual absl::Status Embed(std::span<const std::span<const std::int32_t>> /*inputs*/, std::vector<float>& /*vectors*/) {
+    return NoVectors();
+  }
 
   virtual void Close(int slot) = 0;  // Empties the slot and frees its context. Never fails.
 

@@ -1,5 +1,5 @@
-// PromptSide: what an engine says of prompts, texts and adapters' files, and never computes for: so it can stand apart from the engine, as it
-// does for one in a process of its own. Immutable, any thread.
+// PromptSide: what an engine says of prompts, texts and adapters' files, and never computes for: so it can stand apart from the engine, as
+// it does for one in a process of its own. Immutable, any thread.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // How it works. A file was read by our own reader and its digest compared before libllama sees it (CheckAdapterFile). libllama computes with
 // the set of adapters that its context was told last, and compares sets by address: so a set that is in use is put down before one of it is
-// freed, else another that is loaded to the same address would pass for it. Room for the greater graph is made by libllama itself at the step after a change
-// (llama_set_adapters_lora asks for it), so adapters may come and go while the context lives.
+// freed, else another that is loaded to the same address would pass for it. Room for the greater graph is made by libllama itself at the
+// step after a change (llama_set_adapters_lora asks for it), so adapters may come and go while the context lives.
 //
 // Tested by tests/inference/adapter_model_test.cpp, tests/inference/interleaving_test.cpp.
 #include "inference/engines/llama_adapters.h"

@@ -31,7 +31,9 @@ class ChatPrompts final : public PromptSide {
     TG_RETURN_IF_ERROR(vocab_.Tokenize(text, tokens));
     return tokens;
   }
-  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override { return vocab_.RenderParts(parts); }
+  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override {
+    return vocab_.RenderParts(parts);
+  }
   absl::Status CheckGrammar(std::string_view gbnf) const override { return LlamaGrammar::Make(vocab_.raw(), gbnf).status(); }
   absl::StatusOr<AdapterInfo> CheckAdapter(const AdapterOptions& adapter, std::int64_t memory_bytes) const override {
     return CheckAdapterFile(adapter, header_, on_gpus_, on_gpus_ ? std::numeric_limits<std::int64_t>::max() : memory_bytes);
@@ -46,7 +48,8 @@ class ChatPrompts final : public PromptSide {
 
 class TextPrompts final : public PromptSide {
  public:
-  TextPrompts(std::string name, LlamaModel model, LlamaText text) : name_(std::move(name)), model_(std::move(model)), text_(std::move(text)) {}
+  TextPrompts(std::string name, LlamaModel model, LlamaText text)
+      : name_(std::move(name)), model_(std::move(model)), text_(std::move(text)) {}
 
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> /*turns*/) const override {
     return base::FailedPrecondition(fmt::format("model {} does not chat", name_));

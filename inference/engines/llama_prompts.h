@@ -8,8 +8,8 @@
 
 namespace tollgate::inference {
 
-// Of a model that was loaded elsewhere, `loaded`, by who checked its file: no digest is computed, and no backend loaded. Room on GPUs is not
-// looked at by CheckAdapter: who loads the adapter does.
+// Of a model that was loaded elsewhere, `loaded`, by who checked its file: no digest is computed, and no backend loaded. Room on GPUs is
+// not looked at by CheckAdapter: who loads the adapter does.
 absl::StatusOr<std::unique_ptr<PromptSide>> MakeLlamaPrompts(const ModelOptions& model, const ModelInfo& loaded);
 
 }  // namespace tollgate::inference

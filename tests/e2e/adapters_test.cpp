@@ -126,7 +126,8 @@ TEST_CASE("With isolation: process adapters act, are refused, and are there agai
   World world("process");
   const std::string sound = TinyAdapter{.seed = 7, .only = {}}.For(world.tiny.Bytes());
   REQUIRE(world.Adapt("legal", sound).code == 0);
-  REQUIRE(world.Cli({"models", "grant", "tiny:legal", "--team", "red", "--org", "acme"}).code == 0);
+  for (const char* model : {"tiny", "tiny:legal"})
+    REQUIRE(world.Cli({"models", "grant", model, "--team", "red", "--org", "acme"}).code == 0);
   CHECK(world.Adapt("cut", sound.substr(0, sound.size() / 2)).err.find("past the end of the file") != std::string::npos);
   const std::string route = "model=tiny:legal; adapters=legal@" + world.digests.at("legal.lora").substr(0, 12);
   CHECK(world.Say("tiny:legal").header("x-tollgate-route") == route);

@@ -1,5 +1,5 @@
-// libllama in a process of its own, on generated models: the same answers, adapters and vectors as on a thread, prefixes apart by tenant, and
-// refusals with their numbers.
+// libllama in a process of its own, on generated models: the same answers, adapters and vectors as on a thread, prefixes apart by tenant,
+// and refusals with their numbers.
 #include <catch2/catch_test_macros.hpp>
 
 #include <signal.h>
