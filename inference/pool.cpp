@@ -15,15 +15,11 @@
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
 #include "base/mutex.h"
-#include "inference/engines/llama.h"
-#include "inference/engines/llama_tokenizer.h"
-#include "inference/engines/script_engine.h"
-#include "inference/engines/upstream_engine.h"
-#include "inference/gguf.h"
+#include "inference/make_engine.h"
 #include "inference/mapped_file.h"
 #include "inference/memory_estimate.h"
-#include "inference/pooling.h"
 #include "inference/replica.h"
+#include "inference/worker/worker_engine.h"
 
 namespace tollgate::inference {
 namespace {
@@ -56,16 +52,6 @@ absl::Status CheckModel(const ModelOptions& model) {
     return base::InvalidArgument(fmt::format("cached_token_share is {}; it must be between 0 and 1", model.cached_token_share));
   return CheckRange("stream_buffer_bytes", model.stream_buffer_bytes, 1, 1 << 24);
 }
-
-// How the replica that gives a model's strict answers is loaded: one at a time, nothing kept of one for the next.
-ModelOptions StrictOf(ModelOptions model) {
-  model.slots = 1;
-  model.step_tokens_max = kStrictChunkTokens;
-  model.prefix_cache_bytes = 0;
-  return model;
-}
-
-absl::Status AboutStrict(const absl::Status& status) { return base::Annotate(status, "its second copy, for strict answers"); }
 
 // The name of a model with these adapters: the same for the same adapters.
 std::string NameOf(const AdaptersHeld& adapters) {
@@ -157,22 +143,7 @@ class PoolOfReplicas final : public Pool {
   absl::Status Check(const ModelOptions& model) const override {
     const auto named = [&model](const absl::Status& status) { return base::Annotate(status, fmt::format("model {}", model.name)); };
     if (absl::Status status = CheckModel(model); !status.ok()) return named(status);
-    if (model.engine == EngineKind::kScripted) return absl::OkStatus();
-    const auto file = MappedFile::Open(model.file);
-    if (!file.ok()) return named(file.status());
-    const auto header = ReadGguf(file->bytes());
-    if (!header.ok()) return named(base::Annotate(header.status(), model.file));
-    if (model.context_tokens > header->context_tokens) {
-      return named(base::FailedPrecondition(
-          fmt::format("context_tokens is {}, but the model was trained for {}", model.context_tokens, header->context_tokens)));
-    }
-    if (absl::Status fits = ResolvePooling(model.pooling, *header).status(); !fits.ok()) return named(fits);
-    const auto file_bytes = static_cast<std::int64_t>(file->bytes().size());
-    const std::int64_t left = MemoryLeft();
-    const auto plan = PlanLlama(model, *header, file_bytes, options_.backends_dir, left);
-    if (!plan.ok() || !model.strict) return named(plan.status());
-    const std::int64_t beside = left - plan->host_bytes;
-    return named(AboutStrict(PlanLlama(StrictOf(model), *header, file_bytes, options_.backends_dir, beside).status()));
+    return named(Isolated(model) ? CheckInWorker(model, WorkerHostNow(model)) : CheckEngine(model, HostNow()));
   }
 
   absl::Status Unload(std::string_view name, base::MonoTime deadline) override {
@@ -257,25 +228,42 @@ class PoolOfReplicas final : public Pool {
  private:
   using Replicas = std::vector<std::shared_ptr<Replica>>;
 
+  bool Isolated(const ModelOptions& model) const {
+    return options_.isolation == Isolation::kProcess && model.engine != EngineKind::kOpenAi;
+  }
+
+  EngineHost HostNow() const {
+    EngineHost host{.backends_dir = options_.backends_dir, .memory_bytes = std::nullopt, .clock = options_.clock};
+    if (options_.memory_bytes == 0) return host;
+    host.memory_bytes = options_.memory_bytes;
+    for (const auto& replica : All()) *host.memory_bytes -= replica->infos().front().memory_bytes;
+    return host;
+  }
+
   std::int64_t MemoryLeft() const {
-    if (options_.memory_bytes == 0) return MemoryAvailable();
-    std::int64_t memory = options_.memory_bytes;
-    for (const auto& replica : All()) memory -= replica->infos().front().memory_bytes;
-    return memory;
+    const EngineHost host = HostNow();
+    return host.memory_bytes ? *host.memory_bytes : MemoryAvailable();
+  }
+
+  int NiceOf(const ModelOptions& model) const {
+    return options_.replica_nice + (model.pooling == Pooling::kNone && !model.strict ? 0 : kGivesWayNice);
+  }
+
+  // In a process of its own it is the computing there that has lower priority, not what waits for it here.
+  WorkerHost WorkerHostNow(const ModelOptions& model) const {
+    const EngineHost host = HostNow();
+    return {.options = options_.worker, .backends_dir = host.backends_dir, .memory_bytes = host.memory_bytes, .nice = NiceOf(model)};
   }
 
   absl::StatusOr<std::unique_ptr<Replica>> Start(const ModelOptions& model, std::int64_t taken_bytes) const {
-    const std::int64_t memory = MemoryLeft() - taken_bytes;
-    const auto factory = [&]() -> absl::StatusOr<std::unique_ptr<Engine>> {
-      if (model.engine == EngineKind::kScripted) return MakeScriptedEngine(model, *options_.clock);
-      if (model.engine == EngineKind::kOpenAi) {
-        TG_ASSIGN(auto tokenizer, MakeLlamaTokenizer(model, options_.backends_dir));
-        return MakeUpstreamEngine(model, std::move(tokenizer), *options_.clock);
-      }
-      return MakeLlamaEngine(model, options_.backends_dir, memory);
-    };
-    const int nice = options_.replica_nice + (model.pooling == Pooling::kNone && !model.strict ? 0 : kGivesWayNice);
-    return Replica::Start(model, *options_.clock, nice, factory);
+    if (Isolated(model)) {
+      WorkerHost host = WorkerHostNow(model);
+      if (host.memory_bytes) *host.memory_bytes -= taken_bytes;
+      return Replica::Start(model, *options_.clock, 0, [&] { return MakeWorkerEngine(model, host); });
+    }
+    EngineHost host = HostNow();
+    if (host.memory_bytes) *host.memory_bytes -= taken_bytes;
+    return Replica::Start(model, *options_.clock, NiceOf(model), [&] { return MakeEngine(model, host); });
   }
 
   // Lets what is inside end until the deadline, then ends it.

@@ -93,7 +93,11 @@ void Replica::Sweep() {
   if (running_ > 0) {
     for (auto& sequence : slots_) {
       if (sequence == nullptr || sequence->closing) continue;
-      if (const auto reason = Due(*sequence)) End(*sequence, *reason, StatusOf(*reason, sequence->decoded));
+      if (const auto reason = Due(*sequence)) {
+        End(*sequence, *reason, StatusOf(*reason, sequence->decoded));
+      } else if (const absl::Status status = engine_->SlotStatus(sequence->slot); !status.ok()) {
+        End(*sequence, EndReason::kEngineFailed, status);
+      }
     }
   }
   if (queue_.size() > 0 && (woken_ || now_ - swept_at_ >= kPoll)) SweepQueue();
@@ -144,7 +148,7 @@ void Replica::Rewind(Sequence& sequence, const RewindOrder& order) {
 }
 
 void Replica::Admit() {
-  while (running_ < model_.slots && queue_.size() > 0) {
+  while (running_ < model_.slots && queue_.size() > 0 && engine_->Ready().ok()) {
     const bool last_slot = model_.slots >= 4 && running_ == model_.slots - 1;
     std::unique_ptr<Sequence> sequence = queue_.Pop(last_slot, now_);
     if (sequence == nullptr) return;

@@ -183,6 +183,7 @@ absl::StatusOr<std::shared_ptr<TokenStream>> Replica::Submit(SequenceRequest req
 absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> Replica::SubmitGroup(const SequenceRequest& request,
                                                                                const AdaptersHeld& adapters,
                                                                                std::span<const std::uint64_t> seeds) {
+  TG_RETURN_IF_ERROR(engine_->Ready());
   TG_RETURN_IF_ERROR(Check(request));
   if (seeds.empty() || seeds.size() > kGroupMax)
     return base::InvalidArgument(fmt::format("{} answers are asked for; 1 to {} are allowed", seeds.size(), kGroupMax));
@@ -254,6 +255,8 @@ absl::Status Replica::StatusOf(EndReason reason, std::int64_t decoded) const {
 ReplicaStats Replica::stats() const {
   base::Lock lock(mu_);
   ReplicaStats stats = published_;
+  stats.ready = engine_->Ready().ok();
+  stats.engine_restarts = engine_->restarts();
   stats.full = inside_ >= model_.slots + model_.queue_sequences_max;
   stats.waiting = std::max(stats.waiting, inside_ - stats.running);
   return stats;

@@ -101,6 +101,9 @@ absl::Status BuildEngine(Parts& parts) {
   inference::PoolOptions pool;
   pool.backends_dir = config.pool().backends_dir();
   pool.memory_bytes = config.pool().memory_bytes();
+  if (config.pool().isolation() == "process") pool.isolation = inference::Isolation::kProcess;
+  pool.worker.hung_after = milliseconds(config.pool().hung_after_ms());
+  pool.worker.log_json = config.diagnostics().json();
   for (const v1::Config::Model& m : config.pool().models()) {
     TG_ASSIGN(inference::ModelOptions model, ModelFrom(m, parts.secrets->upstream_salt_key));
     pool.models.push_back(std::move(model));

@@ -1,4 +1,6 @@
 // What listens, and what it tells of the rest. Tested by tests/e2e, which start the program.
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/clock.h"
@@ -78,7 +80,10 @@ std::vector<std::string> NotReady(const Parts& parts) {
   if (!parts.quotas->Ready()) reasons.push_back("quotas: leases cannot be had from Postgres");
   const std::vector<std::string> loading = parts.models->Loading();
   for (const std::string& model : loading) reasons.push_back(fmt::format("pool: model {} is being loaded", model));
-  if (loading.empty() && parts.pool->models().empty()) reasons.push_back("pool: no model is loaded");
+  const std::vector<inference::ReplicaStats> replicas = parts.pool->stats();
+  if (loading.empty() && replicas.empty()) reasons.push_back("pool: no model is loaded");
+  if (!replicas.empty() && std::none_of(replicas.begin(), replicas.end(), [](const auto& replica) { return replica.ready; }))
+    reasons.push_back("pool: the process of every model is being started again");
   return reasons;
 }
 
@@ -112,6 +117,8 @@ void FillStatus(const Parts& parts, v1::StatusReply& status) {
     model->set_running(replica.running);
     model->set_queued(replica.waiting);
     model->set_slots(replica.slots);
+    model->set_ready(replica.ready);
+    model->set_restarts(replica.engine_restarts);
   }
   for (const std::string& reason : NotReady(parts)) status.add_not_ready(reason);
 }

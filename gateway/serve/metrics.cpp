@@ -111,6 +111,9 @@ void AddReplica(Families& out, const inference::ReplicaStats& r) {
   out.Counter("tollgate_pool_sequences_total", "Sequences that ended.", static_cast<double>(r.sequences), model);
   out.Counter("tollgate_pool_refused_total", "Sequences refused by a full queue.", static_cast<double>(r.refused), model);
   out.Counter("tollgate_pool_failed_total", "Sequences that the engine failed on.", static_cast<double>(r.failed), model);
+  out.Gauge("tollgate_pool_ready", "1 but while the model's process is started again.", r.ready ? 1 : 0, model);
+  out.Counter("tollgate_pool_engine_restarts_total", "How often the model's process was started again.",
+              static_cast<double>(r.engine_restarts), model);
 }
 
 void AddSpeed(Families& out, const inference::ReplicaStats& r) {

@@ -46,9 +46,7 @@ void Aborting(const char* reason) { base::Error("llama", "libllama ends the proc
 ggml_backend_dev_t Processor() { return ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU); }
 
 absl::Status Start(const std::string& dir) {
-  ::setenv("GGML_NO_BACKTRACE", "1", 0);
-  llama_log_set(Log, nullptr);
-  ggml_set_abort_callback(Aborting);
+  LlamaDiagnostics();
   llama_backend_init();
   ggml_backend_load_all_from_path(dir.c_str());
   if (Processor() == nullptr) {
@@ -59,6 +57,15 @@ absl::Status Start(const std::string& dir) {
 }
 
 }  // namespace
+
+void LlamaDiagnostics() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    ::setenv("GGML_NO_BACKTRACE", "1", 0);
+    llama_log_set(Log, nullptr);
+    ggml_set_abort_callback(Aborting);
+  });
+}
 
 absl::Status StartLlama(const std::string& dir) {
   static std::once_flag once;

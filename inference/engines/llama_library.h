@@ -16,6 +16,9 @@ namespace tollgate::inference {
 // Starts libllama and loads the backends in `dir`; later calls return the first one's outcome. FAILED_PRECONDITION if there is no device.
 absl::Status StartLlama(const std::string& dir);
 
+// Only has libllama speak through our diagnostics: enough for what computes nothing.
+void LlamaDiagnostics();
+
 // Library version and the device that computes, for records: "llama 0.5.0-dev, CPU …".
 std::string LlamaBuild();
 

@@ -3,7 +3,8 @@
 // for the first that is due, so that a paced or hung sequence neither blocks the others nor spins.
 //
 // Where it embeds, a vector is made of its input's bytes alone, the same for the same text; where it reranks, a document's relevance is the
-// share of the query's words that it has. An input "!fail …" makes the step fail; one that begins with "!pace_ms N" takes N milliseconds.
+// share of the query's words that it has. An input "!fail …" makes the step fail, "!abort …" the process abort
+// where ScriptMayAbort; one that begins with "!pace_ms N" takes N milliseconds.
 //
 // Tested by tests/inference/script_engine_test.cpp, tests/inference/embed_test.cpp.
 #include "inference/engines/script_engine.h"
@@ -308,10 +309,10 @@ class ScriptedEngine final : public Engine {
     const ScriptEvent event = *slot.next;
     if (event.kind == ScriptEvent::kHang) return base::MonoTime::max();
     if (event.pace.count() > 0 && now < slot.last + event.pace) return slot.last + event.pace;
-    if (event.kind == ScriptEvent::kAbort) std::abort();
+    if (event.kind == ScriptEvent::kAbort && ScriptMayAbort()) std::abort();
     EngineOutput& output = outputs.emplace_back();
     output.slot = index;
-    if (event.kind == ScriptEvent::kFail) {
+    if (event.kind == ScriptEvent::kFail || event.kind == ScriptEvent::kAbort) {
       output.status = base::Internal("the engine failed, as the script told it to");
       return now;
     }
@@ -340,9 +341,10 @@ class ScriptedEngine final : public Engine {
     output.top = std::span(slot.top).first(std::min(slot.top.size(), static_cast<std::size_t>(slot.logprobs)));
   }
 
-  // An input that begins with !fail or !pace_ms N.
+  // An input that begins with !fail, !abort or !pace_ms N.
   absl::Status ObeyInput(std::string_view text) {
-    if (text.starts_with("!fail")) return base::Internal("the engine failed, as the input told it to");
+    if (text.starts_with("!abort") && ScriptMayAbort()) std::abort();
+    if (text.starts_with("!fail") || text.starts_with("!abort")) return base::Internal("the engine failed, as the input told it to");
     if (!text.starts_with("!pace_ms ")) return absl::OkStatus();
     const base::MonoTime due = clock_.Mono() + std::chrono::milliseconds(std::min(std::atoi(std::string(text.substr(9)).c_str()), 60'000));
     while (clock_.Mono() < due && !interrupted_.load(std::memory_order_acquire)) WaitFor(due);
