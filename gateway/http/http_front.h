@@ -1,7 +1,6 @@
-// The API over HTTP/1.1, as OpenAI's: POST /v1/chat/completions (plain and SSE), GET /v1/models and /v1/models/{model}, GET /healthz (also
-// /livez, /health) and /readyz. And the probes' listener: GET /metrics, /healthz, /readyz. Both translate and decide nothing.
+// The API over HTTP/1.1, as OpenAI's clients speak it, and the probes' listener. Both translate and decide nothing.
 //
-// Bytes, errors and headers: gateway/http/README.md. Connections are kept alive; pipelined requests are answered in order. A client that
+// Paths, bytes, errors and headers: gateway/http/README.md. Connections are kept alive; pipelined requests are answered in order. A client that
 // closes its side of the connection while its request runs has gone: the call is cancelled. A slow reader holds one piece: the pipeline
 // waits for it, at most write_timeout_ms.
 #pragma once
