@@ -1,4 +1,4 @@
-// Refusals before admission are counted, and go on record as one REFUSED record for each (who, reason, second): a storm of bad keys costs a
+// Refusals before the REQUEST record are counted, and go on record as one REFUSED record for each (who, reason, second): a storm of bad keys costs a
 // row a second, and never takes queue room from admitted requests.
 #pragma once
 

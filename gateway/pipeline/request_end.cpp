@@ -1,4 +1,4 @@
-// How requests end: refused before they were admitted, denied by policy, or with their one terminal record.
+// How requests end: refused before the REQUEST record, denied by policy, or with their one terminal record.
 // Tested by tests/gateway/pipeline/request_test.cpp.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -59,7 +59,7 @@ Failure Request::FailureOf(absl::Status status, std::optional<audit::Position> p
   return failure;
 }
 
-// Before admission: counted, not recorded one by one.
+// Before the REQUEST record: counted by second, not recorded one by one. What was admitted and reserved goes back with its destructors.
 Outcome<Reply> Request::Refuse(absl::Status status) {
   refusals_.Count(who_.place, with_.keys->SourceHmac(caller_.source), ReasonOf(status));
   return FailureOf(std::move(status), std::nullopt);
