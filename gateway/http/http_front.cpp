@@ -28,7 +28,7 @@ HttpFront::~HttpFront() { Shutdown(std::chrono::milliseconds(0)); }
 
 absl::StatusOr<std::unique_ptr<HttpFront>> HttpFront::Start(HttpOptions options, net::IoThreads& io, pipeline::ChatService& chat,
                                                             Probes probes, const base::Clock& clock) {
-  probes.metrics = nullptr;  // They name tenants: not on the API's listener.
+  probes.metrics = nullptr;  // How the instance does is for those who run it: not on the API's listener.
   auto impl = std::make_unique<Impl>(options, chat, std::move(probes));
   Api* api = &impl->api;
   TG_ASSIGN(impl->server, HttpServer::Start(

@@ -35,7 +35,7 @@ struct HttpOptions {
 // What the probes answer. Called on I/O threads, from several at once; must be quick.
 struct Probes {
   std::function<std::vector<std::string>()> not_ready;  // Reasons, for people; empty: ready. Null: always ready.
-  std::function<std::string()> metrics;                 // Prometheus text. Null: no /metrics.
+  std::function<std::string()> metrics;                 // Prometheus text. Null, and always on HttpFront: no /metrics.
 };
 
 // Thread-safe but for Start and Shutdown (one thread).

@@ -64,8 +64,7 @@ absl::Status BuildFronts(Parts& parts) {
     TG_ASSIGN(parts.grpc, grpc_front::GrpcFront::Start(GrpcFrom("grpc", parts.config, l.grpc()), *parts.io, *parts.pipeline));
   }
   if (l.http().enabled()) {
-    const http_front::Probes ready_only{probes.not_ready, nullptr};
-    TG_ASSIGN(parts.http, http_front::HttpFront::Start(HttpFrom("http", parts.config, l.http()), *parts.io, *parts.pipeline, ready_only));
+    TG_ASSIGN(parts.http, http_front::HttpFront::Start(HttpFrom("http", parts.config, l.http()), *parts.io, *parts.pipeline, probes));
   }
   return absl::OkStatus();
 }
