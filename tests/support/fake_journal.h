@@ -66,10 +66,6 @@ class FakeJournal final : public audit::Journal {
     base::Lock lock(mu_);
     fault_ = std::move(fault);
   }
-  void SetHealth(audit::Health health) {
-    base::Lock lock(mu_);
-    health_ = std::move(health);
-  }
 
   std::vector<audit::Entry> entries() const {
     base::Lock lock(mu_);
