@@ -98,6 +98,25 @@ TEST_CASE("Every .cpp outside tests opens with how it works, and the tests it na
   CHECK(Report(broken) == 0);
 }
 
+TEST_CASE("Every header is named in its room's README, or its folder is") {
+  std::map<std::string, std::string> readmes;
+  for (const SourceFile& file : Tree()) {
+    if (file.Name() == "README.md") readmes[file.Folder()] = Whole(file);
+  }
+  std::vector<std::string> broken;
+  for (const SourceFile& file : Tree()) {
+    const std::string room = RoomOf(file.path), name = file.Name();
+    if (!file.IsHeader() || room == "tests" || room == "clients") continue;
+    const std::string& page = readmes[room];
+    const std::string folder = file.Folder().substr(room.size());  // "/catalog"
+    const auto names = [&page](const std::string& what) { return page.find(what) != std::string::npos; };
+    if (names(name) || names("`" + name.substr(0, name.size() - 2) + "`")) continue;
+    if (!folder.empty() && names("`" + folder.substr(1) + "/`")) continue;
+    broken.push_back(fmt::format("{}:1: {}/README.md does not name it", file.path, room));
+  }
+  CHECK(Report(broken) == 0);
+}
+
 TEST_CASE("Every room has a README that holds its dated decisions") {
   std::set<std::string> rooms;
   std::map<std::string, std::string> readmes;
