@@ -5,6 +5,7 @@
 // waits for it, at most write_timeout_ms.
 #pragma once
 
+#include <boost/asio/any_io_executor.hpp>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -28,7 +29,6 @@ struct HttpOptions {
   int idle_timeout_ms = 75'000;                    // Between requests on a kept-alive connection.
   int write_timeout_ms = 30'000;                   // For one write to be taken by the client.
   int comment_ms = 15'000;                         // On a quiet stream, a `: keep-alive` comment is sent this often.
-  int cpu_threads = 1;                             // Parse bodies above 64 KiB, off the I/O threads.
   std::string system_fingerprint = "fp_tollgate";  // In every completion.
 };
 
@@ -41,9 +41,11 @@ struct Probes {
 // Thread-safe but for Start and Shutdown (one thread).
 class HttpFront {
  public:
-  // Binds and serves. `io`, `chat` and `clock` must outlive it; requests run as coroutines on strands of `io`.
-  static absl::StatusOr<std::unique_ptr<HttpFront>> Start(HttpOptions options, net::IoThreads& io, pipeline::ChatService& chat,
-                                                          Probes probes, const base::Clock& clock = base::SystemClock());
+  // Binds and serves. `io`, what `cpu` runs on, `chat` and `clock` must outlive it; requests run as coroutines on strands of `io`, and bodies
+  // above 64 KiB are parsed by `cpu`, for each connection one at a time.
+  static absl::StatusOr<std::unique_ptr<HttpFront>> Start(HttpOptions options, net::IoThreads& io, boost::asio::any_io_executor cpu,
+                                                          pipeline::ChatService& chat, Probes probes,
+                                                          const base::Clock& clock = base::SystemClock());
   // Shutdown()s at once.
   ~HttpFront();
 
