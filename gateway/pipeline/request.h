@@ -42,7 +42,7 @@ class Request {
   virtual absl::Status Fits(const inference::ModelInfo& model) const;  // Whether the model can do it.
   virtual absl::Status ReadInputs() { return absl::OkStatus(); }       // Before policy judges, with the model known.
   virtual std::int64_t Bytes() const;
-  virtual absl::StatusOr<std::vector<std::int32_t>> TokensOf(std::span<const policy::Message> prompt) const;
+  virtual absl::StatusOr<std::vector<std::int32_t>> TokensOf(const std::string& model, std::span<const policy::Message> prompt) const;
   virtual absl::Status LayOut(std::span<const policy::Message> prompt);  // The tokens of inspection_.prompt; `prompt`: before policy.
   virtual absl::Status CheckRoom();                         // In the model's context.
   virtual void FillBody(tollgate::v1::RequestBody* body) const;
@@ -53,8 +53,7 @@ class Request {
   absl::Status Admit();
   bool IsLarge() const;
   async::Awaitable<absl::Status> Inspect();                 // Then denial_, or the tokens of the prompt as it will be used.
-  absl::Status Judge(std::span<const policy::Message> prompt);
-  absl::Status FollowRoute(std::span<const policy::Message> prompt);  // Where a rule sends it to another model.
+  absl::Status Judge(std::span<const policy::Message> prompt);  // The verdict, and the model that answers.
   async::Awaitable<absl::Status> Reserve(std::int64_t input_tokens, std::int64_t output_tokens);
   async::Awaitable<absl::Status> PassGates();               // What policy asks of shared state.
   absl::StatusOr<gates::Ask> WhatPolicyAsks();

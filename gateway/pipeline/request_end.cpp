@@ -12,6 +12,7 @@
 #include "base/error_detail.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/append.h"
+#include "gateway/pipeline/judge.h"
 #include "gateway/pipeline/request.h"
 #include "gateway/pipeline/shadow.h"
 #include "metering/books.h"
@@ -32,13 +33,8 @@ std::string ReasonOf(const absl::Status& status) {
 }  // namespace
 
 policy::Subject Request::SubjectOf() const {
-  const directory::Place& place = who_.place;
-  policy::Subject subject{place.org->name, place.team->name, place.project->name, place.key->name, model_.name, began_s_};
-  subject.model_parts = principal_->snapshot->PartsOf(model_.name);
-  subject.pseudonym_key = key_->PseudonymKey();
+  policy::Subject subject = pipeline::SubjectOf(*principal_, call_, *key_, model_.name, began_s_);
   subject.pseudonyms = inspection_.pseudonyms;
-  subject.json_reply = call_.output_form().json_object() || call_.output_form().has_json_schema();
-  subject.end_user = call_.end_user();
   return subject;
 }
 
