@@ -1,4 +1,4 @@
-// PolicySet: the compiled policies of a scope. Text in, verdict out; no I/O, no clock, no tenant data.
+// PolicySet: the compiled policies of a scope. Text in, verdict out; no I/O, no clock; of a tenant it keeps nothing.
 //
 // Compile once, share for ever: immutable, any thread may call anything. A reload compiles a new one and swaps the pointer; whoever
 // holds the old one finishes with it. The language: docs/policy.md.

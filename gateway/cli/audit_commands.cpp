@@ -10,7 +10,6 @@
 #include "base/encoding.h"
 #include "base/money.h"
 #include "gateway/cli/answer_replay_command.h"
-#include "gateway/cli/pseudonym_commands.h"
 #include "gateway/cli/record_words.h"
 #include "gateway/cli/remote.h"
 #include "gateway/cli/scope_options.h"
@@ -36,14 +35,7 @@ struct Options {
 
 void List(Context& context, const Options& options) {
   v1::ListRecordsRequest request;
-  // A team or project is somebody's: in the org that every other command would mean.
-  const bool narrowed = !options.scope.team.empty() || !options.scope.project.empty();
-  const auto scope = context.Take(options.scope.Read(narrowed ? OrgOf(context.globals) : context.globals.org));
-  if (!scope) return;
-  request.set_org(scope->org());
-  request.set_team(scope->team());
-  request.set_project(scope->project());
-  request.set_key(scope->key());
+  if (!options.scope.Fill(context, request)) return;
   request.set_request_id(options.request_id);
   for (const std::string& kind : options.kinds) request.add_kinds(*KindOf(kind));
   for (const auto& [text, set] :

@@ -172,6 +172,7 @@ void Count(Context& context, const Line& line, const v1::ChatRequest& chat) {
   v1::CountTokensRequest request;
   request.set_model(chat.model());
   *request.mutable_messages() = chat.messages();
+  request.set_end_user(chat.end_user());
   v1::CountTokensReply reply;
   const grpc::Status status = Call<v1::Tokens>(context, line, &v1::Tokens::Stub::Count, request, reply);
   if (!status.ok()) return context.Fail(ExitCodeOf(status), Describe(status));

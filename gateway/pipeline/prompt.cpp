@@ -131,6 +131,7 @@ absl::Status Validate(const v1::CountTokensRequest& request, const PromptLimits&
   *chat.mutable_messages() = request.messages();
   *chat.mutable_tools() = request.tools();
   TG_RETURN_IF_ERROR(ValidateTools(chat));
+  TG_RETURN_IF_ERROR(CheckText("end_user", request.end_user(), 256));
   return CheckBytes(chat, limits);
 }
 

@@ -16,6 +16,7 @@
 #include "gateway/async/run_on.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/append.h"
+#include "gateway/pipeline/judge.h"
 #include "gateway/pipeline/prompt.h"
 #include "gateway/pipeline/route.h"
 #include "gateway/pipeline/shadow.h"
@@ -122,34 +123,26 @@ absl::Status Request::Fits(const inference::ModelInfo& model) const { return Val
 
 std::int64_t Request::Bytes() const { return BytesOf(call_); }
 
-absl::StatusOr<std::vector<std::int32_t>> Request::TokensOf(std::span<const policy::Message> prompt) const {
-  return with_.pool->Render(model_.name, TurnsOf(call_, prompt));
+absl::StatusOr<std::vector<std::int32_t>> Request::TokensOf(const std::string& model, std::span<const policy::Message> prompt) const {
+  return with_.pool->Render(model, TurnsOf(call_, prompt));
 }
 
 absl::Status Request::Judge(std::span<const policy::Message> prompt) {
-  policy::Subject subject = SubjectOf();
-  if (policies_.acting->needs_prompt_tokens() || (policies_.shadow != nullptr && policies_.shadow->needs_prompt_tokens())) {
-    TG_ASSIGN(const auto tokens, TokensOf(prompt));
-    subject.prompt_tokens = static_cast<std::int64_t>(tokens.size());
+  const Judging how{with_, *principal_, who_.request, policies_, SubjectOf(),
+                    [this, prompt](const std::string& model) { return TokensOf(model, prompt); },
+                    [this](const inference::ModelInfo& model) { return Fits(model); }};
+  TG_ASSIGN(Judged judged, JudgePrompt(how, prompt));
+  shadow_ = ShadowOf(policies_.shadow.get(), judged.subject, prompt);
+  inspection_ = std::move(judged.inspection);
+  routed_by_ = std::move(judged.routed_by);
+  if (judged.route) {
+    led_ = std::move(judged.route->led);
+    model_ = std::move(judged.route->model);
+    TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
   }
-  TG_ASSIGN(inspection_, policies_.acting->Inspect(subject, prompt));
   if (call_.output_form().has_json_schema()) inspection_.verdict.not_scanned.push_back("output_schema");
   if (call_.output_form().has_grammar()) inspection_.verdict.not_scanned.push_back("output_grammar");
-  shadow_ = ShadowOf(policies_.shadow.get(), subject, prompt);
   return absl::OkStatus();
-}
-
-// Judged for the other model, the request goes nowhere else.
-absl::Status Request::FollowRoute(std::span<const policy::Message> prompt) {
-  const policy::RuleOutcome* rule = FirstEffect(inspection_.verdict, policy::Effect::Kind::kRoute);
-  if (rule == nullptr || inspection_.verdict.action == policy::Action::kBlock) return absl::OkStatus();
-  routed_by_ = rule->rule_id;
-  TG_ASSIGN(Route route, RouteByRule(with_, *principal_, *rule, [this](const auto& model) { return Fits(model); }, who_.request));
-  led_ = std::move(route.led);
-  if (route.model.name == model_.name) return absl::OkStatus();
-  model_ = std::move(route.model);
-  TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
-  return Judge(prompt);
 }
 
 // Policy, then the exact tokens of the prompt as it will be used.
@@ -158,7 +151,6 @@ async::Awaitable<absl::Status> Request::Inspect() {
     TG_RETURN_IF_ERROR(ReadInputs());
     const std::vector<policy::Message> prompt = PolicyPrompt(call_);
     TG_RETURN_IF_ERROR(Judge(prompt));
-    TG_RETURN_IF_ERROR(FollowRoute(prompt));
     denial_ = DenialOf(inspection_.verdict, call_);
     return denial_ ? absl::OkStatus() : LayOut(prompt);
   };
@@ -168,7 +160,7 @@ async::Awaitable<absl::Status> Request::Inspect() {
 }
 
 absl::Status Request::LayOut(std::span<const policy::Message> prompt) {
-  TG_ASSIGN(prompt_tokens_, TokensOf(inspection_.prompt));
+  TG_ASSIGN(prompt_tokens_, TokensOf(model_.name, inspection_.prompt));
   // A system prompt that policy changed is no published one any more.
   if (inspection_.prompt.front().parts == prompt.front().parts)
     published_tokens_ = PublishedTokens(principal_->snapshot->DefaultsOf(who_.place), *with_.pool, model_.name, prompt_tokens_);

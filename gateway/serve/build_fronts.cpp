@@ -45,7 +45,6 @@ http_front::HttpOptions HttpFrom(const char* name, const v1::Config& config, con
   options.idle_timeout_ms = static_cast<int>(h.idle_timeout_ms());
   options.write_timeout_ms = static_cast<int>(h.write_timeout_ms());
   options.comment_ms = static_cast<int>(h.keep_alive_comment_ms());
-  options.cpu_threads = config.cpu_threads();
   return options;
 }
 
@@ -66,8 +65,8 @@ absl::Status BuildFronts(Parts& parts) {
     TG_ASSIGN(parts.grpc, grpc_front::GrpcFront::Start(GrpcFrom("grpc", parts.config, l.grpc()), *parts.io, *parts.pipeline));
   }
   if (l.http().enabled()) {
-    const http_front::Probes ready_only{probes.not_ready, nullptr};
-    TG_ASSIGN(parts.http, http_front::HttpFront::Start(HttpFrom("http", parts.config, l.http()), *parts.io, *parts.pipeline, ready_only));
+    TG_ASSIGN(parts.http, http_front::HttpFront::Start(HttpFrom("http", parts.config, l.http()), *parts.io, parts.cpu->get_executor(),
+                                                       *parts.pipeline, probes));
   }
   return absl::OkStatus();
 }

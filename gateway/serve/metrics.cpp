@@ -177,9 +177,9 @@ std::string MetricsText(const Measurements& now) {
   out.Gauge("tollgate_build_info", "1; the label has the build.", 1, {{"build", now.build}});
   out.Gauge("tollgate_ready", "1 when /readyz says so.", now.ready ? 1 : 0);
   out.Gauge("tollgate_requests_running", "Requests under way.", static_cast<double>(now.running));
-  out.Counter("tollgate_requests_total", "Chat requests.", static_cast<double>(now.requests.requests));
-  out.Counter("tollgate_requests_answered_total", "Chat requests that ended with a reply.", static_cast<double>(now.requests.answered));
-  out.Counter("tollgate_requests_failed_total", "Chat requests that ended with an error, refusals included.",
+  out.Counter("tollgate_requests_total", "Requests for chats, vectors and relevance, refused callers included.", static_cast<double>(now.requests.requests));
+  out.Counter("tollgate_requests_answered_total", "Those that ended with a reply.", static_cast<double>(now.requests.answered));
+  out.Counter("tollgate_requests_failed_total", "Those that ended with an error, refusals included.",
               static_cast<double>(now.requests.failed));
   out.Counter("tollgate_overhead_seconds_total", "Time of answered requests outside of the engine.",
               static_cast<double>(now.requests.overhead_us) / 1e6);

@@ -7,6 +7,7 @@
 #include "gateway/directory/chat_defaults.h"
 #include "gateway/directory/snapshot_builder.h"
 #include "gateway/identity/api_key.h"
+#include "tests/support/memory_keys.h"
 
 namespace tollgate::test {
 
@@ -40,7 +41,7 @@ async::Awaitable<absl::Status> RecordingWriter::Write(pipeline::OutputPiece piec
 }
 
 World::World(const std::string& policy_yaml)
-    : keys_(audit::MakeMemoryKeys(audit::RootKey::FromBytes(std::string(32, 'r')))),
+    : keys_(std::make_unique<MemoryKeys>()),
       leases_(lease_store_, clock, {base::InstanceId::New(), 1}) {
   directory::Row org = directory::NewRow(Table::kOrg);
   org.Set("name", std::string("acme"));
