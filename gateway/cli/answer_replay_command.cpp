@@ -2,13 +2,12 @@
 // the answer itself is shown.
 //
 // Tested by tests/gateway/cli/answer_replay_test.cpp.
-#include "gateway/cli/answer_replay_command.h"
-
 #include <memory>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "gateway/cli/context.h"
 #include "gateway/cli/remote.h"
 #include "gateway/cli/words.h"
 #include "tollgate/v1/audit.grpc.pb.h"

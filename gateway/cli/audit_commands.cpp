@@ -9,7 +9,6 @@
 
 #include "base/encoding.h"
 #include "base/money.h"
-#include "gateway/cli/answer_replay_command.h"
 #include "gateway/cli/record_words.h"
 #include "gateway/cli/remote.h"
 #include "gateway/cli/scope_options.h"

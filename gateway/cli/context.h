@@ -75,6 +75,7 @@ void AddPolicyReplayCommands(CLI::App& policy, Context& context);     // policy 
 void AddApprovalCommands(CLI::App& policy, Context& context);         // policy approvals, approve
 void AddAuditCommands(CLI::App& app, Context& context);   // audit
 void AddPseudonymCommands(CLI::App& audit, Context& context);  // audit pseudonym
+void AddAnswerReplayCommand(CLI::App& audit, Context& context);  // audit replay
 void AddUsageCommands(CLI::App& app, Context& context);   // usage
 void AddModelCommands(CLI::App& app, Context& context);   // models
 void AddChatCommand(CLI::App& app, Context& context);     // chat

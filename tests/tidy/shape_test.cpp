@@ -3,6 +3,7 @@
 #include <map>
 #include <regex>
 #include <set>
+#include <sstream>
 
 #include <catch2/catch_test_macros.hpp>
 #include <fmt/format.h>
@@ -117,7 +118,7 @@ TEST_CASE("Every header is named in its room's README, or its folder is") {
   CHECK(Report(broken) == 0);
 }
 
-TEST_CASE("Every room has a README that holds its dated decisions") {
+TEST_CASE("Every room has a README that holds its dated decisions, newest last") {
   std::set<std::string> rooms;
   std::map<std::string, std::string> readmes;
   for (const SourceFile& file : Tree()) {
@@ -131,6 +132,14 @@ TEST_CASE("Every room has a README that holds its dated decisions") {
       broken.push_back(room + ":1: the room has no README.md");
     } else if (readmes[room].find("\n## Decisions\n") == std::string::npos || readmes[room].find("\n- 20") == std::string::npos) {
       broken.push_back(room + "/README.md:1: it has no dated list under \"## Decisions\"");
+    }
+    std::string last;
+    std::istringstream lines(readmes[room]);
+    for (std::string line; std::getline(lines, line);) {
+      if (!line.starts_with("- 20")) continue;
+      const std::string day = line.substr(2, 10);
+      if (day < last) broken.push_back(fmt::format("{}/README.md:1: decisions go by date, newest last: one of {} follows {}", room, day, last));
+      last = day;
     }
   }
   CHECK(Report(broken) == 0);
