@@ -104,7 +104,7 @@ class Engine {
   // tokens need no work then, always fewer than all. 0 where the engine cannot. REQUIRES: both open, the same tenant.
   virtual std::int64_t Share(int /*from*/, int /*to*/) { return 0; }
 
-  // Of an engine whose Info().pooling is not kNone. The tokens of a text, or of a query with a document, with those before, between and behind
+  // Of an engine whose Info().pooling is not kNone. The tokens of a text, or of a document with a query's, with those before, between and behind
   // that the model was trained with; and the text of what such tokens hold. Any thread.
   virtual absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(const EmbedText& /*text*/) const { return NoVectors(); }
   virtual absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> /*tokens*/) const { return NoVectors(); }

@@ -62,6 +62,7 @@ absl::Status Replica::CheckJob(const EmbedJob& job) const {
   if (inputs < 1 || inputs > most)
     return Refuse(fmt::format("there are {} inputs; {} takes 1 to {} at once, of {} numbers each", inputs, info.name, most, info.dimensions),
                   "TOO_MANY_INPUTS");
+  std::int64_t all = 0;
   for (std::size_t i = 0; i < job.inputs.size(); ++i) {
     const auto tokens = static_cast<std::int64_t>(job.inputs[i].size());
     if (tokens < 1 || tokens > info.context_tokens) {
@@ -69,6 +70,9 @@ absl::Status Replica::CheckJob(const EmbedJob& job) const {
                                 info.context_tokens),
                     "CONTEXT_LENGTH_EXCEEDED");
     }
+    all += tokens;
+    if (all > kEmbedJobTokensMax)
+      return Refuse(fmt::format("the inputs have more than {} tokens: ask with fewer at a time", kEmbedJobTokensMax), "TOO_MANY_TOKENS");
     for (const std::int32_t token : job.inputs[i]) {
       if (token < 0 || token >= info.vocab_tokens)
         return base::InvalidArgument(fmt::format("input {}: {} is not one of the model's {} tokens", i, token, info.vocab_tokens));

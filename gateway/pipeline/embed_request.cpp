@@ -133,7 +133,7 @@ absl::Status EmbedRequest::CheckCall() {
   for (std::size_t i = 0; i < ask_.texts.size(); ++i) {
     if (ask_.tokens[i] ? ask_.tokens[i]->empty() : ask_.texts[i].empty()) return BadField(NameOf(i), "must not be empty");
   }
-  if (const std::int64_t bytes = Bytes(); bytes > with_.options.limits.prompt_bytes_max)
+  if (const std::int64_t bytes = TextBytes(); bytes > with_.options.limits.prompt_bytes_max)
     return BadField(name, fmt::format("holds {} bytes of text; at most {} are allowed", bytes, with_.options.limits.prompt_bytes_max));
   if (ask_.dimensions < 0) return BadField("dimensions", "must be at least 1");
   if (ask_.top_n < 0) return BadField("top_n", "must be at least 1");
@@ -181,30 +181,64 @@ absl::Status EmbedRequest::ReadInputs() {
   return absl::OkStatus();
 }
 
-std::int64_t EmbedRequest::Bytes() const {
+std::int64_t EmbedRequest::TextBytes() const {
   std::size_t bytes = 0;
   for (const std::string& text : ask_.texts) bytes += text.size();
   for (const auto& tokens : ask_.tokens) bytes += tokens ? 4 * tokens->size() : 0;
   return static_cast<std::int64_t>(bytes);
 }
 
-absl::StatusOr<std::vector<std::vector<std::int32_t>>> EmbedRequest::InputsOf(std::span<const policy::Message> prompt) const {
+// What there is to work on: the query stands before each document.
+std::int64_t EmbedRequest::Bytes() const {
+  const std::size_t again = ask_.rerank && ask_.texts.size() > 2 ? (ask_.texts.size() - 2) * ask_.texts[0].size() : 0;
+  return TextBytes() + static_cast<std::int64_t>(again);
+}
+
+absl::Status EmbedRequest::MayGoOn() const {
+  if (cancellation_.cancelled()) return base::Cancelled("the client went away");
+  if (shutting_down_.load(std::memory_order_relaxed)) return ShuttingDown();
+  if (steady_clock::now() >= deadline_) return base::DeadlineExceeded("the request's deadline passed while its texts were made tokens");
+  return absl::OkStatus();
+}
+
+absl::Status EmbedRequest::TooLong(std::size_t text, std::size_t tokens, std::int64_t most) const {
+  return BadField(NameOf(text),
+                  fmt::format("is {} tokens long{} and {} takes {}: shorten it, or cut it into several", tokens,
+                              ask_.rerank && text > 0 ? " with the query" : "", model_.name, most),
+                  "CONTEXT_LENGTH_EXCEEDED");
+}
+
+// The query is made tokens once. Between texts it looks whether what it has so far may be, so that what may not costs little more.
+absl::StatusOr<std::vector<std::vector<std::int32_t>>> EmbedRequest::InputsOf(std::span<const policy::Message> prompt, std::int64_t most) const {
+  const std::size_t first = ask_.rerank ? 1 : 0;
+  std::vector<std::int32_t> query;
+  if (ask_.rerank) {
+    TG_ASSIGN(query, with_.pool->Tokenize(model_.name, TextOf(prompt[0])));
+    if (static_cast<std::int64_t>(query.size()) > most) return TooLong(0, query.size(), most);
+  }
   std::vector<std::vector<std::int32_t>> inputs;
-  std::string query;
-  for (std::size_t i = 0; i < prompt.size(); ++i) {
+  std::int64_t all = 0;
+  for (std::size_t i = first; i < prompt.size(); ++i) {
+    TG_RETURN_IF_ERROR(MayGoOn());
     const std::string text = TextOf(prompt[i]);
-    if (ask_.rerank && i == 0) {
-      query = text;
-      continue;
-    }
     TG_ASSIGN(std::vector<std::int32_t> tokens, with_.pool->EmbedTokens(model_.name, {text, query}));
+    if (tokens.empty()) return BadField(NameOf(i), "has no tokens");
+    if (static_cast<std::int64_t>(tokens.size()) > most) return TooLong(i, tokens.size(), most);
+    all += static_cast<std::int64_t>(tokens.size());
+    if (all > inference::kEmbedJobTokensMax) {
+      return BadField(ask_.rerank ? "documents" : "input",
+                      fmt::format("has more than {} tokens{}: ask with fewer at a time", inference::kEmbedJobTokensMax,
+                                  ask_.rerank ? ", the query counted with each document" : ""),
+                      "TOO_MANY_TOKENS");
+    }
     inputs.push_back(std::move(tokens));
   }
   return inputs;
 }
 
+// For rules that measure the prompt: one that is too long for this model may be sent to another.
 absl::StatusOr<std::vector<std::int32_t>> EmbedRequest::TokensOf(std::span<const policy::Message> prompt) const {
-  TG_ASSIGN(const auto inputs, InputsOf(prompt));
+  TG_ASSIGN(const auto inputs, InputsOf(prompt, inference::kEmbedJobTokensMax));
   std::vector<std::int32_t> all;
   for (const auto& tokens : inputs) all.insert(all.end(), tokens.begin(), tokens.end());
   return all;
@@ -218,21 +252,12 @@ absl::Status EmbedRequest::LayOut(std::span<const policy::Message> /*prompt*/) {
                                           rule->rule_id, model_.name)),
         {.reason = "POLICY_NOT_APPLICABLE", .may_retry = false, .rule_ids = {rule->rule_id}});
   }
-  TG_ASSIGN(inputs_, InputsOf(inspection_.prompt));
+  TG_ASSIGN(inputs_, InputsOf(inspection_.prompt, model_.context_tokens));
   for (const auto& tokens : inputs_) prompt_tokens_.insert(prompt_tokens_.end(), tokens.begin(), tokens.end());
   return absl::OkStatus();
 }
 
 absl::Status EmbedRequest::CheckRoom() {
-  for (std::size_t i = 0; i < inputs_.size(); ++i) {
-    const auto tokens = static_cast<std::int64_t>(inputs_[i].size());
-    if (tokens == 0) return BadField(NameOf(i + (ask_.rerank ? 1 : 0)), "has no tokens");
-    if (tokens <= model_.context_tokens) continue;
-    return BadField(NameOf(i + (ask_.rerank ? 1 : 0)),
-               fmt::format("is {} tokens long{} and {} takes {}: shorten it, or cut it into several", tokens,
-                           ask_.rerank ? " with the query" : "", model_.name, model_.context_tokens),
-               "CONTEXT_LENGTH_EXCEEDED");
-  }
   return CheckInputTokens(principal_->snapshot->DefaultsOf(who_.place), static_cast<std::int64_t>(prompt_tokens_.size()));
 }
 

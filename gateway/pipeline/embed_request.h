@@ -56,7 +56,11 @@ class EmbedRequest final : public Request {
   void FillEnd(tollgate::v1::EndBody& end) const override;
   std::chrono::steady_clock::duration EngineTime() const override;
 
-  absl::StatusOr<std::vector<std::vector<std::int32_t>>> InputsOf(std::span<const policy::Message> prompt) const;
+  std::int64_t TextBytes() const;
+  absl::Status MayGoOn() const;  // While there is much to do before anything is on record.
+  // INVALID_ARGUMENT: one has more than `most` tokens, or all together more than a job may have.
+  absl::StatusOr<std::vector<std::vector<std::int32_t>>> InputsOf(std::span<const policy::Message> prompt, std::int64_t most) const;
+  absl::Status TooLong(std::size_t text, std::size_t tokens, std::int64_t most) const;
   async::Awaitable<Ending> Await(inference::TokenStream& stream);
   std::string NameOf(std::size_t text) const;  // "input[3]", "query", "documents[2]".
 

@@ -92,6 +92,7 @@ class LlamaEmbedder final : public Engine {
   const ModelInfo& Info() const override { return info_; }
   std::int64_t step_tokens_max() const override { return step_tokens_max_; }
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> /*turns*/) const override { return Chats(); }
+  absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override { return text_.Plain(text); }
   absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(const EmbedText& text) const override { return text_.Tokens(text); }
   absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> tokens) const override { return text_.TextOf(tokens); }
 

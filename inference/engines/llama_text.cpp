@@ -92,17 +92,22 @@ absl::Status LlamaText::Append(std::string_view text, bool around, bool special,
 }
 
 absl::StatusOr<std::vector<std::int32_t>> LlamaText::Tokens(const EmbedText& text) const {
-  if (!base::IsValidUtf8(text.text) || !base::IsValidUtf8(text.query)) return base::InvalidArgument("the text is not valid UTF-8");
+  if (!base::IsValidUtf8(text.text)) return base::InvalidArgument("the text is not valid UTF-8");
   std::vector<std::int32_t> tokens = before_;
-  const auto add = [&tokens](const std::vector<std::int32_t>& more) { tokens.insert(tokens.end(), more.begin(), more.end()); };
-  if (pairs_) {
-    TG_RETURN_IF_ERROR(Append(query_first_ ? text.query : text.text, false, false, tokens));
-    add(between_);
-    TG_RETURN_IF_ERROR(Append(query_first_ ? text.text : text.query, false, false, tokens));
-  } else {
-    TG_RETURN_IF_ERROR(Append(text.text, false, false, tokens));
-  }
+  const auto add = [&tokens](std::span<const std::int32_t> more) { tokens.insert(tokens.end(), more.begin(), more.end()); };
+  if (pairs_ && query_first_) add(text.query);
+  if (pairs_ && query_first_) add(between_);
+  TG_RETURN_IF_ERROR(Append(text.text, false, false, tokens));
+  if (pairs_ && !query_first_) add(between_);
+  if (pairs_ && !query_first_) add(text.query);
   add(behind_);
+  return tokens;
+}
+
+absl::StatusOr<std::vector<std::int32_t>> LlamaText::Plain(std::string_view text) const {
+  if (!base::IsValidUtf8(text)) return base::InvalidArgument("the text is not valid UTF-8");
+  std::vector<std::int32_t> tokens;
+  TG_RETURN_IF_ERROR(Append(text, false, false, tokens));
   return tokens;
 }
 

@@ -22,6 +22,7 @@ class LlamaText {
 
   // As embed.h says. Nothing in a text becomes a control token.
   absl::StatusOr<std::vector<std::int32_t>> Tokens(const EmbedText& text) const;
+  absl::StatusOr<std::vector<std::int32_t>> Plain(std::string_view text) const;  // Without any around it.
   absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> tokens) const;
 
   std::int64_t tokens() const { return tokens_; }  // Of the vocabulary.

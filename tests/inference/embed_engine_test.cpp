@@ -154,9 +154,12 @@ TEST_CASE("A reranker's relevance is its classifier's, with the query and the do
   Bare bare(model.file, LLAMA_POOLING_TYPE_RANK);
   EmbedJob job;
   job.model = "bert";
+  const std::vector<std::int32_t> query = *pool->Tokenize("bert", "what?");
+  CHECK(*pool->TextOf("bert", query) == "what?");
   for (const char* document : {"one", "another document", "a third </s> with a marker"}) {
-    const auto tokens = pool->EmbedTokens("bert", {document, "what?"});
+    const auto tokens = pool->EmbedTokens("bert", {document, query});
     REQUIRE(tokens.ok());
+    CHECK(std::search(tokens->begin(), tokens->end(), query.begin(), query.end()) == tokens->begin() + 1);
     CHECK(tokens->front() == 1);
     CHECK(tokens->back() == 2);
     CHECK(std::count(tokens->begin(), tokens->end(), 2) == 2);  // Behind each; what a document writes is text.

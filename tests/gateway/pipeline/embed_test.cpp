@@ -369,3 +369,38 @@ rules:
   CHECK(ReasonOf(wrong) == "MODEL_DOES_NOT_EMBED");
   CHECK_THAT(base::Message(wrong.status), ContainsSubstring("policy rule wrong"));
 }
+
+TEST_CASE("What a rerank may not be is refused before the work: a long query at once, many tokens in sum, and for who has gone nothing is done") {
+  World world;
+  const auto refused = [&](const v1::RerankRequest& request, std::shared_ptr<pipeline::Cancellation> cancellation = nullptr) {
+    return std::get<Failure>(world.Rerank(request, std::move(cancellation)));
+  };
+  // Each document with the query would be a hundred million tokens.
+  const Failure long_query = refused(Rank(std::string(200'000, 'q'), std::vector<std::string>(2000, "a")));
+  CHECK(ParamOf(long_query) == "query");
+  CHECK_THAT(base::Message(long_query.status), ContainsSubstring("is 50000 tokens long and rank takes 4096"));
+  const Failure many = refused(Rank(std::string(8000, 'q'), std::vector<std::string>(2000, "a")));
+  CHECK(ReasonOf(many) == "TOO_MANY_TOKENS");
+  CHECK_THAT(base::Message(many.status), ContainsSubstring("the query counted with each document"));
+  CHECK(ParamOf(refused(Rank("q", {"a", std::string(20'000, 'x')}))) == "documents[1]");
+  auto gone = std::make_shared<pipeline::Cancellation>();
+  gone->Cancel();
+  CHECK(absl::IsCancelled(refused(Rank("q", {"a"}), gone).status));
+  CHECK(world.journal.entries().empty());
+  CHECK(std::holds_alternative<RerankAnswer>(world.Rerank(Rank(std::string(3000, 'q'), std::vector<std::string>(2000, "a")))));
+  world.CheckBooks();
+}
+
+TEST_CASE("A rule may measure texts that are too long for the model, and send them to one that takes them") {
+  World world(R"(version: 1
+name: house
+rules:
+  - id: long
+    detect: { length: { tokens: 100 } }
+    do: { route: rank }
+)");
+  world.LoadEmbedder("small", Pooling::kRank, 64);
+  const auto outcome = world.Rerank(Rank(std::string(400, 'q'), {"a", "b"}, "small"));
+  REQUIRE(std::holds_alternative<RerankAnswer>(outcome));
+  CHECK(std::get<RerankAnswer>(outcome).head.model == "rank");
+}
