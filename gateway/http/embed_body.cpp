@@ -16,6 +16,7 @@
 #include "gateway/http/fields.h"
 #include "gateway/http/json_out.h"
 #include "gateway/http/strict_json.h"
+#include "inference/embed.h"
 
 namespace tollgate::http_front {
 namespace {
@@ -27,6 +28,13 @@ constexpr std::int64_t kTokenMax = INT32_MAX;
 
 absl::Status Missing(std::string_view name) {
   return Refuse("MISSING_REQUIRED_PARAMETER", name, fmt::format("Missing required parameter: '{}'.", name));
+}
+
+// Before anything is built of them.
+absl::Status CheckCount(std::string_view name, const json::array& all) {
+  if (all.size() <= static_cast<std::size_t>(inference::kEmbedJobInputsMax)) return absl::OkStatus();
+  return Refuse("INVALID_VALUE", name, fmt::format("Invalid '{}': {} texts are sent, and at most {} are allowed.", name, all.size(),
+                                                   inference::kEmbedJobInputsMax));
 }
 
 absl::Status ReadTokens(const std::string& name, const json::array& ids, v1::EmbedInput& input) {
@@ -47,6 +55,7 @@ absl::Status ReadInput(const json::value& value, v1::EmbedRequest& embed) {
   if (!value.is_array()) return WrongType("input", "a string, an array of strings, or arrays of token ids", value);
   const json::array& all = value.get_array();
   if (!all.empty() && all.front().is_number()) return ReadTokens("input", all, *embed.add_inputs());
+  TG_RETURN_IF_ERROR(CheckCount("input", all));
   for (std::size_t i = 0; i < all.size(); ++i) {
     const std::string name = fmt::format("input[{}]", i);
     if (all[i].is_array()) {
@@ -84,6 +93,7 @@ absl::Status ReadEmbedField(std::string_view name, const json::value& value, Emb
 absl::Status ReadDocuments(const json::value& value, v1::RerankRequest& rerank) {
   if (!value.is_array()) return WrongType("documents", "an array of strings", value);
   const json::array& all = value.get_array();
+  TG_RETURN_IF_ERROR(CheckCount("documents", all));
   for (std::size_t i = 0; i < all.size(); ++i) {
     const std::string name = fmt::format("documents[{}]", i);
     const json::value* text = &all[i];

@@ -56,7 +56,9 @@ EmbedAsk AskOf(const v1::EmbedRequest& request) {
   EmbedAsk ask;
   TakeCommon(request, ask.call);
   ask.dimensions = request.dimensions();
-  for (const v1::EmbedInput& input : request.inputs()) {
+  ask.inputs = request.inputs_size();
+  for (int i = 0; i < ask.inputs && i <= inference::kEmbedJobInputsMax; ++i) {
+    const v1::EmbedInput& input = request.inputs(i);
     ask.texts.push_back(input.text());
     auto& tokens = ask.tokens.emplace_back();
     if (input.has_tokens()) tokens.emplace(input.tokens().ids().begin(), input.tokens().ids().end());
@@ -69,8 +71,9 @@ EmbedAsk AskOf(const v1::RerankRequest& request) {
   ask.rerank = true;
   TakeCommon(request, ask.call);
   ask.top_n = request.top_n();
+  ask.inputs = request.documents_size();
   ask.texts.push_back(request.query());
-  ask.texts.insert(ask.texts.end(), request.documents().begin(), request.documents().end());
+  for (int i = 0; i < ask.inputs && i <= inference::kEmbedJobInputsMax; ++i) ask.texts.push_back(request.documents(i));
   ask.tokens.resize(ask.texts.size());
   return ask;
 }
@@ -126,10 +129,9 @@ std::string EmbedRequest::NameOf(std::size_t text) const {
 }
 
 absl::Status EmbedRequest::CheckCall() {
-  const std::size_t inputs = ask_.texts.size() - (ask_.rerank ? 1 : 0);
   const char* name = ask_.rerank ? "documents" : "input";
-  if (inputs < 1 || inputs > static_cast<std::size_t>(inference::kEmbedJobInputsMax))
-    return BadField(name, fmt::format("holds {} texts; 1 to {} are allowed", inputs, inference::kEmbedJobInputsMax));
+  if (ask_.inputs < 1 || ask_.inputs > inference::kEmbedJobInputsMax)
+    return BadField(name, fmt::format("holds {} texts; 1 to {} are allowed", ask_.inputs, inference::kEmbedJobInputsMax));
   for (std::size_t i = 0; i < ask_.texts.size(); ++i) {
     if (ask_.tokens[i] ? ask_.tokens[i]->empty() : ask_.texts[i].empty()) return BadField(NameOf(i), "must not be empty");
   }

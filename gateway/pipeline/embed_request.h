@@ -16,7 +16,8 @@ namespace tollgate::pipeline {
 struct EmbedAsk {
   bool rerank = false;
   tollgate::v1::ChatRequest call;                          // Model, end user and what else a chat has too; without messages.
-  std::vector<std::string> texts;                          // The inputs, or the query and the documents;
+  int inputs = 0;                                          // How many were sent, or documents; of too many, not all are in
+  std::vector<std::string> texts;                          // the inputs, or the query and the documents;
   std::vector<std::optional<std::vector<std::int32_t>>> tokens;  // those that came as token ids, in place of their text. Of inputs alone.
   std::int32_t dimensions = 0;                             // 0: all.
   std::int32_t top_n = 0;                                  // 0: all.

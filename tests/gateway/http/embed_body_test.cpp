@@ -85,6 +85,22 @@ TEST_CASE("Fields are taken or refused by name") {
   }
 }
 
+TEST_CASE("More texts than a request may have are refused by their number, before anything is built of them") {
+  const auto many = [](const std::string& text) {
+    std::string out = text;
+    for (int i = 0; i < 2048; ++i) out += "," + text;
+    return "[" + out + "]";
+  };
+  for (const auto& [body, param] : {std::pair{R"({"model":"m","input":)" + many("[]") + "}", "input"},
+                                    std::pair{R"({"model":"m","input":)" + many("\"a\"") + "}", "input"}}) {
+    const absl::Status refused = ParseEmbeddings(body).status();
+    CHECK(base::DetailOf(refused)->param == param);
+    CHECK(base::Message(refused).find("2049 texts") != std::string::npos);
+  }
+  const absl::Status refused = ParseRerank(R"({"model":"m","query":"q","documents":)" + many("\"a\"") + "}").status();
+  CHECK(base::DetailOf(refused)->param == "documents");
+}
+
 TEST_CASE("A vector that is read back is the same to the bit, as digits and as base64") {
   std::mt19937_64 random(test::Seed());
   std::vector<float> numbers;
