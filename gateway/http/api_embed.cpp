@@ -13,6 +13,7 @@
 namespace tollgate::http_front {
 namespace {
 
+namespace v1 = tollgate::v1;
 using pipeline::EmbedAnswer;
 using pipeline::Failure;
 using pipeline::Outcome;
@@ -61,21 +62,21 @@ async::Awaitable<void> Api::Rerank(Exchange& exchange) {
   const bool json = co_await answer.CheckContentType();
   if (!json) co_return;
   const bool large = exchange.body().size() > kParseHereBytesMax;
-  absl::StatusOr<RerankBody> request = co_await async::RunOnIf(large, cpu_, [&exchange] { return ParseRerank(exchange.body()); });
+  absl::StatusOr<v1::RerankRequest> request = co_await async::RunOnIf(large, cpu_, [&exchange] { return ParseRerank(exchange.body()); });
   if (!request.ok()) {
     const absl::Status refused = request.status();
     co_await answer.Fail(refused);
     co_return;
   }
-  TakeHeaders(exchange, request->rerank);
-  Outcome<RerankAnswer> outcome = co_await chat_.Rerank(caller, request->rerank, exchange.cancellation());
+  TakeHeaders(exchange, *request);
+  Outcome<RerankAnswer> outcome = co_await chat_.Rerank(caller, *request, exchange.cancellation());
   if (const Failure* failure = std::get_if<Failure>(&outcome)) {
     co_await answer.Fail(*failure);
     co_return;
   }
   const RerankAnswer& ranked = std::get<RerankAnswer>(outcome);
   answer.Of(ranked);
-  co_await answer.Send(200, RerankReply(ranked, caller.request_id.ToString(), request->return_documents));
+  co_await answer.Send(200, RerankReply(ranked, caller.request_id.ToString()));
 }
 
 }  // namespace tollgate::http_front

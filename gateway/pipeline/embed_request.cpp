@@ -11,10 +11,13 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/error_detail.h"
+#include "gateway/async/run_on.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/prompt.h"
+#include "gateway/pipeline/records.h"
 #include "gateway/pipeline/tool_prompt.h"
 #include "gateway/pipeline/watch.h"
 #include "inference/pool.h"
@@ -71,6 +74,7 @@ EmbedAsk AskOf(const v1::RerankRequest& request) {
   ask.rerank = true;
   TakeCommon(request, ask.call);
   ask.top_n = request.top_n();
+  ask.return_documents = request.return_documents();
   ask.inputs = request.documents_size();
   ask.texts.push_back(request.query());
   for (int i = 0; i < ask.inputs && i <= inference::kEmbedJobInputsMax; ++i) ask.texts.push_back(request.documents(i));
@@ -254,8 +258,21 @@ absl::Status EmbedRequest::LayOut(std::span<const policy::Message> /*prompt*/) {
                                           rule->rule_id, model_.name)),
         {.reason = "POLICY_NOT_APPLICABLE", .may_retry = false, .rule_ids = {rule->rule_id}});
   }
+  if (ask_.return_documents) TG_RETURN_IF_ERROR(MayGiveDocuments());
   TG_ASSIGN(inputs_, InputsOf(inspection_.prompt, model_.context_tokens));
   for (const auto& tokens : inputs_) prompt_tokens_.insert(prompt_tokens_.end(), tokens.begin(), tokens.end());
+  return absl::OkStatus();
+}
+
+absl::Status EmbedRequest::MayGiveDocuments() const {
+  for (const policy::Question& question : policies_.acting->QuestionsOfOutput(SubjectOf())) {
+    if (question.shape != nullptr) continue;  // Nobody is asked.
+    return base::WithDetail(
+        base::InvalidArgument(fmt::format("policy rule {} asks {} about what is given out, which is not done for documents: leave "
+                                          "return_documents out, and take their texts from the request",
+                                          question.rule_id, question.name)),
+        {.reason = "POLICY_NOT_APPLICABLE", .param = "return_documents", .may_retry = false, .rule_ids = {question.rule_id}});
+  }
   return absl::OkStatus();
 }
 
@@ -284,18 +301,52 @@ async::Awaitable<Outcome<Reply>> EmbedRequest::Generate() {
     co_return co_await End(std::move(refused), nullptr);
   }
   Ending ending = co_await Await(**stream);
-  if (ending.status.ok()) {
+  if (ending.status.ok() && ask_.rerank) ending = co_await GiveRanks(std::move(ending));
+  if (ending.status.ok() && !ask_.rerank) {
     dimensions_ = ask_.dimensions > 0 ? ask_.dimensions : model_.dimensions;
-    if (ask_.rerank) {
-      results_ = Ranked(job_end_->vectors, ask_.top_n);
-      digest_ = DigestOf(results_);
-    } else {
-      numbers_ = FirstDimensions(job_end_->vectors, model_.dimensions, dimensions_);
-      digest_ = DigestOf(numbers_);
-    }
-    ending.reason = ask_.rerank ? "RERANKED" : "EMBEDDED";
+    numbers_ = FirstDimensions(job_end_->vectors, model_.dimensions, dimensions_);
+    digest_ = DigestOf(numbers_);
+    ending.reason = "EMBEDDED";
   }
   co_return co_await End(std::move(ending), nullptr);
+}
+
+async::Awaitable<Ending> EmbedRequest::GiveRanks(Ending ending) {
+  results_ = Ranked(job_end_->vectors, ask_.top_n);
+  if (ask_.return_documents) {
+    auto give = [this] { return GiveDocuments(); };
+    absl::Status given = co_await async::RunOnIf(IsLarge(), with_.cpu, give);
+    if (absl::IsPermissionDenied(given)) {
+      co_return Ending{.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "POLICY_BLOCKED", .status = std::move(given)};
+    }
+    if (!given.ok()) co_return Broken("POLICY_FAILED", std::move(given));
+  }
+  dimensions_ = model_.dimensions;
+  digest_ = DigestOf(results_);
+  ending.reason = "RERANKED";
+  co_return ending;
+}
+
+// What leaves is output, whoever wrote it.
+absl::Status EmbedRequest::GiveDocuments() {
+  policy::Subject subject = SubjectOf();
+  subject.pseudonyms = nullptr;  // As the model read them.
+  for (v1::RankedDocument& result : results_) {
+    const auto text = static_cast<std::size_t>(result.index()) + 1;
+    TG_ASSIGN(policy::Filtered filtered, policies_.acting->FilterWhole(subject, TextOf(inspection_.prompt[text])));
+    MergeVerdict(ToProto(filtered.verdict), result.index(), "", given_);
+    if (filtered.blocked) {
+      base::ErrorDetail detail{.reason = "POLICY_BLOCKED", .param = "return_documents", .may_retry = false};
+      for (const policy::RuleOutcome& rule : filtered.verdict.rules) {
+        if (rule.action == policy::Action::kBlock) detail.rule_ids.push_back(rule.rule_id);
+      }
+      return base::WithDetail(base::PermissionDenied(fmt::format("{} may not be given out, by policy rule {}: leave return_documents out",
+                                                                 NameOf(text), fmt::join(detail.rule_ids, ", "))),
+                              detail);
+    }
+    result.set_document(std::move(filtered.text));
+  }
+  return absl::OkStatus();
 }
 
 // Within one step of the pool; its end says how many tokens were worked through.
@@ -326,6 +377,10 @@ async::Awaitable<Ending> EmbedRequest::Await(inference::TokenStream& stream) {
 
 void EmbedRequest::FillEnd(v1::EndBody& end) const {
   if (job_end_) end.mutable_tokens()->set_input(job_end_->input_tokens_evaluated);
+  if (ask_.return_documents) *end.mutable_output_verdict() = given_;
+  for (const v1::RankedDocument& result : results_) {
+    if (dimensions_ > 0) end.set_delivered_bytes(end.delivered_bytes() + static_cast<std::int64_t>(result.document().size()));
+  }
   if (dimensions_ == 0) return;
   v1::VectorOutput* out = end.mutable_vectors();
   out->set_count(static_cast<std::int32_t>(ask_.rerank ? results_.size() : numbers_.size() / static_cast<std::size_t>(dimensions_)));
@@ -343,6 +398,7 @@ v1::EmbedEnd EndOf(const Reply& reply) {
   v1::EmbedEnd end;
   *end.mutable_usage() = reply.end.usage();
   *end.mutable_input_policy() = reply.end.input_policy();
+  *end.mutable_output_policy() = reply.end.output_policy();
   *end.mutable_record() = reply.end.record();
   return end;
 }
@@ -354,9 +410,7 @@ EmbedAnswer EmbedRequest::TakeVectors(const Reply& reply) {
 }
 
 RerankAnswer EmbedRequest::TakeResults(const Reply& reply) {
-  RerankAnswer answer{reply.head, std::move(results_), {}, EndOf(reply), reply.overhead_us};
-  for (std::size_t i = 1; i < inspection_.prompt.size(); ++i) answer.documents.push_back(TextOf(inspection_.prompt[i]));
-  return answer;
+  return {reply.head, std::move(results_), EndOf(reply), reply.overhead_us};
 }
 
 }  // namespace tollgate::pipeline

@@ -21,6 +21,7 @@ struct EmbedAsk {
   std::vector<std::optional<std::vector<std::int32_t>>> tokens;  // those that came as token ids, in place of their text. Of inputs alone.
   std::int32_t dimensions = 0;                             // 0: all.
   std::int32_t top_n = 0;                                  // 0: all.
+  bool return_documents = false;
 };
 EmbedAsk AskOf(const tollgate::v1::EmbedRequest& request);
 EmbedAsk AskOf(const tollgate::v1::RerankRequest& request);
@@ -63,6 +64,9 @@ class EmbedRequest final : public Request {
   absl::StatusOr<std::vector<std::vector<std::int32_t>>> InputsOf(std::span<const policy::Message> prompt, std::int64_t most) const;
   absl::Status TooLong(std::size_t text, std::size_t tokens, std::int64_t most) const;
   async::Awaitable<Ending> Await(inference::TokenStream& stream);
+  async::Awaitable<Ending> GiveRanks(Ending ending);
+  absl::Status MayGiveDocuments() const;
+  absl::Status GiveDocuments();  // Into results_, as policy lets them leave.
   std::string NameOf(std::size_t text) const;  // "input[3]", "query", "documents[2]".
 
   const EmbedAsk& ask_;
@@ -72,6 +76,7 @@ class EmbedRequest final : public Request {
   std::vector<float> numbers_;                     // What leaves: vectors,
   std::vector<tollgate::v1::RankedDocument> results_;  // or these.
   base::Digest digest_{};
+  tollgate::v1::Verdict given_;                    // On the documents that are returned; a span's message is the document's index.
 };
 
 }  // namespace tollgate::pipeline

@@ -214,7 +214,9 @@ TEST_CASE("Cut vectors have length 1 and the direction of what is left, whatever
 
 TEST_CASE("Documents are ranked by their query, on record, and given as policy left them") {
   World world(kPolicy);
-  auto outcome = world.Rerank(Rank("red green", {"blue", "red green ada@example.com", "red"}));
+  v1::RerankRequest three = Rank("red green", {"blue", "red green ada@example.com", "red"});
+  three.set_return_documents(true);
+  auto outcome = world.Rerank(three);
   REQUIRE(std::holds_alternative<RerankAnswer>(outcome));
   const RerankAnswer& answer = std::get<RerankAnswer>(outcome);
   REQUIRE(answer.results.size() == 3);
@@ -222,7 +224,7 @@ TEST_CASE("Documents are ranked by their query, on record, and given as policy l
   CHECK(answer.results[0].relevance_score() == 1);
   CHECK(answer.results[1].index() == 2);
   CHECK(answer.results[2].index() == 0);
-  CHECK(answer.documents[1] == "red green [MAIL]");
+  CHECK(answer.results[0].document() == "red green [MAIL]");
   const auto entries = world.journal.entries();
   CHECK(entries[0].record.request().operation() == "rerank");
   CHECK(entries[0].record.request().inputs() == 3);
@@ -235,6 +237,7 @@ TEST_CASE("Documents are ranked by their query, on record, and given as policy l
   two.set_top_n(1);
   outcome = world.Rerank(two);
   CHECK(std::get<RerankAnswer>(outcome).results.size() == 1);
+  CHECK_FALSE(std::get<RerankAnswer>(outcome).results[0].has_document());
   outcome = world.Rerank(Rank("Bluebird", {"a"}));
   CHECK(ReasonOf(std::get<Failure>(outcome)) == "POLICY_BLOCKED");
   world.CheckBooks();
@@ -403,4 +406,67 @@ rules:
   const auto outcome = world.Rerank(Rank(std::string(400, 'q'), {"a", "b"}, "small"));
   REQUIRE(std::holds_alternative<RerankAnswer>(outcome));
   CHECK(std::get<RerankAnswer>(outcome).head.model == "rank");
+}
+
+TEST_CASE("Documents that are returned leave as any reply does: under the rules of output, and on record") {
+  World world(R"(version: 1
+name: house
+rules:
+  - id: project
+    where: { direction: output }
+    detect: { regex: "PROJECT-[0-9]{4}" }
+    do: redact
+  - id: sealed
+    where: { direction: output }
+    detect: { keywords: [sealed] }
+    do: block
+    because: It stays inside.
+)");
+  v1::RerankRequest request = Rank("red", {"blue", "red about PROJECT-1234"});
+  request.set_return_documents(true);
+  auto outcome = world.Rerank(request);
+  REQUIRE(std::holds_alternative<RerankAnswer>(outcome));
+  const RerankAnswer& answer = std::get<RerankAnswer>(outcome);
+  CHECK(answer.results[0].document() == "red about [REDACTED]");
+  CHECK(answer.results[1].document() == "blue");
+  CHECK(answer.end.output_policy().action() == "redact");
+  const v1::EndBody end = world.journal.entries()[1].record.end();
+  REQUIRE(end.output_verdict().rules_size() == 1);
+  CHECK(end.output_verdict().rules(0).rule_id() == "project");
+  CHECK(end.output_verdict().rules(0).spans(0).message() == 1);
+  CHECK(end.delivered_bytes() == 24);
+
+  request.add_documents("sealed");
+  outcome = world.Rerank(request);
+  REQUIRE(std::holds_alternative<Failure>(outcome));
+  const Failure& blocked = std::get<Failure>(outcome);
+  CHECK(ReasonOf(blocked) == "POLICY_BLOCKED");
+  CHECK(ParamOf(blocked) == "return_documents");
+  CHECK_THAT(base::Message(blocked.status), ContainsSubstring("documents[2]") && ContainsSubstring("policy rule sealed"));
+  const v1::EndBody held = world.journal.entries()[3].record.end();
+  CHECK(held.reason() == "POLICY_BLOCKED");
+  CHECK_FALSE(held.has_vectors());
+  CHECK(held.tokens().input() > 0);
+  CHECK(held.delivered_bytes() == 0);
+  request.set_return_documents(false);
+  CHECK(std::holds_alternative<RerankAnswer>(world.Rerank(request)));
+  world.CheckBooks();
+}
+
+TEST_CASE("Documents are not returned where a rule would ask somebody about them") {
+  World world(R"(version: 1
+name: house
+rules:
+  - id: asks
+    where: { direction: output }
+    detect: { external: judge }
+    do: block
+)");
+  v1::RerankRequest request = Rank("red", {"blue"});
+  request.set_return_documents(true);
+  const auto outcome = world.Rerank(request);
+  REQUIRE(std::holds_alternative<Failure>(outcome));
+  CHECK(ReasonOf(std::get<Failure>(outcome)) == "POLICY_NOT_APPLICABLE");
+  CHECK_THAT(base::Message(std::get<Failure>(outcome).status), ContainsSubstring("policy rule asks asks judge"));
+  CHECK(world.journal.entries().empty());
 }
