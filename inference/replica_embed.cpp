@@ -148,6 +148,10 @@ void Replica::PlanInputs() {
 
 void Replica::StepInputs() {
   numbers_.clear();
+  for (const EngineWork& work : work_) {
+    const Sequence& job = *slots_[work.slot];
+    job.stream->BeginInputs(job.end.input_tokens_evaluated + work.prompt_tokens);
+  }
   const base::MonoTime before = clock_.Mono();
   absl::Status status = Guarded([this] { return engine_->Embed(inputs_, numbers_); });
   const base::MonoTime after = clock_.Mono();

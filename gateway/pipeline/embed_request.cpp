@@ -349,7 +349,8 @@ absl::Status EmbedRequest::GiveDocuments() {
   return absl::OkStatus();
 }
 
-// Within one step of the pool; its end says how many tokens were worked through.
+// Within one step of the pool; its end says how many tokens were worked through. Of a step that outlasts all patience
+// it is not known, and is what was begun at most.
 async::Awaitable<Ending> EmbedRequest::Await(inference::TokenStream& stream) {
   Watch watch(with_, *principal_, model_.name, cancellation_, shutting_down_, deadline_);
   const auto notify = event_.Notifier();
@@ -361,7 +362,10 @@ async::Awaitable<Ending> EmbedRequest::Await(inference::TokenStream& stream) {
       job_end_ = stream.end();
       co_return stopped ? *std::move(stopped) : EndingOf(*job_end_);
     }
-    if (stopped && steady_clock::now() >= patience) co_return *std::move(stopped);
+    if (stopped && steady_clock::now() >= patience) {
+      begun_ = stream.input_tokens_begun();
+      co_return *std::move(stopped);
+    }
     if (!stopped) {
       stopped = watch.MustStop();
       if (stopped) {
@@ -377,6 +381,7 @@ async::Awaitable<Ending> EmbedRequest::Await(inference::TokenStream& stream) {
 
 void EmbedRequest::FillEnd(v1::EndBody& end) const {
   if (job_end_) end.mutable_tokens()->set_input(job_end_->input_tokens_evaluated);
+  if (begun_ > 0) end.mutable_tokens()->set_input(begun_);
   if (ask_.return_documents) *end.mutable_output_verdict() = given_;
   for (const v1::RankedDocument& result : results_) {
     if (dimensions_ > 0) end.set_delivered_bytes(end.delivered_bytes() + static_cast<std::int64_t>(result.document().size()));

@@ -72,6 +72,7 @@ class EmbedRequest final : public Request {
   const EmbedAsk& ask_;
   std::vector<std::vector<std::int32_t>> inputs_;  // As the model gets them.
   std::optional<inference::StreamEnd> job_end_;
+  std::int64_t begun_ = 0;                         // Where its end did not come: tokens that were worked on.
   std::int64_t dimensions_ = 0;
   std::vector<float> numbers_;                     // What leaves: vectors,
   std::vector<tollgate::v1::RankedDocument> results_;  // or these.

@@ -126,6 +126,13 @@ TEST_CASE("A job that is cancelled, late, or that the engine fails on ends alone
   CHECK(HearAll(*other).end.reason == EndReason::kStop);
 }
 
+TEST_CASE("While a step lasts, what it works on is told") {
+  const auto pool = MakePool(Embedder());
+  const auto stream = Embed(*pool, {"!pace_ms 60000"});
+  while (stream->input_tokens_begun() == 0) std::this_thread::yield();
+  CHECK(stream->input_tokens_begun() == static_cast<std::int64_t>(pool->EmbedTokens("script", {"!pace_ms 60000", {}})->size()));
+}
+
 TEST_CASE("Tenants never share a step, and one with little to do does not wait for one with much") {
   base::ManualClock clock;
   const auto steps_of_two = [&](int first, int second) {
