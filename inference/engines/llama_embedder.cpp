@@ -149,7 +149,8 @@ absl::Status LlamaEmbedder::Embed(std::span<const std::span<const std::int32_t>>
   TG_RETURN_IF_ERROR(Fill(inputs));
   absl::Status status = Decode();
   for (int input = 0; status.ok() && input < static_cast<int>(inputs.size()); ++input) status = Take(input, vectors);
-  if (llama_memory_t memory = llama_get_memory(context_.get()); memory != nullptr) llama_memory_clear(memory, false);
+  // Numbers that are not finite would outlive their cells: with those the cache is emptied too (llama_spoilt.cpp says why).
+  if (llama_memory_t memory = llama_get_memory(context_.get()); memory != nullptr) llama_memory_clear(memory, !status.ok());
   return status;
 }
 

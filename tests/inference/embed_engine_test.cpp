@@ -191,6 +191,23 @@ TEST_CASE("Token ids are the text that they spell, with or without the tokens ar
   CHECK_THAT(refusal({3 + 0xFF}), ContainsSubstring("not UTF-8"));
 }
 
+TEST_CASE("Text that spells a control token which the file marks as users' own stays text") {
+  const tollgate::test::TempDir folder;
+  for (const Pooling pooling : {Pooling::kAsFile, Pooling::kRank}) {
+    test::TinyVocabulary vocabulary;
+    vocabulary.controls = {"<|doc|>"};
+    vocabulary.type = 4;
+    ModelOptions model = TinyModel("bert", 1, 0.1F, vocabulary).WriteTo(folder);
+    model.pooling = pooling;
+    model.kv = KvType::kF32;
+    const auto pool = MakePool(model);
+    const std::vector<std::int32_t> query = *pool->Tokenize("bert", "<|doc|>");
+    const std::vector<std::int32_t> tokens = *pool->EmbedTokens("bert", {"a<|doc|>b<|doc|><|doc|>", query});
+    CHECK(std::count(tokens.begin(), tokens.end(), 358) == 0);  // Its number: the first behind letters.
+    CHECK(*pool->TextOf("bert", query) == "<|doc|>");
+  }
+}
+
 TEST_CASE("A file that cannot do what is asked of it is refused before libllama sees it, with the remedy") {
   const tollgate::test::TempDir folder;
   struct Row {
