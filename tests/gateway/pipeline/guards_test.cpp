@@ -230,7 +230,9 @@ TEST_CASE("A reply that is not JSON of the rule's schema does not leave, and one
   const std::string rule = "where: {direction: output}, detect: {not_json: {type: object, required: [a]}}, do: block";
   const std::string much(1000, 'x');  // Judged off the I/O threads.
   const std::tuple<std::string, const char*, bool> cases[] = {
-      {R"({"a": ")" + much + "\"}", "", false}, {R"({"b": ")" + much + "\"}", "required", true}, {R"({"a": 1})", "", false}, {R"({"b": 1})", "required", true}, {R"({"a": )", "json", true}, {"Sure! Here it is.", "json", true}};
+      {R"({"a": ")" + much + "\"}", "", false}, {R"({"b": ")" + much + "\"}", "required", true},
+      {R"({"a": 1})", "", false}, {R"({"b": 1})", "required", true},
+      {R"({"a": )", "json", true}, {"Sure! Here it is.", "json", true}};
   for (const auto& [text, broken, blocked] : cases) {
     for (const bool streamed : {false, true}) {
       INFO(text << streamed);
