@@ -78,12 +78,13 @@ absl::Status EmbedRequest::TooLong(std::size_t text, std::size_t tokens, std::in
                   "CONTEXT_LENGTH_EXCEEDED");
 }
 
-absl::StatusOr<std::vector<std::vector<std::int32_t>>> EmbedRequest::InputsOf(std::span<const policy::Message> prompt,
+absl::StatusOr<std::vector<std::vector<std::int32_t>>> EmbedRequest::InputsOf(const std::string& model,
+                                                                             std::span<const policy::Message> prompt,
                                                                              std::int64_t most) const {
   const std::size_t first = ask_.rerank ? 1 : 0;
   std::vector<std::int32_t> query;
   if (ask_.rerank) {
-    TG_ASSIGN(query, with_.pool->Tokenize(model_.name, TextOf(prompt[0])));
+    TG_ASSIGN(query, with_.pool->Tokenize(model, TextOf(prompt[0])));
     if (static_cast<std::int64_t>(query.size()) > most) return TooLong(0, query.size(), most);
   }
   std::vector<std::vector<std::int32_t>> inputs;
@@ -91,7 +92,7 @@ absl::StatusOr<std::vector<std::vector<std::int32_t>>> EmbedRequest::InputsOf(st
   for (std::size_t i = first; i < prompt.size(); ++i) {
     TG_RETURN_IF_ERROR(MayGoOn());
     const std::string text = TextOf(prompt[i]);
-    TG_ASSIGN(std::vector<std::int32_t> tokens, with_.pool->EmbedTokens(model_.name, {text, query}));
+    TG_ASSIGN(std::vector<std::int32_t> tokens, with_.pool->EmbedTokens(model, {text, query}));
     if (tokens.empty()) return BadField(NameOf(i), "has no tokens");
     if (static_cast<std::int64_t>(tokens.size()) > most) return TooLong(i, tokens.size(), most);
     all += static_cast<std::int64_t>(tokens.size());
@@ -107,8 +108,8 @@ absl::StatusOr<std::vector<std::vector<std::int32_t>>> EmbedRequest::InputsOf(st
 }
 
 // For rules that measure the prompt: one that is too long for this model may be sent to another.
-absl::StatusOr<std::vector<std::int32_t>> EmbedRequest::TokensOf(std::span<const policy::Message> prompt) const {
-  TG_ASSIGN(const auto inputs, InputsOf(prompt, inference::kEmbedJobTokensMax));
+absl::StatusOr<std::vector<std::int32_t>> EmbedRequest::TokensOf(const std::string& model, std::span<const policy::Message> prompt) const {
+  TG_ASSIGN(const auto inputs, InputsOf(model, prompt, inference::kEmbedJobTokensMax));
   std::vector<std::int32_t> all;
   for (const auto& tokens : inputs) all.insert(all.end(), tokens.begin(), tokens.end());
   return all;
@@ -123,7 +124,7 @@ absl::Status EmbedRequest::LayOut(std::span<const policy::Message> /*prompt*/) {
         {.reason = "POLICY_NOT_APPLICABLE", .may_retry = false, .rule_ids = {rule->rule_id}});
   }
   if (ask_.return_documents) TG_RETURN_IF_ERROR(MayGiveDocuments());
-  TG_ASSIGN(inputs_, InputsOf(inspection_.prompt, model_.context_tokens));
+  TG_ASSIGN(inputs_, InputsOf(model_.name, inspection_.prompt, model_.context_tokens));
   for (const auto& tokens : inputs_) prompt_tokens_.insert(prompt_tokens_.end(), tokens.begin(), tokens.end());
   return absl::OkStatus();
 }

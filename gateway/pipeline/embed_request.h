@@ -50,7 +50,7 @@ class EmbedRequest final : public Request {
   absl::Status Fits(const inference::ModelInfo& model) const override;
   absl::Status ReadInputs() override;
   std::int64_t Bytes() const override;
-  absl::StatusOr<std::vector<std::int32_t>> TokensOf(std::span<const policy::Message> prompt) const override;
+  absl::StatusOr<std::vector<std::int32_t>> TokensOf(const std::string& model, std::span<const policy::Message> prompt) const override;
   absl::Status LayOut(std::span<const policy::Message> prompt) override;
   absl::Status CheckRoom() override;
   void FillBody(tollgate::v1::RequestBody* body) const override;
@@ -62,7 +62,8 @@ class EmbedRequest final : public Request {
   absl::Status CheckBytes() const;
   absl::Status MayGoOn() const;  // While there is much to do before anything is on record.
   // INVALID_ARGUMENT: one has more than `most` tokens, or all together more than a job may have.
-  absl::StatusOr<std::vector<std::vector<std::int32_t>>> InputsOf(std::span<const policy::Message> prompt, std::int64_t most) const;
+  absl::StatusOr<std::vector<std::vector<std::int32_t>>> InputsOf(const std::string& model, std::span<const policy::Message> prompt,
+                                                                     std::int64_t most) const;
   absl::Status TooLong(std::size_t text, std::size_t tokens, std::int64_t most) const;
   async::Awaitable<Ending> Await(inference::TokenStream& stream);
   async::Awaitable<Ending> GiveRanks(Ending ending);
