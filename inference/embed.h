@@ -3,11 +3,12 @@
 // tenant, as many as fit into the model's step_target, and the tenant whose inputs had the fewest tokens worked through comes next. No
 // vector depends on another tenant's inputs, which never share a step with its own.
 //
-//   EmbedTokens  the exact tokens of an input, with those that the model was trained to see around it. INVALID_ARGUMENT: no UTF-8.
+//   EmbedTokens  the exact tokens of an input, with those that the model was trained to see around it. INVALID_ARGUMENT: no UTF-8. The
+//                tokens of a query, which all documents share, come from Pool::Tokenize: once, however many the documents.
 //   TextOf       the text that tokens hold, without the tokens around it. INVALID_ARGUMENT: a number that is no token, a control token
 //                within the text, or bytes that are no UTF-8.
 //   Embed        queues a job. INVALID_ARGUMENT: an input is empty or does not fit the context (the message has the numbers), or there are
-//                too many; RESOURCE_EXHAUSTED, UNAVAILABLE as Submit. The stream gives kEnd alone: with kStop, its StreamEnd::vectors are
+//                too many, or too many tokens in sum; RESOURCE_EXHAUSTED, UNAVAILABLE as Submit. The stream gives kEnd alone: with kStop, its StreamEnd::vectors are
 //                those of all inputs, one after the other, each ModelInfo::dimensions long and of length 1; where the model reranks, one
 //                number an input, 0 to 1.
 // All three: NOT_FOUND: no such model. FAILED_PRECONDITION: it chats.
@@ -15,6 +16,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,13 +27,14 @@
 
 namespace tollgate::inference {
 
-// A text to embed; where the model reranks, a document with the query that it is judged by.
+// A text to embed; where the model reranks, a document with the tokens of the query that it is judged by.
 struct EmbedText {
   std::string_view text;
-  std::string_view query;
+  std::span<const std::int32_t> query;
 };
 
 constexpr std::int64_t kEmbedJobInputsMax = 2048;
+constexpr std::int64_t kEmbedJobTokensMax = 2 << 20;   // Of all inputs of a job; of a query, with each document again.
 constexpr std::int64_t kEmbedJobNumbersMax = 4 << 20;  // Of all vectors of a job.
 
 struct EmbedJob {

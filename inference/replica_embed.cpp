@@ -63,6 +63,7 @@ absl::Status Replica::CheckJob(const EmbedJob& job) const {
   if (inputs < 1 || inputs > most)
     return Refuse(fmt::format("there are {} inputs; {} takes 1 to {} at once, of {} numbers each", inputs, info.name, most, info.dimensions),
                   "TOO_MANY_INPUTS");
+  std::int64_t all = 0;
   for (std::size_t i = 0; i < job.inputs.size(); ++i) {
     const auto tokens = static_cast<std::int64_t>(job.inputs[i].size());
     if (tokens < 1 || tokens > info.context_tokens) {
@@ -70,6 +71,9 @@ absl::Status Replica::CheckJob(const EmbedJob& job) const {
                                 info.context_tokens),
                     "CONTEXT_LENGTH_EXCEEDED");
     }
+    all += tokens;
+    if (all > kEmbedJobTokensMax)
+      return Refuse(fmt::format("the inputs have more than {} tokens: ask with fewer at a time", kEmbedJobTokensMax), "TOO_MANY_TOKENS");
     for (const std::int32_t token : job.inputs[i]) {
       if (token < 0 || token >= info.vocab_tokens)
         return base::InvalidArgument(fmt::format("input {}: {} is not one of the model's {} tokens", i, token, info.vocab_tokens));
@@ -146,6 +150,10 @@ void Replica::PlanInputs() {
 
 void Replica::StepInputs() {
   numbers_.clear();
+  for (const EngineWork& work : work_) {
+    const Sequence& job = *slots_[work.slot];
+    job.stream->BeginInputs(job.end.input_tokens_evaluated + work.prompt_tokens);
+  }
   const base::MonoTime before = clock_.Mono();
   absl::Status status = Guarded([this] { return engine_->Embed(inputs_, numbers_); });
   const base::MonoTime after = clock_.Mono();

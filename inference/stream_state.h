@@ -68,6 +68,7 @@ class StreamState {
   void Cancel(EndReason reason);
   void Forget();  // The consumer is gone: cancel, drop the callback.
   std::int64_t tokens_decoded() const { return decoded_now_.load(std::memory_order_relaxed); }
+  std::int64_t input_tokens_begun() const { return begun_.load(std::memory_order_acquire); }
   const StreamEnd& end() const;
 
   // The replica's side.
@@ -80,6 +81,7 @@ class StreamState {
   std::optional<RewindOrder> TakeRewind();
   void Rewound(const StreamNews& whole);
   void Finish(StreamEnd end);
+  void BeginInputs(std::int64_t tokens) { begun_.store(tokens, std::memory_order_release); }  // Of a job that embeds: with those done before.
   bool cancelled() const { return cancelled_.load(std::memory_order_acquire); }
   EndReason cancel_reason() const { return cancel_reason_.load(std::memory_order_acquire); }
 
@@ -94,6 +96,7 @@ class StreamState {
   std::atomic<bool> cancelled_{false};
   std::atomic<EndReason> cancel_reason_{EndReason::kCancelled};
   std::atomic<std::int64_t> decoded_now_{0};
+  std::atomic<std::int64_t> begun_{0};
 
   mutable base::Mutex mu_;
   std::string text_ GUARDED_BY(mu_);                 // Not yet taken.

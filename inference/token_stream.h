@@ -106,6 +106,9 @@ class TokenStream {
 
   std::int64_t tokens_decoded() const;  // So far, those whose text is still held included.
 
+  // Of a job that embeds: input tokens of the steps that are done or run, any of which a hung engine may have worked through.
+  std::int64_t input_tokens_begun() const;
+
   // REQUIRES: Take has given kEnd.
   const StreamEnd& end() const;
 

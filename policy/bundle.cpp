@@ -14,6 +14,7 @@
 #include "base/encoding.h"
 #include "base/error_detail.h"
 #include "policy/rule_yaml.h"
+#include "policy/yaml_reader.h"
 
 namespace tollgate::policy {
 namespace {
@@ -169,8 +170,9 @@ absl::StatusOr<std::vector<std::string>> FilesNamedIn(const std::string& source,
   };
   // What is not as it should be is told when the policy is compiled, with what is needed for that here or not.
   try {
-    const YAML::Node root = YAML::Load(std::string(policy));
-    if (!root.IsMap()) return out;
+    const std::vector<YAML::Node> documents = YamlReader::Documents(std::string(policy));
+    if (documents.empty() || !documents[0].IsMap()) return out;
+    const YAML::Node root = documents[0];
     if (const YAML::Node include = root["include"]) {
       if (include.IsScalar()) add(include.Scalar());
       for (std::size_t i = 0; include.IsSequence() && i < include.size(); ++i) {

@@ -44,7 +44,7 @@ std::string NotHere(const Rule& rule, const Subject& subject, const ExplainedTex
   if (!rule.sight.SeesRole(role)) return fmt::format("its roles do not include {}, who wrote this", RoleName(role));
   const Channel its{role == Role::kTool ? Part::kToolResult : text.channel.part, text.channel.tool};
   if (!rule.sight.SeesPart(its.part)) return fmt::format("its parts do not include {}, which this is", PartName(its.part));
-  if (!rule.sight.Sees(role, its)) return OtherName("tool", rule.sight.tools, its.tool);
+  if (!rule.Sees(role, its)) return OtherName("tool", rule.sight.tools, its.tool);
   for (const std::string& other : {OtherName("org", rule.scope.orgs, subject.org), OtherName("team", rule.scope.teams, subject.team),
                                    OtherName("project", rule.scope.projects, subject.project),
                                    OtherName("key", rule.scope.keys, subject.key), OtherModel(rule.scope.models, subject),

@@ -25,6 +25,7 @@ namespace json = boost::json;
 constexpr int kDepthMax = 32;      // Of the schema,
 constexpr int kTextDepthMax = 64;  // and of the text.
 constexpr int kSchemasMax = 1000;
+constexpr std::int64_t kStepsMax = 1 << 25;  // Fields of schemas and values of enums that are looked at, for one text: half a second.
 
 constexpr std::string_view kTypes[] = {"object", "array", "string", "number", "integer", "boolean", "null"};
 constexpr std::string_view kFormats[] = {"date", "time", "date-time", "uuid"};
@@ -154,7 +155,9 @@ class Judge {
  public:
   explicit Judge(const json::value& root) : root_(root) {}
 
-  std::string_view Breaks(const json::value& value, const json::value& schema) const {
+  bool gave_up() const { return steps_ > kStepsMax; }
+
+  std::string_view Breaks(const json::value& value, const json::value& schema) {
     if (!schema.is_object()) return {};
     for (const auto& field : schema.get_object()) {
       const std::string_view broken = Field(View(field.key()), field.value(), value, schema.get_object());
@@ -164,7 +167,9 @@ class Judge {
   }
 
  private:
-  std::string_view Field(std::string_view name, const json::value& rule, const json::value& value, const json::object& fields) const {
+  std::string_view Field(std::string_view name, const json::value& rule, const json::value& value, const json::object& fields) {
+    steps_ += name == "enum" ? static_cast<std::int64_t>(rule.get_array().size()) : 1;
+    if (gave_up()) return name;
     const auto fits = [&](const json::value& schema) { return Breaks(value, schema).empty(); };
     const auto unless = [&](bool kept) { return kept ? std::string_view() : name; };
     if (name == "$ref") return Breaks(value, *Target(root_, rule));
@@ -182,7 +187,7 @@ class Judge {
     return unless(!value.is_string() || KeepsString(name, rule, View(value.get_string())));
   }
 
-  std::string_view OfObject(std::string_view name, const json::value& rule, const json::object& object, const json::object& fields) const {
+  std::string_view OfObject(std::string_view name, const json::value& rule, const json::object& object, const json::object& fields) {
     if (name == "required") {
       const auto there = [&](const json::value& its) { return object.contains(its.get_string()); };
       return std::all_of(rule.get_array().begin(), rule.get_array().end(), there) ? std::string_view() : name;
@@ -201,7 +206,7 @@ class Judge {
     return {};
   }
 
-  std::string_view OfArray(std::string_view name, const json::value& rule, const json::array& array) const {
+  std::string_view OfArray(std::string_view name, const json::value& rule, const json::array& array) {
     const auto size = static_cast<std::int64_t>(array.size());
     if ((name == "minItems" && size < rule.get_int64()) || (name == "maxItems" && size > rule.get_int64())) return name;
     if (name != "items") return {};
@@ -218,6 +223,7 @@ class Judge {
   }
 
   const json::value& root_;
+  std::int64_t steps_ = 0;
 };
 
 std::size_t MembersOf(const json::value& value) {
@@ -267,7 +273,9 @@ std::string_view JsonShape::Breaks(std::string_view text) const {
   boost::system::error_code error;
   const json::value value = json::parse(Key(text), error, {}, Options());
   if (error || MembersOf(value) != ColonsOutside(text)) return "json";
-  return Judge(schema_).Breaks(value, schema_);
+  Judge judge(schema_);
+  const std::string_view broken = judge.Breaks(value, schema_);
+  return judge.gave_up() ? "size" : broken;
 }
 
 bool JsonShape::MayBecomeJson(std::string_view begin) {

@@ -23,7 +23,8 @@ class JsonShape {
   static absl::StatusOr<std::shared_ptr<const JsonShape>> Compile(std::string_view schema);
 
   // Empty if the text is JSON of this shape, white space around it allowed; else what is wrong, in one word and without content: "json" (it
-  // is none, or a key comes twice), "size", or the keyword of the schema ("type", "required", …). Linear in the text for each alternative.
+  // is none, or a key comes twice), "size" (too long, or too much to compare), or the keyword of the schema ("type", "required", …). Linear in the text for each alternative
+  // and value of an enum, half a second at most.
   std::string_view Breaks(std::string_view text) const;
 
   // Whether JSON may begin like this.

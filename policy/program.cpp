@@ -123,7 +123,7 @@ Program::Selection Program::Select(const Subject& subject, Role role, const Chan
     if (!group->scope.Covers(subject)) continue;
     bool acts = false;
     for (const std::uint32_t index : group->sources) {
-      if (!rules_[sources_[index].rule].sight.Sees(role, channel)) continue;
+      if (!rules_[sources_[index].rule].Sees(role, channel)) continue;
       acts = true;
       out.sources[index] = 1;
       out.plain = out.plain || !sources_[index].as_written;

@@ -92,6 +92,11 @@ struct Rule {
   std::vector<RuleTest> tests;
   // What a rule's `unless` says: a rule of its own, right behind that one, with its id, that allows for it alone and is in no verdict.
   bool exception = false;
+
+  // Whether it looks at such a text. What allows for other rules must be sure that it is about the tools that it names.
+  bool Sees(Role role, const Channel& channel) const {
+    return action == Action::kAllow && !exception ? sight.SeesSurely(role, channel) : sight.Sees(role, channel);
+  }
 };
 
 // Whether what rule `allow` (an index) allows is exempt from rule `other`.

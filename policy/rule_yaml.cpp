@@ -70,8 +70,13 @@ class PolicyReader {
   }
 
   absl::Status ReadDocument(const std::string& text, bool included) {
-    const YAML::Node root = YAML::Load(text);
-    if (!root.IsDefined() || root.IsNull()) return PolicyError(name_, 1, 1, "the policy is empty; write version, name and rules");
+    const std::vector<YAML::Node> documents = YamlReader::Documents(text);
+    if (documents.empty()) return PolicyError(name_, 1, 1, "the policy is empty; write version, name and rules");
+    if (documents.size() > 1) {
+      return yaml_.Wrong(documents[1], "a second document begins here, behind a line ---, and would not be read; write one, or put this in a "
+                                       "file of its own and 'include' it");
+    }
+    const YAML::Node root = documents[0];
     TG_ASSIGN(Fields top, yaml_.Map(root, "a policy", {"version", "name", "description", "include", "lists", "rules"}));
     for (const char* field : {"version", "name", "rules"}) {
       const bool may_lack = included && std::string_view(field) != "version" && (top.contains("lists") || top.contains("rules"));

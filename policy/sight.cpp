@@ -12,6 +12,8 @@ bool Has(const std::vector<std::string>& tools, const std::string& tool) {
   return tools.empty() || std::find(tools.begin(), tools.end(), tool) != tools.end();
 }
 
+Part PartOf(Role role, const Channel& channel) { return role == Role::kTool ? Part::kToolResult : channel.part; }
+
 }  // namespace
 
 const char* PartName(Part part) {
@@ -20,7 +22,13 @@ const char* PartName(Part part) {
 }
 
 bool Sight::Sees(Role role, const Channel& channel) const {
-  return SeesRole(role) && SeesPart(role == Role::kTool ? Part::kToolResult : channel.part) && Has(tools, channel.tool);
+  const Part part = PartOf(role, channel);
+  const bool anyones = part == Part::kToolResult && channel.tool.empty();
+  return SeesRole(role) && SeesPart(part) && (anyones || Has(tools, channel.tool));
+}
+
+bool Sight::SeesSurely(Role role, const Channel& channel) const {
+  return SeesRole(role) && SeesPart(PartOf(role, channel)) && Has(tools, channel.tool);
 }
 
 bool Sight::Holds(const Sight& narrow) const {

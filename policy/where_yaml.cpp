@@ -141,7 +141,6 @@ void SummariseWhere(Rule& rule) {
                                                                            {"project", &rule.scope.projects},
                                                                            {"key", &rule.scope.keys},
                                                                            {"end_user", &rule.scope.end_users},
-                                                                     {"end_user", &rule.scope.end_users},
                                                                            {"model", &rule.scope.models},
                                                                            {"tool", &rule.sight.tools}};
   for (const auto& [name, list] : lists) {

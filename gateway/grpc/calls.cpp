@@ -52,8 +52,8 @@ class ChatCall final : public UnaryCall {
  public:
   async::Awaitable<::grpc::Status> Answer() override {
     v1::ChatRequest request;
-    const absl::Status parsed = ParseBytes(*request_, request);
-    if (!parsed.ok()) co_return Fail(Malformed(shared_, caller_, parsed));
+    const std::optional<Failure> refusal = co_await ReadMessage(shared_, caller_, *request_, request);
+    if (refusal) co_return Fail(*refusal);
     TakeClientId(request, caller_);
     Outcome<Reply> outcome = co_await shared_.chat.Chat(caller_, request, nullptr, cancellation_);
     if (const Failure* failure = std::get_if<Failure>(&outcome)) co_return Fail(*failure);
@@ -80,8 +80,8 @@ class CountCall final : public UnaryCall {
  public:
   async::Awaitable<::grpc::Status> Answer() override {
     v1::CountTokensRequest request;
-    const absl::Status parsed = ParseBytes(*request_, request);
-    if (!parsed.ok()) co_return Fail(Malformed(shared_, caller_, parsed));
+    const std::optional<Failure> refusal = co_await ReadMessage(shared_, caller_, *request_, request);
+    if (refusal) co_return Fail(*refusal);
     Outcome<v1::CountTokensReply> outcome = co_await shared_.chat.CountTokens(caller_, request);
     if (const Failure* failure = std::get_if<Failure>(&outcome)) co_return Fail(*failure);
     *reply_ = ToBytes(std::get<v1::CountTokensReply>(outcome));
@@ -95,8 +95,8 @@ class ListCall final : public UnaryCall {
  public:
   async::Awaitable<::grpc::Status> Answer() override {
     v1::ListModelsRequest request;
-    const absl::Status parsed = ParseBytes(*request_, request);
-    if (!parsed.ok()) co_return Fail(Malformed(shared_, caller_, parsed));
+    const std::optional<Failure> refusal = co_await ReadMessage(shared_, caller_, *request_, request);
+    if (refusal) co_return Fail(*refusal);
     Outcome<v1::ListModelsReply> outcome = co_await shared_.chat.ListModels(caller_);
     if (const Failure* failure = std::get_if<Failure>(&outcome)) co_return Fail(*failure);
     *reply_ = ToBytes(std::get<v1::ListModelsReply>(outcome));
@@ -122,11 +122,10 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
     Trailers trailers(rpc_);
     trailers.Id(caller_);
     v1::ChatRequest request;
-    const absl::Status parsed = ParseBytes(*request_, request);
-    if (!parsed.ok()) {
-      const Failure failure = Malformed(shared_, caller_, parsed);
-      trailers.Of(failure);
-      Finish(ToGrpcStatus(failure.status));
+    const std::optional<Failure> refusal = co_await ReadMessage(shared_, caller_, *request_, request);
+    if (refusal) {
+      trailers.Of(*refusal);
+      Finish(ToGrpcStatus(refusal->status));
       co_return;
     }
     TakeClientId(request, caller_);

@@ -18,6 +18,7 @@ namespace tollgate::grpc_front {
 struct CallContext {
   pipeline::ChatService& chat;
   std::function<boost::asio::any_io_executor()> new_strand;
+  boost::asio::any_io_executor cpu;         // Where large messages are parsed.
   std::chrono::milliseconds write_timeout;  // Of each piece of a stream.
   Gate gate;  // Counts the coroutines.
 };

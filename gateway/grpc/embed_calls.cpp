@@ -20,8 +20,8 @@ class EmbedCall final : public UnaryCall {
  public:
   async::Awaitable<::grpc::Status> Answer() override {
     v1::EmbedRequest request;
-    const absl::Status parsed = ParseBytes(*request_, request);
-    if (!parsed.ok()) co_return Fail(Malformed(shared_, caller_, parsed));
+    const std::optional<Failure> refusal = co_await ReadMessage(shared_, caller_, *request_, request);
+    if (refusal) co_return Fail(*refusal);
     TakeClientId(request, caller_);
     Outcome<pipeline::EmbedAnswer> outcome = co_await shared_.chat.Embed(caller_, request, cancellation_);
     if (const Failure* failure = std::get_if<Failure>(&outcome)) co_return Fail(*failure);
@@ -44,8 +44,8 @@ class RerankCall final : public UnaryCall {
  public:
   async::Awaitable<::grpc::Status> Answer() override {
     v1::RerankRequest request;
-    const absl::Status parsed = ParseBytes(*request_, request);
-    if (!parsed.ok()) co_return Fail(Malformed(shared_, caller_, parsed));
+    const std::optional<Failure> refusal = co_await ReadMessage(shared_, caller_, *request_, request);
+    if (refusal) co_return Fail(*refusal);
     TakeClientId(request, caller_);
     Outcome<pipeline::RerankAnswer> outcome = co_await shared_.chat.Rerank(caller_, request, cancellation_);
     if (const Failure* failure = std::get_if<Failure>(&outcome)) co_return Fail(*failure);

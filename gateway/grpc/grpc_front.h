@@ -6,6 +6,7 @@
 // piece, and for write_timeout_ms at most: then the call is cancelled.
 #pragma once
 
+#include <boost/asio/any_io_executor.hpp>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -19,8 +20,10 @@ namespace tollgate::grpc_front {
 // Thread-safe but for Start and Shutdown (one thread).
 class GrpcFront {
  public:
-  // Binds and serves. `io` and `chat` must outlive it; calls run as coroutines on strands of `io`.
-  static absl::StatusOr<std::unique_ptr<GrpcFront>> Start(GrpcServerOptions options, net::IoThreads& io, pipeline::ChatService& chat);
+  // Binds and serves. `io`, what `cpu` runs on and `chat` must outlive it; calls run as coroutines on strands of `io`, and messages above
+  // 64 KiB are parsed by `cpu`, those of callers with a key alone.
+  static absl::StatusOr<std::unique_ptr<GrpcFront>> Start(GrpcServerOptions options, net::IoThreads& io, boost::asio::any_io_executor cpu,
+                                                          pipeline::ChatService& chat);
   // Shutdown()s at once.
   ~GrpcFront();
 

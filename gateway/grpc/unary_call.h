@@ -8,10 +8,12 @@
 #include <boost/asio/co_spawn.hpp>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "base/error_detail.h"
+#include "gateway/async/run_on.h"
 #include "gateway/grpc/bytes.h"
 #include "gateway/grpc/calls.h"
 #include "gateway/grpc/grpc_status.h"
@@ -69,10 +71,19 @@ void TakeClientId(const Request& request, pipeline::Caller& caller) {
   if (!request.client_request_id().empty()) caller.client_request_id = request.client_request_id();
 }
 
-// Of a message that does not parse. The key comes first: a stranger learns nothing of what a message must look like.
-inline pipeline::Failure Malformed(CallContext& shared, const pipeline::Caller& caller, absl::Status parsed) {
-  if (auto refusal = shared.chat.Refuses(caller)) return *std::move(refusal);
-  return {.status = std::move(parsed), .head = std::nullopt, .limits = {}};
+inline constexpr std::size_t kParseHereBytesMax = 64 * 1024;  // Larger messages are parsed off the I/O threads.
+
+// Parses a call's message; or why not. The key comes first: a stranger has nothing read, and learns nothing of what a message must look like.
+template <typename Message>
+async::Awaitable<std::optional<pipeline::Failure>> ReadMessage(CallContext& shared, const pipeline::Caller& caller,
+                                                               const ::grpc::ByteBuffer& bytes, Message& message) {
+  std::optional<pipeline::Failure> refusal = shared.chat.Refuses(caller);
+  if (refusal) co_return refusal;
+  const bool large = bytes.Length() > kParseHereBytesMax;
+  auto parse = [&bytes, &message] { return ParseBytes(bytes, message); };
+  absl::Status parsed = co_await async::RunOnIf(large, shared.cpu, parse);
+  if (!parsed.ok()) refusal = pipeline::Failure{.status = std::move(parsed), .head = std::nullopt, .limits = {}};
+  co_return refusal;
 }
 
 // Runs `self->Run()` on a strand of its own; counts it in and out.

@@ -14,6 +14,7 @@
 namespace tollgate::http_front {
 namespace {
 
+namespace v1 = tollgate::v1;
 using pipeline::EmbedAnswer;
 using pipeline::Failure;
 using pipeline::Outcome;
@@ -44,17 +45,17 @@ async::Awaitable<void> Api::Embed(Exchange& exchange) {
 async::Awaitable<void> Api::Rerank(Exchange& exchange) {
   const pipeline::Caller caller = CallerOf(exchange);
   Answer answer(exchange, caller);
-  std::optional<RerankBody> request = co_await answer.Read(cpu_, &ParseRerank);
+  std::optional<v1::RerankRequest> request = co_await answer.Read(cpu_, &ParseRerank);
   if (!request) co_return;
-  TakeHeaders(exchange, request->rerank);
-  Outcome<RerankAnswer> outcome = co_await chat_.Rerank(caller, request->rerank, exchange.cancellation());
+  TakeHeaders(exchange, *request);
+  Outcome<RerankAnswer> outcome = co_await chat_.Rerank(caller, *request, exchange.cancellation());
   if (const Failure* failure = std::get_if<Failure>(&outcome)) {
     co_await answer.Fail(*failure);
     co_return;
   }
   const RerankAnswer& ranked = std::get<RerankAnswer>(outcome);
   answer.Of(ranked);
-  co_await answer.Send(200, RerankReply(ranked, caller.request_id.ToString(), request->return_documents));
+  co_await answer.Send(200, RerankReply(ranked, caller.request_id.ToString()));
 }
 
 }  // namespace tollgate::http_front

@@ -16,6 +16,7 @@
 #include "gateway/http/fields.h"
 #include "gateway/http/json_out.h"
 #include "gateway/http/strict_json.h"
+#include "inference/embed.h"
 
 namespace tollgate::http_front {
 namespace {
@@ -27,6 +28,13 @@ constexpr std::int64_t kTokenMax = INT32_MAX;
 
 absl::Status Missing(std::string_view name) {
   return Refuse("MISSING_REQUIRED_PARAMETER", name, fmt::format("Missing required parameter: '{}'.", name));
+}
+
+// Before anything is built of them.
+absl::Status CheckCount(std::string_view name, const json::array& all) {
+  if (all.size() <= static_cast<std::size_t>(inference::kEmbedJobInputsMax)) return absl::OkStatus();
+  return Refuse("INVALID_VALUE", name, fmt::format("Invalid '{}': {} texts are sent, and at most {} are allowed.", name, all.size(),
+                                                   inference::kEmbedJobInputsMax));
 }
 
 absl::Status ReadTokens(const std::string& name, const json::array& ids, v1::EmbedInput& input) {
@@ -47,6 +55,7 @@ absl::Status ReadInput(const json::value& value, v1::EmbedRequest& embed) {
   if (!value.is_array()) return WrongType("input", "a string, an array of strings, or arrays of token ids", value);
   const json::array& all = value.get_array();
   if (!all.empty() && all.front().is_number()) return ReadTokens("input", all, *embed.add_inputs());
+  TG_RETURN_IF_ERROR(CheckCount("input", all));
   for (std::size_t i = 0; i < all.size(); ++i) {
     const std::string name = fmt::format("input[{}]", i);
     if (all[i].is_array()) {
@@ -84,6 +93,7 @@ absl::Status ReadEmbedField(std::string_view name, const json::value& value, Emb
 absl::Status ReadDocuments(const json::value& value, v1::RerankRequest& rerank) {
   if (!value.is_array()) return WrongType("documents", "an array of strings", value);
   const json::array& all = value.get_array();
+  TG_RETURN_IF_ERROR(CheckCount("documents", all));
   for (std::size_t i = 0; i < all.size(); ++i) {
     const std::string name = fmt::format("documents[{}]", i);
     const json::value* text = &all[i];
@@ -97,9 +107,8 @@ absl::Status ReadDocuments(const json::value& value, v1::RerankRequest& rerank) 
   return absl::OkStatus();
 }
 
-absl::Status ReadRerankField(std::string_view name, const json::value& value, RerankBody& body) {
+absl::Status ReadRerankField(std::string_view name, const json::value& value, v1::RerankRequest& rerank) {
   if (value.is_null()) return absl::OkStatus();
-  v1::RerankRequest& rerank = body.rerank;
   if (name == "documents") return ReadDocuments(value, rerank);
   if (name == "model") {
     TG_ASSIGN(*rerank.mutable_model(), ReadString(name, value));
@@ -111,7 +120,8 @@ absl::Status ReadRerankField(std::string_view name, const json::value& value, Re
     TG_ASSIGN(const std::int64_t top, ReadInteger(name, value, 1, INT32_MAX));
     rerank.set_top_n(static_cast<std::int32_t>(top));
   } else if (name == "return_documents") {
-    TG_ASSIGN(body.return_documents, ReadBool(name, value));
+    TG_ASSIGN(const bool documents, ReadBool(name, value));
+    rerank.set_return_documents(documents);
   } else {
     return UnknownField(name);
   }
@@ -169,15 +179,15 @@ std::string EmbeddingsReply(const pipeline::EmbedAnswer& answer, bool base64) {
   return out;
 }
 
-absl::StatusOr<RerankBody> ParseRerank(std::string_view text) {
-  TG_ASSIGN(RerankBody body, Parse<RerankBody>(text, ReadRerankField));
-  if (body.rerank.model().empty()) return Missing("model");
-  if (body.rerank.query().empty()) return Missing("query");
-  if (body.rerank.documents().empty()) return Missing("documents");
-  return body;
+absl::StatusOr<v1::RerankRequest> ParseRerank(std::string_view text) {
+  TG_ASSIGN(v1::RerankRequest rerank, Parse<v1::RerankRequest>(text, ReadRerankField));
+  if (rerank.model().empty()) return Missing("model");
+  if (rerank.query().empty()) return Missing("query");
+  if (rerank.documents().empty()) return Missing("documents");
+  return rerank;
 }
 
-std::string RerankReply(const pipeline::RerankAnswer& answer, const std::string& id, bool return_documents) {
+std::string RerankReply(const pipeline::RerankAnswer& answer, const std::string& id) {
   std::string out = R"({"id":)";
   AppendJsonString(out, "rerank-" + id);
   out += R"(,"model":)";
@@ -188,9 +198,9 @@ std::string RerankReply(const pipeline::RerankAnswer& answer, const std::string&
     const v1::RankedDocument& result = answer.results[i];
     fmt::format_to(to, R"({}{{"index":{},"relevance_score":{})", i == 0 ? "" : ",", result.index(),
                    static_cast<float>(result.relevance_score()));
-    if (return_documents) {
+    if (result.has_document()) {
       out += R"(,"document":{"text":)";
-      AppendJsonString(out, answer.documents.at(static_cast<std::size_t>(result.index())));
+      AppendJsonString(out, result.document());
       out += '}';
     }
     out += '}';

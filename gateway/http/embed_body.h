@@ -18,12 +18,8 @@ struct EmbeddingsBody {
 absl::StatusOr<EmbeddingsBody> ParseEmbeddings(std::string_view body);
 std::string EmbeddingsReply(const pipeline::EmbedAnswer& answer, bool base64);
 
-struct RerankBody {
-  tollgate::v1::RerankRequest rerank;
-  bool return_documents = false;
-};
-absl::StatusOr<RerankBody> ParseRerank(std::string_view body);
+absl::StatusOr<tollgate::v1::RerankRequest> ParseRerank(std::string_view body);
 // `id`: the request's.
-std::string RerankReply(const pipeline::RerankAnswer& answer, const std::string& id, bool return_documents);
+std::string RerankReply(const pipeline::RerankAnswer& answer, const std::string& id);
 
 }  // namespace tollgate::http_front

@@ -22,7 +22,6 @@ struct EmbedAnswer {
 struct RerankAnswer {
   ReplyHead head;
   std::vector<tollgate::v1::RankedDocument> results;
-  std::vector<std::string> documents;  // All of the request's, in its order, as policy left them.
   tollgate::v1::EmbedEnd end;
   std::int64_t overhead_us = 0;
 };

@@ -1,6 +1,5 @@
-// Token ids are read as the text that they spell, before policy: what it scanned is what is tokenised, and no id stands for text that nobody
-// read. Inputs that policy changed are embedded as it left them. A system prompt has no place here: a rule that appends to one refuses, by
-// name, rather than to be forgotten; chat defaults put none, and their cap on input tokens holds.
+// What is asked and what is given: a job for the pool, its end, and of a rerank the documents, where they are to come back. Inputs that
+// policy changed are embedded as it left them. What is done with the inputs before that stands in embed_inputs.cpp.
 //
 // Tested by tests/gateway/pipeline/embed_test.cpp.
 #include "gateway/pipeline/embed_request.h"
@@ -11,10 +10,13 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/error_detail.h"
+#include "gateway/async/run_on.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/prompt.h"
+#include "gateway/pipeline/records.h"
 #include "gateway/pipeline/tool_prompt.h"
 #include "gateway/pipeline/watch.h"
 #include "inference/pool.h"
@@ -56,7 +58,9 @@ EmbedAsk AskOf(const v1::EmbedRequest& request) {
   EmbedAsk ask;
   TakeCommon(request, ask.call);
   ask.dimensions = request.dimensions();
-  for (const v1::EmbedInput& input : request.inputs()) {
+  ask.inputs = request.inputs_size();
+  for (int i = 0; i < ask.inputs && i <= inference::kEmbedJobInputsMax; ++i) {
+    const v1::EmbedInput& input = request.inputs(i);
     ask.texts.push_back(input.text());
     auto& tokens = ask.tokens.emplace_back();
     if (input.has_tokens()) tokens.emplace(input.tokens().ids().begin(), input.tokens().ids().end());
@@ -69,8 +73,10 @@ EmbedAsk AskOf(const v1::RerankRequest& request) {
   ask.rerank = true;
   TakeCommon(request, ask.call);
   ask.top_n = request.top_n();
+  ask.return_documents = request.return_documents();
+  ask.inputs = request.documents_size();
   ask.texts.push_back(request.query());
-  ask.texts.insert(ask.texts.end(), request.documents().begin(), request.documents().end());
+  for (int i = 0; i < ask.inputs && i <= inference::kEmbedJobInputsMax; ++i) ask.texts.push_back(request.documents(i));
   ask.tokens.resize(ask.texts.size());
   return ask;
 }
@@ -126,15 +132,13 @@ std::string EmbedRequest::NameOf(std::size_t text) const {
 }
 
 absl::Status EmbedRequest::CheckCall() {
-  const std::size_t inputs = ask_.texts.size() - (ask_.rerank ? 1 : 0);
   const char* name = ask_.rerank ? "documents" : "input";
-  if (inputs < 1 || inputs > static_cast<std::size_t>(inference::kEmbedJobInputsMax))
-    return BadField(name, fmt::format("holds {} texts; 1 to {} are allowed", inputs, inference::kEmbedJobInputsMax));
+  if (ask_.inputs < 1 || ask_.inputs > inference::kEmbedJobInputsMax)
+    return BadField(name, fmt::format("holds {} texts; 1 to {} are allowed", ask_.inputs, inference::kEmbedJobInputsMax));
   for (std::size_t i = 0; i < ask_.texts.size(); ++i) {
     if (ask_.tokens[i] ? ask_.tokens[i]->empty() : ask_.texts[i].empty()) return BadField(NameOf(i), "must not be empty");
   }
-  if (const std::int64_t bytes = Bytes(); bytes > with_.options.limits.prompt_bytes_max)
-    return BadField(name, fmt::format("holds {} bytes of text; at most {} are allowed", bytes, with_.options.limits.prompt_bytes_max));
+  TG_RETURN_IF_ERROR(CheckBytes());
   if (ask_.dimensions < 0) return BadField("dimensions", "must be at least 1");
   if (ask_.top_n < 0) return BadField("top_n", "must be at least 1");
   PromptLimits limits = with_.options.limits;
@@ -168,75 +172,6 @@ absl::Status EmbedRequest::Fits(const inference::ModelInfo& model) const {
   return absl::OkStatus();
 }
 
-// Ids of another model's tokens are read by the one that was asked for, also where a rule sends the request elsewhere.
-absl::Status EmbedRequest::ReadInputs() {
-  for (std::size_t i = 0; i < ask_.tokens.size(); ++i) {
-    if (!ask_.tokens[i]) continue;
-    auto text = with_.pool->TextOf(model_.name, *ask_.tokens[i]);
-    if (absl::IsInvalidArgument(text.status())) return BadField(NameOf(i), base::Message(text.status()), "INVALID_TOKENS");
-    TG_RETURN_IF_ERROR(text.status());
-    if (text->empty()) return BadField(NameOf(i), "must not be empty");
-    call_.mutable_messages(static_cast<int>(i))->set_parts(0, *std::move(text));
-  }
-  return absl::OkStatus();
-}
-
-std::int64_t EmbedRequest::Bytes() const {
-  std::size_t bytes = 0;
-  for (const std::string& text : ask_.texts) bytes += text.size();
-  for (const auto& tokens : ask_.tokens) bytes += tokens ? 4 * tokens->size() : 0;
-  return static_cast<std::int64_t>(bytes);
-}
-
-absl::StatusOr<std::vector<std::vector<std::int32_t>>> EmbedRequest::InputsOf(const std::string& model,
-                                                                              std::span<const policy::Message> prompt) const {
-  std::vector<std::vector<std::int32_t>> inputs;
-  std::string query;
-  for (std::size_t i = 0; i < prompt.size(); ++i) {
-    const std::string text = TextOf(prompt[i]);
-    if (ask_.rerank && i == 0) {
-      query = text;
-      continue;
-    }
-    TG_ASSIGN(std::vector<std::int32_t> tokens, with_.pool->EmbedTokens(model, {text, query}));
-    inputs.push_back(std::move(tokens));
-  }
-  return inputs;
-}
-
-absl::StatusOr<std::vector<std::int32_t>> EmbedRequest::TokensOf(const std::string& model, std::span<const policy::Message> prompt) const {
-  TG_ASSIGN(const auto inputs, InputsOf(model, prompt));
-  std::vector<std::int32_t> all;
-  for (const auto& tokens : inputs) all.insert(all.end(), tokens.begin(), tokens.end());
-  return all;
-}
-
-absl::Status EmbedRequest::LayOut(std::span<const policy::Message> /*prompt*/) {
-  if (const policy::RuleOutcome* rule = FirstEffect(inspection_.verdict, policy::Effect::Kind::kAppendSystem)) {
-    return base::WithDetail(
-        base::InvalidArgument(fmt::format("policy rule {} adds to the system prompt, which {} has no place for: its author can leave the model "
-                                          "out of the rule",
-                                          rule->rule_id, model_.name)),
-        {.reason = "POLICY_NOT_APPLICABLE", .may_retry = false, .rule_ids = {rule->rule_id}});
-  }
-  TG_ASSIGN(inputs_, InputsOf(model_.name, inspection_.prompt));
-  for (const auto& tokens : inputs_) prompt_tokens_.insert(prompt_tokens_.end(), tokens.begin(), tokens.end());
-  return absl::OkStatus();
-}
-
-absl::Status EmbedRequest::CheckRoom() {
-  for (std::size_t i = 0; i < inputs_.size(); ++i) {
-    const auto tokens = static_cast<std::int64_t>(inputs_[i].size());
-    if (tokens == 0) return BadField(NameOf(i + (ask_.rerank ? 1 : 0)), "has no tokens");
-    if (tokens <= model_.context_tokens) continue;
-    return BadField(NameOf(i + (ask_.rerank ? 1 : 0)),
-               fmt::format("is {} tokens long{} and {} takes {}: shorten it, or cut it into several", tokens,
-                           ask_.rerank ? " with the query" : "", model_.name, model_.context_tokens),
-               "CONTEXT_LENGTH_EXCEEDED");
-  }
-  return CheckInputTokens(principal_->snapshot->DefaultsOf(who_.place), static_cast<std::int64_t>(prompt_tokens_.size()));
-}
-
 void EmbedRequest::FillBody(v1::RequestBody* body) const {
   body->set_operation(ask_.rerank ? "rerank" : "embeddings");
   body->set_inputs(static_cast<std::int32_t>(inputs_.size()));
@@ -258,21 +193,56 @@ async::Awaitable<Outcome<Reply>> EmbedRequest::Generate() {
     co_return co_await End(std::move(refused), nullptr);
   }
   Ending ending = co_await Await(**stream);
-  if (ending.status.ok()) {
+  if (ending.status.ok() && ask_.rerank) ending = co_await GiveRanks(std::move(ending));
+  if (ending.status.ok() && !ask_.rerank) {
     dimensions_ = ask_.dimensions > 0 ? ask_.dimensions : model_.dimensions;
-    if (ask_.rerank) {
-      results_ = Ranked(job_end_->vectors, ask_.top_n);
-      digest_ = DigestOf(results_);
-    } else {
-      numbers_ = FirstDimensions(job_end_->vectors, model_.dimensions, dimensions_);
-      digest_ = DigestOf(numbers_);
-    }
-    ending.reason = ask_.rerank ? "RERANKED" : "EMBEDDED";
+    numbers_ = FirstDimensions(job_end_->vectors, model_.dimensions, dimensions_);
+    digest_ = DigestOf(numbers_);
+    ending.reason = "EMBEDDED";
   }
   co_return co_await End(std::move(ending), nullptr);
 }
 
-// Within one step of the pool; its end says how many tokens were worked through.
+async::Awaitable<Ending> EmbedRequest::GiveRanks(Ending ending) {
+  results_ = Ranked(job_end_->vectors, ask_.top_n);
+  if (ask_.return_documents) {
+    auto give = [this] { return GiveDocuments(); };
+    absl::Status given = co_await async::RunOnIf(IsLarge(), with_.cpu, give);
+    if (absl::IsPermissionDenied(given)) {
+      co_return Ending{.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "POLICY_BLOCKED", .status = std::move(given)};
+    }
+    if (!given.ok()) co_return Broken("POLICY_FAILED", std::move(given));
+  }
+  dimensions_ = model_.dimensions;
+  digest_ = DigestOf(results_);
+  ending.reason = "RERANKED";
+  co_return ending;
+}
+
+// What leaves is output, whoever wrote it.
+absl::Status EmbedRequest::GiveDocuments() {
+  policy::Subject subject = SubjectOf();
+  subject.pseudonyms = nullptr;  // As the model read them.
+  for (v1::RankedDocument& result : results_) {
+    const auto text = static_cast<std::size_t>(result.index()) + 1;
+    TG_ASSIGN(policy::Filtered filtered, policies_.acting->FilterWhole(subject, TextOf(inspection_.prompt[text])));
+    MergeVerdict(ToProto(filtered.verdict), result.index(), "", given_);
+    if (filtered.blocked) {
+      base::ErrorDetail detail{.reason = "POLICY_BLOCKED", .param = "return_documents", .may_retry = false};
+      for (const policy::RuleOutcome& rule : filtered.verdict.rules) {
+        if (rule.action == policy::Action::kBlock) detail.rule_ids.push_back(rule.rule_id);
+      }
+      return base::WithDetail(base::PermissionDenied(fmt::format("{} may not be given out, by policy rule {}: leave return_documents out",
+                                                                 NameOf(text), fmt::join(detail.rule_ids, ", "))),
+                              detail);
+    }
+    result.set_document(std::move(filtered.text));
+  }
+  return absl::OkStatus();
+}
+
+// Within one step of the pool; its end says how many tokens were worked through. Of a step that outlasts all patience
+// it is not known, and is what was begun at most.
 async::Awaitable<Ending> EmbedRequest::Await(inference::TokenStream& stream) {
   Watch watch(with_, *principal_, model_.name, cancellation_, shutting_down_, deadline_);
   const auto notify = event_.Notifier();
@@ -284,7 +254,10 @@ async::Awaitable<Ending> EmbedRequest::Await(inference::TokenStream& stream) {
       job_end_ = stream.end();
       co_return stopped ? *std::move(stopped) : EndingOf(*job_end_);
     }
-    if (stopped && steady_clock::now() >= patience) co_return *std::move(stopped);
+    if (stopped && steady_clock::now() >= patience) {
+      begun_ = stream.input_tokens_begun();
+      co_return *std::move(stopped);
+    }
     if (!stopped) {
       stopped = watch.MustStop();
       if (stopped) {
@@ -300,6 +273,11 @@ async::Awaitable<Ending> EmbedRequest::Await(inference::TokenStream& stream) {
 
 void EmbedRequest::FillEnd(v1::EndBody& end) const {
   if (job_end_) end.mutable_tokens()->set_input(job_end_->input_tokens_evaluated);
+  if (begun_ > 0) end.mutable_tokens()->set_input(begun_);
+  if (ask_.return_documents) *end.mutable_output_verdict() = given_;
+  for (const v1::RankedDocument& result : results_) {
+    if (dimensions_ > 0) end.set_delivered_bytes(end.delivered_bytes() + static_cast<std::int64_t>(result.document().size()));
+  }
   if (dimensions_ == 0) return;
   v1::VectorOutput* out = end.mutable_vectors();
   out->set_count(static_cast<std::int32_t>(ask_.rerank ? results_.size() : numbers_.size() / static_cast<std::size_t>(dimensions_)));
@@ -317,6 +295,7 @@ v1::EmbedEnd EndOf(const Reply& reply) {
   v1::EmbedEnd end;
   *end.mutable_usage() = reply.end.usage();
   *end.mutable_input_policy() = reply.end.input_policy();
+  *end.mutable_output_policy() = reply.end.output_policy();
   *end.mutable_record() = reply.end.record();
   return end;
 }
@@ -328,9 +307,7 @@ EmbedAnswer EmbedRequest::TakeVectors(const Reply& reply) {
 }
 
 RerankAnswer EmbedRequest::TakeResults(const Reply& reply) {
-  RerankAnswer answer{reply.head, std::move(results_), {}, EndOf(reply), reply.overhead_us};
-  for (std::size_t i = 1; i < inspection_.prompt.size(); ++i) answer.documents.push_back(TextOf(inspection_.prompt[i]));
-  return answer;
+  return {reply.head, std::move(results_), EndOf(reply), reply.overhead_us};
 }
 
 }  // namespace tollgate::pipeline

@@ -4,6 +4,7 @@
 // Tested by tests/gateway/pipeline/guards_test.cpp.
 #include "gateway/pipeline/guards.h"
 
+#include <boost/asio/post.hpp>
 #include <utility>
 
 #include "base/mutex.h"
@@ -11,10 +12,17 @@
 namespace tollgate::pipeline {
 namespace {
 
-// What asks nobody: a reply so far breaks a shape if no JSON begins like that.
-GuardAnswer ByShape(const GuardAsk& ask) {
+constexpr std::size_t kJudgedHereBytes = 256;  // A shape may have thousands of values to compare each of a text's with.
+
+std::string TextOf(const GuardAsk& ask) {
   std::string text;
   for (const std::string& part : ask.messages[0].parts) text += part;
+  return text;
+}
+
+// What asks nobody: a reply so far breaks a shape if no JSON begins like that.
+GuardAnswer ByShape(const GuardAsk& ask) {
+  const std::string text = TextOf(ask);
   GuardAnswer out;
   out.answer.id = ask.question.id;
   out.category = ask.last ? std::string(ask.question.shape->Breaks(text)) : policy::JsonShape::MayBecomeJson(text) ? "" : "json";
@@ -24,11 +32,14 @@ GuardAnswer ByShape(const GuardAsk& ask) {
 
 class Inbox final : public GuardInbox {
  public:
-  Inbox(Guards& guards, std::function<void()> notify) : guards_(guards), notify_(std::move(notify)) {}
+  Inbox(Guards& guards, boost::asio::any_io_executor cpu, std::function<void()> notify)
+      : guards_(guards), cpu_(std::move(cpu)), notify_(std::move(notify)) {}
 
   void Ask(GuardAsk ask) override {
-    if (ask.question.shape != nullptr) return Put(ByShape(ask));
-    guards_.Ask(std::move(ask), [self = shared_from_this()](GuardAnswer answer) { static_cast<Inbox&>(*self).Put(std::move(answer)); });
+    auto put = [self = shared_from_this()](GuardAnswer answer) { static_cast<Inbox&>(*self).Put(std::move(answer)); };
+    if (ask.question.shape == nullptr) return guards_.Ask(std::move(ask), std::move(put));
+    if (!ask.last || TextOf(ask).size() < kJudgedHereBytes) return put(ByShape(ask));
+    boost::asio::post(cpu_, [ask = std::move(ask), put = std::move(put)] { put(ByShape(ask)); });
   }
 
   std::vector<GuardAnswer> Take() override {
@@ -46,6 +57,7 @@ class Inbox final : public GuardInbox {
   }
 
   Guards& guards_;
+  const boost::asio::any_io_executor cpu_;
   const std::function<void()> notify_;
   base::Mutex mu_;
   std::vector<GuardAnswer> answers_ GUARDED_BY(mu_);
@@ -53,8 +65,8 @@ class Inbox final : public GuardInbox {
 
 }  // namespace
 
-std::shared_ptr<GuardInbox> GuardInbox::Make(Guards& guards, std::function<void()> notify) {
-  return std::make_shared<Inbox>(guards, std::move(notify));
+std::shared_ptr<GuardInbox> GuardInbox::Make(Guards& guards, boost::asio::any_io_executor cpu, std::function<void()> notify) {
+  return std::make_shared<Inbox>(guards, std::move(cpu), std::move(notify));
 }
 
 }  // namespace tollgate::pipeline

@@ -1,6 +1,7 @@
 // Guards: those whom policy has the gateway ask: detectors that are not policy's own. The pipeline asks, whoever implements this answers.
 #pragma once
 
+#include <boost/asio/any_io_executor.hpp>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -44,7 +45,8 @@ class Guards {
 // Answers that come from any thread, for one coroutine that is woken by `notify`. Asks that are still out keep it alive.
 class GuardInbox : public std::enable_shared_from_this<GuardInbox> {
  public:
-  static std::shared_ptr<GuardInbox> Make(Guards& guards, std::function<void()> notify);
+  // `cpu`: where whole replies are judged that are not short.
+  static std::shared_ptr<GuardInbox> Make(Guards& guards, boost::asio::any_io_executor cpu, std::function<void()> notify);
   virtual ~GuardInbox() = default;
   virtual void Ask(GuardAsk ask) = 0;
   virtual std::vector<GuardAnswer> Take() = 0;  // Those that came since.

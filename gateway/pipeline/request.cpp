@@ -346,7 +346,7 @@ void Request::AskAbout(OutputPlan& plan) {
   policy::Subject subject = SubjectOf();
   plan.asks.about = [this, subject](const policy::Channel& channel) { return policies_.acting->QuestionsOfOutput(subject, channel); };
   plan.asks.policies = policies_.acting;
-  plan.asks.inbox = [this] { return GuardInbox::Make(*guards_, event_.Notifier()); };
+  plan.asks.inbox = [this] { return GuardInbox::Make(*guards_, with_.cpu, event_.Notifier()); };
   plan.asks.streamed = writer_ != nullptr;
   plan.asks.tenant = who_.place.team->id.value.Bytes();
   subject.pseudonyms = nullptr;

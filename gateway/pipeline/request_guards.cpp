@@ -13,7 +13,7 @@ namespace v1 = tollgate::v1;
 
 async::Awaitable<std::optional<Ending>> Request::AskGuards() {
   if (inspection_.questions.empty()) co_return std::nullopt;
-  const auto inbox = GuardInbox::Make(*guards_, event_.Notifier());
+  const auto inbox = GuardInbox::Make(*guards_, with_.cpu, event_.Notifier());
   for (const policy::Question& question : inspection_.questions) {
     GuardAsk ask;
     ask.question = question;

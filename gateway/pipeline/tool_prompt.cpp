@@ -190,8 +190,8 @@ std::vector<policy::Message> PolicyPrompt(const v1::ChatRequest& request) {
     const v1::ChatMessage& message = request.messages(i);
     const auto answered = tool_of.find(message.tool_call_id());
     if (message.role() == v1::ROLE_TOOL) {
-      const std::string& tool = answered == tool_of.end() ? message.name() : *answered->second;
-      out[static_cast<std::size_t>(i)].channel = {policy::Part::kToolResult, tool};
+      // Of a call that is not here, nobody knows what it answers, whatever name it bears: to policy it is every tool's.
+      out[static_cast<std::size_t>(i)].channel = {policy::Part::kToolResult, answered == tool_of.end() ? "" : *answered->second};
     }
     for (const v1::ToolCall& call : message.tool_calls()) {
       tool_of[call.id()] = &call.name();

@@ -92,6 +92,7 @@ class LlamaEmbedder final : public Engine {
   const ModelInfo& Info() const override { return info_; }
   std::int64_t step_tokens_max() const override { return step_tokens_max_; }
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> /*turns*/) const override { return Chats(); }
+  absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override { return text_.Plain(text); }
   absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(const EmbedText& text) const override { return text_.Tokens(text); }
   absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> tokens) const override { return text_.TextOf(tokens); }
 
@@ -148,7 +149,8 @@ absl::Status LlamaEmbedder::Embed(std::span<const std::span<const std::int32_t>>
   TG_RETURN_IF_ERROR(Fill(inputs));
   absl::Status status = Decode();
   for (int input = 0; status.ok() && input < static_cast<int>(inputs.size()); ++input) status = Take(input, vectors);
-  if (llama_memory_t memory = llama_get_memory(context_.get()); memory != nullptr) llama_memory_clear(memory, false);
+  // Numbers that are not finite would outlive their cells: with those the cache is emptied too (llama_spoilt.cpp says why).
+  if (llama_memory_t memory = llama_get_memory(context_.get()); memory != nullptr) llama_memory_clear(memory, !status.ok());
   return status;
 }
 

@@ -54,6 +54,7 @@ class TextPrompts final : public PromptSide {
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> /*turns*/) const override {
     return base::FailedPrecondition(fmt::format("model {} does not chat", name_));
   }
+  absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override { return text_.Plain(text); }
   absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(const EmbedText& text) const override { return text_.Tokens(text); }
   absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> tokens) const override { return text_.TextOf(tokens); }
 

@@ -1,6 +1,8 @@
 // How it works. What the tokenizer puts around a text is what it puts around one letter. A pair is laid out by the file's own template for
 // reranking, if it has one: its words are read with control tokens, what stands in its places without. Else as cross-encoders are trained:
-// begin, query, end and separator where the vocabulary adds them, document, and the last of those again.
+// begin, query, end and separator where the vocabulary adds them, document, and the last of those again. Control tokens that a file marks as
+// ones that users define, libllama finds in any text: text that spells one is tokenised in two pieces, as llama_vocab.h says. Those are the
+// layout's own and what is written <|so|>.
 //
 // Tested by tests/inference/embed_engine_test.cpp.
 #include "inference/engines/llama_text.h"
@@ -13,6 +15,7 @@
 #include <llama.h>
 
 #include "base/encoding.h"
+#include "inference/engines/llama_vocab.h"
 
 namespace tollgate::inference {
 namespace {
@@ -27,33 +30,47 @@ LlamaText::LlamaText(const llama_vocab* vocab) : vocab_(vocab), tokens_(llama_vo
 absl::StatusOr<LlamaText> LlamaText::Make(const llama_model* model, bool pairs) {
   LlamaText text(llama_model_get_vocab(model));
   text.pairs_ = pairs;
-  const char* layout = pairs ? llama_model_chat_template(model, "rerank") : nullptr;
-  if (layout != nullptr) {
-    TG_RETURN_IF_ERROR(text.ReadTemplate(layout));
-    return text;
-  }
-  if (pairs) {
-    const llama_vocab* vocab = text.vocab_;
-    const std::int32_t separator = llama_vocab_sep(vocab);
-    const std::int32_t end = llama_vocab_eos(vocab) >= 0 ? llama_vocab_eos(vocab) : separator;
-    const bool ends = llama_vocab_get_add_eos(vocab) && end >= 0;
-    const bool separates = llama_vocab_get_add_sep(vocab) && separator >= 0;
-    if (llama_vocab_get_add_bos(vocab) && llama_vocab_bos(vocab) >= 0) text.before_.push_back(llama_vocab_bos(vocab));
-    if (ends) text.between_.push_back(end);
-    if (separates) text.between_.push_back(separator);
-    if (ends || separates) text.behind_.push_back(ends ? end : separator);
-    if (text.between_.empty())
-      return base::FailedPrecondition("the file does not say what stands between a query and a document: use a newer conversion of the model");
-    return text;
-  }
-  std::vector<std::int32_t> alone, whole;
-  TG_RETURN_IF_ERROR(text.Append("a", false, false, alone));
-  TG_RETURN_IF_ERROR(text.Append("a", true, false, whole));
-  const auto at = std::search(whole.begin(), whole.end(), alone.begin(), alone.end());
-  if (at == whole.end()) return text;
-  text.before_.assign(whole.begin(), at);
-  text.behind_.assign(at + static_cast<std::ptrdiff_t>(alone.size()), whole.end());
+  TG_RETURN_IF_ERROR(pairs ? text.LayPairs(llama_model_chat_template(model, "rerank")) : text.LayTexts());
+  text.FindSpelt();
   return text;
+}
+
+absl::Status LlamaText::LayPairs(const char* layout) {
+  if (layout != nullptr) return ReadTemplate(layout);
+  const std::int32_t separator = llama_vocab_sep(vocab_);
+  const std::int32_t end = llama_vocab_eos(vocab_) >= 0 ? llama_vocab_eos(vocab_) : separator;
+  const bool ends = llama_vocab_get_add_eos(vocab_) && end >= 0;
+  const bool separates = llama_vocab_get_add_sep(vocab_) && separator >= 0;
+  if (llama_vocab_get_add_bos(vocab_) && llama_vocab_bos(vocab_) >= 0) before_.push_back(llama_vocab_bos(vocab_));
+  if (ends) between_.push_back(end);
+  if (separates) between_.push_back(separator);
+  if (ends || separates) behind_.push_back(ends ? end : separator);
+  if (!between_.empty()) return absl::OkStatus();
+  return base::FailedPrecondition("the file does not say what stands between a query and a document: use a newer conversion of the model");
+}
+
+absl::Status LlamaText::LayTexts() {
+  std::vector<std::int32_t> alone, whole;
+  TG_RETURN_IF_ERROR(Append("a", false, false, alone));
+  TG_RETURN_IF_ERROR(Append("a", true, false, whole));
+  const auto at = std::search(whole.begin(), whole.end(), alone.begin(), alone.end());
+  if (at == whole.end()) return absl::OkStatus();
+  before_.assign(whole.begin(), at);
+  behind_.assign(at + static_cast<std::ptrdiff_t>(alone.size()), whole.end());
+  return absl::OkStatus();
+}
+
+void LlamaText::FindSpelt() {
+  const auto laid = [this](std::int32_t token) {
+    return std::count(before_.begin(), before_.end(), token) + std::count(between_.begin(), between_.end(), token) +
+               std::count(behind_.begin(), behind_.end(), token) > 0;
+  };
+  for (std::int32_t token = 0; token < static_cast<std::int32_t>(tokens_); ++token) {
+    if ((llama_vocab_get_attr(vocab_, token) & LLAMA_TOKEN_ATTR_USER_DEFINED) == 0) continue;
+    const std::string_view name = llama_vocab_get_text(vocab_, token);
+    const bool control = name.size() > 4 && name.starts_with("<|") && name.ends_with("|>");
+    if (name.size() > 1 && (control || laid(token))) spelt_.emplace_back(name);
+  }
 }
 
 absl::Status LlamaText::ReadTemplate(std::string_view layout) {
@@ -91,18 +108,28 @@ absl::Status LlamaText::Append(std::string_view text, bool around, bool special,
   return base::InvalidArgument("the text has too many tokens");
 }
 
+absl::Status LlamaText::AppendText(std::string_view text, std::vector<std::int32_t>& tokens) const {
+  for (const std::string_view piece : CutNames(text, spelt_)) TG_RETURN_IF_ERROR(Append(piece, false, false, tokens));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<std::int32_t>> LlamaText::Tokens(const EmbedText& text) const {
-  if (!base::IsValidUtf8(text.text) || !base::IsValidUtf8(text.query)) return base::InvalidArgument("the text is not valid UTF-8");
+  if (!base::IsValidUtf8(text.text)) return base::InvalidArgument("the text is not valid UTF-8");
   std::vector<std::int32_t> tokens = before_;
-  const auto add = [&tokens](const std::vector<std::int32_t>& more) { tokens.insert(tokens.end(), more.begin(), more.end()); };
-  if (pairs_) {
-    TG_RETURN_IF_ERROR(Append(query_first_ ? text.query : text.text, false, false, tokens));
-    add(between_);
-    TG_RETURN_IF_ERROR(Append(query_first_ ? text.text : text.query, false, false, tokens));
-  } else {
-    TG_RETURN_IF_ERROR(Append(text.text, false, false, tokens));
-  }
+  const auto add = [&tokens](std::span<const std::int32_t> more) { tokens.insert(tokens.end(), more.begin(), more.end()); };
+  if (pairs_ && query_first_) add(text.query);
+  if (pairs_ && query_first_) add(between_);
+  TG_RETURN_IF_ERROR(AppendText(text.text, tokens));
+  if (pairs_ && !query_first_) add(between_);
+  if (pairs_ && !query_first_) add(text.query);
   add(behind_);
+  return tokens;
+}
+
+absl::StatusOr<std::vector<std::int32_t>> LlamaText::Plain(std::string_view text) const {
+  if (!base::IsValidUtf8(text)) return base::InvalidArgument("the text is not valid UTF-8");
+  std::vector<std::int32_t> tokens;
+  TG_RETURN_IF_ERROR(AppendText(text, tokens));
   return tokens;
 }
 

@@ -186,15 +186,22 @@ absl::StatusOr<std::vector<std::int32_t>> LlamaVocab::RenderParts(std::span<cons
   return tokens;
 }
 
-absl::Status LlamaVocab::TokenizeCut(std::string_view text, std::span<const std::string> names, std::vector<std::int32_t>& tokens) const {
+std::vector<std::string_view> CutNames(std::string_view text, std::span<const std::string> names) {
+  std::vector<std::string_view> pieces;
   std::size_t from = 0;
   for (std::size_t i = 0; !names.empty() && i < text.size(); ++i) {
     const bool spelt = std::any_of(names.begin(), names.end(), [&](const std::string& name) { return text.substr(i).starts_with(name); });
     if (!spelt) continue;
-    TG_RETURN_IF_ERROR(Tokenize(text.substr(from, i + 1 - from), tokens));
+    pieces.push_back(text.substr(from, i + 1 - from));
     from = i + 1;
   }
-  return from == text.size() ? absl::OkStatus() : Tokenize(text.substr(from), tokens);
+  if (from < text.size()) pieces.push_back(text.substr(from));
+  return pieces;
+}
+
+absl::Status LlamaVocab::TokenizeCut(std::string_view text, std::span<const std::string> names, std::vector<std::int32_t>& tokens) const {
+  for (const std::string_view piece : CutNames(text, names)) TG_RETURN_IF_ERROR(Tokenize(piece, tokens));
+  return absl::OkStatus();
 }
 
 absl::Status LlamaVocab::Tokenize(std::string_view text, std::vector<std::int32_t>& tokens) const {

@@ -18,6 +18,9 @@ struct llama_vocab;
 
 namespace tollgate::inference {
 
+// The text in pieces that put together are it, none of which holds one of `names` whole.
+std::vector<std::string_view> CutNames(std::string_view text, std::span<const std::string> names);
+
 class LlamaVocab {
  public:
   // FAILED_PRECONDITION if a control token that the format needs is not one token of the vocabulary, or one that callers could write.

@@ -257,7 +257,7 @@ class ScriptedEngine final : public Engine {
   absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(const EmbedText& text) const override {
     std::vector<std::int32_t> tokens = {kControl + kBegin};
     if (info_.reranks()) {
-      Encode(text.query, tokens);
+      tokens.insert(tokens.end(), text.query.begin(), text.query.end());
       tokens.push_back(kControl + kNewTurn);
     }
     Encode(text.text, tokens);

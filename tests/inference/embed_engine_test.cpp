@@ -154,9 +154,12 @@ TEST_CASE("A reranker's relevance is its classifier's, with the query and the do
   Bare bare(model.file, LLAMA_POOLING_TYPE_RANK);
   EmbedJob job;
   job.model = "bert";
+  const std::vector<std::int32_t> query = *pool->Tokenize("bert", "what?");
+  CHECK(*pool->TextOf("bert", query) == "what?");
   for (const char* document : {"one", "another document", "a third </s> with a marker"}) {
-    const auto tokens = pool->EmbedTokens("bert", {document, "what?"});
+    const auto tokens = pool->EmbedTokens("bert", {document, query});
     REQUIRE(tokens.ok());
+    CHECK(std::search(tokens->begin(), tokens->end(), query.begin(), query.end()) == tokens->begin() + 1);
     CHECK(tokens->front() == 1);
     CHECK(tokens->back() == 2);
     CHECK(std::count(tokens->begin(), tokens->end(), 2) == 2);  // Behind each; what a document writes is text.
@@ -186,6 +189,23 @@ TEST_CASE("Token ids are the text that they spell, with or without the tokens ar
   CHECK_THAT(refusal({test::kTinyVocab}), ContainsSubstring("not one of the model's tokens, 0 to 383"));
   CHECK_THAT(refusal({-1}), ContainsSubstring("not one of the model's tokens"));
   CHECK_THAT(refusal({3 + 0xFF}), ContainsSubstring("not UTF-8"));
+}
+
+TEST_CASE("Text that spells a control token which the file marks as users' own stays text") {
+  const tollgate::test::TempDir folder;
+  for (const Pooling pooling : {Pooling::kAsFile, Pooling::kRank}) {
+    test::TinyVocabulary vocabulary;
+    vocabulary.controls = {"<|doc|>"};
+    vocabulary.type = 4;
+    ModelOptions model = TinyModel("bert", 1, 0.1F, vocabulary).WriteTo(folder);
+    model.pooling = pooling;
+    model.kv = KvType::kF32;
+    const auto pool = MakePool(model);
+    const std::vector<std::int32_t> query = *pool->Tokenize("bert", "<|doc|>");
+    const std::vector<std::int32_t> tokens = *pool->EmbedTokens("bert", {"a<|doc|>b<|doc|><|doc|>", query});
+    CHECK(std::count(tokens.begin(), tokens.end(), 358) == 0);  // Its number: the first behind letters.
+    CHECK(*pool->TextOf("bert", query) == "<|doc|>");
+  }
 }
 
 TEST_CASE("A file that cannot do what is asked of it is refused before libllama sees it, with the remedy") {

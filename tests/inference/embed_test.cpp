@@ -70,6 +70,12 @@ TEST_CASE("What a job may not be is refused with the numbers, before anything is
   CHECK_THAT(base::Message(refusal({{}})), ContainsSubstring("input 0 has 0 tokens"));
   CHECK_THAT(base::Message(refusal({{-1}})), ContainsSubstring("-1 is not one of the model's"));
   CHECK(pool->stats()[0].sequences == 0);
+
+  model.context_tokens = 2048;
+  EmbedJob much;
+  much.model = "script";
+  much.inputs.assign(2000, std::vector<std::int32_t>(1100, 1));
+  CHECK_THAT(base::Message(MakePool(model)->Embed(std::move(much)).status()), ContainsSubstring("more than 2097152 tokens"));
 }
 
 TEST_CASE("A model that embeds does not chat, one that chats does not embed, and each says so") {
@@ -120,6 +126,13 @@ TEST_CASE("A job that is cancelled, late, or that the engine fails on ends alone
   CHECK(HearAll(*other).end.reason == EndReason::kStop);
 }
 
+TEST_CASE("While a step lasts, what it works on is told") {
+  const auto pool = MakePool(Embedder());
+  const auto stream = Embed(*pool, {"!pace_ms 60000"});
+  while (stream->input_tokens_begun() == 0) std::this_thread::yield();
+  CHECK(stream->input_tokens_begun() == static_cast<std::int64_t>(pool->EmbedTokens("script", {"!pace_ms 60000", {}})->size()));
+}
+
 TEST_CASE("Tenants never share a step, and one with little to do does not wait for one with much") {
   base::ManualClock clock;
   const auto steps_of_two = [&](int first, int second) {
@@ -156,7 +169,8 @@ TEST_CASE("A reranker gives one number a document, by its query") {
   CHECK(pool->models()[0].reranks());
   EmbedJob job;
   job.model = "script";
-  for (const char* document : {"red green", "red", "blue"}) job.inputs.push_back(*pool->EmbedTokens("script", {document, "red green"}));
+  const std::vector<std::int32_t> query = *pool->Tokenize("script", "red green");
+  for (const char* document : {"red green", "red", "blue"}) job.inputs.push_back(*pool->EmbedTokens("script", {document, query}));
   CHECK(HearAll(**pool->Embed(job)).end.vectors == std::vector<float>{1.0F, 0.5F, 0.0F});
 }
 

@@ -155,7 +155,9 @@ TEST_CASE("A model that embeds or reranks serves in a process of its own as on a
     const auto here = test::MakePool(model);
     CHECK(apart->models()[0].pooling == pooling);
     CHECK(apart->models()[0].dimensions == here->models()[0].dimensions);
-    const EmbedText text{"so many words", "many"};
+    const std::vector<std::int32_t> query = *apart->Tokenize("script", "many");
+    CHECK(query == *here->Tokenize("script", "many"));
+    const EmbedText text{"so many words", query};
     const auto tokens = apart->EmbedTokens("script", text);
     REQUIRE(tokens.ok());
     CHECK(tokens == here->EmbedTokens("script", text));
@@ -163,7 +165,7 @@ TEST_CASE("A model that embeds or reranks serves in a process of its own as on a
     EmbedJob job;
     job.model = "script";
     job.tenant = test::Team(1);
-    for (int i = 0; i < 150; ++i) job.inputs.push_back(*apart->EmbedTokens("script", {"text " + std::to_string(i), "7"}));
+    for (int i = 0; i < 150; ++i) job.inputs.push_back(*apart->EmbedTokens("script", {"text " + std::to_string(i), query}));
     const Heard there = HearAll(**apart->Embed(job));
     CHECK(there.end.status.ok());
     CHECK(there.end.vectors == HearAll(**here->Embed(job)).end.vectors);

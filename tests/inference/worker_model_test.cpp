@@ -68,8 +68,9 @@ EmbedJob Job(const Pool& pool, int tenant, int inputs) {
   EmbedJob job;
   job.model = pool.models()[0].name;
   job.tenant = Team(tenant);
+  const std::vector<std::int32_t> query = *pool.Tokenize(job.model, "a query");
   for (int i = 0; i < inputs; ++i) {
-    auto tokens = pool.EmbedTokens(job.model, {"a text of some length, number " + std::to_string(i), "a query"});
+    auto tokens = pool.EmbedTokens(job.model, {"a text of some length, number " + std::to_string(i), query});
     REQUIRE(tokens.ok());
     job.inputs.push_back(*std::move(tokens));
   }

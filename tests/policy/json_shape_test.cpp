@@ -106,6 +106,20 @@ TEST_CASE("A rule writes its schema in YAML, and its tests run on it") {
   CHECK(of_tool->QuestionsOfOutput({}, {Part::kToolCall, "f"}).size() == 1);
 }
 
+TEST_CASE("A text with more values than an enum's can be compared with in half a second counts as broken") {
+  std::string values;
+  for (int i = 0; i < 6000; ++i) values += (i == 0 ? "" : ",") + std::to_string(i);
+  const auto shape = JsonShape::Compile(R"({"items":{"enum":[)" + values + "]}}");
+  REQUIRE(shape.ok());
+  const auto last_of_the_enum = [](int times) {
+    std::string text = "[5999";
+    for (int i = 1; i < times; ++i) text += ",5999";
+    return text + "]";
+  };
+  CHECK((*shape)->Breaks(last_of_the_enum(1000)).empty());
+  CHECK((*shape)->Breaks(last_of_the_enum(100'000)) == "size");
+}
+
 TEST_CASE("A rule about JSON that says what it cannot do is refused") {
   const std::pair<std::string, const char*> cases[] = {
       {OneRule("{not_json: any}", "redact"), "flagged or blocked"},

@@ -18,6 +18,8 @@ TEST_CASE("A policy that is wrong is refused with line, column and remedy") {
       {"", "test.yaml:1:1: the policy is empty"},
       {"rules: [", "test.yaml:1:1: not well-formed YAML"},
       {"- a", "test.yaml:1:1: a policy is a mapping"},
+      {kHead + id + detect + act + "---\nversion: 1\nname: u\nrules: []\n", "test.yaml:8:1: a second document begins here"},
+      {kHead + id + detect + act + "---  # file: lists/rivals.txt\nglobex\n", "test.yaml:8:1: a second document begins here"},
       {"version: 1\nname: t\n", "test.yaml:1:1: 'rules' is missing"},
       {"version: 2\nname: t\nrules: []\n", "test.yaml:1:10: 'version' is a whole number from 1 to 1"},
       {"version: 1\nname: t\nrules: 5\n", "test.yaml:3:8: 'rules' is a list"},
@@ -69,6 +71,14 @@ TEST_CASE("A policy that is wrong is refused with line, column and remedy") {
     INFO(error);
     INFO("expected: " << row.says);
     CHECK(error.find(row.says) != std::string::npos);
+  }
+}
+
+TEST_CASE("Lines --- with nothing behind or before them are no second document") {
+  const std::string rule = kHead + "  - {id: a, detect: {keywords: [x]}, do: block}\n";
+  for (const std::string& text : {"---\n" + rule, rule + "---\n", "# by us\n---\n---\n" + rule + "...\n--- # the end\n"}) {
+    const auto policies = MustCompile(text);
+    CHECK(policies->Describe().size() == 1);
   }
 }
 

@@ -50,6 +50,15 @@ TEST_CASE("A rule looks at the parts and the tools that it names, and at no othe
   }
 }
 
+TEST_CASE("A result of a tool that nobody knows is under the rules of every tool, and exempt by none") {
+  const auto policies = MustCompile(kRule + "  - {id: mail, where: {tool: mail, parts: tool_results}, detect: {keywords: x}, do: block}\n"
+                                            "  - {id: fine, where: {tool: search}, detect: {keywords: x}, do: allow}\n"
+                                            "  - {id: calls, where: {tool: mail, parts: tool_calls}, detect: {keywords: x}, do: flag}\n");
+  const std::pair<Message, Action> cases[] = {{Result("mail", "x"), Action::kBlock}, {Result("search", "x"), Action::kAllow}, {Result("", "x"), Action::kBlock},
+                                              {Text(Role::kTool, "x"), Action::kBlock}, {Text(Role::kUser, "x"), Action::kAllow}};
+  for (const auto& [message, action] : cases) CHECK(policies->Inspect({}, std::vector<Message>{message})->verdict.action == action);
+}
+
 TEST_CASE("A rule for an end user acts on nobody else's requests") {
   Subject ann;
   ann.end_user = "ann";
@@ -57,6 +66,8 @@ TEST_CASE("A rule for an end user acts on nobody else's requests") {
   ann.end_user = "eve";
   CHECK(Seen("{end_user: [ann, bob]}", ann).empty());
   CHECK(Seen("{end_user: [ann, bob]}").empty());
+  const auto policies = MustCompile(kRule + "  - {id: r, where: {end_user: [ann]}, detect: {keywords: x}, do: flag}\n");
+  CHECK(policies->Describe()[0].where == "both end_user=ann");
 }
 
 TEST_CASE("A reply's channels are filtered by the rules for each") {

@@ -3,6 +3,8 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <boost/asio/thread_pool.hpp>
+
 #include "../http/fake_chat.h"
 #include "gateway/grpc/grpc_front.h"
 #include "gateway/net/io_threads.h"
@@ -15,8 +17,9 @@ using namespace tollgate::testing;
 namespace {
 
 struct Fixture {
-  Fixture() : front(*grpc_front::GrpcFront::Start({}, io, chat)), stub(v1::Embeddings::NewStub(NewChannel(front->port()))) {}
+  Fixture() : front(*grpc_front::GrpcFront::Start({}, io, cpu.get_executor(), chat)), stub(v1::Embeddings::NewStub(NewChannel(front->port()))) {}
   net::IoThreads io{2};
+  boost::asio::thread_pool cpu{1};
   FakeChat chat;
   std::unique_ptr<grpc_front::GrpcFront> front;
   std::unique_ptr<v1::Embeddings::Stub> stub;

@@ -4,6 +4,7 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
+#include <boost/asio/thread_pool.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <condition_variable>
 
@@ -22,7 +23,7 @@ namespace {
 
 struct Fixture {
   explicit Fixture(grpc_front::GrpcServerOptions options = {}) {
-    auto started = grpc_front::GrpcFront::Start(std::move(options), io, chat);
+    auto started = grpc_front::GrpcFront::Start(std::move(options), io, cpu.get_executor(), chat);
     REQUIRE(started.ok());
     front = *std::move(started);
     channel = NewChannel(front->port());
@@ -30,6 +31,7 @@ struct Fixture {
   }
 
   net::IoThreads io{2};
+  boost::asio::thread_pool cpu{1};
   FakeChat chat;
   std::unique_ptr<grpc_front::GrpcFront> front;
   std::shared_ptr<grpc::Channel> channel;
@@ -229,8 +231,24 @@ TEST_CASE("Malformed messages are INVALID_ARGUMENT, on every method, and never r
   CHECK(f.chat.last().request.model().empty());
   f.chat.RefuseAll(base::Unauthenticated("no key"));  // The key comes first.
   for (const char* m : methods) CHECK(CallGeneric(f.channel, m, "\xff\xff\xff").status.error_code() == grpc::UNAUTHENTICATED);
+  const std::string good = SampleRequest().SerializeAsString();
+  for (const char* m : methods) CHECK(CallGeneric(f.channel, m, good).status.error_code() == grpc::UNAUTHENTICATED);
+  CHECK(f.chat.last().request.model().empty());  // It was not even read.
   CHECK(CallGeneric(f.channel, "/tollgate.v1.Inference/Nothing", "").status.error_code() == grpc::UNIMPLEMENTED);
   CHECK(CallGeneric(f.channel, "/nothing.Here/Nothing", "").status.error_code() == grpc::UNIMPLEMENTED);
+}
+
+TEST_CASE("A large message passes whole, in unary calls and streams") {
+  Fixture f;
+  v1::ChatRequest request = SampleRequest();
+  request.mutable_messages(0)->set_parts(0, std::string(500'000, 'x'));
+  for (const char* m : {"/tollgate.v1.Inference/Chat", "/tollgate.v1.Inference/ChatStream"}) {
+    CHECK(CallGeneric(f.channel, m, request.SerializeAsString()).status.ok());
+    CHECK(f.chat.last().request.messages(0).parts(0).size() == 500'000);
+    std::string broken = request.SerializeAsString();
+    broken[broken.find("xxx")] = '\xff';
+    CHECK(CallGeneric(f.channel, m, broken).status.error_code() == grpc::INVALID_ARGUMENT);
+  }
 }
 
 TEST_CASE("A message above the limit is RESOURCE_EXHAUSTED, one at the limit passes") {

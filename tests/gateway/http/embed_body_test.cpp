@@ -85,6 +85,22 @@ TEST_CASE("Fields are taken or refused by name") {
   }
 }
 
+TEST_CASE("More texts than a request may have are refused by their number, before anything is built of them") {
+  const auto many = [](const std::string& text) {
+    std::string out = text;
+    for (int i = 0; i < 2048; ++i) out += "," + text;
+    return "[" + out + "]";
+  };
+  for (const auto& [body, param] : {std::pair{R"({"model":"m","input":)" + many("[]") + "}", "input"},
+                                    std::pair{R"({"model":"m","input":)" + many("\"a\"") + "}", "input"}}) {
+    const absl::Status refused = ParseEmbeddings(body).status();
+    CHECK(base::DetailOf(refused)->param == param);
+    CHECK(base::Message(refused).find("2049 texts") != std::string::npos);
+  }
+  const absl::Status refused = ParseRerank(R"({"model":"m","query":"q","documents":)" + many("\"a\"") + "}").status();
+  CHECK(base::DetailOf(refused)->param == "documents");
+}
+
 TEST_CASE("A vector that is read back is the same to the bit, as digits and as base64") {
   std::mt19937_64 random(test::Seed());
   std::vector<float> numbers;
@@ -129,10 +145,10 @@ TEST_CASE("An answer is OpenAI's object, to the byte") {
 TEST_CASE("Reranking has Jina's and Cohere's body, and an answer with the documents where they are wanted") {
   const auto body = ParseRerank(R"({"model":"r","query":"q","documents":["a",{"text":"b"}],"top_n":1,"return_documents":true})");
   REQUIRE(body.ok());
-  CHECK(body->rerank.query() == "q");
-  CHECK(body->rerank.documents(1) == "b");
-  CHECK(body->rerank.top_n() == 1);
-  CHECK(body->return_documents);
+  CHECK(body->query() == "q");
+  CHECK(body->documents(1) == "b");
+  CHECK(body->top_n() == 1);
+  CHECK(body->return_documents());
   struct Row {
     const char* body;
     const char* param;
@@ -147,11 +163,11 @@ TEST_CASE("Reranking has Jina's and Cohere's body, and an answer with the docume
   }
   pipeline::RerankAnswer answer;
   answer.head.model = "r";
-  answer.documents = {"a", "b \"c\""};
   answer.end.mutable_usage()->set_input(9);
   answer.results.emplace_back().set_index(1);
   answer.results.back().set_relevance_score(0.75);
-  CHECK(RerankReply(answer, "id", false) ==
+  CHECK(RerankReply(answer, "id") ==
         R"({"id":"rerank-id","model":"r","usage":{"prompt_tokens":9,"total_tokens":9},"results":[{"index":1,"relevance_score":0.75}]})");
-  CHECK(RerankReply(answer, "id", true).find(R"("document":{"text":"b \"c\""})") != std::string::npos);
+  answer.results.back().set_document("b \"c\"");
+  CHECK(RerankReply(answer, "id").find(R"("document":{"text":"b \"c\""})") != std::string::npos);
 }

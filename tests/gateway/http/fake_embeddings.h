@@ -58,10 +58,11 @@ class FakeEmbeddings : public pipeline::ChatService {
       reranked_ = request;
     }
     if (request.model().empty()) co_return SampleFailure(base::InvalidArgument("no model"));
-    pipeline::RerankAnswer answer{SampleHead(), {}, {request.documents().begin(), request.documents().end()}, SampleEmbedEnd(), 1234};
+    pipeline::RerankAnswer answer{SampleHead(), {}, SampleEmbedEnd(), 1234};
     for (const auto& [index, score] : {std::pair{request.documents_size() - 1, 0.75}, std::pair{0, 0.25}}) {
       answer.results.emplace_back().set_index(index);
       answer.results.back().set_relevance_score(score);
+      if (request.return_documents()) answer.results.back().set_document(request.documents(index));
     }
     co_return answer;
   }

@@ -10,7 +10,7 @@
 
 #include "base/encoding.h"
 #include "base/error_detail.h"
-#include "tests/gateway/pipeline/world.h"
+#include "tests/gateway/pipeline/embed_world.h"
 #include "tests/support/random.h"
 
 using namespace tollgate;
@@ -20,67 +20,12 @@ using inference::Pooling;
 using pipeline::EmbedAnswer;
 using pipeline::Failure;
 using pipeline::RerankAnswer;
-
-namespace {
-
-constexpr const char* kPolicy = R"(version: 1
-name: house
-rules:
-  - id: codename
-    where: { direction: both }
-    detect: { keywords: [bluebird], ignore_case: true }
-    do: block
-    because: Project names stay inside.
-  - id: mail
-    where: { direction: both }
-    detect: { personal_data: [email] }
-    do: redact
-    replacement: "[MAIL]"
-)";
-
-v1::EmbedRequest Texts(const std::vector<std::string>& texts, const std::string& model = "vec") {
-  v1::EmbedRequest request;
-  request.set_model(model);
-  for (const std::string& text : texts) request.add_inputs()->set_text(text);
-  return request;
-}
-
-v1::RerankRequest Rank(const std::string& query, const std::vector<std::string>& documents, const std::string& model = "rank") {
-  v1::RerankRequest request;
-  request.set_model(model);
-  request.set_query(query);
-  for (const std::string& document : documents) request.add_documents(document);
-  return request;
-}
-
-struct World : test::World {
-  explicit World(const std::string& policy = "") : test::World(policy) {
-    LoadEmbedder("vec");
-    LoadEmbedder("rank", Pooling::kRank);
-  }
-  EmbedAnswer Vectors(const v1::EmbedRequest& request) {
-    auto outcome = Embed(request);
-    if (const auto* failure = std::get_if<Failure>(&outcome)) FAIL(failure->status);
-    return std::get<EmbedAnswer>(outcome);
-  }
-  Failure Refused(const v1::EmbedRequest& request, std::shared_ptr<pipeline::Cancellation> cancellation = nullptr) {
-    auto outcome = Embed(request, std::move(cancellation));
-    REQUIRE(std::holds_alternative<Failure>(outcome));
-    return std::get<Failure>(outcome);
-  }
-};
-
-std::string ReasonOf(const Failure& failure) {
-  const auto detail = base::DetailOf(failure.status);
-  return detail ? detail->reason : "";
-}
-
-std::string ParamOf(const Failure& failure) {
-  const auto detail = base::DetailOf(failure.status);
-  return detail ? detail->param : "";
-}
-
-}  // namespace
+using test::kEmbedPolicy;
+using test::ParamOf;
+using test::Rank;
+using test::ReasonOf;
+using test::Texts;
+using World = test::EmbedWorld;
 
 TEST_CASE("Inputs are on record before the model sees them, the vectors' digest before they leave, and input tokens are billed") {
   World world;
@@ -122,7 +67,7 @@ TEST_CASE("Nothing is computed while the REQUEST record is not durable") {
 }
 
 TEST_CASE("Policy judges every input: a block denies all, a redaction is what is embedded, and neither is in the record in clear") {
-  World world(kPolicy);
+  World world(kEmbedPolicy);
   const Failure blocked = world.Refused(Texts({"harmless", "about Bluebird"}));
   CHECK(absl::IsPermissionDenied(blocked.status));
   CHECK(ReasonOf(blocked) == "POLICY_BLOCKED");
@@ -143,31 +88,6 @@ TEST_CASE("Policy judges every input: a block denies all, a redaction is what is
     CHECK(bytes.find("luebird") == std::string::npos);
   }
   world.CheckBooks();
-}
-
-TEST_CASE("Token ids are read as the text that they spell: policy scans it, and what it leaves is embedded") {
-  World world(kPolicy);
-  const auto ids = [](const std::string& text) {  // As the scripted engine spells ASCII: four letters a token.
-    v1::EmbedRequest request = Texts({});
-    auto* tokens = request.add_inputs()->mutable_tokens();
-    for (std::size_t i = 0; i < text.size(); i += 4) {
-      std::int32_t token = 0;
-      for (std::size_t n = 0; n < 4 && i + n < text.size(); ++n) token |= static_cast<std::int32_t>(text[i + n]) << (7 * n);
-      tokens->add_ids(token);
-    }
-    return request;
-  };
-  const std::vector<float> spelt = world.Vectors(ids("plain text")).numbers;
-  CHECK(spelt == world.Vectors(Texts({"plain text"})).numbers);
-  CHECK(world.journal.entries()[0].record.request().token_inputs() == 1);
-  CHECK(world.Content(world.journal.entries()[0]).prompt(0).parts(0) == "plain text");
-  CHECK(ReasonOf(world.Refused(ids("bluebird"))) == "POLICY_BLOCKED");
-  CHECK(world.Vectors(ids("to ada@example.com")).numbers == world.Vectors(Texts({"to [MAIL]"})).numbers);
-  v1::EmbedRequest control = Texts({});
-  control.add_inputs()->mutable_tokens()->add_ids(1 << 29 | 2);
-  const Failure refused = world.Refused(control);
-  CHECK(ReasonOf(refused) == "INVALID_TOKENS");
-  CHECK(ParamOf(refused) == "input[0]");
 }
 
 TEST_CASE("Only the first dimensions, at length 1 again; more than there are is refused") {
@@ -213,8 +133,10 @@ TEST_CASE("Cut vectors have length 1 and the direction of what is left, whatever
 }
 
 TEST_CASE("Documents are ranked by their query, on record, and given as policy left them") {
-  World world(kPolicy);
-  auto outcome = world.Rerank(Rank("red green", {"blue", "red green ada@example.com", "red"}));
+  World world(kEmbedPolicy);
+  v1::RerankRequest three = Rank("red green", {"blue", "red green ada@example.com", "red"});
+  three.set_return_documents(true);
+  auto outcome = world.Rerank(three);
   REQUIRE(std::holds_alternative<RerankAnswer>(outcome));
   const RerankAnswer& answer = std::get<RerankAnswer>(outcome);
   REQUIRE(answer.results.size() == 3);
@@ -222,7 +144,7 @@ TEST_CASE("Documents are ranked by their query, on record, and given as policy l
   CHECK(answer.results[0].relevance_score() == 1);
   CHECK(answer.results[1].index() == 2);
   CHECK(answer.results[2].index() == 0);
-  CHECK(answer.documents[1] == "red green [MAIL]");
+  CHECK(answer.results[0].document() == "red green [MAIL]");
   const auto entries = world.journal.entries();
   CHECK(entries[0].record.request().operation() == "rerank");
   CHECK(entries[0].record.request().inputs() == 3);
@@ -235,6 +157,7 @@ TEST_CASE("Documents are ranked by their query, on record, and given as policy l
   two.set_top_n(1);
   outcome = world.Rerank(two);
   CHECK(std::get<RerankAnswer>(outcome).results.size() == 1);
+  CHECK_FALSE(std::get<RerankAnswer>(outcome).results[0].has_document());
   outcome = world.Rerank(Rank("Bluebird", {"a"}));
   CHECK(ReasonOf(std::get<Failure>(outcome)) == "POLICY_BLOCKED");
   world.CheckBooks();

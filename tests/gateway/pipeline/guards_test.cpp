@@ -228,18 +228,21 @@ TEST_CASE("A rule of one tool asks about its calls alone, and calls leave in the
 
 TEST_CASE("A reply that is not JSON of the rule's schema does not leave, and one that is does") {
   const std::string rule = "where: {direction: output}, detect: {not_json: {type: object, required: [a]}}, do: block";
-  const std::tuple<const char*, const char*, bool> cases[] = {
-      {R"({"a": 1})", "", false}, {R"({"b": 1})", "required", true}, {R"({"a": )", "json", true}, {"Sure! Here it is.", "json", true}};
+  const std::string much(1000, 'x');  // Judged off the I/O threads.
+  const std::tuple<std::string, const char*, bool> cases[] = {
+      {R"({"a": ")" + much + "\"}", "", false}, {R"({"b": ")" + much + "\"}", "required", true},
+      {R"({"a": 1})", "", false}, {R"({"b": 1})", "required", true},
+      {R"({"a": )", "json", true}, {"Sure! Here it is.", "json", true}};
   for (const auto& [text, broken, blocked] : cases) {
     for (const bool streamed : {false, true}) {
       INFO(text << streamed);
       Bed world(rule);
       test::RecordingWriter writer;
-      const auto outcome = world.Chat(world.Ask(std::string("!say ") + text), streamed ? &writer : nullptr);
+      const auto outcome = world.Chat(world.Ask("!say " + text), streamed ? &writer : nullptr);
       REQUIRE(std::holds_alternative<Reply>(outcome));
       const Reply& reply = std::get<Reply>(outcome);
       CHECK((reply.end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER) == blocked);
-      CHECK(writer.text + reply.text == (blocked ? "" : text));
+      CHECK(writer.text + reply.text == (blocked ? std::string() : text));
       const v1::EndBody end = world.journal.entries().back().record.end();
       REQUIRE(end.guards_size() == 1);
       CHECK(end.guards(0).detector() == "not_json");

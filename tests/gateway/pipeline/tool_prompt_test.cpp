@@ -131,6 +131,13 @@ TEST_CASE("Policy judges calls and tools with escapes decoded, and the model get
   CHECK(pipeline::TurnsOf(request, prompt)[1].calls[0].arguments == "{\"[GONE]\"}");
 }
 
+TEST_CASE("A result of a call that is not in the prompt is of no known tool, whatever it says of itself") {
+  v1::ChatRequest request = Sound();
+  request.mutable_messages(2)->set_tool_call_id("another");
+  request.mutable_messages(2)->set_name("harmless");
+  CHECK(pipeline::PolicyPrompt(request)[2].channel == policy::Channel{policy::Part::kToolResult, ""});
+}
+
 TEST_CASE("A result that is JSON with escapes is judged decoded, and given on as it came unless policy changed it") {
   v1::ChatRequest request = Sound();
   const std::string result = R"({"name":"M\u00fcller"})";

@@ -99,7 +99,7 @@ class World {
   pipeline::Outcome<pipeline::Reply> ChatAs(const pipeline::Caller& caller, const tollgate::v1::ChatRequest& request,
                                             pipeline::StreamWriter* writer = nullptr, std::shared_ptr<pipeline::Cancellation> cancellation = nullptr);
   pipeline::Outcome<pipeline::EmbedAnswer> Embed(const tollgate::v1::EmbedRequest& request, std::shared_ptr<pipeline::Cancellation> c = nullptr);
-  pipeline::Outcome<pipeline::RerankAnswer> Rerank(const tollgate::v1::RerankRequest& request);
+  pipeline::Outcome<pipeline::RerankAnswer> Rerank(const tollgate::v1::RerankRequest& request, std::shared_ptr<pipeline::Cancellation> c = nullptr);
   absl::StatusOr<tollgate::v1::CountTokensReply> CountAs(const pipeline::Caller& caller, const tollgate::v1::CountTokensRequest& request);
   absl::StatusOr<tollgate::v1::CountTokensReply> Count(const pipeline::Caller& caller, const std::string& model);
   tollgate::v1::ListModelsReply List();

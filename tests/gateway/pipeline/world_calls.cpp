@@ -26,8 +26,8 @@ pipeline::Outcome<pipeline::EmbedAnswer> World::Embed(const v1::EmbedRequest& re
   return boost::asio::co_spawn(boost::asio::make_strand(io_), call, boost::asio::use_future).get();
 }
 
-pipeline::Outcome<pipeline::RerankAnswer> World::Rerank(const v1::RerankRequest& request) {
-  const auto cancellation = std::make_shared<pipeline::Cancellation>();
+pipeline::Outcome<pipeline::RerankAnswer> World::Rerank(const v1::RerankRequest& request, std::shared_ptr<pipeline::Cancellation> cancellation) {
+  if (!cancellation) cancellation = std::make_shared<pipeline::Cancellation>();
   const pipeline::Caller caller = NewCaller();
   pipe();
   auto call = [&] { return pipeline_->Rerank(caller, request, cancellation); };
