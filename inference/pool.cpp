@@ -12,6 +12,7 @@
 
 #include "base/adapter_names.h"
 #include "base/diagnostics.h"
+#include "base/encoding.h"
 #include "base/error_detail.h"
 #include "base/mutex.h"
 #include "inference/engines/llama.h"
@@ -79,11 +80,7 @@ class PoolOfReplicas final : public Pool {
 
   absl::StatusOr<ModelInfo> Find(std::string_view name) const override {
     TG_ASSIGN(const Found found, Locate(name));
-    ModelInfo info = found.replica->info();
-    if (found.adapters.empty()) return info;
-    info.base = std::exchange(info.name, NameOf(found.adapters));
-    for (const auto& adapter : found.adapters) info.adapters.push_back(adapter->info);
-    return info;
+    return found.info();
   }
 
   absl::Status LoadAdapter(AdapterOptions adapter) override {
@@ -170,13 +167,13 @@ class PoolOfReplicas final : public Pool {
   }
 
   absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request) override {
-    TG_ASSIGN(Found found, Locate(request.model));
+    TG_ASSIGN(Found found, Locate(request.model, request.fingerprint));
     return found.replica->Submit(std::move(request), std::move(found.adapters));
   }
 
   absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> SubmitGroup(SequenceRequest request,
                                                                         std::span<const std::uint64_t> seeds) override {
-    TG_ASSIGN(const Found found, Locate(request.model));
+    TG_ASSIGN(const Found found, Locate(request.model, request.fingerprint));
     return found.replica->SubmitGroup(request, found.adapters, seeds);
   }
 
@@ -191,7 +188,7 @@ class PoolOfReplicas final : public Pool {
   }
 
   absl::StatusOr<std::shared_ptr<TokenStream>> Embed(EmbedJob job) override {
-    TG_ASSIGN(const Found found, Locate(job.model));
+    TG_ASSIGN(const Found found, Locate(job.model, job.fingerprint));
     return found.replica->Embed(std::move(job));
   }
 
@@ -260,7 +257,23 @@ class PoolOfReplicas final : public Pool {
   struct Found {
     std::shared_ptr<Replica> replica;
     AdaptersHeld adapters;
+
+    ModelInfo info() const {
+      ModelInfo its = replica->info();
+      if (adapters.empty()) return its;
+      its.base = std::exchange(its.name, NameOf(adapters));
+      for (const auto& adapter : adapters) its.adapters.push_back(adapter->info);
+      return its;
+    }
   };
+
+  // Of a request for what it was when the caller looked.
+  absl::StatusOr<Found> Locate(std::string_view name, const std::string& fingerprint) const {
+    TG_ASSIGN(Found found, Locate(name));
+    if (fingerprint.empty() || FingerprintOf(found.info()) == fingerprint) return found;
+    return base::WithDetail(base::Unavailable("the model was replaced while the request was looked at; send the request again"),
+                            {.reason = "MODEL_CHANGED", .param = "model", .retry_after_ms = 1000});
+  }
 
   absl::StatusOr<Found> Locate(std::string_view name) const {
     if (auto replica = ByName(name)) return Found{std::move(replica), {}};
@@ -311,6 +324,16 @@ absl::StatusOr<std::unique_ptr<Pool>> Pool::Create(PoolOptions options) {
 absl::StatusOr<base::Digest> DigestOfFile(const std::string& path) {
   TG_ASSIGN(const MappedFile file, MappedFile::Open(path));
   return base::Sha256(file.bytes());
+}
+
+std::string FingerprintOf(const ModelInfo& model) {
+  std::vector<std::string> adapters;
+  for (const AdapterInfo& adapter : model.adapters)
+    adapters.push_back(fmt::format("|{}={}*{}", adapter.name, base::HexEncode(base::View(adapter.sha256)), adapter.scale));
+  std::sort(adapters.begin(), adapters.end());
+  std::string out = base::HexEncode(base::View(model.sha256));
+  for (const std::string& adapter : adapters) out += adapter;
+  return out;
 }
 
 std::string_view Name(EndReason reason) {

@@ -64,6 +64,7 @@ struct PoolOptions {
 
 struct SequenceRequest {
   std::string model;  // A model's name, or with adapters of its: "BASE:ADAPTER", "BASE:ADAPTER+ADAPTER".
+  std::string fingerprint;  // FingerprintOf what the caller knows under this name, and put on record; empty: whatever it is.
   std::vector<std::int32_t> prompt_tokens;  // From Render of the same model; each is checked again. Not empty.
   SamplingParams sampling;
   std::vector<std::string> stop;  // At most 16, each 1 to 256 bytes of UTF-8.
@@ -99,8 +100,7 @@ class Pool {
   // Create, and ALREADY_EXISTS; RESOURCE_EXHAUSTED, in numbers: it does not fit. UNAVAILABLE: draining.
   virtual absl::Status Load(ModelOptions model) = 0;
 
-  // Whether Load would find it good and room for it now, by the file's header alone: quick. Load's errors, but for the file's digest and
-  // for a name that is there already.
+  // Whether Load would find it good and room for it now, by its header alone: quick. Load's errors, but for the digest and a name that is there.
   virtual absl::Status Check(const ModelOptions& model) const = 0;
 
   // Loads an adapter beside its model, which goes on serving. Slow. NOT_FOUND: no such model or file. ALREADY_EXISTS. Else as
@@ -124,7 +124,7 @@ class Pool {
   virtual absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::string_view model, std::span<const PromptPart> parts) const = 0;
 
   // Queues a sequence. INVALID_ARGUMENT: a field out of range, or a prompt that does not fit the context (the message has the numbers).
-  // RESOURCE_EXHAUSTED, with a retry hint: the queue is full. UNAVAILABLE: draining. NOT_FOUND: no such model.
+  // RESOURCE_EXHAUSTED, with a retry hint: the queue is full. UNAVAILABLE: draining, or MODEL_CHANGED: not the fingerprint. NOT_FOUND: no such model.
   virtual absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request) = 0;
 
   // Queues as many sequences with one prompt as there are seeds, 1 to 16, all or none, as Submit does; the prompt is worked through once,

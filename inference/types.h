@@ -125,6 +125,9 @@ struct ModelInfo {
   bool reranks() const { return pooling == Pooling::kRank; }
 };
 
+// What answers under a model's name, to the byte: its weights' digest, and of each adapter name, digest and scale. Opaque; the same for the same.
+std::string FingerprintOf(const ModelInfo& model);
+
 // Bands of urgency: 0 is served first, 3 with what the others leave.
 constexpr int kBands = 4;
 constexpr int kBandDefault = 1;

@@ -247,6 +247,7 @@ void EmbedRequest::FillBody(v1::RequestBody* body) const {
 
 async::Awaitable<Outcome<Reply>> EmbedRequest::Generate() {
   inference::EmbedJob job{.model = model_.name,
+                          .fingerprint = inference::FingerprintOf(model_),
                           .inputs = std::move(inputs_),
                           .tenant = who_.place.team->id,
                           .key = who_.place.key->id,

@@ -297,6 +297,7 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
   if (call_.logprobs()) plan.logprobs = [this, subject = SubjectOf()] { return policies_.acting->OpenOutput(subject); };
   AskAbout(plan);
   Sequences sequences{.request = {.model = model_.name,
+                                  .fingerprint = inference::FingerprintOf(model_),
                                   .prompt_tokens = prompt_tokens_,
                                   .sampling = sampling_,
                                   .stop = {call_.stop().begin(), call_.stop().end()},

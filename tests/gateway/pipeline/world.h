@@ -84,11 +84,13 @@ class World {
   // Loads another model of the scripted engine; at the same price as "script" unless it shall have none.
   void LoadModel(const std::string& name, int slots = 2, int queue_max = 8, bool priced = true, std::int64_t context_tokens = 4096);
   void LoadEmbedder(const std::string& name, inference::Pooling pooling = inference::Pooling::kMean, std::int64_t context_tokens = 4096);
-  void LoadAdapter(const std::string& name);  // Registers and loads one of "script", "script:NAME": restricted, without a price of its own.
+  void LoadAdapter(const std::string& name, bool restricted = true, const std::string& matrices = "matrices");  // "script:NAME", or anew.
   // Puts a model into the registry, or changes what the registry says of it; loads and unloads nothing.
   void Register(const directory::Model& model);
   void SetAlias(const std::string& name, const std::string& targets, const std::string& fallbacks);  // "qwen3=90 qwen4=10", "smollm2 tiny".
   bool Full(const std::string& model) const;  // Its queue.
+  int Running(const std::string& model) const;
+  std::string GuardKey(const std::string& model) const { return team_.Bytes() + model; }  // The team's breaker of it.
   pipeline::Caller NewCaller() const;
   tollgate::v1::ChatRequest Ask(const std::string& user_text, const std::string& model = "script") const;
 
@@ -110,23 +112,21 @@ class World {
   void CheckBooks() const;    // P3 and P4 hold for everything on record, and nothing is held any more.
 
   audit::Keys& keys() { return *keys_; }
-
   std::string key_text;
   base::ManualClock clock;
   FakeGates gates{clock};
   FakeJournal journal;
   FakeDirectory directory;
   pipeline::PipelineOptions options;
-  pipeline::Guards* guards = nullptr;  // Before the first call.
+  pipeline::Guards* guards = nullptr;      // Before the first call, as
+  pipeline::Breakers* breakers = nullptr;  // this.
   std::set<std::string, std::less<>> configured_models;
-  // Builds the pipeline over what is there; called by the first Chat if need be.
-  pipeline::Pipeline& pipe();
+  pipeline::Pipeline& pipe();  // Built over what is there by the first Chat.
 
  private:
   void Add(directory::Row row);
   void Price(const std::string& name);
   void Publish();
-
   TempDir adapters_;
   std::vector<directory::Row> rows_;
   std::int64_t version_ = 0;
