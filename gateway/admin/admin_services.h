@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -23,6 +24,9 @@
 
 namespace grpc {
 class Service;
+}
+namespace tollgate::inference {
+class Pool;
 }
 namespace tollgate::v1 {
 class StatusReply;
@@ -49,6 +53,8 @@ struct AdminCollaborators {
   ModelHost* models = nullptr;  // Null: no pool here; registered models have no state.
   std::function<void(v1::StatusReply&)> fill_status;  // Everything but directory, stops and caller. Any thread; quick.
   gates::Gates* gates = nullptr;  // Approvals; null: none can be listed or given.
+  inference::Pool* pool = nullptr;  // Makes strict answers again; null: none can be.
+  std::string build;                // Of this program, which they are compared by.
 };
 
 class AdminServices {

@@ -20,6 +20,7 @@
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/breaker.h"
 #include "gateway/pipeline/watch.h"
+#include "inference/fingerprint.h"
 #include "inference/pool.h"
 #include "metering/books.h"
 
@@ -159,7 +160,7 @@ absl::StatusOr<std::size_t> ModelGuards::LineOf(const std::string& name) {
     if (lines_[i].model.name == model.name && FingerprintOf(lines_[i].model) == FingerprintOf(model)) return i;
   }
   TG_ASSIGN(const v1::PinnedPrice price, principal_.snapshot->PriceOf(model.name, with_.clock->Wall()));
-  Line& line = lines_.emplace_back(Line{name, model, {}});
+  Line& line = lines_.emplace_back(Line{model, {}});
   line.usage.set_model(model.name);
   line.usage.set_model_sha256(std::string(base::View(model.sha256)));
   *line.usage.mutable_price() = price;

@@ -31,7 +31,6 @@ tollgate::v1::Verdict WithoutAsked(const tollgate::v1::Verdict& verdict,
                                    const google::protobuf::RepeatedPtrField<tollgate::v1::GuardOutcome>& asked);
 policy::Action ActionOf(std::string_view name);  // Allow, if it is no action's.
 // The verdict as callers get it.
-tollgate::v1::PolicyOutcome ToOutcome(const policy::Verdict& verdict);
 tollgate::v1::PolicyOutcome ToOutcome(const tollgate::v1::Verdict& verdict);
 // Adds what was found in a channel of a reply to what was found elsewhere. `field` empty: the fields as they are.
 void MergeVerdict(const tollgate::v1::Verdict& from, int choice, std::string_view field, tollgate::v1::Verdict& into);

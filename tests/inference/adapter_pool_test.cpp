@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "base/error_detail.h"
+#include "inference/fingerprint.h"
 #include "tests/inference/support.h"
 #include "tests/support/temp_dir.h"
 

@@ -32,6 +32,15 @@ struct Bed : test::World {
   }
 };
 
+// Until the guard has a slot.
+void WaitForJudge(test::World& world) {
+  const auto runs = [&] {
+    const auto stats = world.pool().stats();
+    return std::any_of(stats.begin(), stats.end(), [](const auto& its) { return its.model == "judge" && its.running > 0; });
+  };
+  while (!runs()) std::this_thread::yield();
+}
+
 }  // namespace
 
 TEST_CASE("A prompt goes on or ends by what a guard model says of it, and its tokens are a line of their own") {
@@ -215,14 +224,14 @@ TEST_CASE("A client that goes away ends its guard, whose tokens are settled") {
 }
 
 TEST_CASE("A probe of a guard that its client ends is given back, and the next request asks the guard again") {
-  Bed world(Rule("input", "prompt: '{{text}}', answer: {hit_regex: evil, pass_regex: kind|well}, answer_tokens: 64"));
-  pipeline::Breakers breakers(1, std::chrono::milliseconds(1));
+  Bed world(Rule("input", "prompt: '{{text}}', answer: {hit_regex: evil, pass_regex: kind|well}, answer_tokens: 64, deadline_ms: 500"));
+  pipeline::Breakers breakers(1, std::chrono::milliseconds(0));
   world.breakers = &breakers;
-  breakers.Failed(world.GuardKey("judge"), std::chrono::steady_clock::now() - std::chrono::hours(1));
+  CHECK_FALSE(world.Refused("!hang").ok());
   REQUIRE(breakers.open());  // And its rest is over.
   auto cancellation = std::make_shared<pipeline::Cancellation>();
   auto running = world.Start(world.Ask("!hang"), nullptr, cancellation);
-  while (world.Running("judge") == 0) std::this_thread::yield();
+  WaitForJudge(world);
   cancellation->Cancel();
   REQUIRE(std::holds_alternative<Failure>(running.get()));
   CHECK(breakers.open());
@@ -244,7 +253,7 @@ TEST_CASE("Callers' short deadlines and a queue that others fill are no failures
 
   auto cancellation = std::make_shared<pipeline::Cancellation>();
   auto running = world.Start(world.Ask("!hang"), nullptr, cancellation);
-  while (world.Running("judge") == 0) std::this_thread::yield();
+  WaitForJudge(world);
   CHECK(std::holds_alternative<Reply>(world.Chat(world.Ask("a kind word"))));
   CHECK_THAT(world.journal.entries().back().record.end().guards(0).failure(), ContainsSubstring("queue"));
   cancellation->Cancel();

@@ -7,6 +7,7 @@
 #include "gateway/directory/chat_defaults.h"
 #include "gateway/directory/snapshot_builder.h"
 #include "gateway/identity/api_key.h"
+#include "tests/support/memory_keys.h"
 
 namespace tollgate::test {
 
@@ -40,7 +41,7 @@ async::Awaitable<absl::Status> RecordingWriter::Write(pipeline::OutputPiece piec
 }
 
 World::World(const std::string& policy_yaml)
-    : keys_(audit::MakeMemoryKeys(audit::RootKey::FromBytes(std::string(32, 'r')))),
+    : keys_(std::make_unique<MemoryKeys>()),
       leases_(lease_store_, clock, {base::InstanceId::New(), 1}) {
   directory::Row org = directory::NewRow(Table::kOrg);
   org.Set("name", std::string("acme"));
@@ -230,6 +231,18 @@ void World::LoadEmbedder(const std::string& name, inference::Pooling pooling, st
   Price(name);
 }
 
+void World::LoadStrict(const std::string& name) {
+  REQUIRE(pool_->Load({.name = name, .engine = inference::EngineKind::kScripted, .context_tokens = 4096, .strict = true}).ok());
+  Price(name);
+}
+
+void World::SetRoles(const std::string& roles) {
+  directory::Row key = *std::find_if(rows_.begin(), rows_.end(), [](const auto& row) { return row.table == Table::kKey; });
+  key.Set("roles", roles);
+  Add(std::move(key));
+  Publish();
+}
+
 void World::Price(const std::string& name) {
   directory::Row price = *std::find_if(rows_.begin(), rows_.end(), [](const auto& row) { return row.table == Table::kPrice; });
   price.id = base::Uuid::NewV7();
@@ -281,12 +294,6 @@ void World::SetAlias(const std::string& name, const std::string& targets, const 
 bool World::Full(const std::string& model) const {
   const auto stats = pool_->stats();
   return std::any_of(stats.begin(), stats.end(), [&](const auto& s) { return s.model == model && s.full; });
-}
-
-int World::Running(const std::string& model) const {
-  int running = 0;
-  for (const auto& stats : pool_->stats()) running += stats.model == model ? stats.running : 0;
-  return running;
 }
 
 absl::StatusOr<v1::CountTokensReply> World::Count(const pipeline::Caller& caller, const std::string& model) {

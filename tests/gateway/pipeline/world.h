@@ -84,13 +84,13 @@ class World {
   // Loads another model of the scripted engine; at the same price as "script" unless it shall have none.
   void LoadModel(const std::string& name, int slots = 2, int queue_max = 8, bool priced = true, std::int64_t context_tokens = 4096);
   void LoadEmbedder(const std::string& name, inference::Pooling pooling = inference::Pooling::kMean, std::int64_t context_tokens = 4096);
+  void LoadStrict(const std::string& name);  // Another scripted one, which gives strict answers too.
+  void SetRoles(const std::string& roles);   // Of the caller's key: "member,evidence".
   void LoadAdapter(const std::string& name, bool restricted = true, const std::string& matrices = "matrices");  // "script:NAME", or anew.
   // Puts a model into the registry, or changes what the registry says of it; loads and unloads nothing.
   void Register(const directory::Model& model);
   void SetAlias(const std::string& name, const std::string& targets, const std::string& fallbacks);  // "qwen3=90 qwen4=10", "smollm2 tiny".
   bool Full(const std::string& model) const;  // Its queue.
-  int Running(const std::string& model) const;
-  std::string GuardKey(const std::string& model) const { return team_.Bytes() + model; }  // The team's breaker of it.
   pipeline::Caller NewCaller() const;
   tollgate::v1::ChatRequest Ask(const std::string& user_text, const std::string& model = "script") const;
 
@@ -112,6 +112,7 @@ class World {
   void CheckBooks() const;    // P3 and P4 hold for everything on record, and nothing is held any more.
 
   audit::Keys& keys() { return *keys_; }
+  inference::Pool& pool() { return *pool_; }
   std::string key_text;
   base::ManualClock clock;
   FakeGates gates{clock};
@@ -144,7 +145,6 @@ class World {
   std::thread thread_;
 };
 
-// Fails the test where it is a failure.
-const pipeline::Reply& ReplyOf(const pipeline::Outcome<pipeline::Reply>& outcome);
+const pipeline::Reply& ReplyOf(const pipeline::Outcome<pipeline::Reply>& outcome);  // Fails the test where it is a failure.
 
 }  // namespace tollgate::test
