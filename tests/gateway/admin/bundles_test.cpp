@@ -120,7 +120,7 @@ TEST_CASE("Where signatures are not demanded, one that is there must hold") {
 
 TEST_CASE("What nobody trusted has signed numbers no signed bundle out") {
   World world;
-  const base::Ed25519Pair key = base::MakeEd25519Pair(), stranger = base::MakeEd25519Pair();
+  const test::Ed25519Pair key = test::MakeEd25519Pair(), stranger = test::MakeEd25519Pair();
   REQUIRE(world.Trust("owner", "security", key.public_pem, true).ok());
   REQUIRE(world.Put(Bundle(Yaml("eagle"), 1, &key)).ok());
   REQUIRE(world.Put(Bundle(Yaml("falcon"), policy::Bundle::kVersionMax, nullptr), true).ok());
