@@ -16,6 +16,8 @@
 #include <curl/curl.h>
 #include <fmt/format.h>
 
+#include "base/error_detail.h"
+
 namespace tollgate::base {
 namespace {
 
@@ -36,6 +38,11 @@ struct Transfer {
     return static_cast<int>(code);
   }
 };
+
+bool IsUnreachable(CURLcode code) {
+  return code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_CONNECT || code == CURLE_SSL_CONNECT_ERROR ||
+         code == CURLE_PEER_FAILED_VERIFICATION;
+}
 
 std::size_t OnBytes(char* bytes, std::size_t, std::size_t count, void* self) {
   auto* transfer = static_cast<Transfer*>(self);
@@ -142,6 +149,7 @@ class CurlClient final : public HttpClient {
         status = Aborted("the answer was not read to its end");
       } else if (code != CURLE_OK) {
         status = Unavailable(curl_easy_strerror(code));
+        if (IsUnreachable(code)) status = WithDetail(status, {.reason = "UNREACHABLE"});
       }
       transfer->sink->OnEnd(transfer->http_status(), status);
     }

@@ -38,7 +38,8 @@ class HttpSink {
  public:
   virtual ~HttpSink() = default;
   virtual bool OnBody(int http_status, std::string_view bytes) = 0;  // False: enough, end the transfer.
-  // Once, unless cancelled. OK: the answer came whole, as HTTP sees it. UNAVAILABLE: it did not; says why. ABORTED: OnBody had enough.
+  // Once, unless cancelled. OK: the answer came whole, as HTTP sees it. UNAVAILABLE: it did not; says why, and
+  // has the reason UNREACHABLE where no connection came about. ABORTED: OnBody had enough.
   virtual void OnEnd(int http_status, const absl::Status& status) = 0;
 };
 

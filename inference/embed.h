@@ -39,6 +39,7 @@ constexpr std::int64_t kEmbedJobNumbersMax = 4 << 20;  // Of all vectors of a jo
 
 struct EmbedJob {
   std::string model;
+  std::string fingerprint;                        // As SequenceRequest's.
   std::vector<std::vector<std::int32_t>> inputs;  // From EmbedTokens of the same model; each token is checked again.
   base::TeamId tenant;                            // The unit of fairness and isolation.
   base::KeyId key;

@@ -15,6 +15,7 @@
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
 #include "base/mutex.h"
+#include "inference/fingerprint.h"
 #include "inference/make_engine.h"
 #include "inference/mapped_file.h"
 #include "inference/memory_estimate.h"
@@ -81,11 +82,8 @@ class PoolOfReplicas final : public Pool {
 
   absl::StatusOr<ModelInfo> Find(std::string_view name) const override {
     TG_ASSIGN(const Found found, Locate(name));
-    ModelInfo info = found.replica->info();
+    ModelInfo info = found.info();
     AddStrict(StrictBeside(All(), *found.replica).get(), info);
-    if (found.adapters.empty()) return info;
-    info.base = std::exchange(info.name, NameOf(found.adapters));
-    for (const auto& adapter : found.adapters) info.adapters.push_back(adapter->info);
     return info;
   }
 
@@ -186,6 +184,7 @@ class PoolOfReplicas final : public Pool {
     if (request.strict) {
       TG_ASSIGN(found, Strict(found));
     }
+    TG_RETURN_IF_ERROR(Expect(found, request.fingerprint));
     return found.replica->Submit(std::move(request), std::move(found.adapters));
   }
 
@@ -193,6 +192,7 @@ class PoolOfReplicas final : public Pool {
                                                                         std::span<const std::uint64_t> seeds) override {
     if (request.strict) return base::InvalidArgument("strict answers are made one by one, not as a group");
     TG_ASSIGN(const Found found, Locate(request.model));
+    TG_RETURN_IF_ERROR(Expect(found, request.fingerprint));
     return found.replica->SubmitGroup(request, found.adapters, seeds);
   }
 
@@ -208,6 +208,7 @@ class PoolOfReplicas final : public Pool {
 
   absl::StatusOr<std::shared_ptr<TokenStream>> Embed(EmbedJob job) override {
     TG_ASSIGN(const Found found, Locate(job.model));
+    TG_RETURN_IF_ERROR(Expect(found, job.fingerprint));
     return found.replica->Embed(std::move(job));
   }
 
@@ -293,7 +294,22 @@ class PoolOfReplicas final : public Pool {
   struct Found {
     std::shared_ptr<Replica> replica;
     AdaptersHeld adapters;
+
+    ModelInfo info() const {
+      ModelInfo its = replica->info();
+      if (adapters.empty()) return its;
+      its.base = std::exchange(its.name, NameOf(adapters));
+      for (const auto& adapter : adapters) its.adapters.push_back(adapter->info);
+      return its;
+    }
   };
+
+  // Whether it is what the caller knows.
+  static absl::Status Expect(const Found& found, const std::string& fingerprint) {
+    if (fingerprint.empty() || FingerprintOf(found.info()) == fingerprint) return absl::OkStatus();
+    return base::WithDetail(base::Unavailable("the model was replaced while the request was looked at; send the request again"),
+                            {.reason = "MODEL_CHANGED", .param = "model", .retry_after_ms = 1000});
+  }
 
   absl::StatusOr<Found> Locate(std::string_view name) const {
     if (auto replica = ByName(name)) return Found{std::move(replica), {}};

@@ -104,7 +104,8 @@ class Pool {
   virtual absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::string_view model, std::span<const PromptPart> parts) const = 0;
 
   // Queues a sequence. INVALID_ARGUMENT: a field out of range, or a prompt that does not fit the context (the message has the numbers).
-  // RESOURCE_EXHAUSTED, with a retry hint: the queue is full. UNAVAILABLE: draining. NOT_FOUND. FAILED_PRECONDITION: the model is not strict.
+  // RESOURCE_EXHAUSTED, with a retry hint: the queue is full. UNAVAILABLE: draining, or MODEL_CHANGED: not the fingerprint. NOT_FOUND.
+  // FAILED_PRECONDITION: the model is not strict.
   virtual absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request) = 0;
 
   // Queues as many sequences with one prompt as there are seeds, 1 to 16, all or none, as Submit does; the prompt is worked through once,

@@ -48,9 +48,9 @@ class Replica {
                                                                         std::span<const std::uint64_t> seeds);
   ReplicaStats stats() const;
 
-  // Adapters, by full name. Add waits for the replica's thread between two steps; Remove, until nobody uses it, or the deadline ended that.
+  // Adapters, by full name. Add waits for a turn of the replica's thread, or gives it up; Remove, until nobody uses it or the deadline came.
   absl::StatusOr<AdapterInfo> CheckAdapter(const AdapterOptions& adapter, std::int64_t memory_bytes) const;
-  absl::Status AddAdapter(const AdapterOptions& adapter, const AdapterInfo& info);
+  absl::Status AddAdapter(const AdapterOptions& adapter, const AdapterInfo& info, std::chrono::milliseconds patience = std::chrono::minutes(1));
   absl::Status RemoveAdapter(std::string_view name, base::MonoTime deadline);
   bool HasAdapter(std::string_view name) const;
   absl::StatusOr<AdaptersHeld> Adapters(std::span<const std::string> names) const;  // NOT_FOUND: one is not loaded.
@@ -66,7 +66,7 @@ class Replica {
   absl::Status Check(const SequenceRequest& request) const;
   absl::Status CheckForm(const SequenceRequest& request) const;
   std::unique_ptr<Sequence> MakeSequence(const SequenceRequest& request, const AdaptersHeld& adapters, std::uint64_t seed) const;
-  absl::Status OnThread(std::function<absl::Status()> job);  // Between two steps; waits for it.
+  absl::Status OnThread(std::function<absl::Status()> job, std::chrono::milliseconds patience);  // Between two steps; waits for it.
   absl::Status MustEmbed() const;
   absl::Status CheckJob(const EmbedJob& job) const;
   std::unique_ptr<Sequence> MakeJob(EmbedJob job) const;

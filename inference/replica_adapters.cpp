@@ -20,6 +20,8 @@ namespace {
 constexpr std::chrono::seconds kJobMax{60};  // A step and a load together take less.
 constexpr std::chrono::milliseconds kLook{5};
 
+absl::Status Busy() { return base::DeadlineExceeded("the engine is busy with one step; try again"); }
+
 absl::Status NotLoaded(std::string_view name) {
   base::ErrorDetail detail;
   detail.reason = "MODEL_NOT_FOUND";
@@ -67,7 +69,7 @@ absl::StatusOr<AdapterInfo> Replica::CheckAdapter(const AdapterOptions& adapter,
   return engine_->CheckAdapter(adapter, memory_bytes);
 }
 
-absl::Status Replica::OnThread(std::function<absl::Status()> job) {
+absl::Status Replica::OnThread(std::function<absl::Status()> job, std::chrono::milliseconds patience) {
   std::packaged_task<absl::Status()> task(std::move(job));
   auto done = task.get_future();
   {
@@ -76,7 +78,7 @@ absl::Status Replica::OnThread(std::function<absl::Status()> job) {
     jobs_.push_back(std::move(task));
   }
   waker_->Wake();
-  if (done.wait_for(kJobMax) != std::future_status::ready) return base::DeadlineExceeded("the engine is busy with one step; try again");
+  if (done.wait_for(patience) != std::future_status::ready) return Busy();
   try {
     return done.get();
   } catch (const std::exception& e) {  // What the engine threw, or the thread ended first.
@@ -84,13 +86,31 @@ absl::Status Replica::OnThread(std::function<absl::Status()> job) {
   }
 }
 
-absl::Status Replica::AddAdapter(const AdapterOptions& adapter, const AdapterInfo& info) {
-  return OnThread([this, adapter, info]() -> absl::Status {
+// Whoever gave up waiting was told that the adapter is not there, and so it stays, also where it was on its way into the engine.
+absl::Status Replica::AddAdapter(const AdapterOptions& adapter, const AdapterInfo& info, std::chrono::milliseconds patience) {
+  const auto given_up = std::make_shared<bool>(false);  // Under mu_.
+  const auto job = [this, adapter, info, given_up]() -> absl::Status {
+    const auto wanted = [&] {
+      base::Lock lock(mu_);
+      return !*given_up;
+    };
+    if (!wanted()) return Busy();
     TG_ASSIGN(const int handle, engine_->AddAdapter(adapter));
-    base::Lock lock(mu_);
-    adapters_[adapter.name] = std::make_shared<LoadedAdapter>(LoadedAdapter{handle, info});
-    return absl::OkStatus();
-  });
+    {
+      base::Lock lock(mu_);
+      if (!*given_up) {
+        adapters_[adapter.name] = std::make_shared<LoadedAdapter>(LoadedAdapter{handle, info});
+        return absl::OkStatus();
+      }
+    }
+    engine_->RemoveAdapter(handle);
+    return Busy();
+  };
+  const absl::Status status = OnThread(job, patience);
+  if (!absl::IsDeadlineExceeded(status)) return status;
+  base::Lock lock(mu_);
+  *given_up = true;
+  return adapters_.contains(adapter.name) ? absl::OkStatus() : status;  // At the last moment.
 }
 
 absl::Status Replica::RemoveAdapter(std::string_view name, base::MonoTime deadline) {
@@ -108,13 +128,13 @@ absl::Status Replica::RemoveAdapter(std::string_view name, base::MonoTime deadli
     if (ended && --looks_left == 0) return base::DeadlineExceeded("the engine is busy with one step; the adapter stays in memory");
     if (!ended && clock_.Mono() >= deadline) {
       ended = true;
-      TG_RETURN_IF_ERROR(OnThread([this, adapter]() -> absl::Status { return EndUsers(adapter.get()), absl::OkStatus(); }));
+      TG_RETURN_IF_ERROR(OnThread([this, adapter]() -> absl::Status { return EndUsers(adapter.get()), absl::OkStatus(); }, kJobMax));
     }
     base::Lock lock(mu_);
     if (closed_) return absl::OkStatus();  // It goes with the model.
     idle_cv_.wait_for(lock.native(), kLook);
   }
-  return OnThread([this, handle = adapter->handle]() -> absl::Status { return engine_->RemoveAdapter(handle), absl::OkStatus(); });
+  return OnThread([this, handle = adapter->handle]() -> absl::Status { return engine_->RemoveAdapter(handle), absl::OkStatus(); }, kJobMax);
 }
 
 void Replica::EndUsers(const LoadedAdapter* adapter) {

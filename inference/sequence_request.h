@@ -14,6 +14,7 @@ namespace tollgate::inference {
 
 struct SequenceRequest {
   std::string model;  // A model's name, or with adapters of its: "BASE:ADAPTER", "BASE:ADAPTER+ADAPTER".
+  std::string fingerprint;  // FingerprintOf what the caller knows under this name, and put on record; empty: whatever it is.
   std::vector<std::int32_t> prompt_tokens;  // From Render of the same model; each is checked again. Not empty.
   SamplingParams sampling;
   std::vector<std::string> stop;  // At most 16, each 1 to 256 bytes of UTF-8.

@@ -35,7 +35,7 @@ bool ReadNumber(std::string_view text, Bundle& out) {
   out.name = text.substr(0, space);
   const std::string_view digits = text.substr(space + 1);
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out.version);
-  return IsName(out.name) && error == std::errc() && end == digits.data() + digits.size() && out.version > 0;
+  return IsName(out.name) && error == std::errc() && end == digits.data() + digits.size() && out.version > 0 && out.version <= Bundle::kVersionMax;
 }
 
 // "SIGNER BASE64".
@@ -84,7 +84,7 @@ class Reader {
     }
     if (line.starts_with(kBundle)) {
       if (!out_.name.empty() || !ReadNumber(line.substr(kBundle.size()), out_))
-        return Wrong("'# bundle:' says the policy's name and a number from 1, once");
+        return Wrong("'# bundle:' says the policy's name and a number from 1 to 10^15, once");
       return absl::OkStatus();
     }
     if (out_.name.empty()) return Wrong("a signature stands behind the bundle's number; see `tollgate policy bundle`");
@@ -152,7 +152,8 @@ absl::StatusOr<std::string> NumberBundle(std::string_view text, const std::strin
   TG_ASSIGN(const Bundle bundle, ReadBundle(name, text));
   if (!bundle.name.empty())
     return base::FailedPrecondition(fmt::format("this is bundle {} {} already; make a new one from the files", bundle.name, bundle.version));
-  if (!IsName(name) || version < 1) return base::InvalidArgument("a bundle has its policy's name and a version from 1");
+  if (!IsName(name) || version < 1 || version > Bundle::kVersionMax)
+    return base::InvalidArgument("a bundle has its policy's name and a version from 1 to 10^15");
   return fmt::format("{}{}{} {}\n", WithLineEnd(text), kBundle, name, version);
 }
 

@@ -20,6 +20,7 @@ namespace tollgate::policy {
 struct Bundle {
   static constexpr std::string_view kSignedPrefix = "tollgate policy bundle 1\n";
   static constexpr std::size_t kFilesMax = 64;
+  static constexpr std::int64_t kVersionMax = 1'000'000'000'000'000;
 
   struct File {
     std::string path;  // Relative, of letters, digits and . _ - /; no part is "." or "..".
@@ -33,7 +34,7 @@ struct Bundle {
   std::string policy;  // The YAML.
   std::vector<File> files;
   std::string name;          // Of the policy; empty: not numbered.
-  std::int64_t version = 0;  // From 1.
+  std::int64_t version = 0;  // 1 to kVersionMax.
   std::vector<Signature> signatures;
   std::string signed_bytes;  // What they are over.
 

@@ -12,6 +12,14 @@
 
 namespace tollgate::admin {
 
+namespace {
+
+absl::StatusOr<policy::Signers> TrustedBy(const directory::Row& org) {
+  return ReadSigners(org.IsNull("policy_signers") ? "" : org.Text("policy_signers"));
+}
+
+}  // namespace
+
 absl::StatusOr<policy::Signers> ReadSigners(std::string_view text) {
   policy::Signers out;
   while (!text.empty()) {
@@ -39,7 +47,7 @@ absl::StatusOr<std::string> CheckSigned(const directory::Row& org, const std::st
                                                                  bundle.name)),
                             {.reason = "POLICY_SIGNATURE", .may_retry = false});
   }
-  TG_ASSIGN(const policy::Signers trusted, ReadSigners(org.IsNull("policy_signers") ? "" : org.Text("policy_signers")));
+  TG_ASSIGN(const policy::Signers trusted, TrustedBy(org));
   if (!WantsSigned(org) && (trusted.empty() || bundle.signatures.empty())) return std::string();
   return policy::SignerOf(bundle, trusted);
 }
@@ -47,6 +55,15 @@ absl::StatusOr<std::string> CheckSigned(const directory::Row& org, const std::st
 std::int64_t BundleVersionOf(const std::string& yaml) {
   const auto bundle = policy::ReadBundle("", yaml);
   return bundle.ok() ? bundle->version : 0;
+}
+
+std::int64_t NumberHeldBy(const directory::Row& org, const directory::Row& policy) {
+  const auto bundle = policy::ReadBundle("", policy.Text("yaml"));
+  const auto trusted = TrustedBy(org);
+  if (!bundle.ok() || !trusted.ok()) return 0;
+  const bool counts = trusted->empty() ? policy.IsNull("draft") || !policy.Bool("draft")
+                                       : bundle->name == policy.Text("name") && policy::SignerOf(*bundle, *trusted).ok();
+  return counts ? bundle->version : 0;
 }
 
 }  // namespace tollgate::admin

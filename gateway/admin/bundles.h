@@ -35,5 +35,8 @@ absl::StatusOr<std::string> CheckSigned(const directory::Row& org, const std::st
 
 // A text's number as a bundle; 0: it has none.
 std::int64_t BundleVersionOf(const std::string& yaml);
+// The number that a stored policy's bundle holds against older ones; 0: none. Where the org trusts signers only what one of them signed counts, so
+// that nobody else numbers their bundles out; else what is no draft.
+std::int64_t NumberHeldBy(const directory::Row& org, const directory::Row& policy);
 
 }  // namespace tollgate::admin

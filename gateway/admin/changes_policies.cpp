@@ -107,11 +107,11 @@ absl::Status NeedSecondPerson(Transaction& t, const Found& found, const Actor& a
                           {.reason = "SECOND_PERSON_NEEDED", .may_retry = false});
 }
 
-// The greatest number of the policy's bundles that are stored.
-absl::StatusOr<std::int64_t> NewestBundle(Transaction& t, const std::string& org_id, const std::string& name) {
-  TG_ASSIGN(const auto versions, t.FindAll(Table::kPolicy, "org = $1::uuid AND name = $2::text", {org_id, name}));
+// The greatest number that the policy's stored bundles hold against older ones.
+absl::StatusOr<std::int64_t> NewestBundle(Transaction& t, const FoundScope& in, const std::string& name) {
+  TG_ASSIGN(const auto versions, t.FindAll(Table::kPolicy, "org = $1::uuid AND name = $2::text", {in.org.ToString(), name}));
   std::int64_t newest = 0;
-  for (const Row& row : versions) newest = std::max(newest, BundleVersionOf(row.Text("yaml")));
+  for (const Row& row : versions) newest = std::max(newest, NumberHeldBy(in.row, row));
   return newest;
 }
 
@@ -119,7 +119,7 @@ absl::StatusOr<std::int64_t> NewestBundle(Transaction& t, const std::string& org
 absl::Status MayAct(Transaction& t, const Found& found, const std::string& name, const std::string& yaml) {
   TG_RETURN_IF_ERROR(CheckSigned(found.in.row, name, yaml).status());
   if (!WantsSigned(found.in.row)) return absl::OkStatus();
-  TG_ASSIGN(const std::int64_t newest, NewestBundle(t, found.in.org.ToString(), name));
+  TG_ASSIGN(const std::int64_t newest, NewestBundle(t, found.in, name));
   if (BundleVersionOf(yaml) >= newest) return absl::OkStatus();
   return base::WithDetail(base::FailedPrecondition(fmt::format("bundle {} of policy {} is older than {}, which is stored; to undo the last step: "
                                                                "tollgate policy rollback {}",
@@ -152,7 +152,7 @@ absl::StatusOr<Changed> Changes::PutPolicy(const Actor& actor, const std::string
       TG_ASSIGN(signer, CheckSigned(in.row, name, yaml));
     }
     const std::int64_t number = BundleVersionOf(yaml);
-    TG_ASSIGN(const std::int64_t newest_number, NewestBundle(t, in.org.ToString(), name));
+    TG_ASSIGN(const std::int64_t newest_number, NewestBundle(t, in, name));
     if (number > 0 && number <= newest_number) {
       return base::WithDetail(base::FailedPrecondition(fmt::format("bundle {} of policy {} is no newer than {}, which is stored: number it {} or more",
                                                                    number, name, newest_number, newest_number + 1)),

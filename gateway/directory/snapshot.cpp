@@ -127,6 +127,11 @@ bool Snapshot::MayUse(const Place& place, std::string_view model) const {
 }
 
 bool Snapshot::OrgMayUse(const Place& place, std::string_view model) const {
+  if (model.find('+') != std::string_view::npos) {
+    const base::AdapterNames parts = base::SplitAdapters(model);
+    return !parts.adapters.empty() &&
+           std::all_of(parts.adapters.begin(), parts.adapters.end(), [&](const auto& one) { return OrgMayUse(place, one); });
+  }
   const auto list = place.shard->allowed.find(place.org->id.value);
   if (list != place.shard->allowed.end()) return list->second.contains(model);
   const Model* registered = FindModel(model);

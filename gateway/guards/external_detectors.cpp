@@ -2,8 +2,9 @@
 // queues, one a tenant and taken in turn; those whose deadline passes there are answered without being asked. An answer is collected to its
 // bound, read, and handed over on that thread.
 //
-// The breaker counts what says that the server is unwell: it cannot be reached, is late by its own deadline, or answers 429 or 5xx. What one
-// caller brings about, by a short deadline or an odd text, is that question's failure alone.
+// What says that the server is unwell is counted: for all that it cannot be reached; for each tenant apart that it is late by its own deadline,
+// breaks off or answers 429 or 5xx, for that may be a text's doing. What one caller brings about by a short deadline, or by a text that the
+// server refuses, is that question's failure alone; it may try whether the server is back, and another does if it does not learn it.
 //
 // Tested by tests/gateway/guards/external_detectors_test.cpp.
 #include "gateway/guards/external_detectors.h"
@@ -15,6 +16,7 @@
 
 #include <fmt/format.h>
 
+#include "base/error_detail.h"
 #include "base/http_client.h"
 #include "base/mutex.h"
 #include "gateway/guards/external_wire.h"
@@ -61,7 +63,8 @@ pipeline::GuardAnswer Failed(const pipeline::GuardAsk& ask, std::string why) {
 class Detector {
  public:
   Detector(DetectorOptions options, std::unique_ptr<base::HttpClient> client)
-      : options_(std::move(options)), client_(std::move(client)), breaker_(options_.failures_max, options_.rest) {
+      : options_(std::move(options)), client_(std::move(client)), reach_(options_.failures_max, options_.rest),
+        tenants_(options_.failures_max, options_.rest) {
     stats_.name = options_.name;
     thread_ = std::jthread([this](std::stop_token stop) { Loop(stop); });
   }
@@ -177,13 +180,20 @@ class Detector {
       const auto now = steady_clock::now();
       if (now >= asked.deadline) {
         Finish(asked, Failed(asked.ask, fmt::format("detector '{}' had no turn free in time", options_.name)));
-      } else if ((breaker_.open() && !asked.own_deadline) || !breaker_.May(now)) {
+      } else if (!May(asked.ask.tenant, now)) {
         Finish(asked, Failed(asked.ask, fmt::format("detector '{}' failed {} times in a row and is left alone for a while", options_.name,
                                                     options_.failures_max)));
       } else {
         Start(std::move(asked), now);
       }
     }
+  }
+
+  bool May(const std::string& tenant, steady_clock::time_point now) {
+    if (!tenants_.May(tenant, now)) return false;
+    if (reach_.May(now)) return true;
+    tenants_.Abandoned(tenant);
+    return false;
   }
 
   void Start(Asked asked, steady_clock::time_point now) {
@@ -214,23 +224,39 @@ class Detector {
       at = running_.erase(at);
       if (const auto own = running_of_.find(transfer->asked.ask.tenant); --own->second == 0) running_of_.erase(own);
       pipeline::GuardAnswer answer = AnswerOf(*transfer);
-      if (answer.answer.failure.empty()) {
-        breaker_.Succeeded();
-      } else if (IsUnwell(*transfer)) {
-        breaker_.Failed(steady_clock::now());
-      } else {
-        breaker_.Abandoned();
-      }
+      Tell(*transfer, answer.answer.failure.empty());
       NoteRunning();
       Finish(transfer->asked, std::move(answer));
     }
   }
 
-  // Of one that failed: whether the server is to blame.
-  static bool IsUnwell(const Transfer& transfer) {
-    if (transfer.body.size() > kAnswerBytesMax) return false;
-    if (!transfer.status.ok()) return transfer.asked.own_deadline || steady_clock::now() < transfer.asked.deadline;
-    return transfer.http_status == 429 || transfer.http_status >= 500;
+  // Tells the breakers what its end says of the server.
+  void Tell(const Transfer& transfer, bool answered) {
+    const auto now = steady_clock::now();
+    const std::string& tenant = transfer.asked.ask.tenant;
+    const bool heard = transfer.status.ok() || transfer.body.size() > kAnswerBytesMax;
+    const auto detail = base::DetailOf(transfer.status);
+    const bool unreachable = !heard && detail && detail->reason == "UNREACHABLE";
+    if (heard) {
+      reach_.Succeeded();
+    } else if (unreachable) {
+      reach_.Failed(now);
+    } else {
+      reach_.Abandoned();
+    }
+    if (answered) {
+      tenants_.Succeeded(tenant);
+    } else if (!unreachable && IsUnwell(transfer, heard, now)) {
+      tenants_.Failed(tenant, now);
+    } else {
+      tenants_.Abandoned(tenant);
+    }
+  }
+
+  // Of one that failed and reached the server: whether that is to blame.
+  static bool IsUnwell(const Transfer& transfer, bool heard, steady_clock::time_point now) {
+    if (heard) return transfer.status.ok() && (transfer.http_status == 429 || transfer.http_status >= 500);
+    return transfer.asked.own_deadline || now < transfer.asked.deadline;
   }
 
   pipeline::GuardAnswer AnswerOf(const Transfer& transfer) const {
@@ -249,7 +275,7 @@ class Detector {
   void NoteRunning() {
     base::Lock lock(mu_);
     stats_.running = static_cast<std::int64_t>(running_.size());
-    stats_.open = breaker_.open();
+    stats_.open = reach_.open() || tenants_.open();
   }
 
   void Finish(const Asked& asked, pipeline::GuardAnswer answer) {
@@ -264,7 +290,8 @@ class Detector {
 
   const DetectorOptions options_;
   const std::unique_ptr<base::HttpClient> client_;  // Its thread's, but for Wake.
-  pipeline::Breaker breaker_;                       // The thread's, as are the transfers.
+  pipeline::Breaker reach_;                         // Whether it can be reached. The thread's, as is all up to the lock.
+  pipeline::Breakers tenants_;                      // What it does with each tenant's questions.
   std::map<std::int64_t, std::unique_ptr<Transfer>> running_;
   std::map<std::string, std::size_t> running_of_;  // By tenant; none is 0.
   std::string last_tenant_;                        // Whose question was begun last.

@@ -2,7 +2,8 @@
 // (tollgate.v1.Detector); docs/policy.md has both. No policy
 // can name a server, only a detector of the list.
 //
-// Each detector has its deadline, its most questions at once, and a breaker that spares one which keeps failing. Whatever goes wrong is an
+// Each detector has its deadline, its most questions at once, and breakers that spare one which keeps failing: for all while it cannot be
+// reached, else for the tenant alone whose questions fail. Whatever goes wrong is an
 // answer with a failure, so that the rule decides. One thread for each of HTTP; Ask is thread-safe.
 #pragma once
 
@@ -28,7 +29,7 @@ struct DetectorOptions {
   int running_max = 64;                      // Questions at once; more wait for their turn. Of these and of those that wait a tenant
                                              // that has half leaves the last quarter to others.
   int waiting_max = 1024;
-  int failures_max = 5;                  // In a row, of its own doing, at which it is left alone …
+  int failures_max = 5;                  // In a row, of its own doing, a tenant's or in reaching it, at which it is left alone …
   std::chrono::milliseconds rest{5000};  // … for so long.
 };
 
@@ -36,7 +37,7 @@ struct DetectorStats {
   std::string name;
   std::int64_t asked = 0, hits = 0, failures = 0, micros = 0;  // Since the start; micros from question to answer.
   std::int64_t running = 0;
-  bool open = false;  // It is being left alone.
+  bool open = false;  // It is being left alone, by one tenant's questions or by all.
 };
 
 class ExternalDetectors final : public pipeline::Guards {

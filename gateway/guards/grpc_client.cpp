@@ -17,6 +17,7 @@
 #include <grpcpp/security/credentials.h>
 
 #include "base/encoding.h"
+#include "base/error_detail.h"
 #include "base/mutex.h"
 #include "tollgate/v1/detector.grpc.pb.h"
 
@@ -54,7 +55,7 @@ int HttpStatusOf(grpc::StatusCode code) {
 
 class GrpcClient final : public base::HttpClient {
  public:
-  explicit GrpcClient(const std::shared_ptr<grpc::Channel>& channel) : stub_(v1::Detector::NewStub(channel)) {}
+  explicit GrpcClient(std::shared_ptr<grpc::Channel> channel) : channel_(std::move(channel)), stub_(v1::Detector::NewStub(channel_)) {}
   ~GrpcClient() override {
     for (const auto& [id, call] : calls_) call->context.TryCancel();
     base::Lock lock(mu_);
@@ -82,8 +83,10 @@ class GrpcClient final : public base::HttpClient {
       ++out_;
     }
     stub_->async()->Judge(&call->context, &call->request, &call->reply, [this, id, call](const grpc::Status& status) {
+      // A channel in this state has no connection and could not make one; one that broke under a call is idle.
+      const bool reached = status.ok() || channel_->GetState(false) != GRPC_CHANNEL_TRANSIENT_FAILURE;
       base::Lock lock(mu_);
-      ended_.emplace_back(id, status);
+      ended_.push_back({id, status, reached});
       --out_;
       changed_.notify_all();
     });
@@ -98,16 +101,16 @@ class GrpcClient final : public base::HttpClient {
   }
 
   void Run(milliseconds wait) override {
-    std::vector<std::pair<std::int64_t, grpc::Status>> ended;
+    std::vector<End> ended;
     {
       base::Lock lock(mu_);
       changed_.wait_for(lock.native(), wait, [this] { return woken_ || !ended_.empty(); });
       woken_ = false;
       ended.swap(ended_);
     }
-    for (const auto& [id, status] : ended) {
-      const std::shared_ptr<Call> call = std::move(calls_.extract(id).mapped());
-      if (call->sink != nullptr) Deliver(*call, status);
+    for (const End& end : ended) {
+      const std::shared_ptr<Call> call = std::move(calls_.extract(end.id).mapped());
+      if (call->sink != nullptr) Deliver(*call, end);
     }
   }
 
@@ -122,14 +125,22 @@ class GrpcClient final : public base::HttpClient {
   }
 
  private:
+  struct End {
+    std::int64_t id = 0;
+    grpc::Status status;
+    bool reached = true;  // There was a connection.
+  };
+
   void Ended(std::int64_t id, grpc::Status status) {
     base::Lock lock(mu_);
-    ended_.emplace_back(id, std::move(status));
+    ended_.push_back({id, std::move(status)});
     changed_.notify_all();
   }
 
-  static void Deliver(const Call& call, const grpc::Status& status) {
-    const grpc::StatusCode code = status.error_code();
+  static void Deliver(const Call& call, const End& end) {
+    const grpc::StatusCode code = end.status.error_code();
+    if (code == grpc::StatusCode::UNAVAILABLE && !end.reached)
+      return call.sink->OnEnd(0, base::WithDetail(base::Unavailable("no connection came about"), {.reason = "UNREACHABLE"}));
     if (code == grpc::StatusCode::UNAVAILABLE || code == grpc::StatusCode::DEADLINE_EXCEEDED || code == grpc::StatusCode::CANCELLED)
       return call.sink->OnEnd(0, base::Unavailable("the call did not come to an end"));
     std::string json;
@@ -142,12 +153,13 @@ class GrpcClient final : public base::HttpClient {
     call.sink->OnEnd(HttpStatusOf(code), absl::OkStatus());
   }
 
+  const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::Detector::Stub> stub_;
   std::int64_t last_id_ = 0;
   std::map<std::int64_t, std::shared_ptr<Call>> calls_;  // Whose end was not taken.
   base::Mutex mu_;
   std::condition_variable changed_;
-  std::vector<std::pair<std::int64_t, grpc::Status>> ended_ GUARDED_BY(mu_);
+  std::vector<End> ended_ GUARDED_BY(mu_);
   bool woken_ GUARDED_BY(mu_) = false;
   int out_ GUARDED_BY(mu_) = 0;  // Calls whose end gRPC has not told.
 };

@@ -62,20 +62,24 @@ bool Offers(const Collaborators& with, const directory::Snapshot& snapshot, std:
   return !snapshot.IsRetired(model) || with.configured_models.contains(model);
 }
 
-namespace {
-
-// What is loaded under the name may still be the weights, or the adapter, that it stood for before.
-bool IsOlder(const directory::Model& registered, const inference::ModelInfo& loaded) {
-  const base::Digest& digest = loaded.adapters.empty() ? loaded.sha256 : loaded.adapters.front().sha256;
-  return registered.sha256 && digest != *registered.sha256;
+bool IsOlder(const directory::Snapshot& snapshot, const inference::ModelInfo& loaded) {
+  const auto older = [&](const std::string& name, const base::Digest& digest) {
+    const directory::Model* registered = snapshot.FindModel(name);
+    return registered != nullptr && registered->sha256 && digest != *registered->sha256;
+  };
+  const auto adapter_older = [&](const inference::AdapterInfo& adapter) { return older(adapter.name, adapter.sha256); };
+  return older(loaded.base.empty() ? loaded.name : loaded.base, loaded.sha256) ||
+         std::any_of(loaded.adapters.begin(), loaded.adapters.end(), adapter_older);
 }
+
+namespace {
 
 absl::StatusOr<inference::ModelInfo> ResolveOne(const Collaborators& with, const identity::Principal& principal, const std::string& model) {
   const auto models = with.pool->models();
   const auto found = std::find_if(models.begin(), models.end(), [&](const inference::ModelInfo& m) { return m.name == model; });
   const bool offered = Offers(with, *principal.snapshot, model);
   const directory::Model* registered = principal.snapshot->FindModel(model);
-  const bool older = registered != nullptr && found != models.end() && IsOlder(*registered, *found);
+  const bool older = found != models.end() && IsOlder(*principal.snapshot, *found);
   if ((found == models.end() || older) && offered && registered != nullptr && principal.snapshot->MayUse(principal.place, model)) {
     return base::WithDetail(base::Unavailable(fmt::format("model {} is not loaded here yet; send the request again in a few seconds", model)),
                             {.reason = "MODEL_NOT_LOADED", .param = "model", .retry_after_ms = 5000});

@@ -25,6 +25,9 @@ bool Offers(const Collaborators& with, const directory::Snapshot& snapshot, std:
 // shall be, and is not yet), PERMISSION_DENIED (MODEL_NOT_GRANTED, EMERGENCY_STOP). Also a model with adapters, "BASE:ADAPTER+ADAPTER".
 absl::StatusOr<inference::ModelInfo> Resolve(const Collaborators& with, const identity::Principal& principal, const std::string& model);
 
+// What is loaded under a name may still be the weights, or an adapter, that the name stood for before.
+bool IsOlder(const directory::Snapshot& snapshot, const inference::ModelInfo& loaded);
+
 // The four scopes that limit a place: key, project, team, org.
 std::vector<metering::Scope> ScopesOf(const directory::Place& place);
 

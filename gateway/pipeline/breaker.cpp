@@ -28,20 +28,37 @@ void Breaker::Failed(Time now) {
 
 void Breaker::Abandoned() { probing_ = false; }
 
-bool GuardBreakers::May(const base::TeamId& team, const std::string& model, Breaker::Time now) {
+bool Breakers::May(const std::string& key, Breaker::Time now) {
   base::Lock lock(mu_);
-  const auto found = breakers_.find(team.value.Bytes() + model);
+  const auto found = breakers_.find(key);
   return found == breakers_.end() || found->second.May(now);
 }
 
-void GuardBreakers::Ended(const base::TeamId& team, const std::string& model, bool answered, Breaker::Time now) {
-  const std::string key = team.value.Bytes() + model;
+void Breakers::Succeeded(const std::string& key) {
   base::Lock lock(mu_);
-  if (answered) {
-    breakers_.erase(key);
-  } else if (breakers_.contains(key) || breakers_.size() < kKeptMax) {
-    breakers_.try_emplace(key, kFailuresMax, kRest).first->second.Failed(now);
-  }
+  const auto found = breakers_.find(key);
+  if (found == breakers_.end()) return;
+  if (found->second.open()) --open_;
+  breakers_.erase(found);
+}
+
+void Breakers::Failed(const std::string& key, Breaker::Time now) {
+  base::Lock lock(mu_);
+  if (breakers_.size() >= kKeptMax && !breakers_.contains(key)) return;
+  Breaker& breaker = breakers_.try_emplace(key, failures_max_, rest_).first->second;
+  const bool was_open = breaker.open();
+  breaker.Failed(now);
+  if (!was_open && breaker.open()) ++open_;
+}
+
+void Breakers::Abandoned(const std::string& key) {
+  base::Lock lock(mu_);
+  if (const auto found = breakers_.find(key); found != breakers_.end()) found->second.Abandoned();
+}
+
+bool Breakers::open() const {
+  base::Lock lock(mu_);
+  return open_ > 0;
 }
 
 }  // namespace tollgate::pipeline

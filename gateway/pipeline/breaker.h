@@ -6,7 +6,6 @@
 #include <string>
 
 #include "base/mutex.h"
-#include "base/uuid.h"
 
 namespace tollgate::pipeline {
 
@@ -20,7 +19,7 @@ class Breaker {
   bool May(Time now);
   void Succeeded();
   void Failed(Time now);
-  void Abandoned();  // Its end says nothing of the server.
+  void Abandoned();  // Its end says nothing of the server: another may try at once.
   bool open() const { return failures_ >= failures_max_; }
 
  private:
@@ -31,20 +30,32 @@ class Breaker {
   Time rests_until_{};
 };
 
-// A breaker for each tenant and guard model, so that no tenant's trouble with a model is another's. Thread-safe.
-class GuardBreakers {
+// A breaker for each key, as of a tenant or of a tenant and a model, so that no tenant's trouble is another's. Thread-safe.
+class Breakers {
  public:
-  static constexpr int kFailuresMax = 5;
-  static constexpr std::chrono::milliseconds kRest{5000};
   static constexpr std::size_t kKeptMax = 10'000;  // More fail one by one, unspared.
 
-  bool May(const base::TeamId& team, const std::string& model, Breaker::Time now);
-  // How a question that might go ended: whether the model answered at all, not what.
-  void Ended(const base::TeamId& team, const std::string& model, bool answered, Breaker::Time now);
+  Breakers(int failures_max, std::chrono::milliseconds rest) : failures_max_(failures_max), rest_(rest) {}
+
+  // As Breaker's.
+  bool May(const std::string& key, Breaker::Time now);
+  void Succeeded(const std::string& key);
+  void Failed(const std::string& key, Breaker::Time now);
+  void Abandoned(const std::string& key);
+  bool open() const;  // One is.
+
+  int failures_max() const { return failures_max_; }
 
  private:
-  base::Mutex mu_;
-  std::map<std::string, Breaker, std::less<>> breakers_ GUARDED_BY(mu_);  // Of those that failed lately.
+  const int failures_max_;
+  const std::chrono::milliseconds rest_;
+  mutable base::Mutex mu_;
+  std::map<std::string, Breaker> breakers_ GUARDED_BY(mu_);  // Of those that failed lately.
+  std::size_t open_ GUARDED_BY(mu_) = 0;
 };
+
+// Of guard models, by tenant and model.
+constexpr int kGuardFailuresMax = 5;
+constexpr std::chrono::milliseconds kGuardRest{5000};
 
 }  // namespace tollgate::pipeline

@@ -34,7 +34,7 @@ class Quotas;
 
 namespace tollgate::pipeline {
 
-class GuardBreakers;
+class Breakers;
 class Guards;
 class ShadowCounts;
 
@@ -67,7 +67,7 @@ struct Collaborators {
   PipelineOptions options;
   gates::Gates* gates = nullptr;                        // Null: rules that ask it something refuse.
   ShadowCounts* shadows = nullptr;                       // The pipeline's own, set by it.
-  GuardBreakers* breakers = nullptr;                     // The same.
+  Breakers* breakers = nullptr;                          // Of guard models; null: the pipeline's own, set by it.
   std::set<std::string, std::less<>> configured_models;  // Those that tollgate.yaml names, whatever the registry says of them.
 };
 

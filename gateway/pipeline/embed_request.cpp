@@ -19,6 +19,7 @@
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/tool_prompt.h"
 #include "gateway/pipeline/watch.h"
+#include "inference/fingerprint.h"
 #include "inference/pool.h"
 
 namespace tollgate::pipeline {
@@ -183,6 +184,7 @@ void EmbedRequest::FillBody(v1::RequestBody* body) const {
 
 async::Awaitable<Outcome<Reply>> EmbedRequest::Generate() {
   inference::EmbedJob job{.model = model_.name,
+                          .fingerprint = inference::FingerprintOf(model_),
                           .inputs = std::move(inputs_),
                           .tenant = who_.place.team->id,
                           .key = who_.place.key->id,

@@ -1,7 +1,8 @@
 // Every call is greedy, bounded in tokens and time, and decoded under the tenant's own salt. An answer is given once: when it is read, when
 // it is late, or when something keeps the call from running; the tokens are counted when the pool has ended it, which may be later.
 //
-// The breaker counts models that do not answer, never answers that cannot be read: what a text brings about is that text's alone.
+// The breaker counts models that fail, or are late by the guard's own deadline. What a text brings about is that text's alone, what a caller
+// does by a short deadline or by going away is that caller's, and a queue that others fill says nothing of the model.
 //
 // Tested by tests/gateway/pipeline/model_guards_test.cpp.
 #include "gateway/pipeline/model_guards.h"
@@ -16,10 +17,10 @@
 #include "gateway/async/run_on.h"
 #include "gateway/directory/aliases.h"
 #include "gateway/directory/directory.h"
-#include "gateway/directory/models.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/breaker.h"
 #include "gateway/pipeline/watch.h"
+#include "inference/fingerprint.h"
 #include "inference/pool.h"
 #include "metering/books.h"
 
@@ -39,6 +40,22 @@ std::string LastBytes(const std::string& text, std::size_t bytes) {
   return text.substr(at);
 }
 
+// What a sequence's end says of its model: it answered, or failed to; or nothing.
+std::optional<bool> AnsweredBy(inference::EndReason reason, bool own_deadline) {
+  using inference::EndReason;
+  switch (reason) {
+    case EndReason::kStop:
+    case EndReason::kLength:
+    case EndReason::kAllowance: return true;
+    case EndReason::kEngineFailed: return false;
+    case EndReason::kDeadline: return own_deadline ? std::optional(false) : std::nullopt;
+    case EndReason::kCancelled:
+    case EndReason::kQueueTimeout:
+    case EndReason::kShutdown: return std::nullopt;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 ModelGuards::ModelGuards(const Collaborators& with, const identity::Principal& principal, const base::RequestId& request,
@@ -50,8 +67,9 @@ void ModelGuards::Ask(GuardAsk ask, std::function<void(GuardAnswer)> done) {
   call->done = std::move(done);
   call->ask = std::move(ask);
   if (call->ask.question.guard != nullptr) {
-    const std::chrono::milliseconds patience(call->ask.question.guard->deadline_ms);
-    call->deadline = std::min(call->ask.deadline, steady_clock::now() + patience);
+    const auto patience = steady_clock::now() + std::chrono::milliseconds(call->ask.question.guard->deadline_ms);
+    call->own_deadline = patience <= call->ask.deadline;
+    call->deadline = std::min(call->ask.deadline, patience);
     waiting_.push_back(std::move(call));
   } else if (with_.guards != nullptr) {
     with_.guards->Ask(std::move(call->ask), std::move(call->done));
@@ -87,6 +105,7 @@ async::Awaitable<void> ModelGuards::Stop() {
   for (const auto& call : std::exchange(waiting_, {})) Fail(*call, "the request ended before it was asked");
   for (const auto& call : running_) {
     call->stream->Cancel();
+    Tell(*call, std::nullopt);
     Fail(*call, "the request ended before it had answered");
   }
   const auto patience = steady_clock::now() + kStopPatience;
@@ -119,13 +138,10 @@ absl::StatusOr<inference::ModelInfo> ModelGuards::Find(const std::string& name) 
     names = {directory::Choose(alias->targets, request_).model};
     names.insert(names.end(), alias->fallbacks.begin(), alias->fallbacks.end());
   }
-  const auto loaded = with_.pool->models();
   absl::Status why = base::NotFound("no such model is loaded; load one of that name, or name another in the policy");
   for (const std::string& its : names) {
-    const auto found = std::find_if(loaded.begin(), loaded.end(), [&](const inference::ModelInfo& m) { return m.name == its; });
-    const directory::Model* registered = now->FindModel(its);
-    const bool other = found != loaded.end() && registered != nullptr && registered->sha256 && found->sha256 != *registered->sha256;
-    if (found == loaded.end() || other || !Offers(with_, *now, its)) continue;
+    const auto found = with_.pool->Find(its);
+    if (!found.ok() || IsOlder(*now, *found) || !Offers(with_, *now, its)) continue;
     if (!now->OrgMayUse(principal_.place, its)) {
       why = base::PermissionDenied("the org may not use it; ask an operator to grant it to the org");
       continue;
@@ -141,7 +157,7 @@ absl::StatusOr<inference::ModelInfo> ModelGuards::Find(const std::string& name) 
 absl::StatusOr<std::size_t> ModelGuards::LineOf(const std::string& name) {
   TG_ASSIGN(const inference::ModelInfo model, Find(name));
   for (std::size_t i = 0; i < lines_.size(); ++i) {
-    if (lines_[i].model.name == model.name && lines_[i].model.sha256 == model.sha256) return i;
+    if (lines_[i].model.name == model.name && FingerprintOf(lines_[i].model) == FingerprintOf(model)) return i;
   }
   TG_ASSIGN(const v1::PinnedPrice price, principal_.snapshot->PriceOf(model.name, with_.clock->Wall()));
   Line& line = lines_.emplace_back(Line{model, {}});
@@ -224,16 +240,17 @@ async::Awaitable<absl::Status> ModelGuards::Hold(Call& call) {
 absl::Status ModelGuards::Submit(Call& call, std::vector<std::int32_t> prompt) {
   const policy::GuardModel& guard = *call.ask.question.guard;
   Line& line = lines_[call.line];
-  const base::TeamId team = principal_.place.team->id;
-  if (!with_.breakers->May(team, line.model.name, steady_clock::now()))
-    return base::Unavailable(fmt::format("it failed {} times in a row and is left alone for a while", GuardBreakers::kFailuresMax));
+  if (!with_.breakers->May(BreakerOf(call), steady_clock::now()))
+    return base::Unavailable(fmt::format("it failed {} times in a row and is left alone for a while", with_.breakers->failures_max()));
+  call.owes_end = true;
   inference::SequenceRequest request;
   request.model = line.model.name;
+  request.fingerprint = FingerprintOf(line.model);
   request.prompt_tokens = std::move(prompt);
   request.sampling.temperature = 0;
   request.max_tokens = request.allowance = guard.answer_tokens;
   request.allowance_final = true;
-  request.tenant = team;
+  request.tenant = principal_.place.team->id;
   request.key = principal_.place.key->id;
   request.deadline = call.deadline;
   request.logprobs = line.model.logprobs ? kLikeliest : -1;
@@ -241,7 +258,7 @@ absl::Status ModelGuards::Submit(Call& call, std::vector<std::int32_t> prompt) {
   request.grammar_is_ours = true;
   auto stream = with_.pool->Submit(std::move(request));
   if (!stream.ok()) {
-    with_.breakers->Ended(team, line.model.name, false, steady_clock::now());
+    Tell(call, std::nullopt);  // The pool refused it, and no model was asked.
     return stream.status();
   }
   call.stream = *std::move(stream);
@@ -262,6 +279,7 @@ void ModelGuards::Take(Call& call) {
     } else if (taken == inference::Taken::kEnd) {
       call.ended = true;
       Count(call, false);
+      Tell(call, AnsweredBy(call.stream->end().reason, call.own_deadline));
       if (call.done) Answer(call, AnswerOf(call));
     } else if (taken == inference::Taken::kEmpty) {
       call.stream->NotifyOnce(event_.Notifier());
@@ -270,8 +288,26 @@ void ModelGuards::Take(Call& call) {
   }
   if (call.ended || !call.done || steady_clock::now() < call.deadline) return;
   call.stream->Cancel(inference::EndReason::kDeadline);
-  with_.breakers->Ended(principal_.place.team->id, lines_[call.line].model.name, false, steady_clock::now());
+  Tell(call, AnsweredBy(inference::EndReason::kDeadline, call.own_deadline));
   Fail(call, fmt::format("guard model '{}': it did not answer in time", call.ask.question.name));
+}
+
+// Whether the model answered, or failed to; nullopt says nothing of it. Once a call.
+void ModelGuards::Tell(Call& call, std::optional<bool> answered) {
+  if (!std::exchange(call.owes_end, false)) return;
+  const std::string breaker = BreakerOf(call);
+  if (!answered) {
+    with_.breakers->Abandoned(breaker);
+  } else if (*answered) {
+    with_.breakers->Succeeded(breaker);
+  } else {
+    with_.breakers->Failed(breaker, steady_clock::now());
+  }
+}
+
+// No tenant's trouble with a model is another's.
+std::string ModelGuards::BreakerOf(const Call& call) const {
+  return principal_.place.team->id.value.Bytes() + lines_[call.line].model.name;
 }
 
 // What the call used. `hung`: the pool never ended it, and this is the most that it can have been.
@@ -294,8 +330,7 @@ GuardAnswer ModelGuards::AnswerOf(const Call& call) const {
   using inference::EndReason;
   const policy::Question& question = call.ask.question;
   const inference::StreamEnd& end = call.stream->end();
-  const bool answered = end.reason == EndReason::kStop || end.reason == EndReason::kLength || end.reason == EndReason::kAllowance;
-  with_.breakers->Ended(principal_.place.team->id, lines_[call.line].model.name, answered, steady_clock::now());
+  const bool answered = AnsweredBy(end.reason, call.own_deadline).value_or(false);
   GuardAnswer out;
   out.answer.id = question.id;
   const auto failed = [&](std::string_view why) {

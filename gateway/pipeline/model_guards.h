@@ -11,6 +11,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,8 @@ class ModelGuards final : public Guards {
     GuardAsk ask;
     std::function<void(GuardAnswer)> done;  // Empty once answered.
     std::chrono::steady_clock::time_point deadline;
+    bool own_deadline = false;  // It is the guard's, not the caller's.
+    bool owes_end = false;      // The breaker let it go and does not know its end yet.
     std::size_t line = 0;
     std::shared_ptr<inference::TokenStream> stream{};
     std::int64_t prompt_tokens = 0, held = 0;
@@ -73,6 +76,8 @@ class ModelGuards final : public Guards {
   absl::Status Submit(Call& call, std::vector<std::int32_t> prompt);
   void Take(Call& call);
   void Count(Call& call, bool hung);
+  void Tell(Call& call, std::optional<bool> answered);
+  std::string BreakerOf(const Call& call) const;
   GuardAnswer AnswerOf(const Call& call) const;
   void Answer(Call& call, GuardAnswer answer);
   void Fail(Call& call, std::string why);

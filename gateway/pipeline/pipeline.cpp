@@ -32,7 +32,7 @@ struct Pipeline::Impl {
   explicit Impl(Collaborators c)
       : with(std::move(c)), refusals(std::make_shared<Refusals>(*with.journal, *with.clock)), started_s(StartedSeconds(*with.clock)) {
     with.shadows = &shadows;
-    with.breakers = &breakers;
+    if (with.breakers == nullptr) with.breakers = &breakers;
   }
 
   static std::int64_t StartedSeconds(const base::Clock& clock) { return base::ToMicros(clock.Wall()) / 1'000'000; }
@@ -42,7 +42,7 @@ struct Pipeline::Impl {
   std::int64_t started_s;
   std::shared_ptr<boost::asio::steady_timer> flush_timer;
   ShadowCounts shadows;
-  GuardBreakers breakers;
+  Breakers breakers{kGuardFailuresMax, kGuardRest};
   std::atomic<bool> shutting_down{false};
   std::atomic<std::int64_t> requests{0}, answered{0}, failed{0}, overhead_us{0};
 

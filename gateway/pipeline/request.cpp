@@ -22,6 +22,7 @@
 #include "gateway/pipeline/shadow.h"
 #include "gateway/pipeline/strict.h"
 #include "gateway/pipeline/tool_prompt.h"
+#include "inference/fingerprint.h"
 #include "inference/pool.h"
 
 namespace tollgate::pipeline {
@@ -299,6 +300,7 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
                       .thought_tokens_max = plan.syntax.thinks ? call_.max_reasoning_tokens() : 0,
                       .context_tokens = model_.context_tokens};
   inference::SequenceRequest& sequence = sequences.request;
+  sequence.fingerprint = inference::FingerprintOf(model_);
   sequence.allowance = output_held_ / static_cast<std::int64_t>(choices);
   sequence.tenant = who_.place.team->id;
   sequence.published_tokens = published_tokens_;

@@ -6,6 +6,9 @@
 // Tested by tests/inference/adapter_model_test.cpp, tests/inference/interleaving_test.cpp.
 #include "inference/engines/llama_adapters.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <exception>
 #include <utility>
@@ -15,6 +18,7 @@
 #include "base/encoding.h"
 #include "inference/adapter_file.h"
 #include "inference/engines/llama_library.h"
+#include "inference/mapped_file.h"
 
 namespace tollgate::inference {
 namespace {
@@ -26,16 +30,37 @@ std::int64_t RoomOnGpus() {
   return room;
 }
 
+// A file by a path that goes on naming it while it is renamed or replaced.
+class OpenFile {
+ public:
+  explicit OpenFile(const std::string& name) : fd_(::open(name.c_str(), O_RDONLY | O_CLOEXEC)) {}
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+  ~OpenFile() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  std::string path() const { return fmt::format("/proc/self/fd/{}", fd_); }
+
+ private:
+  const int fd_;
+};
+
 }  // namespace
 
 absl::StatusOr<AdapterInfo> LlamaAdapters::Check(const AdapterOptions& adapter, std::int64_t memory_bytes) const {
   return CheckAdapterFile(adapter, header_, on_gpus_, on_gpus_ ? RoomOnGpus() : memory_bytes);
 }
 
+// The file is opened once, its digest compared, and libllama reads what was opened, whatever lies under the name by then.
 absl::StatusOr<int> LlamaAdapters::Add(const AdapterOptions& adapter) {
+  const OpenFile file(adapter.file);
+  const auto bytes = MappedFile::Open(file.path());
+  if (!bytes.ok()) return base::FailedPrecondition(fmt::format("{} cannot be opened any more", adapter.file));
+  if (!adapter.sha256 || base::Sha256(bytes->bytes()) != *adapter.sha256)
+    return base::FailedPrecondition(fmt::format("{} was changed after it was checked; fetch it again", adapter.file));
   llama_adapter_lora* raw = nullptr;
   try {
-    raw = llama_adapter_lora_init(model_, adapter.file.c_str());
+    raw = llama_adapter_lora_init(model_, file.path().c_str());
   } catch (const std::exception& e) {
     return base::FailedPrecondition(fmt::format("libllama cannot load {}: {}", adapter.file, e.what()));
   }
@@ -53,23 +78,27 @@ void LlamaAdapters::Remove(int handle) {
   }
   llama_adapter_lora_free(found->second.raw);
   loaded_.erase(found);
+  std::erase_if(nonsense_, [handle](const auto& set) { return std::find(set.begin(), set.end(), handle) != set.end(); });
 }
 
 absl::Status LlamaAdapters::Usable(std::span<const int> set) const {
   for (const int handle : set) {
     const auto found = loaded_.find(handle);
     if (found == loaded_.end()) return base::FailedPrecondition("an adapter is not loaded any more");
-    if (!found->second.nonsense) continue;
+    if (!nonsense_.contains({handle})) continue;
     return base::FailedPrecondition(fmt::format("{} gave numbers that are not finite, and is used no more: take it out and train it again",
                                                 found->second.options.name));
   }
-  return absl::OkStatus();
+  if (set.size() < 2 || !nonsense_.contains({set.begin(), set.end()})) return absl::OkStatus();
+  return base::FailedPrecondition(fmt::format("{} and those beside it gave numbers that are not finite, and are used together no more: try "
+                                              "each alone",
+                                              loaded_.at(set.front()).options.name));
 }
 
 void LlamaAdapters::GaveNonsense(std::span<const int> set) {
-  for (const int handle : set) {
-    if (const auto found = loaded_.find(handle); found != loaded_.end()) found->second.nonsense = true;
-  }
+  if (set.empty()) return;
+  if (nonsense_.size() >= kNonsenseMax) nonsense_.clear();
+  nonsense_.emplace(set.begin(), set.end());
 }
 
 absl::Status LlamaAdapters::Use(const std::vector<int>& set) {

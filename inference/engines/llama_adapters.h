@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,9 +27,10 @@ class LlamaAdapters {
   absl::StatusOr<int> Add(const AdapterOptions& adapter);
   void Remove(int handle);
 
-  // FAILED_PRECONDITION: one is not there, or gave numbers that are not finite.
+  // FAILED_PRECONDITION: one is not there, or they gave numbers that are not finite, together or one of them alone.
   absl::Status Usable(std::span<const int> set) const;
-  void GaveNonsense(std::span<const int> set);  // From now on these are not Usable.
+  // From now on these together are not Usable: of several it is not told whose doing it was, and each goes on in other company.
+  void GaveNonsense(std::span<const int> set);
 
   // Makes the context compute with these from its next step on; costs nothing if it does so already.
   absl::Status Use(const std::vector<int>& set);
@@ -40,14 +42,15 @@ class LlamaAdapters {
   struct Loaded {
     llama_adapter_lora* raw = nullptr;  // The model's.
     AdapterOptions options;
-    bool nonsense = false;
   };
+  static constexpr std::size_t kNonsenseMax = 10'000;  // Sets; with more, all are forgotten and have to show themselves again.
 
   llama_model* model_;
   llama_context* context_;
   const GgufHeader header_;
   const bool on_gpus_;
   std::map<int, Loaded> loaded_;
+  std::set<std::vector<int>> nonsense_;  // Sets that gave numbers which are not finite.
   std::vector<int> in_use_;
   int last_handle_ = 0;
 };

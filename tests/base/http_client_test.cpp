@@ -8,6 +8,7 @@
 #include <catch2/generators/catch_generators.hpp>
 #include <fmt/format.h>
 
+#include "base/error_detail.h"
 #include "tests/support/scripted_upstream.h"
 #include "tests/support/temp_dir.h"
 
@@ -108,7 +109,9 @@ TEST_CASE("What does not come whole is UNAVAILABLE, and what the sink had enough
     exchange.WaitGone();
   });
   const auto client = Client();
-  CHECK(AskOnce(*client, Post(server, "cut")).status->code() == absl::StatusCode::kUnavailable);
+  const absl::Status cut = *AskOnce(*client, Post(server, "cut")).status;
+  CHECK(cut.code() == absl::StatusCode::kUnavailable);
+  CHECK_FALSE(DetailOf(cut).has_value());
   Answer enough;
   enough.most = 3;
   client->Start(Post(server), enough);
@@ -143,7 +146,10 @@ TEST_CASE("Servers that refuse connections, addresses that are none, and other p
   HttpRequest request = Post(server);
   server.Refuse();
   const auto client = Client();
-  CHECK(AskOnce(*client, request).status->code() == absl::StatusCode::kUnavailable);
+  const absl::Status refused = *AskOnce(*client, request).status;
+  CHECK(refused.code() == absl::StatusCode::kUnavailable);
+  REQUIRE(DetailOf(refused).has_value());
+  CHECK(DetailOf(refused)->reason == "UNREACHABLE");
   for (const char* url : {"", "nonsense://x", "file:///etc/passwd", "http://"}) {
     request.url = url;
     CHECK(AskOnce(*client, request).status->code() == absl::StatusCode::kUnavailable);

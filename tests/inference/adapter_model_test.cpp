@@ -8,6 +8,7 @@
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 
@@ -200,6 +201,25 @@ TEST_CASE("Numbers that overflow under an adapter end its sequences, never anoth
   }
 }
 
+TEST_CASE("An adapter that is good does not suffer from the company that another tenant puts it in") {
+  const tollgate::test::TempDir folder;
+  const TinyModel tiny("llama");
+  const auto pool = MakePool(Options(tiny, folder, "tiny"));
+  Load(*pool, WriteAdapter(folder, TinyAdapter{.magnitude = 1e18F, .only = "ffn"}.For(tiny.Bytes()), "tiny", "huge")).IgnoreError();
+  Load(*pool, WriteAdapter(folder, TinyAdapter{.seed = 3, .only = {}}.For(tiny.Bytes()), "tiny", "good", 0.5)).IgnoreError();
+  const auto says = [&](const char* model, int tenant) {
+    return std::string(base::Message(HearAll(*Submit(*pool, Greedy(model, 30, tenant))).end.status));
+  };
+  const auto alone = First(*pool, "tiny:good");
+  CHECK_FALSE(says("tiny:good+huge", 2).empty());
+  CHECK(says("tiny:good+huge", 2).find("used together no more") != std::string::npos);
+  CHECK(Distance(First(*pool, "tiny:good"), alone) <= 1e-4);
+  CHECK_FALSE(says("tiny:huge", 2).empty());
+  CHECK(says("tiny:good+huge", 2).find("tiny:huge gave numbers that are not finite") != std::string::npos);
+  CHECK(pool->Unload("tiny:huge", base::MonoTime::max()).ok());
+  CHECK(Distance(First(*pool, "tiny:good"), alone) <= 1e-4);
+}
+
 // How a child ends that loads the adapter and decodes with it: 0 it answered, 1 refused, else the signal, negative.
 int UseInChild(const ModelOptions& model, const AdapterOptions& adapter) {
   const pid_t child = fork();
@@ -256,6 +276,21 @@ TEST_CASE("A spoilt adapter that our reader lets through does not end the proces
     }
   }
   CHECK(let_through > 30);
+}
+
+TEST_CASE("An adapter whose file is replaced after it was checked is not loaded") {
+  const tollgate::test::TempDir folder;
+  const TinyModel tiny("llama");
+  const auto engine = MakeLlamaEngine(Options(tiny, folder, "tiny"), "");
+  REQUIRE(engine.ok());
+  const AdapterOptions adapter = WriteAdapter(folder, TinyAdapter{.seed = 3, .only = {}}.For(tiny.Bytes()), "tiny", "a");
+  REQUIRE((*engine)->CheckAdapter(adapter, INT64_MAX).ok());
+  WriteAdapter(folder, TinyAdapter{.seed = 4, .only = {}}.For(tiny.Bytes()), "tiny", "a");
+  CHECK(absl::IsFailedPrecondition((*engine)->AddAdapter(adapter).status()));
+  std::filesystem::remove(adapter.file);
+  CHECK(absl::IsFailedPrecondition((*engine)->AddAdapter(adapter).status()));
+  WriteAdapter(folder, TinyAdapter{.seed = 3, .only = {}}.For(tiny.Bytes()), "tiny", "a");
+  CHECK((*engine)->AddAdapter(adapter).ok());
 }
 
 TEST_CASE("An adapter of the embedding is looked up and added, where the output is a weight of its own") {

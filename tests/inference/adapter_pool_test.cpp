@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "base/error_detail.h"
+#include "inference/fingerprint.h"
 #include "tests/inference/support.h"
 #include "tests/support/temp_dir.h"
 
@@ -66,6 +67,33 @@ TEST_CASE("A model is found with its adapters, in whatever order they are named;
   }
   CHECK(absl::IsInvalidArgument(f.pool->Find("script:a+a").status()));
   CHECK(f.pool->stats().size() == 1);
+}
+
+TEST_CASE("A request for what was loaded under a name is refused where another is by now") {
+  Fixture f;
+  f.Load("a");
+  SequenceRequest request = f.AskWith("script:a", "hello");
+  request.fingerprint = FingerprintOf(*f.pool->Find("script:a"));
+  CHECK(HearAll(*Submit(*f.pool, request)).end.status.ok());
+  CHECK(request.fingerprint != FingerprintOf(*f.pool->Find("script")));
+  const auto reload = [&](double scale) {
+    CHECK(f.pool->Unload("script:a", base::MonoTime::max()).ok());
+    AdapterOptions adapter = f.Adapter("a");
+    adapter.scale = scale;
+    CHECK(f.pool->LoadAdapter(adapter).ok());
+  };
+  reload(1);
+  CHECK(HearAll(*Submit(*f.pool, request)).end.status.ok());
+  reload(0.5);
+  const absl::Status changed = f.pool->Submit(request).status();
+  CHECK(absl::IsUnavailable(changed));
+  REQUIRE(base::DetailOf(changed).has_value());
+  CHECK(base::DetailOf(changed)->reason == "MODEL_CHANGED");
+  CHECK(base::DetailOf(changed)->retry_after_ms.has_value());
+  const std::vector<std::uint64_t> seeds{1, 2};
+  CHECK(absl::IsUnavailable(f.pool->SubmitGroup(request, seeds).status()));
+  request.fingerprint.clear();
+  CHECK(HearAll(*Submit(*f.pool, request)).end.status.ok());
 }
 
 TEST_CASE("Names are a base and a plain word; the file is the registered one; twice is once too often") {

@@ -69,6 +69,11 @@ TEST_CASE("What a job may not be is refused with the numbers, before anything is
   CHECK(base::DetailOf(long_one)->reason == "CONTEXT_LENGTH_EXCEEDED");
   CHECK_THAT(base::Message(refusal({{}})), ContainsSubstring("input 0 has 0 tokens"));
   CHECK_THAT(base::Message(refusal({{-1}})), ContainsSubstring("-1 is not one of the model's"));
+  EmbedJob of_another;
+  of_another.model = "script";
+  of_another.fingerprint = "another's";
+  of_another.inputs = {{1}};
+  CHECK(base::DetailOf(pool->Embed(of_another).status())->reason == "MODEL_CHANGED");
   CHECK(pool->stats()[0].sequences == 0);
 
   model.context_tokens = 2048;

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <new>
 #include <stdexcept>
+#include <thread>
 
 #include "inference/engines/script_engine.h"
 #include "inference/replica.h"
@@ -33,6 +34,9 @@ class FaultyEngine final : public Engine {
     std::atomic<Fault> rewind{Fault::kNone};
     std::atomic<bool> counting{false};  // Steps that begin are counted,
     std::atomic<int> steps{0};          // those that work on slot 0.
+    std::atomic<bool> hold{false};      // A step takes as long as this is set;
+    std::atomic<bool> held{false};      // one does.
+    std::atomic<int> adapters{0};       // Added and not removed.
   };
   FaultyEngine(const ModelOptions& model, Faults& faults) : inner_(MakeScriptedEngine(model, base::SystemClock())), faults_(faults) {}
 
@@ -46,6 +50,10 @@ class FaultyEngine final : public Engine {
   absl::Status Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) override {
     if (faults_.counting && std::any_of(work.begin(), work.end(), [](const EngineWork& item) { return item.slot == 0; })) ++faults_.steps;
     absl::Status status = inner_->Step(work, outputs);
+    while (faults_.hold) {
+      faults_.held = true;
+      std::this_thread::yield();
+    }
     Raise(faults_.step);
     return status;
   }
@@ -53,6 +61,8 @@ class FaultyEngine final : public Engine {
     Raise(faults_.rewind);
     return inner_->Rewind(slot, output_tokens, banned);
   }
+  absl::StatusOr<int> AddAdapter(const AdapterOptions& /*adapter*/) override { return ++faults_.adapters; }
+  void RemoveAdapter(int /*handle*/) override { --faults_.adapters; }
   void Close(int slot) override { inner_->Close(slot); }
   void Interrupt() override { inner_->Interrupt(); }
 
@@ -139,6 +149,27 @@ TEST_CASE("A cancelled sequence is in one more step at most, beside others that 
     other->Cancel();
     HearAll(*other);
   }
+}
+
+TEST_CASE("An adapter that its loader gave up on does not come in later") {
+  FaultyEngine::Faults faults;
+  const ModelOptions model = test::Scripted(1);
+  auto replica = Replica::Start(model, base::SystemClock(), 0,
+                                [&]() -> absl::StatusOr<std::unique_ptr<Engine>> { return std::make_unique<FaultyEngine>(model, faults); });
+  REQUIRE(replica.ok());
+  faults.hold = true;
+  const auto stream = *(*replica)->Submit(Ask(**replica, "!tokens 5"));
+  while (!faults.held) std::this_thread::yield();
+  const auto add = [&](std::chrono::milliseconds patience) {
+    const AdapterOptions adapter{.name = "script:a", .base = "script", .file = "a", .sha256 = {}};
+    return (*replica)->AddAdapter(adapter, AdapterInfo{.name = adapter.name}, patience);
+  };
+  CHECK(absl::IsDeadlineExceeded(add(std::chrono::milliseconds(1))));
+  faults.hold = false;
+  CHECK(HearAll(*stream).end.status.ok());
+  CHECK(add(std::chrono::minutes(1)).ok());  // Behind the other on the thread.
+  CHECK(faults.adapters == 1);
+  CHECK((*replica)->HasAdapter("script:a"));
 }
 
 TEST_CASE("An engine that throws while it is made refuses the start") {

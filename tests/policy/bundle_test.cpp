@@ -94,6 +94,7 @@ TEST_CASE("A bundle is numbered once and signed behind its number, and signature
   MustCompile(*twice);
   CHECK_FALSE(NumberBundle(*numbered, "acme", 8).ok());
   CHECK_FALSE(NumberBundle(Whole(), "acme", 0).ok());
+  CHECK_FALSE(NumberBundle(Whole(), "acme", Bundle::kVersionMax + 1).ok());
   CHECK_FALSE(AddSignature(Whole(), "ann", std::string(64, 'a')).ok());
 }
 

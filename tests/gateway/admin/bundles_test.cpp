@@ -117,3 +117,17 @@ TEST_CASE("Where signatures are not demanded, one that is there must hold") {
   CHECK(world.Put(Bundle(Yaml("falcon"), 2, &key)).ok());
   CHECK(world.Put(Yaml("raven")).ok());
 }
+
+TEST_CASE("What nobody trusted has signed numbers no signed bundle out") {
+  World world;
+  const test::Ed25519Pair key = test::MakeEd25519Pair(), stranger = test::MakeEd25519Pair();
+  REQUIRE(world.Trust("owner", "security", key.public_pem, true).ok());
+  REQUIRE(world.Put(Bundle(Yaml("eagle"), 1, &key)).ok());
+  REQUIRE(world.Put(Bundle(Yaml("falcon"), policy::Bundle::kVersionMax, nullptr), true).ok());
+  REQUIRE(world.Put(Bundle(Yaml("raven"), policy::Bundle::kVersionMax, &stranger), true).ok());
+  const grpc::Status put = world.Put(Bundle(Yaml("owl"), 2, &key));
+  INFO(put.error_message());
+  CHECK(put.ok());
+  CHECK(world.Put(Bundle(Yaml("heron"), 2, &key)).error_code() == StatusCode::FAILED_PRECONDITION);
+  CHECK(world.Put(Yaml("heron") + "--- # bundle: house 9223372036854775807\n", true).error_code() == StatusCode::INVALID_ARGUMENT);
+}

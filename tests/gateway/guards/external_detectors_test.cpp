@@ -123,6 +123,68 @@ TEST_CASE("One that fails again and again is left alone for a while") {
   CHECK(detectors->stats()[0].open);
 }
 
+TEST_CASE("What a detector fails at for one tenant is that tenant's; that it cannot be reached is everybody's") {
+  const auto hour = milliseconds(std::chrono::hours(1));
+  const auto once = [](DetectorOptions& o) {
+    o.failures_max = 1;
+    o.rest = std::chrono::hours(1);
+    o.deadline = milliseconds(1500);
+  };
+  test::ScriptedUpstream server([](test::ScriptedUpstream::Exchange& exchange) {
+    const std::string& body = exchange.request().body;
+    if (body.find("hang") != std::string::npos) {
+      exchange.WaitGone();
+      return;
+    }
+    if (body.find("cut") != std::string::npos) return exchange.Cut();
+    exchange.Reply(body.find("crash") != std::string::npos ? 500 : 200, R"({"hit":false})");
+  });
+  const auto detectors = Make(server, once);
+  for (const std::string odd : {"crash", "hang", "cut"}) {
+    INFO(odd);
+    CHECK_FALSE(Ask(*detectors, odd, "toxicity", hour, odd).get().answer.failure.empty());
+    CHECK_THAT(Ask(*detectors, "x", "toxicity", hour, odd).get().answer.failure, ContainsSubstring("left alone"));
+    CHECK(Ask(*detectors, "x", "toxicity", hour, "other").get().answer.failure.empty());
+  }
+  CHECK(detectors->stats()[0].open);
+
+  server.Refuse();
+  const auto unreachable = Make(server, once);
+  CHECK_THAT(Ask(*unreachable, "x", "toxicity", hour, "one").get().answer.failure, ContainsSubstring("cannot be reached"));
+  CHECK_THAT(Ask(*unreachable, "x", "toxicity", hour, "other").get().answer.failure, ContainsSubstring("left alone"));
+}
+
+TEST_CASE("One with a short deadline may try whether a detector is back") {
+  test::ScriptedUpstream server([](test::ScriptedUpstream::Exchange& exchange) {
+    const std::string& body = exchange.request().body;
+    if (body.find("hang") != std::string::npos) {
+      exchange.WaitGone();
+      return;
+    }
+    exchange.Reply(body.find("crash") != std::string::npos ? 503 : 200, R"({"hit":false})");
+  });
+  const auto detectors = Make(server, [](DetectorOptions& o) {
+    o.failures_max = 1;
+    o.rest = milliseconds(0);
+  });
+  CHECK_THAT(Ask(*detectors, "crash").get().answer.failure, ContainsSubstring("503"));
+  CHECK_THAT(Ask(*detectors, "hang", "toxicity", milliseconds(300)).get().answer.failure, ContainsSubstring("did not answer in time"));
+  CHECK(detectors->stats()[0].open);
+  CHECK(Ask(*detectors, "x", "toxicity", std::chrono::seconds(60)).get().answer.failure.empty());
+  CHECK_FALSE(detectors->stats()[0].open);
+}
+
+TEST_CASE("Of breakers, so many are kept; who fails beyond them is not spared") {
+  const auto now = pipeline::Breaker::Time{} + std::chrono::hours(1);
+  pipeline::Breakers breakers(1, milliseconds(100));
+  for (std::size_t i = 0; i < pipeline::Breakers::kKeptMax; ++i) breakers.Failed(std::to_string(i), now);
+  breakers.Failed("more", now);
+  CHECK_FALSE(breakers.May("0", now));
+  CHECK(breakers.May("more", now));
+  for (std::size_t i = 0; i < pipeline::Breakers::kKeptMax; ++i) breakers.Succeeded(std::to_string(i));
+  CHECK_FALSE(breakers.open());
+}
+
 TEST_CASE("A caller's short deadline, or an odd text, is no failure of the detector's own") {
   test::ScriptedUpstream server([](test::ScriptedUpstream::Exchange& exchange) {
     const std::string& body = exchange.request().body;

@@ -58,11 +58,13 @@ std::unique_ptr<ExternalDetectors> Make(const std::string& url, const std::funct
   return *std::move(made);
 }
 
-std::future<GuardAnswer> Ask(ExternalDetectors& detectors, const std::string& text, std::chrono::milliseconds within = std::chrono::hours(1)) {
+std::future<GuardAnswer> Ask(ExternalDetectors& detectors, const std::string& text, std::chrono::milliseconds within = std::chrono::hours(1),
+                             const std::string& tenant = "") {
   pipeline::GuardAsk ask;
   ask.question = {"r", "rule", "external", "toxicity", {0}};
   ask.messages = {{policy::Role::kTool, "mail", {text.substr(0, 2), text.substr(2)}}};
   ask.model = "tiny";
+  ask.tenant = tenant;
   ask.output = true;
   ask.last = false;
   ask.deadline = std::chrono::steady_clock::now() + within;
@@ -151,7 +153,26 @@ TEST_CASE("Whatever a gRPC detector does wrong is an answer that says so, withou
     CHECK_THAT(answer.answer.failure, ContainsSubstring(failure) && !ContainsSubstring("secret"));
     CHECK_FALSE(answer.answer.hit);
   }
-  CHECK_THAT(Ask(*Make("grpc://127.0.0.1:1"), "words").get().answer.failure, ContainsSubstring("cannot be reached"));
+}
+
+TEST_CASE("A gRPC detector that cannot be reached is so for all; a call that it refuses is its tenant's alone") {
+  const auto once = [](DetectorOptions& o) {
+    o.failures_max = 1;
+    o.rest = std::chrono::hours(1);
+  };
+  const auto hour = std::chrono::hours(1);
+  const auto nobody = Make("grpc://127.0.0.1:1", once);
+  CHECK_THAT(Ask(*nobody, "words", hour, "one").get().answer.failure, ContainsSubstring("cannot be reached"));
+  CHECK_THAT(Ask(*nobody, "words", hour, "other").get().answer.failure, ContainsSubstring("left alone"));
+
+  Served server([](auto&, const v1::JudgeRequest& request, auto&) {
+    const bool odd = request.messages(0).text() == "odd";
+    return odd ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "") : grpc::Status::OK;
+  });
+  const auto detectors = Make(server.at(), once);
+  CHECK_THAT(Ask(*detectors, "odd", hour, "one").get().answer.failure, ContainsSubstring("cannot be reached"));
+  CHECK_THAT(Ask(*detectors, "words", hour, "one").get().answer.failure, ContainsSubstring("left alone"));
+  CHECK(Ask(*detectors, "words", hour, "other").get().answer.failure.empty());
 }
 
 TEST_CASE("A gRPC detector that hangs is given up at the deadline, and what waits behind it too") {

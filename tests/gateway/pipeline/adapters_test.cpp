@@ -1,6 +1,8 @@
 // Requests that a model answers with LoRA adapters: who may, what is on record, what it costs, what rules and stops cover it.
 #include <catch2/catch_test_macros.hpp>
 
+#include <functional>
+
 #include "base/encoding.h"
 #include "base/error_detail.h"
 #include "tests/gateway/pipeline/world.h"
@@ -32,6 +34,18 @@ v1::RequestBody LastRequest(const World& world) {
   }
   return last;
 }
+
+// Asked, it answers that nothing is wrong, after something has happened.
+struct Meanwhile final : pipeline::Guards {
+  explicit Meanwhile(std::function<void()> happens) : happens(std::move(happens)) {}
+  void Ask(pipeline::GuardAsk ask, std::function<void(pipeline::GuardAnswer)> done) override {
+    happens();
+    pipeline::GuardAnswer answer;
+    answer.answer.id = ask.question.id;
+    done(std::move(answer));
+  }
+  std::function<void()> happens;
+};
 
 std::string Short(const std::string& name) { return base::HexEncode(base::View(base::Sha256("matrices of " + name))).substr(0, 12); }
 
@@ -149,5 +163,23 @@ TEST_CASE("A rule for the model covers it with adapters; a rule for an adapter c
   CHECK(blocked("script:legal+tone", "the heron"));
   CHECK_FALSE(blocked("script:tone", "the heron"));
   CHECK_FALSE(blocked("script", "the heron"));
+  world.CheckBooks();
+}
+
+TEST_CASE("Where an adapter is replaced under a request that names it on record, nothing answers in its stead") {
+  World world("version: 1\nname: house\nrules:\n  - {id: g, where: {direction: input}, detect: {external: det}, do: block, because: No.}\n");
+  world.LoadAdapter("legal", false);
+  bool replace = true;
+  Meanwhile guards([&] {
+    if (std::exchange(replace, false)) world.LoadAdapter("legal", false, "others");
+  });
+  world.guards = &guards;
+  const auto outcome = world.Chat(world.Ask("hello", "script:legal"));
+  CHECK(absl::IsUnavailable(StatusOf(outcome)));
+  CHECK(ReasonOf(outcome) == "MODEL_CHANGED");
+  CHECK(base::DetailOf(StatusOf(outcome))->retry_after_ms.has_value());
+  CHECK(LastRequest(world).adapters(0).sha256() == base::View(base::Sha256("matrices of legal")));
+  CHECK(ReplyOf(world.Chat(world.Ask("hello", "script:legal"))).text == "hello");
+  CHECK(LastRequest(world).adapters(0).sha256() == base::View(base::Sha256("others of legal")));
   world.CheckBooks();
 }

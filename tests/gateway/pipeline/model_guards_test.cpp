@@ -2,6 +2,8 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include <algorithm>
+
 #include "base/error_detail.h"
 #include "gateway/pipeline/breaker.h"
 #include "tests/gateway/pipeline/world.h"
@@ -31,6 +33,15 @@ struct Bed : test::World {
     return std::get<Failure>(outcome).status;
   }
 };
+
+// Until so many sequences hold a slot of the guard.
+void WaitForJudge(test::World& world, int running) {
+  const auto runs = [&] {
+    const auto stats = world.pool().stats();
+    return std::any_of(stats.begin(), stats.end(), [&](const auto& its) { return its.model == "judge" && its.running == running; });
+  };
+  while (!runs()) std::this_thread::yield();
+}
 
 }  // namespace
 
@@ -136,6 +147,25 @@ TEST_CASE("A guard that is not there, has no price or may not be used by the org
   CHECK_THAT(forced.End().guards(0).failure(), ContainsSubstring("cannot be held to the words"));
 }
 
+TEST_CASE("A model with adapters may be a guard, where the org may use each of them") {
+  for (const std::string guard : {"script:judge", "script:judge+polite"}) {
+    INFO(guard);
+    std::string rule = Rule("input", kEchoed);
+    rule.replace(rule.find("judge"), 5, "'" + guard + "'");
+    test::World world(rule);
+    world.LoadAdapter("judge", false);
+    world.LoadAdapter("polite", false);
+    CHECK(std::get<Reply>(world.Chat(world.Ask("a kind word"))).text == "a kind word");
+    CHECK(world.journal.entries().back().record.end().guard_usage(0).model() == guard);
+    CHECK(std::holds_alternative<Failure>(world.Chat(world.Ask("an evil word"))));
+    CHECK(world.journal.entries().back().record.end().guards(0).failure().empty());
+    world.LoadAdapter("judge", true);  // Restricted, and not granted to the org.
+    CHECK(std::holds_alternative<Failure>(world.Chat(world.Ask("a kind word"))));
+    CHECK_THAT(world.journal.entries().back().record.end().guards(0).failure(), ContainsSubstring("the org may not use it"));
+    world.CheckBooks();
+  }
+}
+
 TEST_CASE("An alias leads to its guard, or to a fallback where that is not loaded") {
   Bed world(Rule("input", kEchoed));
   world.SetAlias("judge", "gone", "judge");  // An alias comes before a model of its name.
@@ -173,7 +203,7 @@ TEST_CASE("A guard's tokens are the caller's quota's before it runs, and what th
 
 TEST_CASE("A guard that hangs is late by its own deadline, is left alone after some failures, and its tokens are counted") {
   Bed world(Rule("input", "prompt: \"!say well \\n!hang\\n{{text}}\", answer: {hit: bad, pass: good}, deadline_ms: 20"));
-  for (int i = 0; i < pipeline::GuardBreakers::kFailuresMax; ++i) {
+  for (int i = 0; i < pipeline::kGuardFailuresMax; ++i) {
     CHECK(base::DetailOf(world.Refused("hello"))->reason == "POLICY_BLOCKED");
     CHECK_THAT(world.End().guards(0).failure(), ContainsSubstring("did not answer in time"));
     CHECK(world.End().guard_usage(0).tokens().output() == 1);
@@ -192,6 +222,48 @@ TEST_CASE("A client that goes away ends its guard, whose tokens are settled") {
   cancellation->Cancel();
   REQUIRE(std::holds_alternative<Failure>(running.get()));
   CHECK(world.End().reason() == "CLIENT_GONE");
+  world.CheckBooks();
+}
+
+TEST_CASE("A probe of a guard that its client ends is given back, and the next request asks the guard again") {
+  Bed world(Rule("input", "prompt: '{{text}}', answer: {hit_regex: evil, pass_regex: kind|well}, answer_tokens: 64, deadline_ms: 500"));
+  pipeline::Breakers breakers(1, std::chrono::milliseconds(0));
+  world.breakers = &breakers;
+  CHECK_FALSE(world.Refused("!hang").ok());
+  REQUIRE(breakers.open());  // And its rest is over.
+  auto cancellation = std::make_shared<pipeline::Cancellation>();
+  WaitForJudge(world, 0);
+  auto running = world.Start(world.Ask("!hang"), nullptr, cancellation);
+  WaitForJudge(world, 1);
+  cancellation->Cancel();
+  REQUIRE(std::holds_alternative<Failure>(running.get()));
+  CHECK(breakers.open());
+  CHECK(std::get<Reply>(world.Chat(world.Ask("a kind word"))).text == "a kind word");
+  CHECK_FALSE(breakers.open());
+  world.CheckBooks();
+}
+
+TEST_CASE("Callers' short deadlines and a queue that others fill are no failures of a guard") {
+  const std::string guard = "prompt: '{{text}}', answer: {hit_regex: evil, pass_regex: kind|well}, deadline_ms: 600000";
+  test::World world(Rule("input", guard, ", on_error: allow"));
+  world.LoadModel("judge", 1, 0);  // Nobody waits.
+  pipeline::Breakers breakers(1, std::chrono::hours(1));
+  world.breakers = &breakers;
+  auto short_of_time = world.NewCaller();
+  short_of_time.deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
+  world.ChatAs(short_of_time, world.Ask("!hang"));
+  CHECK_FALSE(breakers.open());
+
+  auto cancellation = std::make_shared<pipeline::Cancellation>();
+  WaitForJudge(world, 0);
+  auto running = world.Start(world.Ask("!hang"), nullptr, cancellation);
+  WaitForJudge(world, 1);
+  CHECK(std::holds_alternative<Reply>(world.Chat(world.Ask("a kind word"))));
+  CHECK_THAT(world.journal.entries().back().record.end().guards(0).failure(), ContainsSubstring("all it may hold"));
+  cancellation->Cancel();
+  running.wait();
+  CHECK_FALSE(breakers.open());
+  CHECK(std::holds_alternative<Failure>(world.Chat(world.Ask("an evil word"))));
   world.CheckBooks();
 }
 

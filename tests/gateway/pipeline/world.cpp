@@ -252,17 +252,19 @@ void World::Price(const std::string& name) {
   Publish();
 }
 
-void World::LoadAdapter(const std::string& name) {
+void World::LoadAdapter(const std::string& name, bool restricted, const std::string& matrices) {
   directory::Model adapter;
   adapter.engine = "lora";
   adapter.name = "script:" + name;
   adapter.base = "script";
   adapter.file = name;
-  adapter.sha256 = base::Sha256("matrices of " + name);
+  adapter.sha256 = base::Sha256(matrices + " of " + name);
   adapter.scale_millionths = 500'000;
-  adapter.restricted = adapter.loaded = true;
+  adapter.restricted = restricted;
+  adapter.loaded = true;
+  pool_->Unload(adapter.name, base::MonoTime()).IgnoreError();
   const std::string path = adapters_.File(name);
-  REQUIRE(base::WriteFileAtomically(path, "matrices of " + name, 0644).ok());
+  REQUIRE(base::WriteFileAtomically(path, matrices + " of " + name, 0644).ok());
   const absl::Status loaded =
       pool_->LoadAdapter({.name = adapter.name, .base = adapter.base, .file = path, .sha256 = adapter.sha256, .scale = 0.5});
   INFO(base::Message(loaded));
@@ -343,7 +345,7 @@ pipeline::Pipeline& World::pipe() {
     pipeline::Collaborators with{.clock = &clock, .directory = &directory, .identity = identity_.get(), .quotas = quotas_.get(),
                                  .journal = &journal, .keys = keys_.get(), .pool = pool_.get(), .guards = guards, .io = io_.get_executor(),
                                  .cpu = cpu_.get_executor(), .options = options,
-                                 .gates = &gates,
+                                 .gates = &gates, .breakers = breakers,
                                  .configured_models = configured_models};
     pipeline_ = std::make_unique<pipeline::Pipeline>(std::move(with));
     thread_ = std::thread([this] { io_.run(); });

@@ -86,7 +86,7 @@ class World {
   void LoadEmbedder(const std::string& name, inference::Pooling pooling = inference::Pooling::kMean, std::int64_t context_tokens = 4096);
   void LoadStrict(const std::string& name);  // Another scripted one, which gives strict answers too.
   void SetRoles(const std::string& roles);   // Of the caller's key: "member,evidence".
-  void LoadAdapter(const std::string& name);  // Registers and loads one of "script", "script:NAME": restricted, without a price of its own.
+  void LoadAdapter(const std::string& name, bool restricted = true, const std::string& matrices = "matrices");  // "script:NAME", or anew.
   // Puts a model into the registry, or changes what the registry says of it; loads and unloads nothing.
   void Register(const directory::Model& model);
   void SetAlias(const std::string& name, const std::string& targets, const std::string& fallbacks);  // "qwen3=90 qwen4=10", "smollm2 tiny".
@@ -113,23 +113,21 @@ class World {
 
   audit::Keys& keys() { return *keys_; }
   inference::Pool& pool() { return *pool_; }
-
   std::string key_text;
   base::ManualClock clock;
   FakeGates gates{clock};
   FakeJournal journal;
   FakeDirectory directory;
   pipeline::PipelineOptions options;
-  pipeline::Guards* guards = nullptr;  // Before the first call.
+  pipeline::Guards* guards = nullptr;      // Before the first call, as
+  pipeline::Breakers* breakers = nullptr;  // this.
   std::set<std::string, std::less<>> configured_models;
-  // Builds the pipeline over what is there; called by the first Chat if need be.
-  pipeline::Pipeline& pipe();
+  pipeline::Pipeline& pipe();  // Built over what is there by the first Chat.
 
  private:
   void Add(directory::Row row);
   void Price(const std::string& name);
   void Publish();
-
   TempDir adapters_;
   std::vector<directory::Row> rows_;
   std::int64_t version_ = 0;
@@ -147,7 +145,6 @@ class World {
   std::thread thread_;
 };
 
-// Fails the test where it is a failure.
-const pipeline::Reply& ReplyOf(const pipeline::Outcome<pipeline::Reply>& outcome);
+const pipeline::Reply& ReplyOf(const pipeline::Outcome<pipeline::Reply>& outcome);  // Fails the test where it is a failure.
 
 }  // namespace tollgate::test
