@@ -131,8 +131,10 @@ void Relay::FillRaw(v1::SealedContent& content) const {
   v1::StrictOutput& output = *content.mutable_strict_output();
   output.mutable_tokens()->Add(only.ids.begin(), only.ids.end());
   if (!only.ended) return;
-  const inference::EndReason reason = only.tokens->end().reason;
-  output.set_complete(reason == inference::EndReason::kStop || reason == inference::EndReason::kLength);
+  const inference::StreamEnd& end = only.tokens->end();
+  const bool by_itself = end.reason == inference::EndReason::kStop || end.reason == inference::EndReason::kLength;
+  // It may have come to its end while a block of what came before was on its way: then the rest was dropped.
+  output.set_complete(by_itself && end.tokens_delivered == static_cast<std::int64_t>(only.ids.size()));
 }
 
 std::int64_t Relay::pseudonyms_restored() const {

@@ -100,7 +100,7 @@ TEST_CASE("Strict answers on every surface, beside others, are made again the sa
   const Finished again = world.Run({"audit", "replay", requests[1], "--reason", "case 12", "--json"}, world.auditor);
   INFO(again.out << again.err);
   CHECK(again.code == 0);
-  CHECK(again.out.find("\"verdict\":\"same\"") != std::string::npos);
+  CHECK(again.out.find("\"verdict\": \"same\"") != std::string::npos);
   Books books(world.installation);
   CHECK(books.Check() == "");
   CHECK(Reconcile(*world.gateway, world.installation.owner_key()) == "");

@@ -64,5 +64,5 @@ TEST_CASE("What cannot be made again is said with its reason, and what is differ
                     "setup     3 threads, chunks of 128, context of 2,048 in f16\n");
   const Result json = server.Run({"audit", "replay", "01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e", "--reason", "case 12", "--json"});
   CHECK(json.code == 1);
-  CHECK(json.out.find("\"reason\":\"OTHER_PROCESSOR\"") != std::string::npos);
+  CHECK(json.out.find("\"reason\": \"OTHER_PROCESSOR\"") != std::string::npos);
 }
