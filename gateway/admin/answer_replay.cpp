@@ -1,5 +1,6 @@
-// A strict answer made again. What can be told without opening content is told first; then the two records are opened, each behind a VIEW of
-// its own, and pipeline::MakeAgain does the work. How it went is a VIEW too, with what it took: the tokens are on nobody's bill, and on record.
+// A strict answer made again. What can be told without opening content is told first; then the two records are opened, each behind a VIEW
+// of its own, and pipeline::MakeAgain does the work. How it went is a VIEW too, with what it took: the tokens are on nobody's bill, and on
+// record.
 //
 // One at a time: a replay holds one of the few threads of admin calls until it is done.
 //
@@ -29,28 +30,34 @@ struct Story {
   audit::Row request, end;
 };
 
-absl::StatusOr<Obstacle> StoryOf(const Caller& caller, const audit::Viewer& viewer, base::RequestId id, Story& story, v1::ReplayReply& reply) {
+absl::StatusOr<Obstacle> StoryOf(const Caller& caller, const audit::Viewer& viewer, base::RequestId id, Story& story,
+                                 v1::ReplayReply& reply) {
   TG_ASSIGN(const std::vector<audit::Row> rows, caller.desk().reader.Show(viewer, id));
-  const auto find = [&rows](auto is) { return std::find_if(rows.begin(), rows.end(), [&](const audit::Row& row) { return is(row.record.kind()); }); };
+  const auto find = [&rows](auto is) {
+    return std::find_if(rows.begin(), rows.end(), [&](const audit::Row& row) { return is(row.record.kind()); });
+  };
   const auto request = find([](v1::RecordKind kind) { return kind == v1::RECORD_KIND_REQUEST; });
   const auto end = find([](v1::RecordKind kind) { return audit::IsTerminal(kind); });
   if (request == rows.end()) return Obstacle{"NOT_STRICT", "policy refused the prompt: there is no answer"};
   story.request = *request;
   reply.set_model(request->record.request().model());
   if (!request->record.request().has_strict())
-    return Obstacle{"NOT_STRICT", "it was not made strict: it depends on what was computed beside it; ask with replay: strict from the start"};
+    return Obstacle{"NOT_STRICT",
+                    "it was not made strict: it depends on what was computed beside it; ask with replay: strict from the start"};
   *reply.mutable_recorded() = request->record.request().strict();
   if (end == rows.end()) return Obstacle{"NOT_ENDED", "it is still being answered; try again when it has ended"};
   story.end = *end;
   if (!end->has_content || end->record.end().tokens().output() == 0)
-    return Obstacle{"NO_OUTPUT", fmt::format("it ended with {} and no output on record that could be made again", end->record.end().reason())};
+    return Obstacle{"NO_OUTPUT",
+                    fmt::format("it ended with {} and no output on record that could be made again", end->record.end().reason())};
   return Obstacle{};
 }
 
 // The model as it is here, without opening any content.
 absl::StatusOr<Obstacle> ObstacleHere(const Caller& caller, const v1::Record& request, v1::ReplayReply& reply) {
   const AdminCollaborators& with = caller.desk().with;
-  if (with.pool == nullptr || with.keys == nullptr) return base::FailedPrecondition("nothing can be made again here: this instance has no pool");
+  if (with.pool == nullptr || with.keys == nullptr)
+    return base::FailedPrecondition("nothing can be made again here: this instance has no pool");
   TG_ASSIGN(const base::Uuid team, base::Uuid::FromBytes(request.team_id()));
   TG_ASSIGN(const base::Uuid id, base::Uuid::FromBytes(request.request_id()));
   const auto key = with.keys->Find(base::TeamId(team), base::RequestId(id));
@@ -66,9 +73,9 @@ absl::Status PutOnRecord(const Caller& caller, const Story& story, const std::st
   audit::Entry entry;
   const v1::Record& of = story.request.record;
   entry.record.set_kind(v1::RECORD_KIND_VIEW);
-  for (const auto& [from, set] : {std::pair(&of.org_id(), &v1::Record::mutable_org_id), std::pair(&of.team_id(), &v1::Record::mutable_team_id),
-                                  std::pair(&of.project_id(), &v1::Record::mutable_project_id),
-                                  std::pair(&of.request_id(), &v1::Record::mutable_request_id)}) {
+  for (const auto& [from, set] :
+       {std::pair(&of.org_id(), &v1::Record::mutable_org_id), std::pair(&of.team_id(), &v1::Record::mutable_team_id),
+        std::pair(&of.project_id(), &v1::Record::mutable_project_id), std::pair(&of.request_id(), &v1::Record::mutable_request_id)}) {
     *(entry.record.*set)() = *from;
   }
   entry.record.set_key_id(caller.actor().key.Bytes());
@@ -85,15 +92,17 @@ absl::Status PutOnRecord(const Caller& caller, const Story& story, const std::st
   return absl::OkStatus();
 }
 
-absl::Status MakeAgain(const Caller& caller, const audit::Viewer& viewer, const Story& story, const std::string& reason, v1::ReplayReply& reply) {
+absl::Status MakeAgain(const Caller& caller, const audit::Viewer& viewer, const Story& story, const std::string& reason,
+                       v1::ReplayReply& reply) {
   const AdminCollaborators& with = caller.desk().with;
   TG_ASSIGN(const v1::SealedContent asked, caller.desk().reader.OpenContent(viewer, story.request.position, reason));
   TG_ASSIGN(const v1::SealedContent answered, caller.desk().reader.OpenContent(viewer, story.end.position, reason));
   if (!asked.has_strict_input() || !answered.has_strict_output()) return base::DataLoss("the request's records do not hold what was made");
   TG_ASSIGN(const base::Uuid team, base::Uuid::FromBytes(story.request.record.team_id()));
-  const pipeline::Recorded recorded{story.request.record.request(), asked.strict_input(), story.end.record.end(), answered.strict_output(),
-                                    base::TeamId(team), caller.actor().key};
-  TG_RETURN_IF_ERROR(pipeline::MakeAgain(*with.pool, recorded, [&caller] { return caller.KeepGoing(); }, reply));
+  const pipeline::Recorded recorded{story.request.record.request(), asked.strict_input(), story.end.record.end(),
+                                    answered.strict_output(),       base::TeamId(team),   caller.actor().key};
+  TG_RETURN_IF_ERROR(pipeline::MakeAgain(
+      *with.pool, recorded, [&caller] { return caller.KeepGoing(); }, reply));
   return PutOnRecord(caller, story, reason, reply);
 }
 

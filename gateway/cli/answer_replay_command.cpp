@@ -1,11 +1,11 @@
-// audit replay. The verdict is the first line and the exit code; what differs between then and here stands below it, side by side. Nothing of
-// the answer itself is shown.
+// audit replay. The verdict is the first line and the exit code; what differs between then and here stands below it, side by side. Nothing
+// of the answer itself is shown.
 //
 // Tested by tests/gateway/cli/answer_replay_test.cpp.
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "gateway/cli/context.h"
 #include "gateway/cli/remote.h"
@@ -52,7 +52,8 @@ void Replay(Context& context, const Options& options) {
   text += Setups(*reply);
   if (reply->has_record()) {
     text += fmt::format("{:<10}{} in, {} out, on nobody's bill\n{:<10}{}\n", "tokens", ShowCount(reply->outcome().tokens().input()),
-                        ShowCount(reply->outcome().tokens().output()), "record", fmt::format("{}/{}", reply->record().log_id(), reply->record().index()));
+                        ShowCount(reply->outcome().tokens().output()), "record",
+                        fmt::format("{}/{}", reply->record().log_id(), reply->record().index()));
   }
   context.Print(text);
 }

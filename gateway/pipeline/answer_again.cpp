@@ -1,5 +1,5 @@
-// The sequence goes to the pool as it went there the first time, but for its allowance: as many tokens as were decoded then, so that an answer
-// that was cut off is made as far. What comes is compared token by token; an answer that had come to its own end must do so again.
+// The sequence goes to the pool as it went there the first time, but for its allowance: as many tokens as were decoded then, so that an
+// answer that was cut off is made as far. What comes is compared token by token; an answer that had come to its own end must do so again.
 //
 // Tested by tests/gateway/admin/answer_replay_test.cpp.
 #include "gateway/pipeline/answer_again.h"
@@ -115,7 +115,8 @@ Obstacle ObstacleIn(const inference::Pool& pool, const v1::RequestBody& recorded
   return ObstacleTo(recorded, *model, build);
 }
 
-absl::Status MakeAgain(inference::Pool& pool, const Recorded& recorded, const std::function<absl::Status()>& keep_going, v1::ReplayReply& reply) {
+absl::Status MakeAgain(inference::Pool& pool, const Recorded& recorded, const std::function<absl::Status()>& keep_going,
+                       v1::ReplayReply& reply) {
   inference::SequenceRequest sequence = SequenceOf(recorded.request, recorded.input);
   sequence.tenant = recorded.tenant;
   sequence.key = recorded.key;

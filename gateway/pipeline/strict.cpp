@@ -1,5 +1,5 @@
-// There is one way from a request to a strict sequence, through the record: what is made again is then what was made. What decides an answer
-// is compared part by part, the coarsest first, so that the obstacle that is told is the one to remove.
+// There is one way from a request to a strict sequence, through the record: what is made again is then what was made. What decides an
+// answer is compared part by part, the coarsest first, so that the obstacle that is told is the one to remove.
 //
 // Tested by tests/gateway/pipeline/strict_test.cpp.
 #include "gateway/pipeline/strict.h"
@@ -67,19 +67,25 @@ absl::Status ValidateStrict(const v1::ChatRequest& request) {
 absl::Status ValidateStrictFor(const v1::ChatRequest& request, const inference::ModelInfo& model) {
   if (!IsStrict(request) || model.strict) return absl::OkStatus();
   if (model.engine == "openai") {
-    return BadField("replay", fmt::format("cannot be strict: {} runs on other servers (engine openai), where nothing of that can be pinned; use "
-                                          "a model that runs here", model.name), "STRICT_UNAVAILABLE");
+    return BadField("replay",
+                    fmt::format("cannot be strict: {} runs on other servers (engine openai), where nothing of that can be pinned; use "
+                                "a model that runs here",
+                                model.name),
+                    "STRICT_UNAVAILABLE");
   }
-  return BadField("replay", fmt::format("cannot be strict: {} gives no strict answers; ask its operator to load it with strict, or use another model",
-                                        model.name), "STRICT_UNAVAILABLE");
+  return BadField("replay",
+                  fmt::format("cannot be strict: {} gives no strict answers; ask its operator to load it with strict, or use another model",
+                              model.name),
+                  "STRICT_UNAVAILABLE");
 }
 
 absl::Status MayUseStrict(const identity::Principal& principal, const v1::ChatRequest& request) {
   const bool may = identity::ReachOf(*principal.place.key, identity::Permission::kUseStrict) != identity::Reach::kNone;
   if (!IsStrict(request) || may) return absl::OkStatus();
-  return base::WithDetail(base::PermissionDenied("replay: this key has no role that may ask for strict answers; ask for a key with the role "
-                                                 "evidence, or leave replay out"),
-                          {.reason = "ROLE_NOT_GRANTED", .param = "replay", .may_retry = false});
+  return base::WithDetail(
+      base::PermissionDenied("replay: this key has no role that may ask for strict answers; ask for a key with the role "
+                             "evidence, or leave replay out"),
+      {.reason = "ROLE_NOT_GRANTED", .param = "replay", .may_retry = false});
 }
 
 v1::StrictRun RunOf(const inference::StrictSetup& setup, std::string_view build) {
@@ -125,18 +131,21 @@ inference::SequenceRequest SequenceOf(const v1::RequestBody& request, const v1::
 Obstacle ObstacleTo(const v1::RequestBody& recorded, const inference::ModelInfo& here, std::string_view build) {
   const std::string sha256(base::View(here.sha256));
   if (sha256 != recorded.model_sha256()) {
-    return {"OTHER_WEIGHTS", fmt::format("model {} has other weights here: sha256 {}…, recorded {}…; load those that were recorded", here.name,
-                                         Short(sha256), Short(recorded.model_sha256()))};
+    return {"OTHER_WEIGHTS", fmt::format("model {} has other weights here: sha256 {}…, recorded {}…; load those that were recorded",
+                                         here.name, Short(sha256), Short(recorded.model_sha256()))};
   }
   if (!SameAdapters(recorded, here)) {
-    return {"OTHER_ADAPTERS", fmt::format("the adapters of {} are others here, act otherwise or were loaded in another order; load those that were "
-                                          "recorded, in their order", here.name)};
+    return {"OTHER_ADAPTERS",
+            fmt::format("the adapters of {} are others here, act otherwise or were loaded in another order; load those that were "
+                        "recorded, in their order",
+                        here.name)};
   }
-  if (!here.strict) return {"NOT_STRICT_HERE", fmt::format("model {} is loaded here without strict answers; load it with strict", here.name)};
+  if (!here.strict)
+    return {"NOT_STRICT_HERE", fmt::format("model {} is loaded here without strict answers; load it with strict", here.name)};
   const v1::StrictRun &then = recorded.strict(), now = RunOf(*here.strict, build);
   if (now.build() != then.build() || now.engine_build() != then.engine_build()) {
-    return {"OTHER_BUILD", fmt::format("it was made by tollgate {} with {}, and here runs {} with {}; run the build that was recorded", then.build(),
-                                       then.engine_build(), now.build(), now.engine_build())};
+    return {"OTHER_BUILD", fmt::format("it was made by tollgate {} with {}, and here runs {} with {}; run the build that was recorded",
+                                       then.build(), then.engine_build(), now.build(), now.engine_build())};
   }
   if (now.processor() != then.processor()) {
     return {"OTHER_PROCESSOR", fmt::format("it was made on ({}), and this is ({}); replay it on a machine of the kind that was recorded",

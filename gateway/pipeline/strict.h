@@ -32,7 +32,8 @@ inference::SequenceRequest SequenceOf(const tollgate::v1::RequestBody& request, 
 
 // Why an answer cannot be made again with a model as it is loaded here.
 struct Obstacle {
-  std::string reason;  // UPPER_SNAKE: OTHER_WEIGHTS, OTHER_ADAPTERS, OTHER_BUILD, OTHER_PROCESSOR, OTHER_SETUP, NOT_STRICT_HERE. Empty: none.
+  std::string
+      reason;  // UPPER_SNAKE: OTHER_WEIGHTS, OTHER_ADAPTERS, OTHER_BUILD, OTHER_PROCESSOR, OTHER_SETUP, NOT_STRICT_HERE. Empty: none.
   std::string message;
 };
 Obstacle ObstacleTo(const tollgate::v1::RequestBody& recorded, const inference::ModelInfo& here, std::string_view build);

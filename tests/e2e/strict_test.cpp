@@ -22,7 +22,8 @@ namespace base = tollgate::base;
 struct World {
   World() {
     Put("tiny.gguf", tiny.Bytes());
-    Must({"models", "add", "tiny", "--file", "tiny.gguf", "--sha256", digests.at("tiny.gguf"), "--context", "512", "--slots", "4", "--strict"});
+    Must({"models", "add", "tiny", "--file", "tiny.gguf", "--sha256", digests.at("tiny.gguf"), "--context", "512", "--slots", "4",
+          "--strict"});
     Must({"prices", "set", "tiny", "--input", "0.10", "--output", "0.40"});
     Must({"models", "load", "tiny"});
     asker = Admin{*gateway, installation.owner_key()}.MakeKey("red", "app", "evidence", {"member", "evidence"}).secret();
@@ -57,12 +58,14 @@ struct World {
 
 }  // namespace
 
-TEST_CASE("Strict answers on every surface, beside others, are made again the same by an auditor, also by another process; others are refused") {
+TEST_CASE(
+    "Strict answers on every surface, beside others, are made again the same by an auditor, also by another process; others are refused") {
   World world;
   std::vector<std::string> requests;
   {
     const auto next = [&](int thread, int) {
-      return std::pair(kSurfaces[thread], Question{.key = world.asker, .prompt = "what others ask meanwhile", .model = "tiny", .max_tokens = 30});
+      return std::pair(kSurfaces[thread],
+                       Question{.key = world.asker, .prompt = "what others ask meanwhile", .model = "tiny", .max_tokens = 30});
     };
     Load beside(PortsOf(*world.gateway), 3, next);
     for (const Surface surface : kSurfaces) {
@@ -90,7 +93,8 @@ TEST_CASE("Strict answers on every surface, beside others, are made again the sa
   const Finished refused = world.Replay(plain.request_id);
   CHECK(refused.code == 1);
   CHECK(refused.out.starts_with("cannot be replayed: it was not made strict"));
-  const Answer unasked = Ask(PortsOf(*world.gateway), Surface::kHttpPlain, {.key = world.company.key, .prompt = "hello", .model = "tiny", .strict = true});
+  const Answer unasked =
+      Ask(PortsOf(*world.gateway), Surface::kHttpPlain, {.key = world.company.key, .prompt = "hello", .model = "tiny", .strict = true});
   CHECK(unasked.reason == "role_not_granted");
   const Answer other = world.Say("hello", Surface::kGrpcUnary, true, "scripted");
   CHECK(other.reason == "STRICT_UNAVAILABLE");

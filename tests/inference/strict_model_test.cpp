@@ -161,7 +161,8 @@ TEST_CASE("Adapters act in strict answers, to the last bit; other adapters and o
   const TinyModel tiny("llama");
   const auto pool = MakePool(Options(tiny, folder)), other = MakePool(Options(tiny, again));
   const std::string bytes = TinyAdapter{.seed = 3, .only = {}}.For(tiny.Bytes());
-  for (Pool* one : {pool.get(), other.get()}) REQUIRE(one->LoadAdapter(WriteAdapter(one == pool.get() ? folder : again, bytes, "tiny", "a", 0.5)).ok());
+  for (Pool* one : {pool.get(), other.get()})
+    REQUIRE(one->LoadAdapter(WriteAdapter(one == pool.get() ? folder : again, bytes, "tiny", "a", 0.5)).ok());
   SequenceRequest request = Strict(140, 9);
   const Told without = Alone(*pool, request);
   request.model = "tiny:a";

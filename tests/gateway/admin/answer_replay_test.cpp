@@ -207,7 +207,8 @@ TEST_CASE("Replaying takes the permission to read content, a reason, and a recor
   v1::ReplayRequest call;
   call.set_request_id(world.request.ToString());
   v1::ReplayReply reply;
-  CHECK(world.Call("auditor", v1::Audit::NewStub(world.channel), &v1::Audit::Stub::Replay, call, reply).error_code() == StatusCode::INVALID_ARGUMENT);
+  CHECK(world.Call("auditor", v1::Audit::NewStub(world.channel), &v1::Audit::Stub::Replay, call, reply).error_code() ==
+        StatusCode::INVALID_ARGUMENT);
   world.request = base::RequestId::New();
   world.Replay();
   CHECK(world.status.error_code() == StatusCode::NOT_FOUND);

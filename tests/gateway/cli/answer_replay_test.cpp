@@ -29,13 +29,14 @@ TEST_CASE("A replay says on its first line whether the answer is the same, and s
   reply.mutable_record()->set_index(77);
   const Result same = server.Run({"audit", "replay", "chatcmpl-01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e", "--reason", "case 12"});
   CHECK(same.code == 0);
-  CHECK(same.out == "same: all 40 tokens\n"
-                    "model     qwen3\n"
-                    "build     1.2.3, llama 7\n"
-                    "processor CPU zen4\n"
-                    "setup     3 threads, chunks of 128, context of 2,048 in f16\n"
-                    "tokens    1,200 in, 40 out, on nobody's bill\n"
-                    "record    1/77\n");
+  CHECK(same.out ==
+        "same: all 40 tokens\n"
+        "model     qwen3\n"
+        "build     1.2.3, llama 7\n"
+        "processor CPU zen4\n"
+        "setup     3 threads, chunks of 128, context of 2,048 in f16\n"
+        "tokens    1,200 in, 40 out, on nobody's bill\n"
+        "record    1/77\n");
   CHECK(server.audit.replay.request_id() == "01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e");
   CHECK(server.audit.replay.reason() == "case 12");
   CHECK(server.Run({"audit", "replay", "01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e"}).code != 0);  // No reason.
@@ -57,11 +58,12 @@ TEST_CASE("What cannot be made again is said with its reason, and what is differ
   *reply.mutable_here() = Run("CPU zen5");
   const Result told = server.Run({"audit", "replay", "01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e", "--reason", "case 12"});
   CHECK(told.code == 1);
-  CHECK(told.out == "cannot be replayed: it was made on another processor\n"
-                    "build     1.2.3, llama 7\n"
-                    "processor CPU zen4\n"
-                    "          CPU zen5  (here)\n"
-                    "setup     3 threads, chunks of 128, context of 2,048 in f16\n");
+  CHECK(told.out ==
+        "cannot be replayed: it was made on another processor\n"
+        "build     1.2.3, llama 7\n"
+        "processor CPU zen4\n"
+        "          CPU zen5  (here)\n"
+        "setup     3 threads, chunks of 128, context of 2,048 in f16\n");
   const Result json = server.Run({"audit", "replay", "01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e", "--reason", "case 12", "--json"});
   CHECK(json.code == 1);
   CHECK(json.out.find("\"reason\": \"OTHER_PROCESSOR\"") != std::string::npos);

@@ -76,7 +76,9 @@ rules:
 
 }  // namespace
 
-TEST_CASE("A strict answer, whole or streamed, has on record all that it was made with, sealed what is content; the record alone makes it again") {
+TEST_CASE(
+    "A strict answer, whole or streamed, has on record all that it was made with, sealed what is content; the record alone makes it "
+    "again") {
   for (const bool streamed : {false, true}) {
     Strict world(kPolicy);
     v1::ChatRequest request = world.AskStrictly("!say one two ZQ~AB~12 three four");
@@ -154,8 +156,9 @@ TEST_CASE("Who may not ask strictly, what cannot be strict and a model that is n
   CHECK(refused([](auto& r) { r.set_choices(2); }).starts_with("INVALID_REQUEST n: "));
   CHECK(refused([](auto& r) { r.set_max_reasoning_tokens(5); }).starts_with("INVALID_REQUEST max_reasoning_tokens: "));
   CHECK(refused([](auto& r) { r.set_replay(static_cast<v1::Replay>(7)); }).starts_with("INVALID_REQUEST replay: "));
-  CHECK(refused([](auto&) {}, "script") == "STRICT_UNAVAILABLE replay: replay: cannot be strict: script gives no strict answers; ask its operator to load "
-                                           "it with strict, or use another model");
+  CHECK(refused([](auto&) {}, "script") ==
+        "STRICT_UNAVAILABLE replay: replay: cannot be strict: script gives no strict answers; ask its operator to load "
+        "it with strict, or use another model");
   world.SetRoles("member,grammar_author");
   CHECK(refused([](auto&) {}).starts_with("ROLE_NOT_GRANTED replay: "));
   world.SetRoles("admin");
@@ -170,7 +173,8 @@ TEST_CASE("What stands between a record and its replay is told, the coarsest fir
   inference::ModelInfo model;
   model.name = "exact";
   model.sha256 = base::Sha256("weights");
-  model.adapters = {{.name = "exact:a", .sha256 = base::Sha256("a"), .scale = 0.5}, {.name = "exact:b", .sha256 = base::Sha256("b"), .scale = 1}};
+  model.adapters = {{.name = "exact:a", .sha256 = base::Sha256("a"), .scale = 0.5},
+                    {.name = "exact:b", .sha256 = base::Sha256("b"), .scale = 1}};
   model.strict = {"llama 1", "CPU zen4", 3, 128, 2048, "f16"};
   v1::RequestBody recorded;
   recorded.set_model_sha256(std::string(base::View(model.sha256)));
