@@ -72,18 +72,15 @@ class PolicyReader {
   absl::Status ReadDocument(const std::string& text, bool included) {
     const std::vector<YAML::Node> documents = YamlReader::Documents(text);
     if (documents.empty()) return PolicyError(name_, 1, 1, "the policy is empty; write version, name and rules");
-    if (documents.size() > 1) {
-      return yaml_.Wrong(documents[1], "a second document begins here, behind a line ---, and would not be read; write one, or put this in a "
-                                       "file of its own and 'include' it");
-    }
+    if (documents.size() > 1)
+      return yaml_.Wrong(documents[1], "a second document begins here, behind a line ---, and would not be read; write one, or 'include' it");
     const YAML::Node root = documents[0];
     TG_ASSIGN(Fields top, yaml_.Map(root, "a policy", {"version", "name", "description", "include", "lists", "rules"}));
     for (const char* field : {"version", "name", "rules"}) {
       const bool may_lack = included && std::string_view(field) != "version" && (top.contains("lists") || top.contains("rules"));
       if (!top.contains(field) && !may_lack)
         return yaml_.Wrong(root, fmt::format("'{}' is missing; a policy needs version, name and rules, and what it includes version and "
-                                             "lists or rules",
-                                             field));
+                                             "lists or rules", field));
     }
     TG_RETURN_IF_ERROR(yaml_.Int(top["version"], "version", 1, 1).status());
     if (top.contains("name")) TG_RETURN_IF_ERROR(yaml_.Text(top["name"], "name").status());

@@ -6,7 +6,6 @@
 
 #include <boost/asio/thread_pool.hpp>
 #include <catch2/catch_test_macros.hpp>
-#include <condition_variable>
 
 #include "../http/fake_chat.h"
 #include "gateway/grpc/grpc_status.h"
@@ -14,6 +13,7 @@
 #include "generic_call.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "tests/support/signal.h"
 #include "tollgate/v1/inference.grpc.pb.h"
 
 using namespace tollgate;
@@ -52,24 +52,6 @@ std::string Trailer(const grpc::ClientContext& context, const std::string& name)
   const auto it = trailers.find(name);
   return it == trailers.end() ? "" : std::string(it->second.data(), it->second.size());
 }
-
-class Signal {
- public:
-  void Set() {
-    const std::lock_guard lock(mu_);
-    set_ = true;
-    changed_.notify_all();
-  }
-  bool Wait() {
-    std::unique_lock lock(mu_);
-    return changed_.wait_for(lock, std::chrono::seconds(30), [this] { return set_; });
-  }
-
- private:
-  std::mutex mu_;
-  std::condition_variable changed_;
-  bool set_ = false;
-};
 
 // Runs until it is cancelled.
 FakeChat::Chatting UntilGone(Signal& started, Signal& cancelled) {

@@ -1,7 +1,6 @@
 // Clients that leave, dawdle, overrun, or speak no HTTP.
 #include <boost/asio/io_context.hpp>
 #include <catch2/catch_test_macros.hpp>
-#include <condition_variable>
 #include <cstdlib>
 #include <random>
 #include <string>
@@ -10,6 +9,7 @@
 #include "gateway/http/http_front.h"
 #include "gateway/net/io_threads.h"
 #include "raw_client.h"
+#include "tests/support/signal.h"
 
 using namespace tollgate;
 using namespace tollgate::testing;
@@ -19,25 +19,6 @@ namespace {
 constexpr char kChat[] = "/v1/chat/completions";
 constexpr char kUnary[] = R"({"model":"smollm2","messages":[{"role":"user","content":"hi"}]})";
 constexpr char kStream[] = R"({"model":"smollm2","messages":[{"role":"user","content":"hi"}],"stream":true})";
-
-// Something that happens on another thread and that the test waits for, at most 30 s.
-class Signal {
- public:
-  void Set() {
-    const std::lock_guard lock(mu_);
-    set_ = true;
-    changed_.notify_all();
-  }
-  bool Wait() {
-    std::unique_lock lock(mu_);
-    return changed_.wait_for(lock, std::chrono::seconds(30), [this] { return set_; });
-  }
-
- private:
-  std::mutex mu_;
-  std::condition_variable changed_;
-  bool set_ = false;
-};
 
 struct Fixture {
   explicit Fixture(http_front::HttpOptions options = {}) {
