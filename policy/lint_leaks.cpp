@@ -89,7 +89,7 @@ void CheckAsked(const Rule& rule, Remarks& remarks) {
   if (rule.output && rule.ask->at == Ask::At::kTokens && rule.ask->tokens < kSeldomTokens) {
     remarks.Add(rule, LintLevel::kWarning, "slow",
                 fmt::format("it asks about the whole reply so far after every {} tokens{}; ask by sentence, or more seldom", rule.ask->tokens,
-                            rule.ask->guard ? ", and the tenant pays for each" : ""));
+                            rule.ask->metered() ? ", and the tenant pays for each" : ""));
   }
 }
 

@@ -23,6 +23,7 @@
 namespace tollgate::policy {
 
 struct GuardModel;  // guard_model.h
+struct Topic;       // topic.h
 
 // One policy file. `name` is what errors call it.
 struct PolicySource {
@@ -37,7 +38,8 @@ struct Question {
 
   std::string id;  // Unique in what it came with.
   std::string rule_id;
-  // "external": whom to ask is `name`. "guard": the model `name`, as `guard` says. "not_json": nobody, `shape` answers about the whole reply.
+  // "external": whom to ask is `name`. "guard": the model `name`, as `guard` says. "topic": the model `name`, which embeds, as `topic` says.
+  // "not_json": nobody, `shape` answers about the whole reply.
   std::string detector;
   std::string name;
   std::vector<std::uint32_t> messages;  // Of a prompt: those that it is about. Of a reply: none.
@@ -46,6 +48,7 @@ struct Question {
   std::int64_t tokens = 0;
   bool hold = true;
   std::shared_ptr<const GuardModel> guard = nullptr;
+  std::shared_ptr<const Topic> topic = nullptr;
   std::shared_ptr<const JsonShape> shape = nullptr;
 };
 struct Answer {
@@ -96,7 +99,7 @@ class PolicySet {
   virtual absl::StatusOr<Inspection> Inspect(const Subject& subject, std::span<const Message> prompt) const = 0;
 
   // The verdict once the questions are answered: `so_far` and what the answers add. What nobody could answer is in its `not_scanned`, as
-  // "external NAME (RULE)" or "guard MODEL (RULE)". INVALID_ARGUMENT if an answer is missing or not asked for, or a question is another policy's.
+  // "external NAME (RULE)", "guard MODEL (RULE)" or "topic MODEL (RULE)". INVALID_ARGUMENT if an answer is missing or not asked for, or a question is another policy's.
   virtual absl::StatusOr<Verdict> Decide(const Verdict& so_far, std::span<const Question> questions,
                                          std::span<const Answer> answers) const = 0;
 

@@ -17,6 +17,7 @@ Question QuestionOf(const Rule& rule) {
   out.detector = rule.ask->detector();
   out.name = rule.ask->name;
   out.guard = rule.ask->guard;
+  out.topic = rule.ask->topic;
   out.shape = rule.ask->shape;
   return out;
 }

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "policy/guard_model.h"
+#include "policy/topic.h"
 
 namespace tollgate::pipeline {
 
@@ -76,6 +77,7 @@ std::optional<std::int64_t> SemanticFilter::SentenceEnd(std::int64_t from) const
 // Of the reply's end, at most so much is shown at once.
 std::size_t SemanticFilter::WindowOf(const State& state) {
   if (state.question.shape != nullptr) return kEverything;
+  if (state.question.topic != nullptr) return static_cast<std::size_t>(state.question.topic->reply_bytes);
   return state.question.guard == nullptr ? kAskedBytesMax : static_cast<std::size_t>(state.question.guard->reply_bytes);
 }
 
