@@ -2,7 +2,9 @@
 // Tested by tests/audit/keys_test.cpp.
 #include "audit/keys.h"
 
+#include <algorithm>
 #include <map>
+#include <set>
 #include <unordered_map>
 
 #include <sys/stat.h>
@@ -45,27 +47,40 @@ class MemoryKeys final : public Keys {
     return found->second;
   }
 
-  void KeepValues(base::TeamId team, const std::string& subject, std::vector<SealedValue> values, Kept done) override {
+  void KeepValues(base::TeamId team, const std::string& subject, std::vector<SealedValue> values, std::chrono::steady_clock::time_point,
+                  Kept done) override {
     {
       base::Lock lock(mu_);
-      for (SealedValue& value : values) values_.try_emplace({team, value.pseudonym, subject}, std::move(value));
+      for (const SealedValue& value : values) values_.try_emplace({team, value.pseudonym, subject, value.mark}, value);
     }
     done(absl::OkStatus());
   }
 
-  absl::StatusOr<std::string> FindValue(base::TeamId team, const std::string& pseudonym) override {
+  absl::StatusOr<std::vector<std::string>> FindValues(base::TeamId team, const std::string& pseudonym) override {
     base::Lock lock(mu_);
-    const auto found = values_.lower_bound({team, pseudonym, ""});
-    if (found == values_.end() || found->first.team != team || found->first.pseudonym != pseudonym) return NoValue();
-    return found->second.sealed;
+    std::vector<std::string> out;
+    std::set<std::string> marks;
+    for (auto at = values_.lower_bound({team, pseudonym, "", ""}); at != values_.end(); ++at) {
+      if (at->first.team != team || at->first.pseudonym != pseudonym) break;
+      if (marks.insert(at->first.mark).second) out.push_back(at->second.sealed);
+    }
+    if (out.empty()) return NoValue();
+    return out;
   }
 
-  absl::StatusOr<std::int64_t> EraseValues(base::TeamId team, ValuesOf by, const std::string& which) override {
+  absl::StatusOr<Erased> EraseValues(base::TeamId team, ValuesOf by, const std::string& which) override {
     base::Lock lock(mu_);
-    return std::erase_if(values_, [&](const auto& row) {
+    Erased out;
+    std::set<std::string> marks;
+    out.rows = static_cast<std::int64_t>(std::erase_if(values_, [&](const auto& row) {
       const std::string& its = by == ValuesOf::kSubject ? row.first.subject : by == ValuesOf::kPseudonym ? row.first.pseudonym : row.second.mark;
-      return row.first.team == team && its == which;
-    });
+      if (row.first.team != team || its != which) return false;
+      marks.insert(row.second.mark);
+      return true;
+    }));
+    out.others = std::count_if(values_.begin(), values_.end(),
+                               [&](const auto& row) { return row.first.team == team && marks.contains(row.second.mark); });
+    return out;
   }
 
   std::string SourceHmac(std::string_view source) const override { return SourceMark(source_key_, source); }
@@ -73,7 +88,7 @@ class MemoryKeys final : public Keys {
  private:
   struct ValueKey {
     base::TeamId team;
-    std::string pseudonym, subject;
+    std::string pseudonym, subject, mark;
     auto operator<=>(const ValueKey&) const = default;
   };
 
@@ -128,6 +143,8 @@ RootKey RootKey::FromBytes(std::string bytes) {
   TG_CHECK(bytes.size() == kKeyBytes, "a root key has 32 bytes");
   return RootKey(std::move(bytes), false);
 }
+
+bool Keys::KnowsKept(base::TeamId, const std::string&, const std::string&) { return false; }
 
 absl::StatusOr<std::vector<std::shared_ptr<const RequestKey>>> Keys::FindAll(base::TeamId team, std::span<const base::RequestId> requests) {
   std::vector<std::shared_ptr<const RequestKey>> out;

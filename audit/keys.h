@@ -65,12 +65,21 @@ class Keys {
   };
   enum class ValuesOf { kSubject, kPseudonym, kMark };
   using Kept = std::function<void(absl::Status)>;
-  // Keeps them; those that are kept already stay. `done` is called once, on a thread of Keys: UNAVAILABLE if the keys database cannot be reached.
-  virtual void KeepValues(base::TeamId team, const std::string& subject, std::vector<SealedValue> values, Kept done) = 0;
-  // Blocks. NOT_FOUND: the team has no such pseudonym, or its value was erased.
-  virtual absl::StatusOr<std::string> FindValue(base::TeamId team, const std::string& pseudonym) = 0;
-  // Forgets what one subject wrote, one pseudonym, or one value, whoever wrote it. Blocks. How many rows are gone, which may be none.
-  virtual absl::StatusOr<std::int64_t> EraseValues(base::TeamId team, ValuesOf by, const std::string& which) = 0;
+  // Keeps them; those that are kept already stay. `done` is called once, on a thread of Keys: UNAVAILABLE if the keys database cannot be reached,
+  // or the work had not begun at `deadline`.
+  virtual void KeepValues(base::TeamId team, const std::string& subject, std::vector<SealedValue> values,
+                          std::chrono::steady_clock::time_point deadline, Kept done) = 0;
+  // True if this was kept a short while ago: it need not be kept again. Memory only.
+  virtual bool KnowsKept(base::TeamId team, const std::string& subject, const std::string& pseudonym);
+  // Blocks. Sealed, the oldest first: more than one where values share the pseudonym; at most 20. NOT_FOUND: the team has no such pseudonym, or
+  // its value was erased.
+  virtual absl::StatusOr<std::vector<std::string>> FindValues(base::TeamId team, const std::string& pseudonym) = 0;
+  struct Erased {
+    std::int64_t rows = 0;    // That are gone; may be none.
+    std::int64_t others = 0;  // That stay and tell the same values: somebody else wrote them too.
+  };
+  // Forgets what one subject wrote, one pseudonym, or one value, whoever wrote it. Blocks.
+  virtual absl::StatusOr<Erased> EraseValues(base::TeamId team, ValuesOf by, const std::string& which) = 0;
   // The same for many requests of a team, in their order; null where Find says NOT_FOUND.
   virtual absl::StatusOr<std::vector<std::shared_ptr<const RequestKey>>> FindAll(base::TeamId team,
                                                                                  std::span<const base::RequestId> requests);

@@ -1,7 +1,9 @@
 // A team's key of the day is made or loaded once, by one job on a session of its own, and kept; all that ask meanwhile wait for that
 // job. After that a request key is pure computation. Rows are made with ON CONFLICT DO NOTHING and then read back, so that instances
-// which race agree on the row that won.
+// which race agree on the row that won. What pseudonyms stand for is kept in their order, so that two requests with the same values wait for
+// each other and do not lock each other out, and on a session of its own, lest a flood of values delay the keys of others' requests.
 // Tested by tests/audit/keys_postgres_test.cpp.
+#include <algorithm>
 #include <map>
 #include <unordered_map>
 
@@ -9,6 +11,7 @@
 
 #include "audit/binary_array.h"
 #include "audit/key_chain.h"
+#include "audit/kept_values.h"
 #include "audit/keys.h"
 #include "audit/wrap.h"
 #include "base/mutex.h"
@@ -19,13 +22,13 @@ namespace {
 
 using DayKeyPtr = std::shared_ptr<const DayKey>;
 
-base::SessionPool::Options PoolOptions(const PostgresKeysOptions& options) {
+base::SessionPool::Options PoolOptions(const PostgresKeysOptions& options, int sessions) {
   base::SessionPool::Options pool;
   pool.postgres.url = options.url;
   pool.postgres.application_name = "tollgate keys";
   pool.postgres.role = options.role;
   pool.postgres.statement_timeout = options.statement_timeout;
-  pool.sessions = 2;
+  pool.sessions = sessions;
   return pool;
 }
 
@@ -50,14 +53,19 @@ class PostgresKeys final : public Keys {
         source_key_(root.Derive("source-hmac")),
         options_(std::move(options)),
         clock_(options_.clock != nullptr ? *options_.clock : base::SystemClock()),
-        sessions_(PoolOptions(options_)) {}
+        value_sessions_(PoolOptions(options_, 1)),
+        sessions_(PoolOptions(options_, 2)) {}
 
   absl::Status CheckRoot();
   void NewRequestKey(base::TeamId team, base::RequestId request, std::chrono::steady_clock::time_point deadline, Done done) override;
   absl::StatusOr<std::shared_ptr<const RequestKey>> Find(base::TeamId team, base::RequestId request) override;
-  void KeepValues(base::TeamId team, const std::string& subject, std::vector<SealedValue> values, Kept done) override;
-  absl::StatusOr<std::string> FindValue(base::TeamId team, const std::string& pseudonym) override;
-  absl::StatusOr<std::int64_t> EraseValues(base::TeamId team, ValuesOf by, const std::string& which) override;
+  void KeepValues(base::TeamId team, const std::string& subject, std::vector<SealedValue> values, std::chrono::steady_clock::time_point deadline,
+                  Kept done) override;
+  bool KnowsKept(base::TeamId team, const std::string& subject, const std::string& pseudonym) override {
+    return kept_.Has(team, subject, pseudonym, std::chrono::steady_clock::now());
+  }
+  absl::StatusOr<std::vector<std::string>> FindValues(base::TeamId team, const std::string& pseudonym) override;
+  absl::StatusOr<Erased> EraseValues(base::TeamId team, ValuesOf by, const std::string& which) override;
   absl::StatusOr<std::vector<std::shared_ptr<const RequestKey>>> FindAll(base::TeamId team,
                                                                          std::span<const base::RequestId> requests) override;
   std::string SourceHmac(std::string_view source) const override { return SourceMark(source_key_, source); }
@@ -85,7 +93,9 @@ class PostgresKeys final : public Keys {
   base::Mutex mu_;
   std::map<base::TeamId, DayKeyPtr> days_ GUARDED_BY(mu_);
   std::map<base::TeamId, std::vector<Waiter>> waiting_ GUARDED_BY(mu_);
-  base::SessionPool sessions_;  // Last: its threads use all of the above.
+  KeptValues kept_;
+  base::SessionPool value_sessions_;
+  base::SessionPool sessions_;  // These last: their threads use all of the above.
 };
 
 absl::Status PostgresKeys::CheckRoot() {
@@ -287,47 +297,64 @@ absl::StatusOr<std::shared_ptr<const RequestKey>> PostgresKeys::Find(base::TeamI
   return found;
 }
 
-void PostgresKeys::KeepValues(base::TeamId team, const std::string& subject, std::vector<SealedValue> values, Kept done) {
+void PostgresKeys::KeepValues(base::TeamId team, const std::string& subject, std::vector<SealedValue> values,
+                              std::chrono::steady_clock::time_point deadline, Kept done) {
   static const std::string kKeep =
-      "INSERT INTO keys.pseudonym (team_id, pseudonym, subject, sealed, mark) "
-      "SELECT $1::uuid, p, $2, s, m FROM unnest($3::text[], $4::bytea[], $5::bytea[]) AS v (p, s, m) ON CONFLICT DO NOTHING";
+      "INSERT INTO keys.pseudonym AS k (team_id, pseudonym, subject, sealed, mark) "
+      "SELECT $1::uuid, p, $2, s, m FROM unnest($3::text[], $4::bytea[], $5::bytea[]) AS v (p, s, m) "
+      "ON CONFLICT (team_id, pseudonym, subject, mark) DO UPDATE SET last_seen = current_date WHERE k.last_seen < current_date";
+  std::sort(values.begin(), values.end(), [](const SealedValue& a, const SealedValue& b) { return a.pseudonym < b.pseudonym; });
   BinaryArray pseudonyms("text", 64 * values.size()), sealed("bytea", 128 * values.size()), marks("bytea", 36 * values.size());
-  for (const SealedValue& value : values) {
+  std::vector<std::string> names;
+  for (SealedValue& value : values) {
     pseudonyms.Bytes(value.pseudonym);
     sealed.Bytes(value.sealed);
     marks.Bytes(value.mark);
+    names.push_back(std::move(value.pseudonym));
   }
   base::Params params = {team.ToString(), base::Blob{subject}, pseudonyms.Take(), sealed.Take(), marks.Take()};
-  const absl::Status queued = sessions_.Submit([params = std::move(params), done](absl::StatusOr<base::Session*> session) {
-    if (!session.ok()) return done(base::Annotate(session.status(), "the keys database"));
-    done(base::Annotate((*session)->Run("keep what pseudonyms stand for", kKeep, params).status(), "the keys database"));
-  });
+  const auto keep = [this, team, subject, deadline, params = std::move(params), names = std::move(names)](
+                        absl::StatusOr<base::Session*> session) -> absl::Status {
+    TG_RETURN_IF_ERROR(session.status());
+    if (std::chrono::steady_clock::now() > deadline) return base::Unavailable("it is too slow: nothing was routed; try again");
+    TG_RETURN_IF_ERROR((*session)->Run("keep what pseudonyms stand for", kKeep, params).status());
+    for (const std::string& name : names) kept_.Note(team, subject, name, std::chrono::steady_clock::now());
+    return absl::OkStatus();
+  };
+  const absl::Status queued = value_sessions_.Submit(
+      [keep, done](absl::StatusOr<base::Session*> session) { done(base::Annotate(keep(std::move(session)), "the keys database")); });
   if (!queued.ok()) done(base::Unavailable("the keys database is too slow: nothing was routed; try again in a few seconds"));
 }
 
-absl::StatusOr<std::string> PostgresKeys::FindValue(base::TeamId team, const std::string& pseudonym) {
-  static const std::string kFind = "SELECT sealed FROM keys.pseudonym WHERE team_id = $1::uuid AND pseudonym = $2 ORDER BY created_at LIMIT 1";
-  std::string sealed;
+absl::StatusOr<std::vector<std::string>> PostgresKeys::FindValues(base::TeamId team, const std::string& pseudonym) {
+  static const std::string kFind =
+      "SELECT sealed FROM (SELECT DISTINCT ON (mark) sealed, created_at FROM keys.pseudonym WHERE team_id = $1::uuid AND pseudonym = $2 "
+      "ORDER BY mark, created_at) v ORDER BY created_at LIMIT 20";
+  std::vector<std::string> sealed;
   TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& session) -> absl::Status {
     TG_ASSIGN(const auto rows, session.Run("find a pseudonym's value", kFind, {team.ToString(), pseudonym}));
     if (rows.empty()) return NoValue();
-    sealed = rows.Bytes(0, 0);
+    for (std::size_t i = 0; i < rows.size(); ++i) sealed.push_back(rows.Bytes(i, 0));
     return absl::OkStatus();
   }));
   return sealed;
 }
 
-absl::StatusOr<std::int64_t> PostgresKeys::EraseValues(base::TeamId team, ValuesOf by, const std::string& which) {
+absl::StatusOr<Keys::Erased> PostgresKeys::EraseValues(base::TeamId team, ValuesOf by, const std::string& which) {
   const char* column = by == ValuesOf::kSubject ? "subject" : by == ValuesOf::kPseudonym ? "pseudonym" : "mark";
-  const std::string sql = fmt::format("DELETE FROM keys.pseudonym WHERE team_id = $1::uuid AND {} = $2 RETURNING 1", column);
+  const std::string sql = fmt::format(
+      "WITH gone AS (DELETE FROM keys.pseudonym WHERE team_id = $1::uuid AND {0} = $2 RETURNING mark) SELECT (SELECT count(*) FROM gone), "
+      "(SELECT count(*) FROM keys.pseudonym k WHERE k.team_id = $1::uuid AND k.{0} <> $2 AND k.mark IN (SELECT mark FROM gone))",
+      column);
   const base::Value value = by == ValuesOf::kPseudonym ? base::Value(which) : base::Value(base::Blob{which});
-  std::int64_t gone = 0;
+  Erased out;
   TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& session) -> absl::Status {
     TG_ASSIGN(const auto rows, session.Run("erase what pseudonyms stand for", sql, {team.ToString(), value}));
-    gone = static_cast<std::int64_t>(rows.size());
+    out = {rows.Int(0, 0), rows.Int(0, 1)};
     return absl::OkStatus();
   }));
-  return gone;
+  kept_.Forget(team);
+  return out;
 }
 
 }  // namespace

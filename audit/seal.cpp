@@ -22,6 +22,26 @@ bool OpensRequest(v1::RecordKind kind) { return kind == v1::RECORD_KIND_REQUEST 
 
 }  // namespace
 
+ValueSealer::ValueSealer(base::TeamId team, std::string_view subject_key)
+    : team_(team),
+      value_key_(base::HkdfExpandSha256(subject_key, "tollgate value v1", kKeyBytes)),
+      mark_key_(base::HkdfExpandSha256(subject_key, "tollgate value mark v1", kKeyBytes)) {}
+
+ValueSealer::~ValueSealer() {
+  base::Wipe(value_key_);
+  base::Wipe(mark_key_);
+}
+
+std::string ValueSealer::Seal(std::string_view pseudonym, std::string_view value) const {
+  return Wrap(value_key_, ValueAad(team_, pseudonym), value);
+}
+
+std::string ValueSealer::Mark(std::string_view value) const { return std::string(base::View(base::HmacSha256(mark_key_, value))); }
+
+absl::StatusOr<std::string> ValueSealer::Open(std::string_view pseudonym, std::string_view sealed) const {
+  return Unwrap(value_key_, ValueAad(team_, pseudonym), sealed);
+}
+
 RequestKey::RequestKey(base::TeamId team, KeyRow row, std::string key, std::string subject_key)
     : team_(team), row_(std::move(row)), key_(std::move(key)), subject_key_(std::move(subject_key)) {
   TG_CHECK(key_.size() == kKeyBytes && subject_key_.size() == kKeyBytes, "a data key has 32 bytes");
@@ -35,18 +55,6 @@ RequestKey::~RequestKey() {
 base::Digest RequestKey::EndUserHmac(std::string_view end_user) const { return base::HmacSha256(subject_key_, end_user); }
 
 std::string RequestKey::PseudonymKey() const { return base::HkdfExpandSha256(subject_key_, "tollgate pseudonym v1", kKeyBytes); }
-
-std::string RequestKey::SealValue(std::string_view pseudonym, std::string_view value) const {
-  return Wrap(base::HkdfExpandSha256(subject_key_, "tollgate value v1", kKeyBytes), ValueAad(team_, pseudonym), value);
-}
-
-std::string RequestKey::ValueMark(std::string_view value) const {
-  return std::string(base::View(base::HmacSha256(base::HkdfExpandSha256(subject_key_, "tollgate value mark v1", kKeyBytes), value)));
-}
-
-absl::StatusOr<std::string> RequestKey::OpenValue(std::string_view pseudonym, std::string_view sealed) const {
-  return Unwrap(base::HkdfExpandSha256(subject_key_, "tollgate value v1", kKeyBytes), ValueAad(team_, pseudonym), sealed);
-}
 
 Sealed Seal(const RequestKey& key, const SealPlace& place, const v1::SealedContent& content) {
   std::string plaintext = content.SerializeAsString();

@@ -14,6 +14,25 @@
 
 namespace tollgate::audit {
 
+// Seals what pseudonyms stand for, under keys of the team that are derived once. Immutable; its keys are wiped when it goes.
+class ValueSealer {
+ public:
+  ValueSealer(base::TeamId team, std::string_view subject_key);
+  ~ValueSealer();
+  ValueSealer(const ValueSealer&) = delete;
+  ValueSealer& operator=(const ValueSealer&) = delete;
+
+  std::string Seal(std::string_view pseudonym, std::string_view value) const;
+  std::string Mark(std::string_view value) const;  // The same for the same value: what it is erased by.
+  // DATA_LOSS if the bytes are not what was sealed for this pseudonym of this team.
+  absl::StatusOr<std::string> Open(std::string_view pseudonym, std::string_view sealed) const;
+
+ private:
+  base::TeamId team_;
+  std::string value_key_;
+  std::string mark_key_;
+};
+
 // A request's data key, in clear: memory only, wiped when it goes. Immutable; share it among the request's threads.
 class RequestKey {
  public:
@@ -32,11 +51,12 @@ class RequestKey {
   base::Digest EndUserHmac(std::string_view end_user) const;
 
   // The team's own as well, the same for all its requests: what values are pseudonymised under, and what they are sealed with where it is
-  // kept what a pseudonym stands for. OpenValue: DATA_LOSS if the bytes are not what was sealed for this pseudonym of this team.
+  // kept what a pseudonym stands for. For many values make one Sealer.
   std::string PseudonymKey() const;
-  std::string SealValue(std::string_view pseudonym, std::string_view value) const;
-  std::string ValueMark(std::string_view value) const;  // The same for the same value: what it is erased by.
-  absl::StatusOr<std::string> OpenValue(std::string_view pseudonym, std::string_view sealed) const;
+  ValueSealer Sealer() const { return {team_, subject_key_}; }
+  std::string SealValue(std::string_view pseudonym, std::string_view value) const { return Sealer().Seal(pseudonym, value); }
+  std::string ValueMark(std::string_view value) const { return Sealer().Mark(value); }
+  absl::StatusOr<std::string> OpenValue(std::string_view pseudonym, std::string_view sealed) const { return Sealer().Open(pseudonym, sealed); }
 
  private:
   base::TeamId team_;

@@ -30,13 +30,13 @@ class Restorer {
 
   // `text`, which lies at `begin` in the raw reply, goes out. `given`: bytes that went out before `out`.
   void Pass(std::string_view text, std::int64_t begin, std::int64_t given, std::string& out, std::vector<RawSpan>& raw,
-            std::vector<std::pair<std::int64_t, std::int64_t>>& replaced) const {
+            std::vector<std::pair<std::int64_t, std::int64_t>>& replaced) {
     if (pseudonyms_ == nullptr) {
       out += text;
       return;
     }
     const std::int64_t base = given + static_cast<std::int64_t>(out.size());
-    out += pseudonyms_->Restore(text, json_, [&](const Pseudonyms::Restored& its) {
+    out += pseudonyms_->Restore(text, json_, room_, [&](const Pseudonyms::Restored& its) {
       raw.push_back({its.pseudonym.rule_id, begin + static_cast<std::int64_t>(its.at), its.pseudonym.text, /*restored=*/true});
       replaced.emplace_back(base + static_cast<std::int64_t>(its.begin), base + static_cast<std::int64_t>(its.end));
     });
@@ -45,6 +45,7 @@ class Restorer {
  private:
   const std::shared_ptr<const Pseudonyms> pseudonyms_;
   const bool json_;
+  std::int64_t room_ = Pseudonyms::kRestoredBytesMax;
 };
 
 class OutputFilter final : public StreamFilter {
@@ -216,7 +217,7 @@ class OutputFilter final : public StreamFilter {
   TextScan scan_;
   std::unique_ptr<PlainScan> plain_;  // Once the two texts differ.
   WordCutter words_;                  // That may be encoded.
-  const Restorer restorer_;
+  Restorer restorer_;
   char last_ = ' ';                   // The last byte that was read.
 
   std::string text_;  // Raw bytes from decided_ to pushed_.
@@ -247,7 +248,7 @@ absl::StatusOr<Filtered> FilterComplete(const Program& program, const Subject& s
   Filtered out;
   out.blocked = resolver.blocked();
   const std::string_view kept = out.blocked ? reply.substr(0, static_cast<std::size_t>(resolver.block_begin())) : reply;
-  const Restorer restorer(subject);
+  Restorer restorer(subject);
   std::vector<std::pair<std::int64_t, std::int64_t>> replaced;  // Nobody asks where.
   std::int64_t at = 0;
   const auto pass_to = [&](std::int64_t end) {

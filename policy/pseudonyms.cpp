@@ -41,6 +41,7 @@ std::string JsonEscaped(std::string_view value) {
 }  // namespace
 
 std::optional<std::string> Pseudonyms::Add(std::string_view label, std::string_view value, const std::string& rule_id) {
+  if (key_.empty() || value.size() > kValueBytesMax) return std::nullopt;
   std::string text = PseudonymOf(key_, label.substr(0, kLabelBytesMax), value);
   if (const auto known = by_text_.find(text); known != by_text_.end()) {
     if (all_[known->second].value != value) return std::nullopt;
@@ -71,7 +72,7 @@ std::size_t Pseudonyms::WholeUpTo(std::string_view text, std::size_t bytes, bool
   return next != by_text_.end() && next->first.starts_with(begun) ? at : bytes;
 }
 
-std::string Pseudonyms::Restore(std::string_view text, bool json,
+std::string Pseudonyms::Restore(std::string_view text, bool json, std::int64_t& room,
                                 const std::function<void(const Restored&)>& restored) const {
   std::string out;
   std::size_t done = 0;
@@ -81,9 +82,15 @@ std::string Pseudonyms::Restore(std::string_view text, bool json,
       ++at;
       continue;
     }
+    const std::string value = json ? JsonEscaped(found->value) : found->value;
+    if (static_cast<std::int64_t>(value.size()) > room) {
+      at += found->text.size();
+      continue;
+    }
+    room -= static_cast<std::int64_t>(value.size());
     out += text.substr(done, at - done);
     const std::size_t begin = out.size();
-    out += json ? JsonEscaped(found->value) : found->value;
+    out += value;
     restored({*found, at, begin, out.size()});
     done = at += found->text.size();
   }

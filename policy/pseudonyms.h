@@ -3,7 +3,8 @@
 // A pseudonym is "[LABEL_XXXXXXXX]": eight characters of HMAC-SHA-256 (RFC 2104) of label and value under the tenant's key, in Crockford's
 // base 32. The same value gives the same pseudonym under the same key, in every conversation; without the key nobody can try values.
 //
-// One object holds those that one prompt made. Made by PolicySet::Inspect, constant from then on; any thread. Bounded: kPseudonymsMax values.
+// One object holds those that one prompt made. Made by PolicySet::Inspect, constant from then on; any thread. Bounded: kPseudonymsMax values
+// of kValueBytesMax.
 #pragma once
 
 #include <cstdint>
@@ -25,13 +26,16 @@ struct Pseudonym {
 class Pseudonyms {
  public:
   static constexpr std::size_t kPseudonymsMax = 10'000;
+  static constexpr std::size_t kValueBytesMax = 1024;
+  static constexpr std::int64_t kRestoredBytesMax = 1 << 20;  // Of one reply, or one part of it that is filtered by itself.
   static constexpr std::size_t kLabelBytesMax = 32;
   static constexpr std::size_t kBytesMax = kLabelBytesMax + 11;  // Of a pseudonym.
 
+  // Without a key nothing gets a pseudonym: whoever tries out a policy has no tenant's.
   explicit Pseudonyms(std::string key) : key_(std::move(key)) {}
 
-  // What stands for the value. nullopt if there are too many, or the same pseudonym stands for another value already (one in 10^12 pairs):
-  // the value is then hidden for good.
+  // What stands for the value. nullopt if it is longer than kValueBytesMax, there are too many, or the same pseudonym stands for another value
+  // already (one in 10^12 pairs): the value is then hidden for good.
   std::optional<std::string> Add(std::string_view label, std::string_view value, const std::string& rule_id);
 
   const std::vector<Pseudonym>& all() const { return all_; }
@@ -40,13 +44,14 @@ class Pseudonyms {
   // behind it, or could once the text goes on.
   std::size_t WholeUpTo(std::string_view text, std::size_t bytes, bool at_end) const;
 
-  // `text` with the values in their places; `json` says that it is JSON text, and so escapes what must be. Tells each.
+  // `text` with the values in their places; `json` says that it is JSON text, and so escapes what must be. Tells each. `room`: bytes of values
+  // that may still come back; one that has no room stays a pseudonym.
   struct Restored {
     const Pseudonym& pseudonym;
     std::size_t at;          // In `text`.
     std::size_t begin, end;  // Of what is there instead, in what is returned.
   };
-  std::string Restore(std::string_view text, bool json, const std::function<void(const Restored&)>& restored) const;
+  std::string Restore(std::string_view text, bool json, std::int64_t& room, const std::function<void(const Restored&)>& restored) const;
 
  private:
   const Pseudonym* At(std::string_view text, std::size_t at) const;

@@ -243,6 +243,9 @@ class PolicyService final : public v1::Policy::CallbackService {
   Reactor* Approve(Context* c, const v1::ApproveRequest* q, v1::PolicyApproval* r) override {
     return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Approve", &admin::Approve);
   }
+  Reactor* RevokeApproval(Context* c, const v1::RevokeApprovalRequest* q, v1::PolicyApproval* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Policy/RevokeApproval", &admin::RevokeApproval);
+  }
   Reactor* Replay(Context* c, const v1::ReplayPolicyRequest* q, v1::PolicyChanges* r) override {
     return counter_.Serve(c, q, r, "/tollgate.v1.Policy/Replay", &ReplayPolicy);
   }

@@ -1,5 +1,5 @@
-// Approvals of a second person: what waits for one, and giving it. The ADMIN record is durable before the grant is; a record whose grant did not
-// follow is an attempt that failed.
+// Approvals of a second person: what waits for one, giving it, and taking it back. The ADMIN record is durable before the change is; a record
+// whose change did not follow is an attempt that failed.
 // Tested by tests/gateway/admin/approvals_test.cpp.
 #include <fmt/format.h>
 
@@ -37,49 +37,80 @@ v1::PolicyApproval Describe(const Caller& caller, const Shard& shard, const gate
   return out;
 }
 
+// The approval that a call names, with the reason that goes on record.
+template <typename Request>
+absl::StatusOr<gates::Approval> Named(gates::Gates& gates, const Shard& shard, const Request& request, std::string_view what) {
+  TG_RETURN_IF_ERROR(CheckReason(request.reason()));
+  if (request.reason().empty()) return base::InvalidArgument(fmt::format("reason: say why this is {}; it goes on record", what));
+  const auto id = base::Uuid::Parse(request.id());
+  if (!id.ok()) return base::InvalidArgument("id: use the one that the refusal told, a UUID");
+  return gates.Find(shard.org.id, *id);
+}
+
+absl::Status Record(const Caller& caller, const Shard& shard, const gates::Approval& approval, const char* action, const std::string& summary) {
+  audit::Entry entry;
+  entry.record.set_kind(v1::RECORD_KIND_ADMIN);
+  entry.record.set_request_id(base::Uuid::NewV7().Bytes());
+  entry.record.set_org_id(shard.org.id.Bytes());
+  entry.record.set_team_id(approval.team.Bytes());
+  entry.record.set_key_id(caller.actor().key.Bytes());
+  v1::AdminBody& body = *entry.record.mutable_admin();
+  body.set_actor(caller.actor().name);
+  body.set_action(action);
+  body.set_table("gate.approval");
+  body.set_row_id(approval.id.Bytes());
+  body.set_summary(summary);
+  return audit::AppendAndWait(*caller.desk().with.journal, std::move(entry), std::chrono::steady_clock::now() + kPatience).status();
+}
+
+absl::Status NotIn(const gates::Approval& approval, std::string_view wanted) {
+  return base::NotFound(
+      fmt::format("approval {} is {}, not {}; `tollgate policy approvals` lists them", approval.id.ToString(), approval.state, wanted));
+}
+
 }  // namespace
 
 absl::Status ListApprovals(const Caller& caller, const v1::ListApprovalsRequest& request, v1::ListApprovalsReply& reply) {
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
   TG_ASSIGN(gates::Gates* gates, GatesOf(caller));
-  TG_ASSIGN(const auto approvals, gates->ListApprovals(shard->org.id));
-  for (const gates::Approval& approval : approvals) *reply.add_approvals() = Describe(caller, *shard, approval);
+  TG_ASSIGN(const gates::Approvals approvals, gates->ListApprovals(shard->org.id));
+  for (const gates::Approval& approval : approvals.all) *reply.add_approvals() = Describe(caller, *shard, approval);
+  reply.set_more(approvals.more);
   return absl::OkStatus();
 }
 
 absl::Status Approve(const Caller& caller, const v1::ApproveRequest& request, v1::PolicyApproval& reply) {
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
   TG_ASSIGN(gates::Gates* gates, GatesOf(caller));
-  TG_RETURN_IF_ERROR(CheckReason(request.reason()));
-  if (request.reason().empty()) return base::InvalidArgument("reason: say why this is approved; it goes on record");
-  const auto id = base::Uuid::Parse(request.id());
-  if (!id.ok()) return base::InvalidArgument("id: use the one that the refusal told, a UUID");
-  TG_ASSIGN(gates::Approval approval, gates->FindPending(shard->org.id, *id));
+  TG_ASSIGN(gates::Approval approval, Named(*gates, *shard, request, "approved"));
+  if (approval.state != "pending") return NotIn(approval, "pending");
   const auto asker = caller.snapshot().FindKey(approval.key);
-  if (asker && asker->key->owner == caller.place().key->owner) {
+  if (!asker) return base::FailedPrecondition("the key that asked for this is gone: nobody could use the approval");
+  if (asker->key->owner == caller.place().key->owner) {
     return base::WithDetail(base::FailedPrecondition(fmt::format("{} asked for this; it takes a second person", asker->key->owner)),
                             {.reason = "SECOND_PERSON_NEEDED", .may_retry = false});
   }
-  audit::Entry entry;
-  entry.record.set_kind(v1::RECORD_KIND_ADMIN);
-  entry.record.set_request_id(base::Uuid::NewV7().Bytes());
-  entry.record.set_org_id(shard->org.id.Bytes());
-  entry.record.set_team_id(approval.team.Bytes());
-  entry.record.set_key_id(caller.actor().key.Bytes());
-  v1::AdminBody& body = *entry.record.mutable_admin();
-  body.set_actor(caller.actor().name);
-  body.set_action("policy.approve");
-  body.set_table("gate.approval");
-  body.set_row_id(approval.id.Bytes());
-  body.set_summary(fmt::format("rule {} for {}, asked by key {}: {}", approval.rule,
-                               approval.minutes == 0 ? "one request" : fmt::format("{} minutes", approval.minutes),
-                               asker ? asker->key->public_id : "(gone)", request.reason()));
-  TG_RETURN_IF_ERROR(
-      audit::AppendAndWait(*caller.desk().with.journal, std::move(entry), std::chrono::steady_clock::now() + kPatience).status());
+  TG_RETURN_IF_ERROR(Record(caller, *shard, approval, "policy.approve",
+                            fmt::format("rule {} for {}, asked by key {}: {}", approval.rule,
+                                        approval.minutes == 0 ? "one request" : fmt::format("{} minutes", approval.minutes),
+                                        asker->key->public_id, request.reason())));
   TG_RETURN_IF_ERROR(gates->Grant(shard->org.id, approval.id, caller.actor().name));
   approval.state = "granted";
   approval.granted_by = caller.actor().name;
   approval.granted_us = base::ToMicros(caller.desk().with.clock->Wall());
+  reply = Describe(caller, *shard, approval);
+  return absl::OkStatus();
+}
+
+absl::Status RevokeApproval(const Caller& caller, const v1::RevokeApprovalRequest& request, v1::PolicyApproval& reply) {
+  TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
+  TG_ASSIGN(gates::Gates* gates, GatesOf(caller));
+  TG_ASSIGN(gates::Approval approval, Named(*gates, *shard, request, "taken back"));
+  if (approval.state != "granted") return NotIn(approval, "granted");
+  TG_RETURN_IF_ERROR(Record(caller, *shard, approval, "policy.revoke_approval",
+                            fmt::format("rule {}, granted by {}: {}", approval.rule, approval.granted_by, request.reason())));
+  TG_RETURN_IF_ERROR(gates->Revoke(shard->org.id, approval.id));
+  approval.state = "revoked";
   reply = Describe(caller, *shard, approval);
   return absl::OkStatus();
 }

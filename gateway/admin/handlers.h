@@ -56,6 +56,7 @@ absl::Status LintPolicy(const Caller& caller, const v1::LintPolicyRequest& reque
 // approval_handlers.cpp
 absl::Status ListApprovals(const Caller& caller, const v1::ListApprovalsRequest& request, v1::ListApprovalsReply& reply);
 absl::Status Approve(const Caller& caller, const v1::ApproveRequest& request, v1::PolicyApproval& reply);
+absl::Status RevokeApproval(const Caller& caller, const v1::RevokeApprovalRequest& request, v1::PolicyApproval& reply);
 
 // policy_replay.cpp
 absl::Status ReplayPolicy(const Caller& caller, const v1::ReplayPolicyRequest& request, v1::PolicyChanges& reply);

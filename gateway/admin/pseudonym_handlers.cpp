@@ -8,6 +8,7 @@
 
 #include "gateway/admin/handlers.h"
 #include "gateway/admin/text.h"
+#include "policy/pseudonyms.h"
 
 namespace tollgate::admin {
 
@@ -16,7 +17,7 @@ using directory::Shard;
 namespace {
 
 constexpr std::chrono::seconds kPatience{10};
-constexpr std::size_t kPseudonymBytesMax = 64, kValueBytesMax = 8192, kEndUserBytesMax = 256;
+constexpr std::size_t kPseudonymBytesMax = 64, kEndUserBytesMax = 256;
 
 struct Tenant {
   const Shard* shard = nullptr;
@@ -65,14 +66,17 @@ absl::Status ShowPseudonym(const Caller& caller, const v1::ShowPseudonymRequest&
   TG_RETURN_IF_ERROR(CheckText("pseudonym", request.pseudonym(), kPseudonymBytesMax));
   TG_RETURN_IF_ERROR(CheckWhy(request.reason(), "the value is read"));
   audit::Keys& keys = *caller.desk().with.keys;
-  TG_ASSIGN(const std::string sealed, keys.FindValue(tenant.team, request.pseudonym()));
+  TG_ASSIGN(const std::vector<std::string> sealed, keys.FindValues(tenant.team, request.pseudonym()));
   audit::Entry view = NewEntry(caller, tenant, v1::RECORD_KIND_VIEW);
   view.record.mutable_view()->set_actor(caller.actor().name);
   view.record.mutable_view()->set_reason(request.reason());
   view.record.mutable_view()->set_pseudonym(request.pseudonym());
   TG_RETURN_IF_ERROR(Append(caller, std::move(view)));
   TG_ASSIGN(const auto key, KeyOf(caller, tenant.team));
-  TG_ASSIGN(*reply.mutable_value(), key->OpenValue(request.pseudonym(), sealed));
+  TG_ASSIGN(*reply.mutable_value(), key->OpenValue(request.pseudonym(), sealed[0]));
+  for (std::size_t i = 1; i < sealed.size(); ++i) {
+    TG_ASSIGN(*reply.add_others(), key->OpenValue(request.pseudonym(), sealed[i]));
+  }
   return absl::OkStatus();
 }
 
@@ -84,8 +88,11 @@ absl::Status ErasePseudonyms(const Caller& caller, const v1::ErasePseudonymsRequ
                              : request.which_case() == Which::kPseudonym ? request.pseudonym()
                                                                          : request.value();
   if (given.empty()) return base::InvalidArgument("name an end_user, a pseudonym or a value");
-  if (given.size() > (request.which_case() == Which::kValue ? kValueBytesMax : kEndUserBytesMax))
+  if (given.size() > (request.which_case() == Which::kValue ? policy::Pseudonyms::kValueBytesMax : kEndUserBytesMax))
     return base::InvalidArgument("what is to be forgotten is longer than anything that is kept");
+  gates::Gates* gates = caller.desk().with.gates;
+  if (request.which_case() == Which::kEndUser && gates == nullptr)
+    return base::FailedPrecondition("this instance does not know what end users accepted; ask one that serves requests");
   TG_ASSIGN(const auto key, KeyOf(caller, tenant.team));
   audit::Entry erase = NewEntry(caller, tenant, v1::RECORD_KIND_ERASE);
   v1::EraseBody& body = *erase.record.mutable_erase();
@@ -104,8 +111,12 @@ absl::Status ErasePseudonyms(const Caller& caller, const v1::ErasePseudonymsRequ
   }
   body.set_pseudonyms_of(by == ValuesOf::kSubject ? "end_user" : by == ValuesOf::kMark ? "value" : "pseudonym");
   TG_RETURN_IF_ERROR(Append(caller, std::move(erase)));
-  TG_ASSIGN(const std::int64_t erased, caller.desk().with.keys->EraseValues(tenant.team, by, which));
-  reply.set_erased(erased);
+  TG_ASSIGN(const audit::Keys::Erased erased, caller.desk().with.keys->EraseValues(tenant.team, by, which));
+  reply.set_erased(erased.rows);
+  reply.set_still_told(erased.others);
+  if (by != ValuesOf::kSubject) return absl::OkStatus();
+  TG_ASSIGN(const std::int64_t forgotten, gates->Forget(tenant.team, which));
+  reply.set_acceptances(forgotten);
   return absl::OkStatus();
 }
 

@@ -1,4 +1,4 @@
-// policy approvals, policy approve: a second person's yes to what a rule stops.
+// policy approvals, policy approve, policy revoke-approval: a second person's yes to what a rule stops.
 //
 // Tested by tests/gateway/cli/approval_test.cpp.
 #include "gateway/cli/approval_commands.h"
@@ -37,6 +37,7 @@ void List(Context& context) {
                a.granted_by().empty() ? "-" : a.granted_by()});
   }
   context.Print(table.Text("nothing waits for approval"));
+  if (reply->more()) context.Print("there are others; those that wait come first, then the newest\n");
 }
 
 void Approve(Context& context, const Options& options) {
@@ -48,6 +49,17 @@ void Approve(Context& context, const Options& options) {
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
   context.Print(fmt::format("key {} may pass rule {} for {}\n", reply->key(), reply->rule_id(), ForHowLong(*reply)));
+}
+
+void Revoke(Context& context, const Options& options) {
+  v1::RevokeApprovalRequest request;
+  request.set_org(OrgOf(context.globals));
+  request.set_id(options.id);
+  request.set_reason(options.reason);
+  const auto reply = Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::RevokeApproval, request);
+  if (!reply) return;
+  if (context.globals.json) return context.PrintJson(*reply);
+  context.Print(fmt::format("key {} may pass rule {} no more\n", reply->key(), reply->rule_id()));
 }
 
 }  // namespace
@@ -64,6 +76,14 @@ void AddApprovalCommands(CLI::App& policy, Context& context) {
   approve->callback([&context, options] { Approve(context, *options); });
   Teach(*approve, "The rule says for how long. Nobody approves what they asked for themselves.",
         {"tollgate policy approve 01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e --reason \"incident 12\""});
+
+  auto* revoke = policy.add_subcommand("revoke-approval", "Take back what was approved and is not used up; on record");
+  const auto revoked = std::make_shared<Options>();
+  revoke->add_option("ID", revoked->id, "As `tollgate policy approvals` lists it")->required();
+  revoke->add_option("--reason", revoked->reason, "Why, for the record")->required();
+  revoke->callback([&context, revoked] { Revoke(context, *revoked); });
+  Teach(*revoke, "Requests that run already go on.",
+        {"tollgate policy revoke-approval 01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e --reason \"incident 12 is over\""});
 }
 
 }  // namespace tollgate::cli

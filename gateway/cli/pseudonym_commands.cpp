@@ -31,6 +31,7 @@ void Show(Context& context, const Options& options) {
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
   context.Print(fmt::format("{} stands for\n{}", options.pseudonym, Indented(reply->value(), "  | ")));
+  for (const std::string& other : reply->others()) context.Print(fmt::format("or, in another conversation,\n{}", Indented(other, "  | ")));
 }
 
 void Erase(Context& context, const Options& options) {
@@ -47,6 +48,10 @@ void Erase(Context& context, const Options& options) {
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
   context.Print(fmt::format("{} pseudonym{} of team {} can be told no more\n", reply->erased(), reply->erased() == 1 ? "" : "s", options.team));
+  if (reply->acceptances() > 0)
+    context.Print(fmt::format("{} terms that were accepted and counts of requests are forgotten too\n", reply->acceptances()));
+  if (reply->still_told() > 0)
+    context.Print(fmt::format("the same values were written by others: {} still tell them; --value forgets those too\n", reply->still_told()));
 }
 
 }  // namespace

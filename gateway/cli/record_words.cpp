@@ -47,6 +47,16 @@ std::string RequestSummary(const v1::RequestBody& body) {
                      body.stream() ? " stream" : "", VerdictWords(body.input_verdict()));
 }
 
+// Terms accepted with a request, and a second person's approvals: given, or waited for.
+std::string GateWords(const std::string& terms, const google::protobuf::RepeatedPtrField<std::string>& approvals, std::string_view how) {
+  std::string out = terms.empty() ? "" : fmt::format("    the end user accepted {}\n", terms);
+  for (const std::string& approval : approvals) {
+    const auto id = base::Uuid::FromBytes(approval);
+    out += fmt::format("    {} {}\n", how, id.ok() ? id->ToString() : base::HexEncode(approval));
+  }
+  return out;
+}
+
 // Which defaults were in force, and what was lowered to their caps; empty where none were.
 std::string DefaultsWords(const v1::RequestBody& body) {
   if (body.defaults().empty()) return "";
@@ -70,6 +80,7 @@ std::string RequestDetails(const v1::RequestBody& body) {
                        static_cast<double>(adapter.scale_millionths()) / 1e6);
   }
   if (body.justified()) out += "    justified by the caller\n";
+  out += GateWords(body.terms_accepted(), body.approvals(), "under approval");
   out += ShadowWords(body.shadow());
   out += fmt::format("    reserved {} tokens, at most {} out\n", ShowCount(body.reserved_tokens()), ShowCount(body.max_output_tokens()));
   out += DefaultsWords(body);
@@ -117,6 +128,7 @@ std::string EndDetails(const v1::EndBody& body) {
   std::string out = fmt::format("    ended: {}{}\n", body.reason(), body.recovered() ? ", closed after its instance died" : "");
   out += fmt::format("    tokens: {} in, {} out, {} delivered\n", ShowCount(body.tokens().input()), ShowCount(body.tokens().output()),
                      ShowCount(body.tokens().delivered()));
+  if (body.has_input_verdict()) out += fmt::format("    prompt, with what detectors answered: {}\n", VerdictWords(body.input_verdict()));
   if (body.has_vectors()) {
     const v1::VectorOutput& vectors = body.vectors();
     out += fmt::format("    output: {} x {} numbers, sha256 {}\n", ShowCount(vectors.count()), ShowCount(vectors.dimensions()),
@@ -228,7 +240,9 @@ std::string Details(const v1::Record& record) {
   if (const auto id = base::Uuid::FromBytes(record.request_id()); id.ok()) out += fmt::format("    request {}\n", id->ToString());
   if (record.has_request()) return out + RequestDetails(record.request());
   if (record.has_end()) return out + EndDetails(record.end());
-  return out + "    " + OtherSummary(record) + "\n";
+  out += "    " + OtherSummary(record) + "\n";
+  if (record.has_deny()) out += GateWords(record.deny().terms_accepted(), record.deny().approvals(), "waits for approval");
+  return out;
 }
 
 }  // namespace tollgate::cli

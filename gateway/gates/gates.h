@@ -1,12 +1,14 @@
-// Gates: what a policy rule asks of shared state before a request goes on: a count in a window, accepted terms, a second person's approval.
+// Gates: what policy rules ask of shared state before a request goes on: counts in a window, accepted terms, a second person's approvals.
 //
-// Exact over any number of instances: each question is one transaction in Postgres, whose clock names windows and ends grants. About a
-// millisecond, and only for requests that match such a rule. Thread-safe. Errors: UNAVAILABLE where the database cannot answer; fail closed.
+// Exact over any number of instances: all that one request is asked for is one transaction in Postgres, whose clock names windows and ends
+// grants. About a millisecond, and only for requests that match such a rule. Thread-safe. Errors: UNAVAILABLE where the database cannot
+// answer, or one team asks too much at once; fail closed.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,44 +18,59 @@
 
 namespace tollgate::gates {
 
-struct RateAsk {
-  base::TeamId team;
+struct Rate {
   std::string rule;
   std::string who;  // Bytes that name whom it counts: an id, or an end user's HMAC.
   std::int64_t window_seconds = 60;
   std::int64_t limit = 1;  // Requests in a window.
 };
-struct RateAnswer {
-  bool allowed = false;       // And counted.
-  std::int64_t reset_ms = 0;  // Until the window ends.
+
+// A second person's yes to what a rule stops.
+struct Wish {
+  std::string rule;
+  std::int64_t minutes = 0;  // 0 = for one request.
 };
 
-struct TermsAsk {
-  base::TeamId team;
-  std::string end_user;  // HMAC.
-  std::string terms;     // "acceptable-use@3"
-};
-
-// One key's wish to do once, or for some minutes, what a rule stops.
-struct ApprovalAsk {
+// All that rules ask of one request of one key.
+struct Ask {
   base::OrgId org;
   base::TeamId team;
   base::KeyId key;
-  std::string rule;
   base::RequestId request;
-  std::int64_t minutes = 0;  // 0 = for one request.
+  std::string end_user;             // HMAC.
+  std::vector<std::string> terms;   // "acceptable-use@3": those that the end user must have accepted before.
+  std::vector<Wish> approvals;
+  std::vector<Rate> rates;
 };
-struct ApprovalAnswer {
-  bool granted = false;
-  base::Uuid id;  // The grant that covers the request, used up if it was for one; else the approval that waits for somebody.
+
+// The request passes, or one of the three says why not. Only one that passes is counted and uses up grants for one request.
+struct Answer {
+  struct Waiting {
+    std::string rule;
+    base::Uuid id;  // The approval that waits for somebody.
+  };
+  struct Full {
+    std::string rule;
+    std::int64_t reset_ms = 0;  // Until its window ends.
+  };
+  std::vector<std::string> terms_missing;
+  std::vector<Waiting> waiting;
+  std::optional<Full> full;
+  std::vector<base::Uuid> grants;  // Under which it passes, one for each of Ask.approvals.
+
+  bool passes() const { return terms_missing.empty() && waiting.empty() && !full; }
 };
 
 struct Approval {
   base::Uuid id;
   base::TeamId team;
   base::KeyId key;
-  std::string rule, state, granted_by;  // "pending", "granted", "used", "expired".
+  std::string rule, state, granted_by;  // "pending", "lapsed" (nobody said yes), "granted", "used", "revoked", "expired".
   std::int64_t minutes = 0, asked_us = 0, granted_us = 0;
+};
+struct Approvals {
+  std::vector<Approval> all;  // Those that wait first, then the newest first.
+  bool more = false;          // There are others.
 };
 
 class Gates {
@@ -62,19 +79,24 @@ class Gates {
   using Done = std::function<void(absl::StatusOr<T>)>;  // Called once, on a thread of its own or before the call returns.
   virtual ~Gates() = default;
 
-  virtual void CountRate(const RateAsk& ask, Done<RateAnswer> done) = 0;
-  virtual void HasAccepted(const TermsAsk& ask, Done<bool> done) = 0;
-  virtual void Accept(const TermsAsk& ask, base::RequestId said_by, Done<bool> done) = 0;  // True. Again is the same.
-  virtual void FindApproval(const ApprovalAsk& ask, Done<ApprovalAnswer> done) = 0;
+  virtual void Pass(const Ask& ask, Done<Answer> done) = 0;
+  // Grants for one request that this request used up are good again: it went nowhere. True.
+  virtual void GiveBack(base::TeamId team, base::RequestId used_by, const std::vector<base::Uuid>& grants, Done<bool> done) = 0;
+  // True. Again is the same.
+  virtual void Accept(base::TeamId team, const std::string& end_user, const std::vector<std::string>& terms, base::RequestId said_by,
+                      Done<bool> done) = 0;
 
-  // Block. The newest first, at most 500.
-  virtual absl::StatusOr<std::vector<Approval>> ListApprovals(base::OrgId org) = 0;
-  // NOT_FOUND: the org has no approval with this id that waits.
-  virtual absl::StatusOr<Approval> FindPending(base::OrgId org, base::Uuid id) = 0;
+  // Block. At most 500.
+  virtual absl::StatusOr<Approvals> ListApprovals(base::OrgId org) = 0;
+  // NOT_FOUND: the org has no approval with this id; of Grant, none that waits; of Revoke, none that is granted.
+  virtual absl::StatusOr<Approval> Find(base::OrgId org, base::Uuid id) = 0;
   virtual absl::Status Grant(base::OrgId org, base::Uuid id, const std::string& by) = 0;
+  virtual absl::Status Revoke(base::OrgId org, base::Uuid id) = 0;
+  // Blocks. Forgets what an end user accepted and how often they asked. How many rows.
+  virtual absl::StatusOr<std::int64_t> Forget(base::TeamId team, const std::string& end_user) = 0;
 };
 
-// `role` tollgate_writer.
-std::unique_ptr<Gates> OpenPostgresGates(base::PostgresOptions postgres);
+// `role` tollgate_writer. `mac_key`, 32 bytes: audit::RootKey::Derive("approval-mac"); grants without a MAC under it let nobody pass.
+std::unique_ptr<Gates> OpenPostgresGates(base::PostgresOptions postgres, std::string mac_key);
 
 }  // namespace tollgate::gates

@@ -84,6 +84,7 @@ constexpr CallPermission kCalls[] = {
     {"/tollgate.v1.Policy/Lint", Permission::kReadPolicy},
     {"/tollgate.v1.Policy/ListApprovals", Permission::kReadPolicy},
     {"/tollgate.v1.Policy/Approve", Permission::kActivatePolicy},
+    {"/tollgate.v1.Policy/RevokeApproval", Permission::kActivatePolicy},
     {"/tollgate.v1.Policy/Replay", Permission::kActivatePolicy},  // Records as examples: kReadContent too.
     {"/tollgate.v1.Policy/ShadowReport", Permission::kReadPolicy},  // Records as examples: kReadAudit too.
     {"/tollgate.v1.Audit/List", Permission::kReadAudit},

@@ -43,7 +43,8 @@ const policy::RuleOutcome* FirstEffect(const policy::Verdict& verdict, policy::E
 std::optional<Denial> DenialOf(const policy::Verdict& verdict, const tollgate::v1::ChatRequest& call) {
   if (verdict.action == policy::Action::kBlock) return Denial{"POLICY_BLOCKED", Blocked(verdict)};
   const policy::RuleOutcome* wants = FirstEffect(verdict, policy::Effect::Kind::kJustify);
-  if (wants != nullptr && call.justification().empty()) return Denial{"JUSTIFICATION_NEEDED", NeedsJustification(*wants)};
+  const bool says_why = call.justification().find_first_not_of(" \t\r\n") != std::string::npos;
+  if (wants != nullptr && !says_why) return Denial{"JUSTIFICATION_NEEDED", NeedsJustification(*wants)};
   return std::nullopt;
 }
 

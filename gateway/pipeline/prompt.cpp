@@ -117,7 +117,7 @@ absl::Status Validate(const v1::ChatRequest& request, const PromptLimits& limits
     TG_RETURN_IF_ERROR(CheckText("stop", stop, 128));
   }
   TG_RETURN_IF_ERROR(CheckText("end_user", request.end_user(), 256));
-  TG_RETURN_IF_ERROR(CheckText("accept_terms", request.accept_terms(), 64));
+  TG_RETURN_IF_ERROR(CheckText("accept_terms", request.accept_terms(), 512));
   TG_RETURN_IF_ERROR(CheckText("justification", request.justification(), 500));
   return CheckText("client_request_id", request.client_request_id(), 128);
 }

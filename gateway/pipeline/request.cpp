@@ -4,6 +4,7 @@
 #include "gateway/pipeline/request.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstring>
@@ -27,6 +28,8 @@ namespace v1 = tollgate::v1;
 using std::chrono::steady_clock;
 
 namespace {
+
+constexpr std::size_t kValuesSealedHere = 64;  // More than these are sealed on the cpu executor.
 
 std::uint64_t RandomSeed() {
   std::uint64_t seed = 0;
@@ -67,19 +70,23 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   if (status.ok()) status = CheckReserved(reservation_.output_tokens(), call_);
   if (!status.ok()) co_return Refuse(std::move(status));
   status = co_await PassGates();
+  // What a rule refuses was work, and no tokens. That nobody could be asked is not the caller's doing.
+  if (denial_ || !(status.ok() || absl::IsUnavailable(status))) with_.quotas->Settle(reservation_, v1::TokenCounts());
   if (!status.ok()) co_return Refuse(std::move(status));
-  if (denial_) {
-    with_.quotas->Settle(reservation_, v1::TokenCounts());  // It was work, and no tokens.
-    co_return co_await Deny();
-  }
+  if (denial_) co_return co_await Deny();
   status = co_await KeepPseudonyms();
-  if (!status.ok()) co_return Refuse(std::move(status));
-  status = co_await Record();
-  if (!status.ok()) co_return Refuse(std::move(status));
+  if (status.ok()) status = co_await Record();
+  if (!status.ok()) {
+    co_await GiveGrantsBack();
+    co_return Refuse(std::move(status));
+  }
   guards_.emplace(with_, *principal_, who_.request, event_, reservation_, inspection_.prompt);
-  if (!accepted_.empty()) co_await AcceptTerms();
+  co_await AcceptTerms();
   std::optional<Ending> denied = co_await AskGuards();
-  if (denied) co_return co_await End(std::move(*denied), nullptr);
+  if (denied) {
+    co_await GiveGrantsBack();
+    co_return co_await End(std::move(*denied), nullptr);
+  }
   co_return co_await Generate();
 }
 
@@ -210,11 +217,21 @@ async::Awaitable<absl::Status> Request::MakeKey() {
 // What they stand for can be told, or forgotten, before the model meets them.
 async::Awaitable<absl::Status> Request::KeepPseudonyms() {
   if (inspection_.pseudonyms == nullptr) co_return absl::OkStatus();
+  const std::vector<policy::Pseudonym>& all = inspection_.pseudonyms->all();
+  const base::TeamId team = who_.place.team->id;
   std::vector<audit::Keys::SealedValue> values;
-  for (const policy::Pseudonym& pseudonym : inspection_.pseudonyms->all()) {
-    values.push_back({pseudonym.text, key_->SealValue(pseudonym.text, pseudonym.value), key_->ValueMark(pseudonym.value)});
-  }
-  auto keep = [&](auto done) { with_.keys->KeepValues(who_.place.team->id, who_.end_user_hmac, std::move(values), std::move(done)); };
+  auto seal = [&] {
+    const audit::ValueSealer sealer = key_->Sealer();
+    for (const policy::Pseudonym& one : all) {
+      if (with_.keys->KnowsKept(team, who_.end_user_hmac, one.text)) continue;
+      values.push_back({one.text, sealer.Seal(one.text, one.value), sealer.Mark(one.value)});
+    }
+    return true;
+  };
+  co_await async::RunOnIf(all.size() > kValuesSealedHere, with_.cpu, seal);
+  if (values.empty()) co_return absl::OkStatus();
+  const auto patience = steady_clock::now() + with_.options.append_timeout;
+  auto keep = [&](auto done) { with_.keys->KeepValues(team, who_.end_user_hmac, std::move(values), patience, std::move(done)); };
   co_return co_await async::Callback<absl::Status>(keep);
 }
 
@@ -229,7 +246,7 @@ async::Awaitable<absl::Status> Request::Record() {
   FillAdapters(model_, body);
   body->set_routed_by(routed_by_);
   body->set_justified(!call_.justification().empty());
-  body->set_terms_accepted(accepted_);
+  body->set_terms_accepted(fmt::format("{}", fmt::join(accepted_, ",")));
   for (const base::Uuid& approval : approvals_) body->add_approvals(approval.Bytes());
   body->set_surface(std::string(Name(caller_.surface)));
   body->set_stream(writer_ != nullptr);
@@ -300,6 +317,7 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
   }
   absl::Status submitted = Submit(choices, sequences);
   if (!submitted.ok()) {
+    co_await GiveGrantsBack();
     Ending ending = Broken("POOL_REFUSED", std::move(submitted));
     co_return co_await End(std::move(ending), nullptr);
   }

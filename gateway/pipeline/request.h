@@ -11,6 +11,7 @@
 #include "audit/record.h"
 #include "audit/seal.h"
 #include "gateway/async/event.h"
+#include "gateway/gates/gates.h"
 #include "gateway/identity/identity.h"
 #include "gateway/pipeline/call.h"
 #include "gateway/pipeline/collaborators.h"
@@ -56,10 +57,9 @@ class Request {
   absl::Status FollowRoute(std::span<const policy::Message> prompt);  // Where a rule sends it to another model.
   async::Awaitable<absl::Status> Reserve(std::int64_t input_tokens, std::int64_t output_tokens);  // Step 8.
   async::Awaitable<absl::Status> PassGates();               // What policy asks of shared state.
-  async::Awaitable<absl::Status> CountRate(const policy::RuleOutcome& rule);
-  async::Awaitable<absl::Status> CheckTerms(const policy::RuleOutcome& rule);
-  async::Awaitable<absl::Status> CheckApproval(const policy::RuleOutcome& rule);
+  absl::StatusOr<gates::Ask> WhatPolicyAsks();
   async::Awaitable<void> AcceptTerms();
+  async::Awaitable<void> GiveGrantsBack();                  // Nothing was routed under them.
   async::Awaitable<absl::Status> MakeKey();
   async::Awaitable<absl::Status> KeepPseudonyms();
   async::Awaitable<absl::Status> Record();                  // Step 9.
@@ -97,8 +97,8 @@ class Request {
   metering::Admission admission_;
   policy::Inspection inspection_;
   std::optional<Denial> denial_;                              // Policy says no to the prompt.
-  std::string accepted_;                                      // Terms that the end user accepts with this request.
-  std::vector<base::Uuid> approvals_;                         // Under which it goes on; of a denial, the one that waits.
+  std::vector<std::string> accepted_;                         // Terms that the end user accepts with this request.
+  std::vector<base::Uuid> approvals_;                         // Under which it goes on; of a denial, those that wait.
   std::string routed_by_;                                     // The rule that chose model_; empty: none did.
   std::vector<tollgate::v1::GuardOutcome> guarded_;           // What was asked about the prompt, and answered.
   std::vector<tollgate::v1::GuardAnswerText> guard_said_;     // By guard models.

@@ -1,6 +1,7 @@
 // How requests end: refused before they were admitted, denied by policy, or with their one terminal record.
 // Tested by tests/gateway/pipeline/request_test.cpp.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <iterator>
@@ -77,7 +78,8 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   with_.shadows->Add(false, body->input_verdict(), shadow_);
   body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
   body->set_reason(denial_->reason);
-  if (!approvals_.empty()) body->set_approval(approvals_.back().Bytes());
+  for (const base::Uuid& approval : approvals_) body->add_approvals(approval.Bytes());
+  body->set_terms_accepted(fmt::format("{}", fmt::join(accepted_, ",")));
   *body->mutable_defaults() = defaults_.in_force;
   v1::SealedContent content;
   *content.mutable_prompt() = call_.messages();
@@ -87,6 +89,7 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   entry.key = key_->row();
   absl::StatusOr<audit::Position> position = co_await SealAndAppend(with_, *key_, std::move(entry), content);
   if (!position.ok()) co_return Refuse(position.status());
+  co_await AcceptTerms();
   co_return FailureOf(denial_->status, *position);
 }
 

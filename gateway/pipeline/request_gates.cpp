@@ -1,7 +1,10 @@
-// What rules ask of shared state, after the reservation, so that a request which a quota refuses uses up neither a count nor an approval. Terms
-// first, for they cost nothing; an approval last, for a grant may be good for one request only.
+// What rules ask of shared state, after the reservation, so that a request which a quota refuses uses up neither a count nor an approval. All
+// of it is one question. A request that goes no further after it passed gives its grants back: nothing was routed under them.
 // Tested by tests/gateway/pipeline/gates_test.cpp.
+#include <algorithm>
+
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/clock.h"
 #include "base/diagnostics.h"
@@ -12,106 +15,160 @@
 namespace tollgate::pipeline {
 
 using policy::Effect;
+using policy::RuleOutcome;
 
 namespace {
 
 std::int64_t SecondsOf(const std::string& window) { return window == "minute" ? 60 : window == "hour" ? 3600 : 86'400; }
 
-absl::Status NeedsEndUser(const policy::RuleOutcome& rule) {
+// "a@1, b@2"
+std::vector<std::string> TermsOf(std::string_view text) {
+  std::vector<std::string> out;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t comma = std::min(text.find(',', at), text.size());
+    std::string_view one = text.substr(at, comma - at);
+    while (one.starts_with(' ')) one.remove_prefix(1);
+    while (one.ends_with(' ')) one.remove_suffix(1);
+    if (!one.empty()) out.emplace_back(one);
+    at = comma + 1;
+  }
+  return out;
+}
+
+bool Has(const std::vector<std::string>& all, const std::string& one) { return std::find(all.begin(), all.end(), one) != all.end(); }
+
+absl::Status NeedsEndUser(const RuleOutcome& rule) {
   return base::WithDetail(
-      base::InvalidArgument(fmt::format("policy rule {} goes by the end user, and none is named: send the field end_user (HTTP: user)", rule.rule_id)),
+      base::InvalidArgument(
+          fmt::format("policy rule {} goes by the end user, and none is named: send the field end_user (HTTP: user)", rule.rule_id)),
       {.reason = "END_USER_NEEDED", .param = "end_user", .may_retry = false, .rule_ids = {rule.rule_id}});
 }
 
-absl::Status TooMany(const policy::RuleOutcome& rule, const gates::RateAnswer& answer) {
+absl::Status TooMany(const RuleOutcome& rule, std::int64_t reset_ms) {
   const Effect& limit = rule.effect;
-  return base::WithDetail(base::ResourceExhausted(fmt::format("policy rule {} allows {} such requests in a {} for each {}: {} Try again in {} s",
-                                                              rule.rule_id, limit.amount, limit.window, limit.by, rule.because,
-                                                              (answer.reset_ms + 999) / 1000)),
-                          {.reason = "RATE_LIMITED", .retry_after_ms = answer.reset_ms, .may_retry = limit.window == "minute",
-                           .rule_ids = {rule.rule_id}, .subject = limit.by});
+  return base::WithDetail(
+      base::ResourceExhausted(fmt::format("policy rule {} allows {} such requests in a {} for each {}: {} Try again in {} s", rule.rule_id,
+                                          limit.amount, limit.window, limit.by, rule.because, (reset_ms + 999) / 1000)),
+      {.reason = "RATE_LIMITED", .retry_after_ms = reset_ms, .may_retry = limit.window == "minute", .rule_ids = {rule.rule_id},
+       .subject = limit.by});
 }
 
-Denial NotAccepted(const policy::RuleOutcome& rule) {
+// "policy rule a: Why. Policy rule b: Why."
+std::string Because(const std::vector<const RuleOutcome*>& rules) {
+  std::string out;
+  for (const RuleOutcome* rule : rules) out += fmt::format("{}olicy rule {}: {} ", out.empty() ? 'p' : 'P', rule->rule_id, rule->because);
+  return out;
+}
+
+std::vector<std::string> IdsOf(const std::vector<const RuleOutcome*>& rules) {
+  std::vector<std::string> out;
+  for (const RuleOutcome* rule : rules) out.push_back(rule->rule_id);
+  return out;
+}
+
+Denial NotAccepted(const std::vector<const RuleOutcome*>& rules) {
+  std::vector<std::string> terms;
+  for (const RuleOutcome* rule : rules) {
+    if (!Has(terms, rule->effect.text)) terms.push_back(rule->effect.text);
+  }
   return {"TERMS_NOT_ACCEPTED",
           base::WithDetail(base::PermissionDenied(fmt::format(
-                               "policy rule {}: {} The end user has to accept {} first: show it, and send the request again with the field "
-                               "accept_terms (HTTP: the header x-tollgate-accept-terms) set to {}",
-                               rule.rule_id, rule.because, rule.effect.text, rule.effect.text)),
-                           {.reason = "TERMS_NOT_ACCEPTED", .param = "accept_terms", .may_retry = false, .rule_ids = {rule.rule_id}})};
+                               "{}The end user has to accept {} first: show {}, and send the request again with the field accept_terms (HTTP: the "
+                               "header x-tollgate-accept-terms) set to {}",
+                               Because(rules), fmt::join(terms, " and "), terms.size() == 1 ? "it" : "them", fmt::join(terms, ","))),
+                           {.reason = "TERMS_NOT_ACCEPTED", .param = "accept_terms", .may_retry = false, .rule_ids = IdsOf(rules)})};
 }
 
-Denial NotApproved(const policy::RuleOutcome& rule, base::Uuid id) {
+Denial NotApproved(const std::vector<const RuleOutcome*>& rules, const std::vector<gates::Answer::Waiting>& waiting) {
+  std::vector<std::string> commands, ids;
+  for (const gates::Answer::Waiting& one : waiting) {
+    ids.push_back(one.id.ToString());
+    commands.push_back(fmt::format("`tollgate policy approve {} --reason WHY`", ids.back()));
+  }
   return {"APPROVAL_NEEDED",
-          base::WithDetail(base::PermissionDenied(fmt::format("policy rule {} wants a second person's approval: {} Ask somebody to run "
-                                                              "`tollgate policy approve {} --reason WHY`, and send the request again",
-                                                              rule.rule_id, rule.because, id.ToString())),
-                           {.reason = "APPROVAL_NEEDED", .may_retry = false, .rule_ids = {rule.rule_id}, .subject = id.ToString()})};
+          base::WithDetail(base::PermissionDenied(fmt::format("{}It takes a second person's approval. Ask somebody to run {}, and send the "
+                                                              "request again",
+                                                              Because(rules), fmt::join(commands, " and "))),
+                           {.reason = "APPROVAL_NEEDED", .may_retry = false, .rule_ids = IdsOf(rules),
+                            .subject = fmt::format("{}", fmt::join(ids, ","))})};
+}
+
+template <typename Wanted>
+std::vector<const RuleOutcome*> RulesWhere(const policy::Verdict& verdict, Effect::Kind kind, Wanted wanted) {
+  std::vector<const RuleOutcome*> out;
+  for (const RuleOutcome& rule : verdict.rules) {
+    if (rule.effect.kind == kind && wanted(rule)) out.push_back(&rule);
+  }
+  return out;
 }
 
 }  // namespace
 
-async::Awaitable<absl::Status> Request::PassGates() {
-  for (const Effect::Kind kind : {Effect::Kind::kAccept, Effect::Kind::kRateLimit, Effect::Kind::kApprove}) {
-    for (const policy::RuleOutcome& rule : inspection_.verdict.rules) {
-      if (rule.effect.kind != kind) continue;
-      if (with_.gates == nullptr) co_return base::Unavailable(fmt::format("policy rule {} asks what nothing here can answer", rule.rule_id));
-      absl::Status status;
-      if (kind == Effect::Kind::kAccept) status = co_await CheckTerms(rule);
-      if (kind == Effect::Kind::kRateLimit) status = co_await CountRate(rule);
-      if (kind == Effect::Kind::kApprove) status = co_await CheckApproval(rule);
-      if (!status.ok() || denial_) co_return status;
+absl::StatusOr<gates::Ask> Request::WhatPolicyAsks() {
+  const directory::Place& place = who_.place;
+  gates::Ask ask{.org = place.org->id, .team = place.team->id, .key = place.key->id, .request = who_.request, .end_user = who_.end_user_hmac};
+  const std::vector<std::string> offered = TermsOf(call_.accept_terms());
+  for (const RuleOutcome& rule : inspection_.verdict.rules) {
+    const Effect& effect = rule.effect;
+    const bool by_end_user = effect.kind == Effect::Kind::kAccept || (effect.kind == Effect::Kind::kRateLimit && effect.by == "end_user");
+    if (by_end_user && who_.end_user_hmac.empty()) return NeedsEndUser(rule);
+    if (effect.kind == Effect::Kind::kAccept) {
+      std::vector<std::string>& terms = Has(offered, effect.text) ? accepted_ : ask.terms;
+      if (!Has(terms, effect.text)) terms.push_back(effect.text);
+    }
+    if (effect.kind == Effect::Kind::kApprove) ask.approvals.push_back({rule.rule_id, effect.amount});
+    if (effect.kind == Effect::Kind::kRateLimit) {
+      ask.rates.push_back({rule.rule_id,
+                           effect.by == "end_user"  ? who_.end_user_hmac
+                           : effect.by == "key"     ? place.key->id.Bytes()
+                           : effect.by == "project" ? place.project->id.Bytes()
+                                                    : place.team->id.Bytes(),
+                           SecondsOf(effect.window), effect.amount});
     }
   }
-  co_return absl::OkStatus();
+  return ask;
 }
 
-async::Awaitable<absl::Status> Request::CountRate(const policy::RuleOutcome& rule) {
-  const Effect& limit = rule.effect;
-  if (limit.by == "end_user" && who_.end_user_hmac.empty()) co_return NeedsEndUser(rule);
-  const directory::Place& place = who_.place;
-  gates::RateAsk ask{place.team->id, rule.rule_id, "", SecondsOf(limit.window), limit.amount};
-  ask.who = limit.by == "end_user"  ? who_.end_user_hmac
-            : limit.by == "key"     ? place.key->id.Bytes()
-            : limit.by == "project" ? place.project->id.Bytes()
-                                    : place.team->id.Bytes();
-  auto count = [&](auto done) { with_.gates->CountRate(ask, std::move(done)); };
-  absl::StatusOr<gates::RateAnswer> answer = co_await async::Callback<absl::StatusOr<gates::RateAnswer>>(count);
+async::Awaitable<absl::Status> Request::PassGates() {
+  TG_CO_ASSIGN(const gates::Ask ask, WhatPolicyAsks());
+  if (ask.terms.empty() && ask.approvals.empty() && ask.rates.empty()) co_return absl::OkStatus();
+  if (with_.gates == nullptr) co_return base::Unavailable("policy asks what nothing here can answer");
+  auto pass = [&](auto done) { with_.gates->Pass(ask, std::move(done)); };
+  absl::StatusOr<gates::Answer> answer = co_await async::Callback<absl::StatusOr<gates::Answer>>(pass);
   if (!answer.ok()) co_return answer.status();
-  co_return answer->allowed ? absl::OkStatus() : TooMany(rule, *answer);
-}
-
-async::Awaitable<absl::Status> Request::CheckTerms(const policy::RuleOutcome& rule) {
-  if (who_.end_user_hmac.empty()) co_return NeedsEndUser(rule);
-  if (call_.accept_terms() == rule.effect.text) {
-    accepted_ = rule.effect.text;
-    co_return absl::OkStatus();
+  approvals_ = answer->grants;
+  const policy::Verdict& verdict = inspection_.verdict;
+  if (answer->full) {
+    const auto its = [&](const RuleOutcome& rule) { return rule.rule_id == answer->full->rule; };
+    co_return TooMany(*RulesWhere(verdict, Effect::Kind::kRateLimit, its).at(0), answer->full->reset_ms);
   }
-  const gates::TermsAsk ask{who_.place.team->id, who_.end_user_hmac, rule.effect.text};
-  auto find = [&](auto done) { with_.gates->HasAccepted(ask, std::move(done)); };
-  absl::StatusOr<bool> has = co_await async::Callback<absl::StatusOr<bool>>(find);
-  if (!has.ok()) co_return has.status();
-  if (!*has) denial_ = NotAccepted(rule);
-  co_return absl::OkStatus();
-}
-
-async::Awaitable<absl::Status> Request::CheckApproval(const policy::RuleOutcome& rule) {
-  const directory::Place& place = who_.place;
-  const gates::ApprovalAsk ask{place.org->id, place.team->id, place.key->id, rule.rule_id, who_.request, rule.effect.amount};
-  auto find = [&](auto done) { with_.gates->FindApproval(ask, std::move(done)); };
-  absl::StatusOr<gates::ApprovalAnswer> answer = co_await async::Callback<absl::StatusOr<gates::ApprovalAnswer>>(find);
-  if (!answer.ok()) co_return answer.status();
-  approvals_.push_back(answer->id);
-  if (!answer->granted) denial_ = NotApproved(rule, answer->id);
+  if (!answer->terms_missing.empty()) {
+    const auto missing = [&](const RuleOutcome& rule) { return Has(answer->terms_missing, rule.effect.text); };
+    denial_ = NotAccepted(RulesWhere(verdict, Effect::Kind::kAccept, missing));
+  }
+  if (!answer->waiting.empty()) {
+    const auto waits = [&](const RuleOutcome& rule) {
+      return std::any_of(answer->waiting.begin(), answer->waiting.end(), [&](const auto& one) { return one.rule == rule.rule_id; });
+    };
+    denial_ = NotApproved(RulesWhere(verdict, Effect::Kind::kApprove, waits), answer->waiting);
+    for (const gates::Answer::Waiting& one : answer->waiting) approvals_.push_back(one.id);
+  }
   co_return absl::OkStatus();
 }
 
 // On record already; if it cannot be kept the end user is asked once more.
 async::Awaitable<void> Request::AcceptTerms() {
-  const gates::TermsAsk ask{who_.place.team->id, who_.end_user_hmac, accepted_};
-  auto accept = [&](auto done) { with_.gates->Accept(ask, who_.request, std::move(done)); };
+  if (accepted_.empty()) co_return;
+  auto accept = [&](auto done) { with_.gates->Accept(who_.place.team->id, who_.end_user_hmac, accepted_, who_.request, std::move(done)); };
   absl::StatusOr<bool> kept = co_await async::Callback<absl::StatusOr<bool>>(accept);
   if (!kept.ok()) base::Warn("pipeline", "accepted terms were not kept: {}", base::Message(kept.status()));
+}
+
+async::Awaitable<void> Request::GiveGrantsBack() {
+  if (approvals_.empty()) co_return;
+  auto give = [&](auto done) { with_.gates->GiveBack(who_.place.team->id, who_.request, approvals_, std::move(done)); };
+  absl::StatusOr<bool> given = co_await async::Callback<absl::StatusOr<bool>>(give);
+  if (!given.ok()) base::Warn("pipeline", "a grant that led nowhere stays used: {}", base::Message(given.status()));
 }
 
 }  // namespace tollgate::pipeline

@@ -98,7 +98,7 @@ absl::Status BuildData(Parts& parts) {
     quotas->SetRules(snapshot->Quotas());
   });
   parts.quotas->StartTicking();
-  parts.gates = gates::OpenPostgresGates(PostgresFor(config, config.postgres().role()));
+  parts.gates = gates::OpenPostgresGates(PostgresFor(config, config.postgres().role()), parts.secrets->root.Derive("approval-mac"));
   return absl::OkStatus();
 }
 

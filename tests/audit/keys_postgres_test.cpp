@@ -1,5 +1,6 @@
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
 #include <future>
 
 #include "audit/key_chain.h"
@@ -125,24 +126,88 @@ TEST_CASE_METHOD(Bed, "What pseudonyms stand for is kept sealed, found by any in
   const auto keep = [&](const std::string& subject, const std::string& value) {
     const std::string pseudonym = "[N_" + value + "]";
     std::promise<absl::Status> kept;
-    a->KeepValues(team, subject, {{pseudonym, key->SealValue(pseudonym, value), key->ValueMark(value)}},
+    a->KeepValues(team, subject, {{pseudonym, key->SealValue(pseudonym, value), key->ValueMark(value)}}, Journal::kNoDeadline,
                   [&](absl::Status status) { kept.set_value(std::move(status)); });
     REQUIRE(kept.get_future().get().ok());
   };
   for (const char* value : {"one", "two", "three"}) keep("anna", value);
   keep("anna", "one");  // Again: stays one row.
   keep("", "one");
-  const auto sealed = b->FindValue(team, "[N_one]");
+  const auto sealed = b->FindValues(team, "[N_one]");
   REQUIRE(sealed.ok());
-  CHECK(*(*New(*b))->OpenValue("[N_one]", *sealed) == "one");
+  CHECK(*(*New(*b))->OpenValue("[N_one]", sealed->at(0)) == "one");
+  CHECK(sealed->size() == 1);
   CHECK(keys_sql->Run("look", "SELECT count(*) FROM keys.pseudonym WHERE position('one'::bytea IN sealed) > 0")->Int(0, 0) == 0);
-  CHECK(absl::IsNotFound(b->FindValue(base::TeamId::New(), "[N_one]").status()));
-  CHECK(*b->EraseValues(team, ValuesOf::kPseudonym, "[N_two]") == 1);
-  CHECK(*b->EraseValues(team, ValuesOf::kMark, key->ValueMark("three")) == 1);
-  CHECK(*b->EraseValues(team, ValuesOf::kSubject, "anna") == 1);
-  CHECK(a->FindValue(team, "[N_one]").ok());  // Somebody else wrote it too.
-  CHECK(*b->EraseValues(team, ValuesOf::kSubject, "") == 1);
-  CHECK(absl::IsNotFound(a->FindValue(team, "[N_one]").status()));
+  CHECK(absl::IsNotFound(b->FindValues(base::TeamId::New(), "[N_one]").status()));
+  const auto erase = [&](ValuesOf by, const std::string& which) { return b->EraseValues(team, by, which).value(); };
+  CHECK(erase(ValuesOf::kPseudonym, "[N_two]").rows == 1);
+  CHECK(erase(ValuesOf::kMark, key->ValueMark("three")).rows == 1);
+  const Keys::Erased anna = erase(ValuesOf::kSubject, "anna");
+  CHECK(anna.rows == 1);
+  CHECK(anna.others == 1);
+  CHECK(a->FindValues(team, "[N_one]").ok());  // Somebody else wrote it too.
+  CHECK(erase(ValuesOf::kSubject, "").rows == 1);
+  CHECK(absl::IsNotFound(a->FindValues(team, "[N_one]").status()));
+}
+
+TEST_CASE_METHOD(Bed, "Requests that keep the same values at the same time do not lock each other out") {
+  auto a = OpenKeys(), b = OpenKeys();
+  const auto key = *New(*a);
+  for (int round = 0; round < 5; ++round) {
+    std::vector<Keys::SealedValue> values;
+    for (int i = 0; i < 2000; ++i) {
+      const std::string name = std::to_string(round) + "_" + std::to_string(i);
+      values.push_back({"[N_" + name + "]", key->SealValue("[N_" + name + "]", name), key->ValueMark(name)});
+    }
+    std::promise<absl::Status> first, second;
+    a->KeepValues(team, "anna", values, Journal::kNoDeadline, [&](absl::Status status) { first.set_value(std::move(status)); });
+    std::reverse(values.begin(), values.end());
+    b->KeepValues(team, "anna", values, Journal::kNoDeadline, [&](absl::Status status) { second.set_value(std::move(status)); });
+    CHECK(first.get_future().get().ok());
+    CHECK(second.get_future().get().ok());
+  }
+  CHECK(keys_sql->Run("count", "SELECT count(*) FROM keys.pseudonym")->Int(0, 0) == 10'000);
+}
+
+TEST_CASE_METHOD(Bed, "Two values that share a pseudonym are both kept, also where one person sent both") {
+  auto keys = OpenKeys();
+  const auto key = *New(*keys);
+  for (const char* value : {"one", "two", "one"}) {
+    std::promise<absl::Status> kept;
+    keys->KeepValues(team, "anna", {{"[N]", key->SealValue("[N]", value), key->ValueMark(value)}}, Journal::kNoDeadline,
+                     [&](absl::Status status) { kept.set_value(std::move(status)); });
+    REQUIRE(kept.get_future().get().ok());
+  }
+  const auto sealed = keys->FindValues(team, "[N]");
+  REQUIRE(sealed.ok());
+  REQUIRE(sealed->size() == 2);
+  CHECK(*key->OpenValue("[N]", sealed->at(0)) == "one");
+  CHECK(*key->OpenValue("[N]", sealed->at(1)) == "two");
+  REQUIRE(keys->EraseValues(team, Keys::ValuesOf::kMark, key->ValueMark("one")).ok());
+  CHECK(*key->OpenValue("[N]", keys->FindValues(team, "[N]")->at(0)) == "two");
+}
+
+TEST_CASE_METHOD(Bed, "A value that is kept is known for a while, until it is erased; one that comes again another day is seen again") {
+  auto keys = OpenKeys();
+  const auto key = *New(*keys);
+  const auto keep = [&](std::chrono::steady_clock::time_point deadline) {
+    std::promise<absl::Status> kept;
+    keys->KeepValues(team, "anna", {{"[N_one]", key->SealValue("[N_one]", "one"), key->ValueMark("one")}}, deadline,
+                     [&](absl::Status status) { kept.set_value(std::move(status)); });
+    return kept.get_future().get();
+  };
+  CHECK_FALSE(keys->KnowsKept(team, "anna", "[N_one]"));
+  CHECK(absl::IsUnavailable(keep(std::chrono::steady_clock::now() - std::chrono::seconds(1))));
+  CHECK_FALSE(keys->KnowsKept(team, "anna", "[N_one]"));
+  REQUIRE(keep(Journal::kNoDeadline).ok());
+  CHECK(keys->KnowsKept(team, "anna", "[N_one]"));
+  CHECK_FALSE(keys->KnowsKept(team, "bert", "[N_one]"));
+  CHECK_FALSE(keys->KnowsKept(base::TeamId::New(), "anna", "[N_one]"));
+  REQUIRE(keys_sql->RunScript("age", "UPDATE keys.pseudonym SET last_seen = current_date - 3").ok());
+  REQUIRE(keep(Journal::kNoDeadline).ok());
+  CHECK(keys_sql->Run("look", "SELECT count(*) FROM keys.pseudonym WHERE last_seen >= current_date - 1")->Int(0, 0) == 1);
+  REQUIRE(keys->EraseValues(team, Keys::ValuesOf::kMark, key->ValueMark("one")).ok());
+  CHECK_FALSE(keys->KnowsKept(team, "anna", "[N_one]"));
 }
 
 TEST_CASE_METHOD(Bed, "Another root key is refused at the start") {

@@ -50,6 +50,7 @@ TEST_CASE("A value has one pseudonym under a tenant's key, and another under ano
   CHECK(Asked(*policies, "eve@example.com") != once);
   CHECK(Asked(*policies, "bob@example.com", Tenant("another tenant's key")) != once);
   CHECK(Asked(*policies, "Ask Ada Lovelace.").starts_with("Ask [PERSON_"));
+  CHECK(Asked(*policies, "bob@example.com", Tenant("")) == "[EMAIL]");  // Tried out, for nobody.
 }
 
 TEST_CASE("A reply gets the values back that its own prompt held, after the output rules") {
@@ -162,6 +163,31 @@ TEST_CASE("A stream restores what the whole text does, in any pieces") {
     }
   }
   CHECK(restored > 5000);
+}
+
+TEST_CASE("A value that is too long is hidden for good, whatever found it") {
+  const auto policies = MustCompile(Policy("  - {id: note, detect: {regex: '<<[^>]*'}, cap: 512, do: pseudonymise, label: NOTE}\n"));
+  const auto note = [](std::size_t bytes) { return "<<" + std::string(bytes - 2, 'x'); };
+  CHECK(Asked(*policies, note(Pseudonyms::kValueBytesMax)).starts_with("[NOTE_"));
+  for (const std::size_t bytes : {Pseudonyms::kValueBytesMax + 1, std::size_t{1} << 20}) {
+    const Inspection asked = MustInspect(*policies, {Said(Role::kUser, note(bytes))});
+    CHECK(asked.prompt[0].parts[0] == "[NOTE]");
+    CHECK(asked.pseudonyms == nullptr);
+  }
+}
+
+TEST_CASE("A reply gets no more values back than it has room for: what comes then stays a pseudonym") {
+  const auto policies = MustCompile(Policy("  - {id: note, detect: {regex: '<<[^>]*'}, cap: 512, do: pseudonymise, label: NOTE}\n"));
+  const Inspection asked = MustInspect(*policies, {Said(Role::kUser, "<<" + std::string(1022, 'x'))});
+  const std::string pseudonym = asked.pseudonyms->all()[0].text;
+  std::string reply;
+  for (int i = 0; i < 1100; ++i) reply += pseudonym;
+  const std::size_t bytes = static_cast<std::size_t>(Pseudonyms::kRestoredBytesMax) + 76 * pseudonym.size();
+  CHECK(MustFilter(*policies, reply, Answered(asked)).text.size() == bytes);
+  const auto filter = policies->OpenOutput(Answered(asked));
+  std::size_t streamed = 0;
+  for (std::size_t at = 0; at < reply.size(); at += 7) streamed += filter->Push(reply.substr(at, 7))->size();
+  CHECK(streamed + filter->Finish()->size() == bytes);
 }
 
 TEST_CASE("A stream holds at most the beginning of a pseudonym, and nothing of what cannot become one") {

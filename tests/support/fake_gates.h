@@ -17,98 +17,134 @@ class FakeGates final : public gates::Gates {
  public:
   explicit FakeGates(const base::Clock& clock) : clock_(clock) {}
 
-  void CountRate(const gates::RateAsk& ask, Done<gates::RateAnswer> done) override {
-    gates::RateAnswer answer;
+  void Pass(const gates::Ask& ask, Done<gates::Answer> done) override {
+    gates::Answer answer;
     {
       base::Lock lock(mu_);
-      const std::int64_t now_ms = base::ToMicros(clock_.Wall()) / 1000, window_ms = ask.window_seconds * 1000;
-      std::int64_t& used = rates_[{ask.team.ToString(), ask.rule, ask.who, now_ms / window_ms}];
-      answer = {used < ask.limit, window_ms - now_ms % window_ms};
-      used += answer.allowed ? 1 : 0;
+      for (const std::string& terms : ask.terms) {
+        if (!accepted_.contains({ask.team.ToString(), ask.end_user, terms})) answer.terms_missing.push_back(terms);
+      }
+      if (answer.passes()) AskApprovals(ask, answer);
+      if (answer.passes()) AskRates(ask, answer);
+      if (answer.passes()) TakeAll(ask, answer);
     }
     done(answer);
   }
 
-  void HasAccepted(const gates::TermsAsk& ask, Done<bool> done) override {
-    bool has = false;
+  void GiveBack(base::TeamId, base::RequestId used_by, const std::vector<base::Uuid>& grants, Done<bool> done) override {
     {
       base::Lock lock(mu_);
-      has = accepted_.contains({ask.team.ToString(), ask.end_user, ask.terms});
-    }
-    done(has);
-  }
-
-  void Accept(const gates::TermsAsk& ask, base::RequestId, Done<bool> done) override {
-    {
-      base::Lock lock(mu_);
-      accepted_.insert({ask.team.ToString(), ask.end_user, ask.terms});
+      for (Held& held : approvals_) {
+        const bool given = std::find(grants.begin(), grants.end(), held.approval.id) != grants.end();
+        if (given && held.approval.state == "used" && held.used_by == used_by) held.approval.state = "granted";
+      }
     }
     done(true);
   }
 
-  void FindApproval(const gates::ApprovalAsk& ask, Done<gates::ApprovalAnswer> done) override {
-    gates::ApprovalAnswer answer;
+  void Accept(base::TeamId team, const std::string& end_user, const std::vector<std::string>& terms, base::RequestId, Done<bool> done) override {
     {
       base::Lock lock(mu_);
-      answer = Find(ask);
+      for (const std::string& one : terms) accepted_.insert({team.ToString(), end_user, one});
     }
-    done(answer);
+    done(true);
   }
 
-  absl::StatusOr<std::vector<gates::Approval>> ListApprovals(base::OrgId) override {
+  absl::StatusOr<gates::Approvals> ListApprovals(base::OrgId) override {
     base::Lock lock(mu_);
-    return approvals_;
+    gates::Approvals out;
+    for (const Held& held : approvals_) out.all.push_back(held.approval);
+    return out;
   }
-
-  absl::StatusOr<gates::Approval> FindPending(base::OrgId, base::Uuid id) override {
+  absl::StatusOr<gates::Approval> Find(base::OrgId, base::Uuid id) override {
     base::Lock lock(mu_);
-    for (const gates::Approval& approval : approvals_) {
-      if (approval.id == id && approval.state == "pending") return approval;
+    for (const Held& held : approvals_) {
+      if (held.approval.id == id) return held.approval;
     }
-    return base::NotFound("no such approval waits");
+    return base::NotFound("there is no such approval");
   }
 
-  absl::Status Grant(base::OrgId, base::Uuid id, const std::string& by) override {
+  absl::Status Grant(base::OrgId, base::Uuid id, const std::string& by) override { return Change(id, "pending", "granted", by); }
+  absl::Status Revoke(base::OrgId, base::Uuid id) override { return Change(id, "granted", "revoked", ""); }
+  absl::StatusOr<std::int64_t> Forget(base::TeamId, const std::string&) override { return 0; }
+
+ private:
+  struct Held {
+    gates::Approval approval;
+    base::RequestId used_by;
+  };
+
+  absl::Status Change(base::Uuid id, const std::string& from, const std::string& to, const std::string& by) {
     base::Lock lock(mu_);
-    for (gates::Approval& approval : approvals_) {
-      if (approval.id != id || approval.state != "pending") continue;
-      approval.state = "granted";
+    for (Held& held : approvals_) {
+      gates::Approval& approval = held.approval;
+      if (approval.id != id || approval.state != from) continue;
+      approval.state = to;
       approval.granted_by = by;
       approval.granted_us = base::ToMicros(clock_.Wall());
       return absl::OkStatus();
     }
-    return base::NotFound("no such approval waits");
+    return base::NotFound("no such approval is " + from);
   }
 
- private:
-  gates::ApprovalAnswer Find(const gates::ApprovalAsk& ask) REQUIRES(mu_) {
-    const auto of = [&](const gates::Approval& a) { return a.team == ask.team && a.key == ask.key && a.rule == ask.rule; };
-    for (gates::Approval& approval : approvals_) {
-      const std::int64_t lasts_us = (approval.minutes == 0 ? std::int64_t{1440} : approval.minutes) * 60'000'000;
-      if (!of(approval) || approval.state != "granted" || approval.granted_us + lasts_us <= base::ToMicros(clock_.Wall())) continue;
-      if (approval.minutes == 0) approval.state = "used";
-      return {true, approval.id};
+  Held* FindHeld(const gates::Ask& ask, const std::string& rule, const std::string& state) REQUIRES(mu_) {
+    for (Held& held : approvals_) {
+      const gates::Approval& a = held.approval;
+      if (a.team != ask.team || a.key != ask.key || a.rule != rule || a.state != state) continue;
+      const std::int64_t lasts_us = (a.minutes == 0 ? std::int64_t{1440} : a.minutes) * 60'000'000;
+      if (state == "pending" || a.granted_us + lasts_us > base::ToMicros(clock_.Wall())) return &held;
     }
-    for (const gates::Approval& approval : approvals_) {
-      if (of(approval) && approval.state == "pending") return {false, approval.id};
+    return nullptr;
+  }
+
+  void AskApprovals(const gates::Ask& ask, gates::Answer& answer) REQUIRES(mu_) {
+    for (const gates::Wish& wish : ask.approvals) {
+      if (FindHeld(ask, wish.rule, "granted") != nullptr) continue;
+      const Held* waits = FindHeld(ask, wish.rule, "pending");
+      if (waits == nullptr) {
+        gates::Approval made;
+        made.id = base::Uuid::NewV7();
+        made.team = ask.team;
+        made.key = ask.key;
+        made.rule = wish.rule;
+        made.state = "pending";
+        made.minutes = wish.minutes;
+        made.asked_us = base::ToMicros(clock_.Wall());
+        waits = &approvals_.emplace_back(Held{made, {}});
+      }
+      answer.waiting.push_back({wish.rule, waits->approval.id});
     }
-    gates::Approval wish;
-    wish.id = base::Uuid::NewV7();
-    wish.team = ask.team;
-    wish.key = ask.key;
-    wish.rule = ask.rule;
-    wish.state = "pending";
-    wish.minutes = ask.minutes;
-    wish.asked_us = base::ToMicros(clock_.Wall());
-    approvals_.push_back(wish);
-    return {false, wish.id};
+  }
+
+  void AskRates(const gates::Ask& ask, gates::Answer& answer) REQUIRES(mu_) {
+    const std::int64_t now_ms = base::ToMicros(clock_.Wall()) / 1000;
+    for (const gates::Rate& rate : ask.rates) {
+      const std::int64_t window_ms = rate.window_seconds * 1000;
+      if (!answer.full && Used(ask, rate, now_ms) >= rate.limit) answer.full = {rate.rule, window_ms - now_ms % window_ms};
+    }
+    if (answer.full) return;
+    for (const gates::Rate& rate : ask.rates) ++Used(ask, rate, now_ms);
+  }
+
+  std::int64_t& Used(const gates::Ask& ask, const gates::Rate& rate, std::int64_t now_ms) REQUIRES(mu_) {
+    return rates_[{ask.team.ToString(), rate.rule, rate.who, now_ms / (rate.window_seconds * 1000)}];
+  }
+
+  void TakeAll(const gates::Ask& ask, gates::Answer& answer) REQUIRES(mu_) {
+    for (const gates::Wish& wish : ask.approvals) {
+      Held& held = *FindHeld(ask, wish.rule, "granted");
+      answer.grants.push_back(held.approval.id);
+      if (held.approval.minutes != 0) continue;
+      held.approval.state = "used";
+      held.used_by = ask.request;
+    }
   }
 
   const base::Clock& clock_;
   base::Mutex mu_;
   std::map<std::tuple<std::string, std::string, std::string, std::int64_t>, std::int64_t> rates_ GUARDED_BY(mu_);
   std::set<std::tuple<std::string, std::string, std::string>> accepted_ GUARDED_BY(mu_);
-  std::vector<gates::Approval> approvals_ GUARDED_BY(mu_);
+  std::vector<Held> approvals_ GUARDED_BY(mu_);
 };
 
 }  // namespace tollgate::test

@@ -12,10 +12,14 @@ TEST_CASE("A second person approves what somebody else's key asks for, on record
   auto stub = [&] { return v1::Policy::NewStub(world.channel); };
   const auto snapshot = Must(world.directory->InForce());
   const auto place = *snapshot->FindKey(world.in.IdOf("acme/app"));
-  std::promise<absl::StatusOr<gates::ApprovalAnswer>> asked;
-  world.gates->FindApproval({place.org->id, place.team->id, place.key->id, "dump", base::RequestId::New(), 30},
-                            [&](auto answer) { asked.set_value(std::move(answer)); });
-  const base::Uuid id = Must(asked.get_future().get()).id;
+  const gates::Ask ask{.org = place.org->id, .team = place.team->id, .key = place.key->id, .request = base::RequestId::New(),
+                       .approvals = {{"dump", 30}}};
+  const auto pass = [&] {
+    std::promise<absl::StatusOr<gates::Answer>> asked;
+    world.gates->Pass(ask, [&](auto answer) { asked.set_value(std::move(answer)); });
+    return Must(asked.get_future().get());
+  };
+  const base::Uuid id = pass().waiting.at(0).id;
 
   v1::ListApprovalsReply listed;
   CHECK(world.Call("member", stub(), &v1::Policy::Stub::ListApprovals, v1::ListApprovalsRequest(), listed).error_code() ==
@@ -48,4 +52,20 @@ TEST_CASE("A second person approves what somebody else's key asks for, on record
   REQUIRE(world.Call("auditor", v1::Audit::NewStub(world.channel), &v1::Audit::Stub::List, list, records).ok());
   CHECK(records.records(0).record().admin().action() == "policy.approve");
   CHECK(records.records(0).record().admin().summary().find("rule dump for 30 minutes") == 0);
+
+  CHECK(pass().passes());
+  v1::RevokeApprovalRequest revoke;
+  revoke.set_id(id.ToString());
+  revoke.set_reason("over");
+  const auto take_back = [&](const std::string& as) {
+    return world.Call(as, stub(), &v1::Policy::Stub::RevokeApproval, revoke, approved).error_code();
+  };
+  CHECK(take_back("member") == StatusCode::PERMISSION_DENIED);
+  CHECK(take_back("globex") == StatusCode::NOT_FOUND);
+  REQUIRE(take_back("owner") == StatusCode::OK);
+  CHECK(approved.state() == "revoked");
+  CHECK(take_back("owner") == StatusCode::NOT_FOUND);
+  CHECK_FALSE(pass().passes());
+  REQUIRE(world.Call("auditor", v1::Audit::NewStub(world.channel), &v1::Audit::Stub::List, list, records).ok());
+  CHECK(records.records(0).record().admin().action() == "policy.revoke_approval");
 }

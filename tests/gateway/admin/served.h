@@ -59,7 +59,7 @@ struct Served {
     texts["globex"] = in.MakeKey("globex", "admin", {directory::Role::kAdmin});
     directory = in.OpenDirectory();
     root_keys = Must(audit::OpenPostgresKeys(audit::RootKey::FromBytes(std::string(32, 'r')), {.url = keys_url}));
-    gates = gates::OpenPostgresGates(in.As("tollgate_writer"));
+    gates = gates::OpenPostgresGates(in.As("tollgate_writer"), std::string(32, 'g'));
     admin::AdminOptions admin_options;
     admin_options.audit_postgres = in.As("tollgate_reader");
     admin_options.verify_postgres = in.As("tollgate_verifier");

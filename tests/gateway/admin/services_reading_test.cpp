@@ -158,9 +158,12 @@ TEST_CASE("What a pseudonym stands for is told to who may read content, and forg
   const auto key = Must(promise.get_future().get());
   const base::Digest anna = key->EndUserHmac("anna");
   std::promise<absl::Status> kept;
-  world.root_keys->KeepValues(team, std::string(base::View(anna)), {{"[EMAIL_7Q2K9FXM]", key->SealValue("[EMAIL_7Q2K9FXM]", "bob@example.com"), key->ValueMark("bob@example.com")}},
+  world.root_keys->KeepValues(team, std::string(base::View(anna)), {{"[EMAIL_7Q2K9FXM]", key->SealValue("[EMAIL_7Q2K9FXM]", "bob@example.com"), key->ValueMark("bob@example.com")}}, audit::Journal::kNoDeadline,
                               [&](absl::Status status) { kept.set_value(std::move(status)); });
   REQUIRE(kept.get_future().get().ok());
+  std::promise<absl::StatusOr<bool>> accepted;
+  world.gates->Accept(team, std::string(base::View(anna)), {"rules@1"}, base::RequestId::New(), [&](auto done) { accepted.set_value(std::move(done)); });
+  REQUIRE(accepted.get_future().get().ok());
 
   v1::ShowPseudonymRequest show;
   show.set_team("search");
@@ -182,6 +185,8 @@ TEST_CASE("What a pseudonym stands for is told to who may read content, and forg
   erase.set_end_user("anna");
   REQUIRE(world.Call("owner", stub(), &v1::Audit::Stub::ErasePseudonyms, erase, erased).ok());
   CHECK(erased.erased() == 1);
+  CHECK(erased.acceptances() == 1);
+  CHECK(erased.still_told() == 0);
   CHECK(world.Call("auditor", stub(), &v1::Audit::Stub::ShowPseudonym, show, shown).error_code() == StatusCode::NOT_FOUND);
 
   v1::ListRecordsRequest list;

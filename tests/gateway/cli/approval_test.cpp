@@ -11,4 +11,7 @@ TEST_CASE("What waits for a second person is listed, and approved with a reason"
   CHECK(approved.out == "key 3kQ9xZ0b may pass rule dump for 30 minutes\n");
   CHECK(server.policy.approve.reason() == "incident 12");
   CHECK(server.Run({"policy", "approve", "01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e"}).code != 0);
+  const Result revoked = server.Run({"policy", "revoke-approval", "01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e", "--reason", "over"});
+  CHECK(revoked.out == "key 3kQ9xZ0b may pass rule dump no more\n");
+  CHECK(server.policy.revoke_approval.reason() == "over");
 }

@@ -86,7 +86,14 @@ class FakePolicy final : public v1::Policy::Service {
     reply->set_minutes(30);
     return grpc::Status::OK;
   }
+  grpc::Status RevokeApproval(grpc::ServerContext*, const v1::RevokeApprovalRequest* request, v1::PolicyApproval* reply) override {
+    revoke_approval = *request;
+    reply->set_rule_id("dump");
+    reply->set_key("3kQ9xZ0b");
+    return grpc::Status::OK;
+  }
   v1::ApproveRequest approve;
+  v1::RevokeApprovalRequest revoke_approval;
   // Two pages of the same.
   grpc::Status Replay(grpc::ServerContext*, const v1::ReplayPolicyRequest* request, v1::PolicyChanges* reply) override {
     replays.push_back(*request);

@@ -6,6 +6,7 @@
 #include <catch2/matchers/catch_matchers.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include "base/uuid.h"
 #include "gateway/cli/record_words.h"
 #include "gateway/cli/table.h"
 #include "gateway/cli/user_name.h"
@@ -134,4 +135,20 @@ TEST_CASE("Every kind of record has its words") {
   record.mutable_admin()->set_actor("3kQ9xZ0b");
   record.mutable_admin()->set_summary("leaked");
   CHECK(Summary(record) == "key.revoke by 3kQ9xZ0b: leaked");
+}
+
+TEST_CASE("What was accepted and who approved is told of requests and denials") {
+  const base::Uuid id = *base::Uuid::Parse("01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e");
+  v1::Record record;
+  record.mutable_request()->set_terms_accepted("acceptable-use@3,privacy@1");
+  record.mutable_request()->add_approvals(id.Bytes());
+  CHECK_THAT(Details(record), ContainsSubstring("    the end user accepted acceptable-use@3,privacy@1\n"));
+  CHECK_THAT(Details(record), ContainsSubstring("    under approval 01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e\n"));
+  record.mutable_deny()->set_reason("APPROVAL_NEEDED");
+  record.mutable_deny()->add_approvals(id.Bytes());
+  record.mutable_deny()->set_terms_accepted("privacy@1");
+  CHECK_THAT(Details(record), ContainsSubstring("    the end user accepted privacy@1\n    waits for approval 01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e\n"));
+  record.mutable_end()->set_reason("POLICY_BLOCKED");
+  record.mutable_end()->mutable_input_verdict()->set_action("block");
+  CHECK_THAT(Details(record), ContainsSubstring("    prompt, with what detectors answered: block\n"));
 }

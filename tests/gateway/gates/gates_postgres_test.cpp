@@ -9,37 +9,57 @@
 #include "tests/gateway/admin/installation.h"
 
 using namespace tollgate;
+using gates::Answer;
+using gates::Ask;
 using gates::Gates;
 
 namespace {
 
-template <typename T, typename Ask>
-absl::StatusOr<T> Wait(Ask ask) {
-  std::promise<absl::StatusOr<T>> promise;
-  ask([&](absl::StatusOr<T> answer) { promise.set_value(std::move(answer)); });
-  return promise.get_future().get();
-}
-
 struct Bed {
   test::Installation in;
-  std::unique_ptr<Gates> a = gates::OpenPostgresGates(in.As("tollgate_writer")), b = gates::OpenPostgresGates(in.As("tollgate_writer"));
+  std::unique_ptr<Gates> a = Open(), b = Open();
   base::TeamId team = base::TeamId::New();
+  base::OrgId org = base::OrgId::New();
+  base::KeyId key = base::KeyId::New();
+
+  std::unique_ptr<Gates> Open() { return gates::OpenPostgresGates(in.As("tollgate_writer"), std::string(32, 'm')); }
+
+  Ask Of(std::vector<gates::Wish> approvals = {}, std::vector<gates::Rate> rates = {}) const {
+    return {.org = org, .team = team, .key = key, .request = base::RequestId::New(), .end_user = "anna", .approvals = std::move(approvals),
+            .rates = std::move(rates)};
+  }
+  Answer Pass(Gates& gates, const Ask& ask) {
+    std::promise<absl::StatusOr<Answer>> promise;
+    gates.Pass(ask, [&](absl::StatusOr<Answer> answer) { promise.set_value(std::move(answer)); });
+    return promise.get_future().get().value();
+  }
+  void Accept(Gates& gates, const std::vector<std::string>& terms) {
+    std::promise<absl::StatusOr<bool>> promise;
+    gates.Accept(team, "anna", terms, base::RequestId::New(), [&](absl::StatusOr<bool> kept) { promise.set_value(std::move(kept)); });
+    REQUIRE(promise.get_future().get().ok());
+  }
+  void GiveBack(const Ask& ask, const Answer& answer) {
+    std::promise<absl::StatusOr<bool>> promise;
+    b->GiveBack(team, ask.request, answer.grants, [&](absl::StatusOr<bool> given) { promise.set_value(std::move(given)); });
+    REQUIRE(promise.get_future().get().ok());
+  }
+  void GrantAll(const Ask& ask) {
+    for (const Answer::Waiting& one : Pass(*a, ask).waiting) REQUIRE(b->Grant(org, one.id, "second").ok());
+  }
 };
 
 }  // namespace
 
 TEST_CASE("A rate admits exactly its limit, over instances and threads") {
   Bed bed;
-  std::atomic<int> allowed{0}, refused{0};
+  std::atomic<int> allowed{0}, refused{0}, odd{0};
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
-      Gates& gates = t % 2 == 0 ? *bed.a : *bed.b;
       for (int i = 0; i < 10; ++i) {
-        const auto answer = Wait<gates::RateAnswer>([&](auto done) { gates.CountRate({bed.team, "few", "who", 86'400, 25}, done); });
-        REQUIRE(answer.ok());
-        CHECK((answer->reset_ms > 0 && answer->reset_ms <= 86'400'000));
-        ++(answer->allowed ? allowed : refused);
+        const Answer answer = bed.Pass(t % 2 == 0 ? *bed.a : *bed.b, bed.Of({}, {{"few", "who", 86'400, 25}}));
+        if (answer.full && (answer.full->rule != "few" || answer.full->reset_ms <= 0 || answer.full->reset_ms > 86'400'000)) ++odd;
+        ++(answer.passes() ? allowed : refused);
       }
     });
   }
@@ -47,58 +67,156 @@ TEST_CASE("A rate admits exactly its limit, over instances and threads") {
   // The day may have changed meanwhile: then the window began anew.
   CHECK(allowed >= 25);
   CHECK(allowed + refused == 40);
-  for (const gates::RateAsk& other : {gates::RateAsk{bed.team, "other", "who", 86'400, 1}, gates::RateAsk{bed.team, "few", "else", 86'400, 1},
-                                      gates::RateAsk{base::TeamId::New(), "few", "who", 86'400, 1}}) {
-    CHECK(Wait<gates::RateAnswer>([&](auto done) { bed.a->CountRate(other, done); })->allowed);
-  }
+  CHECK(odd == 0);
+  CHECK(bed.Pass(*bed.a, bed.Of({}, {{"other", "who", 86'400, 1}})).passes());
+  CHECK(bed.Pass(*bed.a, bed.Of({}, {{"few", "else", 86'400, 1}})).passes());
+  Ask elsewhere = bed.Of({}, {{"few", "who", 86'400, 1}});
+  elsewhere.team = base::TeamId::New();
+  CHECK(bed.Pass(*bed.a, elsewhere).passes());
 }
 
-TEST_CASE("Accepted terms are known to every instance, by version and end user") {
+TEST_CASE("Of several rates all are counted or none, and a full one is known without asking until it ends") {
   Bed bed;
-  const gates::TermsAsk anna{bed.team, "anna", "rules@1"};
-  CHECK_FALSE(*Wait<bool>([&](auto done) { bed.a->HasAccepted(anna, done); }));
-  for (int i = 0; i < 2; ++i) CHECK(*Wait<bool>([&](auto done) { bed.a->Accept(anna, base::RequestId::New(), done); }));
-  CHECK(*Wait<bool>([&](auto done) { bed.b->HasAccepted(anna, done); }));
-  CHECK_FALSE(*Wait<bool>([&](auto done) { bed.b->HasAccepted({bed.team, "anna", "rules@2"}, done); }));
-  CHECK_FALSE(*Wait<bool>([&](auto done) { bed.b->HasAccepted({bed.team, "bert", "rules@1"}, done); }));
+  const gates::Rate wide{"wide", "who", 86'400, 2}, narrow{"narrow", "who", 86'400, 1};
+  CHECK(bed.Pass(*bed.a, bed.Of({}, {narrow})).passes());
+  CHECK(bed.Pass(*bed.a, bed.Of({}, {wide, narrow})).full->rule == "narrow");
+  for (int i = 0; i < 2; ++i) CHECK(bed.Pass(*bed.a, bed.Of({}, {wide})).passes());
+  CHECK_FALSE(bed.Pass(*bed.a, bed.Of({}, {wide})).passes());
+  bed.in.Sql("DELETE FROM gate.rate");
+  CHECK_FALSE(bed.Pass(*bed.a, bed.Of({}, {narrow})).passes());                     // Not asked for again,
+  CHECK(bed.Pass(*bed.b, bed.Of({}, {narrow})).passes());                           // each instance for itself,
+  CHECK(bed.Pass(*bed.a, bed.Of({}, {{"narrow", "who", 86'400, 2}})).passes());  // unless the rule has changed.
+}
+
+TEST_CASE("Accepted terms are known to every instance, by version and end user, until they are forgotten") {
+  Bed bed;
+  Ask anna = bed.Of();
+  anna.terms = {"rules@1", "privacy@1"};
+  CHECK(bed.Pass(*bed.a, anna).terms_missing == anna.terms);
+  for (int i = 0; i < 2; ++i) bed.Accept(*bed.a, {"rules@1"});
+  CHECK(bed.Pass(*bed.b, anna).terms_missing == std::vector<std::string>{"privacy@1"});
+  bed.Accept(*bed.b, {"privacy@1", "other@1"});
+  CHECK(bed.Pass(*bed.a, anna).passes());
+  Ask bert = anna;
+  bert.end_user = "bert";
+  CHECK(bed.Pass(*bed.b, bert).terms_missing == anna.terms);
+  CHECK(bed.Pass(*bed.b, bed.Of({}, {{"few", "anna", 86'400, 1}})).passes());
+  CHECK_FALSE(bed.Pass(*bed.b, bed.Of({}, {{"few", "anna", 86'400, 1}})).passes());
+  CHECK(*bed.b->Forget(bed.team, "bert") == 0);
+  CHECK(*bed.b->Forget(bed.team, "anna") == 4);
+  CHECK(bed.Pass(*bed.a, anna).terms_missing == anna.terms);
+  CHECK(bed.Pass(*bed.b, bed.Of({}, {{"few", "anna", 86'400, 1}})).passes());
 }
 
 TEST_CASE("An approval waits once, is granted once, and a grant for one request is taken by one") {
   Bed bed;
-  const base::OrgId org = base::OrgId::New();
-  const gates::ApprovalAsk ask{org, bed.team, base::KeyId::New(), "dump", base::RequestId::New(), 0};
-  const auto find = [&](Gates& gates, const gates::ApprovalAsk& of) {
-    return Wait<gates::ApprovalAnswer>([&](auto done) { gates.FindApproval(of, done); });
-  };
-  const auto first = find(*bed.a, ask);
-  REQUIRE(first.ok());
-  CHECK_FALSE(first->granted);
-  CHECK(find(*bed.b, ask)->id == first->id);
-  CHECK(absl::IsNotFound(bed.a->FindPending(base::OrgId::New(), first->id).status()));
-  CHECK(bed.a->FindPending(org, first->id)->rule == "dump");
-  REQUIRE(bed.b->Grant(org, first->id, "second").ok());
-  CHECK(absl::IsNotFound(bed.b->Grant(org, first->id, "third")));
-  std::atomic<int> granted{0};
+  const Ask ask = bed.Of({{"dump", 0}});
+  const Answer first = bed.Pass(*bed.a, ask);
+  REQUIRE(first.waiting.size() == 1);
+  const base::Uuid id = first.waiting[0].id;
+  CHECK(bed.Pass(*bed.b, ask).waiting[0].id == id);
+  CHECK(absl::IsNotFound(bed.a->Find(base::OrgId::New(), id).status()));
+  CHECK(bed.a->Find(bed.org, id)->rule == "dump");
+  REQUIRE(bed.b->Grant(bed.org, id, "second").ok());
+  CHECK(absl::IsNotFound(bed.b->Grant(bed.org, id, "third")));
+  std::atomic<int> passed{0};
   std::vector<std::thread> threads;
-  for (int t = 0; t < 4; ++t) threads.emplace_back([&, t] { granted += find(t % 2 == 0 ? *bed.a : *bed.b, ask)->granted ? 1 : 0; });
+  for (int t = 0; t < 4; ++t) threads.emplace_back([&, t] { passed += bed.Pass(t % 2 == 0 ? *bed.a : *bed.b, ask).passes() ? 1 : 0; });
   for (std::thread& thread : threads) thread.join();
-  CHECK(granted == 1);
-  const auto all = bed.a->ListApprovals(org);
-  REQUIRE(all.ok());
-  REQUIRE(all->size() == 2);
-  CHECK((*all)[0].state == "pending");
-  CHECK((*all)[1].state == "used");
-  CHECK((*all)[1].granted_by == "second");
+  CHECK(passed == 1);
+  const auto listed = bed.a->ListApprovals(bed.org);
+  REQUIRE(listed.ok());
+  REQUIRE(listed->all.size() == 2);
+  CHECK_FALSE(listed->more);
+  CHECK(listed->all[0].state == "pending");
+  CHECK(listed->all[1].state == "used");
+  CHECK(listed->all[1].granted_by == "second");
+}
 
-  gates::ApprovalAsk lasting = ask;
-  lasting.rule = "long";
-  lasting.minutes = 30;
-  const base::Uuid id = find(*bed.a, lasting)->id;
-  REQUIRE(bed.a->Grant(org, id, "second").ok());
-  for (int i = 0; i < 3; ++i) CHECK(find(*bed.b, lasting)->granted);
-  lasting.key = base::KeyId::New();
-  CHECK_FALSE(find(*bed.b, lasting)->granted);
-  bed.in.Sql("UPDATE gate.approval SET granted_at = granted_at - interval '31 minutes'");
-  lasting.key = ask.key;
-  CHECK_FALSE(find(*bed.b, lasting)->granted);
+TEST_CASE("A grant for minutes lets every request pass, however many ask at once, until it ends or is taken back") {
+  Bed bed;
+  const Ask ask = bed.Of({{"dump", 30}});
+  bed.GrantAll(ask);
+  std::atomic<int> passed{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 50; ++i) passed += bed.Pass(t % 2 == 0 ? *bed.a : *bed.b, ask).passes() ? 1 : 0;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(passed == 200);
+  const auto listed = bed.a->ListApprovals(bed.org);
+  REQUIRE(listed->all.size() == 1);
+  Ask other = ask;
+  other.key = base::KeyId::New();
+  CHECK_FALSE(bed.Pass(*bed.b, other).passes());
+  REQUIRE(bed.b->Revoke(bed.org, listed->all[0].id).ok());
+  CHECK(absl::IsNotFound(bed.b->Revoke(bed.org, listed->all[0].id)));
+  CHECK_FALSE(bed.Pass(*bed.a, ask).passes());
+}
+
+TEST_CASE("A request takes all of its grants or none, and gives back what led nowhere") {
+  Bed bed;
+  const Ask both = bed.Of({{"pay", 0}, {"dump", 0}});
+  const Answer refused = bed.Pass(*bed.a, both);
+  REQUIRE(refused.waiting.size() == 2);
+  REQUIRE(bed.a->Grant(bed.org, refused.waiting[0].id, "second").ok());
+  for (int i = 0; i < 2; ++i) {
+    const Answer again = bed.Pass(*bed.b, both);
+    REQUIRE(again.waiting.size() == 1);
+    CHECK(again.waiting[0].id == refused.waiting[1].id);
+  }
+  REQUIRE(bed.a->Grant(bed.org, refused.waiting[1].id, "second").ok());
+  Ask limited = both;
+  limited.rates = {{"few", "who", 86'400, 1}};
+  CHECK(bed.Pass(*bed.a, bed.Of({}, limited.rates)).passes());
+  CHECK(bed.Pass(*bed.a, limited).full->rule == "few");  // Takes nothing either.
+  Answer passed = bed.Pass(*bed.a, both);
+  REQUIRE(passed.grants.size() == 2);
+  Ask another = both;
+  another.request = base::RequestId::New();
+  bed.GiveBack(another, passed);  // It is not that one's.
+  CHECK_FALSE(bed.Pass(*bed.b, both).passes());
+  bed.GiveBack(both, passed);
+  passed = bed.Pass(*bed.b, another);
+  CHECK(passed.grants.size() == 2);
+  CHECK_FALSE(bed.Pass(*bed.b, both).passes());
+}
+
+TEST_CASE("A grant that Tollgate did not give, or that was changed since, lets nobody pass") {
+  const struct {
+    const char* change;
+    int minutes;
+  } rows[] = {{"UPDATE gate.approval SET state = 'granted', granted_at = now(), granted_by = 'second', mac = NULL", 0},
+              {"UPDATE gate.approval SET minutes = 10080", 30},
+              {"UPDATE gate.approval SET granted_at = granted_at + interval '1 second'", 30},
+              {"UPDATE gate.approval SET rule = 'all'", 30}};
+  for (const auto& row : rows) {
+    INFO(row.change);
+    Bed bed;
+    const Ask ask = bed.Of({{"dump", row.minutes}});
+    bed.GrantAll(ask);
+    bed.in.Sql(row.change);
+    CHECK_FALSE(bed.Pass(*bed.a, bed.Of({{"all", row.minutes}})).passes());
+    CHECK_FALSE(bed.Pass(*bed.a, ask).passes());
+  }
+}
+
+TEST_CASE("A wish that nobody granted for a week has to be made again, and what waits is listed before what is done") {
+  Bed bed;
+  const Ask old = bed.Of({{"old", 0}});
+  const base::Uuid id = bed.Pass(*bed.a, old).waiting[0].id;
+  bed.in.Sql("UPDATE gate.approval SET asked_at = now() - interval '8 days'");
+  CHECK(bed.a->Find(bed.org, id)->state == "lapsed");
+  CHECK(absl::IsNotFound(bed.a->Grant(bed.org, id, "second")));
+  CHECK(bed.Pass(*bed.a, old).waiting[0].id == id);
+  bed.in.Sql("INSERT INTO gate.approval (id, org_id, team_id, key_id, rule, request_id, minutes, state, granted_at, granted_by) "
+             "SELECT gen_random_uuid(), org_id, team_id, key_id, 'done', request_id, 0, 'used', now(), 'x' "
+             "FROM gate.approval, generate_series(1, 600)");
+  const auto listed = bed.a->ListApprovals(bed.org);
+  CHECK(listed->all.size() == 500);
+  CHECK(listed->more);
+  CHECK(listed->all[0].id == id);
+  CHECK(listed->all[0].state == "pending");
 }

@@ -79,15 +79,15 @@ TEST_CASE("An approval is asked for by a refusal, given once by somebody, and go
     const base::ErrorDetail refused = DetailOf(world.Chat(ask));
     CHECK(refused.reason == "APPROVAL_NEEDED");
     const auto waits = world.gates.ListApprovals({});
-    REQUIRE(waits->size() == 1);
-    CHECK(refused.subject == (*waits)[0].id.ToString());
+    REQUIRE(waits->all.size() == 1);
+    CHECK(refused.subject == waits->all[0].id.ToString());
     CHECK(DetailOf(world.Chat(ask)).subject == refused.subject);  // The same wish, not another one.
-    CHECK(world.journal.entries()[0].record.deny().approval() == (*waits)[0].id.Bytes());
-    REQUIRE(world.gates.Grant({}, (*waits)[0].id, "second").ok());
+    CHECK(world.journal.entries()[0].record.deny().approvals(0) == waits->all[0].id.Bytes());
+    REQUIRE(world.gates.Grant({}, waits->all[0].id, "second").ok());
     CHECK(DetailOf(world.Chat(ask)).reason == "answered");
     const auto entries = world.journal.entries();
     REQUIRE(entries[2].record.request().approvals_size() == 1);
-    CHECK(entries[2].record.request().approvals(0) == (*waits)[0].id.Bytes());
+    CHECK(entries[2].record.request().approvals(0) == waits->all[0].id.Bytes());
     CHECK(DetailOf(world.Chat(ask)).reason == (minutes ? "answered" : "APPROVAL_NEEDED"));
     world.clock.Advance(std::chrono::minutes(31));
     CHECK(DetailOf(world.Chat(ask)).reason == "APPROVAL_NEEDED");
@@ -95,12 +95,94 @@ TEST_CASE("An approval is asked for by a refusal, given once by somebody, and go
   }
 }
 
-TEST_CASE("What is blocked asks for nothing, and a rate counts what an approval then stops") {
+TEST_CASE("Terms of several rules are accepted by one request, or one after the other") {
+  for (const bool at_once : {true, false}) {
+    INFO((at_once ? "at once" : "one by one"));
+    test::World world(Policy("  - {id: use, detect: {request: any}, do: {terms: acceptable-use@3}}\n"
+                             "  - {id: data, detect: {request: any}, do: {terms: privacy@1}}\n"));
+    v1::ChatRequest ask = As(world.Ask("hello"), "anna");
+    const auto refused = world.Chat(ask);
+    CHECK(base::Message(std::get<Failure>(refused).status).find("set to acceptable-use@3,privacy@1") != std::string::npos);
+    CHECK(DetailOf(refused).rule_ids == std::vector<std::string>{"use", "data"});
+    if (at_once) {
+      ask.set_accept_terms("acceptable-use@3, privacy@1");
+      CHECK(DetailOf(world.Chat(ask)).reason == "answered");
+      CHECK(world.journal.entries()[1].record.request().terms_accepted() == "acceptable-use@3,privacy@1");
+    } else {
+      ask.set_accept_terms("acceptable-use@3");
+      CHECK(DetailOf(world.Chat(ask)).reason == "TERMS_NOT_ACCEPTED");
+      CHECK(world.journal.entries()[1].record.deny().terms_accepted() == "acceptable-use@3");
+      ask.set_accept_terms("privacy@1");
+      CHECK(DetailOf(world.Chat(ask)).reason == "answered");
+    }
+    CHECK(DetailOf(world.Chat(As(world.Ask("hello"), "anna"))).reason == "answered");
+    world.CheckBooks();
+  }
+}
+
+TEST_CASE("What a denied request accepts is on its record, and not asked for again") {
+  test::World world(Policy("  - {id: use, detect: {request: any}, do: {terms: acceptable-use@3}}\n"
+                           "  - {id: dump, detect: {keywords: all records}, do: approval}\n"));
+  v1::ChatRequest ask = As(world.Ask("all records"), "anna");
+  ask.set_accept_terms("acceptable-use@3");
+  CHECK(DetailOf(world.Chat(ask)).reason == "APPROVAL_NEEDED");
+  CHECK(world.journal.entries()[0].record.deny().terms_accepted() == "acceptable-use@3");
+  CHECK(DetailOf(world.Chat(As(world.Ask("hello"), "anna"))).reason == "answered");
+}
+
+TEST_CASE("Approvals of several rules are asked for together, and none is used up before all are there") {
+  test::World world(Policy("  - {id: dump, detect: {keywords: all records}, do: approval}\n"
+                           "  - {id: pay, detect: {keywords: payroll}, do: approval}\n"));
+  const v1::ChatRequest both = world.Ask("all records of payroll");
+  CHECK(DetailOf(world.Chat(both)).rule_ids == std::vector<std::string>{"dump", "pay"});
+  const std::vector<gates::Approval> waits = world.gates.ListApprovals({})->all;
+  REQUIRE(waits.size() == 2);
+  REQUIRE(world.journal.entries()[0].record.deny().approvals_size() == 2);
+  for (int i : {0, 1}) {
+    CHECK(DetailOf(world.Chat(both)).reason == "APPROVAL_NEEDED");
+    REQUIRE(world.gates.Grant({}, waits[static_cast<std::size_t>(i)].id, "second").ok());
+  }
+  CHECK(DetailOf(world.Chat(both)).reason == "answered");
+  CHECK(world.journal.entries()[world.journal.entries().size() - 2].record.request().approvals_size() == 2);
+  CHECK(world.gates.ListApprovals({})->all.size() == 2);
+  CHECK(DetailOf(world.Chat(both)).reason == "APPROVAL_NEEDED");  // For one request each.
+}
+
+TEST_CASE("A grant for one request is not used up by one that goes no further") {
+  test::World world(Policy("  - {id: dump, detect: {keywords: all records}, do: approval}\n"
+                           "  - {id: few, detect: {keywords: falcon}, do: {rate_limit: {requests: 1, per: hour, by: key}}}\n"));
+  const v1::ChatRequest ask = world.Ask("all records");
+  CHECK(DetailOf(world.Chat(ask)).reason == "APPROVAL_NEEDED");
+  REQUIRE(world.gates.Grant({}, world.gates.ListApprovals({})->all[0].id, "second").ok());
+  CHECK(DetailOf(world.Chat(world.Ask("falcon"))).reason == "answered");
+  CHECK(DetailOf(world.Chat(world.Ask("falcon, all records"))).reason == "RATE_LIMITED");
+  world.journal.SetFault([](const audit::Entry&) { return absl::UnavailableError("full"); });
+  CHECK(DetailOf(world.Chat(ask)).reason != "answered");  // It cannot be put on record.
+  world.journal.SetFault(nullptr);
+  CHECK(DetailOf(world.Chat(ask)).reason == "answered");
+  CHECK(DetailOf(world.Chat(ask)).reason == "APPROVAL_NEEDED");
+}
+
+TEST_CASE("What a rule's rate refuses, or an end user who is not named, counts as a request: nobody asks without end") {
+  test::World world(Policy("  - {id: few, detect: {keywords: report}, do: {rate_limit: {requests: 1, per: day, by: end_user}}}\n"));
+  world.SetQuota("requests", "minute", 3);
+  CHECK(DetailOf(world.Chat(As(world.Ask("a report"), "anna"))).reason == "answered");
+  CHECK(DetailOf(world.Chat(As(world.Ask("a report"), "anna"))).rule_ids == std::vector<std::string>{"few"});
+  CHECK(DetailOf(world.Chat(world.Ask("a report"))).reason == "END_USER_NEEDED");
+  CHECK(DetailOf(world.Chat(As(world.Ask("a report"), "anna"))).rule_ids.empty());  // The quota's refusal.
+  world.CheckBooks();
+}
+
+TEST_CASE("What is blocked asks for nothing, and a rate counts nothing that an approval or another rate stops") {
   test::World world(Policy("  - {id: few, detect: {keywords: report}, do: {rate_limit: {requests: 1, per: hour, by: key}}}\n"
-                           "  - {id: dump, detect: {keywords: report}, do: approval}\n"
-                           "  - {id: no, detect: {keywords: falcon}, do: block}\n"));
-  CHECK(DetailOf(world.Chat(world.Ask("a falcon report"))).reason == "POLICY_BLOCKED");
-  CHECK(world.gates.ListApprovals({})->empty());
-  CHECK(DetailOf(world.Chat(world.Ask("a report"))).reason == "APPROVAL_NEEDED");
+                           "  - {id: fewer, detect: {keywords: falcon}, do: {rate_limit: {requests: 1, per: hour, by: key}}}\n"
+                           "  - {id: dump, detect: {keywords: yearly}, do: approval}\n"
+                           "  - {id: no, detect: {keywords: badger}, do: block}\n"));
+  CHECK(DetailOf(world.Chat(world.Ask("a yearly badger report"))).reason == "POLICY_BLOCKED");
+  CHECK(world.gates.ListApprovals({})->all.empty());
+  CHECK(DetailOf(world.Chat(world.Ask("a yearly report"))).reason == "APPROVAL_NEEDED");
+  CHECK(DetailOf(world.Chat(world.Ask("a falcon"))).reason == "answered");
+  CHECK(DetailOf(world.Chat(world.Ask("a falcon report"))).rule_ids == std::vector<std::string>{"fewer"});
+  CHECK(DetailOf(world.Chat(world.Ask("a report"))).reason == "answered");
   CHECK(DetailOf(world.Chat(world.Ask("a report"))).reason == "RATE_LIMITED");
 }

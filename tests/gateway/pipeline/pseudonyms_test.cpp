@@ -75,19 +75,19 @@ TEST_CASE("What a pseudonym stands for can be told, until it is forgotten by end
     const auto team = base::TeamId(*base::Uuid::FromBytes(entries.front().record.team_id()));
     audit::Keys& keys = world.keys();
     const auto key = *keys.Find(team, base::RequestId(*base::Uuid::FromBytes(entries.front().record.request_id())));
-    const auto sealed = keys.FindValue(team, pseudonym);
+    const auto sealed = keys.FindValues(team, pseudonym);
     REQUIRE(sealed.ok());
-    CHECK(*key->OpenValue(pseudonym, *sealed) == "bob@example.com");
-    CHECK(absl::IsDataLoss(key->OpenValue("[EMAIL_00000000]", *sealed).status()));
+    CHECK(*key->OpenValue(pseudonym, sealed->at(0)) == "bob@example.com");
+    CHECK(absl::IsDataLoss(key->OpenValue("[EMAIL_00000000]", sealed->at(0)).status()));
     const base::Digest anna = key->EndUserHmac("anna"), other = key->EndUserHmac("other");
     using ValuesOf = audit::Keys::ValuesOf;
-    CHECK(*keys.EraseValues(team, ValuesOf::kSubject, std::string(base::View(other))) == 0);
-    CHECK(*keys.EraseValues(base::TeamId::New(), ValuesOf::kPseudonym, pseudonym) == 0);
+    CHECK((*keys.EraseValues(team, ValuesOf::kSubject, std::string(base::View(other)))).rows == 0);
+    CHECK((*keys.EraseValues(base::TeamId::New(), ValuesOf::kPseudonym, pseudonym)).rows == 0);
     const auto erased = way == 0   ? keys.EraseValues(team, ValuesOf::kSubject, std::string(base::View(anna)))
                         : way == 1 ? keys.EraseValues(team, ValuesOf::kMark, key->ValueMark("bob@example.com"))
                                    : keys.EraseValues(team, ValuesOf::kPseudonym, pseudonym);
-    CHECK(*erased == 1);
-    CHECK(absl::IsNotFound(keys.FindValue(team, pseudonym).status()));
+    CHECK(erased->rows == 1);
+    CHECK(absl::IsNotFound(keys.FindValues(team, pseudonym).status()));
   }
 }
 
