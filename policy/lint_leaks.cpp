@@ -77,7 +77,7 @@ void CheckForm(const Look& look, const Rule& rule, Remarks& remarks) {
 }
 
 // Rules that ask others, and block.
-void CheckAsked(const Rule& rule, Remarks& remarks) {
+void CheckTrust(const Rule& rule, Remarks& remarks) {
   if (rule.action != Action::kBlock) return;
   if (rule.ask->fail_open) {
     remarks.Add(rule, LintLevel::kWarning, "leak",
@@ -103,7 +103,7 @@ void CheckLeaks(const Look& look, Remarks& remarks) {
     }
     if (Hides(rule) && (FindsSecrets(rule) || FindsPeople(rule))) CheckGaps(look, rule, remarks);
     CheckForm(look, rule, remarks);
-    if (rule.ask) CheckAsked(rule, remarks);
+    if (rule.ask) CheckTrust(rule, remarks);
     const std::string because = FoldCase(rule.because);
     for (const std::string& word : rule.keywords) {
       if (because.find(FoldCase(word)) == std::string::npos) continue;

@@ -56,7 +56,7 @@ struct Answer {
   bool hit = false;
   std::string failure;  // Not empty: nobody could answer. The rule then acts as if hit, unless it says on_error: allow.
   std::int64_t score_millionths = 1'000'000;  // How sure it is; below the rule's least_score it is no hit.
-  std::vector<Span> spans;                    // Where, if it says.
+  std::vector<Span> spans;  // Where in what it was asked about, if it says: counted, and not among the verdict's, which are of other texts.
 };
 
 struct Inspection {

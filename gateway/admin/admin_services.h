@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -49,6 +50,7 @@ struct AdminCollaborators {
   ModelHost* models = nullptr;  // Null: no pool here; registered models have no state.
   std::function<void(v1::StatusReply&)> fill_status;  // Everything but directory, stops and caller. Any thread; quick.
   gates::Gates* gates = nullptr;  // Approvals; null: none can be listed or given.
+  std::vector<std::string> detectors = {};  // Those that tollgate.yaml lists: whom policies can name.
 };
 
 class AdminServices {

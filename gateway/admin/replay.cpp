@@ -31,7 +31,9 @@ policy::Subject SubjectOf(const HistoryPage& page, const v1::Record& record) {
   out.team = page.team->name;
   out.model = record.has_deny() ? record.deny().model_requested() : record.request().model();
   out.unix_seconds = record.wall_us() / 1'000'000;
-  if (record.has_request()) out.prompt_tokens = record.request().input_tokens();
+  const std::int64_t counted = record.has_deny() ? record.deny().counted_tokens() : record.request().counted_tokens();
+  if (counted > 0) out.prompt_tokens = counted;
+  if (counted == 0 && record.has_request()) out.prompt_tokens = record.request().input_tokens();  // Of the prompt as it was used: near it.
   if (record.request().adapters_size() > 0) {
     base::AdapterNames parts = base::SplitAdapters(out.model);
     out.model_parts = std::move(parts.adapters);

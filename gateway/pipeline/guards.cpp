@@ -11,7 +11,7 @@ namespace {
 // What asks nobody: a reply so far breaks a shape if no JSON begins like that.
 GuardAnswer ByShape(const GuardAsk& ask) {
   std::string text;
-  for (const std::string& part : ask.messages[0].parts) text += part;
+  for (const std::string& part : ask.messages->front().parts) text += part;
   GuardAnswer out;
   out.answer.id = ask.question.id;
   out.category = ask.last ? std::string(ask.question.shape->Breaks(text)) : policy::JsonShape::MayBecomeJson(text) ? "" : "json";

@@ -155,12 +155,12 @@ absl::StatusOr<std::size_t> ModelGuards::LineOf(const std::string& name) {
 
 // What the guard is shown.
 std::vector<policy::Message> ModelGuards::MessagesOf(const GuardAsk& ask) const {
-  if (!ask.output) return ask.messages;
+  if (!ask.output) return *ask.messages;
   std::vector<policy::Message> out;
   const auto last =
       std::find_if(prompt_.rbegin(), prompt_.rend(), [](const policy::Message& m) { return m.role == policy::Role::kUser && !m.aside; });
   if (last != prompt_.rend()) out.push_back({policy::Role::kUser, "", {LastBytes(TextOf(*last), kContextBytesMax)}});
-  for (const policy::Message& message : ask.messages) {
+  for (const policy::Message& message : *ask.messages) {
     const std::string text = TextOf(message);
     out.push_back({policy::Role::kAssistant, "", {message.name.empty() ? text : fmt::format("{}({})", message.name, text)}});
   }

@@ -16,10 +16,10 @@ async::Awaitable<absl::Status> ModelGuards::CutForTopic(Call& call) {
   const policy::Topic& topic = *call.question().topic;
   TopicExamples::Vectors kept = with_.topics->Find(principal_.place.team->id, model.sha256, topic.digest);
   auto cut = [&]() -> absl::Status {
-    TG_ASSIGN(call.topic, MakeTopicJob(*with_.pool, model, topic, std::move(kept), call.ask.messages));
+    TG_ASSIGN(call.topic, MakeTopicJob(*with_.pool, model, topic, std::move(kept), *call.ask.messages));
     return absl::OkStatus();
   };
-  TG_CO_RETURN_IF_ERROR(co_await async::RunOnIf(Large(call.ask.messages), with_.cpu, cut));
+  TG_CO_RETURN_IF_ERROR(co_await async::RunOnIf(Large(*call.ask.messages), with_.cpu, cut));
   call.prompt_tokens = call.topic.tokens;
   if (!call.topic.pieces.empty()) co_return absl::OkStatus();
   GuardAnswer nothing;

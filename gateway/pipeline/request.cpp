@@ -128,7 +128,7 @@ absl::Status Request::Judge(std::span<const policy::Message> prompt) {
   policy::Subject subject = SubjectOf();
   if (policies_.acting->needs_prompt_tokens() || (policies_.shadow != nullptr && policies_.shadow->needs_prompt_tokens())) {
     TG_ASSIGN(const auto tokens, TokensOf(prompt));
-    subject.prompt_tokens = static_cast<std::int64_t>(tokens.size());
+    counted_tokens_ = subject.prompt_tokens = static_cast<std::int64_t>(tokens.size());
   }
   TG_ASSIGN(inspection_, policies_.acting->Inspect(subject, prompt));
   if (call_.output_form().has_json_schema()) inspection_.verdict.not_scanned.push_back("output_schema");
@@ -251,6 +251,7 @@ async::Awaitable<absl::Status> Request::Record() {
   body->set_surface(std::string(Name(caller_.surface)));
   body->set_stream(writer_ != nullptr);
   body->set_input_tokens(static_cast<std::int64_t>(prompt_tokens_.size()));
+  body->set_counted_tokens(counted_tokens_);
   body->set_max_output_tokens(max_tokens_);
   FillBody(body);
   FillDefaults(defaults_, body);

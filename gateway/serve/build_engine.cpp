@@ -87,6 +87,7 @@ void BuildAdmin(Parts& parts) {
                                  .models = parts.models.get(),
                                  .fill_status = [&parts](v1::StatusReply& status) { FillStatus(parts, status); },
                                  .gates = parts.gates.get()};
+  for (const v1::Config::Detector& detector : parts.config.detectors()) with.detectors.push_back(detector.name());
   parts.admin = std::make_unique<admin::AdminServices>(std::move(options), std::move(with));
 }
 

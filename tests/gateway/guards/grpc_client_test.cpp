@@ -61,7 +61,7 @@ std::unique_ptr<ExternalDetectors> Make(const std::string& url, const std::funct
 std::future<GuardAnswer> Ask(ExternalDetectors& detectors, const std::string& text, std::chrono::milliseconds within = std::chrono::hours(1)) {
   pipeline::GuardAsk ask;
   ask.question = {"r", "rule", "external", "toxicity", {0}};
-  ask.messages = {{policy::Role::kTool, "mail", {text.substr(0, 2), text.substr(2)}}};
+  ask.messages = std::make_shared<const std::vector<policy::Message>>(std::vector<policy::Message>{{policy::Role::kTool, "mail", {text.substr(0, 2), text.substr(2)}}});
   ask.model = "tiny";
   ask.output = true;
   ask.last = false;

@@ -34,7 +34,7 @@ struct Bed {
   // The text that is asked about; "" if nothing is.
   std::string Asked() {
     const std::vector<GuardAsk> asks = filter->TakeAsks();
-    return asks.empty() ? "" : asks[0].messages[0].parts[0];
+    return asks.empty() ? "" : asks[0].messages->front().parts[0];
   }
   std::string Answer(bool hit, std::int64_t out = 0) {
     GuardAnswer answer;
