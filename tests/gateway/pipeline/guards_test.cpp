@@ -23,7 +23,11 @@ class FakeGuards final : public pipeline::Guards {
     answer.answer.id = ask.question.id;
     const std::string& text = ask.messages->front().parts[0];
     answer.answer.hit = text.find("evil") != std::string::npos;
-    if (answer.answer.hit) answer.category = "evil";
+    if (answer.answer.hit) {
+      answer.category = "evil";
+      const auto at = static_cast<std::int64_t>(text.find("evil"));
+      answer.answer.spans = {{0, "text", at, at + 4}};
+    }
     if (text.find("away") != std::string::npos) answer.answer.failure = "the detector is away";
     if (change) change(answer);
     if (on_ask) on_ask(ask);
@@ -68,6 +72,11 @@ TEST_CASE("A prompt is asked about behind its record, as it will be used, and a 
   CHECK(end.guards(0).hit());
   CHECK(end.guards(0).category() == "evil");
   CHECK_FALSE(end.guards(0).output());
+  REQUIRE(end.guards(0).spans_size() == 1);  // Of the prompt as it was used; the verdict's spans are of the prompt as it came.
+  CHECK(end.guards(0).spans(0).begin() == 0);
+  CHECK(end.guards(0).spans(0).end() == 4);
+  CHECK(end.input_verdict().rules(end.input_verdict().rules_size() - 1).spans_size() == 0);
+  CHECK(end.input_verdict().rules(end.input_verdict().rules_size() - 1).count() == 1);
   world.CheckBooks();
 }
 
