@@ -99,7 +99,4 @@ struct PostgresKeysOptions {
 // Connects and checks that the root key is the one this database's keys were made under (FAILED_PRECONDITION if not).
 absl::StatusOr<std::unique_ptr<Keys>> OpenPostgresKeys(const RootKey& root, PostgresKeysOptions options);
 
-// Keeps everything in memory: tests, and tools that only seal.
-std::unique_ptr<Keys> MakeMemoryKeys(const RootKey& root, const base::Clock* clock = nullptr);
-
 }  // namespace tollgate::audit

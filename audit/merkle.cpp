@@ -7,7 +7,11 @@
 
 namespace tollgate::audit {
 
-base::Digest HashLeaf(std::string_view data) { return base::Sha256(std::string_view("\0", 1), data); }
+base::Digest HashLeaf(std::string_view head, std::string_view rest) {
+  std::string bytes(1, '\0');
+  bytes.append(head);
+  return base::Sha256(bytes, rest);
+}
 
 base::Digest HashChildren(const base::Digest& left, const base::Digest& right) {
   std::string bytes("\1");

@@ -9,8 +9,8 @@
 
 namespace tollgate::audit {
 
-// SHA-256(0x00 || data) and SHA-256(0x01 || left || right).
-base::Digest HashLeaf(std::string_view data);
+// SHA-256(0x00 || head || rest) of a leaf's data, which may come in two pieces, and SHA-256(0x01 || left || right).
+base::Digest HashLeaf(std::string_view head, std::string_view rest = {});
 base::Digest HashChildren(const base::Digest& left, const base::Digest& right);
 
 // Grows by one leaf at a time; holds O(log n) hashes.

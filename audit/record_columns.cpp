@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "audit/merkle.h"
 #include "base/encoding.h"
 
 namespace tollgate::audit {
@@ -79,7 +80,7 @@ base::Digest ContentDigest(const std::optional<std::string>& content) { return c
 
 base::Digest RecordLeaf(std::int32_t log_id, std::int64_t index, const RecordColumns& columns, const base::Digest& content,
                         std::string_view message) {
-  std::string head("\0TGL1", 5);
+  std::string head("TGL1");
   head.reserve(160);
   base::AppendBigEndian(head, static_cast<std::uint32_t>(log_id), 4);
   base::AppendBigEndian(head, static_cast<std::uint64_t>(index), 8);
@@ -91,7 +92,7 @@ base::Digest RecordLeaf(std::int32_t log_id, std::int64_t index, const RecordCol
     head.append(reinterpret_cast<const char*>(id->raw().data()), id->raw().size());
   head.append(base::View(content));
   base::AppendBigEndian(head, message.size(), 4);
-  return base::Sha256(head, message);
+  return HashLeaf(head, message);
 }
 
 }  // namespace tollgate::audit

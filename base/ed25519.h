@@ -8,11 +8,6 @@
 
 namespace tollgate::base {
 
-struct Ed25519Pair {
-  std::string private_pem, public_pem;
-};
-Ed25519Pair MakeEd25519Pair();
-
 // The 32 bytes of a public key in PEM, or of a private key's. INVALID_ARGUMENT: it is none, or of another kind.
 absl::StatusOr<std::string> Ed25519PublicKey(std::string_view pem);
 

@@ -8,9 +8,12 @@
 #include <unistd.h>
 
 #include "gateway/programs.h"
+#include "inference/worker/process.h"
+#include "inference/worker/serve.h"
 
 int main(int argc, char** argv) {
   const std::vector<std::string> args(argv + 1, argv + argc);
+  if (!args.empty() && args[0] == tollgate::inference::kWorkerCommand) return tollgate::inference::ServeWorker();
   const tollgate::cli::Streams streams{std::cin, std::cout, std::cerr, isatty(STDIN_FILENO) == 1};
   return tollgate::cli::Run(args, tollgate::MakePrograms(), streams);
 }

@@ -17,6 +17,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/crypto.h"
+#include "base/encoding.h"
+#include "inference/mapped_file.h"
+#include "inference/memory_estimate.h"
+
 namespace tollgate::inference {
 namespace {
 
@@ -147,6 +152,17 @@ absl::Status CheckPair(const std::string& weight, const Pair& pair, const GgufHe
                          weight, Show(shape), rank, Show(a), Show(b), Show(pair.a->shape), Show(pair.b->shape)));
 }
 
+absl::Status CheckDigest(const AdapterOptions& adapter, const base::Digest& found) {
+  const std::string is = base::HexEncode(base::View(found));
+  if (!adapter.sha256) {
+    return base::FailedPrecondition(
+        fmt::format("{} is not registered by its digest; if you trust the file, set sha256: {}", adapter.file, is));
+  }
+  if (found == *adapter.sha256) return absl::OkStatus();
+  return base::FailedPrecondition(fmt::format("{} is not the file that was registered: its sha256 is {}, expected {}; fetch it again",
+                                              adapter.file, is, base::HexEncode(base::View(*adapter.sha256))));
+}
+
 }  // namespace
 
 absl::StatusOr<AdapterFile> ReadAdapter(std::string_view file, const GgufHeader& base) {
@@ -175,6 +191,18 @@ absl::StatusOr<AdapterFile> ReadAdapter(std::string_view file, const GgufHeader&
     out.computing_bytes = std::max(out.computing_bytes, std::int64_t{2 * sizeof(float)} * kPassTokens * widest);
   }
   return out;
+}
+
+absl::StatusOr<AdapterInfo> CheckAdapterFile(const AdapterOptions& adapter, const GgufHeader& header, bool on_gpus,
+                                             std::int64_t room_bytes) {
+  TG_ASSIGN(const MappedFile file, MappedFile::Open(adapter.file));
+  const auto read = ReadAdapter(file.bytes(), header);
+  if (!read.ok()) return base::Annotate(read.status(), adapter.file);
+  AdapterInfo info{.name = adapter.name, .sha256 = base::Sha256(file.bytes()), .scale = adapter.scale, .rank = read->rank};
+  TG_RETURN_IF_ERROR(CheckDigest(adapter, info.sha256));
+  TG_RETURN_IF_ERROR(CheckAdapterFits(read->weights_bytes, read->computing_bytes, room_bytes));
+  (on_gpus ? info.device_memory_bytes : info.memory_bytes) = read->weights_bytes + read->computing_bytes;
+  return info;
 }
 
 }  // namespace tollgate::inference

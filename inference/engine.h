@@ -5,8 +5,8 @@
 // A slot is empty, or holds one sequence. Open puts a sequence in; Step works on the slots it is told to; Rewind takes tokens back;
 // Close empties. The engine keeps the prompt, the output and the sampler's state of each open slot.
 //
-// Threads: Info, Render…, Tokenize, CheckGrammar and CheckAdapter from any thread; Interrupt from any thread; the rest from the replica's
-// thread alone. What a later option needs beside these is a field of EngineSequence; what it gives is a field of EngineOutput.
+// Threads: Info, Ready, restarts, Interrupt and what PromptSide has from any thread; the rest from the replica's thread alone. What a later
+// option needs beside these is a field of EngineSequence; what it gives is a field of EngineOutput.
 #pragma once
 
 #include <chrono>
@@ -18,7 +18,7 @@
 
 #include "base/status.h"
 #include "base/uuid.h"
-#include "inference/embed.h"
+#include "inference/prompt_side.h"
 #include "inference/types.h"
 #include "inference/upstream.h"
 
@@ -32,6 +32,7 @@ struct EngineSequence {
   base::OrgId published_by;                     // this org lets its tenants share.
   std::span<const LogitBias> logit_bias;        // Tokens as in the prompt. Copied.
   std::string_view grammar;                     // GBNF that the output must follow, checked by CheckGrammar; empty = none. Copied.
+  std::span<const std::int32_t> banned_first;   // As of Rewind, for the first output token. Copied.
   int logprobs = -1;                            // -1: none wanted; else each token's own and those of so many of the likeliest.
   int band = kBandDefault;                      // Of urgency, for an engine that queues on its own side.
   std::span<const int> adapters;                // Handles that AddAdapter gave, ascending: act beside the weights. Copied.
@@ -69,27 +70,10 @@ struct EngineOutput {
   absl::Status status;                     // Not OK: this slot failed; nothing else here counts. Close it.
 };
 
-class Engine {
+class Engine : public PromptSide {
  public:
-  virtual ~Engine() = default;
-
   virtual const ModelInfo& Info() const = 0;         // Constant.
   virtual std::int64_t step_tokens_max() const = 0;  // The sum over a step's work (a decode counts 1) must not exceed it.
-
-  virtual absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const = 0;
-
-  virtual absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view /*text*/) const {  // Of text that is nothing but text.
-    return base::Unimplemented("this model's engine cannot tokenise");
-  }
-
-  virtual absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> /*parts*/) const {  // As Pool::RenderParts.
-    return base::Unimplemented("this model's engine takes no prompts beside conversations");
-  }
-
-  // Whether Open will take the grammar. INVALID_ARGUMENT: it is none. UNIMPLEMENTED where the engine has no grammars.
-  virtual absl::Status CheckGrammar(std::string_view /*gbnf*/) const {
-    return base::Unimplemented("this model's engine cannot hold its output to a grammar");
-  }
 
   virtual absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) = 0;  // REQUIRES: empty, the prompt fits.
 
@@ -104,22 +88,16 @@ class Engine {
   // tokens need no work then, always fewer than all. 0 where the engine cannot. REQUIRES: both open, the same tenant.
   virtual std::int64_t Share(int /*from*/, int /*to*/) { return 0; }
 
-  // Of an engine whose Info().pooling is not kNone. The tokens of a text, or of a query with a document, with those before, between and behind
-  // that the model was trained with; and the text of what such tokens hold. Any thread.
-  virtual absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(const EmbedText& /*text*/) const { return NoVectors(); }
-  virtual absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> /*tokens*/) const { return NoVectors(); }
-  // Works once on all inputs, at most kEmbedInputsMax, whose tokens are within step_tokens_max in sum and each within the context. Appends
-  // Info().dimensions numbers for each, of a vector of length 1; where it reranks, one from 0 to 1. Not OK: there are none of any.
+  // Of an engine whose Info().pooling is not kNone. Works once on all inputs, at most kEmbedInputsMax, whose tokens are within
+  // step_tokens_max in sum and each within the context. Appends Info().dimensions numbers for each, of a vector of length 1; where it
+  // reranks, one from 0 to 1. Not OK: there are none of any.
   static constexpr int kEmbedInputsMax = 64;
-  virtual absl::Status Embed(std::span<const std::span<const std::int32_t>> /*inputs*/, std::vector<float>& /*vectors*/) { return NoVectors(); }
+  virtual absl::Status Embed(std::span<const std::span<const std::int32_t>> /*inputs*/, std::vector<float>& /*vectors*/) {
+    return NoVectors();
+  }
 
   virtual void Close(int slot) = 0;  // Empties the slot and frees its context. Never fails.
 
-  // What the file of an adapter holds and would take, if it is good for this model and `memory_bytes` of the machine's are free.
-  // INVALID_ARGUMENT: it is none, or does not fit the model; FAILED_PRECONDITION: another digest; RESOURCE_EXHAUSTED, in numbers: no room.
-  virtual absl::StatusOr<AdapterInfo> CheckAdapter(const AdapterOptions& /*adapter*/, std::int64_t /*memory_bytes*/) const {
-    return base::Unimplemented("this model's engine takes no adapters; load one where the engine runs");
-  }
   // Loads one that CheckAdapter found good: the handle for EngineSequence::adapters, more than 0 and never given twice.
   virtual absl::StatusOr<int> AddAdapter(const AdapterOptions& /*adapter*/) { return base::Unimplemented("no adapters"); }
   virtual void RemoveAdapter(int /*handle*/) {}  // REQUIRES: no open slot has it.
@@ -129,14 +107,18 @@ class Engine {
   // Called when there is nothing to step: does what is to be done beside sequences, at once. How long until it must be called again.
   virtual std::chrono::microseconds Idle() { return std::chrono::seconds(1); }
 
+  // UNAVAILABLE, with a retry hint, while nothing can be opened because what the engine runs in is started again; how often it was.
+  virtual absl::Status Ready() const { return absl::OkStatus(); }
+  virtual std::int64_t restarts() const { return 0; }
+
+  // UNAVAILABLE: what was open there is gone, with what it ran in. Close it.
+  virtual absl::Status SlotStatus(int /*slot*/) const { return absl::OkStatus(); }
+
   // What an upstream engine has seen of its servers; what they say of an open slot.
   virtual UpstreamStats upstream_stats() const { return {}; }
   virtual ReportedUsage Reported(int /*slot*/) const { return {}; }
 
   virtual void Interrupt() = 0;  // Makes a step that is running, and all later ones, fail soon. For shutting down.
-
- protected:
-  static absl::Status NoVectors() { return base::Unimplemented("this model chats: it makes no vectors"); }
 };
 
 }  // namespace tollgate::inference

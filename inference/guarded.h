@@ -10,7 +10,7 @@
 
 namespace tollgate::inference {
 
-// What `call` gives, or why it threw.
+// What `call` gives, or why it threw: UNAVAILABLE for memory, INTERNAL for the rest.
 template <typename Call>
 auto Guarded(Call call) -> decltype(call()) {
   try {

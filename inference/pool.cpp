@@ -5,6 +5,7 @@
 #include "inference/pool.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -14,15 +15,11 @@
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
 #include "base/mutex.h"
-#include "inference/engines/llama.h"
-#include "inference/engines/llama_tokenizer.h"
-#include "inference/engines/script_engine.h"
-#include "inference/engines/upstream_engine.h"
-#include "inference/gguf.h"
+#include "inference/make_engine.h"
 #include "inference/mapped_file.h"
 #include "inference/memory_estimate.h"
-#include "inference/pooling.h"
 #include "inference/replica.h"
+#include "inference/worker/worker_engine.h"
 
 namespace tollgate::inference {
 namespace {
@@ -32,14 +29,16 @@ absl::Status CheckRange(const char* field, std::int64_t value, std::int64_t leas
   return base::InvalidArgument(fmt::format("{} is {}; it must be between {} and {}", field, value, least, most));
 }
 
-// A model that embeds gives way to those that chat: where they share processors, the niceness of its threads is so much more.
-constexpr int kEmbedNice = 10;
+// A model that embeds, and strict answers, give way to other chats: where they share processors, their threads are so much nicer.
+constexpr int kGivesWayNice = 10;
 
 absl::Status CheckModel(const ModelOptions& model) {
   if (model.name.empty()) return base::InvalidArgument("it has no name");
   if (model.engine != EngineKind::kScripted && model.file.empty()) return base::InvalidArgument("it names no file");
   if (model.pooling != Pooling::kNone && model.engine == EngineKind::kOpenAi)
     return base::Unimplemented("engine openai sends servers chats alone: embed with engine llama, and leave pooling out");
+  if (model.strict && (model.engine == EngineKind::kOpenAi || model.pooling != Pooling::kNone))
+    return base::Unimplemented("strict answers are of models that chat in this process: leave strict out with engine openai and with pooling");
   TG_RETURN_IF_ERROR(CheckRange("slots", model.slots, 1, 256));
   TG_RETURN_IF_ERROR(CheckRange("context_tokens", model.context_tokens, 16, 1 << 24));
   TG_RETURN_IF_ERROR(CheckRange("slots x context_tokens", model.slots * model.context_tokens, 16, 1 << 30));
@@ -71,8 +70,11 @@ class PoolOfReplicas final : public Pool {
 
   std::vector<ModelInfo> models() const override {
     std::vector<ModelInfo> infos;
-    for (const auto& replica : All()) {
-      for (ModelInfo& info : replica->infos()) infos.push_back(std::move(info));
+    const Replicas all = All();
+    for (const auto& replica : all) {
+      if (IsStrict(*replica)) continue;
+      const auto strict = StrictBeside(all, *replica);
+      for (ModelInfo& info : replica->infos()) AddStrict(strict.get(), infos.emplace_back(std::move(info)));
     }
     return infos;
   }
@@ -80,6 +82,7 @@ class PoolOfReplicas final : public Pool {
   absl::StatusOr<ModelInfo> Find(std::string_view name) const override {
     TG_ASSIGN(const Found found, Locate(name));
     ModelInfo info = found.replica->info();
+    AddStrict(StrictBeside(All(), *found.replica).get(), info);
     if (found.adapters.empty()) return info;
     info.base = std::exchange(info.name, NameOf(found.adapters));
     for (const auto& adapter : found.adapters) info.adapters.push_back(adapter->info);
@@ -90,14 +93,20 @@ class PoolOfReplicas final : public Pool {
     base::Lock one_at_a_time(load_mu_);
     TG_ASSIGN(const auto replica, BaseOf(adapter));
     if (replica->HasAdapter(adapter.name)) return About(adapter, base::AlreadyExists("it is loaded: unload it first"));
-    const auto info = replica->CheckAdapter(adapter, MemoryLeft());
-    if (!info.ok()) return About(adapter, info.status());
-    return About(adapter, replica->AddAdapter(adapter, *info));
+    const auto strict = StrictBeside(All(), *replica);
+    if (strict != nullptr) TG_RETURN_IF_ERROR(About(adapter, AboutStrict(Add(*strict, adapter))));
+    const absl::Status added = Add(*replica, adapter);
+    if (!added.ok() && strict != nullptr) strict->RemoveAdapter(adapter.name, options_.clock->Mono()).IgnoreError();
+    return About(adapter, added);
   }
 
   absl::Status CheckAdapter(const AdapterOptions& adapter) const override {
     TG_ASSIGN(const auto replica, BaseOf(adapter));
-    return About(adapter, replica->CheckAdapter(adapter, MemoryLeft()).status());
+    const std::int64_t left = MemoryLeft();
+    const auto info = replica->CheckAdapter(adapter, left);
+    const auto strict = StrictBeside(All(), *replica);
+    if (!info.ok() || strict == nullptr) return About(adapter, info.status());
+    return About(adapter, AboutStrict(strict->CheckAdapter(adapter, left - info->memory_bytes).status()));
   }
 
   absl::Status Load(ModelOptions model) override {
@@ -105,16 +114,26 @@ class PoolOfReplicas final : public Pool {
     if (absl::Status status = CheckModel(model); !status.ok()) return named(status);
     base::Lock one_at_a_time(load_mu_);
     if (Locate(model.name).ok()) return named(base::AlreadyExists("it stands twice: give it another name, or unload the one that is there"));
-    auto replica = Start(model);
+    ModelOptions shared = model;
+    shared.strict = false;
+    auto replica = Start(shared, 0);
     if (!replica.ok()) return named(replica.status());
     if (const std::string& has = (*replica)->info().chat_template; !model.chat_template.empty() && has != model.chat_template) {
       return named(base::FailedPrecondition(
           fmt::format("it is registered with the chat template {}, and has {}: register what it has", model.chat_template, has)));
     }
+    std::shared_ptr<Replica> strict;
+    if (model.strict) {
+      const std::int64_t taken = options_.memory_bytes == 0 ? 0 : (*replica)->info().memory_bytes;  // It is on no list yet.
+      auto started = Start(StrictOf(model), taken);
+      if (!started.ok()) return named(AboutStrict(started.status()));
+      strict = *std::move(started);
+    }
     {
       base::Lock lock(mu_);
       if (!draining_) {
         replicas_.push_back(*std::move(replica));
+        if (strict != nullptr) replicas_.push_back(std::move(strict));
         return absl::OkStatus();
       }
     }
@@ -124,33 +143,26 @@ class PoolOfReplicas final : public Pool {
   absl::Status Check(const ModelOptions& model) const override {
     const auto named = [&model](const absl::Status& status) { return base::Annotate(status, fmt::format("model {}", model.name)); };
     if (absl::Status status = CheckModel(model); !status.ok()) return named(status);
-    if (model.engine == EngineKind::kScripted) return absl::OkStatus();
-    const auto file = MappedFile::Open(model.file);
-    if (!file.ok()) return named(file.status());
-    const auto header = ReadGguf(file->bytes());
-    if (!header.ok()) return named(base::Annotate(header.status(), model.file));
-    if (model.context_tokens > header->context_tokens) {
-      return named(base::FailedPrecondition(
-          fmt::format("context_tokens is {}, but the model was trained for {}", model.context_tokens, header->context_tokens)));
-    }
-    if (absl::Status fits = ResolvePooling(model.pooling, *header).status(); !fits.ok()) return named(fits);
-    const auto file_bytes = static_cast<std::int64_t>(file->bytes().size());
-    return named(PlanLlama(model, *header, file_bytes, options_.backends_dir, MemoryLeft()).status());
+    return named(Isolated(model) ? CheckInWorker(model, WorkerHostNow(model)) : CheckEngine(model, HostNow()));
   }
 
   absl::Status Unload(std::string_view name, base::MonoTime deadline) override {
+    bool adapter = false;
     for (const auto& replica : All()) {
-      if (replica->HasAdapter(name)) return replica->RemoveAdapter(name, deadline);
+      if (!replica->HasAdapter(name)) continue;
+      TG_RETURN_IF_ERROR(replica->RemoveAdapter(name, deadline));
+      adapter = true;
     }
-    std::shared_ptr<Replica> replica;
+    if (adapter) return absl::OkStatus();
+    Replicas out;
     {
       base::Lock lock(mu_);
-      const auto it = std::find_if(replicas_.begin(), replicas_.end(), [name](const auto& r) { return r->info().name == name; });
-      if (it == replicas_.end()) return NoSuchModel();
-      replica = std::move(*it);
-      replicas_.erase(it);
+      const auto is_it = [name](const auto& r) { return r->info().name == name; };
+      std::copy_if(replicas_.begin(), replicas_.end(), std::back_inserter(out), is_it);
+      std::erase_if(replicas_, is_it);
     }
-    Close({replica}, deadline);
+    if (out.empty()) return NoSuchModel();
+    Close(out, deadline);
     return absl::OkStatus();
   }
 
@@ -171,11 +183,15 @@ class PoolOfReplicas final : public Pool {
 
   absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request) override {
     TG_ASSIGN(Found found, Locate(request.model));
+    if (request.strict) {
+      TG_ASSIGN(found, Strict(found));
+    }
     return found.replica->Submit(std::move(request), std::move(found.adapters));
   }
 
   absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> SubmitGroup(SequenceRequest request,
                                                                         std::span<const std::uint64_t> seeds) override {
+    if (request.strict) return base::InvalidArgument("strict answers are made one by one, not as a group");
     TG_ASSIGN(const Found found, Locate(request.model));
     return found.replica->SubmitGroup(request, found.adapters, seeds);
   }
@@ -212,25 +228,42 @@ class PoolOfReplicas final : public Pool {
  private:
   using Replicas = std::vector<std::shared_ptr<Replica>>;
 
-  std::int64_t MemoryLeft() const {
-    if (options_.memory_bytes == 0) return MemoryAvailable();
-    std::int64_t memory = options_.memory_bytes;
-    for (const auto& replica : All()) memory -= replica->infos().front().memory_bytes;
-    return memory;
+  bool Isolated(const ModelOptions& model) const {
+    return options_.isolation == Isolation::kProcess && model.engine != EngineKind::kOpenAi;
   }
 
-  absl::StatusOr<std::unique_ptr<Replica>> Start(const ModelOptions& model) const {
-    const std::int64_t memory = MemoryLeft();
-    const auto factory = [&]() -> absl::StatusOr<std::unique_ptr<Engine>> {
-      if (model.engine == EngineKind::kScripted) return MakeScriptedEngine(model, *options_.clock);
-      if (model.engine == EngineKind::kOpenAi) {
-        TG_ASSIGN(auto tokenizer, MakeLlamaTokenizer(model, options_.backends_dir));
-        return MakeUpstreamEngine(model, std::move(tokenizer), *options_.clock);
-      }
-      return MakeLlamaEngine(model, options_.backends_dir, memory);
-    };
-    const int nice = options_.replica_nice + (model.pooling == Pooling::kNone ? 0 : kEmbedNice);
-    return Replica::Start(model, *options_.clock, nice, factory);
+  EngineHost HostNow() const {
+    EngineHost host{.backends_dir = options_.backends_dir, .memory_bytes = std::nullopt, .clock = options_.clock};
+    if (options_.memory_bytes == 0) return host;
+    host.memory_bytes = options_.memory_bytes;
+    for (const auto& replica : All()) *host.memory_bytes -= replica->infos().front().memory_bytes;
+    return host;
+  }
+
+  std::int64_t MemoryLeft() const {
+    const EngineHost host = HostNow();
+    return host.memory_bytes ? *host.memory_bytes : MemoryAvailable();
+  }
+
+  int NiceOf(const ModelOptions& model) const {
+    return options_.replica_nice + (model.pooling == Pooling::kNone && !model.strict ? 0 : kGivesWayNice);
+  }
+
+  // In a process of its own it is the computing there that has lower priority, not what waits for it here.
+  WorkerHost WorkerHostNow(const ModelOptions& model) const {
+    const EngineHost host = HostNow();
+    return {.options = options_.worker, .backends_dir = host.backends_dir, .memory_bytes = host.memory_bytes, .nice = NiceOf(model)};
+  }
+
+  absl::StatusOr<std::unique_ptr<Replica>> Start(const ModelOptions& model, std::int64_t taken_bytes) const {
+    if (Isolated(model)) {
+      WorkerHost host = WorkerHostNow(model);
+      if (host.memory_bytes) *host.memory_bytes -= taken_bytes;
+      return Replica::Start(model, *options_.clock, 0, [&] { return MakeWorkerEngine(model, host); });
+    }
+    EngineHost host = HostNow();
+    if (host.memory_bytes) *host.memory_bytes -= taken_bytes;
+    return Replica::Start(model, *options_.clock, NiceOf(model), [&] { return MakeEngine(model, host); });
   }
 
   // Lets what is inside end until the deadline, then ends it.
@@ -272,9 +305,44 @@ class PoolOfReplicas final : public Pool {
     return Found{replica, std::move(adapters)};
   }
 
+  static bool IsStrict(const Replica& replica) { return replica.info().strict.has_value(); }
+
+  // The replica of a model's strict answers; null: it gives none.
+  static std::shared_ptr<Replica> StrictBeside(const Replicas& all, const Replica& of) {
+    const auto found = std::find_if(all.begin(), all.end(), [&](const auto& r) { return IsStrict(*r) && r->info().name == of.info().name; });
+    return found == all.end() ? nullptr : *found;
+  }
+
+  static void AddStrict(const Replica* strict, ModelInfo& info) {
+    if (strict == nullptr) return;
+    info.strict = strict->info().strict;
+    if (!info.adapters.empty()) return;  // What an adapter takes is told of one copy.
+    const ModelInfo beside = strict->infos().front();
+    info.memory_bytes += beside.memory_bytes;
+    info.device_memory_bytes += beside.device_memory_bytes;
+  }
+
+  absl::StatusOr<Found> Strict(const Found& found) const {
+    auto replica = StrictBeside(All(), *found.replica);
+    if (replica == nullptr) {
+      return base::FailedPrecondition(fmt::format("model {} gives no strict answers: register it with strict", found.replica->info().name));
+    }
+    std::vector<std::string> names;
+    for (const auto& adapter : found.adapters) names.push_back(adapter->info.name);
+    TG_ASSIGN(AdaptersHeld adapters, replica->Adapters(names));
+    return Found{std::move(replica), std::move(adapters)};
+  }
+
+  // REQUIRES: load_mu_ is held.
+  absl::Status Add(Replica& replica, const AdapterOptions& adapter) const {
+    TG_ASSIGN(const AdapterInfo info, replica.CheckAdapter(adapter, MemoryLeft()));
+    return replica.AddAdapter(adapter, info);
+  }
+
   std::shared_ptr<Replica> ByName(std::string_view model) const {
     base::Lock lock(mu_);
-    const auto found = std::find_if(replicas_.begin(), replicas_.end(), [model](const auto& r) { return r->info().name == model; });
+    const auto is_it = [model](const auto& r) { return r->info().name == model && !IsStrict(*r); };
+    const auto found = std::find_if(replicas_.begin(), replicas_.end(), is_it);
     return found == replicas_.end() ? nullptr : *found;
   }
 
@@ -311,20 +379,6 @@ absl::StatusOr<std::unique_ptr<Pool>> Pool::Create(PoolOptions options) {
 absl::StatusOr<base::Digest> DigestOfFile(const std::string& path) {
   TG_ASSIGN(const MappedFile file, MappedFile::Open(path));
   return base::Sha256(file.bytes());
-}
-
-std::string_view Name(EndReason reason) {
-  switch (reason) {
-    case EndReason::kStop: return "stop";
-    case EndReason::kLength: return "length";
-    case EndReason::kAllowance: return "allowance";
-    case EndReason::kCancelled: return "cancelled";
-    case EndReason::kDeadline: return "deadline";
-    case EndReason::kQueueTimeout: return "queue_timeout";
-    case EndReason::kEngineFailed: return "engine_failed";
-    case EndReason::kShutdown: return "shutdown";
-  }
-  return "unknown";
 }
 
 }  // namespace tollgate::inference

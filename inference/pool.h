@@ -3,8 +3,8 @@
 // Each model is a replica: one engine, one thread at lower priority, and a number of slots whose context is guaranteed, so that a sequence
 // that was let in is never thrown out for want of memory. A replica decodes all its running sequences together, one step at a time, and
 // works through new prompts in chunks beside them. Who gets a slot next is fair by tenant: the tenant that was served least, counted in
-// tokens, comes first (fair_queue.h has the whole order). Sets of LoRA adapters take turns (adapter_turns.h). Everything is bounded: the queue in length and time, a stream in bytes, a
-// sequence in tokens and by its deadline.
+// tokens, comes first (fair_queue.h has the whole order). Sets of LoRA adapters take turns (adapter_turns.h). A model with `strict` has a
+// second replica, of one slot, for answers that can be made again (strict.h). Everything is bounded: queue, streams, tokens, time.
 //
 // Thread-safe. Render and Submit never wait for the engine.
 #pragma once
@@ -23,9 +23,11 @@
 #include "base/uuid.h"
 #include "inference/embed.h"
 #include "inference/replica_stats.h"
+#include "inference/sequence_request.h"
 #include "inference/token_stream.h"
 #include "inference/types.h"
 #include "inference/upstream.h"
+#include "inference/worker/options.h"
 
 namespace tollgate::inference {
 
@@ -51,6 +53,7 @@ struct ModelOptions {
   double cached_token_share = 0.1;              // What a cached prompt token counts in fairness, 0 to 1.
   UpstreamOptions upstream;                     // Of kOpenAi.
   Pooling pooling = Pooling::kNone;             // Not kNone: it embeds or reranks (embed.h), and does not chat. Not of kOpenAi.
+  bool strict = false;                          // It gives strict answers too, from a second copy. Not of kOpenAi, nor with pooling.
 };
 
 struct PoolOptions {
@@ -60,29 +63,8 @@ struct PoolOptions {
   int replica_nice = 5;      // Added to the replica threads' niceness.
   // Most memory for all models together; 0 = what the machine, or the control group, has left when a model is loaded.
   std::int64_t memory_bytes = 0;
-};
-
-struct SequenceRequest {
-  std::string model;  // A model's name, or with adapters of its: "BASE:ADAPTER", "BASE:ADAPTER+ADAPTER".
-  std::vector<std::int32_t> prompt_tokens;  // From Render of the same model; each is checked again. Not empty.
-  SamplingParams sampling;
-  std::vector<std::string> stop;  // At most 16, each 1 to 256 bytes of UTF-8.
-  std::int64_t max_tokens = 0;    // The most output tokens, within the context; 0 = as many as it leaves.
-  std::int64_t allowance = 0;     // Output tokens, 1 or more, that may be decoded before the next Allow; there it parks.
-  bool allowance_final = false;   // There it ends instead.
-  base::TeamId tenant;            // The unit of fairness.
-  std::int64_t published_tokens = 0;  // The first so many of the prompt were published by …
-  base::OrgId published_by;           // … for all its tenants: what is computed of them is kept for each of them.
-  base::KeyId key;
-  std::optional<base::MonoTime> deadline;  // Of the pool's clock.
-  bool want_tokens = false;                // Pieces list their tokens.
-  int logprobs = -1;                       // 0 to 20: pieces list their tokens with log-probabilities and so many alternatives.
-  std::vector<LogitBias> logit_bias;       // At most 1024.
-  bool json = false;                       // The output is one JSON object (cut off if a limit is met).
-  std::string grammar;                     // The output follows this GBNF; grammar.h says what is allowed. Not with `json`.
-  bool grammar_is_ours = false;            // JsonSchemaGrammar made it: grammar.h's bounds are for those that callers write.
-  int band = kBandDefault;                 // 0 to 3: urgent ones get slots first; a tenant that gets none for 10 s moves up one.
-  double weight = 1;                       // The tenant's: with 2 it gets twice the tokens of one with 1. 0.01 to 100.
+  Isolation isolation = Isolation::kThread;  // kOpenAi's are on threads all the same: their models are elsewhere.
+  WorkerOptions worker;                      // Of kProcess.
 };
 
 class Pool {
@@ -99,8 +81,7 @@ class Pool {
   // Create, and ALREADY_EXISTS; RESOURCE_EXHAUSTED, in numbers: it does not fit. UNAVAILABLE: draining.
   virtual absl::Status Load(ModelOptions model) = 0;
 
-  // Whether Load would find it good and room for it now, by the file's header alone: quick. Load's errors, but for the file's digest and
-  // for a name that is there already.
+  // Whether Load would find it good and room for it now, by the file's header alone: quick. Load's errors, but for digests and names in use.
   virtual absl::Status Check(const ModelOptions& model) const = 0;
 
   // Loads an adapter beside its model, which goes on serving. Slow. NOT_FOUND: no such model or file. ALREADY_EXISTS. Else as
@@ -108,27 +89,26 @@ class Pool {
   virtual absl::Status LoadAdapter(AdapterOptions adapter) = 0;
   virtual absl::Status CheckAdapter(const AdapterOptions& adapter) const = 0;
 
-  // Takes a model, with its adapters, or an adapter out. New sequences are refused with NOT_FOUND at once; those inside may end until `deadline` (the pool's clock), then
-  // the rest ends with kShutdown, and the memory is free. NOT_FOUND: no such model. Blocks; not from I/O threads.
+  // Takes a model, with its adapters, or an adapter out. New sequences are refused with NOT_FOUND at once; those inside may end until
+  // `deadline` (the pool's clock), then the rest ends with kShutdown, and the memory is free. NOT_FOUND. Blocks; not from I/O threads.
   virtual absl::Status Unload(std::string_view name, base::MonoTime deadline) = 0;
 
-  // The exact tokens that a conversation costs and runs on, in the model's own chat format, opened for the assistant's turn. NOT_FOUND:
-  // no such model. INVALID_ARGUMENT: an unknown role, no turns, text that is not UTF-8. Linear in the text; up to milliseconds a 10 KB.
+  // The exact tokens that a conversation costs and runs on, in the model's own chat format, opened for the assistant's turn. NOT_FOUND.
+  // INVALID_ARGUMENT: an unknown role, no turns, text that is not UTF-8. Linear in the text; up to milliseconds a 10 KB.
   virtual absl::StatusOr<std::vector<std::int32_t>> Render(std::string_view model, std::span<const Turn> turns) const = 0;
 
   // The tokens of text that is nothing but text. NOT_FOUND: no such model. UNIMPLEMENTED: its engine cannot tell.
   virtual absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view model, std::string_view text) const = 0;
 
-  // The tokens of a prompt laid out by who asks, begin token first where the model wants one. Errors as Render; UNIMPLEMENTED: its engine has
-  // no such prompts.
+  // The tokens of a prompt laid out by who asks, begin token first where the model wants one. As Render; UNIMPLEMENTED: it has none such.
   virtual absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::string_view model, std::span<const PromptPart> parts) const = 0;
 
   // Queues a sequence. INVALID_ARGUMENT: a field out of range, or a prompt that does not fit the context (the message has the numbers).
-  // RESOURCE_EXHAUSTED, with a retry hint: the queue is full. UNAVAILABLE: draining. NOT_FOUND: no such model.
+  // RESOURCE_EXHAUSTED, with a retry hint: the queue is full. UNAVAILABLE: draining. NOT_FOUND. FAILED_PRECONDITION: the model is not strict.
   virtual absl::StatusOr<std::shared_ptr<TokenStream>> Submit(SequenceRequest request) = 0;
 
   // Queues as many sequences with one prompt as there are seeds, 1 to 16, all or none, as Submit does; the prompt is worked through once,
-  // where the slots allow it. The request's own seed is not used.
+  // where the slots allow it. The request's own seed is not used. Not strict.
   virtual absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> SubmitGroup(SequenceRequest request,
                                                                                 std::span<const std::uint64_t> seeds) = 0;
 
@@ -137,10 +117,10 @@ class Pool {
   virtual absl::StatusOr<std::string> TextOf(std::string_view model, std::span<const std::int32_t> tokens) const = 0;
   virtual absl::StatusOr<std::shared_ptr<TokenStream>> Embed(EmbedJob job) = 0;
 
-  virtual std::vector<ReplicaStats> stats() const = 0;  // One a model, adapters in its own, in the same order.
+  // One a model, adapters in its own, in the same order; those of strict answers in one beside it, "NAME (strict)".
+  virtual std::vector<ReplicaStats> stats() const = 0;
 
-  // Refuses new sequences, waits until those inside have ended or `deadline` has passed (the pool's clock), then ends the rest with
-  // kShutdown. Blocks; not from I/O threads.
+  // Refuses new sequences, waits until those inside have ended or for `deadline`, then ends the rest with kShutdown. Blocks; as Unload.
   virtual void Drain(base::MonoTime deadline) = 0;
 };
 

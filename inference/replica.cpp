@@ -93,7 +93,11 @@ void Replica::Sweep() {
   if (running_ > 0) {
     for (auto& sequence : slots_) {
       if (sequence == nullptr || sequence->closing) continue;
-      if (const auto reason = Due(*sequence)) End(*sequence, *reason, StatusOf(*reason, sequence->decoded));
+      if (const auto reason = Due(*sequence)) {
+        End(*sequence, *reason, StatusOf(*reason, sequence->decoded));
+      } else if (const absl::Status status = engine_->SlotStatus(sequence->slot); !status.ok()) {
+        End(*sequence, EndReason::kEngineFailed, status);
+      }
     }
   }
   if (queue_.size() > 0 && (woken_ || now_ - swept_at_ >= kPoll)) SweepQueue();
@@ -144,7 +148,7 @@ void Replica::Rewind(Sequence& sequence, const RewindOrder& order) {
 }
 
 void Replica::Admit() {
-  while (running_ < model_.slots && queue_.size() > 0) {
+  while (running_ < model_.slots && queue_.size() > 0 && engine_->Ready().ok()) {
     const bool last_slot = model_.slots >= 4 && running_ == model_.slots - 1;
     std::unique_ptr<Sequence> sequence = queue_.Pop(last_slot, now_);
     if (sequence == nullptr) return;
@@ -167,6 +171,7 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
                              .published_by = request.published_by,
                              .logit_bias = request.logit_bias,
                              .grammar = request.json ? JsonGrammar() : std::string_view(request.grammar),
+                             .banned_first = request.banned_first,
                              .logprobs = request.logprobs,
                              .band = request.band,
                              .adapters = sequence->adapter_set};
@@ -216,7 +221,7 @@ void Replica::Plan() {
     return std::tuple(s->account->slots_held / s->request.weight, s->account->served, *s->end.started_at, s->slot);
   };
   std::sort(prompts_.begin(), prompts_.end(), [&](const Sequence* a, const Sequence* b) { return order(a) < order(b); });
-  std::int64_t left = budget_.PromptTokens(static_cast<std::int64_t>(work_.size()), PromptsThatCount());
+  std::int64_t left = model_.strict ? engine_->step_tokens_max() : budget_.PromptTokens(static_cast<std::int64_t>(work_.size()), PromptsThatCount());
   for (Sequence* sequence : prompts_) {
     if (left == 0) return;
     const std::int64_t chunk = std::min(left, sequence->prompt_left);

@@ -47,6 +47,7 @@ absl::StatusOr<std::string> Replica::TextOf(std::span<const std::int32_t> tokens
 
 absl::StatusOr<std::shared_ptr<TokenStream>> Replica::Embed(EmbedJob job) {
   TG_RETURN_IF_ERROR(MustEmbed());
+  TG_RETURN_IF_ERROR(engine_->Ready());
   TG_RETURN_IF_ERROR(CheckJob(job));
   std::vector<std::unique_ptr<Sequence>> sequences;
   sequences.push_back(MakeJob(std::move(job)));
@@ -115,6 +116,7 @@ void Replica::LiftWorked(TenantAccount& tenant) const {
 void Replica::PlanInputs() {
   inputs_.clear();
   prompts_.clear();
+  if (!engine_->Ready().ok()) return;  // A job keeps nothing in the engine: it goes on when that is back.
   const TenantAccount* next = nullptr;
   for (const auto& job : slots_) {
     if (job != nullptr && !job->closing && (next == nullptr || job->account->worked < next->worked)) next = job->account;

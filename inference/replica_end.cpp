@@ -30,6 +30,7 @@ void Replica::End(Sequence& sequence, EndReason reason, const absl::Status& stat
   sequence.end.reason = reason;
   sequence.end.status = status;
   sequence.end.tokens_decoded = sequence.decoded;
+  sequence.end.tokens_taken_back = sequence.decoded - static_cast<std::int64_t>(sequence.output.size());
   sequence.end.tokens_delivered = sequence.text.delivered();
   sequence.end.ended_at = now_;
   if (reason == EndReason::kEngineFailed) ++stats_.failed;

@@ -31,6 +31,8 @@ struct ReplicaStats {
   std::int64_t sequences = 0;              // Ended, however.
   std::int64_t refused = 0;                // By a full queue.
   std::int64_t failed = 0;                 // Ended with kEngineFailed.
+  bool ready = true;                       // False while the process that it computes in is started again,
+  std::int64_t engine_restarts = 0;        // which it was so often.
   std::int64_t fairness_gap_tokens = 0;    // Most and least served of the tenants that wait now, apart by.
   std::int64_t fairness_bound_tokens = 0;  // What that cannot exceed while all ask in one band.
   TimeHistogram queue_wait;                // From Submit to the slot.

@@ -77,7 +77,7 @@ absl::Status Refuse(absl::StatusCode code, std::string_view message, std::string
 
 Replica::Replica(const ModelOptions& model, const base::Clock& clock)
     : model_(model), clock_(clock), budget_(model.step_tokens_max, model.step_target), turns_(model.step_target), slots_(static_cast<std::size_t>(model.slots)) {
-  stats_.model = model.name;
+  stats_.model = model.strict ? model.name + " (strict)" : model.name;
   stats_.slots = model.slots;
   stats_.kv_tokens_total = model.slots * model.context_tokens;
   published_ = stats_;
@@ -164,6 +164,7 @@ std::unique_ptr<Sequence> Replica::MakeSequence(const SequenceRequest& request, 
   const SequenceRequest& kept = sequence->request;
   const auto input = static_cast<std::int64_t>(kept.prompt_tokens.size());
   sequence->request.sampling.seed = seed;
+  if (model_.strict) sequence->request.band = kBands - 1;
   sequence->output_limit = kept.max_tokens == 0 ? engine_->Info().context_tokens - input : kept.max_tokens;
   sequence->end.input_tokens = input;
   sequence->end.submitted_at = clock_.Mono();
@@ -182,6 +183,7 @@ absl::StatusOr<std::shared_ptr<TokenStream>> Replica::Submit(SequenceRequest req
 absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> Replica::SubmitGroup(const SequenceRequest& request,
                                                                                const AdaptersHeld& adapters,
                                                                                std::span<const std::uint64_t> seeds) {
+  TG_RETURN_IF_ERROR(engine_->Ready());
   TG_RETURN_IF_ERROR(Check(request));
   if (seeds.empty() || seeds.size() > kGroupMax)
     return base::InvalidArgument(fmt::format("{} answers are asked for; 1 to {} are allowed", seeds.size(), kGroupMax));
@@ -253,6 +255,8 @@ absl::Status Replica::StatusOf(EndReason reason, std::int64_t decoded) const {
 ReplicaStats Replica::stats() const {
   base::Lock lock(mu_);
   ReplicaStats stats = published_;
+  stats.ready = engine_->Ready().ok();
+  stats.engine_restarts = engine_->restarts();
   stats.full = inside_ >= model_.slots + model_.queue_sequences_max;
   stats.waiting = std::max(stats.waiting, inside_ - stats.running);
   return stats;

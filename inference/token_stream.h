@@ -61,6 +61,7 @@ struct StreamEnd {
   std::int64_t input_tokens_evaluated = 0;  // Of those, how many the engine had worked through.
   std::int64_t cached_input_tokens = 0;     // Of those, how many came from this tenant's own prefix cache.
   std::int64_t tokens_decoded = 0;          // The token that ended the model's turn counts as one; what was taken back, too.
+  std::int64_t tokens_taken_back = 0;       // Of those, by Rewind.
   std::int64_t tokens_delivered = 0;        // As in the last piece taken or still to be taken.
   std::vector<float> vectors;               // Of an EmbedJob that ended with kStop: what embed.h says.
   int stop_index = -1;                      // Which of the request's stop strings was met; -1: none.

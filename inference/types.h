@@ -9,12 +9,14 @@
 
 #include "base/crypto.h"
 #include "inference/pooling_kind.h"
+#include "inference/strict.h"
 
 namespace tollgate::inference {
 
 // How the context is kept: 16-bit floats; 8-bit blocks: half the memory, answers that differ a little; or 32-bit floats: twice the memory,
 // for answers that do not depend on what ran beside them but for the last bits.
 enum class KvType { kF16, kQ8, kF32 };
+std::string_view Name(KvType kv);  // "f16", "q8", "f32"
 
 // How a model writes down its calls of tools. docs/output.md shows each.
 enum class ToolStyle {
@@ -116,11 +118,13 @@ struct ModelInfo {
   bool grammars = false;          // Output can be held to JSON or a grammar.
   bool logprobs = false;          // It can tell its tokens' log-probabilities.
   bool resumes = true;            // A sequence at its allowance goes on where it stood; else what is more is a new request to a server.
+  bool rewinds = false;           // Tokens of its output can be taken back (TokenStream::Rewind).
   ToolStyle tools = ToolStyle::kNone;
   bool thinks = false;            // It thinks between <think> and </think> before it answers;
   bool opens_thinking = false;    // prompts end within the thought.
   Pooling pooling = Pooling::kNone;  // Not kNone: it embeds or reranks, and does not chat.
   std::int64_t dimensions = 0;       // Of a vector, where it embeds.
+  std::optional<StrictSetup> strict{};  // Where it gives strict answers.
   bool embeds() const { return pooling != Pooling::kNone && pooling != Pooling::kRank; }
   bool reranks() const { return pooling == Pooling::kRank; }
 };

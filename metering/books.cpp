@@ -48,7 +48,7 @@ base::Companion TransferRow(const v1::Record& request, base::WallTime at, base::
   const v1::TokenCounts& tokens = part.tokens;
   return {&TransferTable(),
           {IdValue(request.request_id()), AttemptOf(request), part.number, std::int64_t{0}, std::string(part.number == 0 ? "usage" : "guard"), base::ToMicros(at), amount.nanos, std::int64_t{price.version()},
-           std::int64_t{tokens.input() - tokens.cached_input()}, std::int64_t{tokens.cached_input()}, std::int64_t{tokens.output()},
+           std::int64_t{tokens.input() - tokens.cached_input()}, std::int64_t{tokens.cached_input()}, std::int64_t{tokens.output()}, std::int64_t{tokens.discarded()},
            IdValue(request.org_id()), IdValue(request.team_id()), price.currency(), std::string(kTeam), std::string(kPlatform)}};
 }
 
@@ -67,6 +67,7 @@ absl::Status AddRows(const v1::Record& request, base::WallTime at, const Part& p
                    std::int64_t{part.tokens.input()},
                    std::int64_t{part.tokens.cached_input()},
                    std::int64_t{part.tokens.output()},
+                   std::int64_t{part.tokens.discarded()},
                    std::int64_t{part.tokens.delivered()},
                    std::int64_t{part.price.version()},
                    amount.nanos,
@@ -143,9 +144,10 @@ absl::StatusOr<v1::PinnedPrice> PriceBook::PriceAt(std::string_view model, base:
 
 absl::StatusOr<base::Money> AmountOf(const v1::PinnedPrice& price, const v1::TokenCounts& tokens) {
   if (tokens.input() < 0 || tokens.cached_input() < 0 || tokens.output() < 0 || tokens.delivered() < 0 ||
-      tokens.cached_input() > tokens.input() || tokens.delivered() > tokens.output()) {
-    return base::Internal(fmt::format("token counts that cannot be: input {}, cached {}, output {}, delivered {}", tokens.input(),
-                                      tokens.cached_input(), tokens.output(), tokens.delivered()));
+      tokens.cached_input() > tokens.input() || tokens.delivered() > tokens.output() || tokens.discarded() < 0 ||
+      tokens.discarded() > tokens.output()) {
+    return base::Internal(fmt::format("token counts that cannot be: input {}, cached {}, output {}, delivered {}, discarded {}", tokens.input(),
+                                      tokens.cached_input(), tokens.output(), tokens.delivered(), tokens.discarded()));
   }
   TG_ASSIGN(const base::Money input, base::PriceOf(tokens.input() - tokens.cached_input(), {price.input_nanos_per_1000()}, kPer));
   TG_ASSIGN(const base::Money cached, base::PriceOf(tokens.cached_input(), {price.cached_input_nanos_per_1000()}, kPer));
@@ -204,6 +206,7 @@ const base::CompanionTable& UsageTable() {
                                                                         {"input_tokens", "int4"},
                                                                         {"cached_input_tokens", "int4"},
                                                                         {"output_tokens", "int4"},
+                                                                        {"discarded_tokens", "int4"},
                                                                         {"delivered_tokens", "int4"},
                                                                         {"price_version", "int4"},
                                                                         {"amount_nanos", "int8"},
@@ -231,6 +234,7 @@ const base::CompanionTable& TransferTable() {
                                                                         {"input_tokens", "int4"},
                                                                         {"cached_input_tokens", "int4"},
                                                                         {"output_tokens", "int4"},
+                                                                        {"discarded_tokens", "int4"},
                                                                         {"org_id", "uuid"},
                                                                         {"team_id", "uuid"},
                                                                         {"currency", "text"},

@@ -16,13 +16,13 @@ namespace {
 
 constexpr std::int64_t kPage = 2'000;
 
-// Columns 3 to 11: usage; 12 to 16: its charge; 18 to 21: the price that the usage names; NULL where there is none. 22 to 24, and 25 to 27: the
+// Columns 3 to 11: usage; 12 to 16: its charge; 18 to 21: the price that the usage names; NULL where there is none. 28 and 29: discarded tokens. 22 to 24, and 25 to 27: the
 // guard models' usage and charges, as text that the record's lines are compared with, and what it sums to.
 const std::string kRecords =
     "SELECT r.log_id, r.leaf_index, r.message, u.log_id, u.leaf_index, u.input_tokens, u.cached_input_tokens, u.output_tokens, "
     "u.delivered_tokens, u.amount_nanos, u.price_version, u.currency, t.input_tokens, t.cached_input_tokens, t.output_tokens, "
     "t.amount_nanos, t.price_version, r.request_id, p.input_nanos, p.cached_input_nanos, p.output_nanos, p.currency, "
-    "coalesce(g.lines, ''), coalesce(g.rows, 0), coalesce(g.tokens, 0), coalesce(h.lines, ''), coalesce(h.tokens, 0), coalesce(h.rows, 0) "
+    "coalesce(g.lines, ''), coalesce(g.rows, 0), coalesce(g.tokens, 0), coalesce(h.lines, ''), coalesce(h.tokens, 0), coalesce(h.rows, 0), coalesce(u.discarded_tokens, 0), coalesce(t.discarded_tokens, 0) "
     "FROM audit.record r LEFT JOIN metering.usage u ON u.request_id = r.request_id AND u.attempt = "
     "greatest(r.attempt, 1) AND u.part = 0 "
     "LEFT JOIN metering.transfer t ON t.request_id = r.request_id AND t.attempt = greatest(r.attempt, 1) AND t.part = 0 AND t.entry = 0 "
@@ -67,6 +67,7 @@ std::string UsageDifference(const base::Rows& rows, std::size_t r, const v1::End
       rows.Int(r, 8) != tokens.delivered() || rows.Int(r, 9) != end.amount_nanos()) {
     return fmt::format("the usage row says {}", Counts(rows.Int(r, 5), rows.Int(r, 6), rows.Int(r, 7), rows.Int(r, 9)));
   }
+  if (rows.Int(r, 28) != tokens.discarded()) return fmt::format("the usage row says discarded {}", rows.Int(r, 28));
   if (rows.Int(r, 10) != end.price().version() || rows.Text(r, 11) != end.price().currency()) {
     return fmt::format("the usage row has price version {} in {}", rows.Int(r, 10), rows.Text(r, 11));
   }
@@ -83,6 +84,7 @@ std::string TransferDifference(const base::Rows& rows, std::size_t r, const v1::
     const std::int64_t input = rows.Int(r, 12) + rows.Int(r, 13);
     return fmt::format("the transfer says {}", Counts(input, rows.Int(r, 13), rows.Int(r, 14), rows.Int(r, 15)));
   }
+  if (rows.Int(r, 29) != tokens.discarded()) return fmt::format("the transfer says discarded {}", rows.Int(r, 29));
   if (rows.Int(r, 16) != end.price().version()) return fmt::format("the transfer has price version {}", rows.Int(r, 16));
   return "";
 }

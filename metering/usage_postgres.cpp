@@ -31,7 +31,7 @@ std::string TextOf(const Grouping& g) {
   return fmt::format(
       "SELECT coalesce({}, ''), currency, count(*), "
       "count(DISTINCT request_id), sum(input_tokens)::int8, sum(cached_input_tokens)::int8, sum(output_tokens)::int8, "
-      "sum(delivered_tokens)::int8, sum(amount_nanos)::int8 FROM metering.usage "
+      "sum(delivered_tokens)::int8, sum(amount_nanos)::int8, sum(discarded_tokens)::int8 FROM metering.usage "
       "WHERE at_us >= $1::int8 AND at_us < $2::int8 AND ($3::uuid IS NULL OR org_id = $3::uuid) "
       "AND ($4::uuid IS NULL OR team_id = $4::uuid) AND ($5::uuid IS NULL OR project_id = $5::uuid) "
       "AND ($6::uuid IS NULL OR key_id = $6::uuid) AND ($7::text IS NULL OR model = $7::text) "
@@ -78,6 +78,7 @@ absl::StatusOr<std::vector<ReportRow>> UsageReport(base::Session& session, Repor
                       .cached_input_tokens = rows.Int(r, 5),
                       .output_tokens = rows.Int(r, 6),
                       .delivered_tokens = rows.Int(r, 7),
+                      .discarded_tokens = rows.Int(r, 9),
                       .amount = {rows.Int(r, 8)}});
   }
   return report;

@@ -39,6 +39,7 @@ struct ReportRow {
   std::int64_t cached_input_tokens = 0;
   std::int64_t output_tokens = 0;
   std::int64_t delivered_tokens = 0;
+  std::int64_t discarded_tokens = 0;  // Of the output, that a rule had written anew.
   base::Money amount;
 };
 

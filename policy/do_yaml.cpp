@@ -16,6 +16,7 @@ using Fields = YamlReader::Fields;
 
 constexpr std::size_t kReplacementBytesMax = 256;
 constexpr std::size_t kSaltBytesMin = 16;
+constexpr std::int64_t kRetriesMax = 8;
 constexpr std::size_t kModelBytesMax = 128, kSentencesBytesMax = 4096;
 
 bool IsLabel(std::string_view text) {
@@ -179,6 +180,16 @@ absl::Status CheckDoWhere(const YamlReader& yaml, Fields& fields, Rule& rule) {
                       "'do: pseudonymise' needs the role assistant: a restored reply comes back as one in the next turn; add it, or leave "
                       "'roles' out");
   }
+  return absl::OkStatus();
+}
+
+absl::Status ReadRetry(const YamlReader& yaml, const YAML::Node& node, Rule& rule) {
+  TG_ASSIGN(const std::int64_t times, yaml.Int(node, "retry", 1, kRetriesMax));
+  if (rule.action != Action::kBlock && rule.action != Action::kRedact)
+    return yaml.Wrong(node, "'retry' comes before a block or a redaction: it is for what must not leave; remove it, or write do: block");
+  if (rule.ask || !rule.gauges.empty()) return yaml.Wrong(node, "'retry' is for what has a place in the text: it takes a reply back to there; remove it");
+  if (!rule.output) return yaml.Wrong(node, "'retry' is for replies, and this rule acts on prompts alone; remove it");
+  rule.retries = static_cast<int>(times);
   return absl::OkStatus();
 }
 

@@ -12,4 +12,7 @@ absl::Status ReadDo(const YamlReader& yaml, YamlReader::Fields& rule_fields, Rul
 // What `do` demands of `where`, once that is read.
 absl::Status CheckDoWhere(const YamlReader& yaml, YamlReader::Fields& rule_fields, Rule& rule);
 
+// `retry`, once detector and direction are read: how often what a rule finds in a reply is written anew before it acts.
+absl::Status ReadRetry(const YamlReader& yaml, const YAML::Node& node, Rule& rule);
+
 }  // namespace tollgate::policy

@@ -135,6 +135,8 @@ class Explainer {
         allowed_by[hit.rule] = own ? "its own `unless` exempts" : fmt::format("rule {} allows", rules_[allow->rule].id);
       } else {
         span.became = Fate(hit, resolver);
+        if (const int retries = rules_[hit.rule].retries; text_.output && retries > 0)
+          span.became = fmt::format("is written anew up to {} times, and if it is found once more {}", retries, span.became);
         ++acted[hit.rule];
       }
       over = over || (text_.output && resolver.blocked() && allow == nullptr && hit.rule == resolver.block_rule() &&

@@ -16,6 +16,7 @@ namespace tollgate::policy {
 namespace {
 
 constexpr double kSlowUsPerKb = 20;
+constexpr int kRetriesFew = 4;
 constexpr double kHoldMeanBytes = 48;
 constexpr std::int64_t kHoldMaxBytes = 1024, kHoldBoundBytes = 4096;
 constexpr std::size_t kPieceBytes = 4, kStreamedBytes = 4096;
@@ -66,6 +67,11 @@ void Judge(const Rule& rule, const RuleCost& cost, Remarks& remarks) {
         fmt::format("it takes {:.0f} microseconds a KB of {}; {}", cost.us_per_kb, cost.slowest_text,
                     open ? "no fixed word is in all that it matches, so it runs on every text: begin it with one, or bound its repeats"
                          : "use smaller repeats, or name fewer detectors"));
+  }
+  if (rule.retries > kRetriesFew) {
+    remarks.Add(rule, LintLevel::kNote, "slow",
+                fmt::format("each of its {} retries is decoded, waited for and billed; what is found {} times over is seldom mended by more", rule.retries,
+                            kRetriesFew));
   }
   if (!cost.output) return;
   if (cost.hold_mean_bytes > kHoldMeanBytes || cost.hold_max_bytes > kHoldMaxBytes) {

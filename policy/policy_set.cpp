@@ -99,7 +99,10 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
       if (out->rules_.size() > kRulesMax)
         return base::InvalidArgument(fmt::format("{}: more than {} rules in force together; merge some", source.name, kRulesMax));
     }
-    for (const Rule& rule : out->rules_) out->tools_.insert(rule.sight.tools.begin(), rule.sight.tools.end());
+    for (const Rule& rule : out->rules_) {
+      if (rule.retries > 0) out->retries_[rule.id] = rule.retries;
+      out->tools_.insert(rule.sight.tools.begin(), rule.sight.tools.end());
+    }
     TG_ASSIGN(out->input_, Program::Build(out->rules_, false));
     TG_ASSIGN(out->output_, Program::Build(out->rules_, true));
     if (tests == RunTests::kYes) TG_RETURN_IF_ERROR(RunRuleTests(*out, out->rules_));
@@ -163,6 +166,8 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
       return std::any_of(rule.gauges.begin(), rule.gauges.end(), [](const Gauge& g) { return g.measure == Gauge::Measure::kTokens; });
     });
   }
+
+  const std::map<std::string, int, std::less<>>& retries() const override { return retries_; }
 
   const base::Digest& digest() const override { return digest_; }
 
@@ -248,6 +253,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
   std::vector<Rule> rules_;
   std::set<std::string> tools_;  // That rules name: all others are alike.
   std::unique_ptr<const Program> input_, output_;
+  std::map<std::string, int, std::less<>> retries_;
   base::Digest digest_{};
 };
 

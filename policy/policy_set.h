@@ -1,4 +1,4 @@
-// PolicySet: the compiled policies of a scope. Text in, verdict out; no I/O, no clock, no tenant data.
+// PolicySet: the compiled policies of a scope. Text in, verdict out; no I/O, no clock; of a tenant it keeps nothing.
 //
 // Compile once, share for ever: immutable, any thread may call anything. A reload compiles a new one and swaps the pointer; whoever
 // holds the old one finishes with it. The language: docs/policy.md.
@@ -7,6 +7,7 @@
 // the text whatever it holds.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -114,6 +115,10 @@ class PolicySet {
 
   // Some rule measures the prompt in tokens: give Inspect a subject that has them counted.
   virtual bool needs_prompt_tokens() const = 0;
+
+  // How often a rule wants what it finds in a reply to be written anew before it acts, by its id; only those that do. Whoever runs the model
+  // does it, where it can.
+  virtual const std::map<std::string, int, std::less<>>& retries() const = 0;
 
   // SHA-256 over the sources' names and texts, in order: what the record pins.
   virtual const base::Digest& digest() const = 0;

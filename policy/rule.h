@@ -80,6 +80,7 @@ struct Rule {
   std::string id, because, severity, where, detect;  // The last two: summaries for listings.
   Action action = Action::kFlag;
   Effect effect;
+  int retries = 0;  // Of a reply: how often what it finds is written anew before it acts.
   Scope scope;
   Sight sight;
   bool input = true, output = true;

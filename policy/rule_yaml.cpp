@@ -158,7 +158,7 @@ class PolicyReader {
   absl::Status ReadRule(const YAML::Node& node, Rule& rule, Rule& exception) {
     TG_ASSIGN(Fields fields,
               yaml_.Map(node, "a rule", {"id", "where", "detect", "unless", "do", "because", "cap", "severity", "replacement", "keep_last", "salt",
-                                         "label", "tests"}));
+                                         "label", "retry", "tests"}));
     for (const char* field : {"id", "detect", "do"}) {
       if (!fields.contains(field)) return yaml_.Wrong(node, fmt::format("'{}' is missing; a rule needs id, detect and do", field));
     }
@@ -187,6 +187,7 @@ class PolicyReader {
         return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for {} {}, which is not run here; remove it", field,
                                                       rule.ask->guard ? "a" : "an", rule.ask->whom()));
     }
+    if (fields.contains("retry")) TG_RETURN_IF_ERROR(ReadRetry(yaml_, fields["retry"], rule));
     if (fields.contains("unless")) TG_RETURN_IF_ERROR(ReadUnless(fields["unless"], rule, exception));
     return fields.contains("tests") ? ReadTests(yaml_, fields["tests"], rule) : absl::OkStatus();
   }

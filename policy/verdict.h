@@ -31,7 +31,7 @@ struct Channel {
   bool operator==(const Channel&) const = default;
 };
 
-// Whom and what a call is about: names, for `where`. Empty = not known; a rule that names some of that kind then does not act.
+// Whom and what a call is about. It holds a key and the end user: never print it. Empty = not known; rules that name some then do not act.
 struct Subject {
   std::string org, team, project, key, model;
   std::int64_t unix_seconds = 0;  // When the call came in; 0 = not known. One value for a call's prompt and its reply.

@@ -275,6 +275,9 @@ class AuditService final : public v1::Audit::CallbackService {
   Reactor* ErasePseudonyms(Context* c, const v1::ErasePseudonymsRequest* q, v1::ErasePseudonymsReply* r) override {
     return counter_.Serve(c, q, r, "/tollgate.v1.Audit/ErasePseudonyms", &admin::ErasePseudonyms);
   }
+  Reactor* Replay(Context* c, const v1::ReplayRequest* q, v1::ReplayReply* r) override {
+    return counter_.Serve(c, q, r, "/tollgate.v1.Audit/Replay", &ReplayAnswer);
+  }
 
  private:
   Counter& counter_;
@@ -322,7 +325,7 @@ struct AdminServices::Impl {
         verify_pool(PoolOf(options.verify_postgres, 1)),
         usage_pool(PoolOf(options.usage_postgres, 1)),
         reader(audit_pool, collaborators.keys, collaborators.journal),
-        desk{std::move(collaborators), usage_pool, verify_pool, reader, {}, {}},
+        desk{std::move(collaborators), usage_pool, verify_pool, reader, {}, {}, {}},
         workers(options.threads, static_cast<std::size_t>(options.queue_max)) {}
 
   base::SessionPool audit_pool;

@@ -25,6 +25,9 @@
 namespace grpc {
 class Service;
 }
+namespace tollgate::inference {
+class Pool;
+}
 namespace tollgate::v1 {
 class StatusReply;
 }
@@ -51,6 +54,8 @@ struct AdminCollaborators {
   std::function<void(v1::StatusReply&)> fill_status;  // Everything but directory, stops and caller. Any thread; quick.
   gates::Gates* gates = nullptr;  // Approvals; null: none can be listed or given.
   std::vector<std::string> detectors = {};  // Those that tollgate.yaml lists: whom policies can name.
+  inference::Pool* pool = nullptr;  // Makes strict answers again; null: none can be.
+  std::string build;                // Of this program, which they are compared by.
 };
 
 class AdminServices {

@@ -74,12 +74,6 @@ absl::Status FilterByNames(const Caller& caller, const v1::ListRecordsRequest& r
   return absl::OkStatus();
 }
 
-absl::StatusOr<base::RequestId> RequestOf(const std::string& text) {
-  const auto id = base::Uuid::Parse(text);
-  if (!id.ok()) return base::InvalidArgument("request_id: use the UUID that came with the answer");
-  return base::RequestId(*id);
-}
-
 }  // namespace
 
 absl::Status ListRecords(const Caller& caller, const v1::ListRecordsRequest& request, v1::ListRecordsReply& reply) {

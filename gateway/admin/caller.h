@@ -25,6 +25,7 @@ struct Desk {
   audit::Reader& reader;
   std::atomic<bool> stopping{false};  // Set by AdminServices::Stop.
   CompiledSets replayed;
+  std::atomic<bool> replaying{false};  // A strict answer is being made again.
 };
 
 class Caller {

@@ -84,6 +84,8 @@ absl::Status ShowRecord(const Caller& caller, const v1::ShowRecordRequest& reque
 absl::Status ShowPseudonym(const Caller& caller, const v1::ShowPseudonymRequest& request, v1::ShowPseudonymReply& reply);
 absl::Status ErasePseudonyms(const Caller& caller, const v1::ErasePseudonymsRequest& request, v1::ErasePseudonymsReply& reply);
 absl::Status VerifyLogs(const Caller& caller, const v1::VerifyLogRequest& request, v1::VerifyLogReply& reply);
+// answer_replay.cpp
+absl::Status ReplayAnswer(const Caller& caller, const v1::ReplayRequest& request, v1::ReplayReply& reply);
 
 // usage_handlers.cpp
 absl::Status ReportUsage(const Caller& caller, const v1::UsageReportRequest& request, v1::UsageReportReply& reply);

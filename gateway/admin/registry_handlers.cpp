@@ -49,6 +49,7 @@ absl::StatusOr<Model> ModelFrom(const v1::ModelSpec& spec) {
   if (spec.has_prefix_cache_bytes()) model.prefix_cache_bytes = spec.prefix_cache_bytes();
   if (spec.step_target_ms() != 0) model.step_target_ms = spec.step_target_ms();
   model.pooling = spec.pooling();
+  model.strict = spec.strict();
   return model;
 }
 
@@ -74,6 +75,7 @@ v1::ModelSpec SpecOf(const Model& model) {
   spec.set_prefix_cache_bytes(model.prefix_cache_bytes);
   spec.set_step_target_ms(model.step_target_ms);
   spec.set_pooling(model.pooling);
+  spec.set_strict(model.strict);
   return spec;
 }
 

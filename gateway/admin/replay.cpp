@@ -8,6 +8,7 @@
 
 #include "base/adapter_names.h"
 #include "base/encoding.h"
+#include "gateway/pipeline/judge.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/tool_prompt.h"
 #include "gateway/trial/trial.h"
@@ -26,26 +27,22 @@ v1::RecordPosition At(const audit::Row& row) {
 }
 
 policy::Subject SubjectOf(const HistoryPage& page, const v1::Record& record) {
-  policy::Subject out;
-  out.org = page.shard->org.name;
-  out.team = page.team->name;
-  out.model = record.has_deny() ? record.deny().model_requested() : record.request().model();
-  out.unix_seconds = record.wall_us() / 1'000'000;
+  directory::Place place{.org = &page.shard->org, .team = page.team};
+  if (const auto id = base::Uuid::FromBytes(record.key_id()); id.ok()) {
+    const auto key = page.shard->by_key_id.find(base::KeyId(*id));
+    if (key != page.shard->by_key_id.end()) place = page.shard->places[key->second];
+  }
+  const std::string& model = record.has_deny() ? record.deny().model_requested() : record.request().model();
+  std::vector<std::string> parts;  // As Snapshot::PartsOf, for the record knows its adapters.
+  if (record.request().adapters_size() > 0) {
+    base::AdapterNames names = base::SplitAdapters(model);
+    parts.push_back(std::move(names.base));
+    for (std::string& adapter : names.adapters) parts.push_back(std::move(adapter));
+  }
+  policy::Subject out = pipeline::SubjectOf(place, model, std::move(parts), record.wall_us() / 1'000'000);
   const std::int64_t counted = record.has_deny() ? record.deny().counted_tokens() : record.request().counted_tokens();
   if (counted > 0) out.prompt_tokens = counted;
   if (counted == 0 && record.has_request()) out.prompt_tokens = record.request().input_tokens();  // Of the prompt as it was used: near it.
-  if (record.request().adapters_size() > 0) {
-    base::AdapterNames parts = base::SplitAdapters(out.model);
-    out.model_parts = std::move(parts.adapters);
-    out.model_parts.push_back(std::move(parts.base));
-  }
-  const auto id = base::Uuid::FromBytes(record.key_id());
-  if (!id.ok()) return out;
-  const auto key = page.shard->by_key_id.find(base::KeyId(*id));
-  if (key == page.shard->by_key_id.end()) return out;
-  const directory::Place& place = page.shard->places[key->second];
-  out.project = place.project->name;
-  out.key = place.key->name;
   return out;
 }
 

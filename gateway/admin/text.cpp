@@ -22,4 +22,10 @@ absl::Status NoSuch(std::string_view what, std::string_view within, std::string_
 
 absl::Status CheckReason(std::string_view reason) { return CheckText("reason", reason, 500); }
 
+absl::StatusOr<base::RequestId> RequestOf(const std::string& text) {
+  const auto id = base::Uuid::Parse(text);
+  if (!id.ok()) return base::InvalidArgument("request_id: use the UUID that came with the answer");
+  return base::RequestId(*id);
+}
+
 }  // namespace tollgate::admin

@@ -100,6 +100,7 @@ v1::UsageLine Describe(const Names& names, const metering::ReportRow& row) {
   out.mutable_tokens()->set_cached_input(row.cached_input_tokens);
   out.mutable_tokens()->set_output(row.output_tokens);
   out.mutable_tokens()->set_delivered(row.delivered_tokens);
+  out.mutable_tokens()->set_discarded(row.discarded_tokens);
   out.set_amount(base::FormatMoney(row.amount));
   out.set_amount_nanos(row.amount.nanos);
   out.set_currency(row.currency);

@@ -1,13 +1,12 @@
 // policy approvals, policy approve, policy revoke-approval: a second person's yes to what a rule stops.
 //
 // Tested by tests/gateway/cli/approval_test.cpp.
-#include "gateway/cli/approval_commands.h"
-
 #include <memory>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "gateway/cli/context.h"
 #include "gateway/cli/remote.h"
 #include "gateway/cli/table.h"
 #include "gateway/cli/words.h"

@@ -1,4 +1,4 @@
-// audit: list, show, verify. What a record says in words is made here from its body; content is printed only when it was asked for with a
+// audit: list, show, verify; replay stands in answer_replay_command.cpp. What a record says in words is made here from its body; content is printed only when it was asked for with a
 // reason, indented, so that hostile text cannot pass for the program's own lines.
 //
 // Tested by tests/gateway/cli/remote_test.cpp.
@@ -9,7 +9,7 @@
 
 #include "base/encoding.h"
 #include "base/money.h"
-#include "gateway/cli/pseudonym_commands.h"
+#include "gateway/cli/answer_replay_command.h"
 #include "gateway/cli/record_words.h"
 #include "gateway/cli/remote.h"
 #include "gateway/cli/scope_options.h"
@@ -35,14 +35,7 @@ struct Options {
 
 void List(Context& context, const Options& options) {
   v1::ListRecordsRequest request;
-  // A team or project is somebody's: in the org that every other command would mean.
-  const bool narrowed = !options.scope.team.empty() || !options.scope.project.empty();
-  const auto scope = context.Take(options.scope.Read(narrowed ? OrgOf(context.globals) : context.globals.org));
-  if (!scope) return;
-  request.set_org(scope->org());
-  request.set_team(scope->team());
-  request.set_project(scope->project());
-  request.set_key(scope->key());
+  if (!options.scope.Fill(context, request)) return;
   request.set_request_id(options.request_id);
   for (const std::string& kind : options.kinds) request.add_kinds(*KindOf(kind));
   for (const auto& [text, set] :
@@ -174,6 +167,7 @@ void AddAuditCommands(CLI::App& app, Context& context) {
   Teach(*group, "", {"tollgate audit list --since 1h", "tollgate audit show 1/42", "tollgate audit verify"});
   AddList(*group, context);
   AddPseudonymCommands(*group, context);
+  AddAnswerReplayCommand(*group, context);
 
   auto* show = group->add_subcommand("show", "One record, or the whole story of a request");
   const auto show_options = std::make_shared<Options>();

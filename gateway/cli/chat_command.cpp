@@ -26,6 +26,7 @@ struct Options {
   std::optional<double> top_p;
   std::optional<std::uint64_t> seed;
   std::vector<std::string> stop;
+  bool strict = false;
   bool verbose = false;
   bool count = false;
   bool whole = false;
@@ -140,6 +141,7 @@ std::optional<v1::ChatRequest> MakeRequest(Context& context, const Options& opti
   if (options.top_p) request.mutable_sampling()->set_top_p(*options.top_p);
   if (options.seed) request.mutable_sampling()->set_seed(*options.seed);
   for (const std::string& stop : options.stop) request.add_stop(stop);
+  if (options.strict) request.set_replay(v1::REPLAY_STRICT);
   if (!options.system.empty()) {
     v1::ChatMessage& message = *request.add_messages();
     message.set_role(v1::ROLE_SYSTEM);
@@ -170,6 +172,7 @@ void Count(Context& context, const Line& line, const v1::ChatRequest& chat) {
   v1::CountTokensRequest request;
   request.set_model(chat.model());
   *request.mutable_messages() = chat.messages();
+  request.set_end_user(chat.end_user());
   v1::CountTokensReply reply;
   const grpc::Status status = Call<v1::Tokens>(context, line, &v1::Tokens::Stub::Count, request, reply);
   if (!status.ok()) return context.Fail(ExitCodeOf(status), Describe(status));
@@ -203,6 +206,7 @@ void AddChatCommand(CLI::App& app, Context& context) {
   chat->add_option("--temperature", o->temperature, "0 = always the likeliest token; else 1")->check(CLI::Range(0.0, 2.0));
   chat->add_option("--top-p", o->top_p, "Only the likeliest tokens that make up this share")->check(CLI::Range(0.0, 1.0));
   chat->add_option("--seed", o->seed, "Makes the answer repeatable")->check(CLI::NonNegativeNumber);
+  chat->add_flag("--strict", o->strict, "An answer that an auditor can make again; the key needs the role evidence");
   chat->add_option("--stop", o->stop, "Ends the output; may be given up to four times")
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

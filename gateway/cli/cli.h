@@ -1,6 +1,7 @@
 // The command line of `tollgate`: parses, talks to a running instance over gRPC, prints tables for people and JSON for scripts.
 //
-// What starts or changes things in this process (serve, dev, demo, migrate, models pull) or looks at this machine (models devices) is handed in, so that this room knows no server.
+// What starts or changes things in this process (serve, dev, demo, migrate, models pull) or looks at this machine (models devices) is handed
+// in, so that this room knows no server.
 // Exit codes: 0 done · 1 refused, blocked or found wrong · 2 the command line makes no sense · 3 nothing answers, or not now.
 #pragma once
 
@@ -49,7 +50,6 @@ struct PullCommand {
   std::string sha256;  // 64 hexadecimal digits.
 };
 
-// Each prints what it has to say itself and returns an exit code.
 // A GPU of this machine, as `models devices` shows it; what is not known is empty, or -1.
 struct DeviceLine {
   std::int64_t index = -1;
@@ -71,6 +71,7 @@ struct DeviceLines {
   std::vector<std::string> notes;
 };
 
+// What is handed in. Those that return an exit code print what they have to say themselves.
 struct Programs {
   std::function<int(const ServeCommand&)> serve;
   std::function<int(const DevCommand&)> dev;

@@ -72,7 +72,9 @@ void AddPolicyTrialCommands(CLI::App& policy, Context& context);      // policy 
 void AddPolicyLifecycleCommands(CLI::App& policy, Context& context);  // policy put, activate, shadow, canary, rollback, list, show …
 void AddPolicyBundleCommands(CLI::App& policy, Context& context);     // policy bundle, sign, verify, apply, signers
 void AddPolicyReplayCommands(CLI::App& policy, Context& context);     // policy replay, shadow-report
+void AddApprovalCommands(CLI::App& policy, Context& context);         // policy approvals, approve
 void AddAuditCommands(CLI::App& app, Context& context);   // audit
+void AddPseudonymCommands(CLI::App& audit, Context& context);  // audit pseudonym
 void AddUsageCommands(CLI::App& app, Context& context);   // usage
 void AddModelCommands(CLI::App& app, Context& context);   // models
 void AddChatCommand(CLI::App& app, Context& context);     // chat

@@ -11,7 +11,6 @@
 
 #include "base/ed25519.h"
 #include "base/http_client.h"
-#include "gateway/cli/approval_commands.h"
 #include "gateway/cli/policy_text.h"
 #include "gateway/cli/remote.h"
 #include "policy/bundle.h"

@@ -9,7 +9,6 @@
 #include <CLI/CLI.hpp>
 
 #include "base/nearest_word.h"
-#include "gateway/cli/approval_commands.h"
 #include "gateway/cli/policy_text.h"
 #include "gateway/cli/remote.h"
 #include "gateway/cli/scope_options.h"

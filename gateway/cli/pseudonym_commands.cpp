@@ -1,13 +1,12 @@
 // audit pseudonym: show, erase. A value is printed as content is: indented, so that hostile text cannot pass for the program's own lines.
 //
 // Tested by tests/gateway/cli/pseudonym_test.cpp.
-#include "gateway/cli/pseudonym_commands.h"
-
 #include <memory>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "gateway/cli/context.h"
 #include "gateway/cli/record_words.h"
 #include "gateway/cli/remote.h"
 #include "gateway/cli/words.h"

@@ -79,6 +79,12 @@ std::string RequestDetails(const v1::RequestBody& body) {
     out += fmt::format("    adapter {} (sha256 {}…) at scale {}\n", adapter.name(), base::HexEncode(adapter.sha256()).substr(0, 12),
                        static_cast<double>(adapter.scale_millionths()) / 1e6);
   }
+  if (body.has_strict()) {
+    const v1::StrictRun& run = body.strict();
+    out += fmt::format("    strict, to be made again: tollgate {} with {}, {} threads, chunks of {} tokens, seed {}\n", run.build(), run.engine_build(),
+                       run.threads(), ShowCount(run.chunk_tokens()), body.sampling().seed());
+    out += fmt::format("    on {}\n", run.processor());
+  }
   if (body.justified()) out += "    justified by the caller\n";
   out += GateWords(body.terms_accepted(), body.approvals(), "under approval");
   out += ShadowWords(body.shadow());
@@ -128,6 +134,12 @@ std::string EndDetails(const v1::EndBody& body) {
   std::string out = fmt::format("    ended: {}{}\n", body.reason(), body.recovered() ? ", closed after its instance died" : "");
   out += fmt::format("    tokens: {} in, {} out, {} delivered\n", ShowCount(body.tokens().input()), ShowCount(body.tokens().output()),
                      ShowCount(body.tokens().delivered()));
+  if (body.tokens().discarded() > 0) out += fmt::format("    of those out were discarded by rules: {}\n", ShowCount(body.tokens().discarded()));
+  for (const v1::RetryOutcome& retry : body.retries()) {
+    out += fmt::format("    written anew for rule {}{}: {} times, {} tokens{}\n", retry.rule_id(),
+                       retry.choice() > 0 ? fmt::format(" (reply {})", retry.choice()) : "", retry.times(), ShowCount(retry.discarded_tokens()),
+                       retry.gave_up() ? ", and given up" : "");
+  }
   if (body.has_input_verdict()) out += fmt::format("    prompt, with what detectors answered: {}\n", VerdictWords(body.input_verdict()));
   if (body.has_vectors()) {
     const v1::VectorOutput& vectors = body.vectors();
@@ -159,7 +171,13 @@ std::string ViewSummary(const v1::ViewBody& view) {
     }
     what = fmt::format("{}", fmt::join(logs, ", "));
   }
-  return fmt::format("{} read {}: {}", view.actor(), what, view.reason());
+  if (!view.has_replay()) return fmt::format("{} read {}: {}", view.actor(), what, view.reason());
+  const v1::ReplayOutcome& outcome = view.replay();
+  std::string how = outcome.verdict();
+  if (how == "differs") how += fmt::format(" at token {}", outcome.equal_tokens() + 1);
+  if (!outcome.reason().empty()) how += fmt::format(" ({})", outcome.reason());
+  return fmt::format("{} made {} again, {}, {} in, {} out: {}", view.actor(), what, how, ShowCount(outcome.tokens().input()),
+                     ShowCount(outcome.tokens().output()), view.reason());
 }
 
 std::string OtherSummary(const v1::Record& record) {

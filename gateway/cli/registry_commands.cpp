@@ -48,6 +48,7 @@ std::string HowItRuns(const v1::ModelSpec& s) {
   text += fmt::format("waits     {} requests, {} ms each; prompts in pieces of {} ms; prefix cache {} bytes\n", s.queue_max(),
                       ShowCount(s.queue_timeout_ms()), s.step_target_ms(), ShowCount(s.prefix_cache_bytes()));
   if (!s.pooling().empty()) text += fmt::format("pooling   {}\n", s.pooling());
+  if (s.strict()) text += "strict    it gives strict answers too, from a second copy\n";
   return text;
 }
 
@@ -174,6 +175,7 @@ void AddSpecOptions(CLI::App& command, Options& options) {
   number("--queue-timeout", "Milliseconds that one may wait; else 30000", &Spec::set_queue_timeout_ms);
   number("--prefix-cache", "Bytes for what teams' own prompts begin with; else 268435456", &Spec::set_prefix_cache_bytes);
   number("--step", "Milliseconds of a piece of a long prompt; else 100", &Spec::set_step_target_ms);
+  command.add_flag_callback("--strict", [&spec] { spec.set_strict(true); }, "It gives strict answers too, from a second copy in memory");
   command.add_flag("--restricted", options.restricted, "Only scopes whose allow-list names it may use it");
 }
 

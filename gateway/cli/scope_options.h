@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 
 #include "gateway/cli/context.h"
+#include "gateway/cli/remote.h"
 #include "gateway/cli/words.h"
 #include "tollgate/v1/directory.pb.h"
 
@@ -37,6 +38,20 @@ struct ScopeOptions {
       scope.set_project(place.project);
     }
     return scope;
+  }
+
+  // Names them in a request that is for the caller's own org unless it says more; false: the command line's fault was told. A team or a project
+  // is somebody's: in the org that every other command would mean.
+  template <typename Request>
+  bool Fill(Context& context, Request& request) const {
+    const bool narrowed = !team.empty() || !project.empty();
+    const auto scope = context.Take(Read(narrowed ? OrgOf(context.globals) : context.globals.org));
+    if (!scope) return false;
+    request.set_org(scope->org());
+    request.set_team(scope->team());
+    request.set_project(scope->project());
+    request.set_key(scope->key());
+    return true;
   }
 };
 

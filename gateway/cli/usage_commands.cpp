@@ -74,14 +74,7 @@ void Report(Context& context, const Options& options) {
   v1::UsageReportRequest request;
   request.set_group_by(Groups().at(options.by));
   if (!ReadPeriod(context, options, request)) return;
-  // A team or project is somebody's: in the org that every other command would mean.
-  const bool narrowed = !options.scope.team.empty() || !options.scope.project.empty();
-  const auto scope = context.Take(options.scope.Read(narrowed ? OrgOf(context.globals) : context.globals.org));
-  if (!scope) return;
-  request.set_org(scope->org());
-  request.set_team(scope->team());
-  request.set_project(scope->project());
-  request.set_key(scope->key());
+  if (!options.scope.Fill(context, request)) return;
   request.set_model(options.model);
   const auto reply = Ask<Usage>(context, Listener::kAdmin, &Usage::Stub::Report, request);
   if (!reply) return;

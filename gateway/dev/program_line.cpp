@@ -1,3 +1,5 @@
+// The shorter of two ways to the running program, from the root and from where the user stands, quoted as a shell wants it.
+//
 // Tested by tests/gateway/dev/banner_test.cpp.
 #include "gateway/dev/program_line.h"
 

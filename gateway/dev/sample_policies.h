@@ -1,4 +1,4 @@
-// The sample company's policies, as the build embedded them: policy/samples/acme.yaml and gateway/dev/batch.yaml. Room-internal.
+// The sample company's policies, as the build embedded them: policy/samples/acme.yaml and batch.yaml. Room-internal.
 #pragma once
 
 #include <span>

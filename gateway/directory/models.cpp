@@ -60,6 +60,7 @@ absl::Status CheckPooling(const Model& model) {
   if (std::find(kPoolings.begin(), kPoolings.end(), model.pooling) == kPoolings.end())
     return base::InvalidArgument("pooling: use model, mean, cls, last or rank; or leave it out for a model that chats");
   if (!model.chat_template.empty()) return base::InvalidArgument("chat_template: a model that embeds or reranks has none");
+  if (model.strict) return base::InvalidArgument("strict: a model that embeds or reranks answers nothing that could be made again");
   return model.kv == "q8" ? base::InvalidArgument("kv: use f16 or f32 for a model that embeds or reranks") : absl::OkStatus();
 }
 
@@ -111,6 +112,7 @@ Model ModelOf(const Row& row) {
   model.prefix_cache_bytes = row.Int("prefix_cache_bytes");
   model.step_target_ms = row.Int("step_target_ms");
   if (!row.IsNull("pooling")) model.pooling = row.Text("pooling");
+  model.strict = !row.IsNull("strict") && row.Bool("strict");
   if (!row.IsNull("base")) model.base = row.Text("base");
   if (!row.IsNull("scale_millionths")) model.scale_millionths = row.Int("scale_millionths");
   model.restricted = row.Bool("restricted");
@@ -135,6 +137,7 @@ void ToRow(const Model& model, Row& row) {
   row.Set("prefix_cache_bytes", model.prefix_cache_bytes);
   row.Set("step_target_ms", model.step_target_ms);
   row.Set("pooling", model.pooling.empty() ? base::Value() : base::Value(model.pooling));
+  row.Set("strict", model.strict ? base::Value(Flag(true)) : base::Value());
   row.Set("base", model.base.empty() ? base::Value() : base::Value(model.base));
   row.Set("scale_millionths", model.base.empty() ? base::Value() : base::Value(model.scale_millionths));
   row.Set("restricted", Flag(model.restricted));
@@ -145,7 +148,7 @@ void ToRow(const Model& model, Row& row) {
 bool SameReplica(const Model& a, const Model& b) {
   const auto replica = [](const Model& m) {
     return std::tie(m.name, m.engine, m.file, m.sha256, m.licence, m.chat_template, m.context_tokens, m.slots, m.threads, m.kv, m.queue_max,
-                    m.queue_timeout_ms, m.prefix_cache_bytes, m.step_target_ms, m.pooling, m.base, m.scale_millionths);
+                    m.queue_timeout_ms, m.prefix_cache_bytes, m.step_target_ms, m.pooling, m.base, m.scale_millionths, m.strict);
   };
   return replica(a) == replica(b);
 }

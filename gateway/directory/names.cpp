@@ -9,7 +9,7 @@
 namespace tollgate::directory {
 namespace {
 
-constexpr std::array<std::pair<Role, std::string_view>, 9> kRoles = {{
+constexpr std::array<std::pair<Role, std::string_view>, 10> kRoles = {{
     {Role::kOwner, "owner"},
     {Role::kAdmin, "admin"},
     {Role::kPolicyAuthor, "policy_author"},
@@ -19,6 +19,7 @@ constexpr std::array<std::pair<Role, std::string_view>, 9> kRoles = {{
     {Role::kOperator, "operator"},
     {Role::kMember, "member"},
     {Role::kGrammarAuthor, "grammar_author"},
+    {Role::kEvidence, "evidence"},
 }};
 
 bool LowerOrDigit(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
@@ -52,7 +53,7 @@ absl::StatusOr<Role> ParseRole(std::string_view name) {
     if (text == name) return value;
   }
   return base::InvalidArgument(
-      "unknown role; there are owner, admin, policy_author, approver, auditor, finance, operator, member, grammar_author");
+      "unknown role; there are owner, admin, policy_author, approver, auditor, finance, operator, member, grammar_author, evidence");
 }
 
 std::string JoinRoles(const std::vector<Role>& roles) {

@@ -16,7 +16,7 @@ absl::Status CheckName(std::string_view what, std::string_view name);
 // OK if `model` is 1 to 128 of [A-Za-z0-9._:/@+-].
 absl::Status CheckModelName(std::string_view model);
 
-// "owner", "admin", "policy_author", "approver", "auditor", "finance", "operator", "member", "grammar_author".
+// "owner", "admin", "policy_author", "approver", "auditor", "finance", "operator", "member", "grammar_author", "evidence".
 std::string_view RoleName(Role role);
 absl::StatusOr<Role> ParseRole(std::string_view name);
 std::string JoinRoles(const std::vector<Role>& roles);  // "admin,member", in the order of Role, without repeats.

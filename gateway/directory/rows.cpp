@@ -21,7 +21,7 @@ std::vector<base::CompanionColumn> ModelColumns() {
   return {{"name", "text"}, {"engine", "text"}, {"file", "text"}, {"sha256", "bytea"}, {"licence", "text"}, {"chat_template", "text"},
           {"context_tokens", "int8"}, {"slots", "int8"}, {"threads", "int8"}, {"kv", "text"}, {"queue_max", "int8"},
           {"queue_timeout_ms", "int8"}, {"prefix_cache_bytes", "int8"}, {"step_target_ms", "int8"}, {"restricted", "bool"},
-          {"loaded", "bool"}, {"retired", "bool"}, {"pooling", "text"}, {"base", "text"}, {"scale_millionths", "int8"}};
+          {"loaded", "bool"}, {"retired", "bool"}, {"pooling", "text"}, {"base", "text"}, {"scale_millionths", "int8"}, {"strict", "bool"}};
 }
 
 std::vector<base::CompanionColumn> AliasColumns() {

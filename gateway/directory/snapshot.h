@@ -20,7 +20,7 @@
 
 namespace tollgate::directory {
 
-enum class Role { kOwner, kAdmin, kPolicyAuthor, kApprover, kAuditor, kFinance, kOperator, kMember, kGrammarAuthor };
+enum class Role { kOwner, kAdmin, kPolicyAuthor, kApprover, kAuditor, kFinance, kOperator, kMember, kGrammarAuthor, kEvidence };
 
 struct Org {
   base::OrgId id;

@@ -1,8 +1,7 @@
-// The API over gRPC: tollgate.v1 Inference, Tokens and Models, with health and (optional) reflection. It translates between the wire and
-// pipeline::ChatService and decides nothing.
+// The API over gRPC: the services of tollgate.v1 for applications (gateway/grpc/README.md lists them), with health and (optional)
+// reflection. It translates between the wire and pipeline::ChatService and decides nothing.
 //
-// Trailers: x-request-id always; x-tollgate-record (LOG/INDEX of the request's last record) and x-ratelimit-* where known;
-// x-tollgate-overhead-ms on success. Errors: see grpc_status.h. A malformed message is INVALID_ARGUMENT.
+// Trailers: README.md. Errors: see grpc_status.h. A malformed message is INVALID_ARGUMENT.
 // Caller.deadline is the call's; a cancelled call cancels the pipeline's. A stream has one write in flight, so a slow reader holds one
 // piece, and for write_timeout_ms at most: then the call is cancelled.
 #pragma once

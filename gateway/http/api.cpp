@@ -7,12 +7,12 @@
 #include <algorithm>
 #include <charconv>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/error_detail.h"
-#include "gateway/async/run_on.h"
 #include "gateway/http/answer.h"
 #include "gateway/http/chat_reply.h"
 #include "gateway/http/chat_request.h"
@@ -155,23 +155,9 @@ async::Awaitable<void> Api::Handle(Exchange& exchange) {
 async::Awaitable<void> Api::Chat(Exchange& exchange) {
   const pipeline::Caller caller = CallerOf(exchange);
   Answer answer(exchange, caller);
-  const bool json = co_await answer.CheckContentType();
-  if (!json) co_return;
-  absl::StatusOr<ChatCompletionRequest> request = base::Internal("not parsed");
-  if (exchange.body().size() > kParseHereBytesMax) {
-    request = co_await async::RunOn(cpu_, [&exchange] { return ParseChatCompletion(exchange.body()); });
-  } else {
-    request = ParseChatCompletion(exchange.body());
-  }
-  if (!request.ok()) {
-    const absl::Status refused = request.status();
-    co_await answer.Fail(refused);
-    co_return;
-  }
-  // Its length and form are checked with the rest of the request.
-  if (const auto id = exchange.Header("x-client-request-id")) request->chat.set_client_request_id(std::string(*id));
-  if (const auto terms = exchange.Header("x-tollgate-accept-terms")) request->chat.set_accept_terms(std::string(*terms));
-  if (const auto why = exchange.Header("x-tollgate-justification")) request->chat.set_justification(std::string(*why));
+  std::optional<ChatCompletionRequest> request = co_await answer.Read(cpu_, &ParseChatCompletion);
+  if (!request) co_return;
+  TakeHeaders(exchange, request->chat);
   SseWriter writer(exchange, answer, caller, system_fingerprint_, *request);
   Outcome<Reply> outcome = co_await chat_.Chat(caller, request->chat, request->stream ? &writer : nullptr, exchange.cancellation());
   const Failure* failure = std::get_if<Failure>(&outcome);
@@ -191,16 +177,8 @@ async::Awaitable<void> Api::Chat(Exchange& exchange) {
 async::Awaitable<void> Api::Tokenize(Exchange& exchange) {
   const pipeline::Caller caller = CallerOf(exchange);
   Answer answer(exchange, caller);
-  const bool json = co_await answer.CheckContentType();
-  if (!json) co_return;
-  const bool large = exchange.body().size() > kParseHereBytesMax;
-  const absl::StatusOr<v1::CountTokensRequest> request =
-      co_await async::RunOnIf(large, cpu_, [&exchange] { return ParseTokenize(exchange.body()); });
-  if (!request.ok()) {
-    const absl::Status refused = request.status();
-    co_await answer.Fail(refused);
-    co_return;
-  }
+  const std::optional<v1::CountTokensRequest> request = co_await answer.Read(cpu_, &ParseTokenize);
+  if (!request) co_return;
   Outcome<v1::CountTokensReply> outcome = co_await chat_.CountTokens(caller, *request);
   if (const Failure* failure = std::get_if<Failure>(&outcome)) {
     co_await answer.Fail(*failure);

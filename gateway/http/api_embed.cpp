@@ -2,6 +2,7 @@
 // I/O threads.
 //
 // Tested by tests/gateway/http/embed_front_test.cpp.
+#include <optional>
 #include <utility>
 #include <variant>
 
@@ -20,28 +21,13 @@ using pipeline::RerankAnswer;
 
 constexpr std::size_t kWriteHereNumbersMax = 4096;
 
-// What travels in headers; its form is checked with the rest of the request.
-template <typename Request>
-void TakeHeaders(const Exchange& exchange, Request& request) {
-  if (const auto id = exchange.Header("x-client-request-id")) request.set_client_request_id(std::string(*id));
-  if (const auto terms = exchange.Header("x-tollgate-accept-terms")) request.set_accept_terms(std::string(*terms));
-  if (const auto why = exchange.Header("x-tollgate-justification")) request.set_justification(std::string(*why));
-}
-
 }  // namespace
 
 async::Awaitable<void> Api::Embed(Exchange& exchange) {
   const pipeline::Caller caller = CallerOf(exchange);
   Answer answer(exchange, caller);
-  const bool json = co_await answer.CheckContentType();
-  if (!json) co_return;
-  const bool large = exchange.body().size() > kParseHereBytesMax;
-  absl::StatusOr<EmbeddingsBody> request = co_await async::RunOnIf(large, cpu_, [&exchange] { return ParseEmbeddings(exchange.body()); });
-  if (!request.ok()) {
-    const absl::Status refused = request.status();
-    co_await answer.Fail(refused);
-    co_return;
-  }
+  std::optional<EmbeddingsBody> request = co_await answer.Read(cpu_, &ParseEmbeddings);
+  if (!request) co_return;
   TakeHeaders(exchange, request->embed);
   Outcome<EmbedAnswer> outcome = co_await chat_.Embed(caller, request->embed, exchange.cancellation());
   if (const Failure* failure = std::get_if<Failure>(&outcome)) {
@@ -58,15 +44,8 @@ async::Awaitable<void> Api::Embed(Exchange& exchange) {
 async::Awaitable<void> Api::Rerank(Exchange& exchange) {
   const pipeline::Caller caller = CallerOf(exchange);
   Answer answer(exchange, caller);
-  const bool json = co_await answer.CheckContentType();
-  if (!json) co_return;
-  const bool large = exchange.body().size() > kParseHereBytesMax;
-  absl::StatusOr<RerankBody> request = co_await async::RunOnIf(large, cpu_, [&exchange] { return ParseRerank(exchange.body()); });
-  if (!request.ok()) {
-    const absl::Status refused = request.status();
-    co_await answer.Fail(refused);
-    co_return;
-  }
+  std::optional<RerankBody> request = co_await answer.Read(cpu_, &ParseRerank);
+  if (!request) co_return;
   TakeHeaders(exchange, request->rerank);
   Outcome<RerankAnswer> outcome = co_await chat_.Rerank(caller, request->rerank, exchange.cancellation());
   if (const Failure* failure = std::get_if<Failure>(&outcome)) {

@@ -141,6 +141,13 @@ absl::Status ReadGrammar(Name name, Value value, Reading& r) {
   return absl::OkStatus();
 }
 
+absl::Status ReadReplay(Name name, Value value, Reading& r) {
+  TG_ASSIGN(const std::string replay, ReadString(name, value));
+  if (replay != "strict") return Refuse("UNSUPPORTED_VALUE", name, "Unsupported value: 'replay' must be strict.");
+  r.out.chat.set_replay(v1::REPLAY_STRICT);
+  return absl::OkStatus();
+}
+
 absl::Status ReadLogprobs(Name name, Value value, Reading& r) {
   TG_ASSIGN(const bool on, ReadBool(name, value));
   r.out.chat.set_logprobs(on);
@@ -317,6 +324,7 @@ constexpr Row kFields[] = {
     {"parallel_tool_calls", ReadParallelToolCalls},
     {"max_reasoning_tokens", ReadMaxReasoningTokens},  // Vendor fields.
     {"grammar", ReadGrammar},
+    {"replay", ReadReplay},
     {"functions", RefuseUnlessEmpty},
     {"function_call", RefuseField},
     {"reasoning_effort", RefuseField},

@@ -1,10 +1,8 @@
-// Composition: a server, its handler, and the small pool on which large bodies are parsed.
+// Composition: a server and its handler.
 //
 // Tested by tests/gateway/http/http_front_test.cpp.
 #include "gateway/http/http_front.h"
 
-#include <algorithm>
-#include <boost/asio/thread_pool.hpp>
 #include <utility>
 
 #include "gateway/http/api.h"
@@ -14,11 +12,9 @@
 namespace tollgate::http_front {
 
 struct HttpFront::Impl {
-  Impl(const HttpOptions& options, pipeline::ChatService& chat, Probes probes)
-      : cpu(static_cast<std::size_t>(std::max(1, options.cpu_threads))),
-        api(chat, std::move(probes), cpu.get_executor(), options.system_fingerprint) {}
+  Impl(const HttpOptions& options, boost::asio::any_io_executor cpu, pipeline::ChatService& chat, Probes probes)
+      : api(chat, std::move(probes), std::move(cpu), options.system_fingerprint) {}
 
-  boost::asio::thread_pool cpu;
   Api api;
   std::unique_ptr<HttpServer> server;
 };
@@ -26,10 +22,10 @@ struct HttpFront::Impl {
 HttpFront::HttpFront(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HttpFront::~HttpFront() { Shutdown(std::chrono::milliseconds(0)); }
 
-absl::StatusOr<std::unique_ptr<HttpFront>> HttpFront::Start(HttpOptions options, net::IoThreads& io, pipeline::ChatService& chat,
-                                                            Probes probes, const base::Clock& clock) {
-  probes.metrics = nullptr;  // They name tenants: not on the API's listener.
-  auto impl = std::make_unique<Impl>(options, chat, std::move(probes));
+absl::StatusOr<std::unique_ptr<HttpFront>> HttpFront::Start(HttpOptions options, net::IoThreads& io, boost::asio::any_io_executor cpu,
+                                                            pipeline::ChatService& chat, Probes probes, const base::Clock& clock) {
+  probes.metrics = nullptr;  // How the instance does is for those who run it: not on the API's listener.
+  auto impl = std::make_unique<Impl>(options, std::move(cpu), chat, std::move(probes));
   Api* api = &impl->api;
   TG_ASSIGN(impl->server, HttpServer::Start(
                               std::move(options), io, clock, [api](Exchange& exchange) { return api->Handle(exchange); },

@@ -1,11 +1,11 @@
-// The API over HTTP/1.1, as OpenAI's: POST /v1/chat/completions (plain and SSE), GET /v1/models and /v1/models/{model}, GET /healthz (also
-// /livez, /health) and /readyz. And the probes' listener: GET /metrics, /healthz, /readyz. Both translate and decide nothing.
+// The API over HTTP/1.1, as OpenAI's clients speak it, and the probes' listener. Both translate and decide nothing.
 //
-// Bytes, errors and headers: gateway/http/README.md. Connections are kept alive; pipelined requests are answered in order. A client that
+// Paths, bytes, errors and headers: gateway/http/README.md. Connections are kept alive; pipelined requests are answered in order. A client that
 // closes its side of the connection while its request runs has gone: the call is cancelled. A slow reader holds one piece: the pipeline
 // waits for it, at most write_timeout_ms.
 #pragma once
 
+#include <boost/asio/any_io_executor.hpp>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -29,22 +29,23 @@ struct HttpOptions {
   int idle_timeout_ms = 75'000;                    // Between requests on a kept-alive connection.
   int write_timeout_ms = 30'000;                   // For one write to be taken by the client.
   int comment_ms = 15'000;                         // On a quiet stream, a `: keep-alive` comment is sent this often.
-  int cpu_threads = 1;                             // Parse bodies above 64 KiB, off the I/O threads.
   std::string system_fingerprint = "fp_tollgate";  // In every completion.
 };
 
 // What the probes answer. Called on I/O threads, from several at once; must be quick.
 struct Probes {
   std::function<std::vector<std::string>()> not_ready;  // Reasons, for people; empty: ready. Null: always ready.
-  std::function<std::string()> metrics;                 // Prometheus text. Null: no /metrics.
+  std::function<std::string()> metrics;                 // Prometheus text. Null, and always on HttpFront: no /metrics.
 };
 
 // Thread-safe but for Start and Shutdown (one thread).
 class HttpFront {
  public:
-  // Binds and serves. `io`, `chat` and `clock` must outlive it; requests run as coroutines on strands of `io`.
-  static absl::StatusOr<std::unique_ptr<HttpFront>> Start(HttpOptions options, net::IoThreads& io, pipeline::ChatService& chat,
-                                                          Probes probes, const base::Clock& clock = base::SystemClock());
+  // Binds and serves. `io`, what `cpu` runs on, `chat` and `clock` must outlive it; requests run as coroutines on strands of `io`, and bodies
+  // above 64 KiB are parsed by `cpu`, for each connection one at a time.
+  static absl::StatusOr<std::unique_ptr<HttpFront>> Start(HttpOptions options, net::IoThreads& io, boost::asio::any_io_executor cpu,
+                                                          pipeline::ChatService& chat, Probes probes,
+                                                          const base::Clock& clock = base::SystemClock());
   // Shutdown()s at once.
   ~HttpFront();
 

@@ -34,6 +34,11 @@ absl::Status ReadField(std::string_view name, const json::value& value, v1::Chat
     return absl::OkStatus();
   }
   if (name == "messages") return ReadMessages(value, chat);
+  if (name == "user" || name == "safety_identifier") {
+    TG_ASSIGN(const std::string user, ReadString(name, value));
+    if (chat.end_user().empty() || name == "safety_identifier") chat.set_end_user(user);
+    return absl::OkStatus();
+  }
   if (name == "tools") return ReadTools(value, chat);
   if (name == "prompt") return Unsupported(name, "Send 'messages': what is counted is a chat, as it would be billed.");
   for (const Fixed& fixed : kFixed) {
@@ -60,6 +65,7 @@ absl::StatusOr<v1::CountTokensRequest> ParseTokenize(std::string_view body) {
   request.set_model(chat.model());
   request.mutable_messages()->Swap(chat.mutable_messages());
   request.mutable_tools()->Swap(chat.mutable_tools());
+  request.set_end_user(chat.end_user());
   return request;
 }
 

@@ -16,17 +16,18 @@ constexpr Reach o = Reach::kOrg, A = Reach::kInstallation, x = Reach::kNone;  //
 
 // One row a role, one column a permission, as in enum Permission.
 // clang-format off
-constexpr std::array<RolePermissions, 9> kRoles = {{
-    //                      use read orgs team keys grnt quot pric rPol wPol aPol aud  cont vrfy usge rcnc sys  stop stopAll mdls gram
-    {Role::kOwner,        {{o,  A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   o}}},
-    {Role::kAdmin,        {{o,  o,   x,   o,   o,   o,   o,   x,   o,   o,   o,   o,   x,   x,   o,   x,   o,   o,   x,   x,   o}}},
-    {Role::kPolicyAuthor, {{o,  o,   x,   x,   x,   x,   x,   x,   o,   o,   o,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x}}},
-    {Role::kApprover,     {{x,  o,   x,   x,   x,   x,   x,   x,   o,   x,   o,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x}}},
-    {Role::kAuditor,      {{x,  o,   x,   x,   x,   x,   x,   x,   o,   x,   x,   o,   o,   x,   o,   x,   x,   x,   x,   x,   x}}},
-    {Role::kFinance,      {{x,  o,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   o,   x,   x,   x,   x,   x,   x}}},
-    {Role::kOperator,     {{x,  A,   x,   x,   x,   x,   x,   A,   x,   x,   x,   x,   x,   A,   x,   A,   A,   A,   A,   A,   x}}},
-    {Role::kMember,       {{o,  x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   o,   x,   x,   x,   x}}},
-    {Role::kGrammarAuthor,{{x,  x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   o}}},
+constexpr std::array<RolePermissions, 10> kRoles = {{
+    //                      use read orgs team keys grnt quot pric rPol wPol aPol aud  cont vrfy usge rcnc sys  stop stopAll mdls gram strc
+    {Role::kOwner,        {{o,  A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   A,   o,   o}}},
+    {Role::kAdmin,        {{o,  o,   x,   o,   o,   o,   o,   x,   o,   o,   o,   o,   x,   x,   o,   x,   o,   o,   x,   x,   o,   o}}},
+    {Role::kPolicyAuthor, {{o,  o,   x,   x,   x,   x,   x,   x,   o,   o,   o,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x}}},
+    {Role::kApprover,     {{x,  o,   x,   x,   x,   x,   x,   x,   o,   x,   o,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x}}},
+    {Role::kAuditor,      {{x,  o,   x,   x,   x,   x,   x,   x,   o,   x,   x,   o,   o,   x,   o,   x,   x,   x,   x,   x,   x,   x}}},
+    {Role::kFinance,      {{x,  o,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   o,   x,   x,   x,   x,   x,   x,   x}}},
+    {Role::kOperator,     {{x,  A,   x,   x,   x,   x,   x,   A,   x,   x,   x,   x,   x,   A,   x,   A,   A,   A,   A,   A,   x,   x}}},
+    {Role::kMember,       {{o,  x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   o,   x,   x,   x,   x,   x}}},
+    {Role::kGrammarAuthor,{{x,  x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   o,   x}}},
+    {Role::kEvidence,     {{x,  x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   x,   o}}},
 }};
 // clang-format on
 
@@ -92,6 +93,7 @@ constexpr CallPermission kCalls[] = {
     {"/tollgate.v1.Audit/Verify", Permission::kVerifyAudit},
     {"/tollgate.v1.Audit/ShowPseudonym", Permission::kReadContent},
     {"/tollgate.v1.Audit/ErasePseudonyms", Permission::kManageTeams},
+    {"/tollgate.v1.Audit/Replay", Permission::kReadContent},
     {"/tollgate.v1.Usage/Report", Permission::kReadUsage},
     {"/tollgate.v1.Usage/Reconcile", Permission::kReconcile},
     {"/tollgate.v1.System/Status", Permission::kReadSystem},
@@ -104,7 +106,7 @@ constexpr std::array<std::string_view, kPermissions> kNames = {
     "use_models",  "read_directory", "manage_orgs",     "manage_teams", "manage_keys",  "manage_grants", "manage_quotas", "manage_prices",
     "read_policy", "write_policy",   "activate_policy", "read_audit",   "read_content", "verify_audit",  "read_usage",    "reconcile",
     "read_system", "stop",           "stop_everything", "manage_models",
-    "use_grammars"};
+    "use_grammars", "use_strict"};
 
 }  // namespace
 

@@ -32,8 +32,9 @@ enum class Permission {
   kStopEverything,  // Emergency stops of models and of everything.
   kManageModels,    // The installation's registry of models: add, load, unload, retire.
   kUseGrammars,     // Hold outputs to grammars of one's own: some cost a step milliseconds a token.
+  kUseStrict,       // Ask for strict answers: each has a machine's step to itself.
 };
-inline constexpr int kPermissions = 21;
+inline constexpr int kPermissions = 22;
 
 // How far a permission reaches.
 enum class Reach { kNone, kOrg, kInstallation };

@@ -16,7 +16,7 @@ async::Awaitable<absl::StatusOr<audit::Position>> Append(const Collaborators& wi
 async::Awaitable<absl::StatusOr<audit::Position>> SealAndAppend(const Collaborators& with, const audit::RequestKey& key, audit::Entry entry,
                                                                 const tollgate::v1::SealedContent& content) {
   const audit::SealPlace place{entry.record.kind(), entry.record.attempt(), entry.record.segment()};
-  const bool large = static_cast<std::int64_t>(content.ByteSizeLong()) >= with.options.cpu_pool_bytes;
+  const bool large = static_cast<std::int64_t>(content.ByteSizeLong()) >= with.options.seal_here_bytes;
   auto seal = [&key, &place, &content] { return audit::Seal(key, place, content); };
   audit::Sealed sealed = co_await async::RunOnIf(large, with.cpu, seal);
   entry.content = std::move(sealed);

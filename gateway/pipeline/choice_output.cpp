@@ -64,7 +64,7 @@ absl::Status ChoiceOutput::Push(const inference::Piece& piece) {
 }
 
 absl::Status ChoiceOutput::Finish() {
-  if (blocked_) return absl::OkStatus();
+  if (blocked_ || std::exchange(finished_, true)) return absl::OkStatus();
   std::vector<OutputPart> parts;
   if (syntax_open_) {
     if (parser_.in_thought()) reasoning_tokens_ += static_cast<std::int64_t>(tokens_.size());
@@ -118,6 +118,7 @@ absl::Status ChoiceOutput::Handle(const OutputPart& part) {
       TG_ASSIGN(const std::string clear, Thought().Push(part.text));
       pending_.thought += clear;
       thought_bytes_ += static_cast<std::int64_t>(part.text.size());
+      if (!plan_.retries.empty()) marks_[1].emplace_back(thought_bytes_, part.raw_end);
       places_.push_back({part.raw_end, Channel::kThought, thought_bytes_});
       blocked_ = thought_->blocked();
       return absl::OkStatus();
@@ -140,6 +141,7 @@ absl::Status ChoiceOutput::HandleText(const OutputPart& part) {
   TG_ASSIGN(const std::string clear, gate_.Push(piece, *text_));
   pending_.text += clear;
   text_bytes_ += static_cast<std::int64_t>(part.text.size());
+  if (!plan_.retries.empty()) marks_[0].emplace_back(text_bytes_, part.raw_end);
   places_.push_back({part.raw_end, Channel::kText, text_bytes_});
   blocked_ = text_->blocked();
   return absl::OkStatus();
@@ -249,7 +251,11 @@ std::int64_t ChoiceOutput::pending_bytes() const {
 OutputPiece ChoiceOutput::Take() {
   OutputPiece piece = std::exchange(pending_, OutputPiece());
   pending_.choice = index_;
-  piece.logprobs = gate_.Take(*text_);
+  for (v1::TokenLogprob& token : gate_.Take(*text_)) piece.logprobs.push_back(std::move(token));
+  taken_.text += static_cast<std::int64_t>(piece.text.size());
+  taken_.thought += static_cast<std::int64_t>(piece.thought.size());
+  taken_.calls += piece.calls.size();
+  taken_.logprobs += piece.logprobs.size();
   return piece;
 }
 

@@ -7,7 +7,6 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,7 +15,9 @@
 #include "gateway/pipeline/call.h"
 #include "gateway/pipeline/guards.h"
 #include "gateway/pipeline/logprob_gate.h"
+#include "gateway/pipeline/output_plan.h"
 #include "gateway/pipeline/raw_tail.h"
+#include "gateway/pipeline/retry.h"
 #include "gateway/pipeline/semantic_filter.h"
 #include "inference/output_parser.h"
 #include "inference/token_stream.h"
@@ -25,24 +26,6 @@
 #include "tollgate/v1/record.pb.h"
 
 namespace tollgate::pipeline {
-
-// The same for each reply of a request.
-struct OutputPlan {
-  inference::OutputSyntax syntax;
-  bool one_call = false;  // Of several calls only the first is given.
-  std::function<std::unique_ptr<policy::StreamFilter>(const policy::Channel&)> open;
-  LogprobGate::OpenFilter logprobs;                             // Null: none are wanted.
-  std::shared_ptr<const policy::PolicySet> shadow;              // What `open`'s filters show their text to beside; null: nobody.
-  struct Asks {
-    std::function<std::vector<policy::Question>(const policy::Channel&)> about{};  // What is asked; null: nothing.
-    std::shared_ptr<const policy::PolicySet> policies{};  // Whose the questions are.
-    std::function<std::shared_ptr<GuardInbox>()> inbox{};   // One for each channel and call.
-    std::function<std::unique_ptr<policy::StreamFilter>(const policy::Channel&)> open{};  // For arguments as they are asked about: with pseudonyms in them.
-    bool streamed = false;
-    std::string tenant{};  // As in GuardAsk.
-  };
-  Asks asks{};
-};
 
 class ChoiceOutput {
  public:
@@ -77,6 +60,11 @@ class ChoiceOutput {
   OutputPiece Take();
   std::int64_t Frontier();
   void Released(std::int64_t frontier) { raw_.ReleaseUpTo(frontier); }
+
+  // The next span that a rule of the plan's `retries` found.
+  std::optional<FoundSpan> NextFound();
+  // The same reply with no more than `kept` written, behind what Take gave of it; null: it would not have let go of all that yet.
+  std::unique_ptr<ChoiceOutput> TakenBack(const inference::Piece& kept) const;
 
   std::int64_t pseudonyms_restored() const;
   std::int64_t delivered_tokens() const { return raw_.delivered_tokens(); }
@@ -114,6 +102,7 @@ class ChoiceOutput {
   bool HoldsOther() const;
   void CountThought(std::int64_t raw_end);
   policy::StreamFilter& Thought();
+  bool Skip(const Given& given);
   std::int64_t Judged() const;
   void KeepRaw(const policy::StreamFilter& filter, std::string_view channel, tollgate::v1::SealedContent& content) const;
 
@@ -138,7 +127,10 @@ class ChoiceOutput {
   std::int64_t reasoning_tokens_ = 0;
   bool thinking_ = false;  // A thought has begun,
   bool answered_ = false;  // and what comes after it.
-  bool blocked_ = false;
+  bool blocked_ = false, finished_ = false;
+  Given taken_;
+  std::size_t looked_[2] = {0, 0};  // At raw spans, of text and thought,
+  std::vector<std::pair<std::int64_t, std::int64_t>> marks_[2];  // whose bytes end there in the raw output.
   int calls_seen_ = 0;
   int calls_taken_ = 0;  // Of these, that may be given as far as rules go.
   int calls_given_ = 0;

@@ -188,7 +188,8 @@ std::int64_t EmbedRequest::Bytes() const {
   return static_cast<std::int64_t>(bytes);
 }
 
-absl::StatusOr<std::vector<std::vector<std::int32_t>>> EmbedRequest::InputsOf(std::span<const policy::Message> prompt) const {
+absl::StatusOr<std::vector<std::vector<std::int32_t>>> EmbedRequest::InputsOf(const std::string& model,
+                                                                              std::span<const policy::Message> prompt) const {
   std::vector<std::vector<std::int32_t>> inputs;
   std::string query;
   for (std::size_t i = 0; i < prompt.size(); ++i) {
@@ -197,14 +198,14 @@ absl::StatusOr<std::vector<std::vector<std::int32_t>>> EmbedRequest::InputsOf(st
       query = text;
       continue;
     }
-    TG_ASSIGN(std::vector<std::int32_t> tokens, with_.pool->EmbedTokens(model_.name, {text, query}));
+    TG_ASSIGN(std::vector<std::int32_t> tokens, with_.pool->EmbedTokens(model, {text, query}));
     inputs.push_back(std::move(tokens));
   }
   return inputs;
 }
 
-absl::StatusOr<std::vector<std::int32_t>> EmbedRequest::TokensOf(std::span<const policy::Message> prompt) const {
-  TG_ASSIGN(const auto inputs, InputsOf(prompt));
+absl::StatusOr<std::vector<std::int32_t>> EmbedRequest::TokensOf(const std::string& model, std::span<const policy::Message> prompt) const {
+  TG_ASSIGN(const auto inputs, InputsOf(model, prompt));
   std::vector<std::int32_t> all;
   for (const auto& tokens : inputs) all.insert(all.end(), tokens.begin(), tokens.end());
   return all;
@@ -218,7 +219,7 @@ absl::Status EmbedRequest::LayOut(std::span<const policy::Message> /*prompt*/) {
                                           rule->rule_id, model_.name)),
         {.reason = "POLICY_NOT_APPLICABLE", .may_retry = false, .rule_ids = {rule->rule_id}});
   }
-  TG_ASSIGN(inputs_, InputsOf(inspection_.prompt));
+  TG_ASSIGN(inputs_, InputsOf(model_.name, inspection_.prompt));
   for (const auto& tokens : inputs_) prompt_tokens_.insert(prompt_tokens_.end(), tokens.begin(), tokens.end());
   return absl::OkStatus();
 }

@@ -48,7 +48,7 @@ class EmbedRequest final : public Request {
   absl::Status Fits(const inference::ModelInfo& model) const override;
   absl::Status ReadInputs() override;
   std::int64_t Bytes() const override;
-  absl::StatusOr<std::vector<std::int32_t>> TokensOf(std::span<const policy::Message> prompt) const override;
+  absl::StatusOr<std::vector<std::int32_t>> TokensOf(const std::string& model, std::span<const policy::Message> prompt) const override;
   absl::Status LayOut(std::span<const policy::Message> prompt) override;
   absl::Status CheckRoom() override;
   void FillBody(tollgate::v1::RequestBody* body) const override;
@@ -56,7 +56,7 @@ class EmbedRequest final : public Request {
   void FillEnd(tollgate::v1::EndBody& end) const override;
   std::chrono::steady_clock::duration EngineTime() const override;
 
-  absl::StatusOr<std::vector<std::vector<std::int32_t>>> InputsOf(std::span<const policy::Message> prompt) const;
+  absl::StatusOr<std::vector<std::vector<std::int32_t>>> InputsOf(const std::string& model, std::span<const policy::Message> prompt) const;
   async::Awaitable<Ending> Await(inference::TokenStream& stream);
   std::string NameOf(std::size_t text) const;  // "input[3]", "query", "documents[2]".
 

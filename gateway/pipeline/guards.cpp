@@ -1,3 +1,6 @@
+// An inbox belongs to whoever asks and to every question that is out, so that an answer which comes after its asker has gone falls into no
+// hole. What a shape answers is answered at once.
+//
 // Tested by tests/gateway/pipeline/guards_test.cpp.
 #include "gateway/pipeline/guards.h"
 

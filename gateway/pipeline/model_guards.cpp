@@ -145,7 +145,7 @@ absl::StatusOr<std::size_t> ModelGuards::LineOf(const std::string& name) {
     if (lines_[i].model.name == model.name && lines_[i].model.sha256 == model.sha256) return i;
   }
   TG_ASSIGN(const v1::PinnedPrice price, principal_.snapshot->PriceOf(model.name, with_.clock->Wall()));
-  Line& line = lines_.emplace_back(Line{name, model, {}});
+  Line& line = lines_.emplace_back(Line{model, {}});
   line.usage.set_model(model.name);
   line.usage.set_model_sha256(std::string(base::View(model.sha256)));
   *line.usage.mutable_price() = price;

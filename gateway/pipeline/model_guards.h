@@ -52,7 +52,6 @@ class ModelGuards final : public Guards {
 
  private:
   struct Line {
-    std::string asked_as;  // The name in the policy.
     inference::ModelInfo model;
     tollgate::v1::GuardUsage usage;
   };

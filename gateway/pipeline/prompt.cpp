@@ -10,6 +10,7 @@
 
 #include "base/encoding.h"
 #include "base/error_detail.h"
+#include "gateway/pipeline/strict.h"
 #include "gateway/pipeline/tool_prompt.h"
 #include "inference/grammar.h"
 #include "inference/json_schema.h"
@@ -119,6 +120,7 @@ absl::Status Validate(const v1::ChatRequest& request, const PromptLimits& limits
   TG_RETURN_IF_ERROR(CheckText("end_user", request.end_user(), 256));
   TG_RETURN_IF_ERROR(CheckText("accept_terms", request.accept_terms(), 512));
   TG_RETURN_IF_ERROR(CheckText("justification", request.justification(), 500));
+  TG_RETURN_IF_ERROR(ValidateStrict(request));
   return CheckText("client_request_id", request.client_request_id(), 128);
 }
 
@@ -129,6 +131,7 @@ absl::Status Validate(const v1::CountTokensRequest& request, const PromptLimits&
   *chat.mutable_messages() = request.messages();
   *chat.mutable_tools() = request.tools();
   TG_RETURN_IF_ERROR(ValidateTools(chat));
+  TG_RETURN_IF_ERROR(CheckText("end_user", request.end_user(), 256));
   return CheckBytes(chat, limits);
 }
 
@@ -141,6 +144,7 @@ absl::Status MustChat(const inference::ModelInfo& model) {
 
 absl::Status ValidateFor(const v1::ChatRequest& request, const inference::ModelInfo& model) {
   TG_RETURN_IF_ERROR(MustChat(model));
+  TG_RETURN_IF_ERROR(ValidateStrictFor(request, model));
   for (const v1::LogitBias& bias : request.logit_bias()) {
     if (bias.token() < 0 || bias.token() >= model.vocab_tokens)
       return BadField("logit_bias",

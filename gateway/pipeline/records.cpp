@@ -100,18 +100,6 @@ v1::Verdict ToProto(const policy::Verdict& verdict) {
   return out;
 }
 
-v1::PolicyOutcome ToOutcome(const policy::Verdict& verdict) {
-  v1::PolicyOutcome out;
-  out.set_action(policy::ActionName(verdict.action));
-  std::int64_t redactions = 0;
-  for (const policy::RuleOutcome& rule : verdict.rules) {
-    out.add_rule_ids(rule.rule_id);
-    if (rule.action == policy::Action::kRedact) redactions += rule.count;
-  }
-  out.set_redactions(redactions);
-  return out;
-}
-
 v1::PolicyOutcome ToOutcome(const v1::Verdict& verdict) {
   v1::PolicyOutcome out;
   out.set_action(verdict.action());

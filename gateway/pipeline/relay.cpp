@@ -31,7 +31,10 @@ Relay::Relay(const RelayContext& context, Sequences sequences, const OutputPlan&
       watch_(context.with, context.principal, context.model, context.cancellation, context.shutting_down, context.deadline) {
   const auto count = static_cast<std::int64_t>(sequences_.streams.size());
   for (auto& stream : sequences_.streams) {
-    auto choice = std::make_unique<Choice>(Choice{.tokens = std::move(stream), .output = {static_cast<int>(choices_.size()), plan_}});
+    auto choice = std::make_unique<Choice>();
+    choice->tokens = std::move(stream);
+    choice->index = static_cast<int>(choices_.size());
+    choice->output = std::make_unique<ChoiceOutput>(choice->index, plan_);
     choice->paid = context.output_held / count;
     choice->allowed = sequences_.request.allowance;
     choices_.push_back(std::move(choice));
@@ -70,40 +73,65 @@ async::Awaitable<std::optional<Ending>> Relay::TakeFrom(Choice& choice, bool& id
   const inference::Taken taken = choice.tokens->Take(piece);
   idle = idle && taken == inference::Taken::kEmpty;
   if (taken == inference::Taken::kPiece && choice.ending) {
-    choice.output.Drop(piece);
+    choice.output->Drop(piece);
   } else if (taken == inference::Taken::kPiece) {
+    const std::size_t had = choice.written.tokens.size();
     const absl::Status filtered = co_await Push(choice, piece);
     if (!filtered.ok()) co_return Broken("POLICY_FAILED", filtered);
-    if (choice.output.blocked()) {
+    if (Retries()) {
+      absl::StatusOr<bool> again = co_await Retry(choice, had);
+      if (!again.ok()) co_return Broken("POOL_REFUSED", again.status());
+      if (*again) co_return std::nullopt;
+    }
+    if (choice.output->blocked()) {
       choice.ending = Blocked();
       choice.tokens->Cancel();
     }
   } else if (taken == inference::Taken::kParked && !choice.ending) {
     co_return co_await Extend(choice);
   } else if (taken == inference::Taken::kEnd) {
-    choice.ended = true;
-    choice.decoded = choice.before_tokens + choice.tokens->end().tokens_decoded;
-    spare_ += std::max<std::int64_t>(0, choice.paid - choice.decoded);
-    if (!choice.ending) co_return Finish(choice, EndOf(choice));
+    co_return co_await TakeEnd(choice);
   }
+  co_return std::nullopt;
+}
+
+// What was held is decided; a rule may yet want some of it written anew.
+async::Awaitable<std::optional<Ending>> Relay::TakeEnd(Choice& choice) {
+  choice.ended = true;
+  choice.decoded = choice.before_tokens + choice.tokens->end().tokens_decoded;
+  if (!choice.ending && Retries() && EndOf(choice).status.ok()) {
+    const std::size_t had = choice.written.tokens.size();
+    absl::Status rest = choice.output->Finish();
+    if (!rest.ok()) co_return Broken("POLICY_FAILED", std::move(rest));
+    absl::StatusOr<bool> again = co_await Retry(choice, had);
+    if (!again.ok()) co_return Broken("POOL_REFUSED", again.status());
+    if (*again) co_return std::nullopt;
+  }
+  spare_ += std::max<std::int64_t>(0, choice.paid - choice.decoded);
+  if (!choice.ending) co_return Finish(choice, EndOf(choice));
   co_return std::nullopt;
 }
 
 async::Awaitable<absl::Status> Relay::Push(Choice& choice, inference::Piece& piece) {
   choice.decoded = choice.before_tokens + piece.tokens_decoded;
-  choice.output.Count(choice.decoded);
+  choice.output->Count(choice.decoded);
   piece.tokens_delivered += choice.before_delivered;
-  if (sequences_.thought_tokens_max > 0) {
+  if (sequences_.thought_tokens_max > 0 || sequences_.request.strict) {
     for (const inference::OutputToken& token : piece.tokens) choice.ids.push_back(token.id);
   }
   for (inference::OutputToken& token : piece.tokens) token.text_end += choice.before_bytes;
-  const bool large = choice.output.AlternativesToJudge(piece) > kAlternativesHere;
-  auto work = [&choice, &piece] { return choice.output.Push(piece); };
+  if (Retries()) {
+    if (piece.text_at + choice.before_bytes != static_cast<std::int64_t>(choice.written.text.size()))
+      co_return base::Internal("the output did not go on where it was taken back to");
+    choice.written.Append(piece);
+  }
+  const bool large = choice.output->AlternativesToJudge(piece) > kAlternativesHere;
+  auto work = [&choice, &piece] { return choice.output->Push(piece); };
   co_return co_await async::RunOnIf(large, context_.with.cpu, work);
 }
 
 // Its thought is bounded, and is not over.
-bool Relay::HoldsThought(const Choice& choice) const { return sequences_.thought_tokens_max > 0 && choice.output.may_think(); }
+bool Relay::HoldsThought(const Choice& choice) const { return sequences_.thought_tokens_max > 0 && choice.output->may_think(); }
 
 // As far as it is paid for; a thought no further than its bound. Until it is known whether the output is one, a token at a time.
 void Relay::AllowNext(Choice& choice) {
@@ -114,7 +142,7 @@ void Relay::AllowNext(Choice& choice) {
 
 // The sequence stands at its allowance: get more, or let it end there.
 async::Awaitable<std::optional<Ending>> Relay::Extend(Choice& choice) {
-  if (HoldsThought(choice) && choice.output.in_thought() && choice.decoded >= sequences_.thought_tokens_max) {
+  if (HoldsThought(choice) && choice.output->in_thought() && choice.decoded >= sequences_.thought_tokens_max) {
     co_return co_await CloseThought(choice);
   }
   if (choice.allowed == choice.paid) {
@@ -145,9 +173,9 @@ async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
   inference::Piece closing;
   closing.text = kThoughtEnd;
   closing.tokens_delivered = choice.decoded;
-  if (const absl::Status pushed = choice.output.Push(closing); !pushed.ok()) co_return Broken("POLICY_FAILED", pushed);
+  if (const absl::Status pushed = choice.output->Push(closing); !pushed.ok()) co_return Broken("POLICY_FAILED", pushed);
   inference::SequenceRequest rest = sequences_.request;
-  rest.sampling.seed += static_cast<std::uint64_t>(choice.output.index());
+  rest.sampling.seed += static_cast<std::uint64_t>(choice.output->index());
   rest.prompt_tokens.insert(rest.prompt_tokens.end(), choice.ids.begin(), choice.ids.end());
   rest.prompt_tokens.insert(rest.prompt_tokens.end(), sequences_.thought_end.begin(), sequences_.thought_end.end());
   const std::int64_t room = sequences_.context_tokens - static_cast<std::int64_t>(rest.prompt_tokens.size());
@@ -174,12 +202,12 @@ async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
   choice.tokens = *std::move(stream);
   choice.ended = false;  // Not before: until here all that was decoded is the old sequence's.
   choice.before_tokens = choice.before_delivered = choice.decoded;
-  choice.before_bytes = choice.output.raw_bytes();
+  choice.before_bytes = choice.output->raw_bytes();
   co_return std::nullopt;
 }
 
 bool Relay::Pending() const {
-  return std::any_of(choices_.begin(), choices_.end(), [](const auto& choice) { return !choice->output.empty(); });
+  return std::any_of(choices_.begin(), choices_.end(), [](const auto& choice) { return !choice->output->empty(); });
 }
 
 bool Relay::CutDue() const {
@@ -204,12 +232,12 @@ async::Awaitable<std::optional<Ending>> Relay::Release() {
   std::vector<std::int64_t> frontiers, sizes;  // By reply.
   std::int64_t decoded = 0;
   for (const auto& choice : choices_) {
-    const bool empty = choice->output.empty();
-    sizes.push_back(choice->output.pending_bytes());
+    const bool empty = choice->output->empty();
+    sizes.push_back(choice->output->pending_bytes());
     decoded += choice->decoded;
-    frontiers.push_back(empty ? 0 : choice->output.Frontier());
+    frontiers.push_back(empty ? 0 : choice->output->Frontier());
     if (empty) continue;
-    FillReleased(out.emplace_back(choice->output.Take()), content);
+    FillReleased(out.emplace_back(choice->output->Take()), content);
   }
   body->set_size(std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0}));
   body->set_output_tokens(decoded);
@@ -223,7 +251,7 @@ async::Awaitable<std::optional<Ending>> Relay::Release() {
     written = co_await context_.writer->Write(std::move(out[i]));
     if (!written.ok()) break;
     released_bytes_ += sizes[choice];
-    choices_[choice]->output.Released(frontiers[choice]);
+    choices_[choice]->output->Released(frontiers[choice]);
   }
   if (!written.ok()) co_return Ended("CLIENT_GONE", base::Cancelled("the client went away"));
   next_cut_ = steady_clock::now() + context_.with.options.segment;
@@ -245,7 +273,7 @@ async::Awaitable<void> Relay::StopDecoding(Choice& choice) {
     }
     if (taken == inference::Taken::kPiece) {
       piece.tokens_delivered += choice.before_delivered;
-      choice.output.Drop(piece);
+      choice.output->Drop(piece);
       continue;
     }
     choice.tokens->NotifyOnce(notify);

@@ -19,6 +19,7 @@
 #include "gateway/pipeline/collaborators.h"
 #include "gateway/pipeline/model_guards.h"
 #include "gateway/pipeline/records.h"
+#include "gateway/pipeline/relay_context.h"
 #include "gateway/pipeline/watch.h"
 #include "inference/pool.h"
 #include "inference/token_stream.h"
@@ -26,37 +27,6 @@
 #include "tollgate/v1/record.pb.h"
 
 namespace tollgate::pipeline {
-
-// What a relay works on. Everything outlives it.
-struct RelayContext {
-  const Collaborators& with;
-  const Caller& caller;
-  const identity::Principal& principal;
-  const RecordIdentity& who;
-  const std::string& model;
-  std::int64_t input_tokens;
-  const audit::RequestKey& key;
-  Cancellation& cancellation;
-  const std::atomic<bool>& shutting_down;
-  async::Event& event;                              // Notified on cancellation and shutdown; also used for the token stream.
-  std::chrono::steady_clock::time_point deadline;
-  const ReplyHead& head;
-  StreamWriter* writer;                             // Null: unary.
-  ModelGuards& guards;                              // Whom the plan's inboxes ask.
-  std::int64_t output_held;                         // Of the reservation: tokens for the output.
-};
-
-// How a thought is closed that has used up its tokens.
-inline constexpr std::string_view kThoughtEnd = "\n</think>\n\n";
-
-// What every reply's sequence was submitted as, and where its thoughts end: for going on with a thought closed.
-struct Sequences {
-  inference::SequenceRequest request;
-  std::vector<std::shared_ptr<inference::TokenStream>> streams;  // One a reply.
-  std::int64_t thought_tokens_max = 0;                           // 0: no bound.
-  std::int64_t context_tokens = 0;                               // Of the model.
-  std::vector<std::int32_t> thought_end{};                       // The tokens that close one.
-};
 
 class Relay {
  public:
@@ -75,6 +45,7 @@ class Relay {
   void FillChoices(const Ending& all, tollgate::v1::EndBody& end) const;
   void FillChoices(const Ending& all, tollgate::v1::ChatEnd& end) const;
   void FillGuards(tollgate::v1::EndBody& end) const;  // What was asked of others about the replies.
+  void FillRetries(tollgate::v1::EndBody& end) const;
   std::int64_t released_bytes() const { return released_bytes_; }
   std::int64_t released_at_block() const { return released_at_block_.value_or(0); }  // Of all replies, when the first was blocked.
   std::int64_t pseudonyms_restored() const;
@@ -84,11 +55,15 @@ class Relay {
  private:
   struct Choice {
     std::shared_ptr<inference::TokenStream> tokens;
-    ChoiceOutput output;
+    std::unique_ptr<ChoiceOutput> output;
+    int index = 0;
     std::int64_t paid = 0;     // Tokens that the reservation holds for it,
     std::int64_t allowed = 0;  // of which it may decode so many now.
     std::int64_t decoded = 0;
-    std::vector<std::int32_t> ids{};  // Of the output so far, where thoughts are bounded.
+    std::vector<std::int32_t> ids{};  // Of the output so far, where thoughts are bounded or the answer is strict.
+    Written written{};                // The same, where it may be taken back,
+    std::map<std::string, RetryState, std::less<>> retried{};  // and was.
+    std::vector<tollgate::v1::RawSpan> taken_back{};
     // Of sequences before this one, where a thought was closed.
     std::int64_t before_tokens = 0, before_delivered = 0, before_bytes = 0;
     std::optional<inference::StreamEnd> first_end{};
@@ -99,6 +74,10 @@ class Relay {
 
   async::Awaitable<std::optional<Ending>> TakeFrom(Choice& choice, bool& idle);
   async::Awaitable<absl::Status> Push(Choice& choice, inference::Piece& piece);
+  bool Retries() const;
+  async::Awaitable<absl::StatusOr<bool>> Retry(Choice& choice, std::size_t had);
+  async::Awaitable<absl::StatusOr<bool>> WriteAnew(Choice& choice, std::size_t keep, std::int32_t banned);
+  async::Awaitable<std::optional<Ending>> TakeEnd(Choice& choice);
   async::Awaitable<std::optional<Ending>> Extend(Choice& choice);
   async::Awaitable<std::optional<Ending>> CloseThought(Choice& choice);
   bool HoldsThought(const Choice& choice) const;

@@ -17,8 +17,8 @@ Ending Relay::Blocked() {
 
 // The reply is whole: what was held is decided, now or once others have answered about it. An ending here is that of the request.
 std::optional<Ending> Relay::Finish(Choice& choice, Ending due) {
-  if (absl::Status rest = choice.output.Finish(); !rest.ok()) return Broken("POLICY_FAILED", std::move(rest));
-  if (choice.output.blocked()) {
+  if (absl::Status rest = choice.output->Finish(); !rest.ok()) return Broken("POLICY_FAILED", std::move(rest));
+  if (choice.output->blocked()) {
     choice.ending = Blocked();
     return std::nullopt;
   }
@@ -31,14 +31,14 @@ std::optional<Ending> Relay::Finish(Choice& choice, Ending due) {
 std::optional<Ending> Relay::Consult() {
   for (const auto& choice : choices_) {
     if (choice->ending) continue;
-    if (absl::Status asked = choice->output.Consult(context_.model, context_.deadline, released_bytes_); !asked.ok())
+    if (absl::Status asked = choice->output->Consult(context_.model, context_.deadline, released_bytes_); !asked.ok())
       return Broken("POLICY_FAILED", std::move(asked));
-    if (choice->output.blocked()) {
+    if (choice->output->blocked()) {
       choice->ending = Blocked();
       if (!choice->ended) choice->tokens->Cancel();
-    } else if (choice->due && !choice->output.waiting()) {
+    } else if (choice->due && !choice->output->waiting()) {
       choice->ending = std::move(choice->due);
-      if (choice->ending->finish == v1::FINISH_REASON_STOP && choice->output.calls() > 0)
+      if (choice->ending->finish == v1::FINISH_REASON_STOP && choice->output->calls() > 0)
         choice->ending = Ending{.finish = v1::FINISH_REASON_TOOL_CALLS, .reason = "TOOL_CALLS"};
     }
   }
@@ -67,9 +67,9 @@ Ending Relay::Together() const {
 std::vector<OutputPiece> Relay::TakeRest() {
   std::vector<OutputPiece> rest;
   for (const auto& choice : choices_) {
-    rest_bytes_ += choice->output.pending_bytes();
-    choice->output.Released(choice->output.Frontier());
-    rest.push_back(choice->output.Take());
+    rest_bytes_ += choice->output->pending_bytes();
+    choice->output->Released(choice->output->Frontier());
+    rest.push_back(choice->output->Take());
   }
   return rest;
 }
@@ -84,13 +84,15 @@ const inference::StreamEnd* Relay::FirstEnd(const Choice& choice) const {
 // The prompt counts once, as far as any of the replies came with it; what another reply worked through is no cache.
 v1::TokenCounts Relay::Tokens() const {
   v1::TokenCounts tokens;
-  std::int64_t decoded = 0, delivered = 0, reasoning = 0, input = 0;
+  std::int64_t decoded = 0, delivered = 0, reasoning = 0, input = 0, discarded = 0;
   std::optional<std::int64_t> cached;
   bool known = false;
   for (const auto& choice : choices_) {
     decoded += choice->decoded;
-    delivered += std::min(choice->output.delivered_tokens(), choice->decoded);
-    reasoning += choice->output.reasoning_tokens();
+    const std::int64_t gone = choice->ended ? choice->tokens->end().tokens_taken_back : 0;
+    if (Retries()) discarded += choice->before_tokens - choice->before_delivered + gone;
+    delivered += std::min(choice->output->delivered_tokens(), choice->decoded);
+    reasoning += choice->output->reasoning_tokens();
     const inference::StreamEnd* end = FirstEnd(*choice);
     if (end == nullptr) continue;
     known = true;
@@ -101,41 +103,52 @@ v1::TokenCounts Relay::Tokens() const {
   tokens.set_input(input);
   tokens.set_cached_input(cached.value_or(0));
   tokens.set_output(decoded);
+  tokens.set_discarded(std::min(discarded, decoded));
   tokens.set_delivered(delivered);
   tokens.set_reasoning(std::min(reasoning, decoded));
   return tokens;
 }
 
 v1::Verdict Relay::Verdict() const {
-  v1::Verdict all = choices_.front()->output.Verdict();
-  for (std::size_t i = 1; i < choices_.size(); ++i) MergeVerdict(choices_[i]->output.Verdict(), static_cast<int>(i), "", all);
+  v1::Verdict all = choices_.front()->output->Verdict();
+  for (std::size_t i = 1; i < choices_.size(); ++i) MergeVerdict(choices_[i]->output->Verdict(), static_cast<int>(i), "", all);
   return all;
 }
 
 v1::Verdict Relay::ShadowVerdict() const {
-  v1::Verdict all = choices_.front()->output.ShadowVerdict();
-  for (std::size_t i = 1; i < choices_.size(); ++i) MergeVerdict(choices_[i]->output.ShadowVerdict(), static_cast<int>(i), "", all);
+  v1::Verdict all = choices_.front()->output->ShadowVerdict();
+  for (std::size_t i = 1; i < choices_.size(); ++i) MergeVerdict(choices_[i]->output->ShadowVerdict(), static_cast<int>(i), "", all);
   return all;
 }
 
 void Relay::FillRaw(v1::SealedContent& content) const {
-  for (const auto& choice : choices_) choice->output.FillRaw(content);
+  for (const auto& choice : choices_) {
+    choice->output->FillRaw(content);
+    for (const v1::RawSpan& span : choice->taken_back) *content.add_raw() = span;
+  }
+  if (!sequences_.request.strict) return;
+  const Choice& only = *choices_.front();
+  v1::StrictOutput& output = *content.mutable_strict_output();
+  output.mutable_tokens()->Add(only.ids.begin(), only.ids.end());
+  if (!only.ended) return;
+  const inference::EndReason reason = only.tokens->end().reason;
+  output.set_complete(reason == inference::EndReason::kStop || reason == inference::EndReason::kLength);
 }
 
 std::int64_t Relay::pseudonyms_restored() const {
   std::int64_t all = 0;
-  for (const auto& choice : choices_) all += choice->output.pseudonyms_restored();
+  for (const auto& choice : choices_) all += choice->output->pseudonyms_restored();
   return all;
 }
 
 void Relay::FillGuards(v1::EndBody& end) const {
-  for (const auto& choice : choices_) choice->output.FillGuards(end);
+  for (const auto& choice : choices_) choice->output->FillGuards(end);
 }
 
 void Relay::FillChoices(const Ending& all, v1::EndBody& end) const {
   int calls = 0;
   for (const auto& choice : choices_) {
-    calls += choice->output.calls();
+    calls += choice->output->calls();
     if (choices_.size() == 1) continue;
     const Ending& its = choice->ending ? *choice->ending : all;
     v1::ChoiceOutcome* out = end.add_choices();
@@ -152,7 +165,7 @@ void Relay::FillChoices(const Ending& all, v1::ChatEnd& end) const {
     v1::ChoiceEnd* out = end.add_choices();
     out->set_finish_reason(choice->ending ? choice->ending->finish : all.finish);
     out->set_output_tokens(choice->decoded);
-    *out->mutable_output_policy() = ToOutcome(choice->output.Verdict());
+    *out->mutable_output_policy() = ToOutcome(choice->output->Verdict());
   }
 }
 

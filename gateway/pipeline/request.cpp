@@ -16,9 +16,11 @@
 #include "gateway/async/run_on.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/append.h"
+#include "gateway/pipeline/judge.h"
 #include "gateway/pipeline/prompt.h"
 #include "gateway/pipeline/route.h"
 #include "gateway/pipeline/shadow.h"
+#include "gateway/pipeline/strict.h"
 #include "gateway/pipeline/tool_prompt.h"
 #include "inference/pool.h"
 
@@ -103,6 +105,7 @@ absl::Status Request::Admit() {
   model_ = std::move(route.model);
   led_ = std::move(route.led);
   TG_RETURN_IF_ERROR(MayUseForms(*principal_, call_));
+  TG_RETURN_IF_ERROR(MayUseStrict(*principal_, call_));
   TG_RETURN_IF_ERROR(Fits(model_));
   TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
   sampling_ = ToSampling(call_.sampling(), call_.sampling().has_seed() ? call_.sampling().seed() : RandomSeed());
@@ -120,34 +123,27 @@ absl::Status Request::Fits(const inference::ModelInfo& model) const { return Val
 
 std::int64_t Request::Bytes() const { return BytesOf(call_); }
 
-absl::StatusOr<std::vector<std::int32_t>> Request::TokensOf(std::span<const policy::Message> prompt) const {
-  return with_.pool->Render(model_.name, TurnsOf(call_, prompt));
+absl::StatusOr<std::vector<std::int32_t>> Request::TokensOf(const std::string& model, std::span<const policy::Message> prompt) const {
+  return with_.pool->Render(model, TurnsOf(call_, prompt));
 }
 
 absl::Status Request::Judge(std::span<const policy::Message> prompt) {
-  policy::Subject subject = SubjectOf();
-  if (policies_.acting->needs_prompt_tokens() || (policies_.shadow != nullptr && policies_.shadow->needs_prompt_tokens())) {
-    TG_ASSIGN(const auto tokens, TokensOf(prompt));
-    counted_tokens_ = subject.prompt_tokens = static_cast<std::int64_t>(tokens.size());
+  const Judging how{with_, *principal_, who_.request, policies_, SubjectOf(),
+                    [this, prompt](const std::string& model) { return TokensOf(model, prompt); },
+                    [this](const inference::ModelInfo& model) { return Fits(model); }};
+  TG_ASSIGN(Judged judged, JudgePrompt(how, prompt));
+  shadow_ = ShadowOf(policies_.shadow.get(), judged.subject, prompt);
+  counted_tokens_ = std::max<std::int64_t>(0, judged.subject.prompt_tokens);
+  inspection_ = std::move(judged.inspection);
+  routed_by_ = std::move(judged.routed_by);
+  if (judged.route) {
+    led_ = std::move(judged.route->led);
+    model_ = std::move(judged.route->model);
+    TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
   }
-  TG_ASSIGN(inspection_, policies_.acting->Inspect(subject, prompt));
   if (call_.output_form().has_json_schema()) inspection_.verdict.not_scanned.push_back("output_schema");
   if (call_.output_form().has_grammar()) inspection_.verdict.not_scanned.push_back("output_grammar");
-  shadow_ = ShadowOf(policies_.shadow.get(), subject, prompt);
   return absl::OkStatus();
-}
-
-// Judged for the other model, the request goes nowhere else.
-absl::Status Request::FollowRoute(std::span<const policy::Message> prompt) {
-  const policy::RuleOutcome* rule = FirstEffect(inspection_.verdict, policy::Effect::Kind::kRoute);
-  if (rule == nullptr || inspection_.verdict.action == policy::Action::kBlock) return absl::OkStatus();
-  routed_by_ = rule->rule_id;
-  TG_ASSIGN(Route route, RouteByRule(with_, *principal_, *rule, [this](const auto& model) { return Fits(model); }, who_.request));
-  led_ = std::move(route.led);
-  if (route.model.name == model_.name) return absl::OkStatus();
-  model_ = std::move(route.model);
-  TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
-  return Judge(prompt);
 }
 
 // Policy, then the exact tokens of the prompt as it will be used.
@@ -156,7 +152,6 @@ async::Awaitable<absl::Status> Request::Inspect() {
     TG_RETURN_IF_ERROR(ReadInputs());
     const std::vector<policy::Message> prompt = PolicyPrompt(call_);
     TG_RETURN_IF_ERROR(Judge(prompt));
-    TG_RETURN_IF_ERROR(FollowRoute(prompt));
     denial_ = DenialOf(inspection_.verdict, call_);
     return denial_ ? absl::OkStatus() : LayOut(prompt);
   };
@@ -166,7 +161,7 @@ async::Awaitable<absl::Status> Request::Inspect() {
 }
 
 absl::Status Request::LayOut(std::span<const policy::Message> prompt) {
-  TG_ASSIGN(prompt_tokens_, TokensOf(inspection_.prompt));
+  TG_ASSIGN(prompt_tokens_, TokensOf(model_.name, inspection_.prompt));
   // A system prompt that policy changed is no published one any more.
   if (inspection_.prompt.front().parts == prompt.front().parts)
     published_tokens_ = PublishedTokens(principal_->snapshot->DefaultsOf(who_.place), *with_.pool, model_.name, prompt_tokens_);
@@ -276,6 +271,10 @@ async::Awaitable<absl::Status> Request::Record() {
   *content.mutable_tools() = call_.tools();
   if (inspection_.pseudonyms != nullptr) body->set_pseudonyms(static_cast<std::int64_t>(inspection_.pseudonyms->all().size()));
   if (inspection_.changed) FillUsed(call_, inspection_.prompt, content);
+  if (IsStrict(call_)) {
+    *body->mutable_strict() = RunOf(*model_.strict, with_.options.build);
+    *content.mutable_strict_input() = InputOf(Sequence());
+  }
   content.set_justification(call_.justification());
   content.set_output_schema(call_.output_form().has_grammar() ? call_.output_form().grammar() : call_.output_form().json_schema());
   audit::Entry entry{.record = request_record_};
@@ -297,25 +296,19 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
                   .shadow = policies_.shadow};
   if (call_.logprobs()) plan.logprobs = [this, subject = SubjectOf()] { return policies_.acting->OpenOutput(subject); };
   AskAbout(plan);
-  Sequences sequences{.request = {.model = model_.name,
-                                  .prompt_tokens = prompt_tokens_,
-                                  .sampling = sampling_,
-                                  .stop = {call_.stop().begin(), call_.stop().end()},
-                                  .max_tokens = max_tokens_,
-                                  .allowance = output_held_ / static_cast<std::int64_t>(choices),
-                                  .tenant = who_.place.team->id,
-                                  .published_tokens = published_tokens_,
-                                  .published_by = who_.place.org->id,
-                                  .key = who_.place.key->id,
-                                  .deadline = deadline_,
-                                  .want_tokens = plan.syntax.thinks},
+  if (MayRetry(plan)) plan.retries = policies_.acting->retries();
+  Sequences sequences{.request = IsStrict(call_) ? SequenceOf(request_record_.request(), InputOf(Sequence())) : Sequence(),
                       .thought_tokens_max = plan.syntax.thinks ? call_.max_reasoning_tokens() : 0,
                       .context_tokens = model_.context_tokens};
-  FillOutput(call_, sequences.request);
-  if (const std::string calls = ForcedCalls(call_, model_); !calls.empty()) {
-    sequences.request.grammar = calls;
-    sequences.request.grammar_is_ours = true;
-  }
+  inference::SequenceRequest& sequence = sequences.request;
+  sequence.allowance = output_held_ / static_cast<std::int64_t>(choices);
+  sequence.tenant = who_.place.team->id;
+  sequence.published_tokens = published_tokens_;
+  sequence.published_by = who_.place.org->id;
+  sequence.key = who_.place.key->id;
+  sequence.deadline = deadline_;
+  sequence.want_tokens = sequence.want_tokens || plan.syntax.thinks || !plan.retries.empty();
+  sequence.logprobs = call_.logprobs() ? call_.top_logprobs() : -1;
   absl::Status submitted = Submit(choices, sequences);
   if (!submitted.ok()) {
     co_await GiveGrantsBack();
@@ -327,6 +320,27 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
   Relay relay(context, std::move(sequences), plan, reservation_);
   Ending ending = co_await relay.Run();
   co_return co_await End(std::move(ending), &relay);
+}
+
+inference::SequenceRequest Request::Sequence() const {
+  inference::SequenceRequest sequence{.model = model_.name,
+                                      .prompt_tokens = prompt_tokens_,
+                                      .sampling = sampling_,
+                                      .stop = {call_.stop().begin(), call_.stop().end()},
+                                      .max_tokens = max_tokens_};
+  FillOutput(call_, sequence);
+  if (const std::string calls = ForcedCalls(call_, model_); !calls.empty()) {
+    sequence.grammar = calls;
+    sequence.grammar_is_ours = true;
+  }
+  return sequence;
+}
+
+// Whether a reply can be taken back: its engine can, nobody else's answers are about what would be taken back, and neither a stop string nor the
+// bound of a thought stands between the tokens that are kept and those that follow. A strict answer is what came first.
+bool Request::MayRetry(const OutputPlan& plan) const {
+  return model_.rewinds && plan.asks.about({}).empty() && plan.asks.about({policy::Part::kReasoning}).empty() && call_.stop().empty() &&
+         call_.max_reasoning_tokens() == 0 && !IsStrict(call_);
 }
 
 // Which others are asked about the replies.

@@ -42,29 +42,30 @@ class Request {
   virtual absl::Status Fits(const inference::ModelInfo& model) const;  // Whether the model can do it.
   virtual absl::Status ReadInputs() { return absl::OkStatus(); }       // Before policy judges, with the model known.
   virtual std::int64_t Bytes() const;
-  virtual absl::StatusOr<std::vector<std::int32_t>> TokensOf(std::span<const policy::Message> prompt) const;
+  virtual absl::StatusOr<std::vector<std::int32_t>> TokensOf(const std::string& model, std::span<const policy::Message> prompt) const;
   virtual absl::Status LayOut(std::span<const policy::Message> prompt);  // The tokens of inspection_.prompt; `prompt`: before policy.
   virtual absl::Status CheckRoom();                         // In the model's context.
   virtual void FillBody(tollgate::v1::RequestBody* body) const;
-  virtual async::Awaitable<Outcome<Reply>> Generate();      // Steps 11 to 14.
+  virtual async::Awaitable<Outcome<Reply>> Generate();      // With End, its last step.
   virtual void FillEnd(tollgate::v1::EndBody& /*end*/) const {}  // Where no relay did the work.
   virtual std::chrono::steady_clock::duration EngineTime() const { return {}; }  // As this.
 
-  absl::Status Admit();                                     // Steps 1 to 5.
+  absl::Status Admit();
   bool IsLarge() const;
-  async::Awaitable<absl::Status> Inspect();                 // Steps 6 and 7.
-  absl::Status Judge(std::span<const policy::Message> prompt);
-  absl::Status FollowRoute(std::span<const policy::Message> prompt);  // Where a rule sends it to another model.
-  async::Awaitable<absl::Status> Reserve(std::int64_t input_tokens, std::int64_t output_tokens);  // Step 8.
+  async::Awaitable<absl::Status> Inspect();                 // Then denial_, or the tokens of the prompt as it will be used.
+  absl::Status Judge(std::span<const policy::Message> prompt);  // The verdict, and the model that answers.
+  async::Awaitable<absl::Status> Reserve(std::int64_t input_tokens, std::int64_t output_tokens);
   async::Awaitable<absl::Status> PassGates();               // What policy asks of shared state.
   absl::StatusOr<gates::Ask> WhatPolicyAsks();
   async::Awaitable<void> AcceptTerms();
   async::Awaitable<void> GiveGrantsBack();                  // Nothing was routed under them.
   async::Awaitable<absl::Status> MakeKey();
   async::Awaitable<absl::Status> KeepPseudonyms();
-  async::Awaitable<absl::Status> Record();                  // Step 9.
-  async::Awaitable<std::optional<Ending>> AskGuards();      // Step 10; how the request ends, if their answers block it.
+  async::Awaitable<absl::Status> Record();                  // P1.
+  async::Awaitable<std::optional<Ending>> AskGuards();      // How the request ends, if their answers block it.
   void AskAbout(OutputPlan& plan);
+  inference::SequenceRequest Sequence() const;              // What the model is given, but for whose it is and how far it may go.
+  bool MayRetry(const OutputPlan& plan) const;
   absl::Status Submit(std::size_t choices, Sequences& sequences);
   async::Awaitable<Outcome<Reply>> Deny();
   async::Awaitable<Outcome<Reply>> End(Ending ending, Relay* relay);

@@ -1,4 +1,4 @@
-// How requests end: refused before they were admitted, denied by policy, or with their one terminal record.
+// How requests end: refused before the REQUEST record, denied by policy, or with their one terminal record.
 // Tested by tests/gateway/pipeline/request_test.cpp.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -12,6 +12,7 @@
 #include "base/error_detail.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/append.h"
+#include "gateway/pipeline/judge.h"
 #include "gateway/pipeline/request.h"
 #include "gateway/pipeline/shadow.h"
 #include "metering/books.h"
@@ -32,13 +33,8 @@ std::string ReasonOf(const absl::Status& status) {
 }  // namespace
 
 policy::Subject Request::SubjectOf() const {
-  const directory::Place& place = who_.place;
-  policy::Subject subject{place.org->name, place.team->name, place.project->name, place.key->name, model_.name, began_s_};
-  subject.model_parts = principal_->snapshot->PartsOf(model_.name);
-  subject.pseudonym_key = key_->PseudonymKey();
+  policy::Subject subject = pipeline::SubjectOf(*principal_, call_, *key_, model_.name, began_s_);
   subject.pseudonyms = inspection_.pseudonyms;
-  subject.json_reply = call_.output_form().json_object() || call_.output_form().has_json_schema();
-  subject.end_user = call_.end_user();
   return subject;
 }
 
@@ -59,7 +55,7 @@ Failure Request::FailureOf(absl::Status status, std::optional<audit::Position> p
   return failure;
 }
 
-// Before admission: counted, not recorded one by one.
+// Before the REQUEST record: counted by second, not recorded one by one. What was admitted and reserved goes back with its destructors.
 Outcome<Reply> Request::Refuse(absl::Status status) {
   refusals_.Count(who_.place, with_.keys->SourceHmac(caller_.source), ReasonOf(status));
   return FailureOf(std::move(status), std::nullopt);
@@ -117,6 +113,7 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   end.set_delivered_bytes(relay->released_bytes() + relay->rest_bytes());
   relay->FillChoices(ending, end);
   relay->FillGuards(end);
+  relay->FillRetries(end);
   if (policies_.shadow != nullptr) with_.shadows->Add(true, WithoutAsked(end.output_verdict(), end.guards()), end.shadow_output());
   end.set_first_token_us(relay->first_token_us());
   end.set_pseudonyms_restored(relay->pseudonyms_restored());
@@ -169,7 +166,7 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
   reply.head.limits = LimitsOf(*with_.quotas, scopes_);
   reply.end.set_finish_reason(end.finish_reason());
   *reply.end.mutable_usage() = end.tokens();
-  *reply.end.mutable_input_policy() = ToOutcome(inspection_.verdict);
+  *reply.end.mutable_input_policy() = ToOutcome(ToProto(inspection_.verdict));
   *reply.end.mutable_output_policy() = ToOutcome(end.output_verdict());
   if (relay != nullptr) relay->FillChoices(ending, reply.end);
   reply.end.mutable_record()->set_log_id(position->log_id);

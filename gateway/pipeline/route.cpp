@@ -33,13 +33,15 @@ std::vector<AliasTarget> Usable(const identity::Principal& principal, const Alia
   return targets;
 }
 
-bool QueueIsFull(const inference::Pool& pool, const std::string& model) {
+// Its queue is full, or its process is being started again.
+bool WouldRefuse(const inference::Pool& pool, const std::string& model) {
   const auto stats = pool.stats();
-  const std::string base = base::SplitAdapters(model).base;  // Adapters wait in their model's queue.
-  const auto full = [&](const std::string& name) {
-    return std::any_of(stats.begin(), stats.end(), [&](const inference::ReplicaStats& s) { return s.model == name && s.full; });
+  const std::string base = base::SplitAdapters(model).base;  // Adapters wait in their model's queue, and run in its process.
+  const auto would = [&](const std::string& name) {
+    return std::any_of(stats.begin(), stats.end(),
+                       [&](const inference::ReplicaStats& s) { return s.model == name && (s.full || !s.ready); });
   };
-  return full(model) || full(base);
+  return would(model) || would(base);
 }
 
 // Which adapters act, by name and the beginning of their digests: "legal@0123456789ab tone@…".
@@ -90,18 +92,18 @@ absl::StatusOr<Route> RouteOf(const Collaborators& with, const identity::Princip
   const AliasTarget& chosen = directory::Choose(targets, request);
   auto model = Resolve(with, principal, chosen.model);
   if (!model.ok() && !IsAway(model.status())) return model.status();
-  if (model.ok() && (alias->fallbacks.empty() || !QueueIsFull(*with.pool, chosen.model))) {
+  if (model.ok() && (alias->fallbacks.empty() || !WouldRefuse(*with.pool, chosen.model))) {
     return Made(*std::move(model), led(chosen.model, ShareOf(targets, chosen)));
   }
   for (std::size_t i = 0; i < alias->fallbacks.size(); ++i) {
     const std::string& name = alias->fallbacks[i];
     auto other = Resolve(with, principal, name);
     if (name == chosen.model || !other.ok() || !principal.snapshot->PriceOf(name, with.clock->Wall()).ok()) continue;
-    if (QueueIsFull(*with.pool, name)) continue;
+    if (WouldRefuse(*with.pool, name)) continue;
     return Made(*std::move(other), led(name, fmt::format("fallback={}", i + 1)));
   }
   TG_RETURN_IF_ERROR(model.status());
-  return Made(*std::move(model), led(chosen.model, ShareOf(targets, chosen)));  // Its queue says when to try again.
+  return Made(*std::move(model), led(chosen.model, ShareOf(targets, chosen)));  // It says when to try again.
 }
 
 absl::StatusOr<Route> RouteByRule(const Collaborators& with, const identity::Principal& principal, const policy::RuleOutcome& rule,

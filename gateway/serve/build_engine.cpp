@@ -38,6 +38,7 @@ absl::StatusOr<inference::ModelOptions> ModelFrom(const v1::Config::Model& m, co
   model.prefix_cache_bytes = m.prefix_cache_bytes();
   model.step_target = milliseconds(m.step_target_ms());
   model.pooling = inference::PoolingOf(m.pooling()).value_or(inference::Pooling::kNone);
+  model.strict = m.strict();
   if (!m.sha256().empty()) {
     TG_ASSIGN(const std::string bytes, base::HexDecode(m.sha256()));
     base::Digest digest{};
@@ -49,9 +50,10 @@ absl::StatusOr<inference::ModelOptions> ModelFrom(const v1::Config::Model& m, co
   return model;
 }
 
-pipeline::PipelineOptions PipelineFrom(const v1::Config& config) {
+pipeline::PipelineOptions PipelineFrom(const v1::Config& config, const std::string& build) {
   const auto& r = config.requests();
   pipeline::PipelineOptions options;
+  options.build = build;
   options.append_timeout = milliseconds(config.journal().append_timeout_ms());
   options.deadline_default = milliseconds(r.deadline_default_ms());
   options.deadline_max = milliseconds(r.deadline_max_ms());
@@ -86,7 +88,9 @@ void BuildAdmin(Parts& parts) {
                                  .clock = &base::SystemClock(),
                                  .models = parts.models.get(),
                                  .fill_status = [&parts](v1::StatusReply& status) { FillStatus(parts, status); },
-                                 .gates = parts.gates.get()};
+                                 .gates = parts.gates.get(),
+                                 .pool = parts.pool.get(),
+                                 .build = parts.build};
   for (const v1::Config::Detector& detector : parts.config.detectors()) with.detectors.push_back(detector.name());
   parts.admin = std::make_unique<admin::AdminServices>(std::move(options), std::move(with));
 }
@@ -98,6 +102,9 @@ absl::Status BuildEngine(Parts& parts) {
   inference::PoolOptions pool;
   pool.backends_dir = config.pool().backends_dir();
   pool.memory_bytes = config.pool().memory_bytes();
+  if (config.pool().isolation() == "process") pool.isolation = inference::Isolation::kProcess;
+  pool.worker.hung_after = milliseconds(config.pool().hung_after_ms());
+  pool.worker.log_json = config.diagnostics().json();
   for (const v1::Config::Model& m : config.pool().models()) {
     TG_ASSIGN(inference::ModelOptions model, ModelFrom(m, parts.secrets->upstream_salt_key));
     pool.models.push_back(std::move(model));
@@ -121,7 +128,7 @@ absl::Status BuildEngine(Parts& parts) {
                                .guards = parts.detectors.get(),
                                .io = parts.io->context().get_executor(),
                                .cpu = parts.cpu->get_executor(),
-                               .options = PipelineFrom(config),
+                               .options = PipelineFrom(config, parts.build),
                                .gates = parts.gates.get(),
                                .configured_models = {}};
   for (const v1::Config::Model& m : config.pool().models()) with.configured_models.insert(m.name());

@@ -1,4 +1,6 @@
 // What listens, and what it tells of the rest. Tested by tests/e2e, which start the program.
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/clock.h"
@@ -43,7 +45,6 @@ http_front::HttpOptions HttpFrom(const char* name, const v1::Config& config, con
   options.idle_timeout_ms = static_cast<int>(h.idle_timeout_ms());
   options.write_timeout_ms = static_cast<int>(h.write_timeout_ms());
   options.comment_ms = static_cast<int>(h.keep_alive_comment_ms());
-  options.cpu_threads = config.cpu_threads();
   return options;
 }
 
@@ -64,8 +65,8 @@ absl::Status BuildFronts(Parts& parts) {
     TG_ASSIGN(parts.grpc, grpc_front::GrpcFront::Start(GrpcFrom("grpc", parts.config, l.grpc()), *parts.io, *parts.pipeline));
   }
   if (l.http().enabled()) {
-    const http_front::Probes ready_only{probes.not_ready, nullptr};
-    TG_ASSIGN(parts.http, http_front::HttpFront::Start(HttpFrom("http", parts.config, l.http()), *parts.io, *parts.pipeline, ready_only));
+    TG_ASSIGN(parts.http, http_front::HttpFront::Start(HttpFrom("http", parts.config, l.http()), *parts.io, parts.cpu->get_executor(),
+                                                       *parts.pipeline, probes));
   }
   return absl::OkStatus();
 }
@@ -78,7 +79,10 @@ std::vector<std::string> NotReady(const Parts& parts) {
   if (!parts.quotas->Ready()) reasons.push_back("quotas: leases cannot be had from Postgres");
   const std::vector<std::string> loading = parts.models->Loading();
   for (const std::string& model : loading) reasons.push_back(fmt::format("pool: model {} is being loaded", model));
-  if (loading.empty() && parts.pool->models().empty()) reasons.push_back("pool: no model is loaded");
+  const std::vector<inference::ReplicaStats> replicas = parts.pool->stats();
+  if (loading.empty() && replicas.empty()) reasons.push_back("pool: no model is loaded");
+  if (!replicas.empty() && std::none_of(replicas.begin(), replicas.end(), [](const auto& replica) { return replica.ready; }))
+    reasons.push_back("pool: the process of every model is being started again");
   return reasons;
 }
 
@@ -112,6 +116,8 @@ void FillStatus(const Parts& parts, v1::StatusReply& status) {
     model->set_running(replica.running);
     model->set_queued(replica.waiting);
     model->set_slots(replica.slots);
+    model->set_ready(replica.ready);
+    model->set_restarts(replica.engine_restarts);
   }
   for (const std::string& reason : NotReady(parts)) status.add_not_ready(reason);
 }

@@ -1,3 +1,5 @@
+// Bounds and defaults are the schema's; what is read here is the file of the bearer token, as it is for upstreams.
+//
 // Tested by tests/gateway/serve/detectors_test.cpp.
 #include "gateway/serve/detectors.h"
 

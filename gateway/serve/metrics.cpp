@@ -111,6 +111,9 @@ void AddReplica(Families& out, const inference::ReplicaStats& r) {
   out.Counter("tollgate_pool_sequences_total", "Sequences that ended.", static_cast<double>(r.sequences), model);
   out.Counter("tollgate_pool_refused_total", "Sequences refused by a full queue.", static_cast<double>(r.refused), model);
   out.Counter("tollgate_pool_failed_total", "Sequences that the engine failed on.", static_cast<double>(r.failed), model);
+  out.Gauge("tollgate_pool_ready", "1 but while the model's process is started again.", r.ready ? 1 : 0, model);
+  out.Counter("tollgate_pool_engine_restarts_total", "How often the model's process was started again.",
+              static_cast<double>(r.engine_restarts), model);
 }
 
 void AddSpeed(Families& out, const inference::ReplicaStats& r) {
@@ -174,9 +177,9 @@ std::string MetricsText(const Measurements& now) {
   out.Gauge("tollgate_build_info", "1; the label has the build.", 1, {{"build", now.build}});
   out.Gauge("tollgate_ready", "1 when /readyz says so.", now.ready ? 1 : 0);
   out.Gauge("tollgate_requests_running", "Requests under way.", static_cast<double>(now.running));
-  out.Counter("tollgate_requests_total", "Chat requests.", static_cast<double>(now.requests.requests));
-  out.Counter("tollgate_requests_answered_total", "Chat requests that ended with a reply.", static_cast<double>(now.requests.answered));
-  out.Counter("tollgate_requests_failed_total", "Chat requests that ended with an error, refusals included.",
+  out.Counter("tollgate_requests_total", "Requests for chats, vectors and relevance, refused callers included.", static_cast<double>(now.requests.requests));
+  out.Counter("tollgate_requests_answered_total", "Those that ended with a reply.", static_cast<double>(now.requests.answered));
+  out.Counter("tollgate_requests_failed_total", "Those that ended with an error, refusals included.",
               static_cast<double>(now.requests.failed));
   out.Counter("tollgate_overhead_seconds_total", "Time of answered requests outside of the engine.",
               static_cast<double>(now.requests.overhead_us) / 1e6);

@@ -48,6 +48,7 @@ inference::ModelOptions OptionsOf(const Model& model, const std::string& models_
   options.prefix_cache_bytes = model.prefix_cache_bytes;
   options.step_target = std::chrono::milliseconds(model.step_target_ms);
   options.pooling = inference::PoolingOf(model.pooling).value_or(inference::Pooling::kNone);
+  options.strict = model.strict;
   return options;
 }
 
@@ -211,9 +212,17 @@ bool ModelKeeper::IsConfigured(std::string_view model) const {
 }
 
 admin::ModelHost::Standing ModelKeeper::StandingOf(std::string_view model) const {
-  base::Lock lock(impl_->mu);
-  const auto found = impl_->known.find(model);
-  return found == impl_->known.end() ? Standing{} : found->second.standing;
+  Standing standing;
+  {
+    base::Lock lock(impl_->mu);
+    const auto found = impl_->known.find(model);
+    if (found != impl_->known.end()) standing = found->second.standing;
+  }
+  if (standing.state != v1::MODEL_STATE_LOADED) return standing;
+  for (const inference::ReplicaStats& replica : impl_->pool.stats()) {
+    if (replica.model == model && !replica.ready) standing.problem = "its process ended and is being started again";
+  }
+  return standing;
 }
 
 void ModelKeeper::Retry(std::string_view model) {

@@ -46,7 +46,7 @@ struct Parts {
   std::unique_ptr<inference::Pool> pool;
   std::unique_ptr<ModelKeeper> models;
   std::unique_ptr<identity::Identity> identity;
-  std::unique_ptr<boost::asio::thread_pool> cpu;
+  std::unique_ptr<boost::asio::thread_pool> cpu;  // For front ends and pipeline alike.
   std::unique_ptr<net::IoThreads> io;
   std::unique_ptr<guards::ExternalDetectors> detectors;
   std::unique_ptr<pipeline::Pipeline> pipeline;

@@ -1,7 +1,7 @@
-// How it works. A file is read by our own reader and its digest compared before libllama sees it. libllama computes with the set of adapters
-// that its context was told last, and compares sets by address: so a set that is in use is put down before one of it is freed, else another
-// that is loaded to the same address would pass for it. Room for the greater graph is made by libllama itself at the step after a change
-// (llama_set_adapters_lora asks for it), so adapters may come and go while the context lives.
+// How it works. A file was read by our own reader and its digest compared before libllama sees it (CheckAdapterFile). libllama computes with
+// the set of adapters that its context was told last, and compares sets by address: so a set that is in use is put down before one of it is
+// freed, else another that is loaded to the same address would pass for it. Room for the greater graph is made by libllama itself at the
+// step after a change (llama_set_adapters_lora asks for it), so adapters may come and go while the context lives.
 //
 // Tested by tests/inference/adapter_model_test.cpp, tests/inference/interleaving_test.cpp.
 #include "inference/engines/llama_adapters.h"
@@ -13,11 +13,8 @@
 #include <fmt/format.h>
 
 #include "base/encoding.h"
-#include "base/error_detail.h"
 #include "inference/adapter_file.h"
 #include "inference/engines/llama_library.h"
-#include "inference/mapped_file.h"
-#include "inference/memory_estimate.h"
 
 namespace tollgate::inference {
 namespace {
@@ -29,28 +26,10 @@ std::int64_t RoomOnGpus() {
   return room;
 }
 
-absl::Status CheckDigest(const AdapterOptions& adapter, const base::Digest& found) {
-  const std::string is = base::HexEncode(base::View(found));
-  if (!adapter.sha256) {
-    return base::FailedPrecondition(
-        fmt::format("{} is not registered by its digest; if you trust the file, set sha256: {}", adapter.file, is));
-  }
-  if (found == *adapter.sha256) return absl::OkStatus();
-  return base::FailedPrecondition(fmt::format("{} is not the file that was registered: its sha256 is {}, expected {}; fetch it again",
-                                              adapter.file, is, base::HexEncode(base::View(*adapter.sha256))));
-}
-
 }  // namespace
 
 absl::StatusOr<AdapterInfo> LlamaAdapters::Check(const AdapterOptions& adapter, std::int64_t memory_bytes) const {
-  TG_ASSIGN(const MappedFile file, MappedFile::Open(adapter.file));
-  const auto read = ReadAdapter(file.bytes(), header_);
-  if (!read.ok()) return base::Annotate(read.status(), adapter.file);
-  AdapterInfo info{.name = adapter.name, .sha256 = base::Sha256(file.bytes()), .scale = adapter.scale, .rank = read->rank};
-  TG_RETURN_IF_ERROR(CheckDigest(adapter, info.sha256));
-  TG_RETURN_IF_ERROR(CheckAdapterFits(read->weights_bytes, read->computing_bytes, on_gpus_ ? RoomOnGpus() : memory_bytes));
-  (on_gpus_ ? info.device_memory_bytes : info.memory_bytes) = read->weights_bytes + read->computing_bytes;
-  return info;
+  return CheckAdapterFile(adapter, header_, on_gpus_, on_gpus_ ? RoomOnGpus() : memory_bytes);
 }
 
 absl::StatusOr<int> LlamaAdapters::Add(const AdapterOptions& adapter) {

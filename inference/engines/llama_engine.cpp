@@ -46,6 +46,7 @@ LlamaEngine::LlamaEngine(ModelInfo info, GgufHeader header, LlamaModel model, Ll
       crew_(SamplingHelpers(info_.slots)),
       scratch_(static_cast<std::size_t>(crew_.workers())),
       step_tokens_max_(step_tokens_max) {
+  info_.rewinds = keeps_parts_;
   llama_set_abort_callback(
       context_.get(), [](void* self) { return static_cast<LlamaEngine*>(self)->interrupted(); }, this);
 }
@@ -118,6 +119,10 @@ absl::Status LlamaEngine::Decode() {
 
 absl::StatusOr<EngineOpened> LlamaEngine::Open(int index, const EngineSequence& sequence) {
   const auto prompt = sequence.prompt_tokens;
+  if (info_.strict) {  // Nothing of what ran before is left, not even its place.
+    llama_memory_clear(llama_get_memory(context_.get()), true);
+    spoilt_.clear();
+  }
   if (spoilt_.contains(index) && !Cleanse(index)) return base::Unavailable("the engine's memory is short; try again");
   TG_RETURN_IF_ERROR(adapters_.Usable(sequence.adapters));
   const std::string with = adapters_.Salt(sequence.adapters);
@@ -128,6 +133,7 @@ absl::StatusOr<EngineOpened> LlamaEngine::Open(int index, const EngineSequence& 
                                           sequence.tenant.ToString() + with});
   slot.adapters.assign(sequence.adapters.begin(), sequence.adapters.end());
   slot.logprobs = sequence.logprobs;
+  slot.sampler.Ban(sequence.banned_first);
   if (!sequence.grammar.empty()) {
     TG_ASSIGN(slot.grammar, LlamaGrammar::Make(vocab_.raw(), sequence.grammar));
   }

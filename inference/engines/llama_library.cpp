@@ -32,14 +32,21 @@ void Log(ggml_log_level level, const char* text, void*) {
   base::Diagnose(level == GGML_LOG_LEVEL_ERROR ? base::Level::kError : base::Level::kWarn, "llama", line);
 }
 
+std::string Devices() {
+  std::string devices;
+  for (std::size_t i = 0; i < ggml_backend_dev_count(); ++i) {
+    const auto device = ggml_backend_dev_get(i);
+    devices += fmt::format("{}{} {}", i == 0 ? "" : ", ", ggml_backend_dev_name(device), ggml_backend_dev_description(device));
+  }
+  return devices;
+}
+
 void Aborting(const char* reason) { base::Error("llama", "libllama ends the process: {}", reason); }
 
 ggml_backend_dev_t Processor() { return ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU); }
 
 absl::Status Start(const std::string& dir) {
-  ::setenv("GGML_NO_BACKTRACE", "1", 0);
-  llama_log_set(Log, nullptr);
-  ggml_set_abort_callback(Aborting);
+  LlamaDiagnostics();
   llama_backend_init();
   ggml_backend_load_all_from_path(dir.c_str());
   if (Processor() == nullptr) {
@@ -50,6 +57,15 @@ absl::Status Start(const std::string& dir) {
 }
 
 }  // namespace
+
+void LlamaDiagnostics() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    ::setenv("GGML_NO_BACKTRACE", "1", 0);
+    llama_log_set(Log, nullptr);
+    ggml_set_abort_callback(Aborting);
+  });
+}
 
 absl::Status StartLlama(const std::string& dir) {
   static std::once_flag once;
@@ -63,13 +79,14 @@ LlamaQuiet::~LlamaQuiet() { quiet = false; }
 
 void LlamaInterrupted(bool begins) { interrupted_engines.fetch_add(begins ? 1 : -1, std::memory_order_relaxed); }
 
-std::string LlamaBuild() {
-  std::string build = fmt::format("llama {}", llama_version());
-  for (std::size_t i = 0; i < ggml_backend_dev_count(); ++i) {
-    const auto device = ggml_backend_dev_get(i);
-    build += fmt::format(", {} {}", ggml_backend_dev_name(device), ggml_backend_dev_description(device));
-  }
-  return build;
+std::string LlamaBuild() { return fmt::format("{}, {}", LlamaVersion(), Devices()); }
+
+std::string LlamaVersion() { return fmt::format("llama {}", llama_version()); }
+
+std::string LlamaProcessor() {
+  std::string used = llama_print_system_info();
+  while (!used.empty() && (used.back() == ' ' || used.back() == '|')) used.pop_back();
+  return fmt::format("{}; {}", Devices(), used);
 }
 
 std::vector<LlamaGpu> LlamaGpus() {

@@ -16,8 +16,15 @@ namespace tollgate::inference {
 // Starts libllama and loads the backends in `dir`; later calls return the first one's outcome. FAILED_PRECONDITION if there is no device.
 absl::Status StartLlama(const std::string& dir);
 
+// Only has libllama speak through our diagnostics: enough for what computes nothing.
+void LlamaDiagnostics();
+
 // Library version and the device that computes, for records: "llama 0.5.0-dev, CPU …".
 std::string LlamaBuild();
+
+// The two apart, as strict.h wants them: the version; and the devices with what of them the library uses. While no other model loads.
+std::string LlamaVersion();
+std::string LlamaProcessor();
 
 // The GPUs that libllama would use, empty where it computes on the processor, with what is free on each now. After StartLlama.
 struct LlamaGpu {

@@ -8,7 +8,7 @@
 //   !pace_ms N     From here on, N milliseconds between tokens, by the pool's clock.
 //   !alt TEXT      From here on, TEXT is one more alternative to each token, for who asks for the likeliest. In it: as in !say; \| is nothing.
 //   !fail          The engine fails on this sequence.
-//   !abort         The process aborts.
+//   !abort         The process aborts, where ScriptMayAbort (a test's program); else as !fail.
 //   !hang          No more tokens, for ever.
 #pragma once
 

@@ -3,7 +3,8 @@
 // for the first that is due, so that a paced or hung sequence neither blocks the others nor spins.
 //
 // Where it embeds, a vector is made of its input's bytes alone, the same for the same text; where it reranks, a document's relevance is the
-// share of the query's words that it has. An input "!fail …" makes the step fail; one that begins with "!pace_ms N" takes N milliseconds.
+// share of the query's words that it has. An input "!fail …" makes the step fail, "!abort …" the process abort
+// where ScriptMayAbort; one that begins with "!pace_ms N" takes N milliseconds.
 //
 // Tested by tests/inference/script_engine_test.cpp, tests/inference/embed_test.cpp.
 #include "inference/engines/script_engine.h"
@@ -129,6 +130,7 @@ float ScriptedRelevance(const std::string& query, const std::string& document) {
 struct Slot {
   Script script;
   std::int64_t prompt_left = 0;
+  std::int64_t given_before = 0;    // Tokens of the reply that stand in the prompt.
   base::MonoTime last;              // When it gave its last token.
   std::optional<ScriptEvent> next;  // Drawn from the script, not given yet.
   std::vector<int> adapters;
@@ -159,7 +161,9 @@ class ScriptedEngine final : public Engine {
       info_.dimensions = info_.reranks() ? 1 : kScriptedDimensions;
       return;
     }
+    if (model.strict) info_.strict = {"scripted 1", "scripted", 1, step_tokens_max_, model.context_tokens, std::string(Name(model.kv))};
     info_.logprobs = true;
+    info_.rewinds = true;
     info_.tools = ToolStyle::kHermes;
     info_.thinks = true;
   }
@@ -214,11 +218,11 @@ class ScriptedEngine final : public Engine {
     Slot& opened = slots_[slot].emplace();
     opened.adapters.assign(sequence.adapters.begin(), sequence.adapters.end());
     opened.script = Script::Parse(LastUserText(sequence.prompt_tokens));
-    const bool goes_on = !sequence.prompt_tokens.empty() && sequence.prompt_tokens.back() != kControl + kReply;
-    if (goes_on) opened.script.SkipThought();
+    GoOn(sequence.prompt_tokens, opened);
     opened.prompt_left = static_cast<std::int64_t>(sequence.prompt_tokens.size());
     opened.last = clock_.Mono();
     opened.logprobs = sequence.logprobs;
+    opened.banned.assign(sequence.banned_first.begin(), sequence.banned_first.end());
     for (const LogitBias& bias : sequence.logit_bias) {
       if (bias.bias <= -100) opened.biased_away.push_back(bias.token);
     }
@@ -244,7 +248,7 @@ class ScriptedEngine final : public Engine {
   absl::Status Rewind(int slot, std::int64_t output_tokens, std::span<const std::int32_t> banned) override {
     Slot& rewound = *slots_[slot];
     rewound.script.Restart();
-    for (std::int64_t i = 0; i < output_tokens; ++i) rewound.script.Next();
+    for (std::int64_t i = 0; i < rewound.given_before + output_tokens; ++i) rewound.script.Next();
     rewound.next.reset();
     rewound.banned.assign(banned.begin(), banned.end());
     return absl::OkStatus();
@@ -286,16 +290,29 @@ class ScriptedEngine final : public Engine {
   }
 
  private:
+  // Behind what of a reply stands in the prompt: its thought, closed, or so many of its tokens.
+  static void GoOn(std::span<const std::int32_t> prompt, Slot& opened) {
+    const auto begin = std::find(prompt.rbegin(), prompt.rend(), kControl + kReply).base();
+    std::string tail;
+    for (auto token = begin; token != prompt.end(); ++token) Decode(*token, tail);
+    if (tail.find("</think>") != std::string::npos) {
+      opened.script.SkipThought();
+      return;
+    }
+    opened.given_before = begin == prompt.begin() ? 0 : prompt.end() - begin;
+    for (std::int64_t i = 0; i < opened.given_before; ++i) opened.script.Next();
+  }
+
   // Gives the slot's next token if it is due. Returns when it is, if not now.
   base::MonoTime Give(int index, Slot& slot, base::MonoTime now, std::vector<EngineOutput>& outputs) {
     if (!slot.next) slot.next = slot.script.Next();
     const ScriptEvent event = *slot.next;
     if (event.kind == ScriptEvent::kHang) return base::MonoTime::max();
     if (event.pace.count() > 0 && now < slot.last + event.pace) return slot.last + event.pace;
-    if (event.kind == ScriptEvent::kAbort) std::abort();
+    if (event.kind == ScriptEvent::kAbort && ScriptMayAbort()) std::abort();
     EngineOutput& output = outputs.emplace_back();
     output.slot = index;
-    if (event.kind == ScriptEvent::kFail) {
+    if (event.kind == ScriptEvent::kFail || event.kind == ScriptEvent::kAbort) {
       output.status = base::Internal("the engine failed, as the script told it to");
       return now;
     }
@@ -324,9 +341,10 @@ class ScriptedEngine final : public Engine {
     output.top = std::span(slot.top).first(std::min(slot.top.size(), static_cast<std::size_t>(slot.logprobs)));
   }
 
-  // An input that begins with !fail or !pace_ms N.
+  // An input that begins with !fail, !abort or !pace_ms N.
   absl::Status ObeyInput(std::string_view text) {
-    if (text.starts_with("!fail")) return base::Internal("the engine failed, as the input told it to");
+    if (text.starts_with("!abort") && ScriptMayAbort()) std::abort();
+    if (text.starts_with("!fail") || text.starts_with("!abort")) return base::Internal("the engine failed, as the input told it to");
     if (!text.starts_with("!pace_ms ")) return absl::OkStatus();
     const base::MonoTime due = clock_.Mono() + std::chrono::milliseconds(std::min(std::atoi(std::string(text.substr(9)).c_str()), 60'000));
     while (clock_.Mono() < due && !interrupted_.load(std::memory_order_acquire)) WaitFor(due);

@@ -13,4 +13,7 @@ namespace tollgate::inference {
 
 std::unique_ptr<Engine> MakeScriptedEngine(const ModelOptions& model, const base::Clock& clock);
 
+// Whether a script's !abort ends the process: in no program but those that tests build for it. Else it is !fail.
+bool ScriptMayAbort();
+
 }  // namespace tollgate::inference

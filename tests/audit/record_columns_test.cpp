@@ -2,7 +2,6 @@
 
 #include <functional>
 
-#include "audit/merkle.h"
 #include "audit/record_columns.h"
 
 namespace tollgate::audit {
@@ -26,10 +25,10 @@ RecordColumns Columns() {
 }
 
 TEST_CASE("A record's leaf is the one that FORMAT.md spells out") {
-  const std::string data = std::string("TGL1") + std::string("\0\0\0\3", 4) + std::string("\0\0\0\0\0\0\1\0", 8) +
+  const std::string data = std::string("\0TGL1", 5) + std::string("\0\0\0\3", 4) + std::string("\0\0\0\0\0\0\1\0", 8) +
                            std::string("\0\0\0\3\0\0\0\1\0\0\0\2\0\0\0\0\0\0\1\2", 20) + std::string(16, 'r') + std::string(16, 'o') +
                            std::string(16, 't') + std::string(16, 'p') + std::string(16, '\0') + std::string(32, 'c') + std::string("\0\0\0\5", 4) + "bytes";
-  CHECK(RecordLeaf(3, 256, Columns(), kContent, "bytes") == HashLeaf(data));
+  CHECK(RecordLeaf(3, 256, Columns(), kContent, "bytes") == base::Sha256(data));
 }
 
 TEST_CASE("A record's leaf binds its log, its index, every column, its content and every byte") {

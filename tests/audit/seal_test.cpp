@@ -4,6 +4,7 @@
 
 #include "audit/keys.h"
 #include "audit/seal.h"
+#include "tests/support/memory_keys.h"
 
 namespace tollgate::audit {
 namespace {
@@ -15,7 +16,7 @@ std::shared_ptr<const RequestKey> NewKey(Keys& keys, base::TeamId team, base::Re
 }
 
 struct World {
-  std::unique_ptr<Keys> keys = MakeMemoryKeys(RootKey::FromBytes(std::string(32, 'r')));
+  std::unique_ptr<Keys> keys = std::make_unique<test::MemoryKeys>();
   base::TeamId team = base::TeamId::New();
   base::RequestId request = base::RequestId::New();
   std::shared_ptr<const RequestKey> key = NewKey(*keys, team, request);

@@ -3,11 +3,12 @@
 
 #include "base/ed25519.h"
 #include "base/encoding.h"
+#include "tests/support/ed25519_pair.h"
 
 using namespace tollgate;
 
 TEST_CASE("A signature holds for its key and its message, and for nothing else") {
-  const base::Ed25519Pair pair = base::MakeEd25519Pair(), other = base::MakeEd25519Pair();
+  const test::Ed25519Pair pair = test::MakeEd25519Pair(), other = test::MakeEd25519Pair();
   const auto key = base::Ed25519PublicKey(pair.public_pem), stranger = base::Ed25519PublicKey(other.public_pem);
   REQUIRE(key.ok());
   CHECK(key->size() == 32);
@@ -37,5 +38,5 @@ TEST_CASE("What is no key of the kind is refused") {
     CHECK_FALSE(base::Ed25519PublicKey(pem).ok());
     CHECK_FALSE(base::Ed25519Sign(pem, "x").ok());
   }
-  CHECK_FALSE(base::Ed25519Sign(base::MakeEd25519Pair().public_pem, "x").ok());
+  CHECK_FALSE(base::Ed25519Sign(test::MakeEd25519Pair().public_pem, "x").ok());
 }

@@ -17,6 +17,7 @@
 #include "audit/record_columns.h"
 #include "base/mutex.h"
 #include "tests/bench/bare_insert.h"
+#include "tests/support/memory_keys.h"
 #include "tests/support/postgres_cluster.h"
 
 namespace {
@@ -43,7 +44,7 @@ struct Load {
   base::TeamId team = base::TeamId::New();
   base::ProjectId project = base::ProjectId::New();
   base::KeyId key = base::KeyId::New();
-  std::unique_ptr<audit::Keys> keys = audit::MakeMemoryKeys(audit::RootKey::FromBytes(std::string(32, 'r')));
+  std::unique_ptr<audit::Keys> keys = std::make_unique<test::MemoryKeys>();
   std::shared_ptr<const audit::RequestKey> request_key = [this] {
     std::shared_ptr<const audit::RequestKey> out;
     keys->NewRequestKey(team, base::RequestId::New(), Clock::time_point::max(), [&out](auto made) { out = *made; });

@@ -6,6 +6,7 @@
 //   pool.greedy.clientsN.ratio   both greedy
 //   pool.sampled.clientsN.ratio  ours temperature 1, top_p 1; the loop greedy
 //   pool.NAME.clientsN.efficiency             the engine's share of the pool's time; sampling is the engine's
+//   pool.process.clientsN.ratio               pool.isolation: process ÷ thread, greedy, one beside the other
 //   pool.bare.clientsN.tokens_per_second      the loop
 //   pool.decode.clientsN.tokens_per_second    the loop without choosing tokens: what libllama can give at best
 //   pool.scripted.clientsN.tokens_per_second  the scripted engine: what the pool itself can carry
@@ -32,6 +33,8 @@
 
 #include "inference/pool.h"
 #include "inference/vocab_passes.h"
+#include "inference/worker/process.h"
+#include "inference/worker/serve.h"
 #include "tests/bench/figures.h"
 #include "tests/bench/pool_grpc.h"
 #include "tests/bench/real_pool.h"
@@ -206,13 +209,13 @@ void PrintDeviceMemory(const Pool& pool, int clients, std::int64_t free_before) 
   bench::Print(fmt::format("pool.clients{}.device_memory_ratio", clients), took / static_cast<double>(reckoned), "ratio", 3);
 }
 
-std::unique_ptr<Pool> MakePool(int clients, int threads) {
+std::unique_ptr<Pool> MakePool(int clients, int threads, Isolation isolation = Isolation::kThread) {
   ModelOptions model;
   model.slots = clients;
   model.context_tokens = kContext;
   model.threads = threads;
   model.prefix_cache_bytes = 0;  // The bare loop works through every prompt, so we must.
-  return bench::MakeModelPool(std::move(model));
+  return bench::MakeModelPool(std::move(model), isolation);
 }
 
 void Measure(int clients, int threads, int pairs, int tokens) {
@@ -243,6 +246,26 @@ void Measure(int clients, int threads, int pairs, int tokens) {
     bench::PrintMedian(fmt::format("pool.bare.clients{}.tokens_per_second", clients), bare_rates, "tokens/s", 1);
     bench::PrintMedian(fmt::format("pool.decode.clients{}.tokens_per_second", clients), decode_rates, "tokens/s", 1);
   }
+}
+
+// What it costs that the engine is in another process.
+void MeasureProcess(int clients, int threads, int pairs, int tokens) {
+  const auto here = MakePool(clients, threads);
+  const auto apart = MakePool(clients, threads, Isolation::kProcess);
+  const SequenceRequest request = Ask(*here, LongStory(0), tokens, 0);
+  RunPool(*here, request, clients);
+  RunPool(*apart, request, clients);
+  std::vector<double> ratios, rates;
+  for (int pair = 0; pair < 2 * pairs; ++pair) {
+    const double t1 = RunPool(*here, request, clients);
+    const double p1 = RunPool(*apart, request, clients);
+    const double p2 = RunPool(*apart, request, clients);
+    const double t2 = RunPool(*here, request, clients);
+    for (const double ratio : {t1 / p1, t2 / p2}) ratios.push_back(ratio);
+    for (const double took : {p1, p2}) rates.push_back(clients * tokens / took);
+  }
+  bench::PrintMedian(fmt::format("pool.process.clients{}.ratio", clients), ratios, "ratio", 3);
+  bench::PrintMedian(fmt::format("pool.process.clients{}.tokens_per_second", clients), rates, "tokens/s", 1);
 }
 
 // The whole program against the bare loop.
@@ -289,6 +312,7 @@ void MeasureScripted(int clients, int tokens) {
 int main(int argc, char** argv) {
   using namespace tollgate;
   using namespace tollgate::inference;
+  if (argc > 1 && std::string(argv[1]) == kWorkerCommand) return ServeWorker();
   int threads = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_THREADS", 0));
   const int pairs = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_PAIRS", 4));
   const int tokens = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_TOKENS", 48));
@@ -307,4 +331,5 @@ int main(int argc, char** argv) {
   }
   for (const int clients : {1, 16}) MeasureScripted(clients, 200'000 / clients);
   for (const int clients : counts) Measure(clients, threads, pairs, tokens);
+  for (const int clients : counts) MeasureProcess(clients, threads, pairs, tokens);
 }

@@ -40,13 +40,15 @@ inline base::TeamId Team(std::uint8_t number) {
 }
 
 // `model` says how it runs; name and file are set here.
-inline std::unique_ptr<inference::Pool> MakeModelPool(inference::ModelOptions model) {
+inline std::unique_ptr<inference::Pool> MakeModelPool(inference::ModelOptions model,
+                                                      inference::Isolation isolation = inference::Isolation::kThread) {
   model.name = "model";
   model.file = ModelFile();
   model.sha256 = ModelDigest();
   inference::PoolOptions options;
   options.models.push_back(std::move(model));
   options.replica_nice = 0;
+  options.isolation = isolation;
   auto pool = inference::Pool::Create(std::move(options));
   if (!pool.ok()) Fail(base::Message(pool.status()));
   return *std::move(pool);

@@ -2,6 +2,10 @@
 // surface, switched off, and refused where they do not fit.
 #include <catch2/catch_test_macros.hpp>
 
+#include <signal.h>
+
+#include <thread>
+
 #include <fmt/format.h>
 
 #include "base/crypto.h"
@@ -21,7 +25,7 @@ namespace v1 = tollgate::v1;
 namespace base = tollgate::base;
 
 struct World {
-  World() {
+  explicit World(const std::string& isolation = "thread") : gateway(installation, {.isolation = isolation}) {
     Put("tiny.gguf", tiny.Bytes());
     REQUIRE(Add("tiny", "tiny.gguf", {"--context", "512", "--slots", "4", "--kv", "f32"}).code == 0);
     REQUIRE(Cli({"prices", "set", "tiny", "--input", "0.10", "--output", "0.40"}).code == 0);
@@ -53,7 +57,7 @@ struct World {
 
   TinyModel tiny{"llama"};
   Installation installation;
-  Gateway gateway{installation, InstanceOptions{}};
+  Gateway gateway;
   Admin admin{gateway, installation.owner_key()};
   Ports ports = PortsOf(gateway);
   Company company = MakeCompany(admin);
@@ -116,4 +120,36 @@ TEST_CASE("An adapter of another model, a cut one and one of the wrong shape are
   refused("wide", wide.Bytes(), "weight blk.0.attn_q.weight of the model is [64, 64], so at rank 2");
   CHECK(world.Say("tiny").done);
   CHECK(world.gateway.Ready());
+}
+
+TEST_CASE("With isolation: process adapters act, are refused, and are there again after the process was aborted while one was in use") {
+  World world("process");
+  const std::string sound = TinyAdapter{.seed = 7, .only = {}}.For(world.tiny.Bytes());
+  REQUIRE(world.Adapt("legal", sound).code == 0);
+  for (const char* model : {"tiny", "tiny:legal"})
+    REQUIRE(world.Cli({"models", "grant", model, "--team", "red", "--org", "acme"}).code == 0);
+  CHECK(world.Adapt("cut", sound.substr(0, sound.size() / 2)).err.find("past the end of the file") != std::string::npos);
+  const std::string route = "model=tiny:legal; adapters=legal@" + world.digests.at("legal.lora").substr(0, 12);
+  CHECK(world.Say("tiny:legal").header("x-tollgate-route") == route);
+
+  Books books(world.installation);
+  const std::int64_t before = books.Requests();
+  Answer broken;
+  const int process = world.gateway.ModelProcess("tiny");
+  REQUIRE(process > 0);
+  ::kill(process, SIGSTOP);  // So that the request is inside when it aborts.
+  std::jthread asking([&] { broken = world.Say("tiny:legal", Surface::kGrpcStream); });
+  REQUIRE(Eventually([&] { return books.Requests() == before + 1; }));
+  ::kill(process, SIGABRT);
+  ::kill(process, SIGCONT);
+  asking.join();
+  CHECK_FALSE(broken.done);
+  CHECK(broken.code == 14);
+  CHECK(Eventually([&] { return world.Say("tiny:legal").done; }));
+  CHECK(world.Say("tiny:legal").header("x-tollgate-route") == route);
+  CHECK(world.Say("tiny").done);
+  CHECK(world.gateway.Metrics().find("tollgate_pool_engine_restarts_total{model=\"tiny\"} 1\n") != std::string::npos);
+  CHECK(Eventually([&] { return books.Open() == 0; }));
+  CHECK(books.Check() == "");
+  CHECK(Reconcile(world.gateway, world.installation.owner_key()) == "");
 }

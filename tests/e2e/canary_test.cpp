@@ -226,6 +226,38 @@ TEST_CASE("What a guard model blocks leaves on no surface while it is held, and 
   CHECK(Books(world.installation).Check().empty());
 }
 
+TEST_CASE("What is written anew leaves on no surface, and the reply goes on without it") {
+  World world;
+  world.admin.MakeProject("green", "app");
+  const std::string key = world.admin.MakeKey("green", "app", "green").secret();
+  std::string rules = RulesFor("red", "redact") + RulesFor("blue", "block");
+  for (const auto& [id, action] : {std::pair{"greek", "block"}, std::pair{"code", "redact"}}) {
+    const std::string detect = std::string(id) == "greek" ? "keywords: [" + Join(kGreek) + "]" : "regex: 'ZQ~[A-Z]{4,8}~[0-9]{2}'";
+    rules += fmt::format("  - {{id: green.{}, where: {{team: green, direction: output}}, detect: {{{}}}, do: {}, retry: 8}}\n", id, detect, action);
+  }
+  world.admin.PutPolicy("version: 1\nname: test\nrules:\n" + rules);
+  REQUIRE(Eventually([&] { return Ask(PortsOf(world.gateway), Surface::kHttpPlain, {.key = key, .prompt = "!say " + Join(kGreek)}).text == "other "; }));
+  // The scripted engine goes on with what it was told to say behind the token that is forbidden, so that token has all of the secret but its end.
+  const std::string greek = Join(kGreek), code = Join(kCode, "", 0, 9) + "\\|3";
+  for (const Surface surface : kSurfaces) {
+    for (const std::string& secret : {greek, code}) {
+      for (const char* pace : {"", "!pace_ms 10\n"}) {
+        for (const int choices : {1, 2}) {
+          const Question question{.key = key, .prompt = fmt::format("{}!alt {}\n!say before {} after", pace, secret, secret), .top_logprobs = 5, .choices = choices};
+          const Answer answer = Ask(world.ports, surface, question);
+          INFO(Name(surface) << " " << question.prompt << " -> " << answer.code << " " << answer.message << " " << answer.text);
+          CHECK(answer.done);
+          CHECK(answer.finish == "stop");
+          CHECK(answer.text == (secret == greek ? "before other after" : "before other 3 after"));
+          if (choices == 2) CHECK(answer.other == answer.text);
+        }
+      }
+    }
+  }
+  world.CheckAll();
+  CHECK(Books(world.installation).Check().empty());
+}
+
 TEST_CASE("A secret in the prompt reaches neither the model nor any surface, wherever in the prompt it stands") {
   World world;
   for (const auto& canary : {kGreek, kCode}) {

@@ -232,6 +232,13 @@ TEST_CASE("Taking tokens back and going on gives what it gave; a banned token is
   REQUIRE((*engine)->Rewind(0, 5, banned).ok());
   CHECK(next(0) != given[5]);
   CHECK_FALSE((*engine)->Rewind(0, 7, {}).ok());
+  (*engine)->Close(0);
+  const std::vector<std::int32_t> first = {given[0]};
+  EngineSequence other{prompt, greedy, {}};
+  other.banned_first = first;
+  const auto opened = (*engine)->Open(0, other);
+  REQUIRE(opened.ok());
+  CHECK(next(static_cast<std::int64_t>(prompt.size()) - opened->cached_tokens) != given[0]);
 }
 
 TEST_CASE("Work that a slot cannot do is refused before libllama sees it") {

@@ -6,6 +6,7 @@
 
 #include "inference/engines/llama.h"
 #include "inference/prefix_cache.h"
+#include "tests/inference/gpu.h"
 #include "tests/inference/support.h"
 #include "tests/inference/tiny_model.h"
 
@@ -16,6 +17,9 @@ using test::kTinyVocab;
 using test::Team;
 using Tokens = std::vector<std::int32_t>;
 using Logprobs = std::vector<float>;
+
+// On a GPU sums depend on what is computed together.
+double Tolerance() { return test::OnGpu() ? 0.05 : 1e-4; }
 
 constexpr std::int64_t kPublished = 2 * PrefixCache::kBlockTokens + 5;
 constexpr std::int64_t kWhole = 2 * PrefixCache::kBlockTokens;  // What of it is shared: whole blocks.
@@ -79,13 +83,13 @@ TEST_CASE("A published prompt is worked through once for an org's tenants, and n
     const Done second = Run(**engine, theirs, Team(2), kPublished, acme);
     CHECK(second.opened.cached_tokens == 0);
     CHECK(second.opened.published_tokens == kWhole);
-    CHECK(Distance(second.first, Run(**alone, theirs, Team(2), 0, acme).first) < 1e-4);
+    CHECK(Distance(second.first, Run(**alone, theirs, Team(2), 0, acme).first) < Tolerance());
 
     // The first tenant's whole prompt, by another: what is behind the published tokens saves nothing.
     const Done same = Run(**engine, ours, Team(3), kPublished, acme);
     CHECK(same.opened.cached_tokens == 0);
     CHECK(same.opened.published_tokens == kWhole);
-    CHECK(Distance(same.first, first.first) < 1e-4);
+    CHECK(Distance(same.first, first.first) < Tolerance());
 
     // Its own work is its own, as ever, and counts as cached.
     const Done again = Run(**engine, ours, Team(1), kPublished, acme);

@@ -64,7 +64,23 @@ TEST_CASE("A sequence goes on from the token it was rewound to, with another one
   CHECK(Joined(reader.tokens) == reader.text);
   CHECK(reader.end.reason == EndReason::kStop);
   CHECK(reader.end.tokens_decoded == 7);  // Three, and four more after going back to one.
+  CHECK(reader.end.tokens_taken_back == 2);
   CHECK(reader.end.tokens_delivered == 5);
+}
+
+TEST_CASE("Another sequence goes on behind tokens that stand, and its first token may be forbidden") {
+  const auto pool = MakePool(Scripted());
+  Reader reader = Start(*pool, "!say one two three four", 100);
+  CHECK(reader.Read() == Taken::kEnd);
+  CHECK(reader.end.tokens_taken_back == 0);
+  SequenceRequest rest = Ask(*pool, "!say one two three four");
+  for (int i = 0; i < 2; ++i) rest.prompt_tokens.push_back(reader.tokens[static_cast<std::size_t>(i)].id);
+  rest.banned_first = {reader.tokens[2].id};
+  rest.allowance = 100;
+  rest.want_tokens = true;
+  Reader again{Submit(*pool, std::move(rest)), "", {}, 0, {}};
+  CHECK(again.Read() == Taken::kEnd);
+  CHECK(again.text == "other four");
 }
 
 TEST_CASE("What was taken back uses up the allowance, and max_tokens counts what stands") {

@@ -211,6 +211,14 @@ TEST_CASE("What cannot be settled is refused, never settled at nothing") {
   CHECK(Settlement(Request(), Day(2026, 1, 1), Tokens(1, 2, 1, 1)).status().code() == absl::StatusCode::kInternal);
 }
 
+TEST_CASE("What was discarded is part of the output, and no more than it") {
+  v1::TokenCounts tokens = Tokens(10, 0, 5, 2);
+  tokens.set_discarded(3);
+  CHECK(AmountOf(Pinned(150'000, 75'000, 600'000), tokens)->nanos == AmountOf(Pinned(150'000, 75'000, 600'000), Tokens(10, 0, 5, 2))->nanos);
+  tokens.set_discarded(6);
+  CHECK(AmountOf(Pinned(150'000, 75'000, 600'000), tokens).status().code() == absl::StatusCode::kInternal);
+}
+
 TEST_CASE("A guard model's line makes rows of its own, at its own price; a recovery fills in the amounts") {
   const v1::Record request = Request();
   v1::EndBody end;

@@ -218,6 +218,24 @@ TEST_CASE("Guard models' tokens are metered apart, reported by kind and model, a
         "request 2/2 in 20 (2) out 10 (10) 0.00000885 EUR\n");
 }
 
+TEST_CASE("Discarded tokens are told apart in usage, ledger and reports, and reconcile") {
+  v1::TokenCounts tokens = CountsOf(10, 2, 9, 5);
+  tokens.set_discarded(4);
+  Fixture f;
+  f.Serve({}, kDay, tokens);
+  CHECK(f.Reconcile().first_difference == "");
+  const auto report = UsageReport(*f.session, ReportBy::kModel, {.from = kDay, .to = kDay + 24h});
+  REQUIRE(report.ok());
+  CHECK((*report)[0].discarded_tokens == 4);
+  for (const char* table : {"usage", "transfer"}) {
+    Fixture planted;
+    planted.Serve({}, kDay, tokens);
+    const std::string script = fmt::format("SET session_replication_role = replica; UPDATE metering.{} SET discarded_tokens = 1", table);
+    REQUIRE(planted.session->RunScript("plant", script + "; RESET session_replication_role").ok());
+    CHECK(planted.Reconcile().first_difference.find("says discarded 1") != std::string::npos);
+  }
+}
+
 TEST_CASE("A guard's line that its rows do not repeat is found") {
   for (const auto& [sql, says, differences] :
        {std::tuple{"UPDATE metering.usage SET output_tokens = 4 WHERE part = 1", "the usage rows \"1 judge 100/40/4", 1},

@@ -1,3 +1,5 @@
+#include "policy/explain.h"
+#include "policy/lint.h"
 #include "tests/policy/policy_support.h"
 
 namespace tollgate::policy {
@@ -137,6 +139,39 @@ rules:
   CHECK(CompileError(OneRule("{keywords: a}", "allow", "    unless: {keywords: b}\n")) ==
         "test.yaml:7:13: 'unless' is for rules that act; narrow what this one allows instead");
   CHECK(CompileError(OneRule("{keywords: a}", "flag", "    unless: {keyword: b}\n")) == "test.yaml:7:14: unknown field 'keyword'; did you mean 'keywords'?");
+}
+
+TEST_CASE("Explain and lint tell of what is written anew") {
+  const PolicySource source{"house", OneRule("{keywords: globex}", "block", "    retry: 5\n    because: No.\n    tests: [{text: globex}, {text: a, expect_not: r}]\n")};
+  const auto told = Explain({&source, 1}, {}, {"ask globex", true, Role::kAssistant});
+  REQUIRE(told.ok());
+  CHECK(told->found[0].became == "is written anew up to 5 times, and if it is found once more ends the reply before it");
+  const auto report = Lint({&source, 1}, {});
+  REQUIRE(report.ok());
+  REQUIRE(report->remarks.size() == 1);
+  CHECK(report->remarks[0].check == "slow");
+}
+
+TEST_CASE("A rule may have what it finds written anew, where that can be") {
+  const auto set = MustCompile(OneRule("{keywords: globex}", "block", "    retry: 3\n"));
+  CHECK(set->retries().at("r") == 3);
+  CHECK(MustCompile(OneRule("{keywords: globex}", "block"))->retries().empty());
+  const std::pair<const char*, const char*> rows[] = {
+      {"detect: {keywords: a}, do: flag, retry: 2", "'retry' comes before a block or a redaction"},
+      {"detect: {keywords: a}, do: allow, retry: 2", "'retry' comes before a block or a redaction"},
+      {"detect: {keywords: a}, do: justification, retry: 2", "'retry' comes before a block or a redaction"},
+      {"detect: {keywords: a}, do: block, retry: 9", "retry"},
+      {"detect: {keywords: a}, do: block, retry: 0", "retry"},
+      {"where: {direction: input}, detect: {keywords: a}, do: block, retry: 1", "'retry' is for replies"},
+      {"detect: {keywords: a}, do: pseudonymise, retry: 1", "'retry' is for replies"},
+      {"detect: {external: a}, do: block, retry: 1", "'retry' is for what has a place in the text"},
+      {"detect: {length: {characters: 3}}, do: block, retry: 1", "'retry' is for what has a place in the text"}};
+  for (const auto& [rule, error] : rows) {
+    INFO(rule);
+    const std::string said = CompileError(std::string("version: 1\nname: t\nrules:\n  - {id: r, ") + rule + "}\n");
+    CHECK(said.find(error) != std::string::npos);
+    CHECK(said.starts_with("test.yaml:4:"));
+  }
 }
 
 }  // namespace tollgate::policy

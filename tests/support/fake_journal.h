@@ -1,5 +1,5 @@
 // A Journal in memory, for tests of whoever appends. It holds the same rules as the real one (one terminal record a request, no SEGMENT
-// after it) and can be told to be slow or to refuse. Keys for it: audit::MakeMemoryKeys(audit::RootKey::FromBytes(std::string(32, 'r'))).
+// after it) and can be told to be slow or to refuse. Keys for it: memory_keys.h.
 #pragma once
 
 #include <deque>
@@ -65,10 +65,6 @@ class FakeJournal final : public audit::Journal {
   void SetFault(std::function<absl::Status(const audit::Entry&)> fault) {
     base::Lock lock(mu_);
     fault_ = std::move(fault);
-  }
-  void SetHealth(audit::Health health) {
-    base::Lock lock(mu_);
-    health_ = std::move(health);
   }
 
   std::vector<audit::Entry> entries() const {

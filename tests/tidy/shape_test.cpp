@@ -91,8 +91,28 @@ TEST_CASE("Every .cpp outside tests opens with how it works, and the tests it na
       }
     }
     if (!file.path.ends_with(".cpp") || file.path.starts_with("tests/")) continue;
-    if (file.lines.empty() || !file.lines[0].starts_with("// ")) broken.push_back(file.path + ":1: a .cpp opens with how it works");
+    const std::string first = file.lines.empty() ? "" : file.lines[0];
+    if (!first.starts_with("// ") || first.starts_with("// Tested by")) broken.push_back(file.path + ":1: a .cpp opens with how it works");
     if (!names_test) broken.push_back(file.path + ":1: it names no test (\"Tested by tests/….cpp.\")");
+  }
+  CHECK(Report(broken) == 0);
+}
+
+TEST_CASE("Every header is named in its room's README, or its folder is") {
+  std::map<std::string, std::string> readmes;
+  for (const SourceFile& file : Tree()) {
+    if (file.Name() == "README.md") readmes[file.Folder()] = Whole(file);
+  }
+  std::vector<std::string> broken;
+  for (const SourceFile& file : Tree()) {
+    const std::string room = RoomOf(file.path), name = file.Name();
+    if (!file.IsHeader() || room == "tests" || room == "clients") continue;
+    const std::string& page = readmes[room];
+    const std::string folder = file.Folder().substr(room.size());  // "/catalog"
+    const auto names = [&page](const std::string& what) { return page.find(what) != std::string::npos; };
+    if (names(name) || names("`" + name.substr(0, name.size() - 2) + "`")) continue;
+    if (!folder.empty() && names("`" + folder.substr(1) + "/`")) continue;
+    broken.push_back(fmt::format("{}:1: {}/README.md does not name it", file.path, room));
   }
   CHECK(Report(broken) == 0);
 }

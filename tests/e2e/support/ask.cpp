@@ -44,6 +44,7 @@ v1::ChatRequest RequestOf(const Question& question) {
   request.set_max_tokens(static_cast<std::int32_t>(question.max_tokens));
   if (question.tools) request.add_tools()->set_name("find");
   if (question.choices > 1) request.set_choices(question.choices);
+  if (question.strict) request.set_replay(v1::REPLAY_STRICT);
   if (question.top_logprobs >= 0) {
     request.set_logprobs(true);
     request.set_top_logprobs(question.top_logprobs);
@@ -211,7 +212,7 @@ Answer AskHttp(int port, const Question& question, bool stream) {
                     .stream = stream,
                     .max_tokens = question.max_tokens,
                     .system = question.system,
-                    .more_fields = logprobs + tools + choices + user,
+                    .more_fields = logprobs + tools + choices + user + (question.strict ? R"(,"replay":"strict")" : ""),
                     .more_headers = "Connection: close\r\n" + why};
   if (!connection.connected()) return answer;
   connection.Send(PostChat(ask));

@@ -39,6 +39,7 @@ struct Question {
   std::chrono::milliseconds patience{60'000};                // gRPC's deadline; HTTP's longest silence.
   bool tools = false;   // One may be called: find.
   int choices = 1;
+  bool strict = false;  // As an answer that can be made again.
   std::function<bool(const std::string& so_far)> on_text{};  // Streams: after each piece; false = the client goes away.
 };
 

@@ -2,6 +2,9 @@
 
 #include <signal.h>
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <regex>
 #include <stdexcept>
 
@@ -11,7 +14,8 @@ namespace tollgate::e2e {
 
 std::unique_ptr<Process> Gateway::Launch(const Installation& installation, const InstanceOptions& options, const Spawning& how) {
   const std::string config = installation.Configure(options);
-  return std::make_unique<Process>(std::vector<std::string>{TollgateBinary(), "serve", "--config", config}, how);
+  const std::string program = options.program.empty() ? TollgateBinary() : options.program;
+  return std::make_unique<Process>(std::vector<std::string>{program, "serve", "--config", config}, how);
 }
 
 Gateway::Gateway(const Installation& installation, const InstanceOptions& options, const Spawning& how)
@@ -37,5 +41,18 @@ int Gateway::Stop(milliseconds patience) {
 
 bool Gateway::Ready() const { return Get(probes_, "/readyz").status == 200; }
 std::string Gateway::Metrics() const { return Get(probes_, "/metrics").body; }
+
+int Gateway::ModelProcess(const std::string& model) const {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    std::ifstream stat(entry.path() / "stat");
+    int pid = 0, parent = 0;
+    std::string name, state;
+    if (!(stat >> pid >> name >> state >> parent) || parent != process_->pid() || state == "Z") continue;
+    std::ifstream file(entry.path() / "cmdline");
+    const std::string line((std::istreambuf_iterator<char>(file)), {});
+    if (line.find(std::string("pool-worker") + '\0' + model + '\0') != std::string::npos) return pid;
+  }
+  return 0;
+}
 
 }  // namespace tollgate::e2e

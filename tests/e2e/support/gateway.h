@@ -29,6 +29,7 @@ class Gateway {
   int Stop(milliseconds patience = milliseconds(20'000));
   bool Ready() const;  // What /readyz says.
   std::string Metrics() const;
+  int ModelProcess(const std::string& model) const;  // In which the model computes (pool.isolation: process); 0: there is none.
 
  private:
   std::unique_ptr<Process> process_;

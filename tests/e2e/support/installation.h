@@ -23,6 +23,8 @@ struct InstanceOptions {
   int context_tokens = 100'000;
   int queue_max = 64;
   std::int64_t memory_bytes = 0;  // For all models together; 0 = what there is.
+  std::string isolation = "thread";          // pool.isolation.
+  std::string program;                       // Empty: TollgateBinary.
   std::map<std::string, std::string> extra;  // "requests.body_bytes_max" -> "65536": one field of one section.
 };
 

@@ -2,6 +2,7 @@
 #include "base/ed25519.h"
 #include "policy/bundle.h"
 #include "tests/gateway/admin/served.h"
+#include "tests/support/ed25519_pair.h"
 
 using namespace tollgate;
 using grpc::StatusCode;
@@ -53,7 +54,7 @@ std::string Yaml(const std::string& word) {
   return "version: 1\nname: house\nrules:\n  - id: word\n    detect: {keywords: " + word + "}\n    do: block\n";
 }
 
-std::string Bundle(const std::string& yaml, std::int64_t number, const base::Ed25519Pair* key, const std::string& name = "house") {
+std::string Bundle(const std::string& yaml, std::int64_t number, const test::Ed25519Pair* key, const std::string& name = "house") {
   const std::string text = test::Must(policy::NumberBundle(yaml, name, number));
   if (key == nullptr) return text;
   const policy::Bundle bundle = test::Must(policy::ReadBundle("t", text));
@@ -64,7 +65,7 @@ std::string Bundle(const std::string& yaml, std::int64_t number, const base::Ed2
 
 TEST_CASE("An org that wants signatures lets nothing act that nobody it trusts has signed") {
   World world;
-  const base::Ed25519Pair key = base::MakeEd25519Pair(), stranger = base::MakeEd25519Pair();
+  const test::Ed25519Pair key = test::MakeEd25519Pair(), stranger = test::MakeEd25519Pair();
   REQUIRE(world.Put(Yaml("eagle")).ok());
   CHECK(world.Trust("author", "security", key.public_pem).error_code() == StatusCode::PERMISSION_DENIED);
   CHECK(world.Trust("owner", "", "", true).error_code() == StatusCode::FAILED_PRECONDITION);  // Nobody is trusted yet.
@@ -91,7 +92,7 @@ TEST_CASE("An org that wants signatures lets nothing act that nobody it trusts h
 
 TEST_CASE("A bundle goes forward only, but for one step back") {
   World world;
-  const base::Ed25519Pair key = base::MakeEd25519Pair();
+  const test::Ed25519Pair key = test::MakeEd25519Pair();
   REQUIRE(world.Trust("owner", "security", key.public_pem, true).ok());
   REQUIRE(world.Put(Bundle(Yaml("eagle"), 5, &key)).ok());
   REQUIRE(world.Put(Bundle(Yaml("falcon"), 7, &key)).ok());
@@ -109,7 +110,7 @@ TEST_CASE("A bundle goes forward only, but for one step back") {
 
 TEST_CASE("Where signatures are not demanded, one that is there must hold") {
   World world;
-  const base::Ed25519Pair key = base::MakeEd25519Pair(), stranger = base::MakeEd25519Pair();
+  const test::Ed25519Pair key = test::MakeEd25519Pair(), stranger = test::MakeEd25519Pair();
   CHECK(world.Put(Bundle(Yaml("eagle"), 1, &stranger)).ok());  // The org knows nobody.
   REQUIRE(world.Trust("owner", "security", key.public_pem).ok());
   CHECK(world.Put(Bundle(Yaml("falcon"), 2, &stranger)).error_code() == StatusCode::FAILED_PRECONDITION);

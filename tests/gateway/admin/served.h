@@ -12,6 +12,7 @@
 #include "audit/keys.h"
 #include "gateway/admin/admin_services.h"
 #include "gateway/gates/gates.h"
+#include "inference/pool.h"
 #include "tests/gateway/admin/installation.h"
 #include "tests/support/temp_dir.h"
 #include "tollgate/v1/audit.grpc.pb.h"
@@ -67,7 +68,7 @@ struct Served {
     services = std::make_unique<admin::AdminServices>(
         admin_options, admin::AdminCollaborators{&identity, directory.get(), in.changes.get(), journal.get(), root_keys.get(),
                                                  &base::SystemClock(), &models, [](v1::StatusReply& status) { status.set_build("test"); },
-                                                 gates.get()});
+                                                 gates.get(), pool.get(), "test"});
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     for (const auto& [name, service] : services->services()) builder.RegisterService(service);
@@ -101,6 +102,8 @@ struct Served {
   identity::Identity identity{in.pepper, false};
   FakeModels models;
   std::unique_ptr<gates::Gates> gates;
+  std::unique_ptr<inference::Pool> pool = Must(inference::Pool::Create(
+      {.models = {{.name = "exact", .engine = inference::EngineKind::kScripted, .strict = true}}}));
   std::unique_ptr<admin::AdminServices> services;
   int port = 0;
   std::unique_ptr<grpc::Server> server;

@@ -53,6 +53,14 @@ class FakeAudit final : public v1::Audit::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status Replay(grpc::ServerContext*, const v1::ReplayRequest* request, v1::ReplayReply* reply) override {
+    replay = *request;
+    *reply = replayed;
+    return grpc::Status::OK;
+  }
+
+  v1::ReplayRequest replay;
+  v1::ReplayReply replayed;
   v1::ShowPseudonymRequest pseudonym;
   v1::ErasePseudonymsRequest erased;
   v1::ListRecordsRequest list;

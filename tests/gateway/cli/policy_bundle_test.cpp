@@ -7,6 +7,7 @@
 #include "base/ed25519.h"
 #include "base/encoding.h"
 #include "tests/gateway/cli/fake_services.h"
+#include "tests/support/ed25519_pair.h"
 #include "tests/support/temp_dir.h"
 
 using namespace tollgate;
@@ -26,13 +27,13 @@ struct Folder {
     Write("lists/more.txt", "hooli\n");
     Write("security.pem", keys.private_pem);
     Write("public.pem", keys.public_pem);
-    Write("other.pem", base::MakeEd25519Pair().public_pem);
+    Write("other.pem", test::MakeEd25519Pair().public_pem);
   }
   void Write(const std::string& name, const std::string& text) { REQUIRE(base::WriteFileAtomically(At(name), text, 0600).ok()); }
   std::string At(const std::string& name) const { return dir.path() + "/" + name; }
 
   test::TempDir dir;
-  const base::Ed25519Pair keys = base::MakeEd25519Pair();
+  const test::Ed25519Pair keys = test::MakeEd25519Pair();
 };
 
 }  // namespace

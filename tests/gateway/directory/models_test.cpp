@@ -41,6 +41,7 @@ TEST_CASE("A model's settings are checked one by one, and the refusal names the 
       {"queue_max", [](Model& m) { m.queue_max = -1; }},
       {"queue_timeout_ms", [](Model& m) { m.queue_timeout_ms = 9; }},
       {"prefix_cache_bytes", [](Model& m) { m.prefix_cache_bytes = -1; }},
+      {"strict", [](Model& m) { m.pooling = "mean", m.strict = true; }},
       {"step_target_ms", [](Model& m) { m.step_target_ms = 0; }},
   };
   CHECK(directory::Validate(Llama()).ok());

@@ -88,6 +88,11 @@ TEST_CASE("Bias, log-probabilities and JSON mode arrive, nothing of them by defa
   CHECK_FALSE(plain->chat.logprobs());
   CHECK(plain->chat.logit_bias().empty());
   CHECK_FALSE(plain->chat.has_output_form());
+  CHECK(plain->chat.replay() == v1::REPLAY_UNSPECIFIED);
+  const auto strict = ParseChatCompletion(With(R"("replay":"strict")"));
+  REQUIRE(strict.ok());
+  CHECK(strict->chat.replay() == v1::REPLAY_STRICT);
+  CHECK_FALSE(ParseChatCompletion(With(R"("replay":"loose")")).ok());
 }
 
 TEST_CASE("The larger of max_tokens and max_completion_tokens counts, in whatever order they come") {

@@ -1,4 +1,5 @@
 // The routes for vectors and relevance, on a socket.
+#include <boost/asio/io_context.hpp>
 #include <catch2/catch_test_macros.hpp>
 
 #include "fake_chat.h"
@@ -12,7 +13,7 @@ using namespace tollgate::testing;
 namespace {
 
 struct Fixture {
-  Fixture() : front(*http_front::HttpFront::Start({}, io, chat, {})) {}
+  Fixture() : front(*http_front::HttpFront::Start({}, io, io.context().get_executor(), chat, {})) {}
   RawResponse Ask(std::string_view path, std::string_view body, std::string_view headers = "", std::string_view method = "POST") {
     RawClient client(front->port());
     client.Send(Request(std::string(method), std::string(path), std::string(body), std::string(headers)));

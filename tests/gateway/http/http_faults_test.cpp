@@ -1,4 +1,5 @@
 // Clients that leave, dawdle, overrun, or speak no HTTP.
+#include <boost/asio/io_context.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <condition_variable>
 #include <cstdlib>
@@ -40,7 +41,7 @@ class Signal {
 
 struct Fixture {
   explicit Fixture(http_front::HttpOptions options = {}) {
-    auto started = http_front::HttpFront::Start(std::move(options), io, chat, {});
+    auto started = http_front::HttpFront::Start(std::move(options), io, io.context().get_executor(), chat, {});
     REQUIRE(started.ok());
     front = *std::move(started);
   }

@@ -1,5 +1,6 @@
 #include "gateway/http/http_front.h"
 
+#include <boost/asio/io_context.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <string>
 
@@ -20,7 +21,7 @@ constexpr char kStreamUsage[] =
 
 struct Fixture {
   explicit Fixture(http_front::HttpOptions options = {}, http_front::Probes probes = {}) {
-    auto started = http_front::HttpFront::Start(std::move(options), io, chat, std::move(probes));
+    auto started = http_front::HttpFront::Start(std::move(options), io, io.context().get_executor(), chat, std::move(probes));
     REQUIRE(started.ok());
     front = *std::move(started);
   }
@@ -331,7 +332,7 @@ TEST_CASE("A port that is taken refuses the start and says what to do") {
   http_front::HttpOptions options;
   options.listener.port = f.front->port();
   options.listener.name = "http";
-  const auto second = http_front::HttpFront::Start(options, io, f.chat, {});
+  const auto second = http_front::HttpFront::Start(options, io, io.context().get_executor(), f.chat, {});
   REQUIRE_FALSE(second.ok());
   CHECK(base::Message(second.status()).find("cannot listen on 127.0.0.1:" + std::to_string(f.front->port())) != std::string::npos);
 }

@@ -21,6 +21,10 @@ TEST_CASE("What vLLM's clients send for a chat is read; what would count somethi
   REQUIRE(with_tools.ok());
   CHECK(with_tools->tools(0).name() == "find");
 
+  const auto of = ParseTokenize(R"({"model":"m","messages":[{"role":"user","content":"a"}],"safety_identifier":"ann","user":"bob"})");
+  REQUIRE(of.ok());
+  CHECK(of->end_user() == "ann");
+
   struct Row {
     const char* body;
     const char* reason;

@@ -27,12 +27,12 @@ namespace {
 
 // The table as people read it: '-' no, 'o' own org, 'A' the whole installation. Order: use, read directory, orgs, teams, keys, grants,
 // quotas, prices, read policy, write policy, activate policy, audit, content, verify, usage, reconcile, system, stop, stop everything,
-// models, grammars.
+// models, grammars, strict answers.
 const std::map<std::string, std::string> kTable = {
-    {"owner", "oAAAAAAAAAAAAAAAAAAAo"},    {"admin", "oo-oooo-oooo--o-oo--o"},   {"policy_author", "oo------ooo----------"},
-    {"approver", "-o------o-o----------"}, {"auditor", "-o------o--oo-o------"}, {"finance", "-o------------o------"},
-    {"operator", "-A-----A-----A-AAAAA-"}, {"member", "o---------------o----"},
-    {"grammar_author", "--------------------o"},
+    {"owner", "oAAAAAAAAAAAAAAAAAAAoo"},    {"admin", "oo-oooo-oooo--o-oo--oo"},   {"policy_author", "oo------ooo-----------"},
+    {"approver", "-o------o-o-----------"}, {"auditor", "-o------o--oo-o-------"}, {"finance", "-o------------o-------"},
+    {"operator", "-A-----A-----A-AAAAA--"}, {"member", "o---------------o-----"},
+    {"grammar_author", "--------------------o-"}, {"evidence", "---------------------o"},
 };
 
 char Letter(Reach reach) { return reach == Reach::kNone ? '-' : reach == Reach::kOrg ? 'o' : 'A'; }

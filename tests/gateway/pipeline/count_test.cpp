@@ -82,6 +82,32 @@ TEST_CASE("What rules do to a prompt is counted, and what they ask of the caller
   }
 }
 
+TEST_CASE("Rules for one end user count for that one, as in a chat") {
+  World world(
+      "version: 1\nname: house\nrules:\n"
+      "  - {id: tone, where: {end_user: ann}, detect: {request: any}, do: {append_system: Answer in English and briefly.}}\n");
+  std::int64_t of_nobody = 0;
+  for (const char* end_user : {"", "bob", "ann"}) {
+    INFO(end_user);
+    v1::ChatRequest chat = world.Ask("hello");
+    chat.set_end_user(end_user);
+    v1::CountTokensRequest count;
+    count.set_model("script");
+    count.set_end_user(end_user);
+    *count.mutable_messages() = chat.messages();
+    const auto counted = world.CountAs(world.NewCaller(), count);
+    REQUIRE(counted.ok());
+    CHECK(counted->tokens() == std::get<pipeline::Reply>(world.Chat(chat)).end.usage().input());
+    if (of_nobody == 0) of_nobody = counted->tokens();
+    CHECK((counted->tokens() > of_nobody) == (std::string_view(end_user) == "ann"));
+  }
+  v1::CountTokensRequest count;
+  count.set_model("script");
+  count.set_end_user(std::string(257, 'x'));
+  *count.mutable_messages() = world.Ask("hello").messages();
+  CHECK(absl::IsInvalidArgument(world.CountAs(world.NewCaller(), count).status()));
+}
+
 TEST_CASE("Counting costs a request and no tokens, and leaves no record") {
   World world;
   world.SetQuota("tokens", "day", 1);

@@ -292,7 +292,7 @@ TEST_CASE("A prompt that does not fit the context is refused with the numbers") 
 
 TEST_CASE("A long prompt takes the same way on the CPU pool") {
   test::World world(kPolicy);
-  world.options.cpu_pool_bytes = world.options.inspect_here_bytes = 8;
+  world.options.seal_here_bytes = world.options.inspect_here_bytes = 8;
   const auto outcome = world.Chat(world.Ask("write to ada@example.com and more"));
   CHECK(ReplyOf(outcome).text == "write to [EMAIL] and more");
 }

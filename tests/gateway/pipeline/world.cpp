@@ -7,6 +7,7 @@
 #include "gateway/directory/chat_defaults.h"
 #include "gateway/directory/snapshot_builder.h"
 #include "gateway/identity/api_key.h"
+#include "tests/support/memory_keys.h"
 
 namespace tollgate::test {
 
@@ -40,7 +41,7 @@ async::Awaitable<absl::Status> RecordingWriter::Write(pipeline::OutputPiece piec
 }
 
 World::World(const std::string& policy_yaml)
-    : keys_(audit::MakeMemoryKeys(audit::RootKey::FromBytes(std::string(32, 'r')))),
+    : keys_(std::make_unique<MemoryKeys>()),
       leases_(lease_store_, clock, {base::InstanceId::New(), 1}) {
   directory::Row org = directory::NewRow(Table::kOrg);
   org.Set("name", std::string("acme"));
@@ -228,6 +229,18 @@ void World::LoadEmbedder(const std::string& name, inference::Pooling pooling, st
   const auto scripted = inference::EngineKind::kScripted;
   REQUIRE(pool_->Load({.name = name, .engine = scripted, .context_tokens = context_tokens, .pooling = pooling}).ok());
   Price(name);
+}
+
+void World::LoadStrict(const std::string& name) {
+  REQUIRE(pool_->Load({.name = name, .engine = inference::EngineKind::kScripted, .context_tokens = 4096, .strict = true}).ok());
+  Price(name);
+}
+
+void World::SetRoles(const std::string& roles) {
+  directory::Row key = *std::find_if(rows_.begin(), rows_.end(), [](const auto& row) { return row.table == Table::kKey; });
+  key.Set("roles", roles);
+  Add(std::move(key));
+  Publish();
 }
 
 void World::Price(const std::string& name) {

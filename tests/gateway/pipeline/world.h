@@ -84,6 +84,8 @@ class World {
   // Loads another model of the scripted engine; at the same price as "script" unless it shall have none.
   void LoadModel(const std::string& name, int slots = 2, int queue_max = 8, bool priced = true, std::int64_t context_tokens = 4096);
   void LoadEmbedder(const std::string& name, inference::Pooling pooling = inference::Pooling::kMean, std::int64_t context_tokens = 4096);
+  void LoadStrict(const std::string& name);  // Another scripted one, which gives strict answers too.
+  void SetRoles(const std::string& roles);   // Of the caller's key: "member,evidence".
   void LoadAdapter(const std::string& name);  // Registers and loads one of "script", "script:NAME": restricted, without a price of its own.
   // Puts a model into the registry, or changes what the registry says of it; loads and unloads nothing.
   void Register(const directory::Model& model);
@@ -110,6 +112,7 @@ class World {
   void CheckBooks() const;    // P3 and P4 hold for everything on record, and nothing is held any more.
 
   audit::Keys& keys() { return *keys_; }
+  inference::Pool& pool() { return *pool_; }
 
   std::string key_text;
   base::ManualClock clock;

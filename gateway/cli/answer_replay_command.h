@@ -1,4 +1,4 @@
-// `tollgate audit pseudonym …`. Room-internal.
+// `tollgate audit replay`. Room-internal.
 #pragma once
 
 #include "gateway/cli/context.h"
@@ -9,6 +9,6 @@ class App;
 
 namespace tollgate::cli {
 
-void AddPseudonymCommands(CLI::App& audit, Context& context);
+void AddAnswerReplayCommand(CLI::App& audit, Context& context);
 
 }  // namespace tollgate::cli

@@ -1,0 +1,98 @@
+// Taking a reply back. Where its sequence still runs the pool takes tokens back; where it has ended, another goes on from what is kept. What a
+// reply has let go is never taken back: first it is tried to keep what stands before the span, then all that stood before the last piece.
+// Quota for one token more is there before a sequence is stopped, so that a reply that cannot be written anew goes on as it was.
+//
+// Tested by tests/gateway/pipeline/retry_test.cpp.
+#include <algorithm>
+
+#include "gateway/pipeline/relay.h"
+
+namespace tollgate::pipeline {
+
+namespace v1 = tollgate::v1;
+
+bool Relay::Retries() const { return !plan_.retries.empty(); }
+
+// Whether the reply goes on from before what a rule found in it. `had`: how many tokens it had before its last piece.
+async::Awaitable<absl::StatusOr<bool>> Relay::Retry(Choice& choice, std::size_t had) {
+  while (const auto found = choice.output->NextFound()) {
+    RetryState& state = choice.retried[found->rule_id];
+    const Written& written = choice.written;
+    const auto is_before = [&](const inference::OutputToken& token) { return token.text_end <= found->raw_begin; };
+    const auto first =
+        static_cast<std::size_t>(std::find_if_not(written.tokens.begin(), written.tokens.end(), is_before) - written.tokens.begin());
+    for (const std::size_t keep : {first, std::max(first, had)}) {
+      if (state.times >= plan_.retries.find(found->rule_id)->second || keep >= written.tokens.size() || !written.EndsAt(keep)) continue;
+      std::unique_ptr<ChoiceOutput> anew = choice.output->TakenBack(written.First(keep));
+      if (anew == nullptr) continue;
+      const std::int32_t banned = written.tokens[keep].id;
+      const auto base = static_cast<std::size_t>(choice.before_delivered);
+      bool goes_on = !choice.ended && keep >= base && choice.tokens->Rewind(static_cast<std::int64_t>(keep - base), {banned});
+      if (!goes_on) {
+        absl::StatusOr<bool> again = co_await WriteAnew(choice, keep, banned);
+        if (!again.ok()) co_return again;
+        goes_on = *again;
+      }
+      if (!goes_on) continue;
+      ++state.times;
+      state.discarded_tokens += static_cast<std::int64_t>(written.tokens.size() - keep);
+      v1::RawSpan& raw = choice.taken_back.emplace_back();
+      raw.set_rule_id(found->rule_id);
+      raw.set_offset(static_cast<std::int64_t>(written.TextEnd(keep)));
+      raw.set_text(written.text.substr(written.TextEnd(keep)));
+      raw.set_choice(choice.index);
+      raw.set_channel("retried");
+      choice.written.Cut(keep);
+      choice.output = std::move(anew);
+      co_return true;
+    }
+    state.gave_up = true;
+  }
+  co_return false;
+}
+
+// Another sequence goes on behind the first `keep` tokens. False, and nothing was done: there is no room, or no quota, for one more token.
+async::Awaitable<absl::StatusOr<bool>> Relay::WriteAnew(Choice& choice, std::size_t keep, std::int32_t banned) {
+  inference::SequenceRequest rest = sequences_.request;
+  for (std::size_t i = 0; i < keep; ++i) rest.prompt_tokens.push_back(choice.written.tokens[i].id);
+  const auto kept = static_cast<std::int64_t>(keep);
+  rest.max_tokens = std::min(rest.max_tokens - kept, sequences_.context_tokens - static_cast<std::int64_t>(rest.prompt_tokens.size()));
+  if (rest.max_tokens < 1) co_return false;
+  if (choice.paid <= (choice.ended ? choice.decoded : choice.allowed)) {
+    auto ask = [&](auto done) { context_.with.quotas->Extend(reservation_, context_.with.options.extension_tokens, std::move(done)); };
+    absl::StatusOr<metering::Extension> more = co_await async::Callback<absl::StatusOr<metering::Extension>>(ask);
+    if (!more.ok()) co_return more.status();
+    choice.paid += more->granted;
+    if (more->granted == 0) co_return false;
+  }
+  co_await StopDecoding(choice);
+  if (!choice.ended) co_return base::Unavailable("the engine did not stop; send the request again");
+  if (!choice.first_end) choice.first_end = choice.tokens->end();
+  rest.sampling.seed += static_cast<std::uint64_t>(choice.index);
+  rest.allowance = choice.paid - choice.decoded;
+  rest.banned_first = {banned};
+  auto stream = context_.with.pool->Submit(std::move(rest));
+  if (!stream.ok()) co_return stream.status();
+  choice.tokens = *std::move(stream);
+  choice.ended = false;
+  choice.allowed = choice.paid;
+  choice.before_tokens = choice.decoded;
+  choice.before_delivered = kept;
+  choice.before_bytes = static_cast<std::int64_t>(choice.written.TextEnd(keep));
+  co_return true;
+}
+
+void Relay::FillRetries(v1::EndBody& end) const {
+  for (const auto& choice : choices_) {
+    for (const auto& [rule, state] : choice->retried) {
+      v1::RetryOutcome* out = end.add_retries();
+      out->set_rule_id(rule);
+      out->set_times(state.times);
+      out->set_discarded_tokens(state.discarded_tokens);
+      out->set_gave_up(state.gave_up);
+      out->set_choice(choice->index);
+    }
+  }
+}
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,95 @@
+// How it works. libllama loads the file's vocabulary alone; LlamaVocab or LlamaText does the rest, as it does for the engines that chat and
+// that embed. Adapters are held against the header that our own reader gives.
+//
+// Tested by tests/inference/worker_model_test.cpp.
+#include "inference/engines/llama_prompts.h"
+
+#include <exception>
+#include <limits>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "inference/adapter_file.h"
+#include "inference/engines/llama_grammar.h"
+#include "inference/engines/llama_library.h"
+#include "inference/engines/llama_text.h"
+#include "inference/engines/llama_vocab.h"
+#include "inference/mapped_file.h"
+
+namespace tollgate::inference {
+namespace {
+
+class ChatPrompts final : public PromptSide {
+ public:
+  ChatPrompts(LlamaModel model, LlamaVocab vocab, GgufHeader header, bool on_gpus)
+      : model_(std::move(model)), vocab_(std::move(vocab)), header_(std::move(header)), on_gpus_(on_gpus) {}
+
+  absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return vocab_.Render(turns); }
+  absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override {
+    std::vector<std::int32_t> tokens;
+    TG_RETURN_IF_ERROR(vocab_.Tokenize(text, tokens));
+    return tokens;
+  }
+  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override {
+    return vocab_.RenderParts(parts);
+  }
+  absl::Status CheckGrammar(std::string_view gbnf) const override { return LlamaGrammar::Make(vocab_.raw(), gbnf).status(); }
+  absl::StatusOr<AdapterInfo> CheckAdapter(const AdapterOptions& adapter, std::int64_t memory_bytes) const override {
+    return CheckAdapterFile(adapter, header_, on_gpus_, on_gpus_ ? std::numeric_limits<std::int64_t>::max() : memory_bytes);
+  }
+
+ private:
+  LlamaModel model_;
+  LlamaVocab vocab_;
+  const GgufHeader header_;
+  const bool on_gpus_;
+};
+
+class TextPrompts final : public PromptSide {
+ public:
+  TextPrompts(std::string name, LlamaModel model, LlamaText text)
+      : name_(std::move(name)), model_(std::move(model)), text_(std::move(text)) {}
+
+  absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> /*turns*/) const override {
+    return base::FailedPrecondition(fmt::format("model {} does not chat", name_));
+  }
+  absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(const EmbedText& text) const override { return text_.Tokens(text); }
+  absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> tokens) const override { return text_.TextOf(tokens); }
+
+ private:
+  const std::string name_;
+  LlamaModel model_;
+  LlamaText text_;
+};
+
+absl::StatusOr<std::unique_ptr<PromptSide>> Make(const ModelOptions& model, const ModelInfo& loaded, GgufHeader header) {
+  llama_model_params params = llama_model_default_params();
+  params.vocab_only = true;
+  LlamaModel vocabulary(llama_model_load_from_file(model.file.c_str(), params));
+  if (vocabulary == nullptr)
+    return base::FailedPrecondition(fmt::format("libllama cannot read the vocabulary of {}; its lines above say why", model.file));
+  if (loaded.pooling != Pooling::kNone) {
+    TG_ASSIGN(LlamaText text, LlamaText::Make(vocabulary.get(), loaded.reranks()));
+    return std::make_unique<TextPrompts>(model.name, std::move(vocabulary), std::move(text));
+  }
+  TG_ASSIGN(ChatFormat format, ChatFormat::Choose(model.chat_template, header.chat_template));
+  TG_ASSIGN(LlamaVocab vocab, LlamaVocab::Make(vocabulary.get(), std::move(format)));
+  return std::make_unique<ChatPrompts>(std::move(vocabulary), std::move(vocab), std::move(header), loaded.device_memory_bytes > 0);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<PromptSide>> MakeLlamaPrompts(const ModelOptions& model, const ModelInfo& loaded) {
+  TG_ASSIGN(const MappedFile file, MappedFile::Open(model.file));
+  auto header = ReadGguf(file.bytes());
+  if (!header.ok()) return base::Annotate(header.status(), model.file);
+  LlamaDiagnostics();
+  try {
+    return Make(model, loaded, *std::move(header));
+  } catch (const std::exception& e) {
+    return base::FailedPrecondition(fmt::format("libllama cannot read the vocabulary of {}: {}", model.file, e.what()));
+  }
+}
+
+}  // namespace tollgate::inference

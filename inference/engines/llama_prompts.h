@@ -1,0 +1,15 @@
+// The prompt side of a GGUF file's model, by libllama, without its weights.
+#pragma once
+
+#include <memory>
+
+#include "inference/pool.h"
+#include "inference/prompt_side.h"
+
+namespace tollgate::inference {
+
+// Of a model that was loaded elsewhere, `loaded`, by who checked its file: no digest is computed, and no backend loaded. Room on GPUs is
+// not looked at by CheckAdapter: who loads the adapter does.
+absl::StatusOr<std::unique_ptr<PromptSide>> MakeLlamaPrompts(const ModelOptions& model, const ModelInfo& loaded);
+
+}  // namespace tollgate::inference

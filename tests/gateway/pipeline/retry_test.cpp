@@ -1,0 +1,184 @@
+// Replies that a rule has written anew: what it found never leaves, what the caller gets goes on behind what was out, and every token is billed.
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+
+#include "tests/gateway/pipeline/world.h"
+
+using namespace tollgate;
+using pipeline::Reply;
+
+namespace {
+
+// The scripted engine says "other " where a token is forbidden.
+std::string Rule(const std::string& regex, const std::string& action, int retry, const std::string& more = "") {
+  return "version: 1\nname: house\nrules:\n  - {id: number, where: {direction: "
+         "output}, detect: {regex: '" +
+         regex + "'}, do: " + action + ", retry: " + std::to_string(retry) + "}\n" + more;
+}
+constexpr const char* kNumber = "555-\\d{4}";
+
+struct Said {
+  std::string text, finish;
+  pipeline::Logprobs logprobs;
+  v1::EndBody end;
+};
+
+Said Say(test::World& world, const v1::ChatRequest& ask, bool streamed) {
+  test::RecordingWriter writer;
+  const auto outcome = world.Chat(ask, streamed ? &writer : nullptr);
+  REQUIRE(std::holds_alternative<Reply>(outcome));
+  const Reply& reply = std::get<Reply>(outcome);
+  Said out{writer.text + reply.text, v1::FinishReason_Name(reply.end.finish_reason()).substr(14), writer.logprobs,
+           world.journal.entries().back().record.end()};
+  out.logprobs.insert(out.logprobs.end(), reply.logprobs.begin(), reply.logprobs.end());
+  for (const audit::Entry& entry : world.journal.entries()) {
+    if (entry.content) CHECK(world.Content(entry).text().find("555-1234") == std::string::npos);
+  }
+  world.CheckBooks();
+  return out;
+}
+
+// However the span is cut into tokens, and wherever it stands.
+const char* const kScripts[] = {"!say call 555-1234 now", "!say call 55\\|5-1\\|234 now", "!say call 555-\\|1234", "!say 555-1234 now",
+                                "!pace_ms 3\n!say call 5\\|5\\|5\\|-\\|1\\|2\\|3\\|4 now"};
+
+}  // namespace
+
+TEST_CASE(
+    "What a rule finds is written anew, and the record says how often "
+    "and what it cost") {
+  for (const bool streamed : {false, true}) {
+    for (const char* script : kScripts) {
+      test::World world(Rule(kNumber, "block", 3));
+      const Said said = Say(world, world.Ask(script), streamed);
+      INFO(script << " -> " << said.text);
+      CHECK(said.finish == "STOP");
+      CHECK(said.text.find("other") != std::string::npos);
+      CHECK(said.text.find("555-1234") == std::string::npos);
+      REQUIRE(said.end.retries_size() == 1);
+      CHECK(said.end.retries(0).rule_id() == "number");
+      CHECK(said.end.retries(0).times() >= 1);
+      CHECK_FALSE(said.end.retries(0).gave_up());
+      CHECK(said.end.tokens().discarded() >= said.end.retries(0).discarded_tokens());
+      CHECK(said.end.tokens().discarded() > 0);
+      CHECK(said.end.tokens().delivered() + said.end.tokens().discarded() <= said.end.tokens().output());
+      CHECK(said.end.output_verdict().rules_size() == 0);
+      bool kept = false;
+      const v1::SealedContent content = world.Content(world.journal.entries().back());
+      for (const v1::RawSpan& raw : content.raw()) kept = kept || (raw.channel() == "retried" && raw.rule_id() == "number");
+      CHECK(kept);
+    }
+  }
+}
+
+TEST_CASE("After its last try a rule does what it says, and that is on record") {
+  for (const bool streamed : {false, true}) {
+    test::World block(Rule("555-\\d{4}|other", "block", 2));
+    const Said blocked = Say(block, block.Ask("!say call 555-1234 now"), streamed);
+    CHECK(blocked.finish == "CONTENT_FILTER");
+    CHECK(blocked.text == "call ");
+    REQUIRE(blocked.end.retries_size() == 1);
+    CHECK(blocked.end.retries(0).times() == 2);
+    CHECK(blocked.end.retries(0).gave_up());
+    CHECK(blocked.end.output_verdict().action() == "block");
+    test::World redact(Rule("555-\\d{4}|other", "redact", 2));
+    const Said redacted = Say(redact, redact.Ask("!say call 555-1234 now"), streamed);
+    CHECK(redacted.finish == "STOP");
+    CHECK(redacted.text == "call [REDACTED] now");
+    CHECK(redacted.end.retries(0).gave_up());
+  }
+}
+
+TEST_CASE(
+    "Discarded tokens count against quota and money, and not against "
+    "max_tokens") {
+  for (const bool streamed : {false, true}) {
+    test::World world(Rule(kNumber, "block", 3));
+    v1::ChatRequest ask = world.Ask("!say one two 555-1234 three four five");
+    ask.set_max_tokens(4);
+    const Said said = Say(world, ask, streamed);
+    CHECK(said.text == "one two other three ");
+    CHECK(said.finish == "LENGTH");
+    CHECK(said.end.tokens().output() - said.end.tokens().discarded() == 4);
+    CHECK(said.end.amount_nanos() == said.end.tokens().input() + 2 * said.end.tokens().output());
+
+    test::World small(Rule(kNumber, "block", 3));
+    const std::int64_t input = said.end.tokens().input();
+    small.SetQuota("tokens", "day", input + 5);
+    const Said short_one = Say(small, small.Ask("!say one two 555-1234 three four five"), streamed);
+    CHECK(short_one.end.tokens().input() + short_one.end.tokens().output() <= input + 5);
+    CHECK(short_one.text.find("555-1234") == std::string::npos);
+  }
+}
+
+TEST_CASE(
+    "Nothing of what was taken back leaves as a log-probability, and "
+    "those that do are of what the caller has") {
+  for (const bool streamed : {false, true}) {
+    test::World world(Rule(kNumber, "block", 3));
+    v1::ChatRequest ask = world.Ask("!alt never\n!say call me at 555-1234 now");
+    ask.set_logprobs(true);
+    ask.set_top_logprobs(3);
+    const Said said = Say(world, ask, streamed);
+    CHECK(said.text == "call me at other now");
+    std::string tokens, all;
+    for (const v1::TokenLogprob& token : said.logprobs) {
+      tokens += token.token();
+      for (const v1::TokenLogprob& top : token.top()) all += top.token() + "|";
+    }
+    CHECK(tokens == said.text);
+    CHECK(all.find("555") == std::string::npos);
+  }
+}
+
+TEST_CASE(
+    "Thoughts are written anew as answers are; calls are not, and there "
+    "the rule acts at once") {
+  for (const bool streamed : {false, true}) {
+    test::World world(Rule(kNumber, "block", 3));
+    test::RecordingWriter writer;
+    const auto thought = world.Chat(world.Ask("!think ring 555-1234 then\n!say done"), streamed ? &writer : nullptr);
+    REQUIRE(std::holds_alternative<Reply>(thought));
+    const std::string thinks = writer.thought + std::get<Reply>(thought).thought;
+    CHECK(thinks.find("other") != std::string::npos);
+    CHECK(thinks.find("555") == std::string::npos);
+    CHECK(writer.text + std::get<Reply>(thought).text == "done");
+    v1::ChatRequest ask = world.Ask("!call find {\"q\": \"555-1234\"}");
+    ask.add_tools()->set_name("find");
+    ask.mutable_tools(0)->set_parameters("{\"type\":\"object\"}");
+    const auto call = world.Chat(ask, streamed ? &writer : nullptr);
+    REQUIRE(std::holds_alternative<Reply>(call));
+    CHECK(std::get<Reply>(call).end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER);
+    CHECK(world.journal.entries().back().record.end().retries_size() == 0);
+    world.CheckBooks();
+  }
+}
+
+TEST_CASE("Each of several replies is taken back by itself") {
+  for (const bool streamed : {false, true}) {
+    test::World world(Rule(kNumber, "block", 3));
+    v1::ChatRequest ask = world.Ask("!say call 555-1234 now");
+    ask.set_choices(3);
+    const Said said = Say(world, ask, streamed);
+    CHECK(said.text == "call other now");
+    CHECK(said.end.retries_size() == 3);
+  }
+}
+
+TEST_CASE("Where a reply cannot be taken back the rule acts at once") {
+  const std::string guard =
+      "  - {id: guard, where: {direction: output}, detect: {external: g, "
+      "on_error: allow}, do: flag}\n";
+  for (const bool streamed : {false, true}) {
+    test::World asked(Rule(kNumber, "block", 3, guard));
+    CHECK(Say(asked, asked.Ask("!say call 555-1234 now"), streamed).finish == "CONTENT_FILTER");
+    test::World stops(Rule(kNumber, "block", 3));
+    v1::ChatRequest ask = stops.Ask("!say call 555-1234 now");
+    ask.add_stop("END");
+    const Said said = Say(stops, ask, streamed);
+    CHECK(said.finish == "CONTENT_FILTER");
+    CHECK(said.end.retries_size() == 0);
+    CHECK(said.end.tokens().discarded() == 0);
+  }
+}
