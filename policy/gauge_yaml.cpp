@@ -48,7 +48,6 @@ absl::Status ReadLanguages(const YamlReader& yaml, const YAML::Node& node, Rule&
       return yaml.Wrong(fields[field], fmt::format("no language '{}' is known here; there are {}", code, fmt::join(LanguageCodes(), ", ")));
     gauge.languages |= std::uint32_t{1} << *language;
   }
-  if (codes.empty()) return yaml.Wrong(fields[field], fmt::format("'{}' names at least one language", field));
   if (fields.contains("is_not")) gauge.languages = ~gauge.languages & ((std::uint32_t{1} << kLanguages) - 1);
   if (fields.contains("letters")) {
     TG_ASSIGN(const std::int64_t letters, yaml.Int(fields["letters"], "letters", 1, kMost));

@@ -114,7 +114,7 @@ TEST_CASE("What a policy says of languages is refused with place and remedy") {
   };
   const Row rows[] = {{"{language: {}}", "flag", "either is or is_not"},
                       {"{language: {is: en, is_not: de}}", "flag", "either is or is_not"},
-                      {"{language: {is: []}}", "flag", "at least one language"},
+                      {"{language: {is: []}}", "flag", "a value or a list with at least one"},
                       {"{language: {is: klingon}}", "flag", "no language 'klingon' is known here; there are ar, bg"},
                       {"{language: {is: en, letters: 0}}", "flag", "letters"},
                       {"{language: {is: en}, decode: both}", "flag", "'decode' says nothing for language"},

@@ -22,9 +22,9 @@ TEST_CASE("What a policy says of a topic is refused with place and remedy") {
        {"{topic: {examples: a}, least_score: 5}", "'model' is missing"},
        {"{topic: {model: '', examples: a}, least_score: 5}", "'model' is 1 to 128 bytes"},
        {"{topic: {model: m, examples: a}}", "'least_score' is missing"},
-       {"{topic: {model: m, examples: []}, least_score: 5}", "'examples' is 1 to 64 phrases"},
+       {"{topic: {model: m, examples: []}, least_score: 5}", "'examples' is a value or a list with at least one"},
        {"{topic: {model: m, examples: [a, ' ']}, least_score: 5}", "'examples' is 1 to 64 phrases"},
-       {"{topic: {model: m, examples: a, unlike: []}, least_score: 5}", "'unlike' is 1 to 64 phrases"},
+       {"{topic: {model: m, examples: a, unlike: ['']}, least_score: 5}", "'unlike' is 1 to 64 phrases"},
        {"{topic: {model: m, examples: a, exmples: b}, least_score: 5}", "did you mean 'examples'?"},
        {"{topic: {model: m, examples: a, deadline_ms: 1}, least_score: 5}", "deadline_ms"},
        {"{topic: {model: m, examples: a, reply_bytes: 1}, least_score: 5}", "reply_bytes"},
@@ -95,7 +95,7 @@ TEST_CASE("No piece is longer than its bound or cut inside a character, all of t
     const std::size_t most = 1 + random() % 40;
     const std::vector<std::string_view> pieces = TopicPieces(text, most);
     const std::size_t longest = std::max(Topic::kPieceBytesMin, text.size() / most + 1) * (Topic::kPieceBytesMax / Topic::kPieceBytesMin);
-    std::string joined, squeezed;
+    std::string joined;
     for (const std::string_view piece : pieces) {
       CHECK(base::IsValidUtf8(piece));
       CHECK(piece.size() <= longest + longest / 8 + 1);

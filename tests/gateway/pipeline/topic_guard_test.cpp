@@ -118,8 +118,10 @@ TEST_CASE("What cannot be compared acts as a hit, or not at all where the rule s
   test::World open(Rule("input", ", on_error: allow"));
   CHECK(std::get<Reply>(open.Chat(open.Ask("lunch"))).text == "lunch");
   CHECK(open.journal.entries().back().record.end().input_verdict().not_scanned(0) == "topic vec (law)");
-  Bed quota(Rule("input"));
-  quota.SetQuota("tokens", "day", 30);
+  std::string words;
+  for (int i = 0; i < 100; ++i) words += "word ";
+  Bed quota(Rule("input", "", ", unlike: ['" + words + "']"));
+  quota.SetQuota("tokens", "day", 60);
   CHECK(base::DetailOf(quota.Refused("lunch"))->reason == "POLICY_BLOCKED");
   CHECK_THAT(quota.End().guards(0).failure(), ContainsSubstring("quota of team search"));
   CHECK(quota.End().guard_usage_size() == 0);
