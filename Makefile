@@ -37,12 +37,12 @@ bench: ## Measure: all benchmarks, or one with BENCH=name; prints `name value un
 gpu-check: ## On a machine with an NVIDIA GPU: build with CUDA, show the devices, check and measure the pool on them
 	@scripts/gpu-check
 
-soak: ## Repeat the randomised faults 200 times, and run the unit tests under ThreadSanitizer (long)
+soak: ## Repeat the randomised faults 200 times, fuzz for a quarter of an hour each, and run the unit tests under ThreadSanitizer (long)
 	@scripts/setup --tests
 	$(call build,tsan,unit_tests)
 	@mkdir -p build/soak && printf 'set(test_seconds 7200)\ninclude("%s")\n' "$(CURDIR)/build/tsan/unit_tests.cmake" >build/soak/CTestTestfile.cmake
 	@TSAN_OPTIONS="halt_on_error=1" ctest --test-dir build/soak --output-on-failure --no-tests=error
-	@TOLLGATE_LOOPS=$${TOLLGATE_LOOPS:-200} TOLLGATE_TEST_SECONDS=7200 scripts/test
+	@TOLLGATE_LOOPS=$${TOLLGATE_LOOPS:-200} TOLLGATE_FUZZ_SECONDS=$${TOLLGATE_FUZZ_SECONDS:-900} TOLLGATE_TEST_SECONDS=7200 scripts/test
 
 format: ## Format the C++ sources as .clang-format says
 	@command -v clang-format >/dev/null || { echo "clang-format is not installed: apt-get install clang-format"; exit 1; }
@@ -54,4 +54,4 @@ lint: ## Check the locks' annotations with clang's -Wthread-safety
 	@scripts/lint
 
 clean: ## Remove what was built; the per-user cache of libllama and the model stays
-	@rm -rf build/dev build/asan build/tsan build/release build/cuda build/tests build/soak build/*-configure.log
+	@rm -rf build/dev build/asan build/tsan build/release build/cuda build/fuzz build/tests build/soak build/*-configure.log

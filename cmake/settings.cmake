@@ -5,8 +5,8 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 
-set(TOLLGATE_SANITIZE "" CACHE STRING "Sanitizers to build with: empty, address or thread")
-set_property(CACHE TOLLGATE_SANITIZE PROPERTY STRINGS "" address thread)
+set(TOLLGATE_SANITIZE "" CACHE STRING "Sanitizers to build with: empty, address, thread or fuzzer")
+set_property(CACHE TOLLGATE_SANITIZE PROPERTY STRINGS "" address thread fuzzer)
 
 # Warnings are errors where the code is written: the dev preset. Other levels of optimisation see other false positives.
 option(TOLLGATE_WERROR "Treat warnings as errors" OFF)
@@ -19,4 +19,7 @@ if(TOLLGATE_SANITIZE STREQUAL "address")
 elseif(TOLLGATE_SANITIZE STREQUAL "thread")
   add_compile_options(-fsanitize=thread -Wno-tsan)
   add_link_options(-fsanitize=thread)
+elseif(TOLLGATE_SANITIZE STREQUAL "fuzzer")
+  add_compile_options(-fsanitize=fuzzer-no-link,address -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address)
 endif()

@@ -270,7 +270,7 @@ class Explainer {
 
   std::string NoMatch(const Rule& rule) const {
     if (rule.ask)
-      return fmt::format("the {} {} would say; it is asked when a request runs", rule.ask->guard ? "guard model" : "external detector", rule.ask->name);
+      return fmt::format("the {} {} would say; it is asked when a request runs", rule.ask->whom(), rule.ask->name);
     if (rule.patterns.empty()) return NoKeyword(rule, text_.text);
     std::string nameless;
     for (const auto& pattern : rule.patterns) {

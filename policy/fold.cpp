@@ -79,7 +79,7 @@ std::string_view FoldedView(std::string_view text, std::string& storage) {
 char32_t DecodeAt(std::string_view text, std::size_t at, std::size_t& length) {
   const auto first = static_cast<std::uint8_t>(text[at]);
   length = 1;
-  const std::size_t want = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : first >= 0xC0 ? 2 : 1;
+  const std::size_t want = first >= 0xF8 ? 1 : first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : first >= 0xC0 ? 2 : 1;
   if (want == 1 || at + want > text.size()) return first;
   char32_t c = first & (0xFF >> (want + 1));
   for (std::size_t i = 1; i < want; ++i) {

@@ -7,6 +7,9 @@
 #include <algorithm>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "policy/language.h"
 
 namespace tollgate::policy {
 namespace {
@@ -29,7 +32,35 @@ constexpr Field kFields[] = {{"length", "characters", Gauge::Measure::kCharacter
 
 }  // namespace
 
-bool IsGaugeKind(std::string_view kind) { return kind == "length" || kind == "shape" || kind == "code" || kind == "request"; }
+namespace {
+
+// {is: […]} or {is_not: […]}, and from how many letters on.
+absl::Status ReadLanguages(const YamlReader& yaml, const YAML::Node& node, Rule& rule) {
+  TG_ASSIGN(YamlReader::Fields fields, yaml.Map(node, "'language'", {"is", "is_not", "letters"}));
+  if (fields.contains("is") == fields.contains("is_not"))
+    return yaml.Wrong(node, "'language' has either is or is_not, with languages such as en: is_not: [en, de]");
+  const char* const field = fields.contains("is") ? "is" : "is_not";
+  TG_ASSIGN(const std::vector<std::string> codes, yaml.Texts(fields[field], field));
+  Gauge gauge{Gauge::Measure::kLanguage, kStretchLetters - 1};
+  for (const std::string& code : codes) {
+    const std::optional<Language> language = LanguageByCode(code);
+    if (!language)
+      return yaml.Wrong(fields[field], fmt::format("no language '{}' is known here; there are {}", code, fmt::join(LanguageCodes(), ", ")));
+    gauge.languages |= std::uint32_t{1} << *language;
+  }
+  if (fields.contains("is_not")) gauge.languages = ~gauge.languages & ((std::uint32_t{1} << kLanguages) - 1);
+  if (fields.contains("letters")) {
+    TG_ASSIGN(const std::int64_t letters, yaml.Int(fields["letters"], "letters", 1, kMost));
+    gauge.over = letters - 1;
+  }
+  rule.gauges.push_back(gauge);
+  rule.detect = fmt::format("language {} {}", fields.contains("is") ? "is" : "is not", fmt::join(codes, ", "));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+bool IsGaugeKind(std::string_view kind) { return kind == "length" || kind == "shape" || kind == "code" || kind == "language" || kind == "request"; }
 
 absl::Status ReadGauges(const YamlReader& yaml, const YAML::Node& node, const std::string& kind, Rule& rule) {
   if (rule.action == Action::kRedact || rule.action == Action::kAllow) {
@@ -45,6 +76,7 @@ absl::Status ReadGauges(const YamlReader& yaml, const YAML::Node& node, const st
     rule.detect = "any request";
     return absl::OkStatus();
   }
+  if (kind == "language") return ReadLanguages(yaml, node, rule);
   const auto fields = kind == "length"  ? yaml.Map(node, "'length'", {"characters", "tokens", "messages"})
                       : kind == "shape" ? yaml.Map(node, "'shape'", {"turns", "longest_line", "non_letters", "repetition"})
                                         : yaml.Map(node, "'code'", {"lines"});

@@ -99,7 +99,8 @@ bool IsBlank(char32_t c) { return c < 0x80 ? c == ' ' || (c >= '\t' && c <= '\r'
 
 const char* MeasureName(Gauge::Measure measure) {
   static constexpr const char* kNames[] = {"request",      "characters",  "tokens",     "messages",  "turns",
-                                           "longest_line", "non_letters", "repetition", "code lines"};
+                                           "longest_line", "non_letters", "repetition", "code lines",
+                                           "letters in such a language"};
   return kNames[static_cast<std::size_t>(measure)];
 }
 
@@ -151,12 +152,24 @@ const PromptMeasure::Shape& PromptMeasure::ShapeOf(const Sight& sight) {
   return shape;
 }
 
+std::int64_t PromptMeasure::LettersIn(std::uint32_t languages, const Sight& sight) {
+  const auto [at, fresh] = languages_.try_emplace(sight);
+  if (fresh) {
+    for (const Message& message : prompt_) {
+      if (sight.Sees(message.role, message.channel)) AddLanguages(TextOf(message), at->second);
+    }
+  }
+  std::int64_t letters = 0;
+  for (std::size_t i = 0; i < kLanguages; ++i) letters += (languages >> i & 1) != 0 ? at->second[i] : 0;
+  return letters;
+}
+
 std::optional<PromptMeasure::Reading> PromptMeasure::FirstOver(std::span<const Gauge> gauges, const Sight& sight) {
   const auto concerns = [&](const Message& message) { return sight.Sees(message.role, message.channel); };
   if (std::none_of(prompt_.begin(), prompt_.end(), concerns)) return std::nullopt;
-  const auto value_of = [&](Gauge::Measure measure) -> std::int64_t {
+  const auto value_of = [&](const Gauge& gauge) -> std::int64_t {
     using Measure = Gauge::Measure;
-    switch (measure) {
+    switch (gauge.measure) {
       case Measure::kAlways: return 1;
       case Measure::kTokens: return subject_.prompt_tokens < 0 ? INT64_MAX : subject_.prompt_tokens;
       case Measure::kCharacters: return ShapeOf(sight).characters;
@@ -166,11 +179,12 @@ std::optional<PromptMeasure::Reading> PromptMeasure::FirstOver(std::span<const G
       case Measure::kNonLetters: return ShapeOf(sight).non_letters;
       case Measure::kRepetition: return ShapeOf(sight).repetition;
       case Measure::kCodeLines: return ShapeOf(sight).code_lines;
+      case Measure::kLanguage: return LettersIn(gauge.languages, sight);
     }
     return 0;
   };
   for (const Gauge& gauge : gauges) {
-    const std::int64_t value = value_of(gauge.measure);
+    const std::int64_t value = value_of(gauge);
     if (value > gauge.over) return Reading{gauge, value};
   }
   return std::nullopt;

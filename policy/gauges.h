@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 
+#include "policy/language.h"
 #include "policy/sight.h"
 
 namespace tollgate::policy {
@@ -25,9 +26,11 @@ struct Gauge {
     kNonLetters,   // Percent of the characters that are not blank, that are neither letters nor digits.
     kRepetition,   // Percent of the words that stand in a run of five words which was there before.
     kCodeLines,    // Lines that read as program text.
+    kLanguage,     // Letters of stretches in one of `languages` (language.h).
   };
   Measure measure = Measure::kAlways;
   std::int64_t over = 0;
+  std::uint32_t languages = 0;  // A bit each.
   bool operator==(const Gauge&) const = default;
 };
 const char* MeasureName(Gauge::Measure measure);  // "characters", "longest_line" …
@@ -49,10 +52,12 @@ class PromptMeasure {
     std::int64_t characters = 0, messages = 0, turns = 0, longest_line = 0, non_letters = 0, repetition = 0, code_lines = 0;
   };
   const Shape& ShapeOf(const Sight& sight);
+  std::int64_t LettersIn(std::uint32_t languages, const Sight& sight);
 
   const Subject& subject_;
   const std::span<const Message> prompt_;
   std::map<Sight, Shape> shapes_;
+  std::map<Sight, LanguageLetters> languages_;
 };
 
 }  // namespace tollgate::policy

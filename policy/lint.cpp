@@ -88,6 +88,7 @@ absl::StatusOr<LintReport> Lint(std::span<const PolicySource> sources, const Lin
   TG_ASSIGN(const auto look, MakeLook(rules));
   Remarks remarks;
   CheckNames(*look, options.known, remarks);
+  CheckAsked(rules, options.known, remarks);
   CheckReach(*look, remarks);
   CheckOrdinary(*look, remarks);
   CheckLeaks(*look, remarks);
@@ -98,6 +99,14 @@ absl::StatusOr<LintReport> Lint(std::span<const PolicySource> sources, const Lin
     return std::tie(a.policy, a.line, b.level) < std::tie(b.policy, b.line, a.level);
   });
   return out;
+}
+
+absl::StatusOr<std::vector<LintRemark>> LintAsked(std::span<const PolicySource> sources, const KnownNames& known) {
+  std::vector<Rule> rules;
+  for (const PolicySource& source : sources) TG_RETURN_IF_ERROR(ReadPolicy(source, rules));
+  Remarks remarks;
+  CheckAsked(rules, known, remarks);
+  return std::move(remarks.list());
 }
 
 }  // namespace tollgate::policy

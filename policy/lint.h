@@ -7,8 +7,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -23,7 +25,7 @@ const char* LintLevelName(LintLevel level);  // "note", "warning", "error"
 // One remark.
 struct LintRemark {
   LintLevel level = LintLevel::kNote;
-  std::string check;  // "dead", "shadowed", "always-on", "leak", "hold", "slow", "untested", "words"
+  std::string check;  // "dead", "shadowed", "always-on", "leak", "hold", "slow", "untested", "words", "asks"
   std::string policy, rule_id;
   int line = 0, column = 0;
   std::string message;  // What, and what to do about it. No matched text.
@@ -50,6 +52,9 @@ struct LintReport {
 // The names that `where` may use, where they are known; an empty list = not known, and nothing is said about that kind.
 struct KnownNames {
   std::vector<std::string> orgs, teams, projects, keys, models;
+  // Whom rules may ask or send requests to: detectors, and whether there is a model or an alias of a name. Null and nullopt: not known.
+  std::optional<std::vector<std::string>> detectors = std::nullopt;
+  std::function<bool(std::string_view)> is_model = nullptr;
 };
 
 struct LintOptions {
@@ -59,5 +64,8 @@ struct LintOptions {
 
 // INVALID_ARGUMENT if the sources do not compile; the status of `keep_going`.
 absl::StatusOr<LintReport> Lint(std::span<const PolicySource> sources, const LintOptions& options);
+
+// Of these remarks those about whom rules ask or send requests to ("asks"), at once: for whoever takes a policy.
+absl::StatusOr<std::vector<LintRemark>> LintAsked(std::span<const PolicySource> sources, const KnownNames& known);
 
 }  // namespace tollgate::policy

@@ -77,7 +77,7 @@ void CheckForm(const Look& look, const Rule& rule, Remarks& remarks) {
 }
 
 // Rules that ask others, and block.
-void CheckAsked(const Rule& rule, Remarks& remarks) {
+void CheckTrust(const Rule& rule, Remarks& remarks) {
   if (rule.action != Action::kBlock) return;
   if (rule.ask->fail_open) {
     remarks.Add(rule, LintLevel::kWarning, "leak",
@@ -89,7 +89,7 @@ void CheckAsked(const Rule& rule, Remarks& remarks) {
   if (rule.output && rule.ask->at == Ask::At::kTokens && rule.ask->tokens < kSeldomTokens) {
     remarks.Add(rule, LintLevel::kWarning, "slow",
                 fmt::format("it asks about the whole reply so far after every {} tokens{}; ask by sentence, or more seldom", rule.ask->tokens,
-                            rule.ask->guard ? ", and the tenant pays for each" : ""));
+                            rule.ask->metered() ? ", and the tenant pays for each" : ""));
   }
 }
 
@@ -103,7 +103,7 @@ void CheckLeaks(const Look& look, Remarks& remarks) {
     }
     if (Hides(rule) && (FindsSecrets(rule) || FindsPeople(rule))) CheckGaps(look, rule, remarks);
     CheckForm(look, rule, remarks);
-    if (rule.ask) CheckAsked(rule, remarks);
+    if (rule.ask) CheckTrust(rule, remarks);
     const std::string because = FoldCase(rule.because);
     for (const std::string& word : rule.keywords) {
       if (because.find(FoldCase(word)) == std::string::npos) continue;

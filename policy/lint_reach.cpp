@@ -150,6 +150,28 @@ void CheckNames(const Look& look, const KnownNames& known, Remarks& remarks) {
   }
 }
 
+// A rule that asks whom nobody knows acts on everything, or with on_error: allow on nothing.
+void CheckAsked(std::span<const Rule> rules, const KnownNames& known, Remarks& remarks) {
+  for (const Rule& rule : rules) {
+    if (rule.exception) continue;
+    const bool routes = rule.effect.kind == Effect::Kind::kRoute;
+    if (rule.ask && rule.ask->metered() && known.is_model && !known.is_model(rule.ask->name)) {
+      remarks.Add(rule, LintLevel::kError, "asks", fmt::format("it asks model '{}', and there is no model or alias of that name here; see `tollgate models list`",
+                                                               rule.ask->name));
+    } else if (routes && known.is_model && !known.is_model(rule.effect.text)) {
+      remarks.Add(rule, LintLevel::kError, "asks", fmt::format("it sends requests to '{}', and there is no model or alias of that name here; see `tollgate models list`",
+                                                               rule.effect.text));
+    } else if (rule.ask && !rule.ask->metered() && rule.ask->shape == nullptr && known.detectors) {
+      if (std::find(known.detectors->begin(), known.detectors->end(), rule.ask->name) != known.detectors->end()) continue;
+      const std::vector<std::string_view> names(known.detectors->begin(), known.detectors->end());
+      const std::string_view near = base::NearestWord(rule.ask->name, names);
+      remarks.Add(rule, LintLevel::kError, "asks",
+                  fmt::format("no detector '{}' is configured{}", rule.ask->name,
+                              near.empty() ? "; name it under detectors in tollgate.yaml" : fmt::format("; did you mean '{}'?", near)));
+    }
+  }
+}
+
 void CheckReach(const Look& look, Remarks& remarks) {
   for (std::uint32_t rule = 0; rule < look.rules.size(); ++rule) {
     if (look.rules[rule].exception) continue;

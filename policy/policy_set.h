@@ -24,6 +24,7 @@
 namespace tollgate::policy {
 
 struct GuardModel;  // guard_model.h
+struct Topic;       // topic.h
 
 // One policy file. `name` is what errors call it.
 struct PolicySource {
@@ -38,7 +39,8 @@ struct Question {
 
   std::string id;  // Unique in what it came with.
   std::string rule_id;
-  // "external": whom to ask is `name`. "guard": the model `name`, as `guard` says. "not_json": nobody, `shape` answers about the whole reply.
+  // "external": whom to ask is `name`. "guard": the model `name`, as `guard` says. "topic": the model `name`, which embeds, as `topic` says.
+  // "not_json": nobody, `shape` answers about the whole reply.
   std::string detector;
   std::string name;
   std::vector<std::uint32_t> messages;  // Of a prompt: those that it is about. Of a reply: none.
@@ -47,6 +49,7 @@ struct Question {
   std::int64_t tokens = 0;
   bool hold = true;
   std::shared_ptr<const GuardModel> guard = nullptr;
+  std::shared_ptr<const Topic> topic = nullptr;
   std::shared_ptr<const JsonShape> shape = nullptr;
 };
 struct Answer {
@@ -54,7 +57,7 @@ struct Answer {
   bool hit = false;
   std::string failure;  // Not empty: nobody could answer. The rule then acts as if hit, unless it says on_error: allow.
   std::int64_t score_millionths = 1'000'000;  // How sure it is; below the rule's least_score it is no hit.
-  std::vector<Span> spans;                    // Where, if it says.
+  std::vector<Span> spans;  // Where in what it was asked about, if it says: counted, and not among the verdict's, which are of other texts.
 };
 
 struct Inspection {
@@ -97,7 +100,7 @@ class PolicySet {
   virtual absl::StatusOr<Inspection> Inspect(const Subject& subject, std::span<const Message> prompt) const = 0;
 
   // The verdict once the questions are answered: `so_far` and what the answers add. What nobody could answer is in its `not_scanned`, as
-  // "external NAME (RULE)" or "guard MODEL (RULE)". INVALID_ARGUMENT if an answer is missing or not asked for, or a question is another policy's.
+  // "external NAME (RULE)", "guard MODEL (RULE)" or "topic MODEL (RULE)". INVALID_ARGUMENT if an answer is missing or not asked for, or a question is another policy's.
   virtual absl::StatusOr<Verdict> Decide(const Verdict& so_far, std::span<const Question> questions,
                                          std::span<const Answer> answers) const = 0;
 

@@ -17,6 +17,7 @@ Question QuestionOf(const Rule& rule) {
   out.detector = rule.ask->detector();
   out.name = rule.ask->name;
   out.guard = rule.ask->guard;
+  out.topic = rule.ask->topic;
   out.shape = rule.ask->shape;
   return out;
 }
@@ -28,10 +29,8 @@ void Apply(const Rule& rule, const Question& question, const Answer& answer, Ver
   const bool acts = answer.failure.empty() ? answer.hit && sure : !(rule.ask && rule.ask->fail_open);
   if (!acts) return;
   const auto count = std::max<std::int64_t>(1, static_cast<std::int64_t>(answer.spans.size()));
-  RuleOutcome outcome{rule.id, rule.action, rule.because, answer.spans, count};
-  if (outcome.spans.size() > RuleOutcome::kSpansMax) outcome.spans.resize(RuleOutcome::kSpansMax);
   verdict.action = std::max(verdict.action, rule.action);
-  verdict.rules.push_back(std::move(outcome));
+  verdict.rules.push_back({rule.id, rule.action, rule.because, {}, count});
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "policy/pattern.h"
 #include "policy/sight.h"
 #include "policy/time_window.h"
+#include "policy/topic.h"
 #include "policy/verdict.h"
 
 namespace tollgate::policy {
@@ -64,10 +65,13 @@ struct Ask {
   bool hold = true;         // Nothing of a reply leaves before its verdict.
   bool fail_open = false;   // Where it cannot say, the rule does not act.
   std::int64_t least_score_percent = 0;
-  std::shared_ptr<const GuardModel> guard = nullptr;  // It is a model of the pool: `name`; null: a detector outside.
+  std::shared_ptr<const GuardModel> guard = nullptr;  // It is a model of the pool: `name`; with neither of these a detector outside.
+  std::shared_ptr<const Topic> topic = nullptr;       // The same, and the model embeds.
   std::shared_ptr<const JsonShape> shape = nullptr;   // Asks nobody: a text that breaks it is a hit.
 
-  const char* detector() const { return guard != nullptr ? "guard" : shape != nullptr ? "not_json" : "external"; }
+  const char* detector() const { return guard != nullptr ? "guard" : topic != nullptr ? "topic" : shape != nullptr ? "not_json" : "external"; }
+  const char* whom() const { return guard != nullptr ? "guard model" : topic != nullptr ? "embedding model" : "external detector"; }
+  bool metered() const { return guard != nullptr || topic != nullptr; }  // The tenant pays for each question.
 };
 
 struct Rule {

@@ -186,8 +186,8 @@ class PolicyReader {
       return yaml_.Wrong(fields["unless"], "'unless' exempts what has a place in the text, and this rule judges the whole reply; remove it");
     for (const char* field : {"unless", "tests"}) {
       if (rule.ask && rule.ask->shape == nullptr && fields.contains(field))
-        return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for {}, which is not run here; remove it", field,
-                                                      rule.ask->guard ? "a guard model" : "an external detector"));
+        return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for {} {}, which is not run here; remove it", field,
+                                                      rule.ask->guard ? "a" : "an", rule.ask->whom()));
     }
     if (fields.contains("retry")) TG_RETURN_IF_ERROR(ReadRetry(yaml_, fields["retry"], rule));
     if (fields.contains("unless")) TG_RETURN_IF_ERROR(ReadUnless(fields["unless"], rule, exception));
@@ -229,24 +229,23 @@ class PolicyReader {
 
   absl::Status ReadDetect(const YAML::Node& node, std::int64_t cap, Rule& rule) {
     TG_ASSIGN(Fields fields, yaml_.Map(node, "'detect'", {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts",
-                                                         "hosts_except", "external", "guard", "not_json", "length", "shape", "code", "request",
-                                                         "whole_word", "ignore_case", "as_written", "decode", "at", "stream", "on_error",
-                                                         "least_score"}));
+                                                         "hosts_except", "external", "guard", "topic", "not_json", "length", "shape", "code", "language",
+                                                         "request", "whole_word", "ignore_case", "as_written", "decode", "at", "stream",
+                                                         "on_error", "least_score"}));
     std::vector<std::string> kinds;
     for (const char* kind : {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts", "hosts_except", "external", "guard",
-                             "not_json",
-                             "length", "shape", "code", "request"}) {
+                             "topic", "not_json", "length", "shape", "code", "language", "request"}) {
       if (fields.contains(kind)) kinds.emplace_back(kind);
     }
     if (kinds.size() != 1)
       return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, list, personal_data, secrets, unicode, hosts, hosts_except, "
-                               "external, guard, not_json, length, shape, code and request; write one rule for each");
+                               "external, guard, topic, not_json, length, shape, code, language and request; write one rule for each");
     const std::string& kind = kinds[0];
-    const bool words = kind == "keywords" || kind == "list", asks = kind == "external" || kind == "guard";
+    const bool words = kind == "keywords" || kind == "list", asks = kind == "external" || kind == "guard" || kind == "topic";
     for (const char* field : kSemanticFields) {
       const bool its = asks || (kind == "not_json" && std::string_view(field) == "stream");
       if (!its && fields.contains(field))
-        return yaml_.Wrong(fields[field], fmt::format("'{}' is for external detectors and guard models; remove it", field));
+        return yaml_.Wrong(fields[field], fmt::format("'{}' is for external detectors, guard models and topics; remove it", field));
     }
     if (fields.contains("whole_word")) {
       if (!words) return yaml_.Wrong(fields["whole_word"], "'whole_word' is for keywords; in a regex write \\b");
@@ -295,7 +294,7 @@ class PolicyReader {
 
   // In which forms of the text the detector looks.
   absl::Status ReadForms(Fields& fields, const std::string& kind, Rule& rule) {
-    const bool always = kind == "unicode" || kind == "hosts_except" || kind == "external" || kind == "guard" || kind == "not_json";
+    const bool always = kind == "unicode" || kind == "hosts_except" || kind == "external" || kind == "guard" || kind == "topic" || kind == "not_json";
     for (const char* field : {"as_written", "decode"}) {
       if (always && fields.contains(field))
         return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for {}, which reads text as it is; remove it", field, kind));

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "policy/guard_yaml.h"
+#include "policy/topic_yaml.h"
 
 namespace tollgate::policy {
 namespace {
@@ -39,21 +40,26 @@ absl::Status ReadAt(const YamlReader& yaml, const YAML::Node& node, Ask& ask) {
 
 absl::Status ReadSemantic(const YamlReader& yaml, const YAML::Node& detect, YamlReader::Fields& fields, Rule& rule) {
   Ask ask;
-  const bool guard = fields.contains("guard");
+  const bool guard = fields.contains("guard"), topic = fields.contains("topic");
   if (fields.contains("least_score")) {
     TG_ASSIGN(ask.least_score_percent, yaml.Int(fields["least_score"], "least_score", 1, 100));
   }
   if (guard) {
     TG_ASSIGN(ask.guard, ReadGuard(yaml, fields["guard"], ask.least_score_percent));
     ask.name = ask.guard->model;
+  } else if (topic) {
+    TG_ASSIGN(ask.topic, ReadTopicRule(yaml, fields["topic"]));
+    ask.name = ask.topic->model;
+    if (ask.least_score_percent == 0)
+      return yaml.Wrong(detect, "'least_score' is missing: how near to an example a text of the topic is, in percent, as in least_score: 75");
   } else {
     TG_ASSIGN(ask.name, yaml.Text(fields["external"], "external"));
     if (!IsName(ask.name))
       return yaml.Wrong(fields["external"], "'external' is the name of a detector under `detectors` of tollgate.yaml, as in toxicity");
   }
-  const char* const whose = guard ? "a guard model" : "an external detector";
   if ((rule.action != Action::kFlag && rule.action != Action::kBlock) || rule.effect.kind != Effect::Kind::kNone)
-    return yaml.Wrong(detect, fmt::format("what {} finds can be flagged or blocked: write do: flag or do: block", whose));
+    return yaml.Wrong(detect, fmt::format("what {} finds can be flagged or blocked: write do: flag or do: block",
+                                          guard ? "a guard model" : topic ? "an embedding model" : "an external detector"));
   for (const char* field : {"at", "stream"}) {
     if (fields.contains(field) && !rule.output)
       return yaml.Wrong(fields[field], fmt::format("'{}' is for replies, and this rule acts on prompts alone; remove it", field));
@@ -67,7 +73,9 @@ absl::Status ReadSemantic(const YamlReader& yaml, const YAML::Node& detect, Yaml
     TG_ASSIGN(const std::size_t which, yaml.OneOf(fields["on_error"], "on_error", {"block", "allow"}));
     ask.fail_open = which == 1;
   }
-  rule.detect = guard ? fmt::format("guard model {} ({})", ask.name, FormatName(ask.guard->format)) : fmt::format("external detector {}", ask.name);
+  rule.detect = guard   ? fmt::format("guard model {} ({})", ask.name, FormatName(ask.guard->format))
+                : topic ? fmt::format("topic of {} examples, by model {}", ask.topic->examples.size(), ask.name)
+                        : fmt::format("external detector {}", ask.name);
   if (ask.fail_open) rule.detect += ", let pass where it cannot say";
   rule.as_written = true;
   rule.decode = Rule::Decode::kNever;

@@ -1,4 +1,4 @@
-// Reads a detector that policy asks and does not run: the part of rule_yaml for `external` and `guard`. Inside policy/ only.
+// Reads a detector that policy asks and does not run: the part of rule_yaml for `external`, `guard` and `topic`. Inside policy/ only.
 #pragma once
 
 #include "policy/rule.h"
@@ -6,10 +6,10 @@
 
 namespace tollgate::policy {
 
-// Fields of `detect` beside `external` or `guard`, which says whom to ask.
+// Fields of `detect` beside these, which say whom to ask.
 inline constexpr const char* kSemanticFields[] = {"at", "stream", "on_error", "least_score"};
 
-// Into rule.ask. `fields` of `detect` hold `external` or `guard`. INVALID_ARGUMENT with the place and the remedy, also where such a rule cannot
+// Into rule.ask. `fields` of `detect` hold one of these. INVALID_ARGUMENT with the place and the remedy, also where such a rule cannot
 // do what it is to do.
 absl::Status ReadSemantic(const YamlReader& yaml, const YAML::Node& detect, YamlReader::Fields& fields, Rule& rule);
 

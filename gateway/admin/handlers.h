@@ -44,6 +44,8 @@ absl::Status ListDefaults(const Caller& caller, const v1::ListDefaultsRequest& r
 // policy_handlers.cpp, policy_lifecycle.cpp
 absl::Status CheckPolicy(const Caller& caller, const v1::CheckPolicyRequest& request, v1::CheckPolicyReply& reply);
 absl::Status PutPolicy(const Caller& caller, const v1::PutPolicyRequest& request, v1::StoredPolicy& reply);
+// Rules of the text that ask, or send requests to, whom this instance does not know.
+void WarnOfAsked(const Caller& caller, const std::string& name, const std::string& yaml, v1::StoredPolicy& reply);
 absl::Status ActivatePolicy(const Caller& caller, const v1::ActivatePolicyRequest& request, v1::StoredPolicy& reply);
 absl::Status TryPolicy(const Caller& caller, const v1::TryPolicyRequest& request, v1::StoredPolicy& reply);
 absl::Status RollbackPolicy(const Caller& caller, const v1::RollbackPolicyRequest& request, v1::StoredPolicy& reply);

@@ -139,7 +139,29 @@ policy::KnownNames NamesOf(const Shard& shard) {
   return out;
 }
 
+// … and whom rules can ask. A model that the caller may not know of is none.
+void AddAsked(const Caller& caller, policy::KnownNames& out) {
+  const AdminCollaborators& with = caller.desk().with;
+  out.detectors = with.detectors;
+  if (with.models == nullptr) return;
+  out.is_model = [&caller, &with](std::string_view name) {
+    if (caller.snapshot().FindAlias(name) != nullptr || with.models->IsConfigured(name)) return true;
+    return caller.snapshot().FindModel(name) != nullptr && !caller.IsHidden(name);
+  };
+}
+
 }  // namespace
+
+void WarnOfAsked(const Caller& caller, const std::string& name, const std::string& yaml, v1::StoredPolicy& reply) {
+  policy::KnownNames known;
+  AddAsked(caller, known);
+  const policy::PolicySource source{name, yaml};
+  const auto remarks = policy::LintAsked({&source, 1}, known);
+  if (!remarks.ok()) return;  // A draft need not compile.
+  for (const policy::LintRemark& remark : *remarks) {
+    reply.add_warnings(fmt::format("{}:{}:{}: rule {}: {}", remark.policy, remark.line, remark.column, remark.rule_id, remark.message));
+  }
+}
 
 absl::Status ExplainPolicy(const Caller& caller, const v1::ExplainPolicyRequest& request, v1::ExplainPolicyReply& reply) {
   if (request.ByteSizeLong() > kTextMax) return base::InvalidArgument("at most 4 MiB of policy and text can be explained at once");
@@ -153,6 +175,7 @@ absl::Status LintPolicy(const Caller& caller, const v1::LintPolicyRequest& reque
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
   policy::LintOptions options;
   options.known = NamesOf(*shard);
+  AddAsked(caller, options.known);
   options.keep_going = [&caller] { return caller.KeepGoing(); };
   TG_ASSIGN(reply, trial::Lint(SourcesOf(request.yaml(), *shard), options));
   return absl::OkStatus();

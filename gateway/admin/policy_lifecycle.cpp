@@ -52,12 +52,14 @@ absl::Status PutPolicy(const Caller& caller, const v1::PutPolicyRequest& request
   if (store_only) {
     caller.Await(stored.version);
     reply = DescribePolicy(stored.row, shard->org.name, BindingOf(*shard, request.name()), false);
+    WarnOfAsked(caller, request.name(), request.yaml(), reply);
     return absl::OkStatus();
   }
   const auto bound = changes.ActivatePolicy(caller.actor(), shard->org.name, request.name(), version);
   if (!bound.ok()) return base::Annotate(bound.status(), fmt::format("version {} is stored and not put in force", version));
   caller.Await(std::max(stored.version, bound->version));
   reply = DescribePolicy(stored.row, shard->org.name, &bound->row, false);
+  WarnOfAsked(caller, request.name(), request.yaml(), reply);
   return absl::OkStatus();
 }
 

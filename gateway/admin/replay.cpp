@@ -40,7 +40,9 @@ policy::Subject SubjectOf(const HistoryPage& page, const v1::Record& record) {
     for (std::string& adapter : names.adapters) parts.push_back(std::move(adapter));
   }
   policy::Subject out = pipeline::SubjectOf(place, model, std::move(parts), record.wall_us() / 1'000'000);
-  if (record.has_request()) out.prompt_tokens = record.request().input_tokens();
+  const std::int64_t counted = record.has_deny() ? record.deny().counted_tokens() : record.request().counted_tokens();
+  if (counted > 0) out.prompt_tokens = counted;
+  if (counted == 0 && record.has_request()) out.prompt_tokens = record.request().input_tokens();  // Of the prompt as it was used: near it.
   return out;
 }
 

@@ -142,6 +142,7 @@ void Apply(Context& context, const Options& options) {
   if (context.globals.json) return context.PrintJson(*stored);
   context.Print(fmt::format("bundle {} {} of {}: version {} stored, {} (record {})\n", bundle->name, bundle->version, stored->org(),
                             stored->version(), options.store_only ? "not in force" : "in force", stored->record()));
+  for (const std::string& warning : stored->warnings()) context.Print(fmt::format("warning: {}\n", warning));
 }
 
 void Trust(Context& context, const Options& options) {

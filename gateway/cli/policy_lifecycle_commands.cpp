@@ -33,6 +33,7 @@ void PrintStored(Context& context, const v1::StoredPolicy& policy) {
                                  policy.state() == "draft" ? " as a draft: its tests fail" : "", force);
   if (policy.version_on_trial() > 0) line += fmt::format(", version {} is on trial ({})", policy.version_on_trial(), policy.trial());
   context.Print(fmt::format("{} (record {})\n", line, policy.record()));
+  for (const std::string& warning : policy.warnings()) context.Print(fmt::format("warning: {}\n", warning));
 }
 
 template <typename Request>

@@ -45,7 +45,7 @@ struct Asked {
 
 std::size_t BytesOf(const pipeline::GuardAsk& ask) {
   std::size_t bytes = 0;
-  for (const policy::Message& message : ask.messages)
+  for (const policy::Message& message : *ask.messages)
     for (const std::string& part : message.parts) bytes += part.size();
   return bytes;
 }

@@ -29,9 +29,9 @@ absl::Status ReadSpans(const pipeline::GuardAsk& ask, const json::value& value, 
       const json::value* number = span->if_contains(names[i]);
       if (number != nullptr && number->is_int64()) numbers[i] = number->get_int64();
     }
-    const bool of_message = numbers[0] >= 0 && numbers[0] < static_cast<std::int64_t>(ask.messages.size());
+    const bool of_message = numbers[0] >= 0 && numbers[0] < static_cast<std::int64_t>(ask.messages->size());
     if (span == nullptr || !of_message) return Wrong("a span names no message of the question");
-    const auto size = static_cast<std::int64_t>(TextOf(ask.messages[static_cast<std::size_t>(numbers[0])]).size());
+    const auto size = static_cast<std::int64_t>(TextOf((*ask.messages)[static_cast<std::size_t>(numbers[0])]).size());
     if (numbers[1] < 0 || numbers[2] < numbers[1] || numbers[2] > size) return Wrong("a span lies outside of its message");
     out.answer.spans.push_back({static_cast<std::uint32_t>(numbers[0]), "text", numbers[1], numbers[2]});
   }
@@ -47,7 +47,7 @@ bool IsCategory(std::string_view text) {
 
 std::string QuestionText(const pipeline::GuardAsk& ask) {
   json::array messages;
-  for (const policy::Message& message : ask.messages) {
+  for (const policy::Message& message : *ask.messages) {
     json::object out{{"role", policy::RoleName(message.role)}, {"text", TextOf(message)}};
     if (!message.name.empty()) out["name"] = message.name;
     messages.push_back(std::move(out));

@@ -37,6 +37,7 @@ namespace tollgate::pipeline {
 class Breakers;
 class Guards;
 class ShadowCounts;
+class TopicExamples;
 
 struct PipelineOptions {
   std::chrono::milliseconds append_timeout{5000};       // How long a request waits for its record to be durable.
@@ -68,6 +69,7 @@ struct Collaborators {
   gates::Gates* gates = nullptr;                        // Null: rules that ask it something refuse.
   ShadowCounts* shadows = nullptr;                       // The pipeline's own, set by it.
   Breakers* breakers = nullptr;                          // Of guard models; null: the pipeline's own, set by it.
+  TopicExamples* topics = nullptr;                       // The same.
   std::set<std::string, std::less<>> configured_models;  // Those that tollgate.yaml names, whatever the registry says of them.
 };
 

@@ -16,7 +16,7 @@ constexpr std::size_t kJudgedHereBytes = 256;  // A shape may have thousands of 
 
 std::string TextOf(const GuardAsk& ask) {
   std::string text;
-  for (const std::string& part : ask.messages[0].parts) text += part;
+  for (const std::string& part : ask.messages->front().parts) text += part;
   return text;
 }
 

@@ -66,8 +66,10 @@ void ModelGuards::Ask(GuardAsk ask, std::function<void(GuardAnswer)> done) {
   auto call = std::make_unique<Call>();
   call->done = std::move(done);
   call->ask = std::move(ask);
-  if (call->ask.question.guard != nullptr) {
-    const auto patience = steady_clock::now() + std::chrono::milliseconds(call->ask.question.guard->deadline_ms);
+  const policy::Question& question = call->question();
+  if (question.guard != nullptr || question.topic != nullptr) {
+    const std::chrono::milliseconds its(question.guard != nullptr ? question.guard->deadline_ms : question.topic->deadline_ms);
+    const auto patience = steady_clock::now() + its;
     call->own_deadline = patience <= call->ask.deadline;
     call->deadline = std::min(call->ask.deadline, patience);
     waiting_.push_back(std::move(call));
@@ -86,7 +88,7 @@ async::Awaitable<void> ModelGuards::Turn() {
     if (begun.ok()) {
       running_.push_back(std::move(call));
     } else {
-      Fail(*call, fmt::format("guard model '{}': {}", call->ask.question.name, base::Message(begun)));
+      Fail(*call, fmt::format("{} '{}': {}", call->kind(), call->question().name, base::Message(begun)));
     }
   }
   for (const auto& call : running_) Take(*call);
@@ -170,26 +172,65 @@ absl::StatusOr<std::size_t> ModelGuards::LineOf(const std::string& name) {
 
 // What the guard is shown.
 std::vector<policy::Message> ModelGuards::MessagesOf(const GuardAsk& ask) const {
-  if (!ask.output) return ask.messages;
+  if (!ask.output) return *ask.messages;
   std::vector<policy::Message> out;
   const auto last =
       std::find_if(prompt_.rbegin(), prompt_.rend(), [](const policy::Message& m) { return m.role == policy::Role::kUser && !m.aside; });
   if (last != prompt_.rend()) out.push_back({policy::Role::kUser, "", {LastBytes(TextOf(*last), kContextBytesMax)}});
-  for (const policy::Message& message : ask.messages) {
+  for (const policy::Message& message : *ask.messages) {
     const std::string text = TextOf(message);
     out.push_back({policy::Role::kAssistant, "", {message.name.empty() ? text : fmt::format("{}({})", message.name, text)}});
   }
   return out;
 }
 
+// Whether what is to be judged is worked on by `cpu`.
+bool ModelGuards::Large(const std::vector<policy::Message>& messages) const {
+  std::size_t bytes = 0;
+  for (const policy::Message& message : messages) bytes += TextOf(message).size();
+  return static_cast<std::int64_t>(bytes) >= with_.options.inspect_here_bytes;
+}
+
 async::Awaitable<absl::Status> ModelGuards::Begin(Call& call) {
-  const policy::GuardModel& guard = *call.ask.question.guard;
-  TG_CO_ASSIGN(call.line, LineOf(guard.model));
+  const bool topic = call.question().topic != nullptr;
+  TG_CO_ASSIGN(call.line, LineOf(call.question().name));
+  std::vector<std::int32_t> prompt;
+  if (topic) {
+    TG_CO_RETURN_IF_ERROR(co_await CutForTopic(call));
+    if (call.ended) co_return absl::OkStatus();
+  } else {
+    TG_CO_RETURN_IF_ERROR(co_await Render(call, prompt));
+  }
+  TG_CO_RETURN_IF_ERROR(co_await Hold(call));
+  absl::Status begun = absl::OkStatus();
+  if (!with_.breakers->May(BreakerOf(call), steady_clock::now())) {
+    begun = base::Unavailable(fmt::format("it failed {} times in a row and is left alone for a while", with_.breakers->failures_max()));
+  } else {
+    call.owes_end = true;
+    auto submitted = topic ? SubmitTopic(call) : Submit(call, std::move(prompt));
+    if (submitted.ok()) {
+      call.stream = *std::move(submitted);
+    } else {
+      Tell(call, std::nullopt);  // The pool refused it, and no model was asked.
+      begun = submitted.status();
+    }
+  }
+  if (!begun.ok()) {
+    spare_ += std::exchange(call.held, 0);
+    co_return begun;
+  }
+  v1::GuardUsage& usage = lines_[call.line].usage;
+  usage.set_asked(usage.asked() + 1);
+  co_return absl::OkStatus();
+}
+
+// The guard's prompt, as its tokens.
+async::Awaitable<absl::Status> ModelGuards::Render(Call& call, std::vector<std::int32_t>& prompt) {
+  const policy::GuardModel& guard = *call.question().guard;
   const inference::ModelInfo& model = lines_[call.line].model;
   if (guard.force && !model.grammars) co_return base::FailedPrecondition("it cannot be held to the words of its answer; leave 'force' out");
   if (guard.least_score_percent > 0 && !model.logprobs)
     co_return base::FailedPrecondition("it tells no probabilities, and 'least_score' needs them; leave it out");
-  std::vector<std::int32_t> prompt;
   const std::vector<policy::Message> messages = MessagesOf(call.ask);
   auto render = [&]() -> absl::Status {
     std::vector<inference::PromptPart> parts;
@@ -205,24 +246,18 @@ async::Awaitable<absl::Status> ModelGuards::Begin(Call& call) {
     }
     return absl::OkStatus();
   };
-  std::size_t bytes = 0;
-  for (const policy::Message& message : messages) bytes += TextOf(message).size();
-  const bool large = static_cast<std::int64_t>(bytes) >= with_.options.inspect_here_bytes;
-  TG_CO_RETURN_IF_ERROR(co_await async::RunOnIf(large, with_.cpu, render));
+  TG_CO_RETURN_IF_ERROR(co_await async::RunOnIf(Large(messages), with_.cpu, render));
   call.prompt_tokens = static_cast<std::int64_t>(prompt.size());
   if (call.prompt_tokens + guard.answer_tokens > model.context_tokens) {
     co_return base::InvalidArgument(fmt::format("the text makes a prompt of {} tokens, and with its answer of {} it takes {} in all",
                                                 call.prompt_tokens, guard.answer_tokens, model.context_tokens));
   }
-  TG_CO_RETURN_IF_ERROR(co_await Hold(call));
-  absl::Status submitted = Submit(call, std::move(prompt));
-  if (!submitted.ok()) spare_ += std::exchange(call.held, 0);
-  co_return submitted;
+  co_return absl::OkStatus();
 }
 
 // Its tokens are the caller's quota's before it runs (P8).
 async::Awaitable<absl::Status> ModelGuards::Hold(Call& call) {
-  const std::int64_t need = call.prompt_tokens + call.ask.question.guard->answer_tokens;
+  const std::int64_t need = call.prompt_tokens + call.answer_tokens();
   if (spare_ < need) {
     auto ask = [&](auto done) { with_.quotas->Extend(reservation_, need - spare_, std::move(done)); };
     absl::StatusOr<metering::Extension> more = co_await async::Callback<absl::StatusOr<metering::Extension>>(ask);
@@ -237,33 +272,22 @@ async::Awaitable<absl::Status> ModelGuards::Hold(Call& call) {
   co_return absl::OkStatus();
 }
 
-absl::Status ModelGuards::Submit(Call& call, std::vector<std::int32_t> prompt) {
-  const policy::GuardModel& guard = *call.ask.question.guard;
-  Line& line = lines_[call.line];
-  if (!with_.breakers->May(BreakerOf(call), steady_clock::now()))
-    return base::Unavailable(fmt::format("it failed {} times in a row and is left alone for a while", with_.breakers->failures_max()));
-  call.owes_end = true;
+absl::StatusOr<std::shared_ptr<inference::TokenStream>> ModelGuards::Submit(Call& call, std::vector<std::int32_t> prompt) {
+  const Line& line = lines_[call.line];
   inference::SequenceRequest request;
   request.model = line.model.name;
   request.fingerprint = FingerprintOf(line.model);
   request.prompt_tokens = std::move(prompt);
   request.sampling.temperature = 0;
-  request.max_tokens = request.allowance = guard.answer_tokens;
+  request.max_tokens = request.allowance = call.answer_tokens();
   request.allowance_final = true;
   request.tenant = principal_.place.team->id;
   request.key = principal_.place.key->id;
   request.deadline = call.deadline;
   request.logprobs = line.model.logprobs ? kLikeliest : -1;
-  request.grammar = policy::GuardGrammar(guard);
+  request.grammar = policy::GuardGrammar(*call.question().guard);
   request.grammar_is_ours = true;
-  auto stream = with_.pool->Submit(std::move(request));
-  if (!stream.ok()) {
-    Tell(call, std::nullopt);  // The pool refused it, and no model was asked.
-    return stream.status();
-  }
-  call.stream = *std::move(stream);
-  line.usage.set_asked(line.usage.asked() + 1);
-  return absl::OkStatus();
+  return with_.pool->Submit(std::move(request));
 }
 
 void ModelGuards::Take(Call& call) {
@@ -289,7 +313,7 @@ void ModelGuards::Take(Call& call) {
   if (call.ended || !call.done || steady_clock::now() < call.deadline) return;
   call.stream->Cancel(inference::EndReason::kDeadline);
   Tell(call, AnsweredBy(inference::EndReason::kDeadline, call.own_deadline));
-  Fail(call, fmt::format("guard model '{}': it did not answer in time", call.ask.question.name));
+  Fail(call, fmt::format("{} '{}': it did not answer in time", call.kind(), call.question().name));
 }
 
 // Whether the model answered, or failed to; nullopt says nothing of it. Once a call.
@@ -334,14 +358,16 @@ GuardAnswer ModelGuards::AnswerOf(const Call& call) const {
   GuardAnswer out;
   out.answer.id = question.id;
   const auto failed = [&](std::string_view why) {
-    out.answer.failure = fmt::format("guard model '{}': {}", question.name, why);
+    out.answer.failure = fmt::format("{} '{}': {}", call.kind(), question.name, why);
     return out;
   };
-  const std::string& said = call.reply.text;
+  if (question.topic != nullptr && answered) out = TopicAnswerOf(call);
+  const std::string& said = question.topic != nullptr ? out.said : call.reply.text;
   out.said = said.size() <= kSaidBytesMax ? said : said.substr(0, base::Utf8PrefixLength(said.substr(0, kSaidBytesMax)));
   out.input_tokens = end.input_tokens_evaluated;
   out.output_tokens = end.tokens_decoded;
   if (!answered) return failed(end.reason == EndReason::kDeadline ? "it did not answer in time" : base::Message(end.status));
+  if (question.topic != nullptr) return out;
   policy::GuardReply reply = call.reply;
   reply.whole = end.reason == EndReason::kStop;
   const auto reading = policy::ReadGuardReply(*question.guard, reply);

@@ -1,4 +1,4 @@
-// ModelGuards: one request's questions to guard models, run in the pool on the caller's behalf. Questions to detectors outside go on to
+// ModelGuards: one request's questions to models (guards, and those that embed for a topic), run in the pool on the caller's behalf. Questions to detectors outside go on to
 // those who answer them.
 //
 // A guard's call goes to the pool and to nothing else: no policy judges it, so no guard is guarded. Its tokens are held in the request's
@@ -19,6 +19,7 @@
 #include "gateway/identity/identity.h"
 #include "gateway/pipeline/collaborators.h"
 #include "gateway/pipeline/guards.h"
+#include "gateway/pipeline/topic_guard.h"
 #include "inference/token_stream.h"
 #include "inference/types.h"
 #include "metering/quotas.h"
@@ -65,20 +66,30 @@ class ModelGuards final : public Guards {
     std::shared_ptr<inference::TokenStream> stream{};
     std::int64_t prompt_tokens = 0, held = 0;
     policy::GuardReply reply{};
+    TopicJob topic{};  // Of a question about a topic; its inputs are gone once the job is submitted.
     bool ended = false;
+
+    const policy::Question& question() const { return ask.question; }
+    std::int64_t answer_tokens() const { return question().guard != nullptr ? question().guard->answer_tokens : 0; }
+    const char* kind() const { return question().guard != nullptr ? "guard model" : "embedding model"; }
   };
 
   absl::StatusOr<inference::ModelInfo> Find(const std::string& name) const;
   absl::StatusOr<std::size_t> LineOf(const std::string& name);
   std::vector<policy::Message> MessagesOf(const GuardAsk& ask) const;
+  bool Large(const std::vector<policy::Message>& messages) const;
   async::Awaitable<absl::Status> Begin(Call& call);
+  async::Awaitable<absl::Status> Render(Call& call, std::vector<std::int32_t>& prompt);
+  async::Awaitable<absl::Status> CutForTopic(Call& call);
   async::Awaitable<absl::Status> Hold(Call& call);
-  absl::Status Submit(Call& call, std::vector<std::int32_t> prompt);
+  absl::StatusOr<std::shared_ptr<inference::TokenStream>> Submit(Call& call, std::vector<std::int32_t> prompt);
+  absl::StatusOr<std::shared_ptr<inference::TokenStream>> SubmitTopic(Call& call);
   void Take(Call& call);
   void Count(Call& call, bool hung);
   void Tell(Call& call, std::optional<bool> answered);
   std::string BreakerOf(const Call& call) const;
   GuardAnswer AnswerOf(const Call& call) const;
+  GuardAnswer TopicAnswerOf(const Call& call) const;
   void Answer(Call& call, GuardAnswer answer);
   void Fail(Call& call, std::string why);
 

@@ -33,6 +33,7 @@ struct Pipeline::Impl {
       : with(std::move(c)), refusals(std::make_shared<Refusals>(*with.journal, *with.clock)), started_s(StartedSeconds(*with.clock)) {
     with.shadows = &shadows;
     if (with.breakers == nullptr) with.breakers = &breakers;
+    with.topics = &topics;
   }
 
   static std::int64_t StartedSeconds(const base::Clock& clock) { return base::ToMicros(clock.Wall()) / 1'000'000; }
@@ -43,6 +44,7 @@ struct Pipeline::Impl {
   std::shared_ptr<boost::asio::steady_timer> flush_timer;
   ShadowCounts shadows;
   Breakers breakers{kGuardFailuresMax, kGuardRest};
+  TopicExamples topics;
   std::atomic<bool> shutting_down{false};
   std::atomic<std::int64_t> requests{0}, answered{0}, failed{0}, overhead_us{0};
 

@@ -47,6 +47,16 @@ v1::Record NewRecord(v1::RecordKind kind, const RecordIdentity& who) {
   return record;
 }
 
+void AddSpans(std::span<const policy::Span> spans, std::int64_t from, v1::GuardOutcome& outcome) {
+  outcome.clear_spans();
+  for (const policy::Span& span : spans.first(std::min(spans.size(), policy::RuleOutcome::kSpansMax))) {
+    v1::GuardSpan& out = *outcome.add_spans();
+    out.set_message(span.message);
+    out.set_begin(from + span.begin);
+    out.set_end(from + span.end);
+  }
+}
+
 v1::Verdict WithoutAsked(const v1::Verdict& verdict, const google::protobuf::RepeatedPtrField<v1::GuardOutcome>& asked) {
   v1::Verdict out = verdict;
   const auto by_others = [&](const v1::RuleOutcome& rule) {

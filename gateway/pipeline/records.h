@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -29,6 +30,8 @@ tollgate::v1::Verdict ToProto(const policy::Verdict& verdict);
 // What policies said by themselves: without the rules that asked others, as far as the record has their outcomes.
 tollgate::v1::Verdict WithoutAsked(const tollgate::v1::Verdict& verdict,
                                    const google::protobuf::RepeatedPtrField<tollgate::v1::GuardOutcome>& asked);
+// Where a detector said something is, at most kSpansMax; `from`: where what it was asked about begins.
+void AddSpans(std::span<const policy::Span> spans, std::int64_t from, tollgate::v1::GuardOutcome& outcome);
 policy::Action ActionOf(std::string_view name);  // Allow, if it is no action's.
 // The verdict as callers get it.
 tollgate::v1::PolicyOutcome ToOutcome(const tollgate::v1::Verdict& verdict);

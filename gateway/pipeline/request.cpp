@@ -134,6 +134,7 @@ absl::Status Request::Judge(std::span<const policy::Message> prompt) {
                     [this](const inference::ModelInfo& model) { return Fits(model); }};
   TG_ASSIGN(Judged judged, JudgePrompt(how, prompt));
   shadow_ = ShadowOf(policies_.shadow.get(), judged.subject, prompt);
+  counted_tokens_ = std::max<std::int64_t>(0, judged.subject.prompt_tokens);
   inspection_ = std::move(judged.inspection);
   routed_by_ = std::move(judged.routed_by);
   if (judged.route) {
@@ -246,6 +247,7 @@ async::Awaitable<absl::Status> Request::Record() {
   body->set_surface(std::string(Name(caller_.surface)));
   body->set_stream(writer_ != nullptr);
   body->set_input_tokens(static_cast<std::int64_t>(prompt_tokens_.size()));
+  body->set_counted_tokens(counted_tokens_);
   body->set_max_output_tokens(max_tokens_);
   FillBody(body);
   FillDefaults(defaults_, body);

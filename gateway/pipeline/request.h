@@ -104,6 +104,7 @@ class Request {
   std::vector<tollgate::v1::GuardOutcome> guarded_;           // What was asked about the prompt, and answered.
   std::vector<tollgate::v1::GuardAnswerText> guard_said_;     // By guard models.
   tollgate::v1::ShadowVerdict shadow_;                        // Of the prompt; without a digest if nothing is tried beside.
+  std::int64_t counted_tokens_ = 0;  // Of the prompt as it came; 0: no rule asks.
   std::vector<std::int32_t> prompt_tokens_;
   std::int64_t published_tokens_ = 0;                         // Of those.
   inference::SamplingParams sampling_;

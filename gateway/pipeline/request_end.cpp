@@ -67,6 +67,7 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   v1::DenyBody* body = entry.record.mutable_deny();
   body->set_model_requested(call_.model());
   body->set_surface(std::string(Name(caller_.surface)));
+  body->set_counted_tokens(counted_tokens_);
   body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;

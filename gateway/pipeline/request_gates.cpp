@@ -21,6 +21,9 @@ namespace {
 
 std::int64_t SecondsOf(const std::string& window) { return window == "minute" ? 60 : window == "hour" ? 3600 : 86'400; }
 
+// What its count is kept under: a rule whose window changes begins anew, and a canary's limit is not the one in force.
+std::string CountOf(const RuleOutcome& rule, bool canary) { return fmt::format("{}/{}{}", rule.rule_id, rule.effect.window, canary ? "/canary" : ""); }
+
 // "a@1, b@2"
 std::vector<std::string> TermsOf(std::string_view text) {
   std::vector<std::string> out;
@@ -118,7 +121,7 @@ absl::StatusOr<gates::Ask> Request::WhatPolicyAsks() {
     }
     if (effect.kind == Effect::Kind::kApprove) ask.approvals.push_back({rule.rule_id, effect.amount});
     if (effect.kind == Effect::Kind::kRateLimit) {
-      ask.rates.push_back({rule.rule_id,
+      ask.rates.push_back({CountOf(rule, policies_.canary),
                            effect.by == "end_user"  ? who_.end_user_hmac
                            : effect.by == "key"     ? place.key->id.Bytes()
                            : effect.by == "project" ? place.project->id.Bytes()
@@ -139,7 +142,7 @@ async::Awaitable<absl::Status> Request::PassGates() {
   approvals_ = answer->grants;
   const policy::Verdict& verdict = inspection_.verdict;
   if (answer->full) {
-    const auto its = [&](const RuleOutcome& rule) { return rule.rule_id == answer->full->rule; };
+    const auto its = [&](const RuleOutcome& rule) { return CountOf(rule, policies_.canary) == answer->full->rule; };
     co_return TooMany(*RulesWhere(verdict, Effect::Kind::kRateLimit, its).at(0), answer->full->reset_ms);
   }
   if (!answer->terms_missing.empty()) {

@@ -2,6 +2,7 @@
 // does not answer is an answer too; only the caller's own end, or its deadline, breaks this off.
 // Tested by tests/gateway/pipeline/guards_test.cpp.
 #include <algorithm>
+#include <map>
 
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/request.h"
@@ -14,13 +15,20 @@ namespace v1 = tollgate::v1;
 async::Awaitable<std::optional<Ending>> Request::AskGuards() {
   if (inspection_.questions.empty()) co_return std::nullopt;
   const auto inbox = GuardInbox::Make(*guards_, with_.cpu, event_.Notifier());
+  std::map<std::vector<std::uint32_t>, std::shared_ptr<const std::vector<policy::Message>>> shown;  // By which of them.
   for (const policy::Question& question : inspection_.questions) {
+    auto& messages = shown[question.messages];
+    if (messages == nullptr) {
+      std::vector<policy::Message> copies;
+      for (const std::uint32_t message : question.messages) copies.push_back(inspection_.prompt[inspection_.put_before + message]);
+      messages = std::make_shared<const std::vector<policy::Message>>(std::move(copies));
+    }
     GuardAsk ask;
     ask.question = question;
     ask.model = model_.name;
     ask.tenant = who_.place.team->id.value.Bytes();
     ask.deadline = deadline_;
-    for (const std::uint32_t message : question.messages) ask.messages.push_back(inspection_.prompt[inspection_.put_before + message]);
+    ask.messages = messages;
     inbox->Ask(std::move(ask));
   }
   std::vector<GuardAnswer> answers;
@@ -49,6 +57,7 @@ absl::Status Request::DecideAnswered(std::vector<GuardAnswer> answers) {
     if (question == asked.end()) return base::Internal("a detector answered what it was not asked");
     for (policy::Span& span : answer.answer.spans) span.message = question->messages[span.message];
     v1::GuardOutcome& outcome = guarded_.emplace_back();
+    AddSpans(answer.answer.spans, 0, outcome);
     outcome.set_rule_id(question->rule_id);
     outcome.set_detector(question->detector);
     outcome.set_name(question->name);

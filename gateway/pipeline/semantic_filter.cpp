@@ -6,8 +6,11 @@
 #include "gateway/pipeline/semantic_filter.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "gateway/pipeline/records.h"
 #include "policy/guard_model.h"
+#include "policy/topic.h"
 
 namespace tollgate::pipeline {
 
@@ -76,6 +79,7 @@ std::optional<std::int64_t> SemanticFilter::SentenceEnd(std::int64_t from) const
 // Of the reply's end, at most so much is shown at once.
 std::size_t SemanticFilter::WindowOf(const State& state) {
   if (state.question.shape != nullptr) return kEverything;
+  if (state.question.topic != nullptr) return static_cast<std::size_t>(state.question.topic->reply_bytes);
   return state.question.guard == nullptr ? kAskedBytesMax : static_cast<std::size_t>(state.question.guard->reply_bytes);
 }
 
@@ -125,16 +129,24 @@ std::vector<GuardAsk> SemanticFilter::TakeAsks() {
     ask.question = state.question;
     ask.output = true;
     ask.last = finished_ && all;
-    ask.messages.push_back({policy::Role::kAssistant, "", {AskedText(static_cast<std::size_t>(*to), WindowOf(state))}});
+    const std::size_t from = AskedFrom(static_cast<std::size_t>(*to), WindowOf(state));
+    state.asked_from = static_cast<std::int64_t>(from);
+    policy::Message reply{policy::Role::kAssistant, "", {AskedText(from, static_cast<std::size_t>(*to))}};
+    ask.messages = std::make_shared<const std::vector<policy::Message>>(1, std::move(reply));
   }
   Advance();
   return out;
 }
 
-// The clear text up to `end`, or the end of it, with pseudonyms where their values stand.
-std::string SemanticFilter::AskedText(std::size_t end, std::size_t bytes_max) const {
+// Where a window of so many bytes that ends at `end` begins.
+std::size_t SemanticFilter::AskedFrom(std::size_t end, std::size_t bytes_max) const {
   std::size_t at = end > bytes_max ? end - bytes_max : 0;
   while (at < end && (static_cast<unsigned char>(clear_[at]) & 0xC0) == 0x80) ++at;
+  return at;
+}
+
+// The clear text from `at` to `end`, with pseudonyms where their values stand.
+std::string SemanticFilter::AskedText(std::size_t at, std::size_t end) const {
   std::string out;
   for (std::size_t i = 0; i < spans_->replaced().size(); ++i) {
     const auto begins = static_cast<std::size_t>(spans_->replaced()[i].first), ends = static_cast<std::size_t>(spans_->replaced()[i].second);
@@ -155,6 +167,7 @@ absl::Status SemanticFilter::Answer(const GuardAnswer& answer, std::int64_t byte
   outcome.set_failure(answer.answer.failure);
   outcome.set_score_millionths(answer.answer.score_millionths);
   outcome.set_category(answer.category);
+  AddSpans(answer.answer.spans, state->asked_from, outcome);
   outcome.set_bytes_out(bytes_out);
   outcome.set_guard_input_tokens(outcome.guard_input_tokens() + answer.input_tokens);
   outcome.set_guard_output_tokens(outcome.guard_output_tokens() + answer.output_tokens);
@@ -183,12 +196,18 @@ absl::Status SemanticFilter::Answer(const GuardAnswer& answer, std::int64_t byte
   return absl::OkStatus();
 }
 
-// What every question that holds is answered about may leave.
-void SemanticFilter::Advance() {
+const policy::Verdict& SemanticFilter::verdict() const {
+  if (!std::exchange(verdict_is_old_, false)) return verdict_;
   verdict_ = spans_->verdict();
   verdict_.action = std::max(verdict_.action, asked_verdict_.action);
   verdict_.rules.insert(verdict_.rules.end(), asked_verdict_.rules.begin(), asked_verdict_.rules.end());
   verdict_.not_scanned.insert(verdict_.not_scanned.end(), asked_verdict_.not_scanned.begin(), asked_verdict_.not_scanned.end());
+  return verdict_;
+}
+
+// What every question that holds is answered about may leave.
+void SemanticFilter::Advance() {
+  verdict_is_old_ = true;
   if (stopped_by_) return;
   auto to = static_cast<std::int64_t>(clear_.size());
   for (const State& state : states_) {

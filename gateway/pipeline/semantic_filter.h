@@ -37,7 +37,7 @@ class SemanticFilter final : public policy::StreamFilter {
   absl::StatusOr<std::string> Push(std::string_view raw) override;
   absl::StatusOr<std::string> Finish() override;
   bool blocked() const override { return stopped_by_.has_value(); }
-  const policy::Verdict& verdict() const override { return verdict_; }
+  const policy::Verdict& verdict() const override;
   const std::vector<policy::RawSpan>& raw() const override { return stopped_by_ ? raw_ : spans_->raw(); }
   const std::vector<std::pair<std::int64_t, std::int64_t>>& replaced() const override { return spans_->replaced(); }
   std::size_t held_bytes() const override { return spans_->held_bytes(); }  // By the span rules: what waits for answers is decided text.
@@ -71,6 +71,7 @@ class SemanticFilter final : public policy::StreamFilter {
     policy::Question question;
     std::int64_t asked_to = 0;     // Of the clear text; all before it was asked about …
     std::int64_t answered_to = 0;  // … and answered.
+    std::int64_t asked_from = 0;   // Where the text begins that the last ask showed.
     std::int64_t asked_at_tokens = 0;
     bool asked_whole = false;         // The ask that is out, or was last, is about the whole reply.
     bool out = false, done = false;  // An ask is under way; the whole reply was answered about.
@@ -79,7 +80,8 @@ class SemanticFilter final : public policy::StreamFilter {
   };
 
   void Let(const std::string& text);
-  std::string AskedText(std::size_t end, std::size_t bytes_max) const;
+  std::size_t AskedFrom(std::size_t end, std::size_t bytes_max) const;
+  std::string AskedText(std::size_t at, std::size_t end) const;
   void Stop(const std::string& rule_id);
   static std::size_t WindowOf(const State& state);
   std::optional<std::int64_t> Due(const State& state) const;
@@ -98,7 +100,8 @@ class SemanticFilter final : public policy::StreamFilter {
   bool finished_ = false;
   std::optional<std::string> stopped_by_;  // The rule that blocked: a span rule, or one that asks.
   policy::Verdict asked_verdict_;          // What answers add.
-  policy::Verdict verdict_;
+  mutable policy::Verdict verdict_;        // Put together when somebody asks: there may be thousands of pushes, and many spans.
+  mutable bool verdict_is_old_ = true;
   std::vector<policy::RawSpan> raw_;
 };
 

@@ -91,6 +91,7 @@ void BuildAdmin(Parts& parts) {
                                  .gates = parts.gates.get(),
                                  .pool = parts.pool.get(),
                                  .build = parts.build};
+  for (const v1::Config::Detector& detector : parts.config.detectors()) with.detectors.push_back(detector.name());
   parts.admin = std::make_unique<admin::AdminServices>(std::move(options), std::move(with));
 }
 

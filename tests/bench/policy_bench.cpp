@@ -2,7 +2,7 @@
 // every part is new to the matcher's caches.
 //   policy.*     a prompt's inspection and a streamed token, with the 20 rules that other benchmarks use
 //   scan.*       100 rules (24 identifiers, 76 kinds of secrets) over 2 KB: detection alone, a whole Inspect, and what the same patterns cost
-//                one RE2 at a time with spans, and in one RE2::Set without
+//                one RE2 at a time with spans, in one RE2::Set without, and, where it is installed, in Vectorscan without
 //   scan.decoding.*  what decoding and reading again adds to an Inspect, also where there is much to decode; and the Inspect
 //   scan.keywords100k.*  a list of 100,000 terms beside them: to compile, in memory, and an Inspect's ratio; scan.inspect.packs: every pack
 //   stream.*     the same 100 rules, 4 bytes at a time; the worst of the three texts. stream.all: every built-in detector, stream.packs: every pack
@@ -27,6 +27,7 @@
 #include "policy/program.h"
 #include "policy/rule_yaml.h"
 #include "tests/bench/rules.h"
+#include "tests/bench/vectorscan.h"
 
 namespace {
 
@@ -113,7 +114,7 @@ std::string Encoded(std::size_t bytes) {
   return out;
 }
 
-void Print(const std::string& name, double value, const char* unit) { std::printf("%s %.3f %s\n", name.c_str(), value, unit); }
+void Print(const std::string& name, double value, const std::string& unit) { std::printf("%s %.3f %s\n", name.c_str(), value, unit.c_str()); }
 
 double Micros(Clock::duration d) { return std::chrono::duration<double, std::micro>(d).count(); }
 
@@ -229,6 +230,7 @@ class Bare {
     for (const Rule& rule : rules) {
       for (const auto& pattern : rule.patterns) {
         const std::string regex = PrintRegex(pattern->spec().regex);
+        regexes_.push_back(regex);
         each_.push_back(std::make_unique<RE2>(regex, Options(16 << 20)));
         set_.Add(regex, nullptr);
       }
@@ -242,6 +244,7 @@ class Bare {
       while (at < text.size() && re->Match(text, at, text.size(), RE2::UNANCHORED, &found, 1)) at = static_cast<std::size_t>(found.end() - text.data()) + 1;
     }
   }
+  const std::vector<std::string>& regexes() const { return regexes_; }
   void Set(const std::string& text) const {
     std::vector<int> hits;
     set_.Match(text, &hits);
@@ -255,6 +258,7 @@ class Bare {
     options.set_max_mem(memory);
     return options;
   }
+  std::vector<std::string> regexes_;
   std::vector<std::unique_ptr<RE2>> each_;
   RE2::Set set_;
 };
@@ -296,6 +300,8 @@ void Scan() {
   if (!program.ok()) std::abort();
   const Program::Selection selection = (*program)->Select({}, Role::kUser);
   const Bare bare(rules);
+  const auto vectorscan = tollgate::bench::MakeVectorscan(bare.regexes());
+  if (vectorscan != nullptr) Print("scan.vectorscan.patterns", static_cast<double>(vectorscan->patterns()), "of " + std::to_string(bare.regexes().size()));
   double ratio = 0;
   for (const auto& [corpus, make] : kCorpora) {
     const std::string name = corpus;
@@ -305,6 +311,8 @@ void Scan() {
     Print("scan.inspect." + name + ".us_per_2kb", inspect, "us");
     Print("scan.re2_each." + name + ".us_per_2kb", one_by_one, "us");
     Print("scan.re2_set." + name + ".us_per_2kb", MedianMicros(make, 200, [&](const std::string& text) { bare.Set(text); }), "us");
+    if (vectorscan != nullptr)
+      Print("scan.vectorscan." + name + ".us_per_2kb", MedianMicros(make, 200, [&](const std::string& text) { vectorscan->Scan(text); }), "us");
     ratio = std::max(ratio, inspect / one_by_one);
   }
   Print("scan.inspect.ratio", ratio, "ratio");

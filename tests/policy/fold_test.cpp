@@ -43,6 +43,14 @@ TEST_CASE("Code points are decoded forwards and backwards") {
   CHECK(DecodeAt("\xC3", 0, length) == 0xC3);
 }
 
+TEST_CASE("A byte that begins no code point is one of its own, also where four bytes would make a number in range") {
+  for (const std::string text : {"\xf8\x90\x80\x80", "\xff\x90\x80\x80", "\x80x", "\xe2\x82"}) {
+    std::size_t length = 0;
+    CHECK(DecodeAt(text, 0, length) == static_cast<unsigned char>(text[0]));
+    CHECK(length == 1);
+  }
+}
+
 TEST_CASE("Letters of spaced scripts are part of words; punctuation and unspaced scripts are not") {
   for (const char32_t c : {U'a', U'Z', U'0', U'_', U'\u00e9', U'\u0436', U'\u03c9', U'\u05d0', U'\u0627', U'\uac00', U'\uff21'})
     CHECK(IsWordCodePoint(c));

@@ -118,6 +118,34 @@ TEST_CASE("Names in where are compared with those that exist") {
   CHECK(Told(MustLint(rules)).empty());
 }
 
+TEST_CASE("Whom rules ask, and where they send requests, is compared with who is here") {
+  LintOptions options;
+  options.known.detectors = {"toxicity", "topics"};
+  options.known.is_model = [](std::string_view name) { return name == "bge" || name == "guard"; };
+  const std::string rules =
+      "- {id: a, detect: {external: toxcity, on_error: allow}, do: flag}\n"
+      "- {id: b, detect: {external: topics}, do: flag}\n"
+      "- {id: c, detect: {topic: {model: bgge, examples: [x]}, least_score: 70}, do: flag}\n"
+      "- {id: d, detect: {topic: {model: bge, examples: [x]}, least_score: 70}, do: flag}\n"
+      "- {id: e, detect: {guard: {model: gard, format: llama_guard}}, do: flag}\n"
+      "- {id: f, where: {direction: input}, detect: {request: any}, do: {route: nowhere}}\n"
+      "- {id: g, detect: {not_json: any}, do: flag}\n";
+  const std::string told = Told(MustLint(rules.c_str(), options));
+  CHECK_THAT(told, ContainsSubstring("error asks a: no detector 'toxcity' is configured; did you mean 'toxicity'?"));
+  CHECK_THAT(told, ContainsSubstring("error asks c: it asks model 'bgge'"));
+  CHECK_THAT(told, ContainsSubstring("error asks e: it asks model 'gard'"));
+  CHECK_THAT(told, ContainsSubstring("error asks f: it sends requests to 'nowhere'"));
+  for (const char* fine : {"asks b", "asks d", "asks g"}) CHECK(told.find(fine) == std::string::npos);
+  CHECK(Told(MustLint(rules.c_str())).find("asks") == std::string::npos);
+
+  const PolicySource source{"p", "version: 1\nname: p\nrules:\n" + rules};
+  const auto remarks = LintAsked({&source, 1}, options.known);
+  REQUIRE(remarks.ok());
+  CHECK(remarks->size() == 4);
+  options.known.detectors = std::vector<std::string>{};
+  CHECK_THAT(LintAsked({&source, 1}, options.known)->front().message, ContainsSubstring("name it under detectors in tollgate.yaml"));
+}
+
 TEST_CASE("Each rule's cost is measured, and work that is no longer wanted ends") {
   LintOptions options;
   const LintReport report = MustLint(

@@ -32,7 +32,7 @@ std::future<GuardAnswer> Ask(ExternalDetectors& detectors, const std::string& te
                              std::chrono::milliseconds patience = std::chrono::hours(1), const std::string& tenant = "") {
   pipeline::GuardAsk ask;
   ask.question = {"r", "r", "external", name, {0}};
-  ask.messages = {{policy::Role::kUser, "", {text}}};
+  ask.messages = std::make_shared<const std::vector<policy::Message>>(std::vector<policy::Message>{{policy::Role::kUser, "", {text}}});
   ask.tenant = tenant;
   ask.deadline = std::chrono::steady_clock::now() + patience;
   auto promise = std::make_shared<std::promise<GuardAnswer>>();

@@ -62,7 +62,7 @@ std::future<GuardAnswer> Ask(ExternalDetectors& detectors, const std::string& te
                              const std::string& tenant = "") {
   pipeline::GuardAsk ask;
   ask.question = {"r", "rule", "external", "toxicity", {0}};
-  ask.messages = {{policy::Role::kTool, "mail", {text.substr(0, 2), text.substr(2)}}};
+  ask.messages = std::make_shared<const std::vector<policy::Message>>(std::vector<policy::Message>{{policy::Role::kTool, "mail", {text.substr(0, 2), text.substr(2)}}});
   ask.model = "tiny";
   ask.tenant = tenant;
   ask.output = true;

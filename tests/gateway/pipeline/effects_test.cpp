@@ -105,6 +105,9 @@ TEST_CASE("Prompts are counted in tokens where a rule measures tokens") {
   std::string text;
   for (int i = 0; i < 100; ++i) text += "word ";
   CHECK(ReasonOf(world.Chat(world.Ask(text))) == "POLICY_BLOCKED");
+  const auto entries = world.journal.entries();  // The count is on record, for replays: of the prompt as it came.
+  CHECK(entries[0].record.request().counted_tokens() == entries[0].record.request().input_tokens());
+  CHECK(entries.back().record.deny().counted_tokens() > 60);
 }
 
 TEST_CASE("With tools in the request the addition is still the conversation's, and the tools stay what they are") {

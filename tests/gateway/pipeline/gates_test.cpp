@@ -42,6 +42,17 @@ TEST_CASE("A rule's rate counts only requests that match it, for each of those i
   world.CheckBooks();
 }
 
+TEST_CASE("A canary's rate counts apart from that of the same rule in force") {
+  const std::string few = "  - {id: few, detect: {keywords: report}, do: {rate_limit: {requests: 1, per: hour, by: key}}}\n";
+  test::World world(Policy(few));
+  CHECK(DetailOf(world.Chat(world.Ask("a report"))).reason == "answered");
+  CHECK(DetailOf(world.Chat(world.Ask("a report"))).reason == "RATE_LIMITED");
+  world.Try(Policy(few), "canary", 10'000);
+  CHECK(DetailOf(world.Chat(world.Ask("a report"))).reason == "answered");
+  CHECK(DetailOf(world.Chat(world.Ask("a report"))).reason == "RATE_LIMITED");
+  world.CheckBooks();
+}
+
 TEST_CASE("Terms are accepted once by each end user, on record, and asked for again in a new version") {
   const auto terms = [](const std::string& version) {
     return Policy("  - {id: terms, detect: {request: any}, do: {terms: house-rules@" + version + "}, because: Read the house rules.}\n");

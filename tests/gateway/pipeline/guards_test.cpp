@@ -21,9 +21,13 @@ class FakeGuards final : public pipeline::Guards {
   void Ask(GuardAsk ask, std::function<void(GuardAnswer)> done) override {
     GuardAnswer answer;
     answer.answer.id = ask.question.id;
-    const std::string& text = ask.messages[0].parts[0];
+    const std::string& text = ask.messages->front().parts[0];
     answer.answer.hit = text.find("evil") != std::string::npos;
-    if (answer.answer.hit) answer.category = "evil";
+    if (answer.answer.hit) {
+      answer.category = "evil";
+      const auto at = static_cast<std::int64_t>(text.find("evil"));
+      answer.answer.spans = {{0, "text", at, at + 4}};
+    }
     if (text.find("away") != std::string::npos) answer.answer.failure = "the detector is away";
     if (change) change(answer);
     if (on_ask) on_ask(ask);
@@ -58,7 +62,7 @@ TEST_CASE("A prompt is asked about behind its record, as it will be used, and a 
   CHECK_THAT(base::Message(status), ContainsSubstring("guard") && ContainsSubstring("Not kind."));
   CHECK(base::DetailOf(status)->reason == "POLICY_BLOCKED");
   REQUIRE(world.fake.asks.size() == 1);
-  CHECK(world.fake.asks[0].messages[0].parts[0] == "evil for [EMAIL]");
+  CHECK(world.fake.asks[0].messages->front().parts[0] == "evil for [EMAIL]");
   CHECK(world.Kinds() == "REQUEST FINAL");
   const v1::EndBody end = world.journal.entries()[1].record.end();
   CHECK(end.reason() == "POLICY_BLOCKED");
@@ -68,6 +72,11 @@ TEST_CASE("A prompt is asked about behind its record, as it will be used, and a 
   CHECK(end.guards(0).hit());
   CHECK(end.guards(0).category() == "evil");
   CHECK_FALSE(end.guards(0).output());
+  REQUIRE(end.guards(0).spans_size() == 1);  // Of the prompt as it was used; the verdict's spans are of the prompt as it came.
+  CHECK(end.guards(0).spans(0).begin() == 0);
+  CHECK(end.guards(0).spans(0).end() == 4);
+  CHECK(end.input_verdict().rules(end.input_verdict().rules_size() - 1).spans_size() == 0);
+  CHECK(end.input_verdict().rules(end.input_verdict().rules_size() - 1).count() == 1);
   world.CheckBooks();
 }
 
@@ -220,7 +229,7 @@ TEST_CASE("A rule of one tool asks about its calls alone, and calls leave in the
       CHECK(calls == (blocked ? "" : "find0 open1 "));
       CHECK((std::get<Reply>(outcome).end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER) == blocked);
       REQUIRE(world.fake.asks.size() == 1);
-      CHECK(world.fake.asks[0].messages[0].name == "find");
+      CHECK(world.fake.asks[0].messages->front().name == "find");
       world.CheckBooks();
     }
   }
@@ -297,7 +306,7 @@ TEST_CASE("Of a value that a pseudonym stood for detectors outside see the pseud
   CHECK(world.fake.asks.size() == 3);
   for (const GuardAsk& asked : world.fake.asks) {
     std::string text;
-    for (const policy::Message& message : asked.messages)
+    for (const policy::Message& message : *asked.messages)
       for (const std::string& part : message.parts) text += part;
     CHECK(text.find("Roberta") == std::string::npos);
     CHECK((text.find("[NAME_") != std::string::npos || text == "find"));

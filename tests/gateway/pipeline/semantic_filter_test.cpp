@@ -34,10 +34,11 @@ struct Bed {
   // The text that is asked about; "" if nothing is.
   std::string Asked() {
     const std::vector<GuardAsk> asks = filter->TakeAsks();
-    return asks.empty() ? "" : asks[0].messages[0].parts[0];
+    return asks.empty() ? "" : asks[0].messages->front().parts[0];
   }
-  std::string Answer(bool hit, std::int64_t out = 0) {
+  std::string Answer(bool hit, std::int64_t out = 0, std::vector<policy::Span> spans = {}) {
     GuardAnswer answer;
+    answer.answer.spans = std::move(spans);
     answer.answer.id = "guard";
     answer.answer.hit = hit;
     REQUIRE(filter->Answer(answer, out).ok());
@@ -145,8 +146,9 @@ TEST_CASE("All of a long reply is shown, window by window, and nothing leaves be
       REQUIRE(at != std::string::npos);
       CHECK((at == 0 || at + 1'000 < shown));  // It overlaps with what came before.
       shown = at + asked.size();
-      const std::string out = bed.Answer(false);
+      const std::string out = bed.Answer(false, 0, {{0, "text", 2, 5}});
       CHECK(out == (shown == reply.size() ? reply : ""));
+      CHECK(bed.filter->outcomes()[0].spans(0).begin() == static_cast<std::int64_t>(at) + 2);  // In the reply, not in the window.
     }
     CHECK(shown == reply.size());
     CHECK(asks == 4);

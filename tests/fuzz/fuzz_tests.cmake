@@ -1,0 +1,10 @@
+# The fuzzers as tests of scripts/test: TOLLGATE_FUZZ_SECONDS each (30; `make soak` gives more). Read by ctest, not by CMake.
+set(fuzz_seconds $ENV{TOLLGATE_FUZZ_SECONDS})
+if(NOT fuzz_seconds)
+  set(fuzz_seconds 30)
+endif()
+math(EXPR fuzz_seconds_max "${fuzz_seconds} + 300")
+foreach(property language plain stream)
+  add_test(fuzz_${property} "${CMAKE_CURRENT_LIST_DIR}/../../scripts/fuzz" ${fuzz_seconds} ${property})
+  set_tests_properties(fuzz_${property} PROPERTIES TIMEOUT ${fuzz_seconds_max} LABELS fuzz SKIP_REGULAR_EXPRESSION "^fuzz: skipped")
+endforeach()
