@@ -16,7 +16,7 @@
 #include "gateway/http/fields.h"
 #include "gateway/http/json_out.h"
 #include "gateway/http/strict_json.h"
-#include "inference/embed.h"
+#include "gateway/pipeline/embed_call.h"
 
 namespace tollgate::http_front {
 namespace {
@@ -32,9 +32,9 @@ absl::Status Missing(std::string_view name) {
 
 // Before anything is built of them.
 absl::Status CheckCount(std::string_view name, const json::array& all) {
-  if (all.size() <= static_cast<std::size_t>(inference::kEmbedJobInputsMax)) return absl::OkStatus();
+  if (all.size() <= static_cast<std::size_t>(pipeline::kEmbedTextsMax)) return absl::OkStatus();
   return Refuse("INVALID_VALUE", name, fmt::format("Invalid '{}': {} texts are sent, and at most {} are allowed.", name, all.size(),
-                                                   inference::kEmbedJobInputsMax));
+                                                   pipeline::kEmbedTextsMax));
 }
 
 absl::Status ReadTokens(const std::string& name, const json::array& ids, v1::EmbedInput& input) {

@@ -6,9 +6,13 @@
 #include <vector>
 
 #include "gateway/pipeline/call.h"
+#include "inference/embed.h"
 #include "tollgate/v1/embeddings.pb.h"
 
 namespace tollgate::pipeline {
+
+// Texts of a call: 1 to this.
+constexpr std::int64_t kEmbedTextsMax = inference::kEmbedJobInputsMax;
 
 // The vectors are one after the other, each `dimensions` long, and on record by their digest.
 struct EmbedAnswer {

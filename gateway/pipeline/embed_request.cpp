@@ -60,7 +60,7 @@ EmbedAsk AskOf(const v1::EmbedRequest& request) {
   TakeCommon(request, ask.call);
   ask.dimensions = request.dimensions();
   ask.inputs = request.inputs_size();
-  for (int i = 0; i < ask.inputs && i <= inference::kEmbedJobInputsMax; ++i) {
+  for (int i = 0; i < ask.inputs && i <= kEmbedTextsMax; ++i) {
     const v1::EmbedInput& input = request.inputs(i);
     ask.texts.push_back(input.text());
     auto& tokens = ask.tokens.emplace_back();
@@ -77,7 +77,7 @@ EmbedAsk AskOf(const v1::RerankRequest& request) {
   ask.return_documents = request.return_documents();
   ask.inputs = request.documents_size();
   ask.texts.push_back(request.query());
-  for (int i = 0; i < ask.inputs && i <= inference::kEmbedJobInputsMax; ++i) ask.texts.push_back(request.documents(i));
+  for (int i = 0; i < ask.inputs && i <= kEmbedTextsMax; ++i) ask.texts.push_back(request.documents(i));
   ask.tokens.resize(ask.texts.size());
   return ask;
 }
@@ -134,8 +134,8 @@ std::string EmbedRequest::NameOf(std::size_t text) const {
 
 absl::Status EmbedRequest::CheckCall() {
   const char* name = ask_.rerank ? "documents" : "input";
-  if (ask_.inputs < 1 || ask_.inputs > inference::kEmbedJobInputsMax)
-    return BadField(name, fmt::format("holds {} texts; 1 to {} are allowed", ask_.inputs, inference::kEmbedJobInputsMax));
+  if (ask_.inputs < 1 || ask_.inputs > kEmbedTextsMax)
+    return BadField(name, fmt::format("holds {} texts; 1 to {} are allowed", ask_.inputs, kEmbedTextsMax));
   for (std::size_t i = 0; i < ask_.texts.size(); ++i) {
     if (ask_.tokens[i] ? ask_.tokens[i]->empty() : ask_.texts[i].empty()) return BadField(NameOf(i), "must not be empty");
   }
@@ -143,7 +143,7 @@ absl::Status EmbedRequest::CheckCall() {
   if (ask_.dimensions < 0) return BadField("dimensions", "must be at least 1");
   if (ask_.top_n < 0) return BadField("top_n", "must be at least 1");
   PromptLimits limits = with_.options.limits;
-  limits.messages_max = inference::kEmbedJobInputsMax + 1;
+  limits.messages_max = kEmbedTextsMax + 1;
   TG_RETURN_IF_ERROR(Validate(call_, limits));
   v1::ChatRequest none;  // What is in force goes on record; the cap on input tokens alone concerns this call.
   TG_ASSIGN(defaults_, ApplyDefaults(principal_->snapshot->DefaultsOf(who_.place), none));

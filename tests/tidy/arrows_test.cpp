@@ -29,7 +29,7 @@ const std::map<std::string, std::set<std::string>> kArrows = [] {
       {"gates", {}},
       {"pipeline", {"four", "async", "directory", "identity", "gates"}},
       {"guards", {"pipeline"}},
-      {"grpc", {"net", "pipeline"}},
+      {"grpc", {"async", "net", "pipeline"}},
       {"http", {"async", "net", "pipeline"}},
       {"trial", {"policy"}},
       {"admin", {"audit", "metering", "policy", "directory", "identity", "gates", "pipeline", "grpc", "trial"}},
