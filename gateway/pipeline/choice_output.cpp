@@ -227,7 +227,9 @@ absl::Status ChoiceOutput::Consult(const std::string& model, std::chrono::steady
   for (Asked& asked : asked_) {
     if (blocked_) return absl::OkStatus();
     for (GuardAsk& ask : asked.filter->TakeAsks()) {
-      ask.messages[0].name = asked.call.name();
+      std::vector<policy::Message> named = *ask.messages;
+      named.front().name = asked.call.name();
+      ask.messages = std::make_shared<const std::vector<policy::Message>>(std::move(named));
       ask.model = model;
       ask.tenant = plan_.asks.tenant;
       ask.deadline = deadline;
