@@ -40,7 +40,11 @@ void WaitForJudge(test::World& world, int running) {
     const auto stats = world.pool().stats();
     return std::any_of(stats.begin(), stats.end(), [&](const auto& its) { return its.model == "judge" && its.running == running; });
   };
-  while (!runs()) std::this_thread::yield();
+  const auto until = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (!runs()) {
+    REQUIRE(std::chrono::steady_clock::now() < until);
+    std::this_thread::yield();
+  }
 }
 
 }  // namespace
@@ -244,7 +248,7 @@ TEST_CASE("A probe of a guard that its client ends is given back, and the next r
 }
 
 TEST_CASE("Callers' short deadlines and a queue that others fill are no failures of a guard") {
-  const std::string guard = "prompt: '{{text}}', answer: {hit_regex: evil, pass_regex: kind|well}, deadline_ms: 600000";
+  const std::string guard = "prompt: '{{text}}', answer: {hit_regex: evil, pass_regex: kind|well}, deadline_ms: 120000";
   test::World world(Rule("input", guard, ", on_error: allow"));
   world.LoadModel("judge", 1, 0);  // Nobody waits.
   pipeline::Breakers breakers(1, std::chrono::hours(1));
