@@ -1,3 +1,5 @@
+// A topic as YAML writes it: the model, phrases for and against, and how alike is alike. Bounds are checked here, so that what stands can be run.
+//
 // Tested by tests/policy/topic_test.cpp.
 #include "policy/topic_yaml.h"
 
