@@ -68,7 +68,7 @@ struct Served {
     services = std::make_unique<admin::AdminServices>(
         admin_options, admin::AdminCollaborators{&identity, directory.get(), in.changes.get(), journal.get(), root_keys.get(),
                                                  &base::SystemClock(), &models, [](v1::StatusReply& status) { status.set_build("test"); },
-                                                 gates.get(), pool.get(), "test"});
+                                                 gates.get(), {}, pool.get(), "test"});
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     for (const auto& [name, service] : services->services()) builder.RegisterService(service);
