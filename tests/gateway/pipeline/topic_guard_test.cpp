@@ -77,7 +77,7 @@ TEST_CASE("One sentence of the topic in a long text is found; what is unlike the
   CHECK(base::DetailOf(world.Refused(filler + filler + "Can my landlord evict me?" + std::string(40, ' ') + "\n" + filler))->reason == "POLICY_BLOCKED");
   CHECK(world.End().guards(0).category() == "example 1");
   world.CheckBooks();
-  Bed unlike(Rule("input", "", ", unlike: [Shall I sue?]"));
+  Bed unlike(Rule("input", "", ", unlike: ['Shall I sue?']"));
   CHECK(std::holds_alternative<Reply>(unlike.Chat(unlike.Ask("Shall I sue?"))));
   CHECK(unlike.End().guards(0).score_millionths() == 0);
   unlike.CheckBooks();
