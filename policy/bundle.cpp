@@ -13,6 +13,7 @@
 #include "base/ed25519.h"
 #include "base/encoding.h"
 #include "base/error_detail.h"
+#include "base/yaml_documents.h"
 #include "policy/rule_yaml.h"
 #include "policy/yaml_reader.h"
 
@@ -171,9 +172,8 @@ absl::StatusOr<std::vector<std::string>> FilesNamedIn(const std::string& source,
   };
   // What is not as it should be is told when the policy is compiled, with what is needed for that here or not.
   try {
-    const std::vector<YAML::Node> documents = YamlReader::Documents(std::string(policy));
-    if (documents.empty() || !documents[0].IsMap()) return out;
-    const YAML::Node root = documents[0];
+    const YAML::Node root = base::ReadYaml(std::string(policy)).first;
+    if (!root.IsDefined() || !root.IsMap()) return out;
     if (const YAML::Node include = root["include"]) {
       if (include.IsScalar()) add(include.Scalar());
       for (std::size_t i = 0; include.IsSequence() && i < include.size(); ++i) {

@@ -13,6 +13,7 @@
 
 #include "base/encoding.h"
 #include "base/nearest_word.h"
+#include "base/yaml_documents.h"
 #include "policy/bundle.h"
 #include "policy/catalog.h"
 #include "policy/do_yaml.h"
@@ -70,11 +71,11 @@ class PolicyReader {
   }
 
   absl::Status ReadDocument(const std::string& text, bool included) {
-    const std::vector<YAML::Node> documents = YamlReader::Documents(text);
-    if (documents.empty()) return PolicyError(name_, 1, 1, "the policy is empty; write version, name and rules");
-    if (documents.size() > 1)
-      return yaml_.Wrong(documents[1], "a second document begins here, behind a line ---, and would not be read; write one, or 'include' it");
-    const YAML::Node root = documents[0];
+    const base::YamlDocuments documents = base::ReadYaml(text);
+    if (!documents.first.IsDefined()) return PolicyError(name_, 1, 1, "the policy is empty; write version, name and rules");
+    if (documents.second)
+      return yaml_.Wrong(*documents.second, "a second document begins here, and would not be read; write one, or 'include' it");
+    const YAML::Node root = documents.first;
     TG_ASSIGN(Fields top, yaml_.Map(root, "a policy", {"version", "name", "description", "include", "lists", "rules"}));
     for (const char* field : {"version", "name", "rules"}) {
       const bool may_lack = included && std::string_view(field) != "version" && (top.contains("lists") || top.contains("rules"));

@@ -15,12 +15,6 @@
 
 namespace tollgate::policy {
 
-std::vector<YAML::Node> YamlReader::Documents(const std::string& text) {
-  std::vector<YAML::Node> all = YAML::LoadAll(text);
-  std::erase_if(all, [](const YAML::Node& document) { return !document.IsDefined() || document.IsNull(); });
-  return all;
-}
-
 absl::Status YamlReader::Wrong(const YAML::Mark& at, std::string_view what) const {
   return PolicyError(source_, at.line + 1, at.column + 1, what);
 }

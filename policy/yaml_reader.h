@@ -18,8 +18,6 @@ class YamlReader {
  public:
   explicit YamlReader(std::string source) : source_(std::move(source)) {}
 
-  static std::vector<YAML::Node> Documents(const std::string& text);  // Those that hold something.
-
   absl::Status Wrong(const YAML::Node& at, std::string_view what) const;
   absl::Status Wrong(const YAML::Mark& at, std::string_view what) const;
 

@@ -12,6 +12,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include "base/encoding.h"
+#include "base/yaml_documents.h"
 #include "gateway/config/reader.h"
 #include "gateway/config/schema.h"
 
@@ -151,13 +152,13 @@ absl::StatusOr<tollgate::v1::Config> Parse(std::string_view yaml, const std::str
   tollgate::v1::Config config;
   Reader reader(name, folder);
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(yaml));
-    if (documents.empty() || (documents.size() == 1 && documents[0].IsNull())) {
+    const base::YamlDocuments documents = base::ReadYaml(std::string(yaml));
+    if (!documents.first.IsDefined()) {
       return base::InvalidArgument(fmt::format("{}:1:1: the file is empty; `tollgate config example` prints one to start from", name));
     }
-    if (documents.size() > 1)
-      return base::InvalidArgument(fmt::format("{}:1:1: the file holds {} YAML documents; keep one", name, documents.size()));
-    reader.ReadSection(documents[0], "", config);
+    if (documents.second)
+      return base::InvalidArgument(fmt::format("{}:{}:1: a second YAML document begins here; keep one", name, documents.second->line + 1));
+    reader.ReadSection(documents.first, "", config);
   } catch (const YAML::Exception& error) {
     return base::InvalidArgument(fmt::format("{}:{}:{}: this is not YAML: {}", name, std::max(error.mark.line, 0) + 1,
                                              std::max(error.mark.column, 0) + 1, error.msg));

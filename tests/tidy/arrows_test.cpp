@@ -75,7 +75,7 @@ const std::vector<Fence> kFences = {
     {"CUDA", {"cuda", "nvml"}, {"inference/cuda"}, {}},
     {"libcurl", {"curl/"}, {"base/http_client", "gateway/fetch/"}, {}},
     {"OpenSSL", {"openssl/"}, {"base/", "audit/", "gateway/"}, {}},
-    {"yaml-cpp", {"yaml-cpp/"}, {"policy/", "gateway/config/", "gateway/dev/", "gateway/cli/"}, {}},
+    {"yaml-cpp", {"yaml-cpp/"}, {"base/yaml_documents", "policy/", "gateway/config/", "gateway/dev/", "gateway/cli/"}, {}},
     {"CLI11", {"CLI/"}, {"gateway/cli/"}, {}},
     {"spdlog", {"spdlog/"}, {"base/diagnostics"}, {}},
     {"prometheus-cpp", {"prometheus/"}, {"gateway/"}, {}},

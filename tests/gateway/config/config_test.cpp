@@ -198,7 +198,7 @@ TEST_CASE("What is wrong is refused with its place and the remedy") {
       {"unset variable", "postgres:\n  url: env:TG_TEST_NOT_SET\n", "the environment has no TG_TEST_NOT_SET"},
       {"polled too seldom", kGood + "directory_poll_ms: 251\n", "directory_poll_ms is 251; it must be from 20 to 250"},
       {"not YAML", "a: [1\nb: }", "this is not YAML"},
-      {"two documents", kGood + "---\n" + kGood, "the file holds 2 YAML documents; keep one"},
+      {"two documents", kGood + "---\n" + kGood, "a second YAML document begins here; keep one"},
       {"empty", "", "t.yaml:1:1: the file is empty; `tollgate config example`"},
       {"a mere word", "hello", "t.yaml:1:1: the file must be a section"},
   }));

@@ -1,0 +1,30 @@
+#include "base/yaml_documents.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+namespace tollgate::base {
+namespace {
+
+TEST_CASE("The first document that holds something keeps its places, and the second's is told") {
+  const YamlDocuments one = ReadYaml("# by us\n---\n---\na: 1\n...\n--- # the end\n");
+  REQUIRE(one.first.IsMap());
+  CHECK(one.first["a"].Mark().line == 3);
+  CHECK(one.first["a"].Mark().column == 3);
+  CHECK_FALSE(one.second);
+  const YamlDocuments two = ReadYaml("a: 1\n---\nb: 2\n");
+  CHECK(two.first["a"].as<int>() == 1);
+  REQUIRE(two.second);
+  CHECK(two.second->line == 1);
+  CHECK_FALSE(ReadYaml("").first.IsDefined());
+  CHECK_FALSE(ReadYaml("---\n--- # nothing\n").first.IsDefined());
+}
+
+TEST_CASE("What begins no document is an error, and not read for ever") {
+  for (const char* text : {"}", "]", "a: 1\n}", ", a", "lists: !{a: b} c}\n"}) {
+    INFO(text);
+    CHECK_THROWS_AS(ReadYaml(text), YAML::Exception);
+  }
+}
+
+}  // namespace
+}  // namespace tollgate::base
