@@ -18,11 +18,8 @@
 #include "inference/pooling.h"
 
 namespace tollgate::inference {
-namespace {
 
 std::int64_t MemoryOf(const EngineHost& host) { return host.memory_bytes ? *host.memory_bytes : MemoryAvailable(); }
-
-}  // namespace
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const ModelOptions& model, const EngineHost& host) {
   if (model.engine == EngineKind::kScripted) return MakeScriptedEngine(model, *host.clock);

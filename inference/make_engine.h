@@ -20,6 +20,9 @@ struct EngineHost {
   const base::Clock* clock = &base::SystemClock();
 };
 
+// The bytes that it may take.
+std::int64_t MemoryOf(const EngineHost& host);
+
 using EngineFactory = std::function<absl::StatusOr<std::unique_ptr<Engine>>(const ModelOptions& model, const EngineHost& host)>;
 
 // On the thread that will drive it.

@@ -18,7 +18,6 @@
 #include "inference/fingerprint.h"
 #include "inference/make_engine.h"
 #include "inference/mapped_file.h"
-#include "inference/memory_estimate.h"
 #include "inference/replica.h"
 #include "inference/worker/worker_engine.h"
 
@@ -241,10 +240,7 @@ class PoolOfReplicas final : public Pool {
     return host;
   }
 
-  std::int64_t MemoryLeft() const {
-    const EngineHost host = HostNow();
-    return host.memory_bytes ? *host.memory_bytes : MemoryAvailable();
-  }
+  std::int64_t MemoryLeft() const { return MemoryOf(HostNow()); }
 
   int NiceOf(const ModelOptions& model) const {
     return options_.replica_nice + (model.pooling == Pooling::kNone && !model.strict ? 0 : kGivesWayNice);

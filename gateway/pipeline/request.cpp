@@ -338,11 +338,12 @@ inference::SequenceRequest Request::Sequence() const {
   return sequence;
 }
 
-// Whether a reply can be taken back: its engine can, nobody else's answers are about what would be taken back, and neither a stop string nor the
-// bound of a thought stands between the tokens that are kept and those that follow. A strict answer is what came first.
+// Whether a reply may be taken back and can be: a rule wants it, its engine can, nobody else's answers are about what would be taken back, and
+// neither a stop string nor the bound of a thought stands between the tokens that are kept and those that follow. A strict answer is what
+// came first.
 bool Request::MayRetry(const OutputPlan& plan) const {
-  return model_.rewinds && plan.asks.about({}).empty() && plan.asks.about({policy::Part::kReasoning}).empty() && call_.stop().empty() &&
-         call_.max_reasoning_tokens() == 0 && !IsStrict(call_);
+  return !policies_.acting->retries().empty() && model_.rewinds && !IsStrict(call_) && call_.stop().empty() && call_.max_reasoning_tokens() == 0 &&
+         plan.asks.about({}).empty() && plan.asks.about({policy::Part::kReasoning}).empty();
 }
 
 // Which others are asked about the replies.

@@ -4,7 +4,7 @@
 #include <atomic>
 
 #include "base/encoding.h"
-#include "tests/inference/support.h"
+#include "tests/inference/worker_support.h"
 #include "tests/inference/tiny_gguf.h"
 #include "tests/support/temp_dir.h"
 
@@ -13,6 +13,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using test::AskModel;
 using test::Hear;
 using test::HearAll;
 using test::Heard;
@@ -26,17 +27,6 @@ ModelOptions Named(const std::string& name) {
   return model;
 }
 
-SequenceRequest Ask(const Pool& pool, const std::string& model, const std::string& text) {
-  SequenceRequest request;
-  request.model = model;
-  const Turn turn{"user", "", text};
-  auto tokens = pool.Render(model, std::span(&turn, 1));
-  REQUIRE(tokens.ok());
-  request.prompt_tokens = *std::move(tokens);
-  request.allowance = 1'000'000;
-  return request;
-}
-
 std::vector<std::string> Names(const Pool& pool) {
   std::vector<std::string> names;
   for (const ModelInfo& model : pool.models()) names.push_back(model.name);
@@ -47,8 +37,8 @@ TEST_CASE("A model loaded at run time serves beside the others; one that stands 
   const auto pool = MakePool(Named("one"));
   CHECK(pool->Load(Named("two")).ok());
   CHECK(Names(*pool) == std::vector<std::string>{"one", "two"});
-  CHECK(HearAll(*Submit(*pool, Ask(*pool, "two", "from two"))).text == "from two");
-  CHECK(HearAll(*Submit(*pool, Ask(*pool, "one", "from one"))).text == "from one");
+  CHECK(HearAll(*Submit(*pool, AskModel(*pool, "two", "from two"))).text == "from two");
+  CHECK(HearAll(*Submit(*pool, AskModel(*pool, "one", "from one"))).text == "from one");
   CHECK(pool->Load(Named("two")).code() == absl::StatusCode::kAlreadyExists);
   ModelOptions odd = Named("odd");
   odd.slots = 0;
@@ -59,10 +49,10 @@ TEST_CASE("A model loaded at run time serves beside the others; one that stands 
 TEST_CASE("A model that is taken out lets what runs end, refuses what is new, and ends the rest at the deadline") {
   const auto pool = MakePool(Named("one"));
   REQUIRE(pool->Load(Named("two")).ok());
-  const SequenceRequest late = Ask(*pool, "two", "late");
-  const auto finishing = Submit(*pool, Ask(*pool, "two", "!tokens 100"));
-  const auto hung = Submit(*pool, Ask(*pool, "two", "!tokens 1\n!hang"));
-  const auto other = Submit(*pool, Ask(*pool, "one", "!tokens 1\n!hang"));
+  const SequenceRequest late = AskModel(*pool, "two", "late");
+  const auto finishing = Submit(*pool, AskModel(*pool, "two", "!tokens 100"));
+  const auto hung = Submit(*pool, AskModel(*pool, "two", "!tokens 1\n!hang"));
+  const auto other = Submit(*pool, AskModel(*pool, "one", "!tokens 1\n!hang"));
   while (hung->tokens_decoded() < 1 || other->tokens_decoded() < 1) std::this_thread::yield();
   CHECK(pool->Unload("two", base::SystemClock().Mono() + milliseconds(200)).ok());
   CHECK(HearAll(*finishing).end.reason == EndReason::kStop);
@@ -72,7 +62,7 @@ TEST_CASE("A model that is taken out lets what runs end, refuses what is new, an
   CHECK(pool->Submit(late).status().code() == absl::StatusCode::kNotFound);
   CHECK(pool->Unload("two", base::SystemClock().Mono()).code() == absl::StatusCode::kNotFound);
   CHECK(Names(*pool) == std::vector<std::string>{"one"});
-  CHECK(HearAll(*Submit(*pool, Ask(*pool, "one", "still here"))).text == "still here");
+  CHECK(HearAll(*Submit(*pool, AskModel(*pool, "one", "still here"))).text == "still here");
   CHECK(pool->Load(Named("two")).ok());
   CHECK(HearAll(*Submit(*pool, late)).text == "late");
   other->Cancel();
@@ -130,7 +120,7 @@ TEST_CASE("Requests, loads and unloads at once: every stream ends, whatever mode
   });
   int answered = 0;
   for (int i = 0; !done || i < 100; ++i) {
-    SequenceRequest request = Ask(*pool, "fixed", "!tokens 20");
+    SequenceRequest request = AskModel(*pool, "fixed", "!tokens 20");
     if (i % 2 == 0) request.model = "moving";
     auto stream = pool->Submit(std::move(request));
     if (!stream.ok()) continue;
