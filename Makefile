@@ -48,7 +48,9 @@ format: ## Format the C++ sources as .clang-format says
 	@command -v clang-format >/dev/null || { echo "clang-format is not installed: apt-get install clang-format"; exit 1; }
 	@git ls-files '*.h' '*.cpp' | xargs clang-format -i
 
-lint: ## Check the locks' annotations with clang's -Wthread-safety
+lint: ## Check the format, and the locks' annotations with clang's -Wthread-safety
+	@command -v clang-format >/dev/null || { echo "clang-format is not installed: apt-get install clang-format"; exit 1; }
+	@git ls-files '*.h' '*.cpp' | xargs clang-format --dry-run --Werror
 	@command -v clang++ >/dev/null || { echo "clang is not installed: apt-get install clang"; exit 1; }
 	@[ -e build/dev/build.ninja ] || { echo "nothing is built yet: make test, or make run"; exit 1; }
 	@scripts/lint

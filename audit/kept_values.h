@@ -1,5 +1,5 @@
-// KeptValues: which values of pseudonyms are known to be kept, so that a conversation that is sent again does not keep them again. Internal to
-// audit/. Memory only, bounded; thread-safe.
+// KeptValues: which values of pseudonyms are known to be kept, so that a conversation that is sent again does not keep them again. Internal
+// to audit/. Memory only, bounded; thread-safe.
 #pragma once
 
 #include <chrono>

@@ -21,7 +21,7 @@ struct DayKey {
   DayKey& operator=(const DayKey&) = delete;
 
   const base::TeamId team;
-  const std::int64_t day;  // Days since 1970-01-01, UTC.
+  const std::int64_t day;     // Days since 1970-01-01, UTC.
   const std::int32_t number;  // Its row.
   std::string key;
   std::string subject_key;

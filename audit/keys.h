@@ -65,14 +65,14 @@ class Keys {
   };
   enum class ValuesOf { kSubject, kPseudonym, kMark };
   using Kept = std::function<void(absl::Status)>;
-  // Keeps them; those that are kept already stay. `done` is called once, on a thread of Keys: UNAVAILABLE if the keys database cannot be reached,
-  // or the work had not begun at `deadline`.
+  // Keeps them; those that are kept already stay. `done` is called once, on a thread of Keys: UNAVAILABLE if the keys database cannot be
+  // reached, or the work had not begun at `deadline`.
   virtual void KeepValues(base::TeamId team, const std::string& subject, std::vector<SealedValue> values,
                           std::chrono::steady_clock::time_point deadline, Kept done) = 0;
   // True if this was kept a short while ago: it need not be kept again. Memory only.
   virtual bool KnowsKept(base::TeamId team, const std::string& subject, const std::string& pseudonym);
-  // Blocks. Sealed, the oldest first: more than one where values share the pseudonym; at most 20. NOT_FOUND: the team has no such pseudonym, or
-  // its value was erased.
+  // Blocks. Sealed, the oldest first: more than one where values share the pseudonym; at most 20. NOT_FOUND: the team has no such
+  // pseudonym, or its value was erased.
   virtual absl::StatusOr<std::vector<std::string>> FindValues(base::TeamId team, const std::string& pseudonym) = 0;
   struct Erased {
     std::int64_t rows = 0;    // That are gone; may be none.

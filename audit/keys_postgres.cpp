@@ -1,7 +1,7 @@
 // A team's key of the day is made or loaded once, by one job on a session of its own, and kept; all that ask meanwhile wait for that
 // job. After that a request key is pure computation. Rows are made with ON CONFLICT DO NOTHING and then read back, so that instances
-// which race agree on the row that won. What pseudonyms stand for is kept in their order, so that two requests with the same values wait for
-// each other and do not lock each other out, and on a session of its own, lest a flood of values delay the keys of others' requests.
+// which race agree on the row that won. What pseudonyms stand for is kept in their order, so that two requests with the same values wait
+// for each other and do not lock each other out, and on a session of its own, lest a flood of values delay the keys of others' requests.
 // Tested by tests/audit/keys_postgres_test.cpp.
 #include <algorithm>
 #include <map>
@@ -10,8 +10,8 @@
 #include <fmt/format.h>
 
 #include "audit/binary_array.h"
-#include "audit/key_chain.h"
 #include "audit/kept_values.h"
+#include "audit/key_chain.h"
 #include "audit/keys.h"
 #include "audit/wrap.h"
 #include "base/mutex.h"
@@ -59,8 +59,8 @@ class PostgresKeys final : public Keys {
   absl::Status CheckRoot();
   void NewRequestKey(base::TeamId team, base::RequestId request, std::chrono::steady_clock::time_point deadline, Done done) override;
   absl::StatusOr<std::shared_ptr<const RequestKey>> Find(base::TeamId team, base::RequestId request) override;
-  void KeepValues(base::TeamId team, const std::string& subject, std::vector<SealedValue> values, std::chrono::steady_clock::time_point deadline,
-                  Kept done) override;
+  void KeepValues(base::TeamId team, const std::string& subject, std::vector<SealedValue> values,
+                  std::chrono::steady_clock::time_point deadline, Kept done) override;
   bool KnowsKept(base::TeamId team, const std::string& subject, const std::string& pseudonym) override {
     return kept_.Has(team, subject, pseudonym, std::chrono::steady_clock::now());
   }
@@ -197,9 +197,9 @@ absl::StatusOr<TenantKey> PostgresKeys::Tenant(base::Session& session, base::Tea
 // What pseudonyms and end users' HMACs hang on. It is of the oldest version that there is, or a team's next key would rename all of them.
 absl::StatusOr<std::string> PostgresKeys::SubjectKeyOf(base::Session& session, base::TeamId team, const TenantKey& current) {
   if (current.version == 1) return SubjectKey(current.key);
-  TG_ASSIGN(const auto oldest, session.Run("find the oldest tenant key",
-                                           "SELECT min(version) FROM keys.tenant WHERE team_id = $1::uuid AND wrapped IS NOT NULL",
-                                           {team.ToString()}));
+  TG_ASSIGN(const auto oldest,
+            session.Run("find the oldest tenant key",
+                        "SELECT min(version) FROM keys.tenant WHERE team_id = $1::uuid AND wrapped IS NOT NULL", {team.ToString()}));
   if (oldest.IsNull(0, 0)) return Destroyed();
   TG_ASSIGN(TenantKey first, TenantOfVersion(session, team, oldest.Int(0, 0)));
   std::string out = SubjectKey(first.key);
@@ -208,7 +208,8 @@ absl::StatusOr<std::string> PostgresKeys::SubjectKeyOf(base::Session& session, b
 }
 
 absl::StatusOr<DayKeyPtr> PostgresKeys::Load(base::Session& session, base::TeamId team, std::int64_t day) {
-  static const std::string kFind = "SELECT number, tenant_version, wrapped FROM keys.tenant_day WHERE team_id = $1::uuid AND day = $2::date";
+  static const std::string kFind =
+      "SELECT number, tenant_version, wrapped FROM keys.tenant_day WHERE team_id = $1::uuid AND day = $2::date";
   const std::string date = DayText(day);
   TG_ASSIGN(auto rows, session.Run("find the day's key", kFind, {team.ToString(), date}));
   if (rows.empty()) {
@@ -246,7 +247,8 @@ absl::StatusOr<DayKeyPtr> PostgresKeys::Unwrapped(base::Session& session, base::
   base::Wipe(tenant->key);
   TG_RETURN_IF_ERROR(subject_key.status());
   if (!day_key.ok()) return base::Annotate(day_key.status(), "the day's key does not open under its tenant key");
-  return std::make_shared<const DayKey>(team, date, static_cast<std::int32_t>(rows.Int(row, 3)), *std::move(day_key), *std::move(subject_key));
+  return std::make_shared<const DayKey>(team, date, static_cast<std::int32_t>(rows.Int(row, 3)), *std::move(day_key),
+                                        *std::move(subject_key));
 }
 
 absl::StatusOr<std::vector<std::shared_ptr<const RequestKey>>> PostgresKeys::FindAll(base::TeamId team,
@@ -313,8 +315,8 @@ void PostgresKeys::KeepValues(base::TeamId team, const std::string& subject, std
     names.push_back(std::move(value.pseudonym));
   }
   base::Params params = {team.ToString(), base::Blob{subject}, pseudonyms.Take(), sealed.Take(), marks.Take()};
-  const auto keep = [this, team, subject, deadline, params = std::move(params), names = std::move(names)](
-                        absl::StatusOr<base::Session*> session) -> absl::Status {
+  const auto keep = [this, team, subject, deadline, params = std::move(params),
+                     names = std::move(names)](absl::StatusOr<base::Session*> session) -> absl::Status {
     TG_RETURN_IF_ERROR(session.status());
     if (std::chrono::steady_clock::now() > deadline) return base::Unavailable("it is too slow: nothing was routed; try again");
     TG_RETURN_IF_ERROR((*session)->Run("keep what pseudonyms stand for", kKeep, params).status());

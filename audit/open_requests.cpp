@@ -46,8 +46,8 @@ void Note(const base::Rows& rows, std::map<std::string, Seen>& open) {
 
 absl::StatusOr<std::map<std::int64_t, v1::Record>> Messages(base::Session& session, std::int32_t log_id,
                                                             const std::vector<std::int64_t>& indices) {
-  static const std::string kSql =
-      fmt::format("SELECT leaf_index, message, {} FROM audit.record WHERE log_id = $1::int2 AND leaf_index = ANY($2::int8[])", kColumnNames);
+  static const std::string kSql = fmt::format(
+      "SELECT leaf_index, message, {} FROM audit.record WHERE log_id = $1::int2 AND leaf_index = ANY($2::int8[])", kColumnNames);
   std::map<std::int64_t, v1::Record> out;
   for (std::size_t at = 0; at < indices.size(); at += 1000) {
     std::vector<base::Value> wanted(indices.begin() + static_cast<std::ptrdiff_t>(at),
@@ -167,7 +167,7 @@ Entry InstanceRecord(v1::RecordKind kind, base::InstanceId instance, std::int64_
 }
 
 LogWriter::Result CommitSurely(LogWriter& writer, std::span<const EncodedRow* const> rows, std::int64_t open_from,
-                          std::chrono::steady_clock::time_point deadline, const std::function<bool()>& stopping) {
+                               std::chrono::steady_clock::time_point deadline, const std::function<bool()>& stopping) {
   std::chrono::milliseconds pause{50};
   int suspect = 0;
   while (true) {
@@ -210,8 +210,8 @@ absl::Status CommitChunk(LogWriter& writer, std::span<Closing> chunk, std::int64
     return CommitChunk(writer, chunk.subspan(half), so_far, open_from, options);
   }
   if (chunk[0].row.companions.empty()) return result.status;
-  base::Error("audit", "the usage of request {}, which is being recovered, is refused by the database: {}",
-              chunk[0].row.request.ToString(), base::Message(result.status));
+  base::Error("audit", "the usage of request {}, which is being recovered, is refused by the database: {}", chunk[0].row.request.ToString(),
+              base::Message(result.status));
   TG_ASSIGN(chunk[0].row, AbortRow(*chunk[0].open, options, true));
   return CommitChunk(writer, chunk, so_far, open_from, options);
 }

@@ -43,6 +43,6 @@ Entry InstanceRecord(v1::RecordKind kind, base::InstanceId instance, std::int64_
 // Commits, however often the connection breaks, until `deadline` or `stopping`. For takeovers and the last record, not for the queue.
 // kDone, kRejected (also for a suspect batch, after a few tries), kLost, or kNothing: out of time.
 LogWriter::Result CommitSurely(LogWriter& writer, std::span<const EncodedRow* const> rows, std::int64_t open_from,
-                          std::chrono::steady_clock::time_point deadline, const std::function<bool()>& stopping = {});
+                               std::chrono::steady_clock::time_point deadline, const std::function<bool()>& stopping = {});
 
 }  // namespace tollgate::audit

@@ -122,8 +122,8 @@ absl::Status CheckDatabase(base::Session& session) {
       "WHERE oid = 'audit.record'::regclass OR oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'audit.record'::regclass)";
   TG_ASSIGN(const auto may_change, session.Run("check the role's rights", kMayChange));
   if (!may_change.Bool(0, 0)) return absl::OkStatus();
-  return base::FailedPrecondition(fmt::format(
-      "the role {} may change records: revoke UPDATE, DELETE and TRUNCATE on audit.record and its partitions from it", name));
+  return base::FailedPrecondition(
+      fmt::format("the role {} may change records: revoke UPDATE, DELETE and TRUNCATE on audit.record and its partitions from it", name));
 }
 
 absl::StatusOr<std::int64_t> MakePartitions(base::Session& session, std::chrono::milliseconds patience) {

@@ -101,15 +101,16 @@ absl::Status AddFilter(const ListFilter& filter, Where& where) {
   where.Add(filter.oldest_first ? "day >= {p}::date" : "day <= {p}::date", DayText(DayOf(base::FromMicros(cursor.wall_us))));
   const std::string wall = where.Param(cursor.wall_us), log = where.Param(cursor.log_id), index = where.Param(cursor.index);
   const char* const beyond = filter.oldest_first ? ">" : "<";
-  where.Text(fmt::format("(wall_us, log_id, leaf_index) {0} ({1}::int8, {2}::int2, {3}::int8) AND wall_us >> 24 {0}= {1}::int8 >> 24", beyond,
-                         wall, log, index));
+  where.Text(fmt::format("(wall_us, log_id, leaf_index) {0} ({1}::int8, {2}::int2, {3}::int8) AND wall_us >> 24 {0}= {1}::int8 >> 24",
+                         beyond, wall, log, index));
   return absl::OkStatus();
 }
 
 // Newest first and without a lower bound, a few days usually fill the page.
 absl::StatusOr<base::Rows> Query(base::Session& session, const ListFilter& filter, const Where& where) {
   const char* const order = filter.oldest_first ? "ASC" : "DESC";
-  const std::string tail = fmt::format(" ORDER BY wall_us >> 24 {0}, wall_us {0}, log_id {0}, leaf_index {0} LIMIT {1}", order, filter.limit + 1);
+  const std::string tail =
+      fmt::format(" ORDER BY wall_us >> 24 {0}, wall_us {0}, log_id {0}, leaf_index {0} LIMIT {1}", order, filter.limit + 1);
   const std::string select = fmt::format("SELECT {} FROM audit.record{}", kColumns, where.sql());
   if (!filter.oldest_first && !filter.from && !filter.request && filter.cursor.empty() && !filter.to) {
     const std::string recent =
@@ -138,21 +139,21 @@ absl::Status See(base::Session& session, const Viewer& viewer) {
       .status();
 }
 
-std::string CursorAfter(const Row& row) {
-  return fmt::format("{}.{}.{}", row.record.wall_us(), row.position.log_id, row.position.index);
-}
+std::string CursorAfter(const Row& row) { return fmt::format("{}.{}.{}", row.record.wall_us(), row.position.log_id, row.position.index); }
 
-absl::StatusOr<base::Rows> SelectPage(base::Session& session, const ListFilter& filter, const std::string& columns, std::int64_t bytes_max) {
+absl::StatusOr<base::Rows> SelectPage(base::Session& session, const ListFilter& filter, const std::string& columns,
+                                      std::int64_t bytes_max) {
   TG_RETURN_IF_ERROR(CheckLimit(filter));
   Where where;
   TG_RETURN_IF_ERROR(AddFilter(filter, where));
   const char* const order = filter.oldest_first ? "ASC" : "DESC";
   const std::string by = fmt::format("wall_us >> 24 {0}, wall_us {0}, log_id {0}, leaf_index {0}", order);
   const std::string page = fmt::format("SELECT * FROM audit.record{} ORDER BY {} LIMIT {}", where.sql(), by, filter.limit + 1);
-  const std::string sized =
-      fmt::format("SELECT *, sum(coalesce(octet_length(content), 0)) OVER (ORDER BY {} ROWS UNBOUNDED PRECEDING) - coalesce(octet_length(content), 0) AS bytes_before, "
-                  "count(*) OVER () AS page_rows FROM ({}) AS page",
-                  by, page);
+  const std::string sized = fmt::format(
+      "SELECT *, sum(coalesce(octet_length(content), 0)) OVER (ORDER BY {} ROWS UNBOUNDED PRECEDING) - coalesce(octet_length(content), 0) "
+      "AS bytes_before, "
+      "count(*) OVER () AS page_rows FROM ({}) AS page",
+      by, page);
   const std::string most = where.Param(bytes_max);
   return session.Run("read prompts",
                      fmt::format("SELECT {}, {}, page_rows FROM ({}) AS sized WHERE bytes_before < {}::int8 ORDER BY {}", columns,

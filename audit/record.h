@@ -34,7 +34,7 @@ struct KeyRow {
   base::RequestId request;
   std::int32_t tenant_day = 0;  // The day key's number.
   std::string salt;             // 32 random bytes.
-  std::string subject;  // The end user's HMAC, by which erasure finds the key. Empty: the journal copies the record's.
+  std::string subject;          // The end user's HMAC, by which erasure finds the key. Empty: the journal copies the record's.
 };
 
 // One record to append.

@@ -18,13 +18,13 @@ namespace tollgate::audit {
 
 // A REQUEST without a terminal record.
 struct OpenRequest {
-  Position position;                 // Of the REQUEST.
-  v1::Record request;                // The record itself: ids, price, holds, input tokens.
-  std::uint32_t attempt = 1;         // Highest attempt on record.
-  std::int64_t segments = 0;         // SEGMENTs on record.
-  std::int64_t output_tokens = 0;    // By the last durable SEGMENT.
+  Position position;                             // Of the REQUEST.
+  v1::Record request;                            // The record itself: ids, price, holds, input tokens.
+  std::uint32_t attempt = 1;                     // Highest attempt on record.
+  std::int64_t segments = 0;                     // SEGMENTs on record.
+  std::int64_t output_tokens = 0;                // By the last durable SEGMENT.
   std::vector<v1::GuardUsage> guard_usage = {};  // By the last durable SEGMENT.
-  std::int64_t delivered_bytes = 0;  // Offset + size of the last durable SEGMENT: an upper bound of what went out.
+  std::int64_t delivered_bytes = 0;              // Offset + size of the last durable SEGMENT: an upper bound of what went out.
 };
 
 // Gives the companions (usage, ledger) of the ABORT that closes `open`. `end` comes filled in: reason, tokens (input and output as of

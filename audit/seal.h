@@ -56,7 +56,9 @@ class RequestKey {
   ValueSealer Sealer() const { return {team_, subject_key_}; }
   std::string SealValue(std::string_view pseudonym, std::string_view value) const { return Sealer().Seal(pseudonym, value); }
   std::string ValueMark(std::string_view value) const { return Sealer().Mark(value); }
-  absl::StatusOr<std::string> OpenValue(std::string_view pseudonym, std::string_view sealed) const { return Sealer().Open(pseudonym, sealed); }
+  absl::StatusOr<std::string> OpenValue(std::string_view pseudonym, std::string_view sealed) const {
+    return Sealer().Open(pseudonym, sealed);
+  }
 
  private:
   base::TeamId team_;

@@ -17,9 +17,8 @@ AdapterNames SplitAdapters(std::string_view name) {
   std::string_view rest = name.substr(colon + 1);
   while (true) {
     const std::string_view one = rest.substr(0, rest.find('+'));
-    const bool plain = std::all_of(one.begin(), one.end(), [](unsigned char c) {
-      return c < 0x80 && (std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-');
-    });
+    const bool plain = std::all_of(one.begin(), one.end(),
+                                   [](unsigned char c) { return c < 0x80 && (std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-'); });
     if (one.empty() || !plain) return {};
     out.adapters.push_back(out.base + ":" + std::string(one));
     if (one.size() == rest.size()) return out;

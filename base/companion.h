@@ -25,7 +25,9 @@ struct CompanionTable {
 };
 
 // NULL, integer, text or raw bytes. A uuid is its 36-character text or, cheaper, its 16 bytes.
-struct Blob { std::string bytes; };
+struct Blob {
+  std::string bytes;
+};
 using Value = std::variant<std::monostate, std::int64_t, std::string, Blob>;
 
 struct Companion {

@@ -88,9 +88,9 @@ Digest Sha256(std::string_view first, std::string_view second) {
   thread_local const std::unique_ptr<EVP_MD_CTX, FreeContext> context(EVP_MD_CTX_new());
   Digest out{};
   unsigned int size = 0;
-  const bool ok = EVP_DigestInit_ex(context.get(), Sha256Method(), nullptr) == 1 &&
-                  EVP_DigestUpdate(context.get(), first.data(), first.size()) == 1 &&
-                  EVP_DigestUpdate(context.get(), second.data(), second.size()) == 1 && EVP_DigestFinal_ex(context.get(), out.data(), &size) == 1;
+  const bool ok =
+      EVP_DigestInit_ex(context.get(), Sha256Method(), nullptr) == 1 && EVP_DigestUpdate(context.get(), first.data(), first.size()) == 1 &&
+      EVP_DigestUpdate(context.get(), second.data(), second.size()) == 1 && EVP_DigestFinal_ex(context.get(), out.data(), &size) == 1;
   TG_CHECK(ok && size == out.size(), "SHA-256 failed");
   return out;
 }

@@ -69,7 +69,8 @@ void Diagnose(Level level, std::string_view room, std::string_view text) {
   const std::string time = FormatRfc3339(std::chrono::floor<std::chrono::seconds>(SystemClock().Wall()));
   std::string line;
   if (json.load()) {
-    line = fmt::format(R"({{"time":"{}","level":"{}","room":"{}","text":"{}"}})", time, NameOf(level), Escape(room, true), Escape(text, true));
+    line =
+        fmt::format(R"({{"time":"{}","level":"{}","room":"{}","text":"{}"}})", time, NameOf(level), Escape(room, true), Escape(text, true));
   } else {
     line = fmt::format("{} {:<5} {}: {}", time, NameOf(level), Escape(room, false), Escape(text, false));
   }

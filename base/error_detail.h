@@ -13,8 +13,8 @@
 namespace tollgate::base {
 
 struct ErrorDetail {
-  std::string reason;                          // UPPER_SNAKE: POLICY_BLOCKED, RATE_LIMITED, QUOTA_SPENT, MODEL_NOT_FOUND, INVALID_API_KEY …
-  std::string param;                           // The request's field at fault, as the caller names it; empty if none.
+  std::string reason;  // UPPER_SNAKE: POLICY_BLOCKED, RATE_LIMITED, QUOTA_SPENT, MODEL_NOT_FOUND, INVALID_API_KEY …
+  std::string param;   // The request's field at fault, as the caller names it; empty if none.
   std::optional<std::int64_t> retry_after_ms;  // Set when waiting helps.
   bool may_retry = true;                       // False: the same call will fail again (a spent budget, a block).
   std::vector<std::string> rule_ids;           // Policy rules that decided.

@@ -1,7 +1,8 @@
 // How it works. One curl multi handle; a transfer is an easy handle with its sink, by number. curl_multi_perform calls the sinks' OnBody;
 // what is over is gathered first and told to the sinks after, so that OnEnd may begin and cancel transfers.
 //
-// A kept connection that turns out dead before a byte of the answer came is libcurl's to replace: it sends the request again on a fresh one.
+// A kept connection that turns out dead before a byte of the answer came is libcurl's to replace: it sends the request again on a fresh
+// one.
 //
 // Tested by tests/base/http_client_test.cpp.
 #include "base/http_client.h"
@@ -52,7 +53,8 @@ std::size_t OnBytes(char* bytes, std::size_t, std::size_t count, void* self) {
 
 absl::Status Readable(const std::string& file, std::string_view what) {
   if (file.empty() || ::access(file.c_str(), R_OK) == 0) return absl::OkStatus();
-  return FailedPrecondition(fmt::format("{} {} cannot be read; correct the path, or give the file to the user that runs Tollgate", what, file));
+  return FailedPrecondition(
+      fmt::format("{} {} cannot be read; correct the path, or give the file to the user that runs Tollgate", what, file));
 }
 
 class CurlClient final : public HttpClient {

@@ -123,7 +123,7 @@ class PqxxSession final : public Session {
   int backend_ = 0;
   std::unordered_map<std::string, std::string> prepared_;  // SQL text to name.
   pqxx::work* work_ = nullptr;                             // Inside InTransaction.
-  absl::Status first_failure_;                             // Of a statement inside InTransaction: Postgres then answers COMMIT by rolling back.
+  absl::Status first_failure_;  // Of a statement inside InTransaction: Postgres then answers COMMIT by rolling back.
 };
 
 template <typename Call>
@@ -158,7 +158,8 @@ absl::Status PqxxSession::Guarded(std::string_view purpose, bool commits, const 
 
 absl::Status PqxxSession::Begin() {
   static const std::string kSettings =
-      "SELECT set_config('application_name', $1, false), set_config('statement_timeout', $2, false), set_config('lock_timeout', $3, false), "
+      "SELECT set_config('application_name', $1, false), set_config('statement_timeout', $2, false), set_config('lock_timeout', $3, "
+      "false), "
       "set_config('client_encoding', 'UTF8', false), set_config('DateStyle', 'ISO, YMD', false), set_config('TimeZone', 'UTC', false), "
       "set_config('bytea_output', 'hex', false), set_config('client_min_messages', 'warning', false)";
   const auto ms = [](std::chrono::milliseconds t) { return std::to_string(t.count()); };

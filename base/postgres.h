@@ -26,12 +26,12 @@
 namespace tollgate::base {
 
 struct PostgresOptions {
-  std::string url;                                  // libpq URI or key=value string.
+  std::string url;  // libpq URI or key=value string.
   std::string application_name = "tollgate";
   std::chrono::milliseconds connect_timeout{2000};
   std::chrono::milliseconds statement_timeout{5000};
   std::chrono::milliseconds lock_timeout{2000};
-  std::string role;                                 // SET ROLE after connecting; empty = as logged in.
+  std::string role;  // SET ROLE after connecting; empty = as logged in.
 };
 
 // A result: rows of optional text in Postgres's output form; bytea columns are read with Bytes().
@@ -45,10 +45,10 @@ class Rows {
   std::size_t size() const { return rows_.size(); }
   bool empty() const { return rows_.empty(); }
   bool IsNull(std::size_t row, std::size_t column) const { return !rows_[row][column].has_value(); }
-  const std::string& Text(std::size_t row, std::size_t column) const;   // Dies on NULL.
-  std::int64_t Int(std::size_t row, std::size_t column) const;          // Dies on NULL or no number.
+  const std::string& Text(std::size_t row, std::size_t column) const;  // Dies on NULL.
+  std::int64_t Int(std::size_t row, std::size_t column) const;         // Dies on NULL or no number.
   bool Bool(std::size_t row, std::size_t column) const { return Text(row, column) == "t"; }
-  std::string Bytes(std::size_t row, std::size_t column) const;         // Decodes bytea's hex form.
+  std::string Bytes(std::size_t row, std::size_t column) const;  // Decodes bytea's hex form.
   std::int64_t affected() const { return affected_; }
 
  private:

@@ -1,6 +1,6 @@
 // SQLSTATE to status, one table. The first line of a server message is kept for the classes whose messages are made of the statement's
-// own text or of names in the schema (42 syntax and names, 23 constraints, 55 object state, P0 and TG raised by our own functions …), which is what
-// whoever mends it needs; class 22 quotes the offending value and is dropped, as are details and hints of every class.
+// own text or of names in the schema (42 syntax and names, 23 constraints, 55 object state, P0 and TG raised by our own functions …), which
+// is what whoever mends it needs; class 22 quotes the offending value and is dropped, as are details and hints of every class.
 // Tested by tests/base/postgres_errors_test.cpp.
 #include "base/postgres_errors.h"
 
@@ -96,19 +96,23 @@ absl::Status ConnectError(std::string_view text) {
       Row{"unterminated quoted string", StatusCode::kInvalidArgument, "the database URL has a quote that does not end"},
       Row{"invalid sslmode", StatusCode::kInvalidArgument, "the database URL's sslmode is not one that libpq knows"},
       Row{"password authentication failed", StatusCode::kPermissionDenied, "Postgres refuses the password in the database URL"},
-      Row{"no password supplied", StatusCode::kPermissionDenied, "Postgres wants a password: put it into the database URL or a password file"},
+      Row{"no password supplied", StatusCode::kPermissionDenied,
+          "Postgres wants a password: put it into the database URL or a password file"},
       Row{"no pg_hba.conf entry", StatusCode::kPermissionDenied, "Postgres's pg_hba.conf does not admit this role, database and address"},
       Row{"authentication failed", StatusCode::kPermissionDenied, "Postgres refuses the login in the database URL"},
       Row{"role \"", StatusCode::kPermissionDenied, "Postgres does not know the role in the database URL, or it may not log in"},
       Row{"database \"", StatusCode::kFailedPrecondition, "Postgres has no such database: create it, or correct the database URL"},
-      Row{"certificate", StatusCode::kUnavailable, "Postgres cannot be reached: its TLS certificate was not accepted; check sslmode and sslrootcert"},
+      Row{"certificate", StatusCode::kUnavailable,
+          "Postgres cannot be reached: its TLS certificate was not accepted; check sslmode and sslrootcert"},
       Row{"too many", StatusCode::kUnavailable, "Postgres cannot be reached: all of its connections are taken; raise max_connections"},
-      Row{"remaining connection slots", StatusCode::kUnavailable, "Postgres cannot be reached: all of its connections are taken; raise max_connections"},
+      Row{"remaining connection slots", StatusCode::kUnavailable,
+          "Postgres cannot be reached: all of its connections are taken; raise max_connections"},
       Row{"starting up", StatusCode::kUnavailable, "Postgres cannot be reached yet: it is starting up"},
       Row{"shutting down", StatusCode::kUnavailable, "Postgres cannot be reached: it is shutting down"},
       Row{"recovery mode", StatusCode::kUnavailable, "Postgres cannot be reached yet: it is recovering"},
       Row{"timeout expired", StatusCode::kUnavailable, "Postgres cannot be reached: it did not answer within the time limit"},
-      Row{"could not translate host name", StatusCode::kUnavailable, "Postgres cannot be reached: the host in the database URL has no address"},
+      Row{"could not translate host name", StatusCode::kUnavailable,
+          "Postgres cannot be reached: the host in the database URL has no address"},
   };
   for (const Row& row : kRows) {
     if (Holds(text, row.part)) return MakeStatus(row.code, row.message);
@@ -124,7 +128,8 @@ absl::Status BrokenError(std::string_view purpose, bool in_doubt) {
 bool OnlyReads(std::string_view sql) {
   sql = SkipBlanks(sql);
   std::string word(sql.substr(0, 6));
-  std::transform(word.begin(), word.end(), word.begin(), [](unsigned char c) { return static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c); });
+  std::transform(word.begin(), word.end(), word.begin(),
+                 [](unsigned char c) { return static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c); });
   return word == "SELECT" || word == "VALUES" || word.starts_with("SHOW");
 }
 

@@ -78,7 +78,8 @@ Value ArrayOf(const std::vector<Value>& items) {
 }
 
 const std::string& Rows::Text(std::size_t row, std::size_t column) const {
-  TG_CHECK(row < rows_.size() && column < rows_[row].size() && rows_[row][column].has_value(), "a column that may not be NULL is NULL or absent");
+  TG_CHECK(row < rows_.size() && column < rows_[row].size() && rows_[row][column].has_value(),
+           "a column that may not be NULL is NULL or absent");
   return *rows_[row][column];
 }
 

@@ -150,9 +150,11 @@ struct SessionPool::Impl {
   }
 
   absl::Status WaitedTooLong() const REQUIRES(mu) {
-    if (!last_failure.ok()) return last_failure.code() == absl::StatusCode::kUnavailable ? last_failure : Unavailable(Message(last_failure));
-    return Unavailable(fmt::format("Postgres cannot be reached in time: no session was free for {} ms; it is overloaded or does not answer; try again",
-                                   options.queue_timeout.count()));
+    if (!last_failure.ok())
+      return last_failure.code() == absl::StatusCode::kUnavailable ? last_failure : Unavailable(Message(last_failure));
+    return Unavailable(
+        fmt::format("Postgres cannot be reached in time: no session was free for {} ms; it is overloaded or does not answer; try again",
+                    options.queue_timeout.count()));
   }
 
   const Options options;

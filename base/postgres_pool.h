@@ -16,7 +16,7 @@ class SessionPool {
   struct Options {
     PostgresOptions postgres;
     int sessions = 2;
-    int queue_max = 1000;                         // RESOURCE_EXHAUSTED beyond.
+    int queue_max = 1000;                           // RESOURCE_EXHAUSTED beyond.
     std::chrono::milliseconds queue_timeout{2000};  // UNAVAILABLE for a job that waited longer.
   };
   using Job = std::function<void(absl::StatusOr<Session*>)>;  // Called once on a pool thread; an error means there is no session.

@@ -37,7 +37,9 @@ class Watchdog {
   }
 
  private:
-  Watchdog() { std::thread([this] { Loop(); }).detach(); }
+  Watchdog() {
+    std::thread([this] { Loop(); }).detach();
+  }
 
   void Loop() {
     Lock lock(mu_);
@@ -65,8 +67,7 @@ class Watchdog {
 
 }  // namespace
 
-SocketDeadline::SocketDeadline(int socket, std::chrono::milliseconds limit)
-    : id_(0), at_(std::chrono::steady_clock::now() + limit) {
+SocketDeadline::SocketDeadline(int socket, std::chrono::milliseconds limit) : id_(0), at_(std::chrono::steady_clock::now() + limit) {
   id_ = Watchdog::Get().Add(socket, at_);
 }
 

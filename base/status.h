@@ -44,27 +44,27 @@ inline absl::Status Unimplemented(std::string_view m) { return MakeStatus(absl::
 #define TG_CONCAT_INNER(a, b) a##b
 #define TG_CONCAT(a, b) TG_CONCAT_INNER(a, b)
 
-#define TG_RETURN_IF_ERROR(expr)                                      \
-  do {                                                                \
-    if (auto tg_status = (expr); !tg_status.ok()) return tg_status;   \
+#define TG_RETURN_IF_ERROR(expr)                                    \
+  do {                                                              \
+    if (auto tg_status = (expr); !tg_status.ok()) return tg_status; \
   } while (false)
-#define TG_ASSIGN_INNER(tmp, lhs, expr)            \
-  auto tmp = (expr);                               \
-  if (!tmp.ok()) return std::move(tmp).status();   \
+#define TG_ASSIGN_INNER(tmp, lhs, expr)          \
+  auto tmp = (expr);                             \
+  if (!tmp.ok()) return std::move(tmp).status(); \
   lhs = *std::move(tmp)
 #define TG_ASSIGN(lhs, expr) TG_ASSIGN_INNER(TG_CONCAT(tg_or_, __LINE__), lhs, expr)
 
-#define TG_CO_RETURN_IF_ERROR(expr)                                      \
-  do {                                                                   \
-    if (auto tg_status = (expr); !tg_status.ok()) co_return tg_status;   \
+#define TG_CO_RETURN_IF_ERROR(expr)                                    \
+  do {                                                                 \
+    if (auto tg_status = (expr); !tg_status.ok()) co_return tg_status; \
   } while (false)
-#define TG_CO_ASSIGN_INNER(tmp, lhs, expr)            \
-  auto tmp = (expr);                                  \
-  if (!tmp.ok()) co_return std::move(tmp).status();   \
+#define TG_CO_ASSIGN_INNER(tmp, lhs, expr)          \
+  auto tmp = (expr);                                \
+  if (!tmp.ok()) co_return std::move(tmp).status(); \
   lhs = *std::move(tmp)
 #define TG_CO_ASSIGN(lhs, expr) TG_CO_ASSIGN_INNER(TG_CONCAT(tg_or_, __LINE__), lhs, expr)
 
-#define TG_CHECK(cond, what) \
-  do {                       \
+#define TG_CHECK(cond, what)                                      \
+  do {                                                            \
     if (!(cond)) ::tollgate::base::Die(__FILE__, __LINE__, what); \
   } while (false)

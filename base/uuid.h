@@ -17,9 +17,9 @@ class Uuid {
   constexpr Uuid() = default;  // All zero: "none".
   explicit constexpr Uuid(const std::array<std::uint8_t, 16>& bytes) : bytes_(bytes) {}
 
-  static Uuid NewV7();                                     // Time-ordered (milliseconds), 74 random bits. Any thread.
-  static absl::StatusOr<Uuid> Parse(std::string_view);     // 8-4-4-4-12 hex digits.
-  static absl::StatusOr<Uuid> FromBytes(std::string_view); // 16 raw bytes.
+  static Uuid NewV7();                                      // Time-ordered (milliseconds), 74 random bits. Any thread.
+  static absl::StatusOr<Uuid> Parse(std::string_view);      // 8-4-4-4-12 hex digits.
+  static absl::StatusOr<Uuid> FromBytes(std::string_view);  // 16 raw bytes.
 
   std::string ToString() const;
   std::string Bytes() const { return std::string(reinterpret_cast<const char*>(bytes_.data()), bytes_.size()); }
@@ -54,7 +54,9 @@ using InstanceId = Id<struct InstanceTag>;
 struct UuidHash {
   std::size_t operator()(const Uuid& id) const;
   template <typename Tag>
-  std::size_t operator()(const Id<Tag>& id) const { return (*this)(id.value); }
+  std::size_t operator()(const Id<Tag>& id) const {
+    return (*this)(id.value);
+  }
 };
 
 }  // namespace tollgate::base

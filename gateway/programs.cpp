@@ -115,7 +115,9 @@ cli::DeviceLines Devices() {
                              .free_bytes = device.free_bytes,
                              .utilisation_percent = device.utilisation_percent.value_or(-1),
                              .temperature_celsius = device.temperature_celsius.value_or(-1),
-                             .ecc = !device.ecc ? "" : *device.ecc ? "on" : "off",
+                             .ecc = !device.ecc   ? ""
+                                    : *device.ecc ? "on"
+                                                  : "off",
                              .ecc_errors = device.ecc_errors.value_or(-1)});
   }
   return lines;

@@ -1,7 +1,8 @@
 // How it works. The form is gguf.cpp's to check. Then the keys, by type too, because libllama asks for them without asking what they are;
 // then each pair against the base's weight, every dimension of it; then every value. Where libllama would take less than what stands in the
-// file (norms' vectors; weights that its graph of an architecture multiplies plainly: the tables below follow its sources) or handles it badly (an
-// embedding that is the output too, weights in NVFP4, adapters that begin at a token), the adapter is refused rather than used in part.
+// file (norms' vectors; weights that its graph of an architecture multiplies plainly: the tables below follow its sources) or handles it
+// badly (an embedding that is the output too, weights in NVFP4, adapters that begin at a token), the adapter is refused rather than used in
+// part.
 //
 // Tested by tests/inference/adapter_file_test.cpp, tests/inference/adapter_model_test.cpp.
 #include "inference/adapter_file.h"
@@ -26,15 +27,16 @@ namespace tollgate::inference {
 namespace {
 
 constexpr std::uint32_t kF32 = 0, kF16 = 1, kQ8 = 8, kBf16 = 30, kNvfp4 = 40;
-constexpr std::size_t kQ8BlockBytes = 34;   // A 16-bit scale and 32 numbers.
-constexpr std::int64_t kPassTokens = 512;   // Tokens that libllama computes at once, at most.
+constexpr std::size_t kQ8BlockBytes = 34;  // A 16-bit scale and 32 numbers.
+constexpr std::int64_t kPassTokens = 512;  // Tokens that libllama computes at once, at most.
 constexpr double kAlphaMax = 1e6;
 constexpr std::string_view kSuffixA = ".lora_a", kSuffixB = ".lora_b";
 
 // What libllama multiplies with the adapters in force, "blk.N.….weight"; beside the output and the embedding.
-constexpr std::string_view kAdapted[] = {
-    "attn_q",        "attn_k",      "attn_v",        "attn_qkv",         "attn_output",    "ffn_gate",     "ffn_up",        "ffn_down",
-    "ffn_gate_inp",  "ffn_up_exps", "ffn_gate_exps", "ffn_gate_up_exps", "ffn_down_exps",  "ffn_up_shexp", "ffn_gate_shexp", "ffn_down_shexp"};
+constexpr std::string_view kAdapted[] = {"attn_q",        "attn_k",       "attn_v",         "attn_qkv",
+                                         "attn_output",   "ffn_gate",     "ffn_up",         "ffn_down",
+                                         "ffn_gate_inp",  "ffn_up_exps",  "ffn_gate_exps",  "ffn_gate_up_exps",
+                                         "ffn_down_exps", "ffn_up_shexp", "ffn_gate_shexp", "ffn_down_shexp"};
 // Where it multiplies attn_q and the output without, as all that is named after latent attention,
 constexpr std::string_view kLatent[] = {"deepseek2", "deepseek32", "deepseek4", "glm-dsa", "dots3note", "hy-v4", "plm", "minicpm3"};
 // and where it does so with much else.
@@ -53,7 +55,8 @@ std::string Show(const Shape& shape) { return fmt::format("[{}]", fmt::join(shap
 
 absl::Status CheckText(const GgufHeader& header, const char* key, std::string_view wanted) {
   const auto found = header.strings.find(key);
-  if (found == header.strings.end()) return Bad(fmt::format("the file has no {}: it is no LoRA adapter; convert it with --outtype f16", key));
+  if (found == header.strings.end())
+    return Bad(fmt::format("the file has no {}: it is no LoRA adapter; convert it with --outtype f16", key));
   if (found->second == wanted) return absl::OkStatus();
   return Bad(fmt::format("the file says {} = \"{}\"; a LoRA adapter of this model says \"{}\"", key, found->second.substr(0, 64), wanted));
 }
@@ -111,7 +114,8 @@ absl::StatusOr<std::map<std::string, Pair>> PairsOf(const GgufHeader& header) {
   return pairs;
 }
 
-// Whether a step multiplies by it with the adapters in force. What it would ignore was trained for nothing, or worse, for half of something.
+// Whether a step multiplies by it with the adapters in force. What it would ignore was trained for nothing, or worse, for half of
+// something.
 bool IsAdapted(std::string_view weight, std::string_view architecture) {
   const bool latent = Holds(kLatent, architecture);
   if (weight == "token_embd.weight") return true;
@@ -139,17 +143,20 @@ absl::Status CheckPair(const std::string& weight, const Pair& pair, const GgufHe
   if (shape.size() < 2 || shape.size() > 3)
     return Bad(fmt::format("weight {} of the model is {}: an adapter changes matrices alone", weight, Show(shape)));
   if (!IsAdapted(weight, base.architecture))
-    return Bad(fmt::format("weight {} of a {} model is one that libllama uses without adapters; train without it", weight, base.architecture));
+    return Bad(
+        fmt::format("weight {} of a {} model is one that libllama uses without adapters; train without it", weight, base.architecture));
   if (of->type == kNvfp4) return Bad(fmt::format("weight {} of the model is in NVFP4, which libllama cannot adapt", weight));
-  const bool tied = std::none_of(base.tensor_table.begin(), base.tensor_table.end(), [](const auto& t) { return t.name == "output.weight"; });
+  const bool tied =
+      std::none_of(base.tensor_table.begin(), base.tensor_table.end(), [](const auto& t) { return t.name == "output.weight"; });
   if (weight == "token_embd.weight" && tied)
     return Bad("weight token_embd.weight is the model's output too, which libllama cannot adapt; train without it");
   const std::int64_t rank = pair.b->shape.front();
   const auto [a, b] = Wanted(weight, shape, rank);
   if (pair.a->shape == a && pair.b->shape == b) return absl::OkStatus();
-  return Bad(fmt::format("weight {} of the model is {}, so at rank {} .lora_a must be {} and .lora_b {}; they are {} and {}: the adapter "
-                         "was made for another model",
-                         weight, Show(shape), rank, Show(a), Show(b), Show(pair.a->shape), Show(pair.b->shape)));
+  return Bad(
+      fmt::format("weight {} of the model is {}, so at rank {} .lora_a must be {} and .lora_b {}; they are {} and {}: the adapter "
+                  "was made for another model",
+                  weight, Show(shape), rank, Show(a), Show(b), Show(pair.a->shape), Show(pair.b->shape)));
 }
 
 absl::Status CheckDigest(const AdapterOptions& adapter, const base::Digest& found) {

@@ -15,8 +15,8 @@
 namespace tollgate::inference {
 
 struct AdapterFile {
-  std::int64_t pairs = 0;            // Weights that it changes.
-  std::int64_t rank = 0;             // The greatest of its pairs'.
+  std::int64_t pairs = 0;  // Weights that it changes.
+  std::int64_t rank = 0;   // The greatest of its pairs'.
   double alpha = 0;
   std::int64_t weights_bytes = 0;    // What it takes of memory: its tensors,
   std::int64_t computing_bytes = 0;  // and, about, what a step needs more with it.

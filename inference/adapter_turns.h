@@ -54,7 +54,7 @@ class AdapterTurns {
   AdapterSet current_;
   bool begun_ = false;
   bool changed_ = false;
-  int steps_ = 0;               // Of this turn.
+  int steps_ = 0;  // Of this turn.
   base::MonoTime turn_began_;
   std::int64_t turns_ = 0;
   std::int64_t changes_ = 0;

@@ -294,7 +294,7 @@ absl::StatusOr<std::vector<ChatPart>> ChatFormat::Lay(std::span<const Turn> turn
   const auto last_user = static_cast<std::size_t>(
       turns.rend() - std::find_if(turns.rbegin(), turns.rend(), [](const Turn& turn) { return turn.role == "user"; }));
   std::vector<ChatPart> parts;
-  std::string before;  // System turns that wait for the next user turn.
+  std::string before;                                          // System turns that wait for the next user turn.
   bool told = tools.empty() || tools_ == ToolStyle::kMistral;  // Of the tools, where that is in a turn's text.
   const auto user = [&](std::string_view text) {
     if (tools_ == ToolStyle::kLlama && !std::exchange(told, true)) before += ToolsText(tools_, tools);

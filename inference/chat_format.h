@@ -34,10 +34,10 @@ class ChatFormat {
   // calls or a tool's turn where the format has no place for one, or text that is not UTF-8.
   absl::StatusOr<std::vector<ChatPart>> Lay(std::span<const Turn> turns) const;
 
-  std::string name() const;                                      // "chatml", "llama3", …
-  std::vector<std::string> controls() const;                     // Every control part that Lay may give.
-  std::vector<std::string> tool_controls() const;                // Those that it gives beside where there are tools,
-  std::vector<std::string> tool_marks() const;                   // and those of them that the model writes itself.
+  std::string name() const;                        // "chatml", "llama3", …
+  std::vector<std::string> controls() const;       // Every control part that Lay may give.
+  std::vector<std::string> tool_controls() const;  // Those that it gives beside where there are tools,
+  std::vector<std::string> tool_marks() const;     // and those of them that the model writes itself.
   ToolStyle tools() const { return tools_; }
   void DropTools() { tools_ = ToolStyle::kNone; }                // For a vocabulary without those tokens.
   void Describe(ModelInfo& info) const;                          // Tools and thinking.
@@ -54,7 +54,7 @@ class ChatFormat {
   absl::Status CheckTools(std::span<const Turn> turns) const;
   // `told`: what it tells of. `tools`: there are some, whoever tells of them.
   void AddSystem(std::vector<ChatPart>& parts, std::string_view text, std::span<const ToolDefinition> told, bool tools) const;
-  void AddTools(std::vector<ChatPart>& parts, std::span<const ToolDefinition> tools) const;    // In a place of their own.
+  void AddTools(std::vector<ChatPart>& parts, std::span<const ToolDefinition> tools) const;  // In a place of their own.
   void AddCalls(std::vector<ChatPart>& parts, const Turn& turn, bool follows_results) const;
   std::size_t AddResults(std::vector<ChatPart>& parts, std::span<const Turn> turns) const;  // As many as stand first; how many.
 

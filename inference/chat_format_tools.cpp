@@ -1,6 +1,6 @@
-// What ChatFormat lays out beside plain turns: the tools, the turns that call them and those that answer. The texts are chat_tools.h's; here
-// are the places and the control tokens. A result that spells the marker in which Hermes' results end gets a space in it, so that what a
-// tool says cannot pass for what the user says.
+// What ChatFormat lays out beside plain turns: the tools, the turns that call them and those that answer. The texts are chat_tools.h's;
+// here are the places and the control tokens. A result that spells the marker in which Hermes' results end gets a space in it, so that what
+// a tool says cannot pass for what the user says.
 //
 // Tested by tests/inference/chat_tools_test.cpp.
 #include <algorithm>
@@ -110,7 +110,8 @@ std::size_t ChatFormat::AddResults(std::vector<ChatPart>& parts, std::span<const
         break;
       case ToolStyle::kLlama: AddTurn(parts, "<|start_header_id|>ipython<|end_header_id|>\n\n{}<|eot_id|>", result); break;
       case ToolStyle::kMistral:
-        AddTurn(parts, family_->assistant.starts_with(' ') ? "[TOOL_RESULTS] {}[/TOOL_RESULTS]" : "[TOOL_RESULTS]{}[/TOOL_RESULTS]", result);
+        AddTurn(parts, family_->assistant.starts_with(' ') ? "[TOOL_RESULTS] {}[/TOOL_RESULTS]" : "[TOOL_RESULTS]{}[/TOOL_RESULTS]",
+                result);
         break;
       case ToolStyle::kDeepSeek:
         if (count > 0) AddTurn(parts, "\n", "");

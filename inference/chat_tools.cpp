@@ -1,6 +1,6 @@
-// Sources: the chat templates that Qwen 2.5 and 3, Hermes 2 Pro, Llama 3.1 and Mistral v3 to v7 publish. DeepSeek V3 and R1 publish how calls
-// and results are written and not how tools are listed; theirs are listed as V3.1's template does. Mistral's ids have nine letters and
-// digits: the last nine of ours, alike for a call and its result.
+// Sources: the chat templates that Qwen 2.5 and 3, Hermes 2 Pro, Llama 3.1 and Mistral v3 to v7 publish. DeepSeek V3 and R1 publish how
+// calls and results are written and not how tools are listed; theirs are listed as V3.1's template does. Mistral's ids have nine letters
+// and digits: the last nine of ours, alike for a call and its result.
 //
 // Tested by tests/inference/chat_tools_test.cpp.
 #include "inference/chat_tools.h"
@@ -16,9 +16,9 @@ namespace json = boost::json;
 
 constexpr std::string_view kMistralControls[] = {"[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_CALLS]", "[TOOL_RESULTS]",
                                                  "[/TOOL_RESULTS]"};
-constexpr std::string_view kDeepSeekControls[] = {"<｜tool▁calls▁begin｜>",   "<｜tool▁call▁begin｜>",   "<｜tool▁sep｜>",
-                                                  "<｜tool▁call▁end｜>",      "<｜tool▁calls▁end｜>",    "<｜tool▁outputs▁begin｜>",
-                                                  "<｜tool▁output▁begin｜>",  "<｜tool▁output▁end｜>",   "<｜tool▁outputs▁end｜>"};
+constexpr std::string_view kDeepSeekControls[] = {"<｜tool▁calls▁begin｜>",  "<｜tool▁call▁begin｜>", "<｜tool▁sep｜>",
+                                                  "<｜tool▁call▁end｜>",     "<｜tool▁calls▁end｜>",  "<｜tool▁outputs▁begin｜>",
+                                                  "<｜tool▁output▁begin｜>", "<｜tool▁output▁end｜>", "<｜tool▁outputs▁end｜>"};
 
 std::string Quoted(std::string_view text) { return json::serialize(json::string(text)); }
 
@@ -122,13 +122,14 @@ std::string SpacedJson(std::string_view text, int indent) {
 std::string ToolJson(const ToolDefinition& tool, int indent) {
   std::string function = fmt::format("{{\"name\":{}", Quoted(tool.name));
   if (!tool.description.empty()) function += fmt::format(",\"description\":{}", Quoted(tool.description));
-  if (!tool.parameters.empty()) function += fmt::format(",\"parameters\":{}", IsJson(tool.parameters) ? tool.parameters : Quoted(tool.parameters));
+  if (!tool.parameters.empty())
+    function += fmt::format(",\"parameters\":{}", IsJson(tool.parameters) ? tool.parameters : Quoted(tool.parameters));
   return SpacedJson(fmt::format("{{\"type\":\"function\",\"function\":{}}}}}", function), indent);
 }
 
 std::string ToolsText(ToolStyle style, std::span<const ToolDefinition> tools) {
-  std::string out(style == ToolStyle::kHermes   ? kHermesBefore
-                  : style == ToolStyle::kLlama  ? kLlamaBefore
+  std::string out(style == ToolStyle::kHermes    ? kHermesBefore
+                  : style == ToolStyle::kLlama   ? kLlamaBefore
                   : style == ToolStyle::kMistral ? "["
                                                  : kDeepSeekBefore);
   for (const ToolDefinition& tool : tools) {

@@ -37,26 +37,26 @@ inline constexpr int kCudaCapabilityMinor = 76;
 
 // All null where there is no NVML. Each gives 0 when it went well. Names are those of the library, and how it exports them.
 struct NvmlCalls {
-  int (*init)() = nullptr;                                         // nvmlInit_v2
-  int (*driver)(char*, unsigned int) = nullptr;                    // nvmlSystemGetDriverVersion
-  int (*count)(unsigned int*) = nullptr;                           // nvmlDeviceGetCount_v2
-  int (*handle)(unsigned int, NvmlHandle*) = nullptr;              // nvmlDeviceGetHandleByIndex_v2
-  int (*name)(NvmlHandle, char*, unsigned int) = nullptr;          // nvmlDeviceGetName
-  int (*uuid)(NvmlHandle, char*, unsigned int) = nullptr;          // nvmlDeviceGetUUID
-  int (*pci)(NvmlHandle, NvmlPci*) = nullptr;                      // nvmlDeviceGetPciInfo_v3
-  int (*memory)(NvmlHandle, NvmlMemory*) = nullptr;                // nvmlDeviceGetMemoryInfo
-  int (*utilisation)(NvmlHandle, NvmlUtilisation*) = nullptr;      // nvmlDeviceGetUtilizationRates
-  int (*temperature)(NvmlHandle, int, unsigned int*) = nullptr;    // nvmlDeviceGetTemperature
-  int (*ecc)(NvmlHandle, int*, int*) = nullptr;                    // nvmlDeviceGetEccMode
+  int (*init)() = nullptr;                                                 // nvmlInit_v2
+  int (*driver)(char*, unsigned int) = nullptr;                            // nvmlSystemGetDriverVersion
+  int (*count)(unsigned int*) = nullptr;                                   // nvmlDeviceGetCount_v2
+  int (*handle)(unsigned int, NvmlHandle*) = nullptr;                      // nvmlDeviceGetHandleByIndex_v2
+  int (*name)(NvmlHandle, char*, unsigned int) = nullptr;                  // nvmlDeviceGetName
+  int (*uuid)(NvmlHandle, char*, unsigned int) = nullptr;                  // nvmlDeviceGetUUID
+  int (*pci)(NvmlHandle, NvmlPci*) = nullptr;                              // nvmlDeviceGetPciInfo_v3
+  int (*memory)(NvmlHandle, NvmlMemory*) = nullptr;                        // nvmlDeviceGetMemoryInfo
+  int (*utilisation)(NvmlHandle, NvmlUtilisation*) = nullptr;              // nvmlDeviceGetUtilizationRates
+  int (*temperature)(NvmlHandle, int, unsigned int*) = nullptr;            // nvmlDeviceGetTemperature
+  int (*ecc)(NvmlHandle, int*, int*) = nullptr;                            // nvmlDeviceGetEccMode
   int (*ecc_errors)(NvmlHandle, int, int, unsigned long long*) = nullptr;  // nvmlDeviceGetTotalEccErrors
 };
 
 struct CudaCalls {
-  int (*version)(int*) = nullptr;             // cudaRuntimeGetVersion
-  int (*count)(int*) = nullptr;               // cudaGetDeviceCount
-  int (*pci)(char*, int, int) = nullptr;      // cudaDeviceGetPCIBusId
+  int (*version)(int*) = nullptr;              // cudaRuntimeGetVersion
+  int (*count)(int*) = nullptr;                // cudaGetDeviceCount
+  int (*pci)(char*, int, int) = nullptr;       // cudaDeviceGetPCIBusId
   int (*attribute)(int*, int, int) = nullptr;  // cudaDeviceGetAttribute
-  const char* (*error)(int) = nullptr;        // cudaGetErrorString
+  const char* (*error)(int) = nullptr;         // cudaGetErrorString
 };
 
 // What the libraries say; any of the calls may be null.

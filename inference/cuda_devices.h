@@ -13,11 +13,11 @@
 namespace tollgate::inference {
 
 struct CudaDevice {
-  int index = -1;          // What the CUDA runtime calls it in this process; -1: this process may not use it, or that is not known.
-  std::string name;        // As its maker calls it.
-  std::string uuid;        // Of the device itself, for life.
-  std::string pci_bus_id;  // "00000000:1b:00.0": where it is.
-  std::string capability;  // "9.0"; empty = not known.
+  int index = -1;                  // What the CUDA runtime calls it in this process; -1: this process may not use it, or that is not known.
+  std::string name;                // As its maker calls it.
+  std::string uuid;                // Of the device itself, for life.
+  std::string pci_bus_id;          // "00000000:1b:00.0": where it is.
+  std::string capability;          // "9.0"; empty = not known.
   std::int64_t memory_bytes = -1;  // -1 = not known.
   std::int64_t free_bytes = -1;
   std::optional<int> utilisation_percent;  // Of the time, lately, in which something ran on it.

@@ -8,9 +8,9 @@
 //   TextOf       the text that tokens hold, without the tokens around it. INVALID_ARGUMENT: a number that is no token, a control token
 //                within the text, or bytes that are no UTF-8.
 //   Embed        queues a job. INVALID_ARGUMENT: an input is empty or does not fit the context (the message has the numbers), or there are
-//                too many, or too many tokens in sum; RESOURCE_EXHAUSTED, UNAVAILABLE as Submit. The stream gives kEnd alone: with kStop, its StreamEnd::vectors are
-//                those of all inputs, one after the other, each ModelInfo::dimensions long and of length 1; where the model reranks, one
-//                number an input, 0 to 1.
+//                too many, or too many tokens in sum; RESOURCE_EXHAUSTED, UNAVAILABLE as Submit. The stream gives kEnd alone: with kStop,
+//                its StreamEnd::vectors are those of all inputs, one after the other, each ModelInfo::dimensions long and of length 1;
+//                where the model reranks, one number an input, 0 to 1.
 // All three: NOT_FOUND: no such model. FAILED_PRECONDITION: it chats.
 #pragma once
 

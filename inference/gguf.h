@@ -30,7 +30,7 @@ struct GgufHeader {
   std::int64_t vocab_tokens = 0;
   std::int64_t layers = 0;
   std::int64_t tensors = 0;
-  bool classifier = false;  // It has a head that judges a text: the tensor cls.output.weight.
+  bool classifier = false;                                         // It has a head that judges a text: the tensor cls.output.weight.
   std::map<std::string, std::int64_t, std::less<>> numbers;        // Scalar integer and bool values by key.
   std::map<std::string, double, std::less<>> reals;                // Scalar floats by key; all finite.
   std::set<std::string, std::less<>> wide_reals;                   // Keys of those that are 64-bit ones.

@@ -1,7 +1,7 @@
 // One rule for each schema, by recursion over it. What libllama's reader of grammars works on at once are the readings of a text; they are
-// counted on the way (an anyOf has the sum of its alternatives', an object begins with at most one for each key), and a schema with too many
-// is refused. A schema may not refer to itself: readings of nested alternatives would double with each level of the output. Where anything
-// may come (`any`), the grammar recurs, and has one reading.
+// counted on the way (an anyOf has the sum of its alternatives', an object begins with at most one for each key), and a schema with too
+// many is refused. A schema may not refer to itself: readings of nested alternatives would double with each level of the output. Where
+// anything may come (`any`), the grammar recurs, and has one reading.
 //
 // An object's properties are a chain of rules with two states: nothing was written yet (f), or a comma is due (a). An optional property
 // is skipped without writing anything, so the chain is linear in their number.
@@ -51,9 +51,8 @@ date-time ::= "\"" date-part "T" time-part "\""
 uuid ::= "\"" [0-9a-f]{8} "-" [0-9a-f]{4} "-" [0-9a-f]{4} "-" [0-9a-f]{4} "-" [0-9a-f]{12} "\""
 )";
 
-constexpr std::string_view kAnnotations[] = {"title",    "description", "default",   "examples",  "$schema",
-                                             "$comment", "deprecated",  "readOnly",  "writeOnly", "$defs",
-                                             "$id",      "definitions", "discriminator"};
+constexpr std::string_view kAnnotations[] = {"title",    "description", "default", "examples", "$schema",     "$comment",     "deprecated",
+                                             "readOnly", "writeOnly",   "$defs",   "$id",      "definitions", "discriminator"};
 constexpr std::string_view kTypes[] = {"object", "array", "string", "number", "integer", "boolean", "null"};
 
 std::string_view View(json::string_view text) { return {text.data(), text.size()}; }
@@ -114,7 +113,8 @@ class Converter {
 
   absl::StatusOr<Node> Schema(const json::value& schema, const std::string& path, int depth) {
     if (depth > kDepthMax) return Bad(path, fmt::format("it is nested deeper than {}", kDepthMax));
-    if (++schemas_ > kSchemasMax || rules_.size() > kGrammarBytesMax) return Bad(path, fmt::format("it has more than {} parts", kSchemasMax));
+    if (++schemas_ > kSchemasMax || rules_.size() > kGrammarBytesMax)
+      return Bad(path, fmt::format("it has more than {} parts", kSchemasMax));
     if (schema.is_bool() && schema.get_bool()) return Node{"any"};
     if (!schema.is_object()) return Bad(path, "a schema is an object here, or true");
     Fields fields = schema.get_object();
@@ -205,7 +205,8 @@ class Converter {
 
   // "#/$defs/name": a JSON pointer (RFC 6901) into the whole.
   absl::StatusOr<Node> Reference(const json::value& ref, const std::string& path, int depth) {
-    if (!ref.is_string() || !View(ref.get_string()).starts_with("#/")) return Bad(path, "\"$ref\" must point into the schema: \"#/$defs/…\"");
+    if (!ref.is_string() || !View(ref.get_string()).starts_with("#/"))
+      return Bad(path, "\"$ref\" must point into the schema: \"#/$defs/…\"");
     boost::system::error_code error;
     const json::value* target = root_.find_pointer(ref.get_string().subview(1), error);
     if (target == nullptr) return Bad(path, "\"$ref\" points to nothing in the schema");

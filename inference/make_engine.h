@@ -15,8 +15,8 @@ namespace tollgate::inference {
 
 // What an engine finds where it is made.
 struct EngineHost {
-  std::string backends_dir;                   // As PoolOptions has it.
-  std::optional<std::int64_t> memory_bytes;   // What the model may take of the machine's; none: what the machine has left.
+  std::string backends_dir;                  // As PoolOptions has it.
+  std::optional<std::int64_t> memory_bytes;  // What the model may take of the machine's; none: what the machine has left.
   const base::Clock* clock = &base::SystemClock();
 };
 
@@ -34,7 +34,8 @@ ModelOptions StrictOf(ModelOptions model);
 // Names that engine in a refusal.
 absl::Status AboutStrict(const absl::Status& status);
 
-// Whether the file's header is good and there is memory for it, and for its second engine if it is `strict`; reads nothing else of it. RESOURCE_EXHAUSTED, in numbers.
+// Whether the file's header is good and there is memory for it, and for its second engine if it is `strict`; reads nothing else of it.
+// RESOURCE_EXHAUSTED, in numbers.
 absl::Status CheckEngine(const ModelOptions& model, const EngineHost& host);
 
 // Of a model that was loaded elsewhere, as `loaded` says: of the weights nothing is read.

@@ -1,7 +1,7 @@
-// How it works. A model that embeds has a context for one step alone, none where it is an encoder; but libllama keeps the logits of every token
-// of a step for it, used or not. Else the context's size follows from the header: for each token and layer, keys and values of each key-value head, in the type
-// they are kept in. Where the heads differ by layer (an array), the count of query heads stands for all, which is never less. Computing
-// takes a few activations of each token of a pass, and the logits of each slot.
+// How it works. A model that embeds has a context for one step alone, none where it is an encoder; but libllama keeps the logits of every
+// token of a step for it, used or not. Else the context's size follows from the header: for each token and layer, keys and values of each
+// key-value head, in the type they are kept in. Where the heads differ by layer (an array), the count of query heads stands for all, which
+// is never less. Computing takes a few activations of each token of a pass, and the logits of each slot.
 //
 // What there is: MemAvailable of /proc/meminfo; and memory.max less memory.current of the control group (version 2), where files' pages
 // that nobody used lately count as free.

@@ -271,7 +271,8 @@ bool OutputParser::TakeCalls(std::string_view value) {
     const json::value* name = fields.if_contains("name");
     const json::value* arguments = fields.if_contains({key.data(), key.size()});
     const bool id = fields.contains("id") && syntax_.tools == ToolStyle::kMistral;
-    if (name == nullptr || !name->is_string() || arguments == nullptr || !arguments->is_object() || fields.size() != (id ? 3 : 2)) return false;
+    if (name == nullptr || !name->is_string() || arguments == nullptr || !arguments->is_object() || fields.size() != (id ? 3 : 2))
+      return false;
     const std::string written = MemberText(text, key);
     calls_.push_back({.kind = OutputPart::kCall, .text = written, .name = std::string(name->get_string())});
     return known(calls_.back().name) && json::parse(written, error) == *arguments && !error;  // A member that comes twice is no member.

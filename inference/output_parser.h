@@ -74,17 +74,17 @@ class OutputParser {
 
   OutputSyntax syntax_;
   State state_;
-  std::string held_;         // Not given yet.
-  std::int64_t given_ = 0;   // Bytes of the output before it.
-  std::size_t marker_ = 0;   // Where in held_ the call begins that is being read,
-  std::size_t at_ = 0;       // how far it is read,
-  std::size_t value_ = 0;    // and where its JSON begins.
-  std::string name_;         // DeepSeek's stands outside of the JSON.
-  int depth_ = 0;            // Of brackets in the JSON so far,
+  std::string held_;        // Not given yet.
+  std::int64_t given_ = 0;  // Bytes of the output before it.
+  std::size_t marker_ = 0;  // Where in held_ the call begins that is being read,
+  std::size_t at_ = 0;      // how far it is read,
+  std::size_t value_ = 0;   // and where its JSON begins.
+  std::string name_;        // DeepSeek's stands outside of the JSON.
+  int depth_ = 0;           // Of brackets in the JSON so far,
   bool in_string_ = false, escaped_ = false;
-  bool white_ = false;       // White space comes before what is said: dropped.
-  int no_calls_ = 0;  // What looked like a call and was none.
-  bool may_call_ = true;     // Llama's calls come first or not at all.
+  bool white_ = false;    // White space comes before what is said: dropped.
+  int no_calls_ = 0;      // What looked like a call and was none.
+  bool may_call_ = true;  // Llama's calls come first or not at all.
   bool at_end_ = false;
   std::vector<OutputPart> calls_;
 };

@@ -38,7 +38,8 @@ absl::Status CheckModel(const ModelOptions& model) {
   if (model.pooling != Pooling::kNone && model.engine == EngineKind::kOpenAi)
     return base::Unimplemented("engine openai sends servers chats alone: embed with engine llama, and leave pooling out");
   if (model.strict && (model.engine == EngineKind::kOpenAi || model.pooling != Pooling::kNone))
-    return base::Unimplemented("strict answers are of models that chat in this process: leave strict out with engine openai and with pooling");
+    return base::Unimplemented(
+        "strict answers are of models that chat in this process: leave strict out with engine openai and with pooling");
   TG_RETURN_IF_ERROR(CheckRange("slots", model.slots, 1, 256));
   TG_RETURN_IF_ERROR(CheckRange("context_tokens", model.context_tokens, 16, 1 << 24));
   TG_RETURN_IF_ERROR(CheckRange("slots x context_tokens", model.slots * model.context_tokens, 16, 1 << 30));
@@ -110,7 +111,8 @@ class PoolOfReplicas final : public Pool {
     const auto named = [&model](const absl::Status& status) { return base::Annotate(status, fmt::format("model {}", model.name)); };
     if (absl::Status status = CheckModel(model); !status.ok()) return named(status);
     base::Lock one_at_a_time(load_mu_);
-    if (Locate(model.name).ok()) return named(base::AlreadyExists("it stands twice: give it another name, or unload the one that is there"));
+    if (Locate(model.name).ok())
+      return named(base::AlreadyExists("it stands twice: give it another name, or unload the one that is there"));
     ModelOptions shared = model;
     shared.strict = false;
     auto replica = Start(shared, 0);
@@ -321,7 +323,8 @@ class PoolOfReplicas final : public Pool {
 
   // The replica of a model's strict answers; null: it gives none.
   static std::shared_ptr<Replica> StrictBeside(const Replicas& all, const Replica& of) {
-    const auto found = std::find_if(all.begin(), all.end(), [&](const auto& r) { return IsStrict(*r) && r->info().name == of.info().name; });
+    const auto found =
+        std::find_if(all.begin(), all.end(), [&](const auto& r) { return IsStrict(*r) && r->info().name == of.info().name; });
     return found == all.end() ? nullptr : *found;
   }
 
@@ -365,7 +368,8 @@ class PoolOfReplicas final : public Pool {
     if (!(adapter.scale > 0 && adapter.scale <= 16))
       return About(adapter, base::InvalidArgument(fmt::format("its scale is {}; it must be more than 0 and at most 16", adapter.scale)));
     if (auto replica = ByName(adapter.base)) return replica;
-    return About(adapter, base::NotFound(fmt::format("its model {0} is not loaded; load that first: tollgate models load {0}", adapter.base)));
+    return About(adapter,
+                 base::NotFound(fmt::format("its model {0} is not loaded; load that first: tollgate models load {0}", adapter.base)));
   }
 
   static absl::Status About(const AdapterOptions& adapter, const absl::Status& status) {

@@ -81,7 +81,8 @@ class Pool {
   // Create, and ALREADY_EXISTS; RESOURCE_EXHAUSTED, in numbers: it does not fit. UNAVAILABLE: draining.
   virtual absl::Status Load(ModelOptions model) = 0;
 
-  // Whether Load would find it good and room for it now, by the file's header alone: quick. Load's errors, but for digests and names in use.
+  // Whether Load would find it good and room for it now, by the file's header alone: quick. Load's errors, but for digests and names in
+  // use.
   virtual absl::Status Check(const ModelOptions& model) const = 0;
 
   // Loads an adapter beside its model, which goes on serving. Slow. NOT_FOUND: no such model or file. ALREADY_EXISTS. Else as

@@ -58,7 +58,8 @@ absl::StatusOr<Pooling> ResolvePooling(Pooling wanted, const GgufHeader& header)
   }
   if (pooling == Pooling::kRank && !header.classifier) {
     return base::FailedPrecondition(
-        "the file has no classifier (a tensor cls.output.weight), so that it cannot rank documents: use a reranker's file, or set pooling to "
+        "the file has no classifier (a tensor cls.output.weight), so that it cannot rank documents: use a reranker's file, or set pooling "
+        "to "
         "mean, cls or last for vectors");
   }
   return pooling;

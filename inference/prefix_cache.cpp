@@ -101,8 +101,7 @@ void PrefixCache::MakeRoom(std::int64_t bytes) {
     std::map<std::string_view, std::int64_t> used;
     for (const auto& [salt, owner] : owners_) used[tenant_of(salt)] += owner.bytes;
     const auto order = [&](const auto& item) { return std::pair(used.at(tenant_of(item.first)), item.second.bytes); };
-    const auto most =
-        std::max_element(owners_.begin(), owners_.end(), [&](const auto& a, const auto& b) { return order(a) < order(b); });
+    const auto most = std::max_element(owners_.begin(), owners_.end(), [&](const auto& a, const auto& b) { return order(a) < order(b); });
     Drop(most->second, most->second.entries.begin());
     if (most->second.entries.empty()) owners_.erase(most);
   }

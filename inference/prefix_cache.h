@@ -2,8 +2,8 @@
 // than the one it was kept under: a tenant (with whatever else changes what the model computes) sees only its own. A salt is "TENANT", or
 // "TENANT|WHAT ELSE".
 //
-// Bounded in bytes. When it is full, the tenant that uses the most under all its salts gives up what it used least recently in the largest of
-// them: none loses anything to a tenant that uses more. One thread.
+// Bounded in bytes. When it is full, the tenant that uses the most under all its salts gives up what it used least recently in the largest
+// of them: none loses anything to a tenant that uses more. One thread.
 #pragma once
 
 #include <cstddef>

@@ -33,8 +33,8 @@ class PromptSide {
     return base::Unimplemented("this model's engine cannot hold its output to a grammar");
   }
 
-  // Where the model embeds or reranks. The tokens of a text, or of a document with a query's, with those before, between and behind that the
-  // model was trained with; and the text of what such tokens hold.
+  // Where the model embeds or reranks. The tokens of a text, or of a document with a query's, with those before, between and behind that
+  // the model was trained with; and the text of what such tokens hold.
   virtual absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(const EmbedText& /*text*/) const { return NoVectors(); }
   virtual absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> /*tokens*/) const { return NoVectors(); }
 

@@ -107,7 +107,8 @@ void Replica::SweepQueue() {
   swept_at_ = now_;
   // While another reply to the same request runs, waiting is no failure: the request has a deadline of its own.
   const auto served = [this](const Sequence& sequence) {
-    return sequence.group != 0 && std::any_of(slots_.begin(), slots_.end(), [&](const auto& s) { return s != nullptr && s->group == sequence.group; });
+    return sequence.group != 0 &&
+           std::any_of(slots_.begin(), slots_.end(), [&](const auto& s) { return s != nullptr && s->group == sequence.group; });
   };
   const auto late = [&](const Sequence& sequence) {
     return Due(sequence).has_value() || (now_ >= sequence.queue_deadline && !served(sequence));
@@ -221,7 +222,8 @@ void Replica::Plan() {
     return std::tuple(s->account->slots_held / s->request.weight, s->account->served, *s->end.started_at, s->slot);
   };
   std::sort(prompts_.begin(), prompts_.end(), [&](const Sequence* a, const Sequence* b) { return order(a) < order(b); });
-  std::int64_t left = model_.strict ? engine_->step_tokens_max() : budget_.PromptTokens(static_cast<std::int64_t>(work_.size()), PromptsThatCount());
+  std::int64_t left =
+      model_.strict ? engine_->step_tokens_max() : budget_.PromptTokens(static_cast<std::int64_t>(work_.size()), PromptsThatCount());
   for (Sequence* sequence : prompts_) {
     if (left == 0) return;
     const std::int64_t chunk = std::min(left, sequence->prompt_left);

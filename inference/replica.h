@@ -29,7 +29,7 @@ namespace tollgate::inference {
 class Replica {
  public:
   using Factory = std::function<absl::StatusOr<std::unique_ptr<Engine>>()>;
-
+  static constexpr std::chrono::milliseconds kPatience = std::chrono::minutes(1);
   // Runs `factory` on the replica's thread (what an engine starts there inherits its priority) and waits for it.
   static absl::StatusOr<std::unique_ptr<Replica>> Start(const ModelOptions& model, const base::Clock& clock, int nice,
                                                         const Factory& factory);
@@ -48,9 +48,9 @@ class Replica {
                                                                         std::span<const std::uint64_t> seeds);
   ReplicaStats stats() const;
 
-  // Adapters, by full name. Add waits for a turn of the replica's thread, or gives it up; Remove, until nobody uses it or the deadline came.
+  // Adapters, by full name. Add waits for a turn of the replica's thread, or gives it up; Remove, until nobody uses it or `deadline`.
   absl::StatusOr<AdapterInfo> CheckAdapter(const AdapterOptions& adapter, std::int64_t memory_bytes) const;
-  absl::Status AddAdapter(const AdapterOptions& adapter, const AdapterInfo& info, std::chrono::milliseconds patience = std::chrono::minutes(1));
+  absl::Status AddAdapter(const AdapterOptions& adapter, const AdapterInfo& info, std::chrono::milliseconds patience = kPatience);
   absl::Status RemoveAdapter(std::string_view name, base::MonoTime deadline);
   bool HasAdapter(std::string_view name) const;
   absl::StatusOr<AdaptersHeld> Adapters(std::span<const std::string> names) const;  // NOT_FOUND: one is not loaded.
@@ -78,7 +78,7 @@ class Replica {
   void EndUsers(const LoadedAdapter* adapter);
   bool IsTurnOf(const Sequence& sequence) const { return turn_ == nullptr || sequence.adapter_set == *turn_; }
   void ChooseTurn();  // Whose adapters this step is for.
-  void Sweep();    // Ends what was cancelled or is late.
+  void Sweep();       // Ends what was cancelled or is late.
   void SweepQueue();
   void Resume();  // Takes back what consumers want taken back, and sees which parked sequences may go on.
   void Rewind(Sequence& sequence, const RewindOrder& order);
@@ -129,7 +129,7 @@ class Replica {
   FairQueue queue_;
   StepBudget budget_;
   AdapterTurns turns_;
-  const AdapterSet* turn_ = nullptr;  // Of this step; null: nobody uses adapters.
+  const AdapterSet* turn_ = nullptr;              // Of this step; null: nobody uses adapters.
   std::vector<AdapterTurns::Runnable> runnable_;  // Scratch.
   std::vector<std::unique_ptr<Sequence>> slots_;
   std::vector<Sequence*> prompts_;                // Scratch: those whose prompt is not worked through.

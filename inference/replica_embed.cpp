@@ -1,7 +1,8 @@
-// How it works. A job is a sequence whose prompt is its inputs, one behind the other, and whose chunks are whole inputs. Queue, slots, cancel,
-// deadlines and ends are those of any sequence; what differs is the step: the inputs of one tenant, in the order of its jobs, as many as fit
-// into the time of a step, but one at least, for an input cannot be cut. Among the tenants that hold slots the one comes next that had the
-// fewest tokens worked through, over its weight; one that comes back starts from the least of the others, so that idling saves nothing up.
+// How it works. A job is a sequence whose prompt is its inputs, one behind the other, and whose chunks are whole inputs. Queue, slots,
+// cancel, deadlines and ends are those of any sequence; what differs is the step: the inputs of one tenant, in the order of its jobs, as
+// many as fit into the time of a step, but one at least, for an input cannot be cut. Among the tenants that hold slots the one comes next
+// that had the fewest tokens worked through, over its weight; one that comes back starts from the least of the others, so that idling saves
+// nothing up.
 //
 // Tested by tests/inference/embed_test.cpp.
 #include <algorithm>
@@ -61,8 +62,9 @@ absl::Status Replica::CheckJob(const EmbedJob& job) const {
   const auto inputs = static_cast<std::int64_t>(job.inputs.size());
   const std::int64_t most = std::min(kEmbedJobInputsMax, kEmbedJobNumbersMax / std::max<std::int64_t>(info.dimensions, 1));
   if (inputs < 1 || inputs > most)
-    return Refuse(fmt::format("there are {} inputs; {} takes 1 to {} at once, of {} numbers each", inputs, info.name, most, info.dimensions),
-                  "TOO_MANY_INPUTS");
+    return Refuse(
+        fmt::format("there are {} inputs; {} takes 1 to {} at once, of {} numbers each", inputs, info.name, most, info.dimensions),
+        "TOO_MANY_INPUTS");
   std::int64_t all = 0;
   for (std::size_t i = 0; i < job.inputs.size(); ++i) {
     const auto tokens = static_cast<std::int64_t>(job.inputs[i].size());
@@ -173,7 +175,8 @@ void Replica::StepInputs() {
     job.prompt_left -= work.prompt_tokens;
     job.end.input_tokens_evaluated += work.prompt_tokens;
     job.account->worked += static_cast<double>(work.prompt_tokens) / job.request.weight;
-    for (; job.inputs_done < job.input_ends.size() && job.input_ends[job.inputs_done] <= job.end.input_tokens_evaluated; ++job.inputs_done) {
+    for (; job.inputs_done < job.input_ends.size() && job.input_ends[job.inputs_done] <= job.end.input_tokens_evaluated;
+         ++job.inputs_done) {
       job.end.vectors.insert(job.end.vectors.end(), numbers, numbers + static_cast<std::ptrdiff_t>(each));
       numbers += static_cast<std::ptrdiff_t>(each);
     }

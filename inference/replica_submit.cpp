@@ -76,7 +76,11 @@ absl::Status Refuse(absl::StatusCode code, std::string_view message, std::string
 }  // namespace
 
 Replica::Replica(const ModelOptions& model, const base::Clock& clock)
-    : model_(model), clock_(clock), budget_(model.step_tokens_max, model.step_target), turns_(model.step_target), slots_(static_cast<std::size_t>(model.slots)) {
+    : model_(model),
+      clock_(clock),
+      budget_(model.step_tokens_max, model.step_target),
+      turns_(model.step_target),
+      slots_(static_cast<std::size_t>(model.slots)) {
   stats_.model = model.strict ? model.name + " (strict)" : model.name;
   stats_.slots = model.slots;
   stats_.kv_tokens_total = model.slots * model.context_tokens;
@@ -180,8 +184,7 @@ absl::StatusOr<std::shared_ptr<TokenStream>> Replica::Submit(SequenceRequest req
   return std::move(streams.front());
 }
 
-absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> Replica::SubmitGroup(const SequenceRequest& request,
-                                                                               const AdaptersHeld& adapters,
+absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> Replica::SubmitGroup(const SequenceRequest& request, const AdaptersHeld& adapters,
                                                                                std::span<const std::uint64_t> seeds) {
   TG_RETURN_IF_ERROR(engine_->Ready());
   TG_RETURN_IF_ERROR(Check(request));
@@ -235,7 +238,8 @@ absl::Status Replica::StatusOf(EndReason reason, std::int64_t decoded) const {
   switch (reason) {
     case EndReason::kCancelled: return base::Cancelled("the request was cancelled");
     case EndReason::kDeadline:
-      if (embeds_) return base::DeadlineExceeded("the deadline passed before all inputs were worked through; allow more time or send fewer");
+      if (embeds_)
+        return base::DeadlineExceeded("the deadline passed before all inputs were worked through; allow more time or send fewer");
       return base::DeadlineExceeded(
           fmt::format("the deadline passed after {} output tokens; allow more time or ask for fewer tokens", decoded));
     case EndReason::kQueueTimeout:

@@ -39,15 +39,15 @@ struct Sequence {
   StreamEnd end;                    // Filled as it goes.
   StreamControl control;            // As last read.
   base::MonoTime queue_deadline;
-  std::int64_t output_limit = 0;  // Tokens, at least 1.
-  std::int64_t prompt_left = 0;   // Prompt tokens to be worked through.
-  std::int64_t published = 0;     // Published prompt tokens that another tenant worked through; they count at the prompt's end.
-  std::int64_t group = 0;         // Others of it have the same prompt; 0 = none.
+  std::int64_t output_limit = 0;         // Tokens, at least 1.
+  std::int64_t prompt_left = 0;          // Prompt tokens to be worked through.
+  std::int64_t published = 0;            // Published prompt tokens that another tenant worked through; they count at the prompt's end.
+  std::int64_t group = 0;                // Others of it have the same prompt; 0 = none.
   std::vector<std::int64_t> input_ends;  // Of an EmbedJob: where each of its inputs ends among the prompt's tokens.
   std::size_t inputs_done = 0;
   AdaptersHeld adapters;
-  AdapterSet adapter_set;  // Their handles.
-  std::int64_t decoded = 0;       // In all, those that were taken back too.
+  AdapterSet adapter_set;                       // Their handles.
+  std::int64_t decoded = 0;                     // In all, those that were taken back too.
   std::optional<base::MonoTime> last_token_at;  // Of output, since it last went on.
   int slot = -1;
   bool parked = false;

@@ -13,15 +13,15 @@
 namespace tollgate::inference {
 
 struct SequenceRequest {
-  std::string model;  // A model's name, or with adapters of its: "BASE:ADAPTER", "BASE:ADAPTER+ADAPTER".
+  std::string model;        // A model's name, or with adapters of its: "BASE:ADAPTER", "BASE:ADAPTER+ADAPTER".
   std::string fingerprint;  // FingerprintOf what the caller knows under this name, and put on record; empty: whatever it is.
   std::vector<std::int32_t> prompt_tokens;  // From Render of the same model; each is checked again. Not empty.
   SamplingParams sampling;
-  std::vector<std::string> stop;  // At most 16, each 1 to 256 bytes of UTF-8.
-  std::int64_t max_tokens = 0;    // The most output tokens, within the context; 0 = as many as it leaves.
-  std::int64_t allowance = 0;     // Output tokens, 1 or more, that may be decoded before the next Allow; there it parks.
-  bool allowance_final = false;   // There it ends instead.
-  base::TeamId tenant;            // The unit of fairness.
+  std::vector<std::string> stop;      // At most 16, each 1 to 256 bytes of UTF-8.
+  std::int64_t max_tokens = 0;        // The most output tokens, within the context; 0 = as many as it leaves.
+  std::int64_t allowance = 0;         // Output tokens, 1 or more, that may be decoded before the next Allow; there it parks.
+  bool allowance_final = false;       // There it ends instead.
+  base::TeamId tenant;                // The unit of fairness.
   std::int64_t published_tokens = 0;  // The first so many of the prompt were published by …
   base::OrgId published_by;           // … for all its tenants: what is computed of them is kept for each of them.
   base::KeyId key;

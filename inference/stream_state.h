@@ -81,7 +81,9 @@ class StreamState {
   std::optional<RewindOrder> TakeRewind();
   void Rewound(const StreamNews& whole);
   void Finish(StreamEnd end);
-  void BeginInputs(std::int64_t tokens) { begun_.store(tokens, std::memory_order_release); }  // Of a job that embeds: with those done before.
+  void BeginInputs(std::int64_t tokens) {
+    begun_.store(tokens, std::memory_order_release);
+  }  // Of a job that embeds: with those done before.
   bool cancelled() const { return cancelled_.load(std::memory_order_acquire); }
   EndReason cancel_reason() const { return cancel_reason_.load(std::memory_order_acquire); }
 

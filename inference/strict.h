@@ -1,5 +1,5 @@
-// What strict answers are made with: all that decides a token beside the request itself. An answer is strict when it was decoded alone, in a
-// context of its own that began empty, its prompt in chunks of one fixed size: the same request under an equal StrictSetup gives the same
+// What strict answers are made with: all that decides a token beside the request itself. An answer is strict when it was decoded alone, in
+// a context of its own that began empty, its prompt in chunks of one fixed size: the same request under an equal StrictSetup gives the same
 // tokens and, on one processor, the same logits to the last bit. Plain values.
 #pragma once
 

@@ -39,7 +39,7 @@ struct OutputToken {
   std::string bytes;             // Perhaps part of a code point.
   float logprob = 0;             // Where the request wants it,
   std::vector<Alternative> top;  // with the likeliest, the likeliest first.
-  std::int64_t text_end = 0;     // Bytes of the output's text up to which it needs it; one more than whole, where it ends inside a code point.
+  std::int64_t text_end = 0;  // Bytes of the output's text up to which it needs it; one more than whole, where it ends inside a code point.
 };
 
 struct Piece {

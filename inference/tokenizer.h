@@ -22,13 +22,13 @@ class Tokenizer {
   virtual absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> /*parts*/) const {  // As Engine::RenderParts.
     return base::Unimplemented("this model's tokenizer takes no prompts beside conversations");
   }
-  virtual std::string_view Bytes(std::int32_t token) const = 0;                                                 // REQUIRES: in range.
-  virtual bool EndsTurn(std::int32_t token) const = 0;                                                          // REQUIRES: in range.
-  virtual std::int64_t tokens() const = 0;                                                                      // Of the vocabulary.
-  virtual const base::Digest& digest() const = 0;                                                               // Of its file.
-  virtual std::string format() const = 0;                                                                       // "chatml" …
+  virtual std::string_view Bytes(std::int32_t token) const = 0;  // REQUIRES: in range.
+  virtual bool EndsTurn(std::int32_t token) const = 0;           // REQUIRES: in range.
+  virtual std::int64_t tokens() const = 0;                       // Of the vocabulary.
+  virtual const base::Digest& digest() const = 0;                // Of its file.
+  virtual std::string format() const = 0;                        // "chatml" …
   virtual std::string architecture() const = 0;
-  virtual void Describe(ModelInfo& /*info*/) const {}                                                           // As ChatFormat::Describe.
+  virtual void Describe(ModelInfo& /*info*/) const {}  // As ChatFormat::Describe.
 };
 
 }  // namespace tollgate::inference

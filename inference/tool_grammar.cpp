@@ -1,6 +1,6 @@
 // The calls are one JSON Schema: any of an object for each function, with its name as a constant and its parameters as another member. What
-// json_schema.h makes of that becomes the rule for a call, and the words around it are written about that. References inside of a function's
-// schema are moved to where it stands in the whole.
+// json_schema.h makes of that becomes the rule for a call, and the words around it are written about that. References inside of a
+// function's schema are moved to where it stands in the whole.
 //
 // Tested by tests/inference/tool_grammar_test.cpp, tests/inference/tool_grammar_engine_test.cpp.
 #include "inference/tool_grammar.h"
@@ -33,7 +33,8 @@ void MoveReferences(json::value& value, const std::string& to) {
 absl::StatusOr<json::value> ParametersOf(const ToolDefinition& tool) {
   boost::system::error_code error;
   json::value schema = json::parse(tool.parameters.empty() ? "{}" : tool.parameters, error, {}, json::parse_options{.max_depth = 128});
-  if (error || !schema.is_object()) return base::InvalidArgument(fmt::format("{}: its parameters are no JSON Schema of an object", tool.name));
+  if (error || !schema.is_object())
+    return base::InvalidArgument(fmt::format("{}: its parameters are no JSON Schema of an object", tool.name));
   if (!schema.get_object().contains("type") && !schema.get_object().contains("$ref")) schema.get_object()["type"] = "object";
   const absl::Status sound = JsonSchemaGrammar(json::serialize(schema)).status();
   if (!sound.ok()) return base::Annotate(sound, fmt::format("{}: a call of it cannot be forced", tool.name));

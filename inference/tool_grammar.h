@@ -13,8 +13,9 @@ namespace tollgate::inference {
 // (DeepSeek's), plain JSON as Llama's.
 ToolStyle ForcedStyle(ToolStyle style);
 
-// GBNF: one call of one of `tools`, or up to 16 if `several`, in ForcedStyle(style). `in_thought`: the output begins within a thought, which
-// comes first. INVALID_ARGUMENT names the function, the place in its schema and the remedy. Bounds: json_schema.h's, for all together.
+// GBNF: one call of one of `tools`, or up to 16 if `several`, in ForcedStyle(style). `in_thought`: the output begins within a thought,
+// which comes first. INVALID_ARGUMENT names the function, the place in its schema and the remedy. Bounds: json_schema.h's, for all
+// together.
 absl::StatusOr<std::string> ToolGrammar(ToolStyle style, std::span<const ToolDefinition> tools, bool several, bool in_thought);
 
 }  // namespace tollgate::inference

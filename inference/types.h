@@ -53,8 +53,8 @@ struct Turn {
   std::vector<ToolDefinition> tools{};  // Of the first turn alone: what the model may call.
 };
 
-// A stretch of a prompt that is no conversation. `trusted`: control tokens that it spells are control tokens; else it is text and nothing but
-// text, whatever it spells. What stands side by side and is no control token is tokenised as one.
+// A stretch of a prompt that is no conversation. `trusted`: control tokens that it spells are control tokens; else it is text and nothing
+// but text, whatever it spells. What stands side by side and is no control token is tokenised as one.
 struct PromptPart {
   std::string text;
   bool trusted = false;
@@ -111,19 +111,19 @@ struct ModelInfo {
   std::string engine_build;         // Library and backend, for records and diagnostics.
   std::int64_t context_tokens = 0;  // Guaranteed to one sequence: prompt + output.
   std::int64_t vocab_tokens = 0;
-  std::int64_t size_bytes = 0;    // Of the weights' file.
-  std::int64_t memory_bytes = 0;  // What it is reckoned to take of the machine's, with its context and caches,
+  std::int64_t size_bytes = 0;           // Of the weights' file.
+  std::int64_t memory_bytes = 0;         // What it is reckoned to take of the machine's, with its context and caches,
   std::int64_t device_memory_bytes = 0;  // and of its GPUs'.
-  int slots = 0;                  // Sequences that run side by side.
-  bool grammars = false;          // Output can be held to JSON or a grammar.
-  bool logprobs = false;          // It can tell its tokens' log-probabilities.
-  bool resumes = true;            // A sequence at its allowance goes on where it stood; else what is more is a new request to a server.
-  bool rewinds = false;           // Tokens of its output can be taken back (TokenStream::Rewind).
+  int slots = 0;                         // Sequences that run side by side.
+  bool grammars = false;                 // Output can be held to JSON or a grammar.
+  bool logprobs = false;                 // It can tell its tokens' log-probabilities.
+  bool resumes = true;   // A sequence at its allowance goes on where it stood; else what is more is a new request to a server.
+  bool rewinds = false;  // Tokens of its output can be taken back (TokenStream::Rewind).
   ToolStyle tools = ToolStyle::kNone;
-  bool thinks = false;            // It thinks between <think> and </think> before it answers;
-  bool opens_thinking = false;    // prompts end within the thought.
-  Pooling pooling = Pooling::kNone;  // Not kNone: it embeds or reranks, and does not chat.
-  std::int64_t dimensions = 0;       // Of a vector, where it embeds.
+  bool thinks = false;                  // It thinks between <think> and </think> before it answers;
+  bool opens_thinking = false;          // prompts end within the thought.
+  Pooling pooling = Pooling::kNone;     // Not kNone: it embeds or reranks, and does not chat.
+  std::int64_t dimensions = 0;          // Of a vector, where it embeds.
   std::optional<StrictSetup> strict{};  // Where it gives strict answers.
   bool embeds() const { return pooling != Pooling::kNone && pooling != Pooling::kRank; }
   bool reranks() const { return pooling == Pooling::kRank; }

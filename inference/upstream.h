@@ -35,8 +35,8 @@ struct UpstreamStats {
   int endpoints = 0;  // 0: the engine has none.
   int usable = 0;     // Healthy, and their circuit is not open.
   long long retries = 0;
-  long long failures = 0;           // Requests that an endpoint failed on, those that were tried again included.
-  long long usage_differences = 0;  // Sequences whose tokens an endpoint counted otherwise than we did;
+  long long failures = 0;                 // Requests that an endpoint failed on, those that were tried again included.
+  long long usage_differences = 0;        // Sequences whose tokens an endpoint counted otherwise than we did;
   long long input_tokens_differing = 0;   // and by how much in sum, whichever way,
   long long output_tokens_differing = 0;  // for requests that reported it.
 };

@@ -18,7 +18,7 @@
 namespace tollgate::metering {
 namespace {
 
-constexpr std::int64_t kPer = 1'000;  // Prices are for 1,000 tokens.
+constexpr std::int64_t kPer = 1'000;                                // Prices are for 1,000 tokens.
 constexpr std::string_view kTeam = "team", kPlatform = "platform";  // Accounts.
 constexpr std::size_t kModelMax = 200;
 
@@ -46,10 +46,12 @@ struct Part {
 base::Companion TransferRow(const v1::Record& request, base::WallTime at, base::Money amount, const Part& part) {
   const v1::PinnedPrice& price = part.price;
   const v1::TokenCounts& tokens = part.tokens;
-  return {&TransferTable(),
-          {IdValue(request.request_id()), AttemptOf(request), part.number, std::int64_t{0}, std::string(part.number == 0 ? "usage" : "guard"), base::ToMicros(at), amount.nanos, std::int64_t{price.version()},
-           std::int64_t{tokens.input() - tokens.cached_input()}, std::int64_t{tokens.cached_input()}, std::int64_t{tokens.output()}, std::int64_t{tokens.discarded()},
-           IdValue(request.org_id()), IdValue(request.team_id()), price.currency(), std::string(kTeam), std::string(kPlatform)}};
+  return {
+      &TransferTable(),
+      {IdValue(request.request_id()), AttemptOf(request), part.number, std::int64_t{0}, std::string(part.number == 0 ? "usage" : "guard"),
+       base::ToMicros(at), amount.nanos, std::int64_t{price.version()}, std::int64_t{tokens.input() - tokens.cached_input()},
+       std::int64_t{tokens.cached_input()}, std::int64_t{tokens.output()}, std::int64_t{tokens.discarded()}, IdValue(request.org_id()),
+       IdValue(request.team_id()), price.currency(), std::string(kTeam), std::string(kPlatform)}};
 }
 
 absl::Status AddRows(const v1::Record& request, base::WallTime at, const Part& part, std::vector<base::Companion>& rows) {
@@ -146,8 +148,8 @@ absl::StatusOr<base::Money> AmountOf(const v1::PinnedPrice& price, const v1::Tok
   if (tokens.input() < 0 || tokens.cached_input() < 0 || tokens.output() < 0 || tokens.delivered() < 0 ||
       tokens.cached_input() > tokens.input() || tokens.delivered() > tokens.output() || tokens.discarded() < 0 ||
       tokens.discarded() > tokens.output()) {
-    return base::Internal(fmt::format("token counts that cannot be: input {}, cached {}, output {}, delivered {}, discarded {}", tokens.input(),
-                                      tokens.cached_input(), tokens.output(), tokens.delivered(), tokens.discarded()));
+    return base::Internal(fmt::format("token counts that cannot be: input {}, cached {}, output {}, delivered {}, discarded {}",
+                                      tokens.input(), tokens.cached_input(), tokens.output(), tokens.delivered(), tokens.discarded()));
   }
   TG_ASSIGN(const base::Money input, base::PriceOf(tokens.input() - tokens.cached_input(), {price.input_nanos_per_1000()}, kPer));
   TG_ASSIGN(const base::Money cached, base::PriceOf(tokens.cached_input(), {price.cached_input_nanos_per_1000()}, kPer));
@@ -156,8 +158,7 @@ absl::StatusOr<base::Money> AmountOf(const v1::PinnedPrice& price, const v1::Tok
   return base::Add(prompt, output);
 }
 
-absl::StatusOr<std::vector<base::Companion>> Settlement(const v1::Record& request, base::WallTime at,
-                                                        const v1::TokenCounts& tokens) {
+absl::StatusOr<std::vector<base::Companion>> Settlement(const v1::Record& request, base::WallTime at, const v1::TokenCounts& tokens) {
   const v1::RequestBody& body = request.request();
   if (!request.has_request() || request.request_id().size() != 16) return base::Internal("a settlement needs the REQUEST record");
   if (body.price().version() < 1) return base::Internal("a REQUEST record without a pinned price cannot be settled");

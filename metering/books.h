@@ -61,8 +61,7 @@ absl::StatusOr<base::Money> AmountOf(const v1::PinnedPrice& price, const v1::Tok
 // appended with the attempt's FINAL or ABORT. `request` is its REQUEST record: ids, attempt, model, pinned price, leases and their epoch
 // are read from it. `at` is the terminal record's wall time. Errors as AmountOf; INTERNAL if `request` is no REQUEST record or has no
 // price.
-absl::StatusOr<std::vector<base::Companion>> Settlement(const v1::Record& request, base::WallTime at,
-                                                        const v1::TokenCounts& tokens);
+absl::StatusOr<std::vector<base::Companion>> Settlement(const v1::Record& request, base::WallTime at, const v1::TokenCounts& tokens);
 
 // The same of a whole terminal record: those rows, and for each line of its guard_usage a usage row and a transfer of their own, priced as
 // the line says.

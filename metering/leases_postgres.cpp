@@ -27,7 +27,8 @@ constexpr std::chrono::minutes kPruneEvery{10};
 
 const std::string kOpen = "SELECT metering.open_holder($1::uuid, $2::int8, $3::uuid)";
 const std::string kExchange =
-    "SELECT ord, granted, debited, number FROM metering.exchange($1::uuid, $2::int8, $3::uuid, $4::int8, $5::uuid[], $6::int2[], $7::int8[], "
+    "SELECT ord, granted, debited, number FROM metering.exchange($1::uuid, $2::int8, $3::uuid, $4::int8, $5::uuid[], $6::int2[], "
+    "$7::int8[], "
     "$8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::int8[], $13::bool[])";
 const std::string kReturn = "SELECT quota_id, granted, used FROM metering.return_leases($1::uuid, $2::int8)";
 const std::string kPrune = "SELECT metering.prune()";
@@ -58,8 +59,7 @@ absl::StatusOr<LeaseReply> ReplyOf(const base::Rows& rows, std::size_t asks, bas
       reply.database_time = base::FromMicros(rows.Int(r, 1));
       reply.holders = static_cast<int>(std::max<std::int64_t>(rows.Int(r, 2), 1));
     } else {
-      reply.leases.at(static_cast<std::size_t>(ord) - 1) = {rows.Int(r, 1), rows.Int(r, 2),
-                                                                     static_cast<std::int32_t>(rows.Int(r, 3))};
+      reply.leases.at(static_cast<std::size_t>(ord) - 1) = {rows.Int(r, 1), rows.Int(r, 2), static_cast<std::int32_t>(rows.Int(r, 3))};
     }
   }
   reply.taken_at = before + (after - before) / 2;

@@ -1,6 +1,6 @@
-// The proof of promise P4, in three passes: every terminal record, page by page in the order of their key, with the usage row and the charge
-// that belong to it; usage rows whose record is not there; transfers whose usage is not there. The record's message is the truth: the other
-// sides must repeat its counts, and its amount must follow from its counts and the price book's line of that version.
+// The proof of promise P4, in three passes: every terminal record, page by page in the order of their key, with the usage row and the
+// charge that belong to it; usage rows whose record is not there; transfers whose usage is not there. The record's message is the truth:
+// the other sides must repeat its counts, and its amount must follow from its counts and the price book's line of that version.
 //
 // Tested by tests/metering/usage_postgres_test.cpp.
 #include <utility>
@@ -16,18 +16,21 @@ namespace {
 
 constexpr std::int64_t kPage = 2'000;
 
-// Columns 3 to 11: usage; 12 to 16: its charge; 18 to 21: the price that the usage names; NULL where there is none. 28 and 29: discarded tokens. 22 to 24, and 25 to 27: the
-// guard models' usage and charges, as text that the record's lines are compared with, and what it sums to.
+// Columns 3 to 11: usage; 12 to 16: its charge; 18 to 21: the price that the usage names; NULL where there is none. 28 and 29: discarded
+// tokens. 22 to 24, and 25 to 27: the guard models' usage and charges, as text that the record's lines are compared with, and what it sums
+// to.
 const std::string kRecords =
     "SELECT r.log_id, r.leaf_index, r.message, u.log_id, u.leaf_index, u.input_tokens, u.cached_input_tokens, u.output_tokens, "
     "u.delivered_tokens, u.amount_nanos, u.price_version, u.currency, t.input_tokens, t.cached_input_tokens, t.output_tokens, "
     "t.amount_nanos, t.price_version, r.request_id, p.input_nanos, p.cached_input_nanos, p.output_nanos, p.currency, "
-    "coalesce(g.lines, ''), coalesce(g.rows, 0), coalesce(g.tokens, 0), coalesce(h.lines, ''), coalesce(h.tokens, 0), coalesce(h.rows, 0), coalesce(u.discarded_tokens, 0), coalesce(t.discarded_tokens, 0) "
+    "coalesce(g.lines, ''), coalesce(g.rows, 0), coalesce(g.tokens, 0), coalesce(h.lines, ''), coalesce(h.tokens, 0), coalesce(h.rows, 0), "
+    "coalesce(u.discarded_tokens, 0), coalesce(t.discarded_tokens, 0) "
     "FROM audit.record r LEFT JOIN metering.usage u ON u.request_id = r.request_id AND u.attempt = "
     "greatest(r.attempt, 1) AND u.part = 0 "
     "LEFT JOIN metering.transfer t ON t.request_id = r.request_id AND t.attempt = greatest(r.attempt, 1) AND t.part = 0 AND t.entry = 0 "
     "LEFT JOIN LATERAL (SELECT string_agg(format('%s %s %s/%s/%s %s@%s%s', part, model, input_tokens, cached_input_tokens, output_tokens, "
-    "amount_nanos, price_version, currency), ', ' ORDER BY part) AS lines, count(*) AS rows, sum(input_tokens + output_tokens)::int8 AS tokens "
+    "amount_nanos, price_version, currency), ', ' ORDER BY part) AS lines, count(*) AS rows, sum(input_tokens + output_tokens)::int8 AS "
+    "tokens "
     "FROM metering.usage WHERE request_id = r.request_id AND attempt = greatest(r.attempt, 1) AND part > 0) g ON true "
     "LEFT JOIN LATERAL (SELECT string_agg(format('%s %s/%s/%s %s@%s%s', part, input_tokens + cached_input_tokens, cached_input_tokens, "
     "output_tokens, amount_nanos, price_version, currency), ', ' ORDER BY part) AS lines, count(*) AS rows, "
@@ -103,8 +106,8 @@ std::string AmountDifference(const base::Rows& rows, std::size_t r, const v1::En
   return amount->nanos == end.amount_nanos() ? "" : fmt::format("by its price it costs {}", base::FormatMoney(*amount));
 }
 
-// What is wrong with what guard models used, if anything: the rows of both tables repeat the record's lines, whose amounts follow from their
-// own prices.
+// What is wrong with what guard models used, if anything: the rows of both tables repeat the record's lines, whose amounts follow from
+// their own prices.
 std::string GuardDifference(const base::Rows& rows, std::size_t r, const v1::EndBody& end) {
   std::string usage, transfers;
   int part = 0;
@@ -112,7 +115,8 @@ std::string GuardDifference(const base::Rows& rows, std::size_t r, const v1::End
     ++part;
     const v1::TokenCounts& tokens = guard.tokens();
     const auto amount = AmountOf(guard.price(), tokens);
-    if (!amount.ok() || amount->nanos != guard.amount_nanos()) return fmt::format("guard {} has an amount that is not its tokens'", guard.model());
+    if (!amount.ok() || amount->nanos != guard.amount_nanos())
+      return fmt::format("guard {} has an amount that is not its tokens'", guard.model());
     const std::string counts = fmt::format("{}/{}/{} {}@{}{}", tokens.input(), tokens.cached_input(), tokens.output(), guard.amount_nanos(),
                                            guard.price().version(), guard.price().currency());
     usage += fmt::format("{}{} {} {}", usage.empty() ? "" : ", ", part, guard.model(), counts);

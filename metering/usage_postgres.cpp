@@ -47,7 +47,8 @@ absl::StatusOr<ReportBy> ParseReportBy(std::string_view name) {
   for (const Grouping& g : kGroupings) {
     if (g.name == name) return g.by;
   }
-  return base::InvalidArgument(fmt::format("a report is by org, team, project, key, model, kind or day, not by \"{}\"", name.substr(0, 40)));
+  return base::InvalidArgument(
+      fmt::format("a report is by org, team, project, key, model, kind or day, not by \"{}\"", name.substr(0, 40)));
 }
 
 absl::StatusOr<std::vector<ReportRow>> UsageReport(base::Session& session, ReportBy by, const ReportFilter& filter) {
@@ -65,7 +66,8 @@ absl::StatusOr<std::vector<ReportRow>> UsageReport(base::Session& session, Repor
                             filter.model.empty() ? base::Value() : base::Value(filter.model)};
   TG_ASSIGN(const base::Rows rows, session.Run("usage report", sql, params));
   if (rows.size() > static_cast<std::size_t>(kLinesMax)) {
-    return base::InvalidArgument(fmt::format("the report has more than {} lines; ask for a shorter period, or for one team, project or model", kLinesMax));
+    return base::InvalidArgument(
+        fmt::format("the report has more than {} lines; ask for a shorter period, or for one team, project or model", kLinesMax));
   }
   std::vector<ReportRow> report;
   report.reserve(rows.size());

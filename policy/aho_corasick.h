@@ -38,7 +38,7 @@ class AhoCorasick {
  private:
   static constexpr std::uint32_t kNone = UINT32_MAX, kEnds = 1u << 31;
   std::size_t Row(State state) const { return (state & ~kEnds) / classes_; }
-  void Link();    // Completes a trie, whose states are numbers of rows.
+  void Link();     // Completes a trie, whose states are numbers of rows.
   void Flatten();  // From numbers to where rows begin.
 
   std::array<std::uint16_t, 256> class_{};
@@ -46,10 +46,10 @@ class AhoCorasick {
   std::vector<State> next_;
   // By row.
   std::vector<std::uint32_t> depth_;
-  std::vector<std::uint32_t> ending_;      // The longest suffix state, itself included, at which a word ends.
-  std::vector<std::uint32_t> shorter_;     // The next shorter one, for states at which a word ends.
+  std::vector<std::uint32_t> ending_;   // The longest suffix state, itself included, at which a word ends.
+  std::vector<std::uint32_t> shorter_;  // The next shorter one, for states at which a word ends.
   std::vector<std::uint32_t> first_word_;
-  std::vector<std::uint32_t> next_word_;   // By word: another with the same text.
+  std::vector<std::uint32_t> next_word_;  // By word: another with the same text.
 };
 
 }  // namespace tollgate::policy

@@ -1,5 +1,5 @@
-// Lines are looked at one by one: those that begin a part are few and begin alike, and in YAML they begin a document, so that a bundle is still
-// a stream of documents to other readers.
+// Lines are looked at one by one: those that begin a part are few and begin alike, and in YAML they begin a document, so that a bundle is
+// still a stream of documents to other readers.
 //
 // Tested by tests/policy/bundle_test.cpp.
 #include "policy/bundle.h"
@@ -36,7 +36,8 @@ bool ReadNumber(std::string_view text, Bundle& out) {
   out.name = text.substr(0, space);
   const std::string_view digits = text.substr(space + 1);
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out.version);
-  return IsName(out.name) && error == std::errc() && end == digits.data() + digits.size() && out.version > 0 && out.version <= Bundle::kVersionMax;
+  return IsName(out.name) && error == std::errc() && end == digits.data() + digits.size() && out.version > 0 &&
+         out.version <= Bundle::kVersionMax;
 }
 
 // "SIGNER BASE64".
@@ -90,7 +91,8 @@ class Reader {
     }
     if (out_.name.empty()) return Wrong("a signature stands behind the bundle's number; see `tollgate policy bundle`");
     if (out_.signatures.empty()) out_.signed_bytes = std::string(Bundle::kSignedPrefix) + std::string(text_.substr(0, at));
-    if (!ReadSignature(line.substr(kSigned.size()), out_)) return Wrong("'# signed:' says the signer and 64 bytes in base64, at most 8 times");
+    if (!ReadSignature(line.substr(kSigned.size()), out_))
+      return Wrong("'# signed:' says the signer and 64 bytes in base64, at most 8 times");
     return absl::OkStatus();
   }
 
@@ -141,9 +143,11 @@ absl::StatusOr<std::string> WriteBundle(std::string_view policy, std::span<const
   if (files.empty()) return std::string(policy);
   std::string out = WithLineEnd(policy);
   for (const Bundle::File& file : files) {
-    if (!IsBundlePath(file.path)) return base::InvalidArgument(fmt::format("'{}' is no relative path of letters, digits and . _ - /", file.path));
+    if (!IsBundlePath(file.path))
+      return base::InvalidArgument(fmt::format("'{}' is no relative path of letters, digits and . _ - /", file.path));
     if (HasPart(file.text))
-      return base::InvalidArgument(fmt::format("{} has a line that begins with '--- # file:', 'bundle:' or 'signed:'; change it", file.path));
+      return base::InvalidArgument(
+          fmt::format("{} has a line that begins with '--- # file:', 'bundle:' or 'signed:'; change it", file.path));
     out += fmt::format("{}{}\n{}", kFile, file.path, WithLineEnd(file.text));
   }
   return out;
@@ -152,7 +156,8 @@ absl::StatusOr<std::string> WriteBundle(std::string_view policy, std::span<const
 absl::StatusOr<std::string> NumberBundle(std::string_view text, const std::string& name, std::int64_t version) {
   TG_ASSIGN(const Bundle bundle, ReadBundle(name, text));
   if (!bundle.name.empty())
-    return base::FailedPrecondition(fmt::format("this is bundle {} {} already; make a new one from the files", bundle.name, bundle.version));
+    return base::FailedPrecondition(
+        fmt::format("this is bundle {} {} already; make a new one from the files", bundle.name, bundle.version));
   if (!IsName(name) || version < 1 || version > Bundle::kVersionMax)
     return base::InvalidArgument("a bundle has its policy's name and a version from 1 to 10^15");
   return fmt::format("{}{}{} {}\n", WithLineEnd(text), kBundle, name, version);
@@ -160,7 +165,8 @@ absl::StatusOr<std::string> NumberBundle(std::string_view text, const std::strin
 
 absl::StatusOr<std::string> AddSignature(std::string_view text, const std::string& signer, std::string_view signature) {
   TG_ASSIGN(const Bundle bundle, ReadBundle(signer, text));
-  if (bundle.name.empty()) return base::FailedPrecondition("this is no bundle yet; make one: tollgate policy bundle FILE --bundle-version 1");
+  if (bundle.name.empty())
+    return base::FailedPrecondition("this is no bundle yet; make one: tollgate policy bundle FILE --bundle-version 1");
   if (!IsName(signer)) return base::InvalidArgument("a signer's name is 1 to 64 of a-z, 0-9, '.', '_' and '-'");
   return fmt::format("{}{}{} {}\n", WithLineEnd(text), kSigned, signer, base::Base64Encode(signature));
 }
@@ -199,18 +205,20 @@ absl::StatusOr<std::string> SignerOf(const Bundle& bundle, const Signers& truste
     const auto key = trusted.find(signature.signer);
     if (key == trusted.end()) continue;
     if (!base::Ed25519Verify(key->second, bundle.signed_bytes, signature.bytes)) {
-      return base::WithDetail(base::FailedPrecondition(fmt::format("the signature of {} does not hold: the bundle was changed, or signed with "
-                                                                "another key; get it anew from {}",
-                                                                signature.signer, signature.signer)),
-                              {.reason = "POLICY_SIGNATURE", .may_retry = false});
+      return base::WithDetail(
+          base::FailedPrecondition(fmt::format("the signature of {} does not hold: the bundle was changed, or signed with "
+                                               "another key; get it anew from {}",
+                                               signature.signer, signature.signer)),
+          {.reason = "POLICY_SIGNATURE", .may_retry = false});
     }
     if (out.empty()) out = signature.signer;
   }
   if (!out.empty()) return out;
-  return base::WithDetail(base::FailedPrecondition(bundle.signatures.empty()
-                                                    ? "the bundle is not signed; sign it: tollgate policy sign FILE --key KEY.pem --signer NAME"
-                                                    : "nobody whose signature this org trusts has signed the bundle; see `tollgate policy signers`"),
-                          {.reason = "POLICY_SIGNATURE", .may_retry = false});
+  return base::WithDetail(
+      base::FailedPrecondition(bundle.signatures.empty()
+                                   ? "the bundle is not signed; sign it: tollgate policy sign FILE --key KEY.pem --signer NAME"
+                                   : "nobody whose signature this org trusts has signed the bundle; see `tollgate policy signers`"),
+      {.reason = "POLICY_SIGNATURE", .may_retry = false});
 }
 
 }  // namespace tollgate::policy

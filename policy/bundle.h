@@ -1,8 +1,8 @@
-// Bundle: a policy and the files that it includes as one text, which is what is stored, digested, signed and sent. A plain policy is a bundle
-// of one file. Pure; any thread.
+// Bundle: a policy and the files that it includes as one text, which is what is stored, digested, signed and sent. A plain policy is a
+// bundle of one file. Pure; any thread.
 //
-// Behind the policy comes each file after a line "--- # file: PATH"; then perhaps "--- # bundle: NAME VERSION", which numbers the whole, and
-// for each signature "--- # signed: SIGNER BASE64": Ed25519 over kSignedPrefix and all bytes before the first such line.
+// Behind the policy comes each file after a line "--- # file: PATH"; then perhaps "--- # bundle: NAME VERSION", which numbers the whole,
+// and for each signature "--- # signed: SIGNER BASE64": Ed25519 over kSignedPrefix and all bytes before the first such line.
 #pragma once
 
 #include <cstdint>

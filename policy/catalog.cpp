@@ -1,5 +1,5 @@
-// Rows become patterns once a process: a prefix closure and two RE2 programs each, some hundred microseconds. A row that does not compile is
-// our own mistake, which a test over all rows finds, so it ends the process.
+// Rows become patterns once a process: a prefix closure and two RE2 programs each, some hundred microseconds. A row that does not compile
+// is our own mistake, which a test over all rows finds, so it ends the process.
 //
 // Tested by tests/policy/catalog_test.cpp.
 #include "policy/catalog.h"
@@ -61,8 +61,8 @@ std::vector<std::string> SplitWords(std::string_view list) {
 
 Table MakePersonalData() {
   Table out;
-  for (const auto rows :
-       {WorldIdentifiers(), AmericanIdentifiers(), WestEuropeanIdentifiers(), NorthAndEastEuropeanIdentifiers(), AsianAfricanPacificIdentifiers()}) {
+  for (const auto rows : {WorldIdentifiers(), AmericanIdentifiers(), WestEuropeanIdentifiers(), NorthAndEastEuropeanIdentifiers(),
+                          AsianAfricanPacificIdentifiers()}) {
     for (const Identifier& row : rows) {
       const std::string regex = row.regex;
       PatternSpec spec;

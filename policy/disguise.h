@@ -1,6 +1,6 @@
-// Finding in a text what is written so that it is not found: its plain form (plain_form.h) and what is encoded in it (encoded_runs.h) are judged
-// beside it. Hits in the plain form become hits of the bytes that they came from, hits in decoded text hits of the whole run that was encoded.
-// Sources that read text only as it is written (Program::Source::as_written, ::decoded) have no part in it.
+// Finding in a text what is written so that it is not found: its plain form (plain_form.h) and what is encoded in it (encoded_runs.h) are
+// judged beside it. Hits in the plain form become hits of the bytes that they came from, hits in decoded text hits of the whole run that
+// was encoded. Sources that read text only as it is written (Program::Source::as_written, ::decoded) have no part in it.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,8 @@ namespace tollgate::policy {
 inline constexpr int kDecodeDepth = 2;
 
 // All hits of a complete text, as written, in its plain form and decoded, ordered by Program::HitBefore.
-std::vector<Hit> FindEverywhere(const Program& program, std::string_view text, const Program::Selection& selection, int depth = kDecodeDepth);
+std::vector<Hit> FindEverywhere(const Program& program, std::string_view text, const Program::Selection& selection,
+                                int depth = kDecodeDepth);
 
 // The hits in what is encoded in the word that begins at `at`. What an exception covers there is no hit; the exception itself is none here.
 void FindDecoded(const Program& program, std::string_view word, std::int64_t at, const Program::Selection& selection, int depth,

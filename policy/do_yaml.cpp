@@ -68,7 +68,8 @@ absl::Status ReadTerms(const YamlReader& yaml, const YAML::Node& node, Effect& e
   const bool good = effect.text.size() <= 64 && at != 0 && at != std::string::npos && at + 1 < effect.text.size() &&
                     effect.text.find('@', at + 1) == std::string::npos &&
                     effect.text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789._-@") == std::string::npos;
-  return good ? absl::OkStatus() : yaml.Wrong(node, "'terms' is a name and a version of a-z, 0-9, '.', '_' and '-', as in acceptable-use@3");
+  return good ? absl::OkStatus()
+              : yaml.Wrong(node, "'terms' is a name and a version of a-z, 0-9, '.', '_' and '-', as in acceptable-use@3");
 }
 
 absl::Status ReadWords(const YamlReader& yaml, const YAML::Node& node, std::string_view name, std::size_t bytes_max, Effect& effect) {
@@ -121,8 +122,9 @@ absl::Status ReadDo(const YamlReader& yaml, Fields& fields, Rule& rule) {
     }
     return ReadEffect(yaml, fields["do"], rule);
   }
-  TG_ASSIGN(const std::size_t which, yaml.OneOf(fields["do"], "do", {"allow", "flag", "redact", "block", "mask", "hash", "replace",
-                                                                     "pseudonymise", "append_system", "route", "rate_limit", "terms", "justification", "approval"}));
+  TG_ASSIGN(const std::size_t which, yaml.OneOf(fields["do"], "do",
+                                                {"allow", "flag", "redact", "block", "mask", "hash", "replace", "pseudonymise",
+                                                 "append_system", "route", "rate_limit", "terms", "justification", "approval"}));
   const bool mask = which == 4, hash = which == 5, replace = which == 6, pseudonymise = which == 7;
   rule.action = which < 4 ? static_cast<Action>(which) : Action::kRedact;
   if (mask) rule.replacement.form = Replacement::Form::kMask;
@@ -146,7 +148,8 @@ absl::Status ReadDo(const YamlReader& yaml, Fields& fields, Rule& rule) {
     if (!IsLabel(rule.replacement.text))
       return yaml.Wrong(fields["label"], "'label' is 1 to 24 of A-Z, 0-9 and '_' and begins with a letter, as in PERSON");
   }
-  if (replace && !fields.contains("replacement")) return yaml.Wrong(fields["do"], "'do: replace' needs a 'replacement', as in \"(hidden)\"");
+  if (replace && !fields.contains("replacement"))
+    return yaml.Wrong(fields["do"], "'do: replace' needs a 'replacement', as in \"(hidden)\"");
   TG_ASSIGN(const bool replacement, Takes(yaml, fields, "replacement", which == 2 || replace, "redact' or 'do: replace"));
   return replacement ? ReadReplacement(yaml, fields["replacement"], rule.replacement) : absl::OkStatus();
 }
@@ -155,8 +158,9 @@ absl::Status CheckDoWhere(const YamlReader& yaml, Fields& fields, Rule& rule) {
   if (rule.effect.kind != Effect::Kind::kNone) {
     const bool said_direction = fields.contains("where") && fields["where"]["direction"].IsDefined();
     if (rule.output && said_direction) {
-      return yaml.Wrong(fields["where"]["direction"], fmt::format("'do: {}' acts before a model does; leave 'direction' out, or write input",
-                                                                  EffectName(rule.effect.kind)));
+      return yaml.Wrong(
+          fields["where"]["direction"],
+          fmt::format("'do: {}' acts before a model does; leave 'direction' out, or write input", EffectName(rule.effect.kind)));
     }
     rule.output = false;
     return absl::OkStatus();
@@ -164,16 +168,18 @@ absl::Status CheckDoWhere(const YamlReader& yaml, Fields& fields, Rule& rule) {
   if (rule.replacement.form != Replacement::Form::kPseudonym) return absl::OkStatus();
   const bool said = fields.contains("where") && fields["where"]["direction"].IsDefined();
   if (rule.output && said) {
-    return yaml.Wrong(fields["where"]["direction"],
-                      "'do: pseudonymise' acts on input: replies get the values back; leave 'direction' out, and hide what a model writes by "
-                      "itself with a second rule");
+    return yaml.Wrong(
+        fields["where"]["direction"],
+        "'do: pseudonymise' acts on input: replies get the values back; leave 'direction' out, and hide what a model writes by "
+        "itself with a second rule");
   }
   rule.output = false;
   for (const char* field : {"parts", "tool"}) {
     if (!fields.contains("where") || !fields["where"][field].IsDefined()) continue;
-    return yaml.Wrong(fields["where"][field], fmt::format("'do: pseudonymise' looks at every text, because restored values come back in any; "
-                                                          "leave '{}' out",
-                                                          field));
+    return yaml.Wrong(fields["where"][field],
+                      fmt::format("'do: pseudonymise' looks at every text, because restored values come back in any; "
+                                  "leave '{}' out",
+                                  field));
   }
   if (!rule.sight.SeesRole(Role::kAssistant)) {
     return yaml.Wrong(fields["where"]["roles"],
@@ -187,7 +193,8 @@ absl::Status ReadRetry(const YamlReader& yaml, const YAML::Node& node, Rule& rul
   TG_ASSIGN(const std::int64_t times, yaml.Int(node, "retry", 1, kRetriesMax));
   if (rule.action != Action::kBlock && rule.action != Action::kRedact)
     return yaml.Wrong(node, "'retry' comes before a block or a redaction: it is for what must not leave; remove it, or write do: block");
-  if (rule.ask || !rule.gauges.empty()) return yaml.Wrong(node, "'retry' is for what has a place in the text: it takes a reply back to there; remove it");
+  if (rule.ask || !rule.gauges.empty())
+    return yaml.Wrong(node, "'retry' is for what has a place in the text: it takes a reply back to there; remove it");
   if (!rule.output) return yaml.Wrong(node, "'retry' is for replies, and this rule acts on prompts alone; remove it");
   rule.retries = static_cast<int>(times);
   return absl::OkStatus();

@@ -45,10 +45,10 @@ std::string NotHere(const Rule& rule, const Subject& subject, const ExplainedTex
   const Channel its{role == Role::kTool ? Part::kToolResult : text.channel.part, text.channel.tool};
   if (!rule.sight.SeesPart(its.part)) return fmt::format("its parts do not include {}, which this is", PartName(its.part));
   if (!rule.Sees(role, its)) return OtherName("tool", rule.sight.tools, its.tool);
-  for (const std::string& other : {OtherName("org", rule.scope.orgs, subject.org), OtherName("team", rule.scope.teams, subject.team),
-                                   OtherName("project", rule.scope.projects, subject.project),
-                                   OtherName("key", rule.scope.keys, subject.key), OtherModel(rule.scope.models, subject),
-                                   OtherName("end_user", rule.scope.end_users, subject.end_user)}) {
+  for (const std::string& other :
+       {OtherName("org", rule.scope.orgs, subject.org), OtherName("team", rule.scope.teams, subject.team),
+        OtherName("project", rule.scope.projects, subject.project), OtherName("key", rule.scope.keys, subject.key),
+        OtherModel(rule.scope.models, subject), OtherName("end_user", rule.scope.end_users, subject.end_user)}) {
     if (!other.empty()) return other;
   }
   if (rule.scope.time && (subject.unix_seconds == 0 || !rule.scope.time->Holds(subject.unix_seconds)))
@@ -87,9 +87,8 @@ class Allows {
     while (next_ < all_.size() && all_[next_]->begin <= hit.begin) open_.push_back(all_[next_++]);
     std::erase_if(open_, [&](const Hit* allow) { return allow->end <= hit.begin; });
     if (rules_[hit.rule].action == Action::kAllow) return nullptr;
-    const auto over = std::find_if(open_.begin(), open_.end(), [&](const Hit* allow) {
-      return allow->end >= hit.end && Exempts(rules_, allow->rule, hit.rule);
-    });
+    const auto over = std::find_if(open_.begin(), open_.end(),
+                                   [&](const Hit* allow) { return allow->end >= hit.end && Exempts(rules_, allow->rule, hit.rule); });
     return over == open_.end() ? nullptr : *over;
   }
 
@@ -255,7 +254,8 @@ class Explainer {
     else if (reading->value == INT64_MAX)
       out.why = "tokens are not counted here, and it would act on what is not counted";
     else
-      out.why = fmt::format("the text has {} {}, and more than {} count", reading->value, MeasureName(reading->gauge.measure), reading->gauge.over);
+      out.why = fmt::format("the text has {} {}, and more than {} count", reading->value, MeasureName(reading->gauge.measure),
+                            reading->gauge.over);
   }
 
   // What looks at a reply as a whole.
@@ -269,8 +269,7 @@ class Explainer {
   }
 
   std::string NoMatch(const Rule& rule) const {
-    if (rule.ask)
-      return fmt::format("the {} {} would say; it is asked when a request runs", rule.ask->whom(), rule.ask->name);
+    if (rule.ask) return fmt::format("the {} {} would say; it is asked when a request runs", rule.ask->whom(), rule.ask->name);
     if (rule.patterns.empty()) return NoKeyword(rule, text_.text);
     std::string nameless;
     for (const auto& pattern : rule.patterns) {

@@ -15,8 +15,8 @@ char32_t FoldCodePoint(char32_t c);
 
 // Folds whole code points of valid UTF-8; same length, same offsets.
 std::string FoldCase(std::string_view text);
-// The same without a copy where ASCII case does not matter: `text` itself if it has no letter beyond ASCII that could have another case, else
-// what `storage` then holds.
+// The same without a copy where ASCII case does not matter: `text` itself if it has no letter beyond ASCII that could have another case,
+// else what `storage` then holds.
 std::string_view FoldedView(std::string_view text, std::string& storage);
 
 // The code point that begins at `at`, and its length in bytes. Invalid or cut bytes count as themselves, one byte long.

@@ -21,14 +21,11 @@ struct Field {
 };
 
 constexpr std::int64_t kMost = 1'000'000'000;
-constexpr Field kFields[] = {{"length", "characters", Gauge::Measure::kCharacters, 1, kMost},
-                             {"length", "tokens", Gauge::Measure::kTokens, 1, kMost},
-                             {"length", "messages", Gauge::Measure::kMessages, 1, kMost},
-                             {"shape", "turns", Gauge::Measure::kTurns, 1, kMost},
-                             {"shape", "longest_line", Gauge::Measure::kLongestLine, 1, kMost},
-                             {"shape", "non_letters", Gauge::Measure::kNonLetters, 1, 99},
-                             {"shape", "repetition", Gauge::Measure::kRepetition, 1, 99},
-                             {"code", "lines", Gauge::Measure::kCodeLines, 0, kMost}};
+constexpr Field kFields[] = {
+    {"length", "characters", Gauge::Measure::kCharacters, 1, kMost},   {"length", "tokens", Gauge::Measure::kTokens, 1, kMost},
+    {"length", "messages", Gauge::Measure::kMessages, 1, kMost},       {"shape", "turns", Gauge::Measure::kTurns, 1, kMost},
+    {"shape", "longest_line", Gauge::Measure::kLongestLine, 1, kMost}, {"shape", "non_letters", Gauge::Measure::kNonLetters, 1, 99},
+    {"shape", "repetition", Gauge::Measure::kRepetition, 1, 99},       {"code", "lines", Gauge::Measure::kCodeLines, 0, kMost}};
 
 }  // namespace
 
@@ -60,13 +57,16 @@ absl::Status ReadLanguages(const YamlReader& yaml, const YAML::Node& node, Rule&
 
 }  // namespace
 
-bool IsGaugeKind(std::string_view kind) { return kind == "length" || kind == "shape" || kind == "code" || kind == "language" || kind == "request"; }
+bool IsGaugeKind(std::string_view kind) {
+  return kind == "length" || kind == "shape" || kind == "code" || kind == "language" || kind == "request";
+}
 
 absl::Status ReadGauges(const YamlReader& yaml, const YAML::Node& node, const std::string& kind, Rule& rule) {
   if (rule.action == Action::kRedact || rule.action == Action::kAllow) {
-    return yaml.Wrong(node, fmt::format("'{}' judges a prompt as a whole and finds no span to hide or to exempt; use flag, block, or an action "
-                                        "on the request such as append_system",
-                                        kind));
+    return yaml.Wrong(node,
+                      fmt::format("'{}' judges a prompt as a whole and finds no span to hide or to exempt; use flag, block, or an action "
+                                  "on the request such as append_system",
+                                  kind));
   }
   rule.as_written = true;
   rule.decode = Rule::Decode::kNever;

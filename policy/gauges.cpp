@@ -1,6 +1,6 @@
-// One pass over the characters of each message counts them, their kinds, lines and words. What reads as program text is judged line by line:
-// by a word that only programs begin a line with, or by marks that prose does not have at a line's end together with marks inside. It is a
-// heuristic, and its errors on texts of our own are in docs/policy.md.
+// One pass over the characters of each message counts them, their kinds, lines and words. What reads as program text is judged line by
+// line: by a word that only programs begin a line with, or by marks that prose does not have at a line's end together with marks inside. It
+// is a heuristic, and its errors on texts of our own are in docs/policy.md.
 //
 // Tested by tests/policy/gauges_test.cpp.
 #include "policy/gauges.h"
@@ -23,10 +23,12 @@ constexpr std::int64_t kWordsMax = 200'000;  // Looked at; bounds the memory.
 constexpr std::size_t kCodeLineBytesMax = 400;
 
 constexpr std::array<std::string_view, 34> kCodeStarts = {
-    "#include ", "#define ", "#!/",      "import ",     "from ",    "def ",     "class ",      "struct ",  "enum ",  "function ", "func ", "fn ",
-    "public ",   "private ", "static ",  "const ",      "let ",     "var ",     "return ",     "package ", "using ", "namespace ", "if (", "for (",
-    "while (",   "} else",   "elif ",    "except ",     "SELECT ",  "INSERT INTO ", "CREATE TABLE ", "@Override", "pub ", "impl "};
-constexpr std::array<std::string_view, 14> kCodeMarks = {"()", "();", "==", "!=", "=>", "->", "::", "&&", "||", "+=", " = ", "</", "[0]", "):"};
+    "#include ", "#define ", "#!/",          "import ",       "from ",     "def ",    "class ",  "struct ", "enum ",
+    "function ", "func ",    "fn ",          "public ",       "private ",  "static ", "const ",  "let ",    "var ",
+    "return ",   "package ", "using ",       "namespace ",    "if (",      "for (",   "while (", "} else",  "elif ",
+    "except ",   "SELECT ",  "INSERT INTO ", "CREATE TABLE ", "@Override", "pub ",    "impl "};
+constexpr std::array<std::string_view, 14> kCodeMarks = {
+    "()", "();", "==", "!=", "=>", "->", "::", "&&", "||", "+=", " = ", "</", "[0]", "):"};
 
 bool Has(std::string_view line, std::string_view mark) { return line.find(mark) != std::string_view::npos; }
 
@@ -36,7 +38,8 @@ bool BeginsCode(std::string_view line) {
     if (!line.starts_with(start)) continue;
     if (start == "from ") return Has(line, " import ");
     if (start == "SELECT ") return Has(line, " FROM ");
-    if (start == "import ") return line.find(' ', start.size()) == line.npos || line.back() == ';' || Has(line, " as ") || Has(line, " from ");
+    if (start == "import ")
+      return line.find(' ', start.size()) == line.npos || line.back() == ';' || Has(line, " as ") || Has(line, " from ");
     const bool sure = start[0] == '#' || start[0] == '}' || start[0] == '@' || start.ends_with("(") || start[0] == 'I' || start[0] == 'C';
     return sure || std::string_view("{}:;,)(").find(line.back()) != std::string_view::npos || Has(line, " = ");
   }
@@ -98,9 +101,8 @@ bool IsBlank(char32_t c) { return c < 0x80 ? c == ' ' || (c >= '\t' && c <= '\r'
 }  // namespace
 
 const char* MeasureName(Gauge::Measure measure) {
-  static constexpr const char* kNames[] = {"request",      "characters",  "tokens",     "messages",  "turns",
-                                           "longest_line", "non_letters", "repetition", "code lines",
-                                           "letters in such a language"};
+  static constexpr const char* kNames[] = {"request",      "characters",  "tokens",     "messages",   "turns",
+                                           "longest_line", "non_letters", "repetition", "code lines", "letters in such a language"};
   return kNames[static_cast<std::size_t>(measure)];
 }
 

@@ -1,4 +1,5 @@
-// Gauges: what a rule asks of a prompt as a whole: how long it is, and what shape it has. No spans: a gauge hits or does not. Pure; any thread.
+// Gauges: what a rule asks of a prompt as a whole: how long it is, and what shape it has. No spans: a gauge hits or does not. Pure; any
+// thread.
 //
 // Cost: one pass over the text for each sight (sight.h) that rules have; nothing where no rule asks.
 #pragma once
@@ -40,7 +41,8 @@ class PromptMeasure {
  public:
   PromptMeasure(const Subject& subject, std::span<const Message> prompt) : subject_(subject), prompt_(prompt) {}
 
-  // The first gauge that hits, with what it measured; of what `roles`, `parts` and `tools` let a rule see. nullopt = none hits, or there is nothing of it.
+  // The first gauge that hits, with what it measured; of what `roles`, `parts` and `tools` let a rule see. nullopt = none hits, or there is
+  // nothing of it.
   struct Reading {
     Gauge gauge;
     std::int64_t value = 0;

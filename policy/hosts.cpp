@@ -20,8 +20,8 @@ namespace tollgate::policy {
 namespace {
 
 // What a host may hold beyond ASCII: letters and marks of all scripts, and what UTS 46 maps to them; not the punctuation beside it.
-#define TG_OTHER_HOST                                                                                                              \
-  "\\x{AA}\\x{AD}\\x{B5}\\x{BA}\\x{C0}-\\x{1FFF}\\x{200B}-\\x{200D}\\x{2060}\\x{2100}-\\x{214F}\\x{2460}-\\x{24FF}\\x{2C00}-\\x{2DFF}" \
+#define TG_OTHER_HOST                                                                                                                     \
+  "\\x{AA}\\x{AD}\\x{B5}\\x{BA}\\x{C0}-\\x{1FFF}\\x{200B}-\\x{200D}\\x{2060}\\x{2100}-\\x{214F}\\x{2460}-\\x{24FF}\\x{2C00}-\\x{2DFF}"    \
   "\\x{3005}-\\x{3007}\\x{3021}-\\x{D7FF}\\x{F900}-\\x{FDFF}\\x{FE70}-\\x{FEFF}\\x{FF10}-\\x{FF19}\\x{FF21}-\\x{FF3A}\\x{FF41}-\\x{FF5A}" \
   "\\x{10000}-\\x{3FFFF}"
 #define TG_HOST_CHAR "[A-Za-z0-9_%" TG_OTHER_HOST "]"
@@ -31,7 +31,8 @@ namespace {
 #define TG_REST "(?:\\.?:\\d{1,5})?(?:\\.?[/\\\\?#][!#-&*-;=?-Z\\\\_a-z~]{0,512})?"
 
 // One letter is no scheme but a drive.
-constexpr char kUrl[] = "(?:[A-Za-z][A-Za-z0-9+.-]{1,15}:[/\\\\]{1,32}|[Hh][Tt][Tt][Pp][Ss]?:|[/\\\\]{2}|[Ww]{3}\\.)" TG_USERINFO TG_HOST TG_REST;
+constexpr char kUrl[] =
+    "(?:[A-Za-z][A-Za-z0-9+.-]{1,15}:[/\\\\]{1,32}|[Hh][Tt][Tt][Pp][Ss]?:|[/\\\\]{2}|[Ww]{3}\\.)" TG_USERINFO TG_HOST TG_REST;
 constexpr char kAlone[] = TG_HOST_CHAR "(?:[A-Za-z0-9_%" TG_OTHER_HOST "-]{0,62})[.\\x{3002}\\x{FF0E}\\x{FF61}]" TG_HOST TG_REST;
 
 std::string PercentDecoded(std::string_view text) {
@@ -148,8 +149,8 @@ absl::StatusOr<std::shared_ptr<const HostList>> HostList::Make(const std::vector
     const bool ipv6 = host.starts_with('[') && host.ends_with(']');
     const bool plain = host.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-._") == std::string::npos;
     if (host.empty() || host.size() > 253 || host.starts_with('.') || (!plain && !ipv6)) {
-      return base::InvalidArgument(
-          fmt::format("'{}' is no host; write a name without scheme, port and path, as in example.com (its subdomains are meant too)", name));
+      return base::InvalidArgument(fmt::format(
+          "'{}' is no host; write a name without scheme, port and path, as in example.com (its subdomains are meant too)", name));
     }
     out->names_.insert(host);
   }

@@ -1,8 +1,8 @@
 // URLs and hosts by list: what a browser would connect to, however the address is written.
 //
-// A name in a list stands for itself and its subdomains; an IP address for itself. Names are compared as a browser does (WHATWG URL, UTS 46):
-// without case, final dots and percent-encoding, international names in their ASCII form (punycode), IPv4 addresses in any notation. What
-// stands before the last @ is no host, and a backslash ends one. Immutable; any thread.
+// A name in a list stands for itself and its subdomains; an IP address for itself. Names are compared as a browser does (WHATWG URL, UTS
+// 46): without case, final dots and percent-encoding, international names in their ASCII form (punycode), IPv4 addresses in any notation.
+// What stands before the last @ is no host, and a backslash ends one. Immutable; any thread.
 #pragma once
 
 #include <memory>

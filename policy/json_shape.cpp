@@ -12,10 +12,10 @@
 #include <string>
 #include <vector>
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <re2/re2.h>
+#include <boost/json.hpp>
 
 namespace tollgate::policy {
 namespace {
@@ -30,9 +30,8 @@ constexpr std::int64_t kStepsMax = 1 << 25;  // Fields of schemas and values of 
 constexpr std::string_view kTypes[] = {"object", "array", "string", "number", "integer", "boolean", "null"};
 constexpr std::string_view kFormats[] = {"date", "time", "date-time", "uuid"};
 constexpr std::string_view kBounds[] = {"minItems", "maxItems", "minLength", "maxLength"};
-constexpr std::string_view kAnnotations[] = {"title",    "description", "default",   "examples", "$schema",    "$comment",
-                                             "readOnly", "writeOnly",   "$defs",     "$id",      "definitions", "deprecated",
-                                             "discriminator"};
+constexpr std::string_view kAnnotations[] = {"title",     "description", "default", "examples",    "$schema",    "$comment",     "readOnly",
+                                             "writeOnly", "$defs",       "$id",     "definitions", "deprecated", "discriminator"};
 
 std::string_view View(json::string_view text) { return {text.data(), text.size()}; }
 json::string_view Key(std::string_view text) { return {text.data(), text.size()}; }
@@ -89,7 +88,8 @@ class Checker {
   }
 
   static bool AllStrings(const json::value& value) {
-    return value.is_array() && std::all_of(value.get_array().begin(), value.get_array().end(), [](const json::value& v) { return v.is_string(); });
+    return value.is_array() &&
+           std::all_of(value.get_array().begin(), value.get_array().end(), [](const json::value& v) { return v.is_string(); });
   }
 
   static absl::Status Plain(std::string_view name, const json::value& value, const std::string& at) {

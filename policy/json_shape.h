@@ -1,8 +1,8 @@
 // JsonShape: what a text must be to count as JSON of a schema (json-schema.org, draft 2020-12, a part of it). A pure value, judged whole.
 //
 // Honoured: type (also several), properties, required, additionalProperties, items, minItems, maxItems, minLength, maxLength (code points),
-// format (date, time, date-time, uuid), enum, const, anyOf, oneOf, allOf, $ref within the schema, $defs. Annotations are skipped, all else is
-// refused by name, and so is a schema that refers to itself: the same schemas as JSON Schema mode takes. Immutable; any thread.
+// format (date, time, date-time, uuid), enum, const, anyOf, oneOf, allOf, $ref within the schema, $defs. Annotations are skipped, all else
+// is refused by name, and so is a schema that refers to itself: the same schemas as JSON Schema mode takes. Immutable; any thread.
 #pragma once
 
 #include <memory>
@@ -23,8 +23,8 @@ class JsonShape {
   static absl::StatusOr<std::shared_ptr<const JsonShape>> Compile(std::string_view schema);
 
   // Empty if the text is JSON of this shape, white space around it allowed; else what is wrong, in one word and without content: "json" (it
-  // is none, or a key comes twice), "size" (too long, or too much to compare), or the keyword of the schema ("type", "required", …). Linear in the text for each alternative
-  // and value of an enum, half a second at most.
+  // is none, or a key comes twice), "size" (too long, or too much to compare), or the keyword of the schema ("type", "required", …). Linear
+  // in the text for each alternative and value of an enum, half a second at most.
   std::string_view Breaks(std::string_view text) const;
 
   // Whether JSON may begin like this.

@@ -1,5 +1,5 @@
-// The schema is written as YAML, for who writes a policy writes that; here it becomes the JSON that it stands for. A quoted scalar is a string,
-// a plain one null, a truth value or a number where it reads as one.
+// The schema is written as YAML, for who writes a policy writes that; here it becomes the JSON that it stands for. A quoted scalar is a
+// string, a plain one null, a truth value or a number where it reads as one.
 //
 // Tested by tests/policy/json_shape_test.cpp.
 #include "policy/json_shape_yaml.h"

@@ -1,6 +1,6 @@
-// A stretch is of the script that most of its letters are of. Where a script is one language's here, that is it; Han with kana is Japanese, without it
-// Chinese. Else each known word gives a point, shared by the languages that have it, and each letter of a language's own a third of one, shared as well.
-// The best must have enough of both: a point for every six words at least, and a quarter more than the next.
+// A stretch is of the script that most of its letters are of. Where a script is one language's here, that is it; Han with kana is Japanese,
+// without it Chinese. Else each known word gives a point, shared by the languages that have it, and each letter of a language's own a third
+// of one, shared as well. The best must have enough of both: a point for every six words at least, and a quarter more than the next.
 //
 // Tested by tests/policy/language_test.cpp.
 #include "policy/language.h"
@@ -20,8 +20,9 @@
 namespace tollgate::policy {
 namespace {
 
-constexpr std::array<std::string_view, kLanguages> kCodes = {"ar", "bg", "cs", "da", "de", "el", "en", "es", "fa", "fi", "fr", "he", "hi", "hu", "id",
-                                                             "it", "ja", "ko", "nl", "no", "pl", "pt", "ro", "ru", "sv", "th", "tr", "uk", "zh"};
+constexpr std::array<std::string_view, kLanguages> kCodes = {"ar", "bg", "cs", "da", "de", "el", "en", "es", "fa", "fi",
+                                                             "fr", "he", "hi", "hu", "id", "it", "ja", "ko", "nl", "no",
+                                                             "pl", "pt", "ro", "ru", "sv", "th", "tr", "uk", "zh"};
 
 enum Script : std::uint8_t { kLatin, kCyrillic, kArabic, kGreek, kHebrew, kDevanagari, kThai, kHangul, kKana, kHan, kOther, kNoLetter };
 constexpr std::size_t kScripts = kOther + 1;
@@ -61,7 +62,9 @@ Script ScriptOf(char32_t c) {
 
 bool Wide(Script script) { return script == kHangul || script == kKana || script == kHan; }
 
-Language Named(std::string_view code) { return static_cast<Language>(std::lower_bound(kCodes.begin(), kCodes.end(), code) - kCodes.begin()); }
+Language Named(std::string_view code) {
+  return static_cast<Language>(std::lower_bound(kCodes.begin(), kCodes.end(), code) - kCodes.begin());
+}
 
 // Which languages have a word, and which a letter.
 struct Tables {
@@ -102,7 +105,8 @@ class Reading {
       const char32_t c = DecodeAt(text, at, length);
       const Script script = ScriptOf(c);
       if (script == kNoLetter) {
-        const bool inside = c == '\'' || c == U'\u2019' || c == U'\u200c' || (c >= 0x80 && (U_GET_GC_MASK(static_cast<UChar32>(c)) & U_GC_M_MASK) != 0);
+        const bool inside =
+            c == '\'' || c == U'\u2019' || c == U'\u200c' || (c >= 0x80 && (U_GET_GC_MASK(static_cast<UChar32>(c)) & U_GC_M_MASK) != 0);
         if (inside && !word_.empty())
           word_ += c == U'\u2019' ? "'" : text.substr(at, length);
         else

@@ -1,5 +1,5 @@
-// Articles, pronouns, prepositions, conjunctions, auxiliaries: the words that no text of a language does without. A word may stand in several
-// lists; it then counts for less.
+// Articles, pronouns, prepositions, conjunctions, auxiliaries: the words that no text of a language does without. A word may stand in
+// several lists; it then counts for less.
 //
 // Tested by tests/policy/language_test.cpp.
 #include "policy/language_words.h"

@@ -69,9 +69,10 @@ void Judge(const Rule& rule, const RuleCost& cost, Remarks& remarks) {
                          : "use smaller repeats, or name fewer detectors"));
   }
   if (rule.retries > kRetriesFew) {
-    remarks.Add(rule, LintLevel::kNote, "slow",
-                fmt::format("each of its {} retries is decoded, waited for and billed; what is found {} times over is seldom mended by more", rule.retries,
-                            kRetriesFew));
+    remarks.Add(
+        rule, LintLevel::kNote, "slow",
+        fmt::format("each of its {} retries is decoded, waited for and billed; what is found {} times over is seldom mended by more",
+                    rule.retries, kRetriesFew));
   }
   if (!cost.output) return;
   if (cost.hold_mean_bytes > kHoldMeanBytes || cost.hold_max_bytes > kHoldMaxBytes) {
@@ -81,10 +82,11 @@ void Judge(const Rule& rule, const RuleCost& cost, Remarks& remarks) {
                     "bound its repeats more tightly",
                     cost.hold_mean_bytes, cost.hold_max_bytes));
   } else if (rule.decode == Rule::Decode::kBoth) {
-    remarks.Add(rule, LintLevel::kNote, "hold",
-                fmt::format("`decode: both` holds every word of a reply to its end, as much as {} bytes; leave it out if replies need not be "
-                            "decoded",
-                            cost.hold_bound_bytes));
+    remarks.Add(
+        rule, LintLevel::kNote, "hold",
+        fmt::format("`decode: both` holds every word of a reply to its end, as much as {} bytes; leave it out if replies need not be "
+                    "decoded",
+                    cost.hold_bound_bytes));
   } else if (cost.hold_bound_bytes > kHoldBoundBytes && !rule.detect.starts_with("secrets")) {
     remarks.Add(rule, LintLevel::kNote, "hold",
                 fmt::format("a reply can be held back by as much as {} bytes; lower its cap or its repeats", cost.hold_bound_bytes));

@@ -84,12 +84,13 @@ void CheckTrust(const Rule& rule, Remarks& remarks) {
                 "on_error: allow lets pass what nobody could judge, and a caller may bring that about; leave it out, or use do: flag");
   }
   if (rule.output && !rule.ask->hold) {
-    remarks.Add(rule, LintLevel::kNote, "leak", "stream: observe lets a reply out before its verdict; the record says how much; to hold it, leave it out");
+    remarks.Add(rule, LintLevel::kNote, "leak",
+                "stream: observe lets a reply out before its verdict; the record says how much; to hold it, leave it out");
   }
   if (rule.output && rule.ask->at == Ask::At::kTokens && rule.ask->tokens < kSeldomTokens) {
     remarks.Add(rule, LintLevel::kWarning, "slow",
-                fmt::format("it asks about the whole reply so far after every {} tokens{}; ask by sentence, or more seldom", rule.ask->tokens,
-                            rule.ask->metered() ? ", and the tenant pays for each" : ""));
+                fmt::format("it asks about the whole reply so far after every {} tokens{}; ask by sentence, or more seldom",
+                            rule.ask->tokens, rule.ask->metered() ? ", and the tenant pays for each" : ""));
   }
 }
 

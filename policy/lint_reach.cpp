@@ -27,8 +27,7 @@ bool CoversWhere(const Rule& wide, const Rule& narrow) {
   return Holds(wide.scope.orgs, narrow.scope.orgs) && Holds(wide.scope.teams, narrow.scope.teams) &&
          Holds(wide.scope.projects, narrow.scope.projects) && Holds(wide.scope.keys, narrow.scope.keys) &&
          Holds(wide.scope.models, narrow.scope.models) && Holds(wide.scope.end_users, narrow.scope.end_users) &&
-         wide.sight.Holds(narrow.sight) && (!wide.scope.time || wide.scope.time == narrow.scope.time) &&
-         (wide.input || !narrow.input) &&
+         wide.sight.Holds(narrow.sight) && (!wide.scope.time || wide.scope.time == narrow.scope.time) && (wide.input || !narrow.input) &&
          (wide.output || !narrow.output);
 }
 
@@ -156,11 +155,13 @@ void CheckAsked(std::span<const Rule> rules, const KnownNames& known, Remarks& r
     if (rule.exception) continue;
     const bool routes = rule.effect.kind == Effect::Kind::kRoute;
     if (rule.ask && rule.ask->metered() && known.is_model && !known.is_model(rule.ask->name)) {
-      remarks.Add(rule, LintLevel::kError, "asks", fmt::format("it asks model '{}', and there is no model or alias of that name here; see `tollgate models list`",
-                                                               rule.ask->name));
+      remarks.Add(
+          rule, LintLevel::kError, "asks",
+          fmt::format("it asks model '{}', and there is no model or alias of that name here; see `tollgate models list`", rule.ask->name));
     } else if (routes && known.is_model && !known.is_model(rule.effect.text)) {
-      remarks.Add(rule, LintLevel::kError, "asks", fmt::format("it sends requests to '{}', and there is no model or alias of that name here; see `tollgate models list`",
-                                                               rule.effect.text));
+      remarks.Add(rule, LintLevel::kError, "asks",
+                  fmt::format("it sends requests to '{}', and there is no model or alias of that name here; see `tollgate models list`",
+                              rule.effect.text));
     } else if (rule.ask && !rule.ask->metered() && rule.ask->shape == nullptr && known.detectors) {
       if (std::find(known.detectors->begin(), known.detectors->end(), rule.ask->name) != known.detectors->end()) continue;
       const std::vector<std::string_view> names(known.detectors->begin(), known.detectors->end());

@@ -1,6 +1,6 @@
-// Each text is scanned by itself, as if it were the only one; then the neighbourhood of each seam, of which only what lies across the seam is
-// kept. A neighbourhood that begins in the middle of a text shows a few bytes there without what stands before them, so what begins in these
-// is dropped. Neighbourhoods that overlap are scanned as one: a value in many short messages has many seams.
+// Each text is scanned by itself, as if it were the only one; then the neighbourhood of each seam, of which only what lies across the seam
+// is kept. A neighbourhood that begins in the middle of a text shows a few bytes there without what stands before them, so what begins in
+// these is dropped. Neighbourhoods that overlap are scanned as one: a value in many short messages has many seams.
 //
 // Tested by tests/policy/message_runs_test.cpp.
 #include "policy/message_runs.h"
@@ -53,7 +53,8 @@ std::vector<Hit> WithoutContinuations(const std::vector<Hit>& hits) {
 // `own`: the hits in the texts, ordered.
 bool GrewFromOne(const Hit& across, std::span<const Hit> own) {
   const auto begins_before = [](const Hit& hit, std::int64_t at) { return hit.begin < at; };
-  for (auto hit = std::lower_bound(own.begin(), own.end(), across.begin, begins_before); hit != own.end() && hit->begin < across.end; ++hit) {
+  for (auto hit = std::lower_bound(own.begin(), own.end(), across.begin, begins_before); hit != own.end() && hit->begin < across.end;
+       ++hit) {
     if (hit->source == across.source && hit->end <= across.end) return true;
   }
   return false;

@@ -218,7 +218,7 @@ class OutputFilter final : public StreamFilter {
   std::unique_ptr<PlainScan> plain_;  // Once the two texts differ.
   WordCutter words_;                  // That may be encoded.
   Restorer restorer_;
-  char last_ = ' ';                   // The last byte that was read.
+  char last_ = ' ';  // The last byte that was read.
 
   std::string text_;  // Raw bytes from decided_ to pushed_.
   std::int64_t decided_ = 0, pushed_ = 0;

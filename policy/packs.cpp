@@ -1,5 +1,5 @@
-// The files lie in policy/packs/; the build makes a table of them (pack_table.inc), so that the program works from anywhere. The description
-// is cut out of the file, where it stands on one line of its own.
+// The files lie in policy/packs/; the build makes a table of them (pack_table.inc), so that the program works from anywhere. The
+// description is cut out of the file, where it stands on one line of its own.
 //
 // Tested by tests/policy/packs_test.cpp.
 #include "policy/packs.h"

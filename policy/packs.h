@@ -1,5 +1,5 @@
-// Packs: policies to start from, compiled into the program. Each is a complete policy file with its own tests, to be put in force as it is or
-// changed first; docs/packs.md tells what each does and does not do. All of them may be in force together.
+// Packs: policies to start from, compiled into the program. Each is a complete policy file with its own tests, to be put in force as it is
+// or changed first; docs/packs.md tells what each does and does not do. All of them may be in force together.
 //
 // Static and immutable; any thread.
 #pragma once

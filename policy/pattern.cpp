@@ -115,8 +115,7 @@ std::size_t Pattern::Judge(std::string_view text, std::size_t begin, std::size_t
 
 bool Pattern::Accept(const Window& window, std::size_t begin, std::size_t end, Scan& scan, std::vector<Hit>& out) const {
   std::size_t next = end;
-  const std::size_t accepted =
-      spec_.hosts != nullptr ? spec_.hosts->Accept(window.text, begin, end, next) : Judge(window.text, begin, end);
+  const std::size_t accepted = spec_.hosts != nullptr ? spec_.hosts->Accept(window.text, begin, end, next) : Judge(window.text, begin, end);
   if (accepted != 0) {
     out.push_back({window.base + static_cast<std::int64_t>(begin), window.base + static_cast<std::int64_t>(accepted)});
     scan.next = window.base + static_cast<std::int64_t>(accepted);
@@ -144,7 +143,8 @@ void Pattern::FindWithin(const Window& window, std::size_t first, std::size_t la
   const std::size_t to = std::min(window.text.size(), last + static_cast<std::size_t>(width_.max));
   std::size_t begin = 0, end = 0;
   scan.next = std::max(scan.next, static_cast<std::int64_t>(first));
-  while (scan.next < static_cast<std::int64_t>(last) && Match(*matcher_, window.text, static_cast<std::size_t>(scan.next), to, begin, end)) {
+  while (scan.next < static_cast<std::int64_t>(last) &&
+         Match(*matcher_, window.text, static_cast<std::size_t>(scan.next), to, begin, end)) {
     if (begin >= last) break;
     Accept(window, begin, end, scan, out);
   }
@@ -163,7 +163,8 @@ void Pattern::FindCapped(const Window& window, bool at_end, bool searching, bool
   std::int64_t live = at_end ? window.end() + 1 : LiveStart(window, scan.next);
   std::size_t begin = 0, end = 0;
   const std::size_t to = window.text.size();
-  while (searching && live > scan.next && Match(*matcher_, window.text, static_cast<std::size_t>(scan.next - window.base), to, begin, end)) {
+  while (searching && live > scan.next &&
+         Match(*matcher_, window.text, static_cast<std::size_t>(scan.next - window.base), to, begin, end)) {
     if (window.base + static_cast<std::int64_t>(begin) >= live) break;
     Accept(window, begin, end, scan, out);
     if (live < scan.next) live = LiveStart(window, scan.next);

@@ -39,13 +39,13 @@ struct Hit {
 struct PatternSpec {
   std::string label;  // Of its placeholder; empty: the rule's default.
   RegexNode regex;
-  std::int64_t cap = 0;           // Bytes at which an unbounded pattern counts as a hit; 0: the pattern is bounded.
-  Validator validator = nullptr;  // May shorten a match.
-  bool whole = false;             // Not the tail of something longer (ContinuesSomething).
-  IdCheck check = nullptr;        // Of the letters and digits.
+  std::int64_t cap = 0;                   // Bytes at which an unbounded pattern counts as a hit; 0: the pattern is bounded.
+  Validator validator = nullptr;          // May shorten a match.
+  bool whole = false;                     // Not the tail of something longer (ContinuesSomething).
+  IdCheck check = nullptr;                // Of the letters and digits.
   std::shared_ptr<const HostList> hosts;  // Judges instead of all other checks.
-  double bits_min = 0;            // Entropy, and no placeholder in it.
-  std::vector<std::string> context;  // Folded words, one of which must stand to the left.
+  double bits_min = 0;                    // Entropy, and no placeholder in it.
+  std::vector<std::string> context;       // Folded words, one of which must stand to the left.
 };
 
 class Pattern {

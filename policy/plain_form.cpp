@@ -31,7 +31,7 @@ namespace {
 constexpr std::size_t kFormBytesMax = 12;  // Longer forms are ornaments (U+FDFA is eighteen letters): they stay as they are.
 constexpr std::uint8_t kItself = 0xFF;
 constexpr std::size_t kPages = 0x1100;
-constexpr UChar32 kEllipsis = 0x2026;    // Prose is full of them, and three full stops hide nothing.
+constexpr UChar32 kEllipsis = 0x2026;                 // Prose is full of them, and three full stops hide nothing.
 constexpr std::string_view kPunctuation = "@./:_=+";  // Of addresses and assignments. Quotes stay: nothing hides behind them.
 
 struct Page {
@@ -41,11 +41,11 @@ struct Page {
 
 bool Unseen(UChar32 c) {
   if (u_hasBinaryProperty(c, UCHAR_DEFAULT_IGNORABLE_CODE_POINT)) return true;
-  if (c >= 0xFFF9 && c <= 0xFFFB) return true;                         // Interlinear annotation.
-  if (c == 0x2800) return true;                                        // An empty Braille cell.
+  if (c >= 0xFFF9 && c <= 0xFFFB) return true;  // Interlinear annotation.
+  if (c == 0x2800) return true;                 // An empty Braille cell.
   if ((U_GET_GC_MASK(c) & (U_GC_MN_MASK | U_GC_ME_MASK)) == 0) return false;
   UErrorCode error = U_ZERO_ERROR;
-  return uscript_getScript(c, &error) == USCRIPT_INHERITED;            // Marks that go on any letter; those of a script spell it.
+  return uscript_getScript(c, &error) == USCRIPT_INHERITED;  // Marks that go on any letter; those of a script spell it.
 }
 
 const icu::Normalizer2& Nfkc() {

@@ -2,8 +2,9 @@
 //
 // Full-width, mathematical, circled and other compatible characters become the ordinary ones (NFKC), digits of any script become 0 to 9,
 // letters of other scripts that look like a Latin letter become it (Unicode TS 39), spaces and hyphens of any kind become ' ' and '-', and
-// what is not seen (zero-width characters, bidirectional controls, tags, combining marks) becomes nothing. It depends on nothing that follows,
-// so that a stream never waits for the next character. Pure; any thread. Cost: ASCII is skipped eight bytes at a time, others are looked up.
+// what is not seen (zero-width characters, bidirectional controls, tags, combining marks) becomes nothing. It depends on nothing that
+// follows, so that a stream never waits for the next character. Pure; any thread. Cost: ASCII is skipped eight bytes at a time, others are
+// looked up.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +15,8 @@
 
 namespace tollgate::policy {
 
-// Where the first character that is not its own plain form begins; text.size() if there is none. `text` is valid UTF-8 and stands behind the
-// byte `before`: the dashes of prose are hyphens only where they join something, – behind anything but a space and — behind a digit.
+// Where the first character that is not its own plain form begins; text.size() if there is none. `text` is valid UTF-8 and stands behind
+// the byte `before`: the dashes of prose are hyphens only where they join something, – behind anything but a space and — behind a digit.
 std::size_t FirstDisguised(std::string_view text, char before = ' ');
 
 // The plain form; false if it is the character itself, and `out` is then left alone. Not longer than 12 bytes.

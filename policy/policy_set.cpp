@@ -2,8 +2,8 @@
 // tests that the sources carry on the finished set, exactly as requests will meet it.
 //
 // A prompt is judged text by text: every message's name, and the text that its parts make together, with the texts beside it of the same
-// author (message_runs.h). An edit that stays inside one part is made there; one that runs over parts leaves the message with a single part,
-// for no way of cutting the placeholder would be right.
+// author (message_runs.h). An edit that stays inside one part is made there; one that runs over parts leaves the message with a single
+// part, for no way of cutting the placeholder would be right.
 //
 // Tested by tests/policy/policy_set_test.cpp and tests/policy/rule_yaml_test.cpp.
 #include "policy/policy_set.h"
@@ -60,15 +60,14 @@ void EditParts(const std::string& text, std::span<const TextEdit> edits, Message
   message.parts = std::move(parts);
 }
 
-// What rules add to the system prompt stands at its end, each in a paragraph of its own; without one it is the system prompt. What describes
-// tools is none.
+// What rules add to the system prompt stands at its end, each in a paragraph of its own; without one it is the system prompt. What
+// describes tools is none.
 void AppendSystem(Inspection& inspection) {
   for (const RuleOutcome& rule : inspection.verdict.rules) {
     if (rule.effect.kind != Effect::Kind::kAppendSystem) continue;
     std::vector<Message>& prompt = inspection.prompt;
-    const auto system = std::find_if(prompt.rbegin(), prompt.rend(), [](const Message& message) {
-      return message.role == Role::kSystem && !message.aside;
-    });
+    const auto system = std::find_if(prompt.rbegin(), prompt.rend(),
+                                     [](const Message& message) { return message.role == Role::kSystem && !message.aside; });
     if (system == prompt.rend()) {
       prompt.insert(prompt.begin(), Message{Role::kSystem, "", {rule.effect.text}});
       inspection.put_before = 1;

@@ -39,8 +39,8 @@ struct Question {
 
   std::string id;  // Unique in what it came with.
   std::string rule_id;
-  // "external": whom to ask is `name`. "guard": the model `name`, as `guard` says. "topic": the model `name`, which embeds, as `topic` says.
-  // "not_json": nobody, `shape` answers about the whole reply.
+  // "external": whom to ask is `name`. "guard": the model `name`, as `guard` says. "topic": the model `name`, which embeds, as `topic`
+  // says. "not_json": nobody, `shape` answers about the whole reply.
   std::string detector;
   std::string name;
   std::vector<std::uint32_t> messages;  // Of a prompt: those that it is about. Of a reply: none.
@@ -100,7 +100,8 @@ class PolicySet {
   virtual absl::StatusOr<Inspection> Inspect(const Subject& subject, std::span<const Message> prompt) const = 0;
 
   // The verdict once the questions are answered: `so_far` and what the answers add. What nobody could answer is in its `not_scanned`, as
-  // "external NAME (RULE)", "guard MODEL (RULE)" or "topic MODEL (RULE)". INVALID_ARGUMENT if an answer is missing or not asked for, or a question is another policy's.
+  // "external NAME (RULE)", "guard MODEL (RULE)" or "topic MODEL (RULE)". INVALID_ARGUMENT if an answer is missing or not asked for, or a
+  // question is another policy's.
   virtual absl::StatusOr<Verdict> Decide(const Verdict& so_far, std::span<const Question> questions,
                                          std::span<const Answer> answers) const = 0;
 
@@ -116,8 +117,8 @@ class PolicySet {
   // Some rule measures the prompt in tokens: give Inspect a subject that has them counted.
   virtual bool needs_prompt_tokens() const = 0;
 
-  // How often a rule wants what it finds in a reply to be written anew before it acts, by its id; only those that do. Whoever runs the model
-  // does it, where it can.
+  // How often a rule wants what it finds in a reply to be written anew before it acts, by its id; only those that do. Whoever runs the
+  // model does it, where it can.
   virtual const std::map<std::string, int, std::less<>>& retries() const = 0;
 
   // SHA-256 over the sources' names and texts, in order: what the record pins.

@@ -1,5 +1,6 @@
-// A test meets the set as a request of the rule's own scope would: the first name of each list in its `where`, at a moment of its hours or the test's own. On output it is also run
-// byte by byte through a stream, so that no policy goes in force whose stream and whole text disagree on its own examples.
+// A test meets the set as a request of the rule's own scope would: the first name of each list in its `where`, at a moment of its hours or
+// the test's own. On output it is also run byte by byte through a stream, so that no policy goes in force whose stream and whole text
+// disagree on its own examples.
 //
 // Tested by tests/policy/rule_yaml_test.cpp.
 #include "policy/policy_tests.h"

@@ -21,8 +21,8 @@ bool Names(const std::vector<std::string>& list, const std::string& name) {
 }
 
 bool NamesModel(const std::vector<std::string>& list, const Subject& subject) {
-  return Names(list, subject.model) || std::any_of(subject.model_parts.begin(), subject.model_parts.end(),
-                                                   [&](const std::string& part) { return Names(list, part); });
+  return Names(list, subject.model) ||
+         std::any_of(subject.model_parts.begin(), subject.model_parts.end(), [&](const std::string& part) { return Names(list, part); });
 }
 
 Replacement ReplacementOf(const Rule& rule, const std::string& label) {
@@ -33,12 +33,14 @@ Replacement ReplacementOf(const Rule& rule, const std::string& label) {
   return out;
 }
 
-// A keyword as it is written, with its accents as characters of their own, and as the plain form of a text has it. Not where that is ASCII: the
-// plain form of a Russian word may be an English one.
+// A keyword as it is written, with its accents as characters of their own, and as the plain form of a text has it. Not where that is ASCII:
+// the plain form of a Russian word may be an English one.
 std::vector<std::string> FormsOf(const std::string& word, bool as_written) {
   std::vector<std::string> out = {word};
   if (as_written) return out;
-  const auto is_ascii = [](const std::string& text) { return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<signed char>(c) >= 0; }); };
+  const auto is_ascii = [](const std::string& text) {
+    return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<signed char>(c) >= 0; });
+  };
   if (is_ascii(word)) return out;
   for (const std::string& form : {Decomposed(word), ToPlain(word)}) {
     const bool blank = form.find_first_not_of(' ') == std::string::npos;
@@ -103,7 +105,8 @@ absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Ru
     const auto source = static_cast<std::uint32_t>(out->sources_.size());
     out->sources_.push_back({index, nullptr, ReplacementOf(rule, ""), false, rule.as_written, decoded});
     for (const std::string& word : rule.keywords) {
-      for (std::string& form : FormsOf(word, rule.as_written)) keywords[&group].push_back({std::move(form), source, rule.whole_word, rule.ignore_case});
+      for (std::string& form : FormsOf(word, rule.as_written))
+        keywords[&group].push_back({std::move(form), source, rule.whole_word, rule.ignore_case});
     }
   }
   TG_RETURN_IF_ERROR(out->AddGates());
@@ -181,8 +184,9 @@ Program::Survey Program::Look(std::string_view text) const {
   return out;
 }
 
-// Behind the words that must stand beside a match. Only for a pattern that looks again inside what it rejects (Pattern::Accept): to leave out
-// places where nothing can be accepted then changes nothing. A wide one may reject what hides another match, and is run on all of the text.
+// Behind the words that must stand beside a match. Only for a pattern that looks again inside what it rejects (Pattern::Accept): to leave
+// out places where nothing can be accepted then changes nothing. A wide one may reject what hides another match, and is run on all of the
+// text.
 std::vector<Stretch> Program::WhereToLook(std::uint32_t source, const Survey& survey, std::size_t text_bytes) const {
   const Pattern& pattern = *sources_[source].pattern;
   if (sources_[source].gated && !survey.armed[source]) return {};

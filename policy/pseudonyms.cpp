@@ -1,5 +1,5 @@
-// A pseudonym begins with '[', ends with ']' and has neither inside. So whether one lies across a place can only hang on the last '[' before
-// it, and two never overlap: to restore a text in pieces it is enough not to cut there.
+// A pseudonym begins with '[', ends with ']' and has neither inside. So whether one lies across a place can only hang on the last '['
+// before it, and two never overlap: to restore a text in pieces it is enough not to cut there.
 //
 // Tested by tests/policy/pseudonyms_test.cpp.
 #include "policy/pseudonyms.h"

@@ -3,8 +3,8 @@
 // A pseudonym is "[LABEL_XXXXXXXX]": eight characters of HMAC-SHA-256 (RFC 2104) of label and value under the tenant's key, in Crockford's
 // base 32. The same value gives the same pseudonym under the same key, in every conversation; without the key nobody can try values.
 //
-// One object holds those that one prompt made. Made by PolicySet::Inspect, constant from then on; any thread. Bounded: kPseudonymsMax values
-// of kValueBytesMax.
+// One object holds those that one prompt made. Made by PolicySet::Inspect, constant from then on; any thread. Bounded: kPseudonymsMax
+// values of kValueBytesMax.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +34,8 @@ class Pseudonyms {
   // Without a key nothing gets a pseudonym: whoever tries out a policy has no tenant's.
   explicit Pseudonyms(std::string key) : key_(std::move(key)) {}
 
-  // What stands for the value. nullopt if it is longer than kValueBytesMax, there are too many, or the same pseudonym stands for another value
-  // already (one in 10^12 pairs): the value is then hidden for good.
+  // What stands for the value. nullopt if it is longer than kValueBytesMax, there are too many, or the same pseudonym stands for another
+  // value already (one in 10^12 pairs): the value is then hidden for good.
   std::optional<std::string> Add(std::string_view label, std::string_view value, const std::string& rule_id);
 
   const std::vector<Pseudonym>& all() const { return all_; }
@@ -44,8 +44,8 @@ class Pseudonyms {
   // behind it, or could once the text goes on.
   std::size_t WholeUpTo(std::string_view text, std::size_t bytes, bool at_end) const;
 
-  // `text` with the values in their places; `json` says that it is JSON text, and so escapes what must be. Tells each. `room`: bytes of values
-  // that may still come back; one that has no room stays a pseudonym.
+  // `text` with the values in their places; `json` says that it is JSON text, and so escapes what must be. Tells each. `room`: bytes of
+  // values that may still come back; one that has no room stays a pseudonym.
   struct Restored {
     const Pseudonym& pseudonym;
     std::size_t at;          // In `text`.

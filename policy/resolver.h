@@ -21,7 +21,8 @@ namespace tollgate::policy {
 class Tally {
  public:
   explicit Tally(std::span<const Rule> rules) : rules_(rules), counts_(rules.size()), spans_(rules.size()) {}
-  void Add(std::uint32_t rule, std::span<const Span> spans);  // One hit; more than one span if it lies in several texts, none if in no place.
+  void Add(std::uint32_t rule,
+           std::span<const Span> spans);  // One hit; more than one span if it lies in several texts, none if in no place.
   Verdict ToVerdict() const;
 
  private:

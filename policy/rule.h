@@ -34,7 +34,7 @@ struct RuleTest {
   bool output = false;  // Direction.
   Role role = Role::kUser;
   Channel channel;
-  std::int64_t at = 0;  // Seconds since 1970; 0: some moment that the rule's `where` holds.
+  std::int64_t at = 0;                          // Seconds since 1970; 0: some moment that the rule's `where` holds.
   std::vector<std::string> expect, expect_not;  // Rule ids.
   bool has_result = false;
   std::string result;  // The text that comes out.
@@ -48,7 +48,7 @@ struct Replacement {
   Form form = Form::kText;
   std::string text;   // kText: all of it. kHash, kPseudonym: the label before the digest.
   int keep_last = 0;  // kMask: characters that stay, behind the stars.
-  std::string salt;  // kHash.
+  std::string salt;   // kHash.
 
   // For the span's raw bytes. `alone` false: another rule hit some of them too, so none may stay. A pseudonym is Pseudonyms' to make: here
   // it is the label alone, which hides for good.
@@ -69,7 +69,9 @@ struct Ask {
   std::shared_ptr<const Topic> topic = nullptr;       // The same, and the model embeds.
   std::shared_ptr<const JsonShape> shape = nullptr;   // Asks nobody: a text that breaks it is a hit.
 
-  const char* detector() const { return guard != nullptr ? "guard" : topic != nullptr ? "topic" : shape != nullptr ? "not_json" : "external"; }
+  const char* detector() const {
+    return guard != nullptr ? "guard" : topic != nullptr ? "topic" : shape != nullptr ? "not_json" : "external";
+  }
   const char* whom() const { return guard != nullptr ? "guard model" : topic != nullptr ? "embedding model" : "external detector"; }
   bool metered() const { return guard != nullptr || topic != nullptr; }  // The tenant pays for each question.
 };
@@ -84,7 +86,7 @@ struct Rule {
   Scope scope;
   Sight sight;
   bool input = true, output = true;
-  Replacement replacement;  // With an empty text: the detector's own placeholder.
+  Replacement replacement;    // With an empty text: the detector's own placeholder.
   std::vector<Gauge> gauges;  // Of the whole prompt; a rule has these, patterns or keywords.
   std::vector<std::shared_ptr<const Pattern>> patterns;
   std::vector<std::string> keywords;
@@ -92,7 +94,7 @@ struct Rule {
   bool as_written = false;  // Not looked for in disguise.
   enum class Decode { kInput, kBoth, kNever };
   Decode decode = Decode::kInput;  // In which directions it is looked for in what is encoded.
-  std::optional<Ask> ask;  // Instead of patterns and keywords.
+  std::optional<Ask> ask;          // Instead of patterns and keywords.
   std::vector<RuleTest> tests;
   // What a rule's `unless` says: a rule of its own, right behind that one, with its id, that allows for it alone and is in no verdict.
   bool exception = false;

@@ -15,11 +15,10 @@
 #include "base/nearest_word.h"
 #include "base/yaml_documents.h"
 #include "policy/bundle.h"
-#include "policy/catalog.h"
 #include "policy/do_yaml.h"
 #include "policy/gauge_yaml.h"
-#include "policy/hosts.h"
 #include "policy/json_shape_yaml.h"
+#include "policy/pattern_yaml.h"
 #include "policy/semantic_yaml.h"
 #include "policy/test_yaml.h"
 #include "policy/where_yaml.h"
@@ -81,7 +80,8 @@ class PolicyReader {
       const bool may_lack = included && std::string_view(field) != "version" && (top.contains("lists") || top.contains("rules"));
       if (!top.contains(field) && !may_lack)
         return yaml_.Wrong(root, fmt::format("'{}' is missing; a policy needs version, name and rules, and what it includes version and "
-                                             "lists or rules", field));
+                                             "lists or rules",
+                                             field));
     }
     TG_RETURN_IF_ERROR(yaml_.Int(top["version"], "version", 1, 1).status());
     if (top.contains("name")) TG_RETURN_IF_ERROR(yaml_.Text(top["name"], "name").status());
@@ -105,10 +105,12 @@ class PolicyReader {
   // A file that came along, once.
   absl::StatusOr<const Bundle::File*> FileAt(const YAML::Node& node, const std::string& path) {
     if (!IsBundlePath(path))
-      return yaml_.Wrong(node, "a file is named by a path below the policy's folder, of letters, digits and . _ - /, as in lists/rivals.txt");
+      return yaml_.Wrong(node,
+                         "a file is named by a path below the policy's folder, of letters, digits and . _ - /, as in lists/rivals.txt");
     const Bundle::File* file = shared_.bundle.Find(path);
     if (file == nullptr)
-      return yaml_.Wrong(node, fmt::format("the file '{}' did not come along; put it beside the policy, and let `tollgate policy` read both", path));
+      return yaml_.Wrong(
+          node, fmt::format("the file '{}' did not come along; put it beside the policy, and let `tollgate policy` read both", path));
     if (!shared_.used.insert(path).second) return yaml_.Wrong(node, fmt::format("'{}' is included a second time; once is enough", path));
     return file;
   }
@@ -131,7 +133,8 @@ class PolicyReader {
       if (!IsId(name)) return yaml_.Wrong(entry.first, "a list's name is 1 to 64 of a-z, 0-9, '.', '_' and '-', as in rivals");
       std::vector<std::string> words;
       TG_RETURN_IF_ERROR(entry.second.IsMap() ? ReadListFile(entry.second, words) : ReadKeywords(entry.second, words));
-      if (!shared_.lists.emplace(name, std::move(words)).second) return yaml_.Wrong(entry.first, fmt::format("a second list '{}'; merge them", name));
+      if (!shared_.lists.emplace(name, std::move(words)).second)
+        return yaml_.Wrong(entry.first, fmt::format("a second list '{}'; merge them", name));
     }
     return absl::OkStatus();
   }
@@ -159,9 +162,9 @@ class PolicyReader {
   }
 
   absl::Status ReadRule(const YAML::Node& node, Rule& rule, Rule& exception) {
-    TG_ASSIGN(Fields fields,
-              yaml_.Map(node, "a rule", {"id", "where", "detect", "unless", "do", "because", "cap", "severity", "replacement", "keep_last", "salt",
-                                         "label", "retry", "tests"}));
+    TG_ASSIGN(Fields fields, yaml_.Map(node, "a rule",
+                                       {"id", "where", "detect", "unless", "do", "because", "cap", "severity", "replacement", "keep_last",
+                                        "salt", "label", "retry", "tests"}));
     for (const char* field : {"id", "detect", "do"}) {
       if (!fields.contains(field)) return yaml_.Wrong(node, fmt::format("'{}' is missing; a rule needs id, detect and do", field));
     }
@@ -182,9 +185,11 @@ class PolicyReader {
     SummariseWhere(rule);
     if (cap > 0 && rule.patterns.empty()) return yaml_.Wrong(fields["cap"], "'cap' is for an unbounded regex; remove it");
     if (fields.contains("unless") && !rule.gauges.empty())
-      return yaml_.Wrong(fields["unless"], "'unless' exempts what has a place in the text, and this rule judges the whole prompt; remove it");
+      return yaml_.Wrong(fields["unless"],
+                         "'unless' exempts what has a place in the text, and this rule judges the whole prompt; remove it");
     if (rule.ask && rule.ask->shape != nullptr && fields.contains("unless"))
-      return yaml_.Wrong(fields["unless"], "'unless' exempts what has a place in the text, and this rule judges the whole reply; remove it");
+      return yaml_.Wrong(fields["unless"],
+                         "'unless' exempts what has a place in the text, and this rule judges the whole reply; remove it");
     for (const char* field : {"unless", "tests"}) {
       if (rule.ask && rule.ask->shape == nullptr && fields.contains(field))
         return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for {} {}, which is not run here; remove it", field,
@@ -229,18 +234,20 @@ class PolicyReader {
   }
 
   absl::Status ReadDetect(const YAML::Node& node, std::int64_t cap, Rule& rule) {
-    TG_ASSIGN(Fields fields, yaml_.Map(node, "'detect'", {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts",
-                                                         "hosts_except", "external", "guard", "topic", "not_json", "length", "shape", "code", "language",
-                                                         "request", "whole_word", "ignore_case", "as_written", "decode", "at", "stream",
-                                                         "on_error", "least_score"}));
+    TG_ASSIGN(Fields fields,
+              yaml_.Map(node, "'detect'", {"regex",        "keywords", "list",     "personal_data", "secrets",     "unicode",    "hosts",
+                                           "hosts_except", "external", "guard",    "topic",         "not_json",    "length",     "shape",
+                                           "code",         "language", "request",  "whole_word",    "ignore_case", "as_written", "decode",
+                                           "at",           "stream",   "on_error", "least_score"}));
     std::vector<std::string> kinds;
-    for (const char* kind : {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts", "hosts_except", "external", "guard",
-                             "topic", "not_json", "length", "shape", "code", "language", "request"}) {
+    for (const char* kind : {"regex", "keywords", "list", "personal_data", "secrets", "unicode", "hosts", "hosts_except", "external",
+                             "guard", "topic", "not_json", "length", "shape", "code", "language", "request"}) {
       if (fields.contains(kind)) kinds.emplace_back(kind);
     }
     if (kinds.size() != 1)
-      return yaml_.Wrong(node, "'detect' has exactly one of regex, keywords, list, personal_data, secrets, unicode, hosts, hosts_except, "
-                               "external, guard, topic, not_json, length, shape, code, language and request; write one rule for each");
+      return yaml_.Wrong(node,
+                         "'detect' has exactly one of regex, keywords, list, personal_data, secrets, unicode, hosts, hosts_except, "
+                         "external, guard, topic, not_json, length, shape, code, language and request; write one rule for each");
     const std::string& kind = kinds[0];
     const bool words = kind == "keywords" || kind == "list", asks = kind == "external" || kind == "guard" || kind == "topic";
     for (const char* field : kSemanticFields) {
@@ -254,8 +261,7 @@ class PolicyReader {
     }
     rule.ignore_case = words;
     if (fields.contains("ignore_case")) {
-      if (!words && kind != "regex")
-        return yaml_.Wrong(fields["ignore_case"], "'ignore_case' is for keywords and regex; remove it");
+      if (!words && kind != "regex") return yaml_.Wrong(fields["ignore_case"], "'ignore_case' is for keywords and regex; remove it");
       TG_ASSIGN(rule.ignore_case, yaml_.Bool(fields["ignore_case"], "ignore_case"));
     }
     if (IsGaugeKind(kind)) return ReadWholePrompt(fields, kind, rule);
@@ -268,9 +274,7 @@ class PolicyReader {
       rule.detect = fmt::format("{} keyword{}", rule.keywords.size(), rule.keywords.size() == 1 ? "" : "s");
       return absl::OkStatus();
     }
-    if (kind == "regex") return ReadRegex(fields[kind], cap, rule);
-    if (kind == "hosts" || kind == "hosts_except") return ReadHosts(fields[kind], kind, rule);
-    return ReadBuiltIns(fields[kind], kind, rule);
+    return ReadPatterns(yaml_, fields[kind], kind, cap, rule);
   }
 
   // What is not about a place in the text.
@@ -278,24 +282,17 @@ class PolicyReader {
     for (const char* field : {"as_written", "decode"}) {
       if (fields.contains(field)) return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for {}; remove it", field, kind));
     }
-    if (rule.exception) return yaml_.Wrong(fields[kind], fmt::format("'unless' needs what has a place in the text, which {} has not", kind));
+    if (rule.exception)
+      return yaml_.Wrong(fields[kind], fmt::format("'unless' needs what has a place in the text, which {} has not", kind));
     if (!rule.input) return yaml_.Wrong(fields[kind], fmt::format("'{}' judges prompts; leave 'direction' out", kind));
     rule.output = false;
     return ReadGauges(yaml_, fields[kind], kind, rule);
   }
 
-  absl::Status ReadHosts(const YAML::Node& node, const std::string& kind, Rule& rule) {
-    TG_ASSIGN(const std::vector<std::string> names, yaml_.Texts(node, kind));
-    auto patterns = HostPatterns(names, kind == "hosts_except");
-    if (!patterns.ok()) return yaml_.Wrong(node, base::Message(patterns.status()));
-    rule.patterns = *std::move(patterns);
-    rule.detect = fmt::format("{}: {}", kind, fmt::join(names, ", "));
-    return absl::OkStatus();
-  }
-
   // In which forms of the text the detector looks.
   absl::Status ReadForms(Fields& fields, const std::string& kind, Rule& rule) {
-    const bool always = kind == "unicode" || kind == "hosts_except" || kind == "external" || kind == "guard" || kind == "topic" || kind == "not_json";
+    const bool always =
+        kind == "unicode" || kind == "hosts_except" || kind == "external" || kind == "guard" || kind == "topic" || kind == "not_json";
     for (const char* field : {"as_written", "decode"}) {
       if (always && fields.contains(field))
         return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for {}, which reads text as it is; remove it", field, kind));
@@ -335,46 +332,6 @@ class PolicyReader {
       const bool blank = word.find_first_not_of(" \t\r\n") == std::string::npos;
       if (blank || word.size() > kKeywordBytesMax)
         return yaml_.Wrong(node.IsSequence() ? node[i] : node, "a keyword is 1 to 256 bytes and not blank");
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status ReadRegex(const YAML::Node& node, std::int64_t cap, Rule& rule) {
-    TG_ASSIGN(const std::vector<std::string> patterns, yaml_.Texts(node, "regex"));
-    for (std::size_t i = 0; i < patterns.size(); ++i) {
-      const YAML::Node& at = node.IsSequence() ? node[i] : node;
-      auto tree = ParseRegex(patterns[i], rule.ignore_case);
-      if (!tree.ok()) return yaml_.Wrong(at, "regex: " + base::Message(tree.status()));
-      const bool unbounded = WidthOf(*tree).max == RegexNode::kUnbounded;
-      PatternSpec spec;
-      spec.regex = *std::move(tree);
-      spec.cap = patterns.size() > 1 && !unbounded ? 0 : cap;
-      auto pattern = Pattern::Compile(std::move(spec));
-      if (!pattern.ok()) return yaml_.Wrong(at, "regex: " + base::Message(pattern.status()));
-      rule.patterns.push_back(*std::move(pattern));
-    }
-    rule.detect = fmt::format("regex {}", patterns[0].substr(0, 60));
-    if (patterns.size() > 1) rule.detect += fmt::format(" and {} more", patterns.size() - 1);
-    return absl::OkStatus();
-  }
-
-  absl::Status ReadBuiltIns(const YAML::Node& node, const std::string& kind, Rule& rule) {
-    const Catalog catalog = kind == "secrets" ? Catalog::kSecrets : kind == "unicode" ? Catalog::kUnicode : Catalog::kPersonalData;
-    TG_ASSIGN(std::vector<std::string> names, yaml_.Texts(node, kind));
-    rule.detect = fmt::format("{}: {}", kind, fmt::join(names, ", "));
-    for (std::size_t i = 0; i < names.size(); ++i) {
-      for (auto& pattern : DetectorPatterns(catalog, names[i])) {
-        if (std::find(rule.patterns.begin(), rule.patterns.end(), pattern) == rule.patterns.end()) rule.patterns.push_back(std::move(pattern));
-      }
-      if (rule.patterns.empty() || DetectorPatterns(catalog, names[i]).empty()) {
-        std::vector<std::string_view> known = {"all"};
-        known.insert(known.end(), FamilyNames(catalog).begin(), FamilyNames(catalog).end());
-        known.insert(known.end(), DetectorNames(catalog).begin(), DetectorNames(catalog).end());
-        const std::string_view near = base::NearestWord(names[i], known);
-        return yaml_.Wrong(node.IsSequence() ? node[i] : node,
-                           near.empty() ? fmt::format("unknown {} detector '{}'; there are {}", kind, names[i], fmt::join(known, ", "))
-                                        : fmt::format("unknown {} detector '{}'; did you mean '{}'?", kind, names[i], near));
-      }
     }
     return absl::OkStatus();
   }

@@ -51,15 +51,18 @@ absl::Status ReadSemantic(const YamlReader& yaml, const YAML::Node& detect, Yaml
     TG_ASSIGN(ask.topic, ReadTopicRule(yaml, fields["topic"]));
     ask.name = ask.topic->model;
     if (ask.least_score_percent == 0)
-      return yaml.Wrong(detect, "'least_score' is missing: how near to an example a text of the topic is, in percent, as in least_score: 75");
+      return yaml.Wrong(detect,
+                        "'least_score' is missing: how near to an example a text of the topic is, in percent, as in least_score: 75");
   } else {
     TG_ASSIGN(ask.name, yaml.Text(fields["external"], "external"));
     if (!IsName(ask.name))
       return yaml.Wrong(fields["external"], "'external' is the name of a detector under `detectors` of tollgate.yaml, as in toxicity");
   }
   if ((rule.action != Action::kFlag && rule.action != Action::kBlock) || rule.effect.kind != Effect::Kind::kNone)
-    return yaml.Wrong(detect, fmt::format("what {} finds can be flagged or blocked: write do: flag or do: block",
-                                          guard ? "a guard model" : topic ? "an embedding model" : "an external detector"));
+    return yaml.Wrong(
+        detect, fmt::format("what {} finds can be flagged or blocked: write do: flag or do: block", guard   ? "a guard model"
+                                                                                                    : topic ? "an embedding model"
+                                                                                                            : "an external detector"));
   for (const char* field : {"at", "stream"}) {
     if (fields.contains(field) && !rule.output)
       return yaml.Wrong(fields[field], fmt::format("'{}' is for replies, and this rule acts on prompts alone; remove it", field));

@@ -46,8 +46,8 @@ class StreamFilter {
   // The raw text behind every placeholder, and behind a block from its first byte on (to the end of what was pushed). By offset.
   virtual const std::vector<RawSpan>& raw() const = 0;
 
-  // Where in all that Push and Finish gave something else stands than was pushed, as [begin, end), ascending: the rules' own texts, and values
-  // that pseudonyms stood for. One for each of raw(), in its order, but for what a block kept.
+  // Where in all that Push and Finish gave something else stands than was pushed, as [begin, end), ascending: the rules' own texts, and
+  // values that pseudonyms stood for. One for each of raw(), in its order, but for what a block kept.
   virtual const std::vector<std::pair<std::int64_t, std::int64_t>>& replaced() const = 0;
 
   // Raw bytes pushed and not yet decided.
@@ -55,7 +55,8 @@ class StreamFilter {
   // Raw bytes pushed in all; of those, how many come before the first undecided or blocked byte.
   virtual std::int64_t pushed_bytes() const = 0;
   virtual std::int64_t decided_bytes() const = 0;
-  // A redaction that reached its rule's cap goes on: what comes next may go with it, though nothing is held and no other filter can see that.
+  // A redaction that reached its rule's cap goes on: what comes next may go with it, though nothing is held and no other filter can see
+  // that.
   virtual bool swallowing() const = 0;
 };
 

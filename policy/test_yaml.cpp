@@ -10,8 +10,8 @@ namespace tollgate::policy {
 namespace {
 
 // What there is, what is most likely meant first.
-constexpr std::pair<Part, Role> kTexts[] = {{Part::kText, Role::kUser},         {Part::kText, Role::kAssistant},
-                                            {Part::kText, Role::kSystem},       {Part::kToolResult, Role::kTool},
+constexpr std::pair<Part, Role> kTexts[] = {{Part::kText, Role::kUser},          {Part::kText, Role::kAssistant},
+                                            {Part::kText, Role::kSystem},        {Part::kToolResult, Role::kTool},
                                             {Part::kToolCall, Role::kAssistant}, {Part::kToolDefinition, Role::kSystem},
                                             {Part::kReasoning, Role::kAssistant}};
 
@@ -68,8 +68,8 @@ absl::Status ReadExpectations(const YamlReader& yaml, YamlReader::Fields& fields
 absl::Status ReadTests(const YamlReader& yaml, const YAML::Node& node, Rule& rule) {
   if (!node.IsSequence()) return yaml.Wrong(node, "'tests' is a list; begin each with '- text: …'");
   for (const auto& item : node) {
-    TG_ASSIGN(YamlReader::Fields fields, yaml.Map(item, "a test", {"note", "text", "direction", "role", "part", "tool", "at", "expect",
-                                                                  "expect_not", "result"}));
+    TG_ASSIGN(YamlReader::Fields fields,
+              yaml.Map(item, "a test", {"note", "text", "direction", "role", "part", "tool", "at", "expect", "expect_not", "result"}));
     if (!fields.contains("text")) return yaml.Wrong(item, "'text' is missing; a test needs it");
     RuleTest test;
     test.line = item.Mark().line + 1;

@@ -20,8 +20,8 @@ class TextScan {
   TextScan(const TextScan&) = default;
   TextScan& operator=(const TextScan&) = delete;
 
-  // More of the text, whole code points. Adds hits that are final to `found`, offsets in this text, not in order. Returns the live start: no
-  // hit that is still to come begins before it.
+  // More of the text, whole code points. Adds hits that are final to `found`, offsets in this text, not in order. Returns the live start:
+  // no hit that is still to come begins before it.
   std::int64_t Read(std::string_view piece, bool at_end, std::vector<Hit>& found);
 
   // The hit that was given last may go on, as a continuation.

@@ -50,7 +50,8 @@ std::string TimeWindow::Summary() const {
   for (int day = 0; day < 7 && days != 0x7F; ++day) {
     if (days & (1 << day)) out += fmt::format("{} ", kDayNames[day]);
   }
-  for (const Hours& span : hours) out += fmt::format("{:02}:{:02}-{:02}:{:02} ", span.from / 60, span.from % 60, span.to / 60, span.to % 60);
+  for (const Hours& span : hours)
+    out += fmt::format("{:02}:{:02}-{:02}:{:02} ", span.from / 60, span.from % 60, span.to / 60, span.to % 60);
   return out + zone.name();
 }
 

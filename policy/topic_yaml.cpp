@@ -1,4 +1,5 @@
-// A topic as YAML writes it: the model, phrases for and against, and how alike is alike. Bounds are checked here, so that what stands can be run.
+// A topic as YAML writes it: the model, phrases for and against, and how alike is alike. Bounds are checked here, so that what stands can
+// be run.
 //
 // Tested by tests/policy/topic_test.cpp.
 #include "policy/topic_yaml.h"
@@ -18,8 +19,8 @@ absl::StatusOr<std::vector<std::string>> ReadPhrases(const YamlReader& yaml, con
     return phrase.size() <= Topic::kExampleBytesMax && phrase.find_first_not_of(" \t\r\n") != std::string::npos;
   });
   if (!good || phrases.empty() || phrases.size() > Topic::kExamplesMax)
-    return yaml.Wrong(node, fmt::format("'{}' is 1 to {} phrases of 1 to {} bytes, each as somebody would write it", field, Topic::kExamplesMax,
-                                        Topic::kExampleBytesMax));
+    return yaml.Wrong(node, fmt::format("'{}' is 1 to {} phrases of 1 to {} bytes, each as somebody would write it", field,
+                                        Topic::kExamplesMax, Topic::kExampleBytesMax));
   return phrases;
 }
 
@@ -36,7 +37,8 @@ absl::StatusOr<std::shared_ptr<const Topic>> ReadTopicRule(const YamlReader& yam
   TG_ASSIGN(YamlReader::Fields fields, yaml.Map(node, "'topic'", {"model", "examples", "unlike", "deadline_ms", "reply_bytes"}));
   for (const char* field : {"model", "examples"}) {
     if (!fields.contains(field))
-      return yaml.Wrong(node, fmt::format("'{}' is missing; 'topic' needs model, one that embeds, and examples, phrases of the topic", field));
+      return yaml.Wrong(node,
+                        fmt::format("'{}' is missing; 'topic' needs model, one that embeds, and examples, phrases of the topic", field));
   }
   auto topic = std::make_shared<Topic>();
   TG_ASSIGN(topic->model, yaml.Text(fields["model"], "model"));

@@ -31,17 +31,17 @@ std::size_t AcceptBitcoinAddress(std::string_view text, std::size_t begin, std::
 std::size_t AcceptBase58Check(std::string_view text, std::size_t begin, std::size_t end);         // Four bytes of double SHA-256.
 
 // Secrets. A value that only stands for one ("your-key-here", "${TOKEN}") is none.
-std::size_t AcceptAssignedKey(std::string_view text, std::size_t begin, std::size_t end);  // name = value: entropy, no placeholder.
-std::size_t AcceptMixedToken(std::string_view text, std::size_t begin, std::size_t end);   // Holds a digit and a letter, high entropy.
-std::size_t AcceptCurlPassword(std::string_view text, std::size_t begin, std::size_t end);        // What follows the last colon.
+std::size_t AcceptAssignedKey(std::string_view text, std::size_t begin, std::size_t end);   // name = value: entropy, no placeholder.
+std::size_t AcceptMixedToken(std::string_view text, std::size_t begin, std::size_t end);    // Holds a digit and a letter, high entropy.
+std::size_t AcceptCurlPassword(std::string_view text, std::size_t begin, std::size_t end);  // What follows the last colon.
 std::size_t AcceptConnectionPassword(std::string_view text, std::size_t begin, std::size_t end);  // What follows the last equals sign.
 std::size_t AcceptNetrcPassword(std::string_view text, std::size_t begin, std::size_t end);       // What follows the last space.
 bool HoldsPlaceholder(std::string_view value);
 
 // Characters that mislead. What emoji and scripts are written with is left alone.
-std::size_t AcceptInvisible(std::string_view text, std::size_t begin, std::size_t end);   // Not the joiners of emoji, Persian, Hindi …
-std::size_t AcceptTags(std::string_view text, std::size_t begin, std::size_t end);        // Not the flags of England, Scotland and Wales.
-std::size_t AcceptHomoglyph(std::string_view text, std::size_t begin, std::size_t end);   // A word of Latin letters and their look-alikes.
+std::size_t AcceptInvisible(std::string_view text, std::size_t begin, std::size_t end);  // Not the joiners of emoji, Persian, Hindi …
+std::size_t AcceptTags(std::string_view text, std::size_t begin, std::size_t end);       // Not the flags of England, Scotland and Wales.
+std::size_t AcceptHomoglyph(std::string_view text, std::size_t begin, std::size_t end);  // A word of Latin letters and their look-alikes.
 
 // Words, as FoldCase gives them, one of which must stand beside a match.
 class ContextWords {

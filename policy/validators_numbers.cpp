@@ -73,7 +73,7 @@ bool InsideIban(std::string_view text, std::size_t at) {
 std::size_t AcceptCard(std::string_view text, std::size_t begin, std::size_t end) {
   const char before = Before(text, begin);
   if ((before == '.' || before == '/') && IsDigit(Before(text, begin, 2))) return 0;  // The fraction of a number, the tail of a reference.
-  static const ContextWords kOtherNumbers({"siret", "imei"});  // Of a card's length, with Luhn's check digit.
+  static const ContextWords kOtherNumbers({"siret", "imei"});                         // Of a card's length, with Luhn's check digit.
   if (InsideIban(text, begin) || kOtherNumbers.StandBefore(text, begin)) return 0;
   std::string digits;
   std::array<std::size_t, 20> at{};

@@ -19,8 +19,8 @@ namespace {
 constexpr std::string_view kVersionContext[] = {"version", "ver",   "v",        "release", "rev",    "revision", "section", "chapter",
                                                 "clause",  "build", "firmware", "driver",  "update", "upgrade",  "package", "oid"};
 constexpr std::string_view kFileEndings[] = {"png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", "json", "html", "map", "py"};
-constexpr std::string_view kPlaceholders[] = {"placeholder", "changeme", "change_me", "your_",   "your-",    "yourkey", "yourtoken",
-                                              "xxxx",        "insert_",  "dummy",     "redacted", "replace-me"};
+constexpr std::string_view kPlaceholders[] = {"placeholder", "changeme", "change_me", "your_", "your-",    "yourkey",
+                                              "yourtoken",   "xxxx",     "insert_",   "dummy", "redacted", "replace-me"};
 constexpr std::string_view kPlaceholderValues[] = {"example", "your", "1234567890", "process.env", "os.environ", "getenv"};
 
 template <typename List>
@@ -204,8 +204,9 @@ std::size_t AcceptLocalPhone(std::string_view text, std::size_t begin, std::size
   const char before = Before(text, begin);
   if (IsWordByte(before) || before == '.' || before == '#' || before == '+' || before == '(') return 0;
   if (before == '-' && HasDigitsJustBefore(text, begin - 1)) return 0;  // The tail of a longer identifier.
-  if (std::count(all.begin(), all.end(), '.') == 3 && all.find_first_not_of("0123456789.") == std::string_view::npos) return 0;  // An address.
-  if (all.size() >= 10 && all[4] == '-' && all[7] == '-' && (all[0] == '1' || all[0] == '2')) return 0;                          // A date.
+  if (std::count(all.begin(), all.end(), '.') == 3 && all.find_first_not_of("0123456789.") == std::string_view::npos)
+    return 0;                                                                                            // An address.
+  if (all.size() >= 10 && all[4] == '-' && all[7] == '-' && (all[0] == '1' || all[0] == '2')) return 0;  // A date.
   return IsPhoneShaped(all) ? end : 0;
 }
 

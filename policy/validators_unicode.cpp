@@ -1,8 +1,8 @@
 // Unseen characters have honest uses, and the character before tells: a joiner after an emoji or after a letter of a script that joins, a
 // variation selector after a symbol. A run is honest if each of its characters is.
 //
-// Mixed words. "pаypal" with a Cyrillic а is a trick; "SMSка", "TNFα" and "Ωm" are how people write. What tells them apart is where the scripts
-// change: in the middle of a word, or once, between small letters of which all that are not Latin look Latin.
+// Mixed words. "pаypal" with a Cyrillic а is a trick; "SMSка", "TNFα" and "Ωm" are how people write. What tells them apart is where the
+// scripts change: in the middle of a word, or once, between small letters of which all that are not Latin look Latin.
 //
 // Tested by tests/policy/unicode_test.cpp.
 #include "policy/fold.h"

@@ -34,13 +34,13 @@ struct Channel {
 // Whom and what a call is about. It holds a key and the end user: never print it. Empty = not known; rules that name some then do not act.
 struct Subject {
   std::string org, team, project, key, model;
-  std::int64_t unix_seconds = 0;  // When the call came in; 0 = not known. One value for a call's prompt and its reply.
+  std::int64_t unix_seconds = 0;    // When the call came in; 0 = not known. One value for a call's prompt and its reply.
   std::int64_t prompt_tokens = -1;  // Of the prompt as it came; -1 = not counted. For PolicySet::needs_prompt_tokens.
-  std::string pseudonym_key = {};  // The tenant's, 32 bytes: what values of the prompt are pseudonymised under.
+  std::string pseudonym_key = {};   // The tenant's, 32 bytes: what values of the prompt are pseudonymised under.
   // For the reply: those that the call's own prompt made, whose values come back in it; null = none. `json_reply`: the reply is JSON text.
   std::shared_ptr<const Pseudonyms> pseudonyms = nullptr;
   bool json_reply = false;
-  std::string end_user = {};  // As the application names them.
+  std::string end_user = {};                  // As the application names them.
   std::vector<std::string> model_parts = {};  // Where `model` is one with adapters: the model and each of them; rules for these cover it.
 };
 
@@ -65,12 +65,12 @@ struct Span {
 struct Effect {
   enum class Kind : std::uint8_t { kNone, kAppendSystem, kRoute, kRateLimit, kJustify, kApprove, kAccept };
   Kind kind = Kind::kNone;
-  std::string text;         // kAppendSystem: what the system prompt ends with. kRoute: the model. kAccept: the terms and their version, "terms@2".
+  std::string text;  // kAppendSystem: what the system prompt ends with. kRoute: the model. kAccept: the terms and their version, "terms@2".
   std::string by, window;   // kRateLimit: of whom ("key", "project", "team", "end_user"), in which window ("minute", "hour", "day").
   std::int64_t amount = 0;  // kRateLimit: requests. kApprove: for how many minutes; 0 = for one request.
   bool operator==(const Effect&) const = default;
 };
-const char* EffectName(Effect::Kind kind);  // "", "append_system", "route", "rate_limit", "justification", "approval", "terms"
+const char* EffectName(Effect::Kind kind);     // "", "append_system", "route", "rate_limit", "justification", "approval", "terms"
 std::string EffectText(const Effect& effect);  // For records: with the model of a route, and the terms' version.
 
 // One rule that hit. `because` is the sentence for the caller; never the matched text.

@@ -76,7 +76,8 @@ absl::Status ReadTime(const YamlReader& yaml, const YAML::Node& node, Rule& rule
     const YAML::Node& days = fields["days"];
     TG_RETURN_IF_ERROR(yaml.Texts(days, "days").status());
     for (std::size_t i = 0; i < (days.IsSequence() ? days.size() : 1); ++i) {
-      TG_ASSIGN(const std::size_t day, yaml.OneOf(days.IsSequence() ? days[i] : days, "days", {std::begin(kDayNames), std::end(kDayNames)}));
+      TG_ASSIGN(const std::size_t day,
+                yaml.OneOf(days.IsSequence() ? days[i] : days, "days", {std::begin(kDayNames), std::end(kDayNames)}));
       window.days = static_cast<std::uint8_t>(window.days | 1u << day);
     }
     if (window.days == 0) return yaml.Wrong(days, "'days' names no day; leave it out for all");
@@ -101,8 +102,9 @@ absl::Status ReadTime(const YamlReader& yaml, const YAML::Node& node, Rule& rule
 }  // namespace
 
 absl::Status ReadWhere(const YamlReader& yaml, const YAML::Node& node, Rule& rule) {
-  TG_ASSIGN(YamlReader::Fields fields, yaml.Map(node, "'where'", {"direction", "roles", "parts", "tool", "org", "team", "project", "key",
-                                                                   "end_user", "model", "time"}));
+  TG_ASSIGN(
+      YamlReader::Fields fields,
+      yaml.Map(node, "'where'", {"direction", "roles", "parts", "tool", "org", "team", "project", "key", "end_user", "model", "time"}));
   if (fields.contains("direction")) {
     TG_ASSIGN(const std::size_t direction, yaml.OneOf(fields["direction"], "direction", {"both", "input", "output"}));
     rule.input = direction != 2;
@@ -110,12 +112,9 @@ absl::Status ReadWhere(const YamlReader& yaml, const YAML::Node& node, Rule& rul
   }
   TG_RETURN_IF_ERROR(ReadSight(yaml, node, fields, rule));
   if (fields.contains("time")) TG_RETURN_IF_ERROR(ReadTime(yaml, fields["time"], rule));
-  const std::pair<const char*, std::vector<std::string>*> lists[] = {{"org", &rule.scope.orgs},
-                                                                     {"team", &rule.scope.teams},
-                                                                     {"project", &rule.scope.projects},
-                                                                     {"key", &rule.scope.keys},
-                                                                     {"end_user", &rule.scope.end_users},
-                                                                     {"model", &rule.scope.models}};
+  const std::pair<const char*, std::vector<std::string>*> lists[] = {{"org", &rule.scope.orgs},           {"team", &rule.scope.teams},
+                                                                     {"project", &rule.scope.projects},   {"key", &rule.scope.keys},
+                                                                     {"end_user", &rule.scope.end_users}, {"model", &rule.scope.models}};
   for (const auto& [field, list] : lists) {
     if (!fields.contains(field)) continue;
     TG_ASSIGN(*list, yaml.Texts(fields[field], field));
@@ -136,13 +135,9 @@ void SummariseWhere(Rule& rule) {
       if (rule.sight.SeesPart(part)) rule.where += fmt::format(" {}", PartName(part));
     }
   }
-  const std::pair<const char*, const std::vector<std::string>*> lists[] = {{"org", &rule.scope.orgs},
-                                                                           {"team", &rule.scope.teams},
-                                                                           {"project", &rule.scope.projects},
-                                                                           {"key", &rule.scope.keys},
-                                                                           {"end_user", &rule.scope.end_users},
-                                                                           {"model", &rule.scope.models},
-                                                                           {"tool", &rule.sight.tools}};
+  const std::pair<const char*, const std::vector<std::string>*> lists[] = {
+      {"org", &rule.scope.orgs},           {"team", &rule.scope.teams},   {"project", &rule.scope.projects}, {"key", &rule.scope.keys},
+      {"end_user", &rule.scope.end_users}, {"model", &rule.scope.models}, {"tool", &rule.sight.tools}};
   for (const auto& [name, list] : lists) {
     if (!list->empty()) rule.where += fmt::format(" {}={}", name, fmt::join(*list, "|"));
   }

@@ -359,12 +359,9 @@ void AdminServices::Stop() {
 }
 
 std::vector<std::pair<std::string_view, grpc::Service*>> AdminServices::services() {
-  return {{"tollgate.v1.Directory", &impl_->directory},
-          {"tollgate.v1.Defaults", &impl_->defaults},
-          {"tollgate.v1.Registry", &impl_->registry},
-          {"tollgate.v1.Policy", &impl_->policy},
-          {"tollgate.v1.Audit", &impl_->audit},
-          {"tollgate.v1.Usage", &impl_->usage},
+  return {{"tollgate.v1.Directory", &impl_->directory}, {"tollgate.v1.Defaults", &impl_->defaults},
+          {"tollgate.v1.Registry", &impl_->registry},   {"tollgate.v1.Policy", &impl_->policy},
+          {"tollgate.v1.Audit", &impl_->audit},         {"tollgate.v1.Usage", &impl_->usage},
           {"tollgate.v1.System", &impl_->system}};
 }
 

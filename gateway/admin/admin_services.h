@@ -50,12 +50,12 @@ struct AdminCollaborators {
   audit::Journal* journal = nullptr;  // For VIEW records.
   audit::Keys* keys = nullptr;        // To open content.
   const base::Clock* clock = nullptr;
-  ModelHost* models = nullptr;  // Null: no pool here; registered models have no state.
+  ModelHost* models = nullptr;                        // Null: no pool here; registered models have no state.
   std::function<void(v1::StatusReply&)> fill_status;  // Everything but directory, stops and caller. Any thread; quick.
-  gates::Gates* gates = nullptr;  // Approvals; null: none can be listed or given.
-  std::vector<std::string> detectors = {};  // Those that tollgate.yaml lists: whom policies can name.
-  inference::Pool* pool = nullptr;  // Makes strict answers again; null: none can be.
-  std::string build;                // Of this program, which they are compared by.
+  gates::Gates* gates = nullptr;                      // Approvals; null: none can be listed or given.
+  std::vector<std::string> detectors = {};            // Those that tollgate.yaml lists: whom policies can name.
+  inference::Pool* pool = nullptr;                    // Makes strict answers again; null: none can be.
+  std::string build;                                  // Of this program, which they are compared by.
 };
 
 class AdminServices {

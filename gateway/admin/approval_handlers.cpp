@@ -1,6 +1,5 @@
-// Approvals of a second person: what waits for one, giving it, and taking it back. The ADMIN record is durable before the change is; a record
-// whose change did not follow is an attempt that failed.
-// Tested by tests/gateway/admin/approvals_test.cpp.
+// Approvals of a second person: what waits for one, giving it, and taking it back. The ADMIN record is durable before the change is; a
+// record whose change did not follow is an attempt that failed. Tested by tests/gateway/admin/approvals_test.cpp.
 #include <fmt/format.h>
 
 #include "base/error_detail.h"
@@ -47,7 +46,8 @@ absl::StatusOr<gates::Approval> Named(gates::Gates& gates, const Shard& shard, c
   return gates.Find(shard.org.id, *id);
 }
 
-absl::Status Record(const Caller& caller, const Shard& shard, const gates::Approval& approval, const char* action, const std::string& summary) {
+absl::Status Record(const Caller& caller, const Shard& shard, const gates::Approval& approval, const char* action,
+                    const std::string& summary) {
   audit::Entry entry;
   entry.record.set_kind(v1::RECORD_KIND_ADMIN);
   entry.record.set_request_id(base::Uuid::NewV7().Bytes());
@@ -72,7 +72,7 @@ absl::Status NotIn(const gates::Approval& approval, std::string_view wanted) {
 
 absl::Status ListApprovals(const Caller& caller, const v1::ListApprovalsRequest& request, v1::ListApprovalsReply& reply) {
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  TG_ASSIGN(gates::Gates* gates, GatesOf(caller));
+  TG_ASSIGN(gates::Gates * gates, GatesOf(caller));
   TG_ASSIGN(const gates::Approvals approvals, gates->ListApprovals(shard->org.id));
   for (const gates::Approval& approval : approvals.all) *reply.add_approvals() = Describe(caller, *shard, approval);
   reply.set_more(approvals.more);
@@ -81,7 +81,7 @@ absl::Status ListApprovals(const Caller& caller, const v1::ListApprovalsRequest&
 
 absl::Status Approve(const Caller& caller, const v1::ApproveRequest& request, v1::PolicyApproval& reply) {
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  TG_ASSIGN(gates::Gates* gates, GatesOf(caller));
+  TG_ASSIGN(gates::Gates * gates, GatesOf(caller));
   TG_ASSIGN(gates::Approval approval, Named(*gates, *shard, request, "approved"));
   if (approval.state != "pending") return NotIn(approval, "pending");
   const auto asker = caller.snapshot().FindKey(approval.key);
@@ -104,7 +104,7 @@ absl::Status Approve(const Caller& caller, const v1::ApproveRequest& request, v1
 
 absl::Status RevokeApproval(const Caller& caller, const v1::RevokeApprovalRequest& request, v1::PolicyApproval& reply) {
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  TG_ASSIGN(gates::Gates* gates, GatesOf(caller));
+  TG_ASSIGN(gates::Gates * gates, GatesOf(caller));
   TG_ASSIGN(gates::Approval approval, Named(*gates, *shard, request, "taken back"));
   if (approval.state != "granted") return NotIn(approval, "granted");
   TG_RETURN_IF_ERROR(Record(caller, *shard, approval, "policy.revoke_approval",

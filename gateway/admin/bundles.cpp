@@ -43,9 +43,9 @@ bool WantsSigned(const directory::Row& org) { return !org.IsNull("signed_policie
 absl::StatusOr<std::string> CheckSigned(const directory::Row& org, const std::string& name, const std::string& yaml) {
   TG_ASSIGN(const policy::Bundle bundle, policy::ReadBundle(name, yaml));
   if (!bundle.name.empty() && bundle.name != name) {
-    return base::WithDetail(base::FailedPrecondition(fmt::format("this is a bundle of policy {}, not of {}: give --name {}", bundle.name, name,
-                                                                 bundle.name)),
-                            {.reason = "POLICY_SIGNATURE", .may_retry = false});
+    return base::WithDetail(
+        base::FailedPrecondition(fmt::format("this is a bundle of policy {}, not of {}: give --name {}", bundle.name, name, bundle.name)),
+        {.reason = "POLICY_SIGNATURE", .may_retry = false});
   }
   TG_ASSIGN(const policy::Signers trusted, TrustedBy(org));
   if (!WantsSigned(org) && (trusted.empty() || bundle.signatures.empty())) return std::string();

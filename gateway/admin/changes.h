@@ -75,9 +75,9 @@ struct NewPrice {
 // A stored version of a policy that is tried beside the one in force.
 struct Trial {
   std::int64_t version = 0;
-  bool canary = false;                // It acts, on a share; else it is a shadow, which judges and is only recorded.
-  std::int64_t share_per_10000 = 0;   // Canary: 1 to 10,000 …
-  bool by_tenant = false;             // … of teams; else of requests.
+  bool canary = false;               // It acts, on a share; else it is a shadow, which judges and is only recorded.
+  std::int64_t share_per_10000 = 0;  // Canary: 1 to 10,000 …
+  bool by_tenant = false;            // … of teams; else of requests.
 };
 struct StopTarget {
   enum class Kind { kEverything, kModel, kScope } kind = Kind::kScope;
@@ -105,18 +105,18 @@ class Changes {
   absl::StatusOr<Changed> GrantModel(const Actor& actor, const ScopeNames& scope, const std::string& model);
   absl::StatusOr<Changed> RevokeGrant(const Actor& actor, const ScopeNames& scope, const std::string& model);
   absl::StatusOr<std::int64_t> ClearGrants(const Actor& actor, const ScopeNames& scope);  // How many lines the list had.
-  // Stores a version unless `yaml` is the newest one's text. INVALID_ARGUMENT is the compiler's: name:line:column: what, remedy; of a draft
-  // its tests may fail.
+  // Stores a version unless `yaml` is the newest one's. INVALID_ARGUMENT is the compiler's, name:line:column; a draft's tests may fail.
   absl::StatusOr<Changed> PutPolicy(const Actor& actor, const std::string& org, const std::string& name, const std::string& yaml,
                                     bool draft = false);
-  // The next three give the binding's row. INVALID_ARGUMENT: the org's policies would not compile together, or a test fails.
+  // The next three give the binding's row; version 0 is none, and an org has one trial. INVALID_ARGUMENT: the org's policies would not
+  // compile together, or a test fails.
   // FAILED_PRECONDITION, reason SECOND_PERSON_NEEDED: the org wants somebody else than the version's author; bundles.h has others.
-  absl::StatusOr<Changed> ActivatePolicy(const Actor& actor, const std::string& org, const std::string& name, std::int64_t version);  // 0 = none.
-  absl::StatusOr<Changed> TryPolicy(const Actor& actor, const std::string& org, const std::string& name, const Trial& trial);  // One an org.
+  absl::StatusOr<Changed> ActivatePolicy(const Actor& actor, const std::string& org, const std::string& name, std::int64_t version);
+  absl::StatusOr<Changed> TryPolicy(const Actor& actor, const std::string& org, const std::string& name, const Trial& trial);
   // Undoes the last step: ends a trial, else puts back what was in force before. Needs a second person only where that is nothing.
   absl::StatusOr<Changed> RollbackPolicy(const Actor& actor, const std::string& org, const std::string& name);
   absl::StatusOr<Changed> SetSecondPerson(const Actor& actor, const std::string& org, bool wanted);
-  absl::StatusOr<Changed> SetPolicySigners(const Actor& actor, const std::string& org, const SignersChange& change);  // Gives the org's row.
+  absl::StatusOr<Changed> SetPolicySigners(const Actor& actor, const std::string& org, const SignersChange& change);  // The org's row.
   // `meter`: "requests", "tokens", "concurrent". `window`: "minute", "hour", "day", "month"; "none" for concurrent.
   absl::StatusOr<Changed> SetQuota(const Actor& actor, const ScopeNames& scope, const std::string& meter, const std::string& window,
                                    std::int64_t amount);

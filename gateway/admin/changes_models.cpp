@@ -1,12 +1,12 @@
-// The part of Changes that keeps the models' registry and the aliases. As in changes.cpp, each method is one body. A registered model's settings never
-// change: another setting is another model, or the same name after the old one was retired, so that a record's model and digest always say
-// what answered. Tested by tests/gateway/admin/changes_models_test.cpp.
+// The part of Changes that keeps the models' registry and the aliases. As in changes.cpp, each method is one body. A registered model's
+// settings never change: another setting is another model, or the same name after the old one was retired, so that a record's model and
+// digest always say what answered. Tested by tests/gateway/admin/changes_models_test.cpp.
 #include <algorithm>
 
 #include <fmt/format.h>
 
-#include "base/encoding.h"
 #include "base/adapter_names.h"
+#include "base/encoding.h"
 #include "gateway/admin/changes_impl.h"
 #include "gateway/admin/text.h"
 #include "gateway/directory/aliases.h"

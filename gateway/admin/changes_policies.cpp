@@ -121,10 +121,11 @@ absl::Status MayAct(Transaction& t, const Found& found, const std::string& name,
   if (!WantsSigned(found.in.row)) return absl::OkStatus();
   TG_ASSIGN(const std::int64_t newest, NewestBundle(t, found.in, name));
   if (BundleVersionOf(yaml) >= newest) return absl::OkStatus();
-  return base::WithDetail(base::FailedPrecondition(fmt::format("bundle {} of policy {} is older than {}, which is stored; to undo the last step: "
-                                                               "tollgate policy rollback {}",
-                                                               BundleVersionOf(yaml), name, newest, name)),
-                          {.reason = "POLICY_BUNDLE_OLD", .may_retry = false});
+  return base::WithDetail(
+      base::FailedPrecondition(fmt::format("bundle {} of policy {} is older than {}, which is stored; to undo the last step: "
+                                           "tollgate policy rollback {}",
+                                           BundleVersionOf(yaml), name, newest, name)),
+      {.reason = "POLICY_BUNDLE_OLD", .may_retry = false});
 }
 
 }  // namespace
@@ -154,9 +155,10 @@ absl::StatusOr<Changed> Changes::PutPolicy(const Actor& actor, const std::string
     const std::int64_t number = BundleVersionOf(yaml);
     TG_ASSIGN(const std::int64_t newest_number, NewestBundle(t, in, name));
     if (number > 0 && number <= newest_number) {
-      return base::WithDetail(base::FailedPrecondition(fmt::format("bundle {} of policy {} is no newer than {}, which is stored: number it {} or more",
-                                                                   number, name, newest_number, newest_number + 1)),
-                              {.reason = "POLICY_BUNDLE_OLD", .may_retry = false});
+      return base::WithDetail(
+          base::FailedPrecondition(fmt::format("bundle {} of policy {} is no newer than {}, which is stored: number it {} or more", number,
+                                               name, newest_number, newest_number + 1)),
+          {.reason = "POLICY_BUNDLE_OLD", .may_retry = false});
     }
     TG_ASSIGN(const std::string author, PersonOf(t, actor));
     out.row = directory::NewRow(Table::kPolicy);
@@ -308,7 +310,8 @@ absl::StatusOr<Changed> Changes::SetPolicySigners(const Actor& actor, const std:
     }
     const bool wanted = change.required.value_or(WantsSigned(in.row));
     if (wanted && signers.empty())
-      return base::FailedPrecondition("an org that wants signed policies trusts at least one signer: --add NAME=PUBLIC.pem, or --require off");
+      return base::FailedPrecondition(
+          "an org that wants signed policies trusts at least one signer: --add NAME=PUBLIC.pem, or --require off");
     if (!signers.empty() || !in.row.IsNull("policy_signers")) out.row.Set("policy_signers", WriteSigners(signers));
     if (wanted != WantsSigned(in.row)) out.row.Set("signed_policies", std::string(wanted ? "t" : "f"));
     if (directory::RowDigest(out.row) == directory::RowDigest(in.row)) return absl::OkStatus();

@@ -1,5 +1,5 @@
-// The part of Changes that sets rules: allow-lists, limits, prices, emergency stops; policies are in changes_policies.cpp. As in changes.cpp, each method is one body.
-// Tested by tests/gateway/admin/changes_test.cpp.
+// The part of Changes that sets rules: allow-lists, limits, prices, emergency stops; policies are in changes_policies.cpp. As in
+// changes.cpp, each method is one body. Tested by tests/gateway/admin/changes_test.cpp.
 #include <algorithm>
 #include <map>
 #include <optional>

@@ -155,7 +155,8 @@ v1::StoredPolicy DescribePolicy(const Row& row, const std::string& org, const Ro
   if (out.version_on_trial() == 0) return out;
   out.set_trial(binding->Text("candidate_mode"));
   if (out.trial() == "canary") {
-    out.set_trial(fmt::format("canary {:.2f} % by {}", static_cast<double>(binding->Int("canary_share")) / 100, binding->Text("canary_by")));
+    out.set_trial(
+        fmt::format("canary {:.2f} % by {}", static_cast<double>(binding->Int("canary_share")) / 100, binding->Text("canary_by")));
   }
   return out;
 }

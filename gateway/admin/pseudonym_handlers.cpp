@@ -1,5 +1,5 @@
-// What pseudonyms stand for lies in the keys database, not in the log: it is opened, or forgotten, after the record that says by whom and why.
-// A key of the team opens it, so one is asked for as for a request of its own; it is stored nowhere.
+// What pseudonyms stand for lies in the keys database, not in the log: it is opened, or forgotten, after the record that says by whom and
+// why. A key of the team opens it, so one is asked for as for a request of its own; it is stored nowhere.
 // Tested by tests/gateway/admin/services_reading_test.cpp.
 #include <algorithm>
 #include <future>

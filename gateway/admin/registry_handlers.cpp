@@ -162,9 +162,11 @@ absl::Status CheckBase(const Caller& caller, const Model& model) {
   if (model.base.empty()) return absl::OkStatus();
   const Model* base_model = caller.snapshot().FindModel(model.base);
   if (base_model != nullptr && base_model->base.empty()) return absl::OkStatus();
-  if (base_model != nullptr) return base::InvalidArgument(fmt::format("base: {} is an adapter; name the model that both change", model.base));
+  if (base_model != nullptr)
+    return base::InvalidArgument(fmt::format("base: {} is an adapter; name the model that both change", model.base));
   if (const ModelHost* host = caller.desk().with.models; host != nullptr && host->IsConfigured(model.base)) return absl::OkStatus();
-  return base::NotFound(fmt::format("base: no model {0} is registered or in tollgate.yaml; register it first: tollgate models add {0} …", model.base));
+  return base::NotFound(
+      fmt::format("base: no model {0} is registered or in tollgate.yaml; register it first: tollgate models add {0} …", model.base));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// A prompt is judged as it came, tools and calls with it, under the names that its key has today and at the hour at which it came. Its tokens
-// are those on record; of a prompt that was denied none are, and what is not counted counts as too many.
+// A prompt is judged as it came, tools and calls with it, under the names that its key has today and at the hour at which it came. Its
+// tokens are those on record; of a prompt that was denied none are, and what is not counted counts as too many.
 //
 // Tested by tests/gateway/admin/replay_test.cpp; measured by tests/bench/replay_bench.cpp.
 #include "gateway/admin/replay.h"

@@ -57,8 +57,7 @@ absl::Status Status(const Caller& caller, const v1::StatusRequest&, v1::StatusRe
   if (!caller.SeesAll()) reply.clear_running();  // Of the whole instance: tells of other orgs' load.
   if (!caller.SeesAll()) {
     auto& models = *reply.mutable_models();
-    models.erase(std::remove_if(models.begin(), models.end(),
-                                [&](const v1::ModelStatus& m) { return caller.IsHidden(m.name()); }),
+    models.erase(std::remove_if(models.begin(), models.end(), [&](const v1::ModelStatus& m) { return caller.IsHidden(m.name()); }),
                  models.end());
     for (v1::ModelStatus& model : *reply.mutable_models()) {
       model.clear_running();

@@ -113,12 +113,12 @@ void AddAliasCommands(CLI::App& group, Context& context) {
   set->add_option("--fallback", options->fallbacks, "A model for when the chosen one is not loaded or its queue is full; several in order")
       ->allow_extra_args(false);
   set->callback([&context, options] { Set(context, *options); });
-  Teach(*set,
-        "Which model a request is led to follows from its id alone. Allow-lists, policy and price are those of the model that is used; a\n"
-        "model that a key may not use gets none of its requests. Replies name both in x-tollgate-route, records and usage hold both.",
-        {"tollgate models alias chat qwen3 --fallback smollm2",
-         "tollgate models alias chat qwen3=95 qwen4=5 --fallback smollm2   # a canary",
-         "tollgate models rollback chat --reason \"worse answers\"           # and back, at once"});
+  Teach(
+      *set,
+      "Which model a request is led to follows from its id alone. Allow-lists, policy and price are those of the model that is used; a\n"
+      "model that a key may not use gets none of its requests. Replies name both in x-tollgate-route, records and usage hold both.",
+      {"tollgate models alias chat qwen3 --fallback smollm2", "tollgate models alias chat qwen3=95 qwen4=5 --fallback smollm2   # a canary",
+       "tollgate models rollback chat --reason \"worse answers\"           # and back, at once"});
 
   auto* list = group.add_subcommand("aliases", "The aliases, where they lead, and where they led before");
   list->callback([&context] { List(context); });

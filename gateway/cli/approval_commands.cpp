@@ -3,8 +3,8 @@
 // Tested by tests/gateway/cli/approval_test.cpp.
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "gateway/cli/context.h"
 #include "gateway/cli/remote.h"

@@ -1,5 +1,5 @@
-// audit: list, show, verify; replay stands in answer_replay_command.cpp. What a record says in words is made here from its body; content is printed only when it was asked for with a
-// reason, indented, so that hostile text cannot pass for the program's own lines.
+// audit: list, show, verify; replay stands in answer_replay_command.cpp. What a record says in words is made here from its body; content is
+// printed only when it was asked for with a reason, indented, so that hostile text cannot pass for the program's own lines.
 //
 // Tested by tests/gateway/cli/remote_test.cpp.
 #include <memory>
@@ -77,8 +77,7 @@ std::string ContentText(const v1::StoredRecord& stored) {
   conversation("prompt as it was used", stored.content().prompt_used());
   for (const v1::Tool& tool : stored.content().tools())
     out += fmt::format("    tool {}\n", tool.name()) + Indented(tool.description() + "\n" + tool.parameters(), "      | ");
-  if (!stored.content().justification().empty())
-    out += "    justification\n" + Indented(stored.content().justification(), "      | ");
+  if (!stored.content().justification().empty()) out += "    justification\n" + Indented(stored.content().justification(), "      | ");
   if (!stored.content().text().empty()) out += "    text released\n" + Indented(stored.content().text(), "      | ");
   for (const v1::ReleasedPart& part : stored.content().parts()) {
     const std::string of = part.choice() > 0 ? fmt::format(" of reply {}", part.choice()) : "";
@@ -87,10 +86,12 @@ std::string ContentText(const v1::StoredRecord& stored) {
     for (const v1::ToolCall& call : part.tool_calls())
       out += fmt::format("    call released{}\n", of) + Indented(call.name() + " " + call.arguments(), "      | ");
   }
-  if (const int tokens = stored.content().logprobs_size(); tokens > 0) out += fmt::format("    log-probabilities of {} tokens released\n", tokens);
+  if (const int tokens = stored.content().logprobs_size(); tokens > 0)
+    out += fmt::format("    log-probabilities of {} tokens released\n", tokens);
   for (const auto& raw : stored.content().raw()) {
-    const std::string why = raw.rule_id().empty() ? "not delivered" : raw.restored() ? "given its value back, of " + raw.rule_id()
-                                                                                      : "held back by " + raw.rule_id();
+    const std::string why = raw.rule_id().empty() ? "not delivered"
+                            : raw.restored()      ? "given its value back, of " + raw.rule_id()
+                                                  : "held back by " + raw.rule_id();
     const std::string of = raw.choice() > 0 ? fmt::format(" of reply {}", raw.choice()) : "";
     const std::string where = of + (raw.channel().empty() ? "" : " in " + raw.channel());
     out += fmt::format("    {}{}, from byte {}\n", why, where, raw.offset()) + Indented(raw.text(), "      | ");

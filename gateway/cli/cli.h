@@ -1,7 +1,7 @@
 // The command line of `tollgate`: parses, talks to a running instance over gRPC, prints tables for people and JSON for scripts.
 //
-// What starts or changes things in this process (serve, dev, demo, migrate, models pull) or looks at this machine (models devices) is handed
-// in, so that this room knows no server.
+// What starts or changes things in this process (serve, dev, demo, migrate, models pull) or looks at this machine (models devices) is
+// handed in, so that this room knows no server.
 // Exit codes: 0 done · 1 refused, blocked or found wrong · 2 the command line makes no sense · 3 nothing answers, or not now.
 #pragma once
 

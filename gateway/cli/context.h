@@ -59,26 +59,26 @@ struct Context {
 void Teach(CLI::App& command, const std::string& more, const std::vector<std::string>& examples);
 
 // Each adds its commands under `app`. The context must outlive the app.
-void AddLocalCommands(CLI::App& app, Context& context);   // serve dev demo migrate
-void AddConfigCommands(CLI::App& app, Context& context);  // config
-void AddTenantCommands(CLI::App& app, Context& context);  // org team project
-void AddKeyCommands(CLI::App& app, Context& context);     // key
-void AddQuotaCommands(CLI::App& app, Context& context);   // quota
-void AddDefaultsCommands(CLI::App& app, Context& context);  // defaults
-void AddPriceCommands(CLI::App& app, Context& context);   // prices
-void AddStopCommands(CLI::App& app, Context& context);    // stop
-void AddPolicyCommands(CLI::App& app, Context& context);  // policy
+void AddLocalCommands(CLI::App& app, Context& context);               // serve dev demo migrate
+void AddConfigCommands(CLI::App& app, Context& context);              // config
+void AddTenantCommands(CLI::App& app, Context& context);              // org team project
+void AddKeyCommands(CLI::App& app, Context& context);                 // key
+void AddQuotaCommands(CLI::App& app, Context& context);               // quota
+void AddDefaultsCommands(CLI::App& app, Context& context);            // defaults
+void AddPriceCommands(CLI::App& app, Context& context);               // prices
+void AddStopCommands(CLI::App& app, Context& context);                // stop
+void AddPolicyCommands(CLI::App& app, Context& context);              // policy
 void AddPolicyTrialCommands(CLI::App& policy, Context& context);      // policy explain, lint
 void AddPolicyLifecycleCommands(CLI::App& policy, Context& context);  // policy put, activate, shadow, canary, rollback, list, show …
 void AddPolicyBundleCommands(CLI::App& policy, Context& context);     // policy bundle, sign, verify, apply, signers
 void AddPolicyReplayCommands(CLI::App& policy, Context& context);     // policy replay, shadow-report
 void AddApprovalCommands(CLI::App& policy, Context& context);         // policy approvals, approve
-void AddAuditCommands(CLI::App& app, Context& context);   // audit
-void AddPseudonymCommands(CLI::App& audit, Context& context);  // audit pseudonym
-void AddAnswerReplayCommand(CLI::App& audit, Context& context);  // audit replay
-void AddUsageCommands(CLI::App& app, Context& context);   // usage
-void AddModelCommands(CLI::App& app, Context& context);   // models
-void AddChatCommand(CLI::App& app, Context& context);     // chat
-void AddEmbedCommand(CLI::App& app, Context& context);    // embed
+void AddAuditCommands(CLI::App& app, Context& context);               // audit
+void AddPseudonymCommands(CLI::App& audit, Context& context);         // audit pseudonym
+void AddAnswerReplayCommand(CLI::App& audit, Context& context);       // audit replay
+void AddUsageCommands(CLI::App& app, Context& context);               // usage
+void AddModelCommands(CLI::App& app, Context& context);               // models
+void AddChatCommand(CLI::App& app, Context& context);                 // chat
+void AddEmbedCommand(CLI::App& app, Context& context);                // embed
 
 }  // namespace tollgate::cli

@@ -28,7 +28,8 @@ struct Options {
 template <typename Number>
 void AddNumber(CLI::App& command, const std::shared_ptr<Options>& options, const char* name, const char* help,
                void (*set)(v1::ChatDefaults&, Number)) {
-  command.add_option_function<Number>(name, [options, set](const Number& value) { set(options->set, value); }, help);
+  command.add_option_function<Number>(
+      name, [options, set](const Number& value) { set(options->set, value); }, help);
 }
 
 void PrintOne(Context& context, const v1::ScopeDefaults& defaults, const char* what) {
@@ -98,8 +99,8 @@ void AddSet(CLI::App& group, Context& context) {
   auto* text = set->add_option_function<std::string>(
       "--system", [o](const std::string& value) { o->set.set_system_prompt(value); }, "Text that stands before every prompt");
   set->add_option("--system-file", o->system_file, "The same, from a file; - = standard input")->excludes(text);
-  set->add_flag_callback("--replace-system", [o] { o->set.set_replaces_system(true); },
-                         "Drop the callers' own system messages; else they follow");
+  set->add_flag_callback(
+      "--replace-system", [o] { o->set.set_replaces_system(true); }, "Drop the callers' own system messages; else they follow");
   AddNumber<double>(*set, o, "--temperature", "Where a request names none: 0 to 2",
                     [](v1::ChatDefaults& d, double v) { d.mutable_sampling()->set_temperature(v); });
   AddNumber<double>(*set, o, "--top-p", "The same: more than 0, to 1",
@@ -117,11 +118,14 @@ void AddSet(CLI::App& group, Context& context) {
                     [](v1::ChatDefaults& d, double v) { d.set_temperature_cap(v); });
   AddNumber<int>(*set, o, "--cap-input-tokens", "… nor these tokens of prompt",
                  [](v1::ChatDefaults& d, int v) { d.set_input_tokens_cap(v); });
-  AddNumber<int>(*set, o, "--cap-output-tokens", "… nor these of output, of all its replies together", [](v1::ChatDefaults& d, int v) { d.set_output_tokens_cap(v); });
+  AddNumber<int>(*set, o, "--cap-output-tokens", "… nor these of output, of all its replies together",
+                 [](v1::ChatDefaults& d, int v) { d.set_output_tokens_cap(v); });
   AddNumber<int>(*set, o, "--cap-stops", "… nor so many stop strings", [](v1::ChatDefaults& d, int v) { d.set_stop_cap(v); });
-  set->add_flag_callback("--share-cache", [o] { o->set.set_shares_cache(true); },
-                         "Publish an org's prompt: models keep what they compute of it for all teams");
-  set->add_flag_callback("--clamp", [o] { o->set.set_clamp(true); }, "Lower to the cap what is beyond it; else such requests are refused");
+  set->add_flag_callback(
+      "--share-cache", [o] { o->set.set_shares_cache(true); },
+      "Publish an org's prompt: models keep what they compute of it for all teams");
+  set->add_flag_callback(
+      "--clamp", [o] { o->set.set_clamp(true); }, "Lower to the cap what is beyond it; else such requests are refused");
   set->callback([&context, o] { Set(context, *o); });
   Teach(*set, "Without --team or --project the org's are set. What is not given is not set.",
         {"tollgate defaults set --team search --system \"Answer in English.\" --temperature 0.2 --max-tokens 512",

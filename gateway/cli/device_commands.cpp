@@ -1,9 +1,9 @@
 // models devices: the GPUs of this machine, as the program that is handed in finds them. No server is asked.
 //
 // Tested by tests/gateway/cli/registry_test.cpp.
-#include <boost/json.hpp>
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
+#include <boost/json.hpp>
 
 #include "gateway/cli/registry_commands.h"
 #include "gateway/cli/words.h"

@@ -57,11 +57,13 @@ void AddEmbedCommand(CLI::App& app, Context& context) {
   embed->add_option("-m,--model", o->model, "The model, which must embed; with --query, rerank")->required();
   embed->add_option("--query", o->query, "Rank the texts by how well they answer this");
   embed->add_option("--top", o->top, "Of the ranked, only so many of the best")->check(CLI::NonNegativeNumber);
-  embed->add_option("--dimensions", o->dimensions, "Only the first so many numbers, brought back to length 1")->check(CLI::NonNegativeNumber);
+  embed->add_option("--dimensions", o->dimensions, "Only the first so many numbers, brought back to length 1")
+      ->check(CLI::NonNegativeNumber);
   embed->add_option("--end-user", o->end_user, "The person behind the application; only an HMAC of it is kept");
   embed->callback([&context, o] { o->query.empty() ? Embed(context, *o) : Rank(context, *o); });
   Teach(*embed, "",
-        {"tollgate embed -m bge \"The cat sat.\" \"A dog ran.\" --json", "tollgate embed -m bge-reranker --query \"Who sat?\" \"The cat sat.\" \"A dog ran.\""});
+        {"tollgate embed -m bge \"The cat sat.\" \"A dog ran.\" --json",
+         "tollgate embed -m bge-reranker --query \"Who sat?\" \"The cat sat.\" \"A dog ran.\""});
 }
 
 }  // namespace tollgate::cli

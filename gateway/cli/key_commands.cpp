@@ -119,7 +119,8 @@ void AddCreate(CLI::App& group, Context& context) {
   command->add_option("--name", options->name, "What it is for")->required();
   command->add_option("--owner", options->owner, "The person it belongs to; else the owner of the key that makes it");
   command->add_option("--role", options->roles, "What it may do; may be given more than once; else member")
-      ->check(CLI::IsMember({"owner", "admin", "policy_author", "approver", "auditor", "finance", "operator", "member", "grammar_author", "evidence"}))
+      ->check(CLI::IsMember(
+          {"owner", "admin", "policy_author", "approver", "auditor", "finance", "operator", "member", "grammar_author", "evidence"}))
       ->allow_extra_args(false);
   command->add_option("--expires", options->expires, "How long it lasts: 90d, 24h; else for ever");
   command->callback([&context, options] { Create(context, *options); });

@@ -1,5 +1,5 @@
-// policy bundle, sign, verify, apply, signers: a policy as one text that says whose it is. All but apply and signers need no server: a private
-// key never leaves the machine that signs.
+// policy bundle, sign, verify, apply, signers: a policy as one text that says whose it is. All but apply and signers need no server: a
+// private key never leaves the machine that signs.
 //
 // Tested by tests/gateway/cli/policy_bundle_test.cpp.
 #include <map>
@@ -40,7 +40,9 @@ class Body final : public base::HttpSink {
   }
   void OnEnd(int http_status, const absl::Status& its) override {
     ended = true;
-    status = !its.ok() ? its : http_status == 200 ? absl::OkStatus() : base::Unavailable(fmt::format("the server answered {}", http_status));
+    status = !its.ok()            ? its
+             : http_status == 200 ? absl::OkStatus()
+                                  : base::Unavailable(fmt::format("the server answered {}", http_status));
   }
   std::string text;
   bool ended = false;
@@ -243,7 +245,8 @@ void AddPolicyBundleCommands(CLI::App& group, Context& context) {
   signers->add_option("--require", t->require, "on: only signed policies may act; off: all may")->check(CLI::IsMember({"on", "off"}));
   signers->callback([&context, t] { Trust(context, *t); });
   Teach(*signers,
-        "Without options it tells how that stands. What is in force stays in force; from then on nothing unsigned is put in force, canaried or\n"
+        "Without options it tells how that stands. What is in force stays in force; from then on nothing unsigned is put in force, "
+        "canaried or\n"
         "rolled back to. Takes the role owner.",
         {"openssl pkey -in security.pem -pubout -out security-public.pem",
          "tollgate policy signers --add security=security-public.pem --require on --org acme"});

@@ -4,9 +4,9 @@
 // Tested by tests/gateway/cli/remote_test.cpp and tests/gateway/cli/packs_test.cpp.
 #include <memory>
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
+#include <boost/json.hpp>
 
 #include "base/nearest_word.h"
 #include "gateway/cli/policy_text.h"
@@ -99,7 +99,8 @@ void AddTrying(CLI::App& group, Context& context) {
   check->add_option("FILE", check_options->file, "YAML file, or - for standard input")->required();
   check->add_option("--name", check_options->name, "Its name; else the file's, without what follows the first dot");
   check->callback([&context, check_options] { Check(context, *check_options); });
-  Teach(*check, "What is wrong is told with its line and column. It must go together with the org's other policies in force.", {"tollgate policy check acme.yaml"});
+  Teach(*check, "What is wrong is told with its line and column. It must go together with the org's other policies in force.",
+        {"tollgate policy check acme.yaml"});
 
   auto* test = group.add_subcommand("test", "Run a text through a policy; stores and records nothing");
   const auto o = std::make_shared<Options>();

@@ -3,8 +3,8 @@
 // Tested by tests/gateway/cli/pseudonym_test.cpp.
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "gateway/cli/context.h"
 #include "gateway/cli/record_words.h"
@@ -46,11 +46,13 @@ void Erase(Context& context, const Options& options) {
   const auto reply = Ask<Audit>(context, Listener::kAdmin, &Audit::Stub::ErasePseudonyms, request);
   if (!reply) return;
   if (context.globals.json) return context.PrintJson(*reply);
-  context.Print(fmt::format("{} pseudonym{} of team {} can be told no more\n", reply->erased(), reply->erased() == 1 ? "" : "s", options.team));
+  context.Print(
+      fmt::format("{} pseudonym{} of team {} can be told no more\n", reply->erased(), reply->erased() == 1 ? "" : "s", options.team));
   if (reply->acceptances() > 0)
     context.Print(fmt::format("{} terms that were accepted and counts of requests are forgotten too\n", reply->acceptances()));
   if (reply->still_told() > 0)
-    context.Print(fmt::format("the same values were written by others: {} still tell them; --value forgets those too\n", reply->still_told()));
+    context.Print(
+        fmt::format("the same values were written by others: {} still tell them; --value forgets those too\n", reply->still_told()));
 }
 
 }  // namespace

@@ -63,8 +63,8 @@ std::string DefaultsWords(const v1::RequestBody& body) {
   std::vector<std::string> scopes;
   for (const auto& of : body.defaults())
     scopes.push_back(fmt::format("{} version {} ({})", of.scope_kind(), of.version(), base::HexEncode(of.sha256()).substr(0, 12)));
-  return fmt::format("    defaults: {}{}{}\n", fmt::join(scopes, ", "), body.clamped().empty() ? "" : "; lowered to a cap: ",
-                     fmt::join(body.clamped(), ", "));
+  return fmt::format("    defaults: {}{}{}\n", fmt::join(scopes, ", "),
+                     body.clamped().empty() ? "" : "; lowered to a cap: ", fmt::join(body.clamped(), ", "));
 }
 
 std::string RequestDetails(const v1::RequestBody& body) {
@@ -81,8 +81,8 @@ std::string RequestDetails(const v1::RequestBody& body) {
   }
   if (body.has_strict()) {
     const v1::StrictRun& run = body.strict();
-    out += fmt::format("    strict, to be made again: tollgate {} with {}, {} threads, chunks of {} tokens, seed {}\n", run.build(), run.engine_build(),
-                       run.threads(), ShowCount(run.chunk_tokens()), body.sampling().seed());
+    out += fmt::format("    strict, to be made again: tollgate {} with {}, {} threads, chunks of {} tokens, seed {}\n", run.build(),
+                       run.engine_build(), run.threads(), ShowCount(run.chunk_tokens()), body.sampling().seed());
     out += fmt::format("    on {}\n", run.processor());
   }
   if (body.justified()) out += "    justified by the caller\n";
@@ -119,13 +119,14 @@ std::string GuardWords(const v1::EndBody& body) {
       out += fmt::format(", score {:.2f}", static_cast<double>(guard.score_millionths()) / 1e6);
     }
     if (guard.output()) out += fmt::format(", {} bytes out", ShowCount(guard.bytes_out()));
-    if (guard.guard_input_tokens() > 0) out += fmt::format(", {} tokens read and {} written", ShowCount(guard.guard_input_tokens()), ShowCount(guard.guard_output_tokens()));
+    if (guard.guard_input_tokens() > 0)
+      out += fmt::format(", {} tokens read and {} written", ShowCount(guard.guard_input_tokens()), ShowCount(guard.guard_output_tokens()));
     out += "\n";
   }
   for (const v1::GuardUsage& usage : body.guard_usage()) {
     out += fmt::format("    guard model {}: asked {}, {} in, {} out, charged apart {} {}\n", usage.model(), ShowCount(usage.asked()),
-                       ShowCount(usage.tokens().input()), ShowCount(usage.tokens().output()), base::FormatMoney(base::Money{usage.amount_nanos()}),
-                       usage.price().currency());
+                       ShowCount(usage.tokens().input()), ShowCount(usage.tokens().output()),
+                       base::FormatMoney(base::Money{usage.amount_nanos()}), usage.price().currency());
   }
   return out;
 }
@@ -134,11 +135,12 @@ std::string EndDetails(const v1::EndBody& body) {
   std::string out = fmt::format("    ended: {}{}\n", body.reason(), body.recovered() ? ", closed after its instance died" : "");
   out += fmt::format("    tokens: {} in, {} out, {} delivered\n", ShowCount(body.tokens().input()), ShowCount(body.tokens().output()),
                      ShowCount(body.tokens().delivered()));
-  if (body.tokens().discarded() > 0) out += fmt::format("    of those out were discarded by rules: {}\n", ShowCount(body.tokens().discarded()));
+  if (body.tokens().discarded() > 0)
+    out += fmt::format("    of those out were discarded by rules: {}\n", ShowCount(body.tokens().discarded()));
   for (const v1::RetryOutcome& retry : body.retries()) {
     out += fmt::format("    written anew for rule {}{}: {} times, {} tokens{}\n", retry.rule_id(),
-                       retry.choice() > 0 ? fmt::format(" (reply {})", retry.choice()) : "", retry.times(), ShowCount(retry.discarded_tokens()),
-                       retry.gave_up() ? ", and given up" : "");
+                       retry.choice() > 0 ? fmt::format(" (reply {})", retry.choice()) : "", retry.times(),
+                       ShowCount(retry.discarded_tokens()), retry.gave_up() ? ", and given up" : "");
   }
   if (body.has_input_verdict()) out += fmt::format("    prompt, with what detectors answered: {}\n", VerdictWords(body.input_verdict()));
   if (body.has_vectors()) {
@@ -150,7 +152,8 @@ std::string EndDetails(const v1::EndBody& body) {
   }
   if (body.reason() == "CONTENT_FILTER")
     out += fmt::format("    of these were out when the block was decided: {}\n", ShowCount(body.delivered_bytes_at_block()));
-  if (body.pseudonyms_restored() > 0) out += fmt::format("    pseudonyms given their values back: {}\n", ShowCount(body.pseudonyms_restored()));
+  if (body.pseudonyms_restored() > 0)
+    out += fmt::format("    pseudonyms given their values back: {}\n", ShowCount(body.pseudonyms_restored()));
   out += ShadowWords(body.shadow_output());
   out += GuardWords(body);
   out += fmt::format("    charged {} {}\n", base::FormatMoney(base::Money{body.amount_nanos()}), body.price().currency());
@@ -194,8 +197,8 @@ std::string OtherSummary(const v1::Record& record) {
     case v1::Record::kInstance: return fmt::format("epoch {}, build {}", record.instance().epoch(), record.instance().build());
     case v1::Record::kErase:
       if (!record.erase().pseudonyms_of().empty())
-        return fmt::format("what the pseudonyms of one {} stand for forgotten by {}: {}", record.erase().pseudonyms_of(), record.erase().actor(),
-                           record.erase().reason());
+        return fmt::format("what the pseudonyms of one {} stand for forgotten by {}: {}", record.erase().pseudonyms_of(),
+                           record.erase().actor(), record.erase().reason());
       return fmt::format("{} keys destroyed by {}: {}", record.erase().keys_destroyed(), record.erase().actor(), record.erase().reason());
     default: return "";
   }

@@ -82,9 +82,10 @@ void Add(Context& context, const Options& options) {
   if (context.globals.json) return context.PrintJson(*model);
   const std::string& name = model->spec().name();
   if (!model->spec().base().empty()) {
-    return context.Print(fmt::format("adapter {0} is registered (record {1}); it costs what {2} does, unless it has a price of its own\n"
-                                     "next: tollgate models grant {0} …, then tollgate models load {0}\n",
-                                     name, model->record(), model->spec().base()));
+    return context.Print(
+        fmt::format("adapter {0} is registered (record {1}); it costs what {2} does, unless it has a price of its own\n"
+                    "next: tollgate models grant {0} …, then tollgate models load {0}\n",
+                    name, model->record(), model->spec().base()));
   }
   context.Print(fmt::format("model {} is registered (record {})\nnext: tollgate prices set {} …, then tollgate models load {}\n", name,
                             model->record(), name, name));
@@ -151,10 +152,12 @@ void AddSpecOptions(CLI::App& command, Options& options) {
   using Spec = v1::ModelSpec;
   Spec& spec = options.spec;
   const auto text = [&](const char* option, const char* about, auto set) {
-    command.add_option_function<std::string>(option, [&spec, set](const std::string& value) { set(spec) = value; }, about);
+    command.add_option_function<std::string>(
+        option, [&spec, set](const std::string& value) { set(spec) = value; }, about);
   };
   const auto number = [&](const char* option, const char* about, void (Spec::*set)(google::protobuf::int64)) {
-    command.add_option_function<std::int64_t>(option, [&spec, set](std::int64_t value) { (spec.*set)(value); }, about);
+    command.add_option_function<std::int64_t>(
+        option, [&spec, set](std::int64_t value) { (spec.*set)(value); }, about);
   };
   command.add_option("MODEL", options.name, "The name that clients call it by")->required();
   text("--file", "The GGUF file, below pool.models_dir", [](Spec& s) -> std::string& { return *s.mutable_file(); });
@@ -167,7 +170,8 @@ void AddSpecOptions(CLI::App& command, Options& options) {
        [](Spec& s) -> std::string& { return *s.mutable_pooling(); });
   text("--engine", "llama, or scripted for tests; else llama", [](Spec& s) -> std::string& { return *s.mutable_engine(); });
   text("--base", "Make it an adapter: the model that the file changes", [](Spec& s) -> std::string& { return *s.mutable_base(); });
-  command.add_option_function<double>("--scale", [&spec](double value) { spec.set_scale(value); }, "How strongly an adapter acts; else 1");
+  command.add_option_function<double>(
+      "--scale", [&spec](double value) { spec.set_scale(value); }, "How strongly an adapter acts; else 1");
   number("--context", "Tokens of prompt and output that one request may use; else 2048", &Spec::set_context_tokens);
   number("--slots", "Requests that run at once; else 8", &Spec::set_slots);
   number("--threads", "Threads that compute; else all cores but one", &Spec::set_threads);
@@ -175,7 +179,8 @@ void AddSpecOptions(CLI::App& command, Options& options) {
   number("--queue-timeout", "Milliseconds that one may wait; else 30000", &Spec::set_queue_timeout_ms);
   number("--prefix-cache", "Bytes for what teams' own prompts begin with; else 268435456", &Spec::set_prefix_cache_bytes);
   number("--step", "Milliseconds of a piece of a long prompt; else 100", &Spec::set_step_target_ms);
-  command.add_flag_callback("--strict", [&spec] { spec.set_strict(true); }, "It gives strict answers too, from a second copy in memory");
+  command.add_flag_callback(
+      "--strict", [&spec] { spec.set_strict(true); }, "It gives strict answers too, from a second copy in memory");
   command.add_flag("--restricted", options.restricted, "Only scopes whose allow-list names it may use it");
 }
 
@@ -220,7 +225,8 @@ void AddRegistryCommands(CLI::App& group, Context& context) {
   add->callback([&context, added] { Add(context, *added); });
   Teach(*add,
         "The file must lie in pool.models_dir of every instance. It is loaded only if its digest is the registered one. Settings of a\n"
-        "registered model never change: register another beside it, or retire it and register its name anew. With --base it is a LoRA adapter:\n"
+        "registered model never change: register another beside it, or retire it and register its name anew. With --base it is a LoRA "
+        "adapter:\n"
         "restricted until `models open`, run as its base is, and called by its name, or with others of its base as BASE:ONE+OTHER.",
         {"tollgate models add qwen3 --file qwen3-8b-q4.gguf --sha256 $(sha256sum qwen3-8b-q4.gguf | cut -c1-64) --context 8192",
          "tollgate models add bge --file bge-m3.gguf --sha256 … --pooling model",

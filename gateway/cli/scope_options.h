@@ -40,8 +40,8 @@ struct ScopeOptions {
     return scope;
   }
 
-  // Names them in a request that is for the caller's own org unless it says more; false: the command line's fault was told. A team or a project
-  // is somebody's: in the org that every other command would mean.
+  // Names them in a request that is for the caller's own org unless it says more; false: the command line's fault was told. A team or a
+  // project is somebody's: in the org that every other command would mean.
   template <typename Request>
   bool Fill(Context& context, Request& request) const {
     const bool narrowed = !team.empty() || !project.empty();

@@ -26,10 +26,9 @@ struct Options {
 };
 
 const std::map<std::string, v1::UsageGroup>& Groups() {
-  static const std::map<std::string, v1::UsageGroup> groups = {{"org", v1::USAGE_GROUP_ORG},         {"team", v1::USAGE_GROUP_TEAM},
-                                                               {"project", v1::USAGE_GROUP_PROJECT}, {"key", v1::USAGE_GROUP_KEY},
-                                                               {"model", v1::USAGE_GROUP_MODEL},     {"day", v1::USAGE_GROUP_DAY},
-                                                               {"kind", v1::USAGE_GROUP_KIND}};
+  static const std::map<std::string, v1::UsageGroup> groups = {
+      {"org", v1::USAGE_GROUP_ORG},     {"team", v1::USAGE_GROUP_TEAM}, {"project", v1::USAGE_GROUP_PROJECT}, {"key", v1::USAGE_GROUP_KEY},
+      {"model", v1::USAGE_GROUP_MODEL}, {"day", v1::USAGE_GROUP_DAY},   {"kind", v1::USAGE_GROUP_KIND}};
   return groups;
 }
 

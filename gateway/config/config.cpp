@@ -70,9 +70,10 @@ void CheckRequired(const std::string& path, const Message& message, Reader& read
 
 void CheckUpstream(const std::string& path, const tollgate::v1::Config::Model& model, Reader& reader) {
   if (model.file().empty()) {
-    reader.Complain(path, fmt::format("{}.file is missing; engine openai counts prompts by the vocabulary of the model's GGUF file: name one, "
-                                      "its weights are not read",
-                                      path));
+    reader.Complain(path,
+                    fmt::format("{}.file is missing; engine openai counts prompts by the vocabulary of the model's GGUF file: name one, "
+                                "its weights are not read",
+                                path));
   }
   const auto& upstream = model.upstream();
   if (upstream.endpoints().empty())

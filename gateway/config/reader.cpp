@@ -90,8 +90,7 @@ void Reader::ReadSection(const YAML::Node& node, std::string_view path, google::
     if (field == nullptr) {
       const std::vector<std::string_view> known = FieldNames(type);
       const std::string_view near = base::NearestWord(key, known);
-      const std::string hint =
-          near.empty() ? fmt::format("known here: {}", fmt::join(known, ", ")) : fmt::format("did you mean {}?", near);
+      const std::string hint = near.empty() ? fmt::format("known here: {}", fmt::join(known, ", ")) : fmt::format("did you mean {}?", near);
       ComplainAt(PlaceOf(entry.first), fmt::format("unknown field {}; {}", field_path, hint));
       continue;
     }

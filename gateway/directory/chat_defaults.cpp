@@ -23,7 +23,7 @@ constexpr std::size_t kSystemPromptBytesMax = 32 << 10;
 constexpr double kTokensMax = 2'147'483'647;
 
 struct Number {
-  const char* name;   // Of the field, and of the column: with "_millionths" for a fraction.
+  const char* name;  // Of the field, and of the column: with "_millionths" for a fraction.
   double least, most;
   bool least_excluded;
   const char* words;  // For people, with the value in place of {}.

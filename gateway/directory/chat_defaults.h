@@ -15,10 +15,10 @@ namespace v1 = tollgate::v1;
 
 // The defaults of one scope, in force.
 struct ChatDefaults {
-  std::string scope_kind;   // "org", "team", "project"
+  std::string scope_kind;  // "org", "team", "project"
   std::string scope_name;
   std::int64_t version = 0;
-  base::Digest sha256{};    // RowDigest of its row.
+  base::Digest sha256{};  // RowDigest of its row.
   v1::ChatDefaults settings;
 };
 

@@ -1,7 +1,8 @@
 // One thread owns the session and the builder. Each round: read the head; if its version is new, read in one repeatable-read transaction
 // the head again and every row with a later version, apply, build, swap. A round that finds nothing new confirms the snapshot that is in
-// force. After an error the session is made anew if it broke, and the next round tries again, building included; the snapshot in force is then not confirmed
-// and grows stale. Rows that do not verify are refused round after round, so the state mends itself once they are put right.
+// force. After an error the session is made anew if it broke, and the next round tries again, building included; the snapshot in force is
+// then not confirmed and grows stale. Rows that do not verify are refused round after round, so the state mends itself once they are put
+// right.
 //
 // Tested by tests/gateway/directory/directory_postgres_test.cpp.
 #include "gateway/directory/directory_postgres.h"
@@ -183,9 +184,8 @@ void PostgresDirectory::Poke() {
 absl::Status PostgresDirectory::WaitFor(std::int64_t version, std::chrono::milliseconds at_most) {
   Poke();
   base::Lock lock(impl_->mu);
-  const bool there = impl_->changed.wait_for(lock.native(), at_most, [&]() REQUIRES(impl_->mu) {
-    return impl_->in_force != nullptr && impl_->in_force->version() >= version;
-  });
+  const bool there = impl_->changed.wait_for(
+      lock.native(), at_most, [&]() REQUIRES(impl_->mu) { return impl_->in_force != nullptr && impl_->in_force->version() >= version; });
   if (there) return absl::OkStatus();
   return base::DeadlineExceeded("the change is stored, but this instance has not taken it up yet");
 }

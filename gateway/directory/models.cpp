@@ -41,7 +41,8 @@ absl::Status ValidateAdapter(const Model& model) {
   const base::AdapterNames parts = base::SplitAdapters(model.name);
   if (model.base.empty()) return base::InvalidArgument("base: name the model that the adapter changes");
   if (parts.base != model.base || parts.adapters.size() != 1)
-    return base::InvalidArgument(fmt::format("model name: an adapter of {0} is called {0}:ADAPTER, of letters, digits and . _ -", model.base));
+    return base::InvalidArgument(
+        fmt::format("model name: an adapter of {0} is called {0}:ADAPTER, of letters, digits and . _ -", model.base));
   TG_RETURN_IF_ERROR(CheckFileName(model.file));
   if (!model.sha256.has_value()) return base::InvalidArgument("sha256: is required, so that no other file is ever loaded in its place");
   TG_RETURN_IF_ERROR(CheckWord("licence", model.licence));
@@ -68,9 +69,11 @@ absl::Status CheckPooling(const Model& model) {
 
 absl::Status Validate(const Model& model) {
   TG_RETURN_IF_ERROR(CheckModelName(model.name));
-  if (model.name.find('+') != std::string::npos) return base::InvalidArgument("model name: '+' joins adapters in a call; use another character");
+  if (model.name.find('+') != std::string::npos)
+    return base::InvalidArgument("model name: '+' joins adapters in a call; use another character");
   if (model.engine == "lora") return ValidateAdapter(model);
-  if (!model.base.empty() || model.scale_millionths != 1'000'000) return base::InvalidArgument("base: base and scale are an adapter's (engine lora)");
+  if (!model.base.empty() || model.scale_millionths != 1'000'000)
+    return base::InvalidArgument("base: base and scale are an adapter's (engine lora)");
   if (model.engine == "llama") {
     TG_RETURN_IF_ERROR(CheckFileName(model.file));
     if (!model.sha256.has_value()) return base::InvalidArgument("sha256: is required, so that no other file is ever loaded in its place");

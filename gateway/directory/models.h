@@ -31,7 +31,7 @@ struct Model {
   std::string pooling;  // Empty: it chats. "model", "mean", "cls", "last" or "rank": it embeds, or reranks.
   bool strict = false;  // It gives strict answers too, from a second copy.
   // Of "lora" alone, which runs as its base does; of the settings above, name, file, sha256 and licence are its own.
-  std::string base;                      // The model that it changes.
+  std::string base;                           // The model that it changes.
   std::int64_t scale_millionths = 1'000'000;  // How strongly.
   // What changes while it is registered.
   bool restricted = false;  // Only scopes whose allow-list names it may use it.

@@ -12,47 +12,91 @@ namespace tollgate::directory {
 namespace {
 
 std::vector<base::CompanionColumn> KeyColumns() {
-  return {{"org", "uuid"}, {"project", "uuid"}, {"public_id", "text"}, {"name", "text"}, {"owner", "text"}, {"secret_hmac", "bytea"},
-          {"roles", "text"}, {"created_us", "int8"}, {"expires_us", "int8"}, {"revoked_us", "int8"}, {"dev", "bool"},
-          {"predecessor", "uuid"}};
+  return {{"org", "uuid"},        {"project", "uuid"},      {"public_id", "text"}, {"name", "text"},
+          {"owner", "text"},      {"secret_hmac", "bytea"}, {"roles", "text"},     {"created_us", "int8"},
+          {"expires_us", "int8"}, {"revoked_us", "int8"},   {"dev", "bool"},       {"predecessor", "uuid"}};
 }
 
 std::vector<base::CompanionColumn> ModelColumns() {
-  return {{"name", "text"}, {"engine", "text"}, {"file", "text"}, {"sha256", "bytea"}, {"licence", "text"}, {"chat_template", "text"},
-          {"context_tokens", "int8"}, {"slots", "int8"}, {"threads", "int8"}, {"kv", "text"}, {"queue_max", "int8"},
-          {"queue_timeout_ms", "int8"}, {"prefix_cache_bytes", "int8"}, {"step_target_ms", "int8"}, {"restricted", "bool"},
-          {"loaded", "bool"}, {"retired", "bool"}, {"pooling", "text"}, {"base", "text"}, {"scale_millionths", "int8"}, {"strict", "bool"}};
+  return {{"name", "text"},
+          {"engine", "text"},
+          {"file", "text"},
+          {"sha256", "bytea"},
+          {"licence", "text"},
+          {"chat_template", "text"},
+          {"context_tokens", "int8"},
+          {"slots", "int8"},
+          {"threads", "int8"},
+          {"kv", "text"},
+          {"queue_max", "int8"},
+          {"queue_timeout_ms", "int8"},
+          {"prefix_cache_bytes", "int8"},
+          {"step_target_ms", "int8"},
+          {"restricted", "bool"},
+          {"loaded", "bool"},
+          {"retired", "bool"},
+          {"pooling", "text"},
+          {"base", "text"},
+          {"scale_millionths", "int8"},
+          {"strict", "bool"}};
 }
 
 std::vector<base::CompanionColumn> AliasColumns() {
-  return {{"name", "text"}, {"targets", "text"}, {"fallbacks", "text"}, {"previous_targets", "text"}, {"previous_fallbacks", "text"},
+  return {{"name", "text"},   {"targets", "text"}, {"fallbacks", "text"}, {"previous_targets", "text"}, {"previous_fallbacks", "text"},
           {"removed", "bool"}};
 }
 
 std::vector<base::CompanionColumn> ChatDefaultsColumns() {
-  return {{"org", "uuid"}, {"scope_kind", "text"}, {"scope_id", "uuid"}, {"defaults_version", "int8"}, {"system_prompt", "text"},
-          {"replaces_system", "bool"}, {"temperature_millionths", "int8"}, {"top_p_millionths", "int8"}, {"top_k", "int8"},
-          {"min_p_millionths", "int8"}, {"presence_penalty_millionths", "int8"}, {"frequency_penalty_millionths", "int8"},
-          {"repeat_penalty_millionths", "int8"}, {"max_tokens", "int8"}, {"temperature_cap_millionths", "int8"},
-          {"input_tokens_cap", "int8"}, {"output_tokens_cap", "int8"}, {"stop_cap", "int8"}, {"clamp", "bool"}, {"shares_cache", "bool"},
+  return {{"org", "uuid"},
+          {"scope_kind", "text"},
+          {"scope_id", "uuid"},
+          {"defaults_version", "int8"},
+          {"system_prompt", "text"},
+          {"replaces_system", "bool"},
+          {"temperature_millionths", "int8"},
+          {"top_p_millionths", "int8"},
+          {"top_k", "int8"},
+          {"min_p_millionths", "int8"},
+          {"presence_penalty_millionths", "int8"},
+          {"frequency_penalty_millionths", "int8"},
+          {"repeat_penalty_millionths", "int8"},
+          {"max_tokens", "int8"},
+          {"temperature_cap_millionths", "int8"},
+          {"input_tokens_cap", "int8"},
+          {"output_tokens_cap", "int8"},
+          {"stop_cap", "int8"},
+          {"clamp", "bool"},
+          {"shares_cache", "bool"},
           {"removed", "bool"}};
+}
+
+std::vector<base::CompanionColumn> PolicyColumns() {
+  return {{"org", "uuid"},  {"name", "text"},       {"policy_version", "int8"}, {"sha256", "bytea"},
+          {"yaml", "text"}, {"created_us", "int8"}, {"author", "text"},         {"draft", "bool"}};
+}
+
+std::vector<base::CompanionColumn> PolicyBindingColumns() {
+  return {{"org", "uuid"},
+          {"name", "text"},
+          {"policy_version", "int8"},
+          {"mode", "text"},
+          {"previous_version", "int8"},
+          {"candidate_version", "int8"},
+          {"candidate_mode", "text"},
+          {"canary_by", "text"},
+          {"canary_share", "int8"}};
 }
 
 const std::array<TableSpec, kTables>& Specs() {
   static const auto& specs = *new std::array<TableSpec, kTables>{{
-      {Table::kOrg, "directory.org", {{"name", "text"}, {"blocked", "bool"}, {"second_person", "bool"}, {"policy_signers", "text"},
-                                     {"signed_policies", "bool"}}},
+      {Table::kOrg,
+       "directory.org",
+       {{"name", "text"}, {"blocked", "bool"}, {"second_person", "bool"}, {"policy_signers", "text"}, {"signed_policies", "bool"}}},
       {Table::kTeam, "directory.team", {{"org", "uuid"}, {"name", "text"}, {"blocked", "bool"}}},
       {Table::kProject, "directory.project", {{"org", "uuid"}, {"team", "uuid"}, {"name", "text"}, {"blocked", "bool"}}},
       {Table::kKey, "directory.key", KeyColumns()},
-      {Table::kPolicy,
-       "directory.policy",
-       {{"org", "uuid"}, {"name", "text"}, {"policy_version", "int8"}, {"sha256", "bytea"}, {"yaml", "text"},
-        {"created_us", "int8"}, {"author", "text"}, {"draft", "bool"}}},
-      {Table::kPolicyBinding,
-       "directory.policy_binding",
-       {{"org", "uuid"}, {"name", "text"}, {"policy_version", "int8"}, {"mode", "text"}, {"previous_version", "int8"},
-        {"candidate_version", "int8"}, {"candidate_mode", "text"}, {"canary_by", "text"}, {"canary_share", "int8"}}},
+      {Table::kPolicy, "directory.policy", PolicyColumns()},
+      {Table::kPolicyBinding, "directory.policy_binding", PolicyBindingColumns()},
       {Table::kModelGrant,
        "directory.model_grant",
        {{"org", "uuid"}, {"scope_kind", "text"}, {"scope_id", "uuid"}, {"model", "text"}, {"state", "text"}}},

@@ -20,7 +20,19 @@
 namespace tollgate::directory {
 
 enum class Table {
-  kOrg, kTeam, kProject, kKey, kPolicy, kPolicyBinding, kModelGrant, kQuota, kStop, kPrice, kModel, kAlias, kChatDefaults
+  kOrg,
+  kTeam,
+  kProject,
+  kKey,
+  kPolicy,
+  kPolicyBinding,
+  kModelGrant,
+  kQuota,
+  kStop,
+  kPrice,
+  kModel,
+  kAlias,
+  kChatDefaults
 };
 inline constexpr int kTables = 13;
 

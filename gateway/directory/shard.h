@@ -22,12 +22,12 @@ namespace tollgate::directory {
 
 // Policies that are tried beside those in force: these, with one version taken in or in another's place.
 struct Candidate {
-  bool canary = false;                // They act, on a share; else they only judge.
+  bool canary = false;  // They act, on a share; else they only judge.
   std::int64_t share_per_10000 = 0;
-  bool by_tenant = false;             // The share is one of teams; else of requests.
-  std::string salt;                   // Policy and version: each canary draws its share anew.
+  bool by_tenant = false;                             // The share is one of teams; else of requests.
+  std::string salt;                                   // Policy and version: each canary draws its share anew.
   std::shared_ptr<const policy::PolicySet> policies;  // Never null.
-  base::Digest key{};                 // Of the sources that they were compiled from.
+  base::Digest key{};                                 // Of the sources that they were compiled from.
 };
 
 // One org with everything under it. Immutable once built; the vectors never move, so pointers into them stay good.
@@ -40,7 +40,7 @@ struct Shard {
   std::unordered_map<std::string, std::size_t> by_public_id;
   std::unordered_map<base::KeyId, std::size_t, base::UuidHash> by_key_id;
   std::unordered_map<base::Uuid, std::set<std::string, std::less<>>, base::UuidHash> allowed;  // Scope with an allow-list -> models on it.
-  std::unordered_map<base::Uuid, ChatDefaults, base::UuidHash> chat_defaults;  // By scope.
+  std::unordered_map<base::Uuid, ChatDefaults, base::UuidHash> chat_defaults;                  // By scope.
   std::vector<metering::QuotaRule> quotas;
   std::shared_ptr<const policy::PolicySet> policies;  // Never null.
   std::shared_ptr<const Candidate> candidate;         // Null: nothing is on trial, or it no longer compiles.
@@ -69,8 +69,8 @@ struct Installation {
   std::vector<std::pair<std::string, std::string>> stopped_models;  // Name, reason.
   std::shared_ptr<const metering::PriceBook> prices;
   std::vector<std::shared_ptr<const Row>> stop_rows;
-  std::vector<std::shared_ptr<const Row>> price_rows;  // By version.
-  std::map<std::string, Model, std::less<>> models;    // Those that are registered and not retired, by name.
+  std::vector<std::shared_ptr<const Row>> price_rows;                         // By version.
+  std::map<std::string, Model, std::less<>> models;                           // Those that are registered and not retired, by name.
   std::map<std::string, std::shared_ptr<const Row>, std::less<>> model_rows;  // All, by name.
   std::map<std::string, Alias, std::less<>> aliases;                          // Those that are not removed, by name.
   std::map<std::string, std::shared_ptr<const Row>, std::less<>> alias_rows;  // All, by name.

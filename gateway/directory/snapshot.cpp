@@ -31,7 +31,8 @@ absl::Status Stopped(const std::string& subject, const std::string& why) {
   const std::string because = why.empty() ? std::string() : fmt::format(": {}", why);
   return Refuse(
       absl::StatusCode::kPermissionDenied, "EMERGENCY_STOP", subject,
-      fmt::format("an emergency stop of {} is in force{}; it ends when an operator lifts it (tollgate stop … --lift --reason WHY)", subject, because));
+      fmt::format("an emergency stop of {} is in force{}; it ends when an operator lifts it (tollgate stop … --lift --reason WHY)", subject,
+                  because));
 }
 
 std::string WhyStopped(const Shard& shard, const base::Uuid& id) {
@@ -112,7 +113,8 @@ std::vector<std::string> Snapshot::PartsOf(std::string_view model) const {
 bool Snapshot::MayUse(const Place& place, std::string_view model) const {
   if (model.find('+') != std::string_view::npos) {
     const base::AdapterNames parts = base::SplitAdapters(model);
-    return !parts.adapters.empty() && std::all_of(parts.adapters.begin(), parts.adapters.end(), [&](const auto& one) { return MayUse(place, one); });
+    return !parts.adapters.empty() &&
+           std::all_of(parts.adapters.begin(), parts.adapters.end(), [&](const auto& one) { return MayUse(place, one); });
   }
   const auto& allowed = place.shard->allowed;
   bool named = false;
@@ -143,9 +145,7 @@ const Model* Snapshot::FindModel(std::string_view name) const {
   return found == installation_->models.end() ? nullptr : &found->second;
 }
 
-bool Snapshot::IsRetired(std::string_view name) const {
-  return installation_->model_rows.contains(name) && FindModel(name) == nullptr;
-}
+bool Snapshot::IsRetired(std::string_view name) const { return installation_->model_rows.contains(name) && FindModel(name) == nullptr; }
 
 const Alias* Snapshot::FindAlias(std::string_view name) const {
   const auto found = installation_->aliases.find(name);

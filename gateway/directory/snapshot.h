@@ -90,10 +90,12 @@ class Snapshot {
   std::optional<Place> FindKey(const base::KeyId& id) const;
 
   // OK if requests of this place may run now: nothing on the way is revoked, expired or blocked, and no emergency stop covers it or `model`
-  // (empty = any), its base or one of its adapters. The message names what stopped it, the detail's reason is KEY_REVOKED, TEAM_BLOCKED, EMERGENCY_STOP …
+  // (empty = any), its base or one of its adapters. The message names what stopped it, the detail's reason is KEY_REVOKED, TEAM_BLOCKED,
+  // EMERGENCY_STOP …
   absl::Status MayRun(const Place& place, std::string_view model, base::WallTime now) const;
 
-  // True if every scope of the place that has an allow-list has `model` on it; a restricted model must be on one. Of several adapters, each.
+  // True if every scope of the place that has an allow-list has `model` on it; a restricted model must be on one. Of several adapters,
+  // each.
   bool MayUse(const Place& place, std::string_view model) const;
 
   // The same of the org's allow-list alone: for models that act for the org and not for its caller, as guard models do.
@@ -108,8 +110,8 @@ class Snapshot {
   // The chat defaults on the way to a place: its org's, its team's, its project's, those that there are. They live as long as the snapshot.
   std::vector<const ChatDefaults*> DefaultsOf(const Place& place) const;
 
-  // The price of a model at `now`, of one with adapters its own or else its base's; FAILED_PRECONDITION (MODEL_UNPRICED, with the remedy) if
-  // it has none: an unpriced model is never free.
+  // The price of a model at `now`, of one with adapters its own or else its base's; FAILED_PRECONDITION (MODEL_UNPRICED, with the remedy)
+  // if it has none: an unpriced model is never free.
   absl::StatusOr<v1::PinnedPrice> PriceOf(std::string_view model, base::WallTime now) const;
 
   // Of a name that calls a model with registered adapters: the model's and each adapter's, "qwen3", "qwen3:legal". Else nothing.

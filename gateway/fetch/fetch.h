@@ -15,10 +15,10 @@
 namespace tollgate::fetch {
 
 struct FetchOptions {
-  std::string source;       // A file's path, "http://…", "https://…" or "s3://BUCKET/KEY".
-  std::string folder;       // Where it goes; must exist.
-  std::string name;         // Its name there; empty = the last part of the source's path.
-  base::Digest sha256{};    // What it must be.
+  std::string source;     // A file's path, "http://…", "https://…" or "s3://BUCKET/KEY".
+  std::string folder;     // Where it goes; must exist.
+  std::string name;       // Its name there; empty = the last part of the source's path.
+  base::Digest sha256{};  // What it must be.
   // S3: the environment's AWS_… by convention. No key: asked for without a signature.
   std::string s3_endpoint;  // "https://minio.example:9000", with the bucket in the path; empty = Amazon's.
   std::string s3_region = "us-east-1";
@@ -33,9 +33,9 @@ struct Fetched {
   bool was_there = false;         // The file stood in its place already, with this digest.
 };
 
-// INVALID_ARGUMENT: a source or name that makes no sense, or a file that is no sound GGUF. NOT_FOUND, PERMISSION_DENIED: the source has none,
-// or not for these credentials. UNAVAILABLE: broken off; what came is kept, try again. DATA_LOSS: all came, and it is another file; what came
-// is removed. ALREADY_EXISTS: another file stands in its place.
+// INVALID_ARGUMENT: a source or name that makes no sense, or a file that is no sound GGUF. NOT_FOUND, PERMISSION_DENIED: the source has
+// none, or not for these credentials. UNAVAILABLE: broken off; what came is kept, try again. DATA_LOSS: all came, and it is another file;
+// what came is removed. ALREADY_EXISTS: another file stands in its place.
 absl::StatusOr<Fetched> Fetch(const FetchOptions& options);
 
 }  // namespace tollgate::fetch

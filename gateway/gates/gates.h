@@ -37,8 +37,8 @@ struct Ask {
   base::TeamId team;
   base::KeyId key;
   base::RequestId request;
-  std::string end_user;             // HMAC.
-  std::vector<std::string> terms;   // "acceptable-use@3": those that the end user must have accepted before.
+  std::string end_user;            // HMAC.
+  std::vector<std::string> terms;  // "acceptable-use@3": those that the end user must have accepted before.
   std::vector<Wish> approvals;
   std::vector<Rate> rates;
 };

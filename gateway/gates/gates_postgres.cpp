@@ -1,9 +1,9 @@
 // What one request is asked for is one transaction, which is undone as a whole where the request does not pass: grants are looked up first,
 // without a lock, so that a request which lacks one keeps nobody else from the others; those for minutes are never locked, and one for one
 // request is taken by the update that marks it used, so that two requests cannot both have it; counts come last, for their rows are what
-// others wait for. A count is one statement: the row of the window is made or raised, unless it stands at the limit already, and then no row
-// comes back. What a refused request wishes for is written by a transaction of its own. Rules are asked in the order of their names, lest two
-// requests wait for each other.
+// others wait for. A count is one statement: the row of the window is made or raised, unless it stands at the limit already, and then no
+// row comes back. What a refused request wishes for is written by a transaction of its own. Rules are asked in the order of their names,
+// lest two requests wait for each other.
 //
 // Tested by tests/gateway/gates/gates_postgres_test.cpp.
 #include <algorithm>
@@ -34,11 +34,11 @@ constexpr const char* kWishInForce = "asked_at > now() - interval '7 days'";
 constexpr const char* kGrantedUs = "coalesce((extract(epoch FROM granted_at) * 1e6)::int8, 0)";
 
 const std::string& Columns() {
-  static const std::string columns =
-      fmt::format("id::text, team_id::text, key_id::text, rule, CASE WHEN state = 'granted' AND NOT ({}) THEN 'expired' "
-                  "WHEN state = 'pending' AND NOT ({}) THEN 'lapsed' ELSE state END, coalesce(granted_by, ''), minutes, "
-                  "(extract(epoch FROM asked_at) * 1e6)::int8, {}, coalesce(mac, ''::bytea)",
-                  kGrantInForce, kWishInForce, kGrantedUs);
+  static const std::string columns = fmt::format(
+      "id::text, team_id::text, key_id::text, rule, CASE WHEN state = 'granted' AND NOT ({}) THEN 'expired' "
+      "WHEN state = 'pending' AND NOT ({}) THEN 'lapsed' ELSE state END, coalesce(granted_by, ''), minutes, "
+      "(extract(epoch FROM asked_at) * 1e6)::int8, {}, coalesce(mac, ''::bytea)",
+      kGrantInForce, kWishInForce, kGrantedUs);
   return columns;
 }
 constexpr std::size_t kMacColumn = 9;
@@ -90,7 +90,8 @@ class PostgresGates final : public Gates {
       return done(std::move(answer));
     }
     const bool counts = !ask.rates.empty();
-    Queue<Answer>(ask.team, std::move(done), counts, [this, ask = std::move(ask)](base::Session& session) { return PassOne(session, ask); });
+    Queue<Answer>(ask.team, std::move(done), counts,
+                  [this, ask = std::move(ask)](base::Session& session) { return PassOne(session, ask); });
   }
 
   void GiveBack(base::TeamId team, base::RequestId used_by, const std::vector<base::Uuid>& grants, Done<bool> done) override {
@@ -116,8 +117,8 @@ class PostgresGates final : public Gates {
 
   absl::StatusOr<Approvals> ListApprovals(base::OrgId org) override {
     static const std::string kList = fmt::format(
-        "SELECT {} FROM gate.approval WHERE org_id = $1::uuid ORDER BY (state = 'pending' AND {}) DESC, asked_at DESC, id LIMIT {}", Columns(),
-        kWishInForce, kListedMax + 1);
+        "SELECT {} FROM gate.approval WHERE org_id = $1::uuid ORDER BY (state = 'pending' AND {}) DESC, asked_at DESC, id LIMIT {}",
+        Columns(), kWishInForce, kListedMax + 1);
     Approvals out;
     TG_ASSIGN(out.all, Query(kList, {org.ToString()}));
     out.more = out.all.size() > kListedMax;
@@ -133,10 +134,10 @@ class PostgresGates final : public Gates {
   }
 
   absl::Status Grant(base::OrgId org, base::Uuid id, const std::string& by) override {
-    static const std::string kGrant =
-        fmt::format("UPDATE gate.approval SET state = 'granted', granted_at = now(), granted_by = $3 "
-                    "WHERE org_id = $1::uuid AND id = $2::uuid AND state = 'pending' AND {} RETURNING {}",
-                    kWishInForce, Columns());
+    static const std::string kGrant = fmt::format(
+        "UPDATE gate.approval SET state = 'granted', granted_at = now(), granted_by = $3 "
+        "WHERE org_id = $1::uuid AND id = $2::uuid AND state = 'pending' AND {} RETURNING {}",
+        kWishInForce, Columns());
     static const std::string kSign = "UPDATE gate.approval SET mac = $2 WHERE id = $1::uuid";
     return sessions_.RunAndWait([&](base::Session& session) {
       return session.InTransaction("grant an approval", [&](base::Session& s) -> absl::Status {
@@ -149,9 +150,9 @@ class PostgresGates final : public Gates {
   }
 
   absl::Status Revoke(base::OrgId org, base::Uuid id) override {
-    static const std::string kRevoke =
-        fmt::format("UPDATE gate.approval SET state = 'revoked' WHERE org_id = $1::uuid AND id = $2::uuid AND state = 'granted' RETURNING {}",
-                    Columns());
+    static const std::string kRevoke = fmt::format(
+        "UPDATE gate.approval SET state = 'revoked' WHERE org_id = $1::uuid AND id = $2::uuid AND state = 'granted' RETURNING {}",
+        Columns());
     TG_ASSIGN(const std::vector<Approval> revoked, Query(kRevoke, {org.ToString(), id.ToString()}));
     return revoked.empty() ? No(id, "is granted") : absl::OkStatus();
   }
@@ -184,21 +185,22 @@ class PostgresGates final : public Gates {
 
   // Whose grant it is, for what and until when, as it was recorded: a row that somebody else made or moved has no such MAC.
   std::string MacOf(const Approval& a) const {
-    const base::Digest mac = base::HmacSha256(
-        mac_key_, fmt::format("tollgate approval v1:{}:{}:{}:{}:{}:{}:{}:{}", a.id.ToString(), a.team.ToString(), a.key.ToString(), a.rule.size(),
-                              a.rule, a.minutes, a.granted_us, a.granted_by));
+    const base::Digest mac =
+        base::HmacSha256(mac_key_, fmt::format("tollgate approval v1:{}:{}:{}:{}:{}:{}:{}:{}", a.id.ToString(), a.team.ToString(),
+                                               a.key.ToString(), a.rule.size(), a.rule, a.minutes, a.granted_us, a.granted_by));
     return std::string(base::View(mac));
   }
 
   template <typename T>
   void Queue(base::TeamId team, Done<T> done, bool counts, std::function<absl::StatusOr<T>(base::Session&)> work) {
     if (!MayAsk(team)) return done(TooSlow());
-    const absl::Status queued = sessions_.Submit([this, team, done, counts, work = std::move(work)](absl::StatusOr<base::Session*> session) {
-      Answered(team);
-      if (!session.ok()) return done(base::Annotate(session.status(), "what policy asks before a request"));
-      done(work(**session));
-      if (counts) Sweep(**session);
-    });
+    const absl::Status queued =
+        sessions_.Submit([this, team, done, counts, work = std::move(work)](absl::StatusOr<base::Session*> session) {
+          Answered(team);
+          if (!session.ok()) return done(base::Annotate(session.status(), "what policy asks before a request"));
+          done(work(**session));
+          if (counts) Sweep(**session);
+        });
     if (queued.ok()) return;
     Answered(team);
     done(TooSlow());
@@ -276,16 +278,17 @@ class PostgresGates final : public Gates {
     std::vector<base::Uuid> once;
   };
   absl::StatusOr<Grants> FindGrants(base::Session& session, const Ask& ask, const std::string& rule) const {
-    static const std::string kFind =
-        fmt::format("SELECT {} FROM gate.approval WHERE team_id = $1::uuid AND key_id = $2::uuid AND rule = $3 AND state = 'granted' AND {} "
-                    "ORDER BY minutes DESC, granted_at LIMIT 20",
-                    Columns(), kGrantInForce);
+    static const std::string kFind = fmt::format(
+        "SELECT {} FROM gate.approval WHERE team_id = $1::uuid AND key_id = $2::uuid AND rule = $3 AND state = 'granted' AND {} "
+        "ORDER BY minutes DESC, granted_at LIMIT 20",
+        Columns(), kGrantInForce);
     TG_ASSIGN(const auto rows, session.Run("find grants", kFind, {ask.team.ToString(), ask.key.ToString(), rule}));
     Grants out;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       TG_ASSIGN(const Approval grant, ApprovalOf(rows, i));
       if (!base::ConstantTimeEqual(rows.Bytes(i, kMacColumn), MacOf(grant))) {
-        base::Error("gates", "approval {} was not granted by this installation, or was changed since: it lets nobody pass", grant.id.ToString());
+        base::Error("gates", "approval {} was not granted by this installation, or was changed since: it lets nobody pass",
+                    grant.id.ToString());
       } else if (grant.minutes == 0) {
         out.once.push_back(grant.id);
       } else if (!out.lasting) {
@@ -310,7 +313,8 @@ class PostgresGates final : public Gates {
     static const std::string kCount =
         "WITH w AS (SELECT to_timestamp(floor(extract(epoch FROM now()) / $4::int8) * $4::int8) AS start), "
         "counted AS (INSERT INTO gate.rate (team_id, rule, who, window_start, used) SELECT $1::uuid, $2, $3, start, 1 FROM w "
-        "ON CONFLICT (team_id, rule, who, window_start) DO UPDATE SET used = gate.rate.used + 1 WHERE gate.rate.used < $5::int8 RETURNING 1) "
+        "ON CONFLICT (team_id, rule, who, window_start) DO UPDATE SET used = gate.rate.used + 1 WHERE gate.rate.used < $5::int8 RETURNING "
+        "1) "
         "SELECT (SELECT count(*) FROM counted), greatest(ceil(extract(epoch FROM start - now()) * 1000)::int8 + $4::int8 * 1000, 1) FROM w";
     TG_ASSIGN(const auto rows, session.Run("count requests of a rule", kCount,
                                            {team.ToString(), rate.rule, base::Blob{rate.who}, rate.window_seconds, rate.limit}));
@@ -321,18 +325,18 @@ class PostgresGates final : public Gates {
   }
 
   static absl::Status WishFor(base::Session& session, const Ask& ask, std::vector<Wish> wishes, Answer& answer) {
-    static const std::string kWish =
-        fmt::format("INSERT INTO gate.approval AS a (id, org_id, team_id, key_id, rule, request_id, minutes) "
-                    "VALUES ($1::uuid, $2::uuid, $3::uuid, $4::uuid, $5, $6::uuid, $7::int8) "
-                    "ON CONFLICT (team_id, key_id, rule) WHERE state = 'pending' DO UPDATE "
-                    "SET asked_at = now(), request_id = excluded.request_id, minutes = excluded.minutes WHERE NOT (a.{})",
-                    kWishInForce);
+    static const std::string kWish = fmt::format(
+        "INSERT INTO gate.approval AS a (id, org_id, team_id, key_id, rule, request_id, minutes) "
+        "VALUES ($1::uuid, $2::uuid, $3::uuid, $4::uuid, $5, $6::uuid, $7::int8) "
+        "ON CONFLICT (team_id, key_id, rule) WHERE state = 'pending' DO UPDATE "
+        "SET asked_at = now(), request_id = excluded.request_id, minutes = excluded.minutes WHERE NOT (a.{})",
+        kWishInForce);
     static const std::string kWaits =
         "SELECT id::text FROM gate.approval WHERE team_id = $1::uuid AND key_id = $2::uuid AND rule = $3 AND state = 'pending'";
     std::sort(wishes.begin(), wishes.end(), [](const Wish& a, const Wish& b) { return a.rule < b.rule; });
     for (const Wish& wish : wishes) {
       const base::Params made = {base::Uuid::NewV7().ToString(), ask.org.ToString(), ask.team.ToString(), ask.key.ToString(), wish.rule,
-                                 ask.request.ToString(), wish.minutes};
+                                 ask.request.ToString(),         wish.minutes};
       TG_RETURN_IF_ERROR(session.Run("ask for approval", kWish, made).status());
       TG_ASSIGN(const auto rows, session.Run("find what waits", kWaits, {ask.team.ToString(), ask.key.ToString(), wish.rule}));
       if (rows.empty()) return base::Unavailable("the approval was given this moment; send the request again");
@@ -358,7 +362,8 @@ class PostgresGates final : public Gates {
   // Windows that are long over, some at a time: nobody waits for this long, and a failure is nobody's.
   void Sweep(base::Session& session) {
     static const std::string kSweep =
-        "DELETE FROM gate.rate WHERE ctid = ANY(ARRAY(SELECT ctid FROM gate.rate WHERE window_start < now() - interval '2 days' LIMIT 5000))";
+        "DELETE FROM gate.rate WHERE ctid = ANY(ARRAY(SELECT ctid FROM gate.rate WHERE window_start < now() - interval '2 days' LIMIT "
+        "5000))";
     if (counts_.fetch_add(1) % kCountsBetweenSweeps != 0) return;
     const absl::Status swept = session.Run("forget old windows", kSweep, {}).status();
     if (!swept.ok()) base::Warn("gates", "old windows of rates were not forgotten: {}", base::Message(swept));

@@ -154,9 +154,7 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
     co_return absl::OkStatus();
   }
 
-  async::Awaitable<absl::Status> Write(pipeline::OutputPiece piece) override {
-    co_return co_await Send(Chunk(head_, std::move(piece)));
-  }
+  async::Awaitable<absl::Status> Write(pipeline::OutputPiece piece) override { co_return co_await Send(Chunk(head_, std::move(piece))); }
 
   void OnWriteDone(bool ok) override {
     if (auto done = std::exchange(write_done_, nullptr)) done(ok);

@@ -31,7 +31,8 @@ class EmbedCall final : public UnaryCall {
     message.set_id(caller_.request_id.ToString());
     message.set_model(answer.head.model);
     const auto each = static_cast<std::ptrdiff_t>(answer.dimensions);
-    for (auto at = answer.numbers.begin(); at != answer.numbers.end(); at += each) message.add_vectors()->mutable_values()->Add(at, at + each);
+    for (auto at = answer.numbers.begin(); at != answer.numbers.end(); at += each)
+      message.add_vectors()->mutable_values()->Add(at, at + each);
     message.mutable_end()->Swap(&answer.end);
     *reply_ = ToBytes(message);
     co_return ::grpc::Status::OK;

@@ -78,8 +78,11 @@ class EmbeddingsService final : public RawEmbeddings {
 
 struct GrpcFront::Impl {
   Impl(GrpcServerOptions options, net::IoThreads& io, boost::asio::any_io_executor cpu, pipeline::ChatService& chat)
-      : calls{chat, [&io] { return boost::asio::any_io_executor(boost::asio::make_strand(io.context())); }, std::move(cpu),
-              std::chrono::milliseconds(options.write_timeout_ms), {}},
+      : calls{chat,
+              [&io] { return boost::asio::any_io_executor(boost::asio::make_strand(io.context())); },
+              std::move(cpu),
+              std::chrono::milliseconds(options.write_timeout_ms),
+              {}},
         server(std::move(options), io) {
     server.AddService("tollgate.v1.Inference", &inference);
     server.AddService("tollgate.v1.Tokens", &tokens);
@@ -98,8 +101,8 @@ struct GrpcFront::Impl {
 GrpcFront::GrpcFront(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 GrpcFront::~GrpcFront() { Shutdown(std::chrono::milliseconds(0)); }
 
-absl::StatusOr<std::unique_ptr<GrpcFront>> GrpcFront::Start(GrpcServerOptions options, net::IoThreads& io,
-                                                            boost::asio::any_io_executor cpu, pipeline::ChatService& chat) {
+absl::StatusOr<std::unique_ptr<GrpcFront>> GrpcFront::Start(GrpcServerOptions options, net::IoThreads& io, boost::asio::any_io_executor cpu,
+                                                            pipeline::ChatService& chat) {
   auto impl = std::make_unique<Impl>(std::move(options), io, std::move(cpu), chat);
   TG_RETURN_IF_ERROR(impl->server.Start());
   return std::unique_ptr<GrpcFront>(new GrpcFront(std::move(impl)));

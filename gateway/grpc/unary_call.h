@@ -73,7 +73,8 @@ void TakeClientId(const Request& request, pipeline::Caller& caller) {
 
 inline constexpr std::size_t kParseHereBytesMax = 64 * 1024;  // Larger messages are parsed off the I/O threads.
 
-// Parses a call's message; or why not. The key comes first: a stranger has nothing read, and learns nothing of what a message must look like.
+// Parses a call's message; or why not. The key comes first: a stranger has nothing read, and learns nothing of what a message must look
+// like.
 template <typename Message>
 async::Awaitable<std::optional<pipeline::Failure>> ReadMessage(CallContext& shared, const pipeline::Caller& caller,
                                                                const ::grpc::ByteBuffer& bytes, Message& message) {

@@ -1,10 +1,11 @@
-// A detector is a thread that turns an HTTP client, or one that speaks gRPC and behaves like one (grpc_client.h): questions come through bounded
-// queues, one a tenant and taken in turn; those whose deadline passes there are answered without being asked. An answer is collected to its
-// bound, read, and handed over on that thread.
+// A detector is a thread that turns an HTTP client, or one that speaks gRPC and behaves like one (grpc_client.h): questions come through
+// bounded queues, one a tenant and taken in turn; those whose deadline passes there are answered without being asked. An answer is
+// collected to its bound, read, and handed over on that thread.
 //
-// What says that the server is unwell is counted: for all that it cannot be reached; for each tenant apart that it is late by its own deadline,
-// breaks off or answers 429 or 5xx, for that may be a text's doing. What one caller brings about by a short deadline, or by a text that the
-// server refuses, is that question's failure alone; it may try whether the server is back, and another does if it does not learn it.
+// What says that the server is unwell is counted: for all that it cannot be reached; for each tenant apart that it is late by its own
+// deadline, breaks off or answers 429 or 5xx, for that may be a text's doing. What one caller brings about by a short deadline, or by a
+// text that the server refuses, is that question's failure alone; it may try whether the server is back, and another does if it does not
+// learn it.
 //
 // Tested by tests/gateway/guards/external_detectors_test.cpp.
 #include "gateway/guards/external_detectors.h"
@@ -63,7 +64,9 @@ pipeline::GuardAnswer Failed(const pipeline::GuardAsk& ask, std::string why) {
 class Detector {
  public:
   Detector(DetectorOptions options, std::unique_ptr<base::HttpClient> client)
-      : options_(std::move(options)), client_(std::move(client)), reach_(options_.failures_max, options_.rest),
+      : options_(std::move(options)),
+        client_(std::move(client)),
+        reach_(options_.failures_max, options_.rest),
         tenants_(options_.failures_max, options_.rest) {
     stats_.name = options_.name;
     thread_ = std::jthread([this](std::stop_token stop) { Loop(stop); });
@@ -147,8 +150,8 @@ class Detector {
   bool HasRoom(const Asked& asked) const REQUIRES(mu_) {
     const auto own = waiting_.find(asked.ask.tenant);
     const std::size_t count = own == waiting_.end() ? 0 : own->second.asked.size(), bytes = own == waiting_.end() ? 0 : own->second.bytes;
-    return MayTake(count, waiting_count_, static_cast<std::size_t>(options_.waiting_max)) && asked.bytes <= kWaitingBytesMax - waiting_bytes_ &&
-           MayTake(bytes, waiting_bytes_, kWaitingBytesMax);
+    return MayTake(count, waiting_count_, static_cast<std::size_t>(options_.waiting_max)) &&
+           asked.bytes <= kWaitingBytesMax - waiting_bytes_ && MayTake(bytes, waiting_bytes_, kWaitingBytesMax);
   }
 
   // The tenants' in turn. One whose deadline has passed needs no place.

@@ -1,5 +1,5 @@
-// A question's JSON and its message have the same fields, so that protobuf's own mapping carries one into the other. Calls are gRPC's callback
-// kind; what ends on its threads waits for Run, on whose thread sinks are called.
+// A question's JSON and its message have the same fields, so that protobuf's own mapping carries one into the other. Calls are gRPC's
+// callback kind; what ends on its threads waits for Run, on whose thread sinks are called.
 //
 // Tested by tests/gateway/guards/grpc_client_test.cpp.
 #include "gateway/guards/grpc_client.h"

@@ -1,5 +1,6 @@
-// A client of detectors that speak gRPC, in the form of one of HTTP: what is posted to it goes as a call of tollgate.v1.Detector, what comes back
-// is the answer's JSON with status 200, or what a status of gRPC's would be over HTTP. So all that waits, counts and gives up is written once.
+// A client of detectors that speak gRPC, in the form of one of HTTP: what is posted to it goes as a call of tollgate.v1.Detector, what
+// comes back is the answer's JSON with status 200, or what a status of gRPC's would be over HTTP. So all that waits, counts and gives up is
+// written once.
 #pragma once
 
 #include <memory>

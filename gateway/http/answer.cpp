@@ -97,8 +97,8 @@ async::Awaitable<void> Answer::Fail(const ErrorReply& error) {
 async::Awaitable<bool> Answer::CheckContentType() {
   const auto type = exchange_.Header("content-type");
   if (!type || EqualsIgnoringCase(type->substr(0, type->find(';')), kJson)) co_return true;
-  const ErrorReply error = PlainError(415, "unsupported_media_type",
-                                      "The body must be JSON; send it with the header Content-Type: application/json.");
+  const ErrorReply error =
+      PlainError(415, "unsupported_media_type", "The body must be JSON; send it with the header Content-Type: application/json.");
   co_await Fail(error);
   co_return false;
 }

@@ -1,5 +1,5 @@
-// What every route does with a request and its answer: who calls, whether the body is JSON, and the headers and error bodies that all answers
-// carry. Internal to the room.
+// What every route does with a request and its answer: who calls, whether the body is JSON, and the headers and error bodies that all
+// answers carry. Internal to the room.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>

@@ -1,5 +1,5 @@
-// POST /v1/embeddings and /v1/rerank: as the routes of api.cpp. Answers of a hundred vectors are megabytes of digits: they are written off the
-// I/O threads.
+// POST /v1/embeddings and /v1/rerank: as the routes of api.cpp. Answers of a hundred vectors are megabytes of digits: they are written off
+// the I/O threads.
 //
 // Tested by tests/gateway/http/embed_front_test.cpp.
 #include <optional>

@@ -1,5 +1,5 @@
-// `input` is one text, a list of texts, one text as token ids, or a list of those: which one, its first element says. Numbers are written with
-// as many digits as give the same float again.
+// `input` is one text, a list of texts, one text as token ids, or a list of those: which one, its first element says. Numbers are written
+// with as many digits as give the same float again.
 //
 // Tested by tests/gateway/http/embed_body_test.cpp.
 #include "gateway/http/embed_body.h"
@@ -33,8 +33,8 @@ absl::Status Missing(std::string_view name) {
 // Before anything is built of them.
 absl::Status CheckCount(std::string_view name, const json::array& all) {
   if (all.size() <= static_cast<std::size_t>(pipeline::kEmbedTextsMax)) return absl::OkStatus();
-  return Refuse("INVALID_VALUE", name, fmt::format("Invalid '{}': {} texts are sent, and at most {} are allowed.", name, all.size(),
-                                                   pipeline::kEmbedTextsMax));
+  return Refuse("INVALID_VALUE", name,
+                fmt::format("Invalid '{}': {} texts are sent, and at most {} are allowed.", name, all.size(), pipeline::kEmbedTextsMax));
 }
 
 absl::Status ReadTokens(const std::string& name, const json::array& ids, v1::EmbedInput& input) {
@@ -100,7 +100,8 @@ absl::Status ReadDocuments(const json::value& value, v1::RerankRequest& rerank) 
     if (all[i].is_object()) {  // {"text": …}, as some clients send.
       text = all[i].get_object().if_contains("text");
       if (text == nullptr || all[i].get_object().size() != 1)
-        return Refuse("UNSUPPORTED_VALUE", name, fmt::format("Unsupported value: '{}' must be a string, or an object with 'text' alone.", name));
+        return Refuse("UNSUPPORTED_VALUE", name,
+                      fmt::format("Unsupported value: '{}' must be a string, or an object with 'text' alone.", name));
     }
     TG_ASSIGN(*rerank.add_documents(), ReadString(name, *text));
   }

@@ -1,8 +1,8 @@
 // The API over HTTP/1.1, as OpenAI's clients speak it, and the probes' listener. Both translate and decide nothing.
 //
-// Paths, bytes, errors and headers: gateway/http/README.md. Connections are kept alive; pipelined requests are answered in order. A client that
-// closes its side of the connection while its request runs has gone: the call is cancelled. A slow reader holds one piece: the pipeline
-// waits for it, at most write_timeout_ms.
+// Paths, bytes, errors and headers: gateway/http/README.md. Connections are kept alive; pipelined requests are answered in order. A client
+// that closes its side of the connection while its request runs has gone: the call is cancelled. A slow reader holds one piece: the
+// pipeline waits for it, at most write_timeout_ms.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -41,8 +41,8 @@ struct Probes {
 // Thread-safe but for Start and Shutdown (one thread).
 class HttpFront {
  public:
-  // Binds and serves. `io`, what `cpu` runs on, `chat` and `clock` must outlive it; requests run as coroutines on strands of `io`, and bodies
-  // above 64 KiB are parsed by `cpu`, for each connection one at a time.
+  // Binds and serves. `io`, what `cpu` runs on, `chat` and `clock` must outlive it; requests run as coroutines on strands of `io`, and
+  // bodies above 64 KiB are parsed by `cpu`, for each connection one at a time.
   static absl::StatusOr<std::unique_ptr<HttpFront>> Start(HttpOptions options, net::IoThreads& io, boost::asio::any_io_executor cpu,
                                                           pipeline::ChatService& chat, Probes probes,
                                                           const base::Clock& clock = base::SystemClock());

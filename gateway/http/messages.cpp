@@ -1,5 +1,5 @@
-// Clients send back what a reply's message held, so an assistant's message may carry refusal, function_call, audio and annotations as long as
-// they say nothing (null, or an empty array of annotations), and what it thought: no model is shown the thoughts of earlier turns.
+// Clients send back what a reply's message held, so an assistant's message may carry refusal, function_call, audio and annotations as long
+// as they say nothing (null, or an empty array of annotations), and what it thought: no model is shown the thoughts of earlier turns.
 //
 // Tested by tests/gateway/http/chat_request_test.cpp.
 #include "gateway/http/messages.h"

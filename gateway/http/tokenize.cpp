@@ -4,8 +4,8 @@
 // Tested by tests/gateway/http/tokenize_test.cpp.
 #include "gateway/http/tokenize.h"
 
-#include <boost/json/monotonic_resource.hpp>
 #include <fmt/format.h>
+#include <boost/json/monotonic_resource.hpp>
 
 #include "gateway/http/fields.h"
 #include "gateway/http/messages.h"
@@ -22,10 +22,8 @@ struct Fixed {
   std::string_view name;
   bool value;
 };
-constexpr Fixed kFixed[] = {{"add_generation_prompt", true},
-                            {"continue_final_message", false},
-                            {"add_special_tokens", false},
-                            {"return_token_strs", false}};
+constexpr Fixed kFixed[] = {
+    {"add_generation_prompt", true}, {"continue_final_message", false}, {"add_special_tokens", false}, {"return_token_strs", false}};
 
 absl::Status ReadField(std::string_view name, const json::value& value, v1::ChatRequest& chat) {
   if (value.is_null()) return absl::OkStatus();
@@ -57,8 +55,7 @@ absl::StatusOr<v1::CountTokensRequest> ParseTokenize(std::string_view body) {
   TG_ASSIGN(const json::value root, ParseStrictJson(body, &memory));
   if (!root.is_object()) return Refuse("INVALID_TYPE", "", "The request body must be a JSON object.");
   v1::ChatRequest chat;
-  for (const auto& field : root.get_object())
-    TG_RETURN_IF_ERROR(ReadField({field.key().data(), field.key().size()}, field.value(), chat));
+  for (const auto& field : root.get_object()) TG_RETURN_IF_ERROR(ReadField({field.key().data(), field.key().size()}, field.value(), chat));
   if (chat.model().empty()) return Refuse("MISSING_REQUIRED_PARAMETER", "model", "Missing required parameter: 'model'.");
   if (chat.messages().empty()) return Refuse("MISSING_REQUIRED_PARAMETER", "messages", "Missing required parameter: 'messages'.");
   v1::CountTokensRequest request;

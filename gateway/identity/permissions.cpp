@@ -86,7 +86,7 @@ constexpr CallPermission kCalls[] = {
     {"/tollgate.v1.Policy/ListApprovals", Permission::kReadPolicy},
     {"/tollgate.v1.Policy/Approve", Permission::kActivatePolicy},
     {"/tollgate.v1.Policy/RevokeApproval", Permission::kActivatePolicy},
-    {"/tollgate.v1.Policy/Replay", Permission::kActivatePolicy},  // Records as examples: kReadContent too.
+    {"/tollgate.v1.Policy/Replay", Permission::kActivatePolicy},    // Records as examples: kReadContent too.
     {"/tollgate.v1.Policy/ShadowReport", Permission::kReadPolicy},  // Records as examples: kReadAudit too.
     {"/tollgate.v1.Audit/List", Permission::kReadAudit},
     {"/tollgate.v1.Audit/Show", Permission::kReadAudit},  // With content: kReadContent too.
@@ -103,10 +103,9 @@ constexpr CallPermission kCalls[] = {
 };
 
 constexpr std::array<std::string_view, kPermissions> kNames = {
-    "use_models",  "read_directory", "manage_orgs",     "manage_teams", "manage_keys",  "manage_grants", "manage_quotas", "manage_prices",
-    "read_policy", "write_policy",   "activate_policy", "read_audit",   "read_content", "verify_audit",  "read_usage",    "reconcile",
-    "read_system", "stop",           "stop_everything", "manage_models",
-    "use_grammars", "use_strict"};
+    "use_models",  "read_directory", "manage_orgs",     "manage_teams",  "manage_keys",  "manage_grants", "manage_quotas", "manage_prices",
+    "read_policy", "write_policy",   "activate_policy", "read_audit",    "read_content", "verify_audit",  "read_usage",    "reconcile",
+    "read_system", "stop",           "stop_everything", "manage_models", "use_grammars", "use_strict"};
 
 }  // namespace
 

@@ -11,13 +11,13 @@
 namespace tollgate::identity {
 
 enum class Permission {
-  kUseModels,      // Chat, embed, rerank, count tokens, list models.
-  kReadDirectory,  // Orgs, teams, projects, keys, allow-lists, quotas, prices.
-  kManageOrgs,     // Make and block orgs.
-  kManageTeams,    // Make and block teams and projects.
-  kManageKeys,     // Make, rotate and revoke keys.
-  kManageGrants,   // Model allow-lists.
-  kManageQuotas,   // Limits, and the defaults and caps of chats.
+  kUseModels,       // Chat, embed, rerank, count tokens, list models.
+  kReadDirectory,   // Orgs, teams, projects, keys, allow-lists, quotas, prices.
+  kManageOrgs,      // Make and block orgs.
+  kManageTeams,     // Make and block teams and projects.
+  kManageKeys,      // Make, rotate and revoke keys.
+  kManageGrants,    // Model allow-lists.
+  kManageQuotas,    // Limits, and the defaults and caps of chats.
   kManagePrices,    // The installation's price book.
   kReadPolicy,      // Read and try policies.
   kWritePolicy,     // Store versions.

@@ -24,13 +24,13 @@ struct Accepted {
 };
 
 struct ListenerOptions {
-  std::string name;                        // For diagnostics: "grpc", "http", "probes".
-  std::string address = "127.0.0.1";       // Numeric IPv4 or IPv6.
-  std::uint16_t port = 0;                  // 0: any free one; see port().
-  int backlog = 1024;                      // Connections that the kernel keeps waiting.
-  int connections_max = 4096;              // At once, in total.
-  int connections_per_source_max = 1024;   // At once, from one address.
-  int descriptors_reserved = 32;           // Of the process's limit: newcomers are closed when fewer than these are left.
+  std::string name;                       // For diagnostics: "grpc", "http", "probes".
+  std::string address = "127.0.0.1";      // Numeric IPv4 or IPv6.
+  std::uint16_t port = 0;                 // 0: any free one; see port().
+  int backlog = 1024;                     // Connections that the kernel keeps waiting.
+  int connections_max = 4096;             // At once, in total.
+  int connections_per_source_max = 1024;  // At once, from one address.
+  int descriptors_reserved = 32;          // Of the process's limit: newcomers are closed when fewer than these are left.
   // False: a connection ends when its slot is destroyed. True: it ends when its descriptor is closed, by whomever (gRPC); slot is null.
   bool watch_descriptors = false;
 };

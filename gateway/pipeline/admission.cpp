@@ -81,12 +81,14 @@ absl::StatusOr<inference::ModelInfo> ResolveOne(const Collaborators& with, const
   const directory::Model* registered = principal.snapshot->FindModel(model);
   const bool older = found != models.end() && IsOlder(*principal.snapshot, *found);
   if ((found == models.end() || older) && offered && registered != nullptr && principal.snapshot->MayUse(principal.place, model)) {
-    return base::WithDetail(base::Unavailable(fmt::format("model {} is not loaded here yet; send the request again in a few seconds", model)),
-                            {.reason = "MODEL_NOT_LOADED", .param = "model", .retry_after_ms = 5000});
+    return base::WithDetail(
+        base::Unavailable(fmt::format("model {} is not loaded here yet; send the request again in a few seconds", model)),
+        {.reason = "MODEL_NOT_LOADED", .param = "model", .retry_after_ms = 5000});
   }
   if (found == models.end() || !offered) {
-    return base::WithDetail(base::NotFound(fmt::format("there is no model {}; GET /v1/models (or Models.List) names those you may use", model)),
-                            {.reason = "MODEL_NOT_FOUND", .param = "model", .may_retry = false});
+    return base::WithDetail(
+        base::NotFound(fmt::format("there is no model {}; GET /v1/models (or Models.List) names those you may use", model)),
+        {.reason = "MODEL_NOT_FOUND", .param = "model", .may_retry = false});
   }
   if (!principal.snapshot->MayUse(principal.place, model)) {
     return base::WithDetail(base::PermissionDenied(fmt::format("this key may not use model {}; ask an administrator to grant it", model)),

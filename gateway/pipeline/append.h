@@ -12,8 +12,8 @@ namespace tollgate::pipeline {
 // The first and, until an attempt can fail over to another replica, only attempt of a request.
 inline constexpr std::uint32_t kFirstAttempt = 1;
 
-// Seals `content` under `key` for the entry's kind, attempt and segment (large content on the CPU pool) and appends. The position is durable.
-// Errors as audit::Journal::Append.
+// Seals `content` under `key` for the entry's kind, attempt and segment (large content on the CPU pool) and appends. The position is
+// durable. Errors as audit::Journal::Append.
 async::Awaitable<absl::StatusOr<audit::Position>> SealAndAppend(const Collaborators& with, const audit::RequestKey& key, audit::Entry entry,
                                                                 const tollgate::v1::SealedContent& content);
 

@@ -25,14 +25,14 @@ enum class Surface { kGrpc, kHttp };
 
 // What every call carries, whatever it asks for.
 struct Caller {
-  std::string bearer;                                    // The credential as it came; empty if none.
-  std::string source;                                    // Peer address without port.
+  std::string bearer;  // The credential as it came; empty if none.
+  std::string source;  // Peer address without port.
   Surface surface = Surface::kGrpc;
-  base::RequestId request_id;                            // Made by the front end; also `x-request-id`.
+  base::RequestId request_id;                                     // Made by the front end; also `x-request-id`.
   std::optional<std::chrono::steady_clock::time_point> deadline;  // The caller's; the pipeline caps it.
-  std::string client_request_id;                         // At most 128 bytes.
-  std::uint32_t retry_count = 0;                         // x-stainless-retry-count.
-  std::chrono::steady_clock::time_point received;        // When the front end had it whole.
+  std::string client_request_id;                                  // At most 128 bytes.
+  std::uint32_t retry_count = 0;                                  // x-stainless-retry-count.
+  std::chrono::steady_clock::time_point received;                 // When the front end had it whole.
 };
 
 // Set by a front end when its client has gone: decoding stops within one step. Any thread.
@@ -65,9 +65,9 @@ struct ReplyHead {
   std::string model;
   std::int64_t created_s = 0;
   RateLimits limits;
-  std::int32_t log_id = 0;                                // Of the REQUEST record.
+  std::int32_t log_id = 0;  // Of the REQUEST record.
   std::int64_t record_index = 0;
-  std::string route;                                      // x-tollgate-route: by which alias or rule, with which adapters; empty: by its name.
+  std::string route;  // x-tollgate-route: by which alias or rule, with which adapters; empty: by its name.
 };
 
 using Logprobs = std::vector<tollgate::v1::TokenLogprob>;
@@ -91,19 +91,19 @@ class StreamWriter {
 
 struct Reply {
   ReplyHead head;
-  std::string text;                  // Unary: the whole output. Stream: text that travels with the end (may be empty).
-  Logprobs logprobs;                 // Of the tokens of `text`.
+  std::string text;   // Unary: the whole output. Stream: text that travels with the end (may be empty).
+  Logprobs logprobs;  // Of the tokens of `text`.
   tollgate::v1::ChatEnd end;
-  std::int64_t overhead_us = 0;      // Time in Tollgate without the engine.
-  std::string thought{};             // As `text`.
+  std::int64_t overhead_us = 0;  // Time in Tollgate without the engine.
+  std::string thought{};         // As `text`.
   std::vector<tollgate::v1::ToolCall> calls{};
-  std::vector<OutputPiece> more{};   // Of several replies the others, from the second on.
+  std::vector<OutputPiece> more{};  // Of several replies the others, from the second on.
 };
 
 // A refused or broken call: the status (base::DetailOf has the machine-readable part) and what headers need.
 struct Failure {
   absl::Status status;
-  std::optional<ReplyHead> head;     // Present when a record of it exists: position and limits.
+  std::optional<ReplyHead> head;  // Present when a record of it exists: position and limits.
   RateLimits limits;
 };
 

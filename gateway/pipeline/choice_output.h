@@ -85,7 +85,7 @@ class ChoiceOutput {
   struct Asked {
     SemanticFilter* filter = nullptr;
     std::shared_ptr<GuardInbox> inbox;
-    std::string channel;                   // As in RawSpan.
+    std::string channel;                    // As in RawSpan.
     std::unique_ptr<SemanticFilter> its{};  // A call's own: `filter`.
     tollgate::v1::ToolCall call{};          // That waits, if `withheld`.
     bool withheld = false;
@@ -129,7 +129,7 @@ class ChoiceOutput {
   bool answered_ = false;  // and what comes after it.
   bool blocked_ = false, finished_ = false;
   Given taken_;
-  std::size_t looked_[2] = {0, 0};  // At raw spans, of text and thought,
+  std::size_t looked_[2] = {0, 0};                               // At raw spans, of text and thought,
   std::vector<std::pair<std::int64_t, std::int64_t>> marks_[2];  // whose bytes end there in the raw output.
   int calls_seen_ = 0;
   int calls_taken_ = 0;  // Of these, that may be given as far as rules go.

@@ -1,5 +1,5 @@
-// A reply that is taken back is made anew from what is kept of it: the filters are deterministic, so it lets go again what it had let go, and
-// that is skipped. Where it would hold back some of that, because what followed is what had made it final, it is not taken back so far.
+// A reply that is taken back is made anew from what is kept of it: the filters are deterministic, so it lets go again what it had let go,
+// and that is skipped. Where it would hold back some of that, because what followed is what had made it final, it is not taken back so far.
 //
 // Tested by tests/gateway/pipeline/retry_test.cpp.
 #include <algorithm>

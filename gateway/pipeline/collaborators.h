@@ -43,15 +43,16 @@ struct PipelineOptions {
   std::chrono::milliseconds append_timeout{5000};       // How long a request waits for its record to be durable.
   std::chrono::milliseconds deadline_default{120'000};  // For callers that name none.
   std::chrono::milliseconds deadline_max{600'000};
-  std::chrono::milliseconds segment{100};               // A stream's output goes on record and out this often.
-  std::chrono::milliseconds authority_check{200};       // How often a running request asks whether it may go on.
-  std::int64_t running_max = 1024;                      // Requests under way; UNAVAILABLE beyond.
-  std::int64_t extension_tokens = 64;                   // Quota is taken in such steps while decoding.
-  std::int64_t seal_here_bytes = 64 << 10;              // Contents from this size are sealed by `cpu`.
-  // Prompts from this size are read, judged and rendered there: where every word may be encoded, all detectors take 0.2 ms a KiB, not 0.015.
+  std::chrono::milliseconds segment{100};          // A stream's output goes on record and out this often.
+  std::chrono::milliseconds authority_check{200};  // How often a running request asks whether it may go on.
+  std::int64_t running_max = 1024;                 // Requests under way; UNAVAILABLE beyond.
+  std::int64_t extension_tokens = 64;              // Quota is taken in such steps while decoding.
+  std::int64_t seal_here_bytes = 64 << 10;         // Contents from this size are sealed by `cpu`.
+  // Prompts from this size are read, judged and rendered there: where every word may be encoded, all detectors take 0.2 ms a KiB, not
+  // 0.015.
   std::int64_t inspect_here_bytes = 8 << 10;
   PromptLimits limits;
-  std::string build;                                    // Of this program, for strict answers.
+  std::string build;  // Of this program, for strict answers.
 };
 
 struct Collaborators {
@@ -62,11 +63,11 @@ struct Collaborators {
   audit::Journal* journal = nullptr;
   audit::Keys* keys = nullptr;
   inference::Pool* pool = nullptr;
-  Guards* guards = nullptr;                             // Null: nobody can be asked; rules that ask then find no answer.
-  boost::asio::any_io_executor io;                      // For the pipeline's own timers.
-  boost::asio::any_io_executor cpu;                     // For long computations; each request has at most one there.
+  Guards* guards = nullptr;          // Null: nobody can be asked; rules that ask then find no answer.
+  boost::asio::any_io_executor io;   // For the pipeline's own timers.
+  boost::asio::any_io_executor cpu;  // For long computations; each request has at most one there.
   PipelineOptions options;
-  gates::Gates* gates = nullptr;                        // Null: rules that ask it something refuse.
+  gates::Gates* gates = nullptr;                         // Null: rules that ask it something refuse.
   ShadowCounts* shadows = nullptr;                       // The pipeline's own, set by it.
   Breakers* breakers = nullptr;                          // Of guard models; null: the pipeline's own, set by it.
   TopicExamples* topics = nullptr;                       // The same.

@@ -1,6 +1,5 @@
-// Judged and laid out as a request is, without what only a record needs, and without what rules ask of the caller: who counts is told how long
-// the prompt would be, and no terms, rates or approvals stand before that.
-// Tested by tests/gateway/pipeline/count_test.cpp.
+// Judged and laid out as a request is, without what only a record needs, and without what rules ask of the caller: who counts is told how
+// long the prompt would be, and no terms, rates or approvals stand before that. Tested by tests/gateway/pipeline/count_test.cpp.
 #include "gateway/pipeline/count.h"
 
 #include "audit/keys.h"
@@ -23,7 +22,11 @@ absl::StatusOr<CountedPrompt> Count(const Collaborators& with, const identity::P
   policies.shadow = nullptr;  // Nothing goes on record here.
   const std::int64_t now_s = base::ToMicros(with.clock->Wall()) / 1'000'000;
   const std::vector<policy::Message> prompt = PolicyPrompt(chat);
-  const Judging how{with, principal, request, policies, SubjectOf(principal, chat, key, model.name, now_s),
+  const Judging how{with,
+                    principal,
+                    request,
+                    policies,
+                    SubjectOf(principal, chat, key, model.name, now_s),
                     [&](const std::string& name) { return with.pool->Render(name, TurnsOf(chat, prompt)); },
                     [&](const inference::ModelInfo& other) { return ValidateFor(chat, other); }};
   TG_ASSIGN(Judged judged, JudgePrompt(how, prompt));

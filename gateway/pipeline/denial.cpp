@@ -19,17 +19,17 @@ absl::Status Blocked(const policy::Verdict& verdict) {
     detail.rule_ids.push_back(rule.rule_id);
     if (because.empty()) because = rule.because;
   }
-  return base::WithDetail(base::PermissionDenied(fmt::format("the prompt was blocked by policy rule {}{}{}", fmt::join(detail.rule_ids, ", "),
-                                                             because.empty() ? "" : ": ", because)),
+  return base::WithDetail(base::PermissionDenied(fmt::format("the prompt was blocked by policy rule {}{}{}",
+                                                             fmt::join(detail.rule_ids, ", "), because.empty() ? "" : ": ", because)),
                           detail);
 }
 
 absl::Status NeedsJustification(const policy::RuleOutcome& rule) {
-  return base::WithDetail(
-      base::PermissionDenied(fmt::format("policy rule {} wants a justification: {} Say why the request is needed in the field justification "
-                                         "(HTTP: the header x-tollgate-justification), and send it again",
-                                         rule.rule_id, rule.because)),
-      {.reason = "JUSTIFICATION_NEEDED", .param = "justification", .may_retry = false, .rule_ids = {rule.rule_id}});
+  return base::WithDetail(base::PermissionDenied(fmt::format(
+                              "policy rule {} wants a justification: {} Say why the request is needed in the field justification "
+                              "(HTTP: the header x-tollgate-justification), and send it again",
+                              rule.rule_id, rule.because)),
+                          {.reason = "JUSTIFICATION_NEEDED", .param = "justification", .may_retry = false, .rule_ids = {rule.rule_id}});
 }
 
 }  // namespace

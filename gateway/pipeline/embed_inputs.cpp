@@ -1,7 +1,7 @@
 // What came, as text and as tokens. Token ids are read as the text that they spell, before policy: what it scanned is what is tokenised,
-// and no id stands for text that nobody read. A system prompt has no place here: a rule that appends to one refuses, by name, rather than to be
-// forgotten; chat defaults put none, and their cap on input tokens holds. All of this is before anything is on record or paid for, so that
-// none of it may cost more than what was sent: the query is made tokens once, and each step looks whether it may go on.
+// and no id stands for text that nobody read. A system prompt has no place here: a rule that appends to one refuses, by name, rather than
+// to be forgotten; chat defaults put none, and their cap on input tokens holds. All of this is before anything is on record or paid for, so
+// that none of it may cost more than what was sent: the query is made tokens once, and each step looks whether it may go on.
 //
 // Tested by tests/gateway/pipeline/embed_inputs_test.cpp.
 #include <utility>
@@ -79,8 +79,8 @@ absl::Status EmbedRequest::TooLong(std::size_t text, std::size_t tokens, std::in
 }
 
 absl::StatusOr<std::vector<std::vector<std::int32_t>>> EmbedRequest::InputsOf(const std::string& model,
-                                                                             std::span<const policy::Message> prompt,
-                                                                             std::int64_t most) const {
+                                                                              std::span<const policy::Message> prompt,
+                                                                              std::int64_t most) const {
   const std::size_t first = ask_.rerank ? 1 : 0;
   std::vector<std::int32_t> query;
   if (ask_.rerank) {

@@ -159,17 +159,15 @@ absl::Status EmbedRequest::Fits(const inference::ModelInfo& model) const {
                     "MODEL_DOES_NOT_RERANK");
   }
   if (!ask_.rerank && !model.embeds()) {
-    return BadField("model",
-                    fmt::format("{} {}: use a model that embeds", model.name, model.reranks() ? "reranks" : "chats"),
+    return BadField("model", fmt::format("{} {}: use a model that embeds", model.name, model.reranks() ? "reranks" : "chats"),
                     "MODEL_DOES_NOT_EMBED");
   }
   if (ask_.dimensions > model.dimensions)
     return BadField("dimensions", fmt::format("is {}; a vector of {} has {} numbers", ask_.dimensions, model.name, model.dimensions));
   const std::int64_t most = inference::kEmbedJobNumbersMax / model.dimensions;
   if (const auto inputs = static_cast<std::int64_t>(ask_.texts.size()); !ask_.rerank && inputs > most)
-    return BadField("input",
-                    fmt::format("holds {} texts; with {} numbers for each, {} takes {} at once", inputs, model.dimensions, model.name,
-                                most));
+    return BadField(
+        "input", fmt::format("holds {} texts; with {} numbers for each, {} takes {} at once", inputs, model.dimensions, model.name, most));
   return absl::OkStatus();
 }
 
@@ -308,8 +306,6 @@ EmbedAnswer EmbedRequest::TakeVectors(const Reply& reply) {
   return {reply.head, std::move(numbers_), dimensions_, EndOf(reply), reply.overhead_us};
 }
 
-RerankAnswer EmbedRequest::TakeResults(const Reply& reply) {
-  return {reply.head, std::move(results_), EndOf(reply), reply.overhead_us};
-}
+RerankAnswer EmbedRequest::TakeResults(const Reply& reply) { return {reply.head, std::move(results_), EndOf(reply), reply.overhead_us}; }
 
 }  // namespace tollgate::pipeline

@@ -15,12 +15,12 @@ namespace tollgate::pipeline {
 // What is asked, of either kind.
 struct EmbedAsk {
   bool rerank = false;
-  tollgate::v1::ChatRequest call;                          // Model, end user and what else a chat has too; without messages.
-  int inputs = 0;                                          // How many were sent, or documents; of too many, not all are in
-  std::vector<std::string> texts;                          // the inputs, or the query and the documents;
+  tollgate::v1::ChatRequest call;                                // Model, end user and what else a chat has too; without messages.
+  int inputs = 0;                                                // How many were sent, or documents; of too many, not all are in
+  std::vector<std::string> texts;                                // the inputs, or the query and the documents;
   std::vector<std::optional<std::vector<std::int32_t>>> tokens;  // those that came as token ids, in place of their text. Of inputs alone.
-  std::int32_t dimensions = 0;                             // 0: all.
-  std::int32_t top_n = 0;                                  // 0: all.
+  std::int32_t dimensions = 0;                                   // 0: all.
+  std::int32_t top_n = 0;                                        // 0: all.
   bool return_documents = false;
 };
 EmbedAsk AskOf(const tollgate::v1::EmbedRequest& request);
@@ -63,23 +63,23 @@ class EmbedRequest final : public Request {
   absl::Status MayGoOn() const;  // While there is much to do before anything is on record.
   // INVALID_ARGUMENT: one has more than `most` tokens, or all together more than a job may have.
   absl::StatusOr<std::vector<std::vector<std::int32_t>>> InputsOf(const std::string& model, std::span<const policy::Message> prompt,
-                                                                     std::int64_t most) const;
+                                                                  std::int64_t most) const;
   absl::Status TooLong(std::size_t text, std::size_t tokens, std::int64_t most) const;
   async::Awaitable<Ending> Await(inference::TokenStream& stream);
   async::Awaitable<Ending> GiveRanks(Ending ending);
   absl::Status MayGiveDocuments() const;
-  absl::Status GiveDocuments();  // Into results_, as policy lets them leave.
+  absl::Status GiveDocuments();                // Into results_, as policy lets them leave.
   std::string NameOf(std::size_t text) const;  // "input[3]", "query", "documents[2]".
 
   const EmbedAsk& ask_;
   std::vector<std::vector<std::int32_t>> inputs_;  // As the model gets them.
   std::optional<inference::StreamEnd> job_end_;
-  std::int64_t begun_ = 0;                         // Where its end did not come: tokens that were worked on.
+  std::int64_t begun_ = 0;  // Where its end did not come: tokens that were worked on.
   std::int64_t dimensions_ = 0;
-  std::vector<float> numbers_;                     // What leaves: vectors,
+  std::vector<float> numbers_;                         // What leaves: vectors,
   std::vector<tollgate::v1::RankedDocument> results_;  // or these.
   base::Digest digest_{};
-  tollgate::v1::Verdict given_;                    // On the documents that are returned; a span's message is the document's index.
+  tollgate::v1::Verdict given_;  // On the documents that are returned; a span's message is the document's index.
 };
 
 }  // namespace tollgate::pipeline

@@ -17,11 +17,12 @@ namespace tollgate::pipeline {
 struct GuardAsk {
   policy::Question question;
   bool output = false;
-  bool last = true;                       // Of a reply: it is whole.
-  // The prompt as it will be used, those that the question names (questions about the same ones share them); or the reply so far, as filtered.
+  bool last = true;  // Of a reply: it is whole.
+  // The prompt as it will be used, those that the question names (questions about the same ones share them); or the reply so far, as
+  // filtered.
   std::shared_ptr<const std::vector<policy::Message>> messages = nullptr;
   std::string model;
-  std::string tenant;  // Whose request it is: no tenant's questions wait behind all of another's.
+  std::string tenant;                              // Whose request it is: no tenant's questions wait behind all of another's.
   std::chrono::steady_clock::time_point deadline;  // The request's own.
 };
 

@@ -36,18 +36,18 @@ struct Judging {
   const directory::Judges& policies;
   policy::Subject subject;
   std::function<absl::StatusOr<std::vector<std::int32_t>>(const std::string& model)> tokens;  // Of the prompt as it came, where rules ask.
-  std::function<absl::Status(const inference::ModelInfo&)> fits;                               // Whether a model can do the request.
+  std::function<absl::Status(const inference::ModelInfo&)> fits;                              // Whether a model can do the request.
 };
 
 struct Judged {
   policy::Inspection inspection;
-  policy::Subject subject{};      // As of which the prompt was judged in the end.
-  std::string routed_by{};        // The rule that chose the model; empty: none did.
-  std::optional<Route> route{};   // With routed_by: what it leads to; may be the model that was asked for.
+  policy::Subject subject{};     // As of which the prompt was judged in the end.
+  std::string routed_by{};       // The rule that chose the model; empty: none did.
+  std::optional<Route> route{};  // With routed_by: what it leads to; may be the model that was asked for.
 };
 
-// Where a rule sends the prompt to another model, it is judged once more as of that one, and goes nowhere else. Errors of policy, of `tokens`,
-// and as RouteByRule.
+// Where a rule sends the prompt to another model, it is judged once more as of that one, and goes nowhere else. Errors of policy, of
+// `tokens`, and as RouteByRule.
 absl::StatusOr<Judged> JudgePrompt(const Judging& how, std::span<const policy::Message> prompt);
 
 }  // namespace tollgate::pipeline

@@ -114,9 +114,8 @@ bool LogprobGate::MayLeave(std::string_view alternative) const {
   const auto pushed = filter->Push(before_ + std::string(alternative));
   if (!pushed.ok() || filter->blocked() || filter->held_bytes() > 0) return false;
   const auto from = static_cast<std::int64_t>(before_.size());
-  return std::none_of(filter->raw().begin(), filter->raw().end(), [from](const policy::RawSpan& span) {
-    return span.offset + static_cast<std::int64_t>(span.bytes.size()) > from;
-  });
+  return std::none_of(filter->raw().begin(), filter->raw().end(),
+                      [from](const policy::RawSpan& span) { return span.offset + static_cast<std::int64_t>(span.bytes.size()) > from; });
 }
 
 Logprobs LogprobGate::Take(const policy::StreamFilter& filter) {

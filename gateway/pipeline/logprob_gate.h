@@ -56,13 +56,13 @@ class LogprobGate {
   bool Changed(const Held& held, const policy::StreamFilter& filter);
 
   const OpenFilter open_;
-  std::string waiting_;           // Text whose token has not come.
-  std::string before_;            // The raw output's end, as far as it can bear on what comes next.
-  std::int64_t pushed_ = 0;       // Bytes of raw output.
-  std::int64_t last_end_ = 0;     // Of the last token.
-  std::deque<Held> held_;         // Not decided yet.
-  Logprobs settled_;              // May leave.
-  std::size_t span_ = 0;          // The first of the filter's raw spans that may still touch a token.
+  std::string waiting_;        // Text whose token has not come.
+  std::string before_;         // The raw output's end, as far as it can bear on what comes next.
+  std::int64_t pushed_ = 0;    // Bytes of raw output.
+  std::int64_t last_end_ = 0;  // Of the last token.
+  std::deque<Held> held_;      // Not decided yet.
+  Logprobs settled_;           // May leave.
+  std::size_t span_ = 0;       // The first of the filter's raw spans that may still touch a token.
 };
 
 }  // namespace tollgate::pipeline

@@ -1,8 +1,8 @@
 // Every call is greedy, bounded in tokens and time, and decoded under the tenant's own salt. An answer is given once: when it is read, when
 // it is late, or when something keeps the call from running; the tokens are counted when the pool has ended it, which may be later.
 //
-// The breaker counts models that fail, or are late by the guard's own deadline. What a text brings about is that text's alone, what a caller
-// does by a short deadline or by going away is that caller's, and a queue that others fill says nothing of the model.
+// The breaker counts models that fail, or are late by the guard's own deadline. What a text brings about is that text's alone, what a
+// caller does by a short deadline or by going away is that caller's, and a queue that others fill says nothing of the model.
 //
 // Tested by tests/gateway/pipeline/model_guards_test.cpp.
 #include "gateway/pipeline/model_guards.h"

@@ -1,5 +1,5 @@
-// ModelGuards: one request's questions to models (guards, and those that embed for a topic), run in the pool on the caller's behalf. Questions to detectors outside go on to
-// those who answer them.
+// ModelGuards: one request's questions to models (guards, and those that embed for a topic), run in the pool on the caller's behalf.
+// Questions to detectors outside go on to those who answer them.
 //
 // A guard's call goes to the pool and to nothing else: no policy judges it, so no guard is guarded. Its tokens are held in the request's
 // own reservation before it runs, in the windows that the request stands in, and are metered apart: a line a model, at that model's price.

@@ -1,4 +1,5 @@
-// ModelGuards for questions about a topic: one job for the model that embeds, with the topic's phrases in front where their vectors are not kept.
+// ModelGuards for questions about a topic: one job for the model that embeds, with the topic's phrases in front where their vectors are not
+// kept.
 //
 // Tested by tests/gateway/pipeline/topic_guard_test.cpp.
 #include <utility>

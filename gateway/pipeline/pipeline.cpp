@@ -2,11 +2,11 @@
 // Tested by tests/gateway/pipeline/pipeline_test.cpp.
 #include "gateway/pipeline/pipeline.h"
 
+#include <fmt/format.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <fmt/format.h>
 #include <list>
 
 #include "audit/keys.h"
@@ -59,9 +59,10 @@ struct Pipeline::Impl {
     base::Lock lock(mu);
     if (closed) return ShuttingDown();
     if (static_cast<std::int64_t>(running.size()) >= with.options.running_max) {
-      return base::WithDetail(base::Unavailable(fmt::format("{} requests are under way, which is the most this instance takes; try again in a second",
-                                                            running.size())),
-                              {.reason = "OVERLOADED", .retry_after_ms = 1000});
+      return base::WithDetail(
+          base::Unavailable(
+              fmt::format("{} requests are under way, which is the most this instance takes; try again in a second", running.size())),
+          {.reason = "OVERLOADED", .retry_after_ms = 1000});
     }
     return running.insert(running.end(), std::move(wake));
   }
@@ -99,7 +100,8 @@ struct Pipeline::Impl {
     } else {
       failed += 1;
     }
-    Outcome<Answer> answer = reply != nullptr ? Outcome<Answer>(take(*work, *reply)) : Outcome<Answer>(std::get<Failure>(std::move(outcome)));
+    Outcome<Answer> answer =
+        reply != nullptr ? Outcome<Answer>(take(*work, *reply)) : Outcome<Answer>(std::get<Failure>(std::move(outcome)));
     work.reset();
     Leave(*place);
     co_return answer;
@@ -243,8 +245,8 @@ std::int64_t Pipeline::running() const {
 void Pipeline::FlushRefusals() { impl_->refusals->Flush(true); }
 
 Pipeline::Counts Pipeline::counts() const {
-  return {impl_->requests.load(), impl_->answered.load(), impl_->failed.load(), impl_->overhead_us.load(),
-          impl_->shadows.Of(false), impl_->shadows.Of(true)};
+  return {impl_->requests.load(),    impl_->answered.load(),   impl_->failed.load(),
+          impl_->overhead_us.load(), impl_->shadows.Of(false), impl_->shadows.Of(true)};
 }
 
 }  // namespace tollgate::pipeline

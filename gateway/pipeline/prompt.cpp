@@ -138,8 +138,9 @@ absl::Status Validate(const v1::CountTokensRequest& request, const PromptLimits&
 absl::Status MustChat(const inference::ModelInfo& model) {
   if (model.pooling == inference::Pooling::kNone) return absl::OkStatus();
   const char* path = model.embeds() ? "POST /v1/embeddings (gRPC Embeddings.Embed)" : "POST /v1/rerank (gRPC Embeddings.Rerank)";
-  return base::WithDetail(base::InvalidArgument(fmt::format("model: {} does not chat: ask it by {}, or use another model", model.name, path)),
-                          {.reason = "MODEL_DOES_NOT_CHAT", .param = "model", .may_retry = false});
+  return base::WithDetail(
+      base::InvalidArgument(fmt::format("model: {} does not chat: ask it by {}, or use another model", model.name, path)),
+      {.reason = "MODEL_DOES_NOT_CHAT", .param = "model", .may_retry = false});
 }
 
 absl::Status ValidateFor(const v1::ChatRequest& request, const inference::ModelInfo& model) {
@@ -179,8 +180,8 @@ absl::StatusOr<std::int64_t> MaxOutputTokens(const v1::ChatRequest& request, std
   if (request.max_tokens() == 0) return most;
   return BadField("max_tokens",
                   fmt::format("is {}; with its log-probabilities and {} alternatives for each, a reply that is not streamed holds at "
-                                       "most {} tokens: ask for no more, or stream",
-                                       request.max_tokens(), request.top_logprobs(), most));
+                              "most {} tokens: ask for no more, or stream",
+                              request.max_tokens(), request.top_logprobs(), most));
 }
 
 absl::Status CheckReserved(std::int64_t output_tokens, const v1::ChatRequest& request) {

@@ -15,9 +15,9 @@ namespace tollgate::pipeline {
 
 struct PromptLimits {
   std::int64_t messages_max = 1024;
-  std::int64_t prompt_bytes_max = 2 << 20;   // All texts and names together.
-  std::int64_t logprobs_max = 100'000;       // Of a reply that is kept whole: its tokens and the alternatives beside them.
-  std::int32_t choices_max = 8;              // Replies of one request.
+  std::int64_t prompt_bytes_max = 2 << 20;  // All texts and names together.
+  std::int64_t logprobs_max = 100'000;      // Of a reply that is kept whole: its tokens and the alternatives beside them.
+  std::int32_t choices_max = 8;             // Replies of one request.
 };
 
 // INVALID_ARGUMENT that says what is wrong with a field of the call.
@@ -33,8 +33,8 @@ absl::Status MustChat(const inference::ModelInfo& model);
 // What depends on the model: INVALID_ARGUMENT as above, for tokens that it does not have and forms that it cannot be held to.
 absl::Status ValidateFor(const tollgate::v1::ChatRequest& request, const inference::ModelInfo& model);
 
-// The most tokens of output: those that the request asks for, or all of `room`. Where a reply is kept whole, as many as logprobs_max allows:
-// INVALID_ARGUMENT as above if the request asks for more.
+// The most tokens of output: those that the request asks for, or all of `room`. Where a reply is kept whole, as many as logprobs_max
+// allows: INVALID_ARGUMENT as above if the request asks for more.
 absl::StatusOr<std::int64_t> MaxOutputTokens(const tollgate::v1::ChatRequest& request, std::int64_t room, bool stream,
                                              const PromptLimits& limits);
 

@@ -28,7 +28,7 @@ class RawTail {
     }
   }
   const std::string& text() const { return text_; }
-  std::int64_t offset() const { return offset_; }           // Of text() in the whole raw output.
+  std::int64_t offset() const { return offset_; }  // Of text() in the whole raw output.
   std::int64_t delivered_tokens() const { return tokens_; }
 
  private:

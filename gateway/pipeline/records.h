@@ -20,7 +20,7 @@ namespace tollgate::pipeline {
 struct RecordIdentity {
   base::RequestId request;
   directory::Place place;
-  std::string end_user_hmac;      // Empty: none named.
+  std::string end_user_hmac;  // Empty: none named.
 };
 
 tollgate::v1::Record NewRecord(tollgate::v1::RecordKind kind, const RecordIdentity& who);

@@ -1,5 +1,5 @@
-// Refusals before the REQUEST record are counted, and go on record as one REFUSED record for each (who, reason, second): a storm of bad keys
-// costs a row a second, and never takes queue room from admitted requests.
+// Refusals before the REQUEST record are counted, and go on record as one REFUSED record for each (who, reason, second): a storm of bad
+// keys costs a row a second, and never takes queue room from admitted requests.
 #pragma once
 
 #include <cstdint>

@@ -210,9 +210,7 @@ bool Relay::Pending() const {
   return std::any_of(choices_.begin(), choices_.end(), [](const auto& choice) { return !choice->output->empty(); });
 }
 
-bool Relay::CutDue() const {
-  return context_.writer != nullptr && Pending() && (segment_ == 0 || steady_clock::now() >= next_cut_);
-}
+bool Relay::CutDue() const { return context_.writer != nullptr && Pending() && (segment_ == 0 || steady_clock::now() >= next_cut_); }
 
 steady_clock::time_point Relay::NextWake() const {
   auto wake = std::min(watch_.NextLook(), context_.guards.NextWake());

@@ -3,8 +3,8 @@
 // records and the end.
 #pragma once
 
-#include <chrono>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -38,8 +38,8 @@ class Relay {
   std::vector<OutputPiece> TakeRest();  // Of each reply what goes out with the end: unary all of it, stream the rest. Once, after Run.
   std::int64_t rest_bytes() const;      // Of what TakeRest gives, or gave.
   tollgate::v1::TokenCounts Tokens() const;
-  tollgate::v1::Verdict Verdict() const;        // Of all replies,
-  tollgate::v1::Verdict ShadowVerdict() const;  // and what the shadow says.
+  tollgate::v1::Verdict Verdict() const;                     // Of all replies,
+  tollgate::v1::Verdict ShadowVerdict() const;               // and what the shadow says.
   void FillRaw(tollgate::v1::SealedContent& content) const;  // What was not released as it was.
   // How each of several replies ended; nothing of one alone.
   void FillChoices(const Ending& all, tollgate::v1::EndBody& end) const;
@@ -60,14 +60,14 @@ class Relay {
     std::int64_t paid = 0;     // Tokens that the reservation holds for it,
     std::int64_t allowed = 0;  // of which it may decode so many now.
     std::int64_t decoded = 0;
-    std::vector<std::int32_t> ids{};  // Of the output so far, where thoughts are bounded or the answer is strict.
-    Written written{};                // The same, where it may be taken back,
+    std::vector<std::int32_t> ids{};                           // Of the output so far, where thoughts are bounded or the answer is strict.
+    Written written{};                                         // The same, where it may be taken back,
     std::map<std::string, RetryState, std::less<>> retried{};  // and was.
     std::vector<tollgate::v1::RawSpan> taken_back{};
     // Of sequences before this one, where a thought was closed.
     std::int64_t before_tokens = 0, before_delivered = 0, before_bytes = 0;
     std::optional<inference::StreamEnd> first_end{};
-    bool ended = false;  // The token stream gave its end.
+    bool ended = false;           // The token stream gave its end.
     std::optional<Ending> due{};  // Its output is whole: how it ends, unless others who are asked block it yet.
     std::optional<Ending> ending{};
   };

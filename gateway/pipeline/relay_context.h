@@ -33,12 +33,12 @@ struct RelayContext {
   const audit::RequestKey& key;
   Cancellation& cancellation;
   const std::atomic<bool>& shutting_down;
-  async::Event& event;                              // Notified on cancellation and shutdown; also used for the token stream.
+  async::Event& event;  // Notified on cancellation and shutdown; also used for the token stream.
   std::chrono::steady_clock::time_point deadline;
   const ReplyHead& head;
-  StreamWriter* writer;                             // Null: unary.
-  ModelGuards& guards;                              // Whom the plan's inboxes ask.
-  std::int64_t output_held;                         // Of the reservation: tokens for the output.
+  StreamWriter* writer;      // Null: unary.
+  ModelGuards& guards;       // Whom the plan's inboxes ask.
+  std::int64_t output_held;  // Of the reservation: tokens for the output.
 };
 
 // How a thought is closed that has used up its tokens.

@@ -1,6 +1,6 @@
-// Taking a reply back. Where its sequence still runs the pool takes tokens back; where it has ended, another goes on from what is kept. What a
-// reply has let go is never taken back: first it is tried to keep what stands before the span, then all that stood before the last piece.
-// Quota for one token more is there before a sequence is stopped, so that a reply that cannot be written anew goes on as it was.
+// Taking a reply back. Where its sequence still runs the pool takes tokens back; where it has ended, another goes on from what is kept.
+// What a reply has let go is never taken back: first it is tried to keep what stands before the span, then all that stood before the last
+// piece. Quota for one token more is there before a sequence is stopped, so that a reply that cannot be written anew goes on as it was.
 //
 // Tested by tests/gateway/pipeline/retry_test.cpp.
 #include <algorithm>

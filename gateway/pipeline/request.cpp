@@ -45,8 +45,15 @@ std::uint64_t RandomSeed() {
 
 Request::Request(const Collaborators& with, Refusals& refusals, const Caller& caller, const v1::ChatRequest& call, StreamWriter* writer,
                  Cancellation& cancellation, const std::atomic<bool>& shutting_down, async::Event& event)
-    : with_(with), refusals_(refusals), caller_(caller), call_(call), writer_(writer), cancellation_(cancellation),
-      shutting_down_(shutting_down), event_(event), began_s_(base::ToMicros(with.clock->Wall()) / 1'000'000) {
+    : with_(with),
+      refusals_(refusals),
+      caller_(caller),
+      call_(call),
+      writer_(writer),
+      cancellation_(cancellation),
+      shutting_down_(shutting_down),
+      event_(event),
+      began_s_(base::ToMicros(with.clock->Wall()) / 1'000'000) {
   const auto now = steady_clock::now();
   deadline_ = std::min(caller.deadline.value_or(now + with.options.deadline_default), now + with.options.deadline_max);
   who_.request = caller.request_id;
@@ -129,7 +136,11 @@ absl::StatusOr<std::vector<std::int32_t>> Request::TokensOf(const std::string& m
 }
 
 absl::Status Request::Judge(std::span<const policy::Message> prompt) {
-  const Judging how{with_, *principal_, who_.request, policies_, SubjectOf(),
+  const Judging how{with_,
+                    *principal_,
+                    who_.request,
+                    policies_,
+                    SubjectOf(),
                     [this, prompt](const std::string& model) { return TokensOf(model, prompt); },
                     [this](const inference::ModelInfo& model) { return Fits(model); }};
   TG_ASSIGN(Judged judged, JudgePrompt(how, prompt));
@@ -174,8 +185,8 @@ absl::Status Request::CheckRoom() {
   const std::int64_t room = model_.context_tokens - input;
   if (room < 1) {
     return base::WithDetail(
-        base::InvalidArgument(fmt::format("messages: the prompt is {} tokens long and {} takes {} in all, output included; shorten it", input,
-                                          model_.name, model_.context_tokens)),
+        base::InvalidArgument(fmt::format("messages: the prompt is {} tokens long and {} takes {} in all, output included; shorten it",
+                                          input, model_.name, model_.context_tokens)),
         {.reason = "CONTEXT_LENGTH_EXCEEDED", .param = "messages", .may_retry = false});
   }
   TG_RETURN_IF_ERROR(CheckInputTokens(principal_->snapshot->DefaultsOf(who_.place), input));
@@ -190,8 +201,7 @@ void Request::FillBody(v1::RequestBody* body) const {
 
 async::Awaitable<absl::Status> Request::Reserve(std::int64_t input_tokens, std::int64_t output_tokens) {
   auto reserve = [&](auto done) { with_.quotas->Reserve(admission_, input_tokens, output_tokens, std::move(done)); };
-  absl::StatusOr<metering::Reservation> held =
-      co_await async::Callback<absl::StatusOr<metering::Reservation>>(reserve);
+  absl::StatusOr<metering::Reservation> held = co_await async::Callback<absl::StatusOr<metering::Reservation>>(reserve);
   TG_CO_ASSIGN(reservation_, std::move(held));
   output_held_ = reservation_.output_tokens();
   co_return absl::OkStatus();
@@ -259,9 +269,10 @@ async::Awaitable<absl::Status> Request::Record() {
   with_.shadows->Add(false, body->input_verdict(), shadow_);
   *body->mutable_price() = price_;
   body->set_reserved_tokens(reservation_.tokens());
-  body->set_deadline_us(caller_.deadline ? request_record_.wall_us() + std::chrono::duration_cast<std::chrono::microseconds>(
-                                                                           deadline_ - steady_clock::now()).count()
-                                         : 0);
+  body->set_deadline_us(caller_.deadline
+                            ? request_record_.wall_us() +
+                                  std::chrono::duration_cast<std::chrono::microseconds>(deadline_ - steady_clock::now()).count()
+                            : 0);
   body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
   body->set_retry_count(caller_.retry_count);
   body->set_source_hmac(with_.keys->SourceHmac(caller_.source));
@@ -317,8 +328,9 @@ async::Awaitable<Outcome<Reply>> Request::Generate() {
     Ending ending = Broken("POOL_REFUSED", std::move(submitted));
     co_return co_await End(std::move(ending), nullptr);
   }
-  const RelayContext context{with_, caller_, *principal_, who_, model_.name, static_cast<std::int64_t>(prompt_tokens_.size()), *key_,
-                             cancellation_, shutting_down_, event_, deadline_, head_, writer_, *guards_, output_held_};
+  const RelayContext context{with_,   caller_,       *principal_,    who_,   model_.name, static_cast<std::int64_t>(prompt_tokens_.size()),
+                             *key_,   cancellation_, shutting_down_, event_, deadline_,   head_,
+                             writer_, *guards_,      output_held_};
   Relay relay(context, std::move(sequences), plan, reservation_);
   Ending ending = co_await relay.Run();
   co_return co_await End(std::move(ending), &relay);
@@ -338,12 +350,12 @@ inference::SequenceRequest Request::Sequence() const {
   return sequence;
 }
 
-// Whether a reply may be taken back and can be: a rule wants it, its engine can, nobody else's answers are about what would be taken back, and
-// neither a stop string nor the bound of a thought stands between the tokens that are kept and those that follow. A strict answer is what
-// came first.
+// Whether a reply may be taken back and can be: a rule wants it, its engine can, nobody else's answers are about what would be taken back,
+// and neither a stop string nor the bound of a thought stands between the tokens that are kept and those that follow. A strict answer is
+// what came first.
 bool Request::MayRetry(const OutputPlan& plan) const {
-  return !policies_.acting->retries().empty() && model_.rewinds && !IsStrict(call_) && call_.stop().empty() && call_.max_reasoning_tokens() == 0 &&
-         plan.asks.about({}).empty() && plan.asks.about({policy::Part::kReasoning}).empty();
+  return !policies_.acting->retries().empty() && model_.rewinds && !IsStrict(call_) && call_.stop().empty() &&
+         call_.max_reasoning_tokens() == 0 && plan.asks.about({}).empty() && plan.asks.about({policy::Part::kReasoning}).empty();
 }
 
 // Which others are asked about the replies.

@@ -1,4 +1,5 @@
-// The way of one request, top to bottom: Run() in request.cpp reads as the list in docs/architecture.md. One object, one coroutine, one request.
+// The way of one request, top to bottom: Run() in request.cpp reads as the list in docs/architecture.md. One object, one coroutine, one
+// request.
 #pragma once
 
 #include <atomic>
@@ -38,33 +39,33 @@ class Request {
 
  protected:
   // What a kind of request has of its own: here a chat's, in embed_request.h that of vectors and scores.
-  virtual absl::Status CheckCall();                         // Its fields; puts the defaults of its place into it.
+  virtual absl::Status CheckCall();                                    // Its fields; puts the defaults of its place into it.
   virtual absl::Status Fits(const inference::ModelInfo& model) const;  // Whether the model can do it.
   virtual absl::Status ReadInputs() { return absl::OkStatus(); }       // Before policy judges, with the model known.
   virtual std::int64_t Bytes() const;
   virtual absl::StatusOr<std::vector<std::int32_t>> TokensOf(const std::string& model, std::span<const policy::Message> prompt) const;
   virtual absl::Status LayOut(std::span<const policy::Message> prompt);  // The tokens of inspection_.prompt; `prompt`: before policy.
-  virtual absl::Status CheckRoom();                         // In the model's context.
+  virtual absl::Status CheckRoom();                                      // In the model's context.
   virtual void FillBody(tollgate::v1::RequestBody* body) const;
-  virtual async::Awaitable<Outcome<Reply>> Generate();      // With End, its last step.
-  virtual void FillEnd(tollgate::v1::EndBody& /*end*/) const {}  // Where no relay did the work.
+  virtual async::Awaitable<Outcome<Reply>> Generate();                           // With End, its last step.
+  virtual void FillEnd(tollgate::v1::EndBody& /*end*/) const {}                  // Where no relay did the work.
   virtual std::chrono::steady_clock::duration EngineTime() const { return {}; }  // As this.
 
   absl::Status Admit();
   bool IsLarge() const;
-  async::Awaitable<absl::Status> Inspect();                 // Then denial_, or the tokens of the prompt as it will be used.
+  async::Awaitable<absl::Status> Inspect();                     // Then denial_, or the tokens of the prompt as it will be used.
   absl::Status Judge(std::span<const policy::Message> prompt);  // The verdict, and the model that answers.
   async::Awaitable<absl::Status> Reserve(std::int64_t input_tokens, std::int64_t output_tokens);
-  async::Awaitable<absl::Status> PassGates();               // What policy asks of shared state.
+  async::Awaitable<absl::Status> PassGates();  // What policy asks of shared state.
   absl::StatusOr<gates::Ask> WhatPolicyAsks();
   async::Awaitable<void> AcceptTerms();
-  async::Awaitable<void> GiveGrantsBack();                  // Nothing was routed under them.
+  async::Awaitable<void> GiveGrantsBack();  // Nothing was routed under them.
   async::Awaitable<absl::Status> MakeKey();
   async::Awaitable<absl::Status> KeepPseudonyms();
-  async::Awaitable<absl::Status> Record();                  // P1.
-  async::Awaitable<std::optional<Ending>> AskGuards();      // How the request ends, if their answers block it.
+  async::Awaitable<absl::Status> Record();              // P1.
+  async::Awaitable<std::optional<Ending>> AskGuards();  // How the request ends, if their answers block it.
   void AskAbout(OutputPlan& plan);
-  inference::SequenceRequest Sequence() const;              // What the model is given, but for whose it is and how far it may go.
+  inference::SequenceRequest Sequence() const;  // What the model is given, but for whose it is and how far it may go.
   bool MayRetry(const OutputPlan& plan) const;
   absl::Status Submit(std::size_t choices, Sequences& sequences);
   async::Awaitable<Outcome<Reply>> Deny();
@@ -79,39 +80,39 @@ class Request {
   const Collaborators& with_;
   Refusals& refusals_;
   const Caller& caller_;
-  tollgate::v1::ChatRequest call_;                            // As it came; once admitted, with the defaults of its place.
+  tollgate::v1::ChatRequest call_;  // As it came; once admitted, with the defaults of its place.
   StreamWriter* const writer_;
   Cancellation& cancellation_;
   const std::atomic<bool>& shutting_down_;
   async::Event& event_;
 
-  const std::int64_t began_s_;                                // Since 1970: what rules with hours go by, on prompt and reply alike.
+  const std::int64_t began_s_;  // Since 1970: what rules with hours go by, on prompt and reply alike.
   std::chrono::steady_clock::time_point deadline_;
   std::optional<identity::Principal> principal_;
   std::vector<metering::Scope> scopes_;
   DefaultsApplied defaults_;
   RecordIdentity who_;
-  directory::Judges policies_;                                // Pinned: a policy that changes meanwhile does not change this request.
+  directory::Judges policies_;  // Pinned: a policy that changes meanwhile does not change this request.
   inference::ModelInfo model_;
-  std::string led_;                                           // By which alias, and how, and with which adapters.
+  std::string led_;  // By which alias, and how, and with which adapters.
   tollgate::v1::PinnedPrice price_;
   metering::Admission admission_;
   policy::Inspection inspection_;
-  std::optional<Denial> denial_;                              // Policy says no to the prompt.
-  std::vector<std::string> accepted_;                         // Terms that the end user accepts with this request.
-  std::vector<base::Uuid> approvals_;                         // Under which it goes on; of a denial, those that wait.
-  std::string routed_by_;                                     // The rule that chose model_; empty: none did.
-  std::vector<tollgate::v1::GuardOutcome> guarded_;           // What was asked about the prompt, and answered.
-  std::vector<tollgate::v1::GuardAnswerText> guard_said_;     // By guard models.
-  tollgate::v1::ShadowVerdict shadow_;                        // Of the prompt; without a digest if nothing is tried beside.
-  std::int64_t counted_tokens_ = 0;  // Of the prompt as it came; 0: no rule asks.
+  std::optional<Denial> denial_;                           // Policy says no to the prompt.
+  std::vector<std::string> accepted_;                      // Terms that the end user accepts with this request.
+  std::vector<base::Uuid> approvals_;                      // Under which it goes on; of a denial, those that wait.
+  std::string routed_by_;                                  // The rule that chose model_; empty: none did.
+  std::vector<tollgate::v1::GuardOutcome> guarded_;        // What was asked about the prompt, and answered.
+  std::vector<tollgate::v1::GuardAnswerText> guard_said_;  // By guard models.
+  tollgate::v1::ShadowVerdict shadow_;                     // Of the prompt; without a digest if nothing is tried beside.
+  std::int64_t counted_tokens_ = 0;                        // Of the prompt as it came; 0: no rule asks.
   std::vector<std::int32_t> prompt_tokens_;
-  std::int64_t published_tokens_ = 0;                         // Of those.
+  std::int64_t published_tokens_ = 0;  // Of those.
   inference::SamplingParams sampling_;
   std::int64_t max_tokens_ = 0;
   metering::Reservation reservation_;
-  std::int64_t output_held_ = 0;                              // By it at first: for the output, and not for guards.
-  std::optional<ModelGuards> guards_;                         // From the REQUEST record on.
+  std::int64_t output_held_ = 0;       // By it at first: for the output, and not for guards.
+  std::optional<ModelGuards> guards_;  // From the REQUEST record on.
   std::shared_ptr<const audit::RequestKey> key_;
   tollgate::v1::Record request_record_;
   ReplyHead head_;

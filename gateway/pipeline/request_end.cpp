@@ -151,7 +151,8 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
   }
   // Late is not lost: the journal keeps a terminal record until it is written, and its usage with it; for one that the database refuses
   // it settles the same usage.
-  if (position.ok() || absl::IsDeadlineExceeded(position.status()) || absl::IsUnavailable(position.status())) with_.quotas->Settle(reservation_, metering::AllTokens(end));
+  if (position.ok() || absl::IsDeadlineExceeded(position.status()) || absl::IsUnavailable(position.status()))
+    with_.quotas->Settle(reservation_, metering::AllTokens(end));
   if (!position.ok()) co_return FailureOf(ending.status.ok() ? position.status() : std::move(ending.status), std::nullopt);
   if (!ending.status.ok()) co_return FailureOf(std::move(ending.status), *position);
   Reply reply{.head = head_};

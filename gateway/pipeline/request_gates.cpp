@@ -1,5 +1,5 @@
-// What rules ask of shared state, after the reservation, so that a request which a quota refuses uses up neither a count nor an approval. All
-// of it is one question. A request that goes no further after it passed gives its grants back: nothing was routed under them.
+// What rules ask of shared state, after the reservation, so that a request which a quota refuses uses up neither a count nor an approval.
+// All of it is one question. A request that goes no further after it passed gives its grants back: nothing was routed under them.
 // Tested by tests/gateway/pipeline/gates_test.cpp.
 #include <algorithm>
 
@@ -22,7 +22,9 @@ namespace {
 std::int64_t SecondsOf(const std::string& window) { return window == "minute" ? 60 : window == "hour" ? 3600 : 86'400; }
 
 // What its count is kept under: a rule whose window changes begins anew, and a canary's limit is not the one in force.
-std::string CountOf(const RuleOutcome& rule, bool canary) { return fmt::format("{}/{}{}", rule.rule_id, rule.effect.window, canary ? "/canary" : ""); }
+std::string CountOf(const RuleOutcome& rule, bool canary) {
+  return fmt::format("{}/{}{}", rule.rule_id, rule.effect.window, canary ? "/canary" : "");
+}
 
 // "a@1, b@2"
 std::vector<std::string> TermsOf(std::string_view text) {
@@ -52,7 +54,10 @@ absl::Status TooMany(const RuleOutcome& rule, std::int64_t reset_ms) {
   return base::WithDetail(
       base::ResourceExhausted(fmt::format("policy rule {} allows {} such requests in a {} for each {}: {} Try again in {} s", rule.rule_id,
                                           limit.amount, limit.window, limit.by, rule.because, (reset_ms + 999) / 1000)),
-      {.reason = "RATE_LIMITED", .retry_after_ms = reset_ms, .may_retry = limit.window == "minute", .rule_ids = {rule.rule_id},
+      {.reason = "RATE_LIMITED",
+       .retry_after_ms = reset_ms,
+       .may_retry = limit.window == "minute",
+       .rule_ids = {rule.rule_id},
        .subject = limit.by});
 }
 
@@ -75,11 +80,12 @@ Denial NotAccepted(const std::vector<const RuleOutcome*>& rules) {
     if (!Has(terms, rule->effect.text)) terms.push_back(rule->effect.text);
   }
   return {"TERMS_NOT_ACCEPTED",
-          base::WithDetail(base::PermissionDenied(fmt::format(
-                               "{}The end user has to accept {} first: show {}, and send the request again with the field accept_terms (HTTP: the "
-                               "header x-tollgate-accept-terms) set to {}",
-                               Because(rules), fmt::join(terms, " and "), terms.size() == 1 ? "it" : "them", fmt::join(terms, ","))),
-                           {.reason = "TERMS_NOT_ACCEPTED", .param = "accept_terms", .may_retry = false, .rule_ids = IdsOf(rules)})};
+          base::WithDetail(
+              base::PermissionDenied(fmt::format(
+                  "{}The end user has to accept {} first: show {}, and send the request again with the field accept_terms (HTTP: the "
+                  "header x-tollgate-accept-terms) set to {}",
+                  Because(rules), fmt::join(terms, " and "), terms.size() == 1 ? "it" : "them", fmt::join(terms, ","))),
+              {.reason = "TERMS_NOT_ACCEPTED", .param = "accept_terms", .may_retry = false, .rule_ids = IdsOf(rules)})};
 }
 
 Denial NotApproved(const std::vector<const RuleOutcome*>& rules, const std::vector<gates::Answer::Waiting>& waiting) {
@@ -88,12 +94,13 @@ Denial NotApproved(const std::vector<const RuleOutcome*>& rules, const std::vect
     ids.push_back(one.id.ToString());
     commands.push_back(fmt::format("`tollgate policy approve {} --reason WHY`", ids.back()));
   }
-  return {"APPROVAL_NEEDED",
-          base::WithDetail(base::PermissionDenied(fmt::format("{}It takes a second person's approval. Ask somebody to run {}, and send the "
-                                                              "request again",
-                                                              Because(rules), fmt::join(commands, " and "))),
-                           {.reason = "APPROVAL_NEEDED", .may_retry = false, .rule_ids = IdsOf(rules),
-                            .subject = fmt::format("{}", fmt::join(ids, ","))})};
+  return {
+      "APPROVAL_NEEDED",
+      base::WithDetail(
+          base::PermissionDenied(fmt::format("{}It takes a second person's approval. Ask somebody to run {}, and send the "
+                                             "request again",
+                                             Because(rules), fmt::join(commands, " and "))),
+          {.reason = "APPROVAL_NEEDED", .may_retry = false, .rule_ids = IdsOf(rules), .subject = fmt::format("{}", fmt::join(ids, ","))})};
 }
 
 template <typename Wanted>
@@ -109,7 +116,8 @@ std::vector<const RuleOutcome*> RulesWhere(const policy::Verdict& verdict, Effec
 
 absl::StatusOr<gates::Ask> Request::WhatPolicyAsks() {
   const directory::Place& place = who_.place;
-  gates::Ask ask{.org = place.org->id, .team = place.team->id, .key = place.key->id, .request = who_.request, .end_user = who_.end_user_hmac};
+  gates::Ask ask{
+      .org = place.org->id, .team = place.team->id, .key = place.key->id, .request = who_.request, .end_user = who_.end_user_hmac};
   const std::vector<std::string> offered = TermsOf(call_.accept_terms());
   for (const RuleOutcome& rule : inspection_.verdict.rules) {
     const Effect& effect = rule.effect;

@@ -45,7 +45,8 @@ async::Awaitable<std::optional<Ending>> Request::AskGuards() {
   absl::Status decided = DecideAnswered(std::move(answers));
   if (!decided.ok()) co_return Ending{.kind = v1::RECORD_KIND_ABORT, .reason = "POLICY_FAILED", .status = std::move(decided)};
   if (inspection_.verdict.action != policy::Action::kBlock) co_return std::nullopt;
-  co_return Ending{.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "POLICY_BLOCKED", .status = DenialOf(inspection_.verdict, call_)->status};
+  co_return Ending{
+      .finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "POLICY_BLOCKED", .status = DenialOf(inspection_.verdict, call_)->status};
 }
 
 // The verdict with the answers in it, and what goes on record of them.

@@ -25,8 +25,8 @@ struct Route {
 absl::StatusOr<Route> RouteOf(const Collaborators& with, const identity::Principal& principal, const std::string& asked,
                               const base::RequestId& request);
 
-// The same of the model that a rule sends a request to (Effect kRoute): one that it may use, that has a price and can do what the request asks
-// for, which `fits` says. Errors name the rule. Policy grants nothing.
+// The same of the model that a rule sends a request to (Effect kRoute): one that it may use, that has a price and can do what the request
+// asks for, which `fits` says. Errors name the rule. Policy grants nothing.
 absl::StatusOr<Route> RouteByRule(const Collaborators& with, const identity::Principal& principal, const policy::RuleOutcome& rule,
                                   const std::function<absl::Status(const inference::ModelInfo&)>& fits, const base::RequestId& request);
 

@@ -149,7 +149,8 @@ std::size_t SemanticFilter::AskedFrom(std::size_t end, std::size_t bytes_max) co
 std::string SemanticFilter::AskedText(std::size_t at, std::size_t end) const {
   std::string out;
   for (std::size_t i = 0; i < spans_->replaced().size(); ++i) {
-    const auto begins = static_cast<std::size_t>(spans_->replaced()[i].first), ends = static_cast<std::size_t>(spans_->replaced()[i].second);
+    const auto begins = static_cast<std::size_t>(spans_->replaced()[i].first),
+               ends = static_cast<std::size_t>(spans_->replaced()[i].second);
     if (!spans_->raw()[i].restored || ends <= at || begins >= end) continue;
     if (begins >= at) out.append(clear_, at, begins - at).append(spans_->raw()[i].bytes);
     at = ends;
@@ -187,7 +188,7 @@ absl::Status SemanticFilter::Answer(const GuardAnswer& answer, std::int64_t byte
     if (!stopped_by_) Stop(state->question.rule_id);
   } else {
     const bool all = state->asked_to == static_cast<std::int64_t>(clear_.size());
-    const bool whole = state->question.shape == nullptr || state->asked_whole;  // A shape is known at the end alone.
+    const bool whole = state->question.shape == nullptr || state->asked_whole;   // A shape is known at the end alone.
     const bool as_one = !streamed_ || state->question.at == Question::At::kEnd;  // Nothing leaves before all of it is judged.
     if (whole && (all || !as_one)) state->answered_to = state->asked_to;
     state->done = finished_ && all && whole;

@@ -1,9 +1,9 @@
 // SemanticFilter: a reply's filter with questions to others behind it. What the span rules let out waits here until every question that
 // holds has been answered about it; questions that only observe hold nothing.
 //
-// Questions are about the reply as the span rules leave it, never about what they take out; where a pseudonym got its value back, they have the
-// pseudonym, as questions about the prompt do. Pure: it says what is to be asked and is told
-// the answers; somebody else carries them. One thread at a time. For each question one ask is out at most.
+// Questions are about the reply as the span rules leave it, never about what they take out; where a pseudonym got its value back, they have
+// the pseudonym, as questions about the prompt do. Pure: it says what is to be asked and is told the answers; somebody else carries them.
+// One thread at a time. For each question one ask is out at most.
 #pragma once
 
 #include <cstdint>
@@ -73,7 +73,7 @@ class SemanticFilter final : public policy::StreamFilter {
     std::int64_t answered_to = 0;  // … and answered.
     std::int64_t asked_from = 0;   // Where the text begins that the last ask showed.
     std::int64_t asked_at_tokens = 0;
-    bool asked_whole = false;         // The ask that is out, or was last, is about the whole reply.
+    bool asked_whole = false;        // The ask that is out, or was last, is about the whole reply.
     bool out = false, done = false;  // An ask is under way; the whole reply was answered about.
     tollgate::v1::GuardOutcome outcome;
     std::string said{};  // By a guard model, last.

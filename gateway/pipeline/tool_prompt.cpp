@@ -1,7 +1,7 @@
 // Policy knows messages alone, so calls and tools are messages to it, behind those of the conversation; an edit that stays inside of a part
-// leaves the cut as it was, and JSON is put together again. Where an edit reaches over parts, what is left is one text, which the model gets
-// as a string in the place of its JSON. A rule may put a system message before all (append_system): it is a turn of its own, and no message of
-// the request.
+// leaves the cut as it was, and JSON is put together again. Where an edit reaches over parts, what is left is one text, which the model
+// gets as a string in the place of its JSON. A rule may put a system message before all (append_system): it is a turn of its own, and no
+// message of the request.
 //
 // Tested by tests/gateway/pipeline/tool_prompt_test.cpp.
 #include "gateway/pipeline/tool_prompt.h"
@@ -107,9 +107,8 @@ std::size_t PutBefore(const v1::ChatRequest& request, std::span<const policy::Me
 bool UsesTools(const v1::ChatRequest& request) { return request.tools_size() > 0 && !request.tool_choice().none(); }
 
 bool MentionsTools(const v1::ChatRequest& request) {
-  return UsesTools(request) || std::any_of(request.messages().begin(), request.messages().end(), [](const v1::ChatMessage& m) {
-           return m.tool_calls_size() > 0 || !m.tool_call_id().empty();
-         });
+  return UsesTools(request) || std::any_of(request.messages().begin(), request.messages().end(),
+                                           [](const v1::ChatMessage& m) { return m.tool_calls_size() > 0 || !m.tool_call_id().empty(); });
 }
 
 // Results that are JSON with escapes in it: policy reads them decoded as well. Indices of messages.
@@ -165,18 +164,19 @@ absl::Status ValidateTools(const v1::ChatRequest& request) {
 
 absl::Status ValidateToolsFor(const v1::ChatRequest& request, const inference::ModelInfo& model) {
   if (MentionsTools(request) && model.tools == inference::ToolStyle::kNone)
-    return BadField("tools",
-                    fmt::format("{} has no place for tools in its chat format, {}: leave them out, or use another model", model.name,
-                                    model.chat_template));
+    return BadField("tools", fmt::format("{} has no place for tools in its chat format, {}: leave them out, or use another model",
+                                         model.name, model.chat_template));
   if (request.max_reasoning_tokens() > 0 && !model.thinks)
     return BadField("max_reasoning_tokens",
                     fmt::format("{} does not think before it answers: leave it out, or use another model", model.name));
   const std::vector<inference::ToolDefinition> forced = Forced(request);
   if (forced.empty()) return absl::OkStatus();
   if (model.opens_thinking && request.max_reasoning_tokens() > 0)
-    return BadField("max_reasoning_tokens",
-               fmt::format("cannot be together with a call that is forced of {}, whose prompts end within the thought: leave it out, or "
-                           "let the model decide", model.name));
+    return BadField(
+        "max_reasoning_tokens",
+        fmt::format("cannot be together with a call that is forced of {}, whose prompts end within the thought: leave it out, or "
+                    "let the model decide",
+                    model.name));
   if (!model.grammars)
     return BadField("tool_choice", fmt::format("{} cannot be held to a call: let the model decide, or use another model", model.name));
   const absl::Status grammar = inference::ToolGrammar(model.tools, forced, !OneCall(request), model.opens_thinking).status();

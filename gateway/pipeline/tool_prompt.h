@@ -28,9 +28,9 @@ absl::Status ValidateToolsFor(const tollgate::v1::ChatRequest& request, const in
 // Whether one call at most is wanted: so asked for, or a function named.
 bool OneCall(const tollgate::v1::ChatRequest& request);
 
-// All that policy judges: the messages; then, aside, each call of theirs, an assistant's message with the function's name, its arguments cut by
-// CutJson; then each tool, a system message with its name, its description and its parameters cut alike; then each result that is JSON with
-// escapes, once more, cut. A result is known by the call that it names; without that, its tool is not known.
+// All that policy judges: the messages; then, aside, each call of theirs, an assistant's message with the function's name, its arguments
+// cut by CutJson; then each tool, a system message with its name, its description and its parameters cut alike; then each result that is
+// JSON with escapes, once more, cut. A result is known by the call that it names; without that, its tool is not known.
 std::vector<policy::Message> PolicyPrompt(const tollgate::v1::ChatRequest& request);
 
 // What the model is given, of PolicyPrompt as policy left it.

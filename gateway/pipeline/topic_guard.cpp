@@ -36,7 +36,8 @@ absl::Status AddPhrases(inference::Pool& pool, const inference::ModelInfo& model
   for (std::size_t i = 0; i < topic.phrases(); ++i) {
     TG_ASSIGN(std::vector<std::int32_t> tokens, pool.EmbedTokens(model.name, {.text = topic.Phrase(i), .query = {}}));
     if (static_cast<std::int64_t>(tokens.size()) > model.context_tokens)
-      return base::InvalidArgument(fmt::format("an example makes {} tokens, and it takes {}; shorten it", tokens.size(), model.context_tokens));
+      return base::InvalidArgument(
+          fmt::format("an example makes {} tokens, and it takes {}; shorten it", tokens.size(), model.context_tokens));
     job.tokens += static_cast<std::int64_t>(tokens.size());
     job.inputs.push_back(std::move(tokens));
   }

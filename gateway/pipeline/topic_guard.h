@@ -1,5 +1,5 @@
-// What ModelGuards does for a topic (policy/topic.h): the job for the model that embeds, and what its vectors say. Pure but for the examples'
-// vectors, which are kept.
+// What ModelGuards does for a topic (policy/topic.h): the job for the model that embeds, and what its vectors say. Pure but for the
+// examples' vectors, which are kept.
 #pragma once
 
 #include <list>
@@ -18,8 +18,8 @@
 
 namespace tollgate::pipeline {
 
-// Vectors of topics' phrases, a set for each tenant, model file and topic: what a tenant pays for and waits for does not tell what others do.
-// The longest unused go first. Thread-safe.
+// Vectors of topics' phrases, a set for each tenant, model file and topic: what a tenant pays for and waits for does not tell what others
+// do. The longest unused go first. Thread-safe.
 class TopicExamples {
  public:
   static constexpr std::size_t kNumbersMax = 8 << 20;  // 32 MiB of them.
@@ -51,11 +51,13 @@ struct TopicJob {
   std::span<const float> PhrasesIn(std::span<const float> vectors, std::size_t count, std::size_t dimensions) const;
 };
 
-// FAILED_PRECONDITION: the model does not embed. INVALID_ARGUMENT: the texts, or an example, are more than it takes. No pieces: nothing to judge.
+// FAILED_PRECONDITION: the model does not embed. INVALID_ARGUMENT: the texts, or an example, are more than it takes. No pieces: nothing to
+// judge.
 absl::StatusOr<TopicJob> MakeTopicJob(inference::Pool& pool, const inference::ModelInfo& model, const policy::Topic& topic,
                                       TopicExamples::Vectors phrases, std::span<const policy::Message> messages);
 
-// The answer that the job's vectors give: the score, which example is nearest ("example 2"), and as what was said the piece that is nearest to it.
+// The answer that the job's vectors give: the score, which example is nearest ("example 2"), and as what was said the piece that is nearest
+// to it.
 GuardAnswer TopicAnswer(const policy::Question& question, const TopicJob& job, std::span<const float> vectors, std::size_t dimensions);
 
 }  // namespace tollgate::pipeline

@@ -94,9 +94,8 @@ absl::Status BuildData(Parts& parts) {
                                          .holder = {parts.journal->instance(), parts.journal->epoch()}};
   parts.leases = std::make_unique<metering::PostgresLeases>(base::SystemClock(), std::move(leases));
   parts.quotas = std::make_unique<metering::Quotas>(base::SystemClock(), *parts.leases);
-  parts.directory->OnChange([quotas = parts.quotas.get()](const std::shared_ptr<const directory::Snapshot>& snapshot) {
-    quotas->SetRules(snapshot->Quotas());
-  });
+  parts.directory->OnChange(
+      [quotas = parts.quotas.get()](const std::shared_ptr<const directory::Snapshot>& snapshot) { quotas->SetRules(snapshot->Quotas()); });
   parts.quotas->StartTicking();
   parts.gates = gates::OpenPostgresGates(PostgresFor(config, config.postgres().role()), parts.secrets->root.Derive("approval-mac"));
   return absl::OkStatus();

@@ -1,6 +1,6 @@
 // What computes and decides. Tested by tests/e2e, which start the program.
-#include <boost/asio/io_context.hpp>
 #include <fmt/format.h>
+#include <boost/asio/io_context.hpp>
 
 #include <algorithm>
 #include <thread>

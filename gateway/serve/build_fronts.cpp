@@ -62,8 +62,8 @@ absl::Status BuildFronts(Parts& parts) {
     TG_ASSIGN(parts.probes, http_front::ProbesFront::Start(HttpFrom("probes", parts.config, l.probes()), *parts.io, probes));
   }
   if (l.grpc().enabled()) {
-    TG_ASSIGN(parts.grpc, grpc_front::GrpcFront::Start(GrpcFrom("grpc", parts.config, l.grpc()), *parts.io,
-                                                       parts.cpu->get_executor(), *parts.pipeline));
+    TG_ASSIGN(parts.grpc, grpc_front::GrpcFront::Start(GrpcFrom("grpc", parts.config, l.grpc()), *parts.io, parts.cpu->get_executor(),
+                                                       *parts.pipeline));
   }
   if (l.http().enabled()) {
     TG_ASSIGN(parts.http, http_front::HttpFront::Start(HttpFrom("http", parts.config, l.http()), *parts.io, parts.cpu->get_executor(),

@@ -18,7 +18,8 @@ bool GoesInClear(std::string_view url) {
     if (!url.starts_with(scheme)) continue;
     const std::string_view host = url.substr(scheme.size(), url.find_first_of("/?#", scheme.size()) - scheme.size());
     const std::string_view loopback[] = {"localhost", "127.0.0.1", "[::1]"};
-    return std::none_of(std::begin(loopback), std::end(loopback), [&](std::string_view name) { return host == name || host.starts_with(std::string(name) + ":"); });
+    return std::none_of(std::begin(loopback), std::end(loopback),
+                        [&](std::string_view name) { return host == name || host.starts_with(std::string(name) + ":"); });
   }
   return false;
 }
@@ -39,8 +40,9 @@ absl::StatusOr<std::vector<guards::DetectorOptions>> DetectorsFrom(const v1::Con
     options.failures_max = d.failures_max();
     options.rest = milliseconds(d.rest_ms());
     if (GoesInClear(options.url)) {
-      base::Warn("config", "detectors: {} is asked in clear beyond this machine: prompts{} can be read on the way; use https:// or grpcs://", options.name,
-                 options.bearer.empty() ? "" : " and its secret");
+      base::Warn("config",
+                 "detectors: {} is asked in clear beyond this machine: prompts{} can be read on the way; use https:// or grpcs://",
+                 options.name, options.bearer.empty() ? "" : " and its secret");
     }
     out.push_back(std::move(options));
   }

@@ -59,7 +59,8 @@ void AddJournal(Families& out, const audit::JournalStats& j) {
   out.Counter("tollgate_journal_batches_total", "Commits of the journal.", static_cast<double>(j.batches));
   out.Counter("tollgate_journal_commit_seconds_total", "Time in commits of the journal.", static_cast<double>(j.commit_us) / 1e6);
   out.Counter("tollgate_journal_refused_total", "Records refused because Postgres was away, slow or full.", static_cast<double>(j.refused));
-  out.Counter("tollgate_journal_quarantined_total", "Records that could not be written for a fault of their own.", static_cast<double>(j.quarantined));
+  out.Counter("tollgate_journal_quarantined_total", "Records that could not be written for a fault of their own.",
+              static_cast<double>(j.quarantined));
   out.Counter("tollgate_journal_reconnects_total", "Connections to Postgres that were made anew.", static_cast<double>(j.reconnects));
   out.Counter("tollgate_journal_in_doubt_total", "Commits whose fate had to be asked of the log's head.", static_cast<double>(j.in_doubt));
   out.Counter("tollgate_journal_adopted_logs_total", "Logs of dead instances that this one closed.", static_cast<double>(j.adopted_logs));
@@ -81,11 +82,13 @@ void AddDetector(Families& out, const guards::DetectorStats& d) {
   const std::vector<ClientMetric::Label> detector{{"detector", d.name}};
   out.Counter("tollgate_detector_asked_total", "Questions to an external detector.", static_cast<double>(d.asked), detector);
   out.Counter("tollgate_detector_hits_total", "Of those, answered with a hit.", static_cast<double>(d.hits), detector);
-  out.Counter("tollgate_detector_failures_total", "Of those, not answered, not in time or not readably.", static_cast<double>(d.failures), detector);
+  out.Counter("tollgate_detector_failures_total", "Of those, not answered, not in time or not readably.", static_cast<double>(d.failures),
+              detector);
   out.Counter("tollgate_detector_seconds_total", "Time from questions to their answers.", static_cast<double>(d.micros) / 1e6, detector);
   out.Gauge("tollgate_detector_running", "Questions under way.", static_cast<double>(d.running), detector);
-  out.Gauge("tollgate_detector_resting", "1 while it is left alone, by all tenants' questions or by one's, because it failed again and again.",
-            d.open ? 1 : 0, detector);
+  out.Gauge("tollgate_detector_resting",
+            "1 while it is left alone, by all tenants' questions or by one's, because it failed again and again.", d.open ? 1 : 0,
+            detector);
 }
 
 void AddReplica(Families& out, const inference::ReplicaStats& r) {
@@ -178,7 +181,8 @@ std::string MetricsText(const Measurements& now) {
   out.Gauge("tollgate_build_info", "1; the label has the build.", 1, {{"build", now.build}});
   out.Gauge("tollgate_ready", "1 when /readyz says so.", now.ready ? 1 : 0);
   out.Gauge("tollgate_requests_running", "Requests under way.", static_cast<double>(now.running));
-  out.Counter("tollgate_requests_total", "Requests for chats, vectors and relevance, refused callers included.", static_cast<double>(now.requests.requests));
+  out.Counter("tollgate_requests_total", "Requests for chats, vectors and relevance, refused callers included.",
+              static_cast<double>(now.requests.requests));
   out.Counter("tollgate_requests_answered_total", "Those that ended with a reply.", static_cast<double>(now.requests.answered));
   out.Counter("tollgate_requests_failed_total", "Those that ended with an error, refusals included.",
               static_cast<double>(now.requests.failed));

@@ -1,8 +1,8 @@
 // One loop: compare what shall be with what this keeper has loaded, do the first difference, look again; with none, sleep until the next
 // look. What it has loaded it remembers with the settings it was loaded with, so that a name that was retired and registered anew for
 // another file is loaded anew. A load blocks this thread alone: stops, records and running requests never wait for one.
-// Names are gone through in order, so that a model comes before its adapters ("qwen3" before "qwen3:legal"); one whose model is not there is
-// refused, and tried again as soon as it is.
+// Names are gone through in order, so that a model comes before its adapters ("qwen3" before "qwen3:legal"); one whose model is not there
+// is refused, and tried again as soon as it is.
 //
 // Tested by tests/gateway/serve/model_keeper_test.cpp.
 #include "gateway/serve/model_keeper.h"
@@ -146,8 +146,8 @@ void ModelKeeper::Impl::Load(const Model& model) {
   Stand(model, v1::MODEL_STATE_LOADING);
   base::Info("models", "loading {}", model.name);
   const auto begun = clock.Mono();
-  const absl::Status status = model.base.empty() ? pool.Load(OptionsOf(model, options.models_dir))
-                                                 : pool.LoadAdapter(AdapterOf(model, options.models_dir));
+  const absl::Status status =
+      model.base.empty() ? pool.Load(OptionsOf(model, options.models_dir)) : pool.LoadAdapter(AdapterOf(model, options.models_dir));
   if (status.ok()) {
     ForgetAdaptersOf(model.name);
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(clock.Mono() - begun);

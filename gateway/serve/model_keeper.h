@@ -1,6 +1,6 @@
-// ModelKeeper: makes the pool hold what the registry says, models and their adapters: loads what shall be loaded and unloads what shall not, one after the other, on a
-// thread of its own, within a second of a change. What cannot be loaded is tried again every minute, and when asked to. Models that were
-// named in tollgate.yaml are none of its business. Thread-safe.
+// ModelKeeper: makes the pool hold what the registry says, models and their adapters: loads what shall be loaded and unloads what shall
+// not, one after the other, on a thread of its own, within a second of a change. What cannot be loaded is tried again every minute, and
+// when asked to. Models that were named in tollgate.yaml are none of its business. Thread-safe.
 #pragma once
 
 #include <chrono>
@@ -19,10 +19,10 @@ namespace tollgate::serve {
 inference::KvType KvOf(std::string_view name);  // "q8", "f32"; anything else: f16. The settings' readers know no other name.
 
 struct ModelKeeperOptions {
-  std::string models_dir;                       // Holds the files.
-  std::chrono::milliseconds drain{20'000};      // For running requests of a model that is unloaded.
-  std::chrono::milliseconds look{200};          // How often the directory is asked whether it has changed.
-  std::chrono::milliseconds retry{60'000};      // After which what could not be loaded is tried again.
+  std::string models_dir;                   // Holds the files.
+  std::chrono::milliseconds drain{20'000};  // For running requests of a model that is unloaded.
+  std::chrono::milliseconds look{200};      // How often the directory is asked whether it has changed.
+  std::chrono::milliseconds retry{60'000};  // After which what could not be loaded is tried again.
 };
 
 class ModelKeeper final : public admin::ModelHost {

@@ -40,7 +40,8 @@ struct Parts {
   std::unique_ptr<audit::PostgresJournal> journal;
   std::unique_ptr<metering::PostgresLeases> leases;
   std::unique_ptr<metering::Quotas> quotas;
-  // After quotas, which its thread tells of changes. The journal asks it for names while it recovers, and is stopped by then (Server::Drain).
+  // After quotas, which its thread tells of changes. The journal asks it for names while it recovers, and is stopped by then
+  // (Server::Drain).
   std::unique_ptr<directory::PostgresDirectory> directory;
   std::unique_ptr<gates::Gates> gates;
   std::unique_ptr<inference::Pool> pool;
@@ -66,9 +67,9 @@ inline constexpr std::chrono::milliseconds kReportTimeout{60'000};
 base::PostgresOptions PostgresFor(const tollgate::v1::Config& config, const std::string& role);
 
 // Each builds its share of `parts`, in this order; an error names the remedy.
-absl::Status BuildData(Parts& parts);        // Secrets, directory, keys, journal, quotas.
-absl::Status BuildEngine(Parts& parts);      // Pool, identity, pipeline, changes, admin services.
-absl::Status BuildFronts(Parts& parts);      // Listeners.
+absl::Status BuildData(Parts& parts);    // Secrets, directory, keys, journal, quotas.
+absl::Status BuildEngine(Parts& parts);  // Pool, identity, pipeline, changes, admin services.
+absl::Status BuildFronts(Parts& parts);  // Listeners.
 
 // Why the instance is not ready, for people; empty: it is.
 std::vector<std::string> NotReady(const Parts& parts);

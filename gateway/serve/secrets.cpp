@@ -10,8 +10,8 @@ namespace {
 
 absl::Status RefuseDev(const audit::RootKey& key, const std::string& path) {
   if (!key.made_by_dev()) return absl::OkStatus();
-  return base::FailedPrecondition(
-      fmt::format("{} was made by `tollgate dev` and is not for serving; make one of your own: (umask 077; openssl rand -hex 32 > FILE)", path));
+  return base::FailedPrecondition(fmt::format(
+      "{} was made by `tollgate dev` and is not for serving; make one of your own: (umask 077; openssl rand -hex 32 > FILE)", path));
 }
 
 }  // namespace

@@ -11,9 +11,9 @@ namespace tollgate::serve {
 
 struct InstallationSecrets {
   audit::RootKey root;
-  std::string pepper;            // 32 bytes.
-  std::string directory_mac_key; // Derived from the root key;
-  std::string upstream_salt_key; // so too: what upstreams' cache salts are made with.
+  std::string pepper;             // 32 bytes.
+  std::string directory_mac_key;  // Derived from the root key;
+  std::string upstream_salt_key;  // so too: what upstreams' cache salts are made with.
 };
 
 // FAILED_PRECONDITION: a secret that `tollgate dev` made, unless `dev`. Messages name paths, never contents.

@@ -19,16 +19,16 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr milliseconds kLookInterval{500};     // How often RunUntilSignal looks at the journal's health.
-constexpr milliseconds kEndPatience{5000};     // For requests that were told to end.
-constexpr milliseconds kSignalInterval{100};   // How often a drain looks for a second signal.
-constexpr milliseconds kQuotasPatience{5000};  // For the database's clock, which names the windows of quotas.
+constexpr milliseconds kLookInterval{500};       // How often RunUntilSignal looks at the journal's health.
+constexpr milliseconds kEndPatience{5000};       // For requests that were told to end.
+constexpr milliseconds kSignalInterval{100};     // How often a drain looks for a second signal.
+constexpr milliseconds kQuotasPatience{5000};    // For the database's clock, which names the windows of quotas.
 constexpr milliseconds kChangesPatience{10000};  // For the directory to take up what this process changed.
 
 void SetDiagnostics(const tollgate::v1::Config::Diagnostics& config) {
   const std::string& level = config.level();
-  base::SetDiagnosticsLevel(level == "debug"  ? base::Level::kDebug
-                            : level == "warn" ? base::Level::kWarn
+  base::SetDiagnosticsLevel(level == "debug"   ? base::Level::kDebug
+                            : level == "warn"  ? base::Level::kWarn
                             : level == "error" ? base::Level::kError
                                                : base::Level::kInfo);
   base::SetDiagnosticsJson(config.json());
@@ -74,8 +74,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const tollgate::v1::Config
   AwaitQuotas(*parts.quotas);
   TG_RETURN_IF_ERROR(BuildFronts(parts));
   const Ports ports = server->ports();
-  base::Info("serve", "ready: grpc {}, http {}, admin {}, probes {}; log {}, epoch {}", ports.grpc, ports.http, ports.admin_grpc, ports.probes,
-             parts.journal->log_id(), parts.journal->epoch());
+  base::Info("serve", "ready: grpc {}, http {}, admin {}, probes {}; log {}, epoch {}", ports.grpc, ports.http, ports.admin_grpc,
+             ports.probes, parts.journal->log_id(), parts.journal->epoch());
   return server;
 }
 
@@ -89,9 +89,7 @@ Ports Server::ports() const {
 
 admin::Changes& Server::changes() { return *impl_->parts.changes; }
 
-absl::Status Server::AwaitChanges() {
-  return impl_->parts.directory->WaitFor(impl_->parts.changed_version, kChangesPatience);
-}
+absl::Status Server::AwaitChanges() { return impl_->parts.directory->WaitFor(impl_->parts.changed_version, kChangesPatience); }
 
 void Server::Drain() {
   if (std::exchange(impl_->drained, true)) return;

@@ -15,8 +15,8 @@ class Changes;
 namespace tollgate::serve {
 
 struct ServerOptions {
-  bool dev = false;          // Allows keys and secrets made by `tollgate dev`; `serve` refuses them.
-  std::string build;         // Version of this program, for records.
+  bool dev = false;   // Allows keys and secrets made by `tollgate dev`; `serve` refuses them.
+  std::string build;  // Version of this program, for records.
 };
 
 // The ports in use (they differ from the configuration where that says 0). 0 = that listener is off.
@@ -29,7 +29,8 @@ struct Ports {
 
 class Server {
  public:
-  // Starts everything, or says what is wrong and how to mend it: database, migrations, secrets, model files, ports. Returns when ready to serve.
+  // Starts everything, or says what is wrong and how to mend it: database, migrations, secrets, model files, ports. Returns when ready to
+  // serve.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const tollgate::v1::Config& config, const ServerOptions& options);
   ~Server();  // Drains with the configured deadline if that was not done.
 
@@ -45,8 +46,8 @@ class Server {
   // → everything joined. Says when it begins and when it is done.
   void Drain();
 
-  // Returns when Drain was asked for by SIGTERM/SIGINT (installed by RunUntilSignal) or the server cannot go on (its log was taken by another
-  // owner): then the status says so.
+  // Returns when Drain was asked for by SIGTERM/SIGINT (installed by RunUntilSignal) or the server cannot go on (its log was taken by
+  // another owner): then the status says so.
   absl::Status RunUntilSignal();
 
  private:

@@ -34,7 +34,8 @@ absl::StatusOr<std::string> ReadBearer(std::string_view setting, const std::stri
   auto text = base::ReadFile(file);
   if (!text.ok()) return base::FailedPrecondition(base::Message(text.status()));
   while (!text->empty() && std::isspace(static_cast<unsigned char>(text->back()))) text->pop_back();
-  if (text->empty()) return base::FailedPrecondition(fmt::format("{} names {}, which is empty; write the servers' secret into it", setting, file));
+  if (text->empty())
+    return base::FailedPrecondition(fmt::format("{} names {}, which is empty; write the servers' secret into it", setting, file));
   return *std::move(text);
 }
 

@@ -24,7 +24,8 @@ Said SaidBy(const policy::Verdict& verdict) {
 
 Said SaidBy(const v1::Verdict& verdict) {
   Said out{verdict.action().empty() ? policy::ActionName(policy::Action::kAllow) : verdict.action(), {}};
-  for (const v1::RuleOutcome& rule : verdict.rules()) out.rules.push_back({rule.rule_id(), Word(rule.action(), rule.effect()), rule.count()});
+  for (const v1::RuleOutcome& rule : verdict.rules())
+    out.rules.push_back({rule.rule_id(), Word(rule.action(), rule.effect()), rule.count()});
   return out;
 }
 

@@ -143,7 +143,8 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
   info.vocab_tokens = vocab.tokens();
   info.grammars = info.logprobs = true;
   const int threads = Threads(model, plan);
-  if (model.strict) info.strict = {LlamaVersion(), LlamaProcessor(), threads, step_tokens_max, model.context_tokens, std::string(Name(model.kv))};
+  if (model.strict)
+    info.strict = {LlamaVersion(), LlamaProcessor(), threads, step_tokens_max, model.context_tokens, std::string(Name(model.kv))};
   vocab.format().Describe(info);
   auto engine = std::make_unique<LlamaEngine>(std::move(info), std::move(checked.header), std::move(weights), std::move(context),
                                               std::move(vocab), step_tokens_max, model.prefix_cache_bytes);

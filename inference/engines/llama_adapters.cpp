@@ -1,7 +1,7 @@
-// How it works. A file was read by our own reader and its digest compared before libllama sees it (CheckAdapterFile). libllama computes with
-// the set of adapters that its context was told last, and compares sets by address: so a set that is in use is put down before one of it is
-// freed, else another that is loaded to the same address would pass for it. Room for the greater graph is made by libllama itself at the
-// step after a change (llama_set_adapters_lora asks for it), so adapters may come and go while the context lives.
+// How it works. A file was read by our own reader and its digest compared before libllama sees it (CheckAdapterFile). libllama computes
+// with the set of adapters that its context was told last, and compares sets by address: so a set that is in use is put down before one of
+// it is freed, else another that is loaded to the same address would pass for it. Room for the greater graph is made by libllama itself at
+// the step after a change (llama_set_adapters_lora asks for it), so adapters may come and go while the context lives.
 //
 // Tested by tests/inference/adapter_model_test.cpp, tests/inference/interleaving_test.cpp.
 #include "inference/engines/llama_adapters.h"
@@ -90,9 +90,10 @@ absl::Status LlamaAdapters::Usable(std::span<const int> set) const {
                                                 found->second.options.name));
   }
   if (set.size() < 2 || !nonsense_.contains({set.begin(), set.end()})) return absl::OkStatus();
-  return base::FailedPrecondition(fmt::format("{} and those beside it gave numbers that are not finite, and are used together no more: try "
-                                              "each alone",
-                                              loaded_.at(set.front()).options.name));
+  return base::FailedPrecondition(
+      fmt::format("{} and those beside it gave numbers that are not finite, and are used together no more: try "
+                  "each alone",
+                  loaded_.at(set.front()).options.name));
 }
 
 void LlamaAdapters::GaveNonsense(std::span<const int> set) {
@@ -111,7 +112,8 @@ absl::Status LlamaAdapters::Use(const std::vector<int>& set) {
     raw.push_back(found->second.raw);
     scales.push_back(static_cast<float>(found->second.options.scale));
   }
-  if (llama_set_adapters_lora(context_, raw.data(), raw.size(), scales.data()) != 0) return base::Internal("the engine refused the adapters");
+  if (llama_set_adapters_lora(context_, raw.data(), raw.size(), scales.data()) != 0)
+    return base::Internal("the engine refused the adapters");
   in_use_ = set;
   return absl::OkStatus();
 }

@@ -177,8 +177,7 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEmbedder(const ModelOptions& mo
   if (llama_model_has_encoder(weights.get()) || llama_model_is_diffusion(weights.get()))
     return base::FailedPrecondition(fmt::format("{} holds a model of a kind that does not embed here", model.file));
   if (!model.chat_template.empty()) return base::FailedPrecondition("a model that embeds has no chat template: leave it out");
-  if (model.kv == KvType::kQ8)
-    return base::FailedPrecondition("a model that embeds keeps its context for one step: set kv to f16 or f32");
+  if (model.kv == KvType::kQ8) return base::FailedPrecondition("a model that embeds keeps its context for one step: set kv to f16 or f32");
   Classifier classifier;
   if (info.reranks()) {
     TG_ASSIGN(classifier, ClassifierOf(weights.get(), info));
@@ -195,7 +194,8 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEmbedder(const ModelOptions& mo
   }
   info.vocab_tokens = text.tokens();
   info.dimensions = info.reranks() ? 1 : llama_model_n_embd_out(weights.get());
-  auto engine = std::make_unique<LlamaEmbedder>(std::move(info), std::move(weights), std::move(context), std::move(text), classifier, step_tokens);
+  auto engine =
+      std::make_unique<LlamaEmbedder>(std::move(info), std::move(weights), std::move(context), std::move(text), classifier, step_tokens);
   TG_RETURN_IF_ERROR(engine->Start(threads));
   return engine;
 }

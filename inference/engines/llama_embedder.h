@@ -9,8 +9,8 @@
 
 namespace tollgate::inference {
 
-// `info` as far as the file says, its pooling resolved. FAILED_PRECONDITION, with the remedy: libllama cannot, or the file is no such model.
-// Puts an input through it before it returns.
+// `info` as far as the file says, its pooling resolved. FAILED_PRECONDITION, with the remedy: libllama cannot, or the file is no such
+// model. Puts an input through it before it returns.
 absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEmbedder(const ModelOptions& model, ModelInfo info, LlamaModel weights, int threads);
 
 }  // namespace tollgate::inference

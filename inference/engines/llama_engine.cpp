@@ -7,8 +7,8 @@
 // k - 1 of them, and Rewind only has to cut it.
 //
 // A sequence that is closed leaves a snapshot of its state, if its tenant could save work by it, under that tenant's name alone; Open puts
-// back the one that begins like the prompt and cuts it to what they share. Of a prompt that begins with what its org published, a second one
-// is left, of exactly those tokens and under the org's name.
+// back the one that begins like the prompt and cuts it to what they share. Of a prompt that begins with what its org published, a second
+// one is left, of exactly those tokens and under the org's name.
 //
 // Tested by tests/inference/model_test.cpp, tests/inference/interleaving_test.cpp.
 #include "inference/engines/llama_engine.h"
@@ -126,11 +126,8 @@ absl::StatusOr<EngineOpened> LlamaEngine::Open(int index, const EngineSequence& 
   if (spoilt_.contains(index) && !Cleanse(index)) return base::Unavailable("the engine's memory is short; try again");
   TG_RETURN_IF_ERROR(adapters_.Usable(sequence.adapters));
   const std::string with = adapters_.Salt(sequence.adapters);
-  Slot& slot = slots_[index].emplace(Slot{{prompt.begin(), prompt.end()},
-                                          {},
-                                          0,
-                                          Sampler(sequence.sampling, prompt, sequence.logit_bias),
-                                          sequence.tenant.ToString() + with});
+  Slot& slot = slots_[index].emplace(Slot{
+      {prompt.begin(), prompt.end()}, {}, 0, Sampler(sequence.sampling, prompt, sequence.logit_bias), sequence.tenant.ToString() + with});
   slot.adapters.assign(sequence.adapters.begin(), sequence.adapters.end());
   slot.logprobs = sequence.logprobs;
   slot.sampler.Ban(sequence.banned_first);

@@ -60,9 +60,9 @@ class LlamaEngine final : public Engine {
     TG_RETURN_IF_ERROR(vocab_.Tokenize(text, tokens));
     return tokens;
   }
-
-  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override { return vocab_.RenderParts(parts); }
-
+  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override {
+    return vocab_.RenderParts(parts);
+  }
   absl::Status CheckGrammar(std::string_view gbnf) const override { return LlamaGrammar::Make(vocab_.raw(), gbnf).status(); }
   absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override;
   absl::Status Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) override;
@@ -87,7 +87,7 @@ class LlamaEngine final : public Engine {
     std::int64_t cached = 0;  // Tokens in the KV cache.
     Sampler sampler;
     std::string salt;
-    std::int64_t published = 0;  // Prompt tokens that other tenants may share,
+    std::int64_t published = 0;    // Prompt tokens that other tenants may share,
     std::string published_salt{};  // found under this name.
     std::optional<LlamaGrammar> grammar{};
     std::vector<int> adapters{};

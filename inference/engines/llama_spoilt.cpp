@@ -1,8 +1,9 @@
 // How it works. An adapter may be such that a model's numbers overflow. What is not finite stays in the cache's cells when its sequence has
-// gone, and libllama multiplies hidden cells by zero rather than leave them out: the next sequence in the slot, anybody's, would get nonsense
-// too. So a sequence with adapters leaves its slot either proven clean, since the last logits were finite and every cell had a part in them,
-// or is asked for one more token to prove it (where it was cut short within its prompt), or the cache is emptied of numbers: the states
-// of the other sequences are taken out, all cells set to zero, the states put back. Adapters that made it necessary are used no more.
+// gone, and libllama multiplies hidden cells by zero rather than leave them out: the next sequence in the slot, anybody's, would get
+// nonsense too. So a sequence with adapters leaves its slot either proven clean, since the last logits were finite and every cell had a
+// part in them, or is asked for one more token to prove it (where it was cut short within its prompt), or the cache is emptied of numbers:
+// the states of the other sequences are taken out, all cells set to zero, the states put back. Adapters that made it necessary are used no
+// more.
 //
 // Tested by tests/inference/adapter_model_test.cpp.
 #include <algorithm>

@@ -1,8 +1,8 @@
 // How it works. What the tokenizer puts around a text is what it puts around one letter. A pair is laid out by the file's own template for
 // reranking, if it has one: its words are read with control tokens, what stands in its places without. Else as cross-encoders are trained:
-// begin, query, end and separator where the vocabulary adds them, document, and the last of those again. Control tokens that a file marks as
-// ones that users define, libllama finds in any text: text that spells one is tokenised in two pieces, as llama_vocab.h says. Those are the
-// layout's own and what is written <|so|>.
+// begin, query, end and separator where the vocabulary adds them, document, and the last of those again. Control tokens that a file marks
+// as ones that users define, libllama finds in any text: text that spells one is tokenised in two pieces, as llama_vocab.h says. Those are
+// the layout's own and what is written <|so|>.
 //
 // Tested by tests/inference/embed_engine_test.cpp.
 #include "inference/engines/llama_text.h"
@@ -63,7 +63,8 @@ absl::Status LlamaText::LayTexts() {
 void LlamaText::FindSpelt() {
   const auto laid = [this](std::int32_t token) {
     return std::count(before_.begin(), before_.end(), token) + std::count(between_.begin(), between_.end(), token) +
-               std::count(behind_.begin(), behind_.end(), token) > 0;
+               std::count(behind_.begin(), behind_.end(), token) >
+           0;
   };
   for (std::int32_t token = 0; token < static_cast<std::int32_t>(tokens_); ++token) {
     if ((llama_vocab_get_attr(vocab_, token) & LLAMA_TOKEN_ATTR_USER_DEFINED) == 0) continue;
@@ -152,7 +153,8 @@ absl::StatusOr<std::string> LlamaText::TextOf(std::span<const std::int32_t> toke
                                         static_cast<std::int32_t>(text.size()), false, false);
       if (size >= 0) {
         text.resize(static_cast<std::size_t>(size));
-        if (!base::IsValidUtf8(text)) return base::InvalidArgument("the tokens spell bytes that are not UTF-8, so that policy cannot read them");
+        if (!base::IsValidUtf8(text))
+          return base::InvalidArgument("the tokens spell bytes that are not UTF-8, so that policy cannot read them");
         return text;
       }
       text.resize(static_cast<std::size_t>(-size));

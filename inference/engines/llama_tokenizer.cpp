@@ -28,7 +28,9 @@ class LlamaTokenizer final : public Tokenizer {
     TG_RETURN_IF_ERROR(vocab_.Tokenize(text, tokens));
     return tokens;
   }
-  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override { return vocab_.RenderParts(parts); }
+  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override {
+    return vocab_.RenderParts(parts);
+  }
   std::string_view Bytes(std::int32_t token) const override { return vocab_.Bytes(token); }
   bool EndsTurn(std::int32_t token) const override { return vocab_.EndsTurn(token); }
   std::int64_t tokens() const override { return vocab_.tokens(); }

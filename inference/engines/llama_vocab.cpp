@@ -151,7 +151,7 @@ std::string_view LlamaVocab::MarkAt(std::string_view text) const {
 absl::StatusOr<std::vector<std::int32_t>> LlamaVocab::RenderParts(std::span<const PromptPart> parts) const {
   std::vector<std::int32_t> tokens;
   if (begins_) tokens.push_back(llama_vocab_bos(vocab_));
-  std::vector<std::string> used;  // Of those that the tokenizer would find in plain text.
+  std::vector<std::string> used;                             // Of those that the tokenizer would find in plain text.
   std::vector<std::pair<std::string, std::int32_t>> pieces;  // Text, or a token.
   const auto add_text = [&](std::string_view text) {
     if (text.empty()) return;

@@ -63,8 +63,8 @@ class LlamaVocab {
   std::map<std::string, Mark, std::less<>> marks_;  // All tokens that stand for no text, and those that users define.
   std::bitset<256> mark_begins_;                    // With which bytes they begin.
   std::size_t mark_bytes_max_ = 0;
-  std::vector<std::string> spelt_;                          // Those of them that the tokenizer would find in plain text.
-  bool begins_ = false;                                     // Every prompt opens with the model's begin token.
+  std::vector<std::string> spelt_;  // Those of them that the tokenizer would find in plain text.
+  bool begins_ = false;             // Every prompt opens with the model's begin token.
 };
 
 }  // namespace tollgate::inference

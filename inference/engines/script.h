@@ -6,10 +6,9 @@
 //   !call NAME JSON  A call of a tool, in Hermes' words, as !say would: a \\u0034 in a string of it is \u0034 to its reader.
 //   !tokens N      N tokens "word ".
 //   !pace_ms N     From here on, N milliseconds between tokens, by the pool's clock.
-//   !alt TEXT      From here on, TEXT is one more alternative to each token, for who asks for the likeliest. In it: as in !say; \| is nothing.
-//   !fail          The engine fails on this sequence.
-//   !abort         The process aborts, where ScriptMayAbort (a test's program); else as !fail.
-//   !hang          No more tokens, for ever.
+//   !alt TEXT      From here on, TEXT is one more alternative to each token, for who asks for the likeliest. In it: as in !say; \| is
+//   nothing. !fail          The engine fails on this sequence. !abort         The process aborts, where ScriptMayAbort (a test's program);
+//   else as !fail. !hang          No more tokens, for ever.
 #pragma once
 
 #include <chrono>
@@ -60,8 +59,8 @@ class Script {
 
   std::vector<Step> steps_;
   std::vector<Manner> manners_{1};  // The last one is in force while the text is read.
-  std::size_t at_ = 0;      // The step that is under way,
-  std::int64_t given_ = 0;  // and how often it was given.
+  std::size_t at_ = 0;              // The step that is under way,
+  std::int64_t given_ = 0;          // and how often it was given.
 };
 
 }  // namespace tollgate::inference

@@ -264,7 +264,9 @@ class ScriptedEngine final : public Engine {
     return tokens;
   }
 
-  absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> tokens) const override { return ScriptedText(tokens, kControl + kBegin); }
+  absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> tokens) const override {
+    return ScriptedText(tokens, kControl + kBegin);
+  }
 
   absl::Status Embed(std::span<const std::span<const std::int32_t>> inputs, std::vector<float>& vectors) override {
     for (const auto& input : inputs) {

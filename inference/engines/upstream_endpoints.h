@@ -1,8 +1,8 @@
 // UpstreamEndpoints: which endpoint of a fleet takes the next request. Knows no HTTP; time is given. One thread.
 //
 // An endpoint is usable while its last health probe was answered and its circuit is closed. The circuit opens after `failures_max` failures
-// in a row, for `cooldown`, twice as long each time up to `cooldown_max`; then one request may try, and its outcome closes or opens it again.
-// Of the requests that began before it opened, success closes it and failure means nothing more.
+// in a row, for `cooldown`, twice as long each time up to `cooldown_max`; then one request may try, and its outcome closes or opens it
+// again. Of the requests that began before it opened, success closes it and failure means nothing more.
 #pragma once
 
 #include <chrono>

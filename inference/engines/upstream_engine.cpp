@@ -32,8 +32,8 @@ namespace {
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kWait{2};      // A slice of waiting in a step: how late a new sequence or a clock that tests move may be seen.
-constexpr milliseconds kTail{1000};   // For the end of an answer whose tokens have all come.
+constexpr milliseconds kWait{2};     // A slice of waiting in a step: how late a new sequence or a clock that tests move may be seen.
+constexpr milliseconds kTail{1000};  // For the end of an answer whose tokens have all come.
 constexpr std::size_t kAffinityTokens = 256;
 constexpr std::size_t kEndpointsMax = 64;
 constexpr std::size_t kNone = SIZE_MAX;
@@ -69,7 +69,8 @@ std::uint64_t Affinity(std::string_view salt, std::span<const std::int32_t> prom
 
 absl::Status CheckOptions(const UpstreamOptions& upstream) {
   if (upstream.endpoints.empty() || upstream.endpoints.size() > kEndpointsMax)
-    return base::InvalidArgument(fmt::format("upstream.endpoints has {} entries; 1 to {} are needed", upstream.endpoints.size(), kEndpointsMax));
+    return base::InvalidArgument(
+        fmt::format("upstream.endpoints has {} entries; 1 to {} are needed", upstream.endpoints.size(), kEndpointsMax));
   for (const std::string& url : upstream.endpoints) {
     if ((!url.starts_with("http://") && !url.starts_with("https://")) || url.find_first_of("@?# \t\r\n") != std::string::npos)
       return base::InvalidArgument("each of upstream.endpoints is http://HOST:PORT or https://HOST:PORT, with no name or password in it");
@@ -120,7 +121,9 @@ class UpstreamEngine final : public Engine {
   std::int64_t step_tokens_max() const override { return 1 << 20; }
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return tokenizer_->Render(turns); }
   absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override { return tokenizer_->Tokenize(text); }
-  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override { return tokenizer_->RenderParts(parts); }
+  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override {
+    return tokenizer_->RenderParts(parts);
+  }
 
   absl::StatusOr<EngineOpened> Open(int index, const EngineSequence& sequence) override {
     const auto prompt = sequence.prompt_tokens;
@@ -272,7 +275,8 @@ class UpstreamEngine final : public Engine {
       const bool begun = slot.request->given() > 0;
       if (now - slot.progress_at < (begun ? options_.stall_timeout : options_.first_token_timeout)) return;
       http_->Cancel(slot.transfer);
-      slot.request->Fail(base::Unavailable(begun ? "the upstream stopped in the middle of its answer" : "the upstream did not begin its answer"));
+      slot.request->Fail(
+          base::Unavailable(begun ? "the upstream stopped in the middle of its answer" : "the upstream did not begin its answer"));
     }
     Judge(slot, now);
   }
@@ -288,8 +292,7 @@ class UpstreamEngine final : public Engine {
       base::Warn("inference", "model {}: {}: {}", info_.name, options_.endpoints[endpoint], base::Message(request.status()));
     }
     if (request.reported_input()) slot.reported.input_tokens = *request.reported_input();
-    if (request.reported_output())
-      slot.reported.output_tokens = std::max(slot.reported.output_tokens, 0LL) + *request.reported_output();
+    if (request.reported_output()) slot.reported.output_tokens = std::max(slot.reported.output_tokens, 0LL) + *request.reported_output();
     if (!request.usage_differs()) return;
     if (!std::exchange(slot.reported.differs, true)) ++stats_.usage_differences;
     if (const auto input = request.reported_input()) stats_.input_tokens_differing += std::abs(*input - request.prompt_tokens());

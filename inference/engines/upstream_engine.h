@@ -10,8 +10,8 @@
 
 namespace tollgate::inference {
 
-// INVALID_ARGUMENT or FAILED_PRECONDITION: what is wrong with model.upstream. That an endpoint answers is not asked for: a fleet may come up
-// later than we do.
+// INVALID_ARGUMENT or FAILED_PRECONDITION: what is wrong with model.upstream. That an endpoint answers is not asked for: a fleet may come
+// up later than we do.
 absl::StatusOr<std::unique_ptr<Engine>> MakeUpstreamEngine(const ModelOptions& model, std::unique_ptr<Tokenizer> tokenizer,
                                                            const base::Clock& clock);
 

@@ -105,8 +105,9 @@ void UpstreamRequest::Refused(int http_status) {
   const bool ours = http_status == 400 || http_status == 413 || http_status == 422;  // It did not like this request.
   may_retry_ = busy;
   endpoint_failed_ = !ours && http_status != 429;
-  const char* remedy = busy ? "try again" : ours ? "check upstream.kind, upstream.model and context_tokens against how it was started"
-                                                 : "check upstream.endpoints, upstream.model and upstream.bearer_file";
+  const char* remedy = busy   ? "try again"
+                       : ours ? "check upstream.kind, upstream.model and context_tokens against how it was started"
+                              : "check upstream.endpoints, upstream.model and upstream.bearer_file";
   const std::string message = fmt::format("the upstream answered with HTTP {}: {}", http_status, remedy);
   status_ = busy ? base::Unavailable(message) : base::Internal(message);
 }

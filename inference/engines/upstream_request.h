@@ -36,7 +36,7 @@ class UpstreamRequest final : public base::HttpSink {
 
   std::deque<UpstreamToken>& tokens() { return tokens_; }  // Not taken yet.
   std::int64_t prompt_tokens() const { return prompt_tokens_; }
-  std::int64_t given() const { return given_; }            // Tokens that came, at most max_tokens.
+  std::int64_t given() const { return given_; }  // Tokens that came, at most max_tokens.
   bool all_given() const { return given_ == max_tokens_; }
 
   // The answer is whole, or there will be no more of it.
@@ -45,7 +45,7 @@ class UpstreamRequest final : public base::HttpSink {
 
   // REQUIRES: over. Not OK: the answer broke off or was refused; nothing of its content is in the message.
   const absl::Status& status() const { return status_; }
-  bool may_retry() const { return may_retry_; }           // Another endpoint may do better.
+  bool may_retry() const { return may_retry_; }  // Another endpoint may do better.
   bool endpoint_failed() const { return endpoint_failed_; }
 
   const std::optional<std::int64_t>& reported_input() const { return reported_input_; }

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <iterator>
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
+#include <boost/json.hpp>
 
 #include "base/crypto.h"
 #include "base/encoding.h"
@@ -71,8 +71,7 @@ absl::Status ReadUsage(const json::value& usage, UpstreamEvent& event) {
   const auto read = [&](const char* name, std::optional<std::int64_t>& count) -> absl::Status {
     const json::value* value = usage.get_object().if_contains(name);
     if (value == nullptr || value->is_null()) return absl::OkStatus();
-    if (!value->is_int64() || value->get_int64() < 0 || value->get_int64() > kCountMax)
-      return Strange("a count of tokens is no count");
+    if (!value->is_int64() || value->get_int64() < 0 || value->get_int64() > kCountMax) return Strange("a count of tokens is no count");
     count = value->get_int64();
     return absl::OkStatus();
   };

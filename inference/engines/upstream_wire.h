@@ -33,8 +33,8 @@ std::string UpstreamBody(const UpstreamOptions& options, const UpstreamAsk& ask)
 struct UpstreamEvent {
   bool done = false;  // "[DONE]": nothing comes after it.
   std::string text;
-  std::vector<std::int32_t> tokens;  // Of the text, where the upstream names them.
-  std::string finish;                // "stop", "length"; empty: there is more.
+  std::vector<std::int32_t> tokens;          // Of the text, where the upstream names them.
+  std::string finish;                        // "stop", "length"; empty: there is more.
   std::optional<std::int64_t> input_tokens;  // Usage, where the event has it.
   std::optional<std::int64_t> output_tokens;
 };

@@ -98,8 +98,7 @@ void ToMessage(const ModelOptions& model, v1::WorkerStart& message) {
   // The queue, the pace of steps, streams, fairness and upstreams are the gateway's side.
   const auto& [name, engine, file, sha256, chat_template, licence, slots, context_tokens, threads, step_tokens_max, step_target,
                queue_sequences_max, queue_timeout, stream_buffer_bytes, kv, prefix_cache_bytes, cached_token_share, upstream, pooling,
-               strict] =
-      model;
+               strict] = model;
   message.set_name(name);
   message.set_engine(static_cast<int>(engine));
   message.set_file(file);
@@ -191,8 +190,8 @@ ModelInfo FromMessage(const v1::WorkerStarted& message, const ModelOptions& mode
 }
 
 void ToMessage(const EngineSequence& sequence, v1::WorkerOpen& message) {
-  const auto& [prompt_tokens, sampling, tenant, published_tokens, published_by, logit_bias, grammar, banned_first, logprobs, band, adapters] =
-      sequence;
+  const auto& [prompt_tokens, sampling, tenant, published_tokens, published_by, logit_bias, grammar, banned_first, logprobs, band,
+               adapters] = sequence;
   message.mutable_prompt_tokens()->Assign(prompt_tokens.begin(), prompt_tokens.end());
   ToMessage(sampling, message);
   message.set_tenant(tenant.Bytes());

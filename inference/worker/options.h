@@ -10,7 +10,7 @@ namespace tollgate::inference {
 enum class Isolation { kThread, kProcess };
 
 struct WorkerOptions {
-  std::string program = "/proc/self/exe";       // Started as `program pool-worker MODEL`; it calls ServeWorker (worker/serve.h).
+  std::string program = "/proc/self/exe";        // Started as `program pool-worker MODEL`; it calls ServeWorker (worker/serve.h).
   std::chrono::milliseconds hung_after{60'000};  // For one step or other call: then the process is taken for hung, and killed.
   std::chrono::milliseconds silent_max{10'000};  // For a sign of life, of which there are several a second while it works.
   std::chrono::milliseconds load_max{3'600'000};

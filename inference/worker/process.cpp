@@ -30,8 +30,8 @@ using std::chrono::milliseconds;
 
 // What computing, and the loader of libraries, need to know of the machine. HOME: where CUDA keeps what it compiled.
 std::vector<char*> Environment() {
-  constexpr std::array<std::string_view, 12> kNames = {"LD_LIBRARY_PATH=", "PATH=",  "HOME=",  "TZ=",   "LANG=",   "LC_ALL=",
-                                                       "CUDA_",            "NVIDIA_", "GGML_", "ASAN_", "UBSAN_", "TSAN_"};
+  constexpr std::array<std::string_view, 12> kNames = {"LD_LIBRARY_PATH=", "PATH=", "HOME=", "TZ=",    "LANG=", "LC_ALL=", "CUDA_",
+                                                       "NVIDIA_",          "GGML_", "ASAN_", "UBSAN_", "TSAN_"};
   std::vector<char*> kept;
   for (char** entry = environ; *entry != nullptr; ++entry) {
     for (const std::string_view name : kNames) {

@@ -47,8 +47,8 @@ class WorkerSocket {
   absl::Status Fill(std::size_t bytes, base::MonoTime until, base::MonoTime eager_until);
 
   int descriptor_ = -1;
-  std::string out_;       // Scratch.
-  std::string in_;        // What came, from taken_ on not given yet.
+  std::string out_;  // Scratch.
+  std::string in_;   // What came, from taken_ on not given yet.
   std::size_t taken_ = 0;
   std::size_t filled_ = 0;  // Bytes of in_ that came.
 };

@@ -284,7 +284,7 @@ class WorkerEngine final : public Engine {
   const ModelOptions model_;
   const WorkerOptions options_;
   WorkerKeeper keeper_;
-  ModelInfo info_;                       // This and the next two are constant after Start.
+  ModelInfo info_;  // This and the next two are constant after Start.
   std::int64_t step_tokens_max_ = 0;
   std::unique_ptr<PromptSide> prompts_;
 
@@ -293,11 +293,11 @@ class WorkerEngine final : public Engine {
   std::vector<bool> asked_;              // By slot: whether the step works on it.
   std::map<int, Adapter> adapters_;      // By the handle that this side gave.
   int last_adapter_ = 0;
-  std::vector<int> handles_;             // Scratch of Translate.
-  std::shared_ptr<Worker> worker_;       // Of the call that is under way.
-  bool answered_ = false;                // Whether it answered.
+  std::vector<int> handles_;        // Scratch of Translate.
+  std::shared_ptr<Worker> worker_;  // Of the call that is under way.
+  bool answered_ = false;           // Whether it answered.
   v1::WorkerCall call_;
-  v1::WorkerReply reply_;                               // What was given last points into it,
+  v1::WorkerReply reply_;                             // What was given last points into it,
   std::vector<std::vector<EngineAlternative>> tops_;  // and here.
   std::int64_t cache_bytes_ = 0;
   base::MonoTime asked_at_{};

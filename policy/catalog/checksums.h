@@ -28,10 +28,10 @@ bool PassesVerhoeff(std::string_view digits);
 // ISIN: Luhn over the letters' two-digit values.
 bool PassesIsinLuhn(std::string_view id);
 
-bool IsDate(int year, int month, int day);   // Gregorian, 1800 to 2099.
+bool IsDate(int year, int month, int day);     // Gregorian, 1800 to 2099.
 bool IsShortDate(int yy, int month, int day);  // In some century: 29 February needs yy divisible by four.
 
-bool AllSame(std::string_view id);       // 1111…
+bool AllSame(std::string_view id);        // 1111…
 bool IsCountry(std::string_view alpha2);  // ISO 3166-1, upper case.
 
 }  // namespace tollgate::policy

@@ -96,7 +96,10 @@ constexpr Identifier kRows[] = {
     {"us_npi", R"([12]\d{9})", [](std::string_view id) { return PassesLuhn("80840" + std::string(id)); },
      "npi|national provider|provider identifier"},
     {"us_dea_number", R"([ABFGMPRX][A-Z]\d{7})",
-     [](std::string_view id) { return Weighted(id.substr(2), {1, 2, 1, 2, 1, 2}) % 10 == Value(id, 8); }, "dea|dea number|dea no|prescriber"},
+     [](std::string_view id) {
+       return Weighted(id.substr(2), {1, 2, 1, 2, 1, 2}) % 10 == Value(id, 8);
+     },
+     "dea|dea number|dea no|prescriber"},
     {"us_medicare_mbi", R"([1-9])" TG_MBI "[AC-HJKMNP-RT-Y0-9]\\d-?" TG_MBI "[AC-HJKMNP-RT-Y0-9]\\d-?" TG_MBI TG_MBI R"(\d{2})", nullptr,
      "medicare|mbi|beneficiary"},
     {"us_cusip", R"([0-9A-Z]{3}[0-9][0-9A-Z]{4}\d)", IsCusip, "cusip|cusips"},
@@ -121,7 +124,10 @@ constexpr Identifier kRows[] = {
     {"cl_rut", R"(\d{1,2}\.\d{3}\.\d{3}-[0-9Kk])", IsRut},
     {"cl_rut", R"(\d{7,8}-[0-9Kk])", IsRut, "rut|run"},
     {"co_nit", R"(\d{3}\.\d{3}\.\d{3}-\d|\d{9}-\d)", IsNit, "nit"},
-    {"pe_ruc", R"((?:10|15|16|17|20)\d{9})", [](std::string_view id) { return (11 - Weighted(id, {5, 4, 3, 2, 7, 6, 5, 4, 3, 2}) % 11) % 10 == Value(id, 10); },
+    {"pe_ruc", R"((?:10|15|16|17|20)\d{9})",
+     [](std::string_view id) {
+       return (11 - Weighted(id, {5, 4, 3, 2, 7, 6, 5, 4, 3, 2}) % 11) % 10 == Value(id, 10);
+     },
      "ruc"},
     {"ec_cedula", R"(\d{9}-?\d)", IsCedula, "cédula|cedula|cédula de identidad"},
 };

@@ -98,7 +98,8 @@ bool IsIrd(std::string_view given) {
 bool IsNhi(std::string_view id) {  // Letters count from 1, without I and O.
   static constexpr std::string_view kLetters = "ABCDEFGHJKLMNPQRSTUVWXYZ";
   int sum = 0;
-  for (std::size_t i = 0; i < 6; ++i) sum += (7 - static_cast<int>(i)) * (i < 3 ? static_cast<int>(kLetters.find(id[i])) + 1 : Value(id, i));
+  for (std::size_t i = 0; i < 6; ++i)
+    sum += (7 - static_cast<int>(i)) * (i < 3 ? static_cast<int>(kLetters.find(id[i])) + 1 : Value(id, i));
   return sum % 11 != 0 && (11 - sum % 11) % 10 == Value(id, 6);
 }
 

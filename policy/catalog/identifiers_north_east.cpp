@@ -1,9 +1,9 @@
 // Identifiers of Northern, Central and Eastern Europe. Many begin with a birth date, which with a check digit is enough to stand alone.
 //
-// Sources: Skatteverket (personnummer), Skatteetaten (fødselsnummer), CPR-kontoret, DVV and PRH (Finland), Þjóðskrá; the population registers
-// of Estonia, Lithuania and Latvia; MSWiA (PESEL, dowód), GUS (REGON), Ministry of Finance (NIP); Czech act 133/2000; Hungarian acts on TAJ
-// and tax numbers; Romanian, Bulgarian and former Yugoslav rules of personal numbers; HR OIB; AADE and IDIKA (Greece); NVI (Turkey); the
-// Russian tax and pension services; the Ukrainian tax service.
+// Sources: Skatteverket (personnummer), Skatteetaten (fødselsnummer), CPR-kontoret, DVV and PRH (Finland), Þjóðskrá; the population
+// registers of Estonia, Lithuania and Latvia; MSWiA (PESEL, dowód), GUS (REGON), Ministry of Finance (NIP); Czech act 133/2000; Hungarian
+// acts on TAJ and tax numbers; Romanian, Bulgarian and former Yugoslav rules of personal numbers; HR OIB; AADE and IDIKA (Greece); NVI
+// (Turkey); the Russian tax and pension services; the Ukrainian tax service.
 //
 // Tested by tests/policy/catalog_test.cpp.
 #include "policy/catalog/checksums.h"
@@ -54,7 +54,8 @@ bool IsPersonasKods(std::string_view id) {
 }
 
 bool IsPesel(std::string_view id) {
-  return IsShortDate(Number(id, 0, 2), Number(id, 2, 2) % 20, Number(id, 4, 2)) && Weighted(id, {1, 3, 7, 9, 1, 3, 7, 9, 1, 3, 1}) % 10 == 0;
+  return IsShortDate(Number(id, 0, 2), Number(id, 2, 2) % 20, Number(id, 4, 2)) &&
+         Weighted(id, {1, 3, 7, 9, 1, 3, 7, 9, 1, 3, 1}) % 10 == 0;
 }
 bool IsNip(std::string_view id) { return !AllSame(id) && Weighted(id, {6, 5, 7, 2, 3, 4, 5, 6, 7}) % 11 == Value(id, 9); }
 bool IsRegon(std::string_view id) {
@@ -110,7 +111,8 @@ bool IsRnokpp(std::string_view id) { return !AllSame(id) && (Weighted(id, {-1, 5
 
 constexpr Identifier kRows[] = {
     {"se_personnummer", R"((?:19|20)\d{6}[-+]\d{4})", IsPersonnummer},
-    {"se_personnummer", R"((?:19|20)?\d{10}|\d{6}[-+]\d{4})", IsPersonnummer, "personnummer|pnr|samordningsnummer|person-nr|personal identity number"},
+    {"se_personnummer", R"((?:19|20)?\d{10}|\d{6}[-+]\d{4})", IsPersonnummer,
+     "personnummer|pnr|samordningsnummer|person-nr|personal identity number"},
     {"no_fodselsnummer", R"(\d{6} \d{5})", IsFodselsnummer},
     {"no_fodselsnummer", R"(\d{11})", IsFodselsnummer, "fødselsnummer|fodselsnummer|fnr|personnummer|d-nummer|national identity number"},
     {"dk_cpr", R"(\d{6}-?\d{4})", StartsWithDayFirst, "cpr|cpr-nummer|cpr-nr|cpr nummer"},

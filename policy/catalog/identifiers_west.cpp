@@ -120,7 +120,9 @@ bool IsSvnr(std::string_view id) {
   return id[0] != '0' && Number(id, 4, 2) > 0 && Number(id, 4, 2) < 32 && Number(id, 6, 2) < 16 &&
          Weighted(id, {3, 7, 9, 0, 5, 8, 4, 2, 1, 6}) % 11 == Value(id, 3);
 }
-bool IsAustrianVat(std::string_view id) { return (10 - (WeightedCrossSum(id.substr(3), {1, 2, 1, 2, 1, 2, 1}) + 4) % 10) % 10 == Value(id, 10); }
+bool IsAustrianVat(std::string_view id) {
+  return (10 - (WeightedCrossSum(id.substr(3), {1, 2, 1, 2, 1, 2, 1}) + 4) % 10) % 10 == Value(id, 10);
+}
 
 constexpr Identifier kRows[] = {
     {"gb_nhs_number", R"(\d{3}[ -]\d{3}[ -]\d{4}|\d{10})", IsNhs, "nhs|nhs number|nhs no|patient"},
@@ -146,7 +148,8 @@ constexpr Identifier kRows[] = {
     {"it_codice_fiscale", R"([A-Z]{6}[0-9LMNP-V]{2}[A-EHLMPRST][0-9LMNP-V]{2}[A-Z][0-9LMNP-V]{3}[A-Z])", IsCodiceFiscale},
     {"it_partita_iva", R"(\d{11})", PassesLuhn, "partita iva|p.iva|p. iva|piva|p.i"},
     {"pt_nif", R"(\d{3} \d{3} \d{3}|\d{9})", IsPtNif, "nif|contribuinte|nipc"},
-    {"nl_bsn", R"(\d{9}|\d{3} \d{3} \d{3}|\d{4}[. ]\d{2}[. ]\d{3})", IsBsn, "bsn|burgerservicenummer|sofinummer|sofi|bsn-nummer|citizen service number"},
+    {"nl_bsn", R"(\d{9}|\d{3} \d{3} \d{3}|\d{4}[. ]\d{2}[. ]\d{3})", IsBsn,
+     "bsn|burgerservicenummer|sofinummer|sofi|bsn-nummer|citizen service number"},
     {"nl_vat", R"(NL\d{9}B\d{2})", IsDutchVat},
     {"be_national_number", R"(\d{2}\.\d{2}\.\d{2}-\d{3}\.\d{2})", IsRijksregister},
     {"be_national_number", R"(\d{11}|\d{6}[ -]\d{3}[ -.]\d{2})", IsRijksregister,

@@ -1,7 +1,7 @@
 // The rows of the catalogue of secrets, by kind of issuer. Inside policy/ only.
 //
-// A row is a format that its issuer publishes: an anchor (mostly a prefix), an alphabet, a length. Where the body is random, `bits_min` asks
-// for entropy, which placeholders such as sk_live_xxxxxxxxxxxxxxxx lack.
+// A row is a format that its issuer publishes: an anchor (mostly a prefix), an alphabet, a length. Where the body is random, `bits_min`
+// asks for entropy, which placeholders such as sk_live_xxxxxxxxxxxxxxxx lack.
 #pragma once
 
 #include <span>
@@ -14,9 +14,9 @@ struct SecretKind {
   const char* name;    // In `secrets:`.
   const char* family;  // Another name, for all rows that have it; in capitals it is the placeholder's text. Empty: the name is.
   const char* regex;
-  double bits_min = 0;         // Least entropy of the match, in bits a byte.
+  double bits_min = 0;  // Least entropy of the match, in bits a byte.
   Validator accept = nullptr;
-  int cap = 0;                // Bytes, for an unbounded format.
+  int cap = 0;               // Bytes, for an unbounded format.
   const char* context = "";  // As of an Identifier.
 };
 

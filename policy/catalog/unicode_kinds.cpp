@@ -1,5 +1,5 @@
-// Source: The Unicode Standard 15 (code charts, default ignorable code points) and Unicode TS 39. Soft hyphens and marks of direction beside
-// right-to-left letters are no tricks: pages on the web are full of them.
+// Source: The Unicode Standard 15 (code charts, default ignorable code points) and Unicode TS 39. Soft hyphens and marks of direction
+// beside right-to-left letters are no tricks: pages on the web are full of them.
 //
 // Tested by tests/policy/unicode_test.cpp.
 #include "policy/catalog/unicode_kinds.h"
@@ -12,7 +12,8 @@ constexpr int kRunBytes = 256;
 constexpr UnicodeKind kKinds[] = {
     {"invisible",
      "[\\x{34F}\\x{61C}\\x{115F}\\x{1160}\\x{17B4}\\x{17B5}\\x{180B}-\\x{180F}\\x{200B}-\\x{200F}\\x{2060}-\\x{2065}\\x{206A}-\\x{206F}"
-     "\\x{2800}\\x{3164}\\x{FE00}-\\x{FE0F}\\x{FEFF}\\x{FFA0}\\x{FFF9}-\\x{FFFB}\\x{1BCA0}-\\x{1BCA3}\\x{1D173}-\\x{1D17A}\\x{E0100}-\\x{E01EF}]+",
+     "\\x{2800}\\x{3164}\\x{FE00}-\\x{FE0F}\\x{FEFF}\\x{FFA0}\\x{FFF9}-\\x{FFFB}\\x{1BCA0}-\\x{1BCA3}\\x{1D173}-\\x{1D17A}\\x{E0100}-\\x{"
+     "E01EF}]+",
      kRunBytes, AcceptInvisible},
     {"bidi", "[\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]+", kRunBytes},
     {"tags", "[\\x{E0000}-\\x{E007F}]+", kRunBytes, AcceptTags},

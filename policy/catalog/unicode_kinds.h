@@ -8,9 +8,9 @@
 namespace tollgate::policy {
 
 struct UnicodeKind {
-  const char* name;   // In `unicode:`; in capitals it is the placeholder's text.
+  const char* name;  // In `unicode:`; in capitals it is the placeholder's text.
   const char* regex;
-  int cap = 0;        // Bytes, for runs of any length.
+  int cap = 0;  // Bytes, for runs of any length.
   Validator accept = nullptr;
 };
 

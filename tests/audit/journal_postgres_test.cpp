@@ -192,8 +192,8 @@ TEST_CASE_METHOD(AuditFixture, "Open refuses what would break its promises, and 
     words = "use tollgate_writer";
   }
   SECTION("a role that may change what is written") {
-    const std::string right = GENERATE("UPDATE ON audit.record", "UPDATE (kind) ON audit.record", "DELETE ON audit.record_default",
-                                       "TRUNCATE ON audit.record");
+    const std::string right =
+        GENERATE("UPDATE ON audit.record", "UPDATE (kind) ON audit.record", "DELETE ON audit.record_default", "TRUNCATE ON audit.record");
     Do("GRANT " + right + " TO tollgate_writer");
     words = "revoke UPDATE, DELETE and TRUNCATE";
   }

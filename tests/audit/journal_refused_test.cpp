@@ -45,10 +45,11 @@ struct Bed : AuditFixture {
   }
   // Rows of `table` for which `condition` holds fail with this SQLSTATE, until Mend.
   void Break(const std::string& table, const std::string& condition, const std::string& state) {
-    Do(fmt::format("CREATE FUNCTION test.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF {} THEN RAISE EXCEPTION 'no' "
-                   "USING ERRCODE = '{}'; END IF; RETURN NEW; END $$; "
-                   "CREATE TRIGGER fail BEFORE INSERT ON {} FOR EACH ROW EXECUTE FUNCTION test.fail()",
-                   condition, state, table));
+    Do(
+        fmt::format("CREATE FUNCTION test.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF {} THEN RAISE EXCEPTION 'no' "
+                    "USING ERRCODE = '{}'; END IF; RETURN NEW; END $$; "
+                    "CREATE TRIGGER fail BEFORE INSERT ON {} FOR EACH ROW EXECUTE FUNCTION test.fail()",
+                    condition, state, table));
   }
   // The journal goes on writing: when the two wait for each other, Postgres may send this one away.
   void Mend() {
@@ -59,9 +60,9 @@ struct Bed : AuditFixture {
     REQUIRE(mended.ok());
   }
   v1::Record LastOf(base::RequestId request) {
-    const auto rows =
-        sql().Run("read", fmt::format("SELECT message, {} FROM audit.record WHERE request_id = $1::uuid ORDER BY leaf_index DESC", kColumnNames),
-                  {request.ToString()});
+    const auto rows = sql().Run(
+        "read", fmt::format("SELECT message, {} FROM audit.record WHERE request_id = $1::uuid ORDER BY leaf_index DESC", kColumnNames),
+        {request.ToString()});
     REQUIRE(rows.ok());
     REQUIRE(rows->size() == 2);
     const auto record = RecordOf(ColumnsOf(*rows, 0, 1), rows->Bytes(0, 0));

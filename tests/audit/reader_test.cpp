@@ -159,7 +159,8 @@ TEST_CASE_METHOD(Bed, "Prompts of a team are opened page by page, each page behi
     INFO(page.status());
     REQUIRE(page.ok());
     ++pages;
-    for (const OpenedRow& row : page->rows) seen.push_back(row.state.ok() ? row.content.prompt(0).parts(0) : absl::IsNotFound(row.state) ? "erased" : "damaged");
+    for (const OpenedRow& row : page->rows)
+      seen.push_back(row.state.ok() ? row.content.prompt(0).parts(0) : absl::IsNotFound(row.state) ? "erased" : "damaged");
     filter.cursor = page->next;
   } while (!filter.cursor.empty());
   CHECK(pages == 3);

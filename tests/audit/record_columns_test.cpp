@@ -20,14 +20,22 @@ const base::Digest kContent = [] {
 }();
 
 RecordColumns Columns() {
-  return {.kind = v1::RECORD_KIND_SEGMENT, .attempt = 1, .segment = 2, .wall_us = 258, .request = IdOf('r'), .org = IdOf('o'),
-          .team = IdOf('t'), .project = IdOf('p'), .key = {}};
+  return {.kind = v1::RECORD_KIND_SEGMENT,
+          .attempt = 1,
+          .segment = 2,
+          .wall_us = 258,
+          .request = IdOf('r'),
+          .org = IdOf('o'),
+          .team = IdOf('t'),
+          .project = IdOf('p'),
+          .key = {}};
 }
 
 TEST_CASE("A record's leaf is the one that FORMAT.md spells out") {
   const std::string data = std::string("\0TGL1", 5) + std::string("\0\0\0\3", 4) + std::string("\0\0\0\0\0\0\1\0", 8) +
                            std::string("\0\0\0\3\0\0\0\1\0\0\0\2\0\0\0\0\0\0\1\2", 20) + std::string(16, 'r') + std::string(16, 'o') +
-                           std::string(16, 't') + std::string(16, 'p') + std::string(16, '\0') + std::string(32, 'c') + std::string("\0\0\0\5", 4) + "bytes";
+                           std::string(16, 't') + std::string(16, 'p') + std::string(16, '\0') + std::string(32, 'c') +
+                           std::string("\0\0\0\5", 4) + "bytes";
   CHECK(RecordLeaf(3, 256, Columns(), kContent, "bytes") == base::Sha256(data));
 }
 
@@ -39,10 +47,14 @@ TEST_CASE("A record's leaf binds its log, its index, every column, its content a
   CHECK(RecordLeaf(3, 256, Columns(), ContentDigest(std::nullopt), "bytes") != leaf);
   CHECK(ContentDigest(std::nullopt) != ContentDigest(""));
   const std::function<void(RecordColumns&)> changes[] = {
-      [](RecordColumns& c) { c.kind = v1::RECORD_KIND_FINAL; }, [](RecordColumns& c) { c.attempt = 2; },
-      [](RecordColumns& c) { c.segment = 3; },                  [](RecordColumns& c) { c.wall_us = 259; },
-      [](RecordColumns& c) { c.request = IdOf('x'); },          [](RecordColumns& c) { c.org = IdOf('x'); },
-      [](RecordColumns& c) { c.team = IdOf('x'); },             [](RecordColumns& c) { c.project = {}; },
+      [](RecordColumns& c) { c.kind = v1::RECORD_KIND_FINAL; },
+      [](RecordColumns& c) { c.attempt = 2; },
+      [](RecordColumns& c) { c.segment = 3; },
+      [](RecordColumns& c) { c.wall_us = 259; },
+      [](RecordColumns& c) { c.request = IdOf('x'); },
+      [](RecordColumns& c) { c.org = IdOf('x'); },
+      [](RecordColumns& c) { c.team = IdOf('x'); },
+      [](RecordColumns& c) { c.project = {}; },
       [](RecordColumns& c) { c.key = IdOf('x'); },
   };
   for (const auto& change : changes) {

@@ -38,8 +38,9 @@ struct Dead : AuditFixture {
     return options;
   }
   v1::Record AbortOf(base::RequestId request) {
-    const auto rows = sql().Run(
-        "read", fmt::format("SELECT message, {} FROM audit.record WHERE kind = 5 AND request_id = $1::uuid", kColumnNames), {request.ToString()});
+    const auto rows =
+        sql().Run("read", fmt::format("SELECT message, {} FROM audit.record WHERE kind = 5 AND request_id = $1::uuid", kColumnNames),
+                  {request.ToString()});
     REQUIRE(rows.ok());
     REQUIRE(rows->size() == 1);
     const auto record = RecordOf(ColumnsOf(*rows, 0, 1), rows->Bytes(0, 0));
@@ -108,7 +109,8 @@ TEST_CASE_METHOD(Dead, "While what the dead held comes home, however long it tak
     if (owner != instance) return absl::OkStatus();
     const auto session = cluster.Connect(url);
     const auto expiry = [&] {
-      const auto rows = session->Run("look", "SELECT expires_at::text FROM audit.log_head WHERE log_id = $1::int2", {std::int64_t{claim.head.log_id}});
+      const auto rows =
+          session->Run("look", "SELECT expires_at::text FROM audit.log_head WHERE log_id = $1::int2", {std::int64_t{claim.head.log_id}});
       return rows.ok() ? rows->Text(0, 0) : std::string();
     };
     const std::string before = expiry();

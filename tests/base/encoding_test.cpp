@@ -1,9 +1,9 @@
 // RFC 4648's vectors, round trips over random bytes, and UTF-8's edges.
 #include <random>
 
+#include <sys/stat.h>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
-#include <sys/stat.h>
 
 #include "base/encoding.h"
 #include "tests/support/random.h"
@@ -12,14 +12,19 @@
 using namespace tollgate::base;
 
 TEST_CASE("Base64 gives RFC 4648's answers") {
-  struct Row { const char* plain; const char* text; };
-  const auto row = GENERATE(values<Row>({{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}}));
+  struct Row {
+    const char* plain;
+    const char* text;
+  };
+  const auto row = GENERATE(values<Row>(
+      {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}}));
   CHECK(Base64Encode(row.plain) == row.text);
   CHECK(*Base64Decode(row.text) == row.plain);
 }
 
 TEST_CASE("Base64 and hex refuse every other spelling") {
-  const auto text = GENERATE(values<const char*>({"Zg", "Zg=", "Zg===", "Z===", "====", "Zh==", "Zm9=", "Zg==Zg==", "Zm 9", "Zm9\n", "Zm9-", "Z=g="}));
+  const auto text =
+      GENERATE(values<const char*>({"Zg", "Zg=", "Zg===", "Z===", "====", "Zh==", "Zm9=", "Zg==Zg==", "Zm 9", "Zm9\n", "Zm9-", "Z=g="}));
   INFO(text);
   CHECK(Base64Decode(text).status().code() == absl::StatusCode::kInvalidArgument);
   CHECK(HexDecode("abc").status().code() == absl::StatusCode::kInvalidArgument);
@@ -55,16 +60,35 @@ TEST_CASE("CRC-32 gives IEEE 802.3's check value") {
 }
 
 TEST_CASE("UTF-8 is what RFC 3629 says and nothing else") {
-  struct Row { std::string text; bool valid; std::size_t prefix; };
-  const auto row = GENERATE(values<Row>({
-      {"", true, 0}, {"plain", true, 5}, {"\xc3\xa9", true, 2}, {"\xe2\x82\xac", true, 3}, {"\xf0\x9f\x98\x80", true, 4},
-      {"\xf4\x8f\xbf\xbf", true, 4}, {"\xed\x9f\xbf", true, 3}, {"\xee\x80\x80", true, 3},
-      {std::string("a\0b", 3), true, 3},
-      {"\xc0\xaf", false, 2}, {"\xc1\xbf", false, 2}, {"\xe0\x9f\xbf", false, 3}, {"\xf0\x8f\xbf\xbf", false, 4},  // Overlong.
-      {"\xed\xa0\x80", false, 3}, {"\xed\xbf\xbf", false, 3},                                                     // Surrogates.
-      {"\xf4\x90\x80\x80", false, 4}, {"\xf5\x80\x80\x80", false, 4}, {"\xff", false, 1},
-      {"\x80", false, 1}, {"a\xbf", false, 2},
-      {"a\xc3", false, 1}, {"a\xe2\x82", false, 1}, {"a\xf0\x9f\x98", false, 1}, {"a\xf0", false, 1}}));
+  struct Row {
+    std::string text;
+    bool valid;
+    std::size_t prefix;
+  };
+  const auto row = GENERATE(values<Row>({{"", true, 0},
+                                         {"plain", true, 5},
+                                         {"\xc3\xa9", true, 2},
+                                         {"\xe2\x82\xac", true, 3},
+                                         {"\xf0\x9f\x98\x80", true, 4},
+                                         {"\xf4\x8f\xbf\xbf", true, 4},
+                                         {"\xed\x9f\xbf", true, 3},
+                                         {"\xee\x80\x80", true, 3},
+                                         {std::string("a\0b", 3), true, 3},
+                                         {"\xc0\xaf", false, 2},
+                                         {"\xc1\xbf", false, 2},
+                                         {"\xe0\x9f\xbf", false, 3},
+                                         {"\xf0\x8f\xbf\xbf", false, 4},  // Overlong.
+                                         {"\xed\xa0\x80", false, 3},
+                                         {"\xed\xbf\xbf", false, 3},  // Surrogates.
+                                         {"\xf4\x90\x80\x80", false, 4},
+                                         {"\xf5\x80\x80\x80", false, 4},
+                                         {"\xff", false, 1},
+                                         {"\x80", false, 1},
+                                         {"a\xbf", false, 2},
+                                         {"a\xc3", false, 1},
+                                         {"a\xe2\x82", false, 1},
+                                         {"a\xf0\x9f\x98", false, 1},
+                                         {"a\xf0", false, 1}}));
   CHECK(IsValidUtf8(row.text) == row.valid);
   CHECK(Utf8PrefixLength(row.text) == row.prefix);
 }

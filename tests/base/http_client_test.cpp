@@ -4,9 +4,9 @@
 #include <cstdlib>
 #include <optional>
 
+#include <fmt/format.h>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
-#include <fmt/format.h>
 
 #include "base/error_detail.h"
 #include "tests/support/scripted_upstream.h"
@@ -168,14 +168,16 @@ void MakeCertificate(const test::TempDir& folder, const std::string& name) {
 TEST_CASE("Over TLS both sides are known by their certificates: an unknown server, and a client without one, get nothing") {
   const test::TempDir folder;
   for (const char* name : {"server", "client", "stranger"}) MakeCertificate(folder, name);
-  ScriptedUpstream server([](auto& exchange) { exchange.Reply(200, "answer"); }, false,
-                          {.certificate = folder.File("server.pem"), .key = folder.File("server.key"), .client_ca = folder.File("client.pem")});
+  ScriptedUpstream server(
+      [](auto& exchange) { exchange.Reply(200, "answer"); }, false,
+      {.certificate = folder.File("server.pem"), .key = folder.File("server.key"), .client_ca = folder.File("client.pem")});
   struct Row {
     const char* trusted;
     const char* shown;  // Empty: none.
     bool answered;
   };
-  for (const Row& row : {Row{"server", "client", true}, Row{"server", "", false}, Row{"server", "stranger", false}, Row{"stranger", "client", false}}) {
+  for (const Row& row :
+       {Row{"server", "client", true}, Row{"server", "", false}, Row{"server", "stranger", false}, Row{"stranger", "client", false}}) {
     INFO(row.trusted << " " << row.shown);
     HttpClientOptions options;
     options.ca_file = folder.File(std::string(row.trusted) + ".pem");

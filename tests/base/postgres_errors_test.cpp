@@ -9,14 +9,30 @@ using namespace tollgate::base;
 using absl::StatusCode;
 
 TEST_CASE("Each SQLSTATE has the code that tells a caller what to do") {
-  struct Row { const char* state; StatusCode code; };
-  const auto row = GENERATE(values<Row>({
-      {"08006", StatusCode::kUnavailable}, {"57P01", StatusCode::kUnavailable}, {"57014", StatusCode::kUnavailable}, {"53300", StatusCode::kUnavailable},
-      {"53100", StatusCode::kUnavailable}, {"25006", StatusCode::kUnavailable}, {"58030", StatusCode::kUnavailable},
-      {"40001", StatusCode::kAborted}, {"40P01", StatusCode::kAborted}, {"55P03", StatusCode::kAborted}, {"40003", StatusCode::kUnknown},
-      {"23505", StatusCode::kAlreadyExists}, {"23503", StatusCode::kFailedPrecondition}, {"23514", StatusCode::kFailedPrecondition},
-      {"42501", StatusCode::kPermissionDenied}, {"28P01", StatusCode::kPermissionDenied},
-      {"42601", StatusCode::kInternal}, {"22P02", StatusCode::kInvalidArgument}, {"XX000", StatusCode::kInternal}, {"", StatusCode::kInternal}}));
+  struct Row {
+    const char* state;
+    StatusCode code;
+  };
+  const auto row = GENERATE(values<Row>({{"08006", StatusCode::kUnavailable},
+                                         {"57P01", StatusCode::kUnavailable},
+                                         {"57014", StatusCode::kUnavailable},
+                                         {"53300", StatusCode::kUnavailable},
+                                         {"53100", StatusCode::kUnavailable},
+                                         {"25006", StatusCode::kUnavailable},
+                                         {"58030", StatusCode::kUnavailable},
+                                         {"40001", StatusCode::kAborted},
+                                         {"40P01", StatusCode::kAborted},
+                                         {"55P03", StatusCode::kAborted},
+                                         {"40003", StatusCode::kUnknown},
+                                         {"23505", StatusCode::kAlreadyExists},
+                                         {"23503", StatusCode::kFailedPrecondition},
+                                         {"23514", StatusCode::kFailedPrecondition},
+                                         {"42501", StatusCode::kPermissionDenied},
+                                         {"28P01", StatusCode::kPermissionDenied},
+                                         {"42601", StatusCode::kInternal},
+                                         {"22P02", StatusCode::kInvalidArgument},
+                                         {"XX000", StatusCode::kInternal},
+                                         {"", StatusCode::kInternal}}));
   INFO(row.state);
   const absl::Status status = SqlError("write the record", row.state, "ERROR:  something");
   CHECK(status.code() == row.code);
@@ -25,26 +41,34 @@ TEST_CASE("Each SQLSTATE has the code that tells a caller what to do") {
 }
 
 TEST_CASE("A message keeps names from the schema and never a value") {
-  CHECK(Message(SqlError("p", "23505", "ERROR:  duplicate key value violates unique constraint \"usage_pkey\"\nDETAIL:  Key (a)=(secret)")) ==
-        "p: it exists already (SQLSTATE 23505): duplicate key value violates unique constraint \"usage_pkey\"");
+  CHECK(
+      Message(SqlError("p", "23505", "ERROR:  duplicate key value violates unique constraint \"usage_pkey\"\nDETAIL:  Key (a)=(secret)")) ==
+      "p: it exists already (SQLSTATE 23505): duplicate key value violates unique constraint \"usage_pkey\"");
   CHECK(Message(SqlError("p", "22P02", "ERROR:  invalid input syntax for type uuid: \"secret\"")).find("secret") == std::string::npos);
-  CHECK(Message(SqlError("p", "42601", "ERROR:  syntax error at or near \"FRMO\" at character 9\n")).ends_with("near \"FRMO\" at character 9"));
+  CHECK(Message(SqlError("p", "42601", "ERROR:  syntax error at or near \"FRMO\" at character 9\n"))
+            .ends_with("near \"FRMO\" at character 9"));
 }
 
 TEST_CASE("A failed connection says what to mend and never where it went") {
-  struct Row { const char* text; StatusCode code; const char* says; };
-  const auto row = GENERATE(values<Row>({
-      {"connection to server on socket \"/tmp/secret/.s.PGSQL.5432\" failed: No such file or directory", StatusCode::kUnavailable, "cannot be reached"},
-      {"connection to server at \"db.secret\" (10.0.0.1), port 5432 failed: Connection refused", StatusCode::kUnavailable, "is it running"},
-      {"connection to server at \"db.secret\", port 5432 failed: timeout expired", StatusCode::kUnavailable, "cannot be reached"},
-      {"could not translate host name \"db.secret\" to address", StatusCode::kUnavailable, "cannot be reached"},
-      {"… failed: FATAL:  password authentication failed for user \"secret\"", StatusCode::kPermissionDenied, "password"},
-      {"… failed: FATAL:  role \"secret\" does not exist", StatusCode::kPermissionDenied, "role"},
-      {"… failed: FATAL:  database \"secret\" does not exist", StatusCode::kFailedPrecondition, "no such database"},
-      {"… failed: FATAL:  the database system is starting up", StatusCode::kUnavailable, "starting up"},
-      {"… failed: FATAL:  sorry, too many clients already", StatusCode::kUnavailable, "connections are taken"},
-      {"invalid connection option \"secret\"", StatusCode::kInvalidArgument, "option"},
-      {"missing \"=\" after \"secret\" in connection info string", StatusCode::kInvalidArgument, "key=value"}}));
+  struct Row {
+    const char* text;
+    StatusCode code;
+    const char* says;
+  };
+  const auto row = GENERATE(values<Row>(
+      {{"connection to server on socket \"/tmp/secret/.s.PGSQL.5432\" failed: No such file or directory", StatusCode::kUnavailable,
+        "cannot be reached"},
+       {"connection to server at \"db.secret\" (10.0.0.1), port 5432 failed: Connection refused", StatusCode::kUnavailable,
+        "is it running"},
+       {"connection to server at \"db.secret\", port 5432 failed: timeout expired", StatusCode::kUnavailable, "cannot be reached"},
+       {"could not translate host name \"db.secret\" to address", StatusCode::kUnavailable, "cannot be reached"},
+       {"… failed: FATAL:  password authentication failed for user \"secret\"", StatusCode::kPermissionDenied, "password"},
+       {"… failed: FATAL:  role \"secret\" does not exist", StatusCode::kPermissionDenied, "role"},
+       {"… failed: FATAL:  database \"secret\" does not exist", StatusCode::kFailedPrecondition, "no such database"},
+       {"… failed: FATAL:  the database system is starting up", StatusCode::kUnavailable, "starting up"},
+       {"… failed: FATAL:  sorry, too many clients already", StatusCode::kUnavailable, "connections are taken"},
+       {"invalid connection option \"secret\"", StatusCode::kInvalidArgument, "option"},
+       {"missing \"=\" after \"secret\" in connection info string", StatusCode::kInvalidArgument, "key=value"}}));
   const absl::Status status = ConnectError(row.text);
   INFO(row.text);
   CHECK(status.code() == row.code);

@@ -22,7 +22,8 @@ struct Fixture {
     const std::int64_t backend = session->Run("pid", "SELECT pg_backend_pid()")->Int(0, 0);
     std::thread killer([&] {
       auto other = cluster.Connect(url);
-      while (!other->Run("wait", "SELECT state = 'active' AND wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $1", {backend})->Bool(0, 0)) {
+      while (!other->Run("wait", "SELECT state = 'active' AND wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $1", {backend})
+                  ->Bool(0, 0)) {
         std::this_thread::yield();
       }
       CHECK(other->Run("end", std::string("SELECT ") + function + "($1::int)", {backend}).ok());
@@ -51,7 +52,12 @@ TEST_CASE_METHOD(Fixture, "Cancel ends what runs, from another thread") {
   const std::int64_t backend = session->Run("pid", "SELECT pg_backend_pid()")->Int(0, 0);
   std::thread canceller([&] {
     auto other = cluster.Connect(url);
-    while (!other->Run("wait", "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $1 AND wait_event IS NOT NULL UNION ALL SELECT false", {backend})->Bool(0, 0)) {
+    while (
+        !other
+             ->Run("wait",
+                   "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $1 AND wait_event IS NOT NULL UNION ALL SELECT false",
+                   {backend})
+             ->Bool(0, 0)) {
       std::this_thread::yield();
     }
     session->Cancel();
@@ -67,7 +73,8 @@ TEST_CASE_METHOD(Fixture, "A write that was on its way when Postgres was killed 
     REQUIRE(victim->RunScript("schema", "CREATE TABLE IF NOT EXISTS w (n int8)").ok());
     std::thread killer([&] {
       auto other = cluster.Connect(url);
-      while (other->Run("wait", "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")->Int(0, 0) == 0) std::this_thread::yield();
+      while (other->Run("wait", "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")->Int(0, 0) == 0)
+        std::this_thread::yield();
       other.reset();
       cluster.Kill9();
     });

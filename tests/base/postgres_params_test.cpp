@@ -7,7 +7,8 @@
 using namespace tollgate::base;
 
 TEST_CASE("Parameters are written as Postgres reads them") {
-  const auto texts = TextParams(std::vector<Value>{std::monostate(), std::int64_t{-5}, std::string("it's"), Blob{std::string("\0\xff", 2)}});
+  const auto texts =
+      TextParams(std::vector<Value>{std::monostate(), std::int64_t{-5}, std::string("it's"), Blob{std::string("\0\xff", 2)}});
   REQUIRE(texts.ok());
   CHECK((*texts)[0] == std::nullopt);
   CHECK((*texts)[1] == "-5");

@@ -34,15 +34,17 @@ TEST_CASE_METHOD(Fixture, "Jobs run at the same time on as many sessions as ther
   std::promise<void> first, second;
   // Each waits for the other, which one session could never do.
   REQUIRE(pool.Submit([&](absl::StatusOr<Session*> session) {
-    CHECK(session.ok());
-    first.set_value();
-    second.get_future().wait();
-  }).ok());
+                CHECK(session.ok());
+                first.set_value();
+                second.get_future().wait();
+              })
+              .ok());
   CHECK(pool.RunAndWait([&](Session& session) {
-    first.get_future().wait();
-    second.set_value();
-    return Select(session);
-  }).ok());
+              first.get_future().wait();
+              second.set_value();
+              return Select(session);
+            })
+            .ok());
 }
 
 TEST_CASE_METHOD(Fixture, "A full queue refuses, and a job that waited too long is answered while every session is busy") {
@@ -57,9 +59,10 @@ TEST_CASE_METHOD(Fixture, "A full queue refuses, and a job that waited too long 
   while (!taken.ok()) {
     std::promise<absl::Status> answer;
     REQUIRE(pool.Submit([&](absl::StatusOr<Session*> session) {
-      answer.set_value(session.status());
-      if (session.ok()) released.wait();
-    }).ok());
+                  answer.set_value(session.status());
+                  if (session.ok()) released.wait();
+                })
+                .ok());
     taken = answer.get_future().get();
   }
   std::promise<absl::Status> waited;
@@ -101,10 +104,11 @@ TEST_CASE_METHOD(Fixture, "What still waits when the pool ends is CANCELLED, and
   {
     SessionPool pool(Options(1));
     REQUIRE(pool.Submit([&](absl::StatusOr<Session*> session) {
-      REQUIRE(session.ok());
-      started.set_value();
-      finished = (*session)->Run("sleep", "SELECT pg_sleep(0.2)").ok();
-    }).ok());
+                  REQUIRE(session.ok());
+                  started.set_value();
+                  finished = (*session)->Run("sleep", "SELECT pg_sleep(0.2)").ok();
+                })
+                .ok());
     started.get_future().wait();
     REQUIRE(pool.Submit([&](absl::StatusOr<Session*> session) { waiting.set_value(session.status()); }).ok());
   }
@@ -121,13 +125,14 @@ TEST_CASE_METHOD(Fixture, "Stop has the server end what runs, statement by state
   std::promise<absl::Status> ended[2], waiting;
   for (int i = 0; i < 2; ++i) {
     REQUIRE(pool.Submit([&, i](absl::StatusOr<Session*> session) {
-      REQUIRE(session.ok());
-      started[i].set_value();
-      absl::Status first = (*session)->Run("sleep", "SELECT pg_sleep(600)").status();
-      // The second job does not give up at its first failure.
-      if (i == 1) first = (*session)->Run("sleep", "SELECT pg_sleep(600)").status();
-      ended[i].set_value(first);
-    }).ok());
+                  REQUIRE(session.ok());
+                  started[i].set_value();
+                  absl::Status first = (*session)->Run("sleep", "SELECT pg_sleep(600)").status();
+                  // The second job does not give up at its first failure.
+                  if (i == 1) first = (*session)->Run("sleep", "SELECT pg_sleep(600)").status();
+                  ended[i].set_value(first);
+                })
+                .ok());
   }
   for (auto& job : started) job.get_future().wait();
   REQUIRE(pool.Submit([&](absl::StatusOr<Session*> session) { waiting.set_value(session.status()); }).ok());

@@ -15,7 +15,10 @@ struct Fixture {
   std::string url = cluster.NewDatabase();
   std::unique_ptr<Session> session = cluster.Connect(url);
 
-  Fixture() { REQUIRE(session->RunScript("schema", "CREATE TABLE t (n int8 PRIMARY KEY, s text, b bytea, CHECK (n < 1000)); CREATE INDEX ON t (s);").ok()); }
+  Fixture() {
+    REQUIRE(session->RunScript("schema", "CREATE TABLE t (n int8 PRIMARY KEY, s text, b bytea, CHECK (n < 1000)); CREATE INDEX ON t (s);")
+                .ok());
+  }
   std::int64_t Count() { return session->Run("count", "SELECT count(*) FROM t")->Int(0, 0); }
 };
 
@@ -43,7 +46,8 @@ TEST_CASE_METHOD(Fixture, "Arrays carry nulls, quotes and bytes through unnest")
   const Value numbers = ArrayOf({std::int64_t{1}, std::int64_t{2}, std::int64_t{3}});
   const Value texts = ArrayOf({std::string("NULL"), std::monostate(), std::string("a,\"b\"\\{}'\n")});
   const Value blobs = ArrayOf({Blob{std::string("\0\\\"", 3)}, Blob{""}, std::monostate()});
-  REQUIRE(session->Run("insert", "INSERT INTO t SELECT * FROM unnest($1::int8[], $2::text[], $3::bytea[])", {numbers, texts, blobs})->affected() == 3);
+  REQUIRE(session->Run("insert", "INSERT INTO t SELECT * FROM unnest($1::int8[], $2::text[], $3::bytea[])", {numbers, texts, blobs})
+              ->affected() == 3);
   const auto rows = session->Run("read", "SELECT s, b FROM t ORDER BY n");
   CHECK(rows->Text(0, 0) == "NULL");
   CHECK(rows->IsNull(1, 0));
@@ -56,12 +60,14 @@ TEST_CASE_METHOD(Fixture, "Arrays carry nulls, quotes and bytes through unnest")
 
 TEST_CASE_METHOD(Fixture, "Errors have the code of their kind and never the value") {
   REQUIRE(session->Run("insert", "INSERT INTO t VALUES (7)").ok());
-  struct Row { const char* sql; absl::StatusCode code; };
-  const auto row = GENERATE(values<Row>({
-      {"INSERT INTO t VALUES ($1::int8)", absl::StatusCode::kAlreadyExists},
-      {"INSERT INTO t VALUES ($1::int8 + 7000)", absl::StatusCode::kFailedPrecondition},
-      {"INSERT INTO absent VALUES ($1::int8)", absl::StatusCode::kInternal},
-      {"SELECT ('secret' || $1::text)::uuid", absl::StatusCode::kInvalidArgument}}));
+  struct Row {
+    const char* sql;
+    absl::StatusCode code;
+  };
+  const auto row = GENERATE(values<Row>({{"INSERT INTO t VALUES ($1::int8)", absl::StatusCode::kAlreadyExists},
+                                         {"INSERT INTO t VALUES ($1::int8 + 7000)", absl::StatusCode::kFailedPrecondition},
+                                         {"INSERT INTO absent VALUES ($1::int8)", absl::StatusCode::kInternal},
+                                         {"SELECT ('secret' || $1::text)::uuid", absl::StatusCode::kInvalidArgument}}));
   const auto failed = session->Run("do it", row.sql, {std::int64_t{7}});
   CHECK(failed.status().code() == row.code);
   CHECK(Message(failed.status()).starts_with("do it: "));
@@ -71,10 +77,13 @@ TEST_CASE_METHOD(Fixture, "Errors have the code of their kind and never the valu
 }
 
 TEST_CASE_METHOD(Fixture, "A transaction stands or falls as a whole") {
-  CHECK(session->InTransaction("both", [](Session& s) {
-    TG_RETURN_IF_ERROR(s.Run("one", "INSERT INTO t VALUES (1)").status());
-    return s.Run("two", "INSERT INTO t VALUES (2)").status();
-  }).ok());
+  CHECK(session
+            ->InTransaction("both",
+                            [](Session& s) {
+                              TG_RETURN_IF_ERROR(s.Run("one", "INSERT INTO t VALUES (1)").status());
+                              return s.Run("two", "INSERT INTO t VALUES (2)").status();
+                            })
+            .ok());
   CHECK(Count() == 2);
   const absl::Status failed = session->InTransaction("neither", [](Session& s) {
     TG_RETURN_IF_ERROR(s.Run("three", "INSERT INTO t VALUES (3)").status());
@@ -82,10 +91,13 @@ TEST_CASE_METHOD(Fixture, "A transaction stands or falls as a whole") {
   });
   CHECK(failed.code() == absl::StatusCode::kAlreadyExists);
   CHECK(Count() == 2);
-  CHECK(session->InTransaction("no", [](Session& s) {
-    TG_RETURN_IF_ERROR(s.Run("four", "INSERT INTO t VALUES (4)").status());
-    return FailedPrecondition("thought better of it");
-  }).code() == absl::StatusCode::kFailedPrecondition);
+  CHECK(session
+            ->InTransaction("no",
+                            [](Session& s) {
+                              TG_RETURN_IF_ERROR(s.Run("four", "INSERT INTO t VALUES (4)").status());
+                              return FailedPrecondition("thought better of it");
+                            })
+            .code() == absl::StatusCode::kFailedPrecondition);
   CHECK(Count() == 2);
 }
 
@@ -116,11 +128,14 @@ TEST_CASE_METHOD(Fixture, "A lock held by another is ABORTED after the lock's ti
   auto options = cluster.Options(url);
   options.lock_timeout = std::chrono::milliseconds(50);
   auto other = *Session::Connect(options);
-  CHECK(session->InTransaction("hold", [&](Session& s) {
-    TG_RETURN_IF_ERROR(s.Run("lock", "LOCK TABLE t").status());
-    CHECK(other->Run("read", "SELECT count(*) FROM t").status().code() == absl::StatusCode::kAborted);
-    return absl::OkStatus();
-  }).ok());
+  CHECK(session
+            ->InTransaction("hold",
+                            [&](Session& s) {
+                              TG_RETURN_IF_ERROR(s.Run("lock", "LOCK TABLE t").status());
+                              CHECK(other->Run("read", "SELECT count(*) FROM t").status().code() == absl::StatusCode::kAborted);
+                              return absl::OkStatus();
+                            })
+            .ok());
 }
 
 TEST_CASE_METHOD(Fixture, "A statement over its time limit ends, and the session goes on") {
@@ -133,7 +148,11 @@ TEST_CASE_METHOD(Fixture, "A statement over its time limit ends, and the session
 }
 
 TEST_CASE_METHOD(Fixture, "A session takes the role it is told to") {
-  REQUIRE(session->RunScript("role", "DO $$ BEGIN CREATE ROLE base_reader NOLOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$; GRANT SELECT ON t TO base_reader;").ok());
+  REQUIRE(session
+              ->RunScript("role",
+                          "DO $$ BEGIN CREATE ROLE base_reader NOLOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$; GRANT SELECT ON "
+                          "t TO base_reader;")
+              .ok());
   auto options = cluster.Options(url);
   options.role = "base_reader";
   auto reader = *Session::Connect(options);
@@ -147,7 +166,8 @@ TEST_CASE_METHOD(Fixture, "A session takes the role it is told to") {
 }
 
 TEST_CASE_METHOD(Fixture, "More texts than are kept prepared still run") {
-  for (int i = 0; i < 300; ++i) REQUIRE(session->Run("read", "SELECT " + std::to_string(i) + " + $1::int8", {std::int64_t{1}})->Int(0, 0) == i + 1);
+  for (int i = 0; i < 300; ++i)
+    REQUIRE(session->Run("read", "SELECT " + std::to_string(i) + " + $1::int8", {std::int64_t{1}})->Int(0, 0) == i + 1);
   CHECK(session->Run("kept", "SELECT count(*) FROM pg_prepared_statements")->Int(0, 0) <= 256);
 }
 

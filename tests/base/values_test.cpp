@@ -3,9 +3,9 @@
 #include <thread>
 #include <vector>
 
+#include <unistd.h>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/diagnostics.h"
@@ -16,14 +16,16 @@
 using namespace tollgate::base;
 
 TEST_CASE("Times are written as RFC 3339, with microseconds only where there are some") {
-  struct Row { std::int64_t micros; const char* text; };
-  const auto row = GENERATE(values<Row>({
-      {0, "1970-01-01T00:00:00Z"},
-      {1'796'083'200'000'000, "2026-12-01T00:00:00Z"},
-      {1'796'083'199'999'999, "2026-11-30T23:59:59.999999Z"},
-      {951'782'400'000'000, "2000-02-29T00:00:00Z"},
-      {-1, "1969-12-31T23:59:59.999999Z"},
-      {1'000, "1970-01-01T00:00:00.001000Z"}}));
+  struct Row {
+    std::int64_t micros;
+    const char* text;
+  };
+  const auto row = GENERATE(values<Row>({{0, "1970-01-01T00:00:00Z"},
+                                         {1'796'083'200'000'000, "2026-12-01T00:00:00Z"},
+                                         {1'796'083'199'999'999, "2026-11-30T23:59:59.999999Z"},
+                                         {951'782'400'000'000, "2000-02-29T00:00:00Z"},
+                                         {-1, "1969-12-31T23:59:59.999999Z"},
+                                         {1'000, "1970-01-01T00:00:00.001000Z"}}));
   CHECK(FormatRfc3339(FromMicros(row.micros)) == row.text);
   CHECK(ToMicros(FromMicros(row.micros)) == row.micros);
 }
@@ -41,20 +43,31 @@ TEST_CASE("A manual clock moves both times together, and SetWall moves wall time
 }
 
 TEST_CASE("Amounts are read exactly or refused") {
-  struct Row { const char* text; std::int64_t nanos; bool ok; };
-  const auto row = GENERATE(values<Row>({
-      {"0.15", 150'000'000, true},
-      {"12", 12'000'000'000, true},
-      {"-3.000000001", -3'000'000'001, true},
-      {"0", 0, true},
-      {"-0.0", 0, true},
-      {"9223372036.854775807", INT64_MAX, true},
-      {"-9223372036.854775808", INT64_MIN, true},
-      {"9223372036.854775808", 0, false},
-      {"99999999999999999999999999999999999999999999", 0, false},
-      {"0.0000000001", 0, false},
-      {"", 0, false}, {"-", 0, false}, {".5", 0, false}, {"5.", 0, false}, {"1.2.3", 0, false}, {"1e3", 0, false}, {" 1", 0, false}, {"+1", 0, false},
-      {"1,5", 0, false}, {"0x1", 0, false}}));
+  struct Row {
+    const char* text;
+    std::int64_t nanos;
+    bool ok;
+  };
+  const auto row = GENERATE(values<Row>({{"0.15", 150'000'000, true},
+                                         {"12", 12'000'000'000, true},
+                                         {"-3.000000001", -3'000'000'001, true},
+                                         {"0", 0, true},
+                                         {"-0.0", 0, true},
+                                         {"9223372036.854775807", INT64_MAX, true},
+                                         {"-9223372036.854775808", INT64_MIN, true},
+                                         {"9223372036.854775808", 0, false},
+                                         {"99999999999999999999999999999999999999999999", 0, false},
+                                         {"0.0000000001", 0, false},
+                                         {"", 0, false},
+                                         {"-", 0, false},
+                                         {".5", 0, false},
+                                         {"5.", 0, false},
+                                         {"1.2.3", 0, false},
+                                         {"1e3", 0, false},
+                                         {" 1", 0, false},
+                                         {"+1", 0, false},
+                                         {"1,5", 0, false},
+                                         {"0x1", 0, false}}));
   INFO(row.text);
   const auto money = ParseMoney(row.text);
   CHECK(money.ok() == row.ok);
@@ -63,20 +76,35 @@ TEST_CASE("Amounts are read exactly or refused") {
 }
 
 TEST_CASE("Amounts are written in the shortest exact form with two decimals or more, and read back the same") {
-  struct Row { std::int64_t nanos; const char* text; };
-  const auto row = GENERATE(values<Row>({
-      {150'000'000, "0.15"}, {12'000'000'000, "12.00"}, {150, "0.00000015"}, {-1, "-0.000000001"}, {0, "0.00"}, {125'000'000, "0.125"},
-      {INT64_MIN, "-9223372036.854775808"}}));
+  struct Row {
+    std::int64_t nanos;
+    const char* text;
+  };
+  const auto row = GENERATE(values<Row>({{150'000'000, "0.15"},
+                                         {12'000'000'000, "12.00"},
+                                         {150, "0.00000015"},
+                                         {-1, "-0.000000001"},
+                                         {0, "0.00"},
+                                         {125'000'000, "0.125"},
+                                         {INT64_MIN, "-9223372036.854775808"}}));
   CHECK(FormatMoney(Money{row.nanos}) == row.text);
   CHECK(ParseMoney(row.text)->nanos == row.nanos);
 }
 
 TEST_CASE("A price is rounded half up to one nano and refused where it does not fit") {
-  struct Row { std::int64_t count, price, per, nanos; };
-  const auto row = GENERATE(values<Row>({
-      {1'000'000, 150'000'000, 1'000'000, 150'000'000},
-      {1, 1, 2, 1}, {1, 1, 3, 0}, {2, 1, 3, 1}, {-1, 1, 2, 0}, {-3, 1, 2, -1}, {-1, 2, 3, -1}, {0, 99, 7, 0},
-      {INT64_MAX, 1, 1, INT64_MAX}, {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX}}));
+  struct Row {
+    std::int64_t count, price, per, nanos;
+  };
+  const auto row = GENERATE(values<Row>({{1'000'000, 150'000'000, 1'000'000, 150'000'000},
+                                         {1, 1, 2, 1},
+                                         {1, 1, 3, 0},
+                                         {2, 1, 3, 1},
+                                         {-1, 1, 2, 0},
+                                         {-3, 1, 2, -1},
+                                         {-1, 2, 3, -1},
+                                         {0, 99, 7, 0},
+                                         {INT64_MAX, 1, 1, INT64_MAX},
+                                         {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX}}));
   CHECK(PriceOf(row.count, Money{row.price}, row.per)->nanos == row.nanos);
   CHECK(PriceOf(INT64_MAX, Money{2}, 1).status().code() == absl::StatusCode::kOutOfRange);
   CHECK(PriceOf(1, Money{1}, 0).status().code() == absl::StatusCode::kInvalidArgument);
@@ -88,7 +116,10 @@ TEST_CASE("New ids have version 7, carry the time and never repeat, also across 
   std::vector<std::vector<Uuid>> made(4, std::vector<Uuid>(5000));
   std::vector<std::thread> threads;
   const std::int64_t before = ToMicros(SystemClock().Wall()) / 1000;
-  for (auto& mine : made) threads.emplace_back([&mine] { for (auto& id : mine) id = Uuid::NewV7(); });
+  for (auto& mine : made)
+    threads.emplace_back([&mine] {
+      for (auto& id : mine) id = Uuid::NewV7();
+    });
   for (auto& thread : threads) thread.join();
   const std::int64_t after = ToMicros(SystemClock().Wall()) / 1000;
   std::set<Uuid> all;

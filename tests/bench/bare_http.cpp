@@ -17,8 +17,8 @@ namespace {
 
 namespace asio = boost::asio;
 namespace http = boost::beast::http;
-using boost::system::error_code;
 using asio::ip::tcp;
+using boost::system::error_code;
 
 std::size_t SizeOf(const http::response<http::string_body>& response) {
   std::size_t size = 0;

@@ -9,10 +9,10 @@
 namespace tollgate::bench {
 
 struct HttpAnswers {
-  std::size_t head_bytes;            // Heads are as long as the gateway's.
+  std::size_t head_bytes;  // Heads are as long as the gateway's.
   std::string body;
   std::size_t sse_head_bytes;
-  std::vector<std::string> chunks;   // To requests that hold "stream":true.
+  std::vector<std::string> chunks;  // To requests that hold "stream":true.
 };
 
 // Serves for ever. `ready` is told the port.

@@ -12,10 +12,10 @@ namespace tollgate::bench {
 
 // What to answer with: bytes as they were captured from the gateway.
 struct Answers {
-  std::string grpc_reply;                 // A serialised ChatReply.
-  std::vector<std::string> grpc_chunks;   // Serialised ChatChunks.
-  std::string http_head, http_body;       // Of a plain answer.
-  std::string sse_head;                   // Of a stream; then the data of its chunks.
+  std::string grpc_reply;                // A serialised ChatReply.
+  std::vector<std::string> grpc_chunks;  // Serialised ChatChunks.
+  std::string http_head, http_body;      // Of a plain answer.
+  std::string sse_head;                  // Of a stream; then the data of its chunks.
   std::vector<std::string> sse_chunks;
 };
 

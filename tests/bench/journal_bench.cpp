@@ -65,7 +65,7 @@ struct Load {
     entry.content = kind == v1::RECORD_KIND_REQUEST ? prompt : reply;
     if (kind == v1::RECORD_KIND_REQUEST) {
       v1::RequestBody& body = *record.mutable_request();
-            body.set_model("model");
+      body.set_model("model");
       body.set_model_sha256(std::string(32, 'm'));
       body.set_policy_digest(std::string(32, 'p'));
     } else {

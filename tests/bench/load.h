@@ -14,25 +14,25 @@ struct Traffic {
   int port = 0;
   std::string key;
   std::string model = "scripted";
-  std::vector<std::string> prompts;     // Taken in turn.
+  std::vector<std::string> prompts;  // Taken in turn.
   std::int64_t max_tokens = 0;
-  bool greedy = false;                  // gRPC only.
+  bool greedy = false;  // gRPC only.
 };
 
 struct Plan {
-  int clients = 64;                     // Closed loop: requests under way. Open loop: at most so many.
+  int clients = 64;  // Closed loop: requests under way. Open loop: at most so many.
   double seconds = 1;
-  double rate_per_s = 0;                // 0: closed loop.
-  std::int64_t requests_max = 0;        // 0: until the time is up.
+  double rate_per_s = 0;          // 0: closed loop.
+  std::int64_t requests_max = 0;  // 0: until the time is up.
 };
 
 struct Outcome {
-  double per_s = 0;                     // Requests answered well.
-  std::vector<double> ms;               // Each one's latency, sorted.
-  std::vector<double> first_ms;         // Streams: to the first text, sorted.
+  double per_s = 0;              // Requests answered well.
+  std::vector<double> ms;        // Each one's latency, sorted.
+  std::vector<double> first_ms;  // Streams: to the first text, sorted.
   std::int64_t requests = 0;
-  std::int64_t messages = 0;            // Replies, or pieces of streams.
-  std::int64_t tokens = 0;              // Output tokens, where the answer says so (gRPC).
+  std::int64_t messages = 0;  // Replies, or pieces of streams.
+  std::int64_t tokens = 0;    // Output tokens, where the answer says so (gRPC).
   std::int64_t failed = 0;
   std::string first_error;
 };

@@ -40,7 +40,7 @@
 namespace tollgate::bench {
 namespace {
 
-constexpr int kClients = 256;  // Enough that the machine is busy while they wait for commits.
+constexpr int kClients = 256;          // Enough that the machine is busy while they wait for commits.
 constexpr int kSample = 2 * kClients;  // Requests whose rows are inserted again.
 constexpr double kSteadyRate = 500;
 

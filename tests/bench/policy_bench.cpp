@@ -1,11 +1,13 @@
-// Costs of the policy room, on prose, code and text full of personal data. Prints `name value unit` a line; the texts are made from a seed, so
-// every part is new to the matcher's caches.
+// Costs of the policy room, on prose, code and text full of personal data. Prints `name value unit` a line; the texts are made from a seed,
+// so every part is new to the matcher's caches.
 //   policy.*     a prompt's inspection and a streamed token, with the 20 rules that other benchmarks use
-//   scan.*       100 rules (24 identifiers, 76 kinds of secrets) over 2 KB: detection alone, a whole Inspect, and what the same patterns cost
+//   scan.*       100 rules (24 identifiers, 76 kinds of secrets) over 2 KB: detection alone, a whole Inspect, and what the same patterns
+//   cost
 //                one RE2 at a time with spans, in one RE2::Set without, and, where it is installed, in Vectorscan without
 //   scan.decoding.*  what decoding and reading again adds to an Inspect, also where there is much to decode; and the Inspect
 //   scan.keywords100k.*  a list of 100,000 terms beside them: to compile, in memory, and an Inspect's ratio; scan.inspect.packs: every pack
-//   stream.*     the same 100 rules, 4 bytes at a time; the worst of the three texts. stream.all: every built-in detector, stream.packs: every pack
+//   stream.*     the same 100 rules, 4 bytes at a time; the worst of the three texts. stream.all: every built-in detector, stream.packs:
+//   every pack
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -114,7 +116,9 @@ std::string Encoded(std::size_t bytes) {
   return out;
 }
 
-void Print(const std::string& name, double value, const std::string& unit) { std::printf("%s %.3f %s\n", name.c_str(), value, unit.c_str()); }
+void Print(const std::string& name, double value, const std::string& unit) {
+  std::printf("%s %.3f %s\n", name.c_str(), value, unit.c_str());
+}
 
 double Micros(Clock::duration d) { return std::chrono::duration<double, std::micro>(d).count(); }
 
@@ -241,7 +245,8 @@ class Bare {
     for (const auto& re : each_) {
       re2::StringPiece found;
       std::size_t at = 0;
-      while (at < text.size() && re->Match(text, at, text.size(), RE2::UNANCHORED, &found, 1)) at = static_cast<std::size_t>(found.end() - text.data()) + 1;
+      while (at < text.size() && re->Match(text, at, text.size(), RE2::UNANCHORED, &found, 1))
+        at = static_cast<std::size_t>(found.end() - text.data()) + 1;
     }
   }
   const std::vector<std::string>& regexes() const { return regexes_; }
@@ -301,18 +306,21 @@ void Scan() {
   const Program::Selection selection = (*program)->Select({}, Role::kUser);
   const Bare bare(rules);
   const auto vectorscan = tollgate::bench::MakeVectorscan(bare.regexes());
-  if (vectorscan != nullptr) Print("scan.vectorscan.patterns", static_cast<double>(vectorscan->patterns()), "of " + std::to_string(bare.regexes().size()));
+  if (vectorscan != nullptr)
+    Print("scan.vectorscan.patterns", static_cast<double>(vectorscan->patterns()), "of " + std::to_string(bare.regexes().size()));
   double ratio = 0;
   for (const auto& [corpus, make] : kCorpora) {
     const std::string name = corpus;
-    Print("scan." + name + ".us_per_2kb", MedianMicros(make, 600, [&](const std::string& text) { (*program)->FindAll(text, selection); }), "us");
+    Print("scan." + name + ".us_per_2kb", MedianMicros(make, 600, [&](const std::string& text) { (*program)->FindAll(text, selection); }),
+          "us");
     const double inspect = InspectMicros(*policies, make);
     const double one_by_one = MedianMicros(make, 200, [&](const std::string& text) { bare.OneByOne(text); });
     Print("scan.inspect." + name + ".us_per_2kb", inspect, "us");
     Print("scan.re2_each." + name + ".us_per_2kb", one_by_one, "us");
     Print("scan.re2_set." + name + ".us_per_2kb", MedianMicros(make, 200, [&](const std::string& text) { bare.Set(text); }), "us");
     if (vectorscan != nullptr)
-      Print("scan.vectorscan." + name + ".us_per_2kb", MedianMicros(make, 200, [&](const std::string& text) { vectorscan->Scan(text); }), "us");
+      Print("scan.vectorscan." + name + ".us_per_2kb", MedianMicros(make, 200, [&](const std::string& text) { vectorscan->Scan(text); }),
+            "us");
     ratio = std::max(ratio, inspect / one_by_one);
   }
   Print("scan.inspect.ratio", ratio, "ratio");
@@ -329,11 +337,13 @@ void Scan() {
   for (const auto& [corpus, make] : kCorpora) decoding(corpus, make);
   decoding("encoded", Encoded);
   const auto all = MustCompile(CatalogueRules(1000, 1000));
-  for (const auto& [corpus, make] : kCorpora) Print("scan.inspect.all." + std::string(corpus) + ".us_per_2kb", InspectMicros(*all, make), "us");
+  for (const auto& [corpus, make] : kCorpora)
+    Print("scan.inspect.all." + std::string(corpus) + ".us_per_2kb", InspectMicros(*all, make), "us");
   WorstStream("stream", *policies);
   WorstStream("stream.all", *all);
   const auto packs = AllPacks();
-  for (const auto& [corpus, make] : kCorpora) Print("scan.inspect.packs." + std::string(corpus) + ".us_per_2kb", InspectMicros(*packs, make), "us");
+  for (const auto& [corpus, make] : kCorpora)
+    Print("scan.inspect.packs." + std::string(corpus) + ".us_per_2kb", InspectMicros(*packs, make), "us");
   WorstStream("stream.packs", *packs);
   ManyKeywords(*policies);
 }

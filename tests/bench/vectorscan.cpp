@@ -30,7 +30,8 @@ class Block final : public Vectorscan {
     }
     patterns_ = taken.size();
     hs_compile_error_t* error = nullptr;
-    const auto made = hs_compile_multi(taken.data(), flags.data(), ids.data(), static_cast<unsigned>(taken.size()), HS_MODE_BLOCK, nullptr, &set_, &error);
+    const auto made = hs_compile_multi(taken.data(), flags.data(), ids.data(), static_cast<unsigned>(taken.size()), HS_MODE_BLOCK, nullptr,
+                                       &set_, &error);
     if (made != HS_SUCCESS || hs_alloc_scratch(set_, &scratch_) != HS_SUCCESS) std::abort();
   }
   ~Block() override {

@@ -10,7 +10,7 @@ namespace tollgate::bench {
 class Vectorscan {
  public:
   virtual ~Vectorscan() = default;
-  virtual std::size_t patterns() const = 0;              // Those that it takes.
+  virtual std::size_t patterns() const = 0;                     // Those that it takes.
   virtual std::size_t Scan(const std::string& text) const = 0;  // How many ends it tells.
 };
 

@@ -21,7 +21,7 @@ class World {
   e2e::Process& process() { return gateway_->process(); }
   const std::string& key() const { return company_.key; }
   Databases databases() const { return {installation_.main_url(), keys_url_}; }
-  Databases NewDatabases() const;      // Empty ones with the same tables.
+  Databases NewDatabases() const;  // Empty ones with the same tables.
 
  private:
   e2e::Installation installation_;

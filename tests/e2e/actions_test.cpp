@@ -1,4 +1,5 @@
-// What policy does beside hiding and blocking, on every surface: pseudonyms that come back, another model, a longer system prompt, a reason.
+// What policy does beside hiding and blocking, on every surface: pseudonyms that come back, another model, a longer system prompt, a
+// reason.
 #include <catch2/catch_test_macros.hpp>
 
 #include <cctype>
@@ -37,15 +38,18 @@ struct World {
 
 }  // namespace
 
-TEST_CASE("Pseudonyms: on every surface the model gets them, the caller gets the values, and what they stand for can be told and forgotten") {
+TEST_CASE(
+    "Pseudonyms: on every surface the model gets them, the caller gets the values, and what they stand for can be told and forgotten") {
   World world;
-  world.Put("  - {id: mail, detect: {personal_data: email}, do: pseudonymise}\n"
-            "  - {id: out, where: {direction: output}, detect: {personal_data: email}, do: redact}\n",
-            "!say eve@cor\\|p.example", [](const Answer& answer) { return answer.text == "[EMAIL]"; });
+  world.Put(
+      "  - {id: mail, detect: {personal_data: email}, do: pseudonymise}\n"
+      "  - {id: out, where: {direction: output}, detect: {personal_data: email}, do: redact}\n",
+      "!say eve@cor\\|p.example", [](const Answer& answer) { return answer.text == "[EMAIL]"; });
   std::string pseudonym;
   for (const Surface surface : kSurfaces) {
     INFO(Name(surface));
-    const Answer answer = Ask(world.ports, surface, {.key = world.company.key, .prompt = "write to ann@corp.example now", .end_user = "anna"});
+    const Answer answer =
+        Ask(world.ports, surface, {.key = world.company.key, .prompt = "write to ann@corp.example now", .end_user = "anna"});
     REQUIRE(answer.done);
     CHECK(answer.text == "write to ann@corp.example now");
     CHECK(answer.seen.find("[EMAIL_") == std::string::npos);
@@ -65,14 +69,16 @@ TEST_CASE("Pseudonyms: on every surface the model gets them, the caller gets the
 
   const Finished shown = world.Cli({"audit", "pseudonym", "show", pseudonym, "--team", "red", "--org", "acme", "--reason", "a test"});
   CHECK(shown.out == pseudonym + " stands for\n  | ann@corp.example\n");
-  const Finished erased = world.Cli({"audit", "pseudonym", "erase", "--end-user", "anna", "--team", "red", "--org", "acme", "--reason", "a test"});
+  const Finished erased =
+      world.Cli({"audit", "pseudonym", "erase", "--end-user", "anna", "--team", "red", "--org", "acme", "--reason", "a test"});
   CHECK(erased.out == "1 pseudonym of team red can be told no more\n");
   CHECK(world.Cli({"audit", "pseudonym", "show", pseudonym, "--team", "red", "--org", "acme", "--reason", "a test"}).code != 0);
   Books books(world.installation);
   CHECK(books.Check() == "");
   CHECK(books.Count("SELECT count(*) FROM audit.record WHERE kind = 8") == 1);
-  CHECK(books.Count("SELECT count(*) FROM audit.record WHERE position('ann@corp'::bytea IN message) + coalesce(position('ann@corp'::bytea IN "
-                    "content), 0) > 0") == 0);
+  CHECK(
+      books.Count("SELECT count(*) FROM audit.record WHERE position('ann@corp'::bytea IN message) + coalesce(position('ann@corp'::bytea IN "
+                  "content), 0) > 0") == 0);
 }
 
 TEST_CASE("Actions on the request: another model, an addition to the system prompt and a justification, on every surface") {
@@ -80,10 +86,11 @@ TEST_CASE("Actions on the request: another model, an addition to the system prom
   REQUIRE(world.Cli({"models", "add", "second", "--engine", "scripted", "--context", "4000"}).code == 0);
   REQUIRE(world.Cli({"prices", "set", "second", "--input", "0.10", "--output", "0.40"}).code == 0);
   REQUIRE(world.Cli({"models", "load", "second"}).code == 0);
-  world.Put("  - {id: code, detect: {code: {lines: 0}}, do: {route: second}}\n"
-            "  - {id: tone, detect: {keywords: tax}, do: {append_system: No tax advice.}}\n"
-            "  - {id: pay, detect: {keywords: payroll}, do: justification, because: Pay is confidential.}\n",
-            "int main() {", [](const Answer& answer) { return answer.header("x-tollgate-route") == "rule=code; model=second"; });
+  world.Put(
+      "  - {id: code, detect: {code: {lines: 0}}, do: {route: second}}\n"
+      "  - {id: tone, detect: {keywords: tax}, do: {append_system: No tax advice.}}\n"
+      "  - {id: pay, detect: {keywords: payroll}, do: justification, because: Pay is confidential.}\n",
+      "int main() {", [](const Answer& answer) { return answer.header("x-tollgate-route") == "rule=code; model=second"; });
   for (const Surface surface : kSurfaces) {
     INFO(Name(surface));
     const Answer code = Ask(world.ports, surface, {.key = world.company.key, .prompt = "return total(a);"});
@@ -100,7 +107,8 @@ TEST_CASE("Actions on the request: another model, an addition to the system prom
     const Answer refused = Ask(world.ports, surface, {.key = world.company.key, .prompt = "the payroll"});
     CHECK((refused.reason == "JUSTIFICATION_NEEDED" || refused.reason == "justification_needed"));
     CHECK(refused.message.find("Pay is confidential.") != std::string::npos);
-    const Answer justified = Ask(world.ports, surface, {.key = world.company.key, .prompt = "the payroll", .justification = "Audit of November."});
+    const Answer justified =
+        Ask(world.ports, surface, {.key = world.company.key, .prompt = "the payroll", .justification = "Audit of November."});
     REQUIRE(justified.done);
     CHECK(world.LastStory(justified).request.request().justified());
   }
@@ -109,10 +117,11 @@ TEST_CASE("Actions on the request: another model, an addition to the system prom
 
 TEST_CASE("Terms, rates and approvals: refused with the remedy, passed with it, on every surface, and on record") {
   World world;
-  world.Put("  - {id: terms, where: {roles: [user]}, detect: {keywords: rules}, do: {terms: house@1}}\n"
-            "  - {id: few, detect: {keywords: report}, do: {rate_limit: {requests: 4, per: day, by: end_user}}}\n"
-            "  - {id: dump, detect: {keywords: dump}, do: approval}\n",
-            "the rules", [](const Answer& answer) { return answer.reason == "end_user_needed"; });
+  world.Put(
+      "  - {id: terms, where: {roles: [user]}, detect: {keywords: rules}, do: {terms: house@1}}\n"
+      "  - {id: few, detect: {keywords: report}, do: {rate_limit: {requests: 4, per: day, by: end_user}}}\n"
+      "  - {id: dump, detect: {keywords: dump}, do: approval}\n",
+      "the rules", [](const Answer& answer) { return answer.reason == "end_user_needed"; });
   const auto ask = [&](Surface surface, Question question) {
     question.key = world.company.key;
     return Ask(world.ports, surface, question);

@@ -103,7 +103,8 @@ TEST_CASE("An adapter is registered, granted, used on every surface, priced as i
   CHECK(Reconcile(world.gateway, world.installation.owner_key()) == "");
 }
 
-TEST_CASE("An adapter of another model, a cut one and one of the wrong shape are refused with names and numbers, and nothing is disturbed") {
+TEST_CASE(
+    "An adapter of another model, a cut one and one of the wrong shape are refused with names and numbers, and nothing is disturbed") {
   World world;
   const auto refused = [&](const std::string& name, const std::string& bytes, const char* says) {
     const Finished loaded = world.Adapt(name, bytes);
@@ -113,7 +114,8 @@ TEST_CASE("An adapter of another model, a cut one and one of the wrong shape are
     CHECK(loaded.err.find(says) != std::string::npos);
   };
   const std::string sound = TinyAdapter{.only = {}}.For(world.tiny.Bytes());
-  refused("other", TinyAdapter{.only = {}}.For(TinyModel("deepseek2").Bytes()), "\"deepseek2\"; a LoRA adapter of this model says \"llama\"");
+  refused("other", TinyAdapter{.only = {}}.For(TinyModel("deepseek2").Bytes()),
+          "\"deepseek2\"; a LoRA adapter of this model says \"llama\"");
   refused("cut", sound.substr(0, sound.size() / 2), "past the end of the file");
   tollgate::inference::test::Gguf wide = TinyAdapter::Head("llama", 8);
   wide.Tensor("blk.0.attn_q.weight.lora_a", {64, 2}, 0).Tensor("blk.0.attn_q.weight.lora_b", {2, 96}, 0);

@@ -172,7 +172,8 @@ TEST_CASE("A secret in a call, a thought or another answer leaves on no surface,
   for (const Surface surface : kSurfaces) {
     for (const std::string& secret : {greek, code}) {
       for (const char* pace : {"", "!pace_ms 10\n"}) {
-        const Question call{.key = world.keys["red"], .prompt = fmt::format("{}!say so \n!call find {{\"q\": \"{}!\"}}", pace, secret), .tools = true};
+        const Question call{
+            .key = world.keys["red"], .prompt = fmt::format("{}!say so \n!call find {{\"q\": \"{}!\"}}", pace, secret), .tools = true};
         const Answer red = Ask(world.ports, surface, call);
         INFO(Name(surface) << " " << call.prompt << " -> " << red.code << " " << red.message << " " << red.text);
         CHECK(Join(red.calls, "|") == R"(find({"q": "[GONE]!"}))");
@@ -190,7 +191,8 @@ TEST_CASE("A secret in a call, a thought or another answer leaves on no surface,
       INFO(Name(surface) << " " << thought.prompt << " -> " << red.code << " " << red.message << " " << red.text);
       CHECK(red.thought == "so [GONE] is");
       CHECK(red.text == "it");
-      const Answer two = Ask(world.ports, surface, {.key = world.keys["red"], .prompt = fmt::format("!pace_ms 5\n!say so {} is", cut), .choices = 2});
+      const Answer two =
+          Ask(world.ports, surface, {.key = world.keys["red"], .prompt = fmt::format("!pace_ms 5\n!say so {} is", cut), .choices = 2});
       CHECK(two.text == "so [GONE] is");
       CHECK(two.other == "so [GONE] is");
       const Answer none = Ask(world.ports, surface, {.key = world.keys["blue"], .prompt = fmt::format("!say so {} is", cut), .choices = 2});
@@ -207,14 +209,21 @@ TEST_CASE("What a guard model blocks leaves on no surface while it is held, and 
   world.admin.MakeProject("green", "app");
   const std::string key = world.admin.MakeKey("green", "app", "green").secret();
   // The guard says what it judges: its every answer holds the secret.
-  world.admin.PutPolicy("version: 1\nname: test\nrules:\n" + RulesFor("red", "redact") + RulesFor("blue", "block") + fmt::format(
-      "  - id: green.guard\n    where: {{team: green, direction: output}}\n    detect:\n      guard: {{model: scripted, prompt: '{{{{text}}}}', "
-      "answer: {{hit_regex: '[{}]|ZQ', pass_regex: before}}, answer_tokens: 64}}\n      at: sentence\n    do: block\n", Join(kGreek)));
-  REQUIRE(Eventually([&] { return Ask(PortsOf(world.gateway), Surface::kHttpPlain, {.key = key, .prompt = "!say before ZQ"}).finish == "content_filter"; }));
+  world.admin.PutPolicy(
+      "version: 1\nname: test\nrules:\n" + RulesFor("red", "redact") + RulesFor("blue", "block") +
+      fmt::format("  - id: green.guard\n    where: {{team: green, direction: output}}\n    detect:\n      guard: {{model: scripted, "
+                  "prompt: '{{{{text}}}}', "
+                  "answer: {{hit_regex: '[{}]|ZQ', pass_regex: before}}, answer_tokens: 64}}\n      at: sentence\n    do: block\n",
+                  Join(kGreek)));
+  REQUIRE(Eventually([&] {
+    return Ask(PortsOf(world.gateway), Surface::kHttpPlain, {.key = key, .prompt = "!say before ZQ"}).finish == "content_filter";
+  }));
   for (const Surface surface : kSurfaces) {
     for (const auto& canary : {kGreek, kCode}) {
       for (const char* pace : {"", "!pace_ms 5\n"}) {
-        const Answer answer = Ask(world.ports, surface, {.key = key, .prompt = fmt::format("{}!say before. So {} after. And before.", pace, Join(canary, "\\|")), .top_logprobs = 3});
+        const Answer answer = Ask(
+            world.ports, surface,
+            {.key = key, .prompt = fmt::format("{}!say before. So {} after. And before.", pace, Join(canary, "\\|")), .top_logprobs = 3});
         INFO(Name(surface) << " " << answer.code << " " << answer.message << " " << answer.text);
         CHECK(answer.done);
         CHECK(answer.finish == "content_filter");
@@ -233,17 +242,23 @@ TEST_CASE("What is written anew leaves on no surface, and the reply goes on with
   std::string rules = RulesFor("red", "redact") + RulesFor("blue", "block");
   for (const auto& [id, action] : {std::pair{"greek", "block"}, std::pair{"code", "redact"}}) {
     const std::string detect = std::string(id) == "greek" ? "keywords: [" + Join(kGreek) + "]" : "regex: 'ZQ~[A-Z]{4,8}~[0-9]{2}'";
-    rules += fmt::format("  - {{id: green.{}, where: {{team: green, direction: output}}, detect: {{{}}}, do: {}, retry: 8}}\n", id, detect, action);
+    rules += fmt::format("  - {{id: green.{}, where: {{team: green, direction: output}}, detect: {{{}}}, do: {}, retry: 8}}\n", id, detect,
+                         action);
   }
   world.admin.PutPolicy("version: 1\nname: test\nrules:\n" + rules);
-  REQUIRE(Eventually([&] { return Ask(PortsOf(world.gateway), Surface::kHttpPlain, {.key = key, .prompt = "!say " + Join(kGreek)}).text == "other "; }));
-  // The scripted engine goes on with what it was told to say behind the token that is forbidden, so that token has all of the secret but its end.
+  REQUIRE(Eventually(
+      [&] { return Ask(PortsOf(world.gateway), Surface::kHttpPlain, {.key = key, .prompt = "!say " + Join(kGreek)}).text == "other "; }));
+  // The scripted engine goes on with what it was told to say behind the token that is forbidden, so that token has all of the secret but
+  // its end.
   const std::string greek = Join(kGreek), code = Join(kCode, "", 0, 9) + "\\|3";
   for (const Surface surface : kSurfaces) {
     for (const std::string& secret : {greek, code}) {
       for (const char* pace : {"", "!pace_ms 10\n"}) {
         for (const int choices : {1, 2}) {
-          const Question question{.key = key, .prompt = fmt::format("{}!alt {}\n!say before {} after", pace, secret, secret), .top_logprobs = 5, .choices = choices};
+          const Question question{.key = key,
+                                  .prompt = fmt::format("{}!alt {}\n!say before {} after", pace, secret, secret),
+                                  .top_logprobs = 5,
+                                  .choices = choices};
           const Answer answer = Ask(world.ports, surface, question);
           INFO(Name(surface) << " " << question.prompt << " -> " << answer.code << " " << answer.message << " " << answer.text);
           CHECK(answer.done);

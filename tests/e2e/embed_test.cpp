@@ -81,7 +81,8 @@ TEST_CASE("Vectors by OpenAI's client and ranks are on record, billed to the tok
   INFO(run.out << run.err);
   CHECK(run.code == 0);
   CHECK(run.out.find(" checks") != std::string::npos);
-  REQUIRE(world.Http(world.red, "/v1/rerank", R"({"model":"rank","query":"red green","documents":["blue","green","red green"],"top_n":2})") == 200);
+  REQUIRE(world.Http(world.red, "/v1/rerank",
+                     R"({"model":"rank","query":"red green","documents":["blue","green","red green"],"top_n":2})") == 200);
   CHECK(world.answer.find(R"("results":[{"index":2,"relevance_score":1},{"index":1,"relevance_score":0.5}])") != std::string::npos);
   CHECK(world.Embed(world.red, "by gRPC").ok());
   CHECK(world.Http("tg_live_nobody", "/v1/embeddings", R"({"model":"vec","input":"x"})") == 401);
@@ -112,7 +113,8 @@ TEST_CASE("A canary in an input is in no record, error, header or line in clear,
   for (const bool blocks : {false, true}) {
     const std::string& key = blocks ? world.blue : world.red;
     const int expected = blocks ? 403 : 200;
-    for (const std::string& input : {Json(kCanary), "[" + Json("a") + "," + Json("to " + kCanary + " now") + "]", "[" + ids + "]", "[[" + ids + "]]"}) {
+    for (const std::string& input :
+         {Json(kCanary), "[" + Json("a") + "," + Json("to " + kCanary + " now") + "]", "[" + ids + "]", "[[" + ids + "]]"}) {
       INFO(input);
       CHECK(world.Http(key, "/v1/embeddings", R"({"model":"vec","input":)" + input + "}") == expected);
       CHECK(world.Http(key, "/v1/embeddings", R"({"model":"vec","dimensions":9,"input":)" + input + "}") == 400);

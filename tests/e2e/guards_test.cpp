@@ -82,7 +82,8 @@ TEST_CASE("What is on record is replayed by a candidate") {
 
 TEST_CASE("A guard model of the pool holds on every surface, is billed apart, and is on record") {
   World world;
-  const std::string judge = "guard: {model: scripted, prompt: '{{text}}', answer: {hit_regex: evil, pass_regex: kind|well}, answer_tokens: 64}";
+  const std::string judge =
+      "guard: {model: scripted, prompt: '{{text}}', answer: {hit_regex: evil, pass_regex: kind|well}, answer_tokens: 64}";
   for (const Surface surface : kSurfaces) {
     INFO(Name(surface));
     const std::string refused = IsGrpc(surface) ? "POLICY_BLOCKED" : "content_filter";

@@ -191,8 +191,8 @@ TEST_CASE("The real model's hidden states as vectors satisfy OpenAI's own client
     CHECK(run.code == 0);
   };
   const auto digest = tollgate::base::Sha256(*tollgate::base::ReadFile(kModel));
-  cli({"models", "add", "vec", "--file", "smollm2.gguf", "--sha256", tollgate::base::HexEncode(tollgate::base::View(digest)), "--pooling", "mean",
-       "--context", "512"});
+  cli({"models", "add", "vec", "--file", "smollm2.gguf", "--sha256", tollgate::base::HexEncode(tollgate::base::View(digest)), "--pooling",
+       "mean", "--context", "512"});
   cli({"prices", "set", "vec", "--input", "0.10", "--output", "0.40"});
   cli({"models", "load", "vec"});
   const Finished run = RunToEnd({SdkPython(), TOLLGATE_SOURCE_DIR "/tests/e2e/sdk_python/embed.py",
@@ -212,8 +212,10 @@ TEST_CASE("The real model's hidden states as vectors satisfy OpenAI's own client
 TEST_CASE("A real model guards with a prompt of the policy's own, held to its words, and its score and tokens are on record") {
   World world;
   world.admin.PutPolicy(
-      "version: 1\nname: test\nrules:\n  - id: judged\n    detect:\n      guard:\n        model: smollm2\n        template: \"<|im_start|>user\\nIs this about the sea? Answer yes "
-      "or no.\\n{{text}}<|im_end|>\\n<|im_start|>assistant\\n\"\n        answer: {hit: [yes, Yes], pass: [no, No], force: true}\n    do: flag\n");
+      "version: 1\nname: test\nrules:\n  - id: judged\n    detect:\n      guard:\n        model: smollm2\n        template: "
+      "\"<|im_start|>user\\nIs this about the sea? Answer yes "
+      "or no.\\n{{text}}<|im_end|>\\n<|im_start|>assistant\\n\"\n        answer: {hit: [yes, Yes], pass: [no, No], force: true}\n    do: "
+      "flag\n");
   REQUIRE(Eventually([&] { return StoryOf(world.admin, world.Say(Surface::kHttpPlain, "Hello.", 4).request_id).end.guards_size() == 2; }));
   for (const Surface surface : kSurfaces) {
     INFO(Name(surface));

@@ -33,9 +33,7 @@ struct World {
   Answer Say(const std::string& model, Surface surface = Surface::kHttpPlain) {
     return Ask(ports, surface, {.key = company.key, .prompt = "hello", .model = model});
   }
-  void Price(const std::string& model) {
-    CHECK(Cli({"prices", "set", model, "--input", "0.10", "--output", "0.40"}).code == 0);
-  }
+  void Price(const std::string& model) { CHECK(Cli({"prices", "set", model, "--input", "0.10", "--output", "0.40"}).code == 0); }
 
   Installation installation;
   InstanceOptions options;

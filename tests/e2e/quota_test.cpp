@@ -43,7 +43,8 @@ struct World {
   std::int64_t Used(const std::string& team) {
     return Books(installation)
         .Count(fmt::format("SELECT coalesce(sum(u.input_tokens + u.output_tokens), 0)::int8 FROM metering.usage u "
-                           "JOIN directory.team t ON t.id = u.team_id WHERE t.name = '{}'", team));
+                           "JOIN directory.team t ON t.id = u.team_id WHERE t.name = '{}'",
+                           team));
   }
 
   Installation installation;

@@ -4,8 +4,8 @@
 #include <atomic>
 #include <mutex>
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
+#include <boost/json.hpp>
 
 #include "tests/e2e/support/admin.h"
 #include "tests/e2e/support/ask.h"
@@ -130,7 +130,8 @@ TEST_CASE("Policy holds in front of an upstream: what is blocked never reaches i
   world.admin.PutPolicy(
       "version: 1\nname: test\nrules:\n"
       "  - id: no.plans\n    where:\n      direction: input\n    detect:\n      keywords: [forbidden]\n    do: block\n"
-      "  - id: no.codes\n    where:\n      direction: output\n    detect:\n      regex: 'ZQ~[A-Z]{4,8}~[0-9]{2}'\n    do: redact\n    replacement: \"[GONE]\"\n");
+      "  - id: no.codes\n    where:\n      direction: output\n    detect:\n      regex: 'ZQ~[A-Z]{4,8}~[0-9]{2}'\n    do: redact\n    "
+      "replacement: \"[GONE]\"\n");
   REQUIRE(Eventually([&] { return world.Say("forbidden").code == 403; }));
   const std::size_t before = world.server.requests().size();
   for (const Surface surface : kSurfaces) CHECK_FALSE(world.Say("a forbidden thing", surface).done);
@@ -195,9 +196,8 @@ TEST_CASE("An upstream that lies is billed by our count and flagged; one that br
   const Answer lied = world.Say("hello");
   REQUIRE(lied.done);
   CHECK(lied.output == 6);
-  CHECK(Eventually([&] {
-    return world.gateway.Metrics().find("tollgate_upstream_usage_differences_total{model=\"big\"} 1") != std::string::npos;
-  }));
+  CHECK(Eventually(
+      [&] { return world.gateway.Metrics().find("tollgate_upstream_usage_differences_total{model=\"big\"} 1") != std::string::npos; }));
   world.Answers({.pieces = {"Hello"}, .ends = false});
   const Answer broken = world.Say("hello", Surface::kGrpcStream);
   CHECK_FALSE(broken.done);

@@ -32,7 +32,8 @@ void CheckPlain(std::string_view text) {
   std::string plain;
   InPieces(text, [&](std::string_view piece, bool) { plain += grown.Append(piece); });
   TG_CHECK(plain == whole, "a plain form depends on the pieces");
-  TG_CHECK(grown.raw_end() == static_cast<std::int64_t>(text.size()) && grown.plain_end() == static_cast<std::int64_t>(plain.size()), "ends");
+  TG_CHECK(grown.raw_end() == static_cast<std::int64_t>(text.size()) && grown.plain_end() == static_cast<std::int64_t>(plain.size()),
+           "ends");
   std::int64_t before = 0;
   for (std::size_t at = 0, next = 0; at < plain.size(); at = next) {
     next = at + CodePointBytes(plain, at);
@@ -54,8 +55,9 @@ void CheckWords(std::string_view text) {
   if (!text.empty()) TG_CHECK(std::equal(whole.begin(), whole.end(), grown.begin(), grown.end(), same), "words depend on the pieces");
   std::int64_t before = 0;
   for (const EncodedWord& word : whole) {
-    TG_CHECK(word.begin >= before && word.end - word.begin >= WordCutter::kWordBytesMin && word.end - word.begin <= WordCutter::kWordBytesMax,
-             "words overlap, or are too short or long");
+    TG_CHECK(
+        word.begin >= before && word.end - word.begin >= WordCutter::kWordBytesMin && word.end - word.begin <= WordCutter::kWordBytesMax,
+        "words overlap, or are too short or long");
     before = word.end;
     const std::string_view bytes = text.substr(static_cast<std::size_t>(word.begin), static_cast<std::size_t>(word.end - word.begin));
     ForEachDecoded(bytes, [&](const Decoded& decoded) {

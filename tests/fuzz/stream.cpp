@@ -32,7 +32,7 @@ bool HoldsNumber(std::string_view text) {
 bool HoldsNothing(std::string_view) { return false; }
 
 struct Rules {
-  const char* yaml;                       // Behind "rules:".
+  const char* yaml;                        // Behind "rules:".
   bool (*holds_hidden)(std::string_view);  // What may not leave.
 };
 
@@ -44,13 +44,18 @@ constexpr std::array kRules = {
     Rules{"  - {id: a, detect: {personal_data: [email, card, iban, phone, ip], decode: both}, do: redact}\n", HoldsNothing},
     Rules{"  - {id: a, detect: {personal_data: all}, do: mask, keep_last: 3}\n", HoldsNothing},
     Rules{"  - {id: a, detect: {secrets: all}, do: hash, salt: 0123456789abcdef}\n", HoldsNothing},
-    Rules{"  - {id: a, detect: {unicode: all}, do: redact}\n  - {id: b, detect: {keywords: [abc, New York, York Times]}, do: redact}\n", HoldsNothing},
-    Rules{"  - {id: a, detect: {regex: '<<[^>]*>>'}, cap: 20, do: redact}\n  - {id: b, detect: {regex: ['(?m)^\\w+:', 'ab$', '\\bz+\\b']}, cap: 16, do: mask}\n",
+    Rules{"  - {id: a, detect: {unicode: all}, do: redact}\n  - {id: b, detect: {keywords: [abc, New York, York Times]}, do: redact}\n",
           HoldsNothing},
-    Rules{"  - {id: ok, detect: {keywords: [jane@example.com, 'a-b']}, do: allow}\n  - {id: a, detect: {personal_data: email, decode: both}, do: redact}\n"
-          "  - {id: b, detect: {regex: '[a-c]{2,6}(?:-[a-c]+)?'}, cap: 32, do: redact, replacement: '#'}\n  - {id: c, detect: {keywords: stop it}, do: block}\n",
+    Rules{"  - {id: a, detect: {regex: '<<[^>]*>>'}, cap: 20, do: redact}\n  - {id: b, detect: {regex: ['(?m)^\\w+:', 'ab$', '\\bz+\\b']}, "
+          "cap: 16, do: mask}\n",
           HoldsNothing},
-    Rules{"  - {id: a, detect: {hosts: [acme.example, 127.0.0.1], decode: both}, do: redact}\n  - {id: b, detect: {hosts_except: ok.example}, do: flag}\n",
+    Rules{"  - {id: ok, detect: {keywords: [jane@example.com, 'a-b']}, do: allow}\n  - {id: a, detect: {personal_data: email, decode: "
+          "both}, do: redact}\n"
+          "  - {id: b, detect: {regex: '[a-c]{2,6}(?:-[a-c]+)?'}, cap: 32, do: redact, replacement: '#'}\n  - {id: c, detect: {keywords: "
+          "stop it}, do: block}\n",
+          HoldsNothing},
+    Rules{"  - {id: a, detect: {hosts: [acme.example, 127.0.0.1], decode: both}, do: redact}\n  - {id: b, detect: {hosts_except: "
+          "ok.example}, do: flag}\n",
           HoldsNothing},
 };
 

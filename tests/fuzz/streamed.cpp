@@ -10,7 +10,8 @@ namespace {
 using policy::Filtered;
 using policy::RawSpan;
 
-// Between the replaced spans the text left as it was, and behind each stands what was there: raw and replaced spans tell one another's places.
+// Between the replaced spans the text left as it was, and behind each stands what was there: raw and replaced spans tell one another's
+// places.
 void CheckPlaces(const policy::StreamFilter& filter, std::string_view text, std::string_view out) {
   std::size_t raw_at = 0, out_at = 0;
   TG_CHECK(filter.raw().size() == filter.replaced().size(), "raw and replaced spans are not the same ones");

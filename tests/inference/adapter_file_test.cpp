@@ -73,7 +73,8 @@ TEST_CASE("What is no adapter of this model is refused by name and number") {
       {key("adapter.lora.alpha", 4, Packed<std::uint32_t>(8)), "adapter.lora.alpha as a 32-bit float"},
       {key("adapter.lora.alpha", 6, Packed(std::numeric_limits<float>::infinity())), "no finite number"},
       {key("adapter.lora.alpha", 6, Packed(-1.0F)), "adapter.lora.alpha = -1"},
-      {WithQ(Head()).Raw("adapter.alora.invocation_tokens", 9, Packed<std::uint32_t>(4) + Packed<std::uint64_t>(1) + Packed<std::uint32_t>(5)),
+      {WithQ(Head()).Raw("adapter.alora.invocation_tokens", 9,
+                         Packed<std::uint32_t>(4) + Packed<std::uint64_t>(1) + Packed<std::uint32_t>(5)),
        "aLoRA"},
       {Head(), "no tensors"},
       {WithQ(Head()).Tensor("blk.0.attn_norm.weight", {8}, 0), "blk.0.attn_norm.weight is neither"},
@@ -106,10 +107,12 @@ TEST_CASE("What is no adapter of this model is refused by name and number") {
   const auto of_latent = [&](const char* weight) {
     latent.tensor_table.front() = {.name = weight, .shape = {8, 16}, .type = 0, .at = 0, .bytes = 0};
     Gguf file = TinyAdapter::Head("deepseek2", 8);
-    return ReadAdapter(file.Values(std::string(weight) + ".lora_a", {8, 2}, Ones(16)).Values(std::string(weight) + ".lora_b", {2, 16}, Ones(32)).Bytes(),
-                       latent);
+    return ReadAdapter(
+        file.Values(std::string(weight) + ".lora_a", {8, 2}, Ones(16)).Values(std::string(weight) + ".lora_b", {2, 16}, Ones(32)).Bytes(),
+        latent);
   };
-  for (const char* weight : {"blk.0.attn_q.weight", "blk.0.attn_q_a.weight", "blk.0.attn_kv_a_mqa.weight", "output.weight", "blk.0.ssm_in.weight"}) {
+  for (const char* weight :
+       {"blk.0.attn_q.weight", "blk.0.attn_q_a.weight", "blk.0.attn_kv_a_mqa.weight", "output.weight", "blk.0.ssm_in.weight"}) {
     INFO(weight);
     CHECK(base::Message(of_latent(weight).status()).find("one that libllama uses without adapters") != std::string::npos);
   }

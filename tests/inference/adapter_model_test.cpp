@@ -133,7 +133,8 @@ TEST_CASE("What a tenant had worked through saves work under the same adapters a
   const TinyModel tiny("llama");
   const auto pool = MakePool(Options(tiny, folder, "tiny"));
   for (const char* name : {"a", "b"})
-    Load(*pool, WriteAdapter(folder, TinyAdapter{.seed = 5, .only = {}}.For(tiny.Bytes()), "tiny", name, name[0] == 'a' ? 1 : 2)).IgnoreError();
+    Load(*pool, WriteAdapter(folder, TinyAdapter{.seed = 5, .only = {}}.For(tiny.Bytes()), "tiny", name, name[0] == 'a' ? 1 : 2))
+        .IgnoreError();
   const auto cached = [&](const char* model, int tenant = 1) {
     return HearAll(*Submit(*pool, Greedy(model, 200, tenant))).end.cached_input_tokens;
   };
@@ -162,13 +163,15 @@ TEST_CASE("An adapter of another model, a cut file, another digest and what does
   };
   const std::string good = TinyAdapter{.only = {}}.For(tiny.Bytes());
   using enum absl::StatusCode;
-  refused(WriteAdapter(folder, TinyAdapter{.only = {}}.For(TinyModel("deepseek2").Bytes()), "tiny", "other"), kInvalidArgument, "\"deepseek2\"");
+  refused(WriteAdapter(folder, TinyAdapter{.only = {}}.For(TinyModel("deepseek2").Bytes()), "tiny", "other"), kInvalidArgument,
+          "\"deepseek2\"");
   refused(WriteAdapter(folder, good.substr(0, good.size() - 40), "tiny", "cut"), kInvalidArgument, "past the end of the file");
   refused(WriteAdapter(folder, tiny.Bytes(), "tiny", "model"), kInvalidArgument, "no general.type");
   AdapterOptions swapped = WriteAdapter(folder, good, "tiny", "swapped");
   (*swapped.sha256)[0] ^= 1;
   refused(swapped, kFailedPrecondition, "is not the file that was registered");
-  refused(WriteAdapter(folder, TinyAdapter{.rank = 512, .only = {}}.For(tiny.Bytes()), "tiny", "large"), kResourceExhausted, "MiB are free");
+  refused(WriteAdapter(folder, TinyAdapter{.rank = 512, .only = {}}.For(tiny.Bytes()), "tiny", "large"), kResourceExhausted,
+          "MiB are free");
   refused(WriteAdapter(folder, good, "none", "a"), kNotFound, "model none is not loaded");
   refused(WriteAdapter(folder, good, "tiny", "scale", 17), kInvalidArgument, "its scale is 17");
   AdapterOptions gone = WriteAdapter(folder, good, "tiny", "gone");
@@ -265,7 +268,8 @@ TEST_CASE("A spoilt adapter that our reader lets through does not end the proces
     const std::size_t head = sound.rfind(".lora_b") + 64;
     for (int round = 0; round < 6000 && let_through < 120; ++round) {
       std::string spoilt = sound;
-      for (std::uint64_t n = 1 + random() % 2; n > 0; --n) spoilt[random() % head] = static_cast<char>(random() % 2 == 0 ? random() : random() % 8);
+      for (std::uint64_t n = 1 + random() % 2; n > 0; --n)
+        spoilt[random() % head] = static_cast<char>(random() % 2 == 0 ? random() : random() % 8);
       if (spoilt == sound || !ReadAdapter(spoilt, *base).ok()) continue;
       ++let_through;
       const int end = UseInChild(model, WriteAdapter(folder, spoilt, "tiny", "spoilt"));

@@ -79,7 +79,8 @@ TEST_CASE("A tenant with many sets takes no more steps than one with a single se
 TEST_CASE("A set whose tenant's work in another uses up its share does not starve") {
   Run run;
   run.Go({{1, {}}, {2, {}}, {2, {5}}, {3, {6}}}, 6000);
-  for (const auto& [set, steps] : run.steps) CHECK(steps >= 6000 / (3 * 3 + 2) - AdapterTurns::kStepsMax);  // Its last turn may not have come.
+  for (const auto& [set, steps] : run.steps)
+    CHECK(steps >= 6000 / (3 * 3 + 2) - AdapterTurns::kStepsMax);  // Its last turn may not have come.
   CHECK(run.gap[{5}] <= (3 * 3 + 2) * AdapterTurns::kStepsMax);
 }
 

@@ -133,7 +133,8 @@ inline const std::vector<PublishedTemplate>& PublishedTemplates() {
        Loop(Branch("user", "'<|start|>user<|message|>' + message['content'] + '<|end|>'") +
                 Branch("assistant", "'<|start|>assistant<|channel|>final<|message|>' + message['content'] + '<|return|>'"),
             "'<|start|>assistant'"),
-       "<|start|>developer<|message|># Instructions\n\nS<|end|><|start|>user<|message|>U1<|end|><|start|>assistant<|channel|>final<|message|>A1"
+       "<|start|>developer<|message|># "
+       "Instructions\n\nS<|end|><|start|>user<|message|>U1<|end|><|start|>assistant<|channel|>final<|message|>A1"
        "<|return|><|start|>user<|message|>U2<|end|><|start|>assistant<|channel|>final<|message|>",
        "", true, true},
   };

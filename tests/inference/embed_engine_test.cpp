@@ -215,8 +215,8 @@ TEST_CASE("A file that cannot do what is asked of it is refused before libllama 
     Pooling asked;
     const char* says;
   };
-  for (const Row& row : {Row{"bert", Pooling::kNone, "an encoder (bert), which cannot chat"}, Row{"llama", Pooling::kRank, "has no classifier"},
-                         Row{"llama", Pooling::kAsFile, "does not say how it pools"}}) {
+  for (const Row& row : {Row{"bert", Pooling::kNone, "an encoder (bert), which cannot chat"},
+                         Row{"llama", Pooling::kRank, "has no classifier"}, Row{"llama", Pooling::kAsFile, "does not say how it pools"}}) {
     PoolOptions options;
     options.models = {Tiny(row.architecture, row.asked, folder)};
     const auto pool = Pool::Create(std::move(options));

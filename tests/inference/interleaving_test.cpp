@@ -1,7 +1,7 @@
 // Conversations side by side on one engine, in random order, cut short, rewound, taken up again from kept prefixes: none ever shows in
 // another. With tiny F32 models and the same tokens forced, each step's log-probabilities are those of the conversation alone within 1e-4.
-// (llama-server's #27148 and #27422: an idle slot gave back another conversation's state.) And so with LoRA adapters, where conversations of
-// one tenant begin with the same words under different sets of them.
+// (llama-server's #27148 and #27422: an idle slot gave back another conversation's state.) And so with LoRA adapters, where conversations
+// of one tenant begin with the same words under different sets of them.
 //
 // TOLLGATE_LOOPS set (as `make soak` does): 10,000 interleavings instead of 1,000.
 #include <catch2/catch_test_macros.hpp>
@@ -183,9 +183,10 @@ class Interleaving {
   void Step() {
     if (turning_.empty()) return;
     std::vector<EngineWork> work;
-    const Adapters with = std::next(turning_.begin(), static_cast<std::ptrdiff_t>(random_() % turning_.size()))->second.conversation->adapters;
+    const Adapters with =
+        std::next(turning_.begin(), static_cast<std::ptrdiff_t>(random_() % turning_.size()))->second.conversation->adapters;
     for (auto& [slot, turn] : turning_) {
-      if (turn.conversation->adapters != with) continue;  // A step computes with one set.
+      if (turn.conversation->adapters != with) continue;                              // A step computes with one set.
       if (random_() % 4 == 0 || turn.given == turn.forced.size()) continue;           // Rests.
       if (turn.given > 0 && random_() % 8 == 0) turn.given = random_() % turn.given;  // Goes back.
       Force(*engine_, slot, turn.given, turn.forced[turn.given]);

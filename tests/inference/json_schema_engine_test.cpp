@@ -45,7 +45,8 @@ bool SatisfiesFields(const json::value& value, const json::object& schema, const
     }
     for (const auto& member : *object) {
       const auto* properties = schema.if_contains("properties");
-      const auto* property = properties != nullptr ? properties->as_object().if_contains(member.key()) : schema.if_contains("additionalProperties");
+      const auto* property =
+          properties != nullptr ? properties->as_object().if_contains(member.key()) : schema.if_contains("additionalProperties");
       if (properties != nullptr && property == nullptr) return false;
       if (property != nullptr && property->is_object() && !Satisfies(member.value(), *property, root)) return false;
     }
@@ -132,16 +133,17 @@ std::string RandomSchema(std::mt19937_64& random, int depth) {
 TEST_CASE("Every output that ends satisfies its schema") {
   Fixture f;
   int whole = 0;
-  for (const std::string schema : {
-           R"({"type":"object","properties":{"name":{"type":"string","maxLength":8},"age":{"type":"integer"},"on":{"type":"boolean"}},"required":["age"]})",
-           R"({"$defs":{"c":{"enum":["a","ab","abc"]}},"type":"array","items":{"$ref":"#/$defs/c"},"minItems":2,"maxItems":2})",
-           R"({"type":"object","properties":{"a":{"type":"null"}}})",
-           R"({"type":"object","additionalProperties":{"type":"boolean"}})",
-           R"({"anyOf":[{"type":"number"},{"type":"string","format":"uuid"}]})",
-           R"({"type":"array","maxItems":0})",
-           R"({"type":"string","maxLength":0})",
-           R"({"type":"array","maxItems":1})",
-       }) {
+  for (
+      const std::string schema : {
+          R"({"type":"object","properties":{"name":{"type":"string","maxLength":8},"age":{"type":"integer"},"on":{"type":"boolean"}},"required":["age"]})",
+          R"({"$defs":{"c":{"enum":["a","ab","abc"]}},"type":"array","items":{"$ref":"#/$defs/c"},"minItems":2,"maxItems":2})",
+          R"({"type":"object","properties":{"a":{"type":"null"}}})",
+          R"({"type":"object","additionalProperties":{"type":"boolean"}})",
+          R"({"anyOf":[{"type":"number"},{"type":"string","format":"uuid"}]})",
+          R"({"type":"array","maxItems":0})",
+          R"({"type":"string","maxLength":0})",
+          R"({"type":"array","maxItems":1})",
+      }) {
     for (std::uint64_t seed = 0; seed < 6; ++seed) whole += f.Holds(schema, seed) ? 1 : 0;
   }
   CHECK(whole > 24);

@@ -28,19 +28,23 @@ std::string Doubling(int levels) {
 }
 
 TEST_CASE("Sound schemas become grammars, in the order in which their properties stand") {
-  for (const std::string& schema : {
-           std::string("{}"),
-           std::string("true"),
-           std::string(R"({"type":"object"})"),
-           std::string(R"({"type":"object","properties":{"z":{"type":"string"},"a":{"type":["integer","null"]}},"required":["a"],"additionalProperties":false})"),
-           std::string(R"({"type":"array","items":{"enum":["a\"b\\c",1,null,{"x":[1.5]}]},"minItems":2,"maxItems":5})"),
-           std::string(R"({"title":"T","description":"d","default":{},"anyOf":[{"type":"string","minLength":1,"maxLength":9},{"const":"é"}]})"),
-           std::string(R"({"$defs":{"a/b~c":{"type":"boolean"}},"properties":{"x":{"$ref":"#/$defs/a~1b~0c"},"y":{"allOf":[{"$ref":"#/$defs/a~1b~0c"}]}}})"),
-           std::string(R"({"type":"string","format":"date-time"})"),
-           std::string(R"({"type":"object","additionalProperties":{"type":"number"}})"),
-           Nested(31),
-           Doubling(8),
-       }) {
+  for (
+      const std::string& schema : {
+          std::string("{}"),
+          std::string("true"),
+          std::string(R"({"type":"object"})"),
+          std::string(
+              R"({"type":"object","properties":{"z":{"type":"string"},"a":{"type":["integer","null"]}},"required":["a"],"additionalProperties":false})"),
+          std::string(R"({"type":"array","items":{"enum":["a\"b\\c",1,null,{"x":[1.5]}]},"minItems":2,"maxItems":5})"),
+          std::string(
+              R"({"title":"T","description":"d","default":{},"anyOf":[{"type":"string","minLength":1,"maxLength":9},{"const":"é"}]})"),
+          std::string(
+              R"({"$defs":{"a/b~c":{"type":"boolean"}},"properties":{"x":{"$ref":"#/$defs/a~1b~0c"},"y":{"allOf":[{"$ref":"#/$defs/a~1b~0c"}]}}})"),
+          std::string(R"({"type":"string","format":"date-time"})"),
+          std::string(R"({"type":"object","additionalProperties":{"type":"number"}})"),
+          Nested(31),
+          Doubling(8),
+      }) {
     INFO(schema);
     const auto grammar = JsonSchemaGrammar(schema);
     INFO(grammar.status().ToString());
@@ -110,9 +114,31 @@ TEST_CASE("Any schema is judged, none hurts") {
   const std::uint64_t seed = test::Seed();
   INFO("TOLLGATE_SEED=" << seed);
   std::mt19937_64 random(seed);
-  const std::vector<std::string> parts = {"{",      "}",       "[",          "]",        ":",      ",",        "\"type\"", "\"object\"", "\"properties\"", "\"items\"",
-                                          "\"a\"",  "\"enum\"", "\"$ref\"",  "\"#/a\"",  "1",      "\"anyOf\"", "true",     "null",       "\"array\"",      "\"required\"",
-                                          "\"minItems\"", "\"format\"", "-3", "\"$defs\"", "\"#/$defs/a\""};
+  const std::vector<std::string> parts = {"{",
+                                          "}",
+                                          "[",
+                                          "]",
+                                          ":",
+                                          ",",
+                                          "\"type\"",
+                                          "\"object\"",
+                                          "\"properties\"",
+                                          "\"items\"",
+                                          "\"a\"",
+                                          "\"enum\"",
+                                          "\"$ref\"",
+                                          "\"#/a\"",
+                                          "1",
+                                          "\"anyOf\"",
+                                          "true",
+                                          "null",
+                                          "\"array\"",
+                                          "\"required\"",
+                                          "\"minItems\"",
+                                          "\"format\"",
+                                          "-3",
+                                          "\"$defs\"",
+                                          "\"#/$defs/a\""};
   for (int round = 0; round < 5000; ++round) {
     std::string schema = "{";
     for (std::uint64_t n = random() % 30; n > 0; --n) schema += parts[random() % parts.size()];

@@ -4,8 +4,8 @@
 #include <atomic>
 
 #include "base/encoding.h"
-#include "tests/inference/worker_support.h"
 #include "tests/inference/tiny_gguf.h"
+#include "tests/inference/worker_support.h"
 #include "tests/support/temp_dir.h"
 
 namespace tollgate::inference {

@@ -55,20 +55,25 @@ const std::vector<Row>& Rows() {
       {Syntax(kHermes), "plain < text <tool", "plain < text <tool"},
       {Syntax(kHermes), "<tool_call>\n{\"name\": \"find\", \"arguments\": {\"q\": \"a } </tool_call> \\\" \\u0034\"}}\n</tool_call>",
        "find({\"q\": \"a } </tool_call> \\\" \\u0034\"})"},
-      {Syntax(kHermes), "I look.\n<tool_call>{\"arguments\":{} , \"name\":\"find\"}</tool_call>\n<tool_call>\n{\"name\": \"add_up\", \"arguments\": {\"n\": [1, "
-                        "{\"x\": 2}]}}\n</tool_call>\nDone.",
+      {Syntax(kHermes),
+       "I look.\n<tool_call>{\"arguments\":{} , \"name\":\"find\"}</tool_call>\n<tool_call>\n{\"name\": \"add_up\", \"arguments\": {\"n\": "
+       "[1, "
+       "{\"x\": 2}]}}\n</tool_call>\nDone.",
        "I look.|find({})|add_up({\"n\": [1, {\"x\": 2}]})|Done."},
-      {Syntax(kHermes), "<tool_call>[{\"name\": \"find\", \"arguments\": {}}, {\"name\": \"add_up\", \"arguments\": {\"a\": \"[\"}}]</tool_call>",
+      {Syntax(kHermes),
+       "<tool_call>[{\"name\": \"find\", \"arguments\": {}}, {\"name\": \"add_up\", \"arguments\": {\"a\": \"[\"}}]</tool_call>",
        "find({})|add_up({\"a\": \"[\"})"},
       {Syntax(kHermes), "<tool_call>{\"name\": \"unknown\", \"arguments\": {}}</tool_call> rest",
        "<tool_call>{\"name\": \"unknown\", \"arguments\": {}}</tool_call> rest"},
-      {Syntax(kHermes), "a <tool_call>{\"name\": \"find\", \"arguments\": \"{}\"}</tool_call>", "a <tool_call>{\"name\": \"find\", \"arguments\": \"{}\"}</tool_call>"},
+      {Syntax(kHermes), "a <tool_call>{\"name\": \"find\", \"arguments\": \"{}\"}</tool_call>",
+       "a <tool_call>{\"name\": \"find\", \"arguments\": \"{}\"}</tool_call>"},
       {Syntax(kHermes), "<tool_call>{\"name\": \"find\", \"arguments\": {}, \"extra\": 1}</tool_call>",
        "<tool_call>{\"name\": \"find\", \"arguments\": {}, \"extra\": 1}</tool_call>"},
       {Syntax(kHermes), "<tool_call>{\"name\": \"find\", \"arguments\": {\"a\": 1}, \"arguments\": {}}</tool_call>",
        "<tool_call>{\"name\": \"find\", \"arguments\": {\"a\": 1}, \"arguments\": {}}</tool_call>"},
       {Syntax(kHermes), "<tool_call>{\"name\": \"find\", \"arguments\": {}", "<tool_call>{\"name\": \"find\", \"arguments\": {}"},
-      {Syntax(kHermes), "<tool_call>{\"name\": \"find\", \"arguments\": {}} and so on", "<tool_call>{\"name\": \"find\", \"arguments\": {}} and so on"},
+      {Syntax(kHermes), "<tool_call>{\"name\": \"find\", \"arguments\": {}} and so on",
+       "<tool_call>{\"name\": \"find\", \"arguments\": {}} and so on"},
       {Syntax(kHermes), "<tool_call>no <tool_call>{\"name\": \"find\", \"arguments\": {}}</tool_call>", "<tool_call>no|find({})"},
       // Llama: calls come first or not at all.
       {Syntax(kLlama), "{\"name\": \"find\", \"parameters\": {\"q\": \"x\"}}", "find({\"q\": \"x\"})"},
@@ -78,12 +83,14 @@ const std::vector<Row>& Rows() {
       {Syntax(kLlama), "{\"name\": \"find\", \"parameters\": {}} as asked", "find({})|as asked"},
       {Syntax(kLlama), "{\"name\": \"find\", \"param", "{\"name\": \"find\", \"param"},
       // Mistral.
-      {Syntax(kMistral), "[TOOL_CALLS] [{\"name\": \"find\", \"arguments\": {\"a\": [1]}, \"id\": \"abcdefghi\"}, {\"name\": \"add_up\", \"arguments\": {}}]",
+      {Syntax(kMistral),
+       "[TOOL_CALLS] [{\"name\": \"find\", \"arguments\": {\"a\": [1]}, \"id\": \"abcdefghi\"}, {\"name\": \"add_up\", \"arguments\": {}}]",
        "find({\"a\": [1]})|add_up({})"},
       {Syntax(kMistral), "Yes.[TOOL_CALLS][]", "Yes.[TOOL_CALLS][]"},
       {Syntax(kMistral), "[TOOL_CALLS]{\"name\": \"find\", \"arguments\": {}}", "[TOOL_CALLS]{\"name\": \"find\", \"arguments\": {}}"},
       // DeepSeek.
-      {Syntax(kDeepSeek), "Well." + begin + call + "find\n```json\n{\"q\": \"```\"}\n```" + end + "\n" + call + "add_up\n```json\n{}\n```" + end + ends,
+      {Syntax(kDeepSeek),
+       "Well." + begin + call + "find\n```json\n{\"q\": \"```\"}\n```" + end + "\n" + call + "add_up\n```json\n{}\n```" + end + ends,
        "Well.|find({\"q\": \"```\"})|add_up({})"},
       {Syntax(kDeepSeek), begin + call + "find\n```json\n{}\n```" + end, begin + call + "find\n```json\n{}\n```" + end},
       {Syntax(kDeepSeek), begin + call + "other\n```json\n{}\n```" + end + ends, begin + call + "other\n```json\n{}\n```" + end + ends},
@@ -149,8 +156,25 @@ TEST_CASE("However an output is cut, the same comes of it, and every byte has it
 }
 
 TEST_CASE("Of outputs put together at random nothing is lost, however they are cut") {
-  const std::vector<std::string> bits = {"<tool_call>", "</tool_call>", "{\"name\": \"find\", \"arguments\": {}}", "{", "}", "\"", "\\", "[", "]", "\n", " ",
-                                         "<think>", "</think>", "[TOOL_CALLS]", "é", "<｜tool▁calls▁begin｜>", "a", ";", "<"};
+  const std::vector<std::string> bits = {"<tool_call>",
+                                         "</tool_call>",
+                                         "{\"name\": \"find\", \"arguments\": {}}",
+                                         "{",
+                                         "}",
+                                         "\"",
+                                         "\\",
+                                         "[",
+                                         "]",
+                                         "\n",
+                                         " ",
+                                         "<think>",
+                                         "</think>",
+                                         "[TOOL_CALLS]",
+                                         "é",
+                                         "<｜tool▁calls▁begin｜>",
+                                         "a",
+                                         ";",
+                                         "<"};
   const std::uint64_t seed = test::Seed();
   INFO("TOLLGATE_SEED=" << seed);
   std::mt19937_64 random(seed);

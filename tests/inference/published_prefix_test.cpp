@@ -40,8 +40,12 @@ Done Run(Engine& engine, const Tokens& prompt, const base::TeamId& tenant, std::
   SamplingParams greedy;
   greedy.temperature = 0;
   Done turn;
-  const auto opened = engine.Open(0, {.prompt_tokens = prompt, .sampling = greedy, .tenant = tenant, .published_tokens = published,
-                                      .published_by = org, .logprobs = kTinyVocab});
+  const auto opened = engine.Open(0, {.prompt_tokens = prompt,
+                                      .sampling = greedy,
+                                      .tenant = tenant,
+                                      .published_tokens = published,
+                                      .published_by = org,
+                                      .logprobs = kTinyVocab});
   REQUIRE(opened.ok());
   turn.opened = *opened;
   const std::int64_t left = static_cast<std::int64_t>(prompt.size()) - opened->cached_tokens - opened->published_tokens;

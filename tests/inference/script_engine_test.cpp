@@ -61,7 +61,8 @@ TEST_CASE("Who asks for the likeliest tokens gets the script's alternatives, and
   request.logprobs = 2;
   const auto heard = [&] {
     std::vector<OutputToken> tokens;
-    for (const Piece& piece : test::HearAll(*test::Submit(*pool, request)).pieces) tokens.insert(tokens.end(), piece.tokens.begin(), piece.tokens.end());
+    for (const Piece& piece : test::HearAll(*test::Submit(*pool, request)).pieces)
+      tokens.insert(tokens.end(), piece.tokens.begin(), piece.tokens.end());
     return tokens;
   };
   const std::vector<OutputToken> tokens = heard();

@@ -1,6 +1,7 @@
 // Makes real models of a megabyte with random weights, so that tests of libllama are quick and need nothing from outside: a llama, a
-// deepseek2 (multi-head latent attention, mixture of experts) and a bert (an encoder with a classifier of one class; its file says mean). 384 tokens: every byte, ChatML's control tokens, printable ASCII. Any text
-// round-trips; what they say is noise, but the same noise for the same seed.
+// deepseek2 (multi-head latent attention, mixture of experts) and a bert (an encoder with a classifier of one class; its file says mean).
+// 384 tokens: every byte, ChatML's control tokens, printable ASCII. Any text round-trips; what they say is noise, but the same noise for
+// the same seed.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// Forced calls on a tiny generated model that would say anything else: each output that ends is calls, and their arguments satisfy the schema.
+// Forced calls on a tiny generated model that would say anything else: each output that ends is calls, and their arguments satisfy the
+// schema.
 #include <catch2/catch_test_macros.hpp>
 
 #include <boost/json.hpp>
@@ -17,7 +18,8 @@ using test::Heard;
 using test::TinyModel;
 
 const std::vector<ToolDefinition> kTools = {
-    {"find", "", R"({"type":"object","properties":{"q":{"$ref":"#/$defs/word"},"n":{"enum":[1,2]}},"required":["q","n"],"$defs":{"word":{"type":"string","maxLength":4}}})"},
+    {"find", "",
+     R"({"type":"object","properties":{"q":{"$ref":"#/$defs/word"},"n":{"enum":[1,2]}},"required":["q","n"],"$defs":{"word":{"type":"string","maxLength":4}}})"},
     {"now", "", R"({"type":"object","additionalProperties":false})"}};
 
 bool IsSound(const OutputPart& call) {

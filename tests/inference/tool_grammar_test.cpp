@@ -9,7 +9,8 @@ namespace tollgate::inference {
 namespace {
 
 const std::vector<ToolDefinition> kTools = {
-    {"find", "", R"({"type":"object","properties":{"q":{"$ref":"#/$defs/word"}},"required":["q"],"$defs":{"word":{"type":"string","maxLength":4}}})"},
+    {"find", "",
+     R"({"type":"object","properties":{"q":{"$ref":"#/$defs/word"}},"required":["q"],"$defs":{"word":{"type":"string","maxLength":4}}})"},
     {"now", "", ""}};
 
 std::string RootOf(ToolStyle style, bool several, bool in_thought = false) {
@@ -22,7 +23,8 @@ std::string RootOf(ToolStyle style, bool several, bool in_thought = false) {
 
 TEST_CASE("A call is forced in the words of its family") {
   CHECK(RootOf(ToolStyle::kHermes, false) == R"(root ::= "<tool_call>\n" call "\n</tool_call>")");
-  CHECK(RootOf(ToolStyle::kHermes, true) == R"(root ::= "<tool_call>\n" call "\n</tool_call>" ( "\n<tool_call>\n" call "\n</tool_call>" ){0,15})");
+  CHECK(RootOf(ToolStyle::kHermes, true) ==
+        R"(root ::= "<tool_call>\n" call "\n</tool_call>" ( "\n<tool_call>\n" call "\n</tool_call>" ){0,15})");
   CHECK(RootOf(ToolStyle::kLlama, false) == "root ::= call");
   CHECK(RootOf(ToolStyle::kMistral, true) == R"(root ::= "[TOOL_CALLS] [" call ( ", " call ){0,15} "]")");
   CHECK(RootOf(ToolStyle::kDeepSeek, false, true) == R"(root ::= [^<]* "</think>\n\n" call)");

@@ -50,6 +50,8 @@ void Begun(Exchange& e, int words) {
   for (int i = 0; i < words; ++i) e.Write(Event(Said(i, i + 1), {kWords + i}));
 }
 
+// A fault a line.
+// clang-format off
 const Fault kFaults[] = {
     {"cuts before a byte", [](Exchange& e) { e.Cut(); }, 0},
     {"cuts after the head", [](Exchange& e) { e.Begin(); e.Cut(); }, 0},
@@ -86,6 +88,7 @@ const Fault kFaults[] = {
        e.WaitGone();
      }, -1},
 };
+// clang-format on
 
 TEST_CASE("Whatever an upstream breaks, its sequence ends with what came, the prompt unbilled if nothing did, and others go on") {
   for (const Fault& fault : kFaults) {
@@ -240,9 +243,17 @@ TEST_CASE("Before the first token another server is tried; after it none is") {
   std::atomic<int> calls{0};
   std::function<void(Exchange&)> first;
   const auto handler = [&](Exchange& e) { ++calls == 1 ? first(e) : WordModel{}.Answer(e); };
-  const std::function<void(Exchange&)> early[] = {
-      [](Exchange& e) { e.Cut(); },           [](Exchange& e) { e.Reply(503, ""); }, [](Exchange& e) { e.Reply(429, ""); },
-      [](Exchange& e) { e.Begin(); e.Cut(); }, [](Exchange& e) { e.Begin(); e.Write("data: nonsense\n\n"); e.WaitGone(); }};
+  const std::function<void(Exchange&)> early[] = {[](Exchange& e) { e.Cut(); }, [](Exchange& e) { e.Reply(503, ""); },
+                                                  [](Exchange& e) { e.Reply(429, ""); },
+                                                  [](Exchange& e) {
+                                                    e.Begin();
+                                                    e.Cut();
+                                                  },
+                                                  [](Exchange& e) {
+                                                    e.Begin();
+                                                    e.Write("data: nonsense\n\n");
+                                                    e.WaitGone();
+                                                  }};
   for (const auto& fault : early) {
     calls = 0;
     first = fault;
@@ -322,10 +333,8 @@ TEST_CASE("A circuit that opened closes when the server works again") {
 
 TEST_CASE("A server that is not well by its own word gets no requests until it is") {
   std::atomic<int> health{503};
-  const auto handler = [&](Exchange& e) {
-    e.request().path == "/health" ? e.Reply(health, "") : WordModel{}.Answer(e);
-  };
-  ScriptedUpstream sick(handler, true), well([](Exchange& e) { WordModel{}.Answer(e); });
+  const auto handler = [&](Exchange& e) { e.request().path == "/health" ? e.Reply(health, "") : WordModel{}.Answer(e); };
+  ScriptedUpstream sick(handler, true), well([](Exchange&e) { WordModel{}.Answer(e); });
   ModelOptions options = Upstream({sick.url(), well.url()});
   options.upstream.health_interval = milliseconds(20);
   const auto replica = StartUpstream(options);

@@ -5,10 +5,10 @@
 #include <array>
 #include <map>
 
-#include <boost/json.hpp>
-#include <catch2/catch_test_macros.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <boost/json.hpp>
+#include <catch2/catch_test_macros.hpp>
 
 #include "inference/engines/upstream_engine.h"
 
@@ -98,7 +98,8 @@ void WordModel::Answer(Exchange& exchange) const {
     ++given;
   }
   const bool stops = given < asked.max_tokens;
-  exchange.Write(Event("", stops && names_tokens ? std::vector<std::int32_t>{kEndTurn} : std::vector<std::int32_t>(), stops ? "stop" : "length"));
+  exchange.Write(
+      Event("", stops && names_tokens ? std::vector<std::int32_t>{kEndTurn} : std::vector<std::int32_t>(), stops ? "stop" : "length"));
   given += stops ? 1 : 0;
   exchange.Write(UsageEvent(static_cast<std::int64_t>(asked.prompt.size()) + lie_input, given + lie_output));
   exchange.Write(kDone);

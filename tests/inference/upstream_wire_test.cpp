@@ -64,7 +64,8 @@ TEST_CASE("Banned tokens go as a bias, before the caller's own") {
 }
 
 TEST_CASE("Events are read; what has the wrong shape is refused, without its content") {
-  const auto text = ReadUpstreamEvent(R"({"id":"x","choices":[{"index":0,"text":"hi","token_ids":[3,4],"finish_reason":null}],"usage":null})");
+  const auto text =
+      ReadUpstreamEvent(R"({"id":"x","choices":[{"index":0,"text":"hi","token_ids":[3,4],"finish_reason":null}],"usage":null})");
   REQUIRE(text.ok());
   CHECK(text->text == "hi");
   CHECK(text->tokens == std::vector<std::int32_t>{3, 4});

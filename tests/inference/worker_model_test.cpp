@@ -200,8 +200,8 @@ TEST_CASE("An adapter that does not fit is refused on this side in the words of 
   const auto here = test::ProcessPool(Options(model, Isolation::kThread));
   std::string short_one = test::TinyAdapter{.seed = 1, .only = {}}.For(tiny.Bytes());
   short_one.resize(short_one.size() - 64);
-  for (const std::string& bytes : {std::string("no file of ours"), short_one,
-                                   test::TinyAdapter{.seed = 1, .only = {}}.For(TinyModel("deepseek2").Bytes())}) {
+  for (const std::string& bytes :
+       {std::string("no file of ours"), short_one, test::TinyAdapter{.seed = 1, .only = {}}.For(TinyModel("deepseek2").Bytes())}) {
     const auto adapter = test::WriteAdapter(folder, bytes, model.name, "odd");
     const absl::Status refused = apart->LoadAdapter(adapter);
     INFO(refused.ToString());

@@ -47,12 +47,10 @@ TEST_CASE("What is no message is refused, and a peer that is gone is told") {
     std::string bytes;
     absl::StatusCode code;
   };
-  const Row rows[] = {{std::string("\xFF\xFF\xFF\xFF", 4), absl::StatusCode::kDataLoss},
-                      {std::string("\x01\0\0\x04", 4), absl::StatusCode::kDataLoss},
-                      {std::string("\3\0\0\0abc", 7), absl::StatusCode::kDataLoss},
-                      {std::string("\x09\0\0\0ab", 6), absl::StatusCode::kUnavailable},
-                      {std::string("\x09\0", 2), absl::StatusCode::kUnavailable},
-                      {std::string(), absl::StatusCode::kUnavailable}};
+  const Row rows[] = {
+      {std::string("\xFF\xFF\xFF\xFF", 4), absl::StatusCode::kDataLoss}, {std::string("\x01\0\0\x04", 4), absl::StatusCode::kDataLoss},
+      {std::string("\3\0\0\0abc", 7), absl::StatusCode::kDataLoss},      {std::string("\x09\0\0\0ab", 6), absl::StatusCode::kUnavailable},
+      {std::string("\x09\0", 2), absl::StatusCode::kUnavailable},        {std::string(), absl::StatusCode::kUnavailable}};
   for (const Row& row : rows) {
     auto [ours, theirs] = Pair();
     REQUIRE(::send(theirs.descriptor(), row.bytes.data(), row.bytes.size(), 0) == std::ssize(row.bytes));

@@ -214,7 +214,8 @@ TEST_CASE("What cannot be settled is refused, never settled at nothing") {
 TEST_CASE("What was discarded is part of the output, and no more than it") {
   v1::TokenCounts tokens = Tokens(10, 0, 5, 2);
   tokens.set_discarded(3);
-  CHECK(AmountOf(Pinned(150'000, 75'000, 600'000), tokens)->nanos == AmountOf(Pinned(150'000, 75'000, 600'000), Tokens(10, 0, 5, 2))->nanos);
+  CHECK(AmountOf(Pinned(150'000, 75'000, 600'000), tokens)->nanos ==
+        AmountOf(Pinned(150'000, 75'000, 600'000), Tokens(10, 0, 5, 2))->nanos);
   tokens.set_discarded(6);
   CHECK(AmountOf(Pinned(150'000, 75'000, 600'000), tokens).status().code() == absl::StatusCode::kInternal);
 }

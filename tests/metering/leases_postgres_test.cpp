@@ -190,8 +190,8 @@ TEST_CASE("Adoption brings home what usage rows do not say was used, once, and f
   settle(dead.epoch, CountsOf(20, 10, 7, 0), 2, {first, second});
   settle(dead.epoch, CountsOf(0, 0, 0, 0), 3, {first, second});
   settle(dead.epoch, CountsOf(50, 0, 50, 50), 4, {std::max(first, second) + 1});  // Another window.
-  settle(dead.epoch + 1, CountsOf(50, 0, 50, 50), 5, {first, second});  // Another life.
-  settle(0, CountsOf(50, 0, 50, 50), 6, {});                            // Under no limit.
+  settle(dead.epoch + 1, CountsOf(50, 0, 50, 50), 5, {first, second});            // Another life.
+  settle(0, CountsOf(50, 0, 50, 50), 6, {});                                      // Under no limit.
 
   std::map<base::Uuid, ReturnedLease> home;
   const auto returned = ReturnLeases(*session, dead.instance, 2);
@@ -211,7 +211,8 @@ TEST_CASE("Adoption brings home what usage rows do not say was used, once, and f
   CHECK(Exchange(*next, {AskOf(tokens, 10)})->leases[0].granted == 10);
 }
 
-TEST_CASE("A lease that was closed keeps its number, what is granted in its window afterwards has another, and old usage does not count for it") {
+TEST_CASE(
+    "A lease that was closed keeps its number, what is granted in its window afterwards has another, and old usage does not count for it") {
   const Database db;
   const auto session = db.Writer();
   const Holder holder = NewHolder();

@@ -46,8 +46,8 @@ std::string Text(const std::vector<ReportRow>& rows, const Names& names) {
   std::string out;
   for (const ReportRow& r : rows) {
     const auto name = names.find(r.id);
-    out += fmt::format("{} {}/{} in {} ({}) out {} ({}) {} {}\n", name == names.end() ? r.id : name->second, r.attempts, r.requests, r.input_tokens,
-                       r.cached_input_tokens, r.output_tokens, r.delivered_tokens, base::FormatMoney(r.amount), r.currency);
+    out += fmt::format("{} {}/{} in {} ({}) out {} ({}) {} {}\n", name == names.end() ? r.id : name->second, r.attempts, r.requests,
+                       r.input_tokens, r.cached_input_tokens, r.output_tokens, r.delivered_tokens, base::FormatMoney(r.amount), r.currency);
   }
   return out;
 }
@@ -56,8 +56,10 @@ TEST_CASE("A usage report sums by what is asked, within its period and filters")
   Fixture f;
   Who search, support;
   support.org = search.org;
-  const Names names{{search.org.ToString(), "acme"},          {search.team.ToString(), "search"},
-                    {support.team.ToString(), "support"},     {support.project.ToString(), "helpdesk"},
+  const Names names{{search.org.ToString(), "acme"},
+                    {search.team.ToString(), "search"},
+                    {support.team.ToString(), "support"},
+                    {support.project.ToString(), "helpdesk"},
                     {support.key.ToString(), "bot"}};
   f.Serve(search, kDay, CountsOf(1'000, 400, 200, 150));
   f.Serve(search, kDay + 1h, CountsOf(1'000, 0, 0, 0));

@@ -1,5 +1,5 @@
-// How often the built-in detectors are right: sentences made from templates, each with one labelled value or with a distractor, judged by all
-// detectors at once. Templates are split into a tuning half, which may be looked at, and a held-back half, which decides. The table in
+// How often the built-in detectors are right: sentences made from templates, each with one labelled value or with a distractor, judged by
+// all detectors at once. Templates are split into a tuning half, which may be looked at, and a held-back half, which decides. The table in
 // docs/accuracy.md is this test's output; where they differ, the failure prints the new one.
 #include <algorithm>
 #include <fstream>
@@ -26,16 +26,11 @@ const std::vector<std::string> kTuning = {"{L}: {V}",
                                           "Summarise this: name Anna Keller, {L} {V}, city Lyon.",
                                           "Is {L} number {V} still valid?",
                                           "{\"{L}\": \"{V}\"}"};
-const std::vector<std::string> kHeldBack = {"Hi, {L} no. {V} belongs to our new colleague.",
-                                            "Translate: the customer's {L} is {V}.",
-                                            "- {L}\t{V}\n- status\topen",
-                                            "Could you check whether {L} {V} is in the list?",
-                                            "For the record, the {L} on file reads {V}.",
-                                            "{L}:{V};",
-                                            "Subject: onboarding\n\n{L} - {V}\nThanks",
-                                            "Form field {L} was filled with {V} by the user.",
-                                            "<td>{L}</td><td>{V}</td>",
-                                            "The {L} of the person is {V}, entered on 3 May."};
+const std::vector<std::string> kHeldBack = {
+    "Hi, {L} no. {V} belongs to our new colleague.",   "Translate: the customer's {L} is {V}.",           "- {L}\t{V}\n- status\topen",
+    "Could you check whether {L} {V} is in the list?", "For the record, the {L} on file reads {V}.",      "{L}:{V};",
+    "Subject: onboarding\n\n{L} - {V}\nThanks",        "Form field {L} was filled with {V} by the user.", "<td>{L}</td><td>{V}</td>",
+    "The {L} of the person is {V}, entered on 3 May."};
 // Where the name comes after the value only formats that stand alone can be found: context is read to the left. Counted, not bounded.
 const std::vector<std::string> kNameBehind = {"{V} is my {L}.", "Use {V} as the {L}, please."};
 
@@ -43,7 +38,8 @@ const std::vector<std::string> kSecretTuning = {"{V}", "export KEY={V}", "Is {V}
 const std::vector<std::string> kSecretHeldBack = {"My script has {V} in it, why does it fail?", "- {V}\n- next", "Authenticate with `{V}`.",
                                                   "<code>{V}</code>"};
 
-// What resembles values: `{9}` nine digits, `{A3}` three capitals, `{h8}` eight hex digits, `{U}` a UUID, `{L16}` sixteen digits that fail Luhn.
+// What resembles values: `{9}` nine digits, `{A3}` three capitals, `{h8}` eight hex digits, `{U}` a UUID, `{L16}` sixteen digits that fail
+// Luhn.
 const std::vector<std::string> kNoise = {"Order {9} shipped on 2026-11-25.",
                                          "Invoice INV-{8} is due.",
                                          "Build {2}.{1}.{5}.{4} runs since Monday.",
@@ -172,7 +168,8 @@ using Scores = std::map<std::string, Score>;
 std::shared_ptr<const PolicySet> EveryDetector() {
   std::string yaml = "version: 1\nname: all\nrules:\n";
   for (const auto& [kind, catalog] : {std::pair("personal_data", Catalog::kPersonalData), std::pair("secrets", Catalog::kSecrets)}) {
-    for (const std::string& name : DetectorNames(catalog)) yaml += fmt::format("  - {{id: {0}, detect: {{{1}: {0}}}, do: flag}}\n", name, kind);
+    for (const std::string& name : DetectorNames(catalog))
+      yaml += fmt::format("  - {{id: {0}, detect: {{{1}: {0}}}, do: flag}}\n", name, kind);
   }
   return MustCompile(yaml);
 }
@@ -199,9 +196,11 @@ std::string Table(const Scores& scores, std::size_t sentences, const Score& behi
     all.wrong += score.wrong;
   }
   std::string out = fmt::format(
-      "{} detectors, {} held-back sentences: {} found, {} missed, {} wrong (precision {:.4f}, recall {:.4f}).\nWith the name behind the value: "
+      "{} detectors, {} held-back sentences: {} found, {} missed, {} wrong (precision {:.4f}, recall {:.4f}).\nWith the name behind the "
+      "value: "
       "{} of {} found.\n\n| detector | found | missed | wrong | precision | recall | wrong hits were on |\n|---|---|---|---|---|---|---|\n",
-      scores.size(), sentences, all.right, all.missed, all.wrong, all.precision(), all.recall(), behind.right, behind.right + behind.missed);
+      scores.size(), sentences, all.right, all.missed, all.wrong, all.precision(), all.recall(), behind.right,
+      behind.right + behind.missed);
   for (const auto& [name, score] : scores) {
     if (score.missed + score.wrong == 0) continue;
     std::string on;
@@ -230,7 +229,8 @@ TEST_CASE("Built-in detectors are precise and complete on sentences they were no
     with_name_behind.missed += score.missed;
   }
   for (const auto& [name, score] : tuning) {
-    if (score.missed + score.wrong > 0) fmt::print("tuning half: {} found {}, missed {}, wrong {}\n", name, score.right, score.missed, score.wrong);
+    if (score.missed + score.wrong > 0)
+      fmt::print("tuning half: {} found {}, missed {}, wrong {}\n", name, score.right, score.missed, score.wrong);
   }
   const std::string table = Table(held_back, decides, with_name_behind);
   fmt::print("held-back half: {}", table);

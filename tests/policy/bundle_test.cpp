@@ -12,7 +12,9 @@ constexpr const char* kMain =
 constexpr const char* kPii = "version: 1\nrules:\n  - {id: mail, detect: {personal_data: email}, do: redact}\n";
 constexpr const char* kLists = "version: 1\nlists: {friends: [hooli]}\n";
 
-std::string Whole(std::vector<Bundle::File> files = {{"common/pii.yaml", kPii}, {"lists.yaml", kLists}, {"rivals.txt", "# ours\nglobex\n\n  initech  \n"}},
+std::string Whole(std::vector<Bundle::File> files = {{"common/pii.yaml", kPii},
+                                                     {"lists.yaml", kLists},
+                                                     {"rivals.txt", "# ours\nglobex\n\n  initech  \n"}},
                   const char* main = kMain) {
   const auto text = WriteBundle(main, files);
   REQUIRE(text.ok());
@@ -44,12 +46,18 @@ TEST_CASE("Files that are missing, unused, in circles or wrong are refused with 
       {head + "../a.yaml" + rules, {}, "test.yaml:3:10: a file is named by a path below"},
       {head + "/etc/passwd" + rules, {}, "test.yaml:3:10: a file is named by a path below"},
       {head + "a.yaml" + rules, {{"a.yaml", kPii}, {"b.yaml", kPii}}, "the bundle carries 'b.yaml', which nothing includes"},
-      {head + "a.yaml" + rules, {{"a.yaml", "version: 1\ninclude: a.yaml\nlists: {x: [y]}\n"}}, "test.yaml/a.yaml:2:10: what is included includes nothing"},
+      {head + "a.yaml" + rules,
+       {{"a.yaml", "version: 1\ninclude: a.yaml\nlists: {x: [y]}\n"}},
+       "test.yaml/a.yaml:2:10: what is included includes nothing"},
       {head + "a.yaml" + rules, {{"a.yaml", "version: 1\nrules:\n  - {id: q, detect: {keyword: x}, do: flag}\n"}}, "test.yaml/a.yaml:3:"},
       {head + "a.yaml" + rules, {{"a.yaml", "version: 1\n"}}, "test.yaml/a.yaml:1:1: 'name' is missing"},
       {head + "a.yaml" + rules, {{"a.yaml", "version: [\n"}}, "test.yaml/a.yaml:"},
-      {head + "a.yaml" + rules, {{"a.yaml", "version: 1\nrules:\n  - {id: r, detect: {keywords: y}, do: flag}\n"}}, "a second rule with id 'r'"},
-      {"version: 1\nname: t\nlists: {x: {file: w.txt}}" + rules, {{"w.txt", "a\n" + std::string(300, 'b') + "\n"}}, "test.yaml/w.txt:2:1: a keyword is"},
+      {head + "a.yaml" + rules,
+       {{"a.yaml", "version: 1\nrules:\n  - {id: r, detect: {keywords: y}, do: flag}\n"}},
+       "a second rule with id 'r'"},
+      {"version: 1\nname: t\nlists: {x: {file: w.txt}}" + rules,
+       {{"w.txt", "a\n" + std::string(300, 'b') + "\n"}},
+       "test.yaml/w.txt:2:1: a keyword is"},
       {"version: 1\nname: t\nlists: {x: {path: w.txt}}" + rules, {{"w.txt", "a\n"}}, "unknown field 'path'"},
   };
   for (const auto& [main, files, error] : cases) {

@@ -19,11 +19,10 @@ bool IsPassword(std::string_view detector) { return detector.ends_with("_passwor
 bool NeedsNoEntropy(std::string_view detector) { return detector == "tollgate_key" || detector == "jwt" || IsPassword(detector); }
 
 // What scanners take for secrets, and is none: ids, digests, public keys and certificates, versions, paths.
-constexpr const char* kSecretNoise[] = {"request 550e8400-e29b-41d4-a716-446655440000 took 12 ms",
-                                        "commit da39a3ee5e6b4b0d3255bfef95601890afd80709",
-                                        "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A",
-                                        "-----BEGIN CERTIFICATE-----\nMIIDdzCCAl+gAwIBAgIEAgAAuTANBgkq",
-                                        "v1.24.0-rc.3+build.20261126 of lib/Sources/AppDelegate.swift"};
+constexpr const char* kSecretNoise[] = {
+    "request 550e8400-e29b-41d4-a716-446655440000 took 12 ms", "commit da39a3ee5e6b4b0d3255bfef95601890afd80709",
+    "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A", "-----BEGIN CERTIFICATE-----\nMIIDdzCCAl+gAwIBAgIEAgAAuTANBgkq",
+    "v1.24.0-rc.3+build.20261126 of lib/Sources/AppDelegate.swift"};
 
 }  // namespace
 

@@ -15,7 +15,8 @@ TEST_CASE("Whatever the fuzzers found once is judged as they want it") {
   } rows[] = {{"language", Language}, {"plain", Plain}, {"stream", Stream}};
   for (const auto& row : rows) {
     std::size_t inputs = 0;
-    for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(TOLLGATE_SOURCE_DIR) / "tests/fuzz/corpus" / row.folder)) {
+    for (const auto& entry :
+         std::filesystem::directory_iterator(std::filesystem::path(TOLLGATE_SOURCE_DIR) / "tests/fuzz/corpus" / row.folder)) {
       std::ifstream in(entry.path(), std::ios::binary);
       const std::string input((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
       UNSCOPED_INFO(entry.path());

@@ -106,7 +106,8 @@ TEST_CASE("Inside an encoded run, too, a rule's `unless` exempts from that rule 
       "version: 1\nname: t\nrules:\n  - {id: links, detect: {regex: 'https://[a-z.?=]{1,200}', decode: both}, "
       "unless: {regex: 'https://docs\\.acme\\.example/[a-z.?=]{0,200}'}, do: redact, replacement: '[LINK]'}\n"
       "  - {id: name, detect: {keywords: falcon, decode: both}, do: redact, replacement: '[NAME]'}\n");
-  const std::string own = base::Base64Encode("https://docs.acme.example/?t=x"), other = base::Base64Encode("https://docs.acme.example/?t=falcon");
+  const std::string own = base::Base64Encode("https://docs.acme.example/?t=x"),
+                    other = base::Base64Encode("https://docs.acme.example/?t=falcon");
   CHECK(MustFilter(*policies, own).text == own);
   CHECK(MustFilter(*policies, other).text == "[NAME]");
   CHECK(MustFilter(*policies, base::Base64Encode("see https://docs.evil.example/?t=x")).text == "[LINK]");

@@ -23,7 +23,9 @@ std::string Utf8(char32_t c) {
   return out;
 }
 
-std::string FullWidth(char c, std::size_t) { return c > ' ' && c <= '~' ? Utf8(static_cast<char32_t>(c - '!' + 0xFF01)) : std::string(1, c); }
+std::string FullWidth(char c, std::size_t) {
+  return c > ' ' && c <= '~' ? Utf8(static_cast<char32_t>(c - '!' + 0xFF01)) : std::string(1, c);
+}
 std::string ZeroWidth(char c, std::size_t i) { return i == 0 ? std::string(1, c) : "\u200b" + std::string(1, c); }
 std::string Struck(char c, std::size_t) { return c == ' ' ? " " : std::string(1, c) + "\u0337"; }
 std::string Cyrillic(char c, std::size_t) {
@@ -41,7 +43,9 @@ std::string Cyrillic(char c, std::size_t) {
 }
 std::string Exotic(char c, std::size_t) { return c == ' ' ? "\u00a0" : c == '-' ? "\u2011" : std::string(1, c); }
 std::string Bidi(char c, std::size_t i) { return i % 3 == 1 ? "\u2066" + std::string(1, c) + "\u2069" : std::string(1, c); }
-std::string Arabic(char c, std::size_t) { return c >= '0' && c <= '9' ? "\xd9" + std::string(1, static_cast<char>(0xA0 + c - '0')) : std::string(1, c); }
+std::string Arabic(char c, std::size_t) {
+  return c >= '0' && c <= '9' ? "\xd9" + std::string(1, static_cast<char>(0xA0 + c - '0')) : std::string(1, c);
+}
 
 const std::vector<std::pair<const char*, Disguiser>> kDisguises = {
     {"as it is", [](char c, std::size_t) { return std::string(1, c); }},
@@ -61,14 +65,10 @@ TEST_CASE("What is disguised is found, and its bytes are hidden, by every kind o
     const char *detect, *value;
   };
   const Row rows[] = {
-      {"{personal_data: card}", "4111 1111 1111 1111"},
-      {"{personal_data: card}", "4111-1111-1111-1111"},
-      {"{personal_data: email}", "jane.doe@example.com"},
-      {"{personal_data: iban}", "GB82 WEST 1234 5698 7654 32"},
-      {"{secrets: all}", "AKIAIOSFODNN7EXAMPLE"},
-      {"{keywords: [project falcon]}", "project falcon"},
-      {"{keywords: [project falcon]}", "Project Falcon"},
-      {"{regex: '\\bcase [A-Z]{2}-\\d{3}\\b'}", "case PE-123"},
+      {"{personal_data: card}", "4111 1111 1111 1111"},   {"{personal_data: card}", "4111-1111-1111-1111"},
+      {"{personal_data: email}", "jane.doe@example.com"}, {"{personal_data: iban}", "GB82 WEST 1234 5698 7654 32"},
+      {"{secrets: all}", "AKIAIOSFODNN7EXAMPLE"},         {"{keywords: [project falcon]}", "project falcon"},
+      {"{keywords: [project falcon]}", "Project Falcon"}, {"{regex: '\\bcase [A-Z]{2}-\\d{3}\\b'}", "case PE-123"},
   };
   for (const Row& row : rows) {
     const auto policies = MustCompile(OneRule(row.detect, "replace", "    replacement: '#'\n"));
@@ -122,13 +122,15 @@ TEST_CASE("An exception covers what it covers as written, and in disguise") {
   const auto policies = MustCompile(
       "version: 1\nname: t\nrules:\n  - {id: desk, detect: {keywords: help@acme.example}, do: allow}\n"
       "  - {id: mail, detect: {personal_data: email}, do: redact}\n");
-  for (const char* text : {"help@acme.example", "he\u200blp@acme.example", "help\uff20acme.example \u00a0"}) CHECK(MustFilter(*policies, text).text == text);
+  for (const char* text : {"help@acme.example", "he\u200blp@acme.example", "help\uff20acme.example \u00a0"})
+    CHECK(MustFilter(*policies, text).text == text);
   CHECK(MustFilter(*policies, "he\u200blp@acme2.example").text == "[EMAIL]");
 }
 
 TEST_CASE("A million invisible characters cost linear time and hold a bounded number of bytes") {
   const auto policies = MustCompile(
-      "version: 1\nname: t\nrules:\n  - {id: p, detect: {personal_data: all}, do: redact}\n  - {id: s, detect: {secrets: all}, do: redact}\n");
+      "version: 1\nname: t\nrules:\n  - {id: p, detect: {personal_data: all}, do: redact}\n  - {id: s, detect: {secrets: all}, do: "
+      "redact}\n");
   std::string unseen;
   for (int i = 0; i < 1'000'000; ++i) unseen += i % 2 == 0 ? "\u200b" : "\U000E0041";
   const std::string text = "4111 1111 " + unseen + "1111 1111";

@@ -1,5 +1,5 @@
-// A deterministic fuzzer: random changes to policies and texts, from a printed seed. Whatever comes in, the answer is a status or a verdict, and
-// a stream says what the whole text says. TOLLGATE_FUZZ_ROUNDS asks for more.
+// A deterministic fuzzer: random changes to policies and texts, from a printed seed. Whatever comes in, the answer is a status or a
+// verdict, and a stream says what the whole text says. TOLLGATE_FUZZ_ROUNDS asks for more.
 #include <cstdlib>
 #include <fstream>
 
@@ -48,8 +48,9 @@ TEST_CASE("A policy file changed at random compiles or is refused with its place
   INFO("TOLLGATE_SEED=" << seed);
   std::ifstream in(std::string(TOLLGATE_SOURCE_DIR) + "/policy/samples/acme.yaml");
   const std::string sample((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  const std::vector<std::string> pieces = {"{", "}", "[", "- ", ": ", "\t", "&a ", "*a", "<<: *a", "!!binary ", "|", ">", "'", "\"", "(((((", "{1000}",
-                                           "[^", "\\", "(?i", "\xff", "\xef\xbb\xbf", "do: hash", "keep_last: 4", "cap: 16", "list: x", "all", "\0"};
+  const std::vector<std::string> pieces = {
+      "{",     "}",      "[",  "- ", ": ",  "\t",   "&a ",          "*a",       "<<: *a",       "!!binary ", "|",       ">",   "'", "\"",
+      "(((((", "{1000}", "[^", "\\", "(?i", "\xff", "\xef\xbb\xbf", "do: hash", "keep_last: 4", "cap: 16",   "list: x", "all", "\0"};
   Mutator mutator(seed);
   std::size_t refused = 0;
   for (std::size_t round = Rounds(250); round > 0; --round) {
@@ -67,17 +68,35 @@ TEST_CASE("A policy file changed at random compiles or is refused with its place
 TEST_CASE("A bundle changed at random compiles or is refused with its place, and its signed bytes are what stands before its signatures") {
   const std::uint64_t seed = TestSeed();
   INFO("TOLLGATE_SEED=" << seed);
-  const std::vector<Bundle::File> files = {{"shared.yaml", "version: 1\nlists: {friends: [hooli]}\nrules:\n  - {id: m, where: {tool: [mail], "
-                                                           "parts: tool_results}, detect: {list: friends}, do: redact}\n"},
+  const std::vector<Bundle::File> files = {{"shared.yaml",
+                                            "version: 1\nlists: {friends: [hooli]}\nrules:\n  - {id: m, where: {tool: [mail], "
+                                            "parts: tool_results}, detect: {list: friends}, do: redact}\n"},
                                            {"lists/rivals.txt", "# ours\nglobex\ninitech\n"}};
   const std::string policy =
       "version: 1\nname: fuzz\ninclude: shared.yaml\nlists: {rivals: {file: lists/rivals.txt}}\nrules:\n"
       "  - {id: r, where: {end_user: ann}, detect: {list: rivals}, do: redact}\n"
-      "  - id: j\n    detect: {not_json: {type: object, $defs: {n: {type: [number, 'null']}}, properties: {a: {$ref: '#/$defs/n'}}}}\n    do: block\n";
+      "  - id: j\n    detect: {not_json: {type: object, $defs: {n: {type: [number, 'null']}}, properties: {a: {$ref: '#/$defs/n'}}}}\n    "
+      "do: block\n";
   std::string sample = *NumberBundle(*WriteBundle(policy, files), "fuzz", 3);
   sample = *AddSignature(sample, "ann", std::string(64, 's'));
-  const std::vector<std::string> pieces = {"--- # file: ", "--- # bundle: ", "--- # signed: ", "--- # file: a.yaml\n", "\n", "include: ", "{file: x}",
-                                           "../", "$ref: '#/'", "&a ", "*a", "{", "}", "parts: [", "tool: ", "not_json: any", "\xff", "\r\n"};
+  const std::vector<std::string> pieces = {"--- # file: ",
+                                           "--- # bundle: ",
+                                           "--- # signed: ",
+                                           "--- # file: a.yaml\n",
+                                           "\n",
+                                           "include: ",
+                                           "{file: x}",
+                                           "../",
+                                           "$ref: '#/'",
+                                           "&a ",
+                                           "*a",
+                                           "{",
+                                           "}",
+                                           "parts: [",
+                                           "tool: ",
+                                           "not_json: any",
+                                           "\xff",
+                                           "\r\n"};
   Mutator mutator(seed);
   std::size_t refused = 0;
   for (std::size_t round = Rounds(400); round > 0; --round) {
@@ -97,7 +116,8 @@ TEST_CASE("A bundle changed at random compiles or is refused with its place, and
 TEST_CASE("JSON changed at random is some or is none, and what is some may have begun as it did") {
   const std::uint64_t seed = TestSeed();
   INFO("TOLLGATE_SEED=" << seed);
-  const auto shape = *JsonShape::Compile(R"({"type":"object","properties":{"a":{"type":"array","items":{"anyOf":[{"type":"string"},{"const":null}]}}}})");
+  const auto shape =
+      *JsonShape::Compile(R"({"type":"object","properties":{"a":{"type":"array","items":{"anyOf":[{"type":"string"},{"const":null}]}}}})");
   const auto any = *JsonShape::Compile("true");
   const std::string sample = R"({"a": ["x", null, "\u00e9:\"", "y"], "b": {"c": [1, -2.5e3, true]}})";
   const std::vector<std::string> pieces = {"{", "}", "[", "]", "\"", ",", ":", "null", "\\", "\\u0000", "1e999", "\xff", " ", "\"a\": 1, "};
@@ -121,7 +141,8 @@ TEST_CASE("Texts changed at random are judged alike as a stream and whole, by ev
       "version: 1\nname: t\nrules:\n  - {id: p, detect: {personal_data: all}, do: mask, keep_last: 2}\n"
       "  - {id: s, detect: {secrets: all}, do: redact}\n  - {id: k, detect: {keywords: [falcon, order]}, do: redact}\n");
   Mutator mutator(seed);
-  std::vector<std::string> pieces = {"\u200b", "\u202e", "\uff20", "\U0001F600", "\xff", "\xc3", "\xed\xa0\x80", " ", "\n", "falcon", "@", "-----", "eyJ", "\0"};
+  std::vector<std::string> pieces = {"\u200b", "\u202e", "\uff20", "\U0001F600", "\xff",  "\xc3", "\xed\xa0\x80",
+                                     " ",      "\n",     "falcon", "@",          "-----", "eyJ",  "\0"};
   for (const Examples& examples : IdentifierExamples()) pieces.push_back(Plain(examples.positives[0]));
   std::mt19937_64 random(seed);
   for (const auto& [detector, pattern] : SecretTemplates()) pieces.push_back(MakeSecret(pattern, random));

@@ -37,7 +37,8 @@ TEST_CASE("A gauge hits above what it allows, and not at it") {
       {"{shape: {longest_line: 5}}", "12345\n12345\r", "12345\n123456"},
       {"{shape: {non_letters: 50}}", "ab !! \u65e5#", "ab !!! \u65e5#"},
       {"{shape: {repetition: 50}}", Times(30, "a b c ") + "d e f g h", ""},
-      {"{code: {lines: 0}}", "import taxes on wine; export nothing.\nThe class of 2026 meets.\nIf so, return the form.", "x\n  return total;\n"},
+      {"{code: {lines: 0}}", "import taxes on wine; export nothing.\nThe class of 2026 meets.\nIf so, return the form.",
+       "x\n  return total;\n"},
       {"{code: {lines: 1}}", "int main() {\n", "int main() {\n}\n"},
   };
   for (const Row& row : rows) {
@@ -46,7 +47,8 @@ TEST_CASE("A gauge hits above what it allows, and not at it") {
     if (!row.above.empty()) CHECK(HitsText(row.detect, row.above));
   }
   CHECK(HitsText("{shape: {repetition: 50}}", Times(30, "say it again and again ")));
-  CHECK_FALSE(HitsText("{shape: {repetition: 10}}", "Each of these words stands here once, and so no run of five words comes twice in this short text of ours."));
+  CHECK_FALSE(HitsText("{shape: {repetition: 10}}",
+                       "Each of these words stands here once, and so no run of five words comes twice in this short text of ours."));
   CHECK_FALSE(HitsText("{shape: {repetition: 1}}", "no no no no no no no no"));  // Too short to say.
 }
 
@@ -97,10 +99,11 @@ TEST_CASE("Prose and records do not read as code, and code does") {
     INFO(sentence);
     CHECK_FALSE(HitsText("{code: {lines: 0}}", sentence));
   }
-  for (const char* code : {"def add(a, b):\n    return a + b", "SELECT name FROM staff WHERE id = 7", "fn main() {\n    println!(\"hi\");\n}",
-                           "const total = items.map(i => i.price);", "#include <vector>", "from os import path", "public static void main(String[] a) {",
-                           "if (x == 1) {\n  y();\n}", "func (s *Server) Run() error {", "for (int i = 0; i < n; ++i) sum += a[i];", "<div class=\"x\"></div> => {}",
-                           "import numpy", "while (true) {", "let x = compute(y);"}) {
+  for (const char* code :
+       {"def add(a, b):\n    return a + b", "SELECT name FROM staff WHERE id = 7", "fn main() {\n    println!(\"hi\");\n}",
+        "const total = items.map(i => i.price);", "#include <vector>", "from os import path", "public static void main(String[] a) {",
+        "if (x == 1) {\n  y();\n}", "func (s *Server) Run() error {", "for (int i = 0; i < n; ++i) sum += a[i];",
+        "<div class=\"x\"></div> => {}", "import numpy", "while (true) {", "let x = compute(y);"}) {
     INFO(code);
     CHECK(HitsText("{code: {lines: 0}}", code));
   }
@@ -151,10 +154,11 @@ TEST_CASE("Actions on the request come with the verdict, and `unless` takes them
 }
 
 TEST_CASE("What a rule appends stands at the end of the last system message, or is one") {
-  const auto policies = MustCompile("version: 1\nname: t\nrules:\n"
-                                    "  - {id: a, detect: {request: any}, do: {append_system: Be kind.}}\n"
-                                    "  - {id: b, detect: {keywords: tax}, do: {append_system: Give no tax advice.}}\n"
-                                    "  - {id: c, detect: {keywords: bomb}, do: block}\n");
+  const auto policies = MustCompile(
+      "version: 1\nname: t\nrules:\n"
+      "  - {id: a, detect: {request: any}, do: {append_system: Be kind.}}\n"
+      "  - {id: b, detect: {keywords: tax}, do: {append_system: Give no tax advice.}}\n"
+      "  - {id: c, detect: {keywords: bomb}, do: block}\n");
   const auto used = [&](std::vector<Message> prompt) {
     const auto out = policies->Inspect({}, prompt);
     REQUIRE(out.ok());
@@ -167,16 +171,19 @@ TEST_CASE("What a rule appends stands at the end of the last system message, or 
     return text;
   };
   CHECK(used({Said(Role::kUser, "hi")}) == "system:Be kind.|user:hi|");
-  CHECK(used({Said(Role::kSystem, "Short."), Said(Role::kUser, "my tax")}) == "system:Short.\n\nBe kind.\n\nGive no tax advice.|user:my tax|");
+  CHECK(used({Said(Role::kSystem, "Short."), Said(Role::kUser, "my tax")}) ==
+        "system:Short.\n\nBe kind.\n\nGive no tax advice.|user:my tax|");
   CHECK(used({Said(Role::kSystem, "A"), Said(Role::kUser, "x"), Said(Role::kSystem, ""), Said(Role::kUser, "y")}) ==
         "system:A|user:x|system:Be kind.|user:y|");
   CHECK(used({Said(Role::kUser, "tax bomb")}) == "user:tax bomb|");
 }
 
 TEST_CASE("Explain and lint know what judges a whole prompt") {
-  const PolicySource source{"t.yaml", "version: 1\nname: t\nrules:\n"
-                                      "  - {id: long, detect: {length: {characters: 5}}, do: block, because: Too long., tests: [{text: 123456}, {text: '1', expect_not: long}]}\n"
-                                      "  - {id: tone, detect: {request: any}, do: {append_system: Be kind.}}\n"};
+  const PolicySource source{"t.yaml",
+                            "version: 1\nname: t\nrules:\n"
+                            "  - {id: long, detect: {length: {characters: 5}}, do: block, because: Too long., tests: [{text: 123456}, "
+                            "{text: '1', expect_not: long}]}\n"
+                            "  - {id: tone, detect: {request: any}, do: {append_system: Be kind.}}\n"};
   const auto explained = Explain({&source, 1}, {}, {"hello world"});
   REQUIRE(explained.ok());
   CHECK(explained->rules[0].state == RuleStory::State::kHit);
@@ -188,7 +195,8 @@ TEST_CASE("Explain and lint know what judges a whole prompt") {
   const auto lint = Lint({&source, 1}, {});
   REQUIRE(lint.ok());
   const auto has = [&](const std::string& rule, const std::string& check) {
-    return std::any_of(lint->remarks.begin(), lint->remarks.end(), [&](const LintRemark& r) { return r.rule_id == rule && r.check == check; });
+    return std::any_of(lint->remarks.begin(), lint->remarks.end(),
+                       [&](const LintRemark& r) { return r.rule_id == rule && r.check == check; });
   };
   CHECK(has("long", "always-on"));
   CHECK_FALSE(has("tone", "always-on"));

@@ -12,7 +12,7 @@ TEST_CASE("Hosts are compared as a browser does") {
       {"M\u00DCLLER.example", "xn--mller-kva.example"},
       {"xn--mller-kva.EXAMPLE", "xn--mller-kva.example"},
       {"\uFF45xample\u3002com", "example.com"},  // Full-width, ideographic full stop.
-      {"ex\u00ADample.com", "example.com"},       // Soft hyphen.
+      {"ex\u00ADample.com", "example.com"},      // Soft hyphen.
       {"%65xample.com", "example.com"},
       {"127.0.0.1", "127.0.0.1"},
       {"0x7f.1", "127.0.0.1"},
@@ -50,9 +50,9 @@ TEST_CASE("URLs and hosts of a list are found, however they are written") {
       {"<img src='//pastebin.com/a.png'>", "<img src='[URL]'>"},
       {"https://p%61stebin.com/x", "[URL]"},
       {"https://pastebin.com./x", "[URL]"},
-      {"https://p\u0430stebin.com/x", "[URL]"},         // Cyrillic.
-      {"https://\uFF50astebin\uFF0Ecom/x", "[URL]"},    // Full-width.
-      {"paste\u200Bbin.com", "[URL]"},                  // Zero width.
+      {"https://p\u0430stebin.com/x", "[URL]"},                   // Cyrillic.
+      {"https://\uFF50astebin\uFF0Ecom/x", "[URL]"},              // Full-width.
+      {"paste\u200Bbin.com", "[URL]"},                            // Zero width.
       {"https://pastebin.com\u8C22\u8C22", "[URL]\u8C22\u8C22"},  // No space in Chinese.
       {"https://acme.example/r?u=https://pastebin.com/z ok", "https://acme.example/r?u=[URL] ok"},
       {"https://xn--mller-kva.example/", "[URL]"},
@@ -64,9 +64,9 @@ TEST_CASE("URLs and hosts of a list are found, however they are written") {
     INFO(row.text);
     CHECK(MustFilter(*policies, row.text).text == row.out);
   }
-  for (const char* text : {"https://acme.example/pastebin.com", "https://pastebin.com.evil.example", "https://notpastebin.com", "pastebin.community",
-                           "bob@pastebin.com", "https://pastebin.comet",
-                           "https://pastebin.com@acme.example/x", "pastebin", "10.0.0.10", "110.0.0.1"}) {
+  for (const char* text :
+       {"https://acme.example/pastebin.com", "https://pastebin.com.evil.example", "https://notpastebin.com", "pastebin.community",
+        "bob@pastebin.com", "https://pastebin.comet", "https://pastebin.com@acme.example/x", "pastebin", "10.0.0.10", "110.0.0.1"}) {
     INFO(text);
     CHECK(MustFilter(*policies, text).text == text);
   }
@@ -124,7 +124,8 @@ TEST_CASE("URLs of all hosts but a list's are found, and look-alikes of these ar
 
 TEST_CASE("A stream lets no byte of a listed URL out, wherever it is cut") {
   const std::string text =
-      "See https://user:pw@www.pastebin.com:80/raw?x=1, pastebin.com/a. and https://acme.example/r?u=//pastebin.com/b or p\u0430stebin.com; not "
+      "See https://user:pw@www.pastebin.com:80/raw?x=1, pastebin.com/a. and https://acme.example/r?u=//pastebin.com/b or "
+      "p\u0430stebin.com; not "
       "notpastebin.com. [i](https://evil.example/?d=1) www.acme.example https://acme.example.evil.example.";
   for (const char* detect : {"{hosts: pastebin.com}", "{hosts_except: acme.example}"}) {
     for (const char* action : {"redact", "block", "mask"}) {
@@ -139,7 +140,8 @@ TEST_CASE("A stream lets no byte of a listed URL out, wherever it is cut") {
 }
 
 TEST_CASE("A list of hosts holds hosts") {
-  for (const char* entry : {"https://x.example", "'*.x.example'", "x.example/path", "'x.example:80'", "a@b.example", "' '", "'.x.example'"}) {
+  for (const char* entry :
+       {"https://x.example", "'*.x.example'", "x.example/path", "'x.example:80'", "a@b.example", "' '", "'.x.example'"}) {
     INFO(entry);
     CHECK(CompileError(OneRule("{hosts: [ok.example, " + std::string(entry) + "]}", "block")).find("is no host") != std::string::npos);
   }

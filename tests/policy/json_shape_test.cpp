@@ -92,9 +92,10 @@ TEST_CASE("What may become JSON is told from what cannot") {
 }
 
 TEST_CASE("A rule writes its schema in YAML, and its tests run on it") {
-  const auto policies = MustCompile(OneRule("{not_json: {type: object, required: [a], properties: {a: {const: \"5\"}, b: {const: 5}}}}", "block",
-                                            "    tests:\n      - {text: 'no', result: ''}\n      - {text: '{\"a\":5}'}\n"
-                                            "      - {text: '{\"a\":\"5\",\"b\":5}', expect_not: r}\n"));
+  const auto policies =
+      MustCompile(OneRule("{not_json: {type: object, required: [a], properties: {a: {const: \"5\"}, b: {const: 5}}}}", "block",
+                          "    tests:\n      - {text: 'no', result: ''}\n      - {text: '{\"a\":5}'}\n"
+                          "      - {text: '{\"a\":\"5\",\"b\":5}', expect_not: r}\n"));
   CHECK(policies->FilterWhole({}, "no")->withheld);
   CHECK(policies->FilterWhole({}, "no", {Part::kReasoning})->text == "no");
   CHECK(policies->FilterWhole({}, "no", {Part::kToolCall, "f"})->text == "no");

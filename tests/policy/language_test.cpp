@@ -1,5 +1,5 @@
-// Languages: which one a text is in, and rules that ask for one. The sentences are our own; of each language every second one was never looked at
-// while words were chosen.
+// Languages: which one a text is in, and rules that ask for one. The sentences are our own; of each language every second one was never
+// looked at while words were chosen.
 #include "policy/language.h"
 
 #include <fstream>
@@ -38,7 +38,8 @@ std::string CodeOf(std::string_view text) {
 }
 
 bool Hits(const std::string& detect, const std::string& text, Role role = Role::kUser) {
-  const Message prompt[] = {{Role::kSystem, "", {"Be helpful, and answer what the people of this company want to know."}}, {role, "", {text}}};
+  const Message prompt[] = {{Role::kSystem, "", {"Be helpful, and answer what the people of this company want to know."}},
+                            {role, "", {text}}};
   const auto out = MustCompile(OneRule(detect, "flag", "    where: {roles: [user]}\n"))->Inspect({}, prompt);
   REQUIRE(out.ok());
   return !out->verdict.rules.empty();
@@ -69,8 +70,9 @@ TEST_CASE("Of sentences that were held back at least nineteen in twenty are told
 }
 
 TEST_CASE("What is too little, code, names or numbers is in no language") {
-  for (const char* text : {"", "OK", "the quick", "int main() { return 0; }", "for (int i = 0; i < n; ++i) sum += values[i];", "Berlin Paris London Roma Madrid",
-                           "4111 1111 1111 1111", "\U0001F600\U0001F600", "x = y + 2 * (z - 1)", "Lorem ipsum dolor sit amet consectetur"}) {
+  for (const char* text : {"", "OK", "the quick", "int main() { return 0; }", "for (int i = 0; i < n; ++i) sum += values[i];",
+                           "Berlin Paris London Roma Madrid", "4111 1111 1111 1111", "\U0001F600\U0001F600", "x = y + 2 * (z - 1)",
+                           "Lorem ipsum dolor sit amet consectetur"}) {
     INFO(text);
     CHECK(CodeOf(text).empty());
   }

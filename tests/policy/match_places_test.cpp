@@ -53,8 +53,8 @@ TEST_CASE("No match begins outside the places at which it may begin") {
   INFO("TOLLGATE_SEED=" << seed);
   std::mt19937_64 random(seed);
   constexpr std::string_view kAlphabet = "0123456789.:- ab";
-  for (const char* regex : {R"(\b\d{3}-\d{2}-\d{4}\b)", R"(\d{1,3}(?:\.\d{1,3}){3,7})", R"([0-9a-f]{2}(?::[0-9a-f]{2}){2})",
-                            R"(\d(?:[ .-]{0,3}\d){6,14})"}) {
+  for (const char* regex :
+       {R"(\b\d{3}-\d{2}-\d{4}\b)", R"(\d{1,3}(?:\.\d{1,3}){3,7})", R"([0-9a-f]{2}(?::[0-9a-f]{2}){2})", R"(\d(?:[ .-]{0,3}\d){6,14})"}) {
     const auto pattern = MustMake(regex);
     for (int round = 0; round < 200; ++round) {
       std::string text;

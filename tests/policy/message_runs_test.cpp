@@ -61,7 +61,7 @@ TEST_CASE("A value that is split over messages of one author is hidden in both")
       {{"u:about fal", "u:con"}, {"about [REDACTED]", ""}},
       {{"t:4111 1111", "t: 1111 1111"}, {"[CARD]", ""}},
       {{"s:x", "u:write bob@exam", "u:", "u:ple.com"}, {"x", "write [EMAIL]", "", ""}},
-      {{"u:bob\uFF20exam", "u:ple.\u200Bcom!"}, {"[EMAIL]", "!"}},    // Full-width, invisible, and split.
+      {{"u:bob\uFF20exam", "u:ple.\u200Bcom!"}, {"[EMAIL]", "!"}},  // Full-width, invisible, and split.
       {{"u:Ym9iQGV4YW1w", "u:bGUuY29t now"}, {"[EMAIL]", " now"}},  // bob@example.com in base64.
   };
   for (const Row& row : rows) {
@@ -96,7 +96,8 @@ TEST_CASE("A seam invents nothing: what is whole in one message stays what it is
       {{"u:Write to bob@example.com", "u:Thanks a lot"}, {"Write to [EMAIL]", "Thanks a lot"}},
       {{"u:4111 1111 1111 1111", "u:22 of them"}, {"[CARD]", "22 of them"}},
       {{"u:falcon", "u:ry is a sport"}, {"[REDACTED]", "ry is a sport"}},
-      {{"u:OK", "u:\u0410 \u0431\u0443\u043A\u0432\u0430"}, {"OK", "\u0410 \u0431\u0443\u043A\u0432\u0430"}},  // No look-alike inside a word.
+      {{"u:OK", "u:\u0410 \u0431\u0443\u043A\u0432\u0430"},
+       {"OK", "\u0410 \u0431\u0443\u043A\u0432\u0430"}},  // No look-alike inside a word.
       {{"u:Room 12", "u:345 guests"}, {"Room 12", "345 guests"}},
   };
   for (const Row& row : rows) {
@@ -134,7 +135,8 @@ TEST_CASE("Values are found wherever they are cut, in long messages too, and cos
   const std::string value = "GB82 WEST 1234 5698 7654 32", left(9000, 'x'), right(9000, 'y');
   for (std::size_t cut = 1; cut < value.size(); ++cut) {
     INFO(cut);
-    const Inspection out = MustInspect(*policies, Prompt({"u:" + left + " " + value.substr(0, cut), "u:" + value.substr(cut) + " " + right}));
+    const Inspection out =
+        MustInspect(*policies, Prompt({"u:" + left + " " + value.substr(0, cut), "u:" + value.substr(cut) + " " + right}));
     CHECK(Texts(out.prompt) == std::vector<std::string>{left + " [IBAN]", " " + right});
   }
   std::vector<std::string> many(3000, "u:a word \u00E9");

@@ -1,6 +1,6 @@
 // The packs: each compiles, passes its own tests, is told nothing worse than a note by lint, and stands in docs/packs.md.
-#include <catch2/matchers/catch_matchers_string.hpp>
 #include <fmt/format.h>
+#include <catch2/matchers/catch_matchers_string.hpp>
 
 #include "base/encoding.h"
 #include "policy/lint.h"

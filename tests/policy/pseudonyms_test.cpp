@@ -54,7 +54,8 @@ TEST_CASE("A value has one pseudonym under a tenant's key, and another under ano
 }
 
 TEST_CASE("A reply gets the values back that its own prompt held, after the output rules") {
-  const auto policies = MustCompile(Policy(kMail + "  - {id: out, where: {direction: output}, detect: {personal_data: email}, do: redact}\n"));
+  const auto policies =
+      MustCompile(Policy(kMail + "  - {id: out, where: {direction: output}, detect: {personal_data: email}, do: redact}\n"));
   const Inspection asked = MustInspect(*policies, {Said(Role::kUser, "Write to bob@example.com.")});
   REQUIRE(asked.pseudonyms != nullptr);
   const std::string bob = asked.pseudonyms->all()[0].text;
@@ -70,7 +71,8 @@ TEST_CASE("A pseudonym of another conversation, or one that a model invented, st
   const auto policies = MustCompile(Policy(kMail));
   const std::string other = Asked(*policies, "eve@example.com");
   const Inspection asked = MustInspect(*policies, {Said(Role::kUser, "bob@example.com")});
-  for (const std::string& text : {other, std::string("[EMAIL_00000000]"), asked.pseudonyms->all()[0].text.substr(1), std::string("[EMAIL_")}) {
+  for (const std::string& text :
+       {other, std::string("[EMAIL_00000000]"), asked.pseudonyms->all()[0].text.substr(1), std::string("[EMAIL_")}) {
     CHECK(MustFilter(*policies, text, Answered(asked)).text == text);
   }
   const Inspection nothing = MustInspect(*policies, {Said(Role::kUser, "hello")});
@@ -91,7 +93,8 @@ TEST_CASE("Over many turns a value keeps its pseudonym, and the model sees it in
     talk.push_back(Said(Role::kAssistant, MustFilter(*policies, reply, Answered(asked)).text));
   }
   CHECK(talk.back().parts[0] == "I know Ada Lovelace. I know bob@example.com. I know Grace Hopper. ");
-  for (const char* value : {"Ada", "Lovelace", "Grace", "Hopper", "bob@", "example.com"}) CHECK(model_side.find(value) == std::string::npos);
+  for (const char* value : {"Ada", "Lovelace", "Grace", "Hopper", "bob@", "example.com"})
+    CHECK(model_side.find(value) == std::string::npos);
 }
 
 TEST_CASE("What another rule hides too, or what is encoded, is hidden for good") {
@@ -112,7 +115,8 @@ TEST_CASE("A value that is split over two messages comes back whole") {
 }
 
 TEST_CASE("In a JSON reply a value is escaped") {
-  const auto policies = MustCompile(Policy("  - {id: q, detect: {regex: 'says \"[a-z\\n]+\"'}, cap: 64, do: pseudonymise, label: QUOTE}\n"));
+  const auto policies =
+      MustCompile(Policy("  - {id: q, detect: {regex: 'says \"[a-z\\n]+\"'}, cap: 64, do: pseudonymise, label: QUOTE}\n"));
   const Inspection asked = MustInspect(*policies, {Said(Role::kUser, "he says \"yes\nno\" now")});
   REQUIRE(asked.pseudonyms != nullptr);
   Subject subject = Answered(asked);
@@ -137,8 +141,7 @@ TEST_CASE("A stream restores what the whole text does, in any pieces") {
   std::mt19937_64 random(seed);
   const auto below = [&](std::size_t n) { return std::uniform_int_distribution<std::size_t>(0, n - 1)(random); };
   // Rules that find parts of pseudonyms, what stands beside them, and nothing at all.
-  const std::string outputs[] = {"",
-                                 "  - {id: out, where: {direction: output}, detect: {personal_data: all}, do: redact}\n",
+  const std::string outputs[] = {"", "  - {id: out, where: {direction: output}, detect: {personal_data: all}, do: redact}\n",
                                  "  - {id: out, where: {direction: output}, detect: {regex: '[A-Z0-9]{4}\\] (?:and|or)'}, do: redact}\n",
                                  "  - {id: out, where: {direction: output}, detect: {regex: '\\[[A-Z]{3}'}, do: mask, keep_last: 1}\n",
                                  "  - {id: out, where: {direction: output}, detect: {keywords: [stop, 'x[email']}, do: block}\n"};
@@ -147,8 +150,23 @@ TEST_CASE("A stream restores what the whole text does, in any pieces") {
     const auto policies = MustCompile(Policy(kMail + kPeople + output));
     const Inspection asked = MustInspect(*policies, {Said(Role::kUser, "Ada Lovelace, Grace Hopper, bob@example.com, eve@example.com")});
     const Subject subject = Answered(asked);
-    std::vector<std::string> words = {" ",  "[", "]",      "[[", "and", "or ", "x", "stop ", "Ada Lovelace", "bob@example.com", "[EMAIL_",
-                                      "_A", "7", "[PERSON", "\u00e9", "\u200b", "[EMAIL_00000000]"};
+    std::vector<std::string> words = {" ",
+                                      "[",
+                                      "]",
+                                      "[[",
+                                      "and",
+                                      "or ",
+                                      "x",
+                                      "stop ",
+                                      "Ada Lovelace",
+                                      "bob@example.com",
+                                      "[EMAIL_",
+                                      "_A",
+                                      "7",
+                                      "[PERSON",
+                                      "\u00e9",
+                                      "\u200b",
+                                      "[EMAIL_00000000]"};
     for (const Pseudonym& pseudonym : asked.pseudonyms->all()) words.insert(words.end(), 3, pseudonym.text);
     for (int round = 0; round < 1500; ++round) {
       std::string text;
@@ -157,9 +175,12 @@ TEST_CASE("A stream restores what the whole text does, in any pieces") {
         text += below(5) == 0 && word[0] == '[' ? word.substr(0, 1 + below(word.size())) : word;
       }
       const Filtered whole = MustFilter(*policies, text, subject);
-      restored += static_cast<std::size_t>(std::count_if(whole.raw.begin(), whole.raw.end(), [](const RawSpan& span) { return span.restored; }));
-      CheckStream(*policies, text, whole, [] { return std::size_t{1}; }, subject);
-      CheckStream(*policies, text, whole, [&] { return 1 + below(9); }, subject);
+      restored +=
+          static_cast<std::size_t>(std::count_if(whole.raw.begin(), whole.raw.end(), [](const RawSpan& span) { return span.restored; }));
+      CheckStream(
+          *policies, text, whole, [] { return std::size_t{1}; }, subject);
+      CheckStream(
+          *policies, text, whole, [&] { return 1 + below(9); }, subject);
     }
   }
   CHECK(restored > 5000);
@@ -209,7 +230,8 @@ TEST_CASE("Where pseudonyms would leak or mean nothing, the policy is refused by
     std::string rule, error;
   };
   const Row rows[] = {
-      {"  - {id: r, where: {direction: output}, detect: {personal_data: email}, do: pseudonymise}\n", "test.yaml:4:32: 'do: pseudonymise' acts on input"},
+      {"  - {id: r, where: {direction: output}, detect: {personal_data: email}, do: pseudonymise}\n",
+       "test.yaml:4:32: 'do: pseudonymise' acts on input"},
       {"  - {id: r, where: {direction: both}, detect: {personal_data: email}, do: pseudonymise}\n", "'do: pseudonymise' acts on input"},
       {"  - {id: r, where: {roles: [user]}, detect: {personal_data: email}, do: pseudonymise}\n", "needs the role assistant"},
       {"  - {id: r, detect: {personal_data: email}, do: pseudonymise, label: person}\n", "test.yaml:4:70: 'label' is 1 to 24 of A-Z"},

@@ -51,7 +51,8 @@ TEST_CASE("A hash is the same for the same value, other for another value or sal
 TEST_CASE("Streams write a mask or a hash once the span is whole, at the end of the reply too") {
   for (const std::string& action : {kMask, kHash}) {
     const auto policies = MustCompile(OneRule("{personal_data: [card, email]}", action));
-    for (const char* text : {"4111 1111 1111 1111", "x 4111111111111111 y", "a@example.com", "a@example.com,b@example.com", "a@example.com 4111111111111111"}) {
+    for (const char* text : {"4111 1111 1111 1111", "x 4111111111111111 y", "a@example.com", "a@example.com,b@example.com",
+                             "a@example.com 4111111111111111"}) {
       const Filtered whole = MustFilter(*policies, text);
       for (std::size_t step : {1u, 3u, 100u}) CheckStream(*policies, text, whole, [&] { return step; });
     }
@@ -59,7 +60,8 @@ TEST_CASE("Streams write a mask or a hash once the span is whole, at the end of 
 }
 
 TEST_CASE("What belongs to one way of redacting is refused with another") {
-  CHECK(CompileError(OneRule("{personal_data: card}", "redact\n    keep_last: 4")).find("'keep_last' is for 'do: mask'") != std::string::npos);
+  CHECK(CompileError(OneRule("{personal_data: card}", "redact\n    keep_last: 4")).find("'keep_last' is for 'do: mask'") !=
+        std::string::npos);
   CHECK(CompileError(OneRule("{personal_data: card}", "mask\n    keep_last: 9")).find("from 0 to 8") != std::string::npos);
   CHECK(CompileError(OneRule("{personal_data: card}", "hash")).find("needs a 'salt'") != std::string::npos);
   CHECK(CompileError(OneRule("{personal_data: card}", "replace")).find("needs a 'replacement'") != std::string::npos);

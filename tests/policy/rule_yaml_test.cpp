@@ -75,7 +75,8 @@ TEST_CASE("A policy that is wrong is refused with line, column and remedy") {
 }
 
 TEST_CASE("What begins no document does not keep the reader for ever") {
-  for (const std::string& text : {std::string("}"), std::string("]\n"), kHead + "}\n", std::string("lists: !{a: b} c}\n"), std::string(", a")}) {
+  for (const std::string& text :
+       {std::string("}"), std::string("]\n"), kHead + "}\n", std::string("lists: !{a: b} c}\n"), std::string(", a")}) {
     INFO(text);
     CHECK(CompileError(text).starts_with("test.yaml:"));
   }
@@ -155,11 +156,13 @@ rules:
   for (std::size_t points = 1; points < 9; ++points) CheckStream(*policies, text, whole, [&] { return points; });
   CHECK(CompileError(OneRule("{keywords: a}", "allow", "    unless: {keywords: b}\n")) ==
         "test.yaml:7:13: 'unless' is for rules that act; narrow what this one allows instead");
-  CHECK(CompileError(OneRule("{keywords: a}", "flag", "    unless: {keyword: b}\n")) == "test.yaml:7:14: unknown field 'keyword'; did you mean 'keywords'?");
+  CHECK(CompileError(OneRule("{keywords: a}", "flag", "    unless: {keyword: b}\n")) ==
+        "test.yaml:7:14: unknown field 'keyword'; did you mean 'keywords'?");
 }
 
 TEST_CASE("Explain and lint tell of what is written anew") {
-  const PolicySource source{"house", OneRule("{keywords: globex}", "block", "    retry: 5\n    because: No.\n    tests: [{text: globex}, {text: a, expect_not: r}]\n")};
+  const PolicySource source{"house", OneRule("{keywords: globex}", "block",
+                                             "    retry: 5\n    because: No.\n    tests: [{text: globex}, {text: a, expect_not: r}]\n")};
   const auto told = Explain({&source, 1}, {}, {"ask globex", true, Role::kAssistant});
   REQUIRE(told.ok());
   CHECK(told->found[0].became == "is written anew up to 5 times, and if it is found once more ends the reply before it");

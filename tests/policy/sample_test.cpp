@@ -1,4 +1,5 @@
-// The sample policy, and every example of docs/policy.md and docs/policy-examples.md: what users copy must compile, pass its own tests and do what it says.
+// The sample policy, and every example of docs/policy.md and docs/policy-examples.md: what users copy must compile, pass its own tests and
+// do what it says.
 #include "base/encoding.h"
 #include "tests/policy/policy_support.h"
 

@@ -16,9 +16,9 @@ Message Result(std::string tool, std::string text) { return {Role::kTool, "", {s
 // The texts of a prompt that a rule with this `where` finds "x" in, by their index.
 std::string Seen(const std::string& where, const Subject& subject = {}) {
   const auto policies = MustCompile(kRule + "  - {id: r, where: " + where + ", detect: {keywords: x}, do: flag}\n");
-  const std::vector<Message> prompt = {Text(Role::kSystem, "x"), Text(Role::kUser, "x"),  Text(Role::kAssistant, "x"), Result("search", "x"),
-                                       Result("mail", "x"),      Call("search", "x"),     Call("mail", "x"),           Tool("search", "x"),
-                                       Tool("mail", "x")};
+  const std::vector<Message> prompt = {Text(Role::kSystem, "x"), Text(Role::kUser, "x"), Text(Role::kAssistant, "x"),
+                                       Result("search", "x"),    Result("mail", "x"),    Call("search", "x"),
+                                       Call("mail", "x"),        Tool("search", "x"),    Tool("mail", "x")};
   const auto inspection = policies->Inspect(subject, prompt);
   REQUIRE(inspection.ok());
   std::string out;
@@ -51,11 +51,15 @@ TEST_CASE("A rule looks at the parts and the tools that it names, and at no othe
 }
 
 TEST_CASE("A result of a tool that nobody knows is under the rules of every tool, and exempt by none") {
-  const auto policies = MustCompile(kRule + "  - {id: mail, where: {tool: mail, parts: tool_results}, detect: {keywords: x}, do: block}\n"
-                                            "  - {id: fine, where: {tool: search}, detect: {keywords: x}, do: allow}\n"
-                                            "  - {id: calls, where: {tool: mail, parts: tool_calls}, detect: {keywords: x}, do: flag}\n");
-  const std::pair<Message, Action> cases[] = {{Result("mail", "x"), Action::kBlock}, {Result("search", "x"), Action::kAllow}, {Result("", "x"), Action::kBlock},
-                                              {Text(Role::kTool, "x"), Action::kBlock}, {Text(Role::kUser, "x"), Action::kAllow}};
+  const auto policies = MustCompile(kRule +
+                                    "  - {id: mail, where: {tool: mail, parts: tool_results}, detect: {keywords: x}, do: block}\n"
+                                    "  - {id: fine, where: {tool: search}, detect: {keywords: x}, do: allow}\n"
+                                    "  - {id: calls, where: {tool: mail, parts: tool_calls}, detect: {keywords: x}, do: flag}\n");
+  const std::pair<Message, Action> cases[] = {{Result("mail", "x"), Action::kBlock},
+                                              {Result("search", "x"), Action::kAllow},
+                                              {Result("", "x"), Action::kBlock},
+                                              {Text(Role::kTool, "x"), Action::kBlock},
+                                              {Text(Role::kUser, "x"), Action::kAllow}};
   for (const auto& [message, action] : cases) CHECK(policies->Inspect({}, std::vector<Message>{message})->verdict.action == action);
 }
 
@@ -71,13 +75,12 @@ TEST_CASE("A rule for an end user acts on nobody else's requests") {
 }
 
 TEST_CASE("A reply's channels are filtered by the rules for each") {
-  const auto policies = MustCompile(kRule + "  - {id: text, where: {parts: text}, detect: {keywords: x}, do: redact, replacement: T}\n"
-                                            "  - {id: thought, where: {parts: reasoning}, detect: {keywords: x}, do: redact, replacement: R}\n"
-                                            "  - {id: mail, where: {tool: mail}, detect: {keywords: x}, do: redact, replacement: M}\n");
-  const std::pair<Channel, const char*> cases[] = {{{}, "a T b"},
-                                                   {{Part::kReasoning}, "a R b"},
-                                                   {{Part::kToolCall, "mail"}, "a M b"},
-                                                   {{Part::kToolCall, "search"}, "a x b"}};
+  const auto policies = MustCompile(kRule +
+                                    "  - {id: text, where: {parts: text}, detect: {keywords: x}, do: redact, replacement: T}\n"
+                                    "  - {id: thought, where: {parts: reasoning}, detect: {keywords: x}, do: redact, replacement: R}\n"
+                                    "  - {id: mail, where: {tool: mail}, detect: {keywords: x}, do: redact, replacement: M}\n");
+  const std::pair<Channel, const char*> cases[] = {
+      {{}, "a T b"}, {{Part::kReasoning}, "a R b"}, {{Part::kToolCall, "mail"}, "a M b"}, {{Part::kToolCall, "search"}, "a x b"}};
   for (const auto& [channel, expected] : cases) {
     const auto whole = policies->FilterWhole({}, "a x b", channel);
     REQUIRE(whole.ok());
@@ -90,9 +93,10 @@ TEST_CASE("A reply's channels are filtered by the rules for each") {
 }
 
 TEST_CASE("Measures, questions and exceptions go by parts and tools as well") {
-  const auto policies = MustCompile(kRule + "  - {id: long, where: {parts: tool_definitions}, detect: {length: {characters: 5}}, do: block}\n"
-                                            "  - {id: ask, where: {parts: [tool_calls]}, detect: {external: d}, do: flag}\n"
-                                            "  - {id: but, where: {tool: mail}, detect: {keywords: x}, unless: {keywords: x y}, do: redact}\n");
+  const auto policies = MustCompile(kRule +
+                                    "  - {id: long, where: {parts: tool_definitions}, detect: {length: {characters: 5}}, do: block}\n"
+                                    "  - {id: ask, where: {parts: [tool_calls]}, detect: {external: d}, do: flag}\n"
+                                    "  - {id: but, where: {tool: mail}, detect: {keywords: x}, unless: {keywords: x y}, do: redact}\n");
   const std::vector<Message> prompt = {Text(Role::kUser, "a long text"), Call("mail", "x y"), Result("mail", "x z"), Tool("mail", "12345")};
   const auto inspection = policies->Inspect({}, prompt);
   REQUIRE(inspection.ok());

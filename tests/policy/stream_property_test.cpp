@@ -120,20 +120,69 @@ const std::vector<std::string> kWords = {
     "stra\u00dfe", "\u00c9toile", "\u00e9toile", "\u65e5\u672c",   "c++",     "he",       "she",      "hers",       "ushers"};
 
 // An address or a card in base64, hexadecimal, percent-encoding and two of them, and what resembles them.
-const std::vector<std::string> kEncoded = {"amFuZUBleGFtcGxlLmNvbQ==", "d3JpdGUgdG8gYm9iQGV4YW1wbGUuY29tLg", "6a616e65406578616d706c652e636f6d", "jane%40example.com",
-                                           "a=jane%40example.com", "4111%201111%201111%201111", "NDExMSAxMTExIDExMTEgMTExMQ==",
-                                           "Tm1FMk1UWmxOalUwTURZMU56ZzJNVFprTnpBMll6WTFNbVUyTXpabU5tUT0=", "YW1GdVpVQmxlR0Z0Y0d4bExtTnZiUT09", "jane@example.com",
-                                           "bmFtZT1qYW5lJTQwZXhhbXBsZS5jb20=", "0x48656c6c6f2c20776f726c64", "path/to/some_file-name.txt", "%", "%4", "=", "QUFBQUFBQUFB", "\r\n"};
+const std::vector<std::string> kEncoded = {"amFuZUBleGFtcGxlLmNvbQ==",
+                                           "d3JpdGUgdG8gYm9iQGV4YW1wbGUuY29tLg",
+                                           "6a616e65406578616d706c652e636f6d",
+                                           "jane%40example.com",
+                                           "a=jane%40example.com",
+                                           "4111%201111%201111%201111",
+                                           "NDExMSAxMTExIDExMTEgMTExMQ==",
+                                           "Tm1FMk1UWmxOalUwTURZMU56ZzJNVFprTnpBMll6WTFNbVUyTXpabU5tUT0=",
+                                           "YW1GdVpVQmxlR0Z0Y0d4bExtTnZiUT09",
+                                           "jane@example.com",
+                                           "bmFtZT1qYW5lJTQwZXhhbXBsZS5jb20=",
+                                           "0x48656c6c6f2c20776f726c64",
+                                           "path/to/some_file-name.txt",
+                                           "%",
+                                           "%4",
+                                           "=",
+                                           "QUFBQUFBQUFB",
+                                           "\r\n"};
 
-const std::vector<std::string> kTricks = {"p\u0430ypal", "\u0440\u0430ypal", "SMS\u043a\u0430", "\u200b", "\u200d", "\U0001F468\u200d\U0001F469",
-                                          "\u2764\ufe0f", "\U000E0041\U000E0042", "\U0001F3F4\U000E0067\U000E007F", "\u202eab\u202c", "\uff34\uff4f",
-                                          "\U0001D425\U0001D428", "\u0645\u06cc\u200c\u062e", "TNF\u03b1", "\u05d0\u200f", "x", "\ufeff"};
+const std::vector<std::string> kTricks = {"p\u0430ypal",
+                                          "\u0440\u0430ypal",
+                                          "SMS\u043a\u0430",
+                                          "\u200b",
+                                          "\u200d",
+                                          "\U0001F468\u200d\U0001F469",
+                                          "\u2764\ufe0f",
+                                          "\U000E0041\U000E0042",
+                                          "\U0001F3F4\U000E0067\U000E007F",
+                                          "\u202eab\u202c",
+                                          "\uff34\uff4f",
+                                          "\U0001D425\U0001D428",
+                                          "\u0645\u06cc\u200c\u062e",
+                                          "TNF\u03b1",
+                                          "\u05d0\u200f",
+                                          "x",
+                                          "\ufeff"};
 
 // URLs of a listed host and of others, pieces of URLs, and what resembles them.
-const std::vector<std::string> kUrls = {
-    "https://acme.example/x", "https://user:pw@www.acme.example:80/r?u=", "//acme.example", "www.acme.example", "acme.example", "evil.acme.example.org",
-    "https://acme.example@evil.example\\x", "https://\u0430cme.example", "acme\u200b.example", "acme%2eexample", "http://0x7f.1/", "http://[::1]/", "3.14",
-    "https://", ":", "/", "@", ".", "?", "#", "\\", "(", ")", "e.g.", "bob@acme.example"};
+const std::vector<std::string> kUrls = {"https://acme.example/x",
+                                        "https://user:pw@www.acme.example:80/r?u=",
+                                        "//acme.example",
+                                        "www.acme.example",
+                                        "acme.example",
+                                        "evil.acme.example.org",
+                                        "https://acme.example@evil.example\\x",
+                                        "https://\u0430cme.example",
+                                        "acme\u200b.example",
+                                        "acme%2eexample",
+                                        "http://0x7f.1/",
+                                        "http://[::1]/",
+                                        "3.14",
+                                        "https://",
+                                        ":",
+                                        "/",
+                                        "@",
+                                        ".",
+                                        "?",
+                                        "#",
+                                        "\\",
+                                        "(",
+                                        ")",
+                                        "e.g.",
+                                        "bob@acme.example"};
 
 std::vector<Rules> AllRules() {
   std::vector<Rules> out;
@@ -175,8 +224,8 @@ std::vector<Rules> AllRules() {
                  "  - {id: x, detect: {regex: '<<[^>]*>>'}, cap: 20, do: redact}\n"
                  "  - {id: see, detect: {regex: 'b[abc]?'}, do: flag}\n"
                  "  - {id: stop, detect: {keywords: [falcon, york times]}, do: block}\n",
-                 {"jane.doe@example.com", "other@example.com", "4111 1111 1111 1111", "12 34", "12345678", "NDExMSAxMTExIDExMTEgMTExMQ==", "<<", ">>", "<<1234>>", "abc",
-                  "ab", "falcon", "New York", "New York Times", "a@b.co"}});
+                 {"jane.doe@example.com", "other@example.com", "4111 1111 1111 1111", "12 34", "12345678",
+                  "NDExMSAxMTExIDExMTEgMTExMQ==", "<<", ">>", "<<1234>>", "abc", "ab", "falcon", "New York", "New York Times", "a@b.co"}});
   return out;
 }
 
@@ -213,7 +262,10 @@ class Texts {
         const int at = c - '!' + 0x01;
         out += std::string("\xef") + static_cast<char>(0xBC | (at >> 6)) + static_cast<char>(0x80 | (at & 0x3F));
       } else {
-        out += c == 'a' && Below(2) == 0 ? "\u0430" : c == 'o' && Below(2) == 0 ? "\u043e" : c == ' ' && Below(3) == 0 ? "\u00a0" : std::string(1, c);
+        out += c == 'a' && Below(2) == 0   ? "\u0430"
+               : c == 'o' && Below(2) == 0 ? "\u043e"
+               : c == ' ' && Below(3) == 0 ? "\u00a0"
+                                           : std::string(1, c);
       }
       const bool inside = (static_cast<unsigned char>(c) & 0x80) != 0;
       if (!inside && Below(5) == 0) {

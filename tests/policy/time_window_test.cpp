@@ -39,10 +39,10 @@ TEST_CASE("A window holds its days and hours in its own zone, over midnight and 
       {Window(kWorkdays, "08:00-18:00", "Europe/Berlin"), "2026-07-03T06:30:00Z", true},        // Summer: 08:30 there.
       {Window(kWorkdays, "08:00-18:00", "Europe/Berlin"), "2026-11-27T06:30:00Z", false},       // Winter: 07:30 there.
       {Window(kFriday, "22:00-06:00", "UTC"), "2026-11-27T23:00:00Z", true},
-      {Window(kFriday, "22:00-06:00", "UTC"), "2026-11-28T05:59:00Z", true},                    // It began on Friday.
-      {Window(kFriday, "22:00-06:00", "UTC"), "2026-11-27T05:00:00Z", false},                   // It would have begun on Thursday.
+      {Window(kFriday, "22:00-06:00", "UTC"), "2026-11-28T05:59:00Z", true},   // It began on Friday.
+      {Window(kFriday, "22:00-06:00", "UTC"), "2026-11-27T05:00:00Z", false},  // It would have begun on Thursday.
       {Window(kFriday, "22:00-06:00", "UTC"), "2026-11-28T22:00:00Z", false},
-      {Window(kFriday, "", "Pacific/Auckland"), "2026-11-26T11:00:00Z", true},                  // Midnight there.
+      {Window(kFriday, "", "Pacific/Auckland"), "2026-11-26T11:00:00Z", true},  // Midnight there.
       {Window(kAll, "18:00-24:00", "UTC"), "2026-11-26T23:59:59Z", true},
       {Window(kAll, "18:00-24:00", "UTC"), "2026-11-27T00:00:00Z", false},
   };
@@ -58,7 +58,8 @@ TEST_CASE("Hours, zones and moments that make no sense are refused with what to 
   for (const char* text : {"", "8-18", "08:00", "08:00-25:00", "08:60-09:00", "24:00-06:00", "08:00 18:00", "ab:cd-ef:gh", "08:00-18:00 "})
     CHECK_FALSE(ParseHours(text).ok());
   CHECK(base::Message(ParseHours("09:00-09:00").status()) == "'09:00-09:00' begins where it ends; leave hours out for the whole day");
-  for (const char* name : {"", "Berlin", "/etc/passwd", "../Europe/Berlin", "Europe/Berlin;", "file:UTC"}) CHECK_FALSE(ParseZone(name).ok());
+  for (const char* name : {"", "Berlin", "/etc/passwd", "../Europe/Berlin", "Europe/Berlin;", "file:UTC"})
+    CHECK_FALSE(ParseZone(name).ok());
   for (const char* text : {"", "2026-11-27", "tomorrow", "2026-11-27T22:30"}) CHECK_FALSE(ParseMoment(text).ok());
 }
 
@@ -89,12 +90,15 @@ rules:
     const char* at;
     const char* out;
   };
-  for (const Row& row : {Row{"2026-11-28T09:00:00Z", "a "}, Row{"2026-11-27T09:00:00Z", "a [REDACTED] b"}, Row{"2026-11-27T12:30:00Z", "a falcon b"}}) {
+  for (const Row& row :
+       {Row{"2026-11-28T09:00:00Z", "a "}, Row{"2026-11-27T09:00:00Z", "a [REDACTED] b"}, Row{"2026-11-27T12:30:00Z", "a falcon b"}}) {
     INFO(row.at);
     subject.unix_seconds = At(row.at);
     const Filtered whole = MustFilter(*policies, "a falcon b", subject);
     CHECK(whole.text == row.out);
-    CHECK(StreamInPieces(*policies, "a falcon b", whole.text, [] { return std::size_t{1}; }, subject).text == row.out);
+    CHECK(StreamInPieces(
+              *policies, "a falcon b", whole.text, [] { return std::size_t{1}; }, subject)
+              .text == row.out);
     const Message message{Role::kUser, "", {"a falcon b"}};
     CHECK((policies->Inspect(subject, {&message, 1})->verdict.action == Action::kBlock) == whole.blocked);
   }

@@ -17,27 +17,29 @@ TEST_CASE("What a policy says of a topic is refused with place and remedy") {
   struct Row {
     const char *detect, *error;
   };
-  const auto row = GENERATE(values<Row>(
-      {{"{topic: {model: m}, least_score: 5}", "'examples' is missing"},
-       {"{topic: {examples: a}, least_score: 5}", "'model' is missing"},
-       {"{topic: {model: '', examples: a}, least_score: 5}", "'model' is 1 to 128 bytes"},
-       {"{topic: {model: m, examples: a}}", "'least_score' is missing"},
-       {"{topic: {model: m, examples: []}, least_score: 5}", "'examples' is a value or a list with at least one"},
-       {"{topic: {model: m, examples: [a, ' ']}, least_score: 5}", "'examples' is 1 to 64 phrases"},
-       {"{topic: {model: m, examples: a, unlike: ['']}, least_score: 5}", "'unlike' is 1 to 64 phrases"},
-       {"{topic: {model: m, examples: a, exmples: b}, least_score: 5}", "did you mean 'examples'?"},
-       {"{topic: {model: m, examples: a, deadline_ms: 1}, least_score: 5}", "deadline_ms"},
-       {"{topic: {model: m, examples: a, reply_bytes: 1}, least_score: 5}", "reply_bytes"},
-       {"{topic: {model: m, examples: a}, least_score: 5, decode: both}", "'decode' says nothing for topic"},
-       {"{topic: {model: m, examples: a}, external: b}", "has exactly one of"}}));
+  const auto row =
+      GENERATE(values<Row>({{"{topic: {model: m}, least_score: 5}", "'examples' is missing"},
+                            {"{topic: {examples: a}, least_score: 5}", "'model' is missing"},
+                            {"{topic: {model: '', examples: a}, least_score: 5}", "'model' is 1 to 128 bytes"},
+                            {"{topic: {model: m, examples: a}}", "'least_score' is missing"},
+                            {"{topic: {model: m, examples: []}, least_score: 5}", "'examples' is a value or a list with at least one"},
+                            {"{topic: {model: m, examples: [a, ' ']}, least_score: 5}", "'examples' is 1 to 64 phrases"},
+                            {"{topic: {model: m, examples: a, unlike: ['']}, least_score: 5}", "'unlike' is 1 to 64 phrases"},
+                            {"{topic: {model: m, examples: a, exmples: b}, least_score: 5}", "did you mean 'examples'?"},
+                            {"{topic: {model: m, examples: a, deadline_ms: 1}, least_score: 5}", "deadline_ms"},
+                            {"{topic: {model: m, examples: a, reply_bytes: 1}, least_score: 5}", "reply_bytes"},
+                            {"{topic: {model: m, examples: a}, least_score: 5, decode: both}", "'decode' says nothing for topic"},
+                            {"{topic: {model: m, examples: a}, external: b}", "has exactly one of"}}));
   CHECK_THAT(CompileError(OneRule(row.detect, "block")), StartsWith("test.yaml:") && ContainsSubstring(row.error));
 }
 
 TEST_CASE("A topic flags or blocks, is asked of its model, and is kept under what its phrases are") {
-  CHECK_THAT(CompileError(OneRule("{topic: {model: m, examples: a}, least_score: 5}", "redact")), ContainsSubstring("an embedding model finds can be flagged"));
+  CHECK_THAT(CompileError(OneRule("{topic: {model: m, examples: a}, least_score: 5}", "redact")),
+             ContainsSubstring("an embedding model finds can be flagged"));
   CHECK_THAT(CompileError(OneRule("{topic: {model: m, examples: a}, least_score: 5}", "block", "    unless: {keywords: a}\n")),
              ContainsSubstring("'unless' says nothing for an embedding model"));
-  const PolicySource source{"t", OneRule("{topic: {model: m, examples: [a, b], unlike: c}, least_score: 70, at: sentence, stream: observe}", "block")};
+  const PolicySource source{
+      "t", OneRule("{topic: {model: m, examples: [a, b], unlike: c}, least_score: 70, at: sentence, stream: observe}", "block")};
   const auto policies = MustCompile(source.yaml);
   CHECK(policies->Describe()[0].detect == "topic of 2 examples, by model m");
   const Message prompt[] = {{Role::kUser, "", {"hello"}}};

@@ -42,7 +42,8 @@ class FakeGates final : public gates::Gates {
     done(true);
   }
 
-  void Accept(base::TeamId team, const std::string& end_user, const std::vector<std::string>& terms, base::RequestId, Done<bool> done) override {
+  void Accept(base::TeamId team, const std::string& end_user, const std::vector<std::string>& terms, base::RequestId,
+              Done<bool> done) override {
     {
       base::Lock lock(mu_);
       for (const std::string& one : terms) accepted_.insert({team.ToString(), end_user, one});
@@ -63,7 +64,6 @@ class FakeGates final : public gates::Gates {
     }
     return base::NotFound("there is no such approval");
   }
-
   absl::Status Grant(base::OrgId, base::Uuid id, const std::string& by) override { return Change(id, "pending", "granted", by); }
   absl::Status Revoke(base::OrgId, base::Uuid id) override { return Change(id, "granted", "revoked", ""); }
   absl::StatusOr<std::int64_t> Forget(base::TeamId, const std::string&) override { return 0; }

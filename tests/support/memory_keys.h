@@ -29,8 +29,8 @@ class MemoryKeys final : public audit::Keys {
       base::Lock lock(mu_);
       auto& day = days_[team];
       if (day == nullptr) {
-        day = std::make_shared<audit::DayKey>(team, audit::DayOf(clock_.Wall()), static_cast<std::int32_t>(days_.size()), base::RandomBytes(audit::kKeyBytes),
-                                       base::RandomBytes(audit::kKeyBytes));
+        day = std::make_shared<audit::DayKey>(team, audit::DayOf(clock_.Wall()), static_cast<std::int32_t>(days_.size()),
+                                              base::RandomBytes(audit::kKeyBytes), base::RandomBytes(audit::kKeyBytes));
       }
       key = audit::NewKeyUnder(*day, request);
       keys_[request] = key;
@@ -71,7 +71,9 @@ class MemoryKeys final : public audit::Keys {
     Erased out;
     std::set<std::string> marks;
     out.rows = static_cast<std::int64_t>(std::erase_if(values_, [&](const auto& row) {
-      const std::string& its = by == ValuesOf::kSubject ? row.first.subject : by == ValuesOf::kPseudonym ? row.first.pseudonym : row.second.mark;
+      const std::string& its = by == ValuesOf::kSubject     ? row.first.subject
+                               : by == ValuesOf::kPseudonym ? row.first.pseudonym
+                                                            : row.second.mark;
       if (row.first.team != team || its != which) return false;
       marks.insert(row.second.mark);
       return true;

@@ -62,7 +62,8 @@ std::string TextOf(const std::string& file) {
 
 [[noreturn]] void Fail(const std::string& what, const std::string& log) {
   const std::string text = TextOf(log);
-  base::Die(__FILE__, __LINE__, fmt::format("{}; the end of its log:\n{}", what, text.substr(text.size() - std::min<std::size_t>(text.size(), 2000))));
+  base::Die(__FILE__, __LINE__,
+            fmt::format("{}; the end of its log:\n{}", what, text.substr(text.size() - std::min<std::size_t>(text.size(), 2000))));
 }
 
 int ParentOf(const fs::path& process) {
@@ -87,7 +88,8 @@ PostgresCluster::PostgresCluster() {
   const passwd* user = ::getuid() == 0 ? ::getpwnam("postgres") : nullptr;
   if (user != nullptr) TG_CHECK(::chown(dir_.path().c_str(), user->pw_uid, user->pw_gid) == 0, "chown failed");
   const pid_t made = Spawn({std::string(kBinaries) + "initdb", "-D", dir_.File("data"), "-U", "postgres", "-A", "trust", "-E", "UTF8",
-                            "--no-locale", "--no-sync", "--no-instructions"}, log);
+                            "--no-locale", "--no-sync", "--no-instructions"},
+                           log);
   int status = 0;
   ::waitpid(made, &status, 0);
   if (status != 0) Fail("initdb failed", log);
@@ -103,10 +105,11 @@ PostgresCluster::~PostgresCluster() {
 
 void PostgresCluster::Start() {
   TG_CHECK(!running(), "the cluster runs already");
-  std::vector<std::string> command = {std::string(kBinaries) + "postgres", "-D", dir_.File("data"), "-k", dir_.path(), "-c", "listen_addresses="};
-  for (const char* setting : {"shared_buffers=32MB", "max_connections=60", "autovacuum=off", "max_wal_size=256MB", "log_min_messages=warning",
-                              "log_min_error_statement=panic", "fsync=on", "full_page_writes=on", "synchronous_commit=on",
-                              "recovery_init_sync_method=syncfs"}) {
+  std::vector<std::string> command = {
+      std::string(kBinaries) + "postgres", "-D", dir_.File("data"), "-k", dir_.path(), "-c", "listen_addresses="};
+  for (const char* setting :
+       {"shared_buffers=32MB", "max_connections=60", "autovacuum=off", "max_wal_size=256MB", "log_min_messages=warning",
+        "log_min_error_statement=panic", "fsync=on", "full_page_writes=on", "synchronous_commit=on", "recovery_init_sync_method=syncfs"}) {
     command.insert(command.end(), {"-c", setting});
   }
   pid_ = Spawn(command, dir_.File("log"));
@@ -164,7 +167,8 @@ std::vector<int> PostgresCluster::Processes() const {
   for (const auto& entry : fs::directory_iterator("/proc", ignored)) {
     const std::string name = entry.path().filename();
     int pid = 0;
-    if (std::from_chars(name.data(), name.data() + name.size(), pid).ec == std::errc() && ParentOf(entry.path()) == pid_) out.push_back(pid);
+    if (std::from_chars(name.data(), name.data() + name.size(), pid).ec == std::errc() && ParentOf(entry.path()) == pid_)
+      out.push_back(pid);
   }
   return out;
 }

@@ -56,8 +56,7 @@ class Wire {
   // Appends what comes. False: nothing will.
   bool Receive(std::string& bytes) {
     char buffer[16384];
-    const auto got =
-        ssl_ ? SSL_read(ssl_.get(), buffer, sizeof buffer) : ::recv(fd_, buffer, sizeof buffer, 0);
+    const auto got = ssl_ ? SSL_read(ssl_.get(), buffer, sizeof buffer) : ::recv(fd_, buffer, sizeof buffer, 0);
     if (got <= 0) return false;
     bytes.append(buffer, static_cast<std::size_t>(got));
     return true;
@@ -79,7 +78,8 @@ class WireExchange final : public ScriptedUpstream::Exchange {
       : request_(std::move(request)), wire_(wire), closing_(closing) {}
   const Request& request() const override { return request_; }
   void Reply(int status, std::string_view body) override {
-    wire_.Send(fmt::format("HTTP/1.1 {} as told\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}", status, body.size(), body));
+    wire_.Send(
+        fmt::format("HTTP/1.1 {} as told\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}", status, body.size(), body));
   }
   void Begin(int status) override {
     wire_.Send(fmt::format("HTTP/1.1 {} as told\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n", status));
@@ -228,7 +228,9 @@ void ScriptedUpstream::Refuse() {
   ::close(impl_->listener);
 }
 
-std::string ScriptedUpstream::url() const { return fmt::format("{}://127.0.0.1:{}", impl_->tls == nullptr ? "http" : "https", impl_->port); }
+std::string ScriptedUpstream::url() const {
+  return fmt::format("{}://127.0.0.1:{}", impl_->tls == nullptr ? "http" : "https", impl_->port);
+}
 
 std::vector<ScriptedUpstream::Request> ScriptedUpstream::requests() const {
   std::lock_guard lock(impl_->mu);

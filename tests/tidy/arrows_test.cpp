@@ -3,8 +3,8 @@
 #include <map>
 #include <set>
 
-#include <catch2/catch_test_macros.hpp>
 #include <fmt/format.h>
+#include <catch2/catch_test_macros.hpp>
 
 #include "tests/tidy/source_tree.h"
 
@@ -37,7 +37,8 @@ const std::map<std::string, std::set<std::string>> kArrows = [] {
       {"fetch", {"inference"}},
       {"cli", {"policy", "config", "trial"}},
       {"serve",
-       {"audit", "metering", "inference", "net", "directory", "identity", "gates", "pipeline", "guards", "grpc", "http", "admin", "migrate"}},
+       {"audit", "metering", "inference", "net", "directory", "identity", "gates", "pipeline", "guards", "grpc", "http", "admin",
+        "migrate"}},
       {"dev", {"audit", "config", "admin", "migrate", "cli", "serve"}}};
   std::set<std::string> all = low;
   all.insert(four.begin(), four.end());
@@ -139,7 +140,8 @@ TEST_CASE("Libraries stay behind their fences") {
     if (!file.IsCode()) continue;
     for (const Include& include : IncludesOf(file)) {
       for (const Fence& fence : kFences) {
-        const bool hit = std::any_of(fence.headers.begin(), fence.headers.end(), [&](const auto& h) { return include.path.starts_with(h); });
+        const bool hit =
+            std::any_of(fence.headers.begin(), fence.headers.end(), [&](const auto& h) { return include.path.starts_with(h); });
         if (hit && RoomOfInclude(include.path).empty() && OutOf(fence, file)) {
           broken.push_back(fmt::format("{}:{}: {} is not for this file ({})", file.path, include.line, fence.library, include.path));
         }

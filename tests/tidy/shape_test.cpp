@@ -5,8 +5,8 @@
 #include <set>
 #include <sstream>
 
-#include <catch2/catch_test_macros.hpp>
 #include <fmt/format.h>
+#include <catch2/catch_test_macros.hpp>
 
 #include "tests/tidy/source_tree.h"
 
@@ -31,9 +31,11 @@ TEST_CASE("Files, headers and functions are short enough to read") {
   for (const SourceFile& file : Tree()) {
     if (!file.IsCode()) continue;
     const int lines = static_cast<int>(file.lines.size());
-    if (lines > kFileLinesMax) broken.push_back(fmt::format("{}:{}: a file has at most {} lines, this has {}", file.path, kFileLinesMax, kFileLinesMax, lines));
+    if (lines > kFileLinesMax)
+      broken.push_back(fmt::format("{}:{}: a file has at most {} lines, this has {}", file.path, kFileLinesMax, kFileLinesMax, lines));
     if (file.IsHeader() && lines > kHeaderLinesMax) {
-      broken.push_back(fmt::format("{}:{}: a header has at most {} lines, this has {}", file.path, kHeaderLinesMax, kHeaderLinesMax, lines));
+      broken.push_back(
+          fmt::format("{}:{}: a header has at most {} lines, this has {}", file.path, kHeaderLinesMax, kHeaderLinesMax, lines));
     }
     for (const Function& function : FunctionsOf(file)) {
       if (function.line_count <= kFunctionLinesMax || file.path.starts_with("tests/")) continue;
@@ -49,7 +51,8 @@ TEST_CASE("Every header is included once and says what it is for") {
   for (const SourceFile& file : Tree()) {
     if (!file.IsHeader()) continue;
     if (file.lines.empty() || !file.lines[0].starts_with("// ")) broken.push_back(file.path + ":1: a header opens with what it is for");
-    if (std::find(file.lines.begin(), file.lines.end(), "#pragma once") == file.lines.end()) broken.push_back(file.path + ":1: #pragma once is missing");
+    if (std::find(file.lines.begin(), file.lines.end(), "#pragma once") == file.lines.end())
+      broken.push_back(file.path + ":1: #pragma once is missing");
   }
   CHECK(Report(broken) == 0);
 }
@@ -64,7 +67,8 @@ TEST_CASE("Every .cpp is named in its folder's CMakeLists.txt") {
     if (!file.path.ends_with(".cpp")) continue;
     // The nearest folder upwards that has a list names the file by its path from there.
     std::string folder = file.Folder();
-    while (!lists.contains(folder) && !folder.empty()) folder = folder.substr(0, folder.rfind('/') == std::string::npos ? 0 : folder.rfind('/'));
+    while (!lists.contains(folder) && !folder.empty())
+      folder = folder.substr(0, folder.rfind('/') == std::string::npos ? 0 : folder.rfind('/'));
     const std::string name = folder.empty() ? file.path : file.path.substr(folder.size() + 1);
     const std::regex whole("(^|[\\s(/])" + std::regex_replace(name, std::regex(R"([.+])"), R"(\$&)") + "([\\s)]|$)");
     if (!lists.contains(folder) || !std::regex_search(lists[folder], whole)) {
@@ -138,7 +142,8 @@ TEST_CASE("Every room has a README that holds its dated decisions, newest last")
     for (std::string line; std::getline(lines, line);) {
       if (!line.starts_with("- 20")) continue;
       const std::string day = line.substr(2, 10);
-      if (day < last) broken.push_back(fmt::format("{}/README.md:1: decisions go by date, newest last: one of {} follows {}", room, day, last));
+      if (day < last)
+        broken.push_back(fmt::format("{}/README.md:1: decisions go by date, newest last: one of {} follows {}", room, day, last));
       last = day;
     }
   }

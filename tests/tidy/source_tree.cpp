@@ -15,13 +15,14 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::array<std::string_view, 7> kSkippedFolders = {".git", "build", "var", "node_modules", "__pycache__", ".cache", "google"};
-constexpr std::array<std::string_view, 12> kTextEndings = {".h", ".cpp", ".proto", ".md", ".txt", ".cmake", ".sql", ".yaml", ".yml", ".json", ".py", ".mjs"};
+constexpr std::array<std::string_view, 12> kTextEndings = {".h",   ".cpp",  ".proto", ".md",   ".txt", ".cmake",
+                                                           ".sql", ".yaml", ".yml",   ".json", ".py",  ".mjs"};
 
 bool IsText(const fs::path& path) {
   const std::string name = path.filename().string();
   const std::string ending = path.extension().string();
-  return std::find(kTextEndings.begin(), kTextEndings.end(), ending) != kTextEndings.end() || name == "Makefile" || name == "setup" || name == "test" ||
-         name == "bench" || name == "run";
+  return std::find(kTextEndings.begin(), kTextEndings.end(), ending) != kTextEndings.end() || name == "Makefile" || name == "setup" ||
+         name == "test" || name == "bench" || name == "run";
 }
 
 SourceFile Read(const fs::path& root, const fs::path& path) {
@@ -128,8 +129,8 @@ std::vector<Function> FunctionsOf(const SourceFile& file) {
   static const std::regex name_before_list(R"(([~\w:]+)\s*\()");
   std::vector<Function> out;
   const std::vector<std::string> lines = BareLines(file);
-  std::string head;     // What stands between the last ; { } and here.
-  int head_line = 0;    // Where it began.
+  std::string head;   // What stands between the last ; { } and here.
+  int head_line = 0;  // Where it began.
   int depth = 0;
   int function_depth = -1;
   Function current{};

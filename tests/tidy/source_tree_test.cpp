@@ -29,19 +29,19 @@ TEST_CASE("Includes are read as written") {
 }
 
 TEST_CASE("Functions are found with their length, and brackets in comments and quotes do not count") {
-  const SourceFile file{"x.cpp", {
-      "namespace a {",                               // 1
-      "struct S { int x = 0; };",                    // 2
-      "int One() { return '{' + 1'000; }  // {",     // 3
-      "/* { */ std::string Two(int a,",              // 4
-      "                        int b) {",            // 5
-      "  if (a) { return R\"x(\"{)x\"; }",           // 6
-      "  const auto f = [] { return 1; };",          // 7
-      "}",                                           // 8
-      "Class::Class() : a_(1), b_{2} {",             // 9
-      "}",                                           // 10
-      "const std::array<int, 2> kA = {1, 2};",       // 11
-      "}"}};                                         // 12
+  const SourceFile file{"x.cpp",
+                        {"namespace a {",                            // 1
+                         "struct S { int x = 0; };",                 // 2
+                         "int One() { return '{' + 1'000; }  // {",  // 3
+                         "/* { */ std::string Two(int a,",           // 4
+                         "                        int b) {",         // 5
+                         "  if (a) { return R\"x(\"{)x\"; }",        // 6
+                         "  const auto f = [] { return 1; };",       // 7
+                         "}",                                        // 8
+                         "Class::Class() : a_(1), b_{2} {",          // 9
+                         "}",                                        // 10
+                         "const std::array<int, 2> kA = {1, 2};",    // 11
+                         "}"}};                                      // 12
   const auto functions = FunctionsOf(file);
   REQUIRE(functions.size() >= 3);
   CHECK(functions[0].name == "One");

@@ -3,8 +3,8 @@
 #include <regex>
 #include <set>
 
-#include <catch2/catch_test_macros.hpp>
 #include <fmt/format.h>
+#include <catch2/catch_test_macros.hpp>
 
 #include "tests/tidy/source_tree.h"
 
@@ -13,8 +13,8 @@ using namespace tollgate::tidy;
 namespace {
 
 // Written apart, so that this file may be read by its own test.
-const std::array<std::string, 5> kForbidden = {std::string("TO") + "DO", std::string("FIX") + "ME", std::string("XX") + "X", std::string("HA") + "CK",
-                                               std::string("/wo") + "rk/"};
+const std::array<std::string, 5> kForbidden = {std::string("TO") + "DO", std::string("FIX") + "ME", std::string("XX") + "X",
+                                               std::string("HA") + "CK", std::string("/wo") + "rk/"};
 
 bool IsWordChar(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
 
@@ -42,8 +42,8 @@ TEST_CASE("No file holds unfinished work or a path of one machine") {
   CHECK(Report(broken) == 0);
 }
 
-// A comment speaks for the group of lines under it, up to a blank line, and a message's comment for its first group; an option `about:` is a
-// comment too.
+// A comment speaks for the group of lines under it, up to a blank line, and a message's comment for its first group; an option `about:` is
+// a comment too.
 bool IsDocumented(const SourceFile& file, std::size_t at) {
   for (std::size_t i = at; i < at + 3 && i < file.lines.size(); ++i) {
     if (file.lines[i].find("about:") != std::string::npos) return true;
@@ -79,8 +79,10 @@ TEST_CASE("Migrations say why in their first line and are numbered, each number 
   for (const SourceFile& file : Tree()) {
     if (!file.path.starts_with("migrations/") || !file.path.ends_with(".sql")) continue;
     const std::string number = file.Folder() + "/" + file.Name().substr(0, 4);
-    if (file.lines.empty() || !file.lines[0].starts_with("-- ")) broken.push_back(file.path + ":1: a migration's first line says why it is there");
-    if (!std::regex_match(file.Name(), std::regex(R"(\d{4}_[a-z0-9_]+\.sql)"))) broken.push_back(file.path + ":1: a migration is named 0001_what.sql");
+    if (file.lines.empty() || !file.lines[0].starts_with("-- "))
+      broken.push_back(file.path + ":1: a migration's first line says why it is there");
+    if (!std::regex_match(file.Name(), std::regex(R"(\d{4}_[a-z0-9_]+\.sql)")))
+      broken.push_back(file.path + ":1: a migration is named 0001_what.sql");
     if (!seen.insert(number).second) broken.push_back(file.path + ":1: two migrations have this number");
   }
   CHECK(Report(broken) == 0);

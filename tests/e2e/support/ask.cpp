@@ -70,7 +70,9 @@ void TakeChannels(const Message& message, Answer& answer) {
 // `at`: the path of a choice's message or delta. Of a call its name comes first, then its arguments.
 void TakeChannels(const std::string& json, const std::string& at, Answer& answer) {
   answer.thought += JsonAt(json, at + ".reasoning_content");
-  for (int i = 0; !JsonAt(json, fmt::format("{}.tool_calls.{}.index", at, i)).empty() || !JsonAt(json, fmt::format("{}.tool_calls.{}.id", at, i)).empty(); ++i) {
+  for (int i = 0; !JsonAt(json, fmt::format("{}.tool_calls.{}.index", at, i)).empty() ||
+                  !JsonAt(json, fmt::format("{}.tool_calls.{}.id", at, i)).empty();
+       ++i) {
     const std::string call = fmt::format("{}.tool_calls.{}.function.", at, i);
     const std::string name = JsonAt(json, call + "name"), arguments = JsonAt(json, call + "arguments");
     if (!name.empty()) answer.calls.push_back(name + "()");
@@ -199,8 +201,7 @@ void ReadStream(HttpConnection& connection, const Question& question, Answer& an
 Answer AskHttp(int port, const Question& question, bool stream) {
   Answer answer;
   HttpConnection connection(port, question.patience);
-  const std::string logprobs =
-      question.top_logprobs < 0 ? "" : fmt::format(R"(,"logprobs":true,"top_logprobs":{})", question.top_logprobs);
+  const std::string logprobs = question.top_logprobs < 0 ? "" : fmt::format(R"(,"logprobs":true,"top_logprobs":{})", question.top_logprobs);
   const std::string tools = question.tools ? R"(,"tools":[{"type":"function","function":{"name":"find"}}])" : "";
   const std::string choices = question.choices > 1 ? fmt::format(R"(,"n":{})", question.choices) : "";
   const std::string user = question.end_user.empty() ? "" : fmt::format(R"(,"user":"{}")", question.end_user);

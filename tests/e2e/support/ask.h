@@ -35,11 +35,11 @@ struct Question {
   std::string justification{};
   std::string accept_terms{};
   std::int64_t max_tokens = 0;
-  int top_logprobs = -1;                                     // 0 to 20: log-probabilities, with so many alternatives.
-  std::chrono::milliseconds patience{60'000};                // gRPC's deadline; HTTP's longest silence.
-  bool tools = false;   // One may be called: find.
+  int top_logprobs = -1;                       // 0 to 20: log-probabilities, with so many alternatives.
+  std::chrono::milliseconds patience{60'000};  // gRPC's deadline; HTTP's longest silence.
+  bool tools = false;                          // One may be called: find.
   int choices = 1;
-  bool strict = false;  // As an answer that can be made again.
+  bool strict = false;                                       // As an answer that can be made again.
   std::function<bool(const std::string& so_far)> on_text{};  // Streams: after each piece; false = the client goes away.
 };
 
@@ -48,15 +48,15 @@ struct Answer {
   int code = -1;       // HTTP status or gRPC code; -1: no answer.
   std::string reason;  // Of an error: "RATE_LIMITED", on HTTP its `code`.
   std::string message;
-  std::string text;           // All of it that came.
+  std::string text;  // All of it that came.
   std::string thought;
   std::vector<std::string> calls;         // "find({…})", of the first reply.
   std::string other;                      // The text of the second reply, where there are two.
   std::vector<std::string> tokens;        // Of the log-probabilities,
   std::vector<std::string> alternatives;  // and those beside them.
-  std::string finish;         // "stop", "length", "content_filter", "tool_calls".
-  std::string request_id;     // A UUID; empty if none came.
-  std::string quota_reached;  // gRPC only.
+  std::string finish;                     // "stop", "length", "content_filter", "tool_calls".
+  std::string request_id;                 // A UUID; empty if none came.
+  std::string quota_reached;              // gRPC only.
   std::int64_t input = 0;
   std::int64_t output = 0;
   std::map<std::string, std::string> headers;  // HTTP's, or gRPC's trailers.

@@ -75,20 +75,21 @@ std::vector<std::string> Books::Reasons() {
 std::string Books::Check(int open) {
   std::map<std::string, OneRequest> requests;
   std::map<std::int64_t, std::int64_t> next;
-  const base::Rows rows =
-      Must(sql_->Run("records", "SELECT log_id, leaf_index, kind, request_id, message, segment FROM audit.record ORDER BY log_id, leaf_index"));
+  const base::Rows rows = Must(
+      sql_->Run("records", "SELECT log_id, leaf_index, kind, request_id, message, segment FROM audit.record ORDER BY log_id, leaf_index"));
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const std::int64_t log = rows.Int(i, 0);
     if (rows.Int(i, 1) != next[log]++) return fmt::format("log {} has no index {}", log, next[log] - 1);
     v1::Record record;
     const bool read = record.ParseFromString(rows.Bytes(i, 4));
     record.set_segment(static_cast<std::uint32_t>(rows.Int(i, 5)));
-    if (!read)
-      return fmt::format("record {}/{} is not what its row says", log, rows.Int(i, 1));
+    if (!read) return fmt::format("record {}/{} is not what its row says", log, rows.Int(i, 1));
     if (!rows.IsNull(i, 3)) Take(requests[rows.Text(i, 3)], static_cast<int>(rows.Int(i, 2)), record);
   }
   std::map<std::string, std::array<std::int64_t, 3>> usage, ledger;
-  const base::Rows used = Must(sql_->Run("usage", "SELECT request_id || CASE WHEN part = 0 THEN '' ELSE '/' || part END, input_tokens, output_tokens, amount_nanos FROM metering.usage"));
+  const base::Rows used = Must(sql_->Run("usage",
+                                         "SELECT request_id || CASE WHEN part = 0 THEN '' ELSE '/' || part END, input_tokens, "
+                                         "output_tokens, amount_nanos FROM metering.usage"));
   for (std::size_t i = 0; i < used.size(); ++i) usage[used.Text(i, 0)] = {used.Int(i, 1), used.Int(i, 2), used.Int(i, 3)};
   const base::Rows moved =
       Must(sql_->Run("ledger",

@@ -123,10 +123,13 @@ std::string Installation::Configure(const InstanceOptions& options) const {
     for (const auto& [field, value] : fields) text += fmt::format("{}{}: {}\n", section.empty() ? "" : "  ", field, value);
   }
   text += fmt::format(
-      "pool:\n  models_dir: {}\n  memory_bytes: {}\n  isolation: {}\n  models:\n    - name: {}\n      engine: {}\n      slots: {}\n      context_tokens: {}\n      queue_max: {}\n",
+      "pool:\n  models_dir: {}\n  memory_bytes: {}\n  isolation: {}\n  models:\n    - name: {}\n      engine: {}\n      slots: {}\n      "
+      "context_tokens: {}\n      queue_max: {}\n",
       models_dir(), options.memory_bytes, options.isolation, options.model_name,
-      options.model_file.empty() ? "scripted" : options.upstreams.empty() ? "llama" : "openai", options.slots, options.context_tokens,
-      options.queue_max);
+      options.model_file.empty()  ? "scripted"
+      : options.upstreams.empty() ? "llama"
+                                  : "openai",
+      options.slots, options.context_tokens, options.queue_max);
   if (!options.model_file.empty()) text += "      file: " + options.model_file + "\n";
   if (!options.chat_template.empty()) text += "      chat_template: " + options.chat_template + "\n";
   if (!options.upstreams.empty()) text += "      upstream:\n        model: upstream-model\n        endpoints:\n";

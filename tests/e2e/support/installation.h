@@ -15,14 +15,14 @@ namespace tollgate::e2e {
 struct InstanceOptions {
   std::string state = "a";  // Name of its state folder: the same name is the same instance, restarted.
   std::string model_name = "scripted";
-  std::string model_file;  // Empty: the scripted engine.
-  std::string chat_template;  // Empty: the file's own.
-  std::vector<std::string> upstreams;  // URLs of the servers that run the model of model_file; empty: this process does.
+  std::string model_file;                        // Empty: the scripted engine.
+  std::string chat_template;                     // Empty: the file's own.
+  std::vector<std::string> upstreams;            // URLs of the servers that run the model of model_file; empty: this process does.
   std::map<std::string, std::string> detectors;  // Name -> URL of an external detector.
   int slots = 8;
   int context_tokens = 100'000;
   int queue_max = 64;
-  std::int64_t memory_bytes = 0;  // For all models together; 0 = what there is.
+  std::int64_t memory_bytes = 0;             // For all models together; 0 = what there is.
   std::string isolation = "thread";          // pool.isolation.
   std::string program;                       // Empty: TollgateBinary.
   std::map<std::string, std::string> extra;  // "requests.body_bytes_max" -> "65536": one field of one section.

@@ -12,8 +12,8 @@ TEST_CASE("A second person approves what somebody else's key asks for, on record
   auto stub = [&] { return v1::Policy::NewStub(world.channel); };
   const auto snapshot = Must(world.directory->InForce());
   const auto place = *snapshot->FindKey(world.in.IdOf("acme/app"));
-  const gates::Ask ask{.org = place.org->id, .team = place.team->id, .key = place.key->id, .request = base::RequestId::New(),
-                       .approvals = {{"dump", 30}}};
+  const gates::Ask ask{
+      .org = place.org->id, .team = place.team->id, .key = place.key->id, .request = base::RequestId::New(), .approvals = {{"dump", 30}}};
   const auto pass = [&] {
     std::promise<absl::StatusOr<gates::Answer>> asked;
     world.gates->Pass(ask, [&](auto answer) { asked.set_value(std::move(answer)); });
@@ -34,7 +34,9 @@ TEST_CASE("A second person approves what somebody else's key asks for, on record
   v1::ApproveRequest approve;
   approve.set_id(id.ToString());
   v1::PolicyApproval approved;
-  const auto call = [&](const std::string& as) { return world.Call(as, stub(), &v1::Policy::Stub::Approve, approve, approved).error_code(); };
+  const auto call = [&](const std::string& as) {
+    return world.Call(as, stub(), &v1::Policy::Stub::Approve, approve, approved).error_code();
+  };
   CHECK(call("member") == StatusCode::PERMISSION_DENIED);
   CHECK(call("owner") == StatusCode::INVALID_ARGUMENT);  // No reason.
   approve.set_reason("incident 12");

@@ -80,7 +80,7 @@ TEST_CASE("An org that wants signatures lets nothing act that nobody it trusts h
                                  Bundle(Yaml("falcon"), 1, &key, "home")}) {
     CHECK(world.Put(bad).error_code() == StatusCode::FAILED_PRECONDITION);
   }
-  CHECK(world.Put(Yaml("falcon"), true).ok());  // A draft does not act …
+  CHECK(world.Put(Yaml("falcon"), true).ok());                               // A draft does not act …
   CHECK(world.Activate(2).error_code() == StatusCode::FAILED_PRECONDITION);  // … and may not.
   const grpc::Status good = world.Put(Bundle(Yaml("falcon"), 1, &key));
   INFO(good.error_message());

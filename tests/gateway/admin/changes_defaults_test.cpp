@@ -71,7 +71,8 @@ TEST_CASE("Defaults of a key, of nobody, or out of bounds are refused with a wor
   CHECK(absl::IsNotFound(in.changes->RemoveDefaults(in.cli, {"acme", "search", "web", {}}).status()));
   v1::ChatDefaults shared = Prompt("a");
   shared.set_shares_cache(true);
-  CHECK(base::Message(in.changes->SetDefaults(in.cli, {"acme", "search", {}, {}}, shared).status()).starts_with("shares_cache: only an org's"));
+  CHECK(base::Message(in.changes->SetDefaults(in.cli, {"acme", "search", {}, {}}, shared).status())
+            .starts_with("shares_cache: only an org's"));
   CHECK(in.journal.size() == records);
 }
 

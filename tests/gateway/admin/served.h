@@ -65,10 +65,19 @@ struct Served {
     admin_options.audit_postgres = in.As("tollgate_reader");
     admin_options.verify_postgres = in.As("tollgate_verifier");
     admin_options.usage_postgres = in.As("tollgate_reader");
-    services = std::make_unique<admin::AdminServices>(
-        admin_options, admin::AdminCollaborators{&identity, directory.get(), in.changes.get(), journal.get(), root_keys.get(),
-                                                 &base::SystemClock(), &models, [](v1::StatusReply& status) { status.set_build("test"); },
-                                                 gates.get(), {}, pool.get(), "test"});
+    services = std::make_unique<admin::AdminServices>(admin_options,
+                                                      admin::AdminCollaborators{&identity,
+                                                                                directory.get(),
+                                                                                in.changes.get(),
+                                                                                journal.get(),
+                                                                                root_keys.get(),
+                                                                                &base::SystemClock(),
+                                                                                &models,
+                                                                                [](v1::StatusReply& status) { status.set_build("test"); },
+                                                                                gates.get(),
+                                                                                {},
+                                                                                pool.get(),
+                                                                                "test"});
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     for (const auto& [name, service] : services->services()) builder.RegisterService(service);
@@ -102,8 +111,8 @@ struct Served {
   identity::Identity identity{in.pepper, false};
   FakeModels models;
   std::unique_ptr<gates::Gates> gates;
-  std::unique_ptr<inference::Pool> pool = Must(inference::Pool::Create(
-      {.models = {{.name = "exact", .engine = inference::EngineKind::kScripted, .strict = true}}}));
+  std::unique_ptr<inference::Pool> pool =
+      Must(inference::Pool::Create({.models = {{.name = "exact", .engine = inference::EngineKind::kScripted, .strict = true}}}));
   std::unique_ptr<admin::AdminServices> services;
   int port = 0;
   std::unique_ptr<grpc::Server> server;

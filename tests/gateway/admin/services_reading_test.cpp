@@ -154,15 +154,19 @@ TEST_CASE("What a pseudonym stands for is told to who may read content, and forg
   const auto snapshot = Must(world.directory->InForce());
   const base::TeamId team = snapshot->FindKey(world.in.IdOf("acme/app"))->team->id;
   std::promise<absl::StatusOr<std::shared_ptr<const audit::RequestKey>>> promise;
-  world.root_keys->NewRequestKey(team, base::RequestId::New(), audit::Journal::kNoDeadline, [&](auto made) { promise.set_value(std::move(made)); });
+  world.root_keys->NewRequestKey(team, base::RequestId::New(), audit::Journal::kNoDeadline,
+                                 [&](auto made) { promise.set_value(std::move(made)); });
   const auto key = Must(promise.get_future().get());
   const base::Digest anna = key->EndUserHmac("anna");
   std::promise<absl::Status> kept;
-  world.root_keys->KeepValues(team, std::string(base::View(anna)), {{"[EMAIL_7Q2K9FXM]", key->SealValue("[EMAIL_7Q2K9FXM]", "bob@example.com"), key->ValueMark("bob@example.com")}}, audit::Journal::kNoDeadline,
-                              [&](absl::Status status) { kept.set_value(std::move(status)); });
+  world.root_keys->KeepValues(
+      team, std::string(base::View(anna)),
+      {{"[EMAIL_7Q2K9FXM]", key->SealValue("[EMAIL_7Q2K9FXM]", "bob@example.com"), key->ValueMark("bob@example.com")}},
+      audit::Journal::kNoDeadline, [&](absl::Status status) { kept.set_value(std::move(status)); });
   REQUIRE(kept.get_future().get().ok());
   std::promise<absl::StatusOr<bool>> accepted;
-  world.gates->Accept(team, std::string(base::View(anna)), {"rules@1"}, base::RequestId::New(), [&](auto done) { accepted.set_value(std::move(done)); });
+  world.gates->Accept(team, std::string(base::View(anna)), {"rules@1"}, base::RequestId::New(),
+                      [&](auto done) { accepted.set_value(std::move(done)); });
   REQUIRE(accepted.get_future().get().ok());
 
   v1::ShowPseudonymRequest show;
@@ -170,7 +174,8 @@ TEST_CASE("What a pseudonym stands for is told to who may read content, and forg
   show.set_pseudonym("[EMAIL_7Q2K9FXM]");
   v1::ShowPseudonymReply shown;
   CHECK(world.Call("member", stub(), &v1::Audit::Stub::ShowPseudonym, show, shown).error_code() == StatusCode::PERMISSION_DENIED);
-  CHECK(world.Call("auditor", stub(), &v1::Audit::Stub::ShowPseudonym, show, shown).error_code() == StatusCode::INVALID_ARGUMENT);  // No reason.
+  CHECK(world.Call("auditor", stub(), &v1::Audit::Stub::ShowPseudonym, show, shown).error_code() ==
+        StatusCode::INVALID_ARGUMENT);  // No reason.
   show.set_reason("complaint 77");
   REQUIRE(world.Call("auditor", stub(), &v1::Audit::Stub::ShowPseudonym, show, shown).ok());
   CHECK(shown.value() == "bob@example.com");
@@ -181,7 +186,8 @@ TEST_CASE("What a pseudonym stands for is told to who may read content, and forg
   erase.set_reason("a person's wish");
   v1::ErasePseudonymsReply erased;
   CHECK(world.Call("auditor", stub(), &v1::Audit::Stub::ErasePseudonyms, erase, erased).error_code() == StatusCode::PERMISSION_DENIED);
-  CHECK(world.Call("owner", stub(), &v1::Audit::Stub::ErasePseudonyms, erase, erased).error_code() == StatusCode::INVALID_ARGUMENT);  // Of what?
+  CHECK(world.Call("owner", stub(), &v1::Audit::Stub::ErasePseudonyms, erase, erased).error_code() ==
+        StatusCode::INVALID_ARGUMENT);  // Of what?
   erase.set_end_user("anna");
   REQUIRE(world.Call("owner", stub(), &v1::Audit::Stub::ErasePseudonyms, erase, erased).ok());
   CHECK(erased.erased() == 1);

@@ -240,7 +240,8 @@ TEST_CASE("A text is explained and a policy linted, as given or as in force") {
   auto stub = [&] { return v1::Policy::NewStub(world.channel); };
   v1::PutPolicyRequest put;
   put.set_name("baseline");
-  put.set_yaml("version: 1\nname: baseline\nrules:\n  - id: mail\n    where: {team: serch}\n    detect: {personal_data: email}\n    do: redact\n");
+  put.set_yaml(
+      "version: 1\nname: baseline\nrules:\n  - id: mail\n    where: {team: serch}\n    detect: {personal_data: email}\n    do: redact\n");
   v1::StoredPolicy stored;
   REQUIRE(world.Call("author", stub(), &v1::Policy::Stub::Put, put, stored).ok());
   v1::ExplainPolicyRequest explain;
@@ -258,7 +259,9 @@ TEST_CASE("A text is explained and a policy linted, as given or as in force") {
   REQUIRE(world.Call("author", stub(), &v1::Policy::Stub::Explain, explain, explained).ok());
   CHECK(explained.outcome().action() == "block");
   // A key's id stands for its name and place.
-  explain.set_yaml("version: 1\nname: other\nrules:\n  - id: other\n    where: {team: search, key: member}\n    detect: {keywords: write}\n    do: flag\n");
+  explain.set_yaml(
+      "version: 1\nname: other\nrules:\n  - id: other\n    where: {team: search, key: member}\n    detect: {keywords: write}\n    do: "
+      "flag\n");
   explain.set_key(world.in.IdOf("acme/member"));
   explained.Clear();
   REQUIRE(world.Call("author", stub(), &v1::Policy::Stub::Explain, explain, explained).ok());

@@ -14,10 +14,10 @@
 
 #include "tests/gateway/cli/fake_data.h"
 #include "tests/gateway/cli/fake_defaults.h"
-#include "tests/gateway/cli/fake_embeddings.h"
 #include "tests/gateway/cli/fake_directory.h"
-#include "tests/gateway/cli/fake_registry.h"
+#include "tests/gateway/cli/fake_embeddings.h"
 #include "tests/gateway/cli/fake_policy.h"
+#include "tests/gateway/cli/fake_registry.h"
 #include "tests/gateway/cli/harness.h"
 
 class Server {
@@ -25,8 +25,8 @@ class Server {
   Server() {
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
-    for (grpc::Service* service : std::initializer_list<grpc::Service*>{&directory, &defaults, &tokens, &registry, &audit, &usage, &policy, &system,
-                                                                             &inference, &models, &embeddings})
+    for (grpc::Service* service : std::initializer_list<grpc::Service*>{&directory, &defaults, &tokens, &registry, &audit, &usage, &policy,
+                                                                        &system, &inference, &models, &embeddings})
       builder.RegisterService(service);
     server_ = builder.BuildAndStart();
     REQUIRE(server_ != nullptr);

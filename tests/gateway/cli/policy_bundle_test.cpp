@@ -47,7 +47,8 @@ TEST_CASE("A policy goes with the files that it includes, and one that is not th
   REQUIRE(server.Run({"policy", "put", in.At("acme.yaml")}).code == kDone);
   CHECK_THAT(server.policy.put.yaml(), ContainsSubstring("--- # file: lists/rivals.txt\nglobex\n"));
   std::filesystem::remove(in.At("lists/more.txt"));
-  CHECK_THAT(RunLine({"policy", "lint", in.At("acme.yaml")}).err, ContainsSubstring("acme/shared.yaml:2:22: the file 'lists/more.txt' did not come along"));
+  CHECK_THAT(RunLine({"policy", "lint", in.At("acme.yaml")}).err,
+             ContainsSubstring("acme/shared.yaml:2:22: the file 'lists/more.txt' did not come along"));
 }
 
 TEST_CASE("A bundle is made, signed and verified with no server") {

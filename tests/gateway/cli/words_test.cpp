@@ -147,7 +147,8 @@ TEST_CASE("What was accepted and who approved is told of requests and denials") 
   record.mutable_deny()->set_reason("APPROVAL_NEEDED");
   record.mutable_deny()->add_approvals(id.Bytes());
   record.mutable_deny()->set_terms_accepted("privacy@1");
-  CHECK_THAT(Details(record), ContainsSubstring("    the end user accepted privacy@1\n    waits for approval 01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e\n"));
+  CHECK_THAT(Details(record),
+             ContainsSubstring("    the end user accepted privacy@1\n    waits for approval 01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e\n"));
   record.mutable_end()->set_reason("POLICY_BLOCKED");
   record.mutable_end()->mutable_input_verdict()->set_action("block");
   CHECK_THAT(Details(record), ContainsSubstring("    prompt, with what detectors answered: block\n"));

@@ -105,8 +105,8 @@ TEST_CASE("A model that servers run needs its vocabulary's file and at least one
   const Folder folder;
   const std::string begin = kGood + "pool:\n  models:\n    - {name: m, engine: openai, ";
   const auto config = config::Parse(
-      begin + "file: model.gguf, upstream: {kind: sglang, endpoints: [{url: 'http://a:8000'}, {url: 'https://b'}], retries_max: 5}}\n", "t.yaml",
-      folder.path());
+      begin + "file: model.gguf, upstream: {kind: sglang, endpoints: [{url: 'http://a:8000'}, {url: 'https://b'}], retries_max: 5}}\n",
+      "t.yaml", folder.path());
   INFO(config.status().ToString());
   REQUIRE(config.ok());
   const auto& upstream = config->pool().models(0).upstream();

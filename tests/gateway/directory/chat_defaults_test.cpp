@@ -103,7 +103,8 @@ TEST_CASE("Numbers are rounded to what a row holds, so that what is shown is wha
 
 TEST_CASE("Words say what is set, and never the prompt's text") {
   CHECK(Words(Everything()) ==
-        "system prompt of 18 bytes in place of the callers', cached for all teams, temperature 0.2, top_p 0.9, top_k 0, min_p 0.05, presence_penalty -0.5, "
+        "system prompt of 18 bytes in place of the callers', cached for all teams, temperature 0.2, top_p 0.9, top_k 0, min_p 0.05, "
+        "presence_penalty -0.5, "
         "frequency_penalty 0.25, repeat_penalty 1.1, max_tokens 512, at most temperature 1.2, at most 2000 prompt tokens, at most 1024 "
         "output tokens, at most 0 stop strings, what is beyond is lowered");
   Settings cap;

@@ -25,7 +25,12 @@ struct Bed {
   std::unique_ptr<Gates> Open() { return gates::OpenPostgresGates(in.As("tollgate_writer"), std::string(32, 'm')); }
 
   Ask Of(std::vector<gates::Wish> approvals = {}, std::vector<gates::Rate> rates = {}) const {
-    return {.org = org, .team = team, .key = key, .request = base::RequestId::New(), .end_user = "anna", .approvals = std::move(approvals),
+    return {.org = org,
+            .team = team,
+            .key = key,
+            .request = base::RequestId::New(),
+            .end_user = "anna",
+            .approvals = std::move(approvals),
             .rates = std::move(rates)};
   }
   Answer Pass(Gates& gates, const Ask& ask) {
@@ -83,8 +88,8 @@ TEST_CASE("Of several rates all are counted or none, and a full one is known wit
   for (int i = 0; i < 2; ++i) CHECK(bed.Pass(*bed.a, bed.Of({}, {wide})).passes());
   CHECK_FALSE(bed.Pass(*bed.a, bed.Of({}, {wide})).passes());
   bed.in.Sql("DELETE FROM gate.rate");
-  CHECK_FALSE(bed.Pass(*bed.a, bed.Of({}, {narrow})).passes());                     // Not asked for again,
-  CHECK(bed.Pass(*bed.b, bed.Of({}, {narrow})).passes());                           // each instance for itself,
+  CHECK_FALSE(bed.Pass(*bed.a, bed.Of({}, {narrow})).passes());                  // Not asked for again,
+  CHECK(bed.Pass(*bed.b, bed.Of({}, {narrow})).passes());                        // each instance for itself,
   CHECK(bed.Pass(*bed.a, bed.Of({}, {{"narrow", "who", 86'400, 2}})).passes());  // unless the rule has changed.
 }
 
@@ -211,9 +216,10 @@ TEST_CASE("A wish that nobody granted for a week has to be made again, and what 
   CHECK(bed.a->Find(bed.org, id)->state == "lapsed");
   CHECK(absl::IsNotFound(bed.a->Grant(bed.org, id, "second")));
   CHECK(bed.Pass(*bed.a, old).waiting[0].id == id);
-  bed.in.Sql("INSERT INTO gate.approval (id, org_id, team_id, key_id, rule, request_id, minutes, state, granted_at, granted_by) "
-             "SELECT gen_random_uuid(), org_id, team_id, key_id, 'done', request_id, 0, 'used', now(), 'x' "
-             "FROM gate.approval, generate_series(1, 600)");
+  bed.in.Sql(
+      "INSERT INTO gate.approval (id, org_id, team_id, key_id, rule, request_id, minutes, state, granted_at, granted_by) "
+      "SELECT gen_random_uuid(), org_id, team_id, key_id, 'done', request_id, 0, 'used', now(), 'x' "
+      "FROM gate.approval, generate_series(1, 600)");
   const auto listed = bed.a->ListApprovals(bed.org);
   CHECK(listed->all.size() == 500);
   CHECK(listed->more);

@@ -17,7 +17,8 @@ using namespace tollgate::testing;
 namespace {
 
 struct Fixture {
-  Fixture() : front(*grpc_front::GrpcFront::Start({}, io, cpu.get_executor(), chat)), stub(v1::Embeddings::NewStub(NewChannel(front->port()))) {}
+  Fixture()
+      : front(*grpc_front::GrpcFront::Start({}, io, cpu.get_executor(), chat)), stub(v1::Embeddings::NewStub(NewChannel(front->port()))) {}
   net::IoThreads io{2};
   boost::asio::thread_pool cpu{1};
   FakeChat chat;

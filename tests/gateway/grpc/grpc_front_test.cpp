@@ -208,7 +208,7 @@ TEST_CASE("Malformed messages are INVALID_ARGUMENT, on every method, and never r
     }
   }
   const char* methods[] = {"/tollgate.v1.Inference/Chat", "/tollgate.v1.Inference/ChatStream", "/tollgate.v1.Tokens/Count",
-                           "/tollgate.v1.Models/List", "/tollgate.v1.Embeddings/Embed", "/tollgate.v1.Embeddings/Rerank"};
+                           "/tollgate.v1.Models/List",    "/tollgate.v1.Embeddings/Embed",     "/tollgate.v1.Embeddings/Rerank"};
   for (const char* m : methods) CHECK(CallGeneric(f.channel, m, "\xff\xff\xff").status.error_code() == grpc::INVALID_ARGUMENT);
   CHECK(f.chat.last().request.model().empty());
   f.chat.RefuseAll(base::Unauthenticated("no key"));  // The key comes first.

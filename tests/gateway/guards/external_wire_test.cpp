@@ -13,7 +13,8 @@ namespace {
 pipeline::GuardAsk Ask() {
   pipeline::GuardAsk ask;
   ask.question = {"r", "r", "external", "toxicity", {1}};
-  ask.messages = std::make_shared<const std::vector<policy::Message>>(std::vector<policy::Message>{{policy::Role::kUser, "ann", {"hel", "lo \"you\"\n"}}});
+  ask.messages = std::make_shared<const std::vector<policy::Message>>(
+      std::vector<policy::Message>{{policy::Role::kUser, "ann", {"hel", "lo \"you\"\n"}}});
   ask.model = "tiny";
   return ask;
 }

@@ -58,11 +58,12 @@ std::unique_ptr<ExternalDetectors> Make(const std::string& url, const std::funct
   return *std::move(made);
 }
 
-std::future<GuardAnswer> Ask(ExternalDetectors& detectors, const std::string& text, std::chrono::milliseconds within = std::chrono::hours(1),
-                             const std::string& tenant = "") {
+std::future<GuardAnswer> Ask(ExternalDetectors& detectors, const std::string& text,
+                             std::chrono::milliseconds within = std::chrono::hours(1), const std::string& tenant = "") {
   pipeline::GuardAsk ask;
   ask.question = {"r", "rule", "external", "toxicity", {0}};
-  ask.messages = std::make_shared<const std::vector<policy::Message>>(std::vector<policy::Message>{{policy::Role::kTool, "mail", {text.substr(0, 2), text.substr(2)}}});
+  ask.messages = std::make_shared<const std::vector<policy::Message>>(
+      std::vector<policy::Message>{{policy::Role::kTool, "mail", {text.substr(0, 2), text.substr(2)}}});
   ask.model = "tiny";
   ask.tenant = tenant;
   ask.output = true;
@@ -230,10 +231,12 @@ TEST_CASE("Over TLS a gRPC detector is known by its authority, and one that is n
   grpc::SslServerCredentialsOptions ssl;
   ssl.pem_key_cert_pairs.push_back({*base::ReadFile(folder.File("ours.key")), *base::ReadFile(ours)});
   std::atomic<int> asked{0};
-  Served server([&](auto&, auto&, auto&) {
-    ++asked;
-    return grpc::Status::OK;
-  }, grpc::SslServerCredentials(ssl));
+  Served server(
+      [&](auto&, auto&, auto&) {
+        ++asked;
+        return grpc::Status::OK;
+      },
+      grpc::SslServerCredentials(ssl));
   CHECK(Ask(*Make(server.at("grpcs"), [&](DetectorOptions& o) { o.ca_file = ours; }), "words").get().answer.failure.empty());
   CHECK_FALSE(Ask(*Make(server.at("grpcs"), [&](DetectorOptions& o) { o.ca_file = other; }), "words").get().answer.failure.empty());
   CHECK_FALSE(Ask(*Make(server.at("grpc")), "words", std::chrono::seconds(5)).get().answer.failure.empty());

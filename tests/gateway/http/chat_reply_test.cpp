@@ -109,11 +109,19 @@ TEST_CASE("Calls and thoughts are OpenAI's and DeepSeek's objects to the byte") 
   CHECK(body.find(R"("reasoning_tokens":3)") != std::string::npos);
   const ChunkEvents events(kHead, false);
   const std::string tail = R"(,"logprobs":null,"finish_reason":null}])";
-  CHECK(events.Piece(FirstOf(reply)).starts_with(
-      Chunk(R"([{"index":0,"delta":{"reasoning_content":"hm"})" + tail, "") +
-      Chunk(R"([{"index":0,"delta":{"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"f","arguments":""}}]})" + tail, "") +
-      Chunk(R"([{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"a\":1}"}}]})" + tail, "") +
-      Chunk(R"([{"index":0,"delta":{"tool_calls":[{"index":1,"id":"call_1","type":"function","function":{"name":"f","arguments":""}}]})" + tail, "")));
+  CHECK(
+      events.Piece(FirstOf(reply))
+          .starts_with(
+              Chunk(R"([{"index":0,"delta":{"reasoning_content":"hm"})" + tail, "") +
+              Chunk(
+                  R"([{"index":0,"delta":{"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"f","arguments":""}}]})" +
+                      tail,
+                  "") +
+              Chunk(R"([{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"a\":1}"}}]})" + tail, "") +
+              Chunk(
+                  R"([{"index":0,"delta":{"tool_calls":[{"index":1,"id":"call_1","type":"function","function":{"name":"f","arguments":""}}]})" +
+                      tail,
+                  "")));
 }
 
 TEST_CASE("Several choices stand beside each other, each with its end") {
@@ -121,8 +129,9 @@ TEST_CASE("Several choices stand beside each other, each with its end") {
   reply.more.push_back({.text = "other", .choice = 1});
   reply.end.add_choices()->set_finish_reason(v1::FINISH_REASON_STOP);
   reply.end.add_choices()->set_finish_reason(v1::FINISH_REASON_LENGTH);
-  CHECK(CompletionBody(kHead, reply).find(R"("finish_reason":"stop"},{"index":1,"message":{"role":"assistant","content":"other","refusal":null,)"
-                                          R"("annotations":[]},"logprobs":null,"finish_reason":"length"}],"usage":)") != std::string::npos);
+  CHECK(CompletionBody(kHead, reply)
+            .find(R"("finish_reason":"stop"},{"index":1,"message":{"role":"assistant","content":"other","refusal":null,)"
+                  R"("annotations":[]},"logprobs":null,"finish_reason":"length"}],"usage":)") != std::string::npos);
   const ChunkEvents events(kHead, false);
   CHECK(events.Piece(reply.more[0]) == Chunk(R"([{"index":1,"delta":{"content":"other"},"logprobs":null,"finish_reason":null}])", ""));
   CHECK(events.Finish(v1::FINISH_REASON_LENGTH, 1) == Chunk(R"([{"index":1,"delta":{},"logprobs":null,"finish_reason":"length"}])", ""));

@@ -69,14 +69,15 @@ TEST_CASE("Fields are taken or refused by name") {
     const char* reason;
     const char* param;
   };
-  for (const Row& row : {Row{R"({"input":"x"})", "MISSING_REQUIRED_PARAMETER", "model"}, Row{R"({"model":"m"})", "MISSING_REQUIRED_PARAMETER", "input"},
-                         Row{R"({"model":"m","input":[]})", "MISSING_REQUIRED_PARAMETER", "input"},
-                         Row{R"({"model":"m","input":7})", "INVALID_TYPE", "input"}, Row{R"({"model":"m","input":["a",1]})", "INVALID_TYPE", "input[1]"},
-                         Row{R"({"model":"m","input":[1,-1]})", "INVALID_VALUE", "input[1]"},
-                         Row{R"({"model":"m","input":[[1],[2,4294967296]]})", "INVALID_VALUE", "input[1][1]"},
-                         Row{R"({"model":"m","input":"x","dimensions":0})", "INVALID_VALUE", "dimensions"},
-                         Row{R"({"model":"m","input":"x","encoding_format":"hex"})", "UNSUPPORTED_VALUE", "encoding_format"},
-                         Row{R"({"model":"m","input":"x","truncate":true})", "UNKNOWN_PARAMETER", "truncate"}, Row{"[]", "INVALID_TYPE", ""}}) {
+  for (const Row& row :
+       {Row{R"({"input":"x"})", "MISSING_REQUIRED_PARAMETER", "model"}, Row{R"({"model":"m"})", "MISSING_REQUIRED_PARAMETER", "input"},
+        Row{R"({"model":"m","input":[]})", "MISSING_REQUIRED_PARAMETER", "input"},
+        Row{R"({"model":"m","input":7})", "INVALID_TYPE", "input"}, Row{R"({"model":"m","input":["a",1]})", "INVALID_TYPE", "input[1]"},
+        Row{R"({"model":"m","input":[1,-1]})", "INVALID_VALUE", "input[1]"},
+        Row{R"({"model":"m","input":[[1],[2,4294967296]]})", "INVALID_VALUE", "input[1][1]"},
+        Row{R"({"model":"m","input":"x","dimensions":0})", "INVALID_VALUE", "dimensions"},
+        Row{R"({"model":"m","input":"x","encoding_format":"hex"})", "UNSUPPORTED_VALUE", "encoding_format"},
+        Row{R"({"model":"m","input":"x","truncate":true})", "UNKNOWN_PARAMETER", "truncate"}, Row{"[]", "INVALID_TYPE", ""}}) {
     INFO(row.body);
     const auto body = ParseEmbeddings(row.body);
     REQUIRE_FALSE(body.ok());
@@ -138,8 +139,9 @@ TEST_CASE("An answer is OpenAI's object, to the byte") {
   CHECK(EmbeddingsReply(AnswerOf({0.5F, -1.0F, 0.25F, 2.0F}, 2), false) ==
         R"({"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.5,-1]},)"
         R"({"object":"embedding","index":1,"embedding":[0.25,2]}],"model":"bge","usage":{"prompt_tokens":7,"total_tokens":7}})");
-  CHECK(EmbeddingsReply(AnswerOf({1.0F}, 1), true) ==
-        R"({"object":"list","data":[{"object":"embedding","index":0,"embedding":"AACAPw=="}],"model":"bge","usage":{"prompt_tokens":7,"total_tokens":7}})");
+  CHECK(
+      EmbeddingsReply(AnswerOf({1.0F}, 1), true) ==
+      R"({"object":"list","data":[{"object":"embedding","index":0,"embedding":"AACAPw=="}],"model":"bge","usage":{"prompt_tokens":7,"total_tokens":7}})");
 }
 
 TEST_CASE("Reranking has Jina's and Cohere's body, and an answer with the documents where they are wanted") {
@@ -155,7 +157,8 @@ TEST_CASE("Reranking has Jina's and Cohere's body, and an answer with the docume
   };
   for (const Row& row : {Row{R"({"model":"r","documents":["a"]})", "query"}, Row{R"({"model":"r","query":"q"})", "documents"},
                          Row{R"({"model":"r","query":"q","documents":[{"text":"a","image":"b"}]})", "documents[0]"},
-                         Row{R"({"model":"r","query":"q","documents":[1]})", "documents[0]"}, Row{R"({"model":"r","query":"q","documents":"a"})", "documents"},
+                         Row{R"({"model":"r","query":"q","documents":[1]})", "documents[0]"},
+                         Row{R"({"model":"r","query":"q","documents":"a"})", "documents"},
                          Row{R"({"model":"r","query":"q","documents":["a"],"top_n":0})", "top_n"},
                          Row{R"({"model":"r","query":"q","documents":["a"],"max_chunks_per_doc":1})", "max_chunks_per_doc"}}) {
     INFO(row.body);

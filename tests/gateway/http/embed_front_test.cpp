@@ -31,9 +31,10 @@ TEST_CASE("Vectors come in OpenAI's form with the record's place; headers of the
   RawResponse response = f.Ask("/v1/embeddings", R"({"model":"smollm2","input":["a",[1,2]]})",
                                "X-Client-Request-Id: mine\r\nX-Tollgate-Justification: need\r\nX-Tollgate-Accept-Terms: t@1\r\n");
   CHECK(response.status == 200);
-  CHECK(response.body ==
-        R"({"object":"list","data":[{"object":"embedding","index":0,"embedding":[0,0.5]},{"object":"embedding","index":1,"embedding":[1,0.5]}],)"
-        R"("model":"smollm2","usage":{"prompt_tokens":12,"total_tokens":12}})");
+  CHECK(
+      response.body ==
+      R"({"object":"list","data":[{"object":"embedding","index":0,"embedding":[0,0.5]},{"object":"embedding","index":1,"embedding":[1,0.5]}],)"
+      R"("model":"smollm2","usage":{"prompt_tokens":12,"total_tokens":12}})");
   CHECK(response.headers["x-tollgate-record"] == "3/42");
   CHECK(response.headers["x-tollgate-overhead-ms"] == "1.234");
   CHECK(response.headers["x-ratelimit-limit-requests"] == "60");

@@ -8,9 +8,9 @@ using namespace tollgate;
 using http_front::ParseTokenize;
 
 TEST_CASE("What vLLM's clients send for a chat is read; what would count something else is refused by name") {
-  const auto request = ParseTokenize(
-      R"({"model":"m","messages":[{"role":"system","content":"a"},{"role":"user","content":[{"type":"text","text":"b"}]}],)"
-      R"("add_generation_prompt":true,"add_special_tokens":false,"return_token_strs":null})");
+  const auto request =
+      ParseTokenize(R"({"model":"m","messages":[{"role":"system","content":"a"},{"role":"user","content":[{"type":"text","text":"b"}]}],)"
+                    R"("add_generation_prompt":true,"add_special_tokens":false,"return_token_strs":null})");
   REQUIRE(request.ok());
   CHECK(request->model() == "m");
   CHECK(request->messages_size() == 2);
@@ -36,7 +36,8 @@ TEST_CASE("What vLLM's clients send for a chat is read; what would count somethi
            {R"({"messages":[{"role":"user","content":"x"}]})", "MISSING_REQUIRED_PARAMETER", "model"},
            {R"({"model":"m","messages":[{"role":"user","content":"x"}],"add_generation_prompt":false})", "UNSUPPORTED_VALUE",
             "add_generation_prompt"},
-           {R"({"model":"m","messages":[{"role":"user","content":"x"}],"return_token_strs":true})", "UNSUPPORTED_VALUE", "return_token_strs"},
+           {R"({"model":"m","messages":[{"role":"user","content":"x"}],"return_token_strs":true})", "UNSUPPORTED_VALUE",
+            "return_token_strs"},
            {R"({"model":"m","messages":[{"role":"user","content":"x"}],"chat_template":"x"})", "UNKNOWN_PARAMETER", "chat_template"},
            {R"({"model":"m","messages":[]})", "INVALID_VALUE", "messages"},
            {R"([])", "INVALID_TYPE", ""}}) {

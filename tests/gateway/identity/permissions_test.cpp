@@ -31,8 +31,8 @@ namespace {
 const std::map<std::string, std::string> kTable = {
     {"owner", "oAAAAAAAAAAAAAAAAAAAoo"},    {"admin", "oo-oooo-oooo--o-oo--oo"},   {"policy_author", "oo------ooo-----------"},
     {"approver", "-o------o-o-----------"}, {"auditor", "-o------o--oo-o-------"}, {"finance", "-o------------o-------"},
-    {"operator", "-A-----A-----A-AAAAA--"}, {"member", "o---------------o-----"},
-    {"grammar_author", "--------------------o-"}, {"evidence", "---------------------o"},
+    {"operator", "-A-----A-----A-AAAAA--"}, {"member", "o---------------o-----"},  {"grammar_author", "--------------------o-"},
+    {"evidence", "---------------------o"},
 };
 
 char Letter(Reach reach) { return reach == Reach::kNone ? '-' : reach == Reach::kOrg ? 'o' : 'A'; }

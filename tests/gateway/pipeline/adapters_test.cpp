@@ -148,9 +148,10 @@ TEST_CASE("A stop of the model stops it with its adapters") {
 }
 
 TEST_CASE("A rule for the model covers it with adapters; a rule for an adapter covers every set with it") {
-  World world("version: 1\nname: house\nrules:\n"
-              "  - {id: of-model, where: {model: script}, detect: {keywords: falcon}, do: block}\n"
-              "  - {id: of-adapter, where: {model: \"script:legal\"}, detect: {keywords: heron}, do: block}\n");
+  World world(
+      "version: 1\nname: house\nrules:\n"
+      "  - {id: of-model, where: {model: script}, detect: {keywords: falcon}, do: block}\n"
+      "  - {id: of-adapter, where: {model: \"script:legal\"}, detect: {keywords: heron}, do: block}\n");
 
   world.LoadAdapter("legal");
   world.LoadAdapter("tone");
@@ -167,7 +168,8 @@ TEST_CASE("A rule for the model covers it with adapters; a rule for an adapter c
 }
 
 TEST_CASE("Where an adapter is replaced under a request that names it on record, nothing answers in its stead") {
-  World world("version: 1\nname: house\nrules:\n  - {id: g, where: {direction: input}, detect: {external: det}, do: block, because: No.}\n");
+  World world(
+      "version: 1\nname: house\nrules:\n  - {id: g, where: {direction: input}, detect: {external: det}, do: block, because: No.}\n");
   world.LoadAdapter("legal", false);
   bool replace = true;
   Meanwhile guards([&] {

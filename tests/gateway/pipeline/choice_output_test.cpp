@@ -1,4 +1,5 @@
-// Whatever a reply is made of and however it is cut: the same leaves, nothing of what a rule hides is in it, and every raw byte is in its place.
+// Whatever a reply is made of and however it is cut: the same leaves, nothing of what a rule hides is in it, and every raw byte is in its
+// place.
 #include "gateway/pipeline/choice_output.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -23,7 +24,8 @@ pipeline::OutputPlan Plan() {
   const std::vector<policy::PolicySource> sources = {{"house.yaml", kRules}};
   static const auto policies = policy::PolicySet::Compile(sources);
   if (!policies.ok()) FAIL(base::Message(policies.status()));
-  return {.syntax = {.tools = inference::ToolStyle::kHermes, .names = {"find"}, .thinks = true}, .open = [](const policy::Channel& its) { return (*policies)->OpenOutput({}, its); }};
+  return {.syntax = {.tools = inference::ToolStyle::kHermes, .names = {"find"}, .thinks = true},
+          .open = [](const policy::Channel& its) { return (*policies)->OpenOutput({}, its); }};
 }
 
 struct Left {

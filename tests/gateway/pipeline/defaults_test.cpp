@@ -139,7 +139,8 @@ TEST_CASE("A cap on output holds for all replies of a request together") {
   CHECK(request.max_tokens() == 66);
   CHECK(lowered->clamped == std::vector<std::string>{"max_tokens"});
   chain.team.set_output_tokens_cap(2);
-  CHECK(base::Message(chain.Apply(request).status()) == "n: is 3; team search allows at most 2 tokens of output (version 4 of its defaults)");
+  CHECK(base::Message(chain.Apply(request).status()) ==
+        "n: is 3; team search allows at most 2 tokens of output (version 4 of its defaults)");
 }
 
 TEST_CASE("What a request leaves out is under every cap without being refused, whatever the defaults say") {
@@ -186,8 +187,9 @@ TEST_CASE("System prompts stand before the caller's, or in their place, as one m
 }
 
 TEST_CASE("A request under defaults: they and what was lowered are on record, the prompt is judged, billed and sealed with them") {
-  World world("version: 1\nname: house\nrules:\n  - id: p.word\n    where: { direction: input }\n    detect: { keywords: secret }\n"
-              "    do: redact\n");
+  World world(
+      "version: 1\nname: house\nrules:\n  - id: p.word\n    where: { direction: input }\n    detect: { keywords: secret }\n"
+      "    do: redact\n");
   v1::ChatDefaults settings = Prompt("The secret word.");
   settings.set_output_tokens_cap(5);
   settings.set_clamp(true);
@@ -259,8 +261,9 @@ TEST_CASE("Published is what a prompt has in common with the org's alone, if the
 }
 
 TEST_CASE("A prompt that policy blocks is denied with the defaults that stood before it") {
-  World world("version: 1\nname: house\nrules:\n  - id: p.word\n    where: { direction: input }\n    detect: { keywords: secret }\n"
-              "    do: block\n");
+  World world(
+      "version: 1\nname: house\nrules:\n  - id: p.word\n    where: { direction: input }\n    detect: { keywords: secret }\n"
+      "    do: block\n");
   world.SetDefaults("project", Prompt("Be nice."));
   v1::ChatRequest request = Ask({{v1::ROLE_SYSTEM, "mine"}, {v1::ROLE_USER, "the secret"}});
   request.set_model("script");

@@ -109,7 +109,8 @@ TEST_CASE("Only the first dimensions, at length 1 again; more than there are is 
 TEST_CASE("Cut vectors have length 1 and the direction of what is left, whatever they are") {
   std::mt19937_64 random(test::Seed());
   for (int round = 0; round < 200; ++round) {
-    const std::int64_t each = 1 + static_cast<std::int64_t>(random() % 64), kept = 1 + static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(each));
+    const std::int64_t each = 1 + static_cast<std::int64_t>(random() % 64),
+                       kept = 1 + static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(each));
     std::vector<float> vectors(static_cast<std::size_t>(each * 3));
     for (float& x : vectors) x = static_cast<float>(static_cast<double>(random() % 2001) - 1000) / 1000;
     const std::vector<float> cut = pipeline::FirstDimensions(vectors, each, kept);
@@ -251,7 +252,8 @@ rules:
 TEST_CASE("Who goes away, is late, revoked or met by a failing engine gets one terminal record with what was worked through") {
   World world;
   auto cancellation = std::make_shared<pipeline::Cancellation>();
-  auto running = std::async(std::launch::async, [&] { return world.Embed(Texts(std::vector<std::string>(1500, "!pace_ms 2")), cancellation); });
+  auto running =
+      std::async(std::launch::async, [&] { return world.Embed(Texts(std::vector<std::string>(1500, "!pace_ms 2")), cancellation); });
   while (world.journal.entries().empty()) std::this_thread::yield();
   cancellation->Cancel();
   CHECK(absl::IsCancelled(std::get<Failure>(running.get()).status));

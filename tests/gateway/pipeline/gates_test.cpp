@@ -74,7 +74,7 @@ TEST_CASE("Terms are accepted once by each end user, on record, and asked for ag
   const auto entries = world.journal.entries();
   CHECK(entries[2].record.request().terms_accepted() == "house-rules@1");
   CHECK(entries[2].record.request().input_verdict().rules(0).effect() == "terms house-rules@1");
-  CHECK(DetailOf(world.Chat(As(world.Ask("hello"), "anna"))).reason == "answered");  // Once is enough,
+  CHECK(DetailOf(world.Chat(As(world.Ask("hello"), "anna"))).reason == "answered");            // Once is enough,
   CHECK(DetailOf(world.Chat(As(world.Ask("hello"), "bert"))).reason == "TERMS_NOT_ACCEPTED");  // for who said it,
   world.Try(terms("2"), "canary", 10'000);
   CHECK(DetailOf(world.Chat(As(world.Ask("hello"), "anna"))).reason == "TERMS_NOT_ACCEPTED");  // of that version.
@@ -109,8 +109,9 @@ TEST_CASE("An approval is asked for by a refusal, given once by somebody, and go
 TEST_CASE("Terms of several rules are accepted by one request, or one after the other") {
   for (const bool at_once : {true, false}) {
     INFO((at_once ? "at once" : "one by one"));
-    test::World world(Policy("  - {id: use, detect: {request: any}, do: {terms: acceptable-use@3}}\n"
-                             "  - {id: data, detect: {request: any}, do: {terms: privacy@1}}\n"));
+    test::World world(
+        Policy("  - {id: use, detect: {request: any}, do: {terms: acceptable-use@3}}\n"
+               "  - {id: data, detect: {request: any}, do: {terms: privacy@1}}\n"));
     v1::ChatRequest ask = As(world.Ask("hello"), "anna");
     const auto refused = world.Chat(ask);
     CHECK(base::Message(std::get<Failure>(refused).status).find("set to acceptable-use@3,privacy@1") != std::string::npos);
@@ -132,8 +133,9 @@ TEST_CASE("Terms of several rules are accepted by one request, or one after the 
 }
 
 TEST_CASE("What a denied request accepts is on its record, and not asked for again") {
-  test::World world(Policy("  - {id: use, detect: {request: any}, do: {terms: acceptable-use@3}}\n"
-                           "  - {id: dump, detect: {keywords: all records}, do: approval}\n"));
+  test::World world(
+      Policy("  - {id: use, detect: {request: any}, do: {terms: acceptable-use@3}}\n"
+             "  - {id: dump, detect: {keywords: all records}, do: approval}\n"));
   v1::ChatRequest ask = As(world.Ask("all records"), "anna");
   ask.set_accept_terms("acceptable-use@3");
   CHECK(DetailOf(world.Chat(ask)).reason == "APPROVAL_NEEDED");
@@ -142,8 +144,9 @@ TEST_CASE("What a denied request accepts is on its record, and not asked for aga
 }
 
 TEST_CASE("Approvals of several rules are asked for together, and none is used up before all are there") {
-  test::World world(Policy("  - {id: dump, detect: {keywords: all records}, do: approval}\n"
-                           "  - {id: pay, detect: {keywords: payroll}, do: approval}\n"));
+  test::World world(
+      Policy("  - {id: dump, detect: {keywords: all records}, do: approval}\n"
+             "  - {id: pay, detect: {keywords: payroll}, do: approval}\n"));
   const v1::ChatRequest both = world.Ask("all records of payroll");
   CHECK(DetailOf(world.Chat(both)).rule_ids == std::vector<std::string>{"dump", "pay"});
   const std::vector<gates::Approval> waits = world.gates.ListApprovals({})->all;
@@ -160,8 +163,9 @@ TEST_CASE("Approvals of several rules are asked for together, and none is used u
 }
 
 TEST_CASE("A grant for one request is not used up by one that goes no further") {
-  test::World world(Policy("  - {id: dump, detect: {keywords: all records}, do: approval}\n"
-                           "  - {id: few, detect: {keywords: falcon}, do: {rate_limit: {requests: 1, per: hour, by: key}}}\n"));
+  test::World world(
+      Policy("  - {id: dump, detect: {keywords: all records}, do: approval}\n"
+             "  - {id: few, detect: {keywords: falcon}, do: {rate_limit: {requests: 1, per: hour, by: key}}}\n"));
   const v1::ChatRequest ask = world.Ask("all records");
   CHECK(DetailOf(world.Chat(ask)).reason == "APPROVAL_NEEDED");
   REQUIRE(world.gates.Grant({}, world.gates.ListApprovals({})->all[0].id, "second").ok());
@@ -185,10 +189,11 @@ TEST_CASE("What a rule's rate refuses, or an end user who is not named, counts a
 }
 
 TEST_CASE("What is blocked asks for nothing, and a rate counts nothing that an approval or another rate stops") {
-  test::World world(Policy("  - {id: few, detect: {keywords: report}, do: {rate_limit: {requests: 1, per: hour, by: key}}}\n"
-                           "  - {id: fewer, detect: {keywords: falcon}, do: {rate_limit: {requests: 1, per: hour, by: key}}}\n"
-                           "  - {id: dump, detect: {keywords: yearly}, do: approval}\n"
-                           "  - {id: no, detect: {keywords: badger}, do: block}\n"));
+  test::World world(
+      Policy("  - {id: few, detect: {keywords: report}, do: {rate_limit: {requests: 1, per: hour, by: key}}}\n"
+             "  - {id: fewer, detect: {keywords: falcon}, do: {rate_limit: {requests: 1, per: hour, by: key}}}\n"
+             "  - {id: dump, detect: {keywords: yearly}, do: approval}\n"
+             "  - {id: no, detect: {keywords: badger}, do: block}\n"));
   CHECK(DetailOf(world.Chat(world.Ask("a yearly badger report"))).reason == "POLICY_BLOCKED");
   CHECK(world.gates.ListApprovals({})->all.empty());
   CHECK(DetailOf(world.Chat(world.Ask("a yearly report"))).reason == "APPROVAL_NEEDED");

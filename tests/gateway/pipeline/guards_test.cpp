@@ -172,8 +172,8 @@ TEST_CASE("Thoughts and calls are asked about as text is, and held until they ar
     for (const char* evil : {"text", "call", "none"}) {
       INFO(streamed << evil);
       Bed world("where: {direction: output}, detect: {external: g}, do: block");
-      v1::ChatRequest ask = world.Ask(std::string("!say ") + (evil == std::string("text") ? "evil" : "kind") + " words\\n\n!call find {\"q\": \"" +
-                                      (evil == std::string("call") ? "\\\\u0065vil" : "kind") + "\"}");
+      v1::ChatRequest ask = world.Ask(std::string("!say ") + (evil == std::string("text") ? "evil" : "kind") +
+                                      " words\\n\n!call find {\"q\": \"" + (evil == std::string("call") ? "\\\\u0065vil" : "kind") + "\"}");
       ask.add_tools()->set_name("find");
       test::RecordingWriter writer;
       const auto outcome = world.Chat(ask, streamed ? &writer : nullptr);
@@ -211,8 +211,8 @@ TEST_CASE("A rule of one tool asks about its calls alone, and calls leave in the
       INFO(evil << streamed);
       Bed world("where: {direction: output, tool: find}, detect: {external: g}, do: block");
       const auto word = [&](const char* which) { return std::string(evil == std::string(which) ? "evil" : "kind"); };
-      v1::ChatRequest ask = world.Ask("!say evil words\\n\n!call find {\"q\": \"" + word("first") + "\"}\n!call open {\"q\": \"" +
-                                      word("second") + "\"}");
+      v1::ChatRequest ask =
+          world.Ask("!say evil words\\n\n!call find {\"q\": \"" + word("first") + "\"}\n!call open {\"q\": \"" + word("second") + "\"}");
       ask.add_tools()->set_name("find");
       ask.add_tools()->set_name("open");
       test::RecordingWriter writer;
@@ -238,10 +238,12 @@ TEST_CASE("A rule of one tool asks about its calls alone, and calls leave in the
 TEST_CASE("A reply that is not JSON of the rule's schema does not leave, and one that is does") {
   const std::string rule = "where: {direction: output}, detect: {not_json: {type: object, required: [a]}}, do: block";
   const std::string much(1000, 'x');  // Judged off the I/O threads.
-  const std::tuple<std::string, const char*, bool> cases[] = {
-      {R"({"a": ")" + much + "\"}", "", false}, {R"({"b": ")" + much + "\"}", "required", true},
-      {R"({"a": 1})", "", false}, {R"({"b": 1})", "required", true},
-      {R"({"a": )", "json", true}, {"Sure! Here it is.", "json", true}};
+  const std::tuple<std::string, const char*, bool> cases[] = {{R"({"a": ")" + much + "\"}", "", false},
+                                                              {R"({"b": ")" + much + "\"}", "required", true},
+                                                              {R"({"a": 1})", "", false},
+                                                              {R"({"b": 1})", "required", true},
+                                                              {R"({"a": )", "json", true},
+                                                              {"Sure! Here it is.", "json", true}};
   for (const auto& [text, broken, blocked] : cases) {
     for (const bool streamed : {false, true}) {
       INFO(text << streamed);
@@ -294,8 +296,9 @@ TEST_CASE("A rule for an end user acts on the requests that name them") {
 }
 
 TEST_CASE("Of a value that a pseudonym stood for detectors outside see the pseudonym, in prompt and reply") {
-  Bed world("where: {direction: both}, detect: {external: g}, do: block}\n  - {id: name, where: {direction: input}, "
-            "detect: {keywords: Roberta}, do: pseudonymise, label: NAME");
+  Bed world(
+      "where: {direction: both}, detect: {external: g}, do: block}\n  - {id: name, where: {direction: input}, "
+      "detect: {keywords: Roberta}, do: pseudonymise, label: NAME");
   v1::ChatRequest ask = world.Ask("!say for Roberta\\n\n!call find {\"q\": \"Roberta\"}");
   ask.add_tools()->set_name("find");
   const auto outcome = world.Chat(ask);

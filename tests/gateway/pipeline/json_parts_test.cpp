@@ -50,7 +50,8 @@ TEST_CASE("JSON is cut where its strings begin and end, and joined again with no
 }
 
 TEST_CASE("Where a pseudonym stands in JSON its value comes back with the escapes that JSON demands") {
-  const policy::PolicySource source{"house", "version: 1\nname: house\nrules:\n  - {id: v, detect: {regex: 'V[^V]{0,20}V'}, do: pseudonymise, label: V}\n"};
+  const policy::PolicySource source{
+      "house", "version: 1\nname: house\nrules:\n  - {id: v, detect: {regex: 'V[^V]{0,20}V'}, do: pseudonymise, label: V}\n"};
   const auto policies = policy::PolicySet::Compile({&source, 1});
   if (!policies.ok()) FAIL(base::Message(policies.status()));
   policy::Subject subject;

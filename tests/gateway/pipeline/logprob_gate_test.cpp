@@ -48,8 +48,8 @@ std::shared_ptr<const policy::PolicySet> Compile(const std::string& yaml) {
   return *set;
 }
 
-// The tokens as the pool gives them, `per_piece` in a piece, through the gate, with a cut after each piece. Up to `early` bytes of a token's
-// text come with the piece before it, as where a stop string begins inside of it.
+// The tokens as the pool gives them, `per_piece` in a piece, through the gate, with a cut after each piece. Up to `early` bytes of a
+// token's text come with the piece before it, as where a stop string begins inside of it.
 Gated Through(const policy::PolicySet& policies, const std::vector<Part>& parts, std::size_t per_piece, std::size_t early = 0) {
   const auto open = [&] { return policies.OpenOutput({}); };
   pipeline::LogprobGate gate(open);
@@ -121,11 +121,11 @@ TEST_CASE("An alternative leaves only if the filter would have let it out at onc
   const Row rows[] = {
       {{{"so ", {"no ", "not ", "but "}}, {"be"}, {" it"}}, "no |not |but |"},
       {{{"so ", {"bluebird", "bluebird ", "a bluebird.", "blueberry "}}}, "blueberry |"},
-      {{{"blue"}, {"berry", {"bird", "b", "bell "}}}, "bell |"},          // With what stands before it,
-      {{{"blue"}, {"bell", {"bird"}}}, ""},                               // not with the token's own beginning.
-      {{{"ZQ~ABCD"}, {"!", {"~73", "~7", "E", "?"}}}, "?|"},              // What could still become a match stays inside,
-      {{{"ZQ~AB~7", {"ZQ~AB~73"}}, {"x", {"3", "4", " "}}}, " |"},        // so that no run of alternatives spells it.
-      {{{"a", {"\xCF", "\xCF\x9E", "\x9E", "\xCF\xA0"}}}, "\xCF\xA0|"},   // Halves of code points cannot be judged.
+      {{{"blue"}, {"berry", {"bird", "b", "bell "}}}, "bell |"},            // With what stands before it,
+      {{{"blue"}, {"bell", {"bird"}}}, ""},                                 // not with the token's own beginning.
+      {{{"ZQ~ABCD"}, {"!", {"~73", "~7", "E", "?"}}}, "?|"},                // What could still become a match stays inside,
+      {{{"ZQ~AB~7", {"ZQ~AB~73"}}, {"x", {"3", "4", " "}}}, " |"},          // so that no run of alternatives spells it.
+      {{{"a", {"\xCF", "\xCF\x9E", "\x9E", "\xCF\xA0"}}}, "\xCF\xA0|"},     // Halves of code points cannot be judged.
       {{{"ZQ~AB~73", {"harmless "}}, {" ", {"harmless "}}}, "harmless |"},  // None beside a token that is gone.
   };
   for (const Row& row : rows) {
@@ -139,7 +139,8 @@ TEST_CASE("An alternative leaves only if the filter would have let it out at onc
 }
 
 TEST_CASE("While a capped redaction is swallowed no alternative leaves, nor at the token that ends it") {
-  const auto policies = Compile("version: 1\nname: house\nrules:\n  - {id: note, detect: {regex: '<<internal[^>]*>>'}, cap: 512, do: redact}\n");
+  const auto policies =
+      Compile("version: 1\nname: house\nrules:\n  - {id: note, detect: {regex: '<<internal[^>]*>>'}, cap: 512, do: redact}\n");
   for (const char* step : {"secret ", "\u200Bsecret ", "s\u0435cret "}) {  // As written, and in its plain form.
     std::vector<Part> parts = {{"<<internal "}};
     for (int i = 0; i < 400; ++i) parts.push_back({step, {"and more of it "}});
@@ -198,8 +199,9 @@ TEST_CASE("What leaves is rounded to what is stored, and never infinite") {
   const auto filter = policies->OpenOutput({});
   inference::Piece piece;
   piece.text = "ab";
-  piece.tokens = {{.id = 1, .bytes = "a", .logprob = -0.12345678F, .top = {{2, "z", -std::numeric_limits<float>::infinity()}}, .text_end = 1},
-                  {.id = 3, .bytes = "b", .logprob = std::numeric_limits<float>::quiet_NaN(), .top = {}, .text_end = 2}};
+  piece.tokens = {
+      {.id = 1, .bytes = "a", .logprob = -0.12345678F, .top = {{2, "z", -std::numeric_limits<float>::infinity()}}, .text_end = 1},
+      {.id = 3, .bytes = "b", .logprob = std::numeric_limits<float>::quiet_NaN(), .top = {}, .text_end = 2}};
   REQUIRE(gate.Push(piece, *filter).ok());
   const Logprobs released = gate.Take(*filter);
   REQUIRE(released.size() == 2);

@@ -32,7 +32,10 @@ TEST_CASE("Each field that a caller can get wrong is refused by its name") {
       {"model", [](auto& r) { r.clear_model(); }},
       {"model", [](auto& r) { r.set_model(std::string(129, 'm')); }},
       {"messages", [](auto& r) { r.clear_messages(); }},
-      {"messages", [](auto& r) { for (int i = 0; i < 20; ++i) *r.add_messages() = r.messages(0); }},
+      {"messages",
+       [](auto& r) {
+         for (int i = 0; i < 20; ++i) *r.add_messages() = r.messages(0);
+       }},
       {"messages", [](auto& r) { r.mutable_messages(0)->add_parts(std::string(200, 'x')); }},
       {"messages[0].role", [](auto& r) { r.mutable_messages(0)->clear_role(); }},
       {"messages[0].role", [](auto& r) { r.mutable_messages(0)->set_role(static_cast<v1::Role>(9)); }},
@@ -48,9 +51,15 @@ TEST_CASE("Each field that a caller can get wrong is refused by its name") {
       {"frequency_penalty", [](auto& r) { r.mutable_sampling()->set_frequency_penalty(2.5); }},
       {"repeat_penalty", [](auto& r) { r.mutable_sampling()->set_repeat_penalty(0); }},
       {"stop", [](auto& r) { r.add_stop(""); }},
-      {"stop", [](auto& r) { for (int i = 0; i < 5; ++i) r.add_stop("x"); }},
+      {"stop",
+       [](auto& r) {
+         for (int i = 0; i < 5; ++i) r.add_stop("x");
+       }},
       {"stop", [](auto& r) { r.add_stop(std::string(129, 's')); }},
-      {"logit_bias", [](auto& r) { for (int i = 0; i < 1025; ++i) r.add_logit_bias()->set_token(i); }},
+      {"logit_bias",
+       [](auto& r) {
+         for (int i = 0; i < 1025; ++i) r.add_logit_bias()->set_token(i);
+       }},
       {"logit_bias", [](auto& r) { r.add_logit_bias()->set_bias(100.5F); }},
       {"logit_bias", [nan](auto& r) { r.add_logit_bias()->set_bias(static_cast<float>(nan)); }},
       {"logit_bias", [](auto& r) { r.add_logit_bias(), r.add_logit_bias(); }},

@@ -95,7 +95,8 @@ TEST_CASE("In thoughts and in the arguments of calls values come back as they do
   for (const bool stream : {false, true}) {
     INFO((stream ? "stream" : "unary"));
     test::World world(kPolicy);
-    v1::ChatRequest ask = world.Ask("!think of bob@example.com\n!say To bob@example.com.\\n\n!call find {\"who\": \"to bob@example.com\", \"n\": 1}");
+    v1::ChatRequest ask =
+        world.Ask("!think of bob@example.com\n!say To bob@example.com.\\n\n!call find {\"who\": \"to bob@example.com\", \"n\": 1}");
     ask.add_tools()->set_name("find");
     test::RecordingWriter writer;
     const auto outcome = world.Chat(ask, stream ? &writer : nullptr);

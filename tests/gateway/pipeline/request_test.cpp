@@ -151,14 +151,18 @@ TEST_CASE("Who may not, is refused by name before anything is kept") {
   };
   const Row rows[] = {
       {"no key", [](auto&, auto& caller, auto&) { caller.bearer.clear(); }, absl::StatusCode::kUnauthenticated, "INVALID_API_KEY"},
-      {"a key with a wrong letter", [](auto&, auto& caller, auto&) { caller.bearer[20] ^= 1; }, absl::StatusCode::kUnauthenticated, "INVALID_API_KEY"},
+      {"a key with a wrong letter", [](auto&, auto& caller, auto&) { caller.bearer[20] ^= 1; }, absl::StatusCode::kUnauthenticated,
+       "INVALID_API_KEY"},
       {"a revoked key", [](auto& world, auto&, auto&) { world.RevokeKey(); }, absl::StatusCode::kUnauthenticated, "INVALID_API_KEY"},
       {"a blocked team", [](auto& world, auto&, auto&) { world.BlockTeam(); }, absl::StatusCode::kPermissionDenied, "TEAM_BLOCKED"},
       {"a stopped model", [](auto& world, auto&, auto&) { world.StopModel(); }, absl::StatusCode::kPermissionDenied, "EMERGENCY_STOP"},
-      {"a model that is not granted", [](auto& world, auto&, auto&) { world.GrantOnly("other"); }, absl::StatusCode::kPermissionDenied, "MODEL_NOT_GRANTED"},
+      {"a model that is not granted", [](auto& world, auto&, auto&) { world.GrantOnly("other"); }, absl::StatusCode::kPermissionDenied,
+       "MODEL_NOT_GRANTED"},
       {"a model that is not there", [](auto&, auto&, auto& ask) { ask.set_model("nope"); }, absl::StatusCode::kNotFound, "MODEL_NOT_FOUND"},
-      {"a field out of range", [](auto&, auto&, auto& ask) { ask.mutable_sampling()->set_temperature(3); }, absl::StatusCode::kInvalidArgument, "INVALID_REQUEST"},
-      {"a stale directory", [](auto& world, auto&, auto&) { world.directory.Set(base::Unavailable("stale")); }, absl::StatusCode::kUnavailable, ""},
+      {"a field out of range", [](auto&, auto&, auto& ask) { ask.mutable_sampling()->set_temperature(3); },
+       absl::StatusCode::kInvalidArgument, "INVALID_REQUEST"},
+      {"a stale directory", [](auto& world, auto&, auto&) { world.directory.Set(base::Unavailable("stale")); },
+       absl::StatusCode::kUnavailable, ""},
   };
   for (const Row& row : rows) {
     DYNAMIC_SECTION(row.name) {

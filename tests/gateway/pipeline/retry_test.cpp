@@ -1,4 +1,5 @@
-// Replies that a rule has written anew: what it found never leaves, what the caller gets goes on behind what was out, and every token is billed.
+// Replies that a rule has written anew: what it found never leaves, what the caller gets goes on behind what was out, and every token is
+// billed.
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>

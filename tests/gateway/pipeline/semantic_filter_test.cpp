@@ -17,8 +17,8 @@ constexpr const char* kMail = "  - {id: mail, detect: {personal_data: email}, do
 
 struct Bed {
   explicit Bed(const std::string& detect, bool streamed = true, const std::string& more = "") {
-    const policy::PolicySource source{"house", "version: 1\nname: house\nrules:\n  - {id: guard, detect: {external: g" + detect +
-                                                   "}, do: block}\n" + more};
+    const policy::PolicySource source{
+        "house", "version: 1\nname: house\nrules:\n  - {id: guard, detect: {external: g" + detect + "}, do: block}\n" + more};
     auto compiled = policy::PolicySet::Compile({&source, 1});
     INFO(compiled.status());
     REQUIRE(compiled.ok());

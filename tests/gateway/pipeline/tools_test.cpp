@@ -91,7 +91,8 @@ TEST_CASE("On a stream a call is on record before it leaves") {
     for (const auto& call : writer.calls) calls += call.name() + "(" + call.arguments() + ")";
     CHECK(Released(world).find(calls) != std::string::npos);
   };
-  const auto outcome = world.Chat(AskWithTools(world, "!pace_ms 2\n!call find {\"q\": \"a b c d\"}\n!call now {}\n!say \\nso it is."), &writer);
+  const auto outcome =
+      world.Chat(AskWithTools(world, "!pace_ms 2\n!call find {\"q\": \"a b c d\"}\n!call now {}\n!say \\nso it is."), &writer);
   const Reply& reply = ReplyOf(outcome);
   writer.calls.insert(writer.calls.end(), reply.calls.begin(), reply.calls.end());
   REQUIRE(writer.calls.size() == 2);
@@ -133,7 +134,8 @@ TEST_CASE("A call whose arguments are blocked does not leave, and ends the reply
 
 TEST_CASE("What is no sound call is text, under the text's rules") {
   test::World world(kPolicy);
-  CHECK(ReplyOf(world.Chat(AskWithTools(world, "!call other {}"))).text == "<tool_call>\n{\"name\": \"other\", \"arguments\": {}}\n</tool_call>");
+  CHECK(ReplyOf(world.Chat(AskWithTools(world, "!call other {}"))).text ==
+        "<tool_call>\n{\"name\": \"other\", \"arguments\": {}}\n</tool_call>");
   const auto redacted = world.Chat(AskWithTools(world, R"(!call other {"q": "ZQ~AB~12"})"));
   CHECK(ReplyOf(redacted).text.find("[REDACTED]") != std::string::npos);
   CHECK(ReplyOf(world.Chat(world.Ask("!call find {}"))).text.find("<tool_call>") == 0);

@@ -1,5 +1,5 @@
-// Topics in the pipeline: texts and examples are embedded by a model of the pool, metered apart, held in quota, and fail closed. The scripted
-// model's vectors of one text are the same, and of two texts nothing alike.
+// Topics in the pipeline: texts and examples are embedded by a model of the pool, metered apart, held in quota, and fail closed. The
+// scripted model's vectors of one text are the same, and of two texts nothing alike.
 #include "gateway/pipeline/topic_guard.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -18,9 +18,9 @@ using pipeline::TopicExamples;
 namespace {
 
 std::string Rule(const std::string& where, const std::string& more = "", const std::string& topic = "") {
-  return "version: 1\nname: house\nrules:\n  - {id: mail, detect: {personal_data: email}, do: redact}\n  - {id: law, where: {direction: " + where +
-         "}, detect: {topic: {model: vec, examples: ['Can my landlord evict me?', 'Shall I sue?']" + topic + "}, least_score: 99" + more +
-         "}, do: block, because: No legal advice.}\n";
+  return "version: 1\nname: house\nrules:\n  - {id: mail, detect: {personal_data: email}, do: redact}\n  - {id: law, where: {direction: " +
+         where + "}, detect: {topic: {model: vec, examples: ['Can my landlord evict me?', 'Shall I sue?']" + topic + "}, least_score: 99" +
+         more + "}, do: block, because: No legal advice.}\n";
 }
 
 struct Bed : test::World {
@@ -35,7 +35,8 @@ struct Bed : test::World {
 
 }  // namespace
 
-TEST_CASE("A prompt of the topic is refused, another goes on; its tokens are a line of their own, and the examples' are those of the first") {
+TEST_CASE(
+    "A prompt of the topic is refused, another goes on; its tokens are a line of their own, and the examples' are those of the first") {
   Bed world(Rule("input"));
   CHECK(std::get<Reply>(world.Chat(world.Ask("What is for lunch?"))).text == "What is for lunch?");
   const v1::EndBody first = world.End();
@@ -74,7 +75,8 @@ TEST_CASE("One sentence of the topic in a long text is found; what is unlike the
   Bed world(Rule("input"));
   const std::string filler = "This sentence is about nothing in particular, and it is long enough for a piece. ";
   CHECK(std::holds_alternative<Reply>(world.Chat(world.Ask(filler + filler))));
-  CHECK(base::DetailOf(world.Refused(filler + filler + "Can my landlord evict me?" + std::string(40, ' ') + "\n" + filler))->reason == "POLICY_BLOCKED");
+  CHECK(base::DetailOf(world.Refused(filler + filler + "Can my landlord evict me?" + std::string(40, ' ') + "\n" + filler))->reason ==
+        "POLICY_BLOCKED");
   CHECK(world.End().guards(0).category() == "example 1");
   world.CheckBooks();
   Bed unlike(Rule("input", "", ", unlike: ['Shall I sue?']"));
@@ -110,7 +112,8 @@ TEST_CASE("A reply that is held leaves after it was compared or not at all, stre
 TEST_CASE("What cannot be compared acts as a hit, or not at all where the rule says so, and is on record as not scanned") {
   test::World none(Rule("input"));
   CHECK(std::holds_alternative<Failure>(none.Chat(none.Ask("lunch"))));
-  CHECK_THAT(none.journal.entries().back().record.end().guards(0).failure(), ContainsSubstring("embedding model 'vec': no such model is loaded"));
+  CHECK_THAT(none.journal.entries().back().record.end().guards(0).failure(),
+             ContainsSubstring("embedding model 'vec': no such model is loaded"));
   test::World chats(Rule("input"));
   chats.LoadModel("vec");
   CHECK(std::holds_alternative<Failure>(chats.Chat(chats.Ask("lunch"))));
@@ -128,7 +131,8 @@ TEST_CASE("What cannot be compared acts as a hit, or not at all where the rule s
   Bed failing(Rule("input"));
   CHECK(base::DetailOf(failing.Refused("!fail"))->reason == "POLICY_BLOCKED");
   CHECK_FALSE(failing.End().guards(0).failure().empty());
-  for (test::World* world : {&none, &chats, &open, static_cast<test::World*>(&quota), static_cast<test::World*>(&failing)}) world->CheckBooks();
+  for (test::World* world : {&none, &chats, &open, static_cast<test::World*>(&quota), static_cast<test::World*>(&failing)})
+    world->CheckBooks();
 }
 
 TEST_CASE("A text that the model's context does not hold is cut until it does") {

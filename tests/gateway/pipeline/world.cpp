@@ -41,8 +41,7 @@ async::Awaitable<absl::Status> RecordingWriter::Write(pipeline::OutputPiece piec
 }
 
 World::World(const std::string& policy_yaml)
-    : keys_(std::make_unique<MemoryKeys>()),
-      leases_(lease_store_, clock, {base::InstanceId::New(), 1}) {
+    : keys_(std::make_unique<MemoryKeys>()), leases_(lease_store_, clock, {base::InstanceId::New(), 1}) {
   directory::Row org = directory::NewRow(Table::kOrg);
   org.Set("name", std::string("acme"));
   org.Set("blocked", Bool(false));
@@ -104,7 +103,9 @@ World::World(const std::string& policy_yaml)
 }
 
 void World::Try(const std::string& policy_yaml, const std::string& mode, std::int64_t share_per_10000) {
-  const auto of = [&](Table table) { return *std::find_if(rows_.begin(), rows_.end(), [&](const directory::Row& row) { return row.table == table; }); };
+  const auto of = [&](Table table) {
+    return *std::find_if(rows_.begin(), rows_.end(), [&](const directory::Row& row) { return row.table == table; });
+  };
   directory::Row policy = of(Table::kPolicy), binding = of(Table::kPolicyBinding);
   policy.id = base::Uuid::NewV7();
   policy.Set("policy_version", std::int64_t{2});
@@ -296,32 +297,6 @@ bool World::Full(const std::string& model) const {
   return std::any_of(stats.begin(), stats.end(), [&](const auto& s) { return s.model == model && s.full; });
 }
 
-absl::StatusOr<v1::CountTokensReply> World::Count(const pipeline::Caller& caller, const std::string& model) {
-  v1::CountTokensRequest request;
-  request.set_model(model);
-  *request.mutable_messages() = Ask("hello").messages();
-  return CountAs(caller, request);
-}
-
-absl::StatusOr<v1::CountTokensReply> World::CountAs(const pipeline::Caller& caller, const v1::CountTokensRequest& request) {
-  pipeline::Pipeline& pipeline = pipe();
-  auto call = [&]() -> async::Awaitable<pipeline::Outcome<v1::CountTokensReply>> {
-    co_return co_await pipeline.CountTokens(caller, request);
-  };
-  auto outcome = boost::asio::co_spawn(boost::asio::make_strand(io_), call, boost::asio::use_future).get();
-  if (const auto* failure = std::get_if<pipeline::Failure>(&outcome)) return failure->status;
-  return std::get<v1::CountTokensReply>(outcome);
-}
-
-v1::ListModelsReply World::List() {
-  const pipeline::Caller caller = NewCaller();
-  pipeline::Pipeline& pipeline = pipe();
-  auto call = [&]() -> async::Awaitable<pipeline::Outcome<v1::ListModelsReply>> { co_return co_await pipeline.ListModels(caller); };
-  auto outcome = boost::asio::co_spawn(boost::asio::make_strand(io_), call, boost::asio::use_future).get();
-  REQUIRE(std::holds_alternative<v1::ListModelsReply>(outcome));
-  return std::get<v1::ListModelsReply>(outcome);
-}
-
 pipeline::Caller World::NewCaller() const {
   pipeline::Caller caller;
   caller.bearer = key_text;
@@ -342,10 +317,19 @@ v1::ChatRequest World::Ask(const std::string& user_text, const std::string& mode
 
 pipeline::Pipeline& World::pipe() {
   if (!pipeline_) {
-    pipeline::Collaborators with{.clock = &clock, .directory = &directory, .identity = identity_.get(), .quotas = quotas_.get(),
-                                 .journal = &journal, .keys = keys_.get(), .pool = pool_.get(), .guards = guards, .io = io_.get_executor(),
-                                 .cpu = cpu_.get_executor(), .options = options,
-                                 .gates = &gates, .breakers = breakers,
+    pipeline::Collaborators with{.clock = &clock,
+                                 .directory = &directory,
+                                 .identity = identity_.get(),
+                                 .quotas = quotas_.get(),
+                                 .journal = &journal,
+                                 .keys = keys_.get(),
+                                 .pool = pool_.get(),
+                                 .guards = guards,
+                                 .io = io_.get_executor(),
+                                 .cpu = cpu_.get_executor(),
+                                 .options = options,
+                                 .gates = &gates,
+                                 .breakers = breakers,
                                  .configured_models = configured_models};
     pipeline_ = std::make_unique<pipeline::Pipeline>(std::move(with));
     thread_ = std::thread([this] { io_.run(); });

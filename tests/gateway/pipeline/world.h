@@ -18,7 +18,6 @@
 #include "audit/seal.h"
 #include "gateway/directory/directory.h"
 #include "gateway/directory/models.h"
-#include "tollgate/v1/defaults.pb.h"
 #include "gateway/directory/rows.h"
 #include "gateway/identity/identity.h"
 #include "gateway/pipeline/guards.h"
@@ -29,6 +28,7 @@
 #include "tests/support/fake_journal.h"
 #include "tests/support/fake_leases.h"
 #include "tests/support/temp_dir.h"
+#include "tollgate/v1/defaults.pb.h"
 
 namespace tollgate::test {
 
@@ -59,14 +59,14 @@ class RecordingWriter final : public pipeline::StreamWriter {
   std::string thought;
   std::vector<tollgate::v1::ToolCall> calls;
   std::map<int, std::string> others;  // Texts of the other replies.
-  int begins = 0;
-  int writes = 0;
+  int begins = 0, writes = 0;
   int fail_from_write = 1 << 30;            // The client is gone from this write on (0 = the first).
   std::function<void(int write)> on_write;  // After each.
 };
 
 class World {
  public:
+  using Cancel = std::shared_ptr<pipeline::Cancellation>;
   // `policy_yaml` empty: no policy. Model "script" costs 1 nano-unit per input and 2 per output token.
   explicit World(const std::string& policy_yaml = "");
   ~World();
@@ -90,26 +90,26 @@ class World {
   // Puts a model into the registry, or changes what the registry says of it; loads and unloads nothing.
   void Register(const directory::Model& model);
   void SetAlias(const std::string& name, const std::string& targets, const std::string& fallbacks);  // "qwen3=90 qwen4=10", "smollm2 tiny".
-  bool Full(const std::string& model) const;  // Its queue.
+  bool Full(const std::string& model) const;                                                         // Its queue.
   pipeline::Caller NewCaller() const;
   tollgate::v1::ChatRequest Ask(const std::string& user_text, const std::string& model = "script") const;
 
   // Runs a call to its end.
   pipeline::Outcome<pipeline::Reply> Chat(const tollgate::v1::ChatRequest& request, pipeline::StreamWriter* writer = nullptr);
   pipeline::Outcome<pipeline::Reply> ChatAs(const pipeline::Caller& caller, const tollgate::v1::ChatRequest& request,
-                                            pipeline::StreamWriter* writer = nullptr, std::shared_ptr<pipeline::Cancellation> cancellation = nullptr);
-  pipeline::Outcome<pipeline::EmbedAnswer> Embed(const tollgate::v1::EmbedRequest& request, std::shared_ptr<pipeline::Cancellation> c = nullptr);
-  pipeline::Outcome<pipeline::RerankAnswer> Rerank(const tollgate::v1::RerankRequest& request, std::shared_ptr<pipeline::Cancellation> c = nullptr);
+                                            pipeline::StreamWriter* writer = nullptr, Cancel cancellation = nullptr);
+  pipeline::Outcome<pipeline::EmbedAnswer> Embed(const tollgate::v1::EmbedRequest& request, Cancel cancellation = nullptr);
+  pipeline::Outcome<pipeline::RerankAnswer> Rerank(const tollgate::v1::RerankRequest& request, Cancel cancellation = nullptr);
   absl::StatusOr<tollgate::v1::CountTokensReply> CountAs(const pipeline::Caller& caller, const tollgate::v1::CountTokensRequest& request);
   absl::StatusOr<tollgate::v1::CountTokensReply> Count(const pipeline::Caller& caller, const std::string& model);
   tollgate::v1::ListModelsReply List();
   // Starts a call.
   std::future<pipeline::Outcome<pipeline::Reply>> Start(const tollgate::v1::ChatRequest& request, pipeline::StreamWriter* writer,
-                                                        std::shared_ptr<pipeline::Cancellation> cancellation);
+                                                        Cancel stop);
 
   tollgate::v1::SealedContent Content(const audit::Entry& entry) const;  // What was sealed with an entry.
-  std::string Kinds() const;  // The journal's in order: "REQUEST SEGMENT FINAL".
-  void CheckBooks() const;    // P3 and P4 hold for everything on record, and nothing is held any more.
+  std::string Kinds() const;                                             // The journal's in order: "REQUEST SEGMENT FINAL".
+  void CheckBooks() const;  // P3 and P4 hold for everything on record, and nothing is held any more.
 
   audit::Keys& keys() { return *keys_; }
   inference::Pool& pool() { return *pool_; }

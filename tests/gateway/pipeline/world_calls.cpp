@@ -1,11 +1,13 @@
+#include <catch2/catch_test_macros.hpp>
+
 #include "tests/gateway/pipeline/world.h"
 
 namespace tollgate::test {
 
 namespace v1 = tollgate::v1;
 
-pipeline::Outcome<pipeline::Reply> World::ChatAs(const pipeline::Caller& caller, const v1::ChatRequest& request, pipeline::StreamWriter* writer,
-                                                 std::shared_ptr<pipeline::Cancellation> cancellation) {
+pipeline::Outcome<pipeline::Reply> World::ChatAs(const pipeline::Caller& caller, const v1::ChatRequest& request,
+                                                 pipeline::StreamWriter* writer, std::shared_ptr<pipeline::Cancellation> cancellation) {
   if (!cancellation) cancellation = std::make_shared<pipeline::Cancellation>();
   pipeline::Pipeline& pipeline = pipe();
   auto call = [&]() -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
@@ -18,7 +20,8 @@ pipeline::Outcome<pipeline::Reply> World::Chat(const v1::ChatRequest& request, p
   return ChatAs(NewCaller(), request, writer);
 }
 
-pipeline::Outcome<pipeline::EmbedAnswer> World::Embed(const v1::EmbedRequest& request, std::shared_ptr<pipeline::Cancellation> cancellation) {
+pipeline::Outcome<pipeline::EmbedAnswer> World::Embed(const v1::EmbedRequest& request,
+                                                      std::shared_ptr<pipeline::Cancellation> cancellation) {
   if (!cancellation) cancellation = std::make_shared<pipeline::Cancellation>();
   const pipeline::Caller caller = NewCaller();
   pipe();
@@ -26,7 +29,8 @@ pipeline::Outcome<pipeline::EmbedAnswer> World::Embed(const v1::EmbedRequest& re
   return boost::asio::co_spawn(boost::asio::make_strand(io_), call, boost::asio::use_future).get();
 }
 
-pipeline::Outcome<pipeline::RerankAnswer> World::Rerank(const v1::RerankRequest& request, std::shared_ptr<pipeline::Cancellation> cancellation) {
+pipeline::Outcome<pipeline::RerankAnswer> World::Rerank(const v1::RerankRequest& request,
+                                                        std::shared_ptr<pipeline::Cancellation> cancellation) {
   if (!cancellation) cancellation = std::make_shared<pipeline::Cancellation>();
   const pipeline::Caller caller = NewCaller();
   pipe();
@@ -34,10 +38,37 @@ pipeline::Outcome<pipeline::RerankAnswer> World::Rerank(const v1::RerankRequest&
   return boost::asio::co_spawn(boost::asio::make_strand(io_), call, boost::asio::use_future).get();
 }
 
+absl::StatusOr<v1::CountTokensReply> World::Count(const pipeline::Caller& caller, const std::string& model) {
+  v1::CountTokensRequest request;
+  request.set_model(model);
+  *request.mutable_messages() = Ask("hello").messages();
+  return CountAs(caller, request);
+}
+
+absl::StatusOr<v1::CountTokensReply> World::CountAs(const pipeline::Caller& caller, const v1::CountTokensRequest& request) {
+  pipeline::Pipeline& pipeline = pipe();
+  auto call = [&]() -> async::Awaitable<pipeline::Outcome<v1::CountTokensReply>> {
+    co_return co_await pipeline.CountTokens(caller, request);
+  };
+  auto outcome = boost::asio::co_spawn(boost::asio::make_strand(io_), call, boost::asio::use_future).get();
+  if (const auto* failure = std::get_if<pipeline::Failure>(&outcome)) return failure->status;
+  return std::get<v1::CountTokensReply>(outcome);
+}
+
+v1::ListModelsReply World::List() {
+  const pipeline::Caller caller = NewCaller();
+  pipeline::Pipeline& pipeline = pipe();
+  auto call = [&]() -> async::Awaitable<pipeline::Outcome<v1::ListModelsReply>> { co_return co_await pipeline.ListModels(caller); };
+  auto outcome = boost::asio::co_spawn(boost::asio::make_strand(io_), call, boost::asio::use_future).get();
+  REQUIRE(std::holds_alternative<v1::ListModelsReply>(outcome));
+  return std::get<v1::ListModelsReply>(outcome);
+}
+
 std::future<pipeline::Outcome<pipeline::Reply>> World::Start(const v1::ChatRequest& request, pipeline::StreamWriter* writer,
                                                              std::shared_ptr<pipeline::Cancellation> cancellation) {
   pipe();
-  return std::async(std::launch::async, [this, request, writer, cancellation] { return ChatAs(NewCaller(), request, writer, cancellation); });
+  return std::async(std::launch::async,
+                    [this, request, writer, cancellation] { return ChatAs(NewCaller(), request, writer, cancellation); });
 }
 
 }  // namespace tollgate::test

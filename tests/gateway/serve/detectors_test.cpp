@@ -38,11 +38,13 @@ TEST_CASE("Detectors come from the configuration with its defaults, and their se
 }
 
 TEST_CASE("A detector beyond this machine that is asked in clear is known for one") {
-  for (const char* url : {"http://guard.internal/judge", "http://10.0.0.7:80", "grpc://guard:9000", "http://127.0.0.1.evil.example/", "http://localhost.evil/"}) {
+  for (const char* url : {"http://guard.internal/judge", "http://10.0.0.7:80", "grpc://guard:9000", "http://127.0.0.1.evil.example/",
+                          "http://localhost.evil/"}) {
     INFO(url);
     CHECK(serve::GoesInClear(url));
   }
-  for (const char* url : {"https://guard.internal/judge", "grpcs://guard:9000", "http://127.0.0.1:8000/judge", "http://localhost/judge", "grpc://[::1]:9000"}) {
+  for (const char* url : {"https://guard.internal/judge", "grpcs://guard:9000", "http://127.0.0.1:8000/judge", "http://localhost/judge",
+                          "grpc://[::1]:9000"}) {
     INFO(url);
     CHECK_FALSE(serve::GoesInClear(url));
   }

@@ -67,8 +67,9 @@ TEST_CASE("A histogram is cumulative and ends at infinity with everything") {
   times.Add(std::chrono::hours(1));
   const std::string text = serve::MetricsText(now);
   const std::string name = "tollgate_pool_first_token_seconds";
-  for (const char* line : {"_bucket{model=\"a\",le=\"0.0001\"} 0\n", "_bucket{model=\"a\",le=\"0.0002\"} 1\n", "_bucket{model=\"a\",le=\"0.005\"} 2\n",
-                           "_bucket{model=\"a\",le=\"200\"} 2\n", "_bucket{model=\"a\",le=\"+Inf\"} 3\n", "_count{model=\"a\"} 3\n"}) {
+  for (const char* line :
+       {"_bucket{model=\"a\",le=\"0.0001\"} 0\n", "_bucket{model=\"a\",le=\"0.0002\"} 1\n", "_bucket{model=\"a\",le=\"0.005\"} 2\n",
+        "_bucket{model=\"a\",le=\"200\"} 2\n", "_bucket{model=\"a\",le=\"+Inf\"} 3\n", "_count{model=\"a\"} 3\n"}) {
     INFO(line);
     CHECK(text.find(name + line) != std::string::npos);
   }

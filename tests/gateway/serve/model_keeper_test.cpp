@@ -52,7 +52,8 @@ struct World {
     pool = *std::move(made);
   }
   serve::ModelKeeper& Keep(std::chrono::milliseconds retry = std::chrono::hours(1)) {
-    serve::ModelKeeperOptions options{.models_dir = dir.path(), .drain = std::chrono::milliseconds(0), .look = std::chrono::milliseconds(2)};
+    serve::ModelKeeperOptions options{
+        .models_dir = dir.path(), .drain = std::chrono::milliseconds(0), .look = std::chrono::milliseconds(2)};
     options.retry = retry;
     keeper = std::make_unique<serve::ModelKeeper>(registry, *pool, base::SystemClock(), std::move(options));
     return *keeper;

@@ -1,0 +1,16 @@
+// Reads the detectors that are patterns: `regex`, `hosts`, `hosts_except`, and the built-in ones by name. Inside policy/ only.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "policy/rule.h"
+#include "policy/yaml_reader.h"
+
+namespace tollgate::policy {
+
+// `node`: what stands behind `kind`; `cap` bounds what an unbounded regex may span, in bytes (0: none given). Fills in the rule's patterns
+// and its summary. INVALID_ARGUMENT with place and remedy.
+absl::Status ReadPatterns(const YamlReader& yaml, const YAML::Node& node, const std::string& kind, std::int64_t cap, Rule& rule);
+
+}  // namespace tollgate::policy
