@@ -1,5 +1,6 @@
 // A pattern with `count` characters of a kind in at most `width` bytes has a match only where that many stand within that length, however
-// many the text has in all. Of the kinds that a pattern needs, a repeated mark says most: an address of dots, a number of hyphens.
+// many the text has in all. Of the kinds that a pattern needs, a repeated mark says most: an address of dots, a number of hyphens. A long
+// run says more than any: prose has none.
 //
 // Tested by tests/policy/match_places_test.cpp.
 #include "policy/match_places.h"
@@ -25,8 +26,22 @@ bool CharPlaces::Has(const Pattern& pattern, Stretch its) const {
   return true;
 }
 
+// The run that a match holds lies in one of these, so far from the match's ends that the match is no longer than it can be.
+std::vector<Stretch> CharPlaces::AtRuns(const Pattern& pattern, Stretch within) const {
+  const auto width = static_cast<std::size_t>(pattern.width_max()), least = static_cast<std::size_t>(pattern.run_min());
+  std::vector<Stretch> out;
+  for (const Stretch& run : runs_) {
+    if (run.end - run.begin < least) continue;
+    const std::size_t first = run.begin + least > width ? run.begin + least - width : 0, last = run.end - least;
+    const Stretch its{std::max(within.begin, first), std::min(within.end, last + 1)};
+    if (its.begin < its.end && Has(pattern, its)) AddStretch(its, out);
+  }
+  return out;
+}
+
 std::vector<Stretch> CharPlaces::Near(const Pattern& pattern, Stretch within) const {
   if (!Has(pattern, within)) return {};
+  if (pattern.run_min() >= static_cast<int>(kRunBytes)) return AtRuns(pattern, within);
   std::size_t kind = 0;
   for (std::size_t mark = 1; mark < places_.size(); ++mark) {
     if (pattern.needs()[mark] > 1) kind = mark;

@@ -49,6 +49,11 @@ std::vector<std::string> FormsOf(const std::string& word, bool as_written) {
   return out;
 }
 
+// As a gate it would be open always, and cost what it takes to open; marks are counted besides.
+bool IsOnEveryPage(const std::string& word) {
+  return word.size() == 1 && std::string_view(" .:-0123456789").find(word) != std::string_view::npos;
+}
+
 }  // namespace
 
 bool Program::Gate::Opens(char before) const { return !context || !IsWordByte(before); }
@@ -73,9 +78,11 @@ absl::Status Program::AddGates() {
   for (std::uint32_t index = 0; index < sources_.size(); ++index) {
     Source& source = sources_[index];
     if (source.pattern == nullptr) continue;
+    const std::vector<std::string>& its = source.pattern->gate_words();
+    if (its.empty() || std::any_of(its.begin(), its.end(), IsOnEveryPage)) continue;
     const bool context = !source.pattern->spec().context.empty();
-    for (const std::string& word : source.pattern->gate_words()) words[{word, context}].push_back(index);
-    source.gated = !source.pattern->gate_words().empty();
+    for (const std::string& word : its) words[{word, context}].push_back(index);
+    source.gated = true;
   }
   std::vector<std::string> list;
   for (auto& [word, sources] : words) {
@@ -155,18 +162,32 @@ void Program::Finish(std::vector<Hit>& hits) const {
 
 // What one pass over a text tells about the patterns that are worth running.
 struct Program::Survey {
-  struct GatePlace {
+  struct GatePlaces {  // Of one word: the first, the last, and those between, none far from the next.
     std::uint32_t word = 0;
-    std::size_t end = 0;
+    std::size_t first_end = 0, last_end = 0;
   };
-  std::vector<char> armed;        // By source: a gate word of it is there.
-  std::vector<GatePlace> beside;  // The gate words that stand beside matches.
+  std::vector<char> armed;           // By source: a gate word of it is there.
+  std::vector<GatePlaces> gates;     // By first_end.
+  std::vector<std::uint32_t> young;  // By word: its last of `gates`.
   CharPlaces places;
+
+  // Whether it is the first of its GatePlaces.
+  bool Note(std::uint32_t word, std::size_t end) {
+    std::uint32_t& its = young[word];
+    if (its < gates.size() && end <= gates[its].last_end + kJoinedBytes) {
+      gates[its].last_end = end;
+      return false;
+    }
+    its = static_cast<std::uint32_t>(gates.size());
+    gates.push_back({word, end, end});
+    return true;
+  }
 };
 
 Program::Survey Program::Look(std::string_view text) const {
   Survey out;
   out.armed.assign(sources_.size(), 0);
+  out.young.assign(gate_of_.size(), UINT32_MAX);
   std::string folded;
   const std::string_view view = FoldedView(text, folded);
   AhoCorasick::State state = AhoCorasick::kStart;
@@ -176,27 +197,34 @@ Program::Survey Program::Look(std::string_view text) const {
     if (!AhoCorasick::EndsWord(state)) continue;
     gates_.ForEachEnding(state, [&](std::uint32_t word) {
       const Gate& gate = gate_of_[word];
-      if (!gate.Opens(i < gate.bytes ? ' ' : view[i - gate.bytes])) return;
-      if (gate.context) out.beside.push_back({word, i + 1});
+      if (!gate.Opens(i < gate.bytes ? ' ' : view[i - gate.bytes]) || !out.Note(word, i + 1)) return;
       for (const std::uint32_t source : gate.sources) out.armed[source] = 1;
     });
   }
+  out.places.End(view.size());
   return out;
 }
 
-// Behind the words that must stand beside a match. Only for a pattern that looks again inside what it rejects (Pattern::Accept): to leave
-// out places where nothing can be accepted then changes nothing. A wide one may reject what hides another match, and is run on all of the
-// text.
+// Around the words that a match must hold, or behind those that must stand beside it. The latter only for a pattern that looks again inside
+// what it rejects (Pattern::Accept): to leave out places where nothing can be accepted then changes nothing. A wide one may reject what
+// hides another match, and is run on all of the text.
 std::vector<Stretch> Program::WhereToLook(std::uint32_t source, const Survey& survey, std::size_t text_bytes) const {
   const Pattern& pattern = *sources_[source].pattern;
   if (sources_[source].gated && !survey.armed[source]) return {};
-  if (pattern.spec().context.empty() || !pattern.looks_again()) return survey.places.Near(pattern, {0, text_bytes});
-  std::vector<Stretch> out;
-  for (const Survey::GatePlace& place : survey.beside) {
-    const Gate& gate = gate_of_[place.word];
+  const bool context = !pattern.spec().context.empty();
+  if (!sources_[source].gated || (context && !pattern.looks_again())) return survey.places.Near(pattern, {0, text_bytes});
+  const auto width = static_cast<std::size_t>(pattern.width_max());
+  std::vector<Stretch> around, out;
+  for (const Survey::GatePlaces& places : survey.gates) {
+    const Gate& gate = gate_of_[places.word];
     if (!std::binary_search(gate.sources.begin(), gate.sources.end(), source)) continue;
-    const Stretch behind{place.end, std::min(text_bytes, place.end - gate.bytes + kLeftContextBytes + 1)};
-    if (survey.places.Has(pattern, behind)) AddStretch(behind, out);
+    const std::size_t last = places.last_end - gate.bytes;
+    const Stretch its = context ? Stretch{places.first_end, std::min(text_bytes, last + kLeftContextBytes + 1)}
+                                : Stretch{places.first_end > width ? places.first_end - width : 0, last + 1};
+    if (survey.places.Has(pattern, its)) AddStretch(its, around);
+  }
+  for (const Stretch& its : around) {
+    for (const Stretch& near : survey.places.Near(pattern, its)) out.push_back(near);
   }
   return out;
 }
