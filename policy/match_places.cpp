@@ -6,12 +6,35 @@
 #include "policy/match_places.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace tollgate::policy {
 namespace {
 // Fewer than kTelling characters, of which the text has one in kOftenBytes, leave out too little to be worth looking for.
 constexpr std::size_t kTelling = 4, kOftenBytes = 16;
+
+// A run so long has all of some block of eight bytes that begins at a multiple of eight.
+constexpr std::size_t kBlockBytes = 8, kRunBytes = 2 * kBlockBytes - 1;
+
+// Whether a block can be all of a run: it has no byte below '-', where blanks and most marks are, and none beyond ASCII.
+bool MayBeOfRun(const char* block) {
+  constexpr std::uint64_t kEach = 0x0101010101010101, kHigh = 0x80 * kEach;
+  std::uint64_t bytes = 0;
+  std::memcpy(&bytes, block, sizeof bytes);
+  return (((bytes - kEach * '-') | bytes) & kHigh) == 0;
+}
 }  // namespace
+
+void CharPlaces::AddRuns(std::string_view text) {
+  for (std::size_t at = 0; at + kBlockBytes <= text.size(); at += kBlockBytes) {
+    if (!MayBeOfRun(text.data() + at) || (!runs_.empty() && at < runs_.back().end)) continue;
+    std::size_t begin = at, end = at;
+    while (end < text.size() && Pattern::IsRunByte(text[end])) ++end;
+    if (end < at + kBlockBytes) continue;
+    while (begin > 0 && Pattern::IsRunByte(text[begin - 1])) --begin;
+    if (end - begin >= kRunBytes) runs_.push_back({begin, end});
+  }
+}
 
 bool CharPlaces::Has(const Pattern& pattern, Stretch its) const {
   const std::size_t to = its.end + static_cast<std::size_t>(pattern.width_max());

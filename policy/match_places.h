@@ -30,17 +30,13 @@ inline void AddStretch(Stretch its, std::vector<Stretch>& to) {
 
 class CharPlaces {
  public:
-  // Every byte of the text in turn, then where it ends.
+  // Every byte of the text in turn …
   void Add(char byte, std::size_t at) {
     const std::uint8_t kind = kKinds[static_cast<unsigned char>(byte)];
-    if (kind == kInRun) return;
     if (kind < Pattern::kCharKinds) places_[kind].push_back(at);
-    if (kind != Pattern::kDigit && kind != Pattern::kHyphen) End(at);
   }
-  void End(std::size_t at) {
-    if (at - run_begin_ >= kRunBytes) runs_.push_back({run_begin_, at});
-    run_begin_ = at + 1;
-  }
+  // … and once all of it.
+  void AddRuns(std::string_view text);
 
   // Where in `within` a match of a bounded pattern may begin: where as many characters of each kind as it needs stand within its length,
   // and a run as long as it needs.
@@ -49,11 +45,9 @@ class CharPlaces {
   bool Has(const Pattern& pattern, Stretch its) const;
 
  private:
-  static constexpr std::size_t kRunBytes = 12;  // Shorter ones are on every page.
-  static constexpr std::uint8_t kInRun = Pattern::kCharKinds, kOther = kInRun + 1;
   static constexpr std::array<std::uint8_t, 256> kKinds = [] {
     std::array<std::uint8_t, 256> out{};
-    for (std::size_t c = 0; c < 256; ++c) out[c] = Pattern::IsRunByte(static_cast<char>(c)) ? kInRun : kOther;
+    out.fill(Pattern::kCharKinds);
     for (std::size_t c = '0'; c <= '9'; ++c) out[c] = Pattern::kDigit;
     out['.'] = Pattern::kDot;
     out[':'] = Pattern::kColon;
@@ -64,8 +58,7 @@ class CharPlaces {
   std::vector<Stretch> AtRuns(const Pattern& pattern, Stretch within) const;
 
   std::array<std::vector<std::size_t>, Pattern::kCharKinds> places_;  // Ascending.
-  std::vector<Stretch> runs_;                                         // Of kRunBytes and more; whole runs.
-  std::size_t run_begin_ = 0;
+  std::vector<Stretch> runs_;                                         // Long ones, whole.
 };
 
 }  // namespace tollgate::policy

@@ -115,9 +115,9 @@ class Pattern {
   ContextWords context_;
   std::vector<std::string> gate_words_;
   std::array<int, kCharKinds> needs_{};
-  int run_min_ = 0;
   std::vector<ByteSet> required_bytes_;
   ByteSet swallowed_;
+  int run_min_ = 0;
 };
 
 // A search for the earliest live start of many patterns at once.

@@ -201,7 +201,7 @@ Program::Survey Program::Look(std::string_view text) const {
       for (const std::uint32_t source : gate.sources) out.armed[source] = 1;
     });
   }
-  out.places.End(view.size());
+  out.places.AddRuns(view);
   return out;
 }
 
