@@ -78,7 +78,7 @@ inline constexpr std::size_t kParseHereBytesMax = 64 * 1024;  // Larger messages
 template <typename Message>
 async::Awaitable<std::optional<pipeline::Failure>> ReadMessage(CallContext& shared, const pipeline::Caller& caller,
                                                                const ::grpc::ByteBuffer& bytes, Message& message) {
-  std::optional<pipeline::Failure> refusal = shared.chat.Refuses(caller);
+  std::optional<pipeline::Failure> refusal = shared.service.Refuses(caller);
   if (refusal) co_return refusal;
   const bool large = bytes.Length() > kParseHereBytesMax;
   auto parse = [&bytes, &message] { return ParseBytes(bytes, message); };
