@@ -7,8 +7,8 @@
 #include "gateway/admin/describe.h"
 #include "gateway/admin/handlers.h"
 #include "gateway/admin/page.h"
+#include "gateway/explain/explain.h"
 #include "gateway/pipeline/judge.h"
-#include "gateway/trial/trial.h"
 #include "policy/policy_set.h"
 
 namespace tollgate::admin {
@@ -70,7 +70,7 @@ void FillOutcome(const policy::Verdict& verdict, const char* direction, v1::Poli
 absl::Status RunOnMessages(const policy::PolicySet& set, const policy::Subject& subject, const v1::CheckPolicyRequest& request,
                            v1::CheckPolicyReply& reply) {
   if (request.messages().empty()) return absl::OkStatus();
-  TG_ASSIGN(const std::vector<policy::Message> messages, trial::MessagesOf(request.messages()));
+  TG_ASSIGN(const std::vector<policy::Message> messages, explain::MessagesOf(request.messages()));
   TG_ASSIGN(const policy::Inspection inspection, set.Inspect(subject, messages));
   FillOutcome(inspection.verdict, "input", *reply.mutable_input(), reply);
   for (const policy::Message& m : inspection.changed ? inspection.prompt : messages) {
@@ -161,7 +161,7 @@ void WarnOfAsked(const Caller& caller, const std::string& name, const std::strin
 absl::Status ExplainPolicy(const Caller& caller, const v1::ExplainPolicyRequest& request, v1::ExplainPolicyReply& reply) {
   if (request.ByteSizeLong() > kTextMax) return base::InvalidArgument("at most 4 MiB of policy and text can be explained at once");
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  TG_ASSIGN(reply, trial::Explain(SourcesOf(request.yaml(), *shard), SubjectOf(caller, *shard, request), request));
+  TG_ASSIGN(reply, explain::Explain(SourcesOf(request.yaml(), *shard), SubjectOf(caller, *shard, request), request));
   return absl::OkStatus();
 }
 
@@ -172,7 +172,7 @@ absl::Status LintPolicy(const Caller& caller, const v1::LintPolicyRequest& reque
   options.known = NamesOf(*shard);
   AddAsked(caller, options.known);
   options.keep_going = [&caller] { return caller.KeepGoing(); };
-  TG_ASSIGN(reply, trial::Lint(SourcesOf(request.yaml(), *shard), options));
+  TG_ASSIGN(reply, explain::Lint(SourcesOf(request.yaml(), *shard), options));
   return absl::OkStatus();
 }
 

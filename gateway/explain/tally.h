@@ -13,7 +13,7 @@
 #include "tollgate/v1/policy.pb.h"
 #include "tollgate/v1/record.pb.h"
 
-namespace tollgate::trial {
+namespace tollgate::explain {
 
 // A verdict, as far as it is compared.
 struct Said {
@@ -56,4 +56,4 @@ class Tally {
   std::map<Key, Line> lines_;
 };
 
-}  // namespace tollgate::trial
+}  // namespace tollgate::explain

@@ -1,11 +1,11 @@
 // What one verdict says otherwise than another is counted once for the whole and once for each rule, and pages add up.
 #include <catch2/catch_test_macros.hpp>
 
-#include "gateway/trial/tally.h"
+#include "gateway/explain/tally.h"
 
 using namespace tollgate;
-using trial::Said;
-using trial::Tally;
+using explain::Said;
+using explain::Tally;
 
 namespace {
 
@@ -84,8 +84,8 @@ TEST_CASE("A verdict on record says what the same verdict says that policy gave"
   rule.set_action("redact");
   rule.set_count(7);
   Tally tally(0);
-  tally.Compare("a", false, At(1), trial::SaidBy(recorded), trial::SaidBy(given));
-  tally.Compare("a", false, At(1), trial::SaidBy(v1::Verdict()), trial::SaidBy(policy::Verdict()));
+  tally.Compare("a", false, At(1), explain::SaidBy(recorded), explain::SaidBy(given));
+  tally.Compare("a", false, At(1), explain::SaidBy(v1::Verdict()), explain::SaidBy(policy::Verdict()));
   CHECK(tally.Changes().changed() == 0);
 }
 
@@ -95,7 +95,7 @@ TEST_CASE("What a rule asks of a request is part of what it says") {
   flags.rules.push_back({"pay", policy::Action::kFlag, "", {}, 1});
   asks.rules.push_back({"pay", policy::Action::kFlag, "", {}, 1, {.kind = policy::Effect::Kind::kApprove}});
   Tally tally(0);
-  tally.Compare("a", false, At(1), trial::SaidBy(flags), trial::SaidBy(asks));
+  tally.Compare("a", false, At(1), explain::SaidBy(flags), explain::SaidBy(asks));
   const v1::PolicyChanges changes = tally.Changes();
   CHECK(changes.changed() == 1);
   REQUIRE(changes.rules_size() == 1);

@@ -1,7 +1,7 @@
 // policy explain and policy lint: about a file they need no server; without one they ask the server about the policies in force. Either way
 // one reply, printed by the same lines.
 //
-// Tested by tests/gateway/cli/policy_trial_test.cpp.
+// Tested by tests/gateway/cli/policy_explain_test.cpp.
 #include <array>
 #include <memory>
 
@@ -12,7 +12,7 @@
 #include "gateway/cli/policy_text.h"
 #include "gateway/cli/remote.h"
 #include "gateway/cli/scope_options.h"
-#include "gateway/trial/trial.h"
+#include "gateway/explain/explain.h"
 #include "tollgate/v1/policy.grpc.pb.h"
 
 namespace tollgate::cli {
@@ -113,7 +113,7 @@ void Explain(Context& context, const ExplainOptions& options) {
     const std::int64_t now_s = base::ToMicros(context.clock.Wall()) / 1'000'000;
     policy::Subject subject{scope->org(), scope->team(), scope->project(), scope->key(), options.model, now_s};
     subject.end_user = options.end_user;
-    reply = context.Take(trial::Explain({&*source, 1}, subject, request));
+    reply = context.Take(explain::Explain({&*source, 1}, subject, request));
   }
   if (!reply) return;
   if (reply->outcome().action() == "block") context.exit_code = kRefused;
@@ -139,7 +139,7 @@ void Lint(Context& context, const LintOptions& options) {
     request.set_org(OrgOf(context.globals));
     reply = Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Lint, request);
   } else if (const auto source = ReadSource(context, options.file)) {
-    reply = context.Take(trial::Lint({&*source, 1}, {}));
+    reply = context.Take(explain::Lint({&*source, 1}, {}));
   }
   if (!reply) return;
   std::array<int, 3> counts{};  // Errors, warnings, notes.
@@ -157,7 +157,7 @@ void Lint(Context& context, const LintOptions& options) {
 
 }  // namespace
 
-void AddPolicyTrialCommands(CLI::App& group, Context& context) {
+void AddPolicyExplainCommands(CLI::App& group, Context& context) {
   auto* explain = group.add_subcommand("explain", "Tell what every rule did to one text and why, or why not, and what it cost");
   const auto o = std::make_shared<ExplainOptions>();
   explain->add_option("FILE", o->file, "YAML file, or - for standard input, and no server is asked; else the policies in force");

@@ -1,12 +1,12 @@
 // Field by field; nothing is decided here.
 //
-// Tested by tests/gateway/trial/trial_test.cpp.
-#include "gateway/trial/trial.h"
+// Tested by tests/gateway/explain/explain_test.cpp.
+#include "gateway/explain/explain.h"
 
 #include "base/encoding.h"
 #include "policy/explain.h"
 
-namespace tollgate::trial {
+namespace tollgate::explain {
 namespace {
 
 absl::StatusOr<policy::Role> RoleOf(v1::Role role) {
@@ -122,4 +122,4 @@ absl::StatusOr<v1::LintPolicyReply> Lint(std::span<const policy::PolicySource> p
   return out;
 }
 
-}  // namespace tollgate::trial
+}  // namespace tollgate::explain

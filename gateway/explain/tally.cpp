@@ -1,11 +1,11 @@
 // One table for both kinds of line: a whole verdict's has no rule.
 //
-// Tested by tests/gateway/trial/tally_test.cpp.
-#include "gateway/trial/tally.h"
+// Tested by tests/gateway/explain/tally_test.cpp.
+#include "gateway/explain/tally.h"
 
 #include <utility>
 
-namespace tollgate::trial {
+namespace tollgate::explain {
 namespace {
 
 const char* DirectionName(bool output) { return output ? "output" : "input"; }
@@ -110,4 +110,4 @@ v1::PolicyChanges Tally::Changes() const {
   return out;
 }
 
-}  // namespace tollgate::trial
+}  // namespace tollgate::explain

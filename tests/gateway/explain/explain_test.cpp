@@ -1,7 +1,7 @@
-// What policy says of a policy under trial arrives in the API's messages, field by field.
+// What policy says of a policy that somebody tries arrives in the API's messages, field by field.
 #include <catch2/catch_test_macros.hpp>
 
-#include "gateway/trial/trial.h"
+#include "gateway/explain/explain.h"
 
 using namespace tollgate;
 
@@ -27,7 +27,7 @@ TEST_CASE("An explanation reaches the reply with every field") {
   v1::ExplainPolicyRequest request;
   request.set_text("a\nto bob@example.com");
   policy::Subject subject{"acme", "search", "", "", ""};
-  const auto reply = trial::Explain({&kSource, 1}, subject, request);
+  const auto reply = explain::Explain({&kSource, 1}, subject, request);
   REQUIRE(reply.ok());
   CHECK(reply->outcome().action() == "redact");
   CHECK(reply->outcome().rule_ids(0) == "mail");
@@ -55,15 +55,15 @@ TEST_CASE("An explanation reaches the reply with every field") {
   CHECK(rule.because() == "Addresses were hidden.");
   CHECK(reply->rules(1).state() == "no match");
   subject.team = "support";
-  CHECK(trial::Explain({&kSource, 1}, subject, request)->rules(0).state() == "not here");
+  CHECK(explain::Explain({&kSource, 1}, subject, request)->rules(0).state() == "not here");
   request.set_role(v1::Role(77));
-  CHECK(trial::Explain({&kSource, 1}, subject, request).status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(explain::Explain({&kSource, 1}, subject, request).status().code() == absl::StatusCode::kInvalidArgument);
 }
 
 TEST_CASE("Remarks and costs reach the reply with every field") {
   policy::LintOptions options;
   options.known.teams = {"sales"};
-  const auto reply = trial::Lint({&kSource, 1}, options);
+  const auto reply = explain::Lint({&kSource, 1}, options);
   REQUIRE(reply.ok());
   const auto find = [&](const std::string& check) {
     for (const v1::LintRemark& remark : reply->remarks()) {

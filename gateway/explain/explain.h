@@ -1,4 +1,4 @@
-// Trial: what policy says of a policy under trial, as messages of the API. Pure; any thread. Costs are those of policy/explain.h and
+// What policy says of a policy that somebody tries, as messages of the API. Pure; any thread. Costs are those of policy/explain.h and
 // policy/lint.h.
 #pragma once
 
@@ -11,7 +11,7 @@
 #include "policy/policy_set.h"
 #include "tollgate/v1/policy.pb.h"
 
-namespace tollgate::trial {
+namespace tollgate::explain {
 
 // A conversation as policy takes it. INVALID_ARGUMENT for an unknown role.
 absl::StatusOr<std::vector<policy::Message>> MessagesOf(const google::protobuf::RepeatedPtrField<v1::ChatMessage>& messages);
@@ -24,4 +24,4 @@ absl::StatusOr<v1::ExplainPolicyReply> Explain(std::span<const policy::PolicySou
 // Errors as policy::Lint.
 absl::StatusOr<v1::LintPolicyReply> Lint(std::span<const policy::PolicySource> policies, const policy::LintOptions& options);
 
-}  // namespace tollgate::trial
+}  // namespace tollgate::explain
