@@ -8,6 +8,7 @@
 #include "gateway/admin/handlers.h"
 #include "gateway/admin/page.h"
 #include "gateway/explain/explain.h"
+#include "gateway/explain/outcome.h"
 #include "gateway/pipeline/judge.h"
 #include "policy/policy_set.h"
 
@@ -46,12 +47,8 @@ v1::Role RoleOf(policy::Role role) {
   return v1::ROLE_UNSPECIFIED;
 }
 
-void FillOutcome(const policy::Verdict& verdict, const char* direction, v1::PolicyOutcome& outcome, v1::CheckPolicyReply& reply) {
-  outcome.set_action(policy::ActionName(verdict.action));
-  std::int64_t redactions = 0;
+void AddFindings(const policy::Verdict& verdict, const char* direction, v1::CheckPolicyReply& reply) {
   for (const policy::RuleOutcome& rule : verdict.rules) {
-    outcome.add_rule_ids(rule.rule_id);
-    if (rule.action == policy::Action::kRedact) redactions += rule.count;
     for (const policy::Span& span : rule.spans) {
       v1::RuleFinding& finding = *reply.add_findings();
       finding.set_rule_id(rule.rule_id);
@@ -64,7 +61,6 @@ void FillOutcome(const policy::Verdict& verdict, const char* direction, v1::Poli
       finding.set_because(rule.because);
     }
   }
-  outcome.set_redactions(redactions);
 }
 
 absl::Status RunOnMessages(const policy::PolicySet& set, const policy::Subject& subject, const v1::CheckPolicyRequest& request,
@@ -72,7 +68,8 @@ absl::Status RunOnMessages(const policy::PolicySet& set, const policy::Subject& 
   if (request.messages().empty()) return absl::OkStatus();
   TG_ASSIGN(const std::vector<policy::Message> messages, explain::MessagesOf(request.messages()));
   TG_ASSIGN(const policy::Inspection inspection, set.Inspect(subject, messages));
-  FillOutcome(inspection.verdict, "input", *reply.mutable_input(), reply);
+  *reply.mutable_input() = explain::ToOutcome(inspection.verdict);
+  AddFindings(inspection.verdict, "input", reply);
   for (const policy::Message& m : inspection.changed ? inspection.prompt : messages) {
     v1::ChatMessage& out = *reply.add_messages_used();
     out.set_role(RoleOf(m.role));
@@ -109,7 +106,8 @@ absl::Status CheckPolicy(const Caller& caller, const v1::CheckPolicyRequest& req
   TG_RETURN_IF_ERROR(RunOnMessages(*set, subject, request, reply));
   if (request.output().empty()) return absl::OkStatus();
   TG_ASSIGN(const policy::Filtered filtered, set->FilterWhole(subject, request.output()));
-  FillOutcome(filtered.verdict, "output", *reply.mutable_output(), reply);
+  *reply.mutable_output() = explain::ToOutcome(filtered.verdict);
+  AddFindings(filtered.verdict, "output", reply);
   reply.set_output_used(filtered.text);
   return absl::OkStatus();
 }

@@ -4,6 +4,7 @@
 #include "gateway/explain/explain.h"
 
 #include "base/encoding.h"
+#include "gateway/explain/outcome.h"
 #include "policy/explain.h"
 
 namespace tollgate::explain {
@@ -27,16 +28,6 @@ absl::StatusOr<policy::Channel> ChannelOf(const v1::ExplainPolicyRequest& reques
     if (request.part() == policy::PartName(part)) return policy::Channel{part, request.tool()};
   }
   return base::InvalidArgument("part: unknown; use text, reasoning, tool_definitions, tool_calls or tool_results");
-}
-
-void Fill(const policy::Verdict& verdict, v1::PolicyOutcome& out) {
-  out.set_action(policy::ActionName(verdict.action));
-  std::int64_t redactions = 0;
-  for (const policy::RuleOutcome& rule : verdict.rules) {
-    out.add_rule_ids(rule.rule_id);
-    if (rule.action == policy::Action::kRedact) redactions += rule.count;
-  }
-  out.set_redactions(redactions);
 }
 
 void Fill(const policy::FoundSpan& span, v1::ExplainedSpan& out) {
@@ -103,7 +94,7 @@ absl::StatusOr<v1::ExplainPolicyReply> Explain(std::span<const policy::PolicySou
   TG_ASSIGN(const policy::Channel channel, ChannelOf(request));
   TG_ASSIGN(const policy::Explanation explanation, policy::Explain(policies, subject, {request.text(), request.output(), role, channel}));
   v1::ExplainPolicyReply out;
-  Fill(explanation.verdict, *out.mutable_outcome());
+  *out.mutable_outcome() = ToOutcome(explanation.verdict);
   out.set_text_used(explanation.result);
   for (const policy::FoundSpan& span : explanation.found) Fill(span, *out.add_spans());
   for (const policy::RuleStory& story : explanation.rules) Fill(story, *out.add_rules());
