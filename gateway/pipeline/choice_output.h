@@ -14,7 +14,7 @@
 #include "base/status.h"
 #include "gateway/pipeline/call.h"
 #include "gateway/pipeline/guards.h"
-#include "gateway/pipeline/logprob_gate.h"
+#include "gateway/pipeline/logprob_filter.h"
 #include "gateway/pipeline/output_plan.h"
 #include "gateway/pipeline/raw_tail.h"
 #include "gateway/pipeline/retry.h"
@@ -113,7 +113,7 @@ class ChoiceOutput {
   std::deque<Asked> asked_;  // Empty if nobody is asked.
   std::unique_ptr<policy::StreamFilter> text_;
   std::unique_ptr<policy::StreamFilter> thought_;  // Once something was thought.
-  LogprobGate gate_;
+  LogprobFilter logprobs_;
   OutputPiece pending_;
   RawTail raw_;
   std::int64_t raw_bytes_ = 0;

@@ -1,9 +1,9 @@
-// LogprobGate: which log-probabilities may leave (promise P7): those of tokens whose text was released untouched, and of the alternatives
+// LogprobFilter: which log-probabilities may leave (promise P7): those of tokens whose text was released untouched, and of the alternatives
 // beside them only those that policy would have let out at once, had the model chosen them. One request; one thread at a time.
 //
-//   for each piece:  gate.Push(piece, filter) -> text that may be released, as StreamFilter::Push gives it
-//   at the end:      gate.Finish(filter)      -> the same, of all that is left
-//   at a cut:        gate.Take(filter)        -> the tokens that lie in what the filter has decided
+//   for each piece:  logprobs.Push(piece, filter) -> text that may be released, as StreamFilter::Push gives it
+//   at the end:      logprobs.Finish(filter)      -> the same, of all that is left
+//   at a cut:        logprobs.Take(filter)        -> the tokens that lie in what the filter has decided
 //
 // Cost: for each alternative a filter of its own over what is held and 128 bytes; nothing where no log-probabilities are asked for.
 #pragma once
@@ -23,11 +23,11 @@
 
 namespace tollgate::pipeline {
 
-class LogprobGate {
+class LogprobFilter {
  public:
   // Makes a filter like the reply's own. Null: no log-probabilities are wanted.
   using OpenFilter = std::function<std::unique_ptr<policy::StreamFilter>()>;
-  explicit LogprobGate(OpenFilter open);
+  explicit LogprobFilter(OpenFilter open);
 
   // How many alternatives Push would judge, each by a filter of its own: whether it is work for an I/O thread.
   std::size_t AlternativesToJudge(const inference::Piece& piece) const;

@@ -9,8 +9,8 @@
 // and stays inside too. The end of the output that is kept for this is what the reply's filter holds, and the context that rules look at.
 // While the reply's filter swallows what follows a capped match, that end does not say so: no alternative leaves there.
 //
-// Tested by tests/gateway/pipeline/logprob_gate_test.cpp.
-#include "gateway/pipeline/logprob_gate.h"
+// Tested by tests/gateway/pipeline/logprob_filter_test.cpp.
+#include "gateway/pipeline/logprob_filter.h"
 
 #include <algorithm>
 #include <cmath>
@@ -43,15 +43,15 @@ void KeepLast(std::size_t bytes, std::string& text) {
 
 }  // namespace
 
-LogprobGate::LogprobGate(OpenFilter open) : open_(std::move(open)) {}
+LogprobFilter::LogprobFilter(OpenFilter open) : open_(std::move(open)) {}
 
-std::size_t LogprobGate::AlternativesToJudge(const inference::Piece& piece) const {
+std::size_t LogprobFilter::AlternativesToJudge(const inference::Piece& piece) const {
   std::size_t count = 0;
   for (const inference::OutputToken& token : piece.tokens) count += open_ == nullptr ? 0 : token.top.size();
   return count;
 }
 
-absl::Status LogprobGate::PushBytes(std::size_t bytes, policy::StreamFilter& filter, std::string& clear) {
+absl::Status LogprobFilter::PushBytes(std::size_t bytes, policy::StreamFilter& filter, std::string& clear) {
   const std::string_view text = std::string_view(waiting_).substr(0, bytes);
   TG_ASSIGN(const std::string more, filter.Push(text));
   clear += more;
@@ -62,7 +62,7 @@ absl::Status LogprobGate::PushBytes(std::size_t bytes, policy::StreamFilter& fil
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> LogprobGate::Push(const inference::Piece& piece, policy::StreamFilter& filter) {
+absl::StatusOr<std::string> LogprobFilter::Push(const inference::Piece& piece, policy::StreamFilter& filter) {
   if (open_ == nullptr) return filter.Push(piece.text);
   std::string clear;
   waiting_ += piece.text;
@@ -78,19 +78,19 @@ absl::StatusOr<std::string> LogprobGate::Push(const inference::Piece& piece, pol
   return clear;
 }
 
-absl::StatusOr<std::string> LogprobGate::Flush(policy::StreamFilter& filter) {
+absl::StatusOr<std::string> LogprobFilter::Flush(policy::StreamFilter& filter) {
   std::string clear;
   if (!waiting_.empty() && !filter.blocked()) TG_RETURN_IF_ERROR(PushBytes(waiting_.size(), filter, clear));
   return clear;
 }
 
-absl::StatusOr<std::string> LogprobGate::Finish(policy::StreamFilter& filter) {
+absl::StatusOr<std::string> LogprobFilter::Finish(policy::StreamFilter& filter) {
   TG_ASSIGN(const std::string clear, Flush(filter));
   TG_ASSIGN(const std::string rest, filter.Finish());
   return clear + rest;
 }
 
-void LogprobGate::Add(const inference::OutputToken& token, bool swallowing) {
+void LogprobFilter::Add(const inference::OutputToken& token, bool swallowing) {
   const std::int64_t begin = std::min(last_end_, token.text_end - 1);
   last_end_ = token.text_end;
   if (token.bytes.empty()) return;  // The end of the turn.
@@ -108,7 +108,7 @@ void LogprobGate::Add(const inference::OutputToken& token, bool swallowing) {
   }
 }
 
-bool LogprobGate::MayLeave(std::string_view alternative) const {
+bool LogprobFilter::MayLeave(std::string_view alternative) const {
   if (!base::IsValidUtf8(alternative)) return false;
   const std::unique_ptr<policy::StreamFilter> filter = open_();
   const auto pushed = filter->Push(before_ + std::string(alternative));
@@ -118,20 +118,20 @@ bool LogprobGate::MayLeave(std::string_view alternative) const {
                       [from](const policy::RawSpan& span) { return span.offset + static_cast<std::int64_t>(span.bytes.size()) > from; });
 }
 
-Logprobs LogprobGate::Take(const policy::StreamFilter& filter) {
+Logprobs LogprobFilter::Take(const policy::StreamFilter& filter) {
   Settle(filter);
   return std::exchange(settled_, {});
 }
 
 // At each piece, so that a reply of which everything is redacted keeps nothing.
-void LogprobGate::Settle(const policy::StreamFilter& filter) {
+void LogprobFilter::Settle(const policy::StreamFilter& filter) {
   while (!held_.empty() && held_.front().end <= filter.decided_bytes()) {
     if (!Changed(held_.front(), filter)) settled_.push_back(std::move(held_.front().token));
     held_.pop_front();
   }
 }
 
-bool LogprobGate::Changed(const Held& held, const policy::StreamFilter& filter) {
+bool LogprobFilter::Changed(const Held& held, const policy::StreamFilter& filter) {
   const std::vector<policy::RawSpan>& spans = filter.raw();
   const auto end = [&](std::size_t i) { return spans[i].offset + static_cast<std::int64_t>(spans[i].bytes.size()); };
   while (span_ < spans.size() && end(span_) <= held.begin) ++span_;

@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include "gateway/pipeline/logprob_gate.h"
+#include "gateway/pipeline/logprob_filter.h"
 #include "policy/policy_set.h"
 #include "tests/support/random.h"
 
@@ -29,7 +29,7 @@ rules:
     replacement: "[G]"
 )";
 
-struct Gated {
+struct Left {
   std::string text;
   std::string tokens;        // Released, with | after each.
   std::string alternatives;  // The same of what stands beside them.
@@ -48,15 +48,15 @@ std::shared_ptr<const policy::PolicySet> Compile(const std::string& yaml) {
   return *set;
 }
 
-// The tokens as the pool gives them, `per_piece` in a piece, through the gate, with a cut after each piece. Up to `early` bytes of a
-// token's text come with the piece before it, as where a stop string begins inside of it.
-Gated Through(const policy::PolicySet& policies, const std::vector<Part>& parts, std::size_t per_piece, std::size_t early = 0) {
+// The tokens as the pool gives them, `per_piece` in a piece, through the LogprobFilter, with a cut after each piece. Up to `early` bytes of
+// a token's text come with the piece before it, as where a stop string begins inside of it.
+Left Through(const policy::PolicySet& policies, const std::vector<Part>& parts, std::size_t per_piece, std::size_t early = 0) {
   const auto open = [&] { return policies.OpenOutput({}); };
-  pipeline::LogprobGate gate(open);
+  pipeline::LogprobFilter logprob_filter(open);
   const auto filter = open();
-  Gated out;
+  Left out;
   const auto take = [&] {
-    for (const v1::TokenLogprob& token : gate.Take(*filter)) {
+    for (const v1::TokenLogprob& token : logprob_filter.Take(*filter)) {
       out.tokens += token.token() + "|";
       for (const v1::TokenLogprob& top : token.top()) out.alternatives += top.token() + "|";
     }
@@ -77,13 +77,13 @@ Gated Through(const policy::PolicySet& policies, const std::vector<Part>& parts,
       while (given < std::min(early, next.size()) && static_cast<signed char>(next[given]) >= 0) ++given;
       piece.text += next.substr(0, given);
     }
-    const auto clear = gate.Push(std::exchange(piece, {}), *filter);
+    const auto clear = logprob_filter.Push(std::exchange(piece, {}), *filter);
     REQUIRE(clear.ok());
     out.text += *clear;
     take();
     if (filter->blocked()) return out;
   }
-  const auto rest = gate.Finish(*filter);
+  const auto rest = logprob_filter.Finish(*filter);
   REQUIRE(rest.ok());
   out.text += *rest;
   take();
@@ -96,18 +96,18 @@ TEST_CASE("Tokens that went out untouched keep their log-probabilities, whatever
   const auto policies = Compile(kPolicy);
   for (const std::size_t per_piece : {1, 2, 3, 100}) {
     INFO(per_piece);
-    const Gated plain = Through(*policies, {{"so "}, {"it "}, {"is."}}, per_piece);
+    const Left plain = Through(*policies, {{"so "}, {"it "}, {"is."}}, per_piece);
     CHECK(plain.tokens == "so |it |is.|");
-    const Gated redacted = Through(*policies, {{"a "}, {"ZQ"}, {"~AB"}, {"CD~"}, {"73"}, {" b"}}, per_piece);
+    const Left redacted = Through(*policies, {{"a "}, {"ZQ"}, {"~AB"}, {"CD~"}, {"73"}, {" b"}}, per_piece);
     CHECK(redacted.text == "a [GONE] b");
     CHECK(redacted.tokens == "a | b|");
-    const Gated straddles = Through(*policies, {{"a Z"}, {"Q~ABCD~73 b"}, {" c"}}, per_piece);
+    const Left straddles = Through(*policies, {{"a Z"}, {"Q~ABCD~73 b"}, {" c"}}, per_piece);
     CHECK(straddles.text == "a [GONE] b c");
     CHECK(straddles.tokens == " c|");
-    const Gated blocked = Through(*policies, {{"the "}, {"blue"}, {"bird"}, {" sings"}}, per_piece);
+    const Left blocked = Through(*policies, {{"the "}, {"blue"}, {"bird"}, {" sings"}}, per_piece);
     CHECK(blocked.text == "the ");
     CHECK(blocked.tokens == "the |");
-    const Gated harmless = Through(*policies, {{"the "}, {"blue"}, {"berry"}}, per_piece);
+    const Left harmless = Through(*policies, {{"the "}, {"blue"}, {"berry"}}, per_piece);
     CHECK(harmless.tokens == "the |blue|berry|");
   }
 }
@@ -148,34 +148,34 @@ TEST_CASE("While a capped redaction is swallowed no alternative leaves, nor at t
     parts.push_back({" ok", {" harmless "}});
     for (const std::size_t per_piece : {1, 3, 1000}) {
       INFO(step << per_piece);
-      const Gated gated = Through(*policies, parts, per_piece);
-      CHECK(gated.text == "[REDACTED]>> ok");
-      CHECK(gated.tokens == ">>| ok|");
-      CHECK(gated.alternatives == " harmless |");
+      const Left left = Through(*policies, parts, per_piece);
+      CHECK(left.text == "[REDACTED]>> ok");
+      CHECK(left.tokens == ">>| ok|");
+      CHECK(left.alternatives == " harmless |");
     }
   }
 }
 
 TEST_CASE("Without rules everything leaves") {
-  const Gated all = Through(*Compile(""), {{"a", {"b", "c"}}, {"ZQ~AB~73", {"bluebird"}}}, 1);
+  const Left all = Through(*Compile(""), {{"a", {"b", "c"}}, {"ZQ~AB~73", {"bluebird"}}}, 1);
   CHECK(all.tokens == "a|ZQ~AB~73|");
   CHECK(all.alternatives == "b|c|bluebird|");
 }
 
-TEST_CASE("A gate says how many alternatives it would judge") {
+TEST_CASE("A LogprobFilter says how many alternatives it would judge") {
   const inference::OutputToken token{.id = 1, .bytes = "a", .logprob = -1, .top = {{2, "b", -2}, {3, "c", -3}}, .text_end = 1};
   inference::Piece piece;
   piece.tokens = {token, token, token};
   const auto policies = Compile(kPolicy);
-  CHECK(pipeline::LogprobGate([&] { return policies->OpenOutput({}); }).AlternativesToJudge(piece) == 6);
-  CHECK(pipeline::LogprobGate(nullptr).AlternativesToJudge(piece) == 0);
+  CHECK(pipeline::LogprobFilter([&] { return policies->OpenOutput({}); }).AlternativesToJudge(piece) == 6);
+  CHECK(pipeline::LogprobFilter(nullptr).AlternativesToJudge(piece) == 0);
 }
 
 TEST_CASE("Tokens that share a code point leave together, or not at all") {
   const auto policies = Compile(kPolicy);
   for (const bool secret : {false, true}) {
     const auto open = [&] { return policies->OpenOutput({}); };
-    pipeline::LogprobGate gate(open);
+    pipeline::LogprobFilter logprob_filter(open);
     const auto filter = open();
     inference::Piece piece;
     piece.text = std::string(".") + (secret ? "\xCF\x9E" : "\xCF\xA0") + "!";
@@ -183,10 +183,10 @@ TEST_CASE("Tokens that share a code point leave together, or not at all") {
                     {.id = 2, .bytes = (secret ? "\x9E" : "\xA0"), .logprob = -1, .top = {}, .text_end = 3},
                     {.id = 3, .bytes = "!", .logprob = -1, .top = {}, .text_end = 4},
                     {.id = 4, .bytes = "", .logprob = -1, .top = {}, .text_end = 4}};
-    const auto clear = gate.Push(piece, *filter);
+    const auto clear = logprob_filter.Push(piece, *filter);
     REQUIRE(clear.ok());
     REQUIRE(filter->Finish().ok());
-    const Logprobs released = gate.Take(*filter);
+    const Logprobs released = logprob_filter.Take(*filter);
     REQUIRE(released.size() == (secret ? 1U : 3U));
     CHECK(released.back().token() == "!");
     CHECK(released.back().token_id() == 3);
@@ -195,22 +195,23 @@ TEST_CASE("Tokens that share a code point leave together, or not at all") {
 
 TEST_CASE("What leaves is rounded to what is stored, and never infinite") {
   const auto policies = Compile("");
-  pipeline::LogprobGate gate([&] { return policies->OpenOutput({}); });
+  pipeline::LogprobFilter logprob_filter([&] { return policies->OpenOutput({}); });
   const auto filter = policies->OpenOutput({});
   inference::Piece piece;
   piece.text = "ab";
   piece.tokens = {
       {.id = 1, .bytes = "a", .logprob = -0.12345678F, .top = {{2, "z", -std::numeric_limits<float>::infinity()}}, .text_end = 1},
       {.id = 3, .bytes = "b", .logprob = std::numeric_limits<float>::quiet_NaN(), .top = {}, .text_end = 2}};
-  REQUIRE(gate.Push(piece, *filter).ok());
-  const Logprobs released = gate.Take(*filter);
+  REQUIRE(logprob_filter.Push(piece, *filter).ok());
+  const Logprobs released = logprob_filter.Take(*filter);
   REQUIRE(released.size() == 2);
   CHECK(released[0].logprob() == -0.123457);
   CHECK(released[0].top(0).logprob() == -9999);
   CHECK(released[1].logprob() == -9999);
 }
 
-// The promise, told over the whole: the text does not depend on the gate, and what it lists, joined, is in the text that was released.
+// The promise, told over the whole: the text does not depend on the LogprobFilter, and what it lists, joined, is in the text that was
+// released.
 TEST_CASE("For any cut into tokens and pieces the text is the filter's, and every token listed is part of it") {
   const std::uint64_t seed = test::Seed();
   INFO("TOLLGATE_SEED=" << seed);
@@ -226,19 +227,19 @@ TEST_CASE("For any cut into tokens and pieces the text is the filter's, and ever
       whole += part.bytes;
       parts.push_back(std::move(part));
     }
-    const Gated gated = Through(*policies, parts, 1 + random() % 4, random() % 3);
+    const Left left = Through(*policies, parts, 1 + random() % 4, random() % 3);
     const auto filtered = policies->FilterWhole({}, whole);
     REQUIRE(filtered.ok());
-    INFO(whole << " -> " << gated.text << " / " << gated.tokens);
-    CHECK(gated.text == filtered->text);
+    INFO(whole << " -> " << left.text << " / " << left.tokens);
+    CHECK(left.text == filtered->text);
     std::size_t at = 0;
-    for (std::size_t from = 0; from < gated.tokens.size();) {
-      const std::size_t to = gated.tokens.find('|', from);
-      const std::size_t found = gated.text.find(gated.tokens.substr(from, to - from), at);
+    for (std::size_t from = 0; from < left.tokens.size();) {
+      const std::size_t to = left.tokens.find('|', from);
+      const std::size_t found = left.text.find(left.tokens.substr(from, to - from), at);
       REQUIRE(found != std::string::npos);
       at = found + (to - from);
       from = to + 1;
     }
-    CHECK(gated.alternatives.find("Ϟ") == std::string::npos);
+    CHECK(left.alternatives.find("Ϟ") == std::string::npos);
   }
 }

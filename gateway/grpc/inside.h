@@ -8,7 +8,7 @@
 
 namespace tollgate::grpc_front {
 
-class Gate {
+class Inside {
  public:
   void Enter() {
     const base::Lock lock(mu_);
