@@ -221,12 +221,12 @@ void ChoiceOutput::LetGo(Asked& asked) {
 
 absl::Status ChoiceOutput::Consult(const std::string& model, std::chrono::steady_clock::time_point deadline, std::int64_t bytes_out) {
   for (Asked& asked : asked_) {
-    for (const GuardAnswer& answer : asked.inbox->Take()) TG_RETURN_IF_ERROR(asked.filter->Answer(answer, bytes_out + pending_bytes()));
+    for (const QuestionAnswer& answer : asked.inbox->Take()) TG_RETURN_IF_ERROR(asked.filter->Answer(answer, bytes_out + pending_bytes()));
     if (!blocked_) LetGo(asked);
   }
   for (Asked& asked : asked_) {
     if (blocked_) return absl::OkStatus();
-    for (GuardAsk& ask : asked.filter->TakeAsks()) {
+    for (QuestionAsk& ask : asked.filter->TakeAsks()) {
       std::vector<policy::Message> named = *ask.messages;
       named.front().name = asked.call.name();
       ask.messages = std::make_shared<const std::vector<policy::Message>>(std::move(named));

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "gateway/pipeline/guards.h"
 #include "gateway/pipeline/logprob_filter.h"
+#include "gateway/pipeline/questions.h"
 #include "gateway/pipeline/retry.h"
 #include "inference/output_parser.h"
 #include "policy/policy_set.h"
@@ -24,11 +24,11 @@ struct OutputPlan {
   struct Asks {
     std::function<std::vector<policy::Question>(const policy::Channel&)> about{};  // What is asked; null: nothing.
     std::shared_ptr<const policy::PolicySet> policies{};                           // Whose the questions are.
-    std::function<std::shared_ptr<GuardInbox>()> inbox{};                          // One for each channel and call.
+    std::function<std::shared_ptr<QuestionInbox>()> inbox{};                       // One for each channel and call.
     std::function<std::unique_ptr<policy::StreamFilter>(const policy::Channel&)>
         open{};  // For arguments as they are asked about: with pseudonyms in them.
     bool streamed = false;
-    std::string tenant{};  // As in GuardAsk.
+    std::string tenant{};  // As in QuestionAsk.
   };
   Asks asks{};
   RetryRules retries{};  // Empty where the reply cannot be taken back.

@@ -29,7 +29,7 @@ const std::map<std::string, std::set<std::string>> kArrows = [] {
       {"gates", {}},
       {"explain", {"policy"}},
       {"pipeline", {"four", "async", "directory", "identity", "gates", "explain"}},
-      {"guards", {"pipeline"}},
+      {"detectors", {"pipeline"}},
       {"grpc", {"async", "net", "pipeline"}},
       {"http", {"async", "net", "pipeline"}},
       {"admin", {"audit", "metering", "policy", "directory", "identity", "gates", "pipeline", "grpc", "explain"}},
@@ -37,7 +37,7 @@ const std::map<std::string, std::set<std::string>> kArrows = [] {
       {"fetch", {"inference"}},
       {"cli", {"policy", "config", "explain"}},
       {"serve",
-       {"audit", "metering", "inference", "net", "directory", "identity", "gates", "pipeline", "guards", "grpc", "http", "admin",
+       {"audit", "metering", "inference", "net", "directory", "identity", "gates", "pipeline", "detectors", "grpc", "http", "admin",
         "migrate"}},
       {"dev", {"audit", "config", "admin", "migrate", "cli", "serve"}}};
   std::set<std::string> all = low;

@@ -3,23 +3,23 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include "base/error_detail.h"
-#include "gateway/pipeline/guards.h"
+#include "gateway/pipeline/questions.h"
 #include "tests/gateway/pipeline/world.h"
 
 using namespace tollgate;
 using Catch::Matchers::ContainsSubstring;
 using pipeline::Failure;
-using pipeline::GuardAnswer;
-using pipeline::GuardAsk;
+using pipeline::QuestionAnswer;
+using pipeline::QuestionAsk;
 using pipeline::Reply;
 
 namespace {
 
 // Says "hit" of text that holds "evil", "away" fails, and keeps what it was asked.
-class FakeGuards final : public pipeline::Guards {
+class FakeAnswerers final : public pipeline::Answerers {
  public:
-  void Ask(GuardAsk ask, std::function<void(GuardAnswer)> done) override {
-    GuardAnswer answer;
+  void Ask(QuestionAsk ask, std::function<void(QuestionAnswer)> done) override {
+    QuestionAnswer answer;
     answer.answer.id = ask.question.id;
     const std::string& text = ask.messages->front().parts[0];
     answer.answer.hit = text.find("evil") != std::string::npos;
@@ -34,9 +34,9 @@ class FakeGuards final : public pipeline::Guards {
     asks.push_back(std::move(ask));
     done(std::move(answer));
   }
-  std::vector<GuardAsk> asks;
-  std::function<void(const GuardAsk&)> on_ask;
-  std::function<void(GuardAnswer&)> change;
+  std::vector<QuestionAsk> asks;
+  std::function<void(const QuestionAsk&)> on_ask;
+  std::function<void(QuestionAnswer&)> change;
 };
 
 std::string Policy(const std::string& rule) {
@@ -46,15 +46,15 @@ std::string Policy(const std::string& rule) {
 constexpr const char* kInput = "where: {direction: input}, detect: {external: g}, do: block, because: Not kind.";
 
 struct Bed : test::World {
-  explicit Bed(const std::string& rule) : World(Policy(rule)) { guards = &fake; }
-  FakeGuards fake;
+  explicit Bed(const std::string& rule) : World(Policy(rule)) { answerers = &fake; }
+  FakeAnswerers fake;
 };
 
 }  // namespace
 
 TEST_CASE("A prompt is asked about behind its record, as it will be used, and a hit ends the request with nothing routed") {
   Bed world(kInput);
-  world.fake.on_ask = [&](const GuardAsk&) { CHECK(world.Kinds() == "REQUEST"); };
+  world.fake.on_ask = [&](const QuestionAsk&) { CHECK(world.Kinds() == "REQUEST"); };
   const auto outcome = world.Chat(world.Ask("evil for bob@example.com"));
   REQUIRE(std::holds_alternative<Failure>(outcome));
   const absl::Status status = std::get<Failure>(outcome).status;
@@ -96,7 +96,7 @@ TEST_CASE("A good prompt goes on; one that nobody can judge is blocked, or goes 
 
 TEST_CASE("Without anybody to ask, rules fail closed") {
   Bed world(kInput);
-  world.guards = nullptr;
+  world.answerers = nullptr;
   CHECK(std::holds_alternative<Failure>(world.Chat(world.Ask("kind words"))));
   CHECK_THAT(world.journal.entries()[1].record.end().guards(0).failure(), ContainsSubstring("detectors in tollgate.yaml"));
 }
@@ -150,7 +150,7 @@ TEST_CASE("Each of several replies waits for its own verdict, and a blocked one 
     v1::ChatRequest ask = world.Ask("All is well.");
     ask.set_choices(3);
     int asked = 0;
-    world.fake.change = [&](GuardAnswer& answer) { answer.answer.hit = ++asked == 2; };
+    world.fake.change = [&](QuestionAnswer& answer) { answer.answer.hit = ++asked == 2; };
     test::RecordingWriter writer;
     const auto outcome = world.Chat(ask, streamed ? &writer : nullptr);
     REQUIRE(std::holds_alternative<Reply>(outcome));
@@ -307,7 +307,7 @@ TEST_CASE("Of a value that a pseudonym stood for detectors outside see the pseud
   REQUIRE(std::get<Reply>(outcome).calls.size() == 1);
   CHECK(std::get<Reply>(outcome).calls[0].arguments() == R"({"q": "Roberta"})");
   CHECK(world.fake.asks.size() == 3);
-  for (const GuardAsk& asked : world.fake.asks) {
+  for (const QuestionAsk& asked : world.fake.asks) {
     std::string text;
     for (const policy::Message& message : *asked.messages)
       for (const std::string& part : message.parts) text += part;

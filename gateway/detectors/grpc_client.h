@@ -9,7 +9,7 @@
 #include "base/http_client.h"
 #include "base/status.h"
 
-namespace tollgate::guards {
+namespace tollgate::detectors {
 
 // "grpc://HOST:PORT", or "grpcs://HOST:PORT" with TLS.
 bool IsGrpcUrl(const std::string& url);
@@ -18,4 +18,4 @@ bool IsGrpcUrl(const std::string& url);
 absl::StatusOr<std::unique_ptr<base::HttpClient>> MakeGrpcClient(const std::string& url, const base::HttpClientOptions& options,
                                                                  std::size_t answer_bytes_max);
 
-}  // namespace tollgate::guards
+}  // namespace tollgate::detectors

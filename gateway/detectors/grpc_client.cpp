@@ -1,8 +1,8 @@
 // A question's JSON and its message have the same fields, so that protobuf's own mapping carries one into the other. Calls are gRPC's
 // callback kind; what ends on its threads waits for Run, on whose thread sinks are called.
 //
-// Tested by tests/gateway/guards/grpc_client_test.cpp.
-#include "gateway/guards/grpc_client.h"
+// Tested by tests/gateway/detectors/grpc_client_test.cpp.
+#include "gateway/detectors/grpc_client.h"
 
 #include <algorithm>
 #include <condition_variable>
@@ -21,7 +21,7 @@
 #include "base/mutex.h"
 #include "tollgate/v1/detector.grpc.pb.h"
 
-namespace tollgate::guards {
+namespace tollgate::detectors {
 namespace {
 
 namespace v1 = tollgate::v1;
@@ -197,4 +197,4 @@ absl::StatusOr<std::unique_ptr<base::HttpClient>> MakeGrpcClient(const std::stri
   return std::unique_ptr<base::HttpClient>(std::make_unique<GrpcClient>(grpc::CreateCustomChannel(target, credentials, arguments)));
 }
 
-}  // namespace tollgate::guards
+}  // namespace tollgate::detectors

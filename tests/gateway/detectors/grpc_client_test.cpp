@@ -13,15 +13,15 @@
 #include <grpcpp/server_builder.h>
 
 #include "base/encoding.h"
-#include "gateway/guards/external_detectors.h"
+#include "gateway/detectors/external_detectors.h"
 #include "tests/support/temp_dir.h"
 #include "tollgate/v1/detector.grpc.pb.h"
 
 using namespace tollgate;
 using Catch::Matchers::ContainsSubstring;
-using guards::DetectorOptions;
-using guards::ExternalDetectors;
-using pipeline::GuardAnswer;
+using detectors::DetectorOptions;
+using detectors::ExternalDetectors;
+using pipeline::QuestionAnswer;
 
 namespace {
 
@@ -58,9 +58,9 @@ std::unique_ptr<ExternalDetectors> Make(const std::string& url, const std::funct
   return *std::move(made);
 }
 
-std::future<GuardAnswer> Ask(ExternalDetectors& detectors, const std::string& text,
-                             std::chrono::milliseconds within = std::chrono::hours(1), const std::string& tenant = "") {
-  pipeline::GuardAsk ask;
+std::future<QuestionAnswer> Ask(ExternalDetectors& detectors, const std::string& text,
+                                std::chrono::milliseconds within = std::chrono::hours(1), const std::string& tenant = "") {
+  pipeline::QuestionAsk ask;
   ask.question = {"r", "rule", "external", "toxicity", {0}};
   ask.messages = std::make_shared<const std::vector<policy::Message>>(
       std::vector<policy::Message>{{policy::Role::kTool, "mail", {text.substr(0, 2), text.substr(2)}}});
@@ -69,9 +69,9 @@ std::future<GuardAnswer> Ask(ExternalDetectors& detectors, const std::string& te
   ask.output = true;
   ask.last = false;
   ask.deadline = std::chrono::steady_clock::now() + within;
-  auto promise = std::make_shared<std::promise<GuardAnswer>>();
+  auto promise = std::make_shared<std::promise<QuestionAnswer>>();
   auto future = promise->get_future();
-  detectors.Ask(std::move(ask), [promise](GuardAnswer answer) { promise->set_value(std::move(answer)); });
+  detectors.Ask(std::move(ask), [promise](QuestionAnswer answer) { promise->set_value(std::move(answer)); });
   return future;
 }
 
@@ -103,7 +103,7 @@ TEST_CASE("A gRPC detector is asked with all that the format says, and answers")
     return grpc::Status::OK;
   });
   const auto detectors = Make(server.at(), [](DetectorOptions& o) { o.bearer = "s3cret"; });
-  const GuardAnswer answer = Ask(*detectors, "evil words").get();
+  const QuestionAnswer answer = Ask(*detectors, "evil words").get();
   CHECK(answer.answer.failure.empty());
   CHECK(answer.answer.id == "r");
   CHECK(answer.answer.hit);
@@ -150,7 +150,7 @@ TEST_CASE("Whatever a gRPC detector does wrong is an answer that says so, withou
        "answered with status 429"}};
   for (const auto& [wrong, failure] : cases) {
     Served server(wrong);
-    const GuardAnswer answer = Ask(*Make(server.at()), "words").get();
+    const QuestionAnswer answer = Ask(*Make(server.at()), "words").get();
     CHECK_THAT(answer.answer.failure, ContainsSubstring(failure) && !ContainsSubstring("secret"));
     CHECK_FALSE(answer.answer.hit);
   }
@@ -190,7 +190,7 @@ TEST_CASE("A gRPC detector that hangs is given up at the deadline, and what wait
   auto first = Ask(*detectors, "one", std::chrono::milliseconds(400));
   while (detectors->stats()[0].running == 0) std::this_thread::yield();
   auto second = Ask(*detectors, "two", std::chrono::milliseconds(1));
-  const GuardAnswer third = Ask(*detectors, "three").get();
+  const QuestionAnswer third = Ask(*detectors, "three").get();
   CHECK_THAT(third.answer.failure, ContainsSubstring("too many questions waiting"));
   CHECK_THAT(first.get().answer.failure, ContainsSubstring("did not answer in time"));
   CHECK_THAT(second.get().answer.failure, ContainsSubstring("no turn free in time"));

@@ -3,15 +3,15 @@
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
-#include "gateway/guards/external_wire.h"
+#include "gateway/detectors/external_wire.h"
 
 using namespace tollgate;
 using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
-pipeline::GuardAsk Ask() {
-  pipeline::GuardAsk ask;
+pipeline::QuestionAsk Ask() {
+  pipeline::QuestionAsk ask;
   ask.question = {"r", "r", "external", "toxicity", {1}};
   ask.messages = std::make_shared<const std::vector<policy::Message>>(
       std::vector<policy::Message>{{policy::Role::kUser, "ann", {"hel", "lo \"you\"\n"}}});
@@ -22,16 +22,16 @@ pipeline::GuardAsk Ask() {
 }  // namespace
 
 TEST_CASE("A question names detector, rule, direction, model and messages") {
-  CHECK(guards::QuestionText(Ask()) == R"({"version":1,"detector":"toxicity","rule":"r","direction":"input","last":true,"model":"tiny",)"
-                                       R"("messages":[{"role":"user","text":"hello \"you\"\n","name":"ann"}]})");
-  pipeline::GuardAsk output = Ask();
+  CHECK(detectors::QuestionText(Ask()) == R"({"version":1,"detector":"toxicity","rule":"r","direction":"input","last":true,"model":"tiny",)"
+                                          R"("messages":[{"role":"user","text":"hello \"you\"\n","name":"ann"}]})");
+  pipeline::QuestionAsk output = Ask();
   output.output = true;
   output.last = false;
-  CHECK_THAT(guards::QuestionText(output), ContainsSubstring(R"("direction":"output","last":false)"));
+  CHECK_THAT(detectors::QuestionText(output), ContainsSubstring(R"("direction":"output","last":false)"));
 }
 
 TEST_CASE("An answer is read with score, category and spans") {
-  const auto answer = guards::ReadAnswer(
+  const auto answer = detectors::ReadAnswer(
       Ask(), R"({"hit":true,"score":0.25,"category":"hate/mild","spans":[{"message":0,"begin":1,"end":4}],"model":"v7"})");
   REQUIRE(answer.ok());
   CHECK(answer->answer.id == "r");
@@ -39,7 +39,7 @@ TEST_CASE("An answer is read with score, category and spans") {
   CHECK(answer->answer.score_millionths == 250'000);
   CHECK(answer->category == "hate/mild");
   CHECK(answer->answer.spans == std::vector<policy::Span>{{0, "text", 1, 4}});
-  CHECK_FALSE(guards::ReadAnswer(Ask(), R"({"hit":false})")->answer.hit);
+  CHECK_FALSE(detectors::ReadAnswer(Ask(), R"({"hit":false})")->answer.hit);
 }
 
 TEST_CASE("What is not what the format says is no answer") {
@@ -64,7 +64,7 @@ TEST_CASE("What is not what the format says is no answer") {
                                                   "\xff\xfe",
                                                   std::string(2000, '['),
                                                   R"({"hit":true,"hit2":)"}));
-  const auto answer = guards::ReadAnswer(Ask(), body);
+  const auto answer = detectors::ReadAnswer(Ask(), body);
   CHECK_FALSE(answer.ok());
   CHECK_THAT(base::Message(answer.status()), ContainsSubstring("cannot be read"));
 }

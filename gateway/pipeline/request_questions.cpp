@@ -1,6 +1,6 @@
 // The prompt is on record before anybody is asked about it (P1), and nothing is routed before all have answered. A detector that
 // does not answer is an answer too; only the caller's own end, or its deadline, breaks this off.
-// Tested by tests/gateway/pipeline/guards_test.cpp.
+// Tested by tests/gateway/pipeline/questions_test.cpp.
 #include <algorithm>
 #include <map>
 
@@ -12,9 +12,9 @@ namespace tollgate::pipeline {
 
 namespace v1 = tollgate::v1;
 
-async::Awaitable<std::optional<Ending>> Request::AskGuards() {
+async::Awaitable<std::optional<Ending>> Request::AskOthers() {
   if (inspection_.questions.empty()) co_return std::nullopt;
-  const auto inbox = GuardInbox::Make(*guards_, with_.cpu, event_.Notifier());
+  const auto inbox = QuestionInbox::Make(*guards_, with_.cpu, event_.Notifier());
   std::map<std::vector<std::uint32_t>, std::shared_ptr<const std::vector<policy::Message>>> shown;  // By which of them.
   for (const policy::Question& question : inspection_.questions) {
     auto& messages = shown[question.messages];
@@ -23,7 +23,7 @@ async::Awaitable<std::optional<Ending>> Request::AskGuards() {
       for (const std::uint32_t message : question.messages) copies.push_back(inspection_.prompt[inspection_.put_before + message]);
       messages = std::make_shared<const std::vector<policy::Message>>(std::move(copies));
     }
-    GuardAsk ask;
+    QuestionAsk ask;
     ask.question = question;
     ask.model = model_.name;
     ask.tenant = who_.place.team->id.value.Bytes();
@@ -31,11 +31,11 @@ async::Awaitable<std::optional<Ending>> Request::AskGuards() {
     ask.messages = messages;
     inbox->Ask(std::move(ask));
   }
-  std::vector<GuardAnswer> answers;
+  std::vector<QuestionAnswer> answers;
   Watch watch(with_, *principal_, model_.name, cancellation_, shared_.shutting_down, deadline_);
   for (;;) {
     co_await guards_->Turn();
-    for (GuardAnswer& answer : inbox->Take()) answers.push_back(std::move(answer));
+    for (QuestionAnswer& answer : inbox->Take()) answers.push_back(std::move(answer));
     if (answers.size() == inspection_.questions.size()) break;
     if (auto stop = watch.MustStop("its prompt was judged")) co_return std::move(*stop);
     const auto wake = std::min(watch.NextLook(), guards_->NextWake());
@@ -50,9 +50,9 @@ async::Awaitable<std::optional<Ending>> Request::AskGuards() {
 }
 
 // The verdict with the answers in it, and what goes on record of them.
-absl::Status Request::DecideAnswered(std::vector<GuardAnswer> answers) {
+absl::Status Request::DecideAnswered(std::vector<QuestionAnswer> answers) {
   std::vector<policy::Answer> plain;
-  for (GuardAnswer& answer : answers) {
+  for (QuestionAnswer& answer : answers) {
     const auto& asked = inspection_.questions;
     const auto question = std::find_if(asked.begin(), asked.end(), [&](const policy::Question& q) { return q.id == answer.answer.id; });
     if (question == asked.end()) return base::Internal("a detector answered what it was not asked");

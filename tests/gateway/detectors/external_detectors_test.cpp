@@ -4,15 +4,15 @@
 
 #include <future>
 
-#include "gateway/guards/external_detectors.h"
+#include "gateway/detectors/external_detectors.h"
 #include "gateway/pipeline/breaker.h"
 #include "tests/support/scripted_upstream.h"
 
 using namespace tollgate;
 using Catch::Matchers::ContainsSubstring;
-using guards::DetectorOptions;
-using guards::ExternalDetectors;
-using pipeline::GuardAnswer;
+using detectors::DetectorOptions;
+using detectors::ExternalDetectors;
+using pipeline::QuestionAnswer;
 using std::chrono::milliseconds;
 
 namespace {
@@ -28,16 +28,16 @@ std::unique_ptr<ExternalDetectors> Make(const test::ScriptedUpstream& server, co
   return *std::move(made);
 }
 
-std::future<GuardAnswer> Ask(ExternalDetectors& detectors, const std::string& text, const std::string& name = "toxicity",
-                             std::chrono::milliseconds patience = std::chrono::hours(1), const std::string& tenant = "") {
-  pipeline::GuardAsk ask;
+std::future<QuestionAnswer> Ask(ExternalDetectors& detectors, const std::string& text, const std::string& name = "toxicity",
+                                std::chrono::milliseconds patience = std::chrono::hours(1), const std::string& tenant = "") {
+  pipeline::QuestionAsk ask;
   ask.question = {"r", "r", "external", name, {0}};
   ask.messages = std::make_shared<const std::vector<policy::Message>>(std::vector<policy::Message>{{policy::Role::kUser, "", {text}}});
   ask.tenant = tenant;
   ask.deadline = std::chrono::steady_clock::now() + patience;
-  auto promise = std::make_shared<std::promise<GuardAnswer>>();
+  auto promise = std::make_shared<std::promise<QuestionAnswer>>();
   auto future = promise->get_future();
-  detectors.Ask(std::move(ask), [promise](GuardAnswer answer) { promise->set_value(std::move(answer)); });
+  detectors.Ask(std::move(ask), [promise](QuestionAnswer answer) { promise->set_value(std::move(answer)); });
   return future;
 }
 
@@ -49,7 +49,7 @@ TEST_CASE("A detector is asked with its secret and answers") {
     exchange.Reply(200, bad ? R"({"hit":true,"score":0.9,"category":"evil"})" : R"({"hit":false})");
   });
   const auto detectors = Make(server, [](DetectorOptions& o) { o.bearer = "s3cret"; });
-  const GuardAnswer bad = Ask(*detectors, "evil words").get();
+  const QuestionAnswer bad = Ask(*detectors, "evil words").get();
   CHECK(bad.answer.hit);
   CHECK(bad.category == "evil");
   CHECK(bad.answer.failure.empty());
@@ -76,7 +76,7 @@ TEST_CASE("Whatever a detector does wrong is an answer that says so, without its
                       {200, std::string(100'000, ' '), "longer than 64 KiB"}};
   for (const Row& row : rows) {
     test::ScriptedUpstream server([&](test::ScriptedUpstream::Exchange& exchange) { exchange.Reply(row.status, row.body); });
-    const GuardAnswer answer = Ask(*Make(server), "x").get();
+    const QuestionAnswer answer = Ask(*Make(server), "x").get();
     CHECK_THAT(answer.answer.failure, ContainsSubstring(row.failure) && !ContainsSubstring("secret"));
     CHECK(answer.answer.id == "r");
   }
@@ -217,7 +217,7 @@ TEST_CASE("Tenants' questions are taken in turn, and one with half of the places
     o.waiting_max = 8;
   });
   const auto hour = milliseconds(std::chrono::hours(1));
-  std::vector<std::future<GuardAnswer>> many;
+  std::vector<std::future<QuestionAnswer>> many;
   for (int i = 0; i < 3; ++i) many.push_back(Ask(*detectors, "1", "toxicity", hour, "loud"));
   server.WaitForRequests(3);
   for (int i = 0; i < 6; ++i) many.push_back(Ask(*detectors, "1", "toxicity", hour, "loud"));  // They wait for one of the three.

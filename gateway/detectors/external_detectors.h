@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "base/status.h"
-#include "gateway/pipeline/guards.h"
+#include "gateway/pipeline/questions.h"
 
-namespace tollgate::guards {
+namespace tollgate::detectors {
 
 struct DetectorOptions {
   std::string name;
@@ -40,13 +40,13 @@ struct DetectorStats {
   bool open = false;  // It is being left alone, by one tenant's questions or by all.
 };
 
-class ExternalDetectors final : public pipeline::Guards {
+class ExternalDetectors final : public pipeline::Answerers {
  public:
   // FAILED_PRECONDITION: a certificate or key cannot be read. INVALID_ARGUMENT: two of one name.
   static absl::StatusOr<std::unique_ptr<ExternalDetectors>> Create(std::vector<DetectorOptions> detectors);
   ~ExternalDetectors() override;  // Answers all that is out with a failure.
 
-  void Ask(pipeline::GuardAsk ask, std::function<void(pipeline::GuardAnswer)> done) override;
+  void Ask(pipeline::QuestionAsk ask, std::function<void(pipeline::QuestionAnswer)> done) override;
 
   std::vector<DetectorStats> stats() const;
 
@@ -56,4 +56,4 @@ class ExternalDetectors final : public pipeline::Guards {
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace tollgate::guards
+}  // namespace tollgate::detectors

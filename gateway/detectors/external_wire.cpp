@@ -1,13 +1,13 @@
 // Fields that the format does not name are passed over, so that a detector may say more; those that it names must be what it says.
 //
-// Tested by tests/gateway/guards/external_wire_test.cpp.
-#include "gateway/guards/external_wire.h"
+// Tested by tests/gateway/detectors/external_wire_test.cpp.
+#include "gateway/detectors/external_wire.h"
 
 #include <boost/json.hpp>
 #include <cmath>
 #include <limits>
 
-namespace tollgate::guards {
+namespace tollgate::detectors {
 
 namespace json = boost::json;
 
@@ -18,7 +18,7 @@ constexpr std::size_t kCategoryBytesMax = 64;
 
 absl::Status Wrong(const char* what) { return base::InvalidArgument(std::string("its answer cannot be read: ") + what); }
 
-absl::Status ReadSpans(const pipeline::GuardAsk& ask, const json::value& value, pipeline::GuardAnswer& out) {
+absl::Status ReadSpans(const pipeline::QuestionAsk& ask, const json::value& value, pipeline::QuestionAnswer& out) {
   const json::array* spans = value.if_array();
   if (spans == nullptr || spans->size() > kSpansMax) return Wrong("'spans' is a list of at most 1000");
   for (const json::value& item : *spans) {
@@ -45,7 +45,7 @@ bool IsCategory(std::string_view text) {
 
 }  // namespace
 
-std::string QuestionText(const pipeline::GuardAsk& ask) {
+std::string QuestionText(const pipeline::QuestionAsk& ask) {
   json::array messages;
   for (const policy::Message& message : *ask.messages) {
     json::object out{{"role", policy::RoleName(message.role)}, {"text", TextOf(message)}};
@@ -61,14 +61,14 @@ std::string QuestionText(const pipeline::GuardAsk& ask) {
                                       {"messages", std::move(messages)}});
 }
 
-absl::StatusOr<pipeline::GuardAnswer> ReadAnswer(const pipeline::GuardAsk& ask, std::string_view body) {
+absl::StatusOr<pipeline::QuestionAnswer> ReadAnswer(const pipeline::QuestionAsk& ask, std::string_view body) {
   boost::system::error_code error;
   json::parse_options options;
   options.max_depth = 8;
   const json::value root = json::parse({body.data(), body.size()}, error, {}, options);
   const json::object* top = error ? nullptr : root.if_object();
   if (top == nullptr) return Wrong("it is no JSON object");
-  pipeline::GuardAnswer out;
+  pipeline::QuestionAnswer out;
   out.answer.id = ask.question.id;
   const json::value* hit = top->if_contains("hit");
   if (hit == nullptr || !hit->is_bool()) return Wrong("'hit' must be true or false");
@@ -87,4 +87,4 @@ absl::StatusOr<pipeline::GuardAnswer> ReadAnswer(const pipeline::GuardAsk& ask, 
   return out;
 }
 
-}  // namespace tollgate::guards
+}  // namespace tollgate::detectors

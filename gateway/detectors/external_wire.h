@@ -5,15 +5,15 @@
 #include <string_view>
 
 #include "base/status.h"
-#include "gateway/pipeline/guards.h"
+#include "gateway/pipeline/questions.h"
 
-namespace tollgate::guards {
+namespace tollgate::detectors {
 
 inline constexpr std::size_t kAnswerBytesMax = 64 << 10;
 
-std::string QuestionText(const pipeline::GuardAsk& ask);
+std::string QuestionText(const pipeline::QuestionAsk& ask);
 
 // INVALID_ARGUMENT, without content, for anything but what the format says: an answer that cannot be read is none.
-absl::StatusOr<pipeline::GuardAnswer> ReadAnswer(const pipeline::GuardAsk& ask, std::string_view body);
+absl::StatusOr<pipeline::QuestionAnswer> ReadAnswer(const pipeline::QuestionAsk& ask, std::string_view body);
 
-}  // namespace tollgate::guards
+}  // namespace tollgate::detectors

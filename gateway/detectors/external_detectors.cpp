@@ -7,8 +7,8 @@
 // text that the server refuses, is that question's failure alone; it may try whether the server is back, and another does if it does not
 // learn it.
 //
-// Tested by tests/gateway/guards/external_detectors_test.cpp.
-#include "gateway/guards/external_detectors.h"
+// Tested by tests/gateway/detectors/external_detectors_test.cpp.
+#include "gateway/detectors/external_detectors.h"
 
 #include <deque>
 #include <map>
@@ -20,11 +20,11 @@
 #include "base/error_detail.h"
 #include "base/http_client.h"
 #include "base/mutex.h"
-#include "gateway/guards/external_wire.h"
-#include "gateway/guards/grpc_client.h"
+#include "gateway/detectors/external_wire.h"
+#include "gateway/detectors/grpc_client.h"
 #include "gateway/pipeline/breaker.h"
 
-namespace tollgate::guards {
+namespace tollgate::detectors {
 
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
@@ -34,17 +34,17 @@ namespace {
 constexpr milliseconds kTurn{100};  // The longest sleep: deadlines of those that wait are looked at as often.
 constexpr std::size_t kWaitingBytesMax = 64 << 20;
 
-using Done = std::function<void(pipeline::GuardAnswer)>;
+using Done = std::function<void(pipeline::QuestionAnswer)>;
 
 struct Asked {
-  pipeline::GuardAsk ask;
+  pipeline::QuestionAsk ask;
   Done done;
   steady_clock::time_point began, deadline;
   bool own_deadline = false;  // `deadline` is the detector's, not the caller's.
   std::size_t bytes = 0;
 };
 
-std::size_t BytesOf(const pipeline::GuardAsk& ask) {
+std::size_t BytesOf(const pipeline::QuestionAsk& ask) {
   std::size_t bytes = 0;
   for (const policy::Message& message : *ask.messages)
     for (const std::string& part : message.parts) bytes += part.size();
@@ -54,8 +54,8 @@ std::size_t BytesOf(const pipeline::GuardAsk& ask) {
 // Whether a tenant that has `own` of the `used` places may take another: who has half of them leaves the last quarter to the others.
 bool MayTake(std::size_t own, std::size_t used, std::size_t all) { return used < (own >= all / 2 ? all - all / 4 : all); }
 
-pipeline::GuardAnswer Failed(const pipeline::GuardAsk& ask, std::string why) {
-  pipeline::GuardAnswer out;
+pipeline::QuestionAnswer Failed(const pipeline::QuestionAsk& ask, std::string why) {
+  pipeline::QuestionAnswer out;
   out.answer.id = ask.question.id;
   out.answer.failure = std::move(why);
   return out;
@@ -76,7 +76,7 @@ class Detector {
     client_->Wake();
   }
 
-  void Ask(pipeline::GuardAsk ask, Done done) {
+  void Ask(pipeline::QuestionAsk ask, Done done) {
     const auto now = steady_clock::now();
     const auto deadline = std::min(now + options_.deadline, ask.deadline);
     const std::size_t bytes = BytesOf(ask);
@@ -226,7 +226,7 @@ class Detector {
       const std::unique_ptr<Transfer> transfer = std::move(at->second);
       at = running_.erase(at);
       if (const auto own = running_of_.find(transfer->asked.ask.tenant); --own->second == 0) running_of_.erase(own);
-      pipeline::GuardAnswer answer = AnswerOf(*transfer);
+      pipeline::QuestionAnswer answer = AnswerOf(*transfer);
       Tell(*transfer, answer.answer.failure.empty());
       NoteRunning();
       Finish(transfer->asked, std::move(answer));
@@ -262,8 +262,8 @@ class Detector {
     return transfer.asked.own_deadline || now < transfer.asked.deadline;
   }
 
-  pipeline::GuardAnswer AnswerOf(const Transfer& transfer) const {
-    const pipeline::GuardAsk& ask = transfer.asked.ask;
+  pipeline::QuestionAnswer AnswerOf(const Transfer& transfer) const {
+    const pipeline::QuestionAsk& ask = transfer.asked.ask;
     const auto failed = [&](std::string_view why) { return Failed(ask, fmt::format("detector '{}': {}", options_.name, why)); };
     if (transfer.body.size() > kAnswerBytesMax) return failed("its answer is longer than 64 KiB");
     if (!transfer.status.ok()) {
@@ -281,7 +281,7 @@ class Detector {
     stats_.open = reach_.open() || tenants_.open();
   }
 
-  void Finish(const Asked& asked, pipeline::GuardAnswer answer) {
+  void Finish(const Asked& asked, pipeline::QuestionAnswer answer) {
     {
       base::Lock lock(mu_);
       stats_.failures += answer.answer.failure.empty() ? 0 : 1;
@@ -332,7 +332,7 @@ absl::StatusOr<std::unique_ptr<ExternalDetectors>> ExternalDetectors::Create(std
   return std::unique_ptr<ExternalDetectors>(new ExternalDetectors(std::move(impl)));
 }
 
-void ExternalDetectors::Ask(pipeline::GuardAsk ask, std::function<void(pipeline::GuardAnswer)> done) {
+void ExternalDetectors::Ask(pipeline::QuestionAsk ask, std::function<void(pipeline::QuestionAnswer)> done) {
   const auto found = impl_->detectors.find(ask.question.name);
   if (found != impl_->detectors.end()) return found->second->Ask(std::move(ask), std::move(done));
   done(Failed(ask, fmt::format("no detector '{}' is configured; name it under detectors in tollgate.yaml", ask.question.name)));
@@ -344,4 +344,4 @@ std::vector<DetectorStats> ExternalDetectors::stats() const {
   return out;
 }
 
-}  // namespace tollgate::guards
+}  // namespace tollgate::detectors

@@ -12,7 +12,7 @@ namespace tollgate::inference {
 
 // What `call` gives, or why it threw: UNAVAILABLE for memory, INTERNAL for the rest.
 template <typename Call>
-auto Guarded(Call call) -> decltype(call()) {
+auto NoThrow(Call call) -> decltype(call()) {
   try {
     return call();
   } catch (const std::bad_alloc&) {
