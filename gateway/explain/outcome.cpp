@@ -20,7 +20,7 @@ v1::PolicyOutcome ToOutcome(const policy::Verdict& verdict) {
 }
 
 v1::PolicyOutcome ToOutcome(const v1::Verdict& verdict) {
-  const std::string redact = policy::ActionName(policy::Action::kRedact);
+  const std::string_view redact = policy::ActionName(policy::Action::kRedact);
   v1::PolicyOutcome out;
   out.set_action(verdict.action());
   for (const v1::RuleOutcome& rule : verdict.rules()) AddRule(rule.rule_id(), rule.action() == redact, rule.count(), out);

@@ -60,7 +60,7 @@ absl::Status Request::DecideAnswered(std::vector<QuestionAnswer> answers) {
     v1::GuardOutcome& outcome = guarded_.emplace_back();
     AddSpans(answer.answer.spans, 0, outcome);
     outcome.set_rule_id(question->rule_id);
-    outcome.set_detector(question->detector);
+    outcome.set_detector(question->detector());
     outcome.set_name(question->name);
     outcome.set_asked(1);
     outcome.set_failure(answer.answer.failure);

@@ -25,7 +25,7 @@ SemanticFilter::SemanticFilter(std::unique_ptr<policy::StreamFilter> spans, std:
   for (Question& question : questions) {
     State& state = states_.emplace_back();
     state.outcome.set_rule_id(question.rule_id);
-    state.outcome.set_detector(question.detector);
+    state.outcome.set_detector(question.detector());
     state.outcome.set_name(question.name);
     state.outcome.set_output(true);
     state.question = std::move(question);
