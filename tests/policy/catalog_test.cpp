@@ -14,7 +14,10 @@ namespace {
 std::string Found(const PolicySet& policies, const std::string& text) { return MustFilter(policies, text).text; }
 
 // A password may be anything; its place tells.
-bool IsPassword(std::string_view detector) { return detector.ends_with("_password") || detector == "url_credentials"; }
+bool IsPassword(std::string_view detector) {
+  return detector == "url_credentials" || detector == "curl_user_password" || detector == "netrc_password" ||
+         detector == "connection_string_password";
+}
 
 // Of these the form says enough.
 bool NeedsNoEntropy(std::string_view detector) { return detector == "tollgate_key" || detector == "jwt" || IsPassword(detector); }
