@@ -167,8 +167,8 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
   reply.head.limits = LimitsOf(*with_.quotas, scopes_);
   reply.end.set_finish_reason(end.finish_reason());
   *reply.end.mutable_usage() = end.tokens();
-  *reply.end.mutable_input_policy() = ToOutcome(ToProto(inspection_.verdict));
-  *reply.end.mutable_output_policy() = ToOutcome(end.output_verdict());
+  *reply.end.mutable_input_policy() = ToOutcome(ToProto(inspection_.verdict), *policies_.acting);
+  *reply.end.mutable_output_policy() = ToOutcome(end.output_verdict(), *policies_.acting);
   if (relay != nullptr) relay->FillChoices(ending, reply.end);
   reply.end.mutable_record()->set_log_id(position->log_id);
   reply.end.mutable_record()->set_index(position->index);
