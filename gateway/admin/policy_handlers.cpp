@@ -7,6 +7,7 @@
 #include "gateway/admin/describe.h"
 #include "gateway/admin/handlers.h"
 #include "gateway/admin/page.h"
+#include "gateway/pipeline/judge.h"
 #include "gateway/trial/trial.h"
 #include "policy/policy_set.h"
 
@@ -21,23 +22,17 @@ constexpr std::size_t kTextMax = 4 << 20;
 
 // Rules name keys by name, callers by public id: a key of the org that has it says where it stands. Any other is taken as a name.
 template <typename Request>
-policy::Subject PlaceOf(const Caller& caller, const Shard& shard, const Request& request) {
-  const std::int64_t now_s = base::ToMicros(caller.desk().with.clock->Wall()) / 1'000'000;
-  const auto key = shard.by_public_id.find(request.key());
-  policy::Subject out{shard.org.name, request.team(), request.project(), request.key(), request.model(), now_s};
-  out.end_user = request.end_user();
-  if (key == shard.by_public_id.end()) return out;
-  const directory::Place& place = shard.places[key->second];
-  out.team = place.team->name;
-  out.project = place.project->name;
-  out.key = place.key->name;
-  return out;
-}
-
-template <typename Request>
 policy::Subject SubjectOf(const Caller& caller, const Shard& shard, const Request& request) {
-  policy::Subject subject = PlaceOf(caller, shard, request);
-  subject.model_parts = caller.snapshot().PartsOf(request.model());
+  const std::int64_t now_s = base::ToMicros(caller.context().with.clock->Wall()) / 1'000'000;
+  const auto key = shard.by_public_id.find(request.key());
+  const bool known = key != shard.by_public_id.end();
+  const directory::Place place = known ? shard.places[key->second] : directory::Place{.org = &shard.org};
+  policy::Subject subject = pipeline::SubjectOf(place, request.model(), caller.snapshot().PartsOf(request.model()), now_s);
+  subject.end_user = request.end_user();
+  if (known) return subject;
+  subject.team = request.team();
+  subject.project = request.project();
+  subject.key = request.key();
   return subject;
 }
 
@@ -141,7 +136,7 @@ policy::KnownNames NamesOf(const Shard& shard) {
 
 // … and whom rules can ask. A model that the caller may not know of is none.
 void AddAsked(const Caller& caller, policy::KnownNames& out) {
-  const AdminCollaborators& with = caller.desk().with;
+  const AdminCollaborators& with = caller.context().with;
   out.detectors = with.detectors;
   if (with.models == nullptr) return;
   out.is_model = [&caller, &with](std::string_view name) {

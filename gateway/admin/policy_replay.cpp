@@ -106,7 +106,7 @@ absl::Status ReplayPolicy(const Caller& caller, const v1::ReplayPolicyRequest& r
   if (request.reason().empty()) return base::InvalidArgument("reason: say why prompts are opened; it goes on record");
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
   TG_ASSIGN(const auto sources, SourcesOf(*shard, request));
-  TG_ASSIGN(const auto policies, caller.desk().replayed.Get(sources));
+  TG_ASSIGN(const auto policies, caller.context().replayed.Get(sources));
   if (request.against_in_force() && !shard->policy_problem.empty()) return base::FailedPrecondition(shard->policy_problem);
   TG_ASSIGN(const auto teams, TeamsOf(*shard, request.team()));
   TG_ASSIGN(const HistoryPage page, PageOf(caller, *shard, request));
@@ -119,7 +119,7 @@ absl::Status ReplayPolicy(const Caller& caller, const v1::ReplayPolicyRequest& r
     const v1::PolicyChanges so_far = tally.Changes();
     return so_far.judged() + so_far.erased() + so_far.unreadable() > 0;
   };
-  const auto work = [&](const HistoryPage& at) { return Replay(caller.desk().reader, at, candidate, tally); };
+  const auto work = [&](const HistoryPage& at) { return Replay(caller.context().reader, at, candidate, tally); };
   TG_ASSIGN(const std::string next, WorkOnPage(teams, request.page_token(), page, work, seen));
   reply = tally.Changes();
   reply.set_policy_digest(digest);
@@ -138,7 +138,7 @@ absl::Status ShadowReport(const Caller& caller, const v1::ShadowReportRequest& r
   const bool may_look = caller.ReachOf(Permission::kReadAudit) != identity::Reach::kNone;
   trial::Tally tally(may_look ? request.examples() : 0);
   std::set<std::string> said;
-  const auto work = [&](const HistoryPage& at) { return CompareShadows(caller.desk().reader, at, digest, tally, said); };
+  const auto work = [&](const HistoryPage& at) { return CompareShadows(caller.context().reader, at, digest, tally, said); };
   TG_ASSIGN(const std::string next, WorkOnPage(teams, request.page_token(), page, work, [&said] { return !said.empty(); }));
   reply = tally.Changes();
   if (said.size() == 1) reply.set_policy_digest(*said.begin());

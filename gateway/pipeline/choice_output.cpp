@@ -111,7 +111,7 @@ absl::Status ChoiceOutput::Handle(const OutputPart& part) {
         thinking_ = true;
         CountThought(part.raw_end);
       }
-      places_.push_back({part.raw_end, Channel::kNone, 0});
+      places_.push_back({part.raw_end, Kind::kNone, 0});
       return absl::OkStatus();
     case OutputPart::kThought: {
       CountThought(part.raw_end);
@@ -119,7 +119,7 @@ absl::Status ChoiceOutput::Handle(const OutputPart& part) {
       pending_.thought += clear;
       thought_bytes_ += static_cast<std::int64_t>(part.text.size());
       if (!plan_.retries.empty()) marks_[1].emplace_back(thought_bytes_, part.raw_end);
-      places_.push_back({part.raw_end, Channel::kThought, thought_bytes_});
+      places_.push_back({part.raw_end, Kind::kThought, thought_bytes_});
       blocked_ = thought_->blocked();
       return absl::OkStatus();
     }
@@ -142,7 +142,7 @@ absl::Status ChoiceOutput::HandleText(const OutputPart& part) {
   pending_.text += clear;
   text_bytes_ += static_cast<std::int64_t>(part.text.size());
   if (!plan_.retries.empty()) marks_[0].emplace_back(text_bytes_, part.raw_end);
-  places_.push_back({part.raw_end, Channel::kText, text_bytes_});
+  places_.push_back({part.raw_end, Kind::kText, text_bytes_});
   blocked_ = text_->blocked();
   return absl::OkStatus();
 }
@@ -157,7 +157,7 @@ absl::Status ChoiceOutput::HandleCall(const OutputPart& part) {
   };
   if (plan_.one_call && calls_taken_ > 0) {
     withheld();
-    places_.push_back({part.raw_end, Channel::kNone, 0});
+    places_.push_back({part.raw_end, Kind::kNone, 0});
     return absl::OkStatus();
   }
   const policy::Channel its{policy::Part::kToolCall, part.name};
@@ -176,7 +176,7 @@ absl::Status ChoiceOutput::HandleCall(const OutputPart& part) {
   call.set_name(part.name);
   call.set_arguments(std::move(arguments));
   call.set_index(calls_taken_++);
-  places_.push_back({part.raw_end, Channel::kCall, calls_taken_});
+  places_.push_back({part.raw_end, Kind::kCall, calls_taken_});
   std::vector<policy::Question> questions = About(its);
   const bool behind_another = calls_given_ + 1 < calls_taken_;
   if (!questions.empty() || behind_another) return AskAboutCall(part, channel, std::move(call), std::move(questions));
@@ -265,9 +265,9 @@ std::int64_t ChoiceOutput::Frontier() {
   if (!syntax_open_) return text_->decided_bytes();
   for (; !places_.empty(); places_.pop_front()) {
     const Place& place = places_.front();
-    if (place.channel == Channel::kCall && calls_given_ < place.end) break;
-    if (place.channel == Channel::kText || place.channel == Channel::kThought) {
-      const std::int64_t decided = (place.channel == Channel::kText ? text_ : thought_)->decided_bytes();
+    if (place.kind == Kind::kCall && calls_given_ < place.end) break;
+    if (place.kind == Kind::kText || place.kind == Kind::kThought) {
+      const std::int64_t decided = (place.kind == Kind::kText ? text_ : thought_)->decided_bytes();
       if (decided < place.end) {
         frontier_ = std::max(frontier_, place.raw_end - (place.end - decided));
         break;

@@ -75,11 +75,11 @@ class ChoiceOutput {
   void FillRaw(tollgate::v1::SealedContent& content) const;
 
  private:
-  enum class Channel { kNone, kText, kThought, kCall };
+  enum class Kind { kNone, kText, kThought, kCall };
   struct Place {
     std::int64_t raw_end;
-    Channel channel;
-    std::int64_t end;  // Bytes of the channel up to it; calls, with it.
+    Kind kind;
+    std::int64_t end;  // Bytes of its kind up to it; calls, with it.
   };
   // A channel, or a call, that others are asked about.
   struct Asked {

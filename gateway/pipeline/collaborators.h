@@ -36,8 +36,6 @@ namespace tollgate::pipeline {
 
 class Breakers;
 class Guards;
-class ShadowCounts;
-class TopicExamples;
 
 struct PipelineOptions {
   std::chrono::milliseconds append_timeout{5000};       // How long a request waits for its record to be durable.
@@ -68,9 +66,7 @@ struct Collaborators {
   boost::asio::any_io_executor cpu;  // For long computations; each request has at most one there.
   PipelineOptions options;
   gates::Gates* gates = nullptr;                         // Null: rules that ask it something refuse.
-  ShadowCounts* shadows = nullptr;                       // The pipeline's own, set by it.
-  Breakers* breakers = nullptr;                          // Of guard models; null: the pipeline's own, set by it.
-  TopicExamples* topics = nullptr;                       // The same.
+  Breakers* breakers = nullptr;                          // Of guard models; null: the pipeline's own.
   std::set<std::string, std::less<>> configured_models;  // Those that tollgate.yaml names, whatever the registry says of them.
 };
 

@@ -18,7 +18,7 @@
 #include "gateway/directory/aliases.h"
 #include "gateway/directory/directory.h"
 #include "gateway/pipeline/admission.h"
-#include "gateway/pipeline/breaker.h"
+#include "gateway/pipeline/shared.h"
 #include "gateway/pipeline/watch.h"
 #include "inference/fingerprint.h"
 #include "inference/pool.h"
@@ -58,9 +58,15 @@ std::optional<bool> AnsweredBy(inference::EndReason reason, bool own_deadline) {
 
 }  // namespace
 
-ModelGuards::ModelGuards(const Collaborators& with, const identity::Principal& principal, const base::RequestId& request,
-                         async::Event& event, metering::Reservation& reservation, const std::vector<policy::Message>& prompt)
-    : with_(with), principal_(principal), request_(request), event_(event), reservation_(reservation), prompt_(prompt) {}
+ModelGuards::ModelGuards(Shared& shared, const identity::Principal& principal, const base::RequestId& request, async::Event& event,
+                         metering::Reservation& reservation, const std::vector<policy::Message>& prompt)
+    : shared_(shared),
+      with_(shared.with),
+      principal_(principal),
+      request_(request),
+      event_(event),
+      reservation_(reservation),
+      prompt_(prompt) {}
 
 void ModelGuards::Ask(GuardAsk ask, std::function<void(GuardAnswer)> done) {
   auto call = std::make_unique<Call>();
@@ -203,8 +209,8 @@ async::Awaitable<absl::Status> ModelGuards::Begin(Call& call) {
   }
   TG_CO_RETURN_IF_ERROR(co_await Hold(call));
   absl::Status begun = absl::OkStatus();
-  if (!with_.breakers->May(BreakerOf(call), steady_clock::now())) {
-    begun = base::Unavailable(fmt::format("it failed {} times in a row and is left alone for a while", with_.breakers->failures_max()));
+  if (!shared_.breakers.May(BreakerOf(call), steady_clock::now())) {
+    begun = base::Unavailable(fmt::format("it failed {} times in a row and is left alone for a while", shared_.breakers.failures_max()));
   } else {
     call.owes_end = true;
     auto submitted = topic ? SubmitTopic(call) : Submit(call, std::move(prompt));
@@ -321,11 +327,11 @@ void ModelGuards::Tell(Call& call, std::optional<bool> answered) {
   if (!std::exchange(call.owes_end, false)) return;
   const std::string breaker = BreakerOf(call);
   if (!answered) {
-    with_.breakers->Abandoned(breaker);
+    shared_.breakers.Abandoned(breaker);
   } else if (*answered) {
-    with_.breakers->Succeeded(breaker);
+    shared_.breakers.Succeeded(breaker);
   } else {
-    with_.breakers->Failed(breaker, steady_clock::now());
+    shared_.breakers.Failed(breaker, steady_clock::now());
   }
 }
 

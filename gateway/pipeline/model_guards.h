@@ -28,13 +28,15 @@
 
 namespace tollgate::pipeline {
 
+struct Shared;
+
 class ModelGuards final : public Guards {
  public:
   static constexpr std::size_t kContextBytesMax = 4 << 10;  // Of the prompt beside a reply that is judged: its end.
   static constexpr std::size_t kSaidBytesMax = 2 << 10;     // Of an answer, for the record.
 
   // Everything outlives it. `prompt`: as the request uses it; a guard that judges the reply is shown its last message.
-  ModelGuards(const Collaborators& with, const identity::Principal& principal, const base::RequestId& request, async::Event& event,
+  ModelGuards(Shared& shared, const identity::Principal& principal, const base::RequestId& request, async::Event& event,
               metering::Reservation& reservation, const std::vector<policy::Message>& prompt);
 
   // As Guards. Of a guard model nothing happens before the next Turn.
@@ -93,6 +95,7 @@ class ModelGuards final : public Guards {
   void Answer(Call& call, GuardAnswer answer);
   void Fail(Call& call, std::string why);
 
+  Shared& shared_;
   const Collaborators& with_;
   const identity::Principal& principal_;
   const base::RequestId request_;

@@ -6,6 +6,7 @@
 
 #include "gateway/async/run_on.h"
 #include "gateway/pipeline/model_guards.h"
+#include "gateway/pipeline/shared.h"
 #include "inference/embed.h"
 #include "inference/fingerprint.h"
 #include "inference/pool.h"
@@ -16,7 +17,7 @@ namespace tollgate::pipeline {
 async::Awaitable<absl::Status> ModelGuards::CutForTopic(Call& call) {
   const inference::ModelInfo& model = lines_[call.line].model;
   const policy::Topic& topic = *call.question().topic;
-  TopicExamples::Vectors kept = with_.topics->Find(principal_.place.team->id, model.sha256, topic.digest);
+  TopicExamples::Vectors kept = shared_.topics.Find(principal_.place.team->id, model.sha256, topic.digest);
   auto cut = [&]() -> absl::Status {
     TG_ASSIGN(call.topic, MakeTopicJob(*with_.pool, model, topic, std::move(kept), *call.ask.messages));
     return absl::OkStatus();
@@ -50,8 +51,8 @@ GuardAnswer ModelGuards::TopicAnswerOf(const Call& call) const {
   const auto dimensions = static_cast<std::size_t>(model.dimensions);
   if (call.topic.phrases == nullptr) {
     const std::span<const float> phrases = call.topic.PhrasesIn(vectors, topic.phrases(), dimensions);
-    with_.topics->Keep(principal_.place.team->id, model.sha256, topic.digest,
-                       std::make_shared<const std::vector<float>>(phrases.begin(), phrases.end()));
+    shared_.topics.Keep(principal_.place.team->id, model.sha256, topic.digest,
+                        std::make_shared<const std::vector<float>>(phrases.begin(), phrases.end()));
   }
   return TopicAnswer(call.question(), call.topic, vectors, dimensions);
 }

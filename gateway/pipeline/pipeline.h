@@ -5,13 +5,13 @@
 
 #include <memory>
 
-#include "gateway/pipeline/chat_service.h"
 #include "gateway/pipeline/collaborators.h"
+#include "gateway/pipeline/service.h"
 #include "gateway/pipeline/shadow.h"
 
 namespace tollgate::pipeline {
 
-class Pipeline final : public ChatService {
+class Pipeline final : public Service {
  public:
   // Starts counting refusals on record, on collaborators.io.
   explicit Pipeline(Collaborators collaborators);

@@ -32,7 +32,7 @@ async::Awaitable<std::optional<Ending>> Request::AskGuards() {
     inbox->Ask(std::move(ask));
   }
   std::vector<GuardAnswer> answers;
-  Watch watch(with_, *principal_, model_.name, cancellation_, shutting_down_, deadline_);
+  Watch watch(with_, *principal_, model_.name, cancellation_, shared_.shutting_down, deadline_);
   for (;;) {
     co_await guards_->Turn();
     for (GuardAnswer& answer : inbox->Take()) answers.push_back(std::move(answer));

@@ -11,9 +11,9 @@
 
 namespace tollgate::pipeline {
 
-class ChatService {
+class Service {
  public:
-  virtual ~ChatService() = default;
+  virtual ~Service() = default;
 
   // Why this caller may not ask at all: no key that is in force, or one that may not use models. Empty: it may. For a front end that must
   // decide before it reads the request; the calls below ask again. Looks at the caller's bearer and source. Quick; a refusal is counted.
