@@ -90,12 +90,12 @@ async::Awaitable<std::optional<pipeline::Failure>> ReadMessage(CallContext& shar
 // Runs `self->Run()` on a strand of its own; counts it in and out.
 template <typename Call>
 void Spawn(CallContext& shared, std::shared_ptr<Call> self) {
-  shared.gate.Enter();
+  shared.inside.Enter();
   auto* raw = self.get();
   boost::asio::co_spawn(shared.new_strand(), raw->Run(), [&shared, self = std::move(self)](std::exception_ptr error) mutable {
     TG_CHECK(error == nullptr, "a call's coroutine threw");
     self.reset();
-    shared.gate.Leave();
+    shared.inside.Leave();
   });
 }
 

@@ -1,4 +1,4 @@
-// The gate around the requests: who is inside, how many may be, and how they are sent home.
+// What is around the requests: who is inside, how many may be, and how they are sent home.
 // Tested by tests/gateway/pipeline/pipeline_test.cpp.
 #include "gateway/pipeline/pipeline.h"
 
@@ -209,7 +209,7 @@ async::Awaitable<Outcome<v1::ListModelsReply>> Pipeline::ListModels(const Caller
   co_return reply;
 }
 
-void Pipeline::CloseGate(std::function<void()> when_empty) {
+void Pipeline::StopAdmission(std::function<void()> when_empty) {
   {
     base::Lock lock(impl_->mu);
     impl_->closed = true;

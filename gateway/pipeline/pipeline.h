@@ -29,7 +29,7 @@ class Pipeline final : public Service {
   async::Awaitable<Outcome<tollgate::v1::ListModelsReply>> ListModels(const Caller& caller) override;
 
   // No new requests from now on (UNAVAILABLE, with a retry hint). Calls back when none is running. Any thread.
-  void CloseGate(std::function<void()> when_empty);
+  void StopAdmission(std::function<void()> when_empty);
 
   // Ends every running request with a terminal record (reason SHUTDOWN) at its next step.
   void EndAll();

@@ -14,8 +14,6 @@ namespace v1 = tollgate::v1;
 
 namespace {
 
-constexpr int kRulesToldMax = 32;  // A sentence may have 500 bytes.
-
 std::int64_t Millionths(double value) { return std::llround(value * 1e6); }
 
 int Strictness(std::string_view action) {
@@ -99,27 +97,6 @@ v1::Verdict ToProto(const policy::Verdict& verdict) {
     }
   }
   for (const std::string& what : verdict.not_scanned) out.add_not_scanned(what);
-  return out;
-}
-
-v1::PolicyOutcome ToOutcome(const v1::Verdict& verdict, const policy::PolicySet& policies) {
-  v1::PolicyOutcome out;
-  out.set_action(verdict.action());
-  std::int64_t redactions = 0;
-  for (const v1::RuleOutcome& rule : verdict.rules()) {
-    out.add_rule_ids(rule.rule_id());
-    if (rule.action() == policy::ActionName(policy::Action::kRedact)) redactions += rule.count();
-  }
-  out.set_redactions(redactions);
-  for (const policy::Action acted : {policy::Action::kBlock, policy::Action::kRedact}) {
-    for (const v1::RuleOutcome& rule : verdict.rules()) {
-      if (rule.action() != policy::ActionName(acted) || out.rules_size() == kRulesToldMax) continue;
-      v1::ActingRule* told = out.add_rules();
-      told->set_id(rule.rule_id());
-      told->set_action(rule.action());
-      told->set_because(std::string(policies.Because(rule.rule_id())));
-    }
-  }
   return out;
 }
 

@@ -75,7 +75,7 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   }
   guards_.emplace(shared_, *principal_, who_.request, event_, reservation_, inspection_.prompt);
   co_await AcceptTerms();
-  std::optional<Ending> denied = co_await AskGuards();
+  std::optional<Ending> denied = co_await AskOthers();
   if (denied) {
     co_await GiveGrantsBack();
     co_return co_await End(std::move(*denied));

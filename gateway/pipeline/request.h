@@ -18,8 +18,8 @@
 #include "gateway/pipeline/collaborators.h"
 #include "gateway/pipeline/defaults.h"
 #include "gateway/pipeline/denial.h"
-#include "gateway/pipeline/guards.h"
 #include "gateway/pipeline/model_guards.h"
+#include "gateway/pipeline/questions.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/shared.h"
 #include "gateway/pipeline/watch.h"
@@ -68,10 +68,10 @@ class Request {
   async::Awaitable<absl::Status> MakeKey();
   async::Awaitable<absl::Status> KeepPseudonyms();
   async::Awaitable<absl::Status> Record();              // P1.
-  async::Awaitable<std::optional<Ending>> AskGuards();  // How the request ends, if their answers block it.
+  async::Awaitable<std::optional<Ending>> AskOthers();  // How the request ends, if their answers block it.
   async::Awaitable<Outcome<Reply>> Deny();
   async::Awaitable<Outcome<Reply>> End(Ending ending);
-  absl::Status DecideAnswered(std::vector<GuardAnswer> answers);
+  absl::Status DecideAnswered(std::vector<QuestionAnswer> answers);
   tollgate::v1::EndBody EndBodyOf(const Ending& ending) const;
   Outcome<Reply> Refuse(absl::Status status);
   Failure FailureOf(absl::Status status, std::optional<audit::Position> position) const;

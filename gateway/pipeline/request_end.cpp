@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
+#include "gateway/explain/outcome.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/append.h"
 #include "gateway/pipeline/judge.h"
@@ -149,8 +150,8 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending) {
   reply.head.limits = LimitsOf(*with_.quotas, scopes_);
   reply.end.set_finish_reason(end.finish_reason());
   *reply.end.mutable_usage() = end.tokens();
-  *reply.end.mutable_input_policy() = ToOutcome(ToProto(inspection_.verdict), *policies_.acting);
-  *reply.end.mutable_output_policy() = ToOutcome(end.output_verdict(), *policies_.acting);
+  *reply.end.mutable_input_policy() = explain::ToOutcome(inspection_.verdict);
+  *reply.end.mutable_output_policy() = explain::ToOutcome(end.output_verdict(), *policies_.acting);
   FillReply(ending, reply.end);
   reply.end.mutable_record()->set_log_id(position->log_id);
   reply.end.mutable_record()->set_index(position->index);
