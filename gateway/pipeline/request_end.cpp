@@ -151,7 +151,7 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending) {
   reply.end.set_finish_reason(end.finish_reason());
   *reply.end.mutable_usage() = end.tokens();
   *reply.end.mutable_input_policy() = explain::ToOutcome(inspection_.verdict);
-  *reply.end.mutable_output_policy() = explain::ToOutcome(end.output_verdict());
+  *reply.end.mutable_output_policy() = explain::ToOutcome(end.output_verdict(), *policies_.acting);
   FillReply(ending, reply.end);
   reply.end.mutable_record()->set_log_id(position->log_id);
   reply.end.mutable_record()->set_index(position->index);

@@ -148,6 +148,28 @@ TEST_CASE("Policy holds in front of an upstream: what is blocked never reaches i
   CHECK(Books(world.installation).Check() == "");
 }
 
+TEST_CASE("What an upstream has said cannot be taken back: a rule that would have it written anew does what it does at once") {
+  World world;
+  world.admin.PutPolicy(
+      "version: 1\nname: test\nrules:\n  - {id: number, where: {direction: output}, detect: {regex: '555-\\d{4}'}, do: block, retry: 3}\n");
+  world.Answers({{"call 55", "5-1234", " now"}});
+  REQUIRE(Eventually([&] { return world.Say("whom?").finish == "content_filter"; }));
+  for (const Surface surface : kSurfaces) {
+    const std::size_t before = world.server.requests().size();
+    const Answer answer = world.Say("whom?", surface);
+    INFO(Name(surface) << " " << answer.message);
+    CHECK(answer.done);
+    CHECK(answer.finish == "content_filter");
+    CHECK(answer.text == "call ");
+    CHECK(world.server.requests().size() == before + 1);  // It was not asked again.
+    const v1::EndBody end = StoryOf(world.admin, answer.request_id).end;
+    CHECK(end.retries_size() == 0);
+    CHECK(end.tokens().discarded() == 0);
+    CHECK(end.output_verdict().action() == "block");
+  }
+  CHECK(Books(world.installation).Check() == "");
+}
+
 TEST_CASE("A budget ends an upstream's answer at its exact token, and the upstream was never allowed more") {
   World world;
   world.admin.MakeProject("lean", "app");
