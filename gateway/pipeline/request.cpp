@@ -67,15 +67,21 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   if (denial_ || !(status.ok() || absl::IsUnavailable(status))) with_.quotas->Settle(reservation_, v1::TokenCounts());
   if (!status.ok()) co_return Refuse(std::move(status));
   if (denial_) co_return co_await Deny();
-  status = co_await KeepPseudonyms();
-  if (status.ok()) status = co_await Record();
+  status = co_await Record();
   if (!status.ok()) {
     co_await GiveGrantsBack();
     co_return Refuse(std::move(status));
   }
   guards_.emplace(shared_, *principal_, who_.request, event_, reservation_, inspection_.prompt);
-  co_await AcceptTerms();
-  std::optional<Ending> denied = co_await AskOthers();
+  // For requests that are on record alone, and before anybody meets them.
+  status = co_await KeepPseudonyms();
+  std::optional<Ending> denied;
+  if (status.ok()) {
+    co_await AcceptTerms();
+    denied = co_await AskOthers();
+  } else {
+    denied = Broken("KEYS_UNAVAILABLE", std::move(status));
+  }
   if (denied) {
     co_await GiveGrantsBack();
     co_return co_await End(std::move(*denied));
