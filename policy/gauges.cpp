@@ -166,27 +166,28 @@ std::int64_t PromptMeasure::LettersIn(std::uint32_t languages, const Sight& sigh
   return letters;
 }
 
+std::int64_t PromptMeasure::Value(const Gauge& gauge, const Sight& sight) {
+  using Measure = Gauge::Measure;
+  switch (gauge.measure) {
+    case Measure::kAlways: return 1;
+    case Measure::kTokens: return subject_.prompt_tokens < 0 ? INT64_MAX : subject_.prompt_tokens;
+    case Measure::kCharacters: return ShapeOf(sight).characters;
+    case Measure::kMessages: return ShapeOf(sight).messages;
+    case Measure::kTurns: return ShapeOf(sight).turns;
+    case Measure::kLongestLine: return ShapeOf(sight).longest_line;
+    case Measure::kNonLetters: return ShapeOf(sight).non_letters;
+    case Measure::kRepetition: return ShapeOf(sight).repetition;
+    case Measure::kCodeLines: return ShapeOf(sight).code_lines;
+    case Measure::kLanguage: return LettersIn(gauge.languages, sight);
+  }
+  return 0;
+}
+
 std::optional<PromptMeasure::Reading> PromptMeasure::FirstOver(std::span<const Gauge> gauges, const Sight& sight) {
   const auto concerns = [&](const Message& message) { return sight.Sees(message.role, message.channel); };
   if (std::none_of(prompt_.begin(), prompt_.end(), concerns)) return std::nullopt;
-  const auto value_of = [&](const Gauge& gauge) -> std::int64_t {
-    using Measure = Gauge::Measure;
-    switch (gauge.measure) {
-      case Measure::kAlways: return 1;
-      case Measure::kTokens: return subject_.prompt_tokens < 0 ? INT64_MAX : subject_.prompt_tokens;
-      case Measure::kCharacters: return ShapeOf(sight).characters;
-      case Measure::kMessages: return ShapeOf(sight).messages;
-      case Measure::kTurns: return ShapeOf(sight).turns;
-      case Measure::kLongestLine: return ShapeOf(sight).longest_line;
-      case Measure::kNonLetters: return ShapeOf(sight).non_letters;
-      case Measure::kRepetition: return ShapeOf(sight).repetition;
-      case Measure::kCodeLines: return ShapeOf(sight).code_lines;
-      case Measure::kLanguage: return LettersIn(gauge.languages, sight);
-    }
-    return 0;
-  };
   for (const Gauge& gauge : gauges) {
-    const std::int64_t value = value_of(gauge);
+    const std::int64_t value = Value(gauge, sight);
     if (value > gauge.over) return Reading{gauge, value};
   }
   return std::nullopt;

@@ -48,6 +48,7 @@ class PromptMeasure {
     std::int64_t value = 0;
   };
   std::optional<Reading> FirstOver(std::span<const Gauge> gauges, const Sight& sight);
+  std::int64_t Value(const Gauge& gauge, const Sight& sight);  // INT64_MAX: it is not counted.
 
  private:
   struct Shape {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "policy/gauges.h"
@@ -27,6 +28,12 @@ struct Scope {
   bool operator==(const Scope&) const = default;
 };
 
+// Where a test expects a rule to hit: what stands there, or the bytes from `begin` to `end` if `text` is empty.
+struct ExpectedSpan {
+  std::string text;
+  std::int64_t begin = 0, end = 0;
+};
+
 // A test that ships with a rule.
 struct RuleTest {
   int line = 0, column = 0;
@@ -36,6 +43,7 @@ struct RuleTest {
   Channel channel;
   std::int64_t at = 0;                          // Seconds since 1970; 0: some moment that the rule's `where` holds.
   std::vector<std::string> expect, expect_not;  // Rule ids.
+  std::vector<std::pair<std::string, std::vector<ExpectedSpan>>> spans;  // By rule id: all that it hits, in order.
   bool has_result = false;
   std::string result;  // The text that comes out.
 };
