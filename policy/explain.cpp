@@ -259,25 +259,15 @@ class Explainer {
     }
     out.state = reading ? RuleStory::State::kHit : RuleStory::State::kNoMatch;
     out.count = reading ? 1 : 0;
-    if (!reading)
-      out.why = "the text is within what it allows";
-    else if (reading->gauge.measure == Gauge::Measure::kAlways)
-      out.why = "it acts on any request";
-    else if (reading->value == INT64_MAX)
-      out.why = "tokens are not counted here, and it would act on what is not counted";
-    else
-      out.why = fmt::format("the text has {} {}, and more than {} count", reading->value, MeasureName(reading->gauge.measure),
-                            reading->gauge.over);
+    out.why = PromptMeasure::Told(reading);
   }
 
   // What looks at a reply as a whole.
-  void TellShape(const JsonShape& shape, RuleStory& out) const {
-    const std::string_view broken = shape.Breaks(text_.text);
-    out.state = broken.empty() ? RuleStory::State::kNoMatch : RuleStory::State::kHit;
-    out.count = broken.empty() ? 0 : 1;
-    out.why = broken.empty()     ? "the reply is JSON as the rule wants it"
-              : broken == "json" ? "the reply is no JSON, or a key comes twice in an object"
-                                 : fmt::format("the reply breaks '{}' of the schema", broken);
+  void TellShape(const ReplyShape& shape, RuleStory& out) const {
+    const bool broken = !shape.Breaks(text_.text).empty();
+    out.state = broken ? RuleStory::State::kHit : RuleStory::State::kNoMatch;
+    out.count = broken ? 1 : 0;
+    out.why = shape.Why(text_.text);
   }
 
   std::string NoMatch(const Rule& rule) const {

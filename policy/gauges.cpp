@@ -12,6 +12,7 @@
 #include <utility>
 
 #include <absl/container/flat_hash_set.h>
+#include <fmt/format.h>
 #include <unicode/uchar.h>
 
 namespace tollgate::policy {
@@ -192,5 +193,27 @@ std::optional<PromptMeasure::Reading> PromptMeasure::FirstOver(std::span<const G
   }
   return std::nullopt;
 }
+
+std::string PromptMeasure::Told(const std::optional<Reading>& reading) {
+  if (!reading) return "the text is within what it allows";
+  const auto& [gauge, value] = *reading;
+  if (gauge.measure == Gauge::Measure::kAlways) return "it acts on any request";
+  if (value == INT64_MAX) return "tokens are not counted here, and it would act on what is not counted";
+  return fmt::format("the text has {} {}, and more than {} count", value, MeasureName(gauge.measure), gauge.over);
+}
+
+namespace {
+
+std::optional<PromptMeasure::Reading> ReadReply(const Gauge& gauge, std::string_view text) {
+  const Subject nobody;
+  const Message reply{Role::kAssistant, "", {std::string(text)}};
+  return PromptMeasure(nobody, {&reply, 1}).FirstOver({&gauge, 1}, {});
+}
+
+}  // namespace
+
+std::string_view ReplyGauge::Breaks(std::string_view text) const { return ReadReply(gauge_, text) ? kind_ : ""; }
+
+std::string ReplyGauge::Why(std::string_view text) const { return PromptMeasure::Told(ReadReply(gauge_, text)); }
 
 }  // namespace tollgate::policy

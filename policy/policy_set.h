@@ -16,8 +16,8 @@
 
 #include "base/crypto.h"
 #include "base/status.h"
-#include "policy/json_shape.h"
 #include "policy/pseudonyms.h"
+#include "policy/reply_shape.h"
 #include "policy/stream_filter.h"
 #include "policy/verdict.h"
 
@@ -40,7 +40,7 @@ struct Question {
   std::string id;  // Unique in what it came with.
   std::string rule_id;
   // "external": whom to ask is `name`. "guard": the model `name`, as `guard` says. "topic": the model `name`, which embeds, as `topic`
-  // says. "not_json": nobody, `shape` answers about the whole reply.
+  // says. "not_json", "code", "language": nobody, `shape` answers about the whole reply.
   std::string detector;
   std::string name;
   std::vector<std::uint32_t> messages;  // Of a prompt: those that it is about. Of a reply: none.
@@ -50,7 +50,7 @@ struct Question {
   bool hold = true;
   std::shared_ptr<const GuardModel> guard = nullptr;
   std::shared_ptr<const Topic> topic = nullptr;
-  std::shared_ptr<const JsonShape> shape = nullptr;
+  std::shared_ptr<const ReplyShape> shape = nullptr;
 };
 struct Answer {
   std::string id;

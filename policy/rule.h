@@ -11,8 +11,8 @@
 
 #include "policy/gauges.h"
 #include "policy/guard_model.h"
-#include "policy/json_shape.h"
 #include "policy/pattern.h"
+#include "policy/reply_shape.h"
 #include "policy/sight.h"
 #include "policy/time_window.h"
 #include "policy/topic.h"
@@ -75,10 +75,10 @@ struct Ask {
   std::int64_t least_score_percent = 0;
   std::shared_ptr<const GuardModel> guard = nullptr;  // It is a model of the pool: `name`; with neither of these a detector outside.
   std::shared_ptr<const Topic> topic = nullptr;       // The same, and the model embeds.
-  std::shared_ptr<const JsonShape> shape = nullptr;   // Asks nobody: a text that breaks it is a hit.
+  std::shared_ptr<const ReplyShape> shape = nullptr;  // Asks nobody: a text that breaks it is a hit.
 
   const char* detector() const {
-    return guard != nullptr ? "guard" : topic != nullptr ? "topic" : shape != nullptr ? "not_json" : "external";
+    return guard != nullptr ? "guard" : topic != nullptr ? "topic" : shape != nullptr ? shape->detector() : "external";
   }
   const char* whom() const { return guard != nullptr ? "guard model" : topic != nullptr ? "embedding model" : "external detector"; }
   bool metered() const { return guard != nullptr || topic != nullptr; }  // The tenant pays for each question.
