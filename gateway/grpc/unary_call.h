@@ -37,14 +37,14 @@ class Trailers {
   // Of a Reply, and of answers that are like one.
   template <typename Reply>
   void Of(const Reply& reply) {
-    Route(reply.head.route);
+    Route(reply.head.told_route);
     Record(reply.end.record().log_id(), reply.end.record().index());
     Limits(reply.head.limits);
     Add("x-tollgate-overhead-ms", fmt::format("{}.{:03}", reply.overhead_us / 1000, reply.overhead_us % 1000));
   }
   void Of(const pipeline::Failure& failure) {
     if (failure.head) Record(failure.head->log_id, failure.head->record_index);
-    if (failure.head) Route(failure.head->route);
+    if (failure.head) Route(failure.head->told_route);
     Limits(failure.limits);
     // gRPC clients that retry by themselves read this: milliseconds to wait, or -1: do not.
     const auto detail = base::DetailOf(failure.status);
@@ -78,7 +78,7 @@ inline constexpr std::size_t kParseHereBytesMax = 64 * 1024;  // Larger messages
 template <typename Message>
 async::Awaitable<std::optional<pipeline::Failure>> ReadMessage(CallContext& shared, const pipeline::Caller& caller,
                                                                const ::grpc::ByteBuffer& bytes, Message& message) {
-  std::optional<pipeline::Failure> refusal = shared.chat.Refuses(caller);
+  std::optional<pipeline::Failure> refusal = shared.service.Refuses(caller);
   if (refusal) co_return refusal;
   const bool large = bytes.Length() > kParseHereBytesMax;
   auto parse = [&bytes, &message] { return ParseBytes(bytes, message); };
@@ -90,12 +90,12 @@ async::Awaitable<std::optional<pipeline::Failure>> ReadMessage(CallContext& shar
 // Runs `self->Run()` on a strand of its own; counts it in and out.
 template <typename Call>
 void Spawn(CallContext& shared, std::shared_ptr<Call> self) {
-  shared.gate.Enter();
+  shared.inside.Enter();
   auto* raw = self.get();
   boost::asio::co_spawn(shared.new_strand(), raw->Run(), [&shared, self = std::move(self)](std::exception_ptr error) mutable {
     TG_CHECK(error == nullptr, "a call's coroutine threw");
     self.reset();
-    shared.gate.Leave();
+    shared.inside.Leave();
   });
 }
 

@@ -83,7 +83,7 @@ async::Awaitable<void> Answer::Fail(const absl::Status& status) {
 
 async::Awaitable<void> Answer::Fail(const Failure& failure) {
   if (failure.head) Record(failure.head->log_id, failure.head->record_index);
-  if (failure.head) Route(failure.head->route);
+  if (failure.head) Route(failure.head->told_route);
   Limits(failure.limits);
   const ErrorReply error = ToErrorReply(failure.status);
   co_await Fail(error);
@@ -105,7 +105,7 @@ async::Awaitable<bool> Answer::CheckContentType() {
 
 Headers Answer::StreamHeaders(const pipeline::ReplyHead& head) {
   Record(head.log_id, head.record_index);
-  Route(head.route);
+  Route(head.told_route);
   Limits(head.limits);
   Processing();
   headers_.emplace_back("cache-control", "no-cache");

@@ -40,7 +40,7 @@ class Answer {
   template <typename Reply>
   void Of(const Reply& reply) {
     Record(reply.end.record().log_id(), reply.end.record().index());
-    Route(reply.head.route);
+    Route(reply.head.told_route);
     Limits(reply.head.limits);
     Overhead(reply.overhead_us);
   }

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
+#include "gateway/explain/outcome.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/append.h"
 #include "gateway/pipeline/judge.h"
@@ -48,7 +49,7 @@ Failure Request::FailureOf(absl::Status status, std::optional<audit::Position> p
   if (position) {
     failure.head = head_;
     failure.head->model = model_.name;
-    failure.head->route = led_;
+    failure.head->told_route = told_route_;
     failure.head->log_id = position->log_id;
     failure.head->record_index = position->index;
   }
@@ -57,7 +58,7 @@ Failure Request::FailureOf(absl::Status status, std::optional<audit::Position> p
 
 // Before the REQUEST record: counted by second, not recorded one by one. What was admitted and reserved goes back with its destructors.
 Outcome<Reply> Request::Refuse(absl::Status status) {
-  refusals_.Count(who_.place, with_.keys->SourceHmac(caller_.source), ReasonOf(status));
+  shared_.refusals.Count(who_.place, with_.keys->SourceHmac(caller_.source), ReasonOf(status));
   return FailureOf(std::move(status), std::nullopt);
 }
 
@@ -72,7 +73,7 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
-  with_.shadows->Add(false, body->input_verdict(), shadow_);
+  shared_.shadows.Add(false, body->input_verdict(), shadow_);
   body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
   body->set_reason(denial_->reason);
   for (const base::Uuid& approval : approvals_) body->add_approvals(approval.Bytes());
@@ -90,7 +91,7 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   co_return FailureOf(denial_->status, *position);
 }
 
-v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
+v1::EndBody Request::EndBodyOf(const Ending& ending) const {
   v1::EndBody end;
   end.set_finish_reason(ending.finish);
   end.set_reason(ending.reason);
@@ -100,36 +101,19 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   for (const v1::GuardOutcome& outcome : guarded_) *end.add_guards() = outcome;
   for (v1::GuardUsage& usage : guards_->usage()) *end.add_guard_usage() = std::move(usage);
   if (!guarded_.empty()) *end.mutable_input_verdict() = ToProto(inspection_.verdict);
-  if (relay == nullptr) {
-    FillEnd(end);
-    return end;
-  }
-  *end.mutable_tokens() = relay->Tokens();
-  *end.mutable_output_verdict() = relay->Verdict();
-  if (policies_.shadow != nullptr) {
-    end.mutable_shadow_output()->set_policy_digest(std::string(base::View(policies_.shadow->digest())));
-    *end.mutable_shadow_output()->mutable_verdict() = relay->ShadowVerdict();
-  }
-  end.set_delivered_bytes(relay->released_bytes() + relay->rest_bytes());
-  relay->FillChoices(ending, end);
-  relay->FillGuards(end);
-  relay->FillRetries(end);
-  if (policies_.shadow != nullptr) with_.shadows->Add(true, WithoutAsked(end.output_verdict(), end.guards()), end.shadow_output());
-  end.set_first_token_us(relay->first_token_us());
-  end.set_pseudonyms_restored(relay->pseudonyms_restored());
-  end.set_delivered_bytes_at_block(relay->released_at_block());
+  FillEnd(ending, end);
   return end;
 }
 
 // P3, P4: the one terminal record, and what was used, in one transaction.
-async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
+async::Awaitable<Outcome<Reply>> Request::End(Ending ending) {
   co_await guards_->Stop();
   std::vector<OutputPiece> rest;
-  if (relay != nullptr && ending.status.ok()) rest = relay->TakeRest();
+  if (ending.status.ok()) rest = TakeRest();
   audit::Entry entry{.record = NewRecord(ending.kind, who_)};
   const base::WallTime now = with_.clock->Wall();
   entry.record.set_wall_us(base::ToMicros(now));
-  v1::EndBody end = EndBodyOf(ending, relay);
+  v1::EndBody end = EndBodyOf(ending);
   const absl::Status amounts = metering::FillAmounts(price_, end);
   auto companions = metering::Settlement(request_record_, now, end);
   if (!amounts.ok() || !companions.ok()) {
@@ -140,11 +124,10 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
   *entry.record.mutable_end() = end;
   entry.companions = *std::move(companions);
   absl::StatusOr<audit::Position> position;
-  if (relay != nullptr || !guard_said_.empty()) {
-    v1::SealedContent content;
-    for (const OutputPiece& piece : rest) FillReleased(piece, content);
-    for (const v1::GuardAnswerText& said : guard_said_) *content.add_guard_answers() = said;
-    if (relay != nullptr) relay->FillRaw(content);
+  v1::SealedContent content;
+  for (const OutputPiece& piece : rest) FillReleased(piece, content);
+  for (const v1::GuardAnswerText& said : guard_said_) *content.add_guard_answers() = said;
+  if (FillRaw(content) || !guard_said_.empty()) {
     position = co_await SealAndAppend(with_, *key_, std::move(entry), content);
   } else {
     position = co_await Append(with_, std::move(entry));
@@ -167,14 +150,13 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
   reply.head.limits = LimitsOf(*with_.quotas, scopes_);
   reply.end.set_finish_reason(end.finish_reason());
   *reply.end.mutable_usage() = end.tokens();
-  *reply.end.mutable_input_policy() = ToOutcome(ToProto(inspection_.verdict));
-  *reply.end.mutable_output_policy() = ToOutcome(end.output_verdict());
-  if (relay != nullptr) relay->FillChoices(ending, reply.end);
+  *reply.end.mutable_input_policy() = explain::ToOutcome(inspection_.verdict);
+  *reply.end.mutable_output_policy() = explain::ToOutcome(end.output_verdict());
+  FillReply(ending, reply.end);
   reply.end.mutable_record()->set_log_id(position->log_id);
   reply.end.mutable_record()->set_index(position->index);
   reply.end.set_quota_reached(ending.quota_reached);
-  const auto engine = relay != nullptr ? relay->engine_time() : EngineTime();
-  const auto engine_us = std::chrono::duration_cast<std::chrono::microseconds>(engine).count();
+  const auto engine_us = std::chrono::duration_cast<std::chrono::microseconds>(EngineTime()).count();
   reply.overhead_us = std::max<std::int64_t>(0, MicrosSinceReceipt() - engine_us);
   co_return reply;
 }

@@ -55,9 +55,9 @@ std::string Adapters(const inference::ModelInfo& model) {
 }
 
 // A route to a model, told with its adapters; alone it is not told.
-Route Made(inference::ModelInfo model, std::string led) {
-  if (!model.adapters.empty()) led = fmt::format("{}; adapters={}", led.empty() ? "model=" + model.name : led, Adapters(model));
-  return {std::move(model), std::move(led)};
+Route Made(inference::ModelInfo model, std::string told) {
+  if (!model.adapters.empty()) told = fmt::format("{}; adapters={}", told.empty() ? "model=" + model.name : told, Adapters(model));
+  return {std::move(model), std::move(told)};
 }
 
 // The model is not there: another may take its place. Whatever else is wrong is told.
@@ -86,24 +86,24 @@ absl::StatusOr<Route> RouteOf(const Collaborators& with, const identity::Princip
                                 "this key may use none of the models that {} leads to; ask an administrator to grant one", alias->name)),
                             {.reason = "MODEL_NOT_GRANTED", .param = "model", .may_retry = false});
   }
-  const auto led = [&](const std::string& model, const std::string& how) {
+  const auto told = [&](const std::string& model, const std::string& how) {
     return fmt::format("alias={}; model={}; {}", alias->name, model, how);
   };
   const AliasTarget& chosen = directory::Choose(targets, request);
   auto model = Resolve(with, principal, chosen.model);
   if (!model.ok() && !IsAway(model.status())) return model.status();
   if (model.ok() && (alias->fallbacks.empty() || !WouldRefuse(*with.pool, chosen.model))) {
-    return Made(*std::move(model), led(chosen.model, ShareOf(targets, chosen)));
+    return Made(*std::move(model), told(chosen.model, ShareOf(targets, chosen)));
   }
   for (std::size_t i = 0; i < alias->fallbacks.size(); ++i) {
     const std::string& name = alias->fallbacks[i];
     auto other = Resolve(with, principal, name);
     if (name == chosen.model || !other.ok() || !principal.snapshot->PriceOf(name, with.clock->Wall()).ok()) continue;
     if (WouldRefuse(*with.pool, name)) continue;
-    return Made(*std::move(other), led(name, fmt::format("fallback={}", i + 1)));
+    return Made(*std::move(other), told(name, fmt::format("fallback={}", i + 1)));
   }
   TG_RETURN_IF_ERROR(model.status());
-  return Made(*std::move(model), led(chosen.model, ShareOf(targets, chosen)));  // It says when to try again.
+  return Made(*std::move(model), told(chosen.model, ShareOf(targets, chosen)));  // It says when to try again.
 }
 
 absl::StatusOr<Route> RouteByRule(const Collaborators& with, const identity::Principal& principal, const policy::RuleOutcome& rule,
@@ -116,8 +116,8 @@ absl::StatusOr<Route> RouteByRule(const Collaborators& with, const identity::Pri
   if (!route.ok()) return about(route.status());
   TG_RETURN_IF_ERROR(about(fits(route->model)));
   TG_RETURN_IF_ERROR(about(principal.snapshot->PriceOf(route->model.name, with.clock->Wall()).status()));
-  const std::string led = fmt::format("rule={}; model={}", rule.rule_id, route->model.name);
-  return Made(std::move(route->model), led);
+  const std::string told = fmt::format("rule={}; model={}", rule.rule_id, route->model.name);
+  return Made(std::move(route->model), told);
 }
 
 std::string ServesOf(const inference::ModelInfo& model) { return model.embeds() ? "embeddings" : model.reranks() ? "rerank" : "chat"; }

@@ -16,8 +16,8 @@ namespace tollgate::pipeline {
 
 struct Route {
   inference::ModelInfo model;
-  std::string led;  // For x-tollgate-route: "alias=chat; model=qwen4; share=10/100", "…; fallback=1", "rule=r; model=qwen4"; with
-                    // adapters also "…; adapters=legal@0123456789ab". Empty: the model by its name, without adapters.
+  std::string told;  // For x-tollgate-route: "alias=chat; model=qwen4; share=10/100", "…; fallback=1", "rule=r; model=qwen4"; with
+                     // adapters also "…; adapters=legal@0123456789ab". Empty: the model by its name, without adapters.
 };
 
 // The model that will answer. An alias leads to one of its targets that the key may use, by the request's id; where that one is not loaded,

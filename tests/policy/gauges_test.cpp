@@ -232,8 +232,8 @@ TEST_CASE("A rule about replies alone judges their code and their language, once
     REQUIRE(questions.size() == 1);
     CHECK(questions[0].hold);
     REQUIRE(questions[0].shape != nullptr);
-    CHECK(questions[0].detector == (std::string_view(row.detect).starts_with("{code") ? "code" : "language"));
-    CHECK(questions[0].shape->Breaks(row.hit) == questions[0].detector);
+    CHECK(std::string_view(questions[0].detector()) == (std::string_view(row.detect).starts_with("{code") ? "code" : "language"));
+    CHECK(questions[0].shape->Breaks(row.hit) == questions[0].detector());
     CHECK(questions[0].shape->Breaks(row.miss).empty());
     CHECK(questions[0].shape->MayBecome(row.hit));
     CHECK(MustCompile(OneRule(row.detect, "flag", where))->FilterWhole({}, row.hit)->text == row.hit);
