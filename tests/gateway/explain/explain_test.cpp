@@ -70,7 +70,7 @@ rules:
 )"};
   v1::ExplainPolicyRequest request;
   request.set_text("AKIAIOSFODNN7EXAMPLE");
-  const auto reply = trial::Explain({&source, 1}, {}, request);
+  const auto reply = explain::Explain({&source, 1}, {}, request);
   REQUIRE(reply.ok());
   REQUIRE(reply->spans_size() == 1);
   CHECK(reply->spans(0).score().value() >= reply->spans(0).score().least());

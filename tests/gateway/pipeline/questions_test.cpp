@@ -292,7 +292,8 @@ TEST_CASE("A reply of code, or in another language, does not leave, and what is 
       REQUIRE(end.guards_size() == 1);
       CHECK(end.guards(0).detector() == detector);
       CHECK(end.guards(0).hit() == hit);
-      CHECK(end.guards(0).bytes_out() == (hold ? 0 : static_cast<std::int64_t>(out.size())));
+      CHECK(end.guards(0).bytes_out() <= (hold ? 0 : static_cast<std::int64_t>(out.size())));
+      CHECK(end.delivered_bytes() == static_cast<std::int64_t>(out.size()));
       CHECK(world.fake.asks.empty());
       world.CheckBooks();
     }
