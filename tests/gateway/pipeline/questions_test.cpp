@@ -302,6 +302,39 @@ TEST_CASE("A reply that is not JSON of the rule's schema does not leave, and one
   }
 }
 
+TEST_CASE("A reply of code, or in another language, does not leave, and what is observed is out by then") {
+  const std::string german = "Bitte senden Sie mir die Rechnung, denn ich habe sie nicht erhalten und wir brauchen sie heute.";
+  const std::string english = "Please send me the invoice, because I have not received it and we need it today.";
+  const std::tuple<const char*, const char*, std::string, bool> cases[] = {{"language: {is_not: en}", "language", german, true},
+                                                                           {"language: {is_not: en}", "language", english, false},
+                                                                           {"code: {lines: 0}", "code", "int main() {", true},
+                                                                           {"code: {lines: 0}", "code", english, false}};
+  for (const auto& [detect, detector, text, hit] : cases) {
+    for (const bool hold : {true, false}) {
+      INFO(detect << " " << text << (hold ? ", held" : ", observed"));
+      Bed world(std::string("where: {direction: output}, detect: {") + detect + (hold ? "" : ", stream: observe") + "}, do: block");
+      world.options.segment = std::chrono::milliseconds(0);
+      test::RecordingWriter writer;
+      const auto outcome = world.Chat(world.Ask("!say " + text), &writer);
+      REQUIRE(std::holds_alternative<Reply>(outcome));
+      const Reply& reply = std::get<Reply>(outcome);
+      CHECK((reply.end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER) == hit);
+      const std::string out = writer.text + reply.text;
+      CHECK(text.starts_with(out));
+      if (!hit) CHECK(out == text);
+      if (hit && hold) CHECK(out.empty());
+      const v1::EndBody end = world.journal.entries().back().record.end();
+      REQUIRE(end.guards_size() == 1);
+      CHECK(end.guards(0).detector() == detector);
+      CHECK(end.guards(0).hit() == hit);
+      CHECK(end.guards(0).bytes_out() <= (hold ? 0 : static_cast<std::int64_t>(out.size())));
+      CHECK(end.delivered_bytes() == static_cast<std::int64_t>(out.size()));
+      CHECK(world.fake.asks.empty());
+      world.CheckBooks();
+    }
+  }
+}
+
 TEST_CASE("What can be no JSON any more is not decoded to its end, and observed replies are out by then") {
   std::string words = "Sure: ";
   for (int i = 0; i < 3000; ++i) words += "word ";

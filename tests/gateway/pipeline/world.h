@@ -73,7 +73,9 @@ class World {
 
   // Adds a limit of the team and puts it in force.
   void SetQuota(const std::string& meter, const std::string& window, std::int64_t amount);
-  // Puts a second version of the policy on trial: "shadow", or "canary" with a share.
+  // Puts another version of the policy in force.
+  void SetPolicy(const std::string& policy_yaml);
+  // Puts another version of the policy on trial: "shadow", or "canary" with a share.
   void Try(const std::string& policy_yaml, const std::string& mode, std::int64_t share_per_10000 = 0);
   // Chat defaults of the "org", "team" or "project".
   void SetDefaults(const std::string& scope_kind, const tollgate::v1::ChatDefaults& settings);
@@ -126,6 +128,8 @@ class World {
 
  private:
   void Add(directory::Row row);
+  directory::Row First(directory::Table table) const;
+  std::int64_t StorePolicy(const std::string& policy_yaml);  // Its version.
   void Price(const std::string& name);
   void Publish();
   TempDir adapters_;
