@@ -109,14 +109,13 @@ absl::Status Request::Admit() {
   policies_ = principal_->snapshot->JudgesOf(who_.place, who_.request);
   scopes_ = ScopesOf(who_.place);
   TG_RETURN_IF_ERROR(CheckCall());
-  TG_ASSIGN(Route route, RouteOf(with_, *principal_, call_.model(), who_.request));
-  model_ = std::move(route.model);
-  led_ = std::move(route.led);
+  TG_RETURN_IF_ERROR(FindModel());
   TG_RETURN_IF_ERROR(MayUseForms(*principal_, call_));
   TG_RETURN_IF_ERROR(MayUseStrict(*principal_, call_));
   TG_RETURN_IF_ERROR(Fits(model_));
   TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
   sampling_ = ToSampling(call_.sampling(), call_.sampling().has_seed() ? call_.sampling().seed() : RandomSeed());
+  if (before_) return absl::OkStatus();
   TG_ASSIGN(admission_, with_.quotas->Admit(scopes_));
   return absl::OkStatus();
 }
@@ -261,6 +260,7 @@ async::Awaitable<absl::Status> Request::Record() {
   body->set_max_output_tokens(max_tokens_);
   FillBody(body);
   FillDefaults(defaults_, body);
+  FillContinues(before_, body);
   body->set_published_tokens(published_tokens_);
   body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
   body->set_canary(policies_.canary);
@@ -295,7 +295,7 @@ async::Awaitable<absl::Status> Request::Record() {
   TG_CO_ASSIGN(const audit::Position position, std::move(appended));
   reservation_.MarkRecorded();
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(with_.clock->Wall().time_since_epoch());
-  head_ = {model_.name, seconds.count(), {}, position.log_id, position.index, led_};
+  head_ = {model_.name, seconds.count(), {}, position.log_id, position.index, led_, head_.request_id};
   if (writer_ != nullptr) head_.limits = LimitsOf(*with_.quotas, scopes_);
   co_return absl::OkStatus();
 }

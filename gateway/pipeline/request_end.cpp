@@ -39,7 +39,13 @@ policy::Subject Request::SubjectOf() const {
 }
 
 std::int64_t Request::MicrosSinceReceipt() const {
-  return std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - caller_.received).count();
+  return std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - (before_ ? before_->began : caller_.received)).count();
+}
+
+std::int64_t Request::OverheadUs(const Relay* relay) const {
+  const auto engine = relay != nullptr ? relay->engine_time() : EngineTime();
+  const auto engine_us = std::chrono::duration_cast<std::chrono::microseconds>(engine).count();
+  return std::max<std::int64_t>(0, MicrosSinceReceipt() - engine_us) + (before_ ? before_->overhead_us : 0);
 }
 
 Failure Request::FailureOf(absl::Status status, std::optional<audit::Position> position) const {
@@ -57,6 +63,7 @@ Failure Request::FailureOf(absl::Status status, std::optional<audit::Position> p
 
 // Before the REQUEST record: counted by second, not recorded one by one. What was admitted and reserved goes back with its destructors.
 Outcome<Reply> Request::Refuse(absl::Status status) {
+  if (before_ && IsOfTheModel(status)) return PassOn(status);
   refusals_.Count(who_.place, with_.keys->SourceHmac(caller_.source), ReasonOf(status));
   return FailureOf(std::move(status), std::nullopt);
 }
@@ -78,6 +85,7 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   for (const base::Uuid& approval : approvals_) body->add_approvals(approval.Bytes());
   body->set_terms_accepted(fmt::format("{}", fmt::join(accepted_, ",")));
   *body->mutable_defaults() = defaults_.in_force;
+  FillContinues(before_, body);
   v1::SealedContent content;
   *content.mutable_prompt() = call_.messages();
   *content.mutable_tools() = call_.tools();
@@ -99,6 +107,7 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   end.set_total_us(MicrosSinceReceipt());
   for (const v1::GuardOutcome& outcome : guarded_) *end.add_guards() = outcome;
   for (v1::GuardUsage& usage : guards_->usage()) *end.add_guard_usage() = std::move(usage);
+  if (next_) end.set_continued_as(next_->request.Bytes());
   if (!guarded_.empty()) *end.mutable_input_verdict() = ToProto(inspection_.verdict);
   if (relay == nullptr) {
     FillEnd(end);
@@ -124,6 +133,7 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
 // P3, P4: the one terminal record, and what was used, in one transaction.
 async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
   co_await guards_->Stop();
+  FindNext(relay, ending);
   std::vector<OutputPiece> rest;
   if (relay != nullptr && ending.status.ok()) rest = relay->TakeRest();
   audit::Entry entry{.record = NewRecord(ending.kind, who_)};
@@ -153,8 +163,15 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
   // it settles the same usage.
   if (position.ok() || absl::IsDeadlineExceeded(position.status()) || absl::IsUnavailable(position.status()))
     with_.quotas->Settle(reservation_, metering::AllTokens(end));
-  if (!position.ok()) co_return FailureOf(ending.status.ok() ? position.status() : std::move(ending.status), std::nullopt);
-  if (!ending.status.ok()) co_return FailureOf(std::move(ending.status), *position);
+  if (!position.ok()) {
+    next_.reset();
+    co_return FailureOf(ending.status.ok() ? position.status() : std::move(ending.status), std::nullopt);
+  }
+  if (!ending.status.ok()) {
+    Failure failure = FailureOf(std::move(ending.status), *position);
+    if (next_) HandOver(failure, relay);
+    co_return failure;
+  }
   Reply reply{.head = head_};
   if (!rest.empty()) {
     OutputPiece& first = rest.front();
@@ -173,9 +190,7 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
   reply.end.mutable_record()->set_log_id(position->log_id);
   reply.end.mutable_record()->set_index(position->index);
   reply.end.set_quota_reached(ending.quota_reached);
-  const auto engine = relay != nullptr ? relay->engine_time() : EngineTime();
-  const auto engine_us = std::chrono::duration_cast<std::chrono::microseconds>(engine).count();
-  reply.overhead_us = std::max<std::int64_t>(0, MicrosSinceReceipt() - engine_us);
+  reply.overhead_us = OverheadUs(relay);
   co_return reply;
 }
 
