@@ -65,7 +65,7 @@ void Request::FindNext(const Relay* relay, Ending& ending) {
     next_->before = who_.request;
     next_->model = model_.name;
     next_->left = std::move(left);
-  } else {
+  } else if (!why.empty()) {
     ending.status = WithWhy(ending.status, fmt::format("no fallback of {} can take it: {}", left.alias, why));
   }
 }
