@@ -61,7 +61,7 @@ absl::Status MeasureHold(const Rule& rule, RuleCost& cost) {
 void Judge(const Rule& rule, const RuleCost& cost, Remarks& remarks) {
   if (cost.us_per_kb > kSlowUsPerKb) {
     const bool open =
-        std::any_of(rule.patterns.begin(), rule.patterns.end(), [](const auto& pattern) { return pattern->gate_words().empty(); });
+        std::any_of(rule.patterns.begin(), rule.patterns.end(), [](const auto& pattern) { return pattern->trigger_words().empty(); });
     remarks.Add(
         rule, LintLevel::kWarning, "slow",
         fmt::format("it takes {:.0f} microseconds a KB of {}; {}", cost.us_per_kb, cost.slowest_text,

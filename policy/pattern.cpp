@@ -91,8 +91,8 @@ absl::StatusOr<std::shared_ptr<const Pattern>> Pattern::Compile(PatternSpec spec
   out->loosened_prefixes_ = PrintPrefixes(tree, true);
   const std::string prefixes = unbounded ? PrintPrefixes(tree, false) : out->loosened_prefixes_;
   TG_ASSIGN(out->live_, CompileRe2("(?:" + prefixes + ")\\z", kMatcherMemory));
-  out->gate_words_ = out->spec_.context.empty() ? RequiredLiterals(tree) : out->spec_.context;
-  for (std::string& word : out->gate_words_) word = FoldCase(word);
+  out->trigger_words_ = out->spec_.context.empty() ? RequiredLiterals(tree) : out->spec_.context;
+  for (std::string& word : out->trigger_words_) word = FoldCase(word);
   out->context_ = ContextWords(out->spec_.context);
   out->needs_ = {CountMin(tree, '0', '9'), CountMin(tree, '.', '.'), CountMin(tree, ':', ':'), CountMin(tree, '-', '-')};
   out->required_bytes_ = RequiredBytes(tree);

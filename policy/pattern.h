@@ -88,7 +88,7 @@ class Pattern {
   const PatternSpec& spec() const { return spec_; }
   const std::string& loosened_prefixes() const { return loosened_prefixes_; }
   // A match has one of these in it or, where `context` is given, within kLeftContextBytes before it. Folded. Empty: nothing is known.
-  const std::vector<std::string>& gate_words() const { return gate_words_; }
+  const std::vector<std::string>& trigger_words() const { return trigger_words_; }
   // What it rejects is searched again from its second character: no candidate hides another.
   bool looks_again() const;
   int digits_min() const { return needs_[0]; }
@@ -108,7 +108,7 @@ class Pattern {
   std::unique_ptr<re2::RE2> matcher_, live_;
   std::string loosened_prefixes_;
   ContextWords context_;
-  std::vector<std::string> gate_words_;
+  std::vector<std::string> trigger_words_;
   std::array<int, kCharKinds> needs_{};
   std::vector<ByteSet> required_bytes_;
   ByteSet swallowed_;

@@ -39,18 +39,20 @@ struct Question {
 
   std::string id;  // Unique in what it came with.
   std::string rule_id;
-  // "external": whom to ask is `name`. "guard": the model `name`, as `guard` says. "topic": the model `name`, which embeds, as `topic`
-  // says. "not_json": nobody, `shape` answers about the whole reply.
-  std::string detector;
-  std::string name;
+  std::string name;                     // Whom to ask: a detector outside, or a model of the pool.
   std::vector<std::uint32_t> messages;  // Of a prompt: those that it is about. Of a reply: none.
   // Of a reply: when to ask, and whether it waits for the verdict.
   At at = At::kEnd;
   std::int64_t tokens = 0;
   bool hold = true;
-  std::shared_ptr<const GuardModel> guard = nullptr;
-  std::shared_ptr<const Topic> topic = nullptr;
-  std::shared_ptr<const JsonShape> shape = nullptr;
+  std::shared_ptr<const GuardModel> guard = nullptr;  // `name` is a guard model, to be asked like this;
+  std::shared_ptr<const Topic> topic = nullptr;       // or one that embeds, for this;
+  std::shared_ptr<const JsonShape> shape = nullptr;   // or nobody is asked, and this answers about the whole reply.
+
+  // As records call it.
+  const char* detector() const {
+    return guard != nullptr ? "guard" : topic != nullptr ? "topic" : shape != nullptr ? "not_json" : "external";
+  }
 };
 struct Answer {
   std::string id;

@@ -51,7 +51,7 @@ std::vector<std::string> FormsOf(const std::string& word, bool as_written) {
 
 }  // namespace
 
-bool Program::Gate::Opens(char before) const { return !context || !IsWordByte(before); }
+bool Program::Trigger::Opens(char before) const { return !context || !IsWordByte(before); }
 
 bool Scope::Covers(const Subject& subject) const {
   return Names(orgs, subject.org) && Names(teams, subject.team) && Names(projects, subject.project) && Names(keys, subject.key) &&
@@ -68,21 +68,21 @@ Program::Group& Program::GroupFor(const Scope& scope) {
   return *groups_.back();
 }
 
-absl::Status Program::AddGates() {
+absl::Status Program::AddTriggers() {
   std::map<std::pair<std::string, bool>, std::vector<std::uint32_t>> words;
   for (std::uint32_t index = 0; index < sources_.size(); ++index) {
     Source& source = sources_[index];
     if (source.pattern == nullptr) continue;
     const bool context = !source.pattern->spec().context.empty();
-    for (const std::string& word : source.pattern->gate_words()) words[{word, context}].push_back(index);
-    source.gated = !source.pattern->gate_words().empty();
+    for (const std::string& word : source.pattern->trigger_words()) words[{word, context}].push_back(index);
+    source.needs_trigger = !source.pattern->trigger_words().empty();
   }
   std::vector<std::string> list;
   for (auto& [word, sources] : words) {
     list.push_back(word.first);
-    gate_of_.push_back({std::move(sources), word.first.size(), word.second});
+    trigger_of_.push_back({std::move(sources), word.first.size(), word.second});
   }
-  TG_ASSIGN(gates_, AhoCorasick::Build(list));
+  TG_ASSIGN(triggers_, AhoCorasick::Build(list));
   return absl::OkStatus();
 }
 
@@ -109,7 +109,7 @@ absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Ru
         keywords[&group].push_back({std::move(form), source, rule.whole_word, rule.ignore_case});
     }
   }
-  TG_RETURN_IF_ERROR(out->AddGates());
+  TG_RETURN_IF_ERROR(out->AddTriggers());
   for (auto& group : out->groups_) {
     TG_ASSIGN(group->keywords, KeywordIndex::Build(std::move(keywords[group.get()])));
     if (output && !prefixes[group.get()].empty()) {
@@ -155,12 +155,12 @@ void Program::Finish(std::vector<Hit>& hits) const {
 
 // What one pass over a text tells about the patterns that are worth running.
 struct Program::Survey {
-  struct GatePlace {
+  struct TriggerPlace {
     std::uint32_t word = 0;
     std::size_t end = 0;
   };
-  std::vector<char> armed;        // By source: a gate word of it is there.
-  std::vector<GatePlace> beside;  // The gate words that stand beside matches.
+  std::vector<char> armed;           // By source: a trigger word of it is there.
+  std::vector<TriggerPlace> beside;  // The trigger words that stand beside matches.
   CharPlaces places;
 };
 
@@ -172,13 +172,13 @@ Program::Survey Program::Look(std::string_view text) const {
   AhoCorasick::State state = AhoCorasick::kStart;
   for (std::size_t i = 0; i < view.size(); ++i) {
     out.places.Add(view[i], i);
-    state = gates_.Next(state, view[i]);
+    state = triggers_.Next(state, view[i]);
     if (!AhoCorasick::EndsWord(state)) continue;
-    gates_.ForEachEnding(state, [&](std::uint32_t word) {
-      const Gate& gate = gate_of_[word];
-      if (!gate.Opens(i < gate.bytes ? ' ' : view[i - gate.bytes])) return;
-      if (gate.context) out.beside.push_back({word, i + 1});
-      for (const std::uint32_t source : gate.sources) out.armed[source] = 1;
+    triggers_.ForEachEnding(state, [&](std::uint32_t word) {
+      const Trigger& trigger = trigger_of_[word];
+      if (!trigger.Opens(i < trigger.bytes ? ' ' : view[i - trigger.bytes])) return;
+      if (trigger.context) out.beside.push_back({word, i + 1});
+      for (const std::uint32_t source : trigger.sources) out.armed[source] = 1;
     });
   }
   return out;
@@ -189,13 +189,13 @@ Program::Survey Program::Look(std::string_view text) const {
 // text.
 std::vector<Stretch> Program::WhereToLook(std::uint32_t source, const Survey& survey, std::size_t text_bytes) const {
   const Pattern& pattern = *sources_[source].pattern;
-  if (sources_[source].gated && !survey.armed[source]) return {};
+  if (sources_[source].needs_trigger && !survey.armed[source]) return {};
   if (pattern.spec().context.empty() || !pattern.looks_again()) return survey.places.Near(pattern, {0, text_bytes});
   std::vector<Stretch> out;
-  for (const Survey::GatePlace& place : survey.beside) {
-    const Gate& gate = gate_of_[place.word];
-    if (!std::binary_search(gate.sources.begin(), gate.sources.end(), source)) continue;
-    const Stretch behind{place.end, std::min(text_bytes, place.end - gate.bytes + kLeftContextBytes + 1)};
+  for (const Survey::TriggerPlace& place : survey.beside) {
+    const Trigger& trigger = trigger_of_[place.word];
+    if (!std::binary_search(trigger.sources.begin(), trigger.sources.end(), source)) continue;
+    const Stretch behind{place.end, std::min(text_bytes, place.end - trigger.bytes + kLeftContextBytes + 1)};
     if (survey.places.Has(pattern, behind)) AddStretch(behind, out);
   }
   return out;
@@ -213,7 +213,7 @@ std::vector<Hit> Program::FindAll(std::string_view text, const Selection& select
     if (pattern.cap() == 0) {
       for (const Stretch& its : WhereToLook(index, survey, text.size())) pattern.FindWithin(window, its.begin, its.end, scan, hits);
     } else {
-      const bool searching = survey.armed[index] || !sources_[index].gated;
+      const bool searching = survey.armed[index] || !sources_[index].needs_trigger;
       for (std::int64_t at = 0; (at = NextCheckpoint(window, at, pattern.cap())) >= 0;) {
         pattern.FindCapped({text.substr(0, static_cast<std::size_t>(at)), 0}, false, searching, Swallows(sources_[index]), scan, hits);
       }

@@ -69,9 +69,6 @@ struct Ask {
   std::shared_ptr<const Topic> topic = nullptr;       // The same, and the model embeds.
   std::shared_ptr<const JsonShape> shape = nullptr;   // Asks nobody: a text that breaks it is a hit.
 
-  const char* detector() const {
-    return guard != nullptr ? "guard" : topic != nullptr ? "topic" : shape != nullptr ? "not_json" : "external";
-  }
   const char* whom() const { return guard != nullptr ? "guard model" : topic != nullptr ? "embedding model" : "external detector"; }
   bool metered() const { return guard != nullptr || topic != nullptr; }  // The tenant pays for each question.
 };

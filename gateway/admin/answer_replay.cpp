@@ -32,7 +32,7 @@ struct Story {
 
 absl::StatusOr<Obstacle> StoryOf(const Caller& caller, const audit::Viewer& viewer, base::RequestId id, Story& story,
                                  v1::ReplayReply& reply) {
-  TG_ASSIGN(const std::vector<audit::Row> rows, caller.desk().reader.Show(viewer, id));
+  TG_ASSIGN(const std::vector<audit::Row> rows, caller.context().reader.Show(viewer, id));
   const auto find = [&rows](auto is) {
     return std::find_if(rows.begin(), rows.end(), [&](const audit::Row& row) { return is(row.record.kind()); });
   };
@@ -55,7 +55,7 @@ absl::StatusOr<Obstacle> StoryOf(const Caller& caller, const audit::Viewer& view
 
 // The model as it is here, without opening any content.
 absl::StatusOr<Obstacle> ObstacleHere(const Caller& caller, const v1::Record& request, v1::ReplayReply& reply) {
-  const AdminCollaborators& with = caller.desk().with;
+  const AdminCollaborators& with = caller.context().with;
   if (with.pool == nullptr || with.keys == nullptr)
     return base::FailedPrecondition("nothing can be made again here: this instance has no pool");
   TG_ASSIGN(const base::Uuid team, base::Uuid::FromBytes(request.team_id()));
@@ -86,7 +86,7 @@ absl::Status PutOnRecord(const Caller& caller, const Story& story, const std::st
   view.set_index(story.request.position.index);
   *view.mutable_replay() = reply.outcome();
   const auto deadline = std::chrono::steady_clock::now() + kRecordTime;
-  TG_ASSIGN(const audit::Position position, audit::AppendAndWait(*caller.desk().with.journal, std::move(entry), deadline));
+  TG_ASSIGN(const audit::Position position, audit::AppendAndWait(*caller.context().with.journal, std::move(entry), deadline));
   reply.mutable_record()->set_log_id(position.log_id);
   reply.mutable_record()->set_index(position.index);
   return absl::OkStatus();
@@ -94,9 +94,9 @@ absl::Status PutOnRecord(const Caller& caller, const Story& story, const std::st
 
 absl::Status MakeAgain(const Caller& caller, const audit::Viewer& viewer, const Story& story, const std::string& reason,
                        v1::ReplayReply& reply) {
-  const AdminCollaborators& with = caller.desk().with;
-  TG_ASSIGN(const v1::SealedContent asked, caller.desk().reader.OpenContent(viewer, story.request.position, reason));
-  TG_ASSIGN(const v1::SealedContent answered, caller.desk().reader.OpenContent(viewer, story.end.position, reason));
+  const AdminCollaborators& with = caller.context().with;
+  TG_ASSIGN(const v1::SealedContent asked, caller.context().reader.OpenContent(viewer, story.request.position, reason));
+  TG_ASSIGN(const v1::SealedContent answered, caller.context().reader.OpenContent(viewer, story.end.position, reason));
   if (!asked.has_strict_input() || !answered.has_strict_output()) return base::DataLoss("the request's records do not hold what was made");
   TG_ASSIGN(const base::Uuid team, base::Uuid::FromBytes(story.request.record.team_id()));
   const pipeline::Recorded recorded{story.request.record.request(), asked.strict_input(), story.end.record.end(),
@@ -125,14 +125,14 @@ absl::Status ReplayAnswer(const Caller& caller, const v1::ReplayRequest& request
   if (!told.reason.empty()) return Impossible(told, reply);
   TG_ASSIGN(const Obstacle here, ObstacleHere(caller, story.request.record, reply));
   if (!here.reason.empty()) return Impossible(here, reply);
-  if (caller.desk().replaying.exchange(true)) {
+  if (caller.context().replaying.exchange(true)) {
     return base::WithDetail(base::ResourceExhausted("another answer is being made again here; try again when that is done"),
                             {.reason = "REPLAY_RUNNING", .retry_after_ms = 5000});
   }
   struct Over {
     std::atomic<bool>& replaying;
     ~Over() { replaying = false; }
-  } over{caller.desk().replaying};
+  } over{caller.context().replaying};
   return MakeAgain(caller, viewer, story, request.reason(), reply);
 }
 

@@ -15,7 +15,7 @@ namespace {
 constexpr std::chrono::seconds kPatience{10};
 
 absl::StatusOr<gates::Gates*> GatesOf(const Caller& caller) {
-  gates::Gates* gates = caller.desk().with.gates;
+  gates::Gates* gates = caller.context().with.gates;
   if (gates == nullptr) return base::FailedPrecondition("this instance keeps no approvals; ask one that serves requests");
   return gates;
 }
@@ -60,7 +60,7 @@ absl::Status Record(const Caller& caller, const Shard& shard, const gates::Appro
   body.set_table("gate.approval");
   body.set_row_id(approval.id.Bytes());
   body.set_summary(summary);
-  return audit::AppendAndWait(*caller.desk().with.journal, std::move(entry), std::chrono::steady_clock::now() + kPatience).status();
+  return audit::AppendAndWait(*caller.context().with.journal, std::move(entry), std::chrono::steady_clock::now() + kPatience).status();
 }
 
 absl::Status NotIn(const gates::Approval& approval, std::string_view wanted) {
@@ -97,7 +97,7 @@ absl::Status Approve(const Caller& caller, const v1::ApproveRequest& request, v1
   TG_RETURN_IF_ERROR(gates->Grant(shard->org.id, approval.id, caller.actor().name));
   approval.state = "granted";
   approval.granted_by = caller.actor().name;
-  approval.granted_us = base::ToMicros(caller.desk().with.clock->Wall());
+  approval.granted_us = base::ToMicros(caller.context().with.clock->Wall());
   reply = Describe(caller, *shard, approval);
   return absl::OkStatus();
 }

@@ -89,7 +89,7 @@ absl::Status ListRecords(const Caller& caller, const v1::ListRecordsRequest& req
   if (request.page_size() < 0 || request.page_size() > 500) return base::InvalidArgument("page_size: use 1 to 500, or 0 for 50");
   filter.limit = request.page_size() == 0 ? 50 : request.page_size();
   filter.cursor = request.page_token();
-  TG_ASSIGN(const audit::Page page, caller.desk().reader.List(caller.ViewerOf(shard), filter));
+  TG_ASSIGN(const audit::Page page, caller.context().reader.List(caller.ViewerOf(shard), filter));
   for (const audit::Row& row : page.rows) *reply.add_records() = Describe(caller, row);
   reply.set_next_page_token(page.next);
   return absl::OkStatus();
@@ -103,7 +103,7 @@ absl::Status ShowRecord(const Caller& caller, const v1::ShowRecordRequest& reque
     TG_RETURN_IF_ERROR(CheckReason(request.reason()));
     if (request.reason().empty()) return base::InvalidArgument("reason: say why the content is read; it goes on record");
   }
-  audit::Reader& reader = caller.desk().reader;
+  audit::Reader& reader = caller.context().reader;
   std::vector<audit::Row> rows;
   if (request.what_case() == v1::ShowRecordRequest::kRequestId) {
     TG_ASSIGN(const base::RequestId id, RequestOf(request.request_id()));
@@ -138,7 +138,7 @@ absl::Status ShowRecord(const Caller& caller, const v1::ShowRecordRequest& reque
 
 absl::Status VerifyLogs(const Caller& caller, const v1::VerifyLogRequest& request, v1::VerifyLogReply& reply) {
   TG_RETURN_IF_ERROR(caller.Need(Permission::kVerifyAudit, true));
-  return caller.RunLong(caller.desk().verify, [&](base::Session& session) -> absl::Status {
+  return caller.RunLong(caller.context().verify, [&](base::Session& session) -> absl::Status {
     audit::VerifyOptions options;
     options.keep_going = [&caller] { return caller.KeepGoing(); };
     std::vector<std::int32_t> logs;

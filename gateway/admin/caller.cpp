@@ -25,19 +25,20 @@ absl::Status Denied(const directory::Key& key, identity::Permission permission, 
 
 }  // namespace
 
-absl::StatusOr<Caller> Caller::Admit(Desk& desk, std::string_view method, std::string_view bearer, const std::atomic<bool>& gone) {
+absl::StatusOr<Caller> Caller::Admit(AdminContext& context, std::string_view method, std::string_view bearer,
+                                     const std::atomic<bool>& gone) {
   const auto permission = identity::PermissionOf(method);
   if (!permission.has_value()) return base::PermissionDenied("this call is not in the table of permissions; nobody may make it");
-  TG_ASSIGN(const auto snapshot, desk.with.directory->InForce());
-  TG_ASSIGN(identity::Principal who, desk.with.identity->AuthenticateAdmin(snapshot, bearer, desk.with.clock->Wall()));
-  Caller caller(desk, std::move(who), *permission, gone);
+  TG_ASSIGN(const auto snapshot, context.with.directory->InForce());
+  TG_ASSIGN(identity::Principal who, context.with.identity->AuthenticateAdmin(snapshot, bearer, context.with.clock->Wall()));
+  Caller caller(context, std::move(who), *permission, gone);
   TG_RETURN_IF_ERROR(caller.Need(*permission));
   return caller;
 }
 
 absl::Status Caller::KeepGoing() const {
   if (gone_->load()) return base::Cancelled("the call was cancelled");
-  if (desk_->stopping.load()) return base::Unavailable("the server is shutting down; send the request again");
+  if (context_->stopping.load()) return base::Unavailable("the server is shutting down; send the request again");
   return absl::OkStatus();
 }
 
@@ -98,7 +99,7 @@ audit::Viewer Caller::ViewerOf(const directory::Shard* shard) const {
 }
 
 void Caller::Await(std::int64_t version) const {
-  const absl::Status taken = desk_->with.directory->WaitFor(version, std::chrono::milliseconds(1000));
+  const absl::Status taken = context_->with.directory->WaitFor(version, std::chrono::milliseconds(1000));
   if (!taken.ok()) base::Warn("admin", "{}", base::Message(taken));
 }
 

@@ -18,7 +18,7 @@
 namespace tollgate::admin {
 
 // What all calls work with. Lives as long as the services.
-struct Desk {
+struct AdminContext {
   AdminCollaborators with;
   base::SessionPool& usage;
   base::SessionPool& verify;
@@ -32,14 +32,15 @@ class Caller {
  public:
   // Authenticates, and checks the permission that `method` needs. UNAUTHENTICATED, PERMISSION_DENIED, or UNAVAILABLE (directory).
   // `gone` becomes true when the call is cancelled; it must outlive the Caller.
-  static absl::StatusOr<Caller> Admit(Desk& desk, std::string_view method, std::string_view bearer, const std::atomic<bool>& gone);
+  static absl::StatusOr<Caller> Admit(AdminContext& context, std::string_view method, std::string_view bearer,
+                                      const std::atomic<bool>& gone);
 
   // For long work to ask between its steps: CANCELLED once the call is, UNAVAILABLE once the services stop.
   absl::Status KeepGoing() const;
   // Runs long work on a session, and waits. When the services stop, its statement is interrupted, and the answer is KeepGoing's.
   absl::Status RunLong(base::SessionPool& sessions, const std::function<absl::Status(base::Session&)>& work) const;
 
-  Desk& desk() const { return *desk_; }
+  AdminContext& context() const { return *context_; }
   const directory::Snapshot& snapshot() const { return *who_.snapshot; }
   const directory::Place& place() const { return who_.place; }
   Actor actor() const { return {who_.place.key->public_id, who_.place.key->id}; }
@@ -69,10 +70,10 @@ class Caller {
   void Await(std::int64_t version) const;
 
  private:
-  Caller(Desk& desk, identity::Principal who, identity::Permission permission, const std::atomic<bool>& gone)
-      : desk_(&desk), who_(std::move(who)), permission_(permission), gone_(&gone) {}
+  Caller(AdminContext& context, identity::Principal who, identity::Permission permission, const std::atomic<bool>& gone)
+      : context_(&context), who_(std::move(who)), permission_(permission), gone_(&gone) {}
 
-  Desk* desk_;
+  AdminContext* context_;
   identity::Principal who_;
   identity::Permission permission_;
   const std::atomic<bool>* gone_;

@@ -13,7 +13,7 @@ using directory::Row;
 
 namespace {
 
-Changes& ChangesOf(const Caller& caller) { return *caller.desk().with.changes; }
+Changes& ChangesOf(const Caller& caller) { return *caller.context().with.changes; }
 
 v1::ScopeDefaults Describe(const Row& row, const ScopeNames& scope) {
   v1::ScopeDefaults out;

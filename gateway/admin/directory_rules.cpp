@@ -16,7 +16,7 @@ namespace {
 
 using Rules = std::vector<std::pair<std::string, std::pair<const Row*, ScopeNames>>>;
 
-Changes& ChangesOf(const Caller& caller) { return *caller.desk().with.changes; }
+Changes& ChangesOf(const Caller& caller) { return *caller.context().with.changes; }
 
 // The shard's rows of a table that `keep` wants, with their scopes.
 template <typename Keep>

@@ -17,7 +17,7 @@ using identity::Permission;
 
 namespace {
 
-Changes& ChangesOf(const Caller& caller) { return *caller.desk().with.changes; }
+Changes& ChangesOf(const Caller& caller) { return *caller.context().with.changes; }
 
 // The team of that name in the shard; NOT_FOUND.
 absl::StatusOr<const directory::Team*> TeamOf(const Shard& shard, const std::string& name) {
@@ -121,7 +121,7 @@ absl::Status CreateKey(const Caller& caller, const v1::CreateKeyRequest& request
   constexpr std::int64_t kTenYears = 10ll * 366 * 86'400;
   if (request.expires_in_s() < 0 || request.expires_in_s() > kTenYears)
     return base::InvalidArgument("expires_in_s: use 0 (never) to ten years");
-  if (request.expires_in_s() > 0) key.expires_us = base::ToMicros(caller.desk().with.clock->Wall()) + request.expires_in_s() * 1'000'000;
+  if (request.expires_in_s() > 0) key.expires_us = base::ToMicros(caller.context().with.clock->Wall()) + request.expires_in_s() * 1'000'000;
   const ScopeNames project{shard->org.name, request.team(), request.project(), {}};
   TG_ASSIGN(CreatedKey made, ChangesOf(caller).CreateKey(caller.actor(), project, key));
   caller.Await(made.version);
@@ -134,7 +134,7 @@ absl::Status ListKeys(const Caller& caller, const v1::ListKeysRequest& request, 
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
   if (!request.team().empty()) TG_RETURN_IF_ERROR(TeamOf(*shard, request.team()).status());
   if (!request.project().empty() && request.team().empty()) return base::InvalidArgument("project: name its team too");
-  const std::int64_t now_us = base::ToMicros(caller.desk().with.clock->Wall());
+  const std::int64_t now_us = base::ToMicros(caller.context().with.clock->Wall());
   std::vector<std::pair<std::string, std::pair<const Row*, ScopeNames>>> keys;
   for (const auto& row : RowsOf(*shard, Table::kKey)) {
     const directory::Place& place = shard->places[shard->by_key_id.at(base::KeyId(row->id))];

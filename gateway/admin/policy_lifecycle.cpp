@@ -46,7 +46,7 @@ absl::Status PutPolicy(const Caller& caller, const v1::PutPolicyRequest& request
   const bool store_only = request.store_only() || request.draft();
   if (!store_only) TG_RETURN_IF_ERROR(caller.Need(Permission::kActivatePolicy));
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  Changes& changes = *caller.desk().with.changes;
+  Changes& changes = *caller.context().with.changes;
   TG_ASSIGN(const Changed stored, changes.PutPolicy(caller.actor(), shard->org.name, request.name(), request.yaml(), request.draft()));
   const std::int64_t version = stored.row.Int("policy_version");
   if (store_only) {
@@ -66,7 +66,7 @@ absl::Status PutPolicy(const Caller& caller, const v1::PutPolicyRequest& request
 absl::Status ActivatePolicy(const Caller& caller, const v1::ActivatePolicyRequest& request, v1::StoredPolicy& reply) {
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
   TG_ASSIGN(const Changed bound,
-            caller.desk().with.changes->ActivatePolicy(caller.actor(), shard->org.name, request.name(), request.version()));
+            caller.context().with.changes->ActivatePolicy(caller.actor(), shard->org.name, request.name(), request.version()));
   Describe(caller, *shard, bound, request.version(), reply);
   return absl::OkStatus();
 }
@@ -74,21 +74,21 @@ absl::Status ActivatePolicy(const Caller& caller, const v1::ActivatePolicyReques
 absl::Status TryPolicy(const Caller& caller, const v1::TryPolicyRequest& request, v1::StoredPolicy& reply) {
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
   const Trial trial{request.version(), request.canary_per_10000() != 0, request.canary_per_10000(), request.by_tenant()};
-  TG_ASSIGN(const Changed bound, caller.desk().with.changes->TryPolicy(caller.actor(), shard->org.name, request.name(), trial));
+  TG_ASSIGN(const Changed bound, caller.context().with.changes->TryPolicy(caller.actor(), shard->org.name, request.name(), trial));
   Describe(caller, *shard, bound, request.version(), reply);
   return absl::OkStatus();
 }
 
 absl::Status RollbackPolicy(const Caller& caller, const v1::RollbackPolicyRequest& request, v1::StoredPolicy& reply) {
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  TG_ASSIGN(const Changed bound, caller.desk().with.changes->RollbackPolicy(caller.actor(), shard->org.name, request.name()));
+  TG_ASSIGN(const Changed bound, caller.context().with.changes->RollbackPolicy(caller.actor(), shard->org.name, request.name()));
   Describe(caller, *shard, bound, bound.row.Int("policy_version"), reply);
   return absl::OkStatus();
 }
 
 absl::Status SetSecondPerson(const Caller& caller, const v1::SetSecondPersonRequest& request, v1::SetSecondPersonReply& reply) {
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  TG_ASSIGN(const Changed changed, caller.desk().with.changes->SetSecondPerson(caller.actor(), shard->org.name, request.wanted()));
+  TG_ASSIGN(const Changed changed, caller.context().with.changes->SetSecondPerson(caller.actor(), shard->org.name, request.wanted()));
   caller.Await(changed.version);
   reply.set_org(shard->org.name);
   reply.set_wanted(request.wanted());
@@ -101,7 +101,7 @@ absl::Status SetPolicySigners(const Caller& caller, const v1::SetPolicySignersRe
   for (const v1::PolicySigner& signer : request.add()) change.add[signer.name()] = signer.public_key();
   change.remove.assign(request.remove().begin(), request.remove().end());
   if (request.has_required()) change.required = request.required();
-  TG_ASSIGN(const Changed changed, caller.desk().with.changes->SetPolicySigners(caller.actor(), shard->org.name, change));
+  TG_ASSIGN(const Changed changed, caller.context().with.changes->SetPolicySigners(caller.actor(), shard->org.name, change));
   caller.Await(changed.version);
   TG_ASSIGN(const policy::Signers signers, ReadSigners(changed.row.IsNull("policy_signers") ? "" : changed.row.Text("policy_signers")));
   reply.set_org(shard->org.name);

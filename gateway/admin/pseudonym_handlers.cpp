@@ -34,8 +34,8 @@ absl::StatusOr<Tenant> TenantOf(const Caller& caller, const std::string& org, co
 absl::StatusOr<std::shared_ptr<const audit::RequestKey>> KeyOf(const Caller& caller, base::TeamId team) {
   using Key = absl::StatusOr<std::shared_ptr<const audit::RequestKey>>;
   const auto made = std::make_shared<std::promise<Key>>();
-  caller.desk().with.keys->NewRequestKey(team, base::RequestId::New(), std::chrono::steady_clock::now() + kPatience,
-                                         [made](Key key) { made->set_value(std::move(key)); });
+  caller.context().with.keys->NewRequestKey(team, base::RequestId::New(), std::chrono::steady_clock::now() + kPatience,
+                                            [made](Key key) { made->set_value(std::move(key)); });
   return made->get_future().get();
 }
 
@@ -56,7 +56,7 @@ audit::Entry NewEntry(const Caller& caller, const Tenant& tenant, v1::RecordKind
 }
 
 absl::Status Append(const Caller& caller, audit::Entry entry) {
-  return audit::AppendAndWait(*caller.desk().with.journal, std::move(entry), std::chrono::steady_clock::now() + kPatience).status();
+  return audit::AppendAndWait(*caller.context().with.journal, std::move(entry), std::chrono::steady_clock::now() + kPatience).status();
 }
 
 }  // namespace
@@ -65,7 +65,7 @@ absl::Status ShowPseudonym(const Caller& caller, const v1::ShowPseudonymRequest&
   TG_ASSIGN(const Tenant tenant, TenantOf(caller, request.org(), request.team()));
   TG_RETURN_IF_ERROR(CheckText("pseudonym", request.pseudonym(), kPseudonymBytesMax));
   TG_RETURN_IF_ERROR(CheckWhy(request.reason(), "the value is read"));
-  audit::Keys& keys = *caller.desk().with.keys;
+  audit::Keys& keys = *caller.context().with.keys;
   TG_ASSIGN(const std::vector<std::string> sealed, keys.FindValues(tenant.team, request.pseudonym()));
   audit::Entry view = NewEntry(caller, tenant, v1::RECORD_KIND_VIEW);
   view.record.mutable_view()->set_actor(caller.actor().name);
@@ -90,7 +90,7 @@ absl::Status ErasePseudonyms(const Caller& caller, const v1::ErasePseudonymsRequ
   if (given.empty()) return base::InvalidArgument("name an end_user, a pseudonym or a value");
   if (given.size() > (request.which_case() == Which::kValue ? policy::Pseudonyms::kValueBytesMax : kEndUserBytesMax))
     return base::InvalidArgument("what is to be forgotten is longer than anything that is kept");
-  gates::Gates* gates = caller.desk().with.gates;
+  gates::Gates* gates = caller.context().with.gates;
   if (request.which_case() == Which::kEndUser && gates == nullptr)
     return base::FailedPrecondition("this instance does not know what end users accepted; ask one that serves requests");
   TG_ASSIGN(const auto key, KeyOf(caller, tenant.team));
@@ -111,7 +111,7 @@ absl::Status ErasePseudonyms(const Caller& caller, const v1::ErasePseudonymsRequ
   }
   body.set_pseudonyms_of(by == ValuesOf::kSubject ? "end_user" : by == ValuesOf::kMark ? "value" : "pseudonym");
   TG_RETURN_IF_ERROR(Append(caller, std::move(erase)));
-  TG_ASSIGN(const audit::Keys::Erased erased, caller.desk().with.keys->EraseValues(tenant.team, by, which));
+  TG_ASSIGN(const audit::Keys::Erased erased, caller.context().with.keys->EraseValues(tenant.team, by, which));
   reply.set_erased(erased.rows);
   reply.set_still_told(erased.others);
   if (by != ValuesOf::kSubject) return absl::OkStatus();

@@ -19,7 +19,7 @@ using identity::Permission;
 
 namespace {
 
-Changes& ChangesOf(const Caller& caller) { return *caller.desk().with.changes; }
+Changes& ChangesOf(const Caller& caller) { return *caller.context().with.changes; }
 
 absl::StatusOr<Model> ModelFrom(const v1::ModelSpec& spec) {
   Model model;
@@ -88,7 +88,7 @@ v1::RegisteredModel DescribeModel(const Caller& caller, const Row& row) {
   out.set_loaded(model.loaded);
   out.set_retired(model.retired);
   out.set_record(RecordOf(row));
-  const ModelHost* host = caller.desk().with.models;
+  const ModelHost* host = caller.context().with.models;
   if (host == nullptr) return out;
   const ModelHost::Standing standing = host->StandingOf(model.name);
   out.set_state(standing.state);
@@ -101,7 +101,7 @@ v1::RegisteredModel DescribeModel(const Caller& caller, const Row& row) {
 // A retired model's name is for who reaches the whole installation, like its row; unless tollgate.yaml names a model so.
 bool MaySee(const Caller& caller, const std::string& model) {
   if (caller.SeesAll()) return true;
-  const ModelHost* host = caller.desk().with.models;
+  const ModelHost* host = caller.context().with.models;
   if (caller.snapshot().IsRetired(model) && (host == nullptr || !host->IsConfigured(model))) return false;
   return caller.snapshot().MayUse(caller.place(), model);
 }
@@ -164,7 +164,7 @@ absl::Status CheckBase(const Caller& caller, const Model& model) {
   if (base_model != nullptr && base_model->base.empty()) return absl::OkStatus();
   if (base_model != nullptr)
     return base::InvalidArgument(fmt::format("base: {} is an adapter; name the model that both change", model.base));
-  if (const ModelHost* host = caller.desk().with.models; host != nullptr && host->IsConfigured(model.base)) return absl::OkStatus();
+  if (const ModelHost* host = caller.context().with.models; host != nullptr && host->IsConfigured(model.base)) return absl::OkStatus();
   return base::NotFound(
       fmt::format("base: no model {0} is registered or in tollgate.yaml; register it first: tollgate models add {0} …", model.base));
 }
@@ -176,7 +176,7 @@ absl::Status AddModel(const Caller& caller, const v1::AddModelRequest& request, 
   TG_ASSIGN(Model model, ModelFrom(request.spec()));
   model.restricted = request.restricted() || !model.base.empty();  // An adapter is its team's until it is opened.
   TG_RETURN_IF_ERROR(CheckBase(caller, model));
-  if (const ModelHost* host = caller.desk().with.models; host != nullptr && host->IsConfigured(model.name)) {
+  if (const ModelHost* host = caller.context().with.models; host != nullptr && host->IsConfigured(model.name)) {
     return base::AlreadyExists(fmt::format("tollgate.yaml names a model {}; take it out there first, or choose another name", model.name));
   }
   return Answer(caller, ChangesOf(caller).AddModel(caller.actor(), model), reply);
@@ -202,7 +202,7 @@ absl::Status ShowModel(const Caller& caller, const v1::ShowModelRequest& request
 
 absl::Status LoadModel(const Caller& caller, const v1::LoadModelRequest& request, v1::RegisteredModel& reply) {
   TG_RETURN_IF_ERROR(caller.Need(Permission::kManageModels, true));
-  ModelHost* host = caller.desk().with.models;
+  ModelHost* host = caller.context().with.models;
   const Model* model = caller.snapshot().FindModel(request.name());
   if (host != nullptr && model != nullptr && host->StandingOf(model->name).state != v1::MODEL_STATE_LOADED) {
     TG_RETURN_IF_ERROR(base::Annotate(host->Check(*model), "nothing was changed"));

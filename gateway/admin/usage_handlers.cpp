@@ -20,7 +20,7 @@ struct Period {
 };
 
 absl::StatusOr<Period> PeriodOf(const Caller& caller, std::int64_t from_us, std::int64_t to_us) {
-  const base::WallTime now = caller.desk().with.clock->Wall();
+  const base::WallTime now = caller.context().with.clock->Wall();
   Period period;
   period.from = from_us == 0 ? metering::WindowAt(metering::Window::kMonth, now).start : base::FromMicros(from_us);
   period.to = to_us == 0 ? now : base::FromMicros(to_us);
@@ -129,7 +129,7 @@ absl::Status ReportUsage(const Caller& caller, const v1::UsageReportRequest& req
     return absl::OkStatus();
   };
   TG_RETURN_IF_ERROR(
-      caller.RunLong(caller.desk().usage, [&](base::Session& session) { return session.InTransaction("report usage", report); }));
+      caller.RunLong(caller.context().usage, [&](base::Session& session) { return session.InTransaction("report usage", report); }));
   const Names names = NamesFor(caller, request.group_by());
   for (const metering::ReportRow& row : rows) *reply.add_lines() = Describe(names, row);
   reply.set_from_us(base::ToMicros(period.from));
@@ -141,7 +141,7 @@ absl::Status ReconcileUsage(const Caller& caller, const v1::ReconcileRequest& re
   TG_RETURN_IF_ERROR(caller.Need(identity::Permission::kReconcile, true));
   TG_ASSIGN(const Period period, PeriodOf(caller, request.from_us(), request.to_us()));
   metering::Reconciliation found;
-  TG_RETURN_IF_ERROR(caller.RunLong(caller.desk().verify, [&](base::Session& session) -> absl::Status {
+  TG_RETURN_IF_ERROR(caller.RunLong(caller.context().verify, [&](base::Session& session) -> absl::Status {
     TG_ASSIGN(found, metering::Reconcile(session, period.from, period.to, [&caller] { return caller.KeepGoing(); }));
     return absl::OkStatus();
   }));

@@ -1,4 +1,4 @@
-// policy check, test and packs; explain and lint are in policy_trial_commands.cpp, replay in policy_replay_commands.cpp, the others in
+// policy check, test and packs; explain and lint are in policy_explain_commands.cpp, replay in policy_replay_commands.cpp, the others in
 // policy_lifecycle_commands.cpp. A file named "-" is standard input.
 //
 // Tested by tests/gateway/cli/remote_test.cpp and tests/gateway/cli/packs_test.cpp.
@@ -151,7 +151,7 @@ void AddPolicyCommands(CLI::App& app, Context& context) {
         {"tollgate policy packs", "tollgate policy check acme.yaml", "tollgate policy put acme.yaml", "tollgate policy list"});
   AddTrying(*group, context);
   AddPacks(*group, context);
-  AddPolicyTrialCommands(*group, context);
+  AddPolicyExplainCommands(*group, context);
   AddPolicyLifecycleCommands(*group, context);
   AddApprovalCommands(*group, context);
   AddPolicyBundleCommands(*group, context);

@@ -55,7 +55,7 @@ class ChatCall final : public UnaryCall {
     const std::optional<Failure> refusal = co_await ReadMessage(shared_, caller_, *request_, request);
     if (refusal) co_return Fail(*refusal);
     TakeClientId(request, caller_);
-    Outcome<Reply> outcome = co_await shared_.chat.Chat(caller_, request, nullptr, cancellation_);
+    Outcome<Reply> outcome = co_await shared_.service.Chat(caller_, request, nullptr, cancellation_);
     if (const Failure* failure = std::get_if<Failure>(&outcome)) co_return Fail(*failure);
     Reply& reply = std::get<Reply>(outcome);
     v1::ChatReply message;
@@ -82,7 +82,7 @@ class CountCall final : public UnaryCall {
     v1::CountTokensRequest request;
     const std::optional<Failure> refusal = co_await ReadMessage(shared_, caller_, *request_, request);
     if (refusal) co_return Fail(*refusal);
-    Outcome<v1::CountTokensReply> outcome = co_await shared_.chat.CountTokens(caller_, request);
+    Outcome<v1::CountTokensReply> outcome = co_await shared_.service.CountTokens(caller_, request);
     if (const Failure* failure = std::get_if<Failure>(&outcome)) co_return Fail(*failure);
     *reply_ = ToBytes(std::get<v1::CountTokensReply>(outcome));
     co_return ::grpc::Status::OK;
@@ -97,7 +97,7 @@ class ListCall final : public UnaryCall {
     v1::ListModelsRequest request;
     const std::optional<Failure> refusal = co_await ReadMessage(shared_, caller_, *request_, request);
     if (refusal) co_return Fail(*refusal);
-    Outcome<v1::ListModelsReply> outcome = co_await shared_.chat.ListModels(caller_);
+    Outcome<v1::ListModelsReply> outcome = co_await shared_.service.ListModels(caller_);
     if (const Failure* failure = std::get_if<Failure>(&outcome)) co_return Fail(*failure);
     *reply_ = ToBytes(std::get<v1::ListModelsReply>(outcome));
     co_return ::grpc::Status::OK;
@@ -129,7 +129,7 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
       co_return;
     }
     TakeClientId(request, caller_);
-    Outcome<Reply> outcome = co_await shared_.chat.Chat(caller_, request, this, cancellation_);
+    Outcome<Reply> outcome = co_await shared_.service.Chat(caller_, request, this, cancellation_);
     if (const Failure* failure = std::get_if<Failure>(&outcome)) {
       trailers.Of(*failure);
       Finish(ToGrpcStatus(failure->status));

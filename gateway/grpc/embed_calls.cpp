@@ -23,7 +23,7 @@ class EmbedCall final : public UnaryCall {
     const std::optional<Failure> refusal = co_await ReadMessage(shared_, caller_, *request_, request);
     if (refusal) co_return Fail(*refusal);
     TakeClientId(request, caller_);
-    Outcome<pipeline::EmbedAnswer> outcome = co_await shared_.chat.Embed(caller_, request, cancellation_);
+    Outcome<pipeline::EmbedAnswer> outcome = co_await shared_.service.Embed(caller_, request, cancellation_);
     if (const Failure* failure = std::get_if<Failure>(&outcome)) co_return Fail(*failure);
     pipeline::EmbedAnswer& answer = std::get<pipeline::EmbedAnswer>(outcome);
     Trailers(rpc_).Of(answer);
@@ -48,7 +48,7 @@ class RerankCall final : public UnaryCall {
     const std::optional<Failure> refusal = co_await ReadMessage(shared_, caller_, *request_, request);
     if (refusal) co_return Fail(*refusal);
     TakeClientId(request, caller_);
-    Outcome<pipeline::RerankAnswer> outcome = co_await shared_.chat.Rerank(caller_, request, cancellation_);
+    Outcome<pipeline::RerankAnswer> outcome = co_await shared_.service.Rerank(caller_, request, cancellation_);
     if (const Failure* failure = std::get_if<Failure>(&outcome)) co_return Fail(*failure);
     pipeline::RerankAnswer& answer = std::get<pipeline::RerankAnswer>(outcome);
     Trailers(rpc_).Of(answer);

@@ -77,8 +77,8 @@ class EmbeddingsService final : public RawEmbeddings {
 }  // namespace
 
 struct GrpcFront::Impl {
-  Impl(GrpcServerOptions options, net::IoThreads& io, boost::asio::any_io_executor cpu, pipeline::ChatService& chat)
-      : calls{chat,
+  Impl(GrpcServerOptions options, net::IoThreads& io, boost::asio::any_io_executor cpu, pipeline::Service& service)
+      : calls{service,
               [&io] { return boost::asio::any_io_executor(boost::asio::make_strand(io.context())); },
               std::move(cpu),
               std::chrono::milliseconds(options.write_timeout_ms),
@@ -102,8 +102,8 @@ GrpcFront::GrpcFront(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 GrpcFront::~GrpcFront() { Shutdown(std::chrono::milliseconds(0)); }
 
 absl::StatusOr<std::unique_ptr<GrpcFront>> GrpcFront::Start(GrpcServerOptions options, net::IoThreads& io, boost::asio::any_io_executor cpu,
-                                                            pipeline::ChatService& chat) {
-  auto impl = std::make_unique<Impl>(std::move(options), io, std::move(cpu), chat);
+                                                            pipeline::Service& service) {
+  auto impl = std::make_unique<Impl>(std::move(options), io, std::move(cpu), service);
   TG_RETURN_IF_ERROR(impl->server.Start());
   return std::unique_ptr<GrpcFront>(new GrpcFront(std::move(impl)));
 }
@@ -113,7 +113,7 @@ void GrpcFront::StopAccepting() { impl_->server.StopAccepting(); }
 
 void GrpcFront::Shutdown(std::chrono::milliseconds deadline) {
   impl_->server.Shutdown(deadline);
-  impl_->calls.gate.AwaitEmpty();
+  impl_->calls.inside.AwaitEmpty();
 }
 
 std::uint16_t GrpcFront::port() const { return impl_->server.port(); }

@@ -1,5 +1,5 @@
 // The API over gRPC: the services of tollgate.v1 for applications (gateway/grpc/README.md lists them), with health and (optional)
-// reflection. It translates between the wire and pipeline::ChatService and decides nothing.
+// reflection. It translates between the wire and pipeline::Service and decides nothing.
 //
 // Trailers: README.md. Errors: see grpc_status.h. A malformed message is INVALID_ARGUMENT.
 // Caller.deadline is the call's; a cancelled call cancels the pipeline's. A stream has one write in flight, so a slow reader holds one
@@ -13,7 +13,7 @@
 
 #include "base/status.h"
 #include "gateway/grpc/grpc_server.h"
-#include "gateway/pipeline/chat_service.h"
+#include "gateway/pipeline/service.h"
 
 namespace tollgate::grpc_front {
 
@@ -23,7 +23,7 @@ class GrpcFront {
   // Binds and serves. `io`, what `cpu` runs on and `chat` must outlive it; calls run as coroutines on strands of `io`, and messages above
   // 64 KiB are parsed by `cpu`, those of callers with a key alone.
   static absl::StatusOr<std::unique_ptr<GrpcFront>> Start(GrpcServerOptions options, net::IoThreads& io, boost::asio::any_io_executor cpu,
-                                                          pipeline::ChatService& chat);
+                                                          pipeline::Service& service);
   // Shutdown()s at once.
   ~GrpcFront();
 

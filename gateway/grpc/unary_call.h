@@ -32,7 +32,7 @@ class Trailers {
     if (limits.tokens) One("tokens", *limits.tokens);
   }
   void Route(const pipeline::ReplyHead& head) {
-    if (!head.route.empty()) Add("x-tollgate-route", head.route);
+    if (!head.told_route.empty()) Add("x-tollgate-route", head.told_route);
     if (!head.request_id.empty()) Add("x-tollgate-request-id", head.request_id);
   }
   // Of a Reply, and of answers that are like one.
@@ -79,7 +79,7 @@ inline constexpr std::size_t kParseHereBytesMax = 64 * 1024;  // Larger messages
 template <typename Message>
 async::Awaitable<std::optional<pipeline::Failure>> ReadMessage(CallContext& shared, const pipeline::Caller& caller,
                                                                const ::grpc::ByteBuffer& bytes, Message& message) {
-  std::optional<pipeline::Failure> refusal = shared.chat.Refuses(caller);
+  std::optional<pipeline::Failure> refusal = shared.service.Refuses(caller);
   if (refusal) co_return refusal;
   const bool large = bytes.Length() > kParseHereBytesMax;
   auto parse = [&bytes, &message] { return ParseBytes(bytes, message); };
@@ -91,12 +91,12 @@ async::Awaitable<std::optional<pipeline::Failure>> ReadMessage(CallContext& shar
 // Runs `self->Run()` on a strand of its own; counts it in and out.
 template <typename Call>
 void Spawn(CallContext& shared, std::shared_ptr<Call> self) {
-  shared.gate.Enter();
+  shared.inside.Enter();
   auto* raw = self.get();
   boost::asio::co_spawn(shared.new_strand(), raw->Run(), [&shared, self = std::move(self)](std::exception_ptr error) mutable {
     TG_CHECK(error == nullptr, "a call's coroutine threw");
     self.reset();
-    shared.gate.Leave();
+    shared.inside.Leave();
   });
 }
 

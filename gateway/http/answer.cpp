@@ -66,7 +66,7 @@ Answer::Answer(Exchange& exchange, const pipeline::Caller& caller) : exchange_(e
 void Answer::Record(std::int32_t log, std::int64_t index) { headers_.emplace_back("x-tollgate-record", fmt::format("{}/{}", log, index)); }
 
 void Answer::Route(const pipeline::ReplyHead& head) {
-  if (!head.route.empty()) headers_.emplace_back("x-tollgate-route", head.route);
+  if (!head.told_route.empty()) headers_.emplace_back("x-tollgate-route", head.told_route);
   if (!head.request_id.empty()) headers_.emplace_back("x-tollgate-request-id", head.request_id);
 }
 

@@ -114,7 +114,7 @@ async::Awaitable<bool> Api::Admit(Exchange& exchange) {
   pipeline::Caller caller;  // What Refuses looks at; the rest is for those who are let in.
   caller.bearer = BearerOf(exchange);
   caller.source = exchange.source();
-  const std::optional<Failure> refusal = chat_.Refuses(caller);
+  const std::optional<Failure> refusal = service_.Refuses(caller);
   if (!refusal) co_return true;
   Answer answer(exchange, CallerOf(exchange));
   co_await answer.Fail(*refusal);
@@ -159,7 +159,7 @@ async::Awaitable<void> Api::Chat(Exchange& exchange) {
   if (!request) co_return;
   TakeHeaders(exchange, request->chat);
   SseWriter writer(exchange, answer, caller, system_fingerprint_, *request);
-  Outcome<Reply> outcome = co_await chat_.Chat(caller, request->chat, request->stream ? &writer : nullptr, exchange.cancellation());
+  Outcome<Reply> outcome = co_await service_.Chat(caller, request->chat, request->stream ? &writer : nullptr, exchange.cancellation());
   const Failure* failure = std::get_if<Failure>(&outcome);
   if (failure && writer.begun()) {
     co_await writer.Break(failure->status);
@@ -179,7 +179,7 @@ async::Awaitable<void> Api::Tokenize(Exchange& exchange) {
   Answer answer(exchange, caller);
   const std::optional<v1::CountTokensRequest> request = co_await answer.Read(cpu_, &ParseTokenize);
   if (!request) co_return;
-  Outcome<v1::CountTokensReply> outcome = co_await chat_.CountTokens(caller, *request);
+  Outcome<v1::CountTokensReply> outcome = co_await service_.CountTokens(caller, *request);
   if (const Failure* failure = std::get_if<Failure>(&outcome)) {
     co_await answer.Fail(*failure);
   } else {
@@ -190,7 +190,7 @@ async::Awaitable<void> Api::Tokenize(Exchange& exchange) {
 async::Awaitable<void> Api::ListModels(Exchange& exchange) {
   const pipeline::Caller caller = CallerOf(exchange);
   Answer answer(exchange, caller);
-  Outcome<v1::ListModelsReply> outcome = co_await chat_.ListModels(caller);
+  Outcome<v1::ListModelsReply> outcome = co_await service_.ListModels(caller);
   if (const Failure* failure = std::get_if<Failure>(&outcome)) {
     co_await answer.Fail(*failure);
   } else {
@@ -201,7 +201,7 @@ async::Awaitable<void> Api::ListModels(Exchange& exchange) {
 async::Awaitable<void> Api::GetModel(Exchange& exchange, std::string name) {
   const pipeline::Caller caller = CallerOf(exchange);
   Answer answer(exchange, caller);
-  Outcome<v1::ListModelsReply> outcome = co_await chat_.ListModels(caller);
+  Outcome<v1::ListModelsReply> outcome = co_await service_.ListModels(caller);
   if (const Failure* failure = std::get_if<Failure>(&outcome)) {
     co_await answer.Fail(*failure);
     co_return;

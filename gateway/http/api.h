@@ -1,4 +1,4 @@
-// The routes under /v1. Translates an Exchange to pipeline::ChatService and back.
+// The routes under /v1. Translates an Exchange to pipeline::Service and back.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -13,8 +13,8 @@ namespace tollgate::http_front {
 class Api {
  public:
   // `cpu`: where bodies above 64 KiB are parsed.
-  Api(pipeline::ChatService& chat, Probes probes, boost::asio::any_io_executor cpu, std::string system_fingerprint)
-      : chat_(chat), probes_(std::move(probes)), cpu_(std::move(cpu)), system_fingerprint_(std::move(system_fingerprint)) {}
+  Api(pipeline::Service& service, Probes probes, boost::asio::any_io_executor cpu, std::string system_fingerprint)
+      : service_(service), probes_(std::move(probes)), cpu_(std::move(cpu)), system_fingerprint_(std::move(system_fingerprint)) {}
 
   // The key comes before the body: a stranger costs neither memory nor parsing, and learns nothing of what a request must look like.
   async::Awaitable<bool> Admit(Exchange& exchange);
@@ -28,7 +28,7 @@ class Api {
   async::Awaitable<void> ListModels(Exchange& exchange);
   async::Awaitable<void> GetModel(Exchange& exchange, std::string name);
 
-  pipeline::ChatService& chat_;
+  pipeline::Service& service_;
   const Probes probes_;
   const boost::asio::any_io_executor cpu_;
   const std::string system_fingerprint_;

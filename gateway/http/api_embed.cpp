@@ -30,7 +30,7 @@ async::Awaitable<void> Api::Embed(Exchange& exchange) {
   std::optional<EmbeddingsBody> request = co_await answer.Read(cpu_, &ParseEmbeddings);
   if (!request) co_return;
   TakeHeaders(exchange, request->embed);
-  Outcome<EmbedAnswer> outcome = co_await chat_.Embed(caller, request->embed, exchange.cancellation());
+  Outcome<EmbedAnswer> outcome = co_await service_.Embed(caller, request->embed, exchange.cancellation());
   if (const Failure* failure = std::get_if<Failure>(&outcome)) {
     co_await answer.Fail(*failure);
     co_return;
@@ -48,7 +48,7 @@ async::Awaitable<void> Api::Rerank(Exchange& exchange) {
   std::optional<v1::RerankRequest> request = co_await answer.Read(cpu_, &ParseRerank);
   if (!request) co_return;
   TakeHeaders(exchange, *request);
-  Outcome<RerankAnswer> outcome = co_await chat_.Rerank(caller, *request, exchange.cancellation());
+  Outcome<RerankAnswer> outcome = co_await service_.Rerank(caller, *request, exchange.cancellation());
   if (const Failure* failure = std::get_if<Failure>(&outcome)) {
     co_await answer.Fail(*failure);
     co_return;

@@ -12,8 +12,8 @@
 namespace tollgate::http_front {
 
 struct HttpFront::Impl {
-  Impl(const HttpOptions& options, boost::asio::any_io_executor cpu, pipeline::ChatService& chat, Probes probes)
-      : api(chat, std::move(probes), std::move(cpu), options.system_fingerprint) {}
+  Impl(const HttpOptions& options, boost::asio::any_io_executor cpu, pipeline::Service& service, Probes probes)
+      : api(service, std::move(probes), std::move(cpu), options.system_fingerprint) {}
 
   Api api;
   std::unique_ptr<HttpServer> server;
@@ -23,9 +23,9 @@ HttpFront::HttpFront(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HttpFront::~HttpFront() { Shutdown(std::chrono::milliseconds(0)); }
 
 absl::StatusOr<std::unique_ptr<HttpFront>> HttpFront::Start(HttpOptions options, net::IoThreads& io, boost::asio::any_io_executor cpu,
-                                                            pipeline::ChatService& chat, Probes probes, const base::Clock& clock) {
+                                                            pipeline::Service& service, Probes probes, const base::Clock& clock) {
   probes.metrics = nullptr;  // How the instance does is for those who run it: not on the API's listener.
-  auto impl = std::make_unique<Impl>(options, std::move(cpu), chat, std::move(probes));
+  auto impl = std::make_unique<Impl>(options, std::move(cpu), service, std::move(probes));
   Api* api = &impl->api;
   TG_ASSIGN(impl->server, HttpServer::Start(
                               std::move(options), io, clock, [api](Exchange& exchange) { return api->Handle(exchange); },

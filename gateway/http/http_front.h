@@ -16,7 +16,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "gateway/net/listener.h"
-#include "gateway/pipeline/chat_service.h"
+#include "gateway/pipeline/service.h"
 
 namespace tollgate::http_front {
 
@@ -44,7 +44,7 @@ class HttpFront {
   // Binds and serves. `io`, what `cpu` runs on, `chat` and `clock` must outlive it; requests run as coroutines on strands of `io`, and
   // bodies above 64 KiB are parsed by `cpu`, for each connection one at a time.
   static absl::StatusOr<std::unique_ptr<HttpFront>> Start(HttpOptions options, net::IoThreads& io, boost::asio::any_io_executor cpu,
-                                                          pipeline::ChatService& chat, Probes probes,
+                                                          pipeline::Service& service, Probes probes,
                                                           const base::Clock& clock = base::SystemClock());
   // Shutdown()s at once.
   ~HttpFront();

@@ -26,7 +26,7 @@ ChoiceOutput::ChoiceOutput(int index, const OutputPlan& plan)
       syntax_open_(!plan.syntax.plain()),
       parser_(plan.syntax),
       text_(Open(policy::Part::kText)),
-      gate_(plan.logprobs),
+      logprobs_(plan.logprobs),
       thinking_(plan.syntax.in_thought) {
   pending_.choice = index;
 }
@@ -44,14 +44,14 @@ std::unique_ptr<policy::StreamFilter> ChoiceOutput::Open(policy::Part part) {
   return filter;
 }
 
-std::size_t ChoiceOutput::AlternativesToJudge(const inference::Piece& piece) const { return gate_.AlternativesToJudge(piece); }
+std::size_t ChoiceOutput::AlternativesToJudge(const inference::Piece& piece) const { return logprobs_.AlternativesToJudge(piece); }
 
 absl::Status ChoiceOutput::Push(const inference::Piece& piece) {
   raw_.Append(piece.text, piece.tokens_delivered);
   raw_bytes_ += static_cast<std::int64_t>(piece.text.size());
   if (blocked_) return absl::OkStatus();
   if (!syntax_open_) {
-    TG_ASSIGN(const std::string clear, gate_.Push(piece, *text_));
+    TG_ASSIGN(const std::string clear, logprobs_.Push(piece, *text_));
     pending_.text += clear;
     blocked_ = text_->blocked();
     return absl::OkStatus();
@@ -76,7 +76,7 @@ absl::Status ChoiceOutput::Finish() {
     TG_ASSIGN(const std::string rest, thought_->Finish());
     pending_.thought += rest;
   }
-  TG_ASSIGN(const std::string rest, gate_.Finish(*text_));
+  TG_ASSIGN(const std::string rest, logprobs_.Finish(*text_));
   pending_.text += rest;
   blocked_ = text_->blocked() || (thought_ != nullptr && thought_->blocked());
   return absl::OkStatus();
@@ -99,7 +99,7 @@ absl::Status ChoiceOutput::Handle(const OutputPart& part) {
   if (blocked_) return absl::OkStatus();
   mixed_ = mixed_ || part.kind != OutputPart::kText;
   if (part.kind != OutputPart::kText) {
-    TG_ASSIGN(const std::string clear, gate_.Flush(*text_));
+    TG_ASSIGN(const std::string clear, logprobs_.Flush(*text_));
     pending_.text += clear;
     blocked_ = text_->blocked();
     if (blocked_) return absl::OkStatus();
@@ -111,7 +111,7 @@ absl::Status ChoiceOutput::Handle(const OutputPart& part) {
         thinking_ = true;
         CountThought(part.raw_end);
       }
-      places_.push_back({part.raw_end, Channel::kNone, 0});
+      places_.push_back({part.raw_end, Kind::kNone, 0});
       return absl::OkStatus();
     case OutputPart::kThought: {
       CountThought(part.raw_end);
@@ -119,7 +119,7 @@ absl::Status ChoiceOutput::Handle(const OutputPart& part) {
       pending_.thought += clear;
       thought_bytes_ += static_cast<std::int64_t>(part.text.size());
       if (!plan_.retries.empty()) marks_[1].emplace_back(thought_bytes_, part.raw_end);
-      places_.push_back({part.raw_end, Channel::kThought, thought_bytes_});
+      places_.push_back({part.raw_end, Kind::kThought, thought_bytes_});
       blocked_ = thought_->blocked();
       return absl::OkStatus();
     }
@@ -138,11 +138,11 @@ absl::Status ChoiceOutput::HandleText(const OutputPart& part) {
     piece.tokens.push_back(std::move(tokens_.front()));
     piece.tokens.back().text_end -= begin - text_bytes_;
   }
-  TG_ASSIGN(const std::string clear, gate_.Push(piece, *text_));
+  TG_ASSIGN(const std::string clear, logprobs_.Push(piece, *text_));
   pending_.text += clear;
   text_bytes_ += static_cast<std::int64_t>(part.text.size());
   if (!plan_.retries.empty()) marks_[0].emplace_back(text_bytes_, part.raw_end);
-  places_.push_back({part.raw_end, Channel::kText, text_bytes_});
+  places_.push_back({part.raw_end, Kind::kText, text_bytes_});
   blocked_ = text_->blocked();
   return absl::OkStatus();
 }
@@ -157,7 +157,7 @@ absl::Status ChoiceOutput::HandleCall(const OutputPart& part) {
   };
   if (plan_.one_call && calls_taken_ > 0) {
     withheld();
-    places_.push_back({part.raw_end, Channel::kNone, 0});
+    places_.push_back({part.raw_end, Kind::kNone, 0});
     return absl::OkStatus();
   }
   const policy::Channel its{policy::Part::kToolCall, part.name};
@@ -176,7 +176,7 @@ absl::Status ChoiceOutput::HandleCall(const OutputPart& part) {
   call.set_name(part.name);
   call.set_arguments(std::move(arguments));
   call.set_index(calls_taken_++);
-  places_.push_back({part.raw_end, Channel::kCall, calls_taken_});
+  places_.push_back({part.raw_end, Kind::kCall, calls_taken_});
   std::vector<policy::Question> questions = About(its);
   const bool behind_another = calls_given_ + 1 < calls_taken_;
   if (!questions.empty() || behind_another) return AskAboutCall(part, channel, std::move(call), std::move(questions));
@@ -221,12 +221,12 @@ void ChoiceOutput::LetGo(Asked& asked) {
 
 absl::Status ChoiceOutput::Consult(const std::string& model, std::chrono::steady_clock::time_point deadline, std::int64_t bytes_out) {
   for (Asked& asked : asked_) {
-    for (const GuardAnswer& answer : asked.inbox->Take()) TG_RETURN_IF_ERROR(asked.filter->Answer(answer, bytes_out + pending_bytes()));
+    for (const QuestionAnswer& answer : asked.inbox->Take()) TG_RETURN_IF_ERROR(asked.filter->Answer(answer, bytes_out + pending_bytes()));
     if (!blocked_) LetGo(asked);
   }
   for (Asked& asked : asked_) {
     if (blocked_) return absl::OkStatus();
-    for (GuardAsk& ask : asked.filter->TakeAsks()) {
+    for (QuestionAsk& ask : asked.filter->TakeAsks()) {
       std::vector<policy::Message> named = *ask.messages;
       named.front().name = asked.call.name();
       ask.messages = std::make_shared<const std::vector<policy::Message>>(std::move(named));
@@ -253,7 +253,7 @@ std::int64_t ChoiceOutput::pending_bytes() const {
 OutputPiece ChoiceOutput::Take() {
   OutputPiece piece = std::exchange(pending_, OutputPiece());
   pending_.choice = index_;
-  for (v1::TokenLogprob& token : gate_.Take(*text_)) piece.logprobs.push_back(std::move(token));
+  for (v1::TokenLogprob& token : logprobs_.Take(*text_)) piece.logprobs.push_back(std::move(token));
   taken_.text += static_cast<std::int64_t>(piece.text.size());
   taken_.thought += static_cast<std::int64_t>(piece.thought.size());
   taken_.calls += piece.calls.size();
@@ -265,9 +265,9 @@ std::int64_t ChoiceOutput::Frontier() {
   if (!syntax_open_) return text_->decided_bytes();
   for (; !places_.empty(); places_.pop_front()) {
     const Place& place = places_.front();
-    if (place.channel == Channel::kCall && calls_given_ < place.end) break;
-    if (place.channel == Channel::kText || place.channel == Channel::kThought) {
-      const std::int64_t decided = (place.channel == Channel::kText ? text_ : thought_)->decided_bytes();
+    if (place.kind == Kind::kCall && calls_given_ < place.end) break;
+    if (place.kind == Kind::kText || place.kind == Kind::kThought) {
+      const std::int64_t decided = (place.kind == Kind::kText ? text_ : thought_)->decided_bytes();
       if (decided < place.end) {
         frontier_ = std::max(frontier_, place.raw_end - (place.end - decided));
         break;

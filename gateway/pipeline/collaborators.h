@@ -35,9 +35,7 @@ class Quotas;
 namespace tollgate::pipeline {
 
 class Breakers;
-class Guards;
-class ShadowCounts;
-class TopicExamples;
+class Answerers;
 
 struct PipelineOptions {
   std::chrono::milliseconds append_timeout{5000};       // How long a request waits for its record to be durable.
@@ -63,14 +61,12 @@ struct Collaborators {
   audit::Journal* journal = nullptr;
   audit::Keys* keys = nullptr;
   inference::Pool* pool = nullptr;
-  Guards* guards = nullptr;          // Null: nobody can be asked; rules that ask then find no answer.
+  Answerers* answerers = nullptr;    // Null: nobody can be asked; rules that ask then find no answer.
   boost::asio::any_io_executor io;   // For the pipeline's own timers.
   boost::asio::any_io_executor cpu;  // For long computations; each request has at most one there.
   PipelineOptions options;
   gates::Gates* gates = nullptr;                         // Null: rules that ask it something refuse.
-  ShadowCounts* shadows = nullptr;                       // The pipeline's own, set by it.
-  Breakers* breakers = nullptr;                          // Of guard models; null: the pipeline's own, set by it.
-  TopicExamples* topics = nullptr;                       // The same.
+  Breakers* breakers = nullptr;                          // Of guard models; null: the pipeline's own.
   std::set<std::string, std::less<>> configured_models;  // Those that tollgate.yaml names, whatever the registry says of them.
 };
 

@@ -123,9 +123,8 @@ base::Digest DigestOf(std::span<const v1::RankedDocument> results) {
   return base::Sha256(bytes);
 }
 
-EmbedRequest::EmbedRequest(const Collaborators& with, Refusals& refusals, const Caller& caller, const EmbedAsk& ask,
-                           Cancellation& cancellation, const std::atomic<bool>& shutting_down, async::Event& event)
-    : Request(with, refusals, caller, CallOf(ask), nullptr, cancellation, shutting_down, event), ask_(ask) {}
+EmbedRequest::EmbedRequest(Shared& shared, const Caller& caller, const EmbedAsk& ask, Cancellation& cancellation, async::Event& event)
+    : Request(shared, caller, CallOf(ask), nullptr, cancellation, event), ask_(ask) {}
 
 std::string EmbedRequest::NameOf(std::size_t text) const {
   if (!ask_.rerank) return fmt::format("input[{}]", text);
@@ -171,13 +170,13 @@ absl::Status EmbedRequest::Fits(const inference::ModelInfo& model) const {
   return absl::OkStatus();
 }
 
-void EmbedRequest::FillBody(v1::RequestBody* body) const {
-  body->set_operation(ask_.rerank ? "rerank" : "embeddings");
-  body->set_inputs(static_cast<std::int32_t>(inputs_.size()));
-  body->set_dimensions(ask_.dimensions);
-  body->set_top_n(ask_.top_n);
+void EmbedRequest::FillRequest(v1::RequestBody& body, v1::SealedContent& /*content*/) const {
+  body.set_operation(ask_.rerank ? "rerank" : "embeddings");
+  body.set_inputs(static_cast<std::int32_t>(inputs_.size()));
+  body.set_dimensions(ask_.dimensions);
+  body.set_top_n(ask_.top_n);
   const auto came = [](const auto& tokens) { return tokens.has_value(); };
-  body->set_token_inputs(static_cast<std::int32_t>(std::count_if(ask_.tokens.begin(), ask_.tokens.end(), came)));
+  body.set_token_inputs(static_cast<std::int32_t>(std::count_if(ask_.tokens.begin(), ask_.tokens.end(), came)));
 }
 
 async::Awaitable<Outcome<Reply>> EmbedRequest::Generate() {
@@ -190,7 +189,7 @@ async::Awaitable<Outcome<Reply>> EmbedRequest::Generate() {
   auto stream = with_.pool->Embed(std::move(job));
   if (!stream.ok()) {
     Ending refused = Broken("POOL_REFUSED", stream.status());
-    co_return co_await End(std::move(refused), nullptr);
+    co_return co_await End(std::move(refused));
   }
   Ending ending = co_await Await(**stream);
   if (ending.status.ok() && ask_.rerank) ending = co_await GiveRanks(std::move(ending));
@@ -200,7 +199,7 @@ async::Awaitable<Outcome<Reply>> EmbedRequest::Generate() {
     digest_ = DigestOf(numbers_);
     ending.reason = "EMBEDDED";
   }
-  co_return co_await End(std::move(ending), nullptr);
+  co_return co_await End(std::move(ending));
 }
 
 async::Awaitable<Ending> EmbedRequest::GiveRanks(Ending ending) {
@@ -244,7 +243,7 @@ absl::Status EmbedRequest::GiveDocuments() {
 // Within one step of the pool; its end says how many tokens were worked through. Of a step that outlasts all patience
 // it is not known, and is what was begun at most.
 async::Awaitable<Ending> EmbedRequest::Await(inference::TokenStream& stream) {
-  Watch watch(with_, *principal_, model_.name, cancellation_, shutting_down_, deadline_);
+  Watch watch(with_, *principal_, model_.name, cancellation_, shared_.shutting_down, deadline_);
   const auto notify = event_.Notifier();
   std::optional<Ending> stopped;
   steady_clock::time_point patience;
@@ -271,7 +270,7 @@ async::Awaitable<Ending> EmbedRequest::Await(inference::TokenStream& stream) {
   }
 }
 
-void EmbedRequest::FillEnd(v1::EndBody& end) const {
+void EmbedRequest::FillEnd(const Ending& /*ending*/, v1::EndBody& end) const {
   if (job_end_) end.mutable_tokens()->set_input(job_end_->input_tokens_evaluated);
   if (begun_ > 0) end.mutable_tokens()->set_input(begun_);
   if (ask_.return_documents) *end.mutable_output_verdict() = given_;

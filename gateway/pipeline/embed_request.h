@@ -38,8 +38,7 @@ base::Digest DigestOf(std::span<const tollgate::v1::RankedDocument> results);
 
 class EmbedRequest final : public Request {
  public:
-  EmbedRequest(const Collaborators& with, Refusals& refusals, const Caller& caller, const EmbedAsk& ask, Cancellation& cancellation,
-               const std::atomic<bool>& shutting_down, async::Event& event);
+  EmbedRequest(Shared& shared, const Caller& caller, const EmbedAsk& ask, Cancellation& cancellation, async::Event& event);
 
   // After Run has given a Reply, which has neither text nor more: once.
   EmbedAnswer TakeVectors(const Reply& reply);
@@ -53,9 +52,12 @@ class EmbedRequest final : public Request {
   absl::StatusOr<std::vector<std::int32_t>> TokensOf(const std::string& model, std::span<const policy::Message> prompt) const override;
   absl::Status LayOut(std::span<const policy::Message> prompt) override;
   absl::Status CheckRoom() override;
-  void FillBody(tollgate::v1::RequestBody* body) const override;
+  void FillRequest(tollgate::v1::RequestBody& body, tollgate::v1::SealedContent& content) const override;
   async::Awaitable<Outcome<Reply>> Generate() override;
-  void FillEnd(tollgate::v1::EndBody& end) const override;
+  std::vector<OutputPiece> TakeRest() override { return {}; }  // Numbers go by TakeVectors and TakeResults.
+  void FillEnd(const Ending& ending, tollgate::v1::EndBody& end) const override;
+  bool FillRaw(tollgate::v1::SealedContent& /*content*/) const override { return false; }
+  void FillReply(const Ending& /*ending*/, tollgate::v1::ChatEnd& /*end*/) const override {}
   std::chrono::steady_clock::duration EngineTime() const override;
 
   std::int64_t TextBytes() const;

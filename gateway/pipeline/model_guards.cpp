@@ -18,7 +18,7 @@
 #include "gateway/directory/aliases.h"
 #include "gateway/directory/directory.h"
 #include "gateway/pipeline/admission.h"
-#include "gateway/pipeline/breaker.h"
+#include "gateway/pipeline/shared.h"
 #include "gateway/pipeline/watch.h"
 #include "inference/fingerprint.h"
 #include "inference/pool.h"
@@ -58,11 +58,17 @@ std::optional<bool> AnsweredBy(inference::EndReason reason, bool own_deadline) {
 
 }  // namespace
 
-ModelGuards::ModelGuards(const Collaborators& with, const identity::Principal& principal, const base::RequestId& request,
-                         async::Event& event, metering::Reservation& reservation, const std::vector<policy::Message>& prompt)
-    : with_(with), principal_(principal), request_(request), event_(event), reservation_(reservation), prompt_(prompt) {}
+ModelGuards::ModelGuards(Shared& shared, const identity::Principal& principal, const base::RequestId& request, async::Event& event,
+                         metering::Reservation& reservation, const std::vector<policy::Message>& prompt)
+    : shared_(shared),
+      with_(shared.with),
+      principal_(principal),
+      request_(request),
+      event_(event),
+      reservation_(reservation),
+      prompt_(prompt) {}
 
-void ModelGuards::Ask(GuardAsk ask, std::function<void(GuardAnswer)> done) {
+void ModelGuards::Ask(QuestionAsk ask, std::function<void(QuestionAnswer)> done) {
   auto call = std::make_unique<Call>();
   call->done = std::move(done);
   call->ask = std::move(ask);
@@ -73,8 +79,8 @@ void ModelGuards::Ask(GuardAsk ask, std::function<void(GuardAnswer)> done) {
     call->own_deadline = patience <= call->ask.deadline;
     call->deadline = std::min(call->ask.deadline, patience);
     waiting_.push_back(std::move(call));
-  } else if (with_.guards != nullptr) {
-    with_.guards->Ask(std::move(call->ask), std::move(call->done));
+  } else if (with_.answerers != nullptr) {
+    with_.answerers->Ask(std::move(call->ask), std::move(call->done));
   } else {
     Fail(*call, fmt::format("no detector '{}' is configured; name it under detectors in tollgate.yaml", call->ask.question.name));
   }
@@ -171,7 +177,7 @@ absl::StatusOr<std::size_t> ModelGuards::LineOf(const std::string& name) {
 }
 
 // What the guard is shown.
-std::vector<policy::Message> ModelGuards::MessagesOf(const GuardAsk& ask) const {
+std::vector<policy::Message> ModelGuards::MessagesOf(const QuestionAsk& ask) const {
   if (!ask.output) return *ask.messages;
   std::vector<policy::Message> out;
   const auto last =
@@ -203,8 +209,8 @@ async::Awaitable<absl::Status> ModelGuards::Begin(Call& call) {
   }
   TG_CO_RETURN_IF_ERROR(co_await Hold(call));
   absl::Status begun = absl::OkStatus();
-  if (!with_.breakers->May(BreakerOf(call), steady_clock::now())) {
-    begun = base::Unavailable(fmt::format("it failed {} times in a row and is left alone for a while", with_.breakers->failures_max()));
+  if (!shared_.breakers.May(BreakerOf(call), steady_clock::now())) {
+    begun = base::Unavailable(fmt::format("it failed {} times in a row and is left alone for a while", shared_.breakers.failures_max()));
   } else {
     call.owes_end = true;
     auto submitted = topic ? SubmitTopic(call) : Submit(call, std::move(prompt));
@@ -321,11 +327,11 @@ void ModelGuards::Tell(Call& call, std::optional<bool> answered) {
   if (!std::exchange(call.owes_end, false)) return;
   const std::string breaker = BreakerOf(call);
   if (!answered) {
-    with_.breakers->Abandoned(breaker);
+    shared_.breakers.Abandoned(breaker);
   } else if (*answered) {
-    with_.breakers->Succeeded(breaker);
+    shared_.breakers.Succeeded(breaker);
   } else {
-    with_.breakers->Failed(breaker, steady_clock::now());
+    shared_.breakers.Failed(breaker, steady_clock::now());
   }
 }
 
@@ -350,12 +356,12 @@ void ModelGuards::Count(Call& call, bool hung) {
   spare_ += std::max<std::int64_t>(0, std::exchange(call.held, 0) - input - output);
 }
 
-GuardAnswer ModelGuards::AnswerOf(const Call& call) const {
+QuestionAnswer ModelGuards::AnswerOf(const Call& call) const {
   using inference::EndReason;
   const policy::Question& question = call.ask.question;
   const inference::StreamEnd& end = call.stream->end();
   const bool answered = AnsweredBy(end.reason, call.own_deadline).value_or(false);
-  GuardAnswer out;
+  QuestionAnswer out;
   out.answer.id = question.id;
   const auto failed = [&](std::string_view why) {
     out.answer.failure = fmt::format("{} '{}': {}", call.kind(), question.name, why);
@@ -380,13 +386,13 @@ GuardAnswer ModelGuards::AnswerOf(const Call& call) const {
   return out;
 }
 
-void ModelGuards::Answer(Call& call, GuardAnswer answer) {
+void ModelGuards::Answer(Call& call, QuestionAnswer answer) {
   const auto done = std::exchange(call.done, nullptr);
   if (done) done(std::move(answer));
 }
 
 void ModelGuards::Fail(Call& call, std::string why) {
-  GuardAnswer answer;
+  QuestionAnswer answer;
   answer.answer.id = call.ask.question.id;
   answer.answer.failure = std::move(why);
   Answer(call, std::move(answer));

@@ -6,6 +6,7 @@
 
 #include "gateway/async/run_on.h"
 #include "gateway/pipeline/model_guards.h"
+#include "gateway/pipeline/shared.h"
 #include "inference/embed.h"
 #include "inference/fingerprint.h"
 #include "inference/pool.h"
@@ -16,7 +17,7 @@ namespace tollgate::pipeline {
 async::Awaitable<absl::Status> ModelGuards::CutForTopic(Call& call) {
   const inference::ModelInfo& model = lines_[call.line].model;
   const policy::Topic& topic = *call.question().topic;
-  TopicExamples::Vectors kept = with_.topics->Find(principal_.place.team->id, model.sha256, topic.digest);
+  TopicExamples::Vectors kept = shared_.topics.Find(principal_.place.team->id, model.sha256, topic.digest);
   auto cut = [&]() -> absl::Status {
     TG_ASSIGN(call.topic, MakeTopicJob(*with_.pool, model, topic, std::move(kept), *call.ask.messages));
     return absl::OkStatus();
@@ -24,7 +25,7 @@ async::Awaitable<absl::Status> ModelGuards::CutForTopic(Call& call) {
   TG_CO_RETURN_IF_ERROR(co_await async::RunOnIf(Large(*call.ask.messages), with_.cpu, cut));
   call.prompt_tokens = call.topic.tokens;
   if (!call.topic.pieces.empty()) co_return absl::OkStatus();
-  GuardAnswer nothing;
+  QuestionAnswer nothing;
   nothing.answer.id = call.question().id;
   nothing.answer.score_millionths = 0;
   call.ended = true;
@@ -43,15 +44,15 @@ absl::StatusOr<std::shared_ptr<inference::TokenStream>> ModelGuards::SubmitTopic
 }
 
 // What the vectors say; those of the topic's phrases are kept.
-GuardAnswer ModelGuards::TopicAnswerOf(const Call& call) const {
+QuestionAnswer ModelGuards::TopicAnswerOf(const Call& call) const {
   const inference::ModelInfo& model = lines_[call.line].model;
   const policy::Topic& topic = *call.question().topic;
   const std::vector<float>& vectors = call.stream->end().vectors;
   const auto dimensions = static_cast<std::size_t>(model.dimensions);
   if (call.topic.phrases == nullptr) {
     const std::span<const float> phrases = call.topic.PhrasesIn(vectors, topic.phrases(), dimensions);
-    with_.topics->Keep(principal_.place.team->id, model.sha256, topic.digest,
-                       std::make_shared<const std::vector<float>>(phrases.begin(), phrases.end()));
+    shared_.topics.Keep(principal_.place.team->id, model.sha256, topic.digest,
+                        std::make_shared<const std::vector<float>>(phrases.begin(), phrases.end()));
   }
   return TopicAnswer(call.question(), call.topic, vectors, dimensions);
 }

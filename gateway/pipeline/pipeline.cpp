@@ -1,4 +1,4 @@
-// The gate around the requests: who is inside, how many may be, and how they are sent home.
+// What is around the requests: who is inside, how many may be, and how they are sent home.
 // Tested by tests/gateway/pipeline/pipeline_test.cpp.
 #include "gateway/pipeline/pipeline.h"
 
@@ -16,11 +16,11 @@
 #include "gateway/async/run_on.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/breaker.h"
+#include "gateway/pipeline/chat_request.h"
 #include "gateway/pipeline/count.h"
 #include "gateway/pipeline/embed_request.h"
-#include "gateway/pipeline/request.h"
 #include "gateway/pipeline/route.h"
-#include "gateway/pipeline/shadow.h"
+#include "gateway/pipeline/shared.h"
 #include "gateway/pipeline/tool_prompt.h"
 #include "inference/pool.h"
 
@@ -30,11 +30,7 @@ namespace v1 = tollgate::v1;
 
 struct Pipeline::Impl {
   explicit Impl(Collaborators c)
-      : with(std::move(c)), refusals(std::make_shared<Refusals>(*with.journal, *with.clock)), started_s(StartedSeconds(*with.clock)) {
-    with.shadows = &shadows;
-    if (with.breakers == nullptr) with.breakers = &breakers;
-    with.topics = &topics;
-  }
+      : with(std::move(c)), refusals(std::make_shared<Refusals>(*with.journal, *with.clock)), started_s(StartedSeconds(*with.clock)) {}
 
   static std::int64_t StartedSeconds(const base::Clock& clock) { return base::ToMicros(clock.Wall()) / 1'000'000; }
 
@@ -42,10 +38,8 @@ struct Pipeline::Impl {
   std::shared_ptr<Refusals> refusals;
   std::int64_t started_s;
   std::shared_ptr<boost::asio::steady_timer> flush_timer;
-  ShadowCounts shadows;
   Breakers breakers{kGuardFailuresMax, kGuardRest};
-  TopicExamples topics;
-  std::atomic<bool> shutting_down{false};
+  Shared shared{with, *refusals, with.breakers != nullptr ? *with.breakers : breakers};
   std::atomic<std::int64_t> requests{0}, answered{0}, failed{0}, continued{0}, overhead_us{0};
 
   mutable base::Mutex mu;
@@ -93,7 +87,7 @@ struct Pipeline::Impl {
     auto work = make(event);
     Outcome<Reply> outcome = co_await work->Run();
     while (std::optional<Continued> next = work->TakeNext()) {
-      if (cancellation.cancelled() || shutting_down) break;
+      if (cancellation.cancelled() || shared.shutting_down) break;
       continued += 1;
       work = make(event);
       work->GoOnFor(*std::move(next));
@@ -152,18 +146,16 @@ std::optional<Failure> Pipeline::Refuses(const Caller& caller) {
 async::Awaitable<Outcome<Reply>> Pipeline::Chat(const Caller& caller, const v1::ChatRequest& request, StreamWriter* writer,
                                                 std::shared_ptr<Cancellation> cancellation) {
   auto make = [&](async::Event& event) {
-    return std::make_unique<Request>(impl_->with, *impl_->refusals, caller, request, writer, *cancellation, impl_->shutting_down, event);
+    return std::make_unique<ChatRequest>(impl_->shared, caller, request, writer, *cancellation, event);
   };
-  auto take = [](Request&, Reply& reply) { return std::move(reply); };
+  auto take = [](ChatRequest&, Reply& reply) { return std::move(reply); };
   co_return co_await impl_->Run<Reply>(caller, *cancellation, make, take);
 }
 
 async::Awaitable<Outcome<EmbedAnswer>> Pipeline::Embed(const Caller& caller, const v1::EmbedRequest& request,
                                                        std::shared_ptr<Cancellation> cancellation) {
   const EmbedAsk ask = AskOf(request);
-  auto make = [&](async::Event& event) {
-    return std::make_unique<EmbedRequest>(impl_->with, *impl_->refusals, caller, ask, *cancellation, impl_->shutting_down, event);
-  };
+  auto make = [&](async::Event& event) { return std::make_unique<EmbedRequest>(impl_->shared, caller, ask, *cancellation, event); };
   auto take = [](EmbedRequest& work, Reply& reply) { return work.TakeVectors(reply); };
   co_return co_await impl_->Run<EmbedAnswer>(caller, *cancellation, make, take);
 }
@@ -171,9 +163,7 @@ async::Awaitable<Outcome<EmbedAnswer>> Pipeline::Embed(const Caller& caller, con
 async::Awaitable<Outcome<RerankAnswer>> Pipeline::Rerank(const Caller& caller, const v1::RerankRequest& request,
                                                          std::shared_ptr<Cancellation> cancellation) {
   const EmbedAsk ask = AskOf(request);
-  auto make = [&](async::Event& event) {
-    return std::make_unique<EmbedRequest>(impl_->with, *impl_->refusals, caller, ask, *cancellation, impl_->shutting_down, event);
-  };
+  auto make = [&](async::Event& event) { return std::make_unique<EmbedRequest>(impl_->shared, caller, ask, *cancellation, event); };
   auto take = [](EmbedRequest& work, Reply& reply) { return work.TakeResults(reply); };
   co_return co_await impl_->Run<RerankAnswer>(caller, *cancellation, make, take);
 }
@@ -226,7 +216,7 @@ async::Awaitable<Outcome<v1::ListModelsReply>> Pipeline::ListModels(const Caller
   co_return reply;
 }
 
-void Pipeline::CloseGate(std::function<void()> when_empty) {
+void Pipeline::StopAdmission(std::function<void()> when_empty) {
   {
     base::Lock lock(impl_->mu);
     impl_->closed = true;
@@ -239,7 +229,7 @@ void Pipeline::CloseGate(std::function<void()> when_empty) {
 }
 
 void Pipeline::EndAll() {
-  impl_->shutting_down = true;
+  impl_->shared.shutting_down = true;
   base::Lock lock(impl_->mu);
   for (const auto& wake : impl_->running) wake();
 }
@@ -252,8 +242,8 @@ std::int64_t Pipeline::running() const {
 void Pipeline::FlushRefusals() { impl_->refusals->Flush(true); }
 
 Pipeline::Counts Pipeline::counts() const {
-  return {impl_->requests.load(),    impl_->answered.load(),   impl_->failed.load(),   impl_->continued.load(),
-          impl_->overhead_us.load(), impl_->shadows.Of(false), impl_->shadows.Of(true)};
+  return {impl_->requests.load(),    impl_->answered.load(),          impl_->failed.load(),          impl_->continued.load(),
+          impl_->overhead_us.load(), impl_->shared.shadows.Of(false), impl_->shared.shadows.Of(true)};
 }
 
 }  // namespace tollgate::pipeline

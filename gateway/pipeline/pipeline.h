@@ -5,13 +5,13 @@
 
 #include <memory>
 
-#include "gateway/pipeline/chat_service.h"
 #include "gateway/pipeline/collaborators.h"
+#include "gateway/pipeline/service.h"
 #include "gateway/pipeline/shadow.h"
 
 namespace tollgate::pipeline {
 
-class Pipeline final : public ChatService {
+class Pipeline final : public Service {
  public:
   // Starts counting refusals on record, on collaborators.io.
   explicit Pipeline(Collaborators collaborators);
@@ -29,7 +29,7 @@ class Pipeline final : public ChatService {
   async::Awaitable<Outcome<tollgate::v1::ListModelsReply>> ListModels(const Caller& caller) override;
 
   // No new requests from now on (UNAVAILABLE, with a retry hint). Calls back when none is running. Any thread.
-  void CloseGate(std::function<void()> when_empty);
+  void StopAdmission(std::function<void()> when_empty);
 
   // Ends every running request with a terminal record (reason SHUTDOWN) at its next step.
   void EndAll();

@@ -1,5 +1,5 @@
 // Relay: from the pool's tokens to what the caller gets: quota is extended, output filtered, put on record and released, until it ends.
-// The second half of a request; request.h is the first. Of several replies it takes from each in turn; they share the reservation, the
+// The second half of a chat; chat_request.h is the first. Of several replies it takes from each in turn; they share the reservation, the
 // records and the end.
 #pragma once
 

@@ -7,12 +7,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "audit/keys.h"
 #include "base/clock.h"
-#include "base/crypto.h"
-#include "base/error_detail.h"
 #include "gateway/async/run_on.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/append.h"
@@ -20,9 +17,7 @@
 #include "gateway/pipeline/prompt.h"
 #include "gateway/pipeline/route.h"
 #include "gateway/pipeline/shadow.h"
-#include "gateway/pipeline/strict.h"
 #include "gateway/pipeline/tool_prompt.h"
-#include "inference/fingerprint.h"
 #include "inference/pool.h"
 
 namespace tollgate::pipeline {
@@ -34,28 +29,20 @@ namespace {
 
 constexpr std::size_t kValuesSealedHere = 64;  // More than these are sealed on the cpu executor.
 
-std::uint64_t RandomSeed() {
-  std::uint64_t seed = 0;
-  const std::string bytes = base::RandomBytes(sizeof seed);
-  std::memcpy(&seed, bytes.data(), sizeof seed);
-  return seed;
-}
-
 }  // namespace
 
-Request::Request(const Collaborators& with, Refusals& refusals, const Caller& caller, const v1::ChatRequest& call, StreamWriter* writer,
-                 Cancellation& cancellation, const std::atomic<bool>& shutting_down, async::Event& event)
-    : with_(with),
-      refusals_(refusals),
+Request::Request(Shared& shared, const Caller& caller, const v1::ChatRequest& call, StreamWriter* writer, Cancellation& cancellation,
+                 async::Event& event)
+    : shared_(shared),
+      with_(shared.with),
       caller_(caller),
       call_(call),
       writer_(writer),
       cancellation_(cancellation),
-      shutting_down_(shutting_down),
       event_(event),
-      began_s_(base::ToMicros(with.clock->Wall()) / 1'000'000) {
+      began_s_(base::ToMicros(with_.clock->Wall()) / 1'000'000) {
   const auto now = steady_clock::now();
-  deadline_ = std::min(caller.deadline.value_or(now + with.options.deadline_default), now + with.options.deadline_max);
+  deadline_ = std::min(caller.deadline.value_or(now + with_.options.deadline_default), now + with_.options.deadline_max);
   who_.request = caller.request_id;
 }
 
@@ -73,11 +60,7 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   }
   if (!status.ok()) co_return Refuse(std::move(status));
   if (denial_) co_return co_await Deny();
-  const std::int64_t choices = std::max(1, call_.choices());
-  // A server that is asked to go on begins anew, penalties and seed with it: for it, all that the quota has is held at once.
-  const std::int64_t step = model_.resumes ? std::min(max_tokens_, with_.options.extension_tokens) : max_tokens_;
-  status = co_await Reserve(static_cast<std::int64_t>(prompt_tokens_.size()), choices * step);
-  if (status.ok()) status = CheckReserved(reservation_.output_tokens(), call_);
+  status = co_await Reserve();
   if (!status.ok()) co_return Refuse(std::move(status));
   status = co_await PassGates();
   // What a rule refuses was work, and no tokens. That nobody could be asked is not the caller's doing.
@@ -90,12 +73,12 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
     co_await GiveGrantsBack();
     co_return Refuse(std::move(status));
   }
-  guards_.emplace(with_, *principal_, who_.request, event_, reservation_, inspection_.prompt);
+  guards_.emplace(shared_, *principal_, who_.request, event_, reservation_, inspection_.prompt);
   co_await AcceptTerms();
-  std::optional<Ending> denied = co_await AskGuards();
+  std::optional<Ending> denied = co_await AskOthers();
   if (denied) {
     co_await GiveGrantsBack();
-    co_return co_await End(std::move(*denied), nullptr);
+    co_return co_await End(std::move(*denied));
   }
   co_return co_await Generate();
 }
@@ -110,28 +93,11 @@ absl::Status Request::Admit() {
   scopes_ = ScopesOf(who_.place);
   TG_RETURN_IF_ERROR(CheckCall());
   TG_RETURN_IF_ERROR(FindModel());
-  TG_RETURN_IF_ERROR(MayUseForms(*principal_, call_));
-  TG_RETURN_IF_ERROR(MayUseStrict(*principal_, call_));
   TG_RETURN_IF_ERROR(Fits(model_));
   TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
-  sampling_ = ToSampling(call_.sampling(), call_.sampling().has_seed() ? call_.sampling().seed() : RandomSeed());
   if (before_) return absl::OkStatus();
   TG_ASSIGN(admission_, with_.quotas->Admit(scopes_));
   return absl::OkStatus();
-}
-
-absl::Status Request::CheckCall() {
-  TG_RETURN_IF_ERROR(Validate(call_, with_.options.limits));
-  TG_ASSIGN(defaults_, ApplyDefaults(principal_->snapshot->DefaultsOf(who_.place), call_));
-  return absl::OkStatus();
-}
-
-absl::Status Request::Fits(const inference::ModelInfo& model) const { return ValidateFor(call_, model); }
-
-std::int64_t Request::Bytes() const { return BytesOf(call_); }
-
-absl::StatusOr<std::vector<std::int32_t>> Request::TokensOf(const std::string& model, std::span<const policy::Message> prompt) const {
-  return with_.pool->Render(model, TurnsOf(call_, prompt));
 }
 
 absl::Status Request::Judge(std::span<const policy::Message> prompt) {
@@ -148,7 +114,7 @@ absl::Status Request::Judge(std::span<const policy::Message> prompt) {
   inspection_ = std::move(judged.inspection);
   routed_by_ = std::move(judged.routed_by);
   if (judged.route) {
-    led_ = std::move(judged.route->led);
+    told_route_ = std::move(judged.route->told);
     model_ = std::move(judged.route->model);
     TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
   }
@@ -171,39 +137,16 @@ async::Awaitable<absl::Status> Request::Inspect() {
   co_return CheckRoom();
 }
 
-absl::Status Request::LayOut(std::span<const policy::Message> prompt) {
-  TG_ASSIGN(prompt_tokens_, TokensOf(model_.name, inspection_.prompt));
-  // A system prompt that policy changed is no published one any more.
-  if (inspection_.prompt.front().parts == prompt.front().parts)
-    published_tokens_ = PublishedTokens(principal_->snapshot->DefaultsOf(who_.place), *with_.pool, model_.name, prompt_tokens_);
-  return absl::OkStatus();
-}
-
-absl::Status Request::CheckRoom() {
-  const auto input = static_cast<std::int64_t>(prompt_tokens_.size());
-  const std::int64_t room = model_.context_tokens - input;
-  if (room < 1) {
-    return base::WithDetail(
-        base::InvalidArgument(fmt::format("messages: the prompt is {} tokens long and {} takes {} in all, output included; shorten it",
-                                          input, model_.name, model_.context_tokens)),
-        {.reason = "CONTEXT_LENGTH_EXCEEDED", .param = "messages", .may_retry = false});
-  }
-  TG_RETURN_IF_ERROR(CheckInputTokens(principal_->snapshot->DefaultsOf(who_.place), input));
-  TG_ASSIGN(max_tokens_, MaxOutputTokens(call_, room, writer_ != nullptr, with_.options.limits));
-  return absl::OkStatus();
-}
-
-void Request::FillBody(v1::RequestBody* body) const {
-  *body->mutable_sampling() = ToProto(sampling_);
-  FillOutput(call_, body);
-}
-
-async::Awaitable<absl::Status> Request::Reserve(std::int64_t input_tokens, std::int64_t output_tokens) {
-  auto reserve = [&](auto done) { with_.quotas->Reserve(admission_, input_tokens, output_tokens, std::move(done)); };
+async::Awaitable<absl::Status> Request::Reserve() {
+  const std::int64_t choices = std::max(1, call_.choices());
+  // A server that is asked to go on begins anew, penalties and seed with it: for it, all that the quota has is held at once.
+  const std::int64_t step = model_.resumes ? std::min(max_tokens_, with_.options.extension_tokens) : max_tokens_;
+  const auto input_tokens = static_cast<std::int64_t>(prompt_tokens_.size());
+  auto reserve = [&](auto done) { with_.quotas->Reserve(admission_, input_tokens, choices * step, std::move(done)); };
   absl::StatusOr<metering::Reservation> held = co_await async::Callback<absl::StatusOr<metering::Reservation>>(reserve);
   TG_CO_ASSIGN(reservation_, std::move(held));
   output_held_ = reservation_.output_tokens();
-  co_return absl::OkStatus();
+  co_return CheckReserved(output_held_, call_);
 }
 
 async::Awaitable<absl::Status> Request::MakeKey() {
@@ -258,15 +201,13 @@ async::Awaitable<absl::Status> Request::Record() {
   body->set_input_tokens(static_cast<std::int64_t>(prompt_tokens_.size()));
   body->set_counted_tokens(counted_tokens_);
   body->set_max_output_tokens(max_tokens_);
-  FillBody(body);
   FillDefaults(defaults_, body);
   FillContinues(before_, body);
-  body->set_published_tokens(published_tokens_);
   body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
-  with_.shadows->Add(false, body->input_verdict(), shadow_);
+  shared_.shadows.Add(false, body->input_verdict(), shadow_);
   *body->mutable_price() = price_;
   body->set_reserved_tokens(reservation_.tokens());
   body->set_deadline_us(caller_.deadline
@@ -283,117 +224,17 @@ async::Awaitable<absl::Status> Request::Record() {
   *content.mutable_tools() = call_.tools();
   if (inspection_.pseudonyms != nullptr) body->set_pseudonyms(static_cast<std::int64_t>(inspection_.pseudonyms->all().size()));
   if (inspection_.changed) FillUsed(call_, inspection_.prompt, content);
-  if (IsStrict(call_)) {
-    *body->mutable_strict() = RunOf(*model_.strict, with_.options.build);
-    *content.mutable_strict_input() = InputOf(Sequence());
-  }
   content.set_justification(call_.justification());
-  content.set_output_schema(call_.output_form().has_grammar() ? call_.output_form().grammar() : call_.output_form().json_schema());
+  FillRequest(*body, content);
   audit::Entry entry{.record = request_record_};
   entry.key = key_->row();
   absl::StatusOr<audit::Position> appended = co_await SealAndAppend(with_, *key_, std::move(entry), content);
   TG_CO_ASSIGN(const audit::Position position, std::move(appended));
   reservation_.MarkRecorded();
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(with_.clock->Wall().time_since_epoch());
-  head_ = {model_.name, seconds.count(), {}, position.log_id, position.index, led_, head_.request_id};
+  head_ = {model_.name, seconds.count(), {}, position.log_id, position.index, told_route_, head_.request_id};
   if (writer_ != nullptr) head_.limits = LimitsOf(*with_.quotas, scopes_);
   co_return absl::OkStatus();
-}
-
-async::Awaitable<Outcome<Reply>> Request::Generate() {
-  const std::size_t choices = static_cast<std::size_t>(std::max(1, call_.choices()));
-  OutputPlan plan{.syntax = SyntaxOf(call_, model_),
-                  .one_call = OneCall(call_),
-                  .open = [this, subject = SubjectOf()](const policy::Channel& its) { return OpenOutput(policies_, subject, its); },
-                  .shadow = policies_.shadow};
-  if (call_.logprobs()) plan.logprobs = [this, subject = SubjectOf()] { return policies_.acting->OpenOutput(subject); };
-  AskAbout(plan);
-  if (MayRetry(plan)) plan.retries = policies_.acting->retries();
-  Sequences sequences{.request = IsStrict(call_) ? SequenceOf(request_record_.request(), InputOf(Sequence())) : Sequence(),
-                      .thought_tokens_max = plan.syntax.thinks ? call_.max_reasoning_tokens() : 0,
-                      .context_tokens = model_.context_tokens};
-  inference::SequenceRequest& sequence = sequences.request;
-  sequence.fingerprint = inference::FingerprintOf(model_);
-  sequence.allowance = output_held_ / static_cast<std::int64_t>(choices);
-  sequence.tenant = who_.place.team->id;
-  sequence.published_tokens = published_tokens_;
-  sequence.published_by = who_.place.org->id;
-  sequence.key = who_.place.key->id;
-  sequence.deadline = deadline_;
-  sequence.want_tokens = sequence.want_tokens || plan.syntax.thinks || !plan.retries.empty();
-  sequence.logprobs = call_.logprobs() ? call_.top_logprobs() : -1;
-  absl::Status submitted = Submit(choices, sequences);
-  if (!submitted.ok()) {
-    co_await GiveGrantsBack();
-    Ending ending = Broken("POOL_REFUSED", std::move(submitted));
-    co_return co_await End(std::move(ending), nullptr);
-  }
-  const RelayContext context{with_,   caller_,       *principal_,    who_,   model_.name, static_cast<std::int64_t>(prompt_tokens_.size()),
-                             *key_,   cancellation_, shutting_down_, event_, deadline_,   head_,
-                             writer_, *guards_,      output_held_};
-  Relay relay(context, std::move(sequences), plan, reservation_);
-  Ending ending = co_await relay.Run();
-  co_return co_await End(std::move(ending), &relay);
-}
-
-inference::SequenceRequest Request::Sequence() const {
-  inference::SequenceRequest sequence{.model = model_.name,
-                                      .prompt_tokens = prompt_tokens_,
-                                      .sampling = sampling_,
-                                      .stop = {call_.stop().begin(), call_.stop().end()},
-                                      .max_tokens = max_tokens_};
-  FillOutput(call_, sequence);
-  if (const std::string calls = ForcedCalls(call_, model_); !calls.empty()) {
-    sequence.grammar = calls;
-    sequence.grammar_is_ours = true;
-  }
-  return sequence;
-}
-
-// Whether a reply may be taken back and can be: a rule wants it, its engine can, nobody else's answers are about what would be taken back,
-// and neither a stop string nor the bound of a thought stands between the tokens that are kept and those that follow. A strict answer is
-// what came first.
-bool Request::MayRetry(const OutputPlan& plan) const {
-  return !policies_.acting->retries().empty() && model_.rewinds && !IsStrict(call_) && call_.stop().empty() &&
-         call_.max_reasoning_tokens() == 0 && plan.asks.about({}).empty() && plan.asks.about({policy::Part::kReasoning}).empty();
-}
-
-// Which others are asked about the replies.
-void Request::AskAbout(OutputPlan& plan) {
-  policy::Subject subject = SubjectOf();
-  plan.asks.about = [this, subject](const policy::Channel& channel) { return policies_.acting->QuestionsOfOutput(subject, channel); };
-  plan.asks.policies = policies_.acting;
-  plan.asks.inbox = [this] { return GuardInbox::Make(*guards_, with_.cpu, event_.Notifier()); };
-  plan.asks.streamed = writer_ != nullptr;
-  plan.asks.tenant = who_.place.team->id.value.Bytes();
-  subject.pseudonyms = nullptr;
-  plan.asks.open = [this, subject](const policy::Channel& its) { return policies_.acting->OpenOutput(subject, its); };
-  const auto holds = [](const policy::Question& question) { return question.hold; };
-  const std::vector<policy::Question> about_text = plan.asks.about({});
-  if (plan.logprobs == nullptr || std::none_of(about_text.begin(), about_text.end(), holds)) return;
-  // Alternatives are nobody's text to ask about: behind a question that holds, none leaves.
-  plan.logprobs = [this, subject] {
-    auto closed = policies_.acting->OpenOutput(subject);
-    closed->Finish().IgnoreError();
-    return closed;
-  };
-}
-
-// Several replies draw by the seed and those after it.
-absl::Status Request::Submit(std::size_t choices, Sequences& sequences) {
-  if (sequences.thought_tokens_max > 0) {
-    sequences.request.allowance = std::min(sequences.request.allowance, sequences.thought_tokens_max);
-    TG_ASSIGN(sequences.thought_end, with_.pool->Tokenize(model_.name, kThoughtEnd));
-  }
-  if (choices == 1) {
-    TG_ASSIGN(auto stream, with_.pool->Submit(sequences.request));
-    sequences.streams.push_back(std::move(stream));
-    return absl::OkStatus();
-  }
-  std::vector<std::uint64_t> seeds;
-  for (std::size_t i = 0; i < choices; ++i) seeds.push_back(sampling_.seed + i);
-  TG_ASSIGN(sequences.streams, with_.pool->SubmitGroup(sequences.request, seeds));
-  return absl::OkStatus();
 }
 
 }  // namespace tollgate::pipeline

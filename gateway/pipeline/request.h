@@ -2,10 +2,10 @@
 // request.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,11 +19,11 @@
 #include "gateway/pipeline/defaults.h"
 #include "gateway/pipeline/denial.h"
 #include "gateway/pipeline/fallback.h"
-#include "gateway/pipeline/guards.h"
 #include "gateway/pipeline/model_guards.h"
+#include "gateway/pipeline/questions.h"
 #include "gateway/pipeline/records.h"
-#include "gateway/pipeline/refusals.h"
-#include "gateway/pipeline/relay.h"
+#include "gateway/pipeline/shared.h"
+#include "gateway/pipeline/watch.h"
 #include "metering/quotas.h"
 #include "policy/policy_set.h"
 #include "tollgate/v1/record.pb.h"
@@ -32,8 +32,8 @@ namespace tollgate::pipeline {
 
 class Request {
  public:
-  Request(const Collaborators& with, Refusals& refusals, const Caller& caller, const tollgate::v1::ChatRequest& call, StreamWriter* writer,
-          Cancellation& cancellation, const std::atomic<bool>& shutting_down, async::Event& event);
+  Request(Shared& shared, const Caller& caller, const tollgate::v1::ChatRequest& call, StreamWriter* writer, Cancellation& cancellation,
+          async::Event& event);
   virtual ~Request() = default;
 
   void GoOnFor(Continued before);  // Before Run: it is the one that another request named.
@@ -41,59 +41,59 @@ class Request {
   std::optional<Continued> TakeNext();  // After Run: what a fallback goes on with, if one shall.
 
  protected:
-  // What a kind of request has of its own: here a chat's, in embed_request.h that of vectors and scores.
-  virtual absl::Status CheckCall();                                    // Its fields; puts the defaults of its place into it.
-  virtual absl::Status Fits(const inference::ModelInfo& model) const;  // Whether the model can do it.
-  virtual absl::Status ReadInputs() { return absl::OkStatus(); }       // Before policy judges, with the model known.
-  virtual std::int64_t Bytes() const;
-  virtual absl::StatusOr<std::vector<std::int32_t>> TokensOf(const std::string& model, std::span<const policy::Message> prompt) const;
-  virtual absl::Status LayOut(std::span<const policy::Message> prompt);  // The tokens of inspection_.prompt; `prompt`: before policy.
-  virtual absl::Status CheckRoom();                                      // In the model's context.
-  virtual void FillBody(tollgate::v1::RequestBody* body) const;
-  virtual async::Awaitable<Outcome<Reply>> Generate();                           // With End, its last step.
-  virtual void FillEnd(tollgate::v1::EndBody& /*end*/) const {}                  // Where no relay did the work.
-  virtual std::chrono::steady_clock::duration EngineTime() const { return {}; }  // As this.
+  // What a kind of request has of its own (chat_request.h, embed_request.h), in the order in which it is asked for it.
+  virtual std::int64_t Bytes() const = 0;                                  // There are to work on.
+  virtual absl::Status CheckCall() = 0;                                    // Its fields; puts the defaults of its place into it.
+  virtual absl::Status Fits(const inference::ModelInfo& model) const = 0;  // Whether the model can do it, and the caller may have it done.
+  virtual absl::Status ReadInputs() = 0;                                   // Before policy judges, with the model known.
+  virtual absl::StatusOr<std::vector<std::int32_t>> TokensOf(const std::string& model, std::span<const policy::Message> prompt) const = 0;
+  virtual absl::Status LayOut(std::span<const policy::Message> prompt) = 0;  // The tokens of inspection_.prompt; `prompt`: before policy.
+  virtual absl::Status CheckRoom() = 0;                                      // In the model's context.
+  // What the REQUEST record says of it.
+  virtual void FillRequest(tollgate::v1::RequestBody& body, tollgate::v1::SealedContent& content) const = 0;
+  virtual async::Awaitable<Outcome<Reply>> Generate() = 0;  // With End, its last step.
+  // What it gave, for its end: nothing, if it ends before Generate or while that begins.
+  virtual std::vector<OutputPiece> TakeRest() = 0;  // What goes out with the end. Once, and first of these.
+  virtual void FillEnd(const Ending& ending, tollgate::v1::EndBody& end) const = 0;
+  virtual bool FillRaw(tollgate::v1::SealedContent& content) const = 0;  // What was not released as it was. False: it gives no text.
+  virtual void FillReply(const Ending& ending, tollgate::v1::ChatEnd& end) const = 0;
+  virtual std::chrono::steady_clock::duration EngineTime() const = 0;
 
   absl::Status Admit();
   absl::Status FindModel();
   std::optional<Route> NextFallback(const Fallbacks& left, std::string& why) const;
   bool MayGoOn() const;
-  void FindNext(const Relay* relay, Ending& ending);
-  void HandOver(const Failure& failure, const Relay* relay);
+  void FindNext(tollgate::v1::EndBody& end, Ending& ending);
+  Failure HandOver(Failure failure);
   Failure PassOn(const absl::Status& refusal);
   bool IsLarge() const;
   async::Awaitable<absl::Status> Inspect();                     // Then denial_, or the tokens of the prompt as it will be used.
   absl::Status Judge(std::span<const policy::Message> prompt);  // The verdict, and the model that answers.
-  async::Awaitable<absl::Status> Reserve(std::int64_t input_tokens, std::int64_t output_tokens);
-  async::Awaitable<absl::Status> PassGates();  // What policy asks of shared state.
+  async::Awaitable<absl::Status> Reserve();                     // Input, and the first step of the output.
+  async::Awaitable<absl::Status> PassGates();                   // What policy asks of shared state.
   absl::StatusOr<gates::Ask> WhatPolicyAsks();
   async::Awaitable<void> AcceptTerms();
   async::Awaitable<void> GiveGrantsBack();  // Nothing was routed under them.
   async::Awaitable<absl::Status> MakeKey();
   async::Awaitable<absl::Status> KeepPseudonyms();
   async::Awaitable<absl::Status> Record();              // P1.
-  async::Awaitable<std::optional<Ending>> AskGuards();  // How the request ends, if their answers block it.
-  void AskAbout(OutputPlan& plan);
-  inference::SequenceRequest Sequence() const;  // What the model is given, but for whose it is and how far it may go.
-  bool MayRetry(const OutputPlan& plan) const;
-  absl::Status Submit(std::size_t choices, Sequences& sequences);
+  async::Awaitable<std::optional<Ending>> AskOthers();  // How the request ends, if their answers block it.
   async::Awaitable<Outcome<Reply>> Deny();
-  async::Awaitable<Outcome<Reply>> End(Ending ending, Relay* relay);
-  absl::Status DecideAnswered(std::vector<GuardAnswer> answers);
-  tollgate::v1::EndBody EndBodyOf(const Ending& ending, const Relay* relay) const;
+  async::Awaitable<Outcome<Reply>> End(Ending ending);
+  absl::Status DecideAnswered(std::vector<QuestionAnswer> answers);
+  tollgate::v1::EndBody EndBodyOf(const Ending& ending) const;
   Outcome<Reply> Refuse(absl::Status status);
   Failure FailureOf(absl::Status status, std::optional<audit::Position> position) const;
   policy::Subject SubjectOf() const;
   std::int64_t MicrosSinceReceipt() const;
-  std::int64_t OverheadUs(const Relay* relay) const;
+  std::int64_t OverheadUs() const;
 
+  Shared& shared_;
   const Collaborators& with_;
-  Refusals& refusals_;
   const Caller& caller_;
   tollgate::v1::ChatRequest call_;  // As it came; once admitted, with the defaults of its place.
   StreamWriter* const writer_;
   Cancellation& cancellation_;
-  const std::atomic<bool>& shutting_down_;
   async::Event& event_;
 
   const std::int64_t began_s_;  // Since 1970: what rules with hours go by, on prompt and reply alike.
@@ -104,7 +104,7 @@ class Request {
   RecordIdentity who_;
   directory::Judges policies_;  // Pinned: a policy that changes meanwhile does not change this request.
   inference::ModelInfo model_;
-  std::string led_;                   // By which alias, and how, and with which adapters.
+  std::string told_route_;            // By which alias, and how, and with which adapters.
   Fallbacks fallbacks_;               // Behind model_.
   std::optional<Continued> before_;   // It goes on for another request.
   std::optional<Continued> next_;     // It failed, and this goes on for it.
@@ -121,8 +121,6 @@ class Request {
   tollgate::v1::ShadowVerdict shadow_;                     // Of the prompt; without a digest if nothing is tried beside.
   std::int64_t counted_tokens_ = 0;                        // Of the prompt as it came; 0: no rule asks.
   std::vector<std::int32_t> prompt_tokens_;
-  std::int64_t published_tokens_ = 0;  // Of those.
-  inference::SamplingParams sampling_;
   std::int64_t max_tokens_ = 0;
   metering::Reservation reservation_;
   std::int64_t output_held_ = 0;       // By it at first: for the output, and not for guards.

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
+#include "gateway/explain/outcome.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/append.h"
 #include "gateway/pipeline/judge.h"
@@ -42,9 +43,8 @@ std::int64_t Request::MicrosSinceReceipt() const {
   return std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - (before_ ? before_->began : caller_.received)).count();
 }
 
-std::int64_t Request::OverheadUs(const Relay* relay) const {
-  const auto engine = relay != nullptr ? relay->engine_time() : EngineTime();
-  const auto engine_us = std::chrono::duration_cast<std::chrono::microseconds>(engine).count();
+std::int64_t Request::OverheadUs() const {
+  const auto engine_us = std::chrono::duration_cast<std::chrono::microseconds>(EngineTime()).count();
   return std::max<std::int64_t>(0, MicrosSinceReceipt() - engine_us) + (before_ ? before_->overhead_us : 0);
 }
 
@@ -54,7 +54,7 @@ Failure Request::FailureOf(absl::Status status, std::optional<audit::Position> p
   if (position) {
     failure.head = head_;
     failure.head->model = model_.name;
-    failure.head->route = led_;
+    failure.head->told_route = told_route_;
     failure.head->log_id = position->log_id;
     failure.head->record_index = position->index;
   }
@@ -64,7 +64,7 @@ Failure Request::FailureOf(absl::Status status, std::optional<audit::Position> p
 // Before the REQUEST record: counted by second, not recorded one by one. What was admitted and reserved goes back with its destructors.
 Outcome<Reply> Request::Refuse(absl::Status status) {
   if (before_ && IsOfTheModel(status)) return PassOn(status);
-  refusals_.Count(who_.place, with_.keys->SourceHmac(caller_.source), ReasonOf(status));
+  shared_.refusals.Count(who_.place, with_.keys->SourceHmac(caller_.source), ReasonOf(status));
   return FailureOf(std::move(status), std::nullopt);
 }
 
@@ -79,7 +79,7 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
   *body->mutable_input_verdict() = ToProto(inspection_.verdict);
-  with_.shadows->Add(false, body->input_verdict(), shadow_);
+  shared_.shadows.Add(false, body->input_verdict(), shadow_);
   body->set_client_request_id(caller_.client_request_id.empty() ? call_.client_request_id() : caller_.client_request_id);
   body->set_reason(denial_->reason);
   for (const base::Uuid& approval : approvals_) body->add_approvals(approval.Bytes());
@@ -98,7 +98,7 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   co_return FailureOf(denial_->status, *position);
 }
 
-v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
+v1::EndBody Request::EndBodyOf(const Ending& ending) const {
   v1::EndBody end;
   end.set_finish_reason(ending.finish);
   end.set_reason(ending.reason);
@@ -107,39 +107,21 @@ v1::EndBody Request::EndBodyOf(const Ending& ending, const Relay* relay) const {
   end.set_total_us(MicrosSinceReceipt());
   for (const v1::GuardOutcome& outcome : guarded_) *end.add_guards() = outcome;
   for (v1::GuardUsage& usage : guards_->usage()) *end.add_guard_usage() = std::move(usage);
-  if (next_) end.set_continued_as(next_->request.Bytes());
   if (!guarded_.empty()) *end.mutable_input_verdict() = ToProto(inspection_.verdict);
-  if (relay == nullptr) {
-    FillEnd(end);
-    return end;
-  }
-  *end.mutable_tokens() = relay->Tokens();
-  *end.mutable_output_verdict() = relay->Verdict();
-  if (policies_.shadow != nullptr) {
-    end.mutable_shadow_output()->set_policy_digest(std::string(base::View(policies_.shadow->digest())));
-    *end.mutable_shadow_output()->mutable_verdict() = relay->ShadowVerdict();
-  }
-  end.set_delivered_bytes(relay->released_bytes() + relay->rest_bytes());
-  relay->FillChoices(ending, end);
-  relay->FillGuards(end);
-  relay->FillRetries(end);
-  if (policies_.shadow != nullptr) with_.shadows->Add(true, WithoutAsked(end.output_verdict(), end.guards()), end.shadow_output());
-  end.set_first_token_us(relay->first_token_us());
-  end.set_pseudonyms_restored(relay->pseudonyms_restored());
-  end.set_delivered_bytes_at_block(relay->released_at_block());
+  FillEnd(ending, end);
   return end;
 }
 
 // P3, P4: the one terminal record, and what was used, in one transaction.
-async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
+async::Awaitable<Outcome<Reply>> Request::End(Ending ending) {
   co_await guards_->Stop();
-  FindNext(relay, ending);
   std::vector<OutputPiece> rest;
-  if (relay != nullptr && ending.status.ok()) rest = relay->TakeRest();
+  if (ending.status.ok()) rest = TakeRest();
   audit::Entry entry{.record = NewRecord(ending.kind, who_)};
   const base::WallTime now = with_.clock->Wall();
   entry.record.set_wall_us(base::ToMicros(now));
-  v1::EndBody end = EndBodyOf(ending, relay);
+  v1::EndBody end = EndBodyOf(ending);
+  FindNext(end, ending);
   const absl::Status amounts = metering::FillAmounts(price_, end);
   auto companions = metering::Settlement(request_record_, now, end);
   if (!amounts.ok() || !companions.ok()) {
@@ -150,11 +132,10 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
   *entry.record.mutable_end() = end;
   entry.companions = *std::move(companions);
   absl::StatusOr<audit::Position> position;
-  if (relay != nullptr || !guard_said_.empty()) {
-    v1::SealedContent content;
-    for (const OutputPiece& piece : rest) FillReleased(piece, content);
-    for (const v1::GuardAnswerText& said : guard_said_) *content.add_guard_answers() = said;
-    if (relay != nullptr) relay->FillRaw(content);
+  v1::SealedContent content;
+  for (const OutputPiece& piece : rest) FillReleased(piece, content);
+  for (const v1::GuardAnswerText& said : guard_said_) *content.add_guard_answers() = said;
+  if (FillRaw(content) || !guard_said_.empty()) {
     position = co_await SealAndAppend(with_, *key_, std::move(entry), content);
   } else {
     position = co_await Append(with_, std::move(entry));
@@ -163,15 +144,9 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
   // it settles the same usage.
   if (position.ok() || absl::IsDeadlineExceeded(position.status()) || absl::IsUnavailable(position.status()))
     with_.quotas->Settle(reservation_, metering::AllTokens(end));
-  if (!position.ok()) {
-    next_.reset();
-    co_return FailureOf(ending.status.ok() ? position.status() : std::move(ending.status), std::nullopt);
-  }
-  if (!ending.status.ok()) {
-    Failure failure = FailureOf(std::move(ending.status), *position);
-    if (next_) HandOver(failure, relay);
-    co_return failure;
-  }
+  if (!position.ok()) next_.reset();
+  if (!position.ok()) co_return FailureOf(ending.status.ok() ? position.status() : std::move(ending.status), std::nullopt);
+  if (!ending.status.ok()) co_return HandOver(FailureOf(std::move(ending.status), *position));
   Reply reply{.head = head_};
   if (!rest.empty()) {
     OutputPiece& first = rest.front();
@@ -184,13 +159,13 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending, Relay* relay) {
   reply.head.limits = LimitsOf(*with_.quotas, scopes_);
   reply.end.set_finish_reason(end.finish_reason());
   *reply.end.mutable_usage() = end.tokens();
-  *reply.end.mutable_input_policy() = ToOutcome(ToProto(inspection_.verdict));
-  *reply.end.mutable_output_policy() = ToOutcome(end.output_verdict());
-  if (relay != nullptr) relay->FillChoices(ending, reply.end);
+  *reply.end.mutable_input_policy() = explain::ToOutcome(inspection_.verdict);
+  *reply.end.mutable_output_policy() = explain::ToOutcome(end.output_verdict());
+  FillReply(ending, reply.end);
   reply.end.mutable_record()->set_log_id(position->log_id);
   reply.end.mutable_record()->set_index(position->index);
   reply.end.set_quota_reached(ending.quota_reached);
-  reply.overhead_us = OverheadUs(relay);
+  reply.overhead_us = OverheadUs();
   co_return reply;
 }
 

@@ -12,6 +12,7 @@
 
 namespace tollgate::pipeline {
 
+namespace v1 = tollgate::v1;
 using std::chrono::steady_clock;
 
 void Request::GoOnFor(Continued before) {
@@ -34,10 +35,10 @@ absl::Status Request::FindModel() {
   } else {
     route = NextFallback(before_->left, why);
     if (!route) return base::NotFound(why);
-    route->led += "; after=" + before_->model;
+    route->told += "; after=" + before_->model;
   }
   model_ = std::move(route->model);
-  led_ = std::move(route->led);
+  told_route_ = std::move(route->told);
   fallbacks_ = std::move(route->fallbacks);
   return absl::OkStatus();
 }
@@ -48,13 +49,14 @@ std::optional<Route> Request::NextFallback(const Fallbacks& left, std::string& w
 }
 
 bool Request::MayGoOn() const {
-  return fallbacks_.next < fallbacks_.models.size() && !cancellation_.cancelled() && !shutting_down_ && steady_clock::now() < deadline_;
+  return fallbacks_.next < fallbacks_.models.size() && !cancellation_.cancelled() && !shared_.shutting_down &&
+         steady_clock::now() < deadline_;
 }
 
-// Before its terminal record: which request goes on for it, if one does; else the ending says why none can.
-void Request::FindNext(const Relay* relay, Ending& ending) {
-  const bool nothing_seen = relay == nullptr || relay->Tokens().output() == 0;
-  if (!IsOfTheModel(ending) || !nothing_seen || !routed_by_.empty() || !approvals_.empty() || !MayGoOn()) return;
+// Before its terminal record, which says that a request goes on for it; where none can, its error says why.
+void Request::FindNext(v1::EndBody& end, Ending& ending) {
+  const bool begun = end.tokens().output() > 0;
+  if (begun || !IsOfTheModel(ending) || !routed_by_.empty() || !approvals_.empty() || !MayGoOn()) return;
   Fallbacks left = fallbacks_;
   left.tried.push_back(model_.name);
   std::string why;
@@ -65,19 +67,22 @@ void Request::FindNext(const Relay* relay, Ending& ending) {
     next_->before = who_.request;
     next_->model = model_.name;
     next_->left = std::move(left);
+    end.set_continued_as(next_->request.Bytes());
   } else if (!why.empty()) {
     ending.status = WithWhy(ending.status, fmt::format("no fallback of {} can take it: {}", left.alias, why));
   }
 }
 
-// Behind its terminal record.
-void Request::HandOver(const Failure& failure, const Relay* relay) {
+// Behind its terminal record: what the one that goes on takes from it.
+Failure Request::HandOver(Failure failure) {
+  if (!next_) return failure;
   next_->failure = failure;
   next_->began = steady_clock::now();
   next_->deadline = deadline_;
-  next_->overhead_us = OverheadUs(relay);
+  next_->overhead_us = OverheadUs();
   next_->admission = std::move(admission_);
   next_->counted = std::move(counted_);
+  return failure;
 }
 
 // A fallback that cannot take it: nothing is on record of that, and the caller gets what failed before, unless another can.

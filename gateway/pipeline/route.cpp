@@ -55,9 +55,9 @@ std::string Adapters(const inference::ModelInfo& model) {
 }
 
 // A route to a model, told with its adapters; alone it is not told.
-Route Made(inference::ModelInfo model, std::string led) {
-  if (!model.adapters.empty()) led = fmt::format("{}; adapters={}", led.empty() ? "model=" + model.name : led, Adapters(model));
-  return {std::move(model), std::move(led)};
+Route Made(inference::ModelInfo model, std::string told) {
+  if (!model.adapters.empty()) told = fmt::format("{}; adapters={}", told.empty() ? "model=" + model.name : told, Adapters(model));
+  return {std::move(model), std::move(told)};
 }
 
 // The model is not there: another may take its place. Whatever else is wrong is told.
@@ -98,8 +98,8 @@ absl::StatusOr<Route> RouteOf(const Collaborators& with, const identity::Princip
     if (other) return *std::move(other);
   }
   TG_RETURN_IF_ERROR(model.status());
-  const std::string led = fmt::format("alias={}; model={}; {}", alias->name, chosen.model, ShareOf(targets, chosen));
-  Route route = Made(*std::move(model), led);  // Of a full one: it says when to try again.
+  const std::string told = fmt::format("alias={}; model={}; {}", alias->name, chosen.model, ShareOf(targets, chosen));
+  Route route = Made(*std::move(model), told);  // Of a full one: it says when to try again.
   route.fallbacks = all;
   return route;
 }
@@ -136,8 +136,8 @@ absl::StatusOr<Route> RouteByRule(const Collaborators& with, const identity::Pri
   if (!route.ok()) return about(route.status());
   TG_RETURN_IF_ERROR(about(fits(route->model)));
   TG_RETURN_IF_ERROR(about(principal.snapshot->PriceOf(route->model.name, with.clock->Wall()).status()));
-  const std::string led = fmt::format("rule={}; model={}", rule.rule_id, route->model.name);
-  return Made(std::move(route->model), led);
+  const std::string told = fmt::format("rule={}; model={}", rule.rule_id, route->model.name);
+  return Made(std::move(route->model), told);
 }
 
 std::string ServesOf(const inference::ModelInfo& model) { return model.embeds() ? "embeddings" : model.reranks() ? "rerank" : "chat"; }

@@ -26,7 +26,7 @@ struct Fallbacks {
 
 struct Route {
   inference::ModelInfo model;
-  std::string led;        // For x-tollgate-route: "alias=chat; model=qwen4; share=10/100", "…; fallback=1", "rule=r; model=qwen4"; with
+  std::string told;       // For x-tollgate-route: "alias=chat; model=qwen4; share=10/100", "…; fallback=1", "rule=r; model=qwen4"; with
                           // adapters also "…; adapters=legal@0123456789ab". Empty: the model by its name, without adapters.
   Fallbacks fallbacks{};  // Behind it.
 };

@@ -78,7 +78,7 @@ void AddShadow(Families& out, const char* direction, const pipeline::ShadowCount
   }
 }
 
-void AddDetector(Families& out, const guards::DetectorStats& d) {
+void AddDetector(Families& out, const detectors::DetectorStats& d) {
   const std::vector<ClientMetric::Label> detector{{"detector", d.name}};
   out.Counter("tollgate_detector_asked_total", "Questions to an external detector.", static_cast<double>(d.asked), detector);
   out.Counter("tollgate_detector_hits_total", "Of those, answered with a hit.", static_cast<double>(d.hits), detector);
@@ -196,7 +196,7 @@ std::string MetricsText(const Measurements& now) {
   out.Gauge("tollgate_connections", "Open connections.", static_cast<double>(now.connections_http), {{"surface", "http"}});
   AddShadow(out, "input", now.requests.shadow_input);
   AddShadow(out, "output", now.requests.shadow_output);
-  for (const guards::DetectorStats& detector : now.detectors) AddDetector(out, detector);
+  for (const detectors::DetectorStats& detector : now.detectors) AddDetector(out, detector);
   AddJournal(out, now.journal);
   for (const inference::ReplicaStats& replica : now.replicas) {
     AddReplica(out, replica);

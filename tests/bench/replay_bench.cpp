@@ -108,7 +108,7 @@ class History {
     page.shard = &shard_;
     page.team = &team;
     page.filter.limit = kPage;
-    trial::Tally tally(3);
+    explain::Tally tally(3);
     const auto began = Clock::now();
     do {
       page.filter.cursor = Must(admin::Replay(*reader_, page, {policies_.get(), nullptr, "bench"}, tally));

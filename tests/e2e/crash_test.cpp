@@ -65,14 +65,34 @@ struct Step {
   int requests;             // … and for so many more REQUEST records …
   const char* lock_after;   // … then locks this …
   const char* reason;       // … kills, restarts, and expects this end.
+  const char* policy = "";
 };
+
+constexpr const char* kCounted = R"(
+version: 1
+name: test
+rules:
+  - {id: counted, detect: {keywords: hello}, do: {rate_limit: {requests: 1000, per: hour, by: key}}}
+)";
+// Its guard model is the scripted one itself, which does what the prompt says.
+constexpr const char* kGuarded = R"(
+version: 1
+name: test
+rules:
+  - id: guarded
+    where: {direction: input}
+    detect: {guard: {model: scripted, prompt: '{{text}}', answer: {hit_regex: evil, pass_regex: '[a-z]'}, answer_tokens: 64}}
+    do: block
+)";
 
 // On audit.record the journal waits; on metering.balance the leases do; on keys.request only the key, so that a REQUEST may stand without
 // one.
 constexpr Step kSteps[] = {
     {"reserving", Surface::kHttpPlain, "hello", "metering.balance", 0, 0, "", "RECOVERED"},
+    {"asking what rules count", Surface::kHttpStream, "hello", "gate.rate", 0, 0, "", "RECOVERED", kCounted},
     {"before the request's key is durable", Surface::kHttpStream, "hello", "keys.request", 0, 0, "", "RECOVERED"},
     {"before the REQUEST is durable", Surface::kGrpcUnary, "hello", "audit.record", 0, 0, "", "RECOVERED"},
+    {"while a guard model is asked", Surface::kHttpPlain, "!hang", "", 0, 1, "", "RECOVERED", kGuarded},
     {"routed, before the first token", Surface::kGrpcStream, "!hang", "", 0, 1, "", "RECOVERED"},
     {"unary, decoding", Surface::kHttpPlain, "!pace_ms 2\n!tokens 100000", "", 0, 1, "", "RECOVERED"},
     {"after the first segment", Surface::kHttpStream, "!say one two \n!hang", "", 3, 1, "", "RECOVERED"},
@@ -88,6 +108,7 @@ TEST_CASE("kill -9 at each step of a request leaves nothing open, unbilled or re
   World world;
   for (const Step& step : kSteps) {
     DYNAMIC_SECTION(step.name) {
+      if (*step.policy != 0) Admin(*world.gateway, world.installation.owner_key()).PutPolicy(step.policy);
       Books books(world.installation);
       const std::int64_t before = books.Requests();
       std::optional<TableLock> lock;

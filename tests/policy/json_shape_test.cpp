@@ -100,7 +100,7 @@ TEST_CASE("A rule writes its schema in YAML, and its tests run on it") {
   CHECK(policies->FilterWhole({}, "no", {Part::kReasoning})->text == "no");
   CHECK(policies->FilterWhole({}, "no", {Part::kToolCall, "f"})->text == "no");
   REQUIRE(policies->QuestionsOfOutput({}).size() == 1);
-  CHECK(policies->QuestionsOfOutput({})[0].detector == "not_json");
+  CHECK(policies->QuestionsOfOutput({})[0].detector() == std::string("not_json"));
   CHECK(policies->QuestionsOfOutput({}, {Part::kReasoning}).empty());
   const auto of_tool = MustCompile(OneRule("{not_json: any}", "flag", "    where: {tool: f}\n"));
   CHECK(of_tool->QuestionsOfOutput({}).empty());

@@ -62,7 +62,7 @@ TEST_CASE("A rule asks about the messages of its roles, within its scope and dir
   REQUIRE(inspected->questions.size() == 1);
   const Question& question = inspected->questions[0];
   CHECK(question.rule_id == "toxic");
-  CHECK(question.detector == "external");
+  CHECK(question.detector() == std::string("external"));
   CHECK(question.name == "toxicity");
   CHECK(question.messages == std::vector<std::uint32_t>{1, 2});
   CHECK(policies->Inspect({}, std::vector<Message>{prompt[0]})->questions.empty());

@@ -39,11 +39,32 @@ class FakeDirectory final : public v1::Directory::Service {
     reply->mutable_key()->set_public_id("abcdefgh");
     return grpc::Status::OK;
   }
-  grpc::Status ListKeys(grpc::ServerContext*, const v1::ListKeysRequest*, v1::ListKeysReply* reply) override {
+  grpc::Status ListKeys(grpc::ServerContext*, const v1::ListKeysRequest* request, v1::ListKeysReply* reply) override {
+    list_keys = *request;
     auto& key = *reply->add_keys();
     key.set_public_id("abcdefgh");
+    key.set_org("acme");
     key.set_team("search");
     key.set_project("web");
+    key.set_name("ci");
+    key.set_owner("ann");
+    key.add_roles("member");
+    if (!request->include_dead()) return grpc::Status::OK;
+    auto& dead = *reply->add_keys() = key;
+    dead.set_public_id("zyxwvuts");
+    dead.set_revoked_us(1);
+    return grpc::Status::OK;
+  }
+  grpc::Status RotateKey(grpc::ServerContext*, const v1::RotateKeyRequest* request, v1::CreateKeyReply* reply) override {
+    rotate_key = *request;
+    reply->set_secret("tg_live_new");
+    reply->mutable_key()->set_public_id("newkeyid");
+    return grpc::Status::OK;
+  }
+  grpc::Status RevokeKey(grpc::ServerContext*, const v1::RevokeKeyRequest* request, v1::Key* reply) override {
+    revoke_key = *request;
+    reply->set_public_id(request->public_id());
+    reply->set_record("1/9");
     return grpc::Status::OK;
   }
   grpc::Status SetQuota(grpc::ServerContext*, const v1::SetQuotaRequest* request, v1::Quota* reply) override {
@@ -70,6 +91,9 @@ class FakeDirectory final : public v1::Directory::Service {
 
   std::string bearer;
   v1::CreateKeyRequest create_key;
+  v1::ListKeysRequest list_keys;
+  v1::RotateKeyRequest rotate_key;
+  v1::RevokeKeyRequest revoke_key;
   v1::SetQuotaRequest set_quota;
 };
 

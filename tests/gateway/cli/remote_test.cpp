@@ -38,6 +38,38 @@ TEST_CASE("A key's text stands alone on standard output") {
   CHECK(server.directory.create_key.expires_in_s() == 90 * 86400);
 }
 
+TEST_CASE("Keys are listed without their text, the dead ones on demand") {
+  Server server;
+  const Result list = server.Run({"key", "list", "search/web"});
+  CHECK(list.code == kDone);
+  CHECK(server.directory.list_keys.team() == "search");
+  CHECK(server.directory.list_keys.project() == "web");
+  CHECK_THAT(list.out, ContainsSubstring("abcdefgh  acme/search/web  ci    ann    member") && ContainsSubstring("good"));
+  CHECK_THAT(server.Run({"key", "list", "--all"}).out, ContainsSubstring("zyxwvuts") && ContainsSubstring("revoked"));
+  CHECK_THAT(server.Run({"--json", "key", "list"}).out, ContainsSubstring("\"public_id\": \"abcdefgh\""));
+}
+
+TEST_CASE("A rotated key's successor is told as a new key is, and how long the old one goes on") {
+  Server server;
+  const Result rotated = server.Run({"key", "rotate", "abcdefgh", "--overlap", "2h"});
+  CHECK(rotated.code == kDone);
+  CHECK(rotated.out == "tg_live_new\n");
+  CHECK_THAT(rotated.err, ContainsSubstring("the old key abcdefgh goes on working for 2h") && ContainsSubstring("key newkeyid"));
+  CHECK(server.directory.rotate_key.public_id() == "abcdefgh");
+  CHECK(server.directory.rotate_key.overlap_s() == 7200);
+  CHECK_THAT(server.Run({"key", "rotate", "abcdefgh", "--now"}).err, ContainsSubstring("the old key abcdefgh has ended"));
+  CHECK(server.directory.rotate_key.overlap_s() == 0);
+}
+
+TEST_CASE("A key is revoked with a reason") {
+  Server server;
+  const Result revoked = server.Run({"key", "revoke", "abcdefgh", "--reason", "leaked"});
+  CHECK(revoked.code == kDone);
+  CHECK(revoked.out == "key abcdefgh is revoked (record 1/9); refused everywhere within a second, running streams too\n");
+  CHECK(server.directory.revoke_key.public_id() == "abcdefgh");
+  CHECK(server.directory.revoke_key.reason() == "leaked");
+}
+
 TEST_CASE("Limits are set on the scope that is named, and shown with those above it") {
   Server server;
   CHECK(server.Run({"quota", "set", "tokens/month", "2000000", "--project", "search/web"}).out ==

@@ -10,7 +10,7 @@
 
 #include "base/error_detail.h"
 #include "fake_embeddings.h"
-#include "gateway/pipeline/chat_service.h"
+#include "gateway/pipeline/service.h"
 
 namespace tollgate::testing {
 

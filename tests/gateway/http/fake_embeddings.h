@@ -5,7 +5,7 @@
 #include <mutex>
 #include <utility>
 
-#include "gateway/pipeline/chat_service.h"
+#include "gateway/pipeline/service.h"
 
 namespace tollgate::testing {
 
@@ -35,7 +35,7 @@ inline v1::EmbedEnd SampleEmbedEnd() {
   return end;
 }
 
-class FakeEmbeddings : public pipeline::ChatService {
+class FakeEmbeddings : public pipeline::Service {
  public:
   // A vector (its input's number, 0.5) for each input; an empty model is refused.
   async::Awaitable<pipeline::Outcome<pipeline::EmbedAnswer>> Embed(const pipeline::Caller& caller, const v1::EmbedRequest& request,

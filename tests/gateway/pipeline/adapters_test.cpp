@@ -36,11 +36,11 @@ v1::RequestBody LastRequest(const World& world) {
 }
 
 // Asked, it answers that nothing is wrong, after something has happened.
-struct Meanwhile final : pipeline::Guards {
+struct Meanwhile final : pipeline::Answerers {
   explicit Meanwhile(std::function<void()> happens) : happens(std::move(happens)) {}
-  void Ask(pipeline::GuardAsk ask, std::function<void(pipeline::GuardAnswer)> done) override {
+  void Ask(pipeline::QuestionAsk ask, std::function<void(pipeline::QuestionAnswer)> done) override {
     happens();
-    pipeline::GuardAnswer answer;
+    pipeline::QuestionAnswer answer;
     answer.answer.id = ask.question.id;
     done(std::move(answer));
   }
@@ -58,7 +58,7 @@ TEST_CASE("A request names an adapter after its model; record, reply and route s
   const auto outcome = world.Chat(world.Ask("hello", "script:legal"));
   const Reply& reply = ReplyOf(outcome);
   CHECK(reply.head.model == "script:legal");
-  CHECK(reply.head.route == "model=script:legal; adapters=legal@" + Short("legal"));
+  CHECK(reply.head.told_route == "model=script:legal; adapters=legal@" + Short("legal"));
   const v1::RequestBody body = LastRequest(world);
   CHECK(body.model() == "script:legal");
   CHECK(body.model_requested().empty());
@@ -112,7 +112,7 @@ TEST_CASE("Several adapters act together where each may be used, by whatever ord
   const auto outcome = world.Chat(world.Ask("hello", "script:tone+legal"));
   const Reply& reply = ReplyOf(outcome);
   CHECK(reply.head.model == "script:legal+tone");
-  CHECK(reply.head.route == "model=script:legal+tone; adapters=legal@" + Short("legal") + " tone@" + Short("tone"));
+  CHECK(reply.head.told_route == "model=script:legal+tone; adapters=legal@" + Short("legal") + " tone@" + Short("tone"));
   CHECK(LastRequest(world).adapters_size() == 2);
   CHECK(LastRequest(world).model_requested() == "script:tone+legal");
   CHECK(ReasonOf(world.Chat(world.Ask("hello", "script:legal+legal"))) == "INVALID_VALUE");
@@ -126,11 +126,11 @@ TEST_CASE("An alias leads to a model with adapters, by weight and as a fallback"
   world.LoadAdapter("tone");
   for (const char* model : {"script", "script:legal", "script:tone", "script:none"}) world.GrantOnly(model);
   world.SetAlias("lawyer", "script:legal+tone=1", "script");
-  CHECK(ReplyOf(world.Chat(world.Ask("hello", "lawyer"))).head.route ==
+  CHECK(ReplyOf(world.Chat(world.Ask("hello", "lawyer"))).head.told_route ==
         "alias=lawyer; model=script:legal+tone; share=1/1; adapters=legal@" + Short("legal") + " tone@" + Short("tone"));
   CHECK(LastRequest(world).model_requested() == "lawyer");
   world.SetAlias("other", "script:none=1", "script:tone");
-  CHECK(ReplyOf(world.Chat(world.Ask("hello", "other"))).head.route ==
+  CHECK(ReplyOf(world.Chat(world.Ask("hello", "other"))).head.told_route ==
         "alias=other; model=script:tone; fallback=1; adapters=tone@" + Short("tone"));
   std::string names;
   const v1::ListModelsReply reply = world.List();
@@ -175,7 +175,7 @@ TEST_CASE("Where an adapter is replaced under a request that names it on record,
   Meanwhile guards([&] {
     if (std::exchange(replace, false)) world.LoadAdapter("legal", false, "others");
   });
-  world.guards = &guards;
+  world.answerers = &guards;
   const auto outcome = world.Chat(world.Ask("hello", "script:legal"));
   CHECK(absl::IsUnavailable(StatusOf(outcome)));
   CHECK(ReasonOf(outcome) == "MODEL_CHANGED");

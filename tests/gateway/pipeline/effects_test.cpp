@@ -31,7 +31,7 @@ TEST_CASE("A rule sends a request to another model, with its price and its polic
   const auto* reply = std::get_if<Reply>(&outcome);
   REQUIRE(reply != nullptr);
   CHECK(reply->head.model == "big");
-  CHECK(reply->head.route == "rule=long; model=big");
+  CHECK(reply->head.told_route == "rule=long; model=big");
   CHECK(reply->text.find("[REDACTED]") != std::string::npos);  // Judged again, for the other model.
   const v1::RequestBody request = world.journal.entries()[0].record.request();
   CHECK(request.model() == "big");
@@ -41,7 +41,7 @@ TEST_CASE("A rule sends a request to another model, with its price and its polic
   world.CheckBooks();
   const auto shorter = world.Chat(world.Ask("a short one"));
   CHECK(std::get<Reply>(shorter).head.model == "script");
-  CHECK(std::get<Reply>(shorter).head.route.empty());
+  CHECK(std::get<Reply>(shorter).head.told_route.empty());
 }
 
 TEST_CASE("A rule cannot send a request where its key may not go, or where there is no price") {

@@ -87,7 +87,7 @@ TEST_CASE("A model that cannot be reached gives way before its first token, on e
     CHECK(writer.text + reply.text == "one two three");
     CHECK(writer.begins <= 1);
     CHECK(reply.head.model == "second");
-    CHECK(reply.head.route == "alias=chat; model=second; fallback=1; after=script");
+    CHECK(reply.head.told_route == "alias=chat; model=second; fallback=1; after=script");
     CHECK(Chain(world) == "script>second");
     const auto requests = world.journal.Of(v1::RECORD_KIND_REQUEST);
     REQUIRE(requests.size() == 2);
@@ -140,7 +140,7 @@ TEST_CASE("Fallbacks have their turn in order, each once, and the last one's err
   const auto& head = std::get<Failure>(outcome).head;
   REQUIRE(head.has_value());
   CHECK(head->model == "third");
-  CHECK(head->route == "alias=chat; model=third; fallback=3; after=second");
+  CHECK(head->told_route == "alias=chat; model=third; fallback=3; after=second");
   CHECK(head->request_id == IdOf(all.journal.entries().back().record.request_id()));
   CHECK(Chain(all) == "script>second>third");
   CHECK(all.pipe().counts().failed == 1);
@@ -163,7 +163,7 @@ TEST_CASE("A queue that filled up behind the record, and a wait in it that was t
   world.journal.Release(1);
   while (!world.Full("small")) std::this_thread::yield();
   world.journal.Release();
-  CHECK(test::ReplyOf(late.get()).head.route == "alias=busy; model=spare; fallback=1; after=small");
+  CHECK(test::ReplyOf(late.get()).head.told_route == "alias=busy; model=spare; fallback=1; after=small");
   const v1::EndBody end = world.journal.Of(v1::RECORD_KIND_ABORT).at(0).record.end();
   CHECK(end.reason() == "POOL_REFUSED");
   CHECK(end.amount_nanos() == 0);
@@ -180,7 +180,7 @@ TEST_CASE("A queue that filled up behind the record, and a wait in it that was t
   world.SetAlias("waits", "slow=1", "spare");
   auto runs = world.Start(world.Ask("!hang", "slow"), nullptr, cancellation_of_slow);
   while (!Runs(world, "slow")) std::this_thread::yield();
-  CHECK(test::ReplyOf(world.Chat(world.Ask("hello", "waits"))).head.route == "alias=waits; model=spare; fallback=1; after=slow");
+  CHECK(test::ReplyOf(world.Chat(world.Ask("hello", "waits"))).head.told_route == "alias=waits; model=spare; fallback=1; after=slow");
   CHECK(world.journal.Of(v1::RECORD_KIND_ABORT).at(1).record.end().reason() == "QUEUE_TIMEOUT");
   cancellation->Cancel();
   cancellation_of_slow->Cancel();
@@ -208,7 +208,7 @@ TEST_CASE("A fallback that the key may not use, without a price or with too smal
     world.LoadModel("free", 2, 8, false);
     world.LoadModel("tiny", 2, 8, true, 64);
     const auto outcome = world.Say(prompt);
-    CHECK(test::ReplyOf(outcome).head.route == "alias=chat; model=third; fallback=3; after=script");
+    CHECK(test::ReplyOf(outcome).head.told_route == "alias=chat; model=third; fallback=3; after=script");
     CHECK(Chain(world) == "script>third");
     world.CheckBooks();
   }
@@ -339,7 +339,7 @@ TEST_CASE("Vectors and relevance go on as chats do") {
   world.SetAlias("rerank", "rank=1", "rank2");
   const auto vectors = world.Vectors(test::Texts({"hello", "!away vec"}, "embed"));
   CHECK(vectors.head.model == "vec2");
-  CHECK(vectors.head.route == "alias=embed; model=vec2; fallback=2; after=vec");
+  CHECK(vectors.head.told_route == "alias=embed; model=vec2; fallback=2; after=vec");
   CHECK_FALSE(vectors.head.request_id.empty());
   const auto ranked = world.Rerank(test::Rank("hello", {"hello", "!away rank"}, "rerank"));
   REQUIRE(std::holds_alternative<pipeline::RerankAnswer>(ranked));

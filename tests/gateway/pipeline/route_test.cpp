@@ -26,7 +26,7 @@ std::string ReasonOf(const Outcome<Reply>& outcome) {
 std::string RouteOf(const Outcome<Reply>& outcome) {
   const auto* reply = std::get_if<Reply>(&outcome);
   if (reply == nullptr) return "refused: " + ReasonOf(outcome);
-  return reply->head.route;
+  return reply->head.told_route;
 }
 
 const v1::RequestBody& LastRequest(const World& world, v1::RequestBody& keep) {

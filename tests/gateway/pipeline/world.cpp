@@ -324,7 +324,7 @@ pipeline::Pipeline& World::pipe() {
                                  .journal = &journal,
                                  .keys = keys_.get(),
                                  .pool = pool_.get(),
-                                 .guards = guards,
+                                 .answerers = answerers,
                                  .io = io_.get_executor(),
                                  .cpu = cpu_.get_executor(),
                                  .options = options,

@@ -20,8 +20,8 @@
 #include "gateway/directory/models.h"
 #include "gateway/directory/rows.h"
 #include "gateway/identity/identity.h"
-#include "gateway/pipeline/guards.h"
 #include "gateway/pipeline/pipeline.h"
+#include "gateway/pipeline/questions.h"
 #include "inference/pool.h"
 #include "metering/quotas.h"
 #include "tests/support/fake_gates.h"
@@ -119,8 +119,8 @@ class World {
   FakeJournal journal;
   FakeDirectory directory;
   pipeline::PipelineOptions options;
-  pipeline::Guards* guards = nullptr;      // Before the first call, as
-  pipeline::Breakers* breakers = nullptr;  // this.
+  pipeline::Answerers* answerers = nullptr;  // Before the first call, as
+  pipeline::Breakers* breakers = nullptr;    // this.
   std::set<std::string, std::less<>> configured_models;
   pipeline::Pipeline& pipe();  // Built over what is there by the first Chat.
 

@@ -1,0 +1,227 @@
+// What is asked of the pool, and how its replies are judged; from there on the relay does the work, and what it knows goes into the end.
+// Tested by tests/gateway/pipeline/request_test.cpp.
+#include "gateway/pipeline/chat_request.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/crypto.h"
+#include "base/error_detail.h"
+#include "gateway/pipeline/admission.h"
+#include "gateway/pipeline/prompt.h"
+#include "gateway/pipeline/shadow.h"
+#include "gateway/pipeline/strict.h"
+#include "gateway/pipeline/tool_prompt.h"
+#include "inference/fingerprint.h"
+#include "inference/pool.h"
+
+namespace tollgate::pipeline {
+
+namespace v1 = tollgate::v1;
+
+namespace {
+
+std::uint64_t RandomSeed() {
+  std::uint64_t seed = 0;
+  const std::string bytes = base::RandomBytes(sizeof seed);
+  std::memcpy(&seed, bytes.data(), sizeof seed);
+  return seed;
+}
+
+}  // namespace
+
+absl::Status ChatRequest::CheckCall() {
+  TG_RETURN_IF_ERROR(Validate(call_, with_.options.limits));
+  TG_ASSIGN(defaults_, ApplyDefaults(principal_->snapshot->DefaultsOf(who_.place), call_));
+  sampling_ = ToSampling(call_.sampling(), call_.sampling().has_seed() ? call_.sampling().seed() : RandomSeed());
+  return absl::OkStatus();
+}
+
+absl::Status ChatRequest::Fits(const inference::ModelInfo& model) const {
+  TG_RETURN_IF_ERROR(MayUseForms(*principal_, call_));
+  TG_RETURN_IF_ERROR(MayUseStrict(*principal_, call_));
+  return ValidateFor(call_, model);
+}
+
+std::int64_t ChatRequest::Bytes() const { return BytesOf(call_); }
+
+absl::StatusOr<std::vector<std::int32_t>> ChatRequest::TokensOf(const std::string& model, std::span<const policy::Message> prompt) const {
+  return with_.pool->Render(model, TurnsOf(call_, prompt));
+}
+
+absl::Status ChatRequest::LayOut(std::span<const policy::Message> prompt) {
+  TG_ASSIGN(prompt_tokens_, TokensOf(model_.name, inspection_.prompt));
+  // A system prompt that policy changed is no published one any more.
+  if (inspection_.prompt.front().parts == prompt.front().parts)
+    published_tokens_ = PublishedTokens(principal_->snapshot->DefaultsOf(who_.place), *with_.pool, model_.name, prompt_tokens_);
+  return absl::OkStatus();
+}
+
+absl::Status ChatRequest::CheckRoom() {
+  const auto input = static_cast<std::int64_t>(prompt_tokens_.size());
+  const std::int64_t room = model_.context_tokens - input;
+  if (room < 1) {
+    return base::WithDetail(
+        base::InvalidArgument(fmt::format("messages: the prompt is {} tokens long and {} takes {} in all, output included; shorten it",
+                                          input, model_.name, model_.context_tokens)),
+        {.reason = "CONTEXT_LENGTH_EXCEEDED", .param = "messages", .may_retry = false});
+  }
+  TG_RETURN_IF_ERROR(CheckInputTokens(principal_->snapshot->DefaultsOf(who_.place), input));
+  TG_ASSIGN(max_tokens_, MaxOutputTokens(call_, room, writer_ != nullptr, with_.options.limits));
+  return absl::OkStatus();
+}
+
+void ChatRequest::FillRequest(v1::RequestBody& body, v1::SealedContent& content) const {
+  *body.mutable_sampling() = ToProto(sampling_);
+  FillOutput(call_, &body);
+  body.set_published_tokens(published_tokens_);
+  if (IsStrict(call_)) {
+    *body.mutable_strict() = RunOf(*model_.strict, with_.options.build);
+    *content.mutable_strict_input() = InputOf(Sequence());
+  }
+  content.set_output_schema(call_.output_form().has_grammar() ? call_.output_form().grammar() : call_.output_form().json_schema());
+}
+
+async::Awaitable<Outcome<Reply>> ChatRequest::Generate() {
+  MakePlan();
+  Sequences sequences = MakeSequences();
+  absl::Status submitted = Submit(sequences);
+  if (!submitted.ok()) {
+    co_await GiveGrantsBack();
+    Ending ending = Broken("POOL_REFUSED", std::move(submitted));
+    co_return co_await End(std::move(ending));
+  }
+  const auto input_tokens = static_cast<std::int64_t>(prompt_tokens_.size());
+  context_.emplace(RelayContext{with_, caller_, *principal_, who_, model_.name, input_tokens, *key_, cancellation_, shared_.shutting_down,
+                                event_, deadline_, head_, writer_, *guards_, output_held_});
+  relay_ = std::make_unique<Relay>(*context_, std::move(sequences), plan_, reservation_);
+  Ending ending = co_await relay_->Run();
+  co_return co_await End(std::move(ending));
+}
+
+std::size_t ChatRequest::Choices() const { return static_cast<std::size_t>(std::max(1, call_.choices())); }
+
+void ChatRequest::MakePlan() {
+  plan_.syntax = SyntaxOf(call_, model_);
+  plan_.one_call = OneCall(call_);
+  plan_.open = [this, subject = SubjectOf()](const policy::Channel& its) { return OpenOutput(policies_, subject, its); };
+  plan_.shadow = policies_.shadow;
+  if (call_.logprobs()) plan_.logprobs = [this, subject = SubjectOf()] { return policies_.acting->OpenOutput(subject); };
+  AskAbout();
+  if (MayRetry()) plan_.retries = policies_.acting->retries();
+}
+
+void ChatRequest::AskAbout() {
+  policy::Subject subject = SubjectOf();
+  OutputPlan::Asks& asks = plan_.asks;
+  asks.about = [this, subject](const policy::Channel& channel) { return policies_.acting->QuestionsOfOutput(subject, channel); };
+  asks.policies = policies_.acting;
+  asks.inbox = [this] { return QuestionInbox::Make(*guards_, with_.cpu, event_.Notifier()); };
+  asks.streamed = writer_ != nullptr;
+  asks.tenant = who_.place.team->id.value.Bytes();
+  subject.pseudonyms = nullptr;
+  asks.open = [this, subject](const policy::Channel& its) { return policies_.acting->OpenOutput(subject, its); };
+  const auto holds = [](const policy::Question& question) { return question.hold; };
+  const std::vector<policy::Question> about_text = asks.about({});
+  if (plan_.logprobs == nullptr || std::none_of(about_text.begin(), about_text.end(), holds)) return;
+  // Alternatives are nobody's text to ask about: behind a question that holds, none leaves.
+  plan_.logprobs = [this, subject] {
+    auto closed = policies_.acting->OpenOutput(subject);
+    closed->Finish().IgnoreError();
+    return closed;
+  };
+}
+
+// Whether a reply may be taken back and can be: a rule wants it, its engine can, nobody else's answers are about what would be taken back,
+// and neither a stop string nor the bound of a thought stands between the tokens that are kept and those that follow. A strict answer is
+// what came first.
+bool ChatRequest::MayRetry() const {
+  return !policies_.acting->retries().empty() && model_.rewinds && !IsStrict(call_) && call_.stop().empty() &&
+         call_.max_reasoning_tokens() == 0 && plan_.asks.about({}).empty() && plan_.asks.about({policy::Part::kReasoning}).empty();
+}
+
+inference::SequenceRequest ChatRequest::Sequence() const {
+  inference::SequenceRequest sequence{.model = model_.name,
+                                      .prompt_tokens = prompt_tokens_,
+                                      .sampling = sampling_,
+                                      .stop = {call_.stop().begin(), call_.stop().end()},
+                                      .max_tokens = max_tokens_};
+  FillOutput(call_, sequence);
+  if (const std::string calls = ForcedCalls(call_, model_); !calls.empty()) {
+    sequence.grammar = calls;
+    sequence.grammar_is_ours = true;
+  }
+  return sequence;
+}
+
+Sequences ChatRequest::MakeSequences() const {
+  Sequences sequences{.request = IsStrict(call_) ? SequenceOf(request_record_.request(), InputOf(Sequence())) : Sequence(),
+                      .thought_tokens_max = plan_.syntax.thinks ? call_.max_reasoning_tokens() : 0,
+                      .context_tokens = model_.context_tokens};
+  inference::SequenceRequest& sequence = sequences.request;
+  sequence.fingerprint = inference::FingerprintOf(model_);
+  sequence.allowance = output_held_ / static_cast<std::int64_t>(Choices());
+  sequence.tenant = who_.place.team->id;
+  sequence.published_tokens = published_tokens_;
+  sequence.published_by = who_.place.org->id;
+  sequence.key = who_.place.key->id;
+  sequence.deadline = deadline_;
+  sequence.want_tokens = sequence.want_tokens || plan_.syntax.thinks || !plan_.retries.empty();
+  sequence.logprobs = call_.logprobs() ? call_.top_logprobs() : -1;
+  return sequences;
+}
+
+// Several replies draw by the seed and those after it.
+absl::Status ChatRequest::Submit(Sequences& sequences) {
+  if (sequences.thought_tokens_max > 0) {
+    sequences.request.allowance = std::min(sequences.request.allowance, sequences.thought_tokens_max);
+    TG_ASSIGN(sequences.thought_end, with_.pool->Tokenize(model_.name, kThoughtEnd));
+  }
+  if (Choices() == 1) {
+    TG_ASSIGN(auto stream, with_.pool->Submit(sequences.request));
+    sequences.streams.push_back(std::move(stream));
+    return absl::OkStatus();
+  }
+  std::vector<std::uint64_t> seeds;
+  for (std::size_t i = 0; i < Choices(); ++i) seeds.push_back(sampling_.seed + i);
+  TG_ASSIGN(sequences.streams, with_.pool->SubmitGroup(sequences.request, seeds));
+  return absl::OkStatus();
+}
+
+std::vector<OutputPiece> ChatRequest::TakeRest() { return relay_ == nullptr ? std::vector<OutputPiece>() : relay_->TakeRest(); }
+
+void ChatRequest::FillEnd(const Ending& ending, v1::EndBody& end) const {
+  if (relay_ == nullptr) return;
+  *end.mutable_tokens() = relay_->Tokens();
+  *end.mutable_output_verdict() = relay_->Verdict();
+  end.set_delivered_bytes(relay_->released_bytes() + relay_->rest_bytes());
+  relay_->FillChoices(ending, end);
+  relay_->FillGuards(end);
+  relay_->FillRetries(end);
+  if (policies_.shadow != nullptr) {
+    end.mutable_shadow_output()->set_policy_digest(std::string(base::View(policies_.shadow->digest())));
+    *end.mutable_shadow_output()->mutable_verdict() = relay_->ShadowVerdict();
+    shared_.shadows.Add(true, WithoutAsked(end.output_verdict(), end.guards()), end.shadow_output());
+  }
+  end.set_first_token_us(relay_->first_token_us());
+  end.set_pseudonyms_restored(relay_->pseudonyms_restored());
+  end.set_delivered_bytes_at_block(relay_->released_at_block());
+}
+
+bool ChatRequest::FillRaw(v1::SealedContent& content) const {
+  if (relay_ == nullptr) return false;
+  relay_->FillRaw(content);
+  return true;
+}
+
+void ChatRequest::FillReply(const Ending& ending, v1::ChatEnd& end) const {
+  if (relay_ != nullptr) relay_->FillChoices(ending, end);
+}
+
+std::chrono::steady_clock::duration ChatRequest::EngineTime() const {
+  return relay_ == nullptr ? std::chrono::steady_clock::duration::zero() : relay_->engine_time();
+}
+
+}  // namespace tollgate::pipeline

@@ -1,0 +1,54 @@
+// A chat: the way of any request (request.h), with a relay between the pool's tokens and what the caller gets.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "gateway/pipeline/output_plan.h"
+#include "gateway/pipeline/relay.h"
+#include "gateway/pipeline/relay_context.h"
+#include "gateway/pipeline/request.h"
+#include "inference/token_stream.h"
+
+namespace tollgate::pipeline {
+
+class ChatRequest final : public Request {
+ public:
+  using Request::Request;
+
+ private:
+  absl::Status CheckCall() override;
+  absl::Status Fits(const inference::ModelInfo& model) const override;
+  absl::Status ReadInputs() override { return absl::OkStatus(); }  // They are text already.
+  std::int64_t Bytes() const override;
+  absl::StatusOr<std::vector<std::int32_t>> TokensOf(const std::string& model, std::span<const policy::Message> prompt) const override;
+  absl::Status LayOut(std::span<const policy::Message> prompt) override;
+  absl::Status CheckRoom() override;
+  void FillRequest(tollgate::v1::RequestBody& body, tollgate::v1::SealedContent& content) const override;
+  async::Awaitable<Outcome<Reply>> Generate() override;
+  std::vector<OutputPiece> TakeRest() override;
+  void FillEnd(const Ending& ending, tollgate::v1::EndBody& end) const override;
+  bool FillRaw(tollgate::v1::SealedContent& content) const override;
+  void FillReply(const Ending& ending, tollgate::v1::ChatEnd& end) const override;
+  std::chrono::steady_clock::duration EngineTime() const override;
+
+  std::size_t Choices() const;
+  void MakePlan();  // plan_: how replies are told apart and judged,
+  void AskAbout();  // and which others are asked about them.
+  bool MayRetry() const;
+  inference::SequenceRequest Sequence() const;  // What the model is given, but for whose it is and how far it may go.
+  Sequences MakeSequences() const;
+  absl::Status Submit(Sequences& sequences);
+
+  inference::SamplingParams sampling_;
+  std::int64_t published_tokens_ = 0;  // Of the prompt's.
+  OutputPlan plan_;
+  std::optional<RelayContext> context_;
+  std::unique_ptr<Relay> relay_;  // Once the pool has taken it.
+};
+
+}  // namespace tollgate::pipeline
