@@ -3,6 +3,7 @@
 //
 // Tested by tests/gateway/cli/policy_explain_test.cpp.
 #include <array>
+#include <cmath>
 #include <memory>
 
 #include <fmt/format.h>
@@ -62,25 +63,32 @@ std::string Shown(const std::string& text, std::int64_t begin, std::int64_t end)
   return out;
 }
 
+// "4.2 bits a character (3.0 count)"; nothing where nothing is measured.
+std::string Shown(const v1::ExplainedScore& score) {
+  const int digits = score.value() == std::floor(score.value()) && score.least() == std::floor(score.least()) ? 0 : 1;
+  return score.unit().empty() ? "" : fmt::format("{:.{}f} {} ({:.{}f} count)", score.value(), digits, score.unit(), score.least(), digits);
+}
+
 void PrintExplanation(Context& context, const v1::ExplainPolicyRequest& request, const v1::ExplainPolicyReply& reply, bool all) {
   std::string head = fmt::format("{}: {}", request.output() ? "output" : "input", reply.outcome().action());
   if (reply.outcome().rule_ids_size() > 0) head += fmt::format(" by {}", fmt::join(reply.outcome().rule_ids(), ", "));
   context.Print(head + "\n");
   if (request.output() || reply.outcome().action() != "block") context.Print(fmt::format("  becomes: {}\n", reply.text_used()));
-  Table spans({"at", "rule", "severity", "found by", "found", "what became of it", "because it counts"});
+  Table spans({"at", "rule", "severity", "found by", "found", "score", "what became of it", "because it counts"});
   for (const v1::ExplainedSpan& span : reply.spans()) {
     spans.Add({fmt::format("{}:{}", span.line(), span.column()), span.rule_id(), span.severity(), span.detector(),
-               Shown(request.text(), span.begin(), span.end()), span.became(), fmt::format("{}", fmt::join(span.evidence(), "; "))});
+               Shown(request.text(), span.begin(), span.end()), Shown(span.score()), span.became(),
+               fmt::format("{}", fmt::join(span.evidence(), "; "))});
   }
   context.Print("\n" + spans.Text("no rule found anything"));
-  Table rules({"rule", "state", "> us", "why"});
+  Table rules({"rule", "state", "> us", "score", "why"});
   int elsewhere = 0;
   for (const v1::ExplainedRule& rule : reply.rules()) {
     if (rule.state() == "not here" && !all) {
       ++elsewhere;
       continue;
     }
-    rules.Add({rule.rule_id(), rule.state(), fmt::format("{:.1f}", rule.micros()), rule.why()});
+    rules.Add({rule.rule_id(), rule.state(), fmt::format("{:.1f}", rule.micros()), Shown(rule.score()), rule.why()});
   }
   context.Print("\n" + rules.Text("no rule acts here"));
   if (elsewhere > 0) context.Print(fmt::format("{} more act elsewhere: --all tells why\n", elsewhere));
@@ -175,8 +183,8 @@ void AddPolicyExplainCommands(CLI::App& group, Context& context) {
   explain->add_flag("--all", o->all, "Tell of the rules that act elsewhere too");
   explain->callback([&context, o] { Explain(context, *o); });
   Teach(*explain,
-        "Each span with its line and column, what found it, what became of it and why it counts; then each rule with what it took\n"
-        "in microseconds and, where it found nothing, what was missing: a check digit, a word beside it, the right team.\n"
+        "Each span with its line and column, what found it, its score, what became of it and why it counts; then each rule with\n"
+        "what it took in microseconds and, where it found nothing, what was missing: a check digit, a word beside it, the right team.\n"
         "Nothing is stored or recorded. Exit code 1 if the text is blocked.",
         {"tollgate policy explain --input \"my card is 4111 1111 1111 1112\"",
          "tollgate policy explain acme.yaml --output @reply.txt --team support",

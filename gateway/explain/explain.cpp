@@ -30,6 +30,12 @@ absl::StatusOr<policy::Channel> ChannelOf(const v1::ExplainPolicyRequest& reques
   return base::InvalidArgument("part: unknown; use text, reasoning, tool_definitions, tool_calls or tool_results");
 }
 
+void Fill(const policy::Score& score, v1::ExplainedScore& out) {
+  out.set_value(score.value);
+  out.set_least(score.least);
+  out.set_unit(score.unit);
+}
+
 void Fill(const policy::FoundSpan& span, v1::ExplainedSpan& out) {
   out.set_rule_id(span.rule_id);
   out.set_action(policy::ActionName(span.action));
@@ -41,6 +47,7 @@ void Fill(const policy::FoundSpan& span, v1::ExplainedSpan& out) {
   out.set_detector(span.detector);
   for (const std::string& sentence : span.evidence) out.add_evidence(sentence);
   out.set_became(span.became);
+  if (span.score) Fill(*span.score, *out.mutable_score());
 }
 
 void Fill(const policy::RuleStory& story, v1::ExplainedRule& out) {
@@ -54,6 +61,7 @@ void Fill(const policy::RuleStory& story, v1::ExplainedRule& out) {
   out.set_why(story.why);
   out.set_because(story.because);
   out.set_micros(story.micros);
+  if (story.score) Fill(*story.score, *out.mutable_score());
 }
 
 void Fill(const policy::LintRemark& remark, v1::LintRemark& out) {

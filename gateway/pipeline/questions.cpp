@@ -20,12 +20,13 @@ std::string TextOf(const QuestionAsk& ask) {
   return text;
 }
 
-// What asks nobody: a reply so far breaks a shape if no JSON begins like that.
+// What asks nobody: a reply so far breaks a shape if nothing of that shape begins so.
 QuestionAnswer ByShape(const QuestionAsk& ask) {
   const std::string text = TextOf(ask);
   QuestionAnswer out;
   out.answer.id = ask.question.id;
-  out.category = ask.last ? std::string(ask.question.shape->Breaks(text)) : policy::JsonShape::MayBecomeJson(text) ? "" : "json";
+  const policy::ReplyShape& shape = *ask.question.shape;
+  if (ask.last || !shape.MayBecome(text)) out.category = shape.Breaks(text);
   out.answer.hit = !out.category.empty();
   return out;
 }

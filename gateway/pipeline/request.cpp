@@ -98,11 +98,10 @@ absl::Status Request::Admit() {
   policies_ = principal_->snapshot->JudgesOf(who_.place, who_.request);
   scopes_ = ScopesOf(who_.place);
   TG_RETURN_IF_ERROR(CheckCall());
-  TG_ASSIGN(Route route, RouteOf(with_, *principal_, call_.model(), who_.request));
-  model_ = std::move(route.model);
-  told_route_ = std::move(route.told);
+  TG_RETURN_IF_ERROR(FindModel());
   TG_RETURN_IF_ERROR(Fits(model_));
   TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
+  if (before_) return absl::OkStatus();
   TG_ASSIGN(admission_, with_.quotas->Admit(scopes_));
   return absl::OkStatus();
 }
@@ -209,6 +208,7 @@ async::Awaitable<absl::Status> Request::Record() {
   body->set_counted_tokens(counted_tokens_);
   body->set_max_output_tokens(max_tokens_);
   FillDefaults(defaults_, body);
+  FillContinues(before_, body);
   body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
@@ -238,7 +238,7 @@ async::Awaitable<absl::Status> Request::Record() {
   TG_CO_ASSIGN(const audit::Position position, std::move(appended));
   reservation_.MarkRecorded();
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(with_.clock->Wall().time_since_epoch());
-  head_ = {model_.name, seconds.count(), {}, position.log_id, position.index, told_route_};
+  head_ = {model_.name, seconds.count(), {}, position.log_id, position.index, told_route_, head_.request_id};
   if (writer_ != nullptr) head_.limits = LimitsOf(*with_.quotas, scopes_);
   co_return absl::OkStatus();
 }

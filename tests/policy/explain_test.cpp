@@ -142,6 +142,44 @@ TEST_CASE("An explanation says why a rule did nothing") {
   }
 }
 
+TEST_CASE("What is measured has a score, beside the least that counts; forms, checksums and words have none") {
+  const PolicySource source{"t", R"(version: 1
+name: t
+rules:
+  - {id: key, detect: {secrets: aws_access_key}, do: flag}
+  - {id: mail, detect: {personal_data: email}, do: flag}
+  - {id: long, detect: {length: {characters: 30, messages: 9}}, do: flag}
+  - {id: any, detect: {request: any}, do: justification}
+  - {id: counted, detect: {length: {tokens: 9}}, do: flag}
+  - {id: rude, where: {direction: input}, detect: {external: mood, least_score: 80}, do: flag}
+)"};
+  const auto explain = [&](const std::string& text) {
+    auto out = Explain({&source, 1}, {}, {text});
+    REQUIRE(out.ok());
+    return *std::move(out);
+  };
+  const Explanation out = explain("AKIAIOSFODNN7EXAMPLE from bob@example.com");
+  REQUIRE(out.found.size() == 2);
+  REQUIRE(out.found[0].score.has_value());
+  CHECK(out.found[0].score->value >= out.found[0].score->least);
+  CHECK(out.found[0].score->least == 2.5);
+  CHECK(out.found[0].score->unit == "bits a character");
+  CHECK_FALSE(out.found[1].score.has_value());
+  CHECK_FALSE(StoryOf(out, "mail").score.has_value());
+  const auto& over = StoryOf(out, "long").score;
+  REQUIRE(over.has_value());
+  CHECK(over->value == 41);
+  CHECK(over->least == 31);
+  CHECK(over->unit == "characters");
+  for (const char* none : {"any", "counted", "rude"}) CHECK_FALSE(StoryOf(out, none).score.has_value());
+  CHECK_THAT(StoryOf(out, "rude").why, ContainsSubstring("a score of 80 percent or more counts"));
+  const Explanation within = explain("short");
+  REQUIRE(StoryOf(within, "long").score.has_value());
+  CHECK(StoryOf(within, "long").state == RuleStory::State::kNoMatch);
+  CHECK(StoryOf(within, "long").score->value == 5);  // Nearer to their limit than the one message.
+  CHECK(StoryOf(within, "long").score->least == 31);
+}
+
 TEST_CASE("An explanation tells of a rule's own `unless`") {
   const PolicySource source{"t", OneRule("{personal_data: email}", "redact", "    unless: {keywords: help@acme.example}\n")};
   const auto out = Explain({&source, 1}, {}, {"help@acme.example"});

@@ -129,7 +129,7 @@ TEST_CASE("JSON changed at random is some or is none, and what is some may have 
     if (shape->Breaks(text).empty()) CHECK(any->Breaks(text).empty());
     if (!any->Breaks(text).empty()) continue;
     ++good;
-    CHECK(JsonShape::MayBecomeJson(std::string_view(text).substr(0, mutator.Below(text.size() + 1))));
+    CHECK(shape->MayBecome(std::string_view(text).substr(0, mutator.Below(text.size() + 1))));
   }
   CHECK(good > 20);
 }

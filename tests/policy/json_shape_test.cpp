@@ -87,8 +87,12 @@ TEST_CASE("A schema that would not be judged as it says is refused by name") {
 }
 
 TEST_CASE("What may become JSON is told from what cannot") {
-  for (const char* begin : {"", " ", "{", "{\"a", "[1, 2", "tru", "\"x"}) CHECK(JsonShape::MayBecomeJson(begin));
-  for (const char* begin : {"Sure", "{a", "```", "[1 2", "{} x"}) CHECK_FALSE(JsonShape::MayBecomeJson(begin));
+  const auto shape = *JsonShape::Compile("true");
+  for (const char* begin : {"", " ", "{", "{\"a", "[1, 2", "tru", "\"x"}) CHECK(shape->MayBecome(begin));
+  for (const char* begin : {"Sure", "{a", "```", "[1 2", "{} x"}) {
+    CHECK_FALSE(shape->MayBecome(begin));
+    CHECK(shape->Breaks(begin) == "json");  // It is not waited for, so this is what is told.
+  }
 }
 
 TEST_CASE("A rule writes its schema in YAML, and its tests run on it") {

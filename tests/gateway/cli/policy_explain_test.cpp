@@ -31,6 +31,9 @@ TEST_CASE("A text is explained with no server, from a policy on standard input")
   CHECK_THAT(hit.out, ContainsSubstring("input: redact by card\n  becomes: pay [CARD]\n"));
   CHECK_THAT(hit.out, ContainsSubstring("1:5") && ContainsSubstring("4111 1111 1111 1111") && ContainsSubstring("becomes [CARD]"));
   CHECK_THAT(hit.out, ContainsSubstring("1 more act elsewhere: --all tells why"));
+  const Result scored = RunLine({"policy", "explain", "-", "--input", "a long story"},
+                                "version: 1\nname: a\nrules:\n  - {id: long, detect: {length: {characters: 9}}, do: flag}\n");
+  CHECK_THAT(scored.out, ContainsSubstring("12 characters (10 count)"));
   const Result miss = RunLine({"policy", "explain", "-", "--input", "pay 4111 1111 1111 1112", "--all"}, kPolicy);
   CHECK_THAT(miss.out, ContainsSubstring("no rule found anything") && ContainsSubstring("its structure or check digits are wrong"));
   CHECK_THAT(miss.out, ContainsSubstring("it acts on team search"));

@@ -60,6 +60,27 @@ TEST_CASE("An explanation reaches the reply with every field") {
   CHECK(explain::Explain({&kSource, 1}, subject, request).status().code() == absl::StatusCode::kInvalidArgument);
 }
 
+TEST_CASE("Scores reach the reply of an explanation where something is measured") {
+  const policy::PolicySource source{"t", R"(version: 1
+name: t
+rules:
+  - {id: key, detect: {secrets: aws_access_key}, do: flag}
+  - {id: long, detect: {length: {characters: 9}}, do: flag}
+  - {id: mail, detect: {personal_data: email}, do: flag}
+)"};
+  v1::ExplainPolicyRequest request;
+  request.set_text("AKIAIOSFODNN7EXAMPLE");
+  const auto reply = explain::Explain({&source, 1}, {}, request);
+  REQUIRE(reply.ok());
+  REQUIRE(reply->spans_size() == 1);
+  CHECK(reply->spans(0).score().value() >= reply->spans(0).score().least());
+  CHECK(reply->spans(0).score().unit() == "bits a character");
+  CHECK(reply->rules(1).score().value() == 20);
+  CHECK(reply->rules(1).score().least() == 10);
+  CHECK(reply->rules(1).score().unit() == "characters");
+  CHECK_FALSE(reply->rules(2).has_score());
+}
+
 TEST_CASE("Remarks and costs reach the reply with every field") {
   policy::LintOptions options;
   options.known.teams = {"sales"};
