@@ -95,6 +95,11 @@ class Pattern {
   // The fewest that a match has of the characters of each kind.
   enum CharKind { kDigit, kDot, kColon, kHyphen, kCharKinds };
   const std::array<int, kCharKinds>& needs() const { return needs_; }
+  // The fewest bytes of the longest run that a match has of what numbers, names and keys are made of.
+  int run_min() const { return run_min_; }
+  static constexpr bool IsRunByte(char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' || c == '_' || c == '<';
+  }
   std::int64_t width_max() const { return width_.max; }  // Bytes; RegexNode::kUnbounded if there is no limit.
   const std::vector<ByteSet>& required_bytes() const { return required_bytes_; }
 
@@ -112,6 +117,7 @@ class Pattern {
   std::array<int, kCharKinds> needs_{};
   std::vector<ByteSet> required_bytes_;
   ByteSet swallowed_;
+  int run_min_ = 0;
 };
 
 // A search for the earliest live start of many patterns at once.

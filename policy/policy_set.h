@@ -126,6 +126,9 @@ class PolicySet {
   // SHA-256 over the sources' names and texts, in order: what the record pins.
   virtual const base::Digest& digest() const = 0;
 
+  // The sentence that a rule has for callers; "" if there is no such rule. Lives as long as the set.
+  virtual std::string_view Because(std::string_view rule_id) const = 0;
+
   virtual std::vector<RuleDescription> Describe() const = 0;
 };
 

@@ -49,6 +49,11 @@ std::vector<std::string> FormsOf(const std::string& word, bool as_written) {
   return out;
 }
 
+// As a trigger it would be open always, and cost what it takes to open; marks are counted besides.
+bool IsOnEveryPage(const std::string& word) {
+  return word.size() == 1 && std::string_view(" .:-0123456789").find(word) != std::string_view::npos;
+}
+
 }  // namespace
 
 bool Program::Trigger::Opens(char before) const { return !context || !IsWordByte(before); }
@@ -73,9 +78,11 @@ absl::Status Program::AddTriggers() {
   for (std::uint32_t index = 0; index < sources_.size(); ++index) {
     Source& source = sources_[index];
     if (source.pattern == nullptr) continue;
+    const std::vector<std::string>& its = source.pattern->trigger_words();
+    if (its.empty() || std::any_of(its.begin(), its.end(), IsOnEveryPage)) continue;
     const bool context = !source.pattern->spec().context.empty();
-    for (const std::string& word : source.pattern->trigger_words()) words[{word, context}].push_back(index);
-    source.needs_trigger = !source.pattern->trigger_words().empty();
+    for (const std::string& word : its) words[{word, context}].push_back(index);
+    source.needs_trigger = true;
   }
   std::vector<std::string> list;
   for (auto& [word, sources] : words) {
@@ -155,18 +162,32 @@ void Program::Finish(std::vector<Hit>& hits) const {
 
 // What one pass over a text tells about the patterns that are worth running.
 struct Program::Survey {
-  struct TriggerPlace {
+  struct TriggerPlaces {  // Of one word: the first, the last, and those between, none far from the next.
     std::uint32_t word = 0;
-    std::size_t end = 0;
+    std::size_t first_end = 0, last_end = 0;
   };
-  std::vector<char> armed;           // By source: a trigger word of it is there.
-  std::vector<TriggerPlace> beside;  // The trigger words that stand beside matches.
+  std::vector<char> armed;              // By source: a trigger word of it is there.
+  std::vector<TriggerPlaces> triggers;  // By first_end.
+  std::vector<std::uint32_t> young;     // By word: its last of `triggers`.
   CharPlaces places;
+
+  // Whether it is the first of its TriggerPlaces.
+  bool Note(std::uint32_t word, std::size_t end) {
+    std::uint32_t& its = young[word];
+    if (its < triggers.size() && end <= triggers[its].last_end + kJoinedBytes) {
+      triggers[its].last_end = end;
+      return false;
+    }
+    its = static_cast<std::uint32_t>(triggers.size());
+    triggers.push_back({word, end, end});
+    return true;
+  }
 };
 
 Program::Survey Program::Look(std::string_view text) const {
   Survey out;
   out.armed.assign(sources_.size(), 0);
+  out.young.assign(trigger_of_.size(), UINT32_MAX);
   std::string folded;
   const std::string_view view = FoldedView(text, folded);
   AhoCorasick::State state = AhoCorasick::kStart;
@@ -176,27 +197,34 @@ Program::Survey Program::Look(std::string_view text) const {
     if (!AhoCorasick::EndsWord(state)) continue;
     triggers_.ForEachEnding(state, [&](std::uint32_t word) {
       const Trigger& trigger = trigger_of_[word];
-      if (!trigger.Opens(i < trigger.bytes ? ' ' : view[i - trigger.bytes])) return;
-      if (trigger.context) out.beside.push_back({word, i + 1});
+      if (!trigger.Opens(i < trigger.bytes ? ' ' : view[i - trigger.bytes]) || !out.Note(word, i + 1)) return;
       for (const std::uint32_t source : trigger.sources) out.armed[source] = 1;
     });
   }
+  out.places.AddRuns(view);
   return out;
 }
 
-// Behind the words that must stand beside a match. Only for a pattern that looks again inside what it rejects (Pattern::Accept): to leave
-// out places where nothing can be accepted then changes nothing. A wide one may reject what hides another match, and is run on all of the
-// text.
+// Around the words that a match must hold, or behind those that must stand beside it. The latter only for a pattern that looks again inside
+// what it rejects (Pattern::Accept): to leave out places where nothing can be accepted then changes nothing. A wide one may reject what
+// hides another match, and is run on all of the text.
 std::vector<Stretch> Program::WhereToLook(std::uint32_t source, const Survey& survey, std::size_t text_bytes) const {
   const Pattern& pattern = *sources_[source].pattern;
   if (sources_[source].needs_trigger && !survey.armed[source]) return {};
-  if (pattern.spec().context.empty() || !pattern.looks_again()) return survey.places.Near(pattern, {0, text_bytes});
-  std::vector<Stretch> out;
-  for (const Survey::TriggerPlace& place : survey.beside) {
-    const Trigger& trigger = trigger_of_[place.word];
+  const bool context = !pattern.spec().context.empty();
+  if (!sources_[source].needs_trigger || (context && !pattern.looks_again())) return survey.places.Near(pattern, {0, text_bytes});
+  const auto width = static_cast<std::size_t>(pattern.width_max());
+  std::vector<Stretch> around, out;
+  for (const Survey::TriggerPlaces& places : survey.triggers) {
+    const Trigger& trigger = trigger_of_[places.word];
     if (!std::binary_search(trigger.sources.begin(), trigger.sources.end(), source)) continue;
-    const Stretch behind{place.end, std::min(text_bytes, place.end - trigger.bytes + kLeftContextBytes + 1)};
-    if (survey.places.Has(pattern, behind)) AddStretch(behind, out);
+    const std::size_t last = places.last_end - trigger.bytes;
+    const Stretch its = context ? Stretch{places.first_end, std::min(text_bytes, last + kLeftContextBytes + 1)}
+                                : Stretch{places.first_end > width ? places.first_end - width : 0, last + 1};
+    if (survey.places.Has(pattern, its)) AddStretch(its, around);
+  }
+  for (const Stretch& its : around) {
+    for (const Stretch& near : survey.places.Near(pattern, its)) out.push_back(near);
   }
   return out;
 }

@@ -3,7 +3,6 @@
 //
 // The breaker counts models that fail, or are late by the guard's own deadline. What a text brings about is that text's alone, what a
 // caller does by a short deadline or by going away is that caller's, and a queue that others fill says nothing of the model.
-//
 // Tested by tests/gateway/pipeline/model_guards_test.cpp.
 #include "gateway/pipeline/model_guards.h"
 

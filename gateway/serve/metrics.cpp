@@ -186,6 +186,8 @@ std::string MetricsText(const Measurements& now) {
   out.Counter("tollgate_requests_answered_total", "Those that ended with a reply.", static_cast<double>(now.requests.answered));
   out.Counter("tollgate_requests_failed_total", "Those that ended with an error, refusals included.",
               static_cast<double>(now.requests.failed));
+  out.Counter("tollgate_requests_continued_total", "How often a fallback went on for a request that was on record.",
+              static_cast<double>(now.requests.continued));
   out.Counter("tollgate_overhead_seconds_total", "Time of answered requests outside of the engine.",
               static_cast<double>(now.requests.overhead_us) / 1e6);
   out.Gauge("tollgate_directory_age_seconds", "Since the directory was last confirmed.", static_cast<double>(now.directory_age_ms) / 1e3);

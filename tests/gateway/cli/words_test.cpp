@@ -137,6 +137,25 @@ TEST_CASE("Every kind of record has its words") {
   CHECK(Summary(record) == "key.revoke by 3kQ9xZ0b: leaked");
 }
 
+TEST_CASE("That a request was gone on with by another is told of both, and of records before that was possible nothing") {
+  const base::Uuid id = *base::Uuid::Parse("01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e");
+  v1::Record record;
+  record.mutable_request()->set_model("smollm2");
+  CHECK_THAT(Details(record), !ContainsSubstring("goes on"));
+  record.mutable_request()->set_continues(id.Bytes());
+  record.mutable_request()->set_continues_model("qwen3");
+  const std::string before = "    goes on for request 01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e, which model qwen3 could not take\n";
+  CHECK_THAT(Details(record), ContainsSubstring(before));
+  record.mutable_deny()->set_continues(id.Bytes());
+  record.mutable_deny()->set_continues_model("qwen3");
+  CHECK_THAT(Details(record), ContainsSubstring(before));
+  record.mutable_end()->set_reason("ENGINE_FAILED");
+  CHECK_THAT(Details(record), !ContainsSubstring("gone on"));
+  record.mutable_end()->set_continued_as(id.Bytes());
+  CHECK_THAT(Details(record),
+             ContainsSubstring("    gone on with, by a fallback of its alias, as request 01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e\n"));
+}
+
 TEST_CASE("What was accepted and who approved is told of requests and denials") {
   const base::Uuid id = *base::Uuid::Parse("01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e");
   v1::Record record;

@@ -31,7 +31,7 @@ std::unique_ptr<ExternalDetectors> Make(const test::ScriptedUpstream& server, co
 std::future<QuestionAnswer> Ask(ExternalDetectors& detectors, const std::string& text, const std::string& name = "toxicity",
                                 std::chrono::milliseconds patience = std::chrono::hours(1), const std::string& tenant = "") {
   pipeline::QuestionAsk ask;
-  ask.question = {"r", "r", "external", name, {0}};
+  ask.question = {"r", "r", name, {0}};
   ask.messages = std::make_shared<const std::vector<policy::Message>>(std::vector<policy::Message>{{policy::Role::kUser, "", {text}}});
   ask.tenant = tenant;
   ask.deadline = std::chrono::steady_clock::now() + patience;

@@ -12,7 +12,7 @@ namespace {
 
 pipeline::QuestionAsk Ask() {
   pipeline::QuestionAsk ask;
-  ask.question = {"r", "r", "external", "toxicity", {1}};
+  ask.question = {"r", "r", "toxicity", {1}};
   ask.messages = std::make_shared<const std::vector<policy::Message>>(
       std::vector<policy::Message>{{policy::Role::kUser, "ann", {"hel", "lo \"you\"\n"}}});
   ask.model = "tiny";

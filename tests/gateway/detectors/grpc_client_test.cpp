@@ -61,7 +61,7 @@ std::unique_ptr<ExternalDetectors> Make(const std::string& url, const std::funct
 std::future<QuestionAnswer> Ask(ExternalDetectors& detectors, const std::string& text,
                                 std::chrono::milliseconds within = std::chrono::hours(1), const std::string& tenant = "") {
   pipeline::QuestionAsk ask;
-  ask.question = {"r", "rule", "external", "toxicity", {0}};
+  ask.question = {"r", "rule", "toxicity", {0}};
   ask.messages = std::make_shared<const std::vector<policy::Message>>(
       std::vector<policy::Message>{{policy::Role::kTool, "mail", {text.substr(0, 2), text.substr(2)}}});
   ask.model = "tiny";

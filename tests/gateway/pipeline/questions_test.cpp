@@ -144,6 +144,41 @@ TEST_CASE("An observed reply is out when the verdict comes, and the record says 
   world.CheckBooks();
 }
 
+TEST_CASE("However a reply is asked about, the record says to the byte what was out at the verdict, and nothing leaves after it") {
+  const std::string said = "All is well. So it goes on. An evil word here. And more. And more.";
+  for (const std::string at : {"sentence", "3 tokens", "end"}) {
+    for (const bool hold : {true, false}) {
+      for (const bool streamed : {true, false}) {
+        INFO(at << (hold ? " held" : " observed") << (streamed ? " stream" : ""));
+        Bed world("where: {direction: output}, detect: {external: g, at: " + at + ", stream: " + (hold ? "hold" : "observe") +
+                  "}, do: block");
+        world.options.segment = std::chrono::milliseconds(0);
+        test::RecordingWriter writer;
+        const auto outcome = world.Chat(world.Ask("!pace_ms 1\n!say " + said), streamed ? &writer : nullptr);
+        REQUIRE(std::holds_alternative<Reply>(outcome));
+        const Reply& reply = std::get<Reply>(outcome);
+        CHECK(reply.end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER);
+        const std::string out = writer.text + reply.text;
+        CHECK(said.starts_with(out));
+        const auto bytes = static_cast<std::int64_t>(out.size());
+        const v1::EndBody end = world.journal.entries().back().record.end();
+        REQUIRE(end.guards_size() == 1);
+        CHECK(end.guards(0).hit());
+        CHECK(end.guards(0).bytes_out() == bytes);
+        CHECK(end.delivered_bytes() == bytes);
+        CHECK(end.delivered_bytes_at_block() == static_cast<std::int64_t>(writer.text.size()));
+        const auto& asks = world.fake.asks;
+        const std::string approved = asks.size() > 1 ? asks[asks.size() - 2].messages->front().parts[0] : "";
+        if (hold) CHECK(approved.starts_with(out));
+        if (hold && at == "3 tokens") CHECK(out == approved);  // A sentence may end within a piece, which waits whole.
+        if (!hold) CHECK(out.starts_with(asks.back().messages->front().parts[0]));
+        if (!streamed || at == "end") CHECK(out == (hold ? "" : said));
+        world.CheckBooks();
+      }
+    }
+  }
+}
+
 TEST_CASE("Each of several replies waits for its own verdict, and a blocked one does not end the others") {
   for (const bool streamed : {false, true}) {
     Bed world("where: {direction: output}, detect: {external: g}, do: block");
@@ -301,20 +336,22 @@ TEST_CASE("A reply of code, or in another language, does not leave, and what is 
 }
 
 TEST_CASE("What can be no JSON any more is not decoded to its end, and observed replies are out by then") {
-  std::string words = "Sure:";
-  for (int i = 0; i < 300; ++i) words += " word" + std::to_string(i);
+  std::string words = "Sure: ";
+  for (int i = 0; i < 3000; ++i) words += "word ";
   for (const bool hold : {true, false}) {
     Bed world(std::string("where: {direction: output}, detect: {not_json: any") + (hold ? "" : ", stream: observe") + "}, do: block");
     test::RecordingWriter writer;
-    const auto outcome = world.Chat(world.Ask(words), &writer);
+    const auto outcome = world.Chat(world.Ask("!pace_ms 1\n!say Sure: \n!tokens 3000"), &writer);
     REQUIRE(std::holds_alternative<Reply>(outcome));
     const Reply& reply = std::get<Reply>(outcome);
     CHECK(reply.end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER);
+    CHECK(reply.end.usage().output() < 3000);
     const std::string out = writer.text + reply.text;
     CHECK(out.empty() == hold);
     CHECK(words.starts_with(out));
     const v1::EndBody end = world.journal.entries().back().record.end();
     CHECK(end.guards(0).hit());
+    CHECK(end.tokens().output() == reply.end.usage().output());
     CHECK(end.delivered_bytes() == static_cast<std::int64_t>(out.size()));
     world.CheckBooks();
   }

@@ -16,7 +16,6 @@
 
 #include "audit/keys.h"
 #include "audit/seal.h"
-#include "gateway/directory/directory.h"
 #include "gateway/directory/models.h"
 #include "gateway/directory/rows.h"
 #include "gateway/identity/identity.h"
@@ -24,6 +23,7 @@
 #include "gateway/pipeline/questions.h"
 #include "inference/pool.h"
 #include "metering/quotas.h"
+#include "tests/support/fake_directory.h"
 #include "tests/support/fake_gates.h"
 #include "tests/support/fake_journal.h"
 #include "tests/support/fake_leases.h"
@@ -31,22 +31,6 @@
 #include "tollgate/v1/defaults.pb.h"
 
 namespace tollgate::test {
-
-class FakeDirectory final : public directory::Directory {
- public:
-  absl::StatusOr<std::shared_ptr<const directory::Snapshot>> InForce() const override {
-    base::Lock lock(mu_);
-    return answer_;
-  }
-  void Set(absl::StatusOr<std::shared_ptr<const directory::Snapshot>> answer) {
-    base::Lock lock(mu_);
-    answer_ = std::move(answer);
-  }
-
- private:
-  mutable base::Mutex mu_;
-  absl::StatusOr<std::shared_ptr<const directory::Snapshot>> answer_ GUARDED_BY(mu_) = base::Unavailable("no snapshot yet");
-};
 
 // What a client on a stream got.
 class RecordingWriter final : public pipeline::StreamWriter {
