@@ -44,6 +44,22 @@ std::pair<int, int> WhoseIs(const Answer& answer) {
   return answer.text == Reply(thread, version) ? std::pair(thread, version) : std::pair(-1, -1);
 }
 
+// In force by one step, or stored first.
+void Put(Admin& admin, int version) {
+  v1::PutPolicyRequest request;
+  request.set_org("acme");
+  request.set_name("test");
+  request.set_yaml(Policy(version));
+  request.set_store_only(version % 3 == 0);
+  const v1::StoredPolicy stored = admin.Call<v1::Policy>(&v1::Policy::Stub::Put, request);
+  if (!request.store_only()) return;
+  v1::ActivatePolicyRequest activate;
+  activate.set_org("acme");
+  activate.set_name("test");
+  activate.set_version(stored.version());
+  admin.Call<v1::Policy>(&v1::Policy::Stub::Activate, activate);
+}
+
 }  // namespace
 
 TEST_CASE("A list that is changed and put in force again and again under load: every answer is by one of them, whole, and none fails") {
@@ -52,25 +68,11 @@ TEST_CASE("A list that is changed and put in force again and again under load: e
   const Ports ports = PortsOf(gateway);
   Admin admin(gateway, installation.owner_key());
   const Company company = MakeCompany(admin);
-  const auto put = [&](int version) {  // By one step, or stored first.
-    v1::PutPolicyRequest request;
-    request.set_org("acme");
-    request.set_name("test");
-    request.set_yaml(Policy(version));
-    request.set_store_only(version % 3 == 0);
-    const v1::StoredPolicy stored = admin.Call<v1::Policy>(&v1::Policy::Stub::Put, request);
-    if (!request.store_only()) return;
-    v1::ActivatePolicyRequest activate;
-    activate.set_org("acme");
-    activate.set_name("test");
-    activate.set_version(stored.version());
-    admin.Call<v1::Policy>(&v1::Policy::Stub::Activate, activate);
-  };
   const auto judges = [&](int version) {
     const Answer answer = Ask(ports, Surface::kGrpcUnary, {.key = company.key, .prompt = Prompt(0)});
     return WhoseIs(answer) == std::pair(0, version);
   };
-  put(0);
+  Put(admin, 0);
   REQUIRE(Eventually([&] { return judges(0); }));
 
   Load load(ports, kThreads, [&](int thread, int number) {
@@ -78,7 +80,7 @@ TEST_CASE("A list that is changed and put in force again and again under load: e
   });
   for (int version = 1; version <= kVersions; ++version) {
     INFO("version " << version);
-    put(version);
+    Put(admin, version);
     REQUIRE(Eventually([&] { return judges(version); }));
     // Once it judges one request it judges all that begin after that: of these answers at most one a thread began before.
     const int so_far = load.answered();

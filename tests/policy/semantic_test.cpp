@@ -84,7 +84,7 @@ TEST_CASE("A prompt that is blocked already asks nobody") {
 
 TEST_CASE("Answers act above the least score, failures as the rule says, and what was not scanned is said") {
   const auto policies = MustCompile(kTwo);
-  const Question block{"toxic", "toxic", "external", "toxicity", {0}}, flag{"off-topic", "off-topic", "external", "topics", {}};
+  const Question block{"toxic", "toxic", "toxicity", {0}}, flag{"off-topic", "off-topic", "topics", {}};
   const auto decide = [&](const Question& question, const Answer& answer) {
     const auto verdict = policies->Decide({}, {&question, 1}, {&answer, 1});
     REQUIRE(verdict.ok());
