@@ -138,7 +138,7 @@ TEST_CASE("What was decoded after a reply had ended is told as not scanned, and 
   for (const bool more : {false, true}) {
     pipeline::ChoiceOutput output(0, plan);
     inference::Piece piece;
-    piece.text = "see swordfish ";
+    piece.text = "see swordfish,";
     piece.tokens_decoded = piece.tokens_delivered = 2;
     REQUIRE(output.Push(piece).ok());
     REQUIRE(output.blocked());
@@ -156,7 +156,7 @@ TEST_CASE("What was decoded after a reply had ended is told as not scanned, and 
     output.FillRaw(content);
     REQUIRE(content.raw_size() == (more ? 2 : 1));
     CHECK(content.raw(0).rule_id() == "fish");
-    CHECK(content.raw(0).text() == "swordfish ");
+    CHECK(content.raw(0).text() == "swordfish,");
     if (!more) continue;
     CHECK(verdict.not_scanned(0) == "undelivered_tail");
     CHECK(verdict.rules_size() == 1);  // What nobody looked at is no finding.

@@ -297,7 +297,9 @@ void World::Register(const directory::Model& model) {
 }
 
 void World::SetAlias(const std::string& name, const std::string& targets, const std::string& fallbacks) {
-  directory::Row alias = directory::NewRow(Table::kAlias);
+  const auto same = [&](const directory::Row& row) { return row.table == Table::kAlias && row.Text("name") == name; };
+  const auto old = std::find_if(rows_.begin(), rows_.end(), same);
+  directory::Row alias = old == rows_.end() ? directory::NewRow(Table::kAlias) : *old;
   alias.Set("name", name);
   alias.Set("targets", targets);
   alias.Set("fallbacks", fallbacks);
