@@ -68,7 +68,7 @@ std::string DetectorOf(const Pattern& pattern) {
 std::vector<std::string> EvidenceOf(const Pattern& pattern, std::string_view text, std::size_t begin, std::size_t end) {
   const PatternSpec& spec = pattern.spec();
   std::vector<std::string> out;
-  if (spec.validator != nullptr || spec.check != nullptr) out.emplace_back("its structure and check digits agree");
+  if (spec.validator != nullptr || spec.check != nullptr) out.emplace_back("its structure agrees, and its check digits where it has some");
   if (spec.hosts != nullptr) out.emplace_back("its host is one that the rule's list means");
   for (const std::string& word : spec.context) {
     if (!ContextWords({word}).StandBefore(text, begin)) continue;

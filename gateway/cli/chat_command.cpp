@@ -32,12 +32,6 @@ struct Options {
   bool whole = false;
 };
 
-std::string PolicyWords(const v1::PolicyOutcome& outcome) {
-  std::string text = outcome.action().empty() ? "allow" : outcome.action();
-  if (outcome.rule_ids_size() > 0) text += fmt::format(" by {}", fmt::join(outcome.rule_ids(), ", "));
-  return text;
-}
-
 // What the rule that acted first says to whoever reads the reply.
 std::string Because(const v1::PolicyOutcome& outcome) { return outcome.rules().empty() ? "" : ": " + outcome.rules(0).because(); }
 

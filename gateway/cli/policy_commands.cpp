@@ -65,9 +65,7 @@ void Check(Context& context, Options options) {
 }
 
 std::string Outcome(const v1::PolicyOutcome& outcome, std::string_view direction, const std::string& used) {
-  std::string text = fmt::format("{}: {}", direction, outcome.action());
-  if (outcome.rule_ids_size() > 0) text += fmt::format(" by {}", fmt::join(outcome.rule_ids(), ", "));
-  text += "\n";
+  std::string text = fmt::format("{}: {}\n", direction, PolicyWords(outcome));
   if (outcome.action() != "block") text += fmt::format("  becomes: {}\n", used);
   return text;
 }

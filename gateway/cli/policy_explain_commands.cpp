@@ -70,9 +70,7 @@ std::string Shown(const v1::ExplainedScore& score) {
 }
 
 void PrintExplanation(Context& context, const v1::ExplainPolicyRequest& request, const v1::ExplainPolicyReply& reply, bool all) {
-  std::string head = fmt::format("{}: {}", request.output() ? "output" : "input", reply.outcome().action());
-  if (reply.outcome().rule_ids_size() > 0) head += fmt::format(" by {}", fmt::join(reply.outcome().rule_ids(), ", "));
-  context.Print(head + "\n");
+  context.Print(fmt::format("{}: {}\n", request.output() ? "output" : "input", PolicyWords(reply.outcome())));
   if (request.output() || reply.outcome().action() != "block") context.Print(fmt::format("  becomes: {}\n", reply.text_used()));
   Table spans({"at", "rule", "severity", "found by", "found", "score", "what became of it", "because it counts"});
   for (const v1::ExplainedSpan& span : reply.spans()) {

@@ -5,8 +5,11 @@
 
 #include <charconv>
 #include <chrono>
+#include <set>
+#include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace tollgate::cli {
 namespace {
@@ -138,6 +141,25 @@ std::string ShowScopeOptions(const v1::ScopeRef& scope) {
   if (!scope.key().empty()) return " --key-id " + scope.key();
   if (!scope.project().empty()) return fmt::format(" --project {}/{}", scope.team(), scope.project());
   return scope.team().empty() ? "" : " --team " + scope.team();
+}
+
+std::string PolicyWords(const v1::PolicyOutcome& outcome) {
+  const std::string strictest = outcome.action().empty() ? "allow" : outcome.action();
+  std::vector<std::string> parts, rest;
+  std::set<std::string> told;
+  for (const char* action : {"block", "redact"}) {
+    std::vector<std::string> rules;
+    for (const v1::ActingRule& rule : outcome.rules()) {
+      if (rule.action() == action && told.insert(rule.id()).second) rules.push_back(rule.id());
+    }
+    if (!rules.empty()) parts.push_back(fmt::format("{} by {}", action, fmt::join(rules, ", ")));
+  }
+  for (const std::string& id : outcome.rule_ids()) {
+    if (!told.contains(id)) rest.push_back(id);
+  }
+  // The others changed nothing.
+  if (!rest.empty()) parts.push_back(fmt::format("{} by {}", parts.empty() ? strictest : "noted", fmt::join(rest, ", ")));
+  return parts.empty() ? strictest : fmt::format("{}", fmt::join(parts, "; "));
 }
 
 absl::StatusOr<std::pair<std::int32_t, std::int64_t>> ParsePosition(std::string_view text) {

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "tollgate/v1/directory.pb.h"
+#include "tollgate/v1/inference.pb.h"
 
 namespace tollgate::cli {
 
@@ -44,6 +45,9 @@ std::string ShowScope(const v1::ScopeRef& scope);
 
 // " --project search/web": the options that name the scope within its org; empty for the org itself.
 std::string ShowScopeOptions(const v1::ScopeRef& scope);
+
+// "block by codename; redact by pii.card, pii.email": the strictest first, each with its own rules.
+std::string PolicyWords(const v1::PolicyOutcome& outcome);
 
 // "7/1042" as log and index.
 absl::StatusOr<std::pair<std::int32_t, std::int64_t>> ParsePosition(std::string_view text);

@@ -229,6 +229,11 @@ absl::Status ChoiceOutput::Consult(const std::string& model, std::chrono::steady
     for (QuestionAsk& ask : asked.filter->TakeAsks()) {
       std::vector<policy::Message> named = *ask.messages;
       named.front().name = asked.call.name();
+      // Lines and words are those that a reader of the JSON sees, escapes decoded; whether it is JSON is asked of what it is.
+      const policy::ReplyShape* shape = ask.question.shape.get();
+      if (asked.its != nullptr && shape != nullptr && shape->detector() != std::string_view("not_json")) {
+        if (auto parts = CutJson(policy::TextOf(named.front()))) named.front().parts = *std::move(parts);
+      }
       ask.messages = std::make_shared<const std::vector<policy::Message>>(std::move(named));
       ask.model = model;
       ask.tenant = plan_.asks.tenant;

@@ -16,13 +16,17 @@ bool IsOfTheModel(const Ending& ending) {
   constexpr std::array<std::string_view, 4> kOfThePool = {"POOL_REFUSED", "ENGINE_FAILED", "QUEUE_TIMEOUT", "SHUTDOWN"};
   if (std::find(kOfThePool.begin(), kOfThePool.end(), ending.reason) == kOfThePool.end()) return false;
   const auto detail = base::DetailOf(ending.status);
+  if (detail && detail->reason == "MODEL_CHANGED") return false;  // It is there, and another than was judged.
+  // Its process ended while it ran there: it may be why, and would end the next model's as well.
+  if (detail && detail->reason == "ENGINE_LOST") return false;
   return absl::IsUnavailable(ending.status) || (detail && (detail->reason == "QUEUE_FULL" || detail->reason == "MODEL_NOT_FOUND"));
 }
 
 bool IsOfTheModel(const absl::Status& refusal) {
   if (absl::IsInvalidArgument(refusal) || absl::IsNotFound(refusal) || absl::IsUnimplemented(refusal)) return true;
   const auto detail = base::DetailOf(refusal);
-  return detail && (detail->reason.starts_with("MODEL_") || detail->reason == "EMERGENCY_STOP");
+  const bool stopped = detail && detail->reason == "EMERGENCY_STOP" && detail->subject.starts_with("model ");
+  return stopped || (detail && detail->reason.starts_with("MODEL_"));
 }
 
 absl::Status WithWhy(const absl::Status& status, std::string_view why) {

@@ -73,11 +73,11 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
     co_return Refuse(std::move(status));
   }
   guards_.emplace(shared_, *principal_, who_.request, event_, reservation_, inspection_.prompt);
-  // For requests that are on record alone, and before anybody meets them.
+  // For requests that are on record alone; values before anybody meets their pseudonyms.
+  co_await AcceptTerms();
   status = co_await KeepPseudonyms();
   std::optional<Ending> denied;
   if (status.ok()) {
-    co_await AcceptTerms();
     denied = co_await AskOthers();
   } else {
     denied = Broken("KEYS_UNAVAILABLE", std::move(status));
@@ -95,7 +95,7 @@ bool Request::IsLarge() const { return Bytes() >= with_.options.inspect_here_byt
 absl::Status Request::Admit() {
   TG_ASSIGN(principal_, Authenticate(with_, caller_));
   who_.place = principal_->place;
-  policies_ = principal_->snapshot->JudgesOf(who_.place, who_.request);
+  policies_ = principal_->snapshot->JudgesOf(who_.place, caller_.request_id);
   scopes_ = ScopesOf(who_.place);
   TG_RETURN_IF_ERROR(CheckCall());
   TG_RETURN_IF_ERROR(FindModel());

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
+#include "gateway/async/run_on.h"
 #include "gateway/explain/outcome.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/append.h"
@@ -121,7 +122,11 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending) {
   const base::WallTime now = with_.clock->Wall();
   entry.record.set_wall_us(base::ToMicros(now));
   v1::EndBody end = EndBodyOf(ending);
-  FindNext(end, ending);
+  auto find = [&] {
+    FindNext(end, ending);
+    return true;
+  };
+  co_await async::RunOnIf(IsLarge(), with_.cpu, find);  // It may read grammars and schemas.
   const absl::Status amounts = metering::FillAmounts(price_, end);
   auto companions = metering::Settlement(request_record_, now, end);
   if (!amounts.ok() || !companions.ok()) {

@@ -115,7 +115,11 @@ std::optional<Route> NextRoute(const Collaborators& with, const identity::Princi
     if (can.ok() && fits != nullptr) can = fits(*model);
     if (can.ok() && WouldRefuse(*with.pool, name)) can = base::Unavailable("its queue is full, or its process is being started again");
     if (!can.ok()) {
-      why += fmt::format("{}{}: {}", why.empty() ? "" : "; ", name, base::Message(can));
+      const auto detail = base::DetailOf(can);
+      // Models that a key may not use are nobody's to know.
+      const bool hidden = detail && detail->reason == "MODEL_NOT_GRANTED";
+      why += why.empty() ? "" : "; ";
+      why += hidden ? fmt::format("fallback {}: this key may not use it", i + 1) : fmt::format("{}: {}", name, base::Message(can));
       continue;
     }
     Route route = Made(*std::move(model), fmt::format("alias={}; model={}; fallback={}", left.alias, name, i + 1));

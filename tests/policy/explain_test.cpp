@@ -76,7 +76,7 @@ TEST_CASE("An explanation names each span's rule, place, evidence and fate") {
   const FoundSpan& card = out.found[3];
   CHECK(card.became == "becomes ****1111");
   REQUIRE(card.evidence.size() == 1);
-  CHECK(card.evidence[0] == "its structure and check digits agree");
+  CHECK(card.evidence[0] == "its structure agrees, and its check digits where it has some");
   CHECK(out.result == "Write to help@acme.example,\nor \xC3\xA4 [EMAIL], card ****1111.");
   CHECK(out.verdict.action == Action::kRedact);
   CHECK(StoryOf(out, "mail").state == RuleStory::State::kHit);

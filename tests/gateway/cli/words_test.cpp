@@ -106,6 +106,22 @@ TEST_CASE("A scope is named as the options that name it") {
   CHECK(ShowScopeOptions(scope) == " --key-id 3kQ9xZ0b");
 }
 
+TEST_CASE("What policy did names each rule with what it did, the strictest first") {
+  v1::PolicyOutcome outcome;
+  CHECK(PolicyWords(outcome) == "allow");
+  outcome.set_action("flag");
+  outcome.add_rule_ids("seen");
+  CHECK(PolicyWords(outcome) == "flag by seen");
+  outcome.set_action("block");
+  for (const auto& [id, action] : {std::pair("stop", "block"), std::pair("blue", "redact")}) {
+    outcome.add_rule_ids(id);
+    auto& rule = *outcome.add_rules();
+    rule.set_id(id);
+    rule.set_action(action);
+  }
+  CHECK(PolicyWords(outcome) == "block by stop; redact by blue; noted by seen");
+}
+
 TEST_CASE("Tables align words to the left and numbers to the right, and tame what would move the cursor") {
   Table table({"team", "> tokens"});
   CHECK(table.Text("nothing") == "nothing\n");
@@ -127,10 +143,19 @@ TEST_CASE("Every kind of record has its words") {
   auto& rule = *record.mutable_end()->mutable_output_verdict()->add_rules();
   rule.set_rule_id("pii.card");
   rule.set_count(2);
+  rule.set_action("redact");
   record.mutable_end()->set_amount_nanos(37'000'000);
   record.mutable_end()->mutable_price()->set_currency("EUR");
   CHECK(Summary(record) == "QUOTA, 10 in, 90 out, redact by pii.card x2, 0.037 EUR");
   CHECK_THAT(Details(record), ContainsSubstring("    tokens: 10 in, 90 out, 0 delivered\n"));
+  record.mutable_end()->mutable_output_verdict()->set_action("block");
+  for (const auto& [id, action] : {std::pair("codename", "block"), std::pair("may-read", "allow"), std::pair("pii.email", "redact")}) {
+    auto& other = *record.mutable_end()->mutable_output_verdict()->add_rules();
+    other.set_rule_id(id);
+    other.set_count(1);
+    other.set_action(action);
+  }
+  CHECK_THAT(Summary(record), ContainsSubstring("block by codename; redact by pii.card x2, pii.email; allow by may-read, 0.037"));
   record.mutable_admin()->set_action("key.revoke");
   record.mutable_admin()->set_actor("3kQ9xZ0b");
   record.mutable_admin()->set_summary("leaked");

@@ -126,3 +126,19 @@ TEST_CASE("The record says to the byte what was out when a reply was blocked, an
     }
   }
 }
+
+TEST_CASE("Code in the arguments of a call is judged as a reader of the JSON sees it, line by line") {
+  for (const bool code : {true, false}) {
+    test::World world(
+        "version: 1\nname: house\nrules:\n  - {id: no-code, where: {direction: output, tool: run}, detect: {code: {lines: 2}}, do: "
+        "block}\n");
+    const std::string source = code ? "import os\\\\ndef f(x):\\\\n    return x + 1\\\\nprint(f(1))" : "list the files of today";
+    v1::ChatRequest ask = world.Ask("!call run {\"source\": \"" + source + "\"}");
+    ask.add_tools()->set_name("run");
+    const auto outcome = world.Chat(ask);
+    const Reply& reply = ReplyOf(outcome);
+    CHECK(reply.end.finish_reason() == (code ? v1::FINISH_REASON_CONTENT_FILTER : v1::FINISH_REASON_TOOL_CALLS));
+    CHECK(reply.calls.size() == (code ? 0 : 1));
+    world.CheckBooks();
+  }
+}

@@ -1,4 +1,6 @@
 // Fallbacks that are taken after the REQUEST record: who goes on, what is on record of it, what it costs, and where it ends.
+#include "gateway/pipeline/fallback.h"
+
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
@@ -112,6 +114,20 @@ TEST_CASE("A model that cannot be reached gives way before its first token, on e
   }
 }
 
+TEST_CASE("A model that is away is told from one that may have met its end by the prompt, and from stops of all") {
+  const auto with = [](const char* reason, const char* subject = "") {
+    return base::WithDetail(base::Unavailable("away"), {.reason = reason, .subject = subject});
+  };
+  CHECK(pipeline::IsOfTheModel(pipeline::Broken("ENGINE_FAILED", base::Unavailable("its servers are away"))));
+  CHECK(pipeline::IsOfTheModel(pipeline::Broken("POOL_REFUSED", with("ENGINE_RESTARTING"))));
+  CHECK_FALSE(pipeline::IsOfTheModel(pipeline::Broken("ENGINE_FAILED", with("ENGINE_LOST"))));
+  CHECK_FALSE(pipeline::IsOfTheModel(pipeline::Broken("POOL_REFUSED", with("MODEL_CHANGED"))));
+  CHECK_FALSE(pipeline::IsOfTheModel(pipeline::Broken("KEYS_UNAVAILABLE", base::Unavailable("the keys database is away"))));
+  CHECK(pipeline::IsOfTheModel(with("EMERGENCY_STOP", "model second")));
+  CHECK_FALSE(pipeline::IsOfTheModel(with("EMERGENCY_STOP", "everything")));
+  CHECK_FALSE(pipeline::IsOfTheModel(with("EMERGENCY_STOP", "team search")));
+}
+
 TEST_CASE("Nothing goes on once a token was decoded, after an error that is not the model's absence, or where nobody is left") {
   struct Row {
     const char* prompt;
@@ -199,7 +215,7 @@ TEST_CASE("A fallback that the key may not use, without a price or with too smal
     world.GrantOnly("script");
     const auto outcome = world.Say("!away script");
     CHECK(ReasonOf(outcome) == "UNAVAILABLE");
-    CHECK_THAT(MessageOf(outcome), ContainsSubstring("no fallback of chat can take it: second: this key may not use model second"));
+    CHECK_THAT(MessageOf(outcome), ContainsSubstring("no fallback of chat can take it: fallback 1: this key may not use it"));
     CHECK(Chain(world) == "script");
     world.GrantOnly("third");
     world.SetAlias("chat", "script=1", "second third");
