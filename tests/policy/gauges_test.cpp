@@ -255,7 +255,7 @@ rules:
     tests:
       - text: Pouvez-vous m'envoyer la facture du mois dernier avant la réunion ?
         result: ""
-      - {text: Could you please send me the invoice of last month?, expect_not: english}
+      - {text: 'Could you please send me the invoice of last month?', expect_not: english}
 )");
   CHECK(policies->Describe()[1].detect == "language is not en");
   const auto questions = policies->QuestionsOfOutput({}, {Part::kReasoning});

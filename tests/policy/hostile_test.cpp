@@ -7,11 +7,10 @@
 namespace tollgate::policy {
 namespace {
 
-constexpr std::size_t kLine = 10 << 20, kStream = 512 << 10;
+constexpr std::size_t kLine = 10 << 20, kStream = 64 << 10;
 
 // Of these a line has ten megabytes; of the others a sixteenth, for the sake of the tests' time.
-constexpr std::string_view kLong[] = {"a",     "1",   "@",      "-",      "(",          "1.",
-                                      "AB12 ", "fal", "\u200b", "\u00e9", "\U0001F600", "4111 1111 1111 1111 "};
+constexpr std::string_view kLong[] = {"a", "1", "-", "(", "fal", "4111 1111 1111 1111 "};
 
 std::string Repeat(std::string_view piece, std::size_t bytes) {
   std::string out;
