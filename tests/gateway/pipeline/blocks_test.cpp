@@ -132,7 +132,8 @@ TEST_CASE("Code in the arguments of a call is judged as a reader of the JSON see
     test::World world(
         "version: 1\nname: house\nrules:\n  - {id: no-code, where: {direction: output, tool: run}, detect: {code: {lines: 2}}, do: "
         "block}\n");
-    const std::string source = code ? "import os\\\\ndef f(x):\\\\n    return x + 1\\\\nprint(f(1))" : "list the files of today";
+    const std::string source =
+        code ? "\\\\nimport os\\\\ndef f(x):\\\\n    return x + 1\\\\ndef g(x):\\\\n    return f(x)\\\\n" : "list the files of today";
     v1::ChatRequest ask = world.Ask("!call run {\"source\": \"" + source + "\"}");
     ask.add_tools()->set_name("run");
     const auto outcome = world.Chat(ask);
