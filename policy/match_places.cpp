@@ -53,7 +53,10 @@ bool CharPlaces::Has(const Pattern& pattern, Stretch its) const {
 std::vector<Stretch> CharPlaces::AtRuns(const Pattern& pattern, Stretch within) const {
   const auto width = static_cast<std::size_t>(pattern.width_max()), least = static_cast<std::size_t>(pattern.run_min());
   std::vector<Stretch> out;
-  for (const Stretch& run : runs_) {
+  // Stretches are as many as triggers: each looks at the runs beside it alone.
+  auto at = std::partition_point(runs_.begin(), runs_.end(), [&](const Stretch& run) { return run.end <= within.begin; });
+  for (; at != runs_.end() && at->begin < within.end + width; ++at) {
+    const Stretch& run = *at;
     if (run.end - run.begin < least) continue;
     const std::size_t first = run.begin + least > width ? run.begin + least - width : 0, last = run.end - least;
     const Stretch its{std::max(within.begin, first), std::min(within.end, last + 1)};

@@ -251,7 +251,7 @@ TEST_CASE("What a text is about is told by a real model's vectors, blocked on ev
   REQUIRE(Eventually([&] { return !world.Say(Surface::kHttpPlain, "Should I sue my former employer?", 4).done; }));
   for (const Surface surface : kSurfaces) {
     INFO(Name(surface));
-    const Answer blocked = world.Say(surface, "Hello. Should I sue my former employer?", 8);
+    const Answer blocked = world.Say(surface, "Should I sue my former employer?", 8);
     CHECK(blocked.reason == (IsGrpc(surface) ? "POLICY_BLOCKED" : "content_filter"));
     CHECK(blocked.message.find("Ask the legal team.") != std::string::npos);
     const Answer passed = world.Say(surface, "12 + 30 = 42; 7 * 6 = 42; what is 84 / 2?", 8);

@@ -10,7 +10,7 @@ namespace {
 constexpr std::size_t kLine = 10 << 20, kStream = 64 << 10;
 
 // Of these a line has ten megabytes; of the others a sixteenth, for the sake of the tests' time.
-constexpr std::string_view kLong[] = {"a", "1", "-", "(", "fal", "4111 1111 1111 1111 "};
+constexpr std::string_view kLong[] = {"a", "1", "-", "(", "fal", "4111 1111 1111 1111 ", "secret token key abcdefghijklmnopqr AKIA "};
 
 std::string Repeat(std::string_view piece, std::size_t bytes) {
   std::string out;
@@ -47,7 +47,8 @@ const std::vector<std::string>& HostilePieces() {
                                                   "-",
                                                   "0-",
                                                   "::1 ",
-                                                  "key=aaaaaaaaaaaaaaaaaaaaaaaaaa"};
+                                                  "key=aaaaaaaaaaaaaaaaaaaaaaaaaa",
+                                                  "secret token key abcdefghijklmnopqr AKIA "};
   return pieces;
 }
 
