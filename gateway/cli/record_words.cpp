@@ -21,16 +21,10 @@ std::string Lower(std::string text) {
 
 std::string VerdictWords(const v1::Verdict& verdict) {
   if (verdict.action().empty()) return "not inspected";
-  std::vector<std::string> parts;
-  for (const char* action : {"block", "redact", "flag", "allow"}) {  // The strictest first.
-    std::vector<std::string> rules;
-    for (const auto& rule : verdict.rules()) {
-      if (rule.action() == action) rules.push_back(rule.count() > 1 ? fmt::format("{} x{}", rule.rule_id(), rule.count()) : rule.rule_id());
-    }
-    if (!rules.empty()) parts.push_back(fmt::format("{} by {}", action, fmt::join(rules, ", ")));
-  }
-  if (parts.empty() || !parts[0].starts_with(verdict.action())) parts.insert(parts.begin(), verdict.action());
-  std::string text = fmt::format("{}", fmt::join(parts, "; "));
+  std::vector<RuleWord> words;
+  for (const auto& rule : verdict.rules())
+    words.push_back({rule.action(), rule.count() > 1 ? fmt::format("{} x{}", rule.rule_id(), rule.count()) : rule.rule_id()});
+  std::string text = ByAction(verdict.action(), words);
   if (verdict.not_scanned_size() > 0) text += fmt::format(", not scanned: {}", fmt::join(verdict.not_scanned(), ", "));
   return text;
 }

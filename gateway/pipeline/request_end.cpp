@@ -126,7 +126,8 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending) {
     FindNext(end, ending);
     return true;
   };
-  co_await async::RunOnIf(IsLarge(), with_.cpu, find);  // It may read grammars and schemas.
+  // It may read grammars and schemas.
+  if (IsOfTheModel(ending)) co_await async::RunOnIf(IsLarge(), with_.cpu, find);
   const absl::Status amounts = metering::FillAmounts(price_, end);
   auto companions = metering::Settlement(request_record_, now, end);
   if (!amounts.ok() || !companions.ok()) {
