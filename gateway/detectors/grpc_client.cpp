@@ -1,5 +1,6 @@
 // A question's JSON and its message have the same fields, so that protobuf's own mapping carries one into the other. Calls are gRPC's
-// callback kind; what ends on its threads waits for Run, on whose thread sinks are called.
+// callback kind; what ends on its threads waits for Run, on whose thread sinks are called. A call's context holds the channel, and the last
+// channel to go waits for gRPC's own threads: so contexts are let go on Run's thread or the client's end alone, never in a callback.
 //
 // Tested by tests/gateway/detectors/grpc_client_test.cpp.
 #include "gateway/detectors/grpc_client.h"
@@ -64,7 +65,7 @@ class GrpcClient final : public base::HttpClient {
 
   std::int64_t Start(base::HttpRequest request, base::HttpSink& sink) override {
     const std::int64_t id = ++last_id_;
-    auto call = std::make_shared<Call>();
+    Call* const call = calls_.emplace(id, std::make_unique<Call>()).first->second.get();
     call->sink = &sink;
     for (const std::string& header : request.headers) {
       if (header.starts_with(kAuthorization)) call->context.AddMetadata("authorization", header.substr(kAuthorization.size()));
@@ -73,7 +74,6 @@ class GrpcClient final : public base::HttpClient {
     google::protobuf::util::JsonParseOptions options;
     options.ignore_unknown_fields = true;
     const bool good = google::protobuf::util::JsonStringToMessage(request.body, &call->request, options).ok();
-    calls_.emplace(id, call);
     if (!good) {
       Ended(id, grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, ""));
       return id;
@@ -82,7 +82,7 @@ class GrpcClient final : public base::HttpClient {
       base::Lock lock(mu_);
       ++out_;
     }
-    stub_->async()->Judge(&call->context, &call->request, &call->reply, [this, id, call](const grpc::Status& status) {
+    stub_->async()->Judge(&call->context, &call->request, &call->reply, [this, id](const grpc::Status& status) {
       // A channel in this state has no connection and could not make one; one that broke under a call is idle.
       const bool reached = status.ok() || channel_->GetState(false) != GRPC_CHANNEL_TRANSIENT_FAILURE;
       base::Lock lock(mu_);
@@ -109,7 +109,7 @@ class GrpcClient final : public base::HttpClient {
       ended.swap(ended_);
     }
     for (const End& end : ended) {
-      const std::shared_ptr<Call> call = std::move(calls_.extract(end.id).mapped());
+      const std::unique_ptr<Call> call = std::move(calls_.extract(end.id).mapped());
       if (call->sink != nullptr) Deliver(*call, end);
     }
   }
@@ -156,7 +156,7 @@ class GrpcClient final : public base::HttpClient {
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::Detector::Stub> stub_;
   std::int64_t last_id_ = 0;
-  std::map<std::int64_t, std::shared_ptr<Call>> calls_;  // Whose end was not taken.
+  std::map<std::int64_t, std::unique_ptr<Call>> calls_;  // Whose end was not taken.
   base::Mutex mu_;
   std::condition_variable changed_;
   std::vector<End> ended_ GUARDED_BY(mu_);
