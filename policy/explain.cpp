@@ -314,8 +314,12 @@ absl::Status Judge(const PolicySet& set, const Subject& subject, const Explained
     return absl::OkStatus();
   }
   const bool call = text.channel.part == Part::kToolCall;
-  Message message{text.role, "", {text.text}, false, text.channel};
-  if (call) message.parts.clear(), AddJson(text.text, message.parts);
+  Message message{text.role, "", {}, false, text.channel};
+  if (call) {
+    AddJson(text.text, message.parts);
+  } else {
+    message.parts = {text.text};
+  }
   TG_ASSIGN(Inspection inspection, set.Inspect(subject, {&message, 1}));
   out.verdict = std::move(inspection.verdict);
   const Message& used = inspection.prompt.back();

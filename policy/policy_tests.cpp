@@ -30,8 +30,12 @@ std::string First(const std::vector<std::string>& names) { return names.empty() 
 
 absl::StatusOr<Outcome> Run(const PolicySet& policies, const Subject& subject, const RuleTest& test) {
   if (!test.output) {
-    Message message{test.role, "", {test.text}, false, test.channel};
-    if (test.channel.part == Part::kToolCall) message.parts.clear(), AddJson(test.text, message.parts);
+    Message message{test.role, "", {}, false, test.channel};
+    if (test.channel.part == Part::kToolCall) {
+      AddJson(test.text, message.parts);
+    } else {
+      message.parts = {test.text};
+    }
     TG_ASSIGN(Inspection inspection, policies.Inspect(subject, {&message, 1}));
     std::string text;
     const Message& used = inspection.prompt.back();  // A rule may put a system prompt before it.

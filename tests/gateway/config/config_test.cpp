@@ -230,10 +230,10 @@ TEST_CASE("Problems of every kind are told at once, in the order of the file, an
   const std::string refusal = Refusal(yaml);
   INFO(refusal);
   const char* expected[] = {"t.yaml:1:1: segment_ms is 0",
-                            "t.yaml:2:33: listeners.http.port is 9000",
+                            "t.yaml:2:20: listeners.http.port is 9000",
                             "t.yaml:3:12: requests.deadline_max_ms must be",
-                            "t.yaml:6:16: pool.models[0].file names",
-                            "t.yaml:7:77: pool.models[1].upstream.endpoints[0].url is \"ftp://a\"",
+                            "t.yaml:6:17: pool.models[0].file names",
+                            "t.yaml:7:75: pool.models[1].upstream.endpoints[0].url is \"ftp://a\"",
                             "t.yaml:8:7: pool.models[2].name is missing",
                             "t.yaml:9:1: postgres.keys_url is missing",
                             "t.yaml:10:3: unknown field postgres.urll; did you mean url?",
