@@ -49,13 +49,14 @@ TEST_CASE("What cannot be explained or linted is a usage error with its place") 
   CHECK_THAT(RunLine({"policy", "explain", "-", "--input", "@/nowhere/at/all"}, kPolicy).err, ContainsSubstring("/nowhere/at/all"));
   const Result broken = RunLine({"policy", "lint", "-"}, "version: 1\nname: a\nrulez: []\n");
   CHECK(broken.code == kUsage);
-  CHECK_THAT(broken.err, ContainsSubstring("policy:3:1: unknown field 'rulez'; did you mean 'rules'?"));
+  CHECK_THAT(broken.err, ContainsSubstring("standard input:3:1: unknown field 'rulez'; did you mean 'rules'?"));
 }
 
 TEST_CASE("Lint prints costs and remarks; an error is exit code 1, a warning only when strict") {
   const Result notes = RunLine({"policy", "lint", "-"}, kPolicy);
   CHECK(notes.code == kDone);
-  CHECK_THAT(notes.out, ContainsSubstring("COULD HOLD") && ContainsSubstring("policy:4:5: note: untested: rule card: it has no tests"));
+  CHECK_THAT(notes.out,
+             ContainsSubstring("COULD HOLD") && ContainsSubstring("standard input:4:5: note: untested: rule card: it has no tests"));
   CHECK_THAT(notes.out, ContainsSubstring("0 errors, 0 warnings, 2 notes"));
   const std::string leaky = "version: 1\nname: a\nrules:\n  - {id: a, detect: {secrets: github_token}, do: flag}\n";
   CHECK(RunLine({"policy", "lint", "-", "--no-costs"}, leaky).code == kDone);

@@ -35,7 +35,7 @@ TEST_CASE("Commands about a file tell all that is wrong with it, each with file,
                                     0644)
               .ok());
   const std::string lines[] = {file + " is refused:\n", "\n" + file + ":4:40: 'do' is one of",
-                               "\n" + file + ":5:22: 'detect' has exactly one"};
+                               "\n" + file + ":5:21: 'detect' has exactly one"};
   for (const std::vector<std::string>& line : {std::vector<std::string>{"policy", "lint", file},
                                                {"policy", "explain", file, "--input", "x"},
                                                {"policy", "bundle", file, "--bundle-version", "1"}}) {
