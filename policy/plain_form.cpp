@@ -24,6 +24,7 @@
 
 #include "base/status.h"
 #include "policy/fold.h"
+#include "policy/json_escape.h"
 #include "policy/validators_internal.h"
 
 namespace tollgate::policy {
@@ -192,79 +193,6 @@ struct Disguise {
   std::string form;
 };
 
-int HexValue(char c) { return IsDigit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; }
-
-// The four digits behind `at`: -1 if they are none, -2 if the text ends before.
-std::int32_t FourDigits(std::string_view text, std::size_t at) {
-  std::int32_t value = 0;
-  for (std::size_t i = at; i < at + 4; ++i) {
-    if (i >= text.size()) return -2;
-    const int digit = HexValue(text[i]);
-    if (digit < 0) return -1;
-    value = value << 4 | digit;
-  }
-  return value;
-}
-
-enum class Escape { kNone, kWhole, kBegun };
-
-// \uXXXX, whose u stands at `u` behind `slashes` backslashes; of two halves of a character (RFC 8259 section 7) both.
-Escape ReadUnicode(std::string_view text, std::size_t u, std::size_t slashes, char before, Disguise& out) {
-  const std::int32_t first = FourDigits(text, u + 1);
-  if (first < 0) return first == -1 ? Escape::kNone : Escape::kBegun;
-  char32_t c = static_cast<char32_t>(first);
-  std::size_t end = u + 5;
-  if (first >= 0xD800 && first <= 0xDFFF) {
-    c = 0xFFFD;
-    const std::string lead = std::string(slashes, '\\') + "u";
-    const std::string_view next = text.substr(end, lead.size());
-    if (first <= 0xDBFF && next.size() < lead.size() && lead.starts_with(next)) return Escape::kBegun;
-    if (first <= 0xDBFF && next == lead) {
-      const std::int32_t second = FourDigits(text, end + lead.size());
-      if (second == -2) return Escape::kBegun;
-      if (second >= 0xDC00 && second <= 0xDFFF) {
-        c = static_cast<char32_t>(0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00));
-        end += lead.size() + 4;
-      }
-    }
-  }
-  std::string_view form;
-  if (PlainForm(c, before, form)) {
-    out.form = form;
-  } else {
-    AppendUtf8(c, out.form);
-  }
-  out.bytes = end - out.at;
-  return Escape::kWhole;
-}
-
-// The escape that begins with the backslash at out.at.
-Escape ReadEscape(std::string_view text, char before, Disguise& out) {
-  std::size_t slashes = 1;
-  while (slashes <= static_cast<std::size_t>(kSlashesMax) && out.at + slashes < text.size() && text[out.at + slashes] == '\\') ++slashes;
-  const std::size_t next = out.at + slashes;
-  const auto is = [&](std::string_view form, std::size_t bytes) {
-    out.form = form;
-    out.bytes = bytes;
-    return Escape::kWhole;
-  };
-  if (slashes > static_cast<std::size_t>(kSlashesMax)) return is("\\", 2);
-  if (next == text.size()) return Escape::kBegun;
-  switch (text[next]) {
-    case 'n': return is("\n", slashes + 1);
-    case 'r': return is("\r", slashes + 1);
-    case 't': return is("\t", slashes + 1);
-    case '"': return is("\"", slashes + 1);
-    case 'u':
-      if (const Escape escape = ReadUnicode(text, next, slashes, before, out); escape != Escape::kNone) return escape;
-      break;
-    default: break;
-  }
-  if (slashes > 1) return is("\\", 2);
-  if (text[next] == 'b' || text[next] == 'f') return is(" ", 2);
-  return text[next] == '/' ? is("/", 2) : Escape::kNone;
-}
-
 // The first one from `at` on; text.size() if there is none. Goes past the text's first '"', if it lies before.
 Disguise NextDisguise(std::string_view text, std::size_t at, Behind& behind, bool more) {
   Disguise out;
@@ -277,8 +205,17 @@ Disguise NextDisguise(std::string_view text, std::size_t at, Behind& behind, boo
     if (text[at] == '"') {
       behind.quoted = true;
     } else if (text[at] == '\\') {
-      const Escape escape = ReadEscape(text, before, out);
-      if (escape == Escape::kWhole || (escape == Escape::kBegun && more)) return out;
+      const Escape escape = ReadEscape(text.substr(at));
+      if (escape.begun && more) return out;
+      if (escape.bytes > 0) {
+        out.bytes = escape.bytes;
+        if (std::string_view form; PlainForm(escape.character, before, form)) {
+          out.form = form;
+        } else {
+          AppendUtf8(escape.character, out.form);
+        }
+        return out;
+      }
     } else {
       std::string_view form;
       const char32_t c = DecodeAt(text, at, length);

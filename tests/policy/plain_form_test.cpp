@@ -1,5 +1,6 @@
 #include <catch2/catch_test_macros.hpp>
 
+#include "policy/json_escape.h"
 #include "policy/plain_form.h"
 
 namespace tollgate::policy {
@@ -64,7 +65,7 @@ TEST_CASE("An escape is one character, in whatever pieces it comes, and leads ba
       PlainText plain;
       std::string out = plain.Append(text.substr(0, split), true);
       out += plain.Append(text.substr(split, again - split), true);
-      CHECK(plain.raw_end() + kEscapeBytesMax >= static_cast<std::int64_t>(again));
+      CHECK(plain.raw_end() + static_cast<std::int64_t>(kEscapeBytesMax) >= static_cast<std::int64_t>(again));
       out += plain.Append(text.substr(again));
       REQUIRE(out == "\"a\n\U0001F600b\\u00");
       CHECK(plain.raw_end() == static_cast<std::int64_t>(text.size()));
