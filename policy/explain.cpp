@@ -14,6 +14,7 @@
 #include "policy/disguise.h"
 #include "policy/evidence.h"
 #include "policy/fold.h"
+#include "policy/json_parts.h"
 #include "policy/program.h"
 #include "policy/resolver.h"
 #include "policy/rule_yaml.h"
@@ -42,10 +43,11 @@ std::string NotHere(const Rule& rule, const Subject& subject, const ExplainedTex
   if (text.output && !rule.output) return "it acts on input only, and this is a reply";
   if (!text.output && !rule.input) return "it acts on output only, and this is a prompt";
   const Role role = text.output ? Role::kAssistant : text.role;
-  if (!rule.sight.SeesRole(role)) return fmt::format("its roles do not include {}, who wrote this", RoleName(role));
+  const Sight& sight = rule.SightOf(text.output);
+  if (!sight.SeesRole(role)) return fmt::format("its roles do not include {}, who wrote this", RoleName(role));
   const Channel its{role == Role::kTool ? Part::kToolResult : text.channel.part, text.channel.tool};
-  if (!rule.sight.SeesPart(its.part)) return fmt::format("its parts do not include {}, which this is", PartName(its.part));
-  if (!rule.Sees(role, its)) return OtherName("tool", rule.sight.tools, its.tool);
+  if (!sight.SeesPart(its.part)) return fmt::format("its parts do not include {}, which this is", PartName(its.part));
+  if (!rule.Sees(role, its)) return OtherName("tool", sight.tools, its.tool);
   for (const std::string& other :
        {OtherName("org", rule.scope.orgs, subject.org), OtherName("team", rule.scope.teams, subject.team),
         OtherName("project", rule.scope.projects, subject.project), OtherName("key", rule.scope.keys, subject.key),
@@ -101,11 +103,14 @@ class Allows {
 
 class Explainer {
  public:
-  Explainer(std::span<const Rule> rules, const Program& program, const Subject& subject, const ExplainedText& text)
+  // `text` as rules see it, and as it is `written`.
+  Explainer(std::span<const Rule> rules, const Program& program, const Subject& subject, const ExplainedText& text,
+            std::string_view written)
       : rules_(rules),
         program_(program),
         subject_(subject),
         text_(text),
+        written_(written),
         selection_(program.Select(subject, text.output ? Role::kAssistant : text.role, text.channel)),
         hits_(FindEverywhere(program, text.text, selection_)) {}
 
@@ -224,7 +229,7 @@ class Explainer {
       out.state = RuleStory::State::kNotHere;
       return out;
     }
-    if (!rule.gauges.empty()) {
+    if (!rule.gauges.empty() && !text_.output) {
       TellGauges(rule, out);
       return out;
     }
@@ -264,10 +269,11 @@ class Explainer {
 
   // What looks at a reply as a whole.
   void TellShape(const ReplyShape& shape, RuleStory& out) const {
-    const bool broken = !shape.Breaks(text_.text).empty();
+    const std::string_view text = shape.reads() == ReplyShape::Reads::kWritten ? written_ : text_.text;
+    const bool broken = !shape.Breaks(text).empty();
     out.state = broken ? RuleStory::State::kHit : RuleStory::State::kNoMatch;
     out.count = broken ? 1 : 0;
-    out.why = shape.Why(text_.text);
+    out.why = shape.Why(text);
   }
 
   std::string NoMatch(const Rule& rule) const {
@@ -294,6 +300,7 @@ class Explainer {
   const Program& program_;
   const Subject& subject_;
   const ExplainedText& text_;
+  const std::string_view written_;
   const Program::Selection selection_;
   const std::vector<Hit> hits_;
 };
@@ -306,10 +313,17 @@ absl::Status Judge(const PolicySet& set, const Subject& subject, const Explained
     out.micros = MicrosOf([&] { set.FilterWhole(subject, text.text, text.channel).IgnoreError(); });
     return absl::OkStatus();
   }
-  const Message message{text.role, "", {text.text}, false, text.channel};
+  const bool call = text.channel.part == Part::kToolCall;
+  Message message{text.role, "", {}, false, text.channel};
+  if (call) {
+    AddJson(text.text, message.parts);
+  } else {
+    message.parts = {text.text};
+  }
   TG_ASSIGN(Inspection inspection, set.Inspect(subject, {&message, 1}));
   out.verdict = std::move(inspection.verdict);
-  if (out.verdict.action != Action::kBlock) out.result = TextOf(inspection.prompt.back());
+  const Message& used = inspection.prompt.back();
+  if (out.verdict.action != Action::kBlock) out.result = call ? JsonOf(used.parts, 0, text.text) : TextOf(used);
   out.micros = MicrosOf([&] { set.Inspect(subject, {&message, 1}).IgnoreError(); });
   return absl::OkStatus();
 }
@@ -332,7 +346,10 @@ absl::StatusOr<Explanation> Explain(std::span<const PolicySource> sources, const
   Explanation out;
   out.digest = set->digest();
   TG_RETURN_IF_ERROR(Judge(*set, subject, text, out));
-  Explainer(rules, *program, subject, text).Fill(out);
+  ExplainedText judged = text;
+  if (text.channel.part == Part::kToolCall) judged.text = JsonDecoded(text.text);
+  Explainer(rules, *program, subject, judged, text.text).Fill(out);
+  if (judged.text != text.text) out.judged = std::move(judged.text);
   return out;
 }
 

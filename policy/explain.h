@@ -63,7 +63,8 @@ const char* StateName(RuleStory::State state);  // "hit", "allowed", "not here",
 
 struct Explanation {
   Verdict verdict;
-  std::string result;            // The text as it would be used or released; of a blocked prompt nothing.
+  std::string result;            // The text as it would be used or released; of a blocked prompt or call nothing.
+  std::string judged;            // Of a call's arguments: the text in which spans count, escapes decoded; empty = as it came.
   base::Digest digest{};         // Of the policies, as a record pins it.
   std::vector<FoundSpan> found;  // By where they begin; at most kFoundMax.
   std::vector<RuleStory> rules;  // In the order of the policies.

@@ -69,6 +69,7 @@ class PromptMeasure {
 class ReplyGauge final : public ReplyShape {
  public:
   ReplyGauge(const char* kind, const Gauge& gauge) : kind_(kind), gauge_(gauge) {}
+  Reads reads() const override { return Reads::kDecoded; }
   const char* detector() const override { return kind_; }
   std::string_view Breaks(std::string_view text) const override;
   std::string Why(std::string_view text) const override;

@@ -29,6 +29,7 @@ class JsonShape final : public ReplyShape {
   std::string_view Breaks(std::string_view text) const override;
   std::string Why(std::string_view text) const override;
   bool MayBecome(std::string_view begin) const override;  // Whether JSON may begin so, of any shape.
+  Reads reads() const override { return Reads::kWritten; }
   const char* detector() const override { return "not_json"; }
 
  private:

@@ -77,6 +77,12 @@ void JudgeCost(const Rule& rule, const RuleCost& cost, Remarks& remarks) {
                     rule.retries, kRetriesFew));
   }
   if (!cost.output) return;
+  if (rule.input && rule.ask && rule.ask->shape != nullptr && rule.ask->hold) {
+    remarks.Add(
+        rule, LintLevel::kNote, "hold",
+        "`direction: both` holds every reply to its end, where it is judged; `stream: observe` lets replies flow, `direction: input` "
+        "judges prompts alone");
+  }
   if (cost.hold_mean_bytes > kHoldMeanBytes || cost.hold_max_bytes > kHoldMaxBytes) {
     remarks.Add(
         rule, LintLevel::kWarning, "hold",

@@ -18,6 +18,8 @@
 #include "base/encoding.h"
 #include "policy/disguise.h"
 #include "policy/encoded_runs.h"
+#include "policy/faults.h"
+#include "policy/json_parts.h"
 #include "policy/message_runs.h"
 #include "policy/output_filter.h"
 #include "policy/policy_tests.h"
@@ -85,19 +87,21 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
     auto out = std::make_shared<CompiledPolicies>();
     out->digest_ = DigestOf(sources);
     std::set<std::string> ids;
+    Faults faults;
     for (const PolicySource& source : sources) {
       const std::size_t first = out->rules_.size();
-      TG_RETURN_IF_ERROR(ReadPolicy(source, out->rules_));
+      ReadPolicy(source, out->rules_, faults);
       for (std::size_t i = first; i < out->rules_.size(); ++i) {
         const Rule& rule = out->rules_[i];
         if (!rule.exception && !ids.insert(rule.id).second) {
-          return PolicyError(source.name, rule.line, rule.column,
-                             fmt::format("a second rule with id '{}'; ids are unique over all policies in force together", rule.id));
+          faults.Add(PolicyError(source.name, rule.line, rule.column,
+                                 fmt::format("a second rule with id '{}'; ids are unique over all policies in force together", rule.id)));
         }
       }
       if (out->rules_.size() > kRulesMax)
         return base::InvalidArgument(fmt::format("{}: more than {} rules in force together; merge some", source.name, kRulesMax));
     }
+    TG_RETURN_IF_ERROR(faults.ToStatus());
     for (const Rule& rule : out->rules_) {
       if (!rule.exception) out->because_[rule.id] = rule.because;
       if (rule.retries > 0) out->retries_[rule.id] = rule.retries;
@@ -156,7 +160,8 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
 
   absl::StatusOr<Filtered> FilterWhole(const Subject& subject, std::string_view reply, const Channel& channel) const override {
     if (reply.size() > kTextBytesMax) return base::InvalidArgument("the reply is longer than 1 GiB; filter it as a stream");
-    TG_ASSIGN(Filtered out, FilterComplete(*output_, subject, channel, reply));
+    TG_ASSIGN(Filtered out,
+              channel.part == Part::kToolCall ? FilterCall(subject, reply, channel) : FilterComplete(*output_, subject, channel, reply));
     if (!out.blocked) JudgeShapes(rules_, subject, channel, out);
     return out;
   }
@@ -194,6 +199,18 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
   }
 
  private:
+  // A call leaves whole or, where its arguments are blocked, not at all.
+  absl::StatusOr<Filtered> FilterCall(const Subject& subject, std::string_view arguments, const Channel& channel) const {
+    const std::unique_ptr<StreamFilter> filter = OpenOutput(subject, channel);
+    Filtered out;
+    TG_ASSIGN(out.text, FilterJson(arguments, *filter));
+    out.blocked = filter->blocked();
+    if (out.blocked) out.text.clear();
+    out.verdict = filter->verdict();
+    out.raw = filter->raw();
+    return out;
+  }
+
   struct Judged {
     bool changed = false, blocked = false;
   };

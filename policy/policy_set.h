@@ -92,7 +92,8 @@ enum class RunTests { kYes, kNo };
 class PolicySet {
  public:
   // Compiles all sources into one set and runs the tests that they carry. INVALID_ARGUMENT names the place and the remedy:
-  // "acme.yaml:12:7: unknown field 'detct'; did you mean 'detect'?". No sources: a set that allows everything.
+  // "acme.yaml:12:7: unknown field 'detct'; did you mean 'detect'?", a line for each rule, or else each test, that is wrong, 20 at most and
+  // "... and 3 more". No sources: a set that allows everything.
   // `tests` kNo leaves their tests out: for a draft, which may fail them and may not act.
   static absl::StatusOr<std::shared_ptr<const PolicySet>> Compile(std::span<const PolicySource> sources, RunTests tests = RunTests::kYes);
 
@@ -113,7 +114,8 @@ class PolicySet {
   // A filter for one reply, or for another channel of it (reasoning, a call), alive as long as its owner wants. Never null.
   virtual std::unique_ptr<StreamFilter> OpenOutput(const Subject& subject, const Channel& channel = {}) const = 0;
 
-  // The same judgement on a complete reply, and that of rules about a reply as a whole which ask nobody. Errors as Inspect.
+  // The same judgement on a complete reply, and that of rules about a reply as a whole which ask nobody. The arguments of a call come and
+  // go as they are written: they are judged as JsonDecoded, which offsets count in (json_parts.h). Errors as Inspect.
   virtual absl::StatusOr<Filtered> FilterWhole(const Subject& subject, std::string_view reply, const Channel& channel = {}) const = 0;
 
   // Some rule measures the prompt in tokens: give Inspect a subject that has them counted.

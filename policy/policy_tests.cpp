@@ -11,6 +11,8 @@
 #include <fmt/ranges.h>
 
 #include "base/encoding.h"
+#include "policy/faults.h"
+#include "policy/json_parts.h"
 #include "policy/rule_yaml.h"
 
 namespace tollgate::policy {
@@ -21,19 +23,29 @@ struct Outcome {
   Verdict verdict;
 };
 
+// The text in which a rule's spans count.
+std::string Judged(const RuleTest& test) { return test.channel.part == Part::kToolCall ? JsonDecoded(test.text) : test.text; }
+
 std::string First(const std::vector<std::string>& names) { return names.empty() ? "" : names.front(); }
 
 absl::StatusOr<Outcome> Run(const PolicySet& policies, const Subject& subject, const RuleTest& test) {
   if (!test.output) {
-    const Message message{test.role, "", {test.text}, false, test.channel};
+    Message message{test.role, "", {}, false, test.channel};
+    if (test.channel.part == Part::kToolCall) {
+      AddJson(test.text, message.parts);
+    } else {
+      message.parts = {test.text};
+    }
     TG_ASSIGN(Inspection inspection, policies.Inspect(subject, {&message, 1}));
     std::string text;
-    if (inspection.verdict.action != Action::kBlock) {
-      for (const std::string& part : inspection.prompt.back().parts) text += part;  // A rule may put a system prompt before it.
-    }
+    const Message& used = inspection.prompt.back();  // A rule may put a system prompt before it.
+    if (inspection.verdict.action != Action::kBlock)
+      text = test.channel.part == Part::kToolCall ? JsonOf(used.parts, 0, test.text) : TextOf(used);
     return Outcome{std::move(text), std::move(inspection.verdict)};
   }
   TG_ASSIGN(Filtered whole, policies.FilterWhole(subject, test.text, test.channel));
+  if (test.channel.part == Part::kToolCall)
+    return Outcome{std::move(whole.text), std::move(whole.verdict)};  // It does not leave in pieces.
   const auto stream = policies.OpenOutput(subject, test.channel);
   std::string streamed;
   for (std::size_t at = 0; at < test.text.size();) {
@@ -86,7 +98,7 @@ std::string Wrong(const Outcome& outcome, const RuleTest& test) {
     if (Find(outcome.verdict, id) != nullptr) return fmt::format("'{}' hit and was not expected to", id);
   }
   for (const auto& [id, spans] : test.spans) {  // Each of these is expected above too.
-    if (std::string wrong = WrongSpans(*Find(outcome.verdict, id), spans, test.text); !wrong.empty()) return wrong;
+    if (std::string wrong = WrongSpans(*Find(outcome.verdict, id), spans, Judged(test)); !wrong.empty()) return wrong;
   }
   if (test.has_result && outcome.text != test.result) return fmt::format("the text that comes out is \"{}\"", outcome.text);
   return "";
@@ -95,6 +107,7 @@ std::string Wrong(const Outcome& outcome, const RuleTest& test) {
 }  // namespace
 
 absl::Status RunRuleTests(const PolicySet& policies, std::span<const Rule> rules) {
+  Faults faults;
   for (const Rule& rule : rules) {
     Subject subject{First(rule.scope.orgs), First(rule.scope.teams), First(rule.scope.projects), First(rule.scope.keys),
                     First(rule.scope.models)};
@@ -102,15 +115,15 @@ absl::Status RunRuleTests(const PolicySet& policies, std::span<const Rule> rules
     for (const RuleTest& test : rule.tests) {
       subject.unix_seconds = test.at != 0 ? test.at : rule.scope.time ? rule.scope.time->Example() : 0;
       const auto fail = [&](std::string_view what) {
-        return PolicyError(rule.policy, test.line, test.column,
-                           fmt::format("a test of rule '{}' fails: {}; mend the rule or the test", rule.id, what));
+        faults.Add(PolicyError(rule.policy, test.line, test.column,
+                               fmt::format("a test of rule '{}' fails: {}; mend the rule or the test", rule.id, what)));
       };
       auto outcome = Run(policies, subject, test);
-      if (!outcome.ok()) return fail(base::Message(outcome.status()));
-      if (const std::string wrong = Wrong(*outcome, test); !wrong.empty()) return fail(wrong);
+      const std::string wrong = outcome.ok() ? Wrong(*outcome, test) : std::string(base::Message(outcome.status()));
+      if (!wrong.empty()) fail(wrong);
     }
   }
-  return absl::OkStatus();
+  return faults.ToStatus();
 }
 
 }  // namespace tollgate::policy

@@ -9,7 +9,7 @@
 
 namespace tollgate::policy {
 
-// The first test that fails, as INVALID_ARGUMENT with its place and what happened instead.
+// The tests that fail, as INVALID_ARGUMENT, a line each with its place and what happened instead.
 absl::Status RunRuleTests(const PolicySet& policies, std::span<const Rule> rules);
 
 }  // namespace tollgate::policy

@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "policy/json_parts.h"
+
 namespace tollgate::policy {
 namespace {
 
@@ -37,7 +39,7 @@ void Apply(const Rule& rule, const Question& question, const Answer& answer, Ver
 std::vector<Question> QuestionsOfPrompt(std::span<const Rule> rules, const Subject& subject, std::span<const Message> prompt) {
   std::vector<Question> out;
   for (const Rule& rule : rules) {
-    if (!rule.ask || !rule.input || !rule.scope.Covers(subject)) continue;
+    if (!rule.ask || rule.ask->shape != nullptr || !rule.input || !rule.scope.Covers(subject)) continue;
     Question question = QuestionOf(rule);
     for (std::uint32_t i = 0; i < prompt.size(); ++i) {
       if (rule.sight.Sees(prompt[i].role, prompt[i].channel)) question.messages.push_back(i);
@@ -50,7 +52,7 @@ std::vector<Question> QuestionsOfPrompt(std::span<const Rule> rules, const Subje
 std::vector<Question> QuestionsOfOutput(std::span<const Rule> rules, const Subject& subject, const Channel& channel) {
   std::vector<Question> out;
   for (const Rule& rule : rules) {
-    if (!rule.ask || !rule.output || !rule.scope.Covers(subject) || !rule.sight.Sees(Role::kAssistant, channel)) continue;
+    if (!rule.ask || !rule.output || !rule.scope.Covers(subject) || !rule.SightOf(true).Sees(Role::kAssistant, channel)) continue;
     Question question = QuestionOf(rule);
     question.at = static_cast<Question::At>(rule.ask->at);
     question.tokens = rule.ask->tokens;
@@ -62,9 +64,12 @@ std::vector<Question> QuestionsOfOutput(std::span<const Rule> rules, const Subje
 
 void JudgeShapes(std::span<const Rule> rules, const Subject& subject, const Channel& channel, Filtered& reply) {
   if (reply.text.empty()) return;
+  const std::string decoded = channel.part == Part::kToolCall ? JsonDecoded(reply.text) : "";
   for (const Rule& rule : rules) {
-    if (!rule.ask || rule.ask->shape == nullptr || !rule.scope.Covers(subject) || !rule.sight.Sees(Role::kAssistant, channel)) continue;
-    if (rule.ask->shape->Breaks(reply.text).empty()) continue;
+    if (!rule.ask || rule.ask->shape == nullptr || !rule.scope.Covers(subject) || !rule.ask->sight.Sees(Role::kAssistant, channel))
+      continue;
+    const bool as_read = channel.part == Part::kToolCall && rule.ask->shape->reads() == ReplyShape::Reads::kDecoded;
+    if (rule.ask->shape->Breaks(as_read ? decoded : reply.text).empty()) continue;
     reply.verdict.action = std::max(reply.verdict.action, rule.action);
     reply.verdict.rules.push_back({rule.id, rule.action, rule.because, {}, 1});
     reply.withheld = reply.withheld || rule.action == Action::kBlock;

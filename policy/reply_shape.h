@@ -10,6 +10,10 @@ class ReplyShape {
  public:
   virtual ~ReplyShape() = default;
 
+  // How it reads the arguments of a tool's call, which are JSON: as they are written, or as their reader sees them (json_parts.h).
+  enum class Reads { kWritten, kDecoded };
+  virtual Reads reads() const = 0;
+
   virtual const char* detector() const = 0;  // "not_json", "code", "language"; static storage.
   // Empty if the text is as it must be; else what is wrong, in one word and without content. Static storage.
   virtual std::string_view Breaks(std::string_view text) const = 0;

@@ -76,6 +76,7 @@ struct Ask {
   std::shared_ptr<const GuardModel> guard = nullptr;  // It is a model of the pool: `name`; with neither of these a detector outside.
   std::shared_ptr<const Topic> topic = nullptr;       // The same, and the model embeds.
   std::shared_ptr<const ReplyShape> shape = nullptr;  // Asks nobody: a text that breaks it is a hit.
+  Sight sight;                                        // With `shape`: of replies it looks at these.
 
   const char* whom() const { return guard != nullptr ? "guard model" : topic != nullptr ? "embedding model" : "external detector"; }
   bool metered() const { return guard != nullptr || topic != nullptr; }  // The tenant pays for each question.
@@ -92,7 +93,7 @@ struct Rule {
   Sight sight;
   bool input = true, output = true;
   Replacement replacement;    // With an empty text: the detector's own placeholder.
-  std::vector<Gauge> gauges;  // Of the whole prompt; a rule has these, patterns or keywords.
+  std::vector<Gauge> gauges;  // Of the whole prompt; a rule has these, patterns or keywords. With `ask` beside them that judges replies.
   std::vector<std::shared_ptr<const Pattern>> patterns;
   std::vector<std::string> keywords;
   bool whole_word = true, ignore_case = true;
@@ -104,6 +105,7 @@ struct Rule {
   // What a rule's `unless` says: a rule of its own, right behind that one, with its id, that allows for it alone and is in no verdict.
   bool exception = false;
 
+  const Sight& SightOf(bool of_reply) const { return of_reply && ask && ask->shape != nullptr ? ask->sight : sight; }
   // Whether it looks at such a text. What allows for other rules must be sure that it is about the tools that it names.
   bool Sees(Role role, const Channel& channel) const {
     return action == Action::kAllow && !exception ? sight.SeesSurely(role, channel) : sight.Sees(role, channel);

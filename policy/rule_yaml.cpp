@@ -41,6 +41,7 @@ bool IsId(std::string_view id) {
 struct Shared {
   const Bundle& bundle;
   std::vector<Rule>& rules;
+  Faults& faults;              // Of what does not stop the reading.
   std::set<std::string> used;  // Of the bundle's files.
   std::map<std::string, std::vector<std::string>> lists;
 };
@@ -52,6 +53,7 @@ class PolicyReader {
   // The policy itself.
   absl::Status ReadMain(const std::string& text) {
     TG_RETURN_IF_ERROR(Read(text, false));
+    if (!shared_.faults.none()) return absl::OkStatus();
     for (const Bundle::File& file : shared_.bundle.files) {
       if (!shared_.used.contains(file.path))
         return PolicyError(name_, 1, 1, fmt::format("the bundle carries '{}', which nothing includes; remove it", file.path));
@@ -96,8 +98,9 @@ class PolicyReader {
   absl::Status ReadIncludes(const YAML::Node& node) {
     TG_ASSIGN(const std::vector<std::string> paths, yaml_.Texts(node, "include"));
     for (std::size_t i = 0; i < paths.size(); ++i) {
-      TG_ASSIGN(const Bundle::File* file, FileAt(node.IsSequence() ? node[i] : node, paths[i]));
-      TG_RETURN_IF_ERROR(PolicyReader(fmt::format("{}/{}", name_, paths[i]), shared_).Read(file->text, true));
+      const auto file = FileAt(node.IsSequence() ? node[i] : node, paths[i]);
+      shared_.faults.Add(file.status());
+      if (file.ok()) shared_.faults.Add(PolicyReader(fmt::format("{}/{}", name_, paths[i]), shared_).Read((*file)->text, true));
     }
     return absl::OkStatus();
   }
@@ -119,7 +122,10 @@ class PolicyReader {
     if (!top["rules"].IsSequence()) return yaml_.Wrong(top["rules"], "'rules' is a list; begin each rule with '- id: …'");
     for (const auto& node : top["rules"]) {
       Rule rule, exception;
-      TG_RETURN_IF_ERROR(ReadRule(node, rule, exception));
+      if (const absl::Status read = ReadRule(node, rule, exception); !read.ok()) {
+        shared_.faults.Add(read);
+        continue;
+      }
       shared_.rules.push_back(std::move(rule));
       if (exception.exception) shared_.rules.push_back(std::move(exception));
     }
@@ -132,7 +138,7 @@ class PolicyReader {
       TG_ASSIGN(const std::string name, yaml_.Text(entry.first, "lists"));
       if (!IsId(name)) return yaml_.Wrong(entry.first, "a list's name is 1 to 64 of a-z, 0-9, '.', '_' and '-', as in rivals");
       std::vector<std::string> words;
-      TG_RETURN_IF_ERROR(entry.second.IsMap() ? ReadListFile(entry.second, words) : ReadKeywords(entry.second, words));
+      shared_.faults.Add(entry.second.IsMap() ? ReadListFile(entry.second, words) : ReadKeywords(entry.second, words));
       if (!shared_.lists.emplace(name, std::move(words)).second)
         return yaml_.Wrong(entry.first, fmt::format("a second list '{}'; merge them", name));
     }
@@ -177,6 +183,7 @@ class PolicyReader {
     TG_RETURN_IF_ERROR(ReadWords(fields, rule));
     if (fields.contains("where")) TG_RETURN_IF_ERROR(ReadWhere(yaml_, fields["where"], rule));
     TG_RETURN_IF_ERROR(CheckDoWhere(yaml_, fields, rule));
+    says_direction_ = fields.contains("where") && fields["where"]["direction"].IsDefined();
     std::int64_t cap = 0;
     if (fields.contains("cap")) {
       TG_ASSIGN(cap, yaml_.Int(fields["cap"], "cap", 16, Pattern::kWidthMax / 2));
@@ -250,7 +257,7 @@ class PolicyReader {
                          "external, guard, topic, not_json, length, shape, code, language and request; write one rule for each");
     const std::string& kind = kinds[0];
     const bool words = kind == "keywords" || kind == "list", asks = kind == "external" || kind == "guard" || kind == "topic";
-    const bool of_reply = kind == "not_json" || (!rule.input && (kind == "code" || kind == "language"));
+    const bool of_reply = kind == "not_json" || ((kind == "code" || kind == "language") && JudgesReplies(rule));
     for (const char* field : kSemanticFields) {
       const bool its = asks || (of_reply && std::string_view(field) == "stream");
       if (!its && fields.contains(field))
@@ -278,7 +285,10 @@ class PolicyReader {
     return ReadPatterns(yaml_, fields[kind], kind, cap, rule);
   }
 
-  // What is not about a place in the text: of prompts, or of replies where the rule is about these alone.
+  // Of what is not about a place in the text: replies wait for it, so it judges them only where its rule says that it does.
+  bool JudgesReplies(const Rule& rule) const { return rule.output && (!rule.input || says_direction_); }
+
+  // What is not about a place in the text: of prompts, of replies, or of both.
   absl::Status ReadWhole(const YAML::Node& node, Fields& fields, const std::string& kind, Rule& rule) {
     for (const char* field : {"as_written", "decode"}) {
       if (fields.contains(field)) return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for {}; remove it", field, kind));
@@ -288,11 +298,11 @@ class PolicyReader {
     const bool code = kind == "code";
     if (!rule.input && (!rule.output || (!code && kind != "language")))
       return yaml_.Wrong(fields[kind], fmt::format("'{}' judges prompts; leave 'direction' out", kind));
-    rule.output = rule.output && !rule.input;
+    rule.output = JudgesReplies(rule) && (code || kind == "language");
     TG_RETURN_IF_ERROR(ReadGauges(yaml_, fields[kind], kind, rule));
     if (!rule.output) return absl::OkStatus();
     const auto shape = std::make_shared<const ReplyGauge>(code ? "code" : "language", rule.gauges.front());
-    rule.gauges.clear();
+    if (!rule.input) rule.gauges.clear();
     return JudgeReplies(yaml_, node, fields, code ? "lines" : "letters", shape, rule);
   }
 
@@ -346,6 +356,7 @@ class PolicyReader {
   const std::string name_;  // What errors call the file.
   const YamlReader yaml_;
   Shared& shared_;
+  bool says_direction_ = false;  // The rule that is being read.
 };
 
 }  // namespace
@@ -355,10 +366,17 @@ absl::Status PolicyError(const std::string& name, int line, int column, std::str
 }
 
 absl::Status ReadPolicy(const PolicySource& source, std::vector<Rule>& rules) {
-  if (source.yaml.size() > kSourceBytesMax) return PolicyError(source.name, 1, 1, "a policy file is at most 8 MiB; split it");
-  TG_ASSIGN(const Bundle bundle, ReadBundle(source.name, source.yaml));
-  Shared shared{bundle, rules, {}, {}};
-  return PolicyReader(source.name, shared).ReadMain(bundle.policy);
+  Faults faults;
+  ReadPolicy(source, rules, faults);
+  return faults.ToStatus();
+}
+
+void ReadPolicy(const PolicySource& source, std::vector<Rule>& rules, Faults& faults) {
+  if (source.yaml.size() > kSourceBytesMax) return faults.Add(PolicyError(source.name, 1, 1, "a policy file is at most 8 MiB; split it"));
+  const auto bundle = ReadBundle(source.name, source.yaml);
+  if (!bundle.ok()) return faults.Add(bundle.status());
+  Shared shared{*bundle, rules, faults, {}, {}};
+  faults.Add(PolicyReader(source.name, shared).ReadMain(bundle->policy));
 }
 
 }  // namespace tollgate::policy

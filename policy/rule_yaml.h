@@ -4,13 +4,17 @@
 #include <vector>
 
 #include "base/status.h"
+#include "policy/faults.h"
 #include "policy/policy_set.h"
 #include "policy/rule.h"
 
 namespace tollgate::policy {
 
-// Appends the rules of one source, compiled. INVALID_ARGUMENT: "name:line:column: what; remedy".
+// Appends the rules of one source, compiled. INVALID_ARGUMENT: "name:line:column: what; remedy", a line for each rule, list and included
+// file that is wrong.
 absl::Status ReadPolicy(const PolicySource& source, std::vector<Rule>& rules);
+// The same, where more may be wrong than this source. The rules that are good are appended all the same.
+void ReadPolicy(const PolicySource& source, std::vector<Rule>& rules, Faults& faults);
 
 // "name:line:column: what", as every error of a policy begins.
 absl::Status PolicyError(const std::string& name, int line, int column, std::string_view what);

@@ -94,11 +94,13 @@ absl::Status JudgeReplies(const YamlReader& yaml, const YAML::Node& detect, Yaml
                           std::shared_ptr<const ReplyShape> shape, Rule& rule) {
   if ((rule.action != Action::kFlag && rule.action != Action::kBlock) || rule.effect.kind != Effect::Kind::kNone)
     return yaml.Wrong(detect, "a reply that is judged as a whole can be flagged or blocked: write do: flag or do: block");
-  rule.input = false;
+  rule.input = rule.input && !rule.gauges.empty();
+  Ask ask;
+  ask.sight = rule.sight;
   const bool all_parts = (rule.sight.parts & 0x1F) == 0x1F;
   const Part judged = rule.sight.tools.empty() ? Part::kText : Part::kToolCall;
-  if (all_parts) rule.sight.parts = static_cast<std::uint8_t>(1u << static_cast<unsigned>(judged));
-  Ask ask;
+  if (all_parts) ask.sight.parts = static_cast<std::uint8_t>(1u << static_cast<unsigned>(judged));
+  if (!rule.input) rule.sight = ask.sight;
   ask.name = std::move(name);
   ask.shape = std::move(shape);
   TG_RETURN_IF_ERROR(ReadStream(yaml, fields, ask));

@@ -16,8 +16,9 @@ inline constexpr const char* kSemanticFields[] = {"at", "stream", "on_error", "l
 // do what it is to do.
 absl::Status ReadSemantic(const YamlReader& yaml, const YAML::Node& detect, YamlReader::Fields& fields, Rule& rule);
 
-// Makes it a rule about replies that `shape` answers; `name` is what records call that. Where `where` names no parts it is about the text,
-// or with `tool` about the arguments of that tool's calls. INVALID_ARGUMENT as above.
+// Makes it a rule about replies that `shape` answers, and about prompts as well where it has gauges; `name` is what records call that.
+// Where `where` names no parts it is about the reply's text, or with `tool` about the arguments of that tool's calls. INVALID_ARGUMENT as
+// above.
 absl::Status JudgeReplies(const YamlReader& yaml, const YAML::Node& detect, YamlReader::Fields& fields, std::string name,
                           std::shared_ptr<const ReplyShape> shape, Rule& rule);
 

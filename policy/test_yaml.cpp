@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "policy/json_parts.h"
+
 namespace tollgate::policy {
 namespace {
 
@@ -63,7 +65,7 @@ absl::StatusOr<ExpectedSpan> ReadSpan(const YamlReader& yaml, const YAML::Node& 
   if (!node.IsScalar() || node.Scalar().empty())
     return yaml.Wrong(node, "a span is the text that the rule finds, or [its first byte, one past its last]");
   TG_ASSIGN(span.text, yaml.Text(node, "spans"));
-  if (text.find(span.text) == std::string_view::npos)
+  if (text.find(span.text) == std::string_view::npos && JsonDecoded(text).find(span.text) == std::string::npos)
     return yaml.Wrong(node, fmt::format("\"{}\" does not stand in the test's text; copy what the rule is to find, or give its bytes as "
                                         "[[10, 29]]",
                                         span.text));

@@ -86,7 +86,7 @@ absl::Status CheckPolicy(const Caller& caller, const v1::CheckPolicyRequest& req
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
   std::shared_ptr<const policy::PolicySet> set = shard->policies;
   if (!request.yaml().empty()) {
-    const policy::PolicySource source{"policy", request.yaml()};
+    const policy::PolicySource source{request.name().empty() ? "policy" : request.name(), request.yaml()};
     TG_ASSIGN(set, policy::PolicySet::Compile({&source, 1}));
     if (!request.name().empty()) {
       auto texts = TextsInForce(*shard);

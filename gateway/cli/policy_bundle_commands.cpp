@@ -79,7 +79,7 @@ void MakeBundle(Context& context, const Options& options) {
   if (!text) return;
   const std::string name = options.name.empty() ? StemOf(options.file) : options.name;
   const policy::PolicySource source{name, *text};
-  if (!context.Take(policy::PolicySet::Compile({&source, 1}))) return;
+  if (!TakePolicy(context, policy::PolicySet::Compile({&source, 1}), name, options.file)) return;
   if (const auto bundle = context.Take(policy::NumberBundle(*text, name, options.version)))
     Give(context, options, *bundle, fmt::format("bundle {} {} is in {}\n", name, options.version, options.out));
 }
@@ -129,7 +129,7 @@ void Verify(Context& context, const Options& options) {
   const policy::PolicySource source{bundle->name, *text};
   const auto signer = policy::SignerOf(*bundle, trusted);
   if (!signer.ok()) return context.Fail(kRefused, base::Message(signer.status()));
-  if (!context.Take(policy::PolicySet::Compile({&source, 1}))) return;
+  if (!TakePolicy(context, policy::PolicySet::Compile({&source, 1}), source.name, options.file)) return;
   context.Print(fmt::format("bundle {} {}: signed by {}; compiles, and its tests pass\n", bundle->name, bundle->version, *signer));
 }
 

@@ -50,7 +50,11 @@ std::optional<v1::CheckPolicyReply> AskCheck(Context& context, const Options& op
   request.set_project(scope->project());
   request.set_key(scope->key());
   request.set_model(options.model);
-  return Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Check, request);
+  const auto words = [&](const std::string& told) {
+    return ToldOfFile(told, options.name.empty() ? "policy" : options.name, options.file);
+  };
+  if (options.file.empty()) return Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Check, request);
+  return Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Check, request, words);
 }
 
 void Check(Context& context, Options options) {
@@ -97,7 +101,7 @@ void AddTrying(CLI::App& group, Context& context) {
   check->add_option("FILE", check_options->file, "YAML file, or - for standard input")->required();
   check->add_option("--name", check_options->name, "Its name; else the file's, without what follows the first dot");
   check->callback([&context, check_options] { Check(context, *check_options); });
-  Teach(*check, "What is wrong is told with its line and column. It must go together with the org's other policies in force.",
+  Teach(*check, "All that is wrong is told, each with file, line and column. It must go together with the org's other policies in force.",
         {"tollgate policy check acme.yaml"});
 
   auto* test = group.add_subcommand("test", "Run a text through a policy; stores and records nothing");

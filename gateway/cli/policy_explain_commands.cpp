@@ -33,11 +33,13 @@ struct LintOptions {
   bool strict = false, costs = true;
 };
 
+std::string NameOf(const std::string& file) { return file == "-" ? "policy" : StemOf(file); }
+
 // The file as the one policy that there is; named as `put` would name it.
 std::optional<policy::PolicySource> ReadSource(Context& context, const std::string& file) {
   auto yaml = ReadPolicyText(context, file);
   if (!yaml) return std::nullopt;
-  return policy::PolicySource{file == "-" ? "policy" : StemOf(file), *std::move(yaml)};
+  return policy::PolicySource{NameOf(file), *std::move(yaml)};
 }
 
 // "@FILE" is what the file holds.
@@ -72,10 +74,11 @@ std::string Shown(const v1::ExplainedScore& score) {
 void PrintExplanation(Context& context, const v1::ExplainPolicyRequest& request, const v1::ExplainPolicyReply& reply, bool all) {
   context.Print(fmt::format("{}: {}\n", request.output() ? "output" : "input", PolicyWords(reply.outcome())));
   if (request.output() || reply.outcome().action() != "block") context.Print(fmt::format("  becomes: {}\n", reply.text_used()));
+  const std::string& judged = reply.text_judged().empty() ? request.text() : reply.text_judged();
   Table spans({"at", "rule", "severity", "found by", "found", "score", "what became of it", "because it counts"});
   for (const v1::ExplainedSpan& span : reply.spans()) {
     spans.Add({fmt::format("{}:{}", span.line(), span.column()), span.rule_id(), span.severity(), span.detector(),
-               Shown(request.text(), span.begin(), span.end()), Shown(span.score()), span.became(),
+               Shown(judged, span.begin(), span.end()), Shown(span.score()), span.became(),
                fmt::format("{}", fmt::join(span.evidence(), "; "))});
   }
   context.Print("\n" + spans.Text("no rule found anything"));
@@ -119,7 +122,7 @@ void Explain(Context& context, const ExplainOptions& options) {
     const std::int64_t now_s = base::ToMicros(context.clock.Wall()) / 1'000'000;
     policy::Subject subject{scope->org(), scope->team(), scope->project(), scope->key(), options.model, now_s};
     subject.end_user = options.end_user;
-    reply = context.Take(explain::Explain({&*source, 1}, subject, request));
+    reply = TakePolicy(context, explain::Explain({&*source, 1}, subject, request), source->name, options.file);
   }
   if (!reply) return;
   if (reply->outcome().action() == "block") context.exit_code = kRefused;
@@ -145,7 +148,7 @@ void Lint(Context& context, const LintOptions& options) {
     request.set_org(OrgOf(context.globals));
     reply = Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Lint, request);
   } else if (const auto source = ReadSource(context, options.file)) {
-    reply = context.Take(explain::Lint({&*source, 1}, {}));
+    reply = TakePolicy(context, explain::Lint({&*source, 1}, {}), source->name, options.file);
   }
   if (!reply) return;
   std::array<int, 3> counts{};  // Errors, warnings, notes.
@@ -154,8 +157,9 @@ void Lint(Context& context, const LintOptions& options) {
   if (context.globals.json) return context.PrintJson(*reply);
   if (options.costs) PrintCosts(context, *reply);
   for (const v1::LintRemark& remark : reply->remarks()) {
-    context.Print(fmt::format("{}:{}:{}: {}: {}: rule {}: {}\n", remark.policy(), remark.line(), remark.column(), remark.level(),
-                              remark.check(), remark.rule_id(), remark.message()));
+    const std::string where = options.file.empty() ? remark.policy() : PathOf(remark.policy(), NameOf(options.file), options.file);
+    context.Print(fmt::format("{}:{}:{}: {}: {}: rule {}: {}\n", where, remark.line(), remark.column(), remark.level(), remark.check(),
+                              remark.rule_id(), remark.message()));
   }
   const auto many = [](int n, const char* what) { return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s"); };
   context.Print(fmt::format("{}, {}, {}\n", many(counts[0], "error"), many(counts[1], "warning"), many(counts[2], "note")));

@@ -38,9 +38,9 @@ void PrintStored(Context& context, const v1::StoredPolicy& policy) {
 
 template <typename Request>
 void AskStored(Context& context, grpc::Status (Policy::Stub::*method)(grpc::ClientContext*, const Request&, v1::StoredPolicy*),
-               Request request) {
+               Request request, const std::function<std::string(const std::string&)>& words = {}) {
   request.set_org(OrgOf(context.globals));
-  const auto policy = Ask<Policy>(context, Listener::kAdmin, method, request);
+  const auto policy = Ask<Policy>(context, Listener::kAdmin, method, request, words);
   if (policy) PrintStored(context, *policy);
 }
 
@@ -53,7 +53,7 @@ void Put(Context& context, const Options& options) {
   request.set_yaml(*yaml);
   request.set_store_only(options.store_only);
   request.set_draft(options.draft);
-  AskStored(context, &Policy::Stub::Put, request);
+  AskStored(context, &Policy::Stub::Put, request, [&](const std::string& told) { return ToldOfFile(told, request.name(), options.file); });
 }
 
 void Activate(Context& context, const Options& options) {

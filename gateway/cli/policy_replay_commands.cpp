@@ -54,7 +54,9 @@ std::optional<v1::PolicyChanges> AskPages(Context& context, const Options& optio
     v1::PolicyChanges page;
     const grpc::Status status = Call<Policy>(context, *line, method, request, page);
     if (!status.ok()) {
-      context.Fail(ExitCodeOf(status), Describe(status));
+      std::string told = Describe(status);
+      if constexpr (requires { request.yaml(); }) told = ToldOfFile(told, request.name().empty() ? "policy" : request.name(), options.file);
+      context.Fail(ExitCodeOf(status), told);
       return std::nullopt;
     }
     tally.Add(page);

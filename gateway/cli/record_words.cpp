@@ -29,10 +29,41 @@ std::string VerdictWords(const v1::Verdict& verdict) {
   return text;
 }
 
+// "in message 0, bytes 10 to 29 and 40 to 59; in reply 1's reasoning, bytes 3 to 8". Offsets are no content.
+std::string SpanWords(const v1::RuleOutcome& rule, bool output) {
+  std::string out;
+  const v1::Span* last = nullptr;
+  for (const v1::Span& span : rule.spans()) {
+    const bool same = last != nullptr && last->message() == span.message() && last->field() == span.field();
+    last = &span;
+    if (!same) {
+      const std::string field = span.field() == "text" || span.field().empty() ? "" : fmt::format("'s {}", span.field());
+      out += fmt::format("{}in {} {}{}, bytes ", out.empty() ? "" : "; ", output ? "reply" : "message", span.message(), field);
+    }
+    out += fmt::format("{}{} to {}", same ? ", " : "", span.begin(), span.end());
+  }
+  const std::int64_t more = rule.count() - rule.spans_size();
+  if (out.empty()) return "";
+  return more > 0 ? fmt::format("{}; and {} more", out, ShowCount(more)) : out;
+}
+
+// A line a rule that acted: what it did, how often, and where.
+std::string RuleLines(const v1::Verdict& verdict, bool output) {
+  std::string out;
+  for (const v1::RuleOutcome& rule : verdict.rules()) {
+    const std::string where = SpanWords(rule, output);
+    out += fmt::format("      rule {}: {}{}{}{}\n", rule.rule_id(), rule.action(), rule.effect().empty() ? "" : " and " + rule.effect(),
+                       rule.count() > 1 ? fmt::format(", {} times", ShowCount(rule.count())) : "", where.empty() ? "" : ", " + where);
+  }
+  return out;
+}
+
 // What a policy on trial says of the same; empty without one.
-std::string ShadowWords(const v1::ShadowVerdict& shadow) {
+std::string ShadowWords(const v1::ShadowVerdict& shadow, bool output) {
   if (shadow.policy_digest().empty()) return "";
-  return fmt::format("    the shadow {} says: {}\n", base::HexEncode(shadow.policy_digest()).substr(0, 12), VerdictWords(shadow.verdict()));
+  return fmt::format("    the shadow {} says: {}\n", base::HexEncode(shadow.policy_digest()).substr(0, 12),
+                     VerdictWords(shadow.verdict())) +
+         RuleLines(shadow.verdict(), output);
 }
 
 std::string PriceWords(const v1::PinnedPrice& price) {
@@ -82,6 +113,7 @@ std::string RequestDetails(const v1::RequestBody& body) {
   out += ContinuesWords(body);
   if (!body.operation().empty()) out += fmt::format("    {} of {} inputs\n", body.operation(), ShowCount(body.inputs()));
   out += fmt::format("    prompt: {} tokens, {}\n", ShowCount(body.input_tokens()), VerdictWords(body.input_verdict()));
+  out += RuleLines(body.input_verdict(), false);
   if (body.pseudonyms() > 0) out += fmt::format("    pseudonyms: {}\n", ShowCount(body.pseudonyms()));
   if (!body.routed_by().empty()) out += fmt::format("    sent to this model by rule {}\n", body.routed_by());
   for (const v1::AdapterInForce& adapter : body.adapters()) {
@@ -96,7 +128,7 @@ std::string RequestDetails(const v1::RequestBody& body) {
   }
   if (body.justified()) out += "    justified by the caller\n";
   out += GateWords(body.terms_accepted(), body.approvals(), "under approval");
-  out += ShadowWords(body.shadow());
+  out += ShadowWords(body.shadow(), false);
   out += fmt::format("    reserved {} tokens, at most {} out\n", ShowCount(body.reserved_tokens()), ShowCount(body.max_output_tokens()));
   out += DefaultsWords(body);
   if (body.has_price()) out += fmt::format("    price {}\n", PriceWords(body.price()));
@@ -153,7 +185,10 @@ std::string EndDetails(const v1::EndBody& body) {
                        retry.choice() > 0 ? fmt::format(" (reply {})", retry.choice()) : "", retry.times(),
                        ShowCount(retry.discarded_tokens()), retry.gave_up() ? ", and given up" : "");
   }
-  if (body.has_input_verdict()) out += fmt::format("    prompt, with what detectors answered: {}\n", VerdictWords(body.input_verdict()));
+  if (body.has_input_verdict()) {
+    out += fmt::format("    prompt, with what detectors answered: {}\n", VerdictWords(body.input_verdict()));
+    out += RuleLines(body.input_verdict(), false);
+  }
   if (body.has_vectors()) {
     const v1::VectorOutput& vectors = body.vectors();
     out += fmt::format("    output: {} x {} numbers, sha256 {}\n", ShowCount(vectors.count()), ShowCount(vectors.dimensions()),
@@ -161,11 +196,20 @@ std::string EndDetails(const v1::EndBody& body) {
   } else {
     out += fmt::format("    output: {}, {} bytes delivered\n", VerdictWords(body.output_verdict()), ShowCount(body.delivered_bytes()));
   }
+  out += RuleLines(body.output_verdict(), true);
   if (body.reason() == "CONTENT_FILTER")
     out += fmt::format("    of these were out when the block was decided: {}\n", ShowCount(body.delivered_bytes_at_block()));
+  for (int i = 0; i < body.choices_size(); ++i) {
+    const v1::ChoiceOutcome& choice = body.choices(i);
+    out += fmt::format("    reply {}: {}, {} tokens, {} bytes delivered{}\n", i, choice.reason(), ShowCount(choice.output_tokens()),
+                       ShowCount(choice.delivered_bytes()),
+                       choice.reason() == "CONTENT_FILTER"
+                           ? fmt::format(", of these out when it was blocked: {}", ShowCount(choice.delivered_bytes_at_block()))
+                           : "");
+  }
   if (body.pseudonyms_restored() > 0)
     out += fmt::format("    pseudonyms given their values back: {}\n", ShowCount(body.pseudonyms_restored()));
-  out += ShadowWords(body.shadow_output());
+  out += ShadowWords(body.shadow_output(), true);
   out += GuardWords(body);
   out += fmt::format("    charged {} {}\n", base::FormatMoney(base::Money{body.amount_nanos()}), body.price().currency());
   return out + fmt::format("    first token after {:.1f} ms, end after {:.1f} ms\n", static_cast<double>(body.first_token_us()) / 1e3,
@@ -273,6 +317,7 @@ std::string Details(const v1::Record& record) {
   if (record.has_request()) return out + RequestDetails(record.request());
   if (record.has_end()) return out + EndDetails(record.end());
   out += "    " + OtherSummary(record) + "\n";
+  if (record.has_deny()) out += RuleLines(record.deny().input_verdict(), false) + ShadowWords(record.deny().shadow(), false);
   if (record.has_deny()) out += ContinuesWords(record.deny());
   if (record.has_deny()) out += GateWords(record.deny().terms_accepted(), record.deny().approvals(), "waits for approval");
   return out;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -63,17 +64,18 @@ grpc::Status Call(const Context& context, const Line& line,
   return ((*stub).*method)(&call, request, &reply);
 }
 
-// The same, with the connection. nullopt after the failure was told.
+// The same, with the connection. nullopt after the failure was told, in what `words` makes of Describe's.
 //   auto reply = Ask<v1::Directory>(context, Listener::kAdmin, &v1::Directory::Stub::CreateTeam, request);
 template <typename Service, typename Request, typename Reply>
 std::optional<Reply> Ask(Context& context, Listener listener,
-                         grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Reply*), const Request& request) {
+                         grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Reply*), const Request& request,
+                         const std::function<std::string(const std::string&)>& words = {}) {
   const auto line = Open(context, listener);
   if (!line) return std::nullopt;
   Reply reply;
   const grpc::Status status = Call<Service>(context, *line, method, request, reply);
   if (status.ok()) return reply;
-  context.Fail(ExitCodeOf(status), Describe(status));
+  context.Fail(ExitCodeOf(status), words ? words(Describe(status)) : Describe(status));
   return std::nullopt;
 }
 

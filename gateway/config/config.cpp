@@ -62,29 +62,32 @@ void CheckRequired(const std::string& path, const Message& message, Reader& read
       }
     } else if (field.cpp_type() == Field::CPPTYPE_MESSAGE) {
       CheckRequired(field_path, reflection.GetMessage(message, &field), reader);
-    } else if (SettingOf(field).required() && !reflection.HasField(message, &field)) {
+    } else if (SettingOf(field).required() && !reflection.HasField(message, &field) && reader.IsSound(field_path)) {
       reader.Complain(field_path, fmt::format("{} is missing; {}", field_path, SettingOf(field).about()));
     }
   }
 }
 
 void CheckUpstream(const std::string& path, const tollgate::v1::Config::Model& model, Reader& reader) {
-  if (model.file().empty()) {
-    reader.Complain(path,
+  if (model.file().empty() && reader.IsSound(path + ".file")) {
+    reader.Complain(path + ".file",
                     fmt::format("{}.file is missing; engine openai counts prompts by the vocabulary of the model's GGUF file: name one, "
                                 "its weights are not read",
                                 path));
   }
   const auto& upstream = model.upstream();
-  if (upstream.endpoints().empty())
-    reader.Complain(path, fmt::format("{}.upstream.endpoints is empty; name at least one server: `- url: http://HOST:PORT`", path));
+  if (upstream.endpoints().empty() && reader.IsSound(path + ".upstream.endpoints"))
+    reader.Complain(path + ".upstream.endpoints",
+                    fmt::format("{}.upstream.endpoints is empty; name at least one server: `- url: http://HOST:PORT`", path));
   for (int i = 0; i < upstream.endpoints_size(); ++i) {
     if (upstream.endpoints(i).url().find_first_of("@?#") == std::string::npos) continue;
     const std::string at = fmt::format("{}.upstream.endpoints[{}].url", path, i);
     reader.Complain(at, fmt::format("{} holds more than http://HOST:PORT; secrets belong into upstream.bearer_file", at));
   }
-  if (upstream.certificate_file().empty() != upstream.key_file().empty())
-    reader.Complain(path, fmt::format("{}.upstream.certificate_file and key_file go together; set both or none", path));
+  const bool both_sound = reader.IsSound(path + ".upstream.certificate_file") && reader.IsSound(path + ".upstream.key_file");
+  if (both_sound && upstream.certificate_file().empty() != upstream.key_file().empty())
+    reader.Complain(path + ".upstream.key_file",
+                    fmt::format("{}.upstream.certificate_file and key_file go together; set both or none", path));
 }
 
 void CheckModels(const tollgate::v1::Config& config, Reader& reader) {
@@ -92,10 +95,11 @@ void CheckModels(const tollgate::v1::Config& config, Reader& reader) {
   for (int i = 0; i < config.pool().models_size(); ++i) {
     const auto& model = config.pool().models(i);
     const std::string path = fmt::format("pool.models[{}]", i);
-    if (model.engine() == "llama" && model.file().empty()) {
-      reader.Complain(path, fmt::format("{}.file is missing; engine llama needs the path of a GGUF file", path));
+    const bool engine_sound = reader.IsSound(path + ".engine");
+    if (engine_sound && model.engine() == "llama" && model.file().empty() && reader.IsSound(path + ".file")) {
+      reader.Complain(path + ".file", fmt::format("{}.file is missing; engine llama needs the path of a GGUF file", path));
     }
-    if (model.engine() == "openai") CheckUpstream(path, model, reader);
+    if (engine_sound && model.engine() == "openai") CheckUpstream(path, model, reader);
     if (const auto [at, fresh] = names.emplace(model.name(), i); !fresh && !model.name().empty()) {
       reader.Complain(path + ".name", fmt::format("{}.name is \"{}\", as pool.models[{}] has it already; names must differ", path,
                                                   model.name(), at->second));
@@ -111,7 +115,7 @@ void CheckListeners(const tollgate::v1::Config& config, Reader& reader) {
                                                                                {"listeners.admin_grpc", &l.admin_grpc()},
                                                                                {"listeners.probes", &l.probes()}};
   for (const auto& [name, listener] : all) {
-    if (!listener->enabled() || listener->port() == 0) continue;
+    if (!listener->enabled() || listener->port() == 0 || !reader.IsSound(name)) continue;
     const auto [at, fresh] = used.emplace(listener->port(), name);
     if (!fresh)
       reader.Complain(std::string(name) + ".port", fmt::format("{}.port is {}, as that of {}; each listener needs a port of its own", name,
@@ -123,14 +127,15 @@ void CheckBetweenFields(const tollgate::v1::Config& config, Reader& reader) {
   CheckModels(config, reader);
   CheckListeners(config, reader);
   const auto& requests = config.requests();
-  if (requests.deadline_default_ms() > requests.deadline_max_ms()) {
+  const auto sound = [&](std::string_view one, std::string_view other) { return reader.IsSound(one) && reader.IsSound(other); };
+  if (requests.deadline_default_ms() > requests.deadline_max_ms() && sound("requests.deadline_default_ms", "requests.deadline_max_ms")) {
     reader.Complain(
         "requests.deadline_default_ms",
         fmt::format("requests.deadline_default_ms is {}, more than requests.deadline_max_ms, {}; lower the one or raise the other",
                     requests.deadline_default_ms(), requests.deadline_max_ms()));
   }
   const auto& journal = config.journal();
-  if (journal.batch_records_max() > journal.queue_records_max()) {
+  if (journal.batch_records_max() > journal.queue_records_max() && sound("journal.batch_records_max", "journal.queue_records_max")) {
     reader.Complain(
         "journal.batch_records_max",
         fmt::format("journal.batch_records_max is {}, more than journal.queue_records_max, {}; a batch cannot be larger than the queue",
@@ -164,12 +169,10 @@ absl::StatusOr<tollgate::v1::Config> Parse(std::string_view yaml, const std::str
     return base::InvalidArgument(fmt::format("{}:{}:{}: this is not YAML: {}", name, std::max(error.mark.line, 0) + 1,
                                              std::max(error.mark.column, 0) + 1, error.msg));
   }
-  if (reader.problems().empty()) {
-    FillDefaults(config);
-    CheckRequired("", config, reader);
-    CheckBetweenFields(config, reader);
-  }
-  if (!reader.problems().empty()) return base::InvalidArgument(fmt::format("{}", fmt::join(reader.problems(), "\n")));
+  FillDefaults(config);
+  CheckRequired("", config, reader);
+  CheckBetweenFields(config, reader);
+  if (!reader.ok()) return base::InvalidArgument(fmt::format("{}", fmt::join(reader.Problems(), "\n")));
   return config;
 }
 

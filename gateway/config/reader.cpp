@@ -8,6 +8,7 @@
 // Tested by tests/gateway/config/config_test.cpp.
 #include "gateway/config/reader.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
@@ -56,11 +57,28 @@ bool IsPostgresUrl(std::string_view text) {
 }
 }  // namespace
 
-void Reader::ComplainAt(Place place, const std::string& problem) {
-  problems_.push_back(fmt::format("{}:{}:{}: {}", name_, place.line + 1, place.column + 1, problem));
+void Reader::ComplainAt(Place place, const std::string& problem) { problems_.push_back({place, problem}); }
+
+std::vector<std::string> Reader::Problems() const {
+  std::vector<Problem> sorted = problems_;
+  std::stable_sort(sorted.begin(), sorted.end(), [](const Problem& a, const Problem& b) { return a.place < b.place; });
+  std::vector<std::string> out;
+  for (const Problem& problem : sorted)
+    out.push_back(fmt::format("{}:{}:{}: {}", name_, problem.place.line + 1, problem.place.column + 1, problem.text));
+  return out;
+}
+
+bool Reader::IsSound(std::string_view path) const {
+  const auto within = [](std::string_view inner, std::string_view outer) {
+    return outer.empty() ||
+           (inner.starts_with(outer) && (inner.size() == outer.size() || inner[outer.size()] == '.' || inner[outer.size()] == '['));
+  };
+  return std::none_of(faulty_.begin(), faulty_.end(),
+                      [&](const std::string& faulty) { return within(faulty, path) || within(path, faulty); });
 }
 
 void Reader::Complain(std::string_view path, const std::string& problem) {
+  faulty_.emplace(path);
   std::string_view at = path;
   while (!at.empty() && !places_.contains(at)) {
     const std::size_t dot = at.find_last_of(".[");
@@ -74,6 +92,7 @@ void Reader::ReadSection(const YAML::Node& node, std::string_view path, google::
   const Descriptor& type = *out.GetDescriptor();
   if (!node.IsMap()) {
     const std::string what = path.empty() ? "the file" : std::string(path);
+    faulty_.emplace(path);
     ComplainAt(PlaceOf(node),
                fmt::format("{} must be a section of `name: value` lines with the fields {}", what, fmt::join(FieldNames(type), ", ")));
     return;
@@ -92,6 +111,7 @@ void Reader::ReadSection(const YAML::Node& node, std::string_view path, google::
       const std::string_view near = base::NearestWord(key, known);
       const std::string hint = near.empty() ? fmt::format("known here: {}", fmt::join(known, ", ")) : fmt::format("did you mean {}?", near);
       ComplainAt(PlaceOf(entry.first), fmt::format("unknown field {}; {}", field_path, hint));
+      if (!near.empty()) faulty_.insert(Join(path, near));  // It is there, under a wrong name.
       continue;
     }
     if (!seen.insert(key).second) {

@@ -1,7 +1,9 @@
 // Reader: a YAML document into a message by reflection, collecting what is wrong with it. Only for this room's files.
 #pragma once
 
+#include <compare>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +21,7 @@ namespace tollgate::config {
 struct Place {
   int line = 0;  // From 0, as yaml-cpp counts.
   int column = 0;
+  auto operator<=>(const Place&) const = default;
 };
 
 // What a file is for: it decides who may read it, and what is said when it is not as it must be.
@@ -31,11 +34,15 @@ class Reader {
   // Reads `node` into `out`. `path` is the section's dotted path, empty for the whole.
   void ReadSection(const YAML::Node& node, std::string_view path, google::protobuf::Message& out);
 
-  // Adds a problem at the field or section with this path, or the nearest section around it.
+  // Adds a problem at the field or section with this path, or the nearest section around it, which is then not sound.
   void Complain(std::string_view path, const std::string& problem);
   void ComplainAt(Place place, const std::string& problem);
 
-  const std::vector<std::string>& problems() const { return problems_; }
+  // Whether what was read at this path may be judged further: nothing of it, in it or around it was complained of.
+  bool IsSound(std::string_view path) const;
+
+  bool ok() const { return problems_.empty(); }
+  std::vector<std::string> Problems() const;  // In the order of the file.
 
  private:
   void ReadField(const YAML::Node& node, const std::string& path, const Field& field, google::protobuf::Message& out);
@@ -50,7 +57,12 @@ class Reader {
   const std::string name_;
   const std::string folder_;
   std::map<std::string, Place, std::less<>> places_;
-  std::vector<std::string> problems_;
+  struct Problem {
+    Place place;
+    std::string text;
+  };
+  std::vector<Problem> problems_;
+  std::set<std::string, std::less<>> faulty_;  // Paths.
 };
 
 }  // namespace tollgate::config

@@ -104,6 +104,7 @@ absl::StatusOr<v1::ExplainPolicyReply> Explain(std::span<const policy::PolicySou
   v1::ExplainPolicyReply out;
   *out.mutable_outcome() = ToOutcome(explanation.verdict);
   out.set_text_used(explanation.result);
+  out.set_text_judged(explanation.judged);
   for (const policy::FoundSpan& span : explanation.found) Fill(span, *out.add_spans());
   for (const policy::RuleStory& story : explanation.rules) Fill(story, *out.add_rules());
   out.set_policy_digest(base::HexEncode(base::View(explanation.digest)));

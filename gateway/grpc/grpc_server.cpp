@@ -4,7 +4,8 @@
 // Reflection is a plugin that registers itself for every server of the process as soon as its library is linked. The option below takes
 // that one away from this server and adds one of its own where reflection is wanted, so that it is there once or not at all.
 //
-// Health is gRPC's own service; its Watch streams never end by themselves, which is why Shutdown needs a deadline.
+// Health is gRPC's own service, which has no descriptor: ours (proto/grpc/health) is linked so that reflection can describe it. Its Watch
+// streams never end by themselves, which is why Shutdown needs a deadline.
 //
 // Tested by tests/gateway/grpc/grpc_server_test.cpp.
 #include "gateway/grpc/grpc_server.h"
@@ -27,6 +28,7 @@
 #include <google/protobuf/stubs/logging.h>
 
 #include "base/diagnostics.h"
+#include "grpc/health/v1/health.pb.h"
 
 namespace tollgate::grpc_front {
 namespace {
@@ -42,7 +44,9 @@ class ReflectionOption final : public ::grpc::ServerBuilderOption {
     auto ours = std::make_unique<::grpc::reflection::ProtoServerReflectionPlugin>();
     const std::string name = ours->name();
     std::erase_if(*plugins, [&](const auto& plugin) { return plugin->name() == name; });
-    if (on_) plugins->push_back(std::move(ours));
+    if (!on_) return;
+    ::grpc::health::v1::HealthCheckRequest::descriptor();  // Reflection looks among what is linked.
+    plugins->push_back(std::move(ours));
   }
 
  private:

@@ -11,9 +11,9 @@
 
 #include "base/crypto.h"
 #include "base/encoding.h"
-#include "gateway/pipeline/json_parts.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/shadow.h"
+#include "policy/json_parts.h"
 
 namespace tollgate::pipeline {
 
@@ -162,7 +162,7 @@ absl::Status ChoiceOutput::HandleCall(const OutputPart& part) {
   }
   const policy::Channel its{policy::Part::kToolCall, part.name};
   const std::unique_ptr<policy::StreamFilter> filter = plan_.open(its);
-  TG_ASSIGN(std::string arguments, FilterJson(part.text, *filter));
+  TG_ASSIGN(std::string arguments, policy::FilterJson(part.text, *filter));
   MergeVerdict(ToProto(filter->verdict()), index_, "tool_calls", call_verdict_);
   if (plan_.shadow != nullptr) MergeVerdict(ShadowOf(*plan_.shadow, *filter).verdict(), index_, "tool_calls", call_shadow_);
   KeepRaw(*filter, channel, call_raw_);
@@ -192,7 +192,7 @@ absl::Status ChoiceOutput::AskAboutCall(const OutputPart& part, const std::strin
   TG_RETURN_IF_ERROR(all_pass.status());
   const OutputPlan::Asks& asks = plan_.asks;
   const std::unique_ptr<policy::StreamFilter> filter = asks.open({policy::Part::kToolCall, part.name});
-  TG_ASSIGN(const std::string arguments, FilterJson(part.text, *filter));
+  TG_ASSIGN(const std::string arguments, policy::FilterJson(part.text, *filter));
   Asked& asked = asked_.emplace_back(Asked{.inbox = asks.inbox(), .channel = channel, .call = std::move(call), .withheld = true});
   asked.its = std::make_unique<SemanticFilter>((*all_pass)->OpenOutput({}), asks.policies, std::move(questions), /*streamed=*/false);
   asked.filter = asked.its.get();
@@ -229,11 +229,9 @@ absl::Status ChoiceOutput::Consult(const std::string& model, std::chrono::steady
     for (QuestionAsk& ask : asked.filter->TakeAsks()) {
       std::vector<policy::Message> named = *ask.messages;
       named.front().name = asked.call.name();
-      // Lines and words are those that a reader of the JSON sees, escapes decoded; whether it is JSON is asked of what it is.
       const policy::ReplyShape* shape = ask.question.shape.get();
-      if (asked.its != nullptr && shape != nullptr && shape->detector() != std::string_view("not_json")) {
-        if (auto parts = CutJson(policy::TextOf(named.front()))) named.front().parts = *std::move(parts);
-      }
+      if (asked.its != nullptr && shape != nullptr && shape->reads() == policy::ReplyShape::Reads::kDecoded)
+        named.front().parts = {policy::JsonDecoded(policy::TextOf(named.front()))};
       ask.messages = std::make_shared<const std::vector<policy::Message>>(std::move(named));
       ask.model = model;
       ask.tenant = plan_.asks.tenant;

@@ -84,7 +84,7 @@ async::Awaitable<std::optional<Ending>> Relay::TakeFrom(Choice& choice, bool& id
       if (*again) co_return std::nullopt;
     }
     if (choice.output->blocked()) {
-      choice.ending = Blocked();
+      choice.ending = Blocked(choice);
       choice.tokens->Cancel();
     }
   } else if (taken == inference::Taken::kParked && !choice.ending) {
@@ -249,6 +249,7 @@ async::Awaitable<std::optional<Ending>> Relay::Release() {
     written = co_await context_.writer->Write(std::move(out[i]));
     if (!written.ok()) break;
     released_bytes_ += sizes[choice];
+    choices_[choice]->released_bytes += sizes[choice];
     choices_[choice]->output->Released(frontiers[choice]);
   }
   if (!written.ok()) co_return Ended("CLIENT_GONE", base::Cancelled("the client went away"));

@@ -70,6 +70,8 @@ class Relay {
     bool ended = false;           // The token stream gave its end.
     std::optional<Ending> due{};  // Its output is whole: how it ends, unless others who are asked block it yet.
     std::optional<Ending> ending{};
+    std::int64_t released_bytes = 0, rest_bytes = 0;  // Of its own; and of these how many were out when it was blocked.
+    std::optional<std::int64_t> released_at_block{};
   };
 
   async::Awaitable<std::optional<Ending>> TakeFrom(Choice& choice, bool& idle);
@@ -89,7 +91,7 @@ class Relay {
   std::optional<Ending> Finish(Choice& choice, Ending due);
   std::optional<Ending> Consult();
   Ending EndOf(const Choice& choice) const;
-  Ending Blocked();
+  Ending Blocked(Choice& choice);
   bool AllOver() const;
   Ending Together() const;
   std::chrono::steady_clock::time_point NextWake() const;

@@ -11,8 +11,9 @@ namespace tollgate::pipeline {
 namespace v1 = tollgate::v1;
 using std::chrono::steady_clock;
 
-Ending Relay::Blocked() {
+Ending Relay::Blocked(Choice& choice) {
   if (!released_at_block_) released_at_block_ = released_bytes_;
+  choice.released_at_block = choice.released_bytes;
   return {.finish = v1::FINISH_REASON_CONTENT_FILTER, .reason = "CONTENT_FILTER"};
 }
 
@@ -20,7 +21,7 @@ Ending Relay::Blocked() {
 std::optional<Ending> Relay::Finish(Choice& choice, Ending due) {
   if (absl::Status rest = choice.output->Finish(); !rest.ok()) return Broken("POLICY_FAILED", std::move(rest));
   if (choice.output->blocked()) {
-    choice.ending = Blocked();
+    choice.ending = Blocked(choice);
     return std::nullopt;
   }
   if (!due.status.ok()) return due;
@@ -35,7 +36,7 @@ std::optional<Ending> Relay::Consult() {
     if (absl::Status asked = choice->output->Consult(context_.model, context_.deadline, released_bytes_); !asked.ok())
       return Broken("POLICY_FAILED", std::move(asked));
     if (choice->output->blocked()) {
-      choice->ending = Blocked();
+      choice->ending = Blocked(*choice);
       if (!choice->ended) choice->tokens->Cancel();
     } else if (choice->due && !choice->output->waiting()) {
       choice->ending = std::move(choice->due);
@@ -68,7 +69,8 @@ Ending Relay::Together() const {
 std::vector<OutputPiece> Relay::TakeRest() {
   std::vector<OutputPiece> rest;
   for (const auto& choice : choices_) {
-    rest_bytes_ += choice->output->pending_bytes();
+    choice->rest_bytes = choice->output->pending_bytes();
+    rest_bytes_ += choice->rest_bytes;
     choice->output->Released(choice->output->Frontier());
     rest.push_back(choice->output->Take());
   }
@@ -158,6 +160,8 @@ void Relay::FillChoices(const Ending& all, v1::EndBody& end) const {
     out->set_finish_reason(its.finish);
     out->set_reason(its.reason);
     out->set_output_tokens(choice->decoded);
+    out->set_delivered_bytes(choice->released_bytes + choice->rest_bytes);
+    out->set_delivered_bytes_at_block(choice->released_at_block.value_or(0));
   }
   end.set_tool_calls(calls);
 }

@@ -13,9 +13,9 @@
 #include <set>
 
 #include "base/encoding.h"
-#include "gateway/pipeline/json_parts.h"
 #include "inference/json_schema.h"
 #include "inference/tool_grammar.h"
+#include "policy/json_parts.h"
 
 namespace tollgate::pipeline {
 namespace {
@@ -58,26 +58,6 @@ absl::Status CheckCalls(const v1::ChatMessage& message, const std::string& at) {
   return absl::OkStatus();
 }
 
-// JSON for policy: in parts if it is some.
-void AddJson(std::string_view json, std::vector<std::string>& parts) {
-  if (auto cut = CutJson(json)) {
-    parts.insert(parts.end(), std::make_move_iterator(cut->begin()), std::make_move_iterator(cut->end()));
-  } else {
-    parts.emplace_back(json);
-  }
-}
-
-// What became of it. `before`: parts that stood before it.
-std::string JsonOf(const policy::Message& message, std::size_t before, std::string_view original) {
-  std::vector<std::string> was;
-  AddJson(original, was);
-  const std::span<const std::string> parts(message.parts);
-  if (parts.size() == before + was.size()) return was.size() == 1 ? parts[before] : JoinJson(parts.subspan(before));
-  std::string text;
-  for (const std::string& part : parts) text += part;
-  return text;
-}
-
 std::vector<inference::ToolDefinition> Definitions(const Tools& tools) {
   std::vector<inference::ToolDefinition> out;
   for (const v1::Tool& tool : tools) out.push_back({tool.name(), tool.description(), tool.parameters()});
@@ -117,7 +97,7 @@ std::vector<int> EscapedResults(const v1::ChatRequest& request) {
   for (int i = 0; i < request.messages_size(); ++i) {
     const v1::ChatMessage& message = request.messages(i);
     const bool escaped = message.role() == v1::ROLE_TOOL && message.parts_size() == 1 && message.parts(0).find('\\') != std::string::npos;
-    if (escaped && CutJson(message.parts(0))) out.push_back(i);
+    if (escaped && policy::CutJson(message.parts(0))) out.push_back(i);
   }
   return out;
 }
@@ -140,8 +120,9 @@ absl::Status ValidateTools(const Tools& tools) {
     if (tool.parameters().size() > inference::kSchemaBytesMax)
       return BadField(at + ".parameters",
                       fmt::format("has {} bytes; at most {} are allowed", tool.parameters().size(), inference::kSchemaBytesMax));
-    if (!tool.parameters().empty() && (!CutJson(tool.parameters()) || tool.parameters().find_first_not_of(" \t\r\n") == std::string::npos ||
-                                       tool.parameters()[tool.parameters().find_first_not_of(" \t\r\n")] != '{'))
+    if (!tool.parameters().empty() &&
+        (!policy::CutJson(tool.parameters()) || tool.parameters().find_first_not_of(" \t\r\n") == std::string::npos ||
+         tool.parameters()[tool.parameters().find_first_not_of(" \t\r\n")] != '{'))
       return BadField(at + ".parameters", "is no JSON object");
   }
   return absl::OkStatus();
@@ -197,17 +178,17 @@ std::vector<policy::Message> PolicyPrompt(const v1::ChatRequest& request) {
       tool_of[call.id()] = &call.name();
       policy::Message& added =
           out.emplace_back(policy::Message{policy::Role::kAssistant, call.name(), {}, true, {policy::Part::kToolCall, call.name()}});
-      AddJson(call.arguments(), added.parts);
+      policy::AddJson(call.arguments(), added.parts);
     }
   }
   for (const v1::Tool& tool : request.tools()) {
     policy::Message& added = out.emplace_back(
         policy::Message{policy::Role::kSystem, tool.name(), {tool.description()}, true, {policy::Part::kToolDefinition, tool.name()}});
-    AddJson(tool.parameters(), added.parts);
+    policy::AddJson(tool.parameters(), added.parts);
   }
   for (const int i : EscapedResults(request)) {
     const policy::Channel channel = out[static_cast<std::size_t>(i)].channel;
-    AddJson(request.messages(i).parts(0), out.emplace_back(policy::Message{policy::Role::kTool, "", {}, true, channel}).parts);
+    policy::AddJson(request.messages(i).parts(0), out.emplace_back(policy::Message{policy::Role::kTool, "", {}, true, channel}).parts);
   }
   return out;
 }
@@ -226,7 +207,7 @@ std::vector<inference::Turn> TurnsOf(const v1::ChatRequest& request, std::span<c
     inference::Turn& turn = turns[before + static_cast<std::size_t>(i)];
     turn.call_id = id_of(message.tool_call_id());
     for (const v1::ToolCall& call : message.tool_calls()) {
-      turn.calls.push_back({id_of(call.id()), used[at].name, JsonOf(used[at], 0, call.arguments())});
+      turn.calls.push_back({id_of(call.id()), used[at].name, policy::JsonOf(used[at].parts, 0, call.arguments())});
       ++at;
     }
   }
@@ -234,15 +215,16 @@ std::vector<inference::Turn> TurnsOf(const v1::ChatRequest& request, std::span<c
   for (const int i : EscapedResults(request)) {
     const std::string& original = request.messages(i).parts(0);
     std::vector<std::string> was;
-    AddJson(original, was);
+    policy::AddJson(original, was);
     const policy::Message& its = used[decoded++];
-    if (its.parts != was) turns[before + static_cast<std::size_t>(i)].text = JsonOf(its, 0, original);
+    if (its.parts != was) turns[before + static_cast<std::size_t>(i)].text = policy::JsonOf(its.parts, 0, original);
   }
   if (!UsesTools(request) || turns.empty()) return turns;
   for (const v1::Tool& tool : request.tools()) {
     const policy::Message& its = used[at++];
     const bool whole = its.parts.size() > 1;  // Else one text is left of it.
-    turns.front().tools.push_back({its.name, its.parts.empty() ? "" : its.parts[0], whole ? JsonOf(its, 1, tool.parameters()) : ""});
+    turns.front().tools.push_back(
+        {its.name, its.parts.empty() ? "" : its.parts[0], whole ? policy::JsonOf(its.parts, 1, tool.parameters()) : ""});
   }
   return turns;
 }

@@ -279,4 +279,120 @@ rules:
   for (const auto& [yaml, error] : wrong) CHECK_THAT(CompileError(yaml), Catch::Matchers::ContainsSubstring(error));
 }
 
+TEST_CASE("A rule about code or language that says both judges prompts and replies, each by what it sees of them") {
+  const std::string code = "int main() {\n  return 0;\n}\n", prose = "Return the form by Monday; thank you.";
+  const std::string both = "    where: {direction: both}\n";
+  for (const char* action : {"block", "flag"}) {
+    const auto policies = MustCompile(OneRule("{code: {lines: 2}}", action, both));
+    CHECK(policies->Describe()[0].where == "both");
+    CHECK(Hits("{code: {lines: 2}}", {Said(Role::kUser, code)}, both));
+    CHECK_FALSE(Hits("{code: {lines: 2}}", {Said(Role::kUser, prose)}, both));
+    const Message prompt[] = {Said(Role::kUser, code)};
+    const auto inspection = policies->Inspect({}, prompt);
+    REQUIRE(inspection.ok());
+    CHECK(inspection->questions.empty());  // What judges replies is not asked about prompts.
+    CHECK(inspection->verdict.rules.size() == 1);
+    const Filtered hit = MustFilter(*policies, code);
+    CHECK(hit.withheld == (std::string_view(action) == "block"));
+    CHECK(hit.verdict.rules.size() == 1);
+    CHECK(MustFilter(*policies, prose).verdict.rules.empty());
+    // A reply's text waits for its end; its reasoning is not judged, and does not wait.
+    REQUIRE(policies->QuestionsOfOutput({}).size() == 1);
+    CHECK(policies->QuestionsOfOutput({})[0].hold);
+    CHECK(policies->QuestionsOfOutput({}, {Part::kReasoning}).empty());
+  }
+  // Without a direction, or where the roles or the action leave replies out, nothing of a reply waits.
+  for (const std::string where :
+       {"", "    where: {team: a}\n", "    where: {direction: both, roles: [user]}\n", "    where: {direction: input}\n"})
+    CHECK(MustCompile(OneRule("{language: {is_not: en}}", "block", where))->QuestionsOfOutput({.team = "a"}).empty());
+  CHECK(MustCompile(OneRule("{code: {lines: 2}}", "{route: coder}"))->QuestionsOfOutput({}).empty());
+  CHECK_THAT(CompileError(OneRule("{code: {lines: 2}}", "{route: coder}", both)),
+             Catch::Matchers::ContainsSubstring("leave 'direction' out"));
+  CHECK(MustCompile(OneRule("{length: {messages: 2}}", "block", both))->QuestionsOfOutput({}).empty());  // Of prompts alone, as it was.
+  CHECK_FALSE(MustCompile(OneRule("{code: {lines: 2}, stream: observe}", "block", both))->QuestionsOfOutput({})[0].hold);
+}
+
+TEST_CASE("A rule that says both is tested and explained in both directions, and lint says what it holds") {
+  const std::string yaml = R"(version: 1
+name: t
+rules:
+  - id: r
+    where: {direction: both}
+    detect: {code: {lines: 1}}
+    do: block
+    because: No code.
+    tests:
+      - text: "int main() {\n  return 0;\n}"
+      - {text: "int main() {\n  return 0;\n}", direction: output, result: ""}
+      - {text: Good morning., expect_not: r}
+      - {text: Good morning., direction: output, expect_not: r, result: Good morning.}
+)";
+  MustCompile(yaml);
+  const PolicySource source{"t", yaml};
+  for (const bool output : {false, true}) {
+    const auto told = Explain({&source, 1}, {}, {"int main() {\n  return 0;\n}", output, Role::kUser});
+    REQUIRE(told.ok());
+    CHECK(told->rules[0].state == RuleStory::State::kHit);
+    CHECK(told->rules[0].why == "the text has 3 code lines, and more than 1 count");
+    CHECK(told->verdict.action == Action::kBlock);
+  }
+  const auto thought = Explain({&source, 1}, {}, {"x", true, Role::kAssistant, {Part::kReasoning}});
+  CHECK(thought->rules[0].why == "its parts do not include reasoning, which this is");
+  const auto holds = [](const std::string& detect, const std::string& where) {
+    const PolicySource one{"t", OneRule(detect, "block", where)};
+    const auto report = Lint({&one, 1}, {});
+    REQUIRE(report.ok());
+    return std::any_of(report->remarks.begin(), report->remarks.end(), [](const LintRemark& remark) {
+      return remark.check == "hold" && remark.message.find("holds every reply to its end") != std::string::npos;
+    });
+  };
+  CHECK(holds("{code: {lines: 1}}", "    where: {direction: both}\n"));
+  CHECK_FALSE(holds("{code: {lines: 1}, stream: observe}", "    where: {direction: both}\n"));
+  CHECK_FALSE(holds("{code: {lines: 1}}", ""));
+}
+
+TEST_CASE("The arguments of a call are judged as their reader sees them, in tests, explanations and whole replies alike") {
+  const std::string where = "    where: {direction: output, tool: run}\n";
+  const std::string escaped = R"({"source":"\nimport os\ndef f(x):\n    return x + 1\ndef g(x):\n    return f(x)\n"})";
+  const std::string german = R"({"q":"K\u00f6nnen Sie mir bitte die Rechnung f\u00fcr den letzten Monat schicken?"})";
+  const std::string hidden = R"({"to":"b\u006fb@example.com","n":1})";
+  struct Row {
+    const char *detect, *action;
+    std::string arguments, result;
+    bool hit;
+  };
+  const Row rows[] = {{"{code: {lines: 2}}", "block", escaped, "", true},
+                      {"{code: {lines: 2}}", "flag", escaped, escaped, true},
+                      {"{language: {is: de}}", "block", german, "", true},
+                      {"{personal_data: email}", "redact", hidden, R"({"to":"[EMAIL]","n":1})", true},
+                      {"{personal_data: email}", "block", hidden, "", true},
+                      {"{not_json: any}", "block", escaped, escaped, false},
+                      {"{not_json: any}", "block", "import os\n", "", true}};
+  for (const Row& row : rows) {
+    INFO(row.detect << row.arguments);
+    const PolicySource source{"t", OneRule(row.detect, row.action, where)};
+    const auto policies = MustCompile(source.yaml);
+    const Channel channel{Part::kToolCall, "run"};
+    const auto whole = policies->FilterWhole({}, row.arguments, channel);
+    REQUIRE(whole.ok());
+    CHECK(whole->text == row.result);
+    CHECK(whole->verdict.rules.size() == (row.hit ? 1U : 0U));
+    const auto told = Explain({&source, 1}, {}, {row.arguments, true, Role::kAssistant, channel});
+    REQUIRE(told.ok());
+    CHECK((told->rules[0].state == RuleStory::State::kHit) == row.hit);
+    CHECK(told->result == row.result);
+    CHECK(told->verdict == whole->verdict);
+    CHECK(told->judged.empty() == (row.arguments.find('\\') == std::string::npos));
+    if (!told->found.empty()) CHECK(told->judged.substr(7, 15) == "bob@example.com");
+    if (!told->found.empty()) CHECK(told->found[0].begin == 7);
+    std::string test = where + "    tests:\n      - text: '" + row.arguments + "'\n        result: '" + row.result + "'\n";
+    if (!row.hit) test += "        expect_not: r\n";
+    if (row.arguments.find('\n') == std::string::npos) MustCompile(OneRule(row.detect, row.action, test));
+  }
+  // The same in a prompt that carries the call along.
+  const std::string prompt = "    where: {direction: input, parts: tool_calls}\n    tests:\n      - {text: '" + hidden +
+                             "', spans: bob@example.com, result: '{\"to\":\"[EMAIL]\",\"n\":1}'}\n";
+  MustCompile(OneRule("{personal_data: email}", "redact", prompt));
+}
+
 }  // namespace tollgate::policy

@@ -84,7 +84,7 @@ const std::vector<Fence> kFences = {
 
 // Generated headers come from proto/; other quoted paths that are no room of ours are a library's.
 std::string RoomOfInclude(const std::string& path) {
-  if (path.starts_with("tollgate/v1/") || path.starts_with("google/rpc/")) return "proto";
+  if (path.starts_with("tollgate/v1/") || path.starts_with("google/rpc/") || path.starts_with("grpc/health/")) return "proto";
   const std::string room = RoomOf(path);
   return kArrows.contains(room) || room == "tests" ? room : "";
 }

@@ -11,11 +11,13 @@ class FakePolicy final : public v1::Policy::Service {
  public:
   grpc::Status Check(grpc::ServerContext*, const v1::CheckPolicyRequest* request, v1::CheckPolicyReply* reply) override {
     check = *request;
+    if (!refusal.ok()) return refusal;
     if (request->messages_size() > 0) reply->mutable_input()->set_action("block");
     return grpc::Status::OK;
   }
   grpc::Status Put(grpc::ServerContext*, const v1::PutPolicyRequest* request, v1::StoredPolicy* reply) override {
     put = *request;
+    if (!refusal.ok()) return refusal;
     reply->set_version(3);
     if (request->draft()) reply->set_state("draft");
     return grpc::Status::OK;
@@ -97,6 +99,7 @@ class FakePolicy final : public v1::Policy::Service {
   // Two pages of the same.
   grpc::Status Replay(grpc::ServerContext*, const v1::ReplayPolicyRequest* request, v1::PolicyChanges* reply) override {
     replays.push_back(*request);
+    if (!refusal.ok()) return refusal;
     FillChanges(request->page_token().empty(), *reply);
     return grpc::Status::OK;
   }
@@ -128,6 +131,7 @@ class FakePolicy final : public v1::Policy::Service {
     rule.set_spans_would(21);
     if (first) reply.set_next_page_token("more");
   }
+  grpc::Status refusal;  // Of Check, Put and Replay.
   std::vector<v1::ReplayPolicyRequest> replays;
   std::vector<v1::ShadowReportRequest> reports;
   v1::TryPolicyRequest tried;

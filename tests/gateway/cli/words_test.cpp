@@ -197,3 +197,56 @@ TEST_CASE("What was accepted and who approved is told of requests and denials") 
   record.mutable_end()->mutable_input_verdict()->set_action("block");
   CHECK_THAT(Details(record), ContainsSubstring("    prompt, with what detectors answered: block\n"));
 }
+
+TEST_CASE("What each rule did is told with where it found it, which is no content") {
+  v1::Verdict verdict;
+  verdict.set_action("block");
+  auto& mail = *verdict.add_rules();
+  mail.set_rule_id("pii.email");
+  mail.set_action("redact");
+  mail.set_count(5);
+  struct At {
+    std::uint32_t message;
+    std::int64_t begin, end;
+    const char* field;
+  };
+  for (const At& at : {At{0, 10, 29, "text"}, At{0, 40, 59, "text"}, At{1, 3, 8, "reasoning"}}) {
+    auto& span = *mail.add_spans();
+    span.set_message(at.message);
+    span.set_begin(at.begin);
+    span.set_end(at.end);
+    span.set_field(at.field);
+  }
+  auto& whole = *verdict.add_rules();
+  whole.set_rule_id("long");
+  whole.set_action("flag");
+  whole.set_count(1);
+  whole.set_effect("justification");
+  const std::string rest = "      rule long: flag and justification\n";
+  v1::Record record;
+  *record.mutable_request()->mutable_input_verdict() = verdict;
+  record.mutable_request()->mutable_shadow()->set_policy_digest("xy");
+  *record.mutable_request()->mutable_shadow()->mutable_verdict() = verdict;
+  const std::string prompt =
+      "      rule pii.email: redact, 5 times, in message 0, bytes 10 to 29, 40 to 59; in message 1's reasoning, bytes 3 to 8; and 2 "
+      "more\n" +
+      rest;
+  CHECK_THAT(Details(record), ContainsSubstring("x5; flag by long\n" + prompt) || ContainsSubstring("noted by long\n" + prompt));
+  CHECK_THAT(Details(record), ContainsSubstring("    the shadow 7879 says: ") && ContainsSubstring(prompt + "    reserved"));
+  *record.mutable_deny()->mutable_input_verdict() = verdict;
+  CHECK_THAT(Details(record), ContainsSubstring(prompt));
+  *record.mutable_end()->mutable_output_verdict() = verdict;
+  record.mutable_end()->set_reason("CONTENT_FILTER");
+  for (const char* reason : {"CONTENT_FILTER", "STOP"}) {
+    auto& choice = *record.mutable_end()->add_choices();
+    choice.set_reason(reason);
+    choice.set_output_tokens(4);
+    choice.set_delivered_bytes(30);
+    choice.set_delivered_bytes_at_block(20);
+  }
+  CHECK_THAT(Details(record),
+             ContainsSubstring("in reply 0, bytes 10 to 29, 40 to 59; in reply 1's reasoning, bytes 3 to 8; and 2 more\n" + rest));
+  CHECK_THAT(Details(record),
+             ContainsSubstring("    reply 0: CONTENT_FILTER, 4 tokens, 30 bytes delivered, of these out when it was blocked: 20\n"
+                               "    reply 1: STOP, 4 tokens, 30 bytes delivered\n"));
+}

@@ -1,6 +1,7 @@
 // What tollgate.yaml may say, and the refusal that everything else gets: its line, its column and the remedy.
 #include <cstdlib>
 #include <filesystem>
+#include <sstream>
 #include <string>
 
 #include <sys/stat.h>
@@ -211,6 +212,39 @@ TEST_CASE("Every problem is told, not the first alone") {
   CHECK_THAT(refusal, Catch::Matchers::ContainsSubstring("t.yaml:7:1:"));
   CHECK_THAT(refusal, Catch::Matchers::ContainsSubstring("t.yaml:8:1:"));
   CHECK_THAT(refusal, Catch::Matchers::ContainsSubstring("t.yaml:9:1:"));
+}
+
+TEST_CASE("Problems of every kind are told at once, in the order of the file, and none of them twice") {
+  const std::string yaml =
+      "segment_ms: 0\n"                                                    // 1 Out of range,
+      "listeners: {http: {port: 9000}, grpc: {port: 9000}}\n"              // 2 one port for two,
+      "requests: {deadline_max_ms: soon, deadline_default_ms: 3600000}\n"  // 3 no number, which is compared with nothing,
+      "pool:\n"                                                            // 4
+      "  models:\n"                                                        // 5
+      "    - {name: m, file: gone.gguf}\n"                                 // 6 a file that is not there, which is not missing,
+      "    - {name: u, engine: openai, file: model.gguf, upstream: {endpoints: [{url: 'ftp://a'}]}}\n"  // 7 a malformed URL,
+      "    - {engine: scripted}\n"                                                                      // 8 no name,
+      "postgres:\n"                                                                                     // 9 one URL missing,
+      "  urll: host=/tmp\n"                                                                             // 10 the other misspelt,
+      "secrets: {root_key_file: short, pepper_file: pepper}\n";                                         // 11 and no key in the file.
+  const std::string refusal = Refusal(yaml);
+  INFO(refusal);
+  const char* expected[] = {"t.yaml:1:1: segment_ms is 0",
+                            "t.yaml:2:20: listeners.http.port is 9000",
+                            "t.yaml:3:12: requests.deadline_max_ms must be",
+                            "t.yaml:6:17: pool.models[0].file names",
+                            "t.yaml:7:75: pool.models[1].upstream.endpoints[0].url is \"ftp://a\"",
+                            "t.yaml:8:7: pool.models[2].name is missing",
+                            "t.yaml:9:1: postgres.keys_url is missing",
+                            "t.yaml:10:3: unknown field postgres.urll; did you mean url?",
+                            "t.yaml:11:11: secrets.root_key_file names"};
+  std::istringstream lines(refusal);
+  std::string line;
+  for (const char* begin : expected) {
+    REQUIRE(std::getline(lines, line));
+    CHECK_THAT(line, Catch::Matchers::StartsWith(begin));
+  }
+  CHECK_FALSE(std::getline(lines, line));
 }
 
 TEST_CASE("A password never comes back in a refusal or a dump") {

@@ -131,6 +131,20 @@ TEST_CASE("Reflection is there once where it is on, and not at all where it is o
   CHECK(captured.text() == "");
 }
 
+TEST_CASE("Reflection describes the health service, so that generic clients can ask it") {
+  grpc_front::GrpcServerOptions on;
+  on.reflection = true;
+  Fixture with(on);
+  for (const std::string symbol : {"grpc.health.v1.Health", "grpc.health.v1.Health.Check", "grpc.health.v1.HealthCheckRequest"}) {
+    const std::string file_containing_symbol = std::string("\x22") + static_cast<char>(symbol.size()) + symbol;
+    const GenericReply reply = CallGeneric(with.channel, kReflection, file_containing_symbol, 1);
+    REQUIRE(reply.messages.size() == 1);
+    // ServerReflectionResponse.file_descriptor_response with a FileDescriptorProto in it.
+    for (const char* part : {"grpc/health/v1/health.proto", "HealthCheckResponse", "ServingStatus", "Watch"})
+      CHECK(reply.messages[0].find(part) != std::string::npos);
+  }
+}
+
 TEST_CASE("With every descriptor taken gRPC clients are closed, and service returns unaided") {
   grpc_front::GrpcServerOptions options;
   options.listener.descriptors_reserved = 0;

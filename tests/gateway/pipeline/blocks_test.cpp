@@ -4,6 +4,8 @@
 #include <chrono>
 #include <string>
 
+#include "policy/explain.h"
+#include "policy/policy_set.h"
 #include "tests/gateway/pipeline/world.h"
 
 using namespace tollgate;
@@ -140,6 +142,49 @@ TEST_CASE("Code in the arguments of a call is judged as a reader of the JSON see
     const Reply& reply = ReplyOf(outcome);
     CHECK(reply.end.finish_reason() == (code ? v1::FINISH_REASON_CONTENT_FILTER : v1::FINISH_REASON_TOOL_CALLS));
     CHECK(reply.calls.size() == (code ? 0 : 1));
+    world.CheckBooks();
+  }
+}
+
+TEST_CASE("Explain and whole replies judge a call's arguments as the pipeline does, escapes and all") {
+  struct Row {
+    const char *detect, *action, *arguments;
+  };
+  const Row rows[] = {
+      {"{code: {lines: 2}}", "block", R"({"s":"\nimport os\ndef f(x):\n    return x + 1\ndef g(x):\n    return f(x)\n"})"},
+      {"{code: {lines: 2}}", "flag", R"({"s":"\nimport os\ndef f(x):\n    return x + 1\ndef g(x):\n    return f(x)\n"})"},
+      {"{code: {lines: 2}}", "block", R"({"s":"list the files\nof today"})"},
+      {"{language: {is: de}}", "block", R"({"q":"K\u00f6nnen Sie mir bitte die Rechnung f\u00fcr den letzten Monat schicken?"})"},
+      {"{language: {is_not: de}}", "block", R"({"q":"K\u00f6nnen Sie mir bitte die Rechnung f\u00fcr den letzten Monat schicken?"})"},
+      {"{personal_data: email}", "redact", R"({"to":"b\u006fb@example.com"})"},
+      {"{personal_data: email}", "block", R"({"to":"b\u006fb@example.com"})"},
+      {"{not_json: any}", "block", R"({"to":"b\u006fb@example.com"})"}};
+  for (const Row& row : rows) {
+    INFO(row.detect << " " << row.action << " " << row.arguments);
+    const policy::PolicySource source{
+        "house", std::string("version: 1\nname: house\nrules:\n  - {id: r, where: {direction: output, tool: run}, detect: ") + row.detect +
+                     ", do: " + row.action + "}\n"};
+    test::World world(source.yaml);
+    std::string script = "!call run ";
+    for (const char* c = row.arguments; *c != '\0'; ++c) script += *c == '\\' ? "\\\\" : std::string(1, *c);
+    v1::ChatRequest ask = world.Ask(script);
+    ask.add_tools()->set_name("run");
+    const auto outcome = world.Chat(ask);
+    const Reply& reply = ReplyOf(outcome);
+    const v1::EndBody end = EndOf(world);
+    const policy::Channel channel{policy::Part::kToolCall, "run"};
+    const auto policies = policy::PolicySet::Compile({&source, 1});
+    REQUIRE(policies.ok());
+    const auto whole = (*policies)->FilterWhole({}, row.arguments, channel);
+    const auto told = policy::Explain({&source, 1}, {}, {row.arguments, true, policy::Role::kAssistant, channel});
+    REQUIRE((whole.ok() && told.ok()));
+    CHECK((reply.calls.empty() ? "" : reply.calls[0].arguments()) == whole->text);
+    CHECK(whole->text == told->result);
+    CHECK(end.output_verdict().action() == policy::ActionName(whole->verdict.action));
+    CHECK(end.output_verdict().rules_size() == static_cast<int>(whole->verdict.rules.size()));
+    CHECK((told->rules[0].state == policy::RuleStory::State::kHit) == (end.output_verdict().rules_size() == 1));
+    if (end.output_verdict().rules_size() == 1 && end.output_verdict().rules(0).spans_size() == 1)
+      CHECK(end.output_verdict().rules(0).spans(0).begin() == told->found[0].begin);
     world.CheckBooks();
   }
 }

@@ -1,6 +1,8 @@
 // Several replies to one prompt: each under a filter of its own, billed in sum, one REQUEST and one terminal record.
 #include <catch2/catch_test_macros.hpp>
 
+#include <chrono>
+
 #include "base/error_detail.h"
 #include "tests/gateway/pipeline/world.h"
 
@@ -87,6 +89,45 @@ TEST_CASE("Each reply has a filter of its own") {
   CHECK(ReplyOf(blocked).more[0].text == "a ");
   CHECK(ReplyOf(blocked).end.choices(1).finish_reason() == v1::FINISH_REASON_CONTENT_FILTER);
   world.CheckBooks();
+}
+
+TEST_CASE("Of each of several replies the record says what was out when it was blocked itself, and what came with the end") {
+  for (const bool streamed : {false, true}) {
+    for (const char* script : {"!say sword\\|fish it is", "!say it is a sword\\|fish b", "!pace_ms 2\n!tokens 20\n!say a sword\\|fish b"}) {
+      INFO(script << streamed);
+      test::World world(kPolicy);
+      world.options.segment = std::chrono::milliseconds(0);
+      test::RecordingWriter writer;
+      const auto outcome = world.Chat(AskFor(world, 3, script), streamed ? &writer : nullptr);
+      const Reply& reply = ReplyOf(outcome);
+      const v1::EndBody end = world.journal.entries().back().record.end();
+      REQUIRE(end.choices_size() == 3);
+      std::int64_t delivered = 0, at_block = 0;
+      bool last_to_end = false;
+      for (int i = 0; i < 3; ++i) {
+        const v1::ChoiceOutcome& choice = end.choices(i);
+        const std::string& on_stream = i == 0 ? writer.text : writer.others[i];
+        const std::string& with_end = i == 0 ? reply.text : reply.more[static_cast<std::size_t>(i) - 1].text;
+        const auto out = static_cast<std::int64_t>(on_stream.size());
+        CHECK(choice.reason() == "CONTENT_FILTER");
+        CHECK(choice.delivered_bytes() == out + static_cast<std::int64_t>(with_end.size()));
+        CHECK(choice.delivered_bytes_at_block() <= out);  // Others may let go of more of it while they run on.
+        last_to_end = last_to_end || choice.delivered_bytes_at_block() == out;
+        delivered += choice.delivered_bytes();
+        at_block += choice.delivered_bytes_at_block();
+      }
+      CHECK(last_to_end);
+      CHECK(delivered == end.delivered_bytes());
+      CHECK(end.delivered_bytes_at_block() <= delivered);
+      if (!streamed) CHECK(at_block == 0);
+      world.CheckBooks();
+    }
+  }
+  test::World world(kPolicy);
+  world.Chat(AskFor(world, 2, "!say one two"));
+  const v1::EndBody end = world.journal.entries().back().record.end();
+  CHECK(end.choices(1).delivered_bytes() == 7);
+  CHECK(end.choices(1).delivered_bytes_at_block() == 0);
 }
 
 TEST_CASE("The quota is exact over all replies together") {

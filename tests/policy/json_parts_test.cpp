@@ -1,5 +1,5 @@
 // JSON as policy reads it, and back.
-#include "gateway/pipeline/json_parts.h"
+#include "policy/json_parts.h"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -34,7 +34,7 @@ Done Filter(const std::string& json) {
   static const auto policies = policy::PolicySet::Compile(sources);
   if (!policies.ok()) FAIL(base::Message(policies.status()));
   const auto filter = (*policies)->OpenOutput({});
-  const auto filtered = pipeline::FilterJson(json, *filter);
+  const auto filtered = policy::FilterJson(json, *filter);
   REQUIRE(filtered.ok());
   return {*filtered, filter->blocked()};
 }
@@ -42,11 +42,13 @@ Done Filter(const std::string& json) {
 }  // namespace
 
 TEST_CASE("JSON is cut where its strings begin and end, and joined again with no escape that it does not need") {
-  const auto parts = pipeline::CutJson(R"({"a\u0062":[1, "x\ny\/\u00e9\ud83d\ude00\"\\"]})");
+  const auto parts = policy::CutJson(R"({"a\u0062":[1, "x\ny\/\u00e9\ud83d\ude00\"\\"]})");
   REQUIRE(parts);
   CHECK(*parts == std::vector<std::string>{"{\"", "ab", "\":[1, \"", "x\ny/é😀\"\\", "\"]}"});
-  CHECK(pipeline::JoinJson(*parts) == R"({"ab":[1, "x\ny/é😀\"\\"]})");
-  for (const char* bad : {"", "{", R"({"a":"\ud83d"})", "{'a':1}", R"({"a":1} x)"}) CHECK_FALSE(pipeline::CutJson(bad));
+  CHECK(policy::JoinJson(*parts) == R"({"ab":[1, "x\ny/é😀\"\\"]})");
+  CHECK(policy::JsonDecoded(R"(["x\ny"])") == "[\"x\ny\"]");
+  CHECK(policy::JsonDecoded("no\\n") == "no\\n");
+  for (const char* bad : {"", "{", R"({"a":"\ud83d"})", "{'a':1}", R"({"a":1} x)"}) CHECK_FALSE(policy::CutJson(bad));
 }
 
 TEST_CASE("Where a pseudonym stands in JSON its value comes back with the escapes that JSON demands") {
@@ -68,10 +70,10 @@ TEST_CASE("Where a pseudonym stands in JSON its value comes back with the escape
   };
   for (const auto& [json, expected] : rows) {
     const auto filter = (*policies)->OpenOutput(subject);
-    const auto out = pipeline::FilterJson(json, *filter);
+    const auto out = policy::FilterJson(json, *filter);
     REQUIRE(out.ok());
     CHECK(*out == expected);
-    CHECK(pipeline::CutJson(*out));
+    CHECK(policy::CutJson(*out));
   }
 }
 

@@ -1,8 +1,10 @@
 // A filter gives text back with parts of it replaced, and says where. What it was pushed is walked beside that: what was not replaced is
 // written again as what it was, string or not, byte by byte.
 //
-// Tested by tests/gateway/pipeline/json_parts_test.cpp.
-#include "gateway/pipeline/json_parts.h"
+// Tested by tests/policy/json_parts_test.cpp.
+#include "policy/json_parts.h"
+
+#include <iterator>
 
 #include <boost/json.hpp>
 
@@ -10,7 +12,7 @@
 
 #include "base/encoding.h"
 
-namespace tollgate::pipeline {
+namespace tollgate::policy {
 namespace {
 
 namespace json = boost::json;
@@ -64,6 +66,14 @@ std::optional<std::vector<std::string>> CutJson(std::string_view text) {
   return parts;
 }
 
+std::string JsonDecoded(std::string_view text) {
+  const auto parts = CutJson(text);
+  if (!parts) return std::string(text);
+  std::string out;
+  for (const std::string& part : *parts) out += part;
+  return out;
+}
+
 std::string JoinJson(std::span<const std::string> parts) {
   std::string out;
   for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -73,7 +83,24 @@ std::string JoinJson(std::span<const std::string> parts) {
   return out;
 }
 
-absl::StatusOr<std::string> FilterJson(std::string_view text, policy::StreamFilter& filter) {
+void AddJson(std::string_view json, std::vector<std::string>& parts) {
+  if (auto cut = CutJson(json)) {
+    parts.insert(parts.end(), std::make_move_iterator(cut->begin()), std::make_move_iterator(cut->end()));
+  } else {
+    parts.emplace_back(json);
+  }
+}
+
+std::string JsonOf(std::span<const std::string> parts, std::size_t before, std::string_view original) {
+  std::vector<std::string> was;
+  AddJson(original, was);
+  if (parts.size() == before + was.size()) return was.size() == 1 ? parts[before] : JoinJson(parts.subspan(before));
+  std::string text;
+  for (const std::string& part : parts) text += part;
+  return text;
+}
+
+absl::StatusOr<std::string> FilterJson(std::string_view text, StreamFilter& filter) {
   const auto parts = CutJson(text);
   std::string decoded, strings;  // The text, and for each byte whether it is in a string.
   if (parts) {
@@ -99,7 +126,7 @@ absl::StatusOr<std::string> FilterJson(std::string_view text, policy::StreamFilt
   };
   for (std::size_t i = 0; i < out.size() || next < filter.replaced().size();) {
     if (next < filter.replaced().size() && static_cast<std::size_t>(filter.replaced()[next].first) == i) {
-      const policy::RawSpan& span = filter.raw()[next];
+      const RawSpan& span = filter.raw()[next];
       const bool quoted = parts && at < strings.size() && strings[at] == 0;
       if (quoted) clear += '"';
       for (; i < static_cast<std::size_t>(filter.replaced()[next].second); ++i) write(out[i]);
@@ -120,4 +147,4 @@ absl::StatusOr<std::string> FilterJson(std::string_view text, policy::StreamFilt
   return clear;
 }
 
-}  // namespace tollgate::pipeline
+}  // namespace tollgate::policy

@@ -1,4 +1,5 @@
-// JSON as policy reads it: with the escapes of its strings decoded, so that no value hides behind a \u. Pure; thread-safe.
+// JSON as policy reads it: with the escapes of its strings decoded, so that no value hides behind a \u. So the arguments of a tool's call
+// are judged, everywhere: of a prompt, of a reply, in tests of rules and in explain. Pure; thread-safe.
 #pragma once
 
 #include <memory>
@@ -11,18 +12,26 @@
 #include "base/status.h"
 #include "policy/stream_filter.h"
 
-namespace tollgate::pipeline {
+namespace tollgate::policy {
 
 // Cut where strings begin and end: what stands between strings (their quotes included), and what is in them, in turn; the first is the
 // former. Joined, it is what a reader of the JSON sees. Nothing for what is no JSON, or nested deeper than 64.
 std::optional<std::vector<std::string>> CutJson(std::string_view json);
 
+// What a reader of the JSON sees; what is no JSON as it is.
+std::string JsonDecoded(std::string_view json);
+
 // The other way: JSON whose strings escape only what JSON demands.
 std::string JoinJson(std::span<const std::string> parts);
+
+// The parts of JSON, or of what is none the whole, behind what `parts` has.
+void AddJson(std::string_view json, std::vector<std::string>& parts);
+// What became of `original`, which AddJson put behind `before` other parts: JSON again, where its parts are still as many.
+std::string JsonOf(std::span<const std::string> parts, std::size_t before, std::string_view original);
 
 // JSON through a filter: what may leave, its strings written as JoinJson does. A replacement of what was no string is one; where an edit
 // reached beyond a string, it is no JSON any more. REQUIRES: `filter` is new. Afterwards it was pushed all of `json`, decoded, and is
 // finished; if it is blocked, nothing should leave. Text that is no JSON goes through as it is. Errors as StreamFilter::Push.
-absl::StatusOr<std::string> FilterJson(std::string_view json, policy::StreamFilter& filter);
+absl::StatusOr<std::string> FilterJson(std::string_view json, StreamFilter& filter);
 
-}  // namespace tollgate::pipeline
+}  // namespace tollgate::policy
