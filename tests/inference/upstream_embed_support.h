@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cmath>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,16 +28,12 @@ using Exchange = ScriptedUpstream::Exchange;
 class ByteTexts final : public UpstreamTexts {
  public:
   explicit ByteTexts(Pooling pooling) {
-    facts_.pooling = pooling;
+    facts_.pooling = pooling, facts_.architecture = "bytes";
     facts_.dimensions = pooling == Pooling::kRank ? 1 : 4;
     facts_.vocab_tokens = 300;
-    facts_.architecture = "bytes";
   }
   const ModelInfo& Facts() const override { return facts_; }
-  std::string Sent(std::string_view text) const override {
-    const std::string names[] = {"<s>", "</s>"};
-    return BreakNames(text, names);
-  }
+  std::string Sent(std::string_view text) const override { return BreakNames(text, std::vector<std::string>{"<s>", "</s>"}); }
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> /*turns*/) const override { return base::Internal("no chats"); }
   absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override {
     const std::string sent = facts_.reranks() ? Sent(text) : std::string(text);
@@ -109,12 +104,9 @@ inline std::shared_ptr<TokenStream> EmbedOn(Replica& replica, EmbedJob job) {
 
 inline boost::json::object BodyOf(const ScriptedUpstream::Request& request) { return boost::json::parse(request.body).as_object(); }
 
-// The vector of an input as it is sent, not of length 1: how many tokens it has, its first byte, and two more.
-inline std::vector<float> VectorOf(const boost::json::array& input) {
-  return {static_cast<float>(input.size()), static_cast<float>(input.at(1).as_int64()), 1, -2};
-}
-inline std::vector<float> VectorOf(const std::string& text) {
-  return {static_cast<float>(text.size() + 2), static_cast<float>(static_cast<unsigned char>(text[0])), 1, -2};
+// The vector of a text as it is sent, not of length 1: how many tokens it has, its first byte, and two more.
+inline std::vector<float> VectorOf(std::size_t tokens, std::int64_t first) {
+  return {static_cast<float>(tokens), static_cast<float>(first), 1, -2};
 }
 inline std::vector<float> OfLengthOne(std::vector<float> vector) {
   double square = 0;
@@ -147,8 +139,9 @@ struct ByteModel {
     boost::json::array data;
     std::int64_t tokens = lie;
     for (std::size_t i = inputs.size(); i-- > 0;) {
-      tokens += static_cast<std::int64_t>(inputs[i].as_array().size());
-      data.push_back(Entry(static_cast<std::int64_t>(i), VectorOf(inputs[i].as_array()), base64));
+      const boost::json::array& input = inputs[i].as_array();
+      tokens += static_cast<std::int64_t>(input.size());
+      data.push_back(Entry(static_cast<std::int64_t>(i), VectorOf(input.size(), input.at(1).as_int64()), base64));
     }
     exchange.Reply(200, VectorsBody(std::move(data), tokens));
   }

@@ -34,7 +34,7 @@ TEST_CASE("Inputs go as their token ids, in parts, and their vectors come in ord
     REQUIRE(heard.end.reason == EndReason::kStop);
     REQUIRE(heard.end.vectors.size() == 130 * 4);
     for (std::size_t i = 0; i < texts.size(); ++i) {
-      const std::vector<float> expected = OfLengthOne(VectorOf(texts[i]));
+      const std::vector<float> expected = OfLengthOne(VectorOf(texts[i].size() + 2, texts[i][0]));
       for (std::size_t n = 0; n < 4; ++n) CHECK(heard.end.vectors[i * 4 + n] == Approx(expected[n]));
     }
     CHECK(heard.end.input_tokens_evaluated == heard.end.input_tokens);
