@@ -2,7 +2,6 @@
 // sequences of one that chats, on a thread, in a context and in steps of its own: a job holds a slot, a step works on whole inputs of one
 // tenant, as many as fit into the model's step_target, and the tenant whose inputs had the fewest tokens worked through comes next. No
 // vector depends on another tenant's inputs, which never share a step with its own.
-// Where servers run the model (engine openai), a job is with them as soon as it has its slot, a part at a time, and its steps are theirs.
 //
 //   EmbedTokens  the exact tokens of an input, with those that the model was trained to see around it. INVALID_ARGUMENT: no UTF-8. The
 //                tokens of a query, which all documents share, come from Pool::Tokenize: once, however many the documents.
