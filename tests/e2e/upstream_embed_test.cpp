@@ -71,7 +71,7 @@ struct World {
     connection.Send(Post(path, key.empty() ? company.key : key, body));
     return connection.Read();
   }
-  v1::EndBody EndOf(const HttpReply& reply) { return StoryOf(admin, reply.headers.at("x-tollgate-request-id")).end; }
+  v1::EndBody EndOf(const HttpReply& reply) { return StoryOf(admin, reply.headers.at("x-request-id")).end; }
   // Promise P1, looked at from the server: the inputs are on record before it is asked anything.
   void Serve(ScriptedUpstream::Exchange& exchange) {
     {
