@@ -35,8 +35,6 @@ constexpr int kGivesWayNice = 10;
 absl::Status CheckModel(const ModelOptions& model) {
   if (model.name.empty()) return base::InvalidArgument("it has no name");
   if (model.engine != EngineKind::kScripted && model.file.empty()) return base::InvalidArgument("it names no file");
-  if (model.pooling != Pooling::kNone && model.engine == EngineKind::kOpenAi)
-    return base::Unimplemented("engine openai sends servers chats alone: embed with engine llama, and leave pooling out");
   if (model.strict && (model.engine == EngineKind::kOpenAi || model.pooling != Pooling::kNone))
     return base::Unimplemented(
         "strict answers are of models that chat in this process: leave strict out with engine openai and with pooling");
@@ -245,7 +243,8 @@ class PoolOfReplicas final : public Pool {
   std::int64_t MemoryLeft() const { return MemoryOf(HostNow()); }
 
   int NiceOf(const ModelOptions& model) const {
-    return options_.replica_nice + (model.pooling == Pooling::kNone && !model.strict ? 0 : kGivesWayNice);
+    const bool computes = model.engine != EngineKind::kOpenAi;
+    return options_.replica_nice + (computes && (model.pooling != Pooling::kNone || model.strict) ? kGivesWayNice : 0);
   }
 
   // In a process of its own it is the computing there that has lower priority, not what waits for it here.

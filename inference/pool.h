@@ -52,7 +52,7 @@ struct ModelOptions {
   std::int64_t prefix_cache_bytes = 256 << 20;  // Memory for what tenants' own prompts begin with; 0 = none.
   double cached_token_share = 0.1;              // What a cached prompt token counts in fairness, 0 to 1.
   UpstreamOptions upstream;                     // Of kOpenAi.
-  Pooling pooling = Pooling::kNone;             // Not kNone: it embeds or reranks (embed.h), and does not chat. Not of kOpenAi.
+  Pooling pooling = Pooling::kNone;             // Not kNone: it embeds or reranks (embed.h), and does not chat.
   bool strict = false;                          // It gives strict answers too, from a second copy. Not of kOpenAi, nor with pooling.
 };
 

@@ -59,7 +59,7 @@ void Replica::Run() {
       continue;
     }
     const base::MonoTime began = now_;
-    if (embeds_) {
+    if (by_inputs_) {
       StepInputs();
     } else {
       Step();
@@ -175,11 +175,14 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
                              .banned_first = request.banned_first,
                              .logprobs = request.logprobs,
                              .band = request.band,
+                             .input_ends = sequence->input_ends,
+                             .texts = sequence->input_texts,
                              .adapters = sequence->adapter_set};
   const auto opened = NoThrow([&] { return engine_->Open(sequence->slot, asked); });
   *free = std::move(sequence);
   Sequence& seated = **free;
-  if (embeds_) LiftWorked(*seated.account);
+  seated.input_texts.clear();
+  if (by_inputs_) LiftWorked(*seated.account);
   seated.output.reserve(static_cast<std::size_t>(std::min(seated.output_limit, kOutputsAtFirst)));
   ++running_;
   if (!opened.ok()) {
@@ -203,12 +206,12 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
 void Replica::Plan() {
   work_.clear();
   if (running_ == 0) return;
-  if (embeds_) return PlanInputs();
+  if (by_inputs_) return PlanInputs();
   prompts_.clear();
   ChooseTurn();
   for (auto& sequence : slots_) {
     if (sequence == nullptr || sequence->closing || sequence->parked || !IsTurnOf(*sequence)) continue;
-    if (sequence->prompt_left > 0) {
+    if (sequence->prompt_left > 0 && !embeds_) {
       if (sequence->group != 0 && Shares(*sequence)) continue;
       prompts_.push_back(sequence.get());
       continue;
@@ -304,6 +307,7 @@ void Replica::Take(Sequence& sequence, const EngineOutput& output) {
     End(sequence, EndReason::kEngineFailed, output.status);
     return;
   }
+  if (embeds_) return TakeVectors(sequence, output.vectors);
   if (output.token < 0) return End(sequence, EndReason::kStop, absl::OkStatus());
   ++sequence.decoded;
   ++stats_.output_tokens;

@@ -61,7 +61,6 @@ class Replica {
 
  private:
   Replica(const ModelOptions& model, const base::Clock& clock);
-
   // Any thread.
   absl::Status Check(const SequenceRequest& request) const;
   absl::Status CheckForm(const SequenceRequest& request) const;
@@ -90,6 +89,7 @@ class Replica {
   void Step();
   void PlanInputs();  // The same of a model that embeds: inputs_ beside work_.
   void StepInputs();
+  void TakeVectors(Sequence& job, std::span<const float> vectors);
   void LiftWorked(TenantAccount& tenant) const;
   void Take(Sequence& sequence, const EngineOutput& output);
   void ParkOrEnd(Sequence& sequence);
@@ -107,8 +107,8 @@ class Replica {
 
   const ModelOptions model_;
   const base::Clock& clock_;
-  std::unique_ptr<Engine> engine_;  // Constant after Start.
-  bool embeds_ = false;             // So is this: it embeds or reranks.
+  std::unique_ptr<Engine> engine_;           // Constant after Start.
+  bool embeds_ = false, by_inputs_ = false;  // So are these: it embeds or reranks; in steps of one tenant's inputs (Engine::Embed).
   const std::shared_ptr<Waker> waker_ = std::make_shared<Waker>();
   std::thread thread_;
 

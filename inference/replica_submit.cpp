@@ -109,6 +109,7 @@ absl::StatusOr<std::unique_ptr<Replica>> Replica::Start(const ModelOptions& mode
     }
     self->engine_ = *std::move(engine);
     self->embeds_ = self->engine_->Info().pooling != Pooling::kNone;
+    self->by_inputs_ = self->embeds_ && !self->engine_->EmbedsInSlots();
     self->budget_ = StepBudget(self->engine_->step_tokens_max(), self->model_.step_target);
     ready.set_value(absl::OkStatus());
     self->Run();

@@ -44,6 +44,7 @@ struct Sequence {
   std::int64_t published = 0;            // Published prompt tokens that another tenant worked through; they count at the prompt's end.
   std::int64_t group = 0;                // Others of it have the same prompt; 0 = none.
   std::vector<std::int64_t> input_ends;  // Of an EmbedJob: where each of its inputs ends among the prompt's tokens.
+  std::vector<std::string> input_texts;  // EmbedJob::texts, until it has a slot.
   std::size_t inputs_done = 0;
   AdaptersHeld adapters;
   AdapterSet adapter_set;                       // Their handles.

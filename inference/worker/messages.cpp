@@ -190,8 +190,9 @@ ModelInfo FromMessage(const v1::WorkerStarted& message, const ModelOptions& mode
 }
 
 void ToMessage(const EngineSequence& sequence, v1::WorkerOpen& message) {
+  // A process is given inputs by Embed: where they end, and their texts, stay here.
   const auto& [prompt_tokens, sampling, tenant, published_tokens, published_by, logit_bias, grammar, banned_first, logprobs, band,
-               adapters] = sequence;
+               input_ends, texts, adapters] = sequence;
   message.mutable_prompt_tokens()->Assign(prompt_tokens.begin(), prompt_tokens.end());
   ToMessage(sampling, message);
   message.set_tenant(tenant.Bytes());
@@ -254,7 +255,7 @@ void ToMessage(const EngineWork& work, v1::WorkerWork& message) {
 EngineWork FromMessage(const v1::WorkerWork& message) { return {message.slot(), message.prompt_tokens(), message.output_max()}; }
 
 void ToMessage(const EngineOutput& output, v1::WorkerOutput& message) {
-  const auto& [slot, token, bytes, ends, logprob, top, status] = output;
+  const auto& [slot, token, bytes, ends, logprob, top, vectors, status] = output;
   message.set_slot(slot);
   if (!status.ok()) {
     ToMessage(status, *message.mutable_status());
