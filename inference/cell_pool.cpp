@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "inference/guarded.h"
+#include "inference/memory_estimate.h"
 
 namespace tollgate::inference {
 namespace {
@@ -23,9 +24,6 @@ namespace {
 constexpr std::chrono::milliseconds kIdleAfter{100};
 
 }  // namespace
-
-std::int64_t SuspendedBytesMax(const ModelOptions& model) { return model.kv_tokens == 0 ? 0 : model.prefix_cache_bytes / 2; }
-std::int64_t PrefixBytesMax(const ModelOptions& model) { return model.prefix_cache_bytes - SuspendedBytesMax(model); }
 
 CellPool::CellPool(const ModelOptions& model, Engine& engine, Slots& slots, ReplicaStats& stats, Fail fail)
     : total_(model.kv_tokens),

@@ -62,8 +62,4 @@ class CellPool {
   std::vector<int> suspend_;  // Scratch.
 };
 
-// Of `bytes`, a model's for what it keeps of states: what suspended sequences may take, where it shares cells. The rest is for prefixes.
-std::int64_t SuspendedBytesMax(const ModelOptions& model);
-std::int64_t PrefixBytesMax(const ModelOptions& model);
-
 }  // namespace tollgate::inference

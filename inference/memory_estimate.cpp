@@ -45,6 +45,10 @@ std::int64_t EmbedStepTokens(const ModelOptions& model) {
   return std::max<std::int64_t>(model.context_tokens, model.step_tokens_max);
 }
 
+std::int64_t SuspendedBytesMax(const ModelOptions& model) { return model.kv_tokens == 0 ? 0 : model.prefix_cache_bytes / 2; }
+
+std::int64_t PrefixBytesMax(const ModelOptions& model) { return model.prefix_cache_bytes - SuspendedBytesMax(model); }
+
 MemoryNeed EstimateMemory(const GgufHeader& header, std::int64_t file_bytes, const ModelOptions& model) {
   const std::int64_t width = Number(header, "embedding_length", 0);
   const std::int64_t heads = std::max<std::int64_t>(Number(header, "attention.head_count", 1), 1);
@@ -54,7 +58,8 @@ MemoryNeed EstimateMemory(const GgufHeader& header, std::int64_t file_bytes, con
   const std::int64_t per_token = header.layers * kv_heads * (key + value);
   const bool embeds = model.pooling != Pooling::kNone;
   const std::int64_t at_once = embeds ? 1 : model.slots;
-  const std::int64_t tokens = (EmbedStepTokens(model) + 255) / 256 * 256 * at_once;  // libllama's blocks.
+  const auto blocks = [](std::int64_t t) { return (t + 255) / 256 * 256; };  // libllama's.
+  const std::int64_t tokens = model.kv_tokens > 0 ? blocks(model.kv_tokens) : blocks(EmbedStepTokens(model)) * at_once;
   MemoryNeed need;
   need.weights = file_bytes;
   switch (model.kv) {
@@ -79,12 +84,15 @@ absl::Status CheckFits(const MemoryNeed& need, const ModelOptions& model, std::i
   base::ErrorDetail detail;
   detail.reason = "MODEL_DOES_NOT_FIT";
   detail.may_retry = false;
+  const std::string context = model.kv_tokens > 0 ? fmt::format("{} slots that share {} tokens", model.slots, model.kv_tokens)
+                                                  : fmt::format("{} slots x {} tokens", model.slots, model.context_tokens);
   return base::WithDetail(
-      base::ResourceExhausted(fmt::format("it needs about {} MiB (weights {}, context of {} slots x {} tokens {}, prefix cache {}, "
+      base::ResourceExhausted(fmt::format("it needs about {} MiB (weights {}, context of {} {}, prefix cache {}, "
                                           "computing {}) and {} MiB are free: lower "
-                                          "slots, context_tokens or prefix_cache_bytes{}, or unload another model",
-                                          MiB(need.total()), MiB(need.weights), model.slots, model.context_tokens, MiB(need.context),
-                                          MiB(need.prefix_cache), MiB(need.computing), std::max<std::int64_t>(available_bytes, 0) / kMiB,
+                                          "{} or prefix_cache_bytes{}, or unload another model",
+                                          MiB(need.total()), MiB(need.weights), context, MiB(need.context), MiB(need.prefix_cache),
+                                          MiB(need.computing), std::max<std::int64_t>(available_bytes, 0) / kMiB,
+                                          model.kv_tokens > 0 ? "kv_tokens" : "slots, context_tokens",
                                           model.kv == KvType::kF16 ? ", keep the context in 8 bits" : "")),
       detail);
 }

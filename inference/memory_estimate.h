@@ -23,6 +23,10 @@ struct MemoryNeed {
 // The most tokens of a step of a model that embeds: an input goes into one whole. Of one that chats: its context.
 std::int64_t EmbedStepTokens(const ModelOptions& model);
 
+// What of prefix_cache_bytes is for states of suspended sequences, where slots share cells, and what for prefixes.
+std::int64_t SuspendedBytesMax(const ModelOptions& model);
+std::int64_t PrefixBytesMax(const ModelOptions& model);
+
 MemoryNeed EstimateMemory(const GgufHeader& header, std::int64_t file_bytes, const ModelOptions& model);
 
 // OK, or RESOURCE_EXHAUSTED with all the numbers and what to lower.

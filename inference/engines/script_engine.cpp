@@ -158,7 +158,7 @@ class ScriptedEngine final : public Engine {
     info_.engine_build = "scripted 1";
     info_.context_tokens = model.context_tokens;
     info_.vocab_tokens = kVocab;
-    info_.slots = model.slots;
+    info_.slots = model.slots, info_.kv_tokens = model.kv_tokens;
     info_.pooling = model.pooling == Pooling::kAsFile ? Pooling::kMean : model.pooling;
     if (info_.pooling != Pooling::kNone) {
       info_.dimensions = info_.reranks() ? 1 : kScriptedDimensions;

@@ -1,0 +1,117 @@
+// How it works. Where slots share cells, libllama keeps one cache for all sequences and hides from each what is not its own. A slot that is
+// suspended gives its state to memory and its cells back; Resume puts the state into whatever cells are free then, which need not stand
+// together. What a snapshot holds beyond what is wanted of it may have no room for the moment it takes to cut it: then the others' states
+// are taken out, and put back behind it. So what a tenant has kept is found whatever others hold.
+//
+// Hidden cells are multiplied by zero, not left out: a NaN of one sequence would be everybody's. So each step proves what it wrote, of a
+// prompt's chunk too: the last token's logits, in which every cell of its sequence had a part, are finite; or the sequence ends before
+// another step, and the cache is cleaned (llama_spoilt.cpp).
+//
+// States in memory are overwritten when they go.
+//
+// Tested by tests/inference/pooled_model_test.cpp.
+#include <algorithm>
+#include <cmath>
+#include <exception>
+#include <utility>
+
+#include "base/crypto.h"
+#include "base/diagnostics.h"
+#include "inference/engines/llama_engine.h"
+
+namespace tollgate::inference {
+namespace {
+
+std::span<const std::uint8_t> BytesOf(const std::string& state) {
+  return {reinterpret_cast<const std::uint8_t*>(state.data()), state.size()};
+}
+
+}  // namespace
+
+LlamaAside::~LlamaAside() { base::Wipe(state); }
+
+// Into `state`, replacing it. False: libllama did not give it, or there is no memory for it.
+bool LlamaEngine::TakeOut(int index, std::int64_t bytes_max, std::string& state) const {
+  try {
+    const std::size_t size = llama_state_seq_get_size(context_.get(), index);
+    if (static_cast<std::int64_t>(size) > bytes_max) return false;
+    state.resize(size);
+    return llama_state_seq_get_data(context_.get(), reinterpret_cast<std::uint8_t*>(state.data()), size, index) == size;
+  } catch (const std::exception& e) {
+    base::Warn("llama", "the state of slot {} was not taken out: {}", index, e.what());
+    return false;
+  }
+}
+
+absl::StatusOr<std::int64_t> LlamaEngine::Suspend(int index, std::int64_t bytes_max) {
+  if (info_.kv_tokens == 0) return NoCells();
+  Slot& slot = *slots_[index];
+  slot.aside = std::make_unique<LlamaAside>();
+  if (slot.cached == 0 || !slot.sound || !TakeOut(index, bytes_max, slot.aside->state)) base::Wipe(slot.aside->state);
+  llama_memory_seq_rm(llama_get_memory(context_.get()), index, -1, -1);
+  return static_cast<std::int64_t>(slot.aside->state.size());
+}
+
+absl::StatusOr<std::int64_t> LlamaEngine::Resume(int index) {
+  if (info_.kv_tokens == 0) return NoCells();
+  Slot& slot = *slots_[index];
+  const bool back = slot.cached == 0 || (!slot.aside->state.empty() && Put(index, BytesOf(slot.aside->state), slot.cached));
+  slot.aside.reset();
+  return back ? 0 : std::exchange(slot.cached, 0);
+}
+
+// Puts a state into an empty slot and cuts it to so many tokens. False: the slot is empty still.
+bool LlamaEngine::Put(int index, std::span<const std::uint8_t> state, std::int64_t tokens) {
+  if (PutAsIs(index, state, tokens)) return true;
+  bool put = false;
+  return info_.kv_tokens > 0 && Repack(index, tokens, [&] { put = PutAsIs(index, state, tokens); }) && put;
+}
+
+bool LlamaEngine::PutAsIs(int index, std::span<const std::uint8_t> state, std::int64_t tokens) {
+  auto* memory = llama_get_memory(context_.get());
+  llama_memory_seq_rm(memory, index, -1, -1);
+  if (llama_state_seq_set_data(context_.get(), state.data(), state.size(), index) == state.size() &&
+      llama_memory_seq_rm(memory, index, static_cast<llama_pos>(tokens), -1)) {
+    return true;
+  }
+  llama_memory_seq_rm(memory, index, -1, -1);
+  return false;
+}
+
+// Takes the states of all slots but `except` out, sets all cells to zero, does `emptied`, which puts at most `tokens` in, and puts the
+// states back. False: that could not be; nothing was changed.
+bool LlamaEngine::Repack(int except, std::int64_t tokens, const std::function<void()>& emptied) {
+  std::vector<std::pair<int, std::unique_ptr<LlamaAside>>> others;
+  for (int other = 0; other < info_.slots; ++other) {
+    if (other == except || !slots_[other] || slots_[other]->cached == 0 || slots_[other]->aside != nullptr) continue;
+    others.emplace_back(other, std::make_unique<LlamaAside>());
+    if (!TakeOut(other, INT64_MAX, others.back().second->state)) return false;
+    tokens += slots_[other]->cached;
+  }
+  if (info_.kv_tokens > 0 && tokens > info_.kv_tokens) return false;
+  llama_memory_clear(llama_get_memory(context_.get()), true);
+  emptied();
+  for (const auto& [other, aside] : others) {
+    const auto state = BytesOf(aside->state);
+    const bool back = llama_state_seq_set_data(context_.get(), state.data(), state.size(), other) == state.size();
+    TG_CHECK(back, "libllama did not take back a state that it had given");
+  }
+  return true;
+}
+
+bool LlamaEngine::IsFinite(const float* logits) const {
+  return logits != nullptr && std::all_of(logits, logits + vocab_.tokens(), [](float l) { return std::isfinite(l); });
+}
+
+void LlamaEngine::ProveChunks(std::vector<EngineOutput>& outputs) {
+  for (const Wanted& chunk : chunks_) {
+    Slot& slot = *slots_[chunk.slot];
+    slot.finite = IsFinite(llama_get_logits_ith(context_.get(), chunk.row));
+    if (slot.finite) continue;
+    EngineOutput& output = outputs.emplace_back();
+    output.slot = chunk.slot;
+    output.status = Overflowed();
+  }
+}
+
+}  // namespace tollgate::inference
