@@ -125,7 +125,6 @@ void CellPool::Suspend(Sequence& sequence) {
   sequence.suspended = true;
   sequence.suspended_bytes = *kept;
   sequence.guard = 0;
-  sequence.last_token_at.reset();
   stats_.suspended_bytes += *kept;
   ++stats_.suspended;
   ++stats_.preemptions;
