@@ -16,6 +16,13 @@ bool ScriptCells::IsRedone(int slot, std::int64_t tokens) {
   return true;
 }
 
+void ScriptCells::Gave(int slot, std::int64_t outputs) {
+  Slot& at = slots_[static_cast<std::size_t>(slot)];
+  if (outputs == 0) return;
+  at.held += at.begun ? outputs : outputs - 1;
+  at.begun = true;
+}
+
 void ScriptCells::CutTo(int slot, std::int64_t cells) {
   Slot& at = slots_[static_cast<std::size_t>(slot)];
   const std::int64_t whole = std::min(at.held + at.redo, cells);

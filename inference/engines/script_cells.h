@@ -21,6 +21,7 @@ class ScriptCells {
   bool IsRedone(int slot, std::int64_t tokens);  // Whether these tokens are of what Resume gave to do again. Then they are counted as done.
 
   void Take(int slot, std::int64_t cells) { slots_[static_cast<std::size_t>(slot)].held += cells; }
+  void Gave(int slot, std::int64_t outputs);  // Each takes the cell of the one before it; the first takes none.
   void CutTo(int slot, std::int64_t cells);
   void Free(int slot) { slots_[static_cast<std::size_t>(slot)] = {}; }
   absl::Status Check() const;  // INTERNAL: more are held than there are.
@@ -32,6 +33,7 @@ class ScriptCells {
   struct Slot {
     std::int64_t held = 0;  // Where it is suspended: when it was.
     std::int64_t redo = 0;
+    bool begun = false;  // It gave an output.
     bool suspended = false;
     bool kept = false;
   };

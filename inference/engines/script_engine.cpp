@@ -247,7 +247,7 @@ class ScriptedEngine final : public Engine {
       if (slot.prompt_left > 0) continue;
       const std::size_t before = outputs.size();
       first_due = std::min(first_due, Give(item.slot, slot, now, outputs));
-      if (item.prompt_tokens == 0) cells_.Take(item.slot, static_cast<std::int64_t>(outputs.size() - before));
+      cells_.Gave(item.slot, static_cast<std::int64_t>(outputs.size() - before));
     }
     TG_RETURN_IF_ERROR(cells_.Check());
     if (outputs.empty() && !progress) WaitFor(first_due);
