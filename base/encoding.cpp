@@ -22,12 +22,15 @@ namespace {
 constexpr std::string_view kBase64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr std::string_view kBase62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-int HexValue(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
+// By character, -1 where it is no digit. Postgres writes bytea in hex, so that every content that is read passes through here.
+constexpr std::array<std::int8_t, 256> kHexValues = [] {
+  std::array<std::int8_t, 256> made{};
+  made.fill(-1);
+  for (std::int8_t i = 0; i < 16; ++i) made[static_cast<unsigned char>("0123456789abcdef"[i])] = i;
+  for (std::int8_t i = 10; i < 16; ++i) made[static_cast<unsigned char>("0123456789ABCDEF"[i])] = i;
+  return made;
+}();
+int HexValue(char c) { return kHexValues[static_cast<unsigned char>(c)]; }
 
 // How long the code point that `lead` opens is, and what its second byte may be; 0 where no code point starts so.
 struct Utf8Shape {

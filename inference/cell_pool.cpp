@@ -14,7 +14,7 @@
 #include <tuple>
 #include <utility>
 
-#include "inference/guarded.h"
+#include "inference/no_throw.h"
 #include "inference/memory_estimate.h"
 
 namespace tollgate::inference {
@@ -120,7 +120,7 @@ std::int64_t CellPool::BytesLeft(const Sequence& sequence) const {
 
 void CellPool::Suspend(Sequence& sequence) {
   const std::int64_t bytes_max = std::max<std::int64_t>(BytesLeft(sequence), 0);
-  const auto kept = Guarded([&] { return engine_.Suspend(sequence.slot, bytes_max); });
+  const auto kept = NoThrow([&] { return engine_.Suspend(sequence.slot, bytes_max); });
   if (!kept.ok()) return fail_(sequence, kept.status());
   sequence.suspended = true;
   sequence.suspended_bytes = *kept;
@@ -132,7 +132,7 @@ void CellPool::Suspend(Sequence& sequence) {
 
 void CellPool::Resume(Sequence& sequence) {
   Leave(sequence);
-  const auto redo = Guarded([&] { return engine_.Resume(sequence.slot); });
+  const auto redo = NoThrow([&] { return engine_.Resume(sequence.slot); });
   if (!redo.ok()) return fail_(sequence, redo.status());
   sequence.redo_left += *redo;
   Guard(sequence);

@@ -28,7 +28,7 @@
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
 #include "inference/grammar.h"
-#include "inference/guarded.h"
+#include "inference/no_throw.h"
 
 namespace tollgate::inference {
 namespace {
@@ -131,7 +131,7 @@ void Replica::Resume() {
 }
 
 void Replica::Rewind(Sequence& sequence, const RewindOrder& order) {
-  const absl::Status status = Guarded([&] { return engine_->Rewind(sequence.slot, order.output_tokens, order.banned); });
+  const absl::Status status = NoThrow([&] { return engine_->Rewind(sequence.slot, order.output_tokens, order.banned); });
   if (!status.ok()) {
     End(sequence, EndReason::kEngineFailed, status);
     return;
@@ -180,7 +180,7 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
                              .logprobs = request.logprobs,
                              .band = request.band,
                              .adapters = sequence->adapter_set};
-  const auto opened = Guarded([&] { return engine_->Open(sequence->slot, asked); });
+  const auto opened = NoThrow([&] { return engine_->Open(sequence->slot, asked); });
   *free = std::move(sequence);
   Sequence& seated = **free;
   if (embeds_) LiftWorked(*seated.account);
@@ -274,7 +274,7 @@ bool Replica::Shares(Sequence& sequence) {
 void Replica::Step() {
   outputs_.clear();
   const base::MonoTime before = clock_.Mono();
-  const absl::Status status = Guarded([this] { return engine_->Step(work_, outputs_); });
+  const absl::Status status = NoThrow([this] { return engine_->Step(work_, outputs_); });
   const base::MonoTime after = clock_.Mono();
   const auto took = std::chrono::duration_cast<microseconds>(after - now_);
   if (!status.ok()) {

@@ -13,7 +13,7 @@
 #include <fmt/format.h>
 
 #include "base/error_detail.h"
-#include "inference/guarded.h"
+#include "inference/no_throw.h"
 #include "inference/replica.h"
 
 namespace tollgate::inference {
@@ -157,7 +157,7 @@ void Replica::StepInputs() {
     job.stream->BeginInputs(job.end.input_tokens_evaluated + work.prompt_tokens);
   }
   const base::MonoTime before = clock_.Mono();
-  absl::Status status = Guarded([this] { return engine_->Embed(inputs_, numbers_); });
+  absl::Status status = NoThrow([this] { return engine_->Embed(inputs_, numbers_); });
   const base::MonoTime after = clock_.Mono();
   const auto each = static_cast<std::size_t>(engine_->Info().dimensions);
   if (status.ok() && numbers_.size() != inputs_.size() * each) status = base::Internal("the engine gave fewer numbers than it should");

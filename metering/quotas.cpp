@@ -74,6 +74,7 @@ void Reservation::MarkRecorded() {
   if (impl_ == nullptr) return;
   base::Lock lock(impl_->core->mu);
   impl_->recorded = true;
+  impl_->admission->named = true;
 }
 
 std::vector<Hold> Reservation::holds() const {
@@ -82,6 +83,7 @@ std::vector<Hold> Reservation::holds() const {
   base::Lock lock(impl_->core->mu);
   if (impl_->state != State::kHeld) return holds;
   for (const Bucket* b : impl_->buckets) holds.push_back({b->rule->id, b->window.start, b->lease});
+  if (!impl_->names_units) return holds;
   for (const RequestUnit& unit : impl_->admission->requests)
     holds.push_back({unit.bucket->rule->id, unit.bucket->window.start, unit.bucket->lease});
   return holds;

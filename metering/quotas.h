@@ -121,7 +121,7 @@ class Quotas {
   absl::StatusOr<Admission> Admit(std::span<const Scope> scopes);
 
   // Holds input_tokens, and of output_tokens as many as every scope has, at least one (none if output_tokens is 0). Errors as Admit.
-  // A second attempt of a request reserves again with the same admission.
+  // Another attempt reserves again with the same admission: it is one request, and only what is on record first names its windows (holds).
   void Reserve(Admission& admission, std::int64_t input_tokens, std::int64_t output_tokens, Done<Reservation> done);
 
   // `want` more output tokens, or all there are. UNAVAILABLE: no lease came in time; end the output. CANCELLED: closed meanwhile.

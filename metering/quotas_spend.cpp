@@ -171,6 +171,7 @@ Reservation Quotas::Core::Take(const std::shared_ptr<Admission::Impl>& admission
   }
   impl->core = this;
   impl->admission = admission;
+  impl->names_units = !admission->named;
   impl->output = output;
   impl->tokens = input + output;
   for (Bucket* b : impl->buckets) {

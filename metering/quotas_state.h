@@ -99,6 +99,7 @@ struct Admission::Impl {
   Few<RequestUnit, 4> requests;
   bool counted = false;  // A reservation was settled or expired: the request units are spent.
   bool dropped = false;  // The handle is gone.
+  bool named = false;    // A reservation of it is on record: that record names what the request units are drawn from.
   int open = 0;          // Reservations.
 };
 
@@ -107,6 +108,7 @@ struct Reservation::Impl {
   std::shared_ptr<Admission::Impl> admission;
   State state = State::kHeld;
   bool recorded = false;
+  bool names_units = true;  // Its record is the first of its admission.
   std::int64_t tokens = 0;
   std::int64_t output = 0;
   Few<Bucket*> buckets;

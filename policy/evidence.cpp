@@ -68,10 +68,8 @@ std::string DetectorOf(const Pattern& pattern) {
 std::vector<std::string> EvidenceOf(const Pattern& pattern, std::string_view text, std::size_t begin, std::size_t end) {
   const PatternSpec& spec = pattern.spec();
   std::vector<std::string> out;
-  if (spec.validator != nullptr || spec.check != nullptr) out.emplace_back("its structure and check digits agree");
+  if (spec.validator != nullptr || spec.check != nullptr) out.emplace_back("its structure agrees, and its check digits where it has some");
   if (spec.hosts != nullptr) out.emplace_back("its host is one that the rule's list means");
-  if (spec.bits_min > 0)
-    out.push_back(fmt::format("{:.1f} bits a character, as secrets have", BitsPerByte(text.substr(begin, end - begin))));
   for (const std::string& word : spec.context) {
     if (!ContextWords({word}).StandBefore(text, begin)) continue;
     out.push_back(fmt::format("'{}' stands to its left", word));

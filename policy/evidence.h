@@ -14,7 +14,7 @@ namespace tollgate::policy {
 // "email", or "regex" for a pattern that a policy wrote itself.
 std::string DetectorOf(const Pattern& pattern);
 
-// What the accepted match [begin, end) meets beside its form, one sentence each. Empty for a plain regex.
+// What the accepted match [begin, end) meets beside its form, one sentence each, its entropy left out. Empty for a plain regex.
 std::vector<std::string> EvidenceOf(const Pattern& pattern, std::string_view text, std::size_t begin, std::size_t end);
 
 // A place that has the form and does not count.

@@ -17,6 +17,7 @@
 #include "policy/program.h"
 #include "policy/resolver.h"
 #include "policy/rule_yaml.h"
+#include "policy/validators.h"
 
 namespace tollgate::policy {
 namespace {
@@ -167,7 +168,7 @@ class Explainer {
         ++place.column;
       }
     }
-    FoundSpan out{rule.id, rule.severity, rule.action, hit.begin, hit.end, place.line, place.column, "keyword", {}, ""};
+    FoundSpan out{rule.id, rule.severity, rule.action, hit.begin, hit.end, place.line, place.column, "keyword", {}, {}, ""};
     const auto& pattern = program_.sources()[hit.source].pattern;
     if (pattern != nullptr) out.detector = DetectorOf(*pattern);
     // What it is in such a form is not told in the terms of the bytes that are here.
@@ -180,7 +181,10 @@ class Explainer {
       if (rule.whole_word) out.evidence.emplace_back("it stands as a whole word");
       return out;
     }
-    out.evidence = EvidenceOf(*pattern, text_.text, static_cast<std::size_t>(hit.begin), static_cast<std::size_t>(hit.end));
+    const auto begin = static_cast<std::size_t>(hit.begin), end = static_cast<std::size_t>(hit.end);
+    out.evidence = EvidenceOf(*pattern, text_.text, begin, end);
+    if (const double least = pattern->spec().bits_min; least > 0)
+      out.score = Score{BitsPerByte(std::string_view(text_.text).substr(begin, end - begin)), least, "bits a character"};
     return out;
   }
 
@@ -213,7 +217,8 @@ class Explainer {
   RuleStory Tell(std::uint32_t index, std::int64_t count, std::int64_t acted, const std::string& allowed_by,
                  const Explanation& so_far) const {
     const Rule& rule = rules_[index];
-    RuleStory out{rule.policy, rule.id, rule.severity, rule.detect, rule.because, rule.line, rule.column, rule.action, {}, count, "", 0};
+    RuleStory out{rule.policy, rule.id, rule.severity, rule.detect, rule.because, rule.line, rule.column,
+                  rule.action, {},      count,         "",          {},           0};
     out.why = NotHere(rule, subject_, text_);
     if (!out.why.empty()) {
       out.state = RuleStory::State::kNotHere;
@@ -244,32 +249,34 @@ class Explainer {
   // What looks at the prompt as a whole: here it is this text.
   void TellGauges(const Rule& rule, RuleStory& out) const {
     const Message message{text_.role, "", {std::string(text_.text)}, false, text_.channel};
-    const auto reading = PromptMeasure(subject_, {&message, 1}).FirstOver(rule.gauges, rule.sight);
+    PromptMeasure measure(subject_, {&message, 1});
+    const auto reading = measure.FirstOver(rule.gauges, rule.sight);
+    for (const Gauge& gauge : rule.gauges) {
+      const std::int64_t value = measure.Value(gauge, rule.sight);
+      if (gauge.measure == Gauge::Measure::kAlways || value == INT64_MAX || (reading && !(reading->gauge == gauge))) continue;
+      const Score score{static_cast<double>(value), static_cast<double>(gauge.over) + 1, MeasureName(gauge.measure)};
+      if (!out.score || score.value / score.least > out.score->value / out.score->least) out.score = score;
+    }
     out.state = reading ? RuleStory::State::kHit : RuleStory::State::kNoMatch;
     out.count = reading ? 1 : 0;
-    if (!reading)
-      out.why = "the text is within what it allows";
-    else if (reading->gauge.measure == Gauge::Measure::kAlways)
-      out.why = "it acts on any request";
-    else if (reading->value == INT64_MAX)
-      out.why = "tokens are not counted here, and it would act on what is not counted";
-    else
-      out.why = fmt::format("the text has {} {}, and more than {} count", reading->value, MeasureName(reading->gauge.measure),
-                            reading->gauge.over);
+    out.why = PromptMeasure::Told(reading);
   }
 
   // What looks at a reply as a whole.
-  void TellShape(const JsonShape& shape, RuleStory& out) const {
-    const std::string_view broken = shape.Breaks(text_.text);
-    out.state = broken.empty() ? RuleStory::State::kNoMatch : RuleStory::State::kHit;
-    out.count = broken.empty() ? 0 : 1;
-    out.why = broken.empty()     ? "the reply is JSON as the rule wants it"
-              : broken == "json" ? "the reply is no JSON, or a key comes twice in an object"
-                                 : fmt::format("the reply breaks '{}' of the schema", broken);
+  void TellShape(const ReplyShape& shape, RuleStory& out) const {
+    const bool broken = !shape.Breaks(text_.text).empty();
+    out.state = broken ? RuleStory::State::kHit : RuleStory::State::kNoMatch;
+    out.count = broken ? 1 : 0;
+    out.why = shape.Why(text_.text);
   }
 
   std::string NoMatch(const Rule& rule) const {
-    if (rule.ask) return fmt::format("the {} {} would say; it is asked when a request runs", rule.ask->whom(), rule.ask->name);
+    if (rule.ask) {
+      return fmt::format("the {} {} would say; it is asked when a request runs{}", rule.ask->whom(), rule.ask->name,
+                         rule.ask->least_score_percent > 0
+                             ? fmt::format(", and a score of {} percent or more counts", rule.ask->least_score_percent)
+                             : "");
+    }
     if (rule.patterns.empty()) return NoKeyword(rule, text_.text);
     std::string nameless;
     for (const auto& pattern : rule.patterns) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,6 +27,12 @@ struct ExplainedText {
   Channel channel = {};
 };
 
+// What was measured where a measure decides, beside the least that counts. A form, a checksum, a word either is there or is not: no score.
+struct Score {
+  double value = 0, least = 0;
+  std::string unit;  // "bits a character", "characters"
+};
+
 // One span that a rule found, also where nothing came of it.
 struct FoundSpan {
   std::string rule_id, severity;
@@ -34,6 +41,7 @@ struct FoundSpan {
   std::int64_t line = 0, column = 0;  // Of its first character, from 1; columns count characters.
   std::string detector;               // What found it: "email", "keyword", "regex".
   std::vector<std::string> evidence;  // Why it counts: "its check digits agree", "'passport' stands to its left".
+  std::optional<Score> score;         // Its entropy, where the detector asks for some.
   std::string became;                 // What came of it: "becomes [EMAIL]", "nothing: rule desk allows it", of an `unless` "exempts …".
 };
 
@@ -47,7 +55,9 @@ struct RuleStory {
   State state = State::kNoMatch;
   std::int64_t count = 0;  // Spans found.
   std::string why;         // One sentence; never empty.
-  double micros = 0;       // What its own detectors took, beside what all rules share.
+  // Of a rule that measures the whole prompt: that which hit, else that which is nearest to it.
+  std::optional<Score> score;
+  double micros = 0;  // What its own detectors took, beside what all rules share.
 };
 const char* StateName(RuleStory::State state);  // "hit", "allowed", "not here", "no match"
 

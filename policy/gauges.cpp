@@ -12,6 +12,7 @@
 #include <utility>
 
 #include <absl/container/flat_hash_set.h>
+#include <fmt/format.h>
 #include <unicode/uchar.h>
 
 namespace tollgate::policy {
@@ -166,30 +167,53 @@ std::int64_t PromptMeasure::LettersIn(std::uint32_t languages, const Sight& sigh
   return letters;
 }
 
+std::int64_t PromptMeasure::Value(const Gauge& gauge, const Sight& sight) {
+  using Measure = Gauge::Measure;
+  switch (gauge.measure) {
+    case Measure::kAlways: return 1;
+    case Measure::kTokens: return subject_.prompt_tokens < 0 ? INT64_MAX : subject_.prompt_tokens;
+    case Measure::kCharacters: return ShapeOf(sight).characters;
+    case Measure::kMessages: return ShapeOf(sight).messages;
+    case Measure::kTurns: return ShapeOf(sight).turns;
+    case Measure::kLongestLine: return ShapeOf(sight).longest_line;
+    case Measure::kNonLetters: return ShapeOf(sight).non_letters;
+    case Measure::kRepetition: return ShapeOf(sight).repetition;
+    case Measure::kCodeLines: return ShapeOf(sight).code_lines;
+    case Measure::kLanguage: return LettersIn(gauge.languages, sight);
+  }
+  return 0;
+}
+
 std::optional<PromptMeasure::Reading> PromptMeasure::FirstOver(std::span<const Gauge> gauges, const Sight& sight) {
   const auto concerns = [&](const Message& message) { return sight.Sees(message.role, message.channel); };
   if (std::none_of(prompt_.begin(), prompt_.end(), concerns)) return std::nullopt;
-  const auto value_of = [&](const Gauge& gauge) -> std::int64_t {
-    using Measure = Gauge::Measure;
-    switch (gauge.measure) {
-      case Measure::kAlways: return 1;
-      case Measure::kTokens: return subject_.prompt_tokens < 0 ? INT64_MAX : subject_.prompt_tokens;
-      case Measure::kCharacters: return ShapeOf(sight).characters;
-      case Measure::kMessages: return ShapeOf(sight).messages;
-      case Measure::kTurns: return ShapeOf(sight).turns;
-      case Measure::kLongestLine: return ShapeOf(sight).longest_line;
-      case Measure::kNonLetters: return ShapeOf(sight).non_letters;
-      case Measure::kRepetition: return ShapeOf(sight).repetition;
-      case Measure::kCodeLines: return ShapeOf(sight).code_lines;
-      case Measure::kLanguage: return LettersIn(gauge.languages, sight);
-    }
-    return 0;
-  };
   for (const Gauge& gauge : gauges) {
-    const std::int64_t value = value_of(gauge);
+    const std::int64_t value = Value(gauge, sight);
     if (value > gauge.over) return Reading{gauge, value};
   }
   return std::nullopt;
 }
+
+std::string PromptMeasure::Told(const std::optional<Reading>& reading) {
+  if (!reading) return "the text is within what it allows";
+  const auto& [gauge, value] = *reading;
+  if (gauge.measure == Gauge::Measure::kAlways) return "it acts on any request";
+  if (value == INT64_MAX) return "tokens are not counted here, and it would act on what is not counted";
+  return fmt::format("the text has {} {}, and more than {} count", value, MeasureName(gauge.measure), gauge.over);
+}
+
+namespace {
+
+std::optional<PromptMeasure::Reading> ReadReply(const Gauge& gauge, std::string_view text) {
+  const Subject nobody;
+  const Message reply{Role::kAssistant, "", {std::string(text)}};
+  return PromptMeasure(nobody, {&reply, 1}).FirstOver({&gauge, 1}, {});
+}
+
+}  // namespace
+
+std::string_view ReplyGauge::Breaks(std::string_view text) const { return ReadReply(gauge_, text) ? kind_ : ""; }
+
+std::string ReplyGauge::Why(std::string_view text) const { return PromptMeasure::Told(ReadReply(gauge_, text)); }
 
 }  // namespace tollgate::policy

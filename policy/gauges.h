@@ -1,5 +1,5 @@
-// Gauges: what a rule asks of a prompt as a whole: how long it is, and what shape it has. No spans: a gauge hits or does not. Pure; any
-// thread.
+// Gauges: what a rule asks of a prompt as a whole, or of a reply: how long it is, and what shape it has. No spans: a gauge hits or does
+// not. Pure; any thread.
 //
 // Cost: one pass over the text for each sight (sight.h) that rules have; nothing where no rule asks.
 #pragma once
@@ -11,6 +11,7 @@
 #include <string>
 
 #include "policy/language.h"
+#include "policy/reply_shape.h"
 #include "policy/sight.h"
 
 namespace tollgate::policy {
@@ -48,6 +49,8 @@ class PromptMeasure {
     std::int64_t value = 0;
   };
   std::optional<Reading> FirstOver(std::span<const Gauge> gauges, const Sight& sight);
+  static std::string Told(const std::optional<Reading>& reading);  // In one sentence.
+  std::int64_t Value(const Gauge& gauge, const Sight& sight);      // INT64_MAX: it is not counted.
 
  private:
   struct Shape {
@@ -60,6 +63,20 @@ class PromptMeasure {
   const std::span<const Message> prompt_;
   std::map<Sight, Shape> shapes_;
   std::map<Sight, LanguageLetters> languages_;
+};
+
+// A gauge of a whole reply: `kind` is "code" or "language", with static storage.
+class ReplyGauge final : public ReplyShape {
+ public:
+  ReplyGauge(const char* kind, const Gauge& gauge) : kind_(kind), gauge_(gauge) {}
+  const char* detector() const override { return kind_; }
+  std::string_view Breaks(std::string_view text) const override;
+  std::string Why(std::string_view text) const override;
+  bool MayBecome(std::string_view) const override { return true; }  // Known at the end: a line may read otherwise once it is whole.
+
+ private:
+  const char* const kind_;
+  const Gauge gauge_;
 };
 
 }  // namespace tollgate::policy

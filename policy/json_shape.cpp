@@ -278,7 +278,14 @@ std::string_view JsonShape::Breaks(std::string_view text) const {
   return judge.gave_up() ? "size" : broken;
 }
 
-bool JsonShape::MayBecomeJson(std::string_view begin) {
+std::string JsonShape::Why(std::string_view text) const {
+  const std::string_view broken = Breaks(text);
+  if (broken.empty()) return "the reply is JSON as the rule wants it";
+  if (broken == "json") return "the reply is no JSON, or a key comes twice in an object";
+  return fmt::format("the reply breaks '{}' of the schema", broken);
+}
+
+bool JsonShape::MayBecome(std::string_view begin) const {
   json::stream_parser parser({}, Options());
   boost::system::error_code error;
   parser.write(begin.data(), begin.size(), error);

@@ -11,10 +11,11 @@
 #include <boost/json/value.hpp>
 
 #include "base/status.h"
+#include "policy/reply_shape.h"
 
 namespace tollgate::policy {
 
-class JsonShape {
+class JsonShape final : public ReplyShape {
  public:
   static constexpr std::size_t kSchemaBytesMax = 32 << 10;
   static constexpr std::size_t kTextBytesMax = 4 << 20;  // A longer text breaks every shape.
@@ -25,10 +26,10 @@ class JsonShape {
   // Empty if the text is JSON of this shape, white space around it allowed; else what is wrong, in one word and without content: "json" (it
   // is none, or a key comes twice), "size" (too long, or too much to compare), or the keyword of the schema ("type", "required", …). Linear
   // in the text for each alternative and value of an enum, half a second at most.
-  std::string_view Breaks(std::string_view text) const;
-
-  // Whether JSON may begin like this.
-  static bool MayBecomeJson(std::string_view begin);
+  std::string_view Breaks(std::string_view text) const override;
+  std::string Why(std::string_view text) const override;
+  bool MayBecome(std::string_view begin) const override;  // Whether JSON may begin so, of any shape.
+  const char* detector() const override { return "not_json"; }
 
  private:
   explicit JsonShape(boost::json::value schema) : schema_(std::move(schema)) {}

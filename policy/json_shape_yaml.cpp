@@ -8,6 +8,9 @@
 
 #include <boost/json.hpp>
 
+#include "policy/json_shape.h"
+#include "policy/semantic_yaml.h"
+
 namespace tollgate::policy {
 namespace {
 
@@ -58,15 +61,7 @@ class ToJson {
 
 absl::Status ReadJsonShape(const YamlReader& yaml, const YAML::Node& detect, YamlReader::Fields& fields, Rule& rule) {
   const YAML::Node& node = fields["not_json"];
-  if ((rule.action != Action::kFlag && rule.action != Action::kBlock) || rule.effect.kind != Effect::Kind::kNone)
-    return yaml.Wrong(detect, "a reply that is not JSON can be flagged or blocked: write do: flag or do: block");
   if (!rule.output) return yaml.Wrong(node, "'not_json' judges replies, and this rule acts on prompts alone; change its 'where'");
-  rule.input = false;
-  const bool all_parts = (rule.sight.parts & 0x1F) == 0x1F;
-  const Part judged = rule.sight.tools.empty() ? Part::kText : Part::kToolCall;
-  if (all_parts) rule.sight.parts = static_cast<std::uint8_t>(1u << static_cast<unsigned>(judged));
-  Ask ask;
-  ask.name = node.IsMap() ? "schema" : "any";
   std::string schema = "true";
   if (node.IsMap()) {
     TG_ASSIGN(const json::value value, ToJson(yaml).Convert(node, 0));
@@ -76,16 +71,8 @@ absl::Status ReadJsonShape(const YamlReader& yaml, const YAML::Node& detect, Yam
   }
   auto shape = JsonShape::Compile(schema);
   if (!shape.ok()) return yaml.Wrong(node, base::Message(shape.status()));
-  ask.shape = *std::move(shape);
-  if (fields.contains("stream")) {
-    TG_ASSIGN(const std::size_t which, yaml.OneOf(fields["stream"], "stream", {"hold", "observe"}));
-    ask.hold = which == 0;
-  }
-  rule.detect = ask.name == "any" ? "a reply that is not JSON" : "a reply that is not JSON of a schema";
-  rule.as_written = true;
-  rule.decode = Rule::Decode::kNever;
-  rule.ask = std::move(ask);
-  return absl::OkStatus();
+  rule.detect = node.IsMap() ? "a reply that is not JSON of a schema" : "a reply that is not JSON";
+  return JudgeReplies(yaml, detect, fields, node.IsMap() ? "schema" : "any", *std::move(shape), rule);
 }
 
 }  // namespace tollgate::policy

@@ -58,10 +58,12 @@ absl::Status MeasureHold(const Rule& rule, RuleCost& cost) {
   return absl::OkStatus();
 }
 
-void Judge(const Rule& rule, const RuleCost& cost, Remarks& remarks) {
+}  // namespace
+
+void JudgeCost(const Rule& rule, const RuleCost& cost, Remarks& remarks) {
   if (cost.us_per_kb > kSlowUsPerKb) {
     const bool open =
-        std::any_of(rule.patterns.begin(), rule.patterns.end(), [](const auto& pattern) { return pattern->gate_words().empty(); });
+        std::any_of(rule.patterns.begin(), rule.patterns.end(), [](const auto& pattern) { return pattern->trigger_words().empty(); });
     remarks.Add(
         rule, LintLevel::kWarning, "slow",
         fmt::format("it takes {:.0f} microseconds a KB of {}; {}", cost.us_per_kb, cost.slowest_text,
@@ -93,8 +95,6 @@ void Judge(const Rule& rule, const RuleCost& cost, Remarks& remarks) {
   }
 }
 
-}  // namespace
-
 absl::Status MeasureCosts(const Look& look, const LintOptions& options, LintReport& report, Remarks& remarks) {
   std::vector<double> shared;
   for (const LintText& text : LintTexts()) {
@@ -117,7 +117,7 @@ absl::Status MeasureCosts(const Look& look, const LintOptions& options, LintRepo
       cost.slowest_text = text.name;
     }
     if (rule.output) TG_RETURN_IF_ERROR(MeasureHold(rule, cost));
-    Judge(rule, cost, remarks);
+    JudgeCost(rule, cost, remarks);
     report.costs.push_back(std::move(cost));
   }
   return absl::OkStatus();

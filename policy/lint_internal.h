@@ -57,7 +57,8 @@ void CheckOrdinary(const Look& look, Remarks& remarks);
 void CheckLeaks(const Look& look, Remarks& remarks);
 void CheckWords(const Look& look, Remarks& remarks);
 
-// lint_costs.cpp: measures, and remarks hold and slow.
+// lint_costs.cpp: what is said of one rule's cost (hold, slow); and the same of all rules, measured.
+void JudgeCost(const Rule& rule, const RuleCost& cost, Remarks& remarks);
 absl::Status MeasureCosts(const Look& look, const LintOptions& options, LintReport& report, Remarks& remarks);
 
 }  // namespace tollgate::policy

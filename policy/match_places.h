@@ -1,5 +1,5 @@
-// Where in a complete text a pattern can match at all, from what one pass over the text saw: digits, marks, and the words beside which some
-// patterns are looked for. One text, one thread.
+// Where in a complete text a pattern can match at all, from what one pass over the text saw: digits, marks, long runs, and the words that
+// some patterns hold or are looked for beside. One text, one thread.
 #pragma once
 
 #include <algorithm>
@@ -17,9 +17,11 @@ struct Stretch {
   std::size_t begin = 0, end = 0;
 };
 
-// Stretches that come by where they begin become few: to search a little more costs less than to begin another search.
+// What lies so near is searched at once: to search a little more costs less than to begin another search.
+inline constexpr std::size_t kJoinedBytes = 128;
+
+// Stretches that come by where they begin become few.
 inline void AddStretch(Stretch its, std::vector<Stretch>& to) {
-  constexpr std::size_t kJoinedBytes = 128;
   if (!to.empty() && its.begin <= to.back().end + kJoinedBytes)
     to.back().end = std::max(to.back().end, its.end);
   else
@@ -28,12 +30,16 @@ inline void AddStretch(Stretch its, std::vector<Stretch>& to) {
 
 class CharPlaces {
  public:
+  // Every byte of the text in turn …
   void Add(char byte, std::size_t at) {
     const std::uint8_t kind = kKinds[static_cast<unsigned char>(byte)];
     if (kind < Pattern::kCharKinds) places_[kind].push_back(at);
   }
+  // … and once all of it.
+  void AddRuns(std::string_view text);
 
-  // Where in `within` a match of a bounded pattern may begin: where as many characters of each kind as it needs stand within its length.
+  // Where in `within` a match of a bounded pattern may begin: where as many characters of each kind as it needs stand within its length,
+  // and a run as long as it needs.
   std::vector<Stretch> Near(const Pattern& pattern, Stretch within) const;
   // Whether there are as many, of a match that begins in `its`.
   bool Has(const Pattern& pattern, Stretch its) const;
@@ -49,7 +55,10 @@ class CharPlaces {
     return out;
   }();
 
+  std::vector<Stretch> AtRuns(const Pattern& pattern, Stretch within) const;
+
   std::array<std::vector<std::size_t>, Pattern::kCharKinds> places_;  // Ascending.
+  std::vector<Stretch> runs_;                                         // Long ones, whole.
 };
 
 }  // namespace tollgate::policy

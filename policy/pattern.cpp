@@ -63,6 +63,15 @@ std::string LettersAndDigits(std::string_view match) {
   return out;
 }
 
+const ByteSet& RunBytes() {
+  static const ByteSet bytes = [] {
+    ByteSet made;
+    for (std::size_t c = 0; c < 0x80; ++c) made[c] = Pattern::IsRunByte(static_cast<char>(c));
+    return made;
+  }();
+  return bytes;
+}
+
 bool InsideCodePoint(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
 
 }  // namespace
@@ -91,10 +100,11 @@ absl::StatusOr<std::shared_ptr<const Pattern>> Pattern::Compile(PatternSpec spec
   out->loosened_prefixes_ = PrintPrefixes(tree, true);
   const std::string prefixes = unbounded ? PrintPrefixes(tree, false) : out->loosened_prefixes_;
   TG_ASSIGN(out->live_, CompileRe2("(?:" + prefixes + ")\\z", kMatcherMemory));
-  out->gate_words_ = out->spec_.context.empty() ? RequiredLiterals(tree) : out->spec_.context;
-  for (std::string& word : out->gate_words_) word = FoldCase(word);
+  out->trigger_words_ = out->spec_.context.empty() ? RequiredLiterals(tree) : out->spec_.context;
+  for (std::string& word : out->trigger_words_) word = FoldCase(word);
   out->context_ = ContextWords(out->spec_.context);
   out->needs_ = {CountMin(tree, '0', '9'), CountMin(tree, '.', '.'), CountMin(tree, ':', ':'), CountMin(tree, '-', '-')};
+  out->run_min_ = RunMin(tree, RunBytes());
   out->required_bytes_ = RequiredBytes(tree);
   out->swallowed_ = UnboundedBytes(tree);
   return std::shared_ptr<const Pattern>(std::move(out));

@@ -88,13 +88,18 @@ class Pattern {
   const PatternSpec& spec() const { return spec_; }
   const std::string& loosened_prefixes() const { return loosened_prefixes_; }
   // A match has one of these in it or, where `context` is given, within kLeftContextBytes before it. Folded. Empty: nothing is known.
-  const std::vector<std::string>& gate_words() const { return gate_words_; }
+  const std::vector<std::string>& trigger_words() const { return trigger_words_; }
   // What it rejects is searched again from its second character: no candidate hides another.
   bool looks_again() const;
   int digits_min() const { return needs_[0]; }
   // The fewest that a match has of the characters of each kind.
   enum CharKind { kDigit, kDot, kColon, kHyphen, kCharKinds };
   const std::array<int, kCharKinds>& needs() const { return needs_; }
+  // The fewest bytes of the longest run that a match has of what numbers, names and keys are made of.
+  int run_min() const { return run_min_; }
+  static constexpr bool IsRunByte(char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' || c == '_' || c == '<';
+  }
   std::int64_t width_max() const { return width_.max; }  // Bytes; RegexNode::kUnbounded if there is no limit.
   const std::vector<ByteSet>& required_bytes() const { return required_bytes_; }
 
@@ -108,10 +113,11 @@ class Pattern {
   std::unique_ptr<re2::RE2> matcher_, live_;
   std::string loosened_prefixes_;
   ContextWords context_;
-  std::vector<std::string> gate_words_;
+  std::vector<std::string> trigger_words_;
   std::array<int, kCharKinds> needs_{};
   std::vector<ByteSet> required_bytes_;
   ByteSet swallowed_;
+  int run_min_ = 0;
 };
 
 // A search for the earliest live start of many patterns at once.

@@ -58,8 +58,8 @@ absl::Status ReadBuiltIns(const YamlReader& yaml, const YAML::Node& node, const 
       known.insert(known.end(), DetectorNames(catalog).begin(), DetectorNames(catalog).end());
       const std::string_view near = base::NearestWord(names[i], known);
       return yaml.Wrong(node.IsSequence() ? node[i] : node,
-                         near.empty() ? fmt::format("unknown {} detector '{}'; there are {}", kind, names[i], fmt::join(known, ", "))
-                                      : fmt::format("unknown {} detector '{}'; did you mean '{}'?", kind, names[i], near));
+                        near.empty() ? fmt::format("unknown {} detector '{}'; there are {}", kind, names[i], fmt::join(known, ", "))
+                                     : fmt::format("unknown {} detector '{}'; did you mean '{}'?", kind, names[i], near));
     }
   }
   return absl::OkStatus();

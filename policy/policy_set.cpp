@@ -99,6 +99,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
         return base::InvalidArgument(fmt::format("{}: more than {} rules in force together; merge some", source.name, kRulesMax));
     }
     for (const Rule& rule : out->rules_) {
+      if (!rule.exception) out->because_[rule.id] = rule.because;
       if (rule.retries > 0) out->retries_[rule.id] = rule.retries;
       out->tools_.insert(rule.sight.tools.begin(), rule.sight.tools.end());
     }
@@ -169,6 +170,11 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
   const std::map<std::string, int, std::less<>>& retries() const override { return retries_; }
 
   const base::Digest& digest() const override { return digest_; }
+
+  std::string_view Because(std::string_view rule_id) const override {
+    const auto found = because_.find(rule_id);
+    return found == because_.end() ? std::string_view() : found->second;
+  }
 
   std::vector<RuleDescription> Describe() const override {
     std::vector<RuleDescription> out;
@@ -253,6 +259,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
   std::set<std::string> tools_;  // That rules name: all others are alike.
   std::unique_ptr<const Program> input_, output_;
   std::map<std::string, int, std::less<>> retries_;
+  std::map<std::string_view, std::string_view> because_;  // Of rules_, by id.
   base::Digest digest_{};
 };
 

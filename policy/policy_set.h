@@ -16,8 +16,8 @@
 
 #include "base/crypto.h"
 #include "base/status.h"
-#include "policy/json_shape.h"
 #include "policy/pseudonyms.h"
+#include "policy/reply_shape.h"
 #include "policy/stream_filter.h"
 #include "policy/verdict.h"
 
@@ -39,18 +39,20 @@ struct Question {
 
   std::string id;  // Unique in what it came with.
   std::string rule_id;
-  // "external": whom to ask is `name`. "guard": the model `name`, as `guard` says. "topic": the model `name`, which embeds, as `topic`
-  // says. "not_json": nobody, `shape` answers about the whole reply.
-  std::string detector;
-  std::string name;
+  std::string name;                     // Whom to ask: a detector outside, or a model of the pool.
   std::vector<std::uint32_t> messages;  // Of a prompt: those that it is about. Of a reply: none.
   // Of a reply: when to ask, and whether it waits for the verdict.
   At at = At::kEnd;
   std::int64_t tokens = 0;
   bool hold = true;
-  std::shared_ptr<const GuardModel> guard = nullptr;
-  std::shared_ptr<const Topic> topic = nullptr;
-  std::shared_ptr<const JsonShape> shape = nullptr;
+  std::shared_ptr<const GuardModel> guard = nullptr;  // `name` is a guard model, to be asked like this;
+  std::shared_ptr<const Topic> topic = nullptr;       // or one that embeds, for this;
+  std::shared_ptr<const ReplyShape> shape = nullptr;  // or nobody is asked, and this answers about the whole reply.
+
+  // As records call it.
+  const char* detector() const {
+    return guard != nullptr ? "guard" : topic != nullptr ? "topic" : shape != nullptr ? shape->detector() : "external";
+  }
 };
 struct Answer {
   std::string id;
@@ -123,6 +125,9 @@ class PolicySet {
 
   // SHA-256 over the sources' names and texts, in order: what the record pins.
   virtual const base::Digest& digest() const = 0;
+
+  // The sentence that a rule has for callers; "" if there is no such rule. Lives as long as the set.
+  virtual std::string_view Because(std::string_view rule_id) const = 0;
 
   virtual std::vector<RuleDescription> Describe() const = 0;
 };

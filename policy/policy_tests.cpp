@@ -2,12 +2,13 @@
 // the test's own. On output it is also run byte by byte through a stream, so that no policy goes in force whose stream and whole text
 // disagree on its own examples.
 //
-// Tested by tests/policy/rule_yaml_test.cpp.
+// Tested by tests/policy/rule_tests_test.cpp.
 #include "policy/policy_tests.h"
 
 #include <algorithm>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/encoding.h"
 #include "policy/rule_yaml.h"
@@ -47,8 +48,48 @@ absl::StatusOr<Outcome> Run(const PolicySet& policies, const Subject& subject, c
   return Outcome{std::move(whole.text), std::move(whole.verdict)};
 }
 
-bool DidHit(const Verdict& verdict, const std::string& id) {
-  return std::any_of(verdict.rules.begin(), verdict.rules.end(), [&](const RuleOutcome& outcome) { return outcome.rule_id == id; });
+const RuleOutcome* Find(const Verdict& verdict, const std::string& id) {
+  const auto found =
+      std::find_if(verdict.rules.begin(), verdict.rules.end(), [&](const RuleOutcome& outcome) { return outcome.rule_id == id; });
+  return found == verdict.rules.end() ? nullptr : &*found;
+}
+
+std::string Quoted(std::string_view text, std::int64_t begin, std::int64_t end) {
+  return fmt::format("\"{}\" (bytes {} to {})", text.substr(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)), begin,
+                     end);
+}
+
+// What is wrong with where a rule hit; empty if nothing is.
+std::string WrongSpans(const RuleOutcome& got, std::span<const ExpectedSpan> wanted, std::string_view text) {
+  const auto is_there = [&](const ExpectedSpan& want, const Span& span) {
+    if (want.text.empty()) return want.begin == span.begin && want.end == span.end;
+    return text.substr(static_cast<std::size_t>(span.begin), static_cast<std::size_t>(span.end - span.begin)) == want.text;
+  };
+  if (got.count == static_cast<std::int64_t>(wanted.size()) &&
+      std::equal(wanted.begin(), wanted.end(), got.spans.begin(), got.spans.end(), is_there))
+    return "";
+  if (got.spans.empty()) return fmt::format("'{}' hit as a whole, in no place of the text; leave its 'spans' out", got.rule_id);
+  std::vector<std::string> expected, found;
+  for (const ExpectedSpan& want : wanted)
+    expected.push_back(want.text.empty() ? Quoted(text, want.begin, want.end) : fmt::format("\"{}\"", want.text));
+  for (const Span& span : got.spans) found.push_back(Quoted(text, span.begin, span.end));
+  return fmt::format("'{}' was expected to find {} and found {}{}", got.rule_id, fmt::join(expected, ", "), fmt::join(found, ", "),
+                     got.count > static_cast<std::int64_t>(found.size()) ? " …" : "");
+}
+
+// What is wrong with the outcome; empty if nothing is.
+std::string Wrong(const Outcome& outcome, const RuleTest& test) {
+  for (const std::string& id : test.expect) {
+    if (Find(outcome.verdict, id) == nullptr) return fmt::format("'{}' was expected to hit and did not", id);
+  }
+  for (const std::string& id : test.expect_not) {
+    if (Find(outcome.verdict, id) != nullptr) return fmt::format("'{}' hit and was not expected to", id);
+  }
+  for (const auto& [id, spans] : test.spans) {  // Each of these is expected above too.
+    if (std::string wrong = WrongSpans(*Find(outcome.verdict, id), spans, test.text); !wrong.empty()) return wrong;
+  }
+  if (test.has_result && outcome.text != test.result) return fmt::format("the text that comes out is \"{}\"", outcome.text);
+  return "";
 }
 
 }  // namespace
@@ -66,13 +107,7 @@ absl::Status RunRuleTests(const PolicySet& policies, std::span<const Rule> rules
       };
       auto outcome = Run(policies, subject, test);
       if (!outcome.ok()) return fail(base::Message(outcome.status()));
-      for (const std::string& id : test.expect) {
-        if (!DidHit(outcome->verdict, id)) return fail(fmt::format("'{}' was expected to hit and did not", id));
-      }
-      for (const std::string& id : test.expect_not) {
-        if (DidHit(outcome->verdict, id)) return fail(fmt::format("'{}' hit and was not expected to", id));
-      }
-      if (test.has_result && outcome->text != test.result) return fail(fmt::format("the text that comes out is \"{}\"", outcome->text));
+      if (const std::string wrong = Wrong(*outcome, test); !wrong.empty()) return fail(wrong);
     }
   }
   return absl::OkStatus();

@@ -49,9 +49,14 @@ std::vector<std::string> FormsOf(const std::string& word, bool as_written) {
   return out;
 }
 
+// As a trigger it would be open always, and cost what it takes to open; marks are counted besides.
+bool IsOnEveryPage(const std::string& word) {
+  return word.size() == 1 && std::string_view(" .:-0123456789").find(word) != std::string_view::npos;
+}
+
 }  // namespace
 
-bool Program::Gate::Opens(char before) const { return !context || !IsWordByte(before); }
+bool Program::Trigger::Opens(char before) const { return !context || !IsWordByte(before); }
 
 bool Scope::Covers(const Subject& subject) const {
   return Names(orgs, subject.org) && Names(teams, subject.team) && Names(projects, subject.project) && Names(keys, subject.key) &&
@@ -68,21 +73,23 @@ Program::Group& Program::GroupFor(const Scope& scope) {
   return *groups_.back();
 }
 
-absl::Status Program::AddGates() {
+absl::Status Program::AddTriggers() {
   std::map<std::pair<std::string, bool>, std::vector<std::uint32_t>> words;
   for (std::uint32_t index = 0; index < sources_.size(); ++index) {
     Source& source = sources_[index];
     if (source.pattern == nullptr) continue;
+    const std::vector<std::string>& its = source.pattern->trigger_words();
+    if (its.empty() || std::any_of(its.begin(), its.end(), IsOnEveryPage)) continue;
     const bool context = !source.pattern->spec().context.empty();
-    for (const std::string& word : source.pattern->gate_words()) words[{word, context}].push_back(index);
-    source.gated = !source.pattern->gate_words().empty();
+    for (const std::string& word : its) words[{word, context}].push_back(index);
+    source.needs_trigger = true;
   }
   std::vector<std::string> list;
   for (auto& [word, sources] : words) {
     list.push_back(word.first);
-    gate_of_.push_back({std::move(sources), word.first.size(), word.second});
+    trigger_of_.push_back({std::move(sources), word.first.size(), word.second});
   }
-  TG_ASSIGN(gates_, AhoCorasick::Build(list));
+  TG_ASSIGN(triggers_, AhoCorasick::Build(list));
   return absl::OkStatus();
 }
 
@@ -109,7 +116,7 @@ absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Ru
         keywords[&group].push_back({std::move(form), source, rule.whole_word, rule.ignore_case});
     }
   }
-  TG_RETURN_IF_ERROR(out->AddGates());
+  TG_RETURN_IF_ERROR(out->AddTriggers());
   for (auto& group : out->groups_) {
     TG_ASSIGN(group->keywords, KeywordIndex::Build(std::move(keywords[group.get()])));
     if (output && !prefixes[group.get()].empty()) {
@@ -155,48 +162,69 @@ void Program::Finish(std::vector<Hit>& hits) const {
 
 // What one pass over a text tells about the patterns that are worth running.
 struct Program::Survey {
-  struct GatePlace {
+  struct TriggerPlaces {  // Of one word: the first, the last, and those between, none far from the next.
     std::uint32_t word = 0;
-    std::size_t end = 0;
+    std::size_t first_end = 0, last_end = 0;
   };
-  std::vector<char> armed;        // By source: a gate word of it is there.
-  std::vector<GatePlace> beside;  // The gate words that stand beside matches.
+  std::vector<char> armed;              // By source: a trigger word of it is there.
+  std::vector<TriggerPlaces> triggers;  // By first_end.
+  std::vector<std::uint32_t> young;     // By word: its last of `triggers`.
   CharPlaces places;
+
+  // Whether it is the first of its TriggerPlaces.
+  bool Note(std::uint32_t word, std::size_t end) {
+    std::uint32_t& its = young[word];
+    if (its < triggers.size() && end <= triggers[its].last_end + kJoinedBytes) {
+      triggers[its].last_end = end;
+      return false;
+    }
+    its = static_cast<std::uint32_t>(triggers.size());
+    triggers.push_back({word, end, end});
+    return true;
+  }
 };
 
 Program::Survey Program::Look(std::string_view text) const {
   Survey out;
   out.armed.assign(sources_.size(), 0);
+  out.young.assign(trigger_of_.size(), UINT32_MAX);
   std::string folded;
   const std::string_view view = FoldedView(text, folded);
   AhoCorasick::State state = AhoCorasick::kStart;
   for (std::size_t i = 0; i < view.size(); ++i) {
     out.places.Add(view[i], i);
-    state = gates_.Next(state, view[i]);
+    state = triggers_.Next(state, view[i]);
     if (!AhoCorasick::EndsWord(state)) continue;
-    gates_.ForEachEnding(state, [&](std::uint32_t word) {
-      const Gate& gate = gate_of_[word];
-      if (!gate.Opens(i < gate.bytes ? ' ' : view[i - gate.bytes])) return;
-      if (gate.context) out.beside.push_back({word, i + 1});
-      for (const std::uint32_t source : gate.sources) out.armed[source] = 1;
+    triggers_.ForEachEnding(state, [&](std::uint32_t word) {
+      const Trigger& trigger = trigger_of_[word];
+      if (!trigger.Opens(i < trigger.bytes ? ' ' : view[i - trigger.bytes]) || !out.Note(word, i + 1)) return;
+      for (const std::uint32_t source : trigger.sources) out.armed[source] = 1;
     });
   }
+  out.places.AddRuns(view);
   return out;
 }
 
-// Behind the words that must stand beside a match. Only for a pattern that looks again inside what it rejects (Pattern::Accept): to leave
-// out places where nothing can be accepted then changes nothing. A wide one may reject what hides another match, and is run on all of the
-// text.
+// Around the words that a match must hold, or behind those that must stand beside it. The latter only for a pattern that looks again inside
+// what it rejects (Pattern::Accept): to leave out places where nothing can be accepted then changes nothing. A wide one may reject what
+// hides another match, and is run on all of the text.
 std::vector<Stretch> Program::WhereToLook(std::uint32_t source, const Survey& survey, std::size_t text_bytes) const {
   const Pattern& pattern = *sources_[source].pattern;
-  if (sources_[source].gated && !survey.armed[source]) return {};
-  if (pattern.spec().context.empty() || !pattern.looks_again()) return survey.places.Near(pattern, {0, text_bytes});
-  std::vector<Stretch> out;
-  for (const Survey::GatePlace& place : survey.beside) {
-    const Gate& gate = gate_of_[place.word];
-    if (!std::binary_search(gate.sources.begin(), gate.sources.end(), source)) continue;
-    const Stretch behind{place.end, std::min(text_bytes, place.end - gate.bytes + kLeftContextBytes + 1)};
-    if (survey.places.Has(pattern, behind)) AddStretch(behind, out);
+  if (sources_[source].needs_trigger && !survey.armed[source]) return {};
+  const bool context = !pattern.spec().context.empty();
+  if (!sources_[source].needs_trigger || (context && !pattern.looks_again())) return survey.places.Near(pattern, {0, text_bytes});
+  const auto width = static_cast<std::size_t>(pattern.width_max());
+  std::vector<Stretch> around, out;
+  for (const Survey::TriggerPlaces& places : survey.triggers) {
+    const Trigger& trigger = trigger_of_[places.word];
+    if (!std::binary_search(trigger.sources.begin(), trigger.sources.end(), source)) continue;
+    const std::size_t last = places.last_end - trigger.bytes;
+    const Stretch its = context ? Stretch{places.first_end, std::min(text_bytes, last + kLeftContextBytes + 1)}
+                                : Stretch{places.first_end > width ? places.first_end - width : 0, last + 1};
+    if (survey.places.Has(pattern, its)) AddStretch(its, around);
+  }
+  for (const Stretch& its : around) {
+    for (const Stretch& near : survey.places.Near(pattern, its)) out.push_back(near);
   }
   return out;
 }
@@ -213,7 +241,7 @@ std::vector<Hit> Program::FindAll(std::string_view text, const Selection& select
     if (pattern.cap() == 0) {
       for (const Stretch& its : WhereToLook(index, survey, text.size())) pattern.FindWithin(window, its.begin, its.end, scan, hits);
     } else {
-      const bool searching = survey.armed[index] || !sources_[index].gated;
+      const bool searching = survey.armed[index] || !sources_[index].needs_trigger;
       for (std::int64_t at = 0; (at = NextCheckpoint(window, at, pattern.cap())) >= 0;) {
         pattern.FindCapped({text.substr(0, static_cast<std::size_t>(at)), 0}, false, searching, Swallows(sources_[index]), scan, hits);
       }

@@ -24,9 +24,9 @@ class Program {
     std::uint32_t rule = 0;
     std::shared_ptr<const Pattern> pattern;  // Null for a keyword list.
     Replacement replacement;
-    bool gated = false;       // Needs one of its pattern's gate words.
-    bool as_written = false;  // Not looked for in the text's plain form.
-    bool decoded = false;     // Looked for in what is encoded.
+    bool needs_trigger = false;  // Needs one of its pattern's trigger words.
+    bool as_written = false;     // Not looked for in the text's plain form.
+    bool decoded = false;        // Looked for in what is encoded.
   };
   struct Group {
     Scope scope;
@@ -35,7 +35,7 @@ class Program {
     std::unique_ptr<const LiveSearch> live;  // Output only; null if there are no patterns.
   };
   // A word without which its sources find nothing.
-  struct Gate {
+  struct Trigger {
     std::vector<std::uint32_t> sources;
     std::size_t bytes = 0;
     bool context = false;  // Of words beside a match: it counts only where no word goes on from the left.
@@ -65,8 +65,8 @@ class Program {
 
   const std::vector<Source>& sources() const { return sources_; }
   std::span<const Rule> rules() const { return rules_; }
-  const AhoCorasick& gates() const { return gates_; }  // Over folded text.
-  const Gate& gate(std::uint32_t word) const { return gate_of_[word]; }
+  const AhoCorasick& triggers() const { return triggers_; }  // Over folded text.
+  const Trigger& trigger(std::uint32_t word) const { return trigger_of_[word]; }
   bool Swallows(const Source& source) const { return rules_[source.rule].action == Action::kRedact; }
 
  private:
@@ -75,13 +75,13 @@ class Program {
   Survey Look(std::string_view text) const;
   std::vector<Stretch> WhereToLook(std::uint32_t source, const Survey& survey, std::size_t text_bytes) const;
   Group& GroupFor(const Scope& scope);
-  absl::Status AddGates();
+  absl::Status AddTriggers();
 
   std::span<const Rule> rules_;
   std::vector<Source> sources_;
   std::vector<std::unique_ptr<Group>> groups_;
-  AhoCorasick gates_;
-  std::vector<Gate> gate_of_;  // By word of gates_.
+  AhoCorasick triggers_;
+  std::vector<Trigger> trigger_of_;  // By word of triggers_.
 };
 
 }  // namespace tollgate::policy

@@ -14,7 +14,6 @@ Question QuestionOf(const Rule& rule) {
   Question out;
   out.id = rule.id;
   out.rule_id = rule.id;
-  out.detector = rule.ask->detector();
   out.name = rule.ask->name;
   out.guard = rule.ask->guard;
   out.topic = rule.ask->topic;
@@ -24,7 +23,7 @@ Question QuestionOf(const Rule& rule) {
 
 // What one answer adds.
 void Apply(const Rule& rule, const Question& question, const Answer& answer, Verdict& verdict) {
-  if (!answer.failure.empty()) verdict.not_scanned.push_back(fmt::format("{} {} ({})", question.detector, question.name, rule.id));
+  if (!answer.failure.empty()) verdict.not_scanned.push_back(fmt::format("{} {} ({})", question.detector(), question.name, rule.id));
   const bool sure = answer.score_millionths >= (rule.ask ? rule.ask->least_score_percent : 0) * 10'000;
   const bool acts = answer.failure.empty() ? answer.hit && sure : !(rule.ask && rule.ask->fail_open);
   if (!acts) return;

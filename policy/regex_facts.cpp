@@ -146,6 +146,49 @@ void CollectBytes(const RegexNode& node, ByteSet& bytes) {
   for (const RegexNode& kid : node.kids) CollectBytes(kid, bytes);
 }
 
+// Runs that every word has at least: one at its beginning, one at its end, the longest. `all`: no word has anything else.
+struct Runs {
+  bool all = true;
+  int first = 0, last = 0, longest = 0;
+};
+constexpr int kRunEnough = 1000;  // Nobody asks further.
+
+Runs Behind(const Runs& a, const Runs& b) {
+  return {a.all && b.all, std::min(kRunEnough, a.all ? a.longest + b.first : a.first),
+          std::min(kRunEnough, b.all ? a.last + b.longest : b.last),
+          std::min(kRunEnough, std::max({a.longest, b.longest, a.last + b.first}))};
+}
+
+Runs RunsOf(const RegexNode& node, const ByteSet& bytes) {
+  switch (node.kind) {
+    case RegexNode::Kind::kSet: {
+      ByteSet its;
+      AddBytes(node, its);
+      const bool in = (its & ~bytes).none();
+      return {in, in, in, in};
+    }
+    case RegexNode::Kind::kAssert: return {};
+    case RegexNode::Kind::kConcat: {
+      Runs out;
+      for (const RegexNode& kid : node.kids) out = Behind(out, RunsOf(kid, bytes));
+      return out;
+    }
+    case RegexNode::Kind::kAlternate: {
+      Runs out{true, kRunEnough, kRunEnough, kRunEnough};
+      for (const RegexNode& kid : node.kids) {
+        const Runs its = RunsOf(kid, bytes);
+        out = {out.all && its.all, std::min(out.first, its.first), std::min(out.last, its.last), std::min(out.longest, its.longest)};
+      }
+      return out;
+    }
+    case RegexNode::Kind::kRepeat: break;
+  }
+  const Runs its = RunsOf(node.kids[0], bytes);
+  Runs out{its.all, 0, 0, 0};
+  for (int i = 0; i < std::min(node.min, kRunEnough); ++i) out = i == 0 ? its : Behind(out, its);
+  return out;
+}
+
 void CollectRequired(const RegexNode& node, std::vector<ByteSet>& out) {
   switch (node.kind) {
     case RegexNode::Kind::kSet: {
@@ -262,6 +305,8 @@ int CountMin(const RegexNode& node, char32_t lo, char32_t hi) {
   }
   return std::min(CountMin(node.kids[0], lo, hi) * node.min, kEnough);
 }
+
+int RunMin(const RegexNode& node, const ByteSet& bytes) { return RunsOf(node, bytes).longest; }
 
 ByteSet UnboundedBytes(const RegexNode& node) {
   ByteSet bytes;

@@ -6,12 +6,13 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "policy/gauges.h"
 #include "policy/guard_model.h"
-#include "policy/json_shape.h"
 #include "policy/pattern.h"
+#include "policy/reply_shape.h"
 #include "policy/sight.h"
 #include "policy/time_window.h"
 #include "policy/topic.h"
@@ -27,6 +28,12 @@ struct Scope {
   bool operator==(const Scope&) const = default;
 };
 
+// Where a test expects a rule to hit: what stands there, or the bytes from `begin` to `end` if `text` is empty.
+struct ExpectedSpan {
+  std::string text;
+  std::int64_t begin = 0, end = 0;
+};
+
 // A test that ships with a rule.
 struct RuleTest {
   int line = 0, column = 0;
@@ -36,6 +43,7 @@ struct RuleTest {
   Channel channel;
   std::int64_t at = 0;                          // Seconds since 1970; 0: some moment that the rule's `where` holds.
   std::vector<std::string> expect, expect_not;  // Rule ids.
+  std::vector<std::pair<std::string, std::vector<ExpectedSpan>>> spans;  // By rule id: all that it hits, in order.
   bool has_result = false;
   std::string result;  // The text that comes out.
 };
@@ -67,11 +75,8 @@ struct Ask {
   std::int64_t least_score_percent = 0;
   std::shared_ptr<const GuardModel> guard = nullptr;  // It is a model of the pool: `name`; with neither of these a detector outside.
   std::shared_ptr<const Topic> topic = nullptr;       // The same, and the model embeds.
-  std::shared_ptr<const JsonShape> shape = nullptr;   // Asks nobody: a text that breaks it is a hit.
+  std::shared_ptr<const ReplyShape> shape = nullptr;  // Asks nobody: a text that breaks it is a hit.
 
-  const char* detector() const {
-    return guard != nullptr ? "guard" : topic != nullptr ? "topic" : shape != nullptr ? "not_json" : "external";
-  }
   const char* whom() const { return guard != nullptr ? "guard model" : topic != nullptr ? "embedding model" : "external detector"; }
   bool metered() const { return guard != nullptr || topic != nullptr; }  // The tenant pays for each question.
 };

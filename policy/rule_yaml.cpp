@@ -250,8 +250,9 @@ class PolicyReader {
                          "external, guard, topic, not_json, length, shape, code, language and request; write one rule for each");
     const std::string& kind = kinds[0];
     const bool words = kind == "keywords" || kind == "list", asks = kind == "external" || kind == "guard" || kind == "topic";
+    const bool of_reply = kind == "not_json" || (!rule.input && (kind == "code" || kind == "language"));
     for (const char* field : kSemanticFields) {
-      const bool its = asks || (kind == "not_json" && std::string_view(field) == "stream");
+      const bool its = asks || (of_reply && std::string_view(field) == "stream");
       if (!its && fields.contains(field))
         return yaml_.Wrong(fields[field], fmt::format("'{}' is for external detectors, guard models and topics; remove it", field));
     }
@@ -264,7 +265,7 @@ class PolicyReader {
       if (!words && kind != "regex") return yaml_.Wrong(fields["ignore_case"], "'ignore_case' is for keywords and regex; remove it");
       TG_ASSIGN(rule.ignore_case, yaml_.Bool(fields["ignore_case"], "ignore_case"));
     }
-    if (IsGaugeKind(kind)) return ReadWholePrompt(fields, kind, rule);
+    if (IsGaugeKind(kind)) return ReadWhole(node, fields, kind, rule);
     TG_RETURN_IF_ERROR(ReadForms(fields, kind, rule));
     if (asks) return ReadSemantic(yaml_, node, fields, rule);
     if (kind == "not_json") return ReadJsonShape(yaml_, node, fields, rule);
@@ -277,16 +278,22 @@ class PolicyReader {
     return ReadPatterns(yaml_, fields[kind], kind, cap, rule);
   }
 
-  // What is not about a place in the text.
-  absl::Status ReadWholePrompt(Fields& fields, const std::string& kind, Rule& rule) {
+  // What is not about a place in the text: of prompts, or of replies where the rule is about these alone.
+  absl::Status ReadWhole(const YAML::Node& node, Fields& fields, const std::string& kind, Rule& rule) {
     for (const char* field : {"as_written", "decode"}) {
       if (fields.contains(field)) return yaml_.Wrong(fields[field], fmt::format("'{}' says nothing for {}; remove it", field, kind));
     }
     if (rule.exception)
       return yaml_.Wrong(fields[kind], fmt::format("'unless' needs what has a place in the text, which {} has not", kind));
-    if (!rule.input) return yaml_.Wrong(fields[kind], fmt::format("'{}' judges prompts; leave 'direction' out", kind));
-    rule.output = false;
-    return ReadGauges(yaml_, fields[kind], kind, rule);
+    const bool code = kind == "code";
+    if (!rule.input && (!rule.output || (!code && kind != "language")))
+      return yaml_.Wrong(fields[kind], fmt::format("'{}' judges prompts; leave 'direction' out", kind));
+    rule.output = rule.output && !rule.input;
+    TG_RETURN_IF_ERROR(ReadGauges(yaml_, fields[kind], kind, rule));
+    if (!rule.output) return absl::OkStatus();
+    const auto shape = std::make_shared<const ReplyGauge>(code ? "code" : "language", rule.gauges.front());
+    rule.gauges.clear();
+    return JudgeReplies(yaml_, node, fields, code ? "lines" : "letters", shape, rule);
   }
 
   // In which forms of the text the detector looks.

@@ -36,6 +36,13 @@ absl::Status ReadAt(const YamlReader& yaml, const YAML::Node& node, Ask& ask) {
   return absl::OkStatus();
 }
 
+absl::Status ReadStream(const YamlReader& yaml, YamlReader::Fields& fields, Ask& ask) {
+  if (!fields.contains("stream")) return absl::OkStatus();
+  TG_ASSIGN(const std::size_t which, yaml.OneOf(fields["stream"], "stream", {"hold", "observe"}));
+  ask.hold = which == 0;
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status ReadSemantic(const YamlReader& yaml, const YAML::Node& detect, YamlReader::Fields& fields, Rule& rule) {
@@ -68,10 +75,7 @@ absl::Status ReadSemantic(const YamlReader& yaml, const YAML::Node& detect, Yaml
       return yaml.Wrong(fields[field], fmt::format("'{}' is for replies, and this rule acts on prompts alone; remove it", field));
   }
   if (fields.contains("at")) TG_RETURN_IF_ERROR(ReadAt(yaml, fields["at"], ask));
-  if (fields.contains("stream")) {
-    TG_ASSIGN(const std::size_t which, yaml.OneOf(fields["stream"], "stream", {"hold", "observe"}));
-    ask.hold = which == 0;
-  }
+  TG_RETURN_IF_ERROR(ReadStream(yaml, fields, ask));
   if (fields.contains("on_error")) {
     TG_ASSIGN(const std::size_t which, yaml.OneOf(fields["on_error"], "on_error", {"block", "allow"}));
     ask.fail_open = which == 1;
@@ -80,6 +84,24 @@ absl::Status ReadSemantic(const YamlReader& yaml, const YAML::Node& detect, Yaml
                 : topic ? fmt::format("topic of {} examples, by model {}", ask.topic->examples.size(), ask.name)
                         : fmt::format("external detector {}", ask.name);
   if (ask.fail_open) rule.detect += ", let pass where it cannot say";
+  rule.as_written = true;
+  rule.decode = Rule::Decode::kNever;
+  rule.ask = std::move(ask);
+  return absl::OkStatus();
+}
+
+absl::Status JudgeReplies(const YamlReader& yaml, const YAML::Node& detect, YamlReader::Fields& fields, std::string name,
+                          std::shared_ptr<const ReplyShape> shape, Rule& rule) {
+  if ((rule.action != Action::kFlag && rule.action != Action::kBlock) || rule.effect.kind != Effect::Kind::kNone)
+    return yaml.Wrong(detect, "a reply that is judged as a whole can be flagged or blocked: write do: flag or do: block");
+  rule.input = false;
+  const bool all_parts = (rule.sight.parts & 0x1F) == 0x1F;
+  const Part judged = rule.sight.tools.empty() ? Part::kText : Part::kToolCall;
+  if (all_parts) rule.sight.parts = static_cast<std::uint8_t>(1u << static_cast<unsigned>(judged));
+  Ask ask;
+  ask.name = std::move(name);
+  ask.shape = std::move(shape);
+  TG_RETURN_IF_ERROR(ReadStream(yaml, fields, ask));
   rule.as_written = true;
   rule.decode = Rule::Decode::kNever;
   rule.ask = std::move(ask);

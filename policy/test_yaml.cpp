@@ -1,10 +1,12 @@
 // Field by field, as rule_yaml reads the rest of a rule. What a test leaves open is filled in so that its rule looks at the text.
 //
-// Tested by tests/policy/rule_yaml_test.cpp and tests/policy/sight_test.cpp.
+// Tested by tests/policy/rule_tests_test.cpp and tests/policy/sight_test.cpp.
 #include "policy/test_yaml.h"
 
 #include <algorithm>
 #include <iterator>
+
+#include <fmt/format.h>
 
 namespace tollgate::policy {
 namespace {
@@ -48,12 +50,64 @@ absl::Status ReadPlace(const YamlReader& yaml, YamlReader::Fields& fields, const
   return absl::OkStatus();
 }
 
+// What stands there, or its bytes.
+absl::StatusOr<ExpectedSpan> ReadSpan(const YamlReader& yaml, const YAML::Node& node, std::string_view text) {
+  ExpectedSpan span;
+  if (node.IsSequence() && node.size() == 2) {
+    const auto size = static_cast<std::int64_t>(text.size());
+    TG_ASSIGN(span.begin, yaml.Int(node[0], "spans", 0, size));
+    TG_ASSIGN(span.end, yaml.Int(node[1], "spans", 0, size));
+    if (span.begin >= span.end) return yaml.Wrong(node, "a span's first byte stands before the one past its last, as in [10, 29]");
+    return span;
+  }
+  if (!node.IsScalar() || node.Scalar().empty())
+    return yaml.Wrong(node, "a span is the text that the rule finds, or [its first byte, one past its last]");
+  TG_ASSIGN(span.text, yaml.Text(node, "spans"));
+  if (text.find(span.text) == std::string_view::npos)
+    return yaml.Wrong(node, fmt::format("\"{}\" does not stand in the test's text; copy what the rule is to find, or give its bytes as "
+                                        "[[10, 29]]",
+                                        span.text));
+  return span;
+}
+
+// All that one rule finds.
+absl::Status ReadSpansOf(const YamlReader& yaml, const YAML::Node& node, const std::string& id, RuleTest& test) {
+  std::vector<ExpectedSpan> spans;
+  if (node.IsScalar()) {
+    TG_ASSIGN(spans.emplace_back(), ReadSpan(yaml, node, test.text));
+  } else if (!node.IsSequence() || node.size() == 0 || node.size() > RuleOutcome::kSpansMax) {
+    return yaml.Wrong(node, fmt::format("'spans' is what a rule finds: a text, a list of 1 to {}, or a mapping of rule ids to these; "
+                                        "for nothing write expect_not",
+                                        RuleOutcome::kSpansMax));
+  }
+  if (node.IsSequence()) {
+    for (const auto& item : node) {
+      TG_ASSIGN(spans.emplace_back(), ReadSpan(yaml, item, test.text));
+    }
+  }
+  test.spans.emplace_back(id, std::move(spans));
+  return absl::OkStatus();
+}
+
+absl::Status ReadSpans(const YamlReader& yaml, const YAML::Node& node, const Rule& rule, RuleTest& test) {
+  if (!node.IsMap() || node.size() == 0) return ReadSpansOf(yaml, node, rule.id, test);
+  for (const auto& entry : node) {
+    TG_ASSIGN(const std::string id, yaml.Text(entry.first, "spans"));
+    TG_RETURN_IF_ERROR(ReadSpansOf(yaml, entry.second, id, test));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReadExpectations(const YamlReader& yaml, YamlReader::Fields& fields, const Rule& rule, RuleTest& test) {
   if (fields.contains("expect")) {
     TG_ASSIGN(test.expect, yaml.Texts(fields["expect"], "expect"));
   }
   if (fields.contains("expect_not")) {
     TG_ASSIGN(test.expect_not, yaml.Texts(fields["expect_not"], "expect_not"));
+  }
+  if (fields.contains("spans")) TG_RETURN_IF_ERROR(ReadSpans(yaml, fields["spans"], rule, test));
+  for (const auto& [id, spans] : test.spans) {
+    if (std::find(test.expect.begin(), test.expect.end(), id) == test.expect.end()) test.expect.push_back(id);
   }
   if (test.expect.empty() && test.expect_not.empty()) test.expect = {rule.id};
   test.has_result = fields.contains("result");
@@ -68,8 +122,9 @@ absl::Status ReadExpectations(const YamlReader& yaml, YamlReader::Fields& fields
 absl::Status ReadTests(const YamlReader& yaml, const YAML::Node& node, Rule& rule) {
   if (!node.IsSequence()) return yaml.Wrong(node, "'tests' is a list; begin each with '- text: …'");
   for (const auto& item : node) {
-    TG_ASSIGN(YamlReader::Fields fields,
-              yaml.Map(item, "a test", {"note", "text", "direction", "role", "part", "tool", "at", "expect", "expect_not", "result"}));
+    TG_ASSIGN(
+        YamlReader::Fields fields,
+        yaml.Map(item, "a test", {"note", "text", "direction", "role", "part", "tool", "at", "expect", "expect_not", "spans", "result"}));
     if (!fields.contains("text")) return yaml.Wrong(item, "'text' is missing; a test needs it");
     RuleTest test;
     test.line = item.Mark().line + 1;

@@ -1,9 +1,9 @@
 // The window `text_` holds what is not decided yet, and some context to its left. With each piece:
 //
-//   1. gate words and keywords read the new bytes; capped patterns look at each checkpoint that the text has passed;
+//   1. trigger words and keywords read the new bytes; capped patterns look at each checkpoint that the text has passed;
 //   2. the live start L is found: no rule can still match anything that begins before it. One reverse search over the prefixes of all
 //      rules gives it roughly; when that would hold much, each rule is asked exactly;
-//   3. every pattern whose gate word or bytes are there looks for matches that begin before L: all of these are final.
+//   3. every pattern whose trigger word or bytes are there looks for matches that begin before L: all of these are final.
 //
 // Nothing at or after L has been decided; nothing before L can change. So the pieces do not matter, and the hits are those of the complete
 // text (Program::FindAll, which shares the leaf detectors, but none of this).
@@ -25,7 +25,7 @@ constexpr std::int64_t kAskExactlyAboveBytes = 48;
 }  // namespace
 
 TextScan::TextScan(const Program& program, const Program::Selection& selection)
-    : program_(program), selection_(selection), scans_(program.sources().size()), gate_seen_(program.sources().size(), -1) {
+    : program_(program), selection_(selection), scans_(program.sources().size()), trigger_seen_(program.sources().size(), -1) {
   for (const Program::Group* group : selection_.groups) {
     if (!group->keywords.empty()) keywords_.emplace_back(group->keywords, selection_.sources);
   }
@@ -38,7 +38,7 @@ std::int64_t TextScan::Read(std::string_view piece, bool at_end, std::vector<Hit
   const std::int64_t fresh = end_;
   text_ += piece;
   end_ += static_cast<std::int64_t>(piece.size());
-  ReadGates(fresh);
+  ReadTriggers(fresh);
   for (KeywordScan& scan : keywords_) scan.Read(Window(), fresh);
   for (const std::uint32_t index : capped_) FindCapped(index, fresh, at_end, found);
   const std::int64_t live = at_end ? end_ : LiveStart();
@@ -59,26 +59,27 @@ bool TextScan::swallowing() const {
   return std::any_of(capped_.begin(), capped_.end(), [&](std::uint32_t source) { return scans_[source].swallowing; });
 }
 
-void TextScan::ReadGates(std::int64_t fresh) {
-  const AhoCorasick& gates = program_.gates();
+void TextScan::ReadTriggers(std::int64_t fresh) {
+  const AhoCorasick& triggers = program_.triggers();
   std::string folded;
   std::int64_t at = fresh - 1;
   for (const char c : FoldedView(Bytes(fresh, end_), folded)) {
     ++at;
-    gate_state_ = gates.Next(gate_state_, c);
-    if (!gates.EndsWord(gate_state_)) continue;
-    gates.ForEachEnding(gate_state_, [&](std::uint32_t word) {
-      const Program::Gate& gate = program_.gate(word);
-      const std::int64_t before = at - static_cast<std::int64_t>(gate.bytes);
-      if (!gate.Opens(before < base_ ? ' ' : text_[static_cast<std::size_t>(before - base_)])) return;
-      for (const std::uint32_t source : gate.sources) gate_seen_[source] = at + 1;
+    trigger_state_ = triggers.Next(trigger_state_, c);
+    if (!triggers.EndsWord(trigger_state_)) continue;
+    triggers.ForEachEnding(trigger_state_, [&](std::uint32_t word) {
+      const Program::Trigger& trigger = program_.trigger(word);
+      const std::int64_t before = at - static_cast<std::int64_t>(trigger.bytes);
+      if (!trigger.Opens(before < base_ ? ' ' : text_[static_cast<std::size_t>(before - base_)])) return;
+      for (const std::uint32_t source : trigger.sources) trigger_seen_[source] = at + 1;
     });
   }
 }
 
-// A gate word lies in what the pattern has still to search, or in the context before it.
+// A trigger word lies in what the pattern has still to search, or in the context before it.
 bool TextScan::Open(std::uint32_t source) const {
-  return !program_.sources()[source].gated || gate_seen_[source] > scans_[source].next - static_cast<std::int64_t>(kLeftContextBytes);
+  return !program_.sources()[source].needs_trigger ||
+         trigger_seen_[source] > scans_[source].next - static_cast<std::int64_t>(kLeftContextBytes);
 }
 
 void TextScan::FindCapped(std::uint32_t source, std::int64_t fresh, bool at_end, std::vector<Hit>& found) {

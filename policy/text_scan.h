@@ -35,7 +35,7 @@ class TextScan {
   std::string_view Bytes(std::int64_t from, std::int64_t to) const {
     return std::string_view(text_).substr(static_cast<std::size_t>(from - base_), static_cast<std::size_t>(to - from));
   }
-  void ReadGates(std::int64_t fresh);
+  void ReadTriggers(std::int64_t fresh);
   bool Open(std::uint32_t source) const;
   void FindCapped(std::uint32_t source, std::int64_t fresh, bool at_end, std::vector<Hit>& found);
   void FindDecided(std::int64_t limit, std::vector<Hit>& found);
@@ -44,9 +44,9 @@ class TextScan {
 
   const Program& program_;
   const Program::Selection& selection_;
-  std::vector<Pattern::Scan> scans_;     // By source.
-  std::vector<std::int64_t> gate_seen_;  // By source: where its last gate word ended.
-  AhoCorasick::State gate_state_ = AhoCorasick::kStart;
+  std::vector<Pattern::Scan> scans_;        // By source.
+  std::vector<std::int64_t> trigger_seen_;  // By source: where its last trigger word ended.
+  AhoCorasick::State trigger_state_ = AhoCorasick::kStart;
   std::vector<KeywordScan> keywords_;
   std::vector<std::uint32_t> capped_;
   std::uint32_t holder_ = UINT32_MAX;

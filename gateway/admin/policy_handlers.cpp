@@ -7,8 +7,9 @@
 #include "gateway/admin/describe.h"
 #include "gateway/admin/handlers.h"
 #include "gateway/admin/page.h"
+#include "gateway/explain/explain.h"
+#include "gateway/explain/outcome.h"
 #include "gateway/pipeline/judge.h"
-#include "gateway/trial/trial.h"
 #include "policy/policy_set.h"
 
 namespace tollgate::admin {
@@ -46,12 +47,8 @@ v1::Role RoleOf(policy::Role role) {
   return v1::ROLE_UNSPECIFIED;
 }
 
-void FillOutcome(const policy::Verdict& verdict, const char* direction, v1::PolicyOutcome& outcome, v1::CheckPolicyReply& reply) {
-  outcome.set_action(policy::ActionName(verdict.action));
-  std::int64_t redactions = 0;
+void AddFindings(const policy::Verdict& verdict, const char* direction, v1::CheckPolicyReply& reply) {
   for (const policy::RuleOutcome& rule : verdict.rules) {
-    outcome.add_rule_ids(rule.rule_id);
-    if (rule.action == policy::Action::kRedact) redactions += rule.count;
     for (const policy::Span& span : rule.spans) {
       v1::RuleFinding& finding = *reply.add_findings();
       finding.set_rule_id(rule.rule_id);
@@ -64,15 +61,15 @@ void FillOutcome(const policy::Verdict& verdict, const char* direction, v1::Poli
       finding.set_because(rule.because);
     }
   }
-  outcome.set_redactions(redactions);
 }
 
 absl::Status RunOnMessages(const policy::PolicySet& set, const policy::Subject& subject, const v1::CheckPolicyRequest& request,
                            v1::CheckPolicyReply& reply) {
   if (request.messages().empty()) return absl::OkStatus();
-  TG_ASSIGN(const std::vector<policy::Message> messages, trial::MessagesOf(request.messages()));
+  TG_ASSIGN(const std::vector<policy::Message> messages, explain::MessagesOf(request.messages()));
   TG_ASSIGN(const policy::Inspection inspection, set.Inspect(subject, messages));
-  FillOutcome(inspection.verdict, "input", *reply.mutable_input(), reply);
+  *reply.mutable_input() = explain::ToOutcome(inspection.verdict);
+  AddFindings(inspection.verdict, "input", reply);
   for (const policy::Message& m : inspection.changed ? inspection.prompt : messages) {
     v1::ChatMessage& out = *reply.add_messages_used();
     out.set_role(RoleOf(m.role));
@@ -109,7 +106,8 @@ absl::Status CheckPolicy(const Caller& caller, const v1::CheckPolicyRequest& req
   TG_RETURN_IF_ERROR(RunOnMessages(*set, subject, request, reply));
   if (request.output().empty()) return absl::OkStatus();
   TG_ASSIGN(const policy::Filtered filtered, set->FilterWhole(subject, request.output()));
-  FillOutcome(filtered.verdict, "output", *reply.mutable_output(), reply);
+  *reply.mutable_output() = explain::ToOutcome(filtered.verdict);
+  AddFindings(filtered.verdict, "output", reply);
   reply.set_output_used(filtered.text);
   return absl::OkStatus();
 }
@@ -161,7 +159,7 @@ void WarnOfAsked(const Caller& caller, const std::string& name, const std::strin
 absl::Status ExplainPolicy(const Caller& caller, const v1::ExplainPolicyRequest& request, v1::ExplainPolicyReply& reply) {
   if (request.ByteSizeLong() > kTextMax) return base::InvalidArgument("at most 4 MiB of policy and text can be explained at once");
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  TG_ASSIGN(reply, trial::Explain(SourcesOf(request.yaml(), *shard), SubjectOf(caller, *shard, request), request));
+  TG_ASSIGN(reply, explain::Explain(SourcesOf(request.yaml(), *shard), SubjectOf(caller, *shard, request), request));
   return absl::OkStatus();
 }
 
@@ -172,7 +170,7 @@ absl::Status LintPolicy(const Caller& caller, const v1::LintPolicyRequest& reque
   options.known = NamesOf(*shard);
   AddAsked(caller, options.known);
   options.keep_going = [&caller] { return caller.KeepGoing(); };
-  TG_ASSIGN(reply, trial::Lint(SourcesOf(request.yaml(), *shard), options));
+  TG_ASSIGN(reply, explain::Lint(SourcesOf(request.yaml(), *shard), options));
   return absl::OkStatus();
 }
 

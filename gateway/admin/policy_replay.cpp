@@ -1,4 +1,4 @@
-// What policies under trial would change, from history: teams one after the other, so that the log's index by team carries every page. A
+// What a candidate would change, from history: teams one after the other, so that the log's index by team carries every page. A
 // page's token is the team and, within it, the audit log's own cursor.
 //
 // Tested by tests/gateway/admin/replay_test.cpp.
@@ -114,7 +114,7 @@ absl::Status ReplayPolicy(const Caller& caller, const v1::ReplayPolicyRequest& r
   const Candidate candidate{policies.get(), request.against_in_force() ? shard->policies.get() : nullptr,
                             fmt::format("replay of policies {}: {}", digest.substr(0, 12), request.reason())};
   const bool may_look = caller.ReachOf(Permission::kReadContent) != identity::Reach::kNone;
-  trial::Tally tally(may_look ? request.examples() : 0);
+  explain::Tally tally(may_look ? request.examples() : 0);
   const auto seen = [&tally] {
     const v1::PolicyChanges so_far = tally.Changes();
     return so_far.judged() + so_far.erased() + so_far.unreadable() > 0;
@@ -133,10 +133,10 @@ absl::Status ShadowReport(const Caller& caller, const v1::ShadowReportRequest& r
   TG_ASSIGN(const auto teams, TeamsOf(*shard, request.team()));
   TG_ASSIGN(const HistoryPage page, PageOf(caller, *shard, request));
   std::string digest = request.policy_digest();
-  if (digest.empty() && shard->candidate != nullptr && !shard->candidate->canary)
-    digest = base::HexEncode(base::View(shard->candidate->policies->digest()));
+  if (digest.empty() && shard->trial != nullptr && !shard->trial->canary)
+    digest = base::HexEncode(base::View(shard->trial->policies->digest()));
   const bool may_look = caller.ReachOf(Permission::kReadAudit) != identity::Reach::kNone;
-  trial::Tally tally(may_look ? request.examples() : 0);
+  explain::Tally tally(may_look ? request.examples() : 0);
   std::set<std::string> said;
   const auto work = [&](const HistoryPage& at) { return CompareShadows(caller.context().reader, at, digest, tally, said); };
   TG_ASSIGN(const std::string next, WorkOnPage(teams, request.page_token(), page, work, [&said] { return !said.empty(); }));

@@ -8,10 +8,10 @@
 
 #include "base/adapter_names.h"
 #include "base/encoding.h"
+#include "gateway/explain/explain.h"
 #include "gateway/pipeline/judge.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/tool_prompt.h"
-#include "gateway/trial/trial.h"
 
 namespace tollgate::admin {
 namespace {
@@ -49,34 +49,34 @@ policy::Subject SubjectOf(const HistoryPage& page, const v1::Record& record) {
 absl::Status KeepGoing(const HistoryPage& page) { return page.keep_going ? page.keep_going() : absl::OkStatus(); }
 
 // One prompt. An error: no text that rules can judge.
-absl::Status Judge(const HistoryPage& page, const Candidate& candidate, const audit::OpenedRow& opened, trial::Tally& tally) {
+absl::Status Judge(const HistoryPage& page, const Candidate& candidate, const audit::OpenedRow& opened, explain::Tally& tally) {
   const v1::Record& record = opened.row.record;
   const policy::Subject subject = SubjectOf(page, record);
-  TG_RETURN_IF_ERROR(trial::MessagesOf(opened.content.prompt()).status());
+  TG_RETURN_IF_ERROR(explain::MessagesOf(opened.content.prompt()).status());
   v1::ChatRequest asked;
   *asked.mutable_messages() = opened.content.prompt();
   *asked.mutable_tools() = opened.content.tools();
   const std::vector<policy::Message> prompt = pipeline::PolicyPrompt(asked);
   TG_ASSIGN(const policy::Inspection would, candidate.policies->Inspect(subject, prompt));
-  trial::Said was;
+  explain::Said was;
   if (candidate.against == nullptr) {
-    was = trial::SaidBy(record.has_deny() ? record.deny().input_verdict() : record.request().input_verdict());
+    was = explain::SaidBy(record.has_deny() ? record.deny().input_verdict() : record.request().input_verdict());
   } else {
     TG_ASSIGN(const policy::Inspection now, candidate.against->Inspect(subject, prompt));
-    was = trial::SaidBy(now.verdict);
+    was = explain::SaidBy(now.verdict);
   }
-  tally.Compare(page.team->name, false, At(opened.row), was, trial::SaidBy(would.verdict));
+  tally.Compare(page.team->name, false, At(opened.row), was, explain::SaidBy(would.verdict));
   return absl::OkStatus();
 }
 
 // A shadow's verdict beside what acted, if it is of the policies asked for.
 void CompareOne(const HistoryPage& page, const audit::Row& row, bool output, const v1::Verdict& acted, const v1::ShadowVerdict& shadow,
-                const std::string& digest, trial::Tally& tally, std::set<std::string>& said) {
+                const std::string& digest, explain::Tally& tally, std::set<std::string>& said) {
   if (shadow.policy_digest().empty()) return;
   const std::string of = base::HexEncode(shadow.policy_digest());
   if (!of.starts_with(digest)) return;
   said.insert(of);
-  tally.Compare(page.team->name, output, At(row), trial::SaidBy(acted), trial::SaidBy(shadow.verdict()));
+  tally.Compare(page.team->name, output, At(row), explain::SaidBy(acted), explain::SaidBy(shadow.verdict()));
 }
 
 }  // namespace
@@ -99,7 +99,7 @@ absl::StatusOr<std::shared_ptr<const policy::PolicySet>> CompiledSets::Get(const
   return set;
 }
 
-absl::StatusOr<std::string> Replay(audit::Reader& reader, const HistoryPage& page, const Candidate& candidate, trial::Tally& tally) {
+absl::StatusOr<std::string> Replay(audit::Reader& reader, const HistoryPage& page, const Candidate& candidate, explain::Tally& tally) {
   audit::ListFilter filter = page.filter;
   filter.team = page.team->id;
   TG_ASSIGN(audit::OpenedPage opened, reader.OpenPrompts(page.viewer, filter, candidate.reason, kPageBytes));
@@ -115,7 +115,7 @@ absl::StatusOr<std::string> Replay(audit::Reader& reader, const HistoryPage& pag
   return opened.next;
 }
 
-absl::StatusOr<std::string> CompareShadows(audit::Reader& reader, const HistoryPage& page, const std::string& digest, trial::Tally& tally,
+absl::StatusOr<std::string> CompareShadows(audit::Reader& reader, const HistoryPage& page, const std::string& digest, explain::Tally& tally,
                                            std::set<std::string>& said) {
   audit::ListFilter filter = page.filter;
   filter.team = page.team->id;

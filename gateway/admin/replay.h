@@ -15,7 +15,7 @@
 #include "base/crypto.h"
 #include "base/mutex.h"
 #include "gateway/directory/shard.h"
-#include "gateway/trial/tally.h"
+#include "gateway/explain/tally.h"
 #include "policy/policy_set.h"
 
 namespace tollgate::admin {
@@ -50,11 +50,11 @@ struct Candidate {
 
 // Judges the page's prompts anew. Where the next page begins; empty after the last. Errors of audit::Reader::OpenPrompts; what one record
 // lacks is counted.
-absl::StatusOr<std::string> Replay(audit::Reader& reader, const HistoryPage& page, const Candidate& candidate, trial::Tally& tally);
+absl::StatusOr<std::string> Replay(audit::Reader& reader, const HistoryPage& page, const Candidate& candidate, explain::Tally& tally);
 
 // Compares what acted with what the shadow said, prompts and replies, of shadows whose digest begins with `digest` (bytes in hexadecimal).
 // Adds the digest of each that said something to `said`.
-absl::StatusOr<std::string> CompareShadows(audit::Reader& reader, const HistoryPage& page, const std::string& digest, trial::Tally& tally,
+absl::StatusOr<std::string> CompareShadows(audit::Reader& reader, const HistoryPage& page, const std::string& digest, explain::Tally& tally,
                                            std::set<std::string>& said);
 
 }  // namespace tollgate::admin

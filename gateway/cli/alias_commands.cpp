@@ -110,7 +110,8 @@ void AddAliasCommands(CLI::App& group, Context& context) {
   const auto options = std::make_shared<Options>();
   set->add_option("NAME", options->name, "The name that clients call")->required();
   set->add_option("MODEL", options->targets, "A model, or MODEL=WEIGHT; its share is its weight over the sum")->required();
-  set->add_option("--fallback", options->fallbacks, "A model for when the chosen one is not loaded or its queue is full; several in order")
+  set->add_option("--fallback", options->fallbacks,
+                  "A model for when the chosen one is not loaded, is full, or fails before its first token; several in order")
       ->allow_extra_args(false);
   set->callback([&context, options] { Set(context, *options); });
   Teach(

@@ -32,11 +32,8 @@ struct Options {
   bool whole = false;
 };
 
-std::string PolicyWords(const v1::PolicyOutcome& outcome) {
-  std::string text = outcome.action().empty() ? "allow" : outcome.action();
-  if (outcome.rule_ids_size() > 0) text += fmt::format(" by {}", fmt::join(outcome.rule_ids(), ", "));
-  return text;
-}
+// What the rule that acted first says to whoever reads the reply.
+std::string Because(const v1::PolicyOutcome& outcome) { return outcome.rules().empty() ? "" : ": " + outcome.rules(0).because(); }
 
 std::string Trailer(const grpc::ClientContext& call, const char* name) {
   const auto& trailers = call.GetServerTrailingMetadata();
@@ -47,7 +44,8 @@ std::string Trailer(const grpc::ClientContext& call, const char* name) {
 // What cut the reply short; empty if it came to its own end.
 std::string CutBy(const v1::ChatEnd& end, int max_tokens) {
   if (!end.quota_reached().empty()) return "a quota ended the reply: " + end.quota_reached();
-  if (end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER) return "policy ended the reply: " + PolicyWords(end.output_policy());
+  if (end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER)
+    return "policy ended the reply: " + PolicyWords(end.output_policy()) + Because(end.output_policy());
   if (end.finish_reason() != v1::FINISH_REASON_LENGTH) return "";
   if (max_tokens > 0 && end.usage().output() >= max_tokens) return fmt::format("the reply was cut at --max-tokens {}", max_tokens);
   return "the reply was cut: prompt and reply fill the model's context, or the defaults of its scope allow no more";

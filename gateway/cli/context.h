@@ -68,7 +68,7 @@ void AddDefaultsCommands(CLI::App& app, Context& context);            // default
 void AddPriceCommands(CLI::App& app, Context& context);               // prices
 void AddStopCommands(CLI::App& app, Context& context);                // stop
 void AddPolicyCommands(CLI::App& app, Context& context);              // policy
-void AddPolicyTrialCommands(CLI::App& policy, Context& context);      // policy explain, lint
+void AddPolicyExplainCommands(CLI::App& policy, Context& context);    // policy explain, lint
 void AddPolicyLifecycleCommands(CLI::App& policy, Context& context);  // policy put, activate, shadow, canary, rollback, list, show …
 void AddPolicyBundleCommands(CLI::App& policy, Context& context);     // policy bundle, sign, verify, apply, signers
 void AddPolicyReplayCommands(CLI::App& policy, Context& context);     // policy replay, shadow-report

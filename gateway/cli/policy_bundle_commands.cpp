@@ -40,9 +40,10 @@ class Body final : public base::HttpSink {
   }
   void OnEnd(int http_status, const absl::Status& its) override {
     ended = true;
-    status = !its.ok()            ? its
-             : http_status == 200 ? absl::OkStatus()
-                                  : base::Unavailable(fmt::format("the server answered {}", http_status));
+    status = text.size() > kBundleBytesMax ? base::InvalidArgument("more than 4 MiB came, which is no bundle; is this its URL?")
+             : !its.ok()                   ? its
+             : http_status == 200          ? absl::OkStatus()
+                                           : base::Unavailable(fmt::format("the server answered {}", http_status));
   }
   std::string text;
   bool ended = false;
@@ -59,6 +60,11 @@ absl::StatusOr<std::string> Fetch(const std::string& url) {
 }
 
 bool IsUrl(const std::string& where) { return where.starts_with("https://") || where.starts_with("http://"); }
+
+// Of a file, of standard input, or of a server.
+std::optional<std::string> ReadBundleText(Context& context, const std::string& where) {
+  return IsUrl(where) ? context.Take(Fetch(where)) : ReadText(context, where);
+}
 
 // To the file, or to the terminal.
 void Give(Context& context, const Options& options, const std::string& text, const std::string& what) {
@@ -109,7 +115,7 @@ std::optional<std::map<std::string, std::string>> ReadKeys(Context& context, con
 }
 
 void Verify(Context& context, const Options& options) {
-  const auto text = ReadText(context, options.file);
+  const auto text = ReadBundleText(context, options.file);
   const auto pems = ReadKeys(context, options.trust);
   if (!text || !pems) return;
   policy::Signers trusted;
@@ -128,7 +134,7 @@ void Verify(Context& context, const Options& options) {
 }
 
 void Apply(Context& context, const Options& options) {
-  const auto text = IsUrl(options.file) ? context.Take(Fetch(options.file)) : ReadText(context, options.file);
+  const auto text = ReadBundleText(context, options.file);
   if (!text) return;
   const auto bundle = context.Take(policy::ReadBundle("bundle", *text));
   if (!bundle) return;
@@ -224,10 +230,12 @@ void AddPolicyBundleCommands(CLI::App& group, Context& context) {
 
   auto* verify = group.add_subcommand("verify", "Tell whether a bundle is signed by somebody, and good");
   const auto v = std::make_shared<Options>();
-  verify->add_option("FILE", v->file, "The bundle, or - for standard input")->required();
+  verify->add_option("FILE", v->file, "The bundle's file, - for standard input, or an http or https URL")->required();
   verify->add_option("--trust", v->trust, "A signer and their public key, NAME=PUBLIC.pem; may be given more than once")->required();
   verify->callback([&context, v] { Verify(context, *v); });
-  Teach(*verify, "Needs no server.", {"tollgate policy verify acme.bundle --trust security=security-public.pem"});
+  Teach(*verify, "Needs no server of ours.",
+        {"tollgate policy verify acme.bundle --trust security=security-public.pem",
+         "tollgate policy verify https://policies.acme.example/acme.bundle --trust security=security-public.pem"});
 
   auto* apply = group.add_subcommand("apply", "Store a bundle and put it in force");
   const auto a = std::make_shared<Options>();

@@ -1,4 +1,4 @@
-// policy check, test and packs; explain and lint are in policy_trial_commands.cpp, replay in policy_replay_commands.cpp, the others in
+// policy check, test and packs; explain and lint are in policy_explain_commands.cpp, replay in policy_replay_commands.cpp, the others in
 // policy_lifecycle_commands.cpp. A file named "-" is standard input.
 //
 // Tested by tests/gateway/cli/remote_test.cpp and tests/gateway/cli/packs_test.cpp.
@@ -65,9 +65,7 @@ void Check(Context& context, Options options) {
 }
 
 std::string Outcome(const v1::PolicyOutcome& outcome, std::string_view direction, const std::string& used) {
-  std::string text = fmt::format("{}: {}", direction, outcome.action());
-  if (outcome.rule_ids_size() > 0) text += fmt::format(" by {}", fmt::join(outcome.rule_ids(), ", "));
-  text += "\n";
+  std::string text = fmt::format("{}: {}\n", direction, PolicyWords(outcome));
   if (outcome.action() != "block") text += fmt::format("  becomes: {}\n", used);
   return text;
 }
@@ -151,7 +149,7 @@ void AddPolicyCommands(CLI::App& app, Context& context) {
         {"tollgate policy packs", "tollgate policy check acme.yaml", "tollgate policy put acme.yaml", "tollgate policy list"});
   AddTrying(*group, context);
   AddPacks(*group, context);
-  AddPolicyTrialCommands(*group, context);
+  AddPolicyExplainCommands(*group, context);
   AddPolicyLifecycleCommands(*group, context);
   AddApprovalCommands(*group, context);
   AddPolicyBundleCommands(*group, context);

@@ -12,7 +12,7 @@
 #include "gateway/cli/record_words.h"
 #include "gateway/cli/remote.h"
 #include "gateway/cli/words.h"
-#include "gateway/trial/tally.h"
+#include "gateway/explain/tally.h"
 #include "tollgate/v1/policy.grpc.pb.h"
 
 namespace tollgate::cli {
@@ -48,7 +48,7 @@ std::optional<v1::PolicyChanges> AskPages(Context& context, const Options& optio
                                           grpc::Status (Policy::Stub::*method)(grpc::ClientContext*, const Request&, v1::PolicyChanges*)) {
   const auto line = Open(context, Listener::kAdmin);
   if (!line) return std::nullopt;
-  trial::Tally tally(options.examples);
+  explain::Tally tally(options.examples);
   std::set<std::string> digests;
   do {
     v1::PolicyChanges page;

@@ -21,11 +21,10 @@ std::string Lower(std::string text) {
 
 std::string VerdictWords(const v1::Verdict& verdict) {
   if (verdict.action().empty()) return "not inspected";
-  std::string text = verdict.action();
-  std::vector<std::string> rules;
+  std::vector<RuleWord> words;
   for (const auto& rule : verdict.rules())
-    rules.push_back(rule.count() > 1 ? fmt::format("{} x{}", rule.rule_id(), rule.count()) : rule.rule_id());
-  if (!rules.empty()) text += fmt::format(" by {}", fmt::join(rules, ", "));
+    words.push_back({rule.action(), rule.count() > 1 ? fmt::format("{} x{}", rule.rule_id(), rule.count()) : rule.rule_id()});
+  std::string text = ByAction(verdict.action(), words);
   if (verdict.not_scanned_size() > 0) text += fmt::format(", not scanned: {}", fmt::join(verdict.not_scanned(), ", "));
   return text;
 }
@@ -47,13 +46,15 @@ std::string RequestSummary(const v1::RequestBody& body) {
                      body.stream() ? " stream" : "", VerdictWords(body.input_verdict()));
 }
 
+std::string IdWords(const std::string& bytes) {
+  const auto id = base::Uuid::FromBytes(bytes);
+  return id.ok() ? id->ToString() : base::HexEncode(bytes);
+}
+
 // Terms accepted with a request, and a second person's approvals: given, or waited for.
 std::string GateWords(const std::string& terms, const google::protobuf::RepeatedPtrField<std::string>& approvals, std::string_view how) {
   std::string out = terms.empty() ? "" : fmt::format("    the end user accepted {}\n", terms);
-  for (const std::string& approval : approvals) {
-    const auto id = base::Uuid::FromBytes(approval);
-    out += fmt::format("    {} {}\n", how, id.ok() ? id->ToString() : base::HexEncode(approval));
-  }
+  for (const std::string& approval : approvals) out += fmt::format("    {} {}\n", how, IdWords(approval));
   return out;
 }
 
@@ -67,10 +68,18 @@ std::string DefaultsWords(const v1::RequestBody& body) {
                      body.clamped().empty() ? "" : "; lowered to a cap: ", fmt::join(body.clamped(), ", "));
 }
 
+// Which request it goes on for with a fallback; empty: none.
+template <typename Body>
+std::string ContinuesWords(const Body& body) {
+  if (body.continues().empty()) return "";
+  return fmt::format("    goes on for request {}, which model {} could not take\n", IdWords(body.continues()), body.continues_model());
+}
+
 std::string RequestDetails(const v1::RequestBody& body) {
   std::string out = fmt::format("    model {}{} over {}{}\n", body.model(),
                                 body.model_requested().empty() ? "" : " (asked as " + body.model_requested() + ")", body.surface(),
                                 body.stream() ? ", streamed" : "");
+  out += ContinuesWords(body);
   if (!body.operation().empty()) out += fmt::format("    {} of {} inputs\n", body.operation(), ShowCount(body.inputs()));
   out += fmt::format("    prompt: {} tokens, {}\n", ShowCount(body.input_tokens()), VerdictWords(body.input_verdict()));
   if (body.pseudonyms() > 0) out += fmt::format("    pseudonyms: {}\n", ShowCount(body.pseudonyms()));
@@ -133,6 +142,8 @@ std::string GuardWords(const v1::EndBody& body) {
 
 std::string EndDetails(const v1::EndBody& body) {
   std::string out = fmt::format("    ended: {}{}\n", body.reason(), body.recovered() ? ", closed after its instance died" : "");
+  if (!body.continued_as().empty())
+    out += fmt::format("    gone on with, by a fallback of its alias, as request {}\n", IdWords(body.continued_as()));
   out += fmt::format("    tokens: {} in, {} out, {} delivered\n", ShowCount(body.tokens().input()), ShowCount(body.tokens().output()),
                      ShowCount(body.tokens().delivered()));
   if (body.tokens().discarded() > 0)
@@ -262,6 +273,7 @@ std::string Details(const v1::Record& record) {
   if (record.has_request()) return out + RequestDetails(record.request());
   if (record.has_end()) return out + EndDetails(record.end());
   out += "    " + OtherSummary(record) + "\n";
+  if (record.has_deny()) out += ContinuesWords(record.deny());
   if (record.has_deny()) out += GateWords(record.deny().terms_accepted(), record.deny().approvals(), "waits for approval");
   return out;
 }

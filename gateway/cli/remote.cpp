@@ -92,7 +92,9 @@ std::optional<Line> Open(Context& context, Listener listener) {
     return std::nullopt;
   }
   if (target.key.empty()) {
-    context.Fail(kUsage, "no key: give one with --key or TOLLGATE_KEY (`tollgate dev` keeps the ones it made in var/dev/keys.json)");
+    context.Fail(kUsage,
+                 "no key: give one with --key or TOLLGATE_KEY (`tollgate dev` keeps the ones it made in var/dev/keys.json; from another "
+                 "folder: --folder PATH/var/dev)");
     return std::nullopt;
   }
   return Line{*channel, target.key};

@@ -109,8 +109,8 @@ void Reconcile(Context& context, const Options& options) {
 }
 
 void AddPeriod(CLI::App& command, Options& options) {
-  command.add_option("--from", options.from, "From this time on: 2026-11-01, 24h; else the start of the month (UTC)");
-  command.add_option("--to", options.to, "Until before this time; else now");
+  command.add_option("--from,--since", options.from, "From this time on: 2026-11-01, 24h; else the start of the month (UTC)");
+  command.add_option("--to,--until", options.to, "Until before this time; else now");
 }
 }  // namespace
 

@@ -5,8 +5,11 @@
 
 #include <charconv>
 #include <chrono>
+#include <set>
+#include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace tollgate::cli {
 namespace {
@@ -138,6 +141,35 @@ std::string ShowScopeOptions(const v1::ScopeRef& scope) {
   if (!scope.key().empty()) return " --key-id " + scope.key();
   if (!scope.project().empty()) return fmt::format(" --project {}/{}", scope.team(), scope.project());
   return scope.team().empty() ? "" : " --team " + scope.team();
+}
+
+std::string ByAction(const std::string& strictest, const std::vector<RuleWord>& rules) {
+  std::vector<std::string> parts;
+  for (const char* action : {"block", "redact", "flag", "allow", "noted"}) {
+    std::vector<std::string_view> names;
+    for (const RuleWord& word : rules) {
+      if (word.action == action) names.push_back(word.rule);
+    }
+    if (!names.empty()) parts.push_back(fmt::format("{} by {}", action, fmt::join(names, ", ")));
+  }
+  if (parts.empty() || !parts[0].starts_with(strictest)) parts.insert(parts.begin(), strictest);
+  return fmt::format("{}", fmt::join(parts, "; "));
+}
+
+std::string PolicyWords(const v1::PolicyOutcome& outcome) {
+  const std::string strictest = outcome.action().empty() ? "allow" : outcome.action();
+  std::vector<RuleWord> words;
+  std::set<std::string> told;
+  for (const v1::ActingRule& rule : outcome.rules()) {
+    const bool acted = rule.action() == "block" || rule.action() == "redact";
+    if (acted && told.insert(rule.id()).second) words.push_back({rule.action(), rule.id()});
+  }
+  // The others changed nothing.
+  const std::string other = words.empty() ? strictest : "noted";
+  for (const std::string& id : outcome.rule_ids()) {
+    if (!told.contains(id)) words.push_back({other, id});
+  }
+  return ByAction(strictest, words);
 }
 
 absl::StatusOr<std::pair<std::int32_t, std::int64_t>> ParsePosition(std::string_view text) {

@@ -5,10 +5,12 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/status.h"
 #include "tollgate/v1/directory.pb.h"
+#include "tollgate/v1/inference.pb.h"
 
 namespace tollgate::cli {
 
@@ -44,6 +46,15 @@ std::string ShowScope(const v1::ScopeRef& scope);
 
 // " --project search/web": the options that name the scope within its org; empty for the org itself.
 std::string ShowScopeOptions(const v1::ScopeRef& scope);
+
+// "block by codename; redact by pii.card, pii.email": what each rule did, the strictest first; `strictest` alone where no rule did that.
+struct RuleWord {
+  std::string action, rule;
+};
+std::string ByAction(const std::string& strictest, const std::vector<RuleWord>& rules);
+
+// The same of what callers are told.
+std::string PolicyWords(const v1::PolicyOutcome& outcome);
 
 // "7/1042" as log and index.
 absl::StatusOr<std::pair<std::int32_t, std::int64_t>> ParsePosition(std::string_view text);

@@ -21,7 +21,7 @@
 namespace tollgate::directory {
 
 // Policies that are tried beside those in force: these, with one version taken in or in another's place.
-struct Candidate {
+struct Trial {
   bool canary = false;  // They act, on a share; else they only judge.
   std::int64_t share_per_10000 = 0;
   bool by_tenant = false;                             // The share is one of teams; else of requests.
@@ -43,7 +43,7 @@ struct Shard {
   std::unordered_map<base::Uuid, ChatDefaults, base::UuidHash> chat_defaults;                  // By scope.
   std::vector<metering::QuotaRule> quotas;
   std::shared_ptr<const policy::PolicySet> policies;  // Never null.
-  std::shared_ptr<const Candidate> candidate;         // Null: nothing is on trial, or it no longer compiles.
+  std::shared_ptr<const Trial> trial;                 // Null: nothing is on trial, or it no longer compiles.
   std::string policy_problem;                         // Not empty: a policy in force no longer compiles; nothing may run.
   std::unordered_map<base::Uuid, std::string, base::UuidHash> stop_reasons;  // Org, team or project that is stopped -> why.
   base::Digest policies_key{};                                               // Of the sources that `policies` was compiled from.

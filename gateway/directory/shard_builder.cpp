@@ -161,18 +161,18 @@ std::vector<policy::PolicySource> SourcesOf(const Texts& texts, base::Digest& ke
 }
 
 // A trial that does not compile hurts nobody: it is said and left out.
-absl::Status AddCandidate(const Versions& versions, const Row& binding, Texts texts, Shard& shard, const Shard* before) {
-  Candidate candidate;
+absl::Status AddTrial(const Versions& versions, const Row& binding, Texts texts, Shard& shard, const Shard* before) {
+  Trial trial;
   TG_ASSIGN(texts[binding.Text("name")], TextOf(versions, binding, "candidate_version"));
-  const std::vector<policy::PolicySource> sources = SourcesOf(texts, candidate.key);
-  candidate.canary = binding.Text("candidate_mode") == "canary";
-  if (candidate.canary) {
-    candidate.share_per_10000 = binding.Int("canary_share");
-    candidate.by_tenant = binding.Text("canary_by") == "tenant";
+  const std::vector<policy::PolicySource> sources = SourcesOf(texts, trial.key);
+  trial.canary = binding.Text("candidate_mode") == "canary";
+  if (trial.canary) {
+    trial.share_per_10000 = binding.Int("canary_share");
+    trial.by_tenant = binding.Text("canary_by") == "tenant";
   }
-  candidate.salt = fmt::format("{}:{}:", binding.Text("name"), binding.Int("candidate_version"));
-  if (before != nullptr && before->candidate != nullptr && before->candidate->key == candidate.key) {
-    candidate.policies = before->candidate->policies;
+  trial.salt = fmt::format("{}:{}:", binding.Text("name"), binding.Int("candidate_version"));
+  if (before != nullptr && before->trial != nullptr && before->trial->key == trial.key) {
+    trial.policies = before->trial->policies;
   } else {
     auto compiled = policy::PolicySet::Compile(sources);
     if (!compiled.ok()) {
@@ -180,9 +180,9 @@ absl::Status AddCandidate(const Versions& versions, const Row& binding, Texts te
                  binding.Int("candidate_version"), binding.Text("name"), base::Message(compiled.status()));
       return absl::OkStatus();
     }
-    candidate.policies = *std::move(compiled);
+    trial.policies = *std::move(compiled);
   }
-  shard.candidate = std::make_shared<const Candidate>(std::move(candidate));
+  shard.trial = std::make_shared<const Trial>(std::move(trial));
   return absl::OkStatus();
 }
 
@@ -216,7 +216,7 @@ absl::Status AddPolicies(const OrgRows& rows, Shard& shard, const Shard* before)
     TG_ASSIGN(in_force[row->Text("name")], TextOf(versions, *row, "policy_version"));
   }
   TG_RETURN_IF_ERROR(AddInForce(in_force, shard, before));
-  return on_trial == nullptr ? absl::OkStatus() : AddCandidate(versions, *on_trial, std::move(in_force), shard, before);
+  return on_trial == nullptr ? absl::OkStatus() : AddTrial(versions, *on_trial, std::move(in_force), shard, before);
 }
 
 }  // namespace

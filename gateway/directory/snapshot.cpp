@@ -155,17 +155,17 @@ const Alias* Snapshot::FindAlias(std::string_view name) const {
 const std::shared_ptr<const policy::PolicySet>& Snapshot::Policies(const Place& place) const { return place.shard->policies; }
 
 Judges Snapshot::JudgesOf(const Place& place, const base::RequestId& request) const {
-  const std::shared_ptr<const Candidate>& candidate = place.shard->candidate;
+  const std::shared_ptr<const Trial>& trial = place.shard->trial;
   Judges out{place.shard->policies, nullptr, false};
-  if (candidate == nullptr) return out;
-  if (!candidate->canary) {
-    out.shadow = candidate->policies;
+  if (trial == nullptr) return out;
+  if (!trial->canary) {
+    out.shadow = trial->policies;
     return out;
   }
-  const base::Digest draw = base::Sha256(candidate->salt + (candidate->by_tenant ? place.team->id.Bytes() : request.Bytes()));
+  const base::Digest draw = base::Sha256(trial->salt + (trial->by_tenant ? place.team->id.Bytes() : request.Bytes()));
   const std::int64_t number = (std::int64_t{draw[0]} << 24 | std::int64_t{draw[1]} << 16 | std::int64_t{draw[2]} << 8 | draw[3]) % 10000;
-  if (number >= candidate->share_per_10000) return out;
-  return {candidate->policies, nullptr, true};
+  if (number >= trial->share_per_10000) return out;
+  return {trial->policies, nullptr, true};
 }
 
 std::vector<const ChatDefaults*> Snapshot::DefaultsOf(const Place& place) const {

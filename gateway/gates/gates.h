@@ -23,6 +23,7 @@ struct Rate {
   std::string who;  // Bytes that name whom it counts: an id, or an end user's HMAC.
   std::int64_t window_seconds = 60;
   std::int64_t limit = 1;  // Requests in a window.
+  bool operator==(const Rate&) const = default;
 };
 
 // A second person's yes to what a rule stops.

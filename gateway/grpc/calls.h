@@ -9,7 +9,7 @@
 #include <functional>
 #include <memory>
 
-#include "gateway/grpc/gate.h"
+#include "gateway/grpc/inside.h"
 #include "gateway/pipeline/service.h"
 
 namespace tollgate::grpc_front {
@@ -20,7 +20,7 @@ struct CallContext {
   std::function<boost::asio::any_io_executor()> new_strand;
   boost::asio::any_io_executor cpu;         // Where large messages are parsed.
   std::chrono::milliseconds write_timeout;  // Of each piece of a stream.
-  Gate gate;                                // Counts the coroutines.
+  Inside inside;                            // Counts the coroutines.
 };
 
 // Each starts a call and returns its reactor, which deletes itself when gRPC is done with it.

@@ -113,7 +113,7 @@ void GrpcFront::StopAccepting() { impl_->server.StopAccepting(); }
 
 void GrpcFront::Shutdown(std::chrono::milliseconds deadline) {
   impl_->server.Shutdown(deadline);
-  impl_->calls.gate.AwaitEmpty();
+  impl_->calls.inside.AwaitEmpty();
 }
 
 std::uint16_t GrpcFront::port() const { return impl_->server.port(); }

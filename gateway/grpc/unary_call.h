@@ -31,20 +31,21 @@ class Trailers {
     if (limits.requests) One("requests", *limits.requests);
     if (limits.tokens) One("tokens", *limits.tokens);
   }
-  void Route(const std::string& route) {
-    if (!route.empty()) Add("x-tollgate-route", route);
+  void Route(const pipeline::ReplyHead& head) {
+    if (!head.told_route.empty()) Add("x-tollgate-route", head.told_route);
+    if (!head.request_id.empty()) Add("x-tollgate-request-id", head.request_id);
   }
   // Of a Reply, and of answers that are like one.
   template <typename Reply>
   void Of(const Reply& reply) {
-    Route(reply.head.told_route);
+    Route(reply.head);
     Record(reply.end.record().log_id(), reply.end.record().index());
     Limits(reply.head.limits);
     Add("x-tollgate-overhead-ms", fmt::format("{}.{:03}", reply.overhead_us / 1000, reply.overhead_us % 1000));
   }
   void Of(const pipeline::Failure& failure) {
     if (failure.head) Record(failure.head->log_id, failure.head->record_index);
-    if (failure.head) Route(failure.head->told_route);
+    if (failure.head) Route(*failure.head);
     Limits(failure.limits);
     // gRPC clients that retry by themselves read this: milliseconds to wait, or -1: do not.
     const auto detail = base::DetailOf(failure.status);
@@ -90,12 +91,12 @@ async::Awaitable<std::optional<pipeline::Failure>> ReadMessage(CallContext& shar
 // Runs `self->Run()` on a strand of its own; counts it in and out.
 template <typename Call>
 void Spawn(CallContext& shared, std::shared_ptr<Call> self) {
-  shared.gate.Enter();
+  shared.inside.Enter();
   auto* raw = self.get();
   boost::asio::co_spawn(shared.new_strand(), raw->Run(), [&shared, self = std::move(self)](std::exception_ptr error) mutable {
     TG_CHECK(error == nullptr, "a call's coroutine threw");
     self.reset();
-    shared.gate.Leave();
+    shared.inside.Leave();
   });
 }
 

@@ -65,8 +65,9 @@ Answer::Answer(Exchange& exchange, const pipeline::Caller& caller) : exchange_(e
 
 void Answer::Record(std::int32_t log, std::int64_t index) { headers_.emplace_back("x-tollgate-record", fmt::format("{}/{}", log, index)); }
 
-void Answer::Route(const std::string& route) {
-  if (!route.empty()) headers_.emplace_back("x-tollgate-route", route);
+void Answer::Route(const pipeline::ReplyHead& head) {
+  if (!head.told_route.empty()) headers_.emplace_back("x-tollgate-route", head.told_route);
+  if (!head.request_id.empty()) headers_.emplace_back("x-tollgate-request-id", head.request_id);
 }
 
 void Answer::Overhead(std::int64_t us) { headers_.emplace_back("x-tollgate-overhead-ms", fmt::format("{}.{:03}", us / 1000, us % 1000)); }
@@ -83,7 +84,7 @@ async::Awaitable<void> Answer::Fail(const absl::Status& status) {
 
 async::Awaitable<void> Answer::Fail(const Failure& failure) {
   if (failure.head) Record(failure.head->log_id, failure.head->record_index);
-  if (failure.head) Route(failure.head->told_route);
+  if (failure.head) Route(*failure.head);
   Limits(failure.limits);
   const ErrorReply error = ToErrorReply(failure.status);
   co_await Fail(error);
@@ -105,7 +106,7 @@ async::Awaitable<bool> Answer::CheckContentType() {
 
 Headers Answer::StreamHeaders(const pipeline::ReplyHead& head) {
   Record(head.log_id, head.record_index);
-  Route(head.told_route);
+  Route(head);
   Limits(head.limits);
   Processing();
   headers_.emplace_back("cache-control", "no-cache");

@@ -33,14 +33,14 @@ class Answer {
   Answer(Exchange& exchange, const pipeline::Caller& caller);
 
   void Record(std::int32_t log, std::int64_t index);
-  void Route(const std::string& route);
+  void Route(const pipeline::ReplyHead& head);
   void Limits(const pipeline::RateLimits& limits) { AppendLimits(limits, headers_); }
   void Overhead(std::int64_t us);
   // All of these, of a pipeline::Reply or an answer that is like one.
   template <typename Reply>
   void Of(const Reply& reply) {
     Record(reply.end.record().log_id(), reply.end.record().index());
-    Route(reply.head.told_route);
+    Route(reply.head);
     Limits(reply.head.limits);
     Overhead(reply.overhead_us);
   }

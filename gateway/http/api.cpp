@@ -64,7 +64,7 @@ class SseWriter final : public pipeline::StreamWriter {
     if (!begun()) co_await Begin(reply.head);
     std::string last = events_->Piece(FirstOf(reply));
     for (const pipeline::OutputPiece& other : reply.more) last += events_->Piece(other);
-    for (int choice = 0; choice <= static_cast<int>(reply.more.size()); ++choice) last += events_->Finish(FinishOf(reply, choice), choice);
+    last += events_->Finish(reply);
     last += events_->Usage(reply.end.usage());
     last += kDoneEvent;
     co_await exchange_.EndStream(std::move(last), false);

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "gateway/http/json_out.h"
+#include "gateway/http/policy_told.h"
 
 namespace tollgate::http_front {
 namespace {
@@ -71,7 +72,13 @@ void AppendCall(std::string& out, const v1::ToolCall& call, std::string_view arg
   out += "}}";
 }
 
-void AppendChoice(std::string& out, const pipeline::OutputPiece& piece, v1::FinishReason finish, bool logprobs) {
+// What policy did to a choice.
+std::string ToldOf(const pipeline::Reply& reply, int choice) {
+  const bool one_of_several = choice < reply.end.choices_size();
+  return PolicyTold(nullptr, one_of_several ? &reply.end.choices(choice).output_policy() : &reply.end.output_policy());
+}
+
+void AppendChoice(std::string& out, const pipeline::OutputPiece& piece, const pipeline::Reply& reply, bool logprobs) {
   fmt::format_to(std::back_inserter(out), R"({{"index":{},"message":{{"role":"assistant","content":)", piece.choice);
   if (piece.text.empty() && !piece.calls.empty()) {
     out += "null";
@@ -90,7 +97,8 @@ void AppendChoice(std::string& out, const pipeline::OutputPiece& piece, v1::Fini
   out += R"(,"refusal":null,"annotations":[]},"logprobs":)";
   out += LogprobsJson(logprobs, piece.logprobs);
   out += R"(,"finish_reason":)";
-  out += FinishName(finish);
+  out += FinishName(FinishOf(reply, piece.choice));
+  out += ToldOf(reply, piece.choice);
   out += '}';
 }
 
@@ -122,15 +130,16 @@ std::string CompletionBody(const CompletionHead& head, const pipeline::Reply& re
   out.reserve(reply.text.size() + 768);
   AppendHead(out, head, "chat.completion");
   out += R"(,"choices":[)";
-  AppendChoice(out, FirstOf(reply), FinishOf(reply, 0), logprobs);
+  AppendChoice(out, FirstOf(reply), reply, logprobs);
   for (const pipeline::OutputPiece& other : reply.more) {
     out += ',';
-    AppendChoice(out, other, FinishOf(reply, other.choice), logprobs);
+    AppendChoice(out, other, reply, logprobs);
   }
   out += R"(],"usage":)";
   AppendUsage(out, reply.end.usage());
   out += R"(,"system_fingerprint":)";
   AppendJsonStringOrNull(out, head.system_fingerprint);
+  out += PolicyTold(&reply.end.input_policy(), nullptr);
   out += '}';
   return out;
 }
@@ -144,30 +153,30 @@ ChunkEvents::ChunkEvents(CompletionHead head, bool include_usage, bool logprobs)
   suffix_ = include_usage ? ",\"usage\":null}\n\n" : "}\n\n";
 }
 
-std::string ChunkEvents::Event(int choice, std::string_view delta, std::string_view logprobs, std::string_view finish_reason) const {
+std::string ChunkEvents::Event(int choice, std::string_view delta, std::string_view logprobs, std::string_view end,
+                               std::string_view beside) const {
   std::string out;
-  out.reserve(prefix_.size() + delta.size() + logprobs.size() + suffix_.size() + 80);
+  out.reserve(prefix_.size() + delta.size() + logprobs.size() + end.size() + beside.size() + suffix_.size() + 80);
   out += prefix_;
   fmt::format_to(std::back_inserter(out), R"([{{"index":{},"delta":)", choice);
   out += delta;
   out += R"(,"logprobs":)";
   out += logprobs;
   out += R"(,"finish_reason":)";
-  out += finish_reason;
+  out += end;
   out += "}]";
+  out += beside;
   out += suffix_;
   return out;
 }
 
-std::string ChunkEvents::Role(int choice) const {
-  return Event(choice, R"({"role":"assistant","content":"","refusal":null})", "null", "null");
-}
+std::string ChunkEvents::Role(int choice) const { return Event(choice, R"({"role":"assistant","content":"","refusal":null})", "null"); }
 
 std::string ChunkEvents::Text(std::string_view text, const pipeline::Logprobs& logprobs, int choice) const {
   std::string delta = R"({"content":)";
   AppendJsonString(delta, text);
   delta += '}';
-  return Event(choice, delta, LogprobsJson(logprobs_, logprobs), "null");
+  return Event(choice, delta, LogprobsJson(logprobs_, logprobs));
 }
 
 std::string ChunkEvents::Piece(const pipeline::OutputPiece& piece) const {
@@ -175,21 +184,29 @@ std::string ChunkEvents::Piece(const pipeline::OutputPiece& piece) const {
   if (!piece.thought.empty()) {
     std::string delta = R"({"reasoning_content":)";
     AppendJsonString(delta, piece.thought);
-    out += Event(piece.choice, delta + '}', "null", "null");
+    out += Event(piece.choice, delta + '}', "null");
   }
   if (!piece.text.empty()) out += Text(piece.text, piece.logprobs, piece.choice);
   for (const v1::ToolCall& call : piece.calls) {
     std::string delta = fmt::format(R"({{"tool_calls":[{{"index":{},)", call.index());
     AppendCall(delta, call, "");
-    out += Event(piece.choice, delta + "]}", "null", "null");
+    out += Event(piece.choice, delta + "]}", "null");
     delta = fmt::format(R"({{"tool_calls":[{{"index":{},"function":{{"arguments":)", call.index());
     AppendJsonString(delta, call.arguments());
-    out += Event(piece.choice, delta + "}}]}", "null", "null");
+    out += Event(piece.choice, delta + "}}]}", "null");
   }
   return out;
 }
 
-std::string ChunkEvents::Finish(v1::FinishReason reason, int choice) const { return Event(choice, "{}", "null", FinishName(reason)); }
+std::string ChunkEvents::Finish(const pipeline::Reply& reply) const {
+  std::string out;
+  const int last = static_cast<int>(reply.more.size());
+  for (int choice = 0; choice <= last; ++choice) {
+    const std::string end = std::string(FinishName(FinishOf(reply, choice))) + ToldOf(reply, choice);
+    out += Event(choice, "{}", "null", end, choice == last ? PolicyTold(&reply.end.input_policy(), nullptr) : "");
+  }
+  return out;
+}
 
 std::string ChunkEvents::Usage(const v1::TokenCounts& usage) const {
   if (suffix_ == "}\n\n") return "";

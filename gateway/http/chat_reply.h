@@ -33,11 +33,12 @@ class ChunkEvents {
   // Thought, text and calls, an event each; of a call its name comes first, then its arguments. "" for a piece of nothing.
   std::string Piece(const pipeline::OutputPiece& piece) const;
   std::string Text(std::string_view text, const pipeline::Logprobs& logprobs = {}, int choice = 0) const;
-  std::string Finish(tollgate::v1::FinishReason reason, int choice = 0) const;
+  std::string Finish(const pipeline::Reply& reply) const;           // Of each choice, an event: why it ended.
   std::string Usage(const tollgate::v1::TokenCounts& usage) const;  // choices: []; empty without include_usage.
 
  private:
-  std::string Event(int choice, std::string_view delta, std::string_view logprobs, std::string_view finish_reason) const;
+  std::string Event(int choice, std::string_view delta, std::string_view logprobs, std::string_view end = "null",
+                    std::string_view beside = "") const;
 
   std::string prefix_;  // Up to "choices":.
   std::string suffix_;  // After choices.

@@ -15,6 +15,7 @@
 #include "base/encoding.h"
 #include "gateway/http/fields.h"
 #include "gateway/http/json_out.h"
+#include "gateway/http/policy_told.h"
 #include "gateway/http/strict_json.h"
 #include "gateway/pipeline/embed_call.h"
 
@@ -176,7 +177,8 @@ std::string EmbeddingsReply(const pipeline::EmbedAnswer& answer, bool base64) {
   }
   out += R"(],"model":)";
   AppendJsonString(out, answer.head.model);
-  fmt::format_to(to, R"(,"usage":{{"prompt_tokens":{0},"total_tokens":{0}}}}})", answer.end.usage().input());
+  fmt::format_to(to, R"(,"usage":{{"prompt_tokens":{0},"total_tokens":{0}}})", answer.end.usage().input());
+  out += PolicyTold(&answer.end.input_policy(), nullptr) + '}';
   return out;
 }
 
@@ -206,7 +208,7 @@ std::string RerankReply(const pipeline::RerankAnswer& answer, const std::string&
     }
     out += '}';
   }
-  out += "]}";
+  out += ']' + PolicyTold(&answer.end.input_policy(), &answer.end.output_policy()) + '}';
   return out;
 }
 

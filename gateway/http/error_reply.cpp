@@ -73,7 +73,8 @@ std::string Lower(std::string_view text) {
   return out;
 }
 
-std::string Body(std::string_view message, std::string_view type, std::string_view param, std::string_view code) {
+std::string Body(std::string_view message, std::string_view type, std::string_view param, std::string_view code,
+                 const std::vector<std::string>& rules = {}) {
   std::string out = R"({"error":{"message":)";
   AppendJsonString(out, message);
   out += R"(,"type":)";
@@ -82,7 +83,12 @@ std::string Body(std::string_view message, std::string_view type, std::string_vi
   AppendJsonStringOrNull(out, param);
   out += R"(,"code":)";
   AppendJsonStringOrNull(out, code);
-  out += "}}";
+  out += '}';
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    out += i == 0 ? R"(,"tollgate":{"rules":[)" : ",";
+    AppendJsonString(out, rules[i]);
+  }
+  out += rules.empty() ? "}" : "]}}";
   return out;
 }
 
@@ -108,7 +114,7 @@ ErrorReply ToErrorReply(const absl::Status& status) {
   // gRPC's name of the group is not part of this surface's field names.
   std::string_view param = detail.param;
   if (param.starts_with("sampling.")) param.remove_prefix(9);
-  reply.body = Body(base::Message(status), is.type, param, is.code.empty() ? Lower(detail.reason) : std::string(is.code));
+  reply.body = Body(base::Message(status), is.type, param, is.code.empty() ? Lower(detail.reason) : std::string(is.code), detail.rule_ids);
   AppendRetry(is.http_status, detail, reply.headers);
   if (is.http_status == 401) reply.headers.emplace_back("www-authenticate", "Bearer");
   return reply;

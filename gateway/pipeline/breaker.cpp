@@ -1,7 +1,7 @@
 // Open after so many failures in a row; then one question at a time may go when the rest is over, and its end says whether to close or to
 // rest again. Of tenants and guard models only those that failed lately are kept.
 //
-// Tested by tests/gateway/guards/external_detectors_test.cpp, tests/gateway/pipeline/model_guards_test.cpp.
+// Tested by tests/gateway/detectors/external_detectors_test.cpp, tests/gateway/pipeline/model_guards_test.cpp.
 #include "gateway/pipeline/breaker.h"
 
 #include <algorithm>

@@ -67,7 +67,8 @@ struct ReplyHead {
   RateLimits limits;
   std::int32_t log_id = 0;  // Of the REQUEST record.
   std::int64_t record_index = 0;
-  std::string told_route;  // x-tollgate-route: by which alias or rule, with which adapters; empty: by its name.
+  std::string told_route;    // x-tollgate-route: by which alias or rule, with which adapters; empty: by its name.
+  std::string request_id{};  // x-tollgate-request-id: of the request that went on for the call's own (fallback.h); empty: none did.
 };
 
 using Logprobs = std::vector<tollgate::v1::TokenLogprob>;

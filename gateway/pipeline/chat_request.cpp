@@ -118,7 +118,7 @@ void ChatRequest::AskAbout() {
   OutputPlan::Asks& asks = plan_.asks;
   asks.about = [this, subject](const policy::Channel& channel) { return policies_.acting->QuestionsOfOutput(subject, channel); };
   asks.policies = policies_.acting;
-  asks.inbox = [this] { return GuardInbox::Make(*guards_, with_.cpu, event_.Notifier()); };
+  asks.inbox = [this] { return QuestionInbox::Make(*guards_, with_.cpu, event_.Notifier()); };
   asks.streamed = writer_ != nullptr;
   asks.tenant = who_.place.team->id.value.Bytes();
   subject.pseudonyms = nullptr;

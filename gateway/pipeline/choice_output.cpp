@@ -26,7 +26,7 @@ ChoiceOutput::ChoiceOutput(int index, const OutputPlan& plan)
       syntax_open_(!plan.syntax.plain()),
       parser_(plan.syntax),
       text_(Open(policy::Part::kText)),
-      gate_(plan.logprobs),
+      logprobs_(plan.logprobs),
       thinking_(plan.syntax.in_thought) {
   pending_.choice = index;
 }
@@ -44,14 +44,14 @@ std::unique_ptr<policy::StreamFilter> ChoiceOutput::Open(policy::Part part) {
   return filter;
 }
 
-std::size_t ChoiceOutput::AlternativesToJudge(const inference::Piece& piece) const { return gate_.AlternativesToJudge(piece); }
+std::size_t ChoiceOutput::AlternativesToJudge(const inference::Piece& piece) const { return logprobs_.AlternativesToJudge(piece); }
 
 absl::Status ChoiceOutput::Push(const inference::Piece& piece) {
   raw_.Append(piece.text, piece.tokens_delivered);
   raw_bytes_ += static_cast<std::int64_t>(piece.text.size());
   if (blocked_) return absl::OkStatus();
   if (!syntax_open_) {
-    TG_ASSIGN(const std::string clear, gate_.Push(piece, *text_));
+    TG_ASSIGN(const std::string clear, logprobs_.Push(piece, *text_));
     pending_.text += clear;
     blocked_ = text_->blocked();
     return absl::OkStatus();
@@ -76,7 +76,7 @@ absl::Status ChoiceOutput::Finish() {
     TG_ASSIGN(const std::string rest, thought_->Finish());
     pending_.thought += rest;
   }
-  TG_ASSIGN(const std::string rest, gate_.Finish(*text_));
+  TG_ASSIGN(const std::string rest, logprobs_.Finish(*text_));
   pending_.text += rest;
   blocked_ = text_->blocked() || (thought_ != nullptr && thought_->blocked());
   return absl::OkStatus();
@@ -99,7 +99,7 @@ absl::Status ChoiceOutput::Handle(const OutputPart& part) {
   if (blocked_) return absl::OkStatus();
   mixed_ = mixed_ || part.kind != OutputPart::kText;
   if (part.kind != OutputPart::kText) {
-    TG_ASSIGN(const std::string clear, gate_.Flush(*text_));
+    TG_ASSIGN(const std::string clear, logprobs_.Flush(*text_));
     pending_.text += clear;
     blocked_ = text_->blocked();
     if (blocked_) return absl::OkStatus();
@@ -138,7 +138,7 @@ absl::Status ChoiceOutput::HandleText(const OutputPart& part) {
     piece.tokens.push_back(std::move(tokens_.front()));
     piece.tokens.back().text_end -= begin - text_bytes_;
   }
-  TG_ASSIGN(const std::string clear, gate_.Push(piece, *text_));
+  TG_ASSIGN(const std::string clear, logprobs_.Push(piece, *text_));
   pending_.text += clear;
   text_bytes_ += static_cast<std::int64_t>(part.text.size());
   if (!plan_.retries.empty()) marks_[0].emplace_back(text_bytes_, part.raw_end);
@@ -221,14 +221,19 @@ void ChoiceOutput::LetGo(Asked& asked) {
 
 absl::Status ChoiceOutput::Consult(const std::string& model, std::chrono::steady_clock::time_point deadline, std::int64_t bytes_out) {
   for (Asked& asked : asked_) {
-    for (const GuardAnswer& answer : asked.inbox->Take()) TG_RETURN_IF_ERROR(asked.filter->Answer(answer, bytes_out + pending_bytes()));
+    for (const QuestionAnswer& answer : asked.inbox->Take()) TG_RETURN_IF_ERROR(asked.filter->Answer(answer, bytes_out + pending_bytes()));
     if (!blocked_) LetGo(asked);
   }
   for (Asked& asked : asked_) {
     if (blocked_) return absl::OkStatus();
-    for (GuardAsk& ask : asked.filter->TakeAsks()) {
+    for (QuestionAsk& ask : asked.filter->TakeAsks()) {
       std::vector<policy::Message> named = *ask.messages;
       named.front().name = asked.call.name();
+      // Lines and words are those that a reader of the JSON sees, escapes decoded; whether it is JSON is asked of what it is.
+      const policy::ReplyShape* shape = ask.question.shape.get();
+      if (asked.its != nullptr && shape != nullptr && shape->detector() != std::string_view("not_json")) {
+        if (auto parts = CutJson(policy::TextOf(named.front()))) named.front().parts = *std::move(parts);
+      }
       ask.messages = std::make_shared<const std::vector<policy::Message>>(std::move(named));
       ask.model = model;
       ask.tenant = plan_.asks.tenant;
@@ -253,7 +258,7 @@ std::int64_t ChoiceOutput::pending_bytes() const {
 OutputPiece ChoiceOutput::Take() {
   OutputPiece piece = std::exchange(pending_, OutputPiece());
   pending_.choice = index_;
-  for (v1::TokenLogprob& token : gate_.Take(*text_)) piece.logprobs.push_back(std::move(token));
+  for (v1::TokenLogprob& token : logprobs_.Take(*text_)) piece.logprobs.push_back(std::move(token));
   taken_.text += static_cast<std::int64_t>(piece.text.size());
   taken_.thought += static_cast<std::int64_t>(piece.thought.size());
   taken_.calls += piece.calls.size();

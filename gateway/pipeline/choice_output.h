@@ -13,9 +13,9 @@
 
 #include "base/status.h"
 #include "gateway/pipeline/call.h"
-#include "gateway/pipeline/guards.h"
-#include "gateway/pipeline/logprob_gate.h"
+#include "gateway/pipeline/logprob_filter.h"
 #include "gateway/pipeline/output_plan.h"
+#include "gateway/pipeline/questions.h"
 #include "gateway/pipeline/raw_tail.h"
 #include "gateway/pipeline/retry.h"
 #include "gateway/pipeline/semantic_filter.h"
@@ -84,7 +84,7 @@ class ChoiceOutput {
   // A channel, or a call, that others are asked about.
   struct Asked {
     SemanticFilter* filter = nullptr;
-    std::shared_ptr<GuardInbox> inbox;
+    std::shared_ptr<QuestionInbox> inbox;
     std::string channel;                    // As in RawSpan.
     std::unique_ptr<SemanticFilter> its{};  // A call's own: `filter`.
     tollgate::v1::ToolCall call{};          // That waits, if `withheld`.
@@ -113,7 +113,7 @@ class ChoiceOutput {
   std::deque<Asked> asked_;  // Empty if nobody is asked.
   std::unique_ptr<policy::StreamFilter> text_;
   std::unique_ptr<policy::StreamFilter> thought_;  // Once something was thought.
-  LogprobGate gate_;
+  LogprobFilter logprobs_;
   OutputPiece pending_;
   RawTail raw_;
   std::int64_t raw_bytes_ = 0;

@@ -35,7 +35,7 @@ class Quotas;
 namespace tollgate::pipeline {
 
 class Breakers;
-class Guards;
+class Answerers;
 
 struct PipelineOptions {
   std::chrono::milliseconds append_timeout{5000};       // How long a request waits for its record to be durable.
@@ -61,7 +61,7 @@ struct Collaborators {
   audit::Journal* journal = nullptr;
   audit::Keys* keys = nullptr;
   inference::Pool* pool = nullptr;
-  Guards* guards = nullptr;          // Null: nobody can be asked; rules that ask then find no answer.
+  Answerers* answerers = nullptr;    // Null: nobody can be asked; rules that ask then find no answer.
   boost::asio::any_io_executor io;   // For the pipeline's own timers.
   boost::asio::any_io_executor cpu;  // For long computations; each request has at most one there.
   PipelineOptions options;

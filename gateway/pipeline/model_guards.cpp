@@ -3,7 +3,6 @@
 //
 // The breaker counts models that fail, or are late by the guard's own deadline. What a text brings about is that text's alone, what a
 // caller does by a short deadline or by going away is that caller's, and a queue that others fill says nothing of the model.
-//
 // Tested by tests/gateway/pipeline/model_guards_test.cpp.
 #include "gateway/pipeline/model_guards.h"
 
@@ -68,7 +67,7 @@ ModelGuards::ModelGuards(Shared& shared, const identity::Principal& principal, c
       reservation_(reservation),
       prompt_(prompt) {}
 
-void ModelGuards::Ask(GuardAsk ask, std::function<void(GuardAnswer)> done) {
+void ModelGuards::Ask(QuestionAsk ask, std::function<void(QuestionAnswer)> done) {
   auto call = std::make_unique<Call>();
   call->done = std::move(done);
   call->ask = std::move(ask);
@@ -79,8 +78,8 @@ void ModelGuards::Ask(GuardAsk ask, std::function<void(GuardAnswer)> done) {
     call->own_deadline = patience <= call->ask.deadline;
     call->deadline = std::min(call->ask.deadline, patience);
     waiting_.push_back(std::move(call));
-  } else if (with_.guards != nullptr) {
-    with_.guards->Ask(std::move(call->ask), std::move(call->done));
+  } else if (with_.answerers != nullptr) {
+    with_.answerers->Ask(std::move(call->ask), std::move(call->done));
   } else {
     Fail(*call, fmt::format("no detector '{}' is configured; name it under detectors in tollgate.yaml", call->ask.question.name));
   }
@@ -177,7 +176,7 @@ absl::StatusOr<std::size_t> ModelGuards::LineOf(const std::string& name) {
 }
 
 // What the guard is shown.
-std::vector<policy::Message> ModelGuards::MessagesOf(const GuardAsk& ask) const {
+std::vector<policy::Message> ModelGuards::MessagesOf(const QuestionAsk& ask) const {
   if (!ask.output) return *ask.messages;
   std::vector<policy::Message> out;
   const auto last =
@@ -356,12 +355,12 @@ void ModelGuards::Count(Call& call, bool hung) {
   spare_ += std::max<std::int64_t>(0, std::exchange(call.held, 0) - input - output);
 }
 
-GuardAnswer ModelGuards::AnswerOf(const Call& call) const {
+QuestionAnswer ModelGuards::AnswerOf(const Call& call) const {
   using inference::EndReason;
   const policy::Question& question = call.ask.question;
   const inference::StreamEnd& end = call.stream->end();
   const bool answered = AnsweredBy(end.reason, call.own_deadline).value_or(false);
-  GuardAnswer out;
+  QuestionAnswer out;
   out.answer.id = question.id;
   const auto failed = [&](std::string_view why) {
     out.answer.failure = fmt::format("{} '{}': {}", call.kind(), question.name, why);
@@ -386,13 +385,13 @@ GuardAnswer ModelGuards::AnswerOf(const Call& call) const {
   return out;
 }
 
-void ModelGuards::Answer(Call& call, GuardAnswer answer) {
+void ModelGuards::Answer(Call& call, QuestionAnswer answer) {
   const auto done = std::exchange(call.done, nullptr);
   if (done) done(std::move(answer));
 }
 
 void ModelGuards::Fail(Call& call, std::string why) {
-  GuardAnswer answer;
+  QuestionAnswer answer;
   answer.answer.id = call.ask.question.id;
   answer.answer.failure = std::move(why);
   Answer(call, std::move(answer));

@@ -18,7 +18,7 @@
 #include "gateway/async/event.h"
 #include "gateway/identity/identity.h"
 #include "gateway/pipeline/collaborators.h"
-#include "gateway/pipeline/guards.h"
+#include "gateway/pipeline/questions.h"
 #include "gateway/pipeline/topic_guard.h"
 #include "inference/token_stream.h"
 #include "inference/types.h"
@@ -30,7 +30,7 @@ namespace tollgate::pipeline {
 
 struct Shared;
 
-class ModelGuards final : public Guards {
+class ModelGuards final : public Answerers {
  public:
   static constexpr std::size_t kContextBytesMax = 4 << 10;  // Of the prompt beside a reply that is judged: its end.
   static constexpr std::size_t kSaidBytesMax = 2 << 10;     // Of an answer, for the record.
@@ -39,8 +39,8 @@ class ModelGuards final : public Guards {
   ModelGuards(Shared& shared, const identity::Principal& principal, const base::RequestId& request, async::Event& event,
               metering::Reservation& reservation, const std::vector<policy::Message>& prompt);
 
-  // As Guards. Of a guard model nothing happens before the next Turn.
-  void Ask(GuardAsk ask, std::function<void(GuardAnswer)> done) override;
+  // As Answerers. Of a guard model nothing happens before the next Turn.
+  void Ask(QuestionAsk ask, std::function<void(QuestionAnswer)> done) override;
 
   // Starts what was asked and takes what has come. Call it whenever the event was notified, and before each wait.
   async::Awaitable<void> Turn();
@@ -59,8 +59,8 @@ class ModelGuards final : public Guards {
     tollgate::v1::GuardUsage usage;
   };
   struct Call {
-    GuardAsk ask;
-    std::function<void(GuardAnswer)> done;  // Empty once answered.
+    QuestionAsk ask;
+    std::function<void(QuestionAnswer)> done;  // Empty once answered.
     std::chrono::steady_clock::time_point deadline;
     bool own_deadline = false;  // It is the guard's, not the caller's.
     bool owes_end = false;      // The breaker let it go and does not know its end yet.
@@ -78,7 +78,7 @@ class ModelGuards final : public Guards {
 
   absl::StatusOr<inference::ModelInfo> Find(const std::string& name) const;
   absl::StatusOr<std::size_t> LineOf(const std::string& name);
-  std::vector<policy::Message> MessagesOf(const GuardAsk& ask) const;
+  std::vector<policy::Message> MessagesOf(const QuestionAsk& ask) const;
   bool Large(const std::vector<policy::Message>& messages) const;
   async::Awaitable<absl::Status> Begin(Call& call);
   async::Awaitable<absl::Status> Render(Call& call, std::vector<std::int32_t>& prompt);
@@ -90,9 +90,9 @@ class ModelGuards final : public Guards {
   void Count(Call& call, bool hung);
   void Tell(Call& call, std::optional<bool> answered);
   std::string BreakerOf(const Call& call) const;
-  GuardAnswer AnswerOf(const Call& call) const;
-  GuardAnswer TopicAnswerOf(const Call& call) const;
-  void Answer(Call& call, GuardAnswer answer);
+  QuestionAnswer AnswerOf(const Call& call) const;
+  QuestionAnswer TopicAnswerOf(const Call& call) const;
+  void Answer(Call& call, QuestionAnswer answer);
   void Fail(Call& call, std::string why);
 
   Shared& shared_;

@@ -25,7 +25,7 @@ async::Awaitable<absl::Status> ModelGuards::CutForTopic(Call& call) {
   TG_CO_RETURN_IF_ERROR(co_await async::RunOnIf(Large(*call.ask.messages), with_.cpu, cut));
   call.prompt_tokens = call.topic.tokens;
   if (!call.topic.pieces.empty()) co_return absl::OkStatus();
-  GuardAnswer nothing;
+  QuestionAnswer nothing;
   nothing.answer.id = call.question().id;
   nothing.answer.score_millionths = 0;
   call.ended = true;
@@ -44,7 +44,7 @@ absl::StatusOr<std::shared_ptr<inference::TokenStream>> ModelGuards::SubmitTopic
 }
 
 // What the vectors say; those of the topic's phrases are kept.
-GuardAnswer ModelGuards::TopicAnswerOf(const Call& call) const {
+QuestionAnswer ModelGuards::TopicAnswerOf(const Call& call) const {
   const inference::ModelInfo& model = lines_[call.line].model;
   const policy::Topic& topic = *call.question().topic;
   const std::vector<float>& vectors = call.stream->end().vectors;

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "gateway/pipeline/guards.h"
-#include "gateway/pipeline/logprob_gate.h"
+#include "gateway/pipeline/logprob_filter.h"
+#include "gateway/pipeline/questions.h"
 #include "gateway/pipeline/retry.h"
 #include "inference/output_parser.h"
 #include "policy/policy_set.h"
@@ -19,16 +19,16 @@ struct OutputPlan {
   inference::OutputSyntax syntax;
   bool one_call = false;  // Of several calls only the first is given.
   std::function<std::unique_ptr<policy::StreamFilter>(const policy::Channel&)> open;
-  LogprobGate::OpenFilter logprobs;                 // Null: none are wanted.
+  LogprobFilter::OpenFilter logprobs;               // Null: none are wanted.
   std::shared_ptr<const policy::PolicySet> shadow;  // What `open`'s filters show their text to beside; null: nobody.
   struct Asks {
     std::function<std::vector<policy::Question>(const policy::Channel&)> about{};  // What is asked; null: nothing.
     std::shared_ptr<const policy::PolicySet> policies{};                           // Whose the questions are.
-    std::function<std::shared_ptr<GuardInbox>()> inbox{};                          // One for each channel and call.
+    std::function<std::shared_ptr<QuestionInbox>()> inbox{};                       // One for each channel and call.
     std::function<std::unique_ptr<policy::StreamFilter>(const policy::Channel&)>
         open{};  // For arguments as they are asked about: with pseudonyms in them.
     bool streamed = false;
-    std::string tenant{};  // As in GuardAsk.
+    std::string tenant{};  // As in QuestionAsk.
   };
   Asks asks{};
   RetryRules retries{};  // Empty where the reply cannot be taken back.

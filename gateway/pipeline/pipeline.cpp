@@ -1,4 +1,4 @@
-// The gate around the requests: who is inside, how many may be, and how they are sent home.
+// What is around the requests: who is inside, how many may be, and how they are sent home.
 // Tested by tests/gateway/pipeline/pipeline_test.cpp.
 #include "gateway/pipeline/pipeline.h"
 
@@ -40,7 +40,7 @@ struct Pipeline::Impl {
   std::shared_ptr<boost::asio::steady_timer> flush_timer;
   Breakers breakers{kGuardFailuresMax, kGuardRest};
   Shared shared{with, *refusals, with.breakers != nullptr ? *with.breakers : breakers};
-  std::atomic<std::int64_t> requests{0}, answered{0}, failed{0}, overhead_us{0};
+  std::atomic<std::int64_t> requests{0}, answered{0}, failed{0}, continued{0}, overhead_us{0};
 
   mutable base::Mutex mu;
   bool closed GUARDED_BY(mu) = false;
@@ -86,6 +86,13 @@ struct Pipeline::Impl {
     cancellation.OnCancel(event.Notifier());
     auto work = make(event);
     Outcome<Reply> outcome = co_await work->Run();
+    while (std::optional<Continued> next = work->TakeNext()) {
+      if (cancellation.cancelled() || shared.shutting_down) break;
+      continued += 1;
+      work = make(event);
+      work->GoOnFor(*std::move(next));
+      outcome = co_await work->Run();
+    }
     cancellation.OnCancel(nullptr);
     Reply* reply = std::get_if<Reply>(&outcome);
     if (reply != nullptr) {
@@ -209,7 +216,7 @@ async::Awaitable<Outcome<v1::ListModelsReply>> Pipeline::ListModels(const Caller
   co_return reply;
 }
 
-void Pipeline::CloseGate(std::function<void()> when_empty) {
+void Pipeline::StopAdmission(std::function<void()> when_empty) {
   {
     base::Lock lock(impl_->mu);
     impl_->closed = true;
@@ -235,7 +242,7 @@ std::int64_t Pipeline::running() const {
 void Pipeline::FlushRefusals() { impl_->refusals->Flush(true); }
 
 Pipeline::Counts Pipeline::counts() const {
-  return {impl_->requests.load(),    impl_->answered.load(),          impl_->failed.load(),
+  return {impl_->requests.load(),    impl_->answered.load(),          impl_->failed.load(),          impl_->continued.load(),
           impl_->overhead_us.load(), impl_->shared.shadows.Of(false), impl_->shared.shadows.Of(true)};
 }
 

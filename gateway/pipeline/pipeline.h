@@ -29,7 +29,7 @@ class Pipeline final : public Service {
   async::Awaitable<Outcome<tollgate::v1::ListModelsReply>> ListModels(const Caller& caller) override;
 
   // No new requests from now on (UNAVAILABLE, with a retry hint). Calls back when none is running. Any thread.
-  void CloseGate(std::function<void()> when_empty);
+  void StopAdmission(std::function<void()> when_empty);
 
   // Ends every running request with a terminal record (reason SHUTDOWN) at its next step.
   void EndAll();
@@ -44,6 +44,7 @@ class Pipeline final : public Service {
     std::int64_t requests = 0;     // Calls of Chat, Embed and Rerank, and callers whom Refuses refused.
     std::int64_t answered = 0;     // Ended with a reply.
     std::int64_t failed = 0;       // Ended with an error, refusals included.
+    std::int64_t continued = 0;    // With a fallback, after a request was on record; each time.
     std::int64_t overhead_us = 0;  // Sum over the answered.
     ShadowCounts::Counts shadow_input, shadow_output;
   };

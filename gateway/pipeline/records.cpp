@@ -100,18 +100,6 @@ v1::Verdict ToProto(const policy::Verdict& verdict) {
   return out;
 }
 
-v1::PolicyOutcome ToOutcome(const v1::Verdict& verdict) {
-  v1::PolicyOutcome out;
-  out.set_action(verdict.action());
-  std::int64_t redactions = 0;
-  for (const v1::RuleOutcome& rule : verdict.rules()) {
-    out.add_rule_ids(rule.rule_id());
-    if (rule.action() == policy::ActionName(policy::Action::kRedact)) redactions += rule.count();
-  }
-  out.set_redactions(redactions);
-  return out;
-}
-
 void MergeVerdict(const v1::Verdict& from, int choice, std::string_view field, v1::Verdict& into) {
   if (Strictness(from.action()) > Strictness(into.action()) || into.action().empty()) into.set_action(from.action());
   for (const v1::RuleOutcome& rule : from.rules()) {

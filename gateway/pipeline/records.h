@@ -33,8 +33,6 @@ tollgate::v1::Verdict WithoutAsked(const tollgate::v1::Verdict& verdict,
 // Where a detector said something is, at most kSpansMax; `from`: where what it was asked about begins.
 void AddSpans(std::span<const policy::Span> spans, std::int64_t from, tollgate::v1::GuardOutcome& outcome);
 policy::Action ActionOf(std::string_view name);  // Allow, if it is no action's.
-// The verdict as callers get it.
-tollgate::v1::PolicyOutcome ToOutcome(const tollgate::v1::Verdict& verdict);
 // Adds what was found in a channel of a reply to what was found elsewhere. `field` empty: the fields as they are.
 void MergeVerdict(const tollgate::v1::Verdict& from, int choice, std::string_view field, tollgate::v1::Verdict& into);
 tollgate::v1::SamplingInForce ToProto(const inference::SamplingParams& sampling);

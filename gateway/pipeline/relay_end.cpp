@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "gateway/explain/outcome.h"
 #include "gateway/pipeline/relay.h"
 
 namespace tollgate::pipeline {
@@ -167,7 +168,7 @@ void Relay::FillChoices(const Ending& all, v1::ChatEnd& end) const {
     v1::ChoiceEnd* out = end.add_choices();
     out->set_finish_reason(choice->ending ? choice->ending->finish : all.finish);
     out->set_output_tokens(choice->decoded);
-    *out->mutable_output_policy() = ToOutcome(choice->output->Verdict());
+    *out->mutable_output_policy() = explain::ToOutcome(choice->output->Verdict(), *plan_.asks.policies);
   }
 }
 

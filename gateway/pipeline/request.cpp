@@ -67,15 +67,21 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   if (denial_ || !(status.ok() || absl::IsUnavailable(status))) with_.quotas->Settle(reservation_, v1::TokenCounts());
   if (!status.ok()) co_return Refuse(std::move(status));
   if (denial_) co_return co_await Deny();
-  status = co_await KeepPseudonyms();
-  if (status.ok()) status = co_await Record();
+  status = co_await Record();
   if (!status.ok()) {
     co_await GiveGrantsBack();
     co_return Refuse(std::move(status));
   }
   guards_.emplace(shared_, *principal_, who_.request, event_, reservation_, inspection_.prompt);
+  // For requests that are on record alone; values before anybody meets their pseudonyms.
   co_await AcceptTerms();
-  std::optional<Ending> denied = co_await AskGuards();
+  status = co_await KeepPseudonyms();
+  std::optional<Ending> denied;
+  if (status.ok()) {
+    denied = co_await AskOthers();
+  } else {
+    denied = Broken("KEYS_UNAVAILABLE", std::move(status));
+  }
   if (denied) {
     co_await GiveGrantsBack();
     co_return co_await End(std::move(*denied));
@@ -89,14 +95,13 @@ bool Request::IsLarge() const { return Bytes() >= with_.options.inspect_here_byt
 absl::Status Request::Admit() {
   TG_ASSIGN(principal_, Authenticate(with_, caller_));
   who_.place = principal_->place;
-  policies_ = principal_->snapshot->JudgesOf(who_.place, who_.request);
+  policies_ = principal_->snapshot->JudgesOf(who_.place, caller_.request_id);
   scopes_ = ScopesOf(who_.place);
   TG_RETURN_IF_ERROR(CheckCall());
-  TG_ASSIGN(Route route, RouteOf(with_, *principal_, call_.model(), who_.request));
-  model_ = std::move(route.model);
-  told_route_ = std::move(route.told);
+  TG_RETURN_IF_ERROR(FindModel());
   TG_RETURN_IF_ERROR(Fits(model_));
   TG_ASSIGN(price_, principal_->snapshot->PriceOf(model_.name, with_.clock->Wall()));
+  if (before_) return absl::OkStatus();
   TG_ASSIGN(admission_, with_.quotas->Admit(scopes_));
   return absl::OkStatus();
 }
@@ -203,6 +208,7 @@ async::Awaitable<absl::Status> Request::Record() {
   body->set_counted_tokens(counted_tokens_);
   body->set_max_output_tokens(max_tokens_);
   FillDefaults(defaults_, body);
+  FillContinues(before_, body);
   body->set_policy_digest(std::string(base::View(policies_.acting->digest())));
   body->set_canary(policies_.canary);
   if (!shadow_.policy_digest().empty()) *body->mutable_shadow() = shadow_;
@@ -232,7 +238,7 @@ async::Awaitable<absl::Status> Request::Record() {
   TG_CO_ASSIGN(const audit::Position position, std::move(appended));
   reservation_.MarkRecorded();
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(with_.clock->Wall().time_since_epoch());
-  head_ = {model_.name, seconds.count(), {}, position.log_id, position.index, told_route_};
+  head_ = {model_.name, seconds.count(), {}, position.log_id, position.index, told_route_, head_.request_id};
   if (writer_ != nullptr) head_.limits = LimitsOf(*with_.quotas, scopes_);
   co_return absl::OkStatus();
 }

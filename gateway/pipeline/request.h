@@ -18,8 +18,9 @@
 #include "gateway/pipeline/collaborators.h"
 #include "gateway/pipeline/defaults.h"
 #include "gateway/pipeline/denial.h"
-#include "gateway/pipeline/guards.h"
+#include "gateway/pipeline/fallback.h"
 #include "gateway/pipeline/model_guards.h"
+#include "gateway/pipeline/questions.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/shared.h"
 #include "gateway/pipeline/watch.h"
@@ -35,7 +36,9 @@ class Request {
           async::Event& event);
   virtual ~Request() = default;
 
+  void GoOnFor(Continued before);  // Before Run: it is the one that another request named.
   async::Awaitable<Outcome<Reply>> Run();
+  std::optional<Continued> TakeNext();  // After Run: what a fallback goes on with, if one shall.
 
  protected:
   // What a kind of request has of its own (chat_request.h, embed_request.h), in the order in which it is asked for it.
@@ -57,6 +60,12 @@ class Request {
   virtual std::chrono::steady_clock::duration EngineTime() const = 0;
 
   absl::Status Admit();
+  absl::Status FindModel();
+  std::optional<Route> NextFallback(const Fallbacks& left, std::string& why) const;
+  bool MayGoOn() const;
+  void FindNext(tollgate::v1::EndBody& end, Ending& ending);
+  Failure HandOver(Failure failure);
+  Failure PassOn(const absl::Status& refusal);
   bool IsLarge() const;
   async::Awaitable<absl::Status> Inspect();                     // Then denial_, or the tokens of the prompt as it will be used.
   absl::Status Judge(std::span<const policy::Message> prompt);  // The verdict, and the model that answers.
@@ -68,15 +77,16 @@ class Request {
   async::Awaitable<absl::Status> MakeKey();
   async::Awaitable<absl::Status> KeepPseudonyms();
   async::Awaitable<absl::Status> Record();              // P1.
-  async::Awaitable<std::optional<Ending>> AskGuards();  // How the request ends, if their answers block it.
+  async::Awaitable<std::optional<Ending>> AskOthers();  // How the request ends, if their answers block it.
   async::Awaitable<Outcome<Reply>> Deny();
   async::Awaitable<Outcome<Reply>> End(Ending ending);
-  absl::Status DecideAnswered(std::vector<GuardAnswer> answers);
+  absl::Status DecideAnswered(std::vector<QuestionAnswer> answers);
   tollgate::v1::EndBody EndBodyOf(const Ending& ending) const;
   Outcome<Reply> Refuse(absl::Status status);
   Failure FailureOf(absl::Status status, std::optional<audit::Position> position) const;
   policy::Subject SubjectOf() const;
   std::int64_t MicrosSinceReceipt() const;
+  std::int64_t OverheadUs() const;
 
   Shared& shared_;
   const Collaborators& with_;
@@ -94,7 +104,11 @@ class Request {
   RecordIdentity who_;
   directory::Judges policies_;  // Pinned: a policy that changes meanwhile does not change this request.
   inference::ModelInfo model_;
-  std::string told_route_;  // By which alias, and how, and with which adapters.
+  std::string told_route_;            // By which alias, and how, and with which adapters.
+  Fallbacks fallbacks_;               // Behind model_.
+  std::optional<Continued> before_;   // It goes on for another request.
+  std::optional<Continued> next_;     // It failed, and this goes on for it.
+  std::vector<gates::Rate> counted_;  // Of rules: it is in these.
   tollgate::v1::PinnedPrice price_;
   metering::Admission admission_;
   policy::Inspection inspection_;

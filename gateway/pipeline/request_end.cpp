@@ -10,6 +10,8 @@
 #include "base/clock.h"
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
+#include "gateway/async/run_on.h"
+#include "gateway/explain/outcome.h"
 #include "gateway/pipeline/admission.h"
 #include "gateway/pipeline/append.h"
 #include "gateway/pipeline/judge.h"
@@ -39,7 +41,12 @@ policy::Subject Request::SubjectOf() const {
 }
 
 std::int64_t Request::MicrosSinceReceipt() const {
-  return std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - caller_.received).count();
+  return std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - (before_ ? before_->began : caller_.received)).count();
+}
+
+std::int64_t Request::OverheadUs() const {
+  const auto engine_us = std::chrono::duration_cast<std::chrono::microseconds>(EngineTime()).count();
+  return std::max<std::int64_t>(0, MicrosSinceReceipt() - engine_us) + (before_ ? before_->overhead_us : 0);
 }
 
 Failure Request::FailureOf(absl::Status status, std::optional<audit::Position> position) const {
@@ -57,6 +64,7 @@ Failure Request::FailureOf(absl::Status status, std::optional<audit::Position> p
 
 // Before the REQUEST record: counted by second, not recorded one by one. What was admitted and reserved goes back with its destructors.
 Outcome<Reply> Request::Refuse(absl::Status status) {
+  if (before_ && IsOfTheModel(status)) return PassOn(status);
   shared_.refusals.Count(who_.place, with_.keys->SourceHmac(caller_.source), ReasonOf(status));
   return FailureOf(std::move(status), std::nullopt);
 }
@@ -78,6 +86,7 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   for (const base::Uuid& approval : approvals_) body->add_approvals(approval.Bytes());
   body->set_terms_accepted(fmt::format("{}", fmt::join(accepted_, ",")));
   *body->mutable_defaults() = defaults_.in_force;
+  FillContinues(before_, body);
   v1::SealedContent content;
   *content.mutable_prompt() = call_.messages();
   *content.mutable_tools() = call_.tools();
@@ -113,6 +122,12 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending) {
   const base::WallTime now = with_.clock->Wall();
   entry.record.set_wall_us(base::ToMicros(now));
   v1::EndBody end = EndBodyOf(ending);
+  auto find = [&] {
+    FindNext(end, ending);
+    return true;
+  };
+  // It may read grammars and schemas.
+  if (IsOfTheModel(ending)) co_await async::RunOnIf(IsLarge(), with_.cpu, find);
   const absl::Status amounts = metering::FillAmounts(price_, end);
   auto companions = metering::Settlement(request_record_, now, end);
   if (!amounts.ok() || !companions.ok()) {
@@ -135,8 +150,9 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending) {
   // it settles the same usage.
   if (position.ok() || absl::IsDeadlineExceeded(position.status()) || absl::IsUnavailable(position.status()))
     with_.quotas->Settle(reservation_, metering::AllTokens(end));
+  if (!position.ok()) next_.reset();
   if (!position.ok()) co_return FailureOf(ending.status.ok() ? position.status() : std::move(ending.status), std::nullopt);
-  if (!ending.status.ok()) co_return FailureOf(std::move(ending.status), *position);
+  if (!ending.status.ok()) co_return HandOver(FailureOf(std::move(ending.status), *position));
   Reply reply{.head = head_};
   if (!rest.empty()) {
     OutputPiece& first = rest.front();
@@ -149,14 +165,13 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending) {
   reply.head.limits = LimitsOf(*with_.quotas, scopes_);
   reply.end.set_finish_reason(end.finish_reason());
   *reply.end.mutable_usage() = end.tokens();
-  *reply.end.mutable_input_policy() = ToOutcome(ToProto(inspection_.verdict));
-  *reply.end.mutable_output_policy() = ToOutcome(end.output_verdict());
+  *reply.end.mutable_input_policy() = explain::ToOutcome(inspection_.verdict);
+  *reply.end.mutable_output_policy() = explain::ToOutcome(end.output_verdict(), *policies_.acting);
   FillReply(ending, reply.end);
   reply.end.mutable_record()->set_log_id(position->log_id);
   reply.end.mutable_record()->set_index(position->index);
   reply.end.set_quota_reached(ending.quota_reached);
-  const auto engine_us = std::chrono::duration_cast<std::chrono::microseconds>(EngineTime()).count();
-  reply.overhead_us = std::max<std::int64_t>(0, MicrosSinceReceipt() - engine_us);
+  reply.overhead_us = OverheadUs();
   co_return reply;
 }
 

@@ -129,12 +129,13 @@ absl::StatusOr<gates::Ask> Request::WhatPolicyAsks() {
     }
     if (effect.kind == Effect::Kind::kApprove) ask.approvals.push_back({rule.rule_id, effect.amount});
     if (effect.kind == Effect::Kind::kRateLimit) {
-      ask.rates.push_back({CountOf(rule, policies_.canary),
-                           effect.by == "end_user"  ? who_.end_user_hmac
-                           : effect.by == "key"     ? place.key->id.Bytes()
-                           : effect.by == "project" ? place.project->id.Bytes()
-                                                    : place.team->id.Bytes(),
-                           SecondsOf(effect.window), effect.amount});
+      gates::Rate rate{CountOf(rule, policies_.canary),
+                       effect.by == "end_user"  ? who_.end_user_hmac
+                       : effect.by == "key"     ? place.key->id.Bytes()
+                       : effect.by == "project" ? place.project->id.Bytes()
+                                                : place.team->id.Bytes(),
+                       SecondsOf(effect.window), effect.amount};
+      if (std::find(counted_.begin(), counted_.end(), rate) == counted_.end()) ask.rates.push_back(std::move(rate));
     }
   }
   return ask;
@@ -148,6 +149,7 @@ async::Awaitable<absl::Status> Request::PassGates() {
   absl::StatusOr<gates::Answer> answer = co_await async::Callback<absl::StatusOr<gates::Answer>>(pass);
   if (!answer.ok()) co_return answer.status();
   approvals_ = answer->grants;
+  if (answer->passes()) counted_.insert(counted_.end(), ask.rates.begin(), ask.rates.end());
   const policy::Verdict& verdict = inspection_.verdict;
   if (answer->full) {
     const auto its = [&](const RuleOutcome& rule) { return CountOf(rule, policies_.canary) == answer->full->rule; };

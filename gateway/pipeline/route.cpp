@@ -1,6 +1,6 @@
-// A fallback is taken before the request is on record, so that its one REQUEST record says what was asked for and what was used, and
-// policy, price and quota are those of the model that is used from the start. A queue that fills up between here and the pool refuses the
-// request as it does without an alias. Tested by tests/gateway/pipeline/route_test.cpp.
+// A fallback is taken before the request is on record where that shows in time, so that its one REQUEST record says what was asked for and
+// what was used, and policy, price and quota are those of the model that is used from the start. What fails later is gone on with by
+// another request (fallback.h). Tested by tests/gateway/pipeline/route_test.cpp.
 #include "gateway/pipeline/route.h"
 
 #include <algorithm>
@@ -86,24 +86,48 @@ absl::StatusOr<Route> RouteOf(const Collaborators& with, const identity::Princip
                                 "this key may use none of the models that {} leads to; ask an administrator to grant one", alias->name)),
                             {.reason = "MODEL_NOT_GRANTED", .param = "model", .may_retry = false});
   }
-  const auto told = [&](const std::string& model, const std::string& how) {
-    return fmt::format("alias={}; model={}; {}", alias->name, model, how);
-  };
   const AliasTarget& chosen = directory::Choose(targets, request);
   auto model = Resolve(with, principal, chosen.model);
   if (!model.ok() && !IsAway(model.status())) return model.status();
-  if (model.ok() && (alias->fallbacks.empty() || !WouldRefuse(*with.pool, chosen.model))) {
-    return Made(*std::move(model), told(chosen.model, ShareOf(targets, chosen)));
-  }
-  for (std::size_t i = 0; i < alias->fallbacks.size(); ++i) {
-    const std::string& name = alias->fallbacks[i];
-    auto other = Resolve(with, principal, name);
-    if (name == chosen.model || !other.ok() || !principal.snapshot->PriceOf(name, with.clock->Wall()).ok()) continue;
-    if (WouldRefuse(*with.pool, name)) continue;
-    return Made(*std::move(other), told(name, fmt::format("fallback={}", i + 1)));
+  const Fallbacks all{.alias = alias->name, .models = alias->fallbacks};
+  if (!model.ok() || (!all.models.empty() && WouldRefuse(*with.pool, chosen.model))) {
+    Fallbacks left = all;
+    left.tried.push_back(chosen.model);
+    std::string why;
+    std::optional<Route> other = NextRoute(with, principal, left, nullptr, why);
+    if (other) return *std::move(other);
   }
   TG_RETURN_IF_ERROR(model.status());
-  return Made(*std::move(model), told(chosen.model, ShareOf(targets, chosen)));  // It says when to try again.
+  const std::string told = fmt::format("alias={}; model={}; {}", alias->name, chosen.model, ShareOf(targets, chosen));
+  Route route = Made(*std::move(model), told);  // Of a full one: it says when to try again.
+  route.fallbacks = all;
+  return route;
+}
+
+std::optional<Route> NextRoute(const Collaborators& with, const identity::Principal& principal, const Fallbacks& left,
+                               const std::function<absl::Status(const inference::ModelInfo&)>& fits, std::string& why) {
+  for (std::size_t i = left.next; i < left.models.size(); ++i) {
+    const std::string& name = left.models[i];
+    if (std::find(left.tried.begin(), left.tried.end(), name) != left.tried.end()) continue;
+    auto model = Resolve(with, principal, name);
+    absl::Status can = model.status();
+    if (can.ok()) can = principal.snapshot->PriceOf(name, with.clock->Wall()).status();
+    if (can.ok() && fits != nullptr) can = fits(*model);
+    if (can.ok() && WouldRefuse(*with.pool, name)) can = base::Unavailable("its queue is full, or its process is being started again");
+    if (!can.ok()) {
+      const auto detail = base::DetailOf(can);
+      // Models that a key may not use are nobody's to know.
+      const bool hidden = detail && detail->reason == "MODEL_NOT_GRANTED";
+      why += why.empty() ? "" : "; ";
+      why += hidden ? fmt::format("fallback {}: this key may not use it", i + 1) : fmt::format("{}: {}", name, base::Message(can));
+      continue;
+    }
+    Route route = Made(*std::move(model), fmt::format("alias={}; model={}; fallback={}", left.alias, name, i + 1));
+    route.fallbacks = left;
+    route.fallbacks.next = i + 1;
+    return route;
+  }
+  return std::nullopt;
 }
 
 absl::StatusOr<Route> RouteByRule(const Collaborators& with, const identity::Principal& principal, const policy::RuleOutcome& rule,

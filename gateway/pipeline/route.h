@@ -2,7 +2,9 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "base/uuid.h"
@@ -14,16 +16,30 @@
 
 namespace tollgate::pipeline {
 
+// What an alias has behind the model that it led to.
+struct Fallbacks {
+  std::string alias;
+  std::vector<std::string> models{};  // All of its fallbacks, in order: empty where no alias led;
+  std::size_t next = 0;               // those before this one had their turn.
+  std::vector<std::string> tried{};   // Models that could not take the request: none of them gets it again.
+};
+
 struct Route {
   inference::ModelInfo model;
-  std::string told;  // For x-tollgate-route: "alias=chat; model=qwen4; share=10/100", "…; fallback=1", "rule=r; model=qwen4"; with
-                     // adapters also "…; adapters=legal@0123456789ab". Empty: the model by its name, without adapters.
+  std::string told;       // For x-tollgate-route: "alias=chat; model=qwen4; share=10/100", "…; fallback=1", "rule=r; model=qwen4"; with
+                          // adapters also "…; adapters=legal@0123456789ab". Empty: the model by its name, without adapters.
+  Fallbacks fallbacks{};  // Behind it.
 };
 
 // The model that will answer. An alias leads to one of its targets that the key may use, by the request's id; where that one is not loaded,
 // or its queue is full, to the first fallback that is, has a price, and the key may use. Errors as Resolve, of the chosen target.
 absl::StatusOr<Route> RouteOf(const Collaborators& with, const identity::Principal& principal, const std::string& asked,
                               const base::RequestId& request);
+
+// The first of `left` that can take a request now: loaded, for the key to use, with a price and with room, and one that `fits` (null: all
+// do). Otherwise nothing, and `why` says why not, of each.
+std::optional<Route> NextRoute(const Collaborators& with, const identity::Principal& principal, const Fallbacks& left,
+                               const std::function<absl::Status(const inference::ModelInfo&)>& fits, std::string& why);
 
 // The same of the model that a rule sends a request to (Effect kRoute): one that it may use, that has a price and can do what the request
 // asks for, which `fits` says. Errors name the rule. Policy grants nothing.

@@ -25,7 +25,7 @@ SemanticFilter::SemanticFilter(std::unique_ptr<policy::StreamFilter> spans, std:
   for (Question& question : questions) {
     State& state = states_.emplace_back();
     state.outcome.set_rule_id(question.rule_id);
-    state.outcome.set_detector(question.detector);
+    state.outcome.set_detector(question.detector());
     state.outcome.set_name(question.name);
     state.outcome.set_output(true);
     state.question = std::move(question);
@@ -109,8 +109,8 @@ std::optional<std::int64_t> SemanticFilter::Wanted(const State& state) const {
   return tokens_ - state.asked_at_tokens >= state.question.tokens ? std::optional(all) : std::nullopt;
 }
 
-std::vector<GuardAsk> SemanticFilter::TakeAsks() {
-  std::vector<GuardAsk> out;
+std::vector<QuestionAsk> SemanticFilter::TakeAsks() {
+  std::vector<QuestionAsk> out;
   if (stopped_by_) return out;
   for (State& state : states_) {
     const std::optional<std::int64_t> to = Due(state);
@@ -125,7 +125,7 @@ std::vector<GuardAsk> SemanticFilter::TakeAsks() {
     state.out = true;
     state.asked_whole = finished_ && all;
     state.outcome.set_asked(state.outcome.asked() + 1);
-    GuardAsk& ask = out.emplace_back();
+    QuestionAsk& ask = out.emplace_back();
     ask.question = state.question;
     ask.output = true;
     ask.last = finished_ && all;
@@ -158,7 +158,7 @@ std::string SemanticFilter::AskedText(std::size_t at, std::size_t end) const {
   return at < end ? out.append(clear_, at, end - at) : out;
 }
 
-absl::Status SemanticFilter::Answer(const GuardAnswer& answer, std::int64_t bytes_out) {
+absl::Status SemanticFilter::Answer(const QuestionAnswer& answer, std::int64_t bytes_out) {
   const auto is_out = [&](const State& s) { return s.out && s.question.id == answer.answer.id; };
   const auto state = std::find_if(states_.begin(), states_.end(), is_out);
   if (state == states_.end()) return base::InvalidArgument("an answer to a question that is not out");

@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "gateway/pipeline/guards.h"
+#include "gateway/pipeline/questions.h"
 #include "policy/policy_set.h"
 #include "policy/stream_filter.h"
 #include "tollgate/v1/record.pb.h"
@@ -50,9 +50,9 @@ class SemanticFilter final : public policy::StreamFilter {
   // Tokens decoded so far, before the Push that brings their text.
   void Count(std::int64_t tokens) { tokens_ = tokens; }
   // What is to be asked now. Each is to be answered, by Answer.
-  std::vector<GuardAsk> TakeAsks();
+  std::vector<QuestionAsk> TakeAsks();
   // `bytes_out`: of the reply, that had left or was let go by then.
-  absl::Status Answer(const GuardAnswer& answer, std::int64_t bytes_out);
+  absl::Status Answer(const QuestionAnswer& answer, std::int64_t bytes_out);
   // What answers have approved since the last Push.
   std::string TakeApproved();
   // After Finish: some question is still to be answered, or to be asked.

@@ -91,12 +91,12 @@ absl::StatusOr<TopicJob> MakeTopicJob(inference::Pool& pool, const inference::Mo
   return job;
 }
 
-GuardAnswer TopicAnswer(const policy::Question& question, const TopicJob& job, std::span<const float> vectors, std::size_t dimensions) {
+QuestionAnswer TopicAnswer(const policy::Question& question, const TopicJob& job, std::span<const float> vectors, std::size_t dimensions) {
   const policy::Topic& topic = *question.topic;
   const std::span<const float> phrases = job.PhrasesIn(vectors, topic.phrases(), dimensions);
   const std::span<const float> pieces = vectors.subspan(job.phrases != nullptr ? 0 : phrases.size());
   const policy::TopicReading reading = policy::ReadTopic(topic, phrases, pieces, dimensions);
-  GuardAnswer out;
+  QuestionAnswer out;
   out.answer.id = question.id;
   out.answer.hit = true;  // Policy compares the score.
   out.answer.score_millionths = reading.score_millionths;

@@ -12,7 +12,7 @@
 #include "base/crypto.h"
 #include "base/mutex.h"
 #include "base/uuid.h"
-#include "gateway/pipeline/guards.h"
+#include "gateway/pipeline/questions.h"
 #include "inference/pool.h"
 #include "policy/topic.h"
 
@@ -58,6 +58,6 @@ absl::StatusOr<TopicJob> MakeTopicJob(inference::Pool& pool, const inference::Mo
 
 // The answer that the job's vectors give: the score, which example is nearest ("example 2"), and as what was said the piece that is nearest
 // to it.
-GuardAnswer TopicAnswer(const policy::Question& question, const TopicJob& job, std::span<const float> vectors, std::size_t dimensions);
+QuestionAnswer TopicAnswer(const policy::Question& question, const TopicJob& job, std::span<const float> vectors, std::size_t dimensions);
 
 }  // namespace tollgate::pipeline

@@ -117,8 +117,8 @@ absl::Status BuildEngine(Parts& parts) {
   parts.cpu = std::make_unique<boost::asio::thread_pool>(config.cpu_threads());
   const int half = static_cast<int>(std::thread::hardware_concurrency() / 2);
   parts.io = std::make_unique<net::IoThreads>(config.io_threads() > 0 ? config.io_threads() : std::max(2, half));
-  TG_ASSIGN(std::vector<guards::DetectorOptions> detectors, DetectorsFrom(config));
-  TG_ASSIGN(parts.detectors, guards::ExternalDetectors::Create(std::move(detectors)));
+  TG_ASSIGN(std::vector<detectors::DetectorOptions> detectors, DetectorsFrom(config));
+  TG_ASSIGN(parts.detectors, detectors::ExternalDetectors::Create(std::move(detectors)));
   pipeline::Collaborators with{.clock = &base::SystemClock(),
                                .directory = parts.directory.get(),
                                .identity = parts.identity.get(),
@@ -126,7 +126,7 @@ absl::Status BuildEngine(Parts& parts) {
                                .journal = parts.journal.get(),
                                .keys = parts.keys.get(),
                                .pool = parts.pool.get(),
-                               .guards = parts.detectors.get(),
+                               .answerers = parts.detectors.get(),
                                .io = parts.io->context().get_executor(),
                                .cpu = parts.cpu->get_executor(),
                                .options = PipelineFrom(config, parts.build),

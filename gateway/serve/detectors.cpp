@@ -24,10 +24,10 @@ bool GoesInClear(std::string_view url) {
   return false;
 }
 
-absl::StatusOr<std::vector<guards::DetectorOptions>> DetectorsFrom(const v1::Config& config) {
-  std::vector<guards::DetectorOptions> out;
+absl::StatusOr<std::vector<detectors::DetectorOptions>> DetectorsFrom(const v1::Config& config) {
+  std::vector<detectors::DetectorOptions> out;
   for (const v1::Config::Detector& d : config.detectors()) {
-    guards::DetectorOptions options;
+    detectors::DetectorOptions options;
     options.name = d.name();
     options.url = d.url();
     TG_ASSIGN(options.bearer, ReadBearer("detectors.bearer_file", d.bearer_file()));

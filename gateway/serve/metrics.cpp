@@ -78,7 +78,7 @@ void AddShadow(Families& out, const char* direction, const pipeline::ShadowCount
   }
 }
 
-void AddDetector(Families& out, const guards::DetectorStats& d) {
+void AddDetector(Families& out, const detectors::DetectorStats& d) {
   const std::vector<ClientMetric::Label> detector{{"detector", d.name}};
   out.Counter("tollgate_detector_asked_total", "Questions to an external detector.", static_cast<double>(d.asked), detector);
   out.Counter("tollgate_detector_hits_total", "Of those, answered with a hit.", static_cast<double>(d.hits), detector);
@@ -191,6 +191,8 @@ std::string MetricsText(const Measurements& now) {
   out.Counter("tollgate_requests_answered_total", "Those that ended with a reply.", static_cast<double>(now.requests.answered));
   out.Counter("tollgate_requests_failed_total", "Those that ended with an error, refusals included.",
               static_cast<double>(now.requests.failed));
+  out.Counter("tollgate_requests_continued_total", "How often a fallback went on for a request that was on record.",
+              static_cast<double>(now.requests.continued));
   out.Counter("tollgate_overhead_seconds_total", "Time of answered requests outside of the engine.",
               static_cast<double>(now.requests.overhead_us) / 1e6);
   out.Gauge("tollgate_directory_age_seconds", "Since the directory was last confirmed.", static_cast<double>(now.directory_age_ms) / 1e3);
@@ -199,7 +201,7 @@ std::string MetricsText(const Measurements& now) {
   out.Gauge("tollgate_connections", "Open connections.", static_cast<double>(now.connections_http), {{"surface", "http"}});
   AddShadow(out, "input", now.requests.shadow_input);
   AddShadow(out, "output", now.requests.shadow_output);
-  for (const guards::DetectorStats& detector : now.detectors) AddDetector(out, detector);
+  for (const detectors::DetectorStats& detector : now.detectors) AddDetector(out, detector);
   AddJournal(out, now.journal);
   for (const inference::ReplicaStats& replica : now.replicas) {
     AddReplica(out, replica);

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "audit/journal_postgres.h"
-#include "gateway/guards/external_detectors.h"
+#include "gateway/detectors/external_detectors.h"
 #include "gateway/pipeline/pipeline.h"
 #include "inference/pool.h"
 
@@ -21,7 +21,7 @@ struct Measurements {
   std::int64_t directory_age_ms = 0;
   std::int64_t directory_version = 0;
   std::vector<inference::ReplicaStats> replicas;
-  std::vector<guards::DetectorStats> detectors;
+  std::vector<detectors::DetectorStats> detectors;
   std::int64_t connections_grpc = 0;
   std::int64_t connections_http = 0;
 };

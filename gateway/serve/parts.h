@@ -12,11 +12,11 @@
 #include "base/postgres.h"
 #include "gateway/admin/admin_services.h"
 #include "gateway/admin/changes.h"
+#include "gateway/detectors/external_detectors.h"
 #include "gateway/directory/directory_postgres.h"
 #include "gateway/gates/gates.h"
 #include "gateway/grpc/grpc_front.h"
 #include "gateway/grpc/grpc_server.h"
-#include "gateway/guards/external_detectors.h"
 #include "gateway/http/http_front.h"
 #include "gateway/identity/identity.h"
 #include "gateway/net/io_threads.h"
@@ -49,7 +49,7 @@ struct Parts {
   std::unique_ptr<identity::Identity> identity;
   std::unique_ptr<boost::asio::thread_pool> cpu;  // For front ends and pipeline alike.
   std::unique_ptr<net::IoThreads> io;
-  std::unique_ptr<guards::ExternalDetectors> detectors;
+  std::unique_ptr<detectors::ExternalDetectors> detectors;
   std::unique_ptr<pipeline::Pipeline> pipeline;
   std::unique_ptr<admin::Changes> changes;
   std::atomic<std::int64_t> changed_version{0};  // Of the directory, with the last of those changes in it.

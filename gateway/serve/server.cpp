@@ -103,7 +103,7 @@ void Server::Drain() {
   if (parts.pipeline) {
     auto empty = std::make_shared<std::promise<void>>();
     auto emptied = empty->get_future();
-    parts.pipeline->CloseGate([empty] { empty->set_value(); });
+    parts.pipeline->StopAdmission([empty] { empty->set_value(); });
     base::Info("serve", "draining: requests under way: {}; they may go on for {} ms; a second signal ends them at once",
                parts.pipeline->running(), parts.config.drain_ms());
     if (!AwaitEmpty(emptied, deadline)) {

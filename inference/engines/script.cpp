@@ -73,7 +73,7 @@ void Script::AddSaid(std::string_view text) {
   for (const std::string& part : Unescaped(text)) AddWords(part);
 }
 
-Script Script::Parse(std::string_view user_text) {
+Script Script::Parse(std::string_view user_text, std::string_view model) {
   Script script;
   script.steps_.reserve(user_text.size() / 4);  // A word and a space, at least.
   bool directed = false;
@@ -101,6 +101,8 @@ Script Script::Parse(std::string_view user_text) {
       for (const std::string& part : Unescaped(*alternative)) text += part;
     } else if (line == "!fail") {
       script.Add(ScriptEvent::kFail);
+    } else if (const auto away = Argument(line, "!away")) {
+      if (*away == model) script.Add(ScriptEvent::kAway);
     } else if (line == "!abort") {
       script.Add(ScriptEvent::kAbort);
     } else if (line == "!hang") {

@@ -7,8 +7,11 @@
 //   !tokens N      N tokens "word ".
 //   !pace_ms N     From here on, N milliseconds between tokens, by the pool's clock.
 //   !alt TEXT      From here on, TEXT is one more alternative to each token, for who asks for the likeliest. In it: as in !say; \| is
-//   nothing. !fail          The engine fails on this sequence. !abort         The process aborts, where ScriptMayAbort (a test's program);
-//   else as !fail. !hang          No more tokens, for ever.
+//                  nothing.
+//   !fail          The engine fails on this sequence.
+//   !away MODEL    If it is the engine of this model: it fails as one that cannot be reached. Else nothing.
+//   !abort         The process aborts, where ScriptMayAbort (a test's program); else as !fail.
+//   !hang          No more tokens, for ever.
 #pragma once
 
 #include <chrono>
@@ -21,7 +24,7 @@
 namespace tollgate::inference {
 
 struct ScriptEvent {
-  enum Kind { kToken, kFail, kAbort, kHang, kEnd } kind = kEnd;
+  enum Kind { kToken, kFail, kAway, kAbort, kHang, kEnd } kind = kEnd;
   std::string_view bytes;             // Of the script; valid as long as it.
   std::chrono::milliseconds pace{0};  // Since the token before.
   bool ends = false;                  // Nothing comes after this token.
@@ -31,7 +34,8 @@ struct ScriptEvent {
 class Script {
  public:
   // Lines that are no sound directive count as text; of N, at most 10,000,000.
-  static Script Parse(std::string_view user_text);
+  // `model`: whose engine reads it.
+  static Script Parse(std::string_view user_text, std::string_view model = {});
 
   ScriptEvent Next();
   // Goes to behind the first token that holds </think>: for a prompt that ends in a thought that was closed.

@@ -3,8 +3,8 @@
 // for the first that is due, so that a paced or hung sequence neither blocks the others nor spins.
 //
 // Where it embeds, a vector is made of its input's bytes alone, the same for the same text; where it reranks, a document's relevance is the
-// share of the query's words that it has. An input "!fail …" makes the step fail, "!abort …" the process abort
-// where ScriptMayAbort; one that begins with "!pace_ms N" takes N milliseconds.
+// share of the query's words that it has. An input "!fail …" makes the step fail, "!away MODEL" that of this model, "!abort …" the process
+// abort where ScriptMayAbort; one that begins with "!pace_ms N" takes N milliseconds.
 //
 // Tested by tests/inference/script_engine_test.cpp, tests/inference/embed_test.cpp.
 #include "inference/engines/script_engine.h"
@@ -220,7 +220,7 @@ class ScriptedEngine final : public Engine {
   absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override {
     Slot& opened = slots_[slot].emplace();
     opened.adapters.assign(sequence.adapters.begin(), sequence.adapters.end());
-    opened.script = Script::Parse(LastUserText(sequence.prompt_tokens));
+    opened.script = Script::Parse(LastUserText(sequence.prompt_tokens), info_.name);
     GoOn(sequence.prompt_tokens, opened);
     opened.prompt_tokens = opened.prompt_left = static_cast<std::int64_t>(sequence.prompt_tokens.size());
     opened.last = clock_.Mono();
@@ -338,6 +338,10 @@ class ScriptedEngine final : public Engine {
       output.status = base::Internal("the engine failed, as the script told it to");
       return now;
     }
+    if (event.kind == ScriptEvent::kAway) {
+      output.status = Away();
+      return now;
+    }
     slot.next.reset();
     slot.last = now;
     output.bytes = event.bytes;
@@ -363,10 +367,13 @@ class ScriptedEngine final : public Engine {
     output.top = std::span(slot.top).first(std::min(slot.top.size(), static_cast<std::size_t>(slot.logprobs)));
   }
 
-  // An input that begins with !fail, !abort or !pace_ms N.
+  static absl::Status Away() { return base::Unavailable("the engine cannot be reached, as the script told it to"); }
+
+  // An input that begins with !fail, !abort or !pace_ms N, or is !away MODEL.
   absl::Status ObeyInput(std::string_view text) {
     if (text.starts_with("!abort") && ScriptMayAbort()) std::abort();
     if (text.starts_with("!fail") || text.starts_with("!abort")) return base::Internal("the engine failed, as the input told it to");
+    if (text == "!away " + info_.name) return Away();
     if (!text.starts_with("!pace_ms ")) return absl::OkStatus();
     const base::MonoTime due = clock_.Mono() + std::chrono::milliseconds(std::min(std::atoi(std::string(text.substr(9)).c_str()), 60'000));
     while (clock_.Mono() < due && !interrupted_.load(std::memory_order_acquire)) WaitFor(due);

@@ -53,15 +53,15 @@ bool UpstreamEndpoints::Began(std::size_t index, base::MonoTime now) {
   return !std::exchange(endpoint.trying, true);
 }
 
-void UpstreamEndpoints::Ended(std::size_t index, Outcome outcome, base::MonoTime now, bool trial) {
+void UpstreamEndpoints::Ended(std::size_t index, Outcome outcome, base::MonoTime now, bool trying) {
   Endpoint& endpoint = endpoints_[index];
   --endpoint.load;
-  if (trial) endpoint.trying = false;
+  if (trying) endpoint.trying = false;
   if (outcome == Outcome::kGood) {
     endpoint.failures = endpoint.opened = 0;
     endpoint.open_until.reset();
-  } else if (outcome == Outcome::kFailed && (++endpoint.failures >= rules_.failures_max || trial)) {
-    if (endpoint.open_until && !trial) return;  // Begun before it opened.
+  } else if (outcome == Outcome::kFailed && (++endpoint.failures >= rules_.failures_max || trying)) {
+    if (endpoint.open_until && !trying) return;  // Begun before it opened.
     const auto cooldown = rules_.cooldown * (1LL << std::min(endpoint.opened, 20));
     ++endpoint.opened;
     endpoint.open_until = now + std::min<std::chrono::milliseconds>(cooldown, rules_.cooldown_max);

@@ -34,7 +34,7 @@ class UpstreamEndpoints {
 
   // Counts a request at an endpoint. True: it is the one that may try an endpoint whose circuit is open; Ended must be told.
   bool Began(std::size_t endpoint, base::MonoTime now);
-  void Ended(std::size_t endpoint, Outcome outcome, base::MonoTime now, bool trial);
+  void Ended(std::size_t endpoint, Outcome outcome, base::MonoTime now, bool trying);
   void Probed(std::size_t endpoint, bool healthy);
 
   int usable(base::MonoTime now) const;

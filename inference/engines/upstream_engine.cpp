@@ -53,7 +53,7 @@ struct Slot {
   std::unique_ptr<UpstreamRequest> request;  // Under way, or over and not used up.
   std::int64_t transfer = 0;
   std::size_t endpoint = kNone;  // Of the request, until its outcome is known.
-  bool trial = false;            // The request tries an endpoint whose circuit is open.
+  bool trying = false;           // The request tries an endpoint whose circuit is open.
   std::vector<std::size_t> tried;
   base::MonoTime progress_at;  // When its last token came, or it began.
   std::int64_t seen = 0;       // Tokens that had come by then.
@@ -260,7 +260,7 @@ class UpstreamEngine final : public Engine {
     slot.tried.push_back(endpoint);
     slot.progress_at = clock_.Mono();
     slot.seen = 0;
-    slot.trial = endpoints_.Began(endpoint, slot.progress_at);
+    slot.trying = endpoints_.Began(endpoint, slot.progress_at);
   }
 
   // Notes progress, gives up what stalls, and tells the endpoints how a request ended.
@@ -286,7 +286,7 @@ class UpstreamEngine final : public Engine {
     using Outcome = UpstreamEndpoints::Outcome;
     const Outcome outcome = request.endpoint_failed() ? Outcome::kFailed : request.status().ok() ? Outcome::kGood : Outcome::kNeither;
     const std::size_t endpoint = std::exchange(slot.endpoint, kNone);
-    endpoints_.Ended(endpoint, outcome, now, slot.trial);
+    endpoints_.Ended(endpoint, outcome, now, slot.trying);
     if (!request.status().ok()) {
       ++stats_.failures;
       base::Warn("inference", "model {}: {}: {}", info_.name, options_.endpoints[endpoint], base::Message(request.status()));
@@ -354,7 +354,7 @@ class UpstreamEngine final : public Engine {
   void Drop(Slot& slot) {
     if (slot.request != nullptr) http_->Cancel(slot.transfer);
     if (slot.endpoint != kNone)
-      endpoints_.Ended(std::exchange(slot.endpoint, kNone), UpstreamEndpoints::Outcome::kNeither, clock_.Mono(), slot.trial);
+      endpoints_.Ended(std::exchange(slot.endpoint, kNone), UpstreamEndpoints::Outcome::kNeither, clock_.Mono(), slot.trying);
     slot.request.reset();
     slot.tried.clear();
   }

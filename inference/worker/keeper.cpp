@@ -31,9 +31,9 @@ constexpr milliseconds kLook{1000};  // A wait is as long at most; what it waits
 constexpr int kSignsPerSilence = 8;
 constexpr std::chrono::microseconds kEager{50};  // Calls that need no computing are answered within so long.
 
-absl::Status Restarting(std::string_view what, milliseconds retry) {
+absl::Status Restarting(std::string_view what, milliseconds retry, const char* reason = "ENGINE_RESTARTING") {
   base::ErrorDetail detail;
-  detail.reason = "ENGINE_RESTARTING";
+  detail.reason = reason;
   detail.retry_after_ms = retry.count();
   return base::WithDetail(base::Unavailable(fmt::format("the model's process {}; try again in {} ms", what, retry.count())), detail);
 }
@@ -106,7 +106,9 @@ absl::Status WorkerKeeper::Ready() const {
   return Restarting(fmt::format("ended {} times in a row and rests before it is started again", kFailuresInARow), left);
 }
 
-absl::Status WorkerKeeper::Lost() const { return Restarting("ended, and with it what ran there; it is started again", kRetry); }
+absl::Status WorkerKeeper::Lost() const {
+  return Restarting("ended, and with it what ran there; it is started again", kRetry, "ENGINE_LOST");
+}
 
 void WorkerKeeper::GiveUp(const Worker& worker, const std::string& why) {
   base::Lock lock(mu_);

@@ -23,8 +23,8 @@
 #include "base/clock.h"
 #include "base/diagnostics.h"
 #include "base/mutex.h"
-#include "inference/guarded.h"
 #include "inference/memory_estimate.h"
+#include "inference/no_throw.h"
 #include "inference/worker/messages.h"
 #include "inference/worker/process.h"
 #include "inference/worker/socket.h"
@@ -69,11 +69,11 @@ class Server {
     base::SetDiagnosticsJson(call_.start().log_json());
     SetBusy();
     std::thread([this, every = milliseconds(call_.start().alive_every_ms())] { SayAlive(every); }).detach();
-    const absl::Status made = Guarded([this] { return Start(call_.start()); });
+    const absl::Status made = NoThrow([this] { return Start(call_.start()); });
     if (!Answer(made) || engine_ == nullptr) return made.ok() ? 0 : 1;
     while (socket_.Receive(call_, base::MonoTime::max(), kEager).ok()) {
       SetBusy();
-      if (!Answer(Guarded([this] { return Do(call_); }))) break;
+      if (!Answer(NoThrow([this] { return Do(call_); }))) break;
     }
     return 0;
   }

@@ -1,5 +1,5 @@
 // The engine of a model that computes in a child process of the same program: what ends that process ends what ran in it, with UNAVAILABLE
-// and ENGINE_RESTARTING, and nothing else; and it is started again. Internal to the room.
+// and ENGINE_LOST, and nothing else; and it is started again. Internal to the room.
 //
 // Prompts are laid out, counted and checked on this side, by the model's vocabulary: that never waits for the other one. The process is
 // killed when it does not answer (WorkerOptions has the times), or answers what is no answer. After five ends in a row it rests.

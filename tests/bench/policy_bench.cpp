@@ -1,19 +1,22 @@
-// Costs of the policy room, on prose, code and text full of personal data. Prints `name value unit` a line; the texts are made from a seed,
-// so every part is new to the matcher's caches.
+// Costs of the policy room. Prints `name value unit` a line. Texts (tests/bench/texts.h): prose, code and text full of personal data, made
+// from a seed so that every part is new to the matchers' caches; and `pages` and `sources`, the repository's own, which nobody made for
+// this. Times are the thread's own processor time: what a call costs, whatever else the machine does. Ratios are medians of interleaved
+// pairs.
 //   policy.*     a prompt's inspection and a streamed token, with the 20 rules that other benchmarks use
 //   scan.*       100 rules (24 identifiers, 76 kinds of secrets) over 2 KB: detection alone, a whole Inspect, and what the same patterns
-//   cost
-//                one RE2 at a time with spans, in one RE2::Set without, and, where it is installed, in Vectorscan without
+//                cost one RE2 at a time with spans, in one RE2::Set without, and, where it is installed, in Vectorscan without
 //   scan.decoding.*  what decoding and reading again adds to an Inspect, also where there is much to decode; and the Inspect
-//   scan.keywords100k.*  a list of 100,000 terms beside them: to compile, in memory, and an Inspect's ratio; scan.inspect.packs: every pack
-//   stream.*     the same 100 rules, 4 bytes at a time; the worst of the three texts. stream.all: every built-in detector, stream.packs:
-//   every pack
+//   scan.keywords10k, scan.keywords100k  so many terms beside them: an Inspect's ratio; of the longer list, from a file, also the time to
+//                compile it and its memory
+//   scan.inspect.all, scan.inspect.packs  every built-in detector; every pack in force together
+//   stream.*     the same 100 rules, 4 bytes at a time; the worst of the three made texts. stream.all, stream.packs: as above
+//   stream.fixed_window.*  what others do: the longest match's bytes stay back always, and are searched again as each token comes
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
-#include <random>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -21,19 +24,21 @@
 #include <re2/re2.h>
 #include <re2/set.h>
 
-#include "base/encoding.h"
 #include "policy/bundle.h"
 #include "policy/catalog.h"
 #include "policy/packs.h"
 #include "policy/policy_set.h"
 #include "policy/program.h"
 #include "policy/rule_yaml.h"
+#include "tests/bench/figures.h"
 #include "tests/bench/rules.h"
+#include "tests/bench/texts.h"
 #include "tests/bench/vectorscan.h"
 
 namespace {
 
 using namespace tollgate::policy;
+using namespace tollgate::bench;
 
 // The thread's own processor time: what a call costs, whatever else the machine does.
 struct Clock {
@@ -45,81 +50,6 @@ struct Clock {
   }
 };
 
-std::mt19937_64 random_(20261125);
-std::size_t Below(std::size_t n) { return std::uniform_int_distribution<std::size_t>(0, n - 1)(random_); }
-const std::string& Pick(const std::vector<std::string>& from) { return from[Below(from.size())]; }
-
-std::string Word() {
-  static const std::vector<std::string> syllables = {"an", "be", "con", "de", "er",  "fi",  "gra", "ho",  "in",
-                                                     "ka", "lo", "men", "no", "or",  "pre", "qui", "re",  "sta",
-                                                     "ti", "un", "ver", "wa", "ter", "ing", "ly",  "tion"};
-  std::string out;
-  for (std::size_t n = 1 + Below(3); n > 0; --n) out += Pick(syllables);
-  return out;
-}
-
-std::string Digits(std::size_t n) {
-  std::string out;
-  while (n-- > 0) out += static_cast<char>('0' + Below(10));
-  return out;
-}
-
-std::string Prose(std::size_t bytes) {
-  std::string out;
-  while (out.size() < bytes) {
-    std::string word = Below(5) == 0 ? "the" : Word();
-    if (Below(12) == 0) word[0] = static_cast<char>(word[0] - 32);
-    out += word;
-    const std::size_t mark = Below(60);
-    out += mark < 6 ? ", " : mark < 10 ? ". " : mark == 10 ? " (" + Digits(4) + ") " : mark == 11 ? " \u2014 " : mark == 12 ? ".\n\n" : " ";
-  }
-  return out;
-}
-
-std::string Code(std::size_t bytes) {
-  std::string out;
-  while (out.size() < bytes) {
-    const std::vector<std::string> lines = {
-        "  const auto " + Word() + "_" + Word() + " = " + Word() + "." + Word() + "(" + Digits(2) + ");\n",
-        "  if (" + Word() + "->" + Word() + " != nullptr) return " + Word() + "::" + Word() + "(0x" + Digits(4) + ");\n",
-        "def " + Word() + "(self, " + Word() + "='" + Word() + "'):\n",
-        "    // " + Word() + " " + Word() + " " + Word() + "\n",
-        "    \"" + Word() + "-" + Word() + "\": [" + Digits(3) + ", " + Digits(1) + "." + Digits(2) + "],\n",
-        "#include <" + Word() + "/" + Word() + ".h>\n"};
-    out += Pick(lines);
-  }
-  return out;
-}
-
-std::string Personal(std::size_t bytes) {
-  std::string out;
-  while (out.size() < bytes) {
-    const std::vector<std::string> items = {Word() + "." + Word() + "@" + Word() + ".com",
-                                            "4111 1111 1111 1111",
-                                            "phone (" + Digits(3) + ") " + Digits(3) + "-" + Digits(4),
-                                            "192.168." + Digits(2) + ".7",
-                                            "536-22-" + Digits(4),
-                                            "order " + Digits(8),
-                                            "GB82 WEST 1234 5698 7654 32"};
-    out += Prose(20 + Below(60)) + " " + Pick(items) + " ";
-  }
-  return out;
-}
-
-// Prose with what mail and tickets paste: base64 of prose, and percent-encoded links.
-std::string Encoded(std::size_t bytes) {
-  std::string out;
-  while (out.size() < bytes) {
-    out += Prose(100 + Below(200)) + " " + tollgate::base::Base64Encode(Prose(60 + Below(120)));
-    out += " https://" + Word() + ".example/?q=" + Word() + "%20" + Word() + "%3D" + Word() + " ";
-  }
-  return out;
-}
-
-void Print(const std::string& name, double value, const std::string& unit) {
-  std::printf("%s %.3f %s\n", name.c_str(), value, unit.c_str());
-}
-
 double Micros(Clock::duration d) { return std::chrono::duration<double, std::micro>(d).count(); }
 
 template <typename T>
@@ -128,7 +58,7 @@ T Percentile(std::vector<T> values, double share) {
   return values[static_cast<std::size_t>(share * static_cast<double>(values.size() - 1))];
 }
 
-void Inspect(const PolicySet& policies, const std::string& corpus, std::string (*make)(std::size_t)) {
+void Inspect(const PolicySet& policies, const std::string& corpus, MakeText make) {
   std::vector<double> micros;
   for (int i = 0; i < 600; ++i) {
     const Message message{Role::kUser, "", {make(2048)}};
@@ -145,7 +75,7 @@ struct Streamed {
   double us_per_token = 0, held_mean_bytes = 0, held_p99_bytes = 0;
 };
 
-Streamed Stream(const PolicySet& policies, std::string (*make)(std::size_t)) {
+Streamed Stream(const PolicySet& policies, MakeText make) {
   std::vector<double> micros;
   std::vector<std::size_t> held;
   for (int i = 0; i < 120; ++i) {
@@ -167,7 +97,11 @@ Streamed Stream(const PolicySet& policies, std::string (*make)(std::size_t)) {
   return {Percentile(micros, 0.5), sum / static_cast<double>(held.size()), static_cast<double>(Percentile(held, 0.99))};
 }
 
-constexpr std::pair<const char*, std::string (*)(std::size_t)> kCorpora[] = {{"prose", Prose}, {"code", Code}, {"pii", Personal}};
+void PrintStream(const std::string& name, const Streamed& its) {
+  Print(name + ".us_per_token", its.us_per_token, "us");
+  Print(name + ".held_mean_bytes", its.held_mean_bytes, "bytes");
+  Print(name + ".held_p99_bytes", its.held_p99_bytes, "bytes");
+}
 
 void WorstStream(const std::string& name, const PolicySet& policies) {
   Streamed worst;
@@ -179,9 +113,32 @@ void WorstStream(const std::string& name, const PolicySet& policies) {
     std::fprintf(stderr, "%s %s: %.2f us a token, %.1f bytes held, p99 %.0f\n", name.c_str(), corpus, its.us_per_token, its.held_mean_bytes,
                  its.held_p99_bytes);
   }
-  Print(name + ".us_per_token", worst.us_per_token, "us");
-  Print(name + ".held_mean_bytes", worst.held_mean_bytes, "bytes");
-  Print(name + ".held_p99_bytes", worst.held_p99_bytes, "bytes");
+  PrintStream(name, worst);
+  for (const auto& [corpus, make] : kFound) PrintStream(name + "." + corpus, Stream(policies, make));
+}
+
+// Nothing goes out before as many bytes have come after it as the longest match has, and all that is back is searched again as each token
+// comes. The scanner is ours, so that the window alone makes the difference.
+void FixedWindow(const std::vector<Rule>& rules, const Program& program, const Program::Selection& selection) {
+  std::size_t window = 0;
+  for (const Rule& rule : rules) {
+    for (const auto& pattern : rule.patterns)
+      window = std::max(window, static_cast<std::size_t>(pattern->cap() > 0 ? pattern->cap() : pattern->width_max()));
+  }
+  double worst = 0;
+  for (const auto& [corpus, make] : kCorpora) {
+    std::vector<double> micros;
+    for (int i = 0; i < 24; ++i) {
+      const std::string text = make(window + 512);
+      const auto begin = Clock::now();
+      for (std::size_t at = 0; at < 512; at += 4) program.FindAll(std::string_view(text).substr(at, window + 4), selection);
+      if (i >= 4) micros.push_back(Micros(Clock::now() - begin) / (512 / 4));
+    }
+    worst = std::max(worst, Percentile(micros, 0.5));
+  }
+  Print("stream.fixed_window.us_per_token", worst, "us");
+  Print("stream.fixed_window.held_mean_bytes", static_cast<double>(window), "bytes");
+  Print("stream.fixed_window.held_p99_bytes", static_cast<double>(window), "bytes");
 }
 
 // The first of the catalogue, a rule each: `identifiers` + `secrets` rules.
@@ -209,7 +166,7 @@ std::shared_ptr<const PolicySet> MustCompile(const std::string& yaml) {
 
 // The median cost of `run` on texts that it has not seen, for 2 KB.
 template <typename Run>
-double MedianMicros(std::string (*make)(std::size_t), int rounds, Run&& run) {
+double MedianMicros(MakeText make, int rounds, Run&& run) {
   std::vector<double> micros;
   for (int i = 0; i < rounds; ++i) {
     const std::string text = make(2048);
@@ -220,11 +177,30 @@ double MedianMicros(std::string (*make)(std::size_t), int rounds, Run&& run) {
   return Percentile(micros, 0.5);
 }
 
-double InspectMicros(const PolicySet& policies, std::string (*make)(std::size_t)) {
-  return MedianMicros(make, 600, [&](const std::string& text) {
+double InspectMicros(const PolicySet& policies, MakeText make, int rounds = 600) {
+  return MedianMicros(make, rounds, [&](const std::string& text) {
     const Message message{Role::kUser, "", {text}};
     if (!policies.Inspect({}, {&message, 1}).ok()) std::abort();
   });
+}
+
+// Each of 8 pairs: A B, B A, and so on.
+template <typename Cost>
+std::vector<double> Ratios(const Cost& cost, const Cost& beside) {
+  std::vector<double> out;
+  for (int i = 0; i < 8; ++i) {
+    const double first = i % 2 == 0 ? cost() : beside();
+    const double second = i % 2 == 0 ? beside() : cost();
+    out.push_back(i % 2 == 0 ? first / second : second / first);
+  }
+  return out;
+}
+
+// What it adds to an Inspect of prose.
+void PrintRatio(const std::string& name, const PolicySet& with, const PolicySet& without) {
+  const std::function<double()> cost = [&] { return InspectMicros(with, Prose, 120); };
+  const std::function<double()> beside = [&] { return InspectMicros(without, Prose, 120); };
+  PrintMedian(name, Ratios(cost, beside), "ratio", 3);
 }
 
 // The same patterns without us: every match of every pattern by an RE2 of its own; and all in one set, which tells no spans.
@@ -293,73 +269,97 @@ void ManyKeywords(const PolicySet& without) {
   const auto with = MustCompile(*text);
   Print("scan.keywords100k.compile_ms", Micros(Clock::now() - begin) / 1000, "ms");
   Print("scan.keywords100k.mib", static_cast<double>(mallinfo2().uordblks - before) / (1 << 20), "MiB");
-  Print("scan.keywords100k.ratio", InspectMicros(*with, Prose) / InspectMicros(without, Prose), "ratio");
+  PrintRatio("scan.keywords100k.ratio", *with, without);
+}
+
+// One corpus under the 100 rules, and the same patterns elsewhere. An Inspect beside one RE2 after another.
+class Hundred {
+ public:
+  Hundred() : policies_(MustCompile(yaml_)) {
+    if (!ReadPolicy({"bench", yaml_}, rules_).ok()) std::abort();
+    auto program = Program::Build(rules_, false);
+    if (!program.ok()) std::abort();
+    program_ = *std::move(program);
+    selection_ = program_->Select({}, Role::kUser);
+    bare_ = std::make_unique<Bare>(rules_);
+    vectorscan_ = MakeVectorscan(bare_->regexes());
+    if (vectorscan_ != nullptr)
+      Print("scan.vectorscan.patterns", static_cast<double>(vectorscan_->patterns()),
+            ("of " + std::to_string(bare_->regexes().size())).c_str(), 0);
+  }
+
+  // The ratios of an Inspect to one RE2 after another.
+  std::vector<double> Measure(const std::string& name, MakeText make) const {
+    const auto print = [&](const std::string& what, double micros) { Print("scan." + what + name + ".us_per_2kb", micros, "us"); };
+    print("", MedianMicros(make, 600, [&](const std::string& text) { program_->FindAll(text, selection_); }));
+    print("inspect.", InspectMicros(*policies_, make));
+    const auto one_by_one = [&](int rounds) { return MedianMicros(make, rounds, [&](const std::string& text) { bare_->OneByOne(text); }); };
+    print("re2_each.", one_by_one(200));
+    print("re2_set.", MedianMicros(make, 200, [&](const std::string& text) { bare_->Set(text); }));
+    if (vectorscan_ != nullptr) print("vectorscan.", MedianMicros(make, 200, [&](const std::string& text) { vectorscan_->Scan(text); }));
+    const std::function<double()> inspect = [&] { return InspectMicros(*policies_, make, 60); };
+    const std::function<double()> each = [&] { return one_by_one(60); };
+    return Ratios(inspect, each);
+  }
+  void BesideFixedWindow() const { FixedWindow(rules_, *program_, selection_); }
+  const PolicySet& policies() const { return *policies_; }
+
+ private:
+  const std::string yaml_ = CatalogueRules(24, 76);
+  std::shared_ptr<const PolicySet> policies_;
+  std::vector<Rule> rules_;
+  std::unique_ptr<const Program> program_;  // Of rules_.
+  Program::Selection selection_;
+  std::unique_ptr<Bare> bare_;
+  std::unique_ptr<Vectorscan> vectorscan_;
+};
+
+void Decoding(const PolicySet& policies) {
+  const auto without = MustCompile(CatalogueRules(24, 76, "", ", decode: never"));
+  const auto print = [&](const std::string& corpus, MakeText make) {
+    const double with = InspectMicros(policies, make);
+    Print("scan.decoding." + corpus + ".us_per_2kb", with - InspectMicros(*without, make), "us");
+    Print("scan.decoding." + corpus + ".inspect_us_per_2kb", with, "us");
+  };
+  for (const auto& [corpus, make] : kCorpora) print(corpus, make);
+  print("encoded", Encoded);
+}
+
+void Everything(const std::string& name, const PolicySet& policies) {
+  for (const auto* corpora : {kCorpora + 0, kCorpora + 1, kCorpora + 2, kFound + 0, kFound + 1})
+    Print("scan.inspect." + name + "." + corpora->first + ".us_per_2kb", InspectMicros(policies, corpora->second), "us");
+  WorstStream("stream." + name, policies);
 }
 
 void Scan() {
-  const std::string yaml = CatalogueRules(24, 76);
-  const auto policies = MustCompile(yaml);
-  std::vector<Rule> rules;
-  if (!ReadPolicy({"bench", yaml}, rules).ok()) std::abort();
-  const auto program = Program::Build(rules, false);
-  if (!program.ok()) std::abort();
-  const Program::Selection selection = (*program)->Select({}, Role::kUser);
-  const Bare bare(rules);
-  const auto vectorscan = tollgate::bench::MakeVectorscan(bare.regexes());
-  if (vectorscan != nullptr)
-    Print("scan.vectorscan.patterns", static_cast<double>(vectorscan->patterns()), "of " + std::to_string(bare.regexes().size()));
-  double ratio = 0;
-  for (const auto& [corpus, make] : kCorpora) {
-    const std::string name = corpus;
-    Print("scan." + name + ".us_per_2kb", MedianMicros(make, 600, [&](const std::string& text) { (*program)->FindAll(text, selection); }),
-          "us");
-    const double inspect = InspectMicros(*policies, make);
-    const double one_by_one = MedianMicros(make, 200, [&](const std::string& text) { bare.OneByOne(text); });
-    Print("scan.inspect." + name + ".us_per_2kb", inspect, "us");
-    Print("scan.re2_each." + name + ".us_per_2kb", one_by_one, "us");
-    Print("scan.re2_set." + name + ".us_per_2kb", MedianMicros(make, 200, [&](const std::string& text) { bare.Set(text); }), "us");
-    if (vectorscan != nullptr)
-      Print("scan.vectorscan." + name + ".us_per_2kb", MedianMicros(make, 200, [&](const std::string& text) { vectorscan->Scan(text); }),
-            "us");
-    ratio = std::max(ratio, inspect / one_by_one);
+  const Hundred hundred;
+  std::vector<double> worst;
+  for (const auto* corpora : {kCorpora + 0, kCorpora + 1, kCorpora + 2, kFound + 0, kFound + 1}) {
+    std::vector<double> ratios = hundred.Measure(corpora->first, corpora->second);
+    if (Median(ratios) > Median(worst)) worst = std::move(ratios);
   }
-  Print("scan.inspect.ratio", ratio, "ratio");
+  PrintMedian("scan.inspect.ratio", worst, "ratio", 3);
   std::string words = "  - {id: words, do: flag, detect: {keywords: [";
   for (int i = 0; i < 10'000; ++i) words += (i == 0 ? "" : ", ") + Word() + Word() + std::to_string(i);
   const auto with_words = MustCompile(CatalogueRules(24, 76, words + "]}}\n"));
-  Print("scan.keywords10k.ratio", InspectMicros(*with_words, Prose) / InspectMicros(*policies, Prose), "ratio");
-  const auto no_decoding = MustCompile(CatalogueRules(24, 76, "", ", decode: never"));
-  const auto decoding = [&](const std::string& corpus, std::string (*make)(std::size_t)) {
-    const double with = InspectMicros(*policies, make);
-    Print("scan.decoding." + corpus + ".us_per_2kb", with - InspectMicros(*no_decoding, make), "us");
-    Print("scan.decoding." + corpus + ".inspect_us_per_2kb", with, "us");
-  };
-  for (const auto& [corpus, make] : kCorpora) decoding(corpus, make);
-  decoding("encoded", Encoded);
-  const auto all = MustCompile(CatalogueRules(1000, 1000));
-  for (const auto& [corpus, make] : kCorpora)
-    Print("scan.inspect.all." + std::string(corpus) + ".us_per_2kb", InspectMicros(*all, make), "us");
-  WorstStream("stream", *policies);
-  WorstStream("stream.all", *all);
-  const auto packs = AllPacks();
-  for (const auto& [corpus, make] : kCorpora)
-    Print("scan.inspect.packs." + std::string(corpus) + ".us_per_2kb", InspectMicros(*packs, make), "us");
-  WorstStream("stream.packs", *packs);
-  ManyKeywords(*policies);
+  PrintRatio("scan.keywords10k.ratio", *with_words, hundred.policies());
+  ManyKeywords(hundred.policies());
+  Decoding(hundred.policies());
+  WorstStream("stream", hundred.policies());
+  hundred.BesideFixedWindow();
+  Everything("all", *MustCompile(CatalogueRules(1000, 1000)));
+  Everything("packs", *AllPacks());
 }
 
 }  // namespace
 
 int main() {
   const auto begin = Clock::now();
-  const auto policies = MustCompile(tollgate::bench::kTwentyRules);
+  const auto policies = MustCompile(kTwentyRules);
   Print("policy.compile_ms", Micros(Clock::now() - begin) / 1000, "ms");
   for (const auto& [name, make] : kCorpora) {
     Inspect(*policies, name, make);
-    const Streamed streamed = Stream(*policies, make);
-    Print("policy.stream." + std::string(name) + ".us_per_token", streamed.us_per_token, "us");
-    Print("policy.stream." + std::string(name) + ".held_mean_bytes", streamed.held_mean_bytes, "bytes");
-    Print("policy.stream." + std::string(name) + ".held_p99_bytes", streamed.held_p99_bytes, "bytes");
+    PrintStream("policy.stream." + std::string(name), Stream(*policies, make));
   }
   Scan();
   return 0;

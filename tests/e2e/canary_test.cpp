@@ -1,109 +1,17 @@
 // One secret, planted in prompts and outputs on every surface, under rules that redact or block it, cut into tokens in every way; then
-// every byte that left the program is searched for it.
+// every byte that left the program is searched for it. canary_actions_test.cpp does so for what else rules can do.
 #include <catch2/catch_test_macros.hpp>
 
 #include <fmt/format.h>
 
-#include "base/encoding.h"
-#include "tests/e2e/support/admin.h"
-#include "tests/e2e/support/ask.h"
 #include "tests/e2e/support/books.h"
+#include "tests/e2e/support/canary.h"
 #include "tests/e2e/support/http_client.h"
-#include "tests/e2e/support/wire_tap.h"
 
 namespace {
 
 using namespace tollgate::e2e;
-namespace base = tollgate::base;
-
-// Letters that no id, header or JSON of ours can hold: on HTTP already one of their bytes gives a leak away.
-const std::vector<std::string> kGreek = {"Ϟ", "Ϡ", "Ϣ", "Ϥ", "Ϧ", "Ϩ", "Ϫ"};
-// Found by a regex, which must wait for its end.
-const std::vector<std::string> kCode = {"Z", "Q", "~", "J", "X", "V", "K", "~", "7", "3"};
-
-std::string Join(const std::vector<std::string>& parts, const std::string& between = "", std::size_t from = 0, std::size_t to = SIZE_MAX) {
-  std::string out;
-  for (std::size_t i = from; i < std::min(to, parts.size()); ++i) out += (i > from ? between : "") + parts[i];
-  return out;
-}
-
-std::string RulesFor(const std::string& team, const std::string& action) {
-  const std::string replacement = action == "redact" ? "    replacement: \"[GONE]\"\n" : "";
-  return fmt::format(
-      "  - id: {0}.greek\n    where:\n      team: {0}\n    detect:\n      keywords: [{2}]\n    do: {1}\n{3}"
-      "  - id: {0}.code\n    where:\n      team: {0}\n    detect:\n      regex: 'ZQ~[A-Z]{{4,8}}~[0-9]{{2}}'\n    do: {1}\n{3}",
-      team, action, Join(kGreek), replacement);
-}
-
-// How a canary is cut into tokens: "\|" stands between two. At least one cut, so that the prompt itself does not hold it.
-std::vector<std::string> Chunkings(const std::vector<std::string>& canary) {
-  std::vector<std::string> out = {Join(canary, "\\|")};
-  for (std::size_t cut = 1; cut < canary.size(); cut += 2) out.push_back(Join(canary, "", 0, cut) + "\\|" + Join(canary, "", cut));
-  return out;
-}
-
-// What must not be found: the canary in every form that a program might write it in, and each part of it that could not be chance.
-std::vector<std::string> Forms(const std::vector<std::string>& canary) {
-  const std::string whole = Join(canary);
-  std::string percent, escaped, numbers;
-  for (const unsigned char c : whole) percent += fmt::format("%{:02X}", c);
-  for (const unsigned char c : whole.substr(0, 6)) numbers += fmt::format("{}{}", numbers.empty() ? "" : ",", c);  // As "bytes" has them.
-  for (const std::string& letter : canary) {
-    const bool greek = letter.size() == 2;
-    escaped += greek ? fmt::format("\\u{:04x}", (letter[0] & 0x1F) << 6 | (letter[1] & 0x3F)) : letter;
-  }
-  std::vector<std::string> forms = {whole, percent, escaped, base::HexEncode(whole), numbers};
-  for (std::size_t shift = 0; shift < 3; ++shift) forms.push_back(base::Base64Encode(whole.substr(shift)).substr(0, whole.size()));
-  for (std::size_t i = 0; i + 4 <= canary.size(); ++i) forms.push_back(Join(canary, "", i, i + 4));
-  return forms;
-}
-
-std::string Leak(const std::string& bytes, const std::vector<std::string>& canary) {
-  for (const std::string& form : Forms(canary)) {
-    if (const auto at = bytes.find(form); at != std::string::npos) return fmt::format("found {} at byte {}", base::HexEncode(form), at);
-  }
-  return "";
-}
-
-struct World {
-  World() : admin(gateway, installation.owner_key()) {
-    keys["red"] = MakeCompany(admin).key;
-    admin.MakeProject("blue", "app");
-    keys["blue"] = admin.MakeKey("blue", "app", "blue").secret();
-    admin.PutPolicy("version: 1\nname: test\nrules:\n" + RulesFor("red", "redact") + RulesFor("blue", "block"));
-    REQUIRE(
-        Eventually([&] { return Ask(PortsOf(gateway), Surface::kHttpPlain, {.key = keys["blue"], .prompt = Join(kGreek)}).code == 403; }));
-  }
-  Installation installation;
-  Gateway gateway{installation, {.extra = {{"diagnostics.level", "debug"}}}};  // However much it says.
-  Admin admin;
-  WireTap grpc{gateway.grpc_port()};
-  WireTap http{gateway.http_port()};
-  Ports ports{grpc.port(), http.port()};
-  std::map<std::string, std::string> keys;
-
-  void CheckAll() {
-    const std::string stored = installation.Sql()
-                                   ->Run("search",
-                                         "SELECT count(*) FROM audit.record WHERE position('\\xcf9ecfa0cfa2cfa4'::bytea IN message) > 0 "
-                                         "OR position('\\xcf9ecfa0cfa2cfa4'::bytea IN content) > 0")
-                                   ->Text(0, 0);
-    CHECK(stored == "0");
-    const std::string metrics = gateway.Metrics();
-    CHECK(gateway.Stop() == 0);
-    const std::pair<const char*, std::string> places[] = {{"gRPC wire", grpc.bytes()},
-                                                          {"HTTP wire", http.bytes()},
-                                                          {"diagnostics", gateway.process().Err() + gateway.process().Out()},
-                                                          {"metrics", metrics}};
-    for (const auto& [place, bytes] : places) {
-      INFO(place);
-      REQUIRE_FALSE(bytes.empty());
-      CHECK(Leak(bytes, kGreek).empty());
-      CHECK(Leak(bytes, kCode).empty());
-    }
-    CHECK(http.bytes().find('\xCF') == std::string::npos);
-  }
-};
+using World = CanaryWorld;
 
 }  // namespace
 
@@ -129,6 +37,9 @@ TEST_CASE("A secret in the output leaves on no surface, however it is cut into t
           CHECK(blue.done);
           CHECK(blue.finish == "content_filter");
           CHECK(blue.text == "before ");
+          const std::string rule = code ? "code" : "greek";
+          CHECK(red.told == "redact red." + rule + ": " + kBecause);
+          CHECK(blue.told == "block blue." + rule + ": " + kBecause);
         }
       }
     }
@@ -198,6 +109,7 @@ TEST_CASE("A secret in a call, a thought or another answer leaves on no surface,
       const Answer none = Ask(world.ports, surface, {.key = world.keys["blue"], .prompt = fmt::format("!say so {} is", cut), .choices = 2});
       CHECK(none.text == "so ");
       CHECK(none.other == "so ");
+      CHECK(none.told.starts_with("block blue."));
     }
   }
   world.CheckAll();
@@ -210,7 +122,7 @@ TEST_CASE("What a guard model blocks leaves on no surface while it is held, and 
   const std::string key = world.admin.MakeKey("green", "app", "green").secret();
   // The guard says what it judges: its every answer holds the secret.
   world.admin.PutPolicy(
-      "version: 1\nname: test\nrules:\n" + RulesFor("red", "redact") + RulesFor("blue", "block") +
+      "version: 1\nname: test\nrules:\n" + kRedAndBlue +
       fmt::format("  - id: green.guard\n    where: {{team: green, direction: output}}\n    detect:\n      guard: {{model: scripted, "
                   "prompt: '{{{{text}}}}', "
                   "answer: {{hit_regex: '[{}]|ZQ', pass_regex: before}}, answer_tokens: 64}}\n      at: sentence\n    do: block\n",
@@ -239,7 +151,7 @@ TEST_CASE("What is written anew leaves on no surface, and the reply goes on with
   World world;
   world.admin.MakeProject("green", "app");
   const std::string key = world.admin.MakeKey("green", "app", "green").secret();
-  std::string rules = RulesFor("red", "redact") + RulesFor("blue", "block");
+  std::string rules = kRedAndBlue;
   for (const auto& [id, action] : {std::pair{"greek", "block"}, std::pair{"code", "redact"}}) {
     const std::string detect = std::string(id) == "greek" ? "keywords: [" + Join(kGreek) + "]" : "regex: 'ZQ~[A-Z]{4,8}~[0-9]{2}'";
     rules += fmt::format("  - {{id: green.{}, where: {{team: green, direction: output}}, detect: {{{}}}, do: {}, retry: 8}}\n", id, detect,

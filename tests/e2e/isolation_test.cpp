@@ -182,7 +182,7 @@ TEST_CASE("An abort while vectors are computed fails what ran there, on record; 
   std::jthread asking([&] { other = world.AskFor(Surface::kHttpStream, "!pace_ms 5\n!tokens 300"); });
   const HttpReply broken = embed(R"(["hello","!abort"])");
   CHECK(broken.status == 503);
-  CHECK(broken.body.find("engine_restarting") != std::string::npos);
+  CHECK(broken.body.find("engine_lost") != std::string::npos);
   REQUIRE(Eventually([&] { return embed(R"(["hello","again"])").status == 200; }));
   const std::string again = embed(R"(["hello","again"])").body;
   CHECK(again.substr(again.find("\"data\"")) == vectors.substr(vectors.find("\"data\"")));

@@ -53,6 +53,23 @@ struct World {
   std::string key;
 };
 
+// The same file once more, as "vec", which gives its hidden states as vectors.
+void LoadEmbedder(World& world) {
+  std::filesystem::create_symlink(kModel, world.installation.models_dir() + "/smollm2.gguf");
+  const auto cli = [&](std::vector<std::string> words) {
+    words.insert(words.end(), {"--timeout", "120", "--admin", fmt::format("127.0.0.1:{}", world.gateway.admin_port()), "--key",
+                               world.installation.owner_key()});
+    const Finished run = RunTollgate(words, milliseconds(150'000));
+    INFO(run.out << run.err);
+    CHECK(run.code == 0);
+  };
+  const auto digest = tollgate::base::Sha256(*tollgate::base::ReadFile(kModel));
+  cli({"models", "add", "vec", "--file", "smollm2.gguf", "--sha256", tollgate::base::HexEncode(tollgate::base::View(digest)), "--pooling",
+       "mean", "--context", "512"});
+  cli({"prices", "set", "vec", "--input", "0.10", "--output", "0.40"});
+  cli({"models", "load", "vec"});
+}
+
 }  // namespace
 
 TEST_CASE("The real model answers on every surface, is billed to the token, and its words are on record") {
@@ -182,19 +199,7 @@ TEST_CASE("tollgate demo exits 0 on the real model") {
 
 TEST_CASE("The real model's hidden states as vectors satisfy OpenAI's own client, beside its chats") {
   World world;
-  std::filesystem::create_symlink(kModel, world.installation.models_dir() + "/smollm2.gguf");
-  const auto cli = [&](std::vector<std::string> words) {
-    words.insert(words.end(), {"--timeout", "120", "--admin", fmt::format("127.0.0.1:{}", world.gateway.admin_port()), "--key",
-                               world.installation.owner_key()});
-    const Finished run = RunTollgate(words, milliseconds(150'000));
-    INFO(run.out << run.err);
-    CHECK(run.code == 0);
-  };
-  const auto digest = tollgate::base::Sha256(*tollgate::base::ReadFile(kModel));
-  cli({"models", "add", "vec", "--file", "smollm2.gguf", "--sha256", tollgate::base::HexEncode(tollgate::base::View(digest)), "--pooling",
-       "mean", "--context", "512"});
-  cli({"prices", "set", "vec", "--input", "0.10", "--output", "0.40"});
-  cli({"models", "load", "vec"});
+  LoadEmbedder(world);
   const Finished run = RunToEnd({SdkPython(), TOLLGATE_SOURCE_DIR "/tests/e2e/sdk_python/embed.py",
                                  fmt::format("http://127.0.0.1:{}/v1", world.ports.http), world.key, "vec", "576", "smollm2"},
                                 milliseconds(240'000),
@@ -234,4 +239,32 @@ TEST_CASE("A real model guards with a prompt of the policy's own, held to its wo
     CHECK(end.guard_usage(0).asked() == 2);
   }
   CHECK(Books(world.installation).Check() == "");
+}
+
+TEST_CASE("What a text is about is told by a real model's vectors, blocked on every surface, and its score is on record") {
+  World world;
+  LoadEmbedder(world);
+  world.admin.PutPolicy(
+      "version: 1\nname: test\nrules:\n  - id: legal\n    where: {direction: input}\n    detect: {topic: {model: vec, examples: [\"Should "
+      "I sue "
+      "my former employer?\"]}, least_score: 99}\n    do: block\n    because: Ask the legal team.\n");
+  REQUIRE(Eventually([&] { return !world.Say(Surface::kHttpPlain, "Should I sue my former employer?", 4).done; }));
+  for (const Surface surface : kSurfaces) {
+    INFO(Name(surface));
+    const Answer blocked = world.Say(surface, "Should I sue my former employer?", 8);
+    CHECK(blocked.reason == (IsGrpc(surface) ? "POLICY_BLOCKED" : "content_filter"));
+    CHECK(blocked.message.find("Ask the legal team.") != std::string::npos);
+    const Answer passed = world.Say(surface, "12 + 30 = 42; 7 * 6 = 42; what is 84 / 2?", 8);
+    REQUIRE(passed.done);
+    const v1::EndBody end = StoryOf(world.admin, passed.request_id).end;
+    REQUIRE(end.guards_size() == 1);
+    CHECK(end.guards(0).detector() == "topic");
+    CHECK(end.guards(0).failure().empty());
+    CHECK((end.guards(0).score_millionths() > 0 && end.guards(0).score_millionths() < 990'000));
+    REQUIRE(end.guard_usage_size() == 1);
+    CHECK(end.guard_usage(0).tokens().input() > 0);
+  }
+  Books books(world.installation);
+  CHECK(books.Check() == "");
+  CHECK(Reconcile(world.gateway, world.installation.owner_key()) == "");
 }

@@ -5,6 +5,7 @@
 
 #include "base/crypto.h"
 #include "base/encoding.h"
+#include "base/uuid.h"
 #include "tests/e2e/support/admin.h"
 #include "tests/e2e/support/ask.h"
 #include "tests/e2e/support/books.h"
@@ -146,4 +147,49 @@ TEST_CASE("An alias leads to its targets on every surface, falls back, and is ro
   CHECK(books.Count("SELECT count(*) FROM metering.usage WHERE model_requested = ''") == 4);
   CHECK(books.Check() == "");
   CHECK(Reconcile(*world.gateway, world.installation.owner_key()) == "");
+}
+
+TEST_CASE("A model that fails before its first token is gone on for by its alias's fallback, on every surface, and both requests add up") {
+  World world;
+  REQUIRE(world.Cli({"models", "add", "second", "--engine", "scripted"}).code == 0);
+  world.Price("second");
+  REQUIRE(world.Cli({"models", "load", "second"}).code == 0);
+  REQUIRE(world.Cli({"models", "alias", "chat", "second", "--fallback", "scripted"}).code == 0);
+  world.admin->SetQuota(ScopeOf("red"), v1::QUOTA_METER_REQUESTS, v1::QUOTA_WINDOW_DAY, 1000);
+  REQUIRE(Eventually([&] { return world.Say("chat").headers.contains("x-ratelimit-limit-requests"); }));
+  const auto say = [&](Surface surface, const std::string& prompt) {
+    return Ask(world.ports, surface, {.key = world.company.key, .prompt = prompt, .model = "chat"});
+  };
+  const auto remaining = [](const Answer& answer) { return std::stoi(answer.header("x-ratelimit-remaining-requests")); };
+  const auto id_of = [](const std::string& bytes) { return base::Uuid::FromBytes(bytes)->ToString(); };
+  int left = remaining(say(Surface::kHttpPlain, "hello"));
+  for (const Surface surface : kSurfaces) {
+    const Answer answer = say(surface, "!away second\n!say here");
+    INFO(Name(surface) << ": " << answer.message);
+    REQUIRE(answer.done);
+    CHECK(answer.text == "here");
+    CHECK(answer.header("x-tollgate-route") == "alias=chat; model=scripted; fallback=1; after=second");
+    CHECK(remaining(answer) == --left);  // One call is one request.
+    const std::string id = answer.header("x-tollgate-request-id");
+    const Story failed = StoryOf(*world.admin, answer.request_id);
+    const Story went_on = StoryOf(*world.admin, id);
+    CHECK(failed.end.reason() == "ENGINE_FAILED");
+    CHECK(id_of(failed.end.continued_as()) == id);
+    CHECK(id_of(went_on.request.request().continues()) == answer.request_id);
+    CHECK(went_on.request.request().continues_model() == "second");
+    CHECK(went_on.prompt == failed.prompt);
+    CHECK(went_on.text == "here");
+    CHECK(world.Cli({"audit", "show", answer.request_id}).out.find("as request " + id) != std::string::npos);
+    CHECK(world.Cli({"audit", "show", id}).out.find("goes on for request " + answer.request_id) != std::string::npos);
+    const Answer late = say(surface, "!say one \n!away second");
+    CHECK_FALSE(late.done);
+    CHECK(late.header("x-tollgate-request-id").empty());
+    --left;
+  }
+  CHECK(world.gateway->Metrics().find("tollgate_requests_continued_total 4\n") != std::string::npos);
+  Books books(world.installation);
+  CHECK(books.Check() == "");
+  CHECK(Reconcile(*world.gateway, world.installation.owner_key()) == "");
+  CHECK(world.gateway->Stop() == 0);
+  CHECK(books.CheckBalances() == "");
 }

@@ -76,6 +76,7 @@ struct World {
       if (Books(installation).Requests() < asked) ++too_early;
       now = reply;
     }
+    if (away) return exchange.Reply(503, "");
     now(exchange);
   }
 
@@ -85,6 +86,7 @@ struct World {
   Reply reply{{"Hello", " there"}};
   std::int64_t asked = 0;
   std::int64_t too_early = 0;
+  std::atomic<bool> away{false};
   ScriptedUpstream server{[this](ScriptedUpstream::Exchange& exchange) { Serve(exchange); }};
   Gateway gateway{installation, OptionsOf(folder, server.url())};
   Ports ports = PortsOf(gateway);
@@ -144,6 +146,28 @@ TEST_CASE("Policy holds in front of an upstream: what is blocked never reaches i
       CHECK(answer.text == "the code is [GONE], keep it");
       CHECK(answer.seen.find("JXVK") == std::string::npos);
     }
+  }
+  CHECK(Books(world.installation).Check() == "");
+}
+
+TEST_CASE("What an upstream has said cannot be taken back: a rule that would have it written anew does what it does at once") {
+  World world;
+  world.admin.PutPolicy(
+      "version: 1\nname: test\nrules:\n  - {id: number, where: {direction: output}, detect: {regex: '555-\\d{4}'}, do: block, retry: 3}\n");
+  world.Answers({{"call 55", "5-1234", " now"}});
+  REQUIRE(Eventually([&] { return world.Say("whom?").finish == "content_filter"; }));
+  for (const Surface surface : kSurfaces) {
+    const std::size_t before = world.server.requests().size();
+    const Answer answer = world.Say("whom?", surface);
+    INFO(Name(surface) << " " << answer.message);
+    CHECK(answer.done);
+    CHECK(answer.finish == "content_filter");
+    CHECK(answer.text == "call ");
+    CHECK(world.server.requests().size() == before + 1);  // It was not asked again.
+    const v1::EndBody end = StoryOf(world.admin, answer.request_id).end;
+    CHECK(end.retries_size() == 0);
+    CHECK(end.tokens().discarded() == 0);
+    CHECK(end.output_verdict().action() == "block");
   }
   CHECK(Books(world.installation).Check() == "");
 }
@@ -210,4 +234,35 @@ TEST_CASE("An upstream that lies is billed by our count and flagged; one that br
   CHECK(Eventually([&] { return (down = world.Say("hello")).code == 503 && down.message.find("try again in") != std::string::npos; }));
   CHECK(StoryOf(world.admin, down.request_id).end.tokens().input() == 0);
   CHECK(Books(world.installation).Check() == "");
+}
+
+TEST_CASE("Where no server of a model can be reached, the fallback of its alias answers; what no server read is not billed") {
+  World world;
+  const auto run = [&](std::vector<std::string> words) {
+    words.insert(words.end(),
+                 {"--admin", fmt::format("127.0.0.1:{}", world.gateway.admin_port()), "--key", world.installation.owner_key()});
+    return RunTollgate(words).code;
+  };
+  REQUIRE(run({"models", "add", "spare", "--engine", "scripted"}) == 0);
+  REQUIRE(run({"prices", "set", "spare", "--input", "0.10", "--output", "0.40"}) == 0);
+  REQUIRE(run({"models", "load", "spare"}) == 0);
+  REQUIRE(run({"models", "alias", "chat", "big", "--fallback", "spare"}) == 0);
+  const auto say = [&](Surface surface) {
+    return Ask(world.ports, surface, {.key = world.company.key, .prompt = "hello again", .model = "chat"});
+  };
+  REQUIRE(say(Surface::kHttpPlain).header("x-tollgate-route") == "alias=chat; model=big; share=1/1");
+  world.away = true;
+  for (const Surface surface : kSurfaces) {
+    const Answer answer = say(surface);
+    INFO(Name(surface) << " " << answer.code << " " << answer.message);
+    REQUIRE(answer.done);
+    CHECK(answer.text == "hello again");
+    CHECK(answer.header("x-tollgate-route") == "alias=chat; model=spare; fallback=1; after=big");
+    const Story failed = StoryOf(world.admin, answer.request_id);
+    CHECK(failed.end.reason() == "ENGINE_FAILED");
+    CHECK(failed.end.amount_nanos() == 0);
+    CHECK(StoryOf(world.admin, answer.header("x-tollgate-request-id")).text == "hello again");
+  }
+  CHECK(Books(world.installation).Check() == "");
+  CHECK(Reconcile(world.gateway, world.installation.owner_key()) == "");
 }

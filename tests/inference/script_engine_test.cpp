@@ -12,13 +12,14 @@ using test::Scripted;
 
 // The script's tokens with | between, and what ends it.
 std::string Told(std::string_view text) {
-  Script script = Script::Parse(text);
+  Script script = Script::Parse(text, "script");
   std::string told;
   for (int i = 0; i < 1000; ++i) {
     const ScriptEvent event = script.Next();
     switch (event.kind) {
       case ScriptEvent::kToken: told += std::string(event.bytes) + (event.ends ? "" : "|"); break;
       case ScriptEvent::kFail: return told + "FAIL";
+      case ScriptEvent::kAway: return told + "AWAY";
       case ScriptEvent::kAbort: return told + "ABORT";
       case ScriptEvent::kHang: return told + "HANG";
       case ScriptEvent::kEnd: return told + "END";
@@ -46,6 +47,8 @@ TEST_CASE("Directives are obeyed in order; without one the reply is the text its
       {"!say a\n!fail", "a|FAIL"},
       {"!tokens 2\n!hang", "word |word |HANG"},
       {"!abort", "ABORT"},
+      {"!say a\n!away other\n!away script", "a|AWAY"},
+      {"!away other\n!say a", "a"},
       {"!tokens many", "!tokens |many"},
       {"!sayings are not !say", "!sayings |are |not |!say"},
       {"!pace_ms 5\n!say a b", "a |b"},

@@ -16,8 +16,8 @@ using Outcome = UpstreamEndpoints::Outcome;
 const base::MonoTime kStart{std::chrono::seconds(100)};
 
 void Fail(UpstreamEndpoints& fleet, std::size_t endpoint, base::MonoTime now) {
-  const bool trial = fleet.Began(endpoint, now);
-  fleet.Ended(endpoint, Outcome::kFailed, now, trial);
+  const bool trying = fleet.Began(endpoint, now);
+  fleet.Ended(endpoint, Outcome::kFailed, now, trying);
 }
 
 TEST_CASE("A prompt comes back to the endpoint that knows it, and one that goes moves only its own prompts") {
@@ -90,7 +90,7 @@ TEST_CASE("Three failures in a row open the circuit, for twice as long each time
   CHECK(fleet.usable(now) == 1);
 }
 
-TEST_CASE("What we cancelled says nothing of an endpoint, and a trial that was cancelled may be tried again") {
+TEST_CASE("What we cancelled says nothing of an endpoint, and a try that was cancelled may be tried again") {
   UpstreamEndpoints fleet(1);
   for (int i = 0; i < 3; ++i) Fail(fleet, 0, kStart);
   const base::MonoTime later = kStart + milliseconds(1000);
@@ -121,7 +121,7 @@ TEST_CASE("While one tries, the end of a request that began before the circuit o
   CHECK(fleet.Choose(1, later + milliseconds(2000), {}));
   CHECK(fleet.Began(0, later + milliseconds(2000)));
   CHECK_FALSE(fleet.Began(0, later + milliseconds(2000)));
-  fleet.Ended(0, Outcome::kGood, later + milliseconds(2000), false);  // It works: why wait for the trial?
+  fleet.Ended(0, Outcome::kGood, later + milliseconds(2000), false);  // It works: why wait for the try?
   CHECK(fleet.Choose(1, later + milliseconds(2000), {}));
 }
 

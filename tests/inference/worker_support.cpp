@@ -61,7 +61,7 @@ void CheckLost(const Heard& heard) {
   CHECK(heard.end.status.code() == absl::StatusCode::kUnavailable);
   const auto detail = base::DetailOf(heard.end.status);
   REQUIRE(detail.has_value());
-  CHECK(detail->reason == "ENGINE_RESTARTING");
+  CHECK(detail->reason == "ENGINE_LOST");
   CHECK(detail->retry_after_ms.has_value());
 }
 

@@ -109,6 +109,25 @@ TEST_CASE("A second attempt of a request counts its tokens again, not the reques
   CHECK(f.quotas.RemainingOf(kScopes).tokens->remaining == 1000 - 33);
 }
 
+TEST_CASE("What goes on for a request that is on record names the leases of its tokens alone: a recount counts the call once") {
+  Fixture f({Rule(kKey, Meter::kRequests, Window::kMinute, 2), Rule(kTeam, Meter::kTokens, Window::kMonth, 1000)});
+  auto admission = f.Admit();
+  auto first = f.Reserve(*admission, 10, 10);
+  CHECK(first->holds().size() == 2);
+  first->MarkRecorded();
+  CHECK(first->holds().size() == 2);
+  f.quotas.Settle(*first, Used(10, 0));
+  auto second = f.Reserve(*admission, 10, 10);
+  REQUIRE(second->holds().size() == 1);
+  second->MarkRecorded();
+  CHECK(second->holds().size() == 1);
+  f.quotas.Settle(*second, Used(10, 10));
+  auto unrecorded = f.Admit();
+  auto released = f.Reserve(*unrecorded, 10, 10);
+  f.quotas.Release(*released);
+  CHECK(f.Reserve(*unrecorded, 10, 10)->holds().size() == 2);
+}
+
 TEST_CASE("Concurrency comes back when the admission goes") {
   Fixture f({Rule(kKey, Meter::kConcurrent, Window::kNone, 2)});
   auto a = f.Admit();

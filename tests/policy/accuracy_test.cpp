@@ -100,10 +100,10 @@ class Sentences {
       }
       add(kNameBehind, true, true);
     }
-    for (const auto& [detector, pattern] : SecretTemplates()) {
+    for (const SecretTemplate& secret : SecretTemplates()) {
       for (const auto* templates : {&kSecretTuning, &kSecretHeldBack}) {
         for (const std::string& text : *templates)
-          out.push_back({Fill(text, "", MakeSecret(pattern, random_)), detector, templates == &kSecretHeldBack, false});
+          out.push_back({Fill(text, "", MakeSecret(secret.pattern, random_)), secret.detector, templates == &kSecretHeldBack, false});
       }
     }
     for (int i = 0; i < 40; ++i) {

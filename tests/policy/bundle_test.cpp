@@ -118,5 +118,37 @@ TEST_CASE("What does not belong behind a bundle's number is refused with its lin
   for (const auto& [text, error] : cases) CHECK(base::Message(ReadBundle("t", text).status()).starts_with(error));
 }
 
+TEST_CASE("A list of a hundred thousand terms comes in a file, and each of them is found, in whole texts and in streams") {
+  constexpr int kTerms = 100'000;
+  const auto term = [](int i) {  // Every tenth of two words, every hundredth of a script without spaces.
+    const std::string number = std::to_string(i);
+    return i % 100 == 1 ? "\u6771\u4eac" + number + "\u793e" : i % 10 == 0 ? "project k" + number : "k" + number + "x";
+  };
+  std::string file, all, few, few_hidden;
+  for (int i = 0; i < kTerms; ++i) {
+    file += term(i) + "\n";
+    all += term(i) + "; ";
+    if (i % 997 != 0) continue;
+    few += term(i) + "; k" + std::to_string(i) + "xx; ";  // The second one is a longer word.
+    few_hidden += "[T]; k" + std::to_string(i) + "xx; ";
+  }
+  const auto yaml = WriteBundle(
+      "version: 1\nname: t\nlists: {terms: {file: terms.txt}}\nrules:\n"
+      "  - {id: r, detect: {list: terms}, do: replace, replacement: '[T]'}\n",
+      std::vector<Bundle::File>{{"terms.txt", file}});
+  REQUIRE(yaml.ok());
+  const auto policies = MustCompile(*yaml);
+  CHECK(policies->Describe().at(0).detect == "100000 keywords");
+  const Message message{Role::kUser, "", {all}};
+  const auto prompt = policies->Inspect({}, {&message, 1});
+  REQUIRE(prompt.ok());
+  REQUIRE(prompt->verdict.rules.size() == 1);
+  CHECK(prompt->verdict.rules[0].count == kTerms);
+  CHECK(prompt->prompt[0].parts[0].size() == 5 * std::size_t{kTerms});
+  const Filtered whole = MustFilter(*policies, few);
+  CHECK(whole.text == few_hidden);
+  CheckStream(*policies, few, whole, [] { return std::size_t{1}; });
+}
+
 }  // namespace
 }  // namespace tollgate::policy

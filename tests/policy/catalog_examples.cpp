@@ -29,6 +29,7 @@ std::string_view Alphabet(char set) {
     case 'T': return "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     case 'd': return "0123456789";
     case 'x': return "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+    case 'q': return "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L";
     case 'p': return "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz23456789!=_.";
     default: FAIL("no such set: " << set);
   }
@@ -54,11 +55,14 @@ std::vector<Examples> IdentifierExamples() {
 
 std::vector<SecretTemplate> SecretTemplates() {
   std::vector<SecretTemplate> out;
-  for (const std::string& line : Lines("secrets.txt")) {
+  for (std::string line : Lines("secrets.txt")) {
+    for (std::size_t at = 0; (at = line.find("\\n", at)) != std::string::npos;) line.replace(at, 2, "\n");
+    if (line.starts_with("  - ")) {
+      out.back().near_misses.push_back(line.substr(4));
+      continue;
+    }
     const std::size_t space = line.find(' ');
-    std::string pattern = line.substr(space + 1);
-    for (std::size_t at = 0; (at = pattern.find("\\n", at)) != std::string::npos;) pattern.replace(at, 2, "\n");
-    out.push_back({line.substr(0, space), pattern});
+    out.push_back({line.substr(0, space), line.substr(space + 1), {}});
   }
   return out;
 }

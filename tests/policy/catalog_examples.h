@@ -21,6 +21,7 @@ std::vector<Examples> IdentifierExamples();
 
 struct SecretTemplate {
   std::string detector, pattern;
+  std::vector<std::string> near_misses;  // Beside those that a test can make of the pattern.
 };
 std::vector<SecretTemplate> SecretTemplates();
 

@@ -76,7 +76,7 @@ TEST_CASE("An explanation names each span's rule, place, evidence and fate") {
   const FoundSpan& card = out.found[3];
   CHECK(card.became == "becomes ****1111");
   REQUIRE(card.evidence.size() == 1);
-  CHECK(card.evidence[0] == "its structure and check digits agree");
+  CHECK(card.evidence[0] == "its structure agrees, and its check digits where it has some");
   CHECK(out.result == "Write to help@acme.example,\nor \xC3\xA4 [EMAIL], card ****1111.");
   CHECK(out.verdict.action == Action::kRedact);
   CHECK(StoryOf(out, "mail").state == RuleStory::State::kHit);
@@ -140,6 +140,44 @@ TEST_CASE("An explanation says why a rule did nothing") {
     CHECK(story.state != RuleStory::State::kHit);
     CHECK_THAT(story.why, ContainsSubstring(row.why));
   }
+}
+
+TEST_CASE("What is measured has a score, beside the least that counts; forms, checksums and words have none") {
+  const PolicySource source{"t", R"(version: 1
+name: t
+rules:
+  - {id: key, detect: {secrets: aws_access_key}, do: flag}
+  - {id: mail, detect: {personal_data: email}, do: flag}
+  - {id: long, detect: {length: {characters: 30, messages: 9}}, do: flag}
+  - {id: any, detect: {request: any}, do: justification}
+  - {id: counted, detect: {length: {tokens: 9}}, do: flag}
+  - {id: rude, where: {direction: input}, detect: {external: mood, least_score: 80}, do: flag}
+)"};
+  const auto explain = [&](const std::string& text) {
+    auto out = Explain({&source, 1}, {}, {text});
+    REQUIRE(out.ok());
+    return *std::move(out);
+  };
+  const Explanation out = explain("AKIAIOSFODNN7EXAMPLE from bob@example.com");
+  REQUIRE(out.found.size() == 2);
+  REQUIRE(out.found[0].score.has_value());
+  CHECK(out.found[0].score->value >= out.found[0].score->least);
+  CHECK(out.found[0].score->least == 2.5);
+  CHECK(out.found[0].score->unit == "bits a character");
+  CHECK_FALSE(out.found[1].score.has_value());
+  CHECK_FALSE(StoryOf(out, "mail").score.has_value());
+  const auto& over = StoryOf(out, "long").score;
+  REQUIRE(over.has_value());
+  CHECK(over->value == 41);
+  CHECK(over->least == 31);
+  CHECK(over->unit == "characters");
+  for (const char* none : {"any", "counted", "rude"}) CHECK_FALSE(StoryOf(out, none).score.has_value());
+  CHECK_THAT(StoryOf(out, "rude").why, ContainsSubstring("a score of 80 percent or more counts"));
+  const Explanation within = explain("short");
+  REQUIRE(StoryOf(within, "long").score.has_value());
+  CHECK(StoryOf(within, "long").state == RuleStory::State::kNoMatch);
+  CHECK(StoryOf(within, "long").score->value == 5);  // Nearer to their limit than the one message.
+  CHECK(StoryOf(within, "long").score->least == 31);
 }
 
 TEST_CASE("An explanation tells of a rule's own `unless`") {

@@ -129,7 +129,7 @@ TEST_CASE("JSON changed at random is some or is none, and what is some may have 
     if (shape->Breaks(text).empty()) CHECK(any->Breaks(text).empty());
     if (!any->Breaks(text).empty()) continue;
     ++good;
-    CHECK(JsonShape::MayBecomeJson(std::string_view(text).substr(0, mutator.Below(text.size() + 1))));
+    CHECK(shape->MayBecome(std::string_view(text).substr(0, mutator.Below(text.size() + 1))));
   }
   CHECK(good > 20);
 }
@@ -145,7 +145,7 @@ TEST_CASE("Texts changed at random are judged alike as a stream and whole, by ev
                                      " ",      "\n",     "falcon", "@",          "-----", "eyJ",  "\0"};
   for (const Examples& examples : IdentifierExamples()) pieces.push_back(Plain(examples.positives[0]));
   std::mt19937_64 random(seed);
-  for (const auto& [detector, pattern] : SecretTemplates()) pieces.push_back(MakeSecret(pattern, random));
+  for (const SecretTemplate& secret : SecretTemplates()) pieces.push_back(MakeSecret(secret.pattern, random));
   std::size_t judged = 0;
   for (std::size_t round = Rounds(1500); round > 0; --round) {
     std::string text = pieces[mutator.Below(pieces.size())] + " " + pieces[mutator.Below(pieces.size())];

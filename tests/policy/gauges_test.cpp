@@ -202,4 +202,81 @@ TEST_CASE("Explain and lint know what judges a whole prompt") {
   CHECK_FALSE(has("tone", "always-on"));
 }
 
+TEST_CASE("A rule about replies alone judges their code and their language, once they are whole") {
+  const std::string german =
+      "K\u00f6nnen Sie mir bitte die Rechnung f\u00fcr den letzten Monat schicken? Ich habe sie noch nicht erhalten.";
+  const std::string english = "Could you please send me the invoice of last month? I have not received it so far.";
+  const std::string code = "int main() {\n  return 0;\n}\n";
+  struct Row {
+    const char* detect;
+    std::string hit, miss;
+  };
+  const Row rows[] = {{"{code: {lines: 2}}", "Here it is:\n" + code, "Here it is:\n  return 0;\n"},
+                      {"{language: {is_not: en}}", english + "\n" + german, english},
+                      {"{language: {is: [fr, de]}}", german, english},
+                      {"{language: {is: de, letters: 200}}", german + "\n" + german + "\n" + german, german}};
+  const std::string where = "    where: {direction: output}\n";
+  for (const Row& row : rows) {
+    INFO(row.detect);
+    const auto policies = MustCompile(OneRule(row.detect, "block", where));
+    const Filtered hit = MustFilter(*policies, row.hit), miss = MustFilter(*policies, row.miss);
+    CHECK(hit.withheld);
+    CHECK(hit.text.empty());
+    REQUIRE(hit.verdict.rules.size() == 1);
+    CHECK(hit.verdict.rules[0].spans.empty());
+    CHECK(miss.text == row.miss);
+    CHECK(miss.verdict.rules.empty());
+    CHECK(MustFilter(*policies, "").verdict.rules.empty());
+    CHECK_FALSE(Hits(row.detect, {Said(Role::kUser, row.hit), Said(Role::kAssistant, row.hit)}, where));  // Prompts are for other rules.
+    const auto questions = policies->QuestionsOfOutput({});
+    REQUIRE(questions.size() == 1);
+    CHECK(questions[0].hold);
+    REQUIRE(questions[0].shape != nullptr);
+    CHECK(std::string_view(questions[0].detector()) == (std::string_view(row.detect).starts_with("{code") ? "code" : "language"));
+    CHECK(questions[0].shape->Breaks(row.hit) == questions[0].detector());
+    CHECK(questions[0].shape->Breaks(row.miss).empty());
+    CHECK(questions[0].shape->MayBecome(row.hit));
+    CHECK(MustCompile(OneRule(row.detect, "flag", where))->FilterWhole({}, row.hit)->text == row.hit);
+  }
+}
+
+TEST_CASE("A rule about the code or the language of replies says what it looks at, and carries tests") {
+  const auto policies = MustCompile(R"(version: 1
+name: t
+rules:
+  - id: thoughts
+    where: {direction: output, parts: reasoning}
+    detect: {code: {lines: 0}, stream: observe}
+    do: flag
+  - id: english
+    where: {direction: output}
+    detect: {language: {is_not: en}}
+    do: block
+    tests:
+      - text: Pouvez-vous m'envoyer la facture du mois dernier avant la réunion ?
+        result: ""
+      - {text: 'Could you please send me the invoice of last month?', expect_not: english}
+)");
+  CHECK(policies->Describe()[1].detect == "language is not en");
+  const auto questions = policies->QuestionsOfOutput({}, {Part::kReasoning});
+  REQUIRE(questions.size() == 1);
+  CHECK(questions[0].rule_id == "thoughts");
+  CHECK_FALSE(questions[0].hold);
+  const PolicySource source{"t", OneRule("{code: {lines: 0}}", "flag", "    where: {direction: output}\n")};
+  const auto told = Explain({&source, 1}, {}, {"int main() {\n  return 0;\n}", true, Role::kAssistant});
+  REQUIRE(told.ok());
+  CHECK(told->rules[0].state == RuleStory::State::kHit);
+  CHECK(told->rules[0].why == "the text has 3 code lines, and more than 0 count");
+  const std::string where = "    where: {direction: output}\n";
+  const std::pair<std::string, const char*> wrong[] = {
+      {OneRule("{length: {characters: 3}}", "flag", where), "'length' judges prompts; leave 'direction' out"},
+      {OneRule("{code: {lines: 1}}", "redact", where), "finds no span"},
+      {OneRule("{code: {lines: 1}, at: sentence}", "flag", where), "'at' is for external detectors"},
+      {OneRule("{code: {lines: 1}, stream: hold}", "flag"), "'stream' is for"},
+      {OneRule("{code: {lines: 1}}", "justification", "    where: {parts: reasoning}\n"), "'code' judges prompts"},
+      {OneRule("{code: {lines: 1}}", "block", where + "    unless: {keywords: x}\n"), "judges the whole reply"},
+      {OneRule("{code: {lines: 1}}", "block", where + "    retry: 2\n"), "'retry' is for what has a place"}};
+  for (const auto& [yaml, error] : wrong) CHECK_THAT(CompileError(yaml), Catch::Matchers::ContainsSubstring(error));
+}
+
 }  // namespace tollgate::policy

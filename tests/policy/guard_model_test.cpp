@@ -29,7 +29,7 @@ GuardModel GuardOf(const std::string& guard, const std::string& more = "") {
   REQUIRE(compiled.ok());
   const auto questions = (*compiled)->QuestionsOfOutput({});
   REQUIRE(questions.size() == 1);
-  CHECK(questions[0].detector == "guard");
+  CHECK(questions[0].detector() == std::string("guard"));
   REQUIRE(questions[0].guard != nullptr);
   return *questions[0].guard;
 }

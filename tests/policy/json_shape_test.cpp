@@ -87,8 +87,12 @@ TEST_CASE("A schema that would not be judged as it says is refused by name") {
 }
 
 TEST_CASE("What may become JSON is told from what cannot") {
-  for (const char* begin : {"", " ", "{", "{\"a", "[1, 2", "tru", "\"x"}) CHECK(JsonShape::MayBecomeJson(begin));
-  for (const char* begin : {"Sure", "{a", "```", "[1 2", "{} x"}) CHECK_FALSE(JsonShape::MayBecomeJson(begin));
+  const auto shape = *JsonShape::Compile("true");
+  for (const char* begin : {"", " ", "{", "{\"a", "[1, 2", "tru", "\"x"}) CHECK(shape->MayBecome(begin));
+  for (const char* begin : {"Sure", "{a", "```", "[1 2", "{} x"}) {
+    CHECK_FALSE(shape->MayBecome(begin));
+    CHECK(shape->Breaks(begin) == "json");  // It is not waited for, so this is what is told.
+  }
 }
 
 TEST_CASE("A rule writes its schema in YAML, and its tests run on it") {
@@ -100,7 +104,7 @@ TEST_CASE("A rule writes its schema in YAML, and its tests run on it") {
   CHECK(policies->FilterWhole({}, "no", {Part::kReasoning})->text == "no");
   CHECK(policies->FilterWhole({}, "no", {Part::kToolCall, "f"})->text == "no");
   REQUIRE(policies->QuestionsOfOutput({}).size() == 1);
-  CHECK(policies->QuestionsOfOutput({})[0].detector == "not_json");
+  CHECK(policies->QuestionsOfOutput({})[0].detector() == std::string("not_json"));
   CHECK(policies->QuestionsOfOutput({}, {Part::kReasoning}).empty());
   const auto of_tool = MustCompile(OneRule("{not_json: any}", "flag", "    where: {tool: f}\n"));
   CHECK(of_tool->QuestionsOfOutput({}).empty());

@@ -1,9 +1,12 @@
 // What lint says of rules that are wrong in one way each, and that it says nothing of good ones.
+#include <algorithm>
+
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include "base/encoding.h"
 #include "policy/lint.h"
 #include "policy/lint_internal.h"
+#include "policy/rule_yaml.h"
 #include "tests/policy/policy_support.h"
 
 namespace tollgate::policy {
@@ -70,6 +73,69 @@ TEST_CASE("Lint finds what is doubtful about a rule") {
     INFO(row.rules);
     CHECK_THAT(Told(MustLint(row.rules)), ContainsSubstring(row.told));
   }
+}
+
+TEST_CASE("A rule is slow from twenty microseconds a KB on, and what it is slow by is said") {
+  struct Row {
+    const char* detect;
+    double us_per_kb;
+    const char* told;
+  };
+  const Row rows[] = {
+      {"{regex: '[a-z]{3}[0-9]'}", 20.5, "it takes 20 microseconds a KB of records; no fixed word is in all that it matches"},
+      {"{regex: 'globex-[a-z]{3}'}", 300, "it takes 300 microseconds a KB of records; use smaller repeats, or name fewer detectors"},
+      {"{keywords: globex}", 21, "it takes 21 microseconds a KB of records; use smaller repeats, or name fewer detectors"},
+      {"{regex: '[a-z]{3}[0-9]'}", 20, nullptr},
+      {"{keywords: globex}", 0, nullptr},
+  };
+  for (const Row& row : rows) {
+    INFO(row.detect << " at " << row.us_per_kb);
+    std::vector<Rule> rules;
+    REQUIRE(ReadPolicy({"t", OneRule(row.detect, "flag")}, rules).ok());
+    RuleCost cost;
+    cost.us_per_kb = row.us_per_kb;
+    cost.slowest_text = "records";
+    Remarks remarks;
+    JudgeCost(rules.front(), cost, remarks);
+    REQUIRE(remarks.list().size() == (row.told == nullptr ? 0 : 1));
+    if (row.told == nullptr) continue;
+    CHECK(remarks.list()[0].level == LintLevel::kWarning);
+    CHECK(remarks.list()[0].check == "slow");
+    CHECK_THAT(remarks.list()[0].message, ContainsSubstring(row.told));
+  }
+}
+
+TEST_CASE("Lint measures a rule of many open patterns as slow, beside a rule of one word, which is not") {
+  std::string patterns;  // Far beyond what is allowed, on any machine.
+  for (int i = 1; i <= 60; ++i) patterns += (i == 1 ? "'[a-z ]{1," : ", '[a-z ]{1,") + std::to_string(i) + "}[0-9]'";
+  const LintReport report =
+      MustLint("- {id: a, detect: {regex: [" + patterns + "]}, do: flag}\n- {id: b, detect: {keywords: globex}, do: flag}\n");
+  const auto is_slow = [](const LintRemark& remark) { return remark.check == "slow" && remark.rule_id == "a"; };
+  const auto slow = std::find_if(report.remarks.begin(), report.remarks.end(), is_slow);
+  REQUIRE(slow != report.remarks.end());
+  CHECK(slow->level == LintLevel::kWarning);
+  CHECK(report.costs[0].us_per_kb > report.costs[1].us_per_kb);
+}
+
+TEST_CASE("More than four retries, and questions after every few tokens, are slow whatever the machine") {
+  const auto slow = [](const std::string& rule) {
+    std::vector<std::string> out;
+    for (const LintRemark& remark : MustLint("- {id: a, " + rule + "}\n").remarks) {
+      if (remark.check == "slow" && remark.message.find("microseconds") == std::string::npos)
+        out.push_back(std::string(LintLevelName(remark.level)) + ": " + remark.message);
+    }
+    return out;
+  };
+  const auto many = slow("detect: {keywords: globex}, do: block, retry: 5");
+  REQUIRE(many.size() == 1);
+  CHECK(many[0] == "note: each of its 5 retries is decoded, waited for and billed; what is found 4 times over is seldom mended by more");
+  CHECK(slow("detect: {keywords: globex}, do: block, retry: 4").empty());
+  const auto often = slow("detect: {external: mood, at: 15 tokens}, do: block");
+  REQUIRE(often.size() == 1);
+  CHECK(often[0] == "warning: it asks about the whole reply so far after every 15 tokens; ask by sentence, or more seldom");
+  CHECK(slow("detect: {external: mood, at: 16 tokens}, do: block").empty());
+  CHECK_THAT(slow("detect: {topic: {model: bge, examples: [x]}, least_score: 70, at: 8 tokens}, do: block").at(0),
+             ContainsSubstring("the tenant pays for each"));
 }
 
 TEST_CASE("Lint has nothing to say of a good policy") {

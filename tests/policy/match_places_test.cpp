@@ -18,6 +18,7 @@ std::shared_ptr<const Pattern> MustMake(const std::string& regex) {
 std::vector<Stretch> Near(const Pattern& pattern, std::string_view text) {
   CharPlaces places;
   for (std::size_t i = 0; i < text.size(); ++i) places.Add(text[i], i);
+  places.AddRuns(text);
   return places.Near(pattern, {0, text.size()});
 }
 
@@ -40,6 +41,12 @@ TEST_CASE("A pattern is looked for only where the characters that it needs stand
       {R"(\d{1,3}(?:\.\d{1,3}){3})", "a.b.c.d" + gap + "12345", 0},  // Dots here, digits there.
       {R"([a-f]{2}(?:-[a-f]{2}){5})", "aa-bb-cc" + gap + "dd-ee-ff", 0},
       {R"([a-z]{3})", "nothing that could be counted", 1},
+      {R"([a-z0-9]{20})", "words of every length, but none of twenty", 0},
+      {R"([a-z0-9]{20})", "nineteen: " + gap.substr(0, 19) + "!", 0},
+      {R"([a-z0-9]{20})", gap.substr(0, 20), 1},
+      {R"([a-z0-9]{20}!)", gap.substr(0, 300) + "! and so on " + gap.substr(0, 40), 1},  // So near that they are one.
+      {R"(key [a-z0-9]{20})", "key " + gap.substr(0, 20) + std::string(400, ' ') + gap.substr(0, 20), 2},
+      {R"([A-Z0-9]{16}\d{4})", gap, 0},  // A run, and not the digits.
       {R"(\d{3})", "", 0},
   };
   for (const Row& row : rows) {
@@ -54,7 +61,8 @@ TEST_CASE("No match begins outside the places at which it may begin") {
   std::mt19937_64 random(seed);
   constexpr std::string_view kAlphabet = "0123456789.:- ab";
   for (const char* regex :
-       {R"(\b\d{3}-\d{2}-\d{4}\b)", R"(\d{1,3}(?:\.\d{1,3}){3,7})", R"([0-9a-f]{2}(?::[0-9a-f]{2}){2})", R"(\d(?:[ .-]{0,3}\d){6,14})"}) {
+       {R"(\b\d{3}-\d{2}-\d{4}\b)", R"(\d{1,3}(?:\.\d{1,3}){3,7})", R"([0-9a-f]{2}(?::[0-9a-f]{2}){2})", R"(\d(?:[ .-]{0,3}\d){6,14})",
+        R"(\b[0-9xyz]{15,20}\b)", R"(\bx[0-9x-z-]{15,40}[ .:])", R"([q-z]{16}(?:[0-9.:-]{2,9}|q{3}))"}) {
     const auto pattern = MustMake(regex);
     for (int round = 0; round < 200; ++round) {
       std::string text;

@@ -111,7 +111,7 @@ TEST_CASE("Answers decide questions; a set that asks none wants none") {
   CHECK(policies->Decide(so_far, {}, {})->action == Action::kAllow);
   const Answer yes{"q1", true, ""}, no{"q1", false, ""}, failed{"q1", false, "no guard model"};
   CHECK_FALSE(policies->Decide(so_far, {}, {&yes, 1}).ok());
-  const Question asked{"q1", "r", "external", "toxicity", {0}};
+  const Question asked{"q1", "r", "toxicity", {0}};
   CHECK_FALSE(policies->Decide(so_far, {&asked, 1}, {}).ok());
   CHECK(policies->Decide(so_far, {&asked, 1}, {&no, 1})->action == Action::kAllow);
   CHECK(policies->Decide(so_far, {&asked, 1}, {&yes, 1})->action == Action::kBlock);

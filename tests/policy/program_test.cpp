@@ -58,7 +58,7 @@ TEST_CASE("Hits come by where they begin, a block before others") {
   CHECK(Hits(*made->input, {}, Role::kUser, "b abx") == "k:b s:abx r:ab k:abx");
 }
 
-TEST_CASE("A gate never hides a match") {
+TEST_CASE("A trigger word never hides a match") {
   const auto made = Make(
       "  - {id: lit, detect: {regex: '(?i)Secret-\\d'}, do: flag}\n"
       "  - {id: alt, detect: {regex: '(?:foo|b[aA]r)[0-9]'}, do: flag}\n"

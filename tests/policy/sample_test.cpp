@@ -1,5 +1,7 @@
 // The sample policy, and every example of docs/policy.md and docs/policy-examples.md: what users copy must compile, pass its own tests and
 // do what it says.
+#include <algorithm>
+
 #include "base/encoding.h"
 #include "tests/policy/policy_support.h"
 
@@ -55,6 +57,67 @@ TEST_CASE("Every example of the policy guide compiles and passes its tests") {
     ++examples;
   }
   CHECK(examples >= 8);
+}
+
+TEST_CASE("The reference page names every field and value that the compiler knows") {
+  const std::string page = Read("docs/policy-reference.md");
+  const std::string head = "version: 1\nname: t\nrules:\n  - {id: r, ", words = "detect: {keywords: x}, do: flag";
+  const std::string guard = head + "do: flag, detect: {guard: {model: m, ",
+                    rate = head + "detect: {keywords: x}, do: {rate_limit: {requests: 1, ";
+  // What is wrong with each is told with all that would have been right.
+  const std::string wrong[] = {
+      "zzzz: 1\n",
+      "version: 1\nname: t\nlists: {a: {zzzz: 1}}\nrules: []\n",
+      head + "zzzz: 1}\n",
+      head + words + ", severity: zzzz}\n",
+      head + words + ", where: {zzzz: 1}}\n",
+      head + words + ", where: {direction: zzzz}}\n",
+      head + words + ", where: {roles: zzzz}}\n",
+      head + words + ", where: {parts: zzzz}}\n",
+      head + words + ", where: {time: {zzzz: 1}}}\n",
+      head + words + ", where: {time: {days: zzzz}}}\n",
+      head + words + ", tests: [{zzzz: 1}]}\n",
+      head + words + ", tests: [{text: x, direction: zzzz}]}\n",
+      head + words + ", tests: [{text: x, role: zzzz}]}\n",
+      head + words + ", tests: [{text: x, part: zzzz}]}\n",
+      head + "detect: {keywords: x}, do: zzzz}\n",
+      head + "detect: {keywords: x}, do: {zzzz: 1}}\n",
+      head + "detect: {keywords: x}, do: {approval: {zzzz: 1}}}\n",
+      head + "detect: {keywords: x}, do: {rate_limit: {zzzz: 1}}}\n",
+      rate + "per: zzzz, by: key}}}\n",
+      rate + "per: day, by: zzzz}}}\n",
+      head + "do: flag, detect: {zzzz: 1}}\n",
+      head + "do: flag, detect: {keywords: x, decode: zzzz}}\n",
+      head + "do: flag, detect: {length: {zzzz: 1}}}\n",
+      head + "do: flag, detect: {shape: {zzzz: 1}}}\n",
+      head + "do: flag, detect: {code: {zzzz: 1}}}\n",
+      head + "do: flag, detect: {language: {zzzz: 1}}}\n",
+      head + "do: flag, detect: {request: zzzz}}\n",
+      head + "do: flag, detect: {not_json: zzzz}}\n",
+      head + "do: flag, detect: {external: a, stream: zzzz}}\n",
+      head + "do: flag, detect: {external: a, on_error: zzzz}}\n",
+      head + "do: flag, detect: {topic: {zzzz: 1}}}\n",
+      guard + "zzzz: 1}}}\n",
+      guard + "format: zzzz}}}\n",
+      guard + "format: gpt_oss_safeguard, policy: x, reasoning: zzzz}}}\n",
+      guard + "prompt: '{{text}}', answer: {zzzz: 1}}}}\n",
+  };
+  for (const std::string& yaml : wrong) {
+    const std::string error = CompileError(yaml);
+    INFO(error);
+    const std::string_view before[] = {" has the fields ", "' is one of "};
+    const auto said = std::find_if(std::begin(before), std::end(before), [&](auto what) { return error.find(what) != std::string::npos; });
+    REQUIRE(said != std::end(before));
+    std::string rest = error.substr(error.find(*said) + said->size());
+    for (std::size_t end = 0; !rest.empty(); rest.erase(0, end)) {
+      end = std::min(rest.find(", "), rest.size());
+      INFO(rest.substr(0, end));
+      CHECK(page.find("`" + rest.substr(0, end) + "`") != std::string::npos);
+      end += rest.size() > end ? 2 : 0;
+    }
+  }
+  // A page stays one.
+  CHECK(std::count(page.begin(), page.end(), '\n') < 110);
 }
 
 TEST_CASE("The worked examples compile, each rule with tests for and against it") {

@@ -62,7 +62,7 @@ TEST_CASE("A rule asks about the messages of its roles, within its scope and dir
   REQUIRE(inspected->questions.size() == 1);
   const Question& question = inspected->questions[0];
   CHECK(question.rule_id == "toxic");
-  CHECK(question.detector == "external");
+  CHECK(question.detector() == std::string("external"));
   CHECK(question.name == "toxicity");
   CHECK(question.messages == std::vector<std::uint32_t>{1, 2});
   CHECK(policies->Inspect({}, std::vector<Message>{prompt[0]})->questions.empty());
@@ -84,7 +84,7 @@ TEST_CASE("A prompt that is blocked already asks nobody") {
 
 TEST_CASE("Answers act above the least score, failures as the rule says, and what was not scanned is said") {
   const auto policies = MustCompile(kTwo);
-  const Question block{"toxic", "toxic", "external", "toxicity", {0}}, flag{"off-topic", "off-topic", "external", "topics", {}};
+  const Question block{"toxic", "toxic", "toxicity", {0}}, flag{"off-topic", "off-topic", "topics", {}};
   const auto decide = [&](const Question& question, const Answer& answer) {
     const auto verdict = policies->Decide({}, {&question, 1}, {&answer, 1});
     REQUIRE(verdict.ok());

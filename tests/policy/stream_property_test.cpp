@@ -214,7 +214,7 @@ std::vector<Rules> AllRules() {
   }
   out.push_back({"every secret", OneRule("{secrets: all}", "redact"), {}});
   std::mt19937_64 random(TestSeed());
-  for (const auto& [detector, pattern] : SecretTemplates()) out.back().planted.push_back(MakeSecret(pattern, random));
+  for (const SecretTemplate& secret : SecretTemplates()) out.back().planted.push_back(MakeSecret(secret.pattern, random));
   out.push_back({"mixture",
                  "version: 1\nname: m\nrules:\n"
                  "  - {id: ok, detect: {keywords: [jane.doe@example.com, 'abc', 'New York']}, do: allow}\n"

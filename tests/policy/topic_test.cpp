@@ -47,7 +47,7 @@ TEST_CASE("A topic flags or blocks, is asked of its model, and is kept under wha
   REQUIRE(inspected.ok());
   REQUIRE(inspected->questions.size() == 1);
   const Question& question = inspected->questions[0];
-  CHECK(question.detector == "topic");
+  CHECK(question.detector() == std::string("topic"));
   CHECK(question.name == "m");
   REQUIRE(question.topic != nullptr);
   CHECK(question.topic->phrases() == 3);

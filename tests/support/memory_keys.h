@@ -49,9 +49,16 @@ class MemoryKeys final : public audit::Keys {
                   Kept done) override {
     {
       base::Lock lock(mu_);
+      if (!keeps_.ok()) return done(keeps_);
       for (const SealedValue& value : values) values_.try_emplace({team, value.pseudonym, subject, value.mark}, value);
     }
     done(absl::OkStatus());
+  }
+
+  // What keeping values says from now on; OK: it keeps them.
+  void SetKeeps(absl::Status status) {
+    base::Lock lock(mu_);
+    keeps_ = std::move(status);
   }
 
   absl::StatusOr<std::vector<std::string>> FindValues(base::TeamId team, const std::string& pseudonym) override {
@@ -96,6 +103,7 @@ class MemoryKeys final : public audit::Keys {
   const base::Clock& clock_;
   base::Mutex mu_;
   std::map<ValueKey, SealedValue> values_ GUARDED_BY(mu_);
+  absl::Status keeps_ GUARDED_BY(mu_);
   std::map<base::TeamId, std::shared_ptr<audit::DayKey>> days_ GUARDED_BY(mu_);
   std::map<base::RequestId, std::shared_ptr<const audit::RequestKey>> keys_ GUARDED_BY(mu_);
 };

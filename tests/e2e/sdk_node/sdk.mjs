@@ -78,6 +78,19 @@ await refused('AuthenticationError', 401, 'invalid_api_key', 'tg_live_wrong', 'h
 await refused('NotFoundError', 404, 'model_not_found', 'member', 'hello', { model: 'nope' });
 await refused('PermissionDeniedError', 403, 'content_filter', 'member', 'say swordfish');
 await refused('PermissionDeniedError', 403, 'content_filter', 'member', 'say swordfish', { stream: true });
+const because = "Your organisation's policy (rule no.fish) applies to this text.";
+const fish = '!say tell me sword\\|fish now';
+const whole = (await ask('member', fish)).choices[0];
+const ends = [];
+for await (const chunk of await ask('member', fish, { stream: true })) {
+  if (chunk.choices[0]?.finish_reason) ends.push(chunk.choices[0]);
+}
+check(ends.length === 1, `ends of a stream ${JSON.stringify(ends)}`);
+for (const end of [whole, ends[0]]) {
+  const { action, rules } = end.tollgate?.output_policy ?? {};
+  const told = action === 'block' && rules.length === 1 && rules[0].id === 'no.fish' && rules[0].because === because;
+  check(end.finish_reason === 'content_filter' && told, `why it was blocked: ${JSON.stringify(end)}`);
+}
 const bad = await refused('BadRequestError', 400, 'invalid_request', 'member', 'hello', { temperature: 9 });
 check(bad.param === 'temperature', `param ${bad.param}`);
 await refused('RateLimitError', 429, 'insufficient_quota', 'spent', 'hello');

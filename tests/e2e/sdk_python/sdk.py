@@ -214,6 +214,12 @@ def errors():
     reply = ask(prompt="!say tell me sword\\|fish now")
     check(reply.choices[0].finish_reason == "content_filter", "an output that is blocked")
     check("swordfish" not in reply.choices[0].message.content, "the blocked word")
+    told = {"output_policy": {"action": "block", "rules": [
+        {"id": "no.fish", "action": "block", "because": "Your organisation's policy (rule no.fish) applies to this text."}]}}
+    check(reply.choices[0].tollgate == told, f"why it was blocked: {reply.choices[0]}")
+    ends = [chunk.choices[0] for chunk in ask(prompt="!say tell me sword\\|fish now", stream=True) if chunk.choices and chunk.choices[0].finish_reason]
+    check([end.finish_reason for end in ends] == ["content_filter"] and ends[0].tollgate == told, f"why a stream was blocked: {ends}")
+    check(not hasattr(ask(prompt="!say fine").choices[0], "tollgate"), "nothing is told where nothing acted")
 
 
 plain()

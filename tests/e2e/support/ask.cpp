@@ -91,7 +91,23 @@ void TakeLogprobs(const std::string& json, const std::string& at, Answer& answer
   }
 }
 
+void Tell(const std::string& action, const std::string& id, const std::string& because, Answer& answer) {
+  answer.told += fmt::format("{}{} {}: {}", answer.told.empty() ? "" : "|", action, id, because);
+}
+
+// `at`: the path of a choice.
+void TakeTold(const std::string& json, const std::string& at, Answer& answer) {
+  for (int i = 0;; ++i) {
+    const std::string rule = fmt::format("{}.tollgate.output_policy.rules.{}.", at, i);
+    const std::string id = JsonAt(json, rule + "id");
+    if (id.empty()) return;
+    Tell(JsonAt(json, rule + "action"), id, JsonAt(json, rule + "because"), answer);
+  }
+}
+
 void TakeEnd(const v1::ChatEnd& end, Answer& answer) {
+  const v1::PolicyOutcome& outcome = end.choices().empty() ? end.output_policy() : end.choices(0).output_policy();
+  for (const v1::ActingRule& rule : outcome.rules()) Tell(rule.action(), rule.id(), rule.because(), answer);
   answer.finish = FinishName(end.finish_reason());
   answer.input = end.usage().input();
   answer.output = end.usage().output();
@@ -177,6 +193,7 @@ void TakeEvent(const std::string& event, Answer& answer) {
   (JsonAt(event, "choices.0.index") == "1" ? answer.other : answer.text) += JsonAt(event, "choices.0.delta.content");
   TakeChannels(event, "choices.0.delta", answer);
   TakeLogprobs(event, "choices.0.logprobs", answer);
+  if (JsonAt(event, "choices.0.index") == "0") TakeTold(event, "choices.0", answer);
   if (const std::string finish = JsonAt(event, "choices.0.finish_reason"); !finish.empty()) answer.finish = finish;
   if (const std::string tokens = JsonAt(event, "usage.prompt_tokens"); !tokens.empty()) {
     answer.input = std::stoll(tokens);
@@ -234,6 +251,7 @@ Answer AskHttp(int port, const Question& question, bool stream) {
     answer.other = JsonAt(reply.body, "choices.1.message.content");
     TakeChannels(reply.body, "choices.0.message", answer);
     TakeLogprobs(reply.body, "choices.0.logprobs", answer);
+    TakeTold(reply.body, "choices.0", answer);
     answer.finish = JsonAt(reply.body, "choices.0.finish_reason");
     if (reply.complete) {
       answer.input = std::stoll("0" + JsonAt(reply.body, "usage.prompt_tokens"));

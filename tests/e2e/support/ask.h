@@ -56,6 +56,7 @@ struct Answer {
   std::vector<std::string> alternatives;  // and those beside them.
   std::string finish;                     // "stop", "length", "content_filter", "tool_calls".
   std::string request_id;                 // A UUID; empty if none came.
+  std::string told;                       // Which rules changed or ended the first reply: "block codename: It is secret.|redact …".
   std::string quota_reached;              // gRPC only.
   std::int64_t input = 0;
   std::int64_t output = 0;

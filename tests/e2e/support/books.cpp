@@ -162,6 +162,7 @@ Story StoryOf(Admin& owner, const std::string& request_id) {
     if (record.kind() == v1::RECORD_KIND_VIEW) continue;
     story.kinds.push_back(v1::RecordKind_Name(record.kind()).substr(12));
     story.text += stored.content().text();
+    story.raw.insert(story.raw.end(), stored.content().raw().begin(), stored.content().raw().end());
     const auto text_of = [](const auto& messages) {
       std::string text;
       if (!messages.empty()) {

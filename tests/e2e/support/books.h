@@ -18,6 +18,7 @@ struct Story {
   std::string prompt_used;  // … and as it was used, where that differs.
   std::string text;         // Segments, and the text of the end.
   std::vector<std::string> kinds;
+  std::vector<v1::RawSpan> raw;  // Of the reply: what did not go out as it was.
   v1::EndBody end;
   v1::Record request;
 };

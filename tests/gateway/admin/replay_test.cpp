@@ -3,7 +3,7 @@
 
 #include <catch2/matchers/catch_matchers_string.hpp>
 
-#include "gateway/trial/tally.h"
+#include "gateway/explain/tally.h"
 #include "tests/gateway/admin/served.h"
 
 using namespace tollgate;
@@ -59,7 +59,7 @@ struct World : test::Served {
   template <typename Request>
   v1::PolicyChanges All(const std::string& as, Request request,
                         grpc::Status (v1::Policy::Stub::*method)(grpc::ClientContext*, const Request&, v1::PolicyChanges*)) {
-    trial::Tally tally(request.examples());
+    explain::Tally tally(request.examples());
     pages = 0;
     do {
       v1::PolicyChanges page;

@@ -127,6 +127,12 @@ class FakeInference final : public v1::Inference::Service {
     end.mutable_usage()->set_input(7);
     end.mutable_usage()->set_output(5);
     end.mutable_output_policy()->set_action(prompt == "cut" ? "block" : "allow");
+    if (prompt == "cut") {
+      v1::ActingRule& rule = *end.mutable_output_policy()->add_rules();
+      rule.set_id("codename");
+      end.mutable_output_policy()->add_rule_ids("codename");
+      rule.set_because("It is not announced.");
+    }
     if (prompt == "spend") end.set_quota_reached("project trial");
     return end;
   }

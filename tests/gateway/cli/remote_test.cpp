@@ -211,7 +211,7 @@ TEST_CASE("A chat that policy or a quota cut, or that was refused, is exit code 
   Server server;
   const Result cut = server.Run({"chat", "cut"});
   CHECK(cut.code == kRefused);
-  CHECK_THAT(cut.err, ContainsSubstring("[policy ended the reply: block]"));
+  CHECK_THAT(cut.err, ContainsSubstring("[policy ended the reply: block by codename: It is not announced.]"));
   CHECK(server.Run({"chat", "--json", "cut"}).code == kRefused);
   const Result full = server.Run({"chat", "long"});
   CHECK(full.code == kDone);

@@ -106,6 +106,22 @@ TEST_CASE("A scope is named as the options that name it") {
   CHECK(ShowScopeOptions(scope) == " --key-id 3kQ9xZ0b");
 }
 
+TEST_CASE("What policy did names each rule with what it did, the strictest first") {
+  v1::PolicyOutcome outcome;
+  CHECK(PolicyWords(outcome) == "allow");
+  outcome.set_action("flag");
+  outcome.add_rule_ids("seen");
+  CHECK(PolicyWords(outcome) == "flag by seen");
+  outcome.set_action("block");
+  for (const auto& [id, action] : {std::pair("stop", "block"), std::pair("blue", "redact")}) {
+    outcome.add_rule_ids(id);
+    auto& rule = *outcome.add_rules();
+    rule.set_id(id);
+    rule.set_action(action);
+  }
+  CHECK(PolicyWords(outcome) == "block by stop; redact by blue; noted by seen");
+}
+
 TEST_CASE("Tables align words to the left and numbers to the right, and tame what would move the cursor") {
   Table table({"team", "> tokens"});
   CHECK(table.Text("nothing") == "nothing\n");
@@ -127,14 +143,42 @@ TEST_CASE("Every kind of record has its words") {
   auto& rule = *record.mutable_end()->mutable_output_verdict()->add_rules();
   rule.set_rule_id("pii.card");
   rule.set_count(2);
+  rule.set_action("redact");
   record.mutable_end()->set_amount_nanos(37'000'000);
   record.mutable_end()->mutable_price()->set_currency("EUR");
   CHECK(Summary(record) == "QUOTA, 10 in, 90 out, redact by pii.card x2, 0.037 EUR");
   CHECK_THAT(Details(record), ContainsSubstring("    tokens: 10 in, 90 out, 0 delivered\n"));
+  record.mutable_end()->mutable_output_verdict()->set_action("block");
+  for (const auto& [id, action] : {std::pair("codename", "block"), std::pair("may-read", "allow"), std::pair("pii.email", "redact")}) {
+    auto& other = *record.mutable_end()->mutable_output_verdict()->add_rules();
+    other.set_rule_id(id);
+    other.set_count(1);
+    other.set_action(action);
+  }
+  CHECK_THAT(Summary(record), ContainsSubstring("block by codename; redact by pii.card x2, pii.email; allow by may-read, 0.037"));
   record.mutable_admin()->set_action("key.revoke");
   record.mutable_admin()->set_actor("3kQ9xZ0b");
   record.mutable_admin()->set_summary("leaked");
   CHECK(Summary(record) == "key.revoke by 3kQ9xZ0b: leaked");
+}
+
+TEST_CASE("That a request was gone on with by another is told of both, and of records before that was possible nothing") {
+  const base::Uuid id = *base::Uuid::Parse("01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e");
+  v1::Record record;
+  record.mutable_request()->set_model("smollm2");
+  CHECK_THAT(Details(record), !ContainsSubstring("goes on"));
+  record.mutable_request()->set_continues(id.Bytes());
+  record.mutable_request()->set_continues_model("qwen3");
+  const std::string before = "    goes on for request 01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e, which model qwen3 could not take\n";
+  CHECK_THAT(Details(record), ContainsSubstring(before));
+  record.mutable_deny()->set_continues(id.Bytes());
+  record.mutable_deny()->set_continues_model("qwen3");
+  CHECK_THAT(Details(record), ContainsSubstring(before));
+  record.mutable_end()->set_reason("ENGINE_FAILED");
+  CHECK_THAT(Details(record), !ContainsSubstring("gone on"));
+  record.mutable_end()->set_continued_as(id.Bytes());
+  CHECK_THAT(Details(record),
+             ContainsSubstring("    gone on with, by a fallback of its alias, as request 01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e\n"));
 }
 
 TEST_CASE("What was accepted and who approved is told of requests and denials") {

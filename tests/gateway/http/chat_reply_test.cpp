@@ -55,7 +55,9 @@ TEST_CASE("Chunks are OpenAI's events to the byte") {
   CHECK(plain.Role() ==
         Chunk(R"([{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}])", ""));
   CHECK(plain.Text("a\"b") == Chunk(R"([{"index":0,"delta":{"content":"a\"b"},"logprobs":null,"finish_reason":null}])", ""));
-  CHECK(plain.Finish(v1::FINISH_REASON_LENGTH) == Chunk(R"([{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}])", ""));
+  pipeline::Reply full = SampleReply();
+  full.end.set_finish_reason(v1::FINISH_REASON_LENGTH);
+  CHECK(plain.Finish(full) == Chunk(R"([{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}])", ""));
   CHECK(plain.Usage(SampleReply().end.usage()).empty());
 }
 
@@ -85,7 +87,7 @@ TEST_CASE("Log-probabilities are OpenAI's object where they were asked for, also
   const ChunkEvents events(kHead, false, true);
   CHECK(events.Text("é\"", reply.logprobs) ==
         Chunk(R"([{"index":0,"delta":{"content":"é\""},"logprobs":)" + json + R"(,"finish_reason":null}])", ""));
-  CHECK(events.Finish(v1::FINISH_REASON_STOP).find(R"("logprobs":null)") != std::string::npos);
+  CHECK(events.Finish(reply).find(R"("logprobs":null)") != std::string::npos);
   CHECK(events.Role().find(R"("logprobs":null)") != std::string::npos);
 }
 
@@ -134,7 +136,50 @@ TEST_CASE("Several choices stand beside each other, each with its end") {
                   R"("annotations":[]},"logprobs":null,"finish_reason":"length"}],"usage":)") != std::string::npos);
   const ChunkEvents events(kHead, false);
   CHECK(events.Piece(reply.more[0]) == Chunk(R"([{"index":1,"delta":{"content":"other"},"logprobs":null,"finish_reason":null}])", ""));
-  CHECK(events.Finish(v1::FINISH_REASON_LENGTH, 1) == Chunk(R"([{"index":1,"delta":{},"logprobs":null,"finish_reason":"length"}])", ""));
+  CHECK(events.Finish(reply) == Chunk(R"([{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}])", "") +
+                                    Chunk(R"([{"index":1,"delta":{},"logprobs":null,"finish_reason":"length"}])", ""));
+}
+
+TEST_CASE("Which rules changed or ended a choice stands beside its end, and which changed the prompt beside all choices") {
+  pipeline::Reply reply = SampleReply();
+  reply.end.set_finish_reason(v1::FINISH_REASON_CONTENT_FILTER);
+  reply.end.mutable_input_policy()->set_action("flag");  // Nothing changed: nothing to tell.
+  reply.end.mutable_input_policy()->add_rule_ids("watch");
+  v1::PolicyOutcome& outcome = *reply.end.mutable_output_policy();
+  outcome.set_action("block");
+  const auto add = [](v1::PolicyOutcome& to, const char* id, const char* action, const char* because) {
+    v1::ActingRule& rule = *to.add_rules();
+    rule.set_id(id);
+    rule.set_action(action);
+    rule.set_because(because);
+  };
+  add(outcome, "pii.card", "block", "No \"cards\".");
+  add(outcome, "mail", "redact", "Hidden.");
+  const std::string told =
+      R"(,"tollgate":{"output_policy":{"action":"block","rules":[{"id":"pii.card","action":"block","because":"No \"cards\"."},)"
+      R"({"id":"mail","action":"redact","because":"Hidden."}]}})";
+  const std::string finish = R"("finish_reason":"content_filter")";
+  const ChunkEvents events(kHead, true);
+  CHECK(CompletionBody(kHead, reply).find(finish + told + R"(}],"usage":)") != std::string::npos);
+  CHECK(CompletionBody(kHead, reply).ends_with(R"(,"system_fingerprint":"fp_x"})"));
+  CHECK(events.Finish(reply) == Chunk(R"([{"index":0,"delta":{},"logprobs":null,)" + finish + told + "}]", R"(,"usage":null)"));
+
+  v1::PolicyOutcome& input = *reply.end.mutable_input_policy();
+  input.set_action("redact");
+  add(input, "mail", "redact", "Hidden.");
+  const std::string prompt =
+      R"(,"tollgate":{"input_policy":{"action":"redact","rules":[{"id":"mail","action":"redact","because":"Hidden."}]}})";
+  CHECK(CompletionBody(kHead, reply).ends_with(R"("fp_x")" + prompt + "}"));
+  reply.more.push_back({.text = "other", .choice = 1});
+  reply.end.add_choices()->set_finish_reason(v1::FINISH_REASON_STOP);
+  reply.end.add_choices()->set_finish_reason(v1::FINISH_REASON_CONTENT_FILTER);
+  *reply.end.mutable_choices(1)->mutable_output_policy() = outcome;  // The first came to its own end.
+  const std::string body = CompletionBody(kHead, reply);
+  CHECK(body.find(R"("finish_reason":"stop"},{"index":1)") != std::string::npos);
+  CHECK(body.find(finish + told + "}]") != std::string::npos);
+  CHECK(events.Finish(reply) ==
+        Chunk(R"([{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}])", R"(,"usage":null)") +
+            Chunk(R"([{"index":1,"delta":{},"logprobs":null,)" + finish + told + "}]", prompt + R"(,"usage":null)"));
 }
 
 TEST_CASE("Models are OpenAI's objects") {

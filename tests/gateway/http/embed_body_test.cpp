@@ -173,4 +173,18 @@ TEST_CASE("Reranking has Jina's and Cohere's body, and an answer with the docume
         R"({"id":"rerank-id","model":"r","usage":{"prompt_tokens":9,"total_tokens":9},"results":[{"index":1,"relevance_score":0.75}]})");
   answer.results.back().set_document("b \"c\"");
   CHECK(RerankReply(answer, "id").find(R"("document":{"text":"b \"c\""})") != std::string::npos);
+  for (v1::PolicyOutcome* outcome : {answer.end.mutable_input_policy(), answer.end.mutable_output_policy()}) {
+    outcome->set_action("redact");
+    outcome->add_rules()->set_id(outcome == &answer.end.input_policy() ? "in" : "out");
+  }
+  CHECK(
+      RerankReply(answer, "id")
+          .ends_with(
+              R"("document":{"text":"b \"c\""}}],"tollgate":{"input_policy":{"action":"redact","rules":[{"id":"in","action":"","because":""}]},)"
+              R"("output_policy":{"action":"redact","rules":[{"id":"out","action":"","because":""}]}}})"));
+  pipeline::EmbedAnswer embedded = AnswerOf({1.0F}, 1);
+  *embedded.end.mutable_input_policy() = answer.end.input_policy();
+  CHECK(EmbeddingsReply(embedded, true)
+            .ends_with(
+                R"("total_tokens":7},"tollgate":{"input_policy":{"action":"redact","rules":[{"id":"in","action":"","because":""}]}}})"));
 }

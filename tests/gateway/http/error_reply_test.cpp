@@ -114,6 +114,13 @@ TEST_CASE("Each failure has its status, type, code and retry headers") {
   }
 }
 
+TEST_CASE("The rules that refused a request stand beside the error, for programs") {
+  const ErrorReply reply =
+      ToErrorReply(base::WithDetail(base::PermissionDenied("no"), {.reason = "POLICY_BLOCKED", .rule_ids = {"a.b", "c"}}));
+  CHECK(reply.body == R"({"error":{"message":"no","type":"policy_violation","param":null,"code":"content_filter"},)"
+                      R"("tollgate":{"rules":["a.b","c"]}})");
+}
+
 TEST_CASE("A status without a detail is translated by its code alone") {
   const ErrorReply reply = ToErrorReply(base::Unauthenticated("no key"));
   CHECK(reply.http_status == 401);

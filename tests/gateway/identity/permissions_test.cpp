@@ -6,6 +6,7 @@
 #include <google/protobuf/descriptor.h>
 #include <catch2/catch_test_macros.hpp>
 
+#include "base/encoding.h"
 #include "base/error_detail.h"
 #include "gateway/directory/names.h"
 #include "tollgate/v1/audit.pb.h"
@@ -98,4 +99,21 @@ TEST_CASE("Nobody gives a role that reaches further than their own") {
     CHECK(base::DetailOf(refused)->reason == "ROLE_TOO_FAR");
   }
   CHECK_FALSE(identity::MayGive(KeyWith({Role::kMember}), Role::kAdmin).ok());
+}
+
+TEST_CASE("docs/roles.md has the table as it is") {
+  const auto page = base::ReadFile(TOLLGATE_SOURCE_DIR "/docs/roles.md");
+  REQUIRE(page.ok());
+  std::string head = "| may |", line;
+  for (const auto& row : identity::RoleTable()) head += " " + std::string(directory::RoleName(row.role)) + " |";
+  CHECK(page->find(head + "\n") != std::string::npos);
+  for (int p = 0; p < identity::kPermissions; ++p) {
+    line = "| `" + std::string(identity::PermissionName(static_cast<Permission>(p))) + "` |";
+    for (const auto& row : identity::RoleTable()) {
+      const Reach reach = row.reach[static_cast<std::size_t>(p)];
+      line += reach == Reach::kNone ? " - |" : reach == Reach::kOrg ? " own |" : " all |";
+    }
+    INFO(line);
+    CHECK(page->find(line + "\n") != std::string::npos);
+  }
 }

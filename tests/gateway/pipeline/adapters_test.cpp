@@ -36,11 +36,11 @@ v1::RequestBody LastRequest(const World& world) {
 }
 
 // Asked, it answers that nothing is wrong, after something has happened.
-struct Meanwhile final : pipeline::Guards {
+struct Meanwhile final : pipeline::Answerers {
   explicit Meanwhile(std::function<void()> happens) : happens(std::move(happens)) {}
-  void Ask(pipeline::GuardAsk ask, std::function<void(pipeline::GuardAnswer)> done) override {
+  void Ask(pipeline::QuestionAsk ask, std::function<void(pipeline::QuestionAnswer)> done) override {
     happens();
-    pipeline::GuardAnswer answer;
+    pipeline::QuestionAnswer answer;
     answer.answer.id = ask.question.id;
     done(std::move(answer));
   }
@@ -175,7 +175,7 @@ TEST_CASE("Where an adapter is replaced under a request that names it on record,
   Meanwhile guards([&] {
     if (std::exchange(replace, false)) world.LoadAdapter("legal", false, "others");
   });
-  world.guards = &guards;
+  world.answerers = &guards;
   const auto outcome = world.Chat(world.Ask("hello", "script:legal"));
   CHECK(absl::IsUnavailable(StatusOf(outcome)));
   CHECK(ReasonOf(outcome) == "MODEL_CHANGED");

@@ -133,6 +133,39 @@ TEST_CASE("When a call is blocked, what other channels held back is on record al
   }
 }
 
+TEST_CASE("What was decoded after a reply had ended is told as not scanned, and is on record") {
+  const pipeline::OutputPlan plan = Plan();
+  for (const bool more : {false, true}) {
+    pipeline::ChoiceOutput output(0, plan);
+    inference::Piece piece;
+    piece.text = "see swordfish,";
+    piece.tokens_decoded = piece.tokens_delivered = 2;
+    REQUIRE(output.Push(piece).ok());
+    REQUIRE(output.blocked());
+    piece.text = "ZQ~AB~12 too";
+    piece.text_at = 14;
+    piece.tokens_decoded = piece.tokens_delivered = 4;
+    if (more) output.Drop(piece);
+    Left left;
+    Take(output, left);
+    CHECK(left.text == "see ");
+    const v1::Verdict verdict = output.Verdict();
+    CHECK(verdict.action() == "block");
+    REQUIRE(verdict.not_scanned_size() == (more ? 1 : 0));
+    v1::SealedContent content;
+    output.FillRaw(content);
+    REQUIRE(content.raw_size() == (more ? 2 : 1));
+    CHECK(content.raw(0).rule_id() == "fish");
+    CHECK(content.raw(0).text() == "swordfish,");
+    if (!more) continue;
+    CHECK(verdict.not_scanned(0) == "undelivered_tail");
+    CHECK(verdict.rules_size() == 1);  // What nobody looked at is no finding.
+    CHECK(content.raw(1).rule_id().empty());
+    CHECK(content.raw(1).offset() == 14);
+    CHECK(content.raw(1).text() == "ZQ~AB~12 too");
+  }
+}
+
 TEST_CASE("The tokens of a thought are those up to its end") {
   const Left left = Run("<think>\nab</think>\n\nfour", nullptr);
   CHECK(left.thought == "ab");

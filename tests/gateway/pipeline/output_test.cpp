@@ -3,6 +3,7 @@
 
 #include "base/error_detail.h"
 #include "tests/gateway/pipeline/world.h"
+#include "tests/inference/tiny_model.h"
 
 using namespace tollgate;
 namespace v1 = tollgate::v1;
@@ -141,4 +142,38 @@ TEST_CASE("What the model does not have is refused by name before anything is re
     CHECK(base::DetailOf(std::get<Failure>(outcome).status)->param == "response_format");
   }
   CHECK(world.Kinds().empty());
+}
+
+TEST_CASE("The form that an output is held to is not read by policy, and the record says so by name") {
+  test::World world("version: 1\nname: house\nrules:\n  - {id: fish, detect: {keywords: swordfish}, do: block}\n");
+  world.SetRoles("member,grammar_author");
+  const test::TempDir folder;
+  inference::ModelOptions model = inference::test::TinyModel("llama").WriteTo(folder);
+  model.name = "script";  // In the place of one that cannot be held to a form; it has a price.
+  REQUIRE(world.pool().Unload("script", base::MonoTime()).ok());
+  const absl::Status loaded = world.pool().Load(model);
+  INFO(base::Message(loaded));
+  REQUIRE(loaded.ok());
+  v1::ChatRequest request = world.Ask("go");
+  request.set_max_tokens(16);
+  std::string not_scanned;
+  SECTION("a schema") {
+    request.mutable_output_form()->set_json_schema(R"({"const":"swordfish"})");
+    not_scanned = "output_schema";
+  }
+  SECTION("a grammar") {
+    request.mutable_output_form()->set_grammar(R"(root ::= "swordfish")");
+    not_scanned = "output_grammar";
+  }
+  SECTION("none") {}
+  const auto outcome = world.Chat(request);
+  const Reply& reply = ReplyOf(outcome);
+  const v1::Record asked = world.journal.Of(v1::RECORD_KIND_REQUEST).back().record;
+  CHECK(asked.request().input_verdict().action() == "allow");
+  REQUIRE(asked.request().input_verdict().not_scanned_size() == (not_scanned.empty() ? 0 : 1));
+  if (not_scanned.empty()) return;
+  CHECK(asked.request().input_verdict().not_scanned(0) == not_scanned);
+  CHECK(world.Content(world.journal.entries().front()).output_schema().find("swordfish") != std::string::npos);
+  CHECK(reply.end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER);  // What it lets through is filtered as any output.
+  CHECK(reply.text.find("swordfish") == std::string::npos);
 }

@@ -9,13 +9,13 @@ namespace v1 = tollgate::v1;
 using pipeline::Failure;
 using pipeline::Reply;
 
-TEST_CASE("A closed gate refuses newcomers, lets those inside finish, and says when it is empty") {
+TEST_CASE("Once admission is stopped the pipeline refuses newcomers, lets those inside finish, and says when it is empty") {
   test::World world;
   auto cancellation = std::make_shared<pipeline::Cancellation>();
   auto running = world.Start(world.Ask("!hang"), nullptr, cancellation);
   while (world.journal.size() == 0) std::this_thread::yield();
   std::promise<void> empty;
-  world.pipe().CloseGate([&] { empty.set_value(); });
+  world.pipe().StopAdmission([&] { empty.set_value(); });
   auto emptied = empty.get_future();
   CHECK(emptied.wait_for(std::chrono::milliseconds(5)) == std::future_status::timeout);
   const auto refused = world.Chat(world.Ask("hello"));

@@ -6,6 +6,7 @@
 #include "base/crypto.h"
 #include "base/status.h"
 #include "tests/gateway/pipeline/world.h"
+#include "tests/support/memory_keys.h"
 
 using namespace tollgate;
 using pipeline::Failure;
@@ -89,6 +90,39 @@ TEST_CASE("What a pseudonym stands for can be told, until it is forgotten by end
     CHECK(erased->rows == 1);
     CHECK(absl::IsNotFound(keys.FindValues(team, pseudonym).status()));
   }
+}
+
+TEST_CASE("What pseudonyms stand for is kept of requests that are on record alone") {
+  test::World world(kPolicy);
+  REQUIRE(std::holds_alternative<Reply>(world.Chat(world.Ask("eve@example.com"))));
+  const v1::Record first = world.journal.entries().front().record;
+  const auto team = base::TeamId(*base::Uuid::FromBytes(first.team_id()));
+  const auto key = *world.keys().Find(team, base::RequestId(*base::Uuid::FromBytes(first.request_id())));
+  const auto kept = [&](const std::string& value) {
+    return world.keys().EraseValues(team, audit::Keys::ValuesOf::kMark, key->ValueMark(value))->rows;
+  };
+  CHECK(kept("eve@example.com") == 1);
+
+  world.journal.SetFault([](const audit::Entry&) { return base::Unavailable("the audit database cannot be reached"); });
+  CHECK(std::holds_alternative<Failure>(world.Chat(world.Ask("bob@example.com"))));
+  CHECK(kept("bob@example.com") == 0);
+  world.journal.SetFault(nullptr);
+
+  auto& keys = dynamic_cast<test::MemoryKeys&>(world.keys());
+  keys.SetKeeps(base::Unavailable("the keys database cannot be reached"));
+  const auto outcome = world.Chat(world.Ask("bob@example.com"));
+  const auto* failure = std::get_if<Failure>(&outcome);
+  REQUIRE(failure != nullptr);
+  CHECK(absl::IsUnavailable(failure->status));
+  const v1::Record last = world.journal.entries().back().record;
+  CHECK(last.kind() == v1::RECORD_KIND_ABORT);
+  CHECK(last.end().reason() == "KEYS_UNAVAILABLE");
+  CHECK(last.end().tokens().input() == 0);  // Nothing was routed.
+  world.CheckBooks();
+
+  keys.SetKeeps(absl::OkStatus());
+  REQUIRE(std::holds_alternative<Reply>(world.Chat(world.Ask("bob@example.com"))));
+  CHECK(kept("bob@example.com") == 1);
 }
 
 TEST_CASE("In thoughts and in the arguments of calls values come back as they do in text") {

@@ -7,8 +7,8 @@
 #include "tests/support/random.h"
 
 using namespace tollgate;
-using pipeline::GuardAnswer;
-using pipeline::GuardAsk;
+using pipeline::QuestionAnswer;
+using pipeline::QuestionAsk;
 using pipeline::SemanticFilter;
 
 namespace {
@@ -33,11 +33,11 @@ struct Bed {
   }
   // The text that is asked about; "" if nothing is.
   std::string Asked() {
-    const std::vector<GuardAsk> asks = filter->TakeAsks();
+    const std::vector<QuestionAsk> asks = filter->TakeAsks();
     return asks.empty() ? "" : asks[0].messages->front().parts[0];
   }
   std::string Answer(bool hit, std::int64_t out = 0, std::vector<policy::Span> spans = {}) {
-    GuardAnswer answer;
+    QuestionAnswer answer;
     answer.answer.spans = std::move(spans);
     answer.answer.id = "guard";
     answer.answer.hit = hit;
@@ -191,7 +191,7 @@ TEST_CASE("For any pieces, what leaves with every verdict good is what the span 
       CHECK(out.size() <= approved.size());
       if (random() % 2 == 0) continue;
       if (bed.filter->outcomes()[0].asked() > 0 && !approved.empty()) {
-        GuardAnswer good;
+        QuestionAnswer good;
         good.answer.id = "guard";
         if (bed.filter->Answer(good, 0).ok()) out += bed.filter->TakeApproved();
       }
@@ -199,7 +199,7 @@ TEST_CASE("For any pieces, what leaves with every verdict good is what the span 
     out += *bed.filter->Finish();
     for (int i = 0; i < 3 && bed.filter->waiting(); ++i) {
       bed.Asked();
-      GuardAnswer good;
+      QuestionAnswer good;
       good.answer.id = "guard";
       bed.filter->Answer(good, 0).IgnoreError();
       out += bed.filter->TakeApproved();

@@ -102,21 +102,35 @@ World::World(const std::string& policy_yaml)
   Publish();
 }
 
-void World::Try(const std::string& policy_yaml, const std::string& mode, std::int64_t share_per_10000) {
-  const auto of = [&](Table table) {
-    return *std::find_if(rows_.begin(), rows_.end(), [&](const directory::Row& row) { return row.table == table; });
-  };
-  directory::Row policy = of(Table::kPolicy), binding = of(Table::kPolicyBinding);
+directory::Row World::First(Table table) const {
+  return *std::find_if(rows_.begin(), rows_.end(), [&](const directory::Row& row) { return row.table == table; });
+}
+
+std::int64_t World::StorePolicy(const std::string& policy_yaml) {
+  directory::Row policy = First(Table::kPolicy);
+  const auto version = 1 + std::count_if(rows_.begin(), rows_.end(), [](const directory::Row& row) { return row.table == Table::kPolicy; });
   policy.id = base::Uuid::NewV7();
-  policy.Set("policy_version", std::int64_t{2});
+  policy.Set("policy_version", std::int64_t{version});
   policy.Set("yaml", policy_yaml);
-  binding.Set("candidate_version", std::int64_t{2});
+  Add(std::move(policy));
+  return version;
+}
+
+void World::SetPolicy(const std::string& policy_yaml) {
+  directory::Row binding = First(Table::kPolicyBinding);
+  binding.Set("policy_version", StorePolicy(policy_yaml));
+  Add(std::move(binding));
+  Publish();
+}
+
+void World::Try(const std::string& policy_yaml, const std::string& mode, std::int64_t share_per_10000) {
+  directory::Row binding = First(Table::kPolicyBinding);
+  binding.Set("candidate_version", StorePolicy(policy_yaml));
   binding.Set("candidate_mode", mode);
   if (share_per_10000 > 0) {
     binding.Set("canary_share", share_per_10000);
     binding.Set("canary_by", std::string("request"));
   }
-  Add(std::move(policy));
   Add(std::move(binding));
   Publish();
 }
@@ -180,14 +194,14 @@ void World::SetDefaults(const std::string& scope_kind, const v1::ChatDefaults& s
 }
 
 void World::RevokeKey() {
-  directory::Row key = *std::find_if(rows_.begin(), rows_.end(), [](const auto& row) { return row.table == Table::kKey; });
+  directory::Row key = First(Table::kKey);
   key.Set("revoked_us", base::ToMicros(clock.Wall()));
   Add(std::move(key));
   Publish();
 }
 
 void World::BlockTeam() {
-  directory::Row team = *std::find_if(rows_.begin(), rows_.end(), [](const auto& row) { return row.table == Table::kTeam; });
+  directory::Row team = First(Table::kTeam);
   team.Set("blocked", Bool(true));
   Add(std::move(team));
   Publish();
@@ -238,14 +252,14 @@ void World::LoadStrict(const std::string& name) {
 }
 
 void World::SetRoles(const std::string& roles) {
-  directory::Row key = *std::find_if(rows_.begin(), rows_.end(), [](const auto& row) { return row.table == Table::kKey; });
+  directory::Row key = First(Table::kKey);
   key.Set("roles", roles);
   Add(std::move(key));
   Publish();
 }
 
 void World::Price(const std::string& name) {
-  directory::Row price = *std::find_if(rows_.begin(), rows_.end(), [](const auto& row) { return row.table == Table::kPrice; });
+  directory::Row price = First(Table::kPrice);
   price.id = base::Uuid::NewV7();
   price.Set("price_version", static_cast<std::int64_t>(rows_.size()) + 1);
   price.Set("model", name);
@@ -283,7 +297,9 @@ void World::Register(const directory::Model& model) {
 }
 
 void World::SetAlias(const std::string& name, const std::string& targets, const std::string& fallbacks) {
-  directory::Row alias = directory::NewRow(Table::kAlias);
+  const auto same = [&](const directory::Row& row) { return row.table == Table::kAlias && row.Text("name") == name; };
+  const auto old = std::find_if(rows_.begin(), rows_.end(), same);
+  directory::Row alias = old == rows_.end() ? directory::NewRow(Table::kAlias) : *old;
   alias.Set("name", name);
   alias.Set("targets", targets);
   alias.Set("fallbacks", fallbacks);
@@ -324,7 +340,7 @@ pipeline::Pipeline& World::pipe() {
                                  .journal = &journal,
                                  .keys = keys_.get(),
                                  .pool = pool_.get(),
-                                 .guards = guards,
+                                 .answerers = answerers,
                                  .io = io_.get_executor(),
                                  .cpu = cpu_.get_executor(),
                                  .options = options,

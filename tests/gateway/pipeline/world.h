@@ -16,14 +16,14 @@
 
 #include "audit/keys.h"
 #include "audit/seal.h"
-#include "gateway/directory/directory.h"
 #include "gateway/directory/models.h"
 #include "gateway/directory/rows.h"
 #include "gateway/identity/identity.h"
-#include "gateway/pipeline/guards.h"
 #include "gateway/pipeline/pipeline.h"
+#include "gateway/pipeline/questions.h"
 #include "inference/pool.h"
 #include "metering/quotas.h"
+#include "tests/support/fake_directory.h"
 #include "tests/support/fake_gates.h"
 #include "tests/support/fake_journal.h"
 #include "tests/support/fake_leases.h"
@@ -31,22 +31,6 @@
 #include "tollgate/v1/defaults.pb.h"
 
 namespace tollgate::test {
-
-class FakeDirectory final : public directory::Directory {
- public:
-  absl::StatusOr<std::shared_ptr<const directory::Snapshot>> InForce() const override {
-    base::Lock lock(mu_);
-    return answer_;
-  }
-  void Set(absl::StatusOr<std::shared_ptr<const directory::Snapshot>> answer) {
-    base::Lock lock(mu_);
-    answer_ = std::move(answer);
-  }
-
- private:
-  mutable base::Mutex mu_;
-  absl::StatusOr<std::shared_ptr<const directory::Snapshot>> answer_ GUARDED_BY(mu_) = base::Unavailable("no snapshot yet");
-};
 
 // What a client on a stream got.
 class RecordingWriter final : public pipeline::StreamWriter {
@@ -73,7 +57,9 @@ class World {
 
   // Adds a limit of the team and puts it in force.
   void SetQuota(const std::string& meter, const std::string& window, std::int64_t amount);
-  // Puts a second version of the policy on trial: "shadow", or "canary" with a share.
+  // Puts another version of the policy in force.
+  void SetPolicy(const std::string& policy_yaml);
+  // Puts another version of the policy on trial: "shadow", or "canary" with a share.
   void Try(const std::string& policy_yaml, const std::string& mode, std::int64_t share_per_10000 = 0);
   // Chat defaults of the "org", "team" or "project".
   void SetDefaults(const std::string& scope_kind, const tollgate::v1::ChatDefaults& settings);
@@ -119,13 +105,15 @@ class World {
   FakeJournal journal;
   FakeDirectory directory;
   pipeline::PipelineOptions options;
-  pipeline::Guards* guards = nullptr;      // Before the first call, as
-  pipeline::Breakers* breakers = nullptr;  // this.
+  pipeline::Answerers* answerers = nullptr;  // Before the first call, as
+  pipeline::Breakers* breakers = nullptr;    // this.
   std::set<std::string, std::less<>> configured_models;
   pipeline::Pipeline& pipe();  // Built over what is there by the first Chat.
 
  private:
   void Add(directory::Row row);
+  directory::Row First(directory::Table table) const;
+  std::int64_t StorePolicy(const std::string& policy_yaml);  // Its version.
   void Price(const std::string& name);
   void Publish();
   TempDir adapters_;

@@ -1,0 +1,68 @@
+// LogprobFilter: which log-probabilities may leave (promise P7): those of tokens whose text was released untouched, and of the alternatives
+// beside them only those that policy would have let out at once, had the model chosen them. One request; one thread at a time.
+//
+//   for each piece:  logprobs.Push(piece, filter) -> text that may be released, as StreamFilter::Push gives it
+//   at the end:      logprobs.Finish(filter)      -> the same, of all that is left
+//   at a cut:        logprobs.Take(filter)        -> the tokens that lie in what the filter has decided
+//
+// Cost: for each alternative a filter of its own over what is held and 128 bytes; nothing where no log-probabilities are asked for.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "gateway/pipeline/call.h"
+#include "inference/token_stream.h"
+#include "policy/stream_filter.h"
+
+namespace tollgate::pipeline {
+
+class LogprobFilter {
+ public:
+  // Makes a filter like the reply's own. Null: no log-probabilities are wanted.
+  using OpenFilter = std::function<std::unique_ptr<policy::StreamFilter>()>;
+  explicit LogprobFilter(OpenFilter open);
+
+  // How many alternatives Push would judge, each by a filter of its own: whether it is work for an I/O thread.
+  std::size_t AlternativesToJudge(const inference::Piece& piece) const;
+
+  // Pushes a piece through the reply's filter, token by token where log-probabilities are wanted: text whose token has not come waits for
+  // it. Errors as StreamFilter::Push.
+  absl::StatusOr<std::string> Push(const inference::Piece& piece, policy::StreamFilter& filter);
+  // Pushes what waits for a token that does not come: what follows is no text.
+  absl::StatusOr<std::string> Flush(policy::StreamFilter& filter);
+  // Pushes what waits, and finishes the filter. Errors as StreamFilter::Finish.
+  absl::StatusOr<std::string> Finish(policy::StreamFilter& filter);
+
+  // The tokens that end in what `filter` has decided since the last call, without those of which anything was changed or held back.
+  Logprobs Take(const policy::StreamFilter& filter);
+
+ private:
+  struct Held {
+    std::int64_t begin = 0, end = 0;  // In the raw output.
+    tollgate::v1::TokenLogprob token;
+  };
+
+  absl::Status PushBytes(std::size_t bytes, policy::StreamFilter& filter, std::string& clear);
+  void Add(const inference::OutputToken& token, bool swallowing);
+  void Settle(const policy::StreamFilter& filter);
+  bool MayLeave(std::string_view alternative) const;
+  bool Changed(const Held& held, const policy::StreamFilter& filter);
+
+  const OpenFilter open_;
+  std::string waiting_;        // Text whose token has not come.
+  std::string before_;         // The raw output's end, as far as it can bear on what comes next.
+  std::int64_t pushed_ = 0;    // Bytes of raw output.
+  std::int64_t last_end_ = 0;  // Of the last token.
+  std::deque<Held> held_;      // Not decided yet.
+  Logprobs settled_;           // May leave.
+  std::size_t span_ = 0;       // The first of the filter's raw spans that may still touch a token.
+};
+
+}  // namespace tollgate::pipeline

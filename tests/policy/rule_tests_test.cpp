@@ -1,0 +1,102 @@
+// The tests that rules carry: what they say passes, and a failing one says what was expected and what came, with places.
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include "tests/policy/policy_support.h"
+
+namespace tollgate::policy {
+namespace {
+
+using Catch::Matchers::ContainsSubstring;
+
+constexpr const char* kHead = R"(version: 1
+name: t
+rules:
+  - id: card
+    detect: {personal_data: card}
+    unless: {keywords: 4111 1111 1111 1111}
+    do: mask
+    keep_last: 4
+  - id: long
+    where: {direction: input}
+    detect: {length: {characters: 1000}}
+    do: flag
+  - id: mail
+    detect: {personal_data: email}
+    do: redact
+    tests:
+)";
+
+std::string With(const std::string& test) { return std::string(kHead) + "      - " + test + "\n"; }
+
+}  // namespace
+
+TEST_CASE("A test says where its rule hits by what stands there, all of it and in order, or by bytes") {
+  for (const char* test : {
+           "{text: ask bob@example.com, spans: bob@example.com}",
+           "{text: 'eve@example.com, bob@example.com', spans: [eve@example.com, bob@example.com]}",
+           "{text: 'eve@example.com, bob@example.com', spans: [[0, 15], bob@example.com], result: '[EMAIL], [EMAIL]'}",
+           "{text: 'bob@example.com, bob@example.com', spans: [bob@example.com, [17, 32]]}",
+           "{text: 5555 5555 5555 4444 of bob@example.com, spans: {mail: bob@example.com, card: [5555 5555 5555 4444]}}",
+           "{text: 5555 5555 5555 4444, spans: {card: 5555 5555 5555 4444}, expect_not: mail}",
+           "{text: Büro bob@example.com, direction: output, spans: [[6, 21]]}",
+           "{text: '\uFF15555 5555 5555 4444', spans: {card: '\uFF15555 5555 5555 4444'}}",  // A disguise, as it is written.
+           "{text: 'x bob%40example.com', spans: bob%40example.com, expect: mail}",          // Encoded, as it is written.
+       }) {
+    INFO(test);
+    MustCompile(With(test));
+  }
+}
+
+TEST_CASE("A test that fails says what was expected and what came instead") {
+  struct Row {
+    const char *test, *says;
+  };
+  const std::string wrong = "test.yaml:17:9: a test of rule 'mail' fails: ";
+  const Row rows[] = {
+      {"{text: ask bob@example.com, spans: bob@example}",
+       "'mail' was expected to find \"bob@example\" and found \"bob@example.com\" (bytes 4 to 19)"},
+      {"{text: ask bob@example.com, spans: [[4, 15]]}",
+       "'mail' was expected to find \"bob@example\" (bytes 4 to 15) and found \"bob@example.com\" (bytes 4 to 19)"},
+      {"{text: 'eve@example.com, bob@example.com', spans: eve@example.com}",
+       "'mail' was expected to find \"eve@example.com\" and found \"eve@example.com\" (bytes 0 to 15), \"bob@example.com\" (bytes 17 to "
+       "32)"},
+      {"{text: 'eve@example.com, bob@example.com', spans: [bob@example.com, eve@example.com]}", "and found \"eve@example.com\""},
+      {"{text: 'bob@example.com, bob@example.com', spans: bob@example.com}", "(bytes 0 to 15), \"bob@example.com\" (bytes 17 to 32)"},
+      {"{text: 5555 5555 5555 4444, spans: 5555 5555 5555 4444}", "'mail' was expected to hit and did not"},
+      {"{text: 4111 1111 1111 1111, spans: {card: 4111 1111 1111 1111}}", "'card' was expected to hit and did not"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.test);
+    const std::string error = CompileError(With(row.test));
+    CHECK_THAT(error, ContainsSubstring(wrong) && ContainsSubstring(row.says));
+  }
+  const std::string text(1001, 'a');
+  CHECK_THAT(CompileError(With("{text: " + text + ", spans: {long: aaa}}")),
+             ContainsSubstring("'long' hit as a whole, in no place of the text; leave its 'spans' out"));
+}
+
+TEST_CASE("Spans that cannot be are refused where they stand") {
+  struct Row {
+    const char *spans, *says;
+  };
+  const Row rows[] = {
+      {"eve@example.com", "test.yaml:17:44: \"eve@example.com\" does not stand in the test's text"},
+      {"[10, 29]",
+       "test.yaml:17:45: \"10\" does not stand in the test's text; copy what the rule is to find, or give its bytes as [[10, 29]]"},
+      {"[[4, 4]]", "test.yaml:17:45: a span's first byte stands before the one past its last"},
+      {"[[4, 20]]", "test.yaml:17:49: 'spans' is a whole number from 0 to 19"},
+      {"[[4]]", "test.yaml:17:45: a span is the text that the rule finds"},
+      {"[{a: b}]", "test.yaml:17:45: a span is the text that the rule finds"},
+      {"''", "test.yaml:17:44: a span is the text that the rule finds"},
+      {"[]", "for nothing write expect_not"},
+      {"{}", "for nothing write expect_not"},
+      {"{mail: []}", "for nothing write expect_not"},
+      {"{mail: {card: x}}", "a list of 1 to 64"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.spans);
+    CHECK_THAT(CompileError(With(std::string("{text: ask bob@example.com, spans: ") + row.spans + "}")), ContainsSubstring(row.says));
+  }
+}
+
+}  // namespace tollgate::policy
