@@ -14,14 +14,22 @@
 #include <tuple>
 #include <utility>
 
-#include "inference/no_throw.h"
 #include "inference/memory_estimate.h"
+#include "inference/no_throw.h"
 
 namespace tollgate::inference {
 namespace {
 
 // A sequence that is parked for longer makes room for others that wait: not one whose allowance is just being extended.
 constexpr std::chrono::milliseconds kIdleAfter{100};
+
+bool MayComeBack(const Sequence& sequence) { return sequence.suspended && !sequence.parked && !sequence.closing; }
+
+// As FairQueue::BandOf: who has been suspended for long comes as if it were urgent, so that urgent requests do not hold it up for ever.
+int BandOf(const Sequence& sequence, int front, base::MonoTime now) {
+  const int band = sequence.request.band;
+  return now - sequence.suspended_at >= std::max(band - front, 0) * FairQueue::Options{}.aging ? std::min(band, front) : band;
+}
 
 }  // namespace
 
@@ -66,21 +74,25 @@ std::int64_t CellPool::used() const {
   return cells;
 }
 
-// Of those that could go on.
-Sequence* CellPool::FirstSuspended() const {
-  const auto order = [](const Sequence& s) { return std::tuple(s.request.band, s.account->served, *s.end.started_at, s.slot); };
+// Of those that could go on, where `front` is the most urgent band in which anyone waits.
+Sequence* CellPool::FirstSuspended(int front, base::MonoTime now) const {
+  const auto order = [&](const Sequence& s) { return std::tuple(BandOf(s, front, now), s.account->served, *s.end.started_at, s.slot); };
   Sequence* first = nullptr;
   for (const auto& sequence : slots_) {
-    if (sequence == nullptr || !sequence->suspended || sequence->parked || sequence->closing) continue;
+    if (sequence == nullptr || !MayComeBack(*sequence)) continue;
     if (first == nullptr || order(*sequence) < order(*first)) first = sequence.get();
   }
   return first;
 }
 
 bool CellPool::Admits(const FairQueue::Head& head, base::MonoTime now) {
-  while (Sequence* const back = FirstSuspended()) {
+  int front = head.sequence == nullptr ? kBands : head.band;
+  for (const auto& sequence : slots_) {
+    if (sequence != nullptr && MayComeBack(*sequence)) front = std::min(front, sequence->request.band);
+  }
+  while (Sequence* const back = FirstSuspended(front, now)) {
     const bool before = head.sequence == nullptr || back->request.tenant == head.sequence->request.tenant ||
-                        std::tuple(back->request.band, back->account->served) <= std::tuple(head.band, head.tenant->served);
+                        std::tuple(BandOf(*back, front, now), back->account->served) <= std::tuple(head.band, head.tenant->served);
     if (!before) break;
     if (!MakeRoom({back->account, back->request.weight, back->Cells() + GuardOf(*back)}, now)) return false;
     Resume(*back);
@@ -90,15 +102,18 @@ bool CellPool::Admits(const FairQueue::Head& head, base::MonoTime now) {
   return MakeRoom({head.tenant, next.request.weight, next.end.input_tokens + GuardOf(next)}, now);
 }
 
+// Where the engine fails on one of those who should give, there is no room before it is closed.
 bool CellPool::MakeRoom(const Newcomer& newcomer, base::MonoTime now) {
   if (!RoomFor(newcomer, Holders(now), total_, suspend_)) return false;
-  for (const int slot : suspend_) Suspend(*slots_[static_cast<std::size_t>(slot)]);
-  return true;
+  return std::all_of(suspend_.begin(), suspend_.end(), [&](int slot) { return Suspend(*slots_[static_cast<std::size_t>(slot)], now); });
 }
 
 void CellPool::Spare(base::MonoTime now) {
-  const CellPlan plan = PlanStep(Holders(now), total_);
-  for (const int slot : plan.suspend) Suspend(*slots_[static_cast<std::size_t>(slot)]);
+  CellPlan plan;
+  const auto give = [&](int slot) { return Suspend(*slots_[static_cast<std::size_t>(slot)], now); };
+  do {  // One that the engine failed on keeps its cells until it is closed: another must give.
+    plan = PlanStep(Holders(now), total_);
+  } while (!std::all_of(plan.suspend.begin(), plan.suspend.end(), give));
   for (const auto& sequence : slots_) {
     if (sequence == nullptr) continue;
     sequence->held = std::find(plan.hold.begin(), plan.hold.end(), sequence->slot) != plan.hold.end();
@@ -118,16 +133,22 @@ std::int64_t CellPool::BytesLeft(const Sequence& sequence) const {
   return std::min(part - own, bytes_max_ - stats_.suspended_bytes);
 }
 
-void CellPool::Suspend(Sequence& sequence) {
+// False: the engine failed on it, and it ends.
+bool CellPool::Suspend(Sequence& sequence, base::MonoTime now) {
   const std::int64_t bytes_max = std::max<std::int64_t>(BytesLeft(sequence), 0);
   const auto kept = NoThrow([&] { return engine_.Suspend(sequence.slot, bytes_max); });
-  if (!kept.ok()) return fail_(sequence, kept.status());
+  if (!kept.ok()) {
+    fail_(sequence, kept.status());
+    return false;
+  }
   sequence.suspended = true;
+  sequence.suspended_at = now;
   sequence.suspended_bytes = *kept;
   sequence.guard = 0;
   stats_.suspended_bytes += *kept;
   ++stats_.suspended;
   ++stats_.preemptions;
+  return true;
 }
 
 void CellPool::Resume(Sequence& sequence) {

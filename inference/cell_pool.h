@@ -3,8 +3,9 @@
 // suspended: they keep their slots and all that the engine knows of them but their cells, whose state goes to memory, or is worked through
 // again.
 //
-// Who is suspended comes back before anything new of its tenant, and, of several tenants, the one served least comes first; nothing that is
-// behind it in that order gets past it. For a tenant that holds less than its share others, who hold more, are suspended.
+// Who is suspended comes back before anything new of its tenant, and, of several tenants, the one served least comes first, urgent bands
+// before others, with the fair queue's ageing; nothing that is behind it in that order gets past it. For a tenant that holds less than its
+// share others, who hold more, are suspended.
 //
 // The replica's thread only. Internal to the room.
 #pragma once
@@ -47,9 +48,9 @@ class CellPool {
  private:
   static std::int64_t GuardOf(const Sequence& sequence);
   std::vector<CellHolder> Holders(base::MonoTime now) const;
-  Sequence* FirstSuspended() const;
+  Sequence* FirstSuspended(int front, base::MonoTime now) const;
   bool MakeRoom(const Newcomer& newcomer, base::MonoTime now);
-  void Suspend(Sequence& sequence);
+  bool Suspend(Sequence& sequence, base::MonoTime now);
   void Resume(Sequence& sequence);
   std::int64_t BytesLeft(const Sequence& sequence) const;
 

@@ -60,13 +60,18 @@ MemoryNeed EstimateMemory(const GgufHeader& header, std::int64_t file_bytes, con
   const std::int64_t at_once = embeds ? 1 : model.slots;
   const auto blocks = [](std::int64_t t) { return (t + 255) / 256 * 256; };  // libllama's.
   const std::int64_t tokens = model.kv_tokens > 0 ? blocks(model.kv_tokens) : blocks(EmbedStepTokens(model)) * at_once;
+  const auto keeping = [&](std::int64_t count) {
+    switch (model.kv) {
+      case KvType::kQ8: return per_token * count / 32 * 34;
+      case KvType::kF16: return per_token * count * 2;
+      case KvType::kF32: break;
+    }
+    return per_token * count * 4;
+  };
   MemoryNeed need;
   need.weights = file_bytes;
-  switch (model.kv) {
-    case KvType::kQ8: need.context = per_token * tokens / 32 * 34; break;
-    case KvType::kF16: need.context = per_token * tokens * 2; break;
-    case KvType::kF32: need.context = per_token * tokens * 4; break;
-  }
+  need.context = keeping(tokens);
+  if (model.kv_tokens > 0) need.moving = keeping(2 * model.context_tokens);  // What makes room for a snapshot (LlamaEngine::Put).
   if (embeds && IsEncoder(header)) need.context = 0;
   need.prefix_cache = embeds ? 0 : model.prefix_cache_bytes;
   const std::int64_t pass = std::min<std::int64_t>(kPassTokens, std::max(model.step_tokens_max, model.slots + 16));
@@ -91,7 +96,7 @@ absl::Status CheckFits(const MemoryNeed& need, const ModelOptions& model, std::i
                                           "computing {}) and {} MiB are free: lower "
                                           "{} or prefix_cache_bytes{}, or unload another model",
                                           MiB(need.total()), MiB(need.weights), context, MiB(need.context), MiB(need.prefix_cache),
-                                          MiB(need.computing), std::max<std::int64_t>(available_bytes, 0) / kMiB,
+                                          MiB(need.computing + need.moving), std::max<std::int64_t>(available_bytes, 0) / kMiB,
                                           model.kv_tokens > 0 ? "kv_tokens" : "slots, context_tokens",
                                           model.kv == KvType::kF16 ? ", keep the context in 8 bits" : "")),
       detail);
@@ -114,6 +119,7 @@ SplitNeed SplitOverDevices(const MemoryNeed& need, const GgufHeader& header) {
   split.devices = {need.weights, need.context, need.computing, header.layers};
   split.host.weights = need.weights / (header.layers + 1);
   split.host.prefix_cache = need.prefix_cache;
+  split.host.moving = need.moving;
   return split;
 }
 

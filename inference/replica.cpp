@@ -265,7 +265,7 @@ bool Replica::Shares(Sequence& sequence) {
       sequence.prompt_left = sequence.end.input_tokens - known;
       return false;
     }
-    if (!other->parked && (at_it == nullptr || other->prompt_left < at_it->prompt_left)) at_it = other.get();
+    if (!other->parked && !other->suspended && (at_it == nullptr || other->prompt_left < at_it->prompt_left)) at_it = other.get();
   }
   if (at_it == nullptr) return false;
   return std::pair(at_it->prompt_left, at_it->slot) < std::pair(sequence.prompt_left, sequence.slot);

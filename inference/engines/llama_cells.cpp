@@ -1,7 +1,7 @@
 // How it works. Where slots share cells, libllama keeps one cache for all sequences and hides from each what is not its own. A slot that is
 // suspended gives its state to memory and its cells back; Resume puts the state into whatever cells are free then, which need not stand
-// together. What a snapshot holds beyond what is wanted of it may have no room for the moment it takes to cut it: then the others' states
-// are taken out, and put back behind it. So what a tenant has kept is found whatever others hold.
+// together. What a snapshot holds beyond what is wanted of it may have no room for the moment it takes to cut it: then states of others are
+// taken out, as few tokens as will do, and put back behind it. So what a tenant has kept is found whatever others hold.
 //
 // Hidden cells are multiplied by zero, not left out: a NaN of one sequence would be everybody's. So each step proves what it wrote, of a
 // prompt's chunk too: the last token's logits, in which every cell of its sequence had a part, are finite; or the sequence ends before
@@ -30,13 +30,14 @@ std::span<const std::uint8_t> BytesOf(const std::string& state) {
 
 LlamaAside::~LlamaAside() { base::Wipe(state); }
 
-// Into `state`, replacing it. False: libllama did not give it, or there is no memory for it.
-bool LlamaEngine::TakeOut(int index, std::int64_t bytes_max, std::string& state) const {
+// Replaces what `aside` holds. False: libllama did not give it, or there is no memory for it.
+bool LlamaEngine::TakeOut(int index, std::int64_t bytes_max, LlamaAside& aside) const {
   try {
     const std::size_t size = llama_state_seq_get_size(context_.get(), index);
     if (static_cast<std::int64_t>(size) > bytes_max) return false;
-    state.resize(size);
-    return llama_state_seq_get_data(context_.get(), reinterpret_cast<std::uint8_t*>(state.data()), size, index) == size;
+    aside.state.resize(size);
+    aside.tokens = slots_[index]->cached;
+    return llama_state_seq_get_data(context_.get(), reinterpret_cast<std::uint8_t*>(aside.state.data()), size, index) == size;
   } catch (const std::exception& e) {
     base::Warn("llama", "the state of slot {} was not taken out: {}", index, e.what());
     return false;
@@ -47,7 +48,7 @@ absl::StatusOr<std::int64_t> LlamaEngine::Suspend(int index, std::int64_t bytes_
   if (info_.kv_tokens == 0) return NoCells();
   Slot& slot = *slots_[index];
   slot.aside = std::make_unique<LlamaAside>();
-  if (slot.cached == 0 || !slot.sound || !TakeOut(index, bytes_max, slot.aside->state)) base::Wipe(slot.aside->state);
+  if (slot.cached == 0 || !slot.sound || !TakeOut(index, bytes_max, *slot.aside)) base::Wipe(slot.aside->state);
   llama_memory_seq_rm(llama_get_memory(context_.get()), index, -1, -1);
   return static_cast<std::int64_t>(slot.aside->state.size());
 }
@@ -55,16 +56,33 @@ absl::StatusOr<std::int64_t> LlamaEngine::Suspend(int index, std::int64_t bytes_
 absl::StatusOr<std::int64_t> LlamaEngine::Resume(int index) {
   if (info_.kv_tokens == 0) return NoCells();
   Slot& slot = *slots_[index];
-  const bool back = slot.cached == 0 || (!slot.aside->state.empty() && Put(index, BytesOf(slot.aside->state), slot.cached));
+  const LlamaAside& aside = *slot.aside;
+  const bool back = slot.cached == 0 || (!aside.state.empty() && Put(index, {BytesOf(aside.state), aside.tokens}, slot.cached));
   slot.aside.reset();
   return back ? 0 : std::exchange(slot.cached, 0);
 }
 
 // Puts a state into an empty slot and cuts it to so many tokens. False: the slot is empty still.
-bool LlamaEngine::Put(int index, std::span<const std::uint8_t> state, std::int64_t tokens) {
-  if (PutAsIs(index, state, tokens)) return true;
-  bool put = false;
-  return info_.kv_tokens > 0 && Repack(index, tokens, [&] { put = PutAsIs(index, state, tokens); }) && put;
+bool LlamaEngine::Put(int index, const State& state, std::int64_t tokens) {
+  if (info_.kv_tokens == 0) return PutAsIs(index, state.bytes, tokens);
+  std::vector<int> others = Others(index);
+  const auto less = [this](int slot, std::int64_t cached) { return slots_[slot]->cached < cached; };
+  std::sort(others.begin(), others.end(), [&](int a, int b) { return less(a, slots_[b]->cached); });
+  std::int64_t free = llama_n_ctx(context_.get());
+  for (const int other : others) free -= slots_[other]->cached;
+  if (tokens > free) return false;
+  std::vector<Away> away;
+  bool room = true;
+  while (room && state.tokens > free && !others.empty()) {
+    auto next = std::lower_bound(others.begin(), others.end(), state.tokens - free, less);  // The smallest that will do, or the largest.
+    if (next == others.end()) --next;
+    free += slots_[*next]->cached;
+    room = SendAway(*next, away);
+    others.erase(next);
+  }
+  const bool put = room && PutAsIs(index, state.bytes, tokens);
+  BringBack(away);
+  return put;
 }
 
 bool LlamaEngine::PutAsIs(int index, std::span<const std::uint8_t> state, std::int64_t tokens) {
@@ -78,25 +96,31 @@ bool LlamaEngine::PutAsIs(int index, std::span<const std::uint8_t> state, std::i
   return false;
 }
 
-// Takes the states of all slots but `except` out, sets all cells to zero, does `emptied`, which puts at most `tokens` in, and puts the
-// states back. False: that could not be; nothing was changed.
-bool LlamaEngine::Repack(int except, std::int64_t tokens, const std::function<void()>& emptied) {
-  std::vector<std::pair<int, std::unique_ptr<LlamaAside>>> others;
+// Slots but this one that hold cells.
+std::vector<int> LlamaEngine::Others(int index) const {
+  std::vector<int> others;
   for (int other = 0; other < info_.slots; ++other) {
-    if (other == except || !slots_[other] || slots_[other]->cached == 0 || slots_[other]->aside != nullptr) continue;
-    others.emplace_back(other, std::make_unique<LlamaAside>());
-    if (!TakeOut(other, INT64_MAX, others.back().second->state)) return false;
-    tokens += slots_[other]->cached;
+    if (other != index && slots_[other] && slots_[other]->cached > 0 && slots_[other]->aside == nullptr) others.push_back(other);
   }
-  if (info_.kv_tokens > 0 && tokens > info_.kv_tokens) return false;
-  llama_memory_clear(llama_get_memory(context_.get()), true);
-  emptied();
-  for (const auto& [other, aside] : others) {
+  return others;
+}
+
+// Takes the slot's state out and its cells away. False: that could not be; nothing was changed.
+bool LlamaEngine::SendAway(int index, std::vector<Away>& away) {
+  auto aside = std::make_unique<LlamaAside>();
+  if (!TakeOut(index, INT64_MAX, *aside)) return false;
+  llama_memory_seq_rm(llama_get_memory(context_.get()), index, -1, -1);
+  away.push_back({index, std::move(aside)});
+  return true;
+}
+
+// REQUIRES: there is room, since what they held was not taken meanwhile.
+void LlamaEngine::BringBack(const std::vector<Away>& away) {
+  for (const auto& [slot, aside] : away) {
     const auto state = BytesOf(aside->state);
-    const bool back = llama_state_seq_set_data(context_.get(), state.data(), state.size(), other) == state.size();
+    const bool back = llama_state_seq_set_data(context_.get(), state.data(), state.size(), slot) == state.size();
     TG_CHECK(back, "libllama did not take back a state that it had given");
   }
-  return true;
 }
 
 bool LlamaEngine::IsFinite(const float* logits) const {

@@ -163,8 +163,9 @@ EngineOpened LlamaEngine::Restore(int index, const Slot& opened) {
   const auto until = static_cast<std::size_t>(opened.published) + 1;  // Find leaves a token to evaluate.
   const auto prefix = std::span(opened.prompt).first(until);
   const auto all = opened.published > own_tokens ? prefixes_.Find(opened.published_salt, prefix) : std::nullopt;
-  if (all && all->tokens > own_tokens && Put(index, all->state, all->tokens)) return {own_tokens, all->tokens - own_tokens};
-  return {own && Put(index, own->state, own_tokens) ? own_tokens : 0, 0};
+  if (all && all->tokens > own_tokens && Put(index, {all->state, all->state_tokens}, all->tokens))
+    return {own_tokens, all->tokens - own_tokens};
+  return {own && Put(index, {own->state, own->state_tokens}, own_tokens) ? own_tokens : 0, 0};
 }
 
 std::int64_t LlamaEngine::Share(int from, int to) {
@@ -179,7 +180,7 @@ std::int64_t LlamaEngine::Share(int from, int to) {
   try {
     std::vector<std::uint8_t> state(llama_state_seq_get_size(context_.get(), from));
     if (llama_state_seq_get_data(context_.get(), state.data(), state.size(), from) != state.size()) return 0;
-    target.cached = Put(to, state, same) ? same : 0;
+    target.cached = Put(to, {state, source.cached}, same) ? same : 0;
   } catch (const std::exception& e) {
     base::Warn("llama", "a prompt was not shared: {}", e.what());
     return 0;

@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -26,9 +25,10 @@
 
 namespace tollgate::inference {
 
-struct LlamaAside {  // A suspended slot's state; empty: it was not kept.
+struct LlamaAside {  // The state of a slot that has no cells; empty: it was not kept.
   ~LlamaAside();
   std::string state;
+  std::int64_t tokens = 0;
 };
 
 class LlamaEngine final : public Engine {
@@ -96,15 +96,26 @@ class LlamaEngine final : public Engine {
     std::vector<TokenLogprob> likeliest;
   };
 
+  struct Away {  // A slot whose state is taken out for the moment.
+    int slot;
+    std::unique_ptr<LlamaAside> aside;
+  };
+  struct State {  // Of so many tokens.
+    std::span<const std::uint8_t> bytes;
+    std::int64_t tokens = 0;
+  };
+
   bool Cleanse(int slot);  // This and the next: llama_spoilt.cpp.
   bool TurnsOutFinite(int slot);
   static absl::Status Overflowed() { return base::Internal("the model's numbers overflowed on this sequence"); }
-  bool IsFinite(const float* logits) const;  // This and the next five: llama_cells.cpp.
+  bool IsFinite(const float* logits) const;  // This and the next seven: llama_cells.cpp.
   void ProveChunks(std::vector<EngineOutput>& outputs);
-  bool TakeOut(int slot, std::int64_t bytes_max, std::string& state) const;
-  bool Put(int slot, std::span<const std::uint8_t> state, std::int64_t tokens);
+  bool TakeOut(int slot, std::int64_t bytes_max, LlamaAside& aside) const;
+  bool Put(int slot, const State& state, std::int64_t tokens);
   bool PutAsIs(int slot, std::span<const std::uint8_t> state, std::int64_t tokens);
-  bool Repack(int except, std::int64_t tokens, const std::function<void()>& emptied);
+  std::vector<int> Others(int slot) const;
+  bool SendAway(int slot, std::vector<Away>& away);
+  void BringBack(const std::vector<Away>& away);
   bool interrupted() const { return interrupted_.load(std::memory_order_acquire); }
   absl::Status WarmUp(std::int64_t prompt_tokens, int others);
   absl::Status Fill(std::span<const EngineWork> work);

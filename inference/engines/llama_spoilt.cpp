@@ -6,6 +6,8 @@
 // more.
 //
 // Tested by tests/inference/adapter_model_test.cpp.
+#include <algorithm>
+
 #include "base/diagnostics.h"
 #include "inference/engines/llama_engine.h"
 
@@ -32,9 +34,15 @@ bool LlamaEngine::TurnsOutFinite(int index) {
 // False: the states of the others could not be taken out; nothing was changed. REQUIRES: the slot is empty.
 bool LlamaEngine::Cleanse(int index) {
   base::Warn("llama", "model {}: what was left in slot {} is not finite; the cache is cleaned", info_.name, index);
-  if (!Repack(index, 0, [] {})) return false;
-  spoilt_.clear();
-  return true;
+  std::vector<Away> away;
+  const std::vector<int> others = Others(index);
+  const bool out = std::all_of(others.begin(), others.end(), [&](int other) { return SendAway(other, away); });
+  if (out) {
+    llama_memory_clear(llama_get_memory(context_.get()), true);
+    spoilt_.clear();
+  }
+  BringBack(away);
+  return out;
 }
 
 }  // namespace tollgate::inference

@@ -10,6 +10,8 @@
 
 #include <fmt/format.h>
 
+#include "inference/cell_pool.h"
+#include "inference/engines/script_engine.h"
 #include "inference/preemption.h"
 #include "tests/inference/support.h"
 
@@ -236,6 +238,41 @@ TEST_CASE("A tenant's burst gives way to another up to its share, before any of 
     CHECK(one.end.tokens_decoded >= 250);
     CHECK(one.end.ended_at > heard.end.ended_at);
   }
+}
+
+TEST_CASE("Who is suspended lets urgent requests of others pass for a while, not for ever") {
+  const ModelOptions model = Sharing(4, 100, 150);
+  const auto engine = MakeScriptedEngine(model, base::SystemClock());
+  const auto at = [](int seconds) { return base::MonoTime(std::chrono::seconds(seconds)); };
+  TenantAccount patient, urgent;
+  patient.served = 10, urgent.served = 20;
+  CellPool::Slots slots(4);
+  ReplicaStats stats;
+  CellPool cells(model, *engine, slots, stats, [](Sequence& /*failed*/, const absl::Status& status) { FAIL(status.ToString()); });
+  SequenceRequest request;
+  request.tenant = Team(1);
+  request.band = 2;
+  Sequence& waits = *(slots[1] = std::make_unique<Sequence>(request));
+  waits.slot = 1;
+  waits.account = &patient;
+  waits.end.started_at = waits.suspended_at = at(0);
+  waits.end.input_tokens = 50;
+  waits.output_limit = 10;
+  waits.suspended = true;
+  stats.suspended = 1;
+  request.tenant = Team(2);
+  request.band = 0;
+  Sequence next(request);
+  next.end.input_tokens = 50;
+  next.output_limit = 10;
+  const FairQueue::Head head{&next, &urgent, 0};
+  for (const int seconds : {0, 10, 19}) {
+    CHECK(cells.Admits(head, at(seconds)));
+    CHECK(waits.suspended);
+  }
+  CHECK(cells.Admits(head, at(20)));  // Two bands up: now it is the tenant served least that comes first.
+  CHECK_FALSE(waits.suspended);
+  CHECK(stats.suspended == 0);
 }
 
 TEST_CASE("How many cells are shared is checked with the numbers, when the model is loaded") {
