@@ -20,24 +20,17 @@
 #include "inference/engines/llama_engine.h"
 
 namespace tollgate::inference {
-namespace {
 
-std::span<const std::uint8_t> BytesOf(const std::string& state) {
-  return {reinterpret_cast<const std::uint8_t*>(state.data()), state.size()};
-}
-
-}  // namespace
-
-LlamaAside::~LlamaAside() { base::Wipe(state); }
+LlamaAside::~LlamaAside() { base::Wipe(bytes); }
 
 // Replaces what `aside` holds. False: libllama did not give it, or there is no memory for it.
 bool LlamaEngine::TakeOut(int index, std::int64_t bytes_max, LlamaAside& aside) const {
   try {
     const std::size_t size = llama_state_seq_get_size(context_.get(), index);
     if (static_cast<std::int64_t>(size) > bytes_max) return false;
-    aside.state.resize(size);
+    aside.bytes.resize(size);
     aside.tokens = slots_[index]->cached;
-    return llama_state_seq_get_data(context_.get(), reinterpret_cast<std::uint8_t*>(aside.state.data()), size, index) == size;
+    return llama_state_seq_get_data(context_.get(), reinterpret_cast<std::uint8_t*>(aside.bytes.data()), size, index) == size;
   } catch (const std::exception& e) {
     base::Warn("llama", "the state of slot {} was not taken out: {}", index, e.what());
     return false;
@@ -48,22 +41,22 @@ absl::StatusOr<std::int64_t> LlamaEngine::Suspend(int index, std::int64_t bytes_
   if (info_.kv_tokens == 0) return NoCells();
   Slot& slot = *slots_[index];
   slot.aside = std::make_unique<LlamaAside>();
-  if (slot.cached == 0 || !slot.sound || !TakeOut(index, bytes_max, *slot.aside)) base::Wipe(slot.aside->state);
+  if (slot.cached == 0 || !slot.sound || !TakeOut(index, bytes_max, *slot.aside)) base::Wipe(slot.aside->bytes);
   llama_memory_seq_rm(llama_get_memory(context_.get()), index, -1, -1);
-  return static_cast<std::int64_t>(slot.aside->state.size());
+  return static_cast<std::int64_t>(slot.aside->bytes.size());
 }
 
 absl::StatusOr<std::int64_t> LlamaEngine::Resume(int index) {
   if (info_.kv_tokens == 0) return NoCells();
   Slot& slot = *slots_[index];
   const LlamaAside& aside = *slot.aside;
-  const bool back = slot.cached == 0 || (!aside.state.empty() && Put(index, {BytesOf(aside.state), aside.tokens}, slot.cached));
+  const bool back = slot.cached == 0 || (!aside.bytes.empty() && Put(index, aside.state(), slot.cached));
   slot.aside.reset();
   return back ? 0 : std::exchange(slot.cached, 0);
 }
 
 // Puts a state into an empty slot and cuts it to so many tokens. False: the slot is empty still.
-bool LlamaEngine::Put(int index, const State& state, std::int64_t tokens) {
+bool LlamaEngine::Put(int index, const LlamaState& state, std::int64_t tokens) {
   if (info_.kv_tokens == 0) return PutAsIs(index, state.bytes, tokens);
   std::vector<int> others = Others(index);
   const auto less = [this](int slot, std::int64_t cached) { return slots_[slot]->cached < cached; };
@@ -71,7 +64,7 @@ bool LlamaEngine::Put(int index, const State& state, std::int64_t tokens) {
   std::int64_t free = llama_n_ctx(context_.get());
   for (const int other : others) free -= slots_[other]->cached;
   if (tokens > free) return false;
-  std::vector<Away> away;
+  std::vector<LlamaAway> away;
   bool room = true;
   while (room && state.tokens > free && !others.empty()) {
     auto next = std::lower_bound(others.begin(), others.end(), state.tokens - free, less);  // The smallest that will do, or the largest.
@@ -106,7 +99,7 @@ std::vector<int> LlamaEngine::Others(int index) const {
 }
 
 // Takes the slot's state out and its cells away. False: that could not be; nothing was changed.
-bool LlamaEngine::SendAway(int index, std::vector<Away>& away) {
+bool LlamaEngine::SendAway(int index, std::vector<LlamaAway>& away) {
   auto aside = std::make_unique<LlamaAside>();
   if (!TakeOut(index, INT64_MAX, *aside)) return false;
   llama_memory_seq_rm(llama_get_memory(context_.get()), index, -1, -1);
@@ -115,9 +108,9 @@ bool LlamaEngine::SendAway(int index, std::vector<Away>& away) {
 }
 
 // REQUIRES: there is room, since what they held was not taken meanwhile.
-void LlamaEngine::BringBack(const std::vector<Away>& away) {
+void LlamaEngine::BringBack(const std::vector<LlamaAway>& away) {
   for (const auto& [slot, aside] : away) {
-    const auto state = BytesOf(aside->state);
+    const auto state = aside->state().bytes;
     const bool back = llama_state_seq_set_data(context_.get(), state.data(), state.size(), slot) == state.size();
     TG_CHECK(back, "libllama did not take back a state that it had given");
   }

@@ -15,6 +15,7 @@
 #include "inference/crew.h"
 #include "inference/engine.h"
 #include "inference/engines/llama_adapters.h"
+#include "inference/engines/llama_aside.h"
 #include "inference/engines/llama_batch.h"
 #include "inference/engines/llama_grammar.h"
 #include "inference/engines/llama_library.h"
@@ -24,12 +25,6 @@
 #include "inference/sampler.h"
 
 namespace tollgate::inference {
-
-struct LlamaAside {  // The state of a slot that has no cells; empty: it was not kept.
-  ~LlamaAside();
-  std::string state;
-  std::int64_t tokens = 0;
-};
 
 class LlamaEngine final : public Engine {
  public:
@@ -96,26 +91,17 @@ class LlamaEngine final : public Engine {
     std::vector<TokenLogprob> likeliest;
   };
 
-  struct Away {  // A slot whose state is taken out for the moment.
-    int slot;
-    std::unique_ptr<LlamaAside> aside;
-  };
-  struct State {  // Of so many tokens.
-    std::span<const std::uint8_t> bytes;
-    std::int64_t tokens = 0;
-  };
-
   bool Cleanse(int slot);  // This and the next: llama_spoilt.cpp.
   bool TurnsOutFinite(int slot);
   static absl::Status Overflowed() { return base::Internal("the model's numbers overflowed on this sequence"); }
   bool IsFinite(const float* logits) const;  // This and the next seven: llama_cells.cpp.
   void ProveChunks(std::vector<EngineOutput>& outputs);
   bool TakeOut(int slot, std::int64_t bytes_max, LlamaAside& aside) const;
-  bool Put(int slot, const State& state, std::int64_t tokens);
+  bool Put(int slot, const LlamaState& state, std::int64_t tokens);
   bool PutAsIs(int slot, std::span<const std::uint8_t> state, std::int64_t tokens);
   std::vector<int> Others(int slot) const;
-  bool SendAway(int slot, std::vector<Away>& away);
-  void BringBack(const std::vector<Away>& away);
+  bool SendAway(int slot, std::vector<LlamaAway>& away);
+  void BringBack(const std::vector<LlamaAway>& away);
   bool interrupted() const { return interrupted_.load(std::memory_order_acquire); }
   absl::Status WarmUp(std::int64_t prompt_tokens, int others);
   absl::Status Fill(std::span<const EngineWork> work);

@@ -34,7 +34,7 @@ bool LlamaEngine::TurnsOutFinite(int index) {
 // False: the states of the others could not be taken out; nothing was changed. REQUIRES: the slot is empty.
 bool LlamaEngine::Cleanse(int index) {
   base::Warn("llama", "model {}: what was left in slot {} is not finite; the cache is cleaned", info_.name, index);
-  std::vector<Away> away;
+  std::vector<LlamaAway> away;
   const std::vector<int> others = Others(index);
   const bool out = std::all_of(others.begin(), others.end(), [&](int other) { return SendAway(other, away); });
   if (out) {

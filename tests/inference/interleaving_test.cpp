@@ -162,6 +162,7 @@ class Interleaving {
 
  private:
   static constexpr std::size_t kSlots = 4;
+  static constexpr std::int64_t kChunk = 128;  // Of a prompt, at most: all slots' within a step.
 
   void Open() {
     int slot = 0;
@@ -242,13 +243,15 @@ class Interleaving {
       if (turn.given > 0 && random_() % 8 == 0) GoBack(turn);
       Force(*engine_, slot, turn.given, turn.forced[turn.given]);
       if (!IsHere(slot, turn)) continue;
-      const std::int64_t left = turn.redo_left > 0 ? turn.redo_left : turn.prompt_left;
+      const std::int64_t left = std::min<std::int64_t>(turn.redo_left > 0 ? turn.redo_left : turn.prompt_left, kChunk);
       work.push_back({slot, left == 0 ? 0 : 1 + static_cast<std::int64_t>(random_() % static_cast<std::uint64_t>(left))});
     }
     std::erase_if(work, [&](const EngineWork& item) { return turning_.at(item.slot).suspended; });  // Another needed its cells.
     if (work.empty()) return;
     std::vector<EngineOutput> outputs;
-    REQUIRE(engine_->Step(work, outputs).ok());
+    const absl::Status status = engine_->Step(work, outputs);
+    INFO(status.ToString());
+    REQUIRE(status.ok());
     for (const EngineWork& item : work) {
       Turning& turn = turning_.at(item.slot);
       (turn.redo_left > 0 ? turn.redo_left : turn.prompt_left) -= item.prompt_tokens;
