@@ -264,12 +264,8 @@ class ScriptedEngine final : public Engine {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<std::int64_t> Suspend(int slot, std::int64_t bytes_max) override {
-    return cells_.shared() ? absl::StatusOr<std::int64_t>(cells_.Suspend(slot, bytes_max)) : NoCells();
-  }
-  absl::StatusOr<std::int64_t> Resume(int slot) override {
-    return cells_.shared() ? absl::StatusOr<std::int64_t>(cells_.Resume(slot)) : NoCells();
-  }
+  absl::StatusOr<std::int64_t> Suspend(int slot, std::int64_t bytes_max) override { return cells_.Suspend(slot, bytes_max); }
+  absl::StatusOr<std::int64_t> Resume(int slot) override { return cells_.Resume(slot); }
 
   absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(const EmbedText& text) const override {
     std::vector<std::int32_t> tokens = {kControl + kBegin};
@@ -298,10 +294,7 @@ class ScriptedEngine final : public Engine {
     return absl::OkStatus();
   }
 
-  void Close(int slot) override {
-    slots_[slot].reset();
-    cells_.Free(slot);
-  }
+  void Close(int slot) override { slots_[slot].reset(), cells_.Free(slot); }
 
   void Interrupt() override {
     {
