@@ -95,6 +95,13 @@ class Engine : public PromptSide {
   // tokens, gives the vectors of its inputs in their order, as they come. False: by Embed.
   virtual bool EmbedsInSlots() const { return false; }
 
+  // Where slots share cells (ModelOptions::kv_tokens). Suspend takes the slot's cells away and keeps their state, if that takes no more
+  // than `bytes_max`: the bytes; 0: it is not kept. All else of the slot stays; it is in no step before Resume, which puts the state back:
+  // how many tokens are to be worked through again, as a prompt is, but that no output comes with the last. Rewind and Close as ever
+  // meanwhile.
+  virtual absl::StatusOr<std::int64_t> Suspend(int /*slot*/, std::int64_t /*bytes_max*/) { return NoCells(); }
+  virtual absl::StatusOr<std::int64_t> Resume(int /*slot*/) { return NoCells(); }
+
   // Works once on all inputs, at most kEmbedInputsMax, whose tokens are within
   // step_tokens_max in sum and each within the context. Appends Info().dimensions numbers for each, of a vector of length 1; where it
   // reranks, one from 0 to 1. Not OK: there are none of any.
@@ -126,6 +133,9 @@ class Engine : public PromptSide {
   virtual ReportedUsage Reported(int /*slot*/) const { return {}; }
 
   virtual void Interrupt() = 0;  // Makes a step that is running, and all later ones, fail soon. For shutting down.
+
+ protected:
+  static absl::Status NoCells() { return base::Unimplemented("this model's engine shares no cells: register it without kv_tokens"); }
 };
 
 }  // namespace tollgate::inference

@@ -39,6 +39,7 @@ ModelOptions StrictOf(ModelOptions model) {
   model.slots = 1;
   model.step_tokens_max = kStrictChunkTokens;
   model.prefix_cache_bytes = 0;
+  model.kv_tokens = 0;
   return model;
 }
 
