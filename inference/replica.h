@@ -124,7 +124,6 @@ class Replica {
   std::atomic<std::int64_t> service_ms_{1000};  // Mean time a sequence holds a slot.
   std::atomic<bool> stopping_{false};
   std::once_flag stopped_;
-
   // Replica's thread only.
   FairQueue queue_;
   StepBudget budget_;
