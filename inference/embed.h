@@ -41,7 +41,8 @@ struct EmbedJob {
   std::string model;
   std::string fingerprint;                        // As SequenceRequest's.
   std::vector<std::vector<std::int32_t>> inputs;  // From EmbedTokens of the same model; each token is checked again.
-  base::TeamId tenant;                            // The unit of fairness and isolation.
+  std::vector<std::string> texts;  // Of a model of engine openai that reranks, whose servers take text: the query and the documents.
+  base::TeamId tenant;             // The unit of fairness and isolation.
   base::KeyId key;
   std::optional<base::MonoTime> deadline;  // Of the pool's clock.
   int band = kBandDefault;                 // As SequenceRequest's,

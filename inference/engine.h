@@ -35,6 +35,8 @@ struct EngineSequence {
   std::span<const std::int32_t> banned_first;   // As of Rewind, for the first output token. Copied.
   int logprobs = -1;                            // -1: none wanted; else each token's own and those of so many of the likeliest.
   int band = kBandDefault;                      // Of urgency, for an engine that queues on its own side.
+  std::span<const std::int64_t> input_ends;     // Of an EmbedJob: where each of its inputs ends among the prompt's tokens. Copied.
+  std::span<const std::string> texts;           // EmbedJob::texts. Copied.
   std::span<const int> adapters;                // Handles that AddAdapter gave, ascending: act beside the weights. Copied.
 };
 
@@ -67,6 +69,7 @@ struct EngineOutput {
   bool ends = false;                       // The model ended its turn with this token.
   float logprob = 0;                       // Where wanted,
   std::span<const EngineAlternative> top;  // with the likeliest, the likeliest first. Valid until the next call.
+  std::span<const float> vectors;          // Of an EmbedJob: those of its next inputs, as Embed's. Valid until the next call.
   absl::Status status;                     // Not OK: this slot failed; nothing else here counts. Close it.
 };
 
@@ -88,7 +91,18 @@ class Engine : public PromptSide {
   // tokens need no work then, always fewer than all. 0 where the engine cannot. REQUIRES: both open, the same tenant.
   virtual std::int64_t Share(int /*from*/, int /*to*/) { return 0; }
 
-  // Of an engine whose Info().pooling is not kNone. Works once on all inputs, at most kEmbedInputsMax, whose tokens are within
+  // How jobs run where Info().pooling is not kNone. True: side by side, each in its slot from Open on; Step, told of it without prompt
+  // tokens, gives the vectors of its inputs in their order, as they come. False: by Embed.
+  virtual bool EmbedsInSlots() const { return false; }
+
+  // Where slots share cells (ModelOptions::kv_tokens). Suspend takes the slot's cells away and keeps their state, if that takes no more
+  // than `bytes_max`: the bytes; 0: it is not kept. All else of the slot stays; it is in no step before Resume, which puts the state back:
+  // how many tokens are to be worked through again, as a prompt is, but that no output comes with the last. Rewind and Close as ever
+  // meanwhile.
+  virtual absl::StatusOr<std::int64_t> Suspend(int /*slot*/, std::int64_t /*bytes_max*/) { return NoCells(); }
+  virtual absl::StatusOr<std::int64_t> Resume(int /*slot*/) { return NoCells(); }
+
+  // Works once on all inputs, at most kEmbedInputsMax, whose tokens are within
   // step_tokens_max in sum and each within the context. Appends Info().dimensions numbers for each, of a vector of length 1; where it
   // reranks, one from 0 to 1. Not OK: there are none of any.
   static constexpr int kEmbedInputsMax = 64;
@@ -119,6 +133,9 @@ class Engine : public PromptSide {
   virtual ReportedUsage Reported(int /*slot*/) const { return {}; }
 
   virtual void Interrupt() = 0;  // Makes a step that is running, and all later ones, fail soon. For shutting down.
+
+ protected:
+  static absl::Status NoCells() { return base::Unimplemented("this model's engine shares no cells: register it without kv_tokens"); }
 };
 
 }  // namespace tollgate::inference

@@ -90,6 +90,13 @@ std::unique_ptr<Sequence> FairQueue::Pop(bool last_slot, base::MonoTime now) {
   return sequence;
 }
 
+FairQueue::Head FairQueue::Peek(bool last_slot, base::MonoTime now) {
+  if (size_ == 0) return {};
+  const auto [tenant, key, band] = Choose(last_slot && Present(now) > 1, now);
+  if (tenant == nullptr) return {};
+  return {key->waiting[band].begin()->second.get(), tenant, band};
+}
+
 // The band from which the tenant would be served where `front` is the most urgent one in which anyone waits; kBands if from none.
 int FairQueue::BandOf(const TenantAccount& tenant, int front, base::MonoTime now) const {
   for (int band = front; band < kBands; ++band) {

@@ -64,6 +64,14 @@ class FairQueue {
   // holds none (and is not far ahead of one that waits), if more than one tenant is present.
   std::unique_ptr<Sequence> Pop(bool last_slot, base::MonoTime now);
 
+  // What Pop would give now, and from whom; a sequence of null: nothing. Valid until anything else is called.
+  struct Head {
+    const Sequence* sequence = nullptr;
+    const TenantAccount* tenant = nullptr;
+    int band = 0;
+  };
+  Head Peek(bool last_slot, base::MonoTime now);
+
   // To be called once after Pop, before the next: the prompt costs so many tokens. Then for each output token.
   void ChargePrompt(Sequence& sequence, double tokens);
   static void ChargeOutput(Sequence& sequence, std::int64_t tokens);

@@ -11,6 +11,7 @@
 #include "inference/engines/llama_prompts.h"
 #include "inference/engines/llama_tokenizer.h"
 #include "inference/engines/script_engine.h"
+#include "inference/engines/upstream_embedder.h"
 #include "inference/engines/upstream_engine.h"
 #include "inference/gguf.h"
 #include "inference/mapped_file.h"
@@ -23,6 +24,10 @@ std::int64_t MemoryOf(const EngineHost& host) { return host.memory_bytes ? *host
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const ModelOptions& model, const EngineHost& host) {
   if (model.engine == EngineKind::kScripted) return MakeScriptedEngine(model, *host.clock);
+  if (model.engine == EngineKind::kOpenAi && model.pooling != Pooling::kNone) {
+    TG_ASSIGN(auto texts, MakeLlamaTexts(model));
+    return MakeUpstreamEmbedder(model, std::move(texts), *host.clock);
+  }
   if (model.engine == EngineKind::kOpenAi) {
     TG_ASSIGN(auto tokenizer, MakeLlamaTokenizer(model, host.backends_dir));
     return MakeUpstreamEngine(model, std::move(tokenizer), *host.clock);
@@ -34,6 +39,7 @@ ModelOptions StrictOf(ModelOptions model) {
   model.slots = 1;
   model.step_tokens_max = kStrictChunkTokens;
   model.prefix_cache_bytes = 0;
+  model.kv_tokens = 0;
   return model;
 }
 

@@ -45,6 +45,10 @@ std::int64_t EmbedStepTokens(const ModelOptions& model) {
   return std::max<std::int64_t>(model.context_tokens, model.step_tokens_max);
 }
 
+std::int64_t SuspendedBytesMax(const ModelOptions& model) { return model.kv_tokens == 0 ? 0 : model.prefix_cache_bytes / 2; }
+
+std::int64_t PrefixBytesMax(const ModelOptions& model) { return model.prefix_cache_bytes - SuspendedBytesMax(model); }
+
 MemoryNeed EstimateMemory(const GgufHeader& header, std::int64_t file_bytes, const ModelOptions& model) {
   const std::int64_t width = Number(header, "embedding_length", 0);
   const std::int64_t heads = std::max<std::int64_t>(Number(header, "attention.head_count", 1), 1);
@@ -54,14 +58,20 @@ MemoryNeed EstimateMemory(const GgufHeader& header, std::int64_t file_bytes, con
   const std::int64_t per_token = header.layers * kv_heads * (key + value);
   const bool embeds = model.pooling != Pooling::kNone;
   const std::int64_t at_once = embeds ? 1 : model.slots;
-  const std::int64_t tokens = (EmbedStepTokens(model) + 255) / 256 * 256 * at_once;  // libllama's blocks.
+  const auto blocks = [](std::int64_t t) { return (t + 255) / 256 * 256; };  // libllama's.
+  const std::int64_t tokens = model.kv_tokens > 0 ? blocks(model.kv_tokens) : blocks(EmbedStepTokens(model)) * at_once;
+  const auto keeping = [&](std::int64_t count) {
+    switch (model.kv) {
+      case KvType::kQ8: return per_token * count / 32 * 34;
+      case KvType::kF16: return per_token * count * 2;
+      case KvType::kF32: break;
+    }
+    return per_token * count * 4;
+  };
   MemoryNeed need;
   need.weights = file_bytes;
-  switch (model.kv) {
-    case KvType::kQ8: need.context = per_token * tokens / 32 * 34; break;
-    case KvType::kF16: need.context = per_token * tokens * 2; break;
-    case KvType::kF32: need.context = per_token * tokens * 4; break;
-  }
+  need.context = keeping(tokens);
+  if (model.kv_tokens > 0) need.moving = keeping(2 * model.context_tokens);  // What makes room for a snapshot (LlamaEngine::Put).
   if (embeds && IsEncoder(header)) need.context = 0;
   need.prefix_cache = embeds ? 0 : model.prefix_cache_bytes;
   const std::int64_t pass = std::min<std::int64_t>(kPassTokens, std::max(model.step_tokens_max, model.slots + 16));
@@ -79,12 +89,15 @@ absl::Status CheckFits(const MemoryNeed& need, const ModelOptions& model, std::i
   base::ErrorDetail detail;
   detail.reason = "MODEL_DOES_NOT_FIT";
   detail.may_retry = false;
+  const std::string context = model.kv_tokens > 0 ? fmt::format("{} slots that share {} tokens", model.slots, model.kv_tokens)
+                                                  : fmt::format("{} slots x {} tokens", model.slots, model.context_tokens);
   return base::WithDetail(
-      base::ResourceExhausted(fmt::format("it needs about {} MiB (weights {}, context of {} slots x {} tokens {}, prefix cache {}, "
+      base::ResourceExhausted(fmt::format("it needs about {} MiB (weights {}, context of {} {}, prefix cache {}, "
                                           "computing {}) and {} MiB are free: lower "
-                                          "slots, context_tokens or prefix_cache_bytes{}, or unload another model",
-                                          MiB(need.total()), MiB(need.weights), model.slots, model.context_tokens, MiB(need.context),
-                                          MiB(need.prefix_cache), MiB(need.computing), std::max<std::int64_t>(available_bytes, 0) / kMiB,
+                                          "{} or prefix_cache_bytes{}, or unload another model",
+                                          MiB(need.total()), MiB(need.weights), context, MiB(need.context), MiB(need.prefix_cache),
+                                          MiB(need.computing + need.moving), std::max<std::int64_t>(available_bytes, 0) / kMiB,
+                                          model.kv_tokens > 0 ? "kv_tokens" : "slots, context_tokens",
                                           model.kv == KvType::kF16 ? ", keep the context in 8 bits" : "")),
       detail);
 }
@@ -106,6 +119,7 @@ SplitNeed SplitOverDevices(const MemoryNeed& need, const GgufHeader& header) {
   split.devices = {need.weights, need.context, need.computing, header.layers};
   split.host.weights = need.weights / (header.layers + 1);
   split.host.prefix_cache = need.prefix_cache;
+  split.host.moving = need.moving;
   return split;
 }
 

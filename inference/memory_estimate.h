@@ -11,17 +11,23 @@
 
 namespace tollgate::inference {
 
-// Bytes. Of weights: the file's; of the context: exact; of computing: about.
+// Bytes. Of weights: the file's; of the context: exact; of computing: about; of moving: states that are on their way into the context,
+// where slots share cells, at most.
 struct MemoryNeed {
   std::int64_t weights = 0;
   std::int64_t context = 0;
   std::int64_t prefix_cache = 0;
   std::int64_t computing = 0;
-  std::int64_t total() const { return weights + context + prefix_cache + computing; }
+  std::int64_t moving = 0;
+  std::int64_t total() const { return weights + context + prefix_cache + computing + moving; }
 };
 
 // The most tokens of a step of a model that embeds: an input goes into one whole. Of one that chats: its context.
 std::int64_t EmbedStepTokens(const ModelOptions& model);
+
+// What of prefix_cache_bytes is for states of suspended sequences, where slots share cells, and what for prefixes.
+std::int64_t SuspendedBytesMax(const ModelOptions& model);
+std::int64_t PrefixBytesMax(const ModelOptions& model);
 
 MemoryNeed EstimateMemory(const GgufHeader& header, std::int64_t file_bytes, const ModelOptions& model);
 
@@ -31,8 +37,8 @@ absl::Status CheckFits(const MemoryNeed& need, const ModelOptions& model, std::i
 // OK, or RESOURCE_EXHAUSTED with the numbers: an adapter beside a model that is loaded.
 absl::Status CheckAdapterFits(std::int64_t weights_bytes, std::int64_t computing_bytes, std::int64_t available_bytes);
 
-// Where there are GPUs: what of it goes onto them, and what stays in the machine's memory (the prefixes that are kept, and the weights'
-// first table, reckoned as a layer).
+// Where there are GPUs: what of it goes onto them, and what stays in the machine's memory (the prefixes that are kept, states on their way,
+// and the weights' first table, reckoned as a layer).
 struct SplitNeed {
   DeviceNeed devices;
   MemoryNeed host;

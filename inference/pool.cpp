@@ -18,41 +18,15 @@
 #include "inference/fingerprint.h"
 #include "inference/make_engine.h"
 #include "inference/mapped_file.h"
+#include "inference/model_checks.h"
 #include "inference/replica.h"
 #include "inference/worker/worker_engine.h"
 
 namespace tollgate::inference {
 namespace {
 
-absl::Status CheckRange(const char* field, std::int64_t value, std::int64_t least, std::int64_t most) {
-  if (value >= least && value <= most) return absl::OkStatus();
-  return base::InvalidArgument(fmt::format("{} is {}; it must be between {} and {}", field, value, least, most));
-}
-
 // A model that embeds, and strict answers, give way to other chats: where they share processors, their threads are so much nicer.
 constexpr int kGivesWayNice = 10;
-
-absl::Status CheckModel(const ModelOptions& model) {
-  if (model.name.empty()) return base::InvalidArgument("it has no name");
-  if (model.engine != EngineKind::kScripted && model.file.empty()) return base::InvalidArgument("it names no file");
-  if (model.pooling != Pooling::kNone && model.engine == EngineKind::kOpenAi)
-    return base::Unimplemented("engine openai sends servers chats alone: embed with engine llama, and leave pooling out");
-  if (model.strict && (model.engine == EngineKind::kOpenAi || model.pooling != Pooling::kNone))
-    return base::Unimplemented(
-        "strict answers are of models that chat in this process: leave strict out with engine openai and with pooling");
-  TG_RETURN_IF_ERROR(CheckRange("slots", model.slots, 1, 256));
-  TG_RETURN_IF_ERROR(CheckRange("context_tokens", model.context_tokens, 16, 1 << 24));
-  TG_RETURN_IF_ERROR(CheckRange("slots x context_tokens", model.slots * model.context_tokens, 16, 1 << 30));
-  TG_RETURN_IF_ERROR(CheckRange("threads", model.threads, 0, 512));
-  TG_RETURN_IF_ERROR(CheckRange("step_tokens_max", model.step_tokens_max, 16, 4096));
-  TG_RETURN_IF_ERROR(CheckRange("step_target, in ms,", model.step_target.count(), 1, 10'000));
-  TG_RETURN_IF_ERROR(CheckRange("queue_sequences_max", model.queue_sequences_max, 0, 100'000));
-  TG_RETURN_IF_ERROR(CheckRange("queue_timeout, in ms,", model.queue_timeout.count(), 1, 3'600'000));
-  TG_RETURN_IF_ERROR(CheckRange("prefix_cache_bytes", model.prefix_cache_bytes, 0, 1LL << 40));
-  if (!(model.cached_token_share >= 0 && model.cached_token_share <= 1))
-    return base::InvalidArgument(fmt::format("cached_token_share is {}; it must be between 0 and 1", model.cached_token_share));
-  return CheckRange("stream_buffer_bytes", model.stream_buffer_bytes, 1, 1 << 24);
-}
 
 // The name of a model with these adapters: the same for the same adapters.
 std::string NameOf(const AdaptersHeld& adapters) {
@@ -245,7 +219,8 @@ class PoolOfReplicas final : public Pool {
   std::int64_t MemoryLeft() const { return MemoryOf(HostNow()); }
 
   int NiceOf(const ModelOptions& model) const {
-    return options_.replica_nice + (model.pooling == Pooling::kNone && !model.strict ? 0 : kGivesWayNice);
+    const bool computes = model.engine != EngineKind::kOpenAi;
+    return options_.replica_nice + (computes && (model.pooling != Pooling::kNone || model.strict) ? kGivesWayNice : 0);
   }
 
   // In a process of its own it is the computing there that has lower priority, not what waits for it here.

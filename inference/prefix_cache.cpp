@@ -48,7 +48,7 @@ std::optional<PrefixCache::Hit> PrefixCache::Find(std::string_view salt, std::sp
   if (match.tokens == 0) return std::nullopt;
   Entries& entries = owner->second.entries;
   entries.splice(entries.end(), entries, match.entry);
-  return Hit{match.entry->state, match.tokens};
+  return Hit{match.entry->state, match.tokens, std::ssize(match.entry->tokens)};
 }
 
 bool PrefixCache::Wants(std::string_view salt, std::span<const std::int32_t> tokens) const {

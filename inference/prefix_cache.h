@@ -31,6 +31,7 @@ class PrefixCache {
   struct Hit {
     std::span<const std::uint8_t> state;  // Of all the tokens it was kept for. Valid until the next Keep.
     std::int64_t tokens = 0;
+    std::int64_t state_tokens = 0;  // That it was kept for.
   };
   std::optional<Hit> Find(std::string_view salt, std::span<const std::int32_t> prompt);
 

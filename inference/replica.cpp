@@ -59,7 +59,7 @@ void Replica::Run() {
       continue;
     }
     const base::MonoTime began = now_;
-    if (embeds_) {
+    if (by_inputs_) {
       StepInputs();
     } else {
       Step();
@@ -136,6 +136,7 @@ void Replica::Rewind(Sequence& sequence, const RewindOrder& order) {
     End(sequence, EndReason::kEngineFailed, status);
     return;
   }
+  sequence.redo_left = std::max<std::int64_t>(sequence.redo_left - (std::ssize(sequence.output) - order.output_tokens), 0);
   sequence.output.resize(static_cast<std::size_t>(order.output_tokens));
   sequence.text = OutputText(sequence.request.stop);
   sequence.told = 0;
@@ -149,8 +150,11 @@ void Replica::Rewind(Sequence& sequence, const RewindOrder& order) {
 }
 
 void Replica::Admit() {
-  while (running_ < model_.slots && queue_.size() > 0 && engine_->Ready().ok()) {
+  for (;;) {
+    const bool may = running_ < model_.slots && queue_.size() > 0 && engine_->Ready().ok();
     const bool last_slot = model_.slots >= 4 && running_ == model_.slots - 1;
+    if (cells_ != nullptr && !cells_->Admits(may ? queue_.Peek(last_slot, now_) : FairQueue::Head{}, now_)) return;
+    if (!may) return;
     std::unique_ptr<Sequence> sequence = queue_.Pop(last_slot, now_);
     if (sequence == nullptr) return;
     Open(std::move(sequence));
@@ -175,11 +179,14 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
                              .banned_first = request.banned_first,
                              .logprobs = request.logprobs,
                              .band = request.band,
+                             .input_ends = sequence->input_ends,
+                             .texts = sequence->input_texts,
                              .adapters = sequence->adapter_set};
   const auto opened = NoThrow([&] { return engine_->Open(sequence->slot, asked); });
   *free = std::move(sequence);
   Sequence& seated = **free;
-  if (embeds_) LiftWorked(*seated.account);
+  seated.input_texts.clear();
+  if (by_inputs_) LiftWorked(*seated.account);
   seated.output.reserve(static_cast<std::size_t>(std::min(seated.output_limit, kOutputsAtFirst)));
   ++running_;
   if (!opened.ok()) {
@@ -198,17 +205,19 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
   seated.end.input_tokens_evaluated = opened->cached_tokens;
   seated.published = opened->published_tokens;
   seated.prompt_left = seated.end.input_tokens - opened->cached_tokens - opened->published_tokens;
+  if (cells_ != nullptr) CellPool::Guard(seated);
 }
 
 void Replica::Plan() {
   work_.clear();
   if (running_ == 0) return;
-  if (embeds_) return PlanInputs();
+  if (by_inputs_) return PlanInputs();
   prompts_.clear();
+  if (cells_ != nullptr) cells_->Spare(now_);
   ChooseTurn();
   for (auto& sequence : slots_) {
-    if (sequence == nullptr || sequence->closing || sequence->parked || !IsTurnOf(*sequence)) continue;
-    if (sequence->prompt_left > 0) {
+    if (sequence == nullptr || !sequence->Runs() || !IsTurnOf(*sequence)) continue;
+    if (sequence->to_work() > 0 && !embeds_) {
       if (sequence->group != 0 && Shares(*sequence)) continue;
       prompts_.push_back(sequence.get());
       continue;
@@ -226,7 +235,7 @@ void Replica::Plan() {
       model_.strict ? engine_->step_tokens_max() : budget_.PromptTokens(static_cast<std::int64_t>(work_.size()), PromptsThatCount());
   for (Sequence* sequence : prompts_) {
     if (left == 0) return;
-    const std::int64_t chunk = std::min(left, sequence->prompt_left);
+    const std::int64_t chunk = std::min(left, sequence->to_work());
     work_.push_back({sequence->slot, chunk, sequence->OutputMax()});
     left -= chunk;
   }
@@ -259,7 +268,7 @@ bool Replica::Shares(Sequence& sequence) {
       sequence.prompt_left = sequence.end.input_tokens - known;
       return false;
     }
-    if (!other->parked && (at_it == nullptr || other->prompt_left < at_it->prompt_left)) at_it = other.get();
+    if (!other->parked && !other->suspended && (at_it == nullptr || other->prompt_left < at_it->prompt_left)) at_it = other.get();
   }
   if (at_it == nullptr) return false;
   return std::pair(at_it->prompt_left, at_it->slot) < std::pair(sequence.prompt_left, sequence.slot);
@@ -277,11 +286,17 @@ void Replica::Step() {
     return;
   }
   std::int64_t prompt_tokens = 0;
+  std::int64_t redone = 0;
   std::int64_t decoding = 0;
   for (const EngineWork& work : work_) {
     Sequence& sequence = *slots_[work.slot];
     prompt_tokens += work.prompt_tokens;
     decoding += work.prompt_tokens == 0 ? 1 : 0;
+    if (sequence.redo_left > 0) {
+      sequence.redo_left -= work.prompt_tokens;
+      redone += work.prompt_tokens;
+      continue;
+    }
     sequence.prompt_left -= work.prompt_tokens;
     sequence.end.input_tokens_evaluated += work.prompt_tokens;
     if (sequence.prompt_left == 0) sequence.end.input_tokens_evaluated += std::exchange(sequence.published, 0);
@@ -291,7 +306,8 @@ void Replica::Step() {
   ++stats_.steps;
   stats_.step_micros += std::chrono::duration_cast<microseconds>(after - before).count();
   stats_.step.Add(after - before);
-  stats_.prompt_tokens += prompt_tokens;
+  stats_.prompt_tokens += prompt_tokens - redone;
+  stats_.recomputed_tokens += redone;
   now_ = after;
   for (const EngineOutput& output : outputs_) {
     Sequence* sequence = slots_[output.slot].get();
@@ -304,8 +320,10 @@ void Replica::Take(Sequence& sequence, const EngineOutput& output) {
     End(sequence, EndReason::kEngineFailed, output.status);
     return;
   }
+  if (embeds_) return TakeVectors(sequence, output.vectors);
   if (output.token < 0) return End(sequence, EndReason::kStop, absl::OkStatus());
   ++sequence.decoded;
+  sequence.guard = std::max<std::int64_t>(sequence.guard - 1, 0);
   ++stats_.output_tokens;
   if (!sequence.end.first_token_at) {
     sequence.end.first_token_at = now_;
@@ -337,8 +355,11 @@ void Replica::ParkOrEnd(Sequence& sequence) {
   woken_ = woken_ || sequence.control.rewind;
   if (sequence.control.rewind) return;
   const bool met = sequence.decoded >= sequence.control.allowance;
-  sequence.parked = met || !sequence.control.has_room;
-  if (sequence.parked) sequence.last_token_at.reset();
+  if (!std::exchange(sequence.parked, met || !sequence.control.has_room)) sequence.parked_at = now_;
+  if (sequence.parked) {
+    sequence.last_token_at.reset();
+    sequence.guard = 0;
+  }
   if (met && sequence.control.allowance_final) End(sequence, EndReason::kAllowance, absl::OkStatus());
 }
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "inference/cell_pool.h"
 #include "inference/engine.h"
 #include "inference/fair_queue.h"
 #include "inference/pool.h"
@@ -61,7 +62,6 @@ class Replica {
 
  private:
   Replica(const ModelOptions& model, const base::Clock& clock);
-
   // Any thread.
   absl::Status Check(const SequenceRequest& request) const;
   absl::Status CheckForm(const SequenceRequest& request) const;
@@ -71,7 +71,6 @@ class Replica {
   absl::Status CheckJob(const EmbedJob& job) const;
   std::unique_ptr<Sequence> MakeJob(EmbedJob job) const;
   absl::Status Enter(std::vector<std::unique_ptr<Sequence>> sequences);
-
   // The replica's thread. One turn of Run: Collect, Sweep, Resume, Admit, Plan, then Step or Wait.
   void Run();
   void Collect();  // New sequences from the inbox to the queue; then the jobs.
@@ -90,6 +89,7 @@ class Replica {
   void Step();
   void PlanInputs();  // The same of a model that embeds: inputs_ beside work_.
   void StepInputs();
+  void TakeVectors(Sequence& job, std::span<const float> vectors);
   void LiftWorked(TenantAccount& tenant) const;
   void Take(Sequence& sequence, const EngineOutput& output);
   void ParkOrEnd(Sequence& sequence);
@@ -100,6 +100,7 @@ class Replica {
   void EndAll();
   void Publish();  // Stats.
   void Wait();
+  void ShareCells();
   void Leave(int sequences);
   std::optional<EndReason> Due(const Sequence& sequence) const;
   std::int64_t RetryAfterMs() const;
@@ -107,11 +108,10 @@ class Replica {
 
   const ModelOptions model_;
   const base::Clock& clock_;
-  std::unique_ptr<Engine> engine_;  // Constant after Start.
-  bool embeds_ = false;             // So is this: it embeds or reranks.
+  std::unique_ptr<Engine> engine_;           // Constant after Start.
+  bool embeds_ = false, by_inputs_ = false;  // So are these: it embeds or reranks; in steps of one tenant's inputs (Engine::Embed).
   const std::shared_ptr<Waker> waker_ = std::make_shared<Waker>();
   std::thread thread_;
-
   mutable base::Mutex mu_;
   std::condition_variable idle_cv_;
   std::vector<std::unique_ptr<Sequence>> inbox_ GUARDED_BY(mu_);
@@ -124,7 +124,6 @@ class Replica {
   std::atomic<std::int64_t> service_ms_{1000};  // Mean time a sequence holds a slot.
   std::atomic<bool> stopping_{false};
   std::once_flag stopped_;
-
   // Replica's thread only.
   FairQueue queue_;
   StepBudget budget_;
@@ -134,6 +133,7 @@ class Replica {
   std::vector<std::unique_ptr<Sequence>> slots_;
   std::vector<Sequence*> prompts_;                // Scratch: those whose prompt is not worked through.
   std::vector<std::unique_ptr<Sequence>> ended_;  // Scratch.
+  std::unique_ptr<CellPool> cells_;  // Where the slots share their cells. Set at the start.
   int running_ = 0;
   bool woken_ = false;       // A consumer did something since the last turn.
   base::MonoTime now_;       // As of this turn.

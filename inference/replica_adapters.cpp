@@ -151,7 +151,7 @@ void Replica::ChooseTurn() {
   runnable_.clear();
   bool any = false;
   for (const auto& sequence : slots_) {
-    if (sequence == nullptr || sequence->closing || sequence->parked) continue;
+    if (sequence == nullptr || !sequence->Runs()) continue;
     any = any || !sequence->adapter_set.empty();
     runnable_.push_back({&sequence->adapter_set, sequence->request.tenant});
   }

@@ -2,7 +2,8 @@
 // cancel, deadlines and ends are those of any sequence; what differs is the step: the inputs of one tenant, in the order of its jobs, as
 // many as fit into the time of a step, but one at least, for an input cannot be cut. Among the tenants that hold slots the one comes next
 // that had the fewest tokens worked through, over its weight; one that comes back starts from the least of the others, so that idling saves
-// nothing up.
+// nothing up. Where the engine runs jobs in their slots, on servers that share their time out themselves, a step is as it is for chats, and
+// gives vectors for tokens.
 //
 // Tested by tests/inference/embed_test.cpp.
 #include <algorithm>
@@ -103,11 +104,25 @@ std::unique_ptr<Sequence> Replica::MakeJob(EmbedJob job) const {
   request.weight = job.weight;
   auto sequence = std::make_unique<Sequence>(std::move(request));
   sequence->input_ends = std::move(ends);
+  sequence->input_texts = std::move(job.texts);
   sequence->end.input_tokens = sequence->input_ends.back();
   sequence->end.submitted_at = clock_.Mono();
   sequence->queue_deadline = sequence->end.submitted_at + model_.queue_timeout;
   sequence->stream = std::make_shared<StreamState>(waker_, model_.stream_buffer_bytes, 1, false);
   return sequence;
+}
+
+void Replica::TakeVectors(Sequence& job, std::span<const float> vectors) {
+  const auto each = static_cast<std::size_t>(engine_->Info().dimensions);
+  const std::size_t inputs = vectors.size() / each;
+  TG_CHECK(vectors.size() % each == 0 && inputs > 0 && inputs <= job.input_ends.size() - job.inputs_done,
+           "an engine gave other vectors than it was asked for");
+  job.end.vectors.insert(job.end.vectors.end(), vectors.begin(), vectors.end());
+  job.inputs_done += inputs;
+  const std::int64_t done = job.input_ends[job.inputs_done - 1];
+  stats_.prompt_tokens += done - std::exchange(job.end.input_tokens_evaluated, done);
+  job.prompt_left = job.end.input_tokens - done;
+  if (job.prompt_left == 0) End(job, EndReason::kStop, absl::OkStatus());
 }
 
 void Replica::LiftWorked(TenantAccount& tenant) const {

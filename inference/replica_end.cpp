@@ -43,6 +43,7 @@ void Replica::CloseEnded() {
     sequence->end.reported = engine_->Reported(sequence->slot);
     if (!sequence->end.reported.worked) sequence->end.input_tokens_evaluated = 0;
     engine_->Close(sequence->slot);
+    if (cells_ != nullptr) cells_->Leave(*sequence);
     FairQueue::Release(*sequence);
     --running_;
     ++stats_.sequences;
@@ -96,6 +97,7 @@ void Replica::Publish() {
     stats_.kv_tokens_used += sequence->end.input_tokens_evaluated + sequence->published;
     stats_.kv_tokens_used += static_cast<std::int64_t>(sequence->output.size());
   }
+  if (cells_ != nullptr) stats_.kv_tokens_used = cells_->used();
   if (queue_.size() == 0 || stats_.steps % 16 == 0) {
     stats_.fairness_gap_tokens = std::llround(queue_.GapTokens());
     stats_.fairness_bound_tokens = std::llround(queue_.GapBoundTokens());

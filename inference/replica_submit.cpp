@@ -83,8 +83,14 @@ Replica::Replica(const ModelOptions& model, const base::Clock& clock)
       slots_(static_cast<std::size_t>(model.slots)) {
   stats_.model = model.strict ? model.name + " (strict)" : model.name;
   stats_.slots = model.slots;
-  stats_.kv_tokens_total = model.slots * model.context_tokens;
+  stats_.kv_tokens_total = model.kv_tokens > 0 ? model.kv_tokens : model.slots * model.context_tokens;
   published_ = stats_;
+}
+
+void Replica::ShareCells() {
+  cells_ = std::make_unique<CellPool>(model_, *engine_, slots_, stats_, [this](Sequence& sequence, const absl::Status& status) {
+    End(sequence, EndReason::kEngineFailed, status);
+  });
 }
 
 absl::StatusOr<std::unique_ptr<Replica>> Replica::Start(const ModelOptions& model, const base::Clock& clock, int nice,
@@ -109,6 +115,8 @@ absl::StatusOr<std::unique_ptr<Replica>> Replica::Start(const ModelOptions& mode
     }
     self->engine_ = *std::move(engine);
     self->embeds_ = self->engine_->Info().pooling != Pooling::kNone;
+    self->by_inputs_ = self->embeds_ && !self->engine_->EmbedsInSlots();
+    if (self->model_.kv_tokens > 0) self->ShareCells();
     self->budget_ = StepBudget(self->engine_->step_tokens_max(), self->model_.step_target);
     ready.set_value(absl::OkStatus());
     self->Run();

@@ -44,6 +44,7 @@ struct Sequence {
   std::int64_t published = 0;            // Published prompt tokens that another tenant worked through; they count at the prompt's end.
   std::int64_t group = 0;                // Others of it have the same prompt; 0 = none.
   std::vector<std::int64_t> input_ends;  // Of an EmbedJob: where each of its inputs ends among the prompt's tokens.
+  std::vector<std::string> input_texts;  // EmbedJob::texts, until it has a slot.
   std::size_t inputs_done = 0;
   AdaptersHeld adapters;
   AdapterSet adapter_set;                       // Their handles.
@@ -51,12 +52,27 @@ struct Sequence {
   std::optional<base::MonoTime> last_token_at;  // Of output, since it last went on.
   int slot = -1;
   bool parked = false;
-  bool closing = false;  // Ended in this step; its slot is freed after it.
+  base::MonoTime parked_at;  // Since when, where it is.
+  // Where cells are shared (cell_pool.h).
+  bool suspended = false;  // It has no cells,
+  base::MonoTime suspended_at;  // since then.
+  bool held = false;       // There are none for it to grow by in this step.
+  std::int64_t suspended_bytes = 0;
+  std::int64_t guard = 0;      // Output tokens until it may be suspended.
+  std::int64_t redo_left = 0;  // Tokens that it had worked through before, to be worked through again.
+  bool closing = false;        // Ended in this step; its slot is freed after it.
 
   // The fair queue's.
   std::int64_t output_due = 0;       // Output tokens that its tenant's lead allows for.
   TenantAccount* account = nullptr;  // While it holds a slot.
   KeyAccount* key_account = nullptr;
+
+  // Cells that it takes with its prompt whole: of its output all but the last token, which the next step feeds.
+  std::int64_t Cells() const { return end.input_tokens + std::max<std::int64_t>(std::ssize(output) - 1, 0); }
+
+  std::int64_t to_work() const { return prompt_left + redo_left; }  // Before it can decode.
+
+  bool Runs() const { return !closing && !parked && !suspended && !held; }
 
   // Output tokens that the allowance and its own limit let stand; what was taken back has used up some of the allowance.
   std::int64_t OutputMax() const {

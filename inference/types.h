@@ -109,12 +109,13 @@ struct ModelInfo {
   std::string architecture;         // As the file says: "llama", "deepseek2" …
   std::string chat_template;        // How turns are rendered: "chatml", "scripted" …
   std::string engine_build;         // Library and backend, for records and diagnostics.
-  std::int64_t context_tokens = 0;  // Guaranteed to one sequence: prompt + output.
+  std::int64_t context_tokens = 0;  // Of one sequence: prompt + output; where cells are shared, when its turn comes.
   std::int64_t vocab_tokens = 0;
   std::int64_t size_bytes = 0;           // Of the weights' file.
   std::int64_t memory_bytes = 0;         // What it is reckoned to take of the machine's, with its context and caches,
   std::int64_t device_memory_bytes = 0;  // and of its GPUs'.
   int slots = 0;                         // Sequences that run side by side.
+  std::int64_t kv_tokens = 0;            // Cells that they share; 0: each has its context to itself.
   bool grammars = false;                 // Output can be held to JSON or a grammar.
   bool logprobs = false;                 // It can tell its tokens' log-probabilities.
   bool resumes = true;   // A sequence at its allowance goes on where it stood; else what is more is a new request to a server.
@@ -144,7 +145,6 @@ enum class EndReason {
   kEngineFailed,  // The engine failed on this sequence. [UNAVAILABLE or INTERNAL]
   kShutdown,      // The pool was drained or destroyed. [UNAVAILABLE]
 };
-
 std::string_view Name(EndReason reason);  // "stop", "length", "allowance", "cancelled" …
 
 }  // namespace tollgate::inference

@@ -24,7 +24,7 @@ struct UpstreamOptions {
   std::string salt_key;   // Secret that each tenant's cache salt is made with. Empty: a new one for each process.
   bool priority = false;  // The endpoints order requests by priority: the pool's band is sent.
   std::chrono::milliseconds connect_timeout{2000};
-  std::chrono::milliseconds first_token_timeout{60'000};  // Then another endpoint is tried.
+  std::chrono::milliseconds first_token_timeout{60'000};  // Then another endpoint is tried; for the whole of an answer that has no tokens.
   std::chrono::milliseconds stall_timeout{30'000};        // Between tokens; then the sequence ends.
   std::chrono::milliseconds health_interval{2000};        // Each endpoint is asked for /health so often; 0 = never.
   int retries_max = 2;                                    // Other attempts, before the first token alone.
@@ -43,7 +43,7 @@ struct UpstreamStats {
 
 // What an upstream says that a sequence cost, beside our own count, which is what is billed.
 struct ReportedUsage {
-  long long input_tokens = -1;   // Of its last request; -1: it did not say.
+  long long input_tokens = -1;   // Of its last request, of an EmbedJob of all; -1: it did not say.
   long long output_tokens = -1;  // Of all its requests.
   bool differs = false;          // From what we sent and counted.
   bool worked = true;            // Whether the prompt was worked through, as far as can be known: a token came. If not, it is not billed.

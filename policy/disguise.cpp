@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <map>
+#include <span>
 
 #include "policy/encoded_runs.h"
 
@@ -30,24 +31,35 @@ void MapBack(const Program& program, const PlainText& plain, std::size_t first, 
   hits.resize(kept);
 }
 
-void FindPlain(const Program& program, std::string_view text, const Program::Selection& selection, std::vector<Hit>& hits) {
+void Widen(const PlainText& plain, std::span<Hit> written) {
+  for (Hit& hit : written) {
+    if (!hit.continuation) hit.begin = plain.CharacterBegin(hit.begin);
+  }
+}
+
+Behind BehindOf(std::string_view text) { return {text.empty() ? ' ' : text.back(), text.find('"') != std::string_view::npos}; }
+
+// To `hits`, those of the text as written, what is found beside them; false if its plain form is the text itself.
+bool FindPlain(const Program& program, std::string_view text, const Program::Selection& selection, std::vector<Hit>& hits) {
   const std::size_t disguised = FirstDisguised(text);
-  if (disguised == text.size()) return;
-  PlainText plain(static_cast<std::int64_t>(disguised), disguised == 0 ? ' ' : text[disguised - 1]);
+  if (disguised == text.size()) return false;
+  PlainText plain(static_cast<std::int64_t>(disguised), BehindOf(text.substr(0, disguised)));
   std::string seen(text.substr(0, disguised));
   seen += plain.Append(text.substr(disguised));
+  Widen(plain, hits);
   const std::size_t first = hits.size();
   const std::vector<Hit> more = program.FindAll(seen, selection);
   hits.insert(hits.end(), more.begin(), more.end());
   MapBack(program, plain, first, hits);
+  return true;
 }
 
 }  // namespace
 
 std::vector<Hit> FindEverywhere(const Program& program, std::string_view text, const Program::Selection& selection, int depth) {
   std::vector<Hit> hits = program.FindAll(text, selection);
-  const std::size_t written = hits.size();
-  if (selection.plain) FindPlain(program, text, selection, hits);
+  const bool disguised = selection.plain && FindPlain(program, text, selection, hits);
+  const std::size_t seen = hits.size();
   if (selection.decoded && depth > 0) {
     std::vector<EncodedWord> words;
     WordCutter().Read(text, true, words);
@@ -56,7 +68,7 @@ std::vector<Hit> FindEverywhere(const Program& program, std::string_view text, c
       FindDecoded(program, text.substr(begin, end - begin), word.begin, selection, depth, hits);
     }
   }
-  if (hits.size() > written) program.Finish(hits);
+  if (disguised || hits.size() > seen) program.Finish(hits);
   return hits;
 }
 
@@ -89,13 +101,16 @@ void FindDecoded(const Program& program, std::string_view word, std::int64_t at,
   });
 }
 
-std::int64_t PlainScan::Read(const Program& program, std::string_view piece, bool at_end, std::vector<Hit>& found) {
-  const std::size_t first = found.size();
-  const std::int64_t live = scan_.Read(plain_.Append(piece), at_end, found);
-  MapBack(program, plain_, first, found);
-  plain_.Forget(scan_.base());
-  if (live < plain_.plain_end() || (scan_.swallowing() && !at_end)) return plain_.RawBegin(live);
-  return plain_.raw_end();
+std::int64_t PlainScan::Read(const Program& program, std::string_view piece, bool at_end, std::int64_t written, std::size_t first,
+                             std::vector<Hit>& found) {
+  const std::size_t plain = found.size();
+  std::int64_t live = scan_.Read(plain_.Append(piece, !at_end), at_end, found);
+  MapBack(program, plain_, plain, found);
+  Widen(plain_, std::span(found).subspan(first, plain - first));
+  written = plain_.CharacterBegin(written);
+  plain_.Forget(scan_.base(), written);
+  live = live < plain_.plain_end() || (scan_.swallowing() && !at_end) ? plain_.RawBegin(live) : plain_.raw_end();
+  return std::min(live, written);
 }
 
 }  // namespace tollgate::policy

@@ -1,6 +1,7 @@
 // Finding in a text what is written so that it is not found: its plain form (plain_form.h) and what is encoded in it (encoded_runs.h) are
 // judged beside it. Hits in the plain form become hits of the bytes that they came from, hits in decoded text hits of the whole run that
-// was encoded. Sources that read text only as it is written (Program::Source::as_written, ::decoded) have no part in it.
+// was encoded. A hit that begins in the middle of an escape begins with it, so that what is put in its place breaks no JSON. Sources that
+// read text only as it is written (Program::Source::as_written, ::decoded) have no part in it.
 #pragma once
 
 #include <cstdint>
@@ -27,11 +28,13 @@ void FindDecoded(const Program& program, std::string_view word, std::int64_t at,
 // The plain form of a text that grows, from the first character that differs. One thread.
 class PlainScan {
  public:
-  // `before`: what has read the text up to there; `last`: its last byte, ' ' if there is none.
-  PlainScan(const TextScan& before, char last) : scan_(before), plain_(before.end(), last) {}
+  // `before`: what has read the text up to there.
+  PlainScan(const TextScan& before, Behind behind) : scan_(before), plain_(before.end(), behind) {}
 
-  // As TextScan::Read; pieces, hits and live start are of the text as written.
-  std::int64_t Read(const Program& program, std::string_view piece, bool at_end, std::vector<Hit>& found);
+  // As TextScan::Read; pieces, hits and live start are of the text as written. `written`: the live start of its scan as written, which
+  // has read the piece and whose hits are `found` from `first` on; the answer is of both.
+  std::int64_t Read(const Program& program, std::string_view piece, bool at_end, std::int64_t written, std::size_t first,
+                    std::vector<Hit>& found);
   bool swallowing() const { return scan_.swallowing(); }
 
  private:

@@ -179,7 +179,7 @@ class Explainer {
     // What it is in such a form is not told in the terms of the bytes that are here.
     if (hit.views == Hit::kDecoded || hit.views == Hit::kPlain) {
       out.evidence.emplace_back(hit.views == Hit::kDecoded ? "it is in what these bytes say when they are decoded"
-                                                           : "it is in the text's plain form, without what disguises it");
+                                                           : "it is in the text's plain form, without what disguises or escapes it");
       return out;
     }
     if (pattern == nullptr) {

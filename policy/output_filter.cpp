@@ -107,15 +107,18 @@ class OutputFilter final : public StreamFilter {
   std::int64_t Read(std::string_view piece, bool at_end) {
     std::string_view fresh = piece;
     if (plain_ == nullptr && selection_.plain) {
-      const std::size_t same = FirstDisguised(fresh, last_);
+      const std::size_t same = FirstDisguised(fresh, behind_, !at_end);
+      const std::string_view before = fresh.substr(0, same);
+      if (!before.empty()) behind_ = {before.back(), behind_.quoted || before.find('"') != std::string_view::npos};
       if (same < fresh.size()) {
-        if (same > 0) ReadWritten(fresh.substr(0, same), false);
-        plain_ = std::make_unique<PlainScan>(scan_, same > 0 ? fresh[same - 1] : last_);
+        if (same > 0) ReadWritten(before, false);
+        plain_ = std::make_unique<PlainScan>(scan_, behind_);
         fresh.remove_prefix(same);
       }
     }
+    const std::size_t first = found_.size();
     std::int64_t live = ReadWritten(fresh, at_end);
-    if (plain_ != nullptr) live = std::min(live, plain_->Read(program_, fresh, at_end, found_));
+    if (plain_ != nullptr) live = plain_->Read(program_, fresh, at_end, live, first, found_);
     if (selection_.decoded) live = std::min(live, ReadWords(piece, at_end));
     return std::max(live, decided_);
   }
@@ -138,7 +141,6 @@ class OutputFilter final : public StreamFilter {
     text_ += fresh;
     const std::int64_t free = Read(fresh, at_end);
     const std::int64_t live = decided_ + restorer_.WholeUpTo(text_, free - decided_, at_end);
-    if (!fresh.empty()) last_ = fresh.back();
     if (at_end || live > decided_) Judge(at_end ? INT64_MAX : live);
     std::string out;
     const std::int64_t to = blocked_ ? resolver_.block_begin() : live;
@@ -218,7 +220,7 @@ class OutputFilter final : public StreamFilter {
   std::unique_ptr<PlainScan> plain_;  // Once the two texts differ.
   WordCutter words_;                  // That may be encoded.
   Restorer restorer_;
-  char last_ = ' ';  // The last byte that was read.
+  Behind behind_;  // What was read, until then.
 
   std::string text_;  // Raw bytes from decided_ to pushed_.
   std::int64_t decided_ = 0, pushed_ = 0;

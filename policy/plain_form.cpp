@@ -14,6 +14,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <utility>
 
 #include <unicode/normalizer2.h>
 #include <unicode/uchar.h>
@@ -23,6 +24,7 @@
 
 #include "base/status.h"
 #include "policy/fold.h"
+#include "policy/json_escape.h"
 #include "policy/validators_internal.h"
 
 namespace tollgate::policy {
@@ -171,14 +173,58 @@ const Page& PageOf(std::size_t index) {
   return *made.release();
 }
 
-std::size_t AsciiEnd(std::string_view text, std::size_t at) {
+// Where the next byte is that is no ASCII, or is `other`.
+std::size_t AsciiEnd(std::string_view text, std::size_t at, char other) {
+  constexpr std::uint64_t kOnes = 0x0101010101010101u, kHighs = 0x8080808080808080u;
+  const std::uint64_t others = kOnes * static_cast<unsigned char>(other);
   for (; at + 8 <= text.size(); at += 8) {
     std::uint64_t word = 0;
     std::memcpy(&word, text.data() + at, 8);
-    if ((word & 0x8080808080808080u) != 0) break;
+    const std::uint64_t zero_if_other = word ^ others;
+    if (((word | (zero_if_other - kOnes)) & kHighs) != 0) break;
   }
-  while (at < text.size() && static_cast<signed char>(text[at]) >= 0) ++at;
+  while (at < text.size() && static_cast<signed char>(text[at]) >= 0 && text[at] != other) ++at;
   return at;
+}
+
+// A character that is not its own plain form.
+struct Disguise {
+  std::size_t at = 0, bytes = 0;  // bytes == 0: it begins, and what follows tells what it is.
+  std::string form;
+};
+
+// The first one from `at` on; text.size() if there is none. Goes past the text's first '"', if it lies before.
+Disguise NextDisguise(std::string_view text, std::size_t at, Behind& behind, bool more) {
+  Disguise out;
+  for (std::size_t length = 1;; at += length) {
+    at = AsciiEnd(text, at, behind.quoted ? '\\' : '"');
+    out.at = at;
+    if (at == text.size()) return out;
+    const char before = at == 0 ? behind.byte : text[at - 1];
+    length = 1;
+    if (text[at] == '"') {
+      behind.quoted = true;
+    } else if (text[at] == '\\') {
+      const Escape escape = ReadEscape(text.substr(at));
+      if (escape.begun && more) return out;
+      if (escape.bytes > 0) {
+        out.bytes = escape.bytes;
+        if (std::string_view form; PlainForm(escape.character, before, form)) {
+          out.form = form;
+        } else {
+          AppendUtf8(escape.character, out.form);
+        }
+        return out;
+      }
+    } else {
+      std::string_view form;
+      const char32_t c = DecodeAt(text, at, length);
+      if (!PlainForm(c, before, form)) continue;
+      out.form = form;
+      out.bytes = length;
+      return out;
+    }
+  }
 }
 
 }  // namespace
@@ -194,15 +240,9 @@ bool PlainForm(char32_t c, char before, std::string_view& out) {
   return true;
 }
 
-std::size_t FirstDisguised(std::string_view text, char before) {
-  std::string_view form;
-  for (std::size_t at = 0, length = 0; (at = AsciiEnd(text, at)) < text.size(); at += length) {
-    if (PlainForm(DecodeAt(text, at, length), at == 0 ? before : text[at - 1], form)) return at;
-  }
-  return text.size();
-}
+std::size_t FirstDisguised(std::string_view text, Behind behind, bool more) { return NextDisguise(text, 0, behind, more).at; }
 
-std::string ToPlain(std::string_view text) { return PlainText(0, ' ').Append(text); }
+std::string ToPlain(std::string_view text) { return PlainText().Append(text); }
 
 std::string Decomposed(std::string_view text) {
   UErrorCode error = U_ZERO_ERROR;
@@ -222,35 +262,34 @@ bool LooksLatin(char32_t c) {
   return form.size() == 1 && u_isalpha(static_cast<UChar32>(form[0])) != 0;
 }
 
-std::string PlainText::Append(std::string_view raw) {
+std::string PlainText::Append(std::string_view raw, bool more) {
+  const std::string begun = std::exchange(begun_, std::string());
+  const std::string joined = begun.empty() ? std::string() : begun + std::string(raw);
+  if (!begun.empty()) raw = joined;
   std::string out;
   out.reserve(raw.size());
-  const char last = raw.empty() ? before_ : raw.back();
-  for (std::size_t at = 0; at < raw.size();) {
-    std::string_view form;
-    std::size_t end = AsciiEnd(raw, at), length = 0;
-    bool disguised = false;
-    for (; end < raw.size() && static_cast<signed char>(raw[end]) < 0; end += length) {
-      disguised = PlainForm(DecodeAt(raw, end, length), end == 0 ? before_ : raw[end - 1], form);
-      if (disguised) break;
-    }
-    if (end > at) {
-      out += raw.substr(at, end - at);
-      Add(end - at, end - at, true);
+  std::size_t at = 0;
+  while (at < raw.size()) {
+    const Disguise next = NextDisguise(raw, at, behind_, more);
+    if (next.at > at) {
+      out += raw.substr(at, next.at - at);
+      Add(next.at - at, next.at - at, true);
       unseen_ = 0;
     }
-    at = end;
-    if (!disguised) continue;
-    at += length;
+    at = next.at;
+    if (at == raw.size() || next.bytes == 0) break;
+    at += next.bytes;
+    std::string_view form = next.form;
     unseen_ = form.empty() ? unseen_ + 1 : 0;
     if (unseen_ == kUnseenMax) {
       form = "\uFFFD";
       unseen_ = 0;
     }
     out += form;
-    Add(form.size(), length, false);
+    Add(form.size(), next.bytes, false);
   }
-  before_ = last;
+  begun_ = raw.substr(at);
+  if (at > 0) behind_.byte = raw[at - 1];
   return out;
 }
 
@@ -285,8 +324,17 @@ std::int64_t PlainText::RawEnd(std::int64_t plain) const {
   return span.same ? span.raw + (plain - span.plain) : span.raw_end;
 }
 
-void PlainText::Forget(std::int64_t plain) {
-  const auto keep = std::find_if(spans_.begin(), spans_.end() - 1, [&](const Span& span) { return span.plain_end > plain; });
+std::int64_t PlainText::CharacterBegin(std::int64_t raw) const {
+  const auto begins_later = [](std::int64_t at, const Span& span) { return at < span.raw; };
+  const auto after = std::upper_bound(spans_.begin(), spans_.end(), raw, begins_later);
+  if (after == spans_.begin()) return raw;
+  const Span& span = *(after - 1);
+  return !span.same && raw < span.raw_end ? span.raw : raw;
+}
+
+void PlainText::Forget(std::int64_t plain, std::int64_t raw) {
+  const auto keep =
+      std::find_if(spans_.begin(), spans_.end() - 1, [&](const Span& span) { return span.plain_end > plain || span.raw_end > raw; });
   spans_.erase(spans_.begin(), keep);
 }
 

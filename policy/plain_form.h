@@ -2,8 +2,10 @@
 //
 // Full-width, mathematical, circled and other compatible characters become the ordinary ones (NFKC), digits of any script become 0 to 9,
 // letters of other scripts that look like a Latin letter become it (Unicode TS 39), spaces and hyphens of any kind become ' ' and '-', and
-// what is not seen (zero-width characters, bidirectional controls, tags, combining marks) becomes nothing. It depends on nothing that
-// follows, so that a stream never waits for the next character. Pure; any thread. Cost: ASCII is skipped eight bytes at a time, others are
+// what is not seen (zero-width characters, bidirectional controls, tags, combining marks) becomes nothing. Behind the text's first '"' the
+// escapes of JSON strings (RFC 8259 section 7) become what they stand for, and so do those of JSON in a string of JSON: up to seven
+// backslashes before an n, r, t, u or '"' are one escape (json_escape.h). A character depends on nothing that follows it, so that a stream
+// waits for no other one; only an escape waits for its own end. Pure; any thread. Cost: ASCII is skipped eight bytes at a time, others are
 // looked up.
 #pragma once
 
@@ -15,9 +17,15 @@
 
 namespace tollgate::policy {
 
-// Where the first character that is not its own plain form begins; text.size() if there is none. `text` is valid UTF-8 and stands behind
-// the byte `before`: the dashes of prose are hyphens only where they join something, – behind anything but a space and — behind a digit.
-std::size_t FirstDisguised(std::string_view text, char before = ' ');
+// What a text stands behind.
+struct Behind {
+  char byte = ' ';  // The dashes of prose are hyphens only where they join something, – behind anything but a space and — behind a digit.
+  bool quoted = false;  // There was a '"'.
+};
+
+// Where the first character that is not its own plain form begins; text.size() if there is none. `text` is valid UTF-8. `more` of it may
+// follow: then what may be the beginning of an escape counts.
+std::size_t FirstDisguised(std::string_view text, Behind behind = {}, bool more = false);
 
 // The plain form; false if it is the character itself, and `out` is then left alone. Not longer than 12 bytes.
 bool PlainForm(char32_t c, char before, std::string_view& out);
@@ -34,22 +42,27 @@ class PlainText {
   // Of this many unseen characters in a row the last becomes U+FFFD: nothing matches across, and what is held stays bounded.
   static constexpr int kUnseenMax = 64;
 
-  // Up to `at` the plain text is the text itself, and ends with the byte `before`.
-  PlainText(std::int64_t at, char before) : raw_end_(at), plain_end_(at), before_(before) { spans_.push_back({0, 0, at, at, true}); }
+  // Up to `at` the plain text is the text itself.
+  explicit PlainText(std::int64_t at = 0, Behind behind = {}) : raw_end_(at), plain_end_(at), behind_(behind) {
+    spans_.push_back({0, 0, at, at, true});
+  }
 
-  // The plain form of the next whole code points.
-  std::string Append(std::string_view raw);
+  // The plain form of the next whole code points, without an escape at their end that `more` of the text may complete.
+  std::string Append(std::string_view raw, bool more = false);
 
   // Where the character begins that gave the byte at `plain`; past the last one: where it ended.
   std::int64_t RawBegin(std::int64_t plain) const;
   // Where the character ends that gave the byte before `plain`.
   std::int64_t RawEnd(std::int64_t plain) const;
 
-  std::int64_t raw_end() const { return raw_end_; }
+  // Where the character begins, an escape for instance, in whose middle `raw` lies; else `raw`.
+  std::int64_t CharacterBegin(std::int64_t raw) const;
+
+  std::int64_t raw_end() const { return raw_end_; }  // Of what was given the plain form of.
   std::int64_t plain_end() const { return plain_end_; }
 
-  // Nobody asks for what lies before `plain` any more.
-  void Forget(std::int64_t plain);
+  // Nobody asks for what lies before `plain`, or before `raw`, any more.
+  void Forget(std::int64_t plain, std::int64_t raw);
 
  private:
   // `same`: byte for byte; else one character's.
@@ -62,7 +75,8 @@ class PlainText {
 
   std::vector<Span> spans_;  // Ascending, without what is not seen.
   std::int64_t raw_end_, plain_end_;
-  char before_;
+  Behind behind_;
+  std::string begun_;  // An escape.
   int unseen_ = 0;
 };
 

@@ -43,10 +43,10 @@ std::string Describe(const Model& model) {
                        static_cast<double>(model.scale_millionths) / 1e6);
   }
   if (!model.sha256.has_value()) return fmt::format("registered model {} (engine {})", model.name, model.engine);
-  return fmt::format("registered model {} from {} (sha256 {}, licence {}, {} slots of {} tokens, kv {}{}{})", model.name, model.file,
+  return fmt::format("registered model {} from {} (sha256 {}, licence {}, {} slots of {} tokens{}, kv {}{}{})", model.name, model.file,
                      base::HexEncode(base::View(*model.sha256)), model.licence.empty() ? "not stated" : model.licence, model.slots,
-                     model.context_tokens, model.kv, model.pooling.empty() ? "" : fmt::format(", pooling {}", model.pooling),
-                     model.strict ? ", strict" : "");
+                     model.context_tokens, model.kv_tokens == 0 ? "" : fmt::format(" that share {}", model.kv_tokens), model.kv,
+                     model.pooling.empty() ? "" : fmt::format(", pooling {}", model.pooling), model.strict ? ", strict" : "");
 }
 
 // An adapter of no model would be refused for ever.

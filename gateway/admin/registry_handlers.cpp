@@ -50,6 +50,7 @@ absl::StatusOr<Model> ModelFrom(const v1::ModelSpec& spec) {
   if (spec.step_target_ms() != 0) model.step_target_ms = spec.step_target_ms();
   model.pooling = spec.pooling();
   model.strict = spec.strict();
+  model.kv_tokens = spec.kv_tokens();
   return model;
 }
 
@@ -76,6 +77,7 @@ v1::ModelSpec SpecOf(const Model& model) {
   spec.set_step_target_ms(model.step_target_ms);
   spec.set_pooling(model.pooling);
   spec.set_strict(model.strict);
+  spec.set_kv_tokens(model.kv_tokens);
   return spec;
 }
 

@@ -10,6 +10,7 @@
 #include "base/encoding.h"
 #include "gateway/explain/explain.h"
 #include "gateway/pipeline/judge.h"
+#include "gateway/pipeline/questions.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/tool_prompt.h"
 
@@ -58,6 +59,7 @@ absl::Status Judge(const HistoryPage& page, const Candidate& candidate, const au
   *asked.mutable_tools() = opened.content.tools();
   const std::vector<policy::Message> prompt = pipeline::PolicyPrompt(asked);
   TG_ASSIGN(const policy::Inspection would, candidate.policies->Inspect(subject, prompt));
+  for (const policy::Question& question : would.questions) tally.AddNotAsked(pipeline::LabelOf(question));
   explain::Said was;
   if (candidate.against == nullptr) {
     was = explain::SaidBy(record.has_deny() ? record.deny().input_verdict() : record.request().input_verdict());
@@ -76,6 +78,7 @@ void CompareOne(const HistoryPage& page, const audit::Row& row, bool output, con
   const std::string of = base::HexEncode(shadow.policy_digest());
   if (!of.starts_with(digest)) return;
   said.insert(of);
+  for (const std::string& question : shadow.verdict().not_scanned()) tally.AddNotAsked(question);
   tally.Compare(page.team->name, output, At(row), explain::SaidBy(acted), explain::SaidBy(shadow.verdict()));
 }
 

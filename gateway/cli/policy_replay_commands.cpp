@@ -93,6 +93,7 @@ void PrintChanges(Context& context, const v1::PolicyChanges& all, const std::str
                     ? none + "\n"
                     : fmt::format("{} {}, {} would change; policies {}\n", ShowCount(all.judged()), what, ShowCount(all.changed()),
                                   all.policy_digest().empty() ? "of several digests" : all.policy_digest().substr(0, 12)));
+  for (const std::string& question : all.not_asked()) context.Print(fmt::format("not asked, and so not counted: {}\n", question));
   if (all.erased() > 0) context.Print(fmt::format("{} more were erased and cannot be replayed\n", ShowCount(all.erased())));
   if (all.unreadable() > 0)
     context.Print(fmt::format("{} more cannot be read: what is stored is not what was recorded; run tollgate audit verify\n",

@@ -48,6 +48,7 @@ std::string HowItRuns(const v1::ModelSpec& s) {
   text += fmt::format("waits     {} requests, {} ms each; prompts in pieces of {} ms; prefix cache {} bytes\n", s.queue_max(),
                       ShowCount(s.queue_timeout_ms()), s.step_target_ms(), ShowCount(s.prefix_cache_bytes()));
   if (!s.pooling().empty()) text += fmt::format("pooling   {}\n", s.pooling());
+  if (s.kv_tokens() > 0) text += fmt::format("shares    {} tokens among its slots\n", ShowCount(s.kv_tokens()));
   if (s.strict()) text += "strict    it gives strict answers too, from a second copy\n";
   return text;
 }
@@ -174,6 +175,7 @@ void AddSpecOptions(CLI::App& command, Options& options) {
       "--scale", [&spec](double value) { spec.set_scale(value); }, "How strongly an adapter acts; else 1");
   number("--context", "Tokens of prompt and output that one request may use; else 2048", &Spec::set_context_tokens);
   number("--slots", "Requests that run at once; else 8", &Spec::set_slots);
+  number("--kv-tokens", "Tokens that all slots share, fewer than slots x context; else each has its own", &Spec::set_kv_tokens);
   number("--threads", "Threads that compute; else all cores but one", &Spec::set_threads);
   number("--queue", "Requests that may wait for a slot; else 64", &Spec::set_queue_max);
   number("--queue-timeout", "Milliseconds that one may wait; else 30000", &Spec::set_queue_timeout_ms);

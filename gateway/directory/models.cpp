@@ -65,6 +65,17 @@ absl::Status CheckPooling(const Model& model) {
   return model.kv == "q8" ? base::InvalidArgument("kv: use f16 or f32 for a model that embeds or reranks") : absl::OkStatus();
 }
 
+absl::Status CheckCells(const Model& model) {
+  if (model.kv_tokens == 0) return absl::OkStatus();
+  if (!model.pooling.empty()) return base::InvalidArgument("kv_tokens: a model that embeds or reranks keeps no contexts to share");
+  const std::int64_t all = model.slots * model.context_tokens;
+  if (model.kv_tokens >= model.context_tokens && model.kv_tokens < all) return absl::OkStatus();
+  return base::InvalidArgument(
+      fmt::format("kv_tokens: is {}; use context_tokens, {}, to less than slots x context_tokens, {}; or leave it out, and each slot has "
+                  "its own context",
+                  model.kv_tokens, model.context_tokens, all));
+}
+
 }  // namespace
 
 absl::Status Validate(const Model& model) {
@@ -92,7 +103,8 @@ absl::Status Validate(const Model& model) {
   TG_RETURN_IF_ERROR(InRange("queue_max", model.queue_max, 0, 100'000));
   TG_RETURN_IF_ERROR(InRange("queue_timeout_ms", model.queue_timeout_ms, 10, 3'600'000));
   TG_RETURN_IF_ERROR(InRange("prefix_cache_bytes", model.prefix_cache_bytes, 0, std::int64_t{1} << 40));
-  return InRange("step_target_ms", model.step_target_ms, 1, 10'000);
+  TG_RETURN_IF_ERROR(InRange("step_target_ms", model.step_target_ms, 1, 10'000));
+  return CheckCells(model);
 }
 
 Model ModelOf(const Row& row) {
@@ -115,6 +127,7 @@ Model ModelOf(const Row& row) {
   model.prefix_cache_bytes = row.Int("prefix_cache_bytes");
   model.step_target_ms = row.Int("step_target_ms");
   if (!row.IsNull("pooling")) model.pooling = row.Text("pooling");
+  if (!row.IsNull("kv_tokens")) model.kv_tokens = row.Int("kv_tokens");
   model.strict = !row.IsNull("strict") && row.Bool("strict");
   if (!row.IsNull("base")) model.base = row.Text("base");
   if (!row.IsNull("scale_millionths")) model.scale_millionths = row.Int("scale_millionths");
@@ -141,6 +154,7 @@ void ToRow(const Model& model, Row& row) {
   row.Set("step_target_ms", model.step_target_ms);
   row.Set("pooling", model.pooling.empty() ? base::Value() : base::Value(model.pooling));
   row.Set("strict", model.strict ? base::Value(Flag(true)) : base::Value());
+  row.Set("kv_tokens", model.kv_tokens == 0 ? base::Value() : base::Value(model.kv_tokens));
   row.Set("base", model.base.empty() ? base::Value() : base::Value(model.base));
   row.Set("scale_millionths", model.base.empty() ? base::Value() : base::Value(model.scale_millionths));
   row.Set("restricted", Flag(model.restricted));
@@ -151,7 +165,8 @@ void ToRow(const Model& model, Row& row) {
 bool SameReplica(const Model& a, const Model& b) {
   const auto replica = [](const Model& m) {
     return std::tie(m.name, m.engine, m.file, m.sha256, m.licence, m.chat_template, m.context_tokens, m.slots, m.threads, m.kv, m.queue_max,
-                    m.queue_timeout_ms, m.prefix_cache_bytes, m.step_target_ms, m.pooling, m.base, m.scale_millionths, m.strict);
+                    m.queue_timeout_ms, m.prefix_cache_bytes, m.step_target_ms, m.pooling, m.base, m.scale_millionths, m.strict,
+                    m.kv_tokens);
   };
   return replica(a) == replica(b);
 }

@@ -28,8 +28,9 @@ struct Model {
   std::int64_t queue_timeout_ms = 30'000;
   std::int64_t prefix_cache_bytes = 256 << 20;
   std::int64_t step_target_ms = 100;
-  std::string pooling;  // Empty: it chats. "model", "mean", "cls", "last" or "rank": it embeds, or reranks.
-  bool strict = false;  // It gives strict answers too, from a second copy.
+  std::string pooling;         // Empty: it chats. "model", "mean", "cls", "last" or "rank": it embeds, or reranks.
+  std::int64_t kv_tokens = 0;  // That all slots share; 0: each has its own context.
+  bool strict = false;         // It gives strict answers too, from a second copy.
   // Of "lora" alone, which runs as its base does; of the settings above, name, file, sha256 and licence are its own.
   std::string base;                           // The model that it changes.
   std::int64_t scale_millionths = 1'000'000;  // How strongly.

@@ -38,7 +38,8 @@ std::vector<base::CompanionColumn> ModelColumns() {
           {"pooling", "text"},
           {"base", "text"},
           {"scale_millionths", "int8"},
-          {"strict", "bool"}};
+          {"strict", "bool"},
+          {"kv_tokens", "int8"}};
 }
 
 std::vector<base::CompanionColumn> AliasColumns() {

@@ -72,11 +72,17 @@ void Tally::Note(Key key, std::int64_t count, std::int64_t spans_was, std::int64
   }
 }
 
+void Tally::AddNotAsked(const std::string& question) {
+  constexpr std::size_t kNamedMax = 100;
+  if (not_asked_.size() < kNamedMax) not_asked_.insert(question);
+}
+
 void Tally::Add(const v1::PolicyChanges& page) {
   judged_ += page.judged();
   changed_ += page.changed();
   erased_ += page.erased();
   unreadable_ += page.unreadable();
+  for (const std::string& question : page.not_asked()) AddNotAsked(question);
   for (const v1::VerdictChange& c : page.verdicts()) Note({c.team(), c.direction(), "", c.was(), c.would()}, c.count(), 0, 0, c.examples());
   for (const v1::RuleChange& c : page.rules())
     Note({c.team(), c.direction(), c.rule_id(), c.was(), c.would()}, c.count(), c.spans_was(), c.spans_would(), c.examples());
@@ -88,6 +94,7 @@ v1::PolicyChanges Tally::Changes() const {
   out.set_changed(changed_);
   out.set_erased(erased_);
   out.set_unreadable(unreadable_);
+  for (const std::string& question : not_asked_) out.add_not_asked(question);
   const auto fill = [](const Key& key, const Line& line, auto& change) {
     change.set_team(std::get<0>(key));
     change.set_direction(std::get<1>(key));

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -35,6 +36,7 @@ class Tally {
   void Compare(std::string_view team, bool output, const v1::RecordPosition& at, const Said& was, const Said& would);
   void AddErased() { ++erased_; }
   void AddUnreadable() { ++unreadable_; }
+  void AddNotAsked(const std::string& question);  // As Verdict::not_scanned names it.
   void Add(const v1::PolicyChanges& page);
 
   // Lines by tenant, direction and rule; without digest and token.
@@ -54,6 +56,7 @@ class Tally {
   const int examples_max_;
   std::int64_t judged_ = 0, changed_ = 0, erased_ = 0, unreadable_ = 0;
   std::map<Key, Line> lines_;
+  std::set<std::string> not_asked_;
 };
 
 }  // namespace tollgate::explain

@@ -297,6 +297,9 @@ v1::Verdict ChoiceOutput::Verdict() const {
   MergeVerdict(call_verdict_, index_, "", verdict);
   for (const Asked& asked : asked_) {
     if (asked.its != nullptr) MergeVerdict(ToProto(asked.its->verdict()), index_, "tool_calls", verdict);
+    v1::Verdict unanswered;
+    for (const std::string& what : asked.filter->unanswered()) unanswered.add_not_scanned(what);
+    MergeVerdict(unanswered, index_, asked.channel, verdict);
   }
   if (raw_.offset() + static_cast<std::int64_t>(raw_.text().size()) > Judged()) verdict.add_not_scanned("undelivered_tail");
   return verdict;

@@ -186,6 +186,9 @@ async::Awaitable<Outcome<Reply>> EmbedRequest::Generate() {
                           .tenant = who_.place.team->id,
                           .key = who_.place.key->id,
                           .deadline = deadline_};
+  if (ask_.rerank && model_.engine == "openai") {
+    for (const policy::Message& message : inspection_.prompt) job.texts.push_back(TextOf(message));
+  }
   auto stream = with_.pool->Embed(std::move(job));
   if (!stream.ok()) {
     Ending refused = Broken("POOL_REFUSED", stream.status());

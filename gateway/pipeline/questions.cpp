@@ -7,6 +7,8 @@
 #include <boost/asio/post.hpp>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "base/mutex.h"
 
 namespace tollgate::pipeline {
@@ -65,6 +67,10 @@ class Inbox final : public QuestionInbox {
 };
 
 }  // namespace
+
+std::string LabelOf(const policy::Question& question) {
+  return fmt::format("{} {} ({})", question.detector(), question.name, question.rule_id);
+}
 
 std::shared_ptr<QuestionInbox> QuestionInbox::Make(Answerers& answerers, boost::asio::any_io_executor cpu, std::function<void()> notify) {
   return std::make_shared<Inbox>(answerers, std::move(cpu), std::move(notify));

@@ -206,6 +206,14 @@ const policy::Verdict& SemanticFilter::verdict() const {
   return verdict_;
 }
 
+std::vector<std::string> SemanticFilter::unanswered() const {
+  std::vector<std::string> out;
+  for (const State& state : states_) {
+    if (!state.done && approved_ > state.answered_to) out.push_back(LabelOf(state.question));
+  }
+  return out;
+}
+
 // What every question that holds is answered about may leave.
 void SemanticFilter::Advance() {
   verdict_is_old_ = true;

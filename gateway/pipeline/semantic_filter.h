@@ -58,6 +58,8 @@ class SemanticFilter final : public policy::StreamFilter {
   // After Finish: some question is still to be answered, or to be asked.
   bool waiting() const;
 
+  // What may have left without an answer about it, as Verdict::not_scanned says it: the reply ended before its questions were answered.
+  std::vector<std::string> unanswered() const;
   // What was asked and answered, for the record.
   std::vector<tollgate::v1::GuardOutcome> outcomes() const;
   // What guard models said to it last, with their rules.

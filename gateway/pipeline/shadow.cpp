@@ -4,6 +4,7 @@
 #include "gateway/pipeline/shadow.h"
 
 #include "base/crypto.h"
+#include "gateway/pipeline/questions.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/semantic_filter.h"
 
@@ -13,17 +14,20 @@ namespace v1 = tollgate::v1;
 
 namespace {
 
-v1::ShadowVerdict Made(const policy::PolicySet& shadow, const policy::Verdict& verdict) {
+// Nobody is asked for it: what its rules would ask is not scanned.
+v1::ShadowVerdict Made(const policy::PolicySet& shadow, const policy::Verdict& verdict, std::span<const policy::Question> questions) {
   v1::ShadowVerdict out;
   out.set_policy_digest(std::string(base::View(shadow.digest())));
   *out.mutable_verdict() = ToProto(verdict);
+  for (const policy::Question& question : questions) out.mutable_verdict()->add_not_scanned(LabelOf(question));
   return out;
 }
 
 class BesideFilter final : public policy::StreamFilter {
  public:
-  BesideFilter(std::unique_ptr<policy::StreamFilter> acting, std::unique_ptr<policy::StreamFilter> shadow)
-      : acting_(std::move(acting)), shadow_(std::move(shadow)) {}
+  BesideFilter(std::unique_ptr<policy::StreamFilter> acting, const policy::PolicySet& shadow, const policy::Subject& subject,
+               const policy::Channel& channel)
+      : acting_(std::move(acting)), shadow_(shadow.OpenOutput(subject, channel)), questions_(shadow.QuestionsOfOutput(subject, channel)) {}
 
   absl::StatusOr<std::string> Push(std::string_view raw) override {
     if (!shadow_->blocked()) shadow_->Push(raw).IgnoreError();
@@ -42,10 +46,11 @@ class BesideFilter final : public policy::StreamFilter {
   std::int64_t decided_bytes() const override { return acting_->decided_bytes(); }
   bool swallowing() const override { return acting_->swallowing(); }
 
-  const policy::Verdict& shadow_verdict() const { return shadow_->verdict(); }
+  v1::ShadowVerdict ShadowOf(const policy::PolicySet& shadow) const { return Made(shadow, shadow_->verdict(), questions_); }
 
  private:
-  std::unique_ptr<policy::StreamFilter> acting_, shadow_;
+  const std::unique_ptr<policy::StreamFilter> acting_, shadow_;
+  const std::vector<policy::Question> questions_;
 };
 
 }  // namespace
@@ -73,20 +78,20 @@ ShadowCounts::Counts ShadowCounts::Of(bool output) const {
 v1::ShadowVerdict ShadowOf(const policy::PolicySet* shadow, const policy::Subject& subject, std::span<const policy::Message> prompt) {
   if (shadow == nullptr) return {};
   const auto inspection = shadow->Inspect(subject, prompt);
-  return inspection.ok() ? Made(*shadow, inspection->verdict) : v1::ShadowVerdict();
+  return inspection.ok() ? Made(*shadow, inspection->verdict, inspection->questions) : v1::ShadowVerdict();
 }
 
 std::unique_ptr<policy::StreamFilter> OpenOutput(const directory::Judges& judges, const policy::Subject& subject,
                                                  const policy::Channel& channel) {
   auto filter = judges.acting->OpenOutput(subject, channel);
-  if (judges.shadow != nullptr) filter = std::make_unique<BesideFilter>(std::move(filter), judges.shadow->OpenOutput(subject, channel));
+  if (judges.shadow != nullptr) filter = std::make_unique<BesideFilter>(std::move(filter), *judges.shadow, subject, channel);
   return filter;
 }
 
 v1::ShadowVerdict ShadowOf(const policy::PolicySet& shadow, const policy::StreamFilter& filter) {
   const auto* semantic = dynamic_cast<const SemanticFilter*>(&filter);
   const auto* beside = dynamic_cast<const BesideFilter*>(semantic == nullptr ? &filter : &semantic->spans());
-  return beside == nullptr ? v1::ShadowVerdict() : Made(shadow, beside->shadow_verdict());
+  return beside == nullptr ? v1::ShadowVerdict() : beside->ShadowOf(shadow);
 }
 
 }  // namespace tollgate::pipeline

@@ -39,6 +39,7 @@ absl::StatusOr<inference::ModelOptions> ModelFrom(const v1::Config::Model& m, co
   model.step_target = milliseconds(m.step_target_ms());
   model.pooling = inference::PoolingOf(m.pooling()).value_or(inference::Pooling::kNone);
   model.strict = m.strict();
+  model.kv_tokens = m.kv_tokens();
   if (!m.sha256().empty()) {
     TG_ASSIGN(const std::string bytes, base::HexDecode(m.sha256()));
     base::Digest digest{};

@@ -99,6 +99,11 @@ void AddReplica(Families& out, const inference::ReplicaStats& r) {
   out.Gauge("tollgate_pool_waiting", "Sequences that wait for a slot.", r.waiting, model);
   out.Gauge("tollgate_pool_kv_tokens", "Tokens in context.", static_cast<double>(r.kv_tokens_used), model);
   out.Gauge("tollgate_pool_kv_tokens_max", "Tokens that fit in context.", static_cast<double>(r.kv_tokens_total), model);
+  out.Gauge("tollgate_pool_suspended", "Sequences that hold a slot, suspended since tokens in context ran short.", r.suspended, model);
+  out.Gauge("tollgate_pool_suspended_bytes", "Memory that their states take.", static_cast<double>(r.suspended_bytes), model);
+  out.Counter("tollgate_pool_preemptions_total", "Times that a sequence was suspended.", static_cast<double>(r.preemptions), model);
+  out.Counter("tollgate_pool_recomputed_tokens_total", "Tokens worked through again, since there was no memory for a state.",
+              static_cast<double>(r.recomputed_tokens), model);
   out.Gauge("tollgate_pool_fairness_gap_tokens", "Most and least served of the tenants that wait, apart by.",
             static_cast<double>(r.fairness_gap_tokens), model);
   out.Gauge("tollgate_pool_fairness_bound_tokens", "What that cannot exceed while all ask in one band.",

@@ -49,6 +49,7 @@ inference::ModelOptions OptionsOf(const Model& model, const std::string& models_
   options.step_target = std::chrono::milliseconds(model.step_target_ms);
   options.pooling = inference::PoolingOf(model.pooling).value_or(inference::Pooling::kNone);
   options.strict = model.strict;
+  options.kv_tokens = model.kv_tokens;
   return options;
 }
 

@@ -1,5 +1,5 @@
 // How it works. The file's header is read by our own reader and its digest compared before libllama sees it; then the model is loaded, a
-// context made with split KV, and what libllama made of it is read back and compared with what was asked for.
+// context made, and what libllama made of it is read back and compared with what was asked for.
 //
 // Tested by tests/inference/model_test.cpp, tests/inference/tiny_model_test.cpp.
 #include "inference/engines/llama.h"
@@ -80,7 +80,10 @@ LlamaModel LoadWeights(const std::string& path, const LlamaPlan& plan) {
 }
 
 // libllama gives each sequence whole blocks of 256 tokens.
-std::int64_t CacheTokens(const ModelOptions& model) { return (model.context_tokens + 255) / 256 * 256 * model.slots; }
+std::int64_t CacheTokens(const ModelOptions& model) {
+  const auto blocks = [](std::int64_t tokens) { return (tokens + 255) / 256 * 256; };
+  return model.kv_tokens > 0 ? blocks(model.kv_tokens) : blocks(model.context_tokens) * model.slots;
+}
 
 LlamaContext MakeContext(llama_model* weights, const ModelOptions& model, int step_tokens_max) {
   llama_context_params params = llama_context_default_params();
@@ -90,7 +93,7 @@ LlamaContext MakeContext(llama_model* weights, const ModelOptions& model, int st
   params.n_ubatch = std::min<std::uint32_t>(params.n_batch, 512);
   params.n_seq_max = slots;
   params.n_outputs_max = slots;
-  params.kv_unified = false;
+  params.kv_unified = model.kv_tokens > 0;
   if (model.kv == KvType::kQ8) {
     params.type_k = params.type_v = GGML_TYPE_Q8_0;
     params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
@@ -147,7 +150,13 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
     info.strict = {LlamaVersion(), LlamaProcessor(), threads, step_tokens_max, model.context_tokens, std::string(Name(model.kv))};
   vocab.format().Describe(info);
   auto engine = std::make_unique<LlamaEngine>(std::move(info), std::move(checked.header), std::move(weights), std::move(context),
-                                              std::move(vocab), step_tokens_max, model.prefix_cache_bytes);
+                                              std::move(vocab), step_tokens_max, PrefixBytesMax(model));
+  if (model.kv_tokens > 0 && !engine->Info().rewinds) {
+    return base::FailedPrecondition(
+        "what this model keeps of a context cannot be told apart by token (it is recurrent, or forgets old tokens), so that its slots "
+        "share no "
+        "cells: leave kv_tokens out");
+  }
   TG_RETURN_IF_ERROR(engine->Start(threads));
   return engine;
 }
@@ -185,6 +194,7 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& mode
   info.licence = model.licence;
   info.context_tokens = model.context_tokens;
   info.slots = model.slots;
+  info.kv_tokens = model.kv_tokens;
   TG_ASSIGN(Checked checked, CheckFile(model, backends_dir, memory_bytes, info));
   info.engine_build = LlamaBuild();
   try {

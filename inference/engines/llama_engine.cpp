@@ -1,7 +1,7 @@
 // How it works. A context with split KV: slot i is libllama's sequence i and owns its part of the cache, so a sequence that was let in
-// never runs out. A step is one batch in the order of slots, which libllama computes in the fewest passes; only the last token of a
-// finished prompt and each decoded token ask for logits, and our own sampler reads them where they lie, the rows of a step side by side
-// where there are processors for it.
+// never runs out; or one cache for all (llama_cells.cpp). A step is one batch in the order of slots, which libllama computes in the fewest
+// passes; only the last token of a finished prompt and each decoded token ask for logits, and our own sampler reads them where they lie,
+// the rows of a step side by side where there are processors for it.
 //
 // The token that was sampled last is not in the cache: it is fed by the next step. So after k output tokens the cache holds the prompt and
 // k - 1 of them, and Rewind only has to cut it.
@@ -55,6 +55,16 @@ LlamaEngine::~LlamaEngine() {
   if (interrupted()) LlamaInterrupted(false);
 }
 
+absl::StatusOr<std::vector<std::int32_t>> LlamaEngine::Tokenize(std::string_view text) const {
+  std::vector<std::int32_t> tokens;
+  TG_RETURN_IF_ERROR(vocab_.Tokenize(text, tokens));
+  return tokens;
+}
+
+absl::StatusOr<std::vector<std::int32_t>> LlamaEngine::RenderParts(std::span<const PromptPart> parts) const {
+  return vocab_.RenderParts(parts);
+}
+
 absl::Status LlamaEngine::Start(int threads) {
   llama_set_n_threads(context_.get(), threads, threads);
   threads_ = LlamaThreads::Attach(context_.get(), threads);
@@ -80,9 +90,12 @@ absl::Status LlamaEngine::Fill(std::span<const EngineWork> work) {
   std::sort(ordered_.begin(), ordered_.end(), [](const EngineWork& a, const EngineWork& b) { return a.slot < b.slot; });
   batch_.raw.n_tokens = 0;
   wanted_.clear();
+  chunks_.clear();
+  const bool proves = info_.kv_tokens > 0;
   for (const EngineWork& item : ordered_) {
     if (item.slot < 0 || item.slot >= info_.slots || !slots_[item.slot])
       return base::Internal(fmt::format("slot {} is not open", item.slot));
+    if (slots_[item.slot]->aside != nullptr) return base::Internal(fmt::format("slot {} is suspended", item.slot));
     const Slot& slot = *slots_[item.slot];
     if (slot.adapters != slots_[ordered_.front().slot]->adapters) return base::Internal("a step was asked for with two sets of adapters");
     const std::int64_t known = static_cast<std::int64_t>(slot.prompt.size() + slot.output.size());
@@ -90,8 +103,9 @@ absl::Status LlamaEngine::Fill(std::span<const EngineWork> work) {
     if (slot.cached + tokens > known || slot.cached + tokens > info_.context_tokens || batch_.raw.n_tokens + tokens > step_tokens_max_) {
       return base::Internal(fmt::format("slot {} was given {} tokens of work it cannot do", item.slot, tokens));
     }
-    for (std::int64_t i = slot.cached; i < slot.cached + tokens; ++i) batch_.Add(slot.TokenAt(i), i, item.slot, i + 1 == known);
-    if (slot.cached + tokens == known) wanted_.push_back({item.slot, batch_.raw.n_tokens - 1});
+    const std::int64_t end = slot.cached + tokens;
+    for (std::int64_t i = slot.cached; i < end; ++i) batch_.Add(slot.TokenAt(i), i, item.slot, i + 1 == known || (proves && i + 1 == end));
+    if (end == known || proves) (end == known ? wanted_ : chunks_).push_back({item.slot, batch_.raw.n_tokens - 1});
   }
   return absl::OkStatus();
 }
@@ -123,7 +137,8 @@ absl::StatusOr<EngineOpened> LlamaEngine::Open(int index, const EngineSequence& 
     llama_memory_clear(llama_get_memory(context_.get()), true);
     spoilt_.clear();
   }
-  if (spoilt_.contains(index) && !Cleanse(index)) return base::Unavailable("the engine's memory is short; try again");
+  if ((info_.kv_tokens > 0 ? !spoilt_.empty() : spoilt_.contains(index)) && !Cleanse(index))
+    return base::Unavailable("the engine's memory is short; try again");
   TG_RETURN_IF_ERROR(adapters_.Usable(sequence.adapters));
   const std::string with = adapters_.Salt(sequence.adapters);
   Slot& slot = slots_[index].emplace(Slot{
@@ -148,20 +163,9 @@ EngineOpened LlamaEngine::Restore(int index, const Slot& opened) {
   const auto until = static_cast<std::size_t>(opened.published) + 1;  // Find leaves a token to evaluate.
   const auto prefix = std::span(opened.prompt).first(until);
   const auto all = opened.published > own_tokens ? prefixes_.Find(opened.published_salt, prefix) : std::nullopt;
-  if (all && all->tokens > own_tokens && Put(index, all->state, all->tokens)) return {own_tokens, all->tokens - own_tokens};
-  return {own && Put(index, own->state, own_tokens) ? own_tokens : 0, 0};
-}
-
-// Puts a state into an empty slot and cuts it to so many tokens. False: the slot is empty still.
-bool LlamaEngine::Put(int index, std::span<const std::uint8_t> state, std::int64_t tokens) {
-  auto* memory = llama_get_memory(context_.get());
-  llama_memory_seq_rm(memory, index, -1, -1);
-  if (llama_state_seq_set_data(context_.get(), state.data(), state.size(), index) == state.size() &&
-      llama_memory_seq_rm(memory, index, static_cast<llama_pos>(tokens), -1)) {
-    return true;
-  }
-  llama_memory_seq_rm(memory, index, -1, -1);
-  return false;
+  if (all && all->tokens > own_tokens && Put(index, {all->state, all->state_tokens}, all->tokens))
+    return {own_tokens, all->tokens - own_tokens};
+  return {own && Put(index, {own->state, own->state_tokens}, own_tokens) ? own_tokens : 0, 0};
 }
 
 std::int64_t LlamaEngine::Share(int from, int to) {
@@ -170,11 +174,13 @@ std::int64_t LlamaEngine::Share(int from, int to) {
   const std::size_t most = std::min({source.prompt.size(), target.prompt.size() - 1, static_cast<std::size_t>(source.cached)});
   const auto end = source.prompt.begin() + static_cast<std::ptrdiff_t>(most);
   const auto same = std::mismatch(source.prompt.begin(), end, target.prompt.begin()).first - source.prompt.begin();
-  if (!keeps_parts_ || !source.sound || source.salt != target.salt || same <= target.cached) return 0;
+  if (!keeps_parts_ || !source.sound || source.aside != nullptr || target.aside != nullptr || source.salt != target.salt ||
+      same <= target.cached)
+    return 0;
   try {
     std::vector<std::uint8_t> state(llama_state_seq_get_size(context_.get(), from));
     if (llama_state_seq_get_data(context_.get(), state.data(), state.size(), from) != state.size()) return 0;
-    target.cached = Put(to, state, same) ? same : 0;
+    target.cached = Put(to, {state, source.cached}, same) ? same : 0;
   } catch (const std::exception& e) {
     base::Warn("llama", "a prompt was not shared: {}", e.what());
     return 0;
@@ -208,8 +214,9 @@ void LlamaEngine::KeepUnder(const std::string& salt, std::vector<std::int32_t> t
 }
 
 void LlamaEngine::Close(int index) {
-  const bool spoilt = slots_[index] && !slots_[index]->adapters.empty() && !interrupted() && !TurnsOutFinite(index);
-  if (slots_[index] && slots_[index]->sound && !interrupted() && !spoilt) Keep(index);
+  const bool may_be = slots_[index] && (!slots_[index]->adapters.empty() || info_.kv_tokens > 0);
+  const bool spoilt = may_be && !interrupted() && !TurnsOutFinite(index);
+  if (slots_[index] && slots_[index]->sound && slots_[index]->aside == nullptr && !interrupted() && !spoilt) Keep(index);
   llama_memory_seq_rm(llama_get_memory(context_.get()), index, -1, -1);
   slots_[index].reset();
   if (spoilt && !Cleanse(index)) spoilt_.insert(index);
@@ -218,6 +225,7 @@ void LlamaEngine::Close(int index) {
 absl::Status LlamaEngine::Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) {
   if (work.empty()) return absl::OkStatus();
   TG_RETURN_IF_ERROR(Fill(work));
+  if (info_.kv_tokens > 0 && !spoilt_.empty() && !Cleanse(*spoilt_.begin())) return base::Unavailable("the engine's memory is short");
   absl::Status status = adapters_.Use(slots_[ordered_.front().slot]->adapters);
   if (status.ok()) status = Decode();
   if (!status.ok()) {
@@ -228,6 +236,7 @@ absl::Status LlamaEngine::Step(std::span<const EngineWork> work, std::vector<Eng
     slots_[item.slot]->cached += std::max<std::int64_t>(item.prompt_tokens, 1);
     slots_[item.slot]->finite = false;
   }
+  ProveChunks(outputs);
   SampleAll(outputs);
   return absl::OkStatus();
 }
@@ -272,7 +281,9 @@ absl::Status LlamaEngine::Sample(const Wanted& wanted, Scratch& scratch, std::ve
   Slot& slot = *slots_[wanted.slot];
   if (wanted.logits == nullptr) return base::Internal("the engine gave no logits");
   const std::span<const float> logits(wanted.logits, static_cast<std::size_t>(vocab_.tokens()));
-  slot.finite = slot.adapters.empty() || std::all_of(logits.begin(), logits.end(), [](float l) { return std::isfinite(l); });
+  const bool proves = info_.kv_tokens > 0;
+  slot.finite = (slot.adapters.empty() && !proves) || IsFinite(wanted.logits);
+  if (proves && !slot.finite) return Overflowed();
   TG_ASSIGN(const std::int32_t token, Choose(slot, logits, scratch));
   slot.sampler.Accept(token);
   slot.output.push_back(token);
@@ -297,7 +308,7 @@ absl::Status LlamaEngine::Rewind(int index, std::int64_t output_tokens, std::spa
   const auto have = static_cast<std::int64_t>(slot.output.size());
   if (output_tokens < 0 || output_tokens > have) return base::InvalidArgument("there are not so many output tokens to rewind to");
   const std::int64_t cached = std::min(slot.cached, static_cast<std::int64_t>(slot.prompt.size()) + output_tokens - 1);
-  if (!llama_memory_seq_rm(llama_get_memory(context_.get()), index, static_cast<llama_pos>(cached), -1)) {
+  if (slot.aside == nullptr && !llama_memory_seq_rm(llama_get_memory(context_.get()), index, static_cast<llama_pos>(cached), -1)) {
     return base::Unimplemented("this model's memory cannot be taken back in part");
   }
   for (std::int64_t i = have; i > output_tokens; --i) {

@@ -15,6 +15,8 @@
 #include "inference/crew.h"
 #include "inference/engine.h"
 #include "inference/engines/llama_adapters.h"
+#include "inference/engines/llama_aside.h"
+#include "inference/engines/llama_batch.h"
 #include "inference/engines/llama_grammar.h"
 #include "inference/engines/llama_library.h"
 #include "inference/engines/llama_vocab.h"
@@ -23,24 +25,6 @@
 #include "inference/sampler.h"
 
 namespace tollgate::inference {
-
-struct LlamaBatch {
-  explicit LlamaBatch(int tokens) : raw(llama_batch_init(tokens, 0, 1)) {}
-  ~LlamaBatch() { llama_batch_free(raw); }
-  LlamaBatch(const LlamaBatch&) = delete;
-  LlamaBatch& operator=(const LlamaBatch&) = delete;
-  void Add(std::int32_t token, std::int64_t position, int slot, bool output) {
-    const int i = raw.n_tokens++;
-    raw.token[i] = token;
-    raw.pos[i] = static_cast<llama_pos>(position);
-    raw.n_seq_id[i] = 1;
-    raw.seq_id[i][0] = slot;
-    raw.logits[i] = output ? 1 : 0;
-  }
-  absl::StatusOr<int> Decode(llama_context* context) const;  // To the end: libllama's code. INTERNAL: it threw.
-
-  llama_batch raw;
-};
 
 class LlamaEngine final : public Engine {
  public:
@@ -55,19 +39,15 @@ class LlamaEngine final : public Engine {
   const ModelInfo& Info() const override { return info_; }
   std::int64_t step_tokens_max() const override { return step_tokens_max_; }
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return vocab_.Render(turns); }
-  absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override {
-    std::vector<std::int32_t> tokens;
-    TG_RETURN_IF_ERROR(vocab_.Tokenize(text, tokens));
-    return tokens;
-  }
-  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override {
-    return vocab_.RenderParts(parts);
-  }
+  absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override;
+  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override;
   absl::Status CheckGrammar(std::string_view gbnf) const override { return LlamaGrammar::Make(vocab_.raw(), gbnf).status(); }
   absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override;
   absl::Status Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) override;
   absl::Status Rewind(int slot, std::int64_t output_tokens, std::span<const std::int32_t> banned) override;
   std::int64_t Share(int from, int to) override;
+  absl::StatusOr<std::int64_t> Suspend(int slot, std::int64_t bytes_max) override;
+  absl::StatusOr<std::int64_t> Resume(int slot) override;
   void Close(int slot) override;
   absl::StatusOr<AdapterInfo> CheckAdapter(const AdapterOptions& adapter, std::int64_t memory_bytes) const override {
     return adapters_.Check(adapter, memory_bytes);
@@ -84,14 +64,15 @@ class LlamaEngine final : public Engine {
   struct Slot {
     std::vector<std::int32_t> prompt;
     std::vector<std::int32_t> output;
-    std::int64_t cached = 0;  // Tokens in the KV cache.
+    std::int64_t cached = 0;  // Tokens in the KV cache; of a suspended slot, those that shall be there again.
     Sampler sampler;
     std::string salt;
     std::int64_t published = 0;    // Prompt tokens that other tenants may share,
     std::string published_salt{};  // found under this name.
     std::optional<LlamaGrammar> grammar{};
     std::vector<int> adapters{};
-    bool finite = true;  // With adapters: whether the last step gave logits, all finite, and so all that is cached is.
+    std::unique_ptr<LlamaAside> aside{};  // Where it is suspended.
+    bool finite = true;  // With adapters or shared cells: whether the last step gave logits, all finite, and so all that is cached is.
     int logprobs = -1;
     bool sound = true;  // No step failed on it: its state may be kept.
     std::int32_t TokenAt(std::int64_t position) const {
@@ -112,12 +93,20 @@ class LlamaEngine final : public Engine {
 
   bool Cleanse(int slot);  // This and the next: llama_spoilt.cpp.
   bool TurnsOutFinite(int slot);
+  static absl::Status Overflowed() { return base::Internal("the model's numbers overflowed on this sequence"); }
+  bool IsFinite(const float* logits) const;  // This and the next seven: llama_cells.cpp.
+  void ProveChunks(std::vector<EngineOutput>& outputs);
+  bool TakeOut(int slot, std::int64_t bytes_max, LlamaAside& aside) const;
+  bool Put(int slot, const LlamaState& state, std::int64_t tokens);
+  bool PutAsIs(int slot, std::span<const std::uint8_t> state, std::int64_t tokens);
+  std::vector<int> Others(int slot) const;
+  bool SendAway(int slot, std::vector<LlamaAway>& away);
+  void BringBack(const std::vector<LlamaAway>& away);
   bool interrupted() const { return interrupted_.load(std::memory_order_acquire); }
   absl::Status WarmUp(std::int64_t prompt_tokens, int others);
   absl::Status Fill(std::span<const EngineWork> work);
   absl::Status Decode();
   EngineOpened Restore(int slot, const Slot& opened);
-  bool Put(int slot, std::span<const std::uint8_t> state, std::int64_t tokens);
   void Keep(int slot);
   void KeepUnder(const std::string& salt, std::vector<std::int32_t> tokens, int slot);
   // On any of the crew's threads: each slot on one of them.
@@ -140,6 +129,7 @@ class LlamaEngine final : public Engine {
   PrefixCache prefixes_;
   std::vector<EngineWork> ordered_;
   std::vector<Wanted> wanted_;
+  std::vector<Wanted> chunks_;  // Of prompts, where cells are shared.
   Crew crew_;
   std::vector<Scratch> scratch_;                      // One a worker of the crew.
   std::vector<std::vector<EngineAlternative>> tops_;  // Of this step's outputs.

@@ -1,7 +1,7 @@
 // How it works. libllama loads the file's vocabulary alone; LlamaVocab or LlamaText does the rest, as it does for the engines that chat and
 // that embed. Adapters are held against the header that our own reader gives.
 //
-// Tested by tests/inference/worker_model_test.cpp.
+// Tested by tests/inference/worker_model_test.cpp, tests/inference/upstream_model_test.cpp.
 #include "inference/engines/llama_prompts.h"
 
 #include <exception>
@@ -14,8 +14,11 @@
 #include "inference/engines/llama_grammar.h"
 #include "inference/engines/llama_library.h"
 #include "inference/engines/llama_text.h"
+#include "inference/engines/llama_tokenizer.h"
 #include "inference/engines/llama_vocab.h"
+#include "inference/engines/upstream_embed_wire.h"
 #include "inference/mapped_file.h"
+#include "inference/pooling.h"
 
 namespace tollgate::inference {
 namespace {
@@ -64,12 +67,52 @@ class TextPrompts final : public PromptSide {
   LlamaText text_;
 };
 
-absl::StatusOr<std::unique_ptr<PromptSide>> Make(const ModelOptions& model, const ModelInfo& loaded, GgufHeader header) {
+class SentTexts final : public UpstreamTexts {
+ public:
+  SentTexts(ModelInfo facts, LlamaModel model, LlamaText text)
+      : facts_(std::move(facts)), model_(std::move(model)), text_(std::move(text)), names_(text_.Names()) {}
+
+  const ModelInfo& Facts() const override { return facts_; }
+  std::string Sent(std::string_view text) const override { return BreakNames(text, names_); }
+  absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> /*turns*/) const override {
+    return base::FailedPrecondition(fmt::format("model {} does not chat", facts_.name));
+  }
+  absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override {
+    return facts_.reranks() ? text_.Plain(Sent(text)) : text_.Plain(text);
+  }
+  absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(const EmbedText& text) const override {
+    if (!facts_.reranks()) return text_.Tokens(text);
+    const std::string sent = Sent(text.text);
+    return text_.Tokens({.text = sent, .query = text.query});
+  }
+  absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> tokens) const override { return text_.TextOf(tokens); }
+
+ private:
+  const ModelInfo facts_;
+  LlamaModel model_;
+  LlamaText text_;
+  const std::vector<std::string> names_;
+};
+
+absl::StatusOr<LlamaModel> Vocabulary(const std::string& file) {
   llama_model_params params = llama_model_default_params();
   params.vocab_only = true;
-  LlamaModel vocabulary(llama_model_load_from_file(model.file.c_str(), params));
+  LlamaModel vocabulary(llama_model_load_from_file(file.c_str(), params));
   if (vocabulary == nullptr)
-    return base::FailedPrecondition(fmt::format("libllama cannot read the vocabulary of {}; its lines above say why", model.file));
+    return base::FailedPrecondition(fmt::format("libllama cannot read the vocabulary of {}; its lines above say why", file));
+  return vocabulary;
+}
+
+std::int64_t DimensionsOf(const GgufHeader& header) {
+  for (const char* key : {"embedding_length_out", "embedding_length"}) {
+    const auto found = header.numbers.find(fmt::format("{}.{}", header.architecture, key));
+    if (found != header.numbers.end() && found->second > 0) return found->second;
+  }
+  return 1;  // ReadGguf wants the latter.
+}
+
+absl::StatusOr<std::unique_ptr<PromptSide>> Make(const ModelOptions& model, const ModelInfo& loaded, GgufHeader header) {
+  TG_ASSIGN(LlamaModel vocabulary, Vocabulary(model.file));
   if (loaded.pooling != Pooling::kNone) {
     TG_ASSIGN(LlamaText text, LlamaText::Make(vocabulary.get(), loaded.reranks()));
     return std::make_unique<TextPrompts>(model.name, std::move(vocabulary), std::move(text));
@@ -88,6 +131,25 @@ absl::StatusOr<std::unique_ptr<PromptSide>> MakeLlamaPrompts(const ModelOptions&
   LlamaDiagnostics();
   try {
     return Make(model, loaded, *std::move(header));
+  } catch (const std::exception& e) {
+    return base::FailedPrecondition(fmt::format("libllama cannot read the vocabulary of {}: {}", model.file, e.what()));
+  }
+}
+
+absl::StatusOr<std::unique_ptr<UpstreamTexts>> MakeLlamaTexts(const ModelOptions& model) {
+  TG_ASSIGN(const VocabularyFile file, ReadVocabularyFile(model));
+  ModelInfo facts;
+  facts.name = model.name;
+  facts.sha256 = file.digest;
+  facts.architecture = file.header.architecture;
+  TG_ASSIGN(facts.pooling, ResolvePooling(model.pooling, file.header));
+  facts.dimensions = facts.reranks() ? 1 : DimensionsOf(file.header);
+  LlamaDiagnostics();
+  try {
+    TG_ASSIGN(LlamaModel vocabulary, Vocabulary(model.file));
+    TG_ASSIGN(LlamaText text, LlamaText::Make(vocabulary.get(), facts.reranks()));
+    facts.vocab_tokens = text.tokens();
+    return std::make_unique<SentTexts>(std::move(facts), std::move(vocabulary), std::move(text));
   } catch (const std::exception& e) {
     return base::FailedPrecondition(fmt::format("libllama cannot read the vocabulary of {}: {}", model.file, e.what()));
   }

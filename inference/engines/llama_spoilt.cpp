@@ -7,9 +7,6 @@
 //
 // Tested by tests/inference/adapter_model_test.cpp.
 #include <algorithm>
-#include <cmath>
-#include <exception>
-#include <utility>
 
 #include "base/diagnostics.h"
 #include "inference/engines/llama_engine.h"
@@ -18,13 +15,16 @@ namespace tollgate::inference {
 
 bool LlamaEngine::TurnsOutFinite(int index) {
   const Slot& slot = *slots_[index];
-  if (slot.cached == 0 || (slot.sound && slot.finite)) return true;
+  if (slot.cached == 0 || slot.aside != nullptr || (slot.sound && slot.finite)) return true;
+  if (info_.kv_tokens > 0) {  // Each step proves.
+    if (slot.sound && !slot.adapters.empty()) adapters_.GaveNonsense(slot.adapters);
+    return false;
+  }
   if (slot.cached >= info_.context_tokens || !adapters_.Use(slot.adapters).ok()) return false;
   batch_.raw.n_tokens = 0;
   batch_.Add(0, slot.cached, index, true);
   if (!Decode().ok()) return false;
-  const float* logits = llama_get_logits_ith(context_.get(), 0);
-  if (logits != nullptr && std::all_of(logits, logits + vocab_.tokens(), [](float l) { return std::isfinite(l); })) {
+  if (IsFinite(llama_get_logits_ith(context_.get(), 0))) {
     return llama_memory_seq_rm(llama_get_memory(context_.get()), index, static_cast<llama_pos>(slot.cached), -1);
   }
   adapters_.GaveNonsense(slot.adapters);
@@ -33,26 +33,16 @@ bool LlamaEngine::TurnsOutFinite(int index) {
 
 // False: the states of the others could not be taken out; nothing was changed. REQUIRES: the slot is empty.
 bool LlamaEngine::Cleanse(int index) {
-  base::Warn("llama", "model {}: what an adapter left in slot {} is not finite; the cache is cleaned", info_.name, index);
-  std::vector<std::pair<int, std::vector<std::uint8_t>>> others;
-  try {
-    for (int other = 0; other < info_.slots; ++other) {
-      if (!slots_[other] || slots_[other]->cached == 0) continue;
-      std::vector<std::uint8_t> state(llama_state_seq_get_size(context_.get(), other));
-      if (llama_state_seq_get_data(context_.get(), state.data(), state.size(), other) != state.size()) return false;
-      others.emplace_back(other, std::move(state));
-    }
-  } catch (const std::exception& e) {
-    base::Warn("llama", "the cache was not cleaned: {}", e.what());
-    return false;
+  base::Warn("llama", "model {}: what was left in slot {} is not finite; the cache is cleaned", info_.name, index);
+  std::vector<LlamaAway> away;
+  const std::vector<int> others = Others(index);
+  const bool out = std::all_of(others.begin(), others.end(), [&](int other) { return SendAway(other, away); });
+  if (out) {
+    llama_memory_clear(llama_get_memory(context_.get()), true);
+    spoilt_.clear();
   }
-  llama_memory_clear(llama_get_memory(context_.get()), true);
-  for (const auto& [other, state] : others) {
-    const bool back = llama_state_seq_set_data(context_.get(), state.data(), state.size(), other) == state.size();
-    TG_CHECK(back, "libllama did not take back a state that it had given");
-  }
-  spoilt_.erase(index);
-  return true;
+  BringBack(away);
+  return out;
 }
 
 }  // namespace tollgate::inference

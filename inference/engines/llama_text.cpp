@@ -74,6 +74,16 @@ void LlamaText::FindSpelt() {
   }
 }
 
+std::vector<std::string> LlamaText::Names() const {
+  std::vector<std::string> names = spelt_;
+  for (std::int32_t token = 0; token < static_cast<std::int32_t>(tokens_); ++token) {
+    if ((llama_vocab_get_attr(vocab_, token) & (LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_UNKNOWN)) == 0) continue;
+    const std::string_view name = llama_vocab_get_text(vocab_, token);
+    if (name.size() > 1) names.emplace_back(name);
+  }
+  return names;
+}
+
 absl::Status LlamaText::ReadTemplate(std::string_view layout) {
   const std::size_t query = layout.find(kQuery), document = layout.find(kDocument);
   if (query == std::string_view::npos || document == std::string_view::npos)

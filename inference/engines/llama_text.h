@@ -26,6 +26,7 @@ class LlamaText {
   absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> tokens) const;
 
   std::int64_t tokens() const { return tokens_; }  // Of the vocabulary.
+  std::vector<std::string> Names() const;          // How its control tokens are written, and what else it takes for no text.
 
  private:
   explicit LlamaText(const llama_vocab* vocab);

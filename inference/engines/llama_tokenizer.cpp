@@ -11,7 +11,6 @@
 #include "base/encoding.h"
 #include "inference/engines/llama_library.h"
 #include "inference/engines/llama_vocab.h"
-#include "inference/gguf.h"
 #include "inference/mapped_file.h"
 
 namespace tollgate::inference {
@@ -48,9 +47,9 @@ class LlamaTokenizer final : public Tokenizer {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Tokenizer>> MakeLlamaTokenizer(const ModelOptions& model, const std::string& backends_dir) {
+absl::StatusOr<VocabularyFile> ReadVocabularyFile(const ModelOptions& model) {
   TG_ASSIGN(const MappedFile file, MappedFile::Open(model.file));
-  const auto header = ReadGguf(file.bytes());
+  auto header = ReadGguf(file.bytes());
   if (!header.ok()) return base::Annotate(header.status(), model.file);
   const base::Digest digest = base::Sha256(file.bytes());
   if (!model.sha256 || digest != *model.sha256) {
@@ -62,7 +61,12 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> MakeLlamaTokenizer(const ModelOptions
     return base::FailedPrecondition(
         fmt::format("context_tokens is {}, but the model was trained for {}", model.context_tokens, header->context_tokens));
   }
-  TG_ASSIGN(ChatFormat format, ChatFormat::Choose(model.chat_template, header->chat_template));
+  return VocabularyFile{*std::move(header), digest};
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> MakeLlamaTokenizer(const ModelOptions& model, const std::string& backends_dir) {
+  TG_ASSIGN(const VocabularyFile file, ReadVocabularyFile(model));
+  TG_ASSIGN(ChatFormat format, ChatFormat::Choose(model.chat_template, file.header.chat_template));
   TG_RETURN_IF_ERROR(StartLlama(backends_dir));
   try {
     llama_model_params params = llama_model_default_params();
@@ -71,7 +75,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> MakeLlamaTokenizer(const ModelOptions
     if (loaded == nullptr)
       return base::FailedPrecondition(fmt::format("libllama cannot read the vocabulary of {}; its lines above say why", model.file));
     TG_ASSIGN(LlamaVocab vocab, LlamaVocab::Make(loaded.get(), std::move(format)));
-    return std::make_unique<LlamaTokenizer>(std::move(loaded), std::move(vocab), digest, header->architecture);
+    return std::make_unique<LlamaTokenizer>(std::move(loaded), std::move(vocab), file.digest, file.header.architecture);
   } catch (const std::exception& e) {
     return base::FailedPrecondition(fmt::format("libllama cannot read the vocabulary of {}: {}", model.file, e.what()));
   }

@@ -25,6 +25,7 @@
 #include "inference/chat_format.h"
 #include "inference/chat_tools.h"
 #include "inference/engines/script.h"
+#include "inference/engines/script_cells.h"
 
 namespace tollgate::inference {
 namespace {
@@ -129,6 +130,7 @@ float ScriptedRelevance(const std::string& query, const std::string& document) {
 
 struct Slot {
   Script script;
+  std::int64_t prompt_tokens = 0;
   std::int64_t prompt_left = 0;
   std::int64_t given_before = 0;    // Tokens of the reply that stand in the prompt.
   base::MonoTime last;              // When it gave its last token.
@@ -145,6 +147,7 @@ class ScriptedEngine final : public Engine {
   ScriptedEngine(const ModelOptions& model, const base::Clock& clock)
       : clock_(clock),
         slots_(static_cast<std::size_t>(model.slots)),
+        cells_(model.kv_tokens, model.slots),
         step_tokens_max_(std::max<std::int64_t>(model.step_tokens_max, model.slots + 16)) {
     info_.name = model.name;
     info_.engine = "scripted";
@@ -155,7 +158,7 @@ class ScriptedEngine final : public Engine {
     info_.engine_build = "scripted 1";
     info_.context_tokens = model.context_tokens;
     info_.vocab_tokens = kVocab;
-    info_.slots = model.slots;
+    info_.slots = model.slots, info_.kv_tokens = model.kv_tokens;
     info_.pooling = model.pooling == Pooling::kAsFile ? Pooling::kMean : model.pooling;
     if (info_.pooling != Pooling::kNone) {
       info_.dimensions = info_.reranks() ? 1 : kScriptedDimensions;
@@ -219,7 +222,7 @@ class ScriptedEngine final : public Engine {
     opened.adapters.assign(sequence.adapters.begin(), sequence.adapters.end());
     opened.script = Script::Parse(LastUserText(sequence.prompt_tokens), info_.name);
     GoOn(sequence.prompt_tokens, opened);
-    opened.prompt_left = static_cast<std::int64_t>(sequence.prompt_tokens.size());
+    opened.prompt_tokens = opened.prompt_left = static_cast<std::int64_t>(sequence.prompt_tokens.size());
     opened.last = clock_.Mono();
     opened.logprobs = sequence.logprobs;
     opened.banned.assign(sequence.banned_first.begin(), sequence.banned_first.end());
@@ -236,11 +239,17 @@ class ScriptedEngine final : public Engine {
     for (const EngineWork& item : work) {
       Slot& slot = *slots_[item.slot];
       if (slot.adapters != slots_[work.front().slot]->adapters) return base::Internal("a step was asked for with two sets of adapters");
-      slot.prompt_left -= item.prompt_tokens;
+      if (cells_.IsSuspended(item.slot)) return base::Internal("a suspended slot was asked to work: a defect");
       progress = progress || item.prompt_tokens > 0;
+      if (cells_.IsRedone(item.slot, item.prompt_tokens)) continue;
+      slot.prompt_left -= item.prompt_tokens;
+      cells_.Take(item.slot, item.prompt_tokens);
       if (slot.prompt_left > 0) continue;
+      const std::size_t before = outputs.size();
       first_due = std::min(first_due, Give(item.slot, slot, now, outputs));
+      cells_.Gave(item.slot, static_cast<std::int64_t>(outputs.size() - before));
     }
+    TG_RETURN_IF_ERROR(cells_.Check());
     if (outputs.empty() && !progress) WaitFor(first_due);
     return interrupted_.load(std::memory_order_acquire) ? base::Unavailable("the engine is shutting down") : absl::OkStatus();
   }
@@ -251,8 +260,12 @@ class ScriptedEngine final : public Engine {
     for (std::int64_t i = 0; i < rewound.given_before + output_tokens; ++i) rewound.script.Next();
     rewound.next.reset();
     rewound.banned.assign(banned.begin(), banned.end());
+    cells_.CutTo(slot, rewound.prompt_tokens + output_tokens - 1);
     return absl::OkStatus();
   }
+
+  absl::StatusOr<std::int64_t> Suspend(int slot, std::int64_t bytes_max) override { return cells_.Suspend(slot, bytes_max); }
+  absl::StatusOr<std::int64_t> Resume(int slot) override { return cells_.Resume(slot); }
 
   absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(const EmbedText& text) const override {
     std::vector<std::int32_t> tokens = {kControl + kBegin};
@@ -281,7 +294,7 @@ class ScriptedEngine final : public Engine {
     return absl::OkStatus();
   }
 
-  void Close(int slot) override { slots_[slot].reset(); }
+  void Close(int slot) override { slots_[slot].reset(), cells_.Free(slot); }
 
   void Interrupt() override {
     {
@@ -370,6 +383,7 @@ class ScriptedEngine final : public Engine {
   const base::Clock& clock_;
   ModelInfo info_;
   std::vector<std::optional<Slot>> slots_;  // Replica's thread only.
+  ScriptCells cells_;
   std::int64_t step_tokens_max_;
   std::map<int, std::string> adapters_;  // By handle; the name of one that was removed is empty.
   base::Mutex mu_;

@@ -12,18 +12,13 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <deque>
 #include <optional>
 #include <utility>
 
 #include <fmt/format.h>
 
-#include "base/diagnostics.h"
-#include "base/error_detail.h"
-#include "base/http_client.h"
-#include "inference/engines/upstream_endpoints.h"
-#include "inference/engines/upstream_health.h"
+#include "inference/engines/upstream_fleet.h"
 #include "inference/engines/upstream_request.h"
 
 namespace tollgate::inference {
@@ -34,9 +29,6 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kWait{2};     // A slice of waiting in a step: how late a new sequence or a clock that tests move may be seen.
 constexpr milliseconds kTail{1000};  // For the end of an answer whose tokens have all come.
-constexpr std::size_t kAffinityTokens = 256;
-constexpr std::size_t kEndpointsMax = 64;
-constexpr std::size_t kNone = SIZE_MAX;
 
 struct Slot {
   std::vector<std::int32_t> prompt;
@@ -51,65 +43,21 @@ struct Slot {
   ReportedUsage reported;
 
   std::unique_ptr<UpstreamRequest> request;  // Under way, or over and not used up.
-  std::int64_t transfer = 0;
-  std::size_t endpoint = kNone;  // Of the request, until its outcome is known.
-  bool trying = false;           // The request tries an endpoint whose circuit is open.
-  std::vector<std::size_t> tried;
+  UpstreamCall call;
   base::MonoTime progress_at;  // When its last token came, or it began.
   std::int64_t seen = 0;       // Tokens that had come by then.
 };
 
-std::uint64_t Affinity(std::string_view salt, std::span<const std::int32_t> prompt) {
-  std::uint64_t hash = 0xCBF29CE484222325ULL;  // FNV-1a.
-  for (const char c : salt) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
-  for (const std::int32_t token : prompt.first(std::min(prompt.size(), kAffinityTokens)))
-    hash = (hash ^ static_cast<std::uint32_t>(token)) * 0x100000001B3ULL;
-  return hash;
-}
-
-absl::Status CheckOptions(const UpstreamOptions& upstream) {
-  if (upstream.endpoints.empty() || upstream.endpoints.size() > kEndpointsMax)
-    return base::InvalidArgument(
-        fmt::format("upstream.endpoints has {} entries; 1 to {} are needed", upstream.endpoints.size(), kEndpointsMax));
-  for (const std::string& url : upstream.endpoints) {
-    if ((!url.starts_with("http://") && !url.starts_with("https://")) || url.find_first_of("@?# \t\r\n") != std::string::npos)
-      return base::InvalidArgument("each of upstream.endpoints is http://HOST:PORT or https://HOST:PORT, with no name or password in it");
-  }
-  if (upstream.model.empty()) return base::InvalidArgument("upstream.model is empty; write what the endpoints call the model");
-  if (upstream.certificate_file.empty() != upstream.key_file.empty())
-    return base::InvalidArgument("upstream.certificate_file and upstream.key_file go together; set both or none");
-  if (upstream.bearer.find_first_of("\r\n") != std::string::npos) return base::InvalidArgument("the bearer secret has more than one line");
-  return absl::OkStatus();
-}
-
-std::string_view Name(UpstreamKind kind) {
-  switch (kind) {
-    case UpstreamKind::kVllm: return "vllm";
-    case UpstreamKind::kSglang: return "sglang";
-    case UpstreamKind::kTensorRtLlm: return "tensorrt_llm";
-    case UpstreamKind::kLlamaServer: return "llama_server";
-  }
-  return "unknown";
-}
-
 class UpstreamEngine final : public Engine {
  public:
-  UpstreamEngine(const ModelOptions& model, std::unique_ptr<Tokenizer> tokenizer, std::unique_ptr<base::HttpClient> http,
+  UpstreamEngine(const ModelOptions& model, std::unique_ptr<Tokenizer> tokenizer, std::unique_ptr<UpstreamFleet> fleet,
                  const base::Clock& clock)
-      : options_(model.upstream),
+      : options_(fleet->options()),
         clock_(clock),
         tokenizer_(std::move(tokenizer)),
-        endpoints_(options_.endpoints.size()),
         slots_(static_cast<std::size_t>(model.slots)),
-        health_(model.name, options_.endpoints.size(), options_.health_interval),
-        http_(std::move(http)) {
-    if (options_.salt_key.empty()) options_.salt_key = base::RandomBytes(32);
-    for (std::string& url : options_.endpoints) {
-      while (url.ends_with('/')) url.pop_back();
-    }
+        fleet_(std::move(fleet)) {
     while (end_token_ + 1 < tokenizer_->tokens() && !tokenizer_->EndsTurn(end_token_)) ++end_token_;
-    headers_ = {"content-type: application/json"};
-    if (!options_.bearer.empty()) headers_.push_back("authorization: Bearer " + options_.bearer);
     Describe(model);
   }
 
@@ -127,13 +75,12 @@ class UpstreamEngine final : public Engine {
 
   absl::StatusOr<EngineOpened> Open(int index, const EngineSequence& sequence) override {
     const auto prompt = sequence.prompt_tokens;
-    const auto& tenant = sequence.tenant.value.raw();
     Slot& slot = slots_[index].emplace();
     slot.prompt.assign(prompt.begin(), prompt.end());
     slot.sampling = sequence.sampling;
     slot.logit_bias.assign(sequence.logit_bias.begin(), sequence.logit_bias.end());
-    slot.salt = CacheSalt(options_.salt_key, std::string_view(reinterpret_cast<const char*>(tenant.data()), tenant.size()));
-    slot.affinity = Affinity(slot.salt, prompt);
+    slot.salt = fleet_->SaltOf(sequence.tenant);
+    slot.affinity = UpstreamFleet::Affinity(slot.salt, prompt);
     slot.band = sequence.band;
     slot.reported.worked = false;
     slot.prompt_left = static_cast<std::int64_t>(prompt.size());
@@ -166,23 +113,18 @@ class UpstreamEngine final : public Engine {
   }
 
   microseconds Idle() override {
-    Move(milliseconds(0));
-    if (http_->transfers() > 0) return milliseconds(10);
+    fleet_->Move(milliseconds(0));
+    if (fleet_->transfers() > 0) return milliseconds(10);
     return std::chrono::seconds(1);
   }
 
-  UpstreamStats upstream_stats() const override {
-    UpstreamStats stats = stats_;
-    stats.endpoints = static_cast<int>(options_.endpoints.size());
-    stats.usable = endpoints_.usable(clock_.Mono());
-    return stats;
-  }
+  UpstreamStats upstream_stats() const override { return fleet_->stats(); }
 
   ReportedUsage Reported(int index) const override { return slots_[index] ? slots_[index]->reported : ReportedUsage(); }
 
   void Interrupt() override {
     interrupted_.store(true, std::memory_order_release);
-    http_->Wake();
+    fleet_->Wake();
   }
 
  private:
@@ -198,7 +140,7 @@ class UpstreamEngine final : public Engine {
     info_.chat_template = tokenizer_->format();
     tokenizer_->Describe(info_);
     info_.vocab_tokens = tokenizer_->tokens();
-    info_.engine_build = fmt::format("openai 1, {} {}", Name(options_.kind), options_.model);
+    info_.engine_build = fleet_->Build();
   }
 
   void Turn(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs, milliseconds wait) {
@@ -206,40 +148,22 @@ class UpstreamEngine final : public Engine {
       Slot& slot = *slots_[item.slot];
       if (slot.prompt_left == 0 && slot.request == nullptr) Begin(item, slot, outputs);
     }
-    Move(outputs.empty() ? wait : milliseconds(0));
+    fleet_->Move(outputs.empty() ? wait : milliseconds(0));
     for (auto& slot : slots_) {
       if (slot) Watch(*slot);
     }
     for (const EngineWork& item : work) Give(item, *slots_[item.slot], outputs);
   }
 
-  void Move(milliseconds wait) {
-    health_.Tend(*http_, options_.endpoints, headers_, clock_.Mono());
-    http_->Run(wait);
-    health_.Hear(options_.endpoints, endpoints_);
-  }
-
   // Sends the slot's request to an endpoint that was not tried for it; where there is none, the slot fails.
   void Begin(const EngineWork& item, Slot& slot, std::vector<EngineOutput>& outputs) {
-    const base::MonoTime now = clock_.Mono();
-    const auto endpoint = endpoints_.Choose(slot.affinity, now, slot.tried);
-    if (!endpoint) {
-      base::ErrorDetail detail;
-      detail.reason = "UPSTREAM_UNAVAILABLE";
-      detail.retry_after_ms = endpoints_.RetryIn(now).count();
-      Fail(item.slot, outputs,
-           base::WithDetail(base::Unavailable(fmt::format("none of the {} servers of model {} can take the request; try again in {} ms",
-                                                          options_.endpoints.size(), info_.name, *detail.retry_after_ms)),
-                            detail));
-      return;
-    }
     const auto standing = static_cast<std::int64_t>(slot.output.size());
     if (standing >= item.output_max) return;
     const std::int64_t wanted = slot.banned.empty() ? item.output_max - standing : 1;
-    Send(slot, *endpoint, wanted);
+    if (const absl::Status sent = Send(slot, wanted); !sent.ok()) Fail(item.slot, outputs, sent);
   }
 
-  void Send(Slot& slot, std::size_t endpoint, std::int64_t max_tokens) {
+  absl::Status Send(Slot& slot, std::int64_t max_tokens) {
     std::vector<std::int32_t> prompt = slot.prompt;
     prompt.insert(prompt.end(), slot.output.begin(), slot.output.end());
     const UpstreamAsk ask{.prompt = prompt,
@@ -249,23 +173,17 @@ class UpstreamEngine final : public Engine {
                           .banned = slot.banned,
                           .cache_salt = slot.salt,
                           .priority = slot.band};
-    slot.request = std::make_unique<UpstreamRequest>(*tokenizer_, static_cast<std::int64_t>(prompt.size()), max_tokens, end_token_);
-    base::HttpRequest http;
-    http.url = options_.endpoints[endpoint] + "/v1/completions";
-    http.headers = headers_;
-    http.post = true;
-    http.body = UpstreamBody(options_, ask);
-    slot.transfer = http_->Start(std::move(http), *slot.request);
-    slot.endpoint = endpoint;
-    slot.tried.push_back(endpoint);
+    auto request = std::make_unique<UpstreamRequest>(*tokenizer_, static_cast<std::int64_t>(prompt.size()), max_tokens, end_token_);
+    TG_RETURN_IF_ERROR(fleet_->Send(slot.call, slot.affinity, "/v1/completions", UpstreamBody(options_, ask), *request));
+    slot.request = std::move(request);
     slot.progress_at = clock_.Mono();
     slot.seen = 0;
-    slot.trying = endpoints_.Began(endpoint, slot.progress_at);
+    return absl::OkStatus();
   }
 
   // Notes progress, gives up what stalls, and tells the endpoints how a request ended.
   void Watch(Slot& slot) {
-    if (slot.request == nullptr || slot.endpoint == kNone) return;
+    if (slot.request == nullptr || !slot.call.under_way()) return;
     const base::MonoTime now = clock_.Mono();
     if (slot.request->given() > std::exchange(slot.seen, slot.request->given())) {
       slot.progress_at = now;
@@ -274,32 +192,21 @@ class UpstreamEngine final : public Engine {
     if (!slot.request->over()) {
       const bool begun = slot.request->given() > 0;
       if (now - slot.progress_at < (begun ? options_.stall_timeout : options_.first_token_timeout)) return;
-      http_->Cancel(slot.transfer);
+      fleet_->Cancel(slot.call);
       slot.request->Fail(
           base::Unavailable(begun ? "the upstream stopped in the middle of its answer" : "the upstream did not begin its answer"));
     }
-    Judge(slot, now);
+    Judge(slot);
   }
 
-  void Judge(Slot& slot, base::MonoTime now) {
+  void Judge(Slot& slot) {
     const UpstreamRequest& request = *slot.request;
-    using Outcome = UpstreamEndpoints::Outcome;
-    const Outcome outcome = request.endpoint_failed() ? Outcome::kFailed : request.status().ok() ? Outcome::kGood : Outcome::kNeither;
-    const std::size_t endpoint = std::exchange(slot.endpoint, kNone);
-    endpoints_.Ended(endpoint, outcome, now, slot.trying);
-    if (!request.status().ok()) {
-      ++stats_.failures;
-      base::Warn("inference", "model {}: {}: {}", info_.name, options_.endpoints[endpoint], base::Message(request.status()));
-    }
+    const std::size_t endpoint = fleet_->Ended(slot.call, request.status(), request.endpoint_failed());
     if (request.reported_input()) slot.reported.input_tokens = *request.reported_input();
     if (request.reported_output()) slot.reported.output_tokens = std::max(slot.reported.output_tokens, 0LL) + *request.reported_output();
     if (!request.usage_differs()) return;
-    if (!std::exchange(slot.reported.differs, true)) ++stats_.usage_differences;
-    if (const auto input = request.reported_input()) stats_.input_tokens_differing += std::abs(*input - request.prompt_tokens());
-    if (const auto output = request.reported_output()) stats_.output_tokens_differing += std::abs(*output - request.given());
-    base::Warn("inference", "model {}: {} reports {} input and {} output tokens; {} and {} were sent and came", info_.name,
-               options_.endpoints[endpoint], request.reported_input().value_or(-1), request.reported_output().value_or(-1),
-               request.prompt_tokens(), request.given());
+    fleet_->Differs(endpoint, {request.reported_input(), request.reported_output(), request.prompt_tokens(), request.given()},
+                    slot.reported);
   }
 
   void Give(const EngineWork& item, Slot& slot, std::vector<EngineOutput>& outputs) {
@@ -326,7 +233,7 @@ class UpstreamEngine final : public Engine {
   void Conclude(const EngineWork& item, Slot& slot, std::vector<EngineOutput>& outputs) {
     const std::unique_ptr<UpstreamRequest> request = std::move(slot.request);
     if (request->status().ok()) {
-      slot.tried.clear();
+      slot.call.tried.clear();
       if (request->stopped()) {
         outputs.emplace_back().slot = item.slot;
         outputs.back().ends = true;
@@ -335,12 +242,8 @@ class UpstreamEngine final : public Engine {
       }
       return;  // Otherwise the next step goes on, if more is allowed.
     }
-    const bool may_retry = request->given() == 0 && request->may_retry() && static_cast<int>(slot.tried.size()) <= options_.retries_max &&
-                           endpoints_.Choose(slot.affinity, clock_.Mono(), slot.tried).has_value();
-    if (may_retry) {
-      ++stats_.retries;
-      return;  // The next step begins again, elsewhere.
-    }
+    // Tried again: the next step begins anew, elsewhere.
+    if (request->given() == 0 && request->may_retry() && fleet_->TryAgain(slot.call, slot.affinity)) return;
     Fail(item.slot, outputs, request->status());
   }
 
@@ -350,17 +253,13 @@ class UpstreamEngine final : public Engine {
     output.status = status;
   }
 
-  // Forgets the slot's request; its connection is closed, by which upstreams know that nobody waits.
   void Drop(Slot& slot) {
-    if (slot.request != nullptr) http_->Cancel(slot.transfer);
-    if (slot.endpoint != kNone)
-      endpoints_.Ended(std::exchange(slot.endpoint, kNone), UpstreamEndpoints::Outcome::kNeither, clock_.Mono(), slot.trying);
+    if (slot.request != nullptr) fleet_->Drop(slot.call);
+    slot.call.tried.clear();
     slot.request.reset();
-    slot.tried.clear();
   }
 
-  UpstreamOptions options_;
-  std::vector<std::string> headers_;
+  const UpstreamOptions& options_;  // The fleet's.
   const base::Clock& clock_;
   ModelInfo info_;
   std::unique_ptr<Tokenizer> tokenizer_;
@@ -368,24 +267,17 @@ class UpstreamEngine final : public Engine {
   std::atomic<bool> interrupted_{false};
 
   // Replica's thread only.
-  UpstreamEndpoints endpoints_;
   std::vector<std::optional<Slot>> slots_;
-  UpstreamHealth health_;
-  UpstreamStats stats_;
   std::deque<std::string> given_;  // Of this step's outputs.
-  std::unique_ptr<base::HttpClient> http_;
+  std::unique_ptr<UpstreamFleet> fleet_;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeUpstreamEngine(const ModelOptions& model, std::unique_ptr<Tokenizer> tokenizer,
                                                            const base::Clock& clock) {
-  TG_RETURN_IF_ERROR(CheckOptions(model.upstream));
-  TG_ASSIGN(auto http, base::HttpClient::Create({.ca_file = model.upstream.ca_file,
-                                                 .certificate_file = model.upstream.certificate_file,
-                                                 .key_file = model.upstream.key_file,
-                                                 .connect_timeout = model.upstream.connect_timeout}));
-  return std::make_unique<UpstreamEngine>(model, std::move(tokenizer), std::move(http), clock);
+  TG_ASSIGN(auto fleet, UpstreamFleet::Create(model, clock));
+  return std::make_unique<UpstreamEngine>(model, std::move(tokenizer), std::move(fleet), clock);
 }
 
 }  // namespace tollgate::inference

@@ -9,6 +9,8 @@
 
 #include <fmt/format.h>
 
+#include "inference/engines/upstream_answer.h"
+
 namespace tollgate::inference {
 
 bool UpstreamRequest::OnBody(int http_status, std::string_view bytes) {
@@ -80,7 +82,10 @@ void UpstreamRequest::OnEnd(int http_status, const absl::Status& status) {
   } else if (!status.ok()) {
     status_ = base::Unavailable(fmt::format("the upstream's answer did not come: {}", base::Message(status)));
   } else if (http_status != 200) {
-    Refused(http_status);
+    UpstreamRefusal refusal = RefusalOf(http_status);
+    status_ = std::move(refusal.status);
+    may_retry_ = refusal.may_retry;
+    endpoint_failed_ = refusal.endpoint_failed;
     return;
   } else if (finish_.empty()) {
     status_ = base::Unavailable("the upstream ended its answer in the middle");
@@ -98,18 +103,6 @@ void UpstreamRequest::EndTurn() {
   ++given_;
   turn_ended_ = true;
   tokens_.push_back({end_token_, "", true});
-}
-
-void UpstreamRequest::Refused(int http_status) {
-  const bool busy = http_status == 408 || http_status == 425 || http_status == 429 || http_status >= 500;
-  const bool ours = http_status == 400 || http_status == 413 || http_status == 422;  // It did not like this request.
-  may_retry_ = busy;
-  endpoint_failed_ = !ours && http_status != 429;
-  const char* remedy = busy   ? "try again"
-                       : ours ? "check upstream.kind, upstream.model and context_tokens against how it was started"
-                              : "check upstream.endpoints, upstream.model and upstream.bearer_file";
-  const std::string message = fmt::format("the upstream answered with HTTP {}: {}", http_status, remedy);
-  status_ = busy ? base::Unavailable(message) : base::Internal(message);
 }
 
 bool UpstreamRequest::usage_differs() const {

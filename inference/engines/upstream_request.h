@@ -58,7 +58,6 @@ class UpstreamRequest final : public base::HttpSink {
   absl::Status Take(UpstreamEvent event);
   absl::Status Add(const UpstreamEvent& event);
   void EndTurn();
-  void Refused(int http_status);
 
   const Tokenizer& tokenizer_;
   const std::int64_t prompt_tokens_;

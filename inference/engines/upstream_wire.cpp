@@ -48,22 +48,14 @@ void AddBias(const UpstreamAsk& ask, std::string& body) {
 }
 
 void AddOwn(const UpstreamOptions& options, const UpstreamAsk& ask, std::string& body) {
-  switch (options.kind) {
-    case UpstreamKind::kVllm: body += R"(,"return_token_ids":true)"; [[fallthrough]];
-    case UpstreamKind::kSglang:
-      fmt::format_to(std::back_inserter(body), R"(,"cache_salt":"{}")", ask.cache_salt);
-      if (options.priority) fmt::format_to(std::back_inserter(body), R"(,"priority":{})", ask.priority);
-      break;
-    case UpstreamKind::kLlamaServer: body += R"(,"cache_prompt":false)"; break;
-    case UpstreamKind::kTensorRtLlm: break;
-  }
+  if (options.kind == UpstreamKind::kVllm) body += R"(,"return_token_ids":true)";
+  if (options.kind == UpstreamKind::kLlamaServer) body += R"(,"cache_prompt":false)";
+  AppendUpstreamSalt(options, ask.cache_salt, ask.priority, body);
 }
 
 absl::Status Strange(std::string_view what) {
   return base::Unavailable(fmt::format("the upstream's answer is not what /v1/completions gives: {}", what));
 }
-
-constexpr std::int64_t kCountMax = 1LL << 40;  // More is nonsense, and sums of less do not overflow.
 
 absl::Status ReadUsage(const json::value& usage, UpstreamEvent& event) {
   if (usage.is_null()) return absl::OkStatus();
@@ -71,7 +63,8 @@ absl::Status ReadUsage(const json::value& usage, UpstreamEvent& event) {
   const auto read = [&](const char* name, std::optional<std::int64_t>& count) -> absl::Status {
     const json::value* value = usage.get_object().if_contains(name);
     if (value == nullptr || value->is_null()) return absl::OkStatus();
-    if (!value->is_int64() || value->get_int64() < 0 || value->get_int64() > kCountMax) return Strange("a count of tokens is no count");
+    if (!value->is_int64() || value->get_int64() < 0 || value->get_int64() > kUpstreamCountMax)
+      return Strange("a count of tokens is no count");
     count = value->get_int64();
     return absl::OkStatus();
   };
@@ -109,13 +102,23 @@ absl::Status ReadChoice(const json::value& choice, UpstreamEvent& event) {
 
 }  // namespace
 
+void AppendUpstreamTokens(std::span<const std::int32_t> tokens, std::string& body) {
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (i > 0) body += ',';
+    fmt::format_to(std::back_inserter(body), "{}", tokens[i]);
+  }
+}
+
+void AppendUpstreamSalt(const UpstreamOptions& options, std::string_view salt, int priority, std::string& body) {
+  if (options.kind != UpstreamKind::kVllm && options.kind != UpstreamKind::kSglang) return;
+  fmt::format_to(std::back_inserter(body), R"(,"cache_salt":"{}")", salt);
+  if (options.priority) fmt::format_to(std::back_inserter(body), R"(,"priority":{})", priority);
+}
+
 std::string UpstreamBody(const UpstreamOptions& options, const UpstreamAsk& ask) {
   std::string body = fmt::format(R"({{"model":{},"prompt":[)", json::serialize(json::string(options.model)));
   body.reserve(body.size() + ask.prompt.size() * 7 + 512);
-  for (std::size_t i = 0; i < ask.prompt.size(); ++i) {
-    if (i > 0) body += ',';
-    fmt::format_to(std::back_inserter(body), "{}", ask.prompt[i]);
-  }
+  AppendUpstreamTokens(ask.prompt, body);
   fmt::format_to(std::back_inserter(body), R"(],"max_tokens":{},"stream":true,"stream_options":{{"include_usage":true}})", ask.max_tokens);
   AddSampling(options.kind, ask.sampling, body);
   AddBias(ask, body);

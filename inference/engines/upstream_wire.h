@@ -27,7 +27,13 @@ struct UpstreamAsk {
   int priority = 0;
 };
 
+// Parts of a body: "1,2,3"; and the salt and priority, with a comma before, for those that take them.
+void AppendUpstreamTokens(std::span<const std::int32_t> tokens, std::string& body);
+void AppendUpstreamSalt(const UpstreamOptions& options, std::string_view salt, int priority, std::string& body);
+
 std::string UpstreamBody(const UpstreamOptions& options, const UpstreamAsk& ask);
+
+constexpr std::int64_t kUpstreamCountMax = 1LL << 40;  // More tokens are nonsense, and sums of less do not overflow.
 
 // One event of an answer.
 struct UpstreamEvent {

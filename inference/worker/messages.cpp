@@ -97,8 +97,8 @@ absl::Status FromMessage(const v1::WorkerStatus& message) {
 void ToMessage(const ModelOptions& model, v1::WorkerStart& message) {
   // The queue, the pace of steps, streams, fairness and upstreams are the gateway's side.
   const auto& [name, engine, file, sha256, chat_template, licence, slots, context_tokens, threads, step_tokens_max, step_target,
-               queue_sequences_max, queue_timeout, stream_buffer_bytes, kv, prefix_cache_bytes, cached_token_share, upstream, pooling,
-               strict] = model;
+               queue_sequences_max, queue_timeout, stream_buffer_bytes, kv, kv_tokens, prefix_cache_bytes, cached_token_share, upstream,
+               pooling, strict] = model;
   message.set_name(name);
   message.set_engine(static_cast<int>(engine));
   message.set_file(file);
@@ -110,6 +110,7 @@ void ToMessage(const ModelOptions& model, v1::WorkerStart& message) {
   message.set_threads(threads);
   message.set_step_tokens_max(step_tokens_max);
   message.set_kv(static_cast<int>(kv));
+  message.set_kv_tokens(kv_tokens);
   message.set_prefix_cache_bytes(prefix_cache_bytes);
   message.set_pooling(static_cast<int>(pooling));
   message.set_strict(strict);
@@ -128,6 +129,7 @@ ModelOptions FromMessage(const v1::WorkerStart& message) {
   model.threads = message.threads();
   model.step_tokens_max = message.step_tokens_max();
   model.kv = static_cast<KvType>(message.kv());
+  model.kv_tokens = message.kv_tokens();
   model.prefix_cache_bytes = message.prefix_cache_bytes();
   model.pooling = static_cast<Pooling>(message.pooling());
   model.strict = message.strict();
@@ -136,8 +138,8 @@ ModelOptions FromMessage(const v1::WorkerStart& message) {
 
 void ToMessage(const ModelInfo& info, v1::WorkerStarted& message) {
   const auto& [name, base, adapters, engine, sha256, licence, architecture, chat_template, engine_build, context_tokens, vocab_tokens,
-               size_bytes, memory_bytes, device_memory_bytes, slots, grammars, logprobs, resumes, rewinds, tools, thinks, opens_thinking,
-               pooling, dimensions, strict] = info;
+               size_bytes, memory_bytes, device_memory_bytes, slots, kv_tokens, grammars, logprobs, resumes, rewinds, tools, thinks,
+               opens_thinking, pooling, dimensions, strict] = info;
   message.set_engine(engine);
   message.set_sha256(std::string(base::View(sha256)));
   message.set_architecture(architecture);
@@ -149,6 +151,7 @@ void ToMessage(const ModelInfo& info, v1::WorkerStarted& message) {
   message.set_memory_bytes(memory_bytes);
   message.set_device_memory_bytes(device_memory_bytes);
   message.set_slots(slots);
+  message.set_kv_tokens(kv_tokens);
   message.set_grammars(grammars);
   message.set_logprobs(logprobs);
   message.set_resumes(resumes);
@@ -176,6 +179,7 @@ ModelInfo FromMessage(const v1::WorkerStarted& message, const ModelOptions& mode
   info.memory_bytes = message.memory_bytes();
   info.device_memory_bytes = message.device_memory_bytes();
   info.slots = message.slots();
+  info.kv_tokens = message.kv_tokens();
   info.grammars = message.grammars();
   info.logprobs = message.logprobs();
   info.resumes = message.resumes();
@@ -190,8 +194,9 @@ ModelInfo FromMessage(const v1::WorkerStarted& message, const ModelOptions& mode
 }
 
 void ToMessage(const EngineSequence& sequence, v1::WorkerOpen& message) {
+  // A process is given inputs by Embed: where they end, and their texts, stay here.
   const auto& [prompt_tokens, sampling, tenant, published_tokens, published_by, logit_bias, grammar, banned_first, logprobs, band,
-               adapters] = sequence;
+               input_ends, texts, adapters] = sequence;
   message.mutable_prompt_tokens()->Assign(prompt_tokens.begin(), prompt_tokens.end());
   ToMessage(sampling, message);
   message.set_tenant(tenant.Bytes());
@@ -254,7 +259,7 @@ void ToMessage(const EngineWork& work, v1::WorkerWork& message) {
 EngineWork FromMessage(const v1::WorkerWork& message) { return {message.slot(), message.prompt_tokens(), message.output_max()}; }
 
 void ToMessage(const EngineOutput& output, v1::WorkerOutput& message) {
-  const auto& [slot, token, bytes, ends, logprob, top, status] = output;
+  const auto& [slot, token, bytes, ends, logprob, top, vectors, status] = output;
   message.set_slot(slot);
   if (!status.ok()) {
     ToMessage(status, *message.mutable_status());

@@ -97,6 +97,8 @@ class Server {
       case WorkerCall::kStep: return Step(call.step());
       case WorkerCall::kRewind: return Rewind(call.rewind());
       case WorkerCall::kShare: reply_.set_shared_tokens(engine_->Share(call.share().from(), call.share().to())); return absl::OkStatus();
+      case WorkerCall::kSuspend: return Suspend(call.suspend());
+      case WorkerCall::kResume: return Resume(call.resume());
       case WorkerCall::kClose: engine_->Close(call.close().slot()); return absl::OkStatus();
       case WorkerCall::kPing: return absl::OkStatus();
       case WorkerCall::kAddAdapter: return AddAdapter(FromMessage(call.add_adapter()));
@@ -127,6 +129,18 @@ class Server {
 
   absl::Status Rewind(const v1::WorkerRewind& rewind) {
     return engine_->Rewind(rewind.slot(), rewind.output_tokens(), {rewind.banned().data(), static_cast<std::size_t>(rewind.banned_size())});
+  }
+
+  absl::Status Suspend(const v1::WorkerSuspend& suspend) {
+    TG_ASSIGN(const std::int64_t kept, engine_->Suspend(suspend.slot(), suspend.bytes_max()));
+    reply_.set_suspended_bytes(kept);
+    return absl::OkStatus();
+  }
+
+  absl::Status Resume(const v1::WorkerResume& resume) {
+    TG_ASSIGN(const std::int64_t redo, engine_->Resume(resume.slot()));
+    reply_.set_redo_tokens(redo);
+    return absl::OkStatus();
   }
 
   // The parent checked it too, but perhaps long ago: the file may be another by now; and only here is it known what GPUs have room for.

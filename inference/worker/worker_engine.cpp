@@ -47,7 +47,8 @@ class WorkerEngine final : public Engine {
     if (worker == nullptr) return keeper_.Ready();
     info_ = FromMessage(worker->started, model_);
     step_tokens_max_ = worker->started.step_tokens_max();
-    if (info_.slots != model_.slots || info_.context_tokens != model_.context_tokens || info_.vocab_tokens < 1 || step_tokens_max_ < 1)
+    if (info_.slots != model_.slots || info_.kv_tokens != model_.kv_tokens || info_.context_tokens != model_.context_tokens ||
+        info_.vocab_tokens < 1 || step_tokens_max_ < 1)
       return base::Internal("the model's process loaded something else than it was told to");
     if (Embeds() && (info_.dimensions < 1 || info_.dimensions > kDimensionsMax))
       return base::Internal(fmt::format("the model's process says that its vectors have {} dimensions", info_.dimensions));
@@ -136,6 +137,25 @@ class WorkerEngine final : public Engine {
     call_.mutable_share()->set_from(from);
     call_.mutable_share()->set_to(to);
     return Ask().ok() ? std::clamp<std::int64_t>(reply_.shared_tokens(), 0, model_.context_tokens) : 0;
+  }
+
+  absl::StatusOr<std::int64_t> Suspend(int slot, std::int64_t bytes_max) override {
+    TG_RETURN_IF_ERROR(Take());
+    if (!IsHere(slot)) return keeper_.Lost();
+    call_.mutable_suspend()->set_slot(slot);
+    call_.mutable_suspend()->set_bytes_max(bytes_max);
+    TG_RETURN_IF_ERROR(Ask());
+    return reply_.suspended_bytes() < 0 || reply_.suspended_bytes() > bytes_max ? NoAnswer()
+                                                                                : absl::StatusOr<std::int64_t>(reply_.suspended_bytes());
+  }
+
+  absl::StatusOr<std::int64_t> Resume(int slot) override {
+    TG_RETURN_IF_ERROR(Take());
+    if (!IsHere(slot)) return keeper_.Lost();
+    call_.mutable_resume()->set_slot(slot);
+    TG_RETURN_IF_ERROR(Ask());
+    return reply_.redo_tokens() < 0 || reply_.redo_tokens() > model_.context_tokens ? NoAnswer()
+                                                                                    : absl::StatusOr<std::int64_t>(reply_.redo_tokens());
   }
 
   void Close(int slot) override {

@@ -161,6 +161,26 @@ TEST_CASE("Beside values that come back to their sender, and under a guard that 
   CHECK(Books(world.installation).Check().empty());
 }
 
+TEST_CASE("In JSON that a reply writes a secret is hidden behind and in escapes, and the JSON stays whole") {
+  World world;
+  const std::string greek = "Ϟ\\\\u03e0Ϣ\\|ϤϦϨϪ", code = "Z\\|Q~J\\\\u0058VK~\\|73";  // The engine's own backslash is two.
+  for (const Surface surface : kSurfaces) {
+    for (const bool its_code : {false, true}) {
+      for (const char* team : {"red", "swap", "blue"}) {
+        const Answer answer = Ask(
+            world.ports, surface,
+            {.key = world.keys[team], .prompt = fmt::format("!pace_ms 2\n!say {{\"q\": \"see\\\\\\|n{}!\"}}", its_code ? code : greek)});
+        INFO(Name(surface) << " " << team << " -> " << answer.message << " " << answer.text);
+        const std::string gone = std::string(team) == "red" ? "[GONE]" : its_code ? "(none)" : "a rose";
+        const bool blocked = std::string(team) == "blue";
+        CHECK(answer.finish == (blocked ? "content_filter" : "stop"));
+        CHECK(answer.text == "{\"q\": \"see\\n" + (blocked ? "" : gone + "!\"}"));
+      }
+    }
+  }
+  world.CheckAll();
+}
+
 TEST_CASE("A secret that is blocked in a thought, or stands in a call beside log-probabilities, leaves on no surface") {
   World world;
   const std::string greek = "Ϟ\\\\u03e0Ϣ\\|ϤϦϨϪ", code = "Z\\|Q~J\\\\u0058VK~\\|73";  // In JSON; the engine's own backslash is two.

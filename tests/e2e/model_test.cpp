@@ -1,7 +1,9 @@
 // The real model behind everything: the few things that only it can show.
 #include <catch2/catch_test_macros.hpp>
 
+#include <array>
 #include <atomic>
+#include <cstdlib>
 #include <filesystem>
 #include <thread>
 
@@ -53,8 +55,8 @@ struct World {
   std::string key;
 };
 
-// The same file once more, as "vec", which gives its hidden states as vectors.
-void LoadEmbedder(World& world) {
+// The same file once more, as a model of this name.
+void LoadAgain(World& world, const std::string& name, const std::vector<std::string>& how) {
   std::filesystem::create_symlink(kModel, world.installation.models_dir() + "/smollm2.gguf");
   const auto cli = [&](std::vector<std::string> words) {
     words.insert(words.end(), {"--timeout", "120", "--admin", fmt::format("127.0.0.1:{}", world.gateway.admin_port()), "--key",
@@ -64,10 +66,22 @@ void LoadEmbedder(World& world) {
     CHECK(run.code == 0);
   };
   const auto digest = tollgate::base::Sha256(*tollgate::base::ReadFile(kModel));
-  cli({"models", "add", "vec", "--file", "smollm2.gguf", "--sha256", tollgate::base::HexEncode(tollgate::base::View(digest)), "--pooling",
-       "mean", "--context", "512"});
-  cli({"prices", "set", "vec", "--input", "0.10", "--output", "0.40"});
-  cli({"models", "load", "vec"});
+  std::vector<std::string> add = {
+      "models",    "add", name, "--file", "smollm2.gguf", "--sha256", tollgate::base::HexEncode(tollgate::base::View(digest)),
+      "--context", "512"};
+  add.insert(add.end(), how.begin(), how.end());
+  cli(std::move(add));
+  cli({"prices", "set", name, "--input", "0.10", "--output", "0.40"});
+  cli({"models", "load", name});
+}
+
+// As "vec", which gives its hidden states as vectors.
+void LoadEmbedder(World& world) { LoadAgain(world, "vec", {"--pooling", "mean"}); }
+
+std::int64_t Metric(Gateway& gateway, const std::string& line) {
+  const std::string text = gateway.Metrics();
+  const std::size_t at = text.find("\n" + line + " ");
+  return at == std::string::npos ? -1 : std::atoll(text.c_str() + at + line.size() + 2);
 }
 
 }  // namespace
@@ -188,6 +202,34 @@ TEST_CASE("kill -9 while the real model decodes, and it heals") {
   Admin admin(again, world.installation.owner_key());
   CHECK(CheckAcknowledged(admin, books, {answer}) == "");
   CHECK(Reconcile(again, world.installation.owner_key()) == "");
+}
+
+TEST_CASE(
+    "A burst beyond the contexts that a real model has room for is answered whole, billed to the token, some of it suspended meanwhile") {
+  World world;
+  LoadAgain(world, "burst", {"--slots", "6", "--kv-tokens", "560"});  // One context of 512, not two.
+  std::array<Answer, 6> answers;
+  std::vector<std::thread> callers;
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    callers.emplace_back([&, i] {
+      const std::string prompt = fmt::format("Tell a long story about the {} sailors of a lost ship.", i + 2);
+      answers[i] =
+          Ask(world.ports, kSurfaces[i % std::size(kSurfaces)], {.key = world.key, .prompt = prompt, .model = "burst", .max_tokens = 120});
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  for (const Answer& answer : answers) {
+    INFO(answer.message);
+    CHECK(answer.done);
+    CHECK((answer.output >= 1 && answer.output <= 120));
+  }
+  CHECK(Metric(world.gateway, "tollgate_pool_kv_tokens_max{model=\"burst\"}") == 560);
+  CHECK(Metric(world.gateway, "tollgate_pool_preemptions_total{model=\"burst\"}") > 0);
+  CHECK(Metric(world.gateway, "tollgate_pool_suspended{model=\"burst\"}") == 0);
+  Books books(world.installation);
+  CHECK(CheckAcknowledged(world.admin, books, {answers.begin(), answers.end()}) == "");
+  CHECK(books.Check() == "");
+  CHECK(Reconcile(world.gateway, world.installation.owner_key()) == "");
 }
 
 TEST_CASE("tollgate demo exits 0 on the real model") {

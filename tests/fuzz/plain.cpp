@@ -28,9 +28,9 @@ void CheckPlain(std::string_view text) {
   const std::string whole = ToPlain(text);
   TG_CHECK(base::IsValidUtf8(whole), "a plain text is not UTF-8");
   TG_CHECK((FirstDisguised(text) == text.size()) == (whole == text), "a text with no disguise has another plain form, or the reverse");
-  PlainText grown(0, ' ');
+  PlainText grown;
   std::string plain;
-  InPieces(text, [&](std::string_view piece, bool) { plain += grown.Append(piece); });
+  InPieces(text, [&](std::string_view piece, bool last) { plain += grown.Append(piece, !last); });
   TG_CHECK(plain == whole, "a plain form depends on the pieces");
   TG_CHECK(grown.raw_end() == static_cast<std::int64_t>(text.size()) && grown.plain_end() == static_cast<std::int64_t>(plain.size()),
            "ends");

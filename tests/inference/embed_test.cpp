@@ -99,12 +99,6 @@ TEST_CASE("A model that embeds does not chat, one that chats does not embed, and
   CHECK(absl::IsFailedPrecondition(chats->Embed(job).status()));
   job.model = "none";
   CHECK(absl::IsNotFound(chats->Embed(job).status()));
-  ModelOptions upstream = Embedder();
-  upstream.engine = EngineKind::kOpenAi;
-  upstream.file = "x";
-  PoolOptions options;
-  options.models = {upstream};
-  CHECK(absl::IsUnimplemented(Pool::Create(std::move(options)).status()));
 }
 
 TEST_CASE("A job that is cancelled, late, or that the engine fails on ends alone, and its inputs that were worked through are counted") {

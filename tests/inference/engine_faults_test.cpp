@@ -25,13 +25,15 @@ void Raise(Fault fault) {
   if (fault == Fault::kThing) throw 7;
 }
 
-// The scripted engine, but for one fault in Open, Step or Rewind.
+// The scripted engine, but for one fault in Open, Step, Rewind, Suspend or Resume.
 class FaultyEngine final : public Engine {
  public:
   struct Faults {
     std::atomic<Fault> open{Fault::kNone};
     std::atomic<Fault> step{Fault::kNone};
     std::atomic<Fault> rewind{Fault::kNone};
+    std::atomic<Fault> suspend{Fault::kNone};
+    std::atomic<Fault> resume{Fault::kNone};
     std::atomic<bool> counting{false};  // Steps that begin are counted,
     std::atomic<int> steps{0};          // those that work on slot 0.
     std::atomic<bool> hold{false};      // A step takes as long as this is set;
@@ -60,6 +62,14 @@ class FaultyEngine final : public Engine {
   absl::Status Rewind(int slot, std::int64_t output_tokens, std::span<const std::int32_t> banned) override {
     Raise(faults_.rewind);
     return inner_->Rewind(slot, output_tokens, banned);
+  }
+  absl::StatusOr<std::int64_t> Suspend(int slot, std::int64_t bytes_max) override {
+    Raise(faults_.suspend);
+    return inner_->Suspend(slot, bytes_max);
+  }
+  absl::StatusOr<std::int64_t> Resume(int slot) override {
+    Raise(faults_.resume);
+    return inner_->Resume(slot);
   }
   absl::StatusOr<int> AddAdapter(const AdapterOptions& /*adapter*/) override { return ++faults_.adapters; }
   void RemoveAdapter(int /*handle*/) override { --faults_.adapters; }
@@ -124,6 +134,35 @@ TEST_CASE("An engine that throws in any call ends its sequences with what was de
   }
   CHECK((*replica)->stats().running == 0);
   CHECK((*replica)->stats().failed == static_cast<std::int64_t>(std::size(rows)));
+}
+
+TEST_CASE("An engine that fails to take a sequence's cells, or to put it back, ends that one alone") {
+  for (const auto where : {&FaultyEngine::Faults::suspend, &FaultyEngine::Faults::resume}) {
+    FaultyEngine::Faults faults;
+    ModelOptions model = test::Scripted(4);
+    model.context_tokens = 200;
+    model.kv_tokens = 220;
+    auto replica = Replica::Start(model, base::SystemClock(), 0, [&]() -> absl::StatusOr<std::unique_ptr<Engine>> {
+      return std::make_unique<FaultyEngine>(model, faults);
+    });
+    REQUIRE(replica.ok());
+    faults.*where = Fault::kThrow;
+    faults.hold = true;
+    const auto first = *(*replica)->Submit(Ask(**replica, "!tokens 120"));
+    while (!faults.held) std::this_thread::yield();
+    const auto second = *(*replica)->Submit(Ask(**replica, "!tokens 120"));
+    faults.hold = false;
+    const Heard whole = HearAll(*first), broken = HearAll(*second);
+    CHECK(whole.end.status.ok());
+    CHECK(whole.end.tokens_decoded == 120);
+    CHECK(broken.end.reason == EndReason::kEngineFailed);
+    CHECK(broken.end.status.code() == absl::StatusCode::kInternal);
+    CHECK(broken.end.tokens_decoded < 120);
+    const ReplicaStats stats = (*replica)->stats();
+    CHECK(stats.failed == 1);
+    CHECK(stats.preemptions == (where == &FaultyEngine::Faults::resume ? 1 : 0));
+    CHECK(stats.suspended + stats.suspended_bytes + stats.kv_tokens_used == 0);
+  }
 }
 
 TEST_CASE("A cancelled sequence is in one more step at most, beside others that go on") {

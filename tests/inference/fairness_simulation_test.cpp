@@ -38,7 +38,10 @@ class Simulation {
     }
     const int slots = slots_;
     while (static_cast<int>(running_.size()) < slots) {
-      auto sequence = queue_.Pop(slots >= 4 && static_cast<int>(running_.size()) == slots - 1, now_);
+      const bool last = slots >= 4 && static_cast<int>(running_.size()) == slots - 1;
+      const Sequence* head = queue_.Peek(last, now_).sequence;
+      auto sequence = queue_.Pop(last, now_);
+      REQUIRE(sequence.get() == head);
       if (sequence == nullptr) break;
       --waiting_[TeamOf(*sequence)];
       queue_.ChargePrompt(*sequence, static_cast<double>(sequence->request.prompt_tokens.size()));

@@ -1,7 +1,8 @@
 // Conversations side by side on one engine, in random order, cut short, rewound, taken up again from kept prefixes: none ever shows in
 // another. With tiny F32 models and the same tokens forced, each step's log-probabilities are those of the conversation alone within 1e-4.
 // (llama-server's #27148 and #27422: an idle slot gave back another conversation's state.) And so with LoRA adapters, where conversations
-// of one tenant begin with the same words under different sets of them.
+// of one tenant begin with the same words under different sets of them; and where all share cells, of which there are too few, so that
+// each is suspended again and again, with its state kept or worked through again.
 //
 // TOLLGATE_LOOPS set (as `make soak` does): 10,000 interleavings instead of 1,000.
 #include <catch2/catch_test_macros.hpp>
@@ -104,19 +105,25 @@ struct Turning {
   Tokens forced;
   std::vector<Logprobs> alone;
   std::int64_t prompt_left = 0;
+  std::int64_t redo_left = 0;
+  bool suspended = false;
+  std::int64_t Cells() const { return static_cast<std::int64_t>(prompt.size() + forced.size()); }  // At most.
   std::size_t given = 0;
 };
 
 class Interleaving {
  public:
-  // `sets`: which adapters conversations have, in turn; of adapters 1 and 2.
-  Interleaving(const std::string& architecture, std::uint64_t seed, const std::vector<Adapters>& sets) : random_(seed) {
+  // `sets`: which adapters conversations have, in turn; of adapters 1 and 2. `cells`: that they share; 0: none.
+  Interleaving(const std::string& architecture, std::uint64_t seed, const std::vector<Adapters>& sets, std::int64_t cells)
+      : random_(seed), cells_(cells) {
     const TinyModel model(architecture);
     ModelOptions options = model.WriteTo(folder_, kSlots, 1024);
     options.prefix_cache_bytes = 8 << 20;
     options.kv = KvType::kF32;  // 16 bits would make 1e-3 of a difference in the last bit.
+    options.kv_tokens = cells;
     engine_ = MakeEngine(options);
     options.slots = 1;
+    options.kv_tokens = 0;
     options.prefix_cache_bytes = 0;
     alone_ = MakeEngine(options);
     for (const int handle : {1, 2}) {
@@ -150,9 +157,12 @@ class Interleaving {
   std::int64_t cached = 0;   // Prompt tokens that were saved,
   std::int64_t foreign = 0;  // and of those, by a tenant that had not asked before with these adapters.
   std::int64_t compared = 0;
+  std::int64_t suspensions = 0;
+  std::int64_t redone = 0;
 
  private:
   static constexpr std::size_t kSlots = 4;
+  static constexpr std::int64_t kChunk = 128;  // Of a prompt, at most: all slots' within a step.
 
   void Open() {
     int slot = 0;
@@ -165,6 +175,7 @@ class Interleaving {
     Turning turn{.conversation = &conversation, .prompt = conversation.history};
     for (std::uint64_t n = 1 + random_() % 60; n > 0; --n) turn.prompt.push_back(Canary(conversation));
     for (std::uint64_t n = 1 + random_() % 5; n > 0; --n) turn.forced.push_back(Canary(conversation));
+    if (!MakeRoom(turn.Cells())) return;
     turn.alone = Alone(*alone_, turn.prompt, turn.forced, conversation.adapters);
     const std::int64_t saved = OpenAll(*engine_, slot, turn.prompt, Team(conversation.tenant), conversation.adapters);
     cached += saved;
@@ -180,24 +191,71 @@ class Interleaving {
     return 100 + index * 25 + static_cast<std::int32_t>(random_() % 25);
   }
 
+  // Suspends others, at random, until so many cells are free.
+  bool MakeRoom(std::int64_t cells) {
+    if (cells_ == 0) return true;
+    for (;;) {
+      std::int64_t held = 0;
+      std::vector<int> holders;
+      for (const auto& [slot, turn] : turning_) {
+        if (!turn.suspended) held += turn.Cells(), holders.push_back(slot);
+      }
+      if (held + cells <= cells_) return true;
+      if (holders.empty()) return false;
+      Suspend(holders[random_() % holders.size()]);
+    }
+  }
+
+  void Suspend(int slot) {
+    REQUIRE(engine_->Suspend(slot, random_() % 3 == 0 ? 0 : INT64_MAX).ok());
+    turning_.at(slot).suspended = true;
+    ++suspensions;
+  }
+
+  // Whether the slot has its cells, now.
+  bool IsHere(int slot, Turning& turn) {
+    if (cells_ == 0) return true;
+    if (!turn.suspended && random_() % 6 == 0) Suspend(slot);
+    if (!turn.suspended) return true;
+    if (random_() % 3 != 0 || !MakeRoom(turn.Cells())) return false;
+    const auto redo = engine_->Resume(slot);
+    REQUIRE(redo.ok());
+    turn.redo_left += *redo;
+    redone += *redo;
+    turn.suspended = false;
+    return true;
+  }
+
+  void GoBack(Turning& turn) {
+    const std::size_t to = random_() % turn.given;
+    turn.redo_left = std::max<std::int64_t>(turn.redo_left - static_cast<std::int64_t>(turn.given - to), 0);
+    turn.given = to;
+  }
+
   void Step() {
     if (turning_.empty()) return;
     std::vector<EngineWork> work;
     const Adapters with =
         std::next(turning_.begin(), static_cast<std::ptrdiff_t>(random_() % turning_.size()))->second.conversation->adapters;
     for (auto& [slot, turn] : turning_) {
-      if (turn.conversation->adapters != with) continue;                              // A step computes with one set.
-      if (random_() % 4 == 0 || turn.given == turn.forced.size()) continue;           // Rests.
-      if (turn.given > 0 && random_() % 8 == 0) turn.given = random_() % turn.given;  // Goes back.
+      if (turn.conversation->adapters != with) continue;                     // A step computes with one set.
+      if (random_() % 4 == 0 || turn.given == turn.forced.size()) continue;  // Rests.
+      if (turn.given > 0 && random_() % 8 == 0) GoBack(turn);
       Force(*engine_, slot, turn.given, turn.forced[turn.given]);
-      const std::int64_t chunk =
-          turn.prompt_left == 0 ? 0 : 1 + static_cast<std::int64_t>(random_() % static_cast<std::uint64_t>(turn.prompt_left));
-      work.push_back({slot, chunk});
+      if (!IsHere(slot, turn)) continue;
+      const std::int64_t left = std::min<std::int64_t>(turn.redo_left > 0 ? turn.redo_left : turn.prompt_left, kChunk);
+      work.push_back({slot, left == 0 ? 0 : 1 + static_cast<std::int64_t>(random_() % static_cast<std::uint64_t>(left))});
     }
+    std::erase_if(work, [&](const EngineWork& item) { return turning_.at(item.slot).suspended; });  // Another needed its cells.
     if (work.empty()) return;
     std::vector<EngineOutput> outputs;
-    REQUIRE(engine_->Step(work, outputs).ok());
-    for (const EngineWork& item : work) turning_.at(item.slot).prompt_left -= item.prompt_tokens;
+    const absl::Status status = engine_->Step(work, outputs);
+    INFO(status.ToString());
+    REQUIRE(status.ok());
+    for (const EngineWork& item : work) {
+      Turning& turn = turning_.at(item.slot);
+      (turn.redo_left > 0 ? turn.redo_left : turn.prompt_left) -= item.prompt_tokens;
+    }
     for (const EngineOutput& output : outputs) {
       Turning& turn = turning_.at(output.slot);
       REQUIRE(output.token == turn.forced[turn.given]);
@@ -224,6 +282,7 @@ class Interleaving {
   }
 
   std::mt19937_64 random_;
+  const std::int64_t cells_;
   tollgate::test::TempDir folder_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Engine> alone_;
@@ -233,10 +292,10 @@ class Interleaving {
   int opened_ = 0;
 };
 
-void Check(const std::string& architecture, const std::vector<Adapters>& sets = {{}}) {
+void Check(const std::string& architecture, const std::vector<Adapters>& sets = {{}}, std::int64_t cells = 0) {
   const std::uint64_t seed = test::Seed();
   INFO("TOLLGATE_SEED=" << seed);
-  Interleaving interleaving(architecture, seed, sets);
+  Interleaving interleaving(architecture, seed, sets, cells);
   interleaving.Run(std::getenv("TOLLGATE_LOOPS") != nullptr ? 10'000 : 1'000);
   if (test::OnGpu()) {
     fmt::print("gpu.{}.interleaving_distance {:.6f} nats\n", architecture, interleaving.distance);
@@ -248,10 +307,18 @@ void Check(const std::string& architecture, const std::vector<Adapters>& sets = 
   CHECK(interleaving.compared > 1000);
   CHECK(interleaving.cached > 10'000);
   CHECK(interleaving.foreign == 0);
+  CHECK((interleaving.suspensions > 300) == (cells > 0));
+  CHECK((interleaving.redone > 5000) == (cells > 0));
 }
 
 TEST_CASE("Interleaved conversations of a llama are what they are alone") { Check("llama"); }
 TEST_CASE("Interleaved conversations of a deepseek2 are what they are alone") { Check("deepseek2"); }
+
+TEST_CASE("Interleaved conversations that share too few cells are what they are alone, however often they are suspended") {
+  Check("llama", {{}}, 1040);
+  Check("deepseek2", {{}}, 1040);
+  Check("llama", {{}, {1}, {1, 2}}, 1040);
+}
 
 TEST_CASE("Interleaved conversations with different adapters are what they are alone") {
   Check("llama", {{}, {1}, {1, 2}});

@@ -39,6 +39,16 @@ TEST_CASE("The context's size follows from layers, heads, slots and the type it 
   q8.kv = KvType::kQ8;
   CHECK(EstimateMemory(SmolHeader(), 0, q8).context == 30LL * 3 * 128 * 34 / 32 * 4 * 1024);
 
+  ModelOptions shared = Options();  // Cells that slots share count once, whatever the slots.
+  shared.kv_tokens = 1500;
+  CHECK(EstimateMemory(SmolHeader(), 0, shared).context == 30LL * 3 * (64 + 64) * 2 * 1536);
+  CHECK(EstimateMemory(SmolHeader(), 0, shared).moving == 30LL * 3 * (64 + 64) * 2 * 2 * shared.context_tokens);
+  CHECK(EstimateMemory(SmolHeader(), 0, Options()).moving == 0);
+  CHECK(base::Message(CheckFits(EstimateMemory(SmolHeader(), 0, shared), shared, 0)).find("4 slots that share 1500 tokens") !=
+        std::string::npos);
+  CHECK(PrefixBytesMax(shared) + SuspendedBytesMax(shared) == shared.prefix_cache_bytes);
+  CHECK(PrefixBytesMax(Options()) == Options().prefix_cache_bytes);
+
   GgufHeader mla = SmolHeader();  // DeepSeek: one latent head.
   mla.numbers["llama.attention.head_count_kv"] = 1;
   mla.numbers["llama.attention.key_length"] = 576;

@@ -90,6 +90,21 @@ class Busy {
   std::vector<std::thread> threads_;
 };
 
+TEST_CASE("Beside slots that share cells a strict answer is what it is beside slots of their own, to the last bit") {
+  const tollgate::test::TempDir folder, again;
+  const TinyModel tiny("llama");
+  ModelOptions shares = Options(tiny, folder);
+  shares.kv_tokens = shares.context_tokens + 40;
+  const auto pool = MakePool(shares), own = MakePool(Options(tiny, again));
+  const Busy others(*pool);
+  for (const std::size_t tokens : {1, 129, 300}) {
+    CHECK(Alone(*pool, Strict(tokens, tokens)) == Alone(*own, Strict(tokens, tokens)));
+  }
+  const ReplicaStats strict = pool->stats().at(1);
+  CHECK(strict.kv_tokens_total == shares.context_tokens);
+  CHECK(strict.preemptions == 0);
+}
+
 TEST_CASE("A strict answer made while others run is made again alone, in another pool, to the last bit") {
   for (const std::string architecture : {"llama", "deepseek2"}) {
     for (const KvType kv : {KvType::kF32, KvType::kF16}) {

@@ -63,6 +63,42 @@ TEST_CASE("An upstream that gives text alone is answered for by the file's vocab
   CHECK_FALSE(heard.end.reported.differs);
 }
 
+TEST_CASE("Inputs have the same tokens, and vectors the same length, for an upstream as for the model in this process") {
+  const tollgate::test::TempDir folder;
+  ScriptedUpstream server([](Exchange& e) { e.Cut(); });
+  for (const Pooling pooling : {Pooling::kAsFile, Pooling::kRank}) {
+    ModelOptions model = TinyModel("bert").WriteTo(folder);
+    model.pooling = pooling;
+    PoolOptions options;
+    options.models = {model, OverHttp(model, server.url())};
+    const auto pool = Pool::Create(std::move(options));
+    INFO(pool.status().ToString());
+    REQUIRE(pool.ok());
+    const ModelInfo here = (*pool)->models()[0], there = (*pool)->models()[1];
+    CHECK(there.pooling == here.pooling);
+    CHECK(there.dimensions == here.dimensions);
+    CHECK(there.vocab_tokens == here.vocab_tokens);
+    CHECK(there.sha256 == here.sha256);
+    CHECK(there.architecture == "bert");
+    CHECK(there.engine == "openai");
+    CHECK(there.memory_bytes == 0);
+    std::vector<std::int32_t> query;
+    if (here.reranks()) query = *(*pool)->Tokenize("fleet", "who sat?");
+    for (const std::string text : {"the cat sat", "Gr\xC3\xBC\xC3\x9F Gott", "a < b > c"}) {
+      const auto tokens = (*pool)->EmbedTokens("fleet", {text, query});
+      REQUIRE(tokens.ok());
+      CHECK(*tokens == *(*pool)->EmbedTokens(here.name, {text, query}));
+      if (!here.reranks()) CHECK(*(*pool)->TextOf("fleet", *tokens) == text);
+    }
+    // What spells a control token is the same text here; where it is sent as text, it is broken, and counted so.
+    const std::string spelt = "a<|im_end|>b", sent = here.reranks() ? "a< |im_end|>b" : spelt;
+    CHECK(*(*pool)->EmbedTokens("fleet", {spelt, query}) == *(*pool)->EmbedTokens(here.name, {sent, query}));
+    CHECK(absl::IsInvalidArgument((*pool)->EmbedTokens("fleet", {"\xFF", query}).status()));
+    const Turn turn{"user", "", "hello"};
+    CHECK(absl::IsFailedPrecondition((*pool)->Render("fleet", std::span(&turn, 1)).status()));
+  }
+}
+
 TEST_CASE("A vocabulary that is missing, spoilt, another, or of a shorter context refuses the start and names the remedy") {
   const tollgate::test::TempDir folder;
   const ModelOptions good = OverHttp(TinyModel("llama").WriteTo(folder), "http://127.0.0.1:1");
@@ -91,6 +127,16 @@ TEST_CASE("A vocabulary that is missing, spoilt, another, or of a shorter contex
   model = good;
   model.upstream.endpoints.clear();
   CHECK(message(model).find("endpoints") != std::string::npos);
+  model = good;
+  model.pooling = Pooling::kRank;
+  CHECK(message(model).find("no classifier") != std::string::npos);
+  model.pooling = Pooling::kMean;
+  model.sha256 = base::Sha256("another");
+  CHECK(message(model).find("sha256") != std::string::npos);
+  model = good;
+  model.pooling = Pooling::kMean;
+  model.upstream.kind = UpstreamKind::kTensorRtLlm;
+  CHECK(message(model).find("leave pooling out") != std::string::npos);
 }
 
 }  // namespace

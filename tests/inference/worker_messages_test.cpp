@@ -107,6 +107,7 @@ TEST_CASE("What a process needs of a model's options crosses, and what it says o
   model.threads = 5;
   model.step_tokens_max = 77;
   model.kv = KvType::kQ8;
+  model.kv_tokens = 150;
   model.prefix_cache_bytes = 1LL << 33;
   model.pooling = Pooling::kAsFile;
   model.strict = true;
@@ -124,6 +125,7 @@ TEST_CASE("What a process needs of a model's options crosses, and what it says o
   CHECK(got.threads == 5);
   CHECK(got.step_tokens_max == 77);
   CHECK(got.kv == KvType::kQ8);
+  CHECK(got.kv_tokens == 150);
   CHECK(got.prefix_cache_bytes == 1LL << 33);
   CHECK(got.pooling == Pooling::kAsFile);
   CHECK(got.strict);
@@ -140,6 +142,7 @@ TEST_CASE("What a process needs of a model's options crosses, and what it says o
   info.memory_bytes = 12;
   info.device_memory_bytes = 13;
   info.slots = 3;
+  info.kv_tokens = 150;
   info.grammars = info.logprobs = info.thinks = info.opens_thinking = true;
   info.resumes = false;
   info.tools = ToolStyle::kDeepSeek;
@@ -163,6 +166,7 @@ TEST_CASE("What a process needs of a model's options crosses, and what it says o
   CHECK(back.memory_bytes == 12);
   CHECK(back.device_memory_bytes == 13);
   CHECK(back.slots == 3);
+  CHECK(back.kv_tokens == 150);
   CHECK(back.grammars);
   CHECK(back.logprobs);
   CHECK(back.thinks);

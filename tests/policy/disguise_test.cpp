@@ -92,6 +92,38 @@ TEST_CASE("What is disguised is found, and its bytes are hidden, by every kind o
   }
 }
 
+TEST_CASE("What stands behind or in escapes of JSON is found, in any pieces, and what is put in its place breaks no JSON") {
+  struct Row {
+    const char *detect, *text, *filtered;
+  };
+  const Row rows[] = {
+      {"{personal_data: card}", R"({"text":"Card:\n4111 1111 1111 1111"})", R"({"text":"Card:\n#"})"},
+      {"{personal_data: card}", R"({"text":"Card:\t4111 1111 1111 1111\nand"})", R"({"text":"Card:\t#\nand"})"},
+      {"{personal_data: card}", R"({"n":"\u0034\u0031\u0031\u0031 1111 1111 \uff11111."})", R"({"n":"#."})"},
+      {"{personal_data: card}", R"({"a":"{\"b\":\"x\\n4111 1111 1111 1111\"}"})", R"({"a":"{\"b\":\"x\\n#\"}"})"},
+      {"{personal_data: card}", "{\"a\":1}\n{\"b\":\"x\\n4111 1111 1111 1111\"}\n", "{\"a\":1}\n{\"b\":\"x\\n#\"}\n"},
+      {"{personal_data: iban}", R"({"t":"IBAN:\nDE89370400440532013000"})", R"({"t":"IBAN:\n#"})"},
+      {"{personal_data: email}", R"({"t":"mail:\nbob@example.com"})", R"({"t":"mail:#"})"},
+      {"{personal_data: email}", R"({"t":"mail \"bob\u0040example.com\""})", R"({"t":"mail \"#\""})"},
+      {"{secrets: all}", R"({"t":"token:\nghp_0123456789abcdefghijklmnopqrstuvwxyz"})", R"({"t":"token:\n#"})"},
+      {"{keywords: [falcon]}", R"({"t":"see\nfalcon now, \tFalcon\r\n"})", R"({"t":"see\n# now, \t#\r\n"})"},
+      {"{keywords: [project falcon]}", R"({"t":"pr\u043eject f\u0061lcon"})", R"({"t":"#"})"},
+      {"{regex: 'a\"b'}", R"({"t":"a\"b a\u0022b"})", R"({"t":"# #"})"},
+      {"{keywords: [eta, ew]}", R"($\beta$ in C:\new)", R"($\beta$ in C:\new)"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.text);
+    const auto policies = MustCompile(OneRule(row.detect, "replace", "    replacement: '#'\n"));
+    const Filtered whole = MustFilter(*policies, row.text);
+    CHECK(whole.text == row.filtered);
+    for (const std::size_t points : {1, 2, 3, 7}) CheckStream(*policies, row.text, whole, [points = points] { return points; });
+    const Message message{Role::kUser, "", {row.text}};
+    const auto inspection = policies->Inspect({}, {&message, 1});
+    REQUIRE(inspection.ok());
+    CHECK(inspection->prompt[0].parts[0] == whole.text);
+  }
+}
+
 TEST_CASE("A word beside a number counts in disguise too") {
   const auto policies = MustCompile(OneRule("{personal_data: us_ssn}", "redact"));
   CHECK(MustFilter(*policies, "\uff33\uff33\uff2e 536228107").text.ends_with(" [US_SSN]"));

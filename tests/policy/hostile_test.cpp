@@ -48,7 +48,10 @@ const std::vector<std::string>& HostilePieces() {
                                                   "0-",
                                                   "::1 ",
                                                   "key=aaaaaaaaaaaaaaaaaaaaaaaaaa",
-                                                  "secret token key abcdefghijklmnopqr AKIA "};
+                                                  "secret token key abcdefghijklmnopqr AKIA ",
+                                                  "\"\\n4111",
+                                                  "\"\\u0034\\ud83d",
+                                                  "\"" + std::string(1000, '\\')};
   return pieces;
 }
 

@@ -1,5 +1,6 @@
 #include <catch2/catch_test_macros.hpp>
 
+#include "policy/json_escape.h"
 #include "policy/plain_form.h"
 
 namespace tollgate::policy {
@@ -26,6 +27,12 @@ TEST_CASE("The plain form of a text is what a reader takes it for") {
       {"\ufb01nance \u2460 5\u339d", "finance 1 5cm"},
       {"h\U000E0069\U000E0064i", "hi"},
       {"\u201cquoted\u201d it\u2019s", "\u201cquoted\u201d it\u2019s"},
+      {R"({"a":"x\n4\t5\r\"6\/7\\8\b9"})", "{\"a\":\"x\n4\t5\r\"6/7\\8 9\"}"},
+      {R"("\u0034\uff14\u00e9\u200b\u2028\ud83d\ude00\ud83dx\ude00")", "\"44\u00e9\n\U0001F600\uFFFDx\uFFFD\""},
+      {R"("in JSON in JSON: {\"a\":\"b\\nc\\\"d\\u0034\"}")", "\"in JSON in JSON: {\"a\":\"b\nc\"d4\"}\""},
+      {R"("\d \u00g4 \ufffg \ x\)", R"("\d \u00g4 \ufffg \ x\)"},
+      {R"(no quote: \n \u0034 C:\new)", R"(no quote: \n \u0034 C:\new)"},
+      {R"("\\\\\\\\\\n")", "\"\\\\\n\""},
   };
   for (const Row& row : rows) {
     INFO(row.text);
@@ -37,7 +44,7 @@ TEST_CASE("The plain form of a text is what a reader takes it for") {
 TEST_CASE("Every byte of a plain text leads back to the character that gave it") {
   const std::string_view text = "a\u200b\uff11b\ufb01\u200b\u00e9";  // a(0) zwsp(1) 1(4) b(7) fi(8) zwsp(11) é(14)
   for (const std::size_t split : {0, 1, 4, 7, 8, 11, 14}) {
-    PlainText plain(0, ' ');
+    PlainText plain;
     std::string out = plain.Append(text.substr(0, split));
     out += plain.Append(text.substr(split));
     REQUIRE(out == "a1bfi\u00e9");
@@ -46,8 +53,30 @@ TEST_CASE("Every byte of a plain text leads back to the character that gave it")
     for (std::int64_t i = 0; i < 5; ++i) CHECK(plain.RawEnd(i + 1) == ends[i]);
     CHECK(plain.RawEnd(7) == 16);
     CHECK(plain.RawBegin(7) == 16);
-    plain.Forget(3);
+    plain.Forget(3, 8);
     CHECK(plain.RawBegin(3) == 8);
+  }
+}
+
+TEST_CASE("An escape is one character, in whatever pieces it comes, and leads back to all of its bytes") {
+  const std::string_view text = R"("a\n\\ud83d\\ude00b\u00)";
+  for (std::size_t split = 0; split <= text.size(); ++split) {
+    for (std::size_t again = split; again <= text.size(); ++again) {
+      PlainText plain;
+      std::string out = plain.Append(text.substr(0, split), true);
+      out += plain.Append(text.substr(split, again - split), true);
+      CHECK(plain.raw_end() + static_cast<std::int64_t>(kEscapeBytesMax) >= static_cast<std::int64_t>(again));
+      out += plain.Append(text.substr(again));
+      REQUIRE(out == "\"a\n\U0001F600b\\u00");
+      CHECK(plain.raw_end() == static_cast<std::int64_t>(text.size()));
+      CHECK(plain.RawBegin(2) == 2);
+      CHECK(plain.RawEnd(3) == 4);
+      CHECK(plain.RawBegin(3) == 4);
+      CHECK(plain.RawEnd(7) == 18);
+      for (const std::int64_t inside : {4, 5, 11, 17}) CHECK(plain.CharacterBegin(inside) == 4);
+      for (const std::int64_t outside : {0, 1, 18, 19, 22}) CHECK(plain.CharacterBegin(outside) == outside);
+      CHECK(plain.CharacterBegin(3) == 2);
+    }
   }
 }
 

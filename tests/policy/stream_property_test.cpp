@@ -37,7 +37,13 @@ const std::vector<std::string> kFiller = {" ",          " ",
                                           "sk_",        "eyJ",
                                           "AK",         "gh",
                                           "-----",      "0",
-                                          "ABC",        "\t"};
+                                          "ABC",        "\t",
+                                          "\"",         "\\",
+                                          "\\n",        "\\\"",
+                                          "\\t",        "\\\\n",
+                                          "\\u0034",    "\\u00",
+                                          "40",         "\\uff14",
+                                          "\\ud83d",    "\\ude00"};
 
 const std::vector<std::string> kPersonal = {"jane.doe@example.com",
                                             "a@b.co",

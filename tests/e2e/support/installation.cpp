@@ -132,6 +132,7 @@ std::string Installation::Configure(const InstanceOptions& options) const {
       options.slots, options.context_tokens, options.queue_max);
   if (!options.model_file.empty()) text += "      file: " + options.model_file + "\n";
   if (!options.chat_template.empty()) text += "      chat_template: " + options.chat_template + "\n";
+  if (!options.pooling.empty()) text += "      pooling: " + options.pooling + "\n";
   if (!options.upstreams.empty()) text += "      upstream:\n        model: upstream-model\n        endpoints:\n";
   for (const std::string& url : options.upstreams) text += "          - url: " + url + "\n";
   if (!options.detectors.empty()) text += "detectors:\n";

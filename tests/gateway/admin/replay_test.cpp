@@ -128,6 +128,30 @@ TEST_CASE("A replay says what a candidate would change, counts what was erased, 
   CHECK(view.viewed(0).steps_size() == 2);
 }
 
+TEST_CASE("A replay and a shadow's report name what would have been asked of others") {
+  World world;
+  v1::ShadowVerdict shadow;
+  shadow.set_policy_digest(std::string(32, '\x55'));
+  shadow.mutable_verdict()->set_action("allow");
+  shadow.mutable_verdict()->add_not_scanned("guard warden (unkind)");
+  world.Record("acme", "one", shadow);
+  world.Record("acme", "two", shadow);
+  world.texts["both"] = world.in.MakeKey("acme", "both", {directory::Role::kPolicyAuthor, directory::Role::kAuditor});
+  REQUIRE(world.directory->WaitFor(world.in.last_version, std::chrono::seconds(10)).ok());
+  v1::ReplayPolicyRequest ask = Ask();
+  ask.set_yaml("version: 1\nname: house\nrules:\n  - {id: tox, detect: {external: toxicity}, do: block}\n");
+  const v1::PolicyChanges replayed = world.All("both", ask, &v1::Policy::Stub::Replay);
+  CHECK(replayed.judged() == 2);
+  CHECK(replayed.changed() == 0);
+  REQUIRE(replayed.not_asked_size() == 1);
+  CHECK(replayed.not_asked(0) == "external toxicity (tox)");
+  v1::ShadowReportRequest report;
+  report.set_policy_digest(std::string(64, '5'));
+  const v1::PolicyChanges reported = world.All("both", report, &v1::Policy::Stub::ShadowReport);
+  REQUIRE(reported.not_asked_size() == 1);
+  CHECK(reported.not_asked(0) == "guard warden (unkind)");
+}
+
 TEST_CASE("Who may not read content gets counts and no records; who may not put policies in force gets nothing") {
   World world;
   world.Record("acme", "about bluebird");

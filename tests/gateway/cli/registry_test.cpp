@@ -13,7 +13,7 @@ using Catch::Matchers::ContainsSubstring;
 TEST_CASE("A model is registered with the settings that were named, and no others") {
   Server server;
   const Result added = server.Run({"models", "add", "qwen3", "--file", "qwen3.gguf", "--sha256", "ab", "--context", "8192", "--kv", "q8",
-                                   "--queue", "0", "--restricted"});
+                                   "--kv-tokens", "16384", "--queue", "0", "--restricted"});
   CHECK(added.code == kDone);
   CHECK_THAT(added.out, ContainsSubstring("tollgate models load qwen3"));
   const v1::ModelSpec& spec = server.registry.add.spec();
@@ -21,6 +21,7 @@ TEST_CASE("A model is registered with the settings that were named, and no other
   CHECK(spec.file() == "qwen3.gguf");
   CHECK(spec.context_tokens() == 8192);
   CHECK(spec.kv() == "q8");
+  CHECK(spec.kv_tokens() == 16384);
   CHECK(spec.has_queue_max());
   CHECK(spec.slots() == 0);
   CHECK_FALSE(spec.has_prefix_cache_bytes());

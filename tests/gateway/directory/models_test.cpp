@@ -42,6 +42,9 @@ TEST_CASE("A model's settings are checked one by one, and the refusal names the 
       {"queue_timeout_ms", [](Model& m) { m.queue_timeout_ms = 9; }},
       {"prefix_cache_bytes", [](Model& m) { m.prefix_cache_bytes = -1; }},
       {"strict", [](Model& m) { m.pooling = "mean", m.strict = true; }},
+      {"kv_tokens", [](Model& m) { m.pooling = "mean", m.kv_tokens = 4096; }},
+      {"kv_tokens", [](Model& m) { m.context_tokens = 2048, m.kv_tokens = 2047; }},
+      {"kv_tokens", [](Model& m) { m.context_tokens = 2048, m.slots = 4, m.kv_tokens = 8192; }},
       {"step_target_ms", [](Model& m) { m.step_target_ms = 0; }},
   };
   CHECK(directory::Validate(Llama()).ok());
@@ -108,6 +111,7 @@ TEST_CASE("An adapter names its base, is called after it, and says nothing of ho
 TEST_CASE("A model survives its row, and a replica is another one when any of its settings differs") {
   Model model = Llama();
   model.kv = "q8";
+  model.kv_tokens = 2048;
   model.restricted = model.loaded = true;
   directory::Row row = directory::NewRow(directory::Table::kModel);
   directory::ToRow(model, row);
@@ -126,6 +130,7 @@ TEST_CASE("A model survives its row, and a replica is another one when any of it
   scripted.name = "script";
   scripted.engine = "scripted";
   directory::ToRow(scripted, row);
+  CHECK(row.IsNull("kv_tokens"));
   CHECK(row.IsNull("file"));
   CHECK(row.IsNull("sha256"));
   CHECK(SameReplica(directory::ModelOf(row), scripted));

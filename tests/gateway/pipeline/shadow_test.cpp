@@ -55,6 +55,23 @@ TEST_CASE("A shadow's verdict on prompt and output is on record beside the one t
   world.CheckBooks();
 }
 
+TEST_CASE("What a shadow's rules would ask others is on record as not scanned, for nobody is asked") {
+  test::World world(kLive);
+  world.Try(
+      "version: 1\nname: house\nrules:\n  - {id: in, where: {direction: input}, detect: {external: tox}, do: block}\n"
+      "  - {id: out, where: {direction: output}, detect: {external: tox}, do: block}\n",
+      "shadow");
+  CHECK(TextOf(world.Chat(world.Ask("hello"))) == "hello");
+  const auto entries = world.journal.entries();
+  REQUIRE(entries.size() == 2);
+  const v1::Verdict prompt = entries[0].record.request().shadow().verdict(), reply = entries[1].record.end().shadow_output().verdict();
+  REQUIRE(prompt.not_scanned_size() == 1);
+  CHECK(prompt.not_scanned(0) == "external tox (in)");
+  REQUIRE(reply.not_scanned_size() == 1);
+  CHECK(reply.not_scanned(0) == "external tox (out)");
+  CHECK(entries[1].record.end().output_verdict().not_scanned().empty());
+}
+
 TEST_CASE("A prompt that the policies in force block carries the shadow's verdict too") {
   test::World world(kNext);
   world.Try(kLive, "shadow");
