@@ -145,20 +145,14 @@ TEST_CASE("An observed reply is out when the verdict comes, and the record says 
 }
 
 TEST_CASE("What left of an observed reply that ended before anybody was asked about it is on record as not scanned") {
-  for (const bool streamed : {true, false}) {
-    Bed world(
-        "where: {direction: output}, detect: {external: g, stream: observe}, do: block}\n"
-        "  - {id: halt, where: {direction: output}, detect: {keywords: halt}, do: block");
-    world.options.segment = std::chrono::milliseconds(0);
-    test::RecordingWriter writer;
-    const auto outcome = world.Chat(world.Ask("!pace_ms 1\n!say An evil word, and halt. Never."), streamed ? &writer : nullptr);
-    REQUIRE(std::holds_alternative<Reply>(outcome));
-    CHECK(writer.text + std::get<Reply>(outcome).text == "An evil word, and ");
-    CHECK(world.fake.asks.empty());
-    const v1::Verdict verdict = world.journal.entries().back().record.end().output_verdict();
-    CHECK(std::count(verdict.not_scanned().begin(), verdict.not_scanned().end(), "external g (guard)") == 1);
-    world.CheckBooks();
-  }
+  Bed world(
+      "where: {direction: output}, detect: {external: g, stream: observe}, do: block}\n"
+      "  - {id: halt, where: {direction: output}, detect: {keywords: halt}, do: block");
+  const auto outcome = world.Chat(world.Ask("!say An evil word, and h\\|alt. Never."));
+  CHECK(std::get<Reply>(outcome).text == "An evil word, and ");
+  CHECK(world.fake.asks.empty());
+  const v1::Verdict verdict = world.journal.entries().back().record.end().output_verdict();
+  CHECK(std::count(verdict.not_scanned().begin(), verdict.not_scanned().end(), "external g (guard)") == 1);
 }
 
 TEST_CASE("However a reply is asked about, the record says to the byte what was out at the verdict, and nothing leaves after it") {

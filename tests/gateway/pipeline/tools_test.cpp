@@ -103,7 +103,7 @@ TEST_CASE("On a stream a call is on record before it leaves") {
 
 TEST_CASE("Arguments are filtered with their escapes decoded, and what is redacted is on record") {
   test::World world(kPolicy);
-  const auto outcome = world.Chat(AskWithTools(world, R"(!call find {"q": "see Z\\u0051~AB~12!", "n": 1})"));
+  const auto outcome = world.Chat(AskWithTools(world, R"(!call find {"q": "see Z\\u0051~A\|B~12!", "n": 1})"));
   const Reply& reply = ReplyOf(outcome);
   REQUIRE(reply.calls.size() == 1);
   CHECK(reply.calls[0].arguments() == R"({"q": "see [REDACTED]!", "n": 1})");
@@ -121,7 +121,7 @@ TEST_CASE("A call whose arguments are blocked does not leave, and ends the reply
   test::World world(kPolicy);
   const auto outcome = world.Chat(AskWithTools(world, R"(!say before
 !call now {}
-!call find {"q": "sword\\u0066ish"}
+!call find {"q": "sword\\u0066i\|sh"}
 !say after)"));
   const Reply& reply = ReplyOf(outcome);
   CHECK(reply.text == "before");
