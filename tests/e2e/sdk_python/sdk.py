@@ -133,7 +133,7 @@ def tools():
     check(final.finish_reason == "tool_calls", "the end of a stream that calls")
     check(ask(prompt=prompt, tools=TOOLS, tool_choice="none").choices[0].message.tool_calls is None, "no calls where none are wanted")
     check(len(ask(prompt=prompt, tools=TOOLS, parallel_tool_calls=False).choices[0].message.tool_calls) == 1, "one call")
-    choice = ask(prompt="!call find {\"q\": \"sword\\\\u0066ish\"}", tools=TOOLS).choices[0]
+    choice = ask(prompt="!call find {\"q\": \"sword\\\\u0066i\\|sh\"}", tools=TOOLS).choices[0]
     check(choice.finish_reason == "content_filter" and not choice.message.tool_calls, f"a blocked call {choice}")
     error = refused(openai.BadRequestError, 400, "invalid_request", tools=TOOLS, tool_choice="required")
     check(error.param == "tool_choice", f"param {error.param}")
