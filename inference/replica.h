@@ -133,7 +133,7 @@ class Replica {
   std::vector<std::unique_ptr<Sequence>> slots_;
   std::vector<Sequence*> prompts_;                // Scratch: those whose prompt is not worked through.
   std::vector<std::unique_ptr<Sequence>> ended_;  // Scratch.
-  std::unique_ptr<CellPool> cells_;  // Where the slots share their cells. Set at the start.
+  std::unique_ptr<CellPool> cells_;               // Where the slots share their cells. Set at the start.
   int running_ = 0;
   bool woken_ = false;       // A consumer did something since the last turn.
   base::MonoTime now_;       // As of this turn.

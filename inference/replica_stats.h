@@ -21,11 +21,11 @@ struct ReplicaStats {
   std::int64_t kv_tokens_total = 0;
   std::int64_t prefix_cache_bytes = 0;
   std::int64_t suspended_bytes = 0;  // Of states that suspended sequences come back from.
-  std::int64_t steps = 0;        // Since the start, as all below.
-  std::int64_t step_micros = 0;  // Time in steps.
-  std::int64_t busy_micros = 0;  // Time of turns that had work: the steps, and all that the pool does about them.
+  std::int64_t steps = 0;            // Since the start, as all below.
+  std::int64_t step_micros = 0;      // Time in steps.
+  std::int64_t busy_micros = 0;      // Time of turns that had work: the steps, and all that the pool does about them.
   std::int64_t prompt_tokens = 0;
-  std::int64_t cached_tokens = 0;  // Prompt tokens that a tenant's own earlier work saved, beside prompt_tokens.
+  std::int64_t cached_tokens = 0;      // Prompt tokens that a tenant's own earlier work saved, beside prompt_tokens.
   std::int64_t preemptions = 0;        // Times that a sequence was suspended.
   std::int64_t recomputed_tokens = 0;  // Worked through again since no state was kept; counted in nothing else.
   std::int64_t output_tokens = 0;

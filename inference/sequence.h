@@ -54,9 +54,9 @@ struct Sequence {
   bool parked = false;
   base::MonoTime parked_at;  // Since when, where it is.
   // Where cells are shared (cell_pool.h).
-  bool suspended = false;  // It has no cells,
+  bool suspended = false;       // It has no cells,
   base::MonoTime suspended_at;  // since then.
-  bool held = false;       // There are none for it to grow by in this step.
+  bool held = false;            // There are none for it to grow by in this step.
   std::int64_t suspended_bytes = 0;
   std::int64_t guard = 0;      // Output tokens until it may be suspended.
   std::int64_t redo_left = 0;  // Tokens that it had worked through before, to be worked through again.
