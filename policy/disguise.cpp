@@ -37,13 +37,12 @@ void Widen(const PlainText& plain, std::span<Hit> written) {
   }
 }
 
-Behind BehindOf(std::string_view text) { return {text.empty() ? ' ' : text.back(), text.find('"') != std::string_view::npos}; }
-
 // To `hits`, those of the text as written, what is found beside them; false if its plain form is the text itself.
 bool FindPlain(const Program& program, std::string_view text, const Program::Selection& selection, std::vector<Hit>& hits) {
-  const std::size_t disguised = FirstDisguised(text);
+  Behind behind;
+  const std::size_t disguised = FirstDisguised(text, behind, false);
   if (disguised == text.size()) return false;
-  PlainText plain(static_cast<std::int64_t>(disguised), BehindOf(text.substr(0, disguised)));
+  PlainText plain(static_cast<std::int64_t>(disguised), behind);
   std::string seen(text.substr(0, disguised));
   seen += plain.Append(text.substr(disguised));
   Widen(plain, hits);

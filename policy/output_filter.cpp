@@ -108,10 +108,8 @@ class OutputFilter final : public StreamFilter {
     std::string_view fresh = piece;
     if (plain_ == nullptr && selection_.plain) {
       const std::size_t same = FirstDisguised(fresh, behind_, !at_end);
-      const std::string_view before = fresh.substr(0, same);
-      if (!before.empty()) behind_ = {before.back(), behind_.quoted || before.find('"') != std::string_view::npos};
       if (same < fresh.size()) {
-        if (same > 0) ReadWritten(before, false);
+        if (same > 0) ReadWritten(fresh.substr(0, same), false);
         plain_ = std::make_unique<PlainScan>(scan_, behind_);
         fresh.remove_prefix(same);
       }

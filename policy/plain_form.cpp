@@ -240,7 +240,11 @@ bool PlainForm(char32_t c, char before, std::string_view& out) {
   return true;
 }
 
-std::size_t FirstDisguised(std::string_view text, Behind behind, bool more) { return NextDisguise(text, 0, behind, more).at; }
+std::size_t FirstDisguised(std::string_view text, Behind& behind, bool more) {
+  const std::size_t at = NextDisguise(text, 0, behind, more).at;
+  if (at > 0) behind.byte = text[at - 1];
+  return at;
+}
 
 std::string ToPlain(std::string_view text) { return PlainText().Append(text); }
 

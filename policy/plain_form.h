@@ -23,9 +23,13 @@ struct Behind {
   bool quoted = false;  // There was a '"'.
 };
 
-// Where the first character that is not its own plain form begins; text.size() if there is none. `text` is valid UTF-8. `more` of it may
-// follow: then what may be the beginning of an escape counts.
-std::size_t FirstDisguised(std::string_view text, Behind behind = {}, bool more = false);
+// Where the first character that is not its own plain form begins; text.size() if there is none. `text` is valid UTF-8. `behind`: what it
+// stands behind; then what the place stands behind. `more` of it may follow: then what may be the beginning of an escape counts.
+std::size_t FirstDisguised(std::string_view text, Behind& behind, bool more);
+inline std::size_t FirstDisguised(std::string_view text) {
+  Behind behind;
+  return FirstDisguised(text, behind, false);
+}
 
 // The plain form; false if it is the character itself, and `out` is then left alone. Not longer than 12 bytes.
 bool PlainForm(char32_t c, char before, std::string_view& out);
