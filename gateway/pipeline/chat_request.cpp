@@ -110,6 +110,8 @@ void ChatRequest::MakePlan() {
   plan_.shadow = policies_.shadow;
   if (call_.logprobs()) plan_.logprobs = [this, subject = SubjectOf()] { return policies_.acting->OpenOutput(subject); };
   AskAbout();
+  // A strict answer is what came first, and its key may see it.
+  if (!IsStrict(call_) && plan_.open({})->acts()) plan_.stops.assign(call_.stop().begin(), call_.stop().end());
   if (MayRetry()) plan_.retries = policies_.acting->retries();
 }
 
@@ -161,6 +163,7 @@ Sequences ChatRequest::MakeSequences() const {
                       .thought_tokens_max = plan_.syntax.thinks ? call_.max_reasoning_tokens() : 0,
                       .context_tokens = model_.context_tokens};
   inference::SequenceRequest& sequence = sequences.request;
+  if (!plan_.stops.empty()) sequence.stop.clear();
   sequence.fingerprint = inference::FingerprintOf(model_);
   sequence.allowance = output_held_ / static_cast<std::int64_t>(Choices());
   sequence.tenant = who_.place.team->id;

@@ -37,6 +37,7 @@ class BesideFilter final : public policy::StreamFilter {
     shadow_->Finish().IgnoreError();
     return acting_->Finish();
   }
+  bool acts() const override { return acting_->acts(); }
   bool blocked() const override { return acting_->blocked(); }
   const policy::Verdict& verdict() const override { return acting_->verdict(); }
   const std::vector<policy::RawSpan>& raw() const override { return acting_->raw(); }
