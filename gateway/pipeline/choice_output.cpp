@@ -157,6 +157,9 @@ absl::Status ChoiceOutput::HandleCall(const OutputPart& part) {
     raw->set_text(part.name + part.text);
   };
   if (plan_.one_call && calls_taken_ > 0) {
+    v1::Verdict unseen;
+    unseen.add_not_scanned("withheld_call");
+    MergeVerdict(unseen, index_, "tool_calls", call_verdict_);
     withheld();
     places_.push_back({part.raw_end, Kind::kNone, 0});
     return absl::OkStatus();

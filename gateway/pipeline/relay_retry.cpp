@@ -82,9 +82,16 @@ async::Awaitable<absl::StatusOr<bool>> Relay::WriteAnew(Choice& choice, std::siz
   co_return true;
 }
 
+// Also of rules that want it and found something where nothing can be taken back: they gave up at once.
 void Relay::FillRetries(v1::EndBody& end) const {
+  const RetryRules& wanted = plan_.asks.policies->retries();
+  if (wanted.empty()) return;
   for (const auto& choice : choices_) {
-    for (const auto& [rule, state] : choice->retried) {
+    auto retried = choice->retried;
+    for (const v1::RuleOutcome& rule : choice->output->Verdict().rules()) {
+      if (wanted.contains(rule.rule_id())) retried.try_emplace(rule.rule_id(), RetryState{.gave_up = true});
+    }
+    for (const auto& [rule, state] : retried) {
       v1::RetryOutcome* out = end.add_retries();
       out->set_rule_id(rule);
       out->set_times(state.times);

@@ -18,12 +18,12 @@ std::string Policy(const std::string& action) {
 }  // namespace
 
 TEST_CASE("A guess at hidden text, sent as a stop string, changes nothing of the reply, be it right or wrong") {
-  const std::string action = GENERATE("redact", "block", "hash", "{ mask: { keep_last: 2 } }");
+  const std::string action = GENERATE("redact", "block", "hash", "mask");
   const bool streamed = GENERATE(false, true);
   CAPTURE(action, streamed);
   test::World world(Policy(action));
   std::vector<std::string> seen;
-  for (const std::string guess : {"nothing like it", "is ZQ~A", "is ZQ~B", "ZQ~AB~1", "~AB~12", "Q"}) {
+  for (const std::string guess : {"nothing like it", "is ZQ~A", "is ZQ~B", "ZQ~AB~1", "~AB~12", "ZQ"}) {
     v1::ChatRequest request = world.Ask("!say it is ZQ\\|~AB~12 he said. ");
     request.add_stop(guess);
     test::RecordingWriter writer;
