@@ -242,6 +242,8 @@ async::Awaitable<std::optional<Ending>> Relay::Release() {
   for (v1::GuardUsage& usage : context_.guards.usage()) *body->add_guard_usage() = std::move(usage);
   absl::StatusOr<audit::Position> position = co_await SealAndAppend(context_.with, context_.key, std::move(entry), content);
   if (!position.ok()) co_return Broken("JOURNAL_FAILED", position.status());
+  // The record may have been long on its way.
+  if (auto stop = watch_.MustStop()) co_return stop;
   absl::Status written;
   if (!std::exchange(begun_, true)) written = co_await context_.writer->Begin(context_.head);
   for (std::size_t i = 0; i < out.size() && written.ok(); ++i) {
