@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -42,7 +43,7 @@ class LogprobFilter {
 
   // The tokens that end in what `filter` has decided since the last call, and not behind `shown`, without those of which anything was
   // changed or held back.
-  Logprobs Take(const policy::StreamFilter& filter, std::int64_t shown);
+  Logprobs Take(const policy::StreamFilter& filter, std::int64_t shown = std::numeric_limits<std::int64_t>::max());
 
  private:
   struct Held {

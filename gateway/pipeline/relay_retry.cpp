@@ -88,7 +88,8 @@ void Relay::FillRetries(v1::EndBody& end) const {
   if (wanted.empty()) return;
   for (const auto& choice : choices_) {
     auto retried = choice->retried;
-    for (const v1::RuleOutcome& rule : choice->output->Verdict().rules()) {
+    const v1::Verdict verdict = choice->output->Verdict();
+    for (const v1::RuleOutcome& rule : verdict.rules()) {
       if (wanted.contains(rule.rule_id())) retried.try_emplace(rule.rule_id(), RetryState{.gave_up = true});
     }
     for (const auto& [rule, state] : retried) {

@@ -140,7 +140,7 @@ TEST_CASE("A stop string is looked for in what leaves: however the reply is cut 
     }
     const Left cut = Run(raw, &random, some);
     CHECK(cut.text == want.text);
-    CHECK(cut.thought == want.thought);
+    if (!want.blocked) CHECK(cut.thought == want.thought);
     CHECK(cut.stopped == (first != std::string::npos));
   }
 }

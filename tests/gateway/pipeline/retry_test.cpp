@@ -151,7 +151,7 @@ TEST_CASE(
     const auto call = world.Chat(ask, streamed ? &writer : nullptr);
     REQUIRE(std::holds_alternative<Reply>(call));
     CHECK(std::get<Reply>(call).end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER);
-    const v1::EndBody& end = world.journal.entries().back().record.end();
+    const v1::EndBody end = world.journal.entries().back().record.end();
     REQUIRE(end.retries_size() == 1);
     CHECK(end.retries(0).times() == 0);
     CHECK(end.retries(0).gave_up());

@@ -42,17 +42,18 @@ TEST_CASE("Behind rules about replies a stop string ends the reply as it does wi
   CAPTURE(streamed);
   for (const std::string action : {"", "redact"}) {
     test::World world(action.empty() ? "" : Policy(action));
-    v1::ChatRequest request = world.Ask("!say one ZQ and two END three four five");
+    v1::ChatRequest request = world.Ask("!alt x\n!say one ZQ and two END three four five");
     request.add_stop("END");
     request.set_logprobs(true);
+    request.set_top_logprobs(1);
     test::RecordingWriter writer;
     const auto outcome = world.Chat(request, streamed ? &writer : nullptr);
     const pipeline::Reply& reply = ReplyOf(outcome);
     CHECK(writer.text + reply.text == "one ZQ and two ");
     CHECK(reply.end.finish_reason() == v1::FINISH_REASON_STOP);
     std::string tokens;
-    for (const auto* some : {&writer.logprobs, &reply.logprobs})
-      for (const v1::TokenLogprob& token : *some) tokens += token.token();
+    for (const v1::TokenLogprob& token : writer.logprobs) tokens += token.token();
+    for (const v1::TokenLogprob& token : reply.logprobs) tokens += token.token();
     CHECK(std::string("one ZQ and two ").starts_with(tokens));
     CHECK(tokens.size() >= 10);
     const v1::Record end = world.journal.Of(v1::RECORD_KIND_FINAL).at(0).record;
