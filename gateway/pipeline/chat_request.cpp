@@ -104,33 +104,37 @@ async::Awaitable<Outcome<Reply>> ChatRequest::Generate() {
 std::size_t ChatRequest::Choices() const { return static_cast<std::size_t>(std::max(1, call_.choices())); }
 
 void ChatRequest::MakePlan() {
+  const auto subject = std::make_shared<const policy::Subject>(SubjectOf());
   plan_.syntax = SyntaxOf(call_, model_);
   plan_.one_call = OneCall(call_);
-  plan_.open = [this, subject = SubjectOf()](const policy::Channel& its) { return OpenOutput(policies_, subject, its); };
+  plan_.open = [this, subject](const policy::Channel& its) { return OpenOutput(policies_, *subject, its); };
   plan_.shadow = policies_.shadow;
-  if (call_.logprobs()) plan_.logprobs = [this, subject = SubjectOf()] { return policies_.acting->OpenOutput(subject); };
-  AskAbout();
+  if (call_.logprobs()) plan_.logprobs = [this, subject] { return policies_.acting->OpenOutput(*subject); };
+  AskAbout(subject);
   // A strict answer is what came first, and its key may see it.
   if (!IsStrict(call_) && plan_.open({})->acts()) plan_.stops.assign(call_.stop().begin(), call_.stop().end());
   if (MayRetry()) plan_.retries = policies_.acting->retries();
 }
 
-void ChatRequest::AskAbout() {
-  policy::Subject subject = SubjectOf();
+void ChatRequest::AskAbout(const std::shared_ptr<const policy::Subject>& subject) {
   OutputPlan::Asks& asks = plan_.asks;
-  asks.about = [this, subject](const policy::Channel& channel) { return policies_.acting->QuestionsOfOutput(subject, channel); };
+  asks.about = [this, subject](const policy::Channel& channel) { return policies_.acting->QuestionsOfOutput(*subject, channel); };
   asks.policies = policies_.acting;
   asks.inbox = [this] { return QuestionInbox::Make(*guards_, with_.cpu, event_.Notifier()); };
   asks.streamed = writer_ != nullptr;
   asks.tenant = who_.place.team->id.value.Bytes();
-  subject.pseudonyms = nullptr;
-  asks.open = [this, subject](const policy::Channel& its) { return policies_.acting->OpenOutput(subject, its); };
+  asks.open = [this, subject](const policy::Channel& its) {
+    policy::Subject unrestored = *subject;
+    unrestored.pseudonyms = nullptr;
+    return policies_.acting->OpenOutput(unrestored, its);
+  };
+  if (plan_.logprobs == nullptr) return;
   const auto holds = [](const policy::Question& question) { return question.hold; };
   const std::vector<policy::Question> about_text = asks.about({});
-  if (plan_.logprobs == nullptr || std::none_of(about_text.begin(), about_text.end(), holds)) return;
+  if (std::none_of(about_text.begin(), about_text.end(), holds)) return;
   // Alternatives are nobody's text to ask about: behind a question that holds, none leaves.
   plan_.logprobs = [this, subject] {
-    auto closed = policies_.acting->OpenOutput(subject);
+    auto closed = policies_.acting->OpenOutput(*subject);
     closed->Finish().IgnoreError();
     return closed;
   };

@@ -57,9 +57,12 @@ absl::Status ChoiceOutput::Push(const inference::Piece& piece) {
     Give(clear);
     return absl::OkStatus();
   }
-  tokens_.insert(tokens_.end(), piece.tokens.begin(), piece.tokens.end());
   std::vector<OutputPart> parts;
   parser_.Push(piece.text, parts);
+  // What is text counts by its bytes, unless log-probabilities are wanted.
+  const bool plain = plan_.logprobs == nullptr && !parser_.may_think() &&
+                     std::all_of(parts.begin(), parts.end(), [](const OutputPart& part) { return part.kind == OutputPart::kText; });
+  if (!plain) tokens_.insert(tokens_.end(), piece.tokens.begin(), piece.tokens.end());
   for (const OutputPart& part : parts) TG_RETURN_IF_ERROR(Handle(part));
   return absl::OkStatus();
 }
@@ -135,7 +138,7 @@ absl::Status ChoiceOutput::HandleText(const OutputPart& part) {
   inference::Piece piece;
   piece.text = part.text;
   for (; !tokens_.empty() && tokens_.front().text_end <= part.raw_end; tokens_.pop_front()) {
-    if (tokens_.front().text_end <= begin) continue;
+    if (plan_.logprobs == nullptr || tokens_.front().text_end <= begin) continue;
     piece.tokens.push_back(std::move(tokens_.front()));
     piece.tokens.back().text_end -= begin - text_bytes_;
   }

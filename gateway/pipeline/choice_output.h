@@ -43,6 +43,7 @@ class ChoiceOutput {
   void Count(std::int64_t tokens);
   // Takes what others have answered, and asks what is to be asked now. `bytes_out`: released of all replies. Errors as StreamFilter::Push.
   absl::Status Consult(const std::string& model, std::chrono::steady_clock::time_point deadline, std::int64_t bytes_out);
+  bool asks() const { return !asked_.empty(); }  // Others are asked about it.
   // After Finish: something is still to be asked, or answered. Consult goes on with it.
   bool waiting() const;
   // Output that came after the reply was over: for the record alone.

@@ -21,6 +21,9 @@ namespace {
 // Alternatives of a piece that are judged where the relay runs: some tens of microseconds each under many rules. More go to `cpu`.
 constexpr std::size_t kAlternativesHere = 4;
 
+// How soon a block is seen in a reply that nobody waits for piece by piece: models take about as long for a token.
+constexpr std::chrono::milliseconds kLook{20};
+
 }  // namespace
 
 Relay::Relay(const RelayContext& context, Sequences sequences, const OutputPlan& plan, metering::Reservation& reservation)
@@ -60,7 +63,7 @@ async::Awaitable<Ending> Relay::Run() {
     }
     if (idle) {
       for (const auto& choice : choices_) {
-        if (!choice->ended) choice->tokens->NotifyOnce(notify);
+        if (!choice->ended) choice->tokens->NotifyOnce(notify, Patient(*choice));
       }
       const auto wake = NextWake();
       co_await context_.event.WaitUntil(wake);
@@ -212,8 +215,13 @@ bool Relay::Pending() const {
 
 bool Relay::CutDue() const { return context_.writer != nullptr && Pending() && (segment_ == 0 || steady_clock::now() >= next_cut_); }
 
+// Nobody waits for its pieces: it is enough to look at them now and then, for a block that stops the decoding. Where a piece may end the
+// reply, have it written anew, or others asked about it, each is looked at.
+bool Relay::Patient(const Choice& choice) const { return context_.writer == nullptr && !Retries() && plan_.stops.empty() && !choice.output->asks(); }
+
 steady_clock::time_point Relay::NextWake() const {
   auto wake = std::min(watch_.NextLook(), context_.guards.NextWake());
+  if (context_.writer == nullptr) wake = std::min(wake, steady_clock::now() + kLook);
   if (context_.writer != nullptr && Pending()) wake = std::min(wake, next_cut_);
   return wake;
 }

@@ -86,6 +86,7 @@ class Relay {
   void AllowNext(Choice& choice);
   bool CutDue() const;
   bool Pending() const;
+  bool Patient(const Choice& choice) const;
   async::Awaitable<std::optional<Ending>> Release();
   async::Awaitable<void> StopDecoding(Choice& choice);
   std::optional<Ending> Finish(Choice& choice, Ending due);
