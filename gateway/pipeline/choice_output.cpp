@@ -51,12 +51,7 @@ absl::Status ChoiceOutput::Push(const inference::Piece& piece) {
   raw_.Append(piece.text, piece.tokens_delivered);
   raw_bytes_ += static_cast<std::int64_t>(piece.text.size());
   if (blocked_ || stopped_) return absl::OkStatus();
-  if (!syntax_open_) {
-    TG_ASSIGN(const std::string clear, logprobs_.Push(piece, *text_));
-    blocked_ = text_->blocked();
-    Give(clear);
-    return absl::OkStatus();
-  }
+  if (!syntax_open_) return PushText(piece);
   std::vector<OutputPart> parts;
   parser_.Push(piece.text, parts);
   // What is text counts by its bytes, unless log-probabilities are wanted.
@@ -142,9 +137,7 @@ absl::Status ChoiceOutput::HandleText(const OutputPart& part) {
     piece.tokens.push_back(std::move(tokens_.front()));
     piece.tokens.back().text_end -= begin - text_bytes_;
   }
-  TG_ASSIGN(const std::string clear, logprobs_.Push(piece, *text_));
-  blocked_ = text_->blocked();
-  Give(clear);
+  TG_RETURN_IF_ERROR(PushText(piece));
   text_bytes_ += static_cast<std::int64_t>(part.text.size());
   if (!plan_.retries.empty()) marks_[0].emplace_back(text_bytes_, part.raw_end);
   places_.push_back({part.raw_end, Kind::kText, text_bytes_});

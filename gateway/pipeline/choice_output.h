@@ -94,6 +94,7 @@ class ChoiceOutput {
     bool withheld = false;
   };
 
+  absl::Status PushText(const inference::Piece& piece);
   void Give(std::string_view clear);
   void GiveHeld();
   std::int64_t Shown() const;

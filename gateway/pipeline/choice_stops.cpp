@@ -6,6 +6,24 @@
 
 namespace tollgate::pipeline {
 
+// Where stop strings are looked for, token by token: so it is known to the token what stands before one. The text comes with the first;
+// where log-probabilities are wanted it waits for its tokens.
+absl::Status ChoiceOutput::PushText(const inference::Piece& piece) {
+  const bool split = !plan_.stops.empty() && plan_.logprobs != nullptr && piece.tokens.size() > 1;
+  inference::Piece one;
+  for (std::size_t i = 0; i == 0 || (split && i < piece.tokens.size()); ++i) {
+    if (blocked_ || stopped_) break;
+    if (split) {
+      one.text = i == 0 ? piece.text : "";
+      one.tokens.assign(1, piece.tokens[i]);
+    }
+    TG_ASSIGN(const std::string clear, logprobs_.Push(split ? one : piece, *text_));
+    blocked_ = text_->blocked();
+    Give(clear);
+  }
+  return absl::OkStatus();
+}
+
 // What may leave of the text, but for what may become a stop string.
 void ChoiceOutput::Give(std::string_view clear) {
   if (plan_.stops.empty()) {

@@ -110,7 +110,9 @@ TEST_CASE_METHOD(Bed, "In the place of a FINAL that is refused, what had left be
   if (streamed) REQUIRE(Append(*journal, Segment(request, 2, 3)).ok());
   if (bare) Break("test.note", fmt::format("NEW.request_id = '{}'", request.ToString()), "54000");
   if (!bare) Break("audit.record", fmt::format("NEW.kind = 4 AND NEW.request_id = '{}'", request.ToString()), "54000");
-  CHECK(absl::IsUnavailable(End(request, 30).get().status()));
+  auto refused = End(request, 30);
+  CHECK(End(Begin()).get().ok());
+  CHECK(absl::IsUnavailable(refused.get().status()));
   const v1::Record abort = LastOf(request);
   CHECK(abort.kind() == v1::RECORD_KIND_ABORT);
   CHECK(abort.end().delivered_bytes() == (streamed ? 20 : 0));

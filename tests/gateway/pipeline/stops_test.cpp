@@ -18,7 +18,7 @@ std::string Policy(const std::string& action) {
 }  // namespace
 
 TEST_CASE("A guess at hidden text, sent as a stop string, changes nothing of the reply, be it right or wrong") {
-  const std::string action = GENERATE("redact", "block", "hash", "mask");
+  const std::string action = GENERATE("redact", "block", "hash, salt: 0123456789abcdefgh", "mask");
   const bool streamed = GENERATE(false, true);
   CAPTURE(action, streamed);
   test::World world(Policy(action));
