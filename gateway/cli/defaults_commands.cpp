@@ -145,8 +145,8 @@ void AddSet(CLI::App& group, Context& context) {
 }  // namespace
 
 void AddDefaultsCommands(CLI::App& app, Context& context) {
-  auto* group = app.add_subcommand("defaults", "System prompts, sampling defaults, caps and standing in queues of a scope")
-                    ->require_subcommand(1);
+  auto* group =
+      app.add_subcommand("defaults", "System prompts, sampling defaults, caps and standing in queues of a scope")->require_subcommand(1);
   Teach(*group, "System prompts of org, team, project and key stand one after the other; the deepest default holds; every cap holds.",
         {"tollgate defaults set --team search --system \"Answer in English.\" --temperature 0.2", "tollgate defaults list"});
   AddSet(*group, context);

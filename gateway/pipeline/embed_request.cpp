@@ -180,10 +180,8 @@ void EmbedRequest::FillRequest(v1::RequestBody& body, v1::SealedContent& /*conte
 }
 
 async::Awaitable<Outcome<Reply>> EmbedRequest::Generate() {
-  inference::EmbedJob job{.model = model_.name,
-                          .fingerprint = inference::FingerprintOf(model_),
-                          .inputs = std::move(inputs_),
-                          .deadline = deadline_};
+  inference::EmbedJob job{
+      .model = model_.name, .fingerprint = inference::FingerprintOf(model_), .inputs = std::move(inputs_), .deadline = deadline_};
   SetOwner(who_.place, defaults_.standing, job);
   if (ask_.rerank && model_.engine == "openai") {
     for (const policy::Message& message : inspection_.prompt) job.texts.push_back(TextOf(message));

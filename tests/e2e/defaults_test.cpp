@@ -51,7 +51,8 @@ TEST_CASE("Defaults set at the command line hold on every surface within a secon
   REQUIRE(Eventually([&] { return ask(Surface::kHttpPlain, 50).reason == "cap_exceeded"; }, std::chrono::milliseconds(1000)));
   REQUIRE(cli({"defaults", "remove", "--team", "red"}).code == 0);
 
-  REQUIRE(cli({"defaults", "set", "--key-id", company.public_id, "--band", "0", "--weight", "2.5", "--cap-reasoning-tokens", "1"}).code == 0);
+  REQUIRE(cli({"defaults", "set", "--key-id", company.public_id, "--band", "0", "--weight", "2.5", "--cap-reasoning-tokens", "1"}).code ==
+          0);
   const auto last = [&] { return StoryOf(admin, ask(Surface::kHttpPlain).request_id).request.request(); };
   REQUIRE(Eventually([&] { return last().has_band(); }, std::chrono::milliseconds(1000)));
   for (const Surface surface : kSurfaces) {

@@ -95,7 +95,8 @@ TEST_CASE("Defaults of a key are in force for it alone, and its successor takes 
   settings.set_reasoning_tokens_cap(200);
   Must(in.changes->SetDefaults(in.cli, {"acme", {}, {}, batch}, settings, false));
   CHECK(in.journal.entries().back().record.admin().summary() ==
-        "set the chat defaults of key " + batch + ", version 1: band 3, weight 0.5, at most 200 tokens of thought, what is beyond is refused");
+        "set the chat defaults of key " + batch +
+            ", version 1: band 3, weight 0.5, at most 200 tokens of thought, what is beyond is refused");
   const std::string next = Must(in.changes->RotateKey(in.cli, batch, std::chrono::hours(1))).row.Text("public_id");
   const auto snapshot = Must(in.OpenDirectory()->InForce());
   CHECK(InForce(*snapshot, in).empty());

@@ -1,5 +1,5 @@
-// Band and weight, by which a request waits for a busy model: whose are in force, that they reach the pool on every way that leads there, and
-// what goes on record of them. And caps on thoughts, which hold whether or not a caller names a bound.
+// Band and weight, by which a request waits for a busy model: whose are in force, that they reach the pool on every way that leads there,
+// and what goes on record of them. And caps on thoughts, which hold whether or not a caller names a bound.
 #include <algorithm>
 #include <optional>
 
@@ -135,8 +135,9 @@ TEST_CASE("Band and weight in force reach the pool on every way of a chat, and t
 }
 
 TEST_CASE("Band and weight reach the pool with vectors, documents, and a reply that is written anew") {
-  Watched w("version: 1\nname: house\nrules:\n  - {id: number, where: {direction: output}, detect: {regex: '555-\\d{4}'}, do: block, "
-            "retry: 3}\n");
+  Watched w(
+      "version: 1\nname: house\nrules:\n  - {id: number, where: {direction: output}, detect: {regex: '555-\\d{4}'}, do: block, "
+      "retry: 3}\n");
   w.world.SetDefaults("project", Stand(3, 2.5));
   w.world.Vectors(test::Texts({"a", "b"}));
   CHECK(w.Given(3, 2.5) == "vec");
@@ -152,11 +153,12 @@ TEST_CASE("Band and weight reach the pool with vectors, documents, and a reply t
 }
 
 TEST_CASE("What models are asked on a request's behalf stands as the request does") {
-  Watched w("version: 1\nname: house\nrules:\n"
-            "  - {id: kind, where: {direction: input}, detect: {guard: {model: judge, prompt: '{{text}}', answer: {hit_regex: evil, "
-            "pass_regex: kind}, answer_tokens: 8}}, do: block}\n"
-            "  - {id: law, where: {direction: input}, detect: {topic: {model: vec, examples: ['Shall I sue?']}, least_score: 99}, do: "
-            "block}\n");
+  Watched w(
+      "version: 1\nname: house\nrules:\n"
+      "  - {id: kind, where: {direction: input}, detect: {guard: {model: judge, prompt: '{{text}}', answer: {hit_regex: evil, "
+      "pass_regex: kind}, answer_tokens: 8}}, do: block}\n"
+      "  - {id: law, where: {direction: input}, detect: {topic: {model: vec, examples: ['Shall I sue?']}, least_score: 99}, do: "
+      "block}\n");
   w.world.LoadModel("judge");
   w.world.SetDefaults("org", Stand(0, 3.0));
   CHECK(ReplyOf(w.world.Chat(w.world.Ask("a kind word"))).text == "a kind word");

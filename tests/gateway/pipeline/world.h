@@ -109,7 +109,7 @@ class World {
   pipeline::Breakers* breakers = nullptr;    // this.
   std::set<std::string, std::less<>> configured_models;
   inference::Pool* pool_between = nullptr;  // Before the first call: one that stands before pool().
-  pipeline::Pipeline& pipe();  // Built over what is there by the first Chat.
+  pipeline::Pipeline& pipe();               // Built over what is there by the first Chat.
 
  private:
   void Add(directory::Row row);
