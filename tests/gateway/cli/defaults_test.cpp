@@ -29,11 +29,12 @@ TEST_CASE("Defaults: only what is given is set, a prompt comes from the line or 
   CHECK_FALSE(sent.has_band());
   CHECK(server.Run({"defaults", "set", "--key-id", "3kQ9xZ0b", "--band", "0", "--weight", "2.5", "--cap-reasoning-tokens", "200"}).code ==
         kDone);
-  CHECK(server.defaults.set.scope().key() == "3kQ9xZ0b");
-  CHECK(sent.has_band());
-  CHECK(sent.band() == 0);
-  CHECK(sent.weight() == 2.5);
-  CHECK(sent.reasoning_tokens_cap() == 200);
+  const v1::SetDefaultsRequest of_key = server.defaults.set;
+  CHECK(of_key.scope().key() == "3kQ9xZ0b");
+  CHECK(of_key.defaults().has_band());
+  CHECK(of_key.defaults().band() == 0);
+  CHECK(of_key.defaults().weight() == 2.5);
+  CHECK(of_key.defaults().reasoning_tokens_cap() == 200);
   CHECK(server.Run({"defaults", "set", "--system", "a", "--system-file", "b"}).code == kUsage);
   CHECK(server.Run({"defaults", "set", "--max-tokens", "many"}).code == kUsage);
 }
