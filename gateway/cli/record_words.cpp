@@ -149,6 +149,23 @@ std::string EndSummary(const v1::EndBody& body) {
                      body.recovered() ? ", recovered" : "");
 }
 
+// What servers say that their answers cost, beside our own count; empty where none ran it.
+template <typename Body>
+std::string ServerWords(const Body& body, std::string_view lead) {
+  if (!body.has_server_usage()) return "";
+  const v1::ServerUsage& usage = body.server_usage();
+  std::vector<std::string> counts;
+  if (usage.has_input_reported())
+    counts.push_back(fmt::format("{} in where {} were sent", ShowCount(usage.input_reported()), ShowCount(usage.input_sent())));
+  if (usage.has_output_reported())
+    counts.push_back(fmt::format("{} out where {} came", ShowCount(usage.output_reported()), ShowCount(usage.output_came())));
+  if (counts.empty()) counts.emplace_back("none");
+  if (usage.silent() > 0)
+    counts.push_back(fmt::format("{} of {} whole answers had no count", ShowCount(usage.silent()), ShowCount(usage.answers())));
+  return fmt::format("    {}{}; {}\n", lead, fmt::join(counts, ", "),
+                     usage.differs() ? "it differs, and ours is billed" : "ours is billed");
+}
+
 // What detectors outside of policy said of prompt and reply.
 std::string GuardWords(const v1::EndBody& body) {
   std::string out;
@@ -175,6 +192,7 @@ std::string GuardWords(const v1::EndBody& body) {
     out += fmt::format("    guard model {}: asked {}, {} in, {} out, charged apart {} {}\n", usage.model(), ShowCount(usage.asked()),
                        ShowCount(usage.tokens().input()), ShowCount(usage.tokens().output()),
                        base::FormatMoney(base::Money{usage.amount_nanos()}), usage.price().currency());
+    out += ServerWords(usage, "  its server's own count: ");
   }
   return out;
 }
@@ -185,6 +203,7 @@ std::string EndDetails(const v1::EndBody& body) {
     out += fmt::format("    gone on with, by a fallback of its alias, as request {}\n", IdWords(body.continued_as()));
   out += fmt::format("    tokens: {} in, {} out, {} delivered\n", ShowCount(body.tokens().input()), ShowCount(body.tokens().output()),
                      ShowCount(body.tokens().delivered()));
+  out += ServerWords(body, "the server's own count: ");
   if (body.tokens().discarded() > 0)
     out += fmt::format("    of those out were discarded by rules: {}\n", ShowCount(body.tokens().discarded()));
   for (const v1::RetryOutcome& retry : body.retries()) {

@@ -214,6 +214,7 @@ void ChatRequest::FillEnd(const Ending& ending, v1::EndBody& end) const {
   relay_->FillChoices(ending, end);
   relay_->FillGuards(end);
   relay_->FillRetries(end);
+  if (model_.engine == "openai") relay_->FillServerUsage(*end.mutable_server_usage());
   if (policies_.shadow != nullptr) {
     end.mutable_shadow_output()->set_policy_digest(std::string(base::View(policies_.shadow->digest())));
     *end.mutable_shadow_output()->mutable_verdict() = relay_->ShadowVerdict();

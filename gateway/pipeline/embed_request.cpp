@@ -273,6 +273,7 @@ async::Awaitable<Ending> EmbedRequest::Await(inference::TokenStream& stream) {
 void EmbedRequest::FillEnd(const Ending& /*ending*/, v1::EndBody& end) const {
   if (job_end_) end.mutable_tokens()->set_input(job_end_->input_tokens_evaluated);
   if (begun_ > 0) end.mutable_tokens()->set_input(begun_);
+  if (job_end_ && model_.engine == "openai") AddServerUsage(job_end_->reported, *end.mutable_server_usage());
   if (ask_.return_documents) *end.mutable_output_verdict() = given_;
   for (const v1::RankedDocument& result : results_) {
     if (dimensions_ > 0) end.set_delivered_bytes(end.delivered_bytes() + static_cast<std::int64_t>(result.document().size()));

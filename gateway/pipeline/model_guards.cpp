@@ -345,9 +345,9 @@ void ModelGuards::Count(Call& call, bool hung) {
   std::int64_t input = call.prompt_tokens, cached = 0, output = call.stream->tokens_decoded();
   if (!hung) {
     const inference::StreamEnd& end = call.stream->end();
-    input = end.input_tokens_evaluated;
+    input = end.input_tokens_evaluated, output = end.tokens_decoded;
     cached = std::min(end.cached_input_tokens, input);
-    output = end.tokens_decoded;
+    CountServer(lines_[call.line], end);
   }
   tokens.set_input(tokens.input() + input);
   tokens.set_cached_input(tokens.cached_input() + cached);

@@ -202,6 +202,7 @@ async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
   rest.allowance = choice.paid - choice.decoded;
   auto stream = context_.with.pool->Submit(std::move(rest));
   if (!stream.ok()) co_return Broken("POOL_REFUSED", stream.status());
+  AddServerUsage(choice.tokens->end().reported, replaced_);
   choice.tokens = *std::move(stream);
   choice.ended = false;  // Not before: until here all that was decoded is the old sequence's.
   choice.before_tokens = choice.before_delivered = choice.decoded;

@@ -159,6 +159,13 @@ void Relay::FillGuards(v1::EndBody& end) const {
   for (const auto& choice : choices_) choice->output->FillGuards(end);
 }
 
+void Relay::FillServerUsage(v1::ServerUsage& usage) const {
+  usage = replaced_;
+  for (const auto& choice : choices_) {
+    if (choice->ended) AddServerUsage(choice->tokens->end().reported, usage);
+  }
+}
+
 void Relay::FillChoices(const Ending& all, v1::EndBody& end) const {
   int calls = 0;
   for (const auto& choice : choices_) {

@@ -73,6 +73,7 @@ async::Awaitable<absl::StatusOr<bool>> Relay::WriteAnew(Choice& choice, std::siz
   rest.banned_first = {banned};
   auto stream = context_.with.pool->Submit(std::move(rest));
   if (!stream.ok()) co_return stream.status();
+  AddServerUsage(choice.tokens->end().reported, replaced_);
   choice.tokens = *std::move(stream);
   choice.ended = false;
   choice.allowed = choice.paid;

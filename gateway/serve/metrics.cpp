@@ -159,6 +159,8 @@ void AddUpstream(Families& out, const inference::ReplicaStats& r) {
               static_cast<double>(r.upstream.output_tokens_differing), model);
   out.Counter("tollgate_upstream_usage_differences_total", "Sequences whose tokens a server counted otherwise than we did; ours is billed.",
               static_cast<double>(r.upstream.usage_differences), model);
+  out.Counter("tollgate_upstream_usage_missing_total", "Servers' answers that came whole without a count of their tokens.",
+              static_cast<double>(r.upstream.usage_missing), model);
 }
 
 // What an endpoint picker of Kubernetes' Gateway API reads of each server that it may choose, under the names that its own settings have.
