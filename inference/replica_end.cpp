@@ -87,6 +87,7 @@ void Replica::Publish() {
   stats_.running = running_;
   stats_.waiting = queue_.size();
   stats_.prefix_cache_bytes = engine_->cache_bytes();
+  stats_.device_sampled = engine_->device_sampled();
   stats_.upstream = engine_->upstream_stats();
   throughput_.Look(now_, {stats_.prompt_tokens, stats_.output_tokens, stats_.busy_micros, stats_.step_micros});
   stats_.prompt_tokens_per_second = throughput_.prompt_tokens_per_second();
