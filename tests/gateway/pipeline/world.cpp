@@ -17,11 +17,12 @@ using directory::Table;
 namespace {
 
 const std::string kMacKey(32, 'm');
-const std::string kPepper(32, 'p');
 
 std::string Bool(bool on) { return on ? "t" : "f"; }
 
 }  // namespace
+
+const std::string World::kPepper(32, 'p');
 
 async::Awaitable<absl::Status> RecordingWriter::Begin(const pipeline::ReplyHead&) {
   ++begins;
@@ -258,11 +259,12 @@ void World::SetRoles(const std::string& roles) {
   Publish();
 }
 
-void World::Price(const std::string& name) {
+void World::Price(const std::string& name, std::int64_t cached_nanos) {
   directory::Row price = First(Table::kPrice);
   price.id = base::Uuid::NewV7();
   price.Set("price_version", static_cast<std::int64_t>(rows_.size()) + 1);
   price.Set("model", name);
+  price.Set("cached_input_nanos", cached_nanos);
   Add(std::move(price));
   Publish();
 }
