@@ -35,6 +35,7 @@ std::uint64_t RandomSeed() {
 absl::Status ChatRequest::CheckCall() {
   TG_RETURN_IF_ERROR(Validate(call_, with_.options.limits));
   TG_ASSIGN(defaults_, ApplyDefaults(principal_->snapshot->DefaultsOf(who_.place), call_));
+  if (IsStrict(call_)) defaults_.standing.band = inference::kBands - 1;  // As the pool has it.
   sampling_ = ToSampling(call_.sampling(), call_.sampling().has_seed() ? call_.sampling().seed() : RandomSeed());
   return absl::OkStatus();
 }
@@ -42,7 +43,8 @@ absl::Status ChatRequest::CheckCall() {
 absl::Status ChatRequest::Fits(const inference::ModelInfo& model) const {
   TG_RETURN_IF_ERROR(MayUseForms(*principal_, call_));
   TG_RETURN_IF_ERROR(MayUseStrict(*principal_, call_));
-  return ValidateFor(call_, model);
+  TG_RETURN_IF_ERROR(ValidateFor(call_, model));
+  return CheckThoughtCap(principal_->snapshot->DefaultsOf(who_.place), call_, model);
 }
 
 std::int64_t ChatRequest::Bytes() const { return BytesOf(call_); }
@@ -76,6 +78,7 @@ absl::Status ChatRequest::CheckRoom() {
 void ChatRequest::FillRequest(v1::RequestBody& body, v1::SealedContent& content) const {
   *body.mutable_sampling() = ToProto(sampling_);
   FillOutput(call_, &body);
+  if (SyntaxOf(call_, model_).thinks) body.set_max_reasoning_tokens(static_cast<std::int32_t>(ThoughtTokensMax()));
   body.set_published_tokens(published_tokens_);
   if (IsStrict(call_)) {
     *body.mutable_strict() = RunOf(*model_.strict, with_.options.build);
@@ -139,7 +142,12 @@ void ChatRequest::AskAbout() {
 // what came first.
 bool ChatRequest::MayRetry() const {
   return !policies_.acting->retries().empty() && model_.rewinds && !IsStrict(call_) && call_.stop().empty() &&
-         call_.max_reasoning_tokens() == 0 && plan_.asks.about({}).empty() && plan_.asks.about({policy::Part::kReasoning}).empty();
+         !(plan_.syntax.thinks && ThoughtTokensMax() > 0) && plan_.asks.about({}).empty() &&
+         plan_.asks.about({policy::Part::kReasoning}).empty();
+}
+
+std::int64_t ChatRequest::ThoughtTokensMax() const {
+  return call_.max_reasoning_tokens() > 0 ? call_.max_reasoning_tokens() : defaults_.thought_tokens_max;
 }
 
 inference::SequenceRequest ChatRequest::Sequence() const {
@@ -158,15 +166,14 @@ inference::SequenceRequest ChatRequest::Sequence() const {
 
 Sequences ChatRequest::MakeSequences() const {
   Sequences sequences{.request = IsStrict(call_) ? SequenceOf(request_record_.request(), InputOf(Sequence())) : Sequence(),
-                      .thought_tokens_max = plan_.syntax.thinks ? call_.max_reasoning_tokens() : 0,
+                      .thought_tokens_max = plan_.syntax.thinks ? ThoughtTokensMax() : 0,
                       .context_tokens = model_.context_tokens};
   inference::SequenceRequest& sequence = sequences.request;
   sequence.fingerprint = inference::FingerprintOf(model_);
   sequence.allowance = output_held_ / static_cast<std::int64_t>(Choices());
-  sequence.tenant = who_.place.team->id;
+  SetOwner(who_.place, defaults_.standing, sequence);
   sequence.published_tokens = published_tokens_;
   sequence.published_by = who_.place.org->id;
-  sequence.key = who_.place.key->id;
   sequence.deadline = deadline_;
   sequence.want_tokens = sequence.want_tokens || plan_.syntax.thinks || !plan_.retries.empty();
   sequence.logprobs = call_.logprobs() ? call_.top_logprobs() : -1;

@@ -40,6 +40,7 @@ class ChatRequest final : public Request {
   void MakePlan();  // plan_: how replies are told apart and judged,
   void AskAbout();  // and which others are asked about them.
   bool MayRetry() const;
+  std::int64_t ThoughtTokensMax() const;        // Of a model that thinks: the caller's bound, else the cap; 0: none.
   inference::SequenceRequest Sequence() const;  // What the model is given, but for whose it is and how far it may go.
   Sequences MakeSequences() const;
   absl::Status Submit(Sequences& sequences);

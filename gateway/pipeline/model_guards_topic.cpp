@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "gateway/async/run_on.h"
+#include "gateway/pipeline/defaults.h"
 #include "gateway/pipeline/model_guards.h"
 #include "gateway/pipeline/shared.h"
 #include "inference/embed.h"
@@ -37,9 +38,8 @@ absl::StatusOr<std::shared_ptr<inference::TokenStream>> ModelGuards::SubmitTopic
   inference::EmbedJob job{.model = lines_[call.line].model.name,
                           .fingerprint = FingerprintOf(lines_[call.line].model),
                           .inputs = std::move(call.topic.inputs),
-                          .tenant = principal_.place.team->id,
-                          .key = principal_.place.key->id,
                           .deadline = call.deadline};
+  SetOwner(principal_.place, StandingOf(principal_.snapshot->DefaultsOf(principal_.place)), job);
   return with_.pool->Embed(std::move(job));
 }
 

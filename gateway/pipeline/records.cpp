@@ -166,6 +166,9 @@ void FillAdapters(const inference::ModelInfo& model, v1::RequestBody* body) {
 void FillDefaults(const DefaultsApplied& applied, v1::RequestBody* body) {
   *body->mutable_defaults() = applied.in_force;
   for (const std::string& name : applied.clamped) body->add_clamped(name);
+  const Standing ordinary;
+  if (applied.standing.band != ordinary.band) body->set_band(applied.standing.band);
+  if (applied.standing.weight != ordinary.weight) body->set_weight_millionths(Millionths(applied.standing.weight));
 }
 
 void FillReleased(const OutputPiece& piece, v1::SealedContent& content) {

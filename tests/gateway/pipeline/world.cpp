@@ -186,7 +186,7 @@ void World::SetDefaults(const std::string& scope_kind, const v1::ChatDefaults& s
   directory::ToRow(settings, row);
   row.Set("org", org_.ToString());
   row.Set("scope_kind", scope_kind);
-  row.Set("scope_id", (scope_kind == "org" ? org_ : scope_kind == "team" ? team_ : project_).ToString());
+  row.Set("scope_id", (scope_kind == "org" ? org_ : scope_kind == "team" ? team_ : scope_kind == "key" ? key_ : project_).ToString());
   row.Set("defaults_version", std::int64_t{1});
   row.Set("removed", Bool(false));
   Add(std::move(row));
@@ -339,7 +339,7 @@ pipeline::Pipeline& World::pipe() {
                                  .quotas = quotas_.get(),
                                  .journal = &journal,
                                  .keys = keys_.get(),
-                                 .pool = pool_.get(),
+                                 .pool = pool_between != nullptr ? pool_between : pool_.get(),
                                  .answerers = answerers,
                                  .io = io_.get_executor(),
                                  .cpu = cpu_.get_executor(),

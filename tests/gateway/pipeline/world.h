@@ -61,7 +61,7 @@ class World {
   void SetPolicy(const std::string& policy_yaml);
   // Puts another version of the policy on trial: "shadow", or "canary" with a share.
   void Try(const std::string& policy_yaml, const std::string& mode, std::int64_t share_per_10000 = 0);
-  // Chat defaults of the "org", "team" or "project".
+  // Chat defaults of the "org", "team", "project" or "key".
   void SetDefaults(const std::string& scope_kind, const tollgate::v1::ChatDefaults& settings);
   void RevokeKey();
   void BlockTeam();
@@ -108,7 +108,8 @@ class World {
   pipeline::Answerers* answerers = nullptr;  // Before the first call, as
   pipeline::Breakers* breakers = nullptr;    // this.
   std::set<std::string, std::less<>> configured_models;
-  pipeline::Pipeline& pipe();  // Built over what is there by the first Chat.
+  inference::Pool* pool_between = nullptr;  // Before the first call: one that stands before pool().
+  pipeline::Pipeline& pipe();               // Built over what is there by the first Chat.
 
  private:
   void Add(directory::Row row);
