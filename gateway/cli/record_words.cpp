@@ -99,6 +99,13 @@ std::string DefaultsWords(const v1::RequestBody& body) {
                      body.clamped().empty() ? "" : "; lowered to a cap: ", fmt::join(body.clamped(), ", "));
 }
 
+// How its sequences stood in the model's queue; empty: as all do where nothing is set.
+std::string QueueWords(const v1::RequestBody& body) {
+  if (!body.has_band() && body.weight_millionths() == 0) return "";
+  const double weight = body.weight_millionths() == 0 ? 1 : static_cast<double>(body.weight_millionths()) / 1e6;
+  return fmt::format("    queue: band {}, weight {}\n", body.has_band() ? body.band() : 1, weight);
+}
+
 // Which request it goes on for with a fallback; empty: none.
 template <typename Body>
 std::string ContinuesWords(const Body& body) {
@@ -130,7 +137,7 @@ std::string RequestDetails(const v1::RequestBody& body) {
   out += GateWords(body.terms_accepted(), body.approvals(), "under approval");
   out += ShadowWords(body.shadow(), false);
   out += fmt::format("    reserved {} tokens, at most {} out\n", ShowCount(body.reserved_tokens()), ShowCount(body.max_output_tokens()));
-  out += DefaultsWords(body);
+  out += DefaultsWords(body) + QueueWords(body);
   if (body.has_price()) out += fmt::format("    price {}\n", PriceWords(body.price()));
   if (!body.client_request_id().empty()) out += fmt::format("    client's id {}\n", body.client_request_id());
   return out + fmt::format("    policy {}{}\n", base::HexEncode(body.policy_digest()).substr(0, 12), body.canary() ? " (a canary)" : "");

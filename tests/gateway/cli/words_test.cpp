@@ -181,6 +181,17 @@ TEST_CASE("That a request was gone on with by another is told of both, and of re
              ContainsSubstring("    gone on with, by a fallback of its alias, as request 01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e\n"));
 }
 
+TEST_CASE("How a request stood in the queue is told where something is set, the ordinary band and weight beside it") {
+  v1::Record record;
+  record.mutable_request()->set_model("smollm2");
+  CHECK_THAT(Details(record), !ContainsSubstring("queue"));
+  record.mutable_request()->set_weight_millionths(250'000);
+  CHECK_THAT(Details(record), ContainsSubstring("    queue: band 1, weight 0.25\n"));
+  record.mutable_request()->set_band(0);
+  record.mutable_request()->set_weight_millionths(0);
+  CHECK_THAT(Details(record), ContainsSubstring("    queue: band 0, weight 1\n"));
+}
+
 TEST_CASE("What was accepted and who approved is told of requests and denials") {
   const base::Uuid id = *base::Uuid::Parse("01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e");
   v1::Record record;
