@@ -124,6 +124,8 @@ std::size_t Pattern::Judge(std::string_view text, std::size_t begin, std::size_t
 }
 
 bool Pattern::Accept(const Window& window, std::size_t begin, std::size_t end, Scan& scan, std::vector<Hit>& out) const {
+  const std::size_t matched = begin;
+  spec_.CutParting(window.text, begin, end);
   std::size_t next = end;
   const std::size_t accepted = spec_.hosts != nullptr ? spec_.hosts->Accept(window.text, begin, end, next) : Judge(window.text, begin, end);
   if (accepted != 0) {
@@ -132,7 +134,7 @@ bool Pattern::Accept(const Window& window, std::size_t begin, std::size_t end, S
     return true;
   }
   if (looks_again()) {
-    next = begin + 1;
+    next = matched + 1;
     while (next < end && InsideCodePoint(window.text[next])) ++next;
   }
   scan.next = window.base + static_cast<std::int64_t>(next);

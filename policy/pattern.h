@@ -46,6 +46,13 @@ struct PatternSpec {
   std::shared_ptr<const HostList> hosts;  // Judges instead of all other checks.
   double bits_min = 0;                    // Entropy, and no placeholder in it.
   std::vector<std::string> context;       // Folded words, one of which must stand to the left.
+  // A '_' that a match begins, or ends, with only parts it from what stands there.
+  bool parted_left = false, parted_right = false;
+
+  void CutParting(std::string_view text, std::size_t& begin, std::size_t& end) const {
+    if (parted_left && text[begin] == '_') ++begin;
+    if (parted_right && text[end - 1] == '_') --end;
+  }
 };
 
 class Pattern {

@@ -48,8 +48,7 @@ std::size_t AcceptIpv4(std::string_view text, std::size_t begin, std::size_t end
   if (groups != 4 || before == '.' || before == '-' || before == '/') return 0;
   // "version 1.2.3.4": the word right before the number.
   std::size_t word_end = begin;
-  while (word_end > 0 && (text[word_end - 1] == ' ' || text[word_end - 1] == ':' || text[word_end - 1] == '=') && begin - word_end < 3)
-    --word_end;
+  while (word_end > 0 && std::string_view(" :=_").find(text[word_end - 1]) != std::string_view::npos && begin - word_end < 3) --word_end;
   std::size_t word = word_end;
   while (word > 0 && IsLetter(text[word - 1]) && word_end - word < 16) --word;
   return Among(kVersionContext, LowerCase(text.substr(word, word_end - word))) ? 0 : end;
@@ -123,6 +122,14 @@ bool HasDigitsJustBefore(std::string_view text, std::size_t end) {
   return false;
 }
 
+// A name of code that begins with the word names something else: "ring_buffer_size" is about no ring, "user_ssn" and "ssn_1" are.
+bool GoesOnAt(std::string_view left, std::size_t after) {
+  const std::size_t next = std::min(left.find_first_not_of('_', after), left.size());
+  if (next == left.size() || (next > after && IsDigit(left[next]))) return false;
+  std::size_t length = 0;
+  return IsWordCodePoint(DecodeAt(left, next, length));
+}
+
 bool LooksRandom(std::string_view value, double bits_min) {
   bool digit = false;
   for (const char c : value) digit = digit || IsDigit(c);
@@ -148,8 +155,7 @@ bool ContextWords::StandBefore(std::string_view text, std::size_t begin) const {
   for (std::size_t after = 1; after <= left.size() && !found; ++after) {
     state = automaton_.Next(state, left[after - 1]);
     if (!automaton_.EndsWord(state)) continue;
-    std::size_t length = 0;
-    if (after < left.size() && IsWordCodePoint(DecodeAt(left, after, length))) continue;
+    if (GoesOnAt(left, after)) continue;
     automaton_.ForEachEnding(state, [&](std::uint32_t word) {
       const std::size_t at = after - words_[word].size();
       found = found || (at == 0 ? !cut : !IsWordCodePoint(DecodeBefore(left, at)));
@@ -172,7 +178,8 @@ double BitsPerByte(std::string_view text) {
 
 std::size_t AcceptEmail(std::string_view text, std::size_t begin, std::size_t end) {
   const std::string_view all = text.substr(begin, end - begin);
-  const std::string_view local = all.substr(0, all.find('@'));
+  std::string_view local = all.substr(0, all.find('@'));
+  local.remove_prefix(std::min(local.find_first_not_of('_'), local.size()));
   if (InUserInfo(text, begin)) return 0;  // The password of postgres://app:password@host.
   return local == "git" || Among(kFileEndings, LowerCase(all.substr(all.rfind('.') + 1))) ? 0 : end;
 }

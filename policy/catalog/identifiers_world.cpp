@@ -17,8 +17,10 @@
 namespace tollgate::policy {
 namespace {
 
-// Hyphens and spaces that people put between groups of digits: no-break, narrow, Unicode dashes.
-#define TG_SEPARATOR "[ \\x{A0}\\x{2010}-\\x{2015}\\x{202F}-]"
+// What stands between groups of digits: up to two of blanks, tabs, line ends and hyphens, or one of their relatives (no-break and narrow
+// blanks, dashes), which are blanks and hyphens in a text's plain form.
+#define TG_BLANKS "[ \\t\\r\\n-]{0,2}"
+#define TG_GAP "(?:" TG_BLANKS "|[\\x{A0}\\x{2010}-\\x{2015}\\x{202F}])"
 #define TG_LETTERS "A-Za-z\\x{C0}-\\x{24F}\\x{370}-\\x{5FF}"
 #define TG_PHONE_DIGITS "\\d(?:[ ().\\x{A0}\\x{2010}-\\x{2015}\\x{202F}/-]{0,3}\\d){6,14}\\b"
 
@@ -53,8 +55,8 @@ constexpr Identifier kRows[] = {
      "[" TG_LETTERS "0-9_%+][" TG_LETTERS "0-9._%+'-]{0,63}[@\\x{FF20}]"
      "[" TG_LETTERS "0-9](?:[" TG_LETTERS "0-9.-]{0,120}[" TG_LETTERS "0-9])?\\.[" TG_LETTERS "]{2,24}",
      nullptr, "", AcceptEmail},
-    {"card", "\\b\\d(?:" TG_SEPARATOR "?\\d){12,18}\\b", nullptr, "", AcceptCard},
-    {"iban", "\\b(?:[A-Z]{2}\\d{2}(?:[ -]?[A-Z0-9]){11,30}|[a-z]{2}\\d{2}[a-z0-9]{11,30})", nullptr, "", AcceptIban},
+    {"card", "\\b\\d(?:" TG_GAP "\\d){12,18}\\b", nullptr, "", AcceptCard},
+    {"iban", "\\b(?:[A-Z]{2}\\d{2}(?:" TG_BLANKS "[A-Z0-9]){11,30}|[a-z]{2}\\d{2}[a-z0-9]{11,30})", nullptr, "", AcceptIban},
     {"phone", "\\+\\(?" TG_PHONE_DIGITS, nullptr, "", AcceptInternationalPhone},
     {"phone", "(?:\\(|\\b)" TG_PHONE_DIGITS, nullptr, kPhoneWords, AcceptLocalPhone},
     {"ip", R"(\b\d{1,3}(?:\.\d{1,3}){3,7}\b)", nullptr, "", AcceptIp},

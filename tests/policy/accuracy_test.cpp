@@ -25,18 +25,25 @@ const std::vector<std::string> kTuning = {"{L}: {V}",
                                           "{L} = {V}",
                                           "Summarise this: name Anna Keller, {L} {V}, city Lyon.",
                                           "Is {L} number {V} still valid?",
-                                          "{\"{L}\": \"{V}\"}"};
-const std::vector<std::string> kHeldBack = {
-    "Hi, {L} no. {V} belongs to our new colleague.",   "Translate: the customer's {L} is {V}.",           "- {L}\t{V}\n- status\topen",
-    "Could you check whether {L} {V} is in the list?", "For the record, the {L} on file reads {V}.",      "{L}:{V};",
-    "Subject: onboarding\n\n{L} - {V}\nThanks",        "Form field {L} was filled with {V} by the user.", "<td>{L}</td><td>{V}</td>",
-    "The {L} of the person is {V}, entered on 3 May."};
+                                          "{\"{L}\": \"{V}\"}",
+                                          "**{L}** _{V}_"};
+const std::vector<std::string> kHeldBack = {"Hi, {L} no. {V} belongs to our new colleague.",
+                                            "Translate: the customer's {L} is {V}.",
+                                            "- {L}\t{V}\n- status\topen",
+                                            "Could you check whether {L} {V} is in the list?",
+                                            "For the record, the {L} on file reads {V}.",
+                                            "{L}:{V};",
+                                            "Subject: onboarding\n\n{L} - {V}\nThanks",
+                                            "Form field {L} was filled with {V} by the user.",
+                                            "<td>{L}</td><td>{V}</td>",
+                                            "The {L} of the person is {V}, entered on 3 May.",
+                                            "* _{L}_: _{V}_ (new)"};
 // Where the name comes after the value only formats that stand alone can be found: context is read to the left. Counted, not bounded.
 const std::vector<std::string> kNameBehind = {"{V} is my {L}.", "Use {V} as the {L}, please."};
 
-const std::vector<std::string> kSecretTuning = {"{V}", "export KEY={V}", "Is {V} still valid?", "log: request with {V} failed"};
+const std::vector<std::string> kSecretTuning = {"{V}", "export KEY={V}", "Is {V} still valid?", "log: request with {V} failed", "_{V}_"};
 const std::vector<std::string> kSecretHeldBack = {"My script has {V} in it, why does it fail?", "- {V}\n- next", "Authenticate with `{V}`.",
-                                                  "<code>{V}</code>"};
+                                                  "<code>{V}</code>", "Is _{V}_ a key?"};
 
 // What resembles values: `{9}` nine digits, `{A3}` three capitals, `{h8}` eight hex digits, `{U}` a UUID, `{L16}` sixteen digits that fail
 // Luhn.
@@ -69,7 +76,13 @@ const std::vector<std::string> kNoise = {"Order {9} shipped on 2026-11-25.",
                                          "Row {12} of table {A3}_{4}.",
                                          "Meter {L16} reads {5} kWh.",
                                          "Coordinates {2}.{6}, {2}.{6}.",
-                                         "Flight {A2} {4}, seat {2}C, booking {A6}."};
+                                         "Flight {A2} {4}, seat {2}C, booking {A6}.",
+                                         "Totals\n{4}\t{4}\t{4}\t{4}\n{4}\t{4}\t{4}\t{4}",
+                                         "{4}  {4}\n{4}  {4}\n{4}  {4}\n{4}  {4}",
+                                         "Readings:\n{6}\n{6}\n{6}\n{3}\n{3}\n{3}",
+                                         "user_{9} in job_{12}_{4}, img_{15}_{10}.jpg",
+                                         "const long MAX_{8} = {11}; int64 id_{A2}{9};",
+                                         "a_{3}-{2}-{4}5 tbl_{2}.{2}.{2}_{13}"};
 
 struct Labelled {
   std::string text, detector;  // No detector: nothing may be found.
