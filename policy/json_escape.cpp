@@ -6,20 +6,18 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "policy/validators_internal.h"
+#include "base/encoding.h"
 
 namespace tollgate::policy {
 namespace {
 
 constexpr std::int32_t kNoDigits = -1, kTooShort = -2;
 
-int HexValue(char c) { return IsDigit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; }
-
 std::int32_t FourDigits(std::string_view text, std::size_t at) {
   std::int32_t value = 0;
   for (std::size_t i = at; i < at + 4; ++i) {
     if (i >= text.size()) return kTooShort;
-    const int digit = HexValue(text[i]);
+    const int digit = base::HexValue(text[i]);
     if (digit < 0) return kNoDigits;
     value = value << 4 | digit;
   }
