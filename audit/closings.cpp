@@ -2,6 +2,8 @@
 // whoever writes it. Tested by tests/audit/journal_refused_test.cpp.
 #include "audit/closings.h"
 
+#include <algorithm>
+
 #include "audit/open_requests.h"
 
 namespace tollgate::audit {
@@ -25,19 +27,17 @@ absl::StatusOr<PendingPtr> Closings::Late(const Pending& request) const {
   return Close(open, std::move(entry));
 }
 
-absl::StatusOr<PendingPtr> Closings::Settled(const Pending& refused, v1::Record request, Position position) const {
+absl::StatusOr<PendingPtr> Closings::Settled(const Pending& refused, OpenRequest open) const {
   const v1::Record was = RecordOf(refused);
-  OpenRequest open;
-  open.position = position;
-  open.request = std::move(request);
+  const std::int64_t delivered = std::min(was.end().tokens().delivered(), open.output_tokens);
   open.attempt = was.attempt();
   open.output_tokens = was.end().tokens().output();
-  open.delivered_bytes = was.end().delivered_bytes();
   Entry entry;
   entry.record = RecoveredAbort(open, was.wall_us());
   v1::EndBody& end = *entry.record.mutable_end();
   end.set_reason("JOURNAL_REFUSED");
   *end.mutable_tokens() = was.end().tokens();
+  end.mutable_tokens()->set_delivered(delivered);
   *end.mutable_guard_usage() = was.end().guard_usage();
   return Close(open, std::move(entry));
 }
@@ -50,7 +50,7 @@ absl::StatusOr<PendingPtr> Closings::Close(const OpenRequest& open, Entry entry)
   return Own(std::move(entry));
 }
 
-PendingPtr Closings::Plain(const Pending& refused) const {
+PendingPtr Closings::Plain(const Pending& refused, std::int64_t delivered_bytes) const {
   const v1::Record was = RecordOf(refused);
   Entry entry;
   v1::Record& record = entry.record;
@@ -63,7 +63,7 @@ PendingPtr Closings::Plain(const Pending& refused) const {
   record.set_key_id(was.key_id());
   record.set_end_user_hmac(was.end_user_hmac());
   record.mutable_end()->set_reason("JOURNAL_REFUSED");
-  record.mutable_end()->set_delivered_bytes(was.end().delivered_bytes());
+  record.mutable_end()->set_delivered_bytes(delivered_bytes);
   record.mutable_end()->mutable_tokens();
   return Own(std::move(entry));
 }

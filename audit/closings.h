@@ -15,10 +15,11 @@ class Closings {
   // Closes a durable REQUEST whose caller was refused (JOURNAL_TIMEOUT). An error: it cannot be settled now.
   absl::StatusOr<PendingPtr> Late(const Pending& request) const;
   // In the place of `refused` (JOURNAL_REFUSED), of which no companion is known to be good: the usage that it tells of is settled anew.
-  // `request` is its REQUEST. An error: it cannot be settled.
-  absl::StatusOr<PendingPtr> Settled(const Pending& refused, v1::Record request, Position position) const;
+  // `open` is its request. What was delivered is what its SEGMENTs tell of: the rest, which would have left with the refused record, has
+  // not. An error: it cannot be settled.
+  absl::StatusOr<PendingPtr> Settled(const Pending& refused, OpenRequest open) const;
   // The same without companions, and so without usage: what is left when those are refused as well.
-  PendingPtr Plain(const Pending& refused) const;
+  PendingPtr Plain(const Pending& refused, std::int64_t delivered_bytes) const;
 
  private:
   absl::StatusOr<PendingPtr> Close(const OpenRequest& open, Entry entry) const;

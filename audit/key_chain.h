@@ -5,6 +5,7 @@
 #include <string>
 
 #include "audit/seal.h"
+#include "audit/wrap.h"
 #include "base/clock.h"
 
 namespace tollgate::audit {
@@ -12,10 +13,16 @@ namespace tollgate::audit {
 // A team's key of one day, in clear. Immutable; wiped when it goes.
 struct DayKey {
   DayKey(base::TeamId team, std::int64_t day, std::int32_t number, std::string key, std::string subject_key)
-      : team(team), day(day), number(number), key(std::move(key)), subject_key(std::move(subject_key)) {}
+      : team(team),
+        day(day),
+        number(number),
+        key(std::move(key)),
+        subject_key(std::move(subject_key)),
+        pseudonym_key(PseudonymKey(this->subject_key)) {}
   ~DayKey() {
     base::Wipe(key);
     base::Wipe(subject_key);
+    base::Wipe(pseudonym_key);
   }
   DayKey(const DayKey&) = delete;
   DayKey& operator=(const DayKey&) = delete;
@@ -25,6 +32,7 @@ struct DayKey {
   const std::int32_t number;  // Its row.
   std::string key;
   std::string subject_key;
+  std::string pseudonym_key;
 };
 
 std::int64_t DayOf(base::WallTime t);

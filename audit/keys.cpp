@@ -95,7 +95,7 @@ std::shared_ptr<const RequestKey> NewKeyUnder(const DayKey& day, base::RequestId
 
 std::shared_ptr<const RequestKey> KeyUnder(const DayKey& day, KeyRow row) {
   std::string key = base::HkdfExpandSha256(day.key, RequestInfo(day.team, row.request, row.salt), kKeyBytes);
-  return std::make_shared<const RequestKey>(day.team, std::move(row), std::move(key), day.subject_key);
+  return std::make_shared<const RequestKey>(day.team, std::move(row), std::move(key), day.subject_key, day.pseudonym_key);
 }
 
 }  // namespace tollgate::audit

@@ -77,6 +77,24 @@ OpenRequest OpenOf(std::int32_t log_id, const Seen& seen, const std::map<std::in
   return out;
 }
 
+absl::StatusOr<std::vector<OpenRequest>> WithMessages(base::Session& session, std::int32_t log_id,
+                                                      const std::map<std::string, Seen>& open) {
+  std::vector<std::int64_t> indices;
+  for (const auto& [request, seen] : open) {
+    indices.push_back(seen.request_index);
+    if (seen.segment_index >= 0) indices.push_back(seen.segment_index);
+  }
+  TG_ASSIGN(const auto messages, Messages(session, log_id, indices));
+  std::vector<OpenRequest> out;
+  for (const auto& [request, seen] : open) {
+    if (!messages.contains(seen.request_index) || (seen.segment_index >= 0 && !messages.contains(seen.segment_index))) {
+      return base::DataLoss(fmt::format("a record of request {} is missing: run `tollgate audit verify`", request));
+    }
+    out.push_back(OpenOf(log_id, seen, messages));
+  }
+  return out;
+}
+
 absl::StatusOr<EncodedRow> AbortRow(const OpenRequest& open, const TakeoverOptions& options, bool bare = false) {
   Entry entry;
   entry.record = RecoveredAbort(open, base::ToMicros(options.clock->Wall()));
@@ -89,12 +107,6 @@ absl::StatusOr<EncodedRow> AbortRow(const OpenRequest& open, const TakeoverOptio
 }
 
 }  // namespace
-
-absl::StatusOr<v1::Record> ReadRecord(base::Session& session, Position position) {
-  TG_ASSIGN(auto records, Messages(session, position.log_id, {position.index}));
-  if (records.empty()) return base::DataLoss(fmt::format("record {} is missing: run `tollgate audit verify`", position.ToString()));
-  return std::move(records.begin()->second);
-}
 
 v1::Record RecoveredAbort(const OpenRequest& open, std::int64_t wall_us) {
   const v1::Record& request = open.request;
@@ -139,21 +151,22 @@ absl::StatusOr<std::vector<OpenRequest>> FindOpenRequests(base::Session& session
     Note(rows, open);
     TG_RETURN_IF_ERROR(keep_alive());
   }
-  std::vector<std::int64_t> indices;
-  for (const auto& [request, seen] : open) {
-    indices.push_back(seen.request_index);
-    if (seen.segment_index >= 0) indices.push_back(seen.segment_index);
-  }
-  TG_ASSIGN(const auto messages, Messages(session, head.log_id, indices));
-  std::vector<OpenRequest> out;
-  for (const auto& [request, seen] : open) {
-    if (!messages.contains(seen.request_index) || (seen.segment_index >= 0 && !messages.contains(seen.segment_index))) {
-      return base::DataLoss(fmt::format("a record of request {} is missing: run `tollgate audit verify`", request));
-    }
-    out.push_back(OpenOf(head.log_id, seen, messages));
-  }
+  TG_ASSIGN(auto out, WithMessages(session, head.log_id, open));
   std::sort(out.begin(), out.end(), [](const OpenRequest& a, const OpenRequest& b) { return a.position < b.position; });
   return out;
+}
+
+absl::StatusOr<OpenRequest> ReadOpenRequest(base::Session& session, Position position, const base::Uuid& request) {
+  static const std::string kSql =
+      "SELECT leaf_index, kind, request_id, attempt FROM audit.record WHERE request_id = $1::uuid AND log_id = $2::int2 AND leaf_index >= "
+      "$3::int8 AND kind IN (1, 2, 3, 4, 5) ORDER BY leaf_index";
+  TG_ASSIGN(const auto rows,
+            session.Run("read an open request", kSql, {request.ToString(), std::int64_t{position.log_id}, position.index}));
+  std::map<std::string, Seen> open;
+  Note(rows, open);
+  TG_ASSIGN(auto out, WithMessages(session, position.log_id, open));
+  if (out.empty()) return base::DataLoss(fmt::format("record {} is missing: run `tollgate audit verify`", position.ToString()));
+  return std::move(out.front());
 }
 
 Entry InstanceRecord(v1::RecordKind kind, base::InstanceId instance, std::int64_t epoch, const std::string& build) {

@@ -15,8 +15,8 @@ namespace tollgate::audit {
 absl::StatusOr<std::vector<OpenRequest>> FindOpenRequests(base::Session& session, const Head& head, std::int64_t open_from,
                                                           const std::function<absl::Status()>& keep_alive);
 
-// One record. DATA_LOSS: there is none, or its bytes are no record.
-absl::StatusOr<v1::Record> ReadRecord(base::Session& session, Position position);
+// One of them, whose REQUEST stands at `position`. DATA_LOSS: it is not there, or its bytes are no record.
+absl::StatusOr<OpenRequest> ReadOpenRequest(base::Session& session, Position position, const base::Uuid& request);
 
 struct TakeoverOptions {
   base::PostgresOptions postgres;

@@ -94,6 +94,7 @@ class RecordWriter {
   int refused_times_ = 0;              // … and how often in a row.
   PendingPtr original_;                // What the group under way, a single record of ours, stands in for; else null.
   absl::Status original_why_;          // Why that was refused.
+  std::int64_t original_delivered_ = 0;  // What of its output had left before it.
   std::map<base::Uuid, Aside> aside_;  // Terminal records by request, that are tried again at each heartbeat.
   std::int64_t settled_ = 0;           // Terminal records with companions that were stored …
   std::int64_t settled_before_ = 0;    // … before the batch under way.

@@ -58,12 +58,13 @@ RecordWriter::Next RecordWriter::StandIn(Group& group, const absl::Status& why) 
     if (next != Next::kAgain || !log_.attached()) return next;
   }
   if (original_ != nullptr) {
-    group[0] = closings_.Plain(*original_);
+    group[0] = closings_.Plain(*original_, original_delivered_);
     return Next::kAgain;
   }
   const Position position{log_.head().log_id, open_.at(group[0]->row.request)};
-  auto request = ReadRecord(log_.session(), position);
-  auto settled = request.ok() ? closings_.Settled(*group[0], *std::move(request), position) : request.status();
+  auto open = ReadOpenRequest(log_.session(), position, group[0]->row.request);
+  original_delivered_ = open.ok() ? open->delivered_bytes : 0;
+  auto settled = open.ok() ? closings_.Settled(*group[0], *std::move(open)) : open.status();
   if (absl::IsUnavailable(settled.status()) || absl::IsAborted(settled.status())) {
     Trouble(settled.status());
     return Next::kAgain;
@@ -73,7 +74,7 @@ RecordWriter::Next RecordWriter::StandIn(Group& group, const absl::Status& why) 
   }
   original_ = group[0];
   original_why_ = why;
-  group[0] = settled.ok() ? *std::move(settled) : closings_.Plain(*original_);
+  group[0] = settled.ok() ? *std::move(settled) : closings_.Plain(*original_, original_delivered_);
   return Next::kAgain;
 }
 

@@ -42,19 +42,22 @@ absl::StatusOr<std::string> ValueSealer::Open(std::string_view pseudonym, std::s
   return Unwrap(value_key_, ValueAad(team_, pseudonym), sealed);
 }
 
-RequestKey::RequestKey(base::TeamId team, KeyRow row, std::string key, std::string subject_key)
-    : team_(team), row_(std::move(row)), key_(std::move(key)), subject_key_(std::move(subject_key)) {
+RequestKey::RequestKey(base::TeamId team, KeyRow row, std::string key, std::string subject_key, std::string pseudonym_key)
+    : team_(team),
+      row_(std::move(row)),
+      key_(std::move(key)),
+      subject_key_(std::move(subject_key)),
+      pseudonym_key_(std::move(pseudonym_key)) {
   TG_CHECK(key_.size() == kKeyBytes && subject_key_.size() == kKeyBytes, "a data key has 32 bytes");
 }
 
 RequestKey::~RequestKey() {
   base::Wipe(key_);
   base::Wipe(subject_key_);
+  base::Wipe(pseudonym_key_);
 }
 
 base::Digest RequestKey::EndUserHmac(std::string_view end_user) const { return base::HmacSha256(subject_key_, end_user); }
-
-std::string RequestKey::PseudonymKey() const { return base::HkdfExpandSha256(subject_key_, "tollgate pseudonym v1", kKeyBytes); }
 
 Sealed Seal(const RequestKey& key, const SealPlace& place, const v1::SealedContent& content) {
   std::string plaintext = content.SerializeAsString();

@@ -36,8 +36,8 @@ class ValueSealer {
 // A request's data key, in clear: memory only, wiped when it goes. Immutable; share it among the request's threads.
 class RequestKey {
  public:
-  // `key` and `subject_key` are 32 bytes each.
-  RequestKey(base::TeamId team, KeyRow row, std::string key, std::string subject_key);
+  // The keys are 32 bytes each; the last two are the team's.
+  RequestKey(base::TeamId team, KeyRow row, std::string key, std::string subject_key, std::string pseudonym_key);
   ~RequestKey();
   RequestKey(const RequestKey&) = delete;
   RequestKey& operator=(const RequestKey&) = delete;
@@ -52,7 +52,7 @@ class RequestKey {
 
   // The team's own as well, the same for all its requests: what values are pseudonymised under, and what they are sealed with where it is
   // kept what a pseudonym stands for. For many values make one Sealer.
-  std::string PseudonymKey() const;
+  const std::string& pseudonym_key() const { return pseudonym_key_; }
   ValueSealer Sealer() const { return {team_, subject_key_}; }
   std::string SealValue(std::string_view pseudonym, std::string_view value) const { return Sealer().Seal(pseudonym, value); }
   std::string ValueMark(std::string_view value) const { return Sealer().Mark(value); }
@@ -64,7 +64,7 @@ class RequestKey {
   base::TeamId team_;
   KeyRow row_;
   std::string key_;
-  std::string subject_key_;
+  std::string subject_key_, pseudonym_key_;
 };
 
 // What the ciphertext is bound to beside the key's team and request: moved to another place, it does not open.

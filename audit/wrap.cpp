@@ -31,6 +31,8 @@ std::string RequestInfo(base::TeamId team, base::RequestId request, std::string_
 
 std::string SubjectKey(std::string_view tenant_key) { return base::HkdfSha256(tenant_key, "", "tollgate end user v1", kKeyBytes); }
 
+std::string PseudonymKey(std::string_view subject_key) { return base::HkdfExpandSha256(subject_key, "tollgate pseudonym v1", kKeyBytes); }
+
 std::string SourceMark(std::string_view source_key, std::string_view source) {
   return std::string(base::View(base::HmacSha256(source_key, source)).substr(0, 16));
 }

@@ -23,6 +23,7 @@ std::string TenantAad(base::TeamId team, std::uint32_t version);
 std::string DayAad(base::TeamId team, std::int64_t day);
 std::string RequestInfo(base::TeamId team, base::RequestId request, std::string_view salt);
 std::string SubjectKey(std::string_view tenant_key);                           // For end users' HMACs.
+std::string PseudonymKey(std::string_view subject_key);                        // For what values are pseudonymised under.
 std::string SourceMark(std::string_view source_key, std::string_view source);  // Keys::SourceHmac.
 
 }  // namespace tollgate::audit

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include <endian.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -161,9 +162,8 @@ std::uint32_t Crc32(std::string_view bytes) {
 }
 
 void AppendBigEndian(std::string& out, std::uint64_t value, int bytes) {
-  char buffer[8];
-  for (int i = 0; i < bytes; ++i) buffer[i] = static_cast<char>(value >> (8 * (bytes - 1 - i)));
-  out.append(buffer, static_cast<std::size_t>(bytes));
+  const std::uint64_t highest_first = htobe64(value);
+  out.append(reinterpret_cast<const char*>(&highest_first) + 8 - bytes, static_cast<std::size_t>(bytes));
 }
 
 bool IsValidUtf8(std::string_view text) {

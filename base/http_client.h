@@ -38,14 +38,16 @@ class HttpSink {
  public:
   virtual ~HttpSink() = default;
   virtual bool OnBody(int http_status, std::string_view bytes) = 0;  // False: enough, end the transfer.
-  // Once, unless cancelled. OK: the answer came whole, as HTTP sees it. UNAVAILABLE: it did not; says why, and
-  // has the reason UNREACHABLE where no connection came about. ABORTED: OnBody had enough.
+  // Before OnEnd, where the answer asks its client to wait so long (Retry-After); a day at most.
+  virtual void OnRetryAfter(std::chrono::seconds /*wait*/) {}
+  // Once, unless cancelled. OK: the answer came whole, as HTTP sees it. UNAVAILABLE: it did not; says why, of certificates with what to
+  // check, and has the reason UNREACHABLE where no connection came about. ABORTED: OnBody had enough.
   virtual void OnEnd(int http_status, const absl::Status& status) = 0;
 };
 
 class HttpClient {
  public:
-  // FAILED_PRECONDITION: a certificate or key cannot be read.
+  // FAILED_PRECONDITION: a certificate or key cannot be read, is none, or the two do not belong together.
   static absl::StatusOr<std::unique_ptr<HttpClient>> Create(HttpClientOptions options);
   virtual ~HttpClient() = default;  // Cancels all.
 

@@ -13,7 +13,13 @@
 namespace tollgate::inference {
 namespace {
 
+using Thought = ChatFamily::Thought;
 using Trim = ChatFamily::Trim;
+
+// DeepSeek's templates from V3.1 on say these.
+constexpr std::string_view kDeepSeekUser = "{{'<｜User｜>'+message['content']}}";
+constexpr std::string_view kDeepSeekChoice = "{{'<｜Assistant｜>'}}{%ifnotthinking%}{{'</think>'}}{%else%}{{'<think>'}}{%endif%}";
+constexpr std::string_view kDeepSeekCall = "tool['function']['name']+'<｜tool▁sep｜>'+tool['function']['arguments']+'<｜tool▁call▁end｜>'";
 
 constexpr ChatFamily kFamilies[] = {
     {.name = "chatml",
@@ -150,7 +156,30 @@ constexpr ChatFamily kFamilies[] = {
      .system_in_user = true,
      .user = "[INST] {} [/INST]",
      .assistant = "{}{eos}"},
-    // V2.5, V3, R1 and its distillates; from 3.1 on a template chooses between thinking and not, which is not rendered.
+    // From V3.1 on a template chooses between thinking and not: by what it sets where nobody says. In the former there are no tools.
+    {.name = "deepseek3.1-thinking",
+     .has = {kDeepSeekUser, kDeepSeekChoice, kDeepSeekCall, "{%setthinking=true%}"},
+     .control = {"<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>", "<think>", "</think>"},
+     .system = "{}",
+     .user = "<｜User｜>{}",
+     .assistant = "<｜Assistant｜></think>{}<｜end▁of▁sentence｜>",
+     .later_assistant = "{}<｜end▁of▁sentence｜>",
+     .open = "<｜Assistant｜><think>",
+     .thought = Thought::kOpen,
+     .systems_first = true},
+    {.name = "deepseek3.1",
+     .has = {kDeepSeekUser, kDeepSeekChoice, kDeepSeekCall, "{%setthinking=false%}"},
+     .control = {"<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>", "<think>", "</think>"},
+     .system = "{}",
+     .user = "<｜User｜>{}",
+     .assistant = "<｜Assistant｜></think>{}<｜end▁of▁sentence｜>",
+     .later_assistant = "{}<｜end▁of▁sentence｜>",
+     .open = "<｜Assistant｜></think>",
+     .tools = ToolStyle::kDeepSeek,
+     .thought = Thought::kClosed,
+     .systems_first = true,
+     .bare_calls = true},
+    // V2.5, V3, R1 (0528 too) and its distillates.
     {.name = "deepseek3",
      .has = {"<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>"},
      .lacks = {"thinking"},

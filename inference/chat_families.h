@@ -15,6 +15,7 @@ namespace tollgate::inference {
 struct ChatFamily {
   using Names = std::array<std::string_view, 6>;  // Empty ones do not count.
   enum class Trim { kNothing, kEverything, kReplies };
+  enum class Thought { kAsTemplate, kClosed, kOpen };
 
   std::string_view name;
   Names has{};      // A template of the family says each of these,
@@ -30,10 +31,15 @@ struct ChatFamily {
   std::string_view user{};
   std::string_view later_user{};  // Of a user turn that follows another turn; else `user`.
   std::string_view assistant{};
-  std::string_view tool{};     // Of a tool's turn that answers no call; empty: those are refused.
-  std::string_view open{};     // Begins the assistant's turn.
-  Trim trim = Trim::kNothing;  // White space at both ends of turns.
+  std::string_view later_assistant{};  // Of one that follows another of its own; else `assistant`.
+  std::string_view tool{};             // Of a tool's turn that answers no call; empty: those are refused.
+  std::string_view open{};             // Begins the assistant's turn.
+  Trim trim = Trim::kNothing;          // White space at both ends of turns.
   ToolStyle tools = ToolStyle::kNone;
+  // Whether the model thinks before it answers: what the template says; not, for `open` ends behind a thought; or within one that it ends.
+  Thought thought = Thought::kAsTemplate;
+  bool systems_first = false;  // System turns stand together before all others, a blank line between two.
+  bool bare_calls = false;     // Of DeepSeek's tools: calls and results without words of their own around them.
 };
 
 // In the order in which they are tried.

@@ -188,6 +188,22 @@ std::string SystemIn(std::string_view normal) {
   return {};
 }
 
+// The system turns as one, before all others.
+std::vector<Turn> SystemFirst(std::span<const Turn> turns) {
+  std::vector<Turn> out(1);
+  out.front().role = "system";
+  out.front().tools = turns.front().tools;
+  bool first = true;
+  for (const Turn& turn : turns) {
+    if (turn.role != "system") {
+      out.push_back(turn);
+      continue;
+    }
+    out.front().text.append(std::exchange(first, false) ? "" : "\n\n").append(turn.text);
+  }
+  return out;
+}
+
 }  // namespace
 
 absl::Status CheckTurns(std::span<const Turn> turns) {
@@ -201,7 +217,8 @@ absl::Status CheckTurns(std::span<const Turn> turns) {
   return absl::OkStatus();
 }
 
-ChatFormat::ChatFormat(const ChatFamily& family) : family_(&family), tools_(family.tools) {}
+ChatFormat::ChatFormat(const ChatFamily& family)
+    : family_(&family), tools_(family.tools), thinks_(family.thought == ChatFamily::Thought::kOpen), opens_thinking_(thinks_) {}
 
 absl::StatusOr<ChatFormat> ChatFormat::FromTemplate(std::string_view jinja) {
   if (jinja.empty()) {
@@ -239,6 +256,7 @@ absl::StatusOr<ChatFormat> ChatFormat::Choose(std::string_view name, std::string
 
 void ChatFormat::ReadTemplate(std::string_view normal) {
   begins_ = normal.find("bos_token") != std::string_view::npos;
+  if (family_->thought != ChatFamily::Thought::kAsTemplate) return;
   thinks_ = normal.find("</think>") != std::string_view::npos;
   drops_thinking_ = normal.find("split('</think>')") != std::string_view::npos;
   const std::size_t opening = normal.rfind("add_generation_prompt");
@@ -251,12 +269,16 @@ std::string ChatFormat::name() const { return std::string(family_->name); }
 std::vector<std::string> ChatFormat::controls() const {
   std::vector<std::string> names;
   const ChatFamily& f = *family_;
-  for (const std::string_view layout : {f.system, f.first_system, f.later_system, f.user, f.later_user, f.assistant, f.tool, f.open}) {
+  for (const std::string_view layout :
+       {f.system, f.first_system, f.later_system, f.user, f.later_user, f.assistant, f.later_assistant, f.tool, f.open}) {
     Split(
         f, layout, [](std::string_view) {},
         [&](std::string_view name) {
           if (std::find(names.begin(), names.end(), name) == names.end()) names.emplace_back(name);
         });
+  }
+  for (const std::string_view name : f.control) {
+    if (!name.empty() && std::find(names.begin(), names.end(), name) == names.end()) names.emplace_back(name);
   }
   return names;
 }
@@ -274,6 +296,11 @@ std::string ChatFormat::TextOf(const Turn& turn) const {
   if (const std::size_t thought = text.rfind(kThought); reply && drops_thinking_ && thought != std::string_view::npos) {
     text = Trimmed(text.substr(thought + kThought.size()));
   }
+  // From V3.1 on: what comes before the first of them, and no more.
+  if (const std::size_t thought = text.find(kThought);
+      reply && family_->thought != ChatFamily::Thought::kAsTemplate && thought != std::string_view::npos) {
+    text.remove_prefix(thought + kThought.size());
+  }
   if (family_->trim == ChatFamily::Trim::kEverything || (reply && family_->trim == ChatFamily::Trim::kReplies)) text = Trimmed(text);
   return Harmless(*family_, text);
 }
@@ -290,6 +317,8 @@ absl::StatusOr<std::vector<ChatPart>> ChatFormat::Lay(std::span<const Turn> turn
   TG_RETURN_IF_ERROR(CheckTurns(turns));
   TG_RETURN_IF_ERROR(CheckTools(turns));
   const ChatFamily& f = *family_;
+  if (f.systems_first && std::any_of(turns.begin() + 1, turns.end(), [](const Turn& turn) { return turn.role == "system"; }))
+    return Lay(SystemFirst(turns));
   const std::vector<ToolDefinition>& tools = turns.front().tools;
   const auto last_user = static_cast<std::size_t>(
       turns.rend() - std::find_if(turns.rbegin(), turns.rend(), [](const Turn& turn) { return turn.role == "user"; }));
@@ -324,19 +353,20 @@ absl::StatusOr<std::vector<ChatPart>> ChatFormat::Lay(std::span<const Turn> turn
       system(text);
     } else {
       if (!before.empty()) user("");
+      const bool later = !f.later_assistant.empty() && i > 0 && turns[i - 1].role == "assistant";
       if (turn.role == "tool" && !turn.call_id.empty()) {
         i += AddResults(parts, turns.subspan(i)) - 1;
       } else if (turn.role == "assistant" && (!turn.calls.empty() || results)) {
-        AddCalls(parts, turn, results);
+        AddCalls(parts, turn, results || later);
       } else {
-        AddTurn(parts, turn.role == "tool" ? f.tool : f.assistant, text);
+        AddTurn(parts, turn.role == "tool" ? f.tool : later ? f.later_assistant : f.assistant, text);
       }
     }
     results = turn.role == "tool";
   }
   if (!before.empty()) user("");
   if (!results || tools_ != ToolStyle::kDeepSeek) AddTurn(parts, f.open, "");
-  if (opens_thinking_) AddText(parts, "<think>\n");
+  if (opens_thinking_ && f.thought == ChatFamily::Thought::kAsTemplate) AddText(parts, "<think>\n");
   return parts;
 }
 

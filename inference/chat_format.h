@@ -35,7 +35,7 @@ class ChatFormat {
   absl::StatusOr<std::vector<ChatPart>> Lay(std::span<const Turn> turns) const;
 
   std::string name() const;                        // "chatml", "llama3", …
-  std::vector<std::string> controls() const;       // Every control part that Lay may give.
+  std::vector<std::string> controls() const;       // Every control part that Lay may give; and what no caller may write.
   std::vector<std::string> tool_controls() const;  // Those that it gives beside where there are tools,
   std::vector<std::string> tool_marks() const;     // and those of them that the model writes itself.
   ToolStyle tools() const { return tools_; }

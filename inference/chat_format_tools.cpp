@@ -14,6 +14,14 @@
 namespace tollgate::inference {
 namespace {
 
+// Behind the list of tools of DeepSeek V3.1, in its model card's words; a layout, for the marks in it are tokens.
+constexpr std::string_view kBareCallsAfter =
+    "\nIMPORTANT: ALWAYS adhere to this exact format for tool use:\n<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>tool_call_name<｜tool▁sep｜>"
+    "tool_call_arguments<｜tool▁call▁end｜>{additional_tool_calls}<｜tool▁calls▁end｜>\n\nWhere:\n"
+    "- `tool_call_name` must be an exact match to one of the available tools\n"
+    "- `tool_call_arguments` must be valid JSON that strictly follows the tool's Parameters Schema\n"
+    "- For multiple tool calls, chain them directly without separators or spaces";
+
 std::vector<std::string> Strings(std::span<const std::string_view> names) { return {names.begin(), names.end()}; }
 
 std::string WithoutMarkers(std::string_view text) {
@@ -57,8 +65,9 @@ void ChatFormat::AddSystem(std::vector<ChatPart>& parts, std::string_view text, 
   constexpr std::string_view kDate = "Cutting Knowledge Date";
   if (const std::size_t at = layout.find(kDate); tools && at != std::string::npos) layout.insert(at, "Environment: ipython\n");
   std::string all(text);
-  if (!told.empty()) all += (all.empty() ? "" : "\n\n") + ToolsText(tools_, told);
+  if (!told.empty()) all += (all.empty() ? "" : "\n\n") + (family_->bare_calls ? ToolsList(told) : ToolsText(tools_, told));
   AddTurn(parts, layout, all);
+  if (!told.empty() && family_->bare_calls) AddTurn(parts, kBareCallsAfter, "");
 }
 
 // Mistral's: a space stands after its markers where one stands before a reply.
@@ -71,10 +80,15 @@ void ChatFormat::AddTools(std::vector<ChatPart>& parts, std::span<const ToolDefi
 void ChatFormat::AddCalls(std::vector<ChatPart>& parts, const Turn& turn, bool follows_results) const {
   const std::string text = TextOf(turn);
   if (tools_ == ToolStyle::kDeepSeek) {
-    AddTurn(parts, follows_results ? "{}" : "<｜Assistant｜>{}", text);
+    AddTurn(parts, follows_results ? "{}" : family_->assistant.substr(0, family_->assistant.find("{}") + 2), text);
     if (!turn.calls.empty()) {
       AddTurn(parts, "<｜tool▁calls▁begin｜>", "");
       for (const ToolUse& call : turn.calls) {
+        if (family_->bare_calls) {
+          AddTurn(parts, "<｜tool▁call▁begin｜>{}", call.name);
+          AddTurn(parts, "<｜tool▁sep｜>{}<｜tool▁call▁end｜>", SpacedJson(call.arguments.empty() ? "{}" : call.arguments));
+          continue;
+        }
         if (&call != &turn.calls.front()) AddTurn(parts, "\n", "");
         AddTurn(parts, "<｜tool▁call▁begin｜>function<｜tool▁sep｜>{}<｜tool▁call▁end｜>", CallsText(tools_, std::span(&call, 1)));
       }
@@ -98,7 +112,8 @@ void ChatFormat::AddCalls(std::vector<ChatPart>& parts, const Turn& turn, bool f
 std::size_t ChatFormat::AddResults(std::vector<ChatPart>& parts, std::span<const Turn> turns) const {
   std::size_t count = 0;
   std::string together;  // Hermes: of all, in one turn.
-  if (tools_ == ToolStyle::kDeepSeek) AddTurn(parts, "<｜tool▁outputs▁begin｜>", "");
+  const bool framed = tools_ == ToolStyle::kDeepSeek && !family_->bare_calls;
+  if (framed) AddTurn(parts, "<｜tool▁outputs▁begin｜>", "");
   for (; count < turns.size() && turns[count].role == "tool" && !turns[count].call_id.empty(); ++count) {
     const std::string text = TextOf(turns[count]);
     const std::string result = ResultText(tools_, tools_ == ToolStyle::kHermes ? WithoutMarkers(text) : text, turns[count].call_id);
@@ -114,12 +129,12 @@ std::size_t ChatFormat::AddResults(std::vector<ChatPart>& parts, std::span<const
                 result);
         break;
       case ToolStyle::kDeepSeek:
-        if (count > 0) AddTurn(parts, "\n", "");
+        if (count > 0 && framed) AddTurn(parts, "\n", "");
         AddTurn(parts, "<｜tool▁output▁begin｜>{}<｜tool▁output▁end｜>", result);
         break;
     }
   }
-  if (tools_ == ToolStyle::kDeepSeek) AddTurn(parts, "<｜tool▁outputs▁end｜>", "");
+  if (framed) AddTurn(parts, "<｜tool▁outputs▁end｜>", "");
   if (tools_ == ToolStyle::kHermes && family_->tool.empty()) AddTurn(parts, family_->user, together);
   return count;
 }

@@ -127,26 +127,29 @@ std::string ToolJson(const ToolDefinition& tool, int indent) {
   return SpacedJson(fmt::format("{{\"type\":\"function\",\"function\":{}}}}}", function), indent);
 }
 
+std::string ToolsList(std::span<const ToolDefinition> tools) {
+  std::string out(kDeepSeekBefore);
+  for (const ToolDefinition& tool : tools) {
+    out += fmt::format("\n### {}\nDescription: {}\n\nParameters: {}\n", tool.name, tool.description,
+                       tool.parameters.empty() ? "{}" : SpacedJson(tool.parameters));
+  }
+  return out;
+}
+
 std::string ToolsText(ToolStyle style, std::span<const ToolDefinition> tools) {
-  std::string out(style == ToolStyle::kHermes    ? kHermesBefore
-                  : style == ToolStyle::kLlama   ? kLlamaBefore
-                  : style == ToolStyle::kMistral ? "["
-                                                 : kDeepSeekBefore);
+  if (style == ToolStyle::kDeepSeek) return ToolsList(tools) + std::string(kDeepSeekAfter);
+  std::string out(style == ToolStyle::kHermes ? kHermesBefore : style == ToolStyle::kLlama ? kLlamaBefore : "[");
   for (const ToolDefinition& tool : tools) {
     switch (style) {
       case ToolStyle::kNone: break;
       case ToolStyle::kHermes: out += "\n" + ToolJson(tool); break;
       case ToolStyle::kLlama: out += ToolJson(tool, 4) + "\n\n"; break;
       case ToolStyle::kMistral: out += (out.size() > 1 ? ", " : "") + ToolJson(tool); break;
-      case ToolStyle::kDeepSeek:
-        out += fmt::format("\n### {}\nDescription: {}\n\nParameters: {}\n", tool.name, tool.description,
-                           tool.parameters.empty() ? "{}" : SpacedJson(tool.parameters));
-        break;
+      case ToolStyle::kDeepSeek: break;
     }
   }
   if (style == ToolStyle::kHermes) out += kHermesAfter;
   if (style == ToolStyle::kMistral) out += "]";
-  if (style == ToolStyle::kDeepSeek) out += kDeepSeekAfter;
   return out;
 }
 

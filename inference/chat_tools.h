@@ -26,6 +26,9 @@ std::string ToolJson(const ToolDefinition& tool, int indent = 0);
 // between [AVAILABLE_TOOLS] and its end (Mistral).
 std::string ToolsText(ToolStyle style, std::span<const ToolDefinition> tools);
 
+// DeepSeek's list of them, without how to call one.
+std::string ToolsList(std::span<const ToolDefinition> tools);
+
 // All calls of one turn, without the control tokens around them; of DeepSeek, one call.
 std::string CallsText(ToolStyle style, std::span<const ToolUse> calls);
 

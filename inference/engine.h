@@ -116,7 +116,8 @@ class Engine : public PromptSide {
   virtual absl::StatusOr<int> AddAdapter(const AdapterOptions& /*adapter*/) { return base::Unimplemented("no adapters"); }
   virtual void RemoveAdapter(int /*handle*/) {}  // REQUIRES: no open slot has it.
 
-  virtual std::int64_t cache_bytes() const { return 0; }  // Of prefixes that are kept.
+  virtual std::int64_t cache_bytes() const { return 0; }     // Of prefixes that are kept.
+  virtual std::int64_t device_sampled() const { return 0; }  // Tokens chosen since the start as ModelOptions::device_sampling has it.
 
   // Called when there is nothing to step: does what is to be done beside sequences, at once. How long until it must be called again.
   virtual std::chrono::microseconds Idle() { return std::chrono::seconds(1); }

@@ -26,7 +26,7 @@ double CostOf(const Sequence& sequence) {
   return (kPromptTokenWeight * prompt + kOutputTokenWeight * static_cast<double>(sequence.output_limit)) / sequence.request.weight;
 }
 
-// What so many output tokens of a sequence add to its tenant's counter.
+// What so many output tokens of a sequence add to the counters of its tenant and its key.
 double OutputCost(const Sequence& sequence, std::int64_t tokens) {
   return static_cast<double>(kOutputTokenWeight * tokens) / sequence.request.weight;
 }
@@ -133,9 +133,9 @@ bool FairQueue::MayTakeKept(const TenantAccount& tenant, int band, double least)
 
 void FairQueue::ChargePrompt(Sequence& sequence, double tokens) {
   TenantAccount& tenant = *sequence.account;
-  const double cost = kPromptTokenWeight * tokens;
-  tenant.served += cost / sequence.request.weight;
-  tenant.lead += cost / sequence.request.weight + tenant.due;
+  const double cost = kPromptTokenWeight * tokens / sequence.request.weight;
+  tenant.served += cost;
+  tenant.lead += cost + tenant.due;
   sequence.key_account->served += cost;
   tenant.last_key_served = sequence.key_account->served;
   last_served_ = tenant.served;
@@ -144,7 +144,7 @@ void FairQueue::ChargePrompt(Sequence& sequence, double tokens) {
 void FairQueue::ChargeOutput(Sequence& sequence, std::int64_t tokens) {
   TenantAccount& tenant = *sequence.account;
   tenant.served += OutputCost(sequence, tokens);
-  sequence.key_account->served += static_cast<double>(kOutputTokenWeight * tokens);
+  sequence.key_account->served += OutputCost(sequence, tokens);
   const std::int64_t due = std::min(tokens, sequence.output_due);
   sequence.output_due -= due;
   tenant.due -= OutputCost(sequence, due);

@@ -1,7 +1,7 @@
 // FairQueue: who gets the next free slot, in this order:
 //   1. the most urgent band (0 to 3) in which anyone waits. A tenant that was let in from a less urgent one last `aging` ago counts as one
 //      band up, and so on, so that none starves; how long its own queue is makes no difference;
-//   2. the tenant served least: a Virtual Token Counter counts prompt tokens once and output tokens twice, divided by the tenant's weight;
+//   2. the tenant served least: a Virtual Token Counter counts prompt tokens once and output tokens twice, over their sequence's weight;
 //   3. of that tenant's keys, the one served least, by a counter of the same kind;
 //   4. of that key's sequences, the one with the earliest deadline, then the one that came first.
 // A tenant (or key) that comes back is lifted to the least of those that wait, so that idling saves nothing up.
@@ -29,7 +29,7 @@ constexpr std::int64_t kPromptTokenWeight = 1;
 constexpr std::int64_t kOutputTokenWeight = 2;
 
 struct KeyAccount {
-  double served = 0;                                                                     // Weighted tokens.
+  double served = 0;                                                                     // Weighted tokens, each over the weight.
   std::array<std::multimap<base::MonoTime, std::unique_ptr<Sequence>>, kBands> waiting;  // By deadline.
   int waiting_in_all = 0;
   int slots_held = 0;

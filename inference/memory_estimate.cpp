@@ -76,7 +76,8 @@ MemoryNeed EstimateMemory(const GgufHeader& header, std::int64_t file_bytes, con
   need.prefix_cache = embeds ? 0 : model.prefix_cache_bytes;
   const std::int64_t pass = std::min<std::int64_t>(kPassTokens, std::max(model.step_tokens_max, model.slots + 16));
   const std::int64_t activations = 6 * width + 3 * Number(header, "feed_forward_length", 4 * width) + 2 * heads * (key + value);
-  need.computing = 4 * (pass * activations + 2 * model.slots * header.vocab_tokens);
+  const std::int64_t rows = model.device_sampling == DeviceSampling::kOff ? 2 : 6;  // libllama's places for what the device may give.
+  need.computing = 4 * (pass * activations + rows * model.slots * header.vocab_tokens);
   if (embeds) {
     const std::int64_t step = EmbedStepTokens(model);
     need.computing = 4 * step * (activations + (IsEncoder(header) ? 1 : 2) * header.vocab_tokens + width);

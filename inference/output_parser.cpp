@@ -197,13 +197,10 @@ OutputParser::Step OutputParser::Open(std::vector<OutputPart>& parts) {
   const bool object = held_[at_] == '{' && syntax_.tools != ToolStyle::kMistral;
   const bool list = held_[at_] == '[' && syntax_.tools != ToolStyle::kLlama;
   if (!object && !list) return NoCall(parts);
-  value_ = at_;
-  depth_ = 0;
-  state_ = State::kValue;
-  return Step::kGoOn;
+  return OpenValue();
 }
 
-// <｜tool▁call▁begin｜>function<｜tool▁sep｜>NAME\n```json\n{…}
+// <｜tool▁call▁begin｜>function<｜tool▁sep｜>NAME\n```json\n{…}, or from V3.1 on <｜tool▁call▁begin｜>NAME<｜tool▁sep｜>{…}
 OutputParser::Step OutputParser::OpenDeepSeek(std::vector<OutputPart>& parts) {
   const std::size_t from = at_;
   const auto more = [&] {
@@ -216,11 +213,16 @@ OutputParser::Step OutputParser::OpenDeepSeek(std::vector<OutputPart>& parts) {
     if (end == Met::kYes) return Done(parts);
     if (end == Met::kMore) return more();
   }
-  for (const std::string_view literal : {kCallBegin, std::string_view("function"), kSeparator}) {
-    const Met met = Expect(literal);
-    if (met == Met::kMore) return more();
-    if (met == Met::kNo) return NoCall(parts);
-  }
+  const Met begin = Expect(kCallBegin);
+  if (begin == Met::kMore) return more();
+  if (begin == Met::kNo) return NoCall(parts);
+  const std::size_t separator = held_.find(kSeparator, at_);
+  if (separator == std::string::npos) return held_.size() - at_ > kNameBytesMax ? NoCall(parts) : more();
+  name_ = held_.substr(at_, separator - at_);
+  at_ = separator + kSeparator.size();
+  if (at_ == held_.size()) return more();
+  if (held_[at_] == '{') return OpenValue();
+  if (name_ != "function") return NoCall(parts);
   const std::size_t line = held_.find('\n', at_);
   if (line == std::string::npos) return held_.size() - at_ > kNameBytesMax ? NoCall(parts) : more();
   name_ = held_.substr(at_, line - at_);
@@ -228,7 +230,12 @@ OutputParser::Step OutputParser::OpenDeepSeek(std::vector<OutputPart>& parts) {
   const Met met = Expect("```json\n{");
   if (met == Met::kMore) return more();
   if (met == Met::kNo) return NoCall(parts);
-  value_ = --at_;
+  --at_;
+  return OpenValue();
+}
+
+OutputParser::Step OutputParser::OpenValue() {
+  value_ = at_;
   depth_ = 0;
   state_ = State::kValue;
   return Step::kGoOn;
@@ -303,7 +310,10 @@ OutputParser::Step OutputParser::Close(std::vector<OutputPart>& parts) {
   const std::size_t from = at_;
   SkipWhite();
   std::vector<std::string_view> literals = {"</tool_call>"};
-  if (syntax_.tools == ToolStyle::kDeepSeek) literals = {"```", kCallEnd};
+  if (syntax_.tools == ToolStyle::kDeepSeek) {
+    literals = {kCallEnd};
+    if (held_[value_ - 1] == '\n') literals.insert(literals.begin(), "```");
+  }
   for (const std::string_view literal : literals) {
     const Met met = Expect(literal);
     if (met == Met::kNo) return NoCall(parts);

@@ -61,6 +61,7 @@ class OutputParser {
   Step Answer(std::vector<OutputPart>& parts);
   Step Open(std::vector<OutputPart>& parts);
   Step OpenDeepSeek(std::vector<OutputPart>& parts);
+  Step OpenValue();  // From here on.
   Step Value(std::vector<OutputPart>& parts);
   Step Close(std::vector<OutputPart>& parts);
   Step NoCall(std::vector<OutputPart>& parts);

@@ -33,6 +33,10 @@ namespace tollgate::inference {
 
 enum class EngineKind { kLlama, kScripted, kOpenAi };
 
+// Where a sequence's next token hangs on its greatest logits alone (greedy, or a small top_k), whether the device that computes finds them,
+// so that those alone are copied from it: never; on GPUs; or on the processor too, where it saves nothing. The tokens are the same.
+enum class DeviceSampling { kOff, kAuto, kOn };
+
 struct ModelOptions {
   std::string name;  // What requests call it. Required, unique.
   EngineKind engine = EngineKind::kLlama;
@@ -56,6 +60,7 @@ struct ModelOptions {
   UpstreamOptions upstream;                     // Of kOpenAi.
   Pooling pooling = Pooling::kNone;             // Not kNone: it embeds or reranks (embed.h), and does not chat.
   bool strict = false;                          // It gives strict answers too, from a second copy. Not of kOpenAi, nor with pooling.
+  DeviceSampling device_sampling = DeviceSampling::kOff;  // Of kLlama. Not where cells are shared, nor for strict answers.
 };
 
 struct PoolOptions {

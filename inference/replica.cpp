@@ -36,7 +36,8 @@ namespace {
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-constexpr microseconds kPoll = milliseconds(10);  // How late a deadline in the queue or of a parked sequence may be seen.
+constexpr microseconds kPoll = milliseconds(10);         // How late a deadline in the queue or of a parked sequence may be seen.
+constexpr microseconds kPublishEvery = milliseconds(1);  // Of real time, while there is work.
 constexpr microseconds kIdle = std::chrono::seconds(1);
 constexpr std::int64_t kOutputsAtFirst = 64;  // Room for so many tokens is made at once.
 
@@ -66,7 +67,7 @@ void Replica::Run() {
     }
     CloseEnded();
     stats_.busy_micros += std::chrono::duration_cast<microseconds>(clock_.Mono() - began).count();
-    Publish();
+    if (std::chrono::steady_clock::now() - published_at_ >= kPublishEvery) Publish();
   }
   EndAll();
 }
@@ -90,14 +91,12 @@ std::optional<EndReason> Replica::Due(const Sequence& sequence) const {
 }
 
 void Replica::Sweep() {
-  if (running_ > 0) {
-    for (auto& sequence : slots_) {
-      if (sequence == nullptr || sequence->closing) continue;
-      if (const auto reason = Due(*sequence)) {
-        End(*sequence, *reason, StatusOf(*reason, sequence->decoded));
-      } else if (const absl::Status status = engine_->SlotStatus(sequence->slot); !status.ok()) {
-        End(*sequence, EndReason::kEngineFailed, status);
-      }
+  for (auto& sequence : Seated()) {
+    if (sequence == nullptr || sequence->closing) continue;
+    if (const auto reason = Due(*sequence)) {
+      End(*sequence, *reason, StatusOf(*reason, sequence->decoded));
+    } else if (const absl::Status status = engine_->SlotStatus(sequence->slot); !status.ok()) {
+      End(*sequence, EndReason::kEngineFailed, status);
     }
   }
   if (queue_.size() > 0 && (woken_ || now_ - swept_at_ >= kPoll)) SweepQueue();
@@ -120,7 +119,7 @@ void Replica::SweepQueue() {
 }
 
 void Replica::Resume() {
-  for (auto& sequence : slots_) {
+  for (auto& sequence : Seated()) {
     if (sequence == nullptr || sequence->closing) continue;
     if (const auto order = sequence->stream->TakeRewind()) {
       Rewind(*sequence, *order);
@@ -165,6 +164,7 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
   const auto free = std::find(slots_.begin(), slots_.end(), nullptr);
   TG_CHECK(free != slots_.end(), "a sequence was let in without a free slot");
   sequence->slot = static_cast<int>(free - slots_.begin());
+  seated_ = std::max(seated_, static_cast<std::size_t>(sequence->slot) + 1);
   sequence->end.started_at = now_;
   ++stats_.opened;
   stats_.queue_wait.Add(now_ - sequence->end.submitted_at);
@@ -215,7 +215,7 @@ void Replica::Plan() {
   prompts_.clear();
   if (cells_ != nullptr) cells_->Spare(now_);
   ChooseTurn();
-  for (auto& sequence : slots_) {
+  for (auto& sequence : Seated()) {
     if (sequence == nullptr || !sequence->Runs() || !IsTurnOf(*sequence)) continue;
     if (sequence->to_work() > 0 && !embeds_) {
       if (sequence->group != 0 && Shares(*sequence)) continue;

@@ -75,6 +75,7 @@ class Replica {
   void Run();
   void Collect();  // New sequences from the inbox to the queue; then the jobs.
   void EndUsers(const LoadedAdapter* adapter);
+  std::span<std::unique_ptr<Sequence>> Seated() { return std::span(slots_).first(seated_); }  // Between them empty ones.
   bool IsTurnOf(const Sequence& sequence) const { return turn_ == nullptr || sequence.adapter_set == *turn_; }
   void ChooseTurn();  // Whose adapters this step is for.
   void Sweep();       // Ends what was cancelled or is late.
@@ -131,10 +132,12 @@ class Replica {
   const AdapterSet* turn_ = nullptr;              // Of this step; null: nobody uses adapters.
   std::vector<AdapterTurns::Runnable> runnable_;  // Scratch.
   std::vector<std::unique_ptr<Sequence>> slots_;
+  std::size_t seated_ = 0;                        // Slots up to the last that is taken.
   std::vector<Sequence*> prompts_;                // Scratch: those whose prompt is not worked through.
   std::vector<std::unique_ptr<Sequence>> ended_;  // Scratch.
   std::unique_ptr<CellPool> cells_;               // Where the slots share their cells. Set at the start.
   int running_ = 0;
+  int closing_ = 0;          // Of those, ended in this turn.
   bool woken_ = false;       // A consumer did something since the last turn.
   base::MonoTime now_;       // As of this turn.
   base::MonoTime swept_at_;  // When the queue was last swept.
@@ -144,6 +147,7 @@ class Replica {
   std::vector<float> numbers_;                         // Scratch: what it gave.
   std::string text_;                                   // Scratch.
   ReplicaStats stats_;
+  std::chrono::steady_clock::time_point published_at_{};
   Throughput throughput_;
 };
 

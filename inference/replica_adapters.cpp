@@ -150,7 +150,7 @@ void Replica::EndUsers(const LoadedAdapter* adapter) {
 void Replica::ChooseTurn() {
   runnable_.clear();
   bool any = false;
-  for (const auto& sequence : slots_) {
+  for (const auto& sequence : Seated()) {
     if (sequence == nullptr || !sequence->Runs()) continue;
     any = any || !sequence->adapter_set.empty();
     runnable_.push_back({&sequence->adapter_set, sequence->request.tenant});

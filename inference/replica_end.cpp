@@ -1,6 +1,6 @@
 // How it works. A sequence that ends is marked, then closed after the step, so that the engine is never told to close a slot that it works
 // on; its slot is free, and the counts that stats() shows are right, before its consumer hears of the end. What stats() shows is a copy
-// that each turn leaves behind a short lock.
+// that turns leave behind a short lock: each that ends a sequence or has no work, others once a millisecond.
 //
 // Tested by tests/inference/pool_test.cpp, tests/inference/signals_test.cpp.
 #include <cmath>
@@ -21,6 +21,7 @@ void Replica::Fail(const EngineWork& work, const absl::Status& status) {
 void Replica::End(Sequence& sequence, EndReason reason, const absl::Status& status) {
   if (sequence.closing) return;
   sequence.closing = true;
+  ++closing_;
   if (reason != EndReason::kCancelled) {
     text_.clear();
     sequence.text.Finish(text_);
@@ -37,8 +38,8 @@ void Replica::End(Sequence& sequence, EndReason reason, const absl::Status& stat
 }
 
 void Replica::CloseEnded() {
-  if (running_ == 0) return;
-  for (auto& sequence : slots_) {
+  if (closing_ == 0) return;
+  for (auto& sequence : Seated()) {
     if (sequence == nullptr || !sequence->closing) continue;
     sequence->end.reported = engine_->Reported(sequence->slot);
     if (!sequence->end.reported.worked) sequence->end.input_tokens_evaluated = 0;
@@ -51,7 +52,8 @@ void Replica::CloseEnded() {
     service_ms_.store((service_ms_.load(std::memory_order_relaxed) * 7 + held) / 8, std::memory_order_relaxed);
     ended_.push_back(std::move(sequence));
   }
-  if (ended_.empty()) return;
+  closing_ = 0;
+  while (seated_ > 0 && slots_[seated_ - 1] == nullptr) --seated_;
   Publish();
   Leave(static_cast<int>(ended_.size()));
   for (auto& sequence : ended_) sequence->stream->Finish(std::move(sequence->end));
@@ -81,9 +83,11 @@ void Replica::EndAll() {
 }
 
 void Replica::Publish() {
+  published_at_ = std::chrono::steady_clock::now();
   stats_.running = running_;
   stats_.waiting = queue_.size();
   stats_.prefix_cache_bytes = engine_->cache_bytes();
+  stats_.device_sampled = engine_->device_sampled();
   stats_.upstream = engine_->upstream_stats();
   throughput_.Look(now_, {stats_.prompt_tokens, stats_.output_tokens, stats_.busy_micros, stats_.step_micros});
   stats_.prompt_tokens_per_second = throughput_.prompt_tokens_per_second();
@@ -91,7 +95,7 @@ void Replica::Publish() {
   stats_.efficiency = throughput_.efficiency();
   stats_.parked = 0;
   stats_.kv_tokens_used = 0;
-  for (const auto& sequence : slots_) {
+  for (const auto& sequence : Seated()) {
     if (sequence == nullptr) continue;
     stats_.parked += sequence->parked ? 1 : 0;
     stats_.kv_tokens_used += sequence->end.input_tokens_evaluated + sequence->published;

@@ -29,6 +29,7 @@ struct ReplicaStats {
   std::int64_t preemptions = 0;        // Times that a sequence was suspended.
   std::int64_t recomputed_tokens = 0;  // Worked through again since no state was kept; counted in nothing else.
   std::int64_t output_tokens = 0;
+  std::int64_t device_sampled = 0;         // Of those, chosen from what the device had found (ModelOptions::device_sampling).
   std::int64_t opened = 0;                 // Sequences that got a slot,
   std::int64_t prefix_hits = 0;            // and of those, whose prompt began with what their tenant had kept.
   std::int64_t adapter_changes = 0;        // Steps with other adapters than the step before.

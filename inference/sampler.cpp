@@ -2,7 +2,8 @@
 // blocks, in one pass (vocab_passes.h); min_p is a threshold on the weight. A draw from all walks the sums. top_k and top_p never sort the
 // vocabulary: weights are counted into bins of equal width in log space (the exponent and first bits of the float), the bins are walked
 // from the heaviest until the cut falls inside one, and only that bin's candidates are ordered. Ties go to the lower id. The draw is a
-// hash of (seed, position): no state to rewind.
+// hash of (seed, position): no state to rewind. With top_k it goes through the candidates in an order that is theirs alone, whatever else
+// there was: so the greatest logits give the token that all would.
 //
 // Presence and frequency penalties look at the output, the repeat penalty at prompt and output, as OpenAI and vLLM define them.
 //
@@ -79,7 +80,10 @@ double Nucleus(SamplerScratch& scratch, std::int64_t top_k, double top_p, double
     if (w > 0 && BinOf(w) <= last) kept.push_back({w, static_cast<std::int32_t>(i)});
   }
   // Those in the last bin decide where the cut is; order only them. For top_k the mass is known only after the cut.
-  const auto edge = std::partition(kept.begin(), kept.end(), [last](const Candidate& c) { return BinOf(c.weight) < last; });
+  // top_k's keep their order, whatever else was in the last bin (SampleFrom).
+  const auto above = [last](const Candidate& c) { return BinOf(c.weight) < last; };
+  const auto edge =
+      top_k > 0 ? std::stable_partition(kept.begin(), kept.end(), above) : std::partition(kept.begin(), kept.end(), above);
   std::sort(edge, kept.end(), Heavier);
   if (top_k > 0) {
     if (static_cast<std::int64_t>(kept.size()) > top_k) kept.resize(static_cast<std::size_t>(top_k));
@@ -183,6 +187,31 @@ absl::StatusOr<std::int32_t> Sampler::Sample(std::span<const float> logits, std:
     Penalise(scratch.logits);
     logits = scratch.logits;
   }
+  return Choose(logits, position, scratch);
+}
+
+std::int64_t Sampler::deciding() const {
+  if (penalties_ || !bias_.empty()) return 0;
+  const std::int64_t chosen = params_.temperature == 0 ? 1 : params_.top_k;
+  return chosen == 0 ? 0 : chosen + static_cast<std::int64_t>(banned_.size());
+}
+
+absl::StatusOr<std::int32_t> Sampler::SampleFrom(std::span<const std::int32_t> tokens, std::span<const float> logits, std::int64_t position,
+                                                 SamplerScratch& scratch) const {
+  auto& greatest = scratch.greatest;
+  greatest.clear();
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const bool banned = std::find(banned_.begin(), banned_.end(), tokens[i]) != banned_.end();
+    greatest.push_back({banned ? -std::numeric_limits<float>::infinity() : logits[i], tokens[i]});
+  }
+  std::sort(greatest.begin(), greatest.end(), [](const Candidate& a, const Candidate& b) { return a.token < b.token; });
+  scratch.logits.clear();
+  for (const Candidate& candidate : greatest) scratch.logits.push_back(candidate.weight);
+  TG_ASSIGN(const std::int32_t chosen, Choose(scratch.logits, position, scratch));
+  return greatest[static_cast<std::size_t>(chosen)].token;
+}
+
+absl::StatusOr<std::int32_t> Sampler::Choose(std::span<const float> logits, std::int64_t position, SamplerScratch& scratch) const {
   const float max = Greatest(logits);
   if (!std::isfinite(max)) return base::Internal("the model gave no finite logit; its weights may be damaged: check the file's sha256");
   if (params_.temperature == 0 || params_.top_k == 1) {

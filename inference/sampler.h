@@ -27,6 +27,7 @@ struct SamplerScratch {
   std::vector<float> weights;
   std::vector<double> sums;  // Of the weights, by blocks.
   std::vector<Candidate> candidates;
+  std::vector<Candidate> greatest;  // Logits for weights, by token.
 };
 
 class Sampler {
@@ -37,6 +38,16 @@ class Sampler {
   // The token at output position `position` (0 = the first). INTERNAL if the logits are of no use (NaN, or none finite).
   absl::StatusOr<std::int32_t> Sample(std::span<const float> logits, std::int64_t position, SamplerScratch& scratch) const;
 
+  // How many of the greatest logits, at most, have a part in what Sample gives; 0: all have, or may have.
+  std::int64_t deciding() const;
+
+  // What Sample gives, from the greatest logits alone: logits[i] is that of tokens[i], in any order, each token once. REQUIRES: all of the
+  // vocabulary's are there, or kSpare more than deciding() says, which is not 0, and none that is left out is greater. (Where so many more
+  // are equal, or nearly, that the last that counts is among them, it may be another of those.)
+  static constexpr std::int64_t kSpare = 16;
+  absl::StatusOr<std::int32_t> SampleFrom(std::span<const std::int32_t> tokens, std::span<const float> logits, std::int64_t position,
+                                          SamplerScratch& scratch) const;
+
   void Accept(std::int32_t token);    // It stands in the output now.
   void TakeBack(std::int32_t token);  // It no longer does.
 
@@ -46,6 +57,7 @@ class Sampler {
  private:
   bool plain() const { return !penalties_ && banned_.empty() && bias_.empty(); }
   void Penalise(std::span<float> logits) const;
+  absl::StatusOr<std::int32_t> Choose(std::span<const float> logits, std::int64_t position, SamplerScratch& scratch) const;
 
   SamplingParams params_;
   bool penalties_;

@@ -34,7 +34,7 @@ struct SequenceRequest {
   bool grammar_is_ours = false;            // JsonSchemaGrammar made it: grammar.h's bounds are for those that callers write.
   int band = kBandDefault;                 // 0 to 3: urgent ones get slots first; a tenant that gets none for 10 s moves up one.
   std::vector<std::int32_t> banned_first;  // The first output token will be none of these; where the model can rewind.
-  double weight = 1;                       // The tenant's: with 2 it gets twice the tokens of one with 1. 0.01 to 100.
+  double weight = 1;                       // With 2, tenant and key get twice the tokens of one with 1. 0.01 to 100.
   bool strict = false;                     // A strict answer: alone, in the lowest band. Its stream is not rewound.
 };
 

@@ -53,10 +53,11 @@ Taken StreamState::Take(Piece& piece) {
   return taken;
 }
 
-void StreamState::NotifyOnce(std::function<void()> callback) {
+void StreamState::NotifyOnce(std::function<void()> callback, bool patient) {
   {
     base::Lock lock(mu_);
-    if (!Takeable()) {
+    patient_ = patient;
+    if (!Due()) {
       callback_.swap(callback);  // The one replaced is destroyed outside the lock.
       return;
     }
@@ -111,7 +112,7 @@ void StreamState::Rewound(const StreamNews& whole) {
     text_ = whole.text.substr(static_cast<std::size_t>(text_at_));
     tokens_taken_ = std::min(tokens_taken_, static_cast<std::int64_t>(whole.tokens.size()));
     tokens_.assign(whole.tokens.begin() + tokens_taken_, whole.tokens.end());
-    if (callback_ && Takeable()) callback.swap(callback_);
+    if (callback_ && Due()) callback.swap(callback_);
   }
   if (callback) callback();
 }
@@ -152,7 +153,7 @@ StreamControl StreamState::Push(const StreamNews& news) {
       delivered_ = news.delivered;
       ending_ = ending_ || news.ends;
     }
-    if (callback_ && Takeable()) callback.swap(callback_);
+    if (callback_ && Due()) callback.swap(callback_);
     control = Control();
   }
   if (callback) callback();
@@ -174,7 +175,7 @@ StreamControl StreamState::Park(std::int64_t decoded) {
     if (!met && control.has_room) return control;
     if (met && !parked_) parked_news_ = true;
     parked_ = true;
-    if (callback_ && Takeable()) callback.swap(callback_);
+    if (callback_ && Due()) callback.swap(callback_);
   }
   if (callback) callback();
   return control;
@@ -196,7 +197,7 @@ void StreamState::Finish(StreamEnd end) {
 TokenStream::TokenStream(std::shared_ptr<StreamState> state) : state_(std::move(state)) {}
 TokenStream::~TokenStream() { state_->Forget(); }
 Taken TokenStream::Take(Piece& piece) { return state_->Take(piece); }
-void TokenStream::NotifyOnce(std::function<void()> callback) { state_->NotifyOnce(std::move(callback)); }
+void TokenStream::NotifyOnce(std::function<void()> callback, bool patient) { state_->NotifyOnce(std::move(callback), patient); }
 void TokenStream::Allow(std::int64_t total_output_tokens, bool final) { state_->Allow(total_output_tokens, final); }
 void TokenStream::Cancel(EndReason reason) { state_->Cancel(reason); }
 bool TokenStream::Rewind(std::int64_t output_tokens, std::vector<std::int32_t> banned) {

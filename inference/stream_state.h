@@ -62,7 +62,7 @@ class StreamState {
 
   // The consumer's side: as TokenStream says.
   Taken Take(Piece& piece);
-  void NotifyOnce(std::function<void()> callback);
+  void NotifyOnce(std::function<void()> callback, bool patient);
   void Allow(std::int64_t total, bool final);
   bool Rewind(std::int64_t output_tokens, std::vector<std::int32_t> banned);
   void Cancel(EndReason reason);
@@ -88,7 +88,11 @@ class StreamState {
   EndReason cancel_reason() const { return cancel_reason_.load(std::memory_order_acquire); }
 
  private:
-  bool Takeable() const REQUIRES(mu_) { return !text_.empty() || !tokens_.empty() || ended_ || parked_news_; }
+  // What the callback waits for is there.
+  bool Due() const REQUIRES(mu_) {
+    const bool text = patient_ ? static_cast<std::int64_t>(text_.size()) * 2 >= buffer_bytes_ : !text_.empty() || !tokens_.empty();
+    return text || ended_ || parked_news_;
+  }
   StreamControl Control() const REQUIRES(mu_) {
     return {allowance_, allowance_final_, static_cast<std::int64_t>(text_.size()) < buffer_bytes_, rewind_.has_value()};
   }
@@ -118,6 +122,7 @@ class StreamState {
   bool ended_ GUARDED_BY(mu_) = false;
   StreamEnd end_ GUARDED_BY(mu_);
   std::function<void()> callback_ GUARDED_BY(mu_);
+  bool patient_ GUARDED_BY(mu_) = false;  // The callback is.
 };
 
 }  // namespace tollgate::inference

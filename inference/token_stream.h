@@ -85,8 +85,9 @@ class TokenStream {
 
   // `callback` is called once, when Take would give something other than kEmpty: at once, on the calling thread, if that is so now; else
   // from the replica's thread, where it must only hand over (post to a strand). A second NotifyOnce replaces a callback that has not run.
-  // One that has started may still be running when the stream is destroyed: let it own what it uses.
-  void NotifyOnce(std::function<void()> callback);
+  // One that has started may still be running when the stream is destroyed: let it own what it uses. `patient`: text alone is no reason
+  // to call, until it fills half of the buffer; for who wants all of it and not each piece.
+  void NotifyOnce(std::function<void()> callback, bool patient = false);
 
   // Lets the sequence decode until `total_output_tokens` tokens stand in its output, counted from its start. Never lowers an earlier
   // allowance. `final`: the sequence ends there with kAllowance instead of parking.

@@ -39,14 +39,19 @@ struct UpstreamStats {
   long long usage_differences = 0;        // Sequences whose tokens an endpoint counted otherwise than we did;
   long long input_tokens_differing = 0;   // and by how much in sum, whichever way,
   long long output_tokens_differing = 0;  // for requests that reported it.
+  long long usage_missing = 0;            // Answers that came whole without a count.
 };
 
-// What an upstream says that a sequence cost, beside our own count, which is what is billed.
+// What an upstream says that a sequence cost, beside our own count of the same answers. What is billed is the stream's own count.
 struct ReportedUsage {
-  long long input_tokens = -1;   // Of its last request, of an EmbedJob of all; -1: it did not say.
-  long long output_tokens = -1;  // Of all its requests.
-  bool differs = false;          // From what we sent and counted.
-  bool worked = true;            // Whether the prompt was worked through, as far as can be known: a token came. If not, it is not billed.
+  long long input_tokens = -1;  // Of all its answers that have such a count; -1: none has.
+  long long output_tokens = -1;
+  long long sent_tokens = 0;  // Our own count of those answers' prompts,
+  long long came_tokens = 0;  // and of what came.
+  int answers = 0;            // That came whole;
+  int silent = 0;             // of those, without a count.
+  bool differs = false;       // One of them: from what we sent and counted, or it gave more than it was asked for.
+  bool worked = true;         // Whether the prompt was worked through, as far as can be known: a token came. If not, it is not billed.
 };
 
 }  // namespace tollgate::inference

@@ -224,7 +224,7 @@ Remaining Quotas::RemainingOf(std::span<const Scope> scopes) {
       const std::int64_t left = std::max<std::int64_t>(0, b->rule->amount - b->debited + std::max<std::int64_t>(b->available, 0));
       auto& slot = state->rule->meter == Meter::kTokens ? remaining.tokens : remaining.requests;
       if (slot && slot->remaining <= left) continue;
-      slot = {b->rule->amount, left, std::chrono::ceil<std::chrono::milliseconds>(b->window.end - wall), LabelOf(b->rule->scope)};
+      slot = {b->rule->amount, left, std::chrono::ceil<std::chrono::milliseconds>(b->window.end - wall)};
     }
   }
   return remaining;

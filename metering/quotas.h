@@ -89,7 +89,6 @@ struct Remaining {
     std::int64_t limit = 0;
     std::int64_t remaining = 0;
     std::chrono::milliseconds reset{0};  // Until the window ends.
-    std::string scope;                   // "team search"
   };
   std::optional<Meter> requests;
   std::optional<Meter> tokens;

@@ -5,6 +5,7 @@
 #include "policy/catalog.h"
 
 #include <algorithm>
+#include <map>
 #include <mutex>
 
 #include "policy/catalog/forms.h"
@@ -60,6 +61,19 @@ std::vector<std::string> SplitWords(std::string_view list) {
   return out;
 }
 
+// What people call an identifier of that name: "ssn" of us_ssn, and all words that stand beside one of its forms.
+void AddNames(Table& table) {
+  std::map<std::string, std::vector<std::string>> names;
+  for (const auto& entry : table.entries) {
+    std::string own = entry->name.size() > 3 && entry->name[2] == '_' ? entry->name.substr(3) : entry->name;
+    std::replace(own.begin(), own.end(), '_', ' ');
+    std::vector<std::string>& its = names[entry->name];
+    its.push_back(std::move(own));
+    its.insert(its.end(), entry->spec.context.begin(), entry->spec.context.end());
+  }
+  for (const auto& entry : table.entries) entry->spec.names = names[entry->name];
+}
+
 Table MakePersonalData() {
   Table out;
   for (const auto rows : {WorldIdentifiers(), AmericanIdentifiers(), WestEuropeanIdentifiers(), NorthAndEastEuropeanIdentifiers(),
@@ -69,7 +83,7 @@ Table MakePersonalData() {
       PatternSpec spec;
       spec.regex = Parse(row.accept != nullptr || regex.starts_with("\\b") ? regex : "\\b(?:" + regex + ")\\b");
       spec.validator = row.accept;
-      spec.whole = row.accept == nullptr;
+      spec.whole = row.accept == nullptr || row.accept == AcceptBirthDate || row.accept == AcceptBirthDateInWords;
       spec.check = row.check;
       spec.context = SplitWords(row.context);
       if (row.check != nullptr) WidenGaps(spec.regex);
@@ -77,6 +91,7 @@ Table MakePersonalData() {
       out.Add(row.name, "", std::move(spec));
     }
   }
+  AddNames(out);
   return out;
 }
 

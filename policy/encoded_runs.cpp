@@ -77,6 +77,7 @@ class Decoder {
 
   void Base64() {
     for (std::size_t begin = 0, end = 0; begin < word_.size(); begin = std::max(end, begin + 1)) {
+      if (Base64Of(word_[begin]) == kBreak) continue;  // A piece may begin with one; four places are counted from the first character.
       for (end = begin; end < word_.size() && Base64Of(word_[end]) != kNone; ++end) {
       }
       while (end > begin && Base64Of(word_[end - 1]) == kBreak) --end;
@@ -145,8 +146,8 @@ class Decoder {
 }  // namespace
 
 void WordCutter::End(std::int64_t next, std::vector<EncodedWord>& out) {
-  if (at_ - begin_ >= kWordBytesMin) out.push_back({begin_, at_});
-  begin_ = next;
+  if (at_ - begin_ >= kWordBytesMin && at_ > cut_) out.push_back({begin_, at_});
+  begin_ = cut_ = next;
   line_ = 0;
   cr_ = false;
 }
@@ -165,7 +166,10 @@ void WordCutter::Read(std::string_view piece, bool at_end, std::vector<EncodedWo
       line_ = begins && Base64Of(c) < 64 ? 1 : 0;
     }
     ++at_;
-    if (at_ - begin_ == kWordBytesMax) End(at_, out);
+    if (at_ - begin_ < kWordBytesMax) continue;
+    out.push_back({begin_, at_});
+    cut_ = at_;
+    begin_ = at_ - kOverlapBytes;
   }
   if (at_end) End(at_, out);
 }

@@ -1,6 +1,7 @@
 // Encoded text in a text: base64 (standard and URL-safe, also broken into lines of 60 and more), hexadecimal and percent-encoding.
 //
-// What can be encoded is a word: letters, digits and + / _ - . ~ % =. A word is read in pieces of at most kWordBytesMax bytes. Pure.
+// What can be encoded is a word: letters, digits and + / _ - . ~ % =. A longer word than kWordBytesMax is read in pieces of at most so many
+// bytes, each with the last kOverlapBytes of the one before: what is encoded on both sides of a cut is whole in one of them. Pure.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +20,7 @@ struct EncodedWord {
 class WordCutter {
  public:
   static constexpr std::int64_t kWordBytesMax = 8192;
+  static constexpr std::int64_t kOverlapBytes = 512;
   static constexpr std::int64_t kWordBytesMin = 9;  // "a%40b.org".
 
   // Adds the words that end in `piece`, and at_end the last one.
@@ -31,6 +33,7 @@ class WordCutter {
   void End(std::int64_t next, std::vector<EncodedWord>& out);
 
   std::int64_t begin_ = 0, at_ = 0;
+  std::int64_t cut_ = 0;   // What lies before it is in a piece that was given.
   std::int64_t line_ = 0;  // Base64 characters since the word or its last line began.
   bool cr_ = false;
 };

@@ -33,8 +33,9 @@ std::string Few(const std::vector<std::string>& words) {
 }
 
 // The first demand that is not met; empty if all are. Cuts `end` to what a validator accepts.
-std::string Missing(const PatternSpec& spec, std::string_view text, std::size_t begin, std::size_t& end) {
-  if (spec.whole && ContinuesSomething(text, begin)) return "it is the tail of something longer";
+std::string Missing(const Pattern& pattern, std::string_view text, std::size_t begin, std::size_t& end) {
+  const PatternSpec& spec = pattern.spec();
+  if (spec.whole && ContinuesSomething(text, begin, ContextWords(spec.names))) return "it is the tail of something longer";
   if (spec.validator != nullptr) {
     const std::size_t accepted = spec.validator(text, begin, end);
     if (accepted == 0) return "its structure or check digits are wrong";
@@ -48,10 +49,11 @@ std::string Missing(const PatternSpec& spec, std::string_view text, std::size_t 
   }
   const std::string_view match = text.substr(begin, end - begin);
   if (spec.check != nullptr && !spec.check(OnlyLettersAndDigits(match))) return "its structure or check digits are wrong";
-  if (spec.bits_min > 0 && HoldsPlaceholder(match)) return "it only stands for a secret: a placeholder";
-  if (spec.bits_min > 0 && BitsPerByte(match) < spec.bits_min)
-    return fmt::format("it looks too regular for a secret: {:.1f} bits a character, at least {:.1f} are needed", BitsPerByte(match),
+  if (spec.bits_min > 0 && !pattern.IsRandom(match)) {
+    if (HoldsPlaceholder(match)) return "it only stands for a secret: a placeholder";
+    return fmt::format("it looks too regular for a secret: {:.1f} bits a character, at least {:.1f} are needed", pattern.Bits(match),
                        spec.bits_min);
+  }
   if (!spec.context.empty() && !ContextWords(spec.context).StandBefore(text, begin))
     return fmt::format("none of the words that name it stands within {} bytes to its left ({})", kLeftContextBytes, Few(spec.context));
   return "";
@@ -97,7 +99,7 @@ std::optional<NearMiss> FindNearMiss(const Pattern& pattern, std::string_view te
     std::size_t end = begin + found.size();
     pattern.spec().CutParting(text, begin, end);
     from = std::max(end, from + 1);
-    std::string missing = Missing(pattern.spec(), text, begin, end);
+    std::string missing = Missing(pattern, text, begin, end);
     if (missing.empty()) continue;
     const bool only_a_word = missing.starts_with("none of the words");
     if (!only_a_word) return NearMiss{begin, end, std::move(missing)};

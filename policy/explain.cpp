@@ -90,8 +90,9 @@ class Allows {
     while (next_ < all_.size() && all_[next_]->begin <= hit.begin) open_.push_back(all_[next_++]);
     std::erase_if(open_, [&](const Hit* allow) { return allow->end <= hit.begin; });
     if (rules_[hit.rule].action == Action::kAllow) return nullptr;
-    const auto over = std::find_if(open_.begin(), open_.end(),
-                                   [&](const Hit* allow) { return allow->end >= hit.end && Exempts(rules_, allow->rule, hit.rule); });
+    const auto over = std::find_if(open_.begin(), open_.end(), [&](const Hit* allow) {
+      return allow->end >= hit.end && allow->Excuses(hit) && Exempts(rules_, allow->rule, hit.rule);
+    });
     return over == open_.end() ? nullptr : *over;
   }
 
@@ -189,7 +190,7 @@ class Explainer {
     const auto begin = static_cast<std::size_t>(hit.begin), end = static_cast<std::size_t>(hit.end);
     out.evidence = EvidenceOf(*pattern, text_.text, begin, end);
     if (const double least = pattern->spec().bits_min; least > 0)
-      out.score = Score{BitsPerByte(std::string_view(text_.text).substr(begin, end - begin)), least, "bits a character"};
+      out.score = Score{pattern->Bits(std::string_view(text_.text).substr(begin, end - begin)), least, "bits a character"};
     return out;
   }
 

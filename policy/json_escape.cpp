@@ -13,9 +13,9 @@ namespace {
 
 constexpr std::int32_t kNoDigits = -1, kTooShort = -2;
 
-std::int32_t FourDigits(std::string_view text, std::size_t at) {
+std::int32_t HexDigits(std::string_view text, std::size_t at, std::size_t count = 4) {
   std::int32_t value = 0;
-  for (std::size_t i = at; i < at + 4; ++i) {
+  for (std::size_t i = at; i < at + count; ++i) {
     if (i >= text.size()) return kTooShort;
     const int digit = base::HexValue(text[i]);
     if (digit < 0) return kNoDigits;
@@ -28,7 +28,7 @@ constexpr Escape kBegun{0, 0, true};
 
 // Its u stands behind `slashes` backslashes.
 Escape ReadCode(std::string_view text, std::size_t slashes) {
-  const std::int32_t first = FourDigits(text, slashes + 1);
+  const std::int32_t first = HexDigits(text, slashes + 1);
   if (first == kTooShort) return kBegun;
   if (first == kNoDigits) return {};
   const std::size_t end = slashes + 5;
@@ -36,7 +36,7 @@ Escape ReadCode(std::string_view text, std::size_t slashes) {
   const std::string_view lead = text.substr(0, slashes + 1), next = text.substr(end, lead.size());
   if (first <= 0xDBFF && next.size() < lead.size() && lead.starts_with(next)) return kBegun;
   if (first <= 0xDBFF && next == lead) {
-    const std::int32_t second = FourDigits(text, end + lead.size());
+    const std::int32_t second = HexDigits(text, end + lead.size());
     if (second == kTooShort) return kBegun;
     if (second >= 0xDC00 && second <= 0xDFFF)
       return {end + lead.size() + 4, static_cast<char32_t>(0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00))};
@@ -58,6 +58,12 @@ Escape ReadEscape(std::string_view text) {
     case '"': return {slashes + 1, '"'};
     case 'u':
       if (const Escape code = ReadCode(text, slashes); code.bytes > 0 || code.begun) return code;
+      break;
+    case 'x':
+      if (const std::int32_t code = HexDigits(text, slashes + 1, 2); code == kTooShort)
+        return kBegun;
+      else if (code != kNoDigits)
+        return {slashes + 3, static_cast<char32_t>(code)};
       break;
     default: break;
   }

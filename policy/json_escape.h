@@ -1,4 +1,5 @@
-// The escapes of JSON strings (RFC 8259 section 7), as they stand in JSON and in JSON that is a string of other JSON. Pure; any thread.
+// The escapes of JSON strings (RFC 8259 section 7), as they stand in JSON and in JSON that is a string of other JSON, and the \xHH of other
+// languages. Pure; any thread.
 #pragma once
 
 #include <cstddef>
@@ -6,7 +7,7 @@
 
 namespace tollgate::policy {
 
-// This many backslashes before an n, r, t, u or '"' are one escape: three levels of JSON in JSON.
+// This many backslashes before an n, r, t, u, x or '"' are one escape: three levels of JSON in JSON.
 inline constexpr std::size_t kSlashesMax = 7;
 inline constexpr std::size_t kEscapeBytesMax = 2 * (kSlashesMax + 5);  // Two halves of a character.
 

@@ -75,7 +75,13 @@ std::size_t RunLength(std::span<const Message> prompt, std::size_t first) {
   const auto alike = [&](const Message& message) {
     return message.role == prompt[first].role && message.name == prompt[first].name && message.channel == prompt[first].channel;
   };
-  while (last < prompt.size() && alike(prompt[last])) ++last;
+  // What says nothing parts nobody: it may stand inside a run.
+  const auto silent = [](const Message& message) {
+    return message.name.empty() && std::all_of(message.parts.begin(), message.parts.end(), [](const auto& part) { return part.empty(); });
+  };
+  for (std::size_t next = last; next < prompt.size() && (alike(prompt[next]) || silent(prompt[next])); ++next) {
+    if (alike(prompt[next])) last = next + 1;
+  }
   return last - first;
 }
 

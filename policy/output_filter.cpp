@@ -87,6 +87,7 @@ class OutputFilter final : public StreamFilter {
     return Advance({}, true);
   }
 
+  bool acts() const override { return !Idle(); }
   bool blocked() const override { return blocked_; }
   const Verdict& verdict() const override { return verdict_; }
   const std::vector<RawSpan>& raw() const override { return raw_; }

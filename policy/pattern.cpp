@@ -103,6 +103,8 @@ absl::StatusOr<std::shared_ptr<const Pattern>> Pattern::Compile(PatternSpec spec
   out->trigger_words_ = out->spec_.context.empty() ? RequiredLiterals(tree) : out->spec_.context;
   for (std::string& word : out->trigger_words_) word = FoldCase(word);
   out->context_ = ContextWords(out->spec_.context);
+  out->names_ = ContextWords(out->spec_.names);
+  out->literals_ = RequiredLiterals(tree);
   out->needs_ = {CountMin(tree, '0', '9'), CountMin(tree, '.', '.'), CountMin(tree, ':', ':'), CountMin(tree, '-', '-')};
   out->run_min_ = RunMin(tree, RunBytes());
   out->required_bytes_ = RequiredBytes(tree);
@@ -112,14 +114,37 @@ absl::StatusOr<std::shared_ptr<const Pattern>> Pattern::Compile(PatternSpec spec
 
 bool Pattern::looks_again() const { return width_.max != RegexNode::kUnbounded && width_.max <= kRetryInsideMax; }
 
+// Whoever writes on behind a key, or puts "dummy" before it, must not make it pass for none: what is judged is the least that the form
+// allows, at its best place behind the prefix, which is not random.
+bool Pattern::IsRandom(std::string_view match) const {
+  if (!HoldsPlaceholder(match)) return Bits(match) >= spec_.bits_min;
+  const std::size_t prefix = PrefixBytes(match);
+  return HidesBesidePlaceholder(match.substr(prefix), BodyBytesMin(prefix), spec_.bits_min);
+}
+
+double Pattern::Bits(std::string_view match) const {
+  const std::size_t prefix = PrefixBytes(match);
+  return std::max(BitsPerByte(match), BestBitsPerByte(match.substr(prefix), BodyBytesMin(prefix)));
+}
+
+std::size_t Pattern::PrefixBytes(std::string_view match) const {
+  std::size_t out = 0;
+  for (const std::string& literal : literals_) {
+    if (FoldCase(match.substr(0, literal.size())) == literal) out = std::max(out, literal.size());
+  }
+  return out;
+}
+
+std::size_t Pattern::BodyBytesMin(std::size_t prefix) const { return std::max(static_cast<std::size_t>(width_.min), prefix + 1) - prefix; }
+
 // Where the accepted part of a match ends, or 0. The cheap questions first.
 std::size_t Pattern::Judge(std::string_view text, std::size_t begin, std::size_t end) const {
-  if (spec_.whole && ContinuesSomething(text, begin)) return 0;
+  if (spec_.whole && ContinuesSomething(text, begin, names_)) return 0;
   if (spec_.validator != nullptr) end = spec_.validator(text, begin, end);
   if (end == 0) return 0;
   const std::string_view match = text.substr(begin, end - begin);
   if (spec_.check != nullptr && !spec_.check(LettersAndDigits(match))) return 0;
-  if (spec_.bits_min > 0 && (BitsPerByte(match) < spec_.bits_min || HoldsPlaceholder(match))) return 0;
+  if (spec_.bits_min > 0 && !IsRandom(match)) return 0;
   return context_.empty() || context_.StandBefore(text, begin) ? end : 0;
 }
 

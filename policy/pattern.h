@@ -33,6 +33,8 @@ struct Hit {
   // In which forms of the text: a continuation goes on from a hit of the same form.
   enum : std::uint8_t { kWritten = 1, kPlain = 2, kBoth = 3, kDecoded = 4 };
   std::uint8_t views = kWritten;
+  // As a hit of an exception. One in the plain form alone looks like what is excepted.
+  bool Excuses(const Hit& other) const { return views != kPlain || other.views == kPlain; }
 };
 
 // What makes a match of `regex` a hit. Everything but the regex is optional; what is given must all agree.
@@ -42,6 +44,7 @@ struct PatternSpec {
   std::int64_t cap = 0;                   // Bytes at which an unbounded pattern counts as a hit; 0: the pattern is bounded.
   Validator validator = nullptr;          // May shorten a match.
   bool whole = false;                     // Not the tail of something longer (ContinuesSomething).
+  std::vector<std::string> names;         // Folded; what may stand before a hyphen beside it, for `whole`.
   IdCheck check = nullptr;                // Of the letters and digits.
   std::shared_ptr<const HostList> hosts;  // Judges instead of all other checks.
   double bits_min = 0;                    // Entropy, and no placeholder in it.
@@ -107,20 +110,26 @@ class Pattern {
   static constexpr bool IsRunByte(char c) {
     return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' || c == '_' || c == '<';
   }
+  // Of a match, what `bits_min` demands, and what is compared with it.
+  bool IsRandom(std::string_view match) const;
+  double Bits(std::string_view match) const;
   std::int64_t width_max() const { return width_.max; }  // Bytes; RegexNode::kUnbounded if there is no limit.
   const std::vector<ByteSet>& required_bytes() const { return required_bytes_; }
 
  private:
   explicit Pattern(PatternSpec spec);
   std::size_t Judge(std::string_view text, std::size_t begin, std::size_t end) const;
+  std::size_t PrefixBytes(std::string_view match) const;
+  std::size_t BodyBytesMin(std::size_t prefix) const;
   bool Accept(const Window& window, std::size_t begin, std::size_t end, Scan& scan, std::vector<Hit>& out) const;
 
   PatternSpec spec_;
   Width width_;
   std::unique_ptr<re2::RE2> matcher_, live_;
   std::string loosened_prefixes_;
-  ContextWords context_;
+  ContextWords context_, names_;
   std::vector<std::string> trigger_words_;
+  std::vector<std::string> literals_;  // Of which a match has one, folded.
   std::array<int, kCharKinds> needs_{};
   std::vector<ByteSet> required_bytes_;
   ByteSet swallowed_;

@@ -173,17 +173,17 @@ const Page& PageOf(std::size_t index) {
   return *made.release();
 }
 
-// Where the next byte is that is no ASCII, or is `other`.
-std::size_t AsciiEnd(std::string_view text, std::size_t at, char other) {
+// Where the next byte is that is no ASCII, or is `one` or `other`.
+std::size_t AsciiEnd(std::string_view text, std::size_t at, char one, char other) {
   constexpr std::uint64_t kOnes = 0x0101010101010101u, kHighs = 0x8080808080808080u;
-  const std::uint64_t others = kOnes * static_cast<unsigned char>(other);
+  const std::uint64_t ones = kOnes * static_cast<unsigned char>(one), others = kOnes * static_cast<unsigned char>(other);
   for (; at + 8 <= text.size(); at += 8) {
     std::uint64_t word = 0;
     std::memcpy(&word, text.data() + at, 8);
-    const std::uint64_t zero_if_other = word ^ others;
-    if (((word | (zero_if_other - kOnes)) & kHighs) != 0) break;
+    const std::uint64_t zero_if_one = word ^ ones, zero_if_other = word ^ others;
+    if (((word | (zero_if_one - kOnes) | (zero_if_other - kOnes)) & kHighs) != 0) break;
   }
-  while (at < text.size() && static_cast<signed char>(text[at]) >= 0 && text[at] != other) ++at;
+  while (at < text.size() && static_cast<signed char>(text[at]) >= 0 && text[at] != one && text[at] != other) ++at;
   return at;
 }
 
@@ -193,16 +193,16 @@ struct Disguise {
   std::string form;
 };
 
-// The first one from `at` on; text.size() if there is none. Goes past the text's first '"', if it lies before.
+// The first one from `at` on; text.size() if there is none. Goes past the text's first quote, if it lies before.
 Disguise NextDisguise(std::string_view text, std::size_t at, Behind& behind, bool more) {
   Disguise out;
   for (std::size_t length = 1;; at += length) {
-    at = AsciiEnd(text, at, behind.quoted ? '\\' : '"');
+    at = AsciiEnd(text, at, behind.quoted ? '\\' : '"', behind.quoted ? '\\' : '\'');
     out.at = at;
     if (at == text.size()) return out;
     const char before = at == 0 ? behind.byte : text[at - 1];
     length = 1;
-    if (text[at] == '"') {
+    if (text[at] == '"' || text[at] == '\'') {
       behind.quoted = true;
     } else if (text[at] == '\\') {
       const Escape escape = ReadEscape(text.substr(at));

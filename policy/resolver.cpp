@@ -54,8 +54,9 @@ Resolver::Resolver(const Program& program, Tally& tally, bool stop_at_block, std
     : program_(program), tally_(tally), stop_at_block_(stop_at_block), places_(std::move(places)), exempt_(program.sources().size(), 0) {}
 
 bool Resolver::Exempt(const Hit& hit) const {
-  return std::any_of(allowed_.begin(), allowed_.end(),
-                     [&](const Hit& a) { return a.begin <= hit.begin && a.end >= hit.end && Exempts(program_.rules(), a.rule, hit.rule); });
+  return std::any_of(allowed_.begin(), allowed_.end(), [&](const Hit& a) {
+    return a.begin <= hit.begin && a.end >= hit.end && a.Excuses(hit) && Exempts(program_.rules(), a.rule, hit.rule);
+  });
 }
 
 void Resolver::Count(const Hit& hit) {

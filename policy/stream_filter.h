@@ -37,6 +37,9 @@ class StreamFilter {
   // The end of the reply: what was held and turned out to be harmless. Call it once, also after a block (it is empty then).
   virtual absl::StatusOr<std::string> Finish() = 0;
 
+  // Some rule looks at what is pushed, or a pseudonym may stand in it: it may come out otherwise, or not at all.
+  virtual bool acts() const = 0;
+
   // A block rule hit. Everything before the hit has been released; nothing after it ever is.
   virtual bool blocked() const = 0;
 

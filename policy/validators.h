@@ -26,6 +26,7 @@ std::size_t AcceptInternationalPhone(std::string_view text, std::size_t begin, s
 std::size_t AcceptLocalPhone(std::string_view text, std::size_t begin, std::size_t end);          // Not a date, an address, an identifier.
 std::size_t AcceptIp(std::string_view text, std::size_t begin, std::size_t end);                  // Octets or groups; not a version number.
 std::size_t AcceptBirthDate(std::string_view text, std::size_t begin, std::size_t end);           // A real date since 1900.
+std::size_t AcceptBirthDateInWords(std::string_view text, std::size_t begin, std::size_t end);    // "3 May 1984"
 std::size_t AcceptMrz(std::string_view text, std::size_t begin, std::size_t end);                 // ICAO 9303 check digits.
 std::size_t AcceptBitcoinAddress(std::string_view text, std::size_t begin, std::size_t end);      // Base58Check, or Bech32(m).
 std::size_t AcceptBase58Check(std::string_view text, std::size_t begin, std::size_t end);         // Four bytes of double SHA-256.
@@ -50,17 +51,22 @@ class ContextWords {
   explicit ContextWords(std::vector<std::string> words);
   bool empty() const { return words_.empty(); }
 
-  // One of them stands as a whole word, in any case, in the kLeftContextBytes before `begin`.
-  bool StandBefore(std::string_view text, std::size_t begin) const;
+  // One of them stands as a whole word, in any case, in the kLeftContextBytes before `begin`; `beside`: right before it.
+  bool StandBefore(std::string_view text, std::size_t begin, bool beside = false) const;
 
  private:
   std::vector<std::string> words_;
   AhoCorasick automaton_;
 };
 
-// What stands right before `begin` makes the candidate the tail of something longer: 2024-, ORD-, 1., a letter.
-bool ContinuesSomething(std::string_view text, std::size_t begin);
+// What stands right before `begin` makes the candidate the tail of something longer: 2024-, ORD-, 1., a letter. Not one of `names` and a
+// hyphen or a number sign: SSN-, SSN: #.
+bool ContinuesSomething(std::string_view text, std::size_t begin, const ContextWords& names);
 
 double BitsPerByte(std::string_view text);  // Shannon entropy.
+// That of the text, or of its best stretch of that many bytes: what is put beside a secret makes it no less random.
+double BestBitsPerByte(std::string_view text, std::size_t stretch);
+// Whether what words that stand for a secret ("dummy", "xxxx") leave of a value is one: as long as it must be at least, and no words.
+bool HidesBesidePlaceholder(std::string_view value, std::size_t bytes_min, double bits_min);
 
 }  // namespace tollgate::policy

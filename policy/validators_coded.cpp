@@ -97,7 +97,6 @@ std::size_t AcceptMrz(std::string_view text, std::size_t begin, std::size_t end)
 
 std::size_t AcceptBirthDate(std::string_view text, std::size_t begin, std::size_t end) {
   const std::string_view all = text.substr(begin, end - begin);
-  if (ContinuesSomething(text, begin)) return 0;
   const std::size_t first_separator = all.find_first_not_of("0123456789");
   if (all[first_separator] != all[all.find_last_not_of("0123456789")]) return 0;  // 1.2/1990
   std::size_t at = 0;
@@ -106,6 +105,15 @@ std::size_t AcceptBirthDate(std::string_view text, std::size_t begin, std::size_
   if (first_separator == 4) return first >= 1900 && IsDate(first, second, third) ? end : 0;
   const bool real = IsDate(third, second, first) || IsDate(third, first, second);  // Day first, or month first.
   return third >= 1900 && real ? end : 0;
+}
+
+std::size_t AcceptBirthDateInWords(std::string_view text, std::size_t begin, std::size_t end) {
+  const std::string_view all = text.substr(begin, end - begin);
+  std::size_t at = all.find_first_of("0123456789");
+  const int day = ReadNumber(all, at);
+  at = end - begin - 4;
+  const int year = ReadNumber(all, at);
+  return day >= 1 && day <= 31 && year >= 1900 && year < 2100 ? end : 0;
 }
 
 }  // namespace tollgate::policy

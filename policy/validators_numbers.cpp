@@ -19,32 +19,56 @@
 namespace tollgate::policy {
 namespace {
 
-// Issuer identification ranges (first six digits) and the lengths their numbers have.
+// Issuer identification ranges (first six digits) and the lengths their numbers have. Shorter ones than these have other numbers, too: of
+// `worded` a word for a card must stand beside.
 struct Issuer {
   int from, to, shortest, longest;
+  int worded = 0;  // The shortest there is; 0: the same.
 };
-constexpr std::array<Issuer, 15> kIssuers = {{{400000, 499999, 16, 19},
-                                              {510000, 559999, 16, 16},
-                                              {222100, 272099, 16, 16},
-                                              {340000, 349999, 15, 15},
-                                              {370000, 379999, 15, 15},
-                                              {601100, 601199, 16, 19},
-                                              {644000, 659999, 16, 19},
-                                              {622126, 622925, 16, 19},
-                                              {352800, 358999, 16, 19},
-                                              {300000, 305999, 14, 19},
-                                              {360000, 369999, 14, 19},
-                                              {380000, 399999, 14, 19},
-                                              {620000, 629999, 16, 19},
-                                              {220000, 220499, 16, 19},
-                                              {500000, 509999, 16, 19}}};
+constexpr Issuer kIssuers[] = {
+    {400000, 499999, 16, 19, 13},  // Visa, Elo.
+    {510000, 559999, 16, 16},      // Mastercard.
+    {222100, 272099, 16, 16},      // Mastercard.
+    {340000, 349999, 15, 15},      // American Express.
+    {370000, 379999, 15, 15},      // American Express.
+    {601100, 601199, 16, 19},      // Discover.
+    {644000, 659999, 16, 19},      // Discover, RuPay, Elo, Troy.
+    {300000, 305999, 14, 19},      // Diners Club.
+    {309500, 309599, 14, 19},      // Diners Club.
+    {360000, 369999, 14, 19},      // Diners Club.
+    {380000, 399999, 14, 19},      // Diners Club, Hipercard.
+    {350000, 359999, 16, 19},      // JCB, from 3528 to 3589; numbers for tests are made of all of 35.
+    {213100, 213199, 15, 15},      // JCB.
+    {180000, 180099, 15, 15},      // JCB.
+    {620000, 629999, 16, 19},      // UnionPay.
+    {810000, 817199, 16, 19},      // UnionPay, RuPay.
+    {817200, 829999, 16, 16},      // RuPay.
+    {600000, 601099, 16, 16},      // RuPay, Hipercard.
+    {601200, 609999, 16, 16},      // RuPay, Hipercard.
+    {500000, 509999, 16, 19, 12},  // Maestro, Verve, Elo, RuPay.
+    {560000, 589999, 16, 19, 12},  // Maestro.
+    {670000, 679999, 16, 19, 12},  // Maestro.
+    {630400, 630499, 16, 19, 12},  // Maestro.
+    {639000, 639099, 16, 19, 12},  // Maestro.
+    {60400, 60499, 16, 19, 12},    // Maestro.
+    {636000, 638999, 16, 19},      // Elo, Hipercard, InterPayment, InstaPayment.
+    {639100, 639999, 16, 16},      // InstaPayment.
+    {220000, 220499, 16, 19},      // Mir.
+    {220500, 220599, 16, 16},      // Borica.
+    {979200, 979289, 16, 16},      // Troy.
+    {970400, 970499, 16, 19},      // Napas.
+    {860000, 860099, 16, 16},      // Uzcard.
+    {986000, 986099, 16, 16},      // Humo.
+    {911200, 911299, 16, 16},      // Belkart.
+};
 
-bool IssuedWithLength(std::string_view digits) {
+bool IssuedWithLength(std::string_view digits, bool worded) {
   const int head = std::stoi(std::string(digits.substr(0, 6)));
   const auto length = static_cast<int>(digits.size());
-  return std::any_of(kIssuers.begin(), kIssuers.end(), [&](const Issuer& issuer) {
-    if (head < issuer.from || head > issuer.to || length < issuer.shortest || length > issuer.longest) return false;
-    return issuer.from != 400000 || length == 16 || length == 19;
+  return std::any_of(std::begin(kIssuers), std::end(kIssuers), [&](const Issuer& issuer) {
+    const int shortest = worded && issuer.worded != 0 ? issuer.worded : issuer.shortest;
+    if (head < issuer.from || head > issuer.to || length < shortest || length > issuer.longest) return false;
+    return issuer.from != 400000 || length == 13 || length == 16 || length == 19;
   });
 }
 
@@ -62,18 +86,17 @@ constexpr Country kIbanCountries[] = {
     {"QA", 29}, {"RO", 24}, {"RS", 22}, {"RU", 33}, {"SA", 24}, {"SC", 31}, {"SD", 18}, {"SE", 24}, {"SI", 19}, {"SK", 24}, {"SM", 27},
     {"SO", 23}, {"ST", 25}, {"SV", 28}, {"TL", 23}, {"TN", 24}, {"TR", 26}, {"UA", 29}, {"VA", 22}, {"VG", 24}, {"XK", 20}, {"YE", 30}};
 
-// Groups of four go back from here to two letters and two digits: an IBAN, written apart.
-bool InsideIban(std::string_view text, std::size_t at) {
-  for (int groups = 0; groups < 9 && at >= 5 && text[at - 1] == ' '; ++groups, at -= 5) {
-    const std::string_view group = text.substr(at - 5, 4);
+// Groups of four go back from here to where an IBAN begins that, written apart, ends in the candidate.
+bool InsideIban(std::string_view text, std::size_t begin, std::size_t end) {
+  const char by = Before(text, begin);
+  std::size_t at = begin;
+  for (int groups = 0; groups < 9 && at >= 5 && text[at - 1] == by && (by == ' ' || by == '-'); ++groups) {
+    at -= 5;
+    const std::string_view group = text.substr(at, 4);
     if (!std::all_of(group.begin(), group.end(), IsWordByte)) return false;
-    if (IsLetter(group[0]) && IsLetter(group[1]) && IsDigit(group[2]) && IsDigit(group[3])) return true;
+    if (IsLetter(group[0]) && IsLetter(group[1]) && IsDigit(group[2]) && IsDigit(group[3])) return AcceptIban(text, at, end) > begin;
   }
   return false;
-}
-
-bool IsCard(std::string_view digits) {
-  return digits.find_first_not_of(digits[0]) != std::string::npos && IssuedWithLength(digits) && PassesLuhn(digits);
 }
 
 // The digits of a candidate, and where each stands.
@@ -133,22 +156,90 @@ bool FollowsNumber(std::string_view text, std::size_t begin) {
   return at < begin && IsDigit(Before(text, at)) && IsDigit(Before(text, at, 2)) && IsDigit(Before(text, at, 3));
 }
 
+// What is said of a number stands before it, with no other number between them.
+bool Said(const ContextWords& words, std::string_view text, std::size_t begin) {
+  const std::size_t from = begin > kLeftContextBytes ? begin - kLeftContextBytes : 0;
+  const std::size_t digit = text.substr(from, begin - from).find_last_of("0123456789");
+  if (digit == std::string_view::npos) return words.StandBefore(text, begin);
+  const std::size_t behind = from + digit + 1;
+  return words.StandBefore(text.substr(behind), begin - behind);
+}
+
+// Of a card's length, with Luhn's check digit.
+bool IsOtherNumber(std::string_view text, std::size_t begin, std::size_t digits) {
+  static const ContextWords kSiret({"siret"}), kImei({"imei"});
+  return (digits == 14 && Said(kSiret, text, begin)) || (digits == 15 && Said(kImei, text, begin));
+}
+
+bool SaysCard(std::string_view text, std::size_t begin) {
+  static const ContextWords kWords({"card",
+                                    "cards",
+                                    "cardnumber",
+                                    "credit",
+                                    "debit",
+                                    "visa",
+                                    "maestro",
+                                    "mastercard",
+                                    "pan",
+                                    "carte",
+                                    "karte",
+                                    "kreditkarte",
+                                    "kreditkartennummer",
+                                    "kartennummer",
+                                    "tarjeta",
+                                    "carta",
+                                    "cartão",
+                                    "cartao",
+                                    "kaart",
+                                    "karta",
+                                    "kort",
+                                    "kart",
+                                    "карта",
+                                    "カード",
+                                    "卡",
+                                    "카드"});
+  return kWords.StandBefore(text, begin);
+}
+
+// Points part groups of four, or an American Express's: one point makes a fraction, groups of three an amount.
+bool IsPointed(std::string_view number) {
+  const std::size_t first = number.find('.');
+  if (first == std::string_view::npos) return true;
+  const std::size_t second = number.find('.', first + 1);
+  if (first != 4 || second == std::string_view::npos || number.find_first_not_of("0123456789.") != std::string_view::npos) return false;
+  if (second == 11) return number.size() >= 16 && number.find('.', second + 1) == std::string_view::npos;
+  for (std::size_t at = 4; at < number.size(); at += 5) {
+    if (number[at] != '.') return false;
+  }
+  return true;
+}
+
+// Whether the first digits of the candidate are a card's number.
+bool IsCard(std::string_view text, std::size_t begin, const CardDigits& card, std::size_t count) {
+  const std::string_view number = card.First(count);
+  if (!PassesLuhn(number) || !IssuedWithLength(number, true) || !IsPointed(text.substr(begin, card.at[count - 1] + 1 - begin)))
+    return false;
+  return IssuedWithLength(number, false) || SaysCard(text, begin);
+}
+
 }  // namespace
 
 std::size_t AcceptCard(std::string_view text, std::size_t begin, std::size_t end) {
   const char before = Before(text, begin);
   if ((before == '.' || before == '/') && IsDigit(Before(text, begin, 2))) return 0;  // The fraction of a number, the tail of a reference.
-  static const ContextWords kOtherNumbers({"siret", "imei"});                         // Of a card's length, with Luhn's check digit.
-  if (InsideIban(text, begin) || kOtherNumbers.StandBefore(text, begin)) return 0;
   const CardDigits card(text, begin, end);
+  if (card.digits.find_first_not_of(card.digits[0]) == std::string::npos) return 0;
+  const auto judge = [&](std::size_t count) {
+    return IsOtherNumber(text, begin, count) || InsideIban(text, begin, end) ? 0 : card.at[count - 1] + 1;
+  };
   const std::size_t together = TogetherCount(text, card);
-  for (std::size_t count = together; count >= 13; --count) {
-    if (card.EndsGroup(count) && IsCard(card.First(count))) return card.at[count - 1] + 1;
+  for (std::size_t count = together; count >= 12; --count) {
+    if (card.EndsGroup(count) && IsCard(text, begin, card, count)) return judge(count);
   }
   if (together == card.digits.size() || FollowsNumber(text, begin)) return 0;
   for (const CardGroups& groups : kPrintedGroups) {
     const std::size_t count = PrintedCount(card, groups);
-    if (count > 0 && IsCard(card.First(count))) return card.at[count - 1] + 1;
+    if (count > 0 && IsCard(text, begin, card, count)) return judge(count);
   }
   return 0;
 }

@@ -8,6 +8,7 @@
 #include <array>
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include "policy/fold.h"
 #include "policy/validators.h"
@@ -18,7 +19,7 @@ namespace {
 
 constexpr std::string_view kVersionContext[] = {"version", "ver",   "v",        "release", "rev",    "revision", "section", "chapter",
                                                 "clause",  "build", "firmware", "driver",  "update", "upgrade",  "package", "oid"};
-constexpr std::string_view kFileEndings[] = {"png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", "json", "html", "map", "py"};
+constexpr std::string_view kFileEndings[] = {"png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", "json", "html"};
 constexpr std::string_view kPlaceholders[] = {"placeholder", "changeme", "change_me", "your_", "your-",    "yourkey",
                                               "yourtoken",   "xxxx",     "insert_",   "dummy", "redacted", "replace-me"};
 constexpr std::string_view kPlaceholderValues[] = {"example", "your", "1234567890", "process.env", "os.environ", "getenv"};
@@ -34,6 +35,17 @@ std::string LowerCase(std::string_view text) {
   return out;
 }
 
+// "lib/1.2.3.4" and "app-1.2.3.4" are versions; what follows the slashes of a URL, or the first address of a range, is another address.
+bool ContinuesPath(std::string_view text, std::size_t begin) {
+  const char before = Before(text, begin);
+  if (before == '/') return IsWordByte(Before(text, begin, 2)) || Before(text, begin, 2) == '.';
+  if (before != '-') return before == '.';
+  std::size_t back = 2;
+  int dots = 0;
+  for (char c = Before(text, begin, back); back < 17 && (IsDigit(c) || c == '.'); c = Before(text, begin, ++back)) dots += c == '.' ? 1 : 0;
+  return dots != 3;
+}
+
 std::size_t AcceptIpv4(std::string_view text, std::size_t begin, std::size_t end) {
   int groups = 0;
   for (std::size_t i = begin; i < end; ++i) {
@@ -44,8 +56,7 @@ std::size_t AcceptIpv4(std::string_view text, std::size_t begin, std::size_t end
     ++groups;
     i = stop;
   }
-  const char before = Before(text, begin);
-  if (groups != 4 || before == '.' || before == '-' || before == '/') return 0;
+  if (groups != 4 || ContinuesPath(text, begin)) return 0;
   // "version 1.2.3.4": the word right before the number.
   std::size_t word_end = begin;
   while (word_end > 0 && std::string_view(" :=_").find(text[word_end - 1]) != std::string_view::npos && begin - word_end < 3) --word_end;
@@ -65,14 +76,16 @@ bool EndsGroup(std::string_view text, std::size_t end) {
 std::size_t AcceptIpv6(std::string_view text, std::size_t begin, std::size_t end) {
   if (Before(text, begin) == '.' || (Before(text, begin) == ':' && EndsGroup(text, begin - 1))) return 0;
   std::string_view address = text.substr(begin, end - begin);
+  if (address.ends_with(':') && !address.ends_with("::")) {  // A colon of the sentence.
+    address.remove_suffix(1);
+    --end;
+  }
   int groups = 0, gaps = 0;
   bool digit = false;
   for (std::size_t i = 0; i < address.size();) {
     if (address[i] == ':') {
       if (i + 1 < address.size() && address[i + 1] == ':')
         ++gaps, i += 2;
-      else if (i + 1 == address.size())
-        return 0;  // A colon of the sentence, or no address at all.
       else
         ++i;
       if (i < address.size() && address[i] == ':') return 0;
@@ -84,12 +97,15 @@ std::size_t AcceptIpv6(std::string_view text, std::size_t begin, std::size_t end
   return whole && digit && address.size() >= 6 ? end : 0;
 }
 
-// Between "scheme://" and the host of a URL.
+// Between "scheme://" and the host of a URL: right behind the slashes, or behind a colon, as a password is. A host and what follows it
+// touch an address, too: https://acme.example,bob@example.com.
 bool InUserInfo(std::string_view text, std::size_t begin) {
+  bool colon = false;
   for (std::size_t back = 1; back <= kLeftContextBytes && back <= begin; ++back) {
     const char c = text[begin - back];
-    if (c == '/') return back + 2 <= begin && text.substr(begin - back - 2, 2) == ":/";
-    if (c == '?' || c == ' ' || c == '\n' || c == '\t' || c == '"') return false;
+    if (c == '/') return (colon || back == 1) && back + 2 <= begin && text.substr(begin - back - 2, 2) == ":/";
+    if (std::string_view("?,;'\"<>|() \t\r\n").find(c) != std::string_view::npos) return false;
+    colon = colon || c == ':';
   }
   return false;
 }
@@ -122,18 +138,53 @@ bool HasDigitsJustBefore(std::string_view text, std::size_t end) {
   return false;
 }
 
-// A name of code that begins with the word names something else: "ring_buffer_size" is about no ring, "user_ssn" and "ssn_1" are.
-bool GoesOnAt(std::string_view left, std::size_t after) {
-  const std::size_t next = std::min(left.find_first_not_of('_', after), left.size());
-  if (next == left.size() || (next > after && IsDigit(left[next]))) return false;
-  std::size_t length = 0;
-  return IsWordCodePoint(DecodeAt(left, next, length));
-}
+constexpr std::size_t kKeyBytesMin = 16;
+constexpr std::size_t kKeyBytes = 32;  // Of a key of no known form: so much of it is as random as it.
 
 bool LooksRandom(std::string_view value, double bits_min) {
   bool digit = false;
   for (const char c : value) digit = digit || IsDigit(c);
-  return BitsPerByte(value) >= (digit ? bits_min : bits_min + 0.6);
+  return BestBitsPerByte(value, kKeyBytes) >= (digit ? bits_min : bits_min + 0.6);
+}
+
+// Letters, capitals and digits take turns in what is made at random, and stay together in words.
+bool IsJumbled(std::string_view text) {
+  const auto kind = [](char c) { return IsDigit(c) ? 1 : !IsLetter(c) ? 0 : c <= 'Z' ? 2 : 3; };
+  std::size_t turns = 0;
+  for (std::size_t i = 1; i < text.size(); ++i) {
+    const int before = kind(text[i - 1]), its = kind(text[i]);
+    turns += before != 0 && its != 0 && before != its ? 1 : 0;
+  }
+  return turns * 6 >= text.size();
+}
+
+// The longest stretch of a value that is left when the words of a list are taken out of it.
+template <typename List>
+std::string_view LongestBeside(const List& list, std::string_view value) {
+  const std::string lower = LowerCase(value);
+  std::vector<bool> taken(value.size() + 1);
+  taken.back() = true;
+  for (const std::string_view word : list) {
+    for (std::size_t at = 0; (at = lower.find(word, at)) != std::string::npos; ++at)
+      std::fill_n(taken.begin() + static_cast<std::ptrdiff_t>(at), word.size(), true);
+  }
+  std::size_t begin = 0, longest = 0, from = 0;
+  for (std::size_t at = 0; at < taken.size(); ++at) {
+    if (!taken[at]) continue;
+    if (at - begin > longest) longest = at - begin, from = begin;
+    begin = at + 1;
+  }
+  return value.substr(from, longest);
+}
+
+// Korean particles go on any word: "SSN은". A name of code that begins with a word names something else: "ring_buffer_size" is about no
+// ring; "user_ssn" and "ssn_1" are about an SSN.
+bool WordGoesOn(std::string_view text, std::size_t at) {
+  const std::size_t next = std::min(text.find_first_not_of('_', at), text.size());
+  if (next == text.size() || (next > at && IsDigit(text[next]))) return false;
+  std::size_t length = 0;
+  const char32_t c = DecodeAt(text, next, length);
+  return IsWordCodePoint(c) && (c < 0xAC00 || c > 0xD7AF);
 }
 
 }  // namespace
@@ -144,7 +195,8 @@ ContextWords::ContextWords(std::vector<std::string> words) : words_(std::move(wo
   automaton_ = *std::move(made);
 }
 
-bool ContextWords::StandBefore(std::string_view text, std::size_t begin) const {
+bool ContextWords::StandBefore(std::string_view text, std::size_t begin, bool beside) const {
+  if (words_.empty()) return false;
   std::size_t from = begin > kLeftContextBytes ? begin - kLeftContextBytes : 0;
   const bool cut = from > 0;
   while (from < begin && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80) ++from;
@@ -155,7 +207,7 @@ bool ContextWords::StandBefore(std::string_view text, std::size_t begin) const {
   for (std::size_t after = 1; after <= left.size() && !found; ++after) {
     state = automaton_.Next(state, left[after - 1]);
     if (!automaton_.EndsWord(state)) continue;
-    if (GoesOnAt(left, after)) continue;
+    if (after < left.size() && (beside || WordGoesOn(left, after))) continue;
     automaton_.ForEachEnding(state, [&](std::uint32_t word) {
       const std::size_t at = after - words_[word].size();
       found = found || (at == 0 ? !cut : !IsWordCodePoint(DecodeBefore(left, at)));
@@ -176,6 +228,27 @@ double BitsPerByte(std::string_view text) {
   return bits;
 }
 
+double BestBitsPerByte(std::string_view text, std::size_t stretch) {
+  double best = BitsPerByte(text);
+  if (text.size() <= stretch) return best;
+  const auto worth = [](int count) { return count > 1 ? count * std::log2(count) : 0.0; };
+  std::array<int, 256> counts{};
+  double same = 0;  // Of a stretch: the sum of what its counts are worth.
+  const auto add = [&](char c, int by) {
+    int& count = counts[static_cast<unsigned char>(c)];
+    same -= worth(count);
+    count += by;
+    same += worth(count);
+  };
+  const auto bytes = static_cast<double>(stretch);
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    add(text[at], 1);
+    if (at >= stretch) add(text[at - stretch], -1);
+    if (at + 1 >= stretch) best = std::max(best, std::log2(bytes) - same / bytes);
+  }
+  return best;
+}
+
 std::size_t AcceptEmail(std::string_view text, std::size_t begin, std::size_t end) {
   const std::string_view all = text.substr(begin, end - begin);
   std::string_view local = all.substr(0, all.find('@'));
@@ -190,12 +263,18 @@ bool HoldsPlaceholder(std::string_view value) {
                      [&](std::string_view word) { return lower.find(word) != std::string::npos; });
 }
 
-bool ContinuesSomething(std::string_view text, std::size_t begin) {
+bool HidesBesidePlaceholder(std::string_view value, std::size_t bytes_min, double bits_min) {
+  const std::string_view rest = LongestBeside(kPlaceholders, value);
+  return rest.size() >= bytes_min && IsJumbled(rest) && BestBitsPerByte(rest, bytes_min) >= bits_min;
+}
+
+bool ContinuesSomething(std::string_view text, std::size_t begin, const ContextWords& names) {
   if (begin == 0) return false;
   const char before = Before(text, begin), earlier = Before(text, begin, 2);
-  if (before == '-') return IsWordByte(earlier);
-  if (before == '.' || before == '/' || before == ',') return IsDigit(earlier);
-  if (before == '+' || before == '$' || before == '#') return true;
+  if (before == '-') return IsWordByte(earlier) && !names.StandBefore(text, begin - 1, /*beside=*/true);
+  if (before == '#') return !names.StandBefore(text, begin);
+  if (before == '.' || before == '/') return IsDigit(earlier);
+  if (before == '+' || before == '$') return true;
   return IsWordCodePoint(DecodeBefore(text, begin));
 }
 
@@ -225,20 +304,20 @@ std::size_t AcceptAssignedKey(std::string_view text, std::size_t begin, std::siz
   std::string_view value = text.substr(begin, end - begin);
   value.remove_prefix(value.find_first_of(":="));
   value.remove_prefix(std::min(value.find_first_not_of(":=> \t\"'`"), value.size()));
-  if (value.size() < 16 || LooksLikeUuid(value)) return 0;
-  if (HoldsPlaceholder(value)) return 0;
-  const std::string lower = LowerCase(value);
-  for (const std::string_view placeholder : kPlaceholderValues) {
-    if (lower.find(placeholder) != std::string::npos) return 0;
+  if (value.size() < kKeyBytesMin || LooksLikeUuid(value)) return 0;
+  std::string_view rest = value;
+  for (const auto take : {LongestBeside(kPlaceholders, value), LongestBeside(kPlaceholderValues, value)}) {
+    if (take.size() < rest.size()) rest = take;
   }
-  return LooksRandom(value, 3.4) ? end : 0;
+  if (rest.size() < value.size() && (rest.size() < kKeyBytesMin || !IsJumbled(rest))) return 0;
+  return LooksRandom(rest, 3.4) ? end : 0;
 }
 
 std::size_t AcceptMixedToken(std::string_view text, std::size_t begin, std::size_t end) {
   const std::string_view value = text.substr(begin, end - begin);
   bool digit = false, letter = false;
   for (const char c : value) digit = digit || IsDigit(c), letter = letter || IsLetter(c);
-  return digit && letter && BitsPerByte(value) >= 3.0 ? end : 0;
+  return digit && letter && BestBitsPerByte(value, kKeyBytes) >= 3.0 ? end : 0;
 }
 
 std::size_t AcceptCurlPassword(std::string_view text, std::size_t begin, std::size_t end) {

@@ -178,18 +178,19 @@ absl::StatusOr<CreatedKey> Changes::RotateKey(const Actor& actor, const std::str
   return result;
 }
 
-// What is said of a key itself holds for its successor: the allow-list and the limits (which count anew).
+// What is said of a key itself holds for its successor: the allow-list, the limits (which count anew) and the chat defaults.
 absl::Status Changes::Impl::CopyRules(Transaction& t, const FoundScope& old, const Row& successor) {
-  for (const Table table : {Table::kModelGrant, Table::kQuota}) {
+  for (const auto& [table, action] : {std::pair(Table::kModelGrant, "grant.add"), std::pair(Table::kQuota, "quota.set"),
+                                      std::pair(Table::kChatDefaults, "defaults.set")}) {
     TG_ASSIGN(const auto rules, t.FindAll(table, "scope_kind = 'key' AND scope_id = $1::uuid", {old.row.id.ToString()}));
     for (const Row& rule : rules) {
+      if (table == Table::kChatDefaults && rule.Bool("removed")) continue;
       Row copy = directory::NewRow(table);
       copy.values = rule.values;
       copy.Set("scope_id", successor.id.ToString());
       const std::string summary =
           fmt::format("key {} takes over what was set for {}", successor.Text("public_id"), old.row.Text("public_id"));
-      TG_RETURN_IF_ERROR(
-          t.Write(copy, nullptr, {table == Table::kQuota ? "quota.set" : "grant.add", summary, old.org, old.team, old.project}));
+      TG_RETURN_IF_ERROR(t.Write(copy, nullptr, {action, summary, old.org, old.team, old.project}));
     }
   }
   return absl::OkStatus();

@@ -121,8 +121,8 @@ class Changes {
   absl::StatusOr<Changed> SetQuota(const Actor& actor, const ScopeNames& scope, const std::string& meter, const std::string& window,
                                    std::int64_t amount);
   absl::StatusOr<Changed> RemoveQuota(const Actor& actor, const ScopeNames& scope, const std::string& meter, const std::string& window);
-  // Chat defaults of an org, team or project, all at once. Errors as Checked in chat_defaults.h; NOT_FOUND: there are none to remove.
-  absl::StatusOr<Changed> SetDefaults(const Actor& actor, const ScopeNames& scope, const tollgate::v1::ChatDefaults& settings);
+  // Chat defaults. Errors as Checked in chat_defaults.h; PERMISSION_DENIED: not `may_raise`, and it would go further before other orgs.
+  absl::StatusOr<Changed> SetDefaults(const Actor& actor, const ScopeNames& scope, const tollgate::v1::ChatDefaults& set, bool may_raise);
   absl::StatusOr<Changed> RemoveDefaults(const Actor& actor, const ScopeNames& scope);
   // The row is the new line of the price book. The same price as the one in force makes none.
   absl::StatusOr<Changed> SetPrice(const Actor& actor, const NewPrice& price);

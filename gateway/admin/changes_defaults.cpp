@@ -1,9 +1,11 @@
 // The part of Changes that sets chat defaults. A scope has one row, which holds what is in force; its version goes on counting when
 // defaults are removed and set anew, so that a version names one state for ever. Tested by tests/gateway/admin/changes_defaults_test.cpp.
+#include <algorithm>
 #include <optional>
 
 #include <fmt/format.h>
 
+#include "base/error_detail.h"
 #include "gateway/admin/changes_impl.h"
 #include "gateway/directory/chat_defaults.h"
 
@@ -20,7 +22,6 @@ struct FoundDefaults {
 };
 
 absl::StatusOr<FoundDefaults> Find(Transaction& t, const ScopeNames& names) {
-  if (!names.key.empty()) return base::InvalidArgument("a key has no defaults: set those of its project");
   FoundDefaults found;
   TG_ASSIGN(found.scope, t.FindScope(names));
   TG_ASSIGN(found.row, t.Find(Table::kChatDefaults, "scope_kind = $1::text AND scope_id = $2::uuid",
@@ -39,19 +40,39 @@ Row Next(const FoundDefaults& found, bool removed) {
   return row;
 }
 
+absl::Status OnlyOwners(const char* field, const std::string& what) {
+  return base::WithDetail(base::PermissionDenied(fmt::format("{}: {} may be set only by an owner of the installation: it goes before the "
+                                                             "requests of other orgs; ask one, or leave it out",
+                                                             field, what)),
+                          {.reason = "ROLE_LACKS_PERMISSION", .param = field, .may_retry = false});
+}
+
+// All orgs share the models: who manages one of them does not decide that it goes before the others. What it was given it keeps.
+absl::Status CheckRaise(const FoundDefaults& found, const tollgate::v1::ChatDefaults& asked) {
+  tollgate::v1::ChatDefaults now;
+  if (found.row.has_value() && !found.row->Bool("removed")) now = directory::SettingsOf(*found.row);
+  const int band = now.has_band() ? std::min(now.band(), directory::kBandOrdinary) : directory::kBandOrdinary;
+  const double weight = now.has_weight() ? std::max(now.weight(), directory::kWeightOrdinary) : directory::kWeightOrdinary;
+  if (asked.has_band() && asked.band() < band) return OnlyOwners("band", fmt::format("a more urgent one than {}", band));
+  if (asked.weight() > weight) return OnlyOwners("weight", fmt::format("more than {}", weight));
+  return absl::OkStatus();
+}
+
 Note NoteOf(const FoundScope& scope, std::string action, std::string summary) {
   return {std::move(action), std::move(summary), scope.org, scope.team, scope.project};
 }
 
 }  // namespace
 
-absl::StatusOr<Changed> Changes::SetDefaults(const Actor& actor, const ScopeNames& scope, const tollgate::v1::ChatDefaults& settings) {
-  TG_ASSIGN(const auto checked, directory::Checked(settings));
+absl::StatusOr<Changed> Changes::SetDefaults(const Actor& actor, const ScopeNames& scope, const tollgate::v1::ChatDefaults& set,
+                                             bool may_raise) {
+  TG_ASSIGN(const auto checked, directory::Checked(set));
   return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
     TG_ASSIGN(const FoundDefaults found, Find(t, scope));
     out.row = Next(found, false);
     if (checked.shares_cache() && found.scope.kind != metering::Scope::Kind::kOrg)
       return base::InvalidArgument("shares_cache: only an org's system prompt is shared by its teams; set it for the org");
+    if (!may_raise) TG_RETURN_IF_ERROR(CheckRaise(found, checked));
     directory::ToRow(checked, out.row);
     if (found.row.has_value()) {
       Row same = out.row;

@@ -30,7 +30,7 @@ v1::ScopeDefaults Describe(const Row& row, const ScopeNames& scope) {
 
 absl::Status SetDefaults(const Caller& caller, const v1::SetDefaultsRequest& request, v1::ScopeDefaults& reply) {
   TG_ASSIGN(const ScopeNames names, caller.Names(request.scope()));
-  TG_ASSIGN(const Changed made, ChangesOf(caller).SetDefaults(caller.actor(), names, request.defaults()));
+  TG_ASSIGN(const Changed made, ChangesOf(caller).SetDefaults(caller.actor(), names, request.defaults(), caller.SeesAll()));
   caller.Await(made.version);
   reply = Describe(made.row, names);
   return absl::OkStatus();
@@ -50,7 +50,7 @@ absl::Status ListDefaults(const Caller& caller, const v1::ListDefaultsRequest& r
   for (const auto& row : RowsOf(*shard, directory::Table::kChatDefaults)) {
     if (row->Bool("removed")) continue;
     const ScopeNames names = NamesOf(*shard, row->Id("scope_id"));
-    rows.emplace_back(fmt::format("{}/{}", names.team, names.project), row.get());
+    rows.emplace_back(fmt::format("{}/{}/{}", names.team, names.project, names.key), row.get());
   }
   const auto emit = [&](const Row* row) { *reply.add_defaults() = Describe(*row, NamesOf(*shard, row->Id("scope_id"))); };
   TG_ASSIGN(*reply.mutable_next_page_token(), Paged(std::move(rows), request.page_size(), request.page_token(), emit));

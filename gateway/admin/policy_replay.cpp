@@ -119,6 +119,12 @@ absl::Status ReplayPolicy(const Caller& caller, const v1::ReplayPolicyRequest& r
     const v1::PolicyChanges so_far = tally.Changes();
     return so_far.judged() + so_far.erased() + so_far.unreadable() > 0;
   };
+  const auto rules = policies->Describe();
+  const auto about_replies = std::count_if(rules.begin(), rules.end(), [&](const policy::RuleDescription& rule) {
+    return rule.hold_bytes_max > 0 && (request.name().empty() || rule.policy == request.name());
+  });
+  // Its prompts alone are judged anew.
+  if (about_replies > 0) tally.AddNotAsked(fmt::format("replies ({} of the rules)", about_replies));
   const auto work = [&](const HistoryPage& at) { return Replay(caller.context().reader, at, candidate, tally); };
   TG_ASSIGN(const std::string next, WorkOnPage(teams, request.page_token(), page, work, seen));
   reply = tally.Changes();

@@ -1,5 +1,5 @@
-// defaults: what an org, team or project puts before its prompts, the values for what requests leave out, and caps. `set` says the whole of
-// it, so that what stands in a script is what is in force.
+// defaults: what an org, team, project or key puts before its prompts, the values for what requests leave out, caps, and its standing in
+// queues. `set` says the whole of it, so that what stands in a script is what is in force.
 //
 // Tested by tests/gateway/cli/defaults_test.cpp.
 #include <memory>
@@ -82,7 +82,8 @@ void Show(Context& context, const Options& options) {
   const auto reply = AskForAll(context);
   if (!reply) return;
   for (const v1::ScopeDefaults& defaults : reply->defaults()) {
-    if (defaults.scope().team() != scope->team() || defaults.scope().project() != scope->project()) continue;
+    const v1::ScopeRef& its = defaults.scope();
+    if (its.team() != scope->team() || its.project() != scope->project() || its.key() != scope->key()) continue;
     if (context.globals.json) return context.PrintJson(defaults);
     context.Print(fmt::format("{}, version {}, record {}\n{}\n", ShowScope(defaults.scope()), defaults.version(), defaults.record(),
                               defaults.summary()));
@@ -93,7 +94,7 @@ void Show(Context& context, const Options& options) {
 }
 
 void AddSet(CLI::App& group, Context& context) {
-  auto* set = group.add_subcommand("set", "Set all defaults of an org, team or project, in place of what it had");
+  auto* set = group.add_subcommand("set", "Set all defaults of an org, team, project or key, in place of what it had");
   const auto o = std::make_shared<Options>();
   o->scope.AddTo(*set, "whose defaults are set");
   auto* text = set->add_option_function<std::string>(
@@ -114,12 +115,18 @@ void AddSet(CLI::App& group, Context& context) {
   AddNumber<double>(*set, o, "--repeat-penalty", "The same: more than 0, to 2; 1 = none",
                     [](v1::ChatDefaults& d, double v) { d.mutable_sampling()->set_repeat_penalty(v); });
   AddNumber<int>(*set, o, "--max-tokens", "The same: tokens of output", [](v1::ChatDefaults& d, int v) { d.set_max_tokens(v); });
+  AddNumber<int>(*set, o, "--band", "Where a model is busy: 0 is let in first, 3 last, 1 is the ordinary one",
+                 [](v1::ChatDefaults& d, int v) { d.set_band(v); });
+  AddNumber<double>(*set, o, "--weight", "Its share there: 0.01 to 100; 2 gets twice the tokens of 1, the ordinary one",
+                    [](v1::ChatDefaults& d, double v) { d.set_weight(v); });
   AddNumber<double>(*set, o, "--cap-temperature", "No request may go beyond this temperature",
                     [](v1::ChatDefaults& d, double v) { d.set_temperature_cap(v); });
   AddNumber<int>(*set, o, "--cap-input-tokens", "… nor these tokens of prompt",
                  [](v1::ChatDefaults& d, int v) { d.set_input_tokens_cap(v); });
   AddNumber<int>(*set, o, "--cap-output-tokens", "… nor these of output, of all its replies together",
                  [](v1::ChatDefaults& d, int v) { d.set_output_tokens_cap(v); });
+  AddNumber<int>(*set, o, "--cap-reasoning-tokens", "… nor think for more tokens than these, in each reply",
+                 [](v1::ChatDefaults& d, int v) { d.set_reasoning_tokens_cap(v); });
   AddNumber<int>(*set, o, "--cap-stops", "… nor so many stop strings", [](v1::ChatDefaults& d, int v) { d.set_stop_cap(v); });
   set->add_flag_callback(
       "--share-cache", [o] { o->set.set_shares_cache(true); },
@@ -127,17 +134,20 @@ void AddSet(CLI::App& group, Context& context) {
   set->add_flag_callback(
       "--clamp", [o] { o->set.set_clamp(true); }, "Lower to the cap what is beyond it; else such requests are refused");
   set->callback([&context, o] { Set(context, *o); });
-  Teach(*set, "Without --team or --project the org's are set. What is not given is not set.",
+  Teach(*set,
+        "Without --team, --project or --key-id the org's are set. What is not given is not set. A band below 1 and a weight above 1 are "
+        "an owner's to give: they go before the requests of other orgs.",
         {"tollgate defaults set --team search --system \"Answer in English.\" --temperature 0.2 --max-tokens 512",
          "tollgate defaults set --cap-output-tokens 4096 --cap-temperature 1.2 --clamp",
-         "tollgate defaults set --project search/web --system-file web.txt --replace-system"});
+         "tollgate defaults set --project search/web --system-file web.txt --replace-system",
+         "tollgate defaults set --key-id 3kQ9xZ0b --band 3 --weight 0.5"});
 }
 }  // namespace
 
 void AddDefaultsCommands(CLI::App& app, Context& context) {
   auto* group =
-      app.add_subcommand("defaults", "System prompts, sampling defaults and caps of an org, team or project")->require_subcommand(1);
-  Teach(*group, "System prompts of org, team and project stand one after the other; the deepest default holds; every cap holds.",
+      app.add_subcommand("defaults", "System prompts, sampling defaults, caps and standing in queues of a scope")->require_subcommand(1);
+  Teach(*group, "System prompts of org, team, project and key stand one after the other; the deepest default holds; every cap holds.",
         {"tollgate defaults set --team search --system \"Answer in English.\" --temperature 0.2", "tollgate defaults list"});
   AddSet(*group, context);
 
@@ -147,7 +157,7 @@ void AddDefaultsCommands(CLI::App& app, Context& context) {
   show->callback([&context, show_options] { Show(context, *show_options); });
   Teach(*show, "", {"tollgate defaults show --team search"});
 
-  auto* list = group->add_subcommand("list", "The defaults of an org, its teams and its projects");
+  auto* list = group->add_subcommand("list", "The defaults of an org, its teams, projects and keys");
   list->callback([&context] { List(context); });
   Teach(*list, "", {"tollgate defaults list --json"});
 

@@ -99,6 +99,13 @@ std::string DefaultsWords(const v1::RequestBody& body) {
                      body.clamped().empty() ? "" : "; lowered to a cap: ", fmt::join(body.clamped(), ", "));
 }
 
+// How its sequences stood in the model's queue; empty: as all do where nothing is set.
+std::string QueueWords(const v1::RequestBody& body) {
+  if (!body.has_band() && body.weight_millionths() == 0) return "";
+  const double weight = body.weight_millionths() == 0 ? 1 : static_cast<double>(body.weight_millionths()) / 1e6;
+  return fmt::format("    queue: band {}, weight {}\n", body.has_band() ? body.band() : 1, weight);
+}
+
 // Which request it goes on for with a fallback; empty: none.
 template <typename Body>
 std::string ContinuesWords(const Body& body) {
@@ -130,7 +137,7 @@ std::string RequestDetails(const v1::RequestBody& body) {
   out += GateWords(body.terms_accepted(), body.approvals(), "under approval");
   out += ShadowWords(body.shadow(), false);
   out += fmt::format("    reserved {} tokens, at most {} out\n", ShowCount(body.reserved_tokens()), ShowCount(body.max_output_tokens()));
-  out += DefaultsWords(body);
+  out += DefaultsWords(body) + QueueWords(body);
   if (body.has_price()) out += fmt::format("    price {}\n", PriceWords(body.price()));
   if (!body.client_request_id().empty()) out += fmt::format("    client's id {}\n", body.client_request_id());
   return out + fmt::format("    policy {}{}\n", base::HexEncode(body.policy_digest()).substr(0, 12), body.canary() ? " (a canary)" : "");
@@ -140,6 +147,23 @@ std::string EndSummary(const v1::EndBody& body) {
   return fmt::format("{}, {} in, {} out, {}, {} {}{}", body.reason(), ShowCount(body.tokens().input()), ShowCount(body.tokens().output()),
                      VerdictWords(body.output_verdict()), base::FormatMoney(base::Money{body.amount_nanos()}), body.price().currency(),
                      body.recovered() ? ", recovered" : "");
+}
+
+// What servers say that their answers cost, beside our own count; empty where none ran it.
+template <typename Body>
+std::string ServerWords(const Body& body, std::string_view lead) {
+  if (!body.has_server_usage()) return "";
+  const v1::ServerUsage& usage = body.server_usage();
+  std::vector<std::string> counts;
+  if (usage.has_input_reported())
+    counts.push_back(fmt::format("{} in where {} were sent", ShowCount(usage.input_reported()), ShowCount(usage.input_sent())));
+  if (usage.has_output_reported())
+    counts.push_back(fmt::format("{} out where {} came", ShowCount(usage.output_reported()), ShowCount(usage.output_came())));
+  if (counts.empty()) counts.emplace_back("none");
+  if (usage.silent() > 0)
+    counts.push_back(fmt::format("{} of {} whole answers had no count", ShowCount(usage.silent()), ShowCount(usage.answers())));
+  return fmt::format("    {}{}; {}\n", lead, fmt::join(counts, ", "),
+                     usage.differs() ? "it differs, and ours is billed" : "ours is billed");
 }
 
 // What detectors outside of policy said of prompt and reply.
@@ -168,6 +192,7 @@ std::string GuardWords(const v1::EndBody& body) {
     out += fmt::format("    guard model {}: asked {}, {} in, {} out, charged apart {} {}\n", usage.model(), ShowCount(usage.asked()),
                        ShowCount(usage.tokens().input()), ShowCount(usage.tokens().output()),
                        base::FormatMoney(base::Money{usage.amount_nanos()}), usage.price().currency());
+    out += ServerWords(usage, "  its server's own count: ");
   }
   return out;
 }
@@ -178,6 +203,7 @@ std::string EndDetails(const v1::EndBody& body) {
     out += fmt::format("    gone on with, by a fallback of its alias, as request {}\n", IdWords(body.continued_as()));
   out += fmt::format("    tokens: {} in, {} out, {} delivered\n", ShowCount(body.tokens().input()), ShowCount(body.tokens().output()),
                      ShowCount(body.tokens().delivered()));
+  out += ServerWords(body, "the server's own count: ");
   if (body.tokens().discarded() > 0)
     out += fmt::format("    of those out were discarded by rules: {}\n", ShowCount(body.tokens().discarded()));
   for (const v1::RetryOutcome& retry : body.retries()) {

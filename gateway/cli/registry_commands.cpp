@@ -229,7 +229,8 @@ void AddRegistryCommands(CLI::App& group, Context& context) {
         "The file must lie in pool.models_dir of every instance. It is loaded only if its digest is the registered one. Settings of a\n"
         "registered model never change: register another beside it, or retire it and register its name anew. With --base it is a LoRA "
         "adapter:\n"
-        "restricted until `models open`, run as its base is, and called by its name, or with others of its base as BASE:ONE+OTHER.",
+        "restricted until `models open`, run as its base is, and called by its name, or with others of its base as BASE:ONE+OTHER.\n"
+        "A model that other servers run (engine openai) is not registered: it stands in tollgate.yaml, under pool.models.",
         {"tollgate models add qwen3 --file qwen3-8b-q4.gguf --sha256 $(sha256sum qwen3-8b-q4.gguf | cut -c1-64) --context 8192",
          "tollgate models add bge --file bge-m3.gguf --sha256 … --pooling model",
          "tollgate models add legal --file legal.gguf --sha256 … --restricted",

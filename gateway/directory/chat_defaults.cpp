@@ -1,5 +1,6 @@
 // Every number is one line of a table: its name and its bounds; columns, checks and words follow from that and from the message's fields.
-// Bounds are those of requests (gateway/pipeline/prompt.cpp), so that a default can never be a value that a caller could not name.
+// Bounds are those of requests (gateway/pipeline/prompt.cpp) and of the pool's queue (SequenceRequest), so that a default can never be a
+// value that a request could not have.
 //
 // Tested by tests/gateway/directory/chat_defaults_test.cpp.
 #include "gateway/directory/chat_defaults.h"
@@ -38,9 +39,12 @@ constexpr Number kNumbers[] = {
     {"frequency_penalty", -2, 2, false, "frequency_penalty {}"},
     {"repeat_penalty", 0, 2, true, "repeat_penalty {}"},
     {"max_tokens", 1, kTokensMax, false, "max_tokens {}"},
+    {"band", 0, kBandLast, false, "band {}"},
+    {"weight", 0.01, 100, false, "weight {}"},
     {"temperature_cap", 0, 2, false, "at most temperature {}"},
     {"input_tokens_cap", 1, kTokensMax, false, "at most {} prompt tokens"},
     {"output_tokens_cap", 1, kTokensMax, false, "at most {} output tokens"},
+    {"reasoning_tokens_cap", 1, kTokensMax, false, "at most {} tokens of thought"},
     {"stop_cap", 0, 4, false, "at most {} stop strings"},
 };
 
@@ -110,7 +114,8 @@ absl::StatusOr<Settings> Checked(const Settings& settings) {
     if (number.least_excluded && !(rounded > number.least)) return Bad(number.name, fmt::format("is {}; use at least 0.000001", *value));
     Set(field, out, rounded);
   }
-  if (!any) return Bad("defaults", "set at least one of a system prompt, a value and a cap; to take defaults away, remove them");
+  if (!any)
+    return Bad("defaults", "set at least one of a system prompt, a value, a cap, a band and a weight; to take defaults away, remove them");
   return out;
 }
 

@@ -1,4 +1,5 @@
-// What an org, team or project sets for its chats: a system prompt, values for what requests leave out, caps (defaults.proto). Pure.
+// What an org, team, project or key sets for its chats: a system prompt, values for what requests leave out, caps, and their standing in
+// queues (defaults.proto). Pure.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +14,14 @@ namespace tollgate::directory {
 
 namespace v1 = tollgate::v1;
 
+// The pool's bands: from 0, the most urgent, to the last. Where nothing is set, requests wait in the ordinary one with the ordinary weight.
+constexpr int kBandLast = 3;
+constexpr int kBandOrdinary = 1;
+constexpr double kWeightOrdinary = 1;
+
 // The defaults of one scope, in force.
 struct ChatDefaults {
-  std::string scope_kind;  // "org", "team", "project"
+  std::string scope_kind;  // "org", "team", "project", "key"
   std::string scope_name;
   std::int64_t version = 0;
   base::Digest sha256{};  // RowDigest of its row.

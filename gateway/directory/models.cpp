@@ -88,6 +88,10 @@ absl::Status Validate(const Model& model) {
   if (model.engine == "llama") {
     TG_RETURN_IF_ERROR(CheckFileName(model.file));
     if (!model.sha256.has_value()) return base::InvalidArgument("sha256: is required, so that no other file is ever loaded in its place");
+  } else if (model.engine == "openai") {
+    return base::InvalidArgument(
+        "engine: a model that other servers run (openai) is not registered: declare it in tollgate.yaml under pool.models, with the "
+        "servers' addresses in upstream.endpoints, and start the instances again (docs/upstream.md)");
   } else if (model.engine != "scripted") {
     return base::InvalidArgument("engine: use llama, lora or scripted");
   } else if (!model.file.empty() || model.sha256.has_value()) {

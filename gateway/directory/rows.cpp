@@ -68,7 +68,10 @@ std::vector<base::CompanionColumn> ChatDefaultsColumns() {
           {"stop_cap", "int8"},
           {"clamp", "bool"},
           {"shares_cache", "bool"},
-          {"removed", "bool"}};
+          {"removed", "bool"},
+          {"band", "int8"},
+          {"weight_millionths", "int8"},
+          {"reasoning_tokens_cap", "int8"}};
 }
 
 std::vector<base::CompanionColumn> PolicyColumns() {

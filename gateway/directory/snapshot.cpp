@@ -172,7 +172,7 @@ std::vector<const ChatDefaults*> Snapshot::DefaultsOf(const Place& place) const 
   std::vector<const ChatDefaults*> out;
   const auto& all = place.shard->chat_defaults;
   if (all.empty()) return out;
-  for (const base::Uuid& scope : {place.org->id.value, place.team->id.value, place.project->id.value}) {
+  for (const base::Uuid& scope : {place.org->id.value, place.team->id.value, place.project->id.value, place.key->id.value}) {
     if (const auto found = all.find(scope); found != all.end()) out.push_back(&found->second);
   }
   return out;

@@ -107,7 +107,7 @@ class Snapshot {
   // The same, with what is on trial for the org: the request's id, or its team's, decides whether a canary acts.
   Judges JudgesOf(const Place& place, const base::RequestId& request) const;
 
-  // The chat defaults on the way to a place: its org's, its team's, its project's, those that there are. They live as long as the snapshot.
+  // The chat defaults on the way to a place: its org's, team's, project's, key's, those that there are. They live as long as the snapshot.
   std::vector<const ChatDefaults*> DefaultsOf(const Place& place) const;
 
   // The price of a model at `now`, of one with adapters its own or else its base's; FAILED_PRECONDITION (MODEL_UNPRICED, with the remedy)

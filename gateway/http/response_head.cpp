@@ -62,7 +62,7 @@ std::string FormatHead(const ResponseHead& head, const Headers& headers, base::W
   } else if (head.http_1_0) {
     out += "connection: keep-alive\r\n";
   }
-  for (const auto& [name, value] : headers) fmt::format_to(std::back_inserter(out), "{}: {}\r\n", name, value);
+  for (const auto& [name, value] : headers) out.append(name).append(": ").append(value).append("\r\n");
   out += "\r\n";
   return out;
 }

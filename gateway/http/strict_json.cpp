@@ -15,6 +15,7 @@
 
 #include <fmt/format.h>
 
+#include "base/encoding.h"
 #include "base/error_detail.h"
 
 namespace tollgate::http_front {
@@ -104,10 +105,11 @@ absl::Status Bad(std::string message) {
   return base::WithDetail(base::InvalidArgument(message), {.reason = "INVALID_JSON", .may_retry = false});
 }
 
-std::string Why(const Error& error) {
+std::string Why(const Error& error, std::string_view text) {
   if (error == json::error::too_deep) return fmt::format("it is nested deeper than {} levels", kJsonDepthMax);
   if (error == json::error::incomplete) return "it ends too early";
   if (error == json::error::extra_data) return "text follows after the value";
+  if (!base::IsValidUtf8(text)) return "it is not UTF-8";
   return error.message();
 }
 
@@ -125,7 +127,7 @@ absl::StatusOr<json::value> ParseStrictJson(std::string_view text, const json::s
         fmt::format("the request body names the key \"{}\" twice in one object; send it once", parser.handler().duplicate.substr(0, 64)));
   }
   if (!error && read < text.size()) error = json::error::extra_data;
-  if (error) return Bad(fmt::format("the request body is not valid JSON: {} (at byte {})", Why(error), read));
+  if (error) return Bad(fmt::format("the request body is not valid JSON: {} (at byte {})", Why(error, text), read));
   return parser.handler().stack.release();
 }
 

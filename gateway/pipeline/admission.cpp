@@ -75,17 +75,16 @@ bool IsOlder(const directory::Snapshot& snapshot, const inference::ModelInfo& lo
 namespace {
 
 absl::StatusOr<inference::ModelInfo> ResolveOne(const Collaborators& with, const identity::Principal& principal, const std::string& model) {
-  const auto models = with.pool->models();
-  const auto found = std::find_if(models.begin(), models.end(), [&](const inference::ModelInfo& m) { return m.name == model; });
+  auto found = with.pool->Find(model);
   const bool offered = Offers(with, *principal.snapshot, model);
   const directory::Model* registered = principal.snapshot->FindModel(model);
-  const bool older = found != models.end() && IsOlder(*principal.snapshot, *found);
-  if ((found == models.end() || older) && offered && registered != nullptr && principal.snapshot->MayUse(principal.place, model)) {
+  const bool older = found.ok() && IsOlder(*principal.snapshot, *found);
+  if ((!found.ok() || older) && offered && registered != nullptr && principal.snapshot->MayUse(principal.place, model)) {
     return base::WithDetail(
         base::Unavailable(fmt::format("model {} is not loaded here yet; send the request again in a few seconds", model)),
         {.reason = "MODEL_NOT_LOADED", .param = "model", .retry_after_ms = 5000});
   }
-  if (found == models.end() || !offered) {
+  if (!found.ok() || !offered) {
     return base::WithDetail(
         base::NotFound(fmt::format("there is no model {}; GET /v1/models (or Models.List) names those you may use", model)),
         {.reason = "MODEL_NOT_FOUND", .param = "model", .may_retry = false});
@@ -95,7 +94,7 @@ absl::StatusOr<inference::ModelInfo> ResolveOne(const Collaborators& with, const
                             {.reason = "MODEL_NOT_GRANTED", .param = "model", .may_retry = false});
   }
   TG_RETURN_IF_ERROR(principal.snapshot->MayRun(principal.place, model, with.clock->Wall()));
-  return *found;
+  return found;
 }
 
 }  // namespace

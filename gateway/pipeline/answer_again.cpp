@@ -65,7 +65,7 @@ Made TakeAll(inference::TokenStream& stream, const std::function<absl::Status()>
     if (taken == inference::Taken::kEnd) break;
     if (taken != inference::Taken::kEmpty || WaitFor(stream, keep_going, patience)) continue;
     made.end.reason = inference::EndReason::kEngineFailed;
-    made.end.status = base::Unavailable("the engine hangs");
+    made.end.status = base::Unavailable("the engine hangs: restart this instance, or unload the model and load it again");
     made.end.tokens_decoded = stream.tokens_decoded();
     return made;
   }

@@ -35,6 +35,7 @@ std::uint64_t RandomSeed() {
 absl::Status ChatRequest::CheckCall() {
   TG_RETURN_IF_ERROR(Validate(call_, with_.options.limits));
   TG_ASSIGN(defaults_, ApplyDefaults(principal_->snapshot->DefaultsOf(who_.place), call_));
+  if (IsStrict(call_)) defaults_.standing.band = inference::kBands - 1;  // As the pool has it.
   sampling_ = ToSampling(call_.sampling(), call_.sampling().has_seed() ? call_.sampling().seed() : RandomSeed());
   return absl::OkStatus();
 }
@@ -42,7 +43,8 @@ absl::Status ChatRequest::CheckCall() {
 absl::Status ChatRequest::Fits(const inference::ModelInfo& model) const {
   TG_RETURN_IF_ERROR(MayUseForms(*principal_, call_));
   TG_RETURN_IF_ERROR(MayUseStrict(*principal_, call_));
-  return ValidateFor(call_, model);
+  TG_RETURN_IF_ERROR(ValidateFor(call_, model));
+  return CheckThoughtCap(principal_->snapshot->DefaultsOf(who_.place), call_, model);
 }
 
 std::int64_t ChatRequest::Bytes() const { return BytesOf(call_); }
@@ -76,6 +78,7 @@ absl::Status ChatRequest::CheckRoom() {
 void ChatRequest::FillRequest(v1::RequestBody& body, v1::SealedContent& content) const {
   *body.mutable_sampling() = ToProto(sampling_);
   FillOutput(call_, &body);
+  if (SyntaxOf(call_, model_).thinks) body.set_max_reasoning_tokens(static_cast<std::int32_t>(ThoughtTokensMax()));
   body.set_published_tokens(published_tokens_);
   if (IsStrict(call_)) {
     *body.mutable_strict() = RunOf(*model_.strict, with_.options.build);
@@ -104,31 +107,37 @@ async::Awaitable<Outcome<Reply>> ChatRequest::Generate() {
 std::size_t ChatRequest::Choices() const { return static_cast<std::size_t>(std::max(1, call_.choices())); }
 
 void ChatRequest::MakePlan() {
+  const auto subject = std::make_shared<const policy::Subject>(SubjectOf());
   plan_.syntax = SyntaxOf(call_, model_);
   plan_.one_call = OneCall(call_);
-  plan_.open = [this, subject = SubjectOf()](const policy::Channel& its) { return OpenOutput(policies_, subject, its); };
+  plan_.open = [this, subject](const policy::Channel& its) { return OpenOutput(policies_, *subject, its); };
   plan_.shadow = policies_.shadow;
-  if (call_.logprobs()) plan_.logprobs = [this, subject = SubjectOf()] { return policies_.acting->OpenOutput(subject); };
-  AskAbout();
+  if (call_.logprobs()) plan_.logprobs = [this, subject] { return policies_.acting->OpenOutput(*subject); };
+  AskAbout(subject);
+  // A strict answer is what came first, and its key may see it.
+  if (!IsStrict(call_) && plan_.open({})->acts()) plan_.stops.assign(call_.stop().begin(), call_.stop().end());
   if (MayRetry()) plan_.retries = policies_.acting->retries();
 }
 
-void ChatRequest::AskAbout() {
-  policy::Subject subject = SubjectOf();
+void ChatRequest::AskAbout(const std::shared_ptr<const policy::Subject>& subject) {
   OutputPlan::Asks& asks = plan_.asks;
-  asks.about = [this, subject](const policy::Channel& channel) { return policies_.acting->QuestionsOfOutput(subject, channel); };
+  asks.about = [this, subject](const policy::Channel& channel) { return policies_.acting->QuestionsOfOutput(*subject, channel); };
   asks.policies = policies_.acting;
   asks.inbox = [this] { return QuestionInbox::Make(*guards_, with_.cpu, event_.Notifier()); };
   asks.streamed = writer_ != nullptr;
   asks.tenant = who_.place.team->id.value.Bytes();
-  subject.pseudonyms = nullptr;
-  asks.open = [this, subject](const policy::Channel& its) { return policies_.acting->OpenOutput(subject, its); };
+  asks.open = [this, subject](const policy::Channel& its) {
+    policy::Subject unrestored = *subject;
+    unrestored.pseudonyms = nullptr;
+    return policies_.acting->OpenOutput(unrestored, its);
+  };
+  if (plan_.logprobs == nullptr) return;
   const auto holds = [](const policy::Question& question) { return question.hold; };
   const std::vector<policy::Question> about_text = asks.about({});
-  if (plan_.logprobs == nullptr || std::none_of(about_text.begin(), about_text.end(), holds)) return;
+  if (std::none_of(about_text.begin(), about_text.end(), holds)) return;
   // Alternatives are nobody's text to ask about: behind a question that holds, none leaves.
   plan_.logprobs = [this, subject] {
-    auto closed = policies_.acting->OpenOutput(subject);
+    auto closed = policies_.acting->OpenOutput(*subject);
     closed->Finish().IgnoreError();
     return closed;
   };
@@ -139,7 +148,12 @@ void ChatRequest::AskAbout() {
 // what came first.
 bool ChatRequest::MayRetry() const {
   return !policies_.acting->retries().empty() && model_.rewinds && !IsStrict(call_) && call_.stop().empty() &&
-         call_.max_reasoning_tokens() == 0 && plan_.asks.about({}).empty() && plan_.asks.about({policy::Part::kReasoning}).empty();
+         !(plan_.syntax.thinks && ThoughtTokensMax() > 0) && plan_.asks.about({}).empty() &&
+         plan_.asks.about({policy::Part::kReasoning}).empty();
+}
+
+std::int64_t ChatRequest::ThoughtTokensMax() const {
+  return call_.max_reasoning_tokens() > 0 ? call_.max_reasoning_tokens() : defaults_.thought_tokens_max;
 }
 
 inference::SequenceRequest ChatRequest::Sequence() const {
@@ -158,15 +172,15 @@ inference::SequenceRequest ChatRequest::Sequence() const {
 
 Sequences ChatRequest::MakeSequences() const {
   Sequences sequences{.request = IsStrict(call_) ? SequenceOf(request_record_.request(), InputOf(Sequence())) : Sequence(),
-                      .thought_tokens_max = plan_.syntax.thinks ? call_.max_reasoning_tokens() : 0,
+                      .thought_tokens_max = plan_.syntax.thinks ? ThoughtTokensMax() : 0,
                       .context_tokens = model_.context_tokens};
   inference::SequenceRequest& sequence = sequences.request;
+  if (!plan_.stops.empty()) sequence.stop.clear();
   sequence.fingerprint = inference::FingerprintOf(model_);
   sequence.allowance = output_held_ / static_cast<std::int64_t>(Choices());
-  sequence.tenant = who_.place.team->id;
+  SetOwner(who_.place, defaults_.standing, sequence);
   sequence.published_tokens = published_tokens_;
   sequence.published_by = who_.place.org->id;
-  sequence.key = who_.place.key->id;
   sequence.deadline = deadline_;
   sequence.want_tokens = sequence.want_tokens || plan_.syntax.thinks || !plan_.retries.empty();
   sequence.logprobs = call_.logprobs() ? call_.top_logprobs() : -1;
@@ -200,6 +214,7 @@ void ChatRequest::FillEnd(const Ending& ending, v1::EndBody& end) const {
   relay_->FillChoices(ending, end);
   relay_->FillGuards(end);
   relay_->FillRetries(end);
+  if (model_.engine == "openai") relay_->FillServerUsage(*end.mutable_server_usage());
   if (policies_.shadow != nullptr) {
     end.mutable_shadow_output()->set_policy_digest(std::string(base::View(policies_.shadow->digest())));
     *end.mutable_shadow_output()->mutable_verdict() = relay_->ShadowVerdict();

@@ -37,9 +37,10 @@ class ChatRequest final : public Request {
   std::chrono::steady_clock::duration EngineTime() const override;
 
   std::size_t Choices() const;
-  void MakePlan();  // plan_: how replies are told apart and judged,
-  void AskAbout();  // and which others are asked about them.
+  void MakePlan();                                                       // plan_: how replies are told apart and judged,
+  void AskAbout(const std::shared_ptr<const policy::Subject>& subject);  // and which others are asked about them.
   bool MayRetry() const;
+  std::int64_t ThoughtTokensMax() const;        // Of a model that thinks: the caller's bound, else the cap; 0: none.
   inference::SequenceRequest Sequence() const;  // What the model is given, but for whose it is and how far it may go.
   Sequences MakeSequences() const;
   absl::Status Submit(Sequences& sequences);

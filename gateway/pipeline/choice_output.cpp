@@ -26,6 +26,7 @@ ChoiceOutput::ChoiceOutput(int index, const OutputPlan& plan)
       syntax_open_(!plan.syntax.plain()),
       parser_(plan.syntax),
       text_(Open(policy::Part::kText)),
+      stops_(plan.stops),
       logprobs_(plan.logprobs),
       thinking_(plan.syntax.in_thought) {
   pending_.choice = index;
@@ -49,16 +50,14 @@ std::size_t ChoiceOutput::AlternativesToJudge(const inference::Piece& piece) con
 absl::Status ChoiceOutput::Push(const inference::Piece& piece) {
   raw_.Append(piece.text, piece.tokens_delivered);
   raw_bytes_ += static_cast<std::int64_t>(piece.text.size());
-  if (blocked_) return absl::OkStatus();
-  if (!syntax_open_) {
-    TG_ASSIGN(const std::string clear, logprobs_.Push(piece, *text_));
-    pending_.text += clear;
-    blocked_ = text_->blocked();
-    return absl::OkStatus();
-  }
-  tokens_.insert(tokens_.end(), piece.tokens.begin(), piece.tokens.end());
+  if (blocked_ || stopped_) return absl::OkStatus();
+  if (!syntax_open_) return PushText(piece);
   std::vector<OutputPart> parts;
   parser_.Push(piece.text, parts);
+  // What is text counts by its bytes, unless log-probabilities are wanted.
+  const bool plain = plan_.logprobs == nullptr && !parser_.may_think() &&
+                     std::all_of(parts.begin(), parts.end(), [](const OutputPart& part) { return part.kind == OutputPart::kText; });
+  if (!plain) tokens_.insert(tokens_.end(), piece.tokens.begin(), piece.tokens.end());
   for (const OutputPart& part : parts) TG_RETURN_IF_ERROR(Handle(part));
   return absl::OkStatus();
 }
@@ -77,8 +76,8 @@ absl::Status ChoiceOutput::Finish() {
     pending_.thought += rest;
   }
   TG_ASSIGN(const std::string rest, logprobs_.Finish(*text_));
-  pending_.text += rest;
-  blocked_ = text_->blocked() || (thought_ != nullptr && thought_->blocked());
+  blocked_ = (text_->blocked() && !stopped_) || (thought_ != nullptr && thought_->blocked());
+  Give(rest);
   return absl::OkStatus();
 }
 
@@ -96,13 +95,13 @@ void ChoiceOutput::CountThought(std::int64_t raw_end) {
 }
 
 absl::Status ChoiceOutput::Handle(const OutputPart& part) {
-  if (blocked_) return absl::OkStatus();
+  if (blocked_ || stopped_) return absl::OkStatus();
   mixed_ = mixed_ || part.kind != OutputPart::kText;
   if (part.kind != OutputPart::kText) {
     TG_ASSIGN(const std::string clear, logprobs_.Flush(*text_));
-    pending_.text += clear;
     blocked_ = text_->blocked();
-    if (blocked_) return absl::OkStatus();
+    Give(clear);
+    if (blocked_ || stopped_) return absl::OkStatus();
   }
   judged_ = part.raw_end;
   switch (part.kind) {
@@ -134,16 +133,14 @@ absl::Status ChoiceOutput::HandleText(const OutputPart& part) {
   inference::Piece piece;
   piece.text = part.text;
   for (; !tokens_.empty() && tokens_.front().text_end <= part.raw_end; tokens_.pop_front()) {
-    if (tokens_.front().text_end <= begin) continue;
+    if (plan_.logprobs == nullptr || tokens_.front().text_end <= begin) continue;
     piece.tokens.push_back(std::move(tokens_.front()));
     piece.tokens.back().text_end -= begin - text_bytes_;
   }
-  TG_ASSIGN(const std::string clear, logprobs_.Push(piece, *text_));
-  pending_.text += clear;
+  TG_RETURN_IF_ERROR(PushText(piece));
   text_bytes_ += static_cast<std::int64_t>(part.text.size());
   if (!plan_.retries.empty()) marks_[0].emplace_back(text_bytes_, part.raw_end);
   places_.push_back({part.raw_end, Kind::kText, text_bytes_});
-  blocked_ = text_->blocked();
   return absl::OkStatus();
 }
 
@@ -156,6 +153,9 @@ absl::Status ChoiceOutput::HandleCall(const OutputPart& part) {
     raw->set_text(part.name + part.text);
   };
   if (plan_.one_call && calls_taken_ > 0) {
+    v1::Verdict unseen;
+    unseen.add_not_scanned("withheld_call");
+    MergeVerdict(unseen, index_, "tool_calls", call_verdict_);
     withheld();
     places_.push_back({part.raw_end, Kind::kNone, 0});
     return absl::OkStatus();
@@ -208,8 +208,10 @@ void ChoiceOutput::Count(std::int64_t tokens) {
 
 // What its answers have approved. Calls leave in their order.
 void ChoiceOutput::LetGo(Asked& asked) {
-  if (asked.its == nullptr) {
-    (asked.channel.empty() ? pending_.text : pending_.thought) += asked.filter->TakeApproved();
+  if (asked.its == nullptr && asked.channel.empty()) {
+    Give(asked.filter->TakeApproved());
+  } else if (asked.its == nullptr) {
+    pending_.thought += asked.filter->TakeApproved();
   } else if (asked.withheld && !asked.filter->blocked() && asked.call.index() == calls_given_ &&
              asked.filter->decided_bytes() == asked.filter->pushed_bytes()) {
     asked.withheld = false;
@@ -240,6 +242,7 @@ absl::Status ChoiceOutput::Consult(const std::string& model, std::chrono::steady
     }
     LetGo(asked);  // Where nothing was left to ask.
   }
+  GiveHeld();
   return absl::OkStatus();
 }
 
@@ -256,7 +259,7 @@ std::int64_t ChoiceOutput::pending_bytes() const {
 OutputPiece ChoiceOutput::Take() {
   OutputPiece piece = std::exchange(pending_, OutputPiece());
   pending_.choice = index_;
-  for (v1::TokenLogprob& token : logprobs_.Take(*text_)) piece.logprobs.push_back(std::move(token));
+  for (v1::TokenLogprob& token : logprobs_.Take(*text_, Shown())) piece.logprobs.push_back(std::move(token));
   taken_.text += static_cast<std::int64_t>(piece.text.size());
   taken_.thought += static_cast<std::int64_t>(piece.thought.size());
   taken_.calls += piece.calls.size();
@@ -265,12 +268,12 @@ OutputPiece ChoiceOutput::Take() {
 }
 
 std::int64_t ChoiceOutput::Frontier() {
-  if (!syntax_open_) return text_->decided_bytes();
+  if (!syntax_open_) return Shown();
   for (; !places_.empty(); places_.pop_front()) {
     const Place& place = places_.front();
     if (place.kind == Kind::kCall && calls_given_ < place.end) break;
     if (place.kind == Kind::kText || place.kind == Kind::kThought) {
-      const std::int64_t decided = (place.kind == Kind::kText ? text_ : thought_)->decided_bytes();
+      const std::int64_t decided = place.kind == Kind::kText ? Shown() : thought_->decided_bytes();
       if (decided < place.end) {
         frontier_ = std::max(frontier_, place.raw_end - (place.end - decided));
         break;

@@ -20,6 +20,7 @@
 #include "gateway/pipeline/retry.h"
 #include "gateway/pipeline/semantic_filter.h"
 #include "inference/output_parser.h"
+#include "inference/output_text.h"
 #include "inference/token_stream.h"
 #include "policy/policy_set.h"
 #include "policy/stream_filter.h"
@@ -42,12 +43,14 @@ class ChoiceOutput {
   void Count(std::int64_t tokens);
   // Takes what others have answered, and asks what is to be asked now. `bytes_out`: released of all replies. Errors as StreamFilter::Push.
   absl::Status Consult(const std::string& model, std::chrono::steady_clock::time_point deadline, std::int64_t bytes_out);
+  bool asks() const { return !asked_.empty(); }  // Others are asked about it.
   // After Finish: something is still to be asked, or answered. Consult goes on with it.
   bool waiting() const;
   // Output that came after the reply was over: for the record alone.
   void Drop(const inference::Piece& piece) { raw_.Append(piece.text, piece.tokens_delivered); }
 
   bool blocked() const { return blocked_; }
+  bool stopped() const { return stopped_; }  // A stop string of the plan was met: what comes after is nobody's.
   bool in_thought() const { return parser_.in_thought(); }
   bool may_think() const { return parser_.may_think(); }  // In thought, or not known yet.
   std::int64_t raw_bytes() const { return raw_bytes_; }
@@ -91,6 +94,10 @@ class ChoiceOutput {
     bool withheld = false;
   };
 
+  absl::Status PushText(const inference::Piece& piece);
+  void Give(std::string_view clear);
+  void GiveHeld();
+  std::int64_t Shown() const;
   absl::Status Handle(const inference::OutputPart& part);
   absl::Status HandleText(const inference::OutputPart& part);
   absl::Status HandleCall(const inference::OutputPart& part);
@@ -113,6 +120,10 @@ class ChoiceOutput {
   std::deque<Asked> asked_;  // Empty if nobody is asked.
   std::unique_ptr<policy::StreamFilter> text_;
   std::unique_ptr<policy::StreamFilter> thought_;  // Once something was thought.
+  inference::OutputText stops_;       // What was let go of the text, in search of the plan's stop strings,
+  std::deque<std::int64_t> gave_;     // how much of it was decided, by Give, as far as it is not out;
+  std::int64_t gave_count_ = 0;       // and how many are.
+  std::int64_t shown_ = 0;            // Decided by the last of those.
   LogprobFilter logprobs_;
   OutputPiece pending_;
   RawTail raw_;
@@ -127,7 +138,7 @@ class ChoiceOutput {
   std::int64_t reasoning_tokens_ = 0;
   bool thinking_ = false;  // A thought has begun,
   bool answered_ = false;  // and what comes after it.
-  bool blocked_ = false, finished_ = false;
+  bool blocked_ = false, finished_ = false, stopped_ = false, all_given_ = false;
   Given taken_;
   std::size_t looked_[2] = {0, 0};                               // At raw spans, of text and thought,
   std::vector<std::pair<std::int64_t, std::int64_t>> marks_[2];  // whose bytes end there in the raw output.

@@ -20,7 +20,7 @@ std::unique_ptr<ChoiceOutput> ChoiceOutput::TakenBack(const inference::Piece& ke
 }
 
 bool ChoiceOutput::Skip(const Given& given) {
-  Logprobs logprobs = logprobs_.Take(*text_);
+  Logprobs logprobs = logprobs_.Take(*text_, Shown());
   if (static_cast<std::int64_t>(pending_.text.size()) < given.text || static_cast<std::int64_t>(pending_.thought.size()) < given.thought ||
       pending_.calls.size() < given.calls || logprobs.size() < given.logprobs)
     return false;

@@ -10,6 +10,8 @@
 
 #include "base/error_detail.h"
 #include "gateway/directory/chat_defaults.h"
+#include "gateway/pipeline/strict.h"
+#include "gateway/pipeline/tool_prompt.h"
 #include "inference/pool.h"
 
 namespace tollgate::pipeline {
@@ -17,6 +19,8 @@ namespace {
 
 namespace v1 = tollgate::v1;
 using directory::ChatDefaults;
+
+static_assert(directory::kBandLast == inference::kBands - 1 && directory::kBandOrdinary == inference::kBandDefault);
 
 absl::Status Exceeds(const ChatDefaults& defaults, std::string_view param, const std::string& asked, const std::string& allowed) {
   return base::WithDetail(base::InvalidArgument(fmt::format("{}: {}; {} {} allows at most {} (version {} of its defaults)", param, asked,
@@ -77,6 +81,35 @@ absl::Status CapStops(DefaultsChain chain, v1::ChatRequest& request, DefaultsApp
   return absl::OkStatus();
 }
 
+// The scope whose cap on thoughts is the least; null: none has one.
+const ChatDefaults* LeastThoughtCap(DefaultsChain chain) {
+  const ChatDefaults* least = nullptr;
+  for (const ChatDefaults* defaults : chain) {
+    if (!defaults->settings.has_reasoning_tokens_cap()) continue;
+    if (least == nullptr || defaults->settings.reasoning_tokens_cap() < least->settings.reasoning_tokens_cap()) least = defaults;
+  }
+  return least;
+}
+
+std::string ThoughtsAllowed(const ChatDefaults& defaults) {
+  return fmt::format("{} tokens of thought", defaults.settings.reasoning_tokens_cap());
+}
+
+// What a request leaves out is bounded later: only the model tells whether it thinks.
+absl::Status CapThoughts(DefaultsChain chain, v1::ChatRequest& request, DefaultsApplied& applied) {
+  const std::int32_t asked = request.max_reasoning_tokens();
+  for (const ChatDefaults* defaults : chain) {
+    const v1::ChatDefaults& set = defaults->settings;
+    if (!set.has_reasoning_tokens_cap() || request.max_reasoning_tokens() <= set.reasoning_tokens_cap()) continue;
+    if (!set.clamp()) return Exceeds(*defaults, "max_reasoning_tokens", fmt::format("is {}", asked), ThoughtsAllowed(*defaults));
+    Clamped(applied, "max_reasoning_tokens");
+    request.set_max_reasoning_tokens(set.reasoning_tokens_cap());
+  }
+  const ChatDefaults* least = LeastThoughtCap(chain);
+  if (least != nullptr) applied.thought_tokens_max = least->settings.reasoning_tokens_cap();
+  return absl::OkStatus();
+}
+
 void AddDefaults(DefaultsChain chain, v1::ChatRequest& request) {
   v1::Sampling sampling;
   std::int32_t max_tokens = 0;
@@ -105,8 +138,20 @@ absl::StatusOr<DefaultsApplied> ApplyDefaults(DefaultsChain chain, v1::ChatReque
   TG_RETURN_IF_ERROR(CapTemperature(chain, temperature_named, request, applied));
   TG_RETURN_IF_ERROR(CapOutput(chain, output_named, request, applied));
   TG_RETURN_IF_ERROR(CapStops(chain, request, applied));
+  TG_RETURN_IF_ERROR(CapThoughts(chain, request, applied));
+  applied.standing = StandingOf(chain);
   applied.caller_system = PutSystemPrompt(chain, *request.mutable_messages());
   return applied;
+}
+
+Standing StandingOf(DefaultsChain chain) {
+  Standing standing;
+  for (const ChatDefaults* defaults : chain) {
+    const v1::ChatDefaults& set = defaults->settings;
+    if (set.has_band()) standing.band = set.band();
+    if (set.has_weight()) standing.weight = set.weight();
+  }
+  return standing;
 }
 
 Messages PutSystemPrompt(DefaultsChain chain, Messages& messages) {
@@ -140,6 +185,19 @@ absl::Status CheckInputTokens(DefaultsChain chain, std::int64_t tokens) {
     if (!set.has_input_tokens_cap() || tokens <= set.input_tokens_cap()) continue;
     return Exceeds(*defaults, "messages", fmt::format("the prompt is {} tokens long", tokens), fmt::format("{}", set.input_tokens_cap()));
   }
+  return absl::OkStatus();
+}
+
+absl::Status CheckThoughtCap(DefaultsChain chain, const v1::ChatRequest& request, const inference::ModelInfo& model) {
+  const ChatDefaults* least = LeastThoughtCap(chain);
+  if (least == nullptr || request.max_reasoning_tokens() > 0 || !SyntaxOf(request, model).thinks) return absl::OkStatus();
+  const auto refuse = [&](const char* param, const char* what) {
+    const std::string asked = fmt::format("{} cannot have its thought closed, and {} thinks", what, model.name);
+    return Exceeds(*least, param, asked, ThoughtsAllowed(*least));
+  };
+  if (IsStrict(request)) return refuse("replay", "a strict answer");
+  const bool forced = request.tool_choice().required() || request.tool_choice().has_function();
+  if (forced && model.opens_thinking) return refuse("tool_choice", "a call that is forced");
   return absl::OkStatus();
 }
 

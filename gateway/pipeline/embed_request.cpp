@@ -144,7 +144,7 @@ absl::Status EmbedRequest::CheckCall() {
   PromptLimits limits = with_.options.limits;
   limits.messages_max = kEmbedTextsMax + 1;
   TG_RETURN_IF_ERROR(Validate(call_, limits));
-  v1::ChatRequest none;  // What is in force goes on record; the cap on input tokens alone concerns this call.
+  v1::ChatRequest none;  // What is in force goes on record; the cap on input tokens, band and weight alone concern this call.
   TG_ASSIGN(defaults_, ApplyDefaults(principal_->snapshot->DefaultsOf(who_.place), none));
   defaults_.clamped.clear();
   return absl::OkStatus();
@@ -180,12 +180,9 @@ void EmbedRequest::FillRequest(v1::RequestBody& body, v1::SealedContent& /*conte
 }
 
 async::Awaitable<Outcome<Reply>> EmbedRequest::Generate() {
-  inference::EmbedJob job{.model = model_.name,
-                          .fingerprint = inference::FingerprintOf(model_),
-                          .inputs = std::move(inputs_),
-                          .tenant = who_.place.team->id,
-                          .key = who_.place.key->id,
-                          .deadline = deadline_};
+  inference::EmbedJob job{
+      .model = model_.name, .fingerprint = inference::FingerprintOf(model_), .inputs = std::move(inputs_), .deadline = deadline_};
+  SetOwner(who_.place, defaults_.standing, job);
   if (ask_.rerank && model_.engine == "openai") {
     for (const policy::Message& message : inspection_.prompt) job.texts.push_back(TextOf(message));
   }
@@ -276,6 +273,7 @@ async::Awaitable<Ending> EmbedRequest::Await(inference::TokenStream& stream) {
 void EmbedRequest::FillEnd(const Ending& /*ending*/, v1::EndBody& end) const {
   if (job_end_) end.mutable_tokens()->set_input(job_end_->input_tokens_evaluated);
   if (begun_ > 0) end.mutable_tokens()->set_input(begun_);
+  if (job_end_ && model_.engine == "openai") AddServerUsage(job_end_->reported, *end.mutable_server_usage());
   if (ask_.return_documents) *end.mutable_output_verdict() = given_;
   for (const v1::RankedDocument& result : results_) {
     if (dimensions_ > 0) end.set_delivered_bytes(end.delivered_bytes() + static_cast<std::int64_t>(result.document().size()));

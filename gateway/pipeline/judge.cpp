@@ -37,7 +37,7 @@ policy::Subject SubjectOf(const directory::Place& place, std::string model, std:
 policy::Subject SubjectOf(const identity::Principal& principal, const tollgate::v1::ChatRequest& call, const audit::RequestKey& key,
                           const std::string& model, std::int64_t unix_seconds) {
   policy::Subject subject = SubjectOf(principal.place, model, principal.snapshot->PartsOf(model), unix_seconds);
-  subject.pseudonym_key = key.PseudonymKey();
+  subject.pseudonym_key = key.pseudonym_key();
   subject.json_reply = call.output_form().json_object() || call.output_form().has_json_schema();
   subject.end_user = call.end_user();
   return subject;

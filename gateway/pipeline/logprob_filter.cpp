@@ -118,15 +118,17 @@ bool LogprobFilter::MayLeave(std::string_view alternative) const {
                       [from](const policy::RawSpan& span) { return span.offset + static_cast<std::int64_t>(span.bytes.size()) > from; });
 }
 
-Logprobs LogprobFilter::Take(const policy::StreamFilter& filter) {
+Logprobs LogprobFilter::Take(const policy::StreamFilter& filter, std::int64_t shown) {
   Settle(filter);
-  return std::exchange(settled_, {});
+  Logprobs out;
+  for (; !settled_.empty() && settled_.front().end <= shown; settled_.pop_front()) out.push_back(std::move(settled_.front().token));
+  return out;
 }
 
 // At each piece, so that a reply of which everything is redacted keeps nothing.
 void LogprobFilter::Settle(const policy::StreamFilter& filter) {
   while (!held_.empty() && held_.front().end <= filter.decided_bytes()) {
-    if (!Changed(held_.front(), filter)) settled_.push_back(std::move(held_.front().token));
+    if (!Changed(held_.front(), filter)) settled_.push_back(std::move(held_.front()));
     held_.pop_front();
   }
 }

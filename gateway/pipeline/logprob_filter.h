@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -40,8 +41,9 @@ class LogprobFilter {
   // Pushes what waits, and finishes the filter. Errors as StreamFilter::Finish.
   absl::StatusOr<std::string> Finish(policy::StreamFilter& filter);
 
-  // The tokens that end in what `filter` has decided since the last call, without those of which anything was changed or held back.
-  Logprobs Take(const policy::StreamFilter& filter);
+  // The tokens that end in what `filter` has decided since the last call, and not behind `shown`, without those of which anything was
+  // changed or held back.
+  Logprobs Take(const policy::StreamFilter& filter, std::int64_t shown = std::numeric_limits<std::int64_t>::max());
 
  private:
   struct Held {
@@ -61,7 +63,7 @@ class LogprobFilter {
   std::int64_t pushed_ = 0;    // Bytes of raw output.
   std::int64_t last_end_ = 0;  // Of the last token.
   std::deque<Held> held_;      // Not decided yet.
-  Logprobs settled_;           // May leave.
+  std::deque<Held> settled_;   // May leave.
   std::size_t span_ = 0;       // The first of the filter's raw spans that may still touch a token.
 };
 

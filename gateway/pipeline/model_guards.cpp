@@ -17,6 +17,7 @@
 #include "gateway/directory/aliases.h"
 #include "gateway/directory/directory.h"
 #include "gateway/pipeline/admission.h"
+#include "gateway/pipeline/defaults.h"
 #include "gateway/pipeline/shared.h"
 #include "gateway/pipeline/watch.h"
 #include "inference/fingerprint.h"
@@ -286,8 +287,7 @@ absl::StatusOr<std::shared_ptr<inference::TokenStream>> ModelGuards::Submit(Call
   request.sampling.temperature = 0;
   request.max_tokens = request.allowance = call.answer_tokens();
   request.allowance_final = true;
-  request.tenant = principal_.place.team->id;
-  request.key = principal_.place.key->id;
+  SetOwner(principal_.place, StandingOf(principal_.snapshot->DefaultsOf(principal_.place)), request);
   request.deadline = call.deadline;
   request.logprobs = line.model.logprobs ? kLikeliest : -1;
   request.grammar = policy::GuardGrammar(*call.question().guard);
@@ -345,9 +345,9 @@ void ModelGuards::Count(Call& call, bool hung) {
   std::int64_t input = call.prompt_tokens, cached = 0, output = call.stream->tokens_decoded();
   if (!hung) {
     const inference::StreamEnd& end = call.stream->end();
-    input = end.input_tokens_evaluated;
+    input = end.input_tokens_evaluated, output = end.tokens_decoded;
     cached = std::min(end.cached_input_tokens, input);
-    output = end.tokens_decoded;
+    CountServer(lines_[call.line], end);
   }
   tokens.set_input(tokens.input() + input);
   tokens.set_cached_input(tokens.cached_input() + cached);

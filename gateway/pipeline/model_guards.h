@@ -88,6 +88,7 @@ class ModelGuards final : public Answerers {
   absl::StatusOr<std::shared_ptr<inference::TokenStream>> SubmitTopic(Call& call);
   void Take(Call& call);
   void Count(Call& call, bool hung);
+  static void CountServer(Line& line, const inference::StreamEnd& end);
   void Tell(Call& call, std::optional<bool> answered);
   std::string BreakerOf(const Call& call) const;
   QuestionAnswer AnswerOf(const Call& call) const;

@@ -1,11 +1,13 @@
 // ModelGuards for questions about a topic: one job for the model that embeds, with the topic's phrases in front where their vectors are not
-// kept.
+// kept. And what servers say that questions cost, where they run such models.
 //
 // Tested by tests/gateway/pipeline/topic_guard_test.cpp.
 #include <utility>
 
 #include "gateway/async/run_on.h"
+#include "gateway/pipeline/defaults.h"
 #include "gateway/pipeline/model_guards.h"
+#include "gateway/pipeline/records.h"
 #include "gateway/pipeline/shared.h"
 #include "inference/embed.h"
 #include "inference/fingerprint.h"
@@ -37,9 +39,8 @@ absl::StatusOr<std::shared_ptr<inference::TokenStream>> ModelGuards::SubmitTopic
   inference::EmbedJob job{.model = lines_[call.line].model.name,
                           .fingerprint = FingerprintOf(lines_[call.line].model),
                           .inputs = std::move(call.topic.inputs),
-                          .tenant = principal_.place.team->id,
-                          .key = principal_.place.key->id,
                           .deadline = call.deadline};
+  SetOwner(principal_.place, StandingOf(principal_.snapshot->DefaultsOf(principal_.place)), job);
   return with_.pool->Embed(std::move(job));
 }
 
@@ -55,6 +56,10 @@ QuestionAnswer ModelGuards::TopicAnswerOf(const Call& call) const {
                         std::make_shared<const std::vector<float>>(phrases.begin(), phrases.end()));
   }
   return TopicAnswer(call.question(), call.topic, vectors, dimensions);
+}
+
+void ModelGuards::CountServer(Line& line, const inference::StreamEnd& end) {
+  if (line.model.engine == "openai") AddServerUsage(end.reported, *line.usage.mutable_server_usage());
 }
 
 }  // namespace tollgate::pipeline

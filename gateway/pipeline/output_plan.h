@@ -31,6 +31,8 @@ struct OutputPlan {
     std::string tenant{};  // As in QuestionAsk.
   };
   Asks asks{};
+  // Stop strings that are looked for in what may leave, behind the rules: where a reply ends must not tell what a rule hides in it.
+  std::vector<std::string> stops{};
   RetryRules retries{};  // Empty where the reply cannot be taken back.
 };
 

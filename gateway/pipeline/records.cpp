@@ -166,6 +166,19 @@ void FillAdapters(const inference::ModelInfo& model, v1::RequestBody* body) {
 void FillDefaults(const DefaultsApplied& applied, v1::RequestBody* body) {
   *body->mutable_defaults() = applied.in_force;
   for (const std::string& name : applied.clamped) body->add_clamped(name);
+  const Standing ordinary;
+  if (applied.standing.band != ordinary.band) body->set_band(applied.standing.band);
+  if (applied.standing.weight != ordinary.weight) body->set_weight_millionths(Millionths(applied.standing.weight));
+}
+
+void AddServerUsage(const inference::ReportedUsage& reported, v1::ServerUsage& usage) {
+  usage.set_answers(usage.answers() + reported.answers);
+  usage.set_silent(usage.silent() + reported.silent);
+  if (reported.input_tokens >= 0) usage.set_input_reported(usage.input_reported() + reported.input_tokens);
+  if (reported.output_tokens >= 0) usage.set_output_reported(usage.output_reported() + reported.output_tokens);
+  usage.set_input_sent(usage.input_sent() + reported.sent_tokens);
+  usage.set_output_came(usage.output_came() + reported.came_tokens);
+  usage.set_differs(usage.differs() || reported.differs);
 }
 
 void FillReleased(const OutputPiece& piece, v1::SealedContent& content) {

@@ -11,6 +11,7 @@
 #include "gateway/pipeline/call.h"
 #include "gateway/pipeline/defaults.h"
 #include "inference/types.h"
+#include "inference/upstream.h"
 #include "policy/verdict.h"
 #include "tollgate/v1/record.pb.h"
 
@@ -40,6 +41,8 @@ tollgate::v1::SamplingInForce ToProto(const inference::SamplingParams& sampling)
 void FillOutput(const tollgate::v1::ChatRequest& request, tollgate::v1::RequestBody* body);
 void FillDefaults(const DefaultsApplied& applied, tollgate::v1::RequestBody* body);
 void FillAdapters(const inference::ModelInfo& model, tollgate::v1::RequestBody* body);
+// Adds what servers said that a sequence cost.
+void AddServerUsage(const inference::ReportedUsage& reported, tollgate::v1::ServerUsage& usage);
 // What leaves: the first reply's text as the content's own, the rest as parts.
 void FillReleased(const OutputPiece& piece, tollgate::v1::SealedContent& content);
 

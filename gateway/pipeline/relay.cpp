@@ -21,6 +21,9 @@ namespace {
 // Alternatives of a piece that are judged where the relay runs: some tens of microseconds each under many rules. More go to `cpu`.
 constexpr std::size_t kAlternativesHere = 4;
 
+// How soon a block is seen in a reply that nobody waits for piece by piece: models take about as long for a token.
+constexpr std::chrono::milliseconds kLook{20};
+
 }  // namespace
 
 Relay::Relay(const RelayContext& context, Sequences sequences, const OutputPlan& plan, metering::Reservation& reservation)
@@ -60,7 +63,7 @@ async::Awaitable<Ending> Relay::Run() {
     }
     if (idle) {
       for (const auto& choice : choices_) {
-        if (!choice->ended) choice->tokens->NotifyOnce(notify);
+        if (!choice->ended) choice->tokens->NotifyOnce(notify, Patient(*choice));
       }
       const auto wake = NextWake();
       co_await context_.event.WaitUntil(wake);
@@ -72,7 +75,7 @@ async::Awaitable<std::optional<Ending>> Relay::TakeFrom(Choice& choice, bool& id
   inference::Piece piece;
   const inference::Taken taken = choice.tokens->Take(piece);
   idle = idle && taken == inference::Taken::kEmpty;
-  if (taken == inference::Taken::kPiece && choice.ending) {
+  if (taken == inference::Taken::kPiece && (choice.ending || choice.due)) {
     choice.output->Drop(piece);
   } else if (taken == inference::Taken::kPiece) {
     const std::size_t had = choice.written.tokens.size();
@@ -87,7 +90,7 @@ async::Awaitable<std::optional<Ending>> Relay::TakeFrom(Choice& choice, bool& id
       choice.ending = Blocked(choice);
       choice.tokens->Cancel();
     }
-  } else if (taken == inference::Taken::kParked && !choice.ending) {
+  } else if (taken == inference::Taken::kParked && !choice.ending && !choice.due) {
     co_return co_await Extend(choice);
   } else if (taken == inference::Taken::kEnd) {
     co_return co_await TakeEnd(choice);
@@ -108,7 +111,7 @@ async::Awaitable<std::optional<Ending>> Relay::TakeEnd(Choice& choice) {
     if (*again) co_return std::nullopt;
   }
   spare_ += std::max<std::int64_t>(0, choice.paid - choice.decoded);
-  if (!choice.ending) co_return Finish(choice, EndOf(choice));
+  if (!choice.ending && !choice.due) co_return Finish(choice, EndOf(choice));
   co_return std::nullopt;
 }
 
@@ -199,6 +202,7 @@ async::Awaitable<std::optional<Ending>> Relay::CloseThought(Choice& choice) {
   rest.allowance = choice.paid - choice.decoded;
   auto stream = context_.with.pool->Submit(std::move(rest));
   if (!stream.ok()) co_return Broken("POOL_REFUSED", stream.status());
+  AddServerUsage(choice.tokens->end().reported, replaced_);
   choice.tokens = *std::move(stream);
   choice.ended = false;  // Not before: until here all that was decoded is the old sequence's.
   choice.before_tokens = choice.before_delivered = choice.decoded;
@@ -212,8 +216,13 @@ bool Relay::Pending() const {
 
 bool Relay::CutDue() const { return context_.writer != nullptr && Pending() && (segment_ == 0 || steady_clock::now() >= next_cut_); }
 
+// Nobody waits for its pieces: it is enough to look at them now and then, for a block that stops the decoding. Where a piece may end the
+// reply, have it written anew, or others asked about it, each is looked at.
+bool Relay::Patient(const Choice& choice) const { return context_.writer == nullptr && !Retries() && plan_.stops.empty() && !choice.output->asks(); }
+
 steady_clock::time_point Relay::NextWake() const {
   auto wake = std::min(watch_.NextLook(), context_.guards.NextWake());
+  if (context_.writer == nullptr) wake = std::min(wake, steady_clock::now() + kLook);
   if (context_.writer != nullptr && Pending()) wake = std::min(wake, next_cut_);
   return wake;
 }
@@ -242,6 +251,8 @@ async::Awaitable<std::optional<Ending>> Relay::Release() {
   for (v1::GuardUsage& usage : context_.guards.usage()) *body->add_guard_usage() = std::move(usage);
   absl::StatusOr<audit::Position> position = co_await SealAndAppend(context_.with, context_.key, std::move(entry), content);
   if (!position.ok()) co_return Broken("JOURNAL_FAILED", position.status());
+  // The record may have been long on its way.
+  if (auto stop = watch_.MustStop()) co_return stop;
   absl::Status written;
   if (!std::exchange(begun_, true)) written = co_await context_.writer->Begin(context_.head);
   for (std::size_t i = 0; i < out.size() && written.ok(); ++i) {

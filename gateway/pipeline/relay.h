@@ -46,6 +46,7 @@ class Relay {
   void FillChoices(const Ending& all, tollgate::v1::ChatEnd& end) const;
   void FillGuards(tollgate::v1::EndBody& end) const;  // What was asked of others about the replies.
   void FillRetries(tollgate::v1::EndBody& end) const;
+  void FillServerUsage(tollgate::v1::ServerUsage& usage) const;
   std::int64_t released_bytes() const { return released_bytes_; }
   std::int64_t released_at_block() const { return released_at_block_.value_or(0); }  // Of all replies, when the first was blocked.
   std::int64_t pseudonyms_restored() const;
@@ -86,6 +87,7 @@ class Relay {
   void AllowNext(Choice& choice);
   bool CutDue() const;
   bool Pending() const;
+  bool Patient(const Choice& choice) const;
   async::Awaitable<std::optional<Ending>> Release();
   async::Awaitable<void> StopDecoding(Choice& choice);
   std::optional<Ending> Finish(Choice& choice, Ending due);
@@ -108,6 +110,7 @@ class Relay {
   std::uint32_t segment_ = 0;
   std::int64_t released_bytes_ = 0;
   std::int64_t rest_bytes_ = 0;
+  tollgate::v1::ServerUsage replaced_;  // Of sequences that others went on for.
   std::optional<std::int64_t> released_at_block_;
   bool begun_ = false;
   std::chrono::steady_clock::time_point next_cut_{};

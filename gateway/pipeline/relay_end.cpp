@@ -11,6 +11,12 @@ namespace tollgate::pipeline {
 namespace v1 = tollgate::v1;
 using std::chrono::steady_clock;
 
+namespace {
+
+Ending Stopped() { return {.finish = v1::FINISH_REASON_STOP, .reason = "STOP"}; }
+
+}  // namespace
+
 Ending Relay::Blocked(Choice& choice) {
   if (!released_at_block_) released_at_block_ = released_bytes_;
   choice.released_at_block = choice.released_bytes;
@@ -38,11 +44,14 @@ std::optional<Ending> Relay::Consult() {
     if (choice->output->blocked()) {
       choice->ending = Blocked(*choice);
       if (!choice->ended) choice->tokens->Cancel();
-    } else if (choice->due && !choice->output->waiting()) {
-      choice->ending = std::move(choice->due);
-      if (choice->ending->finish == v1::FINISH_REASON_STOP && choice->output->calls() > 0)
-        choice->ending = Ending{.finish = v1::FINISH_REASON_TOOL_CALLS, .reason = "TOOL_CALLS"};
+    } else if (choice->output->stopped() && !choice->due) {
+      choice->tokens->Cancel();
+      if (auto broken = Finish(*choice, Stopped())) return broken;
     }
+    if (choice->ending || !choice->due || choice->output->waiting()) continue;
+    choice->ending = choice->output->stopped() ? Stopped() : std::move(*choice->due);
+    if (choice->ending->finish == v1::FINISH_REASON_STOP && choice->output->calls() > 0)
+      choice->ending = Ending{.finish = v1::FINISH_REASON_TOOL_CALLS, .reason = "TOOL_CALLS"};
   }
   return std::nullopt;
 }
@@ -148,6 +157,13 @@ std::int64_t Relay::pseudonyms_restored() const {
 
 void Relay::FillGuards(v1::EndBody& end) const {
   for (const auto& choice : choices_) choice->output->FillGuards(end);
+}
+
+void Relay::FillServerUsage(v1::ServerUsage& usage) const {
+  usage = replaced_;
+  for (const auto& choice : choices_) {
+    if (choice->ended) AddServerUsage(choice->tokens->end().reported, usage);
+  }
 }
 
 void Relay::FillChoices(const Ending& all, v1::EndBody& end) const {

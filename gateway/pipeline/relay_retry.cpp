@@ -73,6 +73,7 @@ async::Awaitable<absl::StatusOr<bool>> Relay::WriteAnew(Choice& choice, std::siz
   rest.banned_first = {banned};
   auto stream = context_.with.pool->Submit(std::move(rest));
   if (!stream.ok()) co_return stream.status();
+  AddServerUsage(choice.tokens->end().reported, replaced_);
   choice.tokens = *std::move(stream);
   choice.ended = false;
   choice.allowed = choice.paid;
@@ -82,9 +83,17 @@ async::Awaitable<absl::StatusOr<bool>> Relay::WriteAnew(Choice& choice, std::siz
   co_return true;
 }
 
+// Also of rules that want it and found something where nothing can be taken back: they gave up at once.
 void Relay::FillRetries(v1::EndBody& end) const {
+  const RetryRules& wanted = plan_.asks.policies->retries();
+  if (wanted.empty()) return;
   for (const auto& choice : choices_) {
-    for (const auto& [rule, state] : choice->retried) {
+    auto retried = choice->retried;
+    const v1::Verdict verdict = choice->output->Verdict();
+    for (const v1::RuleOutcome& rule : verdict.rules()) {
+      if (wanted.contains(rule.rule_id())) retried.try_emplace(rule.rule_id(), RetryState{.gave_up = true});
+    }
+    for (const auto& [rule, state] : retried) {
       v1::RetryOutcome* out = end.add_retries();
       out->set_rule_id(rule);
       out->set_times(state.times);

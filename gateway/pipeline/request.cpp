@@ -156,7 +156,7 @@ async::Awaitable<absl::Status> Request::Reserve() {
 }
 
 async::Awaitable<absl::Status> Request::MakeKey() {
-  const auto patience = steady_clock::now() + with_.options.append_timeout;
+  const auto patience = std::min(steady_clock::now() + with_.options.append_timeout, deadline_);
   auto make = [&](auto done) { with_.keys->NewRequestKey(who_.place.team->id, who_.request, patience, std::move(done)); };
   using Key = absl::StatusOr<std::shared_ptr<const audit::RequestKey>>;
   Key key = co_await async::Callback<Key>(make);
@@ -184,7 +184,7 @@ async::Awaitable<absl::Status> Request::KeepPseudonyms() {
   };
   co_await async::RunOnIf(all.size() > kValuesSealedHere, with_.cpu, seal);
   if (values.empty()) co_return absl::OkStatus();
-  const auto patience = steady_clock::now() + with_.options.append_timeout;
+  const auto patience = std::min(steady_clock::now() + with_.options.append_timeout, deadline_);
   auto keep = [&](auto done) { with_.keys->KeepValues(team, who_.end_user_hmac, std::move(values), patience, std::move(done)); };
   co_return co_await async::Callback<absl::Status>(keep);
 }
@@ -234,7 +234,7 @@ async::Awaitable<absl::Status> Request::Record() {
   FillRequest(*body, content);
   audit::Entry entry{.record = request_record_};
   entry.key = key_->row();
-  absl::StatusOr<audit::Position> appended = co_await SealAndAppend(with_, *key_, std::move(entry), content);
+  absl::StatusOr<audit::Position> appended = co_await SealAndAppend(with_, *key_, std::move(entry), content, deadline_);
   TG_CO_ASSIGN(const audit::Position position, std::move(appended));
   reservation_.MarkRecorded();
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(with_.clock->Wall().time_since_epoch());

@@ -87,6 +87,7 @@ class Request {
   policy::Subject SubjectOf() const;
   std::int64_t MicrosSinceReceipt() const;
   std::int64_t OverheadUs() const;
+  std::optional<absl::Status> LostWhile(std::chrono::steady_clock::time_point since, const Ending& ending) const;
 
   Shared& shared_;
   const Collaborators& with_;

@@ -113,6 +113,13 @@ v1::EndBody Request::EndBodyOf(const Ending& ending) const {
   return end;
 }
 
+// A record that was long on its way: what its caller may have is asked again. The record then tells of more than left.
+std::optional<absl::Status> Request::LostWhile(steady_clock::time_point since, const Ending& ending) const {
+  if (!ending.status.ok() || steady_clock::now() - since < with_.options.authority_check) return std::nullopt;
+  if (auto lost = LostAuthority(with_, *principal_, model_.name)) return std::move(lost->status);
+  return std::nullopt;
+}
+
 // P3, P4: the one terminal record, and what was used, in one transaction.
 async::Awaitable<Outcome<Reply>> Request::End(Ending ending) {
   co_await guards_->Stop();
@@ -138,6 +145,7 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending) {
   *entry.record.mutable_end() = end;
   entry.companions = *std::move(companions);
   absl::StatusOr<audit::Position> position;
+  const auto appending = steady_clock::now();
   v1::SealedContent content;
   for (const OutputPiece& piece : rest) FillReleased(piece, content);
   for (const v1::GuardAnswerText& said : guard_said_) *content.add_guard_answers() = said;
@@ -152,6 +160,7 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending) {
     with_.quotas->Settle(reservation_, metering::AllTokens(end));
   if (!position.ok()) next_.reset();
   if (!position.ok()) co_return FailureOf(ending.status.ok() ? position.status() : std::move(ending.status), std::nullopt);
+  if (auto lost = LostWhile(appending, ending)) co_return FailureOf(std::move(*lost), *position);
   if (!ending.status.ok()) co_return HandOver(FailureOf(std::move(ending.status), *position));
   Reply reply{.head = head_};
   if (!rest.empty()) {

@@ -36,6 +36,7 @@ class SemanticFilter final : public policy::StreamFilter {
   // is waited for.
   absl::StatusOr<std::string> Push(std::string_view raw) override;
   absl::StatusOr<std::string> Finish() override;
+  bool acts() const override { return true; }
   bool blocked() const override { return stopped_by_.has_value(); }
   const policy::Verdict& verdict() const override;
   const std::vector<policy::RawSpan>& raw() const override { return stopped_by_ ? raw_ : spans_->raw(); }

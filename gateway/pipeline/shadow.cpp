@@ -14,11 +14,13 @@ namespace v1 = tollgate::v1;
 namespace {
 
 // Nobody is asked for it: what its rules would ask is not scanned.
-v1::ShadowVerdict Made(const policy::PolicySet& shadow, const policy::Verdict& verdict, std::span<const policy::Question> questions) {
+v1::ShadowVerdict Made(const policy::PolicySet& shadow, const policy::Verdict& verdict, std::span<const policy::Question> questions,
+                       bool failed = false) {
   v1::ShadowVerdict out;
   out.set_policy_digest(std::string(base::View(shadow.digest())));
   *out.mutable_verdict() = ToProto(verdict);
   for (const policy::Question& question : questions) out.mutable_verdict()->add_not_scanned(question.label());
+  if (failed) out.mutable_verdict()->add_not_scanned("shadow_failed");
   return out;
 }
 
@@ -29,13 +31,14 @@ class BesideFilter final : public policy::StreamFilter {
       : acting_(std::move(acting)), shadow_(shadow.OpenOutput(subject, channel)), questions_(shadow.QuestionsOfOutput(subject, channel)) {}
 
   absl::StatusOr<std::string> Push(std::string_view raw) override {
-    if (!shadow_->blocked()) shadow_->Push(raw).IgnoreError();
+    if (!shadow_->blocked()) failed_ = failed_ || !shadow_->Push(raw).ok();
     return acting_->Push(raw);
   }
   absl::StatusOr<std::string> Finish() override {
-    shadow_->Finish().IgnoreError();
+    failed_ = failed_ || !shadow_->Finish().ok();
     return acting_->Finish();
   }
+  bool acts() const override { return acting_->acts(); }
   bool blocked() const override { return acting_->blocked(); }
   const policy::Verdict& verdict() const override { return acting_->verdict(); }
   const std::vector<policy::RawSpan>& raw() const override { return acting_->raw(); }
@@ -45,11 +48,12 @@ class BesideFilter final : public policy::StreamFilter {
   std::int64_t decided_bytes() const override { return acting_->decided_bytes(); }
   bool swallowing() const override { return acting_->swallowing(); }
 
-  v1::ShadowVerdict ShadowOf(const policy::PolicySet& shadow) const { return Made(shadow, shadow_->verdict(), questions_); }
+  v1::ShadowVerdict ShadowOf(const policy::PolicySet& shadow) const { return Made(shadow, shadow_->verdict(), questions_, failed_); }
 
  private:
   const std::unique_ptr<policy::StreamFilter> acting_, shadow_;
   const std::vector<policy::Question> questions_;
+  bool failed_ = false;
 };
 
 }  // namespace
@@ -77,7 +81,8 @@ ShadowCounts::Counts ShadowCounts::Of(bool output) const {
 v1::ShadowVerdict ShadowOf(const policy::PolicySet* shadow, const policy::Subject& subject, std::span<const policy::Message> prompt) {
   if (shadow == nullptr) return {};
   const auto inspection = shadow->Inspect(subject, prompt);
-  return inspection.ok() ? Made(*shadow, inspection->verdict, inspection->questions) : v1::ShadowVerdict();
+  if (inspection.ok()) return Made(*shadow, inspection->verdict, inspection->questions);
+  return Made(*shadow, {}, {}, /*failed=*/true);
 }
 
 std::unique_ptr<policy::StreamFilter> OpenOutput(const directory::Judges& judges, const policy::Subject& subject,

@@ -28,7 +28,7 @@ std::optional<Ending> LostAuthority(const Collaborators& with, const identity::P
   if (!snapshot.ok()) return Broken("DIRECTORY_STALE", snapshot.status());
   const auto place = (*snapshot)->FindKey(principal.place.key->id);
   absl::Status may = place ? (*snapshot)->MayRun(*place, model, with.clock->Wall())
-                           : base::WithDetail(base::PermissionDenied("the key that this request was made with is gone"),
+                           : base::WithDetail(base::PermissionDenied("the key that this request was made with is gone: ask for a new one"),
                                               {.reason = "KEY_REVOKED", .may_retry = false});
   if (may.ok()) return std::nullopt;
   const auto detail = base::DetailOf(may);
@@ -67,7 +67,7 @@ std::optional<Ending> Watch::MustStop(std::string_view during) {
     return Broken("SHUTDOWN", ShuttingDown());
   }
   const auto now = steady_clock::now();
-  if (now >= deadline_) return Ended("DEADLINE", base::DeadlineExceeded(fmt::format("the request's deadline passed while {}", during)));
+  if (now >= deadline_) return Ended("DEADLINE", base::DeadlineExceeded(fmt::format("the request's deadline passed while {}: allow more time, or ask for fewer tokens", during)));
   if (now < next_authority_check_) return std::nullopt;
   next_authority_check_ = now + with_.options.authority_check;
   return LostAuthority(with_, principal_, model_);

@@ -108,10 +108,13 @@ absl::Status BuildEngine(Parts& parts) {
   pool.worker.log_json = config.diagnostics().json();
   for (const v1::Config::Model& m : config.pool().models()) {
     TG_ASSIGN(inference::ModelOptions model, ModelFrom(m, parts.secrets->upstream_salt_key));
+    model.device_sampling = DeviceSamplingOf(config.pool().device_sampling());
     pool.models.push_back(std::move(model));
   }
   TG_ASSIGN(parts.pool, inference::Pool::Create(std::move(pool)));
-  ModelKeeperOptions keeper{.models_dir = config.pool().models_dir(), .drain = milliseconds(config.drain_ms())};
+  ModelKeeperOptions keeper{.models_dir = config.pool().models_dir(),
+                            .device_sampling = DeviceSamplingOf(config.pool().device_sampling()),
+                            .drain = milliseconds(config.drain_ms())};
   parts.models = std::make_unique<ModelKeeper>(*parts.directory, *parts.pool, base::SystemClock(), std::move(keeper));
   parts.identity = std::make_unique<identity::Identity>(parts.secrets->pepper, parts.dev);
   parts.cpu = std::make_unique<boost::asio::thread_pool>(config.cpu_threads());

@@ -117,6 +117,8 @@ void AddReplica(Families& out, const inference::ReplicaStats& r) {
   out.Counter("tollgate_pool_cached_tokens_total", "Prompt tokens that a team's own earlier work saved.",
               static_cast<double>(r.cached_tokens), model);
   out.Counter("tollgate_pool_output_tokens_total", "Tokens decoded.", static_cast<double>(r.output_tokens), model);
+  out.Counter("tollgate_pool_device_sampled_tokens_total", "Of those, chosen from the few logits that the device had found.",
+              static_cast<double>(r.device_sampled), model);
   out.Counter("tollgate_pool_sequences_total", "Sequences that ended.", static_cast<double>(r.sequences), model);
   out.Counter("tollgate_pool_refused_total", "Sequences refused by a full queue.", static_cast<double>(r.refused), model);
   out.Counter("tollgate_pool_failed_total", "Sequences that the engine failed on.", static_cast<double>(r.failed), model);
@@ -159,6 +161,8 @@ void AddUpstream(Families& out, const inference::ReplicaStats& r) {
               static_cast<double>(r.upstream.output_tokens_differing), model);
   out.Counter("tollgate_upstream_usage_differences_total", "Sequences whose tokens a server counted otherwise than we did; ours is billed.",
               static_cast<double>(r.upstream.usage_differences), model);
+  out.Counter("tollgate_upstream_usage_missing_total", "Servers' answers that came whole without a count of their tokens.",
+              static_cast<double>(r.upstream.usage_missing), model);
 }
 
 // What an endpoint picker of Kubernetes' Gateway API reads of each server that it may choose, under the names that its own settings have.

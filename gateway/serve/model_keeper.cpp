@@ -31,7 +31,8 @@ struct Known {
   base::MonoTime tried_at{};
 };
 
-inference::ModelOptions OptionsOf(const Model& model, const std::string& models_dir) {
+inference::ModelOptions OptionsOf(const Model& model, const ModelKeeperOptions& keeper) {
+  const std::string& models_dir = keeper.models_dir;
   inference::ModelOptions options;
   options.name = model.name;
   options.engine = model.engine == "scripted" ? inference::EngineKind::kScripted : inference::EngineKind::kLlama;
@@ -50,6 +51,7 @@ inference::ModelOptions OptionsOf(const Model& model, const std::string& models_
   options.pooling = inference::PoolingOf(model.pooling).value_or(inference::Pooling::kNone);
   options.strict = model.strict;
   options.kv_tokens = model.kv_tokens;
+  options.device_sampling = keeper.device_sampling;
   return options;
 }
 
@@ -65,6 +67,11 @@ inference::AdapterOptions AdapterOf(const Model& model, const std::string& model
 
 inference::KvType KvOf(std::string_view name) {
   return name == "q8" ? inference::KvType::kQ8 : name == "f32" ? inference::KvType::kF32 : inference::KvType::kF16;
+}
+
+inference::DeviceSampling DeviceSamplingOf(std::string_view name) {
+  using inference::DeviceSampling;
+  return name == "auto" ? DeviceSampling::kAuto : name == "on" ? DeviceSampling::kOn : DeviceSampling::kOff;
 }
 
 struct ModelKeeper::Impl {
@@ -148,7 +155,7 @@ void ModelKeeper::Impl::Load(const Model& model) {
   base::Info("models", "loading {}", model.name);
   const auto begun = clock.Mono();
   const absl::Status status =
-      model.base.empty() ? pool.Load(OptionsOf(model, options.models_dir)) : pool.LoadAdapter(AdapterOf(model, options.models_dir));
+      model.base.empty() ? pool.Load(OptionsOf(model, options)) : pool.LoadAdapter(AdapterOf(model, options.models_dir));
   if (status.ok()) {
     ForgetAdaptersOf(model.name);
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(clock.Mono() - begun);
@@ -203,7 +210,7 @@ void ModelKeeper::Stop() {
 
 absl::Status ModelKeeper::Check(const Model& model) const {
   const std::string& dir = impl_->options.models_dir;
-  return model.base.empty() ? impl_->pool.Check(OptionsOf(model, dir)) : impl_->pool.CheckAdapter(AdapterOf(model, dir));
+  return model.base.empty() ? impl_->pool.Check(OptionsOf(model, impl_->options)) : impl_->pool.CheckAdapter(AdapterOf(model, dir));
 }
 
 bool ModelKeeper::IsConfigured(std::string_view model) const {

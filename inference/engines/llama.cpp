@@ -93,6 +93,7 @@ LlamaContext MakeContext(llama_model* weights, const ModelOptions& model, int st
   params.n_ubatch = std::min<std::uint32_t>(params.n_batch, 512);
   params.n_seq_max = slots;
   params.n_outputs_max = slots;
+  params.n_outputs_max_per_seq = 1;
   params.kv_unified = model.kv_tokens > 0;
   if (model.kv == KvType::kQ8) {
     params.type_k = params.type_v = GGML_TYPE_Q8_0;
@@ -103,6 +104,12 @@ LlamaContext MakeContext(llama_model* weights, const ModelOptions& model, int st
   }
   params.no_perf = true;
   return LlamaContext(llama_init_from_model(weights, params));
+}
+
+// Where cells are shared all logits are proof that they are finite; how strict answers are made depends on nothing that may be off.
+bool DeviceCuts(const ModelOptions& model, const LlamaPlan& plan) {
+  if (model.kv_tokens > 0 || model.strict) return false;
+  return model.device_sampling == DeviceSampling::kOn || (model.device_sampling == DeviceSampling::kAuto && !plan.shares.empty());
 }
 
 // A model that is on GPUs leaves looking up its tokens' embeddings to the processor: a few threads do, and spin beside nobody.
@@ -150,7 +157,8 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
     info.strict = {LlamaVersion(), LlamaProcessor(), threads, step_tokens_max, model.context_tokens, std::string(Name(model.kv))};
   vocab.format().Describe(info);
   auto engine = std::make_unique<LlamaEngine>(std::move(info), std::move(checked.header), std::move(weights), std::move(context),
-                                              std::move(vocab), step_tokens_max, PrefixBytesMax(model));
+                                              std::move(vocab), step_tokens_max, PrefixBytesMax(model),
+                                              DeviceCuts(model, plan));
   if (model.kv_tokens > 0 && !engine->Info().rewinds) {
     return base::FailedPrecondition(
         "what this model keeps of a context cannot be told apart by token (it is recurrent, or forgets old tokens), so that its slots "

@@ -33,13 +33,14 @@ bool KeepsParts(const llama_model* model) {
 }  // namespace
 
 LlamaEngine::LlamaEngine(ModelInfo info, GgufHeader header, LlamaModel model, LlamaContext context, LlamaVocab vocab, int step_tokens_max,
-                         std::int64_t prefix_cache_bytes)
+                         std::int64_t prefix_cache_bytes, bool device_cuts)
     : info_(std::move(info)),
       model_(std::move(model)),
       context_(std::move(context)),
       adapters_(model_.get(), context_.get(), std::move(header), info_.device_memory_bytes > 0),
       vocab_(std::move(vocab)),
       batch_(step_tokens_max),
+      cut_(context_.get(), info_.slots, vocab_.tokens(), device_cuts),
       slots_(static_cast<std::size_t>(info_.slots)),
       keeps_parts_(KeepsParts(model_.get())),
       prefixes_(keeps_parts_ ? prefix_cache_bytes : 0),
@@ -226,6 +227,7 @@ absl::Status LlamaEngine::Step(std::span<const EngineWork> work, std::vector<Eng
   if (work.empty()) return absl::OkStatus();
   TG_RETURN_IF_ERROR(Fill(work));
   if (info_.kv_tokens > 0 && !spoilt_.empty() && !Cleanse(*spoilt_.begin())) return base::Unavailable("the engine's memory is short");
+  cut_.Suit(CutIsEnough());
   absl::Status status = adapters_.Use(slots_[ordered_.front().slot]->adapters);
   if (status.ok()) status = Decode();
   if (!status.ok()) {
@@ -241,9 +243,29 @@ absl::Status LlamaEngine::Step(std::span<const EngineWork> work, std::vector<Eng
   return absl::OkStatus();
 }
 
+// Whether all slots that are open can do with what the device leaves of their logits.
+bool LlamaEngine::CutIsEnough() const {
+  return cut_.wanted() && std::all_of(slots_.begin(), slots_.end(), [this](const std::optional<Slot>& slot) {
+           return !slot || (slot->logprobs < 0 && !slot->grammar && slot->adapters.empty() && cut_.Enough(slot->sampler.deciding()));
+         });
+}
+
+void LlamaEngine::TakeLogits(Wanted& wanted) {
+  if (!cut_.on()) {
+    wanted.logits = llama_get_logits_ith(context_.get(), wanted.row);
+    return;
+  }
+  wanted.cut = cut_.Row(wanted.row);
+  if (wanted.cut.tokens.empty()) {
+    wanted.logits = wanted.cut.logits.data();
+  } else {
+    ++device_sampled_;
+  }
+}
+
 // libllama is asked for the rows on this thread alone: it may put them in another order.
 void LlamaEngine::SampleAll(std::vector<EngineOutput>& outputs) {
-  for (Wanted& wanted : wanted_) wanted.logits = llama_get_logits_ith(context_.get(), wanted.row);
+  for (Wanted& wanted : wanted_) TakeLogits(wanted);
   const std::size_t first = outputs.size();
   outputs.resize(first + wanted_.size());
   tops_.resize(wanted_.size());
@@ -260,8 +282,9 @@ void LlamaEngine::SampleAll(std::vector<EngineOutput>& outputs) {
 }
 
 // The next token: the sampler's, if the grammar allows it; else the sampler's of those that the grammar allows.
-absl::StatusOr<std::int32_t> LlamaEngine::Choose(Slot& slot, std::span<const float> logits, Scratch& scratch) const {
+absl::StatusOr<std::int32_t> LlamaEngine::Choose(Slot& slot, const LlamaCut& cut, std::span<const float> logits, Scratch& scratch) const {
   const auto position = static_cast<std::int64_t>(slot.output.size());
+  if (!cut.tokens.empty()) return slot.sampler.SampleFrom(cut.tokens, cut.logits, position, scratch.sampler);
   TG_ASSIGN(std::int32_t token, slot.sampler.Sample(logits, position, scratch.sampler));
   if (!slot.grammar) return token;
   TG_ASSIGN(const bool allowed, slot.grammar->Allows(token));
@@ -279,12 +302,12 @@ absl::StatusOr<std::int32_t> LlamaEngine::Choose(Slot& slot, std::span<const flo
 absl::Status LlamaEngine::Sample(const Wanted& wanted, Scratch& scratch, std::vector<EngineAlternative>& alternatives,
                                  EngineOutput& output) {
   Slot& slot = *slots_[wanted.slot];
-  if (wanted.logits == nullptr) return base::Internal("the engine gave no logits");
-  const std::span<const float> logits(wanted.logits, static_cast<std::size_t>(vocab_.tokens()));
+  if (wanted.logits == nullptr && wanted.cut.tokens.empty()) return base::Internal("the engine gave no logits");
+  const std::span<const float> logits(wanted.logits, wanted.logits == nullptr ? 0 : static_cast<std::size_t>(vocab_.tokens()));
   const bool proves = info_.kv_tokens > 0;
   slot.finite = (slot.adapters.empty() && !proves) || IsFinite(wanted.logits);
   if (proves && !slot.finite) return Overflowed();
-  TG_ASSIGN(const std::int32_t token, Choose(slot, logits, scratch));
+  TG_ASSIGN(const std::int32_t token, Choose(slot, wanted.cut, logits, scratch));
   slot.sampler.Accept(token);
   slot.output.push_back(token);
   output.token = token;

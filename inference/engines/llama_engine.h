@@ -17,6 +17,7 @@
 #include "inference/engines/llama_adapters.h"
 #include "inference/engines/llama_aside.h"
 #include "inference/engines/llama_batch.h"
+#include "inference/engines/llama_device_cut.h"
 #include "inference/engines/llama_grammar.h"
 #include "inference/engines/llama_library.h"
 #include "inference/engines/llama_vocab.h"
@@ -29,7 +30,7 @@ namespace tollgate::inference {
 class LlamaEngine final : public Engine {
  public:
   LlamaEngine(ModelInfo info, GgufHeader header, LlamaModel model, LlamaContext context, LlamaVocab vocab, int step_tokens_max,
-              std::int64_t prefix_cache_bytes);
+              std::int64_t prefix_cache_bytes, bool device_cuts);
   ~LlamaEngine() override;
 
   // Gives the context its threads and puts one token through the model: that pages the weights in, and fails here rather than on the first
@@ -55,6 +56,7 @@ class LlamaEngine final : public Engine {
   absl::StatusOr<int> AddAdapter(const AdapterOptions& adapter) override { return adapters_.Add(adapter); }
   void RemoveAdapter(int handle) override { adapters_.Remove(handle); }
   std::int64_t cache_bytes() const override { return prefixes_.bytes(); }
+  std::int64_t device_sampled() const override { return device_sampled_; }
 
   void Interrupt() override {
     if (!interrupted_.exchange(true, std::memory_order_acq_rel)) LlamaInterrupted(true);
@@ -83,7 +85,8 @@ class LlamaEngine final : public Engine {
   struct Wanted {
     int slot;
     int row;                        // Index in the batch whose logits decide.
-    const float* logits = nullptr;  // Once they are there.
+    const float* logits = nullptr;  // Once they are there,
+    LlamaCut cut{};                 // or the greatest of them.
   };
   struct Scratch {  // Of one thread that samples.
     SamplerScratch sampler;
@@ -112,9 +115,11 @@ class LlamaEngine final : public Engine {
   // On any of the crew's threads: each slot on one of them.
   void AddLogprobs(std::span<const float> logits, int top, Scratch& scratch, std::vector<EngineAlternative>& alternatives,
                    EngineOutput& output) const;
-  absl::StatusOr<std::int32_t> Choose(Slot& slot, std::span<const float> logits, Scratch& scratch) const;
+  absl::StatusOr<std::int32_t> Choose(Slot& slot, const LlamaCut& cut, std::span<const float> logits, Scratch& scratch) const;
   absl::Status Sample(const Wanted& wanted, Scratch& scratch, std::vector<EngineAlternative>& alternatives, EngineOutput& output);
   void SampleAll(std::vector<EngineOutput>& outputs);
+  void TakeLogits(Wanted& wanted);
+  bool CutIsEnough() const;
 
   ModelInfo info_;
   LlamaModel model_;
@@ -123,6 +128,8 @@ class LlamaEngine final : public Engine {
   LlamaAdapters adapters_;
   LlamaVocab vocab_;
   LlamaBatch batch_;
+  LlamaDeviceCut cut_;
+  std::int64_t device_sampled_ = 0;
   std::vector<std::optional<Slot>> slots_;
   std::set<int> spoilt_;  // Empty slots whose cells may hold what is not finite.
   bool keeps_parts_;

@@ -21,6 +21,7 @@ bool LlamaEngine::TurnsOutFinite(int index) {
     return false;
   }
   if (slot.cached >= info_.context_tokens || !adapters_.Use(slot.adapters).ok()) return false;
+  cut_.Suit(false);  // All logits are the proof.
   batch_.raw.n_tokens = 0;
   batch_.Add(0, slot.cached, index, true);
   if (!Decode().ok()) return false;

@@ -2,6 +2,8 @@
 // no answer means, for this and for answers that come in pieces.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -16,13 +18,19 @@ struct UpstreamRefusal {
   bool may_retry = false;        // Another endpoint may do better.
   bool endpoint_failed = false;  // It says something of the endpoint, rather than of the request.
 };
-UpstreamRefusal RefusalOf(int http_status);  // REQUIRES: not 200.
+// REQUIRES: not 200. `wait`: how long the server asks to be left alone; 0 = it does not say.
+UpstreamRefusal RefusalOf(int http_status, std::chrono::seconds wait);
+// A server is left alone no longer, whatever it asks for.
+constexpr std::chrono::seconds kRestMax{30};
+// Of such an answer's body so much is read, unseen, so that its connection may be used again.
+constexpr std::size_t kRefusalBytesMax = 1 << 16;
 
 class UpstreamAnswer final : public base::HttpSink {
  public:
   explicit UpstreamAnswer(std::size_t bytes_max) : bytes_max_(bytes_max) {}
 
   bool OnBody(int http_status, std::string_view bytes) override;
+  void OnRetryAfter(std::chrono::seconds wait) override { wait_ = std::min(wait, kRestMax); }
   void OnEnd(int http_status, const absl::Status& status) override;
   void Fail(const absl::Status& status);  // The engine gave it up.
 
@@ -31,11 +39,14 @@ class UpstreamAnswer final : public base::HttpSink {
   const absl::Status& status() const { return refusal_.status; }
   bool may_retry() const { return refusal_.may_retry; }
   bool endpoint_failed() const { return refusal_.endpoint_failed; }
+  std::chrono::seconds wait() const { return wait_; }  // The server asks to be left alone for so long.
   const std::string& body() const { return body_; }
 
  private:
   const std::size_t bytes_max_;
   std::string body_;
+  std::size_t refusal_bytes_ = 0;
+  std::chrono::seconds wait_{0};
   bool too_long_ = false;
   bool over_ = false;
   UpstreamRefusal refusal_;

@@ -201,7 +201,7 @@ class UpstreamEmbedder final : public Engine {
     auto numbers = Read(slot);
     const std::unique_ptr<UpstreamAnswer> answer = std::move(slot.answer);
     const bool lies = answer->status().ok() && !numbers.ok();
-    const std::size_t endpoint = fleet_->Ended(slot.call, numbers.status(), answer->endpoint_failed() || lies);
+    const std::size_t endpoint = fleet_->Ended(slot.call, numbers.status(), answer->endpoint_failed() || lies, answer->wait());
     if (!numbers.ok()) {
       // Tried again: the next step begins anew, elsewhere.
       const bool may_retry = answer->may_retry() || lies;
@@ -210,18 +210,11 @@ class UpstreamEmbedder final : public Engine {
     }
     slot.call.tried.clear();
     slot.reported.worked = true;
-    Compare(endpoint, numbers->input_tokens, slot);
+    fleet_->Compare(endpoint, {.reported_input = numbers->input_tokens, .sent = slot.PartTokens()}, slot.reported);
     slot.done += std::exchange(slot.part, 0);
     EngineOutput& output = outputs.emplace_back();
     output.slot = index;
     output.vectors = given_.emplace_back(std::move(numbers->numbers));
-  }
-
-  void Compare(std::size_t endpoint, const std::optional<std::int64_t>& reported, Slot& slot) {
-    if (!reported) return;
-    slot.reported.input_tokens = std::max(slot.reported.input_tokens, 0LL) + *reported;
-    const std::int64_t sent = slot.PartTokens();
-    if (*reported != sent) fleet_->Differs(endpoint, {reported, std::nullopt, sent, 0}, slot.reported);
   }
 
   void Fail(int slot, std::vector<EngineOutput>& outputs, const absl::Status& status) {

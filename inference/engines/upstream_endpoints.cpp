@@ -23,7 +23,7 @@ std::uint64_t Score(std::uint64_t affinity, std::size_t endpoint) {
 }  // namespace
 
 bool UpstreamEndpoints::Usable(const Endpoint& endpoint, base::MonoTime now) {
-  if (!endpoint.healthy) return false;
+  if (!endpoint.healthy || now < endpoint.rests_until) return false;
   return !endpoint.open_until || (now >= *endpoint.open_until && !endpoint.trying);
 }
 
@@ -68,6 +68,10 @@ void UpstreamEndpoints::Ended(std::size_t index, Outcome outcome, base::MonoTime
   }
 }
 
+void UpstreamEndpoints::Rest(std::size_t index, std::chrono::milliseconds wait, base::MonoTime now) {
+  endpoints_[index].rests_until = std::max(endpoints_[index].rests_until, now + std::min(wait, rules_.cooldown_max));
+}
+
 void UpstreamEndpoints::Probed(std::size_t index, bool healthy) { endpoints_[index].healthy = healthy; }
 
 int UpstreamEndpoints::usable(base::MonoTime now) const {
@@ -75,10 +79,11 @@ int UpstreamEndpoints::usable(base::MonoTime now) const {
 }
 
 std::chrono::milliseconds UpstreamEndpoints::RetryIn(base::MonoTime now) const {
-  auto first = rules_.cooldown;
+  auto first = rules_.cooldown_max;
   for (const Endpoint& endpoint : endpoints_) {
-    if (endpoint.healthy && endpoint.open_until && *endpoint.open_until > now)
-      first = std::min(first, std::chrono::duration_cast<std::chrono::milliseconds>(*endpoint.open_until - now));
+    const base::MonoTime until = std::max(endpoint.open_until.value_or(now), endpoint.rests_until);
+    const bool known = endpoint.healthy && until > now;  // Of one that is not well, or is being tried, it is not.
+    first = std::min(first, known ? std::chrono::ceil<std::chrono::milliseconds>(until - now) : rules_.cooldown);
   }
   return std::max(first, std::chrono::milliseconds(100));
 }

@@ -201,11 +201,14 @@ class UpstreamEngine final : public Engine {
 
   void Judge(Slot& slot) {
     const UpstreamRequest& request = *slot.request;
-    const std::size_t endpoint = fleet_->Ended(slot.call, request.status(), request.endpoint_failed());
-    if (request.reported_input()) slot.reported.input_tokens = *request.reported_input();
-    if (request.reported_output()) slot.reported.output_tokens = std::max(slot.reported.output_tokens, 0LL) + *request.reported_output();
-    if (!request.usage_differs()) return;
-    fleet_->Differs(endpoint, {request.reported_input(), request.reported_output(), request.prompt_tokens(), request.given()},
+    const std::size_t endpoint = fleet_->Ended(slot.call, request.status(), request.endpoint_failed(), request.wait());
+    fleet_->Compare(endpoint,
+                    {.reported_input = request.reported_input(),
+                     .reported_output = request.reported_output(),
+                     .sent = request.prompt_tokens(),
+                     .given = request.given(),
+                     .whole = request.whole(),
+                     .differs = request.usage_absurd()},
                     slot.reported);
   }
 

@@ -17,6 +17,9 @@
 #include "inference/engines/upstream_wire.h"
 
 namespace tollgate::inference {
+
+using std::chrono::milliseconds;
+
 namespace {
 
 constexpr std::size_t kAffinityTokens = 256;
@@ -96,8 +99,9 @@ absl::Status UpstreamFleet::Send(UpstreamCall& call, std::uint64_t affinity, std
     base::ErrorDetail detail;
     detail.reason = "UPSTREAM_UNAVAILABLE";
     detail.retry_after_ms = endpoints_.RetryIn(now).count();
-    return base::WithDetail(base::Unavailable(fmt::format("none of the {} servers of model {} can take the request; try again in {} ms",
-                                                          options_.endpoints.size(), model_, *detail.retry_after_ms)),
+    return base::WithDetail(base::Unavailable(fmt::format("none of the {} servers of model {} can take the request{}; try again in {} ms",
+                                                          options_.endpoints.size(), model_,
+                                                          problem_.empty() ? "" : fmt::format(" ({})", problem_), *detail.retry_after_ms)),
                             detail);
   }
   base::HttpRequest http;
@@ -113,12 +117,15 @@ absl::Status UpstreamFleet::Send(UpstreamCall& call, std::uint64_t affinity, std
   return absl::OkStatus();
 }
 
-std::size_t UpstreamFleet::Ended(UpstreamCall& call, const absl::Status& status, bool endpoint_failed) {
+std::size_t UpstreamFleet::Ended(UpstreamCall& call, const absl::Status& status, bool endpoint_failed, milliseconds rest) {
   using Outcome = UpstreamEndpoints::Outcome;
   const Outcome outcome = endpoint_failed ? Outcome::kFailed : status.ok() ? Outcome::kGood : Outcome::kNeither;
   const std::size_t endpoint = std::exchange(call.endpoint, UpstreamCall::kNone);
   endpoints_.Ended(endpoint, outcome, clock_.Mono(), call.trying);
+  if (status.ok()) problem_.clear();
   if (!status.ok()) {
+    if (rest.count() > 0) endpoints_.Rest(endpoint, rest, clock_.Mono());
+    problem_ = base::Message(status);
     ++stats_.failures;
     base::Warn("inference", "model {}: {}: {}", model_, options_.endpoints[endpoint], base::Message(status));
   }
@@ -139,18 +146,31 @@ void UpstreamFleet::Drop(UpstreamCall& call) {
   call.tried.clear();
 }
 
-void UpstreamFleet::Differs(std::size_t endpoint, const UpstreamUsage& usage, ReportedUsage& reported) {
+void UpstreamFleet::Compare(std::size_t endpoint, const UpstreamUsage& usage, ReportedUsage& reported) {
+  const bool silent = !usage.reported_input && !usage.reported_output;
+  if (usage.whole) ++reported.answers;
+  if (usage.whole && silent) ++reported.silent, ++stats_.usage_missing;
+  bool differs = usage.differs;
+  const auto add = [&differs](const std::optional<std::int64_t>& theirs, std::int64_t ours, long long& sum, long long& our_sum,
+                              long long& apart) {
+    if (!theirs) return;
+    sum = std::max(sum, 0LL) + *theirs;
+    our_sum += ours;
+    apart += std::abs(*theirs - ours);
+    differs = differs || *theirs != ours;
+  };
+  add(usage.reported_input, usage.sent, reported.input_tokens, reported.sent_tokens, stats_.input_tokens_differing);
+  add(usage.reported_output, usage.given, reported.output_tokens, reported.came_tokens, stats_.output_tokens_differing);
+  if (!differs) return;
   if (!std::exchange(reported.differs, true)) ++stats_.usage_differences;
-  if (usage.reported_input) stats_.input_tokens_differing += std::abs(*usage.reported_input - usage.sent);
-  if (usage.reported_output) stats_.output_tokens_differing += std::abs(*usage.reported_output - usage.given);
   base::Warn("inference", "model {}: {} reports {} input and {} output tokens; {} and {} were sent and came", model_,
              options_.endpoints[endpoint], usage.reported_input.value_or(-1), usage.reported_output.value_or(-1), usage.sent, usage.given);
 }
 
-void UpstreamFleet::Move(std::chrono::milliseconds wait) {
+void UpstreamFleet::Move(milliseconds wait) {
   health_.Tend(*http_, options_.endpoints, headers_, clock_.Mono());
   http_->Run(wait);
-  health_.Hear(options_.endpoints, endpoints_);
+  health_.Hear(options_.endpoints, endpoints_, problem_);
 }
 
 UpstreamStats UpstreamFleet::stats() const {

@@ -36,6 +36,8 @@ struct UpstreamUsage {
   std::optional<std::int64_t> reported_input, reported_output;
   std::int64_t sent = 0;
   std::int64_t given = 0;
+  bool whole = true;     // The answer came to its end.
+  bool differs = false;  // Whatever the counts are: they are none, or more came than was asked for.
 };
 
 class UpstreamFleet {
@@ -53,15 +55,15 @@ class UpstreamFleet {
   absl::Status Send(UpstreamCall& call, std::uint64_t affinity, std::string_view path, std::string body, base::HttpSink& sink);
   void Cancel(const UpstreamCall& call) { http_->Cancel(call.transfer); }  // Its sink hears no more; Ended is to follow.
 
-  // Tells how a call that is under way ended. Which endpoint it was at.
-  std::size_t Ended(UpstreamCall& call, const absl::Status& status, bool endpoint_failed);
+  // Tells how a call that is under way ended, and how long its endpoint asks to be left alone. Which endpoint it was at.
+  std::size_t Ended(UpstreamCall& call, const absl::Status& status, bool endpoint_failed, std::chrono::milliseconds rest);
   // After Ended: whether there is an endpoint for another attempt; it is counted, and Send may follow.
   bool TryAgain(const UpstreamCall& call, std::uint64_t affinity);
   // Ends a call, wherever it is, without a word about its endpoint: its connection is closed, by which servers know that nobody waits.
   void Drop(UpstreamCall& call);
 
-  // Flags a difference: in `reported`, the counts and a line of diagnostics.
-  void Differs(std::size_t endpoint, const UpstreamUsage& usage, ReportedUsage& reported);
+  // Adds what an answer reports to `reported`, and flags a difference there, in the counts and by a line of diagnostics.
+  void Compare(std::size_t endpoint, const UpstreamUsage& usage, ReportedUsage& reported);
 
   void Move(std::chrono::milliseconds wait);  // Transfers and probes, as far as they go.
   int transfers() const { return http_->transfers(); }
@@ -78,6 +80,7 @@ class UpstreamFleet {
   UpstreamEndpoints endpoints_;
   UpstreamHealth health_;
   UpstreamStats stats_;
+  std::string problem_;  // What failed last; empty once something worked.
   std::unique_ptr<base::HttpClient> http_;
 };
 

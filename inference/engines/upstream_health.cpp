@@ -27,14 +27,18 @@ void UpstreamHealth::Tend(base::HttpClient& http, const std::vector<std::string>
   }
 }
 
-void UpstreamHealth::Hear(const std::vector<std::string>& urls, UpstreamEndpoints& endpoints) {
+void UpstreamHealth::Hear(const std::vector<std::string>& urls, UpstreamEndpoints& endpoints, std::string& problem) {
   for (std::size_t i = 0; i < probes_.size(); ++i) {
     const auto answered = std::exchange(probes_[i].answered, std::nullopt);
     if (!answered) continue;
     endpoints.Probed(i, *answered);
     if (std::exchange(probes_[i].healthy, *answered) == *answered) continue;
-    base::Warn("inference", "model {}: {} {}", model_, urls[i],
-               *answered ? "is well again" : "is not well: it takes no requests until it answers /health");
+    if (*answered) {
+      base::Warn("inference", "model {}: {} is well again", model_, urls[i]);
+      continue;
+    }
+    problem = probes_[i].why;
+    base::Warn("inference", "model {}: {} is not well: it takes no requests until it answers /health ({})", model_, urls[i], problem);
   }
 }
 

@@ -18,8 +18,8 @@ class UpstreamHealth {
 
   // Begins what is due. `headers` go with each probe. The client must be gone before this.
   void Tend(base::HttpClient& http, const std::vector<std::string>& urls, const std::vector<std::string>& headers, base::MonoTime now);
-  // Tells what was answered since the last call.
-  void Hear(const std::vector<std::string>& urls, UpstreamEndpoints& endpoints);
+  // Tells what was answered since the last call; why an endpoint is not well, also in `problem`.
+  void Hear(const std::vector<std::string>& urls, UpstreamEndpoints& endpoints, std::string& problem);
 
  private:
   struct Probe final : base::HttpSink {
@@ -27,8 +27,10 @@ class UpstreamHealth {
     void OnEnd(int http_status, const absl::Status& status) override {
       under_way = false;
       answered = status.ok() && http_status >= 200 && http_status < 300;
+      why = status.ok() ? "/health answers with HTTP " + std::to_string(http_status) : "/health: " + base::Message(status);
     }
     bool under_way = false;
+    std::string why;               // If not well.
     std::optional<bool> answered;  // Well or not; not told yet.
     bool healthy = true;           // As last told.
   };

@@ -5,6 +5,7 @@
 // Tested by tests/inference/upstream_faults_test.cpp, tests/inference/upstream_engine_test.cpp.
 #include "inference/engines/upstream_request.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -14,7 +15,8 @@
 namespace tollgate::inference {
 
 bool UpstreamRequest::OnBody(int http_status, std::string_view bytes) {
-  if (http_status != 200) return true;  // What it says is not for us to repeat; OnEnd looks at the status alone.
+  // What it says is not for us to repeat; OnEnd looks at the status alone.
+  if (http_status != 200) return (refusal_bytes_ += bytes.size()) <= kRefusalBytesMax;
   events_.clear();
   if (!stream_.Push(bytes, events_)) {
     bad_ = base::Unavailable(fmt::format("the upstream sent an event of more than {} bytes", EventStream::kEventBytesMax));
@@ -33,6 +35,7 @@ absl::Status UpstreamRequest::Take(UpstreamEvent event) {
   done_ = event.done;
   if (event.input_tokens) reported_input_ = event.input_tokens;
   if (event.output_tokens) reported_output_ = event.output_tokens;
+  absurd_ = absurd_ || event.absurd_usage;
   if (!event.text.empty() || !event.tokens.empty()) {
     if (!finish_.empty()) return base::Unavailable("the upstream went on after the end of its answer");
     TG_RETURN_IF_ERROR(Add(event));
@@ -60,7 +63,7 @@ absl::Status UpstreamRequest::Add(const UpstreamEvent& event) {
   if (untaken_bytes_ > kUntakenBytesMax) return base::Unavailable("the upstream sent far more text than tokens");
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (given_ == max_tokens_) {
-      too_many_ = true;
+      too_many_ = absurd_ = true;
       break;
     }
     ++given_;
@@ -71,6 +74,8 @@ absl::Status UpstreamRequest::Add(const UpstreamEvent& event) {
   return absl::OkStatus();
 }
 
+void UpstreamRequest::OnRetryAfter(std::chrono::seconds wait) { wait_ = std::min(wait, kRestMax); }
+
 void UpstreamRequest::OnEnd(int http_status, const absl::Status& status) {
   over_ = true;
   if (too_many_) {
@@ -79,14 +84,14 @@ void UpstreamRequest::OnEnd(int http_status, const absl::Status& status) {
   }
   if (!bad_.ok()) {
     status_ = bad_;
-  } else if (!status.ok()) {
-    status_ = base::Unavailable(fmt::format("the upstream's answer did not come: {}", base::Message(status)));
-  } else if (http_status != 200) {
-    UpstreamRefusal refusal = RefusalOf(http_status);
+  } else if (http_status > 200) {
+    UpstreamRefusal refusal = RefusalOf(http_status, wait_);
     status_ = std::move(refusal.status);
     may_retry_ = refusal.may_retry;
     endpoint_failed_ = refusal.endpoint_failed;
     return;
+  } else if (!status.ok()) {
+    status_ = base::Unavailable(fmt::format("the upstream's answer did not come: {}", base::Message(status)));
   } else if (finish_.empty()) {
     status_ = base::Unavailable("the upstream ended its answer in the middle");
   }
@@ -103,10 +108,6 @@ void UpstreamRequest::EndTurn() {
   ++given_;
   turn_ended_ = true;
   tokens_.push_back({end_token_, "", true});
-}
-
-bool UpstreamRequest::usage_differs() const {
-  return too_many_ || (reported_input_ && *reported_input_ != prompt_tokens_) || (reported_output_ && *reported_output_ != given_);
 }
 
 void UpstreamRequest::Fail(const absl::Status& status) {

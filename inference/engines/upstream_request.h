@@ -2,6 +2,7 @@
 // of itself holds. One thread. Internal to the upstream engine.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <optional>
@@ -32,6 +33,7 @@ class UpstreamRequest final : public base::HttpSink {
       : tokenizer_(tokenizer), prompt_tokens_(prompt_tokens), max_tokens_(max_tokens), end_token_(end_token) {}
 
   bool OnBody(int http_status, std::string_view bytes) override;
+  void OnRetryAfter(std::chrono::seconds wait) override;
   void OnEnd(int http_status, const absl::Status& status) override;
 
   std::deque<UpstreamToken>& tokens() { return tokens_; }  // Not taken yet.
@@ -47,10 +49,12 @@ class UpstreamRequest final : public base::HttpSink {
   const absl::Status& status() const { return status_; }
   bool may_retry() const { return may_retry_; }  // Another endpoint may do better.
   bool endpoint_failed() const { return endpoint_failed_; }
+  std::chrono::seconds wait() const { return wait_; }  // The endpoint asks to be left alone for so long.
 
   const std::optional<std::int64_t>& reported_input() const { return reported_input_; }
   const std::optional<std::int64_t>& reported_output() const { return reported_output_; }
-  bool usage_differs() const;  // From what was sent and came. False where nothing was reported.
+  bool usage_absurd() const { return absurd_; }              // What was reported is no count, or more came than was asked for.
+  bool whole() const { return status_.ok() && !too_many_; }  // REQUIRES: over. It came to its end by itself.
 
   void Fail(const absl::Status& status);  // The engine gave it up.
 
@@ -71,10 +75,13 @@ class UpstreamRequest final : public base::HttpSink {
   bool names_tokens_ = false;  // The upstream gives ids.
   bool turn_ended_ = false;    // By a token.
   bool too_many_ = false;      // It gave more than it was asked for.
+  bool absurd_ = false;        // That, or it reported what is no count.
   bool done_ = false;
   bool over_ = false;
   bool may_retry_ = false;
   bool endpoint_failed_ = false;
+  std::size_t refusal_bytes_ = 0;
+  std::chrono::seconds wait_{0};
   std::string finish_;
   absl::Status bad_;  // Why we stopped reading.
   absl::Status status_;

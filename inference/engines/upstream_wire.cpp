@@ -1,5 +1,5 @@
 // How it works. The body is written by hand, because a prompt is up to a million numbers; events are parsed by Boost.JSON, strictly: what
-// has the wrong type is an error, what is unknown is passed over.
+// has the wrong type is an error, what is unknown is passed over. A count that cannot be is a lie about usage, which spoils no answer.
 //
 // Tested by tests/inference/upstream_wire_test.cpp.
 #include "inference/engines/upstream_wire.h"
@@ -63,9 +63,10 @@ absl::Status ReadUsage(const json::value& usage, UpstreamEvent& event) {
   const auto read = [&](const char* name, std::optional<std::int64_t>& count) -> absl::Status {
     const json::value* value = usage.get_object().if_contains(name);
     if (value == nullptr || value->is_null()) return absl::OkStatus();
-    if (!value->is_int64() || value->get_int64() < 0 || value->get_int64() > kUpstreamCountMax)
-      return Strange("a count of tokens is no count");
-    count = value->get_int64();
+    if (!value->is_int64() && !value->is_uint64()) return Strange("a count of tokens is no whole number");
+    const std::int64_t told = value->is_int64() ? value->get_int64() : INT64_MAX;  // Boost.JSON's uint64 is what int64 cannot hold.
+    count = std::clamp<std::int64_t>(told, 0, kUpstreamCountMax);
+    event.absurd_usage = event.absurd_usage || told != *count;
     return absl::OkStatus();
   };
   TG_RETURN_IF_ERROR(read("prompt_tokens", event.input_tokens));

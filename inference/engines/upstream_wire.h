@@ -43,6 +43,7 @@ struct UpstreamEvent {
   std::string finish;                        // "stop", "length"; empty: there is more.
   std::optional<std::int64_t> input_tokens;  // Usage, where the event has it.
   std::optional<std::int64_t> output_tokens;
+  bool absurd_usage = false;  // It has counts that cannot be; they are given as the nearest that can, 0 or kUpstreamCountMax.
 };
 
 // UNAVAILABLE: the event is an error, or not what an upstream says; the message has nothing of its content.

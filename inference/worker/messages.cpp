@@ -98,7 +98,7 @@ void ToMessage(const ModelOptions& model, v1::WorkerStart& message) {
   // The queue, the pace of steps, streams, fairness and upstreams are the gateway's side.
   const auto& [name, engine, file, sha256, chat_template, licence, slots, context_tokens, threads, step_tokens_max, step_target,
                queue_sequences_max, queue_timeout, stream_buffer_bytes, kv, kv_tokens, prefix_cache_bytes, cached_token_share, upstream,
-               pooling, strict] = model;
+               pooling, strict, device_sampling] = model;
   message.set_name(name);
   message.set_engine(static_cast<int>(engine));
   message.set_file(file);
@@ -114,6 +114,7 @@ void ToMessage(const ModelOptions& model, v1::WorkerStart& message) {
   message.set_prefix_cache_bytes(prefix_cache_bytes);
   message.set_pooling(static_cast<int>(pooling));
   message.set_strict(strict);
+  message.set_device_sampling(static_cast<int>(device_sampling));
 }
 
 ModelOptions FromMessage(const v1::WorkerStart& message) {
@@ -133,6 +134,7 @@ ModelOptions FromMessage(const v1::WorkerStart& message) {
   model.prefix_cache_bytes = message.prefix_cache_bytes();
   model.pooling = static_cast<Pooling>(message.pooling());
   model.strict = message.strict();
+  model.device_sampling = static_cast<DeviceSampling>(message.device_sampling());
   return model;
 }
 

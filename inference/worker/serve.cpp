@@ -170,7 +170,10 @@ class Server {
   // False: the parent is gone.
   bool Answer(const absl::Status& status) {
     if (!status.ok()) ToMessage(status, *reply_.mutable_status());
-    if (engine_ != nullptr) reply_.set_cache_bytes(engine_->cache_bytes());
+    if (engine_ != nullptr) {
+      reply_.set_cache_bytes(engine_->cache_bytes());
+      reply_.set_device_sampled(engine_->device_sampled());
+    }
     base::Lock lock(mu_);
     busy_ = false;
     bool sent = socket_.Send(reply_, Soon()).ok();

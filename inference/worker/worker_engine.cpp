@@ -59,6 +59,7 @@ class WorkerEngine final : public Engine {
   const ModelInfo& Info() const override { return info_; }
   std::int64_t step_tokens_max() const override { return step_tokens_max_; }
   std::int64_t cache_bytes() const override { return cache_bytes_; }
+  std::int64_t device_sampled() const override { return device_sampled_; }
   std::int64_t restarts() const override { return keeper_.restarts(); }
   absl::Status Ready() const override { return keeper_.Ready(); }
 
@@ -282,7 +283,10 @@ class WorkerEngine final : public Engine {
       keeper_.GiveUp(*worker_, base::Message(status));
       return keeper_.Lost();
     }
-    if (status.ok()) cache_bytes_ = reply_.cache_bytes();
+    if (status.ok()) {
+      cache_bytes_ = reply_.cache_bytes();
+      device_sampled_ = reply_.device_sampled();
+    }
     return status;
   }
 
@@ -320,6 +324,7 @@ class WorkerEngine final : public Engine {
   v1::WorkerReply reply_;                             // What was given last points into it,
   std::vector<std::vector<EngineAlternative>> tops_;  // and here.
   std::int64_t cache_bytes_ = 0;
+  std::int64_t device_sampled_ = 0;
   base::MonoTime asked_at_{};
 };
 

@@ -15,7 +15,7 @@ constexpr SecretKind kRows[] = {
     {"private_key_pem", "private_key",
      "-----BEGIN " TG_KEY_HEADER "(?:[A-Za-z0-9+/=\\s:,.\\\\]|-[A-Za-z0-9])*(?:-----END " TG_KEY_HEADER ")?", 0, nullptr, 4096},
     {"putty_private_key", "", R"(PuTTY-User-Key-File-[23]: [a-z0-9-]{4,40})"},
-    {"age_secret_key", "", R"(\bAGE-SECRET-KEY-1[QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L]{58}\b)", 3},
+    {"age_secret_key", "", R"(\bAGE-SECRET-KEY-1[QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L]{58})", 3},
     {"wireguard_private_key", "", R"(\bPrivateKey = [A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)", 3.5},
     {"kubeconfig_client_key", "", R"(client-key-data: [A-Za-z0-9+/]{64,})", 3.5, nullptr, 2048},
     {"jwt", "", R"(\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,})", 0, nullptr, 2048},

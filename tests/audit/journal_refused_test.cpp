@@ -33,10 +33,12 @@ struct Bed : AuditFixture {
     REQUIRE(Append(*journal, v1::RECORD_KIND_REQUEST, request).ok());
     return request;
   }
-  std::future<Result> End(base::RequestId request) {
+  std::future<Result> End(base::RequestId request, std::int64_t delivered_bytes = 0) {
     Entry final = Make(v1::RECORD_KIND_FINAL, request);
     final.record.mutable_end()->mutable_tokens()->set_input(7);
     final.record.mutable_end()->mutable_tokens()->set_output(5);
+    final.record.mutable_end()->mutable_tokens()->set_delivered(delivered_bytes > 0 ? 5 : 0);
+    final.record.mutable_end()->set_delivered_bytes(delivered_bytes);
     final.record.mutable_end()->set_amount_nanos(50);
     final.companions.push_back(Note(request, 5));
     auto promise = std::make_shared<std::promise<Result>>();
@@ -64,7 +66,7 @@ struct Bed : AuditFixture {
         "read", fmt::format("SELECT message, {} FROM audit.record WHERE request_id = $1::uuid ORDER BY leaf_index DESC", kColumnNames),
         {request.ToString()});
     REQUIRE(rows.ok());
-    REQUIRE(rows->size() == 2);
+    REQUIRE(rows->size() >= 2);
     const auto record = RecordOf(ColumnsOf(*rows, 0, 1), rows->Bytes(0, 0));
     REQUIRE(record.ok());
     return *record;
@@ -98,6 +100,24 @@ TEST_CASE_METHOD(Bed, "A FINAL that alone makes the database fail holds nobody u
   CHECK(journal->stats().open_requests == 0);
   CHECK(journal->health().state == Health::State::kGood);
   CHECK(absl::IsFailedPrecondition(End(bad).get().status()));
+}
+
+TEST_CASE_METHOD(Bed, "In the place of a FINAL that is refused, what had left before it is told alone: not what would have left with it") {
+  const bool streamed = GENERATE(false, true);
+  const bool bare = GENERATE(false, true);
+  CAPTURE(streamed, bare);
+  const auto request = Begin();
+  if (streamed) REQUIRE(Append(*journal, Segment(request, 2, 3)).ok());
+  if (bare) Break("test.note", fmt::format("NEW.request_id = '{}'", request.ToString()), "54000");
+  if (!bare) Break("audit.record", fmt::format("NEW.kind = 4 AND NEW.request_id = '{}'", request.ToString()), "54000");
+  auto refused = End(request, 30);
+  CHECK(End(Begin()).get().ok());
+  CHECK(absl::IsUnavailable(refused.get().status()));
+  const v1::Record abort = LastOf(request);
+  CHECK(abort.kind() == v1::RECORD_KIND_ABORT);
+  CHECK(abort.end().delivered_bytes() == (streamed ? 20 : 0));
+  CHECK(abort.end().tokens().output() == (bare ? 0 : 5));
+  CHECK(abort.end().tokens().delivered() == (streamed && !bare ? 3 : 0));
 }
 
 TEST_CASE_METHOD(Bed, "A FINAL whose usage the database refuses in any form gives way to a bare ABORT, which says that nothing was used") {

@@ -23,6 +23,7 @@ struct Answer final : HttpSink {
     body += bytes;
     return body.size() < most;
   }
+  void OnRetryAfter(std::chrono::seconds told) override { wait = told; }
   void OnEnd(int http_status, const absl::Status& s) override {
     code = http_status;
     status = s;
@@ -30,6 +31,7 @@ struct Answer final : HttpSink {
   std::string body;
   std::size_t most = SIZE_MAX;
   int code = -1;
+  std::chrono::seconds wait{0};
   std::optional<absl::Status> status;
 };
 
@@ -121,6 +123,24 @@ TEST_CASE("What does not come whole is UNAVAILABLE, and what the sink had enough
   slow.timeout = milliseconds(50);
   CHECK(AskOnce(*client, slow).status->code() == absl::StatusCode::kUnavailable);
   CHECK(client->transfers() == 0);
+}
+
+TEST_CASE("How long an answer asks to wait is told, a day at most; what is no time is not") {
+  const std::pair<const char*, int> fields[] = {{"retry-after: 7\r\n", 7},
+                                                {"Retry-After: 9223372036854775807\r\n", 86'400},
+                                                {"retry-after: Fri, 31 Dec 2099 23:59:59 GMT\r\n", 86'400},
+                                                {"retry-after: Fri, 31 Dec 1999 23:59:59 GMT\r\n", 0},
+                                                {"retry-after: -7\r\n", 0},
+                                                {"retry-after: soon\r\n", 0},
+                                                {"", 0}};
+  for (const auto& [field, seconds] : fields) {
+    INFO(field);
+    ScriptedUpstream server([field = field](auto& exchange) { exchange.Reply(429, "later", field); });
+    const Answer answer = AskOnce(*Client(), Post(server));
+    CHECK(answer.code == 429);
+    CHECK(answer.status->ok());
+    CHECK(answer.wait == std::chrono::seconds(seconds));
+  }
 }
 
 TEST_CASE("A cancelled request closes its connection, and its sink hears no more") {

@@ -10,11 +10,11 @@
 //   isolation.own_hits                those that its second one saved because it had sent it itself
 //   cancel.steps_p99                  steps that ended between a cancel and its sequence's end; at most 1
 //
-// TOLLGATE_BENCH_WINDOWS (default 3), TOLLGATE_BENCH_RUNS (default 8 times to first token for each prompt length).
+// TOLLGATE_BENCH_WINDOWS (default 3), TOLLGATE_BENCH_RUNS (default 8 times to first token for each prompt length, alone and
+// beside).
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <functional>
 #include <map>
 #include <string>
 #include <thread>
@@ -81,13 +81,12 @@ class Load {
     for (const auto& stream : streams_) sum += Served(*stream);
     return sum;
   }
-
- private:
   double Served(const TokenStream& stream) const {
     const auto decoded = static_cast<double>(stream.tokens_decoded());
     return decoded == 0 ? 0 : prompt_tokens_ + 2 * decoded;
   }
 
+ private:
   Pool& pool_;
   std::uint8_t team_;
   int wanted_;
@@ -154,24 +153,23 @@ class StepTimes {
   std::thread thread_;
 };
 
-// Times to first token, in ms, ascending; `meanwhile` is called all the while.
-std::vector<double> FirstTokens(Load& victim, int runs, const std::function<void()>& meanwhile) {
+// Times to first token, in ms, ascending; the aggressor, if there is one, goes on all the while.
+std::vector<double> FirstTokens(Load& victim, int runs, Load* aggressor) {
+  const auto turn = [aggressor](milliseconds pause) {
+    if (aggressor != nullptr) aggressor->Turn();
+    std::this_thread::sleep_for(pause);
+  };
   std::vector<double> ms;
   for (int run = 0; run < runs; ++run) {
+    const double before = aggressor != nullptr ? aggressor->served() : 0;
     const auto stream = victim.Submit();
-    for (Piece piece; stream->Take(piece) != Taken::kEnd;) {
-      meanwhile();
-      std::this_thread::sleep_for(milliseconds(1));
-    }
+    for (Piece piece; stream->Take(piece) != Taken::kEnd;) turn(milliseconds(1));
     const StreamEnd& end = stream->end();
     if (!end.first_token_at) bench::Fail("a victim's sequence gave no token");
     ms.push_back(std::chrono::duration<double, std::milli>(*end.first_token_at - end.submitted_at).count());
-    // It asks for less than its share: else it would be no victim, and wait its turn.
-    const milliseconds rest(100 + 2 * static_cast<int>(ms.back()));
-    for (const auto until = Clock::now() + rest; Clock::now() < until;) {
-      meanwhile();
-      std::this_thread::sleep_for(milliseconds(5));
-    }
+    for (const auto until = Clock::now() + milliseconds(100); Clock::now() < until;) turn(milliseconds(5));
+    // It asks for less than its share, a third at most of what both are served: else it would be no victim, and wait its turn.
+    while (aggressor != nullptr && aggressor->served() - before < 2 * victim.Served(*stream)) turn(milliseconds(5));
   }
   std::sort(ms.begin(), ms.end());
   return ms;
@@ -179,8 +177,8 @@ std::vector<double> FirstTokens(Load& victim, int runs, const std::function<void
 
 void MeasureVictim(Pool& pool, int prompt_tokens, int runs) {
   Load victim(pool, 2, 0, prompt_tokens, 2);
-  FirstTokens(victim, 1, [] {});
-  const std::vector<double> alone = FirstTokens(victim, runs, [] {});
+  FirstTokens(victim, 1, nullptr);
+  const std::vector<double> alone = FirstTokens(victim, runs, nullptr);
   std::vector<double> beside;
   double step = 0;
   {
@@ -190,7 +188,7 @@ void MeasureVictim(Pool& pool, int prompt_tokens, int runs) {
       std::this_thread::sleep_for(milliseconds(5));
     }
     StepTimes steps(pool);
-    beside = FirstTokens(victim, runs, [&] { aggressor.Turn(); });
+    beside = FirstTokens(victim, runs, &aggressor);
     step = steps.P99();
   }
   while (pool.stats()[0].running > 0) std::this_thread::sleep_for(milliseconds(5));
@@ -243,5 +241,5 @@ int main() {
   inference::MeasureCancel(*pool, 20);
   const int runs = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_RUNS", 8));
   inference::MeasureJain(*pool, static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_WINDOWS", 3)));
-  for (const int tokens : {32, 512, 2000}) inference::MeasureVictim(*pool, tokens, tokens > 1000 ? std::max(runs / 4, 2) : runs);
+  for (const int tokens : {32, 512, 2000}) inference::MeasureVictim(*pool, tokens, runs);
 }

@@ -7,6 +7,7 @@
 //   pool.sampled.clientsN.ratio  ours temperature 1, top_p 1; the loop greedy
 //   pool.NAME.clientsN.efficiency             the engine's share of the pool's time; sampling is the engine's
 //   pool.process.clientsN.ratio               pool.isolation: process ÷ thread, greedy, one beside the other
+//   pool.device_sampling.clientsN.ratio       on a GPU: pool.device_sampling: auto ÷ off, greedy, one beside the other
 //   pool.bare.clientsN.tokens_per_second      the loop
 //   pool.decode.clientsN.tokens_per_second    the loop without choosing tokens: what libllama can give at best
 //   pool.scripted.clientsN.tokens_per_second  the scripted engine: what the pool itself can carry
@@ -209,12 +210,14 @@ void PrintDeviceMemory(const Pool& pool, int clients, std::int64_t free_before) 
   bench::Print(fmt::format("pool.clients{}.device_memory_ratio", clients), took / static_cast<double>(reckoned), "ratio", 3);
 }
 
-std::unique_ptr<Pool> MakePool(int clients, int threads, Isolation isolation = Isolation::kThread) {
+std::unique_ptr<Pool> MakePool(int clients, int threads, Isolation isolation = Isolation::kThread,
+                               DeviceSampling device_sampling = DeviceSampling::kOff) {
   ModelOptions model;
   model.slots = clients;
   model.context_tokens = kContext;
   model.threads = threads;
   model.prefix_cache_bytes = 0;  // The bare loop works through every prompt, so we must.
+  model.device_sampling = device_sampling;
   return bench::MakeModelPool(std::move(model), isolation);
 }
 
@@ -248,24 +251,37 @@ void Measure(int clients, int threads, int pairs, int tokens) {
   }
 }
 
-// What it costs that the engine is in another process.
-void MeasureProcess(int clients, int threads, int pairs, int tokens) {
-  const auto here = MakePool(clients, threads);
-  const auto apart = MakePool(clients, threads, Isolation::kProcess);
-  const SequenceRequest request = Ask(*here, LongStory(0), tokens, 0);
-  RunPool(*here, request, clients);
-  RunPool(*apart, request, clients);
+// A pool of another kind beside the usual one: how fast it is, in all and by that one.
+void MeasureBeside(const char* name, Pool& other, int clients, int threads, int pairs, int tokens) {
+  const auto usual = MakePool(clients, threads);
+  const SequenceRequest request = Ask(*usual, LongStory(0), tokens, 0);
+  RunPool(*usual, request, clients);
+  RunPool(other, request, clients);
   std::vector<double> ratios, rates;
   for (int pair = 0; pair < 2 * pairs; ++pair) {
-    const double t1 = RunPool(*here, request, clients);
-    const double p1 = RunPool(*apart, request, clients);
-    const double p2 = RunPool(*apart, request, clients);
-    const double t2 = RunPool(*here, request, clients);
-    for (const double ratio : {t1 / p1, t2 / p2}) ratios.push_back(ratio);
-    for (const double took : {p1, p2}) rates.push_back(clients * tokens / took);
+    const double u1 = RunPool(*usual, request, clients);
+    const double o1 = RunPool(other, request, clients);
+    const double o2 = RunPool(other, request, clients);
+    const double u2 = RunPool(*usual, request, clients);
+    for (const double ratio : {u1 / o1, u2 / o2}) ratios.push_back(ratio);
+    for (const double took : {o1, o2}) rates.push_back(clients * tokens / took);
   }
-  bench::PrintMedian(fmt::format("pool.process.clients{}.ratio", clients), ratios, "ratio", 3);
-  bench::PrintMedian(fmt::format("pool.process.clients{}.tokens_per_second", clients), rates, "tokens/s", 1);
+  bench::PrintMedian(fmt::format("pool.{}.clients{}.ratio", name, clients), ratios, "ratio", 3);
+  bench::PrintMedian(fmt::format("pool.{}.clients{}.tokens_per_second", name, clients), rates, "tokens/s", 1);
+}
+
+// What it costs that the engine is in another process.
+void MeasureProcess(int clients, int threads, int pairs, int tokens) {
+  const auto apart = MakePool(clients, threads, Isolation::kProcess);
+  MeasureBeside("process", *apart, clients, threads, pairs, tokens);
+}
+
+// What it saves that a GPU finds the greatest logits.
+void MeasureDeviceSampling(int clients, int threads, int pairs, int tokens) {
+  if (DeviceFree() == 0) return;
+  const auto pool = MakePool(clients, threads, Isolation::kThread, DeviceSampling::kAuto);
+  MeasureBeside("device_sampling", *pool, clients, threads, pairs, tokens);
+  if (pool->stats()[0].device_sampled == 0) Fail("the device does not sample");
 }
 
 // The whole program against the bare loop.
@@ -332,4 +348,5 @@ int main(int argc, char** argv) {
   for (const int clients : {1, 16}) MeasureScripted(clients, 200'000 / clients);
   for (const int clients : counts) Measure(clients, threads, pairs, tokens);
   for (const int clients : counts) MeasureProcess(clients, threads, pairs, tokens);
+  for (const int clients : counts) MeasureDeviceSampling(clients, threads, pairs, tokens);
 }

@@ -60,8 +60,7 @@ std::string With(const std::string& fields) { return R"({"model":"scripted","mes
 
 std::string Nested(int depth) {
   std::string out = R"({"model":"scripted","messages":[{"role":"user","content":"hi"}],"metadata":)";
-  for (int i = 0; i < depth; ++i) out += "[";
-  return out;
+  return out + std::string(depth, '[') + std::string(depth, ']') + "}";
 }
 
 }  // namespace
@@ -85,11 +84,11 @@ TEST_CASE("Bad HTTP requests are refused by name, and never recorded") {
       {R"({"model":"scripted","messages":[{"role":"wizard","content":"hi"}]})", 400, "role"},
       {R"({"model":"scripted","messages":[{"role":"user","content":7}]})", 400, "content"},
       {R"({"model":"scripted","model":"scripted","messages":[{"role":"user","content":"hi"}]})", 400, "model"},
-      {"{\"model\":\"scripted\",\"messages\":[{\"role\":\"user\",\"content\":\"\xff\xfe\"}]}", 400, ""},
-      {"{\"model\":\"scripted\",\"messages\":[{\"role\":\"user\",\"content\":\"\xed\xa0\x80\"}]}", 400, ""},
+      {"{\"model\":\"scripted\",\"messages\":[{\"role\":\"user\",\"content\":\"\xff\xfe\"}]}", 400, "not UTF-8"},
+      {"{\"model\":\"scripted\",\"messages\":[{\"role\":\"user\",\"content\":\"\xed\xa0\x80\"}]}", 400, "not UTF-8"},
       {R"({"model":"scripted","messages":[{"role":"user","content":"\ud800"}]})", 400, ""},
-      {Nested(200'000), 400, ""},
-      {Nested(40), 400, ""},
+      {Nested(100'000), 400, "deeper than"},
+      {Nested(40), 400, "deeper than"},
       {With(R"(,"temprature":1)"), 400, "temprature"},
       {With(R"(,"temperature":9)"), 400, "temperature"},
       {With(R"(,"temperature":"hot")"), 400, "temperature"},
@@ -99,7 +98,7 @@ TEST_CASE("Bad HTTP requests are refused by name, and never recorded") {
       {With(R"(,"presence_penalty":3)"), 400, "presence_penalty"},
       {With(R"(,"stop":["a","b","c","d","e"])"), 400, "stop"},
       {With(R"(,"stop":[""])"), 400, "stop"},
-      {With(R"(,"n":9)"), 400, "n"},
+      {With(R"(,"n":9)"), 400, "must be at least 1 and at most"},
       {With(R"(,"tools":[{"type":"function","function":{"name":"f g"}}])"), 400, "tools"},
       {With(R"(,"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"required")"), 400, "tool_choice"},
       {With(R"(,"max_reasoning_tokens":-1)"), 400, "max_reasoning_tokens"},

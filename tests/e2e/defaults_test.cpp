@@ -50,6 +50,24 @@ TEST_CASE("Defaults set at the command line hold on every surface within a secon
   REQUIRE(cli({"defaults", "set", "--team", "red", "--cap-output-tokens", "2"}).code == 0);
   REQUIRE(Eventually([&] { return ask(Surface::kHttpPlain, 50).reason == "cap_exceeded"; }, std::chrono::milliseconds(1000)));
   REQUIRE(cli({"defaults", "remove", "--team", "red"}).code == 0);
+
+  REQUIRE(cli({"defaults", "set", "--key-id", company.public_id, "--band", "0", "--weight", "2.5", "--cap-reasoning-tokens", "1"}).code ==
+          0);
+  const auto last = [&] { return StoryOf(admin, ask(Surface::kHttpPlain).request_id).request.request(); };
+  REQUIRE(Eventually([&] { return last().has_band(); }, std::chrono::milliseconds(1000)));
+  for (const Surface surface : kSurfaces) {
+    const Answer answer = Ask(ports, surface, {.key = company.key, .prompt = "!think a b c\n!say ok"});
+    INFO(Name(surface) << ": " << answer.message);
+    CHECK(answer.thought == "a");
+    CHECK(answer.text == "ok");
+    const Story story = StoryOf(admin, answer.request_id);
+    CHECK(story.request.request().has_band());
+    CHECK(story.request.request().band() == 0);
+    CHECK(story.request.request().weight_millionths() == 2'500'000);
+    CHECK(story.request.request().max_reasoning_tokens() == 1);
+    CHECK(story.request.request().defaults_size() == 2);  // The org's and the key's.
+  }
+  REQUIRE(cli({"defaults", "remove", "--key-id", company.public_id}).code == 0);
   REQUIRE(cli({"defaults", "remove"}).code == 0);
   REQUIRE(Eventually([&] { return ask(Surface::kHttpPlain).input == before; }, std::chrono::milliseconds(1000)));
   Books books(installation);

@@ -128,9 +128,10 @@ int OutputsBetween(const std::vector<Clock::time_point>& outputs, Clock::time_po
 }  // namespace
 
 TEST_CASE("Postgres gone, frozen or full under load: no output without a record, plain refusals, and service again unaided") {
-  enum class Fault { kStop, kKill, kLockRecords, kLockKeys, kDiskFull };
-  const Fault fault = GENERATE(Fault::kStop, Fault::kKill, Fault::kLockRecords, Fault::kLockKeys, Fault::kDiskFull);
-  const char* names[] = {"SIGSTOP", "kill -9", "records locked", "keys locked", "disk full"};
+  enum class Fault { kStop, kKill, kStopThenKill, kLockRecords, kLockKeys, kDiskFull };
+  const Fault fault =
+      GENERATE(Fault::kStop, Fault::kKill, Fault::kStopThenKill, Fault::kLockRecords, Fault::kLockKeys, Fault::kDiskFull);
+  const char* names[] = {"SIGSTOP", "kill -9", "SIGSTOP, then kill -9", "records locked", "keys locked", "disk full"};
   const std::string name = names[static_cast<int>(fault)];
   CAPTURE(name);
   Installation installation;
@@ -154,7 +155,8 @@ TEST_CASE("Postgres gone, frozen or full under load: no output without a record,
   const auto start = Clock::now();
   REQUIRE(Eventually([&] { return watchers.DoneSince(start) > 50; }, milliseconds(30'000)));
   std::optional<TableLock> lock;
-  if (fault == Fault::kStop) cluster.SigStop();
+  const bool killed = fault == Fault::kKill || fault == Fault::kStopThenKill;
+  if (fault == Fault::kStop || fault == Fault::kStopThenKill) cluster.SigStop();
   if (fault == Fault::kKill) cluster.Kill9();
   if (fault == Fault::kLockRecords) lock.emplace(installation, "audit.record");
   if (fault == Fault::kLockKeys) lock.emplace(installation, "keys.request");
@@ -164,13 +166,14 @@ TEST_CASE("Postgres gone, frozen or full under load: no output without a record,
   const bool was_ready = gateway->Ready();
   const auto back = Clock::now();
   if (fault == Fault::kStop) cluster.SigCont();
-  if (fault == Fault::kKill) cluster.Start();
+  if (fault == Fault::kStopThenKill) cluster.Kill9();
+  if (killed) cluster.Start();
   if (fault == Fault::kDiskFull) {
     CHECK(Get(gateway->probes_port(), "/readyz").body.find("disk is full; make room") != std::string::npos);
     REQUIRE((*base::Session::Connect(patient))->RunScript("make room", "DROP FUNCTION audit.disk_full CASCADE").ok());
   }
   lock.reset();
-  if (fault == Fault::kStop || fault == Fault::kKill || fault == Fault::kDiskFull) CHECK_FALSE(was_ready);
+  if (fault == Fault::kStop || killed || fault == Fault::kDiskFull) CHECK_FALSE(was_ready);
   CHECK(Eventually([&] { return watchers.DoneSince(back) > 20; }, milliseconds(30'000)));
   const auto recovered = Clock::now();
   watchers.Stop();
@@ -236,6 +239,9 @@ TEST_CASE("The end of a request that Postgres will not take holds nobody up, and
   CHECK(std::count(reasons.begin(), reasons.end(), "JOURNAL_REFUSED") == 4);
   const std::string used = fmt::format("SELECT sum(output_tokens)::int8 FROM metering.usage WHERE key_id = '{}'", key_id);
   CHECK((books.Count(used) > 160) != usage_too);
+  // Of the two whole replies nothing had left.
+  const std::string unseen = fmt::format("SELECT count(*) FROM metering.usage WHERE key_id = '{}' AND delivered_tokens = 0", key_id);
+  if (!usage_too) CHECK(books.Count(unseen) >= 2);
   CHECK(CheckAcknowledged(admin, books, answers) == "");
   CHECK(Reconcile(*gateway, installation.owner_key()) == "");
   CHECK(gateway->Ready());

@@ -169,6 +169,9 @@ TEST_CASE(
   const json::object sent = world.Sent();
   for (const json::value& input : sent.at("input").as_array()) tokens += static_cast<std::int64_t>(input.as_array().size());
   CHECK(world.EndOf(lied).tokens().input() == tokens);
+  CHECK(world.EndOf(lied).server_usage().input_reported() == tokens + 1000);
+  CHECK(world.EndOf(lied).server_usage().input_sent() == tokens);
+  CHECK(world.EndOf(lied).server_usage().differs());
   CHECK(Eventually(
       [&] { return world.gateway.Metrics().find("tollgate_upstream_usage_differences_total{model=\"vec\"} 1") != std::string::npos; }));
   world.lie = 0;

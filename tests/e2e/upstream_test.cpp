@@ -26,6 +26,7 @@ struct Reply {
   std::vector<std::string> pieces;
   std::int64_t lie = 0;
   bool ends = true;
+  std::string usage{};  // What it says of its cost; empty: the truth, but for the lie.
   void operator()(ScriptedUpstream::Exchange& exchange) const {
     const json::object asked = json::parse(exchange.request().body).as_object();
     const std::int64_t most = asked.at("max_tokens").as_int64();
@@ -39,8 +40,9 @@ struct Reply {
     const bool stops = given < most;
     if (stops && !ends) return exchange.Cut();
     Event(exchange, {{"index", 0}, {"text", ""}, {"finish_reason", stops ? "stop" : "length"}});
-    exchange.Write(fmt::format("data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":{},\"completion_tokens\":{}}}}}\n\ndata: [DONE]\n\n",
-                               asked.at("prompt").as_array().size(), given + (stops ? 1 : 0) + lie));
+    const std::string honest = fmt::format(R"({{"prompt_tokens":{},"completion_tokens":{}}})", asked.at("prompt").as_array().size(),
+                                           given + (stops ? 1 : 0) + lie);
+    exchange.Write(fmt::format("data: {{\"choices\":[],\"usage\":{}}}\n\ndata: [DONE]\n\n", usage.empty() ? honest : usage));
     exchange.End();
   }
   static void Event(ScriptedUpstream::Exchange& exchange, json::object choice) {
@@ -214,14 +216,58 @@ TEST_CASE("What clients send for the upstream is refused; another team's salt is
   CHECK(json::parse(of_blue.body).at("cache_salt") != json::parse(of_red.body).at("cache_salt"));
 }
 
-TEST_CASE("An upstream that lies is billed by our count and flagged; one that breaks ends its request with a record of what came") {
+TEST_CASE(
+    "What an upstream says that it cost is on record beside our own count, which is billed: the truth, more, less, nothing, nonsense") {
   World world;
-  world.Answers({.pieces = {"Hello"}, .lie = 1000});
-  const Answer lied = world.Say("hello");
-  REQUIRE(lied.done);
-  CHECK(lied.output == 6);
-  CHECK(Eventually(
-      [&] { return world.gateway.Metrics().find("tollgate_upstream_usage_differences_total{model=\"big\"} 1") != std::string::npos; }));
+  constexpr std::int64_t kNone = -1, kMost = 1LL << 40;
+  struct Row {
+    Reply reply;
+    std::int64_t reported;
+    bool differs;
+    const char* shown;
+  };
+  const std::string absurd = R"({"prompt_tokens":-5,"completion_tokens":18446744073709551615})";
+  const Row rows[] = {{{.pieces = {"Hello"}}, 6, false, " sent, 6 out where 6 came; ours is billed"},
+                      {{.pieces = {"Hello"}, .lie = 1000}, 1006, true, "1,006 out where 6 came; it differs, and ours is billed"},
+                      {{.pieces = {"Hello"}, .lie = -6}, 0, true, " sent, 0 out where 6 came; it differs"},
+                      {{.pieces = {"Hello"}, .usage = "null"}, kNone, false, "none, 1 of 1 whole answers had no count; ours is billed"},
+                      {{.pieces = {"Hello"}, .usage = absurd}, kMost, true, "1,099,511,627,776 out where 6 came; it differs"}};
+  std::int64_t amount = 0;
+  for (const Row& row : rows) {
+    INFO(row.shown);
+    world.Answers(row.reply);
+    const Answer answer = world.Say("hello");
+    REQUIRE(answer.done);
+    CHECK(answer.output == 6);
+    const v1::EndBody end = StoryOf(world.admin, answer.request_id).end;
+    CHECK(end.tokens().output() == 6);
+    CHECK(end.tokens().input() == answer.input);
+    if (amount == 0) amount = end.amount_nanos();
+    CHECK(end.amount_nanos() == amount);
+    const v1::ServerUsage& usage = end.server_usage();
+    CHECK(usage.answers() == 1);
+    CHECK(usage.silent() == (row.reported == kNone ? 1 : 0));
+    CHECK(usage.has_output_reported() == (row.reported != kNone));
+    CHECK(usage.output_reported() == (row.reported == kNone ? 0 : row.reported));
+    CHECK(usage.output_came() == (row.reported == kNone ? 0 : 6));
+    CHECK(usage.has_input_reported() == (row.reported != kNone));
+    CHECK(usage.input_sent() == (row.reported == kNone ? 0 : answer.input));
+    CHECK(usage.input_reported() == (row.reported == kNone || row.reported == kMost ? 0 : answer.input));
+    CHECK(usage.differs() == row.differs);
+    const Finished shown = RunTollgate({"audit", "show", answer.request_id, "--admin",
+                                        fmt::format("127.0.0.1:{}", world.gateway.admin_port()), "--key", world.installation.owner_key()});
+    CHECK(shown.out.find("the server's own count: ") != std::string::npos);
+    CHECK(shown.out.find(row.shown) != std::string::npos);
+  }
+  const auto shows = [&](const char* metric) { return world.gateway.Metrics().find(metric) != std::string::npos; };
+  CHECK(Eventually([&] { return shows("tollgate_upstream_usage_differences_total{model=\"big\"} 3\n"); }));
+  CHECK(shows("tollgate_upstream_usage_missing_total{model=\"big\"} 1\n"));
+  CHECK(Books(world.installation).Check() == "");
+  CHECK(Reconcile(world.gateway, world.installation.owner_key()) == "");
+}
+
+TEST_CASE("An upstream that breaks ends its request with a record of what came") {
+  World world;
   world.Answers({.pieces = {"Hello"}, .ends = false});
   const Answer broken = world.Say("hello", Surface::kGrpcStream);
   CHECK_FALSE(broken.done);

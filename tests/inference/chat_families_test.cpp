@@ -43,7 +43,7 @@ std::string LaidByLibllama(const char* name, const std::vector<Turn>& turns) {
 std::vector<std::string> ControlsOf(const ChatFamily& family) {
   std::vector<std::string> names;
   for (const std::string_view name : family.control) {
-    if (!name.empty()) names.emplace_back(name);
+    if (!name.empty() && !name.ends_with("think>")) names.emplace_back(name);  // Those of thoughts are there, as users' own.
   }
   return names;
 }
@@ -51,7 +51,7 @@ std::vector<std::string> ControlsOf(const ChatFamily& family) {
 // A tiny model whose vocabulary has the family's control tokens, of this type: 3 control, 4 defined by users.
 struct Vocabulary {
   Vocabulary(const PublishedTemplate& row, std::uint32_t type = 3, bool space_first = false)
-      : controls(ControlsOf(*FamilyByName(row.family))) {
+      : controls(ControlsOf(*FamilyByName(row.family))), lays_thoughts(std::string_view(row.family).starts_with("deepseek3.1")) {
     ModelOptions model = TinyModel("llama", 1, 0.1F, {controls, type, row.jinja, space_first}).WriteTo(folder);
     tokenizer = MakeLlamaTokenizer(model, "");
   }
@@ -67,13 +67,15 @@ struct Vocabulary {
     std::vector<std::int32_t> found;
     for (const std::int32_t token : Render(turns)) {
       const bool ours = token >= test::kTinyControls && token < test::kTinyControls + static_cast<std::int32_t>(controls.size());
-      if (ours || token < 3 || token == 259 || token == 260) found.push_back(token);
+      const bool thought = token == test::kTinyImEnd + 1 || token == test::kTinyImEnd + 2;
+      if (ours || token < 3 || token == 259 || token == 260 || (lays_thoughts && thought)) found.push_back(token);
     }
     return found;
   }
 
   tollgate::test::TempDir folder;
   std::vector<std::string> controls;
+  bool lays_thoughts;  // Its layouts name the tokens around a thought.
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer{absl::UnknownError("")};
 };
 
@@ -112,6 +114,16 @@ TEST_CASE("Layouts are libllama's own, where it knows the family and lays it out
     ++compared;
   }
   CHECK(compared == 19);
+}
+
+TEST_CASE("DeepSeek's from V3.1 on are laid out as libllama lays out V3, but for the thoughts that are closed or opened") {
+  for (const char* name : {"deepseek3.1", "deepseek3.1-thinking"}) {
+    std::string text = Laid(*ChatFormat::Choose(name, ""), {kConversation.begin() + 1, kConversation.end()}, "");
+    for (const std::string mark : {"<think>", "</think>"}) {
+      for (std::size_t at = text.find(mark); at != std::string::npos; at = text.find(mark)) text.erase(at, mark.size());
+    }
+    CHECK(text == LaidByLibllama("deepseek3", {kConversation.begin() + 1, kConversation.end()}));
+  }
 }
 
 TEST_CASE("A prompt begins with the begin token once, and the token that ends a turn ends an answer") {

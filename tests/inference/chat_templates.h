@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/inference/deepseek_templates.h"
+
 namespace tollgate::inference::test {
 
 struct PublishedTemplate {
@@ -100,6 +102,10 @@ inline const std::vector<PublishedTemplate>& PublishedTemplates() {
                                                   "'<｜end▁of▁sentence｜>'}}",
                                                   "'<｜Assistant｜>'"),
        "S<｜User｜>U1<｜Assistant｜>A1<｜end▁of▁sentence｜><｜User｜>U2<｜Assistant｜>", "deepseek3", false, true},
+      {"deepseek3.1", DeepSeek31Template(false),
+       "S<｜User｜>U1<｜Assistant｜></think>A1<｜end▁of▁sentence｜><｜User｜>U2<｜Assistant｜></think>", "", true, true},
+      {"deepseek3.1-thinking", DeepSeek31Template(true),
+       "S<｜User｜>U1<｜Assistant｜></think>A1<｜end▁of▁sentence｜><｜User｜>U2<｜Assistant｜><think>", "", true, true},
       {"deepseek2",
        "{{ bos_token }}" + Loop(Branch("user", "'User: ' + message['content'] + '\n\n'") +
                                     Branch("assistant", "'Assistant: ' + message['content'] + eos_token"),

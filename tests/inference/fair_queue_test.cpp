@@ -174,6 +174,16 @@ TEST_CASE("Within a tenant keys take turns, and a key that comes back saved noth
   CHECK(f.PopSize() == 33);
 }
 
+TEST_CASE("Within a tenant a key of twice the weight gets twice the tokens") {
+  Fixture f;
+  for (int i = 0; i < 8; ++i) f.Push(1, 10, {.key = 1, .weight = 2});
+  for (int i = 0; i < 4; ++i) f.Push(1, 20, {.key = 2});
+  std::vector<std::size_t> sizes;
+  for (int i = 0; i < 10; ++i) sizes.push_back(f.PopSize());
+  CHECK(std::count(sizes.begin(), sizes.end(), 10U) == 8);
+  CHECK(std::count(sizes.begin(), sizes.begin() + 5, 10U) == 4);
+}
+
 TEST_CASE("Within a key the earliest deadline comes first, then the one that came first") {
   Fixture f;
   f.Push(1, 1);

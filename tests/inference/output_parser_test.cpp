@@ -48,7 +48,8 @@ struct Row {
 const std::vector<Row>& Rows() {
   using enum ToolStyle;
   static const std::string begin = "<｜tool▁calls▁begin｜>", call = "<｜tool▁call▁begin｜>function<｜tool▁sep｜>",
-                           end = "<｜tool▁call▁end｜>", ends = "<｜tool▁calls▁end｜>";
+                           end = "<｜tool▁call▁end｜>", ends = "<｜tool▁calls▁end｜>", bare = "<｜tool▁call▁begin｜>",
+                           sep = "<｜tool▁sep｜>";
   static const std::vector<Row> rows = {
       {Syntax(kNone), "<tool_call>\n{}</tool_call> <think>x", "<tool_call>\n{}</tool_call> <think>x"},
       // Hermes.
@@ -94,6 +95,16 @@ const std::vector<Row>& Rows() {
        "Well.|find({\"q\": \"```\"})|add_up({})"},
       {Syntax(kDeepSeek), begin + call + "find\n```json\n{}\n```" + end, begin + call + "find\n```json\n{}\n```" + end},
       {Syntax(kDeepSeek), begin + call + "other\n```json\n{}\n```" + end + ends, begin + call + "other\n```json\n{}\n```" + end + ends},
+      // DeepSeek from V3.1 on.
+      {Syntax(kDeepSeek),
+       "Well." + begin + bare + "find" + sep + "{\"q\": \"```\"}" + end + bare + "add_up" + sep + "{}" + end + ends + "Done.",
+       "Well.|find({\"q\": \"```\"})|add_up({})|Done."},
+      {Syntax(kDeepSeek), begin + bare + "other" + sep + "{}" + end + ends, begin + bare + "other" + sep + "{}" + end + ends},
+      {Syntax(kDeepSeek), begin + bare + "find" + sep + "{}```" + end + ends, begin + bare + "find" + sep + "{}```" + end + ends},
+      {Syntax(kDeepSeek), begin + bare + "find" + sep + "[]" + end + ends, begin + bare + "find" + sep + "[]" + end + ends},
+      {Syntax(kDeepSeek), begin + bare + std::string(300, 'x') + sep + begin + bare + "find" + sep + "{}" + end + ends,
+       begin + bare + std::string(300, 'x') + sep + "|find({})"},
+      {Syntax(kDeepSeek), begin + bare + "find" + sep + "{}" + end, begin + bare + "find" + sep + "{}" + end},
       // Thoughts.
       {Syntax(kNone, true), "<think>\nLet me see.\n</think>\n\nFour.", "{Let me see.}|Four."},
       {Syntax(kNone, true), "<think>\n\n</think>\n\nFour.", "Four."},
@@ -172,6 +183,9 @@ TEST_CASE("Of outputs put together at random nothing is lost, however they are c
                                          "[TOOL_CALLS]",
                                          "é",
                                          "<｜tool▁calls▁begin｜>",
+                                         "<｜tool▁call▁begin｜>",
+                                         "find<｜tool▁sep｜>{}<｜tool▁call▁end｜>",
+                                         "<｜tool▁calls▁end｜>",
                                          "a",
                                          ";",
                                          "<"};

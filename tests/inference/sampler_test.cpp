@@ -82,6 +82,10 @@ TEST_CASE("Logits that are of no use fail the sequence, not the process") {
     SamplerScratch scratch;
     const auto token = Sampler(Params(row.temperature), {}).Sample(row.logits, 0, scratch);
     CHECK(token.status().code() == absl::StatusCode::kInternal);
+    std::vector<std::int32_t> tokens(row.logits.size());
+    std::iota(tokens.begin(), tokens.end(), 0);
+    const auto same = Sampler(Params(row.temperature, 1, 1), {}).SampleFrom(tokens, row.logits, 0, scratch);
+    CHECK(same.status().code() == absl::StatusCode::kInternal);
   }
 }
 
@@ -149,6 +153,61 @@ TEST_CASE("A large vocabulary is cut exactly where sorting would cut it") {
     const auto size = static_cast<double>(scratch.candidates.size());
     CHECK(std::abs(size - static_cast<double>(expected.size())) <= 1);
   }
+}
+
+// The 128 greatest, in no order, as a device gives them.
+std::vector<std::int32_t> Likeliest(const std::vector<float>& logits, std::mt19937_64& random) {
+  std::vector<std::int32_t> tokens(logits.size());
+  std::iota(tokens.begin(), tokens.end(), 0);
+  std::shuffle(tokens.begin(), tokens.end(), random);
+  const auto of = [&](std::int32_t token) { return logits[static_cast<std::size_t>(token)]; };
+  const auto greater = [&](std::int32_t a, std::int32_t b) { return of(a) > of(b); };
+  std::nth_element(tokens.begin(), tokens.begin() + 127, tokens.end(), greater);
+  tokens.resize(128);
+  return tokens;
+}
+
+TEST_CASE("From the greatest logits alone the token is chosen that is chosen from all") {
+  const std::uint64_t seed = test::Seed();
+  INFO("TOLLGATE_SEED=" << seed);
+  std::mt19937_64 random(seed);
+  for (int round = 0; round < 600; ++round) {
+    std::vector<float> logits = RandomLogits(random, 130 + random() % 3000, 0.5 + static_cast<double>(random() % 20));
+    for (int i = 0; i < 10; ++i) logits[random() % logits.size()] = logits[0];  // Ties.
+    const double temperatures[] = {0, 0.2, 1, 2}, top_ps[] = {1, 0.9, 0.3}, min_ps[] = {0, 0, 0.05};
+    SamplingParams params = Params(temperatures[random() % 4], top_ps[random() % 3], 1 + static_cast<int>(random() % 108));
+    params.min_p = min_ps[random() % 3];
+    params.seed = random();
+    const std::vector<std::int32_t> tokens = Likeliest(logits, random);
+    std::vector<float> greatest;
+    for (const std::int32_t token : tokens) greatest.push_back(logits[static_cast<std::size_t>(token)]);
+    Sampler sampler(params, {});
+    const std::vector<std::int32_t> banned = {tokens[0], static_cast<std::int32_t>(random() % logits.size())};
+    if (round % 3 == 0) sampler.Ban(banned);
+    REQUIRE(sampler.deciding() > 0);
+    REQUIRE(sampler.deciding() + Sampler::kSpare <= 128);
+    SamplerScratch all, few;
+    for (int position = 0; position < 20; ++position)
+      REQUIRE(*sampler.SampleFrom(tokens, greatest, position, few) == *sampler.Sample(logits, position, all));
+  }
+}
+
+TEST_CASE("Whatever may bring another token to the front makes all logits count") {
+  const LogitBias bias{3, 1};
+  const std::int32_t banned[] = {1, 2};
+  CHECK(Sampler(Params(0), {}).deciding() == 1);
+  CHECK(Sampler(Params(0, 1, 40), {}).deciding() == 1);
+  CHECK(Sampler(Params(1, 0.9, 40), {}).deciding() == 40);
+  CHECK(Sampler(Params(1, 0.9), {}).deciding() == 0);
+  CHECK(Sampler(Params(0), {}, std::span(&bias, 1)).deciding() == 0);
+  SamplingParams params = Params(0);
+  params.frequency_penalty = 0.1;
+  CHECK(Sampler(params, {}).deciding() == 0);
+  Sampler sampler(Params(1, 1, 40), {});
+  sampler.Ban(banned);
+  CHECK(sampler.deciding() == 42);
+  sampler.Accept(0);
+  CHECK(sampler.deciding() == 40);
 }
 
 TEST_CASE("The same seed and position draw the same token, whatever was drawn before") {

@@ -66,6 +66,28 @@ TEST_CASE("A callback runs once, at once if something is there, and a second one
   CHECK(f.notified == 3);
 }
 
+TEST_CASE("A patient callback waits for half of the buffer, a park or the end") {
+  Fixture f(3, false, 16);
+  const auto notify = [&f] { f.stream->NotifyOnce([&f] { ++f.notified; }, /*patient=*/true); };
+  f.state->Push(News("one", 1, 1));
+  notify();
+  f.state->Push(News("four", 2, 2));
+  CHECK(f.notified == 0);
+  f.state->Push(News("8", 3, 3));
+  CHECK(f.notified == 1);
+  CHECK(f.Take() == Taken::kPiece);
+  CHECK(f.piece.text == "onefour8");
+  notify();
+  f.state->Park(3);
+  CHECK(f.notified == 2);
+  CHECK(f.Take() == Taken::kParked);
+  f.stream->Allow(9, false);
+  f.state->Push(News("x", 4, 4));
+  notify();
+  f.state->Finish({});
+  CHECK(f.notified == 3);
+}
+
 TEST_CASE("Parking at the allowance is told once, and Allow wakes the replica") {
   Fixture f(2);
   f.state->Push(News("", 2, 0));

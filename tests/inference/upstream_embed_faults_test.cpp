@@ -133,6 +133,8 @@ TEST_CASE("What a server says that inputs cost is compared, part by part, and fl
     CHECK(heard.end.reason == EndReason::kStop);
     CHECK(heard.end.input_tokens_evaluated == 400);
     CHECK(heard.end.reported.input_tokens == 400 + 2 * lie);
+    CHECK(heard.end.reported.sent_tokens == 400);
+    CHECK(heard.end.reported.answers == 2);
     CHECK(heard.end.reported.differs == (lie != 0));
     const UpstreamStats stats = replica->stats().upstream;
     CHECK(stats.usage_differences == (lie != 0 ? 1 : 0));

@@ -125,6 +125,58 @@ TEST_CASE("While one tries, the end of a request that began before the circuit o
   CHECK(fleet.Choose(1, later + milliseconds(2000), {}));
 }
 
+TEST_CASE(
+    "One that asks for rest is left alone for so long, thirty seconds at most, and by a shorter wish no sooner; its circuit stays closed") {
+  UpstreamEndpoints fleet(2);
+  fleet.Rest(0, milliseconds(5000), kStart);
+  fleet.Rest(0, milliseconds(1000), kStart);
+  CHECK(fleet.usable(kStart) == 1);
+  for (std::uint64_t prompt = 0; prompt < 20; ++prompt) CHECK(fleet.Choose(prompt, kStart + milliseconds(4999), {}) == 1);
+  CHECK_FALSE(fleet.Choose(1, kStart, {1}));
+  CHECK(fleet.Choose(1, kStart + milliseconds(5000), {1}) == 0);
+  fleet.Rest(1, milliseconds(86'400'000), kStart);
+  CHECK(fleet.usable(kStart) == 0);
+  CHECK(fleet.RetryIn(kStart) == milliseconds(5000));
+  CHECK(fleet.RetryIn(kStart + milliseconds(4000)) == milliseconds(1000));
+  CHECK(fleet.usable(kStart + milliseconds(29'999)) == 1);
+  CHECK(fleet.usable(kStart + milliseconds(30'000)) == 2);
+  Fail(fleet, 0, kStart + milliseconds(30'000));
+  CHECK(fleet.usable(kStart + milliseconds(30'000)) == 2);
+}
+
+TEST_CASE("When a fleet may be usable again is what its first endpoint waits for; of one that is not well it is not known") {
+  UpstreamEndpoints fleet(2);
+  base::MonoTime now = kStart;
+  for (int i = 0; i < 3; ++i) Fail(fleet, 0, now);
+  now += milliseconds(1000);
+  REQUIRE(fleet.Began(0, now));
+  fleet.Ended(0, Outcome::kFailed, now, true);  // For two seconds.
+  fleet.Rest(1, milliseconds(9000), now);
+  CHECK(fleet.RetryIn(now) == milliseconds(2000));
+  fleet.Probed(0, false);
+  CHECK(fleet.RetryIn(now) == milliseconds(1000));
+}
+
+TEST_CASE("Of two servers the one that knows a prompt has it while it is not busier; then the other, and it comes back") {
+  for (std::uint64_t prompt = 0; prompt < 100; ++prompt) {
+    UpstreamEndpoints fleet(2);
+    const std::size_t home = *fleet.Choose(prompt, kStart, {});
+    const std::size_t away = 1 - home;
+    fleet.Began(home, kStart);
+    REQUIRE(fleet.Choose(prompt, kStart, {}) == away);
+    fleet.Began(away, kStart);
+    REQUIRE(fleet.Choose(prompt, kStart, {}) == home);
+    for (int i = 0; i < 6; ++i) fleet.Began(away, kStart);  // Of others.
+    for (int i = 0; i < 5; ++i) {
+      REQUIRE(fleet.Choose(prompt, kStart, {}) == home);
+      fleet.Began(home, kStart);
+    }
+    for (int i = 0; i < 6; ++i) fleet.Ended(home, Outcome::kGood, kStart, false);
+    REQUIRE(fleet.load(home) == 0);
+    REQUIRE(fleet.Choose(prompt, kStart, {}) == home);
+  }
+}
+
 TEST_CASE("Endpoints that were tried, are not well, or whose circuit is open are not chosen") {
   UpstreamEndpoints fleet(4);
   fleet.Probed(0, false);

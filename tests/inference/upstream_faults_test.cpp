@@ -1,6 +1,7 @@
 // The upstream engine against servers that break, stall, lie and flood; and how it goes round them.
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 
@@ -8,6 +9,7 @@
 
 #include "base/error_detail.h"
 #include "inference/engines/upstream_engine.h"
+#include "inference/engines/upstream_wire.h"
 #include "tests/inference/support.h"
 #include "tests/inference/upstream_support.h"
 
@@ -126,6 +128,7 @@ TEST_CASE("An upstream that gives more than it was asked for is cut off at that,
     CHECK(heard.text == Said(0, 20));
     CHECK(heard.end.reason == (by_allowance ? EndReason::kAllowance : EndReason::kLength));
     CHECK(heard.end.reported.differs);
+    CHECK(heard.end.reported.answers == 0);  // It was cut off before it could say.
   }
   // More tokens in one event than were asked for.
   ScriptedUpstream burst([&](Exchange& e) {
@@ -147,7 +150,9 @@ TEST_CASE("Usage that is not what was sent and came is flagged; what is billed i
     std::int64_t output;
     bool differs;
   };
-  for (const Row& row : {Row{0, 0, false}, Row{1, 0, true}, Row{-8, 0, true}, Row{0, 1'000'000, true}, Row{0, -11, true}}) {
+  constexpr std::int64_t kMost = kUpstreamCountMax;
+  for (const Row& row : {Row{0, 0, false}, Row{1, 0, true}, Row{-8, 0, true}, Row{0, 1'000'000, true}, Row{0, -11, true},
+                         Row{kMost - 8, 0, true}, Row{0, INT64_MAX - 11, true}, Row{-9, 0, true}, Row{0, INT64_MIN, true}}) {
     WordModel model;
     model.lie_input = row.input;
     model.lie_output = row.output;
@@ -158,11 +163,19 @@ TEST_CASE("Usage that is not what was sent and came is flagged; what is billed i
     CHECK(heard.end.input_tokens == 8);
     CHECK(heard.end.tokens_decoded == 11);
     CHECK(heard.end.reported.differs == row.differs);
-    CHECK(heard.end.reported.output_tokens == 11 + row.output);
+    const std::int64_t input = std::clamp<std::int64_t>(8 + row.input, 0, kMost),
+                       output = std::clamp<std::int64_t>(11 + row.output, 0, kMost);
+    CHECK(heard.end.reported.input_tokens == input);
+    CHECK(heard.end.reported.output_tokens == output);
+    CHECK(heard.end.reported.sent_tokens == 8);
+    CHECK(heard.end.reported.came_tokens == 11);
+    CHECK(heard.end.reported.answers == 1);
+    CHECK(heard.end.reported.silent == 0);
     const UpstreamStats stats = replica->stats().upstream;
     CHECK(stats.usage_differences == (row.differs ? 1 : 0));
-    CHECK(stats.input_tokens_differing == std::abs(row.input));
-    CHECK(stats.output_tokens_differing == std::abs(row.output));
+    CHECK(stats.input_tokens_differing == std::abs(input - 8));
+    CHECK(stats.output_tokens_differing == std::abs(output - 11));
+    CHECK(stats.usage_missing == 0);
   }
 }
 
@@ -181,6 +194,8 @@ TEST_CASE("An upstream without a tokens' list is counted by our own tokenizer, t
   CHECK(heard.text == "w0 w1 w2 ab");
   CHECK(heard.end.tokens_decoded == 6);
   CHECK(heard.end.reported.output_tokens == -1);
+  CHECK(heard.end.reported.silent == 1);
+  CHECK(replica->stats().upstream.usage_missing == 1);
   CHECK_FALSE(heard.end.reported.differs);
 }
 

@@ -1,5 +1,6 @@
 #include "inference/engines/upstream_wire.h"
 
+#include <fmt/format.h>
 #include <boost/json.hpp>
 #include <catch2/catch_test_macros.hpp>
 
@@ -92,8 +93,8 @@ TEST_CASE("Events are read; what has the wrong shape is refused, without its con
                            R"({"choices":[{"text":"a","token_ids":[4294967296]}]})",
                            R"({"choices":[{"text":"","finish_reason":"SECRET"}]})",
                            R"({"choices":[{"text":"","finish_reason":true}]})",
-                           R"({"choices":[],"usage":{"prompt_tokens":-1}})",
-                           R"({"choices":[],"usage":{"completion_tokens":9223372036854775807}})",
+                           R"({"choices":[],"usage":{"prompt_tokens":1.5}})",
+                           R"({"choices":[],"usage":{"completion_tokens":1e300}})",
                            R"({"choices":[],"usage":{"completion_tokens":"SECRET"}})",
                            R"({"choices":[],"usage":[]})",
                            R"({"error":{"message":"SECRET"}})",
@@ -106,6 +107,24 @@ TEST_CASE("Events are read; what has the wrong shape is refused, without its con
     CHECK(event.status().code() == absl::StatusCode::kUnavailable);
     CHECK(base::Message(event.status()).find("SECRET") == std::string::npos);
   }
+}
+
+TEST_CASE("Counts that cannot be are given as the nearest that can, and said to be absurd") {
+  const auto read = [](const char* count) {
+    const auto event = ReadUpstreamEvent(fmt::format(R"({{"choices":[],"usage":{{"prompt_tokens":7,"completion_tokens":{}}}}})", count));
+    REQUIRE(event.ok());
+    CHECK(event->input_tokens == 7);
+    return *event;
+  };
+  CHECK_FALSE(read("0").absurd_usage);
+  CHECK_FALSE(read("1099511627776").absurd_usage);
+  for (const char* more : {"1099511627777", "9223372036854775807", "18446744073709551615"}) {
+    CHECK(read(more).absurd_usage);
+    CHECK(read(more).output_tokens == kUpstreamCountMax);
+  }
+  CHECK(read("-1").absurd_usage);
+  CHECK(read("-1").output_tokens == 0);
+  CHECK_FALSE(read("null").output_tokens);
 }
 
 TEST_CASE("A cache salt is the same for a tenant, another for others and under other keys, and tells neither") {

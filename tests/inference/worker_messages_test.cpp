@@ -111,6 +111,7 @@ TEST_CASE("What a process needs of a model's options crosses, and what it says o
   model.prefix_cache_bytes = 1LL << 33;
   model.pooling = Pooling::kAsFile;
   model.strict = true;
+  model.device_sampling = DeviceSampling::kOn;
   v1::WorkerStart start;
   ToMessage(model, start);
   const ModelOptions got = FromMessage(start);
@@ -129,6 +130,7 @@ TEST_CASE("What a process needs of a model's options crosses, and what it says o
   CHECK(got.prefix_cache_bytes == 1LL << 33);
   CHECK(got.pooling == Pooling::kAsFile);
   CHECK(got.strict);
+  CHECK(got.device_sampling == DeviceSampling::kOn);
 
   ModelInfo info;
   info.engine = "llama";

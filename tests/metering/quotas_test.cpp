@@ -59,7 +59,6 @@ TEST_CASE("All scopes are debited or none, and the one that refuses longest is n
   CHECK(base::Message(f.Reserve(*admission, 50, 1).status()) ==
         "org acme has used 160 of 200 tokens and this request needs 51; resets 2026-11-26T00:00:00Z");
   const Remaining left = f.quotas.RemainingOf(kScopes);
-  CHECK(left.tokens->scope == "org acme");
   CHECK(left.tokens->limit == 200);
   CHECK(left.tokens->remaining == 40);
   CHECK(left.tokens->reset == 2h);

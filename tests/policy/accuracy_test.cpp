@@ -16,6 +16,7 @@
 namespace tollgate::policy {
 namespace {
 
+// The half that may be looked at. What decides is in data/held_back_templates.txt.
 const std::vector<std::string> kTuning = {"{L}: {V}",
                                           "My {L} is {V}, can you update the file?",
                                           "Please add {L} {V} to the contract and send it back today.",
@@ -26,24 +27,30 @@ const std::vector<std::string> kTuning = {"{L}: {V}",
                                           "Summarise this: name Anna Keller, {L} {V}, city Lyon.",
                                           "Is {L} number {V} still valid?",
                                           "{\"{L}\": \"{V}\"}",
-                                          "**{L}** _{V}_"};
-const std::vector<std::string> kHeldBack = {"Hi, {L} no. {V} belongs to our new colleague.",
-                                            "Translate: the customer's {L} is {V}.",
-                                            "- {L}\t{V}\n- status\topen",
-                                            "Could you check whether {L} {V} is in the list?",
-                                            "For the record, the {L} on file reads {V}.",
-                                            "{L}:{V};",
-                                            "Subject: onboarding\n\n{L} - {V}\nThanks",
-                                            "Form field {L} was filled with {V} by the user.",
-                                            "<td>{L}</td><td>{V}</td>",
-                                            "The {L} of the person is {V}, entered on 3 May.",
-                                            "* _{L}_: _{V}_ (new)"};
+                                          "Hi, {L} no. {V} belongs to our new colleague.",
+                                          "Translate: the customer's {L} is {V}.",
+                                          "- {L}\t{V}\n- status\topen",
+                                          "Could you check whether {L} {V} is in the list?",
+                                          "For the record, the {L} on file reads {V}.",
+                                          "{L}:{V};",
+                                          "Subject: onboarding\n\n{L} - {V}\nThanks",
+                                          "Form field {L} was filled with {V} by the user.",
+                                          "<td>{L}</td><td>{V}</td>",
+                                          "The {L} of the person is {V}, entered on 3 May.",
+                                          "**{L}** _{V}_",
+                                          "* _{L}_: _{V}_ (new)"};
 // Where the name comes after the value only formats that stand alone can be found: context is read to the left. Counted, not bounded.
 const std::vector<std::string> kNameBehind = {"{V} is my {L}.", "Use {V} as the {L}, please."};
 
-const std::vector<std::string> kSecretTuning = {"{V}", "export KEY={V}", "Is {V} still valid?", "log: request with {V} failed", "_{V}_"};
-const std::vector<std::string> kSecretHeldBack = {"My script has {V} in it, why does it fail?", "- {V}\n- next", "Authenticate with `{V}`.",
-                                                  "<code>{V}</code>", "Is _{V}_ a key?"};
+const std::vector<std::string> kSecretTuning = {"{V}",
+                                                "export KEY={V}",
+                                                "Is {V} still valid?",
+                                                "log: request with {V} failed",
+                                                "My script has {V} in it, why does it fail?",
+                                                "- {V}\n- next",
+                                                "Authenticate with `{V}`.",
+                                                "<code>{V}</code>",
+                                                "_{V}_"};
 
 // What resembles values: `{9}` nine digits, `{A3}` three capitals, `{h8}` eight hex digits, `{U}` a UUID, `{L16}` sixteen digits that fail
 // Luhn.
@@ -84,8 +91,15 @@ const std::vector<std::string> kNoise = {"Order {9} shipped on 2026-11-25.",
                                          "const long MAX_{8} = {11}; int64 id_{A2}{9};",
                                          "a_{3}-{2}-{4}5 tbl_{2}.{2}.{2}_{13}"};
 
+// Detectors all of whose values tell what they are without a name beside them.
+constexpr std::string_view kAlone =
+    " email card iban phone ip mac_address lei bitcoin_address ethereum_address passport_mrz us_ssn us_itin mx_curp mx_rfc br_cpf br_cnpj "
+    "ar_cuit cl_rut co_nit gb_nino gb_vat de_rentenversicherung de_vat fr_nir fr_vat es_nie it_codice_fiscale nl_vat be_national_number "
+    "be_vat ch_ahv ch_uid at_vat in_gstin cn_id hk_hkid kr_rrn sg_nric th_id ru_snils ";
+
 struct Labelled {
-  std::string text, detector;  // No detector: nothing may be found.
+  std::string text, detector;        // No detector: nothing may be found.
+  std::size_t begin = 0, bytes = 0;  // Of the value.
   bool held_back = false, name_behind = false;
 };
 
@@ -95,8 +109,10 @@ class Sentences {
 
   std::vector<Labelled> Make() {
     std::vector<Labelled> out;
+    const auto held_back = Sections();
     std::ifstream in(std::string(TOLLGATE_SOURCE_DIR) + "/tests/policy/data/accuracy_values.txt");
-    for (std::string line; std::getline(in, line);) {
+    std::string before;
+    for (std::string line; std::getline(in, line); before = line.substr(0, line.find('\t'))) {
       if (line.starts_with("#")) continue;
       const std::vector<std::string> cells = Split(line, '\t');
       const std::vector<std::string> names = Split(cells[1], ';');
@@ -104,23 +120,23 @@ class Sentences {
       const auto add = [&](const std::vector<std::string>& templates, bool held_back, bool behind) {
         for (std::size_t i = 0; i < templates.size(); ++i) {
           const std::string& its = cells[2 + value++ % (cells.size() - 2)];
-          out.push_back({Fill(templates[i], names[i % names.size()], its), cells[0], held_back, behind});
+          out.push_back(Fill(templates[i], names[i % names.size()], its, cells[0], held_back, behind));
         }
       };
-      for (int round = 0; round < 2; ++round) {
-        add(kTuning, false, false);
-        add(kHeldBack, true, false);
-      }
+      add(kTuning, false, false);
+      add(held_back.at("[named]"), true, false);
+      if (cells[0] != before && kAlone.find(" " + cells[0] + " ") != std::string_view::npos) add(held_back.at("[alone]"), true, false);
       add(kNameBehind, true, true);
     }
     for (const SecretTemplate& secret : SecretTemplates()) {
-      for (const auto* templates : {&kSecretTuning, &kSecretHeldBack}) {
+      for (const auto* templates : {&kSecretTuning, &held_back.at("[secret]")}) {
         for (const std::string& text : *templates)
-          out.push_back({Fill(text, "", MakeSecret(secret.pattern, random_)), secret.detector, templates == &kSecretHeldBack, false});
+          out.push_back(Fill(text, "", MakeSecret(secret.pattern, random_), secret.detector, templates != &kSecretTuning, false));
       }
     }
-    for (int i = 0; i < 40; ++i) {
-      for (const std::string& text : kNoise) out.push_back({Noise(text), "", i % 2 == 1, false});
+    for (int i = 0; i < 20; ++i) {
+      for (const std::string& text : kNoise) out.push_back({Noise(text), "", 0, 0, false});
+      for (const std::string& text : held_back.at("[noise]")) out.push_back({Noise(text), "", 0, 0, true});
     }
     return out;
   }
@@ -137,29 +153,54 @@ class Sentences {
   }
 
  private:
-  static std::string Fill(std::string text, const std::string& name, const std::string& value) {
+  // The held-back templates by their section's name.
+  static std::map<std::string, std::vector<std::string>> Sections() {
+    std::map<std::string, std::vector<std::string>> out;
+    std::ifstream in(std::string(TOLLGATE_SOURCE_DIR) + "/tests/policy/data/held_back_templates.txt");
+    static const std::set<std::string> kSections = {"[named]", "[alone]", "[secret]", "[noise]"};
+    std::string section;
+    for (std::string line; std::getline(in, line);) {
+      if (line.empty() || section.empty() || kSections.contains(line)) {
+        if (kSections.contains(line)) section = line;
+        continue;
+      }
+      for (const auto& [written, meant] : {std::pair("\\n", "\n"), std::pair("\\r", "\r"), std::pair("\\t", "\t")}) {
+        for (std::size_t at = 0; (at = line.find(written, at)) != std::string::npos; ++at) line.replace(at, 2, meant);
+      }
+      out[section].push_back(line);
+    }
+    return out;
+  }
+
+  Labelled Fill(std::string text, const std::string& name, const std::string& value, const std::string& detector, bool held_back,
+                bool behind) {
+    text = Noise(text);
     if (const std::size_t at = text.find("{L}"); at != std::string::npos) text.replace(at, 3, name);
-    text.replace(text.find("{V}"), 3, value);
-    return text;
+    const std::size_t begin = text.find("{V}");
+    text.replace(begin, 3, value);
+    return {text, detector, begin, value.size(), held_back, behind};
   }
 
   std::string Noise(const std::string& text) {
     std::string out;
     for (std::size_t at = 0; at < text.size(); ++at) {
-      if (text[at] != '{') {
+      const std::size_t close = text[at] == '{' ? text.find('}', at) : std::string::npos;
+      const std::string what = close == std::string::npos ? "" : text.substr(at + 1, close - at - 1);
+      const bool counted = what.size() >= 2 && std::string_view("Ah").find(what[0]) != std::string_view::npos;
+      const std::string count = what.substr(counted ? 1 : 0);
+      const bool number = !count.empty() && count.find_first_not_of("0123456789") == std::string::npos;
+      if (what != "L16" && what != "U" && !number) {
         out += text[at];
         continue;
       }
-      const std::size_t close = text.find('}', at);
-      const std::string what = text.substr(at + 1, close - at - 1);
       if (what == "L16") {
         std::string digits = MakeSecret("{d16}", random_);
         while (PassesLuhn(digits)) digits = MakeSecret("{d16}", random_);
         out += digits;
       } else if (what[0] == 'A') {
-        for (int n = std::stoi(what.substr(1)); n > 0; --n) out += static_cast<char>('A' + random_() % 26);
+        for (int n = std::stoi(count); n > 0; --n) out += static_cast<char>('A' + random_() % 26);
       } else {
-        out += MakeSecret(std::isdigit(static_cast<unsigned char>(what[0])) ? "{d" + what + "}" : "{" + what + "}", random_);
+        out += MakeSecret(counted || what == "U" ? "{" + what + "}" : "{d" + what + "}", random_);
       }
       at = close;
     }
@@ -187,17 +228,33 @@ std::shared_ptr<const PolicySet> EveryDetector() {
   return MustCompile(yaml);
 }
 
+// Whether a rule found the value, all of it and nothing else. Of a secret the form tells where it ends: a hit may end within it, at a
+// password's host, or a mark behind it, and begins with it.
+bool IsTheValue(const RuleOutcome& outcome, const Labelled& sentence, bool identifier) {
+  if (outcome.count != 1) return false;
+  const auto begin = static_cast<std::int64_t>(sentence.begin), end = begin + static_cast<std::int64_t>(sentence.bytes);
+  const Span& span = outcome.spans[0];
+  if (identifier) return span.begin == begin && span.end == end;
+  return span.begin >= begin && span.begin - begin <= 8 && span.end <= end + 1 && span.end - span.begin > (end - begin) / 2;
+}
+
 void Count(const PolicySet& policies, const Labelled& sentence, Scores& scores) {
+  static const std::vector<std::string>& identifiers = DetectorNames(Catalog::kPersonalData);
+  const bool identifier = std::find(identifiers.begin(), identifiers.end(), sentence.detector) != identifiers.end();
   bool found = false;
   for (const RuleOutcome& outcome : MustFilter(policies, sentence.text).verdict.rules) {
-    if (outcome.rule_id == sentence.detector) {
+    if (outcome.rule_id == sentence.detector && IsTheValue(outcome, sentence, identifier)) {
       found = true;
     } else if (outcome.rule_id != "generic_api_key" || sentence.detector.empty()) {  // Which may say so of any named key.
-      ++scores[outcome.rule_id].wrong;
-      ++scores[outcome.rule_id].instead_of[sentence.detector.empty() ? "noise" : sentence.detector];
+      Score& score = scores[outcome.rule_id];
+      ++score.wrong;
+      ++score.instead_of[sentence.detector.empty() ? "noise" : outcome.rule_id == sentence.detector ? "its place" : sentence.detector];
+      if (std::getenv("TOLLGATE_SHOW") != nullptr) fmt::print("wrong {}: {}\n", outcome.rule_id, sentence.text);
     }
   }
-  if (!sentence.detector.empty()) ++(found ? scores[sentence.detector].right : scores[sentence.detector].missed);
+  if (sentence.detector.empty()) return;
+  ++(found ? scores[sentence.detector].right : scores[sentence.detector].missed);
+  if (!found && std::getenv("TOLLGATE_SHOW") != nullptr) fmt::print("missed {}: {}\n", sentence.detector, sentence.text);
 }
 
 // The published table: totals, and a row for each detector that was not always right.

@@ -28,7 +28,18 @@ constexpr const char* kSecretNoise[] = {
     "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A", "-----BEGIN CERTIFICATE-----\nMIIDdzCCAl+gAwIBAgIEAgAAuTANBgkq",
     "v1.24.0-rc.3+build.20261126 of lib/Sources/AppDelegate.swift"};
 
-// What is all but a secret of that form: its description, its beginning, its prefix, it read backwards, placeholders of its length.
+// The body with what no alphabet has behind every third character.
+std::string Broken(const std::string& secret, std::size_t body) {
+  std::string out = secret.substr(0, body);
+  for (std::size_t i = body; i < secret.size(); ++i) {
+    out += secret[i];
+    if ((i - body) % 3 == 2) out += '!';
+  }
+  return out;
+}
+
+// What is all but a secret of that form: its description, its beginning, its prefix, it read backwards, with characters of no alphabet,
+// with another issuer's prefix, placeholders of its length.
 std::vector<std::string> NearMisses(const SecretTemplate& its, std::mt19937_64& random) {
   std::vector<std::string> out = its.near_misses;
   const std::size_t open = its.pattern.find('{');
@@ -38,6 +49,10 @@ std::vector<std::string> NearMisses(const SecretTemplate& its, std::mt19937_64& 
   out.push_back("The prefix " + its.pattern.substr(0, open) + " tells.");
   out.emplace_back(secret.rbegin(), secret.rend());
   if (!IsPassword(its.detector)) out.push_back(secret.substr(0, std::min(secret.size(), open + 3)) + "! is how it begins.");
+  if (!IsPassword(its.detector)) out.push_back(Broken(secret, open));
+  const bool names_place = its.pattern.substr(0, open).find(':') != std::string::npos;  // Of it the host tells, not how it begins.
+  if (!IsPassword(its.detector) && open >= 3 && !names_place)
+    out.push_back("zq" + its.pattern.substr(0, open).substr(2) + secret.substr(open));
   if (NeedsNoEntropy(its.detector)) return out;
   for (const char body : {'x', '0'}) out.push_back(MakeSecret(its.pattern, random, body));
   return out;

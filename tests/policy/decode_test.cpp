@@ -63,6 +63,25 @@ TEST_CASE("What is encoded is hidden as a whole run, in prompts and in replies")
   }
 }
 
+TEST_CASE("What is encoded across the places where long words are cut is found, in prompts and in replies") {
+  const auto policies = MustCompile(OneRule("{personal_data: card, decode: both}", "redact"));
+  const std::string encoded = base::Base64Encode("card 4111 1111 1111 1111"), hex = base::HexEncode("card 4111 1111 1111 1111");
+  std::vector<std::string> words = {std::string(8180, '0') + hex,
+                                    Lines(std::string(8177, 'A') + encoded + std::string(200, 'A'), 76, "\n")};
+  for (const std::size_t before : {8150u, 8180u, 8183u, 8192u, 15'850u, 15'867u}) words.push_back(std::string(before, 'A') + encoded);
+  for (const std::string& word : words) {
+    INFO(word.size());
+    const std::string text = "a " + word + " b";
+    const Filtered whole = MustFilter(*policies, text);
+    CHECK(whole.text.find(encoded.substr(8, 16)) == std::string::npos);
+    CHECK(whole.text.find(hex.substr(10, 32)) == std::string::npos);
+    CHECK(whole.verdict.rules.size() == 1);
+    for (const std::size_t points : {7, 1000, 20'000}) CheckStream(*policies, text, whole, [points = points] { return points; });
+    const Message message{Role::kUser, "", {text}};
+    CHECK(policies->Inspect({}, {&message, 1})->prompt[0].parts[0] == whole.text);
+  }
+}
+
 TEST_CASE("A run that does not begin with what is encoded is decoded from every place") {
   const auto policies = MustCompile(OneRule("{secrets: aws_access_key, decode: both}", "redact"));
   for (const char* before : {"a/", "ab-", "abc_", "abcd/"}) {
@@ -99,6 +118,13 @@ TEST_CASE("Nothing is shown of an encoded run, and an exception inside one cover
   const std::string allowed = base::Base64Encode("write to help@acme.example");
   CHECK(MustFilter(*policies, allowed).text == allowed);
   CHECK(MustFilter(*policies, base::Base64Encode("help@acme.example, bob@acme.example")).text == "[EMAIL]");
+}
+
+TEST_CASE("Inside an encoded run, too, what looks like an exception is none") {
+  const auto policies = MustCompile(
+      "version: 1\nname: t\nrules:\n  - {id: desk, detect: {keywords: help@acme.example, decode: both}, do: allow}\n"
+      "  - {id: mail, detect: {personal_data: email, decode: both}, do: redact}\n");
+  CHECK(MustFilter(*policies, base::Base64Encode("write to help@\u0430cme.example")).text == "[EMAIL]");
 }
 
 TEST_CASE("Inside an encoded run, too, a rule's `unless` exempts from that rule alone") {

@@ -150,13 +150,17 @@ TEST_CASE("A rule may ask for text as it is written") {
   CHECK(MustFilter(*both, "f\u200balcon falcon").text == "#con [REDACTED]");
 }
 
-TEST_CASE("An exception covers what it covers as written, and in disguise") {
+TEST_CASE("An exception covers what it covers as written; what only looks like it is none") {
   const auto policies = MustCompile(
       "version: 1\nname: t\nrules:\n  - {id: desk, detect: {keywords: help@acme.example}, do: allow}\n"
       "  - {id: mail, detect: {personal_data: email}, do: redact}\n");
-  for (const char* text : {"help@acme.example", "he\u200blp@acme.example", "help\uff20acme.example \u00a0"})
+  for (const char* text : {"help@acme.example", "help@acme.example \u00a0", "\uff21sk help@acme.example"})
     CHECK(MustFilter(*policies, text).text == text);
-  CHECK(MustFilter(*policies, "he\u200blp@acme2.example").text == "[EMAIL]");
+  for (const char* text : {"help@\u0430cme.example", "he\u200blp@acme.example", "help\uff20acme.example", "he\u200blp@acme2.example"}) {
+    const Filtered whole = MustFilter(*policies, text);
+    CHECK(whole.text.ends_with("[EMAIL]"));
+    for (const std::size_t points : {1, 3}) CheckStream(*policies, text, whole, [points = points] { return points; });
+  }
 }
 
 TEST_CASE("A million invisible characters cost linear time and hold a bounded number of bytes") {

@@ -8,8 +8,10 @@ namespace tollgate::policy {
 namespace {
 
 constexpr std::size_t kLine = 10 << 20, kStream = 64 << 10;
+constexpr std::string_view kInvisible = "\u200b";
+constexpr std::size_t kMillionInvisible = 1'000'000 * kInvisible.size();
 
-// Of these a line has ten megabytes; of the others a sixteenth, for the sake of the tests' time.
+// Of these a line has ten megabytes; of the others a sixteenth, for the sake of the tests' time, and of invisible ones a million.
 constexpr std::string_view kLong[] = {"a", "1", "-", "(", "fal", "4111 1111 1111 1111 ", "secret token key abcdefghijklmnopqr AKIA "};
 
 std::string Repeat(std::string_view piece, std::size_t bytes) {
@@ -65,7 +67,7 @@ TEST_CASE("A line of ten megabytes of anything is judged in linear time") {
   for (const std::string& piece : HostilePieces()) {
     INFO("piece: " << piece);
     const bool is_long = std::find(std::begin(kLong), std::end(kLong), piece) != std::end(kLong);
-    const std::string text = Repeat(piece, is_long ? kLine : kLine / 16);
+    const std::string text = Repeat(piece, is_long ? kLine : piece == kInvisible ? kMillionInvisible : kLine / 16);
     const Message message{Role::kUser, "", {text}};
     const auto out = policies->Inspect({}, {&message, 1});
     REQUIRE(out.ok());

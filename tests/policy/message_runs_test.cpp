@@ -61,6 +61,8 @@ TEST_CASE("A value that is split over messages of one author is hidden in both")
       {{"u:about fal", "u:con"}, {"about [REDACTED]", ""}},
       {{"t:4111 1111", "t: 1111 1111"}, {"[CARD]", ""}},
       {{"s:x", "u:write bob@exam", "u:", "u:ple.com"}, {"x", "write [EMAIL]", "", ""}},
+      {{"u:4111 1111 ", "a:", "u:1111 1111"}, {"[CARD]", "", ""}},  // Somebody else, who says nothing.
+      {{"u:4111 ", "a:", "t:", "u:1111 1111 ", "a:", "u:1111", "a:"}, {"[CARD]", "", "", "", "", "", ""}},
       {{"u:bob\uFF20exam", "u:ple.\u200Bcom!"}, {"[EMAIL]", "!"}},  // Full-width, invisible, and split.
       {{"u:Ym9iQGV4YW1w", "u:bGUuY29t now"}, {"[EMAIL]", " now"}},  // bob@example.com in base64.
   };

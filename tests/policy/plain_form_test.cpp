@@ -32,6 +32,7 @@ TEST_CASE("The plain form of a text is what a reader takes it for") {
       {R"("in JSON in JSON: {\"a\":\"b\\nc\\\"d\\u0034\"}")", "\"in JSON in JSON: {\"a\":\"b\nc\"d4\"}\""},
       {R"("\d \u00g4 \ufffg \ x\)", R"("\d \u00g4 \ufffg \ x\)"},
       {R"(no quote: \n \u0034 C:\new)", R"(no quote: \n \u0034 C:\new)"},
+      {R"({'a': 'x\n4\x34\\x34 \x4 \xg4'})", "{'a': 'x\n444 \\x4 \\xg4'}"},
       {R"("\\\\\\\\\\n")", "\"\\\\\n\""},
   };
   for (const Row& row : rows) {

@@ -77,15 +77,19 @@ class WireExchange final : public ScriptedUpstream::Exchange {
   WireExchange(Request request, Wire& wire, const std::atomic<bool>& closing)
       : request_(std::move(request)), wire_(wire), closing_(closing) {}
   const Request& request() const override { return request_; }
-  void Reply(int status, std::string_view body) override {
-    wire_.Send(
-        fmt::format("HTTP/1.1 {} as told\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}", status, body.size(), body));
+  void Reply(int status, std::string_view body, std::string_view fields) override {
+    wire_.Send(fmt::format("HTTP/1.1 {} as told\r\ncontent-type: application/json\r\n{}content-length: {}\r\n\r\n{}", status, fields,
+                           body.size(), body));
   }
   void Begin(int status) override {
     wire_.Send(fmt::format("HTTP/1.1 {} as told\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n", status));
   }
   void Write(std::string_view bytes) override { wire_.Send(fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes)); }
   void End() override { wire_.Send("0\r\n\r\n"); }
+  bool Raw(std::string_view bytes) override {
+    wire_.Send(bytes);
+    return wire_.sound();
+  }
   void Cut() override { wire_.Cut(); }
   bool WaitGone() override {
     pollfd waiting{wire_.fd(), POLLRDHUP, 0};
@@ -176,7 +180,7 @@ struct ScriptedUpstream::Impl {
         WireExchange exchange(std::exchange(request, {}), wire, closing);
         request.connection = number;
         if (health && !handles_health) {
-          exchange.Reply(200, "{}");
+          exchange.Reply(200, "{}", "");
         } else {
           handler(exchange);
         }
@@ -196,6 +200,7 @@ ScriptedUpstream::ScriptedUpstream(Handler handler, bool handles_health, TlsFile
     TG_CHECK(SSL_CTX_use_certificate_chain_file(impl_->tls, tls.certificate.c_str()) == 1, "the scripted server's certificate");
     TG_CHECK(SSL_CTX_use_PrivateKey_file(impl_->tls, tls.key.c_str(), SSL_FILETYPE_PEM) == 1, "the scripted server's key");
     TG_CHECK(SSL_CTX_load_verify_locations(impl_->tls, tls.client_ca.c_str(), nullptr) == 1, "the scripted server's authority");
+    if (tls.old) SSL_CTX_set_max_proto_version(impl_->tls, TLS1_2_VERSION);
     SSL_CTX_set_verify(impl_->tls, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   }
   impl_->listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -20,6 +20,7 @@ struct TlsFiles {
   std::string certificate;
   std::string key;
   std::string client_ca;  // Clients must show a certificate of it.
+  bool old = false;       // TLS 1.2 at most.
 };
 
 class ScriptedUpstream {
@@ -37,12 +38,14 @@ class ScriptedUpstream {
    public:
     virtual ~Exchange() = default;
     virtual const Request& request() const = 0;
-    virtual void Reply(int status, std::string_view body) = 0;  // A whole answer; the connection stays.
-    virtual void Begin(int status = 200) = 0;                   // A stream of events, in chunks;
-    virtual void Write(std::string_view bytes) = 0;             // one chunk;
-    virtual void End() = 0;                                     // its end; the connection stays.
-    virtual void Cut() = 0;                                     // Closes the connection as it is.
-    virtual bool WaitGone() = 0;                                // Until the client has closed. False: the server is being destroyed.
+    // A whole answer; the connection stays. `fields`: further lines of its head, each with its end.
+    virtual void Reply(int status, std::string_view body, std::string_view fields = {}) = 0;
+    virtual void Begin(int status = 200) = 0;        // A stream of events, in chunks;
+    virtual void Write(std::string_view bytes) = 0;  // one chunk;
+    virtual void End() = 0;                          // its end; the connection stays.
+    virtual bool Raw(std::string_view bytes) = 0;    // These bytes. False: they cannot be sent, the client has gone.
+    virtual void Cut() = 0;                          // Closes the connection as it is.
+    virtual bool WaitGone() = 0;                     // Until the client has closed. False: the server is being destroyed.
   };
   using Handler = std::function<void(Exchange&)>;
 

@@ -110,6 +110,7 @@ void TakeEnd(const v1::ChatEnd& end, Answer& answer) {
   for (const v1::ActingRule& rule : outcome.rules()) Tell(rule.action(), rule.id(), rule.because(), answer);
   answer.finish = FinishName(end.finish_reason());
   answer.input = end.usage().input();
+  answer.cached = end.usage().cached_input();
   answer.output = end.usage().output();
   answer.quota_reached = end.quota_reached();
 }
@@ -197,6 +198,7 @@ void TakeEvent(const std::string& event, Answer& answer) {
   if (const std::string finish = JsonAt(event, "choices.0.finish_reason"); !finish.empty()) answer.finish = finish;
   if (const std::string tokens = JsonAt(event, "usage.prompt_tokens"); !tokens.empty()) {
     answer.input = std::stoll(tokens);
+    answer.cached = std::stoll("0" + JsonAt(event, "usage.prompt_tokens_details.cached_tokens"));
     answer.output = std::stoll(JsonAt(event, "usage.completion_tokens"));
   }
 }
@@ -255,6 +257,7 @@ Answer AskHttp(int port, const Question& question, bool stream) {
     answer.finish = JsonAt(reply.body, "choices.0.finish_reason");
     if (reply.complete) {
       answer.input = std::stoll("0" + JsonAt(reply.body, "usage.prompt_tokens"));
+      answer.cached = std::stoll("0" + JsonAt(reply.body, "usage.prompt_tokens_details.cached_tokens"));
       answer.output = std::stoll("0" + JsonAt(reply.body, "usage.completion_tokens"));
     }
   }

@@ -59,6 +59,7 @@ struct Answer {
   std::string told;                       // Which rules changed or ended the first reply: "block codename: It is secret.|redact …".
   std::string quota_reached;              // gRPC only.
   std::int64_t input = 0;
+  std::int64_t cached = 0;  // Of those.
   std::int64_t output = 0;
   std::map<std::string, std::string> headers;  // HTTP's, or gRPC's trailers.
   std::string header(const std::string& name) const {

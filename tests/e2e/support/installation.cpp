@@ -133,7 +133,9 @@ std::string Installation::Configure(const InstanceOptions& options) const {
   if (!options.model_file.empty()) text += "      file: " + options.model_file + "\n";
   if (!options.chat_template.empty()) text += "      chat_template: " + options.chat_template + "\n";
   if (!options.pooling.empty()) text += "      pooling: " + options.pooling + "\n";
-  if (!options.upstreams.empty()) text += "      upstream:\n        model: upstream-model\n        endpoints:\n";
+  if (!options.upstreams.empty()) text += "      upstream:\n        model: upstream-model\n";
+  for (const auto& [field, value] : options.upstream) text += fmt::format("        {}: {}\n", field, value);
+  if (!options.upstreams.empty()) text += "        endpoints:\n";
   for (const std::string& url : options.upstreams) text += "          - url: " + url + "\n";
   if (!options.detectors.empty()) text += "detectors:\n";
   for (const auto& [name, url] : options.detectors) text += fmt::format("  - name: {}\n    url: {}\n    deadline_ms: 30000\n", name, url);

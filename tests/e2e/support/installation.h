@@ -18,6 +18,7 @@ struct InstanceOptions {
   std::string model_file;                        // Empty: the scripted engine.
   std::string chat_template;                     // Empty: the file's own.
   std::vector<std::string> upstreams;            // URLs of the servers that run the model of model_file; empty: this process does.
+  std::map<std::string, std::string> upstream;   // "ca_file" -> path: further fields of the model's upstream.
   std::string pooling;                           // Empty: it chats.
   std::map<std::string, std::string> detectors;  // Name -> URL of an external detector.
   int slots = 8;

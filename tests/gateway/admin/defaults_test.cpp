@@ -44,6 +44,26 @@ TEST_CASE("Defaults are set, listed and removed by who may, in their own org") {
   CHECK(refused.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
   CHECK(refused.error_message() == "stop_cap: is 9; use 0 to 4");
 
+  set.mutable_defaults()->set_stop_cap(4);
+  set.mutable_defaults()->set_band(0);
+  CHECK(call("admin", &Stub::Set, set, made).error_code() == grpc::StatusCode::PERMISSION_DENIED);
+  REQUIRE(call("owner", &Stub::Set, set, made).ok());
+  CHECK(made.defaults().band() == 0);
+  set.mutable_defaults()->set_weight(0.5);
+  REQUIRE(call("admin", &Stub::Set, set, made).ok());  // What an owner gave stays.
+
+  v1::SetDefaultsRequest of_key;
+  of_key.mutable_scope()->set_key(world.in.IdOf("acme/app"));
+  of_key.mutable_defaults()->set_band(3);
+  REQUIRE(call("admin", &Stub::Set, of_key, made).ok());
+  CHECK(made.scope().key() == world.in.IdOf("acme/app"));
+  CHECK(call("globex", &Stub::Set, of_key, made).error_code() == grpc::StatusCode::NOT_FOUND);
+  REQUIRE(call("admin", &Stub::List, v1::ListDefaultsRequest(), list).ok());
+  REQUIRE(list.defaults_size() == 2);
+  v1::RemoveDefaultsRequest remove_key;
+  *remove_key.mutable_scope() = of_key.scope();
+  REQUIRE(call("admin", &Stub::Remove, remove_key, made).ok());
+
   v1::RemoveDefaultsRequest remove;
   remove.mutable_scope()->set_team("search");
   REQUIRE(call("admin", &Stub::Remove, remove, made).ok());

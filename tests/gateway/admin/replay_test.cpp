@@ -139,12 +139,14 @@ TEST_CASE("A replay and a shadow's report name what would have been asked of oth
   world.texts["both"] = world.in.MakeKey("acme", "both", {directory::Role::kPolicyAuthor, directory::Role::kAuditor});
   REQUIRE(world.directory->WaitFor(world.in.last_version, std::chrono::seconds(10)).ok());
   v1::ReplayPolicyRequest ask = Ask();
-  ask.set_yaml("version: 1\nname: house\nrules:\n  - {id: tox, detect: {external: toxicity}, do: block}\n");
+  ask.set_yaml("version: 1\nname: house\nrules:\n  - {id: tox, detect: {external: toxicity}, do: block}\n"
+      "  - {id: told, where: {direction: output}, detect: {keywords: swordfish}, do: block}\n");
   const v1::PolicyChanges replayed = world.All("both", ask, &v1::Policy::Stub::Replay);
   CHECK(replayed.judged() == 2);
   CHECK(replayed.changed() == 0);
-  REQUIRE(replayed.not_asked_size() == 1);
+  REQUIRE(replayed.not_asked_size() == 2);
   CHECK(replayed.not_asked(0) == "external toxicity (tox)");
+  CHECK(replayed.not_asked(1) == "replies (1 of the rules)");
   v1::ShadowReportRequest report;
   report.set_policy_digest(std::string(64, '5'));
   const v1::PolicyChanges reported = world.All("both", report, &v1::Policy::Stub::ShadowReport);

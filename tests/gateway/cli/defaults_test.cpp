@@ -26,6 +26,15 @@ TEST_CASE("Defaults: only what is given is set, a prompt comes from the line or 
   CHECK_FALSE(sent.replaces_system());
   CHECK_FALSE(sent.sampling().has_top_p());
   CHECK_FALSE(sent.has_temperature_cap());
+  CHECK_FALSE(sent.has_band());
+  CHECK(server.Run({"defaults", "set", "--key-id", "3kQ9xZ0b", "--band", "0", "--weight", "2.5", "--cap-reasoning-tokens", "200"}).code ==
+        kDone);
+  const v1::SetDefaultsRequest of_key = server.defaults.set;
+  CHECK(of_key.scope().key() == "3kQ9xZ0b");
+  CHECK(of_key.defaults().has_band());
+  CHECK(of_key.defaults().band() == 0);
+  CHECK(of_key.defaults().weight() == 2.5);
+  CHECK(of_key.defaults().reasoning_tokens_cap() == 200);
   CHECK(server.Run({"defaults", "set", "--system", "a", "--system-file", "b"}).code == kUsage);
   CHECK(server.Run({"defaults", "set", "--max-tokens", "many"}).code == kUsage);
 }
@@ -38,6 +47,7 @@ TEST_CASE("Defaults are listed without their prompts and shown with them") {
   CHECK_THAT(server.Run({"--json", "defaults", "show", "--team", "search"}).out, ContainsSubstring("\"system_prompt\": \"Be brief.\""));
   const Result none = server.Run({"defaults", "show"});
   CHECK(none.code == kRefused);
+  CHECK(server.Run({"defaults", "show", "--key-id", "3kQ9xZ0b"}).code == kRefused);
   CHECK_THAT(none.err, ContainsSubstring("no defaults of its own"));
   CHECK(server.Run({"defaults", "remove", "--project", "search/web"}).code == kDone);
   CHECK(server.defaults.remove.scope().project() == "web");

@@ -35,6 +35,7 @@ TEST_CASE("A refusal is told in the words of the command line") {
       {Refused("INVALID_REQUEST", "messages[0].content: is not valid UTF-8", "messages"), "the prompt: is not valid UTF-8"},
       {Refused("CONTEXT_LENGTH_EXCEEDED", "messages: the prompt is 9 tokens long; shorten it", "messages"),
        "the prompt is 9 tokens long; shorten it\n  reason: CONTEXT_LENGTH_EXCEEDED"},
+      {Refused("INVALID_ARGUMENT", "weight: is 0; use 0.01 to 100", "weight"), "--weight: is 0; use 0.01 to 100"},
       {Refused("INVALID_ARGUMENT", "input_per_1000: use decimal text"), "--input: use decimal text"},
       {Refused("INVALID_ARGUMENT", "expires_in_s: use 0 (never) to ten years"), "--expires: use 0 (never) to ten years"},
       {Refused("INVALID_API_KEY", "the API key is not valid; send one as `Authorization: Bearer tg_…`"),

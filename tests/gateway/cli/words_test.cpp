@@ -148,6 +148,7 @@ TEST_CASE("Every kind of record has its words") {
   record.mutable_end()->mutable_price()->set_currency("EUR");
   CHECK(Summary(record) == "QUOTA, 10 in, 90 out, redact by pii.card x2, 0.037 EUR");
   CHECK_THAT(Details(record), ContainsSubstring("    tokens: 10 in, 90 out, 0 delivered\n"));
+  CHECK_THAT(Details(record), !ContainsSubstring("server's own count"));
   record.mutable_end()->mutable_output_verdict()->set_action("block");
   for (const auto& [id, action] : {std::pair("codename", "block"), std::pair("may-read", "allow"), std::pair("pii.email", "redact")}) {
     auto& other = *record.mutable_end()->mutable_output_verdict()->add_rules();
@@ -160,6 +161,24 @@ TEST_CASE("Every kind of record has its words") {
   record.mutable_admin()->set_actor("3kQ9xZ0b");
   record.mutable_admin()->set_summary("leaked");
   CHECK(Summary(record) == "key.revoke by 3kQ9xZ0b: leaked");
+}
+
+TEST_CASE("What a server counted stands beside our own count, whatever it said") {
+  v1::Record record;
+  v1::ServerUsage& usage = *record.mutable_end()->mutable_server_usage();
+  CHECK_THAT(Details(record), ContainsSubstring("    the server's own count: none; ours is billed\n"));
+  usage.set_answers(1), usage.set_silent(1);
+  CHECK_THAT(Details(record), ContainsSubstring("own count: none, 1 of 1 whole answers had no count; ours is billed\n"));
+  usage.set_silent(0);
+  usage.set_input_reported(12), usage.set_input_sent(12), usage.set_output_reported(6), usage.set_output_came(6);
+  CHECK_THAT(Details(record), ContainsSubstring("own count: 12 in where 12 were sent, 6 out where 6 came; ours is billed\n"));
+  usage.set_output_reported(1006), usage.set_differs(true);
+  CHECK_THAT(Details(record),
+             ContainsSubstring("own count: 12 in where 12 were sent, 1,006 out where 6 came; it differs, and ours is billed\n"));
+  v1::GuardUsage& guard = *record.mutable_end()->add_guard_usage();
+  CHECK_THAT(Details(record), !ContainsSubstring("its server's own count"));
+  guard.mutable_server_usage()->set_input_reported(3);
+  CHECK_THAT(Details(record), ContainsSubstring("      its server's own count: 3 in where 0 were sent; ours is billed\n"));
 }
 
 TEST_CASE("That a request was gone on with by another is told of both, and of records before that was possible nothing") {
@@ -179,6 +198,17 @@ TEST_CASE("That a request was gone on with by another is told of both, and of re
   record.mutable_end()->set_continued_as(id.Bytes());
   CHECK_THAT(Details(record),
              ContainsSubstring("    gone on with, by a fallback of its alias, as request 01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e\n"));
+}
+
+TEST_CASE("How a request stood in the queue is told where something is set, the ordinary band and weight beside it") {
+  v1::Record record;
+  record.mutable_request()->set_model("smollm2");
+  CHECK_THAT(Details(record), !ContainsSubstring("queue"));
+  record.mutable_request()->set_weight_millionths(250'000);
+  CHECK_THAT(Details(record), ContainsSubstring("    queue: band 1, weight 0.25\n"));
+  record.mutable_request()->set_band(0);
+  record.mutable_request()->set_weight_millionths(0);
+  CHECK_THAT(Details(record), ContainsSubstring("    queue: band 0, weight 1\n"));
 }
 
 TEST_CASE("What was accepted and who approved is told of requests and denials") {

@@ -32,6 +32,9 @@ Settings Everything() {
   s.set_input_tokens_cap(2000);
   s.set_output_tokens_cap(1024);
   s.set_stop_cap(0);
+  s.set_band(0);
+  s.set_weight(2.5);
+  s.set_reasoning_tokens_cap(300);
   s.set_clamp(true);
   s.set_shares_cache(true);
   return s;
@@ -76,6 +79,13 @@ TEST_CASE("Every number has bounds, and what is outside of them is refused by na
       {"input_tokens_cap", [](auto& s) { s.set_input_tokens_cap(0); }},
       {"output_tokens_cap", [](auto& s) { s.set_output_tokens_cap(-7); }},
       {"stop_cap", [](auto& s) { s.set_stop_cap(5); }},
+      {"band", [](auto& s) { s.set_band(-1); }},
+      {"band", [](auto& s) { s.set_band(4); }},
+      {"weight", [](auto& s) { s.set_weight(0); }},
+      {"weight", [](auto& s) { s.set_weight(0.009); }},
+      {"weight", [](auto& s) { s.set_weight(100.5); }},
+      {"weight", [](auto& s) { s.set_weight(std::numeric_limits<double>::quiet_NaN()); }},
+      {"reasoning_tokens_cap", [](auto& s) { s.set_reasoning_tokens_cap(0); }},
       {"seed", [](auto& s) { s.mutable_sampling()->set_seed(1); }},
       {"replaces_system", [](auto& s) { s.clear_system_prompt(); }},
       {"shares_cache", [](auto& s) { s.clear_system_prompt(), s.set_replaces_system(false); }},
@@ -95,6 +105,17 @@ TEST_CASE("Every number has bounds, and what is outside of them is refused by na
   }
 }
 
+TEST_CASE("A refusal says what would do") {
+  Settings s;
+  s.set_band(4);
+  CHECK(base::Message(Checked(s).status()) == "band: is 4; use 0 to 3");
+  s.set_band(kBandLast);
+  s.set_weight(0);
+  CHECK(base::Message(Checked(s).status()) == "weight: is 0; use 0.01 to 100");
+  s.set_weight(0.01);
+  CHECK(Checked(s).ok());
+}
+
 TEST_CASE("Numbers are rounded to what a row holds, so that what is shown is what is used") {
   Settings s;
   s.mutable_sampling()->set_temperature(0.12345678);
@@ -105,8 +126,8 @@ TEST_CASE("Words say what is set, and never the prompt's text") {
   CHECK(Words(Everything()) ==
         "system prompt of 18 bytes in place of the callers', cached for all teams, temperature 0.2, top_p 0.9, top_k 0, min_p 0.05, "
         "presence_penalty -0.5, "
-        "frequency_penalty 0.25, repeat_penalty 1.1, max_tokens 512, at most temperature 1.2, at most 2000 prompt tokens, at most 1024 "
-        "output tokens, at most 0 stop strings, what is beyond is lowered");
+        "frequency_penalty 0.25, repeat_penalty 1.1, max_tokens 512, band 0, weight 2.5, at most temperature 1.2, at most 2000 prompt "
+        "tokens, at most 1024 output tokens, at most 300 tokens of thought, at most 0 stop strings, what is beyond is lowered");
   Settings cap;
   cap.set_output_tokens_cap(2'000'000'000);
   CHECK(Words(cap) == "at most 2000000000 output tokens, what is beyond is refused");
@@ -117,7 +138,7 @@ TEST_CASE("A snapshot gives the defaults on the way to a place, the org's first,
   const Row org = company.Org("acme");
   const Row team = company.Team(org, "search"), other = company.Team(org, "support");
   const Row project = company.Project(team, "web");
-  company.Key(project, "abcdefgh");
+  const Row key = company.Key(project, "abcdefgh"), other_key = company.Key(project, "ijklmnop");
   const auto set = [&](const char* kind, const Row& scope, const std::string& prompt) {
     Settings settings;
     settings.set_system_prompt(prompt);
@@ -132,16 +153,20 @@ TEST_CASE("A snapshot gives the defaults on the way to a place, the org's first,
   set("project", project, "of the project");
   Row of_org = set("org", org, "of the org");
   set("team", other, "of another team");
+  set("key", key, "of the key");
+  set("key", other_key, "of another key");
   SnapshotBuilder builder(directory::test::kMacKey);
   REQUIRE(builder.Apply(company.changed, company.head).ok());
   auto snapshot = *builder.Build({});
   auto place = *snapshot->FindKey("abcdefgh");
   auto found = snapshot->DefaultsOf(place);
-  REQUIRE(found.size() == 2);
+  REQUIRE(found.size() == 3);
   CHECK(found[0]->settings.system_prompt() == "of the org");
   CHECK(found[0]->scope_kind == "org");
   CHECK(found[0]->sha256 == RowDigest(of_org));
   CHECK(found[1]->scope_name == "web");
+  CHECK(found[2]->settings.system_prompt() == "of the key");
+  CHECK(found[2]->scope_name == "abcdefgh");
 
   of_org.Set("removed", std::string("t"));
   company.changed.clear();
@@ -149,5 +174,5 @@ TEST_CASE("A snapshot gives the defaults on the way to a place, the org's first,
   REQUIRE(builder.Apply(company.changed, company.head).ok());
   snapshot = *builder.Build({});
   place = *snapshot->FindKey("abcdefgh");
-  CHECK(snapshot->DefaultsOf(place).size() == 1);
+  CHECK(snapshot->DefaultsOf(place).size() == 2);
 }

@@ -31,6 +31,8 @@ TEST_CASE("A model's settings are checked one by one, and the refusal names the 
       {"file", [](Model& m) { m.file = "a b.gguf"; }},
       {"sha256", [](Model& m) { m.sha256.reset(); }},
       {"engine", [](Model& m) { m.engine = "gpt"; }},
+      {"engine: a model that other servers run (openai) is not registered: declare it in tollgate.yaml under pool.models",
+       [](Model& m) { m.engine = "openai"; }},
       {"file", [](Model& m) { m.engine = "scripted"; }},
       {"licence", [](Model& m) { m.licence = std::string(65, 'x'); }},
       {"chat_template", [](Model& m) { m.chat_template = "a\nb"; }},

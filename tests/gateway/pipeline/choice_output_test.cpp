@@ -20,17 +20,18 @@ rules:
   - { id: fish, detect: { keywords: [swordfish] }, do: block }
 )";
 
-pipeline::OutputPlan Plan() {
+pipeline::OutputPlan Plan(std::vector<std::string> stops = {}) {
   const std::vector<policy::PolicySource> sources = {{"house.yaml", kRules}};
   static const auto policies = policy::PolicySet::Compile(sources);
   if (!policies.ok()) FAIL(base::Message(policies.status()));
   return {.syntax = {.tools = inference::ToolStyle::kHermes, .names = {"find"}, .thinks = true},
-          .open = [](const policy::Channel& its) { return (*policies)->OpenOutput({}, its); }};
+          .open = [](const policy::Channel& its) { return (*policies)->OpenOutput({}, its); },
+          .stops = std::move(stops)};
 }
 
 struct Left {
   std::string text, thought, calls;
-  bool blocked = false;
+  bool blocked = false, stopped = false;
   std::int64_t reasoning = 0;
   bool operator==(const Left&) const = default;
 };
@@ -45,8 +46,8 @@ void Take(pipeline::ChoiceOutput& output, Left& left) {
 }
 
 // Each code point a token; pieces of random length.
-Left Run(const std::string& raw, std::mt19937_64* random) {
-  const pipeline::OutputPlan plan = Plan();
+Left Run(const std::string& raw, std::mt19937_64* random, const std::vector<std::string>& stops = {}) {
+  const pipeline::OutputPlan plan = Plan(stops);
   pipeline::ChoiceOutput output(0, plan);
   Left left;
   std::int64_t tokens = 0;
@@ -69,8 +70,10 @@ Left Run(const std::string& raw, std::mt19937_64* random) {
   REQUIRE(output.Finish().ok());
   Take(output, left);
   left.blocked = output.blocked();
+  left.stopped = output.stopped();
   left.reasoning = output.reasoning_tokens();
-  if (!left.blocked) CHECK(output.delivered_tokens() == tokens);
+  if (!left.blocked && !left.stopped) CHECK(output.delivered_tokens() == tokens);
+  if (left.stopped) CHECK(output.delivered_tokens() < tokens);
   return left;
 }
 
@@ -108,6 +111,37 @@ TEST_CASE("A reply of text, thought and calls is the same however it is cut, and
       CHECK(left->find("swordfish") == std::string::npos);
       CHECK(left->find("\\u00") == std::string::npos);
     }
+  }
+}
+
+TEST_CASE("A stop string is looked for in what leaves: however the reply is cut it ends there, and never within what a rule hides") {
+  const std::uint64_t seed = test::Seed();
+  INFO("TOLLGATE_SEED=" << seed);
+  std::mt19937_64 random(seed);
+  const std::vector<std::string> words = {"plain ", "ZQ~ABC~12 ", "ZQ~AB", "é", "~12 ", "EN", "D", "END ", "E", "swordfish ", "[", "code]"};
+  const std::vector<std::string> stops = {"END", "~AB", "[RED", "in E"};
+  for (int i = 0; i < 600; ++i) {
+    std::string raw;
+    if (random() % 4 == 0) raw += "<think>END ZQ~ABC~12</think>";
+    for (std::uint64_t n = random() % 12; n > 0; --n) raw += words[random() % words.size()];
+    std::vector<std::string> some = {stops.begin(), stops.begin() + static_cast<std::ptrdiff_t>(1 + random() % stops.size())};
+    INFO(raw);
+    Left want = Run(raw, nullptr);
+    std::size_t first = std::string::npos;
+    for (const std::string& stop : some) {
+      // Of those complete at the same byte the longest is met; none of these ends another.
+      const std::size_t at = want.text.find(stop);
+      if (at != std::string::npos && (first == std::string::npos || at + stop.size() < first)) first = at + stop.size();
+    }
+    if (first != std::string::npos) {
+      for (const std::string& stop : some) {
+        if (want.text.substr(0, first).ends_with(stop)) want.text.resize(first - stop.size());
+      }
+    }
+    const Left cut = Run(raw, &random, some);
+    CHECK(cut.text == want.text);
+    if (!want.blocked) CHECK(cut.thought == want.thought);
+    CHECK(cut.stopped == (first != std::string::npos));
   }
 }
 

@@ -151,7 +151,10 @@ TEST_CASE(
     const auto call = world.Chat(ask, streamed ? &writer : nullptr);
     REQUIRE(std::holds_alternative<Reply>(call));
     CHECK(std::get<Reply>(call).end.finish_reason() == v1::FINISH_REASON_CONTENT_FILTER);
-    CHECK(world.journal.entries().back().record.end().retries_size() == 0);
+    const v1::EndBody end = world.journal.entries().back().record.end();
+    REQUIRE(end.retries_size() == 1);
+    CHECK(end.retries(0).times() == 0);
+    CHECK(end.retries(0).gave_up());
     world.CheckBooks();
   }
 }
@@ -179,7 +182,9 @@ TEST_CASE("Where a reply cannot be taken back the rule acts at once") {
     ask.add_stop("END");
     const Said said = Say(stops, ask, streamed);
     CHECK(said.finish == "CONTENT_FILTER");
-    CHECK(said.end.retries_size() == 0);
+    REQUIRE(said.end.retries_size() == 1);
+    CHECK(said.end.retries(0).times() == 0);
+    CHECK(said.end.retries(0).gave_up());
     CHECK(said.end.tokens().discarded() == 0);
   }
 }

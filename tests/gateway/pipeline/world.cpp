@@ -17,11 +17,12 @@ using directory::Table;
 namespace {
 
 const std::string kMacKey(32, 'm');
-const std::string kPepper(32, 'p');
 
 std::string Bool(bool on) { return on ? "t" : "f"; }
 
 }  // namespace
+
+const std::string World::kPepper(32, 'p');
 
 async::Awaitable<absl::Status> RecordingWriter::Begin(const pipeline::ReplyHead&) {
   ++begins;
@@ -186,7 +187,7 @@ void World::SetDefaults(const std::string& scope_kind, const v1::ChatDefaults& s
   directory::ToRow(settings, row);
   row.Set("org", org_.ToString());
   row.Set("scope_kind", scope_kind);
-  row.Set("scope_id", (scope_kind == "org" ? org_ : scope_kind == "team" ? team_ : project_).ToString());
+  row.Set("scope_id", (scope_kind == "org" ? org_ : scope_kind == "team" ? team_ : scope_kind == "key" ? key_ : project_).ToString());
   row.Set("defaults_version", std::int64_t{1});
   row.Set("removed", Bool(false));
   Add(std::move(row));
@@ -258,11 +259,12 @@ void World::SetRoles(const std::string& roles) {
   Publish();
 }
 
-void World::Price(const std::string& name) {
+void World::Price(const std::string& name, std::int64_t cached_nanos) {
   directory::Row price = First(Table::kPrice);
   price.id = base::Uuid::NewV7();
   price.Set("price_version", static_cast<std::int64_t>(rows_.size()) + 1);
   price.Set("model", name);
+  price.Set("cached_input_nanos", cached_nanos);
   Add(std::move(price));
   Publish();
 }
@@ -339,7 +341,7 @@ pipeline::Pipeline& World::pipe() {
                                  .quotas = quotas_.get(),
                                  .journal = &journal,
                                  .keys = keys_.get(),
-                                 .pool = pool_.get(),
+                                 .pool = pool_between != nullptr ? pool_between : pool_.get(),
                                  .answerers = answerers,
                                  .io = io_.get_executor(),
                                  .cpu = cpu_.get_executor(),

@@ -61,7 +61,7 @@ class World {
   void SetPolicy(const std::string& policy_yaml);
   // Puts another version of the policy on trial: "shadow", or "canary" with a share.
   void Try(const std::string& policy_yaml, const std::string& mode, std::int64_t share_per_10000 = 0);
-  // Chat defaults of the "org", "team" or "project".
+  // Chat defaults of the "org", "team", "project" or "key".
   void SetDefaults(const std::string& scope_kind, const tollgate::v1::ChatDefaults& settings);
   void RevokeKey();
   void BlockTeam();
@@ -75,6 +75,8 @@ class World {
   void LoadAdapter(const std::string& name, bool restricted = true, const std::string& matrices = "matrices");  // "script:NAME", or anew.
   // Puts a model into the registry, or changes what the registry says of it; loads and unloads nothing.
   void Register(const directory::Model& model);
+  void Price(const std::string& name, std::int64_t cached_nanos = 1000);  // As "script", but for 1,000 cached tokens.
+  std::string AddTeam(const std::string& name);                           // Beside the caller's; the text of a key of its project.
   void SetAlias(const std::string& name, const std::string& targets, const std::string& fallbacks);  // "qwen3=90 qwen4=10", "smollm2 tiny".
   bool Full(const std::string& model) const;                                                         // Its queue.
   pipeline::Caller NewCaller() const;
@@ -108,13 +110,14 @@ class World {
   pipeline::Answerers* answerers = nullptr;  // Before the first call, as
   pipeline::Breakers* breakers = nullptr;    // this.
   std::set<std::string, std::less<>> configured_models;
-  pipeline::Pipeline& pipe();  // Built over what is there by the first Chat.
+  inference::Pool* pool_between = nullptr;  // Before the first call: one that stands before pool().
+  pipeline::Pipeline& pipe();               // Built over what is there by the first Chat.
 
  private:
+  static const std::string kPepper;
   void Add(directory::Row row);
   directory::Row First(directory::Table table) const;
   std::int64_t StorePolicy(const std::string& policy_yaml);  // Its version.
-  void Price(const std::string& name);
   void Publish();
   TempDir adapters_;
   std::vector<directory::Row> rows_;

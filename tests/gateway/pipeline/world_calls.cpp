@@ -1,5 +1,6 @@
 #include <catch2/catch_test_macros.hpp>
 
+#include "gateway/identity/api_key.h"
 #include "tests/gateway/pipeline/world.h"
 
 namespace tollgate::test {
@@ -53,6 +54,21 @@ absl::StatusOr<v1::CountTokensReply> World::CountAs(const pipeline::Caller& call
   auto outcome = boost::asio::co_spawn(boost::asio::make_strand(io_), call, boost::asio::use_future).get();
   if (const auto* failure = std::get_if<pipeline::Failure>(&outcome)) return failure->status;
   return std::get<v1::CountTokensReply>(outcome);
+}
+
+std::string World::AddTeam(const std::string& name) {
+  using directory::Table;
+  directory::Row team = First(Table::kTeam), project = First(Table::kProject), key = First(Table::kKey);
+  for (directory::Row* row : {&team, &project, &key}) row->id = base::Uuid::NewV7();
+  team.Set("name", name);
+  project.Set("team", team.id.ToString());
+  const identity::ApiKey api_key = identity::MintApiKey(identity::Environment::kLive);
+  key.Set("project", project.id.ToString());
+  key.Set("public_id", api_key.public_id);
+  key.Set("secret_hmac", base::Blob{std::string(base::View(identity::SecretHmac(kPepper, api_key.secret)))});
+  for (directory::Row* row : {&team, &project, &key}) Add(std::move(*row));
+  Publish();
+  return identity::FormatApiKey(api_key);
 }
 
 v1::ListModelsReply World::List() {

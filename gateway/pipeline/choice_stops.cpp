@@ -1,0 +1,54 @@
+// Stop strings are looked for in the text as it leaves. Where each piece of that text ends there is a mark of what the rules had decided by
+// then: the raw output is out up to the last mark whose text is. Behind a stop string no mark is passed.
+//
+// Tested by tests/gateway/pipeline/choice_output_test.cpp and tests/gateway/pipeline/stops_test.cpp.
+#include "gateway/pipeline/choice_output.h"
+
+namespace tollgate::pipeline {
+
+// Where stop strings are looked for, token by token: so it is known to the token what stands before one. The text comes with the first;
+// where log-probabilities are wanted it waits for its tokens.
+absl::Status ChoiceOutput::PushText(const inference::Piece& piece) {
+  const bool split = !plan_.stops.empty() && plan_.logprobs != nullptr && piece.tokens.size() > 1;
+  inference::Piece one;
+  for (std::size_t i = 0; i == 0 || (split && i < piece.tokens.size()); ++i) {
+    if (blocked_ || stopped_) break;
+    if (split) {
+      one.text = i == 0 ? piece.text : "";
+      one.tokens.assign(1, piece.tokens[i]);
+    }
+    TG_ASSIGN(const std::string clear, logprobs_.Push(split ? one : piece, *text_));
+    blocked_ = text_->blocked();
+    Give(clear);
+  }
+  return absl::OkStatus();
+}
+
+// What may leave of the text, but for what may become a stop string.
+void ChoiceOutput::Give(std::string_view clear) {
+  if (plan_.stops.empty()) {
+    pending_.text += clear;
+    return;
+  }
+  if (stopped_ || all_given_) return;
+  gave_.push_back(text_->decided_bytes());
+  stopped_ = stops_.Append(clear, pending_.text);
+  for (; gave_count_ < stops_.delivered(); ++gave_count_) {
+    shown_ = gave_.front();
+    gave_.pop_front();
+  }
+  GiveHeld();
+}
+
+// Nothing more comes that could make it a stop string.
+void ChoiceOutput::GiveHeld() {
+  if (plan_.stops.empty() || stopped_ || all_given_ || !(blocked_ || (finished_ && !waiting()))) return;
+  all_given_ = true;
+  stops_.Finish(pending_.text);
+  shown_ = text_->decided_bytes();
+}
+
+// Of the text's raw bytes, those whose text may leave.
+std::int64_t ChoiceOutput::Shown() const { return plan_.stops.empty() ? text_->decided_bytes() : shown_; }
+
+}  // namespace tollgate::pipeline

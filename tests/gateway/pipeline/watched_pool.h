@@ -1,0 +1,86 @@
+// A pool between the pipeline and the world's own: does what that does, and keeps what it was asked to work on.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "inference/pool.h"
+
+namespace tollgate::test {
+
+// Of a sequence (each of a group's alike) or a job.
+struct WatchedWork {
+  std::string model;
+  bool embeds = false;
+  base::TeamId tenant;
+  base::KeyId key;
+  int band = 0;
+  double weight = 0;
+};
+
+class WatchedPool final : public inference::Pool {
+ public:
+  inference::Pool* inner = nullptr;  // Set before the first call.
+
+  // What has come since the last Take.
+  std::vector<WatchedWork> Take() {
+    std::lock_guard lock(mu_);
+    return std::exchange(seen_, {});
+  }
+
+  std::vector<inference::ModelInfo> models() const override { return inner->models(); }
+  absl::StatusOr<inference::ModelInfo> Find(std::string_view name) const override { return inner->Find(name); }
+  absl::Status Load(inference::ModelOptions model) override { return inner->Load(std::move(model)); }
+  absl::Status Check(const inference::ModelOptions& model) const override { return inner->Check(model); }
+  absl::Status LoadAdapter(inference::AdapterOptions adapter) override { return inner->LoadAdapter(std::move(adapter)); }
+  absl::Status CheckAdapter(const inference::AdapterOptions& adapter) const override { return inner->CheckAdapter(adapter); }
+  absl::Status Unload(std::string_view name, base::MonoTime deadline) override { return inner->Unload(name, deadline); }
+  absl::StatusOr<std::vector<std::int32_t>> Render(std::string_view model, std::span<const inference::Turn> turns) const override {
+    return inner->Render(model, turns);
+  }
+  absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view model, std::string_view text) const override {
+    return inner->Tokenize(model, text);
+  }
+  absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::string_view model,
+                                                        std::span<const inference::PromptPart> parts) const override {
+    return inner->RenderParts(model, parts);
+  }
+  absl::StatusOr<std::shared_ptr<inference::TokenStream>> Submit(inference::SequenceRequest request) override {
+    See(request, false);
+    return inner->Submit(std::move(request));
+  }
+  absl::StatusOr<std::vector<std::shared_ptr<inference::TokenStream>>> SubmitGroup(inference::SequenceRequest request,
+                                                                                   std::span<const std::uint64_t> seeds) override {
+    See(request, false);
+    return inner->SubmitGroup(std::move(request), seeds);
+  }
+  absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(std::string_view model, const inference::EmbedText& text) const override {
+    return inner->EmbedTokens(model, text);
+  }
+  absl::StatusOr<std::string> TextOf(std::string_view model, std::span<const std::int32_t> tokens) const override {
+    return inner->TextOf(model, tokens);
+  }
+  absl::StatusOr<std::shared_ptr<inference::TokenStream>> Embed(inference::EmbedJob job) override {
+    See(job, true);
+    return inner->Embed(std::move(job));
+  }
+  std::vector<inference::ReplicaStats> stats() const override { return inner->stats(); }
+  void Drain(base::MonoTime deadline) override { inner->Drain(deadline); }
+
+ private:
+  template <typename Work>
+  void See(const Work& work, bool embeds) {
+    std::lock_guard lock(mu_);
+    seen_.push_back({work.model, embeds, work.tenant, work.key, work.band, work.weight});
+  }
+
+  std::mutex mu_;
+  std::vector<WatchedWork> seen_;
+};
+
+}  // namespace tollgate::test

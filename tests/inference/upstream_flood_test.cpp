@@ -1,0 +1,121 @@
+// The upstream engine against servers that send without end, or nothing at all, over real sockets and by the real clock: what is read is
+// bounded, and so is how long anybody waits.
+#include <catch2/catch_test_macros.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "inference/engines/upstream_engine.h"
+#include "tests/inference/support.h"
+#include "tests/inference/upstream_support.h"
+
+namespace tollgate::inference {
+namespace {
+
+using namespace test;  // NOLINT
+using std::chrono::milliseconds;
+
+// Beyond what is read: what lies in the buffers of both sockets.
+constexpr std::int64_t kSentBytesMax = 32 << 20;
+
+std::string Chunk(const std::string& bytes) { return fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes); }
+
+struct Flood {
+  const char* what;
+  std::function<void(Exchange&)> begin;
+  std::string piece;  // Sent again and again.
+  std::int64_t tokens = 0;
+};
+
+void Begun(Exchange& e) {
+  e.Begin();
+  for (int i = 0; i < 3; ++i) e.Write(Event(Said(i, i + 1), {kWords + i}));
+}
+
+const std::string kMany(100'000, 'x');
+const Flood kFloods[] = {{"an event's line",
+                          [](Exchange& e) {
+                            Begun(e);
+                            e.Write("data: ");
+                          },
+                          Chunk(kMany), 3},
+                         {"an event of many lines", Begun, Chunk("data: " + kMany + "\n"), 3},
+                         {"a comment", Begun, Chunk(": " + kMany), 3},
+                         {"a refusal's body", [](Exchange& e) { e.Begin(503); }, Chunk(kMany)},
+                         {"a line of its head", [](Exchange& e) { e.Raw("HTTP/1.1 200 fine\r\nx-more: "); }, kMany},
+                         {"its head", [](Exchange& e) { e.Raw("HTTP/1.1 200 fine\r\n"); }, "x-more: " + std::string(1000, 'x') + "\r\n"}};
+
+TEST_CASE("What a server sends without end is read no further than it may go; another server is asked if nothing had come") {
+  for (const Flood& flood : kFloods) {
+    INFO(flood.what);
+    std::atomic<std::int64_t> sent{0};
+    std::atomic<int> calls{0};
+    const auto handler = [&](Exchange& e) {
+      if (++calls > 1) return WordModel{}.Answer(e);
+      flood.begin(e);
+      while (e.Raw(flood.piece) && sent < 4 * kSentBytesMax) sent += static_cast<std::int64_t>(flood.piece.size());
+      e.Cut();
+    };
+    ScriptedUpstream a(handler), b(handler);
+    ModelOptions options = Upstream({a.url(), b.url()});
+    options.upstream.health_interval = milliseconds(0);
+    const auto replica = StartUpstream(options);
+    const Heard heard = HearAll(*SubmitTo(*replica, AskUpstream(*replica)));
+    CHECK(heard.end.reason == (flood.tokens > 0 ? EndReason::kEngineFailed : EndReason::kStop));
+    CHECK(heard.text == (flood.tokens > 0 ? Said(0, 3) : Said(0, 10)));
+    CHECK(heard.end.tokens_decoded == (flood.tokens > 0 ? flood.tokens : 11));
+    CHECK(sent < kSentBytesMax);
+    CHECK(replica->stats().upstream.failures == 1);
+  }
+}
+
+TEST_CASE("Comments without end are no tokens: the server is left when its time has passed") {
+  std::atomic<int> calls{0};
+  const auto handler = [&](Exchange& e) {
+    if (++calls > 1) return WordModel{}.Answer(e);
+    e.Begin();
+    while (e.Raw(Chunk(": still here\n\n"))) {
+    }
+  };
+  ScriptedUpstream a(handler), b(handler);
+  ModelOptions options = Upstream({a.url(), b.url()});
+  options.upstream.health_interval = milliseconds(0);
+  options.upstream.first_token_timeout = milliseconds(200);
+  const auto replica = StartUpstream(options);
+  CHECK(HearAll(*SubmitTo(*replica, AskUpstream(*replica))).text == Said(0, 10));
+  CHECK(calls == 2);
+}
+
+TEST_CASE("A server that says nothing is given up by the clock: before TLS, before the first token, between tokens") {
+  ScriptedUpstream server([](Exchange& e) {
+    if (Asked(e.request().body).prompt.size() == 8) Begun(e);
+    e.WaitGone();
+  });
+  struct Row {
+    bool tls;
+    const char* prompt;
+    std::int64_t tokens;
+    const char* why;
+  };
+  for (const Row& row :
+       {Row{true, "hello", 0, "Timeout"}, Row{false, "hello there", 0, "did not begin"}, Row{false, "hello", 3, "stopped"}}) {
+    ModelOptions options = Upstream({row.tls ? "https" + server.url().substr(4) : server.url()});
+    options.upstream.health_interval = milliseconds(0);
+    options.upstream.connect_timeout = milliseconds(200);
+    options.upstream.first_token_timeout = row.tls ? std::chrono::minutes(3) : milliseconds(400);
+    options.upstream.stall_timeout = milliseconds(400);
+    const auto replica = StartUpstream(options);
+    const Heard heard = HearAll(*SubmitTo(*replica, AskUpstream(*replica, row.prompt)));
+    CHECK(heard.end.reason == EndReason::kEngineFailed);
+    CHECK(heard.end.status.code() == absl::StatusCode::kUnavailable);
+    CHECK(base::Message(heard.end.status).find(row.why) != std::string::npos);
+    CHECK(heard.end.tokens_decoded == row.tokens);
+  }
+}
+
+}  // namespace
+}  // namespace tollgate::inference
