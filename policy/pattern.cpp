@@ -76,6 +76,11 @@ bool InsideCodePoint(char byte) { return (static_cast<unsigned char>(byte) & 0xC
 
 }  // namespace
 
+void PatternSpec::CutParting(std::string_view text, std::size_t& begin, std::size_t& end) const {
+  if (parted_left && text[begin] == '_') ++begin;
+  if (parted_right && text[end - 1] == '_') --end;
+}
+
 Pattern::Pattern(PatternSpec spec) : spec_(std::move(spec)) {}
 Pattern::~Pattern() = default;
 
