@@ -31,7 +31,6 @@ constexpr std::array<std::int8_t, 256> kHexValues = [] {
   for (std::int8_t i = 10; i < 16; ++i) made[static_cast<unsigned char>("0123456789ABCDEF"[i])] = i;
   return made;
 }();
-int HexValue(char c) { return kHexValues[static_cast<unsigned char>(c)]; }
 
 // How long the code point that `lead` opens is, and what its second byte may be; 0 where no code point starts so.
 struct Utf8Shape {
@@ -76,6 +75,8 @@ absl::Status FileError(std::string_view what, const std::string& path, int error
 }
 
 }  // namespace
+
+int HexValue(char c) { return kHexValues[static_cast<unsigned char>(c)]; }
 
 std::string HexEncode(std::string_view bytes) {
   static constexpr char kDigits[] = "0123456789abcdef";

@@ -10,6 +10,7 @@
 namespace tollgate::base {
 
 std::string HexEncode(std::string_view bytes);  // Lower case.
+int HexValue(char c);                           // 0 to 15; -1 where it is no digit.
 absl::StatusOr<std::string> HexDecode(std::string_view text);
 std::string Base64Encode(std::string_view bytes);  // RFC 4648 §4, padded.
 absl::StatusOr<std::string> Base64Decode(std::string_view text);

@@ -2,6 +2,10 @@
 // missing edges from the failure state's row: a full automaton. In the end an edge says where the next row begins and whether a word ends
 // there, so that a byte costs one load of its class, one of its edge, and no multiplication.
 //
+// Where blanks run, all of them are of one class, and a state that a blank leads to keeps itself on another one. No word goes on there with
+// a second blank, and all states that are suffixes of it are such states too, so that this is the automaton of the text whose runs of
+// blanks are single ones. It costs nothing.
+//
 // Tested by tests/policy/aho_corasick_test.cpp.
 #include "policy/aho_corasick.h"
 
@@ -10,7 +14,7 @@ namespace {
 constexpr std::size_t kTableEntriesMax = 64u << 20;
 }
 
-absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& words) {
+absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& words, bool blanks_run) {
   AhoCorasick out;
   for (const std::string& word : words) {
     for (const char c : word) {
@@ -19,8 +23,12 @@ absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& w
     }
   }
   for (int c = 'A'; c <= 'Z'; ++c) out.class_[static_cast<std::size_t>(c)] = out.class_[static_cast<std::size_t>(c) + 32];
+  if (blanks_run) {
+    for (const char c : {'\t', '\r', '\n'}) out.class_[static_cast<std::uint8_t>(c)] = out.class_[' '];
+  }
 
   const std::size_t k = out.classes_;
+  std::vector<char> blank;
   const auto add_state = [&](std::uint32_t depth) {
     out.next_.resize(out.next_.size() + k, kNone);
     out.depth_.push_back(depth);
@@ -28,6 +36,7 @@ absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& w
     return static_cast<State>(out.depth_.size() - 1);
   };
   add_state(0);
+  blank.push_back(0);
   out.next_word_.assign(words.size(), kNone);
   for (std::uint32_t index = 0; index < words.size(); ++index) {
     State at = kStart;
@@ -38,6 +47,7 @@ absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& w
           return base::ResourceExhausted("the keyword lists are too large together; shorten them");
         const State fresh = add_state(out.depth_[at] + 1);
         out.next_[edge] = fresh;
+        blank.push_back(c == ' ');
       }
       at = out.next_[edge];
     }
@@ -46,6 +56,7 @@ absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& w
   }
 
   out.Link();
+  if (blanks_run) out.LetBlanksRun(blank);
   out.Flatten();
   return out;
 }
@@ -77,6 +88,12 @@ void AhoCorasick::Link() {
         queue.push_back(to);
       }
     }
+  }
+}
+
+void AhoCorasick::LetBlanksRun(const std::vector<char>& blank) {
+  for (State at = 0; at < blank.size(); ++at) {
+    if (blank[at] != 0) next_[at * classes_ + class_[' ']] = at;
   }
 }
 

@@ -1,6 +1,7 @@
 // Finds all of many words in one pass: the classic automaton with failure links, flattened to a table.
 //
-// Bytes are compared in ASCII lower case: give words in lower case; the text may be as it is. Immutable once built; any thread.
+// Bytes are compared in ASCII lower case: give words in lower case; the text may be as it is. Where blanks run, a blank of a word stands
+// for any number of blanks (space, tab, CR, LF) in the text. Immutable once built; any thread.
 #pragma once
 
 #include <array>
@@ -17,13 +18,14 @@ class AhoCorasick {
   using State = std::uint32_t;  // Where a row of the table begins; the highest bit: a word ends here.
   static constexpr State kStart = 0;
 
-  // RESOURCE_EXHAUSTED if the table would pass 256 MiB. Words are not empty; equal words are allowed.
-  static absl::StatusOr<AhoCorasick> Build(const std::vector<std::string>& words);
+  // RESOURCE_EXHAUSTED if the table would pass 256 MiB. Words are not empty; equal words are allowed. `blanks_run`: blanks of words are
+  // single spaces.
+  static absl::StatusOr<AhoCorasick> Build(const std::vector<std::string>& words, bool blanks_run = false);
 
   bool empty() const { return depth_.size() <= 1; }
   State Next(State state, char byte) const { return next_[(state & ~kEnds) + class_[static_cast<std::uint8_t>(byte)]]; }
 
-  // Bytes of the longest suffix of what was read that begins some word.
+  // Bytes of the longest beginning of some word that what was read ends with.
   std::uint32_t Depth(State state) const { return depth_[Row(state)]; }
 
   static bool EndsWord(State state) { return (state & kEnds) != 0; }
@@ -38,8 +40,9 @@ class AhoCorasick {
  private:
   static constexpr std::uint32_t kNone = UINT32_MAX, kEnds = 1u << 31;
   std::size_t Row(State state) const { return (state & ~kEnds) / classes_; }
-  void Link();     // Completes a trie, whose states are numbers of rows.
-  void Flatten();  // From numbers to where rows begin.
+  void Link();                                        // Completes a trie, whose states are numbers of rows.
+  void LetBlanksRun(const std::vector<char>& blank);  // By state: a blank leads to it.
+  void Flatten();                                     // From numbers to where rows begin.
 
   std::array<std::uint16_t, 256> class_{};
   std::size_t classes_ = 1;

@@ -8,6 +8,7 @@
 #include <map>
 #include <mutex>
 
+#include "policy/catalog/forms.h"
 #include "policy/catalog/identifiers.h"
 #include "policy/catalog/secrets.h"
 #include "policy/catalog/unicode_kinds.h"
@@ -85,6 +86,8 @@ Table MakePersonalData() {
       spec.whole = row.accept == nullptr || row.accept == AcceptBirthDate || row.accept == AcceptBirthDateInWords;
       spec.check = row.check;
       spec.context = SplitWords(row.context);
+      if (row.check != nullptr) WidenGaps(spec.regex);
+      MakeWordEdges(spec);
       out.Add(row.name, "", std::move(spec));
     }
   }
@@ -102,6 +105,7 @@ Table MakeSecrets() {
       spec.bits_min = row.bits_min;
       spec.cap = row.cap;
       spec.context = SplitWords(row.context);
+      MakeWordEdges(spec);
       out.Add(row.name, row.family, std::move(spec));
     }
   }

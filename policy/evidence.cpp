@@ -95,8 +95,9 @@ std::optional<NearMiss> FindNearMiss(const Pattern& pattern, std::string_view te
   for (int place = 0; place < kPlacesMax && from < text.size(); ++place) {
     re2::StringPiece found;
     if (!form.Match(all, from, text.size(), re2::RE2::UNANCHORED, &found, 1)) break;
-    const auto begin = static_cast<std::size_t>(found.data() - text.data());
+    auto begin = static_cast<std::size_t>(found.data() - text.data());
     std::size_t end = begin + found.size();
+    pattern.spec().CutParting(text, begin, end);
     from = std::max(end, from + 1);
     std::string missing = Missing(pattern, text, begin, end);
     if (missing.empty()) continue;

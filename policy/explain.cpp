@@ -90,8 +90,9 @@ class Allows {
     while (next_ < all_.size() && all_[next_]->begin <= hit.begin) open_.push_back(all_[next_++]);
     std::erase_if(open_, [&](const Hit* allow) { return allow->end <= hit.begin; });
     if (rules_[hit.rule].action == Action::kAllow) return nullptr;
-    const auto over = std::find_if(open_.begin(), open_.end(),
-                                   [&](const Hit* allow) { return allow->end >= hit.end && allow->Excuses(hit) && Exempts(rules_, allow->rule, hit.rule); });
+    const auto over = std::find_if(open_.begin(), open_.end(), [&](const Hit* allow) {
+      return allow->end >= hit.end && allow->Excuses(hit) && Exempts(rules_, allow->rule, hit.rule);
+    });
     return over == open_.end() ? nullptr : *over;
   }
 

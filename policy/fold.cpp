@@ -112,7 +112,7 @@ void AppendUtf8(char32_t c, std::string& out) {
 }
 
 bool IsWordCodePoint(char32_t c) {
-  if (c < 0x80) return In(c, '0', '9') || In(c, 'a', 'z') || In(c, 'A', 'Z') || c == '_';
+  if (c < 0x80) return In(c, '0', '9') || In(c, 'a', 'z') || In(c, 'A', 'Z');
   if (c < 0xC0) return c == 0xAA || c == 0xB5 || c == 0xBA;
   if (c < 0x300) return c != 0xD7 && c != 0xF7 && !In(c, 0x2B9, 0x2FF);
   if (In(c, 0x300, 0x36F)) return true;                      // Combining marks belong to the letter before them.

@@ -24,7 +24,8 @@ char32_t DecodeAt(std::string_view text, std::size_t at, std::size_t& length);
 char32_t DecodeBefore(std::string_view text, std::size_t end);  // The one that ends at `end`; 0 if end is 0.
 void AppendUtf8(char32_t c, std::string& out);
 
-// Letters, digits and '_'. Scripts that put no spaces between words (Han, kana, Thai …) do not count: a keyword beside them stands free.
+// Letters and digits. '_' parts words, as in snake_case and _emphasis_. Scripts that put no spaces between words (Han, kana, Thai …) do not
+// count: a keyword beside them stands free.
 bool IsWordCodePoint(char32_t c);
 
 }  // namespace tollgate::policy

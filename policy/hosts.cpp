@@ -185,6 +185,8 @@ std::size_t HostList::Accept(std::string_view text, std::size_t begin, std::size
   if (bare && except_ && std::string_view("(\"'=[<").find(before) == std::string_view::npos) return 0;
   if (except_) return Has(host) ? 0 : end;
   if (Has(host)) return end;
+  const bool emphasised = host.size() > 2 && host.starts_with('_') && host.ends_with('_');
+  if (emphasised && Has(host.substr(1, host.size() - 2))) return end;
   // Scripts without spaces go on right behind a host.
   const auto other = std::find_if(host.begin(), host.end(), [](char c) { return static_cast<signed char>(c) < 0; });
   const auto length = static_cast<std::size_t>(other - host.begin());

@@ -6,20 +6,18 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "policy/validators_internal.h"
+#include "base/encoding.h"
 
 namespace tollgate::policy {
 namespace {
 
 constexpr std::int32_t kNoDigits = -1, kTooShort = -2;
 
-int HexValue(char c) { return IsDigit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; }
-
 std::int32_t HexDigits(std::string_view text, std::size_t at, std::size_t count = 4) {
   std::int32_t value = 0;
   for (std::size_t i = at; i < at + count; ++i) {
     if (i >= text.size()) return kTooShort;
-    const int digit = HexValue(text[i]);
+    const int digit = base::HexValue(text[i]);
     if (digit < 0) return kNoDigits;
     value = value << 4 | digit;
   }
@@ -62,8 +60,10 @@ Escape ReadEscape(std::string_view text) {
       if (const Escape code = ReadCode(text, slashes); code.bytes > 0 || code.begun) return code;
       break;
     case 'x':
-      if (const std::int32_t code = HexDigits(text, slashes + 1, 2); code == kTooShort) return kBegun;
-      else if (code != kNoDigits) return {slashes + 3, static_cast<char32_t>(code)};
+      if (const std::int32_t code = HexDigits(text, slashes + 1, 2); code == kTooShort)
+        return kBegun;
+      else if (code != kNoDigits)
+        return {slashes + 3, static_cast<char32_t>(code)};
       break;
     default: break;
   }

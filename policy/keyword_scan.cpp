@@ -2,26 +2,74 @@
 // the left) is checked when it is found, the edge on the right when the byte after it is known. An occurrence that ends with the text read
 // so far is a suffix that begins a keyword, so it lies at or after the live start and is never taken too early.
 //
+// To the automaton a run of blanks is one. How long they are is looked at backwards from where something ends, an occurrence or the text.
+//
 // Tested by tests/policy/keyword_scan_test.cpp.
 #include "policy/keyword_scan.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "policy/fold.h"
 
 namespace tollgate::policy {
+namespace {
+
+bool IsBlank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+
+std::string WithSingleBlanks(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (!IsBlank(c))
+      out += c;
+    else if (out.empty() || out.back() != ' ')
+      out += ' ';
+  }
+  return out;
+}
+
+// Where the run of blanks before `end` begins, or all that may be of one keyword; nothing if it is longer.
+std::optional<std::size_t> BlanksBegin(std::string_view text, std::size_t end) {
+  std::size_t at = end;
+  while (at > 0 && IsBlank(text[at - 1])) {
+    if (end - at == KeywordIndex::kBlanksMax) return std::nullopt;
+    --at;
+  }
+  return at;
+}
+
+// Where the keyword begins that the automaton found to end at `end`. A blank at its own edge is one.
+std::optional<std::size_t> BeginOf(const Keyword& keyword, std::string_view text, std::size_t end) {
+  const std::string_view word = keyword.text;
+  if (IsBlank(word.back()) && end > 1 && IsBlank(text[end - 2])) return std::nullopt;  // It ended with the blank before.
+  std::size_t at = end;
+  for (std::size_t i = word.size(); i > 0; --i) {
+    const bool inner_blank = word[i - 1] == ' ' && i > 1 && i < word.size();
+    const auto begin = inner_blank ? BlanksBegin(text, at) : at - 1;
+    if (!begin || (!keyword.ignore_case && word[i - 1] != ' ' && text[*begin] != word[i - 1])) return std::nullopt;
+    at = *begin;
+  }
+  return at;
+}
+
+}  // namespace
 
 absl::StatusOr<KeywordIndex> KeywordIndex::Build(std::vector<Keyword> keywords) {
   KeywordIndex out;
   std::vector<std::string> words;
   words.reserve(keywords.size());
-  for (const Keyword& keyword : keywords) {
+  for (Keyword& keyword : keywords) {
+    keyword.text = WithSingleBlanks(keyword.text);
     words.push_back(FoldCase(keyword.text));
-    out.longest_ = std::max(out.longest_, keyword.text.size());
   }
-  TG_ASSIGN(out.automaton_, AhoCorasick::Build(words));
+  TG_ASSIGN(out.automaton_, AhoCorasick::Build(words, /*blanks_run=*/true));
   out.keywords_ = std::move(keywords);
   return out;
+}
+
+std::int64_t KeywordIndex::HoldMax(std::string_view keyword) {
+  const auto blanks = std::count_if(keyword.begin(), keyword.end(), IsBlank);
+  return static_cast<std::int64_t>(keyword.size()) + blanks * static_cast<std::int64_t>(kBlanksMax - 1);
 }
 
 void KeywordScan::Read(const Pattern::Window& window, std::int64_t from) {
@@ -35,11 +83,9 @@ void KeywordScan::Read(const Pattern::Window& window, std::int64_t from) {
     automaton.ForEachEnding(state_, [&](std::uint32_t index) {
       const Keyword& keyword = index_.keywords_[index];
       if (!active_[keyword.source]) return;
-      const auto length = static_cast<std::int64_t>(keyword.text.size());
-      const auto begin = static_cast<std::size_t>(end - length - window.base);
-      if (!keyword.ignore_case && window.text.substr(begin, keyword.text.size()) != keyword.text) return;
-      if (keyword.whole_word && begin > 0 && IsWordCodePoint(DecodeBefore(window.text, begin))) return;
-      found_.push_back({end - length, end, index});
+      const auto begin = BeginOf(keyword, window.text, static_cast<std::size_t>(end - window.base));
+      if (!begin || (keyword.whole_word && *begin > 0 && IsWordCodePoint(DecodeBefore(window.text, *begin)))) return;
+      found_.push_back({window.base + static_cast<std::int64_t>(*begin), end, index});
     });
   }
 }
@@ -60,6 +106,17 @@ void KeywordScan::Take(const Pattern::Window& window, std::int64_t decided, bool
     out.push_back({found->begin, found->end, 0, keyword.source});
   }
   found_.erase(found_.begin(), later);
+}
+
+std::int64_t KeywordScan::LiveStart(const Pattern::Window& window) const {
+  std::size_t at = window.text.size();
+  for (std::uint32_t left = index_.automaton_.Depth(state_); left > 0; --left) {
+    const auto begin = left > 1 && IsBlank(window.text[at - 1]) ? BlanksBegin(window.text, at) : at - 1;
+    // No keyword goes on behind so many, but one may begin with the last of them.
+    if (!begin) return window.base + static_cast<std::int64_t>(at - 1);
+    at = *begin;
+  }
+  return window.base + static_cast<std::int64_t>(at);
 }
 
 }  // namespace tollgate::policy

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -11,7 +12,7 @@
 
 namespace tollgate::policy {
 
-// One keyword of one list.
+// One keyword of one list. White space between its words stands for any run of up to kBlanksMax spaces, tabs and line ends.
 struct Keyword {
   std::string text;
   std::uint32_t source = 0;  // Of its hits.
@@ -21,15 +22,16 @@ struct Keyword {
 // Immutable once built.
 class KeywordIndex {
  public:
+  static constexpr std::size_t kBlanksMax = 8;
+
   static absl::StatusOr<KeywordIndex> Build(std::vector<Keyword> keywords);
   bool empty() const { return keywords_.empty(); }
-  std::size_t longest() const { return longest_; }
+  static std::int64_t HoldMax(std::string_view keyword);  // Bytes of the longest text that may become it.
 
  private:
   friend class KeywordScan;
   AhoCorasick automaton_;
   std::vector<Keyword> keywords_;
-  std::size_t longest_ = 0;
 };
 
 // Every whole occurrence is a hit, except those inside another of the same list. One pass, one thread.
@@ -45,7 +47,7 @@ class KeywordScan {
   void Take(const Pattern::Window& window, std::int64_t decided, bool at_end, std::vector<Hit>& out);
 
   // Where the longest suffix that could still become a keyword begins.
-  std::int64_t LiveStart(const Pattern::Window& window) const { return window.end() - index_.automaton_.Depth(state_); }
+  std::int64_t LiveStart(const Pattern::Window& window) const;
 
  private:
   const KeywordIndex& index_;

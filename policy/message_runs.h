@@ -1,5 +1,5 @@
-// Messages in a row by one author: same role, same name; messages of others without a text between them part nothing. A value that is split over two of them is still that value, so they are judged
-// together; what different authors wrote never is.
+// Messages in a row by one author: same role, same name; messages of others without a text between them part nothing. A value that is split
+// over two of them is still that value, so they are judged together; what different authors wrote never is.
 //
 // A seam is where the text of one message ends and the next one's begins, with nothing between. What lies across it counts as a hit if
 //   - it begins and ends at most kSeamBytes from it;

@@ -76,6 +76,11 @@ bool InsideCodePoint(char byte) { return (static_cast<unsigned char>(byte) & 0xC
 
 }  // namespace
 
+void PatternSpec::CutParting(std::string_view text, std::size_t& begin, std::size_t& end) const {
+  if (parted_left && text[begin] == '_') ++begin;
+  if (parted_right && text[end - 1] == '_') --end;
+}
+
 Pattern::Pattern(PatternSpec spec) : spec_(std::move(spec)) {}
 Pattern::~Pattern() = default;
 
@@ -135,9 +140,7 @@ std::size_t Pattern::PrefixBytes(std::string_view match) const {
   return out;
 }
 
-std::size_t Pattern::BodyBytesMin(std::size_t prefix) const {
-  return std::max(static_cast<std::size_t>(width_.min), prefix + 1) - prefix;
-}
+std::size_t Pattern::BodyBytesMin(std::size_t prefix) const { return std::max(static_cast<std::size_t>(width_.min), prefix + 1) - prefix; }
 
 // Where the accepted part of a match ends, or 0. The cheap questions first.
 std::size_t Pattern::Judge(std::string_view text, std::size_t begin, std::size_t end) const {
@@ -151,6 +154,8 @@ std::size_t Pattern::Judge(std::string_view text, std::size_t begin, std::size_t
 }
 
 bool Pattern::Accept(const Window& window, std::size_t begin, std::size_t end, Scan& scan, std::vector<Hit>& out) const {
+  const std::size_t matched = begin;
+  spec_.CutParting(window.text, begin, end);
   std::size_t next = end;
   const std::size_t accepted = spec_.hosts != nullptr ? spec_.hosts->Accept(window.text, begin, end, next) : Judge(window.text, begin, end);
   if (accepted != 0) {
@@ -159,7 +164,7 @@ bool Pattern::Accept(const Window& window, std::size_t begin, std::size_t end, S
     return true;
   }
   if (looks_again()) {
-    next = begin + 1;
+    next = matched + 1;
     while (next < end && InsideCodePoint(window.text[next])) ++next;
   }
   scan.next = window.base + static_cast<std::int64_t>(next);

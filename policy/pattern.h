@@ -49,6 +49,9 @@ struct PatternSpec {
   std::shared_ptr<const HostList> hosts;  // Judges instead of all other checks.
   double bits_min = 0;                    // Entropy, and no placeholder in it.
   std::vector<std::string> context;       // Folded words, one of which must stand to the left.
+  // A '_' that a match begins, or ends, with only parts it from what stands there.
+  bool parted_left = false, parted_right = false;
+  void CutParting(std::string_view text, std::size_t& begin, std::size_t& end) const;
 };
 
 class Pattern {
@@ -121,8 +124,7 @@ class Pattern {
   std::unique_ptr<re2::RE2> matcher_, live_;
   std::string loosened_prefixes_;
   ContextWords context_, names_;
-  std::vector<std::string> trigger_words_;
-  std::vector<std::string> literals_;  // Of which a match has one, folded.
+  std::vector<std::string> trigger_words_, literals_;  // Folded; a match has one of the literals.
   std::array<int, kCharKinds> needs_{};
   std::vector<ByteSet> required_bytes_;
   ByteSet swallowed_;

@@ -189,8 +189,7 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
           rule.policy, rule.id, rule.where, rule.detect, rule.because, rule.severity, rule.action, static_cast<int>(rule.tests.size()), 0};
       if (rule.output) {
         for (const auto& pattern : rule.patterns) row.hold_bytes_max = std::max(row.hold_bytes_max, pattern->hold_max());
-        for (const std::string& word : rule.keywords)
-          row.hold_bytes_max = std::max(row.hold_bytes_max, static_cast<std::int64_t>(word.size()));
+        for (const std::string& word : rule.keywords) row.hold_bytes_max = std::max(row.hold_bytes_max, KeywordIndex::HoldMax(word));
         if (rule.decode == Rule::Decode::kBoth) row.hold_bytes_max = std::max(row.hold_bytes_max, WordCutter::kWordBytesMax);
       }
       out.push_back(std::move(row));

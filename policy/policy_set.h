@@ -53,6 +53,7 @@ struct Question {
   const char* detector() const {
     return guard != nullptr ? "guard" : topic != nullptr ? "topic" : shape != nullptr ? shape->detector() : "external";
   }
+  std::string label() const;  // As Verdict::not_scanned names it: "guard MODEL (RULE)".
 };
 struct Answer {
   std::string id;

@@ -25,7 +25,7 @@ Question QuestionOf(const Rule& rule) {
 
 // What one answer adds.
 void Apply(const Rule& rule, const Question& question, const Answer& answer, Verdict& verdict) {
-  if (!answer.failure.empty()) verdict.not_scanned.push_back(fmt::format("{} {} ({})", question.detector(), question.name, rule.id));
+  if (!answer.failure.empty()) verdict.not_scanned.push_back(question.label());
   const bool sure = answer.score_millionths >= (rule.ask ? rule.ask->least_score_percent : 0) * 10'000;
   const bool acts = answer.failure.empty() ? answer.hit && sure : !(rule.ask && rule.ask->fail_open);
   if (!acts) return;
@@ -35,6 +35,8 @@ void Apply(const Rule& rule, const Question& question, const Answer& answer, Ver
 }
 
 }  // namespace
+
+std::string Question::label() const { return fmt::format("{} {} ({})", detector(), name, rule_id); }
 
 std::vector<Question> QuestionsOfPrompt(std::span<const Rule> rules, const Subject& subject, std::span<const Message> prompt) {
   std::vector<Question> out;

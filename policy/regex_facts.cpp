@@ -109,6 +109,9 @@ Literals LiteralsOf(const RegexNode& node) {
     case RegexNode::Kind::kAssert: return {Words{""}, {}};
     case RegexNode::Kind::kConcat: return LiteralsOfConcat(node);
     case RegexNode::Kind::kAlternate: {
+      // Where it may be an edge, what stands beside it tells alone; with the other branch it is the same and longer.
+      const auto is_assert = [](const RegexNode& kid) { return kid.kind == RegexNode::Kind::kAssert; };
+      if (std::any_of(node.kids.begin(), node.kids.end(), is_assert)) return {};
       Literals out{Words{}, {}};
       bool all = true;
       for (const RegexNode& kid : node.kids) {

@@ -3,12 +3,16 @@
 // A card candidate is the longest run of digit groups; the number may end earlier, at a group's end ("4111 1111 1111 1111 12/27"), so
 // lengths are tried from long to short. An IBAN's length is its country's, whatever capital letters follow.
 //
+// Groups that a line's end, a tab or two characters part may be the numbers of a table, and one in ten of these passes Luhn. There a card
+// is only what has the groups that are printed on cards, and no other number before it.
+//
 // Tested by tests/policy/validators_test.cpp.
 #include <algorithm>
 #include <array>
 #include <string>
 
 #include "policy/catalog/checksums.h"
+#include "policy/fold.h"
 #include "policy/validators.h"
 #include "policy/validators_internal.h"
 
@@ -95,6 +99,63 @@ bool InsideIban(std::string_view text, std::size_t begin, std::size_t end) {
   return false;
 }
 
+// The digits of a candidate, and where each stands.
+struct CardDigits {
+  static constexpr std::size_t kMax = 19;
+
+  CardDigits(std::string_view text, std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end && digits.size() < kMax; ++i) {
+      if (!IsDigit(text[i])) continue;
+      at[digits.size()] = i;
+      digits += text[i];
+    }
+  }
+  bool EndsGroup(std::size_t count) const { return count == digits.size() || at[count] != at[count - 1] + 1; }
+  std::string_view First(std::size_t count) const { return std::string_view(digits).substr(0, count); }
+
+  std::string digits;
+  std::array<std::size_t, kMax> at{};
+};
+
+// More than one character, or a line's end or a tab.
+bool IsWide(std::string_view gap) {
+  std::size_t length = 0;
+  if (gap.empty()) return false;
+  DecodeAt(gap, 0, length);
+  return length < gap.size() || gap.find_first_of("\t\r\n") != std::string_view::npos;
+}
+
+// How many of the digits stand no further apart than one blank or hyphen.
+std::size_t TogetherCount(std::string_view text, const CardDigits& card) {
+  for (std::size_t i = 1; i < card.digits.size(); ++i) {
+    const std::size_t behind = card.at[i - 1] + 1;
+    if (IsWide(text.substr(behind, card.at[i] - behind))) return i;
+  }
+  return card.digits.size();
+}
+
+using CardGroups = std::array<std::size_t, 5>;
+constexpr std::array<CardGroups, 4> kPrintedGroups = {{{4, 4, 4, 4, 3}, {4, 4, 4, 4}, {4, 6, 5}, {4, 6, 4}}};
+
+// How many digits the groups have, if the candidate begins with them; else 0.
+std::size_t PrintedCount(const CardDigits& card, const CardGroups& groups) {
+  std::size_t count = 0;
+  for (const std::size_t group : groups) {
+    if (group == 0) break;
+    if (count + group > card.digits.size() || card.at[count + group - 1] != card.at[count] + group - 1) return 0;
+    count += group;
+    if (!card.EndsGroup(count)) return 0;
+  }
+  return count;
+}
+
+// The next number of a row or of a column.
+bool FollowsNumber(std::string_view text, std::size_t begin) {
+  std::size_t at = begin;
+  while (at > 0 && begin - at < 2 && std::string_view(" \t\r\n-").find(text[at - 1]) != std::string_view::npos) --at;
+  return at < begin && IsDigit(Before(text, at)) && IsDigit(Before(text, at, 2)) && IsDigit(Before(text, at, 3));
+}
+
 // What is said of a number stands before it, with no other number between them.
 bool Said(const ContextWords& words, std::string_view text, std::size_t begin) {
   const std::size_t from = begin > kLeftContextBytes ? begin - kLeftContextBytes : 0;
@@ -111,9 +172,32 @@ bool IsOtherNumber(std::string_view text, std::size_t begin, std::size_t digits)
 }
 
 bool SaysCard(std::string_view text, std::size_t begin) {
-  static const ContextWords kWords({"card", "cards", "cardnumber", "credit", "debit", "visa", "maestro", "mastercard", "pan", "carte",
-                                    "karte", "kreditkarte", "kreditkartennummer", "kartennummer", "tarjeta", "carta", "cartão", "cartao",
-                                    "kaart", "karta", "kort", "kart", "карта", "カード", "卡", "카드"});
+  static const ContextWords kWords({"card",
+                                    "cards",
+                                    "cardnumber",
+                                    "credit",
+                                    "debit",
+                                    "visa",
+                                    "maestro",
+                                    "mastercard",
+                                    "pan",
+                                    "carte",
+                                    "karte",
+                                    "kreditkarte",
+                                    "kreditkartennummer",
+                                    "kartennummer",
+                                    "tarjeta",
+                                    "carta",
+                                    "cartão",
+                                    "cartao",
+                                    "kaart",
+                                    "karta",
+                                    "kort",
+                                    "kart",
+                                    "карта",
+                                    "カード",
+                                    "卡",
+                                    "카드"});
   return kWords.StandBefore(text, begin);
 }
 
@@ -130,26 +214,32 @@ bool IsPointed(std::string_view number) {
   return true;
 }
 
+// Whether the first digits of the candidate are a card's number.
+bool IsCard(std::string_view text, std::size_t begin, const CardDigits& card, std::size_t count) {
+  const std::string_view number = card.First(count);
+  if (!PassesLuhn(number) || !IssuedWithLength(number, true) || !IsPointed(text.substr(begin, card.at[count - 1] + 1 - begin)))
+    return false;
+  return IssuedWithLength(number, false) || SaysCard(text, begin);
+}
+
 }  // namespace
 
 std::size_t AcceptCard(std::string_view text, std::size_t begin, std::size_t end) {
   const char before = Before(text, begin);
   if ((before == '.' || before == '/') && IsDigit(Before(text, begin, 2))) return 0;  // The fraction of a number, the tail of a reference.
-  std::string digits;
-  std::array<std::size_t, 20> at{};
-  for (std::size_t i = begin; i < end && digits.size() < 19; ++i) {
-    if (!IsDigit(text[i])) continue;
-    at[digits.size()] = i;
-    digits += text[i];
+  const CardDigits card(text, begin, end);
+  if (card.digits.find_first_not_of(card.digits[0]) == std::string::npos) return 0;
+  const auto judge = [&](std::size_t count) {
+    return IsOtherNumber(text, begin, count) || InsideIban(text, begin, end) ? 0 : card.at[count - 1] + 1;
+  };
+  const std::size_t together = TogetherCount(text, card);
+  for (std::size_t count = together; count >= 12; --count) {
+    if (card.EndsGroup(count) && IsCard(text, begin, card, count)) return judge(count);
   }
-  if (digits.find_first_not_of(digits[0]) == std::string::npos) return 0;
-  for (std::size_t length = digits.size(); length >= 12; --length) {
-    if (length < digits.size() && at[length] == at[length - 1] + 1) continue;  // Would end inside a group.
-    const std::string_view number = std::string_view(digits).substr(0, length);
-    const std::size_t stop = at[length - 1] + 1;
-    if (!PassesLuhn(number) || !IssuedWithLength(number, true) || !IsPointed(text.substr(begin, stop - begin))) continue;
-    if (!IssuedWithLength(number, false) && !SaysCard(text, begin)) continue;
-    return IsOtherNumber(text, begin, length) || InsideIban(text, begin, end) ? 0 : stop;
+  if (together == card.digits.size() || FollowsNumber(text, begin)) return 0;
+  for (const CardGroups& groups : kPrintedGroups) {
+    const std::size_t count = PrintedCount(card, groups);
+    if (count > 0 && IsCard(text, begin, card, count)) return judge(count);
   }
   return 0;
 }

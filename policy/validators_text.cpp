@@ -59,8 +59,7 @@ std::size_t AcceptIpv4(std::string_view text, std::size_t begin, std::size_t end
   if (groups != 4 || ContinuesPath(text, begin)) return 0;
   // "version 1.2.3.4": the word right before the number.
   std::size_t word_end = begin;
-  while (word_end > 0 && (text[word_end - 1] == ' ' || text[word_end - 1] == ':' || text[word_end - 1] == '=') && begin - word_end < 3)
-    --word_end;
+  while (word_end > 0 && std::string_view(" :=_").find(text[word_end - 1]) != std::string_view::npos && begin - word_end < 3) --word_end;
   std::size_t word = word_end;
   while (word > 0 && IsLetter(text[word - 1]) && word_end - word < 16) --word;
   return Among(kVersionContext, LowerCase(text.substr(word, word_end - word))) ? 0 : end;
@@ -178,10 +177,13 @@ std::string_view LongestBeside(const List& list, std::string_view value) {
   return value.substr(from, longest);
 }
 
-// Korean particles go on any word: "SSN은".
+// Korean particles go on any word: "SSN은". A name of code that begins with a word names something else: "ring_buffer_size" is about no
+// ring; "user_ssn" and "ssn_1" are about an SSN.
 bool WordGoesOn(std::string_view text, std::size_t at) {
+  const std::size_t next = std::min(text.find_first_not_of('_', at), text.size());
+  if (next == text.size() || (next > at && IsDigit(text[next]))) return false;
   std::size_t length = 0;
-  const char32_t c = DecodeAt(text, at, length);
+  const char32_t c = DecodeAt(text, next, length);
   return IsWordCodePoint(c) && (c < 0xAC00 || c > 0xD7AF);
 }
 
@@ -249,7 +251,8 @@ double BestBitsPerByte(std::string_view text, std::size_t stretch) {
 
 std::size_t AcceptEmail(std::string_view text, std::size_t begin, std::size_t end) {
   const std::string_view all = text.substr(begin, end - begin);
-  const std::string_view local = all.substr(0, all.find('@'));
+  std::string_view local = all.substr(0, all.find('@'));
+  local.remove_prefix(std::min(local.find_first_not_of('_'), local.size()));
   if (InUserInfo(text, begin)) return 0;  // The password of postgres://app:password@host.
   return local == "git" || Among(kFileEndings, LowerCase(all.substr(all.rfind('.') + 1))) ? 0 : end;
 }

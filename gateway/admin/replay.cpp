@@ -10,7 +10,6 @@
 #include "base/encoding.h"
 #include "gateway/explain/explain.h"
 #include "gateway/pipeline/judge.h"
-#include "gateway/pipeline/questions.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/tool_prompt.h"
 
@@ -59,7 +58,7 @@ absl::Status Judge(const HistoryPage& page, const Candidate& candidate, const au
   *asked.mutable_tools() = opened.content.tools();
   const std::vector<policy::Message> prompt = pipeline::PolicyPrompt(asked);
   TG_ASSIGN(const policy::Inspection would, candidate.policies->Inspect(subject, prompt));
-  for (const policy::Question& question : would.questions) tally.AddNotAsked(pipeline::LabelOf(question));
+  for (const policy::Question& question : would.questions) tally.AddNotAsked(question.label());
   explain::Said was;
   if (candidate.against == nullptr) {
     was = explain::SaidBy(record.has_deny() ? record.deny().input_verdict() : record.request().input_verdict());

@@ -7,8 +7,6 @@
 #include <boost/asio/post.hpp>
 #include <utility>
 
-#include <fmt/format.h>
-
 #include "base/mutex.h"
 
 namespace tollgate::pipeline {
@@ -16,15 +14,9 @@ namespace {
 
 constexpr std::size_t kJudgedHereBytes = 256;  // A shape may have thousands of values to compare each of a text's with.
 
-std::string TextOf(const QuestionAsk& ask) {
-  std::string text;
-  for (const std::string& part : ask.messages->front().parts) text += part;
-  return text;
-}
-
 // What asks nobody: a reply so far breaks a shape if nothing of that shape begins so.
 QuestionAnswer ByShape(const QuestionAsk& ask) {
-  const std::string text = TextOf(ask);
+  const std::string text = TextOf(ask.messages->front());
   QuestionAnswer out;
   out.answer.id = ask.question.id;
   const policy::ReplyShape& shape = *ask.question.shape;
@@ -41,7 +33,7 @@ class Inbox final : public QuestionInbox {
   void Ask(QuestionAsk ask) override {
     auto put = [self = shared_from_this()](QuestionAnswer answer) { static_cast<Inbox&>(*self).Put(std::move(answer)); };
     if (ask.question.shape == nullptr) return answerers_.Ask(std::move(ask), std::move(put));
-    if (!ask.last || TextOf(ask).size() < kJudgedHereBytes) return put(ByShape(ask));
+    if (!ask.last || TextOf(ask.messages->front()).size() < kJudgedHereBytes) return put(ByShape(ask));
     boost::asio::post(cpu_, [ask = std::move(ask), put = std::move(put)] { put(ByShape(ask)); });
   }
 
@@ -67,10 +59,6 @@ class Inbox final : public QuestionInbox {
 };
 
 }  // namespace
-
-std::string LabelOf(const policy::Question& question) {
-  return fmt::format("{} {} ({})", question.detector(), question.name, question.rule_id);
-}
 
 std::shared_ptr<QuestionInbox> QuestionInbox::Make(Answerers& answerers, boost::asio::any_io_executor cpu, std::function<void()> notify) {
   return std::make_shared<Inbox>(answerers, std::move(cpu), std::move(notify));

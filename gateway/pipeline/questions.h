@@ -14,9 +14,6 @@
 
 namespace tollgate::pipeline {
 
-// As Verdict::not_scanned names it: "guard MODEL (RULE)".
-std::string LabelOf(const policy::Question& question);
-
 // One question with what it is about.
 struct QuestionAsk {
   policy::Question question;

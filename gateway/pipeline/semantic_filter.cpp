@@ -209,7 +209,7 @@ const policy::Verdict& SemanticFilter::verdict() const {
 std::vector<std::string> SemanticFilter::unanswered() const {
   std::vector<std::string> out;
   for (const State& state : states_) {
-    if (!state.done && approved_ > state.answered_to) out.push_back(LabelOf(state.question));
+    if (!state.done && approved_ > state.answered_to) out.push_back(state.question.label());
   }
   return out;
 }

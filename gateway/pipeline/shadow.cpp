@@ -4,7 +4,6 @@
 #include "gateway/pipeline/shadow.h"
 
 #include "base/crypto.h"
-#include "gateway/pipeline/questions.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/semantic_filter.h"
 
@@ -20,7 +19,7 @@ v1::ShadowVerdict Made(const policy::PolicySet& shadow, const policy::Verdict& v
   v1::ShadowVerdict out;
   out.set_policy_digest(std::string(base::View(shadow.digest())));
   *out.mutable_verdict() = ToProto(verdict);
-  for (const policy::Question& question : questions) out.mutable_verdict()->add_not_scanned(LabelOf(question));
+  for (const policy::Question& question : questions) out.mutable_verdict()->add_not_scanned(question.label());
   if (failed) out.mutable_verdict()->add_not_scanned("shadow_failed");
   return out;
 }

@@ -17,17 +17,19 @@
 namespace tollgate::policy {
 namespace {
 
-// Hyphens and spaces that people put between groups of digits: no-break, narrow, Unicode dashes.
-#define TG_SEPARATOR_CHARS " \\x{A0}\\x{2010}-\\x{2015}\\x{202F}-"
+// What stands between groups of digits: up to two of blanks, tabs, line ends and hyphens, or one of their relatives (no-break and narrow
+// blanks, dashes), which are blanks and hyphens in a text's plain form. Of a card a point, too.
+#define TG_BLANKS "[ \\t\\r\\n-]{0,2}"
+#define TG_GAP "(?:" TG_BLANKS "|[.\\x{A0}\\x{2010}-\\x{2015}\\x{202F}])"
 #define TG_LETTERS "A-Za-z\\x{C0}-\\x{24F}\\x{370}-\\x{5FF}"
 #define TG_PHONE_DIGITS "\\d(?:[ ().\\x{A0}\\x{2010}-\\x{2015}\\x{202F}/-]{0,3}\\d){6,14}\\b"
 
 // Of English, German, French, Spanish, Italian, Dutch and Portuguese.
 #define TG_ENGLISH_MONTHS \
   "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?"
-#define TG_OTHER_MONTHS                                                                                                                  \
-  "januar|jänner|februar|märz|mai|juni|juli|oktober|dezember|janvier|février|mars|avril|juin|juillet|août|septembre|octobre|novembre|"   \
-  "décembre|enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre|noviembre|diciembre|gennaio|febbraio|aprile|maggio|"    \
+#define TG_OTHER_MONTHS                                                                                                                    \
+  "januar|jänner|februar|märz|mai|juni|juli|oktober|dezember|janvier|février|mars|avril|juin|juillet|août|septembre|octobre|novembre|" \
+  "décembre|enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre|noviembre|diciembre|gennaio|febbraio|aprile|maggio|"     \
   "giugno|luglio|settembre|ottobre|dicembre|januari|februari|maart|mei|augustus|janeiro|fevereiro|março|maio|junho|julho|setembro|"       \
   "outubro|novembro|dezembro"
 
@@ -66,8 +68,8 @@ constexpr Identifier kRows[] = {
      "[" TG_LETTERS "0-9_%+][" TG_LETTERS "0-9._%+'-]{0,63}[@\\x{FF20}]"
      "[" TG_LETTERS "0-9](?:[" TG_LETTERS "0-9.-]{0,120}[" TG_LETTERS "0-9])?\\.[" TG_LETTERS "]{2,24}",
      nullptr, "", AcceptEmail},
-    {"card", "\\b\\d(?:[." TG_SEPARATOR_CHARS "]?\\d){11,18}\\b", nullptr, "", AcceptCard},
-    {"iban", "\\b(?:[A-Z]{2}\\d{2}(?:[ -]?[A-Z0-9]){11,30}|[a-z]{2}\\d{2}[a-z0-9]{11,30})", nullptr, "", AcceptIban},
+    {"card", "\\b\\d(?:" TG_GAP "\\d){11,18}\\b", nullptr, "", AcceptCard},
+    {"iban", "\\b(?:[A-Z]{2}\\d{2}(?:" TG_BLANKS "[A-Z0-9]){11,30}|[a-z]{2}\\d{2}[a-z0-9]{11,30})", nullptr, "", AcceptIban},
     {"phone", "\\+\\(?" TG_PHONE_DIGITS, nullptr, "", AcceptInternationalPhone},
     {"phone", "(?:\\(|\\b)" TG_PHONE_DIGITS, nullptr, kPhoneWords, AcceptLocalPhone},
     {"ip", R"(\b\d{1,3}(?:\.\d{1,3}){3,7}\b)", nullptr, "", AcceptIp},
@@ -83,8 +85,7 @@ constexpr Identifier kRows[] = {
     {"bitcoin_address", R"(\b[13][1-9A-HJ-NP-Za-km-z]{25,34}\b)", nullptr, "", AcceptBitcoinAddress},
     {"bitcoin_address", R"(\bbc1[02-9ac-hj-np-z]{11,71}\b)", nullptr, "", AcceptBitcoinAddress},
     {"ethereum_address", "0x[0-9A-Fa-f]{40}", [](std::string_view id) { return !AllSame(id.substr(2)); }},
-    {"birth_date", R"(\b(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})\b)", nullptr, kBirthWords,
-     AcceptBirthDate},
+    {"birth_date", R"(\b(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})\b)", nullptr, kBirthWords, AcceptBirthDate},
     {"birth_date",
      "\\b\\d{1,2}(?:st|nd|rd|th|er|\\.)?[ -](?:of |de )?(?i:" TG_ENGLISH_MONTHS "|" TG_OTHER_MONTHS ")\\.?,?[ -](?:de )?\\d{4}\\b", nullptr,
      kBirthWords, AcceptBirthDateInWords},

@@ -36,7 +36,9 @@ const std::vector<std::string> kTuning = {"{L}: {V}",
                                           "Subject: onboarding\n\n{L} - {V}\nThanks",
                                           "Form field {L} was filled with {V} by the user.",
                                           "<td>{L}</td><td>{V}</td>",
-                                          "The {L} of the person is {V}, entered on 3 May."};
+                                          "The {L} of the person is {V}, entered on 3 May.",
+                                          "**{L}** _{V}_",
+                                          "* _{L}_: _{V}_ (new)"};
 // Where the name comes after the value only formats that stand alone can be found: context is read to the left. Counted, not bounded.
 const std::vector<std::string> kNameBehind = {"{V} is my {L}.", "Use {V} as the {L}, please."};
 
@@ -47,7 +49,8 @@ const std::vector<std::string> kSecretTuning = {"{V}",
                                                 "My script has {V} in it, why does it fail?",
                                                 "- {V}\n- next",
                                                 "Authenticate with `{V}`.",
-                                                "<code>{V}</code>"};
+                                                "<code>{V}</code>",
+                                                "_{V}_"};
 
 // What resembles values: `{9}` nine digits, `{A3}` three capitals, `{h8}` eight hex digits, `{U}` a UUID, `{L16}` sixteen digits that fail
 // Luhn.
@@ -80,7 +83,13 @@ const std::vector<std::string> kNoise = {"Order {9} shipped on 2026-11-25.",
                                          "Row {12} of table {A3}_{4}.",
                                          "Meter {L16} reads {5} kWh.",
                                          "Coordinates {2}.{6}, {2}.{6}.",
-                                         "Flight {A2} {4}, seat {2}C, booking {A6}."};
+                                         "Flight {A2} {4}, seat {2}C, booking {A6}.",
+                                         "Totals\n{4}\t{4}\t{4}\t{4}\n{4}\t{4}\t{4}\t{4}",
+                                         "{4}  {4}\n{4}  {4}\n{4}  {4}\n{4}  {4}",
+                                         "Readings:\n{6}\n{6}\n{6}\n{3}\n{3}\n{3}",
+                                         "user_{9} in job_{12}_{4}, img_{15}_{10}.jpg",
+                                         "const long MAX_{8} = {11}; int64 id_{A2}{9};",
+                                         "a_{3}-{2}-{4}5 tbl_{2}.{2}.{2}_{13}"};
 
 // Detectors all of whose values tell what they are without a name beside them.
 constexpr std::string_view kAlone =

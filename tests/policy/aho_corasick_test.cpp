@@ -48,6 +48,40 @@ TEST_CASE("Every word is found at every place, longest first, and the depth is t
   }
 }
 
+TEST_CASE("Where blanks run, a text is read as if each run of them were one") {
+  const std::uint64_t seed = TestSeed();
+  INFO("TOLLGATE_SEED=" << seed);
+  std::mt19937_64 random(seed);
+  const auto make = [&](std::size_t longest, std::string_view letters) {
+    std::string out;
+    for (std::size_t n = 1 + random() % longest; n > 0; --n) out += letters[random() % letters.size()];
+    return out;
+  };
+  const auto is_blank = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; };
+  for (int round = 0; round < 500; ++round) {
+    std::vector<std::string> words;
+    while (words.size() < 5) {
+      std::string word = make(6, "ab ");
+      if (word.find("  ") == std::string::npos) words.push_back(std::move(word));
+    }
+    const auto running = AhoCorasick::Build(words, true), exact = AhoCorasick::Build(words);
+    REQUIRE(running.ok());
+    REQUIRE(exact.ok());
+    AhoCorasick::State runs = AhoCorasick::kStart, single = AhoCorasick::kStart;
+    char before = 0;
+    for (const char c : make(40, "aab \t\r\n")) {
+      runs = running->Next(runs, c);
+      if (!is_blank(c) || !is_blank(before)) single = exact->Next(single, is_blank(c) ? ' ' : c);
+      before = c;
+      std::vector<std::uint32_t> found, expected;
+      running->ForEachEnding(runs, [&](std::uint32_t word) { found.push_back(word); });
+      exact->ForEachEnding(single, [&](std::uint32_t word) { expected.push_back(word); });
+      CHECK(found == expected);
+      CHECK(running->Depth(runs) == exact->Depth(single));
+    }
+  }
+}
+
 TEST_CASE("No words is an automaton that finds nothing") {
   const auto automaton = AhoCorasick::Build({});
   REQUIRE(automaton.ok());

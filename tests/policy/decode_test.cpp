@@ -66,7 +66,8 @@ TEST_CASE("What is encoded is hidden as a whole run, in prompts and in replies")
 TEST_CASE("What is encoded across the places where long words are cut is found, in prompts and in replies") {
   const auto policies = MustCompile(OneRule("{personal_data: card, decode: both}", "redact"));
   const std::string encoded = base::Base64Encode("card 4111 1111 1111 1111"), hex = base::HexEncode("card 4111 1111 1111 1111");
-  std::vector<std::string> words = {std::string(8180, '0') + hex, Lines(std::string(8177, 'A') + encoded + std::string(200, 'A'), 76, "\n")};
+  std::vector<std::string> words = {std::string(8180, '0') + hex,
+                                    Lines(std::string(8177, 'A') + encoded + std::string(200, 'A'), 76, "\n")};
   for (const std::size_t before : {8150u, 8180u, 8183u, 8192u, 15'850u, 15'867u}) words.push_back(std::string(before, 'A') + encoded);
   for (const std::string& word : words) {
     INFO(word.size());

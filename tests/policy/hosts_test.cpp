@@ -35,6 +35,7 @@ TEST_CASE("URLs and hosts of a list are found, however they are written") {
   const Row rows[] = {
       {"see https://pastebin.com/raw/a1?x=2#y, please", "see [URL], please"},
       {"pastebin.com", "[URL]"},
+      {"use _pastebin.com_ for it", "use [URL] for it"},
       {"Put it on Pastebin.com.", "Put it on [URL]."},
       {"http://www.pastebin.com:8080/x", "[URL]"},
       {"a.b.c.pastebin.com/x", "[URL]"},

@@ -27,7 +27,9 @@ std::string Scan(std::vector<Keyword> keywords, const std::string& text, std::si
 }  // namespace
 
 TEST_CASE("Keywords are whole words in any case unless the list says otherwise") {
-  CHECK(Scan({{"falcon", 0}}, "Falcon, FALCON; falconry gyrfalcon _falcon falcon") == "0-6:0 8-14:0 43-49:0");
+  CHECK(Scan({{"falcon", 0}}, "Falcon, FALCON; falconry gyrfalcon _falcon falcon") == "0-6:0 8-14:0 36-42:0 43-49:0");
+  CHECK(Scan({{"falcon", 0}}, "_falcon_ my_falcon falcon_2 falcon2 2falcon") == "1-7:0 12-18:0 19-25:0");
+  CHECK(Scan({{"_id", 0}}, "user_id _id") == "8-11:0");
   CHECK(Scan({{"falcon", 0, false, true}}, "falconry gyrFalcon") == "0-6:0 12-18:0");
   CHECK(Scan({{"Falcon", 0, true, false}}, "falcon Falcon") == "7-13:0");
   CHECK(Scan({{"c++", 0}}, "c++ c++11 xc++ (C++)") == "0-3:0 16-19:0");
@@ -41,6 +43,38 @@ TEST_CASE("Occurrences overlap, but one inside another of the same list is not c
   CHECK(Scan({{"new york", 0}, {"new york times", 0}, {"york", 0}}, "new york times") == "0-14:0");
   CHECK(Scan({{"new york times", 0}, {"york", 1}}, "new york times") == "0-14:0 4-8:1");
   CHECK(Scan({{"card", 0}, {"card", 1}}, "card").size() == 11);
+}
+
+TEST_CASE("White space between the words of a keyword is any white space, up to eight characters of it") {
+  const std::vector<Keyword> falcon = {{"project falcon", 0}};
+  CHECK(Scan(falcon, "Project  Falcon, project\n\tfalcon, project\r\nfalcon") == "0-15:0 17-32:0 34-49:0");
+  CHECK(Scan(falcon, "project" + std::string(8, ' ') + "falcon") == "0-21:0");
+  CHECK(Scan(falcon, "project" + std::string(9, ' ') + "falcon").empty());
+  CHECK(Scan(falcon, "projectfalcon project - falcon project\u00b7falcon").empty());
+  CHECK(Scan({{"new \t\n york", 0}}, "new york  new   york") == "0-8:0 10-20:0");
+  CHECK(Scan({{"New York", 0, true, false}}, "New\nYork new\nyork New\nyork") == "0-8:0");
+  CHECK(Scan({{"a b c", 0}, {"b c d", 1}, {"c", 2}}, "a  b\n\nc d") == "0-7:0 3-9:1 6-7:2");
+  CHECK(Scan({{"project falcon", 0}, {"falcon", 1}}, "project" + std::string(20, '\n') + "falcon") == "27-33:1");
+  // A blank at a keyword's edge is one.
+  CHECK(Scan({{" of ", 0, false, true}}, "one   of   them") == "5-9:0");
+}
+
+TEST_CASE("In a stream a run of white space is held as long as a keyword may go on behind it") {
+  const auto index = KeywordIndex::Build({{"project falcon", 0}, {" hawk", 0, false, true}});
+  REQUIRE(index.ok());
+  const std::vector<char> active(1, 1);
+  const auto live = [&](const std::string& text) {
+    KeywordScan scan(*index, active);
+    scan.Read({text, 0}, 0);
+    return static_cast<std::int64_t>(text.size()) - scan.LiveStart({text, 0});
+  };
+  CHECK(live("a project") == 7);
+  CHECK(live("a project" + std::string(8, '\n')) == 15);
+  CHECK(live("a project" + std::string(8, '\n') + "fal") == 18);
+  CHECK(live("a project" + std::string(9, '\n')) == 1);
+  CHECK(live("a project" + std::string(900, ' ') + "fal") <= 4);
+  CHECK(live("any" + std::string(5, ' ')) == 1);
+  CHECK(KeywordIndex::HoldMax("project falcon") == 21);
 }
 
 TEST_CASE("A hundred thousand words are found as a search word by word finds them") {

@@ -59,8 +59,7 @@ TEST_CASE("E-mail addresses are found beside URLs and under every country's doma
       {"email", "https://a.example|bob@b.example https://a.example(bob@b.example)", "https://a.example|# https://a.example(#)"},
       {"email", "https://a.example:8443/?u=bob@b.example&v=https://a.example&u=bob@b.example",
        "https://a.example:8443/?u=#&v=https://a.example&u=#"},
-      {"email", "juan.perez@itau.com.py, a@b.sh b@c.rs c@d.pl d@e.md e@f.so f@g.app g@h.zip h@i.mov i@j.map",
-       "#, # # # # # # # # #"},
+      {"email", "juan.perez@itau.com.py, a@b.sh b@c.rs c@d.pl d@e.md e@f.so f@g.app g@h.zip h@i.mov i@j.map", "#, # # # # # # # # #"},
       {"email", "mailto:bob@b.example <bob@b.example> \"bob@b.example\" bob@b.example;ann@b.example", "mailto:# <#> \"#\" #;#"},
       {"email", "postgres://app:s3cret@db.example.com ssh://deploy@host.example https://app:s3@cret@db.example.com icon@2x.png", nullptr},
   };
@@ -120,9 +119,9 @@ TEST_CASE("What is appended to a key, or put before it, does not hide it") {
     CHECK(whole.raw.size() == 1);
     for (const std::size_t points : {1, 3, 50}) CheckStream(*policies, "Use " + text + " now", whole, [points = points] { return points; });
   }
-  for (const char* text : {"sk_live_xxxxxxxxxxxxxxxxxxxxxxxx", "sk-proj-your-api-key-goes-here-replace-me-1", "sk-proj-your-openai-project-key-goes-here-2",
-                           "ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "token = your_example_token_goes_here_v1",
-                           "secret: process.env.STRIPE_SECRET_KEY_LIVE_2"}) {
+  for (const char* text : {"sk_live_xxxxxxxxxxxxxxxxxxxxxxxx", "sk-proj-your-api-key-goes-here-replace-me-1",
+                           "sk-proj-your-openai-project-key-goes-here-2", "ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+                           "token = your_example_token_goes_here_v1", "secret: process.env.STRIPE_SECRET_KEY_LIVE_2"}) {
     INFO(text);
     CHECK(MustFilter(*policies, text).text == text);
   }

@@ -142,6 +142,7 @@ TEST_CASE("Widths, required literals and bytes are derived from the tree") {
   CHECK(literals("a?b*").empty());
   CHECK(literals("(?:foo|\\d+)").empty());
   CHECK(literals("(?:secret)+") == "secret ");
+  CHECK(literals("(?:\\b|_)gh[pso]_[a-z]{3}") == "gho_ ghp_ ghs_ ");
 
   CHECK(UnboundedBytes(MustParse("ab*[0-9]+c"))['b']);
   CHECK(UnboundedBytes(MustParse("ab*[0-9]+c"))['7']);

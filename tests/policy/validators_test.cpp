@@ -35,11 +35,24 @@ TEST_CASE("Personal data is found by its structure, and what only looks like it 
       {"card", "1111111111111111 0000 0000 0000 0000", nullptr},
       {"card", "id 41111111111111111111111111 and 0.4111111111111111", nullptr},
       {"card", "550e8400-e29b-41d4-a716-446655440000", nullptr},
+      {"card", "4111  1111  1111  1111", "[CARD]"},
+      {"card", "4111 1111\n1111 1111", "[CARD]"},
+      {"card", "4111 1111\r\n1111 1111 and 3782\t822463\t10005", "[CARD] and [CARD]"},
+      {"card", "4111\u2009 1111\u2003\u20031111\u3000\t1111", "[CARD]"},
+      {"card", "no. 7\n4111 1111 1111 1111\n123\n", "no. 7\n[CARD]\n123\n"},
+      {"card", "4111   1111   1111   1111, 4111\n\n\n1111 1111 1111", nullptr},
+      {"card", "41111111\n11111111, 411111\t1111\t111111", nullptr},  // Not as cards have it.
+      {"card", "3400\t4111\t1111\t1111\t1111", nullptr},              // The middle of a row.
       {"iban", "GB82 WEST 1234 5698 7654 32 AND MORE", "[IBAN] AND MORE"},
       {"iban", "DE89370400440532013000, de89370400440532013000", "[IBAN], [IBAN]"},
       {"iban", "GB82WEST12345698765432 DE89370400440532013000", "[IBAN] [IBAN]"},
       {"iban", "GB82 WEST 1234 5698 7654 33 and XX82WEST12345698765432", nullptr},
+      {"iban", "GB82  WEST  1234  5698  7654  32, DE89 3704 0044\n0532 0130 00.", "[IBAN], [IBAN]."},
+      {"iban", "DE89\t3704\r\n0044\t0532\t0130\t00\nAND MORE", "[IBAN]\nAND MORE"},
       {"us_ssn", "SSN 536-22-8107", "SSN [US_SSN]"},
+      {"us_ssn", "SSN: 536  22\n8107", "SSN: [US_SSN]"},
+      {"gb_vat", "GB 980  7806\n84", "[GB_VAT]"},
+      {"gb_vat", "GB  980 7806 84, GB\n980780684", nullptr},  // A country, and a number.
       {"us_ssn", "social security number: 536228107", "social security number: [US_SSN]"},
       {"us_ssn", "number 536228107, 536 22 8107; 000-12-3456 666-12-3456 900-12-3456 123-00-4567 078-05-1120", nullptr},
       {"phone", "phone (415) 555-2671", "phone [PHONE]"},
@@ -81,6 +94,10 @@ TEST_CASE("Context is whole words within reach on the left") {
   CHECK_FALSE(has("tel " + std::string(64, '.')));
   CHECK(has("tel " + std::string(59, '.')));
   CHECK(has("\u201ctel\u201d "));
+  CHECK(has("home_tel: "));
+  CHECK(has("_tel_ "));
+  CHECK(has("tel_2 "));
+  CHECK_FALSE(has("tel_count "));
 }
 
 TEST_CASE("Luhn and entropy") {
