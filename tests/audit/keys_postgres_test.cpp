@@ -73,7 +73,7 @@ TEST_CASE_METHOD(Bed, "A team's next key changes neither its pseudonyms nor its 
   auto after = OpenKeys();
   const auto fresh = *New(*after);
   CHECK(keys_sql->Run("which", "SELECT max(tenant_version) FROM keys.tenant_day")->Int(0, 0) == 2);
-  CHECK(fresh->PseudonymKey() == old->PseudonymKey());
+  CHECK(fresh->pseudonym_key() == old->pseudonym_key());
   CHECK(fresh->EndUserHmac("anna") == old->EndUserHmac("anna"));
   CHECK(fresh->ValueMark("one") == old->ValueMark("one"));
   CHECK(*fresh->OpenValue("[N_1]", sealed) == "one");
@@ -82,7 +82,7 @@ TEST_CASE_METHOD(Bed, "A team's next key changes neither its pseudonyms nor its 
   REQUIRE(keys_sql->RunScript("destroy", "UPDATE keys.tenant SET wrapped = NULL, destroyed_at = now() WHERE version = 1").ok());
   clock.Advance(std::chrono::hours(24));
   const auto later = *New(*OpenKeys());
-  CHECK(later->PseudonymKey() != old->PseudonymKey());
+  CHECK(later->pseudonym_key() != old->pseudonym_key());
   CHECK_FALSE(later->OpenValue("[N_1]", sealed).ok());
 }
 
