@@ -89,16 +89,16 @@ class RecordWriter {
   WriterCounters counters_;
   std::unordered_map<base::Uuid, std::int64_t, base::UuidHash> open_;  // REQUESTs without a terminal record, and their indices.
   std::set<std::int64_t> open_indices_;
-  std::vector<PendingPtr> late_;       // Durable REQUESTs that are still to be closed.
-  std::string refused_state_;          // How the database refused this batch last …
-  int refused_times_ = 0;              // … and how often in a row.
-  PendingPtr original_;                // What the group under way, a single record of ours, stands in for; else null.
-  absl::Status original_why_;          // Why that was refused.
+  std::vector<PendingPtr> late_;         // Durable REQUESTs that are still to be closed.
+  std::string refused_state_;            // How the database refused this batch last …
+  int refused_times_ = 0;                // … and how often in a row.
+  PendingPtr original_;                  // What the group under way, a single record of ours, stands in for; else null.
+  absl::Status original_why_;            // Why that was refused.
   std::int64_t original_delivered_ = 0;  // What of its output had left before it.
-  std::map<base::Uuid, Aside> aside_;  // Terminal records by request, that are tried again at each heartbeat.
-  std::int64_t settled_ = 0;           // Terminal records with companions that were stored …
-  std::int64_t settled_before_ = 0;    // … before the batch under way.
-  TimePoint heartbeat_{};              // When the next one is due.
+  std::map<base::Uuid, Aside> aside_;    // Terminal records by request, that are tried again at each heartbeat.
+  std::int64_t settled_ = 0;             // Terminal records with companions that were stored …
+  std::int64_t settled_before_ = 0;      // … before the batch under way.
+  TimePoint heartbeat_{};                // When the next one is due.
   bool troubled_ = false;
   bool abandoned_ = false;  // A batch was given up at the end; its fate is not known here.
   std::int64_t partitions_day_ = 0;

@@ -61,8 +61,7 @@ class Replica {
   void Stop();                                     // Ends everything with kShutdown and joins. Any number of times, any threads.
 
  private:
-  Replica(const ModelOptions& model, const base::Clock& clock);
-  // Any thread.
+  Replica(const ModelOptions& model, const base::Clock& clock);  // What follows, up to Enter: any thread.
   absl::Status Check(const SequenceRequest& request) const;
   absl::Status CheckForm(const SequenceRequest& request) const;
   std::unique_ptr<Sequence> MakeSequence(const SequenceRequest& request, const AdaptersHeld& adapters, std::uint64_t seed) const;
@@ -125,22 +124,19 @@ class Replica {
   std::atomic<std::int64_t> service_ms_{1000};  // Mean time a sequence holds a slot.
   std::atomic<bool> stopping_{false};
   std::once_flag stopped_;
-  // Replica's thread only.
-  FairQueue queue_;
+  FairQueue queue_;  // The replica's thread only, as all that follows.
   StepBudget budget_;
   AdapterTurns turns_;
   const AdapterSet* turn_ = nullptr;              // Of this step; null: nobody uses adapters.
   std::vector<AdapterTurns::Runnable> runnable_;  // Scratch.
   std::vector<std::unique_ptr<Sequence>> slots_;
-  std::size_t seated_ = 0;                        // Slots up to the last that is taken.
-  std::vector<Sequence*> prompts_;                // Scratch: those whose prompt is not worked through.
-  std::vector<std::unique_ptr<Sequence>> ended_;  // Scratch.
-  std::unique_ptr<CellPool> cells_;               // Where the slots share their cells. Set at the start.
-  int running_ = 0;
-  int closing_ = 0;          // Of those, ended in this turn.
-  bool woken_ = false;       // A consumer did something since the last turn.
-  base::MonoTime now_;       // As of this turn.
-  base::MonoTime swept_at_;  // When the queue was last swept.
+  std::size_t seated_ = 0;          // Slots up to the last that is taken.
+  std::vector<Sequence*> prompts_;  // Scratch: those whose prompt is not worked through; what ended.
+  std::vector<std::unique_ptr<Sequence>> ended_;
+  std::unique_ptr<CellPool> cells_;  // Where the slots share their cells. Set at the start.
+  int running_ = 0, closing_ = 0;    // Slots that are taken; of those, ended in this turn.
+  bool woken_ = false;               // A consumer did something since the last turn.
+  base::MonoTime now_, swept_at_;    // As of this turn; when the queue was last swept.
   std::vector<EngineWork> work_;
   std::vector<EngineOutput> outputs_;
   std::vector<std::span<const std::int32_t>> inputs_;  // Of this step, in the order of work_.

@@ -82,8 +82,7 @@ double Nucleus(SamplerScratch& scratch, std::int64_t top_k, double top_p, double
   // Those in the last bin decide where the cut is; order only them. For top_k the mass is known only after the cut.
   // top_k's keep their order, whatever else was in the last bin (SampleFrom).
   const auto above = [last](const Candidate& c) { return BinOf(c.weight) < last; };
-  const auto edge =
-      top_k > 0 ? std::stable_partition(kept.begin(), kept.end(), above) : std::partition(kept.begin(), kept.end(), above);
+  const auto edge = top_k > 0 ? std::stable_partition(kept.begin(), kept.end(), above) : std::partition(kept.begin(), kept.end(), above);
   std::sort(edge, kept.end(), Heavier);
   if (top_k > 0) {
     if (static_cast<std::int64_t>(kept.size()) > top_k) kept.resize(static_cast<std::size_t>(top_k));

@@ -82,7 +82,10 @@ absl::Status StoreSlow() {
   return Away("the quota database did not answer in time; nothing was routed; try again in 1 s, or ask the operator to check Postgres");
 }
 absl::Status TooManyWaiting() { return Away("too many requests wait for quota; try again in 1 s"); }
-absl::Status LeasesLost() { return Away("this instance has lost its place to another one; nothing was routed; try another instance, or ask the operator to restart this one"); }
+absl::Status LeasesLost() {
+  return Away(
+      "this instance has lost its place to another one; nothing was routed; try another instance, or ask the operator to restart this one");
+}
 absl::Status Stopping() { return Away("this instance is stopping; try again in 1 s"); }
 
 }  // namespace tollgate::metering

@@ -23,6 +23,7 @@ async::Awaitable<absl::StatusOr<audit::Position>> SealAndAppend(
 
 // The same for a record without content.
 async::Awaitable<absl::StatusOr<audit::Position>> Append(
-    const Collaborators& with, audit::Entry entry, std::chrono::steady_clock::time_point until = std::chrono::steady_clock::time_point::max());
+    const Collaborators& with, audit::Entry entry,
+    std::chrono::steady_clock::time_point until = std::chrono::steady_clock::time_point::max());
 
 }  // namespace tollgate::pipeline

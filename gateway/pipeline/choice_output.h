@@ -120,10 +120,9 @@ class ChoiceOutput {
   std::deque<Asked> asked_;  // Empty if nobody is asked.
   std::unique_ptr<policy::StreamFilter> text_;
   std::unique_ptr<policy::StreamFilter> thought_;  // Once something was thought.
-  inference::OutputText stops_;       // What was let go of the text, in search of the plan's stop strings,
-  std::deque<std::int64_t> gave_;     // how much of it was decided, by Give, as far as it is not out;
-  std::int64_t gave_count_ = 0;       // and how many are.
-  std::int64_t shown_ = 0;            // Decided by the last of those.
+  inference::OutputText stops_;                    // What was let go of the text, in search of the plan's stop strings;
+  std::deque<std::int64_t> gave_;                  // what was decided by each Give that is not all out;
+  std::int64_t gave_count_ = 0, shown_ = 0;        // how many are, and what was decided by the last of those.
   LogprobFilter logprobs_;
   OutputPiece pending_;
   RawTail raw_;
@@ -136,8 +135,7 @@ class ChoiceOutput {
   std::int64_t text_bytes_ = 0;  // Pushed to the text's filter, and to the thought's.
   std::int64_t thought_bytes_ = 0;
   std::int64_t reasoning_tokens_ = 0;
-  bool thinking_ = false;  // A thought has begun,
-  bool answered_ = false;  // and what comes after it.
+  bool thinking_ = false, answered_ = false;  // A thought has begun, and what comes after it.
   bool blocked_ = false, finished_ = false, stopped_ = false, all_given_ = false;
   Given taken_;
   std::size_t looked_[2] = {0, 0};                               // At raw spans, of text and thought,

@@ -67,7 +67,8 @@ std::int64_t EmbedRequest::Bytes() const {
 absl::Status EmbedRequest::MayGoOn() const {
   if (cancellation_.cancelled()) return base::Cancelled("the client went away");
   if (shared_.shutting_down.load(std::memory_order_relaxed)) return ShuttingDown();
-  if (steady_clock::now() >= deadline_) return base::DeadlineExceeded("the request's deadline passed while its texts were made tokens: allow more time, or send fewer at once");
+  if (steady_clock::now() >= deadline_)
+    return base::DeadlineExceeded("the request's deadline passed while its texts were made tokens: allow more time, or send fewer at once");
   return absl::OkStatus();
 }
 

@@ -218,7 +218,9 @@ bool Relay::CutDue() const { return context_.writer != nullptr && Pending() && (
 
 // Nobody waits for its pieces: it is enough to look at them now and then, for a block that stops the decoding. Where a piece may end the
 // reply, have it written anew, or others asked about it, each is looked at.
-bool Relay::Patient(const Choice& choice) const { return context_.writer == nullptr && !Retries() && plan_.stops.empty() && !choice.output->asks(); }
+bool Relay::Patient(const Choice& choice) const {
+  return context_.writer == nullptr && !Retries() && plan_.stops.empty() && !choice.output->asks();
+}
 
 steady_clock::time_point Relay::NextWake() const {
   auto wake = std::min(watch_.NextLook(), context_.guards.NextWake());

@@ -32,6 +32,15 @@ std::string ReasonOf(const absl::Status& status) {
   return detail && !detail->reason.empty() ? detail->reason : std::string(absl::StatusCodeToString(status.code()));
 }
 
+void GiveRest(std::vector<OutputPiece>& rest, Reply& reply) {
+  OutputPiece& first = rest.front();
+  reply.text = std::move(first.text);
+  reply.logprobs = std::move(first.logprobs);
+  reply.thought = std::move(first.thought);
+  reply.calls = std::move(first.calls);
+  reply.more.assign(std::make_move_iterator(rest.begin() + 1), std::make_move_iterator(rest.end()));
+}
+
 }  // namespace
 
 policy::Subject Request::SubjectOf() const {
@@ -163,14 +172,7 @@ async::Awaitable<Outcome<Reply>> Request::End(Ending ending) {
   if (auto lost = LostWhile(appending, ending)) co_return FailureOf(std::move(*lost), *position);
   if (!ending.status.ok()) co_return HandOver(FailureOf(std::move(ending.status), *position));
   Reply reply{.head = head_};
-  if (!rest.empty()) {
-    OutputPiece& first = rest.front();
-    reply.text = std::move(first.text);
-    reply.logprobs = std::move(first.logprobs);
-    reply.thought = std::move(first.thought);
-    reply.calls = std::move(first.calls);
-    reply.more.assign(std::make_move_iterator(rest.begin() + 1), std::make_move_iterator(rest.end()));
-  }
+  if (!rest.empty()) GiveRest(rest, reply);
   reply.head.limits = LimitsOf(*with_.quotas, scopes_);
   reply.end.set_finish_reason(end.finish_reason());
   *reply.end.mutable_usage() = end.tokens();

@@ -144,7 +144,9 @@ absl::StatusOr<gates::Ask> Request::WhatPolicyAsks() {
 async::Awaitable<absl::Status> Request::PassGates() {
   TG_CO_ASSIGN(const gates::Ask ask, WhatPolicyAsks());
   if (ask.terms.empty() && ask.approvals.empty() && ask.rates.empty()) co_return absl::OkStatus();
-  if (with_.gates == nullptr) co_return base::Unavailable("policy asks for approvals, terms or rates, and this instance has no database for them: ask the operator to give it one");
+  if (with_.gates == nullptr)
+    co_return base::Unavailable(
+        "policy asks for approvals, terms or rates, and this instance has no database for them: ask the operator to give it one");
   auto pass = [&](auto done) { with_.gates->Pass(ask, std::move(done)); };
   absl::StatusOr<gates::Answer> answer = co_await async::Callback<absl::StatusOr<gates::Answer>>(pass);
   if (!answer.ok()) co_return answer.status();

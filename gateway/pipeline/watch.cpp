@@ -67,7 +67,9 @@ std::optional<Ending> Watch::MustStop(std::string_view during) {
     return Broken("SHUTDOWN", ShuttingDown());
   }
   const auto now = steady_clock::now();
-  if (now >= deadline_) return Ended("DEADLINE", base::DeadlineExceeded(fmt::format("the request's deadline passed while {}: allow more time, or ask for fewer tokens", during)));
+  if (now >= deadline_)
+    return Ended("DEADLINE", base::DeadlineExceeded(
+                                 fmt::format("the request's deadline passed while {}: allow more time, or ask for fewer tokens", during)));
   if (now < next_authority_check_) return std::nullopt;
   next_authority_check_ = now + with_.options.authority_check;
   return LostAuthority(with_, principal_, model_);

@@ -20,7 +20,7 @@ inference::KvType KvOf(std::string_view name);  // "q8", "f32"; anything else: f
 inference::DeviceSampling DeviceSamplingOf(std::string_view name);  // "auto", "on"; anything else: off.
 
 struct ModelKeeperOptions {
-  std::string models_dir;                   // Holds the files.
+  std::string models_dir;  // Holds the files.
   inference::DeviceSampling device_sampling = inference::DeviceSampling::kOff;
   std::chrono::milliseconds drain{20'000};  // For running requests of a model that is unloaded.
   std::chrono::milliseconds look{200};      // How often the directory is asked whether it has changed.

@@ -40,7 +40,7 @@ void LetUnderscoresPart(RegexNode& node, bool front = true) {
     RegexNode either, underscore;
     either.kind = RegexNode::Kind::kAlternate;
     underscore.kind = RegexNode::Kind::kSet;
-    underscore.set = {{U'_', U'_'}};
+    underscore.set = {{'_', '_'}};
     either.kids = {node, underscore};
     node = std::move(either);
     return;
@@ -86,7 +86,7 @@ void WidenGaps(RegexNode& node) {
     wide.min = optional ? 0 : 1;
     wide.max = 2;
     wide.kids = {gap};
-    for (const char32_t c : {U'\t', U'\n', U'\r'}) wide.kids[0].set.push_back({c, c});
+    for (const char32_t c : {'\t', '\n', '\r'}) wide.kids[0].set.push_back({c, c});
     wide.kids[0].set = NormaliseRanges(std::move(wide.kids[0].set));
     kid = std::move(wide);
   }

@@ -129,8 +129,7 @@ int OutputsBetween(const std::vector<Clock::time_point>& outputs, Clock::time_po
 
 TEST_CASE("Postgres gone, frozen or full under load: no output without a record, plain refusals, and service again unaided") {
   enum class Fault { kStop, kKill, kStopThenKill, kLockRecords, kLockKeys, kDiskFull };
-  const Fault fault =
-      GENERATE(Fault::kStop, Fault::kKill, Fault::kStopThenKill, Fault::kLockRecords, Fault::kLockKeys, Fault::kDiskFull);
+  const Fault fault = GENERATE(Fault::kStop, Fault::kKill, Fault::kStopThenKill, Fault::kLockRecords, Fault::kLockKeys, Fault::kDiskFull);
   const char* names[] = {"SIGSTOP", "kill -9", "SIGSTOP, then kill -9", "records locked", "keys locked", "disk full"};
   const std::string name = names[static_cast<int>(fault)];
   CAPTURE(name);

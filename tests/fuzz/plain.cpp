@@ -55,10 +55,9 @@ void CheckWords(std::string_view text) {
   if (!text.empty()) TG_CHECK(std::equal(whole.begin(), whole.end(), grown.begin(), grown.end(), same), "words depend on the pieces");
   std::int64_t before = 0, overlap = 0;
   for (const EncodedWord& word : whole) {
-    TG_CHECK(
-        word.begin >= before - overlap && word.end > before && word.end - word.begin >= WordCutter::kWordBytesMin &&
-            word.end - word.begin <= WordCutter::kWordBytesMax,
-        "words overlap, or are too short or long");
+    TG_CHECK(word.begin >= before - overlap && word.end > before && word.end - word.begin >= WordCutter::kWordBytesMin &&
+                 word.end - word.begin <= WordCutter::kWordBytesMax,
+             "words overlap, or are too short or long");
     before = word.end;
     overlap = word.end - word.begin == WordCutter::kWordBytesMax ? WordCutter::kOverlapBytes : 0;  // It goes on in the next piece.
     const std::string_view bytes = text.substr(static_cast<std::size_t>(word.begin), static_cast<std::size_t>(word.end - word.begin));

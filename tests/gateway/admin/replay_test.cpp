@@ -139,7 +139,8 @@ TEST_CASE("A replay and a shadow's report name what would have been asked of oth
   world.texts["both"] = world.in.MakeKey("acme", "both", {directory::Role::kPolicyAuthor, directory::Role::kAuditor});
   REQUIRE(world.directory->WaitFor(world.in.last_version, std::chrono::seconds(10)).ok());
   v1::ReplayPolicyRequest ask = Ask();
-  ask.set_yaml("version: 1\nname: house\nrules:\n  - {id: tox, detect: {external: toxicity}, do: block}\n"
+  ask.set_yaml(
+      "version: 1\nname: house\nrules:\n  - {id: tox, detect: {external: toxicity}, do: block}\n"
       "  - {id: told, where: {direction: output}, detect: {keywords: swordfish}, do: block}\n");
   const v1::PolicyChanges replayed = world.All("both", ask, &v1::Policy::Stub::Replay);
   CHECK(replayed.judged() == 2);

@@ -11,7 +11,8 @@ using test::ReplyOf;
 namespace {
 
 std::string Policy(const std::string& action) {
-  return "version: 1\nname: house\nrules:\n  - { id: code, where: { direction: output }, detect: { regex: 'ZQ~[A-Z]{2,8}~[0-9]{2}' }, do: " +
+  return "version: 1\nname: house\nrules:\n  - { id: code, where: { direction: output }, detect: { regex: 'ZQ~[A-Z]{2,8}~[0-9]{2}' }, "
+         "do: " +
          action + " }\n";
 }
 
