@@ -11,8 +11,8 @@ namespace v1 = tollgate::v1;
 
 namespace {
 
-constexpr std::int64_t kBlock = 32;         // Prefixes are kept in whole blocks,
-constexpr std::int64_t kCachedNanos = 250;  // for 1,000 tokens: a quarter of a nano-unit each, so 8 a block.
+constexpr std::int64_t kBlock = 32;         // Prefixes are kept in whole blocks.
+constexpr std::int64_t kInputNanos = 4000;  // For 1,000 tokens; 1,000 where they are cached, 2,000 of output.
 
 // A world with a model that keeps prefixes, and what a team is told and billed for its answers.
 struct Saving {
@@ -20,7 +20,7 @@ struct Saving {
     inference::ModelOptions model = inference::test::TinyModel("llama").WriteTo(folder, 2, 512);
     model.name = "tiny";
     REQUIRE(world.pool().Load(model).ok());
-    world.Price("tiny", kCachedNanos);
+    world.Price("tiny", kInputNanos);
   }
 
   v1::ChatRequest Ask(const std::string& user) const {
@@ -46,7 +46,7 @@ struct Saving {
     CHECK(end.tokens().cached_input() == usage.cached_input());
     CHECK(usage.cached_input() % kBlock == 0);
     CHECK(usage.output() >= 1);
-    CHECK(end.amount_nanos() == usage.input() - usage.cached_input() + usage.cached_input() * kCachedNanos / 1000 + 2 * usage.output());
+    CHECK(end.amount_nanos() == 4 * (usage.input() - usage.cached_input()) + usage.cached_input() + 2 * usage.output());
     return usage;
   }
 

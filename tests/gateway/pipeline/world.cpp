@@ -259,12 +259,12 @@ void World::SetRoles(const std::string& roles) {
   Publish();
 }
 
-void World::Price(const std::string& name, std::int64_t cached_nanos) {
+void World::Price(const std::string& name, std::int64_t input_nanos) {
   directory::Row price = First(Table::kPrice);
   price.id = base::Uuid::NewV7();
   price.Set("price_version", static_cast<std::int64_t>(rows_.size()) + 1);
   price.Set("model", name);
-  price.Set("cached_input_nanos", cached_nanos);
+  price.Set("input_nanos", input_nanos);
   Add(std::move(price));
   Publish();
 }

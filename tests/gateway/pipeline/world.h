@@ -75,8 +75,8 @@ class World {
   void LoadAdapter(const std::string& name, bool restricted = true, const std::string& matrices = "matrices");  // "script:NAME", or anew.
   // Puts a model into the registry, or changes what the registry says of it; loads and unloads nothing.
   void Register(const directory::Model& model);
-  void Price(const std::string& name, std::int64_t cached_nanos = 1000);  // As "script", but for 1,000 cached tokens.
-  std::string AddTeam(const std::string& name);                           // Beside the caller's; the text of a key of its project.
+  void Price(const std::string& name, std::int64_t input_nanos = 1000);  // As "script", but for 1,000 prompt tokens that are not cached.
+  std::string AddTeam(const std::string& name);                          // Beside the caller's; the text of a key of its project.
   void SetAlias(const std::string& name, const std::string& targets, const std::string& fallbacks);  // "qwen3=90 qwen4=10", "smollm2 tiny".
   bool Full(const std::string& model) const;                                                         // Its queue.
   pipeline::Caller NewCaller() const;
