@@ -44,7 +44,7 @@ struct PatternSpec {
   std::int64_t cap = 0;                   // Bytes at which an unbounded pattern counts as a hit; 0: the pattern is bounded.
   Validator validator = nullptr;          // May shorten a match.
   bool whole = false;                     // Not the tail of something longer (ContinuesSomething).
-  std::vector<std::string> names;         // Folded; what may stand before a hyphen beside it, for `whole`.
+  std::vector<std::string> names;         // Folded; behind these a hyphen or '#' joins nothing, for `whole`.
   IdCheck check = nullptr;                // Of the letters and digits.
   std::shared_ptr<const HostList> hosts;  // Judges instead of all other checks.
   double bits_min = 0;                    // Entropy, and no placeholder in it.

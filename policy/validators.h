@@ -51,8 +51,8 @@ class ContextWords {
   explicit ContextWords(std::vector<std::string> words);
   bool empty() const { return words_.empty(); }
 
-  // One of them stands as a whole word, in any case, in the kLeftContextBytes before `begin`; `beside`: right before it.
-  bool StandBefore(std::string_view text, std::size_t begin, bool beside = false) const;
+  // One of them stands as a whole word, in any case, in the kLeftContextBytes before `begin`.
+  bool StandBefore(std::string_view text, std::size_t begin) const;
 
  private:
   std::vector<std::string> words_;

@@ -165,10 +165,11 @@ bool Said(const ContextWords& words, std::string_view text, std::size_t begin) {
   return words.StandBefore(text.substr(behind), begin - behind);
 }
 
-// Of a card's length, with Luhn's check digit.
+// Of a card's length, with its check digit.
 bool IsOtherNumber(std::string_view text, std::size_t begin, std::size_t digits) {
-  static const ContextWords kSiret({"siret"}), kImei({"imei"});
-  return (digits == 14 && Said(kSiret, text, begin)) || (digits == 15 && Said(kImei, text, begin));
+  static const ContextWords kSiret({"siret"}), kImei({"imei"}), kClabe({"clabe"});
+  return (digits == 14 && Said(kSiret, text, begin)) || (digits == 15 && Said(kImei, text, begin)) ||
+         (digits == 18 && Said(kClabe, text, begin));
 }
 
 bool SaysCard(std::string_view text, std::size_t begin) {

@@ -110,6 +110,18 @@ bool InUserInfo(std::string_view text, std::size_t begin) {
   return false;
 }
 
+// A '+' and digits go back from here, not more of them than a number has with those of the candidate.
+bool InsideInternational(std::string_view text, std::size_t begin, std::size_t end) {
+  auto digits = std::count_if(text.begin() + static_cast<std::ptrdiff_t>(begin), text.begin() + static_cast<std::ptrdiff_t>(end), IsDigit);
+  for (std::size_t back = 1; back <= kLeftContextBytes && back <= begin && digits <= 15; ++back) {
+    const char c = Before(text, begin, back);
+    if (c == '+') return true;
+    if (!IsDigit(c) && std::string_view(" ().-/").find(c) == std::string_view::npos && static_cast<signed char>(c) >= 0) return false;
+    digits += IsDigit(c) ? 1 : 0;
+  }
+  return false;
+}
+
 bool LooksLikeUuid(std::string_view value) {
   if (value.size() != 36) return false;
   for (std::size_t i = 0; i < 36; ++i) {
@@ -195,7 +207,7 @@ ContextWords::ContextWords(std::vector<std::string> words) : words_(std::move(wo
   automaton_ = *std::move(made);
 }
 
-bool ContextWords::StandBefore(std::string_view text, std::size_t begin, bool beside) const {
+bool ContextWords::StandBefore(std::string_view text, std::size_t begin) const {
   if (words_.empty()) return false;
   std::size_t from = begin > kLeftContextBytes ? begin - kLeftContextBytes : 0;
   const bool cut = from > 0;
@@ -207,7 +219,7 @@ bool ContextWords::StandBefore(std::string_view text, std::size_t begin, bool be
   for (std::size_t after = 1; after <= left.size() && !found; ++after) {
     state = automaton_.Next(state, left[after - 1]);
     if (!automaton_.EndsWord(state)) continue;
-    if (after < left.size() && (beside || WordGoesOn(left, after))) continue;
+    if (after < left.size() && WordGoesOn(left, after)) continue;
     automaton_.ForEachEnding(state, [&](std::uint32_t word) {
       const std::size_t at = after - words_[word].size();
       found = found || (at == 0 ? !cut : !IsWordCodePoint(DecodeBefore(left, at)));
@@ -271,7 +283,8 @@ bool HidesBesidePlaceholder(std::string_view value, std::size_t bytes_min, doubl
 bool ContinuesSomething(std::string_view text, std::size_t begin, const ContextWords& names) {
   if (begin == 0) return false;
   const char before = Before(text, begin), earlier = Before(text, begin, 2);
-  if (before == '-') return IsWordByte(earlier) && !names.StandBefore(text, begin - 1, /*beside=*/true);
+  if (before == '-' && !IsDigit(earlier)) return IsWordByte(earlier) && !names.StandBefore(text, begin);
+  if (before == '-') return true;
   if (before == '#') return !names.StandBefore(text, begin);
   if (before == '.' || before == '/') return IsDigit(earlier);
   if (before == '+' || before == '$') return true;
@@ -290,6 +303,7 @@ std::size_t AcceptLocalPhone(std::string_view text, std::size_t begin, std::size
   const char before = Before(text, begin);
   if (IsWordByte(before) || before == '.' || before == '#' || before == '+' || before == '(') return 0;
   if (before == '-' && HasDigitsJustBefore(text, begin - 1)) return 0;  // The tail of a longer identifier.
+  if (InsideInternational(text, begin, end)) return 0;
   if (std::count(all.begin(), all.end(), '.') == 3 && all.find_first_not_of("0123456789.") == std::string_view::npos)
     return 0;                                                                                            // An address.
   if (all.size() >= 10 && all[4] == '-' && all[7] == '-' && (all[0] == '1' || all[0] == '2')) return 0;  // A date.

@@ -94,7 +94,7 @@ const std::vector<std::string> kNoise = {"Order {9} shipped on 2026-11-25.",
 // Detectors all of whose values tell what they are without a name beside them.
 constexpr std::string_view kAlone =
     " email card iban phone ip mac_address lei bitcoin_address ethereum_address passport_mrz us_ssn us_itin mx_curp mx_rfc br_cpf br_cnpj "
-    "ar_cuit cl_rut co_nit gb_nino gb_vat de_rentenversicherung de_vat fr_nir fr_vat es_nie it_codice_fiscale nl_vat be_national_number "
+    "ar_cuit cl_rut gb_nino gb_vat de_rentenversicherung de_vat fr_nir fr_vat es_nie it_codice_fiscale nl_vat be_national_number "
     "be_vat ch_ahv ch_uid at_vat in_gstin cn_id hk_hkid kr_rrn sg_nric th_id ru_snils ";
 
 struct Labelled {
@@ -228,14 +228,16 @@ std::shared_ptr<const PolicySet> EveryDetector() {
   return MustCompile(yaml);
 }
 
-// Whether a rule found the value, all of it and nothing else. Of a secret the form tells where it ends: a hit may end within it, at a
-// password's host, or a mark behind it, and begins with it.
+// Whether a rule found the value, all of it and nothing else. What is written of a secret holds more than it, and a password may go on with
+// what touches it: a hit lies within, or goes on to the next blank, and holds the middle or the end.
 bool IsTheValue(const RuleOutcome& outcome, const Labelled& sentence, bool identifier) {
   if (outcome.count != 1) return false;
   const auto begin = static_cast<std::int64_t>(sentence.begin), end = begin + static_cast<std::int64_t>(sentence.bytes);
   const Span& span = outcome.spans[0];
   if (identifier) return span.begin == begin && span.end == end;
-  return span.begin >= begin && span.begin - begin <= 8 && span.end <= end + 1 && span.end - span.begin > (end - begin) / 2;
+  const std::size_t blank = std::min(sentence.text.find_first_of(" \n", static_cast<std::size_t>(end)), sentence.text.size());
+  const bool middle = span.begin <= begin + (end - begin) / 2 && span.end > begin + (end - begin) / 2;
+  return span.begin >= begin && span.end <= static_cast<std::int64_t>(blank) && (middle || span.end >= end);
 }
 
 void Count(const PolicySet& policies, const Labelled& sentence, Scores& scores) {
