@@ -63,7 +63,7 @@ bool HasAny(std::string_view text, std::initializer_list<std::string_view> parts
 // What the server said in TLS of the certificate that it was shown, or not shown.
 bool RefusesOurs(CURLcode code, std::string_view words) {
   return code == CURLE_SSL_CLIENTCERT ||
-         (HasAny(words, {"alert"}) && HasAny(words, {"certificate", "unknown ca", "access denied", "decrypt error"}));
+         (HasAny(words, {" alert "}) && HasAny(words, {"certificate", "unknown ca", "access denied", "decrypt error"}));
 }
 
 // The connection was new and TLS stood, but nothing came back.
@@ -81,7 +81,11 @@ absl::Status FailureOf(CURLcode code, const Transfer& transfer, bool shows_ours)
   const std::string_view words = transfer.words.data();
   const bool refused = RefusesOurs(code, words);
   std::string why = curl_easy_strerror(code);
-  if (code == CURLE_PEER_FAILED_VERIFICATION) {
+  if (refused && shows_ours) {  // First: libcurl takes "your certificate has run out" for a word about the server's.
+    why = "the server refuses our certificate; check certificate_file and key_file against the authorities that it trusts";
+  } else if (refused) {
+    why = "the server asks for a certificate of ours; set certificate_file and key_file";
+  } else if (code == CURLE_PEER_FAILED_VERIFICATION) {
     why = HasAny(words, {"does not match", "no alternative"})
               ? "the server's certificate is for another name than the URL's; use one that it bears, or give it a certificate for this one"
           : HasAny(words, {"expired", "not yet valid"})
@@ -89,10 +93,6 @@ absl::Status FailureOf(CURLcode code, const Transfer& transfer, bool shows_ours)
               : "the server's certificate is of no authority that is trusted here; check ca_file against who issued it";
   } else if (code == CURLE_SSL_CERTPROBLEM) {
     why = "our own certificate cannot be used; check certificate_file and key_file";
-  } else if (refused && shows_ours) {
-    why = "the server refuses our certificate; check certificate_file and key_file against the authorities that it trusts";
-  } else if (refused) {
-    why = "the server asks for a certificate of ours; set certificate_file and key_file";
   } else if (code == CURLE_SSL_CONNECT_ERROR) {
     why =
         "no TLS came about; check that the server speaks it at this port, and, if it asks for a certificate, certificate_file and key_file";
