@@ -116,7 +116,8 @@ class Running {
  public:
   explicit Running(ChatSide& side)
       : reader_([this, &side] {
-          const ChatAsk ask{.system = kSystem, .prompt = Words(20, NextNumber()), .max_tokens = kLongContext - 200};
+          const ChatAsk ask{
+              .system = kSystem, .prompt = Words(20, NextNumber()), .max_tokens = kLongContext - 200, .patience = 4 * kPatience};
           side.Chat(ask, [this](Clock::time_point at) {
             times_.push_back(at);
             ++count_;
