@@ -33,8 +33,9 @@ using std::chrono::seconds;
 constexpr int kClients = 16;
 constexpr int kContext = 512;
 constexpr int kLongContext = 4352;
-constexpr int kLongWords = 3950;          // Of one token each; the chat format adds a few.
-constexpr auto kBesideMax = seconds(60);  // A long prompt is watched no longer.
+constexpr int kLongWords = 3950;                     // Of one token each; the chat format adds a few.
+constexpr auto kBesideMax = seconds(60);             // A long prompt is watched no longer.
+constexpr auto kPatience = std::chrono::minutes(3);  // Beside a long prompt, a reader of llama-server waits long on a busy machine.
 constexpr char kSystem[] = "You tell stories.";
 
 double Millis(Clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
@@ -115,7 +116,8 @@ class Running {
  public:
   explicit Running(ChatSide& side)
       : reader_([this, &side] {
-          const ChatAsk ask{.system = kSystem, .prompt = Words(20, NextNumber()), .max_tokens = kLongContext - 200};
+          const ChatAsk ask{
+              .system = kSystem, .prompt = Words(20, NextNumber()), .max_tokens = kLongContext - 200, .patience = 4 * kPatience};
           side.Chat(ask, [this](Clock::time_point at) {
             times_.push_back(at);
             ++count_;
@@ -142,7 +144,7 @@ class Running {
 };
 
 void WaitForMore(const std::deque<Running>& chats, int pieces) {
-  const auto give_up = Clock::now() + kBesideMax;
+  const auto give_up = Clock::now() + kPatience;
   for (const Running& chat : chats) {
     for (const int until = chat.count() + pieces; chat.count() < until;) {
       if (Clock::now() > give_up) Fail("a chat gives no text");
@@ -190,6 +192,9 @@ void MeasureItl(int pairs) {
   ChatSeen here, there;
   const auto run = [](ChatSide& side, std::vector<double>& p99, std::vector<double>& first, std::vector<double>& before, ChatSeen& seen) {
     const Beside beside = BesideLongPrompt(side);
+    fmt::print(stderr,
+               "llama_server_bench: beside a long prompt p99 {:.0f} ms, before it p50 {:.0f} ms; its own first text after {:.1f} s\n",
+               beside.p99_ms, beside.p50_before_ms, beside.first_s);
     p99.push_back(beside.p99_ms);
     first.push_back(beside.first_s);
     before.push_back(beside.p50_before_ms);
