@@ -167,7 +167,9 @@ TEST_CASE("What an upstream has said cannot be taken back: a rule that would hav
     CHECK(answer.text == "call ");
     CHECK(world.server.requests().size() == before + 1);  // It was not asked again.
     const v1::EndBody end = StoryOf(world.admin, answer.request_id).end;
-    CHECK(end.retries_size() == 0);
+    REQUIRE(end.retries_size() == 1);  // The rule gave up at once, and it is on record.
+    CHECK(end.retries(0).times() == 0);
+    CHECK(end.retries(0).gave_up());
     CHECK(end.tokens().discarded() == 0);
     CHECK(end.output_verdict().action() == "block");
   }
