@@ -115,7 +115,7 @@ void ChatRequest::MakePlan() {
   if (call_.logprobs()) plan_.logprobs = [this, subject] { return policies_.acting->OpenOutput(*subject); };
   AskAbout(subject);
   // A strict answer is what came first, and its key may see it.
-  if (!IsStrict(call_) && plan_.open({})->acts()) plan_.stops.assign(call_.stop().begin(), call_.stop().end());
+  if (!call_.stop().empty() && !IsStrict(call_) && plan_.open({})->acts()) plan_.stops.assign(call_.stop().begin(), call_.stop().end());
   if (MayRetry()) plan_.retries = policies_.acting->retries();
 }
 
