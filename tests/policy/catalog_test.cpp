@@ -50,7 +50,8 @@ std::vector<std::string> NearMisses(const SecretTemplate& its, std::mt19937_64& 
   out.emplace_back(secret.rbegin(), secret.rend());
   if (!IsPassword(its.detector)) out.push_back(secret.substr(0, std::min(secret.size(), open + 3)) + "! is how it begins.");
   if (!IsPassword(its.detector)) out.push_back(Broken(secret, open));
-  const bool names_place = its.pattern.substr(0, open).find(':') != std::string::npos;  // Of it the host tells, not how it begins.
+  // Of some the host or the field tells, not how it begins.
+  const bool names_place = its.pattern.substr(0, open).find_first_of(":=") != std::string::npos;
   if (!IsPassword(its.detector) && open >= 3 && !names_place)
     out.push_back("zq" + its.pattern.substr(0, open).substr(2) + secret.substr(open));
   if (NeedsNoEntropy(its.detector)) return out;
