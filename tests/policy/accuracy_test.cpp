@@ -129,7 +129,7 @@ class Sentences {
       add(kNameBehind, true, true);
     }
     for (const SecretTemplate& secret : SecretTemplates()) {
-      for (const auto* templates : {&kSecretTuning, &held_back.at("[secret]")}) {
+      for (const auto* templates : {&kSecretTuning, &held_back.at("[secret]"), &held_back.at("[secret]")}) {
         for (const std::string& text : *templates)
           out.push_back(Fill(text, "", MakeSecret(secret.pattern, random_), secret.detector, templates != &kSecretTuning, false));
       }
@@ -231,13 +231,14 @@ std::shared_ptr<const PolicySet> EveryDetector() {
 // Whether a rule found the value, all of it and nothing else. What is written of a secret holds more than it, and a password may go on with
 // what touches it: a hit lies within, or goes on to the next blank, and holds the middle or the end.
 bool IsTheValue(const RuleOutcome& outcome, const Labelled& sentence, bool identifier) {
-  if (outcome.count != 1) return false;
+  if (identifier && outcome.count != 1) return false;
   const auto begin = static_cast<std::int64_t>(sentence.begin), end = begin + static_cast<std::int64_t>(sentence.bytes);
   const Span& span = outcome.spans[0];
   if (identifier) return span.begin == begin && span.end == end;
   const std::size_t blank = std::min(sentence.text.find_first_of(" \n", static_cast<std::size_t>(end)), sentence.text.size());
   const bool middle = span.begin <= begin + (end - begin) / 2 && span.end > begin + (end - begin) / 2;
-  return span.begin >= begin && span.end <= static_cast<std::int64_t>(blank) && (middle || span.end >= end);
+  const auto within = [&](const Span& its) { return its.begin >= begin && its.end <= static_cast<std::int64_t>(blank); };
+  return std::all_of(outcome.spans.begin(), outcome.spans.end(), within) && (middle || span.end >= end);
 }
 
 void Count(const PolicySet& policies, const Labelled& sentence, Scores& scores) {
