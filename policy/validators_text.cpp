@@ -331,7 +331,8 @@ std::size_t AcceptMixedToken(std::string_view text, std::size_t begin, std::size
   const std::string_view value = text.substr(begin, end - begin);
   bool digit = false, letter = false;
   for (const char c : value) digit = digit || IsDigit(c), letter = letter || IsLetter(c);
-  return digit && letter && BestBitsPerByte(value, kKeyBytes) >= 3.0 ? end : 0;
+  const double bits = BestBitsPerByte(value, kKeyBytes);
+  return letter && (digit ? bits >= 3.0 : bits >= 4.0 && IsJumbled(value)) ? end : 0;  // One key in forty has no digit.
 }
 
 std::size_t AcceptCurlPassword(std::string_view text, std::size_t begin, std::size_t end) {

@@ -26,7 +26,7 @@ constexpr SecretKind kRows[] = {
     {"url_credentials", "", R"(\b[a-z][a-z0-9+]{2,15}://[A-Za-z0-9._~%!$&*+=-]{0,64}:[A-Za-z0-9._~%!$&*+=-]{3,100}@[A-Za-z0-9.-]{1,100})"},
     {"connection_string_password", "", R"(; ?(?i:password|pwd) ?=[^;\s"'<>`]{4,100})", 0, AcceptConnectionPassword, 0,
      "server|data source|host|user id|uid|database|initial catalog"},
-    {"netrc_password", "", R"(\bmachine [A-Za-z0-9.-]{3,80}\s{1,4}login \S{1,80}\s{1,4}password [^\s<>`]{4,100})", 0, AcceptNetrcPassword},
+    {"netrc_password", "", R"(\bmachine [A-Za-z0-9.-]{3,80}\s{1,4}login \S{1,80}\s{1,4}password [^\s<>`"]{4,100})", 0, AcceptNetrcPassword},
     {"bcrypt_hash", "", R"(\$2[abxy]\$[0-3][0-9]\$[A-Za-z0-9./]{53})", 3.5},
     {"unix_password_hash", "", R"(\$(?:1|5|6|y|7)\$(?:rounds=[0-9]{1,9}\$)?[A-Za-z0-9./]{1,24}\$[A-Za-z0-9./$]{22,120})", 3.5},
     {"argon2_hash", "",
