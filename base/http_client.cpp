@@ -60,9 +60,10 @@ bool HasAny(std::string_view text, std::initializer_list<std::string_view> parts
   return std::any_of(parts.begin(), parts.end(), [text](std::string_view part) { return text.find(part) != std::string_view::npos; });
 }
 
-// What the server said in TLS of the certificate that it was shown, or not shown.
+// What the server said in TLS of the certificate that it was shown, or not shown. (libcurl takes its alert "certificate expired" for a
+// word about the server's own, and has no more to say then: a real one comes as a "certificate problem".)
 bool RefusesOurs(CURLcode code, std::string_view words) {
-  return code == CURLE_SSL_CLIENTCERT ||
+  return code == CURLE_SSL_CLIENTCERT || HasAny(words, {"certificate verification failed"}) ||
          (HasAny(words, {" alert "}) && HasAny(words, {"certificate", "unknown ca", "access denied", "decrypt error"}));
 }
 
@@ -81,7 +82,7 @@ absl::Status FailureOf(CURLcode code, const Transfer& transfer, bool shows_ours)
   const std::string_view words = transfer.words.data();
   const bool refused = RefusesOurs(code, words);
   std::string why = curl_easy_strerror(code);
-  if (refused && shows_ours) {  // First: libcurl takes "your certificate has run out" for a word about the server's.
+  if (refused && shows_ours) {
     why = "the server refuses our certificate; check certificate_file and key_file against the authorities that it trusts";
   } else if (refused) {
     why = "the server asks for a certificate of ours; set certificate_file and key_file";
