@@ -168,15 +168,17 @@ rules:
 TEST_CASE("Of a step that outlasts all patience the input tokens are billed that it had begun") {
   World world;
   const v1::EmbedRequest request = Texts({"worked through", "!pace_ms 12000 for longer than anybody waits"});
-  std::int64_t billed = 0;
-  for (std::size_t records = 0; billed == 0; records += 2) {  // Who goes before the step begins pays nothing.
+  std::int64_t billed = 0, all = 1;
+  // Who goes before the step begins pays nothing, and who goes between two steps pays for the first.
+  for (std::size_t records = 0; billed < all; records += 2) {
     auto cancellation = std::make_shared<pipeline::Cancellation>();
     auto running = std::async(std::launch::async, [&] { return world.Embed(request, cancellation); });
     while (world.journal.entries().size() == records) std::this_thread::yield();
     cancellation->Cancel();
     CHECK(absl::IsCancelled(std::get<Failure>(running.get()).status));
     billed = world.journal.entries()[records + 1].record.end().tokens().input();
+    all = world.journal.entries()[records].record.request().input_tokens();
+    REQUIRE(billed <= all);
   }
-  CHECK(billed == world.journal.entries()[0].record.request().input_tokens());
   world.CheckBooks();
 }
