@@ -75,7 +75,7 @@ async::Awaitable<std::optional<Ending>> Relay::TakeFrom(Choice& choice, bool& id
   inference::Piece piece;
   const inference::Taken taken = choice.tokens->Take(piece);
   idle = idle && taken == inference::Taken::kEmpty;
-  if (taken == inference::Taken::kPiece && (choice.ending || choice.due)) {
+  if (taken == inference::Taken::kPiece && choice.over()) {
     choice.output->Drop(piece);
   } else if (taken == inference::Taken::kPiece) {
     const std::size_t had = choice.written.tokens.size();
@@ -90,7 +90,7 @@ async::Awaitable<std::optional<Ending>> Relay::TakeFrom(Choice& choice, bool& id
       choice.ending = Blocked(choice);
       choice.tokens->Cancel();
     }
-  } else if (taken == inference::Taken::kParked && !choice.ending && !choice.due) {
+  } else if (taken == inference::Taken::kParked && !choice.over()) {
     co_return co_await Extend(choice);
   } else if (taken == inference::Taken::kEnd) {
     co_return co_await TakeEnd(choice);
@@ -111,7 +111,7 @@ async::Awaitable<std::optional<Ending>> Relay::TakeEnd(Choice& choice) {
     if (*again) co_return std::nullopt;
   }
   spare_ += std::max<std::int64_t>(0, choice.paid - choice.decoded);
-  if (!choice.ending && !choice.due) co_return Finish(choice, EndOf(choice));
+  if (!choice.over()) co_return Finish(choice, EndOf(choice));
   co_return std::nullopt;
 }
 

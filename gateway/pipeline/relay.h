@@ -71,6 +71,7 @@ class Relay {
     bool ended = false;           // The token stream gave its end.
     std::optional<Ending> due{};  // Its output is whole: how it ends, unless others who are asked block it yet.
     std::optional<Ending> ending{};
+    bool over() const { return due || ending; }
     std::int64_t released_bytes = 0, rest_bytes = 0;  // Of its own; and of these how many were out when it was blocked.
     std::optional<std::int64_t> released_at_block{};
   };
