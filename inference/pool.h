@@ -53,8 +53,8 @@ struct ModelOptions {
   std::chrono::milliseconds queue_timeout{30'000};  // The longest wait for a slot.
   std::int64_t stream_buffer_bytes = 8192;          // Text a stream holds before its sequence parks.
   KvType kv = KvType::kF16;
-  std::int64_t kv_tokens =
-      0;  // 0: each slot has its context to itself. Else cells that all share, context_tokens to fewer than all slots'.
+  // 0: each slot has its context to itself. Else cells that all share, context_tokens to fewer than all slots'.
+  std::int64_t kv_tokens = 0;
   std::int64_t prefix_cache_bytes = 256 << 20;  // Memory for what tenants' own prompts begin with; 0 = none.
   double cached_token_share = 0.1;              // What a cached prompt token counts in fairness, 0 to 1.
   UpstreamOptions upstream;                     // Of kOpenAi.

@@ -1,7 +1,6 @@
 // Resolver: from hits to decisions. What every rule found comes in, in order; what is to be replaced, and where a block begins, comes out.
 //
-// - A hit that lies inside a hit of an allow rule, or of its own rule's `unless`, is dropped; inside one that stands in the text's plain
-// form
+// - A hit that lies inside a hit of an allow rule, or of its own rule's `unless`, is dropped; inside one that stands in the plain form
 //   alone, only if it does, too: what looks like an exception is none.
 // - Redactions that overlap become one edit, with the replacement of the one that begins first (then: of the first in the policy).
 // - Where `stop_at_block`, the first block ends everything: hits that begin later do not count.
