@@ -1,6 +1,6 @@
 // How it works. Each salt has an index of its own, so that nothing of another's can be met by any collision. In it an entry stands once for
-// each whole block of its tokens, under a hash of all tokens up to the block's end; the longest block of a prompt that has an entry wins,
-// after its tokens were compared one by one.
+// each whole block of its tokens, under a hash of all tokens up to the block's end. The last block of a prompt that has entries names all
+// those which agree with it the longest; which of them, and how far, is told by comparing their tokens one by one.
 //
 // Tested by tests/inference/prefix_cache_test.cpp.
 #include "inference/prefix_cache.h"
@@ -29,22 +29,24 @@ std::int64_t Blocks(std::size_t tokens) { return static_cast<std::int64_t>(token
 
 }  // namespace
 
-PrefixCache::Match PrefixCache::Longest(Owner& owner, std::span<const std::int32_t> tokens, std::int64_t blocks_max) {
-  const std::vector<std::uint64_t> hashes = BlockHashes(tokens, blocks_max);
-  for (std::int64_t block = blocks_max; block > 0; --block) {
-    const auto length = static_cast<std::ptrdiff_t>(block * kBlockTokens);
-    const auto [first, last] = owner.by_block.equal_range(hashes[static_cast<std::size_t>(block - 1)]);
+PrefixCache::Match PrefixCache::Longest(Owner& owner, std::span<const std::int32_t> tokens) {
+  const std::vector<std::uint64_t> hashes = BlockHashes(tokens, Blocks(tokens.size()));
+  Match longest{owner.entries.end(), 0};
+  for (std::size_t block = hashes.size(); block > 0 && longest.tokens == 0; --block) {
+    const auto [first, last] = owner.by_block.equal_range(hashes[block - 1]);
     for (auto it = first; it != last; ++it) {
-      if (std::equal(tokens.begin(), tokens.begin() + length, it->second->tokens.begin())) return {it->second, length};
+      const std::vector<std::int32_t>& known = it->second->tokens;
+      const std::int64_t same = std::mismatch(tokens.begin(), tokens.end(), known.begin(), known.end()).first - tokens.begin();
+      if (same >= kBlockTokens && same > longest.tokens) longest = {it->second, same};
     }
   }
-  return {owner.entries.end(), 0};
+  return longest;
 }
 
 std::optional<PrefixCache::Hit> PrefixCache::Find(std::string_view salt, std::span<const std::int32_t> prompt) {
   const auto owner = owners_.find(salt);
   if (owner == owners_.end() || prompt.empty()) return std::nullopt;
-  const Match match = Longest(owner->second, prompt, Blocks(prompt.size() - 1));
+  const Match match = Longest(owner->second, prompt.first(prompt.size() - 1));
   if (match.tokens == 0) return std::nullopt;
   Entries& entries = owner->second.entries;
   entries.splice(entries.end(), entries, match.entry);
@@ -69,8 +71,8 @@ void PrefixCache::Keep(std::string_view salt, std::vector<std::int32_t> tokens, 
   if (blocks == 0 || bytes > bytes_max_) return;
   if (const auto known = owners_.find(salt); known != owners_.end()) {
     // An older entry that this one begins with serves no prompt that this one does not.
-    const Match match = Longest(known->second, tokens, blocks);
-    if (match.tokens > 0 && Blocks(match.entry->tokens.size()) * kBlockTokens == match.tokens) Drop(known->second, match.entry);
+    const Match match = Longest(known->second, tokens);
+    if (match.tokens > 0 && match.tokens >= Blocks(match.entry->tokens.size()) * kBlockTokens) Drop(known->second, match.entry);
   }
   MakeRoom(bytes);
   Owner& owner = owners_.try_emplace(std::string(salt)).first->second;

@@ -22,12 +22,12 @@ namespace tollgate::inference {
 
 class PrefixCache {
  public:
-  static constexpr std::int64_t kBlockTokens = 32;  // What is shared is shared in whole blocks.
+  static constexpr std::int64_t kBlockTokens = 32;  // What agrees on less than a block is not found.
 
   // 0 bytes: nothing is kept.
   explicit PrefixCache(std::int64_t bytes_max) : bytes_max_(bytes_max) {}
 
-  // A snapshot whose first `tokens` tokens are those of the prompt: a multiple of the block, and fewer than the prompt has.
+  // The snapshot that agrees with the prompt on the most tokens: on its first `tokens`, a block at least, and fewer than the prompt has.
   struct Hit {
     std::span<const std::uint8_t> state;  // Of all the tokens it was kept for. Valid until the next Keep.
     std::int64_t tokens = 0;
@@ -61,7 +61,7 @@ class PrefixCache {
     std::int64_t tokens = 0;
   };
 
-  static Match Longest(Owner& owner, std::span<const std::int32_t> tokens, std::int64_t blocks_max);
+  static Match Longest(Owner& owner, std::span<const std::int32_t> tokens);
   void Drop(Owner& owner, Entries::iterator entry);
   void MakeRoom(std::int64_t bytes);
 
