@@ -61,6 +61,23 @@ std::vector<std::string> SplitWords(std::string_view list) {
   return out;
 }
 
+// Words of several words as names of code have them: tax_id, tax-id, socialSecurity. Short ones become other words: "sa id", "said".
+std::vector<std::string> WithNameForms(std::vector<std::string> words) {
+  constexpr std::size_t kJoinedMin = 8;
+  for (std::size_t i = 0, given = words.size(); i < given; ++i) {
+    if (words[i].find(' ') == std::string::npos) continue;
+    std::string joined;
+    for (const char by : {'_', '-'}) {
+      joined = words[i];
+      std::replace(joined.begin(), joined.end(), ' ', by);
+      words.push_back(joined);
+    }
+    std::erase(joined, '-');
+    if (joined.size() >= kJoinedMin) words.push_back(joined);
+  }
+  return words;
+}
+
 // What people call an identifier of that name: "ssn" of us_ssn, and all words that stand beside one of its forms.
 void AddNames(Table& table) {
   std::map<std::string, std::vector<std::string>> names;
@@ -85,7 +102,8 @@ Table MakePersonalData() {
       spec.validator = row.accept;
       spec.whole = row.accept == nullptr || row.accept == AcceptBirthDate || row.accept == AcceptBirthDateInWords;
       spec.check = row.check;
-      spec.context = SplitWords(row.context);
+      spec.context = WithNameForms(SplitWords(row.context));
+      spec.columns = true;
       if (row.check != nullptr) WidenGaps(spec.regex);
       MakeWordEdges(spec);
       out.Add(row.name, "", std::move(spec));

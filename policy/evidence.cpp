@@ -72,11 +72,14 @@ std::vector<std::string> EvidenceOf(const Pattern& pattern, std::string_view tex
   std::vector<std::string> out;
   if (spec.validator != nullptr || spec.check != nullptr) out.emplace_back("its structure agrees, and its check digits where it has some");
   if (spec.hosts != nullptr) out.emplace_back("its host is one that the rule's list means");
+  bool named = spec.context.empty();
   for (const std::string& word : spec.context) {
     if (!ContextWords({word}).StandBefore(text, begin)) continue;
     out.push_back(fmt::format("'{}' stands to its left", word));
+    named = true;
     break;
   }
+  if (!named) out.emplace_back("it comes next in a list or column of such values");
   if (spec.cap > 0 && static_cast<std::int64_t>(end - begin) >= spec.cap) out.emplace_back("it reached the rule's cap");
   return out;
 }

@@ -17,17 +17,6 @@ namespace {
 
 bool IsBlank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
-std::string WithSingleBlanks(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (!IsBlank(c))
-      out += c;
-    else if (out.empty() || out.back() != ' ')
-      out += ' ';
-  }
-  return out;
-}
-
 // Where the run of blanks before `end` begins, or all that may be of one keyword; nothing if it is longer.
 std::optional<std::size_t> BlanksBegin(std::string_view text, std::size_t end) {
   std::size_t at = end;
@@ -53,6 +42,17 @@ std::optional<std::size_t> BeginOf(const Keyword& keyword, std::string_view text
 }
 
 }  // namespace
+
+std::string WithSingleBlanks(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (!IsBlank(c))
+      out += c;
+    else if (out.empty() || out.back() != ' ')
+      out += ' ';
+  }
+  return out;
+}
 
 absl::StatusOr<KeywordIndex> KeywordIndex::Build(std::vector<Keyword> keywords) {
   KeywordIndex out;

@@ -19,6 +19,9 @@ struct Keyword {
   bool whole_word = true, ignore_case = true;
 };
 
+// Every run of white space becomes one space.
+std::string WithSingleBlanks(std::string_view text);
+
 // Immutable once built.
 class KeywordIndex {
  public:

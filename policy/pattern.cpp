@@ -105,6 +105,7 @@ absl::StatusOr<std::shared_ptr<const Pattern>> Pattern::Compile(PatternSpec spec
   out->loosened_prefixes_ = PrintPrefixes(tree, true);
   const std::string prefixes = unbounded ? PrintPrefixes(tree, false) : out->loosened_prefixes_;
   TG_ASSIGN(out->live_, CompileRe2("(?:" + prefixes + ")\\z", kMatcherMemory));
+  out->spec_.columns = out->spec_.columns && out->looks_again();
   out->trigger_words_ = out->spec_.context.empty() ? RequiredLiterals(tree) : out->spec_.context;
   for (std::string& word : out->trigger_words_) word = FoldCase(word);
   out->context_ = ContextWords(out->spec_.context);
@@ -143,24 +144,28 @@ std::size_t Pattern::PrefixBytes(std::string_view match) const {
 std::size_t Pattern::BodyBytesMin(std::size_t prefix) const { return std::max(static_cast<std::size_t>(width_.min), prefix + 1) - prefix; }
 
 // Where the accepted part of a match ends, or 0. The cheap questions first.
-std::size_t Pattern::Judge(std::string_view text, std::size_t begin, std::size_t end) const {
+std::size_t Pattern::Judge(const Window& window, std::size_t begin, std::size_t end, const Scan& scan) const {
+  const std::string_view text = window.text;
   if (spec_.whole && ContinuesSomething(text, begin, names_)) return 0;
   if (spec_.validator != nullptr) end = spec_.validator(text, begin, end);
   if (end == 0) return 0;
   const std::string_view match = text.substr(begin, end - begin);
   if (spec_.check != nullptr && !spec_.check(LettersAndDigits(match))) return 0;
   if (spec_.bits_min > 0 && !IsRandom(match)) return 0;
-  return context_.empty() || context_.StandBefore(text, begin) ? end : 0;
+  const bool named = context_.empty() || context_.StandBefore(text, begin) || scan.named.GoesOn(text, window.base, begin);
+  return named ? end : 0;
 }
 
 bool Pattern::Accept(const Window& window, std::size_t begin, std::size_t end, Scan& scan, std::vector<Hit>& out) const {
   const std::size_t matched = begin;
   spec_.CutParting(window.text, begin, end);
   std::size_t next = end;
-  const std::size_t accepted = spec_.hosts != nullptr ? spec_.hosts->Accept(window.text, begin, end, next) : Judge(window.text, begin, end);
+  const std::size_t accepted =
+      spec_.hosts != nullptr ? spec_.hosts->Accept(window.text, begin, end, next) : Judge(window, begin, end, scan);
   if (accepted != 0) {
     out.push_back({window.base + static_cast<std::int64_t>(begin), window.base + static_cast<std::int64_t>(accepted)});
     scan.next = window.base + static_cast<std::int64_t>(accepted);
+    if (spec_.columns) scan.named = LastNamed(window.text, window.base, begin, accepted);
     return true;
   }
   if (looks_again()) {
@@ -182,13 +187,21 @@ void Pattern::Find(const Window& window, std::int64_t decided, Scan& scan, std::
 }
 
 void Pattern::FindWithin(const Window& window, std::size_t first, std::size_t last, Scan& scan, std::vector<Hit>& out) const {
-  const std::size_t to = std::min(window.text.size(), last + static_cast<std::size_t>(width_.max));
   std::size_t begin = 0, end = 0;
   scan.next = std::max(scan.next, static_cast<std::int64_t>(first));
-  while (scan.next < static_cast<std::int64_t>(last) &&
-         Match(*matcher_, window.text, static_cast<std::size_t>(scan.next), to, begin, end)) {
-    if (begin >= last) break;
-    Accept(window, begin, end, scan, out);
+  const auto search = [&] {
+    const std::size_t to = std::min(window.text.size(), last + static_cast<std::size_t>(width_.max));
+    while (scan.next < static_cast<std::int64_t>(last) &&
+           Match(*matcher_, window.text, static_cast<std::size_t>(scan.next), to, begin, end)) {
+      if (begin >= last) break;
+      Accept(window, begin, end, scan, out);
+    }
+  };
+  search();
+  // What was found names what comes next in its list or column.
+  while (last < window.text.size() && scan.named.reach() > static_cast<std::int64_t>(last)) {
+    last = std::min(window.text.size(), static_cast<std::size_t>(scan.named.reach()));
+    search();
   }
 }
 

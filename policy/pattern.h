@@ -1,7 +1,7 @@
 // One compiled pattern: finds its matches in a text that is complete, or that still grows.
 //
 // Matches are leftmost-longest and do not overlap; a validator may shorten or reject them. A text that grows is a window: its first byte
-// is the window's, and what was cut off before it is at least kLeftContextBytes + 4 bytes away from where a search begins (or nothing was).
+// is the window's, and what was cut off before it is at least kRowBytes + 4 bytes away from where a search begins (or nothing was).
 // Immutable; any thread.
 #pragma once
 
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "policy/columns.h"
 #include "policy/regex_facts.h"
 #include "policy/validators.h"
 
@@ -41,16 +42,16 @@ struct Hit {
 struct PatternSpec {
   std::string label;  // Of its placeholder; empty: the rule's default.
   RegexNode regex;
-  std::int64_t cap = 0;                   // Bytes at which an unbounded pattern counts as a hit; 0: the pattern is bounded.
-  Validator validator = nullptr;          // May shorten a match.
-  bool whole = false;                     // Not the tail of something longer (ContinuesSomething).
-  std::vector<std::string> names;         // Folded; behind these a hyphen or '#' joins nothing, for `whole`.
-  IdCheck check = nullptr;                // Of the letters and digits.
-  std::shared_ptr<const HostList> hosts;  // Judges instead of all other checks.
-  double bits_min = 0;                    // Entropy, and no placeholder in it.
-  std::vector<std::string> context;       // Folded words, one of which must stand to the left.
-  // A '_' that a match begins, or ends, with only parts it from what stands there.
-  bool parted_left = false, parted_right = false;
+  std::int64_t cap = 0;                            // Bytes at which an unbounded pattern counts as a hit; 0: the pattern is bounded.
+  Validator validator = nullptr;                   // May shorten a match.
+  bool whole = false;                              // Not the tail of something longer (ContinuesSomething).
+  std::vector<std::string> names;                  // Folded; behind these a hyphen or '#' joins nothing, for `whole`.
+  IdCheck check = nullptr;                         // Of the letters and digits.
+  std::shared_ptr<const HostList> hosts;           // Judges instead of all other checks.
+  double bits_min = 0;                             // Entropy, and no placeholder in it.
+  std::vector<std::string> context;                // Folded words, one of which must stand to the left.
+  bool columns = false;                            // What is named so names the next value of its list or column, too.
+  bool parted_left = false, parted_right = false;  // A '_' that it begins, or ends, with only parts it from what stands there.
   void CutParting(std::string_view text, std::size_t& begin, std::size_t& end) const;
 };
 
@@ -66,6 +67,7 @@ class Pattern {
   struct Scan {
     std::int64_t next = 0;    // Where the next match may begin, absolute.
     bool swallowing = false;  // A capped hit goes on while bytes could belong to its unbounded part.
+    LastNamed named;          // The last hit, of a pattern with `columns`.
   };
 
   // The window: `text` begins at absolute offset `base`.
@@ -95,14 +97,12 @@ class Pattern {
   const std::string& loosened_prefixes() const { return loosened_prefixes_; }
   // A match has one of these in it or, where `context` is given, within kLeftContextBytes before it. Folded. Empty: nothing is known.
   const std::vector<std::string>& trigger_words() const { return trigger_words_; }
-  // What it rejects is searched again from its second character: no candidate hides another.
-  bool looks_again() const;
+  bool looks_again() const;  // What it rejects is searched again from its second character: no candidate hides another.
   int digits_min() const { return needs_[0]; }
   // The fewest that a match has of the characters of each kind.
   enum CharKind { kDigit, kDot, kColon, kHyphen, kCharKinds };
   const std::array<int, kCharKinds>& needs() const { return needs_; }
-  // The fewest bytes of the longest run that a match has of what numbers, names and keys are made of.
-  int run_min() const { return run_min_; }
+  int run_min() const { return run_min_; }  // The fewest bytes of its longest run of what numbers, names and keys are made of.
   static constexpr bool IsRunByte(char c) {
     return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' || c == '_' || c == '<';
   }
@@ -114,7 +114,7 @@ class Pattern {
 
  private:
   explicit Pattern(PatternSpec spec);
-  std::size_t Judge(std::string_view text, std::size_t begin, std::size_t end) const;
+  std::size_t Judge(const Window& window, std::size_t begin, std::size_t end, const Scan& scan) const;
   std::size_t PrefixBytes(std::string_view match) const;
   std::size_t BodyBytesMin(std::size_t prefix) const;
   bool Accept(const Window& window, std::size_t begin, std::size_t end, Scan& scan, std::vector<Hit>& out) const;

@@ -56,7 +56,11 @@ bool IsOnEveryPage(const std::string& word) {
 
 }  // namespace
 
-bool Program::Trigger::Opens(char before) const { return !context || !IsWordByte(before); }
+bool Program::Trigger::Opens(std::string_view text, std::size_t end) const {
+  if (!context || !one_word || end <= bytes) return true;
+  const std::size_t at = end - bytes;
+  return !IsWordByte(text[at - 1]) || BeginsInName(text, at);
+}
 
 bool Scope::Covers(const Subject& subject) const {
   return Names(orgs, subject.org) && Names(teams, subject.team) && Names(projects, subject.project) && Names(keys, subject.key) &&
@@ -78,7 +82,8 @@ absl::Status Program::AddTriggers() {
   for (std::uint32_t index = 0; index < sources_.size(); ++index) {
     Source& source = sources_[index];
     if (source.pattern == nullptr) continue;
-    const std::vector<std::string>& its = source.pattern->trigger_words();
+    std::vector<std::string> its = source.pattern->trigger_words();
+    for (std::string& word : its) word = WithSingleBlanks(word);
     if (its.empty() || std::any_of(its.begin(), its.end(), IsOnEveryPage)) continue;
     const bool context = !source.pattern->spec().context.empty();
     for (const std::string& word : its) words[{word, context}].push_back(index);
@@ -87,9 +92,9 @@ absl::Status Program::AddTriggers() {
   std::vector<std::string> list;
   for (auto& [word, sources] : words) {
     list.push_back(word.first);
-    trigger_of_.push_back({std::move(sources), word.first.size(), word.second});
+    trigger_of_.push_back({std::move(sources), word.first.size(), word.second, word.first.find(' ') == std::string::npos});
   }
-  TG_ASSIGN(triggers_, AhoCorasick::Build(list));
+  TG_ASSIGN(triggers_, AhoCorasick::Build(list, /*blanks_run=*/true));
   return absl::OkStatus();
 }
 
@@ -197,7 +202,7 @@ Program::Survey Program::Look(std::string_view text) const {
     if (!AhoCorasick::EndsWord(state)) continue;
     triggers_.ForEachEnding(state, [&](std::uint32_t word) {
       const Trigger& trigger = trigger_of_[word];
-      if (!trigger.Opens(i < trigger.bytes ? ' ' : view[i - trigger.bytes]) || !out.Note(word, i + 1)) return;
+      if (!trigger.Opens(text, i + 1) || !out.Note(word, i + 1)) return;
       for (const std::uint32_t source : trigger.sources) out.armed[source] = 1;
     });
   }

@@ -39,7 +39,8 @@ class Program {
     std::vector<std::uint32_t> sources;
     std::size_t bytes = 0;
     bool context = false;  // Of words beside a match: it counts only where no word goes on from the left.
-    bool Opens(char before) const;
+    bool one_word = true;  // Else its blanks may be runs of them, and where it begins is not known.
+    bool Opens(std::string_view text, std::size_t end) const;
   };
   // Which sources act, for one subject (and role).
   struct Selection {

@@ -18,7 +18,7 @@
 namespace tollgate::policy {
 namespace {
 
-constexpr std::int64_t kKeptLeftBytes = kLeftContextBytes + 64;
+constexpr std::int64_t kKeptLeftBytes = kRowBytes + 64;
 constexpr std::int64_t kTrimBytes = 512;
 constexpr std::int64_t kAskExactlyAboveBytes = 48;
 
@@ -69,17 +69,17 @@ void TextScan::ReadTriggers(std::int64_t fresh) {
     if (!triggers.EndsWord(trigger_state_)) continue;
     triggers.ForEachEnding(trigger_state_, [&](std::uint32_t word) {
       const Program::Trigger& trigger = program_.trigger(word);
-      const std::int64_t before = at - static_cast<std::int64_t>(trigger.bytes);
-      if (!trigger.Opens(before < base_ ? ' ' : text_[static_cast<std::size_t>(before - base_)])) return;
+      if (!trigger.Opens(text_, static_cast<std::size_t>(at + 1 - base_))) return;
       for (const std::uint32_t source : trigger.sources) trigger_seen_[source] = at + 1;
     });
   }
 }
 
-// A trigger word lies in what the pattern has still to search, or in the context before it.
+// A trigger word lies in what the pattern has still to search, or in the context before it; or a value that one names does.
 bool TextScan::Open(std::uint32_t source) const {
-  return !program_.sources()[source].needs_trigger ||
-         trigger_seen_[source] > scans_[source].next - static_cast<std::int64_t>(kLeftContextBytes);
+  const Pattern::Scan& scan = scans_[source];
+  return !program_.sources()[source].needs_trigger || trigger_seen_[source] > scan.next - static_cast<std::int64_t>(kLeftContextBytes) ||
+         scan.named.reach() > scan.next;
 }
 
 void TextScan::FindCapped(std::uint32_t source, std::int64_t fresh, bool at_end, std::vector<Hit>& found) {

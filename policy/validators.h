@@ -28,6 +28,7 @@ std::size_t AcceptIp(std::string_view text, std::size_t begin, std::size_t end);
 std::size_t AcceptBirthDate(std::string_view text, std::size_t begin, std::size_t end);           // A real date since 1900.
 std::size_t AcceptBirthDateInWords(std::string_view text, std::size_t begin, std::size_t end);    // "3 May 1984"
 std::size_t AcceptMrz(std::string_view text, std::size_t begin, std::size_t end);                 // ICAO 9303 check digits.
+std::size_t AcceptMrzNames(std::string_view text, std::size_t begin, std::size_t end);            // The line of a machine-readable name.
 std::size_t AcceptBitcoinAddress(std::string_view text, std::size_t begin, std::size_t end);      // Base58Check, or Bech32(m).
 std::size_t AcceptBase58Check(std::string_view text, std::size_t begin, std::size_t end);         // Four bytes of double SHA-256.
 
@@ -44,14 +45,15 @@ std::size_t AcceptInvisible(std::string_view text, std::size_t begin, std::size_
 std::size_t AcceptTags(std::string_view text, std::size_t begin, std::size_t end);       // Not the flags of England, Scotland and Wales.
 std::size_t AcceptHomoglyph(std::string_view text, std::size_t begin, std::size_t end);  // A word of Latin letters and their look-alikes.
 
-// Words, as FoldCase gives them, one of which must stand beside a match.
+// Words, as FoldCase gives them, one of which must stand beside a match. A blank of a word stands for a run of white space.
 class ContextWords {
  public:
   ContextWords() = default;
   explicit ContextWords(std::vector<std::string> words);
   bool empty() const { return words_.empty(); }
 
-  // One of them stands as a whole word, in any case, in the kLeftContextBytes before `begin`.
+  // One of them stands as a whole word, in any case, in the kLeftContextBytes before `begin`. Of a name of code ('_' and capitals part its
+  // words) it is the end, or a word such as "number" alone follows: home_phone, phoneNumber.
   bool StandBefore(std::string_view text, std::size_t begin) const;
 
  private:

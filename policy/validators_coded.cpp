@@ -91,8 +91,22 @@ std::size_t AcceptMrz(std::string_view text, std::size_t begin, std::size_t end)
     }
     return sum % 10 == Value(line, check);
   };
-  const bool good = passes({{0, 9}}, 9) && passes({{13, 6}}, 19) && passes({{21, 6}}, 27) && passes({{0, 10}, {13, 7}, {21, 22}}, 43);
-  return good ? end : 0;
+  // Passports have two lines of 44, some cards of 36, the second with numbers; most cards have three of 30, the last with names.
+  if (line.size() > 30) {
+    const std::size_t last = line.size() - 1;
+    const bool dates = passes({{0, 9}}, 9) && passes({{13, 6}}, 19) && passes({{21, 6}}, 27);
+    return dates && passes({{0, 10}, {13, 7}, {21, last - 21}}, last) ? end : 0;
+  }
+  if (!IsDigit(line[0])) return line.find("<<") != std::string_view::npos && passes({{5, 9}}, 14) ? end : 0;
+  return passes({{0, 6}}, 6) && passes({{8, 6}}, 14) ? end : 0;
+}
+
+std::size_t AcceptMrzNames(std::string_view text, std::size_t begin, std::size_t end) {
+  const std::string_view line = text.substr(begin, end - begin);
+  const std::size_t parted = line.find("<<", 1);
+  const std::string_view kinds = line.size() == 44 ? "PV" : "ACIPV";
+  const bool document = line.size() == 30 || kinds.find(line[0]) != std::string_view::npos;
+  return document && parted < line.size() - 2 ? end : 0;
 }
 
 std::size_t AcceptBirthDate(std::string_view text, std::size_t begin, std::size_t end) {

@@ -9,8 +9,16 @@ namespace tollgate::policy {
 inline bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 inline bool IsLetter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 inline bool IsWordByte(char c) { return IsDigit(c) || IsLetter(c); }  // '_' parts words: IsWordCodePoint.
+inline bool IsCapital(char c) { return c >= 'A' && c <= 'Z'; }
+inline bool IsSmall(char c) { return c >= 'a' && c <= 'z'; }
+inline bool IsBlank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 inline char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 inline char Upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; }
 inline char Before(std::string_view text, std::size_t at, std::size_t back = 1) { return at >= back ? text[at - back] : '\0'; }
+
+// A word of a name in camelCase begins here: homePhone. Not behind one letter: iPhone.
+inline bool BeginsInName(std::string_view text, std::size_t at) {
+  return at >= 2 && IsCapital(text[at]) && IsSmall(text[at - 1]) && IsSmall(text[at - 2]);
+}
 
 }  // namespace tollgate::policy

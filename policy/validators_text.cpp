@@ -1,8 +1,5 @@
 // Addresses, phone numbers and secrets: structure, entropy and the words to the left.
 //
-// Context is whole words only, in a fixed number of bytes, so that "public" does not contain "lic" and a stream sees what the whole
-// text sees.
-//
 // Tested by tests/policy/validators_test.cpp.
 #include <algorithm>
 #include <array>
@@ -189,44 +186,7 @@ std::string_view LongestBeside(const List& list, std::string_view value) {
   return value.substr(from, longest);
 }
 
-// Korean particles go on any word: "SSN은". A name of code that begins with a word names something else: "ring_buffer_size" is about no
-// ring; "user_ssn" and "ssn_1" are about an SSN.
-bool WordGoesOn(std::string_view text, std::size_t at) {
-  const std::size_t next = std::min(text.find_first_not_of('_', at), text.size());
-  if (next == text.size() || (next > at && IsDigit(text[next]))) return false;
-  std::size_t length = 0;
-  const char32_t c = DecodeAt(text, next, length);
-  return IsWordCodePoint(c) && (c < 0xAC00 || c > 0xD7AF);
-}
-
 }  // namespace
-
-ContextWords::ContextWords(std::vector<std::string> words) : words_(std::move(words)) {
-  auto made = AhoCorasick::Build(words_);
-  TG_CHECK(made.ok(), "context words are few and short");
-  automaton_ = *std::move(made);
-}
-
-bool ContextWords::StandBefore(std::string_view text, std::size_t begin) const {
-  if (words_.empty()) return false;
-  std::size_t from = begin > kLeftContextBytes ? begin - kLeftContextBytes : 0;
-  const bool cut = from > 0;
-  while (from < begin && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80) ++from;
-  std::string folded;
-  const std::string_view left = FoldedView(text.substr(from, begin - from), folded);
-  AhoCorasick::State state = AhoCorasick::kStart;
-  bool found = false;
-  for (std::size_t after = 1; after <= left.size() && !found; ++after) {
-    state = automaton_.Next(state, left[after - 1]);
-    if (!automaton_.EndsWord(state)) continue;
-    if (after < left.size() && WordGoesOn(left, after)) continue;
-    automaton_.ForEachEnding(state, [&](std::uint32_t word) {
-      const std::size_t at = after - words_[word].size();
-      found = found || (at == 0 ? !cut : !IsWordCodePoint(DecodeBefore(left, at)));
-    });
-  }
-  return found;
-}
 
 double BitsPerByte(std::string_view text) {
   std::array<int, 256> counts{};

@@ -59,10 +59,14 @@ bool IsCpf(std::string_view id) {
   const int second = Weighted(id, {11, 10, 9, 8, 7, 6, 5, 4, 3, 2}) * 10 % 11 % 10;
   return !AllSame(id) && Value(id, 9) == first && Value(id, 10) == second;
 }
-bool IsCnpj(std::string_view id) {
-  const int first = Weighted(id, {5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2}) * 10 % 11 % 10;
-  const int second = Weighted(id, {6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2}) * 10 % 11 % 10;
-  return !AllSame(id) && Value(id, 12) == first && Value(id, 13) == second;
+bool IsCnpj(std::string_view id) {  // Those given since July 2026 may have letters, which count from A = 17.
+  static constexpr int kWeights[] = {6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2};
+  const auto check = [&](std::size_t count) {
+    int sum = 0;
+    for (std::size_t i = 0; i < count; ++i) sum += kWeights[i + 13 - count] * (id[i] - '0');
+    return sum * 10 % 11 % 10;
+  };
+  return !AllSame(id) && Value(id, 12) == check(12) && Value(id, 13) == check(13);
 }
 
 bool IsCuit(std::string_view id) { return "012345678990"[11 - Weighted(id, {5, 4, 3, 2, 7, 6, 5, 4, 3, 2}) % 11] == id[10]; }
@@ -88,14 +92,14 @@ bool IsCedula(std::string_view id) {
 
 constexpr Identifier kRows[] = {
     {"us_ssn", R"(\d{3}-\d{2}-\d{4})", IsSsn},
-    {"us_ssn", R"(\d{3} \d{2} \d{4}|\d{9})", IsSsn, "ssn|ssns|ss|social security|social-security|soc sec|taxpayer"},
+    {"us_ssn", R"(\d{3}[ .]\d{2}[ .]\d{4}|\d{9})", IsSsn, "ssn|ssns|ss|social security|social-security|soc sec|taxpayer"},
     {"us_itin", R"(9\d{2}-\d{2}-\d{4})", IsItin},
     {"us_itin", R"(9\d{2} \d{2} \d{4}|9\d{8})", IsItin, "itin|itins|taxpayer identification|taxpayer id"},
     {"us_ein", R"(\d{2}-\d{7})", IsEin, "ein|fein|employer identification|employer id|federal tax id|tax id"},
     {"us_routing_number", R"(\d{9})", IsRoutingNumber, "routing|aba|rtn|routing number|transit number"},
     {"us_npi", R"([12]\d{9})", [](std::string_view id) { return PassesLuhn("80840" + std::string(id)); },
      "npi|national provider|provider identifier"},
-    {"us_dea_number", R"([ABFGMPRX][A-Z]\d{7})",
+    {"us_dea_number", R"([ABFGMPRX][A-Z9]\d{7})",
      [](std::string_view id) {
        return Weighted(id.substr(2), {1, 2, 1, 2, 1, 2}) % 10 == Value(id, 8);
      },
@@ -117,8 +121,8 @@ constexpr Identifier kRows[] = {
      "clabe|interbancaria"},
     {"br_cpf", R"(\d{3}\.\d{3}\.\d{3}-\d{2})", IsCpf},
     {"br_cpf", R"(\d{11})", IsCpf, "cpf"},
-    {"br_cnpj", R"(\d{2}\.\d{3}\.\d{3}/\d{4}-\d{2})", IsCnpj},
-    {"br_cnpj", R"(\d{14})", IsCnpj, "cnpj"},
+    {"br_cnpj", R"([0-9A-Z]{2}\.[0-9A-Z]{3}\.[0-9A-Z]{3}/[0-9A-Z]{4}-\d{2})", IsCnpj},
+    {"br_cnpj", R"([0-9A-Z]{12}\d{2})", IsCnpj, "cnpj"},
     {"ar_cuit", R"((?:2[0347]|3[034])-\d{8}-\d)", IsCuit},
     {"ar_cuit", R"((?:2[0347]|3[034])\d{9})", IsCuit, "cuit|cuil"},
     {"cl_rut", R"(\d{1,2}\.\d{3}\.\d{3}-[0-9Kk])", IsRut},

@@ -95,11 +95,12 @@ bool IsIrd(std::string_view given) {
   if (check == 10) check = (11 - Weighted(id, {7, 4, 3, 2, 5, 2, 7, 6}) % 11) % 11;
   return check == Value(id, 8);
 }
-bool IsNhi(std::string_view id) {  // Letters count from 1, without I and O.
+bool IsNhi(std::string_view id) {  // Letters count from 1, without I and O. Newer ones end in two letters, of which the last checks.
   static constexpr std::string_view kLetters = "ABCDEFGHJKLMNPQRSTUVWXYZ";
   int sum = 0;
   for (std::size_t i = 0; i < 6; ++i)
-    sum += (7 - static_cast<int>(i)) * (i < 3 ? static_cast<int>(kLetters.find(id[i])) + 1 : Value(id, i));
+    sum += (7 - static_cast<int>(i)) * (IsLetter(id[i]) ? static_cast<int>(kLetters.find(id[i])) + 1 : Value(id, i));
+  if (IsLetter(id[6])) return id[6] == kLetters[static_cast<std::size_t>(23 - sum % 24)];
   return sum % 11 != 0 && (11 - sum % 11) % 10 == Value(id, 6);
 }
 
@@ -129,7 +130,7 @@ constexpr Identifier kRows[] = {
     {"au_acn", R"(\d{3} ?\d{3} ?\d{3})", IsAcn, "acn|australian company number"},
     {"au_medicare", R"([2-6]\d{3} ?\d{5} ?\d)", IsAuMedicare, "medicare|medicare number|medicare card"},
     {"nz_ird", R"(\d{2,3}[- ]?\d{3}[- ]?\d{3})", IsIrd, "ird|ird number|inland revenue"},
-    {"nz_nhi", R"([A-HJ-NP-Z]{3}\d{4})", IsNhi, "nhi|nhi number|national health index"},
+    {"nz_nhi", R"([A-HJ-NP-Z]{3}\d{2}(?:\d{2}|[A-HJ-NP-Z]{2}))", IsNhi, "nhi|nhi number|national health index"},
 };
 
 }  // namespace

@@ -6,6 +6,8 @@
 // delle Entrate; AT (NIF); Belastingdienst; Rijksregister, FPS Finance; ZAS (AHV), BFS (UID); Austrian social insurance. VAT numbers: VIES.
 //
 // Tested by tests/policy/catalog_test.cpp.
+#include <algorithm>
+
 #include "policy/catalog/checksums.h"
 #include "policy/catalog/identifiers.h"
 #include "policy/validators_internal.h"
@@ -60,7 +62,11 @@ bool IsRentenversicherung(std::string_view id) {
   return WeightedCrossSum(digits, {2, 1, 2, 5, 7, 1, 2, 1, 2, 1, 2, 1}) % 10 == Value(id, 11);
 }
 
-bool IsGermanCard(std::string_view id) { return Weighted(id, {7, 3, 1, 7, 3, 1, 7, 3, 1}) % 10 == Value(id, 9); }
+// The check digit is in the machine-readable zone; what is printed large is the number without it.
+bool IsGermanCard(std::string_view id) {
+  return id.size() == 9 ? std::count_if(id.begin(), id.end(), IsDigit) >= 2
+                        : Weighted(id, {7, 3, 1, 7, 3, 1, 7, 3, 1}) % 10 == Value(id, 9);
+}
 
 bool IsNir(std::string_view id) {
   std::string digits(id.substr(0, 13));
@@ -96,16 +102,17 @@ bool IsCodiceFiscale(std::string_view id) {
 
 bool IsPtNif(std::string_view id) {
   const int rest = Weighted(id, {9, 8, 7, 6, 5, 4, 3, 2}) % 11;
-  return !AllSame(id) && id[0] != '0' && id[0] != '4' && Value(id, 8) == (rest < 2 ? 0 : 11 - rest);
+  const bool given = id[0] != '0' && (id[0] != '4' || id[1] == '5');  // 45: people from abroad.
+  return !AllSame(id) && given && Value(id, 8) == (rest < 2 ? 0 : 11 - rest);
 }
 
 bool IsBsn(std::string_view id) { return !AllSame(id) && Weighted(id, {9, 8, 7, 6, 5, 4, 3, 2, -1}) % 11 == 0; }
 bool IsDutchVat(std::string_view id) { return IsBsn(id.substr(2, 9)) || Modulo(id, 97) == 1; }
 
-bool IsRijksregister(std::string_view id) {
+bool IsRijksregister(std::string_view id) {  // BIS numbers have 20 or 40 more months.
   const std::string head(id.substr(0, 9));
-  const int check = Number(id, 9, 2);
-  if (Number(id, 2, 2) > 12 || Number(id, 4, 2) > 31) return false;
+  const int check = Number(id, 9, 2), month = Number(id, 2, 2);
+  if (month > 52 || month % 20 > 12 || Number(id, 4, 2) > 31) return false;
   return !AllSame(id) && (97 - Modulo(head, 97) == check || 97 - Modulo("2" + head, 97) == check);
 }
 bool IsBelgianVat(std::string_view id) {
@@ -124,10 +131,13 @@ bool IsAustrianVat(std::string_view id) {
   return (10 - (WeightedCrossSum(id.substr(3), {1, 2, 1, 2, 1, 2, 1}) + 4) % 10) % 10 == Value(id, 10);
 }
 
+#define TG_NINO "[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]"
+
 constexpr Identifier kRows[] = {
     {"gb_nhs_number", R"(\d{3}[ -]\d{3}[ -]\d{4}|\d{10})", IsNhs, "nhs|nhs number|nhs no|patient"},
-    {"gb_nino", R"([A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] \d{2} \d{2} \d{2} [A-D])", IsNino},
-    {"gb_nino", R"([A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]\d{6}[A-D])", IsNino, "nino|national insurance|ni number|ni no|insurance number"},
+    {"gb_nino", TG_NINO R"( \d{2} \d{2} \d{2} [A-D])", IsNino},
+    {"gb_nino", TG_NINO R"((?: ?\d{6} ?[A-D]|\d{2} \d{2} \d{2} ?[A-D]| \d{2} \d{2} \d{2}[A-D]))", IsNino,
+     "nino|national insurance|ni number|ni no|insurance number|ni"},
     {"gb_utr", R"(\d{5} ?\d{5})", IsUtr, "utr|unique taxpayer reference|unique taxpayer"},
     {"gb_vat", R"(GB ?\d{3} ?\d{4} ?\d{2})", IsGbVat},
     {"gb_sedol", R"([0-9B-DF-HJ-NP-TV-Z]{6}\d)", IsSedol, "sedol|sedols"},
@@ -136,26 +146,28 @@ constexpr Identifier kRows[] = {
      "steuer-id|steuerid|steuer id|steueridentifikationsnummer|steuer-identifikationsnummer|identifikationsnummer|idnr|german tax id"},
     {"de_rentenversicherung", R"(\d{2} ?\d{6} ?[A-Z] ?\d{3})", IsRentenversicherung},
     {"de_vat", R"(DE ?[1-9]\d{8})", [](std::string_view id) { return PassesMod11_10(id.substr(2)); }},
-    {"de_id_card", R"([CFGHJKLMNPRTVWXYZ][CFGHJKLMNPRTVWXYZ0-9]{8}\d)", IsGermanCard,
+    {"de_id_card", R"([CFGHJKLMNPRTVWXYZ][CFGHJKLMNPRTVWXYZ0-9]{8}\d?)", IsGermanCard,
      "personalausweis|ausweisnummer|personalausweisnummer|ausweis|ausweis-nr|reisepass|german id card"},
     {"fr_nir", R"([12] ?\d{2} ?(?:0[1-9]|1[0-2]|[2-9]\d) ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2})", IsNir},
+    {"fr_nir", R"([3478] ?\d{2} ?(?:0[1-9]|1[0-2]|[2-9]\d) ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2})", IsNir,
+     "nir|nia|insee|sécurité sociale|securite sociale|numéro de sécu"},
     {"fr_siren", R"(\d{3} \d{3} \d{3}|\d{9})", PassesLuhn, "siren|rcs|numéro siren"},
     {"fr_siret", R"(\d{3} \d{3} \d{3} \d{5}|\d{14})", PassesLuhn, "siret|numéro siret"},
     {"fr_vat", R"(FR ?\d{2} ?\d{3} ?\d{3} ?\d{3})", IsFrenchVat},
-    {"es_dni", R"(\d{8}-?[A-HJ-NP-TV-Z])", IsDni, "dni|nif|d.n.i|documento|identidad|spanish id"},
+    {"es_dni", R"((?:\d{8}|\d{2}\.\d{3}\.\d{3}|[KLM]-?\d{7})-?[A-HJ-NP-TV-Z])", IsDni, "dni|nif|d.n.i|documento|identidad|spanish id"},
     {"es_nie", R"([XYZ]-?\d{7}-?[A-HJ-NP-TV-Z])", IsNie},
     {"es_cif", R"([ABCDEFGHJNPQRSUVW]-?\d{7}-?[0-9A-J])", IsCif, "cif|nif|c.i.f"},
     {"it_codice_fiscale", R"([A-Z]{6}[0-9LMNP-V]{2}[A-EHLMPRST][0-9LMNP-V]{2}[A-Z][0-9LMNP-V]{3}[A-Z])", IsCodiceFiscale},
     {"it_partita_iva", R"(\d{11})", PassesLuhn, "partita iva|p.iva|p. iva|piva|p.i"},
     {"pt_nif", R"(\d{3} \d{3} \d{3}|\d{9})", IsPtNif, "nif|contribuinte|nipc"},
-    {"nl_bsn", R"(\d{9}|\d{3} \d{3} \d{3}|\d{4}[. ]\d{2}[. ]\d{3})", IsBsn,
+    {"nl_bsn", R"(\d{9}|\d{3}[. ]\d{3}[. ]\d{3}|\d{4}[. ]\d{2}[. ]\d{3})", IsBsn,
      "bsn|burgerservicenummer|sofinummer|sofi|bsn-nummer|citizen service number"},
     {"nl_vat", R"(NL\d{9}B\d{2})", IsDutchVat},
     {"be_national_number", R"(\d{2}\.\d{2}\.\d{2}-\d{3}\.\d{2})", IsRijksregister},
     {"be_national_number", R"(\d{11}|\d{6}[ -]\d{3}[ -.]\d{2})", IsRijksregister,
      "rijksregister|rijksregisternummer|registre national|numéro national|insz|niss|nrn"},
     {"be_vat", R"(BE ?0?\d{3}\.?\d{3}\.?\d{3})", IsBelgianVat},
-    {"ch_ahv", R"(756\.?\d{4}\.?\d{4}\.?\d{2})", IsEan},
+    {"ch_ahv", R"(756[. ]?\d{4}[. ]?\d{4}[. ]?\d{2})", IsEan},
     {"ch_uid", R"(CHE-?\d{3}\.?\d{3}\.?\d{3})", IsSwissUid},
     {"at_svnr", R"(\d{4} ?\d{6})", IsSvnr, "svnr|sv-nummer|sv-nr|sozialversicherungsnummer|versicherungsnummer"},
     {"at_vat", R"(ATU\d{8})", IsAustrianVat},

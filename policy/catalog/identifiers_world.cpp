@@ -35,11 +35,16 @@ namespace {
 
 constexpr char kBirthWords[] =
     "born|birth|birthday|birthdate|dob|d.o.b|geboren|geburtsdatum|geb|geburtstag|né le|née le|date de naissance|nacido|nacida|nacimiento|"
-    "nato il|nata il|data di nascita|geboortedatum|född|født|nascido|nascida|data de nascimento|urodzony|urodzona|data urodzenia";
+    "nato il|nata il|data di nascita|geboortedatum|född|født|nascido|nascida|data de nascimento|urodzony|urodzona|data urodzenia|"
+    "birth date|date of birth";
 
 constexpr char kPhoneWords[] =
     "phone|phones|telephone|tel|mobile|cell|cellphone|call|called|calling|fax|whatsapp|sms|dial|hotline|telefon|handy|mobil|telefono|"
     "teléfono|móvil|téléphone|rufnummer|ring|voicemail|telefoon|telefone|telemóvel|celular|cellulare|telefonnummer|电话|電話|手机|전화";
+
+constexpr char kPassportWords[] =
+    "passport|passport no|passport number|reisepass|reisepassnummer|passnummer|pass-nr|passeport|pasaporte|passaporto|paspoort|"
+    "paspoortnummer|paszport";
 
 // North American and Chinese makers use the check digit; elsewhere it may be anything.
 bool IsVin(std::string_view id) {
@@ -61,6 +66,10 @@ bool IsIsin(std::string_view id) {
 
 bool IsLei(std::string_view id) { return std::any_of(id.begin(), id.end() - 2, IsLetter) && Modulo(id, 97) == 1; }
 
+bool IsOldLei(std::string_view id) { return id.substr(4, 2) != "00" && IsLei(id); }  // Given before two zeros were reserved.
+
+bool HasTwoDigits(std::string_view id) { return std::count_if(id.begin(), id.end(), IsDigit) >= 2; }
+
 bool IsMac(std::string_view id) { return (id.size() == 12 || id.size() == 16) && !AllSame(id); }  // EUI-48 or EUI-64.
 
 constexpr Identifier kRows[] = {
@@ -69,7 +78,9 @@ constexpr Identifier kRows[] = {
      "[" TG_LETTERS "0-9](?:[" TG_LETTERS "0-9.-]{0,120}[" TG_LETTERS "0-9])?\\.[" TG_LETTERS "]{2,24}",
      nullptr, "", AcceptEmail},
     {"card", "\\b\\d(?:" TG_GAP "\\d){11,18}\\b", nullptr, "", AcceptCard},
-    {"iban", "\\b(?:[A-Z]{2}\\d{2}(?:" TG_BLANKS "[A-Z0-9]){11,30}|[a-z]{2}\\d{2}[a-z0-9]{11,30})", nullptr, "", AcceptIban},
+    {"iban",
+     "\\b(?:[A-Z]{2}\\d{2}(?:" TG_BLANKS "[A-Z0-9]){11,30}|[a-z]{2}\\d{2}(?:[a-z0-9]{11,30}|(?: [a-z0-9]{4}){2,7}(?: [a-z0-9]{1,3})?))",
+     nullptr, "", AcceptIban},
     {"phone", "\\+\\(?" TG_PHONE_DIGITS, nullptr, "", AcceptInternationalPhone},
     {"phone", "(?:\\(|\\b)" TG_PHONE_DIGITS, nullptr, kPhoneWords, AcceptLocalPhone},
     {"ip", R"(\b\d{1,3}(?:\.\d{1,3}){3,7}\b)", nullptr, "", AcceptIp},
@@ -80,6 +91,7 @@ constexpr Identifier kRows[] = {
     {"vin", "[A-HJ-NPR-Z0-9]{17}", IsVin, "vin|chassis|vehicle identification|fahrgestellnummer|fin|numéro de série|bastidor|telaio"},
     {"isin", R"([A-Z]{2}[A-Z0-9]{9}\d)", IsIsin, "isin|isins|security|securities|bond|bonds|fund|share|shares|stock|etf|wertpapier"},
     {"lei", R"([A-Z0-9]{4}00[A-Z0-9]{12}\d{2})", IsLei},
+    {"lei", R"([A-Z0-9]{18}\d{2})", IsOldLei, "lei|legal entity identifier"},
     {"bic", "[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?", [](std::string_view id) { return IsCountry(id.substr(4, 2)); },
      "bic|swift|swift code|bic code|swift-code"},
     {"bitcoin_address", R"(\b[13][1-9A-HJ-NP-Za-km-z]{25,34}\b)", nullptr, "", AcceptBitcoinAddress},
@@ -90,9 +102,14 @@ constexpr Identifier kRows[] = {
      "\\b\\d{1,2}(?:st|nd|rd|th|er|\\.)?[ -](?:of |de )?(?i:" TG_ENGLISH_MONTHS "|" TG_OTHER_MONTHS ")\\.?,?[ -](?:de )?\\d{4}\\b", nullptr,
      kBirthWords, AcceptBirthDateInWords},
     {"birth_date", "\\b(?i:" TG_ENGLISH_MONTHS ")\\.? \\d{1,2}(?:st|nd|rd|th)?,? \\d{4}\\b", nullptr, kBirthWords, AcceptBirthDateInWords},
-    {"passport_number", R"([A-Z]{0,2}\d{6,9}|[A-Z][A-Z0-9]{7}\d)", nullptr,
-     "passport|passport no|passport number|reisepass|reisepassnummer|passeport|pasaporte|passaporto|paspoort|paspoortnummer|paszport"},
-    {"passport_mrz", R"(\b[A-Z0-9][A-Z0-9<]{8}\d[A-Z<]{3}\d{6}\d[MFX<]\d{6}\d[A-Z0-9<]{14}[0-9<]\d\b)", nullptr, "", AcceptMrz},
+    {"passport_number", R"([A-Z]{0,2}\d{6,9}|[A-Z][A-Z0-9]{7}\d|\d{2}[A-Z]{2}\d{5})", nullptr, kPassportWords},
+    {"passport_number", "[CFGHJK][CFGHJKLMNPRTVWXYZ0-9]{7}[CFGHJKLMNPRTVWXYZ]", HasTwoDigits, kPassportWords},
+    // The lines of passports, visas and cards. Those of names have no edge on the right: they end in '<'.
+    {"passport_mrz", R"(\b[A-Z0-9][A-Z0-9<]{8}\d[A-Z<]{3}\d{6}\d[MFX<]\d{6}\d[A-Z0-9<]{7}(?:[A-Z0-9<]{7}[0-9<])?\d\b)", nullptr, "",
+     AcceptMrz},
+    {"passport_mrz", R"(\b[ACI][A-Z0-9<][A-Z<]{3}[A-Z0-9<]{9}\d[A-Z0-9<]{15})", nullptr, "", AcceptMrz},
+    {"passport_mrz", R"(\b\d{7}[MFX<]\d{7}[A-Z<]{3}[A-Z0-9<]{11}\d\b)", nullptr, "", AcceptMrz},
+    {"passport_mrz", R"(\b[A-Z][A-Z<]{28}(?:[A-Z<]{6}(?:[A-Z<]{8})?)?<)", nullptr, "", AcceptMrzNames},
 };
 
 }  // namespace
