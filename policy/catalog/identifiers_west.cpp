@@ -62,11 +62,7 @@ bool IsRentenversicherung(std::string_view id) {
   return WeightedCrossSum(digits, {2, 1, 2, 5, 7, 1, 2, 1, 2, 1, 2, 1}) % 10 == Value(id, 11);
 }
 
-// The check digit is in the machine-readable zone; what is printed large is the number without it.
-bool IsGermanCard(std::string_view id) {
-  return id.size() == 9 ? std::count_if(id.begin(), id.end(), IsDigit) >= 2
-                        : Weighted(id, {7, 3, 1, 7, 3, 1, 7, 3, 1}) % 10 == Value(id, 9);
-}
+bool IsGermanCard(std::string_view id) { return Weighted(id, {7, 3, 1, 7, 3, 1, 7, 3, 1}) % 10 == Value(id, 9); }
 
 bool IsNir(std::string_view id) {
   std::string digits(id.substr(0, 13));
@@ -146,8 +142,12 @@ constexpr Identifier kRows[] = {
      "steuer-id|steuerid|steuer id|steueridentifikationsnummer|steuer-identifikationsnummer|identifikationsnummer|idnr|german tax id"},
     {"de_rentenversicherung", R"(\d{2} ?\d{6} ?[A-Z] ?\d{3})", IsRentenversicherung},
     {"de_vat", R"(DE ?[1-9]\d{8})", [](std::string_view id) { return PassesMod11_10(id.substr(2)); }},
-    {"de_id_card", R"([CFGHJKLMNPRTVWXYZ][CFGHJKLMNPRTVWXYZ0-9]{8}\d?)", IsGermanCard,
+    {"de_id_card", R"([CFGHJKLMNPRTVWXYZ][CFGHJKLMNPRTVWXYZ0-9]{8}\d)", IsGermanCard,
      "personalausweis|ausweisnummer|personalausweisnummer|ausweis|ausweis-nr|reisepass|german id card"},
+    // As it is printed large, without the check digit.
+    {"de_id_card", "[LMNPRTVWXY][CFGHJKLMNPRTVWXYZ0-9]{8}",
+     [](std::string_view id) { return std::count_if(id.begin(), id.end(), IsDigit) >= 2; },
+     "personalausweis|ausweisnummer|personalausweisnummer|ausweis|ausweis-nr|german id card"},
     {"fr_nir", R"([12] ?\d{2} ?(?:0[1-9]|1[0-2]|[2-9]\d) ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2})", IsNir},
     {"fr_nir", R"([3478] ?\d{2} ?(?:0[1-9]|1[0-2]|[2-9]\d) ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2})", IsNir,
      "nir|nia|insee|sécurité sociale|securite sociale|numéro de sécu"},
