@@ -17,6 +17,7 @@ find_package(Catch2 3 REQUIRED)
 # Not from pkg-config, which walks Abseil's hundred files again and again: that took twelve seconds of each configuration.
 find_package(gRPC CONFIG REQUIRED)
 find_program(TOLLGATE_GRPC_PLUGIN grpc_cpp_plugin REQUIRED)
+pkg_check_modules(pq REQUIRED IMPORTED_TARGET libpq)
 pkg_check_modules(pqxx REQUIRED IMPORTED_TARGET libpqxx)
 pkg_check_modules(icu REQUIRED IMPORTED_TARGET icu-i18n icu-uc)
 pkg_check_modules(re2 REQUIRED IMPORTED_TARGET re2)
