@@ -79,6 +79,7 @@ class FakePolicy final : public v1::Policy::Service {
     approval.set_team("search");
     approval.set_key("3kQ9xZ0b");
     approval.set_state("pending");
+    approval.set_request_id("01937c2e-7777-7bb0-a3f5-3c1f0a2b4d5e");
     return grpc::Status::OK;
   }
   grpc::Status Approve(grpc::ServerContext*, const v1::ApproveRequest* request, v1::PolicyApproval* reply) override {
@@ -92,6 +93,7 @@ class FakePolicy final : public v1::Policy::Service {
     revoke_approval = *request;
     reply->set_rule_id("dump");
     reply->set_key("3kQ9xZ0b");
+    if (request->reason() != "not this") reply->set_granted_by("9aBcDeFg");
     return grpc::Status::OK;
   }
   v1::ApproveRequest approve;
