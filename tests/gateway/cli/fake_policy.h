@@ -113,6 +113,7 @@ class FakePolicy final : public v1::Policy::Service {
   static void FillChanges(bool first, v1::PolicyChanges& reply) {
     reply.set_policy_digest("0123456789abcdef");
     reply.set_judged(1500);
+    reply.set_replies(500);
     reply.set_changed(20);
     reply.set_erased(3);
     v1::VerdictChange& verdict = *reply.add_verdicts();
@@ -131,6 +132,12 @@ class FakePolicy final : public v1::Policy::Service {
     rule.set_would("block");
     rule.set_count(20);
     rule.set_spans_would(21);
+    v1::ReplyGap& gap = *reply.add_reply_gaps();
+    gap.set_why("blocked");
+    gap.set_count(2);
+    *gap.add_examples() = at;
+    if (!first) reply.add_reply_gaps()->set_why("erased");
+    if (!first) reply.mutable_reply_gaps(1)->set_count(1);
     if (first) reply.set_next_page_token("more");
   }
   grpc::Status refusal;  // Of Check, Put and Replay.
