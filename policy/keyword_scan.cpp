@@ -15,7 +15,7 @@
 namespace tollgate::policy {
 namespace {
 
-bool IsBlank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+bool IsBlank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 std::string WithSingleBlanks(std::string_view text) {
   std::string out;
