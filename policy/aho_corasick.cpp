@@ -24,7 +24,7 @@ absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& w
   }
   for (int c = 'A'; c <= 'Z'; ++c) out.class_[static_cast<std::size_t>(c)] = out.class_[static_cast<std::size_t>(c) + 32];
   if (blanks_run) {
-    for (const char c : {'\t', '\r', '\n'}) out.class_[static_cast<std::uint8_t>(c)] = out.class_[' '];
+    for (const char c : {'\t', '\n', '\v', '\f', '\r'}) out.class_[static_cast<std::uint8_t>(c)] = out.class_[' '];
   }
 
   const std::size_t k = out.classes_;

@@ -1,7 +1,7 @@
 // Finds all of many words in one pass: the classic automaton with failure links, flattened to a table.
 //
 // Bytes are compared in ASCII lower case: give words in lower case; the text may be as it is. Where blanks run, a blank of a word stands
-// for any number of blanks (space, tab, CR, LF) in the text. Immutable once built; any thread.
+// for any number of blanks (space, tab, line ends and feeds) in the text. Immutable once built; any thread.
 #pragma once
 
 #include <array>

@@ -32,7 +32,7 @@ bool WordGoesOn(std::string_view text, std::size_t at) {
   if (next == text.size() || (next > at && IsDigit(text[next]))) return false;
   std::size_t length = 0;
   const char32_t c = DecodeAt(text, next, length);
-  return IsWordCodePoint(c) && (c < 0xAC00 || c > 0xD7AF);
+  return IsWordCodePoint(c) && !IsHangul(c);
 }
 
 // "ring_buffer_size" is about no ring, "call_id" about no call; "user_ssn", "ssn_1", "ssn_number", "phoneNumber", "passportNo" and

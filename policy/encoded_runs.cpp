@@ -34,7 +34,7 @@ constexpr std::array<std::uint8_t, 256> MakeBase64() {
 constexpr std::array<std::uint8_t, 256> kBase64 = MakeBase64();
 
 std::uint8_t Base64Of(char c) { return kBase64[static_cast<unsigned char>(c)]; }
-bool IsWord(char c) { return Base64Of(c) < 64 || c == '.' || c == '~' || c == '%' || c == '='; }
+bool IsWord(char c) { return Base64Of(c) < 64 || c == '.' || c == '~' || c == '%' || c == '=' || c == '@'; }
 
 int HexOf(char c) {
   if (IsDigit(c)) return c - '0';
@@ -60,15 +60,17 @@ class Decoder {
  public:
   Decoder(std::string_view word, const std::function<void(const Decoded&)>& fn) : word_(word), fn_(fn) {}
 
-  void Percent() {
+  // Percent-encoding, and forms, in which a blank is a '+'.
+  void Percent(bool form) {
     for (std::size_t begin = 0, end = 0; begin < word_.size(); begin = end + 1) {
       end = std::min(word_.find('=', begin), word_.size());
       bytes_.clear();
       bool escaped = false;
       for (std::size_t at = begin; at < end; ++at) {
         const bool escape = IsEscape(word_, at) && at + 2 < end;
-        bytes_ += escape ? static_cast<char>(HexOf(word_[at + 1]) * 16 + HexOf(word_[at + 2])) : word_[at];
-        escaped = escaped || escape;
+        const bool blank = form && word_[at] == '+';
+        bytes_ += escape ? static_cast<char>(HexOf(word_[at + 1]) * 16 + HexOf(word_[at + 2])) : blank ? ' ' : word_[at];
+        escaped = escaped || (form ? blank : escape);
         at += escape ? 2 : 0;
       }
       if (escaped) Tell(begin, end);
@@ -176,7 +178,8 @@ void WordCutter::Read(std::string_view piece, bool at_end, std::vector<EncodedWo
 
 void ForEachDecoded(std::string_view word, const std::function<void(const Decoded&)>& fn) {
   Decoder decoder(word, fn);
-  if (word.find('%') != std::string_view::npos) decoder.Percent();
+  if (word.find('%') != std::string_view::npos) decoder.Percent(/*form=*/false);
+  if (word.find('+') != std::string_view::npos) decoder.Percent(/*form=*/true);
   if (word.size() < kBase64Min) return;
   decoder.Base64();
   decoder.Hex();

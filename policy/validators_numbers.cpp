@@ -150,6 +150,37 @@ std::size_t PrintedCount(const CardDigits& card, const CardGroups& groups) {
   return count;
 }
 
+// What a card's number looks like where it stands: all its digits together, or in the groups that are printed on cards. In any other groups
+// it is a row of numbers, unless something says that it is a card's; so are groups of four that go on to the left.
+bool LooksPrinted(std::string_view text, const CardDigits& card, std::size_t count) {
+  if (card.at[count - 1] == card.at[0] + count - 1) return true;
+  const bool grouped = std::any_of(kPrintedGroups.begin(), kPrintedGroups.end(),
+                                   [&](const CardGroups& groups) { return PrintedCount(card, groups) == count; });
+  const auto is_group = [&](std::size_t end) {
+    return end >= 5 && std::string_view(" -").find(text[end - 1]) != std::string_view::npos && IsDigit(text[end - 2]) &&
+           IsDigit(text[end - 3]) && IsDigit(text[end - 4]) && IsDigit(text[end - 5]) && (end == 5 || !IsWordByte(text[end - 6]));
+  };
+  const std::size_t begin = card.at[0];
+  return grouped && !(is_group(begin) && is_group(begin - 5));
+}
+
+bool AllGapsWide(std::string_view text, const CardDigits& card) {
+  for (std::size_t i = 1; i < card.digits.size(); ++i) {
+    const std::string_view gap = text.substr(card.at[i - 1] + 1, card.at[i] - card.at[i - 1] - 1);
+    if (!gap.empty() && !IsWide(gap)) return false;
+  }
+  return true;
+}
+
+// "12/4111…": the tail of a reference. "v1/4111…": a part of a path.
+bool ContinuesNumber(std::string_view text, std::size_t begin) {
+  const char before = Before(text, begin);
+  if ((before != '.' && before != '/') || !IsDigit(Before(text, begin, 2))) return false;
+  std::size_t back = 2;
+  while (back < 8 && IsDigit(Before(text, begin, back))) ++back;
+  return before == '.' || !IsLetter(Before(text, begin, back));
+}
+
 // The next number of a row or of a column.
 bool FollowsNumber(std::string_view text, std::size_t begin) {
   std::size_t at = begin;
@@ -227,8 +258,7 @@ bool IsCard(std::string_view text, std::size_t begin, const CardDigits& card, st
 }  // namespace
 
 std::size_t AcceptCard(std::string_view text, std::size_t begin, std::size_t end) {
-  const char before = Before(text, begin);
-  if ((before == '.' || before == '/') && IsDigit(Before(text, begin, 2))) return 0;  // The fraction of a number, the tail of a reference.
+  if (ContinuesNumber(text, begin)) return 0;
   const CardDigits card(text, begin, end);
   if (card.digits.find_first_not_of(card.digits[0]) == std::string::npos) return 0;
   const auto judge = [&](std::size_t count) {
@@ -236,9 +266,10 @@ std::size_t AcceptCard(std::string_view text, std::size_t begin, std::size_t end
   };
   const std::size_t together = TogetherCount(text, card);
   for (std::size_t count = together; count >= 12; --count) {
-    if (card.EndsGroup(count) && IsCard(text, begin, card, count)) return judge(count);
+    if (card.EndsGroup(count) && IsCard(text, begin, card, count) && (LooksPrinted(text, card, count) || SaysCard(text, begin)))
+      return judge(count);
   }
-  if (together == card.digits.size() || FollowsNumber(text, begin)) return 0;
+  if (together == card.digits.size() || (FollowsNumber(text, begin) && AllGapsWide(text, card))) return 0;
   for (const CardGroups& groups : kPrintedGroups) {
     const std::size_t count = PrintedCount(card, groups);
     if (count > 0 && IsCard(text, begin, card, count)) return judge(count);

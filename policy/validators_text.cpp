@@ -94,27 +94,27 @@ std::size_t AcceptIpv6(std::string_view text, std::size_t begin, std::size_t end
   return whole && digit && address.size() >= 6 ? end : 0;
 }
 
-// Between "scheme://" and the host of a URL: right behind the slashes, or behind a colon, as a password is. A host and what follows it
-// touch an address, too: https://acme.example,bob@example.com.
+// Of URLs that name nobody on a machine: what stands before their '@' is the beginning of an address.
+constexpr std::string_view kPublicSchemes[] = {"http", "https", "mailto", "xmpp", "sip", "ftp"};
+
+std::string SchemeBefore(std::string_view text, std::size_t end) {
+  std::size_t begin = end;
+  while (begin > 0 && end - begin < 8 && IsLetter(text[begin - 1])) --begin;
+  return LowerCase(text.substr(begin, end - begin));
+}
+
+// Between "scheme://" and the host of a URL: right behind the slashes, as a machine's user is, or behind a colon, as a password is. A host
+// and what follows it touch an address, too: https://acme.example,bob@example.com.
 bool InUserInfo(std::string_view text, std::size_t begin) {
   bool colon = false;
   for (std::size_t back = 1; back <= kLeftContextBytes && back <= begin; ++back) {
     const char c = text[begin - back];
-    if (c == '/') return (colon || back == 1) && back + 2 <= begin && text.substr(begin - back - 2, 2) == ":/";
+    if (c == '/') {
+      if (back + 2 > begin || text.substr(begin - back - 2, 2) != ":/") return false;
+      return colon || (back == 1 && !Among(kPublicSchemes, SchemeBefore(text, begin - back - 2)));
+    }
     if (std::string_view("?,;'\"<>|() \t\r\n").find(c) != std::string_view::npos) return false;
     colon = colon || c == ':';
-  }
-  return false;
-}
-
-// A '+' and digits go back from here, not more of them than a number has with those of the candidate.
-bool InsideInternational(std::string_view text, std::size_t begin, std::size_t end) {
-  auto digits = std::count_if(text.begin() + static_cast<std::ptrdiff_t>(begin), text.begin() + static_cast<std::ptrdiff_t>(end), IsDigit);
-  for (std::size_t back = 1; back <= kLeftContextBytes && back <= begin && digits <= 15; ++back) {
-    const char c = Before(text, begin, back);
-    if (c == '+') return true;
-    if (!IsDigit(c) && std::string_view(" ().-/").find(c) == std::string_view::npos && static_cast<signed char>(c) >= 0) return false;
-    digits += IsDigit(c) ? 1 : 0;
   }
   return false;
 }
@@ -128,23 +128,10 @@ bool LooksLikeUuid(std::string_view value) {
   return true;
 }
 
-bool IsPhoneShaped(std::string_view all) {
-  const auto digits = std::count_if(all.begin(), all.end(), IsDigit);
-  const auto opened = std::count(all.begin(), all.end(), '('), closed = std::count(all.begin(), all.end(), ')');
-  return digits >= 7 && digits <= 15 && opened <= 1 && closed <= opened;
-}
-
 // Braces, dollars and asterisks are how templates and redactions write a password.
 bool IsRealPassword(std::string_view value) {
   return value.size() >= 4 && value.find_first_of("${}*%") == std::string_view::npos && !HoldsPlaceholder(value) &&
          LowerCase(value) != "password";
-}
-
-bool HasDigitsJustBefore(std::string_view text, std::size_t end) {
-  for (std::size_t back = 1; back <= 12 && IsWordByte(Before(text, end, back)); ++back) {
-    if (IsDigit(Before(text, end, back))) return true;
-  }
-  return false;
 }
 
 constexpr std::size_t kKeyBytesMin = 16;
@@ -235,9 +222,9 @@ bool HoldsPlaceholder(std::string_view value) {
                      [&](std::string_view word) { return lower.find(word) != std::string::npos; });
 }
 
-bool HidesBesidePlaceholder(std::string_view value, std::size_t bytes_min, double bits_min) {
+double BitsBesidePlaceholder(std::string_view value, std::size_t bytes_min) {
   const std::string_view rest = LongestBeside(kPlaceholders, value);
-  return rest.size() >= bytes_min && IsJumbled(rest) && BestBitsPerByte(rest, bytes_min) >= bits_min;
+  return rest.size() >= bytes_min && IsJumbled(rest) ? BestBitsPerByte(rest, bytes_min) : 0;
 }
 
 bool ContinuesSomething(std::string_view text, std::size_t begin, const ContextWords& names) {
@@ -248,26 +235,8 @@ bool ContinuesSomething(std::string_view text, std::size_t begin, const ContextW
   if (before == '#') return !names.StandBefore(text, begin);
   if (before == '.' || before == '/') return IsDigit(earlier);
   if (before == '+' || before == '$') return true;
-  return IsWordCodePoint(DecodeBefore(text, begin));
-}
-
-std::size_t AcceptInternationalPhone(std::string_view text, std::size_t begin, std::size_t end) {
-  const std::string_view all = text.substr(begin, end - begin);
-  if (IsWordByte(Before(text, begin)) || !IsPhoneShaped(all)) return 0;
-  const bool country = all.find_first_of("123456789") == all.find_first_of("0123456789");
-  return country && std::count_if(all.begin(), all.end(), IsDigit) >= 8 ? end : 0;
-}
-
-std::size_t AcceptLocalPhone(std::string_view text, std::size_t begin, std::size_t end) {
-  const std::string_view all = text.substr(begin, end - begin);
-  const char before = Before(text, begin);
-  if (IsWordByte(before) || before == '.' || before == '#' || before == '+' || before == '(') return 0;
-  if (before == '-' && HasDigitsJustBefore(text, begin - 1)) return 0;  // The tail of a longer identifier.
-  if (InsideInternational(text, begin, end)) return 0;
-  if (std::count(all.begin(), all.end(), '.') == 3 && all.find_first_not_of("0123456789.") == std::string_view::npos)
-    return 0;                                                                                            // An address.
-  if (all.size() >= 10 && all[4] == '-' && all[7] == '-' && (all[0] == '1' || all[0] == '2')) return 0;  // A date.
-  return IsPhoneShaped(all) ? end : 0;
+  const char32_t letter = DecodeBefore(text, begin);
+  return IsWordCodePoint(letter) && !IsHangul(letter);  // Its particles go on any word, and numbers on them.
 }
 
 std::size_t AcceptIp(std::string_view text, std::size_t begin, std::size_t end) {

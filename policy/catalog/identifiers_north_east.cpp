@@ -109,9 +109,15 @@ bool IsInn(std::string_view id) {
 bool IsSnils(std::string_view id) { return !AllSame(id) && Weighted(id, {9, 8, 7, 6, 5, 4, 3, 2, 1}) % 101 % 100 == Number(id, 9, 2); }
 bool IsRnokpp(std::string_view id) { return !AllSame(id) && (Weighted(id, {-1, 5, 7, 9, 4, 6, 10, 5, 7}) + 11) % 11 % 10 == Value(id, 9); }
 
+// Without a word for it, "20240411-1326" is when a file was made.
+bool IsUnlikeTime(std::string_view id) {
+  const bool time = id.starts_with("20") && Number(id, 8, 2) < 24 && Number(id, 10, 2) < 60;
+  return !time && IsPersonnummer(id);
+}
+
 constexpr Identifier kRows[] = {
-    {"se_personnummer", R"((?:19|20)\d{6}[-+]\d{4})", IsPersonnummer},
-    {"se_personnummer", R"((?:19|20)?\d{10}|\d{6}[-+]\d{4})", IsPersonnummer,
+    {"se_personnummer", R"((?:19|20)\d{6}[-+]\d{4})", IsUnlikeTime},
+    {"se_personnummer", R"((?:19|20)?\d{10}|(?:19|20)?\d{6}[-+]\d{4})", IsPersonnummer,
      "personnummer|pnr|samordningsnummer|person-nr|personal identity number"},
     {"no_fodselsnummer", R"(\d{6} \d{5})", IsFodselsnummer},
     {"no_fodselsnummer", R"(\d{11})", IsFodselsnummer, "fødselsnummer|fodselsnummer|fnr|personnummer|d-nummer|national identity number"},

@@ -18,9 +18,9 @@ namespace tollgate::policy {
 namespace {
 
 // What stands between groups of digits: up to two of blanks, tabs, line ends and hyphens, or one of their relatives (no-break and narrow
-// blanks, dashes), which are blanks and hyphens in a text's plain form. Of a card a point, too.
+// blanks, dashes), which are blanks and hyphens in a text's plain form. Of a card a point or an underscore, too.
 #define TG_BLANKS "[ \\t\\r\\n-]{0,2}"
-#define TG_GAP "(?:" TG_BLANKS "|[.\\x{A0}\\x{2010}-\\x{2015}\\x{202F}])"
+#define TG_GAP "(?:" TG_BLANKS "|[._\\x{A0}\\x{2010}-\\x{2015}\\x{202F}])"
 #define TG_LETTERS "A-Za-z\\x{C0}-\\x{24F}\\x{370}-\\x{5FF}"
 #define TG_PHONE_DIGITS "\\d(?:[ ().\\x{A0}\\x{2010}-\\x{2015}\\x{202F}/-]{0,3}\\d){6,14}\\b"
 
@@ -40,7 +40,8 @@ constexpr char kBirthWords[] =
 
 constexpr char kPhoneWords[] =
     "phone|phones|telephone|tel|mobile|cell|cellphone|call|called|calling|fax|whatsapp|sms|dial|hotline|telefon|handy|mobil|telefono|"
-    "teléfono|móvil|téléphone|rufnummer|ring|voicemail|telefoon|telefone|telemóvel|celular|cellulare|telefonnummer|电话|電話|手机|전화";
+    "teléfono|móvil|téléphone|rufnummer|ring|voicemail|telefoon|telefone|telemóvel|celular|cellulare|telefonnummer|tél|tlf|mob|ph|puh|"
+    "portable|gsm|natel|handynummer|contact no|contact number|text me|телефон|тел|telefonu|电话|電話|手机|전화";
 
 constexpr char kPassportWords[] =
     "passport|passport no|passport number|reisepass|reisepassnummer|passnummer|pass-nr|passeport|pasaporte|passaporto|paspoort|"
@@ -82,6 +83,7 @@ constexpr Identifier kRows[] = {
      "\\b(?:[A-Z]{2}\\d{2}(?:" TG_BLANKS "[A-Z0-9]){11,30}|[a-z]{2}\\d{2}(?:[a-z0-9]{11,30}|(?: [a-z0-9]{4}){2,7}(?: [a-z0-9]{1,3})?))",
      nullptr, "", AcceptIban},
     {"phone", "\\+\\(?" TG_PHONE_DIGITS, nullptr, "", AcceptInternationalPhone},
+    {"phone", R"(\([2-9]\d{2}\) ?[2-9]\d{2}-\d{4}\b)", nullptr, "", AcceptInternationalPhone},
     {"phone", "(?:\\(|\\b)" TG_PHONE_DIGITS, nullptr, kPhoneWords, AcceptLocalPhone},
     {"ip", R"(\b\d{1,3}(?:\.\d{1,3}){3,7}\b)", nullptr, "", AcceptIp},
     {"ip", R"(\b[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{0,4}){2,7})", nullptr, "", AcceptIp},

@@ -109,6 +109,26 @@ TEST_CASE("Prompts are decoded unless a rule says never, replies where it says b
   CHECK(CompileError(OneRule("{unicode: all, decode: both}", "flag")).find("says nothing") != std::string::npos);
 }
 
+TEST_CASE("A blank of a form is a +, and an address goes on behind its @") {
+  const auto policies = MustCompile(OneRule("{personal_data: [card, us_ssn, email], decode: both}", "replace", "    replacement: '#'\n"));
+  const std::pair<const char*, const char*> rows[] = {
+      {"card=4111+1111+1111+1111&x=1", "card=#&x=1"},
+      {"q=my+ssn+is+536228107&ssn=536-22-8107", "q=#&ssn=#"},
+      {"mail jane.doe@example%2Ecom now", "mail # now"},
+      {"tel=%2B49+30, a+b+c=d+e, 1+1 C++ x+y@z", nullptr},
+  };
+  for (const auto& [text, out] : rows) {
+    INFO(text);
+    const Filtered whole = MustFilter(*policies, text);
+    CHECK(whole.text == (out == nullptr ? text : out));
+    for (const std::size_t points : {1, 3, 50}) CheckStream(*policies, text, whole, [points = points] { return points; });
+  }
+  const auto excused = MustCompile(
+      "version: 1\nname: t\nrules:\n  - {id: mail, detect: {personal_data: email, decode: both}, unless: {regex: '@acme\\.example$'}, do: "
+      "redact}\n");
+  CHECK(MustFilter(*excused, "help@acme.example%2eevil.com").text == "[EMAIL]");
+}
+
 TEST_CASE("Nothing is shown of an encoded run, and an exception inside one covers only its own") {
   const auto mask = MustCompile(OneRule("{personal_data: card, decode: both}", "mask", "    keep_last: 4\n"));
   CHECK(MustFilter(*mask, base::Base64Encode("card 4111 1111 1111 1111")).text == "****");

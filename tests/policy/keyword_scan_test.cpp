@@ -51,6 +51,7 @@ TEST_CASE("White space between the words of a keyword is any white space, up to 
   CHECK(Scan(falcon, "project" + std::string(8, ' ') + "falcon") == "0-21:0");
   CHECK(Scan(falcon, "project" + std::string(9, ' ') + "falcon").empty());
   CHECK(Scan(falcon, "projectfalcon project - falcon project\u00b7falcon").empty());
+  CHECK(Scan(falcon, "project\ffalcon project\v falcon") == "0-14:0 15-30:0");
   CHECK(Scan({{"new \t\n york", 0}}, "new york  new   york") == "0-8:0 10-20:0");
   CHECK(Scan({{"New York", 0, true, false}}, "New\nYork new\nyork New\nyork") == "0-8:0");
   CHECK(Scan({{"a b c", 0}, {"b c d", 1}, {"c", 2}}, "a  b\n\nc d") == "0-7:0 3-9:1 6-7:2");
