@@ -1,4 +1,4 @@
-// Small character helpers that the validators share.
+// Small helpers that the validators share.
 #pragma once
 
 #include <cstddef>
@@ -12,5 +12,11 @@ inline bool IsWordByte(char c) { return IsDigit(c) || IsLetter(c); }  // '_' par
 inline char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 inline char Upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; }
 inline char Before(std::string_view text, std::size_t at, std::size_t back = 1) { return at >= back ? text[at - back] : '\0'; }
+
+// All of a value is words, as names in code and configuration are: "module.db_1.auth_token", "app-secrets-eu-west-1".
+bool ReadsAsWords(std::string_view value);
+
+// What stands behind a name and its sign, of a match that ends with it.
+std::string_view AssignedValue(std::string_view match);
 
 }  // namespace tollgate::policy
