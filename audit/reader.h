@@ -59,12 +59,15 @@ struct Page {
   std::string next;  // Empty: that was the last page.
 };
 
-// A record that opened a request, and its prompt.
+// A record that opened or ended a request, and what was sealed beside it.
 struct OpenedRow {
   Row row;
   v1::SealedContent content;
-  // NOT_FOUND: there is no content, or its key was destroyed. DATA_LOSS: what is stored is not what was recorded. `content` is then empty.
+  // NOT_FOUND: there is no content, or its key was destroyed. DATA_LOSS: what is stored is not what was recorded; row.record then has its
+  // kind and time alone. Contents are empty in both.
   absl::Status state;
+  // Of one that ended a request: what else its reply is made of, in order. The REQUEST, whose content stays closed, then each SEGMENT.
+  std::vector<OpenedRow> before;
 };
 
 struct OpenedPage {
@@ -87,14 +90,17 @@ class Reader {
   // destroyed. DATA_LOSS: what is stored is not what was recorded. The journal's errors, if the VIEW cannot be recorded.
   absl::StatusOr<v1::SealedContent> OpenContent(const Viewer& viewer, Position position, const std::string& reason);
 
-  // A team's prompts, oldest first, for work on many: of `filter`, its kinds and order aside, which must name the team. A page ends at
-  // filter.limit rows, or with the row that brings its contents to `bytes_max`. One VIEW record says which of its records are opened.
-  // Errors as OpenContent, but for those that OpenedRow::state tells of one record.
-  absl::StatusOr<OpenedPage> OpenPrompts(const Viewer& viewer, ListFilter filter, const std::string& reason, std::int64_t bytes_max);
+  // A team's prompts and replies, oldest first, for work on many: of `filter`, its order aside, which must name the team. Its kinds are
+  // some of REQUEST, DENY, FINAL and ABORT; none = all of these. A page ends at filter.limit rows, or with the row that brings its contents
+  // to `bytes_max`. One VIEW record says which records are opened. Errors as OpenContent, but for those that OpenedRow::state tells of one
+  // record; a FINAL or ABORT may be without content.
+  absl::StatusOr<OpenedPage> OpenHistory(const Viewer& viewer, ListFilter filter, const std::string& reason, std::int64_t bytes_max);
 
  private:
-  absl::Status Unseal(const Viewer& viewer, base::TeamId team, const std::string& reason, const std::vector<std::string>& stored,
+  struct Stored;  // The contents of a page, as they are stored.
+  absl::Status Unseal(const Viewer& viewer, base::TeamId team, const std::string& reason, const Stored& stored,
                       std::vector<OpenedRow>& rows);
+  static absl::Status AddStories(base::Session& session, std::int64_t bytes_max, OpenedPage& page, Stored& stored);
 
   base::SessionPool& sessions_;
   Keys* keys_;

@@ -2,9 +2,14 @@
 // record between finding the keys and using them: whatever happens after it, the log says who was about to read.
 // Tested by tests/audit/reader_test.cpp.
 #include <algorithm>
+#include <chrono>
+#include <iterator>
+#include <map>
+#include <optional>
 
 #include <fmt/format.h>
 
+#include "audit/key_chain.h"
 #include "audit/reader.h"
 #include "audit/reader_rows.h"
 #include "audit/record_columns.h"
@@ -51,11 +56,31 @@ absl::Status Append(Journal& journal, v1::Record view) {
   return AppendAndWait(journal, std::move(entry), std::chrono::steady_clock::now() + kViewTime).status();
 }
 
+// What an UUID of version 7 says of the time it was made at; nothing of another.
+std::optional<base::WallTime> MadeAt(const base::Uuid& id) {
+  if (id.raw()[6] >> 4 != 7) return std::nullopt;
+  std::int64_t millis = 0;
+  for (std::size_t i = 0; i < 6; ++i) millis = millis << 8 | id.raw()[i];
+  return base::FromMicros(millis * 1000);
+}
+
+bool Ended(const v1::Record& record) { return record.kind() == v1::RECORD_KIND_FINAL || record.kind() == v1::RECORD_KIND_ABORT; }
+
+// The sealed contents that belong to a row: its own, and of what stands before it the segments'.
+bool HasSealed(const OpenedRow& row) {
+  const auto holds = [](const OpenedRow& b) { return b.row.has_content && b.row.record.kind() == v1::RECORD_KIND_SEGMENT; };
+  return row.row.has_content || std::any_of(row.before.begin(), row.before.end(), holds);
+}
+
 // Which of the rows are about to be opened, as a VIEW says it.
 void FillViewed(const std::vector<OpenedRow>& rows, const std::vector<std::shared_ptr<const RequestKey>>& keys, v1::ViewBody& view) {
   std::vector<Position> positions;
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (keys[i] != nullptr && rows[i].state.ok()) positions.push_back(rows[i].row.position);
+    if (keys[i] == nullptr || !rows[i].state.ok()) continue;
+    if (rows[i].row.has_content) positions.push_back(rows[i].row.position);
+    for (const OpenedRow& before : rows[i].before) {
+      if (before.row.has_content && before.row.record.kind() == v1::RECORD_KIND_SEGMENT) positions.push_back(before.row.position);
+    }
   }
   std::sort(positions.begin(), positions.end());
   v1::ViewedLog* log = nullptr;
@@ -69,6 +94,28 @@ void FillViewed(const std::vector<OpenedRow>& rows, const std::vector<std::share
     log->add_steps(position.index - last);
     last = position.index;
   }
+}
+
+// One stored row (message, content, leaf hash, log, index, columns); its content as it is stored is given back.
+std::string ReadRow(const base::Rows& rows, std::size_t i, OpenedRow& out) {
+  out.row.position = {static_cast<std::int32_t>(rows.Int(i, 3)), rows.Int(i, 4)};
+  out.row.has_content = !rows.IsNull(i, 1);
+  std::string content = ContentOf(rows, i);
+  auto record = FittingRecord(rows, i, out.row.position, content, 5);
+  if (record.ok()) {
+    out.row.record = *std::move(record);
+    return content;
+  }
+  out.state = record.status();
+  const RecordColumns columns = ColumnsOf(rows, i, 5);
+  out.row.record.set_kind(columns.kind);
+  out.row.record.set_wall_us(columns.wall_us);
+  return content;
+}
+
+base::RequestId RequestOf(const v1::Record& record) {
+  const auto id = base::Uuid::FromBytes(record.request_id());
+  return id.ok() ? base::RequestId(*id) : base::RequestId();
 }
 
 }  // namespace
@@ -116,71 +163,149 @@ absl::StatusOr<v1::SealedContent> Reader::OpenContent(const Viewer& viewer, Posi
   return OpenSealed(*key, record, stored);
 }
 
-absl::StatusOr<OpenedPage> Reader::OpenPrompts(const Viewer& viewer, ListFilter filter, const std::string& reason, std::int64_t bytes_max) {
+// By row of the page: its own content, then those of what stands before it.
+struct Reader::Stored {
+  std::vector<std::vector<std::string>> rows;
+};
+
+absl::StatusOr<OpenedPage> Reader::OpenHistory(const Viewer& viewer, ListFilter filter, const std::string& reason, std::int64_t bytes_max) {
   TG_RETURN_IF_ERROR(NeedReason(reason));
   if (keys_ == nullptr || journal_ == nullptr)
     return base::FailedPrecondition("content cannot be opened here: there are no keys or no journal");
   if (!filter.team.has_value()) return base::InvalidArgument("contents are opened by team: name one");
-  filter.kinds = {v1::RECORD_KIND_REQUEST, v1::RECORD_KIND_DENY};
+  if (filter.kinds.empty()) filter.kinds = {v1::RECORD_KIND_REQUEST, v1::RECORD_KIND_DENY, v1::RECORD_KIND_FINAL, v1::RECORD_KIND_ABORT};
   filter.oldest_first = true;
   OpenedPage page;
-  std::vector<std::string> stored;
+  Stored stored;
   TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& pooled) {
-    return pooled.InTransaction("read prompts", [&](base::Session& session) -> absl::Status {
+    return pooled.InTransaction("read a team's history", [&](base::Session& session) -> absl::Status {
       TG_RETURN_IF_ERROR(See(session, viewer));
       page = {};
-      stored.clear();
+      stored = {};
       TG_ASSIGN(const auto rows, SelectPage(session, filter, "message, content, leaf_hash, log_id, leaf_index", bytes_max));
-      for (std::size_t i = 0; i < std::min(rows.size(), static_cast<std::size_t>(filter.limit)); ++i) {
-        OpenedRow& out = page.rows.emplace_back();
-        out.row.position = {static_cast<std::int32_t>(rows.Int(i, 3)), rows.Int(i, 4)};
-        out.row.has_content = !rows.IsNull(i, 1);
-        stored.push_back(ContentOf(rows, i));
-        auto record = FittingRecord(rows, i, out.row.position, stored.back(), 5);
-        if (!record.ok()) {
-          out.state = record.status();
-          out.row.record.set_wall_us(ColumnsOf(rows, i, 5).wall_us);
-        } else {
-          out.row.record = *std::move(record);
-        }
-      }
+      for (std::size_t i = 0; i < std::min(rows.size(), static_cast<std::size_t>(filter.limit)); ++i)
+        stored.rows.push_back({ReadRow(rows, i, page.rows.emplace_back())});
       // A page that is full of bytes is not full of rows: one row more than it shows says that there are more.
       const std::int64_t last_column = 5 + static_cast<std::int64_t>(kColumnCount);
       if (!rows.empty() && rows.Int(0, static_cast<std::size_t>(last_column)) > static_cast<std::int64_t>(page.rows.size()))
         page.next = CursorAfter(page.rows.back().row);
-      return absl::OkStatus();
+      return AddStories(session, bytes_max, page, stored);
     });
   }));
   TG_RETURN_IF_ERROR(Unseal(viewer, *filter.team, reason, stored, page.rows));
   return page;
 }
 
-absl::Status Reader::Unseal(const Viewer& viewer, base::TeamId team, const std::string& reason, const std::vector<std::string>& stored,
+// Adds what the replies that end on the page are made of; where that has too many bytes, the page ends sooner. A REQUEST that stands on the
+// page itself is not read again.
+absl::Status Reader::AddStories(base::Session& session, std::int64_t bytes_max, OpenedPage& page, Stored& stored) {
+  std::map<std::string, std::size_t> opened, ended;  // By request: where on the page.
+  std::optional<base::WallTime> first;
+  bool dated = true;
+  for (std::size_t i = 0; i < page.rows.size(); ++i) {
+    const v1::Record& record = page.rows[i].row.record;
+    if (!page.rows[i].state.ok()) continue;
+    if (record.kind() == v1::RECORD_KIND_REQUEST) opened.emplace(record.request_id(), i);
+    if (!Ended(record) || !ended.emplace(record.request_id(), i).second) continue;
+    const auto made = MadeAt(RequestOf(record).value);
+    dated = dated && made.has_value();
+    if (made) first = std::min(first.value_or(*made), *made);
+  }
+  if (ended.empty()) return absl::OkStatus();
+  std::vector<base::Value> all, here;
+  for (const auto& [request, row] : ended) {
+    all.push_back(RequestOf(page.rows[row].row.record).ToString());
+    const auto known = opened.find(request);
+    if (known == opened.end()) continue;
+    here.push_back(all.back());
+    page.rows[row].before.emplace_back().row = page.rows[known->second].row;
+    stored.rows[row].emplace_back();
+  }
+  // Nothing of a request is older than its id, but for clocks.
+  constexpr std::chrono::hours kClocksMayDiffer{24};
+  const std::string since = dated ? DayText(DayOf(*first - kClocksMayDiffer)) : std::string("1970-01-01");
+  const base::Params params{base::ArrayOf(all), base::ArrayOf(here), since};
+  static const std::string kWhich =
+      "FROM audit.record WHERE request_id = ANY($1::uuid[]) AND (kind = 3 OR kind = 1 AND NOT request_id = ANY($2::uuid[])) "
+      "AND day >= $3::date";
+  static const std::string kSizes =
+      fmt::format("SELECT request_id::text, sum(coalesce(octet_length(content), 0))::int8 {} GROUP BY request_id", kWhich);
+  TG_ASSIGN(const auto sizes, session.Run("measure replies", kSizes, params));
+  std::map<std::string, std::int64_t> bytes_of;
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    TG_ASSIGN(const base::Uuid id, base::Uuid::Parse(sizes.Text(i, 0)));
+    bytes_of[id.Bytes()] = sizes.Int(i, 1);
+  }
+  std::int64_t bytes = 0;
+  std::size_t kept = 0;
+  for (; kept < page.rows.size() && bytes < bytes_max; ++kept) {
+    bytes += static_cast<std::int64_t>(stored.rows[kept][0].size());
+    const v1::Record& record = page.rows[kept].row.record;
+    if (Ended(record) && page.rows[kept].state.ok()) bytes += bytes_of[record.request_id()];
+  }
+  std::vector<base::Value> wanted;
+  for (auto it = ended.begin(); it != ended.end();) {
+    const bool stays = it->second < kept;
+    if (stays) wanted.push_back(RequestOf(page.rows[it->second].row.record).ToString());
+    it = stays ? std::next(it) : ended.erase(it);
+  }
+  if (kept < page.rows.size()) {
+    page.rows.resize(kept);
+    stored.rows.resize(kept);
+    page.next = CursorAfter(page.rows.back().row);
+  }
+  if (wanted.empty()) return absl::OkStatus();
+  static const std::string kParts = fmt::format(
+      "SELECT message, content, leaf_hash, log_id, leaf_index, {} {} ORDER BY request_id, kind, segment, wall_us", kColumnNames, kWhich);
+  TG_ASSIGN(const auto rows, session.Run("read replies", kParts, {base::ArrayOf(wanted), base::ArrayOf(here), since}));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto at = ended.find(ColumnsOf(rows, i, 5).request.Bytes());
+    if (at == ended.end()) continue;
+    OpenedRow& whole = page.rows[at->second];
+    OpenedRow& part = whole.before.emplace_back();
+    stored.rows[at->second].push_back(ReadRow(rows, i, part));
+    whole.state.Update(part.state);
+  }
+  for (const auto& [request, row] : ended) {
+    OpenedRow& whole = page.rows[row];
+    if (whole.before.empty() || whole.before.front().row.record.kind() != v1::RECORD_KIND_REQUEST)
+      whole.state.Update(base::DataLoss(
+          fmt::format("the first record of {}'s request is missing: run `tollgate audit verify`", whole.row.position.ToString())));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Reader::Unseal(const Viewer& viewer, base::TeamId team, const std::string& reason, const Stored& stored,
                             std::vector<OpenedRow>& rows) {
   std::vector<base::RequestId> requests;
   for (OpenedRow& row : rows) {
-    const auto id = base::Uuid::FromBytes(row.row.record.request_id());
-    requests.push_back(id.ok() ? base::RequestId(*id) : base::RequestId());
-    if (row.state.ok() && !row.row.has_content) row.state = base::NotFound("the record has no content");
+    requests.push_back(RequestOf(row.row.record));
+    if (row.state.ok() && !row.row.has_content && !Ended(row.row.record)) row.state = base::NotFound("the record has no content");
   }
   TG_ASSIGN(const auto keys, keys_->FindAll(team, requests));
   v1::Record view;
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (!rows[i].state.ok()) continue;
+    if (!rows[i].state.ok() || !HasSealed(rows[i])) continue;
     if (keys[i] == nullptr) rows[i].state = base::NotFound("the key was destroyed: nobody can read this content any more");
     if (keys[i] != nullptr && !view.has_view()) view = ViewRecord(viewer, rows[i].row.record, reason);
   }
   if (!view.has_view()) return absl::OkStatus();
   FillViewed(rows, keys, *view.mutable_view());
   TG_RETURN_IF_ERROR(Append(*journal_, std::move(view)));
+  const auto open = [](const RequestKey& key, const std::string& sealed, OpenedRow& row) -> absl::Status {
+    if (!row.row.has_content) return absl::OkStatus();
+    TG_ASSIGN(row.content, OpenSealed(key, row.row.record, sealed));
+    return absl::OkStatus();
+  };
   for (std::size_t i = 0; i < rows.size(); ++i) {
     OpenedRow& row = rows[i];
-    if (!row.state.ok()) continue;
-    row.state = CheckKey(*keys[i], row.row.record);
-    if (!row.state.ok()) continue;
-    auto content = OpenSealed(*keys[i], row.row.record, stored[i]);
-    row.state = content.status();
-    if (content.ok()) row.content = *std::move(content);
+    if (!row.state.ok() || !HasSealed(row)) continue;
+    row.state = CheckKey(*keys[i], row.before.empty() ? row.row.record : row.before.front().row.record);
+    for (std::size_t b = 1; b < row.before.size() && row.state.ok(); ++b) row.state = open(*keys[i], stored.rows[i][1 + b], row.before[b]);
+    if (row.state.ok()) row.state = open(*keys[i], stored.rows[i][0], row);
+    if (row.state.ok()) continue;
+    row.content.Clear();
+    for (OpenedRow& before : row.before) before.content.Clear();
   }
   return absl::OkStatus();
 }

@@ -4,18 +4,22 @@
 #include "gateway/programs.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <iostream>
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include "base/encoding.h"
+#include "base/postgres_address.h"
 #include "gateway/cli/user_name.h"
 #include "gateway/config/config.h"
 #include "gateway/dev/demo.h"
 #include "gateway/dev/dev.h"
 #include "gateway/fetch/fetch.h"
 #include "gateway/migrate/first_owner.h"
+#include "gateway/migrate/logins.h"
 #include "gateway/migrate/migrator.h"
 #include "gateway/serve/secrets.h"
 #include "gateway/serve/server.h"
@@ -39,32 +43,74 @@ int Serve(const cli::ServeCommand& command) {
   return ended.ok() ? cli::kDone : Fail(ended);
 }
 
-absl::Status MigrateOne(const char* what, const v1::Config& config, const std::string& url,
-                        std::span<const migrate::Migration> migrations) {
+// A file with one URL, which may hold a password.
+absl::StatusOr<std::string> ReadUrlFile(const std::string& file) {
+  TG_ASSIGN(std::string text, base::ReadFile(file));
+  struct stat info {};
+  if (::stat(file.c_str(), &info) == 0 && (info.st_mode & S_IRWXO) != 0)
+    return base::FailedPrecondition(fmt::format("others may read {}, which holds a password; run: chmod 600 {}", file, file));
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
+  if (text.empty()) return base::FailedPrecondition(fmt::format("{} holds no URL of a Postgres database", file));
+  return text;
+}
+
+// One of the two databases: what logs in as its owner, and what `serve` logs in with.
+struct Migrated {
+  const char* what;
+  const char* field;
+  migrate::Database database;
+  std::span<const migrate::Migration> migrations;
+  std::string owner_url;
+  std::string serve_url;
+};
+
+absl::Status MigrateOne(const v1::Config& config, const Migrated& one) {
   base::PostgresOptions options;
-  options.url = url;
+  options.url = one.owner_url;
   options.connect_timeout = std::chrono::milliseconds(config.postgres().connect_timeout_ms());
   options.statement_timeout = std::chrono::hours(1);
   options.lock_timeout = std::chrono::minutes(5);
-  const auto report = migrate::Migrate(options, migrations);
-  if (!report.ok()) return base::Annotate(report.status(), fmt::format("database of {}", what));
-  std::cerr << fmt::format("{}: {} applied, {} were there\n", what, report->applied.size(), report->already);
+  const bool apart = one.owner_url != one.serve_url;
+  const auto report = migrate::Migrate(options, one.migrations);
+  if (!report.ok()) {
+    const char* remedy = apart || !absl::IsPermissionDenied(report.status())
+                             ? ""
+                             : " (give the owner's URLs with --database-url FILE --keys-url FILE)";
+    return base::Annotate(report.status(), fmt::format("database of {}{}", one.what, remedy));
+  }
+  std::cerr << fmt::format("{}: {} applied, {} were there\n", one.what, report->applied.size(), report->already);
   for (const std::string& name : report->applied) std::cerr << "  " << name << "\n";
+  TG_ASSIGN(const base::PostgresAddress serve, base::ResolvePostgres(one.serve_url));
+  if (apart) TG_RETURN_IF_ERROR(base::Annotate(migrate::GrantRoles(options, one.database, serve.login), one.field));
+  TG_ASSIGN(const auto session, base::Session::Connect(options));
+  const absl::Status fit = base::Annotate(migrate::CheckLogin(*session, one.database, serve.login), one.field);
+  if (apart || fit.ok()) return fit;
+  // The owner's own configuration: serve may well have another.
+  std::cerr << fmt::format("note, if `serve` is to take this configuration: {}\n", base::Message(fit));
   return absl::OkStatus();
 }
 
-absl::Status MigrateAll(const v1::Config& config, const std::string& owner) {
-  TG_RETURN_IF_ERROR(MigrateOne("records, directory and usage", config, config.postgres().url(), migrate::MainMigrations()));
-  TG_RETURN_IF_ERROR(MigrateOne("content keys", config, config.postgres().keys_url(), migrate::KeysMigrations()));
+absl::Status MigrateAll(const v1::Config& config, const cli::MigrateCommand& command) {
+  const auto& p = config.postgres();
+  Migrated main{"records, directory and usage", "postgres.url", migrate::Database::kMain, migrate::MainMigrations(), p.url(), p.url()};
+  Migrated keys{"content keys", "postgres.keys_url", migrate::Database::kKeys, migrate::KeysMigrations(), p.keys_url(), p.keys_url()};
+  if (!command.url_file.empty()) {
+    TG_ASSIGN(main.owner_url, ReadUrlFile(command.url_file));
+    TG_ASSIGN(keys.owner_url, ReadUrlFile(command.keys_url_file));
+    TG_RETURN_IF_ERROR(base::Annotate(base::CheckPostgresAddress(main.owner_url), "--database-url"));
+    TG_RETURN_IF_ERROR(base::Annotate(base::CheckPostgresAddress(keys.owner_url), "--keys-url"));
+  }
+  for (const Migrated* one : {&main, &keys}) TG_RETURN_IF_ERROR(base::Annotate(base::CheckPostgresAddress(one->serve_url), one->field));
+  for (const Migrated* one : {&main, &keys}) TG_RETURN_IF_ERROR(MigrateOne(config, *one));
   TG_ASSIGN(const serve::InstallationSecrets secrets, serve::ReadSecrets(config.secrets(), false));
   const std::string user = cli::UserName();
-  TG_ASSIGN(const auto key, migrate::MakeFirstOwner({.postgres_url = config.postgres().url(),
-                                                     .keys_url = config.postgres().keys_url(),
+  TG_ASSIGN(const auto key, migrate::MakeFirstOwner({.postgres_url = main.owner_url,
+                                                     .keys_url = keys.owner_url,
                                                      .state_dir = config.state_dir() + "/migrate",
                                                      .mac_key = secrets.directory_mac_key,
                                                      .pepper = secrets.pepper,
                                                      .actor = "cli:" + user,
-                                                     .owner = owner.empty() ? user : owner,
+                                                     .owner = command.owner.empty() ? user : command.owner,
                                                      .build = TOLLGATE_VERSION}));
   if (!key) return absl::OkStatus();
   std::cerr << "the first key, role owner: keep it safe, it is shown this once\n";
@@ -75,7 +121,7 @@ absl::Status MigrateAll(const v1::Config& config, const std::string& owner) {
 int Migrate(const cli::MigrateCommand& command) {
   const auto config = config::Load(command.config_path);
   if (!config.ok()) return Fail(config.status());
-  const absl::Status status = MigrateAll(*config, command.owner);
+  const absl::Status status = MigrateAll(*config, command);
   return status.ok() ? cli::kDone : Fail(status);
 }
 

@@ -37,7 +37,8 @@ PrefixCache::Match PrefixCache::Longest(Owner& owner, std::span<const std::int32
     for (auto it = first; it != last; ++it) {
       const std::vector<std::int32_t>& known = it->second->tokens;
       const std::int64_t same = std::mismatch(tokens.begin(), tokens.end(), known.begin(), known.end()).first - tokens.begin();
-      if (same >= kBlockTokens && same > longest.tokens) longest = {it->second, same};
+      if (same < kBlockTokens || same < longest.tokens) continue;
+      if (same > longest.tokens || known.size() < longest.entry->tokens.size()) longest = {it->second, same};
     }
   }
   return longest;

@@ -22,12 +22,13 @@ namespace tollgate::inference {
 
 class PrefixCache {
  public:
-  static constexpr std::int64_t kBlockTokens = 32;  // What agrees on less than a block is not found.
+  static constexpr std::int64_t kBlockTokens = 8;  // What agrees on less than a block is not found.
 
   // 0 bytes: nothing is kept.
   explicit PrefixCache(std::int64_t bytes_max) : bytes_max_(bytes_max) {}
 
-  // The snapshot that agrees with the prompt on the most tokens: on its first `tokens`, a block at least, and fewer than the prompt has.
+  // The snapshot that agrees with the prompt on the most tokens: on its first `tokens`, a block at least, and fewer than the prompt has. Of
+  // several the one that was kept for the fewest.
   struct Hit {
     std::span<const std::uint8_t> state;  // Of all the tokens it was kept for. Valid until the next Keep.
     std::int64_t tokens = 0;

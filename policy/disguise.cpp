@@ -99,10 +99,13 @@ void FindDecoded(const Program& program, std::string_view word, std::int64_t at,
       };
       const bool exempt = within(kAll) || within(hit->rule);
       if (!source.decoded || is_exception || hit->continuation || exempt) continue;
-      const Hit run{begin, end, hit->rule, hit->source, false, Hit::kDecoded};
-      const bool known = std::any_of(found.begin() + static_cast<std::ptrdiff_t>(first), found.end(),
-                                     [&](const Hit& f) { return f.source == run.source && f.begin == run.begin && f.end == run.end; });
-      if (!known) found.push_back(run);
+      const Hit run{begin, end, hit->rule, hit->source, false, Hit::kDecoded, hit->bits_thousandths};
+      const auto known = std::find_if(found.begin() + static_cast<std::ptrdiff_t>(first), found.end(),
+                                      [&](const Hit& f) { return f.source == run.source && f.begin == run.begin && f.end == run.end; });
+      if (known == found.end())
+        found.push_back(run);
+      else
+        known->bits_thousandths = std::max(known->bits_thousandths, run.bits_thousandths);
     }
   });
 }

@@ -49,10 +49,10 @@ std::string Missing(const Pattern& pattern, std::string_view text, std::size_t b
   }
   const std::string_view match = text.substr(begin, end - begin);
   if (spec.check != nullptr && !spec.check(OnlyLettersAndDigits(match))) return "its structure or check digits are wrong";
-  if (spec.bits_min > 0 && !pattern.IsRandom(match)) {
+  double bits = 0;
+  if (spec.bits_min > 0 && !pattern.IsRandom(match, bits)) {
     if (HoldsPlaceholder(match)) return "it only stands for a secret: a placeholder";
-    return fmt::format("it looks too regular for a secret: {:.1f} bits a character, at least {:.1f} are needed", pattern.Bits(match),
-                       spec.bits_min);
+    return fmt::format("it looks too regular for a secret: {:.1f} bits a character, at least {:.1f} are needed", bits, spec.bits_min);
   }
   if (!spec.context.empty() && !ContextWords(spec.context).StandBefore(text, begin))
     return fmt::format("none of the words that name it stands within {} bytes to its left ({})", kLeftContextBytes, Few(spec.context));

@@ -189,8 +189,7 @@ class Explainer {
     }
     const auto begin = static_cast<std::size_t>(hit.begin), end = static_cast<std::size_t>(hit.end);
     out.evidence = EvidenceOf(*pattern, text_.text, begin, end);
-    if (const double least = pattern->spec().bits_min; least > 0)
-      out.score = Score{pattern->Bits(std::string_view(text_.text).substr(begin, end - begin)), least, "bits a character"};
+    out.score = ScoreOf(program_, hit);
     return out;
   }
 
@@ -258,10 +257,9 @@ class Explainer {
     PromptMeasure measure(subject_, {&message, 1});
     const auto reading = measure.FirstOver(rule.gauges, rule.sight);
     for (const Gauge& gauge : rule.gauges) {
-      const std::int64_t value = measure.Value(gauge, rule.sight);
-      if (gauge.measure == Gauge::Measure::kAlways || value == INT64_MAX || (reading && !(reading->gauge == gauge))) continue;
-      const Score score{static_cast<double>(value), static_cast<double>(gauge.over) + 1, MeasureName(gauge.measure)};
-      if (!out.score || score.value / score.least > out.score->value / out.score->least) out.score = score;
+      const auto score = PromptMeasure::Reading{gauge, measure.Value(gauge, rule.sight)}.score();
+      if (!score || (reading && !(reading->gauge == gauge))) continue;
+      if (!out.score || score->value / score->least > out.score->value / out.score->least) out.score = score;
     }
     out.state = reading ? RuleStory::State::kHit : RuleStory::State::kNoMatch;
     out.count = reading ? 1 : 0;
@@ -275,6 +273,7 @@ class Explainer {
     out.state = broken ? RuleStory::State::kHit : RuleStory::State::kNoMatch;
     out.count = broken ? 1 : 0;
     out.why = shape.Why(text);
+    out.score = shape.Measured(text);
   }
 
   std::string NoMatch(const Rule& rule) const {

@@ -27,12 +27,6 @@ struct ExplainedText {
   Channel channel = {};
 };
 
-// What was measured where a measure decides, beside the least that counts. A form, a checksum, a word either is there or is not: no score.
-struct Score {
-  double value = 0, least = 0;
-  std::string unit;  // "bits a character", "characters"
-};
-
 // One span that a rule found, also where nothing came of it.
 struct FoundSpan {
   std::string rule_id, severity;
@@ -55,7 +49,7 @@ struct RuleStory {
   State state = State::kNoMatch;
   std::int64_t count = 0;  // Spans found.
   std::string why;         // One sentence; never empty.
-  // Of a rule that measures the whole prompt: that which hit, else that which is nearest to it.
+  // Of a rule that measures the whole text: that which hit, else that which is nearest to it.
   std::optional<Score> score;
   double micros = 0;  // What its own detectors took, beside what all rules share.
 };

@@ -194,6 +194,11 @@ std::optional<PromptMeasure::Reading> PromptMeasure::FirstOver(std::span<const G
   return std::nullopt;
 }
 
+std::optional<Score> PromptMeasure::Reading::score() const {
+  if (gauge.measure == Gauge::Measure::kAlways || value == INT64_MAX) return std::nullopt;
+  return Score{static_cast<double>(value), static_cast<double>(gauge.over) + 1, MeasureName(gauge.measure)};
+}
+
 std::string PromptMeasure::Told(const std::optional<Reading>& reading) {
   if (!reading) return "the text is within what it allows";
   const auto& [gauge, value] = *reading;
@@ -215,5 +220,11 @@ std::optional<PromptMeasure::Reading> ReadReply(const Gauge& gauge, std::string_
 std::string_view ReplyGauge::Breaks(std::string_view text) const { return ReadReply(gauge_, text) ? kind_ : ""; }
 
 std::string ReplyGauge::Why(std::string_view text) const { return PromptMeasure::Told(ReadReply(gauge_, text)); }
+
+std::optional<Score> ReplyGauge::Measured(std::string_view text) const {
+  const Subject nobody;
+  const Message reply{Role::kAssistant, "", {std::string(text)}};
+  return PromptMeasure::Reading{gauge_, PromptMeasure(nobody, {&reply, 1}).Value(gauge_, {})}.score();
+}
 
 }  // namespace tollgate::policy

@@ -47,6 +47,7 @@ class PromptMeasure {
   struct Reading {
     Gauge gauge;
     std::int64_t value = 0;
+    std::optional<Score> score() const;  // nullopt: it is no number, or was not counted.
   };
   std::optional<Reading> FirstOver(std::span<const Gauge> gauges, const Sight& sight);
   static std::string Told(const std::optional<Reading>& reading);  // In one sentence.
@@ -73,6 +74,7 @@ class ReplyGauge final : public ReplyShape {
   const char* detector() const override { return kind_; }
   std::string_view Breaks(std::string_view text) const override;
   std::string Why(std::string_view text) const override;
+  std::optional<Score> Measured(std::string_view text) const override;
   bool MayBecome(std::string_view) const override { return true; }  // Known at the end: a line may read otherwise once it is whole.
 
  private:

@@ -111,7 +111,7 @@ std::vector<Hit> FindInRun(const Program& program, std::span<const std::string> 
       if (seam == seams.end() || *seam >= near.begin + hit.end) continue;
       const Program::Source& source = program.sources()[hit.source];
       if (source.as_written) continue;
-      const Hit across{near.begin + hit.begin, near.begin + hit.end, hit.rule, hit.source, false, hit.views};
+      const Hit across{near.begin + hit.begin, near.begin + hit.end, hit.rule, hit.source, false, hit.views, hit.bits_thousandths};
       const bool may_grow = source.pattern == nullptr || source.pattern->cap() > 0;
       if (may_grow || !GrewFromOne(across, std::span(hits).first(own))) hits.push_back(across);
     }

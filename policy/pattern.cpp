@@ -16,6 +16,7 @@
 #include "policy/pattern.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
 #include <re2/re2.h>
@@ -121,15 +122,11 @@ bool Pattern::looks_again() const { return width_.max != RegexNode::kUnbounded &
 
 // Whoever writes on behind a key, or puts "dummy" before it, must not make it pass for none: what is judged is the least that the form
 // allows, at its best place behind the prefix, which is not random.
-bool Pattern::IsRandom(std::string_view match) const {
-  if (!HoldsPlaceholder(match)) return Bits(match) >= spec_.bits_min;
-  const std::size_t prefix = PrefixBytes(match);
-  return HidesBesidePlaceholder(match.substr(prefix), BodyBytesMin(prefix), spec_.bits_min);
-}
-
-double Pattern::Bits(std::string_view match) const {
-  const std::size_t prefix = PrefixBytes(match);
-  return std::max(BitsPerByte(match), BestBitsPerByte(match.substr(prefix), BodyBytesMin(prefix)));
+bool Pattern::IsRandom(std::string_view match, double& bits) const {
+  const std::size_t prefix = PrefixBytes(match), least = BodyBytesMin(prefix);
+  const std::string_view body = match.substr(prefix);
+  bits = HoldsPlaceholder(match) ? BitsBesidePlaceholder(body, least) : std::max(BitsPerByte(match), BestBitsPerByte(body, least));
+  return bits >= spec_.bits_min;
 }
 
 std::size_t Pattern::PrefixBytes(std::string_view match) const {
@@ -143,13 +140,13 @@ std::size_t Pattern::PrefixBytes(std::string_view match) const {
 std::size_t Pattern::BodyBytesMin(std::size_t prefix) const { return std::max(static_cast<std::size_t>(width_.min), prefix + 1) - prefix; }
 
 // Where the accepted part of a match ends, or 0. The cheap questions first.
-std::size_t Pattern::Judge(std::string_view text, std::size_t begin, std::size_t end) const {
+std::size_t Pattern::Judge(std::string_view text, std::size_t begin, std::size_t end, double& bits) const {
   if (spec_.whole && ContinuesSomething(text, begin, names_)) return 0;
   if (spec_.validator != nullptr) end = spec_.validator(text, begin, end);
   if (end == 0) return 0;
   const std::string_view match = text.substr(begin, end - begin);
   if (spec_.check != nullptr && !spec_.check(LettersAndDigits(match))) return 0;
-  if (spec_.bits_min > 0 && !IsRandom(match)) return 0;
+  if (spec_.bits_min > 0 && !IsRandom(match, bits)) return 0;
   return context_.empty() || context_.StandBefore(text, begin) ? end : 0;
 }
 
@@ -157,9 +154,12 @@ bool Pattern::Accept(const Window& window, std::size_t begin, std::size_t end, S
   const std::size_t matched = begin;
   spec_.CutParting(window.text, begin, end);
   std::size_t next = end;
-  const std::size_t accepted = spec_.hosts != nullptr ? spec_.hosts->Accept(window.text, begin, end, next) : Judge(window.text, begin, end);
+  double bits = 0;
+  const std::size_t accepted =
+      spec_.hosts != nullptr ? spec_.hosts->Accept(window.text, begin, end, next) : Judge(window.text, begin, end, bits);
   if (accepted != 0) {
     out.push_back({window.base + static_cast<std::int64_t>(begin), window.base + static_cast<std::int64_t>(accepted)});
+    out.back().bits_thousandths = static_cast<std::int32_t>(std::lround(bits * 1000));
     scan.next = window.base + static_cast<std::int64_t>(accepted);
     return true;
   }

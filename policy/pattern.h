@@ -33,6 +33,7 @@ struct Hit {
   // In which forms of the text: a continuation goes on from a hit of the same form.
   enum : std::uint8_t { kWritten = 1, kPlain = 2, kBoth = 3, kDecoded = 4 };
   std::uint8_t views = kWritten;
+  std::int32_t bits_thousandths = 0;  // Its entropy, as its pattern read it; 0 where that asks for none.
   // As a hit of an exception. One in the plain form alone looks like what is excepted.
   bool Excuses(const Hit& other) const { return views != kPlain || other.views == kPlain; }
 };
@@ -106,15 +107,14 @@ class Pattern {
   static constexpr bool IsRunByte(char c) {
     return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' || c == '_' || c == '<';
   }
-  // Of a match, what `bits_min` demands, and what is compared with it.
-  bool IsRandom(std::string_view match) const;
-  double Bits(std::string_view match) const;
+  // Of a match, what `bits_min` demands; `bits` becomes what is compared with it.
+  bool IsRandom(std::string_view match, double& bits) const;
   std::int64_t width_max() const { return width_.max; }  // Bytes; RegexNode::kUnbounded if there is no limit.
   const std::vector<ByteSet>& required_bytes() const { return required_bytes_; }
 
  private:
   explicit Pattern(PatternSpec spec);
-  std::size_t Judge(std::string_view text, std::size_t begin, std::size_t end) const;
+  std::size_t Judge(std::string_view text, std::size_t begin, std::size_t end, double& bits) const;
   std::size_t PrefixBytes(std::string_view match) const;
   std::size_t BodyBytesMin(std::size_t prefix) const;
   bool Accept(const Window& window, std::size_t begin, std::size_t end, Scan& scan, std::vector<Hit>& out) const;

@@ -220,8 +220,10 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
     bool blocked = false;
     for (std::uint32_t index = 0; index < rules_.size(); ++index) {
       const Rule& rule = rules_[index];
-      if (rule.gauges.empty() || !rule.scope.Covers(subject) || !measure.FirstOver(rule.gauges, rule.sight)) continue;
-      tally.Add(index, {});
+      if (rule.gauges.empty() || !rule.scope.Covers(subject)) continue;
+      const auto over = measure.FirstOver(rule.gauges, rule.sight);
+      if (!over) continue;
+      tally.Add(index, {}, over->score());
       blocked = blocked || rule.action == Action::kBlock;
     }
     return blocked;

@@ -9,6 +9,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -48,6 +49,7 @@ struct Question {
   std::shared_ptr<const GuardModel> guard = nullptr;  // `name` is a guard model, to be asked like this;
   std::shared_ptr<const Topic> topic = nullptr;       // or one that embeds, for this;
   std::shared_ptr<const ReplyShape> shape = nullptr;  // or nobody is asked, and this answers about the whole reply.
+  std::int64_t least_score_millionths = 0;            // Below, a hit is none.
 
   // As records call it.
   const char* detector() const {
@@ -61,6 +63,7 @@ struct Answer {
   std::string failure;  // Not empty: nobody could answer. The rule then acts as if hit, unless it says on_error: allow.
   std::int64_t score_millionths = 1'000'000;  // How sure it is; below the rule's least_score it is no hit.
   std::vector<Span> spans;  // Where in what it was asked about, if it says: counted, and not among the verdict's, which are of other texts.
+  std::optional<Score> measured = {};  // By a shape that measures.
 };
 
 struct Inspection {

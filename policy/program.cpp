@@ -152,7 +152,8 @@ bool Program::HitBefore(const Hit& a, const Hit& b) const {
   const bool block_a = rules_[a.rule].action == Action::kBlock, block_b = rules_[b.rule].action == Action::kBlock;
   if (block_a != block_b) return block_a;
   if (a.source != b.source) return a.source < b.source;
-  return a.end != b.end ? a.end < b.end : a.views < b.views;
+  if (a.end != b.end) return a.end < b.end;
+  return a.views != b.views ? a.views < b.views : a.bits_thousandths > b.bits_thousandths;
 }
 
 void Program::Finish(std::vector<Hit>& hits) const {

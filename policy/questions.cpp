@@ -20,6 +20,7 @@ Question QuestionOf(const Rule& rule) {
   out.guard = rule.ask->guard;
   out.topic = rule.ask->topic;
   out.shape = rule.ask->shape;
+  out.least_score_millionths = rule.ask->least_score_percent * 10'000;
   return out;
 }
 
@@ -31,7 +32,7 @@ void Apply(const Rule& rule, const Question& question, const Answer& answer, Ver
   if (!acts) return;
   const auto count = std::max<std::int64_t>(1, static_cast<std::int64_t>(answer.spans.size()));
   verdict.action = std::max(verdict.action, rule.action);
-  verdict.rules.push_back({rule.id, rule.action, rule.because, {}, count});
+  verdict.rules.push_back({rule.id, rule.action, rule.because, {}, count, {}, rule.severity, answer.measured});
 }
 
 }  // namespace
@@ -71,9 +72,10 @@ void JudgeShapes(std::span<const Rule> rules, const Subject& subject, const Chan
     if (!rule.ask || rule.ask->shape == nullptr || !rule.scope.Covers(subject) || !rule.ask->sight.Sees(Role::kAssistant, channel))
       continue;
     const bool as_read = channel.part == Part::kToolCall && rule.ask->shape->reads() == ReplyShape::Reads::kDecoded;
-    if (rule.ask->shape->Breaks(as_read ? decoded : reply.text).empty()) continue;
+    const std::string_view text = as_read ? decoded : reply.text;
+    if (rule.ask->shape->Breaks(text).empty()) continue;
     reply.verdict.action = std::max(reply.verdict.action, rule.action);
-    reply.verdict.rules.push_back({rule.id, rule.action, rule.because, {}, 1});
+    reply.verdict.rules.push_back({rule.id, rule.action, rule.because, {}, 1, {}, rule.severity, rule.ask->shape->Measured(text)});
     reply.withheld = reply.withheld || rule.action == Action::kBlock;
   }
   if (!reply.withheld) return;

@@ -35,19 +35,29 @@ bool Span::operator==(const Span& other) const {
   return message == other.message && begin == other.begin && end == other.end && std::string_view(field) == other.field;
 }
 
-void Tally::Add(std::uint32_t rule, std::span<const Span> spans) {
+void Tally::Add(std::uint32_t rule, std::span<const Span> spans, const std::optional<Score>& score) {
   ++counts_[rule];
   if (spans_[rule].size() + spans.size() <= RuleOutcome::kSpansMax) spans_[rule].insert(spans_[rule].end(), spans.begin(), spans.end());
+  if (!score) return;
+  const auto [highest, first] = scores_.try_emplace(rule, *score);
+  if (!first && score->value > highest->second.value) highest->second = *score;
 }
 
 Verdict Tally::ToVerdict() const {
   Verdict out;
   for (std::size_t i = 0; i < rules_.size(); ++i) {
     if (counts_[i] == 0) continue;
-    out.action = std::max(out.action, rules_[i].action);
-    out.rules.push_back({rules_[i].id, rules_[i].action, rules_[i].because, spans_[i], counts_[i], rules_[i].effect});
+    const Rule& rule = rules_[i];
+    out.action = std::max(out.action, rule.action);
+    out.rules.push_back({rule.id, rule.action, rule.because, spans_[i], counts_[i], rule.effect, rule.severity});
+    if (const auto score = scores_.find(i); score != scores_.end()) out.rules.back().score = score->second;
   }
   return out;
+}
+
+std::optional<Score> ScoreOf(const Program& program, const Hit& hit) {
+  if (hit.bits_thousandths == 0) return std::nullopt;
+  return Score{hit.bits_thousandths / 1000.0, program.sources()[hit.source].pattern->spec().bits_min, "bits a character"};
 }
 
 Resolver::Resolver(const Program& program, Tally& tally, bool stop_at_block, std::vector<TextPlace> places)
@@ -65,7 +75,7 @@ void Resolver::Count(const Hit& hit) {
   for (auto at = std::lower_bound(places_.begin(), places_.end(), hit.begin, ends_by); at != places_.end() && at->begin < hit.end; ++at) {
     spans.push_back({at->message, at->field, std::max(hit.begin, at->begin) - at->begin, std::min(hit.end, at->end) - at->begin});
   }
-  tally_.Add(hit.rule, spans);
+  tally_.Add(hit.rule, spans, ScoreOf(program_, hit));
 }
 
 void Resolver::Redact(const Hit& hit) {

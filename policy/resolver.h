@@ -8,6 +8,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,15 +24,19 @@ namespace tollgate::policy {
 class Tally {
  public:
   explicit Tally(std::span<const Rule> rules) : rules_(rules), counts_(rules.size()), spans_(rules.size()) {}
-  void Add(std::uint32_t rule,
-           std::span<const Span> spans);  // One hit; more than one span if it lies in several texts, none if in no place.
+  // One hit; more than one span if it lies in several texts, none if in no place. `score`: what was measured of it, if something was.
+  void Add(std::uint32_t rule, std::span<const Span> spans, const std::optional<Score>& score = std::nullopt);
   Verdict ToVerdict() const;
 
  private:
   std::span<const Rule> rules_;
   std::vector<std::int64_t> counts_;
   std::vector<std::vector<Span>> spans_;
+  std::map<std::size_t, Score> scores_;  // By rule; few have one.
 };
+
+// The hit's entropy, where its pattern asks for some.
+std::optional<Score> ScoreOf(const Program& program, const Hit& hit);
 
 // Where a text that is judged lies, for the spans of the verdict, and which bytes of what is judged are its own: more than one text may be
 // judged together.

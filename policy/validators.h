@@ -73,7 +73,7 @@ bool ContinuesSomething(std::string_view text, std::size_t begin, const ContextW
 double BitsPerByte(std::string_view text);  // Shannon entropy.
 // That of the text, or of its best stretch of that many bytes: what is put beside a secret makes it no less random.
 double BestBitsPerByte(std::string_view text, std::size_t stretch);
-// Whether what words that stand for a secret ("dummy", "xxxx") leave of a value is one: as long as it must be at least, and no words.
-bool HidesBesidePlaceholder(std::string_view value, std::size_t bytes_min, double bits_min);
+// That of what words that stand for a secret ("dummy", "xxxx") leave of a value; 0 if it is shorter than that, or reads as words.
+double BitsBesidePlaceholder(std::string_view value, std::size_t bytes_min);
 
 }  // namespace tollgate::policy

@@ -185,9 +185,9 @@ bool HoldsPlaceholder(std::string_view value) {
                      [&](std::string_view word) { return lower.find(word) != std::string::npos; });
 }
 
-bool HidesBesidePlaceholder(std::string_view value, std::size_t bytes_min, double bits_min) {
+double BitsBesidePlaceholder(std::string_view value, std::size_t bytes_min) {
   const std::string_view rest = LongestBeside(kPlaceholders, value);
-  return rest.size() >= bytes_min && IsJumbled(rest) && BestBitsPerByte(rest, bytes_min) >= bits_min;
+  return rest.size() >= bytes_min && IsJumbled(rest) ? BestBitsPerByte(rest, bytes_min) : 0;
 }
 
 bool ReadsAsWords(std::string_view value) {

@@ -6,7 +6,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tollgate::policy {
@@ -73,6 +75,13 @@ struct Effect {
 const char* EffectName(Effect::Kind kind);     // "", "append_system", "route", "rate_limit", "justification", "approval", "terms"
 std::string EffectText(const Effect& effect);  // For records: with the model of a route, and the terms' version.
 
+// What was measured where a measure decides, beside the least that counts. A form, a checksum, a word either is there or is not: no score.
+struct Score {
+  double value = 0, least = 0;
+  std::string_view unit;  // "bits a character", "characters"; static storage.
+  bool operator==(const Score&) const = default;
+};
+
 // One rule that hit. `because` is the sentence for the caller; never the matched text.
 struct RuleOutcome {
   static constexpr std::size_t kSpansMax = 64;
@@ -83,6 +92,8 @@ struct RuleOutcome {
   std::vector<Span> spans;  // The first kSpansMax; `count` says how many there were.
   std::int64_t count = 0;
   Effect effect = {};
+  std::string severity = {};        // As its policy says: "medium".
+  std::optional<Score> score = {};  // What it measured itself, of what hit; of several spans the highest.
   bool operator==(const RuleOutcome&) const = default;
 };
 

@@ -29,6 +29,7 @@ v1::PolicyApproval Describe(const Caller& caller, const Shard& shard, const gate
   out.set_asked_us(approval.asked_us);
   out.set_granted_by(approval.granted_by);
   out.set_granted_us(approval.granted_us);
+  out.set_request_id(approval.request.ToString());
   for (const directory::Team& team : shard.teams) {
     if (team.id == approval.team) out.set_team(team.name);
   }
@@ -63,6 +64,12 @@ absl::Status Record(const Caller& caller, const Shard& shard, const gates::Appro
   return audit::AppendAndWait(*caller.context().with.journal, std::move(entry), std::chrono::steady_clock::now() + kPatience).status();
 }
 
+// "rule dump for one request, the prompt of request 01937c2e-…"
+std::string What(const gates::Approval& approval) {
+  if (approval.minutes > 0) return fmt::format("rule {} for {} minutes", approval.rule, approval.minutes);
+  return fmt::format("rule {} for one request, the prompt of request {}", approval.rule, approval.request.ToString());
+}
+
 absl::Status NotIn(const gates::Approval& approval, std::string_view wanted) {
   return base::NotFound(
       fmt::format("approval {} is {}, not {}; `tollgate policy approvals` lists them", approval.id.ToString(), approval.state, wanted));
@@ -91,9 +98,7 @@ absl::Status Approve(const Caller& caller, const v1::ApproveRequest& request, v1
                             {.reason = "SECOND_PERSON_NEEDED", .may_retry = false});
   }
   TG_RETURN_IF_ERROR(Record(caller, *shard, approval, "policy.approve",
-                            fmt::format("rule {} for {}, asked by key {}: {}", approval.rule,
-                                        approval.minutes == 0 ? "one request" : fmt::format("{} minutes", approval.minutes),
-                                        asker->key->public_id, request.reason())));
+                            fmt::format("{}, asked by key {}: {}", What(approval), asker->key->public_id, request.reason())));
   TG_RETURN_IF_ERROR(gates->Grant(shard->org.id, approval.id, caller.actor().name));
   approval.state = "granted";
   approval.granted_by = caller.actor().name;
@@ -106,9 +111,11 @@ absl::Status RevokeApproval(const Caller& caller, const v1::RevokeApprovalReques
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
   TG_ASSIGN(gates::Gates * gates, GatesOf(caller));
   TG_ASSIGN(gates::Approval approval, Named(*gates, *shard, request, "taken back"));
-  if (approval.state != "granted") return NotIn(approval, "granted");
-  TG_RETURN_IF_ERROR(Record(caller, *shard, approval, "policy.revoke_approval",
-                            fmt::format("rule {}, granted by {}: {}", approval.rule, approval.granted_by, request.reason())));
+  const bool waits = approval.state == "pending";
+  if (!waits && approval.state != "granted") return NotIn(approval, "granted or pending");
+  const std::string summary = waits ? fmt::format("turned down {}: {}", What(approval), request.reason())
+                                    : fmt::format("rule {}, granted by {}: {}", approval.rule, approval.granted_by, request.reason());
+  TG_RETURN_IF_ERROR(Record(caller, *shard, approval, "policy.revoke_approval", summary));
   TG_RETURN_IF_ERROR(gates->Revoke(shard->org.id, approval.id));
   approval.state = "revoked";
   reply = Describe(caller, *shard, approval);

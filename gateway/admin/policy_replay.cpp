@@ -103,7 +103,7 @@ absl::StatusOr<std::vector<policy::PolicySource>> SourcesOf(const Shard& shard, 
 absl::Status ReplayPolicy(const Caller& caller, const v1::ReplayPolicyRequest& request, v1::PolicyChanges& reply) {
   if (request.yaml().size() > kTextMax) return base::InvalidArgument("yaml: a policy has at most 3 MiB");
   TG_RETURN_IF_ERROR(CheckReason(request.reason()));
-  if (request.reason().empty()) return base::InvalidArgument("reason: say why prompts are opened; it goes on record");
+  if (request.reason().empty()) return base::InvalidArgument("reason: say why prompts and replies are opened; it goes on record");
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
   TG_ASSIGN(const auto sources, SourcesOf(*shard, request));
   TG_ASSIGN(const auto policies, caller.context().replayed.Get(sources));
@@ -117,14 +117,8 @@ absl::Status ReplayPolicy(const Caller& caller, const v1::ReplayPolicyRequest& r
   explain::Tally tally(may_look ? request.examples() : 0);
   const auto seen = [&tally] {
     const v1::PolicyChanges so_far = tally.Changes();
-    return so_far.judged() + so_far.erased() + so_far.unreadable() > 0;
+    return so_far.judged() + so_far.erased() + so_far.unreadable() + so_far.reply_gaps_size() > 0;
   };
-  const auto rules = policies->Describe();
-  const auto about_replies = std::count_if(rules.begin(), rules.end(), [&](const policy::RuleDescription& rule) {
-    return rule.hold_bytes_max > 0 && (request.name().empty() || rule.policy == request.name());
-  });
-  // Its prompts alone are judged anew.
-  if (about_replies > 0) tally.AddNotAsked(fmt::format("replies ({} of the rules)", about_replies));
   const auto work = [&](const HistoryPage& at) { return Replay(caller.context().reader, at, candidate, tally); };
   TG_ASSIGN(const std::string next, WorkOnPage(teams, request.page_token(), page, work, seen));
   reply = tally.Changes();

@@ -1,8 +1,16 @@
 // A prompt is judged as it came, tools and calls with it, under the names that its key has today and at the hour at which it came. Its
 // tokens are those on record; of a prompt that was denied none are, and what is not counted counts as too many.
 //
+// A reply is judged as its model wrote it (recorded_reply.h), whole, for how it was cut changes no verdict (P7). One that a rule ended is
+// judged as if it had ended there by itself; of one that broke off, what could yet have become a match had it gone on is none, as it was
+// then.
+//
 // Tested by tests/gateway/admin/replay_test.cpp; measured by tests/bench/replay_bench.cpp.
 #include "gateway/admin/replay.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -10,6 +18,7 @@
 #include "base/encoding.h"
 #include "gateway/explain/explain.h"
 #include "gateway/pipeline/judge.h"
+#include "gateway/pipeline/recorded_reply.h"
 #include "gateway/pipeline/records.h"
 #include "gateway/pipeline/tool_prompt.h"
 
@@ -70,6 +79,101 @@ absl::Status Judge(const HistoryPage& page, const Candidate& candidate, const au
   return absl::OkStatus();
 }
 
+// What policies say of a reply.
+struct ReplyVerdict {
+  v1::Verdict verdict;
+  google::protobuf::RepeatedPtrField<v1::GuardOutcome> open;  // Rules of which it is not known what they would say.
+};
+
+// A text that is not there as a whole, or not as it was written: what the span rules say, and those rules about the whole that know
+// already. Whether a span rule ended it.
+absl::StatusOr<bool> JudgePart(const policy::PolicySet& policies, const policy::Subject& subject, const pipeline::RecordedText& text,
+                               bool goes_on, std::vector<policy::Question>& questions, policy::Verdict& verdict) {
+  const std::unique_ptr<policy::StreamFilter> filter = policies.OpenOutput(subject, text.channel);
+  const bool call = text.channel.part == policy::Part::kToolCall;
+  TG_ASSIGN(std::string left, filter->Push(text.text));
+  if (!goes_on || call) {
+    TG_ASSIGN(const std::string rest, filter->Finish());
+    left += rest;
+  }
+  verdict = filter->verdict();
+  if (goes_on || call || filter->blocked() || left.empty()) return filter->blocked();
+  for (auto question = questions.begin(); question != questions.end();) {
+    if (question->shape == nullptr || question->shape->MayBecome(left)) {
+      ++question;
+      continue;
+    }
+    const policy::Answer answer{.id = question->id, .hit = true};
+    TG_ASSIGN(verdict, policies.Decide(verdict, {&*question, 1}, {&answer, 1}));
+    question = questions.erase(question);
+  }
+  return false;
+}
+
+absl::StatusOr<ReplyVerdict> JudgeReply(const policy::PolicySet& policies, const policy::Subject& subject,
+                                        const pipeline::RecordedReply& reply, explain::Tally& tally) {
+  using End = pipeline::RecordedChoice::End;
+  ReplyVerdict out;
+  out.verdict = pipeline::ToProto(policy::Verdict());
+  for (const pipeline::RecordedChoice& choice : reply.choices) {
+    bool ended = false;  // By a rule: what the model wrote after it would not have been written.
+    for (const pipeline::RecordedText& text : choice.texts) {
+      if (ended) break;
+      std::vector<policy::Question> open = policies.QuestionsOfOutput(subject, text.channel);
+      policy::Verdict verdict;
+      const bool whole = choice.end == End::kWhole || text.channel.part == policy::Part::kToolCall;  // Calls are, or are none.
+      if (whole && !text.decoded) {
+        TG_ASSIGN(policy::Filtered filtered, policies.FilterWhole(subject, text.text, text.channel));
+        ended = filtered.blocked && !filtered.withheld;
+        verdict = std::move(filtered.verdict);
+        std::erase_if(open, [](const policy::Question& question) { return question.shape != nullptr; });
+      } else {
+        TG_ASSIGN(ended, JudgePart(policies, subject, text, choice.end == End::kBrokenOff, open, verdict));
+      }
+      pipeline::MergeVerdict(pipeline::ToProto(verdict), choice.index, text.field, out.verdict);
+      for (const policy::Question& question : open) {
+        tally.AddNotAsked(question.label());
+        out.open.Add()->set_rule_id(question.rule_id);
+      }
+    }
+  }
+  return out;
+}
+
+// The reply that a record ended, if there was one. An error: no text that rules can judge.
+absl::Status JudgeEnd(const HistoryPage& page, const Candidate& candidate, const audit::OpenedRow& opened, explain::Tally& tally) {
+  const v1::EndBody& end = opened.row.record.end();
+  const v1::Record& first = opened.before.front().row.record;
+  const v1::RecordPosition at = At(opened.row);
+  if (!end.has_output_verdict()) {
+    // Nothing was made, or nobody lived to say what rules did to it.
+    if (opened.before.size() > 1) tally.AddGap("no_verdict", at);
+    return absl::OkStatus();
+  }
+  if (!first.request().operation().empty()) {
+    tally.AddGap("documents", at);
+    return absl::OkStatus();
+  }
+  std::vector<const v1::SealedContent*> contents;
+  for (std::size_t i = 1; i < opened.before.size(); ++i) contents.push_back(&opened.before[i].content);
+  contents.push_back(&opened.content);
+  const pipeline::RecordedReply reply = pipeline::RecordedReplyOf(end, contents);
+  const bool wrote = std::any_of(reply.choices.begin(), reply.choices.end(), [](const auto& choice) { return !choice.texts.empty(); });
+  if (!wrote && end.output_verdict().rules().empty() && reply.gaps.empty()) return absl::OkStatus();
+  const policy::Subject subject = SubjectOf(page, first);
+  TG_ASSIGN(ReplyVerdict would, JudgeReply(*candidate.policies, subject, reply, tally));
+  v1::Verdict was = end.output_verdict();
+  if (candidate.against != nullptr) {
+    TG_ASSIGN(ReplyVerdict now, JudgeReply(*candidate.against, subject, reply, tally));
+    was = std::move(now.verdict);
+    would.open.MergeFrom(now.open);
+  }
+  for (const std::string& why : reply.gaps) tally.AddGap(why, at);
+  tally.Compare(page.team->name, true, at, explain::SaidBy(pipeline::WithoutAsked(was, would.open)),
+                explain::SaidBy(pipeline::WithoutAsked(would.verdict, would.open)));
+  return absl::OkStatus();
+}
+
 // A shadow's verdict beside what acted, if it is of the policies asked for.
 void CompareOne(const HistoryPage& page, const audit::Row& row, bool output, const v1::Verdict& acted, const v1::ShadowVerdict& shadow,
                 const std::string& digest, explain::Tally& tally, std::set<std::string>& said) {
@@ -104,15 +208,17 @@ absl::StatusOr<std::shared_ptr<const policy::PolicySet>> CompiledSets::Get(const
 absl::StatusOr<std::string> Replay(audit::Reader& reader, const HistoryPage& page, const Candidate& candidate, explain::Tally& tally) {
   audit::ListFilter filter = page.filter;
   filter.team = page.team->id;
-  TG_ASSIGN(audit::OpenedPage opened, reader.OpenPrompts(page.viewer, filter, candidate.reason, kPageBytes));
+  TG_ASSIGN(audit::OpenedPage opened, reader.OpenHistory(page.viewer, filter, candidate.reason, kPageBytes));
   for (audit::OpenedRow& row : opened.rows) {
     TG_RETURN_IF_ERROR(KeepGoing(page));
-    if (absl::IsNotFound(row.state)) {
-      tally.AddErased();
-    } else if (!row.state.ok() || !Judge(page, candidate, row, tally).ok()) {
-      tally.AddUnreadable();
-    }
-    row.content.Clear();  // Not kept longer than it is needed.
+    const v1::RecordKind kind = row.row.record.kind();
+    const bool reply = kind == v1::RECORD_KIND_FINAL || kind == v1::RECORD_KIND_ABORT;
+    const bool erased = absl::IsNotFound(row.state);
+    const bool judged = row.state.ok() && (reply ? JudgeEnd : Judge)(page, candidate, row, tally).ok();
+    if (!judged && reply) tally.AddGap(erased ? "erased" : "unreadable", At(row.row));
+    if (!judged && !reply && erased) tally.AddErased();
+    if (!judged && !reply && !erased) tally.AddUnreadable();
+    row = audit::OpenedRow();  // Not kept longer than it is needed.
   }
   return opened.next;
 }

@@ -48,8 +48,8 @@ struct Candidate {
   std::string reason;                          // Why content is opened: kept in the page's VIEW record.
 };
 
-// Judges the page's prompts anew. Where the next page begins; empty after the last. Errors of audit::Reader::OpenPrompts; what one record
-// lacks is counted.
+// Judges the page's prompts and replies anew. Where the next page begins; empty after the last. Errors of audit::Reader::OpenHistory; what
+// one record lacks is counted.
 absl::StatusOr<std::string> Replay(audit::Reader& reader, const HistoryPage& page, const Candidate& candidate, explain::Tally& tally);
 
 // Compares what acted with what the shadow said, prompts and replies, of shadows whose digest begins with `digest` (bytes in hexadecimal).

@@ -41,6 +41,9 @@ struct DemoCommand {
 struct MigrateCommand {
   std::string config_path = "tollgate.yaml";
   std::string owner;  // Whom the first key belongs to; empty = the operating system's user.
+  // Files with the owner's URLs of the two databases; both empty = the configuration's URLs are the owner's.
+  std::string url_file;
+  std::string keys_url_file;
 };
 
 struct PullCommand {

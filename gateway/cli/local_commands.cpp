@@ -70,13 +70,19 @@ void AddLocalCommands(CLI::App& app, Context& context) {
 
   auto* migrate = app.add_subcommand("migrate", "Bring the databases up to this version; the first time also make the first owner's key");
   const auto migrate_options = std::make_shared<MigrateCommand>();
-  migrate->add_option("-c,--config", migrate_options->config_path, "The configuration; its URLs must log in as the owner of the databases")
-      ->capture_default_str();
+  migrate->add_option("-c,--config", migrate_options->config_path, "The configuration that `serve` is given")->capture_default_str();
   migrate->add_option("--owner", migrate_options->owner, "Whom the first key belongs to; else the user who runs this");
+  auto* url = migrate->add_option("--database-url", migrate_options->url_file,
+                                  "File with a URL of the database of postgres.url, as its owner; else postgres.url is the owner's");
+  auto* keys_url = migrate->add_option("--keys-url", migrate_options->keys_url_file, "The same for postgres.keys_url");
+  url->needs(keys_url);
+  keys_url->needs(url);
   migrate->callback([&context, migrate_options] { RunProgram(context, context.programs.migrate, *migrate_options); });
   Teach(*migrate,
-        "Goes forward only, under a lock; safe to run twice and from several machines. The first key's text goes to standard output, once.",
-        {"tollgate migrate --config /etc/tollgate/tollgate.yaml --owner ann@acme.example"});
+        "Goes forward only, under a lock; safe to run twice and from several machines. The first key's text goes to standard output, "
+        "once.\n`serve` takes no login that owns the tables: give the owner's URLs here, in files, and the configuration's logins get the "
+        "roles\nthat serving takes, and no others. Off a Unix socket, a URL needs sslmode=verify-full.",
+        {"tollgate migrate --owner ann@acme.example --database-url /root/owner_url --keys-url /root/owner_keys_url"});
 }
 
 namespace {

@@ -1,6 +1,7 @@
 // policy replay and policy shadow-report: the server works page by page, and the pages add up here, so that neither side holds a history.
 //
 // Tested by tests/gateway/cli/policy_replay_test.cpp.
+#include <map>
 #include <memory>
 #include <set>
 
@@ -74,9 +75,36 @@ std::string Examples(const google::protobuf::RepeatedPtrField<v1::RecordPosition
   return fmt::format("{}", fmt::join(out, " "));
 }
 
+// "3 replies blocked by a rule then: …", as ReplyGap says it.
+std::string GapWords(const v1::ReplyGap& gap) {
+  static const std::map<std::string, const char*, std::less<>> kWords = {
+      {"blocked", "blocked by a rule then: judged is what was written until there, and the rest was never made"},
+      {"broken_off", "broken off then: judged is what was written until there"},
+      {"retried", "written anew in part, since a rule said retry: judged is what stands in the end"},
+      {"held_call", "with a call that had not left when they ended: that call is not judged"},
+      {"not_undone", "with a rule's words in place of something, and no record of how many: judged is what comes before"},
+      {"undivided_tail", "with an end that had not left and is not told apart into text and calls: that end is not judged"},
+      {"no_verdict", "ended by the death of their instance, without a verdict: not judged"},
+      {"documents", "documents of a rerank: not judged"},
+      {"erased", "erased, and cannot be replayed"},
+      {"unreadable", "that cannot be read, for what is stored is not what was recorded; run tollgate audit verify"},
+  };
+  const auto words = kWords.find(gap.why());
+  const std::string examples = gap.examples().empty() ? "" : fmt::format(" ({})", Examples(gap.examples()));
+  return fmt::format("{} {} {}{}\n", ShowCount(gap.count()), gap.count() == 1 ? "reply" : "replies",
+                     words == kWords.end() ? gap.why() : words->second, examples);
+}
+
 std::string TeamWord(const std::string& team) { return team.empty() ? "-" : team; }
 
 std::string ActionWord(const std::string& action) { return action.empty() ? "no hit" : action; }
+
+// "48 prompts and 40 replies judged anew"
+std::string Replayed(const v1::PolicyChanges& all) {
+  const std::int64_t prompts = all.judged() - all.replies();
+  const std::string replies = fmt::format("{} {}", ShowCount(all.replies()), all.replies() == 1 ? "reply" : "replies");
+  return fmt::format("{} prompts{} judged anew", ShowCount(prompts), all.replies() == 0 ? "" : " and " + replies);
+}
 
 void PrintChanges(Context& context, const v1::PolicyChanges& all, const std::string& what, const std::string& none) {
   if (context.globals.json) return context.PrintJson(all);
@@ -89,15 +117,15 @@ void PrintChanges(Context& context, const v1::PolicyChanges& all, const std::str
                ShowCount(c.spans_was()), ShowCount(c.spans_would()), Examples(c.examples())});
   if (all.judged() > 0)
     context.Print(verdicts.Text("no verdict would be another") + "\n" + rules.Text("no rule would act otherwise") + "\n");
-  context.Print(all.judged() == 0
-                    ? none + "\n"
-                    : fmt::format("{} {}, {} would change; policies {}\n", ShowCount(all.judged()), what, ShowCount(all.changed()),
-                                  all.policy_digest().empty() ? "of several digests" : all.policy_digest().substr(0, 12)));
+  context.Print(all.judged() == 0 ? none + "\n"
+                                  : fmt::format("{}, {} would change; policies {}\n", what, ShowCount(all.changed()),
+                                                all.policy_digest().empty() ? "of several digests" : all.policy_digest().substr(0, 12)));
   for (const std::string& question : all.not_asked()) context.Print(fmt::format("not asked, and so not counted: {}\n", question));
-  if (all.erased() > 0) context.Print(fmt::format("{} more were erased and cannot be replayed\n", ShowCount(all.erased())));
+  if (all.erased() > 0) context.Print(fmt::format("{} more prompts were erased and cannot be replayed\n", ShowCount(all.erased())));
   if (all.unreadable() > 0)
-    context.Print(fmt::format("{} more cannot be read: what is stored is not what was recorded; run tollgate audit verify\n",
+    context.Print(fmt::format("{} more prompts cannot be read: what is stored is not what was recorded; run tollgate audit verify\n",
                               ShowCount(all.unreadable())));
+  for (const v1::ReplyGap& gap : all.reply_gaps()) context.Print(GapWords(gap));
 }
 
 void Replay(Context& context, const Options& options) {
@@ -120,7 +148,7 @@ void Replay(Context& context, const Options& options) {
   request.set_examples(options.examples);
   if (!SetTimes(context, options, request)) return;
   if (const auto all = AskPages(context, options, request, &Policy::Stub::Replay))
-    PrintChanges(context, *all, "prompts judged anew", "no prompts are on record for that time");
+    PrintChanges(context, *all, Replayed(*all), "nothing that can be replayed is on record for that time");
 }
 
 void Report(Context& context, const Options& options) {
@@ -131,7 +159,8 @@ void Report(Context& context, const Options& options) {
   request.set_examples(options.examples);
   if (!SetTimes(context, options, request)) return;
   if (const auto all = AskPages(context, options, request, &Policy::Stub::ShadowReport))
-    PrintChanges(context, *all, "prompts and replies judged by the shadow too", "no shadow's verdicts are on record for that time");
+    PrintChanges(context, *all, ShowCount(all->judged()) + " prompts and replies judged by the shadow too",
+                 "no shadow's verdicts are on record for that time");
 }
 
 void AddHistory(CLI::App& command, Options& options) {
@@ -144,7 +173,7 @@ void AddHistory(CLI::App& command, Options& options) {
 }  // namespace
 
 void AddPolicyReplayCommands(CLI::App& group, Context& context) {
-  auto* replay = group.add_subcommand("replay", "Judge recorded prompts anew by a policy: what would change, by team and rule");
+  auto* replay = group.add_subcommand("replay", "Judge recorded prompts and replies anew by a policy: what would change, by team and rule");
   const auto o = std::make_shared<Options>();
   replay->add_option("FILE", o->file, "YAML file, or - for standard input; else a stored version of --name");
   replay->add_option("--name", o->name, "The policy whose place it takes; else the file's name, without what follows the first dot");
@@ -152,15 +181,14 @@ void AddPolicyReplayCommands(CLI::App& group, Context& context) {
   replay->add_flag("--alone", o->alone, "Without the org's other policies in force");
   AddHistory(*replay, *o);
   replay->add_flag("--against-in-force", o->in_force, "Compare with what the policies in force say now; else with the verdicts on record");
-  replay->add_option("--reason", o->reason, "Why prompts are opened; it goes on record")->required();
+  replay->add_option("--reason", o->reason, "Why prompts and replies are opened; it goes on record")->required();
   replay->callback([&context, o] { Replay(context, *o); });
-  Teach(
-      *replay,
-      "Prompts are opened on the server, and VIEW records say which and why before they are; no text comes back, and the records that are\n"
-      "named as examples only if the key may read content. Takes a role that may put policies in force. Erased prompts are counted.\n"
-      "Replies are not replayed: a shadow judges them (tollgate policy shadow-report).",
-      {"tollgate policy replay next.yaml --name acme --from 7d --reason \"before version 5\"",
-       "tollgate policy replay --name acme --policy-version 5 --team search --against-in-force --reason \"before version 5\" --json"});
+  Teach(*replay,
+        "Prompts and replies are opened on the server, and VIEW records say which and why before they are; no text comes back, and\n"
+        "records are named as examples only if the key may read content. Takes a role that may put policies in force. A reply is judged\n"
+        "as its model wrote it, before rules changed it. What is erased, or not known of a reply, is counted; nobody else is asked.",
+        {"tollgate policy replay next.yaml --name acme --from 7d --reason \"before version 5\"",
+         "tollgate policy replay --name acme --policy-version 5 --team search --against-in-force --reason \"before version 5\" --json"});
 
   auto* report = group.add_subcommand("shadow-report", "What a shadow said otherwise than the policies that acted, by team and rule");
   const auto r = std::make_shared<Options>();

@@ -47,13 +47,26 @@ std::string SpanWords(const v1::RuleOutcome& rule, bool output) {
   return more > 0 ? fmt::format("{}; and {} more", out, ShowCount(more)) : out;
 }
 
-// A line a rule that acted: what it did, how often, and where.
+// ", 4.2 bits a character (3.0 count)"; empty where nothing was measured.
+std::string ScoreWords(const v1::RuleScore& score) {
+  if (score.unit().empty()) return "";
+  const bool whole = score.value_thousandths() % 1000 == 0 && score.least_thousandths() % 1000 == 0;
+  const auto number = [&](std::int64_t thousandths) {
+    return whole ? ShowCount(thousandths / 1000) : fmt::format("{:.1f}", static_cast<double>(thousandths) / 1e3);
+  };
+  return fmt::format(", {} {} ({} count)", number(score.value_thousandths()), score.unit(), number(score.least_thousandths()));
+}
+
+// A line a rule that acted: how grave it is, what it did, how often, what it measured, and where.
 std::string RuleLines(const v1::Verdict& verdict, bool output) {
   std::string out;
   for (const v1::RuleOutcome& rule : verdict.rules()) {
     const std::string where = SpanWords(rule, output);
-    out += fmt::format("      rule {}: {}{}{}{}\n", rule.rule_id(), rule.action(), rule.effect().empty() ? "" : " and " + rule.effect(),
-                       rule.count() > 1 ? fmt::format(", {} times", ShowCount(rule.count())) : "", where.empty() ? "" : ", " + where);
+    out +=
+        fmt::format("      rule {}{}: {}{}{}{}{}\n", rule.rule_id(), rule.severity().empty() ? "" : fmt::format(" ({})", rule.severity()),
+                    rule.action(), rule.effect().empty() ? "" : " and " + rule.effect(),
+                    rule.count() > 1 ? fmt::format(", {} times", ShowCount(rule.count())) : "", ScoreWords(rule.score()),
+                    where.empty() ? "" : ", " + where);
   }
   return out;
 }
@@ -182,6 +195,8 @@ std::string GuardWords(const v1::EndBody& body) {
       out += guard.hit() ? "hit" : "no hit";
       if (!guard.category().empty()) out += fmt::format(", {}", guard.category());
       out += fmt::format(", score {:.2f}", static_cast<double>(guard.score_millionths()) / 1e6);
+      if (guard.least_score_millionths() > 0)
+        out += fmt::format(" ({:.2f} counts)", static_cast<double>(guard.least_score_millionths()) / 1e6);
     }
     if (guard.output()) out += fmt::format(", {} bytes out", ShowCount(guard.bytes_out()));
     if (guard.guard_input_tokens() > 0)

@@ -42,7 +42,7 @@ std::string Join(std::string_view path, std::string_view name) {
 
 constexpr std::size_t kTextBytesMax = 4096;  // Of one value; std::regex recurses with its length.
 constexpr std::size_t kKeyDigits = 64;
-constexpr const char* kSampleUrl = "postgresql://USER:PASSWORD@HOST/DATABASE";
+constexpr const char* kSampleUrl = "postgresql://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full";
 
 std::string HowToMakeKey(const std::string& file) { return fmt::format("(umask 077; openssl rand -hex 32 > {})", file); }
 

@@ -118,8 +118,10 @@ absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(const std::string& folde
   base::PostgresOptions options;
   options.url = Address(cluster->socket_, "postgres", "postgres");
   TG_ASSIGN(auto session, base::Session::Connect(options));
-  TG_ASSIGN(const base::Rows rows, session->Run("look for the login", "SELECT 1 FROM pg_roles WHERE rolname = 'tollgate'"));
-  if (rows.empty()) TG_RETURN_IF_ERROR(session->Run("make the login", "CREATE ROLE tollgate LOGIN CREATEROLE").status());
+  for (const auto& [login, rights] : {std::pair(kLogin, "LOGIN CREATEROLE"), std::pair(kServeLogin, "LOGIN")}) {
+    TG_ASSIGN(const base::Rows rows, session->Run("look for a login", "SELECT 1 FROM pg_roles WHERE rolname = $1", {std::string(login)}));
+    if (rows.empty()) TG_RETURN_IF_ERROR(session->Run("make a login", fmt::format("CREATE ROLE {} {}", login, rights)).status());
+  }
   return cluster;
 }
 
@@ -226,6 +228,8 @@ absl::Status Cluster::EnsureDatabase(const std::string& name) {
 }
 
 std::string Cluster::Url(const std::string& database) const { return Address(socket_, database, kLogin); }
+
+std::string Cluster::ServeUrl(const std::string& database) const { return Address(socket_, database, kServeLogin); }
 
 absl::Status Cluster::Stop() {
   if (!running_) return absl::OkStatus();

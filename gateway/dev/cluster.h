@@ -23,6 +23,9 @@ class Cluster {
 
   // For libpq, as the login `tollgate`.
   std::string Url(const std::string& database) const;
+  // The same as the login that the server works under, which owns nothing and has no rights but those that it is given.
+  std::string ServeUrl(const std::string& database) const;
+  static constexpr const char* kServeLogin = "tollgate_serve";
 
   // Fast shutdown: transactions under way are rolled back, what was committed stays.
   absl::Status Stop();

@@ -25,6 +25,7 @@
 #include "gateway/dev/cluster.h"
 #include "gateway/dev/company.h"
 #include "gateway/dev/program_line.h"
+#include "gateway/migrate/logins.h"
 #include "gateway/migrate/migrator.h"
 #include "gateway/serve/server.h"
 #include "gateway/serve/stop_signals.h"
@@ -79,14 +80,19 @@ absl::Status EnsureSecret(const std::string& path) {
 }
 
 absl::Status PrepareDatabases(Cluster& cluster) {
-  const std::pair<const char*, std::span<const migrate::Migration>> databases[] = {{"tollgate", migrate::MainMigrations()},
-                                                                                   {"tollgate_keys", migrate::KeysMigrations()}};
-  for (const auto& [name, migrations] : databases) {
+  struct Row {
+    const char* name;
+    migrate::Database database;
+    std::span<const migrate::Migration> migrations;
+  };
+  for (const auto& [name, database, migrations] : {Row{"tollgate", migrate::Database::kMain, migrate::MainMigrations()},
+                                                   Row{"tollgate_keys", migrate::Database::kKeys, migrate::KeysMigrations()}}) {
     TG_RETURN_IF_ERROR(cluster.EnsureDatabase(name));
     base::PostgresOptions options;
     options.url = cluster.Url(name);
     options.statement_timeout = std::chrono::minutes(1);
     TG_ASSIGN(const migrate::Report report, migrate::Migrate(options, migrations));
+    TG_RETURN_IF_ERROR(migrate::GrantRoles(options, database, Cluster::kServeLogin));
     if (!report.applied.empty()) Say(fmt::format("  database {}: {} migrations applied", name, report.applied.size()));
   }
   return absl::OkStatus();
@@ -98,8 +104,8 @@ v1::Config Configure(const cli::DevCommand& command, const std::string& folder, 
   config.mutable_listeners()->mutable_grpc()->set_port(command.grpc_port);
   config.mutable_listeners()->mutable_admin_grpc()->set_port(command.admin_port);
   config.mutable_listeners()->mutable_probes()->set_port(command.probes_port);
-  config.mutable_postgres()->set_url(cluster.Url("tollgate"));
-  config.mutable_postgres()->set_keys_url(cluster.Url("tollgate_keys"));
+  config.mutable_postgres()->set_url(cluster.ServeUrl("tollgate"));
+  config.mutable_postgres()->set_keys_url(cluster.ServeUrl("tollgate_keys"));
   config.mutable_secrets()->set_root_key_file(folder + "/root_key");
   config.mutable_secrets()->set_pepper_file(folder + "/pepper");
   config.set_state_dir(folder + "/state");

@@ -33,7 +33,7 @@ absl::StatusOr<policy::Channel> ChannelOf(const v1::ExplainPolicyRequest& reques
 void Fill(const policy::Score& score, v1::ExplainedScore& out) {
   out.set_value(score.value);
   out.set_least(score.least);
-  out.set_unit(score.unit);
+  out.set_unit(std::string(score.unit));
 }
 
 void Fill(const policy::FoundSpan& span, v1::ExplainedSpan& out) {

@@ -51,19 +51,25 @@ void Tally::Compare(std::string_view team, bool output, const v1::RecordPosition
     changed = true;
   }
   ++judged_;
+  if (output) ++replies_;
   if (changed) ++changed_;
 }
 
 Tally::Line& Tally::NoteOne(Key key, const v1::RecordPosition& at) {
   Line& line = lines_[std::move(key)];
-  ++line.count;
-  if (static_cast<int>(line.examples.size()) < examples_max_) line.examples.push_back(at);
+  NoteOne(line, at);
   return line;
 }
 
-void Tally::Note(Key key, std::int64_t count, std::int64_t spans_was, std::int64_t spans_would,
-                 const google::protobuf::RepeatedPtrField<v1::RecordPosition>& examples) {
-  Line& line = lines_[std::move(key)];
+void Tally::NoteOne(Line& line, const v1::RecordPosition& at) const {
+  ++line.count;
+  if (static_cast<int>(line.examples.size()) < examples_max_) line.examples.push_back(at);
+}
+
+void Tally::AddGap(const std::string& why, const v1::RecordPosition& at) { NoteOne(gaps_[why], at); }
+
+void Tally::Note(Line& line, std::int64_t count, std::int64_t spans_was, std::int64_t spans_would,
+                 const google::protobuf::RepeatedPtrField<v1::RecordPosition>& examples) const {
   line.count += count;
   line.spans_was += spans_was;
   line.spans_would += spans_would;
@@ -79,18 +85,22 @@ void Tally::AddNotAsked(const std::string& question) {
 
 void Tally::Add(const v1::PolicyChanges& page) {
   judged_ += page.judged();
+  replies_ += page.replies();
   changed_ += page.changed();
   erased_ += page.erased();
   unreadable_ += page.unreadable();
   for (const std::string& question : page.not_asked()) AddNotAsked(question);
-  for (const v1::VerdictChange& c : page.verdicts()) Note({c.team(), c.direction(), "", c.was(), c.would()}, c.count(), 0, 0, c.examples());
+  for (const v1::VerdictChange& c : page.verdicts())
+    Note(lines_[{c.team(), c.direction(), "", c.was(), c.would()}], c.count(), 0, 0, c.examples());
   for (const v1::RuleChange& c : page.rules())
-    Note({c.team(), c.direction(), c.rule_id(), c.was(), c.would()}, c.count(), c.spans_was(), c.spans_would(), c.examples());
+    Note(lines_[{c.team(), c.direction(), c.rule_id(), c.was(), c.would()}], c.count(), c.spans_was(), c.spans_would(), c.examples());
+  for (const v1::ReplyGap& gap : page.reply_gaps()) Note(gaps_[gap.why()], gap.count(), 0, 0, gap.examples());
 }
 
 v1::PolicyChanges Tally::Changes() const {
   v1::PolicyChanges out;
   out.set_judged(judged_);
+  out.set_replies(replies_);
   out.set_changed(changed_);
   out.set_erased(erased_);
   out.set_unreadable(unreadable_);
@@ -103,6 +113,12 @@ v1::PolicyChanges Tally::Changes() const {
     change.set_count(line.count);
     change.mutable_examples()->Add(line.examples.begin(), line.examples.end());
   };
+  for (const auto& [why, line] : gaps_) {
+    v1::ReplyGap& gap = *out.add_reply_gaps();
+    gap.set_why(why);
+    gap.set_count(line.count);
+    gap.mutable_examples()->Add(line.examples.begin(), line.examples.end());
+  }
   for (const auto& [key, line] : lines_) {
     if (std::get<2>(key).empty()) {
       fill(key, line, *out.add_verdicts());

@@ -37,6 +37,8 @@ class Tally {
   void AddErased() { ++erased_; }
   void AddUnreadable() { ++unreadable_; }
   void AddNotAsked(const std::string& question);  // As Verdict::not_scanned names it.
+  // A reply of which not all, or nothing, was judged. `why`: as in ReplyGap.
+  void AddGap(const std::string& why, const v1::RecordPosition& at);
   void Add(const v1::PolicyChanges& page);
 
   // Lines by tenant, direction and rule; without digest and token.
@@ -49,13 +51,15 @@ class Tally {
   };
   using Key = std::tuple<std::string, std::string, std::string, std::string, std::string>;  // Team, direction, rule (or none), was, would.
 
-  void Note(Key key, std::int64_t count, std::int64_t spans_was, std::int64_t spans_would,
-            const google::protobuf::RepeatedPtrField<v1::RecordPosition>& examples);
+  void Note(Line& line, std::int64_t count, std::int64_t spans_was, std::int64_t spans_would,
+            const google::protobuf::RepeatedPtrField<v1::RecordPosition>& examples) const;
   Line& NoteOne(Key key, const v1::RecordPosition& at);
+  void NoteOne(Line& line, const v1::RecordPosition& at) const;
 
   const int examples_max_;
-  std::int64_t judged_ = 0, changed_ = 0, erased_ = 0, unreadable_ = 0;
+  std::int64_t judged_ = 0, replies_ = 0, changed_ = 0, erased_ = 0, unreadable_ = 0;
   std::map<Key, Line> lines_;
+  std::map<std::string, Line> gaps_;
   std::set<std::string> not_asked_;
 };
 

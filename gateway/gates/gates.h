@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/crypto.h"
 #include "base/postgres.h"
 #include "base/status.h"
 #include "base/uuid.h"
@@ -26,11 +27,14 @@ struct Rate {
   bool operator==(const Rate&) const = default;
 };
 
-// A second person's yes to what a rule stops.
+// A second person's yes to what a rule stops: for minutes to any request of the key, for one request to this very prompt.
 struct Wish {
   std::string rule;
   std::int64_t minutes = 0;  // 0 = for one request.
+  base::Digest asked{};      // SHA-256 of what the request asks. Only an HMAC of it is stored: a short prompt's hash can be guessed.
 };
+// Prompts of one key that may wait at once for a yes to one rule, each for one request.
+inline constexpr std::int64_t kWaitingMax = 64;
 
 // All that rules ask of one request of one key.
 struct Ask {
@@ -44,7 +48,7 @@ struct Ask {
   std::vector<Rate> rates;
 };
 
-// The request passes, or one of the three says why not. Only one that passes is counted and uses up grants for one request.
+// The request passes, or one of the four says why not. Only one that passes is counted and uses up grants for one request.
 struct Answer {
   struct Waiting {
     std::string rule;
@@ -56,16 +60,18 @@ struct Answer {
   };
   std::vector<std::string> terms_missing;
   std::vector<Waiting> waiting;
+  std::vector<std::string> crowded;  // Rules that kWaitingMax other prompts of the key wait for: this one does not wait as well.
   std::optional<Full> full;
   std::vector<base::Uuid> grants;  // Under which it passes, one for each of Ask.approvals.
 
-  bool passes() const { return terms_missing.empty() && waiting.empty() && !full; }
+  bool passes() const { return terms_missing.empty() && waiting.empty() && crowded.empty() && !full; }
 };
 
 struct Approval {
   base::Uuid id;
   base::TeamId team;
   base::KeyId key;
+  base::RequestId request;              // That asked. For one request: its prompt, which is on record, is what the approval is for.
   std::string rule, state, granted_by;  // "pending", "lapsed" (nobody said yes), "granted", "used", "revoked", "expired".
   std::int64_t minutes = 0, asked_us = 0, granted_us = 0;
 };
@@ -89,7 +95,8 @@ class Gates {
 
   // Block. At most 500.
   virtual absl::StatusOr<Approvals> ListApprovals(base::OrgId org) = 0;
-  // NOT_FOUND: the org has no approval with this id; of Grant, none that waits; of Revoke, none that is granted.
+  // NOT_FOUND: the org has no approval with this id; of Grant, none that waits; of Revoke, none that waits or is granted. DATA_LOSS, of
+  // Grant for one request: what waits was not written by this installation, or was changed since.
   virtual absl::StatusOr<Approval> Find(base::OrgId org, base::Uuid id) = 0;
   virtual absl::Status Grant(base::OrgId org, base::Uuid id, const std::string& by) = 0;
   virtual absl::Status Revoke(base::OrgId org, base::Uuid id) = 0;
@@ -97,7 +104,8 @@ class Gates {
   virtual absl::StatusOr<std::int64_t> Forget(base::TeamId team, const std::string& end_user) = 0;
 };
 
-// `role` tollgate_writer. `mac_key`, 32 bytes: audit::RootKey::Derive("approval-mac"); grants without a MAC under it let nobody pass.
+// `role` tollgate_writer. `mac_key`, 32 bytes: audit::RootKey::Derive("approval-mac"); grants without a MAC under it let nobody pass, and
+// prompts are stored as HMACs under a key that follows from it.
 std::unique_ptr<Gates> OpenPostgresGates(base::PostgresOptions postgres, std::string mac_key);
 
 }  // namespace tollgate::gates

@@ -2,8 +2,8 @@
 // without a lock, so that a request which lacks one keeps nobody else from the others; those for minutes are never locked, and one for one
 // request is taken by the update that marks it used, so that two requests cannot both have it; counts come last, for their rows are what
 // others wait for. A count is one statement: the row of the window is made or raised, unless it stands at the limit already, and then no
-// row comes back. What a refused request wishes for is written by a transaction of its own. Rules are asked in the order of their names,
-// lest two requests wait for each other.
+// row comes back. What a refused request wishes for is written by a transaction of its own, where those for one request of one key and rule
+// come one by one, so that no more of them wait than may. Rules are asked in the order of their names, lest requests wait for each other.
 //
 // Tested by tests/gateway/gates/gates_postgres_test.cpp.
 #include <algorithm>
@@ -16,6 +16,7 @@
 #include "base/diagnostics.h"
 #include "base/mutex.h"
 #include "base/postgres_pool.h"
+#include "gateway/gates/approval_rows.h"
 #include "gateway/gates/full_rates.h"
 #include "gateway/gates/gates.h"
 
@@ -28,21 +29,6 @@ constexpr std::int64_t kCountsBetweenSweeps = 1000;
 constexpr std::size_t kListedMax = 500;
 constexpr int kAskingOfTeamMax = 200;  // Of one team at once: others find a place in the queue.
 
-// When a grant ends, and until when somebody may say yes to a wish.
-constexpr const char* kGrantInForce = "granted_at + greatest(minutes, 1440 * (minutes = 0)::int) * interval '1 minute' > now()";
-constexpr const char* kWishInForce = "asked_at > now() - interval '7 days'";
-constexpr const char* kGrantedUs = "coalesce((extract(epoch FROM granted_at) * 1e6)::int8, 0)";
-
-const std::string& Columns() {
-  static const std::string columns = fmt::format(
-      "id::text, team_id::text, key_id::text, rule, CASE WHEN state = 'granted' AND NOT ({}) THEN 'expired' "
-      "WHEN state = 'pending' AND NOT ({}) THEN 'lapsed' ELSE state END, coalesce(granted_by, ''), minutes, "
-      "(extract(epoch FROM asked_at) * 1e6)::int8, {}, coalesce(mac, ''::bytea)",
-      kGrantInForce, kWishInForce, kGrantedUs);
-  return columns;
-}
-constexpr std::size_t kMacColumn = 9;
-
 base::SessionPool::Options PoolOptions(base::PostgresOptions postgres) {
   base::SessionPool::Options pool;
   postgres.application_name = "tollgate gates";
@@ -51,24 +37,17 @@ base::SessionPool::Options PoolOptions(base::PostgresOptions postgres) {
   return pool;
 }
 
-absl::StatusOr<Approval> ApprovalOf(const base::Rows& rows, std::size_t i) {
-  Approval out;
-  TG_ASSIGN(out.id, base::Uuid::Parse(rows.Text(i, 0)));
-  TG_ASSIGN(const base::Uuid team, base::Uuid::Parse(rows.Text(i, 1)));
-  TG_ASSIGN(const base::Uuid key, base::Uuid::Parse(rows.Text(i, 2)));
-  out.team = base::TeamId(team);
-  out.key = base::KeyId(key);
-  out.rule = rows.Text(i, 3);
-  out.state = rows.Text(i, 4);
-  out.granted_by = rows.Text(i, 5);
-  out.minutes = rows.Int(i, 6);
-  out.asked_us = rows.Int(i, 7);
-  out.granted_us = rows.Int(i, 8);
-  return out;
-}
-
 absl::Status No(base::Uuid id, std::string_view what) {
   return base::NotFound(fmt::format("no approval {} {}; `tollgate policy approvals` lists those that do", id.ToString(), what));
+}
+
+absl::Status Changed(base::Uuid id) {
+  base::Error("gates", "what waits as approval {} was not asked for at this installation, or was changed since: nobody can give it",
+              id.ToString());
+  return base::DataLoss(
+      fmt::format("approval {} was not asked for at this installation, or was changed since: turn it down (`tollgate policy "
+                  "revoke-approval`), and have the request sent again",
+                  id.ToString()));
 }
 
 // Rolls a transaction back; the answer says why.
@@ -77,7 +56,7 @@ absl::Status DoesNotPass() { return base::Cancelled("the request does not pass")
 class PostgresGates final : public Gates {
  public:
   PostgresGates(base::PostgresOptions postgres, std::string mac_key)
-      : mac_key_(std::move(mac_key)), sessions_(PoolOptions(std::move(postgres))) {}
+      : signer_(std::move(mac_key)), sessions_(PoolOptions(std::move(postgres))) {}
 
   void Pass(const Ask& given, Done<Answer> done) override {
     Ask ask = given;
@@ -118,7 +97,7 @@ class PostgresGates final : public Gates {
   absl::StatusOr<Approvals> ListApprovals(base::OrgId org) override {
     static const std::string kList = fmt::format(
         "SELECT {} FROM gate.approval WHERE org_id = $1::uuid ORDER BY (state = 'pending' AND {}) DESC, asked_at DESC, id LIMIT {}",
-        Columns(), kWishInForce, kListedMax + 1);
+        ApprovalColumns(), WishInForce(), kListedMax + 1);
     Approvals out;
     TG_ASSIGN(out.all, Query(kList, {org.ToString()}));
     out.more = out.all.size() > kListedMax;
@@ -127,7 +106,8 @@ class PostgresGates final : public Gates {
   }
 
   absl::StatusOr<Approval> Find(base::OrgId org, base::Uuid id) override {
-    static const std::string kFind = fmt::format("SELECT {} FROM gate.approval WHERE org_id = $1::uuid AND id = $2::uuid", Columns());
+    static const std::string kFind =
+        fmt::format("SELECT {} FROM gate.approval WHERE org_id = $1::uuid AND id = $2::uuid", ApprovalColumns());
     TG_ASSIGN(const std::vector<Approval> found, Query(kFind, {org.ToString(), id.ToString()}));
     if (found.empty()) return No(id, "is there");
     return found[0];
@@ -137,24 +117,26 @@ class PostgresGates final : public Gates {
     static const std::string kGrant = fmt::format(
         "UPDATE gate.approval SET state = 'granted', granted_at = now(), granted_by = $3 "
         "WHERE org_id = $1::uuid AND id = $2::uuid AND state = 'pending' AND {} RETURNING {}",
-        kWishInForce, Columns());
-    static const std::string kSign = "UPDATE gate.approval SET mac = $2 WHERE id = $1::uuid";
+        WishInForce(), ApprovalColumns());
     return sessions_.RunAndWait([&](base::Session& session) {
       return session.InTransaction("grant an approval", [&](base::Session& s) -> absl::Status {
         TG_ASSIGN(const auto rows, s.Run("grant", kGrant, {org.ToString(), id.ToString(), by}));
         if (rows.empty()) return No(id, "waits");
-        TG_ASSIGN(const Approval granted, ApprovalOf(rows, 0));
-        return s.Run("sign a grant", kSign, {id.ToString(), base::Blob{MacOf(granted)}}).status();
+        TG_ASSIGN(const ApprovalRow granted, ApprovalRowOf(rows, 0));
+        // The approver read the prompt of the request that the row names: it is not for another one.
+        if (granted.approval.minutes == 0 && !base::ConstantTimeEqual(granted.mac, signer_.MacOfWish(org, granted))) return Changed(id);
+        return Sign(s, id, signer_.MacOfGrant(granted));
       });
     });
   }
 
   absl::Status Revoke(base::OrgId org, base::Uuid id) override {
     static const std::string kRevoke = fmt::format(
-        "UPDATE gate.approval SET state = 'revoked' WHERE org_id = $1::uuid AND id = $2::uuid AND state = 'granted' RETURNING {}",
-        Columns());
+        "UPDATE gate.approval SET state = 'revoked' WHERE org_id = $1::uuid AND id = $2::uuid AND state IN ('pending', 'granted') "
+        "RETURNING {}",
+        ApprovalColumns());
     TG_ASSIGN(const std::vector<Approval> revoked, Query(kRevoke, {org.ToString(), id.ToString()}));
-    return revoked.empty() ? No(id, "is granted") : absl::OkStatus();
+    return revoked.empty() ? No(id, "waits or is granted") : absl::OkStatus();
   }
 
   absl::StatusOr<std::int64_t> Forget(base::TeamId team, const std::string& end_user) override {
@@ -181,14 +163,6 @@ class PostgresGates final : public Gates {
     std::vector<base::Value> values;
     for (const base::Uuid& id : ids) values.push_back(id.ToString());
     return base::ArrayOf(values);
-  }
-
-  // Whose grant it is, for what and until when, as it was recorded: a row that somebody else made or moved has no such MAC.
-  std::string MacOf(const Approval& a) const {
-    const base::Digest mac =
-        base::HmacSha256(mac_key_, fmt::format("tollgate approval v1:{}:{}:{}:{}:{}:{}:{}:{}", a.id.ToString(), a.team.ToString(),
-                                               a.key.ToString(), a.rule.size(), a.rule, a.minutes, a.granted_us, a.granted_by));
-    return std::string(base::View(mac));
   }
 
   template <typename T>
@@ -250,7 +224,7 @@ class PostgresGates final : public Gates {
   absl::Status TakeAll(base::Session& session, const Ask& ask, std::vector<Wish>& lacking, Answer& answer) {
     std::vector<Grants> grants;
     for (const Wish& wish : ask.approvals) {
-      TG_ASSIGN(Grants found, FindGrants(session, ask, wish.rule));
+      TG_ASSIGN(Grants found, FindGrants(session, ask, wish));
       if (!found.lasting && found.once.empty()) lacking.push_back(wish);
       grants.push_back(std::move(found));
     }
@@ -272,21 +246,23 @@ class PostgresGates final : public Gates {
     return absl::OkStatus();
   }
 
-  // Of one key and rule, in force and signed.
+  // Of one key and rule, in force and signed; those for one request are for this prompt.
   struct Grants {
     std::optional<base::Uuid> lasting;
     std::vector<base::Uuid> once;
   };
-  absl::StatusOr<Grants> FindGrants(base::Session& session, const Ask& ask, const std::string& rule) const {
+  absl::StatusOr<Grants> FindGrants(base::Session& session, const Ask& ask, const Wish& wish) const {
     static const std::string kFind = fmt::format(
         "SELECT {} FROM gate.approval WHERE team_id = $1::uuid AND key_id = $2::uuid AND rule = $3 AND state = 'granted' AND {} "
-        "ORDER BY minutes DESC, granted_at LIMIT 20",
-        Columns(), kGrantInForce);
-    TG_ASSIGN(const auto rows, session.Run("find grants", kFind, {ask.team.ToString(), ask.key.ToString(), rule}));
+        "AND (minutes > 0 OR prompt = $4) ORDER BY minutes DESC, granted_at LIMIT 20",
+        ApprovalColumns(), kGrantInForce);
+    const std::string prompt = signer_.PromptOf(ask, {wish.rule, 0, wish.asked});
+    TG_ASSIGN(const auto rows, session.Run("find grants", kFind, {ask.team.ToString(), ask.key.ToString(), wish.rule, base::Blob{prompt}}));
     Grants out;
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      TG_ASSIGN(const Approval grant, ApprovalOf(rows, i));
-      if (!base::ConstantTimeEqual(rows.Bytes(i, kMacColumn), MacOf(grant))) {
+      TG_ASSIGN(const ApprovalRow row, ApprovalRowOf(rows, i));
+      const Approval& grant = row.approval;
+      if (!base::ConstantTimeEqual(row.mac, signer_.MacOfGrant(row))) {
         base::Error("gates", "approval {} was not granted by this installation, or was changed since: it lets nobody pass",
                     grant.id.ToString());
       } else if (grant.minutes == 0) {
@@ -324,26 +300,54 @@ class PostgresGates final : public Gates {
     return DoesNotPass();
   }
 
-  static absl::Status WishFor(base::Session& session, const Ask& ask, std::vector<Wish> wishes, Answer& answer) {
-    static const std::string kWish = fmt::format(
-        "INSERT INTO gate.approval AS a (id, org_id, team_id, key_id, rule, request_id, minutes) "
-        "VALUES ($1::uuid, $2::uuid, $3::uuid, $4::uuid, $5, $6::uuid, $7::int8) "
-        "ON CONFLICT (team_id, key_id, rule) WHERE state = 'pending' DO UPDATE "
-        "SET asked_at = now(), request_id = excluded.request_id, minutes = excluded.minutes WHERE NOT (a.{})",
-        kWishInForce);
-    static const std::string kWaits =
-        "SELECT id::text FROM gate.approval WHERE team_id = $1::uuid AND key_id = $2::uuid AND rule = $3 AND state = 'pending'";
+  absl::Status WishFor(base::Session& session, const Ask& ask, std::vector<Wish> wishes, Answer& answer) const {
     std::sort(wishes.begin(), wishes.end(), [](const Wish& a, const Wish& b) { return a.rule < b.rule; });
-    for (const Wish& wish : wishes) {
-      const base::Params made = {base::Uuid::NewV7().ToString(), ask.org.ToString(), ask.team.ToString(), ask.key.ToString(), wish.rule,
-                                 ask.request.ToString(),         wish.minutes};
-      TG_RETURN_IF_ERROR(session.Run("ask for approval", kWish, made).status());
-      TG_ASSIGN(const auto rows, session.Run("find what waits", kWaits, {ask.team.ToString(), ask.key.ToString(), wish.rule}));
-      if (rows.empty()) return base::Unavailable("the approval was given this moment; send the request again");
-      TG_ASSIGN(const base::Uuid id, base::Uuid::Parse(rows.Text(0, 0)));
+    for (const Wish& wish : wishes) TG_RETURN_IF_ERROR(WishForOne(session, ask, wish, answer));
+    return absl::OkStatus();
+  }
+
+  absl::Status WishForOne(base::Session& session, const Ask& ask, const Wish& wish, Answer& answer) const {
+    static const std::string kOneByOne = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+    static const std::string kWish = fmt::format(
+        "WITH others AS (SELECT count(*) AS n FROM gate.approval WHERE team_id = $3::uuid AND key_id = $4::uuid AND rule = $5::text "
+        "AND state = 'pending' AND prompt NOT IN ('', $9::bytea) AND {}), "
+        "made AS (INSERT INTO gate.approval AS a (id, org_id, team_id, key_id, rule, request_id, minutes, prompt) "
+        "SELECT $1::uuid, $2::uuid, $3::uuid, $4::uuid, $5::text, $6::uuid, $7::int8, $9::bytea FROM others "
+        "WHERE n < $8::int8 OR $7::int8 > 0 ON CONFLICT (team_id, key_id, rule, prompt) WHERE state = 'pending' DO UPDATE "
+        "SET asked_at = now(), request_id = excluded.request_id, minutes = excluded.minutes WHERE NOT {} RETURNING a.id) "
+        "SELECT n >= $8::int8, (SELECT id::text FROM made) FROM others",
+        WishInForce(), WishInForce("a."));
+    static const std::string kWaits = fmt::format(
+        "SELECT id::text FROM gate.approval WHERE team_id = $1::uuid AND key_id = $2::uuid AND rule = $3 AND state = 'pending' "
+        "AND prompt = $4 AND {}",
+        WishInForce());
+    ApprovalRow row = signer_.RowOf(ask, wish);
+    const std::string team = ask.team.ToString(), key = ask.key.ToString();
+    const base::Blob prompt{row.prompt};
+    if (wish.minutes == 0) TG_RETURN_IF_ERROR(session.Run("ask one by one", kOneByOne, {team + key + wish.rule}).status());
+    TG_ASSIGN(const auto made, session.Run("ask for approval", kWish,
+                                           {row.approval.id.ToString(), ask.org.ToString(), team, key, wish.rule, ask.request.ToString(),
+                                            wish.minutes, kWaitingMax, prompt}));
+    if (!made.IsNull(0, 1)) {
+      TG_ASSIGN(row.approval.id, base::Uuid::Parse(made.Text(0, 1)));  // Of one that had lapsed: its own.
+      answer.waiting.push_back({wish.rule, row.approval.id});
+      return Sign(session, row.approval.id, signer_.MacOfWish(ask.org, row));
+    }
+    TG_ASSIGN(const auto waits, session.Run("find what waits", kWaits, {team, key, wish.rule, prompt}));
+    if (!waits.empty()) {
+      TG_ASSIGN(const base::Uuid id, base::Uuid::Parse(waits.Text(0, 0)));
       answer.waiting.push_back({wish.rule, id});
+    } else if (wish.minutes == 0 && made.Bool(0, 0)) {
+      answer.crowded.push_back(wish.rule);
+    } else {
+      return base::Unavailable("the approval was given this moment; send the request again");
     }
     return absl::OkStatus();
+  }
+
+  static absl::Status Sign(base::Session& session, base::Uuid id, std::string mac) {
+    static const std::string kSign = "UPDATE gate.approval SET mac = $2 WHERE id = $1::uuid";
+    return session.Run("sign an approval", kSign, {id.ToString(), base::Blob{std::move(mac)}}).status();
   }
 
   absl::StatusOr<std::vector<Approval>> Query(const std::string& sql, const base::Params& params) {
@@ -351,8 +355,8 @@ class PostgresGates final : public Gates {
     TG_RETURN_IF_ERROR(sessions_.RunAndWait([&](base::Session& session) -> absl::Status {
       TG_ASSIGN(const auto rows, session.Run("approvals", sql, params));
       for (std::size_t i = 0; i < rows.size(); ++i) {
-        TG_ASSIGN(Approval approval, ApprovalOf(rows, i));
-        out.push_back(std::move(approval));
+        TG_ASSIGN(ApprovalRow row, ApprovalRowOf(rows, i));
+        out.push_back(std::move(row.approval));
       }
       return absl::OkStatus();
     }));
@@ -369,7 +373,7 @@ class PostgresGates final : public Gates {
     if (!swept.ok()) base::Warn("gates", "old windows of rates were not forgotten: {}", base::Message(swept));
   }
 
-  const std::string mac_key_;
+  const ApprovalSigner signer_;
   std::atomic<std::int64_t> counts_{0};
   FullRates full_;
   base::Mutex mu_;

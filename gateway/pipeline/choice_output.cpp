@@ -339,12 +339,16 @@ bool ChoiceOutput::HoldsOther() const {
 }
 
 void ChoiceOutput::KeepRaw(const policy::StreamFilter& filter, std::string_view channel, v1::SealedContent& content) const {
-  for (const policy::RawSpan& span : filter.raw()) {
+  // What a block keeps became nothing.
+  const std::size_t became = std::min(filter.replaced().size(), filter.raw().size() - (filter.blocked() && !filter.raw().empty() ? 1 : 0));
+  for (std::size_t i = 0; i < filter.raw().size(); ++i) {
+    const policy::RawSpan& span = filter.raw()[i];
     v1::RawSpan* raw = content.add_raw();
     raw->set_rule_id(span.rule_id);
     raw->set_offset(span.offset);
     raw->set_text(span.bytes);
     raw->set_restored(span.restored);
+    if (i < became) raw->set_became_bytes(filter.replaced()[i].second - filter.replaced()[i].first);
     raw->set_choice(index_);
     raw->set_channel(std::string(channel));
   }

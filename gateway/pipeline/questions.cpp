@@ -22,6 +22,7 @@ QuestionAnswer ByShape(const QuestionAsk& ask) {
   const policy::ReplyShape& shape = *ask.question.shape;
   if (ask.last || !shape.MayBecome(text)) out.category = shape.Breaks(text);
   out.answer.hit = !out.category.empty();
+  if (out.answer.hit) out.answer.measured = shape.Measured(text);
   return out;
 }
 

@@ -88,6 +88,12 @@ v1::Verdict ToProto(const policy::Verdict& verdict) {
     outcome->set_action(policy::ActionName(rule.action));
     outcome->set_count(rule.count);
     outcome->set_effect(policy::EffectText(rule.effect));
+    outcome->set_severity(rule.severity);
+    if (rule.score) {
+      outcome->mutable_score()->set_unit(std::string(rule.score->unit));
+      outcome->mutable_score()->set_value_thousandths(std::llround(rule.score->value * 1e3));
+      outcome->mutable_score()->set_least_thousandths(std::llround(rule.score->least * 1e3));
+    }
     for (const policy::Span& span : rule.spans) {
       v1::Span* s = outcome->add_spans();
       s->set_message(span.message);
@@ -109,6 +115,9 @@ void MergeVerdict(const v1::Verdict& from, int choice, std::string_view field, v
     its.set_rule_id(rule.rule_id());
     if (Strictness(rule.action()) > Strictness(its.action()) || its.action().empty()) its.set_action(rule.action());
     its.set_count(its.count() + rule.count());
+    its.set_severity(rule.severity());
+    const bool higher = !its.has_score() || rule.score().value_thousandths() > its.score().value_thousandths();
+    if (rule.has_score() && higher) *its.mutable_score() = rule.score();
     for (const v1::Span& span : rule.spans()) {
       if (its.spans_size() >= static_cast<int>(policy::RuleOutcome::kSpansMax)) break;
       v1::Span* added = its.add_spans();

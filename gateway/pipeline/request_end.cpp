@@ -101,6 +101,8 @@ async::Awaitable<Outcome<Reply>> Request::Deny() {
   *content.mutable_tools() = call_.tools();
   *content.mutable_caller_system() = defaults_.caller_system;
   content.set_justification(call_.justification());
+  // Whoever is to approve it has to see all of it.
+  content.set_output_schema(call_.output_form().has_grammar() ? call_.output_form().grammar() : call_.output_form().json_schema());
   entry.key = key_->row();
   absl::StatusOr<audit::Position> position = co_await SealAndAppend(with_, *key_, std::move(entry), content);
   if (!position.ok()) co_return Refuse(position.status());

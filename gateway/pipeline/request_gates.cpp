@@ -9,7 +9,10 @@
 #include "base/clock.h"
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
+#include "gateway/async/run_on.h"
 #include "gateway/gates/gates.h"
+#include "gateway/pipeline/asked.h"
+#include "gateway/pipeline/denial.h"
 #include "gateway/pipeline/request.h"
 
 namespace tollgate::pipeline {
@@ -68,6 +71,8 @@ std::string Because(const std::vector<const RuleOutcome*>& rules) {
   return out;
 }
 
+bool AsksApproval(const policy::Verdict& verdict) { return FirstEffect(verdict, Effect::Kind::kApprove) != nullptr; }
+
 std::vector<std::string> IdsOf(const std::vector<const RuleOutcome*>& rules) {
   std::vector<std::string> out;
   for (const RuleOutcome* rule : rules) out.push_back(rule->rule_id);
@@ -94,13 +99,26 @@ Denial NotApproved(const std::vector<const RuleOutcome*>& rules, const std::vect
     ids.push_back(one.id.ToString());
     commands.push_back(fmt::format("`tollgate policy approve {} --reason WHY`", ids.back()));
   }
+  const bool once = std::any_of(rules.begin(), rules.end(), [](const RuleOutcome* rule) { return rule->effect.amount == 0; });
   return {
       "APPROVAL_NEEDED",
       base::WithDetail(
-          base::PermissionDenied(fmt::format("{}It takes a second person's approval. Ask somebody to run {}, and send the "
-                                             "request again",
-                                             Because(rules), fmt::join(commands, " and "))),
+          base::PermissionDenied(fmt::format("{}It takes a second person's approval{}. Ask somebody to run {}, and send the "
+                                             "request again{}",
+                                             Because(rules), once ? " of this very prompt" : "", fmt::join(commands, " and "),
+                                             once ? " as it is" : "")),
           {.reason = "APPROVAL_NEEDED", .may_retry = false, .rule_ids = IdsOf(rules), .subject = fmt::format("{}", fmt::join(ids, ","))})};
+}
+
+Denial TooManyWait(const std::vector<const RuleOutcome*>& rules) {
+  return {"TOO_MANY_APPROVALS_WAIT",
+          base::WithDetail(
+              base::PermissionDenied(fmt::format(
+                  "{}It takes a second person's approval of this very prompt, and {} other prompts of this key wait for one already. Ask "
+                  "somebody to approve them or to turn them down (`tollgate policy approvals` lists them, `tollgate policy "
+                  "revoke-approval ID --reason WHY` turns one down), and send the request again",
+                  Because(rules), gates::kWaitingMax)),
+              {.reason = "TOO_MANY_APPROVALS_WAIT", .may_retry = false, .rule_ids = IdsOf(rules)})};
 }
 
 template <typename Wanted>
@@ -119,6 +137,8 @@ absl::StatusOr<gates::Ask> Request::WhatPolicyAsks() {
   gates::Ask ask{
       .org = place.org->id, .team = place.team->id, .key = place.key->id, .request = who_.request, .end_user = who_.end_user_hmac};
   const std::vector<std::string> offered = TermsOf(call_.accept_terms());
+  base::Digest asked{};
+  if (AsksApproval(inspection_.verdict)) asked = DigestOfAsked(call_, who_.end_user_hmac);
   for (const RuleOutcome& rule : inspection_.verdict.rules) {
     const Effect& effect = rule.effect;
     const bool by_end_user = effect.kind == Effect::Kind::kAccept || (effect.kind == Effect::Kind::kRateLimit && effect.by == "end_user");
@@ -127,7 +147,7 @@ absl::StatusOr<gates::Ask> Request::WhatPolicyAsks() {
       std::vector<std::string>& terms = Has(offered, effect.text) ? accepted_ : ask.terms;
       if (!Has(terms, effect.text)) terms.push_back(effect.text);
     }
-    if (effect.kind == Effect::Kind::kApprove) ask.approvals.push_back({rule.rule_id, effect.amount});
+    if (effect.kind == Effect::Kind::kApprove) ask.approvals.push_back({rule.rule_id, effect.amount, asked});
     if (effect.kind == Effect::Kind::kRateLimit) {
       gates::Rate rate{CountOf(rule, policies_.canary),
                        effect.by == "end_user"  ? who_.end_user_hmac
@@ -142,7 +162,11 @@ absl::StatusOr<gates::Ask> Request::WhatPolicyAsks() {
 }
 
 async::Awaitable<absl::Status> Request::PassGates() {
-  TG_CO_ASSIGN(const gates::Ask ask, WhatPolicyAsks());
+  auto find = [this] { return WhatPolicyAsks(); };
+  // The digest of the prompt is work.
+  const bool large = AsksApproval(inspection_.verdict) && IsLarge();
+  absl::StatusOr<gates::Ask> found = co_await async::RunOnIf(large, with_.cpu, find);
+  TG_CO_ASSIGN(const gates::Ask ask, std::move(found));
   if (ask.terms.empty() && ask.approvals.empty() && ask.rates.empty()) co_return absl::OkStatus();
   if (with_.gates == nullptr)
     co_return base::Unavailable(
@@ -167,6 +191,10 @@ async::Awaitable<absl::Status> Request::PassGates() {
     };
     denial_ = NotApproved(RulesWhere(verdict, Effect::Kind::kApprove, waits), answer->waiting);
     for (const gates::Answer::Waiting& one : answer->waiting) approvals_.push_back(one.id);
+  }
+  if (!answer->crowded.empty()) {
+    const auto crowded = [&](const RuleOutcome& rule) { return Has(answer->crowded, rule.rule_id); };
+    denial_ = TooManyWait(RulesWhere(verdict, Effect::Kind::kApprove, crowded));
   }
   co_return absl::OkStatus();
 }

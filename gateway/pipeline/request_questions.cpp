@@ -65,6 +65,7 @@ absl::Status Request::DecideAnswered(std::vector<QuestionAnswer> answers) {
     outcome.set_asked(1);
     outcome.set_failure(answer.answer.failure);
     outcome.set_score_millionths(answer.answer.score_millionths);
+    outcome.set_least_score_millionths(question->least_score_millionths);
     outcome.set_category(answer.category);
     outcome.set_guard_input_tokens(answer.input_tokens);
     outcome.set_guard_output_tokens(answer.output_tokens);

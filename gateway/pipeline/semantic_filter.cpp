@@ -28,6 +28,7 @@ SemanticFilter::SemanticFilter(std::unique_ptr<policy::StreamFilter> spans, std:
     state.outcome.set_detector(question.detector());
     state.outcome.set_name(question.name);
     state.outcome.set_output(true);
+    state.outcome.set_least_score_millionths(question.least_score_millionths);
     state.question = std::move(question);
   }
 }

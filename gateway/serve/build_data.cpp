@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include "base/diagnostics.h"
+#include "base/postgres_address.h"
+#include "gateway/migrate/logins.h"
 #include "gateway/migrate/migrator.h"
 #include "gateway/serve/parts.h"
 #include "metering/books.h"
@@ -23,14 +25,21 @@ base::PostgresOptions PostgresFor(const v1::Config& config, const std::string& r
 
 namespace {
 
+absl::Status CheckDatabase(const base::PostgresOptions& postgres, migrate::Database database,
+                           std::span<const migrate::Migration> migrations) {
+  TG_ASSIGN(auto session, base::Session::Connect(postgres));
+  TG_RETURN_IF_ERROR(migrate::CheckMigrated(*session, migrations));
+  return migrate::CheckLogin(*session, database);
+}
+
 absl::Status CheckDatabases(const v1::Config& config) {
-  base::PostgresOptions main = PostgresFor(config, "");
-  TG_ASSIGN(auto session, base::Session::Connect(main));
-  TG_RETURN_IF_ERROR(migrate::CheckMigrated(*session, migrate::MainMigrations()));
-  base::PostgresOptions keys = main;
-  keys.url = config.postgres().keys_url();
-  TG_ASSIGN(auto keys_session, base::Session::Connect(keys));
-  return migrate::CheckMigrated(*keys_session, migrate::KeysMigrations());
+  base::PostgresOptions postgres = PostgresFor(config, "");
+  // Both before the first connection: what logs in tells its password.
+  TG_RETURN_IF_ERROR(base::Annotate(base::CheckPostgresAddress(config.postgres().url()), "postgres.url"));
+  TG_RETURN_IF_ERROR(base::Annotate(base::CheckPostgresAddress(config.postgres().keys_url()), "postgres.keys_url"));
+  TG_RETURN_IF_ERROR(base::Annotate(CheckDatabase(postgres, migrate::Database::kMain, migrate::MainMigrations()), "postgres.url"));
+  postgres.url = config.postgres().keys_url();
+  return base::Annotate(CheckDatabase(postgres, migrate::Database::kKeys, migrate::KeysMigrations()), "postgres.keys_url");
 }
 
 // Usage and ledger rows of a request that a dead instance left open.

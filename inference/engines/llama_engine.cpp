@@ -159,11 +159,17 @@ absl::StatusOr<EngineOpened> LlamaEngine::Open(int index, const EngineSequence& 
 
 // Puts the longest prefix that the tenant has into the slot, or a longer one of what is published.
 EngineOpened LlamaEngine::Restore(int index, const Slot& opened) {
-  const auto own = prefixes_.Find(opened.salt, opened.prompt);
+  // A device computes a token in about the time in which so many are copied to it.
+  constexpr std::int64_t kCopiedInTime = 4;
+  const auto find = [this](const std::string& salt, std::span<const std::int32_t> prompt) {
+    const auto hit = prefixes_.Find(salt, prompt);
+    return hit && info_.device_memory_bytes > 0 && hit->tokens * kCopiedInTime < hit->state_tokens ? std::nullopt : hit;
+  };
+  const auto own = find(opened.salt, opened.prompt);
   const std::int64_t own_tokens = own ? own->tokens : 0;
   const auto until = static_cast<std::size_t>(opened.published) + 1;  // Find leaves a token to evaluate.
   const auto prefix = std::span(opened.prompt).first(until);
-  const auto all = opened.published > own_tokens ? prefixes_.Find(opened.published_salt, prefix) : std::nullopt;
+  const auto all = opened.published > own_tokens ? find(opened.published_salt, prefix) : std::nullopt;
   if (all && all->tokens > own_tokens && Put(index, {all->state, all->state_tokens}, all->tokens))
     return {own_tokens, all->tokens - own_tokens};
   return {own && Put(index, {own->state, own->state_tokens}, own_tokens) ? own_tokens : 0, 0};

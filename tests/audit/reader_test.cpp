@@ -35,8 +35,21 @@ struct Bed : AuditFixture {
     content.add_prompt()->add_parts(text);
     entry.content = Seal(*request_key, {v1::RECORD_KIND_REQUEST, 0, 0}, content);
     entry.key = request_key->row();
+    last_key = request_key;
     return *Append(*journal, std::move(entry));
   }
+
+  // A record of the last request's reply.
+  Position Said(v1::RecordKind kind, std::uint32_t segment, const std::string& text) {
+    Entry entry = Make(kind, last_key->request());
+    entry.record.set_segment(segment);
+    v1::SealedContent content;
+    content.set_text(text);
+    entry.content = Seal(*last_key, {kind, entry.record.attempt(), segment}, content);
+    return *Append(*journal, std::move(entry));
+  }
+
+  std::shared_ptr<const RequestKey> last_key;
 };
 
 TEST_CASE_METHOD(Bed, "Lists filter, and pages join without gap or repeat, in both directions") {
@@ -148,14 +161,15 @@ TEST_CASE_METHOD(Bed, "Prompts of a team are opened page by page, each page behi
               .ok());
   Tamper("UPDATE audit.record SET content = '\\x00' WHERE leaf_index = " + std::to_string(positions[2].index));
   ListFilter filter;
-  CHECK(absl::IsInvalidArgument(reader.OpenPrompts(all, filter, "why", 1 << 20).status()));  // No team.
+  CHECK(absl::IsInvalidArgument(reader.OpenHistory(all, filter, "why", 1 << 20).status()));  // No team.
   filter.team = team;
-  CHECK(absl::IsInvalidArgument(reader.OpenPrompts(all, filter, "", 1 << 20).status()));
+  filter.kinds = {v1::RECORD_KIND_REQUEST, v1::RECORD_KIND_DENY};
+  CHECK(absl::IsInvalidArgument(reader.OpenHistory(all, filter, "", 1 << 20).status()));
   filter.limit = 3;
   std::vector<std::string> seen;
   int pages = 0;
   do {
-    const auto page = reader.OpenPrompts(all, filter, "replay", 1 << 20);
+    const auto page = reader.OpenHistory(all, filter, "replay", 1 << 20);
     INFO(page.status());
     REQUIRE(page.ok());
     ++pages;
@@ -184,13 +198,71 @@ TEST_CASE_METHOD(Bed, "Prompts of a team are opened page by page, each page behi
 
   filter.cursor.clear();
   filter.limit = 100;
-  const auto small = reader.OpenPrompts(all, filter, "few bytes at a time", 1);
+  const auto small = reader.OpenHistory(all, filter, "few bytes at a time", 1);
   REQUIRE(small.ok());
   CHECK(small->rows.size() == 1);
   CHECK_FALSE(small->next.empty());
-  const auto other = reader.OpenPrompts({"x", Viewer::Sees::kTeam, base::Uuid::NewV7(), {}}, filter, "no business", 1 << 20);
+  const auto other = reader.OpenHistory({"x", Viewer::Sees::kTeam, base::Uuid::NewV7(), {}}, filter, "no business", 1 << 20);
   REQUIRE(other.ok());
   CHECK(other->rows.empty());
+}
+
+TEST_CASE_METHOD(Bed, "A reply is opened with all that it is made of, wherever its request stands") {
+  const auto one = base::RequestId::New(), two = base::RequestId::New(), three = base::RequestId::New();
+  std::vector<Position> positions;
+  Sealed(one, "prompt 1");
+  positions = {Said(v1::RECORD_KIND_SEGMENT, 1, "a"), Said(v1::RECORD_KIND_SEGMENT, 2, "b"), Said(v1::RECORD_KIND_FINAL, 0, "c")};
+  Sealed(two, "prompt 2");
+  const Position damaged = Said(v1::RECORD_KIND_SEGMENT, 1, "d");
+  Said(v1::RECORD_KIND_FINAL, 0, "e");
+  Sealed(three, "prompt 3");
+  REQUIRE(Append(*journal, Make(v1::RECORD_KIND_ABORT, three)).ok());
+  Tamper("UPDATE audit.record SET content = '\\x00' WHERE leaf_index = " + std::to_string(damaged.index));
+  ListFilter filter;
+  filter.team = team;
+  for (const int limit : {1, 2, 100}) {
+    INFO(limit);
+    filter.limit = limit;
+    filter.cursor.clear();
+    std::vector<std::string> seen;
+    do {
+      const auto page = reader.OpenHistory(all, filter, "replay", limit == 100 ? 1 : 1 << 20);
+      INFO(page.status());
+      REQUIRE(page.ok());
+      for (const OpenedRow& row : page->rows) {
+        if (row.row.record.kind() == v1::RECORD_KIND_REQUEST) continue;
+        std::string text = row.state.ok() ? "" : absl::IsDataLoss(row.state) ? "damaged" : "gone";
+        for (const OpenedRow& before : row.before) text += before.content.text();
+        seen.push_back(text + row.content.text());
+        if (row.state.ok()) CHECK(row.before.at(0).row.record.kind() == v1::RECORD_KIND_REQUEST);
+        if (row.state.ok()) CHECK(row.before[0].content.prompt().empty());
+      }
+      filter.cursor = page->next;
+    } while (!filter.cursor.empty());
+    CHECK(seen == std::vector<std::string>{"abc", "damaged", ""});
+  }
+  ListFilter views;
+  views.kinds = {v1::RECORD_KIND_VIEW};
+  views.oldest_first = true;
+  const auto listed = reader.List(all, views);
+  REQUIRE(listed.ok());
+  REQUIRE(listed->rows.size() > 2);
+  const v1::ViewedLog& second = listed->rows[1].record.view().viewed(0);  // Of the page of the first reply.
+  REQUIRE(second.steps_size() == 3);
+  CHECK(second.steps(0) == positions[0].index);
+  CHECK(second.steps(0) + second.steps(1) + second.steps(2) == positions[2].index);
+
+  REQUIRE(cluster.Connect(keys_url)
+              ->RunScript("erase", "UPDATE keys.request SET salt = NULL WHERE request_id = '" + one.ToString() + "'")
+              .ok());
+  filter.kinds = {v1::RECORD_KIND_FINAL, v1::RECORD_KIND_ABORT};
+  filter.limit = 100;
+  filter.cursor.clear();
+  const auto ends = reader.OpenHistory(all, filter, "replay", 1 << 20);
+  REQUIRE(ends.ok());
+  REQUIRE(ends->rows.size() == 3);
+  CHECK(absl::IsNotFound(ends->rows[0].state));
+  CHECK(ends->rows[2].state.ok());  // It has nothing to open.
 }
 
 TEST_CASE_METHOD(Bed, "Without its VIEW record no content is shown") {
@@ -199,7 +271,7 @@ TEST_CASE_METHOD(Bed, "Without its VIEW record no content is shown") {
   CHECK_FALSE(reader.OpenContent(all, position, "why not").ok());
   ListFilter filter;
   filter.team = team;
-  CHECK_FALSE(reader.OpenPrompts(all, filter, "why not", 1 << 20).ok());
+  CHECK_FALSE(reader.OpenHistory(all, filter, "why not", 1 << 20).ok());
 }
 
 }  // namespace

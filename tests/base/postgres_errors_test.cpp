@@ -67,6 +67,9 @@ TEST_CASE("A failed connection says what to mend and never where it went") {
        {"… failed: FATAL:  database \"secret\" does not exist", StatusCode::kFailedPrecondition, "no such database"},
        {"… failed: FATAL:  the database system is starting up", StatusCode::kUnavailable, "starting up"},
        {"… failed: FATAL:  sorry, too many clients already", StatusCode::kUnavailable, "connections are taken"},
+       {"… failed: server does not support SSL, but SSL was required", StatusCode::kUnavailable, "speaks no TLS"},
+       {"definition of service \"secret\" not found", StatusCode::kInvalidArgument, "service"},
+       {"service file \"/tmp/secret\" not found", StatusCode::kInvalidArgument, "PGSERVICEFILE"},
        {"invalid connection option \"secret\"", StatusCode::kInvalidArgument, "option"},
        {"missing \"=\" after \"secret\" in connection info string", StatusCode::kInvalidArgument, "key=value"}}));
   const absl::Status status = ConnectError(row.text);

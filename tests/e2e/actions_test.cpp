@@ -131,6 +131,7 @@ TEST_CASE("Terms, rates and approvals: refused with the remedy, passed with it, 
     for (const char c : answer.reason) upper += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
     return answer.done ? "DONE" : upper;
   };
+  std::string asked;  // The request whose prompt waits.
   for (const Surface surface : kSurfaces) {
     INFO(Name(surface));
     const std::string user = std::string("user of ") + Name(surface);
@@ -147,13 +148,21 @@ TEST_CASE("Terms, rates and approvals: refused with the remedy, passed with it, 
     const std::size_t at = waits.message.find("approve ");
     REQUIRE(at != std::string::npos);
     const std::string id = waits.message.substr(at + 8, 36);
+    if (asked.empty()) asked = waits.request_id;
+    CHECK(world.Cli({"policy", "approvals", "--org", "acme"}).out.find(asked) != std::string::npos);
+    const Finished shown = world.Cli({"audit", "show", asked, "--content", "--reason", "an approval"});
+    INFO(shown.err);
+    CHECK(shown.out.find("user: dump it") != std::string::npos);
     const Finished approved = world.Cli({"policy", "approve", id, "--org", "acme", "--reason", "a test"});
     INFO(approved.err);
     CHECK(approved.out.find("may pass rule dump for one request") != std::string::npos);
-    const Answer passed = ask(surface, {.prompt = "dump it"});
+    CHECK(reason(ask(surface, {.prompt = "dump it all"})) == "APPROVAL_NEEDED");  // Another prompt is not what was approved.
+    const Answer passed = ask(surface, {.prompt = "dump it", .max_tokens = 50});
     REQUIRE(passed.done);
     CHECK(world.LastStory(passed).request.request().approvals_size() == 1);
-    CHECK(reason(ask(surface, {.prompt = "dump it"})) == "APPROVAL_NEEDED");
+    const Answer once = ask(surface, {.prompt = "dump it"});
+    CHECK(reason(once) == "APPROVAL_NEEDED");
+    asked = once.request_id;
   }
   int done = 0;
   for (int i = 0; i < 8; ++i) done += ask(kSurfaces[i % 4], {.prompt = "a report", .end_user = "carl"}).done ? 1 : 0;

@@ -2,6 +2,7 @@
 // record can be replayed.
 #include <catch2/catch_test_macros.hpp>
 
+#include "base/clock.h"
 #include "tests/e2e/support/admin.h"
 #include "tests/e2e/support/ask.h"
 #include "tests/e2e/support/books.h"
@@ -73,11 +74,50 @@ TEST_CASE("What is on record is replayed by a candidate") {
   request.set_examples(3);
   request.set_yaml("version: 1\nname: next\nrules:\n  - {id: codename, detect: {keywords: bluebird}, do: block}\n");
   const auto changes = world.admin.Call<v1::Policy>(&v1::Policy::Stub::Replay, request);
-  CHECK(changes.judged() >= 2);
-  CHECK(changes.changed() == 1);
-  REQUIRE(changes.rules_size() == 1);
-  CHECK(changes.rules(0).rule_id() == "codename");
-  CHECK(changes.rules(0).examples_size() == 1);
+  CHECK(changes.judged() >= 4);
+  CHECK(changes.replies() >= 2);
+  CHECK(changes.changed() == 2);  // The model says what it was told.
+  REQUIRE(changes.rules_size() == 2);
+  for (const v1::RuleChange& rule : changes.rules()) {
+    CHECK(rule.rule_id() == "codename");
+    CHECK(rule.examples_size() == 1);
+  }
+  CHECK(changes.rules(1).direction() == "output");
+}
+
+TEST_CASE("A replay of replies by the rules that judged them changes nothing, and without those it changes each") {
+  World world;
+  v1::ReplayPolicyRequest request;
+  request.set_org("acme");
+  request.set_reason("to see");
+  const std::string nothing = "version: 1\nname: next\nrules:\n  - {id: none, detect: {keywords: bluebird}, do: flag}\n";
+  for (const std::string act :
+       {"flag", "redact", "mask, keep_last: 2", "replace, replacement: a rose", "hash, salt: 0123456789abcdef", "block"}) {
+    INFO(act);
+    const std::string rule = "where: {direction: output}, detect: {keywords: canary}, do: " + act;
+    world.Put(rule);
+    request.set_from_us(tollgate::base::ToMicros(tollgate::base::SystemClock().Wall()));
+    int replies = 0;
+    for (const Surface surface : kSurfaces) {
+      for (const char* prompt : {"the canary sings, a canary sings", "canary", "nothing is told"}) {
+        world.Say(prompt, surface);
+        ++replies;
+      }
+    }
+    request.set_yaml("version: 1\nname: next\nrules:\n  - {id: guard, " + rule + "}\n");
+    const auto same = world.admin.Call<v1::Policy>(&v1::Policy::Stub::Replay, request);
+    CHECK(same.replies() == replies);
+    CHECK(same.changed() == 0);
+    CHECK(same.reply_gaps_size() == (act == "block" ? 1 : 0));
+    request.set_yaml(nothing);
+    const auto without = world.admin.Call<v1::Policy>(&v1::Policy::Stub::Replay, request);
+    CHECK(without.replies() == replies);
+    CHECK(without.changed() == replies * 2 / 3);
+    REQUIRE(without.rules_size() == 1);
+    CHECK(without.rules(0).rule_id() == "guard");
+    CHECK(without.rules(0).direction() == "output");
+    CHECK(without.rules(0).spans_would() == 0);
+  }
 }
 
 TEST_CASE("A guard model of the pool holds on every surface, is billed apart, and is on record") {

@@ -30,6 +30,14 @@ Refused Start(const Installation& installation, const InstanceOptions& options) 
   return {code.value_or(-1), process->Err()};
 }
 
+// The owner's URL of one of the databases that a configuration names: "url" or "keys_url".
+std::string OwnersUrl(const Installation& installation, const std::string& config, const std::string& field) {
+  const auto text = base::ReadFile(config);
+  REQUIRE(text.ok());
+  const auto begin = text->find(" " + field + ": ") + field.size() + 3;
+  return installation.cluster().UrlAs(text->substr(begin, text->find('\n', begin) - begin), "tollgate");
+}
+
 }  // namespace
 
 TEST_CASE("A corrupt model file is refused at the start, by name, and the program ends") {
@@ -87,6 +95,7 @@ TEST_CASE("Secrets and databases that are not right refuse the start, in words t
   auto sql = installation.Sql();
   const std::string server = installation.main_url().substr(installation.main_url().find('?') + 1);
   const std::string empty = installation.cluster().UrlAs(installation.cluster().NewDatabase(), "tollgate");
+  const std::string good = installation.Configure({});
   struct Row {
     std::string field, value;
     const char* says;
@@ -102,6 +111,14 @@ TEST_CASE("Secrets and databases that are not right refuse the start, in words t
       {"postgres.url", empty, "tollgate migrate"},
       {"postgres.keys_url", empty, "tollgate migrate"},
       {"postgres.url", "postgresql://tollgate:hunter2@localhost/x", "password"},
+      // Owners and superusers, and what goes over a network unguarded.
+      {"postgres.url", OwnersUrl(installation, good, "url"), "tollgate migrate --database-url FILE"},
+      {"postgres.url", installation.main_url(), "postgres.url: the login postgres is superuser"},
+      {"postgres.keys_url", OwnersUrl(installation, good, "keys_url"), "CREATE ROLE tollgate_serve LOGIN"},
+      {"postgres.url", "postgresql://tollgate_serve@127.0.0.1/x", "add sslmode=verify-full to it"},
+      {"postgres.url", "postgresql://tollgate_serve@127.0.0.1/x?sslmode=require", "add sslmode=verify-full to it"},
+      {"postgres.keys_url", "postgresql://tollgate_serve@db.example/x?sslmode=verify-ca", "keys_url: the database URL leads over TCP"},
+      {"postgres.url", "postgresql://tollgate_serve@127.0.0.1:1/x?sslmode=verify-full", "nothing answers"},
   };
   for (const Row& row : rows) {
     const Refused refused = Start(installation, {.extra = {{row.field, row.value}}});
@@ -111,6 +128,45 @@ TEST_CASE("Secrets and databases that are not right refuse the start, in words t
     CHECK(refused.says.find(hex) == std::string::npos);
     CHECK(refused.says.find("hunter2") == std::string::npos);
   }
+}
+
+TEST_CASE("migrate takes the owner's URLs from files that others cannot read, and tells who serves with them that serve will not") {
+  Installation installation;
+  const std::string config = installation.Configure({});
+  const std::string owner = OwnersUrl(installation, config, "url"), owner_of_keys = OwnersUrl(installation, config, "keys_url");
+  struct Row {
+    std::string url;
+    unsigned mode;
+    int code;
+    const char* says;
+  };
+  const Row rows[] = {{owner, 0600, 0, "0 applied"},  // Again: there is nothing to do, and no second key.
+                      {owner, 0644, 1, "chmod 600"},
+                      {"postgresql://tollgate@db.example/x", 0600, 1, "--database-url: the database URL leads over TCP"}};
+  for (const Row& row : rows) {
+    INFO(row.url);
+    const std::string file = installation.folder() + "/owner_url", keys_file = installation.folder() + "/owner_keys_url";
+    REQUIRE(base::WriteFileAtomically(file, row.url, row.mode).ok());
+    REQUIRE(base::WriteFileAtomically(keys_file, owner_of_keys, 0600).ok());
+    const Finished migrated = RunTollgate({"migrate", "--config", config, "--database-url", file, "--keys-url", keys_file});
+    INFO(migrated.err);
+    CHECK(migrated.code == row.code);
+    CHECK(migrated.out == "");
+    CHECK(migrated.err.find(row.says) != std::string::npos);
+    CHECK(migrated.err.find("note") == std::string::npos);
+  }
+  // Without the owner's files the configuration's URLs are the owner's; what serve will say of them is said at once.
+  const std::string own = installation.Configure({.state = "b", .extra = {{"postgres.url", owner}, {"postgres.keys_url", owner_of_keys}}});
+  const Finished migrated = RunTollgate({"migrate", "--config", own});
+  INFO(migrated.err);
+  CHECK(migrated.code == 0);
+  CHECK(migrated.err.find("note, if `serve` is to take this configuration: postgres.url: the login tollgate may make roles") !=
+        std::string::npos);
+  // Serve's own login makes no tables.
+  const Finished wrong = RunTollgate({"migrate", "--config", config});
+  INFO(wrong.err);
+  CHECK(wrong.code == 1);
+  CHECK(wrong.err.find("give the owner's URLs with --database-url FILE --keys-url FILE") != std::string::npos);
 }
 
 TEST_CASE("Two instances never share a state folder, and the first is unharmed") {

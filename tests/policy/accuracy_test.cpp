@@ -299,7 +299,7 @@ TEST_CASE("Built-in detectors are precise and complete on sentences they were no
     Count(*policies, sentence, sentence.name_behind ? behind : sentence.held_back ? held_back : tuning);
     decides += sentence.held_back && !sentence.name_behind ? 1 : 0;
   }
-  Score with_name_behind;
+  Scores::mapped_type with_name_behind;
   for (const auto& [name, score] : behind) {
     with_name_behind.right += score.right;
     with_name_behind.missed += score.missed;

@@ -65,12 +65,16 @@ class FakeGates final : public gates::Gates {
     return base::NotFound("there is no such approval");
   }
   absl::Status Grant(base::OrgId, base::Uuid id, const std::string& by) override { return Change(id, "pending", "granted", by); }
-  absl::Status Revoke(base::OrgId, base::Uuid id) override { return Change(id, "granted", "revoked", ""); }
+  absl::Status Revoke(base::OrgId, base::Uuid id) override {
+    const absl::Status turned_down = Change(id, "pending", "revoked", "");
+    return turned_down.ok() ? turned_down : Change(id, "granted", "revoked", "");
+  }
   absl::StatusOr<std::int64_t> Forget(base::TeamId, const std::string&) override { return 0; }
 
  private:
   struct Held {
     gates::Approval approval;
+    base::Digest asked{};  // All zero: it is for minutes.
     base::RequestId used_by;
   };
 
@@ -87,10 +91,14 @@ class FakeGates final : public gates::Gates {
     return base::NotFound("no such approval is " + from);
   }
 
-  Held* FindHeld(const gates::Ask& ask, const std::string& rule, const std::string& state) REQUIRES(mu_) {
+  static base::Digest PromptOf(const gates::Wish& wish) { return wish.minutes > 0 ? base::Digest{} : wish.asked; }
+
+  Held* FindHeld(const gates::Ask& ask, const gates::Wish& wish, const std::string& state) REQUIRES(mu_) {
     for (Held& held : approvals_) {
       const gates::Approval& a = held.approval;
-      if (a.team != ask.team || a.key != ask.key || a.rule != rule || a.state != state) continue;
+      if (a.team != ask.team || a.key != ask.key || a.rule != wish.rule || a.state != state) continue;
+      const bool its = state == "pending" ? held.asked == PromptOf(wish) : a.minutes > 0 || held.asked == wish.asked;
+      if (!its) continue;
       const std::int64_t lasts_us = (a.minutes == 0 ? std::int64_t{1440} : a.minutes) * 60'000'000;
       if (state == "pending" || a.granted_us + lasts_us > base::ToMicros(clock_.Wall())) return &held;
     }
@@ -99,21 +107,33 @@ class FakeGates final : public gates::Gates {
 
   void AskApprovals(const gates::Ask& ask, gates::Answer& answer) REQUIRES(mu_) {
     for (const gates::Wish& wish : ask.approvals) {
-      if (FindHeld(ask, wish.rule, "granted") != nullptr) continue;
-      const Held* waits = FindHeld(ask, wish.rule, "pending");
+      if (FindHeld(ask, wish, "granted") != nullptr) continue;
+      const Held* waits = FindHeld(ask, wish, "pending");
+      if (waits == nullptr && wish.minutes == 0 && Waiting(ask, wish.rule) >= gates::kWaitingMax) {
+        answer.crowded.push_back(wish.rule);
+        continue;
+      }
       if (waits == nullptr) {
         gates::Approval made;
         made.id = base::Uuid::NewV7();
         made.team = ask.team;
         made.key = ask.key;
+        made.request = ask.request;
         made.rule = wish.rule;
         made.state = "pending";
         made.minutes = wish.minutes;
         made.asked_us = base::ToMicros(clock_.Wall());
-        waits = &approvals_.emplace_back(Held{made, {}});
+        waits = &approvals_.emplace_back(Held{made, PromptOf(wish), {}});
       }
       answer.waiting.push_back({wish.rule, waits->approval.id});
     }
+  }
+
+  std::int64_t Waiting(const gates::Ask& ask, const std::string& rule) REQUIRES(mu_) {
+    return std::count_if(approvals_.begin(), approvals_.end(), [&](const Held& held) {
+      const gates::Approval& a = held.approval;
+      return a.team == ask.team && a.key == ask.key && a.rule == rule && a.state == "pending" && a.minutes == 0;
+    });
   }
 
   void AskRates(const gates::Ask& ask, gates::Answer& answer) REQUIRES(mu_) {
@@ -132,7 +152,7 @@ class FakeGates final : public gates::Gates {
 
   void TakeAll(const gates::Ask& ask, gates::Answer& answer) REQUIRES(mu_) {
     for (const gates::Wish& wish : ask.approvals) {
-      Held& held = *FindHeld(ask, wish.rule, "granted");
+      Held& held = *FindHeld(ask, wish, "granted");
       answer.grants.push_back(held.approval.id);
       if (held.approval.minutes != 0) continue;
       held.approval.state = "used";

@@ -93,6 +93,8 @@ PostgresCluster::PostgresCluster() {
   int status = 0;
   ::waitpid(made, &status, 0);
   if (status != 0) Fail("initdb failed", log);
+  // Here and not on the command line, so that a test may set another (ALTER SYSTEM).
+  std::ofstream(dir_.File("data/postgresql.conf"), std::ios::app) << "listen_addresses = ''\n";
   Start();
 }
 
@@ -105,8 +107,7 @@ PostgresCluster::~PostgresCluster() {
 
 void PostgresCluster::Start() {
   TG_CHECK(!running(), "the cluster runs already");
-  std::vector<std::string> command = {
-      std::string(kBinaries) + "postgres", "-D", dir_.File("data"), "-k", dir_.path(), "-c", "listen_addresses="};
+  std::vector<std::string> command = {std::string(kBinaries) + "postgres", "-D", dir_.File("data"), "-k", dir_.path()};
   for (const char* setting :
        {"shared_buffers=32MB", "max_connections=60", "autovacuum=off", "max_wal_size=256MB", "log_min_messages=warning",
         "log_min_error_statement=panic", "fsync=on", "full_page_writes=on", "synchronous_commit=on", "recovery_init_sync_method=syncfs"}) {

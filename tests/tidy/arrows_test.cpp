@@ -71,7 +71,7 @@ const std::vector<Fence> kFences = {
     {"ICU", {"unicode/"}, {"policy/"}, {}},
     {"RE2", {"re2/"}, {"policy/"}, {}},
     {"libpqxx", {"pqxx"}, {"base/postgres"}, {"_postgres.cpp"}},
-    {"libpq", {"libpq-fe.h", "postgresql/"}, {}, {}},
+    {"libpq", {"libpq-fe.h", "postgresql/"}, {"base/postgres_address.cpp"}, {}},
     {"libllama", {"llama.h", "ggml", "llama-", "common.h", "chat.h"}, {"inference/engines/llama"}, {}},
     {"CUDA", {"cuda", "nvml"}, {"inference/cuda"}, {}},
     {"libcurl", {"curl/"}, {"base/http_client", "gateway/fetch/"}, {}},

@@ -1,4 +1,5 @@
-// The template is migrated by the real program, under a login that owns the databases and is no superuser, as an operator would.
+// The template is migrated by the real program, under a login that owns the databases and is no superuser, as an operator would. Instances
+// run under another, which owns nothing.
 #include "tests/e2e/support/installation.h"
 
 #include <sys/stat.h>
@@ -14,7 +15,8 @@
 namespace tollgate::e2e {
 namespace {
 
-constexpr char kLogin[] = "tollgate";
+constexpr char kOwner[] = "tollgate";
+constexpr char kServe[] = "tollgate_serve";
 
 void Check(const absl::Status& status) { TG_CHECK(status.ok(), base::Message(status)); }
 
@@ -36,7 +38,7 @@ std::string NewFrom(const std::string& source) {
   auto admin = base::Session::Connect(options);
   Check(admin.status());
   const std::string name = fmt::format("e2e_{}", ++made);
-  Check((*admin)->Run("copy a database", fmt::format("CREATE DATABASE {} TEMPLATE {} OWNER {}", name, source, kLogin)).status());
+  Check((*admin)->Run("copy a database", fmt::format("CREATE DATABASE {} TEMPLATE {} OWNER {}", name, source, kOwner)).status());
   std::string url = options.url;
   url.replace(url.find("///") + 3, DatabaseOf(url).size(), name);
   return url;
@@ -57,16 +59,22 @@ struct Template {
   Template() {
     test::PostgresCluster& cluster = test::PostgresCluster::Shared();
     auto admin = cluster.Connect(AnyUrl());
-    Check(admin->Run("make the login", fmt::format("CREATE ROLE {} LOGIN CREATEROLE", kLogin)).status());
+    Check(admin->Run("make the owner's login", fmt::format("CREATE ROLE {} LOGIN CREATEROLE", kOwner)).status());
+    Check(admin->Run("make serve's login", fmt::format("CREATE ROLE {} LOGIN", kServe)).status());
     const std::string main_url = NewFrom("template0");
     const std::string keys_url = NewFrom("template0");
     WriteSecret(secrets.File("root_key"));
     WriteSecret(secrets.File("pepper"));
     const std::string config = secrets.File("migrate.yaml");
     const std::string text =
-        BasicConfig(cluster.UrlAs(main_url, kLogin), cluster.UrlAs(keys_url, kLogin), secrets.path(), secrets.File("state"));
+        BasicConfig(cluster.UrlAs(main_url, kServe), cluster.UrlAs(keys_url, kServe), secrets.path(), secrets.File("state"));
     Check(base::WriteFileAtomically(config, text, 0644));
-    const Finished migrated = RunTollgate({"migrate", "--config", config, "--owner", "olga@example.com"}, milliseconds(120'000));
+    const std::string url_file = secrets.File("owner_url"), keys_url_file = secrets.File("owner_keys_url");
+    Check(base::WriteFileAtomically(url_file, cluster.UrlAs(main_url, kOwner) + "\n", 0600));
+    Check(base::WriteFileAtomically(keys_url_file, cluster.UrlAs(keys_url, kOwner) + "\n", 0600));
+    const Finished migrated = RunTollgate(
+        {"migrate", "--config", config, "--database-url", url_file, "--keys-url", keys_url_file, "--owner", "olga@example.com"},
+        milliseconds(120'000));
     TG_CHECK(migrated.code == 0, "tollgate migrate failed: " + migrated.err);
     owner_key = migrated.out.substr(0, migrated.out.find('\n'));
     TG_CHECK(owner_key.starts_with("tg_live_"), "tollgate migrate did not print the first key: " + migrated.out + migrated.err);
@@ -109,7 +117,7 @@ const std::string& Installation::owner_key() const { return Made().owner_key; }
 std::string Installation::Configure(const InstanceOptions& options) const {
   std::map<std::string, std::map<std::string, std::string>> sections;
   for (const char* listener : {"grpc", "http", "admin_grpc", "probes"}) sections["listeners"][listener] = "{ port: 0 }";
-  sections["postgres"] = {{"url", cluster().UrlAs(main_url_, kLogin)}, {"keys_url", cluster().UrlAs(keys_url_, kLogin)}};
+  sections["postgres"] = {{"url", cluster().UrlAs(main_url_, kServe)}, {"keys_url", cluster().UrlAs(keys_url_, kServe)}};
   sections["secrets"] = {{"root_key_file", Made().secrets.File("root_key")}, {"pepper_file", Made().secrets.File("pepper")}};
   sections[""] = {
       {"state_dir", dir_.File("state_" + options.state)}, {"directory_poll_ms", "50"}, {"segment_ms", "20"}, {"drain_ms", "8000"}};

@@ -30,6 +30,7 @@ TEST_CASE("A second person approves what somebody else's key asks for, on record
   CHECK(listed.approvals(0).state() == "pending");
   CHECK(listed.approvals(0).key() == place.key->public_id);
   CHECK(listed.approvals(0).team() == "search");
+  CHECK(listed.approvals(0).request_id() == ask.request.ToString());
 
   v1::ApproveRequest approve;
   approve.set_id(id.ToString());
@@ -70,4 +71,47 @@ TEST_CASE("A second person approves what somebody else's key asks for, on record
   CHECK_FALSE(pass().passes());
   REQUIRE(world.Call("auditor", v1::Audit::NewStub(world.channel), &v1::Audit::Stub::List, list, records).ok());
   CHECK(records.records(0).record().admin().action() == "policy.revoke_approval");
+}
+
+TEST_CASE("What is approved for one request is on record with the request that asked, and what waits can be turned down, on record too") {
+  World world;
+  const auto snapshot = Must(world.directory->InForce());
+  const auto place = *snapshot->FindKey(world.in.IdOf("acme/app"));
+  const auto ask = [&](const std::string& prompt) {
+    const gates::Ask one{.org = place.org->id,
+                         .team = place.team->id,
+                         .key = place.key->id,
+                         .request = base::RequestId::New(),
+                         .approvals = {{"dump", 0, base::Sha256(prompt)}}};
+    std::promise<absl::StatusOr<gates::Answer>> asked;
+    world.gates->Pass(one, [&](auto answer) { asked.set_value(std::move(answer)); });
+    return std::pair(one.request.ToString(), Must(asked.get_future().get()));
+  };
+  const auto newest = [&] {
+    v1::ListRecordsRequest list;
+    list.add_kinds(v1::RECORD_KIND_ADMIN);
+    v1::ListRecordsReply records;
+    REQUIRE(world.Call("auditor", v1::Audit::NewStub(world.channel), &v1::Audit::Stub::List, list, records).ok());
+    return records.records(0).record().admin().summary();
+  };
+  const auto [request, harmless] = ask("harmless");
+  v1::ApproveRequest approve;
+  approve.set_id(harmless.waiting.at(0).id.ToString());
+  approve.set_reason("incident 12");
+  v1::PolicyApproval reply;
+  approve.set_org("acme");
+  REQUIRE(world.Call("first", v1::Policy::NewStub(world.channel), &v1::Policy::Stub::Approve, approve, reply).ok());
+  CHECK(reply.request_id() == request);
+  CHECK(newest().find("rule dump for one request, the prompt of request " + request) == 0);
+  const auto [other, evil] = ask("evil");
+  CHECK_FALSE(evil.passes());
+  v1::RevokeApprovalRequest turn_down;
+  turn_down.set_id(evil.waiting.at(0).id.ToString());
+  turn_down.set_reason("not this");
+  REQUIRE(world.Call("owner", v1::Policy::NewStub(world.channel), &v1::Policy::Stub::RevokeApproval, turn_down, reply).ok());
+  CHECK(reply.state() == "revoked");
+  CHECK(reply.granted_by().empty());
+  CHECK(newest().find("turned down rule dump for one request, the prompt of request " + other) == 0);
+  CHECK(ask("evil").second.waiting.at(0).id != evil.waiting.at(0).id);
+  CHECK(ask("harmless").second.passes());
 }

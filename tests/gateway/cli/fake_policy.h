@@ -79,6 +79,7 @@ class FakePolicy final : public v1::Policy::Service {
     approval.set_team("search");
     approval.set_key("3kQ9xZ0b");
     approval.set_state("pending");
+    approval.set_request_id("01937c2e-7777-7bb0-a3f5-3c1f0a2b4d5e");
     return grpc::Status::OK;
   }
   grpc::Status Approve(grpc::ServerContext*, const v1::ApproveRequest* request, v1::PolicyApproval* reply) override {
@@ -92,6 +93,7 @@ class FakePolicy final : public v1::Policy::Service {
     revoke_approval = *request;
     reply->set_rule_id("dump");
     reply->set_key("3kQ9xZ0b");
+    if (request->reason() != "not this") reply->set_granted_by("9aBcDeFg");
     return grpc::Status::OK;
   }
   v1::ApproveRequest approve;
@@ -111,6 +113,7 @@ class FakePolicy final : public v1::Policy::Service {
   static void FillChanges(bool first, v1::PolicyChanges& reply) {
     reply.set_policy_digest("0123456789abcdef");
     reply.set_judged(1500);
+    reply.set_replies(500);
     reply.set_changed(20);
     reply.set_erased(3);
     v1::VerdictChange& verdict = *reply.add_verdicts();
@@ -129,6 +132,12 @@ class FakePolicy final : public v1::Policy::Service {
     rule.set_would("block");
     rule.set_count(20);
     rule.set_spans_would(21);
+    v1::ReplyGap& gap = *reply.add_reply_gaps();
+    gap.set_why("blocked");
+    gap.set_count(2);
+    *gap.add_examples() = at;
+    if (!first) reply.add_reply_gaps()->set_why("erased");
+    if (!first) reply.mutable_reply_gaps(1)->set_count(1);
     if (first) reply.set_next_page_token("more");
   }
   grpc::Status refusal;  // Of Check, Put and Replay.

@@ -12,8 +12,10 @@ TEST_CASE("A replay joins its pages and names records that changed") {
   Server server;
   const Result text = server.Run({"policy", "replay", "-", "--name", "house", "--from", "7d", "--team", "search", "--reason", "v5"});
   CHECK(text.code == kDone);
-  CHECK_THAT(text.out, ContainsSubstring("3,000 prompts judged anew, 40 would change; policies 0123456789ab"));
-  CHECK_THAT(text.out, ContainsSubstring("6 more were erased and cannot be replayed"));
+  CHECK_THAT(text.out, ContainsSubstring("2,000 prompts and 1,000 replies judged anew, 40 would change; policies 0123456789ab"));
+  CHECK_THAT(text.out, ContainsSubstring("6 more prompts were erased and cannot be replayed"));
+  CHECK_THAT(text.out, ContainsSubstring("4 replies blocked by a rule then: judged is what was written until there, and the rest was never "
+                                         "made (1/7 1/9)\n1 reply erased, and cannot be replayed\n"));
   CHECK_THAT(text.out,
              ContainsSubstring("1/7 1/9") && ContainsSubstring("codename") && ContainsSubstring("no hit") && ContainsSubstring("42"));
   REQUIRE(server.policy.replays.size() == 2);

@@ -110,6 +110,9 @@ TEST_CASE("Records: filters go along, no more rows than asked for, content is in
   CHECK(server.audit.show.request_id() == "01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e");
   CHECK(server.audit.show.reason() == "because");
   CHECK_THAT(show.out, ContainsSubstring("      | user: one\n      | two?[2J\n"));
+  CHECK_THAT(show.out, ContainsSubstring("      rule keys (critical): redact, 3.7 bits a character (2.5 count)\n"));
+  CHECK_THAT(server.Run({"audit", "show", "1/42", "--json"}).out,
+             ContainsSubstring("\"severity\": \"critical\"") && ContainsSubstring("\"value_thousandths\": \"3684\""));
   const Result verify = server.Run({"audit", "verify"});
   CHECK(verify.code == kRefused);
   CHECK_THAT(verify.out, ContainsSubstring("record 7: leaf hash differs"));

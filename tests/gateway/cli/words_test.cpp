@@ -228,6 +228,46 @@ TEST_CASE("What was accepted and who approved is told of requests and denials") 
   CHECK_THAT(Details(record), ContainsSubstring("    prompt, with what detectors answered: block\n"));
 }
 
+TEST_CASE("How grave a rule is and what it measured stands beside what it did; of records from before there was this nothing") {
+  v1::Record record;
+  v1::Verdict& verdict = *record.mutable_request()->mutable_input_verdict();
+  verdict.set_action("redact");
+  const auto add = [&](const char* id, const char* action, const char* severity, const char* unit, std::int64_t value, std::int64_t least) {
+    v1::RuleOutcome& rule = *verdict.add_rules();
+    rule.set_rule_id(id);
+    rule.set_action(action);
+    rule.set_count(1);
+    rule.set_severity(severity);
+    if (*unit == '\0') return;
+    rule.mutable_score()->set_unit(unit);
+    rule.mutable_score()->set_value_thousandths(value);
+    rule.mutable_score()->set_least_thousandths(least);
+  };
+  add("keys", "redact", "critical", "bits a character", 3684, 2500);
+  add("long", "flag", "info", "characters", 25'000'000, 20'001'000);
+  add("mail", "flag", "low", "", 0, 0);
+  add("old", "flag", "", "", 0, 0);
+  verdict.mutable_rules(0)->set_count(2);
+  v1::Span& span = *verdict.mutable_rules(0)->add_spans();
+  span.set_end(20);
+  CHECK_THAT(
+      Details(record),
+      ContainsSubstring("      rule keys (critical): redact, 2 times, 3.7 bits a character (2.5 count), in message 0, bytes 0 to 20; "
+                        "and 1 more\n"
+                        "      rule long (info): flag, 25,000 characters (20,001 count)\n"
+                        "      rule mail (low): flag\n"
+                        "      rule old: flag\n"));
+  v1::GuardOutcome& guard = *record.mutable_end()->add_guards();
+  guard.set_detector("external");
+  guard.set_name("mood");
+  guard.set_rule_id("rude");
+  guard.set_asked(1);
+  guard.set_score_millionths(700'000);
+  CHECK_THAT(Details(record), ContainsSubstring("    external mood on the prompt (rule rude): no hit, score 0.70\n"));
+  guard.set_least_score_millionths(800'000);
+  CHECK_THAT(Details(record), ContainsSubstring("    external mood on the prompt (rule rude): no hit, score 0.70 (0.80 counts)\n"));
+}
+
 TEST_CASE("What each rule did is told with where it found it, which is no content") {
   v1::Verdict verdict;
   verdict.set_action("block");

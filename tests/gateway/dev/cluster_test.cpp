@@ -58,6 +58,12 @@ TEST_CASE("A cluster keeps what it holds, refuses strangers, and its login is no
     REQUIRE(role.ok());
     CHECK_FALSE(role->Bool(0, 0));
     CHECK(role->Bool(0, 1));
+    base::PostgresOptions serve;
+    serve.url = cluster->ServeUrl("tollgate");
+    const auto server = base::Session::Connect(serve);
+    REQUIRE(server.ok());
+    CHECK_FALSE((*server)->Run("make", "CREATE TABLE u (i int8)").ok());
+    CHECK_FALSE((*server)->Run("look", "SELECT i FROM t").ok());
     struct stat info {};
     REQUIRE(::stat(cluster->data_folder().c_str(), &info) == 0);
     CHECK((info.st_mode & 0077) == 0);

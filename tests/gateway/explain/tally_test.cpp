@@ -66,11 +66,17 @@ TEST_CASE("Pages add up to what one tally of everything says") {
     part.AddErased();
     part.AddUnreadable();
     whole.AddUnreadable();
+    for (Tally* tally : {&whole, &part}) tally->AddGap(page % 2 == 0 ? "blocked" : "erased", At(page));
     sum.Add(part.Changes());
   }
   CHECK(sum.Changes().SerializeAsString() == whole.Changes().SerializeAsString());
   CHECK(sum.Changes().erased() == 4);
   CHECK(sum.Changes().unreadable() == 4);
+  CHECK(sum.Changes().replies() == 8);
+  REQUIRE(sum.Changes().reply_gaps_size() == 2);
+  CHECK(sum.Changes().reply_gaps(0).why() == "blocked");
+  CHECK(sum.Changes().reply_gaps(0).count() == 2);
+  CHECK(sum.Changes().reply_gaps(0).examples(1).index() == 2);
 }
 
 TEST_CASE("A verdict on record says what the same verdict says that policy gave") {

@@ -5,6 +5,8 @@
 #include <future>
 #include <thread>
 
+#include <fmt/format.h>
+
 #include "gateway/gates/gates.h"
 #include "tests/gateway/admin/installation.h"
 
@@ -14,6 +16,9 @@ using gates::Ask;
 using gates::Gates;
 
 namespace {
+
+// For one request, with this prompt.
+gates::Wish Once(const std::string& prompt, const std::string& rule = "dump") { return {rule, 0, base::Sha256(prompt)}; }
 
 struct Bed {
   test::Installation in;
@@ -47,6 +52,11 @@ struct Bed {
     std::promise<absl::StatusOr<bool>> promise;
     b->GiveBack(team, ask.request, answer.grants, [&](absl::StatusOr<bool> given) { promise.set_value(std::move(given)); });
     REQUIRE(promise.get_future().get().ok());
+  }
+  base::Uuid WaitFor(const gates::Wish& wish) { return Pass(*a, Of({wish})).waiting.at(0).id; }
+  std::int64_t Count(const std::string& where) {
+    const auto session = test::PostgresCluster::Shared().Connect(in.url);
+    return session->Run("count", "SELECT count(*) FROM gate.approval WHERE " + where)->Int(0, 0);
   }
   void GrantAll(const Ask& ask) {
     for (const Answer::Waiting& one : Pass(*a, ask).waiting) REQUIRE(b->Grant(org, one.id, "second").ok());
@@ -196,7 +206,11 @@ TEST_CASE("A grant that Tollgate did not give, or that was changed since, lets n
   } rows[] = {{"UPDATE gate.approval SET state = 'granted', granted_at = now(), granted_by = 'second', mac = NULL", 0},
               {"UPDATE gate.approval SET minutes = 10080", 30},
               {"UPDATE gate.approval SET granted_at = granted_at + interval '1 second'", 30},
-              {"UPDATE gate.approval SET rule = 'all'", 30}};
+              {"UPDATE gate.approval SET rule = 'all'", 30},
+              {"UPDATE gate.approval SET prompt = sha256('x')", 0},
+              {"UPDATE gate.approval SET request_id = gen_random_uuid()", 0},
+              {"UPDATE gate.approval SET minutes = 30", 0},
+              {"UPDATE gate.approval SET minutes = 30, prompt = ''", 0}};
   for (const auto& row : rows) {
     INFO(row.change);
     Bed bed;
@@ -206,6 +220,142 @@ TEST_CASE("A grant that Tollgate did not give, or that was changed since, lets n
     CHECK_FALSE(bed.Pass(*bed.a, bed.Of({{"all", row.minutes}})).passes());
     CHECK_FALSE(bed.Pass(*bed.a, ask).passes());
   }
+}
+
+TEST_CASE("A grant for one request is for the prompt that asked; each prompt waits by itself, whichever instance is asked") {
+  Bed bed;
+  const base::Uuid harmless = bed.WaitFor(Once("harmless")), evil = bed.WaitFor(Once("evil"));
+  CHECK(harmless != evil);
+  CHECK(bed.Pass(*bed.b, bed.Of({Once("harmless")})).waiting.at(0).id == harmless);
+  REQUIRE(bed.b->Grant(bed.org, harmless, "second").ok());
+  CHECK(bed.Pass(*bed.a, bed.Of({Once("evil")})).waiting.at(0).id == evil);
+  CHECK(bed.Pass(*bed.a, bed.Of({Once("another")})).waiting.size() == 1);
+  CHECK_FALSE(bed.Pass(*bed.a, bed.Of({Once("harmless", "pay")})).passes());
+  Ask elsewhere = bed.Of({Once("harmless")});
+  elsewhere.key = base::KeyId::New();
+  CHECK_FALSE(bed.Pass(*bed.a, elsewhere).passes());
+  const Ask again = bed.Of({Once("harmless")});
+  const Answer passed = bed.Pass(*bed.b, again);
+  CHECK(passed.grants == std::vector<base::Uuid>{harmless});
+  CHECK_FALSE(bed.Pass(*bed.a, bed.Of({Once("harmless")})).passes());
+  bed.GiveBack(again, passed);
+  CHECK_FALSE(bed.Pass(*bed.a, bed.Of({Once("evil")})).passes());
+  CHECK(bed.Pass(*bed.a, bed.Of({Once("harmless")})).passes());
+}
+
+TEST_CASE("An approval names the request that asked first, and its row tells nobody what a short prompt is") {
+  Bed bed;
+  const Ask first = bed.Of({Once("yes")});
+  const base::Uuid id = bed.Pass(*bed.a, first).waiting.at(0).id;
+  CHECK(bed.Pass(*bed.a, bed.Of({Once("yes")})).waiting.at(0).id == id);
+  CHECK(bed.a->Find(bed.org, id)->request == first.request);
+  CHECK(bed.a->ListApprovals(bed.org)->all.at(0).request == first.request);
+  CHECK(bed.Count("length(prompt) = 32 AND prompt <> sha256('yes')") == 1);
+  Ask other = bed.Of({Once("yes")});
+  other.key = base::KeyId::New();
+  bed.Pass(*bed.a, other);
+  bed.Pass(*bed.a, bed.Of({Once("yes", "pay")}));
+  CHECK(bed.Count("true") == 3);
+  CHECK(bed.Count("prompt = (SELECT prompt FROM gate.approval ORDER BY asked_at LIMIT 1)") == 1);  // Nor who asks the same.
+  bed.Pass(*bed.a, bed.Of({{"dump", 30, base::Sha256("yes")}}));
+  CHECK(bed.Count("minutes = 30 AND prompt = ''") == 1);
+}
+
+TEST_CASE("A grant for minutes lets any prompt pass, also where its rule asks for each prompt by now") {
+  Bed bed;
+  bed.GrantAll(bed.Of({{"dump", 30, base::Sha256("harmless")}}));
+  CHECK(bed.Pass(*bed.b, bed.Of({{"dump", 30, base::Sha256("evil")}})).passes());
+  CHECK(bed.Pass(*bed.b, bed.Of({Once("evil")})).passes());
+  bed.in.Sql("UPDATE gate.approval SET granted_at = granted_at - interval '1 hour'");
+  CHECK_FALSE(bed.Pass(*bed.b, bed.Of({{"dump", 30, base::Sha256("harmless")}})).passes());
+}
+
+TEST_CASE("Nobody can say yes to a wish that somebody else wrote, or put another prompt or request behind") {
+  const char* rows[] = {"UPDATE gate.approval SET prompt = sha256('x') WHERE request_id = '{}'",
+                        "UPDATE gate.approval SET request_id = gen_random_uuid() WHERE request_id = '{}'",
+                        "UPDATE gate.approval SET mac = NULL WHERE request_id = '{}'",
+                        // Another wish, as good, in its place.
+                        "CREATE TEMP TABLE was AS SELECT id FROM gate.approval WHERE request_id = '{}';"
+                        "DELETE FROM gate.approval WHERE id = (SELECT id FROM was);"
+                        "UPDATE gate.approval SET id = (SELECT id FROM was)"};
+  for (const char* row : rows) {
+    INFO(row);
+    Bed bed;
+    const Ask ask = bed.Of({Once("harmless")});
+    const base::Uuid id = bed.Pass(*bed.a, ask).waiting.at(0).id;
+    bed.WaitFor(Once("evil"));
+    bed.in.Sql(fmt::format(fmt::runtime(row), ask.request.ToString()));
+    CHECK(absl::IsDataLoss(bed.b->Grant(bed.org, id, "second")));
+    CHECK(bed.a->Find(bed.org, id)->state == "pending");
+    CHECK_FALSE(bed.Pass(*bed.a, bed.Of({Once("harmless")})).passes());
+    CHECK_FALSE(bed.Pass(*bed.a, bed.Of({Once("evil")})).passes());
+    REQUIRE(bed.a->Revoke(bed.org, id).ok());
+    const base::Uuid anew = bed.WaitFor(Once("harmless"));
+    CHECK(anew != id);
+    CHECK(bed.a->Grant(bed.org, anew, "second").ok());
+  }
+}
+
+TEST_CASE("Rows from before approvals were for a prompt: for one request they lapse, for minutes they stand") {
+  Bed bed;
+  const Ask once = bed.Of({Once("dump it")}), minutes = bed.Of({{"pay", 30}});
+  const base::Uuid id = bed.WaitFor(once.approvals[0]);
+  bed.GrantAll(minutes);
+  bed.in.Sql("UPDATE gate.approval SET prompt = '', mac = NULL WHERE rule = 'dump'");
+  CHECK(bed.a->Find(bed.org, id)->state == "lapsed");
+  CHECK(absl::IsNotFound(bed.a->Grant(bed.org, id, "second")));
+  const base::Uuid anew = bed.Pass(*bed.a, once).waiting.at(0).id;
+  CHECK(anew != id);
+  CHECK(bed.Pass(*bed.a, bed.Of({{"dump", 30}})).waiting.at(0).id == id);  // Its row serves a wish that is like it.
+  REQUIRE(bed.a->Grant(bed.org, anew, "second").ok());
+  bed.in.Sql("UPDATE gate.approval SET prompt = '' WHERE rule = 'dump' AND state = 'granted'");
+  CHECK_FALSE(bed.Pass(*bed.a, once).passes());
+  CHECK(bed.Pass(*bed.a, minutes).passes());
+}
+
+TEST_CASE("So many prompts of a key wait for a rule, over instances and threads; turned down, granted or lapsed they make room") {
+  Bed bed;
+  std::atomic<int> waiting{0}, crowded{0}, odd{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 20; ++i) {
+        const Answer answer = bed.Pass(t % 2 == 0 ? *bed.a : *bed.b, bed.Of({Once(std::to_string(t) + "/" + std::to_string(i))}));
+        odd += answer.passes() || answer.waiting.size() + answer.crowded.size() != 1 ? 1 : 0;
+        ++(answer.crowded.empty() ? waiting : crowded);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(waiting == gates::kWaitingMax);
+  CHECK(crowded == 80 - gates::kWaitingMax);
+  CHECK(odd == 0);
+  CHECK(bed.Count("state = 'pending'") == gates::kWaitingMax);
+  const Ask one_more = bed.Of({Once("one more")});
+  CHECK(bed.Pass(*bed.a, one_more).crowded == std::vector<std::string>{"dump"});
+  CHECK(bed.Pass(*bed.a, bed.Of({Once("one more", "pay")})).waiting.size() == 1);  // Of another rule,
+  CHECK(bed.Pass(*bed.a, bed.Of({{"dump", 30}})).waiting.size() == 1);             // for minutes,
+  Ask elsewhere = one_more;
+  elsewhere.key = base::KeyId::New();
+  CHECK(bed.Pass(*bed.a, elsewhere).waiting.size() == 1);  // and of another key there is room.
+  const Answer both = bed.Pass(*bed.a, bed.Of({Once("one more"), Once("one more", "pay")}));
+  CHECK(both.crowded == std::vector<std::string>{"dump"});
+  CHECK(both.waiting.size() == 1);
+  CHECK_FALSE(both.passes());
+
+  const auto id_where = [&](const std::string& where) {
+    const auto session = test::PostgresCluster::Shared().Connect(bed.in.url);
+    return *base::Uuid::Parse(session->Run("find", "SELECT id::text FROM gate.approval WHERE " + where + " LIMIT 1")->Text(0, 0));
+  };
+  const std::string waits = "state = 'pending' AND rule = 'dump' AND minutes = 0 AND key_id = '" + bed.key.ToString() + "'";
+  REQUIRE(bed.b->Revoke(bed.org, id_where(waits)).ok());
+  CHECK(bed.Pass(*bed.a, one_more).waiting.size() == 1);
+  CHECK(bed.Pass(*bed.a, bed.Of({Once("second more")})).crowded.size() == 1);
+  REQUIRE(bed.b->Grant(bed.org, id_where(waits), "second").ok());
+  CHECK(bed.Pass(*bed.a, bed.Of({Once("second more")})).waiting.size() == 1);
+  CHECK(bed.Pass(*bed.a, bed.Of({Once("third more")})).crowded.size() == 1);
+  bed.in.Sql("UPDATE gate.approval SET asked_at = now() - interval '8 days'");
+  CHECK(bed.Pass(*bed.a, bed.Of({Once("third more")})).waiting.size() == 1);
 }
 
 TEST_CASE("A wish that nobody granted for a week has to be made again, and what waits is listed before what is done") {

@@ -166,16 +166,97 @@ TEST_CASE("A grant for one request is not used up by one that goes no further") 
   test::World world(
       Policy("  - {id: dump, detect: {keywords: all records}, do: approval}\n"
              "  - {id: few, detect: {keywords: falcon}, do: {rate_limit: {requests: 1, per: hour, by: key}}}\n"));
-  const v1::ChatRequest ask = world.Ask("all records");
-  CHECK(DetailOf(world.Chat(ask)).reason == "APPROVAL_NEEDED");
-  REQUIRE(world.gates.Grant({}, world.gates.ListApprovals({})->all[0].id, "second").ok());
+  const v1::ChatRequest ask = world.Ask("all records"), limited = world.Ask("falcon, all records");
+  for (const v1::ChatRequest& one : {ask, limited}) {
+    CHECK(DetailOf(world.Chat(one)).reason == "APPROVAL_NEEDED");
+    REQUIRE(world.gates.Grant({}, world.gates.ListApprovals({})->all.back().id, "second").ok());
+  }
   CHECK(DetailOf(world.Chat(world.Ask("falcon"))).reason == "answered");
-  CHECK(DetailOf(world.Chat(world.Ask("falcon, all records"))).reason == "RATE_LIMITED");
+  CHECK(DetailOf(world.Chat(limited)).reason == "RATE_LIMITED");
   world.journal.SetFault([](const audit::Entry&) { return absl::UnavailableError("full"); });
   CHECK(DetailOf(world.Chat(ask)).reason != "answered");  // It cannot be put on record.
   world.journal.SetFault(nullptr);
   CHECK(DetailOf(world.Chat(ask)).reason == "answered");
   CHECK(DetailOf(world.Chat(ask)).reason == "APPROVAL_NEEDED");
+  world.clock.Advance(std::chrono::hours(1));
+  CHECK(DetailOf(world.Chat(limited)).reason == "answered");
+}
+
+TEST_CASE("An approval for one request is for the very prompt that asked: nobody sends another one under it") {
+  test::World world(Policy("  - {id: dump, detect: {keywords: records}, do: approval, because: Mass data.}\n"));
+  const v1::ChatRequest harmless = world.Ask("how many records"), evil = world.Ask("all records");
+  const auto refused = world.Chat(harmless);
+  CHECK(DetailOf(refused).reason == "APPROVAL_NEEDED");
+  const std::string message = base::Message(std::get<Failure>(refused).status);
+  CHECK(message.find("a second person's approval of this very prompt") != std::string::npos);
+  CHECK(message.find("send the request again as it is") != std::string::npos);
+  const auto waits = world.gates.ListApprovals({});
+  REQUIRE(waits->all.size() == 1);
+  // What the approver reads.
+  const audit::Entry denied = world.journal.entries()[0];
+  CHECK(denied.record.request_id() == waits->all[0].request.Bytes());
+  CHECK(world.Content(denied).prompt(0).parts(0) == "how many records");
+  REQUIRE(world.gates.Grant({}, waits->all[0].id, "second").ok());
+
+  const base::ErrorDetail other = DetailOf(world.Chat(evil));
+  CHECK(other.reason == "APPROVAL_NEEDED");
+  CHECK(other.subject != waits->all[0].id.ToString());  // It asks anew,
+  CHECK(DetailOf(world.Chat(As(harmless, "anna"))).reason == "APPROVAL_NEEDED");
+  v1::ChatRequest longer = harmless;
+  *longer.add_messages() = harmless.messages(0);
+  CHECK(DetailOf(world.Chat(longer)).reason == "APPROVAL_NEEDED");
+  v1::ChatRequest cooler = harmless;  // and the grant is still there for what was approved, however it is drawn.
+  cooler.mutable_sampling()->set_temperature(0.25);
+  cooler.set_max_tokens(7);
+  CHECK(DetailOf(world.Chat(cooler)).reason == "answered");
+  CHECK(DetailOf(world.Chat(harmless)).reason == "APPROVAL_NEEDED");  // Once.
+  world.CheckBooks();
+}
+
+TEST_CASE("An approval for minutes is for any prompt of the key, and says nothing of one") {
+  test::World world(Policy("  - {id: dump, detect: {keywords: records}, do: {approval: {minutes: 30}}, because: Mass data.}\n"));
+  const auto refused = world.Chat(world.Ask("how many records"));
+  CHECK(base::Message(std::get<Failure>(refused).status).find("very prompt") == std::string::npos);
+  CHECK(DetailOf(world.Chat(world.Ask("all records"))).subject == DetailOf(refused).subject);
+  REQUIRE(world.gates.Grant({}, world.gates.ListApprovals({})->all.at(0).id, "second").ok());
+  for (const char* text : {"how many records", "all records", "records"}) CHECK(DetailOf(world.Chat(world.Ask(text))).reason == "answered");
+}
+
+TEST_CASE("A system prompt that an org puts before its chats is part of what is approved") {
+  test::World world(Policy("  - {id: dump, where: {roles: [user]}, detect: {keywords: records}, do: approval}\n"));
+  v1::ChatDefaults defaults;
+  defaults.set_system_prompt("Be brief.");
+  world.SetDefaults("org", defaults);
+  const v1::ChatRequest ask = world.Ask("all records");
+  CHECK(DetailOf(world.Chat(ask)).reason == "APPROVAL_NEEDED");
+  REQUIRE(world.gates.Grant({}, world.gates.ListApprovals({})->all.at(0).id, "second").ok());
+  defaults.set_system_prompt("Tell everything.");
+  world.SetDefaults("org", defaults);
+  CHECK(DetailOf(world.Chat(ask)).reason == "APPROVAL_NEEDED");
+  defaults.set_system_prompt("Be brief.");
+  world.SetDefaults("org", defaults);
+  CHECK(DetailOf(world.Chat(ask)).reason == "answered");
+}
+
+TEST_CASE(
+    "So many prompts of a key wait for an approval: the next is denied, on record, with the remedy, until one of them is turned down") {
+  test::World world(Policy("  - {id: dump, detect: {keywords: record}, do: approval, because: Mass data.}\n"));
+  for (int i = 0; i < gates::kWaitingMax; ++i) {
+    CHECK(DetailOf(world.Chat(world.Ask("record " + std::to_string(i)))).reason == "APPROVAL_NEEDED");
+  }
+  const v1::ChatRequest next = world.Ask("one record more");
+  const auto refused = world.Chat(next);
+  CHECK(DetailOf(refused).reason == "TOO_MANY_APPROVALS_WAIT");
+  CHECK(DetailOf(refused).rule_ids == std::vector<std::string>{"dump"});
+  CHECK(base::Message(std::get<Failure>(refused).status).find("tollgate policy revoke-approval ID") != std::string::npos);
+  const audit::Entry denied = world.journal.entries().back();
+  CHECK(denied.record.deny().reason() == "TOO_MANY_APPROVALS_WAIT");
+  CHECK(denied.record.deny().approvals().empty());
+  CHECK(world.Content(denied).prompt(0).parts(0) == "one record more");
+  CHECK(DetailOf(world.Chat(world.Ask("record 7"))).reason == "APPROVAL_NEEDED");  // It waits already.
+  REQUIRE(world.gates.Revoke({}, world.gates.ListApprovals({})->all[0].id).ok());
+  CHECK(DetailOf(world.Chat(next)).reason == "APPROVAL_NEEDED");
+  world.CheckBooks();
 }
 
 TEST_CASE("What a rule's rate refuses, or an end user who is not named, counts as a request: nobody asks without end") {
