@@ -33,12 +33,19 @@ std::size_t AcceptBitcoinAddress(std::string_view text, std::size_t begin, std::
 std::size_t AcceptBase58Check(std::string_view text, std::size_t begin, std::size_t end);         // Four bytes of double SHA-256.
 
 // Secrets. A value that only stands for one ("your-key-here", "${TOKEN}") is none.
-std::size_t AcceptAssignedKey(std::string_view text, std::size_t begin, std::size_t end);   // name = value: entropy, no placeholder.
-std::size_t AcceptMixedToken(std::string_view text, std::size_t begin, std::size_t end);    // Holds a digit and a letter, high entropy.
-std::size_t AcceptCurlPassword(std::string_view text, std::size_t begin, std::size_t end);  // What follows the last colon.
-std::size_t AcceptConnectionPassword(std::string_view text, std::size_t begin, std::size_t end);  // What follows the last equals sign.
-std::size_t AcceptNetrcPassword(std::string_view text, std::size_t begin, std::size_t end);       // What follows the last space.
+std::size_t AcceptAssignedKey(std::string_view text, std::size_t begin, std::size_t end);  // name = value: entropy, no placeholder.
+std::size_t AcceptMixedToken(std::string_view text, std::size_t begin, std::size_t end);   // Holds a digit and a letter, high entropy.
+std::size_t AcceptPrivateKey(std::string_view text, std::size_t begin, std::size_t end);   // Its body is random.
 bool HoldsPlaceholder(std::string_view value);
+
+// Passwords, which may be any word where the place tells, and elsewhere hold letters and digits or marks. None: "$DB_PASS", "{{ pass }}".
+std::size_t AcceptAssignedPassword(std::string_view text, std::size_t begin, std::size_t end);  // name = value
+std::size_t AcceptPasswordInWords(std::string_view text, std::size_t begin, std::size_t end);  // "the password is …": not how it is kept.
+std::size_t AcceptCurlPassword(std::string_view text, std::size_t begin, std::size_t end);     // What follows the last colon.
+std::size_t AcceptUserPassword(std::string_view text, std::size_t begin, std::size_t end);     // The same, letters and digits.
+std::size_t AcceptUrlPassword(std::string_view text, std::size_t begin, std::size_t end);      // Before the last '@'; not a port.
+std::size_t AcceptConnectionPassword(std::string_view text, std::size_t begin, std::size_t end);  // From the first '=' to a ';'.
+std::size_t AcceptNetrcPassword(std::string_view text, std::size_t begin, std::size_t end);       // What follows the last space.
 
 // Characters that mislead. What emoji and scripts are written with is left alone.
 std::size_t AcceptInvisible(std::string_view text, std::size_t begin, std::size_t end);  // Not the joiners of emoji, Persian, Hindi …

@@ -1,4 +1,4 @@
-// Small character helpers that the validators share.
+// Small helpers that the validators share.
 #pragma once
 
 #include <cstddef>
@@ -21,5 +21,11 @@ inline char Before(std::string_view text, std::size_t at, std::size_t back = 1) 
 inline bool BeginsInName(std::string_view text, std::size_t at) {
   return at >= 2 && IsCapital(text[at]) && IsSmall(text[at - 1]) && IsSmall(text[at - 2]);
 }
+
+// All of a value is words, as names in code and configuration are: "module.db_1.auth_token", "app-secrets-eu-west-1".
+bool ReadsAsWords(std::string_view value);
+
+// What stands behind a name and its sign, of a match that ends with it.
+std::string_view AssignedValue(std::string_view match);
 
 }  // namespace tollgate::policy

@@ -1,9 +1,7 @@
-// Addresses, phone numbers and secrets: structure, entropy and the words to the left.
+// Addresses of mail and of machines, and what a number is the tail of.
 //
 // Tested by tests/policy/validators_test.cpp.
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <string>
 #include <vector>
 
@@ -17,9 +15,6 @@ namespace {
 constexpr std::string_view kVersionContext[] = {"version", "ver",   "v",        "release", "rev",    "revision", "section", "chapter",
                                                 "clause",  "build", "firmware", "driver",  "update", "upgrade",  "package", "oid"};
 constexpr std::string_view kFileEndings[] = {"png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", "json", "html"};
-constexpr std::string_view kPlaceholders[] = {"placeholder", "changeme", "change_me", "your_", "your-",    "yourkey",
-                                              "yourtoken",   "xxxx",     "insert_",   "dummy", "redacted", "replace-me"};
-constexpr std::string_view kPlaceholderValues[] = {"example", "your", "1234567890", "process.env", "os.environ", "getenv"};
 
 template <typename List>
 bool Among(const List& list, std::string_view word) {
@@ -119,94 +114,7 @@ bool InUserInfo(std::string_view text, std::size_t begin) {
   return false;
 }
 
-bool LooksLikeUuid(std::string_view value) {
-  if (value.size() != 36) return false;
-  for (std::size_t i = 0; i < 36; ++i) {
-    const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-    if (dash != (value[i] == '-')) return false;
-  }
-  return true;
-}
-
-// Braces, dollars and asterisks are how templates and redactions write a password.
-bool IsRealPassword(std::string_view value) {
-  return value.size() >= 4 && value.find_first_of("${}*%") == std::string_view::npos && !HoldsPlaceholder(value) &&
-         LowerCase(value) != "password";
-}
-
-constexpr std::size_t kKeyBytesMin = 16;
-constexpr std::size_t kKeyBytes = 32;  // Of a key of no known form: so much of it is as random as it.
-
-bool LooksRandom(std::string_view value, double bits_min) {
-  bool digit = false;
-  for (const char c : value) digit = digit || IsDigit(c);
-  return BestBitsPerByte(value, kKeyBytes) >= (digit ? bits_min : bits_min + 0.6);
-}
-
-// Letters, capitals and digits take turns in what is made at random, and stay together in words.
-bool IsJumbled(std::string_view text) {
-  const auto kind = [](char c) { return IsDigit(c) ? 1 : !IsLetter(c) ? 0 : c <= 'Z' ? 2 : 3; };
-  std::size_t turns = 0;
-  for (std::size_t i = 1; i < text.size(); ++i) {
-    const int before = kind(text[i - 1]), its = kind(text[i]);
-    turns += before != 0 && its != 0 && before != its ? 1 : 0;
-  }
-  return turns * 6 >= text.size();
-}
-
-// The longest stretch of a value that is left when the words of a list are taken out of it.
-template <typename List>
-std::string_view LongestBeside(const List& list, std::string_view value) {
-  const std::string lower = LowerCase(value);
-  std::vector<bool> taken(value.size() + 1);
-  taken.back() = true;
-  for (const std::string_view word : list) {
-    for (std::size_t at = 0; (at = lower.find(word, at)) != std::string::npos; ++at)
-      std::fill_n(taken.begin() + static_cast<std::ptrdiff_t>(at), word.size(), true);
-  }
-  std::size_t begin = 0, longest = 0, from = 0;
-  for (std::size_t at = 0; at < taken.size(); ++at) {
-    if (!taken[at]) continue;
-    if (at - begin > longest) longest = at - begin, from = begin;
-    begin = at + 1;
-  }
-  return value.substr(from, longest);
-}
-
 }  // namespace
-
-double BitsPerByte(std::string_view text) {
-  std::array<int, 256> counts{};
-  for (const char c : text) ++counts[static_cast<unsigned char>(c)];
-  double bits = 0;
-  for (const int count : counts) {
-    if (count == 0) continue;
-    const double share = count / static_cast<double>(text.size());
-    bits -= share * std::log2(share);
-  }
-  return bits;
-}
-
-double BestBitsPerByte(std::string_view text, std::size_t stretch) {
-  double best = BitsPerByte(text);
-  if (text.size() <= stretch) return best;
-  const auto worth = [](int count) { return count > 1 ? count * std::log2(count) : 0.0; };
-  std::array<int, 256> counts{};
-  double same = 0;  // Of a stretch: the sum of what its counts are worth.
-  const auto add = [&](char c, int by) {
-    int& count = counts[static_cast<unsigned char>(c)];
-    same -= worth(count);
-    count += by;
-    same += worth(count);
-  };
-  const auto bytes = static_cast<double>(stretch);
-  for (std::size_t at = 0; at < text.size(); ++at) {
-    add(text[at], 1);
-    if (at >= stretch) add(text[at - stretch], -1);
-    if (at + 1 >= stretch) best = std::max(best, std::log2(bytes) - same / bytes);
-  }
-  return best;
-}
 
 std::size_t AcceptEmail(std::string_view text, std::size_t begin, std::size_t end) {
   const std::string_view all = text.substr(begin, end - begin);
@@ -214,17 +122,6 @@ std::size_t AcceptEmail(std::string_view text, std::size_t begin, std::size_t en
   local.remove_prefix(std::min(local.find_first_not_of('_'), local.size()));
   if (InUserInfo(text, begin)) return 0;  // The password of postgres://app:password@host.
   return local == "git" || Among(kFileEndings, LowerCase(all.substr(all.rfind('.') + 1))) ? 0 : end;
-}
-
-bool HoldsPlaceholder(std::string_view value) {
-  const std::string lower = LowerCase(value);
-  return std::any_of(std::begin(kPlaceholders), std::end(kPlaceholders),
-                     [&](std::string_view word) { return lower.find(word) != std::string::npos; });
-}
-
-double BitsBesidePlaceholder(std::string_view value, std::size_t bytes_min) {
-  const std::string_view rest = LongestBeside(kPlaceholders, value);
-  return rest.size() >= bytes_min && IsJumbled(rest) ? BestBitsPerByte(rest, bytes_min) : 0;
 }
 
 bool ContinuesSomething(std::string_view text, std::size_t begin, const ContextWords& names) {
@@ -241,42 +138,6 @@ bool ContinuesSomething(std::string_view text, std::size_t begin, const ContextW
 
 std::size_t AcceptIp(std::string_view text, std::size_t begin, std::size_t end) {
   return text.substr(begin, end - begin).find(':') == std::string_view::npos ? AcceptIpv4(text, begin, end) : AcceptIpv6(text, begin, end);
-}
-
-std::size_t AcceptAssignedKey(std::string_view text, std::size_t begin, std::size_t end) {
-  std::string_view value = text.substr(begin, end - begin);
-  value.remove_prefix(value.find_first_of(":="));
-  value.remove_prefix(std::min(value.find_first_not_of(":=> \t\"'`"), value.size()));
-  if (value.size() < kKeyBytesMin || LooksLikeUuid(value)) return 0;
-  std::string_view rest = value;
-  for (const auto take : {LongestBeside(kPlaceholders, value), LongestBeside(kPlaceholderValues, value)}) {
-    if (take.size() < rest.size()) rest = take;
-  }
-  if (rest.size() < value.size() && (rest.size() < kKeyBytesMin || !IsJumbled(rest))) return 0;
-  return LooksRandom(rest, 3.4) ? end : 0;
-}
-
-std::size_t AcceptMixedToken(std::string_view text, std::size_t begin, std::size_t end) {
-  const std::string_view value = text.substr(begin, end - begin);
-  bool digit = false, letter = false;
-  for (const char c : value) digit = digit || IsDigit(c), letter = letter || IsLetter(c);
-  const double bits = BestBitsPerByte(value, kKeyBytes);
-  return letter && (digit ? bits >= 3.0 : bits >= 4.0 && IsJumbled(value)) ? end : 0;  // One key in forty has no digit.
-}
-
-std::size_t AcceptCurlPassword(std::string_view text, std::size_t begin, std::size_t end) {
-  const std::string_view all = text.substr(begin, end - begin);
-  return IsRealPassword(all.substr(all.rfind(':') + 1)) ? end : 0;
-}
-
-std::size_t AcceptNetrcPassword(std::string_view text, std::size_t begin, std::size_t end) {
-  const std::string_view all = text.substr(begin, end - begin);
-  return IsRealPassword(all.substr(all.find_last_of(" \t\n") + 1)) ? end : 0;
-}
-
-std::size_t AcceptConnectionPassword(std::string_view text, std::size_t begin, std::size_t end) {
-  const std::string_view all = text.substr(begin, end - begin);
-  return IsRealPassword(all.substr(all.find('=') + 1)) ? end : 0;
 }
 
 }  // namespace tollgate::policy

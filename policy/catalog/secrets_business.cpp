@@ -33,6 +33,8 @@ constexpr SecretKind kRows[] = {
     {"slack_user_token", "slack_token", R"(\bxoxp-[0-9]{8,14}-[A-Za-z0-9-]{10,160})", 3},
     {"slack_app_token", "slack_token", R"(\bxapp-[0-9]-[A-Z0-9]{8,14}-[0-9]{8,14}-[a-f0-9]{40,80})", 3},
     {"slack_legacy_token", "slack_token", R"(\bxox[aors]-[0-9]{1,14}-[A-Za-z0-9-]{10,160})", 3},
+    {"slack_browser_token", "slack_token", R"(\bxoxc-[0-9]{8,14}-[A-Za-z0-9-]{10,160})", 3},
+    {"slack_browser_cookie", "slack_token", R"(\bxoxd-[A-Za-z0-9%+/_-]{40,400}={0,2})", 3.5},
     {"slack_config_token", "slack_token", R"(\bxoxe(?:\.xox[bp])?-[0-9]-[A-Za-z0-9]{60,200}\b)", 3},
     {"slack_webhook", "", R"(hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9+/]{40,60})", 3},
     {"discord_bot_token", "", R"(\b[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40})", 3.8, AcceptMixedToken},

@@ -17,6 +17,7 @@ constexpr SecretKind kRows[] = {
     {"aws_bedrock_api_key", "", R"(\bABSK[A-Za-z0-9+/]{100,270}={0,2})", 3.5},
     {"aws_mws_auth_token", "", "\\bamzn\\.mws\\." TG_UUID, 3},
     {"google_api_key", "", R"(\bAIza[0-9A-Za-z_-]{35})", 3},
+    {"google_auth_key", "", R"(\bAQ\.Ab8RN6[A-Za-z0-9_-]{40,50})", 3.5},
     {"google_oauth_client_secret", "", R"(\bGOCSPX-[A-Za-z0-9_-]{28})", 3},
     {"google_oauth_access_token", "", R"(\bya29\.[A-Za-z0-9_-]{30,400})", 3.5},
     {"google_oauth_refresh_token", "", R"(\b1//0[A-Za-z0-9_-]{40,120})", 3.5},

@@ -241,6 +241,9 @@ bool IsTheValue(const RuleOutcome& outcome, const Labelled& sentence, bool ident
   return std::all_of(outcome.spans.begin(), outcome.spans.end(), within) && (middle || span.end >= end);
 }
 
+// May say of any named key or password what a more special kind says.
+bool GoesByName(std::string_view detector) { return detector == "generic_api_key" || detector == "assigned_password"; }
+
 void Count(const PolicySet& policies, const Labelled& sentence, Scores& scores) {
   static const std::vector<std::string>& identifiers = DetectorNames(Catalog::kPersonalData);
   const bool identifier = std::find(identifiers.begin(), identifiers.end(), sentence.detector) != identifiers.end();
@@ -248,7 +251,7 @@ void Count(const PolicySet& policies, const Labelled& sentence, Scores& scores) 
   for (const RuleOutcome& outcome : MustFilter(policies, sentence.text).verdict.rules) {
     if (outcome.rule_id == sentence.detector && IsTheValue(outcome, sentence, identifier)) {
       found = true;
-    } else if (outcome.rule_id != "generic_api_key" || sentence.detector.empty()) {  // Which may say so of any named key.
+    } else if (!GoesByName(outcome.rule_id) || sentence.detector.empty()) {
       Score& score = scores[outcome.rule_id];
       ++score.wrong;
       ++score.instead_of[sentence.detector.empty() ? "noise" : outcome.rule_id == sentence.detector ? "its place" : sentence.detector];

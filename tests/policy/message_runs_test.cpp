@@ -56,7 +56,7 @@ TEST_CASE("A value that is split over messages of one author is hidden in both")
       {{"u:4", "u:1", "u:1", "u:1", "u:1", "u:1", "u:1", "u:1", "u:1", "u:1", "u:1", "u:1", "u:1", "u:1", "u:1", "u:1"},
        {"[CARD]", "", "", "", "", "", "", "", "", "", "", "", "", "", "", ""}},
       {{"u:ghp_0123456789", "u:" + pat.substr(10)}, {"[GITHUB_TOKEN]", ""}},
-      {{"u:a -----BEGIN RSA PRIVATE KEY-----\nMIIEow", "u:AAB\n-----END RSA PRIVATE KEY----- b"}, {"a [PRIVATE_KEY]", " b"}},
+      {{"u:a -----BEGIN RSA PRIVATE KEY-----\n" + pat, "u:" + pat + "\n-----END RSA PRIVATE KEY----- b"}, {"a [PRIVATE_KEY]", " b"}},
       {{"u:about project ", "u:falcon"}, {"about [REDACTED]", ""}},
       {{"u:about fal", "u:con"}, {"about [REDACTED]", ""}},
       {{"t:4111 1111", "t: 1111 1111"}, {"[CARD]", ""}},
