@@ -28,7 +28,6 @@ constexpr std::size_t kKeyBytesMin = 16;
 constexpr std::size_t kKeyBytes = 32;  // Of a key of no known form: so much of it is as random as it.
 constexpr std::size_t kWordsLookedAt = 16;
 
-
 bool LooksLikeUuid(std::string_view value) {
   if (value.size() != 36) return false;
   for (std::size_t i = 0; i < 36; ++i) {
