@@ -3,7 +3,6 @@
 // Tested by tests/audit/reader_test.cpp.
 #include <algorithm>
 #include <chrono>
-#include <iterator>
 #include <map>
 #include <optional>
 
@@ -118,6 +117,58 @@ base::RequestId RequestOf(const v1::Record& record) {
   return id.ok() ? base::RequestId(*id) : base::RequestId();
 }
 
+// What else replies are made of that end on a page: of these requests the SEGMENTs, and the REQUEST unless it is there already.
+constexpr const char* kOfReplies =
+    "FROM audit.record WHERE request_id = ANY($1::uuid[]) AND (kind = 3 OR kind = 1 AND NOT request_id = ANY($2::uuid[])) "
+    "AND day >= $3::date";
+
+struct Ends {
+  std::map<std::string, std::size_t> ended, opened;  // By request: where on the page it ended, and began.
+  std::string since = "1970-01-01";                  // No record of theirs is of a day before.
+
+  base::Params Params() const {
+    std::vector<base::Value> all, here;
+    for (const auto& [request, row] : ended) {
+      const auto id = base::Uuid::FromBytes(request);
+      all.emplace_back((id.ok() ? *id : base::Uuid()).ToString());
+      if (opened.contains(request)) here.push_back(all.back());
+    }
+    return {base::ArrayOf(all), base::ArrayOf(here), since};
+  }
+};
+
+Ends EndsOn(const OpenedPage& page) {
+  // Nothing of a request is older than its id, but for clocks.
+  constexpr std::chrono::hours kClocksMayDiffer{24};
+  Ends out;
+  std::optional<base::WallTime> first;
+  bool dated = true;
+  for (std::size_t i = 0; i < page.rows.size(); ++i) {
+    const v1::Record& record = page.rows[i].row.record;
+    if (!page.rows[i].state.ok()) continue;
+    if (record.kind() == v1::RECORD_KIND_REQUEST) out.opened.emplace(record.request_id(), i);
+    if (!Ended(record) || !out.ended.emplace(record.request_id(), i).second) continue;
+    const auto made = MadeAt(RequestOf(record).value);
+    dated = dated && made.has_value();
+    if (made) first = std::min(first.value_or(*made), *made);
+  }
+  if (dated && first) out.since = DayText(DayOf(*first - kClocksMayDiffer));
+  return out;
+}
+
+// Of their contents, by request.
+absl::StatusOr<std::map<std::string, std::int64_t>> BytesOf(base::Session& session, const Ends& ends) {
+  static const std::string kSizes =
+      fmt::format("SELECT request_id::text, sum(coalesce(octet_length(content), 0))::int8 {} GROUP BY request_id", kOfReplies);
+  TG_ASSIGN(const auto sizes, session.Run("measure replies", kSizes, ends.Params()));
+  std::map<std::string, std::int64_t> out;
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    TG_ASSIGN(const base::Uuid id, base::Uuid::Parse(sizes.Text(i, 0)));
+    out[id.Bytes()] = sizes.Int(i, 1);
+  }
+  return out;
+}
+
 }  // namespace
 
 absl::StatusOr<v1::SealedContent> Reader::OpenContent(const Viewer& viewer, Position position, const std::string& reason) {
@@ -199,43 +250,15 @@ absl::StatusOr<OpenedPage> Reader::OpenHistory(const Viewer& viewer, ListFilter 
 // Adds what the replies that end on the page are made of; where that has too many bytes, the page ends sooner. A REQUEST that stands on the
 // page itself is not read again.
 absl::Status Reader::AddStories(base::Session& session, std::int64_t bytes_max, OpenedPage& page, Stored& stored) {
-  std::map<std::string, std::size_t> opened, ended;  // By request: where on the page.
-  std::optional<base::WallTime> first;
-  bool dated = true;
-  for (std::size_t i = 0; i < page.rows.size(); ++i) {
-    const v1::Record& record = page.rows[i].row.record;
-    if (!page.rows[i].state.ok()) continue;
-    if (record.kind() == v1::RECORD_KIND_REQUEST) opened.emplace(record.request_id(), i);
-    if (!Ended(record) || !ended.emplace(record.request_id(), i).second) continue;
-    const auto made = MadeAt(RequestOf(record).value);
-    dated = dated && made.has_value();
-    if (made) first = std::min(first.value_or(*made), *made);
-  }
-  if (ended.empty()) return absl::OkStatus();
-  std::vector<base::Value> all, here;
-  for (const auto& [request, row] : ended) {
-    all.push_back(RequestOf(page.rows[row].row.record).ToString());
-    const auto known = opened.find(request);
-    if (known == opened.end()) continue;
-    here.push_back(all.back());
+  Ends ends = EndsOn(page);
+  if (ends.ended.empty()) return absl::OkStatus();
+  for (const auto& [request, row] : ends.ended) {
+    const auto known = ends.opened.find(request);
+    if (known == ends.opened.end()) continue;
     page.rows[row].before.emplace_back().row = page.rows[known->second].row;
     stored.rows[row].emplace_back();
   }
-  // Nothing of a request is older than its id, but for clocks.
-  constexpr std::chrono::hours kClocksMayDiffer{24};
-  const std::string since = dated ? DayText(DayOf(*first - kClocksMayDiffer)) : std::string("1970-01-01");
-  const base::Params params{base::ArrayOf(all), base::ArrayOf(here), since};
-  static const std::string kWhich =
-      "FROM audit.record WHERE request_id = ANY($1::uuid[]) AND (kind = 3 OR kind = 1 AND NOT request_id = ANY($2::uuid[])) "
-      "AND day >= $3::date";
-  static const std::string kSizes =
-      fmt::format("SELECT request_id::text, sum(coalesce(octet_length(content), 0))::int8 {} GROUP BY request_id", kWhich);
-  TG_ASSIGN(const auto sizes, session.Run("measure replies", kSizes, params));
-  std::map<std::string, std::int64_t> bytes_of;
-  for (std::size_t i = 0; i < sizes.size(); ++i) {
-    TG_ASSIGN(const base::Uuid id, base::Uuid::Parse(sizes.Text(i, 0)));
-    bytes_of[id.Bytes()] = sizes.Int(i, 1);
-  }
+  TG_ASSIGN(auto bytes_of, BytesOf(session, ends));
   std::int64_t bytes = 0;
   std::size_t kept = 0;
   for (; kept < page.rows.size() && bytes < bytes_max; ++kept) {
@@ -243,30 +266,26 @@ absl::Status Reader::AddStories(base::Session& session, std::int64_t bytes_max, 
     const v1::Record& record = page.rows[kept].row.record;
     if (Ended(record) && page.rows[kept].state.ok()) bytes += bytes_of[record.request_id()];
   }
-  std::vector<base::Value> wanted;
-  for (auto it = ended.begin(); it != ended.end();) {
-    const bool stays = it->second < kept;
-    if (stays) wanted.push_back(RequestOf(page.rows[it->second].row.record).ToString());
-    it = stays ? std::next(it) : ended.erase(it);
-  }
   if (kept < page.rows.size()) {
     page.rows.resize(kept);
     stored.rows.resize(kept);
     page.next = CursorAfter(page.rows.back().row);
+    std::erase_if(ends.ended, [&](const auto& end) { return end.second >= kept; });
+    if (ends.ended.empty()) return absl::OkStatus();
   }
-  if (wanted.empty()) return absl::OkStatus();
-  static const std::string kParts = fmt::format(
-      "SELECT message, content, leaf_hash, log_id, leaf_index, {} {} ORDER BY request_id, kind, segment, wall_us", kColumnNames, kWhich);
-  TG_ASSIGN(const auto rows, session.Run("read replies", kParts, {base::ArrayOf(wanted), base::ArrayOf(here), since}));
+  static const std::string kParts =
+      fmt::format("SELECT message, content, leaf_hash, log_id, leaf_index, {} {} ORDER BY request_id, kind, segment, wall_us", kColumnNames,
+                  kOfReplies);
+  TG_ASSIGN(const auto rows, session.Run("read replies", kParts, ends.Params()));
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const auto at = ended.find(ColumnsOf(rows, i, 5).request.Bytes());
-    if (at == ended.end()) continue;
+    const auto at = ends.ended.find(ColumnsOf(rows, i, 5).request.Bytes());
+    if (at == ends.ended.end()) continue;
     OpenedRow& whole = page.rows[at->second];
     OpenedRow& part = whole.before.emplace_back();
     stored.rows[at->second].push_back(ReadRow(rows, i, part));
     whole.state.Update(part.state);
   }
-  for (const auto& [request, row] : ended) {
+  for (const auto& [request, row] : ends.ended) {
     OpenedRow& whole = page.rows[row];
     if (whole.before.empty() || whole.before.front().row.record.kind() != v1::RECORD_KIND_REQUEST)
       whole.state.Update(base::DataLoss(

@@ -194,8 +194,10 @@ class Rebuilding {
 
 RecordedReply RecordedReplyOf(const v1::EndBody& end, std::span<const v1::SealedContent* const> contents) {
   RecordedReply out;
+  std::map<int, Parts> all = PartsOf(contents);
+  for (int index = 0; index < end.choices_size(); ++index) all.try_emplace(index);  // Of some nothing may have been written.
   Rebuilding rebuilding(end, out);
-  for (const auto& [index, parts] : PartsOf(contents)) rebuilding.Add(index, parts);
+  for (const auto& [index, parts] : all) rebuilding.Add(index, parts);
   return out;
 }
 
