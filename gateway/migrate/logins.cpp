@@ -26,16 +26,16 @@ may AS (SELECT r.oid, r.rolname, r.rolsuper, r.rolcreaterole FROM pg_roles r, lo
 ours AS (SELECT oid, nspname, nspowner FROM pg_namespace WHERE nspname IN ('audit', 'metering', 'directory', 'gate', 'keys')),
 reason (rank, role, what) AS (
   SELECT 1, rolname, 'is superuser' FROM may WHERE rolsuper
-  UNION ALL SELECT 2, rolname, 'may make roles, and give itself others' FROM may WHERE rolcreaterole
-  UNION ALL SELECT 3, rolname, 'reaches beyond all tables'' rights' FROM may
-    WHERE rolname IN ('pg_write_all_data', 'pg_write_server_files', 'pg_execute_server_program')
-  UNION ALL SELECT 4, m.rolname, 'owns the database'
+  UNION ALL SELECT 2, m.rolname, 'owns the database'
     FROM may m JOIN pg_database d ON d.datdba = m.oid WHERE d.datname = current_database()
-  UNION ALL SELECT 5, m.rolname, 'owns the schema ' || o.nspname FROM may m JOIN ours o ON o.nspowner = m.oid
-  UNION ALL SELECT 6, m.rolname, format('owns %s.%s', o.nspname, c.relname)
+  UNION ALL SELECT 3, m.rolname, 'owns the schema ' || o.nspname FROM may m JOIN ours o ON o.nspowner = m.oid
+  UNION ALL SELECT 4, m.rolname, format('owns %s.%s', o.nspname, c.relname)
     FROM may m JOIN pg_class c ON c.relowner = m.oid JOIN ours o ON o.oid = c.relnamespace
-  UNION ALL SELECT 7, m.rolname, format('owns the function %s.%s', o.nspname, p.proname)
+  UNION ALL SELECT 5, m.rolname, format('owns the function %s.%s', o.nspname, p.proname)
     FROM may m JOIN pg_proc p ON p.proowner = m.oid JOIN ours o ON o.oid = p.pronamespace
+  UNION ALL SELECT 6, rolname, 'may make roles, and give itself others' FROM may WHERE rolcreaterole
+  UNION ALL SELECT 7, rolname, 'reaches beyond all tables'' rights' FROM may
+    WHERE rolname IN ('pg_write_all_data', 'pg_write_server_files', 'pg_execute_server_program')
   UNION ALL SELECT 8, m.rolname, format('may change or remove rows of %s.%s', o.nspname, c.relname)
     FROM may m, pg_class c JOIN ours o ON o.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p') AND (o.nspname = 'audit' AND c.relname ~ '^record(_|$)' OR

@@ -5,7 +5,6 @@
 #include <map>
 
 #include <catch2/catch_test_macros.hpp>
-#include <catch2/generators/catch_generators.hpp>
 
 #include "base/encoding.h"
 #include "tests/support/temp_dir.h"
@@ -43,7 +42,7 @@ TEST_CASE("A unix socket or sslmode=verify-full: no other way to Postgres is tak
     Variables environment;
     bool good;
   };
-  const auto row = GENERATE_COPY(values<Row>({
+  const Row rows[] = {
       {"host=/run/postgresql dbname=t", {}, true},
       {"postgresql:///t?host=/run/postgresql", {}, true},
       {"postgresql://u:p@/t?host=%2Frun%2Fpostgresql", {}, true},
@@ -79,17 +78,19 @@ TEST_CASE("A unix socket or sslmode=verify-full: no other way to Postgres is tak
       {"service=near dbname=t", {{"PGSERVICEFILE", services}}, true},
       {"dbname=t", {{"PGSERVICEFILE", services}, {"PGSERVICE", "far"}}, false},
       {"dbname=t", {{"PGSERVICEFILE", services}, {"PGSERVICE", "far"}, {"PGSSLMODE", "verify-full"}}, false},  // The service goes first.
-  }));
-  const Environment environment(row.environment);
-  INFO(row.url);
-  const absl::Status status = CheckPostgresAddress(row.url);
-  INFO(Message(status));
-  CHECK(status.ok() == row.good);
-  if (status.ok()) return;
-  CHECK(absl::IsFailedPrecondition(status));
-  CHECK(Message(status).find("sslmode=verify-full") != std::string::npos);
-  CHECK(Message(status).find("unix socket") != std::string::npos);
-  for (const char* hidden : {"secret", "10.9.8.7", "127.0.0.1"}) CHECK(Message(status).find(hidden) == std::string::npos);
+  };
+  for (const Row& row : rows) {
+    const Environment environment(row.environment);
+    INFO(row.url);
+    const absl::Status status = CheckPostgresAddress(row.url);
+    INFO(Message(status));
+    CHECK(status.ok() == row.good);
+    if (status.ok()) continue;
+    CHECK(absl::IsFailedPrecondition(status));
+    CHECK(Message(status).find("sslmode=verify-full") != std::string::npos);
+    CHECK(Message(status).find("unix socket") != std::string::npos);
+    for (const char* hidden : {"secret", "10.9.8.7", "127.0.0.1"}) CHECK(Message(status).find(hidden) == std::string::npos);
+  }
 }
 
 TEST_CASE("The login is the URL's, else the environment's, else the operating system's user") {

@@ -160,7 +160,7 @@ TEST_CASE("migrate takes the owner's URLs from files that others cannot read, an
   const Finished migrated = RunTollgate({"migrate", "--config", own});
   INFO(migrated.err);
   CHECK(migrated.code == 0);
-  CHECK(migrated.err.find("note, if `serve` is to take this configuration: postgres.url: the login tollgate may make roles") !=
+  CHECK(migrated.err.find("note, if `serve` is to take this configuration: postgres.url: the login tollgate owns the database") !=
         std::string::npos);
   // Serve's own login makes no tables.
   const Finished wrong = RunTollgate({"migrate", "--config", config});
