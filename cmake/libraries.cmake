@@ -14,8 +14,11 @@ find_package(CLI11 REQUIRED)
 find_package(prometheus-cpp REQUIRED)
 find_package(absl REQUIRED)
 find_package(Catch2 3 REQUIRED)
+# Not from pkg-config, which walks Abseil's hundred files again and again: that took twelve seconds of each configuration. It wants
+# re2::re2, and would take what pkg-config found of re2 at an earlier configuration for that.
+unset(re2_FOUND CACHE)
+find_package(gRPC CONFIG REQUIRED)
 find_program(TOLLGATE_GRPC_PLUGIN grpc_cpp_plugin REQUIRED)
-pkg_check_modules(grpc REQUIRED IMPORTED_TARGET grpc++)
 pkg_check_modules(pqxx REQUIRED IMPORTED_TARGET libpqxx)
 pkg_check_modules(icu REQUIRED IMPORTED_TARGET icu-i18n icu-uc)
 pkg_check_modules(re2 REQUIRED IMPORTED_TARGET re2)
