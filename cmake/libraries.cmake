@@ -14,7 +14,9 @@ find_package(CLI11 REQUIRED)
 find_package(prometheus-cpp REQUIRED)
 find_package(absl REQUIRED)
 find_package(Catch2 3 REQUIRED)
-# Not from pkg-config, which walks Abseil's hundred files again and again: that took twelve seconds of each configuration.
+# Not from pkg-config, which walks Abseil's hundred files again and again: that took twelve seconds of each configuration. It wants
+# re2::re2, and would take what pkg-config found of re2 at an earlier configuration for that.
+unset(re2_FOUND CACHE)
 find_package(gRPC CONFIG REQUIRED)
 find_program(TOLLGATE_GRPC_PLUGIN grpc_cpp_plugin REQUIRED)
 pkg_check_modules(pq REQUIRED IMPORTED_TARGET libpq)

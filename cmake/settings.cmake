@@ -11,6 +11,8 @@ set_property(CACHE TOLLGATE_SANITIZE PROPERTY STRINGS "" address thread fuzzer)
 # Warnings are errors where the code is written: the dev preset. Other levels of optimisation see other false positives.
 option(TOLLGATE_WERROR "Treat warnings as errors" OFF)
 add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX>:-pthread;-Wall;-Wextra;$<$<BOOL:${TOLLGATE_WERROR}>:-Werror>;-Wno-missing-field-initializers>")
+# g++ clears up only what has grown beyond 768 MB, which no file of ours reaches: clearing up earlier took a tenth of the long compilations.
+add_compile_options("$<$<COMPILE_LANG_AND_ID:CXX,GNU>:--param=ggc-min-heapsize=786432>")
 add_link_options(-pthread -fuse-ld=mold)
 include_directories(${CMAKE_SOURCE_DIR})
 if(TOLLGATE_SANITIZE STREQUAL "address")
