@@ -96,7 +96,7 @@ std::string_view LongestBeside(const List& list, std::string_view value) {
   return value.substr(from, longest);
 }
 
-// Where the piece ends that begins at `at`: digits, capitals, or small letters behind one capital or none.
+// Where the piece ends that begins at `at`: digits, capitals, or small letters behind one capital or none; anything else alone.
 std::size_t EndOfPiece(std::string_view part, std::size_t at) {
   const auto skip = [&](bool (*of)(char)) {
     while (at < part.size() && of(part[at])) ++at;
@@ -109,7 +109,7 @@ std::size_t EndOfPiece(std::string_view part, std::size_t at) {
   skip(IsCapital);
   if (at - from > 1 && at < part.size() && IsSmall(part[at])) return at - 1;  // HTTPServer
   if (at - from <= 1) skip(IsSmall);
-  return at;
+  return std::max(at, from + 1);
 }
 
 enum class Part { kWord, kNeither, kRandom };

@@ -225,6 +225,7 @@ TEST_CASE("Code, names of things and tokens of pages beside a key's name are non
            R"({"nextToken": "eyJ2IjoxLCJpZCI6IjQ4MTIzOTQifQ", "next_page_token": "CiAKGjBpNDd2Nmp2Zml2cXRwYjBpOXA"})",
            "pageToken=CiAKGjBpNDd2Nmp2Zml2cXRwYjBpOXA&csrf_token=Zx81kQ0pLm29sTuVw3YbQr7T",
            "token = generateRandomTokenV2(user); secret = hashlib.sha256(data); api_key = loadApiKeyFromVault2(name)",
+           "token = auth.fetch_token_from_vault_2(user); secret = a.b.c.d.e.f.g.h.i1(x); api_key = ____________________(x)",
            "cache_key = 9f86d081884c7d659a2feaa0c55ad015; public_key: 9f86d081884c7d659a2feaa0c55ad015; \"integrity\": "
            "\"sha512-Zx81kQ0pLm29\"",
            "api_key: 550e8400-e29b-41d4-a716-446655440000; api_key = process.env.STRIPE_API_KEY_2; token: 1234567890123456",
