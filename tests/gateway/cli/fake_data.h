@@ -29,15 +29,7 @@ class FakeAudit final : public v1::Audit::Service {
     auto& stored = *reply->add_records();
     stored.mutable_record()->set_kind(v1::RECORD_KIND_REQUEST);
     stored.mutable_record()->mutable_request()->set_model("m");
-    v1::RuleOutcome& rule = *stored.mutable_record()->mutable_request()->mutable_input_verdict()->add_rules();
-    stored.mutable_record()->mutable_request()->mutable_input_verdict()->set_action("redact");
-    rule.set_rule_id("keys");
-    rule.set_action("redact");
-    rule.set_count(1);
-    rule.set_severity("critical");
-    rule.mutable_score()->set_unit("bits a character");
-    rule.mutable_score()->set_value_thousandths(3684);
-    rule.mutable_score()->set_least_thousandths(2500);
+    *stored.mutable_record()->mutable_request()->mutable_input_verdict() = verdict;
     auto& message = *stored.mutable_content()->add_prompt();
     message.set_role(v1::ROLE_USER);
     message.add_parts("one\ntwo\x1b[2J");
@@ -74,6 +66,7 @@ class FakeAudit final : public v1::Audit::Service {
   v1::ErasePseudonymsRequest erased;
   v1::ListRecordsRequest list;
   v1::ShowRecordRequest show;
+  v1::Verdict verdict;  // Of the record that is shown.
 };
 
 class FakeUsage final : public v1::Usage::Service {

@@ -106,6 +106,14 @@ TEST_CASE("Records: filters go along, no more rows than asked for, content is in
   CHECK(server.audit.list.team() == "search");
   CHECK(server.audit.list.from_us() == 1'793'491'200'000'000);
   CHECK_THAT(list.out, ContainsSubstring("1/8") && !ContainsSubstring("1/7"));
+  server.audit.verdict.set_action("redact");
+  v1::RuleOutcome& rule = *server.audit.verdict.add_rules();
+  rule.set_rule_id("keys");
+  rule.set_action("redact");
+  rule.set_severity("critical");
+  rule.mutable_score()->set_unit("bits a character");
+  rule.mutable_score()->set_value_thousandths(3684);
+  rule.mutable_score()->set_least_thousandths(2500);
   const Result show = server.Run({"audit", "show", "chatcmpl-01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e", "--content", "--reason", "because"});
   CHECK(server.audit.show.request_id() == "01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e");
   CHECK(server.audit.show.reason() == "because");
