@@ -1,6 +1,6 @@
 // Which bytes of a text are of which kind: a bit for each, 64 bytes of the text in a word, the first one lowest.
 //
-// Immutable once made; any thread. Costs a tenth of a nanosecond a byte where the processor compares 16 bytes at once.
+// Immutable once made; any thread.
 #pragma once
 
 #include <array>
