@@ -1,6 +1,5 @@
-# Two thirds of the time of a build is reading the same headers. With TOLLGATE_PRECOMPILED they are read once: for all targets headers of the
-# standard library and of others, which change with their package only; for the gateway and its tests also gRPC, Asio and what protoc makes
-# of our protos, which nearly each of their files needs, and which are longer than all the rest. The release preset goes without, so that it
+# Two thirds of the time of a build is reading the same library headers. With TOLLGATE_PRECOMPILED they are read once, for all targets:
+# headers of the standard library and of others alone, which change with their package only. The release preset goes without, so that it
 # finds a file that leaves out one of its own includes.
 option(TOLLGATE_PRECOMPILED "Read the libraries' headers once for all files" OFF)
 
@@ -10,7 +9,9 @@ function(tollgate_precompile)
     return()
   endif()
   file(WRITE ${CMAKE_BINARY_DIR}/precompiled.cpp "// Compiled for its precompiled header alone.\n")
-  set(headers
+  add_library(tollgate_precompiled OBJECT ${CMAKE_BINARY_DIR}/precompiled.cpp)
+  target_link_libraries(tollgate_precompiled PRIVATE absl::status absl::statusor fmt::fmt protobuf::libprotobuf Catch2::Catch2)
+  target_precompile_headers(tollgate_precompiled PRIVATE
     <algorithm> <array> <atomic> <chrono> <condition_variable> <cstdint> <cstdlib> <deque> <filesystem> <fstream> <functional> <future>
     <iostream> <map> <memory> <mutex> <optional> <random> <set> <span> <sstream> <string> <string_view> <thread> <unordered_map> <utility>
     <variant> <vector>
@@ -19,40 +20,17 @@ function(tollgate_precompile)
     <google/protobuf/generated_message_util.h> <google/protobuf/map_entry.h> <google/protobuf/map_field_inl.h>
     <google/protobuf/message.h> <google/protobuf/repeated_field.h> <google/protobuf/unknown_field_set.h>
     <catch2/catch_test_macros.hpp> <catch2/generators/catch_generators.hpp> <catch2/matchers/catch_matchers_string.hpp>)
-  set(libraries absl::status absl::statusor fmt::fmt protobuf::libprotobuf Catch2::Catch2)
-  add_library(tollgate_precompiled OBJECT ${CMAKE_BINARY_DIR}/precompiled.cpp)
-  target_link_libraries(tollgate_precompiled PRIVATE ${libraries})
-  target_precompile_headers(tollgate_precompiled PRIVATE ${headers})
-
-  get_property(generated GLOBAL PROPERTY TOLLGATE_GENERATED_HEADERS)
-  add_library(tollgate_precompiled_gateway OBJECT ${CMAKE_BINARY_DIR}/precompiled.cpp)
-  target_link_libraries(tollgate_precompiled_gateway PRIVATE ${libraries} tollgate_proto gRPC::grpc++ Boost::headers Boost::json)
-  target_precompile_headers(tollgate_precompiled_gateway PRIVATE ${headers} ${generated}
-    <grpcpp/grpcpp.h> <grpcpp/generic/generic_stub.h>
-    <boost/asio/any_io_executor.hpp> <boost/asio/as_tuple.hpp> <boost/asio/awaitable.hpp> <boost/asio/co_spawn.hpp> <boost/asio/detached.hpp>
-    <boost/asio/dispatch.hpp> <boost/asio/executor_work_guard.hpp> <boost/asio/io_context.hpp> <boost/asio/ip/tcp.hpp>
-    <boost/asio/post.hpp> <boost/asio/redirect_error.hpp> <boost/asio/steady_timer.hpp> <boost/asio/strand.hpp> <boost/asio/this_coro.hpp>
-    <boost/asio/thread_pool.hpp> <boost/asio/use_awaitable.hpp> <boost/asio/use_future.hpp> <boost/asio/write.hpp> <boost/json.hpp>)
   tollgate_precompile_folder(${CMAKE_SOURCE_DIR})
 endfunction()
 
 function(tollgate_precompile_folder folder)
-  file(RELATIVE_PATH room ${CMAKE_SOURCE_DIR} ${folder})
   get_directory_property(targets DIRECTORY ${folder} BUILDSYSTEM_TARGETS)
   foreach(target IN LISTS targets)
     get_target_property(type ${target} TYPE)
-    if(type MATCHES "^(STATIC_LIBRARY|OBJECT_LIBRARY|EXECUTABLE)$" AND NOT target MATCHES "^tollgate_precompiled")
-      set(precompiled tollgate_precompiled)
-      set(libraries fmt::fmt)
-      if(room MATCHES "^(gateway|tests/gateway|tests/e2e)(/|$)" OR target STREQUAL "tollgate_services")
-        set(precompiled tollgate_precompiled_gateway)
-        list(APPEND libraries Boost::json)
-      endif()
+    if(type MATCHES "^(STATIC_LIBRARY|OBJECT_LIBRARY|EXECUTABLE)$" AND NOT target STREQUAL tollgate_precompiled)
       # A precompiled header is of use only where the macros that it saw are the same.
-      foreach(library IN LISTS libraries)
-        target_compile_definitions(${target} PRIVATE $<TARGET_PROPERTY:${library},INTERFACE_COMPILE_DEFINITIONS>)
-      endforeach()
-      target_precompile_headers(${target} REUSE_FROM ${precompiled})
+      target_compile_definitions(${target} PRIVATE $<TARGET_PROPERTY:fmt::fmt,INTERFACE_COMPILE_DEFINITIONS>)
+      target_precompile_headers(${target} REUSE_FROM tollgate_precompiled)
       # The first is what ccache asks for. Through a precompiled header g++ 12 warns of std::string's own moves.
       target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess;-Wno-array-bounds;-Wno-stringop-overflow;-Wno-stringop-overread>")
     endif()

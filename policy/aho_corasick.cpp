@@ -6,8 +6,13 @@
 // a second blank, and all states that are suffixes of it are such states too, so that this is the automaton of the text whose runs of
 // blanks are single ones. It costs nothing.
 //
+// Each step waits for the one before. A complete text is therefore read at four places at once: whatever was read before, the state is
+// known as soon as the longest word's length has been read, so that each place is begun that much earlier. Not where blanks run.
+//
 // Tested by tests/policy/aho_corasick_test.cpp.
 #include "policy/aho_corasick.h"
+
+#include <algorithm>
 
 namespace tollgate::policy {
 namespace {
@@ -55,10 +60,45 @@ absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& w
     out.first_word_[at] = index;
   }
 
+  out.longest_ = *std::max_element(out.depth_.begin(), out.depth_.end());
   out.Link();
   if (blanks_run) out.LetBlanksRun(blank);
   out.Flatten();
   return out;
+}
+
+std::size_t AhoCorasick::ReadOn(std::string_view text, std::size_t at, State& state, Ends& ends) const {
+  const auto read = [&](std::size_t lane, State& its, std::size_t offset) {
+    its = Next(its, text[offset]);
+    if (EndsWord(its)) ends.found[lane][ends.counts[lane]++] = {offset + 1, its};
+  };
+  ends.counts = {};
+  const std::size_t bytes = std::min(kLaneBytes, (text.size() - at) / kLanes);
+  if (bytes <= 2 * longest_) {
+    const std::size_t to = std::min(text.size(), at + kLaneBytes);
+    for (; at < to; ++at) read(0, state, at);
+    return to;
+  }
+  State second = kStart, third = kStart, fourth = kStart;
+  for (std::size_t i = at + bytes - longest_; i < at + bytes; ++i) {
+    second = Next(second, text[i]);
+    third = Next(third, text[i + bytes]);
+    fourth = Next(fourth, text[i + 2 * bytes]);
+  }
+  State first = state;
+  for (std::size_t i = at; i < at + bytes; ++i) {
+    const State one = Next(first, text[i]), two = Next(second, text[i + bytes]);
+    const State three = Next(third, text[i + 2 * bytes]), four = Next(fourth, text[i + 3 * bytes]);
+    if (EndsWord(one | two | three | four)) {
+      read(0, first, i);
+      read(1, second, i + bytes);
+      read(2, third, i + 2 * bytes);
+      read(3, fourth, i + 3 * bytes);
+    }
+    first = one, second = two, third = three, fourth = four;
+  }
+  state = fourth;
+  return at + kLanes * bytes;
 }
 
 void AhoCorasick::Link() {

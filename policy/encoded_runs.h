@@ -1,8 +1,8 @@
 // Encoded text in a text: base64 (standard and URL-safe, also broken into lines of 60 and more), hexadecimal, percent-encoding and
 // forms, in which a blank is a +.
 //
-// What can be encoded is a word: letters, digits and + / _ - . ~ % = @. A longer word than kWordBytesMax is read in pieces of at most so many
-// bytes, each with the last kOverlapBytes of the one before: what is encoded on both sides of a cut is whole in one of them. Pure.
+// What can be encoded is a word: letters, digits and + / _ - . ~ % = @. A longer word than kWordBytesMax is read in pieces of at most so
+// many bytes, each with the last kOverlapBytes of the one before: what is encoded on both sides of a cut is whole in one of them. Pure.
 #pragma once
 
 #include <cstdint>

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 namespace tollgate::policy {
 namespace {
@@ -71,7 +72,14 @@ std::string FoldCase(std::string_view text) {
 // Most of what is not ASCII has no cases: dashes and quotes, Han and kana, emoji.
 std::string_view FoldedView(std::string_view text, std::string& storage) {
   const auto may_begin_letter = [](char c) { return static_cast<std::uint8_t>(c) >= 0xC3 && static_cast<std::uint8_t>(c) <= 0xD6; };
-  if (std::none_of(text.begin(), text.end(), may_begin_letter)) return text;
+  std::size_t at = 0;
+  for (std::uint64_t bytes = 0; at + sizeof bytes <= text.size(); at += sizeof bytes) {
+    std::memcpy(&bytes, text.data() + at, sizeof bytes);
+    if ((bytes & 0x8080808080808080) == 0) continue;
+    const std::string_view its = text.substr(at, sizeof bytes);
+    if (std::any_of(its.begin(), its.end(), may_begin_letter)) break;
+  }
+  if (std::none_of(text.begin() + static_cast<std::ptrdiff_t>(at), text.end(), may_begin_letter)) return text;
   storage = FoldCase(text);
   return storage;
 }

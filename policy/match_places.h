@@ -1,14 +1,13 @@
-// Where in a complete text a pattern can match at all, from what one pass over the text saw: digits, marks, long runs, and the words that
-// some patterns hold or are looked for beside. One text, one thread.
+// Where in a complete text a pattern can match at all, from what one pass over the text saw: digits, marks, edges of words, long runs, and
+// the words that some patterns hold or are looked for beside. One text, which must live as long; any thread.
 #pragma once
 
 #include <algorithm>
-#include <array>
-#include <cstdint>
 #include <string_view>
 #include <vector>
 
 #include "policy/pattern.h"
+#include "policy/text_bits.h"
 
 namespace tollgate::policy {
 
@@ -30,35 +29,26 @@ inline void AddStretch(Stretch its, std::vector<Stretch>& to) {
 
 class CharPlaces {
  public:
-  // Every byte of the text in turn …
-  void Add(char byte, std::size_t at) {
-    const std::uint8_t kind = kKinds[static_cast<unsigned char>(byte)];
-    if (kind < Pattern::kCharKinds) places_[kind].push_back(at);
-  }
-  // … and once all of it.
-  void AddRuns(std::string_view text);
+  explicit CharPlaces(std::string_view text);
 
-  // Where in `within` a match of a bounded pattern may begin: where as many characters of each kind as it needs stand within its length,
-  // and a run as long as it needs.
-  std::vector<Stretch> Near(const Pattern& pattern, Stretch within) const;
+  // Adds where in `within` a match of a bounded pattern may begin: where as many characters of each kind as it needs stand within its
+  // length, and a run as long as it needs. All of `within` where Find knows better: of what begins with digits.
+  void AddNear(const Pattern& pattern, Stretch within, std::vector<Stretch>& to) const;
   // Whether there are as many, of a match that begins in `its`.
   bool Has(const Pattern& pattern, Stretch its) const;
 
+  // As Pattern::FindWithin, and sooner: of the places in `its` only those are tried that look like a match's beginning.
+  void Find(const Pattern& pattern, Stretch its, Pattern::Scan& scan, std::vector<Hit>& out) const;
+
  private:
-  static constexpr std::array<std::uint8_t, 256> kKinds = [] {
-    std::array<std::uint8_t, 256> out{};
-    out.fill(Pattern::kCharKinds);
-    for (std::size_t c = '0'; c <= '9'; ++c) out[c] = Pattern::kDigit;
-    out['.'] = Pattern::kDot;
-    out[':'] = Pattern::kColon;
-    out['-'] = Pattern::kHyphen;
-    return out;
-  }();
+  void AddRuns();
+  void AddAtRuns(const Pattern& pattern, Stretch within, std::vector<Stretch>& to) const;
+  std::uint64_t StartsIn(const MatchStart& start, std::size_t word) const;
+  std::size_t NextStart(const Pattern& pattern, Stretch its) const;
 
-  std::vector<Stretch> AtRuns(const Pattern& pattern, Stretch within) const;
-
-  std::array<std::vector<std::size_t>, Pattern::kCharKinds> places_;  // Ascending.
-  std::vector<Stretch> runs_;                                         // Long ones, whole.
+  std::string_view text_;
+  TextBits bits_;
+  std::vector<Stretch> runs_;  // Long ones, whole.
 };
 
 }  // namespace tollgate::policy

@@ -14,6 +14,7 @@
 
 #include "base/status.h"
 #include "policy/columns.h"
+#include "policy/match_start.h"
 #include "policy/regex_facts.h"
 #include "policy/validators.h"
 
@@ -64,15 +65,13 @@ class Pattern {
   static absl::StatusOr<std::shared_ptr<const Pattern>> Compile(PatternSpec spec);
   ~Pattern();
 
-  // The state of one pass over one text.
-  struct Scan {
+  struct Scan {               // The state of one pass over one text.
     std::int64_t next = 0;    // Where the next match may begin, absolute.
     bool swallowing = false;  // A capped hit goes on while bytes could belong to its unbounded part.
     LastNamed named;          // The last hit, of a pattern with `columns`.
   };
 
-  // The window: `text` begins at absolute offset `base`.
-  struct Window {
+  struct Window {  // `text` begins at absolute offset `base`.
     std::string_view text;
     std::int64_t base = 0;
     std::int64_t end() const { return base + static_cast<std::int64_t>(text.size()); }
@@ -81,8 +80,7 @@ class Pattern {
   // Finds matches that begin before `decided` (all such are final), adds them to `out` as begin/end, and moves `scan`.
   void Find(const Window& window, std::int64_t decided, Scan& scan, std::vector<Hit>& out) const;
 
-  // The same for a complete text and a bounded pattern, for matches that begin from `first` to before `last`: for who knows that there are
-  // none elsewhere.
+  // The same for a complete text and a bounded pattern, of the matches that begin from `first` to before `last`.
   void FindWithin(const Window& window, std::size_t first, std::size_t last, Scan& scan, std::vector<Hit>& out) const;
 
   // For a capped pattern, as the text reaches window.end(): matches that are final by now, and what reached the cap. `at_end`: the text is
@@ -111,6 +109,7 @@ class Pattern {
   bool IsRandom(std::string_view match, double& bits) const;
   std::int64_t width_max() const { return width_.max; }  // Bytes; RegexNode::kUnbounded if there is no limit.
   const std::vector<ByteSet>& required_bytes() const { return required_bytes_; }
+  const MatchStart& start() const { return start_; }
 
  private:
   explicit Pattern(PatternSpec spec);
@@ -128,6 +127,7 @@ class Pattern {
   std::array<int, kCharKinds> needs_{};
   std::vector<ByteSet> required_bytes_;
   ByteSet swallowed_;
+  MatchStart start_;
   int run_min_ = 0;
 };
 

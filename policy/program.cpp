@@ -1,7 +1,7 @@
 // One pass of an Aho-Corasick automaton over the literals that patterns require tells which patterns are worth running at all; most are
-// not. What has digits or marks is run only where there are enough of them, what has words beside it only behind such a word. What is left
-// runs RE2, one pattern at a time: over everything at once RE2::Set is slower (it builds states for all rules on text it has not seen) and
-// tells no spans.
+// not. What has digits or marks is run only where there are enough of them, what has words beside it only behind such a word, and each only
+// where something begins as its matches do (match_places.h). What is left runs RE2, one pattern at a time: over everything at once RE2::Set
+// is slower (it builds states for all rules on text it has not seen) and tells no spans.
 //
 // Tested by tests/policy/program_test.cpp.
 #include "policy/program.h"
@@ -109,7 +109,8 @@ absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Ru
     const bool decoded = rule.decode == Rule::Decode::kBoth || (rule.decode == Rule::Decode::kInput && !output);
     for (const auto& pattern : rule.patterns) {
       group.sources.push_back(static_cast<std::uint32_t>(out->sources_.size()));
-      out->sources_.push_back({index, pattern, ReplacementOf(rule, pattern->spec().label), false, rule.as_written, decoded});
+      out->sources_.push_back(
+          {index, pattern, ReplacementOf(rule, pattern->spec().label), false, rule.as_written, decoded, pattern->cap() > 0});
       prefixes[&group].push_back(pattern->loosened_prefixes());
     }
     if (rule.keywords.empty()) continue;
@@ -177,6 +178,8 @@ struct Program::Survey {
   std::vector<std::uint32_t> young;     // By word: its last of `triggers`.
   CharPlaces places;
 
+  explicit Survey(std::string_view text) : places(text) {}
+
   // Whether it is the first of its TriggerPlaces.
   bool Note(std::uint32_t word, std::size_t end) {
     std::uint32_t& its = young[word];
@@ -191,48 +194,54 @@ struct Program::Survey {
 };
 
 Program::Survey Program::Look(std::string_view text) const {
-  Survey out;
+  Survey out(text);
   out.armed.assign(sources_.size(), 0);
   out.young.assign(trigger_of_.size(), UINT32_MAX);
   std::string folded;
   const std::string_view view = FoldedView(text, folded);
-  AhoCorasick::State state = AhoCorasick::kStart;
-  for (std::size_t i = 0; i < view.size(); ++i) {
-    out.places.Add(view[i], i);
-    state = triggers_.Next(state, view[i]);
-    if (!AhoCorasick::EndsWord(state)) continue;
+  triggers_.ForEachEnd(view, [&](std::size_t end, AhoCorasick::State state) {
     triggers_.ForEachEnding(state, [&](std::uint32_t word) {
       const Trigger& trigger = trigger_of_[word];
-      if (!trigger.Opens(text, i + 1) || !out.Note(word, i + 1)) return;
+      if (!trigger.Opens(text, end) || !out.Note(word, end)) return;
       for (const std::uint32_t source : trigger.sources) out.armed[source] = 1;
     });
-  }
-  out.places.AddRuns(view);
+  });
   return out;
 }
 
 // Around the words that a match must hold, or behind those that must stand beside it. The latter only for a pattern that looks again inside
 // what it rejects (Pattern::Accept): to leave out places where nothing can be accepted then changes nothing. A wide one may reject what
-// hides another match, and is run on all of the text.
-std::vector<Stretch> Program::WhereToLook(std::uint32_t source, const Survey& survey, std::size_t text_bytes) const {
+// hides another match, and is run on all of the text. Before a word that a match holds it begins no further back than all bytes are ones
+// that it may have: an address not before its own first byte.
+void Program::WhereToLook(std::uint32_t source, const Survey& survey, std::string_view text, std::vector<Stretch>& out) const {
+  if (sources_[source].needs_trigger && !survey.armed[source]) return;
   const Pattern& pattern = *sources_[source].pattern;
-  if (sources_[source].needs_trigger && !survey.armed[source]) return {};
   const bool context = !pattern.spec().context.empty();
-  if (!sources_[source].needs_trigger || (context && !pattern.looks_again())) return survey.places.Near(pattern, {0, text_bytes});
+  if (!sources_[source].needs_trigger || (context && !pattern.looks_again())) {
+    survey.places.AddNear(pattern, {0, text.size()}, out);
+    return;
+  }
   const auto width = static_cast<std::size_t>(pattern.width_max());
-  std::vector<Stretch> around, out;
+  const ByteSet& bytes = pattern.start().all();
+  std::vector<Stretch> around;
   for (const Survey::TriggerPlaces& places : survey.triggers) {
     const Trigger& trigger = trigger_of_[places.word];
     if (!std::binary_search(trigger.sources.begin(), trigger.sources.end(), source)) continue;
     const std::size_t last = places.last_end - trigger.bytes;
-    const Stretch its = context ? Stretch{places.first_end, std::min(text_bytes, last + kLeftContextBytes + 1)}
-                                : Stretch{places.first_end > width ? places.first_end - width : 0, last + 1};
-    if (survey.places.Has(pattern, its)) AddStretch(its, around);
+    Stretch its{places.first_end, std::min(text.size(), last + kLeftContextBytes + 1)};
+    if (!context) {
+      its = {places.first_end - trigger.bytes, last + 1};
+      const std::size_t least = places.first_end > width ? places.first_end - width : 0;
+      while (its.begin > least && bytes[static_cast<unsigned char>(text[its.begin - 1])]) --its.begin;
+    }
+    if (!survey.places.Has(pattern, its)) continue;
+    while (!around.empty() && its.begin <= around.back().end) {
+      its = {std::min(its.begin, around.back().begin), std::max(its.end, around.back().end)};
+      around.pop_back();
+    }
+    around.push_back(its);
   }
-  for (const Stretch& its : around) {
-    for (const Stretch& near : survey.places.Near(pattern, its)) out.push_back(near);
-  }
-  return out;
+  for (const Stretch& its : around) survey.places.AddNear(pattern, its, out);
 }
 
 std::vector<Hit> Program::FindAll(std::string_view text, const Selection& selection) const {
@@ -240,12 +249,16 @@ std::vector<Hit> Program::FindAll(std::string_view text, const Selection& select
   if (selection.empty() || text.empty()) return hits;
   const Survey survey = Look(text);
   const Pattern::Window window{text, 0};
+  std::vector<Stretch> stretches;  // One for all, so that it is allocated once.
   for (const std::uint32_t index : selection.patterns) {
+    if (sources_[index].needs_trigger && !survey.armed[index] && !sources_[index].capped) continue;
     const Pattern& pattern = *sources_[index].pattern;
     const std::size_t first = hits.size();
     Pattern::Scan scan;
     if (pattern.cap() == 0) {
-      for (const Stretch& its : WhereToLook(index, survey, text.size())) pattern.FindWithin(window, its.begin, its.end, scan, hits);
+      stretches.clear();
+      WhereToLook(index, survey, text, stretches);
+      for (const Stretch& its : stretches) survey.places.Find(pattern, its, scan, hits);
     } else {
       const bool searching = survey.armed[index] || !sources_[index].needs_trigger;
       for (std::int64_t at = 0; (at = NextCheckpoint(window, at, pattern.cap())) >= 0;) {

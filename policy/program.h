@@ -27,6 +27,7 @@ class Program {
     bool needs_trigger = false;  // Needs one of its pattern's trigger words.
     bool as_written = false;     // Not looked for in the text's plain form.
     bool decoded = false;        // Looked for in what is encoded.
+    bool capped = false;         // Its pattern is.
   };
   struct Group {
     Scope scope;
@@ -74,7 +75,7 @@ class Program {
   explicit Program(std::span<const Rule> rules) : rules_(rules) {}
   struct Survey;
   Survey Look(std::string_view text) const;
-  std::vector<Stretch> WhereToLook(std::uint32_t source, const Survey& survey, std::size_t text_bytes) const;
+  void WhereToLook(std::uint32_t source, const Survey& survey, std::string_view text, std::vector<Stretch>& out) const;
   Group& GroupFor(const Scope& scope);
   absl::Status AddTriggers();
 

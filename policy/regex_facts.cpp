@@ -311,6 +311,12 @@ int CountMin(const RegexNode& node, char32_t lo, char32_t hi) {
 
 int RunMin(const RegexNode& node, const ByteSet& bytes) { return RunsOf(node, bytes).longest; }
 
+ByteSet AllBytes(const RegexNode& node) {
+  ByteSet bytes;
+  CollectBytes(node, bytes);
+  return bytes;
+}
+
 ByteSet UnboundedBytes(const RegexNode& node) {
   ByteSet bytes;
   if (node.kind == RegexNode::Kind::kRepeat && node.max == RegexNode::kUnbounded) CollectBytes(node, bytes);

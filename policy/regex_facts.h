@@ -34,6 +34,9 @@ int CountMin(const RegexNode& node, char32_t lo, char32_t hi);
 // The fewest bytes of the longest run of these bytes (ASCII) that a word has: of [a-z]{3}-[a-z]{5} five, if the hyphen is none of them.
 int RunMin(const RegexNode& node, const ByteSet& bytes);
 
+// All bytes that a word may have.
+ByteSet AllBytes(const RegexNode& node);
+
 // All bytes that the unbounded repeats of the pattern can consume.
 ByteSet UnboundedBytes(const RegexNode& node);
 

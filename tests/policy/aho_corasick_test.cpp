@@ -48,6 +48,32 @@ TEST_CASE("Every word is found at every place, longest first, and the depth is t
   }
 }
 
+TEST_CASE("A text that is read at four places at once has the same endings as one that is read byte by byte") {
+  const std::uint64_t seed = TestSeed();
+  INFO("TOLLGATE_SEED=" << seed);
+  std::mt19937_64 random(seed);
+  const auto make = [&](std::size_t bytes, std::size_t letters) {
+    std::string out;
+    while (out.size() < bytes) out += "abcd"[random() % letters];
+    return out;
+  };
+  for (int round = 0; round < 300; ++round) {
+    std::vector<std::string> words;
+    for (std::size_t n = random() % 6; n > 0; --n) words.push_back(make(1 + random() % (round % 3 == 0 ? 40 : 6), 2));
+    const std::string text = make(random() % (round % 2 == 0 ? 3000 : 200), 2 + random() % 3);
+    const auto automaton = AhoCorasick::Build(words);
+    REQUIRE(automaton.ok());
+    std::vector<std::pair<std::size_t, AhoCorasick::State>> expected, found;
+    AhoCorasick::State state = AhoCorasick::kStart;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+      state = automaton->Next(state, text[i]);
+      if (automaton->EndsWord(state)) expected.emplace_back(i + 1, state);
+    }
+    automaton->ForEachEnd(text, [&](std::size_t end, AhoCorasick::State its) { found.emplace_back(end, its); });
+    CHECK(found == expected);
+  }
+}
+
 TEST_CASE("Where blanks run, a text is read as if each run of them were one") {
   const std::uint64_t seed = TestSeed();
   INFO("TOLLGATE_SEED=" << seed);
