@@ -1,7 +1,6 @@
 # llama-server, which llama_server_bench.cpp measures Tollgate against: scripts/setup-llama-server lays this file, as CMakeLists.txt, beside
-# the llama.cpp of libllama's source distribution, and says where libllama is (LIBLLAMA). Only the server's own sources are compiled, and
-# llama-common, which Tollgate does without: libllama and ggml are the very files that Tollgate loads, so that the two differ by the server
-# alone.
+# the llama.cpp of libllama's source distribution, and says where libllama is (LIBLLAMA). Only the server's own sources are compiled:
+# libllama, ggml and llama-common are the very files that Tollgate loads, so that the two differ by the server alone.
 cmake_minimum_required(VERSION 3.21)
 project(llama_server C CXX)
 
@@ -11,8 +10,7 @@ set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 set(BUILD_SHARED_LIBS OFF)
 set(LLAMA_VERSION_BASE 0)
 set(LLAMA_VERSION_MAJOR 0)
-set(LLAMA_BUILD_NUMBER 0)
-# As llama.cpp's own build sets them; and no web page, which would be downloaded.
+# As llama-common was built; and no web page, which would be downloaded.
 set(LLAMA_BUILD_COMMON ON)
 set(LLAMA_OPENSSL ON)
 set(LLAMA_SUBPROCESS ON)
@@ -25,7 +23,7 @@ endfunction()
 function(license_add_file)
 endfunction()
 
-foreach(part ggml-base ggml llama)
+foreach(part ggml-base ggml llama llama-common)
   add_library(${part} SHARED IMPORTED)
   set_target_properties(${part} PROPERTIES IMPORTED_LOCATION ${LIBLLAMA}/lib/lib${part}.so)
 endforeach()
@@ -35,7 +33,10 @@ target_link_libraries(ggml INTERFACE ggml-base)
 target_include_directories(llama INTERFACE ${source}/include)
 target_compile_definitions(llama INTERFACE LLAMA_SHARED)
 target_link_libraries(llama INTERFACE ggml)
+target_include_directories(llama-common INTERFACE ${source}/common)
+target_compile_definitions(llama-common INTERFACE LLAMA_SUBPROCESS)
+target_link_libraries(llama-common INTERFACE llama vendor::nlohmann vendor::sheredom)
 
-foreach(folder vendor common tools/mtmd tools/ui tools/server)
+foreach(folder vendor tools/mtmd tools/ui tools/server)
   add_subdirectory(llama.cpp/${folder} EXCLUDE_FROM_ALL)
 endforeach()
