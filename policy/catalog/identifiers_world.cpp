@@ -83,7 +83,6 @@ constexpr Identifier kRows[] = {
      "\\b(?:[A-Z]{2}\\d{2}(?:" TG_BLANKS "[A-Z0-9]){11,30}|[a-z]{2}\\d{2}(?:[a-z0-9]{11,30}|(?: [a-z0-9]{4}){2,7}(?: [a-z0-9]{1,3})?))",
      nullptr, "", AcceptIban},
     {"phone", "\\+\\(?" TG_PHONE_DIGITS, nullptr, "", AcceptInternationalPhone},
-    {"phone", R"(\([2-9]\d{2}\) ?[2-9]\d{2}-\d{4}\b)", nullptr, "", AcceptInternationalPhone},
     {"phone", "(?:\\(|\\b)" TG_PHONE_DIGITS, nullptr, kPhoneWords, AcceptLocalPhone},
     {"ip", R"(\b\d{1,3}(?:\.\d{1,3}){3,7}\b)", nullptr, "", AcceptIp},
     {"ip", R"(\b[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{0,4}){2,7})", nullptr, "", AcceptIp},
