@@ -42,10 +42,11 @@ bool BeginsWithDate(std::string_view text) {
 }
 
 // What is said of many things beside telephones is not enough for what counts them: "was called 1000000 times". A number for it has ten
-// digits, or begins as numbers are dialled, or has its hyphen: 555-0123.
+// digits, or nine in groups, or begins as numbers are dialled, or has its hyphen: 555-0123.
 bool IsDialled(std::string_view all) {
   const auto digits = std::count_if(all.begin(), all.end(), IsDigit);
-  return digits >= 10 || all[0] == '0' || all[0] == '(' || (all.size() == 8 && all[3] == '-');
+  const auto parted = std::count_if(all.begin(), all.end(), [](char c) { return c == ' ' || c == '-'; });
+  return digits >= 10 || (digits == 9 && parted >= 2) || all[0] == '0' || all[0] == '(' || (all.size() == 8 && all[3] == '-');
 }
 
 bool IsPhoneShaped(std::string_view all) {
