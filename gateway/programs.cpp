@@ -73,9 +73,8 @@ absl::Status MigrateOne(const v1::Config& config, const Migrated& one) {
   const bool apart = one.owner_url != one.serve_url;
   const auto report = migrate::Migrate(options, one.migrations);
   if (!report.ok()) {
-    const char* remedy = apart || !absl::IsPermissionDenied(report.status())
-                             ? ""
-                             : " (give the owner's URLs with --database-url FILE --keys-url FILE)";
+    const char* remedy =
+        apart || !absl::IsPermissionDenied(report.status()) ? "" : " (give the owner's URLs with --database-url FILE --keys-url FILE)";
     return base::Annotate(report.status(), fmt::format("database of {}{}", one.what, remedy));
   }
   std::cerr << fmt::format("{}: {} applied, {} were there\n", one.what, report->applied.size(), report->already);

@@ -66,9 +66,10 @@ absl::Status CheckLogin(base::Session& session, Database database, const std::st
   const std::string& name = rows.Text(0, 0);
   if (!rows.IsNull(0, 2)) return Unfit(name, rows.Text(0, 2), rows.Text(0, 3));
   if (rows.IsNull(0, 4)) return absl::OkStatus();
-  return base::FailedPrecondition(fmt::format("the login {} may not take the roles that serving takes: {}; or, as a superuser of Postgres: "
-                                              "GRANT {} TO {}",
-                                              name, kByMigrate, rows.Text(0, 4), rows.Text(0, 1)));
+  return base::FailedPrecondition(
+      fmt::format("the login {} may not take the roles that serving takes: {}; or, as a superuser of Postgres: "
+                  "GRANT {} TO {}",
+                  name, kByMigrate, rows.Text(0, 4), rows.Text(0, 1)));
 }
 
 absl::Status GrantRoles(const base::PostgresOptions& owner, Database database, const std::string& login) {

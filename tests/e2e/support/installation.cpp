@@ -72,9 +72,9 @@ struct Template {
     const std::string url_file = secrets.File("owner_url"), keys_url_file = secrets.File("owner_keys_url");
     Check(base::WriteFileAtomically(url_file, cluster.UrlAs(main_url, kOwner) + "\n", 0600));
     Check(base::WriteFileAtomically(keys_url_file, cluster.UrlAs(keys_url, kOwner) + "\n", 0600));
-    const Finished migrated = RunTollgate(
-        {"migrate", "--config", config, "--database-url", url_file, "--keys-url", keys_url_file, "--owner", "olga@example.com"},
-        milliseconds(120'000));
+    const Finished migrated =
+        RunTollgate({"migrate", "--config", config, "--database-url", url_file, "--keys-url", keys_url_file, "--owner", "olga@example.com"},
+                    milliseconds(120'000));
     TG_CHECK(migrated.code == 0, "tollgate migrate failed: " + migrated.err);
     owner_key = migrated.out.substr(0, migrated.out.find('\n'));
     TG_CHECK(owner_key.starts_with("tg_live_"), "tollgate migrate did not print the first key: " + migrated.out + migrated.err);

@@ -35,8 +35,10 @@ struct Fixture {
   ~Fixture() {
     for (const std::string& database : {url, keys_url}) {
       auto session = cluster.Connect(database);
-      CHECK(session->RunScript("clear", "REASSIGN OWNED BY logins_owner, logins_serve, logins_bare, logins_between TO postgres; "
-                                        "DROP OWNED BY logins_owner, logins_serve, logins_bare, logins_between")
+      CHECK(session
+                ->RunScript("clear",
+                            "REASSIGN OWNED BY logins_owner, logins_serve, logins_bare, logins_between TO postgres; "
+                            "DROP OWNED BY logins_owner, logins_serve, logins_bare, logins_between")
                 .ok());
     }
     Do("DROP ROLE logins_owner, logins_serve, logins_bare, logins_between");
