@@ -72,7 +72,8 @@ TEST_CASE(
   };
   for (const Surface surface : kSurfaces) {
     INFO(Name(surface));
-    std::string system = fmt::format("You answer for the {} desk.", Name(surface));  // One that nobody has sent before.
+    // One that nobody has sent before, nor any that begins like it.
+    std::string system = fmt::format("{} is the number of this desk, for {}.", static_cast<int>(surface), Name(surface));
     for (int i = 0; i < 12; ++i) system += fmt::format(" Rule {}: never speak of number {} to anybody.", i, i * i + 3);
     CHECK(ask("red", "Hello.", surface, system).cached == 0);
     const Answer second = ask("red", "What is two and two?", surface, system);
