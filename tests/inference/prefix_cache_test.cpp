@@ -67,7 +67,7 @@ TEST_CASE("Only what would save a block more is wanted, and a longer one takes t
   CHECK_FALSE(cache.Wants("a", Run(kBlock - 1)));
   CHECK(cache.Wants("a", Run(2 * kBlock)));
   cache.Keep("a", Run(2 * kBlock + 3), State(100));
-  CHECK_FALSE(cache.Wants("a", Run(2 * kBlock + 20)));
+  CHECK_FALSE(cache.Wants("a", Run(2 * kBlock + 7)));
   CHECK_FALSE(cache.Wants("a", Run(kBlock)));
   CHECK(cache.Wants("a", Run(3 * kBlock)));
   CHECK(cache.Wants("b", Run(2 * kBlock)));
