@@ -8,7 +8,6 @@
 namespace tollgate::policy {
 namespace {
 
-constexpr std::size_t kListGapBytes = 16;
 constexpr std::ptrdiff_t kRowsApart = 4;  // Rows without a value stand between.
 
 bool IsOneOf(std::string_view set, char c) { return set.find(c) != std::string_view::npos; }

@@ -11,6 +11,8 @@ namespace tollgate::policy {
 
 // So far a value of a list or column may begin behind the one before it.
 inline constexpr std::size_t kRowBytes = 256;
+// The next of a list, which is in no column, no more than so far.
+inline constexpr std::size_t kListGapBytes = 16;
 
 // Where in its line a value stands: what parts it from the one before (',', ';', '|', a tab), and how many of these there are before it.
 // The first of a line is parted by what opens the line ('-', '[' …), or by '\n'.
@@ -35,7 +37,7 @@ class LastNamed {
   // Whether what begins there comes next in its list, or stands in its column in one of the next rows.
   bool GoesOn(std::string_view text, std::int64_t base, std::size_t begin) const;
   // What does begins before this, an absolute offset.
-  std::int64_t reach() const { return end_ < 0 ? 0 : end_ + static_cast<std::int64_t>(kRowBytes); }
+  std::int64_t reach() const { return end_ < 0 ? 0 : end_ + static_cast<std::int64_t>(cell_.column >= 0 ? kRowBytes : kListGapBytes + 1); }
 
  private:
   std::int64_t end_ = -1;

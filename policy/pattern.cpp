@@ -204,6 +204,7 @@ void Pattern::FindWithin(const Window& window, std::size_t first, std::size_t la
   while (last < window.text.size() && scan.named.reach() > static_cast<std::int64_t>(last)) {
     last = std::min(window.text.size(), static_cast<std::size_t>(scan.named.reach()));
     search();
+    scan.next = std::max(scan.next, static_cast<std::int64_t>(last));  // No other place before it need be asked about.
   }
 }
 
