@@ -87,6 +87,10 @@ class History {
       ++begun;
       while (begun - done.load() > 2000) done.wait(done.load());
     };
+    const auto all_done = [&] {
+      for (int seen = done.load(); seen < begun; seen = done.load()) done.wait(seen);
+    };
+    std::vector<audit::Entry> segments, finals;  // Each goes on the log when what comes before it is there.
     for (int i = 0; i < kPrompts; ++i) {
       const auto request = base::RequestId::New();
       std::shared_ptr<const audit::RequestKey> key = KeyOf(team.id, request);
@@ -109,10 +113,14 @@ class History {
       const std::uint32_t pieces = i % 2 == 0 ? 1 : 5;  // The last one is the FINAL's.
       for (std::uint32_t n = 1; n <= pieces; ++n) {
         const std::size_t from = reply.size() * (n - 1) / pieces, to = reply.size() * n / pieces;
-        append(Reply(*key, team.id, n == pieces ? 0 : n, reply.substr(from, to - from)));
+        (n == pieces ? finals : segments).push_back(Reply(*key, team.id, n == pieces ? 0 : n, reply.substr(from, to - from)));
       }
     }
-    for (int seen = done.load(); seen < begun; seen = done.load()) done.wait(seen);
+    all_done();
+    for (std::vector<audit::Entry>* next : {&segments, &finals}) {
+      for (audit::Entry& entry : *next) append(std::move(entry));
+      all_done();
+    }
     return team;
   }
 
