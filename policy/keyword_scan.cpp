@@ -11,11 +11,10 @@
 #include <optional>
 
 #include "policy/fold.h"
+#include "policy/validators_internal.h"
 
 namespace tollgate::policy {
 namespace {
-
-bool IsBlank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 // Where the run of blanks before `end` begins, or all that may be of one keyword; nothing if it is longer.
 std::optional<std::size_t> BlanksBegin(std::string_view text, std::size_t end) {
