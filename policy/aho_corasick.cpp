@@ -6,8 +6,8 @@
 // a second blank, and all states that are suffixes of it are such states too, so that this is the automaton of the text whose runs of
 // blanks are single ones. It costs nothing.
 //
-// Each step waits for the one before. A complete text is therefore read at four places at once: whatever was read before, the state is
-// known as soon as the longest word's length has been read, so that each place is begun that much earlier. Not where blanks run.
+// Each step waits for the one before, and for memory where words are many. A longer text is therefore read at four places at once: whatever
+// was read before, the state is known as soon as the longest word's length has been read, so that each place is begun that much earlier.
 //
 // Tested by tests/policy/aho_corasick_test.cpp.
 #include "policy/aho_corasick.h"
@@ -60,11 +60,24 @@ absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& w
     out.first_word_[at] = index;
   }
 
+  out.blanks_run_ = blanks_run;
   out.longest_ = *std::max_element(out.depth_.begin(), out.depth_.end());
   out.Link();
   if (blanks_run) out.LetBlanksRun(blank);
   out.Flatten();
   return out;
+}
+
+// How many bytes before `to` tell the state there; to - at + 1 if those from `at` on do not.
+std::size_t AhoCorasick::BytesThatTell(std::string_view text, std::size_t at, std::size_t to) const {
+  const auto is_blank = [&](std::size_t i) { return text[i] == ' ' || text[i] == '\t' || text[i] == '\r' || text[i] == '\n'; };
+  std::size_t from = to;
+  for (std::size_t left = longest_; left > 0; --left) {
+    while (blanks_run_ && from > at + 1 && is_blank(from - 1) && is_blank(from - 2)) --from;
+    if (from == at) return to - at + 1;
+    --from;
+  }
+  return to - from;
 }
 
 std::size_t AhoCorasick::ReadOn(std::string_view text, std::size_t at, State& state, Ends& ends) const {
@@ -74,13 +87,16 @@ std::size_t AhoCorasick::ReadOn(std::string_view text, std::size_t at, State& st
   };
   ends.counts = {};
   const std::size_t bytes = std::min(kLaneBytes, (text.size() - at) / kLanes);
-  if (bytes <= 2 * longest_) {
+  std::size_t before = longest_;
+  for (std::size_t lane = 1; lane < kLanes; ++lane)
+    before = std::max(before, BytesThatTell(text, at + (lane - 1) * bytes, at + lane * bytes));
+  if (bytes == 0 || 2 * before > bytes) {
     const std::size_t to = std::min(text.size(), at + kLaneBytes);
     for (; at < to; ++at) read(0, state, at);
     return to;
   }
   State second = kStart, third = kStart, fourth = kStart;
-  for (std::size_t i = at + bytes - longest_; i < at + bytes; ++i) {
+  for (std::size_t i = at + bytes - before; i < at + bytes; ++i) {
     second = Next(second, text[i]);
     third = Next(third, text[i + bytes]);
     fourth = Next(fourth, text[i + 2 * bytes]);

@@ -26,15 +26,21 @@ class AhoCorasick {
   bool empty() const { return depth_.size() <= 1; }
   State Next(State state, char byte) const { return next_[(state & ~kEnds) + class_[static_cast<std::uint8_t>(byte)]]; }
 
-  // Where words end in a complete text, by where they do: fn(offset behind them, state). Sooner than byte by byte.
+  // Reads on, and tells where words end, by where they do: fn(offset behind them, state). Of a longer text sooner than byte by byte.
   template <typename Fn>
-  void ForEachEnd(std::string_view text, Fn&& fn) const {
+  void ForEachEnd(std::string_view text, State& state, Fn&& fn) const {
+    if (text.size() < kLaneBytes) {
+      for (std::size_t i = 0; i < text.size(); ++i) {
+        state = Next(state, text[i]);
+        if (EndsWord(state)) fn(i + 1, State{state});
+      }
+      return;
+    }
     Ends ends;
-    std::size_t at = 0;
-    for (State state = kStart; at < text.size();) {
+    for (std::size_t at = 0; at < text.size();) {
       at = ReadOn(text, at, state, ends);
       for (std::size_t lane = 0; lane < kLanes; ++lane) {
-        for (std::size_t i = 0; i < ends.counts[lane]; ++i) fn(std::size_t{ends.found[lane][i].at}, State{ends.found[lane][i].state});
+        for (std::size_t i = 0; i < ends.counts[lane]; ++i) fn(ends.found[lane][i].at, ends.found[lane][i].state);
       }
     }
   }
@@ -63,6 +69,7 @@ class AhoCorasick {
     std::array<std::size_t, kLanes> counts;
   };
   std::size_t ReadOn(std::string_view text, std::size_t at, State& state, Ends& ends) const;  // Returns to where.
+  std::size_t BytesThatTell(std::string_view text, std::size_t at, std::size_t to) const;
   std::size_t Row(State state) const { return (state & ~kEnds) / classes_; }
   void Link();                                        // Completes a trie, whose states are numbers of rows.
   void LetBlanksRun(const std::vector<char>& blank);  // By state: a blank leads to it.
@@ -70,6 +77,7 @@ class AhoCorasick {
 
   std::array<std::uint16_t, 256> class_{};
   std::size_t classes_ = 1, longest_ = 0;  // Bytes of the longest word.
+  bool blanks_run_ = false;
   std::vector<State> next_;
   // By row.
   std::vector<std::uint32_t> depth_;

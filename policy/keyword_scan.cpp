@@ -75,18 +75,16 @@ void KeywordScan::Read(const Pattern::Window& window, std::int64_t from) {
   std::string folded;
   const std::string_view fresh = FoldedView(window.text.substr(static_cast<std::size_t>(from - window.base)), folded);
   const AhoCorasick& automaton = index_.automaton_;
-  for (std::size_t i = 0; i < fresh.size(); ++i) {
-    state_ = automaton.Next(state_, fresh[i]);
-    if (!automaton.EndsWord(state_)) continue;
-    const std::int64_t end = from + static_cast<std::int64_t>(i) + 1;
-    automaton.ForEachEnding(state_, [&](std::uint32_t index) {
+  automaton.ForEachEnd(fresh, state_, [&](std::size_t offset, AhoCorasick::State state) {
+    const std::int64_t end = from + static_cast<std::int64_t>(offset);
+    automaton.ForEachEnding(state, [&](std::uint32_t index) {
       const Keyword& keyword = index_.keywords_[index];
       if (!active_[keyword.source]) return;
       const auto begin = BeginOf(keyword, window.text, static_cast<std::size_t>(end - window.base));
       if (!begin || (keyword.whole_word && *begin > 0 && IsWordCodePoint(DecodeBefore(window.text, *begin)))) return;
       found_.push_back({window.base + static_cast<std::int64_t>(*begin), end, index});
     });
-  }
+  });
 }
 
 void KeywordScan::Take(const Pattern::Window& window, std::int64_t decided, bool at_end, std::vector<Hit>& out) {

@@ -199,7 +199,8 @@ Program::Survey Program::Look(std::string_view text) const {
   out.young.assign(trigger_of_.size(), UINT32_MAX);
   std::string folded;
   const std::string_view view = FoldedView(text, folded);
-  triggers_.ForEachEnd(view, [&](std::size_t end, AhoCorasick::State state) {
+  AhoCorasick::State last = AhoCorasick::kStart;
+  triggers_.ForEachEnd(view, last, [&](std::size_t end, AhoCorasick::State state) {
     triggers_.ForEachEnding(state, [&](std::uint32_t word) {
       const Trigger& trigger = trigger_of_[word];
       if (!trigger.Opens(text, end) || !out.Note(word, end)) return;

@@ -52,25 +52,37 @@ TEST_CASE("A text that is read at four places at once has the same endings as on
   const std::uint64_t seed = TestSeed();
   INFO("TOLLGATE_SEED=" << seed);
   std::mt19937_64 random(seed);
-  const auto make = [&](std::size_t bytes, std::size_t letters) {
+  const auto make = [&](std::size_t bytes, std::string_view letters, std::size_t many) {
     std::string out;
-    while (out.size() < bytes) out += "abcd"[random() % letters];
+    while (out.size() < bytes) out.append(1 + random() % many, letters[random() % letters.size()]);
     return out;
   };
-  for (int round = 0; round < 300; ++round) {
+  for (int round = 0; round < 400; ++round) {
+    const bool blanks_run = round % 2 == 0;
     std::vector<std::string> words;
-    for (std::size_t n = random() % 6; n > 0; --n) words.push_back(make(1 + random() % (round % 3 == 0 ? 40 : 6), 2));
-    const std::string text = make(random() % (round % 2 == 0 ? 3000 : 200), 2 + random() % 3);
-    const auto automaton = AhoCorasick::Build(words);
+    for (std::size_t n = random() % 6; n > 0; --n) {
+      std::string word = make(1 + random() % (round % 3 == 0 ? 40 : 6), blanks_run ? "ab " : "ab", 1);
+      if (!blanks_run || word.find("  ") == std::string::npos) words.push_back(std::move(word));
+    }
+    const std::size_t bytes = random() % (round % 4 < 2 ? 5000 : 300), many = 1 + random() % (round % 5 == 0 ? 90 : 3);
+    const std::string text = make(bytes, blanks_run ? "ab b a\n" : "abcd", many);
+    const auto automaton = AhoCorasick::Build(words, blanks_run);
     REQUIRE(automaton.ok());
     std::vector<std::pair<std::size_t, AhoCorasick::State>> expected, found;
-    AhoCorasick::State state = AhoCorasick::kStart;
+    AhoCorasick::State state = AhoCorasick::kStart, read = AhoCorasick::kStart;
     for (std::size_t i = 0; i < text.size(); ++i) {
       state = automaton->Next(state, text[i]);
       if (automaton->EndsWord(state)) expected.emplace_back(i + 1, state);
     }
-    automaton->ForEachEnd(text, [&](std::size_t end, AhoCorasick::State its) { found.emplace_back(end, its); });
+    const std::size_t cut = random() % (text.size() + 1);
+    const auto read_on = [&](std::size_t from, std::size_t to) {
+      automaton->ForEachEnd(std::string_view(text).substr(from, to - from), read,
+                            [&](std::size_t end, AhoCorasick::State its) { found.emplace_back(from + end, its); });
+    };
+    read_on(0, cut);
+    read_on(cut, text.size());
     CHECK(found == expected);
+    CHECK(read == state);
   }
 }
 
