@@ -60,7 +60,7 @@ absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& w
     out.first_word_[at] = index;
   }
 
-  out.blanks_run_ = blanks_run;
+  out.blanks_run_ = blanks_run && out.class_[' '] != 0;
   out.longest_ = *std::max_element(out.depth_.begin(), out.depth_.end());
   out.Link();
   if (blanks_run) out.LetBlanksRun(blank);
@@ -70,7 +70,7 @@ absl::StatusOr<AhoCorasick> AhoCorasick::Build(const std::vector<std::string>& w
 
 // How many bytes before `to` tell the state there; to - at + 1 if those from `at` on do not.
 std::size_t AhoCorasick::BytesThatTell(std::string_view text, std::size_t at, std::size_t to) const {
-  const auto is_blank = [&](std::size_t i) { return text[i] == ' ' || text[i] == '\t' || text[i] == '\r' || text[i] == '\n'; };
+  const auto is_blank = [&](std::size_t i) { return class_[static_cast<std::uint8_t>(text[i])] == class_[' ']; };
   std::size_t from = to;
   for (std::size_t left = longest_; left > 0; --left) {
     while (blanks_run_ && from > at + 1 && is_blank(from - 1) && is_blank(from - 2)) --from;

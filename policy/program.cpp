@@ -7,6 +7,7 @@
 #include "policy/program.h"
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 
 #include "policy/fold.h"
@@ -49,9 +50,10 @@ std::vector<std::string> FormsOf(const std::string& word, bool as_written) {
   return out;
 }
 
-// As a trigger it would be open always, and cost what it takes to open; marks are counted besides.
+// As a trigger it would be open always, and cost what it takes to open; marks and digits are counted besides.
 bool IsOnEveryPage(const std::string& word) {
-  return word.size() == 1 && std::string_view(" .:-0123456789").find(word) != std::string_view::npos;
+  return word.size() == 1 &&
+         (std::isalnum(static_cast<unsigned char>(word[0])) != 0 || std::string_view(" .:-").find(word) != std::string_view::npos);
 }
 
 }  // namespace

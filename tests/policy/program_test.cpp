@@ -67,6 +67,16 @@ TEST_CASE("A trigger word never hides a match") {
   CHECK(Hits(*made->input, {}, Role::kUser, "4111 1111 1111 1111") == "num:4111 1111 1111 1111");
 }
 
+TEST_CASE("A letter is no trigger word: it is on every page") {
+  const auto made = Make(
+      "  - {id: sex, detect: {regex: '\\d{4}[MFX<]\\d{4}'}, do: flag}\n"
+      "  - {id: at, detect: {regex: '[a-z]@[a-z]'}, do: flag}\n");
+  REQUIRE(made->input->sources().size() == 2);
+  CHECK_FALSE(made->input->sources()[0].needs_trigger);
+  CHECK(made->input->sources()[1].needs_trigger);
+  CHECK(Hits(*made->input, {}, Role::kUser, "a@b 1234m5678 1234F5678") == "at:a@b sex:1234F5678");
+}
+
 TEST_CASE("No rules, no hits") {
   const auto made = Make("  - {id: in, where: {direction: input}, detect: {regex: 'a\\d'}, do: flag}\n");
   CHECK(made->output->Select({}, Role::kAssistant).empty());
