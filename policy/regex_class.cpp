@@ -1,12 +1,18 @@
 // Sets are kept as sorted ranges of code points. Other cases are added before a class is negated, so that (?i)[^k] excludes K too.
+// Unicode classes come from ICU's tables and are printed as ranges: RE2's own may be of another version of Unicode.
 //
 // Tested by tests/policy/regex_test.cpp.
 #include "policy/regex_class.h"
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
+#include <string>
 
 #include <fmt/format.h>
+#include <unicode/uchar.h>
+#include <unicode/uniset.h>
+#include <unicode/uscript.h>
 
 #include "policy/fold.h"
 
@@ -27,6 +33,10 @@ struct Posix {
 const std::vector<Posix>& PosixClasses() {
   static const std::vector<Posix> classes = {{"alnum", {{'0', '9'}, {'A', 'Z'}, {'a', 'z'}}},
                                              {"alpha", {{'A', 'Z'}, {'a', 'z'}}},
+                                             {"ascii", {{0, 0x7F}}},
+                                             {"cntrl", {{0, 0x1F}, {0x7F, 0x7F}}},
+                                             {"graph", {{'!', '~'}}},
+                                             {"print", {{' ', '~'}}},
                                              {"digit", kDigit},
                                              {"lower", {{'a', 'z'}}},
                                              {"upper", {{'A', 'Z'}}},
@@ -38,8 +48,40 @@ const std::vector<Posix>& PosixClasses() {
   return classes;
 }
 
-bool Contains(const std::vector<CodeRange>& ranges, char32_t c) {
-  return std::any_of(ranges.begin(), ranges.end(), [&](const CodeRange& r) { return c >= r.lo && c <= r.hi; });
+bool Contains(const std::vector<CodeRange>& normal, char32_t c) {
+  const auto behind = std::upper_bound(normal.begin(), normal.end(), c, [](char32_t value, const CodeRange& r) { return value < r.lo; });
+  return behind != normal.begin() && c <= std::prev(behind)->hi;
+}
+
+// The value of a property by one of its names, written exactly so: ICU looks past case, blanks and '_', RE2 does not.
+std::optional<std::int32_t> ValueNamed(const std::string& name, UProperty property, UPropertyNameChoice choice) {
+  const std::int32_t value = u_getPropertyValueEnum(property, name.c_str());
+  const char* its = value == UCHAR_INVALID_CODE ? nullptr : u_getPropertyValueName(property, value, choice);
+  return its != nullptr && name == its ? std::optional(value) : std::nullopt;
+}
+
+// What RE2 calls \p{name}: a general category by its short name, a script by its long one, or Any. As there, C leaves out what is not
+// assigned; surrogates stand in no text.
+std::optional<std::vector<CodeRange>> UnicodeClass(const std::string& name, bool ignore_case) {
+  if (name == "Any") return std::vector<CodeRange>{{0, kLast}};
+  UErrorCode error = U_ZERO_ERROR;
+  icu::UnicodeSet set;
+  const auto category = ValueNamed(name, UCHAR_GENERAL_CATEGORY_MASK, U_SHORT_PROPERTY_NAME);
+  const auto script = ValueNamed(name, UCHAR_SCRIPT, U_LONG_PROPERTY_NAME);
+  if (category && name != "LC" && name != "Cn") {
+    const std::uint32_t mask = static_cast<std::uint32_t>(*category) & ~(U_GC_CN_MASK | U_GC_CS_MASK);
+    set.applyIntPropertyValue(UCHAR_GENERAL_CATEGORY_MASK, static_cast<std::int32_t>(mask), error);
+  } else if (script && *script != USCRIPT_UNKNOWN) {
+    set.applyIntPropertyValue(UCHAR_SCRIPT, *script, error);
+  } else {
+    return std::nullopt;
+  }
+  TG_CHECK(U_SUCCESS(error), "ICU has no table of characters' properties");
+  if (ignore_case) set.closeOver(USET_CASE_INSENSITIVE).removeAllStrings();
+  std::vector<CodeRange> out;
+  for (std::int32_t i = 0; i < set.getRangeCount(); ++i)
+    out.push_back({static_cast<char32_t>(set.getRangeStart(i)), static_cast<char32_t>(set.getRangeEnd(i))});
+  return out;
 }
 
 }  // namespace
@@ -56,16 +98,16 @@ std::vector<CodeRange> NormaliseRanges(std::vector<CodeRange> ranges) {
   return out;
 }
 
-void AddOtherCases(std::vector<CodeRange>& ranges) {
+void AddOtherCases(std::vector<CodeRange>& normal) {
   for (int pass = 0; pass < 2; ++pass) {  // Twice: sigma has three forms.
-    const std::vector<CodeRange> before = ranges;
+    const std::vector<CodeRange> before = normal;
     for (char32_t c = 'A'; c <= kLastCased; ++c) {
       const char32_t folded = FoldCodePoint(c);
       if (folded == c) continue;
-      if (Contains(before, c)) ranges.push_back({folded, folded});
-      if (Contains(before, folded)) ranges.push_back({c, c});
+      if (Contains(before, c)) normal.push_back({folded, folded});
+      if (Contains(before, folded)) normal.push_back({c, c});
     }
-    ranges = NormaliseRanges(std::move(ranges));
+    normal = NormaliseRanges(std::move(normal));
   }
 }
 
@@ -99,6 +141,33 @@ absl::StatusOr<char32_t> ClassReader::Hex() {
   return value;
 }
 
+absl::StatusOr<ClassItem> ClassReader::UnicodeItem() {
+  bool negated = Peek(1) == 'P';
+  std::size_t from = at_ + 2, length = 0;
+  if (Peek(2) == '{') {
+    const std::size_t close = in_.find('}', ++from);
+    if (close == std::string_view::npos) return Wrong("a Unicode class is not closed; add '}', as in \\p{Greek}");
+    length = close - from;
+  } else if (from < in_.size()) {
+    DecodeAt(in_, from, length);
+  }
+  std::string name(in_.substr(from, length));
+  if (name.starts_with('^')) {
+    negated = !negated;
+    name.erase(0, 1);
+  }
+  const auto ranges = UnicodeClass(name, ignore_case_);
+  if (!ranges) {
+    return Wrong(
+        "unknown Unicode class; as in RE2 it is a general category such as \\pL, \\p{Lu} and \\p{Nd}, or a script such as \\p{Greek} and "
+        "\\p{Old_Italic}, written exactly so");
+  }
+  ClassItem item{true, negated ? Complement(*ranges) : *ranges};
+  if (item.ranges.empty()) return Wrong("a class that matches nothing; remove it");
+  at_ = from + length + (Peek(2) == '{' ? 1 : 0);
+  return item;
+}
+
 absl::StatusOr<ClassItem> ClassReader::EscapeItem() {
   const char c = Peek(1);
   const auto set = [&](const std::vector<CodeRange>& ranges, bool negated) {
@@ -124,7 +193,7 @@ absl::StatusOr<ClassItem> ClassReader::EscapeItem() {
     case 'v': return one('\v');
     case 'a': return one('\a');
     case 'p':
-    case 'P': return Wrong("Unicode classes such as \\p{L} are not supported; list ranges such as [A-Za-zÀ-ÿ]");
+    case 'P': return UnicodeItem();
     case 'x': {
       at_ += 2;
       TG_ASSIGN(const char32_t code, Hex());
@@ -132,7 +201,14 @@ absl::StatusOr<ClassItem> ClassReader::EscapeItem() {
     }
     default: break;
   }
-  if (c >= '0' && c <= '9') return Wrong("back-references and octal codes are not supported; write \\x41 for a character code");
+  const auto is_octal = [](char digit) { return digit >= '0' && digit <= '7'; };
+  if (c == '0' || (is_octal(c) && is_octal(Peek(2)))) {  // One digit alone is a back-reference, but for 0.
+    char32_t code = 0;
+    ++at_;
+    for (int digits = 0; digits < 3 && is_octal(Peek()); ++digits, ++at_) code = code * 8 + static_cast<char32_t>(Peek() - '0');
+    return ClassItem{false, {{code, code}}};
+  }
+  if (c >= '0' && c <= '9') return Wrong("back-references are not supported; write \\x41 or \\101 for a character code");
   if (std::isalpha(static_cast<unsigned char>(c)) || static_cast<unsigned char>(c) >= 0x80)
     return Wrong("unknown escape; write the character without '\\'");
   return one(static_cast<char32_t>(c));
@@ -158,7 +234,7 @@ absl::StatusOr<ClassItem> ClassReader::Item() {
   return ClassItem{false, {{c, c}}};
 }
 
-absl::StatusOr<std::vector<CodeRange>> ClassReader::Bracket(bool ignore_case) {
+absl::StatusOr<std::vector<CodeRange>> ClassReader::Bracket() {
   ++at_;
   const bool negated = Peek() == '^';
   if (negated) ++at_;
@@ -177,7 +253,7 @@ absl::StatusOr<std::vector<CodeRange>> ClassReader::Bracket(bool ignore_case) {
   }
   ++at_;
   ranges = NormaliseRanges(std::move(ranges));
-  if (ignore_case) AddOtherCases(ranges);
+  if (ignore_case_) AddOtherCases(ranges);
   if (negated) ranges = Complement(ranges);
   if (ranges.empty()) return Wrong("a class that matches nothing; remove it");
   return ranges;

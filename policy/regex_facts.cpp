@@ -67,9 +67,9 @@ Literals LiteralsOfSet(const RegexNode& node) {
       std::string word;
       AppendUtf8(c < 0x80 ? FoldCodePoint(c) : c, word);
       if (std::find(words.begin(), words.end(), word) == words.end()) words.push_back(std::move(word));
+      if (words.size() > 4) return {};
     }
   }
-  if (words.size() > 4) return {};
   return {words, words};
 }
 

@@ -55,6 +55,12 @@ class Parser {
     if (flags_.ignore_case) AddOtherCases(one);
     return Set(std::move(one));
   }
+  RegexNode NextLiteral() {
+    std::size_t length = 0;
+    const char32_t c = DecodeAt(in_, at_, length);
+    at_ += length;
+    return Literal(c);
+  }
   static RegexNode Assertion(std::string text) {
     RegexNode node;
     node.kind = RegexNode::Kind::kAssert;
@@ -86,12 +92,25 @@ class Parser {
         node.kids.push_back(std::move(repeated));
         continue;
       }
+      if (Take("\\Q")) {
+        TG_RETURN_IF_ERROR(Quoted(node.kids));
+        continue;
+      }
       TG_ASSIGN(RegexNode atom, Atom(depth));
       TG_ASSIGN(RegexNode repeated, Quantifiers(std::move(atom)));
       node.kids.push_back(std::move(repeated));
     }
     if (node.kids.size() == 1) return std::move(node.kids[0]);
     return node;
+  }
+
+  // Behind "\Q": literals up to "\E" or the pattern's end, of which a quantifier repeats the last.
+  absl::Status Quoted(std::vector<RegexNode>& kids) {
+    const std::size_t before = kids.size();
+    while (!End() && !Take("\\E")) kids.push_back(NextLiteral());
+    if (kids.size() == before) return absl::OkStatus();
+    TG_ASSIGN(kids.back(), Quantifiers(std::move(kids.back())));
+    return absl::OkStatus();
   }
 
   absl::StatusOr<RegexNode> Group(int depth) {
@@ -149,10 +168,7 @@ class Parser {
       case '\\': return Escape();
       default: break;
     }
-    std::size_t length = 0;
-    const char32_t c = DecodeAt(in_, at_, length);
-    at_ += length;
-    return Literal(c);
+    return NextLiteral();
   }
 
   absl::StatusOr<RegexNode> Escape() {
@@ -161,7 +177,7 @@ class Parser {
       at_ += 2;
       return Assertion(std::string("\\") + c);
     }
-    ClassReader reader(in_, at_);
+    ClassReader reader(in_, at_, flags_.ignore_case);
     TG_ASSIGN(ClassItem item, reader.EscapeItem());
     at_ = reader.position();
     if (item.is_class) return Set(std::move(item.ranges));
@@ -169,8 +185,8 @@ class Parser {
   }
 
   absl::StatusOr<RegexNode> Class() {
-    ClassReader reader(in_, at_);
-    TG_ASSIGN(std::vector<CodeRange> ranges, reader.Bracket(flags_.ignore_case));
+    ClassReader reader(in_, at_, flags_.ignore_case);
+    TG_ASSIGN(std::vector<CodeRange> ranges, reader.Bracket());
     at_ = reader.position();
     return Set(std::move(ranges));
   }

@@ -1,9 +1,9 @@
 // The part of RE2's syntax that rules may use, as a tree. What the tree prints is what is compiled, so that the matcher and everything
 // derived from the tree (prefixes, widths, literals) can never disagree about a pattern.
 //
-// Supported: literals and escapes, classes (ranges, negation, \d \w \s, POSIX), '.', groups, alternation, ? * + {n} {n,} {n,m},
+// Supported: literals, escapes, \Q…\E, classes (ranges, negation, \d \w \s, POSIX, \p), '.', groups, alternation, ? * + {n} {n,} {n,m},
 // ^ $ \A \z \b \B, and the flags (?i) (?m) (?s). \d \w \s \b are ASCII, as in RE2. Matches are leftmost-longest: lazy quantifiers mean
-// nothing and are refused, as are look-around, back-references, \p classes and \C.
+// nothing and are refused, as are look-around, back-references and \C.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,7 @@
 #include <random>
 
+#include <re2/re2.h>
+
 #include "policy/fold.h"
 #include "policy/pattern.h"
 #include "policy/regex_facts.h"
@@ -34,6 +36,71 @@ std::string Matches(const std::string& regex, const std::string& text, bool igno
   std::string out;
   for (const Hit& hit : hits) out += (out.empty() ? "" : " ") + std::to_string(hit.begin) + "-" + std::to_string(hit.end);
   return out;
+}
+
+// RE2 itself, given the regex as it is written.
+class Original {
+ public:
+  explicit Original(const std::string& regex, bool ignore_case = false) : re_(regex, Options(ignore_case)) {
+    INFO(regex << ": " << re_.error());
+    REQUIRE(re_.ok());
+  }
+  using Spans = std::vector<std::pair<std::size_t, std::size_t>>;
+  Spans Find(const std::string& text) const {
+    Spans out;
+    re2::StringPiece found;
+    for (std::size_t at = 0; re_.Match(text, at, text.size(), re2::RE2::UNANCHORED, &found, 1); at = out.back().second) {
+      const auto begin = static_cast<std::size_t>(found.data() - text.data());
+      out.emplace_back(begin, begin + found.size());
+    }
+    return out;
+  }
+
+ private:
+  static re2::RE2::Options Options(bool ignore_case) {
+    re2::RE2::Options options;
+    options.set_longest_match(true);
+    options.set_log_errors(false);
+    options.set_case_sensitive(!ignore_case);
+    return options;
+  }
+  re2::RE2 re_;
+};
+
+std::string OriginalMatches(const std::string& regex, const std::string& text, bool ignore_case = false) {
+  std::string out;
+  for (const auto& [begin, end] : Original(regex, ignore_case).Find(text))
+    out += (out.empty() ? "" : " ") + std::to_string(begin) + "-" + std::to_string(end);
+  return out;
+}
+
+// Every character that RE2's tables know, in order: ours may know newer ones.
+const std::string& KnownCharacters() {
+  static const std::string known = [] {
+    std::string all, out;
+    for (char32_t c = 1; c <= 0x10FFFF; ++c) {
+      if (c < 0xD800 || c > 0xDFFF) AppendUtf8(c, all);
+    }
+    for (const auto& [begin, end] : Original("[\\pL\\pM\\pN\\pP\\pS\\pZ\\pC]+").Find(all)) out.append(all, begin, end - begin);
+    return out;
+  }();
+  return known;
+}
+
+// The first of these characters that only one of the two classes holds; empty if there is none.
+std::string FirstDifference(const std::string& class_regex) {
+  const std::string& text = KnownCharacters();
+  const Original::Spans ours = Original("(?:" + PrintRegex(MustParse(class_regex)) + ")+").Find(text);
+  const Original::Spans theirs = Original("(?:" + class_regex + ")+").Find(text);
+  if (ours == theirs) return "";
+  std::size_t at = text.size();
+  for (std::size_t i = 0; i < std::max(ours.size(), theirs.size()) && at == text.size(); ++i) {
+    const auto a = i < ours.size() ? ours[i] : std::pair(text.size(), text.size());
+    const auto b = i < theirs.size() ? theirs[i] : std::pair(text.size(), text.size());
+    if (a != b) at = a.first != b.first ? std::min(a.first, b.first) : std::min(a.second, b.second);
+  }
+  std::size_t length = 0;
+  return "U+" + std::to_string(static_cast<std::uint32_t>(DecodeAt(text, at, length)));
 }
 
 }  // namespace
@@ -76,12 +143,82 @@ TEST_CASE("The syntax means what RE2 means by it, leftmost-longest") {
       {"[[:digit:][:upper:]]{2}", "A1 a1", "0-2"},
       {"\\.\\*", ".*", "0-2"},
       {"\\S\\s\\D", "a b1", "0-3"},
+      {"[[:graph:]]+[[:cntrl:]]", "ab\t c", "0-3"},
+      {"[[:^ascii:]][[:print:]]", "a\u00e9 ", "1-4"},
+      {"\\pL+", "caf\u00e9 x1", "0-5 6-7"},
+      {"\\p{Lu}\\p{Ll}+", "\u00c9t\u00e9 x", "0-5"},
+      {"\\pN", "1 \u00bd \u0663", "0-1 2-4 5-7"},
+      {"\\p{Greek}+", "abc \u03b1\u03b2\u03b3 d", "4-10"},
+      {"\\p{Han}{2}", "\u6f22\u5b57", "0-6"},
+      {"\\PL+", "ab 12\u00e9", "2-5"},
+      {"\\P{Greek}+", "a\u03b1", "0-1"},
+      {"\\p{^Greek}+", "a\u03b1", "0-1"},
+      {"\\P{^Greek}+", "a\u03b1", "1-3"},
+      {"\\p{Any}", "x", "0-1"},
+      {"[\\p{L}\\d_-]+", "\u00e9-1_ !", "0-5"},
+      {"[^\\p{L}\\s]+", "a !? b", "2-4"},
+      {"[\\PL]", "a1", "1-2"},
+      {"(?i)\\p{Lu}", "a1", "0-1"},
+      {"(?i)\\P{Lu}", "aA1", "2-3"},
+      {"(?i)[^\\P{Lu}]", "aA1", "0-1 1-2"},
+      {"\\Qa.b*\\E+", "a.b** aab", "0-5"},  // The last character is repeated.
+      {"\\Qa|b)", "a|b)", "0-4"},
+      {"(?i)\\Qx(\\E\\)", "X()", "0-3"},
+      {"\\Q\\d\\\\E", "\\d\\", "0-3"},
+      {"a\\Q\\Eb", "ab", "0-2"},
+      {"\\101\\1024", "AB4", "0-3"},
+      {"[\\101-\\103]+", "ABCD", "0-3"},
+      {"\\377\\060", "\u00ff0", "0-3"},
   };
   for (const Row& row : rows) {
     INFO(row.regex << " in " << row.text);
     CHECK(Matches(row.regex, row.text) == row.matches);
+    CHECK(OriginalMatches(row.regex, row.text) == row.matches);
   }
   CHECK(Matches("[^k]", "Kk", true).empty());
+  CHECK(OriginalMatches("[^k]", "Kk", true).empty());
+}
+
+TEST_CASE("A Unicode class holds what RE2's holds") {
+  for (const char* name :
+       {"Any",    "C",          "Cc",        "Cf",     "Co",  "L",        "Ll",     "Lm",      "Lo",       "Lt",    "Lu",
+        "M",      "Mc",         "Me",        "Mn",     "N",   "Nd",       "Nl",     "No",      "P",        "Pc",    "Pd",
+        "Pe",     "Pf",         "Pi",        "Po",     "Ps",  "S",        "Sc",     "Sk",      "Sm",       "So",    "Z",
+        "Zl",     "Zp",         "Zs",        "Arabic", "Han", "Common",   "Coptic", "Hangul",  "Hiragana", "Latin", "Greek",
+        "Hebrew", "Old_Italic", "Inherited", "Thai",   "Nko", "Cherokee", "Yi",     "Georgian"}) {
+    const std::string named = "p{" + std::string(name) + "}";
+    CHECK(FirstDifference("\\" + named).empty());
+    CHECK(FirstDifference("(?i)\\" + named).empty());
+    if (std::string_view(name) == "Any") continue;
+    CHECK(FirstDifference("\\P" + named.substr(1)).empty());
+    CHECK(FirstDifference("(?i)[^\\" + named + "]").empty());
+  }
+  CHECK(MustCompilePattern("\\b\\p{Lu}[\\pL\\pM'-]{1,100}")->width_max() == 404);
+}
+
+TEST_CASE("Whatever regex is taken means what RE2 means by it") {
+  const std::uint64_t seed = TestSeed();
+  INFO("TOLLGATE_SEED=" << seed);
+  std::mt19937_64 random(seed);
+  const std::vector<std::string> pieces = {
+      "a",        "b",     "[^a]", "[a\\101]",   "\\pL",   "\\p{Lu}",     "\\P{Ll}", "\\p{^Greek}", "[\\PLa]", "[^\\pN ]", "[\\p{Greek}-]",
+      "\\Q*(\\E", "\\Qa|", "\\E",  "\\101",      "\\0612", "[\\60-\\62]", "(?i)",    "(?:",         "(",       ")",        "|",
+      "+",        "?",     "b{2}", "[aB1]{1,3}", "\\d",    "\\b",         "."};
+  const std::vector<std::string> characters = {"a", "b",  "A",      "B",      "1",      "2",      "*",      "(",
+                                               " ", "\n", "\u00e9", "\u00c9", "\u03b1", "\u03a3", "\u03c2", "\u5b57"};
+  std::size_t compared = 0;
+  for (int round = 0; round < 1500; ++round) {
+    std::string regex;
+    for (std::size_t n = 1 + random() % 6; n > 0; --n) regex += pieces[random() % pieces.size()];
+    const auto tree = ParseRegex(regex, false);
+    if (!tree.ok() || WidthOf(*tree).min == 0) continue;
+    std::string text;
+    for (int n = 0; n < 30; ++n) text += characters[random() % characters.size()];
+    INFO(regex << " in " << text);
+    CHECK(Matches(regex, text) == OriginalMatches(regex, text));
+    ++compared;
+  }
+  CHECK(compared > 200);
 }
 
 TEST_CASE("What is not supported is refused with the place and a remedy") {
@@ -93,7 +230,18 @@ TEST_CASE("What is not supported is refused with the place and a remedy") {
                       {"(?=a)", "look-around"},
                       {"(?<!a)b", "look-around"},
                       {"(a)\\1", "back-references"},
-                      {"\\p{L}", "\\p{L}"},
+                      {"a\\8", "back-references"},
+                      {"\\p{l}", "general category"},
+                      {"\\p{greek}", "\\p{Greek}"},
+                      {"\\p{Cn}", "general category"},
+                      {"\\p{Letter}", "general category"},
+                      {"[\\p{Klingon}]", "script"},
+                      {"\\p{}", "general category"},
+                      {"\\p", "general category"},
+                      {"\\p{L", "add '}'"},
+                      {"\\p{Cs}", "matches nothing"},
+                      {"\\P{Any}", "matches nothing"},
+                      {"[^\\p{Any}]", "matches nothing"},
                       {"(a", "add ')'"},
                       {"a)", "unmatched ')'"},
                       {"[a", "add ']'"},
@@ -107,7 +255,8 @@ TEST_CASE("What is not supported is refused with the place and a remedy") {
                       {"\\q", "unknown escape"},
                       {"[[:foo:]]", "POSIX"},
                       {"\\C", "unknown escape"},
-                      {"\\Qa\\E", "unknown escape"}};
+                      {"a\\E", "unknown escape"},
+                      {"[\\Qa\\E]", "unknown escape"}};
   for (const Row& row : rows) {
     INFO(row.regex);
     const auto tree = ParseRegex(row.regex, false);
