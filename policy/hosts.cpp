@@ -1,6 +1,9 @@
 // A pattern finds what may be an address: scheme, userinfo, host, port and what follows of the URL; the list judges its host. A candidate
 // that is rejected is searched again from behind its host, because a URL may carry another one.
 //
+// Where a list has paths a candidate goes on to the next blank, beyond what is hidden of it: a browser reads brackets, quotes and letters
+// of any script as part of a path, and a ".." behind them leads out of it.
+//
 // Sources: WHATWG URL (host parsing, IPv4 in numbers), Unicode TS 46 (by ICU).
 //
 // Tested by tests/policy/hosts_test.cpp.
@@ -28,12 +31,17 @@ namespace {
 #define TG_HOST_INNER "[A-Za-z0-9_%.\\x{3002}\\x{FF0E}\\x{FF61}" TG_OTHER_HOST "-]"
 #define TG_HOST "(?:" TG_HOST_CHAR "(?:" TG_HOST_INNER "{0,250}" TG_HOST_CHAR ")?|\\[[0-9A-Fa-f:.]{2,45}\\])"
 #define TG_USERINFO "(?:[^\\x{00}-\\x{20}/\\\\?#]{0,512}@)?"
-#define TG_REST "(?:\\.?:\\d{1,5})?(?:\\.?[/\\\\?#][!#-&*-;=?-Z\\\\_a-z~]{0,512})?"
+#define TG_PORT "(?:\\.?:\\d{1,5})?"
+#define TG_REST "\\.?[/\\\\?#][!#-&*-;=?-Z\\\\_a-z~]{0,512}"
+
+constexpr std::size_t kRestMax = 512;       // Bytes of a URL behind the character that ends its host;
+constexpr std::ptrdiff_t kBeyondMax = 512;  // … characters beyond that.
+constexpr char kRest[] = TG_PORT "(?:" TG_REST ")?";
+constexpr char kRestAndBeyond[] = TG_PORT "(?:" TG_REST "[^\\x{00}-\\x{20}\\x{7F}]{0,512})?";
 
 // One letter is no scheme but a drive.
-constexpr char kUrl[] =
-    "(?:[A-Za-z][A-Za-z0-9+.-]{1,15}:[/\\\\]{1,32}|[Hh][Tt][Tt][Pp][Ss]?:|[/\\\\]{2}|[Ww]{3}\\.)" TG_USERINFO TG_HOST TG_REST;
-constexpr char kAlone[] = TG_HOST_CHAR "(?:[A-Za-z0-9_%" TG_OTHER_HOST "-]{0,62})[.\\x{3002}\\x{FF0E}\\x{FF61}]" TG_HOST TG_REST;
+constexpr char kUrl[] = "(?:[A-Za-z][A-Za-z0-9+.-]{1,15}:[/\\\\]{1,32}|[Hh][Tt][Tt][Pp][Ss]?:|[/\\\\]{2}|[Ww]{3}\\.)" TG_USERINFO TG_HOST;
+constexpr char kAlone[] = TG_HOST_CHAR "(?:[A-Za-z0-9_%" TG_OTHER_HOST "-]{0,62})[.\\x{3002}\\x{FF0E}\\x{FF61}]" TG_HOST;
 
 std::string PercentDecoded(std::string_view text) {
   std::string out;
@@ -118,7 +126,7 @@ bool IsHttp(std::string_view scheme) {
 
 // Where the authority of a candidate begins: behind scheme and slashes. Of "www." nothing is left out.
 std::size_t AuthorityBegin(std::string_view url) {
-  std::size_t at = url.find_first_of("/\\:");
+  std::size_t at = url.find_first_of("/\\:?#");
   if (at == std::string_view::npos) return 0;
   const bool http = url[at] == ':' && IsHttp(url.substr(0, at));  // Needs no slashes.
   if (url[at] == ':' && !http && (at + 1 == url.size() || (url[at + 1] != '/' && url[at + 1] != '\\'))) return 0;
@@ -126,6 +134,25 @@ std::size_t AuthorityBegin(std::string_view url) {
   at += url[at] == ':' ? 1 : 0;
   while (at < url.size() && (url[at] == '/' || url[at] == '\\')) ++at;
   return at;
+}
+
+// How much of a URL from the character that ends its host on is hidden with it: what TG_REST holds.
+std::size_t RestBytes(std::string_view text) {
+  static constexpr std::string_view kOthers = "\"'()<>[]^`{|}";
+  const auto ends = [](char c) { return c <= ' ' || c == 0x7F || kOthers.find(c) != std::string_view::npos; };
+  std::size_t at = text.empty() ? 0 : 1;
+  while (at < text.size() && at <= kRestMax && !ends(text[at])) ++at;
+  return at;
+}
+
+// Where a URL ends without the sentence's marks, and those of Markdown if one stands before it.
+std::size_t WithoutMarks(std::string_view text, std::size_t after, std::size_t end, char before) {
+  const auto is_mark = [before](char c) {
+    return std::string_view(".,;:!?").find(c) != std::string_view::npos ||
+           (c == before && std::string_view("*_~").find(c) != std::string_view::npos);
+  };
+  while (end > after && is_mark(text[end - 1])) --end;
+  return end;
 }
 
 }  // namespace
@@ -141,30 +168,99 @@ std::string CanonicalHost(std::string_view host) {
   return out.starts_with('[') && out.ends_with(']') ? Ipv6(out) : Ipv4(out).value_or(out);
 }
 
+// What stands behind the host of a candidate.
+struct HostList::Behind {
+  std::string_view path;    // As people read it: without the sentence's marks,
+  std::string_view beyond;  // … what is not hidden with it, and a browser may take for more of it,
+  std::string_view all;     // … and both.
+  bool cut = false;         // It may go on beyond that.
+
+  // ".." beyond leads who knows where, also if somebody decodes it twice.
+  bool Climbs() const {
+    std::string out = PercentDecoded(PercentDecoded(beyond));
+    std::replace(out.begin(), out.end(), '\\', '/');
+    return out.find("/..") != std::string::npos;
+  }
+  Means In(const PathSet& paths) const {
+    if (cut || Climbs()) return Means::kUnclear;
+    const UrlPath read(path);
+    if (read.unclear) return Means::kUnclear;
+    const Means its = paths.Has(read);
+    return beyond.empty() || its == Means::kYes ? its : std::max(its, paths.Has(UrlPath(all)));
+  }
+};
+
 absl::StatusOr<std::shared_ptr<const HostList>> HostList::Make(const std::vector<std::string>& names, bool except) {
   auto out = std::make_shared<HostList>();
   out->except_ = except;
-  for (const std::string& name : names) {
-    const std::string host = CanonicalHost(name);
-    const bool ipv6 = host.starts_with('[') && host.ends_with(']');
-    const bool plain = host.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-._") == std::string::npos;
-    if (host.empty() || host.size() > 253 || host.starts_with('.') || (!plain && !ipv6)) {
-      return base::InvalidArgument(fmt::format(
-          "'{}' is no host; write a name without scheme, port and path, as in example.com (its subdomains are meant too)", name));
-    }
-    out->names_.insert(host);
-  }
+  for (const std::string& name : names) TG_RETURN_IF_ERROR(out->Add(name));
   return std::shared_ptr<const HostList>(std::move(out));
 }
 
-bool HostList::Has(std::string_view host) const {
-  const std::string canonical = CanonicalHost(host);
-  if (names_.contains(canonical)) return true;
-  if (Ipv4(canonical)) return false;
-  for (std::size_t dot = canonical.find('.'); dot != std::string::npos; dot = canonical.find('.', dot + 1)) {
-    if (names_.contains(std::string_view(canonical).substr(dot + 1))) return true;
+absl::Status HostList::Add(const std::string& name) {
+  const std::size_t slash = std::min(name.find('/'), name.size());
+  const std::string host = CanonicalHost(std::string_view(name).substr(0, slash));
+  const bool ipv6 = host.starts_with('[') && host.ends_with(']');
+  const bool plain = host.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-._") == std::string::npos;
+  if (host.empty() || host.size() > 253 || host.starts_with('.') || (!plain && !ipv6)) {
+    return base::InvalidArgument(fmt::format(
+        "'{}' is no host; write a name without scheme and port, as in example.com (its subdomains are meant too), or with a path, as in "
+        "example.com/team",
+        name));
   }
-  return false;
+  const std::string_view written = std::string_view(name).substr(slash);
+  const UrlPath path(written);
+  if (path.unclear || path.exact.size() > kRestMax || written.find_first_of(" ?#") != std::string_view::npos) {
+    return base::InvalidArgument(
+        fmt::format("'{}' has a path that is not read alike everywhere; write at most 512 bytes of it, without query, ';', '//', '\\' and "
+                    "encoded slashes",
+                    name));
+  }
+  const auto [at, is_new] = hosts_.try_emplace(host);
+  if (path.exact.empty())
+    at->second = PathSet();
+  else if (is_new || !at->second.empty())
+    at->second.Add(path);
+  has_paths_ = has_paths_ || !path.exact.empty();
+  return absl::OkStatus();
+}
+
+// Whether the list means the host, or a domain that it is in, with what stands behind it.
+HostList::Means HostList::Look(std::string_view host, const Behind& behind) const {
+  const std::string canonical = CanonicalHost(host);
+  Means out = Means::kNo;
+  const auto look = [&](std::string_view name) {
+    const auto at = hosts_.find(name);
+    if (at != hosts_.end()) out = std::max(out, at->second.empty() ? Means::kYes : behind.In(at->second));
+    return out == Means::kYes;
+  };
+  if (look(canonical) || Ipv4(canonical)) return out;
+  for (std::size_t dot = canonical.find('.'); dot != std::string::npos; dot = canonical.find('.', dot + 1)) {
+    if (look(std::string_view(canonical).substr(dot + 1))) break;
+  }
+  return out;
+}
+
+// Of the candidate that begins at `begin`: what is hidden of it ends at `hidden`, without marks at `end`.
+HostList::Behind HostList::ReadBehind(std::string_view text, std::size_t begin, std::size_t path, std::size_t end, std::size_t hidden,
+                                      std::size_t last) {
+  static constexpr std::string_view kOpening = "\"'`([<", kClosing = "\"'`)]>";
+  Behind out;
+  const std::size_t query = text.substr(0, hidden).find_first_of("?#", path);
+  if (end > path && (text[end - 1] == '/' || text[end - 1] == '\\')) end = hidden;  // A segment of dots is no mark.
+  out.path = text.substr(path, std::min(query, std::max(end, path)) - path);
+  if (query != std::string_view::npos) return out;  // The path is whole.
+  out.beyond = text.substr(hidden, last - hidden);
+  const bool quoted = out.beyond.starts_with('"') || out.beyond.starts_with('\'');
+  while (quoted && out.path.ends_with('\\')) out.path.remove_suffix(1);  // In a string of JSON or code.
+  const std::size_t opening = kOpening.find(Before(text, begin));
+  if (opening != std::string_view::npos && out.beyond.starts_with(kClosing[opening])) out.beyond = {};
+  const auto characters = std::count_if(out.beyond.begin(), out.beyond.end(), [](char c) { return (c & 0xC0) != 0x80; });
+  const std::size_t beyond_query = out.beyond.find_first_of("?#");
+  out.beyond = out.beyond.substr(0, beyond_query);
+  out.all = text.substr(path, hidden + out.beyond.size() - path);
+  out.cut = hidden - path > kRestMax || (characters >= kBeyondMax && beyond_query == std::string_view::npos);
+  return out;
 }
 
 std::size_t HostList::Accept(std::string_view text, std::size_t begin, std::size_t end, std::size_t& after) const {
@@ -175,22 +271,28 @@ std::size_t HostList::Accept(std::string_view text, std::size_t begin, std::size
   if (const std::size_t at = host.rfind('@'); at != std::string_view::npos) host.remove_prefix(at + 1);
   if (const std::size_t colon = host.rfind(':'); colon != std::string_view::npos && !host.ends_with(']')) host = host.substr(0, colon);
   after = begin + std::max<std::size_t>(to, 1);
-  while (end > after && std::string_view(".,;:!?").find(text[end - 1]) != std::string_view::npos) --end;  // The sentence's.
   const char before = Before(text, begin);
+  const std::size_t hidden = has_paths_ ? begin + to + RestBytes(url.substr(to)) : end;
+  end = WithoutMarks(text, after, hidden, '\0');
+  const bool emphasised = host.size() > 2 && host.starts_with('_') && (host.ends_with('_') || text[end - 1] == '_');
   if (from == 0 && (before == '@' || before == '/')) return 0;  // The host of a mail address, part of a path.
   // Two slashes alone begin a URL only where pages write one: elsewhere they are a comment, or the middle of something.
   const bool plain = host.find_first_of(".[") == std::string_view::npos && Number(host).value_or(0) < kAddressLeast;
   if (except_ && from > 0 && url[from - 1] == ':' && plain) return 0;  // "http:ok", "HTTP:404".
   const bool bare = from > 0 && (url[0] == '/' || url[0] == '\\');
   if (bare && except_ && std::string_view("(\"'=[<").find(before) == std::string_view::npos) return 0;
-  if (except_) return Has(host) ? 0 : end;
-  if (Has(host)) return end;
-  const bool emphasised = host.size() > 2 && host.starts_with('_') && host.ends_with('_');
-  if (emphasised && Has(host.substr(1, host.size() - 2))) return end;
+  Behind behind;
+  if (has_paths_) {
+    const std::size_t read_to = WithoutMarks(text, after, end, emphasised ? '_' : before);
+    behind = ReadBehind(text, begin, begin + to, read_to, hidden, begin + url.size());
+  }
+  if (except_) return Look(host, behind) == Means::kYes ? 0 : end;
+  if (Look(host, behind) != Means::kNo) return end;
+  if (emphasised && Look(host.substr(1, host.size() - (host.ends_with('_') ? 2 : 1)), behind) != Means::kNo) return end;
   // Scripts without spaces go on right behind a host.
   const auto other = std::find_if(host.begin(), host.end(), [](char c) { return static_cast<signed char>(c) < 0; });
   const auto length = static_cast<std::size_t>(other - host.begin());
-  const bool followed = length > 0 && length < host.size() && Has(host.substr(0, length));
+  const bool followed = length > 0 && length < host.size() && Look(host.substr(0, length), {}) != Means::kNo;
   return followed ? begin + static_cast<std::size_t>(host.data() - url.data()) + length : 0;
 }
 
@@ -200,7 +302,7 @@ absl::StatusOr<std::vector<std::shared_ptr<const Pattern>>> HostPatterns(const s
   for (const char* regex : {kUrl, kAlone}) {
     if (except && regex == kAlone) continue;  // Any word with a dot may be one.
     PatternSpec spec;
-    TG_ASSIGN(spec.regex, ParseRegex(regex, false));
+    TG_ASSIGN(spec.regex, ParseRegex(fmt::format("{}{}", regex, list->has_paths() ? kRestAndBeyond : kRest), false));
     spec.label = "URL";
     spec.hosts = list;
     TG_ASSIGN(auto pattern, Pattern::Compile(std::move(spec)));

@@ -15,15 +15,6 @@
 namespace tollgate::policy {
 namespace {
 
-absl::Status ReadHosts(const YamlReader& yaml, const YAML::Node& node, const std::string& kind, Rule& rule) {
-  TG_ASSIGN(const std::vector<std::string> names, yaml.Texts(node, kind));
-  auto patterns = HostPatterns(names, kind == "hosts_except");
-  if (!patterns.ok()) return yaml.Wrong(node, base::Message(patterns.status()));
-  rule.patterns = *std::move(patterns);
-  rule.detect = fmt::format("{}: {}", kind, fmt::join(names, ", "));
-  return absl::OkStatus();
-}
-
 absl::Status ReadRegex(const YamlReader& yaml, const YAML::Node& node, std::int64_t cap, Rule& rule) {
   TG_ASSIGN(const std::vector<std::string> patterns, yaml.Texts(node, "regex"));
   for (std::size_t i = 0; i < patterns.size(); ++i) {
@@ -69,8 +60,18 @@ absl::Status ReadBuiltIns(const YamlReader& yaml, const YAML::Node& node, const 
 
 absl::Status ReadPatterns(const YamlReader& yaml, const YAML::Node& node, const std::string& kind, std::int64_t cap, Rule& rule) {
   if (kind == "regex") return ReadRegex(yaml, node, cap, rule);
-  if (kind == "hosts" || kind == "hosts_except") return ReadHosts(yaml, node, kind, rule);
-  return ReadBuiltIns(yaml, node, kind, rule);
+  if (kind != "hosts" && kind != "hosts_except") return ReadBuiltIns(yaml, node, kind, rule);
+  TG_ASSIGN(const std::vector<std::string> hosts, yaml.Texts(node, kind));
+  return ReadHosts(yaml, node, kind, hosts, fmt::format("{}: {}", kind, fmt::join(hosts, ", ")), rule);
+}
+
+absl::Status ReadHosts(const YamlReader& yaml, const YAML::Node& node, const std::string& kind, const std::vector<std::string>& hosts,
+                       const std::string& summary, Rule& rule) {
+  auto patterns = HostPatterns(hosts, kind == "hosts_except");
+  if (!patterns.ok()) return yaml.Wrong(node, base::Message(patterns.status()));
+  rule.patterns = *std::move(patterns);
+  rule.detect = summary;
+  return absl::OkStatus();
 }
 
 }  // namespace tollgate::policy

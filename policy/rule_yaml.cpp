@@ -278,10 +278,11 @@ class PolicyReader {
     if (kind == "not_json") return ReadJsonShape(yaml_, node, fields, rule);
     if (cap > 0 && kind != "regex") return yaml_.Wrong(node, "'cap' is for an unbounded regex; remove it");
     if (words) {
-      TG_RETURN_IF_ERROR(kind == "list" ? ReadNamedLists(fields[kind], rule) : ReadKeywords(fields[kind], rule.keywords));
+      TG_RETURN_IF_ERROR(kind == "list" ? ReadNamedLists(fields[kind], rule.keywords) : ReadKeywords(fields[kind], rule.keywords));
       rule.detect = fmt::format("{} keyword{}", rule.keywords.size(), rule.keywords.size() == 1 ? "" : "s");
       return absl::OkStatus();
     }
+    if (kind.starts_with("hosts") && fields[kind].IsMap()) return ReadListedHosts(fields[kind], kind, rule);
     return ReadPatterns(yaml_, fields[kind], kind, cap, rule);
   }
 
@@ -326,7 +327,16 @@ class PolicyReader {
     return absl::OkStatus();
   }
 
-  absl::Status ReadNamedLists(const YAML::Node& node, Rule& rule) {
+  absl::Status ReadListedHosts(const YAML::Node& node, const std::string& kind, Rule& rule) {
+    TG_ASSIGN(Fields fields, yaml_.Map(node, kind, {"list"}));
+    if (!fields.contains("list")) return yaml_.Wrong(node, fmt::format("'{}' is a list of hosts, or {{list: NAME}}", kind));
+    TG_ASSIGN(const std::vector<std::string> names, yaml_.Texts(fields["list"], "list"));
+    std::vector<std::string> hosts;
+    TG_RETURN_IF_ERROR(ReadNamedLists(fields["list"], hosts));
+    return ReadHosts(yaml_, node, kind, hosts, fmt::format("{}: list {}", kind, fmt::join(names, ", ")), rule);
+  }
+
+  absl::Status ReadNamedLists(const YAML::Node& node, std::vector<std::string>& words) {
     TG_ASSIGN(const std::vector<std::string> names, yaml_.Texts(node, "list"));
     for (const std::string& name : names) {
       const auto found = shared_.lists.find(name);
@@ -337,7 +347,7 @@ class PolicyReader {
         return yaml_.Wrong(node, near.empty() ? fmt::format("there is no list '{}'; write it under 'lists' of this file", name)
                                               : fmt::format("there is no list '{}'; did you mean '{}'?", name, near));
       }
-      rule.keywords.insert(rule.keywords.end(), found->second.begin(), found->second.end());
+      words.insert(words.end(), found->second.begin(), found->second.end());
     }
     return absl::OkStatus();
   }

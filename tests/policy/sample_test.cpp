@@ -88,6 +88,7 @@ TEST_CASE("The reference page names every field and value that the compiler know
       rate + "per: day, by: zzzz}}}\n",
       head + "do: flag, detect: {zzzz: 1}}\n",
       head + "do: flag, detect: {keywords: x, decode: zzzz}}\n",
+      head + "do: flag, detect: {hosts: {zzzz: 1}}}\n",
       head + "do: flag, detect: {length: {zzzz: 1}}}\n",
       head + "do: flag, detect: {shape: {zzzz: 1}}}\n",
       head + "do: flag, detect: {code: {zzzz: 1}}}\n",
