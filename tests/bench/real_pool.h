@@ -39,6 +39,9 @@ inline base::TeamId Team(std::uint8_t number) {
   return base::TeamId(base::Uuid(bytes));
 }
 
+// Slots in which so many of one tenant's clients run at once: of four or more the last is kept for a tenant that holds none.
+constexpr int SlotsFor(int clients) { return clients < 4 ? clients : clients + 1; }
+
 // `model` says how it runs; name and file are set here.
 inline std::unique_ptr<inference::Pool> MakeModelPool(inference::ModelOptions model,
                                                       inference::Isolation isolation = inference::Isolation::kThread) {

@@ -22,7 +22,7 @@ using test::Until;
 
 const std::string kFile = std::string(TOLLGATE_SOURCE_DIR) + "/build/setup/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 
-ModelOptions Smol(int slots = 8, std::int64_t context_tokens = 256) {
+ModelOptions Smol(int slots = 9, std::int64_t context_tokens = 256) {  // Eight of one tenant run at once.
   ModelOptions model;
   model.name = "smollm2";
   model.file = kFile;
