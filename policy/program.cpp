@@ -34,18 +34,28 @@ Replacement ReplacementOf(const Rule& rule, const std::string& label) {
   return out;
 }
 
+// But for the İ and ı of Turkish.
+bool IsAsciiButForI(std::string_view word) {
+  for (std::size_t at = 0, length = 1; at < word.size(); at += length) {
+    const char32_t c = DecodeAt(word, at, length);
+    if (c >= 0x80 && c != 0x130 && c != 0x131) return false;
+  }
+  return true;
+}
+
 // A keyword as it is written, with its accents as characters of their own, and as the plain form of a text has it. Not where that is ASCII:
-// the plain form of a Russian word may be an English one.
-std::vector<std::string> FormsOf(const std::string& word, bool as_written) {
+// the plain form of a Russian word may be an English one. The Turkish ı is no disguise: its capital is that of i.
+std::vector<std::string> FormsOf(const std::string& word, const Rule& rule) {
   std::vector<std::string> out = {word};
-  if (as_written) return out;
+  if (rule.as_written) return out;
   const auto is_ascii = [](const std::string& text) {
     return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<signed char>(c) >= 0; });
   };
   if (is_ascii(word)) return out;
   for (const std::string& form : {Decomposed(word), ToPlain(word)}) {
     const bool blank = form.find_first_not_of(' ') == std::string::npos;
-    if (!blank && !is_ascii(form) && std::find(out.begin(), out.end(), form) == out.end()) out.push_back(form);
+    const bool is_its = !is_ascii(form) || (rule.ignore_case && IsAsciiButForI(word));
+    if (!blank && is_its && std::find(out.begin(), out.end(), form) == out.end()) out.push_back(form);
   }
   return out;
 }
@@ -120,7 +130,7 @@ absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Ru
     const auto source = static_cast<std::uint32_t>(out->sources_.size());
     out->sources_.push_back({index, nullptr, ReplacementOf(rule, ""), false, rule.as_written, decoded});
     for (const std::string& word : rule.keywords) {
-      for (std::string& form : FormsOf(word, rule.as_written))
+      for (std::string& form : FormsOf(word, rule))
         keywords[&group].push_back({std::move(form), source, rule.whole_word, rule.ignore_case});
     }
   }

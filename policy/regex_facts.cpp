@@ -41,8 +41,6 @@ std::string PrefixesOfConcat(const RegexNode& node, bool loosened) {
   return rest;
 }
 
-int Utf8Length(char32_t c) { return c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4; }
-
 using Words = std::vector<std::string>;
 struct Literals {
   std::optional<Words> exact;  // All words, if few.
@@ -65,7 +63,7 @@ Literals LiteralsOfSet(const RegexNode& node) {
     if (range.hi - range.lo > 40) return {};
     for (char32_t c = range.lo; c <= range.hi; ++c) {
       std::string word;
-      AppendUtf8(c < 0x80 ? FoldCodePoint(c) : c, word);
+      AppendUtf8(FoldCodePoint(c), word);
       if (std::find(words.begin(), words.end(), word) == words.end()) words.push_back(std::move(word));
     }
   }

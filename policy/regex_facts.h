@@ -22,7 +22,7 @@ struct Width {
 };
 Width WidthOf(const RegexNode& node);
 
-// Literals of which every word contains at least one, in ASCII lower case (compare with text in ASCII lower case); empty: none known.
+// Literals of which every word contains at least one, folded (compare with folded text); empty: none known.
 std::vector<std::string> RequiredLiterals(const RegexNode& node);
 
 // Byte sets of each of which every word has at least one byte; the most telling few.
