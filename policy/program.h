@@ -25,15 +25,17 @@ class Program {
     std::shared_ptr<const Pattern> pattern;  // Null for a keyword list.
     Replacement replacement;
     bool needs_trigger = false;  // Needs one of its pattern's trigger words.
-    bool as_written = false;     // Not looked for in the text's plain form.
-    bool decoded = false;        // Looked for in what is encoded.
-    bool capped = false;         // Its pattern is.
+    // Before one of them was read, nothing that a match may grow from is there but what lies before a word that it holds.
+    bool by_trigger = false;
+    bool as_written = false;  // Not looked for in the text's plain form.
+    bool decoded = false;     // Looked for in what is encoded.
+    bool capped = false;      // Its pattern is.
   };
   struct Group {
     Scope scope;
     std::vector<std::uint32_t> sources;
     KeywordIndex keywords;
-    std::unique_ptr<const LiveSearch> live;  // Output only; null if there are no patterns.
+    std::unique_ptr<const LiveSearch> live;  // Output only: of sources by_trigger what is live before. Null if there is nothing.
   };
   // A word without which its sources find nothing.
   struct Trigger {
