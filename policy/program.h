@@ -25,11 +25,11 @@ class Program {
     std::shared_ptr<const Pattern> pattern;  // Null for a keyword list.
     Replacement replacement;
     bool needs_trigger = false;  // Needs one of its pattern's trigger words.
+    bool as_written = false;     // Not looked for in the text's plain form.
+    bool decoded = false;        // Looked for in what is encoded.
+    bool capped = false;         // Its pattern is.
     // Before one of them was read, nothing that a match may grow from is there but what lies before a word that it holds.
     bool by_trigger = false;
-    bool as_written = false;  // Not looked for in the text's plain form.
-    bool decoded = false;     // Looked for in what is encoded.
-    bool capped = false;      // Its pattern is.
   };
   struct Group {
     Scope scope;
