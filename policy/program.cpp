@@ -100,6 +100,7 @@ absl::Status Program::AddTriggers() {
     const bool context = !source.pattern->spec().context.empty();
     for (const std::string& word : its) words[{word, context}].push_back(index);
     source.needs_trigger = true;
+    source.by_trigger = context ? source.pattern->looks_again() : source.pattern->cap() == 0;
   }
   std::vector<std::string> list;
   for (auto& [word, sources] : words) {
@@ -113,7 +114,6 @@ absl::Status Program::AddTriggers() {
 absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Rule> rules, bool output) {
   std::unique_ptr<Program> out(new Program(rules));
   std::map<Group*, std::vector<Keyword>> keywords;
-  std::map<Group*, std::vector<std::string>> prefixes;
   for (std::uint32_t index = 0; index < rules.size(); ++index) {
     const Rule& rule = rules[index];
     if (output ? !rule.output : !rule.input) continue;
@@ -123,7 +123,6 @@ absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Ru
       group.sources.push_back(static_cast<std::uint32_t>(out->sources_.size()));
       out->sources_.push_back(
           {index, pattern, ReplacementOf(rule, pattern->spec().label), false, rule.as_written, decoded, pattern->cap() > 0});
-      prefixes[&group].push_back(pattern->loosened_prefixes());
     }
     if (rule.keywords.empty()) continue;
     group.sources.push_back(static_cast<std::uint32_t>(out->sources_.size()));
@@ -137,8 +136,18 @@ absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Ru
   TG_RETURN_IF_ERROR(out->AddTriggers());
   for (auto& group : out->groups_) {
     TG_ASSIGN(group->keywords, KeywordIndex::Build(std::move(keywords[group.get()])));
-    if (output && !prefixes[group.get()].empty()) {
-      TG_ASSIGN(group->live, LiveSearch::Compile(prefixes[group.get()]));
+    std::vector<std::string> prefixes;
+    for (const std::uint32_t index : group->sources) {
+      const Source& source = out->sources_[index];
+      if (source.pattern == nullptr) continue;
+      if (!source.by_trigger) {
+        prefixes.push_back(source.pattern->loosened_prefixes());
+      } else if (source.pattern->spec().context.empty()) {
+        prefixes.push_back(source.pattern->loosened_beginnings());
+      }
+    }
+    if (output && !prefixes.empty()) {
+      TG_ASSIGN(group->live, LiveSearch::Compile(prefixes));
     }
   }
   return std::unique_ptr<const Program>(std::move(out));
@@ -230,7 +239,7 @@ void Program::WhereToLook(std::uint32_t source, const Survey& survey, std::strin
   if (sources_[source].needs_trigger && !survey.armed[source]) return;
   const Pattern& pattern = *sources_[source].pattern;
   const bool context = !pattern.spec().context.empty();
-  if (!sources_[source].needs_trigger || (context && !pattern.looks_again())) {
+  if (!sources_[source].needs_trigger || (context && !sources_[source].by_trigger)) {
     survey.places.AddNear(pattern, {0, text.size()}, out);
     return;
   }

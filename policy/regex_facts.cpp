@@ -279,6 +279,28 @@ std::vector<std::string> RequiredLiterals(const RegexNode& node) {
   return found.required;
 }
 
+RegexNode UpToLiteral(const RegexNode& node) {
+  constexpr std::size_t kKidsMax = 64;  // Whose literal comes later has a beginning that is hardly shorter.
+  const std::vector<std::string> literals = RequiredLiterals(node);
+  if (literals.empty()) return node;
+  const auto keeps_them = [&](const RegexNode& cut) { return RequiredLiterals(cut) == literals; };
+  RegexNode out = node;
+  if (node.kind == RegexNode::Kind::kAlternate) {
+    for (RegexNode& kid : out.kids) kid = UpToLiteral(kid);
+    return keeps_them(out) ? out : node;
+  }
+  if (node.kind != RegexNode::Kind::kConcat) return node;
+  out.kids.clear();
+  while (out.kids.size() < std::min(node.kids.size(), kKidsMax)) {
+    out.kids.push_back(node.kids[out.kids.size()]);
+    if (!keeps_them(out)) continue;
+    RegexNode shorter = out;
+    shorter.kids.back() = UpToLiteral(shorter.kids.back());
+    return keeps_them(shorter) ? shorter : out;
+  }
+  return node;
+}
+
 std::vector<ByteSet> RequiredBytes(const RegexNode& node) {
   std::vector<ByteSet> sets;
   CollectRequired(node, sets);

@@ -166,6 +166,21 @@ TEST_CASE("Widths, required literals and bytes are derived from the tree") {
   CHECK(RequiredBytes(MustParse("[A-Z]{3}-\\d+")).front()['-']);
 }
 
+TEST_CASE("A pattern's beginning goes up to its literal, in each branch") {
+  const std::pair<const char*, const char*> rows[] = {
+      {"\\bghp_[a-z]{36}\\b", "\\bghp_"},
+      {"(?:\\b|_)(?:ghp_[a-z]{36}|xox[bp]-[0-9]{4})(?:z|$)", "(?:\\b|_)(?:ghp_|xox[bp]-)"},
+      {"[a-z]{1,8}@[a-z]{2,8}\\.com", "[a-z]{1,8}@[a-z]{2,8}\\.com"},  // ".com" says more than "@".
+      {"[a-z]{1,8}::[a-z]{2,8}", "[a-z]{1,8}::"},
+      {"[a-z]{3}", "[a-z]{3}"},  // None.
+      {"abc", "abc"},
+  };
+  for (const auto& [regex, beginning] : rows) {
+    INFO(regex);
+    CHECK(PrintRegex(UpToLiteral(MustParse(regex))) == PrintRegex(MustParse(beginning)));
+  }
+}
+
 TEST_CASE("The live suffix is exactly what some continuation makes a match") {
   const std::uint64_t seed = TestSeed();
   INFO("TOLLGATE_SEED=" << seed);
