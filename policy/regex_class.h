@@ -10,7 +10,7 @@
 namespace tollgate::policy {
 
 std::vector<CodeRange> NormaliseRanges(std::vector<CodeRange> ranges);  // Sorted, disjoint, joined.
-void AddOtherCases(std::vector<CodeRange>& ranges);                     // Every case of every letter in them.
+void AddOtherCases(std::vector<CodeRange>& ranges);                     // Every case of every letter in them that takes no more bytes.
 std::vector<CodeRange> Complement(const std::vector<CodeRange>& normal);
 
 // One escape: a set (\d) or a single code point (\n, \x41).

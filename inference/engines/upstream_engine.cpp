@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <atomic>
 #include <deque>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -29,10 +30,11 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kWait{2};     // A slice of waiting in a step: how late a new sequence or a clock that tests move may be seen.
 constexpr milliseconds kTail{1000};  // For the end of an answer whose tokens have all come.
+constexpr std::int32_t kUnseen = -1;
 
 struct Slot {
   std::vector<std::int32_t> prompt;
-  std::vector<std::int32_t> output;  // What was given out and stands.
+  std::vector<std::int32_t> output;  // What was given out and stands; kUnseen where no id is known.
   SamplingParams sampling;
   std::vector<LogitBias> logit_bias;
   std::vector<std::int32_t> banned;  // For the next token.
@@ -165,7 +167,7 @@ class UpstreamEngine final : public Engine {
 
   absl::Status Send(Slot& slot, std::int64_t max_tokens) {
     std::vector<std::int32_t> prompt = slot.prompt;
-    prompt.insert(prompt.end(), slot.output.begin(), slot.output.end());
+    std::copy_if(slot.output.begin(), slot.output.end(), std::back_inserter(prompt), [](std::int32_t id) { return id != kUnseen; });
     const UpstreamAsk ask{.prompt = prompt,
                           .max_tokens = max_tokens,
                           .sampling = slot.sampling,
@@ -206,7 +208,7 @@ class UpstreamEngine final : public Engine {
                     {.reported_input = request.reported_input(),
                      .reported_output = request.reported_output(),
                      .sent = request.prompt_tokens(),
-                     .given = request.given(),
+                     .given = request.seen(),
                      .whole = request.whole(),
                      .differs = request.usage_absurd()},
                     slot.reported);
@@ -221,7 +223,7 @@ class UpstreamEngine final : public Engine {
       if (last && !request.over() && clock_.Mono() - slot.progress_at < kTail) return;
       UpstreamToken token = std::move(tokens.front());
       tokens.pop_front();
-      slot.output.push_back(token.id);
+      slot.output.push_back(token.unseen ? kUnseen : token.id);
       slot.banned.clear();
       EngineOutput& output = outputs.emplace_back();
       output.slot = item.slot;

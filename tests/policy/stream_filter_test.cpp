@@ -39,6 +39,30 @@ TEST_CASE("Only what could still become a match is held") {
   CHECK(filter->verdict().rules[0].count == 1);
 }
 
+TEST_CASE("What counts beside a word alone is held behind that word alone") {
+  const auto policies = MustCompile(OneRule("{personal_data: us_routing_number}", "redact"));
+  const auto filter = policies->OpenOutput({});
+  CHECK(Push(*filter, "Order 0210") == "Order 0210");
+  CHECK(Push(*filter, "00021. Routing ") == "00021. Routing ");
+  CHECK(Push(*filter, "0210").empty());
+  CHECK(filter->held_bytes() == 4);
+  CHECK(Push(*filter, "00021.") == "[US_ROUTING_NUMBER].");
+}
+
+TEST_CASE("What begins with its own mark is held from its first letter") {
+  const auto policies = MustCompile(OneRule("{regex: ['\\bgh[op]_[a-z]{8}', '\\d{2,4} EUR']}", "redact"));
+  const auto filter = policies->OpenOutput({});
+  CHECK(Push(*filter, "a g") == "a ");
+  CHECK(Push(*filter, "o, sigh") == "go, sigh");
+  CHECK(Push(*filter, ". gh").starts_with(". "));
+  CHECK(Push(*filter, "p_abcd").empty());
+  CHECK(filter->held_bytes() == 8);
+  CHECK(Push(*filter, "efgh 12").starts_with("["));
+  CHECK(Push(*filter, "34 EU").empty());
+  CHECK(filter->held_bytes() == 7);
+  CHECK(Push(*filter, "X") == "1234 EUX");
+}
+
 TEST_CASE("A block releases what came before, and nothing after it ever") {
   const auto policies = MustCompile(OneRule("{keywords: [project falcon]}", "block", "    because: Not announced.\n"));
   const auto filter = policies->OpenOutput({});
