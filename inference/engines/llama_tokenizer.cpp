@@ -71,6 +71,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> MakeLlamaTokenizer(const ModelOptions
   try {
     llama_model_params params = llama_model_default_params();
     params.vocab_only = true;
+    const LlamaLoading loading;
     LlamaModel loaded(llama_model_load_from_file(model.file.c_str(), params));
     if (loaded == nullptr)
       return base::FailedPrecondition(fmt::format("libllama cannot read the vocabulary of {}; its lines above say why", model.file));
