@@ -139,6 +139,7 @@ void CheckRecord(const Story& story, const Place& place, const Canary& canary) {
   REQUIRE(story.end.output_verdict().rules_size() == 1);
   const v1::RuleOutcome& rule = story.end.output_verdict().rules(0);
   CHECK(rule.has_score() == canary.scored());
+  CHECK(story.end.delivered_bytes_at_block() <= 7 * place.choices);
   CHECK(rule.count() == place.choices);
   REQUIRE(rule.spans_size() == place.choices);
   for (int i = 0; i < place.choices; ++i) {
