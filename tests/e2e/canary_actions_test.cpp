@@ -26,6 +26,7 @@ const std::vector<std::string> kShown = {"ghp_a", "B7cD1", "eF5gH", "9iJ3k", "L8
 struct Canary {
   const char* id;  // Of its rule, behind the team.
   const std::vector<std::string>& letters;
+  bool scored() const { return std::string(id) == "token"; }
 };
 const Canary kCanaries[] = {{"greek", kGreek}, {"code", kCode}, {"token", kToken}};
 const Canary kPasses[] = {{"token", kShown}};
@@ -137,7 +138,8 @@ struct Place {
 void CheckRecord(const Story& story, const Place& place, const Canary& canary) {
   REQUIRE(story.end.output_verdict().rules_size() == 1);
   const v1::RuleOutcome& rule = story.end.output_verdict().rules(0);
-  CHECK(rule.has_score() == (std::string(canary.id) == "token"));
+  CHECK(rule.has_score() == canary.scored());
+  CHECK(story.end.delivered_bytes_at_block() <= 7 * place.choices);
   CHECK(rule.count() == place.choices);
   REQUIRE(rule.spans_size() == place.choices);
   for (int i = 0; i < place.choices; ++i) {
@@ -152,7 +154,7 @@ void CheckEverySurface(World& world, const Act& act, const Canary& canary, const
   const bool blocks = act.Is("block"), thinks = std::string(place.field) == "reasoning";
   const std::string told = act.Is("flag") || act.Is("allow") ? "" : fmt::format("{} {}.{}: {}", act.action, act.team, canary.id, kBecause);
   std::vector<std::string> cuts = Chunkings(canary.letters);
-  if (!place.every_cut && !blocks) cuts.resize(1);
+  if (!place.every_cut) cuts.resize(1);
   std::string first_facts, first_text;
   for (const std::string& cut : cuts) {
     for (const Surface surface : kSurfaces) {
@@ -185,7 +187,7 @@ TEST_CASE("Whatever a rule does with a secret, none of it leaves, and reply, rea
   World world;
   for (const Act& act : kActs) {
     for (const Canary& canary : act.canaries())
-      CheckEverySurface(world, act, canary, {.field = "text", .script = "!say before {} after", .every_cut = true});
+      CheckEverySurface(world, act, canary, {.field = "text", .script = "!say before {} after", .every_cut = !canary.scored()});
   }
   world.CheckAll();
   CHECK(Books(world.installation).Check().empty());
@@ -195,7 +197,9 @@ TEST_CASE("So it is in a thought and in each of two replies") {
   World world;
   for (const Act& act : kActs) {
     for (const Canary& canary : act.canaries()) {
-      CheckEverySurface(world, act, canary, {.field = "reasoning", .script = "!think before {} after\n!say it"});
+      CheckEverySurface(
+          world, act, canary,
+          {.field = "reasoning", .script = "!think before {} after\n!say it", .every_cut = act.Is("block") && !canary.scored()});
       CheckEverySurface(world, act, canary, {.field = "text", .script = "!say before {} after", .choices = 2});
     }
   }
@@ -218,7 +222,7 @@ TEST_CASE("Whatever a rule does with a secret of the prompt, the model gets none
         CHECK(story.request.has_deny() == act.Is("block"));
         const std::string facts = InputFacts(story);
         CHECK(facts.find(fmt::format("rule_id: \"{}.{}\"", act.team, canary.id)) != std::string::npos);
-        CHECK((facts.find("bits a character") != std::string::npos) == (std::string(canary.id) == "token"));
+        CHECK((facts.find("bits a character") != std::string::npos) == canary.scored());
         if (first.empty()) first = facts;
         CHECK(facts == first);
       }
