@@ -139,7 +139,11 @@ TEST_CASE("A limit of a key, a project, a team or the organisation binds its req
       world.admin.MakeProject(team, "app");
       const v1::CreateKeyReply key = world.admin.MakeKey(team, "app", team);
       REQUIRE(Eventually([&] { return world.Say("x", Surface::kHttpPlain, key.secret()).code != 401; }));
-      world.admin.SetQuota(row.scope(team, key.key().public_id()), meter, requests ? v1::QUOTA_WINDOW_MINUTE : v1::QUOTA_WINDOW_MONTH, 1);
+      const auto limit = [&](std::int64_t amount) {
+        const v1::QuotaWindow window = requests ? v1::QUOTA_WINDOW_MINUTE : v1::QUOTA_WINDOW_MONTH;
+        world.admin.SetQuota(row.scope(team, key.key().public_id()), meter, window, amount);
+      };
+      limit(1);
       Answer refused;
       const auto asked = [&] {
         refused = world.Say("hello", Surface::kHttpPlain, key.secret());
@@ -151,6 +155,8 @@ TEST_CASE("A limit of a key, a project, a team or the organisation binds its req
       // Nobody else's.
       const bool everybody = std::string_view(row.whose) == "org ";
       CHECK((world.Say("hello").code == 429) == everybody);
+      limit(1'000'000);
+      CHECK(Eventually([&] { return world.Say("hello", Surface::kHttpPlain, key.secret()).done; }));
     }
   }
 }
