@@ -140,6 +140,23 @@ TEST_CASE("Control tokens of a real server use up what was asked for, and no mor
   CHECK(server.Metric("tokens_predicted_total") == 3);
 }
 
+TEST_CASE("A real server holds its answer to our grammars, as the pool does") {
+  if (Missing()) SKIP(kMissing);
+  const LlamaServer server;
+  const auto pool = PoolBefore(server);
+  const auto say = [&](const std::string& model, const std::string& grammar) {
+    SequenceRequest request = Greedy(*pool, model, "Hello!", 40);
+    request.json = grammar.empty();
+    request.grammar = grammar;
+    const Heard heard = HearAll(*Submit(*pool, request));
+    INFO(heard.end.status.ToString());
+    CHECK(heard.end.reason == EndReason::kStop);
+    return heard.text;
+  };
+  CHECK(say("there", "").starts_with("{"));
+  for (const std::string grammar : {"", R"(root ::= "yes" | "no")"}) CHECK(say("there", grammar) == say("here", grammar));
+}
+
 TEST_CASE("Cancelling ends the work of a real server, which serves on") {
   if (Missing()) SKIP(kMissing);
   const LlamaServer server;
