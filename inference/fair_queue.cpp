@@ -68,7 +68,7 @@ void FairQueue::Push(std::unique_ptr<Sequence> sequence, base::MonoTime now) {
 
 std::unique_ptr<Sequence> FairQueue::Pop(bool last_slot, base::MonoTime now) {
   if (size_ == 0) return nullptr;
-  const auto [tenant, key, band] = Choose(last_slot && Present(now) > 1, now);
+  const auto [tenant, key, band] = Choose(last_slot, now);
   if (tenant == nullptr) return nullptr;
   const double ahead = tenant->served - LeastServed();
   auto first = key->waiting[band].begin();
@@ -92,7 +92,7 @@ std::unique_ptr<Sequence> FairQueue::Pop(bool last_slot, base::MonoTime now) {
 
 FairQueue::Head FairQueue::Peek(bool last_slot, base::MonoTime now) {
   if (size_ == 0) return {};
-  const auto [tenant, key, band] = Choose(last_slot && Present(now) > 1, now);
+  const auto [tenant, key, band] = Choose(last_slot, now);
   if (tenant == nullptr) return {};
   return {key->waiting[band].begin()->second.get(), tenant, band};
 }
@@ -197,14 +197,6 @@ double FairQueue::GapBoundTokens() const {
     if (tenant.waiting_in_all > 0) bound = std::max(bound, tenant.lead);
   }
   return bound;
-}
-
-int FairQueue::Present(base::MonoTime now) const {
-  int present = 0;
-  for (const auto& [id, tenant] : accounts_) {
-    if (tenant.slots_held > 0 || tenant.waiting_in_all > 0 || now - tenant.seen < options_.presence) ++present;
-  }
-  return present;
 }
 
 void FairQueue::Prune(base::MonoTime now) {

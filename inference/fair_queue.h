@@ -61,7 +61,7 @@ class FairQueue {
   void Push(std::unique_ptr<Sequence> sequence, base::MonoTime now);
 
   // The next sequence, counted as holding a slot; nullptr if none may have one. `last_slot`: there is one slot, kept for a tenant that
-  // holds none (and is not far ahead of one that waits), if more than one tenant is present.
+  // holds none (and is not far ahead of one that waits), whoever else is there.
   std::unique_ptr<Sequence> Pop(bool last_slot, base::MonoTime now);
 
   // What Pop would give now, and from whom; a sequence of null: nothing. Valid until anything else is called.
@@ -90,7 +90,6 @@ class FairQueue {
     KeyAccount* key = nullptr;
     int band = 0;
   };
-  int Present(base::MonoTime now) const;
   void Prune(base::MonoTime now);
   Choice Choose(bool kept, base::MonoTime now);
   int BandOf(const TenantAccount& tenant, int front, base::MonoTime now) const;

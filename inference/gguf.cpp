@@ -1,6 +1,6 @@
 // How it works. One forward pass over the mapped file with a cursor that refuses to read past its end. Every count is bounded by the bytes
-// that are left before anything is allocated for it. Then the tensors' places are checked against the data section, and the keys against a
-// table: what libllama divides by, allocates by or asserts on must be there and in range.
+// that are left before anything is allocated for it. Then the tensors' places are checked against the data section; what the keys must say
+// is gguf_keys.cpp's.
 //
 // The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Little-endian, as every machine we build for.
 //
@@ -18,6 +18,8 @@
 
 #include <fmt/format.h>
 
+#include "inference/gguf_keys.h"
+
 namespace tollgate::inference {
 namespace {
 
@@ -25,6 +27,7 @@ constexpr std::uint64_t kKeysMax = 1 << 16;
 constexpr std::uint64_t kTensorsMax = 1 << 17;
 constexpr std::uint64_t kKeyBytesMax = 1 << 16;
 constexpr std::uint64_t kKeptStringBytesMax = 1 << 16;
+constexpr std::uint64_t kKeptElementsMax = 512;  // libllama has no more layers.
 constexpr std::uint64_t kTensorNameBytesMax = 63;
 
 enum ValueType : std::uint32_t {
@@ -70,6 +73,7 @@ class Reader {
   explicit Reader(std::string_view file) : file_(file) {}
 
   absl::StatusOr<GgufHeader> Read();
+  const std::vector<std::string_view>& tokens() const { return tokens_; }
 
  private:
   template <typename T>
@@ -99,6 +103,7 @@ class Reader {
     return absl::OkStatus();
   }
   absl::Status ReadArray(const std::string& key);
+  void KeepElements(const std::string& key, std::uint32_t type, std::uint64_t count);
   absl::Status ReadTensor();
   absl::Status CheckPlaces();
 
@@ -106,6 +111,7 @@ class Reader {
   std::uint64_t at_ = 0;
   GgufHeader header_;
   std::set<std::string, std::less<>> keys_;
+  std::vector<std::string_view> tokens_;
 };
 
 absl::Status Reader::ReadScalar(const std::string& key, std::uint32_t type) {
@@ -133,6 +139,17 @@ absl::Status Reader::ReadScalar(const std::string& key, std::uint32_t type) {
   return absl::OkStatus();
 }
 
+void Reader::KeepElements(const std::string& key, std::uint32_t type, std::uint64_t count) {
+  if ((type != kUint32 && type != kInt32 && type != kBool) || count == 0 || count > kKeptElementsMax) return;
+  std::vector<std::int64_t>& kept = header_.lists[key];
+  for (std::uint64_t i = 0; i < count; ++i) {
+    std::uint32_t raw = 0;
+    std::memcpy(&raw, file_.data() + at_ + i * kScalarBytes[type], kScalarBytes[type]);
+    if (type == kBool) raw = raw != 0 ? 1 : 0;
+    kept.push_back(type == kInt32 ? static_cast<std::int32_t>(raw) : static_cast<std::int64_t>(raw));
+  }
+}
+
 absl::Status Reader::ReadArray(const std::string& key) {
   std::uint32_t type = 0;
   std::uint64_t count = 0;
@@ -141,11 +158,14 @@ absl::Status Reader::ReadArray(const std::string& key) {
   const std::uint64_t least = type == kString ? 8 : kScalarBytes[type];
   if (count > left() / least) return Bad(fmt::format("the array {} claims {} elements, more than the file holds", key, count));
   if (type == kString) {
+    const bool kept = key == "tokenizer.ggml.tokens";
     std::string_view element;
     for (std::uint64_t i = 0; i < count; ++i) {
       if (!GetString(left(), element)) return Bad(fmt::format("element {} of {} is cut off", i, key));
+      if (kept) tokens_.push_back(element);
     }
   } else {
+    KeepElements(key, type, count);
     at_ += count * kScalarBytes[type];
   }
   header_.array_lengths[key] = static_cast<std::int64_t>(count);
@@ -164,7 +184,8 @@ absl::Status Reader::ReadKey() {
   if (type != kString) return ReadScalar(key, type);
   std::string_view text;
   if (!GetString(left(), text)) return Bad(fmt::format("the value of {} is cut off", key));
-  if (text.size() <= kKeptStringBytesMax || key == "tokenizer.chat_template") header_.strings[key] = std::string(text);
+  const bool whole = key == "tokenizer.chat_template" || key.ends_with(".rope.scaling.type");
+  if (whole || text.size() <= kKeptStringBytesMax) header_.strings[key] = std::string(text);
   return absl::OkStatus();
 }
 
@@ -234,116 +255,14 @@ absl::StatusOr<GgufHeader> Reader::Read() {
   return std::move(header_);
 }
 
-// A number that must be there, alone or (where `layers` says so) as an array with one value a layer.
-struct Wanted {
-  std::string_view key;  // After "<architecture>.".
-  std::int64_t least;
-  std::int64_t most;
-  bool array_allowed = false;
-};
-constexpr Wanted kForAll[] = {
-    {"context_length", 16, 1LL << 31},         {"embedding_length", 8, 1 << 20},           {"block_count", 1, 512},
-    {"feed_forward_length", 1, 1 << 24, true}, {"attention.head_count", 1, 1 << 16, true},
-};
-// libllama ends the process where one of these is missing.
-constexpr Wanted kForDeepseek2[] = {
-    {"attention.head_count_kv", 1, 1 << 16, true},
-    {"attention.key_length", 1, 1 << 20},
-    {"rope.dimension_count", 1, 1 << 20},
-    {"expert_count", 1, 1 << 16},
-    {"expert_used_count", 1, 1 << 16},
-};
-// Where they are there, they must be in range.
-constexpr Wanted kWhereGiven[] = {
-    {"attention.head_count_kv", 1, 1 << 16, true}, {"attention.key_length", 1, 1 << 20}, {"attention.value_length", 1, 1 << 20},
-    {"rope.dimension_count", 1, 1 << 20},          {"vocab_size", 1, 1 << 24},           {"expert_count", 0, 1 << 16},
-};
-
-absl::Status CheckNumber(const GgufHeader& header, const Wanted& wanted, bool required) {
-  const std::string key = fmt::format("{}.{}", header.architecture, wanted.key);
-  const auto number = header.numbers.find(key);
-  if (number != header.numbers.end()) {
-    if (number->second >= wanted.least && number->second <= wanted.most) return absl::OkStatus();
-    return base::InvalidArgument(
-        fmt::format("the GGUF file says {} = {}; {} to {} is possible", key, number->second, wanted.least, wanted.most));
-  }
-  if (wanted.array_allowed && header.array_lengths.contains(key)) return absl::OkStatus();
-  if (!required) return absl::OkStatus();
-  return base::InvalidArgument(fmt::format("the GGUF file lacks the number {}; convert the model again", key));
-}
-
-// Floats that must be in range where they are there: libllama ends the process on a negative epsilon.
-struct WantedReal {
-  std::string_view key;  // After "<architecture>.".
-  double least;
-  double most;
-};
-constexpr WantedReal kReals[] = {
-    {"attention.layer_norm_rms_epsilon", 0, 1},
-    {"attention.layer_norm_epsilon", 0, 1},
-    {"attention.group_norm_epsilon", 0, 1},
-    {"rope.freq_base", 1e-3, 1e12},
-    {"rope.scaling.factor", 0, 1e6},
-};
-
-absl::Status CheckReal(const GgufHeader& header, const WantedReal& wanted) {
-  const std::string key = fmt::format("{}.{}", header.architecture, wanted.key);
-  const auto real = header.reals.find(key);
-  if (real == header.reals.end() || (real->second >= wanted.least && real->second <= wanted.most)) return absl::OkStatus();
-  return base::InvalidArgument(
-      fmt::format("the GGUF file says {} = {:g}; {:g} to {:g} is possible", key, real->second, wanted.least, wanted.most));
-}
-
-absl::Status CheckTokenizer(const GgufHeader& header) {
-  const auto tokens = header.array_lengths.find("tokenizer.ggml.tokens");
-  if (!header.strings.contains("tokenizer.ggml.model") || tokens == header.array_lengths.end()) {
-    return base::InvalidArgument("the GGUF file has no tokenizer (tokenizer.ggml.model, tokenizer.ggml.tokens); convert the model again");
-  }
-  if (tokens->second < 1 || tokens->second > (1 << 24))
-    return base::InvalidArgument(fmt::format("the GGUF file's tokenizer has {} tokens", tokens->second));
-  for (const char* key : {"tokenizer.ggml.scores", "tokenizer.ggml.token_type"}) {
-    const auto other = header.array_lengths.find(key);
-    if (other != header.array_lengths.end() && other->second != tokens->second) {
-      return base::InvalidArgument(fmt::format("the GGUF file has {} tokens but {} entries in {}", tokens->second, other->second, key));
-    }
-  }
-  for (const auto& [key, value] : header.numbers) {
-    if (!key.starts_with("tokenizer.ggml.") || !key.ends_with("_token_id")) continue;
-    if (value < 0 || value >= tokens->second)
-      return base::InvalidArgument(fmt::format("the GGUF file says {} = {}, which is no token", key, value));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckKeys(GgufHeader& header) {
-  const auto architecture = header.strings.find("general.architecture");
-  if (architecture == header.strings.end() || architecture->second.empty())
-    return base::InvalidArgument("the GGUF file lacks general.architecture");
-  header.architecture = architecture->second;
-  for (const Wanted& wanted : kForAll) TG_RETURN_IF_ERROR(CheckNumber(header, wanted, true));
-  for (const Wanted& wanted : kWhereGiven) TG_RETURN_IF_ERROR(CheckNumber(header, wanted, false));
-  for (const WantedReal& wanted : kReals) TG_RETURN_IF_ERROR(CheckReal(header, wanted));
-  if (header.architecture == "deepseek2") {
-    for (const Wanted& wanted : kForDeepseek2) TG_RETURN_IF_ERROR(CheckNumber(header, wanted, true));
-  }
-  TG_RETURN_IF_ERROR(CheckTokenizer(header));
-  header.context_tokens = header.numbers.at(header.architecture + ".context_length");
-  header.layers = header.numbers.at(header.architecture + ".block_count");
-  header.vocab_tokens = header.array_lengths.at("tokenizer.ggml.tokens");
-  if (const auto name = header.strings.find("general.name"); name != header.strings.end()) header.name = name->second;
-  if (const auto t = header.strings.find("tokenizer.chat_template"); t != header.strings.end()) header.chat_template = t->second;
-  if (header.tensors == 0)
-    return base::InvalidArgument("the GGUF file holds no tensors: it is a vocabulary or a part of a split model, not a model");
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<GgufHeader> ReadGgufForm(std::string_view file) { return Reader(file).Read(); }
 
 absl::StatusOr<GgufHeader> ReadGguf(std::string_view file) {
-  TG_ASSIGN(GgufHeader header, ReadGgufForm(file));
-  TG_RETURN_IF_ERROR(CheckKeys(header));
+  Reader reader(file);
+  TG_ASSIGN(GgufHeader header, reader.Read());
+  TG_RETURN_IF_ERROR(CheckKeys(header, reader.tokens()));
   return header;
 }
 

@@ -25,6 +25,11 @@ namespace {
 constexpr std::int64_t kPassTokens = 512;  // Tokens that libllama computes at once, at most.
 constexpr std::int64_t kMiB = 1 << 20;
 
+// Products of what a file says, which may be anything: more than any machine has counts as that.
+__extension__ typedef __int128 Wide;
+constexpr Wide kBytesMax = Wide{1} << 60;
+std::int64_t Bytes(Wide bytes) { return static_cast<std::int64_t>(std::min(bytes, kBytesMax)); }
+
 std::int64_t Number(const GgufHeader& header, const char* key, std::int64_t otherwise) {
   const auto found = header.numbers.find(fmt::format("{}.{}", header.architecture, key));
   return found == header.numbers.end() ? otherwise : found->second;
@@ -55,18 +60,18 @@ MemoryNeed EstimateMemory(const GgufHeader& header, std::int64_t file_bytes, con
   const std::int64_t kv_heads = Number(header, "attention.head_count_kv", heads);
   const std::int64_t key = Number(header, "attention.key_length", width / heads);
   const std::int64_t value = Number(header, "attention.value_length", width / heads);
-  const std::int64_t per_token = header.layers * kv_heads * (key + value);
+  const Wide per_token = Wide{header.layers} * kv_heads * (key + value);
   const bool embeds = model.pooling != Pooling::kNone;
   const std::int64_t at_once = embeds ? 1 : model.slots;
   const auto blocks = [](std::int64_t t) { return (t + 255) / 256 * 256; };  // libllama's.
   const std::int64_t tokens = model.kv_tokens > 0 ? blocks(model.kv_tokens) : blocks(EmbedStepTokens(model)) * at_once;
   const auto keeping = [&](std::int64_t count) {
     switch (model.kv) {
-      case KvType::kQ8: return per_token * count / 32 * 34;
-      case KvType::kF16: return per_token * count * 2;
+      case KvType::kQ8: return Bytes(per_token * count / 32 * 34);
+      case KvType::kF16: return Bytes(per_token * count * 2);
       case KvType::kF32: break;
     }
-    return per_token * count * 4;
+    return Bytes(per_token * count * 4);
   };
   MemoryNeed need;
   need.weights = file_bytes;
@@ -77,10 +82,10 @@ MemoryNeed EstimateMemory(const GgufHeader& header, std::int64_t file_bytes, con
   const std::int64_t pass = std::min<std::int64_t>(kPassTokens, std::max(model.step_tokens_max, model.slots + 16));
   const std::int64_t activations = 6 * width + 3 * Number(header, "feed_forward_length", 4 * width) + 2 * heads * (key + value);
   const std::int64_t rows = model.device_sampling == DeviceSampling::kOff ? 2 : 6;  // libllama's places for what the device may give.
-  need.computing = 4 * (pass * activations + rows * model.slots * header.vocab_tokens);
+  need.computing = Bytes(4 * (Wide{pass} * activations + Wide{rows} * model.slots * header.vocab_tokens));
   if (embeds) {
     const std::int64_t step = EmbedStepTokens(model);
-    need.computing = 4 * step * (activations + (IsEncoder(header) ? 1 : 2) * header.vocab_tokens + width);
+    need.computing = Bytes(Wide{4} * step * (activations + (IsEncoder(header) ? 1 : 2) * header.vocab_tokens + width));
   }
   return need;
 }

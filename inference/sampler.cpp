@@ -212,7 +212,11 @@ absl::StatusOr<std::int32_t> Sampler::SampleFrom(std::span<const std::int32_t> t
 
 absl::StatusOr<std::int32_t> Sampler::Choose(std::span<const float> logits, std::int64_t position, SamplerScratch& scratch) const {
   const float max = Greatest(logits);
-  if (!std::isfinite(max)) return base::Internal("the model gave no finite logit; its weights may be damaged: check the file's sha256");
+  const auto useless = [](const char* what) {
+    return base::Internal(fmt::format("the model gave {}; its weights may be damaged: check the file's sha256", what));
+  };
+  if (std::isnan(max)) return useless("logits that are not numbers");
+  if (!std::isfinite(max)) return useless("no finite logit");
   if (params_.temperature == 0 || params_.top_k == 1) {
     return static_cast<std::int32_t>(FirstOf(logits, max));
   }
@@ -221,8 +225,6 @@ absl::StatusOr<std::int32_t> Sampler::Choose(std::span<const float> logits, std:
   scratch.sums.resize((logits.size() + kWeighBlock - 1) / kWeighBlock);
   Weigh(logits, max, scale, static_cast<float>(params_.min_p), scratch.weights, scratch.sums);
   const double total = std::accumulate(scratch.sums.begin(), scratch.sums.end(), 0.0);
-  if (!std::isfinite(total))
-    return base::Internal("the model gave logits that are not numbers; its weights may be damaged: check the file's sha256");
   const double draw = Draw(params_.seed, position);
   if (params_.top_k == 0 && params_.top_p >= 1) return PickFromAll(scratch.weights, scratch.sums, draw * total);
   const bool every = params_.top_k >= static_cast<std::int64_t>(logits.size());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +14,13 @@
 
 namespace tollgate::inference {
 
+// How far one output has followed a grammar. One thread.
+class GrammarReader {
+ public:
+  virtual ~GrammarReader() = default;
+  virtual absl::Status Read(std::int32_t token) = 0;  // Not OK: it may not come next, or the grammar takes too long. Read no more.
+};
+
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
@@ -21,6 +29,10 @@ class Tokenizer {
   virtual absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const = 0;                  // As text alone.
   virtual absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> /*parts*/) const {  // As Engine::RenderParts.
     return base::Unimplemented("this model's tokenizer takes no prompts beside conversations");
+  }
+  // From the beginning of an output. INVALID_ARGUMENT: it is no GBNF.
+  virtual absl::StatusOr<std::unique_ptr<GrammarReader>> Follow(std::string_view /*gbnf*/) const {
+    return base::Unimplemented("this model's tokenizer reads no grammars");
   }
   virtual std::string_view Bytes(std::int32_t token) const = 0;  // REQUIRES: in range.
   virtual bool EndsTurn(std::int32_t token) const = 0;           // REQUIRES: in range.

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -36,12 +37,20 @@ constexpr std::size_t kLanes = 16;
 
 [[gnu::always_inline]] inline float GreatestLoop(const float* values, std::size_t size) {
   std::array<float, kLanes> lanes;
+  std::array<std::uint32_t, kLanes> odd{};  // That are no numbers, which no comparison sees.
   lanes.fill(-std::numeric_limits<float>::infinity());
   std::size_t i = 0;
   for (; i + kLanes <= size; i += kLanes) {
-    for (std::size_t j = 0; j < kLanes; ++j) lanes[j] = values[i + j] > lanes[j] ? values[i + j] : lanes[j];
+    for (std::size_t j = 0; j < kLanes; ++j) {
+      lanes[j] = values[i + j] > lanes[j] ? values[i + j] : lanes[j];
+      odd[j] += std::isnan(values[i + j]) ? 1U : 0U;
+    }
   }
-  for (; i < size; ++i) lanes[0] = values[i] > lanes[0] ? values[i] : lanes[0];
+  for (; i < size; ++i) {
+    lanes[0] = values[i] > lanes[0] ? values[i] : lanes[0];
+    odd[0] += std::isnan(values[i]) ? 1U : 0U;
+  }
+  if (std::any_of(odd.begin(), odd.end(), [](std::uint32_t n) { return n > 0; })) return std::numeric_limits<float>::quiet_NaN();
   return *std::max_element(lanes.begin(), lanes.end());
 }
 

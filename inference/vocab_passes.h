@@ -9,7 +9,7 @@ namespace tollgate::inference {
 
 constexpr std::size_t kWeighBlock = 256;
 
-// The greatest; NaN never is. -infinity for none.
+// The greatest; -infinity for none; NaN where one of them is.
 float Greatest(std::span<const float> values);
 
 // Where `value` first stands; values.size() where it does not.

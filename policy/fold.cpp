@@ -1,88 +1,78 @@
-// Case pairs are laid out in a few regular ways: a constant distance (Latin-1, Greek, Cyrillic, Armenian) or neighbours, upper case
-// first on even or on odd code points (the extended blocks). The exceptions are listed one by one.
+// ICU is asked once about every code point. The answers are kept in blocks of 64 code points, few of which hold a letter that is folded;
+// bytes that begin no such letter, as those of ASCII, Han and kana, are not even decoded.
 //
 // Tested by tests/policy/fold_test.cpp.
 #include "policy/fold.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
+
+#include <unicode/uchar.h>
 
 namespace tollgate::policy {
 namespace {
 
+constexpr char32_t kLast = 0x10FFFF;
+constexpr std::size_t kBlock = 64;
+
 bool In(char32_t c, char32_t lo, char32_t hi) { return c >= lo && c <= hi; }
 
-char32_t FoldExtendedLatin(char32_t c) {
-  if (c == 0x130 || c == 0x131 || c == 0x138 || c == 0x149 || c == 0x17F) return c;
-  if (c == 0x178) return 0xFF;
-  const bool odd_is_upper = In(c, 0x139, 0x148) || In(c, 0x179, 0x17E);
-  return (c % 2 == 1) == odd_is_upper ? c + 1 : c;
+void WriteUtf8(char32_t c, std::size_t length, char* to) {
+  static constexpr std::uint8_t kLead[] = {0, 0, 0xC0, 0xE0, 0xF0};
+  for (std::size_t i = length - 1; i > 0; --i, c >>= 6) to[i] = static_cast<char>(0x80 | (c & 0x3F));
+  to[0] = static_cast<char>(kLead[length] | c);
 }
 
-char32_t FoldGreek(char32_t c) {
-  if (In(c, 0x391, 0x3A9) && c != 0x3A2) return c + 32;
-  if (In(c, 0x388, 0x38A)) return c + 37;
-  switch (c) {
-    case 0x386: return 0x3AC;
-    case 0x38C: return 0x3CC;
-    case 0x38E: return 0x3CD;
-    case 0x38F: return 0x3CE;
-    case 0x3C2: return 0x3C3;  // Final sigma.
-    default: return c;
+class Folding {
+ public:
+  Folding() {
+    blocks_.emplace_back();  // Of none.
+    for (char32_t c = 0; c <= kLast; ++c) {
+      const auto folded = static_cast<char32_t>(u_foldCase(static_cast<UChar32>(c), U_FOLD_CASE_DEFAULT));
+      if (folded == c) continue;
+      pairs_.push_back({c, folded});
+      if (Utf8Length(folded) == Utf8Length(c)) Add(c, folded);
+    }
   }
-}
 
-char32_t FoldCyrillic(char32_t c) {
-  if (In(c, 0x400, 0x40F)) return c + 80;
-  if (In(c, 0x410, 0x42F)) return c + 32;
-  if (In(c, 0x460, 0x481) || In(c, 0x48A, 0x4BF) || In(c, 0x4D0, 0x52F)) return c % 2 == 0 ? c + 1 : c;
-  if (In(c, 0x4C1, 0x4CE)) return c % 2 == 1 ? c + 1 : c;
-  return c;
+  char32_t Of(char32_t c) const {
+    if (c > kLast) return c;
+    const std::uint16_t block = block_of_[c / kBlock];
+    return block == 0 ? c : blocks_[block][c % kBlock];
+  }
+  // Whether a character beyond ASCII that is folded may begin with this byte.
+  bool MayBegin(char byte) const { return may_begin_[static_cast<std::uint8_t>(byte)]; }
+  const std::vector<CasePair>& pairs() const { return pairs_; }
+
+ private:
+  void Add(char32_t c, char32_t folded) {
+    std::uint16_t& block = block_of_[c / kBlock];
+    if (block == 0) {
+      block = static_cast<std::uint16_t>(blocks_.size());
+      blocks_.emplace_back();
+      for (std::size_t i = 0; i < kBlock; ++i) blocks_[block][i] = static_cast<char32_t>(c / kBlock * kBlock + i);
+    }
+    blocks_[block][c % kBlock] = folded;
+    if (c < 0x80) return;
+    std::string bytes;
+    AppendUtf8(c, bytes);
+    may_begin_[static_cast<std::uint8_t>(bytes[0])] = true;
+  }
+
+  std::array<std::uint16_t, (kLast + 1) / kBlock> block_of_{};
+  std::vector<std::array<char32_t, kBlock>> blocks_;
+  std::array<bool, 256> may_begin_{};
+  std::vector<CasePair> pairs_;
+};
+
+const Folding& Cases() {
+  static const Folding folding;
+  return folding;
 }
 
 }  // namespace
-
-char32_t FoldCodePoint(char32_t c) {
-  if (c < 0x80) return In(c, 'A', 'Z') ? c + 32 : c;
-  if (c < 0x100) return In(c, 0xC0, 0xDE) && c != 0xD7 ? c + 32 : c;
-  if (c < 0x180) return FoldExtendedLatin(c);
-  if (In(c, 0x386, 0x3CE)) return FoldGreek(c);
-  if (In(c, 0x400, 0x52F)) return FoldCyrillic(c);
-  return In(c, 0x531, 0x556) ? c + 48 : c;
-}
-
-std::string FoldCase(std::string_view text) {
-  std::string out(text);
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    const auto b = static_cast<std::uint8_t>(out[i]);
-    if (b < 0x80) {
-      if (b >= 'A' && b <= 'Z') out[i] = static_cast<char>(b + 32);
-    } else if (b >= 0xC3 && b <= 0xD6 && i + 1 < out.size()) {
-      const auto low = static_cast<std::uint8_t>(out[i + 1]);
-      if ((low & 0xC0) != 0x80) continue;
-      const char32_t folded = FoldCodePoint(static_cast<char32_t>((b & 0x1F) << 6 | (low & 0x3F)));
-      out[i] = static_cast<char>(0xC0 | (folded >> 6));
-      out[++i] = static_cast<char>(0x80 | (folded & 0x3F));
-    }
-  }
-  return out;
-}
-
-// Most of what is not ASCII has no cases: dashes and quotes, Han and kana, emoji.
-std::string_view FoldedView(std::string_view text, std::string& storage) {
-  const auto may_begin_letter = [](char c) { return static_cast<std::uint8_t>(c) >= 0xC3 && static_cast<std::uint8_t>(c) <= 0xD6; };
-  std::size_t at = 0;
-  for (std::uint64_t bytes = 0; at + sizeof bytes <= text.size(); at += sizeof bytes) {
-    std::memcpy(&bytes, text.data() + at, sizeof bytes);
-    if ((bytes & 0x8080808080808080) == 0) continue;
-    const std::string_view its = text.substr(at, sizeof bytes);
-    if (std::any_of(its.begin(), its.end(), may_begin_letter)) break;
-  }
-  if (std::none_of(text.begin() + static_cast<std::ptrdiff_t>(at), text.end(), may_begin_letter)) return text;
-  storage = FoldCase(text);
-  return storage;
-}
 
 char32_t DecodeAt(std::string_view text, std::size_t at, std::size_t& length) {
   const auto first = static_cast<std::uint8_t>(text[at]);
@@ -97,6 +87,49 @@ char32_t DecodeAt(std::string_view text, std::size_t at, std::size_t& length) {
   }
   length = want;
   return c;
+}
+
+char32_t FoldCodePoint(char32_t c) { return Cases().Of(c); }
+
+const std::vector<CasePair>& CasePairs() { return Cases().pairs(); }
+
+int Utf8Length(char32_t c) { return c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4; }
+
+std::string FoldCase(std::string_view text) {
+  const Folding& cases = Cases();
+  std::string out(text);
+  for (std::size_t at = 0, length = 1; at < out.size(); at += length) {
+    char& byte = out[at];
+    length = 1;
+    if (byte >= 'A' && byte <= 'Z') byte = static_cast<char>(byte + 32);
+    if (!cases.MayBegin(byte)) continue;
+    const char32_t c = DecodeAt(text, at, length), folded = length == 1 ? c : cases.Of(c);
+    if (folded != c) WriteUtf8(folded, length, &byte);
+  }
+  return out;
+}
+
+std::string_view FoldedView(std::string_view text, std::string& storage) {
+  const Folding& cases = Cases();
+  std::size_t at = 0;
+  while (at < text.size()) {
+    for (std::uint64_t bytes = 0; at + sizeof bytes <= text.size(); at += sizeof bytes) {
+      std::memcpy(&bytes, text.data() + at, sizeof bytes);
+      if ((bytes & 0x8080808080808080) != 0) break;
+    }
+    for (const std::size_t to = std::min(text.size(), at + 8); at < to;) {
+      std::size_t length = 1;
+      if (cases.MayBegin(text[at])) {
+        const char32_t c = DecodeAt(text, at, length);
+        if (length > 1 && cases.Of(c) != c) {
+          storage = FoldCase(text);
+          return storage;
+        }
+      }
+      at += length;
+    }
+  }
+  return text;
 }
 
 char32_t DecodeBefore(std::string_view text, std::size_t end) {

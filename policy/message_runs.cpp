@@ -6,6 +6,9 @@
 #include "policy/message_runs.h"
 
 #include <algorithm>
+#include <map>
+#include <string_view>
+#include <tuple>
 
 #include "policy/disguise.h"
 
@@ -50,12 +53,20 @@ std::vector<Hit> WithoutContinuations(const std::vector<Hit>& hits) {
   return out;
 }
 
-// `own`: the hits in the texts, ordered.
-bool GrewFromOne(const Hit& across, std::span<const Hit> own) {
+// Keywords say how long they are. Where a pattern has no longest match, what stands behind the seam may be a key's rest, or the next
+// sentence's first word: a rest that is worth hiding is longer than words are.
+std::int64_t LeastGrowth(const Program::Source& source) {
+  constexpr std::int64_t kRestBytes = 16;
+  if (source.pattern == nullptr) return 0;
+  return source.pattern->cap() > 0 ? kRestBytes : INT64_MAX;
+}
+
+// Whether it is less than `least` bytes longer than a hit of its detector in one text. `own`: those hits, ordered.
+bool GrewFromOne(const Hit& across, std::span<const Hit> own, std::int64_t least) {
   const auto begins_before = [](const Hit& hit, std::int64_t at) { return hit.begin < at; };
   for (auto hit = std::lower_bound(own.begin(), own.end(), across.begin, begins_before); hit != own.end() && hit->begin < across.end;
        ++hit) {
-    if (hit->source == across.source && hit->end <= across.end) return true;
+    if (hit->source == across.source && hit->end <= across.end && across.end - across.begin - (hit->end - hit->begin) < least) return true;
   }
   return false;
 }
@@ -70,19 +81,16 @@ std::string ReplacementFor(const Program& program, const Resolver::Edit& edit, s
 
 }  // namespace
 
-std::size_t RunLength(std::span<const Message> prompt, std::size_t first) {
-  std::size_t last = first + 1;
-  const auto alike = [&](const Message& message) {
-    return message.role == prompt[first].role && message.name == prompt[first].name && message.channel == prompt[first].channel;
-  };
-  // What says nothing parts nobody: it may stand inside a run.
-  const auto silent = [](const Message& message) {
-    return message.name.empty() && std::all_of(message.parts.begin(), message.parts.end(), [](const auto& part) { return part.empty(); });
-  };
-  for (std::size_t next = last; next < prompt.size() && (alike(prompt[next]) || silent(prompt[next])); ++next) {
-    if (alike(prompt[next])) last = next + 1;
+std::vector<std::vector<std::size_t>> RunsOf(std::span<const Message> prompt) {
+  std::vector<std::vector<std::size_t>> runs;
+  std::map<std::tuple<Role, std::string_view, Part, std::string_view, bool>, std::size_t> by_author;
+  for (std::size_t i = 0; i < prompt.size(); ++i) {
+    const Message& its = prompt[i];
+    const auto [run, first] = by_author.try_emplace({its.role, its.name, its.channel.part, its.channel.tool, its.aside}, runs.size());
+    if (first) runs.emplace_back();
+    runs[run->second].push_back(i);
   }
-  return last - first;
+  return runs;
 }
 
 std::vector<Hit> FindInRun(const Program& program, std::span<const std::string> texts, const Program::Selection& selection) {
@@ -101,7 +109,8 @@ std::vector<Hit> FindInRun(const Program& program, std::span<const std::string> 
     for (const Hit& hit : FindEverywhere(program, text, selection)) add(hit, base);
     joined += text;
   }
-  const std::size_t own = hits.size();
+  const std::vector<Hit> own = WithoutContinuations(hits);
+  const std::size_t before = hits.size();
   for (const Neighbourhood& near : AroundSeams(joined, seams)) {
     const auto begin = static_cast<std::size_t>(near.begin), length = static_cast<std::size_t>(near.end - near.begin);
     const std::string_view text = std::string_view(joined).substr(begin, length);
@@ -112,11 +121,10 @@ std::vector<Hit> FindInRun(const Program& program, std::span<const std::string> 
       const Program::Source& source = program.sources()[hit.source];
       if (source.as_written) continue;
       const Hit across{near.begin + hit.begin, near.begin + hit.end, hit.rule, hit.source, false, hit.views, hit.bits_thousandths};
-      const bool may_grow = source.pattern == nullptr || source.pattern->cap() > 0;
-      if (may_grow || !GrewFromOne(across, std::span(hits).first(own))) hits.push_back(across);
+      if (!GrewFromOne(across, own, LeastGrowth(source))) hits.push_back(across);
     }
   }
-  if (hits.size() > own) program.Finish(hits);
+  if (hits.size() > before) program.Finish(hits);
   return hits;
 }
 

@@ -1,10 +1,11 @@
-// Messages in a row by one author: same role, same name; messages of others without a text between them part nothing. A value that is split
-// over two of them is still that value, so they are judged together; what different authors wrote never is.
+// All messages of one author: same role, same name, whatever others said between them. A value that is split over two turns is still that
+// value, so they are judged together; what different authors wrote never is.
 //
-// A seam is where the text of one message ends and the next one's begins, with nothing between. What lies across it counts as a hit if
+// A seam is where the text of one message ends and that of its author's next one begins, with nothing between. What lies across it counts
+// as a hit if
 //   - it begins and ends at most kSeamBytes from it;
 //   - no hit of the same detector lies inside it in one message: a value that is whole by itself does not grow into the next message.
-//     (Keywords, and patterns without a longest match, may: a key's rest is still the key.)
+//     (Keywords may, and patterns without a longest match by 16 bytes and more: a key's rest is still the key, and a word behind it none.)
 //   - its rule does not say `as_written`.
 // Pure; cost: that of scanning the texts one by one, and again up to kSeamBytes on both sides of each seam.
 #pragma once
@@ -22,8 +23,9 @@ namespace tollgate::policy {
 
 inline constexpr std::int64_t kSeamBytes = 4096;
 
-// How many messages of `prompt` from `first` on form a run; at least 1.
-std::size_t RunLength(std::span<const Message> prompt, std::size_t first);
+// The messages of each author, by their places in `prompt`, ascending; the authors in the order of their first message. Calls and tools,
+// and what stands behind the conversation, are apart from it.
+std::vector<std::vector<std::size_t>> RunsOf(std::span<const Message> prompt);
 
 // All hits of the texts one by one and across their seams, ordered by Program::HitBefore. Offsets are of the texts joined.
 std::vector<Hit> FindInRun(const Program& program, std::span<const std::string> texts, const Program::Selection& selection);

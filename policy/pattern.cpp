@@ -105,6 +105,7 @@ absl::StatusOr<std::shared_ptr<const Pattern>> Pattern::Compile(PatternSpec spec
   }
   TG_ASSIGN(out->matcher_, CompileRe2(PrintRegex(tree), kMatcherMemory));
   out->loosened_prefixes_ = PrintPrefixes(tree, true);
+  out->loosened_beginnings_ = PrintPrefixes(UpToLiteral(tree), true);
   const std::string prefixes = unbounded ? PrintPrefixes(tree, false) : out->loosened_prefixes_;
   TG_ASSIGN(out->live_, CompileRe2("(?:" + prefixes + ")\\z", kMatcherMemory));
   out->spec_.columns = out->spec_.columns && out->looks_again();

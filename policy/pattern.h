@@ -94,6 +94,8 @@ class Pattern {
   std::int64_t hold_max() const { return spec_.cap > 0 ? 2 * spec_.cap : width_.max; }
   const PatternSpec& spec() const { return spec_; }
   const std::string& loosened_prefixes() const { return loosened_prefixes_; }
+  // The same of a beginning of its matches behind which none goes on without a trigger word in it.
+  const std::string& loosened_beginnings() const { return loosened_beginnings_; }
   // A match has one of these in it or, where `context` is given, within kLeftContextBytes before it. Folded. Empty: nothing is known.
   const std::vector<std::string>& trigger_words() const { return trigger_words_; }
   bool looks_again() const;  // What it rejects is searched again from its second character: no candidate hides another.
@@ -121,7 +123,7 @@ class Pattern {
   PatternSpec spec_;
   Width width_;
   std::unique_ptr<re2::RE2> matcher_, live_;
-  std::string loosened_prefixes_;
+  std::string loosened_prefixes_, loosened_beginnings_;
   ContextWords context_, names_;
   std::vector<std::string> trigger_words_, literals_;  // Folded; a match has one of the literals.
   std::array<int, kCharKinds> needs_{};

@@ -5,6 +5,8 @@
 // Some share one (I, l, 1 and |), so the case of the look-alike decides. Small letters that look like capitals (Cyrillic т) go by them.
 // Only scripts whose letters pass for Latin are asked: what an Arabic alef looks like helps nobody.
 //
+// A letter whose other case takes another number of bytes, which folding leaves alone, goes by what all its cases share: STRAẞE is STRAßE.
+//
 // Tested by tests/policy/plain_form_test.cpp.
 #include "policy/plain_form.h"
 
@@ -33,6 +35,7 @@ namespace {
 constexpr std::size_t kFormBytesMax = 12;  // Longer forms are ornaments (U+FDFA is eighteen letters): they stay as they are.
 constexpr std::uint8_t kItself = 0xFF;
 constexpr std::size_t kPages = 0x1100;
+constexpr UChar32 kDottedCapitalI = 0x130;            // Of Turkish; ı looks like i already.
 constexpr UChar32 kEllipsis = 0x2026;                 // Prose is full of them, and three full stops hide nothing.
 constexpr std::string_view kPunctuation = "@./:_=+";  // Of addresses and assignments. Quotes stay: nothing hides behind them.
 
@@ -136,10 +139,13 @@ void AppendForm(UChar32 c, std::string& out) {
     out += ' ';
   } else if ((kind & (U_GC_ZL_MASK | U_GC_ZP_MASK)) != 0) {
     out += '\n';
+  } else if (c == kDottedCapitalI) {
+    out += 'I';
   } else if (const char like = look_alikes.Of(c); like != 0) {
     out += like;
   } else {
-    AppendUtf8(static_cast<char32_t>(c), out);
+    const UChar32 folded = u_foldCase(c, U_FOLD_CASE_DEFAULT);
+    AppendUtf8(static_cast<char32_t>(U8_LENGTH(folded) == U8_LENGTH(c) ? c : folded), out);
   }
 }
 

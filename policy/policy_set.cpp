@@ -120,15 +120,12 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
     auto pseudonyms = std::make_shared<Pseudonyms>(subject.pseudonym_key);
     std::map<std::tuple<Role, Part, std::string>, std::unique_ptr<Program::Selection>> selections;
     bool blocked = false;
-    for (std::size_t first = 0, count = 0; first < prompt.size(); first += count) {
-      count = RunLength(prompt, first);
-      const auto& [part, tool] = prompt[first].channel;
-      auto& selection = selections[{prompt[first].role, part, tools_.contains(tool) ? tool : ""}];
-      if (selection == nullptr) {
-        selection = std::make_unique<Program::Selection>(input_->Select(subject, prompt[first].role, prompt[first].channel));
-      }
-      const std::span<Message> run = std::span(out.prompt).subspan(first, count);
-      TG_ASSIGN(const Judged judged, JudgeRun(run, static_cast<std::uint32_t>(first), *selection, tally, *pseudonyms));
+    for (const std::vector<std::size_t>& run : RunsOf(prompt)) {
+      const Message& first = prompt[run[0]];
+      const auto& [part, tool] = first.channel;
+      auto& selection = selections[{first.role, part, tools_.contains(tool) ? tool : ""}];
+      if (selection == nullptr) selection = std::make_unique<Program::Selection>(input_->Select(subject, first.role, first.channel));
+      TG_ASSIGN(const Judged judged, JudgeRun(out.prompt, run, *selection, tally, *pseudonyms));
       blocked = blocked || judged.blocked;
       out.changed = out.changed || judged.changed;
     }
@@ -230,26 +227,27 @@ class CompiledPolicies final : public PolicySet, public std::enable_shared_from_
   }
 
   // Judges the names and the texts of messages of one author, and edits them.
-  absl::StatusOr<Judged> JudgeRun(std::span<Message> run, std::uint32_t first, const Program::Selection& selection, Tally& tally,
-                                  Pseudonyms& pseudonyms) const {
+  absl::StatusOr<Judged> JudgeRun(std::span<Message> prompt, std::span<const std::size_t> run, const Program::Selection& selection,
+                                  Tally& tally, Pseudonyms& pseudonyms) const {
     Judged out;
     std::vector<std::string> texts(run.size());
     std::vector<TextPlace> places;
     std::int64_t bytes = 0;
     for (std::size_t i = 0; i < run.size(); ++i) {
-      const TextPlace name{first + static_cast<std::uint32_t>(i), "name"};
-      for (const std::string& part : run[i].parts) texts[i] += part;
+      Message& message = prompt[run[i]];
+      const TextPlace name{static_cast<std::uint32_t>(run[i]), "name"};
+      for (const std::string& part : message.parts) texts[i] += part;
       TextPlace text{name.message, "text", bytes, bytes + static_cast<std::int64_t>(texts[i].size())};
       bytes = text.end;
-      TG_RETURN_IF_ERROR(CheckText(run[i].name, name));
+      TG_RETURN_IF_ERROR(CheckText(message.name, name));
       TG_RETURN_IF_ERROR(CheckText(texts[i], text));
       places.push_back(text);
-      const std::vector<std::vector<TextEdit>> edits = Judge({&run[i].name, 1}, {name}, selection, tally, pseudonyms, out);
-      if (!edits[0].empty()) run[i].name = ApplyTextEdits(run[i].name, edits[0]);
+      const std::vector<std::vector<TextEdit>> edits = Judge({&message.name, 1}, {name}, selection, tally, pseudonyms, out);
+      if (!edits[0].empty()) message.name = ApplyTextEdits(message.name, edits[0]);
     }
     const std::vector<std::vector<TextEdit>> edits = Judge(texts, std::move(places), selection, tally, pseudonyms, out);
     for (std::size_t i = 0; i < run.size(); ++i) {
-      if (!edits[i].empty()) EditParts(texts[i], edits[i], run[i]);
+      if (!edits[i].empty()) EditParts(texts[i], edits[i], prompt[run[i]]);
     }
     return out;
   }

@@ -34,18 +34,28 @@ Replacement ReplacementOf(const Rule& rule, const std::string& label) {
   return out;
 }
 
+// But for the İ and ı of Turkish.
+bool IsAsciiButForI(std::string_view word) {
+  for (std::size_t at = 0, length = 1; at < word.size(); at += length) {
+    const char32_t c = DecodeAt(word, at, length);
+    if (c >= 0x80 && c != 0x130 && c != 0x131) return false;
+  }
+  return true;
+}
+
 // A keyword as it is written, with its accents as characters of their own, and as the plain form of a text has it. Not where that is ASCII:
-// the plain form of a Russian word may be an English one.
-std::vector<std::string> FormsOf(const std::string& word, bool as_written) {
+// the plain form of a Russian word may be an English one. The Turkish ı is no disguise: its capital is that of i.
+std::vector<std::string> FormsOf(const std::string& word, const Rule& rule) {
   std::vector<std::string> out = {word};
-  if (as_written) return out;
+  if (rule.as_written) return out;
   const auto is_ascii = [](const std::string& text) {
     return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<signed char>(c) >= 0; });
   };
   if (is_ascii(word)) return out;
   for (const std::string& form : {Decomposed(word), ToPlain(word)}) {
     const bool blank = form.find_first_not_of(' ') == std::string::npos;
-    if (!blank && !is_ascii(form) && std::find(out.begin(), out.end(), form) == out.end()) out.push_back(form);
+    const bool is_its = !is_ascii(form) || (rule.ignore_case && IsAsciiButForI(word));
+    if (!blank && is_its && std::find(out.begin(), out.end(), form) == out.end()) out.push_back(form);
   }
   return out;
 }
@@ -90,6 +100,7 @@ absl::Status Program::AddTriggers() {
     const bool context = !source.pattern->spec().context.empty();
     for (const std::string& word : its) words[{word, context}].push_back(index);
     source.needs_trigger = true;
+    source.by_trigger = context ? source.pattern->looks_again() : source.pattern->cap() == 0;
   }
   std::vector<std::string> list;
   for (auto& [word, sources] : words) {
@@ -103,7 +114,6 @@ absl::Status Program::AddTriggers() {
 absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Rule> rules, bool output) {
   std::unique_ptr<Program> out(new Program(rules));
   std::map<Group*, std::vector<Keyword>> keywords;
-  std::map<Group*, std::vector<std::string>> prefixes;
   for (std::uint32_t index = 0; index < rules.size(); ++index) {
     const Rule& rule = rules[index];
     if (output ? !rule.output : !rule.input) continue;
@@ -113,22 +123,31 @@ absl::StatusOr<std::unique_ptr<const Program>> Program::Build(std::span<const Ru
       group.sources.push_back(static_cast<std::uint32_t>(out->sources_.size()));
       out->sources_.push_back(
           {index, pattern, ReplacementOf(rule, pattern->spec().label), false, rule.as_written, decoded, pattern->cap() > 0});
-      prefixes[&group].push_back(pattern->loosened_prefixes());
     }
     if (rule.keywords.empty()) continue;
     group.sources.push_back(static_cast<std::uint32_t>(out->sources_.size()));
     const auto source = static_cast<std::uint32_t>(out->sources_.size());
     out->sources_.push_back({index, nullptr, ReplacementOf(rule, ""), false, rule.as_written, decoded});
     for (const std::string& word : rule.keywords) {
-      for (std::string& form : FormsOf(word, rule.as_written))
+      for (std::string& form : FormsOf(word, rule))
         keywords[&group].push_back({std::move(form), source, rule.whole_word, rule.ignore_case});
     }
   }
   TG_RETURN_IF_ERROR(out->AddTriggers());
   for (auto& group : out->groups_) {
     TG_ASSIGN(group->keywords, KeywordIndex::Build(std::move(keywords[group.get()])));
-    if (output && !prefixes[group.get()].empty()) {
-      TG_ASSIGN(group->live, LiveSearch::Compile(prefixes[group.get()]));
+    std::vector<std::string> prefixes;
+    for (const std::uint32_t index : group->sources) {
+      const Source& source = out->sources_[index];
+      if (source.pattern == nullptr) continue;
+      if (!source.by_trigger) {
+        prefixes.push_back(source.pattern->loosened_prefixes());
+      } else if (source.pattern->spec().context.empty()) {
+        prefixes.push_back(source.pattern->loosened_beginnings());
+      }
+    }
+    if (output && !prefixes.empty()) {
+      TG_ASSIGN(group->live, LiveSearch::Compile(prefixes));
     }
   }
   return std::unique_ptr<const Program>(std::move(out));
@@ -220,7 +239,7 @@ void Program::WhereToLook(std::uint32_t source, const Survey& survey, std::strin
   if (sources_[source].needs_trigger && !survey.armed[source]) return;
   const Pattern& pattern = *sources_[source].pattern;
   const bool context = !pattern.spec().context.empty();
-  if (!sources_[source].needs_trigger || (context && !pattern.looks_again())) {
+  if (!sources_[source].needs_trigger || (context && !sources_[source].by_trigger)) {
     survey.places.AddNear(pattern, {0, text.size()}, out);
     return;
   }

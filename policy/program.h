@@ -28,12 +28,14 @@ class Program {
     bool as_written = false;     // Not looked for in the text's plain form.
     bool decoded = false;        // Looked for in what is encoded.
     bool capped = false;         // Its pattern is.
+    // Before one of them was read, nothing that a match may grow from is there but what lies before a word that it holds.
+    bool by_trigger = false;
   };
   struct Group {
     Scope scope;
     std::vector<std::uint32_t> sources;
     KeywordIndex keywords;
-    std::unique_ptr<const LiveSearch> live;  // Output only; null if there are no patterns.
+    std::unique_ptr<const LiveSearch> live;  // Output only: of sources by_trigger what is live before. Null if there is nothing.
   };
   // A word without which its sources find nothing.
   struct Trigger {

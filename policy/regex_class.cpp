@@ -1,4 +1,5 @@
-// Sets are kept as sorted ranges of code points. Other cases are added before a class is negated, so that (?i)[^k] excludes K too.
+// Sets are kept as sorted ranges of code points. Other cases are added before a class is negated, so that (?i)[^k] excludes K too. Those
+// that take more bytes are not (of s the old ſ, of ß its capital): they would widen what patterns hold, and plain forms have none of them.
 // Unicode classes come from ICU's tables and are printed as ranges: RE2's own may be of another version of Unicode.
 //
 // Tested by tests/policy/regex_test.cpp.
@@ -20,7 +21,6 @@ namespace tollgate::policy {
 namespace {
 
 constexpr char32_t kLast = 0x10FFFF;
-constexpr char32_t kLastCased = 0x586;
 
 const std::vector<CodeRange> kDigit = {{'0', '9'}};
 const std::vector<CodeRange> kWord = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
@@ -101,11 +101,9 @@ std::vector<CodeRange> NormaliseRanges(std::vector<CodeRange> ranges) {
 void AddOtherCases(std::vector<CodeRange>& normal) {
   for (int pass = 0; pass < 2; ++pass) {  // Twice: sigma has three forms.
     const std::vector<CodeRange> before = normal;
-    for (char32_t c = 'A'; c <= kLastCased; ++c) {
-      const char32_t folded = FoldCodePoint(c);
-      if (folded == c) continue;
-      if (Contains(before, c)) normal.push_back({folded, folded});
-      if (Contains(before, folded)) normal.push_back({c, c});
+    for (const auto& [letter, folded] : CasePairs()) {
+      if (Contains(before, letter)) normal.push_back({folded, folded});
+      if (Utf8Length(letter) <= Utf8Length(folded) && Contains(before, folded)) normal.push_back({letter, letter});
     }
     normal = NormaliseRanges(std::move(normal));
   }

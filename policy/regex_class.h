@@ -10,7 +10,7 @@
 namespace tollgate::policy {
 
 std::vector<CodeRange> NormaliseRanges(std::vector<CodeRange> ranges);  // Sorted, disjoint, joined.
-void AddOtherCases(std::vector<CodeRange>& normal);                     // Every case of every letter in them.
+void AddOtherCases(std::vector<CodeRange>& normal);                     // Every case of every letter in them that takes no more bytes.
 std::vector<CodeRange> Complement(const std::vector<CodeRange>& normal);
 
 // One escape: a set (\d, \p{Greek}) or a single code point (\n, \x41, \101).

@@ -41,8 +41,6 @@ std::string PrefixesOfConcat(const RegexNode& node, bool loosened) {
   return rest;
 }
 
-int Utf8Length(char32_t c) { return c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4; }
-
 using Words = std::vector<std::string>;
 struct Literals {
   std::optional<Words> exact;  // All words, if few.
@@ -65,7 +63,7 @@ Literals LiteralsOfSet(const RegexNode& node) {
     if (range.hi - range.lo > 40) return {};
     for (char32_t c = range.lo; c <= range.hi; ++c) {
       std::string word;
-      AppendUtf8(c < 0x80 ? FoldCodePoint(c) : c, word);
+      AppendUtf8(FoldCodePoint(c), word);
       if (std::find(words.begin(), words.end(), word) == words.end()) words.push_back(std::move(word));
       if (words.size() > 4) return {};
     }
@@ -279,6 +277,28 @@ std::vector<std::string> RequiredLiterals(const RegexNode& node) {
   std::sort(found.required.begin(), found.required.end());
   found.required.erase(std::unique(found.required.begin(), found.required.end()), found.required.end());
   return found.required;
+}
+
+RegexNode UpToLiteral(const RegexNode& node) {
+  constexpr std::size_t kKidsMax = 64;  // Whose literal comes later has a beginning that is hardly shorter.
+  const std::vector<std::string> literals = RequiredLiterals(node);
+  if (literals.empty()) return node;
+  const auto keeps_them = [&](const RegexNode& cut) { return RequiredLiterals(cut) == literals; };
+  RegexNode out = node;
+  if (node.kind == RegexNode::Kind::kAlternate) {
+    for (RegexNode& kid : out.kids) kid = UpToLiteral(kid);
+    return keeps_them(out) ? out : node;
+  }
+  if (node.kind != RegexNode::Kind::kConcat) return node;
+  out.kids.clear();
+  while (out.kids.size() < std::min(node.kids.size(), kKidsMax)) {
+    out.kids.push_back(node.kids[out.kids.size()]);
+    if (!keeps_them(out)) continue;
+    RegexNode shorter = out;
+    shorter.kids.back() = UpToLiteral(shorter.kids.back());
+    return keeps_them(shorter) ? shorter : out;
+  }
+  return node;
 }
 
 std::vector<ByteSet> RequiredBytes(const RegexNode& node) {

@@ -22,8 +22,11 @@ struct Width {
 };
 Width WidthOf(const RegexNode& node);
 
-// Literals of which every word contains at least one, in ASCII lower case (compare with text in ASCII lower case); empty: none known.
+// Literals of which every word contains at least one, folded (compare with folded text); empty: none known.
 std::vector<std::string> RequiredLiterals(const RegexNode& node);
+
+// A beginning of the pattern in which the same literals are required: no word goes on behind it without one. All of it if that is as short.
+RegexNode UpToLiteral(const RegexNode& node);
 
 // Byte sets of each of which every word has at least one byte; the most telling few.
 std::vector<ByteSet> RequiredBytes(const RegexNode& node);

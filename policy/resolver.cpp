@@ -50,6 +50,8 @@ Verdict Tally::ToVerdict() const {
     const Rule& rule = rules_[i];
     out.action = std::max(out.action, rule.action);
     out.rules.push_back({rule.id, rule.action, rule.because, spans_[i], counts_[i], rule.effect, rule.severity});
+    std::stable_sort(out.rules.back().spans.begin(), out.rules.back().spans.end(),
+                     [](const Span& a, const Span& b) { return a.message < b.message; });
     if (const auto score = scores_.find(i); score != scores_.end()) out.rules.back().score = score->second;
   }
   return out;

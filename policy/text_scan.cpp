@@ -2,7 +2,8 @@
 //
 //   1. trigger words and keywords read the new bytes; capped patterns look at each checkpoint that the text has passed;
 //   2. the live start L is found: no rule can still match anything that begins before it. One reverse search over the prefixes of all
-//      rules gives it roughly; when that would hold much, each rule is asked exactly;
+//      patterns gives it roughly. Of a pattern that holds a trigger word it has only what comes up to that word, of one with such a word
+//      beside it nothing: once the word was read, the pattern is asked by itself. When that would hold much, each is asked exactly;
 //   3. every pattern whose trigger word or bytes are there looks for matches that begin before L: all of these are final.
 //
 // Nothing at or after L has been decided; nothing before L can change. So the pieces do not matter, and the hits are those of the complete
@@ -25,12 +26,16 @@ constexpr std::int64_t kAskExactlyAboveBytes = 48;
 }  // namespace
 
 TextScan::TextScan(const Program& program, const Program::Selection& selection)
-    : program_(program), selection_(selection), scans_(program.sources().size()), trigger_seen_(program.sources().size(), -1) {
+    : program_(program),
+      selection_(selection),
+      scans_(program.sources().size()),
+      trigger_seen_(program.sources().size(), -static_cast<std::int64_t>(kLeftContextBytes)) {
   for (const Program::Group* group : selection_.groups) {
     if (!group->keywords.empty()) keywords_.emplace_back(group->keywords, selection_.sources);
   }
   for (const std::uint32_t index : selection_.patterns) {
     if (PatternOf(index).cap() > 0) capped_.push_back(index);
+    if (program_.sources()[index].by_trigger) by_trigger_.push_back(index);
   }
 }
 
@@ -101,22 +106,27 @@ std::int64_t TextScan::LiveStart() {
   for (const Program::Group* group : selection_.groups) {
     if (group->live != nullptr) least = std::min(least, group->live->LiveStart(window, decided_));
   }
+  for (const std::uint32_t index : by_trigger_) {
+    if (Open(index)) least = std::min(least, LiveStartOf(index));
+  }
   if (window.end() - least > kAskExactlyAboveBytes) least = ExactLiveStart();
   for (const KeywordScan& scan : keywords_) least = std::min(least, scan.LiveStart(window));
   return std::max(least, decided_);
 }
 
+// Where no word stands beside it, nothing is live of what needs one there.
+std::int64_t TextScan::LiveStartOf(std::uint32_t source) const {
+  const bool unnamed = program_.sources()[source].by_trigger && !PatternOf(source).spec().context.empty() && !Open(source);
+  if (scans_[source].swallowing || unnamed) return end_;
+  return PatternOf(source).LiveStart(Window(), std::max(decided_, scans_[source].next));
+}
+
 std::int64_t TextScan::ExactLiveStart() {
-  const Pattern::Window window = Window();
-  const auto ask = [&](std::uint32_t source) {
-    if (scans_[source].swallowing) return window.end();
-    return PatternOf(source).LiveStart(window, std::max(decided_, scans_[source].next));
-  };
   // What held the text last time probably still does, and nothing can hold more.
-  if (holder_ < scans_.size() && ask(holder_) <= decided_) return decided_;
-  std::int64_t least = window.end();
+  if (holder_ < scans_.size() && LiveStartOf(holder_) <= decided_) return decided_;
+  std::int64_t least = end_;
   for (const std::uint32_t source : selection_.patterns) {
-    const std::int64_t its = ask(source);
+    const std::int64_t its = LiveStartOf(source);
     if (its >= least) continue;
     least = its;
     holder_ = source;

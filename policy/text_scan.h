@@ -41,6 +41,7 @@ class TextScan {
   void FindDecided(std::int64_t limit, std::vector<Hit>& found);
   std::int64_t LiveStart();
   std::int64_t ExactLiveStart();
+  std::int64_t LiveStartOf(std::uint32_t source) const;
 
   const Program& program_;
   const Program::Selection& selection_;
@@ -48,7 +49,7 @@ class TextScan {
   std::vector<std::int64_t> trigger_seen_;  // By source: where its last trigger word ended.
   AhoCorasick::State trigger_state_ = AhoCorasick::kStart;
   std::vector<KeywordScan> keywords_;
-  std::vector<std::uint32_t> capped_;
+  std::vector<std::uint32_t> capped_, by_trigger_;
   std::uint32_t holder_ = UINT32_MAX;
 
   std::string text_;  // From base_ to end_.

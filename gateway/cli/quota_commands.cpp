@@ -130,7 +130,9 @@ void AddQuotaCommands(CLI::App& app, Context& context) {
   set->add_option("AMOUNT", set_options->amount, "At most this many; 0 = none at all")->required()->check(CLI::NonNegativeNumber);
   set_options->scope.AddTo(*set, "that is limited");
   set->callback([&context, set_options] { Set(context, *set_options); });
-  Teach(*set, "Without --team, --project or --key-id the org is limited. What is used stays used.",
+  Teach(*set,
+        "Without --team, --project or --key-id the org is limited. What is used stays used.\nWindows hold over all instances together; "
+        "`concurrent` is for each instance by itself.",
         {"tollgate quota set tokens/month 2000000 --team search", "tollgate quota set requests/minute 60 --project search/web",
          "tollgate quota set concurrent 4 --key-id 3kQ9xZ0b"});
 

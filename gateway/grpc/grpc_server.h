@@ -51,7 +51,7 @@ class GrpcServer {
   // Before Start. `full_name` as in the proto ("tollgate.v1.Audit"): the name that health knows. The service must outlive the server.
   void AddService(std::string_view full_name, ::grpc::Service* service);
 
-  // Binds, builds and accepts. Health says SERVING from here on.
+  // Binds, builds and accepts. Health says SERVING until SetServing says otherwise.
   absl::Status Start();
 
   // What grpc.health.v1.Health answers, for each service and for the empty name.

@@ -158,7 +158,8 @@ absl::Status ValidateToolsFor(const v1::ChatRequest& request, const inference::M
         fmt::format("cannot be together with a call that is forced of {}, whose prompts end within the thought: leave it out, or "
                     "let the model decide",
                     model.name));
-  if (!model.grammars)
+  // Servers give no text for the control token that a call of Mistral's begins with.
+  if (!model.grammars || (!model.resumes && model.tools == inference::ToolStyle::kMistral))
     return BadField("tool_choice", fmt::format("{} cannot be held to a call: let the model decide, or use another model", model.name));
   const absl::Status grammar = inference::ToolGrammar(model.tools, forced, !OneCall(request), model.opens_thinking).status();
   return grammar.ok() ? grammar : BadField("tools", base::Message(grammar));

@@ -19,7 +19,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr milliseconds kLookInterval{500};       // How often RunUntilSignal looks at the journal's health.
+constexpr milliseconds kLookInterval{500};       // How often RunUntilSignal looks at the journal, and whether all is ready.
 constexpr milliseconds kEndPatience{5000};       // For requests that were told to end.
 constexpr milliseconds kSignalInterval{100};     // How often a drain looks for a second signal.
 constexpr milliseconds kQuotasPatience{5000};    // For the database's clock, which names the windows of quotas.
@@ -126,9 +126,12 @@ void Server::Drain() {
 }
 
 absl::Status Server::RunUntilSignal() {
+  const Parts& parts = impl_->parts;
+  bool serving = true;  // What gRPC's health says. It is told of changes alone: each time it is told, all who watch it are.
   for (;;) {
+    if (parts.grpc && NotReady(parts).empty() != serving) parts.grpc->SetServing(serving = !serving);
     if (TakeStopSignal(kLookInterval)) return absl::OkStatus();
-    const audit::Health health = impl_->parts.journal->health();
+    const audit::Health health = parts.journal->health();
     if (health.state == audit::Health::State::kLost) {
       return base::Aborted(fmt::format("this instance can record nothing any more ({}): it ends, and can be started again", health.reason));
     }

@@ -46,6 +46,7 @@ class Server {
   // → everything joined. Says when it begins and when it is done.
   void Drain();
 
+  // Meanwhile gRPC's health on the API's port says what /readyz does, at most half a second later.
   // Returns when Drain was asked for by SIGTERM/SIGINT (installed by RunUntilSignal) or the server cannot go on (its log was taken by
   // another owner): then the status says so.
   absl::Status RunUntilSignal();

@@ -60,6 +60,7 @@ absl::StatusOr<Checked> CheckFile(const ModelOptions& model, const std::string& 
 
 // Layers go where the plan says: libllama deals them out by proportion, and proportions that are counts of layers come out exact.
 LlamaModel LoadWeights(const std::string& path, const LlamaPlan& plan) {
+  const LlamaLoading loading;
   llama_model_params params = llama_model_default_params();
   params.check_tensors = true;
   const std::vector<LlamaGpu> gpus = LlamaGpus();
@@ -86,6 +87,7 @@ std::int64_t CacheTokens(const ModelOptions& model) {
 }
 
 LlamaContext MakeContext(llama_model* weights, const ModelOptions& model, int step_tokens_max) {
+  const LlamaLoading loading;
   llama_context_params params = llama_context_default_params();
   const auto slots = static_cast<std::uint32_t>(model.slots);
   params.n_ctx = static_cast<std::uint32_t>(CacheTokens(model));

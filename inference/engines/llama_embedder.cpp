@@ -43,6 +43,7 @@ LlamaContext MakeContext(llama_model* weights, const ModelOptions& model, Poolin
     params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
   }
   params.no_perf = true;
+  const LlamaLoading loading;
   return LlamaContext(llama_init_from_model(weights, params));
 }
 

@@ -1,14 +1,16 @@
 // How it works. libllama's log and ggml's abort callback are process-wide: warnings and errors go to diagnostics, the rest nowhere, and the
-// reason for an abort is written before the process ends (no debugger is forked for a backtrace). What libllama reports because we
-// interrupted it is no news to anyone. Backends are loaded from one folder;
-// ggml picks the best one for the processor.
+// reason for an abort is written before the process ends (no debugger is forked for a backtrace). While a file is loaded the callback
+// throws instead: gguf_keys.cpp knows what libllama asserts of a file, but not all that each of a hundred architectures does. It is thrown
+// through frames of C, which hold nothing and have unwind tables, and is caught where libllama catches its own refusals. What libllama
+// reports because we interrupted it is no news to anyone. Backends are loaded from one folder; ggml picks the best one for the processor.
 //
-// Tested by tests/inference/model_test.cpp.
+// Tested by tests/inference/model_test.cpp, tests/inference/gguf_survival_test.cpp.
 #include "inference/engines/llama_library.h"
 
 #include <atomic>
 #include <cstdlib>
 #include <mutex>
+#include <stdexcept>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -22,6 +24,7 @@ namespace {
 
 std::atomic<int> interrupted_engines{0};
 thread_local bool quiet = false;
+thread_local int loading = 0;
 
 void Log(ggml_log_level level, const char* text, void*) {
   if (level != GGML_LOG_LEVEL_WARN && level != GGML_LOG_LEVEL_ERROR) return;
@@ -41,7 +44,12 @@ std::string Devices() {
   return devices;
 }
 
-void Aborting(const char* reason) { base::Error("llama", "libllama ends the process: {}", reason); }
+void Aborting(const char* reason) {
+  const std::string_view text(reason);
+  if (loading > 0)
+    throw std::runtime_error(fmt::format("the file breaks an assumption, {}", text.substr(text.rfind('/', text.find(':')) + 1)));
+  base::Error("llama", "libllama ends the process: {}", text);
+}
 
 ggml_backend_dev_t Processor() { return ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU); }
 
@@ -76,6 +84,9 @@ absl::Status StartLlama(const std::string& dir) {
 
 LlamaQuiet::LlamaQuiet() { quiet = true; }
 LlamaQuiet::~LlamaQuiet() { quiet = false; }
+
+LlamaLoading::LlamaLoading() { ++loading; }
+LlamaLoading::~LlamaLoading() { --loading; }
 
 void LlamaInterrupted(bool begins) { interrupted_engines.fetch_add(begins ? 1 : -1, std::memory_order_relaxed); }
 

@@ -45,6 +45,16 @@ class LlamaQuiet {
   LlamaQuiet& operator=(const LlamaQuiet&) = delete;
 };
 
+// While it lives, libllama throws std::runtime_error on this thread where it would end the process. Around what loads a file; never around
+// what computes, where libllama's threads would wait for this one for ever.
+class LlamaLoading {
+ public:
+  LlamaLoading();
+  ~LlamaLoading();
+  LlamaLoading(const LlamaLoading&) = delete;
+  LlamaLoading& operator=(const LlamaLoading&) = delete;
+};
+
 struct LlamaModelFree {
   void operator()(llama_model* model) const { llama_model_free(model); }
 };

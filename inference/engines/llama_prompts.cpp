@@ -97,6 +97,7 @@ class SentTexts final : public UpstreamTexts {
 absl::StatusOr<LlamaModel> Vocabulary(const std::string& file) {
   llama_model_params params = llama_model_default_params();
   params.vocab_only = true;
+  const LlamaLoading loading;
   LlamaModel vocabulary(llama_model_load_from_file(file.c_str(), params));
   if (vocabulary == nullptr)
     return base::FailedPrecondition(fmt::format("libllama cannot read the vocabulary of {}; its lines above say why", file));

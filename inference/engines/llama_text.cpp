@@ -15,6 +15,7 @@
 #include <llama.h>
 
 #include "base/encoding.h"
+#include "inference/engines/llama_library.h"
 #include "inference/engines/llama_vocab.h"
 
 namespace tollgate::inference {
@@ -28,6 +29,7 @@ constexpr std::string_view kDocument = "{document}";
 LlamaText::LlamaText(const llama_vocab* vocab) : vocab_(vocab), tokens_(llama_vocab_n_tokens(vocab)) {}
 
 absl::StatusOr<LlamaText> LlamaText::Make(const llama_model* model, bool pairs) {
+  const LlamaLoading loading;  // What the tokenizer is to put around a text, the vocabulary may lack.
   LlamaText text(llama_model_get_vocab(model));
   text.pairs_ = pairs;
   TG_RETURN_IF_ERROR(pairs ? text.LayPairs(llama_model_chat_template(model, "rerank")) : text.LayTexts());

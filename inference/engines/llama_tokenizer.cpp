@@ -9,12 +9,27 @@
 #include <fmt/format.h>
 
 #include "base/encoding.h"
+#include "inference/engines/llama_grammar.h"
 #include "inference/engines/llama_library.h"
 #include "inference/engines/llama_vocab.h"
 #include "inference/mapped_file.h"
 
 namespace tollgate::inference {
 namespace {
+
+class Reader final : public GrammarReader {
+ public:
+  explicit Reader(LlamaGrammar grammar) : grammar_(std::move(grammar)) {}
+  absl::Status Read(std::int32_t token) override {
+    TG_ASSIGN(const bool allowed, grammar_.Allows(token));
+    if (!allowed)
+      return base::Unavailable("the upstream's answer does not follow the grammar that was sent; docs/upstream.md says which do");
+    return grammar_.Accept(token);
+  }
+
+ private:
+  LlamaGrammar grammar_;
+};
 
 class LlamaTokenizer final : public Tokenizer {
  public:
@@ -29,6 +44,10 @@ class LlamaTokenizer final : public Tokenizer {
   }
   absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override {
     return vocab_.RenderParts(parts);
+  }
+  absl::StatusOr<std::unique_ptr<GrammarReader>> Follow(std::string_view gbnf) const override {
+    TG_ASSIGN(auto grammar, LlamaGrammar::Make(vocab_.raw(), gbnf));
+    return std::make_unique<Reader>(std::move(grammar));
   }
   std::string_view Bytes(std::int32_t token) const override { return vocab_.Bytes(token); }
   bool EndsTurn(std::int32_t token) const override { return vocab_.EndsTurn(token); }
@@ -71,6 +90,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> MakeLlamaTokenizer(const ModelOptions
   try {
     llama_model_params params = llama_model_default_params();
     params.vocab_only = true;
+    const LlamaLoading loading;
     LlamaModel loaded(llama_model_load_from_file(model.file.c_str(), params));
     if (loaded == nullptr)
       return base::FailedPrecondition(fmt::format("libllama cannot read the vocabulary of {}; its lines above say why", model.file));

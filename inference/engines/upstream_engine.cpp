@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <atomic>
 #include <deque>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -20,6 +21,7 @@
 
 #include "inference/engines/upstream_fleet.h"
 #include "inference/engines/upstream_request.h"
+#include "inference/grammar.h"
 
 namespace tollgate::inference {
 namespace {
@@ -29,13 +31,16 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kWait{2};     // A slice of waiting in a step: how late a new sequence or a clock that tests move may be seen.
 constexpr milliseconds kTail{1000};  // For the end of an answer whose tokens have all come.
+constexpr std::int32_t kUnseen = -1;
 
 struct Slot {
   std::vector<std::int32_t> prompt;
-  std::vector<std::int32_t> output;  // What was given out and stands.
+  std::vector<std::int32_t> output;  // What was given out and stands; kUnseen where no id is known.
   SamplingParams sampling;
   std::vector<LogitBias> logit_bias;
-  std::vector<std::int32_t> banned;  // For the next token.
+  std::vector<std::int32_t> banned;       // For the next token.
+  std::string grammar;                    // Empty: none. Else
+  std::unique_ptr<GrammarReader> reader;  // how far the output has followed it.
   std::string salt;
   std::uint64_t affinity = 0;
   int band = 0;
@@ -73,12 +78,17 @@ class UpstreamEngine final : public Engine {
     return tokenizer_->RenderParts(parts);
   }
 
+  absl::Status CheckGrammar(std::string_view gbnf) const override {
+    return info_.grammars ? tokenizer_->Follow(gbnf).status() : Engine::CheckGrammar(gbnf);
+  }
+
   absl::StatusOr<EngineOpened> Open(int index, const EngineSequence& sequence) override {
     const auto prompt = sequence.prompt_tokens;
     Slot& slot = slots_[index].emplace();
     slot.prompt.assign(prompt.begin(), prompt.end());
     slot.sampling = sequence.sampling;
     slot.logit_bias.assign(sequence.logit_bias.begin(), sequence.logit_bias.end());
+    slot.grammar = sequence.grammar;
     slot.salt = fleet_->SaltOf(sequence.tenant);
     slot.affinity = UpstreamFleet::Affinity(slot.salt, prompt);
     slot.band = sequence.band;
@@ -139,6 +149,7 @@ class UpstreamEngine final : public Engine {
     info_.architecture = tokenizer_->architecture();
     info_.chat_template = tokenizer_->format();
     tokenizer_->Describe(info_);
+    info_.grammars = TakesGrammars(options_.kind) && tokenizer_->Follow(JsonGrammar()).ok();
     info_.vocab_tokens = tokenizer_->tokens();
     info_.engine_build = fleet_->Build();
   }
@@ -159,20 +170,26 @@ class UpstreamEngine final : public Engine {
   void Begin(const EngineWork& item, Slot& slot, std::vector<EngineOutput>& outputs) {
     const auto standing = static_cast<std::int64_t>(slot.output.size());
     if (standing >= item.output_max) return;
+    if (standing > 0 && !slot.grammar.empty())
+      return Fail(item.slot, outputs, base::Unimplemented("a server cannot go on within an answer that is held to a grammar"));
     const std::int64_t wanted = slot.banned.empty() ? item.output_max - standing : 1;
     if (const absl::Status sent = Send(slot, wanted); !sent.ok()) Fail(item.slot, outputs, sent);
   }
 
   absl::Status Send(Slot& slot, std::int64_t max_tokens) {
     std::vector<std::int32_t> prompt = slot.prompt;
-    prompt.insert(prompt.end(), slot.output.begin(), slot.output.end());
+    std::copy_if(slot.output.begin(), slot.output.end(), std::back_inserter(prompt), [](std::int32_t id) { return id != kUnseen; });
     const UpstreamAsk ask{.prompt = prompt,
                           .max_tokens = max_tokens,
                           .sampling = slot.sampling,
                           .logit_bias = slot.logit_bias,
                           .banned = slot.banned,
+                          .grammar = slot.grammar,
                           .cache_salt = slot.salt,
                           .priority = slot.band};
+    if (!slot.grammar.empty()) {
+      TG_ASSIGN(slot.reader, tokenizer_->Follow(slot.grammar));
+    }
     auto request = std::make_unique<UpstreamRequest>(*tokenizer_, static_cast<std::int64_t>(prompt.size()), max_tokens, end_token_);
     TG_RETURN_IF_ERROR(fleet_->Send(slot.call, slot.affinity, "/v1/completions", UpstreamBody(options_, ask), *request));
     slot.request = std::move(request);
@@ -206,7 +223,7 @@ class UpstreamEngine final : public Engine {
                     {.reported_input = request.reported_input(),
                      .reported_output = request.reported_output(),
                      .sent = request.prompt_tokens(),
-                     .given = request.given(),
+                     .given = request.seen(),
                      .whole = request.whole(),
                      .differs = request.usage_absurd()},
                     slot.reported);
@@ -219,9 +236,10 @@ class UpstreamEngine final : public Engine {
     while (!tokens.empty() && static_cast<std::int64_t>(slot.output.size()) < item.output_max) {
       const bool last = tokens.front().ends || (tokens.size() == 1 && request.all_given());
       if (last && !request.over() && clock_.Mono() - slot.progress_at < kTail) return;
+      if (const absl::Status read = Read(slot, tokens.front()); !read.ok()) return Fail(item.slot, outputs, read);
       UpstreamToken token = std::move(tokens.front());
       tokens.pop_front();
-      slot.output.push_back(token.id);
+      slot.output.push_back(token.unseen ? kUnseen : token.id);
       slot.banned.clear();
       EngineOutput& output = outputs.emplace_back();
       output.slot = item.slot;
@@ -232,12 +250,18 @@ class UpstreamEngine final : public Engine {
     if (request.over() && tokens.empty()) Conclude(item, slot, outputs);
   }
 
+  // What a server says is held against the grammar: it may not know what it was asked for, and say nothing of that.
+  static absl::Status Read(const Slot& slot, const UpstreamToken& token) {
+    return slot.reader == nullptr || token.unseen ? absl::OkStatus() : slot.reader->Read(token.id);
+  }
+
   // The answer is over and its tokens are given out: go on, try again, or fail.
   void Conclude(const EngineWork& item, Slot& slot, std::vector<EngineOutput>& outputs) {
     const std::unique_ptr<UpstreamRequest> request = std::move(slot.request);
     if (request->status().ok()) {
       slot.call.tried.clear();
       if (request->stopped()) {
+        if (const absl::Status read = Read(slot, {end_token_, "", true}); !read.ok()) return Fail(item.slot, outputs, read);
         outputs.emplace_back().slot = item.slot;
         outputs.back().ends = true;
       } else if (request->given() == 0) {

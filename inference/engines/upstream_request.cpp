@@ -1,6 +1,7 @@
 // How it works. Events become tokens at once. An upstream that names its tokens is counted by them; one that gives text alone by our own
 // tokenizer, event by event, the end of the turn counting as one. Text belongs to its tokens where their bytes make it up, and to the first
-// of them where not (a code point that the upstream held back). More than was asked for is cut off.
+// of them where not (a code point that the upstream held back). More than was asked for is cut off. Of a control token text alone says
+// nothing: where an answer used up what it was asked for by the upstream's own count, those that we saw nothing of are tokens too.
 //
 // Tested by tests/inference/upstream_faults_test.cpp, tests/inference/upstream_engine_test.cpp.
 #include "inference/engines/upstream_request.h"
@@ -82,6 +83,7 @@ void UpstreamRequest::OnEnd(int http_status, const absl::Status& status) {
     finish_ = "length";
     return;
   }
+  if (bad_.ok()) AddUnseen();
   if (!bad_.ok()) {
     status_ = bad_;
   } else if (http_status > 200) {
@@ -108,6 +110,11 @@ void UpstreamRequest::EndTurn() {
   ++given_;
   turn_ended_ = true;
   tokens_.push_back({end_token_, "", true});
+}
+
+void UpstreamRequest::AddUnseen() {
+  if (names_tokens_ || finish_ != "length" || reported_output_.value_or(0) < max_tokens_) return;
+  for (; given_ < max_tokens_; ++given_, ++unseen_) tokens_.push_back({end_token_, "", false, true});
 }
 
 void UpstreamRequest::Fail(const absl::Status& status) {

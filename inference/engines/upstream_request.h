@@ -20,7 +20,8 @@ namespace tollgate::inference {
 struct UpstreamToken {
   std::int32_t id = 0;
   std::string bytes;
-  bool ends = false;  // The model's turn.
+  bool ends = false;    // The model's turn.
+  bool unseen = false;  // No text came of it, and the id is not known.
 };
 
 class UpstreamRequest final : public base::HttpSink {
@@ -39,6 +40,7 @@ class UpstreamRequest final : public base::HttpSink {
   std::deque<UpstreamToken>& tokens() { return tokens_; }  // Not taken yet.
   std::int64_t prompt_tokens() const { return prompt_tokens_; }
   std::int64_t given() const { return given_; }  // Tokens that came, at most max_tokens.
+  std::int64_t seen() const { return given_ - unseen_; }
   bool all_given() const { return given_ == max_tokens_; }
 
   // The answer is whole, or there will be no more of it.
@@ -62,6 +64,7 @@ class UpstreamRequest final : public base::HttpSink {
   absl::Status Take(UpstreamEvent event);
   absl::Status Add(const UpstreamEvent& event);
   void EndTurn();
+  void AddUnseen();
 
   const Tokenizer& tokenizer_;
   const std::int64_t prompt_tokens_;
@@ -72,6 +75,7 @@ class UpstreamRequest final : public base::HttpSink {
   std::deque<UpstreamToken> tokens_;
   std::size_t untaken_bytes_ = 0;  // That came since the engine last took all.
   std::int64_t given_ = 0;
+  std::int64_t unseen_ = 0;
   bool names_tokens_ = false;  // The upstream gives ids.
   bool turn_ended_ = false;    // By a token.
   bool too_many_ = false;      // It gave more than it was asked for.

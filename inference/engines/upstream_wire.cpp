@@ -47,6 +47,15 @@ void AddBias(const UpstreamAsk& ask, std::string& body) {
   body += '}';
 }
 
+void AddGrammar(UpstreamKind kind, std::string_view grammar, std::string& body) {
+  if (grammar.empty()) return;
+  const std::string quoted = json::serialize(json::string(grammar.data(), grammar.size()));
+  auto out = std::back_inserter(body);
+  if (kind == UpstreamKind::kVllm) fmt::format_to(out, R"(,"structured_outputs":{{"grammar":{}}})", quoted);
+  if (kind == UpstreamKind::kSglang) fmt::format_to(out, R"(,"ebnf":{})", quoted);
+  if (kind == UpstreamKind::kLlamaServer) fmt::format_to(out, R"(,"grammar":{})", quoted);
+}
+
 void AddOwn(const UpstreamOptions& options, const UpstreamAsk& ask, std::string& body) {
   if (options.kind == UpstreamKind::kVllm) body += R"(,"return_token_ids":true)";
   if (options.kind == UpstreamKind::kLlamaServer) body += R"(,"cache_prompt":false)";
@@ -123,6 +132,7 @@ std::string UpstreamBody(const UpstreamOptions& options, const UpstreamAsk& ask)
   fmt::format_to(std::back_inserter(body), R"(],"max_tokens":{},"stream":true,"stream_options":{{"include_usage":true}})", ask.max_tokens);
   AddSampling(options.kind, ask.sampling, body);
   AddBias(ask, body);
+  AddGrammar(options.kind, ask.grammar, body);
   AddOwn(options, ask, body);
   body += '}';
   return body;

@@ -1,7 +1,8 @@
 // What is said to an upstream and what it answers, as text: the body of a completion request, and the events of its answer. Pure.
 //
 // The interface is OpenAI's /v1/completions with token ids as the prompt. Beside it, by kind: vLLM takes `cache_salt`, `priority` and
-// `return_token_ids`, SGLang the first two; llama-server has no salt, so its cache is off; TensorRT-LLM refuses what it does not know.
+// `return_token_ids`, SGLang the first two; grammars have a name of their own with each; llama-server has no salt, so its cache is off;
+// TensorRT-LLM refuses what it does not know.
 #pragma once
 
 #include <cstdint>
@@ -23,9 +24,13 @@ struct UpstreamAsk {
   SamplingParams sampling;
   std::span<const LogitBias> logit_bias;
   std::span<const std::int32_t> banned;  // Tokens that must not come.
+  std::string_view grammar;              // GBNF. REQUIRES: empty, or TakesGrammars.
   std::string cache_salt;
   int priority = 0;
 };
+
+// By its documentation; whether a version does shows in its answers alone: some ignore what they do not know.
+constexpr bool TakesGrammars(UpstreamKind kind) { return kind != UpstreamKind::kTensorRtLlm; }
 
 // Parts of a body: "1,2,3"; and the salt and priority, with a comma before, for those that take them.
 void AppendUpstreamTokens(std::span<const std::int32_t> tokens, std::string& body);

@@ -213,7 +213,7 @@ void PrintDeviceMemory(const Pool& pool, int clients, std::int64_t free_before) 
 std::unique_ptr<Pool> MakePool(int clients, int threads, Isolation isolation = Isolation::kThread,
                                DeviceSampling device_sampling = DeviceSampling::kOff) {
   ModelOptions model;
-  model.slots = clients;
+  model.slots = bench::SlotsFor(clients);
   model.context_tokens = kContext;
   model.threads = threads;
   model.prefix_cache_bytes = 0;  // The bare loop works through every prompt, so we must.
@@ -289,7 +289,7 @@ void MeasureGrpc(int clients, int threads, int pairs, int tokens) {
   // A pool comes first: it loads the backends.
   const std::vector<std::int32_t> prompt = Ask(*MakePool(1, threads), LongStory(0), 1, 0).prompt_tokens;
   BareLoop bare(clients, threads);
-  bench::PoolGrpc gateway(bench::ModelFile(), clients, kContext);
+  bench::PoolGrpc gateway(bench::ModelFile(), bench::SlotsFor(clients), kContext);
   int run = 0;
   gateway.Run(LongStory(++run), clients, tokens);
   bare.Run(prompt, tokens);
@@ -312,7 +312,7 @@ void MeasureScripted(int clients, int tokens) {
   ModelOptions& model = options.models.emplace_back();
   model.name = "script";
   model.engine = EngineKind::kScripted;
-  model.slots = clients;
+  model.slots = bench::SlotsFor(clients);
   model.context_tokens = 1 << 20;
   auto pool = Pool::Create(std::move(options));
   if (!pool.ok()) Fail(base::Message(pool.status()));
@@ -341,7 +341,7 @@ int main(int argc, char** argv) {
   }
   std::vector<int> counts = {1, 4, 8, 16};
   if (argc > 2) counts.clear();
-  for (int i = 2; i < argc; ++i) counts.push_back(std::clamp(std::atoi(argv[i]), 1, 256));
+  for (int i = 2; i < argc; ++i) counts.push_back(std::clamp(std::atoi(argv[i]), 1, 255));
   for (const int clients : counts) {
     if (!alone) MeasureGrpc(clients, threads, pairs, tokens);
   }

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "inference/pool.h"
@@ -39,7 +40,10 @@ inline base::TeamId Team(std::uint8_t number) {
   return base::TeamId(base::Uuid(bytes));
 }
 
-// `model` says how it runs; name and file are set here.
+// Slots in which so many of one tenant's clients run at once: of four or more the last is kept for a tenant that holds none.
+constexpr int SlotsFor(int clients) { return clients < 4 ? clients : clients + 1; }
+
+// `model` says how it runs; name and file are set here. With TOLLGATE_GPU=required, as scripts/gpu-check sets it, it must be on a GPU.
 inline std::unique_ptr<inference::Pool> MakeModelPool(inference::ModelOptions model,
                                                       inference::Isolation isolation = inference::Isolation::kThread) {
   model.name = "model";
@@ -51,6 +55,10 @@ inline std::unique_ptr<inference::Pool> MakeModelPool(inference::ModelOptions mo
   options.isolation = isolation;
   auto pool = inference::Pool::Create(std::move(options));
   if (!pool.ok()) Fail(base::Message(pool.status()));
+  const inference::ModelInfo info = (*pool)->models()[0];
+  const char* gpu = std::getenv("TOLLGATE_GPU");
+  if (gpu != nullptr && std::string_view(gpu) == "required" && info.device_memory_bytes == 0)
+    Fail("TOLLGATE_GPU=required, and the model is on no GPU: " + info.engine_build);
   return *std::move(pool);
 }
 

@@ -47,6 +47,8 @@ struct World {
     connection.Send(Post(path, key, body));
     const HttpReply reply = connection.Read();
     answer = reply.body;
+    const auto its_id = reply.headers.find("x-request-id");
+    id = its_id == reply.headers.end() ? "" : its_id->second;
     return reply.status;
   }
   grpc::Status Embed(const std::string& key, const std::string& text) {
@@ -60,15 +62,63 @@ struct World {
     return v1::Embeddings::NewStub(ChannelTo(wire.port()))->Embed(&context, request, &reply);
   }
 
+  // The documents come back; `answer` is the reply, or the message of the error.
+  grpc::Status Rerank(const std::string& key, const std::vector<std::string>& documents) {
+    grpc::ClientContext context;
+    context.AddMetadata("authorization", "Bearer " + key);
+    v1::RerankRequest request;
+    request.set_model("rank");
+    request.set_query("q");
+    for (const std::string& document : documents) request.add_documents(document);
+    request.set_return_documents(true);
+    v1::RerankReply reply;
+    const grpc::Status status = v1::Embeddings::NewStub(ChannelTo(wire.port()))->Rerank(&context, request, &reply);
+    answer = status.ok() ? reply.DebugString() : status.error_message();
+    id = reply.id();
+    for (const auto* headers : {&context.GetServerInitialMetadata(), &context.GetServerTrailingMetadata()}) {
+      if (const auto at = headers->find("x-request-id"); at != headers->end()) id = std::string(at->second.data(), at->second.size());
+    }
+    return status;
+  }
+
   Installation installation;
   Gateway gateway;
   Admin admin;
   WireTap wire{gateway.grpc_port()};
   WireTap http{gateway.http_port()};
-  std::string red, blue, answer;
+  std::string red, blue, answer, id;
 };
 
 std::string Json(const std::string& text) { return "\"" + text + "\""; }
+
+// The canary is in no record, and in no byte that left the program; the books agree, and the program ends.
+void CheckNowhere(World& world) {
+  const std::string hex = base::HexEncode(kCanary.substr(0, 8));
+  const std::string stored =
+      world.installation.Sql()
+          ->Run("search", fmt::format("SELECT count(*) FROM audit.record WHERE position('\\x{0}'::bytea IN message) > 0 "
+                                      "OR position('\\x{0}'::bytea IN content) > 0",
+                                      hex))
+          ->Text(0, 0);
+  CHECK(stored == "0");
+  const std::string metrics = world.gateway.Metrics();
+  Books books(world.installation);
+  CHECK(Eventually([&] { return books.Open() == 0; }));
+  CHECK(books.Check() == "");
+  CHECK(world.gateway.Stop() == 0);
+  const std::pair<const char*, std::string> places[] = {{"gRPC wire", world.wire.bytes()},
+                                                        {"HTTP wire", world.http.bytes()},
+                                                        {"diagnostics", world.gateway.process().Err() + world.gateway.process().Out()},
+                                                        {"metrics", metrics}};
+  for (const auto& [place, bytes] : places) {
+    INFO(place);
+    REQUIRE_FALSE(bytes.empty());
+    CHECK(bytes.find(kCanary.substr(0, 4)) == std::string::npos);
+    CHECK(bytes.find(base::Base64Encode(kCanary).substr(0, 8)) == std::string::npos);
+    CHECK(bytes.find("\\u03de") == std::string::npos);
+    CHECK(bytes.find(hex) == std::string::npos);
+  }
+}
 
 }  // namespace
 
@@ -129,30 +179,42 @@ TEST_CASE("A canary in an input is in no record, error, header or line in clear,
   const std::string long_one = Json(kCanary + std::string(20'000, 'x'));
   CHECK(world.Http(world.red, "/v1/embeddings", R"({"model":"vec","input":)" + long_one + "}") == 400);
   CHECK(world.Http(world.red, "/v1/embeddings", R"({"model":"vec","input":["!fail )" + kCanary + "\"]}") == 500);
+  CheckNowhere(world);
+}
 
-  const std::string hex = base::HexEncode(kCanary.substr(0, 8));
-  const std::string stored =
-      world.installation.Sql()
-          ->Run("search", fmt::format("SELECT count(*) FROM audit.record WHERE position('\\x{0}'::bytea IN message) > 0 "
-                                      "OR position('\\x{0}'::bytea IN content) > 0",
-                                      hex))
-          ->Text(0, 0);
-  CHECK(stored == "0");
-  const std::string metrics = world.gateway.Metrics();
-  Books books(world.installation);
-  CHECK(Eventually([&] { return books.Open() == 0; }));
-  CHECK(books.Check() == "");
-  CHECK(world.gateway.Stop() == 0);
-  const std::pair<const char*, std::string> places[] = {{"gRPC wire", world.wire.bytes()},
-                                                        {"HTTP wire", world.http.bytes()},
-                                                        {"diagnostics", world.gateway.process().Err() + world.gateway.process().Out()},
-                                                        {"metrics", metrics}};
-  for (const auto& [place, bytes] : places) {
-    INFO(place);
-    REQUIRE_FALSE(bytes.empty());
-    CHECK(bytes.find(kCanary.substr(0, 4)) == std::string::npos);
-    CHECK(bytes.find(base::Base64Encode(kCanary).substr(0, 8)) == std::string::npos);
-    CHECK(bytes.find("\\u03de") == std::string::npos);
-    CHECK(bytes.find(hex) == std::string::npos);
+TEST_CASE("Documents that come back are under the rules of output: no canary on either surface, and one verdict on record") {
+  World world;
+  std::string rules;
+  for (const auto& [team, does] : {std::pair{"red", "redact, replacement: \"[GONE]\""}, std::pair{"blue", "block"}})
+    rules += fmt::format("  - {{id: {0}.greek, where: {{team: {0}, direction: output}}, detect: {{keywords: [{1}]}}, do: {2}}}\n", team,
+                         kCanary, does);
+  world.admin.PutPolicy("version: 1\nname: test\nrules:\n" + rules);
+  REQUIRE(Eventually([&] { return world.Rerank(world.blue, {kCanary}).error_code() == grpc::PERMISSION_DENIED; }));
+  const std::string secret = "to " + kCanary + " now", asks = R"({"model":"rank","query":"q","return_documents":true,"documents":["a",)";
+  for (const bool blocks : {false, true}) {
+    const std::string& key = blocks ? world.blue : world.red;
+    std::string first;
+    for (const bool grpc : {true, false}) {
+      INFO((blocks ? "blocked " : "redacted ") << (grpc ? "gRPC" : "HTTP"));
+      if (grpc)
+        CHECK(world.Rerank(key, {"a", secret}).error_code() == (blocks ? grpc::PERMISSION_DENIED : grpc::OK));
+      else
+        CHECK(world.Http(key, "/v1/rerank", asks + Json(secret) + "]}") == (blocks ? 403 : 200));
+      INFO(world.answer);
+      CHECK((world.answer.find("to [GONE] now") != std::string::npos) == !blocks);
+      CHECK((world.answer.find("policy rule blue.greek") != std::string::npos) == blocks);
+      const v1::EndBody end = StoryOf(world.admin, world.id).end;
+      REQUIRE(end.output_verdict().rules_size() == 1);
+      CHECK(end.output_verdict().action() == (blocks ? "block" : "redact"));
+      const v1::Span& span = end.output_verdict().rules(0).spans(0);
+      CHECK((span.message() == 1 && span.begin() == 3 && span.end() == 3 + static_cast<std::int64_t>(kCanary.size())));
+      CHECK(end.delivered_bytes() == (blocks ? 0 : 14));
+      const std::string facts = end.output_verdict().DebugString() + end.reason();
+      if (first.empty()) first = facts;
+      CHECK(facts == first);
+    }
+    // Without the documents nothing of them leaves, so nothing is blocked.
+    CHECK(world.Http(key, "/v1/rerank", R"({"model":"rank","query":"q","documents":["a",)" + Json(secret) + "]}") == 200);
   }
+  CheckNowhere(world);
 }

@@ -163,6 +163,7 @@ TEST_CASE("Postgres gone, frozen or full under load: no output without a record,
   const auto away = Clock::now();
   std::this_thread::sleep_for(milliseconds(5000));
   const bool was_ready = gateway->Ready();
+  const bool was_serving = gateway->Serving();
   const auto back = Clock::now();
   if (fault == Fault::kStop) cluster.SigCont();
   if (fault == Fault::kStopThenKill) cluster.Kill9();
@@ -172,7 +173,10 @@ TEST_CASE("Postgres gone, frozen or full under load: no output without a record,
     REQUIRE((*base::Session::Connect(patient))->RunScript("make room", "DROP FUNCTION audit.disk_full CASCADE").ok());
   }
   lock.reset();
-  if (fault == Fault::kStop || killed || fault == Fault::kDiskFull) CHECK_FALSE(was_ready);
+  if (fault == Fault::kStop || killed || fault == Fault::kDiskFull) {
+    CHECK_FALSE(was_ready);
+    CHECK_FALSE(was_serving);
+  }
   CHECK(Eventually([&] { return watchers.DoneSince(back) > 20; }, milliseconds(30'000)));
   const auto recovered = Clock::now();
   watchers.Stop();
@@ -187,6 +191,7 @@ TEST_CASE("Postgres gone, frozen or full under load: no output without a record,
                 installation.main_url().substr(installation.main_url().find("host=") + 5, 10));
   CHECK(gateway->process().Running());
   CHECK(gateway->Ready());
+  CHECK(Eventually([&] { return gateway->Serving(); }));
   WARN(fmt::format("{}: serving again {:.1f} s after Postgres", name, std::chrono::duration<double>(recovered - back).count()));
 
   Books books(installation);

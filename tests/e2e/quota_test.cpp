@@ -118,6 +118,49 @@ TEST_CASE("Fifty calls at once use a budget of N to the last step and never past
   CHECK(Books(world.installation).CheckBalances() == "");
 }
 
+TEST_CASE("A limit of a key, a project, a team or the organisation binds its requests, and says whose it is") {
+  World world;
+  struct Row {
+    const char* whose;
+    v1::ScopeRef (*scope)(const std::string& team, const std::string& public_id);
+  };
+  // The organisation's last, for it is everybody's.
+  const Row rows[] = {
+      {"key ", [](const std::string&, const std::string& id) { return ScopeOf("", "", id); }},
+      {"project ", [](const std::string& team, const std::string&) { return ScopeOf(team, "app"); }},
+      {"team ", [](const std::string& team, const std::string&) { return ScopeOf(team); }},
+      {"org ", [](const std::string&, const std::string&) { return ScopeOf(""); }},
+  };
+  for (const Row& row : rows) {
+    for (const v1::QuotaMeter meter : {v1::QUOTA_METER_REQUESTS, v1::QUOTA_METER_TOKENS}) {
+      const bool requests = meter == v1::QUOTA_METER_REQUESTS;
+      const std::string team = fmt::format("{}{}", std::string(row.whose, 3), requests ? "rpm" : "tokens");
+      INFO(row.whose << (requests ? "requests" : "tokens"));
+      world.admin.MakeProject(team, "app");
+      const v1::CreateKeyReply key = world.admin.MakeKey(team, "app", team);
+      REQUIRE(Eventually([&] { return world.Say("x", Surface::kHttpPlain, key.secret()).code != 401; }));
+      const auto limit = [&](std::int64_t amount) {
+        const v1::QuotaWindow window = requests ? v1::QUOTA_WINDOW_MINUTE : v1::QUOTA_WINDOW_MONTH;
+        world.admin.SetQuota(row.scope(team, key.key().public_id()), meter, window, amount);
+      };
+      limit(1);
+      Answer refused;
+      const auto asked = [&] {
+        refused = world.Say("hello", Surface::kHttpPlain, key.secret());
+        return refused.code == 429;
+      };
+      CHECK(Eventually(asked));
+      CHECK(refused.message.find(row.whose) != std::string::npos);
+      CHECK(refused.message.find(requests ? "requests" : "tokens") != std::string::npos);
+      // Nobody else's.
+      const bool everybody = std::string_view(row.whose) == "org ";
+      CHECK((world.Say("hello").code == 429) == everybody);
+      limit(1'000'000);
+      CHECK(Eventually([&] { return world.Say("hello", Surface::kHttpPlain, key.secret()).done; }));
+    }
+  }
+}
+
 TEST_CASE("Two instances share one budget and do not overshoot it") {
   World world;
   Gateway second(world.installation, {.state = "b"});

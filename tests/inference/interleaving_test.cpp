@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <map>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -155,7 +156,7 @@ class Interleaving {
 
   double distance = 0;       // The greatest between a step here and alone.
   std::int64_t cached = 0;   // Prompt tokens that were saved,
-  std::int64_t foreign = 0;  // and of those, by a tenant that had not asked before with these adapters.
+  std::int64_t foreign = 0;  // and of those, beyond what the tenant's own sequences with these adapters had begun with.
   std::int64_t compared = 0;
   std::int64_t suspensions = 0;
   std::int64_t redone = 0;
@@ -179,7 +180,7 @@ class Interleaving {
     turn.alone = Alone(*alone_, turn.prompt, turn.forced, conversation.adapters);
     const std::int64_t saved = OpenAll(*engine_, slot, turn.prompt, Team(conversation.tenant), conversation.adapters);
     cached += saved;
-    if (!seen_[{conversation.tenant, conversation.adapters}]) foreign += saved;
+    foreign += std::max<std::int64_t>(saved - OwnPrefix(conversation, turn.prompt), 0);
     turn.prompt_left = static_cast<std::int64_t>(turn.prompt.size()) - saved;
     turning_.emplace(slot, std::move(turn));
     ++opened_;
@@ -189,6 +190,17 @@ class Interleaving {
   std::int32_t Canary(const Conversation& conversation) {
     const auto index = static_cast<std::int32_t>(&conversation - conversations_.data());
     return 100 + index * 25 + static_cast<std::int32_t>(random_() % 25);
+  }
+
+  // How far the prompt is that of anything that its tenant has closed with the same adapters: no more can have been kept for it.
+  std::int64_t OwnPrefix(const Conversation& conversation, const Tokens& prompt) {
+    const std::set<Tokens>& closed = closed_[{conversation.tenant, conversation.adapters}];
+    const auto agree = [&prompt](const Tokens& other) {
+      return std::mismatch(prompt.begin(), prompt.end(), other.begin(), other.end()).first - prompt.begin();
+    };
+    const auto next = closed.lower_bound(prompt);  // In their order the likest stand beside it.
+    const std::int64_t behind = next == closed.end() ? 0 : agree(*next);
+    return std::max<std::int64_t>(behind, next == closed.begin() ? 0 : agree(*std::prev(next)));
   }
 
   // Suspends others, at random, until so many cells are free.
@@ -273,10 +285,12 @@ class Interleaving {
         continue;
       }
       engine_->Close(it->first);
-      Conversation& conversation = *it->second.conversation;
-      seen_[{conversation.tenant, conversation.adapters}] = true;
-      conversation.history = it->second.prompt;
-      if (whole) conversation.history.insert(conversation.history.end(), it->second.forced.begin(), it->second.forced.end());
+      const Turning& turn = it->second;
+      Conversation& conversation = *turn.conversation;
+      Tokens said = turn.prompt;
+      said.insert(said.end(), turn.forced.begin(), turn.forced.begin() + static_cast<std::ptrdiff_t>(turn.given));
+      conversation.history = whole ? said : turn.prompt;
+      closed_[{conversation.tenant, conversation.adapters}].insert(std::move(said));
       it = turning_.erase(it);
     }
   }
@@ -288,7 +302,7 @@ class Interleaving {
   std::unique_ptr<Engine> alone_;
   std::vector<Conversation> conversations_;
   std::map<int, Turning> turning_;
-  std::map<std::pair<int, Adapters>, bool> seen_;
+  std::map<std::pair<int, Adapters>, std::set<Tokens>> closed_;  // What was in a slot to the end, by tenant and adapters.
   int opened_ = 0;
 };
 

@@ -1,6 +1,8 @@
 // What a model needs in memory, and that one which does not fit is refused with the numbers.
 #include <catch2/catch_test_macros.hpp>
 
+#include <fmt/format.h>
+
 #include "base/error_detail.h"
 #include "inference/memory_estimate.h"
 #include "tests/inference/support.h"
@@ -26,6 +28,33 @@ ModelOptions Options() {
   model.context_tokens = 1000;  // 1024 in libllama's blocks.
   model.prefix_cache_bytes = 1 << 20;
   return model;
+}
+
+TEST_CASE("Numbers beyond any machine need more than there is, not less than nothing") {
+  GgufHeader header = SmolHeader();
+  header.layers = 512;
+  header.vocab_tokens = 1 << 24;
+  for (const char* key : {"embedding_length", "attention.key_length", "attention.value_length"})
+    header.numbers[fmt::format("llama.{}", key)] = 1 << 20;
+  for (const char* key : {"attention.head_count", "attention.head_count_kv"}) header.numbers[fmt::format("llama.{}", key)] = 1 << 16;
+  header.numbers["llama.feed_forward_length"] = 1 << 24;
+  ModelOptions model = Options();
+  model.slots = 1;
+  for (const std::int64_t tokens : {1 << 16, 1 << 18, 1 << 20, 1 << 24, 1 << 30}) {
+    for (const KvType kv : {KvType::kQ8, KvType::kF16, KvType::kF32}) {
+      for (const Pooling pooling : {Pooling::kNone, Pooling::kMean}) {
+        model.context_tokens = tokens;
+        model.kv = kv;
+        model.pooling = pooling;
+        const MemoryNeed need = EstimateMemory(header, 1 << 20, model);
+        INFO(tokens << " " << need.context << " " << need.computing);
+        CHECK(need.context >= 1LL << 58);
+        CHECK(need.computing > 1LL << 40);
+        CHECK(need.total() > need.context);
+        CHECK(CheckFits(need, model, 1LL << 50).code() == absl::StatusCode::kResourceExhausted);
+      }
+    }
+  }
 }
 
 TEST_CASE("The context's size follows from layers, heads, slots and the type it is kept in") {

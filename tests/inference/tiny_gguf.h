@@ -55,6 +55,17 @@ class Gguf {
     }
     return Raw(key, 4, Packed(value));
   }
+  Gguf& Text(const std::string& key, const std::string& text) { return Without(key).Raw(key, 8, PackedText(text)); }
+  Gguf& Texts(const std::string& key, const std::vector<std::string>& texts) {
+    std::string bytes = Packed<std::uint32_t>(8) + Packed<std::uint64_t>(texts.size());
+    for (const std::string& text : texts) bytes += PackedText(text);
+    return Without(key).Raw(key, 9, bytes);
+  }
+  Gguf& Numbers(const std::string& key, const std::vector<std::uint32_t>& values) {
+    std::string bytes = Packed<std::uint32_t>(4) + Packed<std::uint64_t>(values.size());
+    for (const std::uint32_t value : values) bytes += Packed(value);
+    return Without(key).Raw(key, 9, bytes);
+  }
   Gguf& Without(const std::string& key) {
     std::erase_if(keys_, [&](const Key& k) { return k.name == key; });
     return *this;

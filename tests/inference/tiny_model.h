@@ -34,6 +34,7 @@ class TinyModel {
   explicit TinyModel(const std::string& architecture, std::uint64_t seed = 1, float scale = 0.1F, const TinyVocabulary& vocabulary = {});
 
   std::string Bytes() const { return file_.Bytes(); }
+  const Gguf& file() const { return file_; }
 
   // The pool's options for it, once written to `folder`.
   ModelOptions WriteTo(const tollgate::test::TempDir& folder, int slots = 4, std::int64_t context_tokens = 512) const;

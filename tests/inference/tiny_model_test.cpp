@@ -216,8 +216,8 @@ TEST_CASE("Several answers to one prompt work through it once, and each is what 
   for (const std::string architecture : {"llama", "deepseek2"}) {
     INFO(architecture);
     const tollgate::test::TempDir folder;
-    ModelOptions model = TinyModel(architecture).WriteTo(folder);
-    model.prefix_cache_bytes = 0;  // The group shares without it.
+    ModelOptions model = TinyModel(architecture).WriteTo(folder, 5);  // Four run at once: the last is kept for another tenant.
+    model.prefix_cache_bytes = 0;                                     // The group shares without it.
     model.kv = KvType::kF32;
     model.step_tokens_max = 64;  // The prompt takes several steps.
     const auto pool = MakePool(model);

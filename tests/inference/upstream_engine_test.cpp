@@ -97,6 +97,63 @@ TEST_CASE("An upstream never computes beyond the allowance; when more is allowed
   CHECK(requests[2].connection <= kConnectionsMax);  // A parked sequence keeps no connection to itself.
 }
 
+TEST_CASE(
+    "A control token, of which an upstream that names no tokens gives no text, is counted once by its word, and nothing is asked again") {
+  struct Row {
+    const char* text;
+    const char* finish;
+    std::int64_t max_tokens, reported;
+    EndReason reason;
+    std::int64_t decoded, came;
+  };
+  for (const Row& row : {Row{"a", "length", 2, 2, EndReason::kLength, 2, 1}, Row{"", "length", 1, 1, EndReason::kLength, 1, 0},
+                         Row{"a", "length", 4, 9, EndReason::kLength, 4, 1}, Row{"", "stop", 5, 1, EndReason::kStop, 1, 1}}) {
+    ScriptedUpstream server([&](Exchange& e) {
+      e.Begin();
+      if (*row.text != 0) e.Write(Event(row.text));
+      e.Write(Event("") + Event("", {}, row.finish) + UsageEvent(8, row.reported) + kDone);
+      e.End();
+    });
+    const auto replica = StartUpstream(Upstream({server.url()}));
+    SequenceRequest request = AskUpstream(*replica);
+    request.max_tokens = row.max_tokens;
+    const Heard heard = HearAll(*SubmitTo(*replica, request));
+    CHECK(heard.end.reason == row.reason);
+    CHECK(heard.text == row.text);
+    CHECK(heard.end.tokens_decoded == row.decoded);
+    CHECK(heard.end.input_tokens_evaluated == 8);
+    CHECK(heard.end.reported.output_tokens == row.reported);
+    CHECK(heard.end.reported.came_tokens == row.came);
+    CHECK(heard.end.reported.differs == (row.reported != row.came));
+    CHECK(server.requests().size() == 1);
+  }
+}
+
+TEST_CASE("Behind a token without text an answer goes on from what is known of it") {
+  ScriptedUpstream server([&](Exchange& e) {
+    const bool first = Asked(e.request().body).prompt.size() == 8;
+    e.Begin();
+    e.Write(first ? Event("a") + Event("") + Event("", {}, "length") + UsageEvent(8, 2) : Event("b", {}, "stop") + UsageEvent(9, 2));
+    e.Write(kDone);
+    e.End();
+  });
+  const auto replica = StartUpstream(Upstream({server.url()}));
+  SequenceRequest request = AskUpstream(*replica);
+  request.allowance = 2;
+  const auto stream = SubmitTo(*replica, request);
+  Heard heard;
+  REQUIRE(Hear(*stream, heard) == Taken::kParked);
+  CHECK(stream->tokens_decoded() == 2);
+  stream->Allow(10, false);
+  REQUIRE(Hear(*stream, heard) == Taken::kEnd);
+  CHECK(heard.text == "ab");
+  CHECK(heard.end.tokens_decoded == 4);
+  const auto requests = server.requests();
+  REQUIRE(requests.size() == 2);
+  CHECK(Asked(requests[1].body).prompt.size() == 9);
+  CHECK(Asked(requests[1].body).max_tokens == 8);
+}
+
 TEST_CASE("max_tokens and the context bound what is asked for") {
   WordModel model{.words = 500};
   ScriptedUpstream server([&](Exchange& e) { model.Answer(e); });

@@ -63,6 +63,40 @@ TEST_CASE("An upstream that gives text alone is answered for by the file's vocab
   CHECK_FALSE(heard.end.reported.differs);
 }
 
+TEST_CASE("A server's answer is held against the grammar that it was sent, and what does not follow it ends before it leaves") {
+  const tollgate::test::TempDir folder;
+  const ModelOptions model = TinyModel("llama").WriteTo(folder);
+  struct Row {
+    std::vector<std::string> events;
+    const char* finish;
+    const char* text;  // That leaves.
+    EndReason reason;
+  };
+  for (const Row& row :
+       {Row{{"{\"a\"", ":1}"}, "stop", "{\"a\":1}", EndReason::kStop}, Row{{"Sure", "!"}, "stop", "", EndReason::kEngineFailed},
+        Row{{"{\"a\"", ":1"}, "stop", "{\"a\":1", EndReason::kEngineFailed}, Row{{"{}", "."}, "stop", "{}", EndReason::kEngineFailed},
+        Row{{"{}"}, "length", "{}", EndReason::kEngineFailed}}) {
+    ScriptedUpstream server([&](Exchange& e) {
+      e.Begin();
+      for (const std::string& text : row.events) e.Write(Event(text));
+      e.Write(Event("", {}, row.finish) + kDone);
+      e.End();
+    });
+    const auto pool = MakePool(OverHttp(model, server.url()));
+    SequenceRequest request = Ask(*pool, "hello");
+    request.json = true;
+    const Heard heard = HearAll(*Submit(*pool, request));
+    INFO(heard.text << ": " << heard.end.status.ToString());
+    CHECK(heard.end.reason == row.reason);
+    CHECK(heard.text == row.text);
+    CHECK(server.requests().size() == 1);  // Nobody is asked to go on within a grammar.
+    CHECK(server.requests()[0].body.find("\"structured_outputs\":{\"grammar\":") != std::string::npos);
+  }
+  ModelOptions other = OverHttp(model, "http://127.0.0.1:1");
+  other.upstream.kind = UpstreamKind::kTensorRtLlm;
+  CHECK_FALSE(MakePool(other)->models()[0].grammars);
+}
+
 TEST_CASE("Inputs have the same tokens, and vectors the same length, for an upstream as for the model in this process") {
   const tollgate::test::TempDir folder;
   ScriptedUpstream server([](Exchange& e) { e.Cut(); });

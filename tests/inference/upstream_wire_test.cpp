@@ -24,6 +24,7 @@ TEST_CASE("A request carries token ids, the salt and the priority that are ours,
   ask.sampling.top_k = 7;
   ask.sampling.repeat_penalty = 1.25;
   ask.sampling.seed = ~0ULL;
+  ask.grammar = "root ::= \"a\\n\"";
   const json::object vllm = BodyOf(UpstreamKind::kVllm, ask);
   CHECK(vllm.at("model") == "a \"model\"");
   CHECK(vllm.at("prompt") == json::array({1, 22, 333}));
@@ -37,16 +38,20 @@ TEST_CASE("A request carries token ids, the salt and the priority that are ours,
   CHECK(vllm.at("cache_salt") == "salt");
   CHECK(vllm.at("priority") == 2);
   CHECK(vllm.at("return_token_ids") == true);
+  CHECK(vllm.at("structured_outputs") == json::object{{"grammar", ask.grammar}});
+  CHECK_FALSE(BodyOf(UpstreamKind::kVllm, {}).contains("structured_outputs"));
   CHECK_FALSE(vllm.contains("stop"));
   CHECK_FALSE(vllm.contains("user"));
 
   const json::object sglang = BodyOf(UpstreamKind::kSglang, ask);
   CHECK(sglang.at("cache_salt") == "salt");
+  CHECK(sglang.at("ebnf") == json::string(ask.grammar));
   CHECK_FALSE(sglang.contains("return_token_ids"));
   const json::object tensorrt = BodyOf(UpstreamKind::kTensorRtLlm, ask);
   for (const char* unknown : {"cache_salt", "priority", "return_token_ids", "cache_prompt"}) CHECK_FALSE(tensorrt.contains(unknown));
   const json::object llama = BodyOf(UpstreamKind::kLlamaServer, ask);
   CHECK(llama.at("cache_prompt") == false);
+  CHECK(llama.at("grammar") == json::string(ask.grammar));
   CHECK(llama.at("repeat_penalty") == 1.25);
   CHECK_FALSE(llama.contains("cache_salt"));
   CHECK_FALSE(BodyOf(UpstreamKind::kVllm, ask, false).contains("priority"));

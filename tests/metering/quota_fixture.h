@@ -30,7 +30,9 @@ inline v1::TokenCounts Used(std::int64_t input, std::int64_t output) {
 
 // One instance over a store of its own, at 2026-11-25T22:00:00Z.
 struct Fixture {
-  explicit Fixture(std::vector<QuotaRule> rules, bool queued = false) : leases(store, clock, holder, queued), quotas(clock, leases) {
+  explicit Fixture(std::vector<QuotaRule> rules, bool queued = false, std::chrono::microseconds store_ahead = {})
+      : leases(store, clock, holder, queued), quotas(clock, leases) {
+    leases.SetAhead(store_ahead);
     SetRules(std::move(rules));
     while (leases.Deliver()) {
     }

@@ -35,6 +35,28 @@ TEST_CASE("A stream ends at the very last token that the quota has") {
   CHECK(base::Message(refused) == "team search has used 1,000 of 1,000 tokens; resets 2026-12-01T00:00:00Z");
 }
 
+TEST_CASE("A window begins and ends by the store's clock, however wrong the instance's is") {
+  struct Row {
+    std::chrono::seconds ahead;
+    const char* resets;
+    std::chrono::seconds left;  // Of the store's minute, at first.
+  };
+  // Here it is 22:00:00.
+  for (const Row& row : {Row{40s, "22:01:00Z", 20s}, Row{-40s, "22:00:00Z", 40s}, Row{-59s, "22:00:00Z", 59s}}) {
+    INFO("the store is " << row.ahead.count() << " s ahead");
+    Fixture f({Rule(kKey, Meter::kRequests, Window::kMinute, 2)}, false, row.ahead);
+    CHECK(f.Serve(1, 1).ok());
+    CHECK(f.Serve(1, 1).ok());
+    CHECK(base::Message(f.Serve(1, 1)).find(row.resets) != std::string::npos);
+    f.Advance(row.left - 1s);
+    CHECK_FALSE(f.Serve(1, 1).ok());
+    f.Advance(2s);
+    CHECK(f.Serve(1, 1).ok());
+    CHECK(f.Serve(1, 1).ok());
+    CHECK_FALSE(f.Serve(1, 1).ok());
+  }
+}
+
 TEST_CASE("A prompt is reserved wholly or not at all, and its output as far as there is any") {
   Fixture f({Rule(kTeam, Meter::kTokens, Window::kMonth, 100)});
   auto admission = f.Admit();

@@ -324,12 +324,21 @@ TEST_CASE("Two hundred sentences of ordinary business hold nothing") {
   const auto policies = EveryDetector();
   std::ifstream in(std::string(TOLLGATE_SOURCE_DIR) + "/tests/policy/data/business_sentences.txt");
   int sentences = 0;
+  std::string all;
+  std::vector<Message> prompt;
   for (std::string line; std::getline(in, line);) {
     if (line.starts_with("# ")) continue;
     ++sentences;
     for (const RuleOutcome& outcome : MustFilter(*policies, line).verdict.rules) FAIL_CHECK(outcome.rule_id << ": " << line);
+    all += line + "\n";
+    prompt.push_back({Role::kUser, "", {line}});
   }
   CHECK(sentences == 200);
+  // A prompt is also decoded, and read over the seams of its messages.
+  prompt.push_back({Role::kSystem, "", {all}});
+  const auto inspection = policies->Inspect({}, prompt);
+  REQUIRE(inspection.ok());
+  for (const RuleOutcome& outcome : inspection->verdict.rules) FAIL_CHECK("in a prompt: " << outcome.rule_id);
 }
 
 }  // namespace tollgate::policy

@@ -52,6 +52,7 @@ std::vector<std::string> NearMisses(const SecretTemplate& its, std::mt19937_64& 
   out.emplace_back(secret.rbegin(), secret.rend());
   if (!IsPassword(its.detector)) out.push_back(secret.substr(0, std::min(secret.size(), open + 3)) + "! is how it begins.");
   if (!IsPassword(its.detector)) out.push_back(Broken(secret, open));
+  if (!IsPassword(its.detector)) out.push_back(secret.substr(0, open + 2) + "..." + secret.substr(secret.size() - 4));
   // Of some the host or the field tells, not how it begins.
   const bool names_place = its.pattern.substr(0, open).find_first_of(":=") != std::string::npos;
   if (!IsPassword(its.detector) && open >= 3 && !names_place)

@@ -18,6 +18,7 @@ TEST_CASE("The plain form of a text is what a reader takes it for") {
       {"\U0001D429\U0001D41A\u24e2\u24e2", "pass"},
       {"p\u0430\u0443p\u0430l \u0410\u0412\u0421 \u03bf\u03c1", "paypal ABC op"},
       {"\u0406BAN \u0456d", "IBAN id"},
+      {"G\u0130ZL\u0130 STRA\u1e9eE \u023a\u2c6f k\u0131", "GIZLI STRA\u00dfE \u2c65\u0250 ki"},
       {"4111\u200b1111\u00ad1\u2060\ufeff1", "4111111111"},
       {"\u202esecret\u202c \u2066x\u2069", "secret x"},
       {"p\u0337r\u0337o\u0337j\u0337", "proj"},

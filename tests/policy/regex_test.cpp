@@ -137,6 +137,20 @@ TEST_CASE("The syntax means what RE2 means by it, leftmost-longest") {
        "E",
        "0-7"},
       {"(?i)\xC3\xA9t\xC3\xA9", "\xC3\x89T\xC3\x89", "0-5"},
+      {"(?i)\xC8\x9B"
+       "ar\xC4\x83",
+       "\xC8\x9A"
+       "AR\xC4\x82",
+       "0-6"},
+      {"(?i)\u10d0\u1c91", "\u1c90\u10d1", "0-6"},
+      {"(?i)[\u1ea3-\u1ea4]+", "\u1ea2\u1ea5", "0-6"},
+      {"(?i)\u03c3+", "\u03a3\u03c3\u03c2", "0-6"},
+      {"(?i)\u03a3+", "\u03a3\u03c3\u03c2", "0-6"},
+      {"(?i)\u03b8+", "\u0398\u03b8\u03d1", "0-6"},
+      {"(?i)\u01c5", "\u01c4 \u01c6", "0-2 3-5"},
+      {"(?i)\u1e9e", "\u1e9e \u00df", "0-3 4-6"},
+      {"(?i)\u212a", "k K", "0-1 2-3"},
+      {"(?i)[^\u021b]", "\u021a", ""},
       {"(?i:a)b", "Ab AB", "0-2"},
       {"a(?i)b|c", "aB C", "0-2 3-4"},
       {"(?P<year>\\d{4})", "2026", "0-4"},
@@ -278,6 +292,7 @@ TEST_CASE("Widths, required literals and bytes are derived from the tree") {
   CHECK(width("a+") == "1..-1");
   CHECK(width("\xC3\xA9.") == "3..6");
   CHECK(width("\\b$") == "0..0");
+  CHECK(width("(?i)ks\u00df") == "4..4");  // Not the Kelvin sign, the old s, the capital of three bytes.
 
   const auto literals = [](const char* regex) {
     std::string out;
@@ -291,12 +306,28 @@ TEST_CASE("Widths, required literals and bytes are derived from the tree") {
   CHECK(literals("a?b*").empty());
   CHECK(literals("(?:foo|\\d+)").empty());
   CHECK(literals("(?:secret)+") == "secret ");
+  CHECK(literals("(?i)\u0164AJN\u00c9 \u03a3\u03a3\u03a3") == "\u0165ajn\u00e9 \u03c3\u03c3\u03c3 ");
   CHECK(literals("(?:\\b|_)gh[pso]_[a-z]{3}") == "gho_ ghp_ ghs_ ");
 
   CHECK(UnboundedBytes(MustParse("ab*[0-9]+c"))['b']);
   CHECK(UnboundedBytes(MustParse("ab*[0-9]+c"))['7']);
   CHECK_FALSE(UnboundedBytes(MustParse("ab*[0-9]+c"))['a']);
   CHECK(RequiredBytes(MustParse("[A-Z]{3}-\\d+")).front()['-']);
+}
+
+TEST_CASE("A pattern's beginning goes up to its literal, in each branch") {
+  const std::pair<const char*, const char*> rows[] = {
+      {"\\bghp_[a-z]{36}\\b", "\\bghp_"},
+      {"(?:\\b|_)(?:ghp_[a-z]{36}|xox[bp]-[0-9]{4})(?:z|$)", "(?:\\b|_)(?:ghp_|xox[bp]-)"},
+      {"[a-z]{1,8}@[a-z]{2,8}\\.com", "[a-z]{1,8}@[a-z]{2,8}\\.com"},  // ".com" says more than "@".
+      {"[a-z]{1,8}::[a-z]{2,8}", "[a-z]{1,8}::"},
+      {"[a-z]{3}", "[a-z]{3}"},  // None.
+      {"abc", "abc"},
+  };
+  for (const auto& [regex, beginning] : rows) {
+    INFO(regex);
+    CHECK(PrintRegex(UpToLiteral(MustParse(regex))) == PrintRegex(MustParse(beginning)));
+  }
 }
 
 TEST_CASE("The live suffix is exactly what some continuation makes a match") {

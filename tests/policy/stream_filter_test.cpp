@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "tests/policy/policy_support.h"
 
 namespace tollgate::policy {
@@ -16,6 +18,34 @@ std::string Finish(StreamFilter& filter) {
 }
 
 }  // namespace
+
+TEST_CASE("At the verdict on a span no byte at or behind its beginning has left, whatever the action and the pieces") {
+  const std::string text = "Ask bob@example.com or, of project falcon, ann@example.org: key_0123456789 falcon";
+  for (const char* action : {"redact", "mask, keep_last: 2", "hash, salt: 0123456789abcdef", "flag", "block"}) {
+    for (const char* detect : {"personal_data: email", "keywords: [falcon, project falcon]", "regex: 'key_[0-9]{4,10}'"}) {
+      const auto policies =
+          MustCompile(fmt::format("version: 1\nname: t\nrules:\n  - {{id: r, detect: {{{}}}, do: {}}}\n", detect, action));
+      for (std::size_t size = 1; size < 12; ++size) {
+        INFO(action << " " << detect << " in pieces of " << size);
+        const auto filter = policies->OpenOutput({});
+        std::string given;
+        std::size_t judged = 0;
+        for (std::size_t at = 0; at <= text.size(); at += size) {
+          const std::int64_t out = filter->decided_bytes();
+          const std::size_t bytes = given.size();
+          given += Push(*filter, std::string_view(text).substr(at, size));
+          if (at + size > text.size()) given += Finish(*filter);
+          if (filter->verdict().rules.empty()) continue;
+          const std::vector<Span>& spans = filter->verdict().rules[0].spans;
+          if (judged == 0) CHECK(static_cast<std::int64_t>(bytes) <= spans[0].begin);
+          for (; judged < spans.size(); ++judged) CHECK(out <= spans[judged].begin);
+        }
+        CHECK(judged == MustFilter(*policies, text).verdict.rules[0].spans.size());
+        CHECK(given == MustFilter(*policies, text).text);
+      }
+    }
+  }
+}
 
 TEST_CASE("Only what could still become a match is held") {
   const auto policies = MustCompile(OneRule("{personal_data: email}", "redact"));
@@ -37,6 +67,30 @@ TEST_CASE("Only what could still become a match is held") {
   CHECK(filter->replaced()[0] == std::pair<std::int64_t, std::int64_t>(12, 19));
   CHECK(filter->verdict().action == Action::kRedact);
   CHECK(filter->verdict().rules[0].count == 1);
+}
+
+TEST_CASE("What counts beside a word alone is held behind that word alone") {
+  const auto policies = MustCompile(OneRule("{personal_data: us_routing_number}", "redact"));
+  const auto filter = policies->OpenOutput({});
+  CHECK(Push(*filter, "Order 0210") == "Order 0210");
+  CHECK(Push(*filter, "00021. Routing ") == "00021. Routing ");
+  CHECK(Push(*filter, "0210").empty());
+  CHECK(filter->held_bytes() == 4);
+  CHECK(Push(*filter, "00021.") == "[US_ROUTING_NUMBER].");
+}
+
+TEST_CASE("What begins with its own mark is held from its first letter") {
+  const auto policies = MustCompile(OneRule("{regex: ['\\bgh[op]_[a-z]{8}', '\\d{2,4} EUR']}", "redact"));
+  const auto filter = policies->OpenOutput({});
+  CHECK(Push(*filter, "a g") == "a ");
+  CHECK(Push(*filter, "o, sigh") == "go, sigh");
+  CHECK(Push(*filter, ". gh").starts_with(". "));
+  CHECK(Push(*filter, "p_abcd").empty());
+  CHECK(filter->held_bytes() == 8);
+  CHECK(Push(*filter, "efgh 12").starts_with("["));
+  CHECK(Push(*filter, "34 EU").empty());
+  CHECK(filter->held_bytes() == 7);
+  CHECK(Push(*filter, "X") == "1234 EUX");
 }
 
 TEST_CASE("A block releases what came before, and nothing after it ever") {

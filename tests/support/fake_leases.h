@@ -2,6 +2,7 @@
 // Several instances may share one store. Exchanges are answered at once, or when the test delivers them; answers can be lost.
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <map>
 #include <utility>
@@ -113,6 +114,8 @@ class FakeLeases final : public metering::Leases {
 
   std::size_t queued() const { return jobs_.size(); }
   void SetAway(bool away) { away_ = away; }
+  // The store's clock is so far before the instance's.
+  void SetAhead(std::chrono::microseconds by) { ahead_ = by; }
 
   // Answers the oldest exchange; false if there is none. Queued mode, one thread.
   bool Deliver(Answer answer = Answer::kDone) {
@@ -128,7 +131,7 @@ class FakeLeases final : public metering::Leases {
 
  private:
   absl::StatusOr<metering::LeaseReply> Run(const std::vector<metering::LeaseAsk>& asks) {
-    return store_.Exchange(holder_, asks, clock_.Wall(), clock_.Mono());
+    return store_.Exchange(holder_, asks, clock_.Wall() + ahead_, clock_.Mono());
   }
 
   FakeLeaseStore& store_;
@@ -136,6 +139,7 @@ class FakeLeases final : public metering::Leases {
   const metering::Holder holder_;
   const bool queued_;
   bool away_ = false;
+  std::chrono::microseconds ahead_{0};
   std::deque<std::pair<std::vector<metering::LeaseAsk>, Done>> jobs_;
 };
 

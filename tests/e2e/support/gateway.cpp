@@ -8,6 +8,10 @@
 #include <regex>
 #include <stdexcept>
 
+#include <grpcpp/client_context.h>
+
+#include "grpc/health/v1/health.grpc.pb.h"
+#include "tests/e2e/support/admin.h"
 #include "tests/e2e/support/http_client.h"
 
 namespace tollgate::e2e {
@@ -40,6 +44,19 @@ int Gateway::Stop(milliseconds patience) {
 }
 
 bool Gateway::Ready() const { return Get(probes_, "/readyz").status == 200; }
+
+bool Gateway::Serving() const {
+  namespace health = grpc::health::v1;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  health::HealthCheckRequest request;
+  request.set_service("tollgate.v1.Inference");
+  health::HealthCheckResponse response;
+  const grpc::Status status = health::Health::NewStub(ChannelTo(grpc_))->Check(&context, request, &response);
+  if (!status.ok()) throw std::runtime_error("gRPC's health does not answer: " + status.error_message());
+  return response.status() == health::HealthCheckResponse::SERVING;
+}
+
 std::string Gateway::Metrics() const { return Get(probes_, "/metrics").body; }
 
 int Gateway::ModelProcess(const std::string& model) const {

@@ -59,6 +59,37 @@ TEST_CASE("Nothing is decoded while the REQUEST record is not durable") {
   CHECK(ReplyOf(running.get()).text == "hello");
 }
 
+TEST_CASE("A value that its author spells over two turns is hidden in both before the model sees them, or blocked") {
+  for (const bool blocks : {false, true}) {
+    test::World world(std::string("version: 1\nname: house\nrules:\n  - {id: card, where: {direction: input}, "
+                                  "detect: {personal_data: card}, do: ") +
+                      (blocks ? "block}\n" : "redact}\n"));
+    v1::ChatRequest ask = world.Ask("My card is 4111 1111 ");
+    for (const auto& [role, text] : {std::pair{v1::ROLE_ASSISTANT, "Go on."}, std::pair{v1::ROLE_USER, "1111 1111, thanks"}}) {
+      v1::ChatMessage* message = ask.add_messages();
+      message->set_role(role);
+      message->add_parts(text);
+    }
+    const auto outcome = world.Chat(ask);
+    CHECK(world.Kinds() == (blocks ? "DENY" : "REQUEST FINAL"));
+    CHECK(std::holds_alternative<Failure>(outcome) == blocks);
+    const audit::Entry entry = world.journal.entries()[0];
+    const v1::Verdict& verdict = blocks ? entry.record.deny().input_verdict() : entry.record.request().input_verdict();
+    REQUIRE(verdict.rules_size() == 1);
+    CHECK(verdict.rules(0).count() == 1);
+    REQUIRE(verdict.rules(0).spans_size() == 2);
+    CHECK((verdict.rules(0).spans(0).message() == 0 && verdict.rules(0).spans(0).begin() == 11));
+    CHECK((verdict.rules(0).spans(1).message() == 2 && verdict.rules(0).spans(1).end() == 9));
+    if (blocks) continue;
+    const v1::SealedContent content = world.Content(entry);
+    REQUIRE(content.prompt_used_size() == 3);
+    CHECK(content.prompt_used(0).parts(0) == "My card is [CARD]");
+    CHECK(content.prompt_used(1).parts(0) == "Go on.");
+    CHECK(content.prompt_used(2).parts(0) == ", thanks");
+    CHECK(ReplyOf(outcome).text == ", thanks");
+  }
+}
+
 TEST_CASE("A stream's bytes are on record before they are written, and add up to the whole") {
   test::World world;
   world.options.segment = std::chrono::milliseconds(0);

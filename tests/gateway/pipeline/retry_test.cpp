@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "tests/gateway/pipeline/watched_pool.h"
 #include "tests/gateway/pipeline/world.h"
 
 using namespace tollgate;
@@ -186,5 +187,24 @@ TEST_CASE("Where a reply cannot be taken back the rule acts at once") {
     CHECK(said.end.retries(0).times() == 0);
     CHECK(said.end.retries(0).gave_up());
     CHECK(said.end.tokens().discarded() == 0);
+  }
+}
+
+TEST_CASE("Of a model that cannot take its output back nothing is written anew: the rule acts at once, and that is on record") {
+  for (const bool streamed : {false, true}) {
+    test::WatchedPool pool;
+    test::World world(Rule(kNumber, "block", 3));
+    pool.inner = &world.pool();
+    pool.rewinds = false;
+    world.pool_between = &pool;
+    const Said said = Say(world, world.Ask("!say call 555-1234 now"), streamed);
+    CHECK(said.finish == "CONTENT_FILTER");
+    CHECK(said.text == "call ");
+    REQUIRE(said.end.retries_size() == 1);
+    CHECK(said.end.retries(0).rule_id() == "number");
+    CHECK(said.end.retries(0).times() == 0);
+    CHECK(said.end.retries(0).gave_up());
+    CHECK(said.end.tokens().discarded() == 0);
+    CHECK(pool.Take().size() == 1);
   }
 }

@@ -1,4 +1,5 @@
-// A pool between the pipeline and the world's own: does what that does, and keeps what it was asked to work on.
+// A pool between the pipeline and the world's own: does what that does, and keeps what it was asked to work on. Its models may be such
+// whose output cannot be taken back.
 #pragma once
 
 #include <memory>
@@ -25,7 +26,8 @@ struct WatchedWork {
 
 class WatchedPool final : public inference::Pool {
  public:
-  inference::Pool* inner = nullptr;  // Set before the first call.
+  inference::Pool* inner = nullptr;  // Set before the first call, as
+  bool rewinds = true;               // this: false = no model rewinds.
 
   // What has come since the last Take.
   std::vector<WatchedWork> Take() {
@@ -33,8 +35,16 @@ class WatchedPool final : public inference::Pool {
     return std::exchange(seen_, {});
   }
 
-  std::vector<inference::ModelInfo> models() const override { return inner->models(); }
-  absl::StatusOr<inference::ModelInfo> Find(std::string_view name) const override { return inner->Find(name); }
+  std::vector<inference::ModelInfo> models() const override {
+    std::vector<inference::ModelInfo> out = inner->models();
+    for (inference::ModelInfo& model : out) model.rewinds = model.rewinds && rewinds;
+    return out;
+  }
+  absl::StatusOr<inference::ModelInfo> Find(std::string_view name) const override {
+    auto model = inner->Find(name);
+    if (model.ok()) model->rewinds = model->rewinds && rewinds;
+    return model;
+  }
   absl::Status Load(inference::ModelOptions model) override { return inner->Load(std::move(model)); }
   absl::Status Check(const inference::ModelOptions& model) const override { return inner->Check(model); }
   absl::Status LoadAdapter(inference::AdapterOptions adapter) override { return inner->LoadAdapter(std::move(adapter)); }
