@@ -43,8 +43,8 @@ std::string Banner(const BannerFacts& facts) {
   out += fmt::format(
       "# OpenAI SDK for Python, in an environment of its own\n"
       "python3 -m venv var/openai && var/openai/bin/pip install openai\n\n"
-      "{} var/openai/bin/python -c 'from openai import OpenAI; print(OpenAI().chat.completions.create(model=\"{}\", max_tokens=60, temperature=0, "
-      "messages=[{{\"role\": \"user\", \"content\": \"Why is the sky blue?\"}}]).choices[0].message.content)'\n\n",
+      "{} var/openai/bin/python -c 'from openai import OpenAI; print(OpenAI().chat.completions.create(model=\"{}\", max_tokens=60, "
+      "temperature=0, messages=[{{\"role\": \"user\", \"content\": \"Why is the sky blue?\"}}]).choices[0].message.content)'\n\n",
       openai, at.model);
   out += fmt::format(
       "# OpenAI SDK for Node (npm install openai)\n"

@@ -1,4 +1,4 @@
-// The packs: each compiles, passes its own tests, is told nothing worse than a note by lint, and stands in docs/packs.md.
+// The packs: each compiles, passes its own tests, is told nothing worse than a note by lint, and has a page in docs/packs.
 #include <fmt/format.h>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
@@ -29,6 +29,13 @@ constexpr const char* kOrdinary[] = {
     "sha256 9fceb02d0ae598e95dc970b74767f19372d61af8c3f2b1a09d8e7f6a5b4c3d2e, uuid 7b2c1f5e-4b1d-4c6a-9f7e-2d5a8c3b1e90",
     "What is the boiling point of water at 2,000 m?",
 };
+
+std::string Page(const std::string& path) {
+  auto text = base::ReadFile(std::string(TOLLGATE_SOURCE_DIR) + "/" + path);
+  INFO(path);
+  REQUIRE(text.ok());
+  return *std::move(text);
+}
 
 }  // namespace
 
@@ -84,18 +91,39 @@ TEST_CASE("All packs may be in force together, and leave ordinary sentences alon
   }
 }
 
-TEST_CASE("The page of the packs has a section for each, and names its rules") {
-  const auto page = base::ReadFile(std::string(TOLLGATE_SOURCE_DIR) + "/docs/packs.md");
-  REQUIRE(page.ok());
+TEST_CASE("Each pack has a page that names its rules and no others, and the page of the packs leads to it") {
+  const std::string index = Page("docs/packs.md");
   for (const PolicySource& source : AllPacks()) {
-    const std::size_t at = page->find(fmt::format("\n## {}\n", source.name));
     INFO(source.name);
-    REQUIRE(at != std::string::npos);
-    const std::string section = page->substr(at, page->find("\n## ", at + 1) - at);
-    for (const RuleDescription& rule : MustCompile(source.yaml)->Describe()) {
+    CHECK_THAT(index, Catch::Matchers::ContainsSubstring(fmt::format("[packs/{0}.md](packs/{0}.md)", source.name)));
+    const std::string page = Page(fmt::format("docs/packs/{}.md", source.name));
+    CHECK(page.starts_with(fmt::format("# {}: ", source.name)));
+    for (const char* section : {"Rules", "Where it acts", "What it does not see", "To make it yours", "Its tests"})
+      CHECK_THAT(page, Catch::Matchers::ContainsSubstring(fmt::format("\n## {}\n", section)));
+    const auto rules = MustCompile(source.yaml)->Describe();
+    for (const RuleDescription& rule : rules) {
       INFO(rule.id);
-      CHECK(section.find(fmt::format("| `{}` |", rule.id)) != std::string::npos);
+      const std::size_t at = page.find(fmt::format("\n| `{}` |", rule.id));
+      REQUIRE(at != std::string::npos);
+      CHECK(page.substr(at, page.find('\n', at + 1) - at).ends_with(fmt::format("| {} |", rule.severity)));
     }
+    std::size_t rows = 0;
+    for (std::size_t at = 0; (at = page.find(fmt::format("\n| `{}.", source.name), at)) != std::string::npos; ++at) ++rows;
+    CHECK(rows == rules.size());
+  }
+}
+
+TEST_CASE("What a pack's page adds compiles beside the pack and passes its tests") {
+  for (const PolicySource& pack : AllPacks()) {
+    INFO(pack.name);
+    const std::string page = Page(fmt::format("docs/packs/{}.md", pack.name));
+    const std::size_t at = page.find("```yaml\n");
+    REQUIRE(at != std::string::npos);
+    const std::string rules = page.substr(at + 8, page.find("```", at + 8) - at - 8);
+    const PolicySource both[] = {pack, {"page", "version: 1\nname: page\nrules:\n" + rules}};
+    const auto compiled = PolicySet::Compile(both);
+    INFO(base::Message(compiled.status()));
+    CHECK(compiled.ok());
   }
 }
 
