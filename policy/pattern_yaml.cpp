@@ -11,6 +11,7 @@
 #include "base/nearest_word.h"
 #include "policy/catalog.h"
 #include "policy/hosts.h"
+#include "policy/regex_forms.h"
 
 namespace tollgate::policy {
 namespace {
@@ -22,10 +23,14 @@ absl::Status ReadRegex(const YamlReader& yaml, const YAML::Node& node, std::int6
     auto tree = ParseRegex(patterns[i], rule.ignore_case);
     if (!tree.ok()) return yaml.Wrong(at, "regex: " + base::Message(tree.status()));
     const bool unbounded = WidthOf(*tree).max == RegexNode::kUnbounded;
-    PatternSpec spec;
-    spec.regex = *std::move(tree);
-    spec.cap = patterns.size() > 1 && !unbounded ? 0 : cap;
-    auto pattern = Pattern::Compile(std::move(spec));
+    const auto compile = [&](RegexNode regex) {
+      PatternSpec spec;
+      spec.regex = std::move(regex);
+      spec.cap = patterns.size() > 1 && !unbounded ? 0 : cap;
+      return Pattern::Compile(std::move(spec));
+    };
+    auto pattern = compile(rule.as_written ? *tree : InBothForms(*tree));
+    if (!pattern.ok() && !rule.as_written) pattern = compile(*tree);  // Too wide for both.
     if (!pattern.ok()) return yaml.Wrong(at, "regex: " + base::Message(pattern.status()));
     rule.patterns.push_back(*std::move(pattern));
   }

@@ -46,8 +46,9 @@ struct Page {
 
 bool Unseen(UChar32 c) {
   if (u_hasBinaryProperty(c, UCHAR_DEFAULT_IGNORABLE_CODE_POINT)) return true;
-  if (c >= 0xFFF9 && c <= 0xFFFB) return true;  // Interlinear annotation.
-  if (c == 0x2800) return true;                 // An empty Braille cell.
+  if (c >= 0xFFF9 && c <= 0xFFFB) return true;   // Interlinear annotation.
+  if (c == 0x2800) return true;                  // An empty Braille cell.
+  if (c == 0x3099 || c == 0x309A) return false;  // They spell kana, and half-width kana have no other way to.
   if ((U_GET_GC_MASK(c) & (U_GC_MN_MASK | U_GC_ME_MASK)) == 0) return false;
   UErrorCode error = U_ZERO_ERROR;
   return uscript_getScript(c, &error) == USCRIPT_INHERITED;  // Marks that go on any letter; those of a script spell it.
@@ -58,6 +59,16 @@ const icu::Normalizer2& Nfkc() {
   const icu::Normalizer2* out = icu::Normalizer2::getNFKCInstance(error);
   TG_CHECK(U_SUCCESS(error), "ICU has no NFKC data");
   return *out;
+}
+
+std::string Normalised(const icu::Normalizer2* (*instance)(UErrorCode&), std::string_view text) {
+  UErrorCode error = U_ZERO_ERROR;
+  const icu::Normalizer2* form = instance(error);
+  TG_CHECK(U_SUCCESS(error), "ICU has no data of NFC and NFD");
+  std::string out;
+  const icu::StringPiece piece(text.data(), static_cast<std::int32_t>(text.size()));
+  form->normalize(icu::UnicodeString::fromUTF8(piece), error).toUTF8String(out);
+  return U_SUCCESS(error) ? out : std::string(text);
 }
 
 class LookAlikes {
@@ -254,15 +265,8 @@ std::size_t FirstDisguised(std::string_view text, Behind& behind, bool more) {
 
 std::string ToPlain(std::string_view text) { return PlainText().Append(text); }
 
-std::string Decomposed(std::string_view text) {
-  UErrorCode error = U_ZERO_ERROR;
-  const icu::Normalizer2* nfd = icu::Normalizer2::getNFDInstance(error);
-  TG_CHECK(U_SUCCESS(error), "ICU has no NFD data");
-  std::string out;
-  const icu::StringPiece piece(text.data(), static_cast<std::int32_t>(text.size()));
-  nfd->normalize(icu::UnicodeString::fromUTF8(piece), error).toUTF8String(out);
-  return U_SUCCESS(error) ? out : std::string(text);
-}
+std::string Decomposed(std::string_view text) { return Normalised(icu::Normalizer2::getNFDInstance, text); }
+std::string Composed(std::string_view text) { return Normalised(icu::Normalizer2::getNFCInstance, text); }
 
 bool LooksLatin(char32_t c) {
   std::string_view form;

@@ -43,8 +43,8 @@ bool IsAsciiButForI(std::string_view word) {
   return true;
 }
 
-// A keyword as it is written, with its accents as characters of their own, and as the plain form of a text has it. Not where that is ASCII:
-// the plain form of a Russian word may be an English one. The Turkish ı is no disguise: its capital is that of i.
+// A keyword as it is written, with its accents on its letters or as characters of their own, and as the plain form of a text has it. Not
+// where that is ASCII: the plain form of a Russian word may be an English one. The Turkish ı is no disguise: its capital is that of i.
 std::vector<std::string> FormsOf(const std::string& word, const Rule& rule) {
   std::vector<std::string> out = {word};
   if (rule.as_written) return out;
@@ -52,7 +52,7 @@ std::vector<std::string> FormsOf(const std::string& word, const Rule& rule) {
     return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<signed char>(c) >= 0; });
   };
   if (is_ascii(word)) return out;
-  for (const std::string& form : {Decomposed(word), ToPlain(word)}) {
+  for (const std::string& form : {Composed(word), Decomposed(word), ToPlain(word), Composed(ToPlain(word))}) {
     const bool blank = form.find_first_not_of(' ') == std::string::npos;
     const bool is_its = !is_ascii(form) || (rule.ignore_case && IsAsciiButForI(word));
     if (!blank && is_its && std::find(out.begin(), out.end(), form) == out.end()) out.push_back(form);

@@ -139,6 +139,69 @@ TEST_CASE("Accents may be characters of their own in keywords") {
   CHECK(MustFilter(*policies, "etoile cokol").text == "etoile cokol");
 }
 
+TEST_CASE("Kana are found in half width, and with their marks as characters of their own") {
+  const std::string full = "\u30d1\u30b9\u30ef\u30fc\u30c9", half = "\uff8a\uff9f\uff7d\uff9c\uff70\uff84\uff9e";
+  const std::string parted = "\u30cf\u309a\u30b9\u30ef\u30fc\u30c8\u3099";
+  for (const std::string& word : {full, half, parted}) {
+    for (const std::string& detect : {"{keywords: ['" + word + "']}", "{regex: '" + word + "'}"}) {
+      if (detect.starts_with("{regex: '\uff8a")) continue;  // It says which width it means.
+      const auto policies = MustCompile(OneRule(detect, "redact"));
+      for (const std::string& written : {full, half, parted}) {
+        INFO(detect << " in " << written);
+        const std::string text = "\u65e5" + written + "\u306f " + written;
+        const Filtered whole = MustFilter(*policies, text);
+        CHECK(whole.text == "\u65e5[REDACTED]\u306f [REDACTED]");
+        for (const std::size_t points : {1, 2, 3}) CheckStream(*policies, text, whole, [points] { return points; });
+      }
+    }
+  }
+  const auto other = MustCompile(OneRule("{keywords: [\u30cf\u30b9]}", "redact"));
+  CHECK(MustFilter(*other, "\uff8a\uff9f\uff7d").text == "\uff8a\uff9f\uff7d");
+}
+
+TEST_CASE("A regex finds its letters with their accents on them or behind them, whichever way it is written") {
+  struct Row {
+    const char *detect, *text, *filtered;
+  };
+  const Row rows[] = {
+      {"{regex: caf\u00e9}", "caf\u00e9 cafe\u0301 cafe", "# # cafe"},
+      {"{regex: cafe\u0301}", "caf\u00e9 cafe\u0301 cafe", "# # cafe"},
+      {
+          "{regex: 'caf\u00e9+!'}",
+          "caf\u00e9e\u0301\u00e9! cafe\u0301e\u0301! cafe\u0301\u0301!",
+          "# # cafe\u0301\u0301!",
+      },
+      {"{regex: '\u00e9t\u00e9', ignore_case: true}", "E\u0301TE\u0301 \u00c9te\u0301 ete", "# # ete"},
+      {"{regex: 'e\u0301te\u0301', ignore_case: true}", "E\u0301TE\u0301 \u00c9te\u0301 ete", "# # ete"},
+      {"{regex: 'n[\u00e9\u00e8]e'}", "n\u00e9e ne\u0301e ne\u0300e nee ne\u0308e", "# # # nee ne\u0308e"},
+      {"{regex: 'm\u1ead.t?'}", "m\u1eadt ma\u0323\u0302t ma\u0302t", "# # ma\u0302t"},
+      {"{regex: 'ma\u0323\u0302t'}", "m\u1eadt ma\u0323\u0302t ma\u0302t", "# # ma\u0302t"},
+      {"{regex: '\ud55c\uae00'}", "\ud55c\uae00 \u1112\u1161\u11ab\u1100\u1173\u11af", "# #"},
+      {"{regex: '[^\u00e9]x'}", "\u00e9x ex", "\u00e9x #"},
+      {"{regex: '[\u00c0-\u00ff]x'}", "\u00e9x e\u0301x", "# e\u0301x"},
+      {"{regex: caf\u00e9, as_written: true}", "caf\u00e9 cafe\u0301", "# cafe\u0301"},
+      {"{regex: cafe\u0301, as_written: true}", "caf\u00e9 cafe\u0301", "caf\u00e9 #"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.detect << " in " << row.text);
+    const bool bounded = std::string_view(row.detect).find('+') == std::string_view::npos;
+    const auto policies =
+        MustCompile(OneRule(row.detect, "replace", std::string("    replacement: '#'\n") + (bounded ? "" : "    cap: 64\n")));
+    const Filtered whole = MustFilter(*policies, row.text);
+    CHECK(whole.text == row.filtered);
+    for (const std::size_t points : {1, 2, 3, 7}) CheckStream(*policies, row.text, whole, [points] { return points; });
+  }
+}
+
+TEST_CASE("A regex that is too wide with its accents behind their letters is compiled as it is written") {
+  std::string wide;
+  for (int i = 0; i < 8; ++i) wide += "\u00e9{1000}";
+  const auto policies = MustCompile(OneRule("{regex: '" + wide + "'}", "redact"));
+  std::string text;
+  for (int i = 0; i < 8000; ++i) text += "\u00e9";
+  CHECK(MustFilter(*policies, text).text == "[REDACTED]");
+}
+
 TEST_CASE("A rule may ask for text as it is written") {
   const std::string disguised = "pr\u043eject falcon \u2013 \uff50roject falcon";
   const auto plain = MustCompile(OneRule("{keywords: [project falcon], as_written: true}", "redact"));

@@ -21,6 +21,7 @@ TEST_CASE("The plain form of a text is what a reader takes it for") {
       {"G\u0130ZL\u0130 STRA\u1e9eE \u023a\u2c6f k\u0131", "GIZLI STRA\u00dfE \u2c65\u0250 ki"},
       {"4111\u200b1111\u00ad1\u2060\ufeff1", "4111111111"},
       {"\u202esecret\u202c \u2066x\u2069", "secret x"},
+      {"\uff8a\uff9f\uff7d\uff9e \u30cf\u309a", "\u30cf\u309a\u30b9\u3099 \u30cf\u309a"},
       {"p\u0337r\u0337o\u0337j\u0337", "proj"},
       {"a\u00a0b\u2003c\u3000d\u2028e", "a b c d\ne"},
       {"pages 3\u20135 \u2013 or 7\u20148 \u2014 done\u2014yes\u2026", "pages 3-5 \u2013 or 7-8 \u2014 done\u2014yes\u2026"},
