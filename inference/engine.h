@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -32,6 +33,7 @@ struct EngineSequence {
   base::OrgId published_by;                     // this org lets its tenants share.
   std::span<const LogitBias> logit_bias;        // Tokens as in the prompt. Copied.
   std::string_view grammar;                     // GBNF that the output must follow, checked by CheckGrammar; empty = none. Copied.
+  std::shared_ptr<CheckedGrammar> read;         // What that gave, for this sequence alone; null: Open reads it again.
   std::span<const std::int32_t> banned_first;   // As of Rewind, for the first output token. Copied.
   int logprobs = -1;                            // -1: none wanted; else each token's own and those of so many of the likeliest.
   int band = kBandDefault;                      // Of urgency, for an engine that queues on its own side.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +14,12 @@
 #include "inference/types.h"
 
 namespace tollgate::inference {
+
+// A grammar as an engine has read it, for one sequence.
+class CheckedGrammar {
+ public:
+  virtual ~CheckedGrammar() = default;
+};
 
 class PromptSide {
  public:
@@ -28,8 +35,9 @@ class PromptSide {
     return base::Unimplemented("this model's engine takes no prompts beside conversations");
   }
 
-  // Whether the engine will take the grammar. INVALID_ARGUMENT: it is none. UNIMPLEMENTED where the engine has no grammars.
-  virtual absl::Status CheckGrammar(std::string_view /*gbnf*/) const {
+  // Reads a grammar, for EngineSequence; null where the engine reads it elsewhere, but would take it. INVALID_ARGUMENT: it is none.
+  // UNIMPLEMENTED where the engine has no grammars. Tens of milliseconds at worst.
+  virtual absl::StatusOr<std::shared_ptr<CheckedGrammar>> CheckGrammar(std::string_view /*gbnf*/) const {
     return base::Unimplemented("this model's engine cannot hold its output to a grammar");
   }
 

@@ -27,7 +27,6 @@
 
 #include "base/diagnostics.h"
 #include "base/error_detail.h"
-#include "inference/grammar.h"
 #include "inference/no_throw.h"
 
 namespace tollgate::inference {
@@ -175,7 +174,8 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
                              .published_tokens = request.published_tokens,
                              .published_by = request.published_by,
                              .logit_bias = request.logit_bias,
-                             .grammar = request.json ? JsonGrammar() : std::string_view(request.grammar),
+                             .grammar = sequence->Grammar(),
+                             .read = std::move(sequence->grammar_read),
                              .banned_first = request.banned_first,
                              .logprobs = request.logprobs,
                              .band = request.band,

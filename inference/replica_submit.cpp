@@ -163,10 +163,7 @@ absl::Status Replica::Check(const SequenceRequest& request) const {
 
 absl::Status Replica::CheckForm(const SequenceRequest& request) const {
   if (request.json && !request.grammar.empty()) return base::InvalidArgument("ask for JSON or for a grammar of your own, not for both");
-  if (request.json) return engine_->CheckGrammar(JsonGrammar());
-  if (request.grammar.empty()) return absl::OkStatus();
-  if (!request.grammar_is_ours) TG_RETURN_IF_ERROR(CheckGrammar(request.grammar));
-  return engine_->CheckGrammar(request.grammar);
+  return request.grammar.empty() || request.grammar_is_ours ? absl::OkStatus() : CheckGrammar(request.grammar);
 }
 
 std::unique_ptr<Sequence> Replica::MakeSequence(const SequenceRequest& request, const AdaptersHeld& adapters, std::uint64_t seed) const {
@@ -201,7 +198,10 @@ absl::StatusOr<std::vector<std::shared_ptr<TokenStream>>> Replica::SubmitGroup(c
   std::vector<std::unique_ptr<Sequence>> sequences;
   std::vector<std::shared_ptr<TokenStream>> streams;
   for (const std::uint64_t seed : seeds) {
-    sequences.push_back(MakeSequence(request, adapters, seed));
+    Sequence& made = *sequences.emplace_back(MakeSequence(request, adapters, seed));
+    if (!made.Grammar().empty()) {  // Read here, because that may take long: the replica's thread serves everyone.
+      TG_ASSIGN(made.grammar_read, engine_->CheckGrammar(made.Grammar()));
+    }
     streams.push_back(std::make_shared<TokenStream>(sequences.back()->stream));
   }
   TG_RETURN_IF_ERROR(Enter(std::move(sequences)));

@@ -12,8 +12,10 @@
 
 #include "base/clock.h"
 #include "inference/adapter_turns.h"
+#include "inference/grammar.h"
 #include "inference/output_text.h"
 #include "inference/pool.h"
+#include "inference/prompt_side.h"
 #include "inference/stream_state.h"
 
 namespace tollgate::inference {
@@ -47,9 +49,10 @@ struct Sequence {
   std::vector<std::string> input_texts;  // EmbedJob::texts, until it has a slot.
   std::size_t inputs_done = 0;
   AdaptersHeld adapters;
-  AdapterSet adapter_set;                       // Their handles.
-  std::int64_t decoded = 0;                     // In all, those that were taken back too.
-  std::optional<base::MonoTime> last_token_at;  // Of output, since it last went on.
+  AdapterSet adapter_set;                        // Their handles.
+  std::shared_ptr<CheckedGrammar> grammar_read;  // Until it has a slot.
+  std::int64_t decoded = 0;                      // In all, those that were taken back too.
+  std::optional<base::MonoTime> last_token_at;   // Of output, since it last went on.
   int slot = -1;
   bool parked = false;
   base::MonoTime parked_at;  // Since when, where it is.
@@ -69,6 +72,8 @@ struct Sequence {
 
   // Cells that it takes with its prompt whole: of its output all but the last token, which the next step feeds.
   std::int64_t Cells() const { return end.input_tokens + std::max<std::int64_t>(std::ssize(output) - 1, 0); }
+
+  std::string_view Grammar() const { return request.json ? JsonGrammar() : std::string_view(request.grammar); }  // GBNF; empty: none.
 
   std::int64_t to_work() const { return prompt_left + redo_left; }  // Before it can decode.
 

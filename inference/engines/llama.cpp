@@ -127,7 +127,8 @@ absl::StatusOr<LlamaModel> Weights(const ModelOptions& model, const LlamaPlan& p
   return weights;
 }
 
-absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInfo info, ChatFormat format, Checked checked) {
+absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInfo info, ChatFormat format, Checked checked,
+                                             const base::Clock& clock) {
   const LlamaPlan& plan = checked.plan;
   TG_ASSIGN(LlamaModel weights, Weights(model, plan));
   if (llama_model_has_encoder(weights.get()) || llama_model_is_diffusion(weights.get())) {
@@ -159,7 +160,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
     info.strict = {LlamaVersion(), LlamaProcessor(), threads, step_tokens_max, model.context_tokens, std::string(Name(model.kv))};
   vocab.format().Describe(info);
   auto engine = std::make_unique<LlamaEngine>(std::move(info), std::move(checked.header), std::move(weights), std::move(context),
-                                              std::move(vocab), step_tokens_max, PrefixBytesMax(model), DeviceCuts(model, plan));
+                                              std::move(vocab), step_tokens_max, PrefixBytesMax(model), DeviceCuts(model, plan), clock);
   if (model.kv_tokens > 0 && !engine->Info().rewinds) {
     return base::FailedPrecondition(
         "what this model keeps of a context cannot be told apart by token (it is recurrent, or forgets old tokens), so that its slots "
@@ -196,7 +197,7 @@ absl::StatusOr<LlamaPlan> PlanLlama(const ModelOptions& model, const GgufHeader&
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& model, const std::string& backends_dir,
-                                                        std::int64_t memory_bytes) {
+                                                        std::int64_t memory_bytes, const base::Clock& clock) {
   ModelInfo info;
   info.name = model.name;
   info.engine = "llama";
@@ -213,7 +214,7 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeLlamaEngine(const ModelOptions& mode
     }
     TG_ASSIGN(ChatFormat format, ChatFormat::Choose(model.chat_template, checked.header.chat_template));
     info.chat_template = format.name();
-    return Load(model, std::move(info), std::move(format), std::move(checked));
+    return Load(model, std::move(info), std::move(format), std::move(checked), clock);
   } catch (const std::exception& e) {
     return base::FailedPrecondition(fmt::format("libllama cannot load {}: {}", model.file, e.what()));
   }

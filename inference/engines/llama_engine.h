@@ -30,7 +30,7 @@ namespace tollgate::inference {
 class LlamaEngine final : public Engine {
  public:
   LlamaEngine(ModelInfo info, GgufHeader header, LlamaModel model, LlamaContext context, LlamaVocab vocab, int step_tokens_max,
-              std::int64_t prefix_cache_bytes, bool device_cuts);
+              std::int64_t prefix_cache_bytes, bool device_cuts, const base::Clock& clock);
   ~LlamaEngine() override;
 
   // Gives the context its threads and puts one token through the model: that pages the weights in, and fails here rather than on the first
@@ -42,7 +42,9 @@ class LlamaEngine final : public Engine {
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return vocab_.Render(turns); }
   absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override;
   absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override;
-  absl::Status CheckGrammar(std::string_view gbnf) const override { return LlamaGrammar::Make(vocab_.raw(), gbnf).status(); }
+  absl::StatusOr<std::shared_ptr<CheckedGrammar>> CheckGrammar(std::string_view gbnf) const override {
+    return LlamaGrammar::Make(vocab_.raw(), gbnf, clock_);
+  }
   absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override;
   absl::Status Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) override;
   absl::Status Rewind(int slot, std::int64_t output_tokens, std::span<const std::int32_t> banned) override;
@@ -71,7 +73,7 @@ class LlamaEngine final : public Engine {
     std::string salt;
     std::int64_t published = 0;    // Prompt tokens that other tenants may share,
     std::string published_salt{};  // found under this name.
-    std::optional<LlamaGrammar> grammar{};
+    std::shared_ptr<LlamaGrammar> grammar{};
     std::vector<int> adapters{};
     std::unique_ptr<LlamaAside> aside{};  // Where it is suspended.
     bool finite = true;  // With adapters or shared cells: whether the last step gave logits, all finite, and so all that is cached is.
@@ -122,6 +124,7 @@ class LlamaEngine final : public Engine {
   bool CutIsEnough() const;
 
   ModelInfo info_;
+  const base::Clock& clock_;
   LlamaModel model_;
   LlamaContext context_;
   std::unique_ptr<LlamaThreads> threads_;

@@ -37,7 +37,9 @@ class ChatPrompts final : public PromptSide {
   absl::StatusOr<std::vector<std::int32_t>> RenderParts(std::span<const PromptPart> parts) const override {
     return vocab_.RenderParts(parts);
   }
-  absl::Status CheckGrammar(std::string_view gbnf) const override { return LlamaGrammar::Make(vocab_.raw(), gbnf).status(); }
+  absl::StatusOr<std::shared_ptr<CheckedGrammar>> CheckGrammar(std::string_view gbnf) const override {
+    return LlamaGrammar::Make(vocab_.raw(), gbnf, base::SystemClock());
+  }
   absl::StatusOr<AdapterInfo> CheckAdapter(const AdapterOptions& adapter, std::int64_t memory_bytes) const override {
     return CheckAdapterFile(adapter, header_, on_gpus_, on_gpus_ ? std::numeric_limits<std::int64_t>::max() : memory_bytes);
   }

@@ -196,8 +196,8 @@ ModelInfo FromMessage(const v1::WorkerStarted& message, const ModelOptions& mode
 }
 
 void ToMessage(const EngineSequence& sequence, v1::WorkerOpen& message) {
-  // A process is given inputs by Embed: where they end, and their texts, stay here.
-  const auto& [prompt_tokens, sampling, tenant, published_tokens, published_by, logit_bias, grammar, banned_first, logprobs, band,
+  // A process is given inputs by Embed: where they end, and their texts, stay here. Grammars it reads itself.
+  const auto& [prompt_tokens, sampling, tenant, published_tokens, published_by, logit_bias, grammar, read, banned_first, logprobs, band,
                input_ends, texts, adapters] = sequence;
   message.mutable_prompt_tokens()->Assign(prompt_tokens.begin(), prompt_tokens.end());
   ToMessage(sampling, message);

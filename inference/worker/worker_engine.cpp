@@ -68,7 +68,10 @@ class WorkerEngine final : public Engine {
     return prompts_->RenderParts(parts);
   }
   absl::StatusOr<std::vector<std::int32_t>> Tokenize(std::string_view text) const override { return prompts_->Tokenize(text); }
-  absl::Status CheckGrammar(std::string_view gbnf) const override { return prompts_->CheckGrammar(gbnf); }
+  absl::StatusOr<std::shared_ptr<CheckedGrammar>> CheckGrammar(std::string_view gbnf) const override {
+    TG_RETURN_IF_ERROR(prompts_->CheckGrammar(gbnf).status());
+    return nullptr;
+  }
   absl::StatusOr<std::vector<std::int32_t>> EmbedTokens(const EmbedText& text) const override { return prompts_->EmbedTokens(text); }
   absl::StatusOr<std::string> TextOf(std::span<const std::int32_t> tokens) const override { return prompts_->TextOf(tokens); }
   absl::StatusOr<AdapterInfo> CheckAdapter(const AdapterOptions& adapter, std::int64_t memory_bytes) const override {

@@ -8,6 +8,8 @@
 //   fairness.victim_ttft_ms.promptN   beside the aggressor, the median
 //   isolation.foreign_hits            prompt tokens that a tenant's first request saved because another had sent the same prompt: 0
 //   isolation.own_hits                those that its second one saved because it had sent it itself
+//   isolation.foreign_over_cold       time to first token of a prompt that another tenant has sent ÷ that of one that nobody has, each the
+//                                     median; about 1, and as many prompt tokens are worked through, or the program ends
 //   cancel.steps_p99                  steps that ended between a cancel and its sequence's end; at most 1
 //
 // TOLLGATE_BENCH_WINDOWS (default 3), TOLLGATE_BENCH_RUNS (default 8 times to first token for each prompt length, alone and
@@ -202,6 +204,35 @@ StreamEnd EndOf(TokenStream& stream) {
   return stream.end();
 }
 
+// What a request cost: its time to first token, in ms, and the prompt tokens that were worked through for it.
+struct Cost {
+  double ms;
+  std::int64_t prompt_tokens;
+};
+
+Cost CostOf(Pool& pool, Load& load) {
+  const std::int64_t before = pool.stats()[0].prompt_tokens;
+  const StreamEnd end = EndOf(*load.Submit());
+  if (!end.first_token_at) bench::Fail("a sequence gave no token");
+  const double ms = std::chrono::duration<double, std::milli>(*end.first_token_at - end.submitted_at).count();
+  return {ms, pool.stats()[0].prompt_tokens - before};
+}
+
+// Prompts that one tenant sends first and another sends after it, in turns.
+void MeasureForeign(Pool& pool, int runs) {
+  Load cold(pool, 30, 0, 200, 2), foreign(pool, 31, 0, 200, 2);
+  std::vector<double> cold_ms, foreign_ms;
+  for (int run = 0; run < runs; ++run) {
+    const Cost first = CostOf(pool, cold), second = CostOf(pool, foreign);
+    cold_ms.push_back(first.ms);
+    foreign_ms.push_back(second.ms);
+    if (first.prompt_tokens != 200 || second.prompt_tokens != first.prompt_tokens)
+      bench::Fail(fmt::format("{} prompt tokens were worked through cold, {} where another tenant had sent them", first.prompt_tokens,
+                              second.prompt_tokens));
+  }
+  bench::Print("isolation.foreign_over_cold", bench::Median(foreign_ms) / bench::Median(cold_ms), "ratio", 3);
+}
+
 void MeasureIsolation(Pool& pool) {
   double foreign = 0;
   double own = 0;
@@ -237,6 +268,7 @@ void MeasureCancel(Pool& pool, int runs) {
 int main() {
   using namespace tollgate;
   const auto pool = inference::MakePool();
+  inference::MeasureForeign(*pool, 20);
   inference::MeasureIsolation(*pool);
   inference::MeasureCancel(*pool, 20);
   const int runs = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_RUNS", 8));

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <memory>
 #include <new>
+#include <set>
 #include <stdexcept>
 #include <thread>
 
@@ -39,14 +41,22 @@ class FaultyEngine final : public Engine {
     std::atomic<bool> hold{false};      // A step takes as long as this is set;
     std::atomic<bool> held{false};      // one does.
     std::atomic<int> adapters{0};       // Added and not removed.
+    std::set<std::shared_ptr<CheckedGrammar>> opened_with;
+  };
+  struct ReadBy : CheckedGrammar {
+    std::thread::id thread = std::this_thread::get_id();
   };
   FaultyEngine(const ModelOptions& model, Faults& faults) : inner_(MakeScriptedEngine(model, base::SystemClock())), faults_(faults) {}
 
   const ModelInfo& Info() const override { return inner_->Info(); }
   std::int64_t step_tokens_max() const override { return inner_->step_tokens_max(); }
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return inner_->Render(turns); }
+  absl::StatusOr<std::shared_ptr<CheckedGrammar>> CheckGrammar(std::string_view /*gbnf*/) const override {
+    return std::make_shared<ReadBy>();
+  }
   absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override {
     Raise(faults_.open);
+    if (!sequence.grammar.empty()) faults_.opened_with.insert(sequence.read);
     return inner_->Open(slot, sequence);
   }
   absl::Status Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) override {
@@ -134,6 +144,27 @@ TEST_CASE("An engine that throws in any call ends its sequences with what was de
   }
   CHECK((*replica)->stats().running == 0);
   CHECK((*replica)->stats().failed == static_cast<std::int64_t>(std::size(rows)));
+}
+
+TEST_CASE("The replica's thread reads no grammar: each sequence of a group comes with one of its own, read by who asks") {
+  FaultyEngine::Faults faults;
+  const ModelOptions model = test::Scripted(2);
+  auto replica = Replica::Start(model, base::SystemClock(), 0,
+                                [&]() -> absl::StatusOr<std::unique_ptr<Engine>> { return std::make_unique<FaultyEngine>(model, faults); });
+  REQUIRE(replica.ok());
+  SequenceRequest request = Ask(**replica, "a");
+  request.grammar = "root ::= \"a\"";
+  const std::uint64_t seeds[] = {1, 2, 3};
+  const auto streams = (*replica)->SubmitGroup(request, {}, seeds);
+  REQUIRE(streams.ok());
+  for (const auto& stream : *streams) CHECK(HearAll(*stream).end.status.ok());
+  replica->reset();
+  CHECK(faults.opened_with.size() == 3);
+  for (const auto& read : faults.opened_with) {
+    const auto* by = dynamic_cast<const FaultyEngine::ReadBy*>(read.get());
+    REQUIRE(by != nullptr);
+    CHECK(by->thread == std::this_thread::get_id());
+  }
 }
 
 TEST_CASE("An engine that fails to take a sequence's cells, or to put it back, ends that one alone") {

@@ -12,7 +12,9 @@ using Streams = std::vector<std::shared_ptr<TokenStream>>;
 
 constexpr std::int64_t kPrompt = 16;
 constexpr std::int64_t kOutput = 12;
-constexpr std::size_t kWindow = 6;  // Sequences of the victim that end in it.
+// Sequences of the victim that end in it: so many that the gap between the two, which moves by twice its bound of some 90 tokens at most,
+// leaves the index above what is asked for.
+constexpr std::size_t kWindow = 9;
 constexpr std::size_t kWindows = 3;
 
 ModelOptions Smol() {
@@ -59,7 +61,7 @@ double Served(const Streams& streams) {
 
 TEST_CASE("The real model serves two tenants at ten to one offered load alike while both wait, within the bound that it tells") {
   const auto pool = test::MakePool(Smol());
-  const Streams aggressor = Offer(*pool, 1, 240), victim = Offer(*pool, 2, 27);
+  const Streams aggressor = Offer(*pool, 1, 240), victim = Offer(*pool, 2, 36);
   std::size_t ended = 0;
   for (; ended < 3; ++ended) HearAll(*victim[ended]);  // Both wait, and the statistics say so.
   std::int64_t greatest_gap = 0;
@@ -78,7 +80,7 @@ TEST_CASE("The real model serves two tenants at ten to one offered load alike wh
     serve(kWindow);
     const double x = Served(aggressor) - a, y = Served(victim) - v;
     INFO("window " << window << ": " << x << " and " << y);
-    CHECK((x + y) * (x + y) / (2 * (x * x + y * y)) >= 0.9);
+    CHECK((x + y) * (x + y) / (2 * (x * x + y * y)) >= 0.95);
   }
   CHECK(greatest_gap > 0);
   // The victim still waits: nothing of what was measured was measured of a tenant alone.

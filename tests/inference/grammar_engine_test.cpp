@@ -1,9 +1,12 @@
 // Output held to a grammar, on tiny generated models that would say anything else.
 #include <catch2/catch_test_macros.hpp>
 
+#include <atomic>
 #include <cctype>
 #include <string_view>
 
+#include "inference/engines/llama.h"
+#include "inference/engines/llama_grammar.h"
 #include "inference/grammar.h"
 #include "tests/inference/support.h"
 #include "tests/inference/tiny_model.h"
@@ -167,6 +170,87 @@ TEST_CASE("Grammars that are none, that could hurt, or that an engine does not h
   const auto scripted = test::MakePool(test::Scripted());
   CHECK(refused(*scripted, "root ::= \"a\"", false).code() == absl::StatusCode::kUnimplemented);
   CHECK(refused(*scripted, "", true).code() == absl::StatusCode::kUnimplemented);
+}
+
+// Each reading is later than the last by so much: what is read before and after has taken as long.
+class LeapingClock final : public base::Clock {
+ public:
+  explicit LeapingClock(std::chrono::milliseconds leap) : leap_(leap) {}
+  base::WallTime Wall() const override { return {}; }
+  base::MonoTime Mono() const override { return base::MonoTime(leap_ * ++readings_); }
+
+ private:
+  const std::chrono::milliseconds leap_;
+  mutable std::atomic<int> readings_{0};
+};
+
+struct Given {
+  std::string text;
+  absl::Status status;
+};
+
+// The next token of each of so many slots, from the first one on.
+std::vector<Given> Next(Engine& engine, int slots, std::int64_t prompt_tokens) {
+  std::vector<EngineWork> work;
+  for (int slot = 0; slot < slots; ++slot) work.push_back({slot, prompt_tokens});
+  std::vector<EngineOutput> outputs;
+  REQUIRE(engine.Step(work, outputs).ok());
+  REQUIRE(outputs.size() == work.size());
+  std::vector<Given> given(work.size());
+  for (const EngineOutput& output : outputs) given[static_cast<std::size_t>(output.slot)] = {std::string(output.bytes), output.status};
+  return given;
+}
+
+TEST_CASE("A grammar that takes more than a quarter of a second over a token ends its own sequence, and no other") {
+  for (const auto took : {LlamaGrammar::kCallMax, LlamaGrammar::kCallMax + std::chrono::milliseconds(1)}) {
+    INFO(took.count() << " ms");
+    const tollgate::test::TempDir folder;
+    const LeapingClock clock(took);
+    const auto made = MakeLlamaEngine(TinyModel("llama").WriteTo(folder), "", INT64_MAX, clock);
+    REQUIRE(made.ok());
+    Engine& engine = **made;
+    const std::vector<std::int32_t> prompt = {40, 41, 42};
+    REQUIRE(engine.Open(0, {.prompt_tokens = prompt, .grammar = "root ::= [a-z]+"}).ok());
+    REQUIRE(engine.Open(1, {.prompt_tokens = prompt}).ok());
+    const std::vector<Given> given = Next(engine, 2, 3);
+    CHECK(given[1].status.ok());
+    if (took == LlamaGrammar::kCallMax) {
+      CHECK(given[0].status.ok());
+    } else {
+      CHECK(given[0].status.code() == absl::StatusCode::kResourceExhausted);
+      CHECK(base::Message(given[0].status).find("less ambiguous") != std::string::npos);
+    }
+  }
+}
+
+TEST_CASE(
+    "A grammar that was read when it was checked is not read again when its sequence opens; a process that is told the text reads it") {
+  const tollgate::test::TempDir folder;
+  const auto made = MakeLlamaEngine(TinyModel("llama").WriteTo(folder), "");
+  REQUIRE(made.ok());
+  Engine& engine = **made;
+  const std::vector<std::int32_t> prompt = {40, 41, 42};
+  const auto follow = [&](std::int64_t prompt_tokens) {
+    std::string text;
+    for (std::int64_t left = prompt_tokens; text.size() < 3; left = 0) {
+      const Given given = Next(engine, 1, left)[0];
+      REQUIRE(given.status.ok());
+      text += given.text;
+    }
+    return text;
+  };
+  auto read = engine.CheckGrammar("root ::= \"yes\"");
+  REQUIRE(read.ok());
+  REQUIRE(*read != nullptr);
+  REQUIRE(engine.Open(0, {.prompt_tokens = prompt, .grammar = "no grammar at all", .read = *std::move(read)}).ok());
+  CHECK(follow(3) == "yes");
+  REQUIRE(engine.Rewind(0, 0, {}).ok());
+  CHECK(follow(0) == "yes");
+  engine.Close(0);
+  CHECK_FALSE(engine.Open(0, {.prompt_tokens = prompt, .grammar = "no grammar at all"}).ok());
+  engine.Close(0);
+  REQUIRE(engine.Open(0, {.prompt_tokens = prompt, .grammar = "root ::= \"not\""}).ok());
+  CHECK(follow(3) == "not");
 }
 
 TEST_CASE("Whatever text passes the check, libllama reads or refuses, and survives") {

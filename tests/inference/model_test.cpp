@@ -72,10 +72,16 @@ TEST_CASE("A greedy answer makes sense and is the same each time") {
 
 TEST_CASE("With the context in 8 bits the answer still makes sense, in about half the memory") {
   ModelOptions model = Smol(1, 256);
-  model.prefix_cache_bytes = 0;
   const auto wide = test::MakePool(model);
   model.kv = KvType::kQ8;
   const auto narrow = test::MakePool(model);
+  const auto kept = [](Pool& pool) {  // The state of a prompt's context, as libllama has it.
+    CHECK(HearAll(*Submit(pool, Greedy(pool, "What is the capital of France? Answer in one sentence.", 1))).end.tokens_decoded == 1);
+    return static_cast<double>(pool.stats()[0].prefix_cache_bytes);
+  };
+  const double half = kept(*narrow) / kept(*wide);  // 34 bytes for 32 numbers, and 64.
+  CHECK(half > 0.5);
+  CHECK(half < 0.58);
   CHECK(HearAll(*Submit(*narrow, Greedy(*narrow, "What is the capital of France? Answer in one sentence."))).text.find("Paris") !=
         std::string::npos);
   const ModelInfo in8 = narrow->models()[0], in16 = wide->models()[0];

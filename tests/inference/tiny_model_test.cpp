@@ -183,8 +183,9 @@ TEST_CASE("Eight-bit context is refused where a model's heads do not fit its blo
   model.kv = KvType::kQ8;
   PoolOptions options;
   options.models = {model};
-  const auto pool = Pool::Create(std::move(options));
-  if (!pool.ok()) CHECK(base::Message(pool.status()).find("8-bit") != std::string::npos);
+  const auto pool = Pool::Create(std::move(options));  // Its heads have 16 numbers, a block 32.
+  REQUIRE_FALSE(pool.ok());
+  CHECK(base::Message(pool.status()).find("8-bit") != std::string::npos);
 }
 
 TEST_CASE("A model that does not fit beside the others is refused in numbers and loads once there is room") {
