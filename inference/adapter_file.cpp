@@ -186,7 +186,8 @@ absl::StatusOr<AdapterFile> ReadAdapter(std::string_view file, const GgufHeader&
     return Bad("the adapter begins to act at certain tokens (aLoRA), which is not supported");
   TG_ASSIGN(const auto pairs, PairsOf(header));
   for (const auto& [weight, pair] : pairs) {
-    const auto of = std::find_if(base.tensor_table.begin(), base.tensor_table.end(), [&name = weight](const auto& t) { return t.name == name; });
+    const auto of =
+        std::find_if(base.tensor_table.begin(), base.tensor_table.end(), [&name = weight](const auto& t) { return t.name == name; });
     TG_RETURN_IF_ERROR(CheckPair(weight, pair, base, of == base.tensor_table.end() ? nullptr : &*of));
     for (const GgufTensor* tensor : {pair.a, pair.b}) {
       TG_RETURN_IF_ERROR(CheckValues(file, *tensor));

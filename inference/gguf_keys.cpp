@@ -46,6 +46,8 @@ constexpr std::string_view kHeadsByLayer[] = {"bailingmoe3", "deci",          "d
 // Whose graphs have latent attention only, and those that have it or not.
 constexpr std::string_view kLatent[] = {"deepseek32", "dots3note", "glm-dsa", "hy_v4"};
 constexpr std::string_view kMayBeLatent[] = {"deepseek2", "mistral4"};
+// Of these, what is kept is one head, of what is compressed and what is turned; or all heads, where it is not latent.
+constexpr std::string_view kKeptLatent[] = {"deepseek2", "deepseek32", "glm-dsa", "mistral4"};
 // That are nothing without experts.
 constexpr std::string_view kOfExperts[] = {"bailingmoe2", "glm4moe",   "grovemoe", "lfm2moe",
                                            "llada-moe",   "qwen35moe", "qwen4exp", "smallthinker"};
@@ -244,8 +246,14 @@ absl::Status CheckLatent(const GgufHeader& header) {
   const bool latent = key > 0 && value > 0;
   if (always && !latent) return Bad("lacks {0}.attention.key_length_mla and value_length_mla; convert the model again", arch);
   const std::int64_t size = latent ? key : Of(header, "attention.key_length", 0), turned = Of(header, "rope.dimension_count", size);
-  if (turned < size) return absl::OkStatus();
-  return Bad("says {}.rope.dimension_count = {}, which leaves nothing of keys of {}", arch, turned, size);
+  if (turned >= size) return Bad("says {}.rope.dimension_count = {}, which leaves nothing of keys of {}", arch, turned, size);
+  if (!Holds(kKeptLatent, arch)) return absl::OkStatus();
+  const std::int64_t heads = latent ? 1 : Of(header, "attention.head_count", 0), rank = Of(header, "attention.kv_lora_rank", 0);
+  if (const std::int64_t kept = Of(header, "attention.head_count_kv", heads); kept != heads)
+    return Bad("says {}.attention.head_count_kv = {} where attention keeps {}", arch, kept, heads);
+  if (const std::int64_t kept = Of(header, "attention.key_length", 0); latent && kept != rank + turned)
+    return Bad("says {}.attention.key_length = {} where it keeps {} and {}", arch, kept, rank, turned);
+  return absl::OkStatus();
 }
 
 absl::Status CheckTogether(const GgufHeader& header) {

@@ -20,7 +20,7 @@ namespace tiny = inference::test;
 tiny::Gguf Model(const std::string& architecture) {
   tiny::Gguf file = tiny::Gguf::Tiny(architecture);
   const auto add = [&](const char* key, std::uint32_t value) { file.Number(architecture + "." + key, value); };
-  add("attention.head_count_kv", 1);
+  add("attention.head_count_kv", 2);
   add("attention.key_length", 4);
   add("rope.dimension_count", architecture == "llama" ? 4 : 2);
   add("expert_count", 8);

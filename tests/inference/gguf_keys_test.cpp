@@ -141,7 +141,8 @@ TEST_CASE("Heads of keys are shared by whole numbers of heads, in each layer") {
 TEST_CASE("Latent attention leaves room beside what is turned by position") {
   const auto latent = [](const std::string& architecture, std::uint32_t key, std::uint32_t value) {
     Gguf file = Heads(architecture, 16, 16, 8);
-    file.Number(architecture + ".attention.head_count_kv", 1).Number(architecture + ".expert_count", 4);
+    file.Number(architecture + ".attention.head_count_kv", key > 0 && value > 0 ? 1 : 2);
+    file.Number(architecture + ".attention.kv_lora_rank", 8).Number(architecture + ".expert_count", 4);
     file.Number(architecture + ".expert_used_count", 2);
     if (key > 0) file.Number(architecture + ".attention.key_length_mla", key);
     if (value > 0) file.Number(architecture + ".attention.value_length_mla", value);
@@ -151,6 +152,9 @@ TEST_CASE("Latent attention leaves room beside what is turned by position") {
       {latent("deepseek2", 0, 0), ""},
       {latent("deepseek2", 0, 0).Number("deepseek2.rope.dimension_count", 16), "leaves nothing of keys of 16"},
       {latent("deepseek2", 12, 8), ""},
+      {latent("deepseek2", 12, 8).Number("deepseek2.attention.head_count_kv", 2), "head_count_kv = 2 where attention keeps 1"},
+      {latent("deepseek2", 0, 0).Number("deepseek2.attention.head_count_kv", 1), "head_count_kv = 1 where attention keeps 2"},
+      {latent("deepseek2", 12, 8).Number("deepseek2.attention.kv_lora_rank", 7), "key_length = 16 where it keeps 7 and 8"},
       {latent("deepseek2", 8, 8), "leaves nothing of keys of 8"},
       {latent("deepseek2", 8, 0), ""},
       {latent("deepseek32", 12, 8), ""},
