@@ -19,16 +19,16 @@ namespace {
 
 class Reader final : public GrammarReader {
  public:
-  explicit Reader(LlamaGrammar grammar) : grammar_(std::move(grammar)) {}
+  explicit Reader(std::shared_ptr<LlamaGrammar> grammar) : grammar_(std::move(grammar)) {}
   absl::Status Read(std::int32_t token) override {
-    TG_ASSIGN(const bool allowed, grammar_.Allows(token));
+    TG_ASSIGN(const bool allowed, grammar_->Allows(token));
     if (!allowed)
       return base::Unavailable("the upstream's answer does not follow the grammar that was sent; docs/upstream.md says which do");
-    return grammar_.Accept(token);
+    return grammar_->Accept(token);
   }
 
  private:
-  LlamaGrammar grammar_;
+  std::shared_ptr<LlamaGrammar> grammar_;
 };
 
 class LlamaTokenizer final : public Tokenizer {
@@ -46,7 +46,7 @@ class LlamaTokenizer final : public Tokenizer {
     return vocab_.RenderParts(parts);
   }
   absl::StatusOr<std::unique_ptr<GrammarReader>> Follow(std::string_view gbnf) const override {
-    TG_ASSIGN(auto grammar, LlamaGrammar::Make(vocab_.raw(), gbnf));
+    TG_ASSIGN(auto grammar, LlamaGrammar::Make(vocab_.raw(), gbnf, base::SystemClock()));
     return std::make_unique<Reader>(std::move(grammar));
   }
   std::string_view Bytes(std::int32_t token) const override { return vocab_.Bytes(token); }

@@ -78,8 +78,10 @@ class UpstreamEngine final : public Engine {
     return tokenizer_->RenderParts(parts);
   }
 
-  absl::Status CheckGrammar(std::string_view gbnf) const override {
-    return info_.grammars ? tokenizer_->Follow(gbnf).status() : Engine::CheckGrammar(gbnf);
+  absl::StatusOr<std::shared_ptr<CheckedGrammar>> CheckGrammar(std::string_view gbnf) const override {
+    if (!info_.grammars) return Engine::CheckGrammar(gbnf);
+    TG_RETURN_IF_ERROR(tokenizer_->Follow(gbnf).status());
+    return nullptr;  // Read again for each request that is sent.
   }
 
   absl::StatusOr<EngineOpened> Open(int index, const EngineSequence& sequence) override {
