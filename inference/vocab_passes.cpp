@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -35,22 +34,28 @@ constexpr std::size_t kLanes = 16;
   return x < -87.0F ? 0.0F : p * power;
 }
 
+[[gnu::always_inline]] inline bool AnyOdd(const float* values, std::size_t size) {  // That is no number, which no comparison finds.
+  constexpr std::size_t kBlock = 64;
+  std::size_t i = 0;
+  for (; i + kBlock <= size; i += kBlock) {
+    std::uint32_t odd = 0;
+    for (std::size_t j = 0; j < kBlock; ++j) odd += values[i + j] != values[i + j] ? 1U : 0U;
+    if (odd > 0) return true;
+  }
+  while (i < size && values[i] == values[i]) ++i;
+  return i < size;
+}
+
+// Two passes: as one the compiler makes no vector code of them.
 [[gnu::always_inline]] inline float GreatestLoop(const float* values, std::size_t size) {
+  if (AnyOdd(values, size)) return std::numeric_limits<float>::quiet_NaN();
   std::array<float, kLanes> lanes;
-  std::array<std::uint32_t, kLanes> odd{};  // That are no numbers, which no comparison sees.
   lanes.fill(-std::numeric_limits<float>::infinity());
   std::size_t i = 0;
   for (; i + kLanes <= size; i += kLanes) {
-    for (std::size_t j = 0; j < kLanes; ++j) {
-      lanes[j] = values[i + j] > lanes[j] ? values[i + j] : lanes[j];
-      odd[j] += std::isnan(values[i + j]) ? 1U : 0U;
-    }
+    for (std::size_t j = 0; j < kLanes; ++j) lanes[j] = values[i + j] > lanes[j] ? values[i + j] : lanes[j];
   }
-  for (; i < size; ++i) {
-    lanes[0] = values[i] > lanes[0] ? values[i] : lanes[0];
-    odd[0] += std::isnan(values[i]) ? 1U : 0U;
-  }
-  if (std::any_of(odd.begin(), odd.end(), [](std::uint32_t n) { return n > 0; })) return std::numeric_limits<float>::quiet_NaN();
+  for (; i < size; ++i) lanes[0] = values[i] > lanes[0] ? values[i] : lanes[0];
   return *std::max_element(lanes.begin(), lanes.end());
 }
 

@@ -77,7 +77,7 @@ TEST_CASE("Logits that are of no use fail the sequence, not the process") {
     std::vector<float> logits;
     double temperature;
   };
-  std::vector<float> odd(40, 1);  // One among many.
+  std::vector<float> odd(140, 1);  // One among many.
   odd[21] = nan;
   const Row rows[] = {{{nan, nan}, 0}, {{nan, nan}, 1}, {{nan, 1, 2}, 0},  {{nan, 1, 2}, 1}, {{1, 2, nan}, 0},
                       {odd, 0},        {odd, 1},        {{-inf, -inf}, 1}, {{inf, 1}, 1},    {std::vector<float>(40, -inf), 0}};
