@@ -18,7 +18,7 @@ using Fields = YamlReader::Fields;
 using Format = GuardModel::Format;
 
 constexpr std::string_view kPlace = "{{text}}";
-constexpr std::size_t kModelBytesMax = 128, kWordBytesMax = 32, kWordsMax = 16, kRegexBytesMax = 1024;
+constexpr std::size_t kModelBytesMax = 128, kWordBytesMax = 32, kVerdictsMax = 16, kRegexBytesMax = 1024;
 
 bool IsPlainWord(std::string_view word) {
   return !word.empty() && word.size() <= kWordBytesMax &&
@@ -61,8 +61,9 @@ absl::Status ReadWords(const YamlReader& yaml, Fields& answer, const YAML::Node&
           node,
           fmt::format("'{}' is missing; 'answer' needs hit and pass, as in {{hit: yes, pass: no}}, or hit_regex and pass_regex", field));
     TG_ASSIGN(*words, yaml.Texts(answer[field], field));
-    if (words->empty() || words->size() > kWordsMax || !std::all_of(words->begin(), words->end(), IsPlainWord))
-      return yaml.Wrong(answer[field], fmt::format("'{}' is a word of a-z, A-Z, 0-9, '_' and '-', or up to {} of them", field, kWordsMax));
+    if (words->empty() || words->size() > kVerdictsMax || !std::all_of(words->begin(), words->end(), IsPlainWord))
+      return yaml.Wrong(answer[field],
+                        fmt::format("'{}' is a word of a-z, A-Z, 0-9, '_' and '-', or up to {} of them", field, kVerdictsMax));
   }
   return absl::OkStatus();
 }

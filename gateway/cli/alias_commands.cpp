@@ -16,7 +16,7 @@ namespace tollgate::cli {
 namespace {
 using v1::Registry;
 
-struct Options {
+struct AliasOptions {
   std::string name;
   std::string reason;
   std::vector<std::string> targets;
@@ -54,7 +54,7 @@ void Print(Context& context, const v1::ModelAlias& alias) {
   context.Print(fmt::format("{} (record {}); in force everywhere within a second\n", text, alias.record()));
 }
 
-void Set(Context& context, const Options& options) {
+void Set(Context& context, const AliasOptions& options) {
   v1::SetAliasRequest request;
   request.set_name(options.name);
   for (const std::string& word : options.targets) {
@@ -74,14 +74,14 @@ void Set(Context& context, const Options& options) {
   }
 }
 
-void Rollback(Context& context, const Options& options) {
+void Rollback(Context& context, const AliasOptions& options) {
   v1::RollbackAliasRequest request;
   request.set_name(options.name);
   request.set_reason(options.reason);
   if (const auto alias = Ask<Registry>(context, Listener::kAdmin, &Registry::Stub::RollbackAlias, request)) Print(context, *alias);
 }
 
-void Remove(Context& context, const Options& options) {
+void Remove(Context& context, const AliasOptions& options) {
   v1::RemoveAliasRequest request;
   request.set_name(options.name);
   request.set_reason(options.reason);
@@ -107,7 +107,7 @@ void List(Context& context) {
 
 void AddAliasCommands(CLI::App& group, Context& context) {
   auto* set = group.add_subcommand("alias", "Lead callers of a name to models, some to each by weight");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<AliasOptions>();
   set->add_option("NAME", options->name, "The name that clients call")->required();
   set->add_option("MODEL", options->targets, "A model, or MODEL=WEIGHT; its share is its weight over the sum")->required();
   set->add_option("--fallback", options->fallbacks,
@@ -128,7 +128,7 @@ void AddAliasCommands(CLI::App& group, Context& context) {
   for (const bool rollback : {true, false}) {
     auto* command = group.add_subcommand(rollback ? "rollback" : "unalias",
                                          rollback ? "Lead an alias back to where it led before its last change" : "Remove an alias");
-    const auto about = std::make_shared<Options>();
+    const auto about = std::make_shared<AliasOptions>();
     command->add_option("NAME", about->name, "Name of the alias")->required();
     command->add_option("--reason", about->reason, "Why, for the record")->required();
     command->callback([&context, about, rollback] { rollback ? Rollback(context, *about) : Remove(context, *about); });

@@ -16,7 +16,7 @@ namespace tollgate::cli {
 namespace {
 using v1::Audit;
 
-struct Options {
+struct AnswerReplayOptions {
   std::string request, reason;
 };
 
@@ -38,7 +38,7 @@ std::string Setups(const v1::ReplayReply& reply) {
          Line("processor", then.processor(), here.processor(), both) + Line("setup", Setup(then), Setup(here), both);
 }
 
-void Replay(Context& context, const Options& options) {
+void Replay(Context& context, const AnswerReplayOptions& options) {
   v1::ReplayRequest request;
   request.set_request_id(options.request.starts_with("chatcmpl-") ? options.request.substr(9) : options.request);
   request.set_reason(options.reason);
@@ -62,7 +62,7 @@ void Replay(Context& context, const Options& options) {
 
 void AddAnswerReplayCommand(CLI::App& audit, Context& context) {
   auto* replay = audit.add_subcommand("replay", "Make a strict answer again and compare it; records of that are made");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<AnswerReplayOptions>();
   replay->add_option("REQUEST", options->request, "Id of a request (chatcmpl-… too) that was asked with replay: strict")->required();
   replay->add_option("--reason", options->reason, "Why its content is read")->required();
   replay->callback([&context, options] { Replay(context, *options); });

@@ -16,7 +16,7 @@ namespace tollgate::cli {
 namespace {
 using v1::Policy;
 
-struct Options {
+struct ApprovalOptions {
   std::string id, reason;
 };
 
@@ -24,7 +24,7 @@ std::string ForHowLong(const v1::PolicyApproval& approval) {
   return approval.minutes() == 0 ? "one request" : fmt::format("{} minutes", approval.minutes());
 }
 
-void List(Context& context) {
+void ListApprovals(Context& context) {
   v1::ListApprovalsRequest request;
   request.set_org(OrgOf(context.globals));
   const auto reply = Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::ListApprovals, request);
@@ -39,7 +39,7 @@ void List(Context& context) {
   if (reply->more()) context.Print("there are others; those that wait come first, then the newest\n");
 }
 
-void Approve(Context& context, const Options& options) {
+void Approve(Context& context, const ApprovalOptions& options) {
   v1::ApproveRequest request;
   request.set_org(OrgOf(context.globals));
   request.set_id(options.id);
@@ -50,7 +50,7 @@ void Approve(Context& context, const Options& options) {
   context.Print(fmt::format("key {} may pass rule {} for {}\n", reply->key(), reply->rule_id(), ForHowLong(*reply)));
 }
 
-void Revoke(Context& context, const Options& options) {
+void Revoke(Context& context, const ApprovalOptions& options) {
   v1::RevokeApprovalRequest request;
   request.set_org(OrgOf(context.globals));
   request.set_id(options.id);
@@ -67,13 +67,13 @@ void Revoke(Context& context, const Options& options) {
 
 void AddApprovalCommands(CLI::App& policy, Context& context) {
   auto* list = policy.add_subcommand("approvals", "What waits for a second person, and what was approved");
-  list->callback([&context] { List(context); });
+  list->callback([&context] { ListApprovals(context); });
   Teach(*list, "What is approved for one request is the prompt of the request that is listed: read it before you approve it.",
         {"tollgate policy approvals",
          "tollgate audit show 01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e --content --reason \"approval of incident 12\""});
 
   auto* approve = policy.add_subcommand("approve", "Let a key do once, or for some minutes, what a rule stops; on record");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<ApprovalOptions>();
   approve->add_option("ID", options->id, "As the refusal told it")->required();
   approve->add_option("--reason", options->reason, "Why, for the record")->required();
   approve->callback([&context, options] { Approve(context, *options); });
@@ -82,7 +82,7 @@ void AddApprovalCommands(CLI::App& policy, Context& context) {
 
   auto* revoke =
       policy.add_subcommand("revoke-approval", "Take back what was approved and is not used up, or turn down what waits; on record");
-  const auto revoked = std::make_shared<Options>();
+  const auto revoked = std::make_shared<ApprovalOptions>();
   revoke->add_option("ID", revoked->id, "As `tollgate policy approvals` lists it")->required();
   revoke->add_option("--reason", revoked->reason, "Why, for the record")->required();
   revoke->callback([&context, revoked] { Revoke(context, *revoked); });

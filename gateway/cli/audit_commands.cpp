@@ -19,7 +19,7 @@ namespace tollgate::cli {
 namespace {
 using v1::Audit;
 
-struct Options {
+struct AuditOptions {
   ScopeOptions scope;
   std::vector<std::string> kinds;
   std::string request_id;
@@ -32,7 +32,7 @@ struct Options {
   int log = -1;
 };
 
-void List(Context& context, const Options& options) {
+void List(Context& context, const AuditOptions& options) {
   v1::ListRecordsRequest request;
   if (!options.scope.Fill(context, request)) return;
   request.set_request_id(options.request_id);
@@ -100,7 +100,7 @@ std::string ContentText(const v1::StoredRecord& stored) {
   return out;
 }
 
-void Show(Context& context, const Options& options) {
+void Show(Context& context, const AuditOptions& options) {
   v1::ShowRecordRequest request;
   if (options.what.find('/') != std::string::npos) {
     const auto position = context.Take(ParsePosition(options.what));
@@ -126,7 +126,7 @@ void Show(Context& context, const Options& options) {
   if (!options.content) context.Print("content is sealed; to read it, on record: --content --reason WHY\n");
 }
 
-void Verify(Context& context, const Options& options) {
+void Verify(Context& context, const AuditOptions& options) {
   v1::VerifyLogRequest request;
   if (options.log >= 0) request.set_log_id(options.log);
   const auto reply = Ask<Audit>(context, Listener::kAdmin, &Audit::Stub::Verify, request);
@@ -147,7 +147,7 @@ void Verify(Context& context, const Options& options) {
 
 void AddList(CLI::App& group, Context& context) {
   auto* list = group.add_subcommand("list", "Records, newest first, without content");
-  const auto o = std::make_shared<Options>();
+  const auto o = std::make_shared<AuditOptions>();
   o->scope.AddTo(*list, "that is concerned");
   list->add_option("--kind", o->kinds, "Only this kind; may be given more than once")
       ->check(CLI::IsMember(KindWords(), CLI::ignore_case))
@@ -171,7 +171,7 @@ void AddAuditCommands(CLI::App& app, Context& context) {
   AddAnswerReplayCommand(*group, context);
 
   auto* show = group->add_subcommand("show", "One record, or the whole story of a request");
-  const auto show_options = std::make_shared<Options>();
+  const auto show_options = std::make_shared<AuditOptions>();
   show->add_option("WHAT", show_options->what, "Id of a request (chatcmpl-… too), or LOG/INDEX of a record")->required();
   show->add_flag("--content", show_options->content, "Open the sealed prompt and output; a record of that is made first");
   show->add_option("--reason", show_options->reason, "Why content is read");
@@ -180,7 +180,7 @@ void AddAuditCommands(CLI::App& app, Context& context) {
         {"tollgate audit show 1/42", "tollgate audit show 01937c2e-6a51-7bb0-a3f5-3c1f0a2b4d5e --content --reason \"complaint 77\""});
 
   auto* verify = group->add_subcommand("verify", "Recompute every leaf and the root from the stored bytes");
-  const auto verify_options = std::make_shared<Options>();
+  const auto verify_options = std::make_shared<AuditOptions>();
   verify->add_option("--log", verify_options->log, "Only this log")->check(CLI::NonNegativeNumber);
   verify->callback([&context, verify_options] { Verify(context, *verify_options); });
   Teach(*verify, "Exit code 1 if a record was changed. On a large log raise --timeout.",

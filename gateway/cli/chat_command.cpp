@@ -16,7 +16,7 @@
 
 namespace tollgate::cli {
 namespace {
-struct Options {
+struct ChatOptions {
   std::vector<std::string> words;
   std::string model;
   std::string system;
@@ -57,7 +57,7 @@ int ExitCodeOfEnd(const v1::ChatEnd& end) {
 }
 
 // Says how the reply ended.
-int Ended(Context& context, const Options& options, const v1::ChatEnd& end, const std::string& id) {
+int Ended(Context& context, const ChatOptions& options, const v1::ChatEnd& end, const std::string& id) {
   if (const std::string cut = CutBy(end, options.max_tokens); !cut.empty()) context.err() << "[" << cut << "]\n";
   if (options.verbose) {
     context.err() << fmt::format(
@@ -68,7 +68,7 @@ int Ended(Context& context, const Options& options, const v1::ChatEnd& end, cons
   return ExitCodeOfEnd(end);
 }
 
-int Failed(Context& context, const Options& options, const grpc::Status& status, const grpc::ClientContext& call) {
+int Failed(Context& context, const ChatOptions& options, const grpc::Status& status, const grpc::ClientContext& call) {
   context.err() << "tollgate: " << Describe(status) << "\n";
   const std::string record = Trailer(call, "x-tollgate-record");
   if (options.verbose && !record.empty()) context.err() << fmt::format("record  {} (tollgate audit show {})\n", record, record);
@@ -76,7 +76,7 @@ int Failed(Context& context, const Options& options, const grpc::Status& status,
 }
 
 // Asks once and prints the reply; adds it to the conversation. Returns the exit code.
-int Turn(Context& context, const Options& options, const Line& line, v1::ChatRequest& request) {
+int Turn(Context& context, const ChatOptions& options, const Line& line, v1::ChatRequest& request) {
   if (!base::IsValidUtf8(request.messages(request.messages_size() - 1).parts(0))) {
     context.err() << "tollgate: the prompt is not UTF-8 text\n";
     return kUsage;
@@ -124,7 +124,7 @@ std::optional<std::string> AnyModel(Context& context) {
   return std::nullopt;
 }
 
-std::optional<v1::ChatRequest> MakeRequest(Context& context, const Options& options) {
+std::optional<v1::ChatRequest> MakeRequest(Context& context, const ChatOptions& options) {
   v1::ChatRequest request;
   if (options.model.empty()) {
     const auto model = AnyModel(context);
@@ -154,7 +154,7 @@ void AddUser(v1::ChatRequest& request, const std::string& text) {
   message.add_parts(text);
 }
 
-void Converse(Context& context, const Options& options, const Line& line, v1::ChatRequest request) {
+void Converse(Context& context, const ChatOptions& options, const Line& line, v1::ChatRequest request) {
   context.err() << fmt::format("talking to {}; an empty line or Ctrl-D ends it\n", request.model());
   std::string text;
   while (context.err() << "> " << std::flush, std::getline(context.streams.in, text) && !text.empty()) {
@@ -178,7 +178,7 @@ void Count(Context& context, const Line& line, const v1::ChatRequest& chat) {
   context.Print(fmt::format("{} of {} tokens\n", ShowCount(reply.tokens()), ShowCount(reply.context_tokens())));
 }
 
-void Chat(Context& context, const Options& options) {
+void Chat(Context& context, const ChatOptions& options) {
   auto request = MakeRequest(context, options);
   if (!request) return;
   const auto line = Open(context, Listener::kApi);
@@ -195,7 +195,7 @@ void Chat(Context& context, const Options& options) {
 
 void AddChatCommand(CLI::App& app, Context& context) {
   auto* chat = app.add_subcommand("chat", "Ask a model, and watch the answer come");
-  const auto o = std::make_shared<Options>();
+  const auto o = std::make_shared<ChatOptions>();
   chat->add_option("PROMPT", o->words, "What to ask; - or nothing: standard input, or a conversation at a terminal");
   chat->add_option("-m,--model", o->model, "The model; else the first that the key may use");
   chat->add_option("-s,--system", o->system, "Instructions that stand before the conversation");

@@ -18,7 +18,7 @@ namespace tollgate::cli {
 namespace {
 using v1::Defaults;
 
-struct Options {
+struct DefaultsOptions {
   ScopeOptions scope;
   std::string system_file;
   v1::ChatDefaults set;
@@ -26,7 +26,7 @@ struct Options {
 
 // A number that is set only if it was given.
 template <typename Number>
-void AddNumber(CLI::App& command, const std::shared_ptr<Options>& options, const char* name, const char* help,
+void AddNumber(CLI::App& command, const std::shared_ptr<DefaultsOptions>& options, const char* name, const char* help,
                void (*set)(v1::ChatDefaults&, Number)) {
   command.add_option_function<Number>(
       name, [options, set](const Number& value) { set(options->set, value); }, help);
@@ -38,7 +38,7 @@ void PrintOne(Context& context, const v1::ScopeDefaults& defaults, const char* w
                             ShowScope(defaults.scope()), defaults.version(), defaults.summary(), defaults.record()));
 }
 
-void Set(Context& context, const Options& options) {
+void Set(Context& context, const DefaultsOptions& options) {
   auto scope = context.Take(options.scope.Read(OrgOf(context.globals)));
   if (!scope) return;
   v1::SetDefaultsRequest request;
@@ -52,7 +52,7 @@ void Set(Context& context, const Options& options) {
   if (const auto made = Ask<Defaults>(context, Listener::kAdmin, &Defaults::Stub::Set, request)) PrintOne(context, *made, "set");
 }
 
-void Remove(Context& context, const Options& options) {
+void Remove(Context& context, const DefaultsOptions& options) {
   auto scope = context.Take(options.scope.Read(OrgOf(context.globals)));
   if (!scope) return;
   v1::RemoveDefaultsRequest request;
@@ -76,7 +76,7 @@ void List(Context& context) {
   context.Print(table.Text("no defaults; set some: tollgate defaults set --team TEAM --system TEXT"));
 }
 
-void Show(Context& context, const Options& options) {
+void Show(Context& context, const DefaultsOptions& options) {
   const auto scope = context.Take(options.scope.Read(OrgOf(context.globals)));
   if (!scope) return;
   const auto reply = AskForAll(context);
@@ -95,7 +95,7 @@ void Show(Context& context, const Options& options) {
 
 void AddSet(CLI::App& group, Context& context) {
   auto* set = group.add_subcommand("set", "Set all defaults of an org, team, project or key, in place of what it had");
-  const auto o = std::make_shared<Options>();
+  const auto o = std::make_shared<DefaultsOptions>();
   o->scope.AddTo(*set, "whose defaults are set");
   auto* text = set->add_option_function<std::string>(
       "--system", [o](const std::string& value) { o->set.set_system_prompt(value); }, "Text that stands before every prompt");
@@ -152,7 +152,7 @@ void AddDefaultsCommands(CLI::App& app, Context& context) {
   AddSet(*group, context);
 
   auto* show = group->add_subcommand("show", "The defaults of one scope, with the system prompt");
-  const auto show_options = std::make_shared<Options>();
+  const auto show_options = std::make_shared<DefaultsOptions>();
   show_options->scope.AddTo(*show, "that is asked about");
   show->callback([&context, show_options] { Show(context, *show_options); });
   Teach(*show, "", {"tollgate defaults show --team search"});
@@ -162,7 +162,7 @@ void AddDefaultsCommands(CLI::App& app, Context& context) {
   Teach(*list, "", {"tollgate defaults list --json"});
 
   auto* remove = group->add_subcommand("remove", "Remove the defaults of a scope");
-  const auto remove_options = std::make_shared<Options>();
+  const auto remove_options = std::make_shared<DefaultsOptions>();
   remove_options->scope.AddTo(*remove, "whose defaults end");
   remove->callback([&context, remove_options] { Remove(context, *remove_options); });
   Teach(*remove, "", {"tollgate defaults remove --team search"});

@@ -16,13 +16,13 @@
 namespace tollgate::cli {
 namespace {
 
-struct Options {
+struct EmbedOptions {
   std::vector<std::string> texts;
   std::string model, query, end_user;
   std::int32_t dimensions = 0, top = 0;
 };
 
-void Embed(Context& context, const Options& options) {
+void Embed(Context& context, const EmbedOptions& options) {
   v1::EmbedRequest request;
   request.set_model(options.model);
   request.set_dimensions(options.dimensions);
@@ -34,7 +34,7 @@ void Embed(Context& context, const Options& options) {
   for (const v1::Vector& vector : reply->vectors()) context.Print(fmt::format("{:.6f}\n", fmt::join(vector.values(), " ")));
 }
 
-void Rank(Context& context, const Options& options) {
+void Rank(Context& context, const EmbedOptions& options) {
   v1::RerankRequest request;
   request.set_model(options.model);
   request.set_query(options.query);
@@ -52,7 +52,7 @@ void Rank(Context& context, const Options& options) {
 
 void AddEmbedCommand(CLI::App& app, Context& context) {
   auto* embed = app.add_subcommand("embed", "Vectors of texts, a line each; or texts ranked by a query");
-  const auto o = std::make_shared<Options>();
+  const auto o = std::make_shared<EmbedOptions>();
   embed->add_option("TEXT", o->texts, "A text each")->required();
   embed->add_option("-m,--model", o->model, "The model, which must embed; with --query, rerank")->required();
   embed->add_option("--query", o->query, "Rank the texts by how well they answer this");

@@ -15,7 +15,7 @@ namespace tollgate::cli {
 namespace {
 using v1::Directory;
 
-struct Options {
+struct KeyOptions {
   std::string place;
   std::string name;
   std::string owner;
@@ -37,7 +37,7 @@ void PrintSecret(Context& context, const v1::CreateKeyReply& reply) {
   context.Print(reply.secret() + "\n");
 }
 
-void Create(Context& context, const Options& options) {
+void Create(Context& context, const KeyOptions& options) {
   const auto place = context.Take(ParsePlace(options.place, true));
   if (!place) return;
   v1::CreateKeyRequest request;
@@ -62,7 +62,7 @@ std::string StateOf(const v1::Key& key, std::int64_t now_us) {
   return key.expires_us() <= now_us ? "expired" : "until " + ShowTime(key.expires_us());
 }
 
-void List(Context& context, const Options& options) {
+void List(Context& context, const KeyOptions& options) {
   v1::ListKeysRequest request;
   request.set_org(OrgOf(context.globals));
   request.set_include_dead(options.all);
@@ -85,7 +85,7 @@ void List(Context& context, const Options& options) {
   context.Print(table.Text("no keys; make one: tollgate key create TEAM/PROJECT --name NAME"));
 }
 
-void Rotate(Context& context, const Options& options) {
+void Rotate(Context& context, const KeyOptions& options) {
   v1::RotateKeyRequest request;
   request.set_public_id(options.public_id);
   if (!options.now) {
@@ -101,7 +101,7 @@ void Rotate(Context& context, const Options& options) {
   PrintSecret(context, *reply);
 }
 
-void Revoke(Context& context, const Options& options) {
+void Revoke(Context& context, const KeyOptions& options) {
   v1::RevokeKeyRequest request;
   request.set_public_id(options.public_id);
   request.set_reason(options.reason);
@@ -114,7 +114,7 @@ void Revoke(Context& context, const Options& options) {
 
 void AddCreate(CLI::App& group, Context& context) {
   auto* command = group.add_subcommand("create", "Make a key; its text is printed this once");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<KeyOptions>();
   command->add_option("TEAM/PROJECT", options->place, "The project it belongs to")->required();
   command->add_option("--name", options->name, "What it is for")->required();
   command->add_option("--owner", options->owner, "The person it belongs to; else the owner of the key that makes it");
@@ -139,14 +139,14 @@ void AddKeyCommands(CLI::App& app, Context& context) {
   AddCreate(*group, context);
 
   auto* list = group->add_subcommand("list", "Keys, never their text");
-  const auto list_options = std::make_shared<Options>();
+  const auto list_options = std::make_shared<KeyOptions>();
   list->add_option("TEAM[/PROJECT]", list_options->place, "Only those of this team or project");
   list->add_flag("--all", list_options->all, "Revoked and expired ones too");
   list->callback([&context, list_options] { List(context, *list_options); });
   Teach(*list, "", {"tollgate key list", "tollgate key list search/web --all --json"});
 
   auto* rotate = group->add_subcommand("rotate", "Make a successor; the old key works on for a while");
-  const auto rotate_options = std::make_shared<Options>();
+  const auto rotate_options = std::make_shared<KeyOptions>();
   rotate->add_option("KEY", rotate_options->public_id, "Its id: the 8 characters after tg_live_")->required();
   rotate->add_option("--overlap", rotate_options->overlap, "How long the old key goes on working")->capture_default_str();
   rotate->add_flag("--now", rotate_options->now, "End the old key at once")->excludes("--overlap");
@@ -154,7 +154,7 @@ void AddKeyCommands(CLI::App& app, Context& context) {
   Teach(*rotate, "", {"tollgate key rotate 3kQ9xZ0b --overlap 7d"});
 
   auto* revoke = group->add_subcommand("revoke", "End a key at once and for good, running streams too");
-  const auto revoke_options = std::make_shared<Options>();
+  const auto revoke_options = std::make_shared<KeyOptions>();
   revoke->add_option("KEY", revoke_options->public_id, "Its id: the 8 characters after tg_live_")->required();
   revoke->add_option("--reason", revoke_options->reason, "Why, for the record")->required();
   revoke->callback([&context, revoke_options] { Revoke(context, *revoke_options); });

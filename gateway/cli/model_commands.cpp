@@ -17,7 +17,7 @@ namespace tollgate::cli {
 namespace {
 using v1::Directory;
 
-struct Options {
+struct ModelOptions {
   std::string model;
   ScopeOptions scope;
 };
@@ -38,7 +38,7 @@ void PrintGrant(Context& context, const v1::Grant& grant) {
                             ShowScope(grant.scope()), grant.record()));
 }
 
-void Grant(Context& context, const Options& options, bool granted) {
+void Grant(Context& context, const ModelOptions& options, bool granted) {
   const auto scope = context.Take(options.scope.Read(OrgOf(context.globals)));
   if (!scope) return;
   std::optional<v1::Grant> grant;
@@ -63,7 +63,7 @@ void Grant(Context& context, const Options& options, bool granted) {
   }
 }
 
-void Clear(Context& context, const Options& options) {
+void Clear(Context& context, const ModelOptions& options) {
   const auto scope = context.Take(options.scope.Read(OrgOf(context.globals)));
   if (!scope) return;
   v1::ClearGrantsRequest request;
@@ -110,7 +110,7 @@ void AddModelCommands(CLI::App& app, Context& context) {
   for (const bool granted : {true, false}) {
     auto* command = group->add_subcommand(granted ? "grant" : "revoke", granted ? "Put a model on a scope's allow-list"
                                                                                 : "Take a model off a scope's allow-list; the list stays");
-    const auto options = std::make_shared<Options>();
+    const auto options = std::make_shared<ModelOptions>();
     command->add_option("MODEL", options->model, "Name of the model")->required();
     options->scope.AddTo(*command, "whose list it is");
     command->callback([&context, options, granted] { Grant(context, *options, granted); });
@@ -119,7 +119,7 @@ void AddModelCommands(CLI::App& app, Context& context) {
   }
 
   auto* clear = group->add_subcommand("clear", "Remove a scope's allow-list: it may use what the scopes above allow");
-  const auto clear_options = std::make_shared<Options>();
+  const auto clear_options = std::make_shared<ModelOptions>();
   clear_options->scope.AddTo(*clear, "whose list it is");
   clear->callback([&context, clear_options] { Clear(context, *clear_options); });
   Teach(*clear, "", {"tollgate models clear --team search"});

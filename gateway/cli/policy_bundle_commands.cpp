@@ -24,7 +24,7 @@ using v1::Policy;
 constexpr std::size_t kBundleBytesMax = 4 << 20;
 constexpr std::chrono::seconds kFetchPatience{30};
 
-struct Options {
+struct PolicyBundleOptions {
   std::string file, name, out, key, signer, require;
   std::int64_t version = 0;
   bool store_only = false;
@@ -67,14 +67,14 @@ std::optional<std::string> ReadBundleText(Context& context, const std::string& w
 }
 
 // To the file, or to the terminal.
-void Give(Context& context, const Options& options, const std::string& text, const std::string& what) {
+void Give(Context& context, const PolicyBundleOptions& options, const std::string& text, const std::string& what) {
   if (options.out.empty()) return context.Print(text);
   const absl::Status written = base::WriteFileAtomically(options.out, text, 0644);
   if (!written.ok()) return context.Fail(kUsage, base::Message(written));
   context.Print(what);
 }
 
-void MakeBundle(Context& context, const Options& options) {
+void MakeBundle(Context& context, const PolicyBundleOptions& options) {
   const auto text = ReadPolicyText(context, options.file);
   if (!text) return;
   const std::string name = options.name.empty() ? StemOf(options.file) : options.name;
@@ -84,7 +84,7 @@ void MakeBundle(Context& context, const Options& options) {
     Give(context, options, *bundle, fmt::format("bundle {} {} is in {}\n", name, options.version, options.out));
 }
 
-void Sign(Context& context, Options options) {
+void Sign(Context& context, PolicyBundleOptions options) {
   const auto text = ReadText(context, options.file);
   if (!text) return;
   const auto bundle = context.Take(policy::ReadBundle(StemOf(options.file), *text));
@@ -114,7 +114,7 @@ std::optional<std::map<std::string, std::string>> ReadKeys(Context& context, con
   return out;
 }
 
-void Verify(Context& context, const Options& options) {
+void Verify(Context& context, const PolicyBundleOptions& options) {
   const auto text = ReadBundleText(context, options.file);
   const auto pems = ReadKeys(context, options.trust);
   if (!text || !pems) return;
@@ -133,7 +133,7 @@ void Verify(Context& context, const Options& options) {
   context.Print(fmt::format("bundle {} {}: signed by {}; compiles, and its tests pass\n", bundle->name, bundle->version, *signer));
 }
 
-void Apply(Context& context, const Options& options) {
+void Apply(Context& context, const PolicyBundleOptions& options) {
   const auto text = ReadBundleText(context, options.file);
   if (!text) return;
   const auto bundle = context.Take(policy::ReadBundle("bundle", *text));
@@ -153,7 +153,7 @@ void Apply(Context& context, const Options& options) {
   for (const std::string& warning : stored->warnings()) context.Print(fmt::format("warning: {}\n", warning));
 }
 
-void Trust(Context& context, const Options& options) {
+void Trust(Context& context, const PolicyBundleOptions& options) {
   const auto add = ReadKeys(context, options.add);
   if (!add) return;
   v1::SetPolicySignersRequest request;
@@ -207,7 +207,7 @@ std::optional<std::string> ReadPolicyText(Context& context, const std::string& f
 
 void AddPolicyBundleCommands(CLI::App& group, Context& context) {
   auto* bundle = group.add_subcommand("bundle", "Make one text of a policy and what it includes, numbered, to be signed");
-  const auto b = std::make_shared<Options>();
+  const auto b = std::make_shared<PolicyBundleOptions>();
   bundle->add_option("FILE", b->file, "YAML file, or - for standard input")->required();
   bundle->add_option("--bundle-version", b->version, "Its number: greater than that of every bundle of this policy before it")
       ->required()
@@ -219,7 +219,7 @@ void AddPolicyBundleCommands(CLI::App& group, Context& context) {
         {"tollgate policy bundle acme.yaml --bundle-version 7 --out acme.bundle"});
 
   auto* sign = group.add_subcommand("sign", "Sign a bundle with an Ed25519 key");
-  const auto s = std::make_shared<Options>();
+  const auto s = std::make_shared<PolicyBundleOptions>();
   sign->add_option("FILE", s->file, "The bundle, or - for standard input")->required();
   sign->add_option("--key", s->key, "The private key, PEM")->required();
   sign->add_option("--signer", s->signer, "What the org calls the key")->required();
@@ -229,7 +229,7 @@ void AddPolicyBundleCommands(CLI::App& group, Context& context) {
         {"openssl genpkey -algorithm ed25519 -out security.pem", "tollgate policy sign acme.bundle --key security.pem --signer security"});
 
   auto* verify = group.add_subcommand("verify", "Tell whether a bundle is signed by somebody, and good");
-  const auto v = std::make_shared<Options>();
+  const auto v = std::make_shared<PolicyBundleOptions>();
   verify->add_option("FILE", v->file, "The bundle's file, - for standard input, or an http or https URL")->required();
   verify->add_option("--trust", v->trust, "A signer and their public key, NAME=PUBLIC.pem; may be given more than once")->required();
   verify->callback([&context, v] { Verify(context, *v); });
@@ -238,7 +238,7 @@ void AddPolicyBundleCommands(CLI::App& group, Context& context) {
          "tollgate policy verify https://policies.acme.example/acme.bundle --trust security=security-public.pem"});
 
   auto* apply = group.add_subcommand("apply", "Store a bundle and put it in force");
-  const auto a = std::make_shared<Options>();
+  const auto a = std::make_shared<PolicyBundleOptions>();
   apply->add_option("--bundle", a->file, "The bundle's file, - for standard input, or an http or https URL")->required();
   apply->add_flag("--store-only", a->store_only, "Store it, and leave in force what is");
   apply->callback([&context, a] { Apply(context, *a); });
@@ -247,7 +247,7 @@ void AddPolicyBundleCommands(CLI::App& group, Context& context) {
         {"tollgate policy apply --bundle acme.bundle", "tollgate policy apply --bundle https://policies.acme.example/acme.bundle"});
 
   auto* signers = group.add_subcommand("signers", "Whose signatures on policies the org trusts, and whether it demands them");
-  const auto t = std::make_shared<Options>();
+  const auto t = std::make_shared<PolicyBundleOptions>();
   signers->add_option("--add", t->add, "Trust NAME=PUBLIC.pem; may be given more than once");
   signers->add_option("--remove", t->remove, "Trust NAME no more; may be given more than once");
   signers->add_option("--require", t->require, "on: only signed policies may act; off: all may")->check(CLI::IsMember({"on", "off"}));

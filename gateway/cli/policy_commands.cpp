@@ -20,7 +20,7 @@ namespace tollgate::cli {
 namespace {
 using v1::Policy;
 
-struct Options {
+struct PolicyOptions {
   std::string file;
   std::string name;
   std::string input;
@@ -29,7 +29,7 @@ struct Options {
   std::string model;
 };
 
-std::optional<v1::CheckPolicyReply> AskCheck(Context& context, const Options& options) {
+std::optional<v1::CheckPolicyReply> AskCheck(Context& context, const PolicyOptions& options) {
   v1::CheckPolicyRequest request;
   const auto scope = context.Take(options.scope.Read(OrgOf(context.globals)));
   if (!scope) return std::nullopt;
@@ -57,7 +57,7 @@ std::optional<v1::CheckPolicyReply> AskCheck(Context& context, const Options& op
   return Ask<Policy>(context, Listener::kAdmin, &Policy::Stub::Check, request, words);
 }
 
-void Check(Context& context, Options options) {
+void Check(Context& context, PolicyOptions options) {
   if (options.name.empty() && options.file != "-") options.name = StemOf(options.file);
   const auto reply = AskCheck(context, options);
   if (!reply) return;
@@ -74,7 +74,7 @@ std::string Outcome(const v1::PolicyOutcome& outcome, std::string_view direction
   return text;
 }
 
-void Test(Context& context, const Options& options) {
+void Test(Context& context, const PolicyOptions& options) {
   if (options.input.empty() && options.output.empty()) return context.Fail(kUsage, "nothing to try: give --input TEXT or --output TEXT");
   const auto reply = AskCheck(context, options);
   if (!reply) return;
@@ -97,7 +97,7 @@ void Test(Context& context, const Options& options) {
 
 void AddTrying(CLI::App& group, Context& context) {
   auto* check = group.add_subcommand("check", "Compile a policy and list its rules; stores nothing");
-  const auto check_options = std::make_shared<Options>();
+  const auto check_options = std::make_shared<PolicyOptions>();
   check->add_option("FILE", check_options->file, "YAML file, or - for standard input")->required();
   check->add_option("--name", check_options->name, "Its name; else the file's, without what follows the first dot");
   check->callback([&context, check_options] { Check(context, *check_options); });
@@ -105,7 +105,7 @@ void AddTrying(CLI::App& group, Context& context) {
         {"tollgate policy check acme.yaml"});
 
   auto* test = group.add_subcommand("test", "Run a text through a policy; stores and records nothing");
-  const auto o = std::make_shared<Options>();
+  const auto o = std::make_shared<PolicyOptions>();
   test->add_option("FILE", o->file, "YAML file, or - for standard input; else the policies in force");
   test->add_option("--input", o->input, "A prompt");
   test->add_option("--output", o->output, "A reply");

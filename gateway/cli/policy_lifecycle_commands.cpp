@@ -16,7 +16,7 @@ namespace tollgate::cli {
 namespace {
 using v1::Policy;
 
-struct Options {
+struct PolicyLifecycleOptions {
   std::string file, name, by = "request", wanted;
   std::int64_t version = 0;
   double share = 5;
@@ -44,7 +44,7 @@ void AskStored(Context& context, grpc::Status (Policy::Stub::*method)(grpc::Clie
   if (policy) PrintStored(context, *policy);
 }
 
-void Put(Context& context, const Options& options) {
+void Put(Context& context, const PolicyLifecycleOptions& options) {
   const auto yaml = ReadPolicyText(context, options.file);
   if (!yaml) return;
   v1::PutPolicyRequest request;
@@ -56,14 +56,14 @@ void Put(Context& context, const Options& options) {
   AskStored(context, &Policy::Stub::Put, request, [&](const std::string& told) { return ToldOfFile(told, request.name(), options.file); });
 }
 
-void Activate(Context& context, const Options& options) {
+void Activate(Context& context, const PolicyLifecycleOptions& options) {
   v1::ActivatePolicyRequest request;
   request.set_name(options.name);
   request.set_version(options.version);
   AskStored(context, &Policy::Stub::Activate, request);
 }
 
-void Try(Context& context, const Options& options, bool canary) {
+void Try(Context& context, const PolicyLifecycleOptions& options, bool canary) {
   v1::TryPolicyRequest request;
   request.set_name(options.name);
   request.set_version(options.version);
@@ -72,13 +72,13 @@ void Try(Context& context, const Options& options, bool canary) {
   AskStored(context, &Policy::Stub::Try, request);
 }
 
-void Rollback(Context& context, const Options& options) {
+void Rollback(Context& context, const PolicyLifecycleOptions& options) {
   v1::RollbackPolicyRequest request;
   request.set_name(options.name);
   AskStored(context, &Policy::Stub::Rollback, request);
 }
 
-void SecondPerson(Context& context, const Options& options) {
+void SecondPerson(Context& context, const PolicyLifecycleOptions& options) {
   v1::SetSecondPersonRequest request;
   request.set_org(OrgOf(context.globals));
   request.set_wanted(options.wanted == "on");
@@ -90,7 +90,7 @@ void SecondPerson(Context& context, const Options& options) {
                     : fmt::format("org {}: whoever may put policies in force may do so alone\n", reply->org()));
 }
 
-void List(Context& context, const Options& options) {
+void List(Context& context, const PolicyLifecycleOptions& options) {
   v1::ListPoliciesRequest request;
   request.set_org(OrgOf(context.globals));
   request.set_name(options.name);
@@ -111,7 +111,7 @@ void List(Context& context, const Options& options) {
       table.Text(options.name.empty() ? "no policies: everything is allowed; put one: tollgate policy put FILE" : "no such policy"));
 }
 
-void Show(Context& context, const Options& options) {
+void Show(Context& context, const PolicyLifecycleOptions& options) {
   v1::ShowPolicyRequest request;
   request.set_org(OrgOf(context.globals));
   request.set_name(options.name);
@@ -122,8 +122,8 @@ void Show(Context& context, const Options& options) {
   context.Print(policy->yaml() + (policy->yaml().ends_with('\n') ? "" : "\n"));
 }
 
-std::shared_ptr<Options> AddNamed(CLI::App& command, bool version) {
-  const auto o = std::make_shared<Options>();
+std::shared_ptr<PolicyLifecycleOptions> AddNamed(CLI::App& command, bool version) {
+  const auto o = std::make_shared<PolicyLifecycleOptions>();
   command.add_option("NAME", o->name, "Name of the policy")->required();
   if (version) command.add_option("VERSION", o->version, "The stored version")->required()->check(CLI::PositiveNumber);
   return o;
@@ -158,7 +158,7 @@ void AddTrials(CLI::App& group, Context& context) {
         {"tollgate policy rollback acme"});
 
   auto* second = group.add_subcommand("second-person", "Whether whoever wrote a version may put it in force alone");
-  const auto second_options = std::make_shared<Options>();
+  const auto second_options = std::make_shared<PolicyLifecycleOptions>();
   second->add_option("WANTED", second_options->wanted, "on: it takes somebody else; off: it does not")
       ->required()
       ->check(CLI::IsMember({"on", "off"}));
@@ -171,7 +171,7 @@ void AddTrials(CLI::App& group, Context& context) {
 
 void AddPolicyLifecycleCommands(CLI::App& group, Context& context) {
   auto* put = group.add_subcommand("put", "Store a new version and put it in force");
-  const auto put_options = std::make_shared<Options>();
+  const auto put_options = std::make_shared<PolicyLifecycleOptions>();
   put->add_option("FILE", put_options->file, "YAML file, or - for standard input")->required();
   put->add_option("--name", put_options->name, "Its name; else the file's, without what follows the first dot");
   put->add_flag("--store-only", put_options->store_only, "Leave in force what is in force");
@@ -180,7 +180,7 @@ void AddPolicyLifecycleCommands(CLI::App& group, Context& context) {
   Teach(*put, "", {"tollgate policy put acme.yaml", "tollgate policy put draft.yaml --name acme --store-only"});
 
   auto* activate = group.add_subcommand("activate", "Put a stored version in force");
-  const auto activate_options = std::make_shared<Options>();
+  const auto activate_options = std::make_shared<PolicyLifecycleOptions>();
   activate->add_option("NAME", activate_options->name, "Name of the policy")->required();
   activate->add_option("VERSION", activate_options->version, "The version; 0 takes the policy out of force")
       ->required()
@@ -190,14 +190,14 @@ void AddPolicyLifecycleCommands(CLI::App& group, Context& context) {
   AddTrials(group, context);
 
   auto* list = group.add_subcommand("list", "The policies of an org, or every version of one");
-  const auto list_options = std::make_shared<Options>();
+  const auto list_options = std::make_shared<PolicyLifecycleOptions>();
   list->add_option("NAME", list_options->name, "Name of a policy: all its versions, newest first");
   list->callback([&context, list_options] { List(context, *list_options); });
   Teach(*list, "States: draft (its tests failed), tested, shadow, canary, enforced, retired.",
         {"tollgate policy list", "tollgate policy list acme"});
 
   auto* show = group.add_subcommand("show", "The text of a version");
-  const auto show_options = std::make_shared<Options>();
+  const auto show_options = std::make_shared<PolicyLifecycleOptions>();
   show->add_option("NAME", show_options->name, "Name of the policy")->required();
   show->add_option("--policy-version", show_options->version, "The version; else the one in force")->check(CLI::PositiveNumber);
   show->callback([&context, show_options] { Show(context, *show_options); });

@@ -20,7 +20,7 @@ namespace tollgate::cli {
 namespace {
 using v1::Policy;
 
-struct Options {
+struct PolicyReplayOptions {
   std::string file, name, team, from, to, reason, digest;
   std::int64_t version = 0;
   int examples = 3;
@@ -29,7 +29,7 @@ struct Options {
 
 // From and to, in both calls' fields; false after the fault was told.
 template <typename Request>
-bool SetTimes(Context& context, const Options& options, Request& request) {
+bool SetTimes(Context& context, const PolicyReplayOptions& options, Request& request) {
   const auto now = context.clock.Wall();
   request.set_to_us(base::ToMicros(now));  // What is recorded meanwhile is left out, or the last page would never come.
   for (const auto& [text, set] : {std::pair(options.from, &Request::set_from_us), std::pair(options.to, &Request::set_to_us)}) {
@@ -45,7 +45,7 @@ bool SetTimes(Context& context, const Options& options, Request& request) {
 
 // All pages in one; nullopt after the failure was told.
 template <typename Request>
-std::optional<v1::PolicyChanges> AskPages(Context& context, const Options& options, Request& request,
+std::optional<v1::PolicyChanges> AskPages(Context& context, const PolicyReplayOptions& options, Request& request,
                                           grpc::Status (Policy::Stub::*method)(grpc::ClientContext*, const Request&, v1::PolicyChanges*)) {
   const auto line = Open(context, Listener::kAdmin);
   if (!line) return std::nullopt;
@@ -128,7 +128,7 @@ void PrintChanges(Context& context, const v1::PolicyChanges& all, const std::str
   for (const v1::ReplyGap& gap : all.reply_gaps()) context.Print(GapWords(gap));
 }
 
-void Replay(Context& context, const Options& options) {
+void Replay(Context& context, const PolicyReplayOptions& options) {
   v1::ReplayPolicyRequest request;
   if (options.file.empty() && options.name.empty()) return context.Fail(kUsage, "replay what? give a FILE, or --name of a stored policy");
   if (!options.file.empty()) {
@@ -151,7 +151,7 @@ void Replay(Context& context, const Options& options) {
     PrintChanges(context, *all, Replayed(*all), "nothing that can be replayed is on record for that time");
 }
 
-void Report(Context& context, const Options& options) {
+void Report(Context& context, const PolicyReplayOptions& options) {
   v1::ShadowReportRequest request;
   request.set_org(OrgOf(context.globals));
   request.set_team(options.team);
@@ -163,7 +163,7 @@ void Report(Context& context, const Options& options) {
                  "no shadow's verdicts are on record for that time");
 }
 
-void AddHistory(CLI::App& command, Options& options) {
+void AddHistory(CLI::App& command, PolicyReplayOptions& options) {
   command.add_option("--from", options.from, "From this time on: 24h, 2026-11-01, 2026-11-01T08:30:00Z; else from the first record");
   command.add_option("--to", options.to, "Until before this time; else until now");
   command.add_option("--team", options.team, "Only this team's");
@@ -174,7 +174,7 @@ void AddHistory(CLI::App& command, Options& options) {
 
 void AddPolicyReplayCommands(CLI::App& group, Context& context) {
   auto* replay = group.add_subcommand("replay", "Judge recorded prompts and replies anew by a policy: what would change, by team and rule");
-  const auto o = std::make_shared<Options>();
+  const auto o = std::make_shared<PolicyReplayOptions>();
   replay->add_option("FILE", o->file, "YAML file, or - for standard input; else a stored version of --name");
   replay->add_option("--name", o->name, "The policy whose place it takes; else the file's name, without what follows the first dot");
   replay->add_option("--policy-version", o->version, "The stored version of --name; else the newest")->check(CLI::PositiveNumber);
@@ -191,7 +191,7 @@ void AddPolicyReplayCommands(CLI::App& group, Context& context) {
          "tollgate policy replay --name acme --policy-version 5 --team search --against-in-force --reason \"before version 5\" --json"});
 
   auto* report = group.add_subcommand("shadow-report", "What a shadow said otherwise than the policies that acted, by team and rule");
-  const auto r = std::make_shared<Options>();
+  const auto r = std::make_shared<PolicyReplayOptions>();
   report->add_option("--digest", r->digest, "Only policies of this digest, or one that begins so; else those on trial now");
   AddHistory(*report, *r);
   report->callback([&context, r] { Report(context, *r); });

@@ -14,7 +14,7 @@ namespace tollgate::cli {
 namespace {
 using v1::Directory;
 
-struct Options {
+struct PriceOptions {
   std::string model;
   std::string input;
   std::string cached_input;
@@ -23,7 +23,7 @@ struct Options {
   std::string from;
 };
 
-void Set(Context& context, const Options& options) {
+void Set(Context& context, const PriceOptions& options) {
   v1::SetPriceRequest request;
   request.set_model(options.model);
   request.set_input_per_1000(options.input);
@@ -51,7 +51,7 @@ void Set(Context& context, const Options& options) {
   WarnUnlessServed(context, *line, options.model, "the price waits for one that may come");
 }
 
-void List(Context& context, const Options& options) {
+void List(Context& context, const PriceOptions& options) {
   v1::ListPricesRequest request;
   request.set_model(options.model);
   const auto reply =
@@ -76,7 +76,7 @@ void AddPriceCommands(CLI::App& app, Context& context) {
         {"tollgate prices set smollm2 --input 0.10 --output 0.40", "tollgate prices list"});
 
   auto* set = group->add_subcommand("set", "Add a version of the price book");
-  const auto set_options = std::make_shared<Options>();
+  const auto set_options = std::make_shared<PriceOptions>();
   set->add_option("MODEL", set_options->model, "Name of the model")->required();
   set->add_option("--input", set_options->input, "For 1,000 prompt tokens, at most nine decimals")->required();
   set->add_option("--cached-input", set_options->cached_input, "For 1,000 prompt tokens from the cache; else as --input");
@@ -89,7 +89,7 @@ void AddPriceCommands(CLI::App& app, Context& context) {
          "tollgate prices set smollm2 --input 0.08 --output 0.32 --from 2026-12-01"});
 
   auto* list = group->add_subcommand("list", "Every version, newest first");
-  const auto list_options = std::make_shared<Options>();
+  const auto list_options = std::make_shared<PriceOptions>();
   list->add_option("MODEL", list_options->model, "Only this model");
   list->callback([&context, list_options] { List(context, *list_options); });
   Teach(*list, "", {"tollgate prices list smollm2"});

@@ -16,11 +16,11 @@ namespace tollgate::cli {
 namespace {
 using v1::Audit;
 
-struct Options {
+struct PseudonymOptions {
   std::string team, pseudonym, end_user, value, reason;
 };
 
-void Show(Context& context, const Options& options) {
+void Show(Context& context, const PseudonymOptions& options) {
   v1::ShowPseudonymRequest request;
   request.set_org(OrgOf(context.globals));
   request.set_team(options.team);
@@ -33,7 +33,7 @@ void Show(Context& context, const Options& options) {
   for (const std::string& other : reply->others()) context.Print(fmt::format("or, in another conversation,\n{}", Indented(other, "  | ")));
 }
 
-void Erase(Context& context, const Options& options) {
+void Erase(Context& context, const PseudonymOptions& options) {
   v1::ErasePseudonymsRequest request;
   request.set_org(OrgOf(context.globals));
   request.set_team(options.team);
@@ -62,7 +62,7 @@ void AddPseudonymCommands(CLI::App& audit, Context& context) {
   Teach(*group, "", {"tollgate audit pseudonym show '[EMAIL_7Q2K9FXM]' --team search --reason \"complaint 77\""});
 
   auto* show = group->add_subcommand("show", "The value that a pseudonym stands for; a record of that is made first");
-  const auto shown = std::make_shared<Options>();
+  const auto shown = std::make_shared<PseudonymOptions>();
   show->add_option("PSEUDONYM", shown->pseudonym, "As it is written, brackets included")->required();
   show->add_option("--team", shown->team, "The team in whose prompt it stands")->required();
   show->add_option("--reason", shown->reason, "Why it is read")->required();
@@ -70,7 +70,7 @@ void AddPseudonymCommands(CLI::App& audit, Context& context) {
   Teach(*show, "", {"tollgate audit pseudonym show '[EMAIL_7Q2K9FXM]' --team search --reason \"complaint 77\""});
 
   auto* erase = group->add_subcommand("erase", "Forget what pseudonyms stand for; a record of that is made first");
-  const auto erased = std::make_shared<Options>();
+  const auto erased = std::make_shared<PseudonymOptions>();
   erase->add_option("--team", erased->team, "Whose pseudonyms")->required();
   auto* user = erase->add_option("--end-user", erased->end_user, "All that this end user wrote");
   auto* one = erase->add_option("--pseudonym", erased->pseudonym, "This one")->excludes(user);

@@ -17,7 +17,7 @@ namespace tollgate::cli {
 namespace {
 using v1::Directory;
 
-struct Options {
+struct QuotaOptions {
   std::string limit;
   std::int64_t amount = 0;
   ScopeOptions scope;
@@ -29,7 +29,7 @@ void PrintQuota(Context& context, const v1::Quota& quota, const char* what) {
                             ShowLimit(quota.meter(), quota.window()), ShowScope(quota.scope()), quota.record()));
 }
 
-void Set(Context& context, const Options& options) {
+void Set(Context& context, const QuotaOptions& options) {
   const auto limit = context.Take(ParseLimit(options.limit));
   if (!limit) return;
   auto scope = context.Take(options.scope.Read(OrgOf(context.globals)));
@@ -43,7 +43,7 @@ void Set(Context& context, const Options& options) {
   if (quota) PrintQuota(context, *quota, "set");
 }
 
-void Remove(Context& context, const Options& options) {
+void Remove(Context& context, const QuotaOptions& options) {
   const auto limit = context.Take(ParseLimit(options.limit));
   if (!limit) return;
   auto scope = context.Take(options.scope.Read(OrgOf(context.globals)));
@@ -97,7 +97,7 @@ std::optional<v1::ScopeRef> Find(Context& context, const ScopeOptions& options) 
          std::nullopt;
 }
 
-void List(Context& context, const Options* only) {
+void List(Context& context, const QuotaOptions* only) {
   std::optional<v1::ScopeRef> scope;
   if (only != nullptr && !(scope = Find(context, only->scope))) return;
   v1::ListQuotasRequest request;
@@ -125,7 +125,7 @@ void AddQuotaCommands(CLI::App& app, Context& context) {
         {"tollgate quota set tokens/month 2000000 --team search", "tollgate quota show --project search/web"});
 
   auto* set = group->add_subcommand("set", "Set a limit, or replace the one of the same kind");
-  const auto set_options = std::make_shared<Options>();
+  const auto set_options = std::make_shared<QuotaOptions>();
   set->add_option("LIMIT", set_options->limit, "requests/WINDOW, tokens/WINDOW (minute, hour, day, month) or concurrent")->required();
   set->add_option("AMOUNT", set_options->amount, "At most this many; 0 = none at all")->required()->check(CLI::NonNegativeNumber);
   set_options->scope.AddTo(*set, "that is limited");
@@ -137,7 +137,7 @@ void AddQuotaCommands(CLI::App& app, Context& context) {
          "tollgate quota set concurrent 4 --key-id 3kQ9xZ0b"});
 
   auto* show = group->add_subcommand("show", "The limits that bear on a scope: its own and those above it");
-  const auto show_options = std::make_shared<Options>();
+  const auto show_options = std::make_shared<QuotaOptions>();
   show_options->scope.AddTo(*show, "that is asked about");
   show->callback([&context, show_options] { List(context, show_options.get()); });
   Teach(*show, "", {"tollgate quota show --project search/web"});
@@ -147,7 +147,7 @@ void AddQuotaCommands(CLI::App& app, Context& context) {
   Teach(*list, "", {"tollgate quota list --json"});
 
   auto* remove = group->add_subcommand("remove", "Remove a limit");
-  const auto remove_options = std::make_shared<Options>();
+  const auto remove_options = std::make_shared<QuotaOptions>();
   remove->add_option("LIMIT", remove_options->limit, "As it was set: tokens/month")->required();
   remove_options->scope.AddTo(*remove, "that is limited");
   remove->callback([&context, remove_options] { Remove(context, *remove_options); });

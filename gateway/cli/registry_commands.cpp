@@ -19,7 +19,7 @@ using v1::Registry;
 
 constexpr std::chrono::milliseconds kLook{200};
 
-struct Options {
+struct RegistryOptions {
   std::string name;
   std::string reason;
   v1::ModelSpec spec;
@@ -73,7 +73,7 @@ std::optional<v1::RegisteredModel> Show(Context& context, const std::string& nam
   return Ask<Registry>(context, Listener::kAdmin, &Registry::Stub::ShowModel, request);
 }
 
-void Add(Context& context, const Options& options) {
+void Add(Context& context, const RegistryOptions& options) {
   v1::AddModelRequest request;
   *request.mutable_spec() = options.spec;
   request.mutable_spec()->set_name(options.name);
@@ -102,7 +102,7 @@ std::optional<v1::RegisteredModel> Await(Context& context, const std::string& na
   }
 }
 
-void Load(Context& context, const Options& options) {
+void Load(Context& context, const RegistryOptions& options) {
   v1::LoadModelRequest request;
   request.set_name(options.name);
   if (!Ask<Registry>(context, Listener::kAdmin, &Registry::Stub::LoadModel, request)) return;
@@ -119,7 +119,7 @@ void Load(Context& context, const Options& options) {
   context.Fail(kUnavailable, fmt::format("model {0} is still being loaded; look again: tollgate models show {0}", options.name));
 }
 
-void Unload(Context& context, const Options& options) {
+void Unload(Context& context, const RegistryOptions& options) {
   v1::UnloadModelRequest request;
   request.set_name(options.name);
   const auto model = Ask<Registry>(context, Listener::kAdmin, &Registry::Stub::UnloadModel, request);
@@ -129,7 +129,7 @@ void Unload(Context& context, const Options& options) {
                             model->record()));
 }
 
-void Retire(Context& context, const Options& options) {
+void Retire(Context& context, const RegistryOptions& options) {
   v1::RetireModelRequest request;
   request.set_name(options.name);
   request.set_reason(options.reason);
@@ -139,7 +139,7 @@ void Retire(Context& context, const Options& options) {
   context.Print(fmt::format("model {} is retired (record {}); its file stays where it is\n", options.name, model->record()));
 }
 
-void Restrict(Context& context, const Options& options, bool restricted) {
+void Restrict(Context& context, const RegistryOptions& options, bool restricted) {
   v1::RestrictModelRequest request;
   request.set_name(options.name);
   request.set_restricted(restricted);
@@ -149,7 +149,7 @@ void Restrict(Context& context, const Options& options, bool restricted) {
   context.Print(fmt::format("model {} may be used by {} (record {})\n", options.name, MayUse(restricted), model->record()));
 }
 
-void AddSpecOptions(CLI::App& command, Options& options) {
+void AddSpecOptions(CLI::App& command, RegistryOptions& options) {
   using Spec = v1::ModelSpec;
   Spec& spec = options.spec;
   const auto text = [&](const char* option, const char* about, auto set) {
@@ -222,7 +222,7 @@ void ListRegistered(Context& context, bool retired) {
 
 void AddRegistryCommands(CLI::App& group, Context& context) {
   auto* add = group.add_subcommand("add", "Register a model; it is loaded by `models load`");
-  const auto added = std::make_shared<Options>();
+  const auto added = std::make_shared<RegistryOptions>();
   AddSpecOptions(*add, *added);
   add->callback([&context, added] { Add(context, *added); });
   Teach(*add,
@@ -240,11 +240,11 @@ void AddRegistryCommands(CLI::App& group, Context& context) {
     const char* name;
     const char* about;
     const char* more;
-    void (*run)(Context&, const Options&);
+    void (*run)(Context&, const RegistryOptions&);
   };
   static constexpr Command kCommands[] = {
       {"show", "A registered model, its settings and how it stands", "",
-       [](Context& c, const Options& o) {
+       [](Context& c, const RegistryOptions& o) {
          if (const auto model = Show(c, o.name)) PrintModel(c, *model);
        }},
       {"load", "Load a registered model on every instance, and wait until this one has it",
@@ -254,12 +254,12 @@ void AddRegistryCommands(CLI::App& group, Context& context) {
       {"unload", "Take a model out of every instance",
        "New requests are refused at once; running ones may end within drain_ms. It stays registered.", Unload},
       {"restrict", "Only scopes whose allow-list names the model may use it", "",
-       [](Context& c, const Options& o) { Restrict(c, o, true); }},
+       [](Context& c, const RegistryOptions& o) { Restrict(c, o, true); }},
       {"open", "Everybody whom no allow-list keeps from the model may use it", "",
-       [](Context& c, const Options& o) { Restrict(c, o, false); }}};
+       [](Context& c, const RegistryOptions& o) { Restrict(c, o, false); }}};
   for (const Command& command : kCommands) {
     auto* sub = group.add_subcommand(command.name, command.about);
-    const auto options = std::make_shared<Options>();
+    const auto options = std::make_shared<RegistryOptions>();
     sub->add_option("MODEL", options->name, "Name of the model")->required();
     sub->callback([&context, options, run = command.run] { run(context, *options); });
     Teach(*sub, command.more, {fmt::format("tollgate models {} qwen3", command.name)});
@@ -267,7 +267,7 @@ void AddRegistryCommands(CLI::App& group, Context& context) {
 
   AddPull(group, context);
   auto* retire = group.add_subcommand("retire", "Unload a model and take it out of the registry");
-  const auto retired = std::make_shared<Options>();
+  const auto retired = std::make_shared<RegistryOptions>();
   retire->add_option("MODEL", retired->name, "Name of the model")->required();
   retire->add_option("--reason", retired->reason, "Why, for the record")->required();
   retire->callback([&context, retired] { Retire(context, *retired); });

@@ -16,7 +16,7 @@ namespace {
 using v1::Directory;
 using v1::System;
 
-struct Options {
+struct StopOptions {
   std::string name;
   std::string reason;
   bool lift = false;
@@ -56,7 +56,7 @@ std::string Known(const Context& context, const Line& line, const v1::ScopeRef& 
   return Names("teams of the org", teams.teams());
 }
 
-void Fail(Context& context, const Line& line, const v1::StopTarget& target, const Options& options, const grpc::Status& status) {
+void Fail(Context& context, const Line& line, const v1::StopTarget& target, const StopOptions& options, const grpc::Status& status) {
   std::string text = Describe(status);
   if (status.error_code() == grpc::StatusCode::NOT_FOUND && options.lift) text += "; see what is stopped: tollgate stop list";
   if (status.error_code() == grpc::StatusCode::NOT_FOUND && target.has_scope()) {
@@ -66,7 +66,7 @@ void Fail(Context& context, const Line& line, const v1::StopTarget& target, cons
   context.Fail(ExitCodeOf(status), text);
 }
 
-void Act(Context& context, const v1::StopTarget& target, const Options& options) {
+void Act(Context& context, const v1::StopTarget& target, const StopOptions& options) {
   const auto line = Open(context, Listener::kAdmin);
   if (!line) return;
   v1::EmergencyStop stop;
@@ -105,10 +105,10 @@ void List(Context& context) {
   context.Print(table.Text("nothing is stopped"));
 }
 
-std::shared_ptr<Options> AddKind(CLI::App& group, const char* kind, const std::string& about, const char* place, const std::string& sample,
-                                 std::function<void(const Options&)> run) {
+std::shared_ptr<StopOptions> AddKind(CLI::App& group, const char* kind, const std::string& about, const char* place,
+                                     const std::string& sample, std::function<void(const StopOptions&)> run) {
   auto* command = group.add_subcommand(kind, about);
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<StopOptions>();
   if (place != nullptr) command->add_option(place, options->name, std::string("Which ") + kind)->required();
   command->add_option("--reason", options->reason, "Why, for the record and for those who are refused")->required();
   command->add_flag("--lift", options->lift, "Let it run again");
@@ -126,22 +126,22 @@ void AddStopCommands(CLI::App& app, Context& context) {
   Teach(*group, "The same words with --lift let it run again. What is refused meanwhile is told the reason.",
         {"tollgate stop everything --reason \"incident 12\"", "tollgate stop model smollm2 --lift --reason \"cleared\"",
          "tollgate stop list"});
-  AddKind(*group, "everything", "All requests of the whole installation", nullptr, "everything", [&context](const Options& options) {
+  AddKind(*group, "everything", "All requests of the whole installation", nullptr, "everything", [&context](const StopOptions& options) {
     v1::StopTarget target;
     target.set_everything(true);
     Act(context, target, options);
   });
-  AddKind(*group, "model", "One model, for everyone", "MODEL", "model smollm2", [&context](const Options& options) {
+  AddKind(*group, "model", "One model, for everyone", "MODEL", "model smollm2", [&context](const StopOptions& options) {
     v1::StopTarget target;
     target.set_model(options.name);
     Act(context, target, options);
   });
-  AddKind(*group, "org", "One org", "ORG", "org acme", [&context](const Options& options) {
+  AddKind(*group, "org", "One org", "ORG", "org acme", [&context](const StopOptions& options) {
     v1::StopTarget target;
     target.mutable_scope()->set_org(options.name);
     Act(context, target, options);
   });
-  const auto scope = [&context](const Options& options, bool project) {
+  const auto scope = [&context](const StopOptions& options, bool project) {
     const auto place = context.Take(ParsePlace(options.name, project));
     if (!place) return;
     v1::StopTarget target;
@@ -150,9 +150,9 @@ void AddStopCommands(CLI::App& app, Context& context) {
     target.mutable_scope()->set_project(place->project);
     Act(context, target, options);
   };
-  AddKind(*group, "team", "One team", "TEAM", "team search", [scope](const Options& options) { scope(options, false); });
+  AddKind(*group, "team", "One team", "TEAM", "team search", [scope](const StopOptions& options) { scope(options, false); });
   AddKind(*group, "project", "One project", "TEAM/PROJECT", "project search/web",
-          [scope](const Options& options) { scope(options, true); });
+          [scope](const StopOptions& options) { scope(options, true); });
   auto* list = group->add_subcommand("list", "The stops in force");
   list->callback([&context] { List(context); });
   Teach(*list, "", {"tollgate stop list"});

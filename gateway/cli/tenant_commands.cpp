@@ -14,7 +14,7 @@ namespace tollgate::cli {
 namespace {
 using v1::Directory;
 
-struct Options {
+struct TenantOptions {
   std::string name;  // ORG, TEAM or TEAM/PROJECT
   std::string team;  // project list --team
   std::string reason;
@@ -22,7 +22,7 @@ struct Options {
 
 std::string State(bool blocked) { return blocked ? "blocked" : "open"; }
 
-void CreateOrg(Context& context, const Options& options) {
+void CreateOrg(Context& context, const TenantOptions& options) {
   v1::CreateOrgRequest request;
   request.set_name(options.name);
   const auto org = Ask<Directory>(context, Listener::kAdmin, &Directory::Stub::CreateOrg, request);
@@ -31,7 +31,7 @@ void CreateOrg(Context& context, const Options& options) {
   context.Print(fmt::format("org {} made (record {})\n", org->name(), org->record()));
 }
 
-void CreateTeam(Context& context, const Options& options) {
+void CreateTeam(Context& context, const TenantOptions& options) {
   v1::CreateTeamRequest request;
   request.set_org(OrgOf(context.globals));
   request.set_name(options.name);
@@ -41,7 +41,7 @@ void CreateTeam(Context& context, const Options& options) {
   context.Print(fmt::format("team {}/{} made (record {})\n", team->org(), team->name(), team->record()));
 }
 
-void CreateProject(Context& context, const Options& options) {
+void CreateProject(Context& context, const TenantOptions& options) {
   const auto place = context.Take(ParsePlace(options.name, true));
   if (!place) return;
   v1::CreateProjectRequest request;
@@ -76,7 +76,7 @@ void ListTeams(Context& context) {
   context.Print(table.Text("no teams; make one: tollgate team create NAME"));
 }
 
-void ListProjects(Context& context, const Options& options) {
+void ListProjects(Context& context, const TenantOptions& options) {
   v1::ListProjectsRequest request;
   request.set_org(OrgOf(context.globals));
   request.set_team(options.team);
@@ -93,7 +93,7 @@ void ListProjects(Context& context, const Options& options) {
 enum class Kind { kOrg, kTeam, kProject };
 constexpr const char* kNames[] = {"org", "team", "project"};
 
-void SetBlocked(Context& context, Kind kind, const Options& options, bool blocked) {
+void SetBlocked(Context& context, Kind kind, const TenantOptions& options, bool blocked) {
   v1::SetBlockedRequest request;
   request.mutable_scope()->set_org(kind == Kind::kOrg ? options.name : OrgOf(context.globals));
   if (kind != Kind::kOrg) {
@@ -119,7 +119,7 @@ void AddBlock(CLI::App& group, Context& context, Kind kind, const char* place, c
     const std::string verb = blocked ? "block" : "unblock";
     auto* command = group.add_subcommand(
         verb, blocked ? "Refuse requests of the " + what + " and end running ones within a second" : "Lift the block of the " + what);
-    const auto options = std::make_shared<Options>();
+    const auto options = std::make_shared<TenantOptions>();
     command->add_option(place, options->name, "Which " + what)->required();
     command->add_option("--reason", options->reason, "Why, for the record")->required();
     command->callback([&context, options, kind, blocked] { SetBlocked(context, kind, *options, blocked); });
@@ -133,7 +133,7 @@ void AddOrg(CLI::App& app, Context& context) {
   auto* group = app.add_subcommand("org", "Companies: what is billed and administered as one")->require_subcommand(1);
   Teach(*group, "", {"tollgate org create acme", "tollgate org list"});
   auto* create = group->add_subcommand("create", "Make an org (needs a key that reaches the whole installation)");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<TenantOptions>();
   create->add_option("ORG", options->name, "Name: a-z, 0-9 and -")->required();
   create->callback([&context, options] { CreateOrg(context, *options); });
   Teach(*create, "", {"tollgate org create acme"});
@@ -147,7 +147,7 @@ void AddTeam(CLI::App& app, Context& context) {
   auto* group = app.add_subcommand("team", "Teams: the tenants, each isolated, encrypted and limited by itself")->require_subcommand(1);
   Teach(*group, "", {"tollgate team create search", "tollgate team list"});
   auto* create = group->add_subcommand("create", "Make a team");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<TenantOptions>();
   create->add_option("TEAM", options->name, "Name: a-z, 0-9 and -")->required();
   create->callback([&context, options] { CreateTeam(context, *options); });
   Teach(*create, "", {"tollgate team create search", "tollgate team create search --org acme"});
@@ -161,12 +161,12 @@ void AddProject(CLI::App& app, Context& context) {
   auto* group = app.add_subcommand("project", "Projects: the applications of a team")->require_subcommand(1);
   Teach(*group, "", {"tollgate project create search/web", "tollgate project list"});
   auto* create = group->add_subcommand("create", "Make a project in a team");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<TenantOptions>();
   create->add_option("TEAM/PROJECT", options->name, "Its team, and its name: a-z, 0-9 and -")->required();
   create->callback([&context, options] { CreateProject(context, *options); });
   Teach(*create, "", {"tollgate project create search/web"});
   auto* list = group->add_subcommand("list", "The projects of an org");
-  const auto list_options = std::make_shared<Options>();
+  const auto list_options = std::make_shared<TenantOptions>();
   list->add_option("--team", list_options->team, "Only those of this team");
   list->callback([&context, list_options] { ListProjects(context, *list_options); });
   Teach(*list, "", {"tollgate project list --team search"});

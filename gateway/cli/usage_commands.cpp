@@ -17,7 +17,7 @@ namespace tollgate::cli {
 namespace {
 using v1::Usage;
 
-struct Options {
+struct UsageOptions {
   std::string by = "team";
   std::string from;
   std::string to;
@@ -34,7 +34,7 @@ const std::map<std::string, v1::UsageGroup>& Groups() {
 
 // False after the command line's fault was told.
 template <typename Request>
-bool ReadPeriod(Context& context, const Options& options, Request& request) {
+bool ReadPeriod(Context& context, const UsageOptions& options, Request& request) {
   for (const auto& [text, set] : {std::pair(options.from, &Request::set_from_us), std::pair(options.to, &Request::set_to_us)}) {
     if (text.empty()) continue;
     const auto at = context.Take(ParseTime(text, context.clock.Wall()));
@@ -69,7 +69,7 @@ void AddTotals(const v1::UsageReportReply& reply, Table& table) {
   }
 }
 
-void Report(Context& context, const Options& options) {
+void Report(Context& context, const UsageOptions& options) {
   v1::UsageReportRequest request;
   request.set_group_by(Groups().at(options.by));
   if (!ReadPeriod(context, options, request)) return;
@@ -91,7 +91,7 @@ void Report(Context& context, const Options& options) {
   context.Print(table.Text("nothing was used in this time"));
 }
 
-void Reconcile(Context& context, const Options& options) {
+void Reconcile(Context& context, const UsageOptions& options) {
   v1::ReconcileRequest request;
   if (!ReadPeriod(context, options, request)) return;
   const auto reply = Ask<Usage>(context, Listener::kAdmin, &Usage::Stub::Reconcile, request);
@@ -108,7 +108,7 @@ void Reconcile(Context& context, const Options& options) {
                     : fmt::format("{} requests differ; the first: {}\n", ShowCount(reply->differences()), reply->first_difference()));
 }
 
-void AddPeriod(CLI::App& command, Options& options) {
+void AddPeriod(CLI::App& command, UsageOptions& options) {
   command.add_option("--from,--since", options.from, "From this time on: 2026-11-01, 24h; else the start of the month (UTC)");
   command.add_option("--to,--until", options.to, "Until before this time; else now");
 }
@@ -119,7 +119,7 @@ void AddUsageCommands(CLI::App& app, Context& context) {
   Teach(*group, "", {"tollgate usage report --by team", "tollgate usage reconcile"});
 
   auto* report = group->add_subcommand("report", "Tokens and money, in groups");
-  const auto report_options = std::make_shared<Options>();
+  const auto report_options = std::make_shared<UsageOptions>();
   report->add_option("--by", report_options->by, "One line for each org, team, project, key, model, kind (request or guard) or day")
       ->capture_default_str()
       ->check(CLI::IsMember({"org", "team", "project", "key", "model", "kind", "day"}));
@@ -132,7 +132,7 @@ void AddUsageCommands(CLI::App& app, Context& context) {
       {"tollgate usage report --by team", "tollgate usage report --by day --project search/web --from 2026-11-01 --to 2026-12-01 --json"});
 
   auto* reconcile = group->add_subcommand("reconcile", "Prove that records, usage and ledger agree, to the token");
-  const auto reconcile_options = std::make_shared<Options>();
+  const auto reconcile_options = std::make_shared<UsageOptions>();
   AddPeriod(*reconcile, *reconcile_options);
   reconcile->callback([&context, reconcile_options] { Reconcile(context, *reconcile_options); });
   Teach(*reconcile, "Exit code 1, and the first difference, if they do not.",
