@@ -94,12 +94,10 @@ class Pattern {
   std::int64_t hold_max() const { return spec_.cap > 0 ? 2 * spec_.cap : width_.max; }
   const PatternSpec& spec() const { return spec_; }
   const std::string& loosened_prefixes() const { return loosened_prefixes_; }
-  // The same of a beginning of its matches behind which none goes on without a trigger word in it.
-  const std::string& loosened_beginnings() const { return loosened_beginnings_; }
+  const std::string& loosened_beginnings() const { return loosened_beginnings_; }  // Of all up to a trigger word that it holds.
   // A match has one of these in it or, where `context` is given, within kLeftContextBytes before it. Folded. Empty: nothing is known.
   const std::vector<std::string>& trigger_words() const { return trigger_words_; }
   bool looks_again() const;  // What it rejects is searched again from its second character: no candidate hides another.
-  int digits_min() const { return needs_[0]; }
   // The fewest that a match has of the characters of each kind.
   enum CharKind { kDigit, kDot, kColon, kHyphen, kCharKinds };
   const std::array<int, kCharKinds>& needs() const { return needs_; }

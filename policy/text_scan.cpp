@@ -146,7 +146,7 @@ void TextScan::FindDecided(std::int64_t limit, std::vector<Hit>& found) {
     if (pattern.cap() > 0) continue;
     Pattern::Scan& scan = scans_[source];
     scan.next = std::max(scan.next, decided_);
-    if (digits < pattern.digits_min() || !Open(source)) continue;
+    if (digits < pattern.needs()[Pattern::kDigit] || !Open(source)) continue;
     const auto missing = [&](const ByteSet& required) { return (present & required).none(); };
     if (std::any_of(pattern.required_bytes().begin(), pattern.required_bytes().end(), missing)) continue;
     const std::size_t first = found.size();
