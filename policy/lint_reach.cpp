@@ -4,6 +4,7 @@
 // Tested by tests/policy/lint_test.cpp.
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -68,11 +69,52 @@ std::vector<std::uint32_t> Covering(const Look& look, std::uint32_t rule) {
   return out;
 }
 
+// The words for two rules of one action where the first one finds all that the second does; empty where each does something of its own.
+const char* BothAct(const Rule& first, const Rule& second) {
+  const auto written = [](const Replacement& r) { return std::tie(r.form, r.text, r.keep_last, r.salt); };
+  if (second.action == Action::kRedact && written(first.replacement) == written(second.replacement))
+    return ", and its replacement is the one that is written; merge them";
+  if (second.action == Action::kRedact) return ", and its replacement is written, never this one's: the two contradict; remove one of them";
+  const bool same = first.effect == second.effect && first.retries == second.retries &&
+                    (second.action != Action::kFlag || first.severity == second.severity);
+  return same ? " and does the same; merge them" : "";
+}
+
+// Whatever prompt hits one of `narrow`'s gauges hits one of `wide`'s.
+bool CoversGauges(const Rule& wide, const Rule& narrow) {
+  const auto always = [](const Gauge& gauge) { return gauge.measure == Gauge::Measure::kAlways; };
+  if (std::any_of(wide.gauges.begin(), wide.gauges.end(), always)) return true;
+  return !narrow.gauges.empty() && wide.sight == narrow.sight &&
+         std::all_of(narrow.gauges.begin(), narrow.gauges.end(), [&](const Gauge& n) {
+           return std::any_of(wide.gauges.begin(), wide.gauges.end(),
+                              [&](const Gauge& w) { return w.measure == n.measure && w.languages == n.languages && w.over <= n.over; });
+         });
+}
+
+// Of several routes that apply to a request the first in the policies' order is taken.
+void CheckRoutes(const Look& look, std::uint32_t rule, const std::vector<std::uint32_t>& covering, Remarks& remarks) {
+  const Rule& own = look.rules[rule];
+  for (std::uint32_t other = 0; other < rule; ++other) {
+    const Rule& first = look.rules[other];
+    const bool both = own.effect.kind == Effect::Kind::kRoute && first.effect.kind == Effect::Kind::kRoute;
+    if (!both || own.effect == first.effect) continue;
+    const bool found = std::find(covering.begin(), covering.end(), other) != covering.end();
+    if (!found && !(CoversGauges(first, own) && CoversWhere(first, own))) continue;
+    remarks.Add(
+        own, LintLevel::kWarning, "shadowed",
+        fmt::format("rule {} finds all that it finds and comes first, and sends the request to '{}': the two contradict, and this one "
+                    "never sends one to '{}'; narrow {} or remove one of them",
+                    first.id, first.effect.text, own.effect.text, first.id));
+    return;
+  }
+}
+
 void CheckShadow(const Look& look, std::uint32_t rule, Remarks& remarks) {
   const Rule& own = look.rules[rule];
   const std::size_t examples = look.examples[rule].size();
   const std::string tried = examples == 0 ? "it has the same detectors" : fmt::format("in all of {} examples", examples);
-  for (const std::uint32_t other : Covering(look, rule)) {
+  const std::vector<std::uint32_t> covering = Covering(look, rule);
+  for (const std::uint32_t other : covering) {
     const Rule& by = look.rules[other];
     if (by.exception) {
       remarks.Add(own, LintLevel::kError, "shadowed", fmt::format("its own `unless` exempts all that it finds ({}); narrow it", tried));
@@ -84,16 +126,19 @@ void CheckShadow(const Look& look, std::uint32_t rule, Remarks& remarks) {
       remarks.Add(
           own, LintLevel::kWarning, "shadowed",
           fmt::format("rule {} blocks whatever it finds ({}), so what it writes instead is never seen; remove one of them", by.id, tried));
-    } else if (by.action == own.action && other < rule) {
-      const bool redacts = own.action == Action::kRedact;
-      remarks.Add(own, redacts ? LintLevel::kWarning : LintLevel::kNote, "shadowed",
-                  fmt::format("rule {} finds all that it finds ({}){}; merge them", by.id, tried,
-                              redacts ? ", and its replacement is the one that is written" : " and does the same"));
+    } else if (by.action == Action::kBlock && own.effect.kind != Effect::Kind::kNone) {
+      remarks.Add(own, LintLevel::kWarning, "shadowed",
+                  fmt::format("rule {} blocks whatever it finds ({}), so its {} never applies; remove one of them", by.id, tried,
+                              EffectName(own.effect.kind)));
+    } else if (by.action == own.action && other < rule && BothAct(by, own)[0] != 0) {
+      remarks.Add(own, own.action == Action::kRedact ? LintLevel::kWarning : LintLevel::kNote, "shadowed",
+                  fmt::format("rule {} finds all that it finds ({}){}", by.id, tried, BothAct(by, own)));
     } else {
       continue;
     }
     return;  // One is enough.
   }
+  CheckRoutes(look, rule, covering, remarks);
 }
 
 // A regex whose words it does not find itself; an exception to nothing.

@@ -49,7 +49,25 @@ TEST_CASE("Lint finds what is doubtful about a rule") {
       {"- {id: a, detect: {regex: '[A-Z]{2,5}-\\d{1,6}'}, do: block}\n- {id: b, detect: {regex: 'AB-\\d{3}'}, do: redact}\n",
        "warning shadowed b: rule a blocks whatever it finds"},
       {"- {id: a, detect: {personal_data: [email, card]}, do: redact}\n- {id: b, detect: {personal_data: card}, do: mask}\n",
-       "warning shadowed b: rule a finds all that it finds"},
+       "warning shadowed b: rule a finds all that it finds (it has the same detectors), and its replacement is written, never this one's"},
+      {"- {id: a, detect: {keywords: falcon}, do: redact}\n- {id: b, detect: {keywords: falcon}, do: redact}\n",
+       "warning shadowed b: rule a finds all that it finds (in all of 1 examples), and its replacement is the one that is written; merge "
+       "them"},
+      {"- {id: a, detect: {keywords: falcon}, do: redact}\n- {id: b, detect: {keywords: falcon}, do: replace, replacement: x}\n",
+       "warning shadowed b: rule a finds all that it finds (in all of 1 examples), and its replacement is written, never this one's"},
+      {"- {id: a, detect: {keywords: tax}, do: {route: big}}\n- {id: b, detect: {keywords: tax}, do: {route: big}}\n",
+       "note shadowed b: rule a finds all that it finds (in all of 1 examples) and does the same; merge them"},
+      {"- {id: a, detect: {keywords: tax}, do: {route: big}}\n- {id: b, detect: {keywords: tax}, do: {route: small}}\n",
+       "warning shadowed b: rule a finds all that it finds and comes first, and sends the request to 'big': the two contradict, and this "
+       "one "
+       "never sends one to 'small'"},
+      {"- {id: a, detect: {request: any}, do: {route: big}}\n- {id: b, detect: {keywords: tax}, do: {route: small}}\n",
+       "warning shadowed b: rule a finds all that it finds and comes first"},
+      {"- {id: a, detect: {length: {characters: 40}}, do: {route: big}}\n- {id: b, detect: {length: {characters: 90}}, do: {route: "
+       "huge}}\n",
+       "warning shadowed b: rule a finds all that it finds and comes first"},
+      {"- {id: a, detect: {keywords: tax}, do: {route: big}}\n- {id: b, detect: {keywords: tax}, do: block}\n",
+       "warning shadowed a: rule b blocks whatever it finds (in all of 1 examples), so its route never applies"},
       {"- {id: a, detect: {keywords: [the, and, we, a]}, do: block}\n", "error always-on a: it acts on almost everything"},
       {"- {id: a, where: {team: x}, detect: {regex: '[a-z]{2,9}'}, do: redact}\n", "warning always-on a: it acts on almost everything"},
       {"- {id: a, detect: {keywords: museum}, do: flag}\n", "note always-on a: it finds something in 1 of 24 ordinary sentences"},
@@ -72,6 +90,22 @@ TEST_CASE("Lint finds what is doubtful about a rule") {
   for (const Row& row : rows) {
     INFO(row.rules);
     CHECK_THAT(Told(MustLint(row.rules)), ContainsSubstring(row.told));
+  }
+}
+
+TEST_CASE("Rules that find the same and each do something of their own shadow none") {
+  for (const char* rules : {
+           "- {id: a, detect: {keywords: tax}, do: flag}\n- {id: b, detect: {keywords: tax}, do: {route: big}}\n",
+           "- {id: a, detect: {keywords: tax}, do: {append_system: Be brief.}}\n- {id: b, detect: {keywords: tax}, do: {append_system: Be "
+           "kind.}}\n",
+           "- {id: a, detect: {keywords: tax}, do: flag, severity: low}\n- {id: b, detect: {keywords: tax}, do: flag, severity: high}\n",
+           "- {id: a, detect: {length: {characters: 90}}, do: {route: huge}}\n- {id: b, detect: {length: {characters: 40}}, do: {route: "
+           "big}}\n",
+           "- {id: a, where: {team: x}, detect: {request: any}, do: {route: big}}\n- {id: b, detect: {keywords: tax}, do: {route: "
+           "small}}\n",
+       }) {
+    INFO(rules);
+    CHECK(Told(MustLint(rules)).find("shadowed") == std::string::npos);
   }
 }
 

@@ -44,6 +44,27 @@ TEST_CASE("A rule sends a request to another model, with its price and its polic
   CHECK(std::get<Reply>(shorter).head.told_route.empty());
 }
 
+TEST_CASE("Of two rules that send a request elsewhere the first one does, and both are on record") {
+  for (const bool big_first : {true, false}) {
+    const std::string big = "  - {id: to-big, detect: {keywords: tax}, do: {route: big}}\n";
+    const std::string small = "  - {id: to-small, detect: {keywords: tax}, do: {route: small}}\n";
+    test::World world(Policy(big_first ? big + small : small + big));
+    world.LoadModel("big");
+    world.LoadModel("small");
+    const auto outcome = world.Chat(world.Ask("about tax"));
+    const auto* reply = std::get_if<Reply>(&outcome);
+    REQUIRE(reply != nullptr);
+    CHECK(reply->head.model == (big_first ? "big" : "small"));
+    CHECK(reply->head.told_route == (big_first ? "rule=to-big; model=big" : "rule=to-small; model=small"));
+    const v1::RequestBody request = world.journal.entries()[0].record.request();
+    CHECK(request.routed_by() == (big_first ? "to-big" : "to-small"));
+    REQUIRE(request.input_verdict().rules_size() == 2);
+    CHECK(request.input_verdict().rules(0).effect() == (big_first ? "route big" : "route small"));
+    CHECK(request.input_verdict().rules(1).effect() == (big_first ? "route small" : "route big"));
+    world.CheckBooks();
+  }
+}
+
 TEST_CASE("A rule cannot send a request where its key may not go, or where there is no price") {
   const std::string text = "more than forty characters, to be sent elsewhere";
   {
