@@ -154,7 +154,7 @@ struct Runs {
 };
 constexpr int kRunEnough = 1000;  // Nobody asks further.
 
-Runs Behind(const Runs& a, const Runs& b) {
+Runs RunsOfBoth(const Runs& a, const Runs& b) {
   return {a.all && b.all, std::min(kRunEnough, a.all ? a.longest + b.first : a.first),
           std::min(kRunEnough, b.all ? a.last + b.longest : b.last),
           std::min(kRunEnough, std::max({a.longest, b.longest, a.last + b.first}))};
@@ -171,7 +171,7 @@ Runs RunsOf(const RegexNode& node, const ByteSet& bytes) {
     case RegexNode::Kind::kAssert: return {};
     case RegexNode::Kind::kConcat: {
       Runs out;
-      for (const RegexNode& kid : node.kids) out = Behind(out, RunsOf(kid, bytes));
+      for (const RegexNode& kid : node.kids) out = RunsOfBoth(out, RunsOf(kid, bytes));
       return out;
     }
     case RegexNode::Kind::kAlternate: {
@@ -186,7 +186,7 @@ Runs RunsOf(const RegexNode& node, const ByteSet& bytes) {
   }
   const Runs its = RunsOf(node.kids[0], bytes);
   Runs out{its.all, 0, 0, 0};
-  for (int i = 0; i < std::min(node.min, kRunEnough); ++i) out = i == 0 ? its : Behind(out, its);
+  for (int i = 0; i < std::min(node.min, kRunEnough); ++i) out = i == 0 ? its : RunsOfBoth(out, its);
   return out;
 }
 

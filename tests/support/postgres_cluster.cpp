@@ -137,7 +137,8 @@ void PostgresCluster::Kill9() {
   TG_CHECK(running(), "the cluster does not run");
   ::kill(pid_, SIGSTOP);  // So that no child is born unseen.
   const std::vector<int> processes = Processes();
-  Signal(SIGKILL);
+  // Those that were found: once the postmaster is gone its children have another parent, and one that is stopped does not see it go.
+  for (const int pid : processes) ::kill(pid, SIGKILL);
   Reap();
   // The shared memory is free for the next start once every child is gone.
   for (const int pid : processes) {
