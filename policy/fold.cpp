@@ -19,12 +19,6 @@ constexpr std::size_t kBlock = 64;
 
 bool In(char32_t c, char32_t lo, char32_t hi) { return c >= lo && c <= hi; }
 
-void WriteUtf8(char32_t c, std::size_t length, char* to) {
-  static constexpr std::uint8_t kLead[] = {0, 0, 0xC0, 0xE0, 0xF0};
-  for (std::size_t i = length - 1; i > 0; --i, c >>= 6) to[i] = static_cast<char>(0x80 | (c & 0x3F));
-  to[0] = static_cast<char>(kLead[length] | c);
-}
-
 class Folding {
  public:
   Folding() {
@@ -97,14 +91,17 @@ int Utf8Length(char32_t c) { return c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ?
 
 std::string FoldCase(std::string_view text) {
   const Folding& cases = Cases();
-  std::string out(text);
+  std::string out(text), bytes;
   for (std::size_t at = 0, length = 1; at < out.size(); at += length) {
     char& byte = out[at];
     length = 1;
     if (byte >= 'A' && byte <= 'Z') byte = static_cast<char>(byte + 32);
     if (!cases.MayBegin(byte)) continue;
     const char32_t c = DecodeAt(text, at, length), folded = length == 1 ? c : cases.Of(c);
-    if (folded != c) WriteUtf8(folded, length, &byte);
+    if (folded == c) continue;
+    bytes.clear();
+    AppendUtf8(folded, bytes);
+    bytes.copy(&byte, length);
   }
   return out;
 }

@@ -46,11 +46,9 @@ constexpr char kAlone[] = TG_HOST_CHAR "(?:[A-Za-z0-9_%" TG_OTHER_HOST "-]{0,62}
 std::string PercentDecoded(std::string_view text) {
   std::string out;
   for (std::size_t at = 0; at < text.size(); ++at) {
-    unsigned value = 0;
-    const char* const digits = text.data() + at + 1;
-    const bool escape = text[at] == '%' && at + 2 < text.size() && std::from_chars(digits, digits + 2, value, 16).ptr == digits + 2;
-    out += escape ? static_cast<char>(value) : text[at];
-    at += escape ? 2 : 0;
+    const int byte = PercentEncodedByte(text, at);
+    out += byte >= 0 ? static_cast<char>(byte) : text[at];
+    at += byte >= 0 ? 2 : 0;
   }
   return out;
 }

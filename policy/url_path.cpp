@@ -4,12 +4,12 @@
 #include "policy/url_path.h"
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
+#include "base/encoding.h"
 #include "policy/fold.h"
 #include "policy/validators_internal.h"
 
@@ -33,16 +33,11 @@ struct Segment {
 Segment ReadSegment(std::string_view text, bool& unclear) {
   Segment out;
   for (std::size_t at = 0; at < text.size(); ++at) {
-    unsigned value = static_cast<unsigned char>(text[at]);
-    bool encoded = false;
-    if (text[at] == '%') {
-      const char* const digits = text.data() + at + 1;
-      encoded = at + 2 < text.size() && std::from_chars(digits, digits + 2, value, 16).ptr == digits + 2;
-      at += encoded ? 2 : 0;
-      unclear = unclear || !encoded;
-    }
-    const char c = static_cast<char>(value);
-    unclear = unclear || (encoded ? Parts(c) : c == ';');
+    const int byte = PercentEncodedByte(text, at);
+    const bool encoded = byte >= 0;
+    const char c = encoded ? static_cast<char>(byte) : text[at];
+    unclear = unclear || (encoded ? Parts(c) : c == ';' || c == '%');
+    at += encoded ? 2 : 0;
     out.loose += c;
     out.exact += (encoded ? IsUnreserved(c) : IsPlain(c)) ? std::string(1, c) : Code(c);
   }
@@ -50,6 +45,12 @@ Segment ReadSegment(std::string_view text, bool& unclear) {
 }
 
 }  // namespace
+
+int PercentEncodedByte(std::string_view text, std::size_t at) {
+  if (text[at] != '%' || at + 2 >= text.size()) return -1;
+  const int high = base::HexValue(text[at + 1]), low = base::HexValue(text[at + 2]);
+  return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
 
 UrlPath::UrlPath(std::string_view path) {
   std::vector<Segment> segments;

@@ -7,6 +7,9 @@
 
 namespace tollgate::policy {
 
+// The byte that an escape (%2F) at `at`, which is in the text, stands for; -1 if none is there.
+int PercentEncodedByte(std::string_view text, std::size_t at);
+
 // A path from its first '/' on, without query and fragment, in the ways in which it may be read. Both end without '/': the root is "".
 struct UrlPath {
   explicit UrlPath(std::string_view path);
