@@ -13,6 +13,9 @@ define build
 	@ninja -C build/$(1) $(2)
 endef
 
+# What reads strangers' bytes in the gateway; `make test` compiles it without sanitizers.
+parser_tests := gateway_front_test gateway_server_test gateway_pipeline_test gateway_config_test
+
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
@@ -37,11 +40,14 @@ bench: ## Measure: all benchmarks, or one with BENCH=name; prints `name value un
 gpu-check: ## On a machine with an NVIDIA GPU: build with CUDA, show the devices, check and measure the pool on them
 	@scripts/gpu-check
 
-soak: ## Repeat the randomised faults 200 times, fuzz for a quarter of an hour each, and run the unit tests under ThreadSanitizer (long)
+soak: ## Randomised faults 200 times, fuzzers a quarter of an hour each, unit tests under TSan, the gateway's parsers under ASan, all benchmarks built (long)
 	@scripts/setup --tests
 	$(call build,tsan,unit_tests)
 	@mkdir -p build/soak && printf 'set(test_seconds 7200)\ninclude("%s")\n' "$(CURDIR)/build/tsan/unit_tests.cmake" >build/soak/CTestTestfile.cmake
 	@TSAN_OPTIONS="halt_on_error=1" ctest --test-dir build/soak --output-on-failure --no-tests=error
+	$(call build,asan,$(parser_tests))
+	@for test in $(parser_tests); do ASAN_OPTIONS="detect_stack_use_after_return=1:strict_string_checks=1:detect_invalid_pointer_pairs=0" build/asan/bin/$$test || exit 1; done
+	$(call build,release,benches)
 	@TOLLGATE_LOOPS=$${TOLLGATE_LOOPS:-200} TOLLGATE_FUZZ_SECONDS=$${TOLLGATE_FUZZ_SECONDS:-900} TOLLGATE_TEST_SECONDS=7200 scripts/test
 
 format: ## Format the C++ sources as .clang-format says
