@@ -23,7 +23,7 @@
 namespace tollgate::inference {
 namespace {
 
-constexpr std::uint64_t kKeysMax = 1 << 16;
+constexpr std::uint64_t kMetadataKeysMax = 1 << 16;
 constexpr std::uint64_t kTensorsMax = 1 << 17;
 constexpr std::uint64_t kKeyBytesMax = 1 << 16;
 constexpr std::uint64_t kKeptStringBytesMax = 1 << 16;
@@ -247,7 +247,7 @@ absl::StatusOr<GgufHeader> Reader::Read() {
   if (!Get(version) || !Get(tensors) || !Get(keys)) return Bad("the header is cut off");
   if (version != 2 && version != 3) return Bad(fmt::format("version {} is not 2 or 3", version));
   if (tensors > kTensorsMax || tensors > left() / 24) return Bad(fmt::format("it claims {} tensors", tensors));
-  if (keys > kKeysMax || keys > left() / 13) return Bad(fmt::format("it claims {} keys", keys));
+  if (keys > kMetadataKeysMax || keys > left() / 13) return Bad(fmt::format("it claims {} keys", keys));
   for (std::uint64_t i = 0; i < keys; ++i) TG_RETURN_IF_ERROR(ReadKey());
   for (std::uint64_t i = 0; i < tensors; ++i) TG_RETURN_IF_ERROR(ReadTensor());
   TG_RETURN_IF_ERROR(CheckPlaces());
