@@ -27,8 +27,8 @@ constexpr std::int64_t kMiB = 1 << 20;
 
 // Products of what a file says, which may be anything: more than any machine has counts as that.
 __extension__ typedef __int128 Wide;
-constexpr Wide kBytesMax = Wide{1} << 60;
-std::int64_t Bytes(Wide bytes) { return static_cast<std::int64_t>(std::min(bytes, kBytesMax)); }
+constexpr Wide kEstimateMax = Wide{1} << 60;
+std::int64_t Bytes(Wide bytes) { return static_cast<std::int64_t>(std::min(bytes, kEstimateMax)); }
 
 std::int64_t Number(const GgufHeader& header, const char* key, std::int64_t otherwise) {
   const auto found = header.numbers.find(fmt::format("{}.{}", header.architecture, key));

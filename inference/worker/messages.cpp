@@ -24,7 +24,7 @@ std::optional<base::Digest> DigestFrom(const std::string& bytes) {
   return digest;
 }
 
-void ToMessage(const SamplingParams& sampling, v1::WorkerOpen& message) {
+void SamplingToMessage(const SamplingParams& sampling, v1::WorkerOpen& message) {
   const auto& [temperature, top_p, top_k, min_p, presence, frequency, repeat, seed] = sampling;
   message.set_temperature(temperature);
   message.set_top_p(top_p);
@@ -47,7 +47,7 @@ SamplingParams SamplingFrom(const v1::WorkerOpen& message) {
           .seed = message.seed()};
 }
 
-void ToMessage(const StrictSetup& strict, v1::WorkerStrict& message) {
+void StrictToMessage(const StrictSetup& strict, v1::WorkerStrict& message) {
   const auto& [engine_build, processor, threads, chunk_tokens, context_tokens, kv] = strict;
   message.set_engine_build(engine_build);
   message.set_processor(processor);
@@ -163,7 +163,7 @@ void ToMessage(const ModelInfo& info, v1::WorkerStarted& message) {
   message.set_pooling(static_cast<int>(pooling));
   message.set_dimensions(dimensions);
   message.set_rewinds(rewinds);
-  if (strict) ToMessage(*strict, *message.mutable_strict());
+  if (strict) StrictToMessage(*strict, *message.mutable_strict());
 }
 
 ModelInfo FromMessage(const v1::WorkerStarted& message, const ModelOptions& model) {
@@ -200,7 +200,7 @@ void ToMessage(const EngineSequence& sequence, v1::WorkerOpen& message) {
   const auto& [prompt_tokens, sampling, tenant, published_tokens, published_by, logit_bias, grammar, read, banned_first, logprobs, band,
                input_ends, texts, adapters] = sequence;
   message.mutable_prompt_tokens()->Assign(prompt_tokens.begin(), prompt_tokens.end());
-  ToMessage(sampling, message);
+  SamplingToMessage(sampling, message);
   message.set_tenant(tenant.Bytes());
   message.set_published_tokens(published_tokens);
   message.set_published_by(published_by.Bytes());

@@ -38,7 +38,7 @@ using v1::WorkerCall;
 constexpr std::chrono::seconds kPatience{60};  // For the parent to say what is to be loaded, and to take an answer.
 
 // While steps follow each other, the next call comes within so long.
-constexpr std::chrono::microseconds kEager{200};
+constexpr std::chrono::microseconds kNextCall{200};
 
 base::MonoTime Soon() { return base::SystemClock().Mono() + kPatience; }
 
@@ -71,7 +71,7 @@ class Server {
     std::thread([this, every = milliseconds(call_.start().alive_every_ms())] { SayAlive(every); }).detach();
     const absl::Status made = NoThrow([this] { return Start(call_.start()); });
     if (!Answer(made) || engine_ == nullptr) return made.ok() ? 0 : 1;
-    while (socket_.Receive(call_, base::MonoTime::max(), kEager).ok()) {
+    while (socket_.Receive(call_, base::MonoTime::max(), kNextCall).ok()) {
       SetBusy();
       if (!Answer(NoThrow([this] { return Do(call_); }))) break;
     }
