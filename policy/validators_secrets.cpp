@@ -112,13 +112,13 @@ std::size_t EndOfPiece(std::string_view part, std::size_t at) {
   return std::max(at, from + 1);
 }
 
-enum class Part { kWord, kNeither, kRandom };
+enum class Piece { kWord, kNeither, kRandom };
 
 // What stands between two marks: "cluster", "oauth2", "fetchAccessToken" are words.
-Part KindOfPart(std::string_view part) {
+Piece KindOfPart(std::string_view part) {
   std::size_t digits = 0;
   while (digits < part.size() && digits < 4 && IsDigit(part[part.size() - 1 - digits])) ++digits;
-  if (part.size() <= 3 || digits == part.size()) return Part::kNeither;
+  if (part.size() <= 3 || digits == part.size()) return Piece::kNeither;
   part.remove_suffix(digits);
   std::size_t pieces = 0, brief = 0;
   for (std::size_t at = 0; at < part.size(); ++pieces) {
@@ -126,9 +126,9 @@ Part KindOfPart(std::string_view part) {
     brief += end - at <= 2 || IsDigit(part[at]) ? 1 : 0;
     at = end;
   }
-  if (brief * 4 > pieces) return Part::kRandom;
-  if (pieces > 1 || HasVowel(part)) return Part::kWord;
-  return part.size() <= 5 ? Part::kNeither : Part::kRandom;  // http, prd
+  if (brief * 4 > pieces) return Piece::kRandom;
+  if (pieces > 1 || HasVowel(part)) return Piece::kWord;
+  return part.size() <= 5 ? Piece::kNeither : Piece::kRandom;  // http, prd
 }
 
 bool IsPassingToken(std::string_view text, std::size_t begin) {
@@ -195,10 +195,10 @@ bool ReadsAsWords(std::string_view value) {
     value.remove_prefix(std::min(end + 1, value.size()));
     if (part.empty()) continue;
     if (!std::all_of(part.begin(), part.end(), IsWordByte)) return false;
-    const Part kind = KindOfPart(part);
-    if (kind == Part::kRandom) return false;
+    const Piece kind = KindOfPart(part);
+    if (kind == Piece::kRandom) return false;
     ++parts;
-    (kind == Part::kWord ? words : beside) += part.size();
+    (kind == Piece::kWord ? words : beside) += part.size();
   }
   return parts > 1 && words >= beside;
 }
@@ -227,7 +227,7 @@ std::size_t AcceptAssignedKey(std::string_view text, std::size_t begin, std::siz
   if (value.ends_with('(')) {  // What is called is code, if it reads so; a key ends here.
     value.remove_suffix(1);
     --end;
-    if (KindOfPart(value) == Part::kWord) return 0;
+    if (KindOfPart(value) == Piece::kWord) return 0;
   }
   if (value.size() < kKeyBytesMin || LooksLikeUuid(value) || ReadsAsWords(value) || IsPassingToken(text, begin)) return 0;
   std::string_view rest = value;
