@@ -13,6 +13,7 @@
 #include "policy/cost.h"
 #include "policy/disguise.h"
 #include "policy/evidence.h"
+#include "policy/explain_asked.h"
 #include "policy/fold.h"
 #include "policy/json_parts.h"
 #include "policy/program.h"
@@ -106,12 +107,13 @@ class Explainer {
  public:
   // `text` as rules see it, and as it is `written`.
   Explainer(std::span<const Rule> rules, const Program& program, const Subject& subject, const ExplainedText& text,
-            std::string_view written)
+            std::string_view written, const Asked& asked)
       : rules_(rules),
         program_(program),
         subject_(subject),
         text_(text),
         written_(written),
+        asked_(asked),
         selection_(program.Select(subject, text.output ? Role::kAssistant : text.role, text.channel)),
         hits_(FindEverywhere(program, text.text, selection_)) {}
 
@@ -150,6 +152,7 @@ class Explainer {
       if (out.found.size() < Explanation::kFoundMax) out.found.push_back(std::move(span));
     }
     out.shared_micros = SharedMicros(program_, selection_, text_.text);
+    AddSpansOfOthers(rules_, asked_, text_, out.found);
     for (std::uint32_t index = 0; index < rules_.size(); ++index) {
       if (rules_[index].exception) continue;
       out.rules.push_back(Tell(index, counts[index], acted[index], allowed_by[index], out));
@@ -223,7 +226,7 @@ class Explainer {
                  const Explanation& so_far) const {
     const Rule& rule = rules_[index];
     RuleStory out{rule.policy, rule.id, rule.severity, rule.detect, rule.because, rule.line, rule.column,
-                  rule.action, {},      count,         "",          {},           0};
+                  rule.action, {},      count,         "",          {},           0,         {}};
     out.why = NotHere(rule, subject_, text_);
     if (!out.why.empty()) {
       out.state = RuleStory::State::kNotHere;
@@ -235,6 +238,10 @@ class Explainer {
     }
     if (rule.ask && rule.ask->shape != nullptr) {
       TellShape(*rule.ask->shape, out);
+      return out;
+    }
+    if (rule.ask) {
+      TellAsked(rule, asked_, out);
       return out;
     }
     out.micros = RuleMicros(program_, selection_, index, text_.text, so_far.shared_micros);
@@ -277,12 +284,6 @@ class Explainer {
   }
 
   std::string NoMatch(const Rule& rule) const {
-    if (rule.ask) {
-      return fmt::format("the {} {} would say; it is asked when a request runs{}", rule.ask->whom(), rule.ask->name,
-                         rule.ask->least_score_percent > 0
-                             ? fmt::format(", and a score of {} percent or more counts", rule.ask->least_score_percent)
-                             : "");
-    }
     if (rule.patterns.empty()) return NoKeyword(rule, text_.text);
     std::string nameless;
     for (const auto& pattern : rule.patterns) {
@@ -301,17 +302,21 @@ class Explainer {
   const Subject& subject_;
   const ExplainedText& text_;
   const std::string_view written_;
+  const Asked& asked_;
   const Program::Selection selection_;
   const std::vector<Hit> hits_;
 };
 
-absl::Status Judge(const PolicySet& set, const Subject& subject, const ExplainedText& text, Explanation& out) {
+absl::Status Judge(const PolicySet& set, const Subject& subject, const ExplainedText& text, const AskOthers& ask, Asked& asked,
+                   Explanation& out) {
   if (text.output) {
     TG_ASSIGN(Filtered filtered, set.FilterWhole(subject, text.text, text.channel));
     out.verdict = std::move(filtered.verdict);
     out.result = std::move(filtered.text);
     out.micros = MicrosOf([&] { set.FilterWhole(subject, text.text, text.channel).IgnoreError(); });
-    return absl::OkStatus();
+    if (filtered.blocked || out.result.empty()) return absl::OkStatus();
+    const Message reply{Role::kAssistant, text.channel.tool, {out.result}, false, text.channel};
+    return HearOthers(set, set.QuestionsOfOutput(subject, text.channel), reply, ask, asked, out);
   }
   const bool call = text.channel.part == Part::kToolCall;
   Message message{text.role, "", {}, false, text.channel};
@@ -325,17 +330,18 @@ absl::Status Judge(const PolicySet& set, const Subject& subject, const Explained
   const Message& used = inspection.prompt.back();
   if (out.verdict.action != Action::kBlock) out.result = call ? JsonOf(used.parts, 0, text.text) : TextOf(used);
   out.micros = MicrosOf([&] { set.Inspect(subject, {&message, 1}).IgnoreError(); });
-  return absl::OkStatus();
+  return HearOthers(set, inspection.questions, used, ask, asked, out);
 }
 
 }  // namespace
 
 const char* StateName(RuleStory::State state) {
-  static constexpr const char* kNames[] = {"hit", "allowed", "not here", "no match"};
+  static constexpr const char* kNames[] = {"hit", "allowed", "not here", "no match", "failed"};
   return kNames[static_cast<std::size_t>(state)];
 }
 
-absl::StatusOr<Explanation> Explain(std::span<const PolicySource> sources, const Subject& subject, const ExplainedText& text) {
+absl::StatusOr<Explanation> Explain(std::span<const PolicySource> sources, const Subject& subject, const ExplainedText& text,
+                                    const AskOthers& ask) {
   if (text.text.size() > ExplainedText::kBytesMax)
     return base::InvalidArgument("at most 256 KiB of text can be explained at once; cut out the part in question");
   if (!base::IsValidUtf8(text.text)) return base::InvalidArgument("the text is not valid UTF-8");
@@ -345,10 +351,11 @@ absl::StatusOr<Explanation> Explain(std::span<const PolicySource> sources, const
   TG_ASSIGN(const auto program, Program::Build(rules, text.output));
   Explanation out;
   out.digest = set->digest();
-  TG_RETURN_IF_ERROR(Judge(*set, subject, text, out));
+  Asked asked;
+  TG_RETURN_IF_ERROR(Judge(*set, subject, text, ask, asked, out));
   ExplainedText judged = text;
   if (text.channel.part == Part::kToolCall) judged.text = JsonDecoded(text.text);
-  Explainer(rules, *program, subject, judged, text.text).Fill(out);
+  Explainer(rules, *program, subject, judged, text.text, asked).Fill(out);
   if (judged.text != text.text) out.judged = std::move(judged.text);
   return out;
 }

@@ -1,10 +1,11 @@
 // Explain: what the rules did to one text, why, and what it cost; and for each rule that did nothing, why not.
 //
 // For people who write policies: it compiles the sources anew and looks at everything slowly, some milliseconds to some hundreds. Pure;
-// any thread. The text is read and shown to whoever asked; it is kept nowhere.
+// any thread. The text is read and shown to whoever asked; it is kept nowhere. Whom rules ask, the caller asks, if it likes.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -39,9 +40,24 @@ struct FoundSpan {
   std::string became;                 // What came of it: "becomes [EMAIL]", "nothing: rule desk allows it", of an `unless` "exempts …".
 };
 
+// What one of those said whom rules ask.
+struct Heard {
+  Answer answer;
+  std::string category;                              // As the detector names it.
+  double millis = 0;                                 // From the question to the answer.
+  std::int64_t input_tokens = 0, output_tokens = 0;  // Of a model of the pool.
+  const char* detector = "";                         // Who it was, as the question has it …
+  std::string name = {};                             // … by name: Explain fills these in.
+};
+
+// Asks whom rules ask about the text, as the other rules leave it: one that says something for each question, whether it could say or not.
+// Errors are Explain's.
+using AskOthers = std::function<absl::StatusOr<std::vector<Heard>>(std::span<const Question> questions, const Message& text)>;
+
 // One rule, whether it found something or not.
 struct RuleStory {
-  enum class State { kHit, kAllowed, kNotHere, kNoMatch };  // kAllowed: all that it found is inside what an allow rule found.
+  // kAllowed: all that it found is inside what an allow rule found. kFailed: whom it asks could not say.
+  enum class State { kHit, kAllowed, kNotHere, kNoMatch, kFailed };
 
   std::string policy, rule_id, severity, detect, because;
   int line = 0, column = 0;  // In its file.
@@ -49,15 +65,17 @@ struct RuleStory {
   State state = State::kNoMatch;
   std::int64_t count = 0;  // Spans found.
   std::string why;         // One sentence; never empty.
-  // Of a rule that measures the whole text: that which hit, else that which is nearest to it.
+  // Of a rule that measures the whole text: that which hit, else that which is nearest to it. Of one that asks others: theirs, in percent.
   std::optional<Score> score;
-  double micros = 0;  // What its own detectors took, beside what all rules share.
+  double micros = 0;           // What its own detectors took, beside what all rules share.
+  std::optional<Heard> heard;  // Of a rule that asks others: what they said, where they were asked.
 };
-const char* StateName(RuleStory::State state);  // "hit", "allowed", "not here", "no match"
+const char* StateName(RuleStory::State state);  // "hit", "allowed", "not here", "no match", "failed"
 
 struct Explanation {
   Verdict verdict;
-  std::string result;            // The text as it would be used or released; of a blocked prompt or call nothing.
+  // The text as it would be used or released; of a blocked prompt or call nothing, nor of a reply that a rule which asks others blocks.
+  std::string result;
   std::string judged;            // Of a call's arguments: the text in which spans count, escapes decoded; empty = as it came.
   base::Digest digest{};         // Of the policies, as a record pins it.
   std::vector<FoundSpan> found;  // By where they begin; at most kFoundMax.
@@ -68,7 +86,8 @@ struct Explanation {
   static constexpr std::size_t kFoundMax = 1000;
 };
 
-// INVALID_ARGUMENT: the sources do not compile, or the text is longer than kBytesMax or not UTF-8.
-absl::StatusOr<Explanation> Explain(std::span<const PolicySource> sources, const Subject& subject, const ExplainedText& text);
+// INVALID_ARGUMENT: the sources do not compile, or the text is longer than kBytesMax or not UTF-8. Without `ask` nobody is asked.
+absl::StatusOr<Explanation> Explain(std::span<const PolicySource> sources, const Subject& subject, const ExplainedText& text,
+                                    const AskOthers& ask = nullptr);
 
 }  // namespace tollgate::policy

@@ -71,6 +71,16 @@ std::string Shown(const v1::ExplainedScore& score) {
   return score.unit().empty() ? "" : fmt::format("{:.{}f} {} ({:.{}f} count)", score.value(), digits, score.unit(), score.least(), digits);
 }
 
+// "; it took 12 ms, read 40 and wrote 3 tokens", of a rule that asked somebody.
+std::string CostWords(const v1::ExplainedRule& rule) {
+  if (!rule.has_answer()) return "";
+  const v1::ExplainedAnswer& answer = rule.answer();
+  std::string out = fmt::format("; it took {:.0f} ms", answer.ms());
+  if (answer.input_tokens() > 0 || answer.output_tokens() > 0)
+    out += fmt::format(", read {} and wrote {} tokens", answer.input_tokens(), answer.output_tokens());
+  return out;
+}
+
 void PrintExplanation(Context& context, const v1::ExplainPolicyRequest& request, const v1::ExplainPolicyReply& reply, bool all) {
   context.Print(fmt::format("{}: {}\n", request.output() ? "output" : "input", PolicyWords(reply.outcome())));
   if (request.output() || reply.outcome().action() != "block") context.Print(fmt::format("  becomes: {}\n", reply.text_used()));
@@ -89,7 +99,7 @@ void PrintExplanation(Context& context, const v1::ExplainPolicyRequest& request,
       ++elsewhere;
       continue;
     }
-    rules.Add({rule.rule_id(), rule.state(), fmt::format("{:.1f}", rule.micros()), Shown(rule.score()), rule.why()});
+    rules.Add({rule.rule_id(), rule.state(), fmt::format("{:.1f}", rule.micros()), Shown(rule.score()), rule.why() + CostWords(rule)});
   }
   context.Print("\n" + rules.Text("no rule acts here"));
   if (elsewhere > 0) context.Print(fmt::format("{} more act elsewhere: --all tells why\n", elsewhere));

@@ -5,7 +5,6 @@
 
 #include "base/encoding.h"
 #include "gateway/explain/outcome.h"
-#include "policy/explain.h"
 
 namespace tollgate::explain {
 namespace {
@@ -50,6 +49,16 @@ void Fill(const policy::FoundSpan& span, v1::ExplainedSpan& out) {
   if (span.score) Fill(*span.score, *out.mutable_score());
 }
 
+void Fill(const policy::Heard& heard, v1::ExplainedAnswer& out) {
+  out.set_detector(heard.detector);
+  out.set_name(heard.name);
+  out.set_category(heard.category);
+  out.set_failure(heard.answer.failure);
+  out.set_ms(heard.millis);
+  out.set_input_tokens(heard.input_tokens);
+  out.set_output_tokens(heard.output_tokens);
+}
+
 void Fill(const policy::RuleStory& story, v1::ExplainedRule& out) {
   out.set_policy(story.policy);
   out.set_rule_id(story.rule_id);
@@ -62,6 +71,7 @@ void Fill(const policy::RuleStory& story, v1::ExplainedRule& out) {
   out.set_because(story.because);
   out.set_micros(story.micros);
   if (story.score) Fill(*story.score, *out.mutable_score());
+  if (story.heard) Fill(*story.heard, *out.mutable_answer());
 }
 
 void Fill(const policy::LintRemark& remark, v1::LintRemark& out) {
@@ -97,10 +107,11 @@ absl::StatusOr<std::vector<policy::Message>> MessagesOf(const google::protobuf::
 }
 
 absl::StatusOr<v1::ExplainPolicyReply> Explain(std::span<const policy::PolicySource> policies, const policy::Subject& subject,
-                                               const v1::ExplainPolicyRequest& request) {
+                                               const v1::ExplainPolicyRequest& request, const policy::AskOthers& ask) {
   TG_ASSIGN(const policy::Role role, RoleOf(request.role()));
   TG_ASSIGN(const policy::Channel channel, ChannelOf(request));
-  TG_ASSIGN(const policy::Explanation explanation, policy::Explain(policies, subject, {request.text(), request.output(), role, channel}));
+  TG_ASSIGN(const policy::Explanation explanation,
+            policy::Explain(policies, subject, {request.text(), request.output(), role, channel}, ask));
   v1::ExplainPolicyReply out;
   *out.mutable_outcome() = ToOutcome(explanation.verdict);
   out.set_text_used(explanation.result);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "policy/explain.h"
 #include "policy/lint.h"
 #include "policy/policy_set.h"
 #include "tollgate/v1/policy.pb.h"
@@ -17,9 +18,9 @@ namespace tollgate::explain {
 absl::StatusOr<std::vector<policy::Message>> MessagesOf(const google::protobuf::RepeatedPtrField<v1::ChatMessage>& messages);
 
 // What the policies do to the request's text, taken to come from `subject`. Of the request only text, direction and role are looked at.
-// INVALID_ARGUMENT as policy::Explain, or for an unknown role.
+// INVALID_ARGUMENT as policy::Explain, or for an unknown role. Without `ask` nobody is asked.
 absl::StatusOr<v1::ExplainPolicyReply> Explain(std::span<const policy::PolicySource> policies, const policy::Subject& subject,
-                                               const v1::ExplainPolicyRequest& request);
+                                               const v1::ExplainPolicyRequest& request, const policy::AskOthers& ask = nullptr);
 
 // Errors as policy::Lint.
 absl::StatusOr<v1::LintPolicyReply> Lint(std::span<const policy::PolicySource> policies, const policy::LintOptions& options);

@@ -38,7 +38,12 @@ class FakePolicy final : public v1::Policy::Service {
   grpc::Status Explain(grpc::ServerContext*, const v1::ExplainPolicyRequest* request, v1::ExplainPolicyReply* reply) override {
     explain = *request;
     reply->mutable_outcome()->set_action("allow");
-    reply->add_rules()->set_rule_id("served");
+    v1::ExplainedRule& rule = *reply->add_rules();
+    rule.set_rule_id("served");
+    rule.set_why("it says so");
+    rule.mutable_answer()->set_ms(12);
+    rule.mutable_answer()->set_input_tokens(40);
+    rule.mutable_answer()->set_output_tokens(3);
     return grpc::Status::OK;
   }
   grpc::Status Lint(grpc::ServerContext*, const v1::LintPolicyRequest* request, v1::LintPolicyReply* reply) override {

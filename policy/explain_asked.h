@@ -1,0 +1,29 @@
+// What explain tells of rules that ask others: they are asked about the text as the other rules leave it. Inside policy/ only; pure.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "policy/explain.h"
+#include "policy/rule.h"
+
+namespace tollgate::policy {
+
+struct Asked {
+  bool asking = false;       // Somebody is there who asks.
+  std::string text;          // That they were shown.
+  std::vector<Heard> heard;  // One for each question; none where nothing was left to ask about.
+};
+
+// Has the questions asked about the text as it is `used`, and puts into verdict and result what comes of it.
+absl::Status HearOthers(const PolicySet& set, std::vector<Question> questions, const Message& used, const AskOthers& ask, Asked& asked,
+                        Explanation& out);
+
+// State, score and why of a rule that asks others, and what they said.
+void TellAsked(const Rule& rule, const Asked& asked, RuleStory& out);
+
+// The spans that they named, in their places among those found; only where they were shown the text as it is.
+void AddSpansOfOthers(std::span<const Rule> rules, const Asked& asked, const ExplainedText& text, std::vector<FoundSpan>& found);
+
+}  // namespace tollgate::policy
