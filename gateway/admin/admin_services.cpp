@@ -199,7 +199,7 @@ struct AdminServices::Impl {
         verify_pool(PoolOf(options.verify_postgres, 1)),
         usage_pool(PoolOf(options.usage_postgres, 1)),
         reader(audit_pool, collaborators.keys, collaborators.journal),
-        context{std::move(collaborators), usage_pool, verify_pool, reader, {}, {}, {}},
+        context{std::move(collaborators), usage_pool, verify_pool, reader, {}, {}, {}, {}},
         workers(options.threads, static_cast<std::size_t>(options.queue_max)) {}
 
   base::SessionPool audit_pool;

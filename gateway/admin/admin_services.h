@@ -28,6 +28,9 @@ class Service;
 namespace tollgate::inference {
 class Pool;
 }
+namespace tollgate::pipeline {
+class Pipeline;
+}
 namespace tollgate::v1 {
 class StatusReply;
 }
@@ -56,6 +59,7 @@ struct AdminCollaborators {
   std::vector<std::string> detectors = {};            // Those that tollgate.yaml lists: whom policies can name.
   inference::Pool* pool = nullptr;                    // Makes strict answers again; null: none can be.
   std::string build;                                  // Of this program, which they are compared by.
+  pipeline::Pipeline* pipeline = nullptr;             // Asks whom rules ask, of a text that is explained; null: nobody is asked.
 };
 
 class AdminServices {

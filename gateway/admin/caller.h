@@ -26,6 +26,7 @@ struct AdminContext {
   std::atomic<bool> stopping{false};  // Set by AdminServices::Stop.
   CompiledSets replayed;
   std::atomic<bool> replaying{false};  // A strict answer is being made again.
+  std::atomic<bool> asking{false};     // Others are being asked about a text that is explained.
 };
 
 class Caller {
@@ -43,6 +44,7 @@ class Caller {
   AdminContext& context() const { return *context_; }
   const directory::Snapshot& snapshot() const { return *who_.snapshot; }
   const directory::Place& place() const { return who_.place; }
+  const identity::Principal& who() const { return who_; }
   Actor actor() const { return {who_.place.key->public_id, who_.place.key->id}; }
 
   identity::Reach ReachOf(identity::Permission permission) const { return identity::ReachOf(*who_.place.key, permission); }

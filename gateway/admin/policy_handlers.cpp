@@ -1,15 +1,18 @@
-// Check, Explain and Lint compile and run in memory; the text under test goes nowhere else.
+// Check, Explain and Lint compile and run in memory; the text under test goes nowhere else, but to those whom rules in force ask about it,
+// where it is explained.
 // Tested by tests/gateway/admin/services_test.cpp.
 #include <map>
 
 #include <fmt/format.h>
 
+#include "base/error_detail.h"
 #include "gateway/admin/describe.h"
 #include "gateway/admin/handlers.h"
 #include "gateway/admin/page.h"
 #include "gateway/explain/explain.h"
 #include "gateway/explain/outcome.h"
 #include "gateway/pipeline/judge.h"
+#include "gateway/pipeline/pipeline.h"
 #include "policy/policy_set.h"
 
 namespace tollgate::admin {
@@ -143,6 +146,28 @@ void AddAsked(const Caller& caller, policy::KnownNames& out) {
   };
 }
 
+// Asks on the caller's own behalf, so that neither the queues nor the breakers of those whom the text is taken to come from know of it,
+// with the models that are granted to the org. Rules that came along with the request ask nobody: they could have any model say anything,
+// on nobody's bill and on no record. One at a time: it holds one of the few threads of admin calls, and nobody pays for it.
+policy::AskOthers AskerFor(const Caller& caller, const Shard& shard, const v1::ExplainPolicyRequest& request) {
+  if (caller.context().with.pipeline == nullptr || !request.yaml().empty()) return nullptr;
+  return [&, &context = caller.context()](std::span<const policy::Question> questions,
+                                          const policy::Message& text) -> absl::StatusOr<std::vector<policy::Heard>> {
+    if (context.asking.exchange(true)) {
+      return base::WithDetail(base::ResourceExhausted("others are being asked about another text here; try again when that is done"),
+                              {.reason = "EXPLAIN_RUNNING", .retry_after_ms = 1000});
+    }
+    struct Over {
+      std::atomic<bool>& asking;
+      ~Over() { asking = false; }
+    } over{context.asking};
+    pipeline::TextAsk ask{caller.who(), request.model(), request.output(), shard.policies, {questions.begin(), questions.end()}, text};
+    ask.who.place.org = &shard.org;
+    ask.who.place.shard = &shard;
+    return context.with.pipeline->AskAbout(std::move(ask), [&] { return caller.KeepGoing(); });
+  };
+}
+
 }  // namespace
 
 void WarnOfAsked(const Caller& caller, const std::string& name, const std::string& yaml, v1::StoredPolicy& reply) {
@@ -159,7 +184,8 @@ void WarnOfAsked(const Caller& caller, const std::string& name, const std::strin
 absl::Status ExplainPolicy(const Caller& caller, const v1::ExplainPolicyRequest& request, v1::ExplainPolicyReply& reply) {
   if (request.ByteSizeLong() > kTextMax) return base::InvalidArgument("at most 4 MiB of policy and text can be explained at once");
   TG_ASSIGN(const Shard* shard, caller.ShardOf(request.org()));
-  TG_ASSIGN(reply, explain::Explain(SourcesOf(request.yaml(), *shard), SubjectOf(caller, *shard, request), request));
+  TG_ASSIGN(reply, explain::Explain(SourcesOf(request.yaml(), *shard), SubjectOf(caller, *shard, request), request,
+                                    AskerFor(caller, *shard, request)));
   return absl::OkStatus();
 }
 

@@ -39,6 +39,9 @@ class ModelGuards final : public Answerers {
   ModelGuards(Shared& shared, const identity::Principal& principal, const base::RequestId& request, async::Event& event,
               metering::Reservation& reservation, const std::vector<policy::Message>& prompt);
 
+  // Tokens that it may use beside the reservation: of work that nobody is billed for.
+  void AllowUnbilled(std::int64_t tokens) { spare_ += tokens; }
+
   // As Answerers. Of a guard model nothing happens before the next Turn.
   void Ask(QuestionAsk ask, std::function<void(QuestionAnswer)> done) override;
 
@@ -106,7 +109,7 @@ class ModelGuards final : public Answerers {
   std::deque<std::unique_ptr<Call>> waiting_;
   std::vector<std::unique_ptr<Call>> running_;
   std::deque<Line> lines_;
-  std::int64_t spare_ = 0;  // Held, and not needed by what runs.
+  std::int64_t spare_ = 0;  // Held or unbilled, and not needed by what runs.
 };
 
 }  // namespace tollgate::pipeline

@@ -7,6 +7,9 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/use_future.hpp>
+#include <future>
 #include <list>
 
 #include "audit/keys.h"
@@ -22,6 +25,7 @@
 #include "gateway/pipeline/route.h"
 #include "gateway/pipeline/shared.h"
 #include "gateway/pipeline/tool_prompt.h"
+#include "gateway/pipeline/watch.h"
 #include "inference/pool.h"
 
 namespace tollgate::pipeline {
@@ -116,6 +120,20 @@ struct Pipeline::Impl {
       if (error) co_return;
       refusals->Flush(false);
     }
+  }
+
+  using AllHeard = absl::StatusOr<std::vector<policy::Heard>>;
+
+  async::Awaitable<AllHeard> AskAbout(TextAsk ask, std::shared_ptr<Cancellation> cancellation) {
+    const auto executor = co_await boost::asio::this_coro::executor;
+    async::Event event(executor);
+    auto place = Enter(event.Notifier());
+    if (!place.ok()) co_return place.status();
+    cancellation->OnCancel(event.Notifier());
+    AllHeard heard = co_await AskAboutText(shared, ask, *cancellation, event);
+    cancellation->OnCancel(nullptr);
+    Leave(*place);
+    co_return heard;
   }
 
   // A call that is refused before it is a request.
@@ -214,6 +232,21 @@ async::Awaitable<Outcome<v1::ListModelsReply>> Pipeline::ListModels(const Caller
   AddAliases(impl.with, *principal, reply);
   for (v1::Model& model : *reply.mutable_models()) model.set_created(impl.started_s);
   co_return reply;
+}
+
+absl::StatusOr<std::vector<policy::Heard>> Pipeline::AskAbout(TextAsk ask, const std::function<absl::Status()>& keep_going) {
+  constexpr std::chrono::milliseconds kLook{100};
+  const auto cancellation = std::make_shared<Cancellation>();
+  std::future<Impl::AllHeard> heard = boost::asio::co_spawn(boost::asio::make_strand(impl_->with.io),
+                                                            impl_->AskAbout(std::move(ask), cancellation), boost::asio::use_future);
+  while (heard.wait_for(kLook) != std::future_status::ready) {
+    const absl::Status may = keep_going();
+    if (may.ok()) continue;
+    cancellation->Cancel();
+    heard.wait_for(2 * kStopPatience);  // What runs is ended; a hung engine holds nobody up.
+    return may;
+  }
+  return heard.get();
 }
 
 void Pipeline::StopAdmission(std::function<void()> when_empty) {

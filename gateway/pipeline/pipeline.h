@@ -3,11 +3,14 @@
 // Pipeline is what the front ends call. Each call is one coroutine; await it on a strand. Nothing here blocks the awaiting thread.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <vector>
 
 #include "gateway/pipeline/collaborators.h"
 #include "gateway/pipeline/service.h"
 #include "gateway/pipeline/shadow.h"
+#include "gateway/pipeline/text_asks.h"
 
 namespace tollgate::pipeline {
 
@@ -27,6 +30,11 @@ class Pipeline final : public Service {
   async::Awaitable<Outcome<RerankAnswer>> Rerank(const Caller& caller, const tollgate::v1::RerankRequest& request,
                                                  std::shared_ptr<Cancellation> cancellation) override;
   async::Awaitable<Outcome<tollgate::v1::ListModelsReply>> ListModels(const Caller& caller) override;
+
+  // What those say of a text whom rules ask. One of those inside, as a request is, but no request: it is not counted. Blocks until all have
+  // answered or `keep_going`, asked ten times a second, refuses: no I/O thread may call it. Errors are those of keep_going, and
+  // UNAVAILABLE.
+  absl::StatusOr<std::vector<policy::Heard>> AskAbout(TextAsk ask, const std::function<absl::Status()>& keep_going);
 
   // No new requests from now on (UNAVAILABLE, with a retry hint). Calls back when none is running. Any thread.
   void StopAdmission(std::function<void()> when_empty);

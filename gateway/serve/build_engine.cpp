@@ -91,7 +91,8 @@ void BuildAdmin(Parts& parts) {
                                  .fill_status = [&parts](v1::StatusReply& status) { FillStatus(parts, status); },
                                  .gates = parts.gates.get(),
                                  .pool = parts.pool.get(),
-                                 .build = parts.build};
+                                 .build = parts.build,
+                                 .pipeline = parts.pipeline.get()};
   for (const v1::Config::Detector& detector : parts.config.detectors()) with.detectors.push_back(detector.name());
   parts.admin = std::make_unique<admin::AdminServices>(std::move(options), std::move(with));
 }

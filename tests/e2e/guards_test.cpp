@@ -152,3 +152,41 @@ TEST_CASE("A guard model of the pool holds on every surface, is billed apart, an
   CHECK(books.Count("SELECT count(*) FROM metering.transfer WHERE kind = 'guard'") >= 16);
   CHECK(Reconcile(world.gateway, world.installation.owner_key()) == "");
 }
+
+TEST_CASE("Explain asks whom rules in force ask, with nothing on record and nothing billed") {
+  World world;
+  Books books(world.installation);
+  const std::string judge =
+      "guard: {model: scripted, prompt: '{{text}}', answer: {hit_regex: evil, pass_regex: kind|well}, answer_tokens: 64}";
+  const std::int64_t usage = books.Count("SELECT count(*) FROM metering.usage");
+  const std::int64_t requests = books.Requests();
+  const auto explain = [&](const std::string& text, const std::string& yaml = "") {
+    v1::ExplainPolicyRequest request;
+    request.set_org("acme");
+    request.set_text(text);
+    request.set_yaml(yaml);
+    const auto reply = world.admin.Call<v1::Policy>(&v1::Policy::Stub::Explain, request);
+    REQUIRE(reply.rules_size() == 1);
+    return reply;
+  };
+  world.Put("detect: {" + judge + "}, do: block");
+  const auto evil = explain("an evil word");
+  CHECK(evil.outcome().action() == "block");
+  CHECK(evil.rules(0).state() == "hit");
+  CHECK(evil.rules(0).answer().detector() == "guard");
+  CHECK(evil.rules(0).answer().ms() > 0);
+  CHECK(evil.rules(0).answer().output_tokens() == 3);
+  CHECK(explain("a kind word").rules(0).state() == "no match");
+  CHECK(explain("mumble").rules(0).state() == "failed");
+  // What is not in force asks nobody.
+  CHECK_FALSE(
+      explain("an evil word", "version: 1\nname: t\nrules:\n  - {id: guard, detect: {" + judge + "}, do: block}\n").rules(0).has_answer());
+
+  world.Put("detect: {external: kind}, do: block");
+  CHECK(explain("an evil word").rules(0).answer().category() == "evil");
+  CHECK(explain("an evil word").rules(0).score().value() == 90);
+  CHECK(explain("a kind word").rules(0).state() == "no match");
+  CHECK(explain("mumble").rules(0).state() == "failed");
+  CHECK(books.Count("SELECT count(*) FROM metering.usage") == usage);
+  CHECK(books.Requests() == requests);
+}
