@@ -314,9 +314,10 @@ absl::Status Judge(const PolicySet& set, const Subject& subject, const Explained
     out.verdict = std::move(filtered.verdict);
     out.result = std::move(filtered.text);
     out.micros = MicrosOf([&] { set.FilterWhole(subject, text.text, text.channel).IgnoreError(); });
-    if (filtered.blocked || out.result.empty()) return absl::OkStatus();
     const Message reply{Role::kAssistant, text.channel.tool, {out.result}, false, text.channel};
-    return HearOthers(set, set.QuestionsOfOutput(subject, text.channel), reply, ask, asked, out);
+    std::vector<Question> questions;
+    if (!filtered.blocked && !out.result.empty()) questions = set.QuestionsOfOutput(subject, text.channel);
+    return HearOthers(set, std::move(questions), reply, ask, asked, out);
   }
   const bool call = text.channel.part == Part::kToolCall;
   Message message{text.role, "", {}, false, text.channel};

@@ -69,6 +69,7 @@ absl::Status HearOthers(const PolicySet& set, std::vector<Question> questions, c
 void TellAsked(const Rule& rule, const Asked& asked, RuleStory& out) {
   const auto heard = std::find_if(asked.heard.begin(), asked.heard.end(), [&](const Heard& h) { return h.answer.id == rule.id; });
   if (heard == asked.heard.end()) {
+    out.state = RuleStory::State::kNoMatch;
     out.why = NotAsked(rule, asked.asking);
     return;
   }
