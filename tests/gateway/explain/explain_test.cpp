@@ -203,6 +203,7 @@ TEST_CASE("Nobody is asked about what other rules block, nor where nobody asks, 
   request.set_text("hello");
   const auto offline = explain::Explain({&kAsking, 1}, {}, request);
   REQUIRE(offline.ok());
+  CHECK(offline->rules(2).state() == "no match");
   CHECK(offline->rules(2).why() ==
         "the guard model judge would say; it is asked when a request runs, and a score of 40 percent or more counts");
   const auto failed =
