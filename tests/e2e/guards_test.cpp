@@ -2,6 +2,8 @@
 // record can be replayed.
 #include <catch2/catch_test_macros.hpp>
 
+#include <functional>
+
 #include "base/clock.h"
 #include "tests/e2e/support/admin.h"
 #include "tests/e2e/support/ask.h"
@@ -21,8 +23,10 @@ struct World {
   Answer Say(const std::string& prompt, Surface surface) { return Ask(ports, surface, {.key = company.key, .prompt = prompt}); }
   void Put(const std::string& rule) { admin.PutPolicy("version: 1\nname: test\nrules:\n  - {id: guard, " + rule + "}\n"); }
 
-  ScriptedUpstream detector{[](ScriptedUpstream::Exchange& exchange) {
+  std::function<void()> when_asked;  // Before the answer.
+  ScriptedUpstream detector{[this](ScriptedUpstream::Exchange& exchange) {
     const std::string& body = exchange.request().body;
+    if (when_asked) when_asked();
     if (body.find("mumble") != std::string::npos) return exchange.Reply(200, "mumble");
     exchange.Reply(200, body.find("evil") != std::string::npos ? R"({"hit":true,"score":0.9,"category":"evil"})" : R"({"hit":false})");
   }};
@@ -187,6 +191,19 @@ TEST_CASE("Explain asks whom rules in force ask, with nothing on record and noth
   CHECK(explain("an evil word").rules(0).score().value() == 90);
   CHECK(explain("a kind word").rules(0).state() == "no match");
   CHECK(explain("mumble").rules(0).state() == "failed");
+  // One at a time asks.
+  grpc::Status second;
+  world.when_asked = [&] {
+    v1::ExplainPolicyRequest request;
+    request.set_org("acme");
+    request.set_text("another word");
+    v1::ExplainPolicyReply reply;
+    second = world.admin.Try<v1::Policy>(&v1::Policy::Stub::Explain, request, &reply);
+  };
+  CHECK(explain("a kind word").rules(0).state() == "no match");
+  CHECK(second.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+  world.when_asked = nullptr;
+  CHECK(explain("a kind word").rules(0).state() == "no match");
   CHECK(books.Count("SELECT count(*) FROM metering.usage") == usage);
   CHECK(books.Requests() == requests);
 }
