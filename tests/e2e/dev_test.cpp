@@ -3,6 +3,7 @@
 
 #include <signal.h>
 
+#include <filesystem>
 #include <regex>
 
 #include <fmt/format.h>
@@ -17,6 +18,11 @@ namespace {
 using namespace tollgate::e2e;
 namespace cli = tollgate::cli;
 namespace test = tollgate::test;
+
+// A folder that the server's user may enter, so that the cluster lies in it and goes with it.
+struct DevDir : test::TempDir {
+  DevDir() { std::filesystem::permissions(path(), std::filesystem::perms::others_exec, std::filesystem::perm_options::add); }
+};
 
 struct Dev {
   explicit Dev(const std::string& folder)
@@ -46,7 +52,7 @@ struct Dev {
 }  // namespace
 
 TEST_CASE("tollgate dev starts a whole company, prints what to paste, and keeps its state over a restart") {
-  test::TempDir dir;
+  DevDir dir;
   const std::string folder = dir.File("dev");
   std::string web, request_id;
   {
@@ -106,7 +112,7 @@ TEST_CASE("tollgate dev starts a whole company, prints what to paste, and keeps 
 }
 
 TEST_CASE("tollgate demo walks through the whole story without a model, too") {
-  test::TempDir dir;
+  DevDir dir;
   const Finished run = RunTollgate({"demo", "--scripted", "--folder", dir.File("dev")}, milliseconds(180'000));
   INFO(run.out << run.err);
   CHECK(run.code == 0);

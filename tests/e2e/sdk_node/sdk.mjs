@@ -102,5 +102,19 @@ try {
   spent = error;
 }
 check(spent instanceof OpenAI.RateLimitError && Date.now() - started < 1000, 'the client tried a spent budget again');
+// A full minute, with the wait that the client is told.
+let full = null;
+for (let asked = 0; asked < 3 && full === null; asked += 1) {
+  try {
+    await ask('busy', 'hello');
+  } catch (error) {
+    full = error;
+  }
+}
+check(full instanceof OpenAI.RateLimitError && full.status === 429 && full.code === 'rate_limit_exceeded', `a full minute: ${full}`);
+const wait = Number(full.headers.get('retry-after'));
+check(wait >= 1 && wait <= 60, `retry-after ${wait}`);
+check(full.headers.get('x-should-retry') === 'true', 'x-should-retry of a full minute');
+check(full.headers.get('x-ratelimit-remaining-requests') === '0', 'remaining requests');
 console.log(`${checks} checks`);
 process.exit(0);
