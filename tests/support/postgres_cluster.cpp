@@ -115,12 +115,13 @@ void PostgresCluster::Start() {
   }
   pid_ = Spawn(command, dir_.File("log"));
   base::PostgresOptions options = Options(UrlOf("postgres"));
+  // Long: it syncs the file system first, and waits for what others write to it.
   const auto started = std::chrono::steady_clock::now();
   while (!base::Session::Connect(options).ok()) {
     int status = 0;
     const auto waited = std::chrono::steady_clock::now() - started;
     const bool ended = ::waitpid(pid_, &status, WNOHANG) == pid_;
-    if (waited > std::chrono::seconds(ended ? 15 : 60)) Fail("Postgres did not start", dir_.File("log"));
+    if (waited > std::chrono::seconds(ended ? 15 : 180)) Fail("Postgres did not start", dir_.File("log"));
     // After Kill9 the old shared memory may be in use a moment longer than the processes are seen: Postgres ends at once, so try again.
     if (ended) pid_ = Spawn(command, dir_.File("log"));
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
