@@ -124,7 +124,7 @@ class Explainer {
     std::vector<std::int64_t> counts(rules_.size()), acted(rules_.size());
     std::vector<std::string> allowed_by(rules_.size());
     bool over = false;  // The reply has ended.
-    Place place;
+    LinePlace place;
     Allows allows(rules_, hits_);
     const Hit* last = nullptr;
     for (const Hit& hit : hits_) {
@@ -160,23 +160,10 @@ class Explainer {
   }
 
  private:
-  // Where the last described hit began, to count lines from.
-  struct Place {
-    std::size_t at = 0;
-    std::int64_t line = 1, column = 1;
-  };
-
-  FoundSpan Describe(const Hit& hit, Place& place) const {
+  // `place` is where the last described hit began.
+  FoundSpan Describe(const Hit& hit, LinePlace& place) const {
     const Rule& rule = rules_[hit.rule];
-    for (; place.at < static_cast<std::size_t>(hit.begin); ++place.at) {
-      const auto byte = static_cast<unsigned char>(text_.text[place.at]);
-      if (byte == '\n') {
-        ++place.line;
-        place.column = 1;
-      } else if ((byte & 0xC0) != 0x80) {
-        ++place.column;
-      }
-    }
+    place.GoTo(text_.text, static_cast<std::size_t>(hit.begin));
     FoundSpan out{rule.id, rule.severity, rule.action, hit.begin, hit.end, place.line, place.column, "keyword", {}, {}, ""};
     const auto& pattern = program_.sources()[hit.source].pattern;
     if (pattern != nullptr) out.detector = DetectorOf(*pattern);

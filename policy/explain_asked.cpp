@@ -1,4 +1,4 @@
-// Whether an answer acts is decided as PolicySet::Decide decides it, which makes the verdict here too.
+// The verdict is PolicySet::Decide's.
 //
 // Tested by tests/gateway/explain/explain_test.cpp.
 #include "policy/explain_asked.h"
@@ -8,14 +8,12 @@
 
 #include <fmt/format.h>
 
+#include "policy/questions.h"
+
 namespace tollgate::policy {
 namespace {
 
 std::string Whom(const Rule& rule) { return fmt::format("the {} {}", rule.ask->whom(), rule.ask->name); }
-
-bool IsHit(const Rule& rule, const Answer& answer) {
-  return answer.failure.empty() && answer.hit && answer.score_millionths >= rule.ask->least_score_percent * 10'000;
-}
 
 std::string NotAsked(const Rule& rule, bool asking) {
   if (asking) return fmt::format("{} would say; it is not asked, for other rules let nothing of the text through to it", Whom(rule));
@@ -45,6 +43,18 @@ std::string FateOf(const Rule& rule, const Answer& answer, bool output) {
 }
 
 }  // namespace
+
+void LinePlace::GoTo(std::string_view text, std::size_t to) {
+  for (; at < to; ++at) {
+    const auto byte = static_cast<unsigned char>(text[at]);
+    if (byte == '\n') {
+      ++line;
+      column = 1;
+    } else if ((byte & 0xC0) != 0x80) {
+      ++column;
+    }
+  }
+}
 
 absl::Status HearOthers(const PolicySet& set, std::vector<Question> questions, const Message& used, const AskOthers& ask, Asked& asked,
                         Explanation& out) {
@@ -91,13 +101,10 @@ void AddSpansOfOthers(std::span<const Rule> rules, const Asked& asked, const Exp
     if (rule == rules.end()) continue;
     for (const Span& span : heard.answer.spans) {
       if (found.size() >= Explanation::kFoundMax) break;
-      const std::string_view before = std::string_view(text.text).substr(0, static_cast<std::size_t>(span.begin));
-      const std::string_view in_line = before.substr(before.rfind('\n') + 1);  // Without a line's end, npos + 1 is 0.
-      const auto begins = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; };
-      FoundSpan& out =
-          found.emplace_back(FoundSpan{rule->id, rule->severity, rule->action, span.begin, span.end, 0, 0, heard.name, {}, {}, ""});
-      out.line = 1 + std::count(before.begin(), before.end(), '\n');
-      out.column = 1 + std::count_if(in_line.begin(), in_line.end(), begins);
+      LinePlace place;  // Spans of others come in any order.
+      place.GoTo(text.text, static_cast<std::size_t>(span.begin));
+      FoundSpan& out = found.emplace_back(
+          FoundSpan{rule->id, rule->severity, rule->action, span.begin, span.end, place.line, place.column, heard.name, {}, {}, ""});
       if (!heard.category.empty()) out.evidence.push_back(fmt::format("it is called {}", heard.category));
       out.became = FateOf(*rule, heard.answer, text.output);
     }

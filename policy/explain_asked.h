@@ -3,12 +3,21 @@
 
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "policy/explain.h"
 #include "policy/rule.h"
 
 namespace tollgate::policy {
+
+// Where a byte stands, for people; it goes forward only.
+struct LinePlace {
+  std::size_t at = 0;
+  std::int64_t line = 1, column = 1;
+
+  void GoTo(std::string_view text, std::size_t to);  // `to` is at most the text's length.
+};
 
 struct Asked {
   bool asking = false;       // Somebody is there who asks.

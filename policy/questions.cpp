@@ -27,8 +27,7 @@ Question QuestionOf(const Rule& rule) {
 // What one answer adds.
 void Apply(const Rule& rule, const Question& question, const Answer& answer, Verdict& verdict) {
   if (!answer.failure.empty()) verdict.not_scanned.push_back(question.label());
-  const bool sure = answer.score_millionths >= (rule.ask ? rule.ask->least_score_percent : 0) * 10'000;
-  const bool acts = answer.failure.empty() ? answer.hit && sure : !(rule.ask && rule.ask->fail_open);
+  const bool acts = answer.failure.empty() ? IsHit(rule, answer) : !(rule.ask && rule.ask->fail_open);
   if (!acts) return;
   const auto count = std::max<std::int64_t>(1, static_cast<std::int64_t>(answer.spans.size()));
   verdict.action = std::max(verdict.action, rule.action);
@@ -36,6 +35,11 @@ void Apply(const Rule& rule, const Question& question, const Answer& answer, Ver
 }
 
 }  // namespace
+
+bool IsHit(const Rule& rule, const Answer& answer) {
+  const std::int64_t least = (rule.ask ? rule.ask->least_score_percent : 0) * 10'000;
+  return answer.failure.empty() && answer.hit && answer.score_millionths >= least;
+}
 
 std::string Question::label() const { return fmt::format("{} {} ({})", detector(), name, rule_id); }
 
