@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <iterator>
 #include <vector>
 
@@ -48,7 +49,7 @@ class StepBudget {
  private:
   static constexpr double kShare = 0.6;       // Of the decoding's time: inter-token times stay under twice what they were.
   static constexpr double kLongest = 4;       // Targets.
-  static constexpr double kChunk = 48;        // Tokens from which larger chunks gain little.
+  inline static const double kChunk = std::getenv("TG_CHUNK") ? std::atof(std::getenv("TG_CHUNK")) : 48;        // Tokens from which larger chunks gain little.
   static constexpr std::int64_t kFirst = 64;  // Before anything is known.
   static void Mix(double& mean, double sample) { mean = mean <= 0 ? sample : 0.8 * mean + 0.2 * sample; }
 

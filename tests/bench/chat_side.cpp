@@ -10,6 +10,7 @@
 #include <grpcpp/client_context.h>
 
 #include "tests/bench/figures.h"
+#include "tests/bench/real_pool.h"
 #include "tests/bench/world.h"
 #include "tests/e2e/support/http_client.h"
 #include "tollgate/v1/inference.grpc.pb.h"
@@ -19,9 +20,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr char kModelFile[] = TOLLGATE_SOURCE_DIR "/build/setup/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 constexpr char kProgram[] = TOLLGATE_SOURCE_DIR "/build/llama-server/bin/llama-server";
-constexpr int kEnds[] = {0, 2};  // The model's <|endoftext|> and <|im_end|>.
+constexpr int kEnds[] = {0, 2};  // SmolLM2's <|endoftext|> and <|im_end|>.
 
 class Tollgate : public ChatSide {
  public:
@@ -56,7 +56,7 @@ class Tollgate : public ChatSide {
   static e2e::InstanceOptions Instance(int chats, int context_tokens) {
     e2e::InstanceOptions options = ScriptedInstance();
     options.model_name = "smollm2";
-    options.model_file = kModelFile;
+    options.model_file = ModelFile();
     options.slots = chats + 1;
     options.context_tokens = context_tokens;
     return options;
@@ -95,7 +95,7 @@ class LlamaServer : public ChatSide {
     // As the pool's default: one core is left alone.
     const std::string threads = std::to_string(std::max(1, static_cast<int>(std::thread::hardware_concurrency()) - 1));
     process_ = std::make_unique<e2e::Process>(std::vector<std::string>{
-        kProgram, "--model", kModelFile, "--parallel", std::to_string(chats), "--ctx-size", std::to_string(chats * context_tokens),
+        kProgram, "--model", ModelFile(), "--parallel", std::to_string(chats), "--ctx-size", std::to_string(chats * context_tokens),
         "--threads", threads, "--threads-batch", threads, "--host", "127.0.0.1", "--port", "0"});
     static const std::regex line(R"(listening on http://127\.0\.0\.1:(\d+))");
     std::smatch match;
