@@ -61,6 +61,7 @@ struct ModelOptions {
   Pooling pooling = Pooling::kNone;             // Not kNone: it embeds or reranks (embed.h), and does not chat.
   bool strict = false;                          // It gives strict answers too, from a second copy. Not of kOpenAi, nor with pooling.
   DeviceSampling device_sampling = DeviceSampling::kOff;  // Of kLlama. Not where cells are shared, nor for strict answers.
+  bool in_own_process = false;  // Set by the process that isolation gives it: what ends that process ends nothing else.
 };
 
 struct PoolOptions {

@@ -233,9 +233,6 @@ void Replica::Plan() {
   std::sort(prompts_.begin(), prompts_.end(), [&](const Sequence* a, const Sequence* b) { return order(a) < order(b); });
   std::int64_t left =
       model_.strict ? engine_->step_tokens_max() : budget_.PromptTokens(static_cast<std::int64_t>(work_.size()), PromptsThatCount());
-  static std::int64_t last_left = 0;
-  if (std::getenv("TG_ALT") != nullptr && left > 8 && left == last_left) --left;
-  last_left = left;
   for (Sequence* sequence : prompts_) {
     if (left == 0) return;
     const std::int64_t chunk = std::min(left, sequence->to_work());

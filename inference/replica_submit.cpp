@@ -117,7 +117,7 @@ absl::StatusOr<std::unique_ptr<Replica>> Replica::Start(const ModelOptions& mode
     self->embeds_ = self->engine_->Info().pooling != Pooling::kNone;
     self->by_inputs_ = self->embeds_ && !self->engine_->EmbedsInSlots();
     if (self->model_.kv_tokens > 0) self->ShareCells();
-    self->budget_ = StepBudget(self->engine_->step_tokens_max(), self->model_.step_target);
+    self->budget_ = StepBudget(self->engine_->step_tokens_max(), self->model_.step_target, self->engine_->Info().device_memory_bytes > 0);
     ready.set_value(absl::OkStatus());
     self->Run();
   });

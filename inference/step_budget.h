@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <iterator>
 #include <vector>
 
@@ -16,8 +15,13 @@ class StepBudget {
   // A prompt always gets so many: it must get on, and in smaller chunks a token costs much more.
   static constexpr std::int64_t kLeast = 4;
 
-  StepBudget(std::int64_t step_tokens_max, std::chrono::microseconds target)
-      : max_(step_tokens_max), target_us_(static_cast<double>(target.count())) {}
+  // What a GPU gets of a prompt beside answers. What it costs there to begin with a piece, another pass of libllama, is as much as so many
+  // tokens cost: smaller ones make steps little shorter, and more of them. And as many make a prompt's part of the cache grow by the 256
+  // that libllama counts in: a shape that comes twice would have CUDA's backend record a graph of it, which takes longer than the step.
+  static constexpr std::int64_t kDeviceChunk = 256;
+
+  StepBudget(std::int64_t step_tokens_max, std::chrono::microseconds target, bool on_device = false)
+      : max_(step_tokens_max), target_us_(static_cast<double>(target.count())), on_device_(on_device) {}
 
   // Prompt tokens for a step that decodes `decoding` sequences beside them: what fits into a good half of the time that the decoding itself
   // takes. Where that is no chunk worth computing, as on processors: up to such a chunk within the target; and where several prompts wait
@@ -26,7 +30,7 @@ class StepBudget {
   std::int64_t PromptTokens(std::int64_t decoding, std::int64_t waiting = 1) const {
     const std::int64_t room = std::max<std::int64_t>(max_ - decoding, 0);
     if (prompt_us_ <= 0) return std::min(room, kFirst);
-    const double alone = DecodeUs(decoding), gentle = kShare * alone, longest = kLongest * target_us_, chunk = kChunk * prompt_us_;
+    const double alone = DecodeUs(decoding), gentle = kShare * alone, longest = kLongest * target_us_, chunk = (on_device_ ? kDeviceChunk : kChunk) * prompt_us_;
     const auto others = static_cast<double>(waiting - 1);
     const double crowd = decoding == 0 ? 0 : longest * others / (others + static_cast<double>(decoding));
     const double hurried = std::max(std::min(target_us_ - alone, chunk), crowd - alone);
@@ -49,7 +53,7 @@ class StepBudget {
  private:
   static constexpr double kShare = 0.6;       // Of the decoding's time: inter-token times stay under twice what they were.
   static constexpr double kLongest = 4;       // Targets.
-  inline static const double kChunk = std::getenv("TG_CHUNK") ? std::atof(std::getenv("TG_CHUNK")) : 48;        // Tokens from which larger chunks gain little.
+  static constexpr std::int64_t kChunk = 48;  // Tokens from which larger chunks gain little.
   static constexpr std::int64_t kFirst = 64;  // Before anything is known.
   static void Mix(double& mean, double sample) { mean = mean <= 0 ? sample : 0.8 * mean + 0.2 * sample; }
 
@@ -66,6 +70,7 @@ class StepBudget {
 
   std::int64_t max_;
   double target_us_;
+  bool on_device_;
   double prompt_us_ = 0;           // A prompt token.
   std::vector<double> decode_us_;  // By the number of sequences that are decoding; 0: not known.
 };

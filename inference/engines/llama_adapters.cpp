@@ -45,9 +45,20 @@ class OpenFile {
   const int fd_;
 };
 
+// Each token of such a model is sent to a few of its experts.
+bool HasExperts(const GgufHeader& header) {
+  const auto routes = [](const GgufTensor& tensor) { return tensor.name.find(".ffn_gate_inp.") != std::string::npos; };
+  return std::any_of(header.tensor_table.begin(), header.tensor_table.end(), routes);
+}
+
 }  // namespace
 
 absl::StatusOr<AdapterInfo> LlamaAdapters::Check(const AdapterOptions& adapter, std::int64_t memory_bytes) const {
+  if (on_gpus_ && !in_own_process_ && HasExperts(header_)) {
+    return base::FailedPrecondition(
+        "the model has experts and is on a GPU, where an adapter under which its numbers overflow would end the whole gateway: set "
+        "pool.isolation: process, or train the adapter for a model without experts");
+  }
   return CheckAdapterFile(adapter, header_, on_gpus_, on_gpus_ ? RoomOnGpus() : memory_bytes);
 }
 

@@ -20,8 +20,8 @@ namespace tollgate::inference {
 class LlamaAdapters {
  public:
   // Of a model with this header. Both must outlive it.
-  LlamaAdapters(llama_model* model, llama_context* context, GgufHeader header, bool on_gpus)
-      : model_(model), context_(context), header_(std::move(header)), on_gpus_(on_gpus) {}
+  LlamaAdapters(llama_model* model, llama_context* context, GgufHeader header, bool on_gpus, bool in_own_process)
+      : model_(model), context_(context), header_(std::move(header)), on_gpus_(on_gpus), in_own_process_(in_own_process) {}
 
   absl::StatusOr<AdapterInfo> Check(const AdapterOptions& adapter, std::int64_t memory_bytes) const;  // As Engine::CheckAdapter.
   absl::StatusOr<int> Add(const AdapterOptions& adapter);
@@ -49,6 +49,7 @@ class LlamaAdapters {
   llama_context* context_;
   const GgufHeader header_;
   const bool on_gpus_;
+  const bool in_own_process_;
   std::map<int, Loaded> loaded_;
   std::set<std::vector<int>> nonsense_;  // Sets that gave numbers which are not finite.
   std::vector<int> in_use_;

@@ -21,9 +21,12 @@
 #include <fmt/format.h>
 
 #include "base/diagnostics.h"
+#include "inference/step_budget.h"
 
 namespace tollgate::inference {
 namespace {
+
+constexpr std::int64_t kPieceStep = 16;  // Tokens by which pieces differ for which a device has other kernels.
 
 // Whether a part of a sequence's state means anything: not where states are folded into one, or old tokens are forgotten.
 bool KeepsParts(const llama_model* model) {
@@ -33,12 +36,12 @@ bool KeepsParts(const llama_model* model) {
 }  // namespace
 
 LlamaEngine::LlamaEngine(ModelInfo info, GgufHeader header, LlamaModel model, LlamaContext context, LlamaVocab vocab, int step_tokens_max,
-                         std::int64_t prefix_cache_bytes, bool device_cuts, const base::Clock& clock)
+                         std::int64_t prefix_cache_bytes, bool device_cuts, bool in_own_process, const base::Clock& clock)
     : info_(std::move(info)),
       clock_(clock),
       model_(std::move(model)),
       context_(std::move(context)),
-      adapters_(model_.get(), context_.get(), std::move(header), info_.device_memory_bytes > 0),
+      adapters_(model_.get(), context_.get(), std::move(header), info_.device_memory_bytes > 0, in_own_process),
       vocab_(std::move(vocab)),
       batch_(step_tokens_max),
       cut_(context_.get(), info_.slots, vocab_.tokens(), device_cuts),
@@ -74,6 +77,10 @@ absl::Status LlamaEngine::Start(int threads) {
   if (info_.device_memory_bytes == 0) return absl::OkStatus();
   const std::int64_t whole = std::min<std::int64_t>(step_tokens_max_ - info_.slots, info_.context_tokens);
   TG_RETURN_IF_ERROR(WarmUp(whole, info_.slots - 1));
+  // Pieces of all lengths: a device's libraries choose other kernels for them, and fetch each when it is first used.
+  for (std::int64_t piece = std::min(StepBudget::kDeviceChunk, whole); piece > kPieceStep; piece -= kPieceStep) {
+    TG_RETURN_IF_ERROR(WarmUp(piece, info_.slots - 1));
+  }
   return WarmUp(1, info_.slots - 1);
 }
 

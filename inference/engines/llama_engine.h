@@ -30,7 +30,7 @@ namespace tollgate::inference {
 class LlamaEngine final : public Engine {
  public:
   LlamaEngine(ModelInfo info, GgufHeader header, LlamaModel model, LlamaContext context, LlamaVocab vocab, int step_tokens_max,
-              std::int64_t prefix_cache_bytes, bool device_cuts, const base::Clock& clock);
+              std::int64_t prefix_cache_bytes, bool device_cuts, bool in_own_process, const base::Clock& clock);
   ~LlamaEngine() override;
 
   // Gives the context its threads and puts one token through the model: that pages the weights in, and fails here rather than on the first

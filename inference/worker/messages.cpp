@@ -95,10 +95,10 @@ absl::Status FromMessage(const v1::WorkerStatus& message) {
 }
 
 void ToMessage(const ModelOptions& model, v1::WorkerStart& message) {
-  // The queue, the pace of steps, streams, fairness and upstreams are the gateway's side.
+  // The queue, the pace of steps, streams, fairness and upstreams are the gateway's side; where it is, a process knows.
   const auto& [name, engine, file, sha256, chat_template, licence, slots, context_tokens, threads, step_tokens_max, step_target,
                queue_sequences_max, queue_timeout, stream_buffer_bytes, kv, kv_tokens, prefix_cache_bytes, cached_token_share, upstream,
-               pooling, strict, device_sampling] = model;
+               pooling, strict, device_sampling, in_own_process] = model;
   message.set_name(name);
   message.set_engine(static_cast<int>(engine));
   message.set_file(file);

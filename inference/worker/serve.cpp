@@ -80,7 +80,8 @@ class Server {
 
  private:
   absl::Status Start(const v1::WorkerStart& start) {
-    const ModelOptions model = FromMessage(start);
+    ModelOptions model = FromMessage(start);
+    model.in_own_process = true;
     EngineHost host{.backends_dir = start.backends_dir(), .memory_bytes = std::nullopt};
     if (start.has_memory_bytes()) host.memory_bytes = start.memory_bytes();
     if (start.check_only()) return CheckEngine(model, host);

@@ -13,7 +13,6 @@
 #include <thread>
 #include <vector>
 
-#include <fmt/format.h>
 #include "inference/pool.h"
 #include "tests/bench/figures.h"
 #include "tests/bench/real_pool.h"
@@ -118,8 +117,6 @@ void Measure(Pool& pool) {
   bench::Print("pool.itl_p99_over_p50", p99 / p50, "ratio", 2);
   bench::Print("pool.itl_p50_ms", p50, "ms", 1);
   bench::Print("pool.itl_beside_p50_ms", bench::Quantile(Between(chats, arrives, first), 0.5), "ms", 1);
-  const auto beside = Between(chats, arrives, first);
-  for (const double q : {0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999}) bench::Print(fmt::format("beside.q{}", q), bench::Quantile(beside, q), "ms", 2);
   if (whole) bench::Print("pool.long_prompt_ttft_s", std::chrono::duration<double>(first - arrives).count(), "s", 1);
 }
 

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
@@ -14,6 +15,7 @@
 
 #include "inference/adapter_file.h"
 #include "inference/engines/llama.h"
+#include "tests/inference/gpu.h"
 #include "tests/inference/support.h"
 #include "tests/inference/tiny_adapter.h"
 #include "tests/inference/tiny_model.h"
@@ -29,12 +31,14 @@ using test::Submit;
 using test::Team;
 using test::TinyAdapter;
 using test::TinyModel;
+using test::Tolerance;
 using test::WriteAdapter;
 
 ModelOptions Options(const TinyModel& tiny, const tollgate::test::TempDir& folder, const std::string& name) {
   ModelOptions model = tiny.WriteTo(folder);
   model.name = name;
   model.kv = KvType::kF32;
+  model.in_own_process = true;  // Else a GPU takes no adapter of a model with experts.
   return model;
 }
 
@@ -96,12 +100,12 @@ TEST_CASE("A model with an adapter computes as the model into which the adapter 
     };
     const std::string with_a = TinyAdapter::Merge(tiny.Bytes(), a, 0.5);
     const auto first = First(*pool, "tiny:a");
-    CHECK(Distance(first, merged(with_a)) <= 2e-3);
-    CHECK(Distance(First(*pool, "tiny:a+b"), merged(TinyAdapter::Merge(with_a, b, 2))) <= 2e-3);
-    CHECK(Distance(First(*pool, "tiny:b+a"), First(*pool, "tiny:a+b")) <= 1e-4);
-    CHECK(Distance(First(*pool, "tiny"), alone) <= 1e-4);
+    CHECK(Distance(first, merged(with_a)) <= std::max(2e-3, Tolerance()));
+    CHECK(Distance(First(*pool, "tiny:a+b"), merged(TinyAdapter::Merge(with_a, b, 2))) <= std::max(2e-3, Tolerance()));
+    CHECK(Distance(First(*pool, "tiny:b+a"), First(*pool, "tiny:a+b")) <= Tolerance());
+    CHECK(Distance(First(*pool, "tiny"), alone) <= Tolerance());
     CHECK(Distance(first, alone) > 0.01);
-    CHECK(Distance(First(*pool, "tiny:a"), first) <= 1e-4);
+    CHECK(Distance(First(*pool, "tiny:a"), first) <= Tolerance());
   }
 }
 
@@ -116,14 +120,14 @@ TEST_CASE("Adapters come and go beside a model that serves; another under the sa
     Load(*pool, WriteAdapter(folder, TinyAdapter{.seed = 10 + seed, .only = {}}.For(tiny.Bytes()), "tiny", "x")).IgnoreError();
     const auto first = First(*pool, "tiny:x");
     if (round < 2) firsts[seed] = first;
-    CHECK(Distance(first, firsts[seed]) <= 1e-4);
+    CHECK(Distance(first, firsts[seed]) <= Tolerance());
     CHECK(pool->models().size() == 2);
     CHECK(pool->models()[1].base == "tiny");
     CHECK(pool->models()[1].adapters.at(0).rank == 4);
     CHECK(pool->models()[0].memory_bytes > pool->models()[1].memory_bytes);
     CHECK(pool->Unload("tiny:x", base::MonoTime::max()).ok());
     CHECK(absl::IsNotFound(pool->Submit(Greedy("tiny:x")).status()));
-    CHECK(Distance(First(*pool, "tiny"), alone) <= 1e-4);
+    CHECK(Distance(First(*pool, "tiny"), alone) <= Tolerance());
   }
   CHECK(Distance(firsts[0], firsts[1]) > 0.01);
 }
@@ -170,7 +174,8 @@ TEST_CASE("An adapter of another model, a cut file, another digest and what does
   AdapterOptions swapped = WriteAdapter(folder, good, "tiny", "swapped");
   (*swapped.sha256)[0] ^= 1;
   refused(swapped, kFailedPrecondition, "is not the file that was registered");
-  refused(WriteAdapter(folder, TinyAdapter{.rank = 512, .only = {}}.For(tiny.Bytes()), "tiny", "large"), kResourceExhausted,
+  if (!test::OnGpu())  // Whose room is what its memory has.
+    refused(WriteAdapter(folder, TinyAdapter{.rank = 512, .only = {}}.For(tiny.Bytes()), "tiny", "large"), kResourceExhausted,
           "MiB are free");
   refused(WriteAdapter(folder, good, "none", "a"), kNotFound, "model none is not loaded");
   refused(WriteAdapter(folder, good, "tiny", "scale", 17), kInvalidArgument, "its scale is 17");
@@ -188,9 +193,16 @@ TEST_CASE("Numbers that overflow under an adapter end its sequences, never anoth
     const TinyModel tiny(architecture);
     ModelOptions model = Options(tiny, folder, "tiny");
     model.slots = 2;
+    model.in_own_process = false;
     const auto pool = MakePool(model);
     const auto alone = First(*pool, "tiny");
-    Load(*pool, WriteAdapter(folder, TinyAdapter{.magnitude = 1e18F, .only = "ffn"}.For(tiny.Bytes()), "tiny", "huge")).IgnoreError();
+    const absl::Status loaded =
+        pool->LoadAdapter(WriteAdapter(folder, TinyAdapter{.magnitude = 1e18F, .only = "ffn"}.For(tiny.Bytes()), "tiny", "huge"));
+    if (test::OnGpu() && architecture == "deepseek2") {  // What routes to experts ends the process there over what is not a number.
+      CHECK(base::Message(loaded).find("pool.isolation: process") != std::string::npos);
+      continue;
+    }
+    REQUIRE(loaded.ok());
     SequenceRequest beside = Greedy("tiny", 60, 2);
     beside.max_tokens = beside.allowance = 300;
     const Heard before = HearAll(*Submit(*pool, beside));
@@ -198,7 +210,7 @@ TEST_CASE("Numbers that overflow under an adapter end its sequences, never anoth
     const Heard heard = HearAll(*Submit(*pool, Greedy("tiny:huge", 300)));
     CHECK(heard.end.reason == EndReason::kEngineFailed);
     CHECK(HearAll(*running).text == before.text);
-    for (int i = 0; i < 4; ++i) CHECK(Distance(First(*pool, "tiny"), alone) <= 1e-4);
+    for (int i = 0; i < 4; ++i) CHECK(Distance(First(*pool, "tiny"), alone) <= Tolerance());
     const Heard again = HearAll(*Submit(*pool, Greedy("tiny:huge", 30)));
     CHECK(base::Message(again.end.status).find("tiny:huge gave numbers that are not finite") != std::string::npos);
   }
@@ -216,11 +228,11 @@ TEST_CASE("An adapter that is good does not suffer from the company that another
   const auto alone = First(*pool, "tiny:good");
   CHECK_FALSE(says("tiny:good+huge", 2).empty());
   CHECK(says("tiny:good+huge", 2).find("used together no more") != std::string::npos);
-  CHECK(Distance(First(*pool, "tiny:good"), alone) <= 1e-4);
+  CHECK(Distance(First(*pool, "tiny:good"), alone) <= Tolerance());
   CHECK_FALSE(says("tiny:huge", 2).empty());
   CHECK(says("tiny:good+huge", 2).find("tiny:huge gave numbers that are not finite") != std::string::npos);
   CHECK(pool->Unload("tiny:huge", base::MonoTime::max()).ok());
-  CHECK(Distance(First(*pool, "tiny:good"), alone) <= 1e-4);
+  CHECK(Distance(First(*pool, "tiny:good"), alone) <= Tolerance());
 }
 
 // How a child ends that loads the adapter and decodes with it: 0 it answered, 1 refused, else the signal, negative.

@@ -17,4 +17,7 @@ inline bool OnGpu() {
   return false;
 }
 
+// How far log-probabilities may lie from those of another run: a GPU's sums depend on what is computed together.
+inline double Tolerance() { return OnGpu() ? 0.05 : 1e-4; }
+
 }  // namespace tollgate::inference::test

@@ -62,15 +62,20 @@ std::vector<Tokens> Say(Pool& pool, const std::vector<std::string>& models) {
   return all;
 }
 
+// On a GPU, whose sums depend on what is computed together, a draw may fall on another token now and then: from there on all is another's.
 void CheckSame(const std::vector<Tokens>& said, const std::vector<Tokens>& expected, double tolerance) {
   for (std::size_t i = 0; i < expected.size(); ++i) {
     INFO("request " << i);
-    REQUIRE(said[i].size() == expected[i].size());
-    for (std::size_t t = 0; t < said[i].size(); ++t) {
+    const std::size_t both = std::min(said[i].size(), expected[i].size());
+    bool parted = false;
+    for (std::size_t t = 0; t < both && !parted; ++t) {
       INFO("token " << t);
+      parted = test::OnGpu() && t > 0 && said[i][t].id != expected[i][t].id;
+      if (parted) continue;
       REQUIRE(said[i][t].id == expected[i][t].id);
       REQUIRE(std::abs(said[i][t].logprob - expected[i][t].logprob) <= tolerance);
     }
+    if (!parted) REQUIRE(said[i].size() == expected[i].size());
   }
 }
 

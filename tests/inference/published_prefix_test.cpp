@@ -14,13 +14,12 @@ namespace tollgate::inference {
 namespace {
 
 using test::kTinyVocab;
+using test::Tolerance;
 using test::Team;
 using Tokens = std::vector<std::int32_t>;
 using Logprobs = std::vector<float>;
 
 // On a GPU sums depend on what is computed together.
-double Tolerance() { return test::OnGpu() ? 0.05 : 1e-4; }
-
 constexpr std::int64_t kPublished = 2 * PrefixCache::kBlockTokens + 5;
 
 Tokens Prompt(std::int64_t published, std::int32_t mark, std::size_t own) {

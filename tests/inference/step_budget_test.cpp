@@ -1,4 +1,6 @@
 // The share of a step that prompts get, against a machine of known costs.
+#include <tuple>
+
 #include <catch2/catch_test_macros.hpp>
 
 #include "inference/step_budget.h"
@@ -14,9 +16,11 @@ struct Machine {
   double decode_us;
   double prompt_us;
   double step_us;
+  double pass_us = 0;  // What any prompt tokens cost, however few.
 
   double Step(StepBudget& budget, std::int64_t prompt_tokens, std::int64_t decoding) const {
-    const double us = step_us + decode_us * static_cast<double>(decoding) + prompt_us * static_cast<double>(prompt_tokens);
+    const double us = step_us + decode_us * static_cast<double>(decoding) + prompt_us * static_cast<double>(prompt_tokens) +
+                      (prompt_tokens > 0 ? pass_us : 0);
     budget.Ran(prompt_tokens, decoding, microseconds(static_cast<std::int64_t>(us)));
     return us;
   }
@@ -63,16 +67,27 @@ TEST_CASE("The more prompts outnumber the answers, the longer a step may be, up 
 }
 
 TEST_CASE("Where the time of the decoding holds a chunk worth computing, as on a GPU, a step is never more than twice as long") {
-  for (const Machine& gpu : {Machine{100, 10, 4000}, Machine{100, 100, 7500}}) {
-    StepBudget budget(512, microseconds(100'000));
+  for (const Machine& gpu : {Machine{100, 10, 4000}, Machine{200, 5, 7500}}) {
+    StepBudget budget(512, microseconds(100'000), true);
     double decode_only = 0;
     for (int step = 0; step < 20; ++step) decode_only = gpu.Step(budget, 0, 15);
     for (int step = 0; step < 60; ++step) {
       const std::int64_t tokens = budget.PromptTokens(15);
       const double us = gpu.Step(budget, tokens, 15);
       if (step > 20) CHECK(us <= 2 * decode_only);
-      if (step > 20) CHECK(tokens >= 48);
+      if (step > 20) CHECK(tokens >= StepBudget::kDeviceChunk);
     }
+  }
+}
+
+TEST_CASE("Where it costs much on a GPU to begin with a piece, pieces are of 256 tokens, or what the target has room for") {
+  for (const auto& [target, least, most] : {std::tuple(100'000, 256, 256), std::tuple(12'000, 50, 200)}) {
+    const Machine gpu{100, 15, 2000, 4300};
+    StepBudget budget(512, microseconds(target), true);
+    for (int step = 0; step < 20; ++step) gpu.Step(budget, 0, 15);
+    for (int step = 0; step < 60; ++step) gpu.Step(budget, budget.PromptTokens(15), 15);
+    CHECK(budget.PromptTokens(15) >= least);
+    CHECK(budget.PromptTokens(15) <= most);
   }
 }
 

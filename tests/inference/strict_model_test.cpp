@@ -4,6 +4,7 @@
 
 #include <bit>
 
+#include "tests/inference/gpu.h"
 #include "tests/inference/support.h"
 #include "tests/inference/tiny_adapter.h"
 #include "tests/inference/tiny_model.h"
@@ -196,6 +197,7 @@ TEST_CASE("Adapters act in strict answers, to the last bit; other adapters and o
 }
 
 TEST_CASE("What a model with strict answers takes is reckoned before it is loaded: two copies, refused in numbers") {
+  if (test::OnGpu()) SKIP("contexts are in the GPU's memory");
   const tollgate::test::TempDir folder;
   const TinyModel tiny("llama");
   ModelOptions model = Options(tiny, folder);
