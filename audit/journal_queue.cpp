@@ -38,6 +38,16 @@ absl::Status Refusal(v1::RecordKind kind, std::string_view what) {
                           detail);
 }
 
+absl::Status InDoubt(v1::RecordKind kind, std::string_view what) {
+  base::ErrorDetail detail;
+  detail.reason = "AUDIT_IN_DOUBT";
+  detail.may_retry = false;
+  return base::WithDetail(
+      base::Unavailable(fmt::format("{}; {}, but this may be on record, and billed: look it up before it is asked for again", what,
+                                    Consequence(kind))),
+      detail);
+}
+
 void JournalQueue::Call(Answers& answers) {
   for (auto& [done, result] : answers) done(std::move(result));
 }
@@ -150,7 +160,7 @@ void JournalQueue::FailAll(const absl::Status& status) {
       const PendingPtr pending = unanswered_.begin()->second;
       const bool doubt = pending->stage == Pending::Stage::kSent && pending->row.kind != v1::RECORD_KIND_REQUEST;
       Leave(pending, Pending::Stage::kDropped);
-      Answer(pending, doubt ? base::DeadlineExceeded(base::Message(status) + "; this record may have been written") : status, answers);
+      Answer(pending, doubt ? InDoubt(pending->row.kind, base::Message(status)) : status, answers);
     }
     queue_.clear();
     changed_.notify_all();
@@ -203,7 +213,7 @@ void JournalQueue::Overdue(const PendingPtr& pending, Answers& out) {
       changed_.notify_one();
     }
   } else {
-    status = base::DeadlineExceeded(fmt::format("{} has not answered in time; the record may still be written", database));
+    status = InDoubt(kind, fmt::format("{} has not answered in time", database));
   }
   Answer(pending, status, out);
 }

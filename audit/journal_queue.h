@@ -45,6 +45,8 @@ constexpr bool AlwaysWritten(v1::RecordKind kind) { return kind == v1::RECORD_KI
 
 // UNAVAILABLE with reason AUDIT_UNAVAILABLE, for whoever called the API: `what` happened, what follows for the caller, what to do.
 absl::Status Refusal(v1::RecordKind kind, std::string_view what);
+// UNAVAILABLE (AUDIT_IN_DOUBT), not to be tried again unseen: the record may be written all the same.
+absl::Status InDoubt(v1::RecordKind kind, std::string_view what);
 
 struct QueueLimits {
   std::size_t rows_max = 8192;

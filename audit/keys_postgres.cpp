@@ -139,7 +139,11 @@ void PostgresKeys::NewRequestKey(base::TeamId team, base::RequestId request, std
   if (!first) return;
   const absl::Status queued = sessions_.Submit([this, team, day](absl::StatusOr<base::Session*> session) {
     if (!session.ok()) return Loaded(team, base::Annotate(session.status(), "the keys database"));
-    Loaded(team, Load(**session, team, day));
+    absl::StatusOr<DayKeyPtr> loaded = Load(**session, team, day);
+    // Not known whether a new key was kept: whoever asks next finds it, or makes another.
+    if (absl::IsUnknown(loaded.status()) || absl::IsAborted(loaded.status()))
+      loaded = base::Unavailable(fmt::format("{}; nothing was routed; try again in a few seconds", base::Message(loaded.status())));
+    Loaded(team, loaded);
   });
   if (!queued.ok()) Loaded(team, base::Unavailable("the keys database is too slow: nothing was routed; try again in a few seconds"));
 }

@@ -11,6 +11,7 @@
 #include "audit/key_chain.h"
 #include "audit/reader_rows.h"
 #include "audit/record_columns.h"
+#include "base/diagnostics.h"
 
 namespace tollgate::audit {
 namespace {
@@ -21,8 +22,9 @@ absl::StatusOr<Row> RowOf(const base::Rows& rows, std::size_t i) {
   Row row;
   row.position = {static_cast<std::int32_t>(rows.Int(i, 0)), rows.Int(i, 1)};
   auto record = RecordOf(ColumnsOf(rows, i, 5), rows.Bytes(i, 2));
-  if (!record.ok()) return base::Annotate(record.status(), fmt::format("record {}", row.position.ToString()));
-  row.record = *std::move(record);
+  // One that cannot be read hides no others.
+  if (!record.ok()) base::Error("audit", "record {}: {}", row.position.ToString(), base::Message(record.status()));
+  row.record = record.ok() ? *std::move(record) : BareRecordOf(ColumnsOf(rows, i, 5));
   const std::string leaf = rows.Bytes(i, 3);
   if (leaf.size() == row.leaf.size()) std::copy(leaf.begin(), leaf.end(), row.leaf.begin());
   row.has_content = rows.Bool(i, 4);

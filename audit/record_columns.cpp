@@ -59,10 +59,9 @@ std::string MessageOf(v1::Record&& record) {
   return record.SerializeAsString();
 }
 
-absl::StatusOr<v1::Record> RecordOf(const RecordColumns& columns, std::string_view message) {
-  v1::Record record;
-  if (!record.ParseFromArray(message.data(), static_cast<int>(message.size())))
-    return base::DataLoss("the stored bytes are no record of this format: run `tollgate audit verify`");
+namespace {
+
+void FillIn(const RecordColumns& columns, v1::Record& record) {
   record.set_kind(columns.kind);
   record.set_attempt(columns.attempt);
   record.set_segment(columns.segment);
@@ -73,6 +72,21 @@ absl::StatusOr<v1::Record> RecordOf(const RecordColumns& columns, std::string_vi
   put(columns.team, record.mutable_team_id());
   put(columns.project, record.mutable_project_id());
   put(columns.key, record.mutable_key_id());
+}
+
+}  // namespace
+
+absl::StatusOr<v1::Record> RecordOf(const RecordColumns& columns, std::string_view message) {
+  v1::Record record;
+  if (!record.ParseFromArray(message.data(), static_cast<int>(message.size())))
+    return base::DataLoss("the stored bytes are no record of this format: run `tollgate audit verify`");
+  FillIn(columns, record);
+  return record;
+}
+
+v1::Record BareRecordOf(const RecordColumns& columns) {
+  v1::Record record;
+  FillIn(columns, record);
   return record;
 }
 

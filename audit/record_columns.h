@@ -37,6 +37,9 @@ std::string MessageOf(v1::Record&& record);
 // The whole record again. DATA_LOSS: the stored bytes are no message of this format.
 absl::StatusOr<v1::Record> RecordOf(const RecordColumns& columns, std::string_view message);
 
+// Only what its columns say: of a record whose bytes cannot be read.
+v1::Record BareRecordOf(const RecordColumns& columns);
+
 // SHA-256 of the stored content; of none, zeros.
 base::Digest ContentDigest(const std::optional<std::string>& content);
 

@@ -172,12 +172,21 @@ class PostgresGates final : public Gates {
         sessions_.Submit([this, team, done, counts, work = std::move(work)](absl::StatusOr<base::Session*> session) {
           Answered(team);
           if (!session.ok()) return done(base::Annotate(session.status(), "what policy asks before a request"));
-          done(work(**session));
+          done(Told(work(**session)));
           if (counts) Sweep(**session);
         });
     if (queued.ok()) return;
     Answered(team);
     done(TooSlow());
+  }
+
+  // What only the database knows is nothing that a caller did: it may try again.
+  template <typename T>
+  static absl::StatusOr<T> Told(absl::StatusOr<T> result) {
+    const absl::StatusCode code = result.status().code();
+    if (code != absl::StatusCode::kUnknown && code != absl::StatusCode::kAborted) return result;
+    base::Warn("gates", "what policy asks before a request: {}", base::Message(result.status()));
+    return TooSlow();
   }
 
   static absl::Status TooSlow() {

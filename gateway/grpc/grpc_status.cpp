@@ -137,7 +137,7 @@ pipeline::Caller CallerOf(const ::grpc::ServerContextBase& context) {
     const auto left = deadline - std::chrono::system_clock::now();
     if (left < std::chrono::hours(24 * 365)) caller.deadline = caller.received + left;
   }
-  if (const auto id = One(context, "x-client-request-id")) caller.client_request_id = std::string(id->substr(0, 128));
+  if (const auto id = One(context, "x-client-request-id")) caller.client_request_id = std::string(*id);
   return caller;
 }
 

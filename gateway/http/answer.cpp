@@ -50,7 +50,7 @@ pipeline::Caller CallerOf(const Exchange& exchange) {
   caller.surface = pipeline::Surface::kHttp;
   caller.request_id = base::RequestId::New();
   caller.received = exchange.received();
-  if (const auto id = exchange.Header("x-client-request-id")) caller.client_request_id = std::string(id->substr(0, 128));
+  if (const auto id = exchange.Header("x-client-request-id")) caller.client_request_id = std::string(*id);
   if (const auto count = exchange.Header("x-stainless-retry-count")) {
     std::from_chars(count->data(), count->data() + count->size(), caller.retry_count);
   }

@@ -30,7 +30,7 @@ struct Caller {
   Surface surface = Surface::kGrpc;
   base::RequestId request_id;                                     // Made by the front end; also `x-request-id`.
   std::optional<std::chrono::steady_clock::time_point> deadline;  // The caller's; the pipeline caps it.
-  std::string client_request_id;                                  // At most 128 bytes.
+  std::string client_request_id;                                  // As it came; checked with the call.
   std::uint32_t retry_count = 0;                                  // x-stainless-retry-count.
   std::chrono::steady_clock::time_point received;                 // When the front end had it whole.
 };

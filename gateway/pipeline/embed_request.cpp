@@ -188,6 +188,7 @@ async::Awaitable<Outcome<Reply>> EmbedRequest::Generate() {
   }
   auto stream = with_.pool->Embed(std::move(job));
   if (!stream.ok()) {
+    co_await GiveGrantsBack();
     Ending refused = Broken("POOL_REFUSED", stream.status());
     co_return co_await End(std::move(refused));
   }

@@ -121,8 +121,10 @@ absl::Status Validate(const v1::ChatRequest& request, const PromptLimits& limits
   TG_RETURN_IF_ERROR(CheckText("accept_terms", request.accept_terms(), 512));
   TG_RETURN_IF_ERROR(CheckText("justification", request.justification(), 500));
   TG_RETURN_IF_ERROR(ValidateStrict(request));
-  return CheckText("client_request_id", request.client_request_id(), 128);
+  return CheckClientRequestId(request.client_request_id());
 }
+
+absl::Status CheckClientRequestId(std::string_view id) { return CheckText("client_request_id", id, 128); }
 
 absl::Status Validate(const v1::CountTokensRequest& request, const PromptLimits& limits) {
   TG_RETURN_IF_ERROR(CheckModel(request.model()));

@@ -23,7 +23,9 @@ struct PromptLimits {
 // INVALID_ARGUMENT that says what is wrong with a field of the call.
 absl::Status BadField(std::string_view param, std::string_view what, std::string_view reason = "INVALID_REQUEST");
 
-// As BadField, naming the value and its bound; or OK.
+// As BadField, naming the value and its bound; or OK. The id that a caller gives a request may come beside the call, where nothing has read
+// it: a gRPC client's metadata may hold any bytes.
+absl::Status CheckClientRequestId(std::string_view id);
 absl::Status Validate(const tollgate::v1::ChatRequest& request, const PromptLimits& limits);
 absl::Status Validate(const tollgate::v1::CountTokensRequest& request, const PromptLimits& limits);
 

@@ -18,6 +18,7 @@
 #include "gateway/pipeline/route.h"
 #include "gateway/pipeline/shadow.h"
 #include "gateway/pipeline/tool_prompt.h"
+#include "gateway/pipeline/watch.h"
 #include "inference/pool.h"
 
 namespace tollgate::pipeline {
@@ -67,6 +68,10 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   if (denial_ || !(status.ok() || absl::IsUnavailable(status))) with_.quotas->Settle(reservation_, v1::TokenCounts());
   if (!status.ok()) co_return Refuse(std::move(status));
   if (denial_) co_return co_await Deny();
+  if (auto stop = MustStop()) {
+    co_await GiveGrantsBack();
+    co_return Refuse(std::move(stop->status));
+  }
   status = co_await Record();
   if (!status.ok()) {
     co_await GiveGrantsBack();
@@ -89,6 +94,11 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   co_return co_await Generate();
 }
 
+std::optional<Ending> Request::MustStop() const {
+  Watch watch(with_, *principal_, model_.name, cancellation_, shared_.shutting_down, deadline_);
+  return watch.MustStopNow("its prompt was judged");
+}
+
 // It would hold up the I/O thread.
 bool Request::IsLarge() const { return Bytes() >= with_.options.inspect_here_bytes; }
 
@@ -97,6 +107,7 @@ absl::Status Request::Admit() {
   who_.place = principal_->place;
   policies_ = principal_->snapshot->JudgesOf(who_.place, caller_.request_id);
   scopes_ = ScopesOf(who_.place);
+  TG_RETURN_IF_ERROR(CheckClientRequestId(caller_.client_request_id));
   TG_RETURN_IF_ERROR(CheckCall());
   TG_RETURN_IF_ERROR(FindModel());
   TG_RETURN_IF_ERROR(Fits(model_));
@@ -132,6 +143,7 @@ absl::Status Request::Judge(std::span<const policy::Message> prompt) {
 // Policy, then the exact tokens of the prompt as it will be used.
 async::Awaitable<absl::Status> Request::Inspect() {
   auto work = [this]() -> absl::Status {
+    if (auto stop = MustStop()) return std::move(stop->status);  // It may have waited for long.
     TG_RETURN_IF_ERROR(ReadInputs());
     const std::vector<policy::Message> prompt = PolicyPrompt(call_);
     TG_RETURN_IF_ERROR(Judge(prompt));

@@ -13,7 +13,7 @@ namespace tollgate::pipeline {
 namespace v1 = tollgate::v1;
 
 async::Awaitable<std::optional<Ending>> Request::AskOthers() {
-  if (inspection_.questions.empty()) co_return std::nullopt;
+  if (inspection_.questions.empty()) co_return MustStop();
   const auto inbox = QuestionInbox::Make(*guards_, with_.cpu, event_.Notifier());
   std::map<std::vector<std::uint32_t>, std::shared_ptr<const std::vector<policy::Message>>> shown;  // By which of them.
   for (const policy::Question& question : inspection_.questions) {

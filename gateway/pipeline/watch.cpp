@@ -75,4 +75,9 @@ std::optional<Ending> Watch::MustStop(std::string_view during) {
   return LostAuthority(with_, principal_, model_);
 }
 
+std::optional<Ending> Watch::MustStopNow(std::string_view during) {
+  next_authority_check_ = {};
+  return MustStop(during);
+}
+
 }  // namespace tollgate::pipeline

@@ -87,7 +87,11 @@ TEST_CASE("A terminal record is written whoever waits; its caller learns that it
   REQUIRE(bed.queue.Add(bed.Make(v1::RECORD_KIND_FINAL, 1, kOver)));
   bed.queue.Expire(kTick);
   REQUIRE(bed.answers.size() == 1);
-  CHECK(absl::IsDeadlineExceeded(bed.answers[0].second.status()));
+  CHECK(absl::IsUnavailable(bed.answers[0].second.status()));
+  const auto detail = base::DetailOf(bed.answers[0].second.status());
+  REQUIRE(detail.has_value());
+  CHECK(detail->reason == "AUDIT_IN_DOUBT");
+  CHECK_FALSE(detail->may_retry);  // It may be billed.
   auto sent = bed.Take();
   REQUIRE(sent.size() == 1);
   bed.queue.DropAnswered(sent);

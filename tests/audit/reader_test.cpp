@@ -109,6 +109,22 @@ TEST_CASE_METHOD(Bed, "Lists filter, and pages join without gap or repeat, in bo
   CHECK(Count({"x", Viewer::Sees::kTeam, base::Uuid::NewV7(), {}}, [&](ListFilter& f) { f.team = other; }) == 0);
 }
 
+TEST_CASE_METHOD(Bed, "A record whose bytes cannot be read is listed by its ids, and hides no others") {
+  const auto before = base::RequestId::New(), bad = base::RequestId::New(), after = base::RequestId::New();
+  for (const auto& request : {before, bad, after}) {
+    Entry entry = Make(v1::RECORD_KIND_REQUEST, request);
+    if (request == bad) entry.record.mutable_request()->set_client_request_id("a\xff");
+    REQUIRE(Append(*journal, std::move(entry)).ok());
+  }
+  const auto page = reader.List(all, ListFilter());
+  REQUIRE(page.ok());
+  int found = 0;
+  for (const Row& row : page->rows) {
+    for (const auto& request : {before, bad, after}) found += row.record.request_id() == request.Bytes() ? 1 : 0;
+  }
+  CHECK(found == 3);
+}
+
 TEST_CASE_METHOD(Bed, "Bad filters are refused") {
   const std::function<void(ListFilter&)> rows[] = {[](ListFilter& f) { f.limit = 0; },          [](ListFilter& f) { f.limit = 1001; },
                                                    [](ListFilter& f) { f.cursor = "x"; },       [](ListFilter& f) { f.cursor = "1.2"; },

@@ -152,6 +152,32 @@ TEST_CASE_METHOD(Dead, "An open request whose usage the database refuses is clos
   CHECK(Int("SELECT count(*) FROM audit.log_head WHERE open_from = next_index") == 2);
 }
 
+TEST_CASE_METHOD(Dead, "An open request whose bytes cannot be read is closed by its ids, and all others as ever") {
+  std::vector<base::RequestId> requests;
+  std::vector<Entry> written;
+  for (int i = 0; i < 3; ++i) {
+    requests.push_back(base::RequestId::New());
+    written.push_back(Make(v1::RECORD_KIND_REQUEST, requests.back()));
+    if (i == 1) written.back().record.mutable_request()->set_client_request_id("a\xff");  // No text: it is written, and not read again.
+    written.push_back(Segment(requests.back(), 1, 4));
+  }
+  Wrote(std::move(written));
+  JournalOptions options = Quick("b");
+  options.recovery.settle = [&](const OpenRequest& open, v1::EndBody& end) -> absl::StatusOr<std::vector<base::Companion>> {
+    return std::vector<base::Companion>{Note(base::RequestId(*base::Uuid::FromBytes(open.request.request_id())), end.tokens().output())};
+  };
+  auto journal = Open(options);
+  Await("SELECT count(*) FROM audit.log_head WHERE released", 1);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    INFO(i);
+    const v1::Record abort = AbortOf(requests[i]);
+    CHECK(abort.end().reason() == "RECOVERED");
+    CHECK(abort.team_id() == team.Bytes());
+    CHECK(abort.end().tokens().output() == (i == 1 ? 0 : 4));
+  }
+  CHECK(Int("SELECT sum(amount) FROM test.note") == 8);
+}
+
 TEST_CASE_METHOD(Dead, "A takeover that fails half-way is done again; each request still gets one terminal record") {
   std::vector<Entry> written;
   for (int i = 0; i < 600; ++i) written.push_back(Make(v1::RECORD_KIND_REQUEST, base::RequestId::New()));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -19,6 +20,7 @@ class FakeGates final : public gates::Gates {
   explicit FakeGates(const base::Clock& clock) : clock_(clock) {}
 
   void Pass(const gates::Ask& ask, Done<gates::Answer> done) override {
+    if (on_pass) on_pass();
     gates::Answer answer;
     {
       base::Lock lock(mu_);
@@ -71,6 +73,8 @@ class FakeGates final : public gates::Gates {
     return turned_down.ok() ? turned_down : Change(id, "granted", "revoked", "");
   }
   absl::StatusOr<std::int64_t> Forget(base::TeamId, const std::string&) override { return 0; }
+
+  std::function<void()> on_pass;  // When somebody is asked.
 
  private:
   struct Held {

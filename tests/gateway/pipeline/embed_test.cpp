@@ -11,6 +11,7 @@
 #include "base/encoding.h"
 #include "base/error_detail.h"
 #include "tests/gateway/pipeline/embed_world.h"
+#include "tests/gateway/pipeline/watched_pool.h"
 #include "tests/support/random.h"
 
 using namespace tollgate;
@@ -246,6 +247,21 @@ rules:
   CHECK(ReasonOf(world.Refused(payroll)) == "JUSTIFICATION_NEEDED");
   payroll.set_justification("audit of payroll texts");
   world.Vectors(payroll);
+  world.CheckBooks();
+}
+
+TEST_CASE("An approval for one request is not used up by one that the pool refuses") {
+  test::WatchedPool pool;
+  World world("version: 1\nname: house\nrules:\n  - {id: dump, detect: {keywords: all records}, do: approval}\n");
+  pool.inner = &world.pool();
+  world.pool_between = &pool;
+  CHECK(ReasonOf(world.Refused(Texts({"all records"}))) == "APPROVAL_NEEDED");
+  REQUIRE(world.gates.Grant({}, world.gates.ListApprovals({})->all.back().id, "second").ok());
+  pool.embeds = base::WithDetail(absl::ResourceExhaustedError("full"), {.reason = "QUEUE_FULL"});
+  CHECK(ReasonOf(world.Refused(Texts({"all records"}))) == "QUEUE_FULL");
+  pool.embeds = absl::OkStatus();
+  world.Vectors(Texts({"all records"}));
+  CHECK(ReasonOf(world.Refused(Texts({"all records"}))) == "APPROVAL_NEEDED");
   world.CheckBooks();
 }
 

@@ -192,6 +192,10 @@ TEST_CASE("Who may not, is refused by name before anything is kept") {
       {"a model that is not there", [](auto&, auto&, auto& ask) { ask.set_model("nope"); }, absl::StatusCode::kNotFound, "MODEL_NOT_FOUND"},
       {"a field out of range", [](auto&, auto&, auto& ask) { ask.mutable_sampling()->set_temperature(3); },
        absl::StatusCode::kInvalidArgument, "INVALID_REQUEST"},
+      {"an id of the caller's own that is no text", [](auto&, auto& caller, auto&) { caller.client_request_id = "a\xff"; },
+       absl::StatusCode::kInvalidArgument, "INVALID_REQUEST"},
+      {"a long id of the caller's own", [](auto&, auto& caller, auto&) { caller.client_request_id.assign(129, 'a'); },
+       absl::StatusCode::kInvalidArgument, "INVALID_REQUEST"},
       {"a stale directory", [](auto& world, auto&, auto&) { world.directory.Set(base::Unavailable("stale")); },
        absl::StatusCode::kUnavailable, ""},
   };
@@ -210,6 +214,48 @@ TEST_CASE("Who may not, is refused by name before anything is kept") {
       CHECK(world.Kinds() == "REFUSED");
     }
   }
+}
+
+TEST_CASE("Authority that ends while a request is on its way is seen before anything is routed") {
+  struct Row {
+    const char* name;
+    std::function<void(test::World&)> end;
+    const char* reason;
+  };
+  const Row rows[] = {{"the key is revoked", [](auto& world) { world.RevokeKey(); }, "KEY_REVOKED"},
+                      {"the model is stopped", [](auto& world) { world.StopModel(); }, "EMERGENCY_STOP"},
+                      {"the team is blocked", [](auto& world) { world.BlockTeam(); }, "TEAM_BLOCKED"}};
+  for (const Row& row : rows) {
+    DYNAMIC_SECTION(row.name << ", before it is on record") {
+      test::World world(std::string(kPolicy) + "  - {id: few, detect: {request: any}, do: {rate_limit: {requests: 9, per: hour, by: key}}}\n");
+      world.gates.on_pass = [&] { row.end(world); };
+      CHECK(ReasonOf(std::get<Failure>(world.Chat(world.Ask("hello"))).status) == row.reason);
+      CHECK(world.Kinds() == "");
+      world.CheckBooks();
+    }
+    DYNAMIC_SECTION(row.name << ", while its record is on its way") {
+      test::World world;
+      world.journal.Hold();
+      auto running = world.Start(world.Ask("!say hello"), nullptr, std::make_shared<pipeline::Cancellation>());
+      while (world.journal.waiting() == 0) std::this_thread::yield();
+      row.end(world);
+      world.journal.Release();
+      CHECK(ReasonOf(std::get<Failure>(running.get()).status) == row.reason);
+      CHECK(world.Kinds() == "REQUEST FINAL");
+      CHECK(world.journal.entries()[1].record.end().reason() == row.reason);
+      CHECK(world.journal.entries()[1].record.end().tokens().output() == 0);
+      world.CheckBooks();
+    }
+  }
+}
+
+TEST_CASE("A client that went away while its prompt waited to be judged is not on record") {
+  test::World world;
+  auto cancellation = std::make_shared<pipeline::Cancellation>();
+  cancellation->Cancel();
+  CHECK(absl::IsCancelled(std::get<Failure>(world.ChatAs(world.NewCaller(), world.Ask("hello"), nullptr, cancellation)).status));
+  CHECK(world.Kinds() == "");
+  world.CheckBooks();
 }
 
 TEST_CASE("A stream ends with a record when its authority ends") {
@@ -251,7 +297,7 @@ TEST_CASE("A client that goes away stops the decoding and pays for what was deco
   CHECK(final[0].record.end().tokens().output() < 4000);
   // What was decoded and did not go out is on record, to the byte.
   std::int64_t raw = 0;
-  const v1::SealedContent kept = world.Content(final[0]);
+  const v1::SealedContent kept = final[0].content.has_value() ? world.Content(final[0]) : v1::SealedContent();
   for (const auto& span : kept.raw()) raw += static_cast<std::int64_t>(span.text().size());
   const std::int64_t delivered = final[0].record.end().delivered_bytes();
   CHECK(delivered + raw == 5 * final[0].record.end().tokens().output());

@@ -28,6 +28,7 @@ class WatchedPool final : public inference::Pool {
  public:
   inference::Pool* inner = nullptr;  // Set before the first call, as
   bool rewinds = true;               // this: false = no model rewinds.
+  absl::Status embeds;               // What a job is refused with.
 
   // What has come since the last Take.
   std::vector<WatchedWork> Take() {
@@ -76,6 +77,7 @@ class WatchedPool final : public inference::Pool {
     return inner->TextOf(model, tokens);
   }
   absl::StatusOr<std::shared_ptr<inference::TokenStream>> Embed(inference::EmbedJob job) override {
+    if (!embeds.ok()) return embeds;
     See(job, true);
     return inner->Embed(std::move(job));
   }
