@@ -156,6 +156,12 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
 
   async::Awaitable<absl::Status> Write(pipeline::OutputPiece piece) override { co_return co_await Send(Chunk(head_, std::move(piece))); }
 
+  void Abort() override {
+    timed_out_ = true;
+    base::Lock lock(mu_);
+    if (!done_) rpc_->TryCancel();
+  }
+
   void OnWriteDone(bool ok) override {
     if (auto done = std::exchange(write_done_, nullptr)) done(ok);
   }
@@ -190,9 +196,7 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
     timer_->async_wait([weak = weak_from_this(), write = ++writes_](boost::system::error_code error) {
       const auto self = weak.lock();
       if (error || !self || self->writes_ != write) return;  // An expiry may have been queued when its write ended.
-      self->timed_out_ = true;
-      base::Lock lock(self->mu_);
-      if (!self->done_) self->rpc_->TryCancel();
+      self->Abort();
     });
   }
 

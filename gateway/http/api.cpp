@@ -58,6 +58,8 @@ class SseWriter final : public pipeline::StreamWriter {
     co_return sent ? absl::OkStatus() : Gone();
   }
 
+  void Abort() override { exchange_.Abort(); }
+
   bool begun() const { return events_.has_value(); }
 
   async::Awaitable<void> End(const Reply& reply) {

@@ -34,6 +34,7 @@ class Exchange {
   virtual async::Awaitable<bool> Send(std::string data) = 0;
   // `close`: the connection ends with the answer.
   virtual async::Awaitable<void> EndStream(std::string last, bool close) = 0;
+  virtual void Abort() = 0;  // Any thread: the connection is cut, and what waits to be sent with it.
 };
 
 // Answers `exchange`. Must not throw.

@@ -83,6 +83,7 @@ class BeastSession final : public Session, public Exchange, public std::enable_s
   async::Awaitable<bool> BeginStream(const Headers& headers, std::string first) override;
   async::Awaitable<bool> Send(std::string data) override;
   async::Awaitable<void> EndStream(std::string last, bool close) override;
+  void Abort() override { Cut(); }
 
  private:
   static std::string_view View(beast::string_view s) { return {s.data(), s.size()}; }

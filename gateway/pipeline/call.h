@@ -88,6 +88,7 @@ class StreamWriter {
   virtual ~StreamWriter() = default;
   virtual async::Awaitable<absl::Status> Begin(const ReplyHead& head) = 0;  // Once, before the first Write.
   virtual async::Awaitable<absl::Status> Write(OutputPiece piece) = 0;
+  virtual void Abort() = 0;  // Breaks the connection off: a Begin or Write that waits for the client fails. Where these run.
 };
 
 struct Reply {

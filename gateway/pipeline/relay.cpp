@@ -47,6 +47,13 @@ Relay::Relay(const RelayContext& context, Sequences sequences, const OutputPlan&
 
 async::Awaitable<Ending> Relay::Run() {
   const auto notify = context_.event.Notifier();
+  if (context_.writer != nullptr) {
+    const boost::asio::any_io_executor here = co_await boost::asio::this_coro::executor;
+    write_watch_.emplace(here, *context_.writer, context_.with.options.authority_check, [this] {
+      broken_off_ = watch_.MustStop();
+      return broken_off_.has_value();
+    });
+  }
   for (;;) {
     std::optional<Ending> stop = watch_.MustStop();
     bool idle = true;
@@ -255,6 +262,18 @@ async::Awaitable<std::optional<Ending>> Relay::Release() {
   if (!position.ok()) co_return Broken("JOURNAL_FAILED", position.status());
   // The record may have been long on its way.
   if (auto stop = watch_.MustStop()) co_return stop;
+  write_watch_->Begins();
+  const absl::Status written = co_await Write(std::move(out), sizes, frontiers);
+  write_watch_->Ends();
+  if (!written.ok() && broken_off_) co_return std::move(broken_off_);
+  if (!written.ok()) co_return Ended("CLIENT_GONE", base::Cancelled("the client went away"));
+  next_cut_ = steady_clock::now() + context_.with.options.segment;
+  co_return std::nullopt;
+}
+
+// Of each reply its piece, with its sizes by reply.
+async::Awaitable<absl::Status> Relay::Write(std::vector<OutputPiece> out, const std::vector<std::int64_t>& sizes,
+                                            const std::vector<std::int64_t>& frontiers) {
   absl::Status written;
   if (!std::exchange(begun_, true)) written = co_await context_.writer->Begin(context_.head);
   for (std::size_t i = 0; i < out.size() && written.ok(); ++i) {
@@ -265,9 +284,7 @@ async::Awaitable<std::optional<Ending>> Relay::Release() {
     choices_[choice]->released_bytes += sizes[choice];
     choices_[choice]->output->Released(frontiers[choice]);
   }
-  if (!written.ok()) co_return Ended("CLIENT_GONE", base::Cancelled("the client went away"));
-  next_cut_ = steady_clock::now() + context_.with.options.segment;
-  co_return std::nullopt;
+  co_return written;
 }
 
 // Within one step of the pool; its end says what was decoded to the token.

@@ -100,6 +100,9 @@ class Relay {
   std::chrono::steady_clock::time_point NextWake() const;
   const inference::StreamEnd* FirstEnd(const Choice& choice) const;
 
+  async::Awaitable<absl::Status> Write(std::vector<OutputPiece> out, const std::vector<std::int64_t>& sizes,
+                                       const std::vector<std::int64_t>& frontiers);
+
   const RelayContext& context_;
   Sequences sequences_;
   const OutputPlan& plan_;
@@ -116,6 +119,8 @@ class Relay {
   bool begun_ = false;
   std::chrono::steady_clock::time_point next_cut_{};
   Watch watch_;
+  std::optional<WriteWatch> write_watch_;  // Of a stream.
+  std::optional<Ending> broken_off_;       // Why a write was.
 };
 
 }  // namespace tollgate::pipeline

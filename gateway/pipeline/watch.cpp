@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
 
 #include "base/clock.h"
@@ -74,6 +75,45 @@ std::optional<Ending> Watch::MustStop(std::string_view during) {
   next_authority_check_ = now + with_.options.authority_check;
   return LostAuthority(with_, principal_, model_);
 }
+
+// One timer for many writes: it is set when one begins and none is set, and looks whether one is under way when it fires.
+struct WriteWatch::State : std::enable_shared_from_this<State> {
+  State(const boost::asio::any_io_executor& executor, StreamWriter& to, std::chrono::milliseconds interval, std::function<bool()> asks)
+      : timer(executor), writer(to), every(interval), must_stop(std::move(asks)) {}
+
+  void Set() {
+    set = true;
+    timer.expires_after(every);
+    timer.async_wait([self = shared_from_this()](boost::system::error_code) {
+      self->set = false;
+      if (self->over || !self->writing) return;
+      if (self->must_stop()) return self->writer.Abort();
+      self->Set();
+    });
+  }
+
+  boost::asio::steady_timer timer;
+  StreamWriter& writer;
+  const std::chrono::milliseconds every;
+  const std::function<bool()> must_stop;
+  bool set = false, writing = false, over = false;
+};
+
+WriteWatch::WriteWatch(const boost::asio::any_io_executor& executor, StreamWriter& writer, std::chrono::milliseconds every,
+                       std::function<bool()> must_stop)
+    : state_(std::make_shared<State>(executor, writer, every, std::move(must_stop))) {}
+
+WriteWatch::~WriteWatch() {
+  state_->over = true;
+  state_->timer.cancel();
+}
+
+void WriteWatch::Begins() {
+  state_->writing = true;
+  if (!state_->set) state_->Set();
+}
+
+void WriteWatch::Ends() { state_->writing = false; }
 
 std::optional<Ending> Watch::MustStopNow(std::string_view during) {
   next_authority_check_ = {};

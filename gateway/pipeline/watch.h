@@ -4,9 +4,13 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+
+#include <boost/asio/any_io_executor.hpp>
 
 #include "base/status.h"
 #include "gateway/identity/identity.h"
@@ -54,6 +58,25 @@ class Watch {
   const std::atomic<bool>& shutting_down_;
   const std::chrono::steady_clock::time_point deadline_;
   std::chrono::steady_clock::time_point next_authority_check_;
+};
+
+// While a client does not take what is written to it, its request may go on no more than any other: asks now and then, and breaks the write
+// off. Used where the writer is.
+class WriteWatch {
+ public:
+  // `must_stop` is asked `every` so often. The writer must outlive this.
+  WriteWatch(const boost::asio::any_io_executor& executor, StreamWriter& writer, std::chrono::milliseconds every,
+             std::function<bool()> must_stop);
+  WriteWatch(const WriteWatch&) = delete;
+  WriteWatch& operator=(const WriteWatch&) = delete;
+  ~WriteWatch();
+
+  void Begins();  // A write,
+  void Ends();    // and it is over.
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace tollgate::pipeline

@@ -275,6 +275,24 @@ TEST_CASE("A stream ends with a record when its authority ends") {
   world.CheckBooks();
 }
 
+TEST_CASE("A stream whose client takes nothing any more ends with a record when its authority ends") {
+  test::World world;
+  world.options.authority_check = std::chrono::milliseconds(1);
+  test::RecordingWriter writer;
+  writer.stuck_in_write = 1;
+  writer.on_write = [&](int write) {
+    if (write == 1) world.RevokeKey();
+  };
+  const auto outcome = world.Chat(world.Ask("!pace_ms 2\n!tokens 4000"), &writer);
+  CHECK(ReasonOf(std::get<Failure>(outcome).status) == "KEY_REVOKED");
+  const auto final = world.journal.Of(v1::RECORD_KIND_FINAL);
+  REQUIRE(final.size() == 1);
+  CHECK(final[0].record.end().reason() == "KEY_REVOKED");
+  CHECK(final[0].record.end().tokens().output() < 4000);
+  CHECK(final[0].record.end().delivered_bytes() == static_cast<std::int64_t>(writer.text.size()));
+  world.CheckBooks();
+}
+
 TEST_CASE("A client that goes away stops the decoding and pays for what was decoded") {
   test::World world;
   SECTION("in the middle of its stream") {

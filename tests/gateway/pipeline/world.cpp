@@ -24,23 +24,6 @@ std::string Bool(bool on) { return on ? "t" : "f"; }
 
 const std::string World::kPepper(32, 'p');
 
-async::Awaitable<absl::Status> RecordingWriter::Begin(const pipeline::ReplyHead&) {
-  ++begins;
-  co_return absl::OkStatus();
-}
-
-async::Awaitable<absl::Status> RecordingWriter::Write(pipeline::OutputPiece piece) {
-  if (writes >= fail_from_write) co_return base::Cancelled("gone");
-  if (piece.choice == 0) text += piece.text;
-  if (piece.choice > 0) others[piece.choice] += piece.text;
-  thought += piece.thought;
-  calls.insert(calls.end(), piece.calls.begin(), piece.calls.end());
-  logprobs.insert(logprobs.end(), piece.logprobs.begin(), piece.logprobs.end());
-  const int write = writes++;
-  if (on_write) on_write(write);
-  co_return absl::OkStatus();
-}
-
 World::World(const std::string& policy_yaml)
     : keys_(std::make_unique<MemoryKeys>()), leases_(lease_store_, clock, {base::InstanceId::New(), 1}) {
   directory::Row org = directory::NewRow(Table::kOrg);

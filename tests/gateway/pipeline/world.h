@@ -37,6 +37,7 @@ class RecordingWriter final : public pipeline::StreamWriter {
  public:
   async::Awaitable<absl::Status> Begin(const pipeline::ReplyHead& head) override;
   async::Awaitable<absl::Status> Write(pipeline::OutputPiece piece) override;
+  void Abort() override;
 
   std::string text;  // Of the first reply.
   pipeline::Logprobs logprobs;
@@ -46,6 +47,10 @@ class RecordingWriter final : public pipeline::StreamWriter {
   int begins = 0, writes = 0;
   int fail_from_write = 1 << 30;            // The client is gone from this write on (0 = the first).
   std::function<void(int write)> on_write;  // After each.
+  int stuck_in_write = 1 << 30;             // The client takes no more from this one on: it waits, until it is broken off.
+
+ private:
+  std::function<void(bool)> waiting_;
 };
 
 class World {

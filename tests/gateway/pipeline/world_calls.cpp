@@ -7,6 +7,35 @@ namespace tollgate::test {
 
 namespace v1 = tollgate::v1;
 
+async::Awaitable<absl::Status> RecordingWriter::Begin(const pipeline::ReplyHead&) {
+  ++begins;
+  co_return absl::OkStatus();
+}
+
+async::Awaitable<absl::Status> RecordingWriter::Write(pipeline::OutputPiece piece) {
+  if (writes >= fail_from_write) co_return base::Cancelled("gone");
+  if (writes >= stuck_in_write) {
+    auto wait = [this](auto done) {
+      waiting_ = std::move(done);
+      if (on_write) on_write(writes);
+    };
+    co_await async::Callback<bool>(wait);
+    co_return base::Cancelled("cut");
+  }
+  if (piece.choice == 0) text += piece.text;
+  if (piece.choice > 0) others[piece.choice] += piece.text;
+  thought += piece.thought;
+  calls.insert(calls.end(), piece.calls.begin(), piece.calls.end());
+  logprobs.insert(logprobs.end(), piece.logprobs.begin(), piece.logprobs.end());
+  const int write = writes++;
+  if (on_write) on_write(write);
+  co_return absl::OkStatus();
+}
+
+void RecordingWriter::Abort() {
+  if (auto done = std::exchange(waiting_, nullptr)) done(false);
+}
+
 pipeline::Outcome<pipeline::Reply> World::ChatAs(const pipeline::Caller& caller, const v1::ChatRequest& request,
                                                  pipeline::StreamWriter* writer, std::shared_ptr<pipeline::Cancellation> cancellation) {
   if (!cancellation) cancellation = std::make_shared<pipeline::Cancellation>();

@@ -1,0 +1,49 @@
+// What the pipeline breaks off.
+#include <grpcpp/create_channel.h>
+#include <grpcpp/grpcpp.h>
+
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <catch2/catch_test_macros.hpp>
+
+#include "../http/fake_chat.h"
+#include "gateway/grpc/grpc_front.h"
+#include "gateway/net/io_threads.h"
+#include "generic_call.h"
+#include "tests/support/signal.h"
+#include "tollgate/v1/inference.grpc.pb.h"
+
+using namespace tollgate;
+using namespace tollgate::testing;
+
+TEST_CASE("A piece of a call that waits for its client ends when the pipeline breaks it off, long before the write timeout") {
+  net::IoThreads io{2};
+  boost::asio::thread_pool cpu{1};
+  FakeChat chat;
+  auto front = grpc_front::GrpcFront::Start({}, io, cpu.get_executor(), chat);
+  REQUIRE(front.ok());
+  const auto inference = v1::Inference::NewStub(NewChannel((*front)->port()));
+  Signal ended;
+  chat.Answer([&](Asked asked) -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
+    const auto executor = co_await boost::asio::this_coro::executor;
+    boost::asio::steady_timer timer(executor, std::chrono::milliseconds(100));
+    timer.async_wait([&asked](boost::system::error_code error) {
+      if (!error) asked.writer->Abort();
+    });
+    absl::Status status = co_await asked.writer->Begin(SampleHead());
+    while (status.ok()) status = co_await asked.writer->Write(TextPiece(std::string(64 * 1024, 'x')));
+    ended.Set();
+    co_return SampleFailure(status);
+  });
+  v1::ChatRequest request;
+  request.set_model("smollm2");
+  request.add_messages()->add_parts("hi");
+  grpc::ClientContext context;
+  auto reader = inference->ChatStream(&context, request);
+  v1::ChatChunk chunk;
+  REQUIRE(reader->Read(&chunk));
+  CHECK(ended.Wait());
+  while (reader->Read(&chunk)) continue;
+  CHECK(reader->Finish().error_code() == grpc::CANCELLED);
+}
