@@ -5,6 +5,9 @@
 // only while it is not ahead of the least served by more than what it asks for: else many short sequences through the kept slot could
 // outrun a tenant whose own slots are busy.
 //
+// Between prompts that are being worked through it is the same by start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM 1996): a tenant that
+// brings one starts from where the others are, but for a short prompt's worth, and each step's tokens go to the one that was given least.
+//
 // Ageing looks at tenants, not at sequences: were it by each one's own wait, a long queue would push its tenant forward. Accounts of
 // tenants that have left, and keys, are dropped when there are many.
 //
@@ -13,12 +16,14 @@
 
 #include <algorithm>
 #include <limits>
+#include <tuple>
 #include <utility>
 
 namespace tollgate::inference {
 namespace {
 
 constexpr std::size_t kAccountsMax = 1024;  // Beyond this, those of absent tenants are dropped.
+constexpr double kShortPromptTokens = 512;  // Of who comes anew: they go before the prompts of those who were there.
 constexpr std::size_t kKeysMax = 256;       // Of one tenant; beyond this, those that neither wait nor run.
 
 double CostOf(const Sequence& sequence) {
@@ -149,6 +154,19 @@ void FairQueue::ChargeOutput(Sequence& sequence, std::int64_t tokens) {
   sequence.output_due -= due;
   tenant.due -= OutputCost(sequence, due);
   tenant.lead += OutputCost(sequence, tokens - due);  // Beyond its limit: tokens that were taken back.
+}
+
+void FairQueue::OrderPrompts(std::vector<Sequence*>& prompts) {
+  if (prompts.empty()) return;
+  const auto order = [](const Sequence* s) { return std::tuple(s->account->worked, s->request.band, *s->end.started_at, s->slot); };
+  std::sort(prompts.begin(), prompts.end(), [&](const Sequence* a, const Sequence* b) { return order(a) < order(b); });
+  last_worked_ = std::max(last_worked_, prompts.front()->account->worked);
+}
+
+void FairQueue::BringsPrompt(TenantAccount& tenant) const { tenant.worked = std::max(tenant.worked, last_worked_ - kShortPromptTokens); }
+
+void FairQueue::WorkedPrompt(Sequence& sequence, std::int64_t tokens) {
+  sequence.account->worked += static_cast<double>(tokens) / sequence.request.weight;
 }
 
 void FairQueue::Release(Sequence& sequence) {

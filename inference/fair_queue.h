@@ -18,6 +18,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/uuid.h"
@@ -46,7 +47,7 @@ struct TenantAccount {
   int waiting_in_all = 0;
   int slots_held = 0;
   base::MonoTime seen;  // When it last brought a sequence.
-  double worked = 0;    // Of a model that embeds: tokens worked through, over the weight. The replica's.
+  double worked = 0;    // Tokens of prompts worked through, over the weight. Of a model that embeds the replica's.
 };
 
 class FairQueue {
@@ -77,6 +78,12 @@ class FairQueue {
   static void ChargeOutput(Sequence& sequence, std::int64_t tokens);
   static void Release(Sequence& sequence);
 
+  // Prompts of those that hold slots, in the order in which a step's tokens are theirs: of the tenant first whose prompts were given least.
+  // BringsPrompt: a tenant has one that had none; idling saves nothing up but a short prompt. WorkedPrompt: so much of one was done.
+  void OrderPrompts(std::vector<Sequence*>& prompts);
+  void BringsPrompt(TenantAccount& tenant) const;
+  static void WorkedPrompt(Sequence& sequence, std::int64_t tokens);
+
   // Takes out what `gone` says, in no order, and hands it to `take`.
   void Remove(const std::function<bool(const Sequence&)>& gone, const std::function<void(std::unique_ptr<Sequence>)>& take);
 
@@ -99,7 +106,8 @@ class FairQueue {
   std::map<base::TeamId, TenantAccount> accounts_;
   Options options_;
   std::array<int, kBands> waiting_{};
-  double last_served_ = 0;  // Counter of the tenant that was served last.
+  double last_served_ = 0;  // Counter of the tenant that was served last,
+  double last_worked_ = 0;  // and of the one whose prompts were.
   int size_ = 0;
 };
 

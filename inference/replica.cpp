@@ -40,6 +40,12 @@ constexpr microseconds kPublishEvery = milliseconds(1);  // Of real time, while 
 constexpr microseconds kIdle = std::chrono::seconds(1);
 constexpr std::int64_t kOutputsAtFirst = 64;  // Room for so many tokens is made at once.
 
+// Another one of its tenant's that is not worked through.
+bool HasPrompt(const std::vector<std::unique_ptr<Sequence>>& slots, const Sequence& but) {
+  const auto has = [&but](const auto& s) { return s != nullptr && s.get() != &but && s->account == but.account && s->to_work() > 0; };
+  return std::any_of(slots.begin(), slots.end(), has);
+}
+
 }  // namespace
 
 void Replica::Run() {
@@ -205,6 +211,7 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
   seated.end.input_tokens_evaluated = opened->cached_tokens;
   seated.published = opened->published_tokens;
   seated.prompt_left = seated.end.input_tokens - opened->cached_tokens - opened->published_tokens;
+  if (!by_inputs_ && !HasPrompt(slots_, seated)) queue_.BringsPrompt(*seated.account);
   if (cells_ != nullptr) CellPool::Guard(seated);
 }
 
@@ -225,12 +232,7 @@ void Replica::Plan() {
     work_.push_back({sequence->slot, 0, sequence->OutputMax()});
   }
   if (prompts_.empty()) return;
-  // Prompts of the tenant that holds the least of the machine come first: each step has a bounded share for prompts, and one with a single
-  // prompt must not wait until another's, admitted before, are through.
-  const auto order = [](const Sequence* s) {
-    return std::tuple(s->account->slots_held / s->request.weight, s->account->served, *s->end.started_at, s->slot);
-  };
-  std::sort(prompts_.begin(), prompts_.end(), [&](const Sequence* a, const Sequence* b) { return order(a) < order(b); });
+  queue_.OrderPrompts(prompts_);
   std::int64_t left =
       model_.strict ? engine_->step_tokens_max() : budget_.PromptTokens(static_cast<std::int64_t>(work_.size()), PromptsThatCount());
   for (Sequence* sequence : prompts_) {
@@ -261,7 +263,7 @@ bool Replica::Shares(Sequence& sequence) {
     if (other == nullptr || other.get() == &sequence || other->group != sequence.group || other->closing) continue;
     if (other->prompt_left == 0) {
       const std::int64_t known = engine_->Share(other->slot, sequence.slot);
-      if (known <= sequence.end.cached_input_tokens + sequence.published) return false;
+      if (known <= sequence.end.cached_input_tokens + sequence.published || known >= sequence.end.input_tokens) return false;
       stats_.cached_tokens += known - sequence.end.cached_input_tokens;
       sequence.end.cached_input_tokens = sequence.end.input_tokens_evaluated = known;
       sequence.published = 0;
@@ -290,6 +292,7 @@ void Replica::Step() {
   std::int64_t decoding = 0;
   for (const EngineWork& work : work_) {
     Sequence& sequence = *slots_[work.slot];
+    FairQueue::WorkedPrompt(sequence, work.prompt_tokens);
     prompt_tokens += work.prompt_tokens;
     decoding += work.prompt_tokens == 0 ? 1 : 0;
     if (sequence.redo_left > 0) {

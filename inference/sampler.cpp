@@ -141,8 +141,7 @@ absl::Status CheckSampling(const SamplingParams& p) {
   if (!(p.presence_penalty >= -2 && p.presence_penalty <= 2)) return OutOfRange("presence_penalty", p.presence_penalty, "between -2 and 2");
   if (!(p.frequency_penalty >= -2 && p.frequency_penalty <= 2))
     return OutOfRange("frequency_penalty", p.frequency_penalty, "between -2 and 2");
-  if (!(p.repeat_penalty > 0 && p.repeat_penalty <= 2))
-    return OutOfRange("repeat_penalty", p.repeat_penalty, "greater than 0 and at most 2");
+  if (!(p.repeat_penalty >= 0.01 && p.repeat_penalty <= 2)) return OutOfRange("repeat_penalty", p.repeat_penalty, "between 0.01 and 2");
   return absl::OkStatus();
 }
 

@@ -53,6 +53,7 @@ class Sampler {
 
   // The next Sample gives none of these; ends with the next Accept.
   void Ban(std::span<const std::int32_t> tokens) { banned_.assign(tokens.begin(), tokens.end()); }
+  bool bans() const { return !banned_.empty(); }
 
  private:
   bool plain() const { return !penalties_ && banned_.empty() && bias_.empty(); }

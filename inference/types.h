@@ -69,7 +69,7 @@ struct SamplingParams {
   double min_p = 0.0;              // 0 to 1, share of the likeliest token's probability.
   double presence_penalty = 0.0;   // -2 to 2, once for a token that stands in the output.
   double frequency_penalty = 0.0;  // -2 to 2, for each time it stands there.
-  double repeat_penalty = 1.0;     // 0 < p <= 2, for tokens of prompt and output; 1 = none.
+  double repeat_penalty = 1.0;     // 0.01 to 2, for tokens of prompt and output; 1 = none.
   std::uint64_t seed = 0;          // The caller draws it, so that it can be recorded.
 };
 

@@ -37,7 +37,7 @@ constexpr Number kNumbers[] = {
     {"min_p", 0, 1, false, "min_p {}"},
     {"presence_penalty", -2, 2, false, "presence_penalty {}"},
     {"frequency_penalty", -2, 2, false, "frequency_penalty {}"},
-    {"repeat_penalty", 0, 2, true, "repeat_penalty {}"},
+    {"repeat_penalty", 0.01, 2, false, "repeat_penalty {}"},
     {"max_tokens", 1, kTokensMax, false, "max_tokens {}"},
     {"band", 0, kBandLast, false, "band {}"},
     {"weight", 0.01, 100, false, "weight {}"},

@@ -45,7 +45,7 @@ absl::Status CheckSampling(const v1::Sampling& s) {
   TG_RETURN_IF_ERROR(CheckNumber("min_p", s.has_min_p(), s.min_p(), 0, 1, false));
   TG_RETURN_IF_ERROR(CheckNumber("presence_penalty", s.has_presence_penalty(), s.presence_penalty(), -2, 2, false));
   TG_RETURN_IF_ERROR(CheckNumber("frequency_penalty", s.has_frequency_penalty(), s.frequency_penalty(), -2, 2, false));
-  return CheckNumber("repeat_penalty", s.has_repeat_penalty(), s.repeat_penalty(), 0, 2, true);
+  return CheckNumber("repeat_penalty", s.has_repeat_penalty(), s.repeat_penalty(), 0.01, 2, false);
 }
 
 absl::Status CheckOutput(const v1::ChatRequest& request) {

@@ -51,9 +51,11 @@ async::Awaitable<absl::StatusOr<bool>> Relay::Retry(Choice& choice, std::size_t 
   co_return false;
 }
 
-// Another sequence goes on behind the first `keep` tokens. False, and nothing was done: there is no room, or no quota, for one more token.
+// Another sequence goes on behind the first `keep` tokens. False, and nothing was done: there is no room, or no quota, for one more token;
+// or it is held to a form, which a sequence begins anew.
 async::Awaitable<absl::StatusOr<bool>> Relay::WriteAnew(Choice& choice, std::size_t keep, std::int32_t banned) {
   inference::SequenceRequest rest = sequences_.request;
+  if (keep > 0 && (rest.json || !rest.grammar.empty())) co_return false;
   for (std::size_t i = 0; i < keep; ++i) rest.prompt_tokens.push_back(choice.written.tokens[i].id);
   const auto kept = static_cast<std::int64_t>(keep);
   rest.max_tokens = std::min(rest.max_tokens - kept, sequences_.context_tokens - static_cast<std::int64_t>(rest.prompt_tokens.size()));

@@ -297,6 +297,7 @@ void LlamaEngine::SampleAll(std::vector<EngineOutput>& outputs) {
 }
 
 // The next token: the sampler's, if the grammar allows it; else the sampler's of those that the grammar allows.
+// Where that is what is forbidden alone, it comes: who forbade it finds it again.
 absl::StatusOr<std::int32_t> LlamaEngine::Choose(Slot& slot, const LlamaCut& cut, std::span<const float> logits, Scratch& scratch) const {
   const auto position = static_cast<std::int64_t>(slot.output.size());
   if (!cut.tokens.empty()) return slot.sampler.SampleFrom(cut.tokens, cut.logits, position, scratch.sampler);
@@ -306,7 +307,11 @@ absl::StatusOr<std::int32_t> LlamaEngine::Choose(Slot& slot, const LlamaCut& cut
   if (!allowed) {
     scratch.masked.assign(logits.begin(), logits.end());
     TG_RETURN_IF_ERROR(slot.grammar->Mask(scratch.masked));
-    const auto other = slot.sampler.Sample(scratch.masked, position, scratch.sampler);
+    auto other = slot.sampler.Sample(scratch.masked, position, scratch.sampler);
+    if (!other.ok() && slot.sampler.bans()) {
+      slot.sampler.Ban({});
+      other = slot.sampler.Sample(scratch.masked, position, scratch.sampler);
+    }
     if (!other.ok()) return base::Internal("nothing that the grammar allows can come next");
     token = *other;
   }

@@ -156,6 +156,20 @@ TEST_CASE("A sequence under a grammar can be rewound and still follows it") {
   CHECK(text.substr(0, 2) == heard.text.substr(0, 2));
 }
 
+TEST_CASE("A token that is forbidden comes all the same where the grammar allows no other") {
+  Fixture f;
+  SequenceRequest request = f.Ask(3);
+  request.grammar = "root ::= \"a!\"";
+  request.want_tokens = true;
+  const Heard once = HearAll(*Submit(*f.pool, SequenceRequest(request)));
+  REQUIRE(once.text == "a!");
+  const std::int32_t first = once.pieces.at(0).tokens.at(0).id;
+  request.banned_first = {first};
+  const Heard again = HearAll(*Submit(*f.pool, std::move(request)));
+  CHECK(again.end.status.ok());
+  CHECK(again.text == "a!");
+}
+
 TEST_CASE("Grammars that are none, that could hurt, or that an engine does not have are refused before anything is queued") {
   Fixture f;
   const auto refused = [&](Pool& pool, const std::string& grammar, bool json) {

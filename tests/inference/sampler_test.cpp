@@ -105,7 +105,8 @@ TEST_CASE("Every parameter out of its range is refused by name") {
                       {[](SamplingParams& p) { p.min_p = 2; }, "min_p"},
                       {[](SamplingParams& p) { p.presence_penalty = 3; }, "presence_penalty"},
                       {[](SamplingParams& p) { p.frequency_penalty = -3; }, "frequency_penalty"},
-                      {[](SamplingParams& p) { p.repeat_penalty = 0; }, "repeat_penalty"}};
+                      {[](SamplingParams& p) { p.repeat_penalty = 0; }, "repeat_penalty"},
+                      {[](SamplingParams& p) { p.repeat_penalty = 1e-40; }, "repeat_penalty"}};
   CHECK(CheckSampling(SamplingParams{}).ok());
   for (const Row& row : rows) {
     SamplingParams params;

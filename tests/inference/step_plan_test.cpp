@@ -29,6 +29,8 @@ struct Watch {
   std::map<int, std::int64_t> left;                                                              // Of the prompt, by open slot.
   std::vector<std::string> events;                                                               // "step 0:64 1:0", "close 0".
   std::vector<std::string> faults;
+  std::map<int, base::TeamId> tenant;                                                            // Of an open slot.
+  std::map<base::TeamId, std::int64_t> worked;                                                   // Prompt tokens.
   int mixed = 0;            // Steps with decoding sequences and prompts.
   microseconds longest{0};  // Step.
 };
@@ -44,6 +46,7 @@ class WatchedEngine final : public Engine {
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const Turn> turns) const override { return inner_->Render(turns); }
   absl::StatusOr<EngineOpened> Open(int slot, const EngineSequence& sequence) override {
     watch_.left[slot] = static_cast<std::int64_t>(sequence.prompt_tokens.size());
+    watch_.tenant[slot] = sequence.tenant;
     return inner_->Open(slot, sequence);
   }
   absl::Status Step(std::span<const EngineWork> work, std::vector<EngineOutput>& outputs) override {
@@ -52,6 +55,7 @@ class WatchedEngine final : public Engine {
     for (const EngineWork& item : work) prompt_tokens += item.prompt_tokens;
     Judge(work, decoding, prompt_tokens);
     for (const EngineWork& item : work) watch_.left[item.slot] -= item.prompt_tokens;
+    for (const EngineWork& item : work) watch_.worked[watch_.tenant[item.slot]] += item.prompt_tokens;
     const microseconds took = milliseconds(2) + decoding * milliseconds(1) + prompt_tokens * microseconds(500);
     watch_.during(work);
     watch_.clock.Advance(took);
@@ -278,6 +282,39 @@ TEST_CASE("Beside a tenant with twenty sequences another's first token comes wit
       CHECK(beside.after > alone.after);  // Or there was no load.
       CHECK(beside.after <= 2 * alone.after + 2 * beside.longest_step);
     }
+  }
+}
+
+TEST_CASE("Of tenants that always have prompts each is given as much of the steps, however many of its prompts are in work") {
+  ModelOptions model = Model();
+  model.slots = 8;
+  Watch watch;
+  std::vector<std::pair<SequenceRequest, std::shared_ptr<TokenStream>>> loops;  // Each asks again when it has its one token.
+  std::promise<void> done;
+  std::map<base::TeamId, std::int64_t> worked;
+  auto replica = Start(model, watch);
+  for (const int tenant : {1, 1, 2, 2, 2, 3}) {
+    SequenceRequest request = AskLong(*replica, tenant, "!tokens 9", tenant == 3 ? 200 : 600);
+    request.max_tokens = request.allowance = 1;
+    loops.emplace_back(request, nullptr);
+  }
+  int steps = 0;
+  watch.during = [&](std::span<const EngineWork> /*work*/) {
+    if (steps == 100) watch.worked.clear();
+    if (++steps == 1000) worked = watch.worked, done.set_value();
+    for (auto& [request, stream] : loops) {
+      if (stream == nullptr || stream->tokens_decoded() > 0) stream = *replica->Submit(request);
+    }
+  };
+  SequenceRequest begin = Ask(*replica, "!say hi");
+  const auto first = Submit(*replica, begin);
+  REQUIRE(done.get_future().wait_for(std::chrono::minutes(3)) == std::future_status::ready);
+  replica.reset();
+  std::int64_t all = 0;
+  for (const int tenant : {1, 2, 3}) all += worked[test::Team(tenant)];
+  for (const int tenant : {1, 2, 3}) {
+    INFO("tenant " << tenant << ": " << worked[test::Team(tenant)] << " of " << all << " tokens");
+    CHECK(static_cast<double>(worked[test::Team(tenant)]) > 0.30 * static_cast<double>(all));
   }
 }
 

@@ -134,6 +134,24 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("A reply in a form that has ended is not written anew from its middle, where the form would begin again: the rule acts") {
+  for (const bool streamed : {false, true}) {
+    test::WatchedPool pool;
+    test::World world(Rule(kNumber, "redact", 3));
+    pool.inner = &world.pool();
+    pool.forms = true;
+    world.pool_between = &pool;
+    v1::ChatRequest ask = world.Ask("!say {\"phone\":\\| \"555-\\|1234\"}");
+    ask.mutable_output_form()->set_json_object(true);
+    const Said said = Say(world, ask, streamed);
+    INFO(said.text);
+    CHECK(said.text.find("555") == std::string::npos);
+    CHECK(said.text.find('{') == said.text.rfind('{'));
+    for (const auto& work : pool.Take()) CHECK(work.model == "script");
+    REQUIRE(said.end.retries_size() == 1);
+  }
+}
+
 TEST_CASE(
     "Thoughts are written anew as answers are; calls are not, and there "
     "the rule acts at once") {

@@ -29,6 +29,7 @@ class WatchedPool final : public inference::Pool {
   inference::Pool* inner = nullptr;  // Set before the first call, as
   bool rewinds = true;               // this: false = no model rewinds.
   absl::Status embeds;               // What a job is refused with.
+  bool forms = false;                // All its models hold output to forms; those of the world's own are not told of any.
 
   // What has come since the last Take.
   std::vector<WatchedWork> Take() {
@@ -38,12 +39,12 @@ class WatchedPool final : public inference::Pool {
 
   std::vector<inference::ModelInfo> models() const override {
     std::vector<inference::ModelInfo> out = inner->models();
-    for (inference::ModelInfo& model : out) model.rewinds = model.rewinds && rewinds;
+    for (inference::ModelInfo& model : out) Change(model);
     return out;
   }
   absl::StatusOr<inference::ModelInfo> Find(std::string_view name) const override {
     auto model = inner->Find(name);
-    if (model.ok()) model->rewinds = model->rewinds && rewinds;
+    if (model.ok()) Change(*model);
     return model;
   }
   absl::Status Load(inference::ModelOptions model) override { return inner->Load(std::move(model)); }
@@ -63,6 +64,7 @@ class WatchedPool final : public inference::Pool {
   }
   absl::StatusOr<std::shared_ptr<inference::TokenStream>> Submit(inference::SequenceRequest request) override {
     See(request, false);
+    if (forms) request.json = false;
     return inner->Submit(std::move(request));
   }
   absl::StatusOr<std::vector<std::shared_ptr<inference::TokenStream>>> SubmitGroup(inference::SequenceRequest request,
@@ -85,6 +87,10 @@ class WatchedPool final : public inference::Pool {
   void Drain(base::MonoTime deadline) override { inner->Drain(deadline); }
 
  private:
+  void Change(inference::ModelInfo& model) const {
+    model.rewinds = model.rewinds && rewinds;
+    model.grammars = model.grammars || forms;
+  }
   template <typename Work>
   void See(const Work& work, bool embeds) {
     std::lock_guard lock(mu_);
