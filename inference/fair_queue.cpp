@@ -5,8 +5,9 @@
 // only while it is not ahead of the least served by more than what it asks for: else many short sequences through the kept slot could
 // outrun a tenant whose own slots are busy.
 //
-// Between prompts that are being worked through it is the same by start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM 1996): a tenant that
-// brings one starts from where the others are, but for a short prompt's worth, and each step's tokens go to the one that was given least.
+// Between prompts that are being worked through it is the same with what was done, not what was let in: each step's tokens go to the tenant
+// that got least of prompt and output, and one that brings a prompt starts from where those are that have one, but for a short prompt's
+// worth: what it did while nobody else had one is neither owed nor held against it.
 //
 // Ageing looks at tenants, not at sequences: were it by each one's own wait, a long queue would push its tenant forward. Accounts of
 // tenants that have left, and keys, are dropped when there are many.
@@ -23,7 +24,7 @@ namespace tollgate::inference {
 namespace {
 
 constexpr std::size_t kAccountsMax = 1024;  // Beyond this, those of absent tenants are dropped.
-constexpr double kShortPromptTokens = 512;  // Of who comes anew: they go before the prompts of those who were there.
+constexpr double kShortPromptTokens = 512;  // Of who comes anew: these may go before the prompts of those who were there.
 constexpr std::size_t kKeysMax = 256;       // Of one tenant; beyond this, those that neither wait nor run.
 
 double CostOf(const Sequence& sequence) {
@@ -149,6 +150,7 @@ void FairQueue::ChargePrompt(Sequence& sequence, double tokens) {
 void FairQueue::ChargeOutput(Sequence& sequence, std::int64_t tokens) {
   TenantAccount& tenant = *sequence.account;
   tenant.served += OutputCost(sequence, tokens);
+  tenant.worked += OutputCost(sequence, tokens);
   sequence.key_account->served += OutputCost(sequence, tokens);
   const std::int64_t due = std::min(tokens, sequence.output_due);
   sequence.output_due -= due;
@@ -157,16 +159,16 @@ void FairQueue::ChargeOutput(Sequence& sequence, std::int64_t tokens) {
 }
 
 void FairQueue::OrderPrompts(std::vector<Sequence*>& prompts) {
-  if (prompts.empty()) return;
   const auto order = [](const Sequence* s) { return std::tuple(s->account->worked, s->request.band, *s->end.started_at, s->slot); };
   std::sort(prompts.begin(), prompts.end(), [&](const Sequence* a, const Sequence* b) { return order(a) < order(b); });
-  last_worked_ = std::max(last_worked_, prompts.front()->account->worked);
 }
 
-void FairQueue::BringsPrompt(TenantAccount& tenant) const { tenant.worked = std::max(tenant.worked, last_worked_ - kShortPromptTokens); }
+void FairQueue::BringsPrompt(TenantAccount& tenant, double least) {
+  tenant.worked = std::clamp(tenant.worked, least - kShortPromptTokens, least + kShortPromptTokens);
+}
 
 void FairQueue::WorkedPrompt(Sequence& sequence, std::int64_t tokens) {
-  sequence.account->worked += static_cast<double>(tokens) / sequence.request.weight;
+  sequence.account->worked += static_cast<double>(kPromptTokenWeight * tokens) / sequence.request.weight;
 }
 
 void FairQueue::Release(Sequence& sequence) {

@@ -47,7 +47,7 @@ struct TenantAccount {
   int waiting_in_all = 0;
   int slots_held = 0;
   base::MonoTime seen;  // When it last brought a sequence.
-  double worked = 0;    // Tokens of prompts worked through, over the weight. Of a model that embeds the replica's.
+  double worked = 0;    // Tokens done, weighted as `served`, but each when it is done. Of a model that embeds the replica's.
 };
 
 class FairQueue {
@@ -78,10 +78,11 @@ class FairQueue {
   static void ChargeOutput(Sequence& sequence, std::int64_t tokens);
   static void Release(Sequence& sequence);
 
-  // Prompts of those that hold slots, in the order in which a step's tokens are theirs: of the tenant first whose prompts were given least.
-  // BringsPrompt: a tenant has one that had none; idling saves nothing up but a short prompt. WorkedPrompt: so much of one was done.
-  void OrderPrompts(std::vector<Sequence*>& prompts);
-  void BringsPrompt(TenantAccount& tenant) const;
+  // Prompts of those that hold slots, in the order in which a step's tokens are theirs: of the tenant first for which least was done.
+  // BringsPrompt: a tenant has one that had none; it starts about where `least` is, the least of the others that have one. WorkedPrompt: so
+  // much of one was done.
+  static void OrderPrompts(std::vector<Sequence*>& prompts);
+  static void BringsPrompt(TenantAccount& tenant, double least);
   static void WorkedPrompt(Sequence& sequence, std::int64_t tokens);
 
   // Takes out what `gone` says, in no order, and hands it to `take`.
@@ -106,8 +107,7 @@ class FairQueue {
   std::map<base::TeamId, TenantAccount> accounts_;
   Options options_;
   std::array<int, kBands> waiting_{};
-  double last_served_ = 0;  // Counter of the tenant that was served last,
-  double last_worked_ = 0;  // and of the one whose prompts were.
+  double last_served_ = 0;  // Counter of the tenant that was served last.
   int size_ = 0;
 };
 

@@ -40,10 +40,15 @@ constexpr microseconds kPublishEvery = milliseconds(1);  // Of real time, while 
 constexpr microseconds kIdle = std::chrono::seconds(1);
 constexpr std::int64_t kOutputsAtFirst = 64;  // Room for so many tokens is made at once.
 
-// Another one of its tenant's that is not worked through.
-bool HasPrompt(const std::vector<std::unique_ptr<Sequence>>& slots, const Sequence& but) {
-  const auto has = [&but](const auto& s) { return s != nullptr && s.get() != &but && s->account == but.account && s->to_work() > 0; };
-  return std::any_of(slots.begin(), slots.end(), has);
+// Of the tenants that have prompts in work, if `sequence` is not one of their own besides: what was done for the one that got least.
+std::optional<double> LeastWorked(const std::vector<std::unique_ptr<Sequence>>& slots, const Sequence& sequence) {
+  std::optional<double> least;
+  for (const auto& other : slots) {
+    if (other == nullptr || other.get() == &sequence || other->to_work() == 0) continue;
+    if (other->account == sequence.account) return std::nullopt;
+    least = std::min(least.value_or(other->account->worked), other->account->worked);
+  }
+  return least;
 }
 
 }  // namespace
@@ -211,7 +216,8 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
   seated.end.input_tokens_evaluated = opened->cached_tokens;
   seated.published = opened->published_tokens;
   seated.prompt_left = seated.end.input_tokens - opened->cached_tokens - opened->published_tokens;
-  if (!by_inputs_ && !HasPrompt(slots_, seated)) queue_.BringsPrompt(*seated.account);
+  const auto least = by_inputs_ ? std::nullopt : LeastWorked(slots_, seated);
+  if (least) FairQueue::BringsPrompt(*seated.account, *least);
   if (cells_ != nullptr) CellPool::Guard(seated);
 }
 
@@ -232,7 +238,7 @@ void Replica::Plan() {
     work_.push_back({sequence->slot, 0, sequence->OutputMax()});
   }
   if (prompts_.empty()) return;
-  queue_.OrderPrompts(prompts_);
+  FairQueue::OrderPrompts(prompts_);
   std::int64_t left =
       model_.strict ? engine_->step_tokens_max() : budget_.PromptTokens(static_cast<std::int64_t>(work_.size()), PromptsThatCount());
   for (Sequence* sequence : prompts_) {

@@ -12,11 +12,12 @@
 //                                     median; about 1, and as many prompt tokens are worked through, or the program ends
 //   cancel.steps_p99                  steps that ended between a cancel and its sequence's end; at most 1
 //
-// TOLLGATE_BENCH_WINDOWS (default 3), TOLLGATE_BENCH_RUNS (default 8 times to first token for each prompt length, alone and
+// `fairness_bench N…`: victims alone, with prompts of so many tokens. TOLLGATE_BENCH_WINDOWS (default 3), TOLLGATE_BENCH_RUNS (default 8 times to first token for each prompt length, alone and
 // beside).
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <map>
 #include <string>
 #include <thread>
@@ -265,13 +266,18 @@ void MeasureCancel(Pool& pool, int runs) {
 }  // namespace
 }  // namespace tollgate::inference
 
-int main() {
+int main(int argc, char** argv) {
   using namespace tollgate;
   const auto pool = inference::MakePool();
-  inference::MeasureForeign(*pool, 20);
-  inference::MeasureIsolation(*pool);
-  inference::MeasureCancel(*pool, 20);
   const int runs = static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_RUNS", 8));
-  inference::MeasureJain(*pool, static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_WINDOWS", 3)));
-  for (const int tokens : {32, 512, 2000}) inference::MeasureVictim(*pool, tokens, runs);
+  std::vector<int> prompts;
+  for (int i = 1; i < argc; ++i) prompts.push_back(std::clamp(std::atoi(argv[i]), 1, 2000));
+  if (prompts.empty()) {
+    inference::MeasureForeign(*pool, 20);
+    inference::MeasureIsolation(*pool);
+    inference::MeasureCancel(*pool, 20);
+    inference::MeasureJain(*pool, static_cast<int>(bench::FromEnvironment("TOLLGATE_BENCH_WINDOWS", 3)));
+    prompts = {32, 512, 2000};
+  }
+  for (const int tokens : prompts) inference::MeasureVictim(*pool, tokens, runs);
 }
