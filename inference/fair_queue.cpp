@@ -161,10 +161,12 @@ void FairQueue::ChargeOutput(Sequence& sequence, std::int64_t tokens) {
 void FairQueue::OrderPrompts(std::vector<Sequence*>& prompts) {
   const auto order = [](const Sequence* s) { return std::tuple(s->account->worked, s->request.band, *s->end.started_at, s->slot); };
   std::sort(prompts.begin(), prompts.end(), [&](const Sequence* a, const Sequence* b) { return order(a) < order(b); });
+  last_worked_ = std::max(last_worked_, prompts.front()->account->worked);
 }
 
-void FairQueue::BringsPrompt(TenantAccount& tenant, double least) {
-  tenant.worked = std::clamp(tenant.worked, least - kShortPromptTokens, least + kShortPromptTokens);
+void FairQueue::BringsPrompt(TenantAccount& tenant, std::optional<double> least) const {
+  tenant.worked = least ? std::clamp(tenant.worked, *least - kShortPromptTokens, *least + kShortPromptTokens)
+                        : std::max(tenant.worked, last_worked_);
 }
 
 void FairQueue::WorkedPrompt(Sequence& sequence, std::int64_t tokens) {

@@ -18,6 +18,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/clock.h"
@@ -79,10 +80,10 @@ class FairQueue {
   static void Release(Sequence& sequence);
 
   // Prompts of those that hold slots, in the order in which a step's tokens are theirs: of the tenant first for which least was done.
-  // BringsPrompt: a tenant has one that had none; it starts about where `least` is, the least of the others that have one. WorkedPrompt: so
-  // much of one was done.
-  static void OrderPrompts(std::vector<Sequence*>& prompts);
-  static void BringsPrompt(TenantAccount& tenant, double least);
+  // BringsPrompt: a tenant has one that had none; it starts about where `least` is, the least of the others that have one, or where the last
+  // one was. WorkedPrompt: so much of one was done.
+  void OrderPrompts(std::vector<Sequence*>& prompts);
+  void BringsPrompt(TenantAccount& tenant, std::optional<double> least) const;
   static void WorkedPrompt(Sequence& sequence, std::int64_t tokens);
 
   // Takes out what `gone` says, in no order, and hands it to `take`.
@@ -107,7 +108,8 @@ class FairQueue {
   std::map<base::TeamId, TenantAccount> accounts_;
   Options options_;
   std::array<int, kBands> waiting_{};
-  double last_served_ = 0;  // Counter of the tenant that was served last.
+  double last_served_ = 0;  // Counter of the tenant that was served last,
+  double last_worked_ = 0;  // and of the one whose prompts came first.
   int size_ = 0;
 };
 

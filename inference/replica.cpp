@@ -40,15 +40,15 @@ constexpr microseconds kPublishEvery = milliseconds(1);  // Of real time, while 
 constexpr microseconds kIdle = std::chrono::seconds(1);
 constexpr std::int64_t kOutputsAtFirst = 64;  // Room for so many tokens is made at once.
 
-// Of the tenants that have prompts in work, if `sequence` is not one of their own besides: what was done for the one that got least.
-std::optional<double> LeastWorked(const std::vector<std::unique_ptr<Sequence>>& slots, const Sequence& sequence) {
+// Its tenant's only prompt in work is told to the queue, with what was done for the one of the others that got least.
+void TellPrompt(FairQueue& queue, const std::vector<std::unique_ptr<Sequence>>& slots, const Sequence& sequence) {
   std::optional<double> least;
   for (const auto& other : slots) {
     if (other == nullptr || other.get() == &sequence || other->to_work() == 0) continue;
-    if (other->account == sequence.account) return std::nullopt;
+    if (other->account == sequence.account) return;
     least = std::min(least.value_or(other->account->worked), other->account->worked);
   }
-  return least;
+  queue.BringsPrompt(*sequence.account, least);
 }
 
 }  // namespace
@@ -216,8 +216,7 @@ void Replica::Open(std::unique_ptr<Sequence> sequence) {
   seated.end.input_tokens_evaluated = opened->cached_tokens;
   seated.published = opened->published_tokens;
   seated.prompt_left = seated.end.input_tokens - opened->cached_tokens - opened->published_tokens;
-  const auto least = by_inputs_ ? std::nullopt : LeastWorked(slots_, seated);
-  if (least) FairQueue::BringsPrompt(*seated.account, *least);
+  if (!by_inputs_) TellPrompt(queue_, slots_, seated);
   if (cells_ != nullptr) CellPool::Guard(seated);
 }
 
@@ -238,7 +237,7 @@ void Replica::Plan() {
     work_.push_back({sequence->slot, 0, sequence->OutputMax()});
   }
   if (prompts_.empty()) return;
-  FairQueue::OrderPrompts(prompts_);
+  queue_.OrderPrompts(prompts_);
   std::int64_t left =
       model_.strict ? engine_->step_tokens_max() : budget_.PromptTokens(static_cast<std::int64_t>(work_.size()), PromptsThatCount());
   for (Sequence* sequence : prompts_) {
