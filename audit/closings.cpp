@@ -4,14 +4,15 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "audit/open_requests.h"
 
 namespace tollgate::audit {
 namespace {
 
 v1::Record RecordOf(const Pending& pending) {
-  auto record = audit::RecordOf(pending.row, pending.row.message);
-  return record.ok() ? *std::move(record) : BareRecordOf(pending.row);
+  return RecordOrColumns(pending.row, pending.row.message, fmt::format("a record of request {}", pending.row.request.ToString()));
 }
 
 }  // namespace
@@ -20,7 +21,6 @@ absl::StatusOr<PendingPtr> Closings::Late(const Pending& request) const {
   OpenRequest open;
   open.position = request.position;
   open.request = RecordOf(request);
-  open.readable = open.request.has_request();
   Entry entry;
   entry.record = RecoveredAbort(open, base::ToMicros(clock_.Wall()));
   entry.record.mutable_end()->set_reason("JOURNAL_TIMEOUT");
@@ -44,7 +44,7 @@ absl::StatusOr<PendingPtr> Closings::Settled(const Pending& refused, OpenRequest
 
 absl::StatusOr<PendingPtr> Closings::Close(const OpenRequest& open, Entry entry) const {
   entry.record.mutable_end()->set_recovered(false);
-  if (settle_ && open.readable) {
+  if (settle_ && open.readable()) {
     TG_ASSIGN(entry.companions, settle_(open, *entry.record.mutable_end()));
   }
   return Own(std::move(entry));

@@ -54,9 +54,8 @@ absl::StatusOr<std::map<std::int64_t, v1::Record>> Messages(base::Session& sessi
                                     indices.begin() + static_cast<std::ptrdiff_t>(std::min(indices.size(), at + 1000)));
     TG_ASSIGN(const auto rows, session.Run("read open requests", kSql, {std::int64_t{log_id}, base::ArrayOf(wanted)}));
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      auto record = RecordOf(ColumnsOf(rows, i, 2), rows.Bytes(i, 1));
-      if (!record.ok()) base::Error("audit", "record {}/{}: {}", log_id, rows.Int(i, 0), base::Message(record.status()));
-      out[rows.Int(i, 0)] = record.ok() ? *std::move(record) : BareRecordOf(ColumnsOf(rows, i, 2));
+      const std::string which = fmt::format("record {}/{}", log_id, rows.Int(i, 0));
+      out[rows.Int(i, 0)] = RecordOrColumns(ColumnsOf(rows, i, 2), rows.Bytes(i, 1), which);
     }
   }
   return out;
@@ -66,7 +65,6 @@ OpenRequest OpenOf(std::int32_t log_id, const Seen& seen, const std::map<std::in
   OpenRequest out;
   out.position = {log_id, seen.request_index};
   out.request = messages.at(seen.request_index);
-  out.readable = out.request.has_request();
   out.attempt = static_cast<std::uint32_t>(seen.attempt);
   out.segments = seen.segments;
   if (seen.segment_index >= 0) {
@@ -99,7 +97,7 @@ absl::StatusOr<std::vector<OpenRequest>> WithMessages(base::Session& session, st
 absl::StatusOr<EncodedRow> AbortRow(const OpenRequest& open, const TakeoverOptions& options, bool bare = false) {
   Entry entry;
   entry.record = RecoveredAbort(open, base::ToMicros(options.clock->Wall()));
-  if (bare || !open.readable) {
+  if (bare || !open.readable()) {
     entry.record.mutable_end()->mutable_tokens()->Clear();
   } else if (options.callbacks->settle) {
     TG_ASSIGN(entry.companions, options.callbacks->settle(open, *entry.record.mutable_end()));

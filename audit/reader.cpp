@@ -11,20 +11,17 @@
 #include "audit/key_chain.h"
 #include "audit/reader_rows.h"
 #include "audit/record_columns.h"
-#include "base/diagnostics.h"
 
 namespace tollgate::audit {
 namespace {
 
 const std::string kColumns = fmt::format("log_id, leaf_index, message, leaf_hash, content IS NOT NULL, {}", kColumnNames);
 
-absl::StatusOr<Row> RowOf(const base::Rows& rows, std::size_t i) {
+Row RowOf(const base::Rows& rows, std::size_t i) {
   Row row;
   row.position = {static_cast<std::int32_t>(rows.Int(i, 0)), rows.Int(i, 1)};
-  auto record = RecordOf(ColumnsOf(rows, i, 5), rows.Bytes(i, 2));
   // One that cannot be read hides no others.
-  if (!record.ok()) base::Error("audit", "record {}: {}", row.position.ToString(), base::Message(record.status()));
-  row.record = record.ok() ? *std::move(record) : BareRecordOf(ColumnsOf(rows, i, 5));
+  row.record = RecordOrColumns(ColumnsOf(rows, i, 5), rows.Bytes(i, 2), fmt::format("record {}", row.position.ToString()));
   const std::string leaf = rows.Bytes(i, 3);
   if (leaf.size() == row.leaf.size()) std::copy(leaf.begin(), leaf.end(), row.leaf.begin());
   row.has_content = rows.Bool(i, 4);
@@ -175,7 +172,7 @@ absl::StatusOr<Page> Reader::List(const Viewer& viewer, const ListFilter& filter
       const std::size_t shown = std::min(rows.size(), static_cast<std::size_t>(filter.limit));
       page.rows.clear();
       for (std::size_t i = 0; i < shown; ++i) {
-        TG_ASSIGN(Row row, RowOf(rows, i));
+        Row row = RowOf(rows, i);
         page.rows.push_back(std::move(row));
       }
       if (rows.size() > shown) page.next = CursorAfter(page.rows.back());
@@ -195,7 +192,7 @@ absl::StatusOr<std::vector<Row>> Reader::Show(const Viewer& viewer, base::Reques
       TG_ASSIGN(const auto rows, session.Run("show a request", kSql, {request.ToString()}));
       out.clear();
       for (std::size_t i = 0; i < rows.size(); ++i) {
-        TG_ASSIGN(Row row, RowOf(rows, i));
+        Row row = RowOf(rows, i);
         out.push_back(std::move(row));
       }
       return absl::OkStatus();

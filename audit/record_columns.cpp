@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "audit/merkle.h"
+#include "base/diagnostics.h"
 #include "base/encoding.h"
 
 namespace tollgate::audit {
@@ -20,6 +21,19 @@ absl::StatusOr<base::Uuid> IdOf(const std::string& bytes, std::string_view field
 base::Uuid IdOf(const base::Rows& rows, std::size_t row, std::size_t column) {
   if (rows.IsNull(row, column)) return base::Uuid();
   return base::Uuid::Parse(rows.Text(row, column)).value_or(base::Uuid());
+}
+
+void FillIn(const RecordColumns& columns, v1::Record& record) {
+  record.set_kind(columns.kind);
+  record.set_attempt(columns.attempt);
+  record.set_segment(columns.segment);
+  record.set_wall_us(columns.wall_us);
+  const auto put = [](const base::Uuid& id, std::string* field) { *field = id.IsNone() ? std::string() : id.Bytes(); };
+  put(columns.request, record.mutable_request_id());
+  put(columns.org, record.mutable_org_id());
+  put(columns.team, record.mutable_team_id());
+  put(columns.project, record.mutable_project_id());
+  put(columns.key, record.mutable_key_id());
 }
 
 }  // namespace
@@ -59,23 +73,6 @@ std::string MessageOf(v1::Record&& record) {
   return record.SerializeAsString();
 }
 
-namespace {
-
-void FillIn(const RecordColumns& columns, v1::Record& record) {
-  record.set_kind(columns.kind);
-  record.set_attempt(columns.attempt);
-  record.set_segment(columns.segment);
-  record.set_wall_us(columns.wall_us);
-  const auto put = [](const base::Uuid& id, std::string* field) { *field = id.IsNone() ? std::string() : id.Bytes(); };
-  put(columns.request, record.mutable_request_id());
-  put(columns.org, record.mutable_org_id());
-  put(columns.team, record.mutable_team_id());
-  put(columns.project, record.mutable_project_id());
-  put(columns.key, record.mutable_key_id());
-}
-
-}  // namespace
-
 absl::StatusOr<v1::Record> RecordOf(const RecordColumns& columns, std::string_view message) {
   v1::Record record;
   if (!record.ParseFromArray(message.data(), static_cast<int>(message.size())))
@@ -84,10 +81,13 @@ absl::StatusOr<v1::Record> RecordOf(const RecordColumns& columns, std::string_vi
   return record;
 }
 
-v1::Record BareRecordOf(const RecordColumns& columns) {
-  v1::Record record;
-  FillIn(columns, record);
-  return record;
+v1::Record RecordOrColumns(const RecordColumns& columns, std::string_view message, std::string_view which) {
+  auto record = RecordOf(columns, message);
+  if (record.ok()) return *std::move(record);
+  base::Error("audit", "{}: {}", which, base::Message(record.status()));
+  v1::Record bare;
+  FillIn(columns, bare);
+  return bare;
 }
 
 base::Digest ContentDigest(const std::optional<std::string>& content) { return content ? base::Sha256(*content) : base::Digest{}; }

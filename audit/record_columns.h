@@ -1,5 +1,5 @@
 // What of a record is stored as columns beside its message: what people find records by. The message does not repeat them; the leaf binds
-// both (audit/FORMAT.md). Internal to audit/; pure.
+// both (audit/FORMAT.md). Internal to audit/.
 #pragma once
 
 #include <cstdint>
@@ -37,8 +37,8 @@ std::string MessageOf(v1::Record&& record);
 // The whole record again. DATA_LOSS: the stored bytes are no message of this format.
 absl::StatusOr<v1::Record> RecordOf(const RecordColumns& columns, std::string_view message);
 
-// Only what its columns say: of a record whose bytes cannot be read.
-v1::Record BareRecordOf(const RecordColumns& columns);
+// The same, or what the columns alone say, where the bytes cannot be read: the diagnostics then name the record as `which`.
+v1::Record RecordOrColumns(const RecordColumns& columns, std::string_view message, std::string_view which);
 
 // SHA-256 of the stored content; of none, zeros.
 base::Digest ContentDigest(const std::optional<std::string>& content);

@@ -25,7 +25,8 @@ struct OpenRequest {
   std::int64_t output_tokens = 0;                // By the last durable SEGMENT.
   std::vector<v1::GuardUsage> guard_usage = {};  // By the last durable SEGMENT.
   std::int64_t delivered_bytes = 0;              // Offset + size of the last durable SEGMENT: an upper bound of what went out.
-  bool readable = true;  // False: the REQUEST's bytes are no record, `request` has the ids alone, and it is closed without companions.
+  // False: the REQUEST's bytes are no record, `request` has the ids alone, and it is closed without companions.
+  bool readable() const { return request.has_request(); }
 };
 
 // Gives the companions (usage, ledger) of the ABORT that closes `open`. `end` comes filled in: reason, tokens (input and output as of

@@ -189,7 +189,7 @@ void Replica::StepInputs() {
     tokens += work.prompt_tokens;
     job.prompt_left -= work.prompt_tokens;
     job.end.input_tokens_evaluated += work.prompt_tokens;
-    job.account->worked += static_cast<double>(work.prompt_tokens) / job.request.weight;
+    FairQueue::WorkedPrompt(job, work.prompt_tokens);
     for (; job.inputs_done < job.input_ends.size() && job.input_ends[job.inputs_done] <= job.end.input_tokens_evaluated;
          ++job.inputs_done) {
       job.end.vectors.insert(job.end.vectors.end(), numbers, numbers + static_cast<std::ptrdiff_t>(each));

@@ -37,6 +37,16 @@ struct Dead : AuditFixture {
     options.adopt_patience = std::chrono::milliseconds(50);
     return options;
   }
+  // Another instance takes the log over, and notes the output tokens of each request that it closes.
+  auto Adopt() {
+    JournalOptions options = Quick("b");
+    options.recovery.settle = [this](const OpenRequest& open, v1::EndBody& end) -> absl::StatusOr<std::vector<base::Companion>> {
+      return std::vector<base::Companion>{Note(base::RequestId(*base::Uuid::FromBytes(open.request.request_id())), end.tokens().output())};
+    };
+    auto journal = Open(options);
+    Await("SELECT count(*) FROM audit.log_head WHERE released", 1);
+    return journal;
+  }
   v1::Record AbortOf(base::RequestId request) {
     const auto rows =
         sql().Run("read", fmt::format("SELECT message, {} FROM audit.record WHERE kind = 5 AND request_id = $1::uuid", kColumnNames),
@@ -137,12 +147,7 @@ TEST_CASE_METHOD(Dead, "An open request whose usage the database refuses is clos
   Do("CREATE FUNCTION test.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.request_id = '" + requests[5].ToString() +
      "' THEN RAISE EXCEPTION 'no' USING ERRCODE = '" + state + "'; END IF; RETURN NEW; END $$; " +
      "CREATE TRIGGER fail BEFORE INSERT ON test.note FOR EACH ROW EXECUTE FUNCTION test.fail()");
-  JournalOptions options = Quick("b");
-  options.recovery.settle = [&](const OpenRequest& open, v1::EndBody& end) -> absl::StatusOr<std::vector<base::Companion>> {
-    return std::vector<base::Companion>{Note(base::RequestId(*base::Uuid::FromBytes(open.request.request_id())), end.tokens().output())};
-  };
-  auto journal = Open(options);
-  Await("SELECT count(*) FROM audit.log_head WHERE released", 1);
+  const auto journal = Adopt();
   for (std::size_t i = 0; i < requests.size(); ++i) {
     INFO(i);
     CHECK(AbortOf(requests[i]).end().reason() == "RECOVERED");
@@ -162,12 +167,7 @@ TEST_CASE_METHOD(Dead, "An open request whose bytes cannot be read is closed by 
     written.push_back(Segment(requests.back(), 1, 4));
   }
   Wrote(std::move(written));
-  JournalOptions options = Quick("b");
-  options.recovery.settle = [&](const OpenRequest& open, v1::EndBody& end) -> absl::StatusOr<std::vector<base::Companion>> {
-    return std::vector<base::Companion>{Note(base::RequestId(*base::Uuid::FromBytes(open.request.request_id())), end.tokens().output())};
-  };
-  auto journal = Open(options);
-  Await("SELECT count(*) FROM audit.log_head WHERE released", 1);
+  const auto journal = Adopt();
   for (std::size_t i = 0; i < requests.size(); ++i) {
     INFO(i);
     const v1::Record abort = AbortOf(requests[i]);

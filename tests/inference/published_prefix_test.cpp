@@ -14,12 +14,11 @@ namespace tollgate::inference {
 namespace {
 
 using test::kTinyVocab;
-using test::Tolerance;
 using test::Team;
+using test::Tolerance;
 using Tokens = std::vector<std::int32_t>;
 using Logprobs = std::vector<float>;
 
-// On a GPU sums depend on what is computed together.
 constexpr std::int64_t kPublished = 2 * PrefixCache::kBlockTokens + 5;
 
 Tokens Prompt(std::int64_t published, std::int32_t mark, std::size_t own) {

@@ -2,8 +2,6 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/grpcpp.h>
 
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/this_coro.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <catch2/catch_test_macros.hpp>
 
@@ -25,17 +23,7 @@ TEST_CASE("A piece of a call that waits for its client ends when the pipeline br
   REQUIRE(front.ok());
   const auto inference = v1::Inference::NewStub(NewChannel((*front)->port()));
   Signal ended;
-  chat.Answer([&](Asked asked) -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
-    const auto executor = co_await boost::asio::this_coro::executor;
-    boost::asio::steady_timer timer(executor, std::chrono::milliseconds(100));
-    timer.async_wait([&asked](boost::system::error_code error) {
-      if (!error) asked.writer->Abort();
-    });
-    absl::Status status = co_await asked.writer->Begin(SampleHead());
-    while (status.ok()) status = co_await asked.writer->Write(TextPiece(std::string(64 * 1024, 'x')));
-    ended.Set();
-    co_return SampleFailure(status);
-  });
+  chat.Answer(UntilBrokenOff(ended));
   v1::ChatRequest request;
   request.set_model("smollm2");
   request.add_messages()->add_parts("hi");

@@ -1,6 +1,8 @@
 // A pipeline that tests script: what it answers is a function; what it was asked is kept.
 #pragma once
 
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -11,6 +13,7 @@
 #include "base/error_detail.h"
 #include "fake_embeddings.h"
 #include "gateway/pipeline/service.h"
+#include "tests/support/signal.h"
 
 namespace tollgate::testing {
 
@@ -126,5 +129,20 @@ class FakeChat final : public FakeEmbeddings {
   absl::Status models_status_;
   std::atomic<int> running_{0};
 };
+
+// Writes until the client takes no more; the pipeline breaks that off after 100 ms.
+inline FakeChat::Chatting UntilBrokenOff(Signal& ended) {
+  return [&ended](Asked asked) -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
+    const auto executor = co_await boost::asio::this_coro::executor;
+    boost::asio::steady_timer timer(executor, std::chrono::milliseconds(100));
+    timer.async_wait([&asked](boost::system::error_code error) {
+      if (!error) asked.writer->Abort();
+    });
+    absl::Status status = co_await asked.writer->Begin(SampleHead());
+    while (status.ok()) status = co_await asked.writer->Write(TextPiece(std::string(64 * 1024, 'x')));
+    ended.Set();
+    co_return SampleFailure(status);
+  };
+}
 
 }  // namespace tollgate::testing

@@ -1,7 +1,5 @@
 // Clients that leave, dawdle, overrun, or speak no HTTP.
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/this_coro.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <cstdlib>
 #include <random>
@@ -105,17 +103,7 @@ TEST_CASE("A client that does not read holds up its own stream alone, and is cut
 TEST_CASE("A write that waits for its client ends when the pipeline breaks it off, long before the write timeout") {
   Fixture f;
   Signal ended;
-  f.chat.Answer([&](Asked asked) -> async::Awaitable<pipeline::Outcome<pipeline::Reply>> {
-    const auto executor = co_await boost::asio::this_coro::executor;
-    boost::asio::steady_timer timer(executor, std::chrono::milliseconds(100));
-    timer.async_wait([&asked](boost::system::error_code error) {
-      if (!error) asked.writer->Abort();
-    });
-    absl::Status status = co_await asked.writer->Begin(SampleHead());
-    while (status.ok()) status = co_await asked.writer->Write(TextPiece(std::string(64 * 1024, 'x')));
-    ended.Set();
-    co_return SampleFailure(status);
-  });
+  f.chat.Answer(UntilBrokenOff(ended));
   RawClient reader(f.front->port());
   reader.Send(Request("POST", kChat, kStream));
   CHECK(ended.Wait());
