@@ -14,6 +14,7 @@ namespace tollgate::audit {
 namespace {
 
 constexpr std::int64_t kRetryAfterMs = 2000;
+constexpr int kIdleTicks = 20;  // Before the watch sleeps: requests that come one by one do not wake it each time.
 
 std::string_view Consequence(v1::RecordKind kind) {
   switch (kind) {
@@ -54,6 +55,7 @@ void JournalQueue::Call(Answers& answers) {
 
 bool JournalQueue::Add(const PendingPtr& pending) {
   Answers answers;
+  bool watch_sleeps = false;
   {
     base::Lock lock(mu_);
     const v1::RecordKind kind = pending->row.kind;
@@ -70,12 +72,13 @@ bool JournalQueue::Add(const PendingPtr& pending) {
       pending->counted = true;
       counts_.rows += 1;
       counts_.bytes += static_cast<std::int64_t>(pending->bytes);
-      if (unanswered_.empty()) watch_.notify_one();
       unanswered_.emplace(pending->id, pending);
       queue_.push_back(pending);
-      changed_.notify_one();
+      watch_sleeps = watch_sleeps_;
     }
   }
+  if (answers.empty()) changed_.notify_one();  // Without the lock, at which who is woken would only wait.
+  if (watch_sleeps) watch_.notify_one();
   Call(answers);
   return answers.empty();
 }
@@ -223,7 +226,13 @@ bool JournalQueue::Expire(std::chrono::milliseconds tick) {
   bool go_on = true;
   {
     base::Lock lock(mu_);
-    if (unanswered_.empty()) watch_.wait(lock.native(), [this]() REQUIRES(mu_) { return stopped_ || !unanswered_.empty(); });
+    idle_ticks_ = unanswered_.empty() ? idle_ticks_ + 1 : 0;
+    if (idle_ticks_ > kIdleTicks) {
+      watch_sleeps_ = true;
+      watch_.wait(lock.native(), [this]() REQUIRES(mu_) { return stopped_ || !unanswered_.empty(); });
+      watch_sleeps_ = false;
+      idle_ticks_ = 0;
+    }
     watch_.wait_for(lock.native(), tick, [this]() REQUIRES(mu_) { return stopped_; });
     go_on = !stopped_;
     const TimePoint now = std::chrono::steady_clock::now();

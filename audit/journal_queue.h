@@ -72,7 +72,7 @@ class JournalQueue {
   // REQUESTs that became durable after their callers were refused; the writer closes them. Each is given once.
   std::vector<PendingPtr> TakeLate();
 
-  // Answers what is overdue. Waits up to `tick` first, longer while nothing is unanswered. False after Stop.
+  // Answers what is overdue. Waits up to `tick` first, longer once nothing was unanswered for a while. False after Stop.
   bool Expire(std::chrono::milliseconds tick);
 
   void Close();  // No more entries.
@@ -104,6 +104,8 @@ class JournalQueue {
   std::map<std::uint64_t, PendingPtr> unanswered_ GUARDED_BY(mu_);  // By age.
   std::vector<PendingPtr> late_ GUARDED_BY(mu_);
   std::uint64_t last_id_ GUARDED_BY(mu_) = 0;
+  int idle_ticks_ GUARDED_BY(mu_) = 0;  // In a row, with nothing unanswered.
+  bool watch_sleeps_ GUARDED_BY(mu_) = false;
   Counts counts_ GUARDED_BY(mu_);
   std::string trouble_[2] GUARDED_BY(mu_);
   bool closed_ GUARDED_BY(mu_) = false;

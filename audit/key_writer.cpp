@@ -4,6 +4,7 @@
 #include "audit/key_writer.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "audit/binary_array.h"
 #include "audit/ownership.h"
@@ -38,12 +39,14 @@ void KeyWriter::Stop() {
 }
 
 void KeyWriter::Add(std::span<const PendingPtr> group) {
-  base::Lock lock(mu_);
-  if (stopping_) return;
-  for (const PendingPtr& pending : group) {
-    if (pending->key) waiting_.push_back(pending);
+  const auto has_key = [](const PendingPtr& pending) { return pending->key.has_value(); };
+  if (std::none_of(group.begin(), group.end(), has_key)) return;
+  {
+    base::Lock lock(mu_);
+    if (stopping_) return;
+    std::copy_if(group.begin(), group.end(), std::back_inserter(waiting_), has_key);
   }
-  if (!waiting_.empty()) changed_.notify_one();
+  changed_.notify_one();
 }
 
 bool KeyWriter::Pause(std::chrono::milliseconds time) {

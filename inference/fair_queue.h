@@ -79,9 +79,9 @@ class FairQueue {
   static void ChargeOutput(Sequence& sequence, std::int64_t tokens);
   static void Release(Sequence& sequence);
 
-  // Prompts of those that hold slots, in the order in which a step's tokens are theirs: of the tenant first for which least was done.
-  // BringsPrompt: a tenant has one that had none; it starts about where `least` is, the least of the others that have one, or where the last
-  // one was. WorkedPrompt: so much of one was done.
+  // Prompts of those that hold slots, one at least, in the order in which a step's tokens are theirs: of the tenant first for which least
+  // was done. BringsPrompt: a tenant has one that had none; it starts about where `least` is, the least of the others that have one, or
+  // where the last one was. WorkedPrompt: so much of one was done.
   void OrderPrompts(std::vector<Sequence*>& prompts);
   void BringsPrompt(TenantAccount& tenant, std::optional<double> least) const;
   static void WorkedPrompt(Sequence& sequence, std::int64_t tokens);

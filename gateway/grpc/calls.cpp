@@ -157,7 +157,7 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
   async::Awaitable<absl::Status> Write(pipeline::OutputPiece piece) override { co_return co_await Send(Chunk(head_, std::move(piece))); }
 
   void Abort() override {
-    timed_out_ = true;
+    cut_off_ = true;
     base::Lock lock(mu_);
     if (!done_) rpc_->TryCancel();
   }
@@ -185,7 +185,7 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
     const bool written = co_await async::Callback<bool>(start);
     ++writes_;
     timer_->cancel();
-    if (written && !timed_out_) co_return absl::OkStatus();
+    if (written && !cut_off_) co_return absl::OkStatus();
     cancellation_->Cancel();
     co_return base::Cancelled("the client went away");
   }
@@ -225,7 +225,7 @@ class StreamCall final : public ::grpc::ServerWriteReactor<::grpc::ByteBuffer>,
   // The strand only.
   std::optional<boost::asio::steady_timer> timer_;
   std::int64_t writes_ = 0;  // Counts at each one's start and end.
-  bool timed_out_ = false;
+  bool cut_off_ = false;
   base::Mutex mu_;
   bool done_ GUARDED_BY(mu_) = false;  // The context goes when OnDone returns.
 };

@@ -16,10 +16,9 @@
 
 namespace tollgate::pipeline {
 
-using std::chrono::steady_clock;
-
 namespace {
 
+constexpr char kMaking[] = "its texts were made tokens";
 constexpr std::size_t kIdBytesMost = 80;  // What one has been seen to spell.
 
 }  // namespace
@@ -28,7 +27,7 @@ constexpr std::size_t kIdBytesMost = 80;  // What one has been seen to spell.
 absl::Status EmbedRequest::ReadInputs() {
   for (std::size_t i = 0; i < ask_.tokens.size(); ++i) {
     if (!ask_.tokens[i]) continue;
-    TG_RETURN_IF_ERROR(MayGoOn());
+    if (auto stop = MustStop(kMaking)) return std::move(stop->status);
     const std::size_t ids = ask_.tokens[i]->size();
     if (static_cast<std::int64_t>(ids) > model_.context_tokens) return TooLong(i, ids, model_.context_tokens);
     auto text = with_.pool->TextOf(model_.name, *ask_.tokens[i]);
@@ -64,14 +63,6 @@ std::int64_t EmbedRequest::Bytes() const {
   return TextBytes() + static_cast<std::int64_t>(more);
 }
 
-absl::Status EmbedRequest::MayGoOn() const {
-  if (cancellation_.cancelled()) return base::Cancelled("the client went away");
-  if (shared_.shutting_down.load(std::memory_order_relaxed)) return ShuttingDown();
-  if (steady_clock::now() >= deadline_)
-    return base::DeadlineExceeded("the request's deadline passed while its texts were made tokens: allow more time, or send fewer at once");
-  return absl::OkStatus();
-}
-
 absl::Status EmbedRequest::TooLong(std::size_t text, std::size_t tokens, std::int64_t most) const {
   return BadField(NameOf(text),
                   fmt::format("is {} tokens long{} and {} takes {}: shorten it, or cut it into several", tokens,
@@ -91,7 +82,7 @@ absl::StatusOr<std::vector<std::vector<std::int32_t>>> EmbedRequest::InputsOf(co
   std::vector<std::vector<std::int32_t>> inputs;
   std::int64_t all = 0;
   for (std::size_t i = first; i < prompt.size(); ++i) {
-    TG_RETURN_IF_ERROR(MayGoOn());
+    if (auto stop = MustStop(kMaking)) return std::move(stop->status);
     const std::string text = TextOf(prompt[i]);
     TG_ASSIGN(std::vector<std::int32_t> tokens, with_.pool->EmbedTokens(model, {text, query}));
     if (tokens.empty()) return BadField(NameOf(i), "has no tokens");

@@ -62,7 +62,6 @@ class EmbedRequest final : public Request {
 
   std::int64_t TextBytes() const;
   absl::Status CheckBytes() const;
-  absl::Status MayGoOn() const;  // While there is much to do before anything is on record.
   // INVALID_ARGUMENT: one has more than `most` tokens, or all together more than a job may have.
   absl::StatusOr<std::vector<std::vector<std::int32_t>>> InputsOf(const std::string& model, std::span<const policy::Message> prompt,
                                                                   std::int64_t most) const;

@@ -94,9 +94,9 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   co_return co_await Generate();
 }
 
-std::optional<Ending> Request::MustStop() const {
+std::optional<Ending> Request::MustStop(std::string_view during) const {
   Watch watch(with_, *principal_, model_.name, cancellation_, shared_.shutting_down, deadline_);
-  return watch.MustStopNow("its prompt was judged");
+  return watch.MustStopNow(during);
 }
 
 // It would hold up the I/O thread.

@@ -1,6 +1,8 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include <atomic>
+#include <future>
 #include <thread>
 
 #include "audit/journal_queue.h"
@@ -58,6 +60,23 @@ TEST_CASE("An overdue entry that was not sent is never written") {
   CHECK(base::DetailOf(status)->retry_after_ms == 2000);
   CHECK(bed.Take().empty());
   CHECK(bed.queue.empty());
+}
+
+TEST_CASE("The watch sleeps while nothing comes, and what is added then still becomes overdue") {
+  Bed bed;
+  std::atomic<int> looks = 0;
+  std::promise<Result> answered;
+  std::thread watch([&] {
+    while (bed.queue.Expire(kTick)) ++looks;
+  });
+  while (looks < 20) std::this_thread::yield();
+  auto pending = bed.Make(v1::RECORD_KIND_REQUEST, 1, kOver);
+  pending->done = [&](Result result) { answered.set_value(std::move(result)); };
+  REQUIRE(bed.queue.Add(pending));
+  CHECK(absl::IsUnavailable(answered.get_future().get().status()));
+  bed.queue.Stop();
+  watch.join();
+  CHECK(looks < 100);  // Else it went on looking.
 }
 
 TEST_CASE("A REQUEST that was sent before it was overdue, and turns out durable, is handed over to be closed") {
