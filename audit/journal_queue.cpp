@@ -44,8 +44,8 @@ absl::Status InDoubt(v1::RecordKind kind, std::string_view what) {
   detail.reason = "AUDIT_IN_DOUBT";
   detail.may_retry = false;
   return base::WithDetail(
-      base::Unavailable(fmt::format("{}; {}, but this may be on record, and billed: look it up before it is asked for again", what,
-                                    Consequence(kind))),
+      base::Unavailable(
+          fmt::format("{}; {}, but this may be on record, and billed: look it up before it is asked for again", what, Consequence(kind))),
       detail);
 }
 

@@ -165,8 +165,8 @@ void FairQueue::OrderPrompts(std::vector<Sequence*>& prompts) {
 }
 
 void FairQueue::BringsPrompt(TenantAccount& tenant, std::optional<double> least) const {
-  tenant.worked = least ? std::clamp(tenant.worked, *least - kShortPromptTokens, *least + kShortPromptTokens)
-                        : std::max(tenant.worked, last_worked_);
+  tenant.worked =
+      least ? std::clamp(tenant.worked, *least - kShortPromptTokens, *least + kShortPromptTokens) : std::max(tenant.worked, last_worked_);
 }
 
 void FairQueue::WorkedPrompt(Sequence& sequence, std::int64_t tokens) {

@@ -48,7 +48,7 @@ class Watch {
   // `during`: what its deadline would break off, for the caller.
   std::optional<Ending> MustStop(std::string_view during = "its output was made");
   std::optional<Ending> MustStopNow(std::string_view during);  // The same, and authority is asked whenever it was asked last.
-  std::chrono::steady_clock::time_point NextLook() const;  // When it is to be asked again, if nothing happens before.
+  std::chrono::steady_clock::time_point NextLook() const;      // When it is to be asked again, if nothing happens before.
 
  private:
   const Collaborators& with_;

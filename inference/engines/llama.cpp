@@ -159,9 +159,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const ModelOptions& model, ModelInf
   if (model.strict)
     info.strict = {LlamaVersion(), LlamaProcessor(), threads, step_tokens_max, model.context_tokens, std::string(Name(model.kv))};
   vocab.format().Describe(info);
-  auto engine = std::make_unique<LlamaEngine>(std::move(info), std::move(checked.header), std::move(weights), std::move(context),
-                                              std::move(vocab), step_tokens_max, PrefixBytesMax(model), DeviceCuts(model, plan),
-                                              model.in_own_process, clock);
+  auto engine =
+      std::make_unique<LlamaEngine>(std::move(info), std::move(checked.header), std::move(weights), std::move(context), std::move(vocab),
+                                    step_tokens_max, PrefixBytesMax(model), DeviceCuts(model, plan), model.in_own_process, clock);
   if (model.kv_tokens > 0 && !engine->Info().rewinds) {
     return base::FailedPrecondition(
         "what this model keeps of a context cannot be told apart by token (it is recurrent, or forgets old tokens), so that its slots "

@@ -12,8 +12,8 @@
 //                                     median; about 1, and as many prompt tokens are worked through, or the program ends
 //   cancel.steps_p99                  steps that ended between a cancel and its sequence's end; at most 1
 //
-// `fairness_bench N…`: victims alone, with prompts of so many tokens. TOLLGATE_BENCH_WINDOWS (default 3), TOLLGATE_BENCH_RUNS (default 8 times to first token for each prompt length, alone and
-// beside).
+// `fairness_bench N…`: victims alone, with prompts of so many tokens. TOLLGATE_BENCH_WINDOWS (default 3), TOLLGATE_BENCH_RUNS (default 8
+// times to first token for each prompt length, alone and beside).
 #include <algorithm>
 #include <atomic>
 #include <chrono>

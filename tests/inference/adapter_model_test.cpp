@@ -176,7 +176,7 @@ TEST_CASE("An adapter of another model, a cut file, another digest and what does
   refused(swapped, kFailedPrecondition, "is not the file that was registered");
   if (!test::OnGpu())  // Whose room is what its memory has.
     refused(WriteAdapter(folder, TinyAdapter{.rank = 512, .only = {}}.For(tiny.Bytes()), "tiny", "large"), kResourceExhausted,
-          "MiB are free");
+            "MiB are free");
   refused(WriteAdapter(folder, good, "none", "a"), kNotFound, "model none is not loaded");
   refused(WriteAdapter(folder, good, "tiny", "scale", 17), kInvalidArgument, "its scale is 17");
   AdapterOptions gone = WriteAdapter(folder, good, "tiny", "gone");

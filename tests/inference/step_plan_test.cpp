@@ -29,10 +29,10 @@ struct Watch {
   std::map<int, std::int64_t> left;                                                              // Of the prompt, by open slot.
   std::vector<std::string> events;                                                               // "step 0:64 1:0", "close 0".
   std::vector<std::string> faults;
-  std::map<int, base::TeamId> tenant;                                                            // Of an open slot.
-  std::map<base::TeamId, std::int64_t> worked;                                                   // Prompt tokens.
-  int mixed = 0;            // Steps with decoding sequences and prompts.
-  microseconds longest{0};  // Step.
+  std::map<int, base::TeamId> tenant;           // Of an open slot.
+  std::map<base::TeamId, std::int64_t> worked;  // Prompt tokens.
+  int mixed = 0;                                // Steps with decoding sequences and prompts.
+  microseconds longest{0};                      // Step.
 };
 
 // The scripted engine on a machine of known costs, each step held against a budget of its own that learns the same.

@@ -24,8 +24,7 @@ TEST_CASE("The banner has the keys and a line for each kind of client") {
   for (const char* line :
        {"\nbuild/dev/bin/tollgate demo\n", "\nbuild/dev/bin/tollgate chat -v --temperature 0 --max-tokens 60 \"Why is the sky blue?\"\n",
         "\ncurl -N http://127.0.0.1:18080/v1/chat/completions ", "\ngrpcurl -plaintext -H 'authorization: Bearer tg_dev_web' ",
-        "127.0.0.1:18081 tollgate.v1.Inference/ChatStream\n",
-        "\npython3 -m venv var/openai && var/openai/bin/pip install openai\n",
+        "127.0.0.1:18081 tollgate.v1.Inference/ChatStream\n", "\npython3 -m venv var/openai && var/openai/bin/pip install openai\n",
         "\nOPENAI_BASE_URL=http://127.0.0.1:18080/v1 OPENAI_API_KEY=tg_dev_web var/openai/bin/python -c 'from openai import OpenAI",
         "\nOPENAI_BASE_URL=http://127.0.0.1:18080/v1 OPENAI_API_KEY=tg_dev_web node --input-type=module -e 'import OpenAI",
         "http://127.0.0.1:18084/metrics", "tg_dev_owner"}) {

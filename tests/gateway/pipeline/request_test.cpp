@@ -227,7 +227,8 @@ TEST_CASE("Authority that ends while a request is on its way is seen before anyt
                       {"the team is blocked", [](auto& world) { world.BlockTeam(); }, "TEAM_BLOCKED"}};
   for (const Row& row : rows) {
     DYNAMIC_SECTION(row.name << ", before it is on record") {
-      test::World world(std::string(kPolicy) + "  - {id: few, detect: {request: any}, do: {rate_limit: {requests: 9, per: hour, by: key}}}\n");
+      test::World world(std::string(kPolicy) +
+                        "  - {id: few, detect: {request: any}, do: {rate_limit: {requests: 9, per: hour, by: key}}}\n");
       world.gates.on_pass = [&] { row.end(world); };
       CHECK(ReasonOf(std::get<Failure>(world.Chat(world.Ask("hello"))).status) == row.reason);
       CHECK(world.Kinds() == "");
