@@ -26,6 +26,10 @@ absl::Status WithDetail(absl::Status status, const ErrorDetail& detail) {
   return status;
 }
 
+absl::Status DeadlinePassed(std::string_view message) {
+  return WithDetail(DeadlineExceeded(message), {.reason = "DEADLINE_EXCEEDED", .may_retry = false});
+}
+
 std::optional<ErrorDetail> DetailOf(const absl::Status& status) {
   const auto payload = status.GetPayload(kTypeUrl);
   v1::ErrorDetail message;

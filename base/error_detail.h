@@ -23,6 +23,9 @@ struct ErrorDetail {
 
 absl::Status WithDetail(absl::Status status, const ErrorDetail& detail);
 
+// DEADLINE_EXCEEDED of a request that has cost something: sent again it would cost that again, and take as long.
+absl::Status DeadlinePassed(std::string_view message);
+
 // What WithDetail attached; nothing if nothing was.
 std::optional<ErrorDetail> DetailOf(const absl::Status& status);
 

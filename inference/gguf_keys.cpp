@@ -256,6 +256,15 @@ absl::Status CheckLatent(const GgufHeader& header) {
   return absl::OkStatus();
 }
 
+// libllama would open the others by itself, by names that it makes of this one's.
+absl::Status CheckWhole(const GgufHeader& header) {
+  const auto count = header.numbers.find("split.count");
+  const bool told = count != header.numbers.end() || header.strings.contains("split.count") || header.reals.contains("split.count") ||
+                    header.array_lengths.contains("split.count");
+  if (!told || (count != header.numbers.end() && count->second == 1)) return absl::OkStatus();
+  return Bad("is one of the files of a split model: make one of them with `llama-gguf-split --merge`");
+}
+
 absl::Status CheckTogether(const GgufHeader& header) {
   const std::string& arch = header.architecture;
   if (Holds(kNoModels, arch)) return Bad("holds no model that works alone ({})", arch);
@@ -303,7 +312,7 @@ absl::Status CheckKeys(GgufHeader& header, std::span<const std::string_view> tok
   if (const auto t = header.strings.find("tokenizer.chat_template"); t != header.strings.end()) header.chat_template = t->second;
   if (header.tensors == 0)
     return base::InvalidArgument("the GGUF file holds no tensors: it is a vocabulary or a part of a split model, not a model");
-  return absl::OkStatus();
+  return CheckWhole(header);
 }
 
 }  // namespace tollgate::inference

@@ -246,9 +246,8 @@ absl::Status Replica::StatusOf(EndReason reason, std::int64_t decoded) const {
   switch (reason) {
     case EndReason::kCancelled: return base::Cancelled("the request was cancelled");
     case EndReason::kDeadline:
-      if (embeds_)
-        return base::DeadlineExceeded("the deadline passed before all inputs were worked through; allow more time or send fewer");
-      return base::DeadlineExceeded(
+      if (embeds_) return base::DeadlinePassed("the deadline passed before all inputs were worked through; allow more time or send fewer");
+      return base::DeadlinePassed(
           fmt::format("the deadline passed after {} output tokens; allow more time or ask for fewer tokens", decoded));
     case EndReason::kQueueTimeout:
       detail.reason = "QUEUE_TIMEOUT";

@@ -90,6 +90,29 @@ void CheckUpstream(const std::string& path, const tollgate::v1::Config::Model& m
                     fmt::format("{}.upstream.certificate_file and key_file go together; set both or none", path));
 }
 
+// What a model's memory can be: see inference::CheckModel, which refuses the same to whoever asks in another way.
+void CheckMemory(const std::string& path, const tollgate::v1::Config::Model& model, Reader& reader) {
+  for (const char* field : {".engine", ".slots", ".context_tokens", ".kv_tokens", ".strict", ".pooling"}) {
+    if (!reader.IsSound(path + field)) return;
+  }
+  const std::int64_t all = std::int64_t{model.slots()} * model.context_tokens();
+  const bool chats_here = model.engine() != "openai" && model.pooling() == "none";
+  if (model.strict() && !chats_here)
+    reader.Complain(
+        path + ".strict",
+        fmt::format("{}.strict is true; strict answers are of models that chat in this process: leave it out with engine openai "
+                    "and with pooling",
+                    path));
+  if (model.kv_tokens() == 0) return;
+  if (!chats_here) {
+    reader.Complain(path + ".kv_tokens", fmt::format("{}.kv_tokens is set; leave it out with engine openai and with pooling", path));
+  } else if (model.kv_tokens() < model.context_tokens() || model.kv_tokens() >= all) {
+    reader.Complain(path + ".kv_tokens",
+                    fmt::format("{}.kv_tokens is {}; it must be at least context_tokens, {}, and less than slots x context_tokens, {}",
+                                path, model.kv_tokens(), model.context_tokens(), all));
+  }
+}
+
 void CheckModels(const tollgate::v1::Config& config, Reader& reader) {
   std::map<std::string, int> names;
   for (int i = 0; i < config.pool().models_size(); ++i) {
@@ -100,6 +123,7 @@ void CheckModels(const tollgate::v1::Config& config, Reader& reader) {
       reader.Complain(path + ".file", fmt::format("{}.file is missing; engine llama needs the path of a GGUF file", path));
     }
     if (engine_sound && model.engine() == "openai") CheckUpstream(path, model, reader);
+    CheckMemory(path, model, reader);
     if (const auto [at, fresh] = names.emplace(model.name(), i); !fresh && !model.name().empty()) {
       reader.Complain(path + ".name", fmt::format("{}.name is \"{}\", as pool.models[{}] has it already; names must differ", path,
                                                   model.name(), at->second));
@@ -155,6 +179,8 @@ tollgate::v1::Config Defaults() {
 absl::StatusOr<tollgate::v1::Config> Parse(std::string_view yaml, const std::string& name, const std::string& folder) {
   if (yaml.size() > kFileBytesMax)
     return base::InvalidArgument(fmt::format("{}:1:1: the file has {} bytes; at most {} are read", name, yaml.size(), kFileBytesMax));
+  if (yaml.starts_with("\xFF\xFE") || yaml.starts_with("\xFE\xFF"))
+    return base::InvalidArgument(fmt::format("{}:1:1: the file is UTF-16; save it as UTF-8", name));
   tollgate::v1::Config config;
   Reader reader(name, folder);
   try {

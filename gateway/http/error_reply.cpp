@@ -128,6 +128,16 @@ ErrorReply PlainError(int http_status, std::string_view code, std::string_view m
   return reply;
 }
 
+ErrorReply NotHttp() { return PlainError(400, "bad_request", "The request is not valid HTTP/1.1; send it with a common HTTP client."); }
+
+ErrorReply BodyTooLarge(std::int64_t bytes_max) {
+  return PlainError(413, "request_too_large", fmt::format("The request body is larger than {} bytes; send a shorter prompt.", bytes_max));
+}
+
+ErrorReply HeadTooLarge(std::int64_t bytes_max) {
+  return PlainError(431, "headers_too_large", fmt::format("The request's headers are larger than {} bytes; send fewer.", bytes_max));
+}
+
 std::string FormatReset(std::int64_t ms) {
   if (ms < 0) ms = 0;
   if (ms < 1000) return fmt::format("{}ms", ms);

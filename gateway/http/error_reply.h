@@ -2,6 +2,7 @@
 // thread-safe. README.md has the table.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,11 @@ ErrorReply ToErrorReply(const absl::Status& status);
 
 // Errors of HTTP itself, which have no absl code: 404 of a path, 405, 408, 413, 415, 431. Never worth a retry.
 ErrorReply PlainError(int http_status, std::string_view code, std::string_view message);
+
+// A request that cannot be read; the limits in bytes.
+ErrorReply NotHttp();
+ErrorReply BodyTooLarge(std::int64_t bytes_max);
+ErrorReply HeadTooLarge(std::int64_t bytes_max);
 
 // "12ms", "1.5s", "6m0s", "1h0m0s", as the x-ratelimit-reset-* headers have it.
 std::string FormatReset(std::int64_t ms);

@@ -21,8 +21,9 @@ class Exchange {
   virtual std::string_view method() const = 0;
   virtual std::string_view target() const = 0;                                      // As sent: path and query.
   virtual std::optional<std::string_view> Header(std::string_view name) const = 0;  // Nothing when absent or sent more than once.
-  virtual const std::string& body() const = 0;
-  virtual const std::string& source() const = 0;                       // Peer address without port.
+  virtual bool has_body() const = 0;                                                // Whether one was announced.
+  virtual const std::string& body() const = 0;                                      // Empty before a doorkeeper.
+  virtual const std::string& source() const = 0;                                    // Peer address without port.
   virtual std::chrono::steady_clock::time_point received() const = 0;  // When the request was whole; its head, for a doorkeeper.
   virtual const std::shared_ptr<pipeline::Cancellation>& cancellation() const = 0;  // Cancelled when the client goes away.
 

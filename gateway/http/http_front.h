@@ -24,9 +24,9 @@ struct HttpOptions {
   net::ListenerOptions listener;
   std::int64_t header_bytes_max = 16 * 1024;       // Beyond it 431.
   std::int64_t body_bytes_max = 4 * 1024 * 1024;   // Beyond it 413, before it is read.
-  int header_timeout_ms = 10'000;                  // From a request's first byte (or a connection's start) to its headers' end.
+  int header_timeout_ms = 10'000;                  // From a request's first byte to its headers' end.
   int body_timeout_ms = 30'000;                    // From the headers' end to the body's.
-  int idle_timeout_ms = 75'000;                    // Between requests on a kept-alive connection.
+  int idle_timeout_ms = 75'000;                    // Before a connection's first request, and between requests.
   int write_timeout_ms = 30'000;                   // For one write to be taken by the client.
   int comment_ms = 15'000;                         // On a quiet stream, a `: keep-alive` comment is sent this often.
   std::string system_fingerprint = "fp_tollgate";  // In every completion.

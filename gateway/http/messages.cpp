@@ -96,6 +96,7 @@ absl::Status ReadMessage(const std::string& at, const json::value& value, v1::Ch
       if (field.value().is_null()) continue;
       TG_RETURN_IF_ERROR(ReadToolCalls(at + ".tool_calls", field.value(), message));
     } else if (key == "tool_call_id") {
+      if (field.value().is_null()) continue;
       TG_ASSIGN(*message.mutable_tool_call_id(), ReadString(at + ".tool_call_id", field.value()));
     } else {
       TG_RETURN_IF_ERROR(CheckEcho(at, key, field.value()));

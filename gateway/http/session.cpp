@@ -75,6 +75,7 @@ class BeastSession final : public Session, public Exchange, public std::enable_s
   std::string_view method() const override { return View(parser_->get().method_string()); }
   std::string_view target() const override { return View(parser_->get().target()); }
   std::optional<std::string_view> Header(std::string_view name) const override;
+  bool has_body() const override { return parser_->is_done() ? !parser_->get().body().empty() : true; }
   const std::string& body() const override { return parser_->get().body(); }
   const std::string& source() const override { return source_; }
   Mono::time_point received() const override { return received_; }
@@ -116,6 +117,7 @@ class BeastSession final : public Session, public Exchange, public std::enable_s
   Timer write_ended_;  // Cancelled when a write ends, to wake who waits for it.
   beast::flat_buffer buffer_;
   std::optional<http::request_parser<http::string_body>> parser_;
+  std::optional<http::fields> head_;  // Without what follows a body in chunks.
   std::shared_ptr<pipeline::Cancellation> cancellation_ = std::make_shared<pipeline::Cancellation>();
   Mono::time_point received_{};
   bool idle_ = false;  // Waiting for a request's first byte.
@@ -171,7 +173,8 @@ void BeastSession::Cut() {
 }
 
 std::optional<std::string_view> BeastSession::Header(std::string_view name) const {
-  const auto [first, last] = parser_->get().equal_range(beast::string_view(name.data(), name.size()));
+  const http::fields& fields = head_ ? *head_ : parser_->get().base();
+  const auto [first, last] = fields.equal_range(beast::string_view(name.data(), name.size()));
   if (first == last || std::next(first) != last) return std::nullopt;
   return View(first->value());
 }
@@ -194,6 +197,7 @@ async::Awaitable<void> BeastSession::Run() {
 
 async::Awaitable<bool> BeastSession::ReadRequest() {
   parser_.emplace();
+  head_.reset();
   parser_->header_limit(static_cast<std::uint32_t>(context_.options.header_bytes_max));
   parser_->body_limit(static_cast<std::uint64_t>(context_.options.body_bytes_max));
   if (draining_) co_return false;
@@ -232,6 +236,12 @@ async::Awaitable<bool> BeastSession::Admit() {
   http_1_0_ = parser_->get().version() < 11;
   answered_ = false;
   keep_alive_ = false;
+  // Who stands before us may take such a request's end for elsewhere (RFC 9112 §6.3).
+  if (parser_->get().count(http::field::transfer_encoding) > 0 && (http_1_0_ || !parser_->chunked())) {
+    co_await Reject(http::error::bad_transfer_encoding);
+    co_return false;
+  }
+  if (parser_->chunked()) head_.emplace(parser_->get().base());  // Beast puts trailers among the headers, where a proxy did not see them.
   bool admitted = true;
   if (context_.doorkeeper) admitted = co_await context_.doorkeeper(*this);
   if (admitted) keep_alive_ = parser_->get().keep_alive();
@@ -249,8 +259,7 @@ async::Awaitable<bool> BeastSession::Feed(std::size_t bytes) {
       co_return false;
     }
   }
-  const bool read = co_await ReadSome(bytes);
-  co_return read;
+  co_return co_await ReadSome(bytes);
 }
 
 async::Awaitable<bool> BeastSession::ReadSome(std::size_t bytes) {
@@ -266,16 +275,9 @@ async::Awaitable<bool> BeastSession::ReadSome(std::size_t bytes) {
 
 async::Awaitable<void> BeastSession::Reject(Error error) {
   keep_alive_ = false;
-  ErrorReply reply = PlainError(400, "bad_request", "The request is not valid HTTP/1.1; send it with a common HTTP client.");
-  if (error == http::error::body_limit) {
-    reply =
-        PlainError(413, "request_too_large",
-                   "The request body is larger than " + std::to_string(context_.options.body_bytes_max) + " bytes; send a shorter prompt.");
-  } else if (error == http::error::header_limit) {
-    reply =
-        PlainError(431, "headers_too_large",
-                   "The request's headers are larger than " + std::to_string(context_.options.header_bytes_max) + " bytes; send fewer.");
-  }
+  const ErrorReply reply = error == http::error::body_limit     ? BodyTooLarge(context_.options.body_bytes_max)
+                           : error == http::error::header_limit ? HeadTooLarge(context_.options.header_bytes_max)
+                                                                : NotHttp();
   co_await Respond(reply.http_status, "application/json", reply.headers, reply.body);
 }
 
@@ -333,14 +335,10 @@ async::Awaitable<bool> BeastSession::BeginStream(const Headers& headers, std::st
                                  headers, context_.clock.Wall());
   bytes += Framed(first);
   CommentLater();
-  const bool written = co_await Write(std::move(bytes));
-  co_return written;
+  co_return co_await Write(std::move(bytes));
 }
 
-async::Awaitable<bool> BeastSession::Send(std::string data) {
-  const bool written = co_await Write(Framed(data));
-  co_return written;
-}
+async::Awaitable<bool> BeastSession::Send(std::string data) { co_return co_await Write(Framed(data)); }
 
 async::Awaitable<void> BeastSession::EndStream(std::string last, bool close) {
   answered_ = true;

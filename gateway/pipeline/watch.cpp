@@ -69,7 +69,7 @@ std::optional<Ending> Watch::MustStop(std::string_view during) {
   }
   const auto now = steady_clock::now();
   if (now >= deadline_)
-    return Ended("DEADLINE", base::DeadlineExceeded(
+    return Ended("DEADLINE", base::DeadlinePassed(
                                  fmt::format("the request's deadline passed while {}: allow more time, or ask for fewer tokens", during)));
   if (now < next_authority_check_) return std::nullopt;
   next_authority_check_ = now + with_.options.authority_check;

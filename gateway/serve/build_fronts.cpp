@@ -74,6 +74,7 @@ absl::Status BuildFronts(Parts& parts) {
 
 std::vector<std::string> NotReady(const Parts& parts) {
   std::vector<std::string> reasons;
+  if (parts.draining) reasons.push_back("instance: it is being stopped, and takes no new requests");
   const audit::Health journal = parts.journal->health();
   if (journal.state != audit::Health::State::kGood) reasons.push_back("journal: " + journal.reason);
   if (auto snapshot = parts.directory->InForce(); !snapshot.ok()) reasons.push_back("directory: " + base::Message(snapshot.status()));

@@ -35,6 +35,7 @@ struct Parts {
   bool dev = false;
   std::string build;
   base::WallTime started;
+  std::atomic<bool> draining = false;  // It is being stopped.
   std::unique_ptr<InstallationSecrets> secrets;
   std::unique_ptr<audit::Keys> keys;
   std::unique_ptr<audit::PostgresJournal> journal;

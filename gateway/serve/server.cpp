@@ -95,6 +95,7 @@ void Server::Drain() {
   if (std::exchange(impl_->drained, true)) return;
   Parts& parts = impl_->parts;
   const auto deadline = steady_clock::now() + milliseconds(parts.config.drain_ms());
+  parts.draining = true;
   if (parts.admin) parts.admin->Stop();
   if (parts.models) parts.models->Stop();
   if (parts.grpc) parts.grpc->SetServing(false);

@@ -51,6 +51,7 @@ struct Slot {
   UpstreamCall call;
   base::MonoTime progress_at;  // When its last token came, or it began.
   std::int64_t seen = 0;       // Tokens that had come by then.
+  bool told = false;           // That the end was told was seen.
 };
 
 class UpstreamEngine final : public Engine {
@@ -197,6 +198,7 @@ class UpstreamEngine final : public Engine {
     slot.request = std::move(request);
     slot.progress_at = clock_.Mono();
     slot.seen = 0;
+    slot.told = false;
     return absl::OkStatus();
   }
 
@@ -209,8 +211,10 @@ class UpstreamEngine final : public Engine {
       slot.reported.worked = true;
     }
     if (!slot.request->over()) {
-      const bool begun = slot.request->given() > 0;
-      if (now - slot.progress_at < (begun ? options_.stall_timeout : options_.first_token_timeout)) return;
+      const bool begun = slot.request->given() > 0, told = slot.request->told_end();
+      if (told && !std::exchange(slot.told, true)) slot.progress_at = now;
+      const milliseconds patience = begun ? options_.stall_timeout : options_.first_token_timeout;
+      if (now - slot.progress_at < (told ? std::min(kTail, patience) : patience)) return;
       fleet_->Cancel(slot.call);
       slot.request->Fail(
           base::Unavailable(begun ? "the upstream stopped in the middle of its answer" : "the upstream did not begin its answer"));

@@ -98,11 +98,14 @@ void UpstreamRequest::OnEnd(int http_status, const absl::Status& status) {
     status_ = base::Unavailable("the upstream ended its answer in the middle");
   }
   endpoint_failed_ = may_retry_ = !status_.ok();
-  if (all_given()) {  // Nothing is missing but its goodbye.
-    status_ = absl::OkStatus();
-    if (finish_.empty()) finish_ = "length";
-  }
+  if (all_given() || told_end()) Complete();
   if (status_.ok() && stopped()) EndTurn();
+}
+
+// Nothing is missing but its goodbye.
+void UpstreamRequest::Complete() {
+  status_ = absl::OkStatus();
+  if (finish_.empty()) finish_ = "length";
 }
 
 void UpstreamRequest::EndTurn() {
@@ -120,9 +123,10 @@ void UpstreamRequest::AddUnseen() {
 void UpstreamRequest::Fail(const absl::Status& status) {
   over_ = endpoint_failed_ = may_retry_ = true;
   status_ = status;
-  if (!all_given()) return;
-  status_ = absl::OkStatus();
-  finish_ = "length";
+  if (bad_.ok()) AddUnseen();
+  if (!all_given() && !told_end()) return;
+  Complete();
+  if (stopped()) EndTurn();
 }
 
 }  // namespace tollgate::inference

@@ -42,6 +42,7 @@ class UpstreamRequest final : public base::HttpSink {
   std::int64_t given() const { return given_; }  // Tokens that came, at most max_tokens.
   std::int64_t seen() const { return given_ - unseen_; }
   bool all_given() const { return given_ == max_tokens_; }
+  bool told_end() const { return bad_.ok() && given_ > 0 && !finish_.empty(); }  // Usage may come still, and the goodbye.
 
   // The answer is whole, or there will be no more of it.
   bool over() const { return over_; }
@@ -63,6 +64,7 @@ class UpstreamRequest final : public base::HttpSink {
  private:
   absl::Status Take(UpstreamEvent event);
   absl::Status Add(const UpstreamEvent& event);
+  void Complete();
   void EndTurn();
   void AddUnseen();
 

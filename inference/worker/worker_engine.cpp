@@ -122,6 +122,7 @@ class WorkerEngine final : public Engine {
     for (int i = 0; i < reply_.outputs_size(); ++i) {
       outputs.push_back(FromMessage(reply_.outputs(i), tops_[static_cast<std::size_t>(i)]));
       if (!IsSound(outputs.back())) return NoAnswer();
+      asked_[static_cast<std::size_t>(outputs.back().slot)] = false;  // Once a step.
     }
     return absl::OkStatus();
   }
@@ -317,7 +318,7 @@ class WorkerEngine final : public Engine {
 
   // The replica's thread only.
   std::vector<std::int64_t> opened_in_;  // By slot: the number of the process that it is open in; 0: closed.
-  std::vector<bool> asked_;              // By slot: whether the step works on it.
+  std::vector<bool> asked_;              // By slot: whether an answer of the step is to come for it.
   std::map<int, Adapter> adapters_;      // By the handle that this side gave.
   int last_adapter_ = 0;
   std::vector<int> handles_;        // Scratch of Translate.

@@ -338,7 +338,7 @@ TEST_CASE("SIGTERM lets running requests end, refuses new ones, and ends what ta
   }
   REQUIRE(Eventually([&] { return books.Requests() == before + 8; }));
   world.gateway->process().Signal(SIGTERM);
-  CHECK(Eventually([&] { return !world.gateway->Ready(); }));
+  CHECK(Eventually([&] { return world.gateway->Readiness() == 503; }));  // While requests run.
   for (const Surface surface : kSurfaces)
     CHECK_FALSE(Ask(world.ports(), surface, {.key = world.key, .prompt = "hello", .patience = milliseconds(5000)}).done);
   CHECK(world.gateway->process().Wait(milliseconds(15'000)) == 0);

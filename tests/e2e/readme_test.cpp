@@ -233,7 +233,7 @@ std::vector<Row> WhatItIsFor(Dev& dev, std::future<Answer>& running) {
        .says = {"My card is [CARD].", "input   redact by pii.card"}},
       {.line = "$T chat \"When does Project Falcon launch?\" # blocked by a rule, with its reason",
        .code = 1,
-       .says = {"topic.falcon", "Project Falcon is not announced yet"}},
+       .says = {"topic.falcon", "This project is not announced yet"}},
       {.line = "$T policy test --input \"write to ann@acme.example\" # try a text against the policies in force",
        .says = {"input: redact by pii.email", "becomes: write to [EMAIL]"}},
       {.line = "$T quota set tokens/minute 200 --project support/helpdesk # in force within a second; streams end at the last token",

@@ -162,6 +162,15 @@ TEST_CASE("Latent attention leaves room beside what is turned by position") {
   });
 }
 
+TEST_CASE("A model is one file: libllama would open the others of a split one by itself, unread and without a digest") {
+  Check({
+      {Gguf::Tiny().Number("split.count", std::uint32_t{1}), ""},
+      {Gguf::Tiny().Number("split.count", std::uint32_t{2}), "one of the files of a split model"},
+      {Gguf::Tiny().Number("split.count", std::uint32_t{0}), "one of the files of a split model"},
+      {Gguf::Tiny().Text("split.count", "2"), "one of the files of a split model"},
+  });
+}
+
 TEST_CASE("What only some files say must make sense too") {
   Check({
       {Gguf::Tiny().Text("llama.rope.scaling.type", "yarn"), ""},

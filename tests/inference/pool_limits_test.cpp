@@ -73,6 +73,7 @@ TEST_CASE("Deadlines end a sequence in the queue, parked and while it decodes; t
   Heard heard = HearAll(*late);
   CHECK(heard.end.reason == EndReason::kDeadline);
   CHECK(heard.end.status.code() == absl::StatusCode::kDeadlineExceeded);
+  CHECK_FALSE(base::DetailOf(heard.end.status).value_or(base::ErrorDetail{}).may_retry);
   CHECK(heard.end.tokens_decoded == 0);
   clock.Advance(seconds(10));
   heard = HearAll(*patient);

@@ -254,6 +254,20 @@ TEST_CASE("An answer whose tokens have all come is complete, though its end does
   }
 }
 
+TEST_CASE("An answer whose end was said is complete, though what it ends with does not come") {
+  base::ManualClock clock;
+  for (const std::string& last : {Event("", {}, "stop"), Event("", {}, "stop") + UsageEvent(8, 5) + kDone}) {
+    for (const bool cut : {false, true}) {
+      INFO(last << (cut ? " cut" : " held open"));
+      ScriptedUpstream server([&](Exchange& e) { Begun(e, 5), e.Write(last), cut ? e.Cut() : static_cast<void>(e.WaitGone()); });
+      const auto replica = StartUpstream(NoProbes(Upstream({server.url()})), clock);
+      const Heard heard = HearWhileTimePasses(*SubmitTo(*replica, AskUpstream(*replica)), clock);
+      CHECK(heard.end.reason == EndReason::kStop);
+      CHECK(heard.text == Said(0, 5));
+    }
+  }
+}
+
 TEST_CASE("Before the first token another server is tried; after it none is") {
   std::atomic<int> calls{0};
   std::function<void(Exchange&)> first;

@@ -49,7 +49,7 @@ TEST_CASE("A frozen process is noticed by its silence, while it works and while 
 }
 
 TEST_CASE("A process that answers what is no answer is killed; nothing of it reaches a stream") {
-  const std::string fault = GENERATE("babbles", "slot", "token", "bytes", "counts");
+  const std::string fault = GENERATE("babbles", "slot", "token", "bytes", "counts", "twice");
   INFO(fault);
   const auto pool = ProcessPool({"x/" + fault, "other"});
   const Heard heard = HearAll(*Submit(*pool, AskModel(*pool, "x/" + fault, "!tokens 1000")));

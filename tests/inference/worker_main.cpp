@@ -66,6 +66,7 @@ class FaultyEngine final : public Engine {
     if (fault_ == "slot") outputs.back().slot = inner_->Info().slots - 1;
     if (fault_ == "token") outputs.back().token = 1 << 30;
     if (fault_ == "bytes") outputs.back().bytes = long_text_;
+    if (fault_ == "twice") outputs.push_back(outputs.back());
     return absl::OkStatus();
   }
   absl::Status Rewind(int slot, std::int64_t output_tokens, std::span<const std::int32_t> banned) override {

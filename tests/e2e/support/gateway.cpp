@@ -43,7 +43,7 @@ int Gateway::Stop(milliseconds patience) {
   return process_->Wait(patience).value_or(-1);
 }
 
-bool Gateway::Ready() const { return Get(probes_, "/readyz").status == 200; }
+int Gateway::Readiness() const { return Get(probes_, "/readyz").status; }
 
 bool Gateway::Serving() const {
   namespace health = grpc::health::v1;

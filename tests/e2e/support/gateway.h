@@ -27,8 +27,9 @@ class Gateway {
   void Kill9() { process_->Kill9(); }
   // SIGTERM, and the exit code; -1 if it does not end.
   int Stop(milliseconds patience = milliseconds(20'000));
-  bool Ready() const;    // What /readyz says.
-  bool Serving() const;  // What gRPC's health says on the API's port.
+  bool Ready() const { return Readiness() == 200; }
+  int Readiness() const;  // The status of /readyz; 0: nobody answers.
+  bool Serving() const;   // What gRPC's health says on the API's port.
   std::string Metrics() const;
   int ModelProcess(const std::string& model) const;  // In which the model computes (pool.isolation: process); 0: there is none.
 

@@ -172,6 +172,14 @@ TEST_CASE("What is wrong is refused with its place and the remedy") {
       {"model twice", kGood + "pool:\n  models:\n    - {name: m, engine: scripted}\n    - {name: m, engine: scripted}\n",
        "t.yaml:10:8: pool.models[1].name is \"m\", as pool.models[0]"},
       {"model's digest", kGood + "pool:\n  models:\n    - {name: m, engine: scripted, sha256: abc}\n", "it must be 64 hexadecimal digits"},
+      {"too few cells to share", kGood + "pool:\n  models:\n    - {name: m, engine: scripted, kv_tokens: 1}\n",
+       "t.yaml:9:35: pool.models[0].kv_tokens is 1; it must be at least context_tokens, 2048, and less than slots x context_tokens, 16384"},
+      {"more cells than slots can use", kGood + "pool:\n  models:\n    - {name: m, engine: scripted, kv_tokens: 16384}\n",
+       "pool.models[0].kv_tokens is 16384; it must be"},
+      {"cells of what does not chat", kGood + "pool:\n  models:\n    - {name: m, engine: scripted, kv_tokens: 4096, pooling: rank}\n",
+       "pool.models[0].kv_tokens is set; leave it out"},
+      {"strict where nobody chats", kGood + "pool:\n  models:\n    - {name: m, engine: scripted, strict: true, pooling: mean}\n",
+       "pool.models[0].strict is true; strict answers are of models that chat"},
       {"missing file", kGood + "pool:\n  models:\n    - {name: m, file: gone.gguf}\n", "gone.gguf, which does not exist"},
       {"folder for a file", kGood + "pool:\n  models:\n    - {name: m, file: /tmp}\n", "names /tmp, which is not a file"},
       {"required field", "postgres:\n  url: host=/tmp\nsecrets:\n  root_key_file: root\n  pepper_file: pepper\n",
@@ -201,6 +209,7 @@ TEST_CASE("What is wrong is refused with its place and the remedy") {
       {"not YAML", "a: [1\nb: }", "this is not YAML"},
       {"two documents", kGood + "---\n" + kGood, "a second YAML document begins here; keep one"},
       {"empty", "", "t.yaml:1:1: the file is empty; `tollgate config example`"},
+      {"another encoding", "\xFF\xFEs\x01", "t.yaml:1:1: the file is UTF-16; save it as UTF-8"},
       {"a mere word", "hello", "t.yaml:1:1: the file must be a section"},
   }));
   INFO(row.what);

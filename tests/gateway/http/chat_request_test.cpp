@@ -66,6 +66,13 @@ TEST_CASE("Absent and null fields stay absent") {
   CHECK(request->chat.max_tokens() == 0);
   CHECK(request->chat.stop_size() == 0);
   CHECK(request->chat.end_user().empty());
+  const auto within =
+      ParseChatCompletion(R"({"model":"m","stream":true,"stream_options":{"include_usage":null,"include_obfuscation":null},"messages":[)"
+                          R"({"role":"user","content":"hi","name":null,"tool_calls":null,"tool_call_id":null}]})");
+  REQUIRE(within.ok());
+  CHECK_FALSE(within->include_usage);
+  CHECK(within->chat.messages(0).tool_call_id().empty());
+  CHECK_FALSE(ParseChatCompletion(R"({"model":"m","messages":[{"role":"tool","content":"hi","tool_call_id":null}]})").ok());
 }
 
 TEST_CASE("Bias, log-probabilities and JSON mode arrive, nothing of them by default") {

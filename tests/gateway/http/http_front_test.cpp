@@ -4,6 +4,8 @@
 #include <catch2/catch_test_macros.hpp>
 #include <string>
 
+#include <fmt/format.h>
+
 #include "fake_chat.h"
 #include "gateway/net/io_threads.h"
 #include "raw_client.h"
@@ -237,12 +239,49 @@ TEST_CASE("The key comes before the body: a stranger learns nothing of what a re
     CHECK(response.status == 401);
     CHECK(response.body == R"({"error":{"message":"no valid key","type":"invalid_request_error","param":null,"code":"invalid_api_key"}})");
   }
-  RawClient client(f.front->port());  // Nobody waits for a body that is only announced.
-  client.Send("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\nExpect: 100-continue\r\n\r\n");
-  RawResponse response = client.Read();
-  CHECK(response.status == 401);
-  CHECK(response.headers["connection"] == "close");
+  struct Row {
+    const char* line;
+    int status;
+  };
+  for (const Row& row : {Row{"POST /v1/chat/completions", 401}, Row{"PUT /v1/chat/completions", 405}, Row{"POST /v1/models", 405},
+                         Row{"POST /x", 404}, Row{"GET /healthz", 200}}) {
+    INFO(row.line);
+    RawClient client(f.front->port());  // Nobody waits for a body that is only announced, nor takes one in that is read by none.
+    client.Send(std::string(row.line) + " HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\nExpect: 100-continue\r\n\r\n");
+    RawResponse response = client.Read();
+    CHECK(response.status == row.status);
+    CHECK(response.headers["connection"] == "close");
+  }
   CHECK(f.chat.last().request.model().empty());
+}
+
+TEST_CASE("A request whose end others may see elsewhere is refused, and its connection ends") {
+  Fixture f;
+  for (const std::string coding : {"chunked, identity", "xchunked", "gzip", "identity"}) {
+    INFO(coding);
+    RawClient client(f.front->port());
+    client.Send("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: " + coding + "\r\n\r\n" + Request("GET", "/healthz"));
+    RawResponse response = client.Read();
+    CHECK(response.status == 400);
+    CHECK(response.headers["connection"] == "close");
+    CHECK(client.ReadToEnd().empty());
+  }
+  RawClient old(f.front->port());
+  old.Send("POST /v1/chat/completions HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+  CHECK(old.Read().status == 400);
+}
+
+TEST_CASE("What follows a body in chunks is no header") {
+  Fixture f;
+  const auto chunked = [](const std::string& trailer) {
+    return fmt::format(
+        "POST {} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{}\r\n0\r\n{}\r\n",
+        kChat, std::string_view(kUnary).size(), kUnary, trailer);
+  };
+  RawClient client(f.front->port());
+  client.Send(chunked("x-client-request-id: from-a-trailer\r\n"));
+  CHECK(client.Read().status == 200);
+  CHECK(f.chat.last().caller.client_request_id.empty());
 }
 
 TEST_CASE("Health, readiness and metrics answer on their listeners") {

@@ -374,7 +374,9 @@ TEST_CASE("A deadline ends the request with a record") {
   pipeline::Caller caller = world.NewCaller();
   caller.deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
   const auto outcome = world.ChatAs(caller, world.Ask("!hang"));
-  CHECK(std::get<Failure>(outcome).status.code() == absl::StatusCode::kDeadlineExceeded);
+  const absl::Status& status = std::get<Failure>(outcome).status;
+  CHECK(status.code() == absl::StatusCode::kDeadlineExceeded);
+  CHECK_FALSE(base::DetailOf(status).value_or(base::ErrorDetail{}).may_retry);  // It would be billed again.
   CHECK(world.Kinds() == "REQUEST FINAL");
   CHECK(world.journal.entries()[1].record.end().reason() == "DEADLINE");
   world.CheckBooks();
