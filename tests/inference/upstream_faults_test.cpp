@@ -239,10 +239,7 @@ TEST_CASE("An upstream that stalls is given up, also while it sends comments, wi
 TEST_CASE("An answer whose tokens have all come is complete, though its end does not") {
   base::ManualClock clock;
   for (const bool cut : {false, true}) {
-    ScriptedUpstream server([&](Exchange& e) {
-      Begun(e, 5);
-      cut ? e.Cut() : static_cast<void>(e.WaitGone());
-    });
+    ScriptedUpstream server([&](Exchange& e) { Begun(e, 5), cut ? e.Cut() : static_cast<void>(e.WaitGone()); });
     const auto replica = StartUpstream(NoProbes(Upstream({server.url()})), clock);
     SequenceRequest request = AskUpstream(*replica);
     request.max_tokens = 5;
@@ -256,14 +253,16 @@ TEST_CASE("An answer whose tokens have all come is complete, though its end does
 
 TEST_CASE("An answer whose end was said is complete, though what it ends with does not come") {
   base::ManualClock clock;
-  for (const std::string& last : {Event("", {}, "stop"), Event("", {}, "stop") + UsageEvent(8, 5) + kDone}) {
+  const std::string said = Event(Said(0, 5), {kWords, kWords + 1, kWords + 2, kWords + 3, kWords + 4}) + Event("", {}, "stop");
+  for (const std::string& more : {std::string(), UsageEvent(8, 5) + kDone}) {
     for (const bool cut : {false, true}) {
-      INFO(last << (cut ? " cut" : " held open"));
-      ScriptedUpstream server([&](Exchange& e) { Begun(e, 5), e.Write(last), cut ? e.Cut() : static_cast<void>(e.WaitGone()); });
+      INFO(cut << more);
+      ScriptedUpstream server([&](Exchange& e) { e.Begin(), e.Write(said + more), cut ? e.Cut() : static_cast<void>(e.WaitGone()); });
       const auto replica = StartUpstream(NoProbes(Upstream({server.url()})), clock);
-      const Heard heard = HearWhileTimePasses(*SubmitTo(*replica, AskUpstream(*replica)), clock);
-      CHECK(heard.end.reason == EndReason::kStop);
-      CHECK(heard.text == Said(0, 5));
+      const auto stream = SubmitTo(*replica, AskUpstream(*replica));
+      while (stream->tokens_decoded() < 5) std::this_thread::yield();
+      const Heard heard = HearWhileTimePasses(*stream, clock);
+      CHECK((heard.end.reason == EndReason::kStop && heard.text == Said(0, 5)));
     }
   }
 }
