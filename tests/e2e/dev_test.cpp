@@ -117,3 +117,17 @@ TEST_CASE("tollgate demo walks through the whole story without a model, too") {
   INFO(run.out << run.err);
   CHECK(run.code == 0);
 }
+
+TEST_CASE("A demo that is begun while tollgate dev starts waits for it") {
+  DevDir dir;
+  const std::string folder = dir.File("dev");
+  Process dev({TollgateBinary(), "dev", "--scripted", "--folder", folder, "--http-port", "0", "--grpc-port", "0", "--admin-port", "0",
+               "--probes-port", "0"});
+  REQUIRE(Eventually([&] { return std::filesystem::exists(folder + "/lock"); }));
+  const Finished run = RunTollgate({"demo", "--scripted", "--folder", folder}, milliseconds(180'000));
+  INFO(run.out << run.err);
+  CHECK(run.code == 0);
+  CHECK(run.out.find("starting one") == std::string::npos);
+  dev.Signal(SIGINT);
+  CHECK(dev.Wait(milliseconds(30'000)) == 0);
+}
