@@ -74,7 +74,7 @@ bool JournalQueue::Add(const PendingPtr& pending) {
       counts_.bytes += static_cast<std::int64_t>(pending->bytes);
       unanswered_.emplace(pending->id, pending);
       queue_.push_back(pending);
-      watch_sleeps = watch_sleeps_;
+      watch_sleeps = idle_ticks_ > kIdleTicks;
     }
   }
   if (answers.empty()) changed_.notify_one();  // Without the lock, at which who is woken would only wait.
@@ -228,9 +228,7 @@ bool JournalQueue::Expire(std::chrono::milliseconds tick) {
     base::Lock lock(mu_);
     idle_ticks_ = unanswered_.empty() ? idle_ticks_ + 1 : 0;
     if (idle_ticks_ > kIdleTicks) {
-      watch_sleeps_ = true;
       watch_.wait(lock.native(), [this]() REQUIRES(mu_) { return stopped_ || !unanswered_.empty(); });
-      watch_sleeps_ = false;
       idle_ticks_ = 0;
     }
     watch_.wait_for(lock.native(), tick, [this]() REQUIRES(mu_) { return stopped_; });

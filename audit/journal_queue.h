@@ -104,8 +104,7 @@ class JournalQueue {
   std::map<std::uint64_t, PendingPtr> unanswered_ GUARDED_BY(mu_);  // By age.
   std::vector<PendingPtr> late_ GUARDED_BY(mu_);
   std::uint64_t last_id_ GUARDED_BY(mu_) = 0;
-  int idle_ticks_ GUARDED_BY(mu_) = 0;  // In a row, with nothing unanswered.
-  bool watch_sleeps_ GUARDED_BY(mu_) = false;
+  int idle_ticks_ GUARDED_BY(mu_) = 0;  // In a row, with nothing unanswered; after many the watch sleeps.
   Counts counts_ GUARDED_BY(mu_);
   std::string trouble_[2] GUARDED_BY(mu_);
   bool closed_ GUARDED_BY(mu_) = false;

@@ -4,7 +4,6 @@
 #include "audit/key_writer.h"
 
 #include <algorithm>
-#include <iterator>
 
 #include "audit/binary_array.h"
 #include "audit/ownership.h"
@@ -39,14 +38,16 @@ void KeyWriter::Stop() {
 }
 
 void KeyWriter::Add(std::span<const PendingPtr> group) {
-  const auto has_key = [](const PendingPtr& pending) { return pending->key.has_value(); };
-  if (std::none_of(group.begin(), group.end(), has_key)) return;
+  bool waits = false;
   {
     base::Lock lock(mu_);
     if (stopping_) return;
-    std::copy_if(group.begin(), group.end(), std::back_inserter(waiting_), has_key);
+    for (const PendingPtr& pending : group) {
+      if (pending->key) waiting_.push_back(pending);
+    }
+    waits = !waiting_.empty();
   }
-  changed_.notify_one();
+  if (waits) changed_.notify_one();
 }
 
 bool KeyWriter::Pause(std::chrono::milliseconds time) {

@@ -30,8 +30,8 @@ class StepBudget {
   std::int64_t PromptTokens(std::int64_t decoding, std::int64_t waiting = 1) const {
     const std::int64_t room = std::max<std::int64_t>(max_ - decoding, 0);
     if (prompt_us_ <= 0) return std::min(room, kFirst);
-    const double alone = DecodeUs(decoding), gentle = kShare * alone, longest = kLongest * target_us_,
-                 chunk = (on_device_ ? kDeviceChunk : kChunk) * prompt_us_;
+    const double alone = DecodeUs(decoding), gentle = kShare * alone, longest = kLongest * target_us_;
+    const double chunk = (on_device_ ? kDeviceChunk : kChunk) * prompt_us_;
     const auto others = static_cast<double>(waiting - 1);
     const double crowd = decoding == 0 ? 0 : longest * others / (others + static_cast<double>(decoding));
     const double hurried = std::max(std::min(target_us_ - alone, chunk), crowd - alone);

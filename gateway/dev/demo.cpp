@@ -3,20 +3,18 @@
 // Tested by tests/e2e, which run it.
 #include "gateway/dev/demo.h"
 
-#include <cerrno>
 #include <csignal>
 #include <filesystem>
 #include <iostream>
 #include <thread>
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "gateway/cli/dev_files.h"
 #include "gateway/dev/demo_steps.h"
+#include "gateway/dev/dev.h"
 #include "gateway/dev/process.h"
 #include "gateway/dev/program_line.h"
 
@@ -30,24 +28,15 @@ absl::StatusOr<std::unique_ptr<DemoClient>> ConnectTo(const std::string& folder)
   return DemoClient::Connect(endpoints, std::move(keys));
 }
 
-// Whether a `tollgate dev` has the folder, ready or not yet: it holds the lock (dev.cpp).
-bool IsTaken(const std::string& folder) {
-  const int file = open((folder + "/lock").c_str(), O_RDWR | O_CLOEXEC);
-  if (file < 0) return false;
-  const bool taken = flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-  close(file);
-  return taken;
-}
-
-// To the `tollgate dev` that has the folder and is starting; not OK: it ended, or takes too long.
-absl::StatusOr<std::unique_ptr<DemoClient>> AwaitOther(const std::string& folder) {
-  const auto give_up = std::chrono::steady_clock::now() + kStartPatience;
-  auto client = ConnectTo(folder);
-  while (!client.ok() && IsTaken(folder) && std::chrono::steady_clock::now() < give_up) {
+// To the `tollgate dev` that has the folder, once it is ready; not OK: none has it, or it takes too long.
+absl::StatusOr<std::unique_ptr<DemoClient>> ConnectTo(const std::string& folder, std::chrono::seconds patience) {
+  const auto give_up = std::chrono::steady_clock::now() + patience;
+  for (bool told = false;; told = true) {
+    auto client = ConnectTo(folder);
+    if (client.ok() || !IsTaken(folder) || std::chrono::steady_clock::now() >= give_up) return client;
+    if (!told) std::cout << "A `tollgate dev` is starting here: waiting for it.\n" << std::flush;
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    client = ConnectTo(folder);
   }
-  return client;
 }
 
 // A `tollgate dev` of our own, ended with the object.
@@ -93,11 +82,7 @@ int Fail(const absl::Status& status) {
 
 int RunDemo(const cli::DemoCommand& command) {
   OwnDev own;
-  auto client = ConnectTo(command.folder);
-  if (!client.ok() && IsTaken(command.folder)) {
-    std::cout << "A `tollgate dev` is starting here: waiting for it.\n" << std::flush;
-    client = AwaitOther(command.folder);
-  }
+  auto client = ConnectTo(command.folder, kStartPatience);
   if (!client.ok()) {
     std::cout << "No `tollgate dev` runs here: starting one for the time of the demo.\n" << std::flush;
     if (const absl::Status started = own.Start(command); !started.ok()) return Fail(started);

@@ -63,9 +63,10 @@ absl::StatusOr<ModelChoice> ChooseModel(const cli::DevCommand& command) {
 }
 
 // One `tollgate dev` per folder. The lock goes with the process, however it ends.
+std::string LockOf(const std::string& folder) { return folder + "/lock"; }
+
 absl::Status Lock(const std::string& folder) {
-  const std::string path = folder + "/lock";
-  const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  const int file = open(LockOf(folder).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (file < 0)
     return base::FailedPrecondition(
         fmt::format("cannot write to {}: {}; choose another folder with --folder", folder, std::strerror(errno)));
@@ -163,6 +164,14 @@ absl::Status Run(const cli::DevCommand& command, const std::string& version) {
   return ended;
 }
 }  // namespace
+
+bool IsTaken(const std::string& folder) {
+  const int file = open(LockOf(folder).c_str(), O_RDWR | O_CLOEXEC);
+  if (file < 0) return false;
+  const bool taken = flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  close(file);
+  return taken;
+}
 
 int RunDev(const cli::DevCommand& command, const std::string& version) {
   serve::BlockStopSignals();

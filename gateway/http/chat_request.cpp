@@ -59,10 +59,11 @@ absl::Status ReadStreamOptions(Name name, Value value, Reading& r) {
   r.has_stream_options = true;
   for (const auto& field : value.get_object()) {
     const std::string param = fmt::format("stream_options.{}", View(field.key()));
-    if ((field.key() == "include_usage" || field.key() == "include_obfuscation") && field.value().is_null()) continue;
     if (field.key() == "include_usage") {
+      if (field.value().is_null()) continue;
       TG_ASSIGN(r.out.include_usage, ReadBool(param, field.value()));
     } else if (field.key() == "include_obfuscation") {
+      if (field.value().is_null()) continue;
       // Padding against traffic analysis is the server's choice; Tollgate sends none.
       TG_RETURN_IF_ERROR(ReadBool(param, field.value()).status());
     } else {

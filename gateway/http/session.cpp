@@ -75,7 +75,7 @@ class BeastSession final : public Session, public Exchange, public std::enable_s
   std::string_view method() const override { return View(parser_->get().method_string()); }
   std::string_view target() const override { return View(parser_->get().target()); }
   std::optional<std::string_view> Header(std::string_view name) const override;
-  bool has_body() const override { return parser_->is_done() ? !parser_->get().body().empty() : true; }
+  bool has_body() const override { return !parser_->is_done() || !parser_->get().body().empty(); }
   const std::string& body() const override { return parser_->get().body(); }
   const std::string& source() const override { return source_; }
   Mono::time_point received() const override { return received_; }

@@ -25,9 +25,10 @@ constexpr std::size_t kIdBytesMost = 80;  // What one has been seen to spell.
 
 // Ids of another model's tokens are read by the one that was asked for, also where a rule sends the request elsewhere.
 absl::Status EmbedRequest::ReadInputs() {
+  Watch watch = NewWatch();
   for (std::size_t i = 0; i < ask_.tokens.size(); ++i) {
     if (!ask_.tokens[i]) continue;
-    if (auto stop = MustStop(kMaking)) return std::move(stop->status);
+    if (auto stop = watch.MustStop(kMaking)) return std::move(stop->status);
     const std::size_t ids = ask_.tokens[i]->size();
     if (static_cast<std::int64_t>(ids) > model_.context_tokens) return TooLong(i, ids, model_.context_tokens);
     auto text = with_.pool->TextOf(model_.name, *ask_.tokens[i]);
@@ -81,8 +82,9 @@ absl::StatusOr<std::vector<std::vector<std::int32_t>>> EmbedRequest::InputsOf(co
   }
   std::vector<std::vector<std::int32_t>> inputs;
   std::int64_t all = 0;
+  Watch watch = NewWatch();
   for (std::size_t i = first; i < prompt.size(); ++i) {
-    if (auto stop = MustStop(kMaking)) return std::move(stop->status);
+    if (auto stop = watch.MustStop(kMaking)) return std::move(stop->status);
     const std::string text = TextOf(prompt[i]);
     TG_ASSIGN(std::vector<std::int32_t> tokens, with_.pool->EmbedTokens(model, {text, query}));
     if (tokens.empty()) return BadField(NameOf(i), "has no tokens");

@@ -244,7 +244,7 @@ absl::Status EmbedRequest::GiveDocuments() {
 // Within one step of the pool; its end says how many tokens were worked through. Of a step that outlasts all patience
 // it is not known, and is what was begun at most.
 async::Awaitable<Ending> EmbedRequest::Await(inference::TokenStream& stream) {
-  Watch watch(with_, *principal_, model_.name, cancellation_, shared_.shutting_down, deadline_);
+  Watch watch = NewWatch();
   const auto notify = event_.Notifier();
   std::optional<Ending> stopped;
   steady_clock::time_point patience;

@@ -94,10 +94,9 @@ async::Awaitable<Outcome<Reply>> Request::Run() {
   co_return co_await Generate();
 }
 
-std::optional<Ending> Request::MustStop(std::string_view during) const {
-  Watch watch(with_, *principal_, model_.name, cancellation_, shared_.shutting_down, deadline_);
-  return watch.MustStopNow(during);
-}
+Watch Request::NewWatch() const { return {with_, *principal_, model_.name, cancellation_, shared_.shutting_down, deadline_}; }
+
+std::optional<Ending> Request::MustStop() const { return NewWatch().MustStopNow("its prompt was judged"); }
 
 // It would hold up the I/O thread.
 bool Request::IsLarge() const { return Bytes() >= with_.options.inspect_here_bytes; }

@@ -67,8 +67,8 @@ class Request {
   Failure HandOver(Failure failure);
   Failure PassOn(const absl::Status& refusal);
   bool IsLarge() const;
-  // Before anything is routed: gone, late, or no longer allowed. `during`: what its deadline would break off.
-  std::optional<Ending> MustStop(std::string_view during = "its prompt was judged") const;
+  Watch NewWatch() const;
+  std::optional<Ending> MustStop() const;                       // Before anything is routed: gone, late, or no longer allowed.
   async::Awaitable<absl::Status> Inspect();                     // Then denial_, or the tokens of the prompt as it will be used.
   absl::Status Judge(std::span<const policy::Message> prompt);  // The verdict, and the model that answers.
   async::Awaitable<absl::Status> Reserve();                     // Input, and the first step of the output.

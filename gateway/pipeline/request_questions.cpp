@@ -32,7 +32,7 @@ async::Awaitable<std::optional<Ending>> Request::AskOthers() {
     inbox->Ask(std::move(ask));
   }
   std::vector<QuestionAnswer> answers;
-  Watch watch(with_, *principal_, model_.name, cancellation_, shared_.shutting_down, deadline_);
+  Watch watch = NewWatch();
   for (;;) {
     co_await guards_->Turn();
     for (QuestionAnswer& answer : inbox->Take()) answers.push_back(std::move(answer));

@@ -50,8 +50,7 @@ struct Slot {
   std::unique_ptr<UpstreamRequest> request;  // Under way, or over and not used up.
   UpstreamCall call;
   base::MonoTime progress_at;  // When its last token came, or it began.
-  std::int64_t seen = 0;       // Tokens that had come by then.
-  bool told = false;           // That the end was told was seen.
+  std::int64_t seen = 0;       // Tokens that had come by then, and the end, if it was told.
 };
 
 class UpstreamEngine final : public Engine {
@@ -198,7 +197,6 @@ class UpstreamEngine final : public Engine {
     slot.request = std::move(request);
     slot.progress_at = clock_.Mono();
     slot.seen = 0;
-    slot.told = false;
     return absl::OkStatus();
   }
 
@@ -206,13 +204,14 @@ class UpstreamEngine final : public Engine {
   void Watch(Slot& slot) {
     if (slot.request == nullptr || !slot.call.under_way()) return;
     const base::MonoTime now = clock_.Mono();
-    if (slot.request->given() > std::exchange(slot.seen, slot.request->given())) {
+    const bool told = slot.request->told_end();
+    const std::int64_t come = slot.request->given() + (told ? 1 : 0);
+    if (come > std::exchange(slot.seen, come)) {
       slot.progress_at = now;
       slot.reported.worked = true;
     }
     if (!slot.request->over()) {
-      const bool begun = slot.request->given() > 0, told = slot.request->told_end();
-      if (told && !std::exchange(slot.told, true)) slot.progress_at = now;
+      const bool begun = slot.request->given() > 0;
       const milliseconds patience = begun ? options_.stall_timeout : options_.first_token_timeout;
       if (now - slot.progress_at < (told ? std::min(kTail, patience) : patience)) return;
       fleet_->Cancel(slot.call);

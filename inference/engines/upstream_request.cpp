@@ -98,14 +98,15 @@ void UpstreamRequest::OnEnd(int http_status, const absl::Status& status) {
     status_ = base::Unavailable("the upstream ended its answer in the middle");
   }
   endpoint_failed_ = may_retry_ = !status_.ok();
-  if (all_given() || told_end()) Complete();
-  if (status_.ok() && stopped()) EndTurn();
+  Conclude();
 }
 
-// Nothing is missing but its goodbye.
-void UpstreamRequest::Complete() {
-  status_ = absl::OkStatus();
-  if (finish_.empty()) finish_ = "length";
+void UpstreamRequest::Conclude() {
+  if (all_given() || told_end()) {  // Nothing is missing but its goodbye.
+    status_ = absl::OkStatus();
+    if (finish_.empty()) finish_ = "length";
+  }
+  if (status_.ok() && stopped()) EndTurn();
 }
 
 void UpstreamRequest::EndTurn() {
@@ -124,9 +125,7 @@ void UpstreamRequest::Fail(const absl::Status& status) {
   over_ = endpoint_failed_ = may_retry_ = true;
   status_ = status;
   if (bad_.ok()) AddUnseen();
-  if (!all_given() && !told_end()) return;
-  Complete();
-  if (stopped()) EndTurn();
+  Conclude();
 }
 
 }  // namespace tollgate::inference

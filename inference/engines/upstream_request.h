@@ -64,7 +64,7 @@ class UpstreamRequest final : public base::HttpSink {
  private:
   absl::Status Take(UpstreamEvent event);
   absl::Status Add(const UpstreamEvent& event);
-  void Complete();
+  void Conclude();
   void EndTurn();
   void AddUnseen();
 

@@ -24,11 +24,13 @@ struct DevDir : test::TempDir {
   DevDir() { std::filesystem::permissions(path(), std::filesystem::perms::others_exec, std::filesystem::perm_options::add); }
 };
 
+std::vector<std::string> DevLine(const std::string& folder) {
+  return {TollgateBinary(), "dev", "--scripted",    "--folder", folder, "--http-port", "0", "--grpc-port", "0",
+          "--admin-port",   "0",   "--probes-port", "0"};
+}
+
 struct Dev {
-  explicit Dev(const std::string& folder)
-      : folder(folder),
-        process({TollgateBinary(), "dev", "--scripted", "--folder", folder, "--http-port", "0", "--grpc-port", "0", "--admin-port", "0",
-                 "--probes-port", "0"}) {
+  explicit Dev(const std::string& folder) : folder(folder), process(DevLine(folder)) {
     const bool ready = process.WaitForOut("Tollgate is ready", milliseconds(90'000));
     INFO(process.Out() << process.Err());
     REQUIRE(ready);
@@ -121,8 +123,7 @@ TEST_CASE("tollgate demo walks through the whole story without a model, too") {
 TEST_CASE("A demo that is begun while tollgate dev starts waits for it") {
   DevDir dir;
   const std::string folder = dir.File("dev");
-  Process dev({TollgateBinary(), "dev", "--scripted", "--folder", folder, "--http-port", "0", "--grpc-port", "0", "--admin-port", "0",
-               "--probes-port", "0"});
+  Process dev(DevLine(folder));
   REQUIRE(Eventually([&] { return std::filesystem::exists(folder + "/lock"); }));
   const Finished run = RunTollgate({"demo", "--scripted", "--folder", folder}, milliseconds(180'000));
   INFO(run.out << run.err);

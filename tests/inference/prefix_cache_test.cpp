@@ -126,8 +126,8 @@ TEST_CASE("Whatever is kept and looked for, a hit is a prefix that was kept unde
       kept[salt].push_back(made);
       continue;
     }
-    std::size_t blocks = 0,
-                best = 0;  // What whole blocks give, and to the token: a shorter one's last tokens go when a longer takes its place.
+    // What whole blocks give, and to the token: a shorter one's last tokens go when a longer takes its place.
+    std::size_t blocks = 0, best = 0;
     for (const auto& known : kept[salt]) {
       const auto same = static_cast<std::size_t>(std::mismatch(known.begin(), known.end(), made.begin(), made.end()).first - known.begin());
       const std::size_t usable = std::min(same, made.empty() ? 0 : made.size() - 1);
