@@ -2,8 +2,8 @@
 // record whose change did not follow is an attempt that failed. Tested by tests/gateway/admin/approvals_test.cpp.
 #include <fmt/format.h>
 
-#include "base/error_detail.h"
 #include "gateway/admin/handlers.h"
+#include "gateway/admin/people.h"
 #include "gateway/admin/text.h"
 
 namespace tollgate::admin {
@@ -93,10 +93,9 @@ absl::Status Approve(const Caller& caller, const v1::ApproveRequest& request, v1
   if (approval.state != "pending") return NotIn(approval, "pending");
   const auto asker = caller.snapshot().FindKey(approval.key);
   if (!asker) return base::FailedPrecondition("the key that asked for this is gone: nobody could use the approval");
-  if (asker->key->owner == caller.place().key->owner) {
-    return base::WithDetail(base::FailedPrecondition(fmt::format("{} asked for this; it takes a second person", asker->key->owner)),
-                            {.reason = "SECOND_PERSON_NEEDED", .may_retry = false});
-  }
+  const directory::Key& approver = *caller.place().key;
+  TG_RETURN_IF_ERROR(NeedTwoPeople({asker->key->owner, asker->key->made_by}, {approver.owner, approver.made_by},
+                                   fmt::format("{} asked for this; it takes a second person", approver.owner)));
   TG_RETURN_IF_ERROR(Record(caller, *shard, approval, "policy.approve",
                             fmt::format("{}, asked by key {}: {}", What(approval), asker->key->public_id, request.reason())));
   TG_RETURN_IF_ERROR(gates->Grant(shard->org.id, approval.id, caller.actor().name));

@@ -45,7 +45,7 @@ class Caller {
   const directory::Snapshot& snapshot() const { return *who_.snapshot; }
   const directory::Place& place() const { return who_.place; }
   const identity::Principal& who() const { return who_; }
-  Actor actor() const { return {who_.place.key->public_id, who_.place.key->id}; }
+  Actor actor() const { return {who_.place.key->public_id, who_.place.key->id, SeesAll()}; }
 
   identity::Reach ReachOf(identity::Permission permission) const { return identity::ReachOf(*who_.place.key, permission); }
   bool SeesAll() const { return ReachOf(permission_) == identity::Reach::kInstallation; }  // By this call's permission.

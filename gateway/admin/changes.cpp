@@ -118,6 +118,10 @@ absl::Status Changes::Impl::MakeKey(Transaction& t, const FoundScope& in, const 
   if (wanted.expires_us.has_value()) row.Set("expires_us", *wanted.expires_us);
   row.Set("dev", std::string(wanted.dev ? "t" : "f"));
   if (!predecessor.IsNone()) row.Set("predecessor", predecessor.ToString());
+  if (!t.actor().installation) {  // Who looks after the installation can switch off what asks for two persons, and counts for nobody here.
+    TG_ASSIGN(const Person maker, t.Acting());
+    if (std::string made_by = MadeBy(maker, wanted.owner); !made_by.empty()) row.Set("made_by", std::move(made_by));
+  }
   out.secret = identity::FormatApiKey(key);
   const std::string summary = fmt::format("{} key {} ({}) with roles {} for {}", predecessor.IsNone() ? "created" : "rotated in",
                                           key.public_id, wanted.name, row.Text("roles"), wanted.owner);

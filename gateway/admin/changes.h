@@ -40,8 +40,9 @@ struct ChangesOptions {
 
 // Who changes something.
 struct Actor {
-  std::string name;  // A key's public id, or "cli:USER".
-  base::KeyId key;   // None for the command line.
+  std::string name;           // A key's public id, or "cli:USER".
+  base::KeyId key;            // None for the command line.
+  bool installation = false;  // The permission by which it acts reaches over the whole installation.
 };
 
 // A scope by names; the deepest that is given is meant. `key` is a public id and needs no team or project.
@@ -124,8 +125,7 @@ class Changes {
   // Chat defaults. Errors as Checked in chat_defaults.h; PERMISSION_DENIED: not `may_raise`, and it would go further before other orgs.
   absl::StatusOr<Changed> SetDefaults(const Actor& actor, const ScopeNames& scope, const tollgate::v1::ChatDefaults& set, bool may_raise);
   absl::StatusOr<Changed> RemoveDefaults(const Actor& actor, const ScopeNames& scope);
-  // The row is the new line of the price book. The same price as the one in force makes none.
-  absl::StatusOr<Changed> SetPrice(const Actor& actor, const NewPrice& price);
+  absl::StatusOr<Changed> SetPrice(const Actor& actor, const NewPrice& price);  // The new line; none for the price in force.
   // The registry. Settings of a registered model never change. Retired, its name may be registered anew. Errors as Validate in models.h.
   absl::StatusOr<Changed> AddModel(const Actor& actor, const directory::Model& model);
   absl::StatusOr<Changed> SetModelLoaded(const Actor& actor, const std::string& name, bool loaded);

@@ -27,13 +27,6 @@ Note NoteOf(const FoundScope& scope, std::string action, std::string summary) {
   return {std::move(action), std::move(summary), scope.org, scope.team, scope.project};
 }
 
-// The person behind a call: the owner of its key, or the command line's user.
-absl::StatusOr<std::string> PersonOf(Transaction& t, const Actor& actor) {
-  if (actor.key.value == base::Uuid()) return actor.name;
-  TG_ASSIGN(const auto key, t.Find(Table::kKey, "id = $1::uuid", {actor.key.value.ToString()}));
-  return key.has_value() ? key->Text("owner") : actor.name;
-}
-
 // Texts of the org's policies in force, by name.
 absl::StatusOr<std::map<std::string, std::string>> PoliciesInForce(Transaction& t, const std::string& org_id) {
   std::map<std::string, std::string> texts;
@@ -95,16 +88,14 @@ void ClearCandidate(Row& binding) {
 }
 
 // Where the org wants it, nobody lets act, or takes out of force, what they wrote themselves.
-absl::Status NeedSecondPerson(Transaction& t, const Found& found, const Actor& actor, const Row& version) {
+absl::Status NeedSecondPerson(Transaction& t, const Found& found, const Row& version) {
   const Row& org = found.in.row;
-  if (org.IsNull("second_person") || !org.Bool("second_person") || version.IsNull("author")) return absl::OkStatus();
-  TG_ASSIGN(const std::string person, PersonOf(t, actor));
-  if (version.Text("author") != person) return absl::OkStatus();
-  return base::WithDetail(base::FailedPrecondition(
-                              fmt::format("org {} wants a second person: {} stored version {} of policy {}, so somebody else with the role "
-                                          "policy_author, approver or admin must do this",
-                                          org.Text("name"), person, version.Int("policy_version"), version.Text("name"))),
-                          {.reason = "SECOND_PERSON_NEEDED", .may_retry = false});
+  if (!org.Says("second_person") || version.IsNull("author")) return absl::OkStatus();
+  TG_ASSIGN(const Person person, t.Acting());
+  return NeedTwoPeople({version.Text("author"), version.TextOr("author_made_by", "")}, person,
+                       fmt::format("org {} wants a second person: {} stored version {} of policy {}, so somebody else with the role "
+                                   "policy_author, approver or admin must do this",
+                                   org.Text("name"), person.name, version.Int("policy_version"), version.Text("name")));
 }
 
 // The greatest number that the policy's stored bundles hold against older ones.
@@ -160,7 +151,7 @@ absl::StatusOr<Changed> Changes::PutPolicy(const Actor& actor, const std::string
                                                name, newest_number, newest_number + 1)),
           {.reason = "POLICY_BUNDLE_OLD", .may_retry = false});
     }
-    TG_ASSIGN(const std::string author, PersonOf(t, actor));
+    TG_ASSIGN(const Person author, t.Acting());
     out.row = directory::NewRow(Table::kPolicy);
     out.row.Set("org", in.org.ToString());
     out.row.Set("name", name);
@@ -168,7 +159,8 @@ absl::StatusOr<Changed> Changes::PutPolicy(const Actor& actor, const std::string
     out.row.Set("sha256", base::Blob{std::string(base::View(base::Sha256(yaml)))});
     out.row.Set("yaml", yaml);
     out.row.Set("created_us", t.now_us());
-    out.row.Set("author", author);
+    out.row.Set("author", author.name);
+    if (!author.made_by.empty()) out.row.Set("author_made_by", author.made_by);
     if (!tested.ok()) out.row.Set("draft", std::string("t"));
     return t.Write(out.row, nullptr,
                    NoteOf(in, "policy.put",
@@ -187,7 +179,7 @@ absl::StatusOr<Changed> Changes::ActivatePolicy(const Actor& actor, const std::s
     if (version > 0) {
       TG_ASSIGN(const Row row, FindVersion(t, found, name, version));
       if (InForce(found) != version) {
-        TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, actor, row));
+        TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, row));
         TG_RETURN_IF_ERROR(MayAct(t, found, name, row.Text("yaml")));
       }
       yaml = row.Text("yaml");
@@ -195,7 +187,7 @@ absl::StatusOr<Changed> Changes::ActivatePolicy(const Actor& actor, const std::s
       return base::NotFound(fmt::format("policy '{}' of org {} is not in force", name, org));
     } else if (InForce(found) > 0) {
       TG_ASSIGN(const Row row, FindVersion(t, found, name, InForce(found)));
-      TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, actor, row));
+      TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, row));
     }
     out.row = found.binding.has_value() ? *found.binding : NewBinding(found, name);
     if (found.binding.has_value() && InForce(found) == version) return absl::OkStatus();
@@ -225,7 +217,7 @@ absl::StatusOr<Changed> Changes::TryPolicy(const Actor& actor, const std::string
           "policy {} of org {} has a version on trial, and an org tries one at a time; end it first: tollgate policy rollback {}",
           others.front().Text("name"), org, others.front().Text("name")));
     if (trial.canary) {
-      TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, actor, row));
+      TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, row));
       TG_RETURN_IF_ERROR(MayAct(t, found, name, row.Text("yaml")));
     }
     TG_RETURN_IF_ERROR(CheckTogether(t, found.in.org.ToString(), name, row.Text("yaml")));
@@ -271,7 +263,7 @@ absl::StatusOr<Changed> Changes::RollbackPolicy(const Actor& actor, const std::s
       TG_RETURN_IF_ERROR(CheckSigned(found.in.row, name, *yaml).status());
     } else if (InForce(found) > 0) {  // Back to no rules at all: what `activate 0` does.
       TG_ASSIGN(const Row row, FindVersion(t, found, name, InForce(found)));
-      TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, actor, row));
+      TG_RETURN_IF_ERROR(NeedSecondPerson(t, found, row));
     }
     TG_RETURN_IF_ERROR(CheckTogether(t, found.in.org.ToString(), name, yaml));
     out.row.Set("previous_version", InForce(found));
@@ -287,7 +279,7 @@ absl::StatusOr<Changed> Changes::SetSecondPerson(const Actor& actor, const std::
   return impl_->One(actor, [&](Transaction& t, Changed& out) -> absl::Status {
     TG_ASSIGN(const FoundScope in, t.FindScope({org, {}, {}, {}}));
     out.row = in.row;
-    const bool stands = !in.row.IsNull("second_person") && in.row.Bool("second_person");
+    const bool stands = in.row.Says("second_person");
     if (stands == wanted) return absl::OkStatus();
     out.row.Set("second_person", std::string(wanted ? "t" : "f"));
     return t.Write(out.row, &in.row,

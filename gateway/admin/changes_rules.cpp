@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/error_detail.h"
 #include "gateway/admin/changes_impl.h"
 #include "gateway/admin/text.h"
 #include "gateway/directory/names.h"
@@ -42,9 +43,10 @@ absl::Status Changes::Impl::SetGrant(Transaction& t, const ScopeNames& scope, co
   TG_ASSIGN(const auto old,
             t.Find(Table::kModelGrant, fmt::format("{} AND model = $3::text", kOneRule), {KindOf(found), IdOf(found).ToString(), model}));
   const bool grant = state == "granted";
+  const bool opens = grant && t.actor().installation;  // A restricted model; only so.
   if (old.has_value()) {
     out.row = *old;
-    if (old->Text("state") == state) return absl::OkStatus();
+    if (old->Text("state") == state && (!opens || old->Says("by_installation"))) return absl::OkStatus();
   } else {
     out.row = directory::NewRow(Table::kModelGrant);
     SetScope(out.row, found);
@@ -54,8 +56,9 @@ absl::Status Changes::Impl::SetGrant(Transaction& t, const ScopeNames& scope, co
     return base::NotFound(fmt::format("model '{}' is not on the allow-list of {}", model, found.text));
   }
   out.row.Set("state", state);
-  const std::string summary =
-      fmt::format("{} model {} {} the allow-list of {}", grant ? "put" : "took", model, grant ? "on" : "off", found.text);
+  out.row.Set("by_installation", opens ? base::Value(std::string("t")) : base::Value());
+  const std::string summary = fmt::format("{} model {} {} the allow-list of {}{}", grant ? "put" : "took", model, grant ? "on" : "off",
+                                          found.text, opens ? ", for the installation" : "");
   return t.Write(out.row, old.has_value() ? &*old : nullptr, NoteOf(found, grant ? "grant.add" : "grant.revoke", summary));
 }
 
@@ -241,10 +244,13 @@ absl::StatusOr<Changed> Changes::Stop(const Actor& actor, const StopTarget& targ
     TG_RETURN_IF_ERROR(CheckStops(t, target));
     TG_ASSIGN(FoundStop stop, FindStop(t, target));
     out.row = stop.old.has_value() ? *stop.old : stop.row;
-    if (stop.old.has_value() && !stop.old->Bool("lifted")) return absl::OkStatus();
+    const bool installation = t.actor().installation;
+    const bool stands = stop.old.has_value() && !stop.old->Bool("lifted");
+    if (stands && (!installation || stop.old->Says("by_installation"))) return absl::OkStatus();
     out.row.Set("reason", reason);
-    out.row.Set("since_us", t.now_us());
+    if (!stands) out.row.Set("since_us", t.now_us());  // Else it is taken over: from now on its admin cannot lift it.
     out.row.Set("lifted", std::string("f"));
+    out.row.Set("by_installation", installation ? base::Value(std::string("t")) : base::Value());
     stop.note.action = "stop";
     stop.note.summary = fmt::format("emergency stop of {}: {}", stop.text, reason);
     return t.Write(out.row, stop.old.has_value() ? &*stop.old : nullptr, stop.note);
@@ -257,6 +263,13 @@ absl::StatusOr<Changed> Changes::LiftStop(const Actor& actor, const StopTarget& 
     TG_ASSIGN(FoundStop stop, FindStop(t, target));
     if (!stop.old.has_value() || stop.old->Bool("lifted"))
       return base::NotFound(fmt::format("there is no emergency stop of {}", stop.text));
+    if (stop.old->Says("by_installation") && !t.actor().installation) {
+      return base::WithDetail(base::PermissionDenied(fmt::format(
+                                  "the emergency stop of {} was set for the installation; ask somebody with the role operator or "
+                                  "owner to lift it",
+                                  stop.text)),
+                              {.reason = "ROLE_LACKS_PERMISSION", .may_retry = false});
+    }
     out.row = *stop.old;
     out.row.Set("lifted", std::string("t"));
     stop.note.action = "stop.lift";

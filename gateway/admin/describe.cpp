@@ -1,6 +1,7 @@
 // Field by field. Tested by tests/gateway/admin/services_test.cpp.
 #include "gateway/admin/describe.h"
 
+#include <absl/strings/str_split.h>
 #include <fmt/format.h>
 
 #include "base/encoding.h"
@@ -62,6 +63,8 @@ v1::Key DescribeKey(const Row& row, const ScopeNames& project) {
   if (!row.IsNull("revoked_us")) out.set_revoked_us(row.Int("revoked_us"));
   out.set_dev(row.Bool("dev"));
   out.set_record(RecordOf(row));
+  const std::vector<std::string> made_by = absl::StrSplit(row.TextOr("made_by", ""), '\n', absl::SkipEmpty());
+  out.mutable_made_by()->Assign(made_by.begin(), made_by.end());
   return out;
 }
 
@@ -81,6 +84,7 @@ v1::Grant DescribeGrant(const Row& row, const ScopeNames& scope) {
   out.set_model(row.Text("model"));
   out.set_granted(row.Text("state") == "granted");
   out.set_record(RecordOf(row));
+  out.set_by_installation(row.Says("by_installation"));
   return out;
 }
 
@@ -176,6 +180,7 @@ v1::EmergencyStop DescribeStop(const Row& row, const ScopeNames& scope) {
   out.set_since_us(row.Int("since_us"));
   out.set_in_force(!row.Bool("lifted"));
   out.set_record(RecordOf(row));
+  out.set_by_installation(row.Says("by_installation"));
   return out;
 }
 

@@ -97,6 +97,13 @@ absl::StatusOr<FoundScope> Transaction::FindScope(const ScopeNames& names) {
   return found;
 }
 
+absl::StatusOr<Person> Transaction::Acting() {
+  if (actor_.key.value == base::Uuid()) return Person{actor_.name, {}};
+  TG_ASSIGN(const auto key, Find(Table::kKey, "id = $1::uuid", {actor_.key.value.ToString()}));
+  if (!key.has_value()) return Person{actor_.name, {}};
+  return Person{key->Text("owner"), key->TextOr("made_by", "")};
+}
+
 absl::Status Transaction::Write(Row& row, const Row* before, const Note& note) {
   row.version = head_.version + 1;
   const base::Uuid record_id = base::Uuid::NewV7();

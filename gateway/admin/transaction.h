@@ -9,6 +9,7 @@
 
 #include "base/postgres_pool.h"
 #include "gateway/admin/changes.h"
+#include "gateway/admin/people.h"
 #include "metering/quota_rules.h"
 
 namespace tollgate::admin {
@@ -43,6 +44,9 @@ class Transaction {
 
   // Records, signs and writes. `before`: the row as it was found; null = it is new.
   absl::Status Write(directory::Row& row, const directory::Row* before, const Note& note);
+
+  const Actor& actor() const { return actor_; }
+  absl::StatusOr<Person> Acting();  // The owner of the actor's key, or the command line's user, with whoever stands beside them.
 
   bool changed() const { return changed_; }
   std::int64_t version() const { return changed_ ? head_.version + 1 : head_.version; }

@@ -83,7 +83,11 @@ void ListGrants(Context& context) {
   if (context.globals.json) return context.PrintJson(*reply);
   Table table({"scope", "model", "state", "record"});
   for (const auto& grant : reply->grants())
-    table.Add({ShowScope(grant.scope()), grant.model(), grant.granted() ? "allowed" : "taken off", grant.record()});
+    table.Add({ShowScope(grant.scope()), grant.model(),
+               !grant.granted()          ? "taken off"
+               : grant.by_installation() ? "allowed, restricted or not"
+                                         : "allowed",
+               grant.record()});
   context.Print(table.Text("no allow-lists: every key may use every model"));
 }
 }  // namespace
@@ -114,7 +118,11 @@ void AddModelCommands(CLI::App& app, Context& context) {
     command->add_option("MODEL", options->model, "Name of the model")->required();
     options->scope.AddTo(*command, "whose list it is");
     command->callback([&context, options, granted] { Grant(context, *options, granted); });
-    Teach(*command, "A scope with a list may use only what is on it, and only what every scope above allows.",
+    Teach(*command,
+          granted ? "A scope with a list may use only what is on it, and only what every scope above allows. A restricted model is opened "
+                    "only by an "
+                    "owner's grant."
+                  : "A scope with a list may use only what is on it, and only what every scope above allows.",
           {fmt::format("tollgate models {} smollm2 --team search", granted ? "grant" : "revoke")});
   }
 

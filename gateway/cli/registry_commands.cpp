@@ -183,7 +183,7 @@ void AddSpecOptions(CLI::App& command, RegistryOptions& options) {
   number("--step", "Milliseconds of a piece of a long prompt; else 100", &Spec::set_step_target_ms);
   command.add_flag_callback(
       "--strict", [&spec] { spec.set_strict(true); }, "It gives strict answers too, from a second copy in memory");
-  command.add_flag("--restricted", options.restricted, "Only scopes whose allow-list names it may use it");
+  command.add_flag("--restricted", options.restricted, "Only scopes on whose allow-list an owner puts it may use it");
 }
 
 void AddPull(CLI::App& group, Context& context) {
@@ -253,7 +253,7 @@ void AddRegistryCommands(CLI::App& group, Context& context) {
        Load},
       {"unload", "Take a model out of every instance",
        "New requests are refused at once; running ones may end within drain_ms. It stays registered.", Unload},
-      {"restrict", "Only scopes whose allow-list names the model may use it", "",
+      {"restrict", "Only scopes on whose allow-list an owner puts the model may use it", "",
        [](Context& c, const RegistryOptions& o) { Restrict(c, o, true); }},
       {"open", "Everybody whom no allow-list keeps from the model may use it", "",
        [](Context& c, const RegistryOptions& o) { Restrict(c, o, false); }}};

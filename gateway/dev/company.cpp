@@ -50,7 +50,7 @@ absl::Status Accept(const absl::StatusOr<T>& made) {
 
 class Maker {
  public:
-  Maker(Changes& changes, const Company& company) : changes_(changes), company_(company), actor_{company.actor, {}} {
+  Maker(Changes& changes, const Company& company) : changes_(changes), company_(company), actor_{company.actor, {}, true} {
     if (auto keys = cli::ReadDevKeys(company.folder); keys.ok()) keys_ = *std::move(keys);
     if (auto marks = base::ReadFile(Marks()); marks.ok()) marks_ = *std::move(marks);
   }

@@ -12,9 +12,9 @@ namespace tollgate::directory {
 namespace {
 
 std::vector<base::CompanionColumn> KeyColumns() {
-  return {{"org", "uuid"},        {"project", "uuid"},      {"public_id", "text"}, {"name", "text"},
-          {"owner", "text"},      {"secret_hmac", "bytea"}, {"roles", "text"},     {"created_us", "int8"},
-          {"expires_us", "int8"}, {"revoked_us", "int8"},   {"dev", "bool"},       {"predecessor", "uuid"}};
+  return {{"org", "uuid"},          {"project", "uuid"},     {"public_id", "text"},  {"name", "text"},       {"owner", "text"},
+          {"secret_hmac", "bytea"}, {"roles", "text"},       {"created_us", "int8"}, {"expires_us", "int8"}, {"revoked_us", "int8"},
+          {"dev", "bool"},          {"predecessor", "uuid"}, {"made_by", "text"}};
 }
 
 std::vector<base::CompanionColumn> ModelColumns() {
@@ -75,8 +75,8 @@ std::vector<base::CompanionColumn> ChatDefaultsColumns() {
 }
 
 std::vector<base::CompanionColumn> PolicyColumns() {
-  return {{"org", "uuid"},  {"name", "text"},       {"policy_version", "int8"}, {"sha256", "bytea"},
-          {"yaml", "text"}, {"created_us", "int8"}, {"author", "text"},         {"draft", "bool"}};
+  return {{"org", "uuid"},        {"name", "text"},   {"policy_version", "int8"}, {"sha256", "bytea"},       {"yaml", "text"},
+          {"created_us", "int8"}, {"author", "text"}, {"draft", "bool"},          {"author_made_by", "text"}};
 }
 
 std::vector<base::CompanionColumn> PolicyBindingColumns() {
@@ -103,7 +103,7 @@ const std::array<TableSpec, kTables>& Specs() {
       {Table::kPolicyBinding, "directory.policy_binding", PolicyBindingColumns()},
       {Table::kModelGrant,
        "directory.model_grant",
-       {{"org", "uuid"}, {"scope_kind", "text"}, {"scope_id", "uuid"}, {"model", "text"}, {"state", "text"}}},
+       {{"org", "uuid"}, {"scope_kind", "text"}, {"scope_id", "uuid"}, {"model", "text"}, {"state", "text"}, {"by_installation", "bool"}}},
       {Table::kQuota,
        "directory.quota",
        {{"org", "uuid"},
@@ -121,7 +121,8 @@ const std::array<TableSpec, kTables>& Specs() {
         {"model", "text"},
         {"reason", "text"},
         {"since_us", "int8"},
-        {"lifted", "bool"}}},
+        {"lifted", "bool"},
+        {"by_installation", "bool"}}},
       {Table::kPrice,
        "metering.price",
        {{"price_version", "int8"},
@@ -180,6 +181,9 @@ const TableSpec& SpecOf(Table table) { return Specs()[static_cast<std::size_t>(t
 
 bool Row::IsNull(std::string_view column) const { return std::holds_alternative<std::monostate>(values[IndexOf(table, column)]); }
 const std::string& Row::Text(std::string_view column) const { return std::get<std::string>(values[IndexOf(table, column)]); }
+std::string Row::TextOr(std::string_view column, std::string_view if_null) const {
+  return IsNull(column) ? std::string(if_null) : Text(column);
+}
 std::int64_t Row::Int(std::string_view column) const { return std::get<std::int64_t>(values[IndexOf(table, column)]); }
 const std::string& Row::Bytes(std::string_view column) const { return std::get<base::Blob>(values[IndexOf(table, column)]).bytes; }
 

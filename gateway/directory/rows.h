@@ -57,8 +57,10 @@ struct Row {
   // A column by name. Text and Int die if the column does not exist or is NULL.
   bool IsNull(std::string_view column) const;
   const std::string& Text(std::string_view column) const;
+  std::string TextOr(std::string_view column, std::string_view if_null) const;
   std::int64_t Int(std::string_view column) const;
   bool Bool(std::string_view column) const { return Text(column) == "t"; }
+  bool Says(std::string_view column) const { return !IsNull(column) && Bool(column); }  // False if NULL.
   const std::string& Bytes(std::string_view column) const;
   base::Uuid Id(std::string_view column) const;  // None if NULL.
   void Set(std::string_view column, base::Value value);

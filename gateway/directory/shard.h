@@ -4,7 +4,6 @@
 #include <array>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -30,6 +29,9 @@ struct Trial {
   base::Digest key{};                                 // Of the sources that they were compiled from.
 };
 
+// The models on it -> whether it opens them if they are restricted.
+using AllowList = std::map<std::string, bool, std::less<>>;
+
 // One org with everything under it. Immutable once built; the vectors never move, so pointers into them stay good.
 struct Shard {
   Org org;
@@ -39,8 +41,8 @@ struct Shard {
   std::vector<Place> places;  // By index in `keys`.
   std::unordered_map<std::string, std::size_t> by_public_id;
   std::unordered_map<base::KeyId, std::size_t, base::UuidHash> by_key_id;
-  std::unordered_map<base::Uuid, std::set<std::string, std::less<>>, base::UuidHash> allowed;  // Scope with an allow-list -> models on it.
-  std::unordered_map<base::Uuid, ChatDefaults, base::UuidHash> chat_defaults;                  // By scope.
+  std::unordered_map<base::Uuid, AllowList, base::UuidHash> allowed;           // By scope, of those that have one.
+  std::unordered_map<base::Uuid, ChatDefaults, base::UuidHash> chat_defaults;  // By scope.
   std::vector<metering::QuotaRule> quotas;
   std::shared_ptr<const policy::PolicySet> policies;  // Never null.
   std::shared_ptr<const Trial> trial;                 // Null: nothing is on trial, or it no longer compiles.

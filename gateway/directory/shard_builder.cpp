@@ -48,6 +48,7 @@ absl::StatusOr<Key> KeyOf(const Row& row) {
   key.public_id = row.Text("public_id");
   key.name = row.Text("name");
   key.owner = row.Text("owner");
+  key.made_by = row.TextOr("made_by", "");
   const std::string& hmac = row.Bytes("secret_hmac");
   if (hmac.size() != key.secret_hmac.size()) return MakesNoSense(row, "its secret_hmac is not 32 bytes");
   std::copy(hmac.begin(), hmac.end(), key.secret_hmac.begin());
@@ -82,7 +83,7 @@ void AddGrants(const OrgRows& rows, Shard& shard) {
   for (const auto& [id, row] : Of(rows, Table::kModelGrant)) {
     if (row->Text("state") == "cleared") continue;
     auto& list = shard.allowed[row->Id("scope_id")];  // A list that lost its last line still stands.
-    if (row->Text("state") == "granted") list.insert(row->Text("model"));
+    if (row->Text("state") == "granted") list[row->Text("model")] = row->Says("by_installation");
   }
 }
 

@@ -117,15 +117,16 @@ bool Snapshot::MayUse(const Place& place, std::string_view model) const {
            std::all_of(parts.adapters.begin(), parts.adapters.end(), [&](const auto& one) { return MayUse(place, one); });
   }
   const auto& allowed = place.shard->allowed;
-  bool named = false;
+  bool opened = false;
   for (const base::Uuid& scope : {place.org->id.value, place.team->id.value, place.project->id.value, place.key->id.value}) {
     const auto list = allowed.find(scope);
     if (list == allowed.end()) continue;
-    if (!list->second.contains(model)) return false;
-    named = true;
+    const auto line = list->second.find(model);
+    if (line == list->second.end()) return false;
+    opened = opened || line->second;
   }
   const Model* registered = FindModel(model);
-  return registered == nullptr || !registered->restricted || named;
+  return registered == nullptr || !registered->restricted || opened;
 }
 
 bool Snapshot::OrgMayUse(const Place& place, std::string_view model) const {
@@ -134,10 +135,14 @@ bool Snapshot::OrgMayUse(const Place& place, std::string_view model) const {
     return !parts.adapters.empty() &&
            std::all_of(parts.adapters.begin(), parts.adapters.end(), [&](const auto& one) { return OrgMayUse(place, one); });
   }
-  const auto list = place.shard->allowed.find(place.org->id.value);
-  if (list != place.shard->allowed.end()) return list->second.contains(model);
+  bool opened = false;
+  if (const auto list = place.shard->allowed.find(place.org->id.value); list != place.shard->allowed.end()) {
+    const auto line = list->second.find(model);
+    if (line == list->second.end()) return false;
+    opened = line->second;
+  }
   const Model* registered = FindModel(model);
-  return registered == nullptr || !registered->restricted;
+  return registered == nullptr || !registered->restricted || opened;
 }
 
 const Model* Snapshot::FindModel(std::string_view name) const {

@@ -48,6 +48,7 @@ struct Key {
   std::string public_id;  // The 8 characters in the key's text.
   std::string name;
   std::string owner;           // The person it belongs to.
+  std::string made_by;         // Who else may know its secret, a line for each (gateway/admin/people.h).
   base::Digest secret_hmac{};  // HMAC-SHA-256(pepper, secret).
   std::vector<Role> roles;
   std::int64_t created_us = 0;
@@ -94,8 +95,8 @@ class Snapshot {
   // EMERGENCY_STOP …
   absl::Status MayRun(const Place& place, std::string_view model, base::WallTime now) const;
 
-  // True if every scope of the place that has an allow-list has `model` on it; a restricted model must be on one. Of several adapters,
-  // each.
+  // True if every scope of the place that has an allow-list has `model` on it. On one of them a restricted model must have been put by
+  // somebody whose permission reaches over the installation. Of several adapters, each.
   bool MayUse(const Place& place, std::string_view model) const;
 
   // The same of the org's allow-list alone: for models that act for the org and not for its caller, as guard models do.

@@ -22,7 +22,7 @@ absl::StatusOr<std::optional<std::string>> MakeFirstOwner(const FirstOwnerOption
   absl::StatusOr<std::optional<admin::CreatedKey>> made;
   {
     admin::Changes changes(std::move(changes_options), *journal, base::SystemClock());
-    made = changes.Bootstrap({options.actor, {}}, options.owner, options.dev);
+    made = changes.Bootstrap({options.actor, {}, true}, options.owner, options.dev);
   }
   journal->Stop();
   TG_RETURN_IF_ERROR(made.status());

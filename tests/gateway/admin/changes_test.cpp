@@ -345,3 +345,14 @@ TEST_CASE("The directory's role may not delete, nor change a policy's text or a 
   CHECK(absl::IsPermissionDenied(reader->Run("try", "SELECT count(*) FROM directory.key").status()));
   CHECK_FALSE(PostgresCluster::Shared().Connect(in.url)->Run("try", "DELETE FROM directory.key").ok());  // Even the owner, by a trigger.
 }
+
+TEST_CASE("Whether a project has a key of that name is asked of an index") {
+  Installation in;
+  const auto session = PostgresCluster::Shared().Connect(in.url);
+  REQUIRE(session->RunScript("plan", "SET enable_seqscan = off").ok());
+  const auto plan = Must(session->Run("plan", "EXPLAIN SELECT 1 FROM directory.key WHERE project = gen_random_uuid() AND name = 'app'"));
+  std::string text;
+  for (std::size_t i = 0; i < plan.size(); ++i) text += plan.Text(i, 0) + "\n";
+  INFO(text);
+  CHECK(text.find("key_project_name") != std::string::npos);
+}

@@ -76,7 +76,7 @@ struct Installation {
 
   const std::string mac_key = std::string(32, 'm');
   const std::string pepper = std::string(32, 'p');
-  const admin::Actor cli{"cli:root", {}};
+  const admin::Actor cli{"cli:root", {}, true};
   std::string url;
   FakeJournal journal;
   int commits = 0;

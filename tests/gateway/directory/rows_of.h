@@ -52,10 +52,15 @@ class Company {
                              {"created_us", std::int64_t{1}},
                              {"dev", std::string(dev ? "t" : "f")}});
   }
+  // As an owner of the installation gives it.
   Row Grant(const Row& org, const std::string& kind, const base::Uuid& scope, const std::string& model,
             const std::string& state = "granted") {
-    return Add(Table::kModelGrant,
-               {{"org", org.id.ToString()}, {"scope_kind", kind}, {"scope_id", scope.ToString()}, {"model", model}, {"state", state}});
+    return Add(Table::kModelGrant, {{"org", org.id.ToString()},
+                                    {"scope_kind", kind},
+                                    {"scope_id", scope.ToString()},
+                                    {"model", model},
+                                    {"state", state},
+                                    {"by_installation", std::string("t")}});
   }
   Row Stop(const Row* org, const std::string& kind, const base::Uuid& scope, const std::string& model) {
     Row row = NewRow(Table::kStop);

@@ -209,6 +209,7 @@ void World::GrantOnly(const std::string& model) {
   grant.Set("scope_id", team_.ToString());
   grant.Set("model", model);
   grant.Set("state", std::string("granted"));
+  grant.Set("by_installation", std::string("t"));  // As an owner gives it.
   Add(std::move(grant));
   Publish();
 }

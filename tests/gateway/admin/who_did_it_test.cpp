@@ -1,0 +1,233 @@
+// What an org's own admin does must not undo, or open, what was laid down for the whole installation, nor stand for two persons.
+#include <future>
+
+#include "tests/gateway/admin/served.h"
+
+using namespace tollgate;
+using grpc::StatusCode;
+using test::Must;
+
+namespace {
+
+struct World : test::Served {
+  // A key of `owner` that the holder of `as` makes; called by its owner from then on.
+  void MakeKey(const std::string& as, const std::string& owner, const std::string& role) {
+    v1::CreateKeyRequest create;
+    create.set_org("acme");
+    create.set_team("search");
+    create.set_project("web");
+    create.set_name(owner);
+    create.set_owner(owner);
+    create.add_roles(role);
+    const grpc::Status status = Directory(as, &v1::Directory::Stub::CreateKey, create, created);
+    INFO(status.error_message());
+    REQUIRE(status.ok());
+    texts[owner] = created.secret();
+  }
+  void Rotate(const std::string& as, const std::string& owner) {
+    v1::RotateKeyRequest rotate;
+    rotate.set_public_id(texts[owner].substr(8, 8));
+    REQUIRE(Directory(as, &v1::Directory::Stub::RotateKey, rotate, created).ok());
+    texts[owner] = created.secret();
+  }
+  std::string MadeBy() const {
+    std::string names;
+    for (const std::string& name : created.key().made_by()) names += name + " ";
+    return names;
+  }
+  grpc::Status Grant(const std::string& as, const std::string& model, const std::string& team = "") {
+    v1::GrantModelRequest grant;
+    grant.mutable_scope()->set_org(as == "globex" ? "globex" : "acme");
+    grant.mutable_scope()->set_team(team);
+    grant.set_model(model);
+    return Directory(as, &v1::Directory::Stub::GrantModel, grant, granted);
+  }
+  void AddRestricted(const std::string& name) {
+    v1::AddModelRequest add;
+    add.mutable_spec()->set_name(name);
+    add.mutable_spec()->set_file(name + ".gguf");
+    add.mutable_spec()->set_sha256(std::string(64, 'a'));
+    add.set_restricted(true);
+    v1::RegisteredModel model;
+    REQUIRE(Call("first", v1::Registry::NewStub(channel), &v1::Registry::Stub::AddModel, add, model).ok());
+  }
+  // Whether a key, and its org where it acts for itself, may use the model.
+  std::pair<bool, bool> MayUse(const std::string& key, const std::string& model) {
+    const auto snapshot = Must(directory->InForce());
+    const auto place = *snapshot->FindKey(in.IdOf(key));
+    return {snapshot->MayUse(place, model), snapshot->OrgMayUse(place, model)};
+  }
+  StatusCode Stop(const std::string& as, const std::string& team, const std::string& reason) {
+    v1::StopRequest stop;
+    stop.mutable_target()->mutable_scope()->set_org("acme");
+    stop.mutable_target()->mutable_scope()->set_team(team);
+    stop.set_reason(reason);
+    return Call(as, v1::System::NewStub(channel), &v1::System::Stub::Stop, stop, stopped).error_code();
+  }
+  StatusCode Lift(const std::string& as, const std::string& team) {
+    v1::LiftStopRequest lift;
+    lift.mutable_target()->mutable_scope()->set_org("acme");
+    lift.mutable_target()->mutable_scope()->set_team(team);
+    const grpc::Status status = Call(as, v1::System::NewStub(channel), &v1::System::Stub::LiftStop, lift, stopped);
+    why = status.error_message();
+    return status.error_code();
+  }
+  grpc::Status Put(const std::string& as, const std::string& word) {
+    v1::PutPolicyRequest put;
+    put.set_name("house");
+    put.set_yaml("version: 1\nname: house\nrules:\n  - id: word\n    detect: {keywords: " + word + "}\n    do: block\n");
+    put.set_store_only(true);
+    return Call(as, v1::Policy::NewStub(channel), &v1::Policy::Stub::Put, put, stored);
+  }
+  StatusCode Activate(const std::string& as, std::int64_t version) {
+    v1::ActivatePolicyRequest activate;
+    activate.set_org("acme");
+    activate.set_name("house");
+    activate.set_version(version);
+    const grpc::Status status = Call(as, v1::Policy::NewStub(channel), &v1::Policy::Stub::Activate, activate, stored);
+    why = status.error_message();
+    return status.error_code();
+  }
+
+  v1::CreateKeyReply created;
+  v1::Grant granted;
+  v1::EmergencyStop stopped;
+  v1::StoredPolicy stored;
+  std::string why;
+};
+
+constexpr std::pair kNeither{false, false};
+constexpr std::pair kBoth{true, true};
+
+}  // namespace
+
+TEST_CASE("An org's admin opens no restricted model, whether the grant or the model came first") {
+  World world;
+  REQUIRE(world.Grant("globex", "early").ok());  // There is none of that name, and nobody is told.
+  CHECK_FALSE(world.granted.by_installation());
+  world.AddRestricted("early");
+  world.AddRestricted("late");
+  REQUIRE(world.Grant("globex", "late").ok());
+  CHECK(world.MayUse("globex/app", "early") == kNeither);
+  CHECK(world.MayUse("globex/app", "late") == kNeither);
+  CHECK(world.MayUse("acme/app", "early") == kNeither);
+
+  REQUIRE(world.Grant("first", "early").ok());  // Of acme.
+  CHECK(world.granted.by_installation());
+  CHECK(world.MayUse("acme/app", "early") == kBoth);
+  CHECK(world.MayUse("globex/app", "early") == kNeither);
+}
+
+TEST_CASE("An owner's grant opens a restricted model where it was given, its admin narrows that, and opens nothing again") {
+  World world;
+  world.AddRestricted("secret");
+  REQUIRE(world.Grant("admin", "secret", "search").ok());
+  CHECK(world.MayUse("acme/app", "secret") == kNeither);
+  REQUIRE(world.Grant("first", "secret", "search").ok());  // The same line, which counts from now on.
+  CHECK(world.MayUse("acme/app", "secret") == std::pair(true, false));
+  REQUIRE(world.Grant("admin", "secret", "search").ok());  // Stands so already.
+  CHECK(world.granted.by_installation());
+  v1::RevokeGrantRequest revoke;
+  *revoke.mutable_scope() = world.granted.scope();
+  revoke.set_model("secret");
+  REQUIRE(world.Directory("admin", &v1::Directory::Stub::RevokeGrant, revoke, world.granted).ok());
+  CHECK(world.MayUse("acme/app", "secret") == kNeither);
+  REQUIRE(world.Grant("admin", "secret", "search").ok());
+  CHECK(world.MayUse("acme/app", "secret") == kNeither);
+}
+
+TEST_CASE("An org's admin lifts their own stops, and none that was set for the installation") {
+  World world;
+  for (const std::string team : {"", "search"}) {
+    INFO("team " << team);
+    REQUIRE(world.Stop("admin", team, "a test") == StatusCode::OK);
+    CHECK_FALSE(world.stopped.by_installation());
+    REQUIRE(world.Lift("admin", team) == StatusCode::OK);
+    REQUIRE(world.Stop("operator", team, "a leak") == StatusCode::OK);
+    CHECK(world.stopped.by_installation());
+    CHECK(world.Lift("admin", team) == StatusCode::PERMISSION_DENIED);
+    CHECK(world.why.find("role operator or owner") != std::string::npos);
+    REQUIRE(world.Stop("admin", team, "me too") == StatusCode::OK);  // Changes nothing.
+    CHECK(world.stopped.reason() == "a leak");
+    CHECK(world.Lift("admin", team) == StatusCode::PERMISSION_DENIED);
+    REQUIRE(world.Lift("operator", team) == StatusCode::OK);
+    CHECK(world.Lift("admin", team) == StatusCode::NOT_FOUND);
+
+    REQUIRE(world.Stop("admin", team, "a test") == StatusCode::OK);
+    const std::int64_t since = world.stopped.since_us();
+    REQUIRE(world.Stop("operator", team, "taken over") == StatusCode::OK);
+    CHECK(world.stopped.reason() == "taken over");
+    CHECK(world.stopped.since_us() == since);
+    CHECK(world.Lift("admin", team) == StatusCode::PERMISSION_DENIED);
+    REQUIRE(world.Lift("first", team) == StatusCode::OK);
+    REQUIRE(world.Stop("admin", team, "again") == StatusCode::OK);  // Their own once more.
+    REQUIRE(world.Lift("admin", team) == StatusCode::OK);
+  }
+}
+
+TEST_CASE("The second person of a policy is nobody whose key the first one made or rotated") {
+  World world;
+  v1::SetSecondPersonRequest wanted;
+  wanted.set_wanted(true);
+  wanted.set_org("acme");
+  v1::SetSecondPersonReply set;
+  REQUIRE(world.Call("owner", v1::Policy::NewStub(world.channel), &v1::Policy::Stub::SetSecondPerson, wanted, set).ok());
+  REQUIRE(world.Put("admin", "eagle").ok());  // All keys that were there belong to ann.
+  world.MakeKey("admin", "bob", "approver");
+  CHECK(world.MadeBy() == "ann@acme.example ");
+  CHECK(world.Activate("bob", 1) == StatusCode::FAILED_PRECONDITION);
+  CHECK(world.why.find("ann@acme.example may know the secrets of both keys") != std::string::npos);
+  world.MakeKey("first", "carol", "approver");
+  CHECK(world.MadeBy().empty());
+  CHECK(world.Activate("carol", 1) == StatusCode::OK);
+  world.Rotate("admin", "carol");
+  CHECK(world.MadeBy() == "ann@acme.example ");
+  CHECK(world.Activate("carol", 0) == StatusCode::FAILED_PRECONDITION);
+  world.Rotate("first", "carol");
+  CHECK(world.MadeBy().empty());
+  CHECK(world.Activate("carol", 0) == StatusCode::OK);
+
+  // The other way round: what ann's admin key stored in another's name, ann does not let act.
+  world.MakeKey("admin", "dave", "policy_author");
+  REQUIRE(world.Put("dave", "falcon").ok());
+  CHECK(world.Activate("admin", 2) == StatusCode::FAILED_PRECONDITION);
+  CHECK(world.Activate("bob", 2) == StatusCode::FAILED_PRECONDITION);  // Ann made both.
+  CHECK(world.Activate("carol", 2) == StatusCode::OK);
+}
+
+TEST_CASE("A key that one admin made for another keeps who made it through whatever that one makes") {
+  World world;
+  world.MakeKey("admin", "eve", "admin");
+  world.MakeKey("eve", "fay", "approver");
+  CHECK(world.MadeBy() == "ann@acme.example eve ");
+  world.Rotate("eve", "eve");  // With the very key that ann may know.
+  CHECK(world.MadeBy() == "ann@acme.example ");
+}
+
+TEST_CASE("Nobody approves what a key asked for that they made, nor with a key that the asker made") {
+  World world;
+  world.MakeKey("admin", "dave", "member");
+  const std::string asks = world.created.key().public_id();
+  const auto snapshot = Must(world.directory->InForce());
+  const auto place = *snapshot->FindKey(asks);
+  const gates::Ask ask{
+      .org = place.org->id, .team = place.team->id, .key = place.key->id, .request = base::RequestId::New(), .approvals = {{"dump", 30}}};
+  std::promise<absl::StatusOr<gates::Answer>> asked;
+  world.gates->Pass(ask, [&](auto answer) { asked.set_value(std::move(answer)); });
+  v1::ApproveRequest approve;
+  approve.set_org("acme");
+  approve.set_id(Must(asked.get_future().get()).waiting.at(0).id.ToString());
+  approve.set_reason("incident 12");
+  v1::PolicyApproval approved;
+  const auto call = [&](const std::string& as) {
+    const grpc::Status status = world.Call(as, v1::Policy::NewStub(world.channel), &v1::Policy::Stub::Approve, approve, approved);
+    world.why = status.error_message();
+    return status.error_code();
+  };
+  CHECK(call("admin") == StatusCode::FAILED_PRECONDITION);
+  CHECK(world.why.find("ann@acme.example may know the secrets of both keys") != std::string::npos);
+  world.MakeKey("admin", "bob", "approver");
+  CHECK(call("bob") == StatusCode::FAILED_PRECONDITION);
+  world.MakeKey("first", "carol", "approver");
+  CHECK(call("carol") == StatusCode::OK);
+}
