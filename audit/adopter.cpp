@@ -4,6 +4,7 @@
 // Tested by tests/audit/recovery_test.cpp.
 #include "audit/adopter.h"
 
+#include "audit/teller.h"
 #include "base/diagnostics.h"
 
 namespace tollgate::audit {
@@ -97,11 +98,13 @@ absl::Status Adopter::CloseAndRelease(const Lapsed& lapsed, const Claim& claim) 
   takeover.stopping = [this] { return stopping(); };
   LogWriter writer(takeover.postgres, takeover.claim, claim.head);
   TG_ASSIGN(const std::int64_t closed, TakeOver(writer, claim, takeover));
+  TG_RETURN_IF_ERROR(TellTaken(writer, DeadOf(claim), takeover));
   TG_ASSIGN(const EncodedRow stop,
             Encode(InstanceRecord(v1::RECORD_KIND_STOP, takeover.instance, claim.head.epoch, takeover.build), *takeover.clock));
   takeover.deadline = std::chrono::steady_clock::now() + kTakeoverTime;  // What the dead held may have taken long to come home.
   const EncodedRow* const last[] = {&stop};
   TG_RETURN_IF_ERROR(CommitSurely(writer, last, writer.head().next_index + 1, takeover.deadline, takeover.stopping).status);
+  if (claim.owed) TG_RETURN_IF_ERROR(ForgetOwed(writer.session(), claim.head));
   TG_RETURN_IF_ERROR(writer.Release());
   ++adopted_logs_;
   recovered_requests_ += closed;

@@ -1,6 +1,7 @@
-// Five threads share the work: whoever appends serialises; the writer (record_writer.h) commits; the key writer (key_writer.h) stores
+// Six threads share the work: whoever appends serialises; the writer (record_writer.h) commits; the key writer (key_writer.h) stores
 // wrapped keys at the same time; a watch answers what is overdue, because the writer may be waiting on a server that does not answer; the
-// adopter (adopter.h) looks after logs of the dead. They meet in the queue (journal_queue.h), which holds the only lock.
+// adopter (adopter.h) looks after logs of the dead; the teller (teller.h) tells, after the start, what this log's earlier owners held. They
+// meet in the queue (journal_queue.h), which holds the only lock.
 // Tested by tests/audit/journal_postgres_test.cpp and tests/audit/journal_faults_test.cpp.
 #include "audit/journal_postgres.h"
 
@@ -12,6 +13,7 @@
 #include "audit/ownership.h"
 #include "audit/record_writer.h"
 #include "audit/state_dir.h"
+#include "audit/teller.h"
 #include "base/diagnostics.h"
 
 namespace tollgate::audit {
@@ -53,6 +55,7 @@ class Opened final : public PostgresJournal {
   absl::Status StartPartitions(base::Session& session);
   absl::StatusOr<Claim> ClaimLog(base::Session& session);
   TakeoverOptions Takeover(const base::PostgresOptions& postgres) const;
+  void StartTeller(const Claim& claim, const base::PostgresOptions& postgres);
   void StartThreads(LogWriter log, const base::PostgresOptions& postgres);
 
   const JournalOptions options_;
@@ -65,6 +68,7 @@ class Opened final : public PostgresJournal {
   std::unique_ptr<KeyWriter> keys_;
   std::unique_ptr<RecordWriter> writer_;
   std::unique_ptr<Adopter> adopter_;
+  std::unique_ptr<Teller> teller_;
   std::thread watch_;
   bool partitions_made_ = true;
   bool stopped_ = false;
@@ -142,12 +146,23 @@ absl::Status Opened::Start() {
   TG_RETURN_IF_ERROR(state_->SetLog(log_id_, claim->head.next_index));
   LogWriter log(postgres, options_.claim, claim->head);
   TG_ASSIGN(recovered_, TakeOver(log, *claim, Takeover(postgres)));
-  // What this instance itself held beside a log that it has lost.
-  if (claim->previous != state_->instance()) TG_RETURN_IF_ERROR(TellTaken(log, state_->instance(), epoch_, Takeover(postgres)));
   state_->Acknowledged(log.head().next_index);
   if (recovered_ > 0) base::Info("audit", "log {}: {} requests that were left open are closed", log_id_, recovered_);
   StartThreads(std::move(log), postgres);
+  StartTeller(*claim, postgres);
   return absl::OkStatus();
+}
+
+void Opened::StartTeller(const Claim& claim, const base::PostgresOptions& postgres) {
+  Teller::Options teller;
+  teller.taken = options_.recovery.taken;
+  teller.dead = DeadOf(claim);
+  // What this instance itself held beside a log that it has lost.
+  if (claim.previous != state_->instance()) teller.dead.push_back({state_->instance(), epoch_});
+  teller.head = claim.head;
+  teller.owed = claim.owed.has_value();
+  teller.postgres = postgres;
+  teller_ = std::make_unique<Teller>(std::move(teller));
 }
 
 void Opened::StartThreads(LogWriter log, const base::PostgresOptions& postgres) {
@@ -208,6 +223,7 @@ void Opened::Stop() {
   queue_.Stop();
   if (watch_.joinable()) watch_.join();
   if (keys_ != nullptr) keys_->Stop();
+  if (teller_ != nullptr) teller_->Stop();
 }
 
 JournalStats Opened::stats() {

@@ -94,7 +94,8 @@ LogWriter::Result LogWriter::Renew() {
 
 absl::Status LogWriter::Release() {
   static const std::string kRelease =
-      "UPDATE audit.log_head SET released = true, expires_at = now() WHERE log_id = $1::int2 AND epoch = $2::int8 AND fence = $3::int8";
+      "UPDATE audit.log_head SET released = (owes IS NULL), expires_at = now() "
+      "WHERE log_id = $1::int2 AND epoch = $2::int8 AND fence = $3::int8";
   return session_->Run("release the log", kRelease, {std::int64_t{head_.log_id}, head_.epoch, head_.fence}).status();
 }
 

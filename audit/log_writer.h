@@ -42,7 +42,7 @@ class LogWriter {
   Result Commit(std::span<const EncodedRow* const> rows, std::int64_t open_from);
   // Renews the claim. kDone, kNothing (the connection may be gone) or kLost.
   Result Renew();
-  // Gives the log up for any instance to go on with. REQUIRES: attached.
+  // Gives the log up for any instance to go on with; one that still owes (ForgetOwed), for an adopter. REQUIRES: attached.
   absl::Status Release();
 
  private:

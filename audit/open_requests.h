@@ -29,13 +29,10 @@ struct TakeoverOptions {
   const base::Clock* clock = nullptr;
 };
 
-// Appends START, an ABORT for each open request (with its companions; without them, and so without usage, where the database refuses
-// them), then tells `callbacks->taken`. Leaves the writer attached.
+// Appends START and an ABORT for each open request (with its companions; without them, and so without usage, where the database refuses
+// them). Leaves the writer attached. `callbacks->taken` is the caller's to tell, next (audit/teller.h).
 // Gives how many were closed. Any failure may be answered by claiming again and starting over: what is closed stays closed.
 absl::StatusOr<std::int64_t> TakeOver(LogWriter& writer, const Claim& claim, const TakeoverOptions& options);
-
-// Tells `callbacks->taken` that everything of `owner` below `epoch` is dead, and renews the writer's claim for as long as that takes.
-absl::Status TellTaken(LogWriter& writer, base::InstanceId owner, std::int64_t epoch, const TakeoverOptions& options);
 
 // A START or STOP record.
 Entry InstanceRecord(v1::RecordKind kind, base::InstanceId instance, std::int64_t epoch, const std::string& build);

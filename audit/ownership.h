@@ -13,11 +13,22 @@
 
 namespace tollgate::audit {
 
+// What `owner` held under epochs below `below` is dead.
+struct Dead {
+  base::InstanceId owner;
+  std::int64_t below = 0;
+  bool operator==(const Dead&) const = default;
+};
+
 struct Claim {
   Head head;
   std::int64_t open_from = 0;
   base::InstanceId previous;  // Who wrote it before, itself for a new log: what that one held is dead.
+  std::optional<Dead> owed;   // Whom an owner of this log took it from and had not told of when it died; or itself takes it from now.
 };
+
+// All that is to be told of.
+std::vector<Dead> DeadOf(const Claim& claim);
 
 // A log whose claim has lapsed.
 struct Lapsed {
@@ -35,6 +46,9 @@ absl::StatusOr<Claim> TakeFree(base::Session& session, base::InstanceId instance
 absl::StatusOr<std::vector<Lapsed>> FindLapsed(base::Session& session, std::int32_t own_log);
 // Nothing if its owner came back or another was quicker. The row goes on naming the dead instance until the log is taken by a new owner.
 absl::StatusOr<std::optional<Claim>> Adopt(base::Session& session, const Lapsed& lapsed, std::chrono::milliseconds claim);
+
+// They were told of: the head no longer keeps in mind whom its log was taken from.
+absl::Status ForgetOwed(base::Session& session, const Head& head);
 
 // Where the head stands, if there is such a log.
 absl::StatusOr<std::optional<std::int64_t>> NextIndex(base::Session& session, std::int32_t log_id);
