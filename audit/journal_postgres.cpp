@@ -39,6 +39,7 @@ class Opened final : public PostgresJournal {
   explicit Opened(JournalOptions options)
       : options_(std::move(options)),
         clock_(options_.clock != nullptr ? *options_.clock : base::SystemClock()),
+        clock_check_(clock_),
         queue_({options_.queue_rows_max, options_.queue_bytes_max}) {}
   ~Opened() override { Stop(); }
 
@@ -54,12 +55,13 @@ class Opened final : public PostgresJournal {
  private:
   absl::Status StartPartitions(base::Session& session);
   absl::StatusOr<Claim> ClaimLog(base::Session& session);
-  TakeoverOptions Takeover(const base::PostgresOptions& postgres) const;
+  TakeoverOptions Takeover(const base::PostgresOptions& postgres);
   void StartTeller(const Claim& claim, const base::PostgresOptions& postgres);
   void StartThreads(LogWriter log, const base::PostgresOptions& postgres);
 
   const JournalOptions options_;
   const base::Clock& clock_;
+  ClockCheck clock_check_;
   JournalQueue queue_;
   std::unique_ptr<StateDir> state_;
   std::int32_t log_id_ = 0;
@@ -75,19 +77,19 @@ class Opened final : public PostgresJournal {
 };
 
 absl::Status Opened::StartPartitions(base::Session& session) {
-  auto strays = MakePartitions(session);
+  auto made = MakePartitions(session);
   bool enough = true;
-  if (!strays.ok()) {
+  if (!made.ok()) {
     TG_ASSIGN(enough, HasPartitions(session));
-    if (!enough) strays = MakePartitions(session, kPartitionsPatience);
+    if (!enough) made = MakePartitions(session, kPartitionsPatience);
   }
-  if (strays.ok()) {
-    if (*strays > 0) base::Warn("audit", "{} records lie in the default partition: was the clock wrong?", *strays);
+  if (made.ok()) {
+    WarnOfStrays(*made);
     return absl::OkStatus();
   }
   if (!enough)
-    return base::Annotate(strays.status(), "there is no partition for today or tomorrow; does something read the audit log for long?");
-  base::Warn("audit", "partitions for the days to come could not be made; they are tried again: {}", base::Message(strays.status()));
+    return base::Annotate(made.status(), "there is no partition for today or tomorrow; does something read the audit log for long?");
+  base::Warn("audit", "partitions for the days to come could not be made; they are tried again: {}", base::Message(made.status()));
   partitions_made_ = false;
   return absl::OkStatus();
 }
@@ -109,7 +111,7 @@ absl::StatusOr<Claim> Opened::ClaimLog(base::Session& session) {
   return TakeFree(session, state_->instance(), options_.claim);
 }
 
-TakeoverOptions Opened::Takeover(const base::PostgresOptions& postgres) const {
+TakeoverOptions Opened::Takeover(const base::PostgresOptions& postgres) {
   TakeoverOptions takeover;
   takeover.postgres = postgres;
   takeover.claim = options_.claim;
@@ -118,6 +120,7 @@ TakeoverOptions Opened::Takeover(const base::PostgresOptions& postgres) const {
   takeover.build = options_.build;
   takeover.callbacks = &options_.recovery;
   takeover.clock = &clock_;
+  takeover.clock_check = &clock_check_;
   return takeover;
 }
 
@@ -129,6 +132,9 @@ absl::Status Opened::Start() {
   {
     TG_ASSIGN(const auto session, base::Session::Connect(postgres));
     TG_RETURN_IF_ERROR(CheckDatabase(*session));
+    TG_ASSIGN(const std::int64_t now, PostgresTime(*session));
+    clock_check_.Saw(now);
+    TG_RETURN_IF_ERROR(CheckClock(&clock_check_));
     TG_RETURN_IF_ERROR(StartPartitions(*session));
     if (auto id = SystemIdentifier(*session); id.ok()) cluster = *id;
     if (!options_.keys_url.empty()) {
@@ -144,7 +150,7 @@ absl::Status Opened::Start() {
   log_id_ = claim->head.log_id;
   epoch_ = claim->head.epoch;
   TG_RETURN_IF_ERROR(state_->SetLog(log_id_, claim->head.next_index));
-  LogWriter log(postgres, options_.claim, claim->head);
+  LogWriter log(postgres, options_.claim, claim->head, &clock_check_);
   TG_ASSIGN(recovered_, TakeOver(log, *claim, Takeover(postgres)));
   state_->Acknowledged(log.head().next_index);
   if (recovered_ > 0) base::Info("audit", "log {}: {} requests that were left open are closed", log_id_, recovered_);
@@ -174,6 +180,7 @@ void Opened::StartThreads(LogWriter log, const base::PostgresOptions& postgres) 
   writer.build = options_.build;
   writer.settle = options_.recovery.settle;
   writer.clock = &clock_;
+  writer.clock_check = &clock_check_;
   writer.partitions_made = partitions_made_;
   writer_ = std::make_unique<RecordWriter>(std::move(writer), std::move(log), queue_, *state_, keys_.get());
   watch_ = std::thread([this] {
@@ -201,11 +208,15 @@ void Opened::Append(Entry entry, std::chrono::steady_clock::time_point deadline,
   pending->enqueued = std::chrono::steady_clock::now();
   pending->deadline = AlwaysWritten(pending->row.kind) ? deadline : std::min(deadline, pending->enqueued + options_.queue_age_max);
   pending->done = std::move(done);
+  // What ends a request that is on record is written all the same, with the time that its usage has.
+  const std::string wrong = AlwaysWritten(pending->row.kind) ? "" : clock_check_.Wrong();
+  if (!wrong.empty()) return queue_.Fail(pending, Refusal(pending->row.kind, wrong));
   queue_.Add(pending);
 }
 
 Health Opened::health() const {
   if (writer_->lost()) return {Health::State::kLost, "another owner has taken this instance's log"};
+  if (std::string wrong = clock_check_.Wrong(); !wrong.empty()) return {Health::State::kRefusing, std::move(wrong)};
   if (std::string trouble = queue_.trouble(); !trouble.empty()) return {Health::State::kRefusing, std::move(trouble)};
   if (const auto silence = writer_->silence(); silence > kSilenceMax) {
     return {Health::State::kRefusing, fmt::format("Postgres has not answered for {} ms", silence.count())};

@@ -167,6 +167,11 @@ absl::StatusOr<OpenRequest> ReadOpenRequest(base::Session& session, Position pos
   return std::move(out.front());
 }
 
+absl::Status CheckClock(const ClockCheck* check) {
+  const std::string wrong = check != nullptr ? check->Wrong() : "";
+  return wrong.empty() ? absl::OkStatus() : base::FailedPrecondition(wrong);
+}
+
 Entry InstanceRecord(v1::RecordKind kind, base::InstanceId instance, std::int64_t epoch, const std::string& build) {
   Entry entry;
   entry.record.set_kind(kind);
@@ -232,6 +237,7 @@ absl::Status CommitChunk(LogWriter& writer, std::span<Closing> chunk, std::int64
 absl::StatusOr<std::int64_t> TakeOver(LogWriter& writer, const Claim& claim, const TakeoverOptions& options) {
   const Head at_claim = writer.head();
   if (const auto attached = writer.Attach(); attached.fate != LogWriter::Fate::kNothing || !attached.status.ok()) return attached.status;
+  TG_RETURN_IF_ERROR(CheckClock(options.clock_check));
   const auto keep_alive = [&writer] { return writer.Renew().status; };
   TG_ASSIGN(const auto open, FindOpenRequests(writer.session(), at_claim, claim.open_from, keep_alive));
 
