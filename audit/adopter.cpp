@@ -4,6 +4,7 @@
 // Tested by tests/audit/recovery_test.cpp.
 #include "audit/adopter.h"
 
+#include "audit/teller.h"
 #include "base/diagnostics.h"
 
 namespace tollgate::audit {
@@ -49,6 +50,7 @@ void Adopter::Run() {
 }
 
 absl::Status Adopter::Look() {
+  TG_RETURN_IF_ERROR(CheckClock(options_.takeover.clock_check));  // Others, whose clocks are right, adopt meanwhile.
   const auto now = std::chrono::steady_clock::now();
   if (now - last_look_ > 3 * options_.poll + std::chrono::seconds(1)) seen_.clear();
   if (session_ == nullptr || session_->broken()) {
@@ -95,13 +97,16 @@ absl::Status Adopter::CloseAndRelease(const Lapsed& lapsed, const Claim& claim) 
   TakeoverOptions takeover = options_.takeover;
   takeover.deadline = std::chrono::steady_clock::now() + kTakeoverTime;
   takeover.stopping = [this] { return stopping(); };
-  LogWriter writer(takeover.postgres, takeover.claim, claim.head);
+  LogWriter writer(takeover.postgres, takeover.claim, claim.head, takeover.clock_check);
   TG_ASSIGN(const std::int64_t closed, TakeOver(writer, claim, takeover));
+  TG_RETURN_IF_ERROR(TellTaken(writer, DeadOf(claim), takeover));
+  TG_RETURN_IF_ERROR(CheckClock(takeover.clock_check));
   TG_ASSIGN(const EncodedRow stop,
             Encode(InstanceRecord(v1::RECORD_KIND_STOP, takeover.instance, claim.head.epoch, takeover.build), *takeover.clock));
   takeover.deadline = std::chrono::steady_clock::now() + kTakeoverTime;  // What the dead held may have taken long to come home.
   const EncodedRow* const last[] = {&stop};
   TG_RETURN_IF_ERROR(CommitSurely(writer, last, writer.head().next_index + 1, takeover.deadline, takeover.stopping).status);
+  if (claim.owed) TG_RETURN_IF_ERROR(ForgetOwed(writer.session(), claim.head));
   TG_RETURN_IF_ERROR(writer.Release());
   ++adopted_logs_;
   recovered_requests_ += closed;

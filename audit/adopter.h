@@ -26,7 +26,7 @@ class Adopter {
 
   explicit Adopter(Options options);
   ~Adopter();
-  void Stop();  // Joins; a takeover under way is finished or given up within its session's time limits.
+  void Stop();  // Joins; a takeover under way is finished or given up within its session's time limits, and those of `taken`.
 
   std::int64_t adopted_logs() const { return adopted_logs_; }
   std::int64_t recovered_requests() const { return recovered_requests_; }

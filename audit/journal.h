@@ -20,7 +20,7 @@ namespace tollgate::audit {
 struct Health {
   enum class State {
     kGood,
-    kRefusing,  // Postgres or the keys database is away, slow or full: appends fail by their deadline. Mends itself.
+    kRefusing,  // Postgres or the keys database is away, slow or full, or the clock wrong: appends fail by their deadline. Mends itself.
     kLost,      // Another owner has taken the log: nothing can be appended any more and the process must end.
   };
   State state = State::kGood;

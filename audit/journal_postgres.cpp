@@ -1,6 +1,7 @@
-// Five threads share the work: whoever appends serialises; the writer (record_writer.h) commits; the key writer (key_writer.h) stores
+// Six threads share the work: whoever appends serialises; the writer (record_writer.h) commits; the key writer (key_writer.h) stores
 // wrapped keys at the same time; a watch answers what is overdue, because the writer may be waiting on a server that does not answer; the
-// adopter (adopter.h) looks after logs of the dead. They meet in the queue (journal_queue.h), which holds the only lock.
+// adopter (adopter.h) looks after logs of the dead; the teller (teller.h) tells, after the start, what this log's earlier owners held. They
+// meet in the queue (journal_queue.h), which holds the only lock.
 // Tested by tests/audit/journal_postgres_test.cpp and tests/audit/journal_faults_test.cpp.
 #include "audit/journal_postgres.h"
 
@@ -12,6 +13,7 @@
 #include "audit/ownership.h"
 #include "audit/record_writer.h"
 #include "audit/state_dir.h"
+#include "audit/teller.h"
 #include "base/diagnostics.h"
 
 namespace tollgate::audit {
@@ -37,6 +39,7 @@ class Opened final : public PostgresJournal {
   explicit Opened(JournalOptions options)
       : options_(std::move(options)),
         clock_(options_.clock != nullptr ? *options_.clock : base::SystemClock()),
+        clock_check_(clock_),
         queue_({options_.queue_rows_max, options_.queue_bytes_max}) {}
   ~Opened() override { Stop(); }
 
@@ -52,11 +55,13 @@ class Opened final : public PostgresJournal {
  private:
   absl::Status StartPartitions(base::Session& session);
   absl::StatusOr<Claim> ClaimLog(base::Session& session);
-  TakeoverOptions Takeover(const base::PostgresOptions& postgres) const;
+  TakeoverOptions Takeover(const base::PostgresOptions& postgres);
+  void StartTeller(const Claim& claim, const base::PostgresOptions& postgres);
   void StartThreads(LogWriter log, const base::PostgresOptions& postgres);
 
   const JournalOptions options_;
   const base::Clock& clock_;
+  ClockCheck clock_check_;
   JournalQueue queue_;
   std::unique_ptr<StateDir> state_;
   std::int32_t log_id_ = 0;
@@ -65,25 +70,26 @@ class Opened final : public PostgresJournal {
   std::unique_ptr<KeyWriter> keys_;
   std::unique_ptr<RecordWriter> writer_;
   std::unique_ptr<Adopter> adopter_;
+  std::unique_ptr<Teller> teller_;
   std::thread watch_;
   bool partitions_made_ = true;
   bool stopped_ = false;
 };
 
 absl::Status Opened::StartPartitions(base::Session& session) {
-  auto strays = MakePartitions(session);
+  auto made = MakePartitions(session);
   bool enough = true;
-  if (!strays.ok()) {
+  if (!made.ok()) {
     TG_ASSIGN(enough, HasPartitions(session));
-    if (!enough) strays = MakePartitions(session, kPartitionsPatience);
+    if (!enough) made = MakePartitions(session, kPartitionsPatience);
   }
-  if (strays.ok()) {
-    if (*strays > 0) base::Warn("audit", "{} records lie in the default partition: was the clock wrong?", *strays);
+  if (made.ok()) {
+    WarnOfStrays(*made);
     return absl::OkStatus();
   }
   if (!enough)
-    return base::Annotate(strays.status(), "there is no partition for today or tomorrow; does something read the audit log for long?");
-  base::Warn("audit", "partitions for the days to come could not be made; they are tried again: {}", base::Message(strays.status()));
+    return base::Annotate(made.status(), "there is no partition for today or tomorrow; does something read the audit log for long?");
+  base::Warn("audit", "partitions for the days to come could not be made; they are tried again: {}", base::Message(made.status()));
   partitions_made_ = false;
   return absl::OkStatus();
 }
@@ -105,7 +111,7 @@ absl::StatusOr<Claim> Opened::ClaimLog(base::Session& session) {
   return TakeFree(session, state_->instance(), options_.claim);
 }
 
-TakeoverOptions Opened::Takeover(const base::PostgresOptions& postgres) const {
+TakeoverOptions Opened::Takeover(const base::PostgresOptions& postgres) {
   TakeoverOptions takeover;
   takeover.postgres = postgres;
   takeover.claim = options_.claim;
@@ -114,6 +120,7 @@ TakeoverOptions Opened::Takeover(const base::PostgresOptions& postgres) const {
   takeover.build = options_.build;
   takeover.callbacks = &options_.recovery;
   takeover.clock = &clock_;
+  takeover.clock_check = &clock_check_;
   return takeover;
 }
 
@@ -125,6 +132,9 @@ absl::Status Opened::Start() {
   {
     TG_ASSIGN(const auto session, base::Session::Connect(postgres));
     TG_RETURN_IF_ERROR(CheckDatabase(*session));
+    TG_ASSIGN(const std::int64_t now, PostgresTime(*session));
+    clock_check_.Saw(now);
+    TG_RETURN_IF_ERROR(CheckClock(&clock_check_));
     TG_RETURN_IF_ERROR(StartPartitions(*session));
     if (auto id = SystemIdentifier(*session); id.ok()) cluster = *id;
     if (!options_.keys_url.empty()) {
@@ -140,14 +150,25 @@ absl::Status Opened::Start() {
   log_id_ = claim->head.log_id;
   epoch_ = claim->head.epoch;
   TG_RETURN_IF_ERROR(state_->SetLog(log_id_, claim->head.next_index));
-  LogWriter log(postgres, options_.claim, claim->head);
+  LogWriter log(postgres, options_.claim, claim->head, &clock_check_);
   TG_ASSIGN(recovered_, TakeOver(log, *claim, Takeover(postgres)));
-  // What this instance itself held beside a log that it has lost.
-  if (claim->previous != state_->instance()) TG_RETURN_IF_ERROR(TellTaken(log, state_->instance(), epoch_, Takeover(postgres)));
   state_->Acknowledged(log.head().next_index);
   if (recovered_ > 0) base::Info("audit", "log {}: {} requests that were left open are closed", log_id_, recovered_);
   StartThreads(std::move(log), postgres);
+  StartTeller(*claim, postgres);
   return absl::OkStatus();
+}
+
+void Opened::StartTeller(const Claim& claim, const base::PostgresOptions& postgres) {
+  Teller::Options teller;
+  teller.taken = options_.recovery.taken;
+  teller.dead = DeadOf(claim);
+  // What this instance itself held beside a log that it has lost.
+  if (claim.previous != state_->instance()) teller.dead.push_back({state_->instance(), epoch_});
+  teller.head = claim.head;
+  teller.owed = claim.owed.has_value();
+  teller.postgres = postgres;
+  teller_ = std::make_unique<Teller>(std::move(teller));
 }
 
 void Opened::StartThreads(LogWriter log, const base::PostgresOptions& postgres) {
@@ -159,6 +180,7 @@ void Opened::StartThreads(LogWriter log, const base::PostgresOptions& postgres) 
   writer.build = options_.build;
   writer.settle = options_.recovery.settle;
   writer.clock = &clock_;
+  writer.clock_check = &clock_check_;
   writer.partitions_made = partitions_made_;
   writer_ = std::make_unique<RecordWriter>(std::move(writer), std::move(log), queue_, *state_, keys_.get());
   watch_ = std::thread([this] {
@@ -186,11 +208,15 @@ void Opened::Append(Entry entry, std::chrono::steady_clock::time_point deadline,
   pending->enqueued = std::chrono::steady_clock::now();
   pending->deadline = AlwaysWritten(pending->row.kind) ? deadline : std::min(deadline, pending->enqueued + options_.queue_age_max);
   pending->done = std::move(done);
+  // What ends a request that is on record is written all the same, with the time that its usage has.
+  const std::string wrong = AlwaysWritten(pending->row.kind) ? "" : clock_check_.Wrong();
+  if (!wrong.empty()) return queue_.Fail(pending, Refusal(pending->row.kind, wrong));
   queue_.Add(pending);
 }
 
 Health Opened::health() const {
   if (writer_->lost()) return {Health::State::kLost, "another owner has taken this instance's log"};
+  if (std::string wrong = clock_check_.Wrong(); !wrong.empty()) return {Health::State::kRefusing, std::move(wrong)};
   if (std::string trouble = queue_.trouble(); !trouble.empty()) return {Health::State::kRefusing, std::move(trouble)};
   if (const auto silence = writer_->silence(); silence > kSilenceMax) {
     return {Health::State::kRefusing, fmt::format("Postgres has not answered for {} ms", silence.count())};
@@ -208,6 +234,7 @@ void Opened::Stop() {
   queue_.Stop();
   if (watch_.joinable()) watch_.join();
   if (keys_ != nullptr) keys_->Stop();
+  if (teller_ != nullptr) teller_->Stop();
 }
 
 JournalStats Opened::stats() {

@@ -28,8 +28,8 @@ bool MayBeRowsFault(const absl::Status& status) {
 
 }  // namespace
 
-LogWriter::LogWriter(base::PostgresOptions postgres, std::chrono::milliseconds claim, const Head& head)
-    : postgres_(std::move(postgres)), claim_(claim), head_(head) {}
+LogWriter::LogWriter(base::PostgresOptions postgres, std::chrono::milliseconds claim, const Head& head, ClockCheck* clock)
+    : postgres_(std::move(postgres)), claim_(claim), head_(head), clock_(clock) {}
 
 LogWriter::Result LogWriter::Lost() {
   session_.reset();
@@ -37,9 +37,10 @@ LogWriter::Result LogWriter::Lost() {
 }
 
 LogWriter::Result LogWriter::Attach() {
-  static const std::string kAttach =
+  static const std::string kAttach = fmt::format(
       "UPDATE audit.log_head SET fence = fence + 1, expires_at = now() + $3::int8 * interval '1 millisecond' "
-      "WHERE log_id = $1::int2 AND epoch = $2::int8 RETURNING fence, next_index";
+      "WHERE log_id = $1::int2 AND epoch = $2::int8 RETURNING fence, next_index, {}",
+      ClockCheck::kPostgresTime);
   session_.reset();
   auto session = base::Session::Connect(postgres_);
   if (!session.ok()) return {Fate::kNothing, session.status()};
@@ -51,6 +52,7 @@ LogWriter::Result LogWriter::Attach() {
 
 LogWriter::Result LogWriter::Attached(const base::Rows& rows) {
   if (rows.empty()) return Lost();
+  if (clock_ != nullptr) clock_->Saw(rows.Int(0, 2));
   head_.fence = rows.Int(0, 0);
   const std::int64_t next = rows.Int(0, 1);
   const std::int64_t doubt = std::exchange(doubt_, 0);
@@ -80,21 +82,25 @@ LogWriter::Result LogWriter::Commit(std::span<const EncodedRow* const> rows, std
 }
 
 LogWriter::Result LogWriter::Renew() {
-  static const std::string kRenew =
+  static const std::string kRenew = fmt::format(
       "UPDATE audit.log_head SET expires_at = now() + $4::int8 * interval '1 millisecond' "
-      "WHERE log_id = $1::int2 AND epoch = $2::int8 AND fence = $3::int8 RETURNING 1";
+      "WHERE log_id = $1::int2 AND epoch = $2::int8 AND fence = $3::int8 RETURNING {}",
+      ClockCheck::kPostgresTime);
   const auto rows =
       session_->Run("renew the log's claim", kRenew, {std::int64_t{head_.log_id}, head_.epoch, head_.fence, std::int64_t{claim_.count()}});
   if (!rows.ok()) {
     if (session_->broken() || absl::IsUnknown(rows.status())) session_.reset();
     return {Fate::kNothing, rows.status()};
   }
-  return rows->empty() ? Lost() : Result{Fate::kDone, absl::OkStatus()};
+  if (rows->empty()) return Lost();
+  if (clock_ != nullptr) clock_->Saw(rows->Int(0, 0));
+  return {Fate::kDone, absl::OkStatus()};
 }
 
 absl::Status LogWriter::Release() {
   static const std::string kRelease =
-      "UPDATE audit.log_head SET released = true, expires_at = now() WHERE log_id = $1::int2 AND epoch = $2::int8 AND fence = $3::int8";
+      "UPDATE audit.log_head SET released = (owes IS NULL), expires_at = now() "
+      "WHERE log_id = $1::int2 AND epoch = $2::int8 AND fence = $3::int8";
   return session_->Run("release the log", kRelease, {std::int64_t{head_.log_id}, head_.epoch, head_.fence}).status();
 }
 

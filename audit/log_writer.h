@@ -7,6 +7,7 @@
 #include <span>
 
 #include "audit/batch.h"
+#include "audit/clock_check.h"
 #include "base/postgres.h"
 
 namespace tollgate::audit {
@@ -27,8 +28,9 @@ class LogWriter {
     absl::Status status;  // Why, where it is not kDone.
   };
 
-  // `head` as claimed: epoch and next_index count, the fence is raised at each Attach.
-  LogWriter(base::PostgresOptions postgres, std::chrono::milliseconds claim, const Head& head);
+  // `head` as claimed: epoch and next_index count, the fence is raised at each Attach. `clock`, which may be null, is told Postgres's time
+  // with each Attach and Renew.
+  LogWriter(base::PostgresOptions postgres, std::chrono::milliseconds claim, const Head& head, ClockCheck* clock = nullptr);
 
   bool attached() const { return session_ != nullptr && !session_->broken(); }
   bool in_doubt() const { return doubt_ != 0; }
@@ -42,7 +44,7 @@ class LogWriter {
   Result Commit(std::span<const EncodedRow* const> rows, std::int64_t open_from);
   // Renews the claim. kDone, kNothing (the connection may be gone) or kLost.
   Result Renew();
-  // Gives the log up for any instance to go on with. REQUIRES: attached.
+  // Gives the log up for any instance to go on with; one that still owes (ForgetOwed), for an adopter. REQUIRES: attached.
   absl::Status Release();
 
  private:
@@ -52,6 +54,7 @@ class LogWriter {
   const base::PostgresOptions postgres_;
   const std::chrono::milliseconds claim_;
   Head head_;
+  ClockCheck* clock_;
   std::int64_t doubt_ = 0;  // Rows of the batch in doubt.
   std::unique_ptr<base::Session> session_;
   BatchStatements statements_;

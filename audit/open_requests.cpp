@@ -5,7 +5,6 @@
 #include "audit/open_requests.h"
 
 #include <algorithm>
-#include <future>
 #include <map>
 #include <thread>
 
@@ -168,6 +167,11 @@ absl::StatusOr<OpenRequest> ReadOpenRequest(base::Session& session, Position pos
   return std::move(out.front());
 }
 
+absl::Status CheckClock(const ClockCheck* check) {
+  const std::string wrong = check != nullptr ? check->Wrong() : "";
+  return wrong.empty() ? absl::OkStatus() : base::FailedPrecondition(wrong);
+}
+
 Entry InstanceRecord(v1::RecordKind kind, base::InstanceId instance, std::int64_t epoch, const std::string& build) {
   Entry entry;
   entry.record.set_kind(kind);
@@ -230,21 +234,10 @@ absl::Status CommitChunk(LogWriter& writer, std::span<Closing> chunk, std::int64
 
 }  // namespace
 
-absl::Status TellTaken(LogWriter& writer, base::InstanceId owner, std::int64_t epoch, const TakeoverOptions& options) {
-  if (!options.callbacks->taken) return absl::OkStatus();
-  auto told = std::async(std::launch::async, [&] { return options.callbacks->taken(owner, epoch); });
-  absl::Status lost;
-  while (told.wait_for(options.claim / 4) != std::future_status::ready) {
-    const auto result = writer.attached() ? writer.Renew() : writer.Attach();
-    if (result.fate == LogWriter::Fate::kLost) lost = result.status;
-  }
-  TG_RETURN_IF_ERROR(told.get());
-  return lost;
-}
-
 absl::StatusOr<std::int64_t> TakeOver(LogWriter& writer, const Claim& claim, const TakeoverOptions& options) {
   const Head at_claim = writer.head();
   if (const auto attached = writer.Attach(); attached.fate != LogWriter::Fate::kNothing || !attached.status.ok()) return attached.status;
+  TG_RETURN_IF_ERROR(CheckClock(options.clock_check));
   const auto keep_alive = [&writer] { return writer.Renew().status; };
   TG_ASSIGN(const auto open, FindOpenRequests(writer.session(), at_claim, claim.open_from, keep_alive));
 
@@ -263,7 +256,6 @@ absl::StatusOr<std::int64_t> TakeOver(LogWriter& writer, const Claim& claim, con
     TG_ASSIGN(EncodedRow row, AbortRow(open[i], options));
     chunk.push_back({std::move(row), &open[i]});
   }
-  TG_RETURN_IF_ERROR(TellTaken(writer, claim.previous, at_claim.epoch, options));
   return static_cast<std::int64_t>(open.size());
 }
 

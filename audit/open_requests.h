@@ -4,6 +4,7 @@
 #include <functional>
 #include <vector>
 
+#include "audit/clock_check.h"
 #include "audit/log_writer.h"
 #include "audit/ownership.h"
 #include "audit/recovery.h"
@@ -27,15 +28,16 @@ struct TakeoverOptions {
   const RecoveryCallbacks* callbacks = nullptr;
   std::function<bool()> stopping;  // Gives up with UNAVAILABLE once true. May be empty.
   const base::Clock* clock = nullptr;
+  ClockCheck* clock_check = nullptr;  // May be null. While it finds the clock wrong nothing is appended: FAILED_PRECONDITION.
 };
 
-// Appends START, an ABORT for each open request (with its companions; without them, and so without usage, where the database refuses
-// them), then tells `callbacks->taken`. Leaves the writer attached.
+// Appends START and an ABORT for each open request (with its companions; without them, and so without usage, where the database refuses
+// them). Leaves the writer attached. `callbacks->taken` is the caller's to tell, next (audit/teller.h).
 // Gives how many were closed. Any failure may be answered by claiming again and starting over: what is closed stays closed.
 absl::StatusOr<std::int64_t> TakeOver(LogWriter& writer, const Claim& claim, const TakeoverOptions& options);
 
-// Tells `callbacks->taken` that everything of `owner` below `epoch` is dead, and renews the writer's claim for as long as that takes.
-absl::Status TellTaken(LogWriter& writer, base::InstanceId owner, std::int64_t epoch, const TakeoverOptions& options);
+// FAILED_PRECONDITION while the clock is wrong.
+absl::Status CheckClock(const ClockCheck* check);
 
 // A START or STOP record.
 Entry InstanceRecord(v1::RecordKind kind, base::InstanceId instance, std::int64_t epoch, const std::string& build);

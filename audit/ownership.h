@@ -13,11 +13,22 @@
 
 namespace tollgate::audit {
 
+// What `owner` held under epochs below `below` is dead.
+struct Dead {
+  base::InstanceId owner;
+  std::int64_t below = 0;
+  bool operator==(const Dead&) const = default;
+};
+
 struct Claim {
   Head head;
   std::int64_t open_from = 0;
   base::InstanceId previous;  // Who wrote it before, itself for a new log: what that one held is dead.
+  std::optional<Dead> owed;   // Whom an owner of this log took it from and had not told of when it died; or itself takes it from now.
 };
+
+// All that is to be told of.
+std::vector<Dead> DeadOf(const Claim& claim);
 
 // A log whose claim has lapsed.
 struct Lapsed {
@@ -36,14 +47,25 @@ absl::StatusOr<std::vector<Lapsed>> FindLapsed(base::Session& session, std::int3
 // Nothing if its owner came back or another was quicker. The row goes on naming the dead instance until the log is taken by a new owner.
 absl::StatusOr<std::optional<Claim>> Adopt(base::Session& session, const Lapsed& lapsed, std::chrono::milliseconds claim);
 
+// They were told of: the head no longer keeps in mind whom its log was taken from.
+absl::Status ForgetOwed(base::Session& session, const Head& head);
+
+// What Postgres's clock says, in microseconds (clock_check.h).
+absl::StatusOr<std::int64_t> PostgresTime(base::Session& session);
+
 // Where the head stands, if there is such a log.
 absl::StatusOr<std::optional<std::int64_t>> NextIndex(base::Session& session, std::int32_t log_id);
 
 // FAILED_PRECONDITION, naming what to change: a role that may change records, a setting that loses commits, a standby, no schema.
 absl::Status CheckDatabase(base::Session& session);
-// Makes partitions for the days to come; gives the rows that lie in the default partition (should be none).
-// Needs the log to itself for a moment, in which all writers wait: gives up with ABORTED after `patience` of waiting for readers.
-absl::StatusOr<std::int64_t> MakePartitions(base::Session& session, std::chrono::milliseconds patience = std::chrono::milliseconds(50));
+struct Partitions {
+  bool strays = false;        // Records lie in the default partition, which none should …
+  std::int64_t left_out = 0;  // … and because of them so many of the days have no partition.
+};
+// Makes partitions for the days to come. Needs the log to itself for a moment, in which all writers wait: gives up with ABORTED after
+// `patience` of waiting for readers.
+absl::StatusOr<Partitions> MakePartitions(base::Session& session, std::chrono::milliseconds patience = std::chrono::milliseconds(50));
+void WarnOfStrays(const Partitions& partitions);  // If there are any.
 // Whether today and tomorrow (UTC) have theirs.
 absl::StatusOr<bool> HasPartitions(base::Session& session);
 absl::StatusOr<std::string> SystemIdentifier(base::Session& session);

@@ -281,7 +281,16 @@ void RecordWriter::Heartbeat() {
   if (result.fate == Fate::kLost) return Lose();
   if (result.fate != Fate::kDone) return Trouble(result.status);
   Well();
+  TellClock();
   MakePartitionsDaily();
+}
+
+void RecordWriter::TellClock() {
+  const std::string wrong = options_.clock_check->Wrong();
+  if (wrong.empty() == !clock_wrong_) return;
+  clock_wrong_ = !wrong.empty();
+  clock_wrong_ ? base::Error("audit", "{}", wrong)
+               : base::Info("audit", "this host's clock agrees with Postgres's again: records are written");
 }
 
 void RecordWriter::MakePartitionsDaily() {
@@ -289,19 +298,23 @@ void RecordWriter::MakePartitionsDaily() {
   const auto now = std::chrono::steady_clock::now();
   if (today == partitions_day_ || now < partitions_again_) return;
   partitions_again_ = now + kPartitionsPause;
-  const auto strays = MakePartitions(log_.session());
-  if (!strays.ok()) {
+  const auto made = MakePartitions(log_.session());
+  if (!made.ok()) {
     return base::Warn("audit",
                       "partitions could not be made, and are tried again in a minute; does something read the audit log for long? {}",
-                      base::Message(strays.status()));
+                      base::Message(made.status()));
   }
   partitions_day_ = today;
-  if (*strays > 0) base::Warn("audit", "{} records lie in the default partition: was the clock wrong?", *strays);
+  WarnOfStrays(*made);
 }
 
 void RecordWriter::Stop() {
   if (!open_.empty()) {
     base::Warn("audit", "log {}: {} requests are still open; whoever takes the log over closes them", log_.head().log_id, open_.size());
+    return;
+  }
+  if (const absl::Status clock = CheckClock(options_.clock_check); !clock.ok()) {
+    base::Warn("audit", "log {} was left without a STOP record: {}", log_.head().log_id, base::Message(clock));
     return;
   }
   const auto stop = Encode(InstanceRecord(v1::RECORD_KIND_STOP, options_.instance, log_.head().epoch, options_.build), *options_.clock);

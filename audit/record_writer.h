@@ -34,6 +34,7 @@ class RecordWriter {
     SettleOpen settle;
     bool partitions_made = true;  // False: they are tried again at the next heartbeats.
     const base::Clock* clock = nullptr;
+    const ClockCheck* clock_check = nullptr;
   };
 
   // `log` is attached, nothing is open in it.
@@ -73,6 +74,7 @@ class RecordWriter {
   void RetryAside();
   void RenewIfDue();
   void Heartbeat();
+  void TellClock();
   void MakePartitionsDaily();
   void Stop();
   void Trouble(const absl::Status& status);
@@ -100,7 +102,8 @@ class RecordWriter {
   std::int64_t settled_before_ = 0;      // … before the batch under way.
   TimePoint heartbeat_{};                // When the next one is due.
   bool troubled_ = false;
-  bool abandoned_ = false;  // A batch was given up at the end; its fate is not known here.
+  bool clock_wrong_ = false;  // As was last told.
+  bool abandoned_ = false;    // A batch was given up at the end; its fate is not known here.
   std::int64_t partitions_day_ = 0;
   TimePoint partitions_again_{};  // Not before this.
   std::atomic<bool> lost_{false};

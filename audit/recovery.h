@@ -37,9 +37,10 @@ struct OpenRequest {
 using SettleOpen = std::function<absl::StatusOr<std::vector<base::Companion>>(const OpenRequest& open, v1::EndBody& end)>;
 
 // A log was taken over and its open requests are closed: everything that `owner` held under an epoch below `epoch` is dead and returns
-// (metering: its leases). Also called at a restart, with the instance itself as owner. Called before the log serves or is let go;
-// until it returns OK the takeover is tried again, so it must be idempotent. May block.
-using LogTaken = std::function<absl::Status(base::InstanceId owner, std::int64_t epoch)>;
+// (metering: its leases). Also called at a restart, with the instance itself as owner. Called again until it returns OK, so it must be
+// idempotent: the own log serves meanwhile, one that was adopted is let go afterwards. A thread of the journal; may block for long, but
+// must return, with any error, within seconds once `stopping` gives true, which it may ask on any thread.
+using LogTaken = std::function<absl::Status(base::InstanceId owner, std::int64_t epoch, const std::function<bool()>& stopping)>;
 
 struct RecoveryCallbacks {
   SettleOpen settle;  // Required when requests have usage; empty = no companions.

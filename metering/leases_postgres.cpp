@@ -3,12 +3,14 @@
 // things stand because it had been done. An exchange that could not be told within its time is sent again, empty, under its number before
 // the next one, which settles whether it happened; the next answers are absolute, so nothing else needs to be known.
 //
-// Tested by tests/metering/leases_postgres_test.cpp.
+// Tested by tests/metering/leases_postgres_test.cpp and tests/metering/recount_test.cpp.
 #include "metering/leases_postgres.h"
 
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
+#include <future>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -23,6 +25,8 @@ namespace {
 
 using std::chrono::milliseconds;
 constexpr milliseconds kRetry{50};
+constexpr milliseconds kStopStep{50};
+constexpr std::chrono::seconds kStopPatience{3};
 constexpr std::chrono::minutes kPruneEvery{10};
 
 const std::string kOpen = "SELECT metering.open_holder($1::uuid, $2::int8, $3::uuid)";
@@ -223,6 +227,24 @@ absl::StatusOr<std::vector<ReturnedLease>> ReturnLeases(base::Session& session, 
     returned.push_back({quota, rows.Int(r, 1), rows.Int(r, 2)});
   }
   return returned;
+}
+
+absl::Status ReturnLeasesUnless(const std::function<bool()>& stopping, const base::PostgresOptions& postgres, base::InstanceId instance,
+                                std::int64_t below_epoch) {
+  TG_ASSIGN(std::shared_ptr<base::Session> session, base::Session::Connect(postgres));
+  std::packaged_task<absl::Status()> task(
+      [session, instance, below_epoch] { return ReturnLeases(*session, instance, below_epoch).status(); });
+  auto returned = task.get_future();
+  // It owns what it needs: where Postgres does not even hear that it is cancelled, it is left to its time limit.
+  std::thread(std::move(task)).detach();
+  std::optional<std::chrono::steady_clock::time_point> until;
+  while (returned.wait_for(kStopStep) != std::future_status::ready) {
+    if (!stopping()) continue;
+    if (!until) until = std::chrono::steady_clock::now() + kStopPatience;
+    if (std::chrono::steady_clock::now() > *until) return base::Unavailable("leases are still on their way home");
+    session->Cancel();  // Again each time: one that comes before the statement ends nothing.
+  }
+  return returned.get();
 }
 
 }  // namespace tollgate::metering

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -41,8 +42,13 @@ struct ReturnedLease {
 
 // For the new owner of a log, once the open requests of the dead one are closed (so that their usage rows exist): everything that
 // `instance` holds under an epoch below `below_epoch` comes home, but for what its requests really used, and its late exchanges fail.
-// Doing it twice does no harm. One transaction on `session` (role tollgate_writer); scans the usage rows written since the first of
-// those leases, so give the session a generous statement timeout.
+// Doing it twice does no harm. One transaction on `session` (role tollgate_writer); scans the usage rows written since those lives began,
+// so give the session a generous statement timeout.
 absl::StatusOr<std::vector<ReturnedLease>> ReturnLeases(base::Session& session, base::InstanceId instance, std::int64_t below_epoch);
+
+// The same on a session of its own, which ends within seconds, with UNAVAILABLE, once `stopping` gives true, also where Postgres does not
+// answer.
+absl::Status ReturnLeasesUnless(const std::function<bool()>& stopping, const base::PostgresOptions& postgres, base::InstanceId instance,
+                                std::int64_t below_epoch);
 
 }  // namespace tollgate::metering

@@ -50,15 +50,14 @@ absl::StatusOr<std::vector<base::Companion>> Settle(const audit::OpenRequest& op
   return metering::Settlement(open.request, at, end);
 }
 
-// The usage of all windows that are open is counted again: with month quotas, up to a month's rows.
-constexpr std::chrono::minutes kReturnTimeout{15};
+// The usage of the lives that ended is counted again: with month quotas up to a month's rows. Nobody waits for it.
+constexpr std::chrono::hours kReturnTimeout{2};
 
 audit::LogTaken ReturnLeasesWith(const v1::Config& config) {
   base::PostgresOptions postgres = PostgresFor(config, "tollgate_writer");
   postgres.statement_timeout = kReturnTimeout;
-  return [options = std::move(postgres)](base::InstanceId owner, std::int64_t epoch) -> absl::Status {
-    TG_ASSIGN(auto session, base::Session::Connect(options));
-    return metering::ReturnLeases(*session, owner, epoch).status();
+  return [options = std::move(postgres)](base::InstanceId owner, std::int64_t epoch, const std::function<bool()>& stopping) {
+    return metering::ReturnLeasesUnless(stopping, options, owner, epoch);
   };
 }
 

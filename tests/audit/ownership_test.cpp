@@ -6,7 +6,9 @@
 #include <set>
 #include <thread>
 
+#include "audit/log_writer.h"
 #include "audit/ownership.h"
+#include "audit/verify.h"
 #include "tests/audit/fixture.h"
 
 namespace tollgate::audit {
@@ -86,12 +88,54 @@ TEST_CASE_METHOD(AuditFixture, "The database check wants the writer's role and d
 
 TEST_CASE_METHOD(AuditFixture, "Partitions are made ahead, once, and a stray row in the default partition is told and never in the way") {
   auto session = As("tollgate_writer");
-  CHECK(*MakePartitions(*session) == 0);
+  CHECK_FALSE(MakePartitions(*session)->strays);
   CHECK(Int("SELECT count(*) FROM pg_inherits WHERE inhparent = 'audit.record'::regclass") >= 10);
   Do("INSERT INTO audit.record (log_id, leaf_index, wall_us, day, attempt, segment, kind, leaf_hash, message) "
-     "VALUES (1, 0, 0, now()::date + 9, 0, 0, 10, '', '')");
-  CHECK(*MakePartitions(*session) == 1);
-  CHECK(session->Run("many", "SELECT audit.make_partitions(20)").ok());
+     "VALUES (1, 0, 0, (now() AT TIME ZONE 'UTC')::date + 9, 0, 0, 10, '', '')");
+  CHECK(MakePartitions(*session)->strays);
+  CHECK(MakePartitions(*session)->left_out == 0);
+  CHECK(Int("SELECT left_out FROM audit.make_partitions_beside(20, 1000000)") == 1);
+  CHECK(Int("SELECT left_out FROM audit.make_partitions_beside(20, 1000000)") == 1);
+}
+
+TEST_CASE_METHOD(AuditFixture, "No partition is made beside a default partition that takes long to read") {
+  Do("INSERT INTO audit.record (log_id, leaf_index, wall_us, day, attempt, segment, kind, leaf_hash, message) "
+     "SELECT 1, i, 0, (now() AT TIME ZONE 'UTC')::date + 30, 0, 0, 10, '', '' FROM generate_series(1, 1000) i");
+  const std::int64_t before = Int("SELECT count(*) FROM pg_inherits WHERE inhparent = 'audit.record'::regclass");
+  CHECK(Int("SELECT left_out FROM audit.make_partitions_beside(20, 10000)") == 13);
+  CHECK(Int("SELECT count(*) FROM pg_inherits WHERE inhparent = 'audit.record'::regclass") == before);
+  CHECK(Int("SELECT audit.move_strays()") == 1000);
+  CHECK(Int("SELECT left_out FROM audit.make_partitions_beside(20, 10000)") == 0);
+}
+
+TEST_CASE_METHOD(AuditFixture, "The owner, and nobody else, moves strays to partitions of their days; they verify and stay as ever") {
+  auto session = As("tollgate_writer");
+  const Claim claim = *TakeFree(*session, base::InstanceId::New(), kClaim);
+  base::PostgresOptions postgres = cluster.Options(url);
+  postgres.role = "tollgate_writer";
+  LogWriter writer(postgres, kClaim, claim.head);
+  REQUIRE(writer.Attach().status.ok());
+  std::vector<EncodedRow> rows;
+  for (const int days : {0, 10, 11, 10, 0}) {
+    Entry entry = Make(v1::RECORD_KIND_ADMIN, {});
+    entry.record.set_wall_us(base::ToMicros(base::SystemClock().Wall() + std::chrono::hours(24 * days)));
+    rows.push_back(*Encode(std::move(entry), base::SystemClock()));
+  }
+  std::vector<const EncodedRow*> batch;
+  for (const EncodedRow& row : rows) batch.push_back(&row);
+  REQUIRE(writer.Commit(batch, 0).fate == LogWriter::Fate::kDone);
+  CHECK(Int("SELECT count(*) FROM audit.record_default") == 3);
+
+  CHECK(absl::IsPermissionDenied(session->Run("move", "SELECT audit.move_strays()").status()));
+  CHECK(Int("SELECT audit.move_strays()") == 3);
+  CHECK(Int("SELECT audit.move_strays()") == 0);
+  CHECK(Int("SELECT count(*) FROM audit.record_default") == 0);
+  CHECK(Int("SELECT count(*) FROM audit.record") == 5);
+  CHECK(VerifyLog(*As("tollgate_verifier"), claim.head.log_id)->good);
+  CHECK_FALSE(MakePartitions(*session)->strays);
+  CHECK_FALSE(sql().Run("change", "DELETE FROM audit.record").ok());
+  CHECK_FALSE(sql().Run("change", "TRUNCATE audit.record_default").ok());
+  CHECK(writer.Commit(batch, 0).fate == LogWriter::Fate::kDone);
 }
 
 TEST_CASE_METHOD(AuditFixture, "An instance that has forgotten its log's number finds it by its name, and each log has epochs of its own") {

@@ -79,7 +79,7 @@ TEST_CASE_METHOD(
     end.set_amount_nanos(1000 + end.tokens().output());
     return std::vector<base::Companion>{Note(base::RequestId(*base::Uuid::FromBytes(open.request.request_id())), end.tokens().output())};
   };
-  options.recovery.taken = [&](base::InstanceId owner, std::int64_t epoch) {
+  options.recovery.taken = [&](base::InstanceId owner, std::int64_t epoch, const std::function<bool()>&) {
     if (owner == instance && epoch > claim.head.epoch) ++taken;
     return absl::OkStatus();
   };
@@ -115,7 +115,7 @@ TEST_CASE_METHOD(Dead, "While what the dead held comes home, however long it tak
   JournalOptions options = Quick("b");
   options.claim = std::chrono::milliseconds(2000);
   std::atomic<bool> renewed{false};
-  options.recovery.taken = [&](base::InstanceId owner, std::int64_t) {
+  options.recovery.taken = [&](base::InstanceId owner, std::int64_t, const std::function<bool()>&) {
     if (owner != instance) return absl::OkStatus();
     const auto session = cluster.Connect(url);
     const auto expiry = [&] {
@@ -189,7 +189,7 @@ TEST_CASE_METHOD(Dead, "A takeover that fails half-way is done again; each reque
     if (++calls == 400) return base::Unavailable("not now");
     return std::vector<base::Companion>();
   };
-  options.recovery.taken = [&](base::InstanceId owner, std::int64_t) {
+  options.recovery.taken = [&](base::InstanceId owner, std::int64_t, const std::function<bool()>&) {
     if (owner != instance) return absl::OkStatus();
     return ++taken == 1 ? base::Unavailable("not now") : absl::OkStatus();
   };
@@ -203,24 +203,21 @@ TEST_CASE_METHOD(Dead, "A takeover that fails half-way is done again; each reque
 TEST_CASE_METHOD(AuditFixture, "A restart closes what the process left open, at once") {
   const auto request = base::RequestId::New();
   JournalOptions options = Options();
-  std::int64_t epoch = 0;
-  base::InstanceId taken_from;
-  options.recovery.taken = [&](base::InstanceId owner, std::int64_t at) {
-    taken_from = owner;
-    epoch = at;
-    return absl::OkStatus();
-  };
   {
     auto journal = Open(options);
     REQUIRE(Append(*journal, v1::RECORD_KIND_REQUEST, request).ok());
     REQUIRE(Append(*journal, Segment(request, 1, 3)).ok());
   }
   CHECK(Text("SELECT released FROM audit.log_head") == "f");
+  std::promise<std::pair<base::InstanceId, std::int64_t>> taken;
+  options.recovery.taken = [&](base::InstanceId owner, std::int64_t epoch, const std::function<bool()>&) {
+    taken.set_value({owner, epoch});
+    return absl::OkStatus();
+  };
   auto journal = Open(options);
   CHECK(Int("SELECT count(*) FROM audit.record WHERE kind = 5") == 1);
   CHECK(journal->stats().recovered_requests == 1);
-  CHECK(taken_from == journal->instance());
-  CHECK(epoch == journal->epoch());
+  CHECK(taken.get_future().get() == std::pair(journal->instance(), journal->epoch()));
   CHECK(absl::IsFailedPrecondition(Append(*journal, v1::RECORD_KIND_FINAL, request).status()));
   CHECK(Int("SELECT open_from FROM audit.log_head") == Int("SELECT next_index FROM audit.log_head"));
 }
@@ -275,24 +272,28 @@ TEST_CASE_METHOD(AuditFixture,
   auto b = Open("b");  // Takes a's released log.
   std::int64_t before = b->epoch();
   const auto other = b->instance();
+  Await("SELECT count(*) FROM audit.log_head WHERE owes IS NOT NULL", 0);
   b.reset();
-  std::vector<std::pair<base::InstanceId, std::int64_t>> taken;
-  options.recovery.taken = [&](base::InstanceId owner, std::int64_t at) {
+  using Told = std::vector<std::pair<base::InstanceId, std::int64_t>>;
+  Told taken;
+  std::promise<Told> told;
+  std::size_t expected = 1;
+  options.recovery.taken = [&](base::InstanceId owner, std::int64_t at, const std::function<bool()>&) {
     taken.emplace_back(owner, at);
+    if (taken.size() == expected) told.set_value(taken);
     return absl::OkStatus();
   };
   SECTION("it takes a released one") {
+    expected = 2;
     a = Open(options);
-    REQUIRE(taken.size() == 2);
-    CHECK(taken[0] == std::pair(other, a->epoch()));
-    CHECK(taken[1] == std::pair(instance, a->epoch()));
+    CHECK(told.get_future().get() == Told{{other, a->epoch()}, {instance, a->epoch()}});
   }
   SECTION("it makes a new one") {
     b = Open("b");
     before = b->epoch();
     a = Open(options);
     CHECK(a->log_id() != b->log_id());
-    CHECK(taken == std::vector{std::pair(instance, a->epoch())});
+    CHECK(told.get_future().get() == Told{{instance, a->epoch()}});
   }
   CHECK(a->epoch() > before);
 }
